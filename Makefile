@@ -1,0 +1,19 @@
+# `make run` and `make test` need Debian's python3, python3-venv and make, and nothing else.
+PYTHON ?= python3
+BIN = .venv/bin
+
+run: .venv/made
+	@$(BIN)/mailapi serve --init
+
+test: .venv/made
+	$(BIN)/python -m pytest
+
+.venv/made: pyproject.toml
+	$(PYTHON) -m venv .venv
+	$(BIN)/python -m pip install --quiet --disable-pip-version-check --editable '.[test]'
+	@touch $@
+
+clean:
+	rm -rf .venv build *.egg-info .pytest_cache .hypothesis
+
+.PHONY: run test clean

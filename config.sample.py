@@ -1,0 +1,32 @@
+# mailapi's configuration. Copy it to config.py; every key is here with its default, but for the first two.
+
+# The master database that the mail daemons share: a SQLite file, relative to this file.
+dbpath = "data/master.db3"
+
+# The modules, in the order that clients see: class name → file, beside this file or as installed with mailapi.
+modulelist = {
+    "Address": "modules/addresses.py",
+    "User": "modules/users.py",
+    "SMTPD": "modules/smtpd.py",
+    "POP": "modules/pop.py",
+    "Mailbox": "modules/mailbox.py",
+    "Delegate": "modules/delegates.py",
+}
+
+# Whether answers list, under "debug", the SQL statements that were run (without their values).
+debug = False
+
+# The Access-Control-Allow-Origin of every answer; "" sends none.
+cors_origin = "*"
+
+# Seconds after which a log-in ends.
+session_lifetime = 86400
+
+# Whether delegates, too, may add users, who are then delegated to them.
+delegates_add_users = False
+
+# Bytes that a request's body may have, unless an action says otherwise.
+max_body = 1048576
+
+# Where the API keeps what is its own, such as sessions: a SQLite file; "" is dbpath with ".state" added.
+state = ""

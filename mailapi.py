@@ -1,0 +1,1357 @@
+#!/usr/bin/env python3
+"""mailapi: an HTTP control plane for a mail server, in the place of the PHP API of cmail.
+
+The core knows no module by name. It reads a config, loads the module files that `modulelist` names,
+and turns requests such as `users/?add` into calls of their endpoints: fields read as declared, the
+access rule checked, everything in one transaction, one JSON object as the answer.
+"""
+
+import contextlib
+import dataclasses
+import hashlib
+import hmac
+import importlib.util
+import json
+import logging
+import os
+import re
+import secrets
+import sqlite3
+import sys
+import tempfile
+import threading
+import time
+import urllib.parse
+from collections.abc import Callable, Mapping
+from functools import cached_property, lru_cache, reduce
+from importlib.machinery import SourceFileLoader
+from operator import or_
+from pathlib import Path
+
+import bottle
+import peewee
+from peewee import IntegerField, TextField
+
+__version__ = "0.1.0"
+
+# `python mailapi.py` plus a module's `import mailapi` would load the core twice.
+sys.modules.setdefault("mailapi", sys.modules[__name__])
+
+log = logging.getLogger("mailapi")
+logging.getLogger("peewee").setLevel(logging.INFO)  # at DEBUG it logs parameters: passwords, mail
+
+
+########## Config ##################################################################################
+
+
+class ConfigError(Exception):
+    """The configuration cannot be used; the sentence names the key or file and the cause."""
+
+
+# Every key of config.py: its default (... where it must be given) and its type.
+OPTIONS = {
+    "dbpath": (..., str),
+    "modulelist": (..., dict),
+    "debug": (False, bool),
+    "cors_origin": ("*", str),
+    "session_lifetime": (86400, int),
+    "delegates_add_users": (False, bool),
+    "max_body": (1024 * 1024, int),
+    "state": ("", str),
+}
+HERE = Path(__file__).resolve().parent
+INSTALLED = [HERE / "modules", HERE / "mailapi_modules"]  # in a checkout, in an installed package
+
+
+@dataclasses.dataclass
+class Config:
+    """The values of OPTIONS, and the folder that relative paths start from."""
+
+    base: Path
+    dbpath: str
+    modulelist: dict
+    debug: bool
+    cors_origin: str
+    session_lifetime: int
+    delegates_add_users: bool
+    max_body: int
+    state: str
+
+    def __post_init__(self):
+        self.dbpath = str(self.base / self.dbpath)
+        self.state = str(self.base / self.state) if self.state else self.dbpath + ".state"
+
+
+def read_config(source: str | os.PathLike | Mapping) -> Config:
+    """The config from a path to a config.py or from a mapping; ConfigError where it cannot be used."""
+    if isinstance(source, Mapping):
+        return checked_config(dict(source), Path.cwd())
+    path = Path(source).absolute()
+    return checked_config(run_config(path), path.parent)
+
+
+def run_config(path: Path) -> dict:
+    names: dict = {"__file__": str(path), "__name__": "config"}
+    try:
+        exec(compile(path.read_bytes(), str(path), "exec"), names)
+    except Exception as error:
+        raise ConfigError(f"{path} cannot be read: {cause(error)}") from error
+    return {k: v for k, v in names.items() if k[0] != "_" and not isinstance(v, type(os))}
+
+
+def cause(error: BaseException) -> str:
+    return f"{type(error).__name__}: {error}"
+
+
+def checked_config(given: dict, base: Path) -> Config:
+    for key in given:
+        if key not in OPTIONS:
+            raise ConfigError(f"Unknown key {key} in the configuration.")
+    values = {key: option_value(key, given.get(key, OPTIONS[key][0])) for key in OPTIONS}
+    for name, path in values["modulelist"].items():
+        if not isinstance(name, str) or not isinstance(path, str):
+            raise ConfigError("modulelist must map module class names to paths of files.")
+    return Config(base=base, **values)
+
+
+def option_value(key: str, value):
+    kind = OPTIONS[key][1]
+    if value is ...:
+        raise ConfigError(f"{key} is missing in the configuration.")
+    if key == "dbpath" and isinstance(value, os.PathLike):
+        value = str(value)
+    if not isinstance(value, kind) or (kind is int and (isinstance(value, bool) or value < 1)):
+        words = {str: "text", bool: "True or False", int: "a positive whole number", dict: "a mapping"}
+        raise ConfigError(f"{key} must be {words[kind]}, not {value!r}.")
+    if key == "dbpath" and not value:
+        raise ConfigError("dbpath must name the master database.")
+    return value
+
+
+########## Errors ##################################################################################
+
+
+class ApiError(Exception):
+    """An action refused: the sentence for `status`, the HTTP status, and what the answer has besides."""
+
+    def __init__(self, status: str, http: int = 200, **answer):
+        super().__init__(status)
+        self.status, self.http, self.answer = status, http, answer
+
+
+class CannotOpen(ApiError):
+    """A database file that is missing or out of reach."""
+
+    def __init__(self, error: OSError):
+        super().__init__(f"The database cannot be opened: {error.strerror}.", http=500)
+
+
+def invalid(field: str) -> ApiError:
+    """A field that cannot be what it should be (WIRE F27, F37)."""
+    return ApiError(f"Invalid value for {field}.", http=400)
+
+
+def refusal(error: peewee.PeeweeException) -> ApiError:
+    """What the database said, as the answer has it (WIRE section 4, F24, F36)."""
+    if is_busy(error):
+        return ApiError("The database is busy. Try again.", http=503)
+    refused = isinstance(error, (peewee.IntegrityError, peewee.OperationalError))
+    return ApiError(str(error), http=200 if refused else 500)
+
+
+def is_busy(error: Exception) -> bool:
+    code = getattr(error.__cause__, "sqlite_errorcode", 0) & 0xFF
+    return code in (sqlite3.SQLITE_BUSY, sqlite3.SQLITE_LOCKED)
+
+
+########## Wire format #############################################################################
+# Whatever is an oddity of PHP or of the browser clients is a named function here, nowhere else.
+
+
+def empty(value) -> bool:
+    """PHP's empty(): what counts as not given (WIRE section 1)."""
+    return not value or value == "0"
+
+
+def php_map(mapping: dict):
+    """An empty map is [], as PHP encodes it."""
+    return mapping or []
+
+
+def number(value):
+    """Text that is a number as a number, as PHP's JSON_NUMERIC_CHECK shows it; else unchanged."""
+    if not isinstance(value, str):
+        return value
+    if re.fullmatch(r"-?[0-9]{1,18}", value):
+        return int(value)
+    if re.fullmatch(r"[+-]?([0-9]+\.?[0-9]*|\.[0-9]+)([eE][+-]?[0-9]{1,3})?", value):
+        return finite(float(value), value)
+    return value
+
+
+def finite(value: float, otherwise):
+    return value if abs(value) < float("inf") else otherwise
+
+
+def text(value) -> str | None:
+    """A text field: text, or a number's decimal text; what is empty() and no text counts as None."""
+    if value is None or value is False or value == [] or value == {}:
+        return None
+    return password(value)
+
+
+def password(value) -> str | None:
+    """A text field to which empty() does not apply (WIRE F32): only None, missing and "" are empty."""
+    if value is None or isinstance(value, str):
+        return value
+    if isinstance(value, float) and value.is_integer() and abs(value) < 1e15:
+        value = int(value)
+    if isinstance(value, bool) or not isinstance(value, (int, float)) or value in INFINITE:
+        raise ValueError("not text")
+    return str(value)
+
+
+INFINITE = (float("inf"), float("-inf"))
+
+
+def pattern(value) -> str | None:
+    """A LIKE pattern: SQLite gives up on longer ones, and with it the daemon's look-up."""
+    value = text(value)
+    if value and len(value.encode()) > 50_000:
+        raise ValueError("too long for LIKE")
+    return value
+
+
+def whole_number(value) -> int | None:
+    """A whole number of at most 18 digits, as number or text (WIRE F37); None stays None."""
+    if value is None:
+        return None
+    if not re.fullmatch(r"-?[0-9]{1,18}", password(value)):
+        raise ValueError("not a whole number")
+    return int(value)
+
+
+def optional_number(value) -> int | None:
+    """As whole_number, but what is empty() counts as not given, as it does for text."""
+    return whole_number(text(value) or None)
+
+
+def flag(value) -> bool:
+    """A yes or no: everything that is not empty() is a yes."""
+    if isinstance(value, (list, dict)) and value:
+        raise ValueError("not a flag")
+    return not empty(value)
+
+
+def text_list(value) -> list | None:
+    """A list of texts; None stays None, and an empty entry is ""."""
+    if value is None:
+        return None
+    if not isinstance(value, list) and value != {}:
+        raise ValueError("not a list")
+    return [text(entry) or "" for entry in value]
+
+
+def record(**kinds):
+    """A field that is an object, its own fields read by the kinds given."""
+
+    def read(value):
+        if empty(value):
+            return None
+        if not isinstance(value, dict):
+            raise ValueError("not an object")
+        return dict.fromkeys(kinds) | read_fields(value, kinds)
+
+    return read
+
+
+def read_fields(given: dict, kinds: dict) -> dict:
+    """The fields that kinds name, each read by its kind; the field at fault is named (WIRE F27)."""
+    fields = {}
+    for name, kind in kinds.items():
+        if name in given:
+            try:
+                fields[name] = kind(given[name])
+            except ValueError:
+                raise invalid(name) from None
+            except ApiError as inner:
+                raise invalid(f"{name}.{inner.status.removeprefix('Invalid value for ')[:-1]}") from None
+    return fields
+
+
+NEW_SPELLING = re.compile(r"(?<=_)right(s?)\Z")
+CREDENTIALS = record(user_name=text, password=password)
+
+
+def canonical(name: str) -> str:
+    """One spelling of actions and fields: no dash, permission for right (WIRE section 4)."""
+    return NEW_SPELLING.sub(r"permission\1", name.replace("-", "_"))
+
+
+def read_body(environ: dict, limit: int) -> dict:
+    """The JSON object of a request, whatever its Content-Type says; empty is {} (WIRE F22)."""
+    raw = raw_body(environ, limit)
+    try:
+        body = json.loads(raw.decode(), parse_constant=not_json) if raw.strip() else {}
+    except (ValueError, RecursionError):
+        body = None
+    if not isinstance(body, dict):
+        raise ApiError("Invalid JSON in request body.", http=400)
+    if b"\\u" in raw:
+        refuse_forbidden_text(body)
+    return {canonical(name): value for name, value in body.items()} | body
+
+
+def raw_body(environ: dict, limit: int) -> bytes:
+    length = environ.get("CONTENT_LENGTH") or ("" if environ.get("wsgi.input_terminated") else "0")
+    if length and not re.fullmatch("[0-9]{1,18}", length):
+        raise ApiError("Invalid JSON in request body.", http=400)
+    raw = b"" if length and int(length) > limit else environ["wsgi.input"].read(int(length or limit + 1))
+    if len(raw) > limit or int(length or 0) > limit:
+        raise ApiError("Request body too large.", http=413)
+    return raw
+
+
+def not_json(constant: str):
+    raise ValueError(f"{constant} is not JSON")
+
+
+FORBIDDEN = re.compile("[\0\ud800-\udfff]")
+
+
+def refuse_forbidden_text(body: dict):
+    """A NUL byte or a lone surrogate in any text (WIRE F27)."""
+    for name, value in body.items():
+        todo = [name, value]
+        while todo:
+            item = todo.pop()
+            if isinstance(item, str) and FORBIDDEN.search(item):
+                raise invalid(FORBIDDEN.sub("\ufffd", name))
+            todo += list(item) + list(item.values()) if isinstance(item, dict) else ()
+            todo += item if isinstance(item, list) else ()
+
+
+def read_query(query_string: str) -> dict:
+    """The query's keys and values, both decoded; of a repeated key the last one counts, as in PHP."""
+    try:
+        pairs = urllib.parse.parse_qsl(query_string, keep_blank_values=True, max_num_fields=100)
+    except ValueError:
+        raise ApiError("Too many fields in the query.", http=400) from None
+    return dict(pairs)
+
+
+def read_limit(query: dict) -> int | None:
+    """`limit`, a positive whole number (WIRE F25)."""
+    limit = query.get("limit")
+    if limit is not None and not re.fullmatch("0*[1-9][0-9]{0,17}", limit):
+        raise ApiError("Invalid limit.", http=400)
+    return limit and int(limit)
+
+
+def read_callback(query: dict) -> str | None:
+    """`callback`, the name of a JSONP function (WIRE F20)."""
+    callback = query.get("callback")
+    if callback is not None and not re.fullmatch(r"[A-Za-z_$][\w$.]{0,127}", callback, re.ASCII):
+        raise ApiError("Invalid callback.", http=400)
+    return callback
+
+
+def shorten(answer: dict, limit: int | None) -> dict:
+    """The lists that an action returned, cut to limit entries each."""
+    for name, value in answer.items():
+        if isinstance(value, list):
+            answer[name] = value[:limit]
+        elif isinstance(value, dict):
+            shorten(value, limit)
+    return answer
+
+
+def encode(answer: dict) -> str:
+    return json.dumps(answer, ensure_ascii=False, separators=(",", ":"), default=readable)
+
+
+def readable(value) -> str:
+    """Bytes that came out of the database where text belongs."""
+    return bytes(value).decode(errors="replace")
+
+
+def jsonp(callback: str, payload: str) -> str:
+    """The payload as a JavaScript string, handed to callback; no quote or line end gets out (F20)."""
+    payload = payload.replace("\\", "\\\\").replace("'", "\\'")
+    return f"{callback}('{payload}')".replace("\u2028", "\\u2028").replace("\u2029", "\\u2029")
+
+
+def foreign_site(environ: dict) -> bool:
+    """Whether another site's page sent this request, so that its cookie does not count."""
+    if site := environ.get("HTTP_SEC_FETCH_SITE"):
+        return site == "cross-site"
+    origin = environ.get("HTTP_ORIGIN")
+    return origin is not None and host_of(origin) != host_of("//" + environ.get("HTTP_HOST", ""))
+
+
+def host_of(url: str) -> str | None:
+    try:
+        return urllib.parse.urlsplit(url).hostname
+    except ValueError:
+        return None
+
+
+########## Database ################################################################################
+
+
+class Model(peewee.Model):
+    """A table's names and types. Models are bound to no database: an app's Store runs their queries."""
+
+
+class Users(Model):
+    user_name = TextField(primary_key=True)
+    user_authdata = TextField(null=True)
+    user_database = TextField(null=True)
+    user_alias = TextField(null=True)
+
+    class Meta:
+        table_name = "users"
+
+
+class ApiAccess(Model):
+    api_user = TextField()
+    api_permission = TextField()
+
+    class Meta:
+        table_name = "api_access"
+        primary_key = False
+
+
+class ApiAccess8(Model):
+    api_user = TextField()
+    api_permission = TextField(column_name="api_right")
+
+    class Meta:
+        table_name = "api_access"
+        primary_key = False
+
+
+class ApiUserDelegates(Model):
+    api_user = TextField()
+    api_delegate = TextField()
+
+    class Meta:
+        table_name = "api_user_delegates"
+        primary_key = False
+
+
+class ApiAddressDelegates(Model):
+    api_user = TextField()
+    api_expression = TextField()
+
+    class Meta:
+        table_name = "api_address_delegates"
+        primary_key = False
+
+
+class Addresses(Model):
+    address_expression = TextField()
+    address_order = IntegerField(primary_key=True)
+    address_router = TextField()
+    address_route = TextField(null=True)
+
+    class Meta:
+        table_name = "addresses"
+
+    @classmethod
+    def stores_to(cls, user):
+        """The rows that keep mail for user."""
+        return (cls.address_router == "store") & (cls.address_route == user)
+
+    @classmethod
+    def user_of(cls, row: dict) -> str | None:
+        """The user that a row keeps mail for."""
+        return row["address_route"] if row["address_router"] == "store" else None
+
+
+class Addresses8(Model):
+    address_expression = TextField()
+    address_order = IntegerField(primary_key=True)
+    address_user = TextField()
+
+    class Meta:
+        table_name = "addresses"
+
+    @classmethod
+    def stores_to(cls, user):
+        return cls.address_user == user
+
+    @classmethod
+    def user_of(cls, row: dict) -> str | None:
+        return row["address_user"]
+
+
+class Smtpd(Model):
+    """Who may send through the SMTP daemon, and how."""
+
+    smtpd_user = TextField(primary_key=True)
+    smtpd_router = TextField()
+    smtpd_route = TextField(null=True)
+
+    class Meta:
+        table_name = "smtpd"
+
+
+class Msa(Model):
+    """The same before generation 9, with how mail for the user's addresses comes in."""
+
+    msa_user = TextField(primary_key=True)
+    msa_inrouter = TextField()
+    msa_inroute = TextField(null=True)
+    msa_outrouter = TextField()
+    msa_outroute = TextField(null=True)
+
+    class Meta:
+        table_name = "msa"
+
+
+@dataclasses.dataclass(frozen=True)
+class Generation:
+    """What differs between the schema versions that both the daemons and this API know."""
+
+    number: int
+    permission: str  # what clients call a permission, alone and in names
+    access: type[Model]
+    address: type[Model]
+    routers: type[Model]  # who may send, and how
+
+    def words(self, sentence: str) -> str:
+        return sentence.replace("{permission}", self.permission)
+
+
+GENERATIONS = {
+    8: Generation(8, "right", ApiAccess8, Addresses8, Msa),
+    9: Generation(9, "permission", ApiAccess, Addresses, Smtpd),
+}
+
+
+class Arg:
+    """The place in a prepared query that a named value takes when it runs."""
+
+    def __init__(self, name: str):
+        self.name = name
+
+
+def arg(name: str) -> peewee.Value:
+    return peewee.Value(Arg(name), converter=False)
+
+
+class Prepared:
+    """A query built once, at import, and turned into SQL at its first use: building costs ten times running."""
+
+    def __init__(self, query):
+        self.query = query
+        self.compiled: dict = {}
+
+    def sql(self, database: peewee.Database):
+        kind = type(database)
+        if kind not in self.compiled:
+            self.compiled[kind] = database.get_sql_context().sql(self.query).query()
+        return self.compiled[kind]
+
+
+def each_generation(build: Callable[[Generation], object]) -> dict:
+    """A prepared query for every generation, by its number."""
+    return {number: Prepared(build(generation)) for number, generation in GENERATIONS.items()}
+
+
+def like(value, expression):
+    """SQLite's `value LIKE expression`: % any run, _ one character, ASCII without case, no escape."""
+    return peewee.Expression(value, peewee.OP.ILIKE, expression)
+
+
+class Store:
+    """One SQLite file: a connection per thread, opened anew when the file was replaced (WIRE section 7).
+
+    A missing file is refused and never created.
+    """
+
+    PRAGMAS = {"foreign_keys": 1}
+
+    def __init__(self, path: str):
+        self.path = path
+        uri = Path(path).absolute().as_uri() + "?mode=rw"
+        self.database = peewee.SqliteDatabase(uri, uri=True, pragmas=self.PRAGMAS, timeout=5)
+        self.opened = threading.local()
+
+    def trace(self, tell: Callable[[str], None] | None):
+        """Tell this thread's statements, without their values."""
+        self.opened.trace = tell
+
+    def identity(self) -> tuple:
+        try:
+            seen = os.stat(self.path)
+        except OSError as error:
+            raise CannotOpen(error) from None
+        return seen.st_dev, seen.st_ino, os.getpid()
+
+    def connect(self) -> peewee.Database:
+        identity = self.identity()
+        if getattr(self.opened, "identity", None) != identity:
+            self.database.close()
+            self.database.connect()
+            self.opened.identity = identity
+        return self.database
+
+    def close(self):
+        """Close this thread's connection."""
+        self.database.close()
+        self.opened.identity = None
+
+    @contextlib.contextmanager
+    def transaction(self, lock_type: str = "IMMEDIATE"):
+        """All statements of the block or none; IMMEDIATE to write, DEFERRED to read."""
+        database = self.connect()
+        database.begin(lock_type)
+        try:
+            yield
+            database.commit()
+        except BaseException:
+            if database.connection().in_transaction:  # SQLite may have rolled back already
+                database.rollback()
+            raise
+
+    def execute(self, query, **values) -> sqlite3.Cursor:
+        """Run a query, a Prepared one with its values; the cursor."""
+        database = self.database
+        prepared = query if isinstance(query, Prepared) else Prepared(query)
+        sql, parameters = prepared.sql(database)
+        if tell := getattr(self.opened, "trace", None):
+            tell(sql)
+        filled = [values[p.name] if isinstance(p, Arg) else p for p in parameters]
+        return database.execute_sql(sql, filled)
+
+    def fetch(self, query, values: dict) -> tuple[tuple, list]:
+        """The column names and the rows of a query."""
+        try:
+            cursor = self.execute(query, **values)
+            return tuple(column[0] for column in cursor.description), cursor.fetchall()
+        except (sqlite3.OperationalError, peewee.OperationalError) as error:
+            # Bytes that are not UTF-8 in some text (WIRE F16): from now on read text with care.
+            connection = self.database.connection()
+            if "decode" not in str(error) or connection.text_factory is readable:
+                raise
+            connection.text_factory = readable
+            return self.fetch(query, values)
+
+    def rows(self, query, **values) -> list[dict]:
+        """The rows as dictionaries, keyed by column names."""
+        names, rows = self.fetch(query, values)
+        return [dict(zip(names, row)) for row in rows]
+
+    def one(self, query, **values) -> dict | None:
+        return next(iter(self.rows(query, **values)), None)
+
+    def column(self, query, **values) -> list:
+        """The first column of every row."""
+        return [row[0] for row in self.fetch(query, values)[1]]
+
+    def value(self, query, **values):
+        """The first column of the first row, or None."""
+        return next(iter(self.column(query, **values)), None)
+
+
+########## ApiAccess rules ############################################################################
+
+
+PERMISSIONS = each_generation(
+    lambda g: g.access.select(g.access.api_permission).where(g.access.api_user == arg("user"))
+)
+DELEGATED_USERS = Prepared(
+    ApiUserDelegates.select(ApiUserDelegates.api_delegate).where(ApiUserDelegates.api_user == arg("user"))
+)
+DELEGATED_EXPRESSIONS = Prepared(
+    ApiAddressDelegates.select(ApiAddressDelegates.api_expression).where(ApiAddressDelegates.api_user == arg("user"))
+)
+
+
+class Caller:
+    """Who asks, and what they may do: read on every request, so that revoked means revoked (F19)."""
+
+    def __init__(self, db: Store, generation: Generation, user_name: str | None, permissions=None):
+        self.db, self.user_name = db, user_name
+        if permissions is None:
+            permissions = db.column(PERMISSIONS[generation.number], user=user_name)
+        self.permissions = permissions
+
+    @property
+    def admin(self) -> bool:
+        return "admin" in self.permissions
+
+    @property
+    def delegate(self) -> bool:
+        return "delegate" in self.permissions
+
+    @cached_property
+    def delegated_users(self) -> list[str]:
+        return self.db.column(DELEGATED_USERS, user=self.user_name) if self.delegate else []
+
+    @cached_property
+    def delegated_expressions(self) -> list[str]:
+        return self.db.column(DELEGATED_EXPRESSIONS, user=self.user_name) if self.delegate else []
+
+    def may_act_for(self, user_name: str) -> bool:
+        return self.admin or user_name in self.delegated_users
+
+    def may_manage(self, expression: str) -> bool:
+        """Whether an address expression was delegated to the caller (WIRE section 3, F09)."""
+        return self.admin or any(covers(given, expression) for given in self.delegated_expressions)
+
+
+def covers(given: str, expression: str) -> bool:
+    """Whether all that expression matches is matched by given: `%` only under `%` (WIRE F39)."""
+    return covering(given).fullmatch(expression) is not None
+
+
+@lru_cache(maxsize=1024)
+def covering(given: str) -> re.Pattern:
+    # Each run of letters is taken where it first fits (an atomic group), so that matching stays linear.
+    first, *others = ["".join("[^%]" if c == "_" else re.escape(c) for c in run) for run in given.split("%")]
+    middle = "".join(f"(?>.*?{run})" for run in others[:-1])
+    last = f".*{others[-1]}" if others else ""
+    return re.compile(first + middle + last, re.DOTALL | re.IGNORECASE | re.ASCII)
+
+
+@dataclasses.dataclass(frozen=True)
+class Rule:
+    """Who may call an action: in words for the docs, as a test, and the sentence for everybody else."""
+
+    words: str
+    test: Callable[["Call"], bool]
+    refusal: str = "Not allowed."
+
+    def otherwise(self, refusal: str) -> "Rule":
+        return dataclasses.replace(self, refusal=refusal)
+
+
+anyone = Rule("anyone logged in", lambda call: True)
+nobody = Rule("nobody", lambda call: False)
+admin = Rule("admin", lambda call: call.caller.admin)
+admin_or_delegate = Rule("admin or delegate", lambda call: call.caller.admin or call.caller.delegate)
+
+
+def delegate_of(field: str, missing: Rule = nobody) -> Rule:
+    """Whoever may act for the user that field names; without the field the rule `missing`."""
+    return user_rule(field, f"admin, or delegate of {field}", missing, Caller.may_act_for)
+
+
+def owner_or_delegate(field: str, missing: Rule = nobody) -> Rule:
+    """As delegate_of, and the user themselves."""
+
+    def test(caller, user_name):
+        return caller.user_name == user_name or caller.may_act_for(user_name)
+
+    return user_rule(field, f"admin, delegate of {field}, or oneself", missing, test)
+
+
+def user_rule(field: str, words: str, missing: Rule, test: Callable[[Caller, str], bool]) -> Rule:
+    def allowed(call):
+        user_name = call.body.get(field)
+        return missing.test(call) if empty(user_name) else test(call.caller, user_name)
+
+    return Rule(words if missing is nobody else f"{words}; without {field}: {missing.words}", allowed)
+
+
+def address_delegate(field: str) -> Rule:
+    """Whoever may manage the address expression in field."""
+    words = f"admin, or delegate of the expression in {field}"
+    return Rule(words, lambda call: call.caller.may_manage(call.body.get(field) or ""))
+
+
+########## Modules #################################################################################
+
+
+IN_ROUTERS = ("store", "redirect", "handoff", "reject", "drop")  # WIRE section 6
+OUT_ROUTERS = ("any", "defined", "handoff", "reject", "drop")
+NEED_ROUTE = ("store", "redirect", "forward", "handoff")
+
+
+def check_router(router: str, route: str | None, known: tuple, sentence: str, need_route=NEED_ROUTE):
+    """Refuse what the daemons answer 250 to and then lose, or crash on (WIRE F33)."""
+    if router not in known:
+        raise ApiError(f"Unknown router {router}.")
+    if router in need_route and empty(route):
+        raise ApiError(sentence)
+
+
+@dataclasses.dataclass(frozen=True)
+class Endpoint:
+    """An action as it is declared: what the routes, the command line, the docs and the tests go by."""
+
+    name: str
+    action: Callable
+    allow: tuple[Rule, ...]  # in this order, each with its refusal
+    needs: dict  # field → the sentence where it is empty, in this order; or that for every generation
+    takes: dict[str, Callable]  # field → how it is read; fields only in `needs` are text
+    checks: tuple[Callable, ...]  # raise ApiError; after `needs`, before `allow`
+    query: dict[str, Callable]  # the same as `takes` for fields of the query
+    reads_only: bool  # changes nothing
+    own_transactions: bool  # the action opens its transactions itself: it waits for more than the master
+    max_body: int  # bytes; 0: as configured
+
+    @property
+    def summary(self) -> str:
+        return (self.action.__doc__ or "").strip().split("\n")[0]
+
+    def needed(self, generation: Generation) -> dict[str, str]:
+        return self.needs.get(generation.number, self.needs)
+
+    def fields(self, generation: Generation) -> dict[str, Callable]:
+        return {field: text for field in self.needed(generation)} | self.takes
+
+    def read(self, generation: Generation, body: dict, query: dict) -> tuple[dict, dict]:
+        """The declared fields of body and query; ApiError (HTTP 400) names one that cannot be read."""
+        refuse_forbidden_text({name: query[name] for name in self.query if name in query})
+        return read_fields(body, self.fields(generation)), read_fields(query, self.query)
+
+    def run(self, module: "Module", call: "Call") -> dict:
+        """The declared checks in their order, then the action; what it adds to the answer."""
+        for field, sentence in self.needed(call.generation).items():
+            if empty(call.body.get(field)):
+                raise ApiError(call.words(sentence))
+        for check in self.checks:
+            check(call)
+        for rule in self.allow:
+            if not rule.test(call):
+                raise ApiError(call.words(rule.refusal))
+        return self.action(module, call) or {}
+
+
+def endpoint(*, allow, needs=None, takes=None, checks=(), query=None, reads_only=False,
+             own_transactions=False, max_body=0):
+    """Declare a method of a Module as an action; `allow`, one Rule or several, has no default."""
+    rules = allow if isinstance(allow, tuple) else (allow,)
+    if not rules or not all(isinstance(rule, Rule) for rule in rules):
+        raise TypeError("allow takes one or more of the access rules")
+
+    def declare(action):
+        action.endpoint = Endpoint(action.__name__, action, rules, needs or {}, takes or {}, tuple(checks),
+                                   query or {}, reads_only, own_transactions, max_body)
+        return action
+
+    return declare
+
+
+class Module:
+    """A part of the API: its endpoints are its actions, first declared, first served."""
+
+    endpoints: dict[str, Endpoint] = {}
+    # For users/?get: which users have something here; one query, or one for every generation.
+    active: "Active | dict[int, Active] | None" = None
+    # For `mailapi check`: rows that harm the daemons: sentence → query that selects what identifies them.
+    harmful: dict = {}
+    path = ""  # in the URL
+    generations: tuple = tuple(GENERATIONS)  # those that it serves
+    # Generation → (class name, file) of the module that serves in its place there, beside its own file.
+    stand_ins: dict[int, tuple[str, str]] = {}
+
+    def __init__(self, app: "Application", name: str = ""):
+        self.app, self.name = app, name
+
+    def __init_subclass__(cls):
+        own = [v.endpoint for v in vars(cls).values() if hasattr(v, "endpoint")]
+        cls.endpoints = cls.endpoints | {e.name: e for e in own}
+
+    def choose(self, query: dict) -> Endpoint | None:
+        """The first declared action that the query names (WIRE section 1)."""
+        asked = {canonical(key) for key in query}
+        return next((e for name, e in self.endpoints.items() if name in asked), None)
+
+    def active_users(self, call: "Call") -> set | None:
+        """The names of all users that have something in this module; None where it keeps no count."""
+        active = self.active_in(call)
+        return active and set(call.db.column(active.everyone))
+
+    def is_active(self, call: "Call", user_name: str) -> bool:
+        active = self.active_in(call)
+        return bool(active and call.db.column(active.one, user=user_name))
+
+    def active_in(self, call: "Call") -> "Active | None":
+        return self.active[call.generation.number] if isinstance(self.active, dict) else self.active
+
+
+class Active:
+    """The users that have a row in a module's tables: each field holds their names."""
+
+    def __init__(self, *fields: peewee.Field, where=True):
+        rows = [field.model.select(field).where(where).distinct() for field in fields]
+        self.everyone = Prepared(reduce(or_, rows))
+        self.one = Prepared(reduce(or_, [q.where(f == arg("user")) for q, f in zip(rows, fields)]))
+
+
+class Root(Module):
+    """What is asked of the API itself, under no module's path."""
+
+    @endpoint(allow=anyone, reads_only=True)
+    def get_modules(self, call):
+        """The names of the configured modules, in the order of modulelist."""
+        return {"modules": list(self.app.config.modulelist)}
+
+
+def load_modules(app: "Application") -> dict[str, Module]:
+    """The modules of modulelist by their URL path, which is the stem of their file."""
+    modules: dict[str, Module] = {"": Root(app)}
+    stand_ins = {}
+    for name, file in app.config.modulelist.items():
+        path = module_file(name, file, app.config.base)
+        module = load_class(name, path)(app, name)
+        module.path = path.stem
+        if module.path in modules:
+            raise ConfigError(f"modulelist: {name} and another module would both be served as {path.stem}/.")
+        modules[module.path] = module
+        stand_ins |= {number: (*other, path) for number, other in module.stand_ins.items()}
+    for number, (name, file, path) in stand_ins.items():
+        if Path(file).stem not in modules:
+            modules[Path(file).stem] = module = load_class(name, path.with_name(file))(app)
+            module.path, module.generations = Path(file).stem, (number,)
+    return modules
+
+
+def module_file(name: str, file: str, base: Path) -> Path:
+    """Where a module's file is: beside the config, then where mailapi itself is installed."""
+    for path in (base / file, HERE / file, *(folder / Path(file).name for folder in INSTALLED)):
+        if path.is_file():
+            return path.resolve()
+    raise ConfigError(f"modulelist: the file of {name} is missing: {base / file}.")
+
+
+def load_class(name: str, path: Path) -> type[Module]:
+    try:
+        found = getattr(load_file(path), name, None)
+    except Exception as error:
+        raise ConfigError(f"modulelist: {path} cannot be loaded: {cause(error)}.") from error
+    if not isinstance(found, type) or not issubclass(found, Module):
+        raise ConfigError(f"modulelist: {path} does not define a Module class {name}.")
+    return found
+
+
+def load_file(path: Path):
+    """Run a Python file under a qualified name of its own: `queue.py` must not pass for the library's."""
+    qualified = f"mailapi_modules.{path.stem}"
+    if path.parent not in INSTALLED:
+        qualified += "_" + sha256(str(path))[:12]
+    spec = importlib.util.spec_from_loader(qualified, SourceFileLoader(qualified, str(path)))
+    python = sys.modules[qualified] = importlib.util.module_from_spec(spec)
+    spec.loader.exec_module(python)
+    return python
+
+
+########## Sessions ################################################################################
+
+
+class Session(Model):
+    """A log-in. Only hashes are kept: of the id that the cookie holds, and of user_authdata, so that a
+    changed password ends the session, whoever changed it (WIRE F19)."""
+
+    session_id = IntegerField(primary_key=True)
+    token_hash = TextField()
+    user_name = TextField()
+    authdata_hash = TextField()
+    created = IntegerField()  # seconds since 1970
+
+
+STATE_SCHEMA = """
+CREATE TABLE session (session_id INTEGER PRIMARY KEY AUTOINCREMENT, token_hash TEXT NOT NULL UNIQUE,
+    user_name TEXT NOT NULL, authdata_hash TEXT NOT NULL, created INTEGER NOT NULL);
+CREATE INDEX session_user ON session (user_name);
+"""
+LIVE_SESSIONS = 20  # of one user; the oldest gives way (WIRE section 1)
+
+FIND_SESSION = Prepared(
+    Session.select(Session.user_name, Session.authdata_hash)
+    .where(Session.token_hash == arg("token_hash"), Session.created > arg("after"))
+)
+ADD_SESSION = Prepared(
+    Session.insert(token_hash=arg("token_hash"), user_name=arg("user"), authdata_hash=arg("authdata_hash"),
+                   created=arg("created"))
+)
+END_SESSION = Prepared(Session.delete().where(Session.token_hash == arg("token_hash")))
+KEEP_SESSION = Prepared(
+    Session.update(authdata_hash=arg("authdata_hash")).where(Session.token_hash == arg("token_hash"))
+)
+NEWEST = Session.select(Session.session_id).where(Session.user_name == arg("user"))
+END_OLD_SESSIONS = Prepared(
+    Session.delete().where(
+        (Session.created <= arg("before"))
+        | ((Session.user_name == arg("user"))
+           & Session.session_id.not_in(NEWEST.order_by(Session.session_id.desc()).limit(LIVE_SESSIONS)))
+    )
+)
+
+
+def sha256(value: str) -> str:
+    return hashlib.sha256(value.encode()).hexdigest()
+
+
+class StateFailure(ApiError):
+    """The state database cannot be used; the master database is not to blame."""
+
+    def __init__(self, error):
+        super().__init__(f"The state database cannot be used: {error}.", http=500)
+
+
+class StateStore(Store):
+    """The state database: what is the API's own. Made on first use, readable by its owner only."""
+
+    PRAGMAS = {"synchronous": "NORMAL"}
+
+    def identity(self):
+        if not os.path.exists(self.path):
+            self.create()
+        return super().identity()
+
+    def create(self):
+        """Make the file whole under another name first: several processes may start at once."""
+        folder = os.path.dirname(self.path)
+        try:
+            with tempfile.TemporaryDirectory(dir=folder, prefix=".mailapi-") as private:
+                new = os.path.join(private, "state")
+                with contextlib.closing(sqlite3.connect(new)) as connection:
+                    connection.executescript("PRAGMA journal_mode = WAL;" + STATE_SCHEMA)
+                os.chmod(new, 0o600)
+                for leftover in ("-wal", "-shm"):  # of a file that was deleted: not to be replayed
+                    Path(self.path + leftover).unlink(missing_ok=True)
+                with contextlib.suppress(FileExistsError):
+                    os.link(new, self.path)
+        except OSError as error:
+            raise StateFailure(error.strerror) from None
+
+    @contextlib.contextmanager
+    def transaction(self, lock_type="IMMEDIATE"):
+        try:
+            with super().transaction(lock_type):
+                yield
+        except peewee.PeeweeException as error:
+            raise (refusal(error) if is_busy(error) else StateFailure(error)) from error
+
+
+class Sessions:
+    """Log-ins that are remembered, by a random id of 256 bits in the cookie."""
+
+    def __init__(self, store: Store, lifetime: int):
+        self.store, self.lifetime = store, lifetime
+
+    def find(self, token: str) -> dict | None:
+        after = int(time.time()) - self.lifetime
+        with self.store.transaction("DEFERRED"):
+            return self.store.one(FIND_SESSION, token_hash=sha256(token), after=after)
+
+    def begin(self, user_name: str, authdata: str, instead_of: str | None) -> str:
+        """A new session in the place of the one that the request came with; its id."""
+        token, now = secrets.token_urlsafe(32), int(time.time())
+        with self.store.transaction():
+            if instead_of:
+                self.store.execute(END_SESSION, token_hash=sha256(instead_of))
+            self.store.execute(ADD_SESSION, token_hash=sha256(token), user=user_name,
+                               authdata_hash=sha256(authdata), created=now)
+            self.store.execute(END_OLD_SESSIONS, user=user_name, before=now - self.lifetime)
+        return token
+
+    def keep(self, token: str, authdata: str):
+        """Let a session live on after its own user changed the password with it."""
+        with self.store.transaction():
+            self.store.execute(KEEP_SESSION, token_hash=sha256(token), authdata_hash=sha256(authdata))
+
+    def end(self, token: str):
+        with self.store.transaction():
+            self.store.execute(END_SESSION, token_hash=sha256(token))
+
+
+AUTHDATA = re.compile(r"([^:]*):([0-9a-f]{64})")
+NO_SUCH_USER = ":" + "0" * 64
+
+
+def make_authdata(password: str | None) -> str | None:
+    """The stored form of a password, as the mail daemons verify it (WIRE F28); None takes the log-in away."""
+    if not password:
+        return None
+    salt = secrets.token_hex(16)
+    return f"{salt}:{sha256(salt + password)}"
+
+
+def verify(password: str, authdata: str | None) -> bool:
+    """Whether a password fits; the same work where there is nothing to fit (WIRE F18, F35)."""
+    known = isinstance(authdata, str) and AUTHDATA.fullmatch(authdata)
+    salt, digest = (known or AUTHDATA.fullmatch(NO_SUCH_USER)).groups()
+    return hmac.compare_digest(sha256(salt + password), digest) and bool(known)
+
+
+########## Application #############################################################################
+
+
+SCHEMA_VERSION = Prepared(peewee.Select([peewee.Table("meta")], [peewee.SQL('"value"')]).where(
+    peewee.SQL('"key"') == "schema_version"))
+CREDENTIALS_OF = Prepared(
+    Users.select(Users.user_name, Users.user_authdata).where(Users.user_name == arg("user"))
+)
+
+
+class Call:
+    """One request on its way through an endpoint: what was asked, who asks, the database to act on."""
+
+    def __init__(self, app: "Application", generation: Generation, body: dict, query: dict):
+        self.app, self.config, self.db = app, app.config, app.db
+        self.generation, self.body, self.query = generation, body, query
+        self.user_name: str | None = None  # None: whoever may read the database file
+        self.caller: Caller | None = None
+        self.new_authdata: dict[str, str | None] = {}  # user_name → what set_password stored
+
+    def identify(self):
+        """Read what the caller may do, inside the transaction of the action (WIRE F19)."""
+        permissions = ["admin"] if self.user_name is None else None
+        self.caller = Caller(self.db, self.generation, self.user_name, permissions)
+
+    def words(self, sentence: str) -> str:
+        return self.generation.words(sentence)
+
+
+class SchemaMismatch(ApiError):
+    """A master database of a generation that this API does not know: both versions, nothing else."""
+
+    def __init__(self, version):
+        super().__init__("Api version and schema version is not the same.")
+        self.answer = {"api_version": max(GENERATIONS), "schema_version": version}
+
+
+class Application:
+    """A WSGI callable over one master database; several live side by side in one process."""
+
+    def __init__(self, config: Config):
+        self.config = config
+        self.db = Store(config.dbpath)
+        self.sessions = Sessions(StateStore(config.state), config.session_lifetime)
+        self.modules = load_modules(self)
+        self.bottle = bottle.Bottle()
+        self.bottle.route("/<path:re:[\\s\\S]*>", "ANY", self.serve)
+
+    def __call__(self, environ, start_response):
+        return self.bottle(environ, start_response)
+
+    def serve(self, path: str) -> bottle.HTTPResponse:
+        """Answer Bottle's current request."""
+        return Exchange(self, bottle.request.environ, path).response()
+
+    def generation(self) -> Generation:
+        """Which schema the master database has now; SchemaMismatch where it is none of GENERATIONS."""
+        self.db.connect()
+        try:
+            version = number(self.db.value(SCHEMA_VERSION))
+        except peewee.PeeweeException as error:
+            if is_busy(error):
+                raise
+            raise ApiError(f"The database cannot be opened: {error}.", http=500) from None
+        if version not in GENERATIONS:
+            raise SchemaMismatch(version)
+        return GENERATIONS[version]
+
+    def module(self, path: str, generation: Generation) -> Module:
+        """The module that a URL path names, with or without slash and index.php (WIRE section 1)."""
+        name = re.sub(r"(\A|/)(index\.php)?\Z", "", path)
+        module = self.modules.get(name)
+        if module is None or generation.number not in module.generations:
+            raise ApiError(f"Unknown module {name}.", http=404)
+        return module
+
+    def perform(self, call: Call, module: Module, chosen: Endpoint | None) -> dict:
+        """Run an action in one transaction; what it adds to the answer."""
+        if chosen and chosen.own_transactions:
+            call.identify()
+            return chosen.run(module, call)
+        with self.db.transaction("DEFERRED" if chosen is None or chosen.reads_only else "IMMEDIATE"):
+            call.identify()
+            return chosen.run(module, call) if chosen else {}
+
+    def listed(self) -> dict[str, Module]:
+        """The configured modules by their names, in the order of modulelist."""
+        return {module.name: module for module in self.modules.values() if module.name}
+
+
+class Exchange:
+    """A request and its answer over HTTP, in the order that WIRE sections 1 and 2 give."""
+
+    def __init__(self, app: Application, environ: dict, path: str):
+        self.app, self.environ, self.path = app, environ, path
+        self.headers = [("Cache-Control", "no-store"), ("X-Content-Type-Options", "nosniff")]
+        self.callback: str | None = None
+        self.frame: dict = {"status": "ok", "debug": [], "api_version": max(GENERATIONS),
+                            "schema_version": None, "session": False}
+
+    def response(self) -> bottle.HTTPResponse:
+        answer, http = self.outcome()
+        payload, content_type = encode(answer), "application/json"
+        if self.callback:
+            payload, content_type = jsonp(self.callback, payload), "application/javascript"
+        self.headers.append(("Content-Type", content_type))
+        if self.app.config.cors_origin:
+            self.headers.append(("Access-Control-Allow-Origin", self.app.config.cors_origin))
+        if http == 503:
+            self.headers.append(("Retry-After", "1"))
+        return bottle.HTTPResponse(payload.encode(), http, self.headers)
+
+    def outcome(self) -> tuple[dict, int]:
+        """The answer and its HTTP status; the one place where refusals and failures become answers."""
+        try:
+            return self.process(), 200
+        except SchemaMismatch as mismatch:
+            return {"status": mismatch.status} | mismatch.answer, 200
+        except ApiError as error:
+            problem = error
+        except peewee.PeeweeException as error:
+            problem = refusal(error)
+        except Exception:
+            log.exception("%s failed", self.path or "/")
+            problem = ApiError("Internal error. The log has the cause.", http=500)
+        return self.frame | {"status": problem.status} | problem.answer, problem.http
+
+    def process(self) -> dict:
+        if self.app.config.debug:
+            self.app.db.trace(self.frame["debug"].append)
+        generation = self.app.generation()
+        self.frame |= {"api_version": generation.number, "schema_version": generation.number}
+        module = self.app.module(self.path, generation)
+        query = read_query(self.environ.get("QUERY_STRING", ""))
+        self.callback = read_callback(query)
+        limit = read_limit(query)
+        chosen = module.choose(query)
+        body = read_body(self.environ, chosen and chosen.max_body or self.app.config.max_body)
+        fields = chosen.read(generation, body, query) if chosen else ({}, {})
+        call = Call(self.app, generation, *fields)
+        auth = read_fields(body, {"auth": CREDENTIALS}).get("auth") or {}
+        if "logout" in query:
+            return self.log_out()
+        try:
+            token = self.log_in(call, auth)
+        except LoginRefused as refused:
+            return self.frame | {"status": refused.status, "login": False}
+        return self.act(call, token, module, chosen, limit)
+
+    def act(self, call, token, module, chosen, limit) -> dict:
+        """Run the action; after it is refused, too, the answer says who is logged in."""
+        try:
+            added = self.app.perform(call, module, chosen)
+        except (ApiError, peewee.IntegrityError, peewee.OperationalError) as error:
+            problem = error if isinstance(error, ApiError) else refusal(error)
+            if problem.http != 200:
+                raise problem from None
+            added = {"status": problem.status} | problem.answer
+        else:
+            if authdata := call.new_authdata.get(call.user_name):
+                self.app.sessions.keep(token, authdata)
+        if call.caller is None:
+            call.identify()
+        granted = php_map({permission: True for permission in call.caller.permissions})
+        who = {call.words("{permission}s"): granted, "login": True, "auth_user": call.user_name}
+        return self.frame | who | shorten(added, limit)
+
+    def log_in(self, call: Call, auth: dict) -> str:
+        """Find out who asks: credentials decide, else the session. The id of their session."""
+        if not empty(auth.get("user_name")):
+            return self.begin_session(call, auth["user_name"], auth.get("password"))
+        token = self.cookie()
+        session = token and self.app.sessions.find(token)
+        user = session and self.app.db.one(CREDENTIALS_OF, user=session["user_name"])
+        if not user or sha256(user["user_authdata"] or "") != session["authdata_hash"]:
+            raise LoginRefused("Username is not set!")
+        call.user_name = user["user_name"]
+        return token
+
+    def begin_session(self, call: Call, user_name: str, given: str | None) -> str:
+        if not given:
+            raise LoginRefused("Password is not set!")
+        user = self.app.db.one(CREDENTIALS_OF, user=user_name)
+        authdata = user and user["user_authdata"]
+        if not verify(given, authdata):
+            raise LoginRefused("Username or password is wrong.")
+        call.user_name = user_name
+        token = self.app.sessions.begin(user_name, authdata, instead_of=self.cookie())
+        self.set_cookie(token)
+        return token
+
+    def log_out(self) -> dict:
+        if token := self.cookie():
+            self.app.sessions.end(token)
+            self.set_cookie("", "; Max-Age=0")
+        return self.frame | {"status": "Successfully logged out.", "login": False}
+
+    def cookie(self) -> str | None:
+        """The session id that came along, unless another site's page sent it (WIRE section 1)."""
+        found = COOKIE.search(self.environ.get("HTTP_COOKIE", ""))
+        return found[1] if found and not foreign_site(self.environ) else None
+
+    def set_cookie(self, token: str, expiry: str = ""):
+        mount = urllib.parse.quote(self.environ.get("SCRIPT_NAME", "").rstrip("/")) + "/"
+        secure = "; Secure" if self.environ.get("wsgi.url_scheme") == "https" else ""
+        cookie = f"PHPSESSID={token}; Path={mount}; HttpOnly; SameSite=Lax{secure}{expiry}"
+        self.headers.append(("Set-Cookie", cookie))
+
+
+class LoginRefused(ApiError):
+    """Nobody is logged in: nothing was done, and the answer says so."""
+
+
+COOKIE = re.compile(r"(?:^|;)\s*PHPSESSID=([A-Za-z0-9_-]{1,128})")
+
+
+def create_app(config: str | os.PathLike | Mapping) -> Application:
+    """A WSGI callable from the path of a config.py or a mapping of its keys.
+
+    ConfigError where the config or one of its modules cannot be used. The databases are opened by requests.
+    """
+    return Application(read_config(config))
+
+
+@lru_cache(maxsize=1)
+def default_application() -> Application:
+    return create_app(os.environ.get("MAILAPI_CONFIG", "config.py"))
+
+
+def application(environ, start_response):
+    """The app of the config that MAILAPI_CONFIG names (default config.py), made on first use."""
+    try:
+        app = default_application()
+    except ConfigError as error:
+        log.error("%s", error)
+        start_response("500 Internal Server Error", [("Content-Type", "application/json")])
+        return [encode({"status": "mailapi is not configured. The log has the cause."}).encode()]
+    return app(environ, start_response)
+
+
+########## Command line ############################################################################
+# Further commands are files beside the modules, command_NAME.py: a docstring, options(parser), run(args).
+
+
+def main(arguments: list[str] | None = None) -> int:
+    """`mailapi COMMAND …` and `python mailapi.py COMMAND …`; the exit status."""
+    import argparse
+
+    parser = argparse.ArgumentParser(prog="mailapi", description="HTTP control plane for a mail server.")
+    parser.add_argument("--version", action="version", version=__version__)
+    commands = parser.add_subparsers(metavar="COMMAND", required=True)
+    for name, command in sorted(find_commands().items()):
+        words = command.__doc__.split("\n")[0].rstrip(".")
+        sub = commands.add_parser(name, help=words, description=words + ".")
+        default = os.environ.get("MAILAPI_CONFIG", "config.py")
+        sub.add_argument("--config", default=default, help="the config.py to use (default: %(default)s)")
+        command.options(sub)
+        sub.set_defaults(run=command.run)
+    args = parser.parse_args(arguments)
+    try:
+        return args.run(args) or 0
+    except (ConfigError, ApiError, peewee.PeeweeException) as error:
+        print(f"mailapi: {error}", file=sys.stderr)
+        return 1
+
+
+def find_commands() -> dict:
+    """The command files that are installed with mailapi, loaded, by their names."""
+    files = [f for folder in INSTALLED for f in sorted(folder.glob("command_*.py"))]
+    return {file.stem.removeprefix("command_"): load_file(file) for file in files}
+
+
+if __name__ == "__main__":
+    sys.exit(main())

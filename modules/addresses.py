@@ -1,0 +1,294 @@
+"""Addresses: which mail comes in, matched by expressions from the highest order down, and where it goes."""
+
+import re
+
+from peewee import Value
+
+from mailapi import (
+    IN_ROUTERS, Active, Addresses, Addresses8, ApiError, Module, Msa, Prepared, Smtpd, Users, address_delegate,
+    admin_or_delegate, anyone, arg, check_router, empty, endpoint, like, optional_number, pattern, record, text,
+    whole_number,
+)
+
+BY_ORDER = {8: Addresses8.select().order_by(Addresses8.address_order.desc()),
+            9: Addresses.select().order_by(Addresses.address_order.desc())}
+EVERYTHING = {number: Prepared(query) for number, query in BY_ORDER.items()}
+OWN = {number: Prepared(query.where(query.model.stores_to(arg("user")))) for number, query in BY_ORDER.items()}
+
+ARGUMENT = "Address router needs an argument (address_route)."
+DIRECTION = "We need a routing direction (inrouter or outrouter)"
+EXPRESSION = {"address_expression": "We need an address expression."}
+ORDER = {"address_order": "We need the address order."}
+TO_ADD = {8: EXPRESSION | {"address_user": "We want also an username."}, 9: EXPRESSION}
+TO_UPDATE = {
+    8: TO_ADD[8] | {"address_order": "We want also an order."},
+    9: EXPRESSION | {"address_old_order": "We want also the old order", "address_order": "We want also an order."},
+}
+TO_SWITCH = {"address1": "Adress 1 is not defined", "address2": "Address 2 is not defined"}
+FIELDS = {"address_expression": pattern, "address_router": text, "address_route": text, "address_user": text}
+ADDRESS = record(address_expression=text, address_order=optional_number)
+
+
+def router_works(call):
+    """WIRE F40's sentences after the expression's; in generation 8 routers are the MSA's."""
+    if call.generation.number == 9:
+        if empty(call.body.get("address_router")):
+            raise ApiError("No address router defined.")
+        check_router(call.body["address_router"], call.body.get("address_route"), IN_ROUTERS, ARGUMENT)
+
+
+def complete(call):
+    """Both addresses as `get` returns them."""
+    first, second = call.body["address1"], call.body["address2"]
+    for number, address in enumerate((first, second), 1):
+        if empty(address["address_expression"]):
+            raise ApiError(f"Adress {number} has no address expression")
+    if empty(first["address_order"]) or empty(second["address_order"]):
+        raise ApiError("Both addresses needs an order number")
+
+
+def direction_known(call):
+    if call.body["address_routing"] not in ("inrouter", "outrouter"):
+        raise ApiError(DIRECTION)
+
+
+class Address(Module):
+    active = {8: Active(Addresses8.address_user),
+              9: Active(Addresses.address_route, where=Addresses.address_router == "store")}
+    harmful = {9: {"stores to nobody, which crashes the SMTP daemon": Prepared(
+        Addresses.select(Addresses.address_expression)
+        .where(Addresses.address_router == "store", Addresses.address_route.is_null()))}}
+
+    @endpoint(allow=anyone, takes={"address_order": optional_number, "address_expression": text, "address_user": text},
+              query={"test": text}, reads_only=True)
+    def get(self, call):
+        """The addresses that the caller may see, highest order first: all, or those of one look-up."""
+        table, rows = call.generation.address, BY_ORDER[call.generation.number]
+        order, looked_up = call.body.get("address_order"), self.look_up(call)
+        if looked_up is not None:
+            rows = call.db.rows(rows.where(looked_up))
+        elif call.caller.admin or call.caller.delegate:
+            rows = call.db.rows(EVERYTHING[call.generation.number])
+        else:
+            rows = call.db.rows(OWN[call.generation.number], user=call.user_name)
+        visible = [row for row in rows if self.visible(call, row)]
+        if order and call.generation.number == 9 and not visible and not call.caller.admin:
+            raise ApiError("Not authorized.", addresses=[])
+        return {"addresses": visible}
+
+    @endpoint(needs=TO_ADD, takes=FIELDS | {"address_order": optional_number}, checks=[router_works],
+              allow=(admin_or_delegate.otherwise("No {permission} to add an address."),
+                     address_delegate("address_expression").otherwise("No {permission} to insert this expression.")))
+    def add(self, call):
+        """A new address, last matched before all others unless an order is given."""
+        values = self.values(call)
+        if call.body.get("address_order"):
+            values["address_order"] = call.body["address_order"]
+        call.db.execute(call.generation.address.insert(values))
+
+    @endpoint(needs=TO_UPDATE, takes=FIELDS | {"address_order": whole_number, "address_old_order": whole_number},
+              allow=(admin_or_delegate.otherwise("No {permission} to update an address."),
+                     address_delegate("address_expression").otherwise("No {permission} to update this to address")))
+    def update(self, call):
+        """Change the row with address_old_order; in generation 8 the rows with that expression."""
+        table = call.generation.address
+        if call.generation.number == 8:
+            return self.change(call, table.address_expression == call.body["address_expression"])
+        old, new = call.body["address_old_order"], call.body["address_order"]
+        self.must_manage(call, old, "No {permission} to update this to address")
+        if empty(call.body.get("address_router")):
+            raise ApiError("No address router defined.")
+        check_router(call.body["address_router"], "not checked yet", IN_ROUTERS, ARGUMENT)
+        if new != old and call.db.column(table.select(table.address_order).where(table.address_order == new)):
+            raise ApiError("Duplicate order.")
+        router_works(call)
+        return self.change(call, table.address_order == old)
+
+    @endpoint(needs={8: EXPRESSION, 9: EXPRESSION | ORDER}, takes=FIELDS | {"address_order": optional_number},
+              allow=address_delegate("address_expression").otherwise("No access."))
+    def delete(self, call):
+        """Remove the row with that order; in generation 8 the rows with that expression."""
+        table = call.generation.address
+        which = table.address_expression == call.body["address_expression"]
+        if call.generation.number == 9:
+            self.must_manage(call, call.body["address_order"], "No access.")
+            which = table.address_order == call.body["address_order"]
+        call.db.execute(table.delete().where(which))
+
+    @endpoint(needs=TO_SWITCH, takes={"address1": ADDRESS, "address2": ADDRESS}, checks=[complete],
+              allow=admin_or_delegate.otherwise("No access."))
+    def switch(self, call):
+        """Let two addresses change places in the order."""
+        table = call.generation.address
+        stored = [self.stored(call, call.body[name]) for name in ("address1", "address2")]
+        for row, other in zip(stored, reversed(stored)):
+            call.db.execute(table.update(row | {"address_order": other["address_order"]})
+                            .where(table.address_order == other["address_order"]))
+
+    @endpoint(needs=EXPRESSION | {"address_routing": DIRECTION}, checks=[direction_known], allow=anyone,
+              takes={"sender": text, "smtpd_user": text, "recipient": text}, reads_only=True)
+    def test(self, call):
+        """What the SMTP daemon would do with mail to an address (inrouter) or from it (outrouter)."""
+        return (inbound if call.body["address_routing"] == "inrouter" else outbound)(self, call)
+
+    def look_up(self, call):
+        """The condition of the first look-up that is given; None without any."""
+        table, body = call.generation.address, call.body
+        if call.generation.number == 9 and body.get("address_order"):
+            return table.address_order == body["address_order"]
+        if not empty(body.get("address_expression")):
+            return table.address_expression == body["address_expression"]
+        if call.generation.number == 9 and not empty(call.query.get("test")):
+            return like(Value(call.query["test"]), table.address_expression)
+        if not empty(body.get("address_user")):
+            return table.stores_to(body["address_user"])
+        return None
+
+    def visible(self, call, row: dict) -> bool:
+        """Whether the caller may see an address (WIRE section 4, F08, F09)."""
+        caller, user = call.caller, call.generation.address.user_of(row)
+        if caller.admin or not caller.delegate:
+            return caller.admin or (user is not None and user == call.user_name)
+        return user in caller.delegated_users or caller.may_manage(row["address_expression"])
+
+    def must_manage(self, call, order: int, refusal: str):
+        """The stored row, too, must be the caller's, not only what they claim of it (WIRE F07)."""
+        table = call.generation.address
+        stored = call.db.value(table.select(table.address_expression).where(table.address_order == order))
+        if not call.caller.admin and (stored is None or not call.caller.may_manage(stored)):
+            raise ApiError(call.words(refusal))
+
+    def stored(self, call, claimed: dict) -> dict:
+        """The row that the caller means and may manage."""
+        table = call.generation.address
+        if not call.caller.may_manage(claimed["address_expression"]):
+            raise ApiError("No access.")
+        row = call.db.one(table.select().where(table.address_expression == claimed["address_expression"],
+                                               table.address_order == claimed["address_order"]))
+        if row is None:
+            raise ApiError("Address not found.")
+        return row
+
+    def values(self, call) -> dict:
+        names = {8: ("address_expression", "address_user"),
+                 9: ("address_expression", "address_router", "address_route")}[call.generation.number]
+        return {name: call.body.get(name) for name in names}
+
+    def change(self, call, which):
+        values = self.values(call) | {"address_order": call.body["address_order"]}
+        call.db.execute(call.generation.address.update(values).where(which))
+
+
+########## The routing test: what the SMTP daemon decides (WIRE section 6) #########################
+
+
+def decision(steps: list, accepted=False, stored=None, queued=None) -> dict:
+    return {"steps": steps, "decision": {"accepted": accepted, "stored": stored, "queued": queued}}
+
+
+def envelope(remote: str | None, sender: str | None, recipient: str | None) -> dict:
+    """As the outbox row would have it."""
+    return {"mail_remote": remote, "mail_envelopefrom": sender, "mail_envelopeto": recipient}
+
+
+def matching(call) -> list[dict]:
+    """The rows whose expression matches the address, in the order in which the daemon looks at them."""
+    table = call.generation.address
+    return call.db.rows(BY_ORDER[call.generation.number].where(
+        like(Value(call.body["address_expression"]), table.address_expression)))
+
+
+def inbound(module: Address, call) -> dict:
+    rows = matching(call)
+    if not rows or not module.visible(call, rows[0]):
+        return decision(["Address not found."])
+    steps = [f"Address matched: {rows[0]['address_expression']}"]
+    router, route = in_router(call, rows[0])
+    address, sender = call.body["address_expression"], call.body.get("sender")
+    if router in ("store", "redirect", "handoff") and not route:
+        return decision([*steps, f"Rejected: the router {router} has no route."])
+    if router == "store":
+        return stored(call, steps, route)
+    if router == "redirect":
+        recipient = redirected(route, address, sender or "")
+        return decision([*steps, f"Redirected to {recipient}."], True, None, envelope(None, sender, recipient))
+    if router == "handoff":
+        return decision([*steps, f"Handed off to {route}."], True, None, envelope(route, sender, address))
+    return refused_or_lost(steps, router)
+
+
+def refused_or_lost(steps: list, router: str) -> dict:
+    """The routers that keep nothing; the daemon answers 250 to one that it does not know (WIRE F33)."""
+    if router == "reject":
+        return decision([*steps, "Rejected by the router reject."])
+    return decision([*steps, f"Accepted and thrown away by the router {router}."], True)
+
+
+def in_router(call, row: dict) -> tuple[str, str | None]:
+    """Router and route of a row; in generation 8 those of the user that it stores to."""
+    if call.generation.number == 9:
+        return row["address_router"], row["address_route"]
+    user = row["address_user"]
+    msa = call.db.one(Msa.select(Msa.msa_inrouter, Msa.msa_inroute).where(Msa.msa_user == user))
+    router = msa["msa_inrouter"] if msa else "drop"
+    if router == "store":
+        return "store", user
+    return "redirect" if router == "forward" else router, msa and msa["msa_inroute"]
+
+
+def stored(call, steps: list, user: str) -> dict:
+    found = call.db.one(Users.select(Users.user_database).where(Users.user_name == user))
+    if found is None:
+        return decision([*steps, f"Rejected: there is no user {user}."])
+    where = "user database" if found["user_database"] else "master database"
+    return decision([*steps, f"Stored for user {user} in the {where}."], True, user)
+
+
+def redirected(route: str, address: str, sender: str) -> str:
+    parts = {}
+    for name, value in (("to", address), ("from", sender)):
+        local, at, domain = value.rpartition("@")
+        parts |= {f"({name}-local)": local if at else domain, f"({name}-domain)": domain if at else ""}
+    return re.sub(r"\((to|from)-(local|domain)\)", lambda found: parts[found[0]], route)
+
+
+def outbound(module: Address, call) -> dict:
+    asked = call.body.get("smtpd_user") or None
+    if asked and asked != call.user_name and not call.caller.may_act_for(asked):
+        raise ApiError("Not allowed.")
+    rows = matching(call)
+    if rows and not module.visible(call, rows[0]):
+        rows = [row for row in rows if asked and module.visible(call, row)]
+    users = [user for row in rows if (user := call.generation.address.user_of(row))]
+    steps = [f"Address matched: {rows[0]['address_expression']}" if rows else "Address not found."]
+    user = asked or next(iter(users), None)
+    if user is None:
+        return decision([*steps, "Rejected: the address stores to no user who could log in."] if rows else steps)
+    router, route = out_router(call, user)
+    return sent(call, steps, user, router, route, user in users)
+
+
+def out_router(call, user: str) -> tuple[str | None, str | None]:
+    if call.generation.number == 9:
+        columns = Smtpd.smtpd_router, Smtpd.smtpd_route, Smtpd.smtpd_user
+    else:
+        columns = Msa.msa_outrouter, Msa.msa_outroute, Msa.msa_user
+    rows = call.db.fetch(columns[0].model.select(*columns[:2]).where(columns[2] == user), {})[1]
+    return rows[0] if rows else (None, None)
+
+
+def sent(call, steps, user, router, route, stores_to_user) -> dict:
+    sender, recipient = call.body["address_expression"], call.body.get("recipient")
+    if router is None:
+        return decision([*steps, f"Rejected: user {user} may not send."])
+    if router == "defined" and not stores_to_user:
+        return decision([*steps, f"Rejected: no address that matches stores to user {user} (router defined)."])
+    if router == "handoff" and not route:
+        return decision([*steps, "Rejected: the router handoff has no route."])
+    if router == "handoff":
+        return decision([*steps, f"Handed off to {route} for user {user}."], True, None,
+                        envelope(route, sender, recipient))
+    if router in ("any", "defined"):
+        return decision([*steps, f"Accepted from user {user} (router {router})."], True, None,
+                        envelope(None, sender, recipient))
+    return refused_or_lost(steps, router)

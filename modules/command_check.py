@@ -1,0 +1,115 @@
+"""Check config, database, schema, modules and file permissions; one line each."""
+
+import grp
+import os
+import pwd
+import stat
+import sys
+from pathlib import Path
+
+import mailapi
+
+
+def options(parser):
+    parser.add_argument("--daemon", metavar="USER", help="the user that the mail daemons run as")
+
+
+def run(args):
+    report = Report()
+    try:
+        app = mailapi.create_app(args.config)
+    except mailapi.ConfigError as error:
+        report.bad(f"config: {error}")
+        return 1
+    report.good(f"config: {args.config}")
+    report.good(f"modules: {', '.join(app.listed()) or 'none'}")
+    try:
+        generation = app.generation()
+        report.good(f"database: {app.config.dbpath}, generation {generation.number}")
+        check_database(report, app, generation)
+    except (mailapi.ApiError, mailapi.peewee.PeeweeException) as error:
+        report.bad(f"database: {app.config.dbpath}: {error}")
+    check_files(report, app, args.daemon)
+    return 1 if report.failed else 0
+
+
+class Report:
+    failed = False
+
+    def good(self, line: str):
+        print(f"ok    {line}")
+
+    def bad(self, line: str):
+        self.failed = True
+        print(f"FAIL  {line}")
+
+    def tell(self, good: bool, line: str, otherwise: str):
+        return self.good(line) if good else self.bad(otherwise)
+
+
+def check_database(report: Report, app: mailapi.Application, generation: mailapi.Generation):
+    database = app.db.connect()
+    journal = database.pragma("journal_mode")
+    report.tell(journal == "delete", "journal mode: delete, as the mail daemons use it",
+                f"journal mode: {journal}; the daemons expect delete: another mode leaves files that lock them out")
+    problems = [row[0] for row in database.execute_sql("PRAGMA integrity_check(3)") if row[0] != "ok"]
+    report.tell(not problems, "integrity: ok", f"integrity: {'; '.join(problems)}")
+    broken = database.execute_sql("PRAGMA foreign_key_check").fetchall()
+    report.tell(not broken, "foreign keys: ok", f"foreign keys: {len(broken)} rows refer to nothing")
+    for name, module in app.listed().items():
+        try:
+            check_module(report, app, name, module, generation)
+        except mailapi.peewee.PeeweeException as error:
+            report.bad(f"schema: {name}: {error}")
+
+
+def check_module(report, app, name, module, generation):
+    call = mailapi.Call(app, generation, {}, {})
+    module.active_users(call)
+    harmful = module.harmful.get(generation.number, {}) | {
+        sentence: query for sentence, query in module.harmful.items() if isinstance(sentence, str)}
+    for sentence, query in harmful.items():
+        for row in app.db.column(query):
+            report.bad(f"{name}: {row} {sentence}")
+    report.good(f"schema: {name}")
+
+
+def check_files(report: Report, app: mailapi.Application, daemon: str | None):
+    database = Path(app.config.dbpath)
+    if not database.exists():
+        return
+    folder = database.parent
+    for user in filter(None, [pwd.getpwuid(os.geteuid()).pw_name, daemon]):
+        for path, need in ((database, "read and written"), (folder, "written to, for the journal")):
+            report.tell(may_write(user, path), f"files: {path} can be {need} by {user}",
+                        f"files: {path} cannot be {need} by {user} ({described(path)})")
+    for left in sorted(folder.glob(database.name + "-*")):
+        same = left.stat().st_uid == database.stat().st_uid or may_write(daemon or "", left)
+        report.tell(same, f"files: {left} belongs to the database's owner",
+                    f"files: {left} belongs to somebody else ({described(left)}) and may lock others out")
+
+
+def may_write(user: str, path: Path) -> bool:
+    """Whether a user may read and write a file, or enter and change a folder, going by owner, group, mode."""
+    try:
+        entry = pwd.getpwnam(user)
+    except KeyError:
+        return False
+    seen = path.stat()
+    bits = 0o7 if stat.S_ISDIR(seen.st_mode) else 0o6
+    groups = os.getgrouplist(user, entry.pw_gid)
+    shift = 6 if seen.st_uid == entry.pw_uid else 3 if seen.st_gid in groups else 0
+    return entry.pw_uid == 0 or (seen.st_mode >> shift) & bits == bits
+
+
+def described(path: Path) -> str:
+    seen = path.stat()
+    return f"owner {name_of(pwd.getpwuid, seen.st_uid)}, group {name_of(grp.getgrgid, seen.st_gid)}, " \
+           f"mode {stat.filemode(seen.st_mode)}"
+
+
+def name_of(find, number: int) -> str:
+    try:
+        return find(number)[0]
+    except KeyError:
+        return str(number)

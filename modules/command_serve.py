@@ -1,0 +1,61 @@
+"""Serve the API over HTTP with waitress, until SIGTERM."""
+
+import logging
+import os
+import signal
+import sys
+
+import waitress
+
+import mailapi
+
+BODY_IN_JSON = 64 * 1024 * 1024  # bytes; up to here mailapi itself refuses in JSON what is too large
+
+
+def options(parser):
+    parser.add_argument("--listen", default="127.0.0.1:8080", metavar="HOST:PORT",
+                        help="where to listen (default: %(default)s); port 0 takes a free one")
+    parser.add_argument("--init", action="store_true", help="first create config and database where there are none")
+
+
+def run(args):
+    logging.basicConfig(level=logging.INFO, format="%(asctime)s %(name)s %(levelname)s %(message)s")
+    logging.getLogger("waitress.queue").setLevel(logging.ERROR)  # it warns of every queued request
+    password = make_database(args.config) if args.init else None
+    app = mailapi.create_app(args.config)
+    signal.signal(signal.SIGTERM, lambda *_: sys.exit(0))  # waitress then finishes what is under way
+    server = waitress.create_server(app, listen=args.listen, threads=8, ident=None,
+                                    max_request_body_size=BODY_IN_JSON)
+    url = f"http://{server.effective_host}:{server.effective_port}/"
+    if args.init:
+        print((FIRST_HINTS if password else LATER_HINTS).format(url=url, password=password))
+    print(f"Serving {app.config.dbpath} on {url} (stop with Ctrl-C)", flush=True)
+    server.run()
+
+
+def make_database(config: str) -> str | None:
+    """Config and database where they are missing; the new administrator's password."""
+    init = mailapi.find_commands()["init"]
+    init.write_config(config)
+    dbpath = mailapi.read_config(config).dbpath
+    if os.path.exists(dbpath):
+        return None
+    password = init.random_password()
+    init.create(dbpath, "admin", password)
+    return password
+
+
+FIRST_HINTS = """
+A new database with the administrator admin, whose password is shown only now: {password}
+In another terminal:
+
+  curl -s '{url}users/?get' -d '{{"auth": {{"user_name": "admin", "password": "{password}"}}}}'
+  curl -s '{url}users/?add' -d '{{"user_name": "ann", "auth": {{"user_name": "admin", "password": "{password}"}}}}'
+"""
+LATER_HINTS = """
+In another terminal, here (a forgotten password is set anew by the last line):
+
+  curl -s '{url}?login'
+  .venv/bin/mailapi call users get
+  .venv/bin/mailapi call users set_password user_name=admin user_authdata=-
+"""

@@ -1,0 +1,236 @@
+"""Mailbox: the caller's own mail, in the master database and in the file that users.user_database names."""
+
+import codecs
+import contextlib
+import re
+from email import message_from_bytes
+from email.errors import HeaderParseError
+from email.header import decode_header
+from email.message import Message
+from email.parser import BytesHeaderParser
+
+import peewee
+from peewee import BlobField, BooleanField, Cast, IntegerField, TextField, fn
+
+from mailapi import (
+    Active, ApiError, CannotOpen, Model, Module, Prepared, Store, Users, anyone, arg, endpoint, flag, is_busy,
+    number, optional_number, readable, text,
+)
+
+
+class Mail(Model):
+    mail_id = IntegerField(primary_key=True)
+    mail_user = TextField()
+    mail_read = BooleanField()
+    mail_ident = TextField(null=True)
+    mail_envelopeto = TextField()
+    mail_envelopefrom = TextField()
+    mail_submission = TextField()  # seconds since 1970
+    mail_submitter = TextField(null=True)
+    mail_proto = TextField()
+    mail_data = BlobField(null=True)  # declared BLOB, stored as TEXT holding raw bytes (WIRE section 7)
+
+    class Meta:
+        table_name = "mailbox"
+
+
+HEADERS_END_BEFORE = 65536  # bytes of a mail that are read for a list
+COLUMNS = [column for column in Mail._meta.sorted_fields if column is not Mail.mail_data]
+BYTES = Cast(Mail.mail_data, "BLOB")
+OWN = (Mail.mail_user == arg("user"))
+LIST = Mail.select(*COLUMNS, fn.SUBSTR(BYTES, 1, HEADERS_END_BEFORE).alias("mail_data")).where(OWN)
+ALL = Prepared(LIST)
+UNREAD = Prepared(LIST.where(Mail.mail_read == 0))
+THIS = OWN & (Mail.mail_id == arg("mail_id"))
+ONE = Prepared(Mail.select(*COLUMNS, BYTES.alias("mail_data")).where(THIS))
+MARK = Prepared(Mail.update(mail_read=arg("mail_read")).where(THIS))
+DELETE = Prepared(Mail.delete().where(THIS))
+USER_DATABASE = Prepared(Users.select(Users.user_database).where(Users.user_name == arg("user")))
+
+
+def source(value) -> str | None:
+    value = text(value) or None
+    if value not in (None, "master", "user"):
+        raise ValueError("no such source")
+    return value
+
+
+NAMED = {"needs": {"mail_id": "No mail id is set"}, "takes": {"mail_id": optional_number, "mail_sourcedb": source},
+         "allow": anyone, "own_transactions": True}
+
+
+class NoUserDatabase(ApiError):
+    """The file that users.user_database names cannot be used."""
+
+    def __init__(self, user_name: str):
+        super().__init__(f"Cannot open userdb from user: {user_name}")
+        self.warning = {"status": "warning", "warning": self.status}
+
+
+class Mailbox(Module):
+    active = Active(Mail.mail_user)
+    harmful = {"has no mail_data, which crashes the POP daemon": Prepared(
+        Mail.select(Mail.mail_id).where(Mail.mail_data.is_null()))}
+
+    @endpoint(allow=anyone, takes={"mail_only_unread": flag}, reads_only=True, own_transactions=True)
+    def get(self, call):
+        """The caller's mail, newest first, with the headers that a list shows."""
+        query = UNREAD if call.body.get("mail_only_unread") else ALL
+        mails, warning = [], {}
+        for name in ("master", "user"):
+            try:
+                with database(call, name, "DEFERRED") as db:
+                    found = db.rows(query, user=call.user_name) if db else []
+                mails += [listed(mail) | {"mail_sourcedb": name} for mail in found]
+            except NoUserDatabase as error:
+                warning = error.warning
+        mails.sort(key=newest, reverse=True)
+        return warning | {"mails": mails}
+
+    @endpoint(**NAMED)
+    def read(self, call):
+        """One mail with its text; marks it read, and answers mail_read as it was before."""
+        problem, warning = ApiError("mail not found"), {}
+        for name in [call.body.get("mail_sourcedb")] if call.body.get("mail_sourcedb") else ["user", "master"]:
+            try:
+                with database(call, name) as db:
+                    mail = db.one(ONE, **which(call)) if db else None
+                    if mail:
+                        db.execute(MARK, mail_read=1, **which(call))
+            except NoUserDatabase as error:
+                problem, warning = error, error.warning
+            else:
+                if mail:
+                    return warning | {"mail": shown(mail, name)}
+        raise problem
+
+    @endpoint(**NAMED)
+    def unread(self, call):
+        """Mark a mail unread."""
+        change(call, MARK, mail_read=0)
+
+    @endpoint(**NAMED)
+    def delete(self, call):
+        """Remove a mail."""
+        change(call, DELETE)
+
+
+def which(call) -> dict:
+    return {"user": call.user_name, "mail_id": call.body["mail_id"]}
+
+
+def change(call, query: Prepared, **values):
+    with database(call, call.body.get("mail_sourcedb") or "master") as db:
+        if not db or not db.execute(query, **which(call), **values).rowcount:
+            raise ApiError("mail not found")
+
+
+@contextlib.contextmanager
+def database(call, name: str, lock_type="IMMEDIATE"):
+    """A transaction on the master or the user database; None where the user has no database of their own.
+
+    They are opened one after the other: nothing waits for one while it holds the other.
+    """
+    if name == "master":
+        with call.db.transaction(lock_type):
+            yield call.db
+        return
+    path = call.db.value(USER_DATABASE, user=call.user_name)
+    if not path:
+        yield None
+        return
+    try:
+        with contextlib.closing(Store(path)) as store, store.transaction(lock_type):
+            yield store
+    except peewee.DatabaseError as error:
+        if is_busy(error):
+            raise
+        raise NoUserDatabase(call.user_name) from error
+    except CannotOpen as error:
+        raise NoUserDatabase(call.user_name) from error
+
+
+########## What a mail says ########################################################################
+
+
+def newest(mail: dict) -> tuple:
+    sent = mail["mail_submission"]
+    return (sent if isinstance(sent, (int, float)) else 0), mail["mail_id"]
+
+
+def listed(mail: dict) -> dict:
+    message = parsed(BytesHeaderParser().parsebytes, data(mail))
+    headers = {f"mail_{name}": header(message, name) for name in ("subject", "from", "to", "date")}
+    return mail | {"mail_submission": number(mail["mail_submission"]), "mail_data": None} | headers
+
+
+def shown(mail: dict, source_name: str) -> dict:
+    message = parsed(message_from_bytes, data(mail))
+    headers = {f"mail_{name}": header(message, name) for name in ("from", "to", "subject")}
+    row = mail | {"mail_submission": number(mail["mail_submission"]), "mail_data": readable(data(mail))}
+    return row | {"mail_sourcedb": source_name} | headers | {"mail_body": body(message)}
+
+
+def data(mail: dict) -> bytes:
+    return mail["mail_data"] or b""
+
+
+def parsed(parser, raw: bytes) -> Message:
+    """A message; of one that is nested beyond what the parser bears, all as text."""
+    try:
+        return parser(raw)
+    except (RecursionError, ValueError, LookupError):
+        message = Message()
+        message.set_payload(readable(raw), "utf-8")
+        return message
+
+
+def body(message: Message) -> str:
+    """The text of a mail, as WIRE section 4 has it for mail_body."""
+    if not message.is_multipart():
+        return content(message)
+    plain = [part for part in message.walk() if not part.is_multipart() and part.get_content_type() == "text/plain"]
+    return "".join(f"{written}\n----\n" for part in plain if (written := content(part)).strip())
+
+
+def content(part: Message) -> str:
+    """A part's text: transfer encoding undone, charset applied."""
+    try:
+        charset = part.get_content_charset()
+    except (LookupError, ValueError):
+        charset = None
+    return decoded(part.get_payload(decode=True) or b"", charset)
+
+
+# Python's own, no charsets of mail: they cost quadratic time or make text that is none.
+NO_CHARSETS = {"idna", "punycode", "unicode_escape", "raw_unicode_escape", "undefined"}
+SURROGATES = re.compile("[\ud800-\udfff]")
+
+
+def decoded(raw: bytes, charset: str | None) -> str:
+    """Bytes as text: by the declared charset if they fit it, else as UTF-8, what remains as U+FFFD (F16)."""
+    for name in (charset or "utf-8", "utf-8"):
+        try:
+            if codecs.lookup(name).name not in NO_CHARSETS:
+                return SURROGATES.sub("\ufffd", raw.decode(name))
+        except (LookupError, ValueError):
+            continue
+    return readable(raw)
+
+
+WORD = r"=\?[^?\s]+\?[bBqQ]\?[^?]*\?="
+WORDS = re.compile(rf"{WORD}(?:\s*{WORD})*")
+
+
+def header(message: Message, name: str) -> str:
+    """A header's value, unfolded and decoded (RFC 5322, RFC 2047, WIRE F31); "" where there is none."""
+    value = next((v for n, v in message.raw_items() if n.lower() == name), "")
+    value = re.sub(r"\r?\n(?=[ \t])", "", value).strip()
+    return WORDS.sub(decoded_words, readable(value.encode("utf-8", "surrogateescape")))
+
+
+def decoded_words(found: re.Match) -> str:
+    try:
+        return "".join(decoded(raw, (charset or "").partition("*")[0]) for raw, charset in decode_header(found[0]))
+    except (HeaderParseError, ValueError):
+        return found[0]

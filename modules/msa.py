@@ -1,0 +1,107 @@
+"""MSA: generation 8's way to say where a user's mail comes in and goes out; on 9 a view of the SMTPD's table."""
+
+from peewee import IntegrityError, fn
+
+from mailapi import (
+    OUT_ROUTERS, Active, Addresses, ApiError, ApiUserDelegates, Module, Msa, Prepared, Smtpd, Users,
+    admin_or_delegate, arg, check_router, delegate_of, empty, endpoint, text,
+)
+
+IN_ROUTERS = ("store", "forward", "handoff", "reject", "drop")
+
+# Generation 9 keeps how mail comes in with the addresses: here it is the user's first one that stores.
+def first_address(user):
+    return (Addresses.select(Addresses.address_expression).where(Addresses.stores_to(user))
+            .order_by(Addresses.address_order.desc()).limit(1))
+
+
+FIRST = first_address(Smtpd.smtpd_user)
+ROWS = {
+    8: Msa.select().order_by(Msa.msa_user),
+    9: Smtpd.select(
+        Smtpd.smtpd_user.alias("msa_user"), fn.IIF(fn.EXISTS(FIRST), "store", "drop").alias("msa_inrouter"),
+        FIRST.alias("msa_inroute"), Smtpd.smtpd_router.alias("msa_outrouter"),
+        Smtpd.smtpd_route.alias("msa_outroute")).order_by(Smtpd.smtpd_user),
+}
+USER = {8: Msa.msa_user, 9: Smtpd.smtpd_user}
+OWN = {number: USER[number] == arg("user") for number in USER}
+DELEGATED = (ApiUserDelegates.select(ApiUserDelegates.api_delegate)
+             .where(ApiUserDelegates.api_user == arg("user")))
+EVERYBODY = {number: Prepared(rows) for number, rows in ROWS.items()}
+ONE = {number: Prepared(rows.where(OWN[number])) for number, rows in ROWS.items()}
+OWN_AND_DELEGATED = {number: Prepared(rows.where(OWN[number] | USER[number].in_(DELEGATED)))
+                     for number, rows in ROWS.items()}
+
+
+def routers_work(call):
+    body = call.body
+    check_router(body["msa_inrouter"], body.get("msa_inroute"), IN_ROUTERS,
+                 f"Router {body['msa_inrouter']} needs an argument (msa_inroute).", ("forward", "handoff"))
+    check_router(body["msa_outrouter"], body.get("msa_outroute"), OUT_ROUTERS,
+                 f"Router {body['msa_outrouter']} needs an argument (msa_outroute).")
+
+
+SET = {
+    "needs": {"msa_user": "Username is not set.", "msa_inrouter": "User inrouter is not set.",
+              "msa_outrouter": "User outrouter is not set."},
+    "takes": {"msa_inroute": text, "msa_outroute": text}, "checks": [routers_work],
+    "allow": delegate_of("msa_user"),
+}
+
+
+class MSA(Module):
+    stand_ins = {9: ("SMTPD", "smtpd.py")}
+    active = {8: Active(Msa.msa_user), 9: Active(Smtpd.smtpd_user)}
+
+    @endpoint(allow=delegate_of("msa_user", missing=admin_or_delegate), takes={"msa_user": text}, reads_only=True)
+    def get(self, call):
+        """The routers of everybody, for a delegate of oneself and the delegated ones; or of one user."""
+        number = call.generation.number
+        if not empty(call.body.get("msa_user")):
+            return {"msa": call.db.rows(ONE[number], user=call.body["msa_user"])}
+        if call.caller.admin:
+            return {"msa": call.db.rows(EVERYBODY[number])}
+        return {"msa": call.db.rows(OWN_AND_DELEGATED[number], user=call.user_name)}
+
+    @endpoint(**SET)
+    def add(self, call):
+        """Routers for a user without any; `msa` is the new row's id, -1 where the database refuses."""
+        values = self.values(call)
+        try:
+            row = call.db.execute(call.generation.routers.insert(values)).lastrowid
+            self.set_database(call)
+        except IntegrityError as error:
+            raise ApiError(str(error), msa=-1) from error
+        return {"msa": row}
+
+    @endpoint(**SET)
+    def update(self, call):
+        """Change a user's routers; a route that is not given is none afterwards."""
+        number = call.generation.number
+        call.db.execute(call.generation.routers.update(self.values(call))
+                        .where(USER[number] == call.body["msa_user"]))
+        self.set_database(call)
+
+    @endpoint(needs={"msa_user": "Username is not set."}, allow=delegate_of("msa_user"))
+    def delete(self, call):
+        """Take a user's routers away."""
+        number = call.generation.number
+        call.db.execute(call.generation.routers.delete().where(USER[number] == call.body["msa_user"]))
+
+    def values(self, call) -> dict:
+        """The row to store; generation 9 has no room for how mail comes in."""
+        body = call.body
+        if call.generation.number == 8:
+            return {name: body.get(name) for name in Msa._meta.fields}
+        first = call.db.value(first_address(body["msa_user"]))
+        if body["msa_inrouter"] != "store" or (body.get("msa_inroute") or first) != first:
+            raise ApiError("In this generation incoming mail is routed in addresses/, not in msa/.")
+        return {"smtpd_user": body["msa_user"], "smtpd_router": body["msa_outrouter"],
+                "smtpd_route": body.get("msa_outroute")}
+
+    def set_database(self, call):
+        """In generation 8 the route of the router store is the user's own database (WIRE F29)."""
+        body = call.body
+        if call.generation.number == 8 and body["msa_inrouter"] == "store" and "msa_inroute" in body:
+            call.db.execute(Users.update(user_database=body["msa_inroute"] or None)
+                            .where(Users.user_name == body["msa_user"]))

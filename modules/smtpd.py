@@ -1,0 +1,62 @@
+"""SMTPD: who may send mail through the SMTP daemon, and where it goes."""
+
+from peewee import IntegrityError
+
+from mailapi import (
+    OUT_ROUTERS, Active, ApiError, ApiUserDelegates, Module, Msa, Prepared, Smtpd, admin_or_delegate, arg, check_router,
+    delegate_of, empty, endpoint, text,
+)
+
+EVERYBODY = Prepared(Smtpd.select().order_by(Smtpd.smtpd_user))
+ONE = Prepared(Smtpd.select().where(Smtpd.smtpd_user == arg("user")))
+OWN_AND_DELEGATED = Prepared(Smtpd.select().order_by(Smtpd.smtpd_user).where(
+    (Smtpd.smtpd_user == arg("user"))
+    | Smtpd.smtpd_user.in_(ApiUserDelegates.select(ApiUserDelegates.api_delegate)
+                           .where(ApiUserDelegates.api_user == arg("user")))))
+
+
+def router_works(call):
+    router = call.body["smtpd_router"]
+    check_router(router, call.body.get("smtpd_route"), OUT_ROUTERS,
+                 f"Router {router} needs an argument (smtpd_route).")
+
+
+class SMTPD(Module):
+    generations = (9,)
+    stand_ins = {8: ("MSA", "msa.py")}
+    active = {8: Active(Msa.msa_user), 9: Active(Smtpd.smtpd_user)}
+
+    @endpoint(allow=delegate_of("smtpd_user", missing=admin_or_delegate), takes={"smtpd_user": text},
+              reads_only=True)
+    def get(self, call):
+        """The out routers of everybody, for a delegate of oneself and the delegated ones; or of one user."""
+        if not empty(call.body.get("smtpd_user")):
+            return {"smtpd": call.db.rows(ONE, user=call.body["smtpd_user"])}
+        if call.caller.admin:
+            return {"smtpd": call.db.rows(EVERYBODY)}
+        return {"smtpd": call.db.rows(OWN_AND_DELEGATED, user=call.user_name)}
+
+    @endpoint(needs={"smtpd_user": "Username is not set.", "smtpd_router": "User outrouter is not set."},
+              takes={"smtpd_route": text}, checks=[router_works], allow=delegate_of("smtpd_user"))
+    def add(self, call):
+        """Let a user send mail; `smtpd` is the new row's id, -1 where the database refuses."""
+        try:
+            cursor = call.db.execute(Smtpd.insert(
+                smtpd_user=call.body["smtpd_user"], smtpd_router=call.body["smtpd_router"],
+                smtpd_route=call.body.get("smtpd_route")))
+        except IntegrityError as error:
+            raise ApiError(str(error), smtpd=-1) from error
+        return {"smtpd": cursor.lastrowid}
+
+    @endpoint(needs={"smtpd_user": "Username is not set.", "smtpd_router": "User router is not set."},
+              takes={"smtpd_route": text}, checks=[router_works], allow=delegate_of("smtpd_user"))
+    def update(self, call):
+        """Change how a user's mail goes out; without smtpd_route there is none afterwards."""
+        call.db.execute(Smtpd.update(smtpd_router=call.body["smtpd_router"],
+                                     smtpd_route=call.body.get("smtpd_route"))
+                        .where(Smtpd.smtpd_user == call.body["smtpd_user"]))
+
+    @endpoint(needs={"smtpd_user": "Username is not set."}, allow=delegate_of("smtpd_user"))
+    def delete(self, call):
+        """Take sending away from a user."""
+        call.db.execute(Smtpd.delete().where(Smtpd.smtpd_user == call.body["smtpd_user"]))

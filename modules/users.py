@@ -1,0 +1,172 @@
+"""Users: who exists, their passwords, permissions and aliases."""
+
+from peewee import JOIN, IntegrityError, TextField, fn
+
+from mailapi import (
+    Active, Addresses, ApiError, ApiUserDelegates, Model, Module, Prepared, Rule, Users, admin, anyone, arg,
+    delegate_of, empty, endpoint, make_authdata, owner_or_delegate, password, php_map, text, text_list,
+)
+
+
+class Mail(Model):
+    mail_user = TextField()
+
+    class Meta:
+        table_name = "mailbox"
+        primary_key = False
+
+
+HAS_LOGIN = Users.user_authdata.is_null(False)
+LINKS = (Addresses.select(Addresses.address_route, fn.COUNT(Addresses.address_route).alias("link_count"))
+         .where(Addresses.address_router == "store").group_by(Addresses.address_route).alias("links"))
+MAILS = (Mail.select(Mail.mail_user, fn.COUNT(Mail.mail_user).alias("mails"))
+         .group_by(Mail.mail_user).alias("counts"))
+SHORT = (Users.select(Users.user_name, HAS_LOGIN.alias("user_login"), Users.user_alias)
+         .order_by(Users.user_name))
+DELEGATED = (ApiUserDelegates.select(ApiUserDelegates.api_delegate)
+             .where(ApiUserDelegates.api_user == arg("user_name")))
+ONE = Prepared(SHORT.where(Users.user_name == arg("user_name")))
+OWN_AND_DELEGATED = Prepared(SHORT.where((Users.user_name == arg("user_name")) | Users.user_name.in_(DELEGATED)))
+EVERYBODY = {  # by generation
+    8: Prepared(SHORT),
+    9: Prepared(
+        Users.select(Users.user_name, HAS_LOGIN.alias("has_login"), Users.user_alias, Users.user_database,
+                     LINKS.c.link_count, fn.COALESCE(MAILS.c.mails, 0).alias("mails"))
+        .join(LINKS, JOIN.LEFT_OUTER, on=LINKS.c.address_route == Users.user_name).switch(Users)
+        .join(MAILS, JOIN.LEFT_OUTER, on=MAILS.c.mail_user == Users.user_name).order_by(Users.user_name)),
+}
+
+
+def not_reserved(call):
+    """SQLite uses these names for databases (WIRE section 7)."""
+    if call.body["user_name"].lower() in ("main", "temp"):
+        raise ApiError("Username is not allowed. ")
+
+
+def permissions_given(call):
+    if call.body.get("user_permissions") is None:
+        raise ApiError(call.words("No {permission}s is set."))
+
+
+def another_user(call):
+    """An alias has to be given, "" and null clear it (WIRE F34)."""
+    if "user_alias" not in call.body:
+        raise ApiError("No alias set.")
+    if call.body["user_alias"] == call.body["user_name"]:
+        raise ApiError("Cannot alias to the same user.")
+
+
+def may_add(call) -> bool:
+    """With delegates_add_users a delegate, too, but with no powers and no alias to give (WIRE F05)."""
+    gives = call.body.get("user_permissions") or not empty(call.body.get("user_alias"))
+    return call.caller.admin or (call.config.delegates_add_users and call.caller.delegate and not gives)
+
+
+ADDER = Rule("admin; with delegates_add_users also delegates, without permissions or alias", may_add, "Not allowed")
+PERMISSION = {"user_name": "No user is set.", "user_permission": "No {permission} is set."}
+
+
+class User(Module):
+    active = Active(Users.user_name, where=HAS_LOGIN)
+    harmful = {"is named like a SQLite database": Prepared(
+        Users.select(Users.user_name).where(fn.LOWER(Users.user_name).in_(["main", "temp"])))}
+
+    @endpoint(allow=anyone, takes={"username": text, "user_name": text}, reads_only=True)
+    def get(self, call):
+        """All users, for a delegate oneself and the delegated ones, for others oneself; or the one named."""
+        name = call.body.get("username") or call.body.get("user_name")
+        if not empty(name):
+            return {"users": self.one(call, name)}
+        if call.caller.admin:
+            return {"users": self.everybody(call)}
+        if call.caller.delegate:
+            users = call.db.rows(OWN_AND_DELEGATED, user_name=call.user_name)
+            return {"users": [user | self.modules(call, user["user_name"]) for user in users]}
+        return {"users": self.one(call, call.user_name)}
+
+    @endpoint(needs={"user_name": "Username is not set."}, checks=[not_reserved], allow=ADDER,
+              takes={"user_authdata": password, "user_alias": text, "user_permissions": text_list})
+    def add(self, call):
+        """A new user, with password, alias and permissions where given; `user` says whether it was made."""
+        try:
+            call.db.execute(Users.insert(
+                user_name=call.body["user_name"], user_alias=call.body.get("user_alias") or None,
+                user_authdata=make_authdata(call.body.get("user_authdata"))))
+            self.grant(call, call.body.get("user_permissions") or [])
+            if not call.caller.admin:
+                call.db.execute(ApiUserDelegates.insert(
+                    api_user=call.user_name, api_delegate=call.body["user_name"]))
+        except (IntegrityError, ApiError) as error:
+            raise ApiError(str(error), user=False) from error
+        return {"user": True}
+
+    @endpoint(needs={"user_name": "No username set."}, allow=delegate_of("user_name"))
+    def delete(self, call):
+        """Remove a user; their mail, permissions, delegations and settings go with them."""
+        call.db.execute(Users.delete().where(Users.user_name == call.body["user_name"]))
+        return {"delete": "ok"}
+
+    @endpoint(needs={"user_name": "Username is not set."}, allow=owner_or_delegate("user_name"),
+              takes={"user_authdata": password})
+    def set_password(self, call):
+        """Set a user's password, or with none take the log-in away; the user's other sessions end."""
+        name, authdata = call.body["user_name"], make_authdata(call.body.get("user_authdata"))
+        call.db.execute(Users.update(user_authdata=authdata).where(Users.user_name == name))
+        call.new_authdata[name] = authdata
+
+    @endpoint(needs=PERMISSION, allow=admin)
+    def add_permission(self, call):
+        """Grant one permission to a user."""
+        self.grant(call, [call.body["user_permission"]])
+
+    @endpoint(needs=PERMISSION, allow=admin)
+    def delete_permission(self, call):
+        """Take one permission from a user."""
+        access = call.generation.access
+        call.db.execute(access.delete().where(access.api_user == call.body["user_name"],
+                                              access.api_permission == call.body["user_permission"]))
+
+    @endpoint(needs={"user_name": "No user is set."}, checks=[permissions_given], allow=admin,
+              takes={"user_permissions": text_list})
+    def update_permissions(self, call):
+        """Give a user exactly the permissions of the list."""
+        access = call.generation.access
+        call.db.execute(access.delete().where(access.api_user == call.body["user_name"]))
+        self.grant(call, dict.fromkeys(call.body["user_permissions"]))
+
+    @endpoint(needs={"user_name": "No username set."}, checks=[another_user], allow=admin,
+              takes={"user_alias": text})
+    def update_alias(self, call):
+        """Make a user a log-in name for another one's mailbox; "" or null makes it a user of its own again."""
+        call.db.execute(Users.update(user_alias=call.body["user_alias"] or None)
+                        .where(Users.user_name == call.body["user_name"]))
+
+    def everybody(self, call) -> list:
+        active = {name: found for name, module in self.app.listed().items()
+                  if (found := module.active_users(call))}
+        users = call.db.rows(EVERYBODY[call.generation.number])
+        for user in users:
+            name = user["user_name"]
+            user["modules"] = php_map({module: True for module, names in active.items() if name in names})
+        return users
+
+    def one(self, call, name: str) -> list:
+        """The one user, in a list, for whoever may see them (WIRE F06)."""
+        if call.user_name != name and not call.caller.may_act_for(name):
+            which = "in delegated list" if call.caller.delegate else "the user"
+            raise ApiError(f"User has no permission to do this (not {which}).", users=[])
+        access = call.generation.access
+        granted = access.select(access.api_permission).where(access.api_user == name)
+        return [user | self.modules(call, name) | {call.words("user_{permission}s"): call.db.column(granted)}
+                for user in call.db.rows(ONE, user_name=name)]
+
+    def modules(self, call, name: str) -> dict:
+        listed = self.app.listed().items()
+        return {"modules": php_map({module: True for module, one in listed if one.is_active(call, name)})}
+
+    def grant(self, call, permissions):
+        if not all(permissions):
+            raise ApiError(call.words("No {permission} is set."))
+        for permission in permissions:
+            call.db.execute(call.generation.access.insert(
+                api_user=call.body["user_name"], api_permission=permission))

@@ -1,0 +1,94 @@
+"""A mail installation on a fresh database, and a client that talks to it."""
+
+import hashlib
+import json
+import sqlite3
+from pathlib import Path
+
+import pytest
+import webtest
+
+import mailapi
+
+ROOT = Path(__file__).resolve().parent.parent
+SCHEMAS = {9: ROOT / "modules/schema9.sql", 8: ROOT / "tests/schema8.sql"}
+MODULES = {"Address": "modules/addresses.py", "User": "modules/users.py", "SMTPD": "modules/smtpd.py",
+           "POP": "modules/pop.py", "Mailbox": "modules/mailbox.py", "Delegate": "modules/delegates.py"}
+# What every site starts with: who they are by permission, and what was delegated to them.
+PERMISSIONS = {"root": ["admin"], "dele": ["delegate"], "ann": [], "bob": [], "nologin": []}
+
+
+def authdata(password: str) -> str:
+    return "salt:" + hashlib.sha256(("salt" + password).encode()).hexdigest()
+
+
+class Site:
+    """A master database with root (admin), dele (delegate of ann and of %@corp.org), ann and bob; the
+    password is `pw`. Calling it posts one request, without a cookie, as somebody."""
+
+    def __init__(self, folder: Path, generation: int = 9, **config):
+        self.dbpath, self.generation = folder / "master.db3", generation
+        self.create()
+        modules = MODULES if generation == 9 else {n: f for n, f in MODULES.items() if n != "SMTPD"} | {
+            "MSA": "modules/msa.py"}
+        self.config = {"dbpath": str(self.dbpath), "modulelist": modules} | config
+        self.app = mailapi.create_app(self.config)
+
+    def create(self):
+        connection = sqlite3.connect(self.dbpath)
+        connection.executescript(SCHEMAS[self.generation].read_text())
+        connection.close()
+        for name, permissions in PERMISSIONS.items():
+            self.sql("INSERT INTO users (user_name, user_authdata) VALUES (?, ?)", name,
+                     None if name == "nologin" else authdata("pw"))
+            for permission in permissions:
+                self.sql("INSERT INTO api_access VALUES (?, ?)", name, permission)
+        self.sql("INSERT INTO api_user_delegates VALUES ('dele', 'ann')")
+        self.sql("INSERT INTO api_address_delegates VALUES ('dele', '%@corp.org')")
+
+    def sql(self, statement: str, *values) -> list[tuple]:
+        """A statement straight on the file, as a mail daemon would."""
+        connection = sqlite3.connect(self.dbpath)
+        try:
+            with connection:
+                return connection.execute(statement, values).fetchall()
+        finally:
+            connection.close()
+
+    def dump(self) -> list[str]:
+        connection = sqlite3.connect(self.dbpath)
+        connection.text_factory = bytes
+        try:
+            names = [n.decode() for n, in connection.execute("SELECT name FROM sqlite_master WHERE type = 'table'")]
+            return [f"{n} {row}" for n in names for row in connection.execute(f"SELECT * FROM {n}")]
+        finally:
+            connection.close()
+
+    def browser(self, **environ) -> webtest.TestApp:
+        """A client that keeps its cookies."""
+        return webtest.TestApp(self.app, extra_environ={"HTTP_HOST": "localhost", **environ})
+
+    def __call__(self, url: str, user: str | None = "root", check: int = 200, password: str = "pw", **fields) -> dict:
+        """Post fields to a URL such as users/?get; the decoded answer."""
+        if user is not None:
+            fields["auth"] = {"user_name": user, "password": password}
+        return self.raw(url, json.dumps(fields).encode(), check)
+
+    def raw(self, url: str, body: bytes, check: int = 200, **environ) -> dict:
+        return self.browser(**environ).post("/" + url, body, status=check).json
+
+
+@pytest.fixture
+def site(tmp_path) -> Site:
+    return Site(tmp_path)
+
+
+@pytest.fixture
+def site8(tmp_path) -> Site:
+    return Site(tmp_path, generation=8)
+
+
+@pytest.fixture(params=[9, 8], ids=["generation9", "generation8"])
+def either(request, tmp_path) -> Site:
+    """The same installation in both generations, one test each."""
+    return Site(tmp_path, generation=request.param)
