@@ -94,7 +94,7 @@ def run_config(path: Path) -> dict:
     names: dict = {"__file__": str(path), "__name__": "config"}
     try:
         exec(compile(path.read_bytes(), str(path), "exec"), names)
-    except Exception as error:
+    except (Exception, SystemExit) as error:
         raise ConfigError(f"{path} cannot be read: {cause(error)}") from error
     return {k: v for k, v in names.items() if k[0] != "_" and not isinstance(v, type(os))}
 
@@ -923,7 +923,7 @@ def module_file(name: str, file: str, base: Path) -> Path:
 def load_class(name: str, path: Path) -> type[Module]:
     try:
         found = getattr(load_file(path), name, None)
-    except Exception as error:
+    except (Exception, SystemExit) as error:
         raise ConfigError(f"modulelist: {path} cannot be loaded: {cause(error)}.") from error
     if not isinstance(found, type) or not issubclass(found, Module):
         raise ConfigError(f"modulelist: {path} does not define a Module class {name}.")
@@ -1350,7 +1350,7 @@ def main(arguments: list[str] | None = None) -> int:
 def find_commands() -> dict:
     """The command files that are installed with mailapi, loaded, by their names."""
     files = [f for folder in INSTALLED for f in sorted(folder.glob("command_*.py"))]
-    return {file.stem.removeprefix("command_"): load_file(file) for file in files}
+    return {file.stem.removeprefix("command_").replace("_", "-"): load_file(file) for file in files}
 
 
 if __name__ == "__main__":

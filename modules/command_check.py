@@ -57,6 +57,9 @@ def check_database(report: Report, app: mailapi.Application, generation: mailapi
     broken = database.execute_sql("PRAGMA foreign_key_check").fetchall()
     report.tell(not broken, "foreign keys: ok", f"foreign keys: {len(broken)} rows refer to nothing")
     for name, module in app.listed().items():
+        if other := module.stand_ins.get(generation.number):
+            path = Path(other[1]).stem
+            report.good(f"modules: {name} is not of generation {generation.number}: {other[0]} serves at {path}/")
         try:
             check_module(report, app, name, module, generation)
         except mailapi.peewee.PeeweeException as error:

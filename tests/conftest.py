@@ -11,7 +11,7 @@ import webtest
 import mailapi
 
 ROOT = Path(__file__).resolve().parent.parent
-SCHEMAS = {9: ROOT / "modules/schema9.sql", 8: ROOT / "tests/schema8.sql"}
+SCHEMAS = {9: ROOT / "modules/schema9.sql", 8: ROOT / "tests/conformance/schema8.sql"}
 MODULES = {"Address": "modules/addresses.py", "User": "modules/users.py", "SMTPD": "modules/smtpd.py",
            "POP": "modules/pop.py", "Mailbox": "modules/mailbox.py", "Delegate": "modules/delegates.py"}
 # What every site starts with: who they are by permission, and what was delegated to them.
@@ -92,3 +92,12 @@ def site8(tmp_path) -> Site:
 def either(request, tmp_path) -> Site:
     """The same installation in both generations, one test each."""
     return Site(tmp_path, generation=request.param)
+
+
+@pytest.fixture
+def both(tmp_path) -> tuple[Site, Site]:
+    """The two generations side by side: 9 and 8."""
+    folders = [tmp_path / "9", tmp_path / "8"]
+    for folder in folders:
+        folder.mkdir()
+    return Site(folders[0]), Site(folders[1], generation=8)

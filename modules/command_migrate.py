@@ -1,0 +1,173 @@
+"""Lead a master database of generation 8 to generation 9, after a copy of the file.
+
+Everything happens in one transaction: killed at any moment, the file is the old one or the new one. Stop the
+mail daemons of generation 8 first; they cannot read what comes out.
+"""
+
+import contextlib
+import os
+import shutil
+import sqlite3
+import sys
+import time
+from pathlib import Path
+
+import mailapi
+
+SCHEMA = Path(__file__).with_name("schema9.sql")
+# What generation 8 has in the tables that change; with anything else in them, something would be lost.
+COLUMNS = {
+    "addresses": ["address_expression", "address_order", "address_user"],
+    "msa": ["msa_user", "msa_inrouter", "msa_inroute", "msa_outrouter", "msa_outroute"],
+    "api_access": ["api_user", "api_right"],
+}
+STEPS = {
+    "addresses": """
+        INSERT INTO addresses (address_expression, address_order, address_router, address_route)
+        SELECT address_expression, address_order,
+               CASE WHEN msa_user IS NULL THEN 'drop' WHEN msa_inrouter = 'forward' THEN 'redirect'
+                    ELSE msa_inrouter END,
+               CASE msa_inrouter WHEN 'store' THEN address_user ELSE msa_inroute END
+        FROM old_addresses LEFT JOIN old_msa ON msa_user = address_user ORDER BY address_order""",
+    "smtpd": """
+        INSERT INTO smtpd (smtpd_user, smtpd_router, smtpd_route)
+        SELECT msa_user, msa_outrouter, msa_outroute FROM old_msa ORDER BY old_msa.rowid""",
+    "api_access": """
+        INSERT INTO api_access (api_user, api_permission)
+        SELECT api_user, api_right FROM old_api_access ORDER BY old_api_access.rowid""",
+}
+SUMMARY = {
+    "{} addresses, now with the router {}": """
+        SELECT COUNT(*), address_router FROM addresses GROUP BY address_router ORDER BY address_router""",
+    "{} MSA rows became SMTPD rows with the router {}": """
+        SELECT COUNT(*), smtpd_router FROM smtpd GROUP BY smtpd_router ORDER BY smtpd_router""",
+    "{} rights became permissions: {}": """
+        SELECT COUNT(*), api_permission FROM api_access GROUP BY api_permission ORDER BY api_permission""",
+    "note: {} users without an MSA row have addresses, whose mail is dropped: {}": """
+        SELECT COUNT(*), group_concat(user, ', ') FROM (SELECT DISTINCT address_user AS user FROM old_addresses
+        WHERE address_user NOT IN (SELECT msa_user FROM old_msa) ORDER BY 1) HAVING COUNT(*)""",
+    "note: {} users had a store route that is not their user_database, which stays as it is: {}": """
+        SELECT COUNT(*), group_concat(msa_user, ', ') FROM (SELECT msa_user FROM old_msa
+        JOIN users ON user_name = msa_user WHERE msa_inrouter = 'store' AND msa_inroute != ''
+        AND msa_inroute IS NOT user_database ORDER BY 1) HAVING COUNT(*)""",
+}
+
+
+def options(parser):
+    parser.add_argument("--dry-run", action="store_true", help="say what would become what, and change nothing")
+
+
+def run(args):
+    app = mailapi.create_app(args.config)
+    if app.generation().number == 9:
+        print(f"Nothing to do: {app.config.dbpath} is of generation 9.")
+        return
+    path = Path(app.config.dbpath)
+    app.db.close()
+    with contextlib.closing(sqlite3.connect(path, timeout=5, isolation_level=None)) as connection:
+        connection.execute("PRAGMA foreign_keys = OFF")  # while tables are replaced; checked at the end
+        connection.execute("PRAGMA legacy_alter_table = ON")  # leave what refers to a renamed table alone
+        try:
+            connection.execute("BEGIN IMMEDIATE")
+            refuse_unknown(connection)
+            if not args.dry_run:
+                print(f"The database as it was: {copy(path)}")
+            migrate(connection)
+            connection.execute("ROLLBACK" if args.dry_run else "COMMIT")
+        except sqlite3.Error as error:
+            raise mailapi.ApiError(f"Not migrated, nothing was changed: {error}.") from error
+    print("Dry run: nothing was changed." if args.dry_run else f"{path} is of generation 9 now.")
+
+
+def refuse_unknown(connection):
+    """Only what generation 8 is known to have in the tables that change is carried over."""
+    for table, expected in COLUMNS.items():
+        found = [row[1] for row in connection.execute(f"PRAGMA table_info({table})")]
+        if found != expected:
+            raise mailapi.ApiError(f"Not migrated: the columns of {table} are {', '.join(found) or 'missing'}; "
+                                   f"expected {', '.join(expected)}.")
+    names = ", ".join(f"'{table}'" for table in COLUMNS)
+    for kind, name in connection.execute(f"""SELECT type, name FROM sqlite_master WHERE sql IS NOT NULL
+                                             AND type != 'table' AND tbl_name IN ({names})"""):
+        raise mailapi.ApiError(f"Not migrated: the {kind} {name} is not generation 8's; drop it first.")
+    for name, in connection.execute("SELECT name FROM sqlite_master WHERE name IN ('smtpd', 'idx_addr_router')"):
+        raise mailapi.ApiError(f"Not migrated: there is a {name} already, which generation 8 does not have.")
+
+
+def copy(path: Path) -> Path:
+    """A copy of the file beside it, made while nobody else can write; the same owner and mode."""
+    size, free = path.stat().st_size, shutil.disk_usage(path.parent).free
+    if free < 2 * size:  # the copy, and the journal of the transaction
+        raise mailapi.ApiError(f"Not migrated: {2 * size:,} bytes are needed in {path.parent}, {free:,} are free.")
+    target = path.with_name(f"{path.name}.generation8-{time.strftime('%Y%m%dT%H%M%S')}")
+    part = target.with_name(target.name + ".part")
+    with contextlib.closing(sqlite3.connect(part)) as to, \
+            contextlib.closing(sqlite3.connect(f"{path.absolute().as_uri()}?mode=ro", uri=True)) as source:
+        source.backup(to, pages=1000, progress=lambda _, left, total: tell("copying", total - left, total))
+    seen = path.stat()
+    os.chmod(part, seen.st_mode & 0o777)
+    if os.geteuid() == 0:
+        os.chown(part, seen.st_uid, seen.st_gid)
+    os.rename(part, target)
+    return target
+
+
+def tell(what: str, done: int, total: int):
+    """Progress, on a terminal only."""
+    if sys.stderr.isatty():
+        print(f"\r{what}: {done:,} of {total:,}", end="" if done < total else "\n", file=sys.stderr, flush=True)
+
+
+def migrate(connection):
+    counter = connection.execute("SELECT seq FROM sqlite_sequence WHERE name = 'addresses'").fetchone()
+    new = schema_of(SCHEMA)
+    before = {table: count(connection, table) for table in COLUMNS}
+    for table in COLUMNS:
+        connection.execute(f"ALTER TABLE {table} RENAME TO old_{table}")
+    for name in ("addresses", "idx_addr_router", "smtpd", "api_access"):
+        connection.execute(new[name])
+    for number, (table, statement) in enumerate(STEPS.items(), 1):
+        connection.execute(statement)
+        tell(f"tables, {table}", number, len(STEPS))
+    if counter:
+        connection.execute("DELETE FROM sqlite_sequence WHERE name = 'addresses'")
+        connection.execute("INSERT INTO sqlite_sequence (name, seq) VALUES ('addresses', ?)", counter)
+    summarise(connection, before)
+    for table in COLUMNS:
+        connection.execute(f"DROP TABLE old_{table}")
+    connection.execute("UPDATE meta SET value = '9' WHERE key = 'schema_version'")
+    verify(connection)
+
+
+def summarise(connection, before: dict):
+    """What became what; every row of the old tables is in one of the lines."""
+    after = {"addresses": "addresses", "msa": "smtpd", "api_access": "api_access"}
+    for old, table in after.items():
+        if before[old] != (now := count(connection, table)):
+            raise mailapi.ApiError(f"Not migrated: {old} has {before[old]} rows, but only {now} came over.")
+    for sentence, query in SUMMARY.items():
+        for row in connection.execute(query):
+            print(sentence.format(f"{row[0]:,}", shortened(row[1])))
+
+
+def shortened(names: str) -> str:
+    return names if len(names) <= 200 else names[:200] + " …"
+
+
+def count(connection, table: str) -> int:
+    return connection.execute(f"SELECT COUNT(*) FROM {table}").fetchone()[0]
+
+
+def verify(connection):
+    """Nothing refers to what is not there, and every view still works."""
+    if broken := connection.execute("PRAGMA foreign_key_check").fetchall():
+        raise mailapi.ApiError(f"Not migrated: {len(broken)} rows refer to nothing, the first in {broken[0][0]}.")
+    for name, in connection.execute("SELECT name FROM sqlite_master WHERE type = 'view'").fetchall():
+        connection.execute(f'SELECT 1 FROM "{name}" LIMIT 0')
+
+
+def schema_of(file: Path) -> dict[str, str]:
+    """The statements of a schema by the names of what they create."""
+    with contextlib.closing(sqlite3.connect(":memory:")) as connection:
+        connection.executescript(file.read_text(encoding="utf-8"))
+        return dict(connection.execute("SELECT name, sql FROM sqlite_master"))
