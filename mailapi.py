@@ -48,38 +48,31 @@ class ConfigError(Exception):
     """The configuration cannot be used; the sentence names the key or file and the cause."""
 
 
-# Every key of config.py: its default (... where it must be given) and its type.
-OPTIONS = {
-    "dbpath": (..., str),
-    "modulelist": (..., dict),
-    "debug": (False, bool),
-    "cors_origin": ("*", str),
-    "session_lifetime": (86400, int),
-    "delegates_add_users": (False, bool),
-    "max_body": (1024 * 1024, int),
-    "state": ("", str),
-}
 HERE = Path(__file__).resolve().parent
 INSTALLED = [HERE / "modules", HERE / "mailapi_modules"]  # in a checkout, in an installed package
 
 
 @dataclasses.dataclass
 class Config:
-    """The values of OPTIONS, and the folder that relative paths start from."""
+    """The keys of config.py; config.sample.py says what each is for."""
 
-    base: Path
     dbpath: str
     modulelist: dict
-    debug: bool
-    cors_origin: str
-    session_lifetime: int
-    delegates_add_users: bool
-    max_body: int
-    state: str
+    debug: bool = False
+    cors_origin: str = "*"
+    session_lifetime: int = 86400  # seconds
+    delegates_add_users: bool = False
+    max_body: int = 1024 * 1024  # bytes
+    state: str = ""
 
-    def __post_init__(self):
-        self.dbpath = str(self.base / self.dbpath)
-        self.state = str(self.base / self.state) if self.state else self.dbpath + ".state"
+    def resolve(self, base: Path) -> "Config":
+        """Relative paths start from base."""
+        self.base, self.dbpath = base, str(base / self.dbpath)
+        self.state = str(base / self.state) if self.state else self.dbpath + ".state"
+        return self
+
+
+OPTIONS = {field.name: field for field in dataclasses.fields(Config)}
 
 
 def read_config(source: str | os.PathLike | Mapping) -> Config:
@@ -104,28 +97,24 @@ def cause(error: BaseException) -> str:
 
 
 def checked_config(given: dict, base: Path) -> Config:
-    for key in given:
+    for key, value in given.items():
         if key not in OPTIONS:
             raise ConfigError(f"Unknown key {key} in the configuration.")
-    values = {key: option_value(key, given.get(key, OPTIONS[key][0])) for key in OPTIONS}
-    for name, path in values["modulelist"].items():
-        if not isinstance(name, str) or not isinstance(path, str):
-            raise ConfigError("modulelist must map module class names to paths of files.")
-    return Config(base=base, **values)
+        check_type(key, value, OPTIONS[key].type)
+    for key in ("dbpath", "modulelist"):
+        if key not in given:
+            raise ConfigError(f"{key} is missing in the configuration.")
+    if not given["dbpath"]:
+        raise ConfigError("dbpath must name the master database.")
+    if not all(isinstance(word, str) for item in given["modulelist"].items() for word in item):
+        raise ConfigError("modulelist must map module class names to paths of files.")
+    return Config(**given).resolve(base)
 
 
-def option_value(key: str, value):
-    kind = OPTIONS[key][1]
-    if value is ...:
-        raise ConfigError(f"{key} is missing in the configuration.")
-    if key == "dbpath" and isinstance(value, os.PathLike):
-        value = str(value)
-    if not isinstance(value, kind) or (kind is int and (isinstance(value, bool) or value < 1)):
+def check_type(key: str, value, kind: type):
+    if not isinstance(value, kind) or (kind is int and (value is True or value < 1)):
         words = {str: "text", bool: "True or False", int: "a positive whole number", dict: "a mapping"}
         raise ConfigError(f"{key} must be {words[kind]}, not {value!r}.")
-    if key == "dbpath" and not value:
-        raise ConfigError("dbpath must name the master database.")
-    return value
 
 
 ########## Errors ##################################################################################
@@ -399,64 +388,51 @@ def host_of(url: str) -> str | None:
 ########## Database ################################################################################
 
 
+def table_name(model: type) -> str:
+    """The class's name in snake case, without the number of a generation."""
+    return peewee.make_snake_case(model.__name__).rstrip("0123456789")
+
+
 class Model(peewee.Model):
-    """A table's names and types. Models are bound to no database: an app's Store runs their queries."""
+    """A table's columns. Models are bound to no database: an app's Store runs their queries."""
+
+    class Meta:
+        primary_key = False
+        table_function = table_name
 
 
 class Users(Model):
-    user_name = TextField(primary_key=True)
+    user_name = TextField()
     user_authdata = TextField(null=True)
     user_database = TextField(null=True)
     user_alias = TextField(null=True)
-
-    class Meta:
-        table_name = "users"
 
 
 class ApiAccess(Model):
     api_user = TextField()
     api_permission = TextField()
 
-    class Meta:
-        table_name = "api_access"
-        primary_key = False
-
 
 class ApiAccess8(Model):
     api_user = TextField()
     api_permission = TextField(column_name="api_right")
-
-    class Meta:
-        table_name = "api_access"
-        primary_key = False
 
 
 class ApiUserDelegates(Model):
     api_user = TextField()
     api_delegate = TextField()
 
-    class Meta:
-        table_name = "api_user_delegates"
-        primary_key = False
-
 
 class ApiAddressDelegates(Model):
     api_user = TextField()
     api_expression = TextField()
 
-    class Meta:
-        table_name = "api_address_delegates"
-        primary_key = False
-
 
 class Addresses(Model):
     address_expression = TextField()
-    address_order = IntegerField(primary_key=True)
+    address_order = IntegerField()
     address_router = TextField()
     address_route = TextField(null=True)
-
-    class Meta:
-        table_name = "addresses"
 
     @classmethod
     def stores_to(cls, user):
@@ -471,11 +447,8 @@ class Addresses(Model):
 
 class Addresses8(Model):
     address_expression = TextField()
-    address_order = IntegerField(primary_key=True)
+    address_order = IntegerField()
     address_user = TextField()
-
-    class Meta:
-        table_name = "addresses"
 
     @classmethod
     def stores_to(cls, user):
@@ -489,25 +462,19 @@ class Addresses8(Model):
 class Smtpd(Model):
     """Who may send through the SMTP daemon, and how."""
 
-    smtpd_user = TextField(primary_key=True)
+    smtpd_user = TextField()
     smtpd_router = TextField()
     smtpd_route = TextField(null=True)
-
-    class Meta:
-        table_name = "smtpd"
 
 
 class Msa(Model):
     """The same before generation 9, with how mail for the user's addresses comes in."""
 
-    msa_user = TextField(primary_key=True)
+    msa_user = TextField()
     msa_inrouter = TextField()
     msa_inroute = TextField(null=True)
     msa_outrouter = TextField()
     msa_outroute = TextField(null=True)
-
-    class Meta:
-        table_name = "msa"
 
 
 @dataclasses.dataclass(frozen=True)
@@ -656,7 +623,7 @@ class Store:
         return next(iter(self.column(query, **values)), None)
 
 
-########## ApiAccess rules ############################################################################
+########## Access rules ###############################################################################
 
 
 PERMISSIONS = each_generation(
@@ -948,7 +915,7 @@ class Session(Model):
     """A log-in. Only hashes are kept: of the id that the cookie holds, and of user_authdata, so that a
     changed password ends the session, whoever changed it (WIRE F19)."""
 
-    session_id = IntegerField(primary_key=True)
+    session_id = IntegerField()
     token_hash = TextField()
     user_name = TextField()
     authdata_hash = TextField()

@@ -15,6 +15,7 @@ BODY_IN_JSON = 64 * 1024 * 1024  # bytes; up to here mailapi itself refuses in J
 def options(parser):
     parser.add_argument("--listen", default="127.0.0.1:8080", metavar="HOST:PORT",
                         help="where to listen (default: %(default)s); port 0 takes a free one")
+    parser.add_argument("--mount", default="", metavar="PATH", help="the URL path under which a proxy passes it on")
     parser.add_argument("--init", action="store_true", help="first create config and database where there are none")
 
 
@@ -25,8 +26,8 @@ def run(args):
     app = mailapi.create_app(args.config)
     signal.signal(signal.SIGTERM, lambda *_: sys.exit(0))  # waitress then finishes what is under way
     server = waitress.create_server(app, listen=args.listen, threads=8, ident=None,
-                                    max_request_body_size=BODY_IN_JSON)
-    url = f"http://{server.effective_host}:{server.effective_port}/"
+                                    max_request_body_size=BODY_IN_JSON, url_prefix=args.mount)
+    url = f"http://{server.effective_host}:{server.effective_port}{args.mount.rstrip('/')}/"
     if args.init:
         print((FIRST_HINTS if password else LATER_HINTS).format(url=url, password=password))
     print(f"Serving {app.config.dbpath} on {url} (stop with Ctrl-C)", flush=True)

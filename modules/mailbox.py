@@ -19,7 +19,7 @@ from mailapi import (
 
 
 class Mail(Model):
-    mail_id = IntegerField(primary_key=True)
+    mail_id = IntegerField()
     mail_user = TextField()
     mail_read = BooleanField()
     mail_ident = TextField(null=True)
@@ -31,7 +31,7 @@ class Mail(Model):
     mail_data = BlobField(null=True)  # declared BLOB, stored as TEXT holding raw bytes (WIRE section 7)
 
     class Meta:
-        table_name = "mailbox"
+        table_name = "mailbox"  # the name of the module's class
 
 
 HEADERS_END_BEFORE = 65536  # bytes of a mail that are read for a list

@@ -7,26 +7,23 @@ from mailapi import (
 )
 
 
-class PopUser(Model):
-    pop_user = TextField(primary_key=True)
+class Popd(Model):
+    pop_user = TextField()
     pop_lock = BooleanField(default=False)
 
-    class Meta:
-        table_name = "popd"
 
-
-EVERYBODY = Prepared(PopUser.select().order_by(PopUser.pop_user))
-OWN = (PopUser.pop_user == arg("user"))
-DELEGATED = PopUser.pop_user.in_(ApiUserDelegates.select(ApiUserDelegates.api_delegate)
+EVERYBODY = Prepared(Popd.select().order_by(Popd.pop_user))
+OWN = (Popd.pop_user == arg("user"))
+DELEGATED = Popd.pop_user.in_(ApiUserDelegates.select(ApiUserDelegates.api_delegate)
                                  .where(ApiUserDelegates.api_user == arg("user")))
-ONE = Prepared(PopUser.select().where(OWN))
-OWN_AND_DELEGATED = Prepared(PopUser.select().where(OWN | DELEGATED).order_by(PopUser.pop_user))
+ONE = Prepared(Popd.select().where(OWN))
+OWN_AND_DELEGATED = Prepared(Popd.select().where(OWN | DELEGATED).order_by(Popd.pop_user))
 
 NAMED = {"needs": {"pop_user": "No username is set"}, "allow": owner_or_delegate("pop_user")}
 
 
 class POP(Module):
-    active = Active(PopUser.pop_user)
+    active = Active(Popd.pop_user)
 
     @endpoint(allow=owner_or_delegate("pop_user", missing=anyone), takes={"pop_user": text}, reads_only=True)
     def get(self, call):
@@ -40,14 +37,14 @@ class POP(Module):
     @endpoint(**NAMED)
     def add(self, call):
         """Let a user collect mail over POP3."""
-        call.db.execute(PopUser.insert(pop_user=call.body["pop_user"]))
+        call.db.execute(Popd.insert(pop_user=call.body["pop_user"]))
 
     @endpoint(**NAMED)
     def delete(self, call):
         """Take POP3 away from a user."""
-        call.db.execute(PopUser.delete().where(PopUser.pop_user == call.body["pop_user"]))
+        call.db.execute(Popd.delete().where(Popd.pop_user == call.body["pop_user"]))
 
     @endpoint(**NAMED)
     def unlock(self, call):
         """Clear the lock that a crashed POP session left behind."""
-        call.db.execute(PopUser.update(pop_lock=False).where(PopUser.pop_user == call.body["pop_user"]))
+        call.db.execute(Popd.update(pop_lock=False).where(Popd.pop_user == call.body["pop_user"]))

@@ -8,19 +8,15 @@ from mailapi import (
 )
 
 
-class Mail(Model):
+class Mailbox(Model):
     mail_user = TextField()
-
-    class Meta:
-        table_name = "mailbox"
-        primary_key = False
 
 
 HAS_LOGIN = Users.user_authdata.is_null(False)
 LINKS = (Addresses.select(Addresses.address_route, fn.COUNT(Addresses.address_route).alias("link_count"))
          .where(Addresses.address_router == "store").group_by(Addresses.address_route).alias("links"))
-MAILS = (Mail.select(Mail.mail_user, fn.COUNT(Mail.mail_user).alias("mails"))
-         .group_by(Mail.mail_user).alias("counts"))
+MAILS = (Mailbox.select(Mailbox.mail_user, fn.COUNT(Mailbox.mail_user).alias("mails"))
+         .group_by(Mailbox.mail_user).alias("counts"))
 SHORT = (Users.select(Users.user_name, HAS_LOGIN.alias("user_login"), Users.user_alias)
          .order_by(Users.user_name))
 DELEGATED = (ApiUserDelegates.select(ApiUserDelegates.api_delegate)

@@ -127,9 +127,9 @@ def test_f01_a_user_is_added_whole_or_not_at_all(either):
     assert done(either, "users/?add", user_name="new", user_permissions=["other"])["user"] is True
 
 
-@pytest.mark.parametrize("spelling", ["delete_permission permission", "delete-permission right", "delete_right right"])
-def test_f02_delete_permission_deletes_that_one(either, spelling):
-    action, field = spelling.split()
+@pytest.mark.parametrize("action, field", [
+    ("delete_permission", "permission"), ("delete-permission", "right"), ("delete_right", "right")])
+def test_f02_delete_permission_deletes_that_one(either, action, field):
     for user, permission in [("ann", "admin"), ("ann", "other"), ("bob", "other")]:
         either.sql("INSERT INTO api_access VALUES (?, ?)", user, permission)
     for user in ("bob", "dele"):
@@ -257,7 +257,8 @@ def test_f07_a_delegate_changes_only_rows_that_are_theirs_before_and_after(eithe
     no = f"No {word(either)} to update this to address"
     refused(either, "addresses/?update", no, user="dele", **changed(either, 20, "boss@other.org", "ann"))
     refused(either, "addresses/?update", no, user="dele", **changed(either, 10, "%", "ann"))
-    refused(either, "addresses/?delete", "No access.", user="dele", address_expression="boss@other.org", address_order=20)
+    refused(either, "addresses/?delete", "No access.", user="dele", address_expression="boss@other.org",
+            address_order=20)
     refused(either, "addresses/?update", f"No {word(either)} to update an address.", user="ann",
             **changed(either, 10, "sales@corp.org", "ann"))
     if either.generation == 9:
@@ -284,8 +285,9 @@ def test_f07_the_claimed_expression_selects_no_other_rows(either):
 
 
 def test_f08_addresses_are_seen_by_whom_they_concern(either):
-    for order, expression, user in [(10, "ann@one.org", "ann"), (20, "bob@one.org", "bob"), (30, "x@corp.org", "bob")]:
-        address(either, order, expression, user)
+    address(either, 10, "ann@one.org", "ann")
+    address(either, 20, "bob@one.org", "bob")
+    address(either, 30, "x@corp.org", "bob")
     either.sql("INSERT INTO api_address_delegates VALUES ('ann', '%')")  # without the permission: nothing
     for user, seen in {"root": [30, 20, 10], "dele": [30, 10], "bob": [30, 20], "ann": [10], "nologin": []}.items():
         either.sql("UPDATE users SET user_authdata = ? WHERE user_name = ?", authdata("pw"), user)
@@ -341,7 +343,8 @@ def test_f11_two_rows_as_get_returns_them_switch_places(either):
     address(either, 20, "b@corp.org", "bob")
     second, first = done(either, "addresses/?get", user="dele")["addresses"]
     done(either, "addresses/?switch", user="dele", address1=first, address2=second)
-    assert [(row[0], row[1], row[-1]) for row in stored(either)] == [("b@corp.org", 10, "bob"), ("a@corp.org", 20, "ann")]
+    rows = [(row[0], row[1], row[-1]) for row in stored(either)]
+    assert rows == [("b@corp.org", 10, "bob"), ("a@corp.org", 20, "ann")]
     refused(either, "addresses/?switch", "Address not found.", user="dele", address1=first, address2=second)
 
 
@@ -379,7 +382,7 @@ def test_f12_the_routing_test_says_what_happens_to_incoming_mail(site, router, r
     answer = done(site, "addresses/?test", **asked)
     assert answer["steps"][0] == "Address matched: %@ONE.org" and len(answer["steps"]) > 1
     assert answer["decision"] == decision
-    hidden = done(site, "addresses/?test", user="dele", **asked)
+    hidden = done(site, "addresses/?test", user="bob", **asked)
     assert hidden["steps"] == ["Address not found."] and hidden["decision"] == LOST
     assert site.dump() == before
 
@@ -407,6 +410,8 @@ def test_f12_outgoing_mail_is_tested_only_for_oneself_or_on_behalf(site):
         assert answer["decision"] == KEPT | {"queued": queued}
     answer = refused(site, "addresses/?test", "Not allowed.", user="bob", smtpd_user="ann", **asked)
     assert "decision" not in answer
+    hidden = done(site, "addresses/?test", user="bob", **asked)
+    assert (hidden["steps"], hidden["decision"]) == (["Address not found."], LOST)
     asked["address_expression"] = "other@one.org"
     assert done(site, "addresses/?test", smtpd_user="ann", **asked)["decision"] == LOST
 
@@ -416,8 +421,8 @@ def test_f12_outgoing_mail_is_tested_only_for_oneself_or_on_behalf(site):
 
 def test_f13_smtpd_add_stores_the_row(site):
     for user, name in [("root", "bob"), ("dele", "ann")]:
-        row = done(site, "smtpd/?add", user=user, smtpd_user=name, smtpd_router="handoff", smtpd_route="relay")["smtpd"]
-        assert site.sql("SELECT * FROM smtpd WHERE rowid = ?", row) == [(name, "handoff", "relay")]
+        answer = done(site, "smtpd/?add", user=user, smtpd_user=name, smtpd_router="handoff", smtpd_route="relay")
+        assert site.sql("SELECT * FROM smtpd WHERE rowid = ?", answer["smtpd"]) == [(name, "handoff", "relay")]
     refused(site, "smtpd/?add", "Not allowed.", user="bob", smtpd_user="bob", smtpd_router="any")
     unique, foreign = "UNIQUE constraint failed: smtpd.smtpd_user", "FOREIGN KEY constraint failed"
     assert refused(site, "smtpd/?add", unique, smtpd_user="bob", smtpd_router="any")["smtpd"] == -1
@@ -510,8 +515,8 @@ def test_f16_a_broken_byte_in_any_column_does_not_empty_a_list(either):
 
 @pytest.mark.parametrize("newline", [b"\r\n", b"\n"])
 def test_f31_header_values_are_stripped_and_unfolded(either, newline):
-    raw = newline.join([b"Subject:   Hello", b" folded", b"\tworld  ", b"To:ann@one.org", b"From:", b" a@b.org", b"", b""])
-    mail_id = mail(either, "ann", raw)
+    raw = newline.join([b"Subject:   Hello", b" folded", b"\tworld  ", b"To:ann@one.org", b"From:", b" a@b.org"])
+    mail_id = mail(either, "ann", raw + 2 * newline)
     for row in (either("mailbox/?get", user="ann")["mails"][0],
                 either("mailbox/?read", user="ann", mail_id=mail_id)["mail"]):
         assert row["mail_subject"] == "Hello folded\tworld"
@@ -528,13 +533,6 @@ def test_f31_the_line_break_before_a_boundary_is_not_part_of_the_text(either, ne
 
 
 ########## Sessions ################################################################################
-
-
-def test_f18_a_failed_login_does_not_tell_who_exists(either):
-    answers = [either("pop/?get", user=user, password="wrong") for user in ("ann", "nobody", "nologin", "ANN", "an_")]
-    assert all(answer == answers[0] for answer in answers)
-    assert (answers[0]["status"], answers[0]["login"]) == (WRONG, False)
-    assert not {"auth_user", "permissions", "rights", "pop"} & set(answers[0])
 
 
 REVOKED = {
@@ -611,60 +609,6 @@ def test_f19_the_session_that_changed_the_password_lives_on(either):
     ask(third, "users/?set_password", user_name="ann", user_authdata="newer",
         auth={"user_name": "ann", "password": "new"})
     assert who(third) == "ann"
-
-
-def attributes(answer) -> tuple[str, dict]:
-    """The value and the attributes of the session cookie."""
-    first, *rest = answer.headers["Set-Cookie"].split("; ")
-    assert first.startswith("PHPSESSID=")
-    return first.removeprefix("PHPSESSID="), {key.lower(): value for key, _, value in (r.partition("=") for r in rest)}
-
-
-@pytest.mark.parametrize("scheme", ["http", "https"])
-def test_f21_the_session_cookie_is_out_of_reach_for_scripts_and_other_sites(either, scheme):
-    browser = either.browser(SCRIPT_NAME="/mail/api", **{"wsgi.url_scheme": scheme})
-    answer = browser.post("/mail/api/?login", json.dumps({"auth": {"user_name": "ann", "password": "pw"}}))
-    token, flags = attributes(answer)
-    assert flags.pop("path").rstrip("/") == "/mail/api"
-    assert flags == {"httponly": "", "samesite": "Lax"} | ({"secure": ""} if scheme == "https" else {})
-    assert len(token) >= 22  # 128 bits
-
-
-def test_f21_every_login_has_a_new_id_that_the_server_chose(either):
-    body = json.dumps({"auth": {"user_name": "ann", "password": "pw"}})
-    tokens = ["chosen-by-the-attacker"]
-    for _ in range(3):  # each with the cookie of the one before
-        answer = either.browser().post("/?login", body, headers={"Cookie": f"PHPSESSID={tokens[-1]}"})
-        tokens.append(attributes(answer)[0])
-    assert len(set(tokens)) == 4
-    alive = [either.browser().post("/", headers={"Cookie": f"PHPSESSID={token}"}).json["login"] for token in tokens]
-    assert alive == [False, False, False, True]  # a log-in ends the session whose cookie came along
-
-
-def test_f30_credentials_decide_even_beside_a_live_session(either):
-    browser = login(either, "ann")
-    for auth, status in [(("bob", "wrong"), WRONG), (("nobody", "pw"), WRONG), (("ann", "wrong"), WRONG),
-                         (("root", ""), "Password is not set!")]:
-        before = either.dump()
-        answer = browser.post("/pop/?add", json.dumps(
-            {"pop_user": "ann", "auth": dict(zip(("user_name", "password"), auth))}))
-        assert (answer.json["status"], answer.json["login"]) == (status, False)
-        assert either.dump() == before and "Set-Cookie" not in answer.headers
-        assert who(browser) == "ann"
-    for nobody in ({"user_name": "", "password": ""}, {"user_name": None, "password": "x"}, {}):
-        assert ask(browser, "?login", auth=nobody)["auth_user"] == "ann"
-    assert ask(browser, "?login", auth={"user_name": "bob", "password": "pw"})["auth_user"] == "bob"
-    assert who(browser) == "bob"
-
-
-@pytest.mark.parametrize("form", ["{0} ", "{0}\n", "{0}0", "{1}", " {0}x", "{0}:", "salt:{0}", "{2}", "x{2}", "", ":"])
-def test_f35_only_what_the_daemons_accept_logs_in(either, form):
-    good = authdata("pw")
-    salt, digest = good.split(":")
-    for stored_form, works in [(form.format(good, f"{salt}:{digest.upper()}", digest), False), (good, True)]:
-        either.sql("UPDATE users SET user_authdata = ? WHERE user_name = 'bob'", stored_form)
-        answer = either("pop/?get", user="bob")
-        assert (answer["login"], answer["status"]) == ((True, "ok") if works else (False, WRONG))
 
 
 ########## The database ############################################################################

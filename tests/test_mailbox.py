@@ -76,6 +76,8 @@ def test_list_has_the_callers_mail_of_both_databases_newest_first(either):
     assert [m["mail_submission"] for m in answer["mails"]] == [100.0, 30, 25, 20.5, 10, "not a number", -5]
     assert [m["mail_sourcedb"] for m in answer["mails"]].index("user") == 2
     assert {m["mail_user"] for m in answer["mails"]} == {"bob"} and "warning" not in answer
+    assert [m["mail_submission"] for m in either("mailbox/?get&limit=2", user="bob")["mails"]] == [100.0, 30]
+    assert either("mailbox/?get", user="root")["mails"] == []
 
 
 def test_keys_types_and_values_of_a_listed_and_a_read_mail(either):
@@ -89,13 +91,6 @@ def test_keys_types_and_values_of_a_listed_and_a_read_mail(either):
     assert list(mail) == SHOWN and mail["mail_data"] == PLAIN.decode() and mail["mail_body"] == "Text.\r\n"
     assert mail["mail_read"] == 0 and either("mailbox/?read", user="bob", mail_id=1)["mail"]["mail_read"] == 1
     assert either("mailbox/?get", user="bob")["mails"][0]["mail_read"] == 1
-
-
-def test_an_empty_mailbox_and_a_limit(site):
-    assert site("mailbox/?get", user="bob")["mails"] == []
-    for submission in ("1", "2", "3"):
-        deliver(site.dbpath, submission=submission)
-    assert [m["mail_submission"] for m in site("mailbox/?get&limit=2", user="bob")["mails"]] == [3, 2]
 
 
 def test_only_unread_in_both_databases_F15(either):
@@ -171,13 +166,13 @@ def test_a_user_database_may_have_any_name(site):
     assert listed(site) == [("user", 1)]
 
 
-@pytest.mark.parametrize("broken", ["missing", "folder", "garbage", "empty", "no table", "a\0b", "not UTF-8", b"\0\xff"])
+@pytest.mark.parametrize("broken", ["missing", "folder", "garbage", "empty", "no table", "not UTF-8", "a\0b", b"x"])
 def test_without_its_user_database_the_masters_mail_is_still_listed(either, broken):
     path = either.dbpath.with_name("broken.db3")
     make = {"folder": path.mkdir, "empty": path.touch, "garbage": lambda: path.write_bytes(b"junk" * 9999),
             "no table": lambda: sqlite3.connect(path).execute("CREATE TABLE meta (key)").connection.close()}
     make.get(broken, lambda: None)()
-    stored = {"a\0b": "a\0b", b"\0\xff": b"\0\xff"}.get(broken, str(path))
+    stored = broken if broken in ("a\0b", b"x") else str(path)
     either.sql("UPDATE users SET user_database = ? WHERE user_name = 'bob'", stored)
     if broken == "not UTF-8":
         either.sql("UPDATE users SET user_database = CAST(X'2FFF' AS TEXT) WHERE user_name = 'bob'")
@@ -203,7 +198,7 @@ def test_bytes_that_are_not_utf8_become_the_replacement_character_F16(either, st
     assert mail["mail_data"] == "Subject: Gr��e\r\n\r\nsch�n\r\n"
 
 
-@pytest.mark.parametrize("data", [None, b"", b"\0", b"\r\n", b"\n\n\n", b"no header at all", b"\xff\xfe\0\0", b":\r\n"])
+@pytest.mark.parametrize("data", [None, b"", b"\0", b"\r\n", b"\n\n\n", b"no header", b"\xff\xfe\0\0", b":\r\n"])
 def test_a_mail_without_anything_is_a_mail(either, data):
     mail = mail_of(either, data)
     assert isinstance(mail["mail_data"], str) and isinstance(mail["mail_body"], str)
@@ -212,9 +207,9 @@ def test_a_mail_without_anything_is_a_mail(either, data):
 
 
 def test_the_byte_ff_in_envelope_columns_is_replaced(either):
-    columns = ["mail_ident", "mail_envelopeto", "mail_envelopefrom", "mail_submitter", "mail_proto", "mail_submission"]
+    columns = set(ROW) - {"mail_id", "mail_user", "mail_read", "mail_data"}
     mail = mail_of(either, PLAIN, **{column: b"a\xffb" for column in columns})
-    assert [mail[column] for column in columns] == ["a�b"] * 6
+    assert {mail[column] for column in columns} == {"a�b"}
     deliver(either.dbpath, mail_ident="next")
     assert {m["mail_ident"] for m in either("mailbox/?get", user="bob")["mails"]} == {"a�b", "next"}
 
@@ -243,7 +238,7 @@ HEADERS = {
     "folded at once": (b"\r\n one", "one"),
     "blanks around": (b"  \t one  ", "one"),
     "raw utf-8": ("Grüße €".encode(), "Grüße €"),
-    "quotes and brackets": (b"\"a\\\"b\" </script> ' \xe2\x80\xa8", "\"a\\\"b\" </script> '"),
+    "quotes and line ends": ("\"a\\\"b\" </script> ' \u2028 x".encode(), "\"a\\\"b\" </script> ' \u2028 x"),
 }
 
 
@@ -273,31 +268,32 @@ def typed(kind: bytes, text: bytes, encoding=b"8bit") -> bytes:
     return b"Content-Type: " + kind + b"\r\nContent-Transfer-Encoding: " + encoding + b"\r\n\r\n" + text
 
 
-def nested(depth: int, head=b"Content-Type: multipart/mixed; boundary=b%d\r\n\r\n--b%d\r\n", inner=b"\r\ndeep") -> bytes:
-    return b"".join(head % (i, i) if b"%" in head else head for i in range(depth)) + inner
+def nested(depth: int, inner=b"\r\ndeep") -> bytes:
+    return b"".join(typed(b"multipart/mixed; boundary=b%d" % n, b"--b%d\r\n" % n) for n in range(depth)) + inner
 
 
 GRUN, LATIN = "grün".encode(), "grün".encode("latin-1")
-INNER = typed(b"multipart/alternative; boundary=in", b"--in\r\n\r\nin\r\n--in\r\nContent-Type: text/html\r\n\r\nno\r\n--in--")
+HTML = typed(b"text/html", b"<p>x</p>")
+INNER = typed(b"multipart/alternative; boundary=in", b"--in\r\n\r\nin\r\n--in\r\n" + HTML + b"\r\n--in--")
 BODIES = {
-    "quoted-printable": (typed(b"text/plain; charset=utf-8", b"gr=C3=BCn a=\r\nb\r\n", b"Quoted-Printable"), "grün ab\r\n"),
+    "quoted-printable": (typed(b"text/plain; charset=utf-8", b"gr=C3=BCn=\r\nb", b"Quoted-Printable"), "grünb"),
     "base64": (typed(b"text/plain; charset=utf-8", base64.encodebytes(GRUN * 30), b"BASE64"), "grün" * 30),
     "base64 without padding": (typed(b"text/plain", b"aGVsbG8", b"base64"), "hello"),
     "us-ascii lies": (typed(b"text/plain; charset=us-ascii", GRUN), "grün"),
     "utf-8 lies": (typed(b"text/plain; charset=utf-8", LATIN), "gr�n"),
     "latin-1": (typed(b"text/plain; charset=\"ISO-8859-1\"", LATIN), "grün"),
-    "unknown charset": (typed(b"text/plain; charset=x-nowhere", GRUN), "grün"),
+    "unknown": (typed(b"text/plain; charset=x-nowhere", GRUN), "grün"),
     "charset that is no name": (typed(b"text/plain; charset=\"a\0\xff\"", GRUN), "grün"),
     "charset twice, RFC 2231": (typed(b"text/plain; charset*=utf-8''utf-8; charset*0=x", GRUN), "grün"),
     "utf-7 surrogates": (typed(b"text/plain; charset=utf-7", b"+2AA- x"), "� x"),
-    "html only": (typed(b"text/html", b"<p>x</p>"), "<p>x</p>"),
-    "alternative": (multipart(typed(b"text/plain", b"one"), typed(b"text/html", b"two"), kind=b"alternative"), "one\n----\n"),
+    "html": (HTML, "<p>x</p>"),
+    "alternative": (multipart(typed(b"text/plain", b"one"), HTML, kind=b"alternative"), "one\n----\n"),
     "nested": (multipart(b"\r\nout", INNER, typed(b"TEXT/plain", b"last")), "out\n----\nin\n----\nlast\n----\n"),
     "encodings per part": (multipart(typed(b"text/plain", b"gr=C3=BCn", b"quoted-printable"),
                                      typed(b"text/plain; charset=latin1", LATIN)), "grün\n----\ngrün\n----\n"),
     "only the boundary's line break goes": (multipart(b"\r\na\r\n\r\n", b"\r\nb"), "a\r\n\r\n\n----\nb\n----\n"),
     "blank parts": (multipart(b"\r\n", b"\r\n \r\n\t", b"", b"\r\nx"), "x\n----\n"),
-    "html only in parts": (multipart(typed(b"text/html", b"x")), ""),
+    "html only in parts": (multipart(HTML), ""),
     "digest": (multipart(b"\r\nSubject: a\r\n\r\nfirst", b"\r\nSubject: b\r\n\r\nsecond", kind=b"digest"),
                "first\n----\nsecond\n----\n"),
     "message inside": (multipart(b"\r\nsee below", typed(b"message/rfc822", b"Subject: a\r\n\r\ninner")),
@@ -313,13 +309,12 @@ def test_mail_body(site, raw, said):
     assert body_of(site, raw) == said
 
 
-PYTHONS = ["unicode_escape", "unicode-escape", "raw_unicode_escape", "idna", "punycode", "undefined", "rot13", "hex",
-           "zlib", "bz2", "uu", "quopri", "base64", "mbcs", "oem", "aliases", "__init__"]
-
-
-@pytest.mark.parametrize("charset", PYTHONS)
+@pytest.mark.parametrize("charset", [
+    "unicode_escape", "unicode-escape", "raw_unicode_escape", "idna", "punycode", "undefined", "rot13", "hex", "zlib",
+    "bz2", "uu", "quopri", "base64", "mbcs", "oem", "aliases", "__init__"])
 def test_a_codec_that_only_python_knows_is_no_charset(site, charset):
-    assert body_of(site, typed(f"text/plain; charset={charset}".encode(), b"a\\u0041\\q " + GRUN)) == "a\\u0041\\q grün"
+    kind = f"text/plain; charset={charset}".encode()
+    assert body_of(site, typed(kind, b"a\\u0041\\q " + GRUN)) == "a\\u0041\\q grün"
 
 
 @pytest.mark.parametrize("head", [
@@ -330,8 +325,8 @@ def test_a_codec_that_only_python_knows_is_no_charset(site, charset):
     b"Content-Type: \xff/\xff; =\r\nContent-Transfer-Encoding: \xff\r\n\r\nhi",
     typed(b"text/plain", b"begin 644 x\r\nM\xff\xff\r\n#\x01hi\r\nend", b"x-uuencode"),
     typed(b"text/plain", b"!!!!\xff=hi", b"base64"),
-    nested(500), nested(940), nested(2000), nested(2000, b"Content-Type: message/rfc822\r\n\r\n"),
-])
+    nested(500), nested(940), nested(2000), typed(b"message/rfc822", b"") * 2000,
+], ids=range(11))
 def test_a_mail_that_is_badly_made_can_be_read(site, head):
     assert isinstance(body_of(site, head), str)
 

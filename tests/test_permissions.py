@@ -1,0 +1,229 @@
+"""Who may do what: one table with a line for every action of every module, asked over HTTP (WIRE section 4).
+
+USER, MAIL, ADDRESS, ORDER and NEXT in a line's fields stand for the target: a user who has one row of everything.
+"""
+
+import contextlib
+import os
+import sqlite3
+
+import pytest
+from conftest import Site
+
+# Who asks about whom. bob is a plain user, dele looks after ann and %@corp.org.
+ROLES = {"foreign": ("bob", "ann"), "own": ("bob", "bob"), "delegated": ("dele", "ann"),
+         "undelegated": ("dele", "bob"), "admin": ("root", "bob"), "nobody": (None, "bob")}
+TARGETS = {  # user → what the words in the table mean
+    "ann": {"USER": "ann", "MAIL": 1, "ADDRESS": "ann@corp.org", "NEXT": "sales@corp.org", "ORDER": 10, "ORDER2": 11},
+    "bob": {"USER": "bob", "MAIL": 2, "ADDRESS": "bob@one.org", "NEXT": "info@one.org", "ORDER": 20, "ORDER2": 21},
+}
+OK, NO, NONE, GONE = "ok", "Not allowed.", "No access.", "mail not found"
+NEW, TO = "No {} to insert this expression.", "No {} to update this to address"
+ADD, UPDATE = "No {} to add an address.", "No {} to update an address."
+USERS, LIST = ("User has no permission to do this (not the user).",
+               "User has no permission to do this (not in delegated list).")
+UNSEEN, NOBODY = "Not authorized.", "Username is not set!"
+
+ONLY_ADMIN = (NO, NO, NO, NO, OK)
+ACTING = (NO, NO, OK, NO, OK)  # may act for: admin, or delegate with that user delegated
+ACTING_OR_OWN = (NO, OK, OK, NO, OK)
+ANYONE = (OK, OK, OK, OK, OK)
+
+PERMISSION = {"user_name": "USER", "user_permission": "special"}
+SMTPD = {"smtpd_user": "USER", "smtpd_router": "any"}
+MSA = {"msa_user": "USER", "msa_inrouter": "store", "msa_inroute": "x.db3", "msa_outrouter": "any"}
+DELEGATION = {"api_user": "nologin", "api_delegate": "USER"}
+EXPRESSION = {"api_user": "nologin", "api_expression": "ADDRESS"}
+ROW = {"address_expression": "ADDRESS", "address_router": "store", "address_route": "root", "address_user": "root"}
+MOVED = ROW | {"address_old_order": "ORDER", "address_order": 99}
+LIE = ROW | {"address_expression": "mine@corp.org"}  # a delegated expression, claimed of a row that has another (F07)
+PAIR = {"address1": {"address_expression": "ADDRESS", "address_order": "ORDER"},
+        "address2": {"address_expression": "NEXT", "address_order": "ORDER2"}}
+OUT = {"address_expression": "ADDRESS", "address_routing": "outrouter", "smtpd_user": "USER"}
+
+BOTH, NINE, EIGHT = (9, 8), (9,), (8,)
+TABLE = [  # module, action, fields, generations, then the status for: foreign, own, delegated, undelegated, admin
+    ("", "get_modules", {}, BOTH, *ANYONE),
+    ("users", "get", {}, BOTH, *ANYONE),
+    ("users", "get", {"username": "USER"}, BOTH, USERS, OK, OK, LIST, OK),
+    ("users", "get", {"user_name": "USER"}, BOTH, USERS, OK, OK, LIST, OK),
+    ("users", "add", {"user_name": "newUSER", "user_authdata": "pw"}, BOTH, *(["Not allowed"] * 4), OK),
+    ("users", "add", {"user_name": "newUSER", "user_permissions": ["admin"]}, BOTH, *(["Not allowed"] * 4), OK),
+    ("users", "delete", {"user_name": "USER"}, BOTH, *ACTING),
+    ("users", "set_password", {"user_name": "USER", "user_authdata": "new"}, BOTH, *ACTING_OR_OWN),
+    ("users", "set_password", {"user_name": "USER"}, BOTH, *ACTING_OR_OWN),
+    ("users", "add_permission", {"user_name": "USER", "user_permission": "admin"}, BOTH, *ONLY_ADMIN),
+    ("users", "delete_permission", PERMISSION, BOTH, *ONLY_ADMIN),
+    ("users", "update_permissions", {"user_name": "USER", "user_permissions": ["admin"]}, BOTH, *ONLY_ADMIN),
+    ("users", "update_alias", {"user_name": "USER", "user_alias": "root"}, BOTH, *ONLY_ADMIN),
+
+    ("addresses", "get", {}, BOTH, *ANYONE),
+    ("addresses", "get", {"address_order": "ORDER"}, NINE, UNSEEN, OK, OK, UNSEEN, OK),
+    ("addresses", "get", {"address_expression": "ADDRESS"}, BOTH, *ANYONE),
+    ("addresses", "get", {"address_user": "USER"}, BOTH, *ANYONE),
+    ("addresses", "add", ROW | {"address_expression": "newADDRESS"}, BOTH, ADD, ADD, OK, NEW, OK),
+    ("addresses", "add", ROW | {"address_expression": "%"}, BOTH, ADD, ADD, NEW, NEW, OK),
+    ("addresses", "update", MOVED, BOTH, UPDATE, UPDATE, OK, TO, OK),
+    ("addresses", "update", MOVED | LIE, NINE, UPDATE, UPDATE, OK, TO, OK),
+    ("addresses", "update", MOVED | {"address_expression": "x@two.org"}, NINE, UPDATE, UPDATE, TO, TO, OK),
+    ("addresses", "delete", ROW | {"address_order": "ORDER"}, BOTH, NONE, NONE, OK, NONE, OK),
+    ("addresses", "delete", LIE | {"address_order": "ORDER"}, NINE, NONE, NONE, OK, NONE, OK),
+    ("addresses", "switch", PAIR, BOTH, NONE, NONE, OK, NONE, OK),
+    ("addresses", "test", {"address_expression": "ADDRESS", "address_routing": "inrouter"}, BOTH, *ANYONE),
+    ("addresses", "test", OUT, BOTH, *ACTING_OR_OWN),
+
+    ("smtpd", "get", {}, NINE, NO, NO, OK, OK, OK),
+    ("smtpd", "get", {"smtpd_user": "USER"}, NINE, *ACTING),
+    ("smtpd", "add", SMTPD, NINE, *ACTING),
+    ("smtpd", "update", SMTPD, NINE, *ACTING),
+    ("smtpd", "delete", {"smtpd_user": "USER"}, NINE, *ACTING),
+
+    ("msa", "get", {}, EIGHT, NO, NO, OK, OK, OK),
+    ("msa", "get", {"msa_user": "USER"}, EIGHT, *ACTING),
+    ("msa", "add", MSA, EIGHT, *ACTING),
+    ("msa", "update", MSA, EIGHT, *ACTING),
+    ("msa", "delete", {"msa_user": "USER"}, EIGHT, *ACTING),
+
+    ("pop", "get", {}, BOTH, *ANYONE),
+    ("pop", "get", {"pop_user": "USER"}, BOTH, *ACTING_OR_OWN),
+    ("pop", "add", {"pop_user": "USER"}, BOTH, *ACTING_OR_OWN),
+    ("pop", "delete", {"pop_user": "USER"}, BOTH, *ACTING_OR_OWN),
+    ("pop", "unlock", {"pop_user": "USER"}, BOTH, *ACTING_OR_OWN),
+
+    ("delegates", "get", {}, BOTH, *ANYONE),
+    ("delegates", "user_add", DELEGATION | {"api_user": "root"}, BOTH, *ONLY_ADMIN),
+    ("delegates", "user_delete", DELEGATION, BOTH, *ONLY_ADMIN),
+    ("delegates", "address_add", EXPRESSION | {"api_user": "root"}, BOTH, *ONLY_ADMIN),
+    ("delegates", "address_delete", EXPRESSION, BOTH, *ONLY_ADMIN),
+
+    ("mailbox", "get", {}, BOTH, *ANYONE),
+    ("mailbox", "read", {"mail_id": "MAIL"}, BOTH, GONE, OK, GONE, GONE, GONE),
+    ("mailbox", "unread", {"mail_id": "MAIL"}, BOTH, GONE, OK, GONE, GONE, GONE),
+    ("mailbox", "delete", {"mail_id": "MAIL"}, BOTH, GONE, OK, GONE, GONE, GONE),
+]
+READS = {"get", "get_modules", "test"}
+READY = {  # what has to be there, or not, before an action can change something
+    ("pop", "add"): "DELETE FROM popd", ("smtpd", "add"): "DELETE FROM smtpd", ("msa", "add"): "DELETE FROM msa",
+    ("mailbox", "unread"): "UPDATE mailbox SET mail_read = 1",
+}
+
+
+def furnish(site: Site):
+    """Give every target one row of everything that the table acts on."""
+    rows = []
+    for user, words in TARGETS.items():
+        address = f"'store', '{user}'" if site.generation == 9 else f"'{user}'"
+        router = (f"smtpd VALUES ('{user}', 'drop'" if site.generation == 9 else
+                  f"msa VALUES ('{user}', 'drop', NULL, 'drop'")
+        rows += [f"addresses VALUES ('{words['ADDRESS']}', {words['ORDER']}, {address})",
+                 f"addresses VALUES ('{words['NEXT']}', {words['ORDER2']}, {address})",
+                 f"{router}, NULL)", f"popd VALUES ('{user}', 1)", f"api_access VALUES ('{user}', 'special')",
+                 f"api_user_delegates VALUES ('nologin', '{user}')",
+                 f"api_address_delegates VALUES ('nologin', '{words['ADDRESS']}')",
+                 "mailbox (mail_id, mail_user, mail_envelopeto, mail_envelopefrom, mail_data)"
+                 f" VALUES ({words['MAIL']}, '{user}', 'to', 'from', 'Subject: s\r\n\r\ntext')"]
+    with contextlib.closing(sqlite3.connect(site.dbpath)) as connection, connection:
+        for row in rows:
+            connection.execute("INSERT INTO " + row)
+
+
+def put_back(site: Site, saved: bytes):
+    """The database as it was, as a new file: pages of the old one must not be taken for the new one's."""
+    other = site.dbpath.with_suffix(".new")
+    other.write_bytes(saved)
+    os.replace(other, site.dbpath)
+
+
+def fill(value, words: dict):
+    """The fields of a line with the target's own words in them."""
+    if isinstance(value, dict):
+        return {name: fill(entry, words) for name, entry in value.items()}
+    if isinstance(value, str) and value not in words:
+        return value.replace("USER", words["USER"]).replace("ADDRESS", words["ADDRESS"])
+    return words[value] if isinstance(value, str) else value
+
+
+def ask(site: Site, path: str, action: str, fields: dict, role: str) -> dict:
+    """The answer to a line of the table for one role, in the words of the site's generation."""
+    user, target = ROLES[role]
+    if site.generation == 8:
+        action = action.replace("permission", "right")
+        fields = {name.replace("permission", "right"): value for name, value in fields.items()}
+    return site(f"{path}/?{action}" if path else f"?{action}", user=user, **fill(fields, TARGETS[target]))
+
+
+@pytest.fixture
+def furnished(either):
+    furnish(either)
+    return either
+
+
+
+@pytest.mark.parametrize(("generation", "path", "action", "fields", "statuses"),
+                         [(g, *line[:3], line[4:]) for line in TABLE for g in line[3]])
+def test_action_answers_each_role(tmp_path, generation, path, action, fields, statuses):
+    """The status sentence; and a refused call changes nothing, an allowed one does what it is there for."""
+    site = Site(tmp_path, generation)
+    furnish(site)
+    site.sql(READY.get((path, action), "SELECT 1"))
+    before, saved = site.dump(), site.dbpath.read_bytes()
+    seen, expected = {}, {}
+    for role, status in zip(ROLES, (*statuses, NOBODY)):
+        answer = ask(site, path, action, fields, role)
+        seen[role] = answer["status"], answer["login"], site.dump() != before
+        word = "permission" if generation == 9 else "right"
+        expected[role] = status.format(word), role != "nobody", status == OK and action not in READS
+        put_back(site, saved)
+    assert seen == expected
+
+
+def test_nobody_learns_nothing(furnished):
+    for path, action, fields, generations, *_ in TABLE:
+        if furnished.generation in generations:
+            answer = ask(furnished, path, action, fields, "nobody")
+            assert list(answer) == ["status", "debug", "api_version", "schema_version", "session", "login"]
+
+
+@pytest.mark.parametrize("role", ["foreign", "undelegated"])
+def test_refused_get_shows_no_row(furnished, role):
+    field = "smtpd_user" if furnished.generation == 9 else "msa_user"
+    module = field.removesuffix("_user")
+    for path, fields in (("users", {"username": "USER"}), ("pop", {"pop_user": "USER"}), (module, {field: "USER"}),
+                         ("addresses", {"address_user": "USER"}), ("addresses", {"address_expression": "ADDRESS"})):
+        assert not ask(furnished, path, "get", fields, role).get(path)
+
+
+def test_every_action_has_a_line(either):
+    """A new endpoint without a line above, or a line without an endpoint, fails here."""
+    generation = either.generation
+    actions = {(path, name) for path, module in either.app.modules.items() for name in module.endpoints
+               if generation in module.generations}
+    assert actions == {(path, action) for path, action, _, generations, *_ in TABLE if generation in generations}
+
+
+def test_module_of_the_other_generation_is_unknown(either):
+    other = "msa" if either.generation == 9 else "smtpd"
+    answer = either(f"{other}/?get", check=404)
+    assert answer["status"] == f"Unknown module {other}." and "login" not in answer
+
+
+@pytest.mark.parametrize("permission", ["Admin", "admin ", "delegates", "%"])
+def test_only_the_exact_word_is_a_permission(site, permission):
+    site.sql("INSERT INTO api_access VALUES ('bob', ?)", permission)
+    assert site("pop/?add", user="bob", pop_user="ann")["status"] == NO
+
+
+def test_delegations_count_only_with_the_permission_delegate(site):
+    site.sql("INSERT INTO api_user_delegates VALUES ('bob', 'ann')")
+    site.sql("INSERT INTO api_address_delegates VALUES ('bob', '%')")
+    assert site("users/?delete", user="bob", user_name="ann")["status"] == NO
+    assert site("addresses/?add", user="bob", **ROW)["status"] == ADD.format("permission")
+
+
+def test_a_permission_counts_from_the_next_request_and_so_does_its_loss(either):
+    browser = either.browser()
+    browser.post_json("/?get_modules", {"auth": {"user_name": "bob", "password": "pw"}})
+    either.sql("INSERT INTO api_access VALUES ('bob', 'admin')")
+    assert browser.post_json("/pop/?add", {"pop_user": "ann"}).json["status"] == OK
+    either.sql("DELETE FROM api_access WHERE api_user = 'bob'")
+    assert browser.post_json("/pop/?delete", {"pop_user": "ann"}).json["status"] == NO
