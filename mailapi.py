@@ -8,6 +8,7 @@ access rule checked, everything in one transaction, one JSON object as the answe
 
 import contextlib
 import dataclasses
+import fcntl
 import hashlib
 import hmac
 import importlib.util
@@ -131,8 +132,8 @@ class ApiError(Exception):
 class CannotOpen(ApiError):
     """A database file that is missing or out of reach."""
 
-    def __init__(self, error: OSError):
-        super().__init__(f"The database cannot be opened: {error.strerror}.", http=500)
+    def __init__(self, error: Exception):
+        super().__init__(f"The database cannot be opened: {getattr(error, 'strerror', error)}.", http=500)
 
 
 def invalid(field: str) -> ApiError:
@@ -149,7 +150,7 @@ def refusal(error: peewee.PeeweeException) -> ApiError:
 
 
 def is_busy(error: Exception) -> bool:
-    code = getattr(error.__cause__, "sqlite_errorcode", 0) & 0xFF
+    code = getattr(getattr(error, "orig", None), "sqlite_errorcode", 0) & 0xFF
     return code in (sqlite3.SQLITE_BUSY, sqlite3.SQLITE_LOCKED)
 
 
@@ -183,14 +184,12 @@ def finite(value: float, otherwise):
 
 
 def text(value) -> str | None:
-    """A text field: text, or a number's decimal text; what is empty() and no text counts as None."""
-    if value is None or value is False or value == [] or value == {}:
-        return None
-    return password(value)
+    """A text field: text, or a number's decimal text; None where it is empty()."""
+    return None if empty(value) else password(value)
 
 
 def password(value) -> str | None:
-    """A text field to which empty() does not apply (WIRE F32): only None, missing and "" are empty."""
+    """Text to which empty() does not apply (WIRE F32): only null, missing and "" are not given."""
     if value is None or isinstance(value, str):
         return value
     if isinstance(value, float) and value.is_integer() and abs(value) < 1e15:
@@ -221,8 +220,8 @@ def whole_number(value) -> int | None:
 
 
 def optional_number(value) -> int | None:
-    """As whole_number, but what is empty() counts as not given, as it does for text."""
-    return whole_number(text(value) or None)
+    """As whole_number, but what is empty() counts as not given."""
+    return whole_number(text(value))
 
 
 def flag(value) -> bool:
@@ -255,16 +254,20 @@ def record(**kinds):
 
 
 def read_fields(given: dict, kinds: dict) -> dict:
-    """The fields that kinds name, each read by its kind; the field at fault is named (WIRE F27)."""
+    """The fields that kinds name, in either spelling, each read by its kind.
+
+    The field at fault is named as it was sent, one in an object with the object's name before it (WIRE F27).
+    """
     fields = {}
     for name, kind in kinds.items():
-        if name in given:
+        sent = name if name in given else name.replace("permission", "right")
+        if sent in given:
             try:
-                fields[name] = kind(given[name])
+                fields[name] = kind(given[sent])
             except ValueError:
-                raise invalid(name) from None
+                raise invalid(sent) from None
             except ApiError as inner:
-                raise invalid(f"{name}.{inner.status.removeprefix('Invalid value for ')[:-1]}") from None
+                raise invalid(f"{sent}.{inner.status.removeprefix('Invalid value for ')[:-1]}") from None
     return fields
 
 
@@ -273,7 +276,7 @@ CREDENTIALS = record(user_name=text, password=password)
 
 
 def canonical(name: str) -> str:
-    """One spelling of actions and fields: no dash, permission for right (WIRE section 4)."""
+    """One spelling of actions: no dash, permission for right (WIRE section 4)."""
     return NEW_SPELLING.sub(r"permission\1", name.replace("-", "_"))
 
 
@@ -288,7 +291,7 @@ def read_body(environ: dict, limit: int) -> dict:
         raise ApiError("Invalid JSON in request body.", http=400)
     if b"\\u" in raw:
         refuse_forbidden_text(body)
-    return {canonical(name): value for name, value in body.items()} | body
+    return body
 
 
 def raw_body(environ: dict, limit: int) -> bytes:
@@ -332,7 +335,7 @@ def read_query(query_string: str) -> dict:
 def read_limit(query: dict) -> int | None:
     """`limit`, a positive whole number (WIRE F25)."""
     limit = query.get("limit")
-    if limit is not None and not re.fullmatch("0*[1-9][0-9]{0,17}", limit):
+    if limit is not None and not re.fullmatch("0*[1-9][0-9]{0,999}", limit):
         raise ApiError("Invalid limit.", http=400)
     return limit and int(limit)
 
@@ -553,17 +556,22 @@ class Store:
     def identity(self) -> tuple:
         try:
             seen = os.stat(self.path)
-        except OSError as error:
+        except (OSError, ValueError) as error:
             raise CannotOpen(error) from None
-        return seen.st_dev, seen.st_ino, os.getpid()
+        # With the owner and mode: what SQLite opened read-only it never writes to.
+        return seen.st_dev, seen.st_ino, seen.st_uid, seen.st_gid, seen.st_mode, os.getpid()
 
     def connect(self) -> peewee.Database:
         identity = self.identity()
         if getattr(self.opened, "identity", None) != identity:
             self.database.close()
+            self.before_opening()
             self.database.connect()
             self.opened.identity = identity
         return self.database
+
+    def before_opening(self):
+        """For a kind of Store that has something to prepare."""
 
     def close(self):
         """Close this thread's connection."""
@@ -719,7 +727,7 @@ def owner_or_delegate(field: str, missing: Rule = nobody) -> Rule:
 def user_rule(field: str, words: str, missing: Rule, test: Callable[[Caller, str], bool]) -> Rule:
     def allowed(call):
         user_name = call.body.get(field)
-        return missing.test(call) if empty(user_name) else test(call.caller, user_name)
+        return test(call.caller, user_name) if user_name else missing.test(call)
 
     return Rule(words if missing is nobody else f"{words}; without {field}: {missing.words}", allowed)
 
@@ -742,7 +750,7 @@ def check_router(router: str, route: str | None, known: tuple, sentence: str, ne
     """Refuse what the daemons answer 250 to and then lose, or crash on (WIRE F33)."""
     if router not in known:
         raise ApiError(f"Unknown router {router}.")
-    if router in need_route and empty(route):
+    if router in need_route and not route:
         raise ApiError(sentence)
 
 
@@ -941,6 +949,9 @@ END_SESSION = Prepared(Session.delete().where(Session.token_hash == arg("token_h
 KEEP_SESSION = Prepared(
     Session.update(authdata_hash=arg("authdata_hash")).where(Session.token_hash == arg("token_hash"))
 )
+END_OTHER_SESSIONS = Prepared(
+    Session.delete().where(Session.user_name == arg("user"), Session.token_hash != arg("token_hash"))
+)
 NEWEST = Session.select(Session.session_id).where(Session.user_name == arg("user"))
 END_OLD_SESSIONS = Prepared(
     Session.delete().where(
@@ -953,6 +964,17 @@ END_OLD_SESSIONS = Prepared(
 
 def sha256(value: str) -> str:
     return hashlib.sha256(value.encode()).hexdigest()
+
+
+@contextlib.contextmanager
+def folder_lock(folder: str):
+    """One process and thread at a time."""
+    handle = os.open(folder, os.O_RDONLY)
+    try:
+        fcntl.flock(handle, fcntl.LOCK_EX)
+        yield
+    finally:
+        os.close(handle)
 
 
 class StateFailure(ApiError):
@@ -972,19 +994,26 @@ class StateStore(Store):
             self.create()
         return super().identity()
 
+    def before_opening(self):
+        """Side files keep the mode that the file had when they were made: it may have been read-only."""
+        for side in (self.path + "-wal", self.path + "-shm"):
+            with contextlib.suppress(OSError):
+                os.chmod(side, os.stat(self.path).st_mode & 0o777)
+
     def create(self):
         """Make the file whole under another name first: several processes may start at once."""
         folder = os.path.dirname(self.path)
         try:
-            with tempfile.TemporaryDirectory(dir=folder, prefix=".mailapi-") as private:
+            with folder_lock(folder), tempfile.TemporaryDirectory(dir=folder, prefix=".mailapi-") as private:
+                if os.path.exists(self.path):
+                    return
                 new = os.path.join(private, "state")
                 with contextlib.closing(sqlite3.connect(new)) as connection:
                     connection.executescript("PRAGMA journal_mode = WAL;" + STATE_SCHEMA)
                 os.chmod(new, 0o600)
                 for leftover in ("-wal", "-shm"):  # of a file that was deleted: not to be replayed
                     Path(self.path + leftover).unlink(missing_ok=True)
-                with contextlib.suppress(FileExistsError):
-                    os.link(new, self.path)
+                os.rename(new, self.path)
         except OSError as error:
             raise StateFailure(error.strerror) from None
 
@@ -1023,6 +1052,11 @@ class Sessions:
         """Let a session live on after its own user changed the password with it."""
         with self.store.transaction():
             self.store.execute(KEEP_SESSION, token_hash=sha256(token), authdata_hash=sha256(authdata))
+
+    def end_others(self, user_name: str, token: str):
+        """End a user's sessions but the one with this id."""
+        with self.store.transaction():
+            self.store.execute(END_OTHER_SESSIONS, user=user_name, token_hash=sha256(token))
 
     def end(self, token: str):
         with self.store.transaction():
@@ -1066,7 +1100,7 @@ class Call:
         self.generation, self.body, self.query = generation, body, query
         self.user_name: str | None = None  # None: whoever may read the database file
         self.caller: Caller | None = None
-        self.new_authdata: dict[str, str | None] = {}  # user_name → what set_password stored
+        self.new_authdata: dict[str, str | None] = {}  # of users whose sessions must end
 
     def identify(self):
         """Read what the caller may do, inside the transaction of the action (WIRE F19)."""
@@ -1105,8 +1139,8 @@ class Application:
 
     def generation(self) -> Generation:
         """Which schema the master database has now; SchemaMismatch where it is none of GENERATIONS."""
-        self.db.connect()
         try:
+            self.db.connect()
             version = number(self.db.value(SCHEMA_VERSION))
         except peewee.PeeweeException as error:
             if is_busy(error):
@@ -1178,11 +1212,11 @@ class Exchange:
     def process(self) -> dict:
         if self.app.config.debug:
             self.app.db.trace(self.frame["debug"].append)
+        query = read_query(self.environ.get("QUERY_STRING", ""))
+        self.callback = read_callback(query)
         generation = self.app.generation()
         self.frame |= {"api_version": generation.number, "schema_version": generation.number}
         module = self.app.module(self.path, generation)
-        query = read_query(self.environ.get("QUERY_STRING", ""))
-        self.callback = read_callback(query)
         limit = read_limit(query)
         chosen = module.choose(query)
         body = read_body(self.environ, chosen and chosen.max_body or self.app.config.max_body)
@@ -1207,17 +1241,26 @@ class Exchange:
                 raise problem from None
             added = {"status": problem.status} | problem.answer
         else:
-            if authdata := call.new_authdata.get(call.user_name):
-                self.app.sessions.keep(token, authdata)
+            self.follow_passwords(call, token)
         if call.caller is None:
             call.identify()
         granted = php_map({permission: True for permission in call.caller.permissions})
         who = {call.words("{permission}s"): granted, "login": True, "auth_user": call.user_name}
         return self.frame | who | shorten(added, limit)
 
+    def follow_passwords(self, call: Call, token: str):
+        """End the sessions of whose password changed, but for the one that changed its own (WIRE F19)."""
+        try:
+            for user_name, authdata in call.new_authdata.items():
+                self.app.sessions.end_others(user_name, token)
+                if user_name == call.user_name:
+                    self.app.sessions.keep(token, authdata or "")
+        except ApiError as error:  # the change is made, and no session fits the new password anyway
+            log.warning("%s", error.status)
+
     def log_in(self, call: Call, auth: dict) -> str:
         """Find out who asks: credentials decide, else the session. The id of their session."""
-        if not empty(auth.get("user_name")):
+        if auth.get("user_name"):
             return self.begin_session(call, auth["user_name"], auth.get("password"))
         token = self.cookie()
         session = token and self.app.sessions.find(token)

@@ -6,7 +6,7 @@ from peewee import Value
 
 from mailapi import (
     IN_ROUTERS, Active, Addresses, Addresses8, ApiError, Module, Msa, Prepared, Smtpd, Users, address_delegate,
-    admin_or_delegate, anyone, arg, check_router, empty, endpoint, like, optional_number, pattern, record, text,
+    admin_or_delegate, anyone, arg, check_router, endpoint, like, optional_number, pattern, record, text,
     whole_number,
 )
 
@@ -32,7 +32,7 @@ ADDRESS = record(address_expression=text, address_order=optional_number)
 def router_works(call):
     """WIRE F40's sentences after the expression's; in generation 8 routers are the MSA's."""
     if call.generation.number == 9:
-        if empty(call.body.get("address_router")):
+        if not call.body.get("address_router"):
             raise ApiError("No address router defined.")
         check_router(call.body["address_router"], call.body.get("address_route"), IN_ROUTERS, ARGUMENT)
 
@@ -41,9 +41,9 @@ def complete(call):
     """Both addresses as `get` returns them."""
     first, second = call.body["address1"], call.body["address2"]
     for number, address in enumerate((first, second), 1):
-        if empty(address["address_expression"]):
+        if not address["address_expression"]:
             raise ApiError(f"Adress {number} has no address expression")
-    if empty(first["address_order"]) or empty(second["address_order"]):
+    if not first["address_order"] or not second["address_order"]:
         raise ApiError("Both addresses needs an order number")
 
 
@@ -96,7 +96,7 @@ class Address(Module):
             return self.change(call, table.address_expression == call.body["address_expression"])
         old, new = call.body["address_old_order"], call.body["address_order"]
         self.must_manage(call, old, "No {permission} to update this to address")
-        if empty(call.body.get("address_router")):
+        if not call.body.get("address_router"):
             raise ApiError("No address router defined.")
         check_router(call.body["address_router"], "not checked yet", IN_ROUTERS, ARGUMENT)
         if new != old and call.db.column(table.select(table.address_order).where(table.address_order == new)):
@@ -136,11 +136,11 @@ class Address(Module):
         table, body = call.generation.address, call.body
         if call.generation.number == 9 and body.get("address_order"):
             return table.address_order == body["address_order"]
-        if not empty(body.get("address_expression")):
+        if body.get("address_expression"):
             return table.address_expression == body["address_expression"]
-        if call.generation.number == 9 and not empty(call.query.get("test")):
+        if call.generation.number == 9 and call.query.get("test"):
             return like(Value(call.query["test"]), table.address_expression)
-        if not empty(body.get("address_user")):
+        if body.get("address_user"):
             return table.stores_to(body["address_user"])
         return None
 
@@ -204,6 +204,8 @@ def inbound(module: Address, call) -> dict:
         return decision(["Address not found."])
     steps = [f"Address matched: {rows[0]['address_expression']}"]
     router, route = in_router(call, rows[0])
+    if router is None:
+        return decision([*steps, f"Ignored: user {rows[0]['address_user']} has no MSA row."])
     address, sender = call.body["address_expression"], call.body.get("sender")
     if router in ("store", "redirect", "handoff") and not route:
         return decision([*steps, f"Rejected: the router {router} has no route."])
@@ -224,16 +226,17 @@ def refused_or_lost(steps: list, router: str) -> dict:
     return decision([*steps, f"Accepted and thrown away by the router {router}."], True)
 
 
-def in_router(call, row: dict) -> tuple[str, str | None]:
+def in_router(call, row: dict) -> tuple[str | None, str | None]:
     """Router and route of a row; in generation 8 those of the user that it stores to."""
     if call.generation.number == 9:
         return row["address_router"], row["address_route"]
     user = row["address_user"]
     msa = call.db.one(Msa.select(Msa.msa_inrouter, Msa.msa_inroute).where(Msa.msa_user == user))
-    router = msa["msa_inrouter"] if msa else "drop"
-    if router == "store":
+    if msa is None:
+        return None, None
+    if msa["msa_inrouter"] == "store":
         return "store", user
-    return "redirect" if router == "forward" else router, msa and msa["msa_inroute"]
+    return "redirect" if msa["msa_inrouter"] == "forward" else msa["msa_inrouter"], msa["msa_inroute"]
 
 
 def stored(call, steps: list, user: str) -> dict:
@@ -256,10 +259,10 @@ def outbound(module: Address, call) -> dict:
     asked = call.body.get("smtpd_user") or None
     if asked and asked != call.user_name and not call.caller.may_act_for(asked):
         raise ApiError("Not allowed.")
-    rows = matching(call)
+    rows, user_of = matching(call), call.generation.address.user_of
     if rows and not module.visible(call, rows[0]):
-        rows = [row for row in rows if asked and module.visible(call, row)]
-    users = [user for row in rows if (user := call.generation.address.user_of(row))]
+        rows = [row for row in rows if asked and (user_of(row) == asked or module.visible(call, row))]
+    users = [user for row in rows if (user := user_of(row))]
     steps = [f"Address matched: {rows[0]['address_expression']}" if rows else "Address not found."]
     user = asked or next(iter(users), None)
     if user is None:

@@ -3,11 +3,11 @@
 import codecs
 import contextlib
 import re
-from email import message_from_bytes
-from email.errors import HeaderParseError
-from email.header import decode_header
+from binascii import a2b_base64, a2b_qp
+from email.feedparser import BufferedSubFile, BytesFeedParser
 from email.message import Message
 from email.parser import BytesHeaderParser
+from email.policy import Compat32
 
 import peewee
 from peewee import BlobField, BooleanField, Cast, IntegerField, TextField, fn
@@ -139,6 +139,8 @@ def database(call, name: str, lock_type="IMMEDIATE"):
     if not path:
         yield None
         return
+    if not isinstance(path, str):
+        raise NoUserDatabase(call.user_name)
     try:
         with contextlib.closing(Store(path)) as store, store.transaction(lock_type):
             yield store
@@ -159,13 +161,13 @@ def newest(mail: dict) -> tuple:
 
 
 def listed(mail: dict) -> dict:
-    message = parsed(BytesHeaderParser().parsebytes, data(mail))
+    message = headers_of(data(mail))
     headers = {f"mail_{name}": header(message, name) for name in ("subject", "from", "to", "date")}
     return mail | {"mail_submission": number(mail["mail_submission"]), "mail_data": None} | headers
 
 
 def shown(mail: dict, source_name: str) -> dict:
-    message = parsed(message_from_bytes, data(mail))
+    message = parsed(data(mail))
     headers = {f"mail_{name}": header(message, name) for name in ("from", "to", "subject")}
     row = mail | {"mail_submission": number(mail["mail_submission"]), "mail_data": readable(data(mail))}
     return row | {"mail_sourcedb": source_name} | headers | {"mail_body": body(message)}
@@ -175,14 +177,39 @@ def data(mail: dict) -> bytes:
     return mail["mail_data"] or b""
 
 
-def parsed(parser, raw: bytes) -> Message:
-    """A message; of one that is nested beyond what the parser bears, all as text."""
+class Shallow(BufferedSubFile):
+    """A mail's lines; each is held against every boundary around it, so the depth has an end."""
+
+    def push_eof_matcher(self, pred):
+        if len(self._eofstack) > 50:
+            raise ValueError("nested too deep")
+        super().push_eof_matcher(pred)
+
+
+class ShortParameters(Compat32):
+    """Looking for a parameter takes time that grows with the square of the header's length."""
+
+    def header_source_parse(self, sourcelines):
+        name, value = super().header_source_parse(sourcelines)
+        return name, value[:4096] if name.lower().startswith("content-") else value
+
+
+POLICY = ShortParameters()
+
+
+def parsed(raw: bytes) -> Message:
+    """A message; one that the library cannot take apart only by its headers."""
+    parser = BytesFeedParser(policy=POLICY)
+    parser._input = Shallow()
     try:
-        return parser(raw)
-    except (RecursionError, ValueError, LookupError):
-        message = Message()
-        message.set_payload(readable(raw), "utf-8")
-        return message
+        parser.feed(raw)
+        return parser.close()
+    except Exception:  # whatever it raises on what somebody sent
+        return headers_of(raw)
+
+
+def headers_of(raw: bytes) -> Message:
+    return BytesHeaderParser(policy=POLICY).parsebytes(raw)
 
 
 def body(message: Message) -> str:
@@ -196,10 +223,10 @@ def body(message: Message) -> str:
 def content(part: Message) -> str:
     """A part's text: transfer encoding undone, charset applied."""
     try:
-        charset = part.get_content_charset()
-    except (LookupError, ValueError):
-        charset = None
-    return decoded(part.get_payload(decode=True) or b"", charset)
+        return decoded(part.get_payload(decode=True) or b"", part.get_content_charset())
+    except Exception:  # the library's, on parameters that are none
+        del part["Content-Type"]
+        return decoded(part.get_payload(decode=True) or b"", None)
 
 
 # Python's own, no charsets of mail: they cost quadratic time or make text that is none.
@@ -211,15 +238,15 @@ def decoded(raw: bytes, charset: str | None) -> str:
     """Bytes as text: by the declared charset if they fit it, else as UTF-8, what remains as U+FFFD (F16)."""
     for name in (charset or "utf-8", "utf-8"):
         try:
-            if codecs.lookup(name).name not in NO_CHARSETS:
+            if codecs.lookup(name).name.replace("-", "_") not in NO_CHARSETS:
                 return SURROGATES.sub("\ufffd", raw.decode(name))
         except (LookupError, ValueError):
             continue
     return readable(raw)
 
 
-WORD = r"=\?[^?\s]+\?[bBqQ]\?[^?]*\?="
-WORDS = re.compile(rf"{WORD}(?:\s*{WORD})*")
+WORD = re.compile(r"=\?([^?\s]+)\?([bBqQ])\?([^?]*)\?=")
+WORDS = re.compile(r"(?:=\?[^?\s]+\?[bBqQ]\?[^?]*\?=\s*)*=\?[^?\s]+\?[bBqQ]\?[^?]*\?=")
 
 
 def header(message: Message, name: str) -> str:
@@ -230,7 +257,15 @@ def header(message: Message, name: str) -> str:
 
 
 def decoded_words(found: re.Match) -> str:
-    try:
-        return "".join(decoded(raw, (charset or "").partition("*")[0]) for raw, charset in decode_header(found[0]))
-    except (HeaderParseError, ValueError):
-        return found[0]
+    """Encoded words without the blanks between them; a character may be split over two of them."""
+    chunks: list[tuple[str, bytes]] = []
+    for charset, encoding, word in WORD.findall(found[0]):
+        charset = charset.partition("*")[0].lower()  # RFC 2231 adds a language
+        try:
+            raw = a2b_qp(word.encode(), header=True) if encoding in "qQ" else a2b_base64(word.encode() + b"==")
+        except ValueError:
+            return found[0]
+        if chunks and chunks[-1][0] == charset:
+            raw = chunks.pop()[1] + raw
+        chunks.append((charset, raw))
+    return "".join(decoded(raw, charset) for charset, raw in chunks)

@@ -4,7 +4,7 @@ from peewee import IntegrityError, fn
 
 from mailapi import (
     OUT_ROUTERS, Active, Addresses, ApiError, ApiUserDelegates, Module, Msa, Prepared, Smtpd, Users,
-    admin_or_delegate, arg, check_router, delegate_of, empty, endpoint, text,
+    admin_or_delegate, arg, check_router, delegate_of, endpoint, text,
 )
 
 IN_ROUTERS = ("store", "forward", "handoff", "reject", "drop")
@@ -57,7 +57,7 @@ class MSA(Module):
     def get(self, call):
         """The routers of everybody, for a delegate of oneself and the delegated ones; or of one user."""
         number = call.generation.number
-        if not empty(call.body.get("msa_user")):
+        if call.body.get("msa_user"):
             return {"msa": call.db.rows(ONE[number], user=call.body["msa_user"])}
         if call.caller.admin:
             return {"msa": call.db.rows(EVERYBODY[number])}

@@ -3,7 +3,7 @@
 from peewee import BooleanField, TextField
 
 from mailapi import (
-    Active, ApiUserDelegates, Model, Module, Prepared, anyone, arg, empty, endpoint, owner_or_delegate, text,
+    Active, ApiUserDelegates, Model, Module, Prepared, anyone, arg, endpoint, owner_or_delegate, text,
 )
 
 
@@ -28,7 +28,7 @@ class POP(Module):
     @endpoint(allow=owner_or_delegate("pop_user", missing=anyone), takes={"pop_user": text}, reads_only=True)
     def get(self, call):
         """Who may use POP: everybody, for a delegate oneself and the delegated ones, for others oneself."""
-        if not empty(call.body.get("pop_user")):
+        if call.body.get("pop_user"):
             return {"pop": call.db.rows(ONE, user=call.body["pop_user"])}
         if call.caller.admin:
             return {"pop": call.db.rows(EVERYBODY)}

@@ -4,7 +4,7 @@ from peewee import IntegrityError
 
 from mailapi import (
     OUT_ROUTERS, Active, ApiError, ApiUserDelegates, Module, Msa, Prepared, Smtpd, admin_or_delegate, arg, check_router,
-    delegate_of, empty, endpoint, text,
+    delegate_of, endpoint, text,
 )
 
 EVERYBODY = Prepared(Smtpd.select().order_by(Smtpd.smtpd_user))
@@ -30,7 +30,7 @@ class SMTPD(Module):
               reads_only=True)
     def get(self, call):
         """The out routers of everybody, for a delegate of oneself and the delegated ones; or of one user."""
-        if not empty(call.body.get("smtpd_user")):
+        if call.body.get("smtpd_user"):
             return {"smtpd": call.db.rows(ONE, user=call.body["smtpd_user"])}
         if call.caller.admin:
             return {"smtpd": call.db.rows(EVERYBODY)}

@@ -4,7 +4,7 @@ from peewee import JOIN, IntegrityError, TextField, fn
 
 from mailapi import (
     Active, Addresses, ApiError, ApiUserDelegates, Model, Module, Prepared, Rule, Users, admin, anyone, arg,
-    delegate_of, empty, endpoint, make_authdata, owner_or_delegate, password, php_map, text, text_list,
+    delegate_of, endpoint, make_authdata, owner_or_delegate, password, php_map, text, text_list,
 )
 
 
@@ -44,9 +44,13 @@ def permissions_given(call):
         raise ApiError(call.words("No {permission}s is set."))
 
 
+def alias(value) -> str | None:
+    """A user's name; null and "" are given, too: they clear the alias (WIRE F34)."""
+    return "" if value in (None, "") else text(value)
+
+
 def another_user(call):
-    """An alias has to be given, "" and null clear it (WIRE F34)."""
-    if "user_alias" not in call.body:
+    if call.body.get("user_alias") is None:
         raise ApiError("No alias set.")
     if call.body["user_alias"] == call.body["user_name"]:
         raise ApiError("Cannot alias to the same user.")
@@ -54,7 +58,7 @@ def another_user(call):
 
 def may_add(call) -> bool:
     """With delegates_add_users a delegate, too, but with no powers and no alias to give (WIRE F05)."""
-    gives = call.body.get("user_permissions") or not empty(call.body.get("user_alias"))
+    gives = call.body.get("user_permissions") or call.body.get("user_alias")
     return call.caller.admin or (call.config.delegates_add_users and call.caller.delegate and not gives)
 
 
@@ -71,7 +75,7 @@ class User(Module):
     def get(self, call):
         """All users, for a delegate oneself and the delegated ones, for others oneself; or the one named."""
         name = call.body.get("username") or call.body.get("user_name")
-        if not empty(name):
+        if name:
             return {"users": self.one(call, name)}
         if call.caller.admin:
             return {"users": self.everybody(call)}
@@ -86,7 +90,7 @@ class User(Module):
         """A new user, with password, alias and permissions where given; `user` says whether it was made."""
         try:
             call.db.execute(Users.insert(
-                user_name=call.body["user_name"], user_alias=call.body.get("user_alias") or None,
+                user_name=call.body["user_name"], user_alias=call.body.get("user_alias"),
                 user_authdata=make_authdata(call.body.get("user_authdata"))))
             self.grant(call, call.body.get("user_permissions") or [])
             if not call.caller.admin:
@@ -99,7 +103,9 @@ class User(Module):
     @endpoint(needs={"user_name": "No username set."}, allow=delegate_of("user_name"))
     def delete(self, call):
         """Remove a user; their mail, permissions, delegations and settings go with them."""
-        call.db.execute(Users.delete().where(Users.user_name == call.body["user_name"]))
+        name = call.body["user_name"]
+        call.db.execute(Users.delete().where(Users.user_name == name))
+        call.new_authdata[name] = None
         return {"delete": "ok"}
 
     @endpoint(needs={"user_name": "Username is not set."}, allow=owner_or_delegate("user_name"),
@@ -131,7 +137,7 @@ class User(Module):
         self.grant(call, dict.fromkeys(call.body["user_permissions"]))
 
     @endpoint(needs={"user_name": "No username set."}, checks=[another_user], allow=admin,
-              takes={"user_alias": text})
+              takes={"user_alias": alias})
     def update_alias(self, call):
         """Make a user a log-in name for another one's mailbox; "" or null makes it a user of its own again."""
         call.db.execute(Users.update(user_alias=call.body["user_alias"] or None)

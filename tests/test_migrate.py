@@ -96,14 +96,14 @@ def test_the_api_lists_the_same_before_and_after(old, tmp_path):
     modules = {user["user_name"]: set(user["modules"]) - {"Address"} for user in old("users/?get")["users"]}
     expressions = [(row["address_expression"], row["address_order"]) for row in old("addresses/?get")["addresses"]]
     routing = [old("addresses/?test", address_expression=e, address_routing="inrouter", sender="s@x")["decision"]
-               for e, _ in expressions]
+               for e, _ in expressions if e != "ann@x.org"]  # ignored before for want of an MSA row, dropped now
     mail = old("mailbox/?get", user="ann")["mails"]
     run(tmp_path, "migrate")
     assert [user["user_name"] for user in old("users/?get")["users"]] == names
     assert {u["user_name"]: set(u["modules"]) - {"Address"} for u in old("users/?get")["users"]} == modules
     assert [(r["address_expression"], r["address_order"]) for r in old("addresses/?get")["addresses"]] == expressions
     assert [old("addresses/?test", address_expression=e, address_routing="inrouter", sender="s@x")["decision"]
-            for e, _ in expressions] == routing
+            for e, _ in expressions if e != "ann@x.org"] == routing
     assert old("mailbox/?get", user="ann")["mails"] == mail
 
 

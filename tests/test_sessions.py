@@ -6,6 +6,7 @@ import re
 import shutil
 import sqlite3
 import stat
+import threading
 import time
 from contextlib import closing
 
@@ -316,15 +317,24 @@ def test_state_database_without_its_folder_is_named_and_recovers(tmp_path):
     assert logged_in(log_in(site))
 
 
-def test_unwritable_state_database_is_named_and_recovers(site):
-    """Modes do not stop root: a trigger refuses the write as a read-only disk would."""
-    browser = log_in(site)
-    state(site, "CREATE TRIGGER full BEFORE INSERT ON session BEGIN SELECT RAISE(FAIL, 'disk is full'); END")
-    answer = post(site.browser(), "pop/?add", status=500, auth=credentials(), pop_user="bob").json
-    assert re.fullmatch(BROKEN, answer["status"]) and "login" not in answer
-    assert site.sql("SELECT * FROM popd") == [] and logged_in(browser)
-    state(site, "DROP TRIGGER full")
-    assert logged_in(log_in(site))
+def test_state_database_is_made_once_by_many_threads(site):
+    """Its first users may come at the same time: each is logged in, and stays so."""
+    browsers, together = [site.browser() for _ in range(4)], threading.Barrier(4)
+    seen = []
+
+    def work(browser):
+        together.wait()
+        seen.append(browser.post_json("/?x", {"auth": credentials()}, expect_errors=True).json["status"])
+
+    for _ in range(10):
+        for file in site.dbpath.parent.glob("master.db3.state*"):
+            file.unlink()
+        threads = [threading.Thread(target=work, args=[browser]) for browser in browsers]
+        for thread in threads:
+            thread.start()
+        for thread in threads:
+            thread.join()
+        assert seen == ["ok"] * len(seen) and all(map(logged_in, browsers))
 
 
 @pytest.mark.parametrize(("url", "body", "status"), [
