@@ -1131,6 +1131,8 @@ class Application:
         self.bottle.route("/<path:re:[\\s\\S]*>", "ANY", self.serve)
 
     def __call__(self, environ, start_response):
+        if not environ.get("PATH_INFO", "").startswith("/"):  # `OPTIONS *`, or an odd server's
+            environ["PATH_INFO"] = "/" + environ.get("PATH_INFO", "")
         return self.bottle(environ, start_response)
 
     def serve(self, path: str) -> bottle.HTTPResponse:
@@ -1294,7 +1296,7 @@ class Exchange:
         return found[1] if found and not foreign_site(self.environ) else None
 
     def set_cookie(self, token: str, expiry: str = ""):
-        mount = urllib.parse.quote(self.environ.get("SCRIPT_NAME", "").rstrip("/")) + "/"
+        mount = urllib.parse.quote(self.environ.get("SCRIPT_NAME", "").rstrip("/").encode("latin-1", "replace")) + "/"
         secure = "; Secure" if self.environ.get("wsgi.url_scheme") == "https" else ""
         cookie = f"PHPSESSID={token}; Path={mount}; HttpOnly; SameSite=Lax{secure}{expiry}"
         self.headers.append(("Set-Cookie", cookie))

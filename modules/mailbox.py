@@ -34,11 +34,12 @@ class Mail(Model):
         table_name = "mailbox"  # the name of the module's class
 
 
-HEADERS_END_BEFORE = 65536  # bytes of a mail that are read for a list
 COLUMNS = [column for column in Mail._meta.sorted_fields if column is not Mail.mail_data]
 BYTES = Cast(Mail.mail_data, "BLOB")
 OWN = (Mail.mail_user == arg("user"))
-LIST = Mail.select(*COLUMNS, fn.SUBSTR(BYTES, 1, HEADERS_END_BEFORE).alias("mail_data")).where(OWN)
+START = fn.SUBSTR(BYTES, 1, 65536)  # where a list looks for the headers, up to the first blank line
+BLANK_LINE = fn.COALESCE(fn.NULLIF(fn.INSTR(START, b"\r\n\r\n"), 0), fn.NULLIF(fn.INSTR(START, b"\n\n"), 0), 65536)
+LIST = Mail.select(*COLUMNS, fn.SUBSTR(START, 1, BLANK_LINE).alias("mail_data")).where(OWN)
 ALL = Prepared(LIST)
 UNREAD = Prepared(LIST.where(Mail.mail_read == 0))
 THIS = OWN & (Mail.mail_id == arg("mail_id"))
