@@ -11,6 +11,8 @@ modulelist = {
     "POP": "modules/pop.py",
     "Mailbox": "modules/mailbox.py",
     "Delegate": "modules/delegates.py",
+    "Token": "modules/tokens.py",
+    "Audit": "modules/audit.py",
 }
 
 # Whether answers list, under "debug", the SQL statements that were run (without their values).
@@ -30,3 +32,12 @@ max_body = 1048576
 
 # Where the API keeps what is its own, such as sessions: a SQLite file; "" is dbpath with ".state" added.
 state = ""
+
+# Addresses and networks of proxies whose X-Forwarded-For and X-Forwarded-Proto are believed.
+trusted_proxies = []
+
+# Failed log-ins of an address, and of a user name, that cost no time; each one more doubles the wait.
+free_attempts = 10
+
+# Seconds after which the audit forgets.
+audit_lifetime = 7776000

@@ -12,6 +12,7 @@ import fcntl
 import hashlib
 import hmac
 import importlib.util
+import ipaddress
 import json
 import logging
 import os
@@ -65,11 +66,18 @@ class Config:
     delegates_add_users: bool = False
     max_body: int = 1024 * 1024  # bytes
     state: str = ""
+    trusted_proxies: list = dataclasses.field(default_factory=list)
+    free_attempts: int = 10
+    audit_lifetime: int = 90 * 86400  # seconds
 
     def resolve(self, base: Path) -> "Config":
         """Relative paths start from base."""
         self.base, self.dbpath = base, str(base / self.dbpath)
         self.state = str(base / self.state) if self.state else self.dbpath + ".state"
+        try:
+            self.proxies = [ipaddress.ip_network(network) for network in self.trusted_proxies]
+        except ValueError as error:
+            raise ConfigError(f"trusted_proxies: {error}.") from None
         return self
 
 
@@ -114,7 +122,8 @@ def checked_config(given: dict, base: Path) -> Config:
 
 def check_type(key: str, value, kind: type):
     if not isinstance(value, kind) or (kind is int and (value is True or value < 1)):
-        words = {str: "text", bool: "True or False", int: "a positive whole number", dict: "a mapping"}
+        words = {str: "text", bool: "True or False", int: "a positive whole number",
+                 dict: "a mapping", list: "a list"}
         raise ConfigError(f"{key} must be {words[kind]}, not {value!r}.")
 
 
@@ -124,9 +133,10 @@ def check_type(key: str, value, kind: type):
 class ApiError(Exception):
     """An action refused: the sentence for `status`, the HTTP status, and what the answer has besides."""
 
-    def __init__(self, status: str, http: int = 200, **answer):
+    def __init__(self, status: str, http: int = 200, retry_after: int = 0, **answer):
         super().__init__(status)
         self.status, self.http, self.answer = status, http, answer
+        self.retry_after = retry_after  # seconds; 0: there is nothing to wait for
 
 
 class CannotOpen(ApiError):
@@ -144,7 +154,7 @@ def invalid(field: str) -> ApiError:
 def refusal(error: peewee.PeeweeException) -> ApiError:
     """What the database said, as the answer has it (WIRE section 4, F24, F36)."""
     if is_busy(error):
-        return ApiError("The database is busy. Try again.", http=503)
+        return ApiError("The database is busy. Try again.", http=503, retry_after=1)
     refused = isinstance(error, (peewee.IntegrityError, peewee.OperationalError))
     return ApiError(str(error), http=200 if refused else 500)
 
@@ -373,6 +383,33 @@ def jsonp(callback: str, payload: str) -> str:
     return f"{callback}('{payload}')".replace("\u2028", "\\u2028").replace("\u2029", "\\u2029")
 
 
+def client_address(environ: dict, proxies: list) -> str:
+    """The address of the client; behind trusted proxies the last one that they saw and do not trust."""
+    address = environ.get("REMOTE_ADDR", "")
+    for hop in reversed(environ.get("HTTP_X_FORWARDED_FOR", "").split(",") if proxies else []):
+        if not is_trusted(address, proxies) or not hop.strip():
+            break
+        address = hop.strip()
+    try:
+        seen = ipaddress.ip_address(address)
+        return str(getattr(seen, "ipv4_mapped", None) or seen)
+    except ValueError:
+        return environ.get("REMOTE_ADDR", "")
+
+
+def is_trusted(address: str, proxies: list) -> bool:
+    """Whether a proxy may say who its client is; one on a Unix socket, which has no address, may."""
+    try:
+        return not address or any(ipaddress.ip_address(address) in network for network in proxies)
+    except ValueError:
+        return False
+
+
+def network(address: str) -> str:
+    """What failed log-ins are counted by: a whole /64 of IPv6, which one person can have."""
+    return str(ipaddress.ip_network(f"{address}/64", strict=False)) if ":" in address else address
+
+
 def foreign_site(environ: dict) -> bool:
     """Whether another site's page sent this request, so that its cookie does not count."""
     if site := environ.get("HTTP_SEC_FETCH_SITE"):
@@ -567,11 +604,15 @@ class Store:
             self.database.close()
             self.before_opening()
             self.database.connect()
+            self.after_opening()
             self.opened.identity = identity
         return self.database
 
     def before_opening(self):
         """For a kind of Store that has something to prepare."""
+
+    def after_opening(self):
+        """The same, once it is open."""
 
     def close(self):
         """Close this thread's connection."""
@@ -825,8 +866,20 @@ class Module:
     # Generation → (class name, file) of the module that serves in its place there, beside its own file.
     stand_ins: dict[int, tuple[str, str]] = {}
 
+    # Tables that the module keeps in the state database: CREATE … IF NOT EXISTS.
+    state_schema = ""
+
     def __init__(self, app: "Application", name: str = ""):
         self.app, self.name = app, name
+
+    def watch(self, event: "Event"):
+        """Told of everything that was asked and how it ended."""
+
+    def forget(self, user_name: str):
+        """Told that a user was deleted: what the module keeps elsewhere must not fall to the next of that name."""
+
+    def bearer(self, call: "Call", token: str, address: str) -> "Bearer | None":
+        """Whose a token of the Authorization header is, if the module knows it."""
 
     def __init_subclass__(cls):
         own = [v.endpoint for v in vars(cls).values() if hasattr(v, "endpoint")]
@@ -857,6 +910,10 @@ class Active:
         rows = [field.model.select(field).where(where).distinct() for field in fields]
         self.everyone = Prepared(reduce(or_, rows))
         self.one = Prepared(reduce(or_, [q.where(f == arg("user")) for q, f in zip(rows, fields)]))
+
+
+def module_name(path: str) -> str:
+    return re.sub(r"(\A|/)(index\.php)?\Z", "", path)
 
 
 class Root(Module):
@@ -930,10 +987,28 @@ class Session(Model):
     created = IntegerField()  # seconds since 1970
 
 
+class Failure(Model):
+    """Failed log-ins of late, by hash of what they have in common."""
+
+    subject = TextField()
+    failures = IntegerField()
+    last = IntegerField()  # seconds since 1970
+
+
+class KnownAddress(Model):
+    """From where users have logged in, by hash of name and address: not to be shut out by others' failures."""
+
+    subject = TextField()
+    last = IntegerField()
+
+
 STATE_SCHEMA = """
-CREATE TABLE session (session_id INTEGER PRIMARY KEY AUTOINCREMENT, token_hash TEXT NOT NULL UNIQUE,
+CREATE TABLE IF NOT EXISTS session (session_id INTEGER PRIMARY KEY AUTOINCREMENT, token_hash TEXT NOT NULL UNIQUE,
     user_name TEXT NOT NULL, authdata_hash TEXT NOT NULL, created INTEGER NOT NULL);
-CREATE INDEX session_user ON session (user_name);
+CREATE INDEX IF NOT EXISTS session_user ON session (user_name);
+CREATE TABLE IF NOT EXISTS failure (subject TEXT PRIMARY KEY, failures INTEGER NOT NULL, last INTEGER NOT NULL);
+CREATE INDEX IF NOT EXISTS failure_last ON failure (last);
+CREATE TABLE IF NOT EXISTS known_address (subject TEXT PRIMARY KEY, last INTEGER NOT NULL);
 """
 LIVE_SESSIONS = 20  # of one user; the oldest gives way (WIRE section 1)
 
@@ -989,6 +1064,10 @@ class StateStore(Store):
 
     PRAGMAS = {"synchronous": "NORMAL"}
 
+    def __init__(self, path: str, schema: str):
+        super().__init__(path)
+        self.schema = schema
+
     def identity(self):
         if not os.path.exists(self.path):
             self.create()
@@ -1000,6 +1079,12 @@ class StateStore(Store):
             with contextlib.suppress(OSError):
                 os.chmod(side, os.stat(self.path).st_mode & 0o777)
 
+    def after_opening(self):
+        """Add the tables that an older version or a shorter modulelist did not have."""
+        have = {row[0] for row in self.database.execute_sql("SELECT name FROM sqlite_master")}
+        if not have.issuperset(re.findall("IF NOT EXISTS ([a-z_]+)", self.schema)):
+            self.database.connection().executescript(self.schema)
+
     def create(self):
         """Make the file whole under another name first: several processes may start at once."""
         folder = os.path.dirname(self.path)
@@ -1009,7 +1094,7 @@ class StateStore(Store):
                     return
                 new = os.path.join(private, "state")
                 with contextlib.closing(sqlite3.connect(new)) as connection:
-                    connection.executescript("PRAGMA journal_mode = WAL;" + STATE_SCHEMA)
+                    connection.executescript("PRAGMA journal_mode = WAL;" + self.schema)
                 os.chmod(new, 0o600)
                 for leftover in ("-wal", "-shm"):  # of a file that was deleted: not to be replayed
                     Path(self.path + leftover).unlink(missing_ok=True)
@@ -1026,26 +1111,69 @@ class StateStore(Store):
             raise (refusal(error) if is_busy(error) else StateFailure(error)) from error
 
 
-class Sessions:
-    """Log-ins that are remembered, by a random id of 256 bits in the cookie."""
+FORGOTTEN = 3600  # seconds after which a failed log-in no longer counts
+LONGEST_WAIT = {"known": 30, "address": 900, "user": 900}  # seconds
+KNOWN_FOR = 180 * 86400  # seconds
 
-    def __init__(self, store: Store, lifetime: int):
-        self.store, self.lifetime = store, lifetime
+
+class Sessions:
+    """Log-ins that are remembered, by a random id of 256 bits in the cookie; and failed ones, which cost time."""
+
+    def __init__(self, store: Store, config: Config):
+        self.store, self.lifetime, self.free = store, config.session_lifetime, config.free_attempts
 
     def find(self, token: str) -> dict | None:
         after = int(time.time()) - self.lifetime
         with self.store.transaction("DEFERRED"):
             return self.store.one(FIND_SESSION, token_hash=sha256(token), after=after)
 
-    def begin(self, user_name: str, authdata: str, instead_of: str | None) -> str:
-        """A new session in the place of the one that the request came with; its id."""
-        token, now = secrets.token_urlsafe(32), int(time.time())
+    def begin(self, user_name: str, password: str, authdata: str | None, address: str, instead_of: str | None):
+        """A new session in the place of the one that the request came with; its id, or None for a wrong password.
+
+        Early, many at once or late: every attempt is held against those before it, in one transaction.
+        """
+        both = sha256(f"both {address} {user_name}")
         with self.store.transaction():
-            if instead_of:
-                self.store.execute(END_SESSION, token_hash=sha256(instead_of))
-            self.store.execute(ADD_SESSION, token_hash=sha256(token), user=user_name,
-                               authdata_hash=sha256(authdata), created=now)
-            self.store.execute(END_OLD_SESSIONS, user=user_name, before=now - self.lifetime)
+            known = self.store.value(KnownAddress.select(KnownAddress.last).where(KnownAddress.subject == both))
+            subjects = {"known": both} if known else {
+                "address": sha256(f"address {network(address)}"), "user": sha256(f"user {user_name}")}
+            failures = self.failures(subjects)
+            if not verify(password, authdata):
+                return self.count(failures)
+            self.know(both, known)
+            return self.remember(user_name, authdata, instead_of)
+
+    def failures(self, subjects: dict[str, str]) -> dict[str, int]:
+        """How many failed log-ins of late have a subject in common; 429 where the next one comes too early."""
+        now, counted = int(time.time()), dict.fromkeys(subjects.values(), 0)
+        for kind, subject in subjects.items():
+            row = self.store.one(Failure.select().where(Failure.subject == subject, Failure.last > now - FORGOTTEN))
+            counted[subject] = row["failures"] if row else 0
+            over = counted[subject] - self.free
+            wait = row["last"] + min(2 ** min(over, 20), LONGEST_WAIT[kind]) - now if over >= 0 else 0
+            if wait > 0:
+                raise ApiError(f"Too many failed log-ins. Try again in {wait} seconds.", http=429, retry_after=wait)
+        return counted
+
+    def count(self, failures: dict[str, int]):
+        now = int(time.time())
+        self.store.execute(Failure.delete().where(Failure.last <= now - FORGOTTEN))
+        for subject, number_of in failures.items():
+            self.store.execute(Failure.replace(subject=subject, failures=number_of + 1, last=now))
+
+    def know(self, both: str, since: int | None):
+        now = int(time.time())
+        if since is None or now - since > 86400:
+            self.store.execute(KnownAddress.delete().where(KnownAddress.last < now - KNOWN_FOR))
+            self.store.execute(KnownAddress.replace(subject=both, last=now))
+
+    def remember(self, user_name: str, authdata: str, instead_of: str | None) -> str:
+        token, now = secrets.token_urlsafe(32), int(time.time())
+        if instead_of:
+            self.store.execute(END_SESSION, token_hash=sha256(instead_of))
+        self.store.execute(ADD_SESSION, token_hash=sha256(token), user=user_name,
+                           authdata_hash=sha256(authdata), created=now)
+        self.store.execute(END_OLD_SESSIONS, user=user_name, before=now - self.lifetime)
         return token
 
     def keep(self, token: str, authdata: str):
@@ -1099,8 +1227,11 @@ class Call:
         self.app, self.config, self.db = app, app.config, app.db
         self.generation, self.body, self.query = generation, body, query
         self.user_name: str | None = None  # None: whoever may read the database file
+        self.claimed_name: str | None = None  # who a failed log-in said they were
+        self.restriction: Callable[[Module, Endpoint], None] | None = None  # raises what a token may not
         self.caller: Caller | None = None
         self.new_authdata: dict[str, str | None] = {}  # of users whose sessions must end
+        self.deleted_users: list[str] = []
 
     def identify(self):
         """Read what the caller may do, inside the transaction of the action (WIRE F19)."""
@@ -1109,6 +1240,39 @@ class Call:
 
     def words(self, sentence: str) -> str:
         return self.generation.words(sentence)
+
+
+@dataclasses.dataclass
+class Event:
+    """What was asked and how it ended, for the modules that keep watch."""
+
+    module: str
+    status: str
+    http: int
+    address: str
+    via: str  # password, session, token NAME, or local
+    action: str = ""
+    user_name: str | None = None
+    target: str = ""
+    changes: bool = False
+    logs_in: bool = False
+
+    def describe(self, call: Call, chosen: Endpoint | None):
+        self.user_name = call.user_name or call.claimed_name
+        self.logs_in = self.via == "password"
+        if chosen:
+            fields = [name for name in chosen.needed(call.generation) if call.body.get(name)]
+            self.target = " ".join(str(call.body[name])[:200] for name in fields)
+            self.action, self.changes = chosen.name, not chosen.reads_only
+
+
+@dataclasses.dataclass
+class Bearer:
+    """Whose a token is, how it is called in the audit, and what raises ApiError where it does not reach."""
+
+    user_name: str
+    via: str
+    refuse: Callable[[Module, Endpoint], None]
 
 
 class SchemaMismatch(ApiError):
@@ -1125,8 +1289,10 @@ class Application:
     def __init__(self, config: Config):
         self.config = config
         self.db = Store(config.dbpath)
-        self.sessions = Sessions(StateStore(config.state), config.session_lifetime)
         self.modules = load_modules(self)
+        schema = STATE_SCHEMA + "".join(module.state_schema for module in self.modules.values())
+        self.state = StateStore(config.state, schema)
+        self.sessions = Sessions(self.state, config)
         self.bottle = bottle.Bottle()
         self.bottle.route("/<path:re:[\\s\\S]*>", "ANY", self.serve)
 
@@ -1154,7 +1320,7 @@ class Application:
 
     def module(self, path: str, generation: Generation) -> Module:
         """The module that a URL path names, with or without slash and index.php (WIRE section 1)."""
-        name = re.sub(r"(\A|/)(index\.php)?\Z", "", path)
+        name = module_name(path)
         module = self.modules.get(name)
         if module is None or generation.number not in module.generations:
             raise ApiError(f"Unknown module {name}.", http=404)
@@ -1162,6 +1328,8 @@ class Application:
 
     def perform(self, call: Call, module: Module, chosen: Endpoint | None) -> dict:
         """Run an action in one transaction; what it adds to the answer."""
+        if call.restriction and chosen:
+            call.restriction(module, chosen)
         if chosen and chosen.own_transactions:
             call.identify()
             return chosen.run(module, call)
@@ -1180,20 +1348,23 @@ class Exchange:
     def __init__(self, app: Application, environ: dict, path: str):
         self.app, self.environ, self.path = app, environ, path
         self.headers = [("Cache-Control", "no-store"), ("X-Content-Type-Options", "nosniff")]
+        self.client = client_address(environ, app.config.proxies)
         self.callback: str | None = None
+        self.call: Call | None = None
+        self.chosen: Endpoint | None = None
+        self.via = ""  # how the caller was identified
         self.frame: dict = {"status": "ok", "debug": [], "api_version": max(GENERATIONS),
                             "schema_version": None, "session": False}
 
     def response(self) -> bottle.HTTPResponse:
         answer, http = self.outcome()
+        self.report(answer["status"], http)
         payload, content_type = encode(answer), "application/json"
         if self.callback:
             payload, content_type = jsonp(self.callback, payload), "application/javascript"
         self.headers.append(("Content-Type", content_type))
         if self.app.config.cors_origin:
             self.headers.append(("Access-Control-Allow-Origin", self.app.config.cors_origin))
-        if http == 503:
-            self.headers.append(("Retry-After", "1"))
         return bottle.HTTPResponse(payload.encode(), http, self.headers)
 
     def outcome(self) -> tuple[dict, int]:
@@ -1209,7 +1380,17 @@ class Exchange:
         except Exception:
             log.exception("%s failed", self.path or "/")
             problem = ApiError("Internal error. The log has the cause.", http=500)
+        if problem.retry_after:
+            self.headers.append(("Retry-After", str(problem.retry_after)))
         return self.frame | {"status": problem.status} | problem.answer, problem.http
+
+    def report(self, status: str, http: int):
+        """Tell the modules that keep watch what was asked, by whom, and how it ended; never a secret."""
+        event = Event(module=module_name(self.path), status=status, http=http, address=self.client, via=self.via)
+        if self.call:
+            event.describe(self.call, self.chosen)
+        for module in self.app.modules.values():
+            module.watch(event)
 
     def process(self) -> dict:
         if self.app.config.debug:
@@ -1220,10 +1401,10 @@ class Exchange:
         self.frame |= {"api_version": generation.number, "schema_version": generation.number}
         module = self.app.module(self.path, generation)
         limit = read_limit(query)
-        chosen = module.choose(query)
+        self.chosen = chosen = module.choose(query)
         body = read_body(self.environ, chosen and chosen.max_body or self.app.config.max_body)
         fields = chosen.read(generation, body, query) if chosen else ({}, {})
-        call = Call(self.app, generation, *fields)
+        self.call = call = Call(self.app, generation, *fields)
         auth = read_fields(body, {"auth": CREDENTIALS}).get("auth") or {}
         if "logout" in query:
             return self.log_out()
@@ -1257,14 +1438,20 @@ class Exchange:
                 self.app.sessions.end_others(user_name, token)
                 if user_name == call.user_name:
                     self.app.sessions.keep(token, authdata or "")
+            for user_name in call.deleted_users:
+                for module in self.app.modules.values():
+                    module.forget(user_name)
         except ApiError as error:  # the change is made, and no session fits the new password anyway
             log.warning("%s", error.status)
 
     def log_in(self, call: Call, auth: dict) -> str:
-        """Find out who asks: credentials decide, else the session. The id of their session."""
+        """Find out who asks: credentials decide, then a token, else the session. The id of their session."""
         if auth.get("user_name"):
             return self.begin_session(call, auth["user_name"], auth.get("password"))
-        token = self.cookie()
+        scheme, _, bearer = self.environ.get("HTTP_AUTHORIZATION", "").partition(" ")
+        if scheme.lower() == "bearer":
+            return self.use_token(call, bearer.strip())
+        self.via, token = "session", self.cookie()
         session = token and self.app.sessions.find(token)
         user = session and self.app.db.one(CREDENTIALS_OF, user=session["user_name"])
         if not user or sha256(user["user_authdata"] or "") != session["authdata_hash"]:
@@ -1273,16 +1460,27 @@ class Exchange:
         return token
 
     def begin_session(self, call: Call, user_name: str, given: str | None) -> str:
+        self.via, call.claimed_name = "password", user_name
         if not given:
             raise LoginRefused("Password is not set!")
         user = self.app.db.one(CREDENTIALS_OF, user=user_name)
-        authdata = user and user["user_authdata"]
-        if not verify(given, authdata):
+        token = self.app.sessions.begin(user_name, given, user and user["user_authdata"], self.client, self.cookie())
+        if token is None:
             raise LoginRefused("Username or password is wrong.")
         call.user_name = user_name
-        token = self.app.sessions.begin(user_name, authdata, instead_of=self.cookie())
         self.set_cookie(token)
         return token
+
+    def use_token(self, call: Call, bearer: str) -> str:
+        """Let the module that knows the token say whose it is and what it may be used for."""
+        self.via = "token"
+        for module in self.app.modules.values():
+            if found := module.bearer(call, bearer, self.client):
+                user = self.app.db.one(CREDENTIALS_OF, user=found.user_name)
+                if user and user["user_authdata"]:  # who may not log in may do nothing by token
+                    self.via, call.user_name, call.restriction = found.via, found.user_name, found.refuse
+                    return ""
+        raise LoginRefused("Token is not valid.")
 
     def log_out(self) -> dict:
         if token := self.cookie():
@@ -1297,7 +1495,10 @@ class Exchange:
 
     def set_cookie(self, token: str, expiry: str = ""):
         mount = urllib.parse.quote(self.environ.get("SCRIPT_NAME", "").rstrip("/").encode("latin-1", "replace")) + "/"
-        secure = "; Secure" if self.environ.get("wsgi.url_scheme") == "https" else ""
+        scheme = self.environ.get("wsgi.url_scheme")
+        if is_trusted(self.environ.get("REMOTE_ADDR", ""), self.app.config.proxies) and self.app.config.proxies:
+            scheme = self.environ.get("HTTP_X_FORWARDED_PROTO", scheme)
+        secure = "; Secure" if scheme == "https" else ""
         cookie = f"PHPSESSID={token}; Path={mount}; HttpOnly; SameSite=Lax{secure}{expiry}"
         self.headers.append(("Set-Cookie", cookie))
 

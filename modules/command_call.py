@@ -39,6 +39,12 @@ def run(args):
         answer = {"status": refused.status} | refused.answer
     except mailapi.peewee.PeeweeException as error:
         answer = {"status": mailapi.refusal(error).status}
+    event = mailapi.Event(module.path, answer["status"], 200, "", "local")
+    event.describe(call, chosen)
+    event.user_name = event.user_name or f"local:{getpass.getuser()}"
+    if event.changes:
+        for watcher in app.modules.values():
+            watcher.watch(event)
     show(answer, sys.stdout.isatty() and not args.json)
     return 0 if answer["status"] in ("ok", "warning") else 1
 

@@ -2,6 +2,7 @@
 
 import logging
 import os
+import resource
 import signal
 import sys
 
@@ -10,6 +11,9 @@ import waitress
 import mailapi
 
 BODY_IN_JSON = 64 * 1024 * 1024  # bytes; up to here mailapi itself refuses in JSON what is too large
+# What slow or hostile clients may take: idle connections cost a file each, and nobody else waits for them.
+LIMITS = {"threads": 8, "connection_limit": 8000, "asyncore_use_poll": True, "channel_timeout": 30,
+          "cleanup_interval": 5, "max_request_header_size": 32 * 1024, "max_request_body_size": BODY_IN_JSON}
 
 
 def options(parser):
@@ -25,13 +29,21 @@ def run(args):
     password = make_database(args.config) if args.init else None
     app = mailapi.create_app(args.config)
     signal.signal(signal.SIGTERM, lambda *_: sys.exit(0))  # waitress then finishes what is under way
-    server = waitress.create_server(app, listen=args.listen, threads=8, ident=None,
-                                    max_request_body_size=BODY_IN_JSON, url_prefix=args.mount)
+    allow_connections(LIMITS["connection_limit"])
+    server = waitress.create_server(app, listen=args.listen, ident=None, url_prefix=args.mount, **LIMITS)
     url = f"http://{server.effective_host}:{server.effective_port}{args.mount.rstrip('/')}/"
     if args.init:
         print((FIRST_HINTS if password else LATER_HINTS).format(url=url, password=password))
     print(f"Serving {app.config.dbpath} on {url} (stop with Ctrl-C)", flush=True)
     server.run()
+
+
+def allow_connections(number: int):
+    """As many open files as that, and some more for the databases, as far as the system lets us."""
+    soft, hard = resource.getrlimit(resource.RLIMIT_NOFILE)
+    wanted = number + 200 if hard == resource.RLIM_INFINITY else min(number + 200, hard)
+    if soft < wanted:
+        resource.setrlimit(resource.RLIMIT_NOFILE, (wanted, hard))
 
 
 def make_database(config: str) -> str | None:

@@ -106,6 +106,7 @@ class User(Module):
         name = call.body["user_name"]
         call.db.execute(Users.delete().where(Users.user_name == name))
         call.new_authdata[name] = None
+        call.deleted_users.append(name)
         return {"delete": "ok"}
 
     @endpoint(needs={"user_name": "Username is not set."}, allow=owner_or_delegate("user_name"),

@@ -1,0 +1,134 @@
+"""Tokens: what scripts log in with instead of a password, never allowed more than whoever made them."""
+
+import ipaddress
+import json
+import secrets
+import time
+
+from peewee import IntegerField, TextField
+
+from mailapi import (
+    ApiError, Bearer, Model, Module, Prepared, Rule, arg, endpoint, flag, optional_number, sha256, text_list,
+)
+
+
+class TokenRow(Model):
+    token_id = IntegerField()
+    token_hash = TextField()
+    token_user = TextField()
+    token_name = TextField()
+    token_created = IntegerField()  # seconds since 1970, as the next two
+    token_expires = IntegerField(null=True)
+    token_used = IntegerField(null=True)
+    token_reads_only = IntegerField()
+    token_modules = TextField(null=True)  # JSON lists; null: all
+    token_networks = TextField(null=True)
+
+    class Meta:
+        table_name = "token"
+
+
+SHOWN = TokenRow.select(*[column for column in TokenRow._meta.sorted_fields if column is not TokenRow.token_hash])
+FIND = Prepared(TokenRow.select().where(TokenRow.token_hash == arg("token_hash")))
+USED = Prepared(TokenRow.update(token_used=arg("now")).where(TokenRow.token_id == arg("token_id")))
+
+
+def networks(value) -> list | None:
+    """Addresses and networks, such as 192.0.2.0/24."""
+    listed = text_list(value)
+    return listed and [str(ipaddress.ip_network(each, strict=False)) for each in listed]
+
+
+def makes_sense(call):
+    for name in call.body.get("token_modules") or []:
+        if name not in call.config.modulelist:
+            raise ApiError(f"Unknown module {name}.")
+    if (call.body.get("token_expires") or time.time() + 1) <= time.time():
+        raise ApiError("The token would have expired already.")
+
+
+not_by_token = Rule("anyone logged in without a token", lambda call: call.restriction is None,
+                    "A token cannot manage tokens.")
+
+
+class Token(Module):
+    state_schema = """
+CREATE TABLE IF NOT EXISTS token (token_id INTEGER PRIMARY KEY AUTOINCREMENT, token_hash TEXT NOT NULL UNIQUE,
+    token_user TEXT NOT NULL, token_name TEXT NOT NULL, token_created INTEGER NOT NULL, token_expires INTEGER,
+    token_used INTEGER, token_reads_only INTEGER NOT NULL, token_modules TEXT, token_networks TEXT);
+"""
+
+    @endpoint(allow=not_by_token, reads_only=True, own_transactions=True)
+    def get(self, call):
+        """The caller's tokens, for an admin everybody's; not the secrets, which nobody has."""
+        rows = SHOWN if call.caller.admin else SHOWN.where(TokenRow.token_user == call.user_name)
+        with self.app.state.transaction("DEFERRED"):
+            found = self.app.state.rows(rows.order_by(TokenRow.token_id))
+        return {"tokens": [shown(row) for row in found]}
+
+    @endpoint(needs={"token_name": "Token name is not set."}, checks=[makes_sense], allow=not_by_token,
+              own_transactions=True, takes={"token_expires": optional_number, "token_reads_only": flag,
+                                            "token_modules": text_list, "token_networks": networks})
+    def add(self, call):
+        """A new token for the caller; `token` is the secret, told only now."""
+        if call.user_name is None:
+            raise ApiError("A token belongs to a user: say which (--as).")
+        secret = "mailapi_" + secrets.token_urlsafe(32)
+        lists = {name: json.dumps(call.body[name]) if call.body.get(name) else None
+                 for name in ("token_modules", "token_networks")}
+        with self.app.state.transaction():
+            row = self.app.state.execute(TokenRow.insert(
+                token_hash=sha256(secret), token_user=call.user_name, token_name=call.body["token_name"],
+                token_created=int(time.time()), token_expires=call.body.get("token_expires"),
+                token_reads_only=call.body.get("token_reads_only") or False, **lists)).lastrowid
+        return {"token": secret, "token_id": row}
+
+    @endpoint(needs={"token_id": "No token id is set."}, takes={"token_id": optional_number}, allow=not_by_token,
+              own_transactions=True)
+    def delete(self, call):
+        """End a token: one's own, for an admin anybody's."""
+        which = TokenRow.token_id == call.body["token_id"]
+        if not call.caller.admin:
+            which &= TokenRow.token_user == call.user_name
+        with self.app.state.transaction():
+            if not self.app.state.execute(TokenRow.delete().where(which)).rowcount:
+                raise ApiError("Token not found.")
+
+    def bearer(self, call, token: str, address: str) -> Bearer | None:
+        with self.app.state.transaction("DEFERRED"):
+            row = self.app.state.one(FIND, token_hash=sha256(token))
+        now = int(time.time())
+        if row is None or (row["token_expires"] or now + 1) <= now or not within(address, row["token_networks"]):
+            return None
+        if now - (row["token_used"] or 0) > 60:  # to the minute: a write for every request would be dear
+            with self.app.state.transaction():
+                self.app.state.execute(USED, now=now, token_id=row["token_id"])
+        return Bearer(row["token_user"], f"token {row['token_name']}", lambda *asked: refuse(row, *asked))
+
+    def forget(self, user_name: str):
+        """A deleted user's tokens end, also for another one of the same name."""
+        with self.app.state.transaction():
+            self.app.state.execute(TokenRow.delete().where(TokenRow.token_user == user_name))
+
+
+def refuse(row: dict, module: Module, chosen):
+    """Hold what is asked against what the token is for."""
+    names = json.loads(row["token_modules"] or "null")
+    if names is not None and module.name and module.name not in names:
+        raise ApiError("This token is not for this module.")
+    if row["token_reads_only"] and not chosen.reads_only:
+        raise ApiError("This token may only read.")
+
+
+def within(address: str, listed: str | None) -> bool:
+    if listed is None:
+        return True
+    try:
+        return any(ipaddress.ip_address(address) in ipaddress.ip_network(each) for each in json.loads(listed))
+    except ValueError:
+        return False
+
+
+def shown(row: dict) -> dict:
+    lists = {name: json.loads(row[name]) if row[name] else None for name in ("token_modules", "token_networks")}
+    return row | lists
