@@ -1,0 +1,181 @@
+"""What machines do: many writers, killed servers, slow and hostile clients. STRESS=120 runs for 120 seconds."""
+
+import concurrent.futures
+import contextlib
+import json
+import multiprocessing
+import os
+import random
+import resource
+import socket
+import sqlite3
+import subprocess
+import sys
+import time
+import urllib.error
+import urllib.request
+
+import pytest
+from conftest import MODULES, ROOT, Site
+from test_commands import Server
+
+SECONDS = int(os.environ.get("STRESS", "12"))
+AUTH = {"user_name": "root", "password": "pw"}
+
+
+@pytest.fixture
+def installed(tmp_path):
+    site = Site(tmp_path)
+    (tmp_path / "config.py").write_text(f'dbpath = "master.db3"\nmodulelist = {MODULES!r}\n')
+    return site
+
+
+@contextlib.contextmanager
+def gunicorn(folder):
+    """Two workers on a free port."""
+    with socket.socket() as free:
+        free.bind(("127.0.0.1", 0))
+        port = free.getsockname()[1]
+    process = subprocess.Popen(
+        [sys.executable, "-m", "gunicorn", "--workers", "2", "--bind", f"127.0.0.1:{port}", "mailapi:application"],
+        cwd=folder, stderr=subprocess.DEVNULL, env=os.environ | {"MAILAPI_CONFIG": str(folder / "config.py"),
+                                                                 "PYTHONPATH": str(ROOT)})
+    try:
+        wait_for(port)
+        yield f"http://127.0.0.1:{port}/"
+    finally:
+        process.terminate()
+        process.wait(20)
+
+
+def wait_for(port):
+    for _ in range(200):
+        with contextlib.suppress(OSError), socket.create_connection(("127.0.0.1", port), 1):
+            return
+        time.sleep(0.05)
+    raise AssertionError("not listening")
+
+
+def post(url, **fields):
+    """The answer, and how many seconds it took."""
+    started = time.monotonic()
+    try:
+        with urllib.request.urlopen(url, json.dumps(fields | {"auth": AUTH}).encode(), timeout=60) as got:
+            answer = json.load(got)
+    except urllib.error.HTTPError as error:
+        answer = json.load(error)
+    return answer, time.monotonic() - started
+
+
+def api_writer(url, name, until):
+    """Add users until the time is over: those that were acknowledged, those that were told to try again."""
+    done, busy, other, number = [], 0, [], 0
+    while time.monotonic() < until:
+        number += 1
+        answer, took = post(url + "users/?add", user_name=f"{name}-{number}")
+        if answer["status"] == "ok":
+            done.append(f"{name}-{number}")
+        elif answer["status"] == "The database is busy. Try again." and took >= 4.9:
+            busy += 1
+        else:
+            other.append((answer, took))
+    return done, busy, other
+
+
+def daemon_writer(path, name, until):
+    """Store mail as the SMTP daemon does, sometimes holding the transaction for up to a second."""
+    chance, stored = random.Random(name), 0
+    connection = sqlite3.connect(path, timeout=60, isolation_level=None)
+    while time.monotonic() < until:
+        connection.execute("BEGIN IMMEDIATE")
+        connection.execute("INSERT INTO mailbox (mail_user, mail_envelopeto, mail_envelopefrom, mail_data, mail_ident)"
+                           " VALUES ('ann', 'a', 'b', 'c', ?)", [name])
+        time.sleep(chance.uniform(0.2, 1) if chance.random() < 0.1 else 0.001)
+        connection.execute("COMMIT")
+        stored += 1
+        time.sleep(chance.uniform(0, 0.05))
+    connection.close()
+    return stored
+
+
+def test_eight_writers_lose_nothing(installed, tmp_path, capsys):
+    until = time.monotonic() + SECONDS
+    with Server(tmp_path) as waitress, gunicorn(tmp_path) as other, \
+            concurrent.futures.ThreadPoolExecutor(4) as clients, \
+            concurrent.futures.ProcessPoolExecutor(4, multiprocessing.get_context("spawn")) as daemons:
+        urls = [waitress.url, other] * 2
+        api = [clients.submit(api_writer, url, f"writer{n}", until) for n, url in enumerate(urls)]
+        mail = [daemons.submit(daemon_writer, str(installed.dbpath), f"daemon{n}", until) for n in range(4)]
+        api, mail = [job.result() for job in api], [job.result() for job in mail]
+    added = [name for done, _, _ in api for name in done]
+    assert [other for _, _, other in api if other] == []
+    stored = {name for name, in installed.sql("SELECT user_name FROM users")}
+    assert added and set(added) <= stored
+    assert installed.sql("SELECT COUNT(*) FROM mailbox") == [(sum(mail),)] and min(mail) > 0
+    assert installed.sql("PRAGMA integrity_check") == [("ok",)] and installed.sql("PRAGMA foreign_key_check") == []
+    with capsys.disabled():
+        print(f"\n{SECONDS} s: {len(added)} users through the API, {sum(mail)} mails by the daemons, "
+              f"{sum(busy for _, busy, _ in api)} answers 503")
+
+
+def test_a_killed_server_loses_nothing_that_it_acknowledged(installed, tmp_path):
+    chance, acknowledged, session = random.Random(4), [], None
+    for kill in range(max(8, SECONDS)):
+        with Server(tmp_path) as server:
+            if session is None:
+                session = log_in(server.url)
+            assert with_cookie(server.url, session)["login"] is True
+            with concurrent.futures.ThreadPoolExecutor(3) as clients:
+                jobs = [clients.submit(add_until_dead, server.url, f"k{kill}-{n}") for n in range(3)]
+                time.sleep(chance.uniform(0.05, 0.3))
+                server.process.kill()
+                acknowledged += [name for job in jobs for name in job.result()]
+    assert acknowledged
+    users = {name for name, in installed.sql("SELECT user_name FROM users")}
+    granted = [name for name, in installed.sql("SELECT api_user FROM api_access WHERE api_permission = 'special'")]
+    assert set(acknowledged) <= users
+    assert sorted(granted) == sorted(name for name in users if name.startswith("k"))  # each whole
+    assert installed.sql("PRAGMA integrity_check") == [("ok",)]
+    assert not (tmp_path / "master.db3-journal").exists()
+
+
+def add_until_dead(url, name):
+    done = []
+    with contextlib.suppress(OSError, urllib.error.URLError, ValueError):
+        for number in range(10_000):
+            answer, _ = post(url + "users/?add", user_name=f"{name}-{number}", user_permissions=["special"])
+            done += [f"{name}-{number}"] if answer["status"] == "ok" else []
+    return done
+
+
+def log_in(url) -> str:
+    auth = {"user_name": "dele", "password": "pw"}  # root's oldest session gives way to the writers'
+    with urllib.request.urlopen(url + "?login", json.dumps({"auth": auth}).encode()) as got:
+        return got.headers["Set-Cookie"].split(";")[0]
+
+
+def with_cookie(url, cookie):
+    with urllib.request.urlopen(urllib.request.Request(url + "?login", headers={"Cookie": cookie})) as got:
+        return json.load(got)
+
+
+def test_honest_clients_are_served_among_slow_and_hostile_ones(installed, tmp_path):
+    soft, hard = resource.getrlimit(resource.RLIMIT_NOFILE)
+    resource.setrlimit(resource.RLIMIT_NOFILE, (min(4096, hard), hard))
+    starts = [b"", b"GET /users/?get HT", b"POST /users/?get HTTP/1.1\r\nHost: x\r\nContent-Length: 100\r\n\r\n{",
+              b"GET / HTTP/1.1\r\n" + b"X-Flood: x\r\n" * 500, b"GET / HTTP/1.1\r\nCookie: " + b"a=b; " * 6000,
+              b"GET /?login HTTP/1.1\r\nHost: x\r\n\r\n" * 5, b"\x16\x03\x01\x00" * 50, b"GET / HTTP/1.1\r\n\r\n\r\n" * 9]
+    with Server(tmp_path) as server, contextlib.ExitStack() as open_ones:
+        port = int(server.url.rstrip("/").rsplit(":", 1)[1])
+        slow = []
+        for number in range(2000):
+            slow.append(open_ones.enter_context(socket.create_connection(("127.0.0.1", port))))
+            with contextlib.suppress(OSError):
+                slow[-1].sendall(starts[number % len(starts)])
+        for _ in range(5):
+            for client in random.sample(slow, 100):
+                with contextlib.suppress(OSError):
+                    client.send(b"x")
+            answer, took = post(server.url + "users/?get")
+            assert answer["login"] is True and took < 1
+    resource.setrlimit(resource.RLIMIT_NOFILE, (soft, hard))
