@@ -2,6 +2,7 @@
 
 import json
 import logging
+import sqlite3
 import time
 
 import peewee
@@ -62,16 +63,18 @@ CREATE INDEX IF NOT EXISTS audit_by_time ON audit (audit_time);
         asked_by_somebody = event.user_name is not None or event.via.startswith("token")
         if not asked_by_somebody or not (event.logs_in or event.changes or event.status != "ok"):
             return
-        row = {"audit_time": int(time.time()), "audit_user": event.user_name, "audit_address": event.address,
-               "audit_via": event.via, "audit_module": event.module[:100], "audit_action": event.action,
-               "audit_target": event.target, "audit_status": event.status[:500], "audit_http": event.http}
+        # Cut: whoever fails to log in, too, chooses some of these, a megabyte long.
+        row = {"audit_time": int(time.time()), "audit_user": event.user_name and event.user_name[:200],
+               "audit_address": event.address[:100], "audit_via": event.via[:200], "audit_module": event.module[:100],
+               "audit_action": event.action, "audit_target": event.target[:1000],
+               "audit_status": event.status[:500], "audit_http": event.http}
         log.info("%s", logfmt(row))
         try:
             with self.app.state.transaction():
                 self.app.state.execute(AuditRow.insert(row))
                 self.app.state.execute(AuditRow.delete().where(
                     AuditRow.audit_time < row["audit_time"] - self.app.config.audit_lifetime))
-        except (ApiError, peewee.PeeweeException) as error:  # the answer is true without it; the log has it
+        except (ApiError, peewee.PeeweeException, sqlite3.Error, OSError) as error:  # the answer is true without
             log.error("not kept: %s", error)
 
 

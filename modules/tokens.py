@@ -1,14 +1,17 @@
 """Tokens: what scripts log in with instead of a password, never allowed more than whoever made them."""
 
+import contextlib
 import ipaddress
 import json
 import secrets
 import time
+from pathlib import Path
 
 from peewee import IntegerField, TextField
 
 from mailapi import (
-    ApiError, Bearer, Model, Module, Prepared, Rule, arg, endpoint, flag, optional_number, sha256, text_list,
+    CREDENTIALS_OF, ApiError, Bearer, Model, Module, Prepared, Rule, arg, endpoint, flag, optional_number, sha256,
+    text_list,
 )
 
 
@@ -23,12 +26,16 @@ class TokenRow(Model):
     token_reads_only = IntegerField()
     token_modules = TextField(null=True)  # JSON lists; null: all
     token_networks = TextField(null=True)
+    # As with a session: a token ends with the password that it was made under, and so never falls to another
+    # user of the same name, not even to one made straight in the database file.
+    authdata_hash = TextField()
 
     class Meta:
         table_name = "token"
 
 
-SHOWN = TokenRow.select(*[column for column in TokenRow._meta.sorted_fields if column is not TokenRow.token_hash])
+SHOWN = TokenRow.select(*[column for column in TokenRow._meta.sorted_fields
+                          if column not in {TokenRow.token_hash, TokenRow.authdata_hash}])
 FIND = Prepared(TokenRow.select().where(TokenRow.token_hash == arg("token_hash")))
 USED = Prepared(TokenRow.update(token_used=arg("now")).where(TokenRow.token_id == arg("token_id")))
 
@@ -55,7 +62,8 @@ class Token(Module):
     state_schema = """
 CREATE TABLE IF NOT EXISTS token (token_id INTEGER PRIMARY KEY AUTOINCREMENT, token_hash TEXT NOT NULL UNIQUE,
     token_user TEXT NOT NULL, token_name TEXT NOT NULL, token_created INTEGER NOT NULL, token_expires INTEGER,
-    token_used INTEGER, token_reads_only INTEGER NOT NULL, token_modules TEXT, token_networks TEXT);
+    token_used INTEGER, token_reads_only INTEGER NOT NULL, token_modules TEXT, token_networks TEXT,
+    authdata_hash TEXT NOT NULL);
 """
 
     @endpoint(allow=not_by_token, reads_only=True, own_transactions=True)
@@ -80,7 +88,8 @@ CREATE TABLE IF NOT EXISTS token (token_id INTEGER PRIMARY KEY AUTOINCREMENT, to
             row = self.app.state.execute(TokenRow.insert(
                 token_hash=sha256(secret), token_user=call.user_name, token_name=call.body["token_name"],
                 token_created=int(time.time()), token_expires=call.body.get("token_expires"),
-                token_reads_only=call.body.get("token_reads_only") or False, **lists)).lastrowid
+                token_reads_only=call.body.get("token_reads_only") or False,
+                authdata_hash=authdata_hash(call, call.user_name), **lists)).lastrowid
         return {"token": secret, "token_id": row}
 
     @endpoint(needs={"token_id": "No token id is set."}, takes={"token_id": optional_number}, allow=not_by_token,
@@ -100,8 +109,10 @@ CREATE TABLE IF NOT EXISTS token (token_id INTEGER PRIMARY KEY AUTOINCREMENT, to
         now = int(time.time())
         if row is None or (row["token_expires"] or now + 1) <= now or not within(address, row["token_networks"]):
             return None
+        if row["authdata_hash"] != authdata_hash(call, row["token_user"]):
+            return None
         if now - (row["token_used"] or 0) > 60:  # to the minute: a write for every request would be dear
-            with self.app.state.transaction():
+            with contextlib.suppress(ApiError), self.app.state.transaction():  # not worth refusing the request
                 self.app.state.execute(USED, now=now, token_id=row["token_id"])
         return Bearer(row["token_user"], f"token {row['token_name']}", lambda *asked: refuse(row, *asked))
 
@@ -111,13 +122,25 @@ CREATE TABLE IF NOT EXISTS token (token_id INTEGER PRIMARY KEY AUTOINCREMENT, to
             self.app.state.execute(TokenRow.delete().where(TokenRow.token_user == user_name))
 
 
+def authdata_hash(call, user_name: str) -> str:
+    user = call.db.one(CREDENTIALS_OF, user=user_name) or {}
+    return sha256(user.get("user_authdata") or "")
+
+
 def refuse(row: dict, module: Module, chosen):
     """Hold what is asked against what the token is for."""
     names = json.loads(row["token_modules"] or "null")
-    if names is not None and module.name and module.name not in names:
+    if names is not None and module.path and not serves(module).intersection(names):
         raise ApiError("This token is not for this module.")
     if row["token_reads_only"] and not chosen.reads_only:
         raise ApiError("This token may only read.")
+
+
+def serves(module: Module) -> set:
+    """The names in modulelist under which a module serves: one that only stands in for others has theirs."""
+    return {module.name} if module.name else {
+        other.name for other in module.app.modules.values()
+        if module.path in [Path(file).stem for _, file in other.stand_ins.values()]}
 
 
 def within(address: str, listed: str | None) -> bool:
