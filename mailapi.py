@@ -113,6 +113,9 @@ def checked_config(given: dict, base: Path) -> Config:
     for key in ("dbpath", "modulelist"):
         if key not in given:
             raise ConfigError(f"{key} is missing in the configuration.")
+    for key in ("dbpath", "state"):
+        if FORBIDDEN.search(given.get(key, "")):
+            raise ConfigError(f"{key} has characters that no path has.")
     if not given["dbpath"]:
         raise ConfigError("dbpath must name the master database.")
     if not all(isinstance(word, str) for item in given["modulelist"].items() for word in item):
@@ -212,11 +215,14 @@ def password(value) -> str | None:
 INFINITE = (float("inf"), float("-inf"))
 
 
-def pattern(value) -> str | None:
-    """A LIKE pattern: SQLite gives up on longer ones, and with it the daemon's look-up."""
+LONGEST = 1000  # bytes of an address, an expression or a route; the SMTP protocol ends at 256
+
+
+def address(value) -> str | None:
+    """Text as long as an address can be: matching and filling in cost time and memory with the length."""
     value = text(value)
-    if value and len(value.encode()) > 50_000:
-        raise ValueError("too long for LIKE")
+    if value and len(value.encode()) > LONGEST:
+        raise ValueError("too long for an address")
     return value
 
 
@@ -245,8 +251,8 @@ def text_list(value) -> list | None:
     """A list of texts; None stays None, and an empty entry is ""."""
     if value is None:
         return None
-    if not isinstance(value, list) and value != {}:
-        raise ValueError("not a list")
+    if not isinstance(value, list) and value != {} or len(value) > LONGEST:
+        raise ValueError("not a list, or too long a one")
     return [text(entry) or "" for entry in value]
 
 
@@ -344,10 +350,11 @@ def read_query(query_string: str) -> dict:
 
 def read_limit(query: dict) -> int | None:
     """`limit`, a positive whole number (WIRE F25)."""
-    limit = query.get("limit")
-    if limit is not None and not re.fullmatch("0*[1-9][0-9]{0,999}", limit):
+    if "limit" not in query:
+        return None
+    if not (found := re.fullmatch("0*([1-9][0-9]{0,999})", query["limit"])):
         raise ApiError("Invalid limit.", http=400)
-    return limit and int(limit)
+    return int(found[1])
 
 
 def read_callback(query: dict) -> str | None:
@@ -391,16 +398,21 @@ def client_address(environ: dict, proxies: list) -> str:
             break
         address = hop.strip()
     try:
-        seen = ipaddress.ip_address(address)
-        return str(getattr(seen, "ipv4_mapped", None) or seen)
+        return str(ip(address))
     except ValueError:
         return environ.get("REMOTE_ADDR", "")
+
+
+def ip(address: str) -> ipaddress.IPv4Address | ipaddress.IPv6Address:
+    """An address; one of IPv4 that an IPv6 socket shows is still one of IPv4."""
+    seen = ipaddress.ip_address(address)
+    return getattr(seen, "ipv4_mapped", None) or seen
 
 
 def is_trusted(address: str, proxies: list) -> bool:
     """Whether a proxy may say who its client is; one on a Unix socket, which has no address, may."""
     try:
-        return not address or any(ipaddress.ip_address(address) in network for network in proxies)
+        return not address or any(ip(address) in network for network in proxies)
     except ValueError:
         return False
 
@@ -415,7 +427,8 @@ def foreign_site(environ: dict) -> bool:
     if site := environ.get("HTTP_SEC_FETCH_SITE"):
         return site == "cross-site"
     origin = environ.get("HTTP_ORIGIN")
-    return origin is not None and host_of(origin) != host_of("//" + environ.get("HTTP_HOST", ""))
+    same = re.match("https?://", origin or "") and host_of(origin) == host_of("//" + environ.get("HTTP_HOST", ""))
+    return origin is not None and not same
 
 
 def host_of(url: str) -> str | None:
@@ -721,10 +734,10 @@ class Caller:
 
 def covers(given: str, expression: str) -> bool:
     """Whether all that expression matches is matched by given: `%` only under `%` (WIRE F39)."""
-    return covering(given).fullmatch(expression) is not None
+    return len(expression) <= LONGEST and covering(given).fullmatch(expression) is not None
 
 
-@lru_cache(maxsize=1024)
+@lru_cache(maxsize=10_000)
 def covering(given: str) -> re.Pattern:
     # Each run of letters is taken where it first fits (an atomic group), so that matching stays linear.
     first, *others = ["".join("[^%]" if c == "_" else re.escape(c) for c in run) for run in given.split("%")]
@@ -827,6 +840,8 @@ class Endpoint:
 
     def run(self, module: "Module", call: "Call") -> dict:
         """The declared checks in their order, then the action; what it adds to the answer."""
+        if call.restriction:
+            call.restriction(module, self)
         for field, sentence in self.needed(call.generation).items():
             if empty(call.body.get(field)):
                 raise ApiError(call.words(sentence))
@@ -913,7 +928,7 @@ class Active:
 
 
 def module_name(path: str) -> str:
-    return re.sub(r"(\A|/)(index\.php)?\Z", "", path)
+    return re.sub(r"(\A|/)(index\.php/?)?\Z", "", path)
 
 
 class Root(Module):
@@ -984,6 +999,7 @@ class Session(Model):
     token_hash = TextField()
     user_name = TextField()
     authdata_hash = TextField()
+    next_hash = TextField(null=True)  # while the password is being changed by this session
     created = IntegerField()  # seconds since 1970
 
 
@@ -1004,7 +1020,7 @@ class KnownAddress(Model):
 
 STATE_SCHEMA = """
 CREATE TABLE IF NOT EXISTS session (session_id INTEGER PRIMARY KEY AUTOINCREMENT, token_hash TEXT NOT NULL UNIQUE,
-    user_name TEXT NOT NULL, authdata_hash TEXT NOT NULL, created INTEGER NOT NULL);
+    user_name TEXT NOT NULL, authdata_hash TEXT NOT NULL, next_hash TEXT, created INTEGER NOT NULL);
 CREATE INDEX IF NOT EXISTS session_user ON session (user_name);
 CREATE TABLE IF NOT EXISTS failure (subject TEXT PRIMARY KEY, failures INTEGER NOT NULL, last INTEGER NOT NULL);
 CREATE INDEX IF NOT EXISTS failure_last ON failure (last);
@@ -1013,7 +1029,7 @@ CREATE TABLE IF NOT EXISTS known_address (subject TEXT PRIMARY KEY, last INTEGER
 LIVE_SESSIONS = 20  # of one user; the oldest gives way (WIRE section 1)
 
 FIND_SESSION = Prepared(
-    Session.select(Session.user_name, Session.authdata_hash)
+    Session.select(Session.user_name, Session.authdata_hash, Session.next_hash)
     .where(Session.token_hash == arg("token_hash"), Session.created > arg("after"))
 )
 ADD_SESSION = Prepared(
@@ -1021,11 +1037,15 @@ ADD_SESSION = Prepared(
                    created=arg("created"))
 )
 END_SESSION = Prepared(Session.delete().where(Session.token_hash == arg("token_hash")))
+EXPECT_PASSWORD = Prepared(
+    Session.update(next_hash=arg("next_hash")).where(Session.token_hash == arg("token_hash"))
+)
 KEEP_SESSION = Prepared(
-    Session.update(authdata_hash=arg("authdata_hash")).where(Session.token_hash == arg("token_hash"))
+    Session.update(authdata_hash=Session.next_hash, next_hash=None)
+    .where(Session.token_hash == arg("token_hash"), Session.next_hash.is_null(False))
 )
 END_OTHER_SESSIONS = Prepared(
-    Session.delete().where(Session.user_name == arg("user"), Session.token_hash != arg("token_hash"))
+    Session.delete().where(Session.user_name == arg("user"), Session.token_hash != arg("but"))
 )
 NEWEST = Session.select(Session.session_id).where(Session.user_name == arg("user"))
 END_OLD_SESSIONS = Prepared(
@@ -1081,9 +1101,14 @@ class StateStore(Store):
 
     def after_opening(self):
         """Add the tables that an older version or a shorter modulelist did not have."""
-        have = {row[0] for row in self.database.execute_sql("SELECT name FROM sqlite_master")}
-        if not have.issuperset(re.findall("IF NOT EXISTS ([a-z_]+)", self.schema)):
-            self.database.connection().executescript(self.schema)
+        try:
+            have = {row[0] for row in self.database.connection().execute("SELECT name FROM sqlite_master")}
+            if not have.issuperset(re.findall("IF NOT EXISTS ([a-z_]+)", self.schema)):
+                os.chmod(self.path, 0o600)
+                self.database.connection().executescript("PRAGMA journal_mode = WAL;" + self.schema)
+        except sqlite3.Error as error:
+            self.database.close()
+            raise StateFailure(error) from None
 
     def create(self):
         """Make the file whole under another name first: several processes may start at once."""
@@ -1099,8 +1124,8 @@ class StateStore(Store):
                 for leftover in ("-wal", "-shm"):  # of a file that was deleted: not to be replayed
                     Path(self.path + leftover).unlink(missing_ok=True)
                 os.rename(new, self.path)
-        except OSError as error:
-            raise StateFailure(error.strerror) from None
+        except (OSError, sqlite3.Error) as error:
+            raise StateFailure(getattr(error, "strerror", error)) from None
 
     @contextlib.contextmanager
     def transaction(self, lock_type="IMMEDIATE"):
@@ -1134,7 +1159,8 @@ class Sessions:
         """
         both = sha256(f"both {address} {user_name}")
         with self.store.transaction():
-            known = self.store.value(KnownAddress.select(KnownAddress.last).where(KnownAddress.subject == both))
+            known = self.store.value(KnownAddress.select(KnownAddress.last).where(
+                KnownAddress.subject == both, KnownAddress.last > time.time() - KNOWN_FOR))
             subjects = {"known": both} if known else {
                 "address": sha256(f"address {network(address)}"), "user": sha256(f"user {user_name}")}
             failures = self.failures(subjects)
@@ -1176,15 +1202,23 @@ class Sessions:
         self.store.execute(END_OLD_SESSIONS, user=user_name, before=now - self.lifetime)
         return token
 
-    def keep(self, token: str, authdata: str):
-        """Let a session live on after its own user changed the password with it."""
-        with self.store.transaction():
-            self.store.execute(KEEP_SESSION, token_hash=sha256(token), authdata_hash=sha256(authdata))
+    def fits(self, token: str, user: dict | None) -> bool:
+        """Whether a session is that of this user with this password, or with the one that it is just setting."""
+        session = self.find(token)
+        if not session or not user or not user["user_authdata"] or session["user_name"] != user["user_name"]:
+            return False
+        return sha256(user["user_authdata"]) in (session["authdata_hash"], session["next_hash"])
 
-    def end_others(self, user_name: str, token: str):
-        """End a user's sessions but the one with this id."""
+    def expect(self, token: str, authdata: str):
+        """Let a session survive the change of password that it is about to commit."""
         with self.store.transaction():
-            self.store.execute(END_OTHER_SESSIONS, user=user_name, token_hash=sha256(token))
+            self.store.execute(EXPECT_PASSWORD, token_hash=sha256(token), next_hash=sha256(authdata))
+
+    def end_others(self, user_name: str, but: str):
+        """End a user's sessions, except for one that set the password itself."""
+        with self.store.transaction():
+            self.store.execute(KEEP_SESSION, token_hash=sha256(but))
+            self.store.execute(END_OTHER_SESSIONS, user=user_name, but=sha256(but))
 
     def end(self, token: str):
         with self.store.transaction():
@@ -1192,7 +1226,7 @@ class Sessions:
 
 
 AUTHDATA = re.compile(r"([^:]*):([0-9a-f]{64})")
-NO_SUCH_USER = ":" + "0" * 64
+NO_SUCH_USER = "0" * 32 + ":" + "0" * 64  # as long as a real one: the same work
 
 
 def make_authdata(password: str | None) -> str | None:
@@ -1207,7 +1241,8 @@ def verify(password: str, authdata: str | None) -> bool:
     """Whether a password fits; the same work where there is nothing to fit (WIRE F18, F35)."""
     known = isinstance(authdata, str) and AUTHDATA.fullmatch(authdata)
     salt, digest = (known or AUTHDATA.fullmatch(NO_SUCH_USER)).groups()
-    return hmac.compare_digest(sha256(salt + password), digest) and bool(known)
+    fits = hmac.compare_digest(hashlib.sha256(salt.encode() + password.encode()).hexdigest(), digest)
+    return fits and bool(known)
 
 
 ########## Application #############################################################################
@@ -1227,14 +1262,20 @@ class Call:
         self.app, self.config, self.db = app, app.config, app.db
         self.generation, self.body, self.query = generation, body, query
         self.user_name: str | None = None  # None: whoever may read the database file
+        self.limit: int | None = None  # how many entries of a list will be answered
+        self.session = ""  # its id
         self.claimed_name: str | None = None  # who a failed log-in said they were
         self.restriction: Callable[[Module, Endpoint], None] | None = None  # raises what a token may not
         self.caller: Caller | None = None
+        # Raises LoginRefused where the row of users, read with the rights, is not that of who was let in.
+        self.confirm: Callable[[dict | None], None] = lambda user: None
         self.new_authdata: dict[str, str | None] = {}  # of users whose sessions must end
         self.deleted_users: list[str] = []
 
     def identify(self):
         """Read what the caller may do, inside the transaction of the action (WIRE F19)."""
+        if self.user_name is not None:
+            self.confirm(self.db.one(CREDENTIALS_OF, user=self.user_name))
         permissions = ["admin"] if self.user_name is None else None
         self.caller = Caller(self.db, self.generation, self.user_name, permissions)
 
@@ -1250,7 +1291,7 @@ class Event:
     status: str
     http: int
     address: str
-    via: str  # password, session, token NAME, or local
+    via: str  # password, session, log-out, token NAME, or local
     action: str = ""
     user_name: str | None = None
     target: str = ""
@@ -1259,7 +1300,7 @@ class Event:
 
     def describe(self, call: Call, chosen: Endpoint | None):
         self.user_name = call.user_name or call.claimed_name
-        self.logs_in = self.via == "password"
+        self.logs_in = self.via in ("password", "log-out")
         if chosen:
             fields = [name for name in chosen.needed(call.generation) if call.body.get(name)]
             self.target = " ".join(str(call.body[name])[:200] for name in fields)
@@ -1297,8 +1338,9 @@ class Application:
         self.bottle.route("/<path:re:[\\s\\S]*>", "ANY", self.serve)
 
     def __call__(self, environ, start_response):
-        if not environ.get("PATH_INFO", "").startswith("/"):  # `OPTIONS *`, or an odd server's
-            environ["PATH_INFO"] = "/" + environ.get("PATH_INFO", "")
+        path = environ.get("PATH_INFO", "").encode("latin-1", "replace").decode(errors="replace")
+        # `OPTIONS *` has no slash, and Bottle leaves out what is not UTF-8.
+        environ["PATH_INFO"] = ("" if path.startswith("/") else "/") + path.encode().decode("latin-1")
         return self.bottle(environ, start_response)
 
     def serve(self, path: str) -> bottle.HTTPResponse:
@@ -1328,14 +1370,35 @@ class Application:
 
     def perform(self, call: Call, module: Module, chosen: Endpoint | None) -> dict:
         """Run an action in one transaction; what it adds to the answer."""
-        if call.restriction and chosen:
-            call.restriction(module, chosen)
         if chosen and chosen.own_transactions:
-            call.identify()
+            with self.db.transaction("DEFERRED"):
+                call.identify()
             return chosen.run(module, call)
         with self.db.transaction("DEFERRED" if chosen is None or chosen.reads_only else "IMMEDIATE"):
             call.identify()
-            return chosen.run(module, call) if chosen else {}
+            added = chosen.run(module, call) if chosen else {}
+            if authdata := call.new_authdata.get(call.user_name):
+                self.sessions.expect(call.session, authdata)
+            return added
+
+    def end_sessions(self, call: Call):
+        """After the commit: end the sessions of whose password changed, but for the one that did it (WIRE F19)."""
+        try:
+            for user_name, authdata in call.new_authdata.items():
+                mine = user_name == call.user_name and authdata
+                self.sessions.end_others(user_name, but=call.session if mine else "")
+        except ApiError as error:  # no session fits the new password anyway
+            log.warning("%s", error.status)
+        for user_name in call.deleted_users:
+            self.tell(lambda module, user_name=user_name: module.forget(user_name))
+
+    def tell(self, what: Callable[["Module"], None]):
+        """Tell every module something that has happened; a failure of theirs does not undo it."""
+        for module in self.modules.values():
+            try:
+                what(module)
+            except Exception:
+                log.exception("%s failed to take note", module.name)
 
     def listed(self) -> dict[str, Module]:
         """The configured modules by their names, in the order of modulelist."""
@@ -1389,8 +1452,7 @@ class Exchange:
         event = Event(module=module_name(self.path), status=status, http=http, address=self.client, via=self.via)
         if self.call:
             event.describe(self.call, self.chosen)
-        for module in self.app.modules.values():
-            module.watch(event)
+        self.app.tell(lambda module: module.watch(event))
 
     def process(self) -> dict:
         if self.app.config.debug:
@@ -1405,85 +1467,80 @@ class Exchange:
         body = read_body(self.environ, chosen and chosen.max_body or self.app.config.max_body)
         fields = chosen.read(generation, body, query) if chosen else ({}, {})
         self.call = call = Call(self.app, generation, *fields)
+        call.limit = limit
         auth = read_fields(body, {"auth": CREDENTIALS}).get("auth") or {}
         if "logout" in query:
-            return self.log_out()
+            return self.log_out(call)
         try:
-            token = self.log_in(call, auth)
+            self.log_in(call, auth)
+            return self.act(call, module, chosen)
         except LoginRefused as refused:
             return self.frame | {"status": refused.status, "login": False}
-        return self.act(call, token, module, chosen, limit)
 
-    def act(self, call, token, module, chosen, limit) -> dict:
+    def act(self, call, module, chosen) -> dict:
         """Run the action; after it is refused, too, the answer says who is logged in."""
         try:
             added = self.app.perform(call, module, chosen)
+        except LoginRefused:
+            raise
         except (ApiError, peewee.IntegrityError, peewee.OperationalError) as error:
             problem = error if isinstance(error, ApiError) else refusal(error)
             if problem.http != 200:
                 raise problem from None
             added = {"status": problem.status} | problem.answer
         else:
-            self.follow_passwords(call, token)
-        if call.caller is None:
+            self.app.end_sessions(call)
+        if call.caller is None:  # the transaction did not begin
             call.identify()
         granted = php_map({permission: True for permission in call.caller.permissions})
         who = {call.words("{permission}s"): granted, "login": True, "auth_user": call.user_name}
-        return self.frame | who | shorten(added, limit)
+        return self.frame | who | shorten(added, call.limit)
 
-    def follow_passwords(self, call: Call, token: str):
-        """End the sessions of whose password changed, but for the one that changed its own (WIRE F19)."""
-        try:
-            for user_name, authdata in call.new_authdata.items():
-                self.app.sessions.end_others(user_name, token)
-                if user_name == call.user_name:
-                    self.app.sessions.keep(token, authdata or "")
-            for user_name in call.deleted_users:
-                for module in self.app.modules.values():
-                    module.forget(user_name)
-        except ApiError as error:  # the change is made, and no session fits the new password anyway
-            log.warning("%s", error.status)
-
-    def log_in(self, call: Call, auth: dict) -> str:
-        """Find out who asks: credentials decide, then a token, else the session. The id of their session."""
+    def log_in(self, call: Call, auth: dict):
+        """Find out who asks: credentials decide, then a token, else the session."""
         if auth.get("user_name"):
-            return self.begin_session(call, auth["user_name"], auth.get("password"))
+            return self.check_password(call, auth["user_name"], auth.get("password"))
         scheme, _, bearer = self.environ.get("HTTP_AUTHORIZATION", "").partition(" ")
         if scheme.lower() == "bearer":
             return self.use_token(call, bearer.strip())
         self.via, token = "session", self.cookie()
         session = token and self.app.sessions.find(token)
-        user = session and self.app.db.one(CREDENTIALS_OF, user=session["user_name"])
-        if not user or sha256(user["user_authdata"] or "") != session["authdata_hash"]:
+        if not session:
             raise LoginRefused("Username is not set!")
-        call.user_name = user["user_name"]
-        return token
+        call.user_name, call.session = session["user_name"], token
+        call.confirm = refuse_unless(lambda user: self.app.sessions.fits(token, user), "Username is not set!")
+        return None
 
-    def begin_session(self, call: Call, user_name: str, given: str | None) -> str:
+    def check_password(self, call: Call, user_name: str, given: str | None):
         self.via, call.claimed_name = "password", user_name
         if not given:
             raise LoginRefused("Password is not set!")
         user = self.app.db.one(CREDENTIALS_OF, user=user_name)
-        token = self.app.sessions.begin(user_name, given, user and user["user_authdata"], self.client, self.cookie())
-        if token is None:
+        authdata = user and user["user_authdata"]
+        call.session = self.app.sessions.begin(user_name, given, authdata, self.client, self.cookie())
+        if call.session is None:
             raise LoginRefused("Username or password is wrong.")
         call.user_name = user_name
-        self.set_cookie(token)
-        return token
+        call.confirm = refuse_unless(lambda user: user and user["user_authdata"] == authdata,
+                                     "Username or password is wrong.")
+        if not foreign_site(self.environ):
+            self.set_cookie(call.session)
 
-    def use_token(self, call: Call, bearer: str) -> str:
+    def use_token(self, call: Call, bearer: str):
         """Let the module that knows the token say whose it is and what it may be used for."""
         self.via = "token"
         for module in self.app.modules.values():
             if found := module.bearer(call, bearer, self.client):
-                user = self.app.db.one(CREDENTIALS_OF, user=found.user_name)
-                if user and user["user_authdata"]:  # who may not log in may do nothing by token
-                    self.via, call.user_name, call.restriction = found.via, found.user_name, found.refuse
-                    return ""
+                self.via, call.user_name, call.restriction = found.via, found.user_name, found.refuse
+                # Who may not log in may do nothing by token.
+                call.confirm = refuse_unless(lambda user: user and user["user_authdata"], "Token is not valid.")
+                return
         raise LoginRefused("Token is not valid.")
 
-    def log_out(self) -> dict:
+    def log_out(self, call: Call) -> dict:
         if token := self.cookie():
+            session = self.app.sessions.find(token)
+            self.via, call.claimed_name = "log-out", session and session["user_name"]
             self.app.sessions.end(token)
             self.set_cookie("", "; Max-Age=0")
         return self.frame | {"status": "Successfully logged out.", "login": False}
@@ -1494,7 +1551,8 @@ class Exchange:
         return found[1] if found and not foreign_site(self.environ) else None
 
     def set_cookie(self, token: str, expiry: str = ""):
-        mount = urllib.parse.quote(self.environ.get("SCRIPT_NAME", "").rstrip("/").encode("latin-1", "replace")) + "/"
+        mount = urllib.parse.quote(self.environ.get("SCRIPT_NAME", "").rstrip("/").encode("latin-1", "replace"),
+                                   safe="/!$&'()*+,:=@~") + "/"
         scheme = self.environ.get("wsgi.url_scheme")
         if is_trusted(self.environ.get("REMOTE_ADDR", ""), self.app.config.proxies) and self.app.config.proxies:
             scheme = self.environ.get("HTTP_X_FORWARDED_PROTO", scheme)
@@ -1505,6 +1563,16 @@ class Exchange:
 
 class LoginRefused(ApiError):
     """Nobody is logged in: nothing was done, and the answer says so."""
+
+
+def refuse_unless(test: Callable, sentence: str) -> Callable[[dict | None], None]:
+    """What Call.confirm does for a kind of log-in."""
+
+    def confirm(user):
+        if not test(user):
+            raise LoginRefused(sentence)
+
+    return confirm
 
 
 COOKIE = re.compile(r"(?:^|;)\s*PHPSESSID=([A-Za-z0-9_-]{1,128})")
@@ -1555,9 +1623,15 @@ def main(arguments: list[str] | None = None) -> int:
     args = parser.parse_args(arguments)
     try:
         return args.run(args) or 0
-    except (ConfigError, ApiError, peewee.PeeweeException) as error:
-        print(f"mailapi: {error}", file=sys.stderr)
+    except (ConfigError, ApiError, peewee.PeeweeException, OSError, ValueError, RecursionError) as error:
+        print(f"mailapi: {printable(error)}", file=sys.stderr)
         return 1
+
+
+def printable(value) -> str:
+    """Words for a terminal: nothing in them can move the cursor or hide."""
+    words = " ".join(map(str, value)) if isinstance(value, (list, dict)) else "" if value is None else str(value)
+    return "".join(c if c.isprintable() else "\ufffd" for c in words)
 
 
 def find_commands() -> dict:

@@ -6,8 +6,7 @@ from peewee import Value
 
 from mailapi import (
     IN_ROUTERS, Active, Addresses, Addresses8, ApiError, Module, Msa, Prepared, Smtpd, Users, address_delegate,
-    admin_or_delegate, anyone, arg, check_router, endpoint, like, optional_number, pattern, record, text,
-    whole_number,
+    address, admin_or_delegate, anyone, arg, check_router, endpoint, like, optional_number, record, text, whole_number,
 )
 
 BY_ORDER = {8: Addresses8.select().order_by(Addresses8.address_order.desc()),
@@ -25,8 +24,8 @@ TO_UPDATE = {
     9: EXPRESSION | {"address_old_order": "We want also the old order", "address_order": "We want also an order."},
 }
 TO_SWITCH = {"address1": "Adress 1 is not defined", "address2": "Address 2 is not defined"}
-FIELDS = {"address_expression": pattern, "address_router": text, "address_route": text, "address_user": text}
-ADDRESS = record(address_expression=text, address_order=optional_number)
+FIELDS = {"address_expression": address, "address_router": text, "address_route": address, "address_user": text}
+ADDRESS = record(address_expression=address, address_order=optional_number)
 
 
 def router_works(call):
@@ -60,7 +59,7 @@ class Address(Module):
         .where(Addresses.address_router == "store", Addresses.address_route.is_null()))}}
 
     @endpoint(allow=anyone, takes={"address_order": optional_number, "address_expression": text, "address_user": text},
-              query={"test": text}, reads_only=True)
+              query={"test": address}, reads_only=True)
     def get(self, call):
         """The addresses that the caller may see, highest order first: all, or those of one look-up."""
         table, rows = call.generation.address, BY_ORDER[call.generation.number]
@@ -104,7 +103,7 @@ class Address(Module):
         router_works(call)
         return self.change(call, table.address_order == old)
 
-    @endpoint(needs={8: EXPRESSION, 9: EXPRESSION | ORDER}, takes=FIELDS | {"address_order": optional_number},
+    @endpoint(needs={8: EXPRESSION, 9: EXPRESSION | ORDER}, takes={"address_order": optional_number},
               allow=address_delegate("address_expression").otherwise("No access."))
     def delete(self, call):
         """Remove the row with that order; in generation 8 the rows with that expression."""
@@ -126,7 +125,8 @@ class Address(Module):
                             .where(table.address_order == other["address_order"]))
 
     @endpoint(needs=EXPRESSION | {"address_routing": DIRECTION}, checks=[direction_known], allow=anyone,
-              takes={"sender": text, "smtpd_user": text, "recipient": text}, reads_only=True)
+              takes={"address_expression": address, "sender": address, "smtpd_user": text, "recipient": address},
+              reads_only=True)
     def test(self, call):
         """What the SMTP daemon would do with mail to an address (inrouter) or from it (outrouter)."""
         return (inbound if call.body["address_routing"] == "inrouter" else outbound)(self, call)
@@ -206,16 +206,16 @@ def inbound(module: Address, call) -> dict:
     router, route = in_router(call, rows[0])
     if router is None:
         return decision([*steps, f"Ignored: user {rows[0]['address_user']} has no MSA row."])
-    address, sender = call.body["address_expression"], call.body.get("sender")
+    recipient, sender = call.body["address_expression"], call.body.get("sender")
     if router in ("store", "redirect", "handoff") and not route:
         return decision([*steps, f"Rejected: the router {router} has no route."])
     if router == "store":
         return stored(call, steps, route)
     if router == "redirect":
-        recipient = redirected(route, address, sender or "")
-        return decision([*steps, f"Redirected to {recipient}."], True, None, envelope(None, sender, recipient))
+        target = redirected(route, recipient, sender or "")
+        return decision([*steps, f"Redirected to {target}."], True, None, envelope(None, sender, target))
     if router == "handoff":
-        return decision([*steps, f"Handed off to {route}."], True, None, envelope(route, sender, address))
+        return decision([*steps, f"Handed off to {route}."], True, None, envelope(route, sender, recipient))
     return refused_or_lost(steps, router)
 
 
@@ -247,9 +247,9 @@ def stored(call, steps: list, user: str) -> dict:
     return decision([*steps, f"Stored for user {user} in the {where}."], True, user)
 
 
-def redirected(route: str, address: str, sender: str) -> str:
+def redirected(route: str, recipient: str, sender: str) -> str:
     parts = {}
-    for name, value in (("to", address), ("from", sender)):
+    for name, value in (("to", recipient), ("from", sender)):
         local, at, domain = value.rpartition("@")
         parts |= {f"({name}-local)": local if at else domain, f"({name}-domain)": domain if at else ""}
     return re.sub(r"\((to|from)-(local|domain)\)", lambda found: parts[found[0]], route)
@@ -260,8 +260,8 @@ def outbound(module: Address, call) -> dict:
     if asked and asked != call.user_name and not call.caller.may_act_for(asked):
         raise ApiError("Not allowed.")
     rows, user_of = matching(call), call.generation.address.user_of
-    if rows and not module.visible(call, rows[0]):
-        rows = [row for row in rows if asked and (user_of(row) == asked or module.visible(call, row))]
+    hidden = rows and not asked and not module.visible(call, rows[0])
+    rows = [row for row in rows if not hidden and (user_of(row) == asked or module.visible(call, row))]
     users = [user for row in rows if (user := user_of(row))]
     steps = [f"Address matched: {rows[0]['address_expression']}" if rows else "Address not found."]
     user = asked or next(iter(users), None)

@@ -32,6 +32,7 @@ class AuditRow(Model):
 NEWEST_FIRST = AuditRow.select().order_by(AuditRow.audit_id.desc())
 EXACT = ("audit_user", "audit_address", "audit_via", "audit_module", "audit_action", "audit_target", "audit_status")
 AT_A_TIME = 1000
+MOST_ROWS = 1_000_000  # some 300 MB: nobody fills the disk by failing to log in
 
 
 class Audit(Module):
@@ -61,7 +62,7 @@ CREATE INDEX IF NOT EXISTS audit_by_time ON audit (audit_time);
 
     def watch(self, event):
         asked_by_somebody = event.user_name is not None or event.via.startswith("token")
-        if not asked_by_somebody or not (event.logs_in or event.changes or event.status != "ok"):
+        if not asked_by_somebody or not (event.logs_in or event.changes or event.status not in ("ok", "warning")):
             return
         # Cut: whoever fails to log in, too, chooses some of these, a megabyte long.
         row = {"audit_time": int(time.time()), "audit_user": event.user_name and event.user_name[:200],
@@ -71,9 +72,10 @@ CREATE INDEX IF NOT EXISTS audit_by_time ON audit (audit_time);
         log.info("%s", logfmt(row))
         try:
             with self.app.state.transaction():
-                self.app.state.execute(AuditRow.insert(row))
+                newest = self.app.state.execute(AuditRow.insert(row)).lastrowid
                 self.app.state.execute(AuditRow.delete().where(
-                    AuditRow.audit_time < row["audit_time"] - self.app.config.audit_lifetime))
+                    (AuditRow.audit_time < row["audit_time"] - self.app.config.audit_lifetime)
+                    | (AuditRow.audit_id <= newest - MOST_ROWS)))
         except (ApiError, peewee.PeeweeException, sqlite3.Error, OSError) as error:  # the answer is true without
             log.error("not kept: %s", error)
 

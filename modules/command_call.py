@@ -6,6 +6,7 @@ are JSON. Prints a table on a terminal, JSON otherwise.
 
 import getpass
 import json
+import os
 import sys
 
 import mailapi
@@ -39,6 +40,9 @@ def run(args):
         answer = {"status": refused.status} | refused.answer
     except mailapi.peewee.PeeweeException as error:
         answer = {"status": mailapi.refusal(error).status}
+    else:
+        if os.path.exists(app.config.state):  # without it nobody is logged in
+            app.end_sessions(call)
     event = mailapi.Event(module.path, answer["status"], 200, "", "local")
     event.describe(call, chosen)
     event.user_name = event.user_name or f"local:{getpass.getuser()}"
@@ -68,23 +72,18 @@ def field(argument: str, chosen: mailapi.Endpoint, generation: mailapi.Generatio
 def show(answer: dict, as_table: bool):
     lists = [value for value in answer.values() if isinstance(value, list)]
     if not as_table or any(isinstance(value, dict) for value in answer.values()):
-        print(json.dumps(answer, ensure_ascii=False, indent=2, default=mailapi.readable))
+        print(json.dumps(answer, ensure_ascii=sys.stdout.isatty(), indent=2, default=mailapi.readable))
         return
     for rows in lists:
         table([row if isinstance(row, dict) else {"": row} for row in rows])
     if answer["status"] != "ok" or not lists:
-        print(printable(answer["status"]))
+        print(mailapi.printable(answer["status"]))
 
 
 def table(rows: list[dict]):
     """The rows in columns; nothing in a cell can move the cursor."""
     names = list(rows[0]) if rows else []
-    cells = [names] + [[printable(row.get(name)) for name in names] for row in rows]
+    cells = [names] + [[mailapi.printable(row.get(name)) for name in names] for row in rows]
     widths = [max(len(line[i]) for line in cells) for i in range(len(names))]
     for line in cells:
         print("  ".join(cell.ljust(width) for cell, width in zip(line, widths)).rstrip())
-
-
-def printable(value) -> str:
-    words = " ".join(map(str, value)) if isinstance(value, (list, dict)) else "" if value is None else str(value)
-    return "".join(c if c.isprintable() else "\ufffd" for c in words)

@@ -37,11 +37,11 @@ class Report:
     failed = False
 
     def good(self, line: str):
-        print(f"ok    {line}")
+        print(f"ok    {mailapi.printable(line)}")
 
     def bad(self, line: str):
         self.failed = True
-        print(f"FAIL  {line}")
+        print(f"FAIL  {mailapi.printable(line)}")
 
     def tell(self, good: bool, line: str, otherwise: str):
         return self.good(line) if good else self.bad(otherwise)

@@ -4,7 +4,6 @@ Read are $dbpath, $modulelist and $debugFlag: text, true and false, arrays of ei
 together with dots and __DIR__.
 """
 
-import json
 import re
 from pathlib import Path
 
@@ -38,13 +37,15 @@ def config_py(values: dict, path: Path) -> str:
     for key in ("dbpath", "modulelist"):
         if key not in values:
             raise mailapi.ConfigError(f"{path} does not set ${key}.")
+    if not isinstance(values["dbpath"], str):
+        raise mailapi.ConfigError(f"{path}: $dbpath is no text.")
     files = installed_modules()
-    lines = [f"# From {str(path)!r}.", "", f"dbpath = {json.dumps(str(values['dbpath']))}", "", "modulelist = {"]
-    if not Path(str(values["dbpath"])).is_absolute():
+    lines = [f"# From {str(path)!r}.", "", f"dbpath = {values['dbpath']!r}", "", "modulelist = {"]
+    if not Path(values["dbpath"]).is_absolute():
         lines.insert(2, "# Relative to the folder of this file; PHP took it from that of the script which was called.")
     for name in module_names(values["modulelist"], files, path):
-        known = f"    {json.dumps(name)}: {json.dumps(files[name])}," if name in files else ""
-        lines.append(known or f"    # {json.dumps(name)}: mailapi has no module of this name")
+        known = f'    "{name}": "{files[name]}",' if name in files else ""
+        lines.append(known or f"    # {ascii(name)}: mailapi has no module of this name")
     return "\n".join([*lines, "}", "", f"debug = {bool(values.get('debugFlag', False))}", ""])
 
 
@@ -144,7 +145,9 @@ class Reader:
         while self.peek() != end:
             value = self.expression()
             if self.peek() == "=>":
-                self.take()
+                arrow = self.take()
+                if isinstance(value, dict):
+                    raise self.unreadable(arrow)
                 values[value] = self.expression()
             else:
                 values[len(values)] = value

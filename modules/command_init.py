@@ -58,6 +58,8 @@ SAMPLES = [mailapi.HERE / "config.sample.py", Path(sys.prefix) / "share/mailapi/
 
 def create(dbpath: str, admin: str, password: str):
     """The database whole or not at all; an existing file is never touched."""
+    if admin.lower() in ("", "0", "main", "temp"):
+        raise mailapi.ConfigError(f"{admin!r} cannot be a user's name.")
     parent = Path(dbpath).parent
     parent.mkdir(parents=True, exist_ok=True)
     with tempfile.TemporaryDirectory(dir=parent, prefix=".mailapi-") as folder:

@@ -101,6 +101,7 @@ def copy(path: Path) -> Path:
         raise mailapi.ApiError(f"Not migrated: {2 * size:,} bytes are needed in {path.parent}, {free:,} are free.")
     target = path.with_name(f"{path.name}.generation8-{time.strftime('%Y%m%dT%H%M%S')}")
     part = target.with_name(target.name + ".part")
+    os.close(os.open(part, os.O_CREAT | os.O_EXCL | os.O_WRONLY, 0o600))  # nobody else's to read meanwhile
     with contextlib.closing(sqlite3.connect(part)) as to, \
             contextlib.closing(sqlite3.connect(f"{path.absolute().as_uri()}?mode=ro", uri=True)) as source:
         source.backup(to, pages=1000, progress=lambda _, left, total: tell("copying", total - left, total))
@@ -147,7 +148,7 @@ def summarise(connection, before: dict):
             raise mailapi.ApiError(f"Not migrated: {old} has {before[old]} rows, but only {now} came over.")
     for sentence, query in SUMMARY.items():
         for row in connection.execute(query):
-            print(sentence.format(f"{row[0]:,}", shortened(row[1])))
+            print(mailapi.printable(sentence.format(f"{row[0]:,}", shortened(row[1]))))
 
 
 def shortened(names: str) -> str:

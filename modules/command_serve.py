@@ -7,13 +7,15 @@ import signal
 import sys
 
 import waitress
+from waitress.channel import HTTPChannel
+from waitress.task import ErrorTask
 
 import mailapi
 
-BODY_IN_JSON = 64 * 1024 * 1024  # bytes; up to here mailapi itself refuses in JSON what is too large
+MOST_READ = 32 * 1024 * 1024  # bytes of a body that is too large, for clients that read the answer only afterwards
 # What slow or hostile clients may take: idle connections cost a file each, and nobody else waits for them.
 LIMITS = {"threads": 8, "connection_limit": 8000, "asyncore_use_poll": True, "channel_timeout": 30,
-          "cleanup_interval": 5, "max_request_header_size": 32 * 1024, "max_request_body_size": BODY_IN_JSON}
+          "cleanup_interval": 5, "max_request_header_size": 32 * 1024, "max_request_body_size": MOST_READ}
 
 
 def options(parser):
@@ -30,12 +32,26 @@ def run(args):
     app = mailapi.create_app(args.config)
     signal.signal(signal.SIGTERM, lambda *_: sys.exit(0))  # waitress then finishes what is under way
     allow_connections(LIMITS["connection_limit"])
+    HTTPChannel.error_task_class = JsonError
     server = waitress.create_server(app, listen=args.listen, ident=None, url_prefix=args.mount, **LIMITS)
     url = f"http://{server.effective_host}:{server.effective_port}{args.mount.rstrip('/')}/"
     if args.init:
         print((FIRST_HINTS if password else LATER_HINTS).format(url=url, password=password))
     print(f"Serving {app.config.dbpath} on {url} (stop with Ctrl-C)", flush=True)
     server.run()
+
+
+class JsonError(ErrorTask):
+    """What waitress refuses before the API sees it: clients expect JSON of every answer (WIRE section 7a)."""
+
+    def execute(self):
+        error = self.request.error
+        body = mailapi.encode({"status": f"{error.reason}."}).encode()
+        self.status = f"{error.code} {error.reason}"
+        self.response_headers.append(("Content-Type", "application/json"))
+        self.set_close_on_finish()
+        self.content_length = len(body)
+        self.write(body)
 
 
 def allow_connections(number: int):

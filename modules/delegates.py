@@ -3,7 +3,7 @@
 from peewee import fn
 
 from mailapi import (
-    Active, ApiAddressDelegates, ApiUserDelegates, Module, admin, anyone, endpoint, like, pattern,
+    Active, ApiAddressDelegates, ApiUserDelegates, Module, address, admin, anyone, endpoint, like,
 )
 
 USERS = (ApiUserDelegates.select(ApiUserDelegates.api_user, ApiUserDelegates.api_delegate)
@@ -13,7 +13,7 @@ ADDRESSES = (ApiAddressDelegates.select(ApiAddressDelegates.api_user, ApiAddress
 
 USER = {"needs": {"api_user": "User is not set.", "api_delegate": "Delegated user is not set."}, "allow": admin}
 ADDRESS = {"needs": {"api_user": "User is not set.", "api_expression": "Address expression is not set."},
-           "takes": {"api_expression": pattern}, "allow": admin}
+           "takes": {"api_expression": address}, "allow": admin}
 
 
 class Delegate(Module):

@@ -39,9 +39,10 @@ BYTES = Cast(Mail.mail_data, "BLOB")
 OWN = (Mail.mail_user == arg("user"))
 START = fn.SUBSTR(BYTES, 1, 65536)  # where a list looks for the headers, up to the first blank line
 BLANK_LINE = fn.COALESCE(fn.NULLIF(fn.INSTR(START, b"\r\n\r\n"), 0), fn.NULLIF(fn.INSTR(START, b"\n\n"), 0), 65536)
-LIST = Mail.select(*COLUMNS, fn.SUBSTR(START, 1, BLANK_LINE).alias("mail_data")).where(OWN)
-ALL = Prepared(LIST)
-UNREAD = Prepared(LIST.where(Mail.mail_read == 0))
+HEADS = Mail.select(*COLUMNS, fn.SUBSTR(START, 1, BLANK_LINE).alias("mail_data")).where(OWN)
+AT_ONCE = 100  # so many mails' headers are read in one transaction, and in memory together
+KEYS = Mail.select(Mail.mail_id, Mail.mail_submission).where(OWN)
+ALL, UNREAD = Prepared(KEYS), Prepared(KEYS.where(Mail.mail_read == 0))
 THIS = OWN & (Mail.mail_id == arg("mail_id"))
 ONE = Prepared(Mail.select(*COLUMNS, BYTES.alias("mail_data")).where(THIS))
 MARK = Prepared(Mail.update(mail_read=arg("mail_read")).where(THIS))
@@ -77,16 +78,15 @@ class Mailbox(Module):
     def get(self, call):
         """The caller's mail, newest first, with the headers that a list shows."""
         query = UNREAD if call.body.get("mail_only_unread") else ALL
-        mails, warning = [], {}
+        found, warning = [], {}
         for name in ("master", "user"):
             try:
                 with database(call, name, "DEFERRED") as db:
-                    found = db.rows(query, user=call.user_name) if db else []
-                mails += [listed(mail) | {"mail_sourcedb": name} for mail in found]
+                    rows = db.rows(query, user=call.user_name) if db else []
+                found += [(newest(row), name) for row in rows]
             except NoUserDatabase as error:
                 warning = error.warning
-        mails.sort(key=newest, reverse=True)
-        return warning | {"mails": mails}
+        return warning | {"mails": list(heads(call, sorted(found, reverse=True)[:call.limit]))}
 
     @endpoint(**NAMED)
     def read(self, call):
@@ -114,6 +114,20 @@ class Mailbox(Module):
     def delete(self, call):
         """Remove a mail."""
         change(call, DELETE)
+
+
+def heads(call, wanted: list):
+    """The mails of a list, in its order; who is gone meanwhile is left out."""
+    for start in range(0, len(wanted), AT_ONCE):
+        some, rows = wanted[start:start + AT_ONCE], {}
+        for source_name in {name for _, name in some}:
+            ids = [mail_id for (_, mail_id), name in some if name == source_name]
+            with database(call, source_name, "DEFERRED") as db:
+                for row in db.rows(HEADS.where(Mail.mail_id.in_(ids)), user=call.user_name) if db else ():
+                    rows[row["mail_id"], source_name] = row
+        for (_, mail_id), name in some:
+            if row := rows.get((mail_id, name)):
+                yield listed(row) | {"mail_sourcedb": name}
 
 
 def which(call) -> dict:
@@ -157,7 +171,7 @@ def database(call, name: str, lock_type="IMMEDIATE"):
 
 
 def newest(mail: dict) -> tuple:
-    sent = mail["mail_submission"]
+    sent = number(mail["mail_submission"])
     return (sent if isinstance(sent, (int, float)) else 0), mail["mail_id"]
 
 
@@ -182,7 +196,7 @@ class Shallow(BufferedSubFile):
     """A mail's lines; each is held against every boundary around it, so the depth has an end."""
 
     def push_eof_matcher(self, pred):
-        if len(self._eofstack) > 50:
+        if len(self._eofstack) > 10:
             raise ValueError("nested too deep")
         super().push_eof_matcher(pred)
 
@@ -259,14 +273,14 @@ def header(message: Message, name: str) -> str:
 
 def decoded_words(found: re.Match) -> str:
     """Encoded words without the blanks between them; a character may be split over two of them."""
-    chunks: list[tuple[str, bytes]] = []
+    chunks: list[tuple[str, list]] = []
     for charset, encoding, word in WORD.findall(found[0]):
         charset = charset.partition("*")[0].lower()  # RFC 2231 adds a language
         try:
             raw = a2b_qp(word.encode(), header=True) if encoding in "qQ" else a2b_base64(word.encode() + b"==")
         except ValueError:
             return found[0]
-        if chunks and chunks[-1][0] == charset:
-            raw = chunks.pop()[1] + raw
-        chunks.append((charset, raw))
-    return "".join(decoded(raw, charset) for charset, raw in chunks)
+        if not chunks or chunks[-1][0] != charset:
+            chunks.append((charset, []))
+        chunks[-1][1].append(raw)
+    return "".join(decoded(b"".join(raw), charset) for charset, raw in chunks)

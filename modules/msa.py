@@ -4,7 +4,7 @@ from peewee import IntegrityError, fn
 
 from mailapi import (
     OUT_ROUTERS, Active, Addresses, ApiError, ApiUserDelegates, Module, Msa, Prepared, Smtpd, Users,
-    admin_or_delegate, arg, check_router, delegate_of, endpoint, text,
+    address, admin_or_delegate, arg, check_router, delegate_of, endpoint, text,
 )
 
 IN_ROUTERS = ("store", "forward", "handoff", "reject", "drop")
@@ -44,7 +44,7 @@ def routers_work(call):
 SET = {
     "needs": {"msa_user": "Username is not set.", "msa_inrouter": "User inrouter is not set.",
               "msa_outrouter": "User outrouter is not set."},
-    "takes": {"msa_inroute": text, "msa_outroute": text}, "checks": [routers_work],
+    "takes": {"msa_inroute": address, "msa_outroute": address}, "checks": [routers_work],
     "allow": delegate_of("msa_user"),
 }
 
@@ -78,9 +78,10 @@ class MSA(Module):
     def update(self, call):
         """Change a user's routers; a route that is not given is none afterwards."""
         number = call.generation.number
-        call.db.execute(call.generation.routers.update(self.values(call))
-                        .where(USER[number] == call.body["msa_user"]))
-        self.set_database(call)
+        changed = call.db.execute(call.generation.routers.update(self.values(call))
+                                  .where(USER[number] == call.body["msa_user"])).rowcount
+        if changed:
+            self.set_database(call)
 
     @endpoint(needs={"msa_user": "Username is not set."}, allow=delegate_of("msa_user"))
     def delete(self, call):

@@ -3,8 +3,8 @@
 from peewee import IntegrityError
 
 from mailapi import (
-    OUT_ROUTERS, Active, ApiError, ApiUserDelegates, Module, Msa, Prepared, Smtpd, admin_or_delegate, arg, check_router,
-    delegate_of, endpoint, text,
+    OUT_ROUTERS, Active, ApiError, ApiUserDelegates, Module, Msa, Prepared, Smtpd, address, admin_or_delegate, arg,
+    check_router, delegate_of, endpoint, text,
 )
 
 EVERYBODY = Prepared(Smtpd.select().order_by(Smtpd.smtpd_user))
@@ -37,7 +37,7 @@ class SMTPD(Module):
         return {"smtpd": call.db.rows(OWN_AND_DELEGATED, user=call.user_name)}
 
     @endpoint(needs={"smtpd_user": "Username is not set.", "smtpd_router": "User outrouter is not set."},
-              takes={"smtpd_route": text}, checks=[router_works], allow=delegate_of("smtpd_user"))
+              takes={"smtpd_route": address}, checks=[router_works], allow=delegate_of("smtpd_user"))
     def add(self, call):
         """Let a user send mail; `smtpd` is the new row's id, -1 where the database refuses."""
         try:
@@ -49,7 +49,7 @@ class SMTPD(Module):
         return {"smtpd": cursor.lastrowid}
 
     @endpoint(needs={"smtpd_user": "Username is not set.", "smtpd_router": "User router is not set."},
-              takes={"smtpd_route": text}, checks=[router_works], allow=delegate_of("smtpd_user"))
+              takes={"smtpd_route": address}, checks=[router_works], allow=delegate_of("smtpd_user"))
     def update(self, call):
         """Change how a user's mail goes out; without smtpd_route there is none afterwards."""
         call.db.execute(Smtpd.update(smtpd_router=call.body["smtpd_router"],

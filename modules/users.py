@@ -49,17 +49,27 @@ def alias(value) -> str | None:
     return "" if value in (None, "") else text(value)
 
 
-def another_user(call):
+def alias_given(call):
     if call.body.get("user_alias") is None:
         raise ApiError("No alias set.")
-    if call.body["user_alias"] == call.body["user_name"]:
+
+
+def another_user(call):
+    if call.body.get("user_alias") == call.body["user_name"]:
         raise ApiError("Cannot alias to the same user.")
 
 
 def may_add(call) -> bool:
-    """With delegates_add_users a delegate, too, but with no powers and no alias to give (WIRE F05)."""
+    """With delegates_add_users a delegate, too, but with no powers and no alias to give (WIRE F05).
+
+    Nor may the name be one that an address of somebody else's still stores to: they would get its mail.
+    """
+    if call.caller.admin or not (call.config.delegates_add_users and call.caller.delegate):
+        return call.caller.admin
+    table = call.generation.address
+    waiting = call.db.column(table.select(table.address_expression).where(table.stores_to(call.body["user_name"])))
     gives = call.body.get("user_permissions") or call.body.get("user_alias")
-    return call.caller.admin or (call.config.delegates_add_users and call.caller.delegate and not gives)
+    return not gives and all(map(call.caller.may_manage, waiting))
 
 
 ADDER = Rule("admin; with delegates_add_users also delegates, without permissions or alias", may_add, "Not allowed")
@@ -84,7 +94,7 @@ class User(Module):
             return {"users": [user | self.modules(call, user["user_name"]) for user in users]}
         return {"users": self.one(call, call.user_name)}
 
-    @endpoint(needs={"user_name": "Username is not set."}, checks=[not_reserved], allow=ADDER,
+    @endpoint(needs={"user_name": "Username is not set."}, checks=[not_reserved, another_user], allow=ADDER,
               takes={"user_authdata": password, "user_alias": text, "user_permissions": text_list})
     def add(self, call):
         """A new user, with password, alias and permissions where given; `user` says whether it was made."""
@@ -137,7 +147,7 @@ class User(Module):
         call.db.execute(access.delete().where(access.api_user == call.body["user_name"]))
         self.grant(call, dict.fromkeys(call.body["user_permissions"]))
 
-    @endpoint(needs={"user_name": "No username set."}, checks=[another_user], allow=admin,
+    @endpoint(needs={"user_name": "No username set."}, checks=[alias_given, another_user], allow=admin,
               takes={"user_alias": alias})
     def update_alias(self, call):
         """Make a user a log-in name for another one's mailbox; "" or null makes it a user of its own again."""

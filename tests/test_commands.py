@@ -273,7 +273,7 @@ def test_import_config_reads_the_original_without_running_it(tmp_path, array):
     exec(printed, names)
     assert names["dbpath"] == f"{tmp_path}/it's/master.db3"
     assert list(names["modulelist"].items()) == [("Address", "modules/addresses.py"), ("POP", "modules/pop.py")]
-    assert names["debug"] is True and '"Foo"' in printed
+    assert names["debug"] is True and "'Foo'" in printed
     (tmp_path / "config.py").write_text(printed)
     assert "ok    config" in run(tmp_path, "check", check=1)
 

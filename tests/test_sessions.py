@@ -298,7 +298,13 @@ def test_state_database_deleted_while_running_is_made_anew(site):
         assert logged_in(browser)
 
 
-@pytest.mark.parametrize("how", ["garbage", "an empty file", "a folder"])
+def test_emptied_state_database_is_filled_again(site):
+    browser, path = log_in(site), site.dbpath.with_name("master.db3.state")
+    spoil(path, "an empty file")
+    assert ask(browser)["status"] == NOBODY and logged_in(log_in(site))
+
+
+@pytest.mark.parametrize("how", ["garbage", "a folder"])
 def test_spoiled_state_database_is_named_and_recovers(site, how):
     browser, path = log_in(site), site.dbpath.with_name("master.db3.state")
     spoil(path, how)
