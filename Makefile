@@ -1,9 +1,10 @@
 # `make run` and `make test` need Debian's python3, python3-venv and make, and nothing else.
 PYTHON ?= python3
+LISTEN ?= 127.0.0.1:8080
 BIN = .venv/bin
 
 run: .venv/made
-	@$(BIN)/mailapi serve --init
+	@$(BIN)/mailapi serve --init --listen $(LISTEN)
 
 test: .venv/made
 	$(BIN)/python -m pytest

@@ -94,6 +94,8 @@ def read_config(source: str | os.PathLike | Mapping) -> Config:
 
 def run_config(path: Path) -> dict:
     names: dict = {"__file__": str(path), "__name__": "config"}
+    if not path.exists():
+        raise ConfigError(f"There is no {path}: `mailapi init` makes one; --config FILE or MAILAPI_CONFIG name another.")
     try:
         exec(compile(path.read_bytes(), str(path), "exec"), names)
     except (Exception, SystemExit) as error:
@@ -1623,7 +1625,10 @@ def main(arguments: list[str] | None = None) -> int:
     args = parser.parse_args(arguments)
     try:
         return args.run(args) or 0
-    except (ConfigError, ApiError, peewee.PeeweeException, OSError, ValueError, RecursionError) as error:
+    except BrokenPipeError:  # whoever read along has seen enough
+        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
+        return 1
+    except (ConfigError, ApiError, peewee.PeeweeException, OSError, ValueError, RecursionError, EOFError) as error:
         print(f"mailapi: {printable(error)}", file=sys.stderr)
         return 1
 

@@ -14,6 +14,8 @@ BY_ORDER = {8: Addresses8.select().order_by(Addresses8.address_order.desc()),
 EVERYTHING = {number: Prepared(query) for number, query in BY_ORDER.items()}
 OWN = {number: Prepared(query.where(query.model.stores_to(arg("user")))) for number, query in BY_ORDER.items()}
 
+EXPRESSIONS = Addresses.select(Addresses.address_expression)
+
 ARGUMENT = "Address router needs an argument (address_route)."
 DIRECTION = "We need a routing direction (inrouter or outrouter)"
 EXPRESSION = {"address_expression": "We need an address expression."}
@@ -54,9 +56,16 @@ def direction_known(call):
 class Address(Module):
     active = {8: Active(Addresses8.address_user),
               9: Active(Addresses.address_route, where=Addresses.address_router == "store")}
-    harmful = {9: {"stores to nobody, which crashes the SMTP daemon": Prepared(
-        Addresses.select(Addresses.address_expression)
-        .where(Addresses.address_router == "store", Addresses.address_route.is_null()))}}
+    harmful = {9: {
+        "stores to nobody, which crashes the SMTP daemon": Prepared(EXPRESSIONS.where(
+            Addresses.address_router == "store", Addresses.address_route.is_null())),
+        "stores to a user that does not exist: its mail is rejected": Prepared(EXPRESSIONS.where(
+            Addresses.address_router == "store", Addresses.address_route.not_in(Users.select(Users.user_name)))),
+        "has a router that the SMTP daemon does not know: its mail is lost": Prepared(EXPRESSIONS.where(
+            Addresses.address_router.not_in(IN_ROUTERS))),
+        "has a router without the route that it needs: its mail is rejected": Prepared(EXPRESSIONS.where(
+            Addresses.address_router.in_(["redirect", "handoff"]), Addresses.address_route.is_null())),
+    }}
 
     @endpoint(allow=anyone, takes={"address_order": optional_number, "address_expression": text, "address_user": text},
               query={"test": address}, reads_only=True)

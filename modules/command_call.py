@@ -76,14 +76,18 @@ def show(answer: dict, as_table: bool):
         return
     for rows in lists:
         table([row if isinstance(row, dict) else {"": row} for row in rows])
-    if answer["status"] != "ok" or not lists:
-        print(mailapi.printable(answer["status"]))
+    for name, value in answer.items():
+        if not isinstance(value, list) and (name != "status" or value != "ok" or len(answer) == 1):
+            print(mailapi.printable(value if name == "status" else f"{name}: {value}"))
 
 
 def table(rows: list[dict]):
     """The rows in columns; nothing in a cell can move the cursor."""
-    names = list(rows[0]) if rows else []
+    if not rows:
+        return print("(none)")
+    names = list(rows[0])
     cells = [names] + [[mailapi.printable(row.get(name)) for name in names] for row in rows]
     widths = [max(len(line[i]) for line in cells) for i in range(len(names))]
     for line in cells:
         print("  ".join(cell.ljust(width) for cell, width in zip(line, widths)).rstrip())
+    return None

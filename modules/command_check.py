@@ -16,6 +16,8 @@ def options(parser):
 
 def run(args):
     report = Report()
+    if args.daemon and args.daemon not in [entry.pw_name for entry in pwd.getpwall()]:
+        raise mailapi.ConfigError(f"There is no user {args.daemon} on this system.")
     try:
         app = mailapi.create_app(args.config)
     except mailapi.ConfigError as error:
@@ -30,6 +32,7 @@ def run(args):
     except (mailapi.ApiError, mailapi.peewee.PeeweeException) as error:
         report.bad(f"database: {app.config.dbpath}: {error}")
     check_files(report, app, args.daemon)
+    check_state(report, app)
     return 1 if report.failed else 0
 
 
@@ -55,11 +58,14 @@ def check_database(report: Report, app: mailapi.Application, generation: mailapi
     problems = [row[0] for row in database.execute_sql("PRAGMA integrity_check(3)") if row[0] != "ok"]
     report.tell(not problems, "integrity: ok", f"integrity: {'; '.join(problems)}")
     broken = database.execute_sql("PRAGMA foreign_key_check").fetchall()
-    report.tell(not broken, "foreign keys: ok", f"foreign keys: {len(broken)} rows refer to nothing")
+    report.tell(not broken, "foreign keys: ok", f"foreign keys: {len(broken)} rows refer to nothing: " + ", ".join(
+        f"{table} row {row} to {parent}" for table, row, parent, _ in broken[:3]))
     for name, module in app.listed().items():
         if other := module.stand_ins.get(generation.number):
             path = Path(other[1]).stem
             report.good(f"modules: {name} is not of generation {generation.number}: {other[0]} serves at {path}/")
+        if generation.number not in module.generations:
+            continue
         try:
             check_module(report, app, name, module, generation)
         except mailapi.peewee.PeeweeException as error:
@@ -90,6 +96,19 @@ def check_files(report: Report, app: mailapi.Application, daemon: str | None):
         same = left.stat().st_uid == database.stat().st_uid or may_write(daemon or "", left)
         report.tell(same, f"files: {left} belongs to the database's owner",
                     f"files: {left} belongs to somebody else ({described(left)}) and may lock others out")
+
+
+def check_state(report: Report, app: mailapi.Application):
+    path = Path(app.config.state)
+    if not path.exists():
+        report.good(f"state: {path} will be made by the first log-in")
+        return
+    try:
+        with app.state.transaction():
+            pass
+        report.good(f"state: {path} ({described(path)})")
+    except mailapi.ApiError as error:
+        report.bad(f"state: {path} ({described(path)}): {error.status}")
 
 
 def may_write(user: str, path: Path) -> bool:

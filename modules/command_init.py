@@ -20,11 +20,14 @@ def options(parser):
 
 
 def run(args):
-    write_config(args.config, args.dbpath)
-    dbpath = args.dbpath or mailapi.read_config(args.config).dbpath
+    configured = mailapi.read_config(args.config).dbpath if os.path.exists(args.config) else None
+    dbpath = args.dbpath or configured or "data/master.db3"
     password = ask_password() if sys.stdin.isatty() else random_password()
     create(dbpath, args.admin, password)
     print(f"Created {dbpath} with the administrator {args.admin}.")
+    write_config(args.config, args.dbpath)
+    if configured and not os.path.samefile(dbpath, configured if os.path.exists(configured) else args.config):
+        print(f"{args.config} still names {configured}.")
     if not sys.stdin.isatty():
         print(f"Password, shown only now: {password}")
 

@@ -43,6 +43,18 @@ SUMMARY = {
         SELECT COUNT(*), smtpd_router FROM smtpd GROUP BY smtpd_router ORDER BY smtpd_router""",
     "{} rights became permissions: {}": """
         SELECT COUNT(*), api_permission FROM api_access GROUP BY api_permission ORDER BY api_permission""",
+    "note: {} addresses have a router that generation 9 does not know, which loses mail: {}": """
+        SELECT COUNT(*), group_concat(address_expression, ', ') FROM addresses
+        WHERE address_router NOT IN ('store', 'redirect', 'handoff', 'reject', 'drop') HAVING COUNT(*)""",
+    "note: {} users' SMTPD rows have a router that generation 9 does not know: {}": """
+        SELECT COUNT(*), group_concat(smtpd_user, ', ') FROM smtpd
+        WHERE smtpd_router NOT IN ('any', 'defined', 'handoff', 'reject', 'drop') HAVING COUNT(*)""",
+    "note: {} addresses or users lack the route that their router needs: {}": """
+        SELECT COUNT(*), group_concat(name, ', ') FROM (
+        SELECT address_expression AS name FROM addresses WHERE address_router IN ('redirect', 'handoff')
+        AND COALESCE(address_route, '') = '' UNION ALL
+        SELECT smtpd_user FROM smtpd WHERE smtpd_router = 'handoff' AND COALESCE(smtpd_route, '') = '')
+        HAVING COUNT(*)""",
     "note: {} users without an MSA row have addresses, whose mail is dropped: {}": """
         SELECT COUNT(*), group_concat(user, ', ') FROM (SELECT DISTINCT address_user AS user FROM old_addresses
         WHERE address_user NOT IN (SELECT msa_user FROM old_msa) ORDER BY 1) HAVING COUNT(*)""",

@@ -1,8 +1,11 @@
 """Serve the API over HTTP with waitress, until SIGTERM."""
 
+import argparse
 import logging
 import os
+import re
 import resource
+import shlex
 import signal
 import sys
 
@@ -15,14 +18,28 @@ import mailapi
 MOST_READ = 32 * 1024 * 1024  # bytes of a body that is too large, for clients that read the answer only afterwards
 # What slow or hostile clients may take: idle connections cost a file each, and nobody else waits for them.
 LIMITS = {"threads": 8, "connection_limit": 8000, "asyncore_use_poll": True, "channel_timeout": 30,
-          "cleanup_interval": 5, "max_request_header_size": 32 * 1024, "max_request_body_size": MOST_READ}
+          "cleanup_interval": 5, "max_request_header_size": 32 * 1024, "max_request_body_size": MOST_READ,
+          "clear_untrusted_proxy_headers": False}  # the app itself believes only trusted_proxies
 
 
 def options(parser):
-    parser.add_argument("--listen", default="127.0.0.1:8080", metavar="HOST:PORT",
+    parser.add_argument("--listen", default="127.0.0.1:8080", metavar="HOST:PORT", type=address,
                         help="where to listen (default: %(default)s); port 0 takes a free one")
-    parser.add_argument("--mount", default="", metavar="PATH", help="the URL path under which a proxy passes it on")
+    parser.add_argument("--mount", default="", metavar="PATH", type=mount, help="the URL path under which a proxy passes it on")
     parser.add_argument("--init", action="store_true", help="first create config and database where there are none")
+
+
+def address(value: str) -> str:
+    host, _, port = value.rpartition(":")
+    if not host or not re.fullmatch("[0-9]{1,5}", port) or int(port) > 65535:
+        raise argparse.ArgumentTypeError(f"{value} is not HOST:PORT")
+    return value
+
+
+def mount(value: str) -> str:
+    if not re.fullmatch(r"[\w/.~@:+-]*", value):
+        raise argparse.ArgumentTypeError(f"{value} is no URL path")
+    return "/" + value.strip("/") if value.strip("/") else ""
 
 
 def run(args):
@@ -33,10 +50,17 @@ def run(args):
     signal.signal(signal.SIGTERM, lambda *_: sys.exit(0))  # waitress then finishes what is under way
     allow_connections(LIMITS["connection_limit"])
     HTTPChannel.error_task_class = JsonError
-    server = waitress.create_server(app, listen=args.listen, ident=None, url_prefix=args.mount, **LIMITS)
-    url = f"http://{server.effective_host}:{server.effective_port}{args.mount.rstrip('/')}/"
+    try:
+        server = waitress.create_server(app, listen=args.listen, ident=None, url_prefix=args.mount, **LIMITS)
+    except OSError as error:
+        raise mailapi.ConfigError(f"Cannot listen on {args.listen}: {error.strerror}; choose another with --listen."
+                                  ) from None
+    if not os.path.exists(app.config.dbpath):
+        print(f"There is no {app.config.dbpath} yet: every request will be refused. `mailapi init` makes one.")
+    url = f"http://{server.effective_host}:{server.effective_port}{args.mount}/"
     if args.init:
-        print((FIRST_HINTS if password else LATER_HINTS).format(url=url, password=password))
+        program = " ".join(map(shlex.quote, [sys.argv[0], "call", "--config", args.config]))
+        print((FIRST_HINTS if password else LATER_HINTS).format(url=url, password=password, program=program))
     print(f"Serving {app.config.dbpath} on {url} (stop with Ctrl-C)", flush=True)
     server.run()
 
@@ -85,6 +109,6 @@ LATER_HINTS = """
 In another terminal, here (a forgotten password is set anew by the last line):
 
   curl -s '{url}?login'
-  .venv/bin/mailapi call users get
-  .venv/bin/mailapi call users set_password user_name=admin user_authdata=-
+  {program} users get
+  {program} users set_password user_name=admin user_authdata=-
 """

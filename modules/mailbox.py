@@ -146,6 +146,8 @@ def database(call, name: str, lock_type="IMMEDIATE"):
 
     They are opened one after the other: nothing waits for one while it holds the other.
     """
+    if call.user_name is None:
+        raise ApiError("Say whose mailbox: --as USER.")
     if name == "master":
         with call.db.transaction(lock_type):
             yield call.db

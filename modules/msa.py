@@ -51,6 +51,13 @@ SET = {
 
 class MSA(Module):
     stand_ins = {9: ("SMTPD", "smtpd.py")}
+    harmful = {8: {
+        "has a router that the daemons do not know": Prepared(Msa.select(Msa.msa_user).where(
+            Msa.msa_inrouter.not_in(IN_ROUTERS) | Msa.msa_outrouter.not_in(OUT_ROUTERS))),
+        "has a router without the route that it needs": Prepared(Msa.select(Msa.msa_user).where(
+            (Msa.msa_inrouter.in_(["forward", "handoff"]) & Msa.msa_inroute.is_null())
+            | ((Msa.msa_outrouter == "handoff") & Msa.msa_outroute.is_null()))),
+    }}
     active = {8: Active(Msa.msa_user), 9: Active(Smtpd.smtpd_user)}
 
     @endpoint(allow=delegate_of("msa_user", missing=admin_or_delegate), takes={"msa_user": text}, reads_only=True)

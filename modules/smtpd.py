@@ -24,6 +24,12 @@ def router_works(call):
 class SMTPD(Module):
     generations = (9,)
     stand_ins = {8: ("MSA", "msa.py")}
+    harmful = {9: {
+        "has a router that the SMTP daemon does not know": Prepared(
+            Smtpd.select(Smtpd.smtpd_user).where(Smtpd.smtpd_router.not_in(OUT_ROUTERS))),
+        "has the router handoff without a route": Prepared(
+            Smtpd.select(Smtpd.smtpd_user).where(Smtpd.smtpd_router == "handoff", Smtpd.smtpd_route.is_null())),
+    }}
     active = {8: Active(Msa.msa_user), 9: Active(Smtpd.smtpd_user)}
 
     @endpoint(allow=delegate_of("smtpd_user", missing=admin_or_delegate), takes={"smtpd_user": text},

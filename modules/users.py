@@ -78,8 +78,14 @@ PERMISSION = {"user_name": "No user is set.", "user_permission": "No {permission
 
 class User(Module):
     active = Active(Users.user_name, where=HAS_LOGIN)
-    harmful = {"is named like a SQLite database": Prepared(
-        Users.select(Users.user_name).where(fn.LOWER(Users.user_name).in_(["main", "temp"])))}
+    harmful = {
+        "is named like a SQLite database": Prepared(
+            Users.select(Users.user_name).where(fn.LOWER(Users.user_name).in_(["main", "temp"]))),
+        "is an alias of itself": Prepared(
+            Users.select(Users.user_name).where(Users.user_alias == Users.user_name)),
+        "has a password that is not stored as the daemons read it": Prepared(
+            Users.select(Users.user_name).where(HAS_LOGIN, ~fn.GLOB("*:" + "[0-9a-f]" * 64, Users.user_authdata))),
+    }
 
     @endpoint(allow=anyone, takes={"username": text, "user_name": text}, reads_only=True)
     def get(self, call):

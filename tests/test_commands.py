@@ -5,11 +5,14 @@ import json
 import os
 import pty
 import re
+import shlex
 import shutil
 import signal
+import socket
 import sqlite3
 import subprocess
 import sys
+import tempfile
 import urllib.error
 import urllib.request
 
@@ -42,14 +45,16 @@ class Server:
     """`mailapi serve` on a free port, stopped by its process id."""
 
     def __init__(self, folder, *arguments):
+        self.errors = tempfile.TemporaryFile("w+")  # a pipe that nobody reads would stop it
         self.process = subprocess.Popen([*MAILAPI, "serve", "--listen", "127.0.0.1:0", *arguments], cwd=folder,
-                                        stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True)
+                                        stdout=subprocess.PIPE, stderr=self.errors, text=True)
         self.said = ""
         while not (found := re.search(r"Serving .* on (\S+)", self.said)):
             line = self.process.stdout.readline()
-            assert line, self.process.stderr.read()
+            assert line, self.log()
             self.said += line
         self.url = found[1]
+        self.host, self.port = re.match(r"http://([^:]+):(\d+)", self.url).groups()
 
     def __enter__(self):
         return self
@@ -57,6 +62,11 @@ class Server:
     def __exit__(self, *_):
         self.process.kill()
         self.process.communicate()
+        self.errors.close()
+
+    def log(self) -> str:
+        self.errors.seek(0)
+        return self.errors.read()
 
     def post(self, path, body: bytes, check=200, **headers):
         try:
@@ -69,8 +79,8 @@ class Server:
 
     def stop(self) -> tuple[int, str]:
         self.process.send_signal(signal.SIGTERM)
-        _, errors = self.process.communicate(timeout=10)
-        return self.process.returncode, errors
+        self.process.communicate(timeout=10)
+        return self.process.returncode, self.log()
 
 
 def request(**fields) -> bytes:
@@ -147,7 +157,57 @@ def test_serve_works_with_chunked_bodies(installed, tmp_path):
 def test_serve_names_what_is_wrong_with_the_config(tmp_path):
     (tmp_path / "config.py").write_text('dbpath = "x"\nmodulelist = {}\nmodules = 5\n')
     assert "Unknown key modules" in run(tmp_path, "serve", check=1)
-    assert "nowhere.py cannot be read" in run(tmp_path, "serve", "--config", "nowhere.py", check=1)
+    assert "There is no " in run(tmp_path, "serve", "--config", "nowhere.py", check=1)
+
+
+def test_serve_names_what_is_wrong_with_its_address(installed, tmp_path):
+    for listen in ("garbage", ":8123", "127.0.0.1:99999", "127.0.0.1:80x"):
+        assert "is not HOST:PORT" in run(tmp_path, "serve", "--listen", listen, check=2)
+    with Server(tmp_path) as server:
+        taken = server.url.removeprefix("http://").rstrip("/")
+        assert "already in use; choose another" in run(tmp_path, "serve", "--listen", taken, check=1)
+    assert "is no URL path" in run(tmp_path, "serve", "--mount", "/a;b", check=2)
+
+
+def test_serve_under_a_mount_behind_a_trusted_proxy(installed, tmp_path):
+    (tmp_path / "config.py").write_text(CONFIG + 'trusted_proxies = ["127.0.0.1"]\n')
+    with Server(tmp_path, "--mount", "cmail/api/") as server:
+        assert server.url.endswith("/cmail/api/")
+        sent = urllib.request.Request(server.url + "?login", request(), {"X-Forwarded-Proto": "https"})
+        with urllib.request.urlopen(sent) as got:
+            cookie = got.headers["Set-Cookie"]
+    assert "Path=/cmail/api/;" in cookie and "Secure" in cookie
+
+
+def test_what_the_server_itself_refuses_is_json_too(installed, tmp_path):
+    with Server(tmp_path) as server:
+        for head in (b"POST / HTTP/1.1\r\nContent-Length: x\r\n\r\n",
+                     b"POST / HTTP/1.1\r\nTransfer-Encoding: odd\r\n\r\n"):
+            with socket.create_connection((server.host, server.port)) as raw:
+                raw.sendall(head)
+                answer = raw.makefile("rb").read()
+            assert json.loads(answer.split(b"\r\n\r\n", 1)[1])["status"].endswith(".")
+
+
+def test_backup_copies_while_others_write(installed, tmp_path):
+    writer = sqlite3.connect(installed.dbpath, isolation_level=None)
+    writer.execute("BEGIN IMMEDIATE")
+    writer.execute("INSERT INTO users (user_name) VALUES ('uncommitted')")
+    run(tmp_path, "backup", "copy.db3")
+    writer.execute("COMMIT")
+    writer.close()
+    copy = sqlite3.connect(tmp_path / "copy.db3")
+    assert copy.execute("SELECT COUNT(*) FROM users").fetchone() == (5,)
+    copy.close()
+    assert (tmp_path / "copy.db3").stat().st_mode & 0o777 == 0o600
+    assert "exists; it was not touched" in run(tmp_path, "backup", "copy.db3", check=1)
+    assert not list(tmp_path.glob("*.part"))
+
+
+def test_a_reader_that_has_seen_enough_is_no_failure(installed, tmp_path):
+    done = subprocess.run(f"{shlex.join(MAILAPI)} call users get | head -1", shell=True, cwd=tmp_path,
+                          capture_output=True, text=True, check=True)
+    assert done.stderr == ""
 
 
 def test_first_request_is_answered_within_half_a_second_of_cpu(installed, tmp_path):
@@ -204,11 +264,14 @@ def test_check_says_what_is_well_and_what_is_not(installed, tmp_path):
     good = run(tmp_path, "check")
     assert "FAIL" not in good and "generation 9" in good and "ok    schema: Address" in good
     installed.sql("INSERT INTO addresses (address_expression, address_router) VALUES ('a@x', 'store')")
-    installed.sql("INSERT INTO users (user_name) VALUES ('Temp')")
+    installed.sql("INSERT INTO addresses (address_expression, address_router) VALUES ('b@x', 'bogus')")
+    installed.sql("INSERT INTO users (user_name, user_authdata) VALUES ('Temp', 'plain')")
     installed.sql("INSERT INTO mailbox (mail_user, mail_envelopeto, mail_envelopefrom) VALUES ('ann', 'a', 'b')")
     (tmp_path / "config.py").write_text(CONFIG.replace("{", '{"Mailbox": "modules/mailbox.py", '))
     bad = run(tmp_path, "check", check=1)
     assert "FAIL  Address: a@x stores to nobody" in bad
+    assert "FAIL  Address: b@x has a router that the SMTP daemon does not know" in bad
+    assert "FAIL  User: Temp has a password that is not stored as the daemons read it" in bad
     assert "FAIL  User: Temp is named like a SQLite database" in bad
     assert "FAIL  Mailbox: 1 has no mail_data" in bad
 
@@ -233,6 +296,12 @@ def test_check_looks_at_permissions_for_a_daemon_of_another_user(installed, tmp_
     tmp_path.chmod(0o777)
     installed.dbpath.chmod(0o666)
     run(tmp_path, "check", "--daemon", "nobody")
+    assert "There is no user nosuch" in run(tmp_path, "check", "--daemon", "nosuch", check=1)
+
+
+def test_check_looks_at_the_state_database(installed, tmp_path):
+    (tmp_path / "master.db3.state").write_text("garbage" * 1000)
+    assert "The state database cannot be used" in run(tmp_path, "check", check=1)
 
 
 def test_make_run_serves_and_keeps_the_data(tmp_path):
