@@ -9,6 +9,15 @@ run: .venv/made
 test: .venv/made
 	$(BIN)/python -m pytest
 
+# Longer than in `make test`: ten minutes for each part.
+fuzz: .venv/made
+	FUZZ=100 $(BIN)/python -m pytest tests/test_fuzz.py
+	FUZZ_SECONDS=600 $(BIN)/python -m pytest tests/test_guided_fuzz.py
+
+# Longer than in `make test`: eight writers for two minutes, a server killed 120 times.
+stress: .venv/made
+	STRESS=120 $(BIN)/python -m pytest tests/test_survival.py
+
 .venv/made: pyproject.toml
 	$(PYTHON) -m venv .venv
 	$(BIN)/python -m pip install --quiet --disable-pip-version-check --editable '.[test]'
@@ -17,4 +26,4 @@ test: .venv/made
 clean:
 	rm -rf .venv build *.egg-info .pytest_cache .hypothesis
 
-.PHONY: run test clean
+.PHONY: run test fuzz stress clean

@@ -181,3 +181,52 @@ def test_honest_clients_are_served_among_slow_and_hostile_ones(installed, tmp_pa
             answer, took = post(server.url + "users/?get")
             assert answer["login"] is True and took < 1
     resource.setrlimit(resource.RLIMIT_NOFILE, (soft, hard))
+
+
+@pytest.fixture
+def small_disk(tmp_path):
+    """A file system of 400 kB."""
+    folder = tmp_path / "small"
+    folder.mkdir()
+    done = subprocess.run(["mount", "-t", "tmpfs", "-o", "size=400k", "tmpfs", folder], capture_output=True)
+    if done.returncode and os.environ.get("CI") != "true":
+        pytest.skip("a small file system cannot be mounted here")
+    assert done.returncode == 0, done.stderr
+    yield folder
+    subprocess.run(["umount", "--lazy", folder], check=True)
+
+
+def fill(folder):
+    """Use the space up; what is returned gives it back."""
+    path = folder / "ballast"
+    with contextlib.suppress(OSError), open(path, "wb", buffering=0) as ballast:
+        while True:
+            ballast.write(b"x" * 512)
+    return path.unlink
+
+
+def test_a_full_disk_is_told_and_nothing_is_half_done(small_disk, tmp_path):
+    site = Site(small_disk, state=str(tmp_path / "state"))
+    site("?login")
+    before, free = site.dump(), fill(small_disk)
+    for number in range(50):  # until the pages that are there are used up
+        answer = site("users/?add", user_name=f"u{number}" + "x" * 900, user_permissions=["special"])
+        if answer["status"] != "ok":
+            break
+        before = site.dump()
+    assert answer["status"] == "database or disk is full" and answer.get("user") is not True
+    assert site.dump() == before and site.sql("PRAGMA integrity_check") == [("ok",)]
+    free()
+    assert site("users/?add", user_name="after", user_permissions=["special"])["user"] is True
+
+
+def test_a_full_disk_under_the_state_database_is_told(small_disk, tmp_path):
+    site = Site(tmp_path, state=str(small_disk / "state"))
+    site("?login")
+    free = fill(small_disk)
+    answers = [site("?login", user=user, check="*") for user in ("bob", "ann", "dele") * 40]
+    assert {answer["status"] for answer in answers} <= {
+        "ok", "The state database cannot be used: database or disk is full.",
+        "The state database cannot be used: disk I/O error."} and answers[-1]["status"] != "ok"
+    free()
+    assert site("?login")["login"] is True

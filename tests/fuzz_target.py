@@ -1,0 +1,80 @@
+"""Coverage-guided fuzzing, as a program: `python tests/fuzz_target.py wire|mail [-max_total_time=SECONDS]`.
+
+wire: what a request says is read or refused with an ApiError, and every answer can be encoded.
+mail: any bytes are shown as a mail, in JSON that is UTF-8.
+"""
+
+import io
+import json
+import sys
+from pathlib import Path
+
+import atheris
+
+ROOT = Path(__file__).resolve().parent.parent
+sys.path.insert(0, str(ROOT))
+
+with atheris.instrument_imports(include=["mailapi", "email"]):
+    import mailapi
+
+    app = mailapi.create_app({"dbpath": "unused", "modulelist": mailapi.run_config(ROOT / "config.sample.py")["modulelist"]
+                              | {"MSA": "modules/msa.py"}})
+
+mailbox = sys.modules["mailapi_modules.mailbox"]
+ENDPOINTS = [(module, endpoint) for module in app.modules.values() for endpoint in module.endpoints.values()]
+FIELDS = sorted({name for _, endpoint in ENDPOINTS for name in [*endpoint.fields(mailapi.GENERATIONS[9]), "auth"]})
+QUERY_END = b"\0\n"
+
+
+def made(data: bytes) -> bytes:
+    """A body that is JSON, with declared fields and odd values, for where raw bytes would never get to."""
+    source = atheris.FuzzedDataProvider(data)
+
+    def value(depth=0):
+        kind = source.ConsumeIntInRange(0, 8 if depth < 4 else 5)
+        if kind == 6:
+            return [value(depth + 1) for _ in range(source.ConsumeIntInRange(0, 4))]
+        if kind > 6:
+            return {name(): value(depth + 1) for _ in range(source.ConsumeIntInRange(0, 4))}
+        return [None, True, source.ConsumeInt(9), source.ConsumeFloat(), source.ConsumeUnicode(40), "0"][kind]
+
+    def name():
+        return FIELDS[source.ConsumeIntInRange(0, len(FIELDS) - 1)] if source.ConsumeBool() else source.ConsumeUnicode(9)
+
+    return json.dumps({name(): value() for _ in range(source.ConsumeIntInRange(1, 6))}).encode()
+
+
+def wire(data: bytes):
+    query, _, body = data.partition(QUERY_END)
+    body = made(body[1:]) if body[:1] == b"!" else body
+    environ = {"CONTENT_LENGTH": str(len(body)), "wsgi.input": io.BytesIO(body)}
+    try:
+        asked = mailapi.read_query(query.decode("latin-1"))
+        callback, _ = mailapi.read_callback(asked), mailapi.read_limit(asked)
+        fields = mailapi.read_body(environ, 10_000)
+    except mailapi.ApiError:
+        return
+    for _, endpoint in ENDPOINTS:
+        for generation in mailapi.GENERATIONS.values():
+            try:
+                read = endpoint.read(generation, fields, asked)
+            except mailapi.ApiError as refused:
+                read = refused.status
+            payload = mailapi.encode({"read": read})
+            assert json.loads(payload.encode()) is not None
+            if callback:
+                quoted = mailapi.jsonp(callback, payload)
+                assert not set("\n\r\u2028\u2029") & set(quoted)
+
+
+def mail(data: bytes):
+    row = {"mail_id": 1, "mail_submission": "1", "mail_data": data}
+    for answer in (mailbox.listed(row), mailbox.shown(row, "master")):
+        again = json.loads(mailapi.encode(answer).encode())
+        assert all(isinstance(value, str) for name, value in again.items() if name in ("mail_subject", "mail_body"))
+
+
+if __name__ == "__main__":
+    target = {"wire": wire, "mail": mail}[sys.argv[1]]
+    atheris.Setup([sys.argv[0], *sys.argv[2:]], target)
+    atheris.Fuzz()
