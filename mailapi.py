@@ -1294,6 +1294,7 @@ class Event:
     http: int
     address: str
     via: str  # password, session, log-out, token NAME, or local
+    session: str = ""  # the start of its hash: what else was done in it
     action: str = ""
     user_name: str | None = None
     target: str = ""
@@ -1302,6 +1303,7 @@ class Event:
 
     def describe(self, call: Call, chosen: Endpoint | None):
         self.user_name = call.user_name or call.claimed_name
+        self.session = sha256(call.session)[:12] if call.session else ""
         self.logs_in = self.via in ("password", "log-out")
         if chosen:
             fields = [name for name in chosen.needed(call.generation) if call.body.get(name)]
@@ -1541,7 +1543,7 @@ class Exchange:
 
     def log_out(self, call: Call) -> dict:
         if token := self.cookie():
-            session = self.app.sessions.find(token)
+            session, call.session = self.app.sessions.find(token), token
             self.via, call.claimed_name = "log-out", session and session["user_name"]
             self.app.sessions.end(token)
             self.set_cookie("", "; Max-Age=0")

@@ -19,6 +19,7 @@ class AuditRow(Model):
     audit_user = TextField(null=True)
     audit_address = TextField()
     audit_via = TextField()  # password, session, token NAME, local
+    audit_session = TextField()  # the start of its id's hash
     audit_module = TextField()
     audit_action = TextField()
     audit_target = TextField()
@@ -30,7 +31,7 @@ class AuditRow(Model):
 
 
 NEWEST_FIRST = AuditRow.select().order_by(AuditRow.audit_id.desc())
-EXACT = ("audit_user", "audit_address", "audit_via", "audit_module", "audit_action", "audit_target", "audit_status")
+EXACT = ("audit_user", "audit_address", "audit_via", "audit_session", "audit_module", "audit_action", "audit_target", "audit_status")
 AT_A_TIME = 1000
 MOST_ROWS = 1_000_000  # some 300 MB: nobody fills the disk by failing to log in
 
@@ -38,7 +39,8 @@ MOST_ROWS = 1_000_000  # some 300 MB: nobody fills the disk by failing to log in
 class Audit(Module):
     state_schema = """
 CREATE TABLE IF NOT EXISTS audit (audit_id INTEGER PRIMARY KEY AUTOINCREMENT, audit_time INTEGER NOT NULL,
-    audit_user TEXT, audit_address TEXT NOT NULL, audit_via TEXT NOT NULL, audit_module TEXT NOT NULL,
+    audit_user TEXT, audit_address TEXT NOT NULL, audit_via TEXT NOT NULL,
+    audit_session TEXT NOT NULL, audit_module TEXT NOT NULL,
     audit_action TEXT NOT NULL, audit_target TEXT NOT NULL, audit_status TEXT NOT NULL, audit_http INTEGER NOT NULL);
 CREATE INDEX IF NOT EXISTS audit_by_time ON audit (audit_time);
 """
@@ -66,7 +68,8 @@ CREATE INDEX IF NOT EXISTS audit_by_time ON audit (audit_time);
             return
         # Cut: whoever fails to log in, too, chooses some of these, a megabyte long.
         row = {"audit_time": int(time.time()), "audit_user": event.user_name and event.user_name[:200],
-               "audit_address": event.address[:100], "audit_via": event.via[:200], "audit_module": event.module[:100],
+               "audit_address": event.address[:100], "audit_via": event.via[:200],
+               "audit_session": event.session, "audit_module": event.module[:100],
                "audit_action": event.action, "audit_target": event.target[:1000],
                "audit_status": event.status[:500], "audit_http": event.http}
         log.info("%s", logfmt(row))

@@ -11,7 +11,7 @@ from conftest import MODULES, Site, authdata
 
 import mailapi
 
-COLUMNS = ["audit_id", "audit_time", "audit_user", "audit_address", "audit_via", "audit_module", "audit_action",
+COLUMNS = ["audit_id", "audit_time", "audit_user", "audit_address", "audit_via", "audit_session", "audit_module", "audit_action",
            "audit_target", "audit_status", "audit_http"]
 WRONG, HERE = "Username or password is wrong.", "192.0.2.1"
 
@@ -140,7 +140,7 @@ def test_log_has_one_line_of_key_and_value_for_each_entry(site, caplog, name):
     assert site("pop/?add", user=name, password="x", pop_user=name)["status"] == WRONG
     line, = caplog.messages
     assert line.isprintable() and line.isascii()
-    decoded = f'user={json.dumps(name)} address="" via="password" module="pop" action="add" target={json.dumps(name)} '
+    decoded = f'user={json.dumps(name)} address="" via="password" session="" module="pop" action="add" target={json.dumps(name)} '
     assert line.split(" ", 1)[1] == decoded + f'status="{WRONG}" http=200'
     assert line.startswith("time=") and recorded(site)[0][0] == name
 
@@ -160,7 +160,7 @@ def fill(site, number: int):
     with closing(sqlite3.connect(site.app.config.state)) as connection, connection:
         now = int(time.time())
         connection.executemany(
-            "INSERT INTO audit VALUES (NULL, ?, 'bob', '192.0.2.9', 'session', 'pop', ?, ?, 'ok', 200)",
+            "INSERT INTO audit VALUES (NULL, ?, 'bob', '192.0.2.9', 'session', '', 'pop', ?, ?, 'ok', 200)",
             [(now - number + i, "add" if i % 2 else "delete", f"user{i}") for i in range(number)])
 
 
