@@ -319,3 +319,17 @@ def test_state_database_that_cannot_be_written_is_named_and_recovers(modest):
     assert modest.sql("SELECT * FROM popd") == []
     os.chmod(state, 0o600)
     assert modest("pop/?add", pop_user="bob")["status"] == "ok"  # without a restart
+
+
+def test_locked_state_database_is_busy_and_recovers(site):
+    site("?login")
+    site.app.state.database.timeout = 0.2
+    holder = sqlite3.connect(site.app.config.state, isolation_level=None)
+    holder.execute("BEGIN EXCLUSIVE")
+    before = site.dump()
+    answer = site("pop/?add", check=503, pop_user="bob")
+    assert answer["status"] == "The database is busy. Try again." and "login" not in answer
+    assert site.dump() == before
+    holder.execute("ROLLBACK")
+    holder.close()
+    assert site("pop/?add", pop_user="bob")["status"] == "ok"
