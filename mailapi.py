@@ -95,7 +95,8 @@ def read_config(source: str | os.PathLike | Mapping) -> Config:
 def run_config(path: Path) -> dict:
     names: dict = {"__file__": str(path), "__name__": "config"}
     if not path.exists():
-        raise ConfigError(f"There is no {path}: `mailapi init` makes one; --config FILE or MAILAPI_CONFIG name another.")
+        raise ConfigError(
+            f"There is no {path}: `mailapi init` makes one; --config FILE or MAILAPI_CONFIG name another.")
     try:
         exec(compile(path.read_bytes(), str(path), "exec"), names)
     except (Exception, SystemExit) as error:
@@ -183,6 +184,9 @@ def php_map(mapping: dict):
     return mapping or []
 
 
+INFINITE = (float("inf"), float("-inf"))
+
+
 def number(value):
     """Text that is a number as a number, as PHP's JSON_NUMERIC_CHECK shows it; else unchanged."""
     if not isinstance(value, str):
@@ -190,12 +194,8 @@ def number(value):
     if re.fullmatch(r"-?[0-9]{1,18}", value):
         return int(value)
     if re.fullmatch(r"[+-]?([0-9]+\.?[0-9]*|\.[0-9]+)([eE][+-]?[0-9]{1,3})?", value):
-        return finite(float(value), value)
+        return value if float(value) in INFINITE else float(value)
     return value
-
-
-def finite(value: float, otherwise):
-    return value if abs(value) < float("inf") else otherwise
 
 
 def text(value) -> str | None:
@@ -212,9 +212,6 @@ def password(value) -> str | None:
     if isinstance(value, bool) or not isinstance(value, (int, float)) or value in INFINITE:
         raise ValueError("not text")
     return str(value)
-
-
-INFINITE = (float("inf"), float("-inf"))
 
 
 LONGEST = 1000  # bytes of an address, an expression or a route; the SMTP protocol ends at 256
@@ -395,7 +392,7 @@ def jsonp(callback: str, payload: str) -> str:
 def client_address(environ: dict, proxies: list) -> str:
     """The address of the client; behind trusted proxies the last one that they saw and do not trust."""
     address = environ.get("REMOTE_ADDR", "")
-    for hop in reversed(environ.get("HTTP_X_FORWARDED_FOR", "").split(",") if proxies else []):
+    for hop in reversed(environ.get("HTTP_X_FORWARDED_FOR", "").split(",")):
         if not is_trusted(address, proxies) or not hop.strip():
             break
         address = hop.strip()
@@ -414,7 +411,7 @@ def ip(address: str) -> ipaddress.IPv4Address | ipaddress.IPv6Address:
 def is_trusted(address: str, proxies: list) -> bool:
     """Whether a proxy may say who its client is; one on a Unix socket, which has no address, may."""
     try:
-        return not address or any(ip(address) in network for network in proxies)
+        return bool(proxies) and (not address or any(ip(address) in network for network in proxies))
     except ValueError:
         return False
 
@@ -693,9 +690,8 @@ class Store:
 PERMISSIONS = each_generation(
     lambda g: g.access.select(g.access.api_permission).where(g.access.api_user == arg("user"))
 )
-DELEGATED_USERS = Prepared(
-    ApiUserDelegates.select(ApiUserDelegates.api_delegate).where(ApiUserDelegates.api_user == arg("user"))
-)
+DELEGATED = ApiUserDelegates.select(ApiUserDelegates.api_delegate).where(ApiUserDelegates.api_user == arg("user"))
+DELEGATED_USERS = Prepared(DELEGATED)
 DELEGATED_EXPRESSIONS = Prepared(
     ApiAddressDelegates.select(ApiAddressDelegates.api_expression).where(ApiAddressDelegates.api_user == arg("user"))
 )
@@ -824,10 +820,6 @@ class Endpoint:
     reads_only: bool  # changes nothing
     own_transactions: bool  # the action opens its transactions itself: it waits for more than the master
     max_body: int  # bytes; 0: as configured
-
-    @property
-    def summary(self) -> str:
-        return (self.action.__doc__ or "").strip().split("\n")[0]
 
     def needed(self, generation: Generation) -> dict[str, str]:
         return self.needs.get(generation.number, self.needs)
@@ -1435,7 +1427,7 @@ class Exchange:
         return bottle.HTTPResponse(payload.encode(), http, self.headers)
 
     def outcome(self) -> tuple[dict, int]:
-        """The answer and its HTTP status; the one place where refusals and failures become answers."""
+        """The answer and its HTTP status; refusals and failures that `act` left become answers here."""
         try:
             return self.process(), 200
         except SchemaMismatch as mismatch:
@@ -1475,11 +1467,8 @@ class Exchange:
         auth = read_fields(body, {"auth": CREDENTIALS}).get("auth") or {}
         if "logout" in query:
             return self.log_out(call)
-        try:
-            self.log_in(call, auth)
-            return self.act(call, module, chosen)
-        except LoginRefused as refused:
-            return self.frame | {"status": refused.status, "login": False}
+        self.log_in(call, auth)
+        return self.act(call, module, chosen)
 
     def act(self, call, module, chosen) -> dict:
         """Run the action; after it is refused, too, the answer says who is logged in."""
@@ -1558,7 +1547,7 @@ class Exchange:
         mount = urllib.parse.quote(self.environ.get("SCRIPT_NAME", "").rstrip("/").encode("latin-1", "replace"),
                                    safe="/!$&'()*+,:=@~") + "/"
         scheme = self.environ.get("wsgi.url_scheme")
-        if is_trusted(self.environ.get("REMOTE_ADDR", ""), self.app.config.proxies) and self.app.config.proxies:
+        if is_trusted(self.environ.get("REMOTE_ADDR", ""), self.app.config.proxies):
             scheme = self.environ.get("HTTP_X_FORWARDED_PROTO", scheme)
         secure = "; Secure" if scheme == "https" else ""
         cookie = f"PHPSESSID={token}; Path={mount}; HttpOnly; SameSite=Lax{secure}{expiry}"
@@ -1567,6 +1556,9 @@ class Exchange:
 
 class LoginRefused(ApiError):
     """Nobody is logged in: nothing was done, and the answer says so."""
+
+    def __init__(self, status: str):
+        super().__init__(status, login=False)
 
 
 def refuse_unless(test: Callable, sentence: str) -> Callable[[dict | None], None]:

@@ -5,8 +5,9 @@ import re
 from peewee import Value
 
 from mailapi import (
-    IN_ROUTERS, Active, Addresses, Addresses8, ApiError, Module, Msa, Prepared, Smtpd, Users, address_delegate,
-    address, admin_or_delegate, anyone, arg, check_router, endpoint, like, optional_number, record, text, whole_number,
+    IN_ROUTERS, Active, Addresses, Addresses8, ApiError, Module, Msa, Prepared, Smtpd, Users, address,
+    address_delegate, admin_or_delegate, anyone, arg, check_router, endpoint, like, optional_number, record, text,
+    whole_number,
 )
 
 BY_ORDER = {8: Addresses8.select().order_by(Addresses8.address_order.desc()),
@@ -41,8 +42,8 @@ def router_works(call):
 def complete(call):
     """Both addresses as `get` returns them."""
     first, second = call.body["address1"], call.body["address2"]
-    for number, address in enumerate((first, second), 1):
-        if not address["address_expression"]:
+    for number, given in enumerate((first, second), 1):
+        if not given["address_expression"]:
             raise ApiError(f"Adress {number} has no address expression")
     if not first["address_order"] or not second["address_order"]:
         raise ApiError("Both addresses needs an order number")
@@ -67,14 +68,13 @@ class Address(Module):
             Addresses.address_router.in_(["redirect", "handoff"]), Addresses.address_route.is_null())),
     }}
 
-    @endpoint(allow=anyone, takes={"address_order": optional_number, "address_expression": text, "address_user": text},
-              query={"test": address}, reads_only=True)
+    @endpoint(allow=anyone, query={"test": address}, reads_only=True,
+              takes={"address_order": optional_number, "address_expression": text, "address_user": text})
     def get(self, call):
         """The addresses that the caller may see, highest order first: all, or those of one look-up."""
-        table, rows = call.generation.address, BY_ORDER[call.generation.number]
         order, looked_up = call.body.get("address_order"), self.look_up(call)
         if looked_up is not None:
-            rows = call.db.rows(rows.where(looked_up))
+            rows = call.db.rows(BY_ORDER[call.generation.number].where(looked_up))
         elif call.caller.admin or call.caller.delegate:
             rows = call.db.rows(EVERYTHING[call.generation.number])
         else:

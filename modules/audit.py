@@ -31,7 +31,8 @@ class AuditRow(Model):
 
 
 NEWEST_FIRST = AuditRow.select().order_by(AuditRow.audit_id.desc())
-EXACT = ("audit_user", "audit_address", "audit_via", "audit_session", "audit_module", "audit_action", "audit_target", "audit_status")
+EXACT = ("audit_user", "audit_address", "audit_via", "audit_session", "audit_module", "audit_action", "audit_target",
+         "audit_status")
 AT_A_TIME = 1000
 MOST_ROWS = 1_000_000  # some 300 MB: nobody fills the disk by failing to log in
 

@@ -4,7 +4,6 @@ import grp
 import os
 import pwd
 import stat
-import sys
 from pathlib import Path
 
 import mailapi

@@ -42,7 +42,8 @@ def config_py(values: dict, path: Path) -> str:
     files = installed_modules()
     lines = [f"# From {str(path)!r}.", "", f"dbpath = {values['dbpath']!r}", "", "modulelist = {"]
     if not Path(values["dbpath"]).is_absolute():
-        lines.insert(2, "# Relative to the folder of this file; PHP took it from that of the script which was called.")
+        lines.insert(2, "# Relative to the folder of this file; PHP took it from that of the script which was "
+                        "called.")
     for name in module_names(values["modulelist"], files, path):
         known = f'    "{name}": "{files[name]}",' if name in files else ""
         lines.append(known or f"    # {ascii(name)}: mailapi has no module of this name")

@@ -25,7 +25,8 @@ LIMITS = {"threads": 8, "connection_limit": 8000, "asyncore_use_poll": True, "ch
 def options(parser):
     parser.add_argument("--listen", default="127.0.0.1:8080", metavar="HOST:PORT", type=address,
                         help="where to listen (default: %(default)s); port 0 takes a free one")
-    parser.add_argument("--mount", default="", metavar="PATH", type=mount, help="the URL path under which a proxy passes it on")
+    parser.add_argument("--mount", default="", metavar="PATH", type=mount,
+                        help="the URL path under which a proxy passes it on")
     parser.add_argument("--init", action="store_true", help="first create config and database where there are none")
 
 

@@ -3,14 +3,15 @@
 from peewee import IntegrityError, fn
 
 from mailapi import (
-    OUT_ROUTERS, Active, Addresses, ApiError, ApiUserDelegates, Module, Msa, Prepared, Smtpd, Users,
-    address, admin_or_delegate, arg, check_router, delegate_of, endpoint, text,
+    DELEGATED, OUT_ROUTERS, Active, Addresses, ApiError, Module, Msa, Prepared, Smtpd, Users, address,
+    admin_or_delegate, arg, check_router, delegate_of, endpoint, text,
 )
 
 IN_ROUTERS = ("store", "forward", "handoff", "reject", "drop")
 
-# Generation 9 keeps how mail comes in with the addresses: here it is the user's first one that stores.
+
 def first_address(user):
+    """Generation 9 keeps how mail comes in with the addresses: here it is the user's first one that stores."""
     return (Addresses.select(Addresses.address_expression).where(Addresses.stores_to(user))
             .order_by(Addresses.address_order.desc()).limit(1))
 
@@ -25,8 +26,6 @@ ROWS = {
 }
 USER = {8: Msa.msa_user, 9: Smtpd.smtpd_user}
 OWN = {number: USER[number] == arg("user") for number in USER}
-DELEGATED = (ApiUserDelegates.select(ApiUserDelegates.api_delegate)
-             .where(ApiUserDelegates.api_user == arg("user")))
 EVERYBODY = {number: Prepared(rows) for number, rows in ROWS.items()}
 ONE = {number: Prepared(rows.where(OWN[number])) for number, rows in ROWS.items()}
 OWN_AND_DELEGATED = {number: Prepared(rows.where(OWN[number] | USER[number].in_(DELEGATED)))

@@ -3,7 +3,7 @@
 from peewee import BooleanField, TextField
 
 from mailapi import (
-    Active, ApiUserDelegates, Model, Module, Prepared, anyone, arg, endpoint, owner_or_delegate, text,
+    DELEGATED, Active, Model, Module, Prepared, anyone, arg, endpoint, owner_or_delegate, text,
 )
 
 
@@ -14,10 +14,8 @@ class Popd(Model):
 
 EVERYBODY = Prepared(Popd.select().order_by(Popd.pop_user))
 OWN = (Popd.pop_user == arg("user"))
-DELEGATED = Popd.pop_user.in_(ApiUserDelegates.select(ApiUserDelegates.api_delegate)
-                                 .where(ApiUserDelegates.api_user == arg("user")))
 ONE = Prepared(Popd.select().where(OWN))
-OWN_AND_DELEGATED = Prepared(Popd.select().where(OWN | DELEGATED).order_by(Popd.pop_user))
+OWN_AND_DELEGATED = Prepared(Popd.select().where(OWN | Popd.pop_user.in_(DELEGATED)).order_by(Popd.pop_user))
 
 NAMED = {"needs": {"pop_user": "No username is set"}, "allow": owner_or_delegate("pop_user")}
 

@@ -3,16 +3,14 @@
 from peewee import IntegrityError
 
 from mailapi import (
-    OUT_ROUTERS, Active, ApiError, ApiUserDelegates, Module, Msa, Prepared, Smtpd, address, admin_or_delegate, arg,
+    DELEGATED, OUT_ROUTERS, Active, ApiError, Module, Msa, Prepared, Smtpd, address, admin_or_delegate, arg,
     check_router, delegate_of, endpoint, text,
 )
 
 EVERYBODY = Prepared(Smtpd.select().order_by(Smtpd.smtpd_user))
 ONE = Prepared(Smtpd.select().where(Smtpd.smtpd_user == arg("user")))
 OWN_AND_DELEGATED = Prepared(Smtpd.select().order_by(Smtpd.smtpd_user).where(
-    (Smtpd.smtpd_user == arg("user"))
-    | Smtpd.smtpd_user.in_(ApiUserDelegates.select(ApiUserDelegates.api_delegate)
-                           .where(ApiUserDelegates.api_user == arg("user")))))
+    (Smtpd.smtpd_user == arg("user")) | Smtpd.smtpd_user.in_(DELEGATED)))
 
 
 def router_works(call):

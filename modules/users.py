@@ -3,8 +3,8 @@
 from peewee import JOIN, IntegrityError, TextField, fn
 
 from mailapi import (
-    Active, Addresses, ApiError, ApiUserDelegates, Model, Module, Prepared, Rule, Users, admin, anyone, arg,
-    delegate_of, endpoint, make_authdata, owner_or_delegate, password, php_map, text, text_list,
+    DELEGATED, Active, Addresses, ApiError, ApiUserDelegates, Model, Module, Prepared, Rule, Users, admin, anyone,
+    arg, delegate_of, endpoint, make_authdata, owner_or_delegate, password, php_map, text, text_list,
 )
 
 
@@ -19,10 +19,8 @@ MAILS = (Mailbox.select(Mailbox.mail_user, fn.COUNT(Mailbox.mail_user).alias("ma
          .group_by(Mailbox.mail_user).alias("counts"))
 SHORT = (Users.select(Users.user_name, HAS_LOGIN.alias("user_login"), Users.user_alias)
          .order_by(Users.user_name))
-DELEGATED = (ApiUserDelegates.select(ApiUserDelegates.api_delegate)
-             .where(ApiUserDelegates.api_user == arg("user_name")))
-ONE = Prepared(SHORT.where(Users.user_name == arg("user_name")))
-OWN_AND_DELEGATED = Prepared(SHORT.where((Users.user_name == arg("user_name")) | Users.user_name.in_(DELEGATED)))
+ONE = Prepared(SHORT.where(Users.user_name == arg("user")))
+OWN_AND_DELEGATED = Prepared(SHORT.where((Users.user_name == arg("user")) | Users.user_name.in_(DELEGATED)))
 EVERYBODY = {  # by generation
     8: Prepared(SHORT),
     9: Prepared(
@@ -96,7 +94,7 @@ class User(Module):
         if call.caller.admin:
             return {"users": self.everybody(call)}
         if call.caller.delegate:
-            users = call.db.rows(OWN_AND_DELEGATED, user_name=call.user_name)
+            users = call.db.rows(OWN_AND_DELEGATED, user=call.user_name)
             return {"users": [user | self.modules(call, user["user_name"]) for user in users]}
         return {"users": self.one(call, call.user_name)}
 
@@ -177,7 +175,7 @@ class User(Module):
         access = call.generation.access
         granted = access.select(access.api_permission).where(access.api_user == name)
         return [user | self.modules(call, name) | {call.words("user_{permission}s"): call.db.column(granted)}
-                for user in call.db.rows(ONE, user_name=name)]
+                for user in call.db.rows(ONE, user=name)]
 
     def modules(self, call, name: str) -> dict:
         listed = self.app.listed().items()

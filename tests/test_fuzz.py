@@ -15,7 +15,7 @@ import pytest
 from conftest import Site
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
-from test_mailbox import PLAIN, deliver, give_database, multipart
+from test_mailbox import deliver, give_database, multipart
 
 import mailapi
 

@@ -26,24 +26,21 @@ def add(site: Site, *rows: tuple):
         site.sql(f"INSERT INTO addresses VALUES ({', '.join('?' * len(row))})", *row)
 
 
-def test_address(site: Site, address: str, routing: str = "inrouter", user: str = "root", **fields) -> dict:
+def routing_test(site: Site, address: str, routing: str = "inrouter", user: str = "root", **fields) -> dict:
     return site("addresses/?test", user=user, address_expression=address, address_routing=routing, **fields)
 
 
 def inbound(site: Site, address: str, **fields) -> dict:
-    return decision(test_address(site, address, **fields))
+    return decision(routing_test(site, address, **fields))
 
 
 def outbound(site: Site, address: str, **fields) -> dict:
-    return decision(test_address(site, address, "outrouter", **fields))
+    return decision(routing_test(site, address, "outrouter", **fields))
 
 
 def decision(answer: dict) -> dict:
     assert answer["status"] == "ok" and all(isinstance(step, str) for step in answer["steps"])
     return answer["decision"]
-
-
-test_address.__test__ = False
 
 
 ########## What is asked ###########################################################################
@@ -65,11 +62,11 @@ def test_first_step_names_the_expression_that_decided(site):
     add(site, ("%@one.org", 1, "store", "ann"), ("info@%", 2, "drop", None), ("INFO@one.org", 3, "reject", None))
     matches = {"info@one.org": "INFO@one.org", "info@two.org": "info@%", "b@one.org": "%@one.org"}
     for address, expression in matches.items():
-        first, *others = test_address(site, address)["steps"]
+        first, *others = routing_test(site, address)["steps"]
         assert first == f"Address matched: {expression}" and len(others) == 1
     for routing in ("inrouter", "outrouter"):
-        assert test_address(site, "b@two.org", routing)["steps"] == ["Address not found."]
-        assert test_address(site, "b@two.org", routing)["decision"] == REFUSED
+        assert routing_test(site, "b@two.org", routing)["steps"] == ["Address not found."]
+        assert routing_test(site, "b@two.org", routing)["decision"] == REFUSED
 
 
 ########## Inbound #################################################################################
@@ -124,9 +121,9 @@ def test_without_sender_its_parts_are_empty(site):
 
 def test_user_database_is_where_mail_is_kept(site):
     add(site, ("%", 1, "store", "ann"))
-    in_master = test_address(site, "a@one.org")
+    in_master = routing_test(site, "a@one.org")
     site.sql("UPDATE users SET user_database = '/srv/ann.db3' WHERE user_name = 'ann'")
-    in_own = test_address(site, "a@one.org")
+    in_own = routing_test(site, "a@one.org")
     assert in_master["decision"] == in_own["decision"] == stored("ann")
     assert "master" in in_master["steps"][1] and "master" not in in_own["steps"][1]
 
@@ -149,7 +146,7 @@ def test_generation_8_decides_by_the_users_in_router(site8, msa, expected):
     add(site8, ("info@%", 5, "ann"), ("%", 4, "bob"))
     site8.sql("INSERT INTO msa VALUES ('ann', ?, ?, 'drop', NULL)", *msa)
     site8.sql("INSERT INTO msa VALUES ('bob', 'store', NULL, 'any', NULL)")
-    answer = test_address(site8, "info@one.org", sender="a@from.example")
+    answer = routing_test(site8, "info@one.org", sender="a@from.example")
     assert answer["steps"][0] == "Address matched: info@%" and decision(answer) == expected
 
 
@@ -225,10 +222,10 @@ def test_unseen_row_looks_like_none(either):
             "ann": {"ann@one.org"}, "bob": {"bob@one.org"}}
     for user, seen in sees.items():
         for routing in ("inrouter", "outrouter"):
-            nothing = test_address(either, "nothing@here.org", routing, user)
+            nothing = routing_test(either, "nothing@here.org", routing, user)
             assert nothing["steps"] == ["Address not found."] and decision(nothing) == REFUSED
             for address in ("ann@one.org", "bob@one.org", "root@corp.org"):
-                answer = test_address(either, address, routing, user)
+                answer = routing_test(either, address, routing, user)
                 expected = f"Address matched: {address}" if address in seen else "Address not found."
                 assert answer["steps"][0] == expected
                 assert answer == nothing or address in seen
@@ -236,7 +233,7 @@ def test_unseen_row_looks_like_none(either):
 
 def test_unseen_row_that_decides_is_not_passed_over(site):
     add(site, ("bob@%", 1, "store", "bob"), ("%@one.org", 2, "store", "ann"), ("%", 0, "drop", None))
-    assert test_address(site, "bob@one.org", user="bob")["steps"] == ["Address not found."]
+    assert routing_test(site, "bob@one.org", user="bob")["steps"] == ["Address not found."]
     assert inbound(site, "bob@one.org", user="bob") == REFUSED
     assert inbound(site, "bob@two.org", user="bob") == stored("bob")
 
@@ -247,14 +244,14 @@ def test_unseen_row_that_decides_is_not_passed_over(site):
     ("dele", "root", False)])
 def test_only_who_may_act_for_a_user_asks_as_them(either, user, smtpd_user, allowed):
     site_that_sends(either, "any", None)
-    answer = test_address(either, "a@one.org", "outrouter", user, smtpd_user=smtpd_user)
+    answer = routing_test(either, "a@one.org", "outrouter", user, smtpd_user=smtpd_user)
     assert answer["status"] == ("ok" if allowed else NOT_ALLOWED)
     assert ("decision" in answer) is ("steps" in answer) is allowed
 
 
 def test_any_accepts_a_sender_whose_row_the_caller_may_not_see(either):
     site_that_sends(either, "any", None)
-    answer = test_address(either, "b@one.org", "outrouter", "ann", smtpd_user="ann", recipient="r@x")
+    answer = routing_test(either, "b@one.org", "outrouter", "ann", smtpd_user="ann", recipient="r@x")
     assert answer["steps"][0] == "Address not found." and decision(answer) == queued("r@x", "b@one.org")
 
 
