@@ -47,8 +47,7 @@ def run(args):
     event.describe(call, chosen)
     event.user_name = event.user_name or f"local:{getpass.getuser()}"
     if event.changes:
-        for watcher in app.modules.values():
-            watcher.watch(event)
+        app.tell(lambda watcher: watcher.watch(event))
     show(answer, sys.stdout.isatty() and not args.json)
     return 0 if answer["status"] in ("ok", "warning") else 1
 

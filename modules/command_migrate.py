@@ -112,6 +112,8 @@ def copy(path: Path) -> Path:
     if free < 2 * size:  # the copy, and the journal of the transaction
         raise mailapi.ApiError(f"Not migrated: {2 * size:,} bytes are needed in {path.parent}, {free:,} are free.")
     target = path.with_name(f"{path.name}.generation8-{time.strftime('%Y%m%dT%H%M%S')}")
+    for leftover in path.parent.glob(path.name + ".generation8-*.part"):  # of one that was killed: we hold the lock
+        leftover.unlink()
     part = target.with_name(target.name + ".part")
     os.close(os.open(part, os.O_CREAT | os.O_EXCL | os.O_WRONLY, 0o600))  # nobody else's to read meanwhile
     with contextlib.closing(sqlite3.connect(part)) as to, \

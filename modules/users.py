@@ -8,15 +8,18 @@ from mailapi import (
 )
 
 
-class Mailbox(Model):
+class MailOwner(Model):
     mail_user = TextField()
+
+    class Meta:
+        table_name = "mailbox"
 
 
 HAS_LOGIN = Users.user_authdata.is_null(False)
 LINKS = (Addresses.select(Addresses.address_route, fn.COUNT(Addresses.address_route).alias("link_count"))
          .where(Addresses.address_router == "store").group_by(Addresses.address_route).alias("links"))
-MAILS = (Mailbox.select(Mailbox.mail_user, fn.COUNT(Mailbox.mail_user).alias("mails"))
-         .group_by(Mailbox.mail_user).alias("counts"))
+MAILS = (MailOwner.select(MailOwner.mail_user, fn.COUNT(MailOwner.mail_user).alias("mails"))
+         .group_by(MailOwner.mail_user).alias("counts"))
 SHORT = (Users.select(Users.user_name, HAS_LOGIN.alias("user_login"), Users.user_alias)
          .order_by(Users.user_name))
 ONE = Prepared(SHORT.where(Users.user_name == arg("user")))
