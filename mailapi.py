@@ -1196,9 +1196,9 @@ class Sessions:
         self.store.execute(END_OLD_SESSIONS, user=user_name, before=now - self.lifetime)
         return token
 
-    def fits(self, token: str, user: dict | None) -> bool:
+    @staticmethod
+    def fits(session: dict | None, user: dict | None) -> bool:
         """Whether a session is that of this user with this password, or with the one that it is just setting."""
-        session = self.find(token)
         if not session or not user or not user["user_authdata"] or session["user_name"] != user["user_name"]:
             return False
         return sha256(user["user_authdata"]) in (session["authdata_hash"], session["next_hash"])
@@ -1491,18 +1491,24 @@ class Exchange:
 
     def log_in(self, call: Call, auth: dict):
         """Find out who asks: credentials decide, then a token, else the session."""
-        if auth.get("user_name"):
-            return self.check_password(call, auth["user_name"], auth.get("password"))
         scheme, _, bearer = self.environ.get("HTTP_AUTHORIZATION", "").partition(" ")
-        if scheme.lower() == "bearer":
-            return self.use_token(call, bearer.strip())
-        self.via, token = "session", self.cookie()
-        session = token and self.app.sessions.find(token)
+        if auth.get("user_name"):
+            self.check_password(call, auth["user_name"], auth.get("password"))
+        elif scheme.lower() == "bearer":
+            self.use_token(call, bearer.strip())
+        else:
+            self.use_session(call)
+
+    def use_session(self, call: Call):
+        sessions, token, self.via = self.app.sessions, self.cookie(), "session"
+        session = token and sessions.find(token)
         if not session:
             raise LoginRefused("Username is not set!")
         call.user_name, call.session = session["user_name"], token
-        call.confirm = refuse_unless(lambda user: self.app.sessions.fits(token, user), "Username is not set!")
-        return None
+        # Read once more only where it does not fit: the session may have set the password meanwhile.
+        call.confirm = refuse_unless(
+            lambda user: sessions.fits(session, user) or sessions.fits(sessions.find(token), user),
+            "Username is not set!")
 
     def check_password(self, call: Call, user_name: str, given: str | None):
         self.via, call.claimed_name = "password", user_name
