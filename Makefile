@@ -2,11 +2,12 @@
 PYTHON ?= python3
 LISTEN ?= 127.0.0.1:8080
 BIN = .venv/bin
+SERVERS = $(shell cat tests/servers.txt)
 
 run: .venv/made
 	@$(BIN)/mailapi serve --init --listen $(LISTEN)
 
-test: .venv/tested
+test: .venv/tested servers
 	$(BIN)/python -m pytest
 
 # Longer than in `make test`: ten minutes for each part.
@@ -18,8 +19,16 @@ fuzz: .venv/tested
 stress: .venv/tested
 	STRESS=120 $(BIN)/python -m pytest tests/test_survival.py
 
+# The servers that tests start as private instances: Debian's packages, where we may install them.
+servers:
+	@missing=$$(for name in $(SERVERS); do dpkg -s $$name >/dev/null 2>&1 || echo $$name; done); \
+	if [ -z "$$missing" ]; then :; \
+	elif [ "$$(id -u)" = 0 ]; then apt-get update -qq && \
+		RUNLEVEL=1 DEBIAN_FRONTEND=noninteractive apt-get install -qq --no-install-recommends $$missing >/dev/null; \
+	else echo "Tests that need these Debian packages are skipped:" $$missing; fi
+
 .venv/made: pyproject.toml
-	$(PYTHON) -m venv .venv
+	$(PYTHON) -m venv --clear .venv
 	$(BIN)/python -m pip install --quiet --disable-pip-version-check --editable .
 	@touch $@
 
@@ -32,4 +41,4 @@ stress: .venv/tested
 clean:
 	rm -rf .venv build *.egg-info .pytest_cache .hypothesis
 
-.PHONY: run test fuzz stress clean
+.PHONY: run test servers fuzz stress clean

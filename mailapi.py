@@ -23,6 +23,7 @@ import sys
 import tempfile
 import threading
 import time
+import types
 import urllib.parse
 from collections.abc import Callable, Mapping
 from functools import cached_property, lru_cache, reduce
@@ -52,6 +53,8 @@ class ConfigError(Exception):
 
 HERE = Path(__file__).resolve().parent
 INSTALLED = [HERE / "modules", HERE / "mailapi_modules"]  # in a checkout, in an installed package
+# What several modules share is a file beside them: `from mailapi_modules.NAME import …`.
+sys.modules.setdefault("mailapi_modules", types.ModuleType("mailapi_modules")).__path__ = list(map(str, INSTALLED))
 
 
 @dataclasses.dataclass

@@ -18,6 +18,7 @@ import urllib.request
 
 import pytest
 from conftest import MODULES, ROOT, Site
+from instances import free_port, instance
 from test_commands import Server
 
 SECONDS = int(os.environ.get("STRESS", "12"))
@@ -34,27 +35,11 @@ def installed(tmp_path):
 @contextlib.contextmanager
 def gunicorn(folder):
     """Two workers on a free port."""
-    with socket.socket() as free:
-        free.bind(("127.0.0.1", 0))
-        port = free.getsockname()[1]
-    process = subprocess.Popen(
-        [sys.executable, "-m", "gunicorn", "--workers", "2", "--bind", f"127.0.0.1:{port}", "mailapi:application"],
-        cwd=folder, stderr=subprocess.DEVNULL, env=os.environ | {"MAILAPI_CONFIG": str(folder / "config.py"),
-                                                                 "PYTHONPATH": str(ROOT)})
-    try:
-        wait_for(port)
+    port = free_port()
+    command = [sys.executable, "-m", "gunicorn", "--workers", "2", "--bind", f"127.0.0.1:{port}", "mailapi:application"]
+    environ = os.environ | {"MAILAPI_CONFIG": str(folder / "config.py"), "PYTHONPATH": str(ROOT)}
+    with instance(command, folder / "gunicorn", port, env=environ):
         yield f"http://127.0.0.1:{port}/"
-    finally:
-        process.terminate()
-        process.wait(20)
-
-
-def wait_for(port):
-    for _ in range(200):
-        with contextlib.suppress(OSError), socket.create_connection(("127.0.0.1", port), 1):
-            return
-        time.sleep(0.05)
-    raise AssertionError("not listening")
 
 
 def post(url, **fields):

@@ -1,0 +1,77 @@
+"""Private instances of real servers: a free port of 127.0.0.1, a folder of their own, ended by their process id."""
+
+import contextlib
+import os
+import shutil
+import socket
+import subprocess
+import time
+from pathlib import Path
+
+import pytest
+
+SBIN = os.pathsep.join([os.environ.get("PATH", ""), "/usr/sbin", "/sbin"])
+
+
+def need(program: str) -> str:
+    """The path of a program; where there is none the test is skipped, and fails under CI=true."""
+    found = shutil.which(program, path=SBIN)
+    if not found:
+        absent(program)
+    return found
+
+
+def absent(what: str):
+    """What a test needs is not here: a visible skip on a laptop, a failure in CI."""
+    if os.environ.get("CI") == "true":
+        pytest.fail(f"{what} is not installed")
+    pytest.skip(f"{what} is not installed")
+
+
+def free_port() -> int:
+    with socket.socket() as free:
+        free.bind(("127.0.0.1", 0))
+        return free.getsockname()[1]
+
+
+@contextlib.contextmanager
+def instance(command: list, folder: Path, ready, seconds: float = 30, **options):
+    """A server in the foreground, its output in folder/log, until the block ends.
+
+    `ready` is the port or the path of the socket that it opens when it can be asked.
+    """
+    folder.mkdir(parents=True, exist_ok=True)
+    with open(folder / "log", "ab") as log:
+        process = subprocess.Popen(list(map(str, command)), stdout=log, stderr=log, stdin=subprocess.DEVNULL,
+                                   cwd=folder, **options)
+    try:
+        wait_for(process, ready, folder / "log", seconds)
+        yield process
+    finally:
+        process.terminate()
+        try:
+            process.wait(10)
+        except subprocess.TimeoutExpired:
+            process.kill()
+            process.wait(10)
+
+
+def wait_for(process, ready, log: Path, seconds: float):
+    until = time.monotonic() + seconds
+    while time.monotonic() < until and process.poll() is None:
+        with contextlib.suppress(OSError), connect(ready):
+            return
+        time.sleep(0.05)
+    raise AssertionError(f"{process.args[0]} does not answer on {ready}:\n{log.read_text(errors='replace')[-3000:]}")
+
+
+def connect(ready) -> socket.socket:
+    if isinstance(ready, int):
+        return socket.create_connection(("127.0.0.1", ready), 1)
+    found = socket.socket(socket.AF_UNIX)
+    try:
+        found.connect(str(ready))
+    except OSError:
+        found.close()
+        raise
+    return found
