@@ -72,8 +72,8 @@ def check_database(report: Report, app: mailapi.Application, generation: mailapi
 
 
 def check_module(report, app, name, module, generation):
-    call = mailapi.Call(app, generation, {}, {})
-    module.active_users(call)
+    if active := module.active_in(generation):
+        app.db.column(active.everyone)
     harmful = module.harmful.get(generation.number, {}) | {
         sentence: query for sentence, query in module.harmful.items() if isinstance(sentence, str)}
     for sentence, query in harmful.items():

@@ -64,10 +64,10 @@ class MSA(Module):
         """The routers of everybody, for a delegate of oneself and the delegated ones; or of one user."""
         number = call.generation.number
         if call.body.get("msa_user"):
-            return {"msa": call.db.rows(ONE[number], user=call.body["msa_user"])}
+            return {"msa": call.listing(ONE[number], user=call.body["msa_user"])}
         if call.caller.admin:
-            return {"msa": call.db.rows(EVERYBODY[number])}
-        return {"msa": call.db.rows(OWN_AND_DELEGATED[number], user=call.user_name)}
+            return {"msa": call.listing(EVERYBODY[number])}
+        return {"msa": call.listing(OWN_AND_DELEGATED[number], user=call.user_name)}
 
     @endpoint(**SET)
     def add(self, call):

@@ -27,10 +27,10 @@ class POP(Module):
     def get(self, call):
         """Who may use POP: everybody, for a delegate oneself and the delegated ones, for others oneself."""
         if call.body.get("pop_user"):
-            return {"pop": call.db.rows(ONE, user=call.body["pop_user"])}
+            return {"pop": call.listing(ONE, user=call.body["pop_user"])}
         if call.caller.admin:
-            return {"pop": call.db.rows(EVERYBODY)}
-        return {"pop": call.db.rows(OWN_AND_DELEGATED if call.caller.delegate else ONE, user=call.user_name)}
+            return {"pop": call.listing(EVERYBODY)}
+        return {"pop": call.listing(OWN_AND_DELEGATED if call.caller.delegate else ONE, user=call.user_name)}
 
     @endpoint(**NAMED)
     def add(self, call):
