@@ -6,7 +6,9 @@ and turns requests such as `users/?add` into calls of their endpoints: fields re
 access rule checked, everything in one transaction, one JSON object as the answer.
 """
 
+import collections
 import contextlib
+import copy
 import dataclasses
 import fcntl
 import hashlib
@@ -15,6 +17,7 @@ import importlib.util
 import ipaddress
 import json
 import logging
+import operator
 import os
 import re
 import secrets
@@ -28,7 +31,6 @@ import urllib.parse
 from collections.abc import Callable, Mapping
 from functools import cached_property, lru_cache, reduce
 from importlib.machinery import SourceFileLoader
-from operator import or_
 from pathlib import Path
 
 import bottle
@@ -629,8 +631,8 @@ class Store:
 
     def __init__(self, path: str):
         self.path = path
-        uri = Path(path).absolute().as_uri() + "?mode=rw"
-        self.database = peewee.SqliteDatabase(uri, uri=True, pragmas=self.PRAGMAS, timeout=5)
+        self.uri = Path(path).absolute().as_uri() + "?mode=rw"
+        self.database = peewee.SqliteDatabase(self.uri, uri=True, pragmas=self.PRAGMAS, timeout=5)
         self.opened = threading.local()
 
     def trace(self, tell: Callable[[str], None] | None):
@@ -874,6 +876,7 @@ class Endpoint:
     reads_only: bool  # changes nothing
     own_transactions: bool  # the action opens its transactions itself: it waits for more than the master
     max_body: int  # bytes; 0: as configured
+    keep: bool  # what it answers depends on the request, the caller and the two databases alone
 
     def needed(self, generation: Generation) -> dict[str, str]:
         return self.needs.get(generation.number, self.needs)
@@ -902,7 +905,7 @@ class Endpoint:
 
 
 def endpoint(*, allow, needs=None, takes=None, checks=(), query=None, reads_only=False,
-             own_transactions=False, max_body=0):
+             own_transactions=False, max_body=0, keep=False):
     """Declare a method of a Module as an action; `allow`, one Rule or several, has no default."""
     rules = allow if isinstance(allow, tuple) else (allow,)
     if not rules or not all(isinstance(rule, Rule) for rule in rules):
@@ -910,7 +913,7 @@ def endpoint(*, allow, needs=None, takes=None, checks=(), query=None, reads_only
 
     def declare(action):
         action.endpoint = Endpoint(action.__name__, action, rules, needs or {}, takes or {}, tuple(checks),
-                                   query or {}, reads_only, own_transactions, max_body)
+                                   query or {}, reads_only, own_transactions, max_body, keep)
         return action
 
     return declare
@@ -962,8 +965,8 @@ class Active:
 
     def __init__(self, *fields: peewee.Field, where=True):
         rows = [field.model.select(field).where(where) for field in fields]
-        self.everyone = reduce(or_, rows)
-        self.one = reduce(or_, [q.where(f == arg("user")) for q, f in zip(rows, fields)])  # the user of that name
+        self.everyone = reduce(operator.or_, rows)
+        self.one = reduce(operator.or_, [q.where(f == arg("user")) for q, f in zip(rows, fields)])  # the user of that name
 
 
 def module_name(path: str) -> str:
@@ -973,7 +976,7 @@ def module_name(path: str) -> str:
 class Root(Module):
     """What is asked of the API itself, under no module's path."""
 
-    @endpoint(allow=anyone, reads_only=True)
+    @endpoint(allow=anyone, reads_only=True, keep=True)
     def get_modules(self, call):
         """The names of the configured modules, in the order of modulelist."""
         return {"modules": list(self.app.config.modulelist)}
@@ -1068,7 +1071,7 @@ CREATE TABLE IF NOT EXISTS known_address (subject TEXT PRIMARY KEY, last INTEGER
 LIVE_SESSIONS = 20  # of one user; the oldest gives way (WIRE section 1)
 
 FIND_SESSION = Prepared(
-    Session.select(Session.user_name, Session.authdata_hash, Session.next_hash)
+    Session.select(Session.user_name, Session.authdata_hash, Session.next_hash, Session.created)
     .where(Session.token_hash == arg("token_hash"), Session.created > arg("after"))
 )
 ADD_SESSION = Prepared(
@@ -1290,6 +1293,110 @@ def verify(password: str, authdata: str | None) -> bool:
     return fits and bool(known)
 
 
+########## Kept answers ############################################################################
+# A list that was answered is kept for as long as nobody changes either database, so that asking again costs
+# next to nothing. Only actions that say so (`keep`) are kept, only for GET without a body, by session cookie.
+
+
+class Changes:
+    """Tells whether a database file was changed: SQLite counts the commits of others, and this connection,
+    which only looks at that count, makes none itself."""
+
+    def __init__(self, store: Store):
+        self.store, self.opened, self.serial = store, None, 0
+
+    def count(self) -> tuple[int, int]:
+        identity = self.store.identity()
+        if identity != self.opened:
+            self.connection = sqlite3.connect(self.store.uri, uri=True, timeout=0, check_same_thread=False)
+            self.opened, self.serial = identity, self.serial + 1  # a new connection counts anew
+        return self.serial, self.connection.execute("PRAGMA data_version").fetchone()[0]
+
+
+@dataclasses.dataclass
+class Answer:
+    """What can go out again as it is. Who has these very bytes, says their ETag, is told so (HTTP 304)."""
+
+    payload: bytes
+    headers: list
+    event: "Event"
+
+    def __post_init__(self):
+        self.etag = f'"{hashlib.sha256(self.payload).hexdigest()[:32]}"'
+        self.headers = [h for h in self.headers if h[0] != "Cache-Control"] + [
+            ("Cache-Control", "private, no-cache"), ("ETag", self.etag)]
+
+    def response(self, environ: dict) -> tuple[str, list, bytes]:
+        if self.etag in environ.get("HTTP_IF_NONE_MATCH", ""):
+            return "304 Not Modified", [h for h in self.headers if h[0] != "Content-Type"], b""
+        return "200 OK", [*self.headers, ("Content-Length", str(len(self.payload)))], self.payload
+
+
+ASKED_BY = operator.itemgetter("HTTP_COOKIE", "HTTP_SEC_FETCH_SITE", "HTTP_ORIGIN", "HTTP_HOST")
+ASKED_FOR = operator.itemgetter("PATH_INFO", "QUERY_STRING")
+
+
+class Place:
+    """Where the answer to a request is kept, or will be."""
+
+    def __init__(self, kept: "Kept", environ: dict, state: tuple):
+        request = collections.defaultdict(str, environ)
+        self.kept, self.state = kept, state
+        self.asked_by, self.asked_for = ASKED_BY(request), ASKED_FOR(request)
+        user_name, self.session, end = kept.sessions.get(self.asked_by, (None, "", 0))
+        self.answer: Answer | None = kept.answers.get((user_name, self.asked_for)) if end > time.time() else None
+
+    def keep(self, answer: Answer, end: float):
+        self.kept.keep(self, answer, end)
+
+
+class Kept:
+    """The answers that hold for one state of the databases, by who asked and what for."""
+
+    MOST = 16 * 1024 * 1024  # bytes in all
+
+    def __init__(self, *stores: Store):
+        self.changes = [Changes(store) for store in stores]
+        self.lock = threading.Lock()
+        self.begin(())
+
+    def begin(self, state: tuple):
+        self.state, self.size = state, 0
+        self.sessions: dict[tuple, tuple[str, str, float]] = {}  # user_name, the session in the audit, its end
+        self.answers: dict[tuple, Answer] = {}
+
+    def place(self, environ: dict) -> Place | None:
+        """The place of the answer to a request, for the databases as they are now; None where it has none."""
+        if environ.get("REQUEST_METHOD") != "GET" or "HTTP_COOKIE" not in environ or has_more(environ):
+            return None
+        with self.lock:
+            try:
+                state = tuple([changes.count() for changes in self.changes])
+            except (ApiError, sqlite3.Error):  # missing, or being written at this moment
+                return None
+            if state != self.state:
+                self.begin(state)
+            return Place(self, environ, state)
+
+    def keep(self, place: Place, answer: Answer, end: float):
+        """Keep what was computed after the databases were seen in the state that the place has."""
+        user_name, size = answer.event.user_name, len(answer.payload)
+        with self.lock:
+            if place.state != self.state or size > self.MOST:
+                return
+            if self.size + size > self.MOST or len(self.sessions) > 10_000:
+                self.begin(place.state)
+            self.size += size
+            self.sessions[place.asked_by] = user_name, answer.event.session, end
+            self.answers[user_name, place.asked_for] = answer
+
+
+def has_more(environ: dict) -> bool:
+    """Whether a body may have come along, or credentials that count for more than the cookie."""
+    return (environ.get("CONTENT_LENGTH") not in (None, "", "0") or "HTTP_TRANSFER_ENCODING" in environ
+            or "HTTP_AUTHORIZATION" in environ or not environ.get("SERVER_PROTOCOL", "HTTP/1").startswith("HTTP/1"))
+
+
 ########## Application #############################################################################
 
 
@@ -1386,14 +1493,27 @@ class Application:
         schema = STATE_SCHEMA + "".join(module.state_schema for module in self.modules.values())
         self.state = StateStore(config.state, schema)
         self.sessions = Sessions(self.state, config)
+        self.kept = Kept(self.db, self.state)
         self.bottle = bottle.Bottle()
         self.bottle.route("/<path:re:[\\s\\S]*>", "ANY", self.serve)
 
     def __call__(self, environ, start_response):
+        place = environ["mailapi.place"] = None if self.config.debug else self.kept.place(environ)
+        if place and place.answer:
+            return self.repeat(place, environ, start_response)
         path = environ.get("PATH_INFO", "").encode("latin-1", "replace").decode(errors="replace")
         # `OPTIONS *` has no slash, and Bottle leaves out what is not UTF-8.
         environ["PATH_INFO"] = ("" if path.startswith("/") else "/") + path.encode().decode("latin-1")
         return self.bottle(environ, start_response)
+
+    def repeat(self, place: Place, environ: dict, start_response):
+        """Answer what was answered before, without Bottle."""
+        event = copy.copy(place.answer.event)
+        event.address, event.session = client_address(environ, self.config.proxies), place.session
+        self.tell(lambda module: module.watch(event))
+        status, headers, payload = place.answer.response(environ)
+        start_response(status, headers)
+        return [payload]
 
     def serve(self, path: str) -> bottle.HTTPResponse:
         """Answer Bottle's current request."""
@@ -1468,19 +1588,28 @@ class Exchange:
         self.call: Call | None = None
         self.chosen: Endpoint | None = None
         self.via = ""  # how the caller was identified
+        self.session_end = 0.0  # seconds since 1970
         self.frame: dict = {"status": "ok", "debug": [], "api_version": max(GENERATIONS),
                             "schema_version": None, "session": False}
 
     def response(self) -> bottle.HTTPResponse:
         answer, http = self.outcome()
-        self.report(answer["status"], http)
+        event = self.report(answer["status"], http)
         payload, content_type = encode(answer), "application/json"
         if self.callback:
             payload, content_type = jsonp(self.callback, payload.decode()).encode(), "application/javascript"
         self.headers.append(("Content-Type", content_type))
         if self.app.config.cors_origin:
             self.headers.append(("Access-Control-Allow-Origin", self.app.config.cors_origin))
+        place = self.environ["mailapi.place"]
+        if place and self.keeps(answer):
+            kept = Answer(payload, self.headers, event)
+            place.keep(kept, self.session_end)
+            http, self.headers, payload = kept.response(self.environ)
         return bottle.HTTPResponse(payload, http, self.headers)
+
+    def keeps(self, answer: dict) -> bool:
+        return bool(self.chosen and self.chosen.keep and self.via == "session" and answer["status"] == "ok")
 
     def outcome(self) -> tuple[dict, int]:
         """The answer and its HTTP status; refusals and failures that `act` left become answers here."""
@@ -1499,12 +1628,13 @@ class Exchange:
             self.headers.append(("Retry-After", str(problem.retry_after)))
         return self.frame | {"status": problem.status} | problem.answer, problem.http
 
-    def report(self, status: str, http: int):
+    def report(self, status: str, http: int) -> Event:
         """Tell the modules that keep watch what was asked, by whom, and how it ended; never a secret."""
         event = Event(module=module_name(self.path), status=status, http=http, address=self.client, via=self.via)
         if self.call:
             event.describe(self.call, self.chosen)
         self.app.tell(lambda module: module.watch(event))
+        return event
 
     def process(self) -> dict:
         if self.app.config.debug:
@@ -1561,6 +1691,7 @@ class Exchange:
         if not session:
             raise LoginRefused("Username is not set!")
         call.user_name, call.session = session["user_name"], token
+        self.session_end = session["created"] + self.app.config.session_lifetime
         # Read once more only where it does not fit: the session may have set the password meanwhile.
         call.confirm = refuse_unless(
             lambda user: sessions.fits(session, user) or sessions.fits(sessions.find(token), user),

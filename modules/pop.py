@@ -23,7 +23,7 @@ NAMED = {"needs": {"pop_user": "No username is set"}, "allow": owner_or_delegate
 class POP(Module):
     active = Active(Popd.pop_user)
 
-    @endpoint(allow=owner_or_delegate("pop_user", missing=anyone), takes={"pop_user": text}, reads_only=True)
+    @endpoint(allow=owner_or_delegate("pop_user", missing=anyone), takes={"pop_user": text}, reads_only=True, keep=True)
     def get(self, call):
         """Who may use POP: everybody, for a delegate oneself and the delegated ones, for others oneself."""
         if call.body.get("pop_user"):

@@ -96,7 +96,7 @@ class User(Module):
             Users.select(Users.user_name).where(HAS_LOGIN, ~fn.GLOB("*:" + "[0-9a-f]" * 64, Users.user_authdata))),
     }
 
-    @endpoint(allow=anyone, takes={"username": text, "user_name": text}, reads_only=True)
+    @endpoint(allow=anyone, takes={"username": text, "user_name": text}, reads_only=True, keep=True)
     def get(self, call):
         """All users, for a delegate oneself and the delegated ones, for others oneself; or the one named."""
         name = call.body.get("username") or call.body.get("user_name")
