@@ -28,14 +28,14 @@ import threading
 import time
 import types
 import urllib.parse
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
 from functools import cached_property, lru_cache, reduce
 from importlib.machinery import SourceFileLoader
 from pathlib import Path
 
 import bottle
 import peewee
-from peewee import IntegerField, TextField
+from peewee import IntegerField, TextField, fn
 
 __version__ = "0.1.0"
 
@@ -618,7 +618,13 @@ def json_sql(sql: str, cursor: sqlite3.Cursor, nested: tuple) -> str:
     return f"SELECT CAST(json_group_array(json_object({pairs})) AS BLOB) FROM ({sql})"
 
 
-PEEWEE_ERRORS = peewee.__exception_wrapper__  # turns the driver's errors into peewee's
+class Opened(threading.local):
+    """What a thread has open."""
+
+    connection: sqlite3.Connection
+    identity: tuple | None = None
+    trace: Callable[[str], None] | None = None
+    generation: "Generation | None" = None  # as last seen
 
 
 class Store:
@@ -633,7 +639,7 @@ class Store:
         self.path = path
         self.uri = Path(path).absolute().as_uri() + "?mode=rw"
         self.database = peewee.SqliteDatabase(self.uri, uri=True, pragmas=self.PRAGMAS, timeout=5)
-        self.opened = threading.local()
+        self.opened = Opened()
 
     def trace(self, tell: Callable[[str], None] | None):
         """Tell this thread's statements, without their values."""
@@ -649,12 +655,13 @@ class Store:
 
     def connect(self) -> sqlite3.Connection:
         identity = self.identity()
-        if getattr(self.opened, "identity", None) != identity:
+        if self.opened.identity != identity:
             self.database.close()
             self.before_opening()
             self.database.connect()
             self.after_opening()
             self.opened.connection, self.opened.identity = self.database.connection(), identity
+            self.opened.generation = None
         return self.opened.connection
 
     def before_opening(self):
@@ -672,12 +679,10 @@ class Store:
     def transaction(self, lock_type: str = "IMMEDIATE"):
         """All statements of the block or none; IMMEDIATE to write, DEFERRED to read."""
         connection = self.connect()
-        with PEEWEE_ERRORS:
-            connection.execute(f"BEGIN {lock_type}")
+        self.run(f"BEGIN {lock_type}")
         try:
             yield
-            with PEEWEE_ERRORS:
-                connection.execute("COMMIT")
+            self.run("COMMIT")
         except BaseException:
             if connection.in_transaction:  # SQLite may have rolled back already
                 connection.execute("ROLLBACK")
@@ -688,12 +693,16 @@ class Store:
         prepared = query if isinstance(query, Prepared) else Prepared(query)
         return self.run(*prepared.sql(self.database), values)
 
-    def run(self, sql: str, parameters: list, values: dict) -> sqlite3.Cursor:
-        if tell := getattr(self.opened, "trace", None):
-            tell(sql)
+    def run(self, sql: str, parameters: Sequence = (), values: Mapping = {}) -> sqlite3.Cursor:
+        opened = self.opened
+        if opened.trace:
+            opened.trace(sql)
         filled = [values[p.name] if isinstance(p, Arg) else p for p in parameters]
-        with PEEWEE_ERRORS:  # around sqlite3 itself: peewee's own way takes as long as a small query
-            return self.opened.connection.execute(sql, filled)
+        try:  # sqlite3 itself: peewee's own way takes as long as a small query
+            return opened.connection.execute(sql, filled)
+        except sqlite3.Error:
+            with peewee.__exception_wrapper__:  # as peewee's own
+                raise
 
     def fetch(self, query, values: dict) -> tuple[tuple, list]:
         """The column names and the rows of a query."""
@@ -743,9 +752,6 @@ class Store:
 ########## Access rules ###############################################################################
 
 
-PERMISSIONS = each_generation(
-    lambda g: g.access.select(g.access.api_permission).where(g.access.api_user == arg("user"))
-)
 DELEGATED = ApiUserDelegates.select(ApiUserDelegates.api_delegate).where(ApiUserDelegates.api_user == arg("user"))
 DELEGATED_USERS = Prepared(DELEGATED)
 DELEGATED_EXPRESSIONS = Prepared(
@@ -756,11 +762,8 @@ DELEGATED_EXPRESSIONS = Prepared(
 class Caller:
     """Who asks, and what they may do: read on every request, so that revoked means revoked (F19)."""
 
-    def __init__(self, db: Store, generation: Generation, user_name: str | None, permissions=None):
-        self.db, self.user_name = db, user_name
-        if permissions is None:
-            permissions = db.column(PERMISSIONS[generation.number], user=user_name)
-        self.permissions = permissions
+    def __init__(self, db: Store, user_name: str | None, permissions: list[str]):
+        self.db, self.user_name, self.permissions = db, user_name, permissions
 
     @property
     def admin(self) -> bool:
@@ -963,10 +966,17 @@ class Module:
 class Active:
     """The users that have a row in a module's tables: each field holds their names."""
 
-    def __init__(self, *fields: peewee.Field, where=True):
-        rows = [field.model.select(field).where(where) for field in fields]
-        self.everyone = reduce(operator.or_, rows)
-        self.one = reduce(operator.or_, [q.where(f == arg("user")) for q, f in zip(rows, fields)])  # the user of that name
+    def __init__(self, *fields: peewee.Field, where=None):
+        rows = [field.model.select(field) for field in fields]
+        self.rows = [query if where is None else query.where(where) for query in rows]
+
+    def has(self, user) -> peewee.Expression:
+        """Whether a user is among them, for a query over many users."""
+        return reduce(operator.or_, [user.in_(query) for query in self.rows])
+
+    def has_one(self, user) -> peewee.Expression:
+        """The same for a query over one user: it does not go through all rows where there is an index."""
+        return reduce(operator.or_, [fn.EXISTS(query.where(query.selected_columns[0] == user)) for query in self.rows])
 
 
 def module_name(path: str) -> str:
@@ -1131,9 +1141,11 @@ class StateStore(Store):
         self.schema = schema
 
     def identity(self):
-        if not os.path.exists(self.path):
+        try:
+            return super().identity()
+        except CannotOpen:
             self.create()
-        return super().identity()
+            return super().identity()
 
     def before_opening(self):
         """Side files keep the mode that the file had when they were made: it may have been read-only."""
@@ -1337,33 +1349,32 @@ ASKED_FOR = operator.itemgetter("PATH_INFO", "QUERY_STRING")
 
 
 class Place:
-    """Where the answer to a request is kept, or will be."""
+    """Where the answer to a request is kept, or will be; and the session that came along, if it is known."""
 
-    def __init__(self, kept: "Kept", environ: dict, state: tuple):
+    def __init__(self, kept: "Kept", environ: dict):
         request = collections.defaultdict(str, environ)
-        self.kept, self.state = kept, state
-        self.asked_by, self.asked_for = ASKED_BY(request), ASKED_FOR(request)
-        user_name, self.session, end = kept.sessions.get(self.asked_by, (None, "", 0))
-        self.answer: Answer | None = kept.answers.get((user_name, self.asked_for)) if end > time.time() else None
-
-    def keep(self, answer: Answer, end: float):
-        self.kept.keep(self, answer, end)
+        self.seen, self.asked_by, self.asked_for = kept.seen, ASKED_BY(request), ASKED_FOR(request)
+        self.session: dict | None = kept.sessions.get(self.asked_by)
+        if self.session and self.session["created"] <= time.time() - kept.session_lifetime:
+            self.session = None
+        self.answer: Answer | None = self.session and kept.answers.get((self.session["user_name"], self.asked_for))
 
 
 class Kept:
-    """The answers that hold for one state of the databases, by who asked and what for."""
+    """What was read and answered and still holds, for nobody has changed the databases since."""
 
-    MOST = 16 * 1024 * 1024  # bytes in all
+    MOST = 16 * 1024 * 1024  # bytes of answers
+    MOST_SESSIONS = 10_000
 
-    def __init__(self, *stores: Store):
-        self.changes = [Changes(store) for store in stores]
-        self.lock = threading.Lock()
-        self.begin(())
+    def __init__(self, master: Store, state: Store, session_lifetime: int):
+        self.changes, self.session_lifetime, self.lock = (Changes(master), Changes(state)), session_lifetime, threading.Lock()
+        self.seen: tuple = (None, None)
+        self.sessions: dict[tuple, dict] = {}  # by what came along with a request
+        self.forget_answers()
 
-    def begin(self, state: tuple):
-        self.state, self.size = state, 0
-        self.sessions: dict[tuple, tuple[str, str, float]] = {}  # user_name, the session in the audit, its end
-        self.answers: dict[tuple, Answer] = {}
+    def forget_answers(self):
+        self.answers: dict[tuple, Answer] = {}  # by user_name and what was asked for
+        self.size = 0
 
     def place(self, environ: dict) -> Place | None:
         """The place of the answer to a request, for the databases as they are now; None where it has none."""
@@ -1371,24 +1382,27 @@ class Kept:
             return None
         with self.lock:
             try:
-                state = tuple([changes.count() for changes in self.changes])
+                seen = tuple([changes.count() for changes in self.changes])
             except (ApiError, sqlite3.Error):  # missing, or being written at this moment
                 return None
-            if state != self.state:
-                self.begin(state)
-            return Place(self, environ, state)
+            if seen != self.seen:
+                self.forget_answers()
+            if seen[1] != self.seen[1]:
+                self.sessions = {}
+            self.seen = seen
+            return Place(self, environ)
 
-    def keep(self, place: Place, answer: Answer, end: float):
-        """Keep what was computed after the databases were seen in the state that the place has."""
-        user_name, size = answer.event.user_name, len(answer.payload)
+    def keep(self, place: Place, session: dict, answer: Answer):
+        """Keep what was computed after the databases were seen as the place says."""
+        size = len(answer.payload)
         with self.lock:
-            if place.state != self.state or size > self.MOST:
+            if place.seen != self.seen or size > self.MOST or len(self.sessions) > self.MOST_SESSIONS:
                 return
-            if self.size + size > self.MOST or len(self.sessions) > 10_000:
-                self.begin(place.state)
+            if self.size + size > self.MOST:
+                self.forget_answers()
             self.size += size
-            self.sessions[place.asked_by] = user_name, answer.event.session, end
-            self.answers[user_name, place.asked_for] = answer
+            self.sessions[place.asked_by] = session | {"hash": answer.event.session}
+            self.answers[session["user_name"], place.asked_for] = answer
 
 
 def has_more(environ: dict) -> bool:
@@ -1400,8 +1414,15 @@ def has_more(environ: dict) -> bool:
 ########## Application #############################################################################
 
 
-SCHEMA_VERSION = Prepared(peewee.Select([peewee.Table("meta")], [peewee.SQL('"value"')]).where(
-    peewee.SQL('"key"') == "schema_version"))
+META = peewee.Table("meta", ("key", "value"))
+SCHEMA_VERSION = Prepared(META.select(META.value).where(META.key == "schema_version"))
+# In one reading: the schema version, the credentials, and a row for every permission.
+WHO = each_generation(
+    lambda g: META.select(META.value, Users.user_name, Users.user_authdata, g.access.api_permission)
+    .join(Users, peewee.JOIN.LEFT_OUTER, on=Users.user_name == arg("user"))
+    .join(g.access, peewee.JOIN.LEFT_OUTER, on=g.access.api_user == Users.user_name)
+    .where(META.key == "schema_version")
+)
 CREDENTIALS_OF = Prepared(
     Users.select(Users.user_name, Users.user_authdata).where(Users.user_name == arg("user"))
 )
@@ -1427,10 +1448,19 @@ class Call:
 
     def identify(self):
         """Read what the caller may do, inside the transaction of the action (WIRE F19)."""
-        if self.user_name is not None:
-            self.confirm(self.db.one(CREDENTIALS_OF, user=self.user_name))
-        permissions = ["admin"] if self.user_name is None else None
-        self.caller = Caller(self.db, self.generation, self.user_name, permissions)
+        if self.user_name is None:
+            self.caller = Caller(self.db, None, ["admin"])
+            return
+        try:
+            rows = self.db.fetch(WHO[self.generation.number], {"user": self.user_name})[1]
+        except peewee.OperationalError:  # of the other generation the table has other columns
+            self.app.check_generation(self.generation)
+            raise
+        if not rows or number(rows[0][0]) != self.generation.number:
+            self.app.check_generation(self.generation)
+        _, user_name, user_authdata, _ = rows[0]
+        self.confirm(user_name and {"user_name": user_name, "user_authdata": user_authdata})
+        self.caller = Caller(self.db, self.user_name, [row[3] for row in rows if row[3] is not None])
 
     def listing(self, query: Prepared, **values) -> "Encoded | list[dict]":
         """All rows of a query, for the answer as they are: encoded by the database where nobody looks at them."""
@@ -1493,7 +1523,7 @@ class Application:
         schema = STATE_SCHEMA + "".join(module.state_schema for module in self.modules.values())
         self.state = StateStore(config.state, schema)
         self.sessions = Sessions(self.state, config)
-        self.kept = Kept(self.db, self.state)
+        self.kept = Kept(self.db, self.state, config.session_lifetime)
         self.bottle = bottle.Bottle()
         self.bottle.route("/<path:re:[\\s\\S]*>", "ANY", self.serve)
 
@@ -1509,7 +1539,7 @@ class Application:
     def repeat(self, place: Place, environ: dict, start_response):
         """Answer what was answered before, without Bottle."""
         event = copy.copy(place.answer.event)
-        event.address, event.session = client_address(environ, self.config.proxies), place.session
+        event.address, event.session = client_address(environ, self.config.proxies), place.session["hash"]
         self.tell(lambda module: module.watch(event))
         status, headers, payload = place.answer.response(environ)
         start_response(status, headers)
@@ -1520,17 +1550,28 @@ class Application:
         return Exchange(self, bottle.request.environ, path).response()
 
     def generation(self) -> Generation:
-        """Which schema the master database has now; SchemaMismatch where it is none of GENERATIONS."""
+        """Which schema the master database has, as last seen; `Call.identify` looks again in its transaction."""
         try:
             self.db.connect()
-            version = number(self.db.value(SCHEMA_VERSION))
+            self.db.opened.generation = self.db.opened.generation or self.read_generation()
         except peewee.PeeweeException as error:
             if is_busy(error):
                 raise
             raise ApiError(f"The database cannot be opened: {error}.", http=500) from None
+        return self.db.opened.generation
+
+    def read_generation(self) -> Generation:
+        """The same, as it is now; SchemaMismatch where it is none of GENERATIONS."""
+        version = number(self.db.value(SCHEMA_VERSION))
         if version not in GENERATIONS:
             raise SchemaMismatch(version)
         return GENERATIONS[version]
+
+    def check_generation(self, expected: Generation):
+        """Refuse to go on where the database has been migrated since it was last seen."""
+        self.db.opened.generation = None
+        if self.generation() is not expected:
+            raise ApiError("The database has been migrated. Try again.", http=503, retry_after=1)
 
     def module(self, path: str, generation: Generation) -> Module:
         """The module that a URL path names, with or without slash and index.php (WIRE section 1)."""
@@ -1588,7 +1629,7 @@ class Exchange:
         self.call: Call | None = None
         self.chosen: Endpoint | None = None
         self.via = ""  # how the caller was identified
-        self.session_end = 0.0  # seconds since 1970
+        self.session: dict | None = None
         self.frame: dict = {"status": "ok", "debug": [], "api_version": max(GENERATIONS),
                             "schema_version": None, "session": False}
 
@@ -1604,7 +1645,7 @@ class Exchange:
         place = self.environ["mailapi.place"]
         if place and self.keeps(answer):
             kept = Answer(payload, self.headers, event)
-            place.keep(kept, self.session_end)
+            self.app.kept.keep(place, self.session, kept)
             http, self.headers, payload = kept.response(self.environ)
         return bottle.HTTPResponse(payload, http, self.headers)
 
@@ -1624,6 +1665,8 @@ class Exchange:
         except Exception:
             log.exception("%s failed", self.path or "/")
             problem = ApiError("Internal error. The log has the cause.", http=500)
+        if not (self.call and self.call.caller):  # nobody looked whether it is still the same
+            self.app.db.opened.generation = None
         if problem.retry_after:
             self.headers.append(("Retry-After", str(problem.retry_after)))
         return self.frame | {"status": problem.status} | problem.answer, problem.http
@@ -1660,7 +1703,7 @@ class Exchange:
         """Run the action; after it is refused, too, the answer says who is logged in."""
         try:
             added = self.app.perform(call, module, chosen)
-        except LoginRefused:
+        except (LoginRefused, SchemaMismatch):
             raise
         except (ApiError, peewee.IntegrityError, peewee.OperationalError) as error:
             problem = error if isinstance(error, ApiError) else refusal(error)
@@ -1686,12 +1729,12 @@ class Exchange:
             self.use_session(call)
 
     def use_session(self, call: Call):
-        sessions, token, self.via = self.app.sessions, self.cookie(), "session"
-        session = token and sessions.find(token)
+        sessions, token, place = self.app.sessions, self.cookie(), self.environ["mailapi.place"]
+        self.via = "session"
+        self.session = session = token and (place and place.session or sessions.find(token))
         if not session:
             raise LoginRefused("Username is not set!")
         call.user_name, call.session = session["user_name"], token
-        self.session_end = session["created"] + self.app.config.session_lifetime
         # Read once more only where it does not fit: the session may have set the password meanwhile.
         call.confirm = refuse_unless(
             lambda user: sessions.fits(session, user) or sessions.fits(sessions.find(token), user),

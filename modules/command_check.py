@@ -73,7 +73,8 @@ def check_database(report: Report, app: mailapi.Application, generation: mailapi
 
 def check_module(report, app, name, module, generation):
     if active := module.active_in(generation):
-        app.db.column(active.everyone)
+        for query in active.rows:
+            app.db.column(query.limit(1))
     harmful = module.harmful.get(generation.number, {}) | {
         sentence: query for sentence, query in module.harmful.items() if isinstance(sentence, str)}
     for sentence, query in harmful.items():

@@ -18,8 +18,7 @@ class MailOwner(Model):
 
 
 HAS_LOGIN = Users.user_authdata.is_null(False)
-LINKS = (Addresses.select(Addresses.address_route, fn.COUNT(Addresses.address_route).alias("link_count"))
-         .where(Addresses.address_router == "store").group_by(Addresses.address_route).alias("links"))
+LINKS = Addresses.select(fn.NULLIF(fn.COUNT(Addresses.address_order), 0)).where(Addresses.stores_to(Users.user_name))
 MAILS = (MailOwner.select(MailOwner.mail_user, fn.COUNT(MailOwner.mail_user).alias("mails"))
          .group_by(MailOwner.mail_user).alias("counts"))
 SHORT = (Users.select(Users.user_name, HAS_LOGIN.alias("user_login"), Users.user_alias)
@@ -29,15 +28,14 @@ OWN_AND_DELEGATED = SHORT.where((Users.user_name == arg("user")) | Users.user_na
 EVERYBODY = {  # by generation
     8: SHORT,
     9: Users.select(Users.user_name, HAS_LOGIN.alias("has_login"), Users.user_alias, Users.user_database,
-                    LINKS.c.link_count, fn.COALESCE(MAILS.c.mails, 0).alias("mails"))
-        .join(LINKS, JOIN.LEFT_OUTER, on=LINKS.c.address_route == Users.user_name).switch(Users)
+                    LINKS.alias("link_count"), fn.COALESCE(MAILS.c.mails, 0).alias("mails"))
         .join(MAILS, JOIN.LEFT_OUTER, on=MAILS.c.mail_user == Users.user_name).order_by(Users.user_name),
 }
 
 
 def modules_in(active: dict, is_active):
     """The column `modules`: a JSON map of those in which the user is active to true, [] where there are none."""
-    words = [Case(None, [(is_active(users), f",{ENCODER.encode(name)}:true")], "") for name, users in active.items()]
+    words = [Case(None, [(is_active(users, Users.user_name), f",{ENCODER.encode(name)}:true")], "") for name, users in active.items()]
     members = fn.SUBSTR(reduce(lambda all_, word: all_.concat(word), words, Value("")), 2)
     return fn.COALESCE(Value("{").concat(fn.NULLIF(members, "")).concat("}"), "[]").alias("modules")
 
@@ -177,16 +175,11 @@ class User(Module):
                      if (active := module.active_in(generation))}
             return Prepared(query.select_extend(modules_in(found, is_active)), nested=("modules",))
 
-        def listed(active):
-            return Users.user_name.in_(active.everyone)
-
-        def one(active):
-            return fn.EXISTS(active.one)
-
         return {(number, name): with_modules(query, generation, is_active)
                 for number, generation in GENERATIONS.items()
-                for name, query, is_active in (("everybody", EVERYBODY[number], listed),
-                                               ("delegated", OWN_AND_DELEGATED, listed), ("one", ONE, one))}
+                for name, query, is_active in (("everybody", EVERYBODY[number], Active.has),
+                                               ("delegated", OWN_AND_DELEGATED, Active.has),
+                                               ("one", ONE, Active.has_one))}
 
     def one(self, call, name: str) -> list:
         """The one user, in a list, for whoever may see them (WIRE F06)."""
