@@ -974,9 +974,10 @@ class Active:
         """Whether a user is among them, for a query over many users."""
         return reduce(operator.or_, [user.in_(query) for query in self.rows])
 
-    def has_one(self, user) -> peewee.Expression:
-        """The same for a query over one user: it does not go through all rows where there is an index."""
-        return reduce(operator.or_, [fn.EXISTS(query.where(query.selected_columns[0] == user)) for query in self.rows])
+    def has_one(self, user=None) -> peewee.Expression:
+        """Whether arg("user"), the only one that a query is about, is; without a look at all rows, given an index."""
+        return reduce(operator.or_, [fn.EXISTS(query.where(query.selected_columns[0] == arg("user")))
+                                     for query in self.rows])
 
 
 def module_name(path: str) -> str:
@@ -1513,6 +1514,13 @@ class SchemaMismatch(ApiError):
         self.answer = {"api_version": max(GENERATIONS), "schema_version": version}
 
 
+class Migrated(ApiError):
+    """The master database has become one of another generation since it was last looked at."""
+
+    def __init__(self):
+        super().__init__("The database has been migrated. Try again.", http=503, retry_after=1)
+
+
 class Application:
     """A WSGI callable over one master database; several live side by side in one process."""
 
@@ -1549,11 +1557,11 @@ class Application:
         """Answer Bottle's current request."""
         return Exchange(self, bottle.request.environ, path).response()
 
-    def generation(self) -> Generation:
-        """Which schema the master database has, as last seen; `Call.identify` looks again in its transaction."""
+    def generation(self, as_last_seen: bool = False) -> Generation:
+        """Which schema the master database has; `Call.identify` looks again, in its transaction."""
         try:
             self.db.connect()
-            self.db.opened.generation = self.db.opened.generation or self.read_generation()
+            self.db.opened.generation = as_last_seen and self.db.opened.generation or self.read_generation()
         except peewee.PeeweeException as error:
             if is_busy(error):
                 raise
@@ -1561,7 +1569,7 @@ class Application:
         return self.db.opened.generation
 
     def read_generation(self) -> Generation:
-        """The same, as it is now; SchemaMismatch where it is none of GENERATIONS."""
+        """SchemaMismatch where it is none of GENERATIONS."""
         version = number(self.db.value(SCHEMA_VERSION))
         if version not in GENERATIONS:
             raise SchemaMismatch(version)
@@ -1569,15 +1577,15 @@ class Application:
 
     def check_generation(self, expected: Generation):
         """Refuse to go on where the database has been migrated since it was last seen."""
-        self.db.opened.generation = None
         if self.generation() is not expected:
-            raise ApiError("The database has been migrated. Try again.", http=503, retry_after=1)
+            raise Migrated()
 
     def module(self, path: str, generation: Generation) -> Module:
         """The module that a URL path names, with or without slash and index.php (WIRE section 1)."""
         name = module_name(path)
         module = self.modules.get(name)
         if module is None or generation.number not in module.generations:
+            self.check_generation(generation)
             raise ApiError(f"Unknown module {name}.", http=404)
         return module
 
@@ -1623,6 +1631,7 @@ class Exchange:
 
     def __init__(self, app: Application, environ: dict, path: str):
         self.app, self.environ, self.path = app, environ, path
+        self.place: Place | None = environ["mailapi.place"]
         self.headers = [("Cache-Control", "no-store"), ("X-Content-Type-Options", "nosniff")]
         self.client = client_address(environ, app.config.proxies)
         self.callback: str | None = None
@@ -1642,10 +1651,9 @@ class Exchange:
         self.headers.append(("Content-Type", content_type))
         if self.app.config.cors_origin:
             self.headers.append(("Access-Control-Allow-Origin", self.app.config.cors_origin))
-        place = self.environ["mailapi.place"]
-        if place and self.keeps(answer):
+        if self.place and self.keeps(answer):
             kept = Answer(payload, self.headers, event)
-            self.app.kept.keep(place, self.session, kept)
+            self.app.kept.keep(self.place, self.session, kept)
             http, self.headers, payload = kept.response(self.environ)
         return bottle.HTTPResponse(payload, http, self.headers)
 
@@ -1684,7 +1692,12 @@ class Exchange:
             self.app.db.trace(self.frame["debug"].append)
         query = read_query(self.environ.get("QUERY_STRING", ""))
         self.callback = read_callback(query)
-        generation = self.app.generation()
+        if self.place:
+            with contextlib.suppress(Migrated):  # nothing has happened yet
+                return self.dispatch(query, self.app.generation(as_last_seen=True))
+        return self.dispatch(query, self.app.generation())
+
+    def dispatch(self, query: dict, generation: Generation) -> dict:
         self.frame |= {"api_version": generation.number, "schema_version": generation.number}
         module = self.app.module(self.path, generation)
         limit = read_limit(query)
@@ -1729,9 +1742,8 @@ class Exchange:
             self.use_session(call)
 
     def use_session(self, call: Call):
-        sessions, token, place = self.app.sessions, self.cookie(), self.environ["mailapi.place"]
-        self.via = "session"
-        self.session = session = token and (place and place.session or sessions.find(token))
+        sessions, token, self.via = self.app.sessions, self.cookie(), "session"
+        self.session = session = token and (self.place and self.place.session or sessions.find(token))
         if not session:
             raise LoginRefused("Username is not set!")
         call.user_name, call.session = session["user_name"], token
