@@ -1365,6 +1365,7 @@ class Kept:
     """What was read and answered and still holds, for nobody has changed the databases since."""
 
     MOST = 16 * 1024 * 1024  # bytes of answers
+    EACH = 3000  # bytes that one takes beside what it says
     MOST_SESSIONS = 10_000
 
     def __init__(self, master: Store, state: Store, session_lifetime: int):
@@ -1395,7 +1396,7 @@ class Kept:
 
     def keep(self, place: Place, session: dict, answer: Answer):
         """Keep what was computed after the databases were seen as the place says."""
-        size = len(answer.payload)
+        size = len(answer.payload) + self.EACH
         with self.lock:
             if place.seen != self.seen or size > self.MOST or len(self.sessions) > self.MOST_SESSIONS:
                 return
@@ -1557,11 +1558,11 @@ class Application:
         """Answer Bottle's current request."""
         return Exchange(self, bottle.request.environ, path).response()
 
-    def generation(self, as_last_seen: bool = False) -> Generation:
-        """Which schema the master database has; `Call.identify` looks again, in its transaction."""
+    def generation(self) -> Generation:
+        """Which schema the master database has now; `Call.identify` looks again, in its transaction."""
         try:
             self.db.connect()
-            self.db.opened.generation = as_last_seen and self.db.opened.generation or self.read_generation()
+            self.db.opened.generation = self.read_generation()
         except peewee.PeeweeException as error:
             if is_busy(error):
                 raise
@@ -1692,9 +1693,9 @@ class Exchange:
             self.app.db.trace(self.frame["debug"].append)
         query = read_query(self.environ.get("QUERY_STRING", ""))
         self.callback = read_callback(query)
-        if self.place:
+        if self.place and (last_seen := self.app.db.opened.generation):
             with contextlib.suppress(Migrated):  # nothing has happened yet
-                return self.dispatch(query, self.app.generation(as_last_seen=True))
+                return self.dispatch(query, last_seen)
         return self.dispatch(query, self.app.generation())
 
     def dispatch(self, query: dict, generation: Generation) -> dict:
