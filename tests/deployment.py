@@ -107,22 +107,21 @@ class Machine:
         return self.running([need("bash"), "-c", command], Path(socket[0]) if socket else self.back)
 
     def nginx(self, configuration: str):
-        params = self.folder / "etc/uwsgi_params"
-        shutil.copy("/etc/nginx/uwsgi_params", params)
+        file = self.write("/etc/nginx/nginx.conf", "")
+        shutil.copy("/etc/nginx/uwsgi_params", file.parent)
         temporary = "".join(f"{kind}_temp_path {self.folder}/run/{kind};\n"
                             for kind in ("client_body", "proxy", "fastcgi", "uwsgi", "scgi"))
         frame = (f"daemon off; pid {self.folder}/run/nginx.pid; error_log stderr; events {{}}\n"
                  f"http {{ access_log off; {temporary} server {{ listen 127.0.0.1:{self.front};\n")
-        file = self.folder / "etc/nginx.conf"
         file.write_text(frame + self.here(configuration) + "} }\n")
         return self.running([need("nginx"), "-e", "stderr", "-c", file], self.front)
 
     def apache(self, configuration: str):
-        modules = {"mpm_event": "", "authz_core": "", "alias": "", "env": "", "cgid": "", "wsgi": "wsgi"}
-        folder = Path("/usr/lib/apache2/modules")
-        loaded = "".join(f"LoadModule {name}_module {folder}/mod_{name}.so\n" for name in modules)
+        loaded = "".join(f"LoadModule {name}_module /usr/lib/apache2/modules/mod_{name}.so\n"
+                         for name in ("mpm_event", "authz_core", "alias", "env", "cgid", "wsgi"))
         frame = (f"ServerRoot {self.folder}\nServerName localhost\nListen 127.0.0.1:{self.front}\n{loaded}"
-                 f"PidFile run/apache.pid\nErrorLog run/apache2/log\nDefaultRuntimeDir run\nScriptSock {self.folder}/run/cgid\n"
+                 f"PidFile run/apache.pid\nErrorLog run/apache2/log\nDefaultRuntimeDir run\n"
+                 f"ScriptSock {self.folder}/run/cgid\n"
                  f"WSGISocketPrefix {self.folder}/run/wsgi\nDocumentRoot {self.folder}/var/www/html\n"
                  f"<Directory {self.folder}/var/www/html>\nAllowOverride All\nRequire all granted\n</Directory>\n")
         self.write("/var/www/html/index.html", "other")

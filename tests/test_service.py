@@ -5,6 +5,7 @@ import contextlib
 import grp
 import os
 import pwd
+import re
 import shlex
 import subprocess
 
@@ -69,7 +70,7 @@ class Shared:
             os.chown(path, pwd.getpwnam("mail").pw_uid, -1)
         for line in recipe("As a service of systemd")["sh"].splitlines():
             if line.split()[0] in ("chgrp", "chmod", "/opt/mailapi/bin/mailapi"):
-                line = machine.here(line).replace("chgrp cmail", "chgrp mail").replace("--daemon cmail", "--daemon mail")
+                line = re.sub("(chgrp|--daemon) cmail", r"\1 mail", machine.here(line))
                 subprocess.run(shlex.split(line), check=True, stdout=subprocess.DEVNULL)
 
     def python(self, code: str, who: dict):
