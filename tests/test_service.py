@@ -1,7 +1,6 @@
 """docs/mailapi.service: what systemd says to it, and files that the API and the mail daemons share."""
 
 import configparser
-import contextlib
 import grp
 import os
 import pwd
