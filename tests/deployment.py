@@ -62,11 +62,13 @@ class Machine:
     def __init__(self, folder: Path, installed: Path):
         self.folder, self.front, self.back = folder, free_port(), free_port()
         self.url = f"http://127.0.0.1:{self.front}/cmail/api/"
-        for name in ("opt", "etc/mailapi", "run/mailapi", "var/lib/mailapi", "var/lib/cmail"):
+        for name in ("opt", "etc", "run/mailapi", "var/lib/cmail"):
             (folder / name).mkdir(parents=True)
+        for name in ("etc/mailapi", "var/lib/mailapi"):
+            shutil.copytree(installed / name, folder / name)
         (folder / "opt/mailapi").symlink_to(installed / "opt/mailapi")
         self.site = Site(folder / "var/lib/cmail")
-        sample = (installed / "etc/mailapi/config.py").read_text()
+        sample = (folder / "etc/mailapi/config.py").read_text()
         self.write("/etc/mailapi/config.py", sample + recipe("What it needs")["/etc/mailapi/config.py"])
 
     def here(self, text: str) -> str:
