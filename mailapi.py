@@ -315,13 +315,55 @@ def read_body(environ: dict, limit: int) -> dict:
 
 
 def raw_body(environ: dict, limit: int) -> bytes:
-    length = environ.get("CONTENT_LENGTH") or ("" if environ.get("wsgi.input_terminated") else "0")
-    if length and not re.fullmatch("[0-9]{1,18}", length):
-        raise ApiError("Invalid JSON in request body.", http=400)
-    raw = b"" if length and int(length) > limit else environ["wsgi.input"].read(int(length or limit + 1))
-    if len(raw) > limit or int(length or 0) > limit:
+    """All of a body of at most limit bytes; a longer one is refused before it is read."""
+    length = body_length(environ)
+    try:
+        raw = b"" if length and length > limit else environ["wsgi.input"].read(limit + 1 if length is None else length)
+    except OSError:  # the client has gone
+        raise ApiError("Incomplete request body.", http=400) from None
+    if len(raw) > limit or (length or 0) > limit:
         raise ApiError("Request body too large.", http=413)
+    if length and len(raw) < length:  # or somebody before us has read it
+        raise ApiError("Incomplete request body.", http=400)
+    environ["mailapi.body_read"] = True
     return raw
+
+
+def body_length(environ: dict) -> int | None:
+    """The bytes of a body; None where it is as long as its stream."""
+    length, chunked = environ.get("CONTENT_LENGTH"), "HTTP_TRANSFER_ENCODING" in environ
+    if length:
+        if not re.fullmatch("[0-9]{1,18}", length):
+            raise ApiError("Invalid JSON in request body.", http=400)
+        return int(length)
+    if environ.get("wsgi.input_terminated") or chunked and environ.get("wsgi.run_once"):  # standard input of CGI
+        return None
+    if chunked:  # the server does not say where it ends
+        raise ApiError("Request body of unknown length.", http=411)
+    return 0
+
+
+MOST_DISCARDED = 32 * 1024 * 1024  # bytes
+
+
+class Unread:
+    """An answer to a request whose body was not read: it is thrown away once the answer is sent.
+
+    CGI and some servers end a connection on which something is left to read with a reset, which takes the answer along.
+    """
+
+    def __init__(self, payload: bytes, environ: dict):
+        self.payload, self.environ = payload, environ
+
+    def __iter__(self):
+        return iter([self.payload])
+
+    def close(self):
+        with contextlib.suppress(OSError, ApiError):
+            length = body_length(self.environ)
+            left = MOST_DISCARDED if length is None else min(length, MOST_DISCARDED)
+            while left and (got := self.environ["wsgi.input"].read(min(left, 65536))):
+                left -= len(got)
 
 
 def not_json(constant: str):
@@ -1685,7 +1727,10 @@ class Exchange:
             kept = Answer(payload, self.headers, event)
             self.place.keep(self.session, kept)
             http, self.headers, payload = kept.response(self.environ)
-        return bottle.HTTPResponse(payload, http, self.headers)
+        else:
+            self.headers.append(("Content-Length", str(len(payload))))
+        body = payload if "mailapi.body_read" in self.environ else Unread(payload, self.environ)
+        return bottle.HTTPResponse(body, http, self.headers)
 
     def keeps(self, answer: dict) -> bool:
         return bool(self.place and self.chosen and self.chosen.keep and self.via == "session" and answer["status"] == "ok")
