@@ -28,7 +28,7 @@ import threading
 import time
 import types
 import urllib.parse
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from functools import cached_property, lru_cache, reduce
 from importlib.machinery import SourceFileLoader
 from pathlib import Path
@@ -671,6 +671,29 @@ class Opened(threading.local):
     generation: "Generation | None" = None  # as last seen
 
 
+class Transaction:
+    """All statements of a block or none; a block that reads goes on in the transaction that `begin_reading` began."""
+
+    def __init__(self, store: "Store", lock_type: str):
+        self.store, self.lock_type = store, lock_type
+
+    def __enter__(self):
+        store = self.store
+        if not store.opened.reading or self.lock_type != "DEFERRED":
+            store.end_reading()
+            store.connect()
+            store.run(f"BEGIN {self.lock_type}")
+        store.opened.reading = False
+
+    def __exit__(self, kind, error, traceback):
+        try:
+            if kind is None:
+                self.store.run("COMMIT")
+        finally:
+            if self.store.opened.connection.in_transaction:  # SQLite may have rolled back already
+                self.store.opened.connection.execute("ROLLBACK")
+
+
 class Store:
     """One SQLite file: a connection per thread, opened anew when the file was replaced (WIRE section 7).
 
@@ -720,22 +743,9 @@ class Store:
         self.database.close()
         self.opened.identity = None
 
-    @contextlib.contextmanager
-    def transaction(self, lock_type: str = "IMMEDIATE"):
+    def transaction(self, lock_type: str = "IMMEDIATE") -> "Transaction":
         """All statements of the block or none; IMMEDIATE to write, DEFERRED to read."""
-        connection = self.opened.connection if self.opened.reading else self.connect()
-        if self.opened.reading and lock_type != "DEFERRED":
-            self.end_reading()
-        if not self.opened.reading:
-            self.run(f"BEGIN {lock_type}")
-        self.opened.reading = False
-        try:
-            yield
-            self.run("COMMIT")
-        except BaseException:
-            if connection.in_transaction:  # SQLite may have rolled back already
-                connection.execute("ROLLBACK")
-            raise
+        return Transaction(self, lock_type)
 
     def begin_reading(self):
         """Begin the transaction of the next block that reads."""
@@ -1400,10 +1410,10 @@ class Answer:
         self.headers = [h for h in self.headers if h[0] != "Cache-Control"] + [
             ("Cache-Control", "private, no-cache"), ("ETag", self.etag)]
 
-    def response(self, environ: dict) -> tuple[str, list, bytes]:
+    def response(self, environ: dict) -> tuple[str, list, list]:
         if self.etag in environ.get("HTTP_IF_NONE_MATCH", ""):
-            return "304 Not Modified", [h for h in self.headers if h[0] != "Content-Type"], b""
-        return "200 OK", [*self.headers, ("Content-Length", str(len(self.payload)))], self.payload
+            return "304 Not Modified", [h for h in self.headers if h[0] not in ("Content-Type", "Content-Length")], []
+        return "200 OK", self.headers, [self.payload]
 
 
 ASKED_BY = operator.itemgetter("HTTP_COOKIE", "HTTP_SEC_FETCH_SITE", "HTTP_ORIGIN", "HTTP_HOST")
@@ -1586,19 +1596,23 @@ class Application:
         schema = STATE_SCHEMA + "".join(module.state_schema for module in self.modules.values())
         self.state = StateStore(config.state, schema)
         self.sessions = Sessions(self.state, config)
+        self.watchers = [module for module in self.modules.values() if type(module).watch is not Module.watch]
         self.kept = Kept(config.session_lifetime)
         self.bottle = bottle.Bottle()
         self.bottle.route("/<path:re:[\\s\\S]*>", "ANY", self.serve)
 
     def __call__(self, environ, start_response):
-        environ["mailapi.place"] = place = self.place(environ)
-        try:
-            if isinstance(place, Place) and place.answer:
-                return self.repeat(place, environ, start_response)
-            path = environ.get("PATH_INFO", "").encode("latin-1", "replace").decode(errors="replace")
-            # `OPTIONS *` has no slash, and Bottle leaves out what is not UTF-8.
-            environ["PATH_INFO"] = ("" if path.startswith("/") else "/") + path.encode().decode("latin-1")
+        path = environ.get("PATH_INFO", "").encode("latin-1", "replace").decode(errors="replace")
+        path = path if path.startswith("/") else "/" + path  # `OPTIONS *` has no slash
+        place = environ["mailapi.place"] = self.place(environ)
+        if place is None:
+            environ["PATH_INFO"] = path.encode().decode("latin-1")  # Bottle leaves out what is not UTF-8
             return self.bottle(environ, start_response)
+        try:  # what only looks is answered without Bottle, which takes as long as the rest
+            kept = isinstance(place, Place) and place.answer
+            status, headers, body = self.repeat(place, environ) if kept else Exchange(self, environ, path[1:]).response()
+            start_response(status, headers)
+            return body
         finally:
             self.db.end_reading()
 
@@ -1616,18 +1630,18 @@ class Application:
             return error
         return Place(self.kept, environ)
 
-    def repeat(self, place: Place, environ: dict, start_response):
-        """Answer what was answered before, without Bottle."""
-        event = copy.copy(place.answer.event)
-        event.address, event.session = client_address(environ, self.config.proxies), place.session["hash"]
-        self.tell(lambda module: module.watch(event))
-        status, headers, payload = place.answer.response(environ)
-        start_response(status, headers)
-        return [payload]
+    def repeat(self, place: Place, environ: dict) -> tuple[str, list, list]:
+        """What was answered before."""
+        if self.watchers:
+            event = copy.copy(place.answer.event)
+            event.address, event.session = client_address(environ, self.config.proxies), place.session["hash"]
+            self.tell(lambda module: module.watch(event), self.watchers)
+        return place.answer.response(environ)
 
     def serve(self, path: str) -> bottle.HTTPResponse:
         """Answer Bottle's current request."""
-        return Exchange(self, bottle.request.environ, path).response()
+        status, headers, body = Exchange(self, bottle.request.environ, path).response()
+        return bottle.HTTPResponse(body, status, headers)
 
     def generation(self) -> Generation:
         """Which schema the master database has now; `Call.identify` looks again, in its transaction."""
@@ -1685,9 +1699,9 @@ class Application:
         for user_name in call.deleted_users:
             self.tell(lambda module, user_name=user_name: module.forget(user_name))
 
-    def tell(self, what: Callable[["Module"], None]):
-        """Tell every module something that has happened; a failure of theirs does not undo it."""
-        for module in self.modules.values():
+    def tell(self, what: Callable[["Module"], None], modules: Iterable["Module"] | None = None):
+        """Tell modules, all or those given, something that has happened; a failure of theirs does not undo it."""
+        for module in self.modules.values() if modules is None else modules:
             try:
                 what(module)
             except Exception:
@@ -1714,23 +1728,22 @@ class Exchange:
         self.frame: dict = {"status": "ok", "debug": [], "api_version": max(GENERATIONS),
                             "schema_version": None, "session": False}
 
-    def response(self) -> bottle.HTTPResponse:
+    def response(self) -> tuple[str, list, Iterable[bytes]]:
+        """Status line, headers and body."""
         answer, http = self.outcome()
         event = self.report(answer["status"], http)
         payload, content_type = encode(answer), "application/json"
         if self.callback:
             payload, content_type = jsonp(self.callback, payload.decode()).encode(), "application/javascript"
-        self.headers.append(("Content-Type", content_type))
+        self.headers += [("Content-Type", content_type), ("Content-Length", str(len(payload)))]
         if self.app.config.cors_origin:
             self.headers.append(("Access-Control-Allow-Origin", self.app.config.cors_origin))
         if self.keeps(answer):
             kept = Answer(payload, self.headers, event)
             self.place.keep(self.session, kept)
-            http, self.headers, payload = kept.response(self.environ)
-        else:
-            self.headers.append(("Content-Length", str(len(payload))))
-        body = payload if "mailapi.body_read" in self.environ else Unread(payload, self.environ)
-        return bottle.HTTPResponse(body, http, self.headers)
+            return kept.response(self.environ)
+        body = [payload] if "mailapi.body_read" in self.environ else Unread(payload, self.environ)
+        return f"{http} {bottle.HTTP_CODES[http]}", self.headers, body
 
     def keeps(self, answer: dict) -> bool:
         return bool(self.place and self.chosen and self.chosen.keep and self.via == "session" and answer["status"] == "ok")
@@ -1759,7 +1772,7 @@ class Exchange:
         event = Event(module=module_name(self.path), status=status, http=http, address=self.client, via=self.via)
         if self.call:
             event.describe(self.call, self.chosen)
-        self.app.tell(lambda module: module.watch(event))
+        self.app.tell(lambda module: module.watch(event), self.app.watchers)
         return event
 
     def process(self) -> dict:
