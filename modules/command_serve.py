@@ -90,7 +90,7 @@ def allow_connections(number: int):
 
 
 def make_database(config: str) -> str | None:
-    """Config and database where they are missing; the new administrator's password."""
+    """Config and database where they are missing; the new administrator's password, which is shown at once."""
     init = mailapi.find_commands()["init"]
     init.write_config(config)
     dbpath = mailapi.read_config(config).dbpath
@@ -98,11 +98,11 @@ def make_database(config: str) -> str | None:
         return None
     password = init.random_password()
     init.create(dbpath, "admin", password)
+    print(f"\nA new database with the administrator admin, whose password is shown only now: {password}", flush=True)
     return password
 
 
 FIRST_HINTS = """
-A new database with the administrator admin, whose password is shown only now: {password}
 In another terminal:
 
   curl -s '{url}users/?get' -d '{{"auth": {{"user_name": "admin", "password": "{password}"}}}}'
