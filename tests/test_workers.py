@@ -68,17 +68,17 @@ def test_who_reads_does_not_wait_for_who_waits_to_write(forking):
 
 def test_a_forked_worker_opens_the_databases_anew(site):
     site("?login")
-    opened = [store.connect().connection() for store in (site.app.db, site.app.state)]
+    opened = [connection(store) for store in (site.app.db, site.app.state)]
     child = os.fork()
     if child == 0:
         shared = True
         try:
-            anew = [store.connect().connection() for store in (site.app.db, site.app.state)]
+            anew = [connection(store) for store in (site.app.db, site.app.state)]
             shared = any(one is other for one, other in zip(opened, anew))
         finally:
             os._exit(shared)
     assert os.waitpid(child, 0)[1] == 0
-    assert [store.connect().connection() for store in (site.app.db, site.app.state)] == opened
+    assert [connection(store) for store in (site.app.db, site.app.state)] == opened
 
 
 @contextlib.contextmanager
