@@ -4,7 +4,7 @@ from peewee import JOIN, IntegrityError, TextField, fn
 
 from mailapi import (
     DELEGATED, Active, Addresses, ApiError, ApiUserDelegates, Model, Module, Prepared, Rule, Users, admin, anyone,
-    arg, delegate_of, endpoint, make_authdata, owner_or_delegate, password, php_map, text, text_list,
+    arg, delegate_of, each_generation, endpoint, make_authdata, owner_or_delegate, password, php_map, text, text_list,
 )
 
 
@@ -32,6 +32,8 @@ EVERYBODY = {  # by generation
         .join(LINKS, JOIN.LEFT_OUTER, on=LINKS.c.address_route == Users.user_name).switch(Users)
         .join(MAILS, JOIN.LEFT_OUTER, on=MAILS.c.mail_user == Users.user_name).order_by(Users.user_name)),
 }
+ADD = Prepared(Users.insert(user_name=arg("user"), user_authdata=arg("authdata"), user_alias=arg("alias")))
+GRANT = each_generation(lambda g: g.access.insert(api_user=arg("user"), api_permission=arg("permission")))
 
 
 def not_reserved(call):
@@ -106,9 +108,8 @@ class User(Module):
     def add(self, call):
         """A new user, with password, alias and permissions where given; `user` says whether it was made."""
         try:
-            call.db.execute(Users.insert(
-                user_name=call.body["user_name"], user_alias=call.body.get("user_alias"),
-                user_authdata=make_authdata(call.body.get("user_authdata"))))
+            call.db.execute(ADD, user=call.body["user_name"], alias=call.body.get("user_alias"),
+                            authdata=make_authdata(call.body.get("user_authdata")))
             self.grant(call, call.body.get("user_permissions") or [])
             if not call.caller.admin:
                 call.db.execute(ApiUserDelegates.insert(
@@ -188,5 +189,4 @@ class User(Module):
         if not all(permissions):
             raise ApiError(call.words("No {permission} is set."))
         for permission in permissions:
-            call.db.execute(call.generation.access.insert(
-                api_user=call.body["user_name"], api_permission=permission))
+            call.db.execute(GRANT[call.generation.number], user=call.body["user_name"], permission=permission)
