@@ -53,7 +53,7 @@ def served(server, path: Path, clients: int, seconds: float) -> tuple[float, flo
 
 def rows(path: Path) -> int:
     with contextlib.closing(sqlite3.connect(path)) as connection:
-        return connection.execute("SELECT (SELECT count(*) FROM users) + (SELECT count(*) FROM addresses)").fetchone()[0]
+        return sum(connection.execute("SELECT (SELECT count(*) FROM users), (SELECT count(*) FROM addresses)").fetchone())
 
 
 def compare(kind: str, users: int, rounds: int, seconds: float):

@@ -4,8 +4,10 @@ from peewee import JOIN, IntegrityError, TextField, fn
 
 from mailapi import (
     DELEGATED, Active, Addresses, ApiError, ApiUserDelegates, Model, Module, Prepared, Rule, Users, admin, anyone,
-    arg, delegate_of, each_generation, endpoint, make_authdata, owner_or_delegate, password, php_map, text, text_list,
+    arg, delegate_of, document, each_generation, endpoint, flag, make_authdata, owner_or_delegate, password, php_map,
+    text, text_list,
 )
+from mailapi_modules.user_import import Import
 
 
 class MailOwner(Model):
@@ -32,7 +34,9 @@ EVERYBODY = {  # by generation
         .join(LINKS, JOIN.LEFT_OUTER, on=LINKS.c.address_route == Users.user_name).switch(Users)
         .join(MAILS, JOIN.LEFT_OUTER, on=MAILS.c.mail_user == Users.user_name).order_by(Users.user_name)),
 }
-ADD = Prepared(Users.insert(user_name=arg("user"), user_authdata=arg("authdata"), user_alias=arg("alias")))
+NAMES = Prepared(Users.select(Users.user_name))
+ADD = Prepared(Users.insert({name: arg(name) for name in ("user_name", "user_authdata", "user_alias")}))
+SET_ALIAS = Prepared(Users.update(user_alias=arg("user_alias")).where(Users.user_name == arg("user_name")))
 GRANT = each_generation(lambda g: g.access.insert(api_user=arg("user"), api_permission=arg("permission")))
 
 
@@ -50,6 +54,11 @@ def permissions_given(call):
 def alias(value) -> str | None:
     """A user's name; null and "" are given, too: they clear the alias (WIRE F34)."""
     return "" if value in (None, "") else text(value)
+
+
+def file_given(call):
+    if not call.body.get("file"):
+        raise ApiError("No file is set.")
 
 
 def alias_given(call):
@@ -108,8 +117,8 @@ class User(Module):
     def add(self, call):
         """A new user, with password, alias and permissions where given; `user` says whether it was made."""
         try:
-            call.db.execute(ADD, user=call.body["user_name"], alias=call.body.get("user_alias"),
-                            authdata=make_authdata(call.body.get("user_authdata")))
+            call.db.execute(ADD, user_name=call.body["user_name"], user_alias=call.body.get("user_alias"),
+                            user_authdata=make_authdata(call.body.get("user_authdata")))
             self.grant(call, call.body.get("user_permissions") or [])
             if not call.caller.admin:
                 call.db.execute(ApiUserDelegates.insert(
@@ -161,6 +170,34 @@ class User(Module):
         """Make a user a log-in name for another one's mailbox; "" or null makes it a user of its own again."""
         call.db.execute(Users.update(user_alias=call.body["user_alias"] or None)
                         .where(Users.user_name == call.body["user_name"]))
+
+    @endpoint(allow=admin, checks=[file_given], takes={"file": document, "dry_run": flag}, own_transactions=True,
+              max_body=32 * 1024 * 1024)
+    def import_(self, call):
+        """Add all users of a file, or none; `imported` says how many. With dry_run they are only checked."""
+        found = Import(call.body["file"], call.tell)
+        with call.db.transaction("DEFERRED"):
+            found.compare(set(call.db.column(NAMES)))
+        found.refuse_bad()
+        if not call.body.get("dry_run"):
+            found.hash(call.tell)
+            self.insert(call, [found.users[name] for name in sorted(found.users)])  # the index grows at its end
+        return {"imported": 0 if call.body.get("dry_run") else len(found.users), "checked": len(found.users)}
+
+    def insert(self, call, users: list[dict]):
+        """All in one transaction, during which nobody else can write: whatever could be done before was."""
+        call.tell(f"writing {len(users):,} users")
+        first = [user | {"user_alias": None} for user in users]  # aliases may be of users that come later
+        aliases = [user for user in users if user["user_alias"]]
+        granted = [{"user": user["user_name"], "permission": permission}
+                   for user in users for permission in dict.fromkeys(user["user_permissions"] or [])]
+        with call.db.transaction():
+            call.identify()
+            if not call.caller.admin:
+                raise ApiError("Not allowed.")
+            call.db.execute_many(ADD, first)
+            call.db.execute_many(SET_ALIAS, aliases)
+            call.db.execute_many(GRANT[call.generation.number], granted)
 
     def everybody(self, call) -> list:
         active = {name: found for name, module in self.app.listed().items()
