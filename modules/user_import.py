@@ -7,6 +7,7 @@ import re
 from mailapi import AUTHDATA, ApiError, make_authdata, password, read_fields, refuse_forbidden_text, text, text_list
 
 HEADER = "The first line must name the fields: user_name, and of user_authdata, password, user_alias, user_permissions."
+MOST = 100_000  # users, and permissions; writing them takes up to a second, in which the mail daemons cannot write
 NAMED = 100  # bad lines; more are only counted
 STEP = 5000  # users between two words on how far it is
 
@@ -80,13 +81,15 @@ class Import:
         self.users: dict[str, dict] = {}  # by name
         self.line: dict[str, int] = {}  # by name
         self.problems: list[dict] = []
-        self.seen = self.bad = 0
+        self.seen = self.bad = self.permissions = 0
         for number, given in records(content):
             self.seen += 1
             try:
                 self.take(number, given)
             except ApiError as error:
                 self.problem(number, error.status)
+            if max(self.seen, self.permissions) > MOST:
+                raise ApiError("More than 100,000 users or permissions at a time would hold the mail up.")
             if self.seen % STEP == 0:
                 tell(f"{self.seen:,} users read")
 
@@ -96,6 +99,7 @@ class Import:
         if name in self.users:
             raise ApiError(f"Username {name:.100} is on line {self.line[name]}, too.")
         self.users[name], self.line[name] = user, number
+        self.permissions += len(user["user_permissions"])
 
     def compare(self, existing: set[str]):
         """Find the names that are taken, and the aliases to nobody."""
@@ -134,6 +138,7 @@ def read_user(given: dict | ApiError) -> dict:
     if unknown := given.keys() - FIELDS:
         raise ApiError(f"Unknown field {min(unknown):.100}.")
     user = dict.fromkeys(KINDS) | read_fields(given, KINDS)
+    user["user_permissions"] = list(dict.fromkeys(user["user_permissions"] or []))
     check_user(user)
     return user
 
@@ -150,5 +155,5 @@ def check_user(user: dict):
         raise ApiError("user_authdata is <salt>:<64 hex digits>; a password in plain text belongs in password.")
     if authdata and user["password"]:
         raise ApiError("There are both user_authdata and password.")
-    if not all(user["user_permissions"] or []):
+    if not all(user["user_permissions"]):
         raise ApiError("No permission is set.")

@@ -1,6 +1,6 @@
 """Users: who exists, their passwords, permissions and aliases."""
 
-from peewee import JOIN, IntegrityError, TextField, fn
+from peewee import JOIN, SQL, IntegrityError, TextField, fn
 
 from mailapi import (
     DELEGATED, Active, Addresses, ApiError, ApiUserDelegates, Model, Module, Prepared, Rule, Users, admin, anyone,
@@ -35,6 +35,7 @@ EVERYBODY = {  # by generation
         .join(MAILS, JOIN.LEFT_OUTER, on=MAILS.c.mail_user == Users.user_name).order_by(Users.user_name)),
 }
 NAMES = Prepared(Users.select(Users.user_name))
+NO_SPILL = Prepared(SQL("PRAGMA cache_spill = OFF"))  # pages stay in memory: readers wait for the commit only
 ADD = Prepared(Users.insert({name: arg(name) for name in ("user_name", "user_authdata", "user_alias")}))
 SET_ALIAS = Prepared(Users.update(user_alias=arg("user_alias")).where(Users.user_name == arg("user_name")))
 GRANT = each_generation(lambda g: g.access.insert(api_user=arg("user"), api_permission=arg("permission")))
@@ -190,7 +191,8 @@ class User(Module):
         first = [user | {"user_alias": None} for user in users]  # aliases may be of users that come later
         aliases = [user for user in users if user["user_alias"]]
         granted = [{"user": user["user_name"], "permission": permission}
-                   for user in users for permission in dict.fromkeys(user["user_permissions"] or [])]
+                   for user in users for permission in user["user_permissions"]]
+        call.db.execute(NO_SPILL)
         with call.db.transaction():
             call.identify()
             if not call.caller.admin:

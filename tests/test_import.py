@@ -121,6 +121,15 @@ def test_a_file_without_users_is_refused(site):
     assert site("users/?import")["status"] == "No file is set."
 
 
+def test_more_than_can_be_written_at_once_is_refused(site):
+    permissions = [f"p{i}" for i in range(1000)]
+    granted = "".join(json.dumps({"user_name": f"x{i}", "user_permissions": permissions}) + "\n" for i in range(101))
+    for content in ("{}\n" * 100_001, granted):
+        with pytest.raises(mailapi.ApiError, match="^More than 100,000 users or permissions at a time"):
+            perform(site, content)
+    assert names(site) == NAMES
+
+
 def test_only_the_first_hundred_problems_are_listed(site):
     answer = site("users/?import", file="user_name\n" + "".join(f"user{i}\nmain\n" for i in range(300)))
     assert answer["status"].startswith("300 of 600 users") and len(answer["problems"]) == 100
