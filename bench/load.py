@@ -38,7 +38,7 @@ def median(samples: list[Sample]) -> Sample:
 def ask(port: int, path: str, cookie: str = "", body: dict | None = None) -> http.client.HTTPResponse:
     """One request on a connection of its own; the response, with what was read as `body`."""
     connection = http.client.HTTPConnection("127.0.0.1", port, timeout=60)
-    connection.request("GET" if body is None else "POST", path, body and json.dumps(body),
+    connection.request("GET" if body is None else "POST", path, None if body is None else json.dumps(body),
                        {"Cookie": f"PHPSESSID={cookie}", "Connection": "close"})
     response = connection.getresponse()
     response.body = response.read()
