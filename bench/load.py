@@ -63,7 +63,7 @@ def four_connections(server: Server, path: str, cookies: list[str], seconds: flo
 
 def wrk(port: int, path: str, arguments: list[str], seconds: float, connections: int = CONNECTIONS) -> tuple:
     """Requests made and answered, in how many seconds; p50 and p99 in µs."""
-    command = ["wrk", "-t1", f"-c{connections}", f"-d{max(1, round(seconds))}s", "-s", SCRIPT,
+    command = ["wrk", "-t1", f"-c{connections}", f"-d{max(1, round(seconds))}s", "--timeout", "10s", "-s", SCRIPT,
                f"http://127.0.0.1:{port}{path}", "--", *arguments]
     output = subprocess.run(command, capture_output=True, text=True, check=True).stdout
     made, answered, duration, failed, p50, p99 = map(int, output.split("wrk: ")[1].split())

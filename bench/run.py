@@ -89,7 +89,8 @@ def compare(kind: str, sizes: list[int], rounds: int, seconds: float, paths: lis
             server = stack.enter_context(serve(kind, "mailapi", folder / str(users), dbpath))
             cookies = [log_in(server.port) for _ in range(CONNECTIONS)]
             memory += peak(server, users, cookies[0])
-            rows += [Row(kind, path, users, server, floor, cookies, Writer(dbpath)).check()
+            writer = stack.enter_context(contextlib.closing(Writer(dbpath)))
+            rows += [Row(kind, path, users, server, floor, cookies, writer).check()
                      for path in paths if path != "/?get_modules" or users == min(sizes)]
         floors, floors_changed = [], []
         for _ in range(rounds):

@@ -77,7 +77,8 @@ CREATE INDEX IF NOT EXISTS audit_by_time ON audit (audit_time);
                "audit_session": event.session, "audit_module": event.module[:100],
                "audit_action": event.action, "audit_target": event.target[:1000],
                "audit_status": event.status[:500], "audit_http": event.http}
-        log.info("%s", logfmt(row))
+        if log.isEnabledFor(logging.INFO):  # to spell it takes longer than to store it
+            log.info("%s", logfmt(row))
         try:
             with self.app.state.transaction():
                 newest = self.app.state.execute(ADD, **row).lastrowid
