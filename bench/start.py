@@ -1,6 +1,7 @@
 """What a fresh process costs up to its first answer, as a CGI script is one: `python -m bench.start`.
 
-CPU of the whole process, with the interpreter's own start; the imports in milliseconds, the least of several runs.
+CPU of the whole process, with the interpreter's own start, but without the finder of an editable installation. The
+imports are in milliseconds, each the least of several runs, with all that they import themselves.
 """
 
 import argparse
@@ -12,6 +13,7 @@ import shutil
 import statistics
 import subprocess
 import sys
+import sysconfig
 import tempfile
 from pathlib import Path
 
@@ -33,14 +35,14 @@ class Copy:
         shutil.copytree(ROOT / "modules", folder / "modules", ignore=shutil.ignore_patterns("__pycache__"))
         write_config(folder / "config.py", Path(shutil.copy(database(5), folder / "master.db3")), folder)
         self.environ = {name: value for name, value in os.environ.items() if not name.startswith("PYTHON")} | {
-            "PYTHONPATH": str(folder), "MAILAPI_CONFIG": str(folder / "config.py")} | REQUEST
+            "PYTHONPATH": f"{folder}:{sysconfig.get_path('purelib')}", "MAILAPI_CONFIG": str(folder / "config.py")} | REQUEST
         body = json.dumps({"auth": {"user_name": ADMIN, "password": PASSWORD}})
         answer = self.run(SCRIPT, "-B", body=body, CONTENT_LENGTH=str(len(body)))[0]
         self.environ["HTTP_COOKIE"] = re.search(rb"PHPSESSID=[^;]+", answer)[0].decode()
 
     def run(self, script: str, *options, body: str = "", **environ) -> tuple[bytes, bytes, float]:
         """What a Python process said on both outputs, and its milliseconds of CPU."""
-        command = [sys.executable, *options, "-c", script]
+        command = [sys.executable, "-S", *options, "-c", script]
         with tempfile.TemporaryFile() as said, tempfile.TemporaryFile() as errors, tempfile.TemporaryFile() as given:
             given.write(body.encode())
             given.seek(0)
@@ -56,9 +58,10 @@ class Copy:
         return spent
 
     def imports(self) -> dict[str, tuple[int, float]]:
-        """How deep each import is, and its milliseconds with all that it imports itself."""
+        """How deep each import is, and its milliseconds."""
         said = self.run("import mailapi; mailapi.default_application()", "-X", "importtime")[1].decode()
-        return {found[4]: (len(found[3]) // 2, int(found[2]) / 1000) for found in map(LINE.match, said.splitlines()) if found}
+        found = filter(None, map(LINE.match, said.splitlines()))
+        return {each[4]: (len(each[3]) // 2, int(each[2]) / 1000) for each in found}
 
 
 def report(copy: Copy, rounds: int, least: float):
