@@ -4,7 +4,9 @@ import csv
 import json
 import re
 
-from mailapi import AUTHDATA, ApiError, make_authdata, password, read_fields, refuse_forbidden_text, text, text_list
+from mailapi import (
+    AUTHDATA, ApiError, make_authdata, not_json, password, read_fields, refuse_forbidden_text, text, text_list,
+)
 
 HEADER = "The first line must name the fields: user_name, and of user_authdata, password, user_alias, user_permissions."
 MOST = 100_000  # users, and permissions; writing them takes up to a second, in which the mail daemons cannot write
@@ -45,7 +47,7 @@ def from_json(content: str):
 
 def json_object(line: str) -> dict | ApiError:
     try:
-        found = json.loads(line)
+        found = json.loads(line, parse_constant=not_json)
         if isinstance(found, dict):
             refuse_forbidden_text(found)
             return found
@@ -58,10 +60,7 @@ def json_object(line: str) -> dict | ApiError:
 
 def from_csv(content: str):
     reader = csv.reader(lines(content), strict=True)
-    header = [cell.strip() for cell in next(reader, [])]
-    if "user_name" not in header or not FIELDS.issuperset(header) or len(header) != len(set(header)):
-        raise ApiError(HEADER)
-    ended = False
+    header, ended = read_header(reader), False
     while not ended:
         number = reader.line_num + 1
         try:
@@ -72,6 +71,16 @@ def from_csv(content: str):
             yield number, ApiError(f"This is not CSV: {error}.")
         except StopIteration:
             ended = True
+
+
+def read_header(reader) -> list[str]:
+    try:
+        header = [cell.strip() for cell in next(reader, [])]
+    except csv.Error:
+        header = []
+    if "user_name" not in header or not FIELDS.issuperset(header) or len(header) != len(set(header)):
+        raise ApiError(HEADER)
+    return header
 
 
 class Import:

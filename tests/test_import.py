@@ -80,6 +80,8 @@ BAD_JSON = [
     ('{"user_name": "zoe", "password": "x", "user_authdata": "a:%s"}' % ("0" * 64),
      "There are both user_authdata and password."),
     ('["zoe"]', "This is not a JSON object."),
+    ('{"user_name": "zoe", "password": NaN}', "This is not a JSON object."),
+    ('{"user_name": "zoe", "password": %s}' % ("9" * 5000), "This is not a JSON object."),
     ('{"user_name": ', "This is not a JSON object."),
     ("[" * 100_000, "This is not a JSON object."),
 ] + [(json.dumps({"user_name": "zoe", "user_authdata": wrong}),
@@ -110,7 +112,7 @@ def test_a_bad_line_of_csv_is_named(site, lines, line, sentence):
 
 
 @pytest.mark.parametrize("header", ["", "zoe", "user_name,passwd", "user_name,user_name", "password",
-                                    "user_name;password"])
+                                    "user_name;password", '"user_name', 'user_name,"password"x', "x" * 200_000])
 def test_csv_without_its_fields_is_refused(site, header):
     answer = site("users/?import", file=header + "\nzoe,pw")
     assert answer["status"].startswith("The first line must name the fields: user_name,") and "zoe" not in names(site)
