@@ -56,6 +56,7 @@ TABLE = [  # module, action, fields, generations, then the status for: foreign, 
     ("users", "delete_permission", PERMISSION, BOTH, *ONLY_ADMIN),
     ("users", "update_permissions", {"user_name": "USER", "user_permissions": ["admin"]}, BOTH, *ONLY_ADMIN),
     ("users", "update_alias", {"user_name": "USER", "user_alias": "root"}, BOTH, *ONLY_ADMIN),
+    ("users", "import", {"file": "user_name\nnewUSER"}, BOTH, *ONLY_ADMIN),
 
     ("addresses", "get", {}, BOTH, *ANYONE),
     ("addresses", "get", {"address_order": "ORDER"}, NINE, UNSEEN, OK, OK, UNSEEN, OK),
