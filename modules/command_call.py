@@ -32,7 +32,8 @@ def run(args):
     mailapi.refuse_forbidden_text(given)
     call = mailapi.Call(app, generation, *chosen.read(generation, given, given))
     call.user_name = args.user_name
-    if args.user_name is not None and app.db.one(mailapi.CREDENTIALS_OF, user=args.user_name) is None:
+    user = args.user_name is None or app.credentials(args.user_name)
+    if not user or user is not True and user["user_name"] != args.user_name:
         raise mailapi.ApiError(f"There is no user {args.user_name}.")
     try:
         answer = {"status": "ok"} | app.perform(call, module, chosen)

@@ -10,7 +10,7 @@ from pathlib import Path
 from peewee import IntegerField, TextField
 
 from mailapi import (
-    CREDENTIALS_OF, ApiError, Bearer, Model, Module, Prepared, Rule, arg, endpoint, flag, optional_number, sha256,
+    ApiError, Bearer, Model, Module, Prepared, Rule, arg, endpoint, flag, optional_number, sha256,
     text_list,
 )
 
@@ -123,7 +123,7 @@ CREATE TABLE IF NOT EXISTS token (token_id INTEGER PRIMARY KEY AUTOINCREMENT, to
 
 
 def authdata_hash(call, user_name: str) -> str:
-    user = call.db.one(CREDENTIALS_OF, user=user_name) or {}
+    user = call.app.credentials(user_name) or {}
     return sha256(user.get("user_authdata") or "")
 
 
