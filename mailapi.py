@@ -73,9 +73,9 @@ class Config:
     free_attempts: int = 10
     audit_lifetime: int = 90 * 86400  # seconds
     PROVISION: int = dataclasses.field(default=7, metadata={"least": 0})  # bits: 1 mail, 2 calendar, 4 contacts
-    apiserver: str = ""
-    mailserver: str = ""
-    services: dict = dataclasses.field(default_factory=dict)
+    apiserver: str = dataclasses.field(default="", repr=False)
+    mailserver: str = dataclasses.field(default="", repr=False)
+    services: dict = dataclasses.field(default_factory=dict, repr=False)
 
     def resolve(self, base: Path) -> "Config":
         """Relative paths start from base."""
@@ -138,7 +138,9 @@ def check_type(key: str, value, kind: type):
     if not isinstance(value, kind) or (kind is int and (isinstance(value, bool) or value < least)):
         words = {str: "text", bool: "True or False", int: "a positive whole number" if least else "a whole number from 0",
                  dict: "a mapping", list: "a list"}
-        raise ConfigError(f"{key} must be {words[kind]}, not {value!r}.")
+        # What repr leaves out holds secrets.
+        shown = f", not {value!r}" if OPTIONS[key].repr else ""
+        raise ConfigError(f"{key} must be {words[kind]}{shown}.")
 
 
 ########## Errors ##################################################################################

@@ -19,7 +19,7 @@ def check_ledger(module, repair: bool) -> Iterator[tuple[bool, str]]:
             yield repair and ledger.delete(name), f"account of {name}, who is no user{' any more: deleted' * repair}"
             continue
         if repair and any(service["state"] != "ok" for service in account["services"]):
-            module.provisioner.provision(name, 0)
+            module.provisioner.provision(name, 0, 5)
             account = next(iter(ledger.rows([name])))
         for service in account["services"]:
             if service["state"] != "ok":

@@ -28,6 +28,7 @@ def active_given(call):
         raise ApiError("Active is not set.")
 
 
+ONE_LOG_IN, ONE_ACTION = 1, 5  # seconds that they wait for services
 NAMED = {"needs": {"user_name": "Username is not set."}, "allow": admin, "own_transactions": True}
 
 
@@ -52,7 +53,7 @@ class Account(Module):
     def provision(self, call):
         """Make a user's accounts now, those of the mask `provision` or else of PROVISION, and try what is pending."""
         name, wanted = call.body["user_name"], call.body.get("provision")
-        self.make(name, self.mask if wanted is None else wanted)
+        self.make(name, self.mask if wanted is None else wanted, ONE_ACTION)
         return {"accounts": self.ledger.rows([name])}
 
     @endpoint(**NAMED, takes={"Active": one_or_zero}, checks=[active_given])
@@ -77,13 +78,13 @@ class Account(Module):
     def logged_in(self, call, password):
         """Make what is missing, or try it again; who is no user of the mail server's has nothing there."""
         if self.mailserver is None or "accountId" in (call.instead or {}):
-            self.make(call.user_name, self.mask, password)
+            self.make(call.user_name, self.mask, ONE_LOG_IN, password)
 
-    def make(self, user_name: str, wanted: int, password: str | None = None):
+    def make(self, user_name: str, wanted: int, patience: float, password: str | None = None):
         row = self.mailserver and self.mailserver.find(user_name)
         if not row and (self.mailserver or self.app.credentials(user_name) is None):
             raise ApiError("There is no such user.")
-        self.provisioner.provision(user_name, wanted, password, row and row["accountId"])
+        self.provisioner.provision(user_name, wanted, patience, password, row and row["accountId"])
 
     def credentials(self, user_name, logging_in):
         """The mail server's password is the one that counts, where it has one; a name that is no address is ours."""

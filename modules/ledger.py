@@ -67,6 +67,7 @@ MARIADB = SCHEMA.format(
     auto="INTEGER AUTO_INCREMENT PRIMARY KEY", ignore="IGNORE", greatest="GREATEST",
     text="VARCHAR(255) CHARACTER SET utf8mb4 COLLATE utf8mb4_nopad_bin")  # as exact as SQLite's TEXT
 LONGEST = 255  # characters of a text
+BEING_MADE = {"state": "pending", "error": "It is being made."}
 CLAIM = 10  # seconds after which whoever claimed a service account must have died at it
 
 
@@ -94,6 +95,9 @@ SERVICES = (
 NEXT = Prepared(Sequences.update(last=Sequences.last + 1).where(Sequences.name == arg("name")))
 LOCK = Prepared(Sequences.update(last=Sequences.last).where(Sequences.name == "idServiceAccount"))
 GIVEN = Prepared(Sequences.select(Sequences.last).where(Sequences.name == arg("name")))
+KEEP = Prepared(
+    ServiceAccounts.update(state=arg("state"), error=arg("error"), claimed=None)
+    .where(ServiceAccounts.idAccount == arg("idAccount"), ServiceAccounts.kind == arg("kind")))
 
 
 class Ledger:
@@ -185,7 +189,7 @@ class Ledger:
         if service is None:
             self.store.execute(ServiceAccounts.insert(
                 idServiceAccount=account[column], idAccount=account["idAccount"], kind=kind, url=url,
-                state="pending" if url else "ok", claimed=now if url else None))
+                **(BEING_MADE | {"claimed": now} if url else {"state": "ok"})))
             return url is not None
         if not self.to_try(kind, service) or (service["claimed"] or 0) > now - CLAIM:
             return False
@@ -193,16 +197,11 @@ class Ledger:
                            .where(ServiceAccounts.idServiceAccount == service["idServiceAccount"]))
         return True
 
-    def keep(self, account: dict, outcomes: dict[str, str | None]):
-        """Note how it went: the reason, or None for what is there now."""
-        if not outcomes:
-            return
+    def keep(self, account: dict, kind: str, error: str | None):
+        """Note how an attempt ended: the reason, or None for what is there now."""
         with self.store.transaction():
-            for kind, error in outcomes.items():
-                self.store.execute(
-                    ServiceAccounts.update(state="pending" if error else "ok", claimed=None,
-                                           error=error and error[:LONGEST])
-                    .where(ServiceAccounts.idAccount == account["idAccount"], ServiceAccounts.kind == kind))
+            self.store.execute(KEEP, state="pending" if error else "ok", error=error and error[:LONGEST],
+                               idAccount=account["idAccount"], kind=kind)
 
     def activate(self, user_name: str, active: bool) -> bool:
         """Let a user log in or not; whether there is such an account."""

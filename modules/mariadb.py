@@ -9,6 +9,8 @@ import peewee
 from mailapi import ApiError, ConfigError, Store, log
 
 LOST = {1213: "deadlock", 1205: "lock wait"}  # rolled back; the same again can succeed
+KNOWN = {"database", "user", "passwd", "host", "port",
+         "unix_socket", "ssl_ca", "ssl_cert", "ssl_key", "ssl_verify_cert", "ssl_verify_identity"}
 BUSY = "The database is busy. Try again."
 
 
@@ -127,6 +129,9 @@ def read_url(url: str, key: str) -> dict:
         raise ConfigError(f"{key} is not a URL: {error}.") from None
     if not is_url(url) or not options["database"]:
         raise ConfigError(f"{key} must be mysql://USER:PASSWORD@HOST/DATABASE.")
+    if unknown := set(options) - KNOWN:
+        raise ConfigError(f"{key} has unknown options: {', '.join(sorted(unknown))}.")
+    options["password"] = str(options.pop("passwd", ""))
     try:
         import pymysql  # noqa: F401  what peewee connects with
     except ImportError:

@@ -3,15 +3,14 @@
 import json
 import logging
 import re
+import threading
+import time
 from collections.abc import Callable
-from concurrent.futures import ThreadPoolExecutor
 from datetime import datetime
 from urllib.parse import urlsplit
 
 from mailapi import ApiError, Config, ConfigError, log
 from mailapi_modules.ledger import KINDS, Ledger
-
-FAILED = "It failed. The log has the cause."
 
 
 def read_mask(config: Config, environ) -> int:
@@ -28,52 +27,68 @@ def shown(url: str) -> str:
     return parts._replace(netloc=parts.netloc.rpartition("@")[2]).geturl()
 
 
+def clients(config: Config) -> dict:
+    """How to reach the services that the config names, by their kind."""
+    if not config.services:
+        return {}
+    from mailapi_modules import protocols
+
+    return protocols.clients(config)
+
+
 class Provisioner:
     """Makes, at the services, what the ledger has numbers for."""
 
     def __init__(self, app):
-        self.config, services = app.config, app.config.services
-        self.ledger = Ledger(app, {kind: shown(services[k.service]) for kind, k in KINDS.items()
-                                   if k.service in services})
+        reach = clients(app.config)
+        self.clients = {kind: reach[k.service] for kind, k in KINDS.items() if k.service in reach}
+        self.ledger = Ledger(app, {kind: shown(client.url) for kind, client in self.clients.items()})
 
-    def provision(self, user_name: str, mask: int, password: str | None = None, id_users: int | None = None):
-        """Make what mask asks for and is not there yet, and try what is pending; a service that is down stays so."""
+    def provision(self, user_name: str, mask: int, patience: float, password: str | None = None,
+                  id_users: int | None = None):
+        """Make what mask asks for and is not there yet, and try what is pending, all at the same time.
+
+        What takes longer than `patience` seconds goes on without the caller.
+        """
         if self.ledger.complete(user_name, mask):
             return
         account, ours = self.ledger.enter(user_name, mask, id_users)
-        outcomes = at_once(ours, lambda kind: self.client(kind).provision(kind, user_name, password))
-        self.ledger.keep(account, outcomes)
-        log_check(account, outcomes)
+        outcomes: dict[str, str | None] = dict.fromkeys(ours, "It has not answered yet.")
 
-    def client(self, kind: str):
-        """A way to the service that keeps a kind, for one thread."""
-        from mailapi_modules.protocols import clients
+        def make(kind: str):
+            outcomes[kind] = attempt(lambda: self.clients[kind].provision(kind, user_name, password))
+            try:
+                self.ledger.keep(account, kind, outcomes[kind])
+            except Exception as error:  # the claim ends by itself
+                log.error("%s of %s is made, and not noted: %s", kind, user_name, error)
+            finally:
+                self.ledger.store.close()
 
-        return clients(self.config)[KINDS[kind].service]
+        threads = [threading.Thread(target=make, args=(kind,), daemon=True) for kind in ours]
+        until = time.monotonic() + patience
+        for thread in threads:
+            thread.start()
+        for thread in threads:
+            thread.join(max(0.0, until - time.monotonic()))
+        log_check(account, dict(outcomes))
 
     def purge(self, account: dict) -> list[str]:
         """Have the services delete what they hold of a user; the reasons of those that did not."""
-        kinds = [kind for kind in self.ledger.urls if account[KINDS[kind].column] is not None]
-        outcomes = at_once(kinds, lambda kind: self.client(kind).purge(kind, account["Name"]))
-        return [error for error in outcomes.values() if error]
+        tried = [attempt(lambda: self.clients[kind].purge(kind, account["Name"]))
+                 for kind in self.clients if account[KINDS[kind].column] is not None]
+        return [error for error in tried if error]
 
 
-def at_once(kinds: list[str], do: Callable[[str], None]) -> dict[str, str | None]:
-    """Do something for each kind, all at the same time; kind → None, or the reason why not."""
-
-    def attempt(kind: str) -> str | None:
-        try:
-            return do(kind)
-        except ApiError as error:
-            return error.status
-        except Exception:
-            log.exception("%s failed", kind)
-            return FAILED
-
-    if not kinds:
-        return {}
-    with ThreadPoolExecutor(len(kinds)) as pool:
-        return dict(zip(kinds, pool.map(attempt, kinds)))
+def attempt(do: Callable[[], None]) -> str | None:
+    """Do something at a service; the reason why it did not work."""
+    try:
+        do()
+    except ApiError as error:
+        return error.status
+    except Exception:
+        log.exception("a service failed")
+        return "It failed. The log has the cause."
+    return None
 
 
 def log_check(account: dict, outcomes: dict[str, str | None]):

@@ -34,24 +34,29 @@ class Server:
 
     def __init__(self, folder: Path):
         self.folder, self.port, self.numbers = folder, free_port(), itertools.count(1)
-        self.program, self.data = need("mariadbd"), folder / "data"
-        subprocess.run([need("mariadb-install-db"), f"--datadir={self.data}", *self.account(), "--skip-test-db",
-                        "--auth-root-authentication-method=normal", *SMALL], check=True, capture_output=True)
+        self.data = folder / "data"
+        self.data.mkdir()
+        self.command = [need("mariadbd"), "--no-defaults", f"--datadir={self.data}", *SMALL]
+        if os.geteuid() == 0:
+            self.command.append("--user=root")
+        self.bootstrap()
         self.start()
         self.sql("CREATE USER mail@'127.0.0.1' IDENTIFIED BY 'se/cret@'")
         self.sql("GRANT ALL ON *.* TO mail@'127.0.0.1'")
 
-    @staticmethod
-    def account() -> list[str]:
-        return ["--user=root"] if os.geteuid() == 0 else []
+    def bootstrap(self):
+        """What mariadb-install-db does, which needs programs of further packages."""
+        first = "CREATE DATABASE mysql;\nUSE mysql;\nSET @auth_root_socket = NULL;\n"
+        share = next(folder for name in ("mysql", "mariadb") if (folder := Path("/usr/share", name)).is_dir())
+        tables = [(share / f"mysql_system_tables{part}.sql").read_text() for part in ("", "_data")]
+        subprocess.run([*self.command, "--bootstrap"], input=first + "".join(tables), text=True, check=True,
+                       capture_output=True)
 
     def start(self):
         self.running = contextlib.ExitStack()
-        socket = self.folder / "socket"
         self.process = self.running.enter_context(instance(
-            [self.program, "--no-defaults", f"--datadir={self.data}", f"--socket={socket}", f"--port={self.port}",
-             "--bind-address=127.0.0.1", f"--pid-file={self.folder / 'pid'}", *self.account(), *SMALL],
-            self.folder, ready=self.port))
+            [*self.command, f"--socket={self.folder / 'socket'}", f"--port={self.port}", "--bind-address=127.0.0.1",
+             f"--pid-file={self.folder / 'pid'}"], self.folder, ready=self.port))
 
     def kill(self):
         """As a power failure would end it."""
