@@ -31,11 +31,11 @@ def check_mailserver(mailserver, repair: bool) -> Iterator[tuple[bool, str]]:
     """Its tables, changes that a crash left in doubt, and who is missing there."""
     with mailserver.store.transaction("DEFERRED"):
         mailserver.store.one(MailAccounts.select().limit(1))
-    there = {row["user_name"] for row in mailserver.users(None)}
-    yield True, f"mailserver: {len(there)} users"
     ended = mailserver.mend() if repair else 0
     with mailserver.store.transaction("DEFERRED"):
         left = len(mailserver.in_doubt())
     yield not left, f"mailserver: {left} changes in doubt" + (f", {ended} brought to an end" if repair else "")
+    there = {row["user_name"] for row in mailserver.users(None)}
+    yield True, f"mailserver: {len(there)} users"
     if missing := [name for name in mailserver.app.db.column(OURS) if name not in there]:
         yield False, f"mailserver: {len(missing)} users are only in `users`, such as {', '.join(missing[:3])}"

@@ -18,7 +18,7 @@ from mailapi_modules import schemes
 from mailapi_modules.mariadb import MariaStore, code
 
 LONGEST = 255  # characters of a name
-NAME = re.compile(r"[^\s/@.\0-\x1f\x7f][^\s/\0-\x1f\x7f]*@[^\s/@\0-\x1f\x7f]+")
+NAME = re.compile(r"[^\s/@.\0-\x1f\x7f][^\s/@\0-\x1f\x7f]*@[^\s/@\0-\x1f\x7f]+")
 SHUT_OUT = {"user_name": None, "user_authdata": None}
 NOT_KNOWN = 1397  # of an XA: somebody else brings it to an end
 HOME = "/var/atmail/users/{}/{}/{}/{}"

@@ -8,6 +8,7 @@ import peewee
 
 from mailapi import ApiError, ConfigError, Store, log
 
+NO_SUCH_LETTERS = 1267  # the character set of a column does not have them
 LOST = {1213: "deadlock", 1205: "lock wait"}  # rolled back; the same again can succeed
 KNOWN = {"database", "user", "passwd", "host", "port",
          "unix_socket", "ssl_ca", "ssl_cert", "ssl_key", "ssl_verify_cert", "ssl_verify_identity"}
@@ -25,7 +26,7 @@ class Unreachable(ApiError):
 
 
 class Unusable(ApiError):
-    """A database that is not as it should be: a table or a column is missing, or a value does not fit."""
+    """A database that is not as it should be: a table or a column is missing."""
 
     def __init__(self, key: str):
         super().__init__(f"The database of the {key} cannot be used. The log has the cause.", http=500)
@@ -94,6 +95,15 @@ class MariaStore(Store):
                     database.rollback()
                 raise
 
+    def rows(self, query, **values) -> list[dict]:
+        """As the core's; a name with letters that a table cannot have is in no row of it."""
+        try:
+            return super().rows(query, **values)
+        except peewee.PeeweeException as error:
+            if code(error) == NO_SUCH_LETTERS:
+                return []
+            raise
+
     @contextlib.contextmanager
     def failures(self):
         """What the server or the way to it did wrong, as the answer has it; what it refuses stays as it is."""
@@ -105,6 +115,8 @@ class MariaStore(Store):
             log.warning("%s: %s", self.key, error)
             if code(error) in LOST:
                 raise ApiError(BUSY, http=503, retry_after=1) from error
+            if isinstance(error, peewee.DataError):
+                raise ApiError(f"The database of the {self.key} has no place for this. The log has the cause.") from error
             reached = 1000 <= code(error) < 2000 and code(error) not in GONE
             raise (Unusable if reached else Unreachable)(self.key) from error
 
