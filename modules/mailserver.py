@@ -126,7 +126,7 @@ class MailServer:
         with self.store.transaction("DEFERRED"):
             self.settle()
             row = self.exact(user_name)
-            if change == "add" and not (row and password is None and call.caller.admin):
+            if change == "add" and not (row and not password and call.caller.admin):
                 return self.prepare(call.db, ADD, self.new_row(user_name), password)
             if change == "add" or row is None:
                 return None  # who is the mail server's becomes one of ours, too; or is none of its

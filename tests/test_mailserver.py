@@ -10,18 +10,18 @@ import sqlite3
 import statistics
 import subprocess
 import sys
-import textwrap
 import threading
 import time
 
 import pytest
-from conftest import MODULES, OPTIONAL, ROOT, Site, authdata
-from mariadb import TEST, Database, database, mailserver, mariadb  # noqa: F401
+from conftest import OPTIONAL, ROOT, Site, authdata
+from mariadb import TEST, mailserver, mariadb  # noqa: F401
+from test_commands import on_terminal
 
 import mailapi
 from mailapi_modules import schemes
 
-WRONG, NO, OUT = "Username or password is wrong.", "Not allowed.", "Username is not set!"
+WRONG, NO = "Username or password is wrong.", "Not allowed."
 AWAY = "The database of the mailserver cannot be reached. Try again."
 BOB, CAROL = "bob@atmail.com", "carol@corp.org"
 # What a test does in the middle of a change, when another module can: "prepared" in MariaDB, "committed" in SQLite.
@@ -184,6 +184,7 @@ NOT_BOB = ["Bob@atmail.com", "BOB@ATMAIL.COM", "bob@atmail.com ", "böb@atmail.c
 @pytest.mark.parametrize("collation", ["utf8mb4_general_ci", "utf8mb3_unicode_ci", "latin1_swedish_ci", "utf8mb4_bin"])
 def test_a_name_is_that_name_only_whatever_the_collation(site, collation):
     site.mail.sql(f"ALTER TABLE accounts MODIFY username VARCHAR(255) COLLATE {collation} NOT NULL")
+    site.app.sessions.free = 1000
     before = everything(site)
     for name in NOT_BOB:
         assert not works(site, name, "test")
@@ -328,7 +329,7 @@ def test_a_user_of_the_mail_server_becomes_one_here_without_a_password(site):
     refused = site("users/?add_permission", user_name=BOB, user_permission="admin")
     assert refused["status"] == "FOREIGN KEY constraint failed"
     before = row(site)
-    assert site("users/?add", user_name=BOB, user_permissions=["admin"])["user"] is True
+    assert site("users/?add", user_name=BOB, user_authdata="", user_permissions=["admin"])["user"] is True
     assert row(site) == before
     assert log_in(site)["permissions"] == {"admin": True}
 
@@ -683,6 +684,16 @@ def call(site, *arguments) -> tuple[int, str]:
     done = subprocess.run([sys.executable, str(ROOT / "mailapi.py"), "call", *arguments], cwd=site.dbpath.parent,
                           capture_output=True, text=True)
     return done.returncode, done.stdout + done.stderr
+
+
+def test_a_list_is_a_table_on_a_terminal(site):
+    log_in(site)
+    said = on_terminal(site.dbpath.parent, "call", "accounts", "get").decode().splitlines()
+    assert said[0].split() == ["idAccount", "idUsers", "Name", "IsPrimary", "Active", "idMailAccount",
+                               "idContactAccount", "idCalendarAccount", "services"]
+    assert said[1].split(maxsplit=8) == ["1", "4", BOB, "1", "1", "1", "2", "3",
+                                         "mail 1 ok, contacts 2 ok, calendar 3 ok"]
+    assert len(said) == 2
 
 
 def test_call_works_for_accounts_and_for_users_of_the_mail_server(site):
