@@ -136,8 +136,8 @@ def checked_config(given: dict, base: Path) -> Config:
 def check_type(key: str, value, kind: type):
     least = OPTIONS[key].metadata.get("least", 1)
     if not isinstance(value, kind) or (kind is int and (isinstance(value, bool) or value < least)):
-        words = {str: "text", bool: "True or False", int: "a positive whole number" if least else "a whole number from 0",
-                 dict: "a mapping", list: "a list"}
+        words = {str: "text", bool: "True or False", dict: "a mapping", list: "a list",
+                 int: "a positive whole number" if least else "a whole number from 0"}
         # What repr leaves out holds secrets.
         shown = f", not {value!r}" if OPTIONS[key].repr else ""
         raise ConfigError(f"{key} must be {words[kind]}{shown}.")
@@ -1393,6 +1393,7 @@ class Application:
         self.config = config
         self.db = Store(config.dbpath)
         self.modules = load_modules(self)
+        self.keepers = [m for m in self.modules.values() if type(m).credentials is not Module.credentials]
         schema = STATE_SCHEMA + "".join(module.state_schema for module in self.modules.values())
         self.state = StateStore(config.state, schema)
         self.sessions = Sessions(self.state, config)
@@ -1446,7 +1447,7 @@ class Application:
 
     def instead(self, user_name: str, logging_in: bool = False) -> dict | None:
         """The row that a module has in place of the user's in `users`."""
-        rows = (module.credentials(user_name, logging_in) for module in self.modules.values())
+        rows = (module.credentials(user_name, logging_in) for module in self.keepers)
         return next((row for row in rows if row is not None), None)
 
     def credentials(self, user_name: str) -> dict | None:

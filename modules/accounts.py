@@ -53,7 +53,11 @@ class Account(Module):
     def provision(self, call):
         """Make a user's accounts now, those of the mask `provision` or else of PROVISION, and try what is pending."""
         name, wanted = call.body["user_name"], call.body.get("provision")
-        self.make(name, self.mask if wanted is None else wanted, ONE_ACTION)
+        known = self.mailserver.find(name) if self.mailserver else self.app.credentials(name)
+        if not known:
+            raise ApiError("There is no such user.")
+        self.provisioner.provision(name, self.mask if wanted is None else wanted, ONE_ACTION,
+                                   id_users=known.get("accountId"))
         return {"accounts": self.ledger.rows([name])}
 
     @endpoint(**NAMED, takes={"Active": one_or_zero}, checks=[active_given])
@@ -77,14 +81,9 @@ class Account(Module):
 
     def logged_in(self, call, password):
         """Make what is missing, or try it again; who is no user of the mail server's has nothing there."""
-        if self.mailserver is None or "accountId" in (call.instead or {}):
-            self.make(call.user_name, self.mask, ONE_LOG_IN, password)
-
-    def make(self, user_name: str, wanted: int, patience: float, password: str | None = None):
-        row = self.mailserver and self.mailserver.find(user_name)
-        if not row and (self.mailserver or self.app.credentials(user_name) is None):
-            raise ApiError("There is no such user.")
-        self.provisioner.provision(user_name, wanted, patience, password, row and row["accountId"])
+        known = call.instead or {}
+        if self.mailserver is None or "accountId" in known:
+            self.provisioner.provision(call.user_name, self.mask, ONE_LOG_IN, password, known.get("accountId"))
 
     def credentials(self, user_name, logging_in):
         """The mail server's password is the one that counts, where it has one; a name that is no address is ours."""

@@ -89,8 +89,9 @@ FIND_SERVICES = Prepared(ServiceAccounts.select().where(ServiceAccounts.idAccoun
                          .order_by(ServiceAccounts.idServiceAccount))
 EVERYBODY = Accounts.select().order_by(Accounts.Name)
 SERVICES = (
-    ServiceAccounts.select(ServiceAccounts.idAccount, ServiceAccounts.kind, ServiceAccounts.idServiceAccount.alias("id"),
-                           ServiceAccounts.state, ServiceAccounts.url, ServiceAccounts.error)
+    ServiceAccounts.select(
+        ServiceAccounts.idAccount, ServiceAccounts.kind, ServiceAccounts.idServiceAccount.alias("id"),
+        ServiceAccounts.state, ServiceAccounts.url, ServiceAccounts.error)
     .order_by(ServiceAccounts.idServiceAccount))
 NEXT = Prepared(Sequences.update(last=Sequences.last + 1).where(Sequences.name == arg("name")))
 LOCK = Prepared(Sequences.update(last=Sequences.last).where(Sequences.name == "idServiceAccount"))

@@ -9,7 +9,7 @@ import peewee
 from mailapi import ApiError, ConfigError, Store, log
 
 NO_SUCH_LETTERS = 1267  # the character set of a column does not have them
-LOST = {1213: "deadlock", 1205: "lock wait"}  # rolled back; the same again can succeed
+LOST = {1205, 1213}  # a wait for a lock, a deadlock: rolled back; the same again can succeed
 KNOWN = {"database", "user", "passwd", "host", "port",
          "unix_socket", "ssl_ca", "ssl_cert", "ssl_key", "ssl_verify_cert", "ssl_verify_identity"}
 BUSY = "The database is busy. Try again."
@@ -30,6 +30,13 @@ class Unusable(ApiError):
 
     def __init__(self, key: str):
         super().__init__(f"The database of the {key} cannot be used. The log has the cause.", http=500)
+
+
+class Unfit(ApiError):
+    """A value that is too long for a column, or has letters that the column cannot have."""
+
+    def __init__(self, key: str):
+        super().__init__(f"The database of the {key} has no place for this. The log has the cause.")
 
 
 class MariaStore(Store):
@@ -116,7 +123,7 @@ class MariaStore(Store):
             if code(error) in LOST:
                 raise ApiError(BUSY, http=503, retry_after=1) from error
             if isinstance(error, peewee.DataError):
-                raise ApiError(f"The database of the {self.key} has no place for this. The log has the cause.") from error
+                raise Unfit(self.key) from error
             reached = 1000 <= code(error) < 2000 and code(error) not in GONE
             raise (Unusable if reached else Unreachable)(self.key) from error
 

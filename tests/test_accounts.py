@@ -455,7 +455,8 @@ def test_a_name_is_that_name_only(anywhere, name):
     assert anywhere("accounts/?delete", user_name=name)["status"] == GONE
     anywhere("users/?add", user_name=name, user_authdata="pw")
     assert log_in(anywhere, name)["auth_user"] == name
-    assert account(anywhere, name)["Name"] == name and account(anywhere)["idAccount"] != account(anywhere, name)["idAccount"]
+    assert account(anywhere, name)["Name"] == name
+    assert account(anywhere)["idAccount"] != account(anywhere, name)["idAccount"]
 
 
 def test_a_name_too_long_for_an_account_logs_in_without(anywhere):
@@ -560,7 +561,8 @@ def test_an_account_that_another_program_made_is_taken_over(anywhere):
     ledger = anywhere.app.modules["accounts"].ledger
     with ledger.store.transaction():
         ledger.store.database.execute_sql(
-            "INSERT INTO Accounts (idAccount, idUsers, Name, IsPrimary, Active, idMailAccount) VALUES (3, 4, 'bob', 1, 1, 8)")
+            "INSERT INTO Accounts (idAccount, idUsers, Name, IsPrimary, Active, idMailAccount)"
+            " VALUES (3, 4, 'bob', 1, 1, 8)")
         ledger.store.database.execute_sql("UPDATE Sequences SET last = 8 WHERE name = 'idServiceAccount'")
     log_in(anywhere)
     found = account(anywhere)
@@ -569,9 +571,9 @@ def test_an_account_that_another_program_made_is_taken_over(anywhere):
 
 
 def test_sequences_go_on_after_what_a_table_of_the_original_has(tmp_path, database):  # noqa: F811
-    database.sql("CREATE TABLE Accounts (idAccount INTEGER AUTO_INCREMENT PRIMARY KEY, idUsers INTEGER, Name VARCHAR(100),"
-                 " IsPrimary TINYINT, Active TINYINT, idMailAccount INTEGER, idContactAccount INTEGER,"
-                 " idCalendarAccount INTEGER)")
+    database.sql("CREATE TABLE Accounts (idAccount INTEGER AUTO_INCREMENT PRIMARY KEY, idUsers INTEGER,"
+                 " Name VARCHAR(100), IsPrimary TINYINT, Active TINYINT, idMailAccount INTEGER,"
+                 " idContactAccount INTEGER, idCalendarAccount INTEGER)")
     database.sql("INSERT INTO Accounts VALUES (2, 3, 'other@x.org', 1, 1, 5, 6, 7)")
     site = Site(tmp_path, extra=OPTIONAL, apiserver=database.url)
     log_in(site)
