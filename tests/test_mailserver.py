@@ -78,8 +78,8 @@ def everything(site) -> list:
 def copy(site, user, status=0):
     """Another user of the mail server's, with bob's password."""
     site.mail.sql(
-        "INSERT INTO accounts SELECT NULL, 1, %s, password, 1, dateModified, dateCreate, %s, '', NULL, NULL, NULL, NULL,"
-        " NULL, 1, 0, 1, '', 1 FROM accounts WHERE accountId = 4", user, status)
+        "INSERT INTO accounts SELECT NULL, 1, %s, password, 1, dateModified, dateCreate, %s, '', NULL, NULL, NULL,"
+        " NULL, NULL, 1, 0, 1, '', 1 FROM accounts WHERE accountId = 4", user, status)
 
 
 def browser_of(site, user=BOB, password="test"):
@@ -230,9 +230,10 @@ def test_their_own_password_by_session_keeps_that_session_only(site):
 
 
 def took(site, user, password="wrong") -> float:
-    start = time.perf_counter()
+    """Seconds of this thread's own work: what else the machine does does not count."""
+    start = time.thread_time()
     assert not works(site, user, password)
-    return time.perf_counter() - start
+    return time.thread_time() - start
 
 
 @pytest.mark.parametrize("scheme", ["{SSHA256}", "{CRYPT}"])
