@@ -6,7 +6,7 @@ import threading
 
 import peewee
 
-from mailapi import ApiError, ConfigError, Store, log
+from mailapi import ApiError, Arg, ConfigError, Store, log
 
 NO_SUCH_LETTERS = 1267  # the character set of a column does not have them
 LOST = {1205, 1213}  # a wait for a lock, a deadlock: rolled back; the same again can succeed
@@ -101,6 +101,13 @@ class MariaStore(Store):
                 with contextlib.suppress(peewee.PeeweeException):  # the server has rolled back what it lost
                     database.rollback()
                 raise
+
+    def run(self, sql: str, parameters=(), values={}):
+        return self.database.execute_sql(sql, [values[p.name] if isinstance(p, Arg) else p for p in parameters])
+
+    def fetch(self, query, values: dict) -> tuple[tuple, list]:
+        cursor = self.execute(query, **values)
+        return tuple(column[0] for column in cursor.description), cursor.fetchall()
 
     def rows(self, query, **values) -> list[dict]:
         """As the core's; a name with letters that a table cannot have is in no row of it."""
