@@ -19,6 +19,7 @@ from mariadb import database, mariadb  # noqa: F401
 
 import mailapi
 
+ACCOUNT = {"Account": OPTIONAL["Account"]}
 WRONG, NO, GONE = "Username or password is wrong.", "Not allowed.", "Account not found."
 COLUMNS = ["idAccount", "idUsers", "Name", "IsPrimary", "Active", "idMailAccount", "idContactAccount",
            "idCalendarAccount"]
@@ -26,7 +27,7 @@ COLUMNS = ["idAccount", "idUsers", "Name", "IsPrimary", "Active", "idMailAccount
 
 @pytest.fixture
 def site(tmp_path) -> Site:
-    return Site(tmp_path, extra=OPTIONAL)
+    return Site(tmp_path, extra=ACCOUNT)
 
 
 @pytest.fixture(params=["state database", "SQLite file", "MariaDB"])
@@ -34,7 +35,7 @@ def anywhere(request, tmp_path) -> Site:
     """With the accounts in each of the places that `apiserver` can name."""
     places = {"state database": lambda: "", "SQLite file": lambda: str(tmp_path / "api.db3"),
               "MariaDB": lambda: request.getfixturevalue("database").url}
-    return Site(tmp_path, extra=OPTIONAL, apiserver=places[request.param]())
+    return Site(tmp_path, extra=ACCOUNT, apiserver=places[request.param]())
 
 
 def log_in(site, user="bob", **fields) -> dict:
@@ -92,7 +93,7 @@ def test_a_wrong_password_or_a_session_makes_nothing(site):
 
 @pytest.mark.parametrize("mask", range(8))
 def test_every_mask_makes_what_its_bits_say(tmp_path, mask):
-    site = Site(tmp_path, extra=OPTIONAL, PROVISION=mask)
+    site = Site(tmp_path, extra=ACCOUNT, PROVISION=mask)
     log_in(site)
     counter = iter(range(1, 4))
     wanted = [next(counter) if mask & bit else None for bit in (1, 4, 2)]
@@ -103,7 +104,7 @@ def test_every_mask_makes_what_its_bits_say(tmp_path, mask):
 
 @pytest.mark.parametrize("before", range(8))
 def test_a_grown_mask_adds_at_the_next_log_in_and_a_smaller_one_removes_nothing(tmp_path, before):
-    site = Site(tmp_path, extra=OPTIONAL, PROVISION=before)
+    site = Site(tmp_path, extra=ACCOUNT, PROVISION=before)
     for after in (*range(8), before):
         log_in(restarted(site, PROVISION=before))
         first = numbers(account(site))
@@ -116,7 +117,7 @@ def test_a_grown_mask_adds_at_the_next_log_in_and_a_smaller_one_removes_nothing(
 
 def test_the_environment_counts_before_the_config(tmp_path, monkeypatch):
     monkeypatch.setenv("PROVISION", "5")
-    site = Site(tmp_path, extra=OPTIONAL, PROVISION=2)
+    site = Site(tmp_path, extra=ACCOUNT, PROVISION=2)
     log_in(site)
     assert numbers(account(site)) == [1, 2, None]
 
@@ -125,13 +126,13 @@ def test_the_environment_counts_before_the_config(tmp_path, monkeypatch):
 def test_a_mask_that_is_none_is_refused_at_start(tmp_path, monkeypatch, value):
     monkeypatch.setenv("PROVISION", value)
     with pytest.raises(mailapi.ConfigError, match="PROVISION must be a whole number from 0 to 7, not "):
-        Site(tmp_path, extra=OPTIONAL)
+        Site(tmp_path, extra=ACCOUNT)
 
 
 @pytest.mark.parametrize("value", [8, -1, 1000, True, False, "7", 7.0, None])
 def test_a_mask_in_the_config_that_is_none_is_refused_at_start(tmp_path, value):
     with pytest.raises(mailapi.ConfigError, match="PROVISION must be a whole number from 0"):
-        Site(tmp_path, extra=OPTIONAL, PROVISION=value)
+        Site(tmp_path, extra=ACCOUNT, PROVISION=value)
 
 
 def test_without_the_module_nothing_of_it_counts(tmp_path, monkeypatch):
@@ -575,7 +576,7 @@ def test_sequences_go_on_after_what_a_table_of_the_original_has(tmp_path, databa
                  " Name VARCHAR(100), IsPrimary TINYINT, Active TINYINT, idMailAccount INTEGER,"
                  " idContactAccount INTEGER, idCalendarAccount INTEGER)")
     database.sql("INSERT INTO Accounts VALUES (2, 3, 'other@x.org', 1, 1, 5, 6, 7)")
-    site = Site(tmp_path, extra=OPTIONAL, apiserver=database.url)
+    site = Site(tmp_path, extra=ACCOUNT, apiserver=database.url)
     log_in(site)
     assert database.sql("SELECT * FROM Accounts WHERE Name = 'bob'") == [(3, 4, "bob", 1, 1, 8, 9, 10)]
 
@@ -584,7 +585,7 @@ def test_sequences_go_on_after_what_a_table_of_the_original_has(tmp_path, databa
 
 
 def test_apiserver_that_is_away_lets_nobody_in_and_says_so(tmp_path, caplog):
-    site = Site(tmp_path, extra=OPTIONAL, apiserver=f"mysql://mail:se%2Fcret@127.0.0.1:{free_port()}/api")
+    site = Site(tmp_path, extra=ACCOUNT, apiserver=f"mysql://mail:se%2Fcret@127.0.0.1:{free_port()}/api")
     answer = site("?get_modules", check=503)
     assert answer["status"] == "The database of the apiserver cannot be reached. Try again." and "login" not in answer
     assert "se/cret" not in caplog.text and "se%2Fcret" not in caplog.text
@@ -598,12 +599,12 @@ def test_apiserver_that_is_away_lets_nobody_in_and_says_so(tmp_path, caplog):
 ])
 def test_an_apiserver_that_is_none_is_refused_at_start(tmp_path, url, sentence):
     with pytest.raises(mailapi.ConfigError) as refused:
-        Site(tmp_path, extra=OPTIONAL, apiserver=url)
+        Site(tmp_path, extra=ACCOUNT, apiserver=url)
     assert sentence in str(refused.value) and "secret" not in str(refused.value)
 
 
 def test_a_file_of_its_own_is_readable_by_its_owner_only(tmp_path):
-    site = Site(tmp_path, extra=OPTIONAL, apiserver=str(tmp_path / "api.db3"))
+    site = Site(tmp_path, extra=ACCOUNT, apiserver=str(tmp_path / "api.db3"))
     log_in(site)
     assert (tmp_path / "api.db3").stat().st_mode & 0o777 == 0o600
     assert b"Accounts" not in (tmp_path / "master.db3.state").read_bytes()

@@ -21,6 +21,7 @@ from test_commands import on_terminal
 import mailapi
 from mailapi_modules import schemes
 
+ACCOUNT = {"Account": OPTIONAL["Account"]}
 WRONG, NO = "Username or password is wrong.", "Not allowed."
 AWAY = "The database of the mailserver cannot be reached. Try again."
 BOB, CAROL = "bob@atmail.com", "carol@corp.org"
@@ -49,7 +50,7 @@ class Crash(Module):
 @pytest.fixture
 def site(tmp_path, mailserver) -> Site:  # noqa: F811
     (tmp_path / "crash.py").write_text(CRASH)
-    extra = OPTIONAL | {"Crash": str(tmp_path / "crash.py")}
+    extra = ACCOUNT | {"Crash": str(tmp_path / "crash.py")}
     found = Site(tmp_path, extra=extra, mailserver=mailserver.url)
     found.mail = mailserver
     (tmp_path / "config.py").write_text("\n".join(f"{key} = {value!r}" for key, value in found.config.items()))
@@ -341,7 +342,7 @@ def test_a_user_of_the_mail_server_becomes_one_here_without_a_password(site):
 
 
 def test_a_delegate_cannot_take_over_a_user_of_the_mail_server(tmp_path, mailserver):  # noqa: F811
-    site = Site(tmp_path, extra=OPTIONAL, mailserver=mailserver.url, delegates_add_users=True)
+    site = Site(tmp_path, extra=ACCOUNT, mailserver=mailserver.url, delegates_add_users=True)
     site.mail = mailserver
     before = everything(site)
     for fields in ({}, {"user_authdata": "stolen"}):
@@ -462,7 +463,7 @@ def test_they_see_themselves_and_nobody_else(site):
 
 
 def test_generation_8_has_its_own_words(tmp_path, mailserver):  # noqa: F811
-    site = Site(tmp_path, generation=8, extra=OPTIONAL, mailserver=mailserver.url)
+    site = Site(tmp_path, generation=8, extra=ACCOUNT, mailserver=mailserver.url)
     listed = site("users/?get")["users"]
     assert listed[2] == {"user_name": BOB, "user_login": 1, "user_alias": None, "modules": []}
     assert list(listed[0]) == list(listed[2])
@@ -515,7 +516,7 @@ def test_one_that_hangs_is_away_within_seconds(tmp_path):
 
     with socket.create_server(("127.0.0.1", 0)) as silent:
         url = f"mysql://u:secret@127.0.0.1:{silent.getsockname()[1]}/x"
-        site = Site(tmp_path, extra=OPTIONAL, mailserver=url)
+        site = Site(tmp_path, extra=ACCOUNT, mailserver=url)
         start = time.monotonic()
         assert site("?get_modules", user=BOB, check=503)["status"] == AWAY
         assert time.monotonic() - start < 4
