@@ -87,11 +87,9 @@ class Account(Module):
 
     def credentials(self, user_name, logging_in):
         """The mail server's password is the one that counts, where it has one; a name that is no address is ours."""
-        if self.mailserver and "@" not in user_name:
-            return None
         account = self.ledger.find(user_name)
         shut_out = account is not None and not account["Active"]
-        if self.mailserver:
+        if self.mailserver and "@" in user_name:
             return self.mailserver.credentials(user_name, logging_in, shut_out)
         return SHUT_OUT if shut_out else None
 

@@ -177,6 +177,14 @@ def test_of_who_is_in_both_the_mail_servers_password_counts(site):
     assert not works(site, CAROL, "theirs") and not works(site, CAROL, "pw")
 
 
+def test_who_was_shut_out_before_there_was_a_mail_server_still_is(tmp_path, mailserver):  # noqa: F811
+    site = Site(tmp_path, extra=ACCOUNT)
+    assert works(site, "ann", "pw")
+    site("accounts/?update", user_name="ann", Active=0)
+    site.app = mailapi.create_app(site.config | {"mailserver": mailserver.url})
+    assert not works(site, "ann", "pw") and works(site, "bob", "pw")
+
+
 def test_an_address_that_only_the_master_knows_logs_in_by_it(site):
     site.sql("INSERT INTO users (user_name, user_authdata) VALUES ('old@corp.org', ?)", authdata("pw"))
     assert works(site, "old@corp.org", "pw") and not works(site, "old@corp.org", "test")
