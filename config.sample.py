@@ -41,3 +41,18 @@ free_attempts = 10
 
 # Seconds after which the audit forgets.
 audit_lifetime = 7776000
+
+# What the first log-in makes at the services, where modulelist has "Account": "modules/accounts.py". Bits: 1 mail,
+# 2 calendar, 4 contacts. An environment variable of this name counts before this.
+PROVISION = 7
+
+# Where the accounts are kept: a SQLite file or mysql://USER:PASSWORD@HOST/DATABASE; "" is the state database.
+apiserver = ""
+
+# The mail server's database with its tables accounts and domains: mysql://USER:PASSWORD@HOST/DATABASE; "" is none.
+mailserver = ""
+
+# The servers of the installation, for the module Service ("modules/services.py"): kind → URL, or a mapping with url and,
+# where the kind has them, user and password (a master user's), user_header, plain. docs/services.md has them all:
+# {"smtp": "smtp://127.0.0.1", "imap": {"url": "imap://127.0.0.1", "user": "master", "password": "…"}}
+services = {}

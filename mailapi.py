@@ -74,6 +74,10 @@ class Config:
     trusted_proxies: list = dataclasses.field(default_factory=list)
     free_attempts: int = 10
     audit_lifetime: int = 90 * 86400  # seconds
+    PROVISION: int = dataclasses.field(default=7, metadata={"least": 0})  # bits: 1 mail, 2 calendar, 4 contacts
+    apiserver: str = dataclasses.field(default="", repr=False)
+    mailserver: str = dataclasses.field(default="", repr=False)
+    services: dict = dataclasses.field(default_factory=dict, repr=False)
 
     def resolve(self, base: Path) -> "Config":
         """Relative paths start from base."""
@@ -132,10 +136,13 @@ def checked_config(given: dict, base: Path) -> Config:
 
 
 def check_type(key: str, value, kind: type):
-    if not isinstance(value, kind) or (kind is int and (value is True or value < 1)):
-        words = {str: "text", bool: "True or False", int: "a positive whole number",
-                 dict: "a mapping", list: "a list"}
-        raise ConfigError(f"{key} must be {words[kind]}, not {value!r}.")
+    least = OPTIONS[key].metadata.get("least", 1)
+    if not isinstance(value, kind) or (kind is int and (isinstance(value, bool) or value < least)):
+        words = {str: "text", bool: "True or False", dict: "a mapping", list: "a list",
+                 int: "a positive whole number" if least else "a whole number from 0"}
+        # What repr leaves out holds secrets.
+        shown = f", not {value!r}" if OPTIONS[key].repr else ""
+        raise ConfigError(f"{key} must be {words[kind]}{shown}.")
 
 
 ########## Errors ##################################################################################
@@ -970,6 +977,7 @@ class Endpoint:
     own_transactions: bool  # the action opens its transactions itself: it waits for more than the master
     max_body: int  # bytes; 0: as configured
     keep: bool  # what it answers depends on the request, the caller and the two databases alone
+    then: Callable | None  # takes module, call and answer when the transaction is over: for what takes time
 
     def needed(self, generation: Generation) -> dict[str, str]:
         return self.needs.get(generation.number, self.needs)
@@ -998,7 +1006,7 @@ class Endpoint:
 
 
 def endpoint(*, allow, needs=None, takes=None, checks=(), query=None, reads_only=False,
-             own_transactions=False, max_body=0, keep=False):
+             own_transactions=False, max_body=0, keep=False, then=None):
     """Declare a method of a Module as an action; `allow`, one Rule or several, has no default."""
     rules = allow if isinstance(allow, tuple) else (allow,)
     if not rules or not all(isinstance(rule, Rule) for rule in rules):
@@ -1006,7 +1014,7 @@ def endpoint(*, allow, needs=None, takes=None, checks=(), query=None, reads_only
 
     def declare(action):
         action.endpoint = Endpoint(action.__name__.rstrip("_"), action, rules, needs or {}, takes or {}, tuple(checks),
-                                   query or {}, reads_only, own_transactions, max_body, keep)
+                                   query or {}, reads_only, own_transactions, max_body, keep, then)
         return action
 
     return declare
@@ -1039,6 +1047,26 @@ class Module:
 
     def bearer(self, call: "Call", token: str, address: str) -> "Bearer | None":
         """Whose a token of the Authorization header is, if the module knows it."""
+
+    def credentials(self, user_name: str, logging_in: bool) -> dict | None:
+        """The row that counts instead of the user's in `users`, for one who is kept, or shut out, elsewhere.
+
+        Asked on every request, before its transaction; a `verify` in it takes the place of the core's.
+        """
+
+    def logged_in(self, call: "Call", password: str):
+        """Told that somebody logged in with a password."""
+
+    def follow(self, call: "Call", change: str, user_name: str, password: str | None) -> "Joined | None":
+        """Make a change of a user (add, delete, set_password) elsewhere, too: ApiError refuses it, in both."""
+
+    def users_elsewhere(self, user_name: str | None = None) -> list[dict]:
+        """`user_name` and `user_login` of the users that are kept elsewhere, too, or of the one named."""
+        return []
+
+    def check(self, repair: bool) -> Iterable[tuple[bool, str]]:
+        """For `mailapi check`: what was looked at and whether it is well, mended before where repair is asked for."""
+        return ()
 
     def __init_subclass__(cls):
         own = [v.endpoint for v in vars(cls).values() if hasattr(v, "endpoint")]
@@ -1248,7 +1276,7 @@ class StateStore(Store):
         """Add the tables that an older version or a shorter modulelist did not have."""
         try:
             have = {row[0] for row in self.database.connection().execute("SELECT name FROM sqlite_master")}
-            if not have.issuperset(re.findall("IF NOT EXISTS ([a-z_]+)", self.schema)):
+            if not have.issuperset(re.findall("IF NOT EXISTS ([A-Za-z_]+)", self.schema)):
                 os.chmod(self.path, 0o600)
                 self.database.connection().executescript("PRAGMA journal_mode = WAL;" + self.schema)
         except sqlite3.Error as error:
@@ -1313,19 +1341,20 @@ class Sessions:
         with self.store.one_statement():
             return self.store.one(FIND_SESSION, token_hash=sha256(token), after=after)
 
-    def begin(self, user_name: str, password: str, authdata: str | None, address: str, instead_of: str | None):
+    def begin(self, user_name: str, password: str, user: dict | None, address: str, instead_of: str | None):
         """A new session in the place of the one that the request came with; its id, or None for a wrong password.
 
         Early, many at once or late: every attempt is held against those before it, in one transaction.
         """
-        both = sha256(f"both {address} {user_name}")
+        both, user = sha256(f"both {address} {user_name}"), user or {}
+        authdata, fits = user.get("user_authdata"), user.get("verify", verify)
         with self.store.transaction():
             known = self.store.value(KnownAddress.select(KnownAddress.last).where(
                 KnownAddress.subject == both, KnownAddress.last > time.time() - KNOWN_FOR))
             subjects = {"known": both} if known else {
                 "address": sha256(f"address {network(address)}"), "user": sha256(f"user {user_name}")}
             failures = self.failures(subjects)
-            if not verify(password, authdata):
+            if not fits(password, authdata):
                 return self.count(failures)
             self.know(both, known)
             return self.remember(user_name, authdata, instead_of)
@@ -1524,8 +1553,10 @@ class Call:
         # Raises LoginRefused where the row of users, read with the rights, is not that of who was let in.
         self.confirm: Callable[[dict | None], None] = lambda user: None
         self.tell: Callable[[str], None] = lambda sentence: None  # how far a long action is, for who waits
+        self.instead: dict | None = None  # the row that a module has in place of the one of users
         self.new_authdata: dict[str, str | None] = {}  # of users whose sessions must end
         self.deleted_users: list[str] = []
+        self.joined: list[Joined] = []
 
     def identify(self):
         """Read what the caller may do, inside the transaction of the action (WIRE F19)."""
@@ -1540,7 +1571,7 @@ class Call:
         if not rows or number(rows[0][0]) != self.generation.number:
             self.app.check_generation(self.generation)
         _, user_name, user_authdata, _ = rows[0]
-        self.confirm(user_name and {"user_name": user_name, "user_authdata": user_authdata})
+        self.confirm(self.instead or user_name and {"user_name": user_name, "user_authdata": user_authdata})
         self.caller = Caller(self.db, self.user_name, [row[3] for row in rows if row[3] is not None])
 
     def listing(self, query: Prepared, **values) -> "Encoded | list[dict]":
@@ -1549,6 +1580,38 @@ class Call:
 
     def words(self, sentence: str) -> str:
         return self.generation.words(sentence)
+
+    def join(self, change: str, user_name: str, password: str | None = None):
+        """Make a change of a user also where modules keep users, bound to this one's transaction."""
+        for module in self.app.modules.values():
+            if held := module.follow(self, change, user_name, password):
+                self.joined.append(held)
+                if self.new_authdata.get(user_name):
+                    self.new_authdata[user_name] = held.authdata
+
+    @contextlib.contextmanager
+    def settling(self):
+        """Around the master's transaction: what joined it ends as it does."""
+        try:
+            yield
+        except BaseException:
+            for held in self.joined:
+                held.rollback()
+            raise
+        for held in self.joined:
+            held.commit()
+
+
+class Joined:
+    """A change in another database, prepared there so that it can no longer fail; neither method raises."""
+
+    authdata: str | None = None  # what the user's sessions are held against from now on
+
+    def commit(self):
+        """The master database has committed."""
+
+    def rollback(self):
+        """It has not, and will not."""
 
 
 @dataclasses.dataclass
@@ -1608,6 +1671,7 @@ class Application:
         self.config = config
         self.db = Store(config.dbpath)
         self.modules = load_modules(self)
+        self.keepers = [m for m in self.modules.values() if type(m).credentials is not Module.credentials]
         schema = STATE_SCHEMA + "".join(module.state_schema for module in self.modules.values())
         self.state = StateStore(config.state, schema)
         self.sessions = Sessions(self.state, config)
@@ -1636,8 +1700,8 @@ class Application:
 
         The transaction of that look goes on: what will be kept there is computed from what was seen.
         """
-        if self.config.debug or environ.get("REQUEST_METHOD") != "GET" or has_more(environ):
-            return None
+        if self.config.debug or environ.get("REQUEST_METHOD") != "GET" or has_more(environ) or self.keepers:
+            return None  # keepers change elsewhere, unseen
         try:
             self.db.begin_reading()
             self.kept.see(self.db, self.state)
@@ -1696,12 +1760,22 @@ class Application:
             with self.db.transaction("DEFERRED"):
                 call.identify()
             return chosen.run(module, call)
-        with self.db.transaction("DEFERRED" if chosen is None or chosen.reads_only else "IMMEDIATE"):
+        lock_type = "DEFERRED" if chosen is None or chosen.reads_only else "IMMEDIATE"
+        with call.settling(), self.db.transaction(lock_type):
             call.identify()
             added = chosen.run(module, call) if chosen else {}
             if authdata := call.new_authdata.get(call.user_name):
                 self.sessions.expect(call.session, authdata)
-            return added
+        return chosen.then(module, call, added) if chosen and chosen.then else added
+
+    def instead(self, user_name: str, logging_in: bool = False) -> dict | None:
+        """The row that a module has in place of the user's in `users`."""
+        rows = (module.credentials(user_name, logging_in) for module in self.keepers)
+        return next((row for row in rows if row is not None), None)
+
+    def credentials(self, user_name: str) -> dict | None:
+        """What a user's log-ins are held against now."""
+        return self.instead(user_name) or self.db.one(CREDENTIALS_OF, user=user_name)
 
     def end_sessions(self, call: Call):
         """After the commit: end the sessions of whose password changed, but for the one that did it (WIRE F19)."""
@@ -1867,6 +1941,7 @@ class Exchange:
         if not session:
             raise LoginRefused("Username is not set!")
         call.user_name, call.session = session["user_name"], token
+        call.instead = self.app.instead(call.user_name)
         # Read once more only where it does not fit: the session may have set the password meanwhile.
         call.confirm = refuse_unless(
             lambda user: sessions.fits(session, user) or sessions.fits(sessions.find(token), user),
@@ -1876,9 +1951,10 @@ class Exchange:
         self.via, call.claimed_name = "password", user_name
         if not given:
             raise LoginRefused("Password is not set!")
-        user = self.app.db.one(CREDENTIALS_OF, user=user_name)
+        call.instead = self.app.instead(user_name, logging_in=True)
+        user = call.instead or self.app.db.one(CREDENTIALS_OF, user=user_name)
         authdata = user and user["user_authdata"]
-        call.session = self.app.sessions.begin(user_name, given, authdata, self.client, self.cookie())
+        call.session = self.app.sessions.begin(user_name, given, user, self.client, self.cookie())
         if call.session is None:
             raise LoginRefused("Username or password is wrong.")
         call.user_name = user_name
@@ -1886,6 +1962,7 @@ class Exchange:
                                      "Username or password is wrong.")
         if not foreign_site(self.environ):
             self.set_cookie(call.session)
+        self.app.tell(lambda module: module.logged_in(call, given))
 
     def use_token(self, call: Call, bearer: str):
         """Let the module that knows the token say whose it is and what it may be used for."""
@@ -1893,6 +1970,7 @@ class Exchange:
         for module in self.app.modules.values():
             if found := module.bearer(call, bearer, self.client):
                 self.via, call.user_name, call.restriction = found.via, found.user_name, found.refuse
+                call.instead = self.app.instead(call.user_name)
                 # Who may not log in may do nothing by token.
                 call.confirm = refuse_unless(lambda user: user and user["user_authdata"], "Token is not valid.")
                 return

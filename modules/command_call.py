@@ -34,7 +34,8 @@ def run(args):
     call = mailapi.Call(app, generation, *chosen.read(generation, given, given))
     call.user_name = args.user_name
     call.tell = Progress()
-    if args.user_name is not None and app.db.one(mailapi.CREDENTIALS_OF, user=args.user_name) is None:
+    user = args.user_name is None or app.credentials(args.user_name)
+    if not user or user is not True and user["user_name"] != args.user_name:
         raise mailapi.ApiError(f"There is no user {args.user_name}.")
     try:
         answer = {"status": "ok"} | app.perform(call, module, chosen)
@@ -107,9 +108,16 @@ def table(rows: list[dict]):
     """The rows in columns; nothing in a cell can move the cursor."""
     if not rows:
         return print("(none)")
-    names = list(rows[0])
-    cells = [names] + [[mailapi.printable(row.get(name)) for name in names] for row in rows]
+    names = list(dict.fromkeys(name for row in rows for name in row))
+    cells = [names] + [[cell(row.get(name)) for name in names] for row in rows]
     widths = [max(len(line[i]) for line in cells) for i in range(len(names))]
     for line in cells:
         print("  ".join(cell.ljust(width) for cell, width in zip(line, widths)).rstrip())
     return None
+
+
+def cell(value) -> str:
+    """A value on one line; a list of rows as what they have in them, one after the other."""
+    if isinstance(value, list) and value and isinstance(value[0], dict):
+        return ", ".join(mailapi.printable([part for part in row.values() if part is not None]) for row in value)
+    return mailapi.printable(value)

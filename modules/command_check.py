@@ -11,6 +11,7 @@ import mailapi
 
 def options(parser):
     parser.add_argument("--daemon", metavar="USER", help="the user that the mail daemons run as")
+    parser.add_argument("--repair", action="store_true", help="mend what modules keep out of step with the database")
 
 
 def run(args):
@@ -32,6 +33,7 @@ def run(args):
         report.bad(f"database: {app.config.dbpath}: {error}")
     check_files(report, app, args.daemon)
     check_state(report, app)
+    check_elsewhere(report, app, args.repair)
     return 1 if report.failed else 0
 
 
@@ -109,6 +111,16 @@ def check_state(report: Report, app: mailapi.Application):
         report.good(f"state: {path} ({described(path)})")
     except mailapi.ApiError as error:
         report.bad(f"state: {path} ({described(path)}): {error.status}")
+
+
+def check_elsewhere(report: Report, app: mailapi.Application, repair: bool):
+    """What modules keep in databases of their own."""
+    for name, module in app.listed().items():
+        try:
+            for good, line in module.check(repair):
+                report.tell(good, f"{name}: {line}", f"{name}: {line}")
+        except (mailapi.ApiError, mailapi.peewee.PeeweeException) as error:
+            report.bad(f"{name}: {error}")
 
 
 def may_write(user: str, path: Path) -> bool:

@@ -10,7 +10,7 @@ from pathlib import Path
 from peewee import IntegerField, TextField
 
 from mailapi import (
-    CREDENTIALS_OF, ApiError, Bearer, Model, Module, Prepared, Rule, arg, endpoint, flag, optional_number, sha256,
+    ApiError, Bearer, Model, Module, Prepared, Rule, arg, endpoint, flag, optional_number, sha256,
     text_list,
 )
 
@@ -84,12 +84,13 @@ CREATE TABLE IF NOT EXISTS token (token_id INTEGER PRIMARY KEY AUTOINCREMENT, to
         secret = "mailapi_" + secrets.token_urlsafe(32)
         lists = {name: json.dumps(call.body[name]) if call.body.get(name) else None
                  for name in ("token_modules", "token_networks")}
+        password = authdata_hash(call, call.user_name)  # may ask the state database, too
         with self.app.state.transaction():
             row = self.app.state.execute(TokenRow.insert(
                 token_hash=sha256(secret), token_user=call.user_name, token_name=call.body["token_name"],
                 token_created=int(time.time()), token_expires=call.body.get("token_expires"),
                 token_reads_only=call.body.get("token_reads_only") or False,
-                authdata_hash=authdata_hash(call, call.user_name), **lists)).lastrowid
+                authdata_hash=password, **lists)).lastrowid
         return {"token": secret, "token_id": row}
 
     @endpoint(needs={"token_id": "No token id is set."}, takes={"token_id": optional_number}, allow=not_by_token,
@@ -123,7 +124,7 @@ CREATE TABLE IF NOT EXISTS token (token_id INTEGER PRIMARY KEY AUTOINCREMENT, to
 
 
 def authdata_hash(call, user_name: str) -> str:
-    user = call.db.one(CREDENTIALS_OF, user=user_name) or {}
+    user = call.app.credentials(user_name) or {}
     return sha256(user.get("user_authdata") or "")
 
 

@@ -1,6 +1,7 @@
 """Users: who exists, their passwords, permissions and aliases."""
 
 from functools import cached_property, reduce
+from operator import itemgetter
 
 from peewee import JOIN, SQL, Case, IntegrityError, TextField, Value, fn
 
@@ -95,6 +96,38 @@ ADDER = Rule("admin; with delegates_add_users also delegates, without permission
 PERMISSION = {"user_name": "No user is set.", "user_permission": "No {permission} is set."}
 
 
+NOTHING_HERE = {"user_alias": None, "user_database": None, "link_count": None, "mails": 0, "modules": []}
+
+
+def with_elsewhere(user: Module, call, added: dict) -> dict:
+    """The answer with those whom only another database knows, such as a mail server's."""
+    everybody = call.caller.admin and not asked_for(call)
+    named = None if everybody else asked_for(call) or call.user_name
+    if not user.app.keepers or named and added["users"]:
+        return added
+    try:
+        found = [row for module in user.app.modules.values() for row in module.users_elsewhere(named)]
+    except ApiError as error:
+        return added | {"status": "warning", "warning": error.status}
+    known = {row["user_name"] for row in added["users"]} if found else ()
+    shape = described if everybody and call.generation.number == 9 else shortly
+    single = {} if everybody else {call.words("user_{permission}s"): []}
+    others = [shape(row) | single for row in found if row["user_name"] not in known]
+    return {"users": sorted(added["users"] + others, key=itemgetter("user_name"))} if others else added
+
+
+def asked_for(call) -> str | None:
+    return call.body.get("username") or call.body.get("user_name")
+
+
+def described(row: dict) -> dict:
+    return {"user_name": row["user_name"], "has_login": row["user_login"]} | NOTHING_HERE
+
+
+def shortly(row: dict) -> dict:
+    return row | {"user_alias": None, "modules": []}
+
+
 class User(Module):
     active = Active(Users.user_name, where=HAS_LOGIN)
     harmful = {
@@ -106,14 +139,15 @@ class User(Module):
             Users.select(Users.user_name).where(HAS_LOGIN, ~fn.GLOB("*:" + "[0-9a-f]" * 64, Users.user_authdata))),
     }
 
-    @endpoint(allow=anyone, takes={"username": text, "user_name": text}, reads_only=True, keep=True)
+    @endpoint(allow=anyone, takes={"username": text, "user_name": text}, reads_only=True, keep=True,
+              then=with_elsewhere)
     def get(self, call):
         """All users, for a delegate oneself and the delegated ones, for others oneself; or the one named."""
-        name = call.body.get("username") or call.body.get("user_name")
-        if name:
+        if name := asked_for(call):
             return {"users": self.one(call, name)}
         if call.caller.admin:
-            return {"users": call.listing(self.queries[call.generation.number, "everybody"])}
+            query = self.queries[call.generation.number, "everybody"]
+            return {"users": call.db.rows(query) if self.app.keepers else call.listing(query)}
         if call.caller.delegate:
             return {"users": call.listing(self.queries[call.generation.number, "delegated"], user=call.user_name)}
         return {"users": self.one(call, call.user_name)}
@@ -129,8 +163,12 @@ class User(Module):
             if not call.caller.admin:
                 call.db.execute(ApiUserDelegates.insert(
                     api_user=call.user_name, api_delegate=call.body["user_name"]))
-        except (IntegrityError, ApiError) as error:
+            call.join("add", call.body["user_name"], call.body.get("user_authdata"))
+        except IntegrityError as error:
             raise ApiError(str(error), user=False) from error
+        except ApiError as refused:
+            refused.answer["user"] = False
+            raise
         return {"user": True}
 
     @endpoint(needs={"user_name": "No username set."}, allow=delegate_of("user_name"))
@@ -140,6 +178,7 @@ class User(Module):
         call.db.execute(Users.delete().where(Users.user_name == name))
         call.new_authdata[name] = None
         call.deleted_users.append(name)
+        call.join("delete", name)
         return {"delete": "ok"}
 
     @endpoint(needs={"user_name": "Username is not set."}, allow=owner_or_delegate("user_name"),
@@ -149,6 +188,7 @@ class User(Module):
         name, authdata = call.body["user_name"], make_authdata(call.body.get("user_authdata"))
         call.db.execute(Users.update(user_authdata=authdata).where(Users.user_name == name))
         call.new_authdata[name] = authdata
+        call.join("set_password", name, call.body.get("user_authdata"))
 
     @endpoint(needs=PERMISSION, allow=admin)
     def add_permission(self, call):

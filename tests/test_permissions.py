@@ -8,7 +8,7 @@ import os
 import sqlite3
 
 import pytest
-from conftest import Site
+from conftest import OPTIONAL, Site
 
 # Who asks about whom. bob is a plain user, dele looks after ann and %@corp.org.
 ROLES = {"foreign": ("bob", "ann"), "own": ("bob", "bob"), "delegated": ("dele", "ann"),
@@ -107,9 +107,15 @@ TABLE = [  # module, action, fields, generations, then the status for: foreign, 
     ("tokens", "delete", {"token_id": 1}, BOTH, *["Token not found."] * 5),  # test_tokens.py has whose they are
 
     ("audit", "get", {}, BOTH, *ONLY_ADMIN),
+
+    ("accounts", "get", {}, BOTH, *ANYONE),  # test_accounts.py has whose they see
+    ("accounts", "get", {"user_name": "USER"}, BOTH, *ACTING_OR_OWN),
+    ("accounts", "provision", {"user_name": "USER"}, BOTH, *ONLY_ADMIN),
+    ("accounts", "update", {"user_name": "nologin", "Active": 1}, BOTH, NO, NO, NO, NO, "Account not found."),
+    ("accounts", "delete", {"user_name": "nologin"}, BOTH, NO, NO, NO, NO, "Account not found."),
 ]
 READS = {"get", "get_modules", "test"}
-ELSEWHERE = {"tokens", "audit"}  # what they change is not in the master database
+ELSEWHERE = {"tokens", "audit", "accounts"}  # what they change is not in the master database
 READY = {  # what has to be there, or not, before an action can change something
     ("pop", "add"): "DELETE FROM popd", ("smtpd", "add"): "DELETE FROM smtpd", ("msa", "add"): "DELETE FROM msa",
     ("mailbox", "unread"): "UPDATE mailbox SET mail_read = 1",
@@ -160,6 +166,12 @@ def ask(site: Site, path: str, action: str, fields: dict, role: str) -> dict:
     return site(f"{path}/?{action}" if path else f"?{action}", user=user, **fill(fields, TARGETS[target]))
 
 
+@pytest.fixture(params=[9, 8], ids=["generation9", "generation8"])
+def either(request, tmp_path):
+    """With every module that there is."""
+    return Site(tmp_path, request.param, OPTIONAL)
+
+
 @pytest.fixture
 def furnished(either):
     furnish(either)
@@ -171,7 +183,7 @@ def furnished(either):
                          [(g, *line[:3], line[4:]) for line in TABLE for g in line[3]])
 def test_action_answers_each_role(tmp_path, generation, path, action, fields, statuses):
     """The status sentence; and a refused call changes nothing, an allowed one does what it is there for."""
-    site = Site(tmp_path, generation)
+    site = Site(tmp_path, generation, OPTIONAL)
     furnish(site)
     site.sql(READY.get((path, action), "SELECT 1"))
     before, saved = site.dump(), site.dbpath.read_bytes()
