@@ -41,3 +41,8 @@ free_attempts = 10
 
 # Seconds after which the audit forgets.
 audit_lifetime = 7776000
+
+# The servers of the installation, for the module Service ("modules/services.py"): kind → URL, or a mapping with url and,
+# where the kind has them, user and password (a master user's), user_header, plain. docs/services.md has them all:
+# {"smtp": "smtp://127.0.0.1", "imap": {"url": "imap://127.0.0.1", "user": "master", "password": "…"}}
+services = {}

@@ -6,6 +6,7 @@ and turns requests such as `users/?add` into calls of their endpoints: fields re
 access rule checked, everything in one transaction, one JSON object as the answer.
 """
 
+import base64
 import contextlib
 import dataclasses
 import fcntl
@@ -72,6 +73,7 @@ class Config:
     trusted_proxies: list = dataclasses.field(default_factory=list)
     free_attempts: int = 10
     audit_lifetime: int = 90 * 86400  # seconds
+    services: dict = dataclasses.field(default_factory=dict, repr=False)
 
     def resolve(self, base: Path) -> "Config":
         """Relative paths start from base."""
@@ -133,7 +135,9 @@ def check_type(key: str, value, kind: type):
     if not isinstance(value, kind) or (kind is int and (value is True or value < 1)):
         words = {str: "text", bool: "True or False", int: "a positive whole number",
                  dict: "a mapping", list: "a list"}
-        raise ConfigError(f"{key} must be {words[kind]}, not {value!r}.")
+        # What repr leaves out holds secrets.
+        shown = f", not {value!r}" if OPTIONS[key].repr else ""
+        raise ConfigError(f"{key} must be {words[kind]}{shown}.")
 
 
 ########## Errors ##################################################################################
@@ -880,6 +884,8 @@ class Module:
 
     # Tables that the module keeps in the state database: CREATE … IF NOT EXISTS.
     state_schema = ""
+    # First segments of URL paths below which the module itself answers whole HTTP requests, by `relay`.
+    relays: tuple[str, ...] = ()
 
     def __init__(self, app: "Application", name: str = ""):
         self.app, self.name = app, name
@@ -892,6 +898,10 @@ class Module:
 
     def bearer(self, call: "Call", token: str, address: str) -> "Bearer | None":
         """Whose a token of the Authorization header is, if the module knows it."""
+
+    def relay(self, exchange: "Exchange", path: str) -> bottle.HTTPResponse:
+        """The answer to a request below one of `relays`; path follows it. `exchange.admit` says who asks."""
+        raise NotImplementedError
 
     def __init_subclass__(cls):
         own = [v.endpoint for v in vars(cls).values() if hasattr(v, "endpoint")]
@@ -922,6 +932,10 @@ class Active:
         rows = [field.model.select(field).where(where).distinct() for field in fields]
         self.everyone = Prepared(reduce(or_, rows))
         self.one = Prepared(reduce(or_, [q.where(f == arg("user")) for q, f in zip(rows, fields)]))
+
+
+# What a module relays, as tokens and the audit see it: the action is the HTTP method.
+RELAYED = endpoint(allow=anyone, needs={"path": ""}, own_transactions=True)(lambda module, call: {}).endpoint
 
 
 def module_name(path: str) -> str:
@@ -1149,8 +1163,10 @@ class Sessions:
         with self.store.transaction("DEFERRED"):
             return self.store.one(FIND_SESSION, token_hash=sha256(token), after=after)
 
-    def begin(self, user_name: str, password: str, authdata: str | None, address: str, instead_of: str | None):
+    def begin(self, user_name: str, password: str, authdata: str | None, address: str, instead_of: str | None,
+              remember: bool = True):
         """A new session in the place of the one that the request came with; its id, or None for a wrong password.
+        Where it is not to be remembered, none is made, and the id is "".
 
         Early, many at once or late: every attempt is held against those before it, in one transaction.
         """
@@ -1164,7 +1180,7 @@ class Sessions:
             if not verify(password, authdata):
                 return self.count(failures)
             self.know(both, known)
-            return self.remember(user_name, authdata, instead_of)
+            return self.remember(user_name, authdata, instead_of) if remember else ""
 
     def failures(self, subjects: dict[str, str]) -> dict[str, int]:
         """How many failed log-ins of late have a subject in common; 429 where the next one comes too early."""
@@ -1261,6 +1277,8 @@ class Call:
         self.user_name: str | None = None  # None: whoever may read the database file
         self.limit: int | None = None  # how many entries of a list will be answered
         self.session = ""  # its id
+        # As it came along and was found right, for services that check it themselves; kept nowhere.
+        self.password: str | None = None
         self.claimed_name: str | None = None  # who a failed log-in said they were
         self.restriction: Callable[[Module, Endpoint], None] | None = None  # raises what a token may not
         self.caller: Caller | None = None
@@ -1333,6 +1351,7 @@ class Application:
         schema = STATE_SCHEMA + "".join(module.state_schema for module in self.modules.values())
         self.state = StateStore(config.state, schema)
         self.sessions = Sessions(self.state, config)
+        self.relays = {first: module for module in self.modules.values() for first in module.relays}
         self.bottle = bottle.Bottle()
         self.bottle.route("/<path:re:[\\s\\S]*>", "ANY", self.serve)
 
@@ -1415,12 +1434,15 @@ class Exchange:
         self.call: Call | None = None
         self.chosen: Endpoint | None = None
         self.via = ""  # how the caller was identified
+        self.relayed: bottle.HTTPResponse | None = None  # the answer of a module that made all of it
         self.frame: dict = {"status": "ok", "debug": [], "api_version": max(GENERATIONS),
                             "schema_version": None, "session": False}
 
     def response(self) -> bottle.HTTPResponse:
         answer, http = self.outcome()
         self.report(answer["status"], http)
+        if self.relayed is not None:
+            return self.relayed
         payload, content_type = encode(answer), "application/json"
         if self.callback:
             payload, content_type = jsonp(self.callback, payload), "application/javascript"
@@ -1456,6 +1478,9 @@ class Exchange:
     def process(self) -> dict:
         if self.app.config.debug:
             self.app.db.trace(self.frame["debug"].append)
+        first, _, below = self.path.partition("/")
+        if first in self.app.relays:
+            return self.relay(first, below)
         query = read_query(self.environ.get("QUERY_STRING", ""))
         self.callback = read_callback(query)
         generation = self.app.generation()
@@ -1472,6 +1497,37 @@ class Exchange:
             return self.log_out(call)
         self.log_in(call, auth)
         return self.act(call, module, chosen)
+
+    def relay(self, first: str, below: str) -> dict:
+        """Let a module make the whole answer; its refusals are answered as everywhere."""
+        generation = self.app.generation()
+        self.frame |= {"api_version": generation.number, "schema_version": generation.number}
+        self.call, self.path = Call(self.app, generation, {"path": below}, {}), first
+        self.relayed = self.app.relays[first].relay(self, below)
+        refused = self.relayed.status_code >= 400 and self.chosen and not self.chosen.reads_only
+        return self.frame | {"status": self.relayed.status_line if refused else "ok"}
+
+    def admit(self, module: Module, reads_only: bool) -> Call:
+        """Who asks for what a module relays, by HTTP Basic or a token: no session is made, no cookie counts."""
+        call = self.call
+        self.chosen = dataclasses.replace(RELAYED, name=self.environ["REQUEST_METHOD"], reads_only=reads_only)
+        if foreign_site(self.environ):  # browsers send Basic credentials along like cookies
+            raise ApiError("Not allowed from another site.", http=403)
+        scheme, _, given = self.environ.get("HTTP_AUTHORIZATION", "").partition(" ")
+        try:
+            if scheme.lower() == "bearer":
+                self.use_token(call, given.strip())
+            else:
+                self.check_password(call, *basic_credentials(scheme, given), remember=False)
+                self.via = "basic"
+            with self.app.db.transaction("DEFERRED"):
+                call.identify()
+        except LoginRefused as refused:
+            self.headers.append(("WWW-Authenticate", 'Basic realm="mailapi", charset="UTF-8"'))
+            raise ApiError(refused.status, http=401, login=False) from None
+        if call.restriction:
+            call.restriction(module, self.chosen)
+        return call
 
     def act(self, call, module, chosen) -> dict:
         """Run the action; after it is refused, too, the answer says who is logged in."""
@@ -1513,19 +1569,19 @@ class Exchange:
             lambda user: sessions.fits(session, user) or sessions.fits(sessions.find(token), user),
             "Username is not set!")
 
-    def check_password(self, call: Call, user_name: str, given: str | None):
+    def check_password(self, call: Call, user_name: str, given: str | None, remember: bool = True):
         self.via, call.claimed_name = "password", user_name
         if not given:
             raise LoginRefused("Password is not set!")
         user = self.app.db.one(CREDENTIALS_OF, user=user_name)
         authdata = user and user["user_authdata"]
-        call.session = self.app.sessions.begin(user_name, given, authdata, self.client, self.cookie())
+        call.session = self.app.sessions.begin(user_name, given, authdata, self.client, self.cookie(), remember)
         if call.session is None:
             raise LoginRefused("Username or password is wrong.")
-        call.user_name = user_name
+        call.user_name, call.password = user_name, given
         call.confirm = refuse_unless(lambda user: user and user["user_authdata"] == authdata,
                                      "Username or password is wrong.")
-        if not foreign_site(self.environ):
+        if remember and not foreign_site(self.environ):
             self.set_cookie(call.session)
 
     def use_token(self, call: Call, bearer: str):
@@ -1578,6 +1634,18 @@ def refuse_unless(test: Callable, sentence: str) -> Callable[[dict | None], None
             raise LoginRefused(sentence)
 
     return confirm
+
+
+def basic_credentials(scheme: str, given: str) -> tuple[str, str]:
+    """User name and password of HTTP Basic (RFC 7617)."""
+    try:
+        decoded = base64.b64decode(given, validate=True).decode() if scheme.lower() == "basic" else ""
+    except ValueError:
+        decoded = ""
+    user_name, _, password = decoded.partition(":")
+    if not user_name or FORBIDDEN.search(decoded):
+        raise LoginRefused("Username is not set!")
+    return user_name, password
 
 
 COOKIE = re.compile(r"(?:^|;)\s*PHPSESSID=([A-Za-z0-9_-]{1,128})")

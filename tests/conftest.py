@@ -15,6 +15,8 @@ SCHEMAS = {9: ROOT / "modules/schema9.sql", 8: ROOT / "tests/conformance/schema8
 MODULES = {"Address": "modules/addresses.py", "User": "modules/users.py", "SMTPD": "modules/smtpd.py",
            "POP": "modules/pop.py", "Mailbox": "modules/mailbox.py", "Delegate": "modules/delegates.py",
            "Token": "modules/tokens.py", "Audit": "modules/audit.py"}
+# The modules that only some installations have.
+OPTIONAL = {"Service": "modules/services.py"}
 # What every site starts with: who they are by permission, and what was delegated to them.
 PERMISSIONS = {"root": ["admin"], "dele": ["delegate"], "ann": [], "bob": [], "nologin": []}
 
@@ -27,12 +29,12 @@ class Site:
     """A master database with root (admin), dele (delegate of ann and of %@corp.org), ann and bob; the
     password is `pw`. Calling it posts one request, without a cookie, as somebody."""
 
-    def __init__(self, folder: Path, generation: int = 9, **config):
+    def __init__(self, folder: Path, generation: int = 9, extra: dict = {}, **config):
         self.dbpath, self.generation = folder / "master.db3", generation
         self.create()
         modules = MODULES if generation == 9 else {n: f for n, f in MODULES.items() if n != "SMTPD"} | {
             "MSA": "modules/msa.py"}
-        self.config = {"dbpath": str(self.dbpath), "modulelist": modules} | config
+        self.config = {"dbpath": str(self.dbpath), "modulelist": modules | extra} | config
         self.app = mailapi.create_app(self.config)
 
     def create(self):

@@ -8,7 +8,7 @@ import os
 import sqlite3
 
 import pytest
-from conftest import Site
+from conftest import OPTIONAL, Site
 
 # Who asks about whom. bob is a plain user, dele looks after ann and %@corp.org.
 ROLES = {"foreign": ("bob", "ann"), "own": ("bob", "bob"), "delegated": ("dele", "ann"),
@@ -23,6 +23,9 @@ ADD, UPDATE = "No {} to add an address.", "No {} to update an address."
 USERS, LIST = ("User has no permission to do this (not the user).",
                "User has no permission to do this (not in delegated list).")
 UNSEEN, NOBODY = "Not authorized.", "Username is not set!"
+
+NOT, AS = "The {} service is not configured.", "Not allowed to send from this address."
+SIEVE = NOT.format("managesieve")
 
 ONLY_ADMIN = (NO, NO, NO, NO, OK)
 ACTING = (NO, NO, OK, NO, OK)  # may act for: admin, or delegate with that user delegated
@@ -106,9 +109,22 @@ TABLE = [  # module, action, fields, generations, then the status for: foreign, 
     ("tokens", "delete", {"token_id": 1}, BOTH, *["Token not found."] * 5),  # test_tokens.py has whose they are
 
     ("audit", "get", {}, BOTH, *ONLY_ADMIN),
+
+    # No service is configured here: who gets to hear that is who may ask; test_services.py has services.
+    ("services", "get", {}, BOTH, *ONLY_ADMIN),
+    ("services", "send", {"sender": "ADDRESS", "recipients": ["a@b.org"], "message": "m"}, BOTH, AS, NOT.format("smtp"),
+     AS, AS, AS),
+    ("services", "quota", {}, BOTH, *[NOT.format("imap")] * 5),
+    ("services", "scan", {"message": "m"}, BOTH, *["Neither antispam nor antivirus service is configured."] * 5),
+    ("services", "sieve_list", {}, BOTH, *[SIEVE] * 5),
+    ("services", "sieve_get", {"script_name": "s"}, BOTH, *[SIEVE] * 5),
+    ("services", "sieve_put", {"script_name": "s", "script": "keep;"}, BOTH, *[SIEVE] * 5),
+    ("services", "sieve_activate", {"script_name": "s"}, BOTH, *[SIEVE] * 5),
+    ("services", "sieve_deactivate", {}, BOTH, *[SIEVE] * 5),
+    ("services", "sieve_delete", {"script_name": "s"}, BOTH, *[SIEVE] * 5),
 ]
 READS = {"get", "get_modules", "test"}
-ELSEWHERE = {"tokens", "audit"}  # what they change is not in the master database
+ELSEWHERE = {"tokens", "audit", "services"}  # what they change is not in the master database
 READY = {  # what has to be there, or not, before an action can change something
     ("pop", "add"): "DELETE FROM popd", ("smtpd", "add"): "DELETE FROM smtpd", ("msa", "add"): "DELETE FROM msa",
     ("mailbox", "unread"): "UPDATE mailbox SET mail_read = 1",
@@ -159,6 +175,12 @@ def ask(site: Site, path: str, action: str, fields: dict, role: str) -> dict:
     return site(f"{path}/?{action}" if path else f"?{action}", user=user, **fill(fields, TARGETS[target]))
 
 
+@pytest.fixture(params=[9, 8], ids=["generation9", "generation8"])
+def either(request, tmp_path):
+    """With every module that there is."""
+    return Site(tmp_path, request.param, OPTIONAL)
+
+
 @pytest.fixture
 def furnished(either):
     furnish(either)
@@ -170,7 +192,7 @@ def furnished(either):
                          [(g, *line[:3], line[4:]) for line in TABLE for g in line[3]])
 def test_action_answers_each_role(tmp_path, generation, path, action, fields, statuses):
     """The status sentence; and a refused call changes nothing, an allowed one does what it is there for."""
-    site = Site(tmp_path, generation)
+    site = Site(tmp_path, generation, OPTIONAL)
     furnish(site)
     site.sql(READY.get((path, action), "SELECT 1"))
     before, saved = site.dump(), site.dbpath.read_bytes()
