@@ -101,6 +101,8 @@ def opened(family: int, address, patience: Patience) -> PatientSocket:
     patience.opened.append(found)
     found.settimeout(patience.left())
     found.connect(address)
+    if family != socket.AF_UNIX:
+        found.setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)  # questions are short, and answered at once
     return found
 
 

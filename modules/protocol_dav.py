@@ -4,7 +4,6 @@ import base64
 import http.client
 import re
 import time
-import urllib.parse
 import xml.etree.ElementTree as ElementTree
 
 from mailapi import ApiError, ConfigError
@@ -118,7 +117,7 @@ class User:
         """The path that a property of target holds."""
         for _, prop in self.find(target, namespace, name):
             if href := prop.findtext(f"{{{DAV}}}href"):
-                return path_of(href)
+                return self.path_of(href)
         raise ServiceDown(self.dav.kind, f"it named no {name}")
 
     def find(self, target: str, namespace: str, name: str, depth: str = "0") -> list[tuple[str, ElementTree.Element]]:
@@ -126,17 +125,16 @@ class User:
         status, body = self.ask("PROPFIND", target, FIND.format(namespace, name), Depth=depth)
         if status != 207 or b"<!DOCTYPE" in body:
             raise ServiceDown(self.dav.kind, f"it answered HTTP {status} to PROPFIND")
-        found = []
-        for response in ElementTree.fromstring(body).iterfind(f"{{{DAV}}}response"):
-            prop = response.find(f".//{{{DAV}}}prop/{{{namespace}}}{name}")
-            if prop is not None:
-                found.append((path_of(response.findtext(f"{{{DAV}}}href", "")), prop))
-        return found
+        try:
+            properties = [(response.findtext(f"{{{DAV}}}href", ""), response.find(f".//{{{DAV}}}prop/{{{namespace}}}{name}"))
+                          for response in ElementTree.fromstring(body).iterfind(f"{{{DAV}}}response")]
+        except (ElementTree.ParseError, ValueError):
+            raise self.dav.nonsense(body.decode(errors="replace")) from None
+        return [(self.path_of(href), prop) for href, prop in properties if prop is not None]
 
-
-def path_of(href: str) -> str:
-    """The path of an href: we never ask another server than the configured one."""
-    path = urllib.parse.urlsplit(href.strip()).path
-    if not path.startswith("/") or re.search("[^!-~]", path):
-        raise ValueError(f"it named the path {path[:100]!r}")
-    return path
+    def path_of(self, href: str) -> str:
+        """The path of an href: we never ask another server than the configured one."""
+        path = re.sub("^https?://[^/]*", "", href.strip())
+        if not re.fullmatch("/(?!/)[!-~]*", path):
+            raise self.dav.nonsense(href)
+        return path

@@ -23,7 +23,7 @@ class Spamd(Client):
     def scan(self, message: bytes) -> dict:
         """Whether it counts as spam, its score, the score from which on it does, and the rules that it met."""
         _, head, body = self.ask("SYMBOLS", message, SCAN_SECONDS)
-        verdict = re.search(r"(?im)^spam: *(true|false|yes|no) *; *(-?[0-9.]{1,9}) */ *(-?[0-9.]{1,9}) *\r?$", head)
+        verdict = re.search(r"(?im)^spam: *(true|false|yes|no) *; *(-?[0-9]{1,6}\.?[0-9]{0,6}) */ *(-?[0-9]{1,6}\.?[0-9]{0,6}) *$", head)
         if not verdict:
             raise self.nonsense(head)
         return {"spam": verdict[1].lower() in ("true", "yes"), "score": float(verdict[2]),

@@ -15,7 +15,9 @@ from mailapi import ApiError, Config, ConfigError
 from mailapi_modules.patience import Patience, PatientSocket, opened, reason, tls_context
 
 PROMPT = 2  # seconds that connecting, a ping and provisioning may take, all in all
-SLOTS = 6  # conversations with one service at the same time; `mailapi serve` has 8 threads
+# Conversations with one service at the same time, and seconds that a further one waits for its turn: `mailapi serve` has
+# 8 threads, and a service that hangs must not keep them all.
+SLOTS, SLOT_WAIT = 6, 0.1
 MOST = 1024 * 1024  # bytes that a service may send in one conversation, unless more is asked for
 # Kind → the file beside this one and the class in it: loaded where the kind is configured.
 KINDS = {"smtp": ("protocol_mail", "Smtp"), "imap": ("protocol_mail", "Imap"), "pop": ("protocol_mail", "Pop"),
@@ -66,7 +68,7 @@ class Client:
     def talk(self, seconds: float = PROMPT, most: float = MOST) -> Iterator[PatientSocket]:
         """A connection for the block, in which whatever goes wrong is ServiceDown."""
         patience = Patience(seconds, most)
-        if not self.slots.acquire(timeout=min(seconds, 0.5)):
+        if not self.slots.acquire(timeout=SLOT_WAIT):
             raise ServiceDown(self.kind, "too many are waiting for it")
         try:
             yield self.connect(patience)
