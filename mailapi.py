@@ -1500,12 +1500,15 @@ class Exchange:
 
     def relay(self, first: str, below: str) -> dict:
         """Let a module make the whole answer; its refusals are answered as everywhere."""
-        generation = self.app.generation()
-        self.frame |= {"api_version": generation.number, "schema_version": generation.number}
-        self.call, self.path = Call(self.app, generation, {"path": below}, {}), first
-        self.relayed = self.app.relays[first].relay(self, below)
-        refused = self.relayed.status_code >= 400 and self.chosen and not self.chosen.reads_only
-        return self.frame | {"status": self.relayed.status_line if refused else "ok"}
+        self.path = first
+        try:
+            self.call = Call(self.app, self.app.generation(), {"path": below}, {})
+            self.relayed = self.app.relays[first].relay(self, below)
+        except ApiError as refused:  # to these clients HTTP 200 means done
+            http = 403 if refused.http == 200 else refused.http
+            raise ApiError(refused.status, http, refused.retry_after, **refused.answer) from None
+        unchanged = self.relayed.status_code >= 400 and self.chosen and not self.chosen.reads_only
+        return self.frame | {"status": self.relayed.status_line if unchanged else "ok"}
 
     def admit(self, module: Module, reads_only: bool) -> Call:
         """Who asks for what a module relays, by HTTP Basic or a token: no session is made, no cookie counts."""

@@ -10,7 +10,7 @@ import tempfile
 import urllib.parse
 
 import bottle
-from mailapi import ApiError
+from mailapi import ApiError, Call
 
 from mailapi_modules.patience import Patience
 from mailapi_modules.protocol_dav import Dav
@@ -31,16 +31,17 @@ NOT_PASSED_BACK = {"connection", "keep-alive", "proxy-authenticate", "proxy-auth
 HARMLESS = [("Content-Security-Policy", "default-src 'none'; sandbox"), ("X-Content-Type-Options", "nosniff")]
 
 
-def forward(dav: Dav, environ: dict, path: str, credentials: dict[str, str]) -> bottle.HTTPResponse:
+def forward(dav: Dav, environ: dict, path: str, call: Call) -> bottle.HTTPResponse:
     """The DAV server's answer to the request, of which path is what follows the slash after dav."""
     method, prefix = environ["REQUEST_METHOD"], prefix_of(environ)
     if not re.fullmatch("[A-Z]{1,20}", method) or method in ("CONNECT", "TRACE"):
         raise ApiError("Unknown method.", http=405)
     target = dav.path + quoted(path) + query_of(environ)
-    headers = request_headers(environ) | credentials | {"X-Script-Name": prefix, "Connection": "close"}
+    headers = request_headers(environ) | {"X-Script-Name": prefix, "Connection": "close"}
     if destination := environ.get("HTTP_DESTINATION"):
         headers["Destination"] = inside_url(dav, destination, prefix, environ.get("HTTP_HOST", ""))
     try:
+        headers |= dav.credentials(call.user_name, call.password)
         with contextlib.ExitStack() as stack:
             body = stack.enter_context(body_of(environ))
             connection = stack.enter_context(dav.talk(PAUSE, most=float("inf")))
@@ -146,9 +147,9 @@ class Pieces:
 
     def __init__(self, answer, patience: Patience):
         self.answer, self.patience = answer, patience
-        self.first = self.read()  # while a failure can still be told
+        self.first = self.next_piece()  # while a failure can still be told
 
-    def read(self) -> bytes:
+    def next_piece(self) -> bytes:
         self.patience.renew(PAUSE)
         piece = self.answer.read1(PIECE)
         if not piece and self.answer.length:
@@ -159,7 +160,7 @@ class Pieces:
         piece, self.first = self.first, b""
         while piece:
             yield piece
-            piece = self.read()
+            piece = self.next_piece()
 
     def close(self):
         self.stack.close()

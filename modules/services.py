@@ -146,8 +146,7 @@ class Service(Module):
 
         dav, environ = self.client("dav", http=404), exchange.environ
         if exchange.path == "dav":
-            call = exchange.admit(self, environ["REQUEST_METHOD"] in READS)
-            return forward(dav, environ, path, dav.credentials(call.user_name, call.password))
+            return forward(dav, environ, path, exchange.admit(self, environ["REQUEST_METHOD"] in READS))
         if path.strip("/") not in ("caldav", "carddav"):
             raise ApiError("Unknown module .well-known.", http=404)
         return bottle.HTTPResponse(b"", 301, [("Location", prefix_of(environ) + "/")])  # RFC 6764 section 5

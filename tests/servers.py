@@ -173,7 +173,7 @@ def radicale(public_folder):
     pytest.importorskip("radicale") if os.environ.get("CI") != "true" else __import__("radicale")
     folder, port = public_folder / "radicale", free_port()
     folder.mkdir()
-    (folder / "config").write_text(f"[server]\nhosts = 127.0.0.1:{port}\n[auth]\ntype = http_x_remote_user\n[rights]\n"
+    (folder / "config").write_text(f"[server]\nhosts = 127.0.0.1:{port}\n[auth]\ntype = http_x_remote_user\ndelay = 0\n[rights]\n"
                                    f"type = owner_only\n[storage]\nfilesystem_folder = {folder}/collections\n"
                                    "[web]\ntype = none\n[logging]\nlevel = warning\n")
     with instance([sys.executable, "-m", "radicale", "--config", folder / "config"], folder, port):
