@@ -19,6 +19,11 @@ fuzz: .venv/tested
 stress: .venv/tested
 	STRESS=120 $(BIN)/python -m pytest tests/test_survival.py
 
+# How mailapi compares with a floor under the same server; some ten minutes. `ARGS="--server uwsgi"` for a part of it.
+bench: SERVERS += wrk
+bench: .venv/tested servers
+	$(BIN)/python -m bench.run $(ARGS)
+
 # The servers that tests start as private instances: Debian's packages, where we may install them.
 servers:
 	@missing=$$(for name in $(SERVERS); do dpkg -s $$name >/dev/null 2>&1 || echo $$name; done); \
@@ -41,4 +46,4 @@ servers:
 clean:
 	rm -rf .venv build *.egg-info .pytest_cache .hypothesis
 
-.PHONY: run test servers fuzz stress clean
+.PHONY: run test servers fuzz stress bench clean

@@ -7,7 +7,9 @@ access rule checked, everything in one transaction, one JSON object as the answe
 """
 
 import base64
+import collections
 import contextlib
+import copy
 import dataclasses
 import fcntl
 import hashlib
@@ -16,6 +18,7 @@ import importlib.util
 import ipaddress
 import json
 import logging
+import operator
 import os
 import re
 import secrets
@@ -26,15 +29,14 @@ import threading
 import time
 import types
 import urllib.parse
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
 from functools import cached_property, lru_cache, reduce
 from importlib.machinery import SourceFileLoader
-from operator import or_
 from pathlib import Path
 
 import bottle
 import peewee
-from peewee import IntegerField, TextField
+from peewee import IntegerField, TextField, fn
 
 __version__ = "0.1.0"
 
@@ -347,6 +349,8 @@ def refuse_forbidden_text(body: dict):
 
 def read_query(query_string: str) -> dict:
     """The query's keys and values, both decoded; of a repeated key the last one counts, as in PHP."""
+    if query_string.isidentifier():  # `get`: nothing to take apart
+        return {query_string: ""}
     try:
         pairs = urllib.parse.parse_qsl(query_string, keep_blank_values=True, max_num_fields=100)
     except ValueError:
@@ -381,13 +385,30 @@ def shorten(answer: dict, limit: int | None) -> dict:
     return answer
 
 
-def encode(answer: dict) -> str:
-    return json.dumps(answer, ensure_ascii=False, separators=(",", ":"), default=readable)
-
-
 def readable(value) -> str:
     """Bytes that came out of the database where text belongs."""
     return bytes(value).decode(errors="replace")
+
+
+class Encoded:
+    """A list that the database has encoded already (Store.encoded): it goes into the answer as it is."""
+
+    def __init__(self, payload: bytes):
+        self.payload = payload
+
+
+ENCODER = json.JSONEncoder(ensure_ascii=False, separators=(",", ":"), default=readable)
+
+
+def encode(answer: dict) -> bytes:
+    """The answer as JSON, in UTF-8; what is Encoded comes last."""
+    ready = {name: value for name, value in answer.items() if isinstance(value, Encoded)}
+    if not ready:
+        return ENCODER.encode(answer).encode()
+    pieces = [ENCODER.encode({name: value for name, value in answer.items() if name not in ready})[:-1].encode()]
+    for name, value in ready.items():
+        pieces += [f",{ENCODER.encode(name)}:".encode(), value.payload]
+    return b"".join([*pieces, b"}"])
 
 
 def jsonp(callback: str, payload: str) -> str:
@@ -409,6 +430,7 @@ def client_address(environ: dict, proxies: list) -> str:
         return environ.get("REMOTE_ADDR", "")
 
 
+@lru_cache(maxsize=1000)
 def ip(address: str) -> ipaddress.IPv4Address | ipaddress.IPv6Address:
     """An address; one of IPv4 that an IPv6 socket shows is still one of IPv4."""
     seen = ipaddress.ip_address(address)
@@ -570,9 +592,11 @@ def arg(name: str) -> peewee.Value:
 class Prepared:
     """A query built once, at import, and turned into SQL at its first use: building costs ten times running."""
 
-    def __init__(self, query):
+    def __init__(self, query, nested: tuple = ()):
         self.query = query
+        self.nested = nested  # the columns that hold JSON
         self.compiled: dict = {}
+        self.encoding = ""  # the same query with its rows as one JSON list
 
     def sql(self, database: peewee.Database):
         kind = type(database)
@@ -591,6 +615,22 @@ def like(value, expression):
     return peewee.Expression(value, peewee.OP.ILIKE, expression)
 
 
+def json_sql(sql: str, cursor: sqlite3.Cursor, nested: tuple) -> str:
+    """A query whose only value is the JSON list of the rows of sql, in their order."""
+    columns = [column[0] for column in cursor.description]
+    pairs = ", ".join(f"'{name}', " + (f'json("{name}")' if name in nested else f'"{name}"') for name in columns)
+    return f"SELECT CAST(json_group_array(json_object({pairs})) AS BLOB) FROM ({sql})"
+
+
+class Opened(threading.local):
+    """What a thread has open."""
+
+    connection: sqlite3.Connection
+    identity: tuple | None = None
+    trace: Callable[[str], None] | None = None
+    generation: "Generation | None" = None  # as last seen
+
+
 class Store:
     """One SQLite file: a connection per thread, opened anew when the file was replaced (WIRE section 7).
 
@@ -601,9 +641,9 @@ class Store:
 
     def __init__(self, path: str):
         self.path = path
-        uri = Path(path).absolute().as_uri() + "?mode=rw"
-        self.database = peewee.SqliteDatabase(uri, uri=True, pragmas=self.PRAGMAS, timeout=5)
-        self.opened = threading.local()
+        self.uri = Path(path).absolute().as_uri() + "?mode=rw"
+        self.database = peewee.SqliteDatabase(self.uri, uri=True, pragmas=self.PRAGMAS, timeout=5)
+        self.opened = Opened()
 
     def trace(self, tell: Callable[[str], None] | None):
         """Tell this thread's statements, without their values."""
@@ -617,15 +657,16 @@ class Store:
         # With the owner and mode: what SQLite opened read-only it never writes to.
         return seen.st_dev, seen.st_ino, seen.st_uid, seen.st_gid, seen.st_mode, os.getpid()
 
-    def connect(self) -> peewee.Database:
+    def connect(self) -> sqlite3.Connection:
         identity = self.identity()
-        if getattr(self.opened, "identity", None) != identity:
+        if self.opened.identity != identity:
             self.database.close()
             self.before_opening()
             self.database.connect()
             self.after_opening()
-            self.opened.identity = identity
-        return self.database
+            self.opened.connection, self.opened.identity = self.database.connection(), identity
+            self.opened.generation = None
+        return self.opened.connection
 
     def before_opening(self):
         """For a kind of Store that has something to prepare."""
@@ -641,25 +682,31 @@ class Store:
     @contextlib.contextmanager
     def transaction(self, lock_type: str = "IMMEDIATE"):
         """All statements of the block or none; IMMEDIATE to write, DEFERRED to read."""
-        database = self.connect()
-        database.begin(lock_type)
+        connection = self.connect()
+        self.run(f"BEGIN {lock_type}")
         try:
             yield
-            database.commit()
+            self.run("COMMIT")
         except BaseException:
-            if database.connection().in_transaction:  # SQLite may have rolled back already
-                database.rollback()
+            if connection.in_transaction:  # SQLite may have rolled back already
+                connection.execute("ROLLBACK")
             raise
 
     def execute(self, query, **values) -> sqlite3.Cursor:
         """Run a query, a Prepared one with its values; the cursor."""
-        database = self.database
         prepared = query if isinstance(query, Prepared) else Prepared(query)
-        sql, parameters = prepared.sql(database)
-        if tell := getattr(self.opened, "trace", None):
-            tell(sql)
+        return self.run(*prepared.sql(self.database), values)
+
+    def run(self, sql: str, parameters: Sequence = (), values: Mapping = {}) -> sqlite3.Cursor:
+        opened = self.opened
+        if opened.trace:
+            opened.trace(sql)
         filled = [values[p.name] if isinstance(p, Arg) else p for p in parameters]
-        return database.execute_sql(sql, filled)
+        try:  # sqlite3 itself: peewee's own way takes as long as a small query
+            return opened.connection.execute(sql, filled)
+        except sqlite3.Error:
+            with peewee.__exception_wrapper__:  # as peewee's own
+                raise
 
     def fetch(self, query, values: dict) -> tuple[tuple, list]:
         """The column names and the rows of a query."""
@@ -668,7 +715,7 @@ class Store:
             return tuple(column[0] for column in cursor.description), cursor.fetchall()
         except (sqlite3.OperationalError, peewee.OperationalError) as error:
             # Bytes that are not UTF-8 in some text (WIRE F16): from now on read text with care.
-            connection = self.database.connection()
+            connection = self.opened.connection
             if "decode" not in str(error) or connection.text_factory is readable:
                 raise
             connection.text_factory = readable
@@ -676,8 +723,23 @@ class Store:
 
     def rows(self, query, **values) -> list[dict]:
         """The rows as dictionaries, keyed by column names."""
-        names, rows = self.fetch(query, values)
-        return [dict(zip(names, row)) for row in rows]
+        names, found = self.fetch(query, values)
+        rows = [dict(zip(names, row)) for row in found]
+        for row in rows if isinstance(query, Prepared) and query.nested else ():
+            row |= {name: json.loads(row[name]) for name in query.nested}
+        return rows
+
+    def encoded(self, query: Prepared, **values) -> Encoded | None:
+        """The rows as JSON that SQLite makes itself, in a third of the time; None where it cannot or must not:
+        BLOBs, text that is not UTF-8."""
+        sql, parameters = query.sql(self.database)
+        try:
+            if not query.encoding:
+                query.encoding = json_sql(sql, self.run(f"SELECT * FROM ({sql}) LIMIT 0", parameters, values), query.nested)
+            payload = self.run(query.encoding, parameters, values).fetchone()[0]
+            return Encoded(payload) if payload.isascii() or payload.decode() else None
+        except (peewee.OperationalError, UnicodeDecodeError):
+            return None
 
     def one(self, query, **values) -> dict | None:
         return next(iter(self.rows(query, **values)), None)
@@ -694,9 +756,6 @@ class Store:
 ########## Access rules ###############################################################################
 
 
-PERMISSIONS = each_generation(
-    lambda g: g.access.select(g.access.api_permission).where(g.access.api_user == arg("user"))
-)
 DELEGATED = ApiUserDelegates.select(ApiUserDelegates.api_delegate).where(ApiUserDelegates.api_user == arg("user"))
 DELEGATED_USERS = Prepared(DELEGATED)
 DELEGATED_EXPRESSIONS = Prepared(
@@ -707,11 +766,8 @@ DELEGATED_EXPRESSIONS = Prepared(
 class Caller:
     """Who asks, and what they may do: read on every request, so that revoked means revoked (F19)."""
 
-    def __init__(self, db: Store, generation: Generation, user_name: str | None, permissions=None):
-        self.db, self.user_name = db, user_name
-        if permissions is None:
-            permissions = db.column(PERMISSIONS[generation.number], user=user_name)
-        self.permissions = permissions
+    def __init__(self, db: Store, user_name: str | None, permissions: list[str]):
+        self.db, self.user_name, self.permissions = db, user_name, permissions
 
     @property
     def admin(self) -> bool:
@@ -827,6 +883,7 @@ class Endpoint:
     reads_only: bool  # changes nothing
     own_transactions: bool  # the action opens its transactions itself: it waits for more than the master
     max_body: int  # bytes; 0: as configured
+    keep: bool  # what it answers depends on the request, the caller and the two databases alone
 
     def needed(self, generation: Generation) -> dict[str, str]:
         return self.needs.get(generation.number, self.needs)
@@ -855,7 +912,7 @@ class Endpoint:
 
 
 def endpoint(*, allow, needs=None, takes=None, checks=(), query=None, reads_only=False,
-             own_transactions=False, max_body=0):
+             own_transactions=False, max_body=0, keep=False):
     """Declare a method of a Module as an action; `allow`, one Rule or several, has no default."""
     rules = allow if isinstance(allow, tuple) else (allow,)
     if not rules or not all(isinstance(rule, Rule) for rule in rules):
@@ -863,7 +920,7 @@ def endpoint(*, allow, needs=None, takes=None, checks=(), query=None, reads_only
 
     def declare(action):
         action.endpoint = Endpoint(action.__name__, action, rules, needs or {}, takes or {}, tuple(checks),
-                                   query or {}, reads_only, own_transactions, max_body)
+                                   query or {}, reads_only, own_transactions, max_body, keep)
         return action
 
     return declare
@@ -912,26 +969,25 @@ class Module:
         asked = {canonical(key) for key in query}
         return next((e for name, e in self.endpoints.items() if name in asked), None)
 
-    def active_users(self, call: "Call") -> set | None:
-        """The names of all users that have something in this module; None where it keeps no count."""
-        active = self.active_in(call)
-        return active and set(call.db.column(active.everyone))
-
-    def is_active(self, call: "Call", user_name: str) -> bool:
-        active = self.active_in(call)
-        return bool(active and call.db.column(active.one, user=user_name))
-
-    def active_in(self, call: "Call") -> "Active | None":
-        return self.active[call.generation.number] if isinstance(self.active, dict) else self.active
+    def active_in(self, generation: Generation) -> "Active | None":
+        return self.active[generation.number] if isinstance(self.active, dict) else self.active
 
 
 class Active:
     """The users that have a row in a module's tables: each field holds their names."""
 
-    def __init__(self, *fields: peewee.Field, where=True):
-        rows = [field.model.select(field).where(where).distinct() for field in fields]
-        self.everyone = Prepared(reduce(or_, rows))
-        self.one = Prepared(reduce(or_, [q.where(f == arg("user")) for q, f in zip(rows, fields)]))
+    def __init__(self, *fields: peewee.Field, where=None):
+        rows = [field.model.select(field) for field in fields]
+        self.rows = [query if where is None else query.where(where) for query in rows]
+
+    def has(self, user) -> peewee.Expression:
+        """Whether a user is among them, for a query over many users."""
+        return reduce(operator.or_, [user.in_(query) for query in self.rows])
+
+    def has_one(self, user=None) -> peewee.Expression:
+        """Whether arg("user"), the only one that a query is about, is; without a look at all rows, given an index."""
+        return reduce(operator.or_, [fn.EXISTS(query.where(query.selected_columns[0] == arg("user")))
+                                     for query in self.rows])
 
 
 # What a module relays, as tokens and the audit see it: the action is the HTTP method.
@@ -945,7 +1001,7 @@ def module_name(path: str) -> str:
 class Root(Module):
     """What is asked of the API itself, under no module's path."""
 
-    @endpoint(allow=anyone, reads_only=True)
+    @endpoint(allow=anyone, reads_only=True, keep=True)
     def get_modules(self, call):
         """The names of the configured modules, in the order of modulelist."""
         return {"modules": list(self.app.config.modulelist)}
@@ -1040,7 +1096,7 @@ CREATE TABLE IF NOT EXISTS known_address (subject TEXT PRIMARY KEY, last INTEGER
 LIVE_SESSIONS = 20  # of one user; the oldest gives way (WIRE section 1)
 
 FIND_SESSION = Prepared(
-    Session.select(Session.user_name, Session.authdata_hash, Session.next_hash)
+    Session.select(Session.user_name, Session.authdata_hash, Session.next_hash, Session.created)
     .where(Session.token_hash == arg("token_hash"), Session.created > arg("after"))
 )
 ADD_SESSION = Prepared(
@@ -1100,9 +1156,11 @@ class StateStore(Store):
         self.schema = schema
 
     def identity(self):
-        if not os.path.exists(self.path):
+        try:
+            return super().identity()
+        except CannotOpen:
             self.create()
-        return super().identity()
+            return super().identity()
 
     def before_opening(self):
         """Side files keep the mode that the file had when they were made: it may have been read-only."""
@@ -1140,9 +1198,15 @@ class StateStore(Store):
 
     @contextlib.contextmanager
     def transaction(self, lock_type="IMMEDIATE"):
+        with self.one_statement(), super().transaction(lock_type):
+            yield
+
+    @contextlib.contextmanager
+    def one_statement(self):
+        """For a block of a single statement, which is a transaction without saying so."""
         try:
-            with super().transaction(lock_type):
-                yield
+            self.connect()
+            yield
         except peewee.PeeweeException as error:
             raise (refusal(error) if is_busy(error) else StateFailure(error)) from error
 
@@ -1160,7 +1224,7 @@ class Sessions:
 
     def find(self, token: str) -> dict | None:
         after = int(time.time()) - self.lifetime
-        with self.store.transaction("DEFERRED"):
+        with self.store.one_statement():
             return self.store.one(FIND_SESSION, token_hash=sha256(token), after=after)
 
     def begin(self, user_name: str, password: str, authdata: str | None, address: str, instead_of: str | None,
@@ -1258,11 +1322,124 @@ def verify(password: str, authdata: str | None) -> bool:
     return fits and bool(known)
 
 
+########## Kept answers ############################################################################
+# A list that was answered is kept for as long as nobody changes either database, so that asking again costs
+# next to nothing. Only actions that say so (`keep`) are kept, only for GET without a body, by session cookie.
+
+
+class Changes:
+    """Tells whether a database file was changed: SQLite counts the commits of others, and this connection,
+    which only looks at that count, makes none itself."""
+
+    def __init__(self, store: Store):
+        self.store, self.opened, self.serial = store, None, 0
+
+    def count(self) -> tuple[int, int]:
+        identity = self.store.identity()
+        if identity != self.opened:
+            self.connection = sqlite3.connect(self.store.uri, uri=True, timeout=0, check_same_thread=False)
+            self.opened, self.serial = identity, self.serial + 1  # a new connection counts anew
+        return self.serial, self.connection.execute("PRAGMA data_version").fetchone()[0]
+
+
+@dataclasses.dataclass
+class Answer:
+    """What can go out again as it is. Who has these very bytes, says their ETag, is told so (HTTP 304)."""
+
+    payload: bytes
+    headers: list
+    event: "Event"
+
+    def __post_init__(self):
+        self.etag = f'"{hashlib.sha256(self.payload).hexdigest()[:32]}"'
+        self.headers = [h for h in self.headers if h[0] != "Cache-Control"] + [
+            ("Cache-Control", "private, no-cache"), ("ETag", self.etag)]
+
+    def response(self, environ: dict) -> tuple[str, list, bytes]:
+        if self.etag in environ.get("HTTP_IF_NONE_MATCH", ""):
+            return "304 Not Modified", [h for h in self.headers if h[0] != "Content-Type"], b""
+        return "200 OK", [*self.headers, ("Content-Length", str(len(self.payload)))], self.payload
+
+
+ASKED_BY = operator.itemgetter("HTTP_COOKIE", "HTTP_SEC_FETCH_SITE", "HTTP_ORIGIN", "HTTP_HOST")
+ASKED_FOR = operator.itemgetter("PATH_INFO", "QUERY_STRING")
+
+
+class Place:
+    """Where the answer to a request is kept, or will be; and the session that came along, if it is known."""
+
+    def __init__(self, kept: "Kept", environ: dict):
+        request = collections.defaultdict(str, environ)
+        self.seen, self.asked_by, self.asked_for = kept.seen, ASKED_BY(request), ASKED_FOR(request)
+        self.session: dict | None = kept.sessions.get(self.asked_by)
+        if self.session and self.session["created"] <= time.time() - kept.session_lifetime:
+            self.session = None
+        self.answer: Answer | None = self.session and kept.answers.get((self.session["user_name"], self.asked_for))
+
+
+class Kept:
+    """What was read and answered and still holds, for nobody has changed the databases since."""
+
+    MOST = 16 * 1024 * 1024  # bytes of answers
+    MOST_SESSIONS = 10_000
+
+    def __init__(self, master: Store, state: Store, session_lifetime: int):
+        self.changes, self.session_lifetime, self.lock = (Changes(master), Changes(state)), session_lifetime, threading.Lock()
+        self.seen: tuple = (None, None)
+        self.sessions: dict[tuple, dict] = {}  # by what came along with a request
+        self.forget_answers()
+
+    def forget_answers(self):
+        self.answers: dict[tuple, Answer] = {}  # by user_name and what was asked for
+        self.size = 0
+
+    def place(self, environ: dict) -> Place | None:
+        """The place of the answer to a request, for the databases as they are now; None where it has none."""
+        if environ.get("REQUEST_METHOD") != "GET" or "HTTP_COOKIE" not in environ or has_more(environ):
+            return None
+        with self.lock:
+            try:
+                seen = tuple([changes.count() for changes in self.changes])
+            except (ApiError, sqlite3.Error):  # missing, or being written at this moment
+                return None
+            if seen != self.seen:
+                self.forget_answers()
+            if seen[1] != self.seen[1]:
+                self.sessions = {}
+            self.seen = seen
+            return Place(self, environ)
+
+    def keep(self, place: Place, session: dict, answer: Answer):
+        """Keep what was computed after the databases were seen as the place says."""
+        size = len(answer.payload)
+        with self.lock:
+            if place.seen != self.seen or size > self.MOST or len(self.sessions) > self.MOST_SESSIONS:
+                return
+            if self.size + size > self.MOST:
+                self.forget_answers()
+            self.size += size
+            self.sessions[place.asked_by] = session | {"hash": answer.event.session}
+            self.answers[session["user_name"], place.asked_for] = answer
+
+
+def has_more(environ: dict) -> bool:
+    """Whether a body may have come along, or credentials that count for more than the cookie."""
+    return (environ.get("CONTENT_LENGTH") not in (None, "", "0") or "HTTP_TRANSFER_ENCODING" in environ
+            or "HTTP_AUTHORIZATION" in environ or not environ.get("SERVER_PROTOCOL", "HTTP/1").startswith("HTTP/1"))
+
+
 ########## Application #############################################################################
 
 
-SCHEMA_VERSION = Prepared(peewee.Select([peewee.Table("meta")], [peewee.SQL('"value"')]).where(
-    peewee.SQL('"key"') == "schema_version"))
+META = peewee.Table("meta", ("key", "value"))
+SCHEMA_VERSION = Prepared(META.select(META.value).where(META.key == "schema_version"))
+# In one reading: the schema version, the credentials, and a row for every permission.
+WHO = each_generation(
+    lambda g: META.select(META.value, Users.user_name, Users.user_authdata, g.access.api_permission)
+    .join(Users, peewee.JOIN.LEFT_OUTER, on=Users.user_name == arg("user"))
+    .join(g.access, peewee.JOIN.LEFT_OUTER, on=g.access.api_user == Users.user_name)
+    .where(META.key == "schema_version")
+)
 CREDENTIALS_OF = Prepared(
     Users.select(Users.user_name, Users.user_authdata).where(Users.user_name == arg("user"))
 )
@@ -1276,6 +1453,7 @@ class Call:
         self.generation, self.body, self.query = generation, body, query
         self.user_name: str | None = None  # None: whoever may read the database file
         self.limit: int | None = None  # how many entries of a list will be answered
+        self.encodes = False  # whether the answer goes out as JSON
         self.session = ""  # its id
         # As it came along and was found right, for services that check it themselves; kept nowhere.
         self.password: str | None = None
@@ -1289,10 +1467,23 @@ class Call:
 
     def identify(self):
         """Read what the caller may do, inside the transaction of the action (WIRE F19)."""
-        if self.user_name is not None:
-            self.confirm(self.db.one(CREDENTIALS_OF, user=self.user_name))
-        permissions = ["admin"] if self.user_name is None else None
-        self.caller = Caller(self.db, self.generation, self.user_name, permissions)
+        if self.user_name is None:
+            self.caller = Caller(self.db, None, ["admin"])
+            return
+        try:
+            rows = self.db.fetch(WHO[self.generation.number], {"user": self.user_name})[1]
+        except peewee.OperationalError:  # of the other generation the table has other columns
+            self.app.check_generation(self.generation)
+            raise
+        if not rows or number(rows[0][0]) != self.generation.number:
+            self.app.check_generation(self.generation)
+        _, user_name, user_authdata, _ = rows[0]
+        self.confirm(user_name and {"user_name": user_name, "user_authdata": user_authdata})
+        self.caller = Caller(self.db, self.user_name, [row[3] for row in rows if row[3] is not None])
+
+    def listing(self, query: Prepared, **values) -> "Encoded | list[dict]":
+        """All rows of a query, for the answer as they are: encoded by the database where nobody looks at them."""
+        return self.encodes and self.limit is None and self.db.encoded(query, **values) or self.db.rows(query, **values)
 
     def words(self, sentence: str) -> str:
         return self.generation.words(sentence)
@@ -1341,6 +1532,13 @@ class SchemaMismatch(ApiError):
         self.answer = {"api_version": max(GENERATIONS), "schema_version": version}
 
 
+class Migrated(ApiError):
+    """The master database has become one of another generation since it was last looked at."""
+
+    def __init__(self):
+        super().__init__("The database has been migrated. Try again.", http=503, retry_after=1)
+
+
 class Application:
     """A WSGI callable over one master database; several live side by side in one process."""
 
@@ -1351,38 +1549,62 @@ class Application:
         schema = STATE_SCHEMA + "".join(module.state_schema for module in self.modules.values())
         self.state = StateStore(config.state, schema)
         self.sessions = Sessions(self.state, config)
+        self.kept = Kept(self.db, self.state, config.session_lifetime)
         self.relays = {first: module for module in self.modules.values() for first in module.relays}
         self.bottle = bottle.Bottle()
         self.bottle.route("/<path:re:[\\s\\S]*>", "ANY", self.serve)
 
     def __call__(self, environ, start_response):
+        place = environ["mailapi.place"] = None if self.config.debug else self.kept.place(environ)
+        if place and place.answer:
+            return self.repeat(place, environ, start_response)
         path = environ.get("PATH_INFO", "").encode("latin-1", "replace").decode(errors="replace")
         # `OPTIONS *` has no slash, and Bottle leaves out what is not UTF-8.
         environ["PATH_INFO"] = ("" if path.startswith("/") else "/") + path.encode().decode("latin-1")
         return self.bottle(environ, start_response)
 
+    def repeat(self, place: Place, environ: dict, start_response):
+        """Answer what was answered before, without Bottle."""
+        event = copy.copy(place.answer.event)
+        event.address, event.session = client_address(environ, self.config.proxies), place.session["hash"]
+        self.tell(lambda module: module.watch(event))
+        status, headers, payload = place.answer.response(environ)
+        start_response(status, headers)
+        return [payload]
+
     def serve(self, path: str) -> bottle.HTTPResponse:
         """Answer Bottle's current request."""
         return Exchange(self, bottle.request.environ, path).response()
 
-    def generation(self) -> Generation:
-        """Which schema the master database has now; SchemaMismatch where it is none of GENERATIONS."""
+    def generation(self, as_last_seen: bool = False) -> Generation:
+        """Which schema the master database has; `Call.identify` looks again, in its transaction."""
         try:
             self.db.connect()
-            version = number(self.db.value(SCHEMA_VERSION))
+            self.db.opened.generation = as_last_seen and self.db.opened.generation or self.read_generation()
         except peewee.PeeweeException as error:
             if is_busy(error):
                 raise
             raise ApiError(f"The database cannot be opened: {error}.", http=500) from None
+        return self.db.opened.generation
+
+    def read_generation(self) -> Generation:
+        """SchemaMismatch where it is none of GENERATIONS."""
+        version = number(self.db.value(SCHEMA_VERSION))
         if version not in GENERATIONS:
             raise SchemaMismatch(version)
         return GENERATIONS[version]
+
+    def check_generation(self, expected: Generation):
+        """Refuse to go on where the database has been migrated since it was last seen."""
+        if self.generation() is not expected:
+            raise Migrated()
 
     def module(self, path: str, generation: Generation) -> Module:
         """The module that a URL path names, with or without slash and index.php (WIRE section 1)."""
         name = module_name(path)
         module = self.modules.get(name)
         if module is None or generation.number not in module.generations:
+            self.check_generation(generation)
             raise ApiError(f"Unknown module {name}.", http=404)
         return module
 
@@ -1428,28 +1650,37 @@ class Exchange:
 
     def __init__(self, app: Application, environ: dict, path: str):
         self.app, self.environ, self.path = app, environ, path
+        self.place: Place | None = environ["mailapi.place"]
         self.headers = [("Cache-Control", "no-store"), ("X-Content-Type-Options", "nosniff")]
         self.client = client_address(environ, app.config.proxies)
         self.callback: str | None = None
         self.call: Call | None = None
         self.chosen: Endpoint | None = None
         self.via = ""  # how the caller was identified
+        self.session: dict | None = None
         self.relayed: bottle.HTTPResponse | None = None  # the answer of a module that made all of it
         self.frame: dict = {"status": "ok", "debug": [], "api_version": max(GENERATIONS),
                             "schema_version": None, "session": False}
 
     def response(self) -> bottle.HTTPResponse:
         answer, http = self.outcome()
-        self.report(answer["status"], http)
+        event = self.report(answer["status"], http)
         if self.relayed is not None:
             return self.relayed
         payload, content_type = encode(answer), "application/json"
         if self.callback:
-            payload, content_type = jsonp(self.callback, payload), "application/javascript"
+            payload, content_type = jsonp(self.callback, payload.decode()).encode(), "application/javascript"
         self.headers.append(("Content-Type", content_type))
         if self.app.config.cors_origin:
             self.headers.append(("Access-Control-Allow-Origin", self.app.config.cors_origin))
-        return bottle.HTTPResponse(payload.encode(), http, self.headers)
+        if self.place and self.keeps(answer):
+            kept = Answer(payload, self.headers, event)
+            self.app.kept.keep(self.place, self.session, kept)
+            http, self.headers, payload = kept.response(self.environ)
+        return bottle.HTTPResponse(payload, http, self.headers)
+
+    def keeps(self, answer: dict) -> bool:
+        return bool(self.chosen and self.chosen.keep and self.via == "session" and answer["status"] == "ok")
 
     def outcome(self) -> tuple[dict, int]:
         """The answer and its HTTP status; refusals and failures that `act` left become answers here."""
@@ -1464,16 +1695,19 @@ class Exchange:
         except Exception:
             log.exception("%s failed", self.path or "/")
             problem = ApiError("Internal error. The log has the cause.", http=500)
+        if not (self.call and self.call.caller):  # nobody looked whether it is still the same
+            self.app.db.opened.generation = None
         if problem.retry_after:
             self.headers.append(("Retry-After", str(problem.retry_after)))
         return self.frame | {"status": problem.status} | problem.answer, problem.http
 
-    def report(self, status: str, http: int):
+    def report(self, status: str, http: int) -> Event:
         """Tell the modules that keep watch what was asked, by whom, and how it ended; never a secret."""
         event = Event(module=module_name(self.path), status=status, http=http, address=self.client, via=self.via)
         if self.call:
             event.describe(self.call, self.chosen)
         self.app.tell(lambda module: module.watch(event))
+        return event
 
     def process(self) -> dict:
         if self.app.config.debug:
@@ -1483,7 +1717,12 @@ class Exchange:
             return self.relay(first, below)
         query = read_query(self.environ.get("QUERY_STRING", ""))
         self.callback = read_callback(query)
-        generation = self.app.generation()
+        if self.place:
+            with contextlib.suppress(Migrated):  # nothing has happened yet
+                return self.dispatch(query, self.app.generation(as_last_seen=True))
+        return self.dispatch(query, self.app.generation())
+
+    def dispatch(self, query: dict, generation: Generation) -> dict:
         self.frame |= {"api_version": generation.number, "schema_version": generation.number}
         module = self.app.module(self.path, generation)
         limit = read_limit(query)
@@ -1491,7 +1730,7 @@ class Exchange:
         body = read_body(self.environ, chosen and chosen.max_body or self.app.config.max_body)
         fields = chosen.read(generation, body, query) if chosen else ({}, {})
         self.call = call = Call(self.app, generation, *fields)
-        call.limit = limit
+        call.limit, call.encodes = limit, True
         auth = read_fields(body, {"auth": CREDENTIALS}).get("auth") or {}
         if "logout" in query:
             return self.log_out(call)
@@ -1503,6 +1742,7 @@ class Exchange:
         self.path = first
         try:
             self.call = Call(self.app, self.app.generation(), {"path": below}, {})
+            self.frame |= dict.fromkeys(("api_version", "schema_version"), self.call.generation.number)
             self.relayed = self.app.relays[first].relay(self, below)
         except ApiError as refused:  # to these clients HTTP 200 means done
             http = 403 if refused.http == 200 else refused.http
@@ -1536,7 +1776,7 @@ class Exchange:
         """Run the action; after it is refused, too, the answer says who is logged in."""
         try:
             added = self.app.perform(call, module, chosen)
-        except LoginRefused:
+        except (LoginRefused, SchemaMismatch):
             raise
         except (ApiError, peewee.IntegrityError, peewee.OperationalError) as error:
             problem = error if isinstance(error, ApiError) else refusal(error)
@@ -1563,7 +1803,7 @@ class Exchange:
 
     def use_session(self, call: Call):
         sessions, token, self.via = self.app.sessions, self.cookie(), "session"
-        session = token and sessions.find(token)
+        self.session = session = token and (self.place and self.place.session or sessions.find(token))
         if not session:
             raise LoginRefused("Username is not set!")
         call.user_name, call.session = session["user_name"], token
@@ -1674,7 +1914,7 @@ def application(environ, start_response):
     except ConfigError as error:
         log.error("%s", error)
         start_response("500 Internal Server Error", [("Content-Type", "application/json")])
-        return [encode({"status": "mailapi is not configured. The log has the cause."}).encode()]
+        return [encode({"status": "mailapi is not configured. The log has the cause."})]
     return app(environ, start_response)
 
 

@@ -68,19 +68,18 @@ class Address(Module):
             Addresses.address_router.in_(["redirect", "handoff"]), Addresses.address_route.is_null())),
     }}
 
-    @endpoint(allow=anyone, query={"test": address}, reads_only=True,
+    @endpoint(allow=anyone, query={"test": address}, reads_only=True, keep=True,
               takes={"address_order": optional_number, "address_expression": text, "address_user": text})
     def get(self, call):
         """The addresses that the caller may see, highest order first: all, or those of one look-up."""
-        order, looked_up = call.body.get("address_order"), self.look_up(call)
-        if looked_up is not None:
-            rows = call.db.rows(BY_ORDER[call.generation.number].where(looked_up))
-        elif call.caller.admin or call.caller.delegate:
-            rows = call.db.rows(EVERYTHING[call.generation.number])
-        else:
-            rows = call.db.rows(OWN[call.generation.number], user=call.user_name)
+        order, looked_up, number = call.body.get("address_order"), self.look_up(call), call.generation.number
+        if looked_up is None and call.caller.admin:
+            return {"addresses": call.listing(EVERYTHING[number])}
+        if looked_up is None and not call.caller.delegate:
+            return {"addresses": call.listing(OWN[number], user=call.user_name)}
+        rows = call.db.rows(EVERYTHING[number] if looked_up is None else BY_ORDER[number].where(looked_up))
         visible = [row for row in rows if self.visible(call, row)]
-        if order and call.generation.number == 9 and not visible and not call.caller.admin:
+        if order and number == 9 and not visible and not call.caller.admin:
             raise ApiError("Not authorized.", addresses=[])
         return {"addresses": visible}
 

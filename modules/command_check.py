@@ -50,13 +50,13 @@ class Report:
 
 
 def check_database(report: Report, app: mailapi.Application, generation: mailapi.Generation):
-    database = app.db.connect()
-    journal = database.pragma("journal_mode")
+    run = app.db.connect().execute
+    journal = run("PRAGMA journal_mode").fetchone()[0]
     report.tell(journal == "delete", "journal mode: delete, as the mail daemons use it",
                 f"journal mode: {journal}; the daemons expect delete: another mode leaves files that lock them out")
-    problems = [row[0] for row in database.execute_sql("PRAGMA integrity_check(3)") if row[0] != "ok"]
+    problems = [row[0] for row in run("PRAGMA integrity_check(3)") if row[0] != "ok"]
     report.tell(not problems, "integrity: ok", f"integrity: {'; '.join(problems)}")
-    broken = database.execute_sql("PRAGMA foreign_key_check").fetchall()
+    broken = run("PRAGMA foreign_key_check").fetchall()
     report.tell(not broken, "foreign keys: ok", f"foreign keys: {len(broken)} rows refer to nothing: " + ", ".join(
         f"{table} row {row} to {parent}" for table, row, parent, _ in broken[:3]))
     for name, module in app.listed().items():
@@ -72,8 +72,9 @@ def check_database(report: Report, app: mailapi.Application, generation: mailapi
 
 
 def check_module(report, app, name, module, generation):
-    call = mailapi.Call(app, generation, {}, {})
-    module.active_users(call)
+    if active := module.active_in(generation):
+        for query in active.rows:
+            app.db.column(query.limit(1))
     harmful = module.harmful.get(generation.number, {}) | {
         sentence: query for sentence, query in module.harmful.items() if isinstance(sentence, str)}
     for sentence, query in harmful.items():

@@ -71,7 +71,7 @@ class JsonError(ErrorTask):
 
     def execute(self):
         error = self.request.error
-        body = mailapi.encode({"status": f"{error.reason}."}).encode()
+        body = mailapi.encode({"status": f"{error.reason}."})
         self.status = f"{error.code} {error.reason}"
         self.response_headers.append(("Content-Type", "application/json"))
         self.set_close_on_finish()

@@ -59,15 +59,15 @@ class MSA(Module):
     }}
     active = {8: Active(Msa.msa_user), 9: Active(Smtpd.smtpd_user)}
 
-    @endpoint(allow=delegate_of("msa_user", missing=admin_or_delegate), takes={"msa_user": text}, reads_only=True)
+    @endpoint(allow=delegate_of("msa_user", missing=admin_or_delegate), takes={"msa_user": text}, reads_only=True, keep=True)
     def get(self, call):
         """The routers of everybody, for a delegate of oneself and the delegated ones; or of one user."""
         number = call.generation.number
         if call.body.get("msa_user"):
-            return {"msa": call.db.rows(ONE[number], user=call.body["msa_user"])}
+            return {"msa": call.listing(ONE[number], user=call.body["msa_user"])}
         if call.caller.admin:
-            return {"msa": call.db.rows(EVERYBODY[number])}
-        return {"msa": call.db.rows(OWN_AND_DELEGATED[number], user=call.user_name)}
+            return {"msa": call.listing(EVERYBODY[number])}
+        return {"msa": call.listing(OWN_AND_DELEGATED[number], user=call.user_name)}
 
     @endpoint(**SET)
     def add(self, call):

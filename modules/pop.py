@@ -23,14 +23,14 @@ NAMED = {"needs": {"pop_user": "No username is set"}, "allow": owner_or_delegate
 class POP(Module):
     active = Active(Popd.pop_user)
 
-    @endpoint(allow=owner_or_delegate("pop_user", missing=anyone), takes={"pop_user": text}, reads_only=True)
+    @endpoint(allow=owner_or_delegate("pop_user", missing=anyone), takes={"pop_user": text}, reads_only=True, keep=True)
     def get(self, call):
         """Who may use POP: everybody, for a delegate oneself and the delegated ones, for others oneself."""
         if call.body.get("pop_user"):
-            return {"pop": call.db.rows(ONE, user=call.body["pop_user"])}
+            return {"pop": call.listing(ONE, user=call.body["pop_user"])}
         if call.caller.admin:
-            return {"pop": call.db.rows(EVERYBODY)}
-        return {"pop": call.db.rows(OWN_AND_DELEGATED if call.caller.delegate else ONE, user=call.user_name)}
+            return {"pop": call.listing(EVERYBODY)}
+        return {"pop": call.listing(OWN_AND_DELEGATED if call.caller.delegate else ONE, user=call.user_name)}
 
     @endpoint(**NAMED)
     def add(self, call):

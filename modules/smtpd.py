@@ -31,14 +31,14 @@ class SMTPD(Module):
     active = {8: Active(Msa.msa_user), 9: Active(Smtpd.smtpd_user)}
 
     @endpoint(allow=delegate_of("smtpd_user", missing=admin_or_delegate), takes={"smtpd_user": text},
-              reads_only=True)
+              reads_only=True, keep=True)
     def get(self, call):
         """The out routers of everybody, for a delegate of oneself and the delegated ones; or of one user."""
         if call.body.get("smtpd_user"):
-            return {"smtpd": call.db.rows(ONE, user=call.body["smtpd_user"])}
+            return {"smtpd": call.listing(ONE, user=call.body["smtpd_user"])}
         if call.caller.admin:
-            return {"smtpd": call.db.rows(EVERYBODY)}
-        return {"smtpd": call.db.rows(OWN_AND_DELEGATED, user=call.user_name)}
+            return {"smtpd": call.listing(EVERYBODY)}
+        return {"smtpd": call.listing(OWN_AND_DELEGATED, user=call.user_name)}
 
     @endpoint(needs={"smtpd_user": "Username is not set.", "smtpd_router": "User outrouter is not set."},
               takes={"smtpd_route": address}, checks=[router_works], allow=delegate_of("smtpd_user"))

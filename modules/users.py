@@ -1,10 +1,12 @@
 """Users: who exists, their passwords, permissions and aliases."""
 
-from peewee import JOIN, IntegrityError, TextField, fn
+from functools import cached_property, reduce
+
+from peewee import JOIN, Case, IntegrityError, TextField, Value, fn
 
 from mailapi import (
-    DELEGATED, Active, Addresses, ApiError, ApiUserDelegates, Model, Module, Prepared, Rule, Users, admin, anyone,
-    arg, delegate_of, endpoint, make_authdata, owner_or_delegate, password, php_map, text, text_list,
+    DELEGATED, ENCODER, GENERATIONS, Active, Addresses, ApiError, ApiUserDelegates, Model, Module, Prepared, Rule,
+    Users, admin, anyone, arg, delegate_of, endpoint, make_authdata, owner_or_delegate, password, text, text_list,
 )
 
 
@@ -16,22 +18,26 @@ class MailOwner(Model):
 
 
 HAS_LOGIN = Users.user_authdata.is_null(False)
-LINKS = (Addresses.select(Addresses.address_route, fn.COUNT(Addresses.address_route).alias("link_count"))
-         .where(Addresses.address_router == "store").group_by(Addresses.address_route).alias("links"))
+LINKS = Addresses.select(fn.NULLIF(fn.COUNT(Addresses.address_order), 0)).where(Addresses.stores_to(Users.user_name))
 MAILS = (MailOwner.select(MailOwner.mail_user, fn.COUNT(MailOwner.mail_user).alias("mails"))
          .group_by(MailOwner.mail_user).alias("counts"))
 SHORT = (Users.select(Users.user_name, HAS_LOGIN.alias("user_login"), Users.user_alias)
          .order_by(Users.user_name))
-ONE = Prepared(SHORT.where(Users.user_name == arg("user")))
-OWN_AND_DELEGATED = Prepared(SHORT.where((Users.user_name == arg("user")) | Users.user_name.in_(DELEGATED)))
+ONE = SHORT.where(Users.user_name == arg("user"))
+OWN_AND_DELEGATED = SHORT.where((Users.user_name == arg("user")) | Users.user_name.in_(DELEGATED))
 EVERYBODY = {  # by generation
-    8: Prepared(SHORT),
-    9: Prepared(
-        Users.select(Users.user_name, HAS_LOGIN.alias("has_login"), Users.user_alias, Users.user_database,
-                     LINKS.c.link_count, fn.COALESCE(MAILS.c.mails, 0).alias("mails"))
-        .join(LINKS, JOIN.LEFT_OUTER, on=LINKS.c.address_route == Users.user_name).switch(Users)
-        .join(MAILS, JOIN.LEFT_OUTER, on=MAILS.c.mail_user == Users.user_name).order_by(Users.user_name)),
+    8: SHORT,
+    9: Users.select(Users.user_name, HAS_LOGIN.alias("has_login"), Users.user_alias, Users.user_database,
+                    LINKS.alias("link_count"), fn.COALESCE(MAILS.c.mails, 0).alias("mails"))
+        .join(MAILS, JOIN.LEFT_OUTER, on=MAILS.c.mail_user == Users.user_name).order_by(Users.user_name),
 }
+
+
+def modules_in(active: dict, is_active):
+    """The column `modules`: a JSON map of those in which the user is active to true, [] where there are none."""
+    words = [Case(None, [(is_active(users, Users.user_name), f",{ENCODER.encode(name)}:true")], "") for name, users in active.items()]
+    members = fn.SUBSTR(reduce(lambda all_, word: all_.concat(word), words, Value("")), 2)
+    return fn.COALESCE(Value("{").concat(fn.NULLIF(members, "")).concat("}"), "[]").alias("modules")
 
 
 def not_reserved(call):
@@ -88,17 +94,16 @@ class User(Module):
             Users.select(Users.user_name).where(HAS_LOGIN, ~fn.GLOB("*:" + "[0-9a-f]" * 64, Users.user_authdata))),
     }
 
-    @endpoint(allow=anyone, takes={"username": text, "user_name": text}, reads_only=True)
+    @endpoint(allow=anyone, takes={"username": text, "user_name": text}, reads_only=True, keep=True)
     def get(self, call):
         """All users, for a delegate oneself and the delegated ones, for others oneself; or the one named."""
         name = call.body.get("username") or call.body.get("user_name")
         if name:
             return {"users": self.one(call, name)}
         if call.caller.admin:
-            return {"users": self.everybody(call)}
+            return {"users": call.listing(self.queries[call.generation.number, "everybody"])}
         if call.caller.delegate:
-            users = call.db.rows(OWN_AND_DELEGATED, user=call.user_name)
-            return {"users": [user | self.modules(call, user["user_name"]) for user in users]}
+            return {"users": call.listing(self.queries[call.generation.number, "delegated"], user=call.user_name)}
         return {"users": self.one(call, call.user_name)}
 
     @endpoint(needs={"user_name": "Username is not set."}, checks=[not_reserved, another_user], allow=ADDER,
@@ -161,14 +166,20 @@ class User(Module):
         call.db.execute(Users.update(user_alias=call.body["user_alias"] or None)
                         .where(Users.user_name == call.body["user_name"]))
 
-    def everybody(self, call) -> list:
-        active = {name: found for name, module in self.app.listed().items()
-                  if (found := module.active_users(call))}
-        users = call.db.rows(EVERYBODY[call.generation.number])
-        for user in users:
-            name = user["user_name"]
-            user["modules"] = php_map({module: True for module, names in active.items() if name in names})
-        return users
+    @cached_property
+    def queries(self) -> dict:
+        """What `get` asks the database, with the modules in which the users are active, by generation."""
+
+        def with_modules(query, generation, is_active):
+            found = {name: active for name, module in self.app.listed().items()
+                     if (active := module.active_in(generation))}
+            return Prepared(query.select_extend(modules_in(found, is_active)), nested=("modules",))
+
+        return {(number, name): with_modules(query, generation, is_active)
+                for number, generation in GENERATIONS.items()
+                for name, query, is_active in (("everybody", EVERYBODY[number], Active.has),
+                                               ("delegated", OWN_AND_DELEGATED, Active.has),
+                                               ("one", ONE, Active.has_one))}
 
     def one(self, call, name: str) -> list:
         """The one user, in a list, for whoever may see them (WIRE F06)."""
@@ -177,12 +188,8 @@ class User(Module):
             raise ApiError(f"User has no permission to do this (not {which}).", users=[])
         access = call.generation.access
         granted = access.select(access.api_permission).where(access.api_user == name)
-        return [user | self.modules(call, name) | {call.words("user_{permission}s"): call.db.column(granted)}
-                for user in call.db.rows(ONE, user=name)]
-
-    def modules(self, call, name: str) -> dict:
-        listed = self.app.listed().items()
-        return {"modules": php_map({module: True for module, one in listed if one.is_active(call, name)})}
+        return [user | {call.words("user_{permission}s"): call.db.column(granted)}
+                for user in call.db.rows(self.queries[call.generation.number, "one"], user=name)]
 
     def grant(self, call, permissions):
         if not all(permissions):

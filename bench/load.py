@@ -1,0 +1,120 @@
+"""What clients do: log in, ask in four connections for a while, or one by one with a change before each request."""
+
+import http.client
+import json
+import shutil
+import statistics
+import subprocess
+import threading
+import time
+from dataclasses import dataclass
+from pathlib import Path
+
+from bench.databases import ADMIN, PASSWORD, Writer
+from bench.servers import Server
+
+CONNECTIONS = 4
+SCRIPT = Path(__file__).with_name("sessions.lua")
+
+
+@dataclass
+class Sample:
+    """What a stretch of load came to."""
+
+    requests: int
+    cpu: float  # µs a request
+    rate: float = 0  # requests/s
+    p50: float = 0  # µs
+    p99: float = 0  # µs
+    pss: int = 0  # bytes, of the largest worker
+
+
+def median(samples: list[Sample]) -> Sample:
+    """Field by field; of memory the most."""
+    values = {field: statistics.median(getattr(s, field) for s in samples) for field in Sample.__dataclass_fields__}
+    return Sample(**values | {"pss": max(s.pss for s in samples)})
+
+
+def ask(port: int, path: str, cookie: str = "", body: dict | None = None) -> http.client.HTTPResponse:
+    """One request on a connection of its own; the response, with what was read as `body`."""
+    connection = http.client.HTTPConnection("127.0.0.1", port, timeout=60)
+    connection.request("GET" if body is None else "POST", path, body and json.dumps(body),
+                       {"Cookie": f"PHPSESSID={cookie}", "Connection": "close"})
+    response = connection.getresponse()
+    response.body = response.read()
+    connection.close()
+    return response
+
+
+def log_in(port: int) -> str:
+    """A new session of the administrator."""
+    response = ask(port, "/", body={"auth": {"user_name": ADMIN, "password": PASSWORD}})
+    return response.getheader("Set-Cookie").split("PHPSESSID=")[1].split(";")[0]
+
+
+def four_connections(server: Server, path: str, cookies: list[str], seconds: float) -> Sample:
+    """Four connections that ask one request after the other."""
+    server.settle()
+    before = server.cpu()
+    made, answered, elapsed, p50, p99 = (wrk if shutil.which("wrk") else threads)(server.port, path, cookies, seconds)
+    server.settle()
+    return Sample(made, (server.cpu() - before) * 1e6 / made, answered / elapsed, p50, p99, server.pss())
+
+
+def wrk(port: int, path: str, cookies: list[str], seconds: float) -> tuple:
+    command = ["wrk", "-t1", f"-c{CONNECTIONS}", f"-d{max(1, round(seconds))}s", "-s", SCRIPT,
+               f"http://127.0.0.1:{port}{path}", "--", *cookies]
+    output = subprocess.run(command, capture_output=True, text=True, check=True).stdout
+    made, answered, duration, failed, p50, p99 = map(int, output.split("wrk: ")[1].split())
+    if failed:
+        raise AssertionError(f"{path}: {failed} of {made} requests failed:\n{output}")
+    return made, answered, duration / 1e6, p50, p99
+
+
+def threads(port: int, path: str, cookies: list[str], seconds: float) -> tuple:
+    """Where wrk is missing: slower itself, which the CPU time of the server does not show."""
+    times: list[float] = []
+    until = time.monotonic() + seconds
+
+    def client(cookie: str):
+        while time.monotonic() < until:
+            times.append(timed(port, path, cookie)[1])
+
+    clients = [threading.Thread(target=client, args=(cookie,)) for cookie in cookies]
+    start = time.monotonic()
+    for one in clients:
+        one.start()
+    for one in clients:
+        one.join()
+    return len(times), len(times), time.monotonic() - start, *percentiles(times)
+
+
+def timed(port: int, path: str, cookie: str) -> tuple[bytes, float]:
+    """The answer's body, and after how many µs it had come."""
+    start = time.perf_counter()
+    response = ask(port, path, cookie)
+    if response.status != 200:
+        raise AssertionError(f"{path}: HTTP {response.status}: {response.body[:200]}")
+    return response.body, (time.perf_counter() - start) * 1e6
+
+
+def percentiles(times: list[float]) -> tuple[float, float]:
+    ordered = sorted(times)
+    return ordered[len(ordered) // 2], ordered[min(len(ordered) - 1, len(ordered) * 99 // 100)]
+
+
+def after_changes(server: Server, path: str, cookie: str, writer: Writer, seconds: float, least: int = 5) -> Sample:
+    """One client, and before every request another process has changed the database: no answer can have been kept."""
+    server.settle()
+    before, times, start = server.cpu(), [], time.monotonic()
+    last = b""
+    while len(times) < least or time.monotonic() - start < seconds:
+        writer.change()
+        body, took = timed(server.port, path, cookie)
+        if b"user000001" in body and body == last:
+            raise AssertionError(f"{path}: the answer of before the change")
+        last = body
+        times.append(took)
+    server.settle()
+    cpu = (server.cpu() - before) * 1e6 / len(times)
+    return Sample(len(times), cpu, 0, *percentiles(times), server.pss())

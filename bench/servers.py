@@ -1,0 +1,108 @@
+"""mailapi and the floor under real servers, each on a free port of its own; what their workers use."""
+
+import contextlib
+import os
+import re
+import sys
+import sysconfig
+import time
+from dataclasses import dataclass
+from pathlib import Path
+
+import mailapi
+from bench.databases import FOLDER, ROOT
+
+sys.path.append(str(ROOT / "tests"))
+from instances import SBIN, free_port, instance  # noqa: E402
+
+PLUGINS = Path("/usr/lib/uwsgi/plugins")
+
+
+class Unavailable(Exception):
+    """A server that is not installed, or not for this Python."""
+
+
+def uwsgi(module: str, port: int, config: Path) -> list:
+    minor = "".join(map(str, sys.version_info[:2]))
+    if not (PLUGINS / f"python{minor}_plugin.so").exists():
+        raise Unavailable(f"{PLUGINS} has no plugin for the Python of .venv: install uwsgi-plugin-python3, and make .venv"
+                          " with its Python (make PYTHON=/usr/bin/python3).")
+    return ["uwsgi", "--plugin", f"python{minor}", "--http-socket", f"127.0.0.1:{port}", "--master", "--processes", "2",
+            "--disable-logging", "--die-on-term", "--module", f"{module}:application", "--pythonpath", ROOT,
+            "--pythonpath", sysconfig.get_path("purelib"), "--add-header", "Connection: close"]
+
+
+def gunicorn(module: str, port: int, config: Path) -> list:
+    return [sys.executable, "-m", "gunicorn", "--workers", "2", "--bind", f"127.0.0.1:{port}", f"{module}:application"]
+
+
+def waitress(module: str, port: int, config: Path) -> list:
+    listen = f"127.0.0.1:{port}"
+    if module == "mailapi":
+        return [sys.executable, ROOT / "mailapi.py", "serve", "--config", config, "--listen", listen]
+    return [sys.executable, "-m", "waitress", "--threads", "8", "--listen", listen, f"{module}:application"]
+
+
+SERVERS = {"uwsgi": uwsgi, "gunicorn": gunicorn, "waitress": waitress}
+
+
+@dataclass
+class Server:
+    """A server that runs; its workers are its children, or itself where it has none."""
+
+    port: int
+    pid: int
+
+    def workers(self) -> list[int]:
+        children = Path(f"/proc/{self.pid}/task/{self.pid}/children").read_text().split()
+        return [int(child) for child in children] or [self.pid]
+
+    def cpu(self) -> float:
+        """Seconds of CPU that the workers have used, all their threads."""
+        used = [task.read_text().split()[0] for worker in self.workers()
+                for task in Path(f"/proc/{worker}/task").glob("*/schedstat")]
+        return sum(map(int, used)) / 1e9
+
+    def settle(self):
+        """Wait until the workers rest: requests that a client gave up are worked off, too."""
+        before = -1.0
+        while (now := self.cpu()) != before:
+            before = now
+            time.sleep(0.05)
+
+    def memory(self, field: str, file: str = "status") -> int:
+        """The most that a worker has of a field of /proc/PID/status, or of smaps_rollup; bytes."""
+        return max(int(re.search(rf"^{field}:\s+(\d+) kB", Path(f"/proc/{worker}/{file}").read_text(), re.M)[1]) * 1024
+                   for worker in self.workers())
+
+    def pss(self) -> int:
+        return self.memory("Pss", "smaps_rollup")
+
+    def forget_peak(self):
+        """Let VmHWM start anew from what is used now."""
+        for worker in self.workers():
+            Path(f"/proc/{worker}/clear_refs").write_text("5")
+
+
+@contextlib.contextmanager
+def serve(kind: str, module: str, folder: Path, dbpath: Path | None = None):
+    """A module's WSGI `application` under a kind of server; `module` is mailapi or bench.floor."""
+    folder.mkdir(parents=True, exist_ok=True)
+    config, port = folder / "config.py", free_port()
+    if dbpath:
+        write_config(config, dbpath, folder)
+    environ = os.environ | {"MAILAPI_CONFIG": str(config), "PYTHONPATH": str(ROOT), "PATH": SBIN}
+    try:
+        with instance(SERVERS[kind](module, port, config), folder, port, env=environ) as process:
+            yield Server(port, process.pid)
+    except FileNotFoundError as error:
+        raise Unavailable(f"{error.filename} is not installed.") from None
+
+
+def write_config(config: Path, dbpath: Path, folder: Path):
+    """The sample's configuration for a database, with a state database of its own."""
+    keys = mailapi.run_config(ROOT / "config.sample.py") | {"dbpath": str(dbpath), "state": str(folder / "state")}
+    config.write_text("".join(f"{key} = {value!r}\n" for key, value in keys.items()))
+
+
+__all__ = ["FOLDER", "SERVERS", "Server", "Unavailable", "serve"]
