@@ -6,7 +6,7 @@ import re
 import time
 import xml.etree.ElementTree as ElementTree
 
-from mailapi import ApiError, ConfigError
+from mailapi import ConfigError
 
 from mailapi_modules.protocols import PROMPT, Client, ServiceDown
 
@@ -80,13 +80,13 @@ class Dav(Client):
     def credentials(self, user_name: str, password: str | None) -> dict[str, str]:
         """The header that says to the server who asks: it trusts us, or checks the user's password itself."""
         if re.search(r"[/\x00-\x1f\x7f]", user_name) or user_name in (".", ".."):
-            raise ApiError("The dav service takes no such user name.")
+            raise ServiceDown(self.kind, "it takes no such user name")
         if self.user_header:
             return {self.user_header: user_name.encode().decode("latin-1")}
         if password is None:
             raise ServiceDown(self.kind, "it has no user_header, and the user's password was not given")
         if ":" in user_name:
-            raise ApiError("The dav service takes no such user name.")
+            raise ServiceDown(self.kind, "it takes no such user name")
         return {"Authorization": "Basic " + base64.b64encode(f"{user_name}:{password}".encode()).decode()}
 
 

@@ -31,7 +31,7 @@ class ServiceDown(ApiError):
     """A service that cannot be reached, does not answer, refuses its credentials or talks nonsense."""
 
     def __init__(self, kind: str, why: str):
-        super().__init__(f"The {kind} service is down: {why}.")
+        super().__init__(f"The {kind} service cannot be used: {why}.")
 
 
 class Client:

@@ -148,7 +148,7 @@ class Service(Module):
         if exchange.path == "dav":
             return forward(dav, environ, path, exchange.admit(self, environ["REQUEST_METHOD"] in READS))
         if path.strip("/") not in ("caldav", "carddav"):
-            raise ApiError("Unknown module .well-known.", http=404)
+            raise ApiError(f"Unknown module {exchange.path}.", http=404)
         return bottle.HTTPResponse(b"", 301, [("Location", prefix_of(environ) + "/")])  # RFC 6764 section 5
 
 

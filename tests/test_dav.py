@@ -535,10 +535,10 @@ def test_a_refusal_before_the_body_was_read(tmp_path):
 
 
 @pytest.mark.parametrize(("how", "sentence"), [
-    ("closed", "The dav service is down: Connection refused."),
-    ("unauthorized", "The dav service is down: it refused the log-in."),
-    ("nonsense", "The dav service is down: it answered nonsense."),
-    ("hangs", "The dav service is down: it did not answer in time.")])
+    ("closed", "The dav service cannot be used: Connection refused."),
+    ("unauthorized", "The dav service cannot be used: it refused the log-in."),
+    ("nonsense", "The dav service cannot be used: it answered nonsense."),
+    ("hangs", "The dav service cannot be used: it did not answer in time.")])
 def test_a_dav_server_that_is_down(tmp_path, how, sentence, monkeypatch):
     from mailapi_modules import dav_forward
 
@@ -551,7 +551,7 @@ def test_a_dav_server_that_is_down(tmp_path, how, sentence, monkeypatch):
         site = Site(tmp_path, extra=OPTIONAL, services=services)
         answer = site.browser().get("/dav/ann/", headers=basic(), status=502)
     assert answer.json["status"] == sentence or how == "nonsense"
-    assert answer.json["status"].startswith("The dav service is down: ")
+    assert answer.json["status"].startswith("The dav service cannot be used: ")
 
 
 def test_without_a_dav_service(tmp_path):
@@ -571,8 +571,8 @@ def test_a_user_name_that_is_a_path(tmp_path, radicale, name):  # noqa: F811
 
     site = Site(tmp_path, extra=OPTIONAL, services=radicale.setting)
     site.sql("INSERT INTO users (user_name, user_authdata) VALUES (?, ?)", name, authdata("pw"))
-    answer = site.browser().get("/dav/ann/", headers=basic(name), status=403)
-    assert answer.json["status"] == "The dav service takes no such user name."
+    answer = site.browser().get("/dav/ann/", headers=basic(name), status=502)
+    assert answer.json["status"] == "The dav service cannot be used: it takes no such user name."
 
 
 def test_provisioning_and_purging(radicale):  # noqa: F811

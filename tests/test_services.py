@@ -4,6 +4,7 @@ import base64
 import email
 import imaplib
 import json
+import re
 import smtplib
 import subprocess
 import sys
@@ -134,6 +135,17 @@ def test_what_cannot_be_used_is_refused_at_start(tmp_path, services, sentence):
     assert str(refused.value) == sentence and "geheim" not in str(refused.value)
 
 
+def test_the_configuration_in_the_docs_works(tmp_path, monkeypatch):
+    import builtins
+    import io
+
+    [sample] = re.findall("```python\n(.*?)```", (ROOT / "docs/services.md").read_text(), re.DOTALL)
+    names = {"open": lambda path: io.StringIO("secret\n")}
+    exec(sample, {"__builtins__": builtins} | names, given := names)
+    site = Site(tmp_path, modulelist=given["modulelist"], services=given["services"])
+    assert list(site.app.modules["services"].clients) == KINDS
+
+
 def test_what_is_not_configured_is_not_loaded():
     """Neither the clients nor the libraries under them, for an installation without services or without some."""
     program = """if True:
@@ -177,7 +189,7 @@ def test_purged_mail_is_gone_and_others_stay(dovecot):
         deliver(dovecot, user, "hello")
     with imap.session("bob", None) as session:
         session.create('"With \\"quotes\\" and &AOQ-"')
-        session.create("Archive/2026")
+        session.create("Archive.2026")
     imap.purge("mail", "bob")
     with imap.session("bob", None) as session:
         assert [line.split(b'" ')[-1] for line in session.list()[1]] == [b"INBOX"]
@@ -190,7 +202,7 @@ def test_purged_mail_is_gone_and_others_stay(dovecot):
     ("imap", lambda client: client.quota("ann", "wrong")),
     ("managesieve", lambda client: client.scripts("ann", "wrong"))])
 def test_a_wrong_password_is_named_and_not_repeated(dovecot, kind, act):
-    with pytest.raises(ServiceDown, match=f"The {kind} service is down: it refused the log-in.") as refused:
+    with pytest.raises(ServiceDown, match=f"The {kind} service cannot be used: it refused the log-in.") as refused:
         act(client_of(dovecot, kind, user=None, password=None))
     assert "wrong" not in str(refused.value)
 
@@ -203,7 +215,7 @@ def test_without_master_credentials_the_own_password_is_needed(tmp_path, dovecot
     assert browser.post_json("/services/?quota", auth).json["quota"]
     for action, kind in (("quota", "imap"), ("sieve_list", "managesieve")):
         assert browser.post_json(f"/services/?{action}", {}).json["status"] == (
-            f"The {kind} service is down: it has no master credentials, and the user's password was not given.")
+            f"The {kind} service cannot be used: it has no master credentials, and the user's password was not given.")
         assert browser.post_json(f"/services/?{action}", auth).json["status"] == "ok"
 
 

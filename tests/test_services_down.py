@@ -48,7 +48,7 @@ def test_one_is_down(tmp_path, every, kind):  # noqa: F811
     site = Site(tmp_path, extra=OPTIONAL, services=every | {kind: setting(kind, free_port())})
     rows, took = asked(site)
     assert took < IN_TIME and {k for k, row in rows.items() if not row["up"]} == {kind}
-    assert rows[kind]["error"] == f"The {kind} service is down: Connection refused."
+    assert rows[kind]["error"] == f"The {kind} service cannot be used: Connection refused."
     assert rows[kind]["version"] is rows[kind]["latency"] is None
 
 
@@ -57,7 +57,7 @@ def test_one_hangs(tmp_path, every, kind):  # noqa: F811
     with hostile.server(hostile.silent) as port:
         rows, took = asked(Site(tmp_path, extra=OPTIONAL, services=every | {kind: setting(kind, port)}))
     assert took < IN_TIME and {k for k, row in rows.items() if not row["up"]} == {kind}
-    assert rows[kind]["error"] == f"The {kind} service is down: it did not answer in time."
+    assert rows[kind]["error"] == f"The {kind} service cannot be used: it did not answer in time."
 
 
 CHATTER = {  # what each protocol allows to go on for ever
@@ -84,7 +84,7 @@ def test_all_hang(tmp_path, how):
             assert not job.done()
             rows, took = job.result()
     assert 1 < took < IN_TIME
-    assert {row["error"] for row in rows.values()} == {f"The {k} service is down: it did not answer in time." for k in KINDS}
+    assert {row["error"] for row in rows.values()} == {f"The {k} service cannot be used: it did not answer in time." for k in KINDS}
 
 
 @pytest.mark.parametrize("behave", [hostile.endless_line, hostile.endless_lines])
@@ -124,7 +124,7 @@ def test_nonsense_is_no_service(tmp_path):
             rows, took = asked(site)
         assert took < IN_TIME
         for kind, row in rows.items():
-            assert row["up"] or row["error"].startswith(f"The {kind} service is down: "), (said, row)
+            assert row["up"] or row["error"].startswith(f"The {kind} service cannot be used: "), (said, row)
             assert (row["error"] or row["version"]).isprintable(), (said, row)
 
 
@@ -186,7 +186,7 @@ def test_malformed_answers_of_imap(line):
     b"</d:propstat></d:response></d:multistatus>", b"<a>" * 100_000])
 def test_malformed_answers_of_dav(xml):
     answer = b"HTTP/1.1 207 Multi-Status\r\nContent-Length: %d\r\n\r\n" % len(xml) + xml
-    with client("dav", hostile.answering(answer)) as dav, pytest.raises(ServiceDown, match="The dav service is down: "):
+    with client("dav", hostile.answering(answer)) as dav, pytest.raises(ServiceDown, match="The dav service cannot be used: "):
         dav.provision("calendar", "ann", None)
 
 
@@ -195,7 +195,7 @@ def test_malformed_answers_of_dav(xml):
 def test_provisioning_gives_up_in_time(kind, what, behave):
     with client(kind, behave) as found:
         started = time.monotonic()
-        with pytest.raises(ServiceDown, match=f"The {kind} service is down: it did not answer in time."):
+        with pytest.raises(ServiceDown, match=f"The {kind} service cannot be used: it did not answer in time."):
             found.provision(what, "ann", None)
         assert time.monotonic() - started < IN_TIME
 
@@ -207,14 +207,14 @@ def test_a_request_for_one_that_is_down_is_answered_at_once(tmp_path, action, ki
     site.sql("INSERT INTO addresses VALUES ('ann@one.org', 10, 'store', 'ann')")
     started = time.monotonic()
     answer = site(f"services/?{action}", user="ann", message="x", sender="ann@one.org", recipients=["a@b.org"])
-    assert answer["status"] == f"The {kind} service is down: Connection refused." and answer["login"] is True
+    assert answer["status"] == f"The {kind} service cannot be used: Connection refused." and answer["login"] is True
     assert time.monotonic() - started < 1
 
 
 def test_one_scanner_down_and_the_other_answers(tmp_path, clamd):  # noqa: F811
     site = Site(tmp_path, extra=OPTIONAL, services=clamd.setting | {"antispam": setting("antispam", free_port())})
     answer = site("services/?scan", message="x")
-    assert answer["status"] == "The antispam service is down: Connection refused."
+    assert answer["status"] == "The antispam service cannot be used: Connection refused."
     assert answer["antivirus"] == {"clean": True, "signature": None} and "antispam" not in answer
 
 
@@ -230,8 +230,8 @@ def test_who_waits_for_a_service_that_hangs_keeps_nobody_else_waiting(tmp_path):
             answer, took = post(server.url + "?get_modules")
             assert answer["modules"] == ["Service"] and took < 1.5
             said = {job.result()[0]["status"] for job in waiting}
-    assert said == {"The imap service is down: it did not answer in time.",
-                    "The imap service is down: too many are waiting for it."}
+    assert said == {"The imap service cannot be used: it did not answer in time.",
+                    "The imap service cannot be used: too many are waiting for it."}
 
 
 def test_the_answer_shows_no_more_than_a_sentence_of_what_a_server_said(tmp_path):
