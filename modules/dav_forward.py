@@ -11,7 +11,6 @@ import urllib.parse
 
 import bottle
 from mailapi import ApiError, Call
-
 from mailapi_modules.patience import Patience
 from mailapi_modules.protocol_dav import Dav
 from mailapi_modules.protocols import ServiceDown
@@ -49,7 +48,7 @@ def forward(dav: Dav, environ: dict, path: str, call: Call) -> bottle.HTTPRespon
                 body.patience, headers["Content-Length"] = connection.patience, str(body.left)
             answer = dav.request(connection, method, target, headers, body)
             if answer.status == 401 or answer.status < 200:
-                raise ServiceDown(dav.kind, "it refused the log-in" if answer.status == 401 else "it switches protocols")
+                raise ServiceDown(dav.kind, "it refused the log-in" if answer.status == 401 else "it is no DAV server")
             found, pieces = answer_headers(dav, answer, prefix), Pieces(answer, connection.patience)
             pieces.stack = stack.pop_all()
     except ServiceDown as down:
@@ -174,7 +173,8 @@ def answer_headers(dav: Dav, answer, prefix: str) -> list[tuple[str, str]]:
         if name.lower() in drop or name.lower().startswith("access-control-"):
             continue
         value = " ".join(value.encode("latin-1", "replace").decode(errors="replace").split())
-        passed.append((name, outside_url(dav, value, prefix) if name.lower() in ("location", "content-location") else value))
+        is_url = name.lower() in ("location", "content-location")
+        passed.append((name, outside_url(dav, value, prefix) if is_url else value))
     return passed
 
 

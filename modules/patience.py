@@ -95,7 +95,7 @@ def tls_context() -> Context:
     return context
 
 
-def opened(family: int, address, patience: Patience) -> PatientSocket:
+def connected(family: int, address, patience: Patience) -> PatientSocket:
     found = PatientSocket(family, socket.SOCK_STREAM)
     found.patience = patience
     patience.opened.append(found)
@@ -112,7 +112,8 @@ def reason(error: Exception, patience: Patience) -> str:
         return "it did not answer in time"
     if not isinstance(error, (OSError, EOFError, ValueError)):
         log.info("unexpected", exc_info=error)
-    words = getattr(error, "verify_message", "") or getattr(error, "strerror", "") or " ".join(map(readable, error.args))
+    said = " ".join(map(readable, error.args))
+    words = getattr(error, "verify_message", "") or getattr(error, "strerror", "") or said
     return printable(" ".join(words.split()))[:200].rstrip(". ") or type(error).__name__
 
 

@@ -7,7 +7,6 @@ import time
 import xml.etree.ElementTree as ElementTree
 
 from mailapi import ConfigError
-
 from mailapi_modules.protocols import PROMPT, Client, ServiceDown
 
 DAV, CALDAV, CARDDAV = "DAV:", "urn:ietf:params:xml:ns:caldav", "urn:ietf:params:xml:ns:carddav"
@@ -126,11 +125,12 @@ class User:
         if status != 207 or b"<!DOCTYPE" in body:
             raise ServiceDown(self.dav.kind, f"it answered HTTP {status} to PROPFIND")
         try:
-            properties = [(response.findtext(f"{{{DAV}}}href", ""), response.find(f".//{{{DAV}}}prop/{{{namespace}}}{name}"))
-                          for response in ElementTree.fromstring(body).iterfind(f"{{{DAV}}}response")]
+            responses = ElementTree.fromstring(body).findall(f"{{{DAV}}}response")
         except (ElementTree.ParseError, ValueError):
             raise self.dav.nonsense(body.decode(errors="replace")) from None
-        return [(self.path_of(href), prop) for href, prop in properties if prop is not None]
+        found = [(each.findtext(f"{{{DAV}}}href", ""), each.find(f".//{{{DAV}}}prop/{{{namespace}}}{name}"))
+                 for each in responses]
+        return [(self.path_of(href), prop) for href, prop in found if prop is not None]
 
     def path_of(self, href: str) -> str:
         """The path of an href: we never ask another server than the configured one."""

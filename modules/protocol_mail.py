@@ -9,8 +9,7 @@ import socket
 from collections.abc import Iterator
 
 from mailapi import ApiError
-
-from mailapi_modules.patience import PatientSocket, readable, tls_context
+from mailapi_modules.patience import PatientSocket, readable
 from mailapi_modules.protocols import MOST, Client, ServiceDown
 
 SECONDS = 10  # that a conversation may take once the server has greeted; Dovecot thinks 2 s over a wrong password
@@ -80,7 +79,8 @@ class Smtp(Client):
             if self.master:
                 self.log_in(smtp)
             connection.patience.renew(DELIVERY_SECONDS)
-            self.accepted(smtp.docmd("MAIL", f"FROM:<{sender}>" + self.options(smtp, sender, recipients, message)), sender)
+            options = self.options(smtp, sender, recipients, message)
+            self.accepted(smtp.docmd("MAIL", f"FROM:<{sender}>{options}"), sender)
             for recipient in recipients:
                 self.accepted(smtp.docmd("RCPT", f"TO:<{recipient}>"), recipient)
             # Bare line ends would let a message pass for two ("SMTP smuggling").
@@ -93,7 +93,7 @@ class Smtp(Client):
 
     def log_in(self, smtp: SmtpConversation):
         if self.encrypt and self.scheme != "smtps":
-            smtp.starttls(context=tls_context())
+            smtp.starttls(context=self.tls)
         try:
             smtp.login(*self.master)
         except smtplib.SMTPAuthenticationError:
@@ -138,7 +138,7 @@ class Imap(Client):
             if seconds:
                 imap.sock.patience.renew(seconds)
             if self.encrypt and self.scheme != "imaps":
-                imap.starttls(tls_context())
+                imap.starttls(self.tls)
             try:
                 imap.authenticate("PLAIN", lambda _: identity)
             except imap.error as refused:

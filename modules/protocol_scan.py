@@ -5,11 +5,11 @@ import socket
 import struct
 
 from mailapi import ApiError
+from mailapi_modules.protocols import PROMPT, SCAN_SECONDS, Client
 
-from mailapi_modules.protocols import PROMPT, Client
-
-SCAN_SECONDS = 30  # that a scan may take
-CHUNK = 64 * 1024
+CHUNK = 64 * 1024  # bytes
+NUMBER = r"(-?[0-9]{1,6}\.?[0-9]{0,6})"
+VERDICT = re.compile(rf"(?im)^spam: *(true|false|yes|no) *; *{NUMBER} */ *{NUMBER} *$")
 
 
 class Spamd(Client):
@@ -23,8 +23,7 @@ class Spamd(Client):
     def scan(self, message: bytes) -> dict:
         """Whether it counts as spam, its score, the score from which on it does, and the rules that it met."""
         _, head, body = self.ask("SYMBOLS", message, SCAN_SECONDS)
-        verdict = re.search(r"(?im)^spam: *(true|false|yes|no) *; *(-?[0-9]{1,6}\.?[0-9]{0,6}) */ *(-?[0-9]{1,6}\.?[0-9]{0,6}) *$", head)
-        if not verdict:
+        if not (verdict := VERDICT.search(head)):
             raise self.nonsense(head)
         return {"spam": verdict[1].lower() in ("true", "yes"), "score": float(verdict[2]),
                 "threshold": float(verdict[3]), "rules": [rule for rule in re.split(r"[,\s]+", body) if rule]}

@@ -10,8 +10,6 @@ import re
 from collections.abc import Iterator
 
 from mailapi import ApiError
-
-from mailapi_modules.patience import tls_context
 from mailapi_modules.protocols import Client, ServiceDown
 
 SECONDS = 10  # that a conversation may take once the server has greeted
@@ -89,7 +87,7 @@ class Conversation:
         if "STARTTLS" not in self.capabilities:
             raise ServiceDown(self.client.kind, "it does not offer STARTTLS, and passwords need it")
         self.command("STARTTLS")
-        self.connection = tls_context().wrap_socket(self.connection, server_hostname=self.client.host)
+        self.connection = self.client.tls.wrap_socket(self.connection, server_hostname=self.client.host)
         self.greet()
 
     def log_in(self, identity: tuple[str, str, str]):

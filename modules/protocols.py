@@ -9,14 +9,15 @@ import threading
 import time
 import urllib.parse
 from collections.abc import Callable, Iterator
+from functools import cached_property
 
 from mailapi import ApiError, Config, ConfigError
-
-from mailapi_modules.patience import Patience, PatientSocket, opened, reason, tls_context
+from mailapi_modules.patience import Context, Patience, PatientSocket, connected, reason, tls_context
 
 PROMPT = 2  # seconds that connecting, a ping and provisioning may take, all in all
-# Conversations with one service at the same time, and seconds that a further one waits for its turn: `mailapi serve` has
-# 8 threads, and a service that hangs must not keep them all.
+SCAN_SECONDS = 30  # that a scan may take
+# Conversations with one service at the same time, and seconds that a further one waits for its turn: `mailapi serve`
+# has 8 threads, and a service that hangs must not keep them all.
 SLOTS, SLOT_WAIT = 6, 0.1
 MOST = 1024 * 1024  # bytes that a service may send in one conversation, unless more is asked for
 # Kind → the file beside this one and the class in it: loaded where the kind is configured.
@@ -52,6 +53,10 @@ class Client:
         self.encrypt = not setting.get("plain", is_local(self.host))
         self.slots = threading.BoundedSemaphore(SLOTS)
 
+    @cached_property
+    def tls(self) -> Context:
+        return tls_context()
+
     def ping(self) -> str:
         """What the service says of itself: its version or banner; ServiceDown where it is not there."""
         raise NotImplementedError
@@ -82,15 +87,15 @@ class Client:
 
     def connect(self, patience: Patience) -> PatientSocket:
         if not self.host:
-            return opened(socket.AF_UNIX, self.path, patience)
+            return connected(socket.AF_UNIX, self.path, patience)
         failure = OSError("the host has no address")
         for family, _, _, _, address in socket.getaddrinfo(self.host, self.port, type=socket.SOCK_STREAM):
             try:
-                found = opened(family, address, patience)
+                found = connected(family, address, patience)
             except OSError as error:
                 failure = error
                 continue
-            return tls_context().wrap_socket(found, server_hostname=self.host) if self.scheme in WITH_TLS else found
+            return self.tls.wrap_socket(found, server_hostname=self.host) if self.scheme in WITH_TLS else found
         raise failure
 
     def identity(self, user_name: str, password: str | None) -> tuple[str, str, str]:
@@ -150,7 +155,8 @@ def client(kind: str, setting: str | dict) -> Client:
         if key not in found.takes:
             raise ConfigError(f"services: {kind} takes {', '.join(found.takes)}, not {key}.")
         if not isinstance(value, SETTINGS[key]) or value == "":
-            raise ConfigError(f"services: {key} of {kind} must be {'text' if SETTINGS[key] is str else 'True or False'}.")
+            words = {str: "text", bool: "True or False"}[SETTINGS[key]]
+            raise ConfigError(f"services: {key} of {kind} must be {words}.")
     if ("user" in setting) != ("password" in setting):
         raise ConfigError(f"services: {kind} needs user and password, or neither.")
     check_url(found, setting["url"])

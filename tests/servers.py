@@ -173,8 +173,8 @@ def radicale(public_folder):
     pytest.importorskip("radicale") if os.environ.get("CI") != "true" else __import__("radicale")
     folder, port = public_folder / "radicale", free_port()
     folder.mkdir()
-    (folder / "config").write_text(f"[server]\nhosts = 127.0.0.1:{port}\n[auth]\ntype = http_x_remote_user\ndelay = 0\n[rights]\n"
-                                   f"type = owner_only\n[storage]\nfilesystem_folder = {folder}/collections\n"
+    (folder / "config").write_text(f"[server]\nhosts = 127.0.0.1:{port}\n[auth]\ntype = http_x_remote_user\ndelay = 0\n"
+                                   f"[rights]\ntype = owner_only\n[storage]\nfilesystem_folder = {folder}/collections\n"
                                    "[web]\ntype = none\n[logging]\nlevel = warning\n")
     with instance([sys.executable, "-m", "radicale", "--config", folder / "config"], folder, port):
         yield Running(folder, port, {"dav": {"url": f"http://127.0.0.1:{port}", "user_header": "X-Remote-User"}})
@@ -186,7 +186,7 @@ def spamd(public_folder):
     folder, port = public_folder / "spamd", free_port()
     folder.mkdir()
     command = [need("spamd"), "--local", "--listen", f"127.0.0.1:{port}", "--max-children", "1", "--nouser-config",
-               "--helper-home-dir", folder, "--syslog", "stderr", *(["--username", "nobody"] if os.getuid() == 0 else [])]
+               "--helper-home-dir", folder, "--syslog", "stderr"] + ["--username=nobody"] * (os.getuid() == 0)
     with instance(command, folder, port, seconds=60):
         until = time.monotonic() + 60  # it listens before it has read its rules
         while b"PONG" not in asked(port, b"PING SPAMC/1.5\r\n\r\n"):
@@ -208,8 +208,9 @@ def clamd(public_folder):
     folder.mkdir()
     digest = hashlib.md5(EICAR.encode()).hexdigest()
     (folder / "test.hdb").write_text(f"{digest}:{len(EICAR)}:Eicar-Test-Signature\n")
-    (folder / "clamd.conf").write_text(f"Foreground yes\nTCPSocket {port}\nTCPAddr 127.0.0.1\nDatabaseDirectory {folder}\n"
-                                       f"LocalSocket {folder}/socket\nMaxThreads 4\nStreamMaxLength 2M\n")
+    (folder / "clamd.conf").write_text(f"Foreground yes\nTCPSocket {port}\nTCPAddr 127.0.0.1\n"
+                                       f"DatabaseDirectory {folder}\nLocalSocket {folder}/socket\n"
+                                       "MaxThreads 4\nStreamMaxLength 2M\n")
     with instance([need("clamd"), "--config-file", folder / "clamd.conf"], folder, port, seconds=60):
         yield Running(folder, port, {"antivirus": f"clamd://127.0.0.1:{port}"}, {"unix": folder / "socket"})
 

@@ -26,8 +26,9 @@ from test_survival import gunicorn
 import mailapi
 from mailapi_modules.protocols import clients
 
-EVENT = ("BEGIN:VCALENDAR\r\nVERSION:2.0\r\nPRODID:-//test//EN\r\nBEGIN:VEVENT\r\nUID:{uid}\r\nDTSTAMP:20260601T120000Z\r\n"
-         "DTSTART:20260602T120000Z\r\nDTEND:20260602T130000Z\r\nSUMMARY:{summary}\r\nEND:VEVENT\r\nEND:VCALENDAR\r\n")
+EVENT = ("BEGIN:VCALENDAR\r\nVERSION:2.0\r\nPRODID:-//test//EN\r\nBEGIN:VEVENT\r\nUID:{uid}\r\n"
+         "DTSTAMP:20260601T120000Z\r\nDTSTART:20260602T120000Z\r\nDTEND:20260602T130000Z\r\nSUMMARY:{summary}\r\n"
+         "END:VEVENT\r\nEND:VCALENDAR\r\n")
 CARD = "BEGIN:VCARD\r\nVERSION:3.0\r\nUID:{uid}\r\nFN:{name}\r\nN:{name};;;;\r\nEMAIL:{name}@one.org\r\nEND:VCARD\r\n"
 
 
@@ -125,7 +126,8 @@ def test_a_contact_is_kept_and_found(dav):
         "PROPFIND", "dav/ann/", '<propfind xmlns="DAV:" xmlns:c="urn:ietf:params:xml:ns:carddav"><prop>'
         "<c:addressbook-home-set/></prop></propfind>", Depth="0").body.replace("CR:", "").replace("ns1:", ""))[1]
     assert home == f"{dav.mount}/dav/ann/"
-    books = dav("PROPFIND", "dav/ann/", '<propfind xmlns="DAV:"><prop><resourcetype/></prop></propfind>', Depth="1").body
+    types = '<propfind xmlns="DAV:"><prop><resourcetype/></prop></propfind>'
+    books = dav("PROPFIND", "dav/ann/", types, Depth="1").body
     book = next(re.search("<href>([^<]+)", r)[1] for r in books.split("<response>") if "addressbook" in r)
     path = book.removeprefix(dav.mount + "/") + "bob.vcf"
     assert dav("PUT", path, CARD.format(uid="bob", name="Bob"), Content_Type="text/vcard").status == 201
@@ -144,20 +146,19 @@ def test_every_method_gets_through(dav):
     assert "calendar-access" in options.headers["DAV"] and "PROPFIND" in options.headers["Allow"]
     assert dav("MKCALENDAR", "dav/ann/work/").status == 201
     assert dav("MKCALENDAR", "dav/ann/work/").status == 409  # it is there already
-    patched = dav("PROPPATCH", "dav/ann/work/", '<propertyupdate xmlns="DAV:"><set><prop><displayname>Ärbeit</displayname>'
-                  "</prop></set></propertyupdate>".encode())
-    assert patched.status == 207
+    named = '<propertyupdate xmlns="DAV:"><set><prop><displayname>Ärbeit</displayname></prop></set></propertyupdate>'
+    assert dav("PROPPATCH", "dav/ann/work/", named.encode()).status == 207
     assert "Ärbeit" in dav("PROPFIND", "dav/ann/work/", Depth="0").body
     assert dav("PUT", "dav/ann/work/1.ics", EVENT.format(uid="1", summary="one")).status == 201
     got = dav("GET", "dav/ann/work/1.ics")
     assert got.status == 200 and "SUMMARY:one" in got.body and got.headers["Content-Type"].startswith("text/calendar")
     assert dav("HEAD", "dav/ann/work/1.ics").headers["ETag"] == got.headers["ETag"]
-    assert dav("PUT", "dav/ann/work/1.ics", EVENT.format(uid="1", summary="two"), If_Match='"other"').status == 412
-    assert dav("PUT", "dav/ann/work/1.ics", EVENT.format(uid="1", summary="two"), If_None_Match="*").status == 412
-    assert dav("PUT", "dav/ann/work/1.ics", EVENT.format(uid="1", summary="two"), If_Match=got.headers["ETag"]).status in (
-        201, 204)
-    multiget = ('<c:calendar-multiget xmlns:c="urn:ietf:params:xml:ns:caldav" xmlns="DAV:"><prop><c:calendar-data/></prop>'
-                f"<href>{dav.mount}/dav/ann/work/1.ics</href></c:calendar-multiget>")
+    two = EVENT.format(uid="1", summary="two")
+    assert dav("PUT", "dav/ann/work/1.ics", two, If_Match='"other"').status == 412
+    assert dav("PUT", "dav/ann/work/1.ics", two, If_None_Match="*").status == 412
+    assert dav("PUT", "dav/ann/work/1.ics", two, If_Match=got.headers["ETag"]).status in (201, 204)
+    multiget = ('<c:calendar-multiget xmlns:c="urn:ietf:params:xml:ns:caldav" xmlns="DAV:"><prop><c:calendar-data/>'
+                f"</prop><href>{dav.mount}/dav/ann/work/1.ics</href></c:calendar-multiget>")
     assert "SUMMARY:two" in dav("REPORT", "dav/ann/work/", multiget, Depth="1").body
     assert dav("DELETE", "dav/ann/work/").status == 200 and dav("GET", "dav/ann/work/1.ics").status == 404
 
@@ -223,10 +224,9 @@ def test_without_credentials_the_client_is_asked_for_them(dav):
     assert json.loads(answer.body)["login"] is False and "Set-Cookie" not in answer.headers
 
 
-@pytest.mark.parametrize("header", ["Basic", "Basic x", "Basic " + base64.b64encode(b"ann").decode(), "Digest username=ann",
-                                    "Basic " + base64.b64encode(b":pw").decode(), "Basic " + base64.b64encode(b"ann:").decode(),
-                                    "Basic " + base64.b64encode(b"\xff:\xff").decode(), "Bearer", "Bearer x",
-                                    "Basic " + base64.b64encode(b"a\0nn:pw").decode()])
+@pytest.mark.parametrize("header", [
+    "Basic", "Basic x", "Digest username=ann", "Bearer", "Bearer x",
+    *("Basic " + base64.b64encode(each).decode() for each in (b"ann", b":pw", b"ann:", b"\xff:\xff", b"a\0nn:pw"))])
 def test_what_are_no_credentials(at_root, header):
     assert at_root("PROPFIND", "dav/", user=None, Authorization=header).status == 401
 
@@ -243,9 +243,10 @@ def test_nobody_reaches_others(dav):
 
 @pytest.mark.parametrize("path", [
     "/dav/bob/../ann/calendar/", "/dav/bob/%2e%2e/ann/calendar/", "/dav/bob%2f..%2fann/calendar/", "/dav/bob/%2E./ann/",
-    "/dav/bob/..%2fann/", "/dav/./ann/", "/dav/bob/..\\ann/", "/dav/bob/%5c../ann", "/dav/ann%00/", "/dav/..", "/dav/../users/?get",
-    "/dav/%0d%0aX-Remote-User:%20ann/", "/dav/bob/%c0%ae%c0%ae/ann/", "http://evil.example/dav/ann/calendar/",
-    "//evil.example/dav/ann/", "/dav/http://evil.example/", "/dav/bob/;/../ann/", "/dav?x=/ann/", "/dav/%252e%252e/ann/"])
+    "/dav/bob/..%2fann/", "/dav/./ann/", "/dav/bob/..\\ann/", "/dav/bob/%5c../ann", "/dav/ann%00/", "/dav/..",
+    "/dav/../users/?get",     "/dav/%0d%0aX-Remote-User:%20ann/", "/dav/bob/%c0%ae%c0%ae/ann/",
+    "http://evil.example/dav/ann/calendar/", "//evil.example/dav/ann/", "/dav/http://evil.example/",
+    "/dav/bob/;/../ann/", "/dav?x=/ann/", "/dav/%252e%252e/ann/"])
 def test_no_path_leads_to_others_or_elsewhere(at_root, path):
     status, said = at_root.raw(f"PROPFIND {path} HTTP/1.1", f"Host: {at_root.netloc}", "Depth: 1",
                                "Authorization: " + basic("bob")["Authorization"])
@@ -267,7 +268,8 @@ def test_who_asks_is_not_for_the_client_to_say(at_root, headers):
 
 def test_a_request_cannot_be_smuggled_inside_another(at_root):
     inner = (f"DELETE /ann/calendar/ HTTP/1.1\r\nHost: x\r\nX-Remote-User: ann\r\n\r\n").encode()
-    for framing in (["Content-Length: 4", "Transfer-Encoding: chunked"], ["Transfer-Encoding: chunked", "Content-Length: 4"],
+    for framing in (["Content-Length: 4", "Transfer-Encoding: chunked"],
+                    ["Transfer-Encoding: chunked", "Content-Length: 4"],
                     ["Content-Length: 4", "Content-Length: 200"], ["Transfer-Encoding: xchunked"],
                     ["Transfer-Encoding : chunked"], ["Content-Length: +4"], ["Content-Length: 4, 4"]):
         at_root.raw("PUT /dav/bob/calendar/s.ics HTTP/1.1", f"Host: {at_root.netloc}", *framing,
@@ -323,7 +325,8 @@ def test_no_session_is_made_and_none_counts(tmp_path, radicale):  # noqa: F811
         assert dav("PROPFIND", "dav/ann/", user=None, Cookie=cookie).status == 401
 
 
-@pytest.mark.parametrize("headers", [{"Sec_Fetch_Site": "cross-site"}, {"Origin": "https://evil.example"}, {"Origin": "null"}])
+@pytest.mark.parametrize("headers", [
+    {"Sec_Fetch_Site": "cross-site"}, {"Origin": "https://evil.example"}, {"Origin": "null"}])
 def test_another_sites_page_gets_nothing(at_root, headers):
     """Browsers send Basic credentials that they know along like cookies."""
     answer = at_root("DELETE", "dav/ann/calendar/", **headers)
@@ -402,8 +405,9 @@ def test_only_what_concerns_the_dav_server_gets_there(tmp_path):
     [(method, path, headers, size)] = asked
     assert (method, path, size) == ("PUT", "/base/a%20b?x=1", 4)
     assert headers.pop("Host").startswith("127.0.0.1:")
-    assert headers == {"Content-Type": "text/calendar", "If-Match": '"e"', "X-Remote-User": "ann", "X-Script-Name": "/dav",
-                       "Connection": "close", "Content-Length": "4", "Accept-Encoding": "identity"}
+    assert headers == {"Content-Type": "text/calendar", "If-Match": '"e"', "X-Remote-User": "ann",
+                       "X-Script-Name": "/dav", "Connection": "close", "Content-Length": "4",
+                       "Accept-Encoding": "identity"}
 
 
 def test_the_users_own_password_goes_on_where_the_server_checks_it(tmp_path):
@@ -484,6 +488,30 @@ def test_bodies_are_not_kept_in_memory(tmp_path):
         assert asked[0][3] == size and memory_of(started[0]) - before < 60
 
 
+def test_clients_that_leave_early_let_go_of_the_dav_server(tmp_path):
+    def answer(self):
+        self.send_response(200)
+        self.send_header("Content-Length", str(100 * 1024 * 1024) if "large" in self.path else "0")
+        self.end_headers()
+        if "large" in self.path:
+            with contextlib.suppress(OSError):
+                for _ in range(1600):
+                    self.wfile.write(b"x" * 65536)
+
+    with behind(tmp_path, answer=answer) as (dav, _):
+        for _ in range(20):
+            connection = http.client.HTTPConnection(dav.netloc, timeout=30)
+            connection.request("GET", "/dav/large", headers=basic())
+            answer = connection.getresponse()
+            answer.read(1000)
+            answer.close()
+            connection.close()
+        until = time.monotonic() + 10
+        while (status := dav("GET", "dav/small").status) == 502 and time.monotonic() < until:
+            time.sleep(0.1)
+        assert status == 200
+
+
 def test_an_answer_that_breaks_off_is_not_taken_for_whole(tmp_path):
     def answer(self):
         self.send_response(200)
@@ -543,8 +571,8 @@ def test_a_dav_server_that_is_down(tmp_path, how, sentence, monkeypatch):
     from mailapi_modules import dav_forward
 
     monkeypatch.setattr(dav_forward, "PAUSE", 1)
-    behave = {"unauthorized": hostile.answering(b"HTTP/1.1 401 No\r\nContent-Length: 0\r\n\r\n"), "hangs": hostile.silent,
-              "nonsense": hostile.saying(b"\0\xff\r\n\r\n"), "closed": hostile.silent}[how]
+    behave = {"unauthorized": hostile.answering(b"HTTP/1.1 401 No\r\nContent-Length: 0\r\n\r\n"),
+              "hangs": hostile.silent, "nonsense": hostile.saying(b"\0\xff\r\n\r\n"), "closed": hostile.silent}[how]
     with hostile.server(behave) as port:
         services = {"dav": {"url": f"http://127.0.0.1:{free_port() if how == 'closed' else port}",
                             "user_header": "X-Remote-User"}}
@@ -575,24 +603,27 @@ def test_a_user_name_that_is_a_path(tmp_path, radicale, name):  # noqa: F811
     assert answer.json["status"] == "The dav service cannot be used: it takes no such user name."
 
 
+def collections_of(radicale, user):  # noqa: F811
+    home = radicale.folder / "collections/collection-root" / user
+    return sorted(folder.name for folder in home.iterdir() if not folder.name.startswith("."))
+
+
 def test_provisioning_and_purging(radicale):  # noqa: F811
     client = provide(radicale, ["dele"])
-    home = radicale.folder / "collections/collection-root/dele"
-    assert sorted(folder.name for folder in home.iterdir() if not folder.name.startswith(".")) == ["calendar", "contacts"]
+    assert collections_of(radicale, "dele") == ["calendar", "contacts"]
     provide(radicale, ["dele"])
     client.purge("calendar", "dele")
-    assert [folder.name for folder in home.iterdir() if not folder.name.startswith(".")] == ["contacts"]
+    assert collections_of(radicale, "dele") == ["contacts"]
     client.purge("contacts", "dele")
     client.purge("contacts", "dele")
-    assert [folder.name for folder in home.iterdir() if not folder.name.startswith(".")] == []
+    assert collections_of(radicale, "dele") == []
 
 
 def test_many_first_log_ins_make_one_calendar(radicale):  # noqa: F811
     client = provide(radicale, [])
     with concurrent.futures.ThreadPoolExecutor(5) as threads:
         list(threads.map(lambda _: client.provision("calendar", "root", None), range(5)))
-    home = radicale.folder / "collections/collection-root/root"
-    assert [folder.name for folder in home.iterdir() if not folder.name.startswith(".")] == ["calendar"]
+    assert collections_of(radicale, "root") == ["calendar"]
     client.purge("calendar", "root")
 
 

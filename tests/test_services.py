@@ -122,7 +122,8 @@ def test_master_credentials_show_nowhere(tmp_path, dovecot, caplog):
     ({"imap": {"url": ""}}, "services: url of imap must be text."),
     ({"imap": {"url": "imap://host", "user": "m"}}, "services: imap needs user and password, or neither."),
     ({"imap": {"url": "imap://host", "plain": "geheim"}}, "services: plain of imap must be True or False."),
-    ({"imap": {"url": "imap://host", "secret": "geheim"}}, "services: imap takes url, user, password, plain, not secret."),
+    ({"imap": {"url": "imap://host", "secret": "geheim"}},
+     "services: imap takes url, user, password, plain, not secret."),
     ({"pop": {"url": "pop3://host", "user": "geheim"}}, "services: pop takes url, not user."),
     ({"dav": "http://dav.example"},
      "services: passwords would go to dav unencrypted: give an https:// URL, or say plain."),
@@ -241,11 +242,10 @@ def test_whose_must_be_said_on_the_command_line(tmp_path, dovecot):
 def test_no_password_without_tls_where_the_service_is_elsewhere(dovecot, kind, monkeypatch):
     """STARTTLS is used, and the certificate must be right; `plain` False says the same of this machine."""
     use = {"imap": lambda client: client.quota("ann", None), "managesieve": lambda client: client.scripts("ann", None)}
-    encrypted = client_of(dovecot, kind, plain=False)
     with pytest.raises(ServiceDown, match="self-signed certificate"):
-        use[kind](encrypted)
+        use[kind](client_of(dovecot, kind, plain=False))
     monkeypatch.setenv("SSL_CERT_FILE", str(dovecot.folder / "cert.pem"))
-    use[kind](encrypted)
+    use[kind](client_of(dovecot, kind, plain=False))
     assert clients(mailapi.Config("", {}, services={kind: dovecot.setting[kind] | {"url": {
         "imap": "imap://mail.example", "managesieve": "sieve://mail.example"}[kind]}}))[kind].encrypt is True
 
@@ -309,7 +309,8 @@ def test_scripts_are_ones_own(filters):
 
 
 @pytest.mark.parametrize("name", [
-    'a"b', 'a\\', '\\"', 'x" {5+}', "{5+}", "OK", '" ACTIVE', "a b", "ümläut", "NO", "äöü" * 20, "x;DELETESCRIPT y"])
+    'a"b', 'a\\', '\\"', 'x" {5+}', "{5+}", "OK", '" ACTIVE', "a b", "ümläut", "NO", "äöü" * 20,
+    "x;DELETESCRIPT y"])
 def test_any_name_comes_back_as_it_was(filters, name):
     assert filters("services/?sieve_put", user="bob", script_name=name, script=f"# {name}\nkeep;")["status"] == "ok"
     assert filters("services/?sieve_list", user="bob")["scripts"] == [{"script_name": name, "active": False}]
@@ -327,7 +328,8 @@ def test_a_name_that_none_can_have_is_refused_before_it_is_sent(filters, name):
 
 
 @pytest.mark.parametrize("script", [
-    'keep;\r\nDELETESCRIPT "kept"\r\n', "# {5+}\r\nkeep;", "# \"quoted\\\"\r\nkeep;", "# {3}\r\nkeep;\r\nOK\r\n# x", "keep;\n\n"])
+    'keep;\r\nDELETESCRIPT "kept"\r\n', "# {5+}\r\nkeep;", "# \"quoted\\\"\r\nkeep;", "# {3}\r\nkeep;\r\nOK\r\n# x",
+    "keep;\n\n"])
 def test_nothing_in_a_script_ends_it(filters, script):
     filters("services/?sieve_put", user="bob", script_name="kept", script="keep;")
     status = filters("services/?sieve_put", user="bob", script_name="other", script=script)["status"]
@@ -337,7 +339,8 @@ def test_nothing_in_a_script_ends_it(filters, script):
     assert names == (["kept", "other"] if status == "ok" else ["kept"])
 
 
-@pytest.mark.parametrize("user_name", ['ann" "', "ann\r\nLOGOUT", "ann*master", "master", "ann\\", "../ann", "%u", "nobody"])
+@pytest.mark.parametrize("user_name", [
+    'ann" "', "ann\r\nLOGOUT", "ann*master", "master", "ann\\", "../ann", "%u", "nobody"])
 def test_no_user_name_reaches_anothers_scripts_or_mail(filters, dovecot, user_name):
     filters("services/?sieve_put", user="ann", script_name="anns", script="keep;")
     for kind, act in (("managesieve", lambda client: client.scripts(user_name, None)),
@@ -349,8 +352,9 @@ def test_no_user_name_reaches_anothers_scripts_or_mail(filters, dovecot, user_na
 ########## Scanners ##############################################################################
 
 
-CLEAN = ("From: Ann <ann@one.org>\r\nTo: Bob <bob@one.org>\r\nSubject: Lunch\r\nDate: Mon, 01 Jun 2026 12:00:00 +0000\r\n"
-         "Message-ID: <1@one.org>\r\nReceived: from one.org (one.org [192.0.2.1]) by two.org; Mon, 01 Jun 2026 12:00:01"
+CLEAN = ("From: Ann <ann@one.org>\r\nTo: Bob <bob@one.org>\r\nSubject: Lunch\r\n"
+         "Date: Mon, 01 Jun 2026 12:00:00 +0000\r\nMessage-ID: <1@one.org>\r\n"
+         "Received: from one.org (one.org [192.0.2.1]) by two.org; Mon, 01 Jun 2026 12:00:01"
          " +0000\r\n\r\nShall we have lunch at noon?\r\n")
 
 
@@ -461,6 +465,14 @@ def test_eight_bits_and_base64_arrive_as_they_are(sender):
     assert send(sender, message=base64.b64encode(raw).decode(), encoding="base64")["status"] == "ok"
     [mail] = [file.read_bytes() for file in sender.sink.iterdir()]
     assert bytes(range(128, 256)) in mail
+
+
+def test_what_was_written_is_not_in_the_audit(sender, filters):
+    send(sender, sender="bob@one.org", message="Subject: secret-one\n\nsecret-two")
+    filters("services/?sieve_put", user="bob", script_name="kept", script="# secret-three\nkeep;")
+    for site, action, target in ((sender, "send", "bob@one.org ['to@else.example']"), (filters, "sieve_put", "kept")):
+        rows = site("audit/?get", audit_module="services", audit_action=action)["audit"]
+        assert rows[0]["audit_target"] == target and "secret-" not in json.dumps(rows)
 
 
 def test_what_is_missing_to_send(sender):

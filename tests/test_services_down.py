@@ -3,6 +3,7 @@
 import concurrent.futures
 import contextlib
 import json
+import socket
 import sqlite3
 import time
 import tracemalloc
@@ -84,7 +85,8 @@ def test_all_hang(tmp_path, how):
             assert not job.done()
             rows, took = job.result()
     assert 1 < took < IN_TIME
-    assert {row["error"] for row in rows.values()} == {f"The {k} service cannot be used: it did not answer in time." for k in KINDS}
+    assert {row["error"] for row in rows.values()} == {
+        f"The {kind} service cannot be used: it did not answer in time." for kind in KINDS}
 
 
 @pytest.mark.parametrize("behave", [hostile.endless_line, hostile.endless_lines])
@@ -102,35 +104,37 @@ def test_endless_answers_do_not_fill_the_memory(tmp_path, behave):
 
 
 NONSENSE = [b"", b"\r\n", b"\0\xff\xfe" * 10, b"220\r\n", b"* BYE\r\n", b"+OK\r\n", b"HTTP/1.1 999999 x\r\n\r\n",
-            b"HTTP/1.1 200 OK\r\nDAV:\r\n\r\n", b"SPAMD/ \r\n", b"PONG\0", b"{99999999999}\r\n", b'"\r\n', b"OK\r\n" * 5,
-            b"* OK\r\n* CAPABILITY\r\n", b"\x1b[2J\x1b]0;title\x07\r\n", b"NO {999999999}\r\nx", b"* OK {9999999999}\r\n",
+            b"HTTP/1.1 200 OK\r\nDAV:\r\n\r\n", b"SPAMD/ \r\n", b"PONG\0", b"{99999999999}\r\n", b'"\r\n',
+            b"OK\r\n" * 5, b"* OK\r\n* CAPABILITY\r\n", b"\x1b[2J\x1b]0;title\x07\r\n", b"NO {999999999}\r\nx",
+            b"* OK {9999999999}\r\n",
             b"HTTP/1.1 101 Switching\r\nUpgrade: x\r\n\r\n", b"HTTP/1.1 200 OK\r\n" + b"A: b\r\n" * 200 + b"\r\n"]
 
 
 def test_nonsense_is_no_service(tmp_path):
     """Whatever a server says before it closes: a sentence, never a traceback, and no character moves a cursor."""
-    for said in NONSENSE:
-        def behave(connection, said=said):
-            yield said, 0
-            connection.shutdown(1)
-            with contextlib.suppress(OSError):
-                while connection.recv(65536):
-                    pass
+    say = []
 
-        with hostile.server(behave) as port:
-            folder = tmp_path / str(NONSENSE.index(said))
-            folder.mkdir()
-            site = Site(folder, extra=OPTIONAL, services={kind: setting(kind, port) for kind in KINDS})
+    def behave(connection):
+        yield say[-1], 0
+        connection.shutdown(socket.SHUT_WR)
+        with contextlib.suppress(OSError):
+            while connection.recv(65536):
+                pass
+
+    with hostile.server(behave) as port:
+        site = Site(tmp_path, extra=OPTIONAL, services={kind: setting(kind, port) for kind in KINDS})
+        for said in NONSENSE:
+            say.append(said)
             rows, took = asked(site)
-        assert took < IN_TIME
-        for kind, row in rows.items():
-            assert row["up"] or row["error"].startswith(f"The {kind} service cannot be used: "), (said, row)
-            assert (row["error"] or row["version"]).isprintable(), (said, row)
+            assert took < IN_TIME
+            for kind, row in rows.items():
+                assert row["up"] or row["error"].startswith(f"The {kind} service cannot be used: "), (said, row)
+                assert (row["error"] or row["version"]).isprintable(), (said, row)
 
 
 @pytest.mark.parametrize(("kind", "behave"), [
     ("imap", hostile.saying(b"* OK hello\r\n* OK {9999999999}\r\n")),
-    ("imap", hostile.saying(b"* OK hello\r\n* CAPABILITY IMAP4rev1\r\n* LIST () \"/\" {9999999999}\r\n", b"x" * 65536, every=0)),
+    ("imap", hostile.saying(b"* OK hello\r\n* LIST () \"/\" {9999999999}\r\n", b"x" * 65536, every=0)),
     ("imap", hostile.saying(b"* OK hello\r\n", b"* X " + b"y" * 10_000_000 + b"\r\n")),
     ("managesieve", hostile.saying(b"{999999999}\r\n")), ("managesieve", hostile.saying(b"{99999999999999}\r\n")),
     ("managesieve", hostile.saying(b'"X" "' + b"y" * 10_000_000 + b'"\r\nOK\r\n')),
@@ -169,7 +173,8 @@ def answers_of(*lines: bytes):
 
 
 @pytest.mark.parametrize("line", [
-    b"* QUOTA \"\" (STORAGE x y)\r\n", b"* QUOTA \"\" (STORAGE 1)\r\n", b"* QUOTA\r\n", b"* QUOTA {3}\r\nabc (STORAGE 1 2)\r\n",
+    b"* QUOTA \"\" (STORAGE x y)\r\n", b"* QUOTA \"\" (STORAGE 1)\r\n", b"* QUOTA\r\n",
+    b"* QUOTA {3}\r\nabc (STORAGE 1 2)\r\n",
     b"* CAPABILITY\r\n", b"* QUOTA \"\" (STORAGE 99999999999999999999999999 1)\r\n", b"* QUOTA \"\" \xff(\xff)\r\n"])
 def test_malformed_answers_of_imap(line):
     with client("imap", answers_of(b"* CAPABILITY IMAP4rev1 QUOTA\r\n", line)) as imap:
@@ -186,7 +191,7 @@ def test_malformed_answers_of_imap(line):
     b"</d:propstat></d:response></d:multistatus>", b"<a>" * 100_000])
 def test_malformed_answers_of_dav(xml):
     answer = b"HTTP/1.1 207 Multi-Status\r\nContent-Length: %d\r\n\r\n" % len(xml) + xml
-    with client("dav", hostile.answering(answer)) as dav, pytest.raises(ServiceDown, match="The dav service cannot be used: "):
+    with client("dav", hostile.answering(answer)) as dav, pytest.raises(ServiceDown, match="The dav service cannot "):
         dav.provision("calendar", "ann", None)
 
 
