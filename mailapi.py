@@ -319,13 +319,55 @@ def read_body(environ: dict, limit: int) -> dict:
 
 
 def raw_body(environ: dict, limit: int) -> bytes:
-    length = environ.get("CONTENT_LENGTH") or ("" if environ.get("wsgi.input_terminated") else "0")
-    if length and not re.fullmatch("[0-9]{1,18}", length):
-        raise ApiError("Invalid JSON in request body.", http=400)
-    raw = b"" if length and int(length) > limit else environ["wsgi.input"].read(int(length or limit + 1))
-    if len(raw) > limit or int(length or 0) > limit:
+    """All of a body of at most limit bytes; a longer one is refused before it is read."""
+    length = body_length(environ)
+    try:
+        raw = b"" if length and length > limit else environ["wsgi.input"].read(limit + 1 if length is None else length)
+    except OSError:  # the client has gone
+        raise ApiError("Incomplete request body.", http=400) from None
+    if len(raw) > limit or (length or 0) > limit:
         raise ApiError("Request body too large.", http=413)
+    if length and len(raw) < length:  # or somebody before us has read it
+        raise ApiError("Incomplete request body.", http=400)
+    environ["mailapi.body_read"] = True
     return raw
+
+
+def body_length(environ: dict) -> int | None:
+    """The bytes of a body; None where it is as long as its stream."""
+    length, chunked = environ.get("CONTENT_LENGTH"), "HTTP_TRANSFER_ENCODING" in environ
+    if length:
+        if not re.fullmatch("[0-9]{1,18}", length):
+            raise ApiError("Invalid JSON in request body.", http=400)
+        return int(length)
+    if environ.get("wsgi.input_terminated") or chunked and environ.get("wsgi.run_once"):  # standard input of CGI
+        return None
+    if chunked:  # the server does not say where it ends
+        raise ApiError("Request body of unknown length.", http=411)
+    return 0
+
+
+MOST_DISCARDED = 32 * 1024 * 1024  # bytes
+
+
+class Unread:
+    """An answer to a request whose body was not read: it is thrown away once the answer is sent.
+
+    CGI and some servers end a connection on which something is left to read with a reset, which takes the answer along.
+    """
+
+    def __init__(self, payload: bytes, environ: dict):
+        self.payload, self.environ = payload, environ
+
+    def __iter__(self):
+        return iter([self.payload])
+
+    def close(self):
+        with contextlib.suppress(OSError, ApiError):
+            length = body_length(self.environ)
+            left = MOST_DISCARDED if length is None else min(length, MOST_DISCARDED)
+            while left and (got := self.environ["wsgi.input"].read(min(left, 65536))):
+                left -= len(got)
 
 
 def not_json(constant: str):
@@ -627,6 +669,8 @@ class Opened(threading.local):
 
     connection: sqlite3.Connection
     identity: tuple | None = None
+    serial = 0  # how often it was opened
+    reading = False  # a transaction that only reads has begun
     trace: Callable[[str], None] | None = None
     generation: "Generation | None" = None  # as last seen
 
@@ -660,12 +704,13 @@ class Store:
     def connect(self) -> sqlite3.Connection:
         identity = self.identity()
         if self.opened.identity != identity:
-            self.database.close()
+            self.close()
             self.before_opening()
             self.database.connect()
             self.after_opening()
             self.opened.connection, self.opened.identity = self.database.connection(), identity
-            self.opened.generation = None
+            self.opened.generation, self.opened.reading = None, False
+            self.opened.serial += 1
         return self.opened.connection
 
     def before_opening(self):
@@ -682,8 +727,12 @@ class Store:
     @contextlib.contextmanager
     def transaction(self, lock_type: str = "IMMEDIATE"):
         """All statements of the block or none; IMMEDIATE to write, DEFERRED to read."""
-        connection = self.connect()
-        self.run(f"BEGIN {lock_type}")
+        connection = self.opened.connection if self.opened.reading else self.connect()
+        if self.opened.reading and lock_type != "DEFERRED":
+            self.end_reading()
+        if not self.opened.reading:
+            self.run(f"BEGIN {lock_type}")
+        self.opened.reading = False
         try:
             yield
             self.run("COMMIT")
@@ -691,6 +740,23 @@ class Store:
             if connection.in_transaction:  # SQLite may have rolled back already
                 connection.execute("ROLLBACK")
             raise
+
+    def begin_reading(self):
+        """Begin the transaction of the next block that reads."""
+        self.connect()
+        self.run("BEGIN DEFERRED")
+        self.opened.reading = True
+
+    def end_reading(self):
+        """End it, where no block has."""
+        if self.opened.reading:
+            self.opened.reading = False
+            self.opened.connection.execute("ROLLBACK")
+
+    def version(self) -> tuple[int, int, int]:
+        """Another one after every commit: SQLite counts those of others, and a connection's own changes."""
+        connection = self.opened.connection if self.opened.reading else self.connect()
+        return self.opened.serial, self.run("PRAGMA data_version").fetchone()[0], connection.total_changes
 
     def execute(self, query, **values) -> sqlite3.Cursor:
         """Run a query, a Prepared one with its values; the cursor."""
@@ -1201,6 +1267,12 @@ class StateStore(Store):
         with self.one_statement(), super().transaction(lock_type):
             yield
 
+    def version(self):
+        try:
+            return super().version()
+        except peewee.PeeweeException as error:
+            raise self.failure(error) from error
+
     @contextlib.contextmanager
     def one_statement(self):
         """For a block of a single statement, which is a transaction without saying so."""
@@ -1208,7 +1280,11 @@ class StateStore(Store):
             self.connect()
             yield
         except peewee.PeeweeException as error:
-            raise (refusal(error) if is_busy(error) else StateFailure(error)) from error
+            raise self.failure(error) from error
+
+    @staticmethod
+    def failure(error: peewee.PeeweeException) -> ApiError:
+        return refusal(error) if is_busy(error) else StateFailure(error)
 
 
 FORGOTTEN = 3600  # seconds after which a failed log-in no longer counts
@@ -1327,21 +1403,6 @@ def verify(password: str, authdata: str | None) -> bool:
 # next to nothing. Only actions that say so (`keep`) are kept, only for GET without a body, by session cookie.
 
 
-class Changes:
-    """Tells whether a database file was changed: SQLite counts the commits of others, and this connection,
-    which only looks at that count, makes none itself."""
-
-    def __init__(self, store: Store):
-        self.store, self.opened, self.serial = store, None, 0
-
-    def count(self) -> tuple[int, int]:
-        identity = self.store.identity()
-        if identity != self.opened:
-            self.connection = sqlite3.connect(self.store.uri, uri=True, timeout=0, check_same_thread=False)
-            self.opened, self.serial = identity, self.serial + 1  # a new connection counts anew
-        return self.serial, self.connection.execute("PRAGMA data_version").fetchone()[0]
-
-
 @dataclasses.dataclass
 class Answer:
     """What can go out again as it is. Who has these very bytes, says their ETag, is told so (HTTP 304)."""
@@ -1370,21 +1431,26 @@ class Place:
 
     def __init__(self, kept: "Kept", environ: dict):
         request = collections.defaultdict(str, environ)
-        self.seen, self.asked_by, self.asked_for = kept.seen, ASKED_BY(request), ASKED_FOR(request)
+        self.kept, self.asked_by, self.asked_for = kept, ASKED_BY(request), ASKED_FOR(request)
         self.session: dict | None = kept.sessions.get(self.asked_by)
         if self.session and self.session["created"] <= time.time() - kept.session_lifetime:
             self.session = None
         self.answer: Answer | None = self.session and kept.answers.get((self.session["user_name"], self.asked_for))
 
+    def keep(self, session: dict, answer: Answer):
+        """Keep what was computed in the transaction in which the databases were seen."""
+        self.kept.sessions[self.asked_by] = session | {"hash": answer.event.session}
+        self.kept.add((session["user_name"], self.asked_for), answer)
 
-class Kept:
-    """What was read and answered and still holds, for nobody has changed the databases since."""
 
-    MOST = 16 * 1024 * 1024  # bytes of answers
-    MOST_SESSIONS = 10_000
+class Kept(threading.local):
+    """What was read and answered in a thread and still holds, for nobody has changed the databases since."""
 
-    def __init__(self, master: Store, state: Store, session_lifetime: int):
-        self.changes, self.session_lifetime, self.lock = (Changes(master), Changes(state)), session_lifetime, threading.Lock()
+    MOST = 8 * 1024 * 1024  # bytes of answers
+    EACH = 3000  # bytes that one takes beside what it says
+
+    def __init__(self, session_lifetime: int):
+        self.session_lifetime = session_lifetime
         self.seen: tuple = (None, None)
         self.sessions: dict[tuple, dict] = {}  # by what came along with a request
         self.forget_answers()
@@ -1393,39 +1459,28 @@ class Kept:
         self.answers: dict[tuple, Answer] = {}  # by user_name and what was asked for
         self.size = 0
 
-    def place(self, environ: dict) -> Place | None:
-        """The place of the answer to a request, for the databases as they are now; None where it has none."""
-        if environ.get("REQUEST_METHOD") != "GET" or "HTTP_COOKIE" not in environ or has_more(environ):
-            return None
-        with self.lock:
-            try:
-                seen = tuple([changes.count() for changes in self.changes])
-            except (ApiError, sqlite3.Error):  # missing, or being written at this moment
-                return None
-            if seen != self.seen:
-                self.forget_answers()
-            if seen[1] != self.seen[1]:
-                self.sessions = {}
-            self.seen = seen
-            return Place(self, environ)
-
-    def keep(self, place: Place, session: dict, answer: Answer):
-        """Keep what was computed after the databases were seen as the place says."""
-        size = len(answer.payload)
-        with self.lock:
-            if place.seen != self.seen or size > self.MOST or len(self.sessions) > self.MOST_SESSIONS:
-                return
-            if self.size + size > self.MOST:
-                self.forget_answers()
+    def add(self, key: tuple, answer: Answer):
+        size = len(answer.payload) + self.EACH
+        if self.size + size > self.MOST:
+            self.forget_answers()
+        if size <= self.MOST:
+            self.answers[key] = answer
             self.size += size
-            self.sessions[place.asked_by] = session | {"hash": answer.event.session}
-            self.answers[session["user_name"], place.asked_for] = answer
+
+    def see(self, master: Store, state: Store):
+        """Look at the databases, and forget what no longer holds."""
+        seen = (master.version(), state.version())
+        if seen != self.seen:
+            self.forget_answers()
+        if seen[1] != self.seen[1] or len(self.sessions) > 1000:
+            self.sessions = {}
+        self.seen = seen
 
 
 def has_more(environ: dict) -> bool:
-    """Whether a body may have come along, or credentials that count for more than the cookie."""
-    return (environ.get("CONTENT_LENGTH") not in (None, "", "0") or "HTTP_TRANSFER_ENCODING" in environ
-            or "HTTP_AUTHORIZATION" in environ or not environ.get("SERVER_PROTOCOL", "HTTP/1").startswith("HTTP/1"))
+    """Whether a body may have come along, or other credentials than a cookie."""
+    return ("HTTP_COOKIE" not in environ or environ.get("CONTENT_LENGTH") not in (None, "", "0")
+            or "HTTP_TRANSFER_ENCODING" in environ or "HTTP_AUTHORIZATION" in environ or not environ.get("SERVER_PROTOCOL", "HTTP/1").startswith("HTTP/1"))
 
 
 ########## Application #############################################################################
@@ -1549,19 +1604,36 @@ class Application:
         schema = STATE_SCHEMA + "".join(module.state_schema for module in self.modules.values())
         self.state = StateStore(config.state, schema)
         self.sessions = Sessions(self.state, config)
-        self.kept = Kept(self.db, self.state, config.session_lifetime)
+        self.kept = Kept(config.session_lifetime)
         self.relays = {first: module for module in self.modules.values() for first in module.relays}
         self.bottle = bottle.Bottle()
         self.bottle.route("/<path:re:[\\s\\S]*>", "ANY", self.serve)
 
     def __call__(self, environ, start_response):
-        place = environ["mailapi.place"] = None if self.config.debug else self.kept.place(environ)
-        if place and place.answer:
-            return self.repeat(place, environ, start_response)
-        path = environ.get("PATH_INFO", "").encode("latin-1", "replace").decode(errors="replace")
-        # `OPTIONS *` has no slash, and Bottle leaves out what is not UTF-8.
-        environ["PATH_INFO"] = ("" if path.startswith("/") else "/") + path.encode().decode("latin-1")
-        return self.bottle(environ, start_response)
+        environ["mailapi.place"] = place = self.place(environ)
+        try:
+            if isinstance(place, Place) and place.answer:
+                return self.repeat(place, environ, start_response)
+            path = environ.get("PATH_INFO", "").encode("latin-1", "replace").decode(errors="replace")
+            # `OPTIONS *` has no slash, and Bottle leaves out what is not UTF-8.
+            environ["PATH_INFO"] = ("" if path.startswith("/") else "/") + path.encode().decode("latin-1")
+            return self.bottle(environ, start_response)
+        finally:
+            self.db.end_reading()
+
+    def place(self, environ: dict) -> Place | Exception | None:
+        """The place of the answer to a request, None where it has none, or what prevents a look at the databases.
+
+        The transaction of that look goes on: what will be kept there is computed from what was seen.
+        """
+        if self.config.debug or environ.get("REQUEST_METHOD") != "GET" or has_more(environ):
+            return None
+        try:
+            self.db.begin_reading()
+            self.kept.see(self.db, self.state)
+        except (ApiError, peewee.PeeweeException) as error:
+            return error
+        return Place(self.kept, environ)
 
     def repeat(self, place: Place, environ: dict, start_response):
         """Answer what was answered before, without Bottle."""
@@ -1576,11 +1648,11 @@ class Application:
         """Answer Bottle's current request."""
         return Exchange(self, bottle.request.environ, path).response()
 
-    def generation(self, as_last_seen: bool = False) -> Generation:
-        """Which schema the master database has; `Call.identify` looks again, in its transaction."""
+    def generation(self) -> Generation:
+        """Which schema the master database has now; `Call.identify` looks again, in its transaction."""
         try:
             self.db.connect()
-            self.db.opened.generation = as_last_seen and self.db.opened.generation or self.read_generation()
+            self.db.opened.generation = self.read_generation()
         except peewee.PeeweeException as error:
             if is_busy(error):
                 raise
@@ -1650,7 +1722,7 @@ class Exchange:
 
     def __init__(self, app: Application, environ: dict, path: str):
         self.app, self.environ, self.path = app, environ, path
-        self.place: Place | None = environ["mailapi.place"]
+        self.place: Place | Exception | None = environ["mailapi.place"]
         self.headers = [("Cache-Control", "no-store"), ("X-Content-Type-Options", "nosniff")]
         self.client = client_address(environ, app.config.proxies)
         self.callback: str | None = None
@@ -1673,14 +1745,17 @@ class Exchange:
         self.headers.append(("Content-Type", content_type))
         if self.app.config.cors_origin:
             self.headers.append(("Access-Control-Allow-Origin", self.app.config.cors_origin))
-        if self.place and self.keeps(answer):
+        if self.keeps(answer):
             kept = Answer(payload, self.headers, event)
-            self.app.kept.keep(self.place, self.session, kept)
+            self.place.keep(self.session, kept)
             http, self.headers, payload = kept.response(self.environ)
-        return bottle.HTTPResponse(payload, http, self.headers)
+        else:
+            self.headers.append(("Content-Length", str(len(payload))))
+        body = payload if "mailapi.body_read" in self.environ else Unread(payload, self.environ)
+        return bottle.HTTPResponse(body, http, self.headers)
 
     def keeps(self, answer: dict) -> bool:
-        return bool(self.chosen and self.chosen.keep and self.via == "session" and answer["status"] == "ok")
+        return bool(self.place and self.chosen and self.chosen.keep and self.via == "session" and answer["status"] == "ok")
 
     def outcome(self) -> tuple[dict, int]:
         """The answer and its HTTP status; refusals and failures that `act` left become answers here."""
@@ -1717,9 +1792,11 @@ class Exchange:
             return self.relay(first, below)
         query = read_query(self.environ.get("QUERY_STRING", ""))
         self.callback = read_callback(query)
-        if self.place:
+        if isinstance(self.place, Exception):
+            raise self.place
+        if self.place and (last_seen := self.app.db.opened.generation):
             with contextlib.suppress(Migrated):  # nothing has happened yet
-                return self.dispatch(query, self.app.generation(as_last_seen=True))
+                return self.dispatch(query, last_seen)
         return self.dispatch(query, self.app.generation())
 
     def dispatch(self, query: dict, generation: Generation) -> dict:

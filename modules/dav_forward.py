@@ -10,7 +10,7 @@ import tempfile
 import urllib.parse
 
 import bottle
-from mailapi import ApiError, Call
+from mailapi import ApiError, Call, Unread, body_length
 from mailapi_modules.patience import Patience
 from mailapi_modules.protocol_dav import Dav
 from mailapi_modules.protocols import ServiceDown
@@ -18,6 +18,7 @@ from mailapi_modules.protocols import ServiceDown
 READS = ("GET", "HEAD", "OPTIONS", "PROPFIND", "REPORT")
 PAUSE = 30  # seconds without progress after which either side is given up
 MOST_CHUNKED = 32 * 1024 * 1024  # bytes of a body whose length was not announced
+MOST_IN_MEMORY = 1024 * 1024  # bytes of it that are kept there; more goes to a file
 PIECE = 64 * 1024
 REQUEST_HEADERS = (
     "Accept", "Accept-Charset", "Accept-Encoding", "Accept-Language", "Brief", "Cache-Control", "Content-Encoding",
@@ -50,6 +51,8 @@ def forward(dav: Dav, environ: dict, path: str, call: Call) -> bottle.HTTPRespon
             if answer.status == 401 or answer.status < 200:
                 raise ServiceDown(dav.kind, "it refused the log-in" if answer.status == 401 else "it is no DAV server")
             found, pieces = answer_headers(dav, answer, prefix), Pieces(answer, connection.patience)
+            if body and body.left:
+                stack.callback(Unread(b"", environ).close)
             pieces.stack = stack.pop_all()
     except ServiceDown as down:
         raise ApiError(down.status, http=502) from None
@@ -104,22 +107,16 @@ def inside_url(dav: Dav, destination: str, prefix: str, host: str) -> str:
 
 @contextlib.contextmanager
 def body_of(environ: dict):
-    """The request's body, or None; one of unknown length is first written to a file, since many servers take none."""
-    length, source = environ.get("CONTENT_LENGTH") or "", environ["wsgi.input"]
-    if re.fullmatch("[0-9]{1,18}", length):
-        yield Upload(source, int(length)) if int(length) else None
-    elif length or environ.get("HTTP_TRANSFER_ENCODING") and not environ.get("wsgi.input_terminated"):
-        raise ApiError("Length required.", http=411)
-    elif not environ.get("HTTP_TRANSFER_ENCODING"):
-        yield None
-    else:
-        with tempfile.TemporaryFile() as spool:
+    """The request's body, or None; one of unknown length is read first, since many servers want to know it."""
+    length, source = body_length(environ), environ["wsgi.input"]
+    with tempfile.SpooledTemporaryFile(MOST_IN_MEMORY) as spool:
+        if length is None:
             while piece := source.read(PIECE):
                 if spool.write(piece) and spool.tell() > MOST_CHUNKED:
                     raise ApiError("Request body too large.", http=413)
-            length = spool.tell()
+            length, source = spool.tell(), spool
             spool.seek(0)
-            yield Upload(spool, length)
+        yield Upload(source, length) if length else None
 
 
 class Upload:

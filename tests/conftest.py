@@ -10,6 +10,8 @@ import webtest
 
 import mailapi
 
+pytest_plugins = ["deployment"]
+pytest.register_assert_rewrite("session")
 ROOT = Path(__file__).resolve().parent.parent
 SCHEMAS = {9: ROOT / "modules/schema9.sql", 8: ROOT / "tests/conformance/schema8.sql"}
 MODULES = {"Address": "modules/addresses.py", "User": "modules/users.py", "SMTPD": "modules/smtpd.py",

@@ -1,10 +1,13 @@
 """The wire format: URL forms, the answer's keys, JSONP, PHP's oddities (WIRE sections 1, 2 and 7a)."""
 
+import io
 import json
 import re
 
 import pytest
 from conftest import Site
+
+import mailapi
 
 FRAME = ["status", "debug", "api_version", "schema_version", "session"]
 EMPTY = [None, "", "0", 0, False, [], {}]
@@ -113,9 +116,52 @@ def test_body_over_max_body_is_refused_before_it_is_read(tmp_path):
     answer = json.loads(b"".join(site.app(environ, lambda status, headers, *_: seen.append(status))))
     assert seen == ["413 Request Entity Too Large"] and answer["status"] == "Request body too large."
     assert "login" not in answer
-    chunked = environ | {"CONTENT_LENGTH": "", "wsgi.input_terminated": True, "wsgi.input": __import__("io").BytesIO(b"x" * 1001)}
+    chunked = environ | {"CONTENT_LENGTH": "", "wsgi.input_terminated": True, "wsgi.input": io.BytesIO(b"x" * 1001)}
     json.loads(b"".join(site.app(chunked, lambda status, headers, *_: seen.append(status))))
     assert seen[1] == "413 Request Entity Too Large"
+
+
+def exchange(site, stream: io.BytesIO, **environ) -> tuple[int, dict]:
+    """HTTP status and answer of a POST as a WSGI server hands it over: the iterable is closed at its end."""
+    environ = {"REQUEST_METHOD": "POST", "PATH_INFO": "/users/", "QUERY_STRING": "get", "wsgi.input": stream,
+               "wsgi.url_scheme": "http", "SERVER_NAME": "x", "SERVER_PORT": "80"} | environ
+    seen = []
+    answer = site.app(environ, lambda status, headers, *_: seen.append(status))
+    payload = b"".join(answer)
+    getattr(answer, "close", lambda: None)()
+    return int(seen[0][:3]), json.loads(payload)
+
+
+def test_a_body_that_was_not_read_is_thrown_away_after_the_answer(tmp_path):
+    site = Site(tmp_path, max_body=1000)
+    for path, status in (("/users/", 413), ("/nothing/", 404)):
+        stream = io.BytesIO(b"x" * 200_000)
+        assert exchange(site, stream, PATH_INFO=path, CONTENT_LENGTH="150000")[0] == status
+        assert stream.tell() == 150_000  # what follows is the next request
+    endless = io.BytesIO(b"x" * 40_000_000)
+    assert exchange(site, endless, CONTENT_LENGTH="39000000")[0] == 413
+    assert endless.tell() == mailapi.MOST_DISCARDED
+
+
+def test_a_body_that_ends_early_is_refused(site):
+    for rest in (b"", b'{"auth": {}'):  # somebody else has read it, the client has gone
+        status, answer = exchange(site, io.BytesIO(rest), CONTENT_LENGTH="12")
+        assert (status, answer["status"]) == (400, "Incomplete request body.")
+
+    class Gone(io.BytesIO):
+        def read(self, *_):
+            raise OSError("the client has gone")
+
+    assert exchange(site, Gone(), CONTENT_LENGTH="10")[1]["status"] == "Incomplete request body."
+
+
+def test_a_chunked_body_is_read_where_the_server_ends_it_and_refused_elsewhere(site):
+    body = json.dumps({"auth": {"user_name": "root", "password": "pw"}}).encode()
+    chunked = {"HTTP_TRANSFER_ENCODING": "chunked"}
+    for ends in ({"wsgi.input_terminated": True}, {"wsgi.run_once": True}):
+        assert exchange(site, io.BytesIO(body), **chunked, **ends)[1]["login"] is True
+    status, answer = exchange(site, io.BytesIO(body), **chunked)
+    assert (status, answer["status"]) == (411, "Request body of unknown length.") and "login" not in answer
 
 
 def test_limit_shortens_the_lists_of_the_answer(site):

@@ -1,0 +1,175 @@
+"""docs/swap.md: its commands, run as they stand, from one API to the other and back."""
+
+import contextlib
+import sqlite3
+import subprocess
+import threading
+import time
+from pathlib import Path
+
+import pytest
+from conftest import MODULES, Site
+from deployment import AS_USER, ENVIRON, USER, recipe
+from instances import free_port, need
+from session import ADDRESS, Client
+
+SYSTEMD = ["systemctl enable --now mailapi", "systemctl disable --now mailapi"]
+
+PHP = """<?php
+$dbpath = '/var/lib/cmail/master.db3';
+$modulelist = array("Address" => "addresses/address.php", "User" => "users/user.php", "POP" => "pop/pop.php",
+    "SMTPD" => "smtpd/smtpd.php", "Mailbox" => "mailbox/mailbox.php", "Delegate" => "delegates/delegates.php");
+$debugFlag = false;
+"""
+
+
+class Swap:
+    """A machine whose nginx passes /cmail/api/ on to an API in the place of PHP's, over the same database."""
+
+    def __init__(self, machine, generation: int):
+        self.machine, self.copy, self.old = machine, free_port(), free_port()
+        php = PHP
+        if generation == 8:
+            machine.site.dbpath.unlink()
+            machine.site = Site(machine.site.dbpath.parent, generation)
+            php = PHP.replace("SMTPD", "MSA").replace("smtpd", "msa")
+        machine.site.sql("UPDATE users SET user_database = '/var/lib/cmail/ann.db3' WHERE user_name = 'ann'")
+        machine.write("/var/www/cmail-api/config.php", php)
+        machine.write("/etc/php/config.py", f'dbpath = "/var/lib/cmail/master.db3"\nmodulelist = {MODULES!r}\n')
+        machine.write("/etc/nginx/snippets/cmail-php.conf",
+                      f"location /cmail/api/ {{ proxy_pass http://127.0.0.1:{self.old}; }}\n")
+        machine.write("/etc/nginx/snippets/cmail-mailapi.conf", recipe("nginx and waitress")["nginx"])
+        (machine.folder / "etc/nginx/snippets/cmail-api.conf").symlink_to("cmail-php.conf")
+        (machine.folder / "login.json").write_text('{"auth": {"user_name": "root", "password": "pw"}}')
+        # The machine's nginx is one with another configuration file.
+        nginx = f'#!/bin/sh\nexec {need("nginx")} -e stderr -c /etc/nginx/nginx.conf "$@"\n'
+        script = machine.write("/opt/bin/nginx", nginx)
+        self.environ = ENVIRON | {"PATH": f"{script.parent}:{ENVIRON['PATH']}"}
+
+    def commands(self, title: str, language="sh") -> list[str]:
+        """The lines of a block with this machine's ports and users, without what only systemd can do."""
+        text = self.machine.here(recipe(title, "swap.md")[language])
+        for named, here in (("127.0.0.1:8081", f"127.0.0.1:{self.copy}"),
+                            ("//127.0.0.1/", f"//127.0.0.1:{self.machine.front}/"),
+                            ("--daemon cmail", f"--daemon {USER.pw_name}")):
+            text = text.replace(named, here)
+        return [line for line in text.splitlines() if line not in SYSTEMD]
+
+    def run(self, lines: list[str]) -> str:
+        """Run commands as one would paste them; what they print. The last one must succeed."""
+        done = subprocess.run([need("bash"), "-c", "\n".join(lines)], cwd=self.machine.folder, env=self.environ,
+                              text=True, capture_output=True, **AS_USER)
+        assert done.returncode == 0, done.stdout + done.stderr
+        return done.stdout
+
+    def reload(self, lines: list[str]):
+        """Run commands, and wait until nginx's workers of before have finished."""
+        before = self.workers()
+        self.run(lines)
+        until = time.monotonic() + 10
+        while before & self.workers():
+            assert time.monotonic() < until, "nginx was not reloaded"
+            time.sleep(0.05)
+
+    def workers(self) -> set[str]:
+        nginx = int((self.machine.folder / "run/nginx.pid").read_text())
+        return set(Path(f"/proc/{nginx}/task/{nginx}/children").read_text().split())
+
+    def serving(self, command: str, port: int):
+        return self.machine.running([need("bash"), "-c", self.machine.here(command)], port)
+
+    def ask(self, user: str, url: str = "users/?get", **fields) -> dict:
+        """An answer of whatever the web server passes on to now."""
+        with Client(self.machine.url) as client:
+            return client(url, auth={"user_name": user, "password": "pw"}, **fields)
+
+    def served_by_mailapi(self) -> bool:
+        """Whether a log-in is one in the guide's state database."""
+        state = self.machine.folder / "var/lib/mailapi/state.db3"
+        before = sessions(state)
+        assert self.ask("bob")["login"] is True
+        return sessions(state) > before
+
+
+def sessions(state: Path) -> int:
+    """How many log-ins a state database has seen."""
+    if not state.exists():
+        return 0
+    with contextlib.closing(sqlite3.connect(state)) as connection:
+        return connection.execute("SELECT MAX(session_id) FROM session").fetchone()[0] or 0
+
+
+@pytest.fixture(params=[9, 8], ids=["generation9", "generation8"])
+def swap(request, machine):
+    swap = Swap(machine, request.param)
+    old = "/opt/mailapi/bin/mailapi serve --config /etc/php/config.py --mount /cmail/api --listen 127.0.0.1:"
+    with swap.serving(f"{old}{swap.old}", swap.old), machine.nginx("include snippets/cmail-api.conf;\n"):
+        yield swap
+
+
+def test_trying_changes_nothing(swap):
+    before = swap.machine.site.dump()
+    assert "FAIL" not in swap.run(swap.commands("Take over the config"))
+    *prepare, serve = swap.commands("Try it beside PHP, on a copy")
+    swap.run(prepare)
+    compare = swap.commands("Try it beside PHP, on a copy", "bash")
+    with swap.serving(serve, swap.copy):
+        assert swap.run(compare).split() == ["users/?get:", "the", "same", "addresses/?get:", "the", "same",
+                                             "pop/?get:", "the", "same", "delegates/?get:", "the", "same"]
+        swap.run(swap.commands("Let clients change the copy"))
+        with Client(f"http://127.0.0.1:{swap.copy}/") as client:
+            client.log_in("root")
+            assert client("users/?add", user_name="only in the copy")["user"] is True
+        said = swap.run(compare)
+        assert '"user_name": "only in the copy"' in said and "pop/?get: the same" in said
+    copy = swap.machine.folder / "var/lib/mailapi/copy.db3"
+    with contextlib.closing(sqlite3.connect(copy)) as connection:
+        assert connection.execute("SELECT COUNT(user_database) FROM users").fetchone() == (0,)
+    swap.run(swap.commands("Let clients change the copy", "bash"))
+    assert not list(copy.parent.glob("copy*")) and not (swap.machine.folder / "login.json").exists()
+    assert swap.machine.site.dump() == before
+
+
+def test_there_and_back(swap):
+    schema = swap.machine.site.sql("SELECT sql FROM sqlite_master")
+    swap.run(swap.commands("Take over the config"))
+    with Client(swap.machine.url) as stays, swap.machine.backend(recipe("nginx and waitress")):
+        stays.log_in("ann")
+        with requests_without_end(swap) as lost:
+            swap.reload(swap.commands("Swap"))
+        assert swap.served_by_mailapi()
+        stays.connection.close()
+        assert stays("users/?get")["status"] == "Username is not set!"  # sessions are not carried over
+        assert swap.ask("root", "users/?add", user_name="meanwhile", user_authdata="pw")["user"] is True
+        assert {row["audit_address"] for row in swap.ask("root", "audit/?get")["audit"]} == {ADDRESS}
+        with requests_without_end(swap) as lost_again:
+            swap.reload(swap.commands("Go back"))
+        assert not swap.served_by_mailapi()
+        stays.connection.close()
+        assert [user["user_name"] for user in stays("users/?get")["users"]] == ["ann"]
+        assert lost == lost_again == []
+    assert swap.ask("meanwhile")["login"] is True
+    assert swap.machine.site.sql("SELECT sql FROM sqlite_master") == schema
+    assert swap.machine.site.sql("PRAGMA journal_mode") == [("delete",)]
+
+
+@contextlib.contextmanager
+def requests_without_end(swap):
+    """A client that asks all the while; the list of what went wrong."""
+    lost, asked, over = [], [], threading.Event()
+
+    def ask():
+        while not over.is_set():
+            try:
+                asked.append(swap.ask("dele")["auth_user"])
+            except Exception as error:
+                lost.append(error)
+
+    thread = threading.Thread(target=ask)
+    thread.start()
+    try:
+        yield lost
+    finally:
+        over.set()
+        thread.join()
+    assert len(asked) > 3 and set(asked) == {"dele"}
