@@ -6,6 +6,7 @@ and turns requests such as `users/?add` into calls of their endpoints: fields re
 access rule checked, everything in one transaction, one JSON object as the answer.
 """
 
+import base64
 import collections
 import contextlib
 import copy
@@ -1035,6 +1036,8 @@ class Module:
 
     # Tables that the module keeps in the state database: CREATE … IF NOT EXISTS.
     state_schema = ""
+    # First segments of URL paths below which the module itself answers whole HTTP requests, by `relay`.
+    relays: tuple[str, ...] = ()
 
     def __init__(self, app: "Application", name: str = ""):
         self.app, self.name = app, name
@@ -1068,6 +1071,10 @@ class Module:
         """For `mailapi check`: what was looked at and whether it is well, mended before where repair is asked for."""
         return ()
 
+    def relay(self, exchange: "Exchange", path: str) -> bottle.HTTPResponse:
+        """The answer to a request below one of `relays`; path follows it. `exchange.admit` says who asks."""
+        raise NotImplementedError
+
     def __init_subclass__(cls):
         own = [v.endpoint for v in vars(cls).values() if hasattr(v, "endpoint")]
         cls.endpoints = cls.endpoints | {e.name: e for e in own}
@@ -1096,6 +1103,10 @@ class Active:
         """Whether arg("user"), the only one that a query is about, is; without a look at all rows, given an index."""
         return reduce(operator.or_, [fn.EXISTS(query.where(query.selected_columns[0] == arg("user")))
                                      for query in self.rows])
+
+
+# What a module relays, as tokens and the audit see it: the action is the HTTP method.
+RELAYED = endpoint(allow=anyone, needs={"path": ""}, own_transactions=True)(lambda module, call: {}).endpoint
 
 
 def module_name(path: str) -> str:
@@ -1341,8 +1352,10 @@ class Sessions:
         with self.store.one_statement():
             return self.store.one(FIND_SESSION, token_hash=sha256(token), after=after)
 
-    def begin(self, user_name: str, password: str, user: dict | None, address: str, instead_of: str | None):
+    def begin(self, user_name: str, password: str, user: dict | None, address: str, instead_of: str | None,
+              remember: bool = True):
         """A new session in the place of the one that the request came with; its id, or None for a wrong password.
+        Where it is not to be remembered, none is made, and the id is "".
 
         Early, many at once or late: every attempt is held against those before it, in one transaction.
         """
@@ -1357,7 +1370,7 @@ class Sessions:
             if not fits(password, authdata):
                 return self.count(failures)
             self.know(both, known)
-            return self.remember(user_name, authdata, instead_of)
+            return self.remember(user_name, authdata, instead_of) if remember else ""
 
     def failures(self, subjects: dict[str, str]) -> dict[str, int]:
         """How many failed log-ins of late have a subject in common; 429 where the next one comes too early."""
@@ -1547,6 +1560,8 @@ class Call:
         self.limit: int | None = None  # how many entries of a list will be answered
         self.encodes = False  # whether the answer goes out as JSON
         self.session = ""  # its id
+        # As it came along and was found right, for services that check it themselves; kept nowhere.
+        self.password: str | None = None
         self.claimed_name: str | None = None  # who a failed log-in said they were
         self.restriction: Callable[[Module, Endpoint], None] | None = None  # raises what a token may not
         self.caller: Caller | None = None
@@ -1677,6 +1692,7 @@ class Application:
         self.sessions = Sessions(self.state, config)
         self.watchers = [module for module in self.modules.values() if type(module).watch is not Module.watch]
         self.kept = Kept(config.session_lifetime)
+        self.relays = {first: module for module in self.modules.values() for first in module.relays}
         self.bottle = bottle.Bottle()
         self.bottle.route("/<path:re:[\\s\\S]*>", "ANY", self.serve)
 
@@ -1814,6 +1830,7 @@ class Exchange:
         self.chosen: Endpoint | None = None
         self.via = ""  # how the caller was identified
         self.session: dict | None = None
+        self.relayed: bottle.HTTPResponse | None = None  # the answer of a module that made all of it
         self.frame: dict = {"status": "ok", "debug": [], "api_version": max(GENERATIONS),
                             "schema_version": None, "session": False}
 
@@ -1821,6 +1838,8 @@ class Exchange:
         """Status line, headers and body."""
         answer, http = self.outcome()
         event = self.report(answer["status"], http)
+        if self.relayed is not None:
+            return self.relayed.status_line, self.relayed.headerlist, self.relayed.body
         payload, content_type = encode(answer), "application/json"
         if self.callback:
             payload, content_type = jsonp(self.callback, payload.decode()).encode(), "application/javascript"
@@ -1867,6 +1886,9 @@ class Exchange:
     def process(self) -> dict:
         if self.app.config.debug:
             self.app.db.trace(self.frame["debug"].append)
+        first, _, below = self.path.partition("/")
+        if first in self.app.relays:
+            return self.relay(first, below)
         query = read_query(self.environ.get("QUERY_STRING", ""))
         self.callback = read_callback(query)
         if isinstance(self.place, Exception):
@@ -1905,6 +1927,41 @@ class Exchange:
         except LoginRefused:
             return usual
         return chosen.max_body if all(rule.test(call) for rule in chosen.allow) else usual
+
+    def relay(self, first: str, below: str) -> dict:
+        """Let a module make the whole answer; its refusals are answered as everywhere."""
+        self.path = first
+        try:
+            self.call = Call(self.app, self.app.generation(), {"path": below}, {})
+            self.frame |= dict.fromkeys(("api_version", "schema_version"), self.call.generation.number)
+            self.relayed = self.app.relays[first].relay(self, below)
+        except ApiError as refused:  # to these clients HTTP 200 means done
+            http = 403 if refused.http == 200 else refused.http
+            raise ApiError(refused.status, http, refused.retry_after, **refused.answer) from None
+        unchanged = self.relayed.status_code >= 400 and self.chosen and not self.chosen.reads_only
+        return self.frame | {"status": self.relayed.status_line if unchanged else "ok"}
+
+    def admit(self, module: Module, reads_only: bool) -> Call:
+        """Who asks for what a module relays, by HTTP Basic or a token: no session is made, no cookie counts."""
+        call = self.call
+        self.chosen = dataclasses.replace(RELAYED, name=self.environ["REQUEST_METHOD"], reads_only=reads_only)
+        if foreign_site(self.environ):  # browsers send Basic credentials along like cookies
+            raise ApiError("Not allowed from another site.", http=403)
+        scheme, _, given = self.environ.get("HTTP_AUTHORIZATION", "").partition(" ")
+        try:
+            if scheme.lower() == "bearer":
+                self.use_token(call, given.strip())
+            else:
+                self.check_password(call, *basic_credentials(scheme, given), remember=False)
+                self.via = "basic"
+            with self.app.db.transaction("DEFERRED"):
+                call.identify()
+        except LoginRefused as refused:
+            self.headers.append(("WWW-Authenticate", 'Basic realm="mailapi", charset="UTF-8"'))
+            raise ApiError(refused.status, http=401, login=False) from None
+        if call.restriction:
+            call.restriction(module, self.chosen)
+        return call
 
     def act(self, call, module, chosen) -> dict:
         """Run the action; after it is refused, too, the answer says who is logged in."""
@@ -1947,22 +2004,23 @@ class Exchange:
             lambda user: sessions.fits(session, user) or sessions.fits(sessions.find(token), user),
             "Username is not set!")
 
-    def check_password(self, call: Call, user_name: str, given: str | None):
+    def check_password(self, call: Call, user_name: str, given: str | None, remember: bool = True):
         self.via, call.claimed_name = "password", user_name
         if not given:
             raise LoginRefused("Password is not set!")
         call.instead = self.app.instead(user_name, logging_in=True)
         user = call.instead or self.app.db.one(CREDENTIALS_OF, user=user_name)
         authdata = user and user["user_authdata"]
-        call.session = self.app.sessions.begin(user_name, given, user, self.client, self.cookie())
+        call.session = self.app.sessions.begin(user_name, given, user, self.client, self.cookie(), remember)
         if call.session is None:
             raise LoginRefused("Username or password is wrong.")
-        call.user_name = user_name
+        call.user_name, call.password = user_name, given
         call.confirm = refuse_unless(lambda user: user and user["user_authdata"] == authdata,
                                      "Username or password is wrong.")
-        if not foreign_site(self.environ):
+        if remember and not foreign_site(self.environ):
             self.set_cookie(call.session)
-        self.app.tell(lambda module: module.logged_in(call, given))
+        if remember:  # not with every request of a DAV client
+            self.app.tell(lambda module: module.logged_in(call, given))
 
     def use_token(self, call: Call, bearer: str):
         """Let the module that knows the token say whose it is and what it may be used for."""
@@ -2015,6 +2073,18 @@ def refuse_unless(test: Callable, sentence: str) -> Callable[[dict | None], None
             raise LoginRefused(sentence)
 
     return confirm
+
+
+def basic_credentials(scheme: str, given: str) -> tuple[str, str]:
+    """User name and password of HTTP Basic (RFC 7617)."""
+    try:
+        decoded = base64.b64decode(given, validate=True).decode() if scheme.lower() == "basic" else ""
+    except ValueError:
+        decoded = ""
+    user_name, _, password = decoded.partition(":")
+    if not user_name or FORBIDDEN.search(decoded):
+        raise LoginRefused("Username is not set!")
+    return user_name, password
 
 
 COOKIE = re.compile(r"(?:^|;)\s*PHPSESSID=([A-Za-z0-9_-]{1,128})")
