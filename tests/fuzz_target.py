@@ -69,7 +69,7 @@ def wire(data: bytes):
 
 def mail(data: bytes):
     row = {"mail_id": 1, "mail_submission": "1", "mail_data": data}
-    for answer in (mailbox.listed(row), mailbox.shown(row, "master")):
+    for answer in (mailbox.listed(row, "master"), mailbox.shown(row, "master")):
         again = json.loads(mailapi.encode(answer).encode())
         assert all(isinstance(value, str) for name, value in again.items() if name in ("mail_subject", "mail_body"))
 
