@@ -392,6 +392,28 @@ def jsonp(callback: str, payload: str) -> str:
     return f"{callback}('{payload}')".replace("\u2028", "\\u2028").replace("\u2029", "\\u2029")
 
 
+@dataclasses.dataclass(frozen=True)
+class File:
+    """What an action answers in the place of an object: bytes that a browser saves and never shows as a page."""
+
+    content: bytes
+    content_type: str
+    name: str  # as somebody else may have chosen it
+
+    def headers(self) -> list[tuple[str, str]]:
+        return [("Content-Type", self.content_type), ("Content-Disposition", disposition(self.name)),
+                ("Content-Security-Policy", "default-src 'none'; sandbox")]
+
+
+def disposition(name: str) -> str:
+    """The Content-Disposition of a download (RFC 6266): a name without folders, of characters that can be seen."""
+    name = "".join(c if c.isprintable() and c not in '"*/:<>?\\|' else "_" for c in name).strip(" .") or "file"
+    stem, dot, ending = name.rpartition(".")
+    name = f"{stem[:100]}.{ending}" if 0 < len(ending) <= 10 and stem else name[:100]
+    ascii_only = re.sub(r"[^\w !#$&'()+,.=@^`{}~-]", "_", name, flags=re.ASCII)
+    return f"attachment; filename=\"{ascii_only}\"; filename*=UTF-8''{urllib.parse.quote(name, safe='')}"
+
+
 def client_address(environ: dict, proxies: list) -> str:
     """The address of the client; behind trusted proxies the last one that they saw and do not trust."""
     address = environ.get("REMOTE_ADDR", "")
@@ -823,6 +845,7 @@ class Endpoint:
     reads_only: bool  # changes nothing
     own_transactions: bool  # the action opens its transactions itself: it waits for more than the master
     max_body: int  # bytes; 0: as configured
+    file: bool  # answers a File; its fields may come in the query, too, as a link has them
 
     def needed(self, generation: Generation) -> dict[str, str]:
         return self.needs.get(generation.number, self.needs)
@@ -832,8 +855,10 @@ class Endpoint:
 
     def read(self, generation: Generation, body: dict, query: dict) -> tuple[dict, dict]:
         """The declared fields of body and query; ApiError (HTTP 400) names one that cannot be read."""
-        refuse_forbidden_text({name: query[name] for name in self.query if name in query})
-        return read_fields(body, self.fields(generation)), read_fields(query, self.query)
+        fields = self.fields(generation)
+        asked = [*self.query, *(fields if self.file else ())]
+        refuse_forbidden_text({name: query[name] for name in asked if name in query})
+        return read_fields(query | body if self.file else body, fields), read_fields(query, self.query)
 
     def run(self, module: "Module", call: "Call") -> dict:
         """The declared checks in their order, then the action; what it adds to the answer."""
@@ -851,7 +876,7 @@ class Endpoint:
 
 
 def endpoint(*, allow, needs=None, takes=None, checks=(), query=None, reads_only=False,
-             own_transactions=False, max_body=0):
+             own_transactions=False, max_body=0, file=False):
     """Declare a method of a Module as an action; `allow`, one Rule or several, has no default."""
     rules = allow if isinstance(allow, tuple) else (allow,)
     if not rules or not all(isinstance(rule, Rule) for rule in rules):
@@ -859,7 +884,7 @@ def endpoint(*, allow, needs=None, takes=None, checks=(), query=None, reads_only
 
     def declare(action):
         action.endpoint = Endpoint(action.__name__, action, rules, needs or {}, takes or {}, tuple(checks),
-                                   query or {}, reads_only, own_transactions, max_body)
+                                   query or {}, reads_only, own_transactions, max_body, file)
         return action
 
     return declare
@@ -1414,6 +1439,7 @@ class Exchange:
         self.callback: str | None = None
         self.call: Call | None = None
         self.chosen: Endpoint | None = None
+        self.file: File | None = None
         self.via = ""  # how the caller was identified
         self.frame: dict = {"status": "ok", "debug": [], "api_version": max(GENERATIONS),
                             "schema_version": None, "session": False}
@@ -1424,10 +1450,10 @@ class Exchange:
         payload, content_type = encode(answer), "application/json"
         if self.callback:
             payload, content_type = jsonp(self.callback, payload), "application/javascript"
-        self.headers.append(("Content-Type", content_type))
+        self.headers += self.file.headers() if self.file else [("Content-Type", content_type)]
         if self.app.config.cors_origin:
             self.headers.append(("Access-Control-Allow-Origin", self.app.config.cors_origin))
-        return bottle.HTTPResponse(payload.encode(), http, self.headers)
+        return bottle.HTTPResponse(self.file.content if self.file else payload.encode(), http, self.headers)
 
     def outcome(self) -> tuple[dict, int]:
         """The answer and its HTTP status; refusals and failures that `act` left become answers here."""
@@ -1463,6 +1489,8 @@ class Exchange:
         module = self.app.module(self.path, generation)
         limit = read_limit(query)
         self.chosen = chosen = module.choose(query)
+        if self.callback and chosen and chosen.file:
+            raise ApiError("A file has no callback.", http=400)
         body = read_body(self.environ, chosen and chosen.max_body or self.app.config.max_body)
         fields = chosen.read(generation, body, query) if chosen else ({}, {})
         self.call = call = Call(self.app, generation, *fields)
@@ -1488,6 +1516,8 @@ class Exchange:
             self.app.end_sessions(call)
         if call.caller is None:  # the transaction did not begin
             call.identify()
+        if isinstance(added, File):
+            self.file, added = added, {}
         granted = php_map({permission: True for permission in call.caller.permissions})
         who = {call.words("{permission}s"): granted, "login": True, "auth_user": call.user_name}
         return self.frame | who | shorten(added, call.limit)

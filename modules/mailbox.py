@@ -2,9 +2,15 @@
 
 from collections.abc import Callable
 
-from mailapi import Active, ApiError, Module, Prepared, anyone, endpoint, flag, optional_number, text
-from mailapi_modules.mailsources import SOURCES, Mail, Source, beginnings, fetched, index, named, sources
-from mailapi_modules.messages import listed, shown
+from mailapi import Active, ApiError, File, Module, Prepared, anyone, endpoint, flag, optional_number, text
+from mailapi_modules.mailparts import html_of, parts, pictures
+from mailapi_modules.mailsearch import TERMS, search
+from mailapi_modules.mailsources import (
+    SOURCES, Mail, OutOfReach, Source, beginnings, fetched, index, named, sources,
+)
+from mailapi_modules.messages import data, head, header, headers_of, listed, shown
+from mailapi_modules.safehtml import Safe
+from mailapi_modules.threads import threads_of
 
 
 def source_name(value) -> str | None:
@@ -16,6 +22,7 @@ def source_name(value) -> str | None:
 
 NAMED = {"needs": {"mail_id": "No mail id is set"}, "allow": anyone, "own_transactions": True,
          "takes": {"mail_id": optional_number, "mail_sourcedb": source_name}}
+PART = NAMED | {"needs": NAMED["needs"] | {"part": "No part is set"}, "takes": NAMED["takes"] | {"part": optional_number}}
 
 
 class Mailbox(Module):
@@ -44,6 +51,58 @@ class Mailbox(Module):
     def delete(self, call):
         """Remove a mail."""
         change(call, lambda source, mail_id: source.delete(mail_id))
+
+    @endpoint(**NAMED, reads_only=True, file=True)
+    def raw(self, call):
+        """The message itself, to be saved; it stays unread."""
+        mail, _, _ = fetched(call)
+        subject = header(headers_of(head(data(mail))), "subject")
+        return File(data(mail), "message/rfc822", f"{subject or 'mail'}.eml")
+
+    @endpoint(**NAMED, reads_only=True)
+    def parts(self, call):
+        """What a mail is made of: its texts and attachments."""
+        mail, _, warning = fetched(call)
+        return warning | {"mail_parts": [part.described() for part in parts(data(mail))]}
+
+    @endpoint(**PART, reads_only=True, file=True)
+    def attachment(self, call):
+        """A part of a mail, decoded, to be saved."""
+        mail, _, _ = fetched(call)
+        for part in parts(data(mail)):
+            if part.number == call.body["part"]:
+                return part.file()
+        raise ApiError("part not found")
+
+    @endpoint(**NAMED, reads_only=True)
+    def html(self, call):
+        """A mail's HTML, made safe to show; "" where it has none."""
+        mail, _, warning = fetched(call)
+        found = parts(data(mail))
+        safe = Safe(html_of(found), pictures(found))
+        return warning | {"mail_html": safe.html, "mail_html_complete": safe.complete,
+                          "mail_html_blocked": safe.blocked}
+
+    @endpoint(allow=anyone, takes=TERMS, reads_only=True, own_transactions=True)
+    def search(self, call):
+        """The caller's mails that say something, newest first, a page at a time."""
+        return search(call)
+
+    @endpoint(allow=anyone, reads_only=True, own_transactions=True)
+    def threads(self, call):
+        """The caller's mails, those together that answer one another; the thread with the newest mail first."""
+        return threads_of(call)
+
+    @endpoint(allow=anyone, reads_only=True, own_transactions=True)
+    def unread_count(self, call):
+        """How many mails are unread, by source and in all."""
+        counts, warning = {}, {}
+        for source in sources(call):
+            try:
+                counts[source.name] = source.unread_count()
+            except OutOfReach as error:
+                warning = error.warning
+        return warning | {"unread_count": sum(counts.values()), "unread_counts": counts}
 
 
 def change(call, do: Callable[[Source, int], bool]):

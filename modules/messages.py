@@ -1,6 +1,7 @@
 """What a mail says: its headers, its text and its parts, from bytes that anybody may have sent."""
 
 import codecs
+import html
 import re
 from binascii import a2b_base64, a2b_qp
 from email.feedparser import BufferedSubFile, BytesFeedParser
@@ -40,38 +41,45 @@ def head(raw: bytes) -> bytes:
 
 
 class Shallow(BufferedSubFile):
-    """A mail's lines; each is held against every boundary around it, so the depth has an end."""
+    """A mail's lines; each is held against every boundary around it, so the depth has an end. So has the number of
+    parts: a mail can have one in every few bytes."""
+
+    parts = 0
 
     def push_eof_matcher(self, pred):
-        if len(self._eofstack) > 10:
-            raise ValueError("nested too deep")
+        self.parts += 1
+        if len(self._eofstack) > 10 or self.parts > 10_000:
+            raise ValueError("nested too deep, or too many parts")
         super().push_eof_matcher(pred)
 
 
 class ShortParameters(Compat32):
-    """Looking for a parameter takes time that grows with the square of the header's length."""
+    """Looking for a parameter takes time that grows with the square of the header's length. A header is UTF-8."""
 
     def header_source_parse(self, sourcelines):
         name, value = super().header_source_parse(sourcelines)
         return name, value[:4096] if name.lower().startswith("content-") else value
 
+    def header_fetch_parse(self, name, value):
+        return readable(value.encode("utf-8", "surrogateescape"))
+
 
 POLICY = ShortParameters()
 
 
-def parsed(raw: bytes) -> Message:
+def parsed(raw: bytes, kind: type[Message] = Message) -> Message:
     """A message; one that the library cannot take apart only by its headers."""
-    parser = BytesFeedParser(policy=POLICY)
+    parser = BytesFeedParser(kind, policy=POLICY)
     parser._input = Shallow()
     try:
         parser.feed(raw)
         return parser.close()
     except Exception:  # whatever it raises on what somebody sent
-        return headers_of(raw)
+        return headers_of(raw, kind)
 
 
-def headers_of(raw: bytes) -> Message:
-    return BytesHeaderParser(policy=POLICY).parsebytes(raw)
+def headers_of(raw: bytes, kind: type[Message] = Message) -> Message:
+    return BytesHeaderParser(kind, policy=POLICY).parsebytes(raw)
 
 
 def body(message: Message) -> str:
@@ -85,10 +93,14 @@ def body(message: Message) -> str:
 def content(part: Message) -> str:
     """A part's text: transfer encoding undone, charset applied."""
     try:
-        return decoded(part.get_payload(decode=True) or b"", part.get_content_charset())
+        return decoded(payload(part), part.get_content_charset())
     except Exception:  # the library's, on parameters that are none
         del part["Content-Type"]
-        return decoded(part.get_payload(decode=True) or b"", None)
+        return decoded(payload(part), None)
+
+
+def payload(part: Message) -> bytes:
+    return part.get_payload(decode=True) or b""
 
 
 # Python's own, no charsets of mail: they cost quadratic time or make text that is none.
@@ -114,6 +126,10 @@ WORDS = re.compile(r"(?:=\?[^?\s]+\?[bBqQ]\?[^?]*\?=\s*)*=\?[^?\s]+\?[bBqQ]\?[^?
 def header(message: Message, name: str) -> str:
     """A header's value, unfolded and decoded (RFC 5322, RFC 2047, WIRE F31); "" where there is none."""
     value = next((v for n, v in message.raw_items() if n.lower() == name), "")
+    return unfolded(value)
+
+
+def unfolded(value: str) -> str:
     value = re.sub(r"\r?\n(?=[ \t])", "", value).strip()
     return WORDS.sub(decoded_words, readable(value.encode("utf-8", "surrogateescape")))
 
@@ -131,3 +147,20 @@ def decoded_words(found: re.Match) -> str:
             chunks.append((charset, []))
         chunks[-1][1].append(raw)
     return "".join(decoded(b"".join(raw), charset) for charset, raw in chunks)
+
+
+INLINE_TAGS = re.compile("</?(?:a|b|i|u|em|strong|span|font)(?: [^<>]*)?>", re.IGNORECASE)
+
+
+def said(raw: bytes) -> str:
+    """All that a person reads in a mail's text: what is plain, and HTML without its tags."""
+    texts = []
+    for part in parsed(raw).walk():
+        if not part.is_multipart() and (kind := part.get_content_type()) in ("text/plain", "text/html"):
+            texts.append(content(part) if kind == "text/plain" else untagged(content(part)))
+    return " ".join(texts)
+
+
+def untagged(source: str) -> str:
+    source = re.sub("<[^<>]*>", " ", INLINE_TAGS.sub("", source))
+    return html.unescape(re.sub("&#[xX]?0*[0-9a-fA-F]{8,}", "", source))  # Python counts all the digits

@@ -100,6 +100,13 @@ TABLE = [  # module, action, fields, generations, then the status for: foreign, 
     ("mailbox", "read", {"mail_id": "MAIL"}, BOTH, GONE, OK, GONE, GONE, GONE),
     ("mailbox", "unread", {"mail_id": "MAIL"}, BOTH, GONE, OK, GONE, GONE, GONE),
     ("mailbox", "delete", {"mail_id": "MAIL"}, BOTH, GONE, OK, GONE, GONE, GONE),
+    ("mailbox", "raw", {"mail_id": "MAIL"}, BOTH, GONE, OK, GONE, GONE, GONE),
+    ("mailbox", "parts", {"mail_id": "MAIL"}, BOTH, GONE, OK, GONE, GONE, GONE),
+    ("mailbox", "attachment", {"mail_id": "MAIL", "part": 1}, BOTH, GONE, OK, GONE, GONE, GONE),
+    ("mailbox", "html", {"mail_id": "MAIL"}, BOTH, GONE, OK, GONE, GONE, GONE),
+    ("mailbox", "search", {}, BOTH, *ANYONE),
+    ("mailbox", "threads", {}, BOTH, *ANYONE),
+    ("mailbox", "unread_count", {}, BOTH, *ANYONE),
 
     ("tokens", "get", {}, BOTH, *ANYONE),
     ("tokens", "add", {"token_name": "backup"}, BOTH, *ANYONE),
@@ -107,7 +114,7 @@ TABLE = [  # module, action, fields, generations, then the status for: foreign, 
 
     ("audit", "get", {}, BOTH, *ONLY_ADMIN),
 ]
-READS = {"get", "get_modules", "test"}
+READS = {"get", "get_modules", "test", "raw", "parts", "attachment", "html", "search", "threads", "unread_count"}
 ELSEWHERE = {"tokens", "audit"}  # what they change is not in the master database
 READY = {  # what has to be there, or not, before an action can change something
     ("pop", "add"): "DELETE FROM popd", ("smtpd", "add"): "DELETE FROM smtpd", ("msa", "add"): "DELETE FROM msa",
