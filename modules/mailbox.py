@@ -22,7 +22,8 @@ def source_name(value) -> str | None:
 
 NAMED = {"needs": {"mail_id": "No mail id is set"}, "allow": anyone, "own_transactions": True,
          "takes": {"mail_id": optional_number, "mail_sourcedb": source_name}}
-PART = NAMED | {"needs": NAMED["needs"] | {"part": "No part is set"}, "takes": NAMED["takes"] | {"part": optional_number}}
+PART = NAMED | {"needs": NAMED["needs"] | {"part": "No part is set"},
+                "takes": NAMED["takes"] | {"part": optional_number}}
 
 
 class Mailbox(Module):

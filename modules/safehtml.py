@@ -5,14 +5,15 @@ from collections.abc import Callable
 
 from mailapi import ApiError
 
-TAGS = set("""a abbr address b bdi bdo big blockquote br caption center cite code col colgroup dd del dfn div dl dt em font
-    h1 h2 h3 h4 h5 h6 hr i img ins kbd li ol p pre q s samp small span strike strong sub sup table tbody td tfoot th
-    thead tr tt u ul var wbr""".split())
+TAGS = set("""a abbr address b bdi bdo big blockquote br caption center cite code col colgroup dd del dfn div dl dt em
+    font h1 h2 h3 h4 h5 h6 hr i img ins kbd li ol p pre q s samp small span strike strong sub sup table tbody td tfoot
+    th thead tr tt u ul var wbr""".split())
 WITH_CONTENT = set("""applet audio canvas embed frameset head iframe math noembed noframes object plaintext script style
     svg template textarea title video xmp""".split())  # gone with all that is in them
 EVERYWHERE = {"align", "bgcolor", "dir", "height", "lang", "style", "title", "valign", "width"}
 ATTRIBUTES = {tag: EVERYWHERE for tag in TAGS} | {
-    "a": EVERYWHERE | {"href"}, "img": EVERYWHERE | {"src", "alt", "border"}, "font": {"color", "face", "size", "style"},
+    "a": EVERYWHERE | {"href"}, "img": EVERYWHERE | {"src", "alt", "border"},
+    "font": {"color", "face", "size", "style"},
     "table": EVERYWHERE | {"border", "cellpadding", "cellspacing"}, "ol": EVERYWHERE | {"start", "type"},
     "td": EVERYWHERE | {"colspan", "rowspan", "nowrap"}, "th": EVERYWHERE | {"colspan", "rowspan", "nowrap"},
     "col": EVERYWHERE | {"span"}, "colgroup": EVERYWHERE | {"span"}}
@@ -22,9 +23,9 @@ IMAGE = r"data:image/(?:png|jpe?g|gif|webp|bmp);base64,[A-Za-z0-9+/]+={0,2}"
 REMOTE = re.compile(r"\s*(?:https?:|ftp:|//)", re.IGNORECASE)
 
 PROPERTIES = re.compile(r"""(?:background-|border-(?:(?:top|right|bottom|left)-)?|text-decoration-)?color|background
-    |border(?:-(?:top|right|bottom|left))?(?:-(?:style|width))?|border-(?:collapse|radius|spacing)|clear|direction|display
-    |float|font(?:-(?:family|size|style|variant|weight))?|(?:max-|min-)?(?:height|width)|letter-spacing|line-height
-    |list-style-type|(?:margin|padding)(?:-(?:top|right|bottom|left))?|overflow|table-layout
+    |border(?:-(?:top|right|bottom|left))?(?:-(?:style|width))?|border-(?:collapse|radius|spacing)|clear
+    |direction|display|float|font(?:-(?:family|size|style|variant|weight))?|(?:max-|min-)?(?:height|width)|letter-spacing
+    |line-height|list-style-type|(?:margin|padding)(?:-(?:top|right|bottom|left))?|overflow|table-layout
     |text-(?:align|decoration|indent|transform)|vertical-align|white-space|word-(?:break|spacing|wrap)""", re.VERBOSE)
 # No function but a colour's, so no url(); no escapes; no number below 0, which could cover the page around it.
 VALUE = re.compile(r"""(?:[\w\s.,\#%!/]|-(?=[a-z])|"[\w\s.-]*"|'[\w\s.-]*'|\b(?:rgb|hsl)a?\([\d\s.,%/]*\))*""",

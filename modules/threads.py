@@ -10,7 +10,7 @@ from collections.abc import Iterable, Iterator
 from mailapi_modules.mailsources import Found, beginnings, index
 from mailapi_modules.messages import data, head, listed
 
-FIELD = re.compile(rb"^(message-id|in-reply-to|references)[ \t]*:([^\n]*(?:\n[ \t][^\n]*)*)", re.IGNORECASE | re.MULTILINE)
+FIELD = re.compile(rb"(?im)^(message-id|in-reply-to|references)[ \t]*:([^\n]*(?:\n[ \t][^\n]*)*)")
 ID = re.compile(rb"<[^<>\s]+>")
 MOST_REFERENCES = 20  # of one mail that count: the first and the last ones
 
@@ -76,7 +76,7 @@ def acyclic(parents: list[int | None]) -> list[int | None]:
         while place is not None and place not in seen:
             seen[place] = walk
             if (parent := parents[place]) is not None and seen.get(parent) == walk:
-                parents[place] = None
+                parents[parent] = None
             place = parents[place]
     return parents
 

@@ -194,7 +194,8 @@ def test_an_enclosed_message_stays_as_it_was_sent(site):
 def test_a_part_has_to_be_given_and_there(site, number, status):
     deliver(site.dbpath)
     assert site("mailbox/?attachment", user="bob", mail_id=1, part=number)["status"] == status
-    assert site("mailbox/?attachment", user="bob", check=400, mail_id=1, part="x")["status"] == "Invalid value for part."
+    answer = site("mailbox/?attachment", user="bob", check=400, mail_id=1, part="x")
+    assert answer["status"] == "Invalid value for part."
 
 
 @pytest.mark.parametrize("claimed, answered", [
@@ -230,7 +231,8 @@ FILENAMES = {
     b"filename*=utf-7''+2AA-.txt": ("_.txt", "\ufffd.txt"), b"filename*=unicode_escape''%5Cud800": ("_", "\ufffd"),
     b'filename="100%41.txt"': ("100_41.txt", "100%41.txt"),
     b'filename="' + b"x" * 300 + b'.jpeg"': ("x" * 100 + ".jpeg",) * 2,
-    b'filename=""': ("part-1.bin",) * 2, b"filename*=x'%ff": None, b"filename*0*=x": None, b"filename*=1; filename*0=2": None,
+    b'filename=""': ("part-1.bin",) * 2, b"filename*=x'%ff": None, b"filename*0*=x": None,
+    b"filename*=1; filename*0=2": None,
 }
 
 
@@ -255,7 +257,8 @@ def test_badly_made_parts_are_parts(site, raw):
     listed = site("mailbox/?parts", user="bob", mail_id=1)["mail_parts"]
     assert listed and all(isinstance(part["filename"], str) for part in listed)
     for number in {1, len(listed)}:
-        assert len(site("mailbox/?attachment", user="bob", mail_id=1, part=number)["file"]) == listed[number - 1]["size"]
+        answer = site("mailbox/?attachment", user="bob", mail_id=1, part=number)
+        assert len(answer["file"]) == listed[number - 1]["size"]
 
 
 ########## Files of anybody's modules, and on the command line #####################################
