@@ -23,8 +23,8 @@ IMAGE = r"data:image/(?:png|jpe?g|gif|webp|bmp);base64,[A-Za-z0-9+/]+={0,2}"
 REMOTE = re.compile(r"\s*(?:https?:|ftp:|//)", re.IGNORECASE)
 
 PROPERTIES = re.compile(r"""(?:background-|border-(?:(?:top|right|bottom|left)-)?|text-decoration-)?color|background
-    |border(?:-(?:top|right|bottom|left))?(?:-(?:style|width))?|border-(?:collapse|radius|spacing)|clear
-    |direction|display|float|font(?:-(?:family|size|style|variant|weight))?|(?:max-|min-)?(?:height|width)|letter-spacing
+    |border(?:-(?:top|right|bottom|left))?(?:-(?:style|width))?|border-(?:collapse|radius|spacing)|clear|direction
+    |display|float|font(?:-(?:family|size|style|variant|weight))?|(?:max-|min-)?(?:height|width)|letter-spacing
     |line-height|list-style-type|(?:margin|padding)(?:-(?:top|right|bottom|left))?|overflow|table-layout
     |text-(?:align|decoration|indent|transform)|vertical-align|white-space|word-(?:break|spacing|wrap)""", re.VERBOSE)
 # No function but a colour's, so no url(); no escapes; no number below 0, which could cover the page around it.

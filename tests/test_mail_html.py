@@ -7,7 +7,6 @@ of this file's own; and a real browser, whose every request a server counts.
 import base64
 import contextlib
 import http.server
-import itertools
 import json
 import re
 import subprocess
@@ -20,6 +19,7 @@ import pytest
 from conftest import ROOT
 from hypothesis import given, settings
 from hypothesis import strategies as st
+from html_check import check
 from instances import need
 from test_fuzz import FUZZ, TIMES
 from test_mailbox import deliver, multipart, typed
@@ -34,44 +34,6 @@ PIXEL = base64.b64decode(PIXEL_URI.partition(",")[2])
 # One a line; EVIL stands for an address, \t and \x.. for characters.
 VECTORS = [re.sub(r"\\(t|x[0-9a-f]{2})", lambda found: "\t" if found[1] == "t" else chr(int(found[1][1:], 16)), line)
            for line in (ROOT / "tests/corpus/html/vectors").read_text().splitlines()]
-
-# What a reader's eye needs, and nothing else: written here once more, so that neither list is held against itself.
-ELEMENTS = set("""a abbr address b bdi bdo big blockquote br caption center cite code col colgroup dd del dfn div dl dt
-    em font h1 h2 h3 h4 h5 h6 hr i img ins kbd li ol p pre q s samp small span strike strong sub sup table tbody td
-    tfoot th thead tr tt u ul var wbr""".split())
-PLAIN = set("""align alt bgcolor border cellpadding cellspacing color colspan dir face height lang nowrap rowspan size
-    span start type valign width""".split())
-RULES = {"href": r"(?i)(https?://|mailto:)[^\s\\<>\"'`\x00-\x20]+",
-         "src": r"data:image/(png|gif|jpeg|webp|bmp);base64,[\w+/=]+",
-         "rel": "noopener noreferrer", "target": "_blank", "title": r"(?s).*"}
-STYLED = re.compile(r"[\w\s.,#%!/:;'\"-]|(?<=rgb|hsl)\([\d\s.,%/]*\)|(?<=rgba|hsla)\([\d\s.,%/]*\)", re.ASCII)
-NOT_STYLED = re.compile(r"url|position|z-index|expression|import|image|content|cursor|-\s*[\d.]|\\", re.IGNORECASE)
-
-
-def check(fragment: str):
-    """Every element and every attribute is one that can do no harm, however the fragment is taken in."""
-    for scripting, container in itertools.product((True, False), ("div", "td", "template")):
-        parser = html5lib.HTMLParser(namespaceHTMLElements=True)
-        tree = parser.parseFragment(fragment, container=container, scripting=scripting)
-        for element in tree.iter():
-            check_element(element)
-
-
-def check_element(element):
-    assert isinstance(element.tag, str), f"a comment: {element}"
-    if element.tag == "DOCUMENT_FRAGMENT":
-        return
-    namespace, _, name = element.tag.rpartition("}")
-    assert namespace == "{http://www.w3.org/1999/xhtml" and name in ELEMENTS, element.tag
-    for attribute, value in element.attrib.items():
-        if attribute == "style":
-            assert not NOT_STYLED.search(value) and not STYLED.sub("", value), value
-        elif attribute in PLAIN:
-            assert attribute == "alt" or re.fullmatch(r"[\w #%.,+-]*", value), (attribute, value)
-        else:
-            assert re.fullmatch(RULES[attribute], value), (attribute, value)
-    if name == "a":
-        assert element.attrib["target"] == "_blank" and element.attrib["rel"] == "noopener noreferrer"
 
 
 def again(fragment: str) -> str:
