@@ -22,8 +22,6 @@ class Enclosing(Message):
 
 MOST_PARTS = 500
 KIND = re.compile(r"[a-z0-9][a-z0-9.+-]{0,80}/[a-z0-9][a-z0-9.+-]{0,80}", re.ASCII)
-
-
 # What no browser runs or takes apart.
 HARMLESS = re.compile(r"(?:audio|font|image|video)/(?!svg)[^+]+|text/(?:plain|csv|calendar|vcard)|message/rfc822"
                       r"|application/(?:pdf|zip|gzip|json|rtf|msword|pgp-[a-z]+|vnd\.[^+]+)")
@@ -103,7 +101,8 @@ def html_of(found: list[Part]) -> str:
 
 def pictures(found: list[Part]) -> Callable[[str], str | None]:
     """What gives the data: URI of the picture that a cid: URL names (RFC 2392), or None."""
-    by_id = {part.content_id: part for part in reversed(found) if PICTURE.fullmatch(part.content_type)}
+    by_id = {part.content_id: part for part in reversed(found)
+             if part.content_id and PICTURE.fullmatch(part.content_type)}
 
     @cache
     def find(name: str) -> str | None:

@@ -34,10 +34,10 @@ class Search:
         self.subject, self.sender, self.text = (folded(asked.get(name) or "") for name in ("subject", "from", "text"))
 
     def within(self, found: Found) -> bool:
-        """Whether a mail's time is, and it comes after the page before."""
-        after, before, position = (self.asked.get(name) for name in ("after", "before", "next"))
+        """Whether a mail's time fits, and it comes after the page before."""
+        after, before, page = (self.asked.get(name) for name in ("after", "before", "next"))
         return ((after is None or found.sent >= after) and (before is None or found.sent < before)
-                and (position is None or found[:3] < position))
+                and (page is None or found[:3] < page))
 
     def fits(self, raw: bytes) -> bool:
         message = headers_of(head(raw))

@@ -4,6 +4,7 @@ import contextlib
 import json
 import sqlite3
 from collections.abc import Iterator
+from operator import itemgetter
 from typing import NamedTuple
 
 import peewee
@@ -150,7 +151,7 @@ def sources(call, *names: str) -> list[Source]:
 
 
 class Found(NamedTuple):
-    """What a list is sorted by, no two alike, and where the mail is."""
+    """What a list is sorted by, and where the mail is."""
 
     sent: int | float  # seconds since 1970
     mail_id: int
@@ -166,7 +167,7 @@ def index(call, only_unread: bool = False) -> tuple[list[Found], dict]:
             found += [Found(sent(row), row["mail_id"], source.name, source) for row in source.keys(only_unread)]
         except OutOfReach as error:
             warning = error.warning
-    return sorted(found, reverse=True), warning
+    return sorted(found, key=itemgetter(0, 1, 2), reverse=True), warning
 
 
 def sent(row: dict) -> int | float:

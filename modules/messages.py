@@ -11,7 +11,6 @@ from email.policy import Compat32
 
 from mailapi import number, readable
 
-
 BLANK_LINE = re.compile(rb"\n\r?\n")
 
 

@@ -43,7 +43,7 @@ class Safe:
         """`find` gives the data: URI of the mail's own part that has a Content-ID, or None."""
         self.find, self.images, self.inline, self.blocked = find, [], 0, 0
         # Images that are in the HTML itself are taken out meanwhile: they are long, and cost nothing.
-        source = re.sub(rf"(?<=[\"']){IMAGE}(?=[\"'])", self.keep, source, flags=re.IGNORECASE)
+        source = re.sub(rf"(?<=[\"']){IMAGE}(?=[\"'])", self.keep, source)
         shortened = "<".join(source[:LONGEST].split("<", MOST_TAGS + 1)[:MOST_TAGS + 1])
         self.complete = shortened == source
         self.html = cleaner()(shortened, self.value)

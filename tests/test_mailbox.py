@@ -388,3 +388,14 @@ def test_mail_data_of_another_kind_is_shown_as_its_text(site, stored):
     assert site("mailbox/?get", user="bob")["mails"][0]["mail_subject"] == ""
     text = stored.decode() if isinstance(stored, bytes) else str(stored)
     assert site("mailbox/?read", user="bob", mail_id=1)["mail"]["mail_data"] == text
+
+
+def test_mails_that_share_a_number_and_a_time_are_listed(site):
+    """A user database that was made by hand, without a primary key."""
+    path = site.dbpath.with_name("user.db3")
+    with closing(sqlite3.connect(path)) as connection:
+        connection.execute(f"CREATE TABLE mailbox ({', '.join(ROW)})")
+    for _ in range(2):
+        deliver(path, mail_id=7)
+    site.sql("UPDATE users SET user_database = ? WHERE user_name = 'bob'", str(path))
+    assert listed(site) == [("user", 7)] * 2
