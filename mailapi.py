@@ -468,6 +468,28 @@ def jsonp(callback: str, payload: str) -> str:
     return f"{callback}('{payload}')".replace("\u2028", "\\u2028").replace("\u2029", "\\u2029")
 
 
+@dataclasses.dataclass(frozen=True)
+class File:
+    """What an action answers in the place of an object: bytes that a browser saves and never shows as a page."""
+
+    content: bytes
+    content_type: str
+    name: str  # as somebody else may have chosen it
+
+    def headers(self) -> list[tuple[str, str]]:
+        return [("Content-Type", self.content_type), ("Content-Disposition", disposition(self.name)),
+                ("Content-Security-Policy", "default-src 'none'; sandbox")]
+
+
+def disposition(name: str) -> str:
+    """The Content-Disposition of a download (RFC 6266): a name without folders, of characters that can be seen."""
+    name = "".join(c if c.isprintable() and c not in '"*/:<>?\\|' else "_" for c in name).strip(" .") or "file"
+    stem, dot, ending = name.rpartition(".")
+    name = f"{stem[:100]}.{ending}" if 0 < len(ending) <= 10 and stem else name[:100]
+    ascii_only = re.sub(r"[^\w !#$&'()+,.=@^`{}~-]", "_", name, flags=re.ASCII)
+    return f"attachment; filename=\"{ascii_only}\"; filename*=UTF-8''{urllib.parse.quote(name, safe='')}"
+
+
 def client_address(environ: dict, proxies: list) -> str:
     """The address of the client; behind trusted proxies the last one that they saw and do not trust."""
     address = environ.get("REMOTE_ADDR", "")
@@ -979,6 +1001,7 @@ class Endpoint:
     max_body: int  # bytes; 0: as configured
     keep: bool  # what it answers depends on the request, the caller and the two databases alone
     then: Callable | None  # takes module, call and answer when the transaction is over: for what takes time
+    file: bool  # answers a File; its fields may come in the query, too, as a link has them
 
     def needed(self, generation: Generation) -> dict[str, str]:
         return self.needs.get(generation.number, self.needs)
@@ -988,8 +1011,10 @@ class Endpoint:
 
     def read(self, generation: Generation, body: dict, query: dict) -> tuple[dict, dict]:
         """The declared fields of body and query; ApiError (HTTP 400) names one that cannot be read."""
-        refuse_forbidden_text({name: query[name] for name in self.query if name in query})
-        return read_fields(body, self.fields(generation)), read_fields(query, self.query)
+        fields = self.fields(generation)
+        asked = [*self.query, *(fields if self.file else ())]
+        refuse_forbidden_text({name: query[name] for name in asked if name in query})
+        return read_fields(query | body if self.file else body, fields), read_fields(query, self.query)
 
     def run(self, module: "Module", call: "Call") -> dict:
         """The declared checks in their order, then the action; what it adds to the answer."""
@@ -1007,7 +1032,7 @@ class Endpoint:
 
 
 def endpoint(*, allow, needs=None, takes=None, checks=(), query=None, reads_only=False,
-             own_transactions=False, max_body=0, keep=False, then=None):
+             own_transactions=False, max_body=0, keep=False, then=None, file=False):
     """Declare a method of a Module as an action; `allow`, one Rule or several, has no default."""
     rules = allow if isinstance(allow, tuple) else (allow,)
     if not rules or not all(isinstance(rule, Rule) for rule in rules):
@@ -1015,7 +1040,7 @@ def endpoint(*, allow, needs=None, takes=None, checks=(), query=None, reads_only
 
     def declare(action):
         action.endpoint = Endpoint(action.__name__.rstrip("_"), action, rules, needs or {}, takes or {}, tuple(checks),
-                                   query or {}, reads_only, own_transactions, max_body, keep, then)
+                                   query or {}, reads_only, own_transactions, max_body, keep, then, file)
         return action
 
     return declare
@@ -1828,6 +1853,7 @@ class Exchange:
         self.callback: str | None = None
         self.call: Call | None = None
         self.chosen: Endpoint | None = None
+        self.file: File | None = None
         self.via = ""  # how the caller was identified
         self.session: dict | None = None
         self.relayed: bottle.HTTPResponse | None = None  # the answer of a module that made all of it
@@ -1843,7 +1869,10 @@ class Exchange:
         payload, content_type = encode(answer), "application/json"
         if self.callback:
             payload, content_type = jsonp(self.callback, payload.decode()).encode(), "application/javascript"
-        self.headers += [("Content-Type", content_type), ("Content-Length", str(len(payload)))]
+        if self.file:
+            payload = self.file.content
+        self.headers += self.file.headers() if self.file else [("Content-Type", content_type)]
+        self.headers.append(("Content-Length", str(len(payload))))
         if self.app.config.cors_origin:
             self.headers.append(("Access-Control-Allow-Origin", self.app.config.cors_origin))
         if self.keeps(answer):
@@ -1903,6 +1932,8 @@ class Exchange:
         module = self.app.module(self.path, generation)
         limit = read_limit(query)
         self.chosen = chosen = module.choose(query)
+        if self.callback and chosen and chosen.file:
+            raise ApiError("A file has no callback.", http=400)
         body = read_body(self.environ, self.most(chosen, generation))
         fields = chosen.read(generation, body, query) if chosen else ({}, {})
         self.call = call = Call(self.app, generation, *fields)
@@ -1978,6 +2009,8 @@ class Exchange:
             self.app.end_sessions(call)
         if call.caller is None:  # the transaction did not begin
             call.identify()
+        if isinstance(added, File):
+            self.file, added = added, {}
         granted = php_map({permission: True for permission in call.caller.permissions})
         who = {call.words("{permission}s"): granted, "login": True, "auth_user": call.user_name}
         return self.frame | who | shorten(added, call.limit)

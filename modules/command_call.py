@@ -1,7 +1,8 @@
 """Call any action of any module, with the rights of whoever can read the database file.
 
 Fields are field=value; field=- reads a secret without echo. Lists are separated by commas or JSON, objects
-are JSON, a file is named by its path (- is standard input). Prints a table on a terminal, JSON otherwise.
+are JSON, a file is named by its path (- is standard input). Prints a table on a terminal, JSON otherwise; an
+action that answers a file writes its bytes.
 """
 
 import getpass
@@ -37,8 +38,11 @@ def run(args):
     user = args.user_name is None or app.credentials(args.user_name)
     if not user or user is not True and user["user_name"] != args.user_name:
         raise mailapi.ApiError(f"There is no user {args.user_name}.")
+    if chosen.file and sys.stdout.isatty():
+        raise mailapi.ApiError("A file is not for the terminal: redirect it, > FILE.")
     try:
-        answer = {"status": "ok"} | app.perform(call, module, chosen)
+        added = app.perform(call, module, chosen)
+        answer = {"status": "ok"} | ({} if chosen.file else added)
     except mailapi.ApiError as refused:
         answer = {"status": refused.status} | refused.answer
     except mailapi.peewee.PeeweeException as error:
@@ -52,6 +56,9 @@ def run(args):
     event.user_name = event.user_name or f"local:{getpass.getuser()}"
     if event.changes:
         app.tell(lambda watcher: watcher.watch(event))
+    if chosen.file and answer["status"] == "ok":
+        sys.stdout.buffer.write(added.content)
+        return 0
     show(answer, sys.stdout.isatty() and not args.json)
     return 0 if answer["status"] in ("ok", "warning") else 1
 

@@ -1,11 +1,12 @@
 """Coverage-guided fuzzing, as a program: `python tests/fuzz_target.py wire|mail [-max_total_time=SECONDS]`.
 
 wire: what a request says is read or refused with an ApiError, and every answer can be encoded.
-mail: any bytes are shown as a mail, in JSON that is UTF-8.
+mail: any bytes are shown as a mail, in parts, as HTML and in a thread, in JSON that is UTF-8.
 """
 
 import io
 import json
+import re
 import sys
 from pathlib import Path
 
@@ -14,13 +15,14 @@ import atheris
 ROOT = Path(__file__).resolve().parent.parent
 sys.path.insert(0, str(ROOT))
 
-with atheris.instrument_imports(include=["mailapi", "email"]):
+with atheris.instrument_imports(include=["mailapi", "mailapi_modules", "email"]):
     import mailapi
 
     app = mailapi.create_app({"dbpath": "unused", "modulelist": mailapi.run_config(ROOT / "config.sample.py")["modulelist"]
                               | {"MSA": "modules/msa.py"}})
 
-mailbox = sys.modules["mailapi_modules.mailbox"]
+    from mailapi_modules import mailparts, mailsearch, messages, safehtml, threads
+
 ENDPOINTS = [(module, endpoint) for module in app.modules.values() for endpoint in module.endpoints.values()]
 FIELDS = sorted({name for _, endpoint in ENDPOINTS for name in [*endpoint.fields(mailapi.GENERATIONS[9]), "auth"]})
 QUERY_END = b"\0\n"
@@ -69,9 +71,22 @@ def wire(data: bytes):
 
 def mail(data: bytes):
     row = {"mail_id": 1, "mail_submission": "1", "mail_data": data}
-    for answer in (mailbox.listed(row), mailbox.shown(row, "master")):
+    for answer in (messages.listed(row, "master"), messages.shown(row, "master")):
         again = json.loads(mailapi.encode(answer))
         assert all(isinstance(value, str) for name, value in again.items() if name in ("mail_subject", "mail_body"))
+    parts = mailparts.parts(data)
+    for part in parts:
+        assert part.described()["size"] == len(part.file().content)
+        assert all(value.isascii() and value.isprintable() for _, value in part.file().headers())
+    shown = safehtml.Safe(mailparts.html_of(parts), mailparts.pictures(parts)).html
+    assert mailapi.encode({"mail_html": shown}) and "<script" not in shown and " on" not in tags(shown)
+    assert mailsearch.Search({"text": "R", "subject": "=?"}).fits(data) in (True, False)
+    assert sorted(place for thread in threads.threads([data, data]) for place, _ in thread) == [0, 1]
+
+
+def tags(shown: str) -> str:
+    """The tags alone, without what is in quotes."""
+    return re.sub('"[^"]*"', "", " ".join(re.findall("<[^>]*>", shown)))
 
 
 if __name__ == "__main__":

@@ -289,7 +289,9 @@ TEXT_FIELDS = {
     "delegates/?user_add": "api_user api_delegate", "delegates/?user_delete": "api_user api_delegate",
     "delegates/?address_add": "api_user api_expression", "delegates/?address_delete": "api_user api_expression",
     "mailbox/?read": "mail_id mail_sourcedb", "mailbox/?unread": "mail_id mail_sourcedb",
-    "mailbox/?delete": "mail_id mail_sourcedb",
+    "mailbox/?delete": "mail_id mail_sourcedb", "mailbox/?raw": "mail_id mail_sourcedb",
+    "mailbox/?parts": "mail_id mail_sourcedb", "mailbox/?attachment": "mail_id mail_sourcedb part",
+    "mailbox/?html": "mail_id mail_sourcedb", "mailbox/?search": "subject from text before after next",
 }
 
 

@@ -15,6 +15,7 @@ import pytest
 from conftest import Site
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
+from html_check import check as check_html
 from test_mailbox import deliver, give_database, multipart
 
 import mailapi
@@ -122,7 +123,8 @@ ADDRESS = st.fixed_dictionaries({}, optional={
     "address_expression": one_of(*EXPRESSIONS) | ANYTHING, "address_order": one_of(*ORDERS) | ANYTHING,
     "address_router": one_of(*ROUTERS), "address_user": one_of(*USERS)})
 LIKELY = {  # by what a field's name contains: the first that fits
-    "sourcedb": one_of("master", "user", ""), "mail_id": st.integers(1, 9), "address1": ADDRESS, "address2": ADDRESS,
+    "sourcedb": one_of("master", "user", ""), "mail_id": st.integers(1, 9), "part": st.integers(1, 3),
+    "next": one_of(None, "100 3 master", "1e2 9 user", "x"), "address1": ADDRESS, "address2": ADDRESS,
     "routing": one_of("inrouter", "outrouter"), "expression": one_of(*EXPRESSIONS), "order": one_of(*ORDERS),
     "router": one_of(*ROUTERS), "route": one_of(*ROUTES),
     "permissions": st.lists(one_of("admin", "delegate", "x", "", 1, None), max_size=4),
@@ -211,7 +213,10 @@ MINE = {  # the rows that somebody may change; an administrator all
 
 def answer_of(status: int, headers: list, payload: bytes) -> dict:
     """The decoded answer of a response that is well formed."""
-    text, head = payload.decode(), dict(headers)
+    head = dict(headers)
+    if "Content-Disposition" in head:
+        return file_of(status, head, payload)
+    text = payload.decode()
     assert status in (200, 400, 404, 413), text[:500]
     assert all(re.fullmatch(r"[\x20-\xff]*", value) for _, value in headers)
     assert "Traceback" not in text and 'File "' not in text and 'File \\"' not in text
@@ -223,6 +228,15 @@ def answer_of(status: int, headers: list, payload: bytes) -> dict:
     assert list(answer)[:2] == ["status", "debug"] and isinstance(answer["status"], str)
     assert ("login" in answer) == (status == 200)
     return answer
+
+
+def file_of(status: int, head: dict, payload: bytes) -> dict:
+    """A download that is well formed."""
+    assert status == 200 and head["Content-Length"] == str(len(payload))
+    assert re.fullmatch(r"attachment; filename=\"[^\"\\%;/:]+\"; filename\*=UTF-8''[\w.~%-]+",
+                        head["Content-Disposition"])
+    assert re.fullmatch(r"[a-z0-9.+-]+/[a-z0-9.+-]+", head["Content-Type"]) and "html" not in head["Content-Type"]
+    return {"status": "ok", "login": True}
 
 
 def foreign(rows: list[str], user: str | None) -> list[str]:
@@ -276,22 +290,29 @@ PIECES = one_of(
     b"; boundary=zz", b"; boundary*=utf-8''zz", b"; boundary*0=zz", b"\"", b"'", b"utf-8", b"utf-16", b"idna", b"hex",
     b"utf-7", b"unicode_escape", b"''", b"Content-Transfer-Encoding: ", b"base64", b"quoted-printable", b"x-uuencode",
     b"begin 644 x\n", b"end", b"=", b"+2AA-", b"=?utf-8?Q?", b"=?utf-8?B?", b"=?idna?Q?", b"?=", b"=FF", b"R3LD",
-    b"R", b"xn--", b"\\ud800", b"%s%f", b";", b"/")
+    b"R", b"xn--", b"\\ud800", b"%s%f", b";", b"/", b"Content-Disposition: attachment", b"; filename=", b"; filename*=",
+    b"Content-ID: <a>", b"References: <a> <b>", b"Message-ID: <a>", b"<img src=cid:a>", b"<a href=", b"&#9",
+    b"image/png")
 PARTS = st.lists(st.lists(PIECES, max_size=8).map(b"".join), max_size=4)
 MAILS = (st.lists(PIECES | st.binary(max_size=4), max_size=25).map(b"".join)
          | PARTS.map(lambda parts: multipart(*parts)))
 
 
 @settings(max_examples=1000 * TIMES, **FUZZ)
-@given(mail=MAILS, stored_as=one_of("TEXT", "BLOB"))
-def test_random_mail(installation, mail, stored_as):
+@given(mail=MAILS, stored_as=one_of("TEXT", "BLOB"),
+       other=one_of("raw", "parts", "attachment", "html", "search", "threads"))
+def test_random_mail(installation, mail, stored_as, other):
     try:
         mail_id = deliver(installation.dbpath, "bob", mail, stored_as=stored_as)
-        for action in ("get", "read"):
-            fields = {"mail_id": mail_id, "mail_sourcedb": "master"}
+        for action in (other, "get", "read"):
+            fields = {"mail_id": mail_id, "mail_sourcedb": "master", "part": 1, "text": "R"}
             body = encoded(fields | {"auth": {"user_name": "bob", "password": "pw"}})
             answer = answer_of(*installation.send(body, PATH_INFO="/mailbox/", QUERY_STRING=action))
             assert answer["status"] == "ok"
+            if action == other:
+                if action == "html":
+                    check_html(answer["mail_html"])
+                continue
             shown = answer["mail"] if action == "read" else answer["mails"][0]
             assert all(isinstance(shown[f"mail_{name}"], str) for name in ("subject", "from", "to"))
         assert shown["mail_data"] == mail.decode(errors="replace") and isinstance(shown["mail_body"], str)

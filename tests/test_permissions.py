@@ -104,6 +104,13 @@ TABLE = [  # module, action, fields, generations, then the status for: foreign, 
     ("mailbox", "read", {"mail_id": "MAIL"}, BOTH, GONE, OK, GONE, GONE, GONE),
     ("mailbox", "unread", {"mail_id": "MAIL"}, BOTH, GONE, OK, GONE, GONE, GONE),
     ("mailbox", "delete", {"mail_id": "MAIL"}, BOTH, GONE, OK, GONE, GONE, GONE),
+    ("mailbox", "raw", {"mail_id": "MAIL"}, BOTH, GONE, OK, GONE, GONE, GONE),
+    ("mailbox", "parts", {"mail_id": "MAIL"}, BOTH, GONE, OK, GONE, GONE, GONE),
+    ("mailbox", "attachment", {"mail_id": "MAIL", "part": 1}, BOTH, GONE, OK, GONE, GONE, GONE),
+    ("mailbox", "html", {"mail_id": "MAIL"}, BOTH, GONE, OK, GONE, GONE, GONE),
+    ("mailbox", "search", {}, BOTH, *ANYONE),
+    ("mailbox", "threads", {}, BOTH, *ANYONE),
+    ("mailbox", "unread_count", {}, BOTH, *ANYONE),
 
     ("tokens", "get", {}, BOTH, *ANYONE),
     ("tokens", "add", {"token_name": "backup"}, BOTH, *ANYONE),
@@ -129,7 +136,7 @@ TABLE = [  # module, action, fields, generations, then the status for: foreign, 
     ("services", "sieve_deactivate", {}, BOTH, *[SIEVE] * 5),
     ("services", "sieve_delete", {"script_name": "s"}, BOTH, *[SIEVE] * 5),
 ]
-READS = {"get", "get_modules", "test"}
+READS = {"get", "get_modules", "test", "raw", "parts", "attachment", "html", "search", "threads", "unread_count"}
 ELSEWHERE = {"tokens", "audit", "accounts", "services"}  # what they change is not in the master database
 READY = {  # what has to be there, or not, before an action can change something
     ("pop", "add"): "DELETE FROM popd", ("smtpd", "add"): "DELETE FROM smtpd", ("msa", "add"): "DELETE FROM msa",

@@ -1,0 +1,209 @@
+"""Where mails lie: the master database, and the SQLite file that users.user_database names."""
+
+import contextlib
+import json
+import sqlite3
+from collections.abc import Iterator
+from operator import itemgetter
+from typing import NamedTuple
+
+import peewee
+from peewee import BlobField, BooleanField, Case, Cast, IntegerField, TextField, fn
+
+from mailapi import ApiError, CannotOpen, Model, Prepared, Store, Users, arg, is_busy, number
+
+
+class Mail(Model):
+    mail_id = IntegerField()
+    mail_user = TextField()
+    mail_read = BooleanField()
+    mail_ident = TextField(null=True)
+    mail_envelopeto = TextField()
+    mail_envelopefrom = TextField()
+    mail_submission = TextField()  # seconds since 1970
+    mail_submitter = TextField(null=True)
+    mail_proto = TextField()
+    mail_data = BlobField(null=True)  # declared BLOB, stored as TEXT holding raw bytes (WIRE section 7)
+
+    class Meta:
+        table_name = "mailbox"  # the name of the module's class
+
+
+COLUMNS = [column for column in Mail._meta.sorted_fields if column is not Mail.mail_data]
+BYTES = Cast(Mail.mail_data, "BLOB")
+OWN = (Mail.mail_user == arg("user"))
+KEYS = Mail.select(Mail.mail_id, Mail.mail_submission).where(OWN)
+ALL, UNREAD = Prepared(KEYS), Prepared(KEYS.where(Mail.mail_read == 0))
+UNREAD_COUNT = Prepared(Mail.select(fn.COUNT(Mail.mail_id)).where(OWN, Mail.mail_read == 0))
+THESE = Mail.mail_id.in_(peewee.Select([fn.json_each(arg("ids"))], [peewee.SQL("value")]))
+STREAMED = fn.TYPEOF(Mail.mail_data).in_(["text", "blob"])
+# Not the bytes: SQLite would load a large mail to cut off its beginning. rowid says where they are.
+ROWS = Prepared(Mail.select(*COLUMNS, Case(None, [(STREAMED, None)], BYTES).alias("mail_data"),
+                            Case(None, [(STREAMED, peewee.SQL("rowid"))], None).alias("place")).where(OWN, THESE))
+THIS = OWN & (Mail.mail_id == arg("mail_id"))
+ONE = Prepared(Mail.select(*COLUMNS, BYTES.alias("mail_data")).where(THIS))
+MARK = Prepared(Mail.update(mail_read=arg("mail_read")).where(THIS))
+DELETE = Prepared(Mail.delete().where(THIS))
+USER_DATABASE = Prepared(Users.select(Users.user_database).where(Users.user_name == arg("user")))
+
+
+class OutOfReach(ApiError):
+    """A source that cannot be used now; what the others have is answered with a warning."""
+
+    @property
+    def warning(self) -> dict:
+        return {"status": "warning", "warning": self.status}
+
+
+class Source:
+    """A place where the caller's mails lie, and all that is asked of such a place; this one is the master database.
+
+    A mail is its row as a dictionary, mail_data its bytes. A transaction is as short as its queries: what a mail says
+    is read after it, and nothing waits for one source while it holds another.
+    """
+
+    name = "master"  # mail_sourcedb
+
+    def __init__(self, call):
+        self.call, self.user = call, call.user_name
+
+    def exists(self) -> bool:
+        """Whether the caller has mails in such a place at all."""
+        return True
+
+    @contextlib.contextmanager
+    def transaction(self, lock_type="DEFERRED"):
+        with self.call.db.transaction(lock_type):
+            yield self.call.db
+
+    def keys(self, only_unread: bool = False) -> list[dict]:
+        """mail_id and mail_submission of every mail, or of the unread ones."""
+        with self.transaction() as db:
+            return db.rows(UNREAD if only_unread else ALL, user=self.user)
+
+    def beginnings(self, mail_ids: list[int], size: int) -> list[dict]:
+        """These mails, of each the first `size` bytes; who is gone is left out."""
+        with self.transaction() as db:
+            rows = db.rows(ROWS, user=self.user, ids=json.dumps(mail_ids))
+            for row in rows:
+                if (place := row.pop("place")) is not None:
+                    with db.database.connection().blobopen("mailbox", "mail_data", place, readonly=True) as blob:
+                        row["mail_data"] = blob.read(size)
+        return rows
+
+    def fetch(self, mail_id: int, mark_read: bool = False) -> dict | None:
+        """One mail, whole; marked read in the same transaction, its row as it was before."""
+        with self.transaction("IMMEDIATE" if mark_read else "DEFERRED") as db:
+            mail = db.one(ONE, user=self.user, mail_id=mail_id)
+            if mail and mark_read:
+                db.execute(MARK, user=self.user, mail_id=mail_id, mail_read=1)
+        return mail
+
+    def mark(self, mail_id: int, read: bool) -> bool:
+        """Whether there was such a mail to mark."""
+        with self.transaction("IMMEDIATE") as db:
+            return bool(db.execute(MARK, user=self.user, mail_id=mail_id, mail_read=int(read)).rowcount)
+
+    def delete(self, mail_id: int) -> bool:
+        """Whether there was such a mail to delete."""
+        with self.transaction("IMMEDIATE") as db:
+            return bool(db.execute(DELETE, user=self.user, mail_id=mail_id).rowcount)
+
+    def unread_count(self) -> int:
+        with self.transaction() as db:
+            return db.value(UNREAD_COUNT, user=self.user)
+
+
+class UserDatabase(Source):
+    """The SQLite file that users.user_database names, which several users may share."""
+
+    name = "user"
+
+    def exists(self) -> bool:
+        self.path = self.call.db.value(USER_DATABASE, user=self.user)
+        return bool(self.path)
+
+    @contextlib.contextmanager
+    def transaction(self, lock_type="DEFERRED"):
+        problem = OutOfReach(f"Cannot open userdb from user: {self.user}")
+        if not isinstance(self.path, str):
+            raise problem
+        try:
+            with contextlib.closing(Store(self.path)) as store, store.transaction(lock_type):
+                yield store
+        except (peewee.DatabaseError, sqlite3.Error) as error:
+            if is_busy(error):
+                raise
+            raise problem from error
+        except CannotOpen as error:
+            raise problem from error
+
+
+SOURCES = {source.name: source for source in (Source, UserDatabase)}
+
+
+def sources(call, *names: str) -> list[Source]:
+    """The sources of these names that the caller has, in this order; without names all."""
+    if call.user_name is None:
+        raise ApiError("Say whose mailbox: --as USER.")
+    made = [SOURCES[name](call) for name in names or SOURCES]
+    return [source for source in made if source.exists()]
+
+
+class Found(NamedTuple):
+    """What a list is sorted by, and where the mail is."""
+
+    sent: int | float  # seconds since 1970
+    mail_id: int
+    name: str  # of the source
+    source: Source
+
+
+def index(call, only_unread: bool = False) -> tuple[list[Found], dict]:
+    """All mails of the caller, newest first; and the warning, where a source is out of reach."""
+    found, warning = [], {}
+    for source in sources(call):
+        try:
+            found += [Found(sent(row), row["mail_id"], source.name, source) for row in source.keys(only_unread)]
+        except OutOfReach as error:
+            warning = error.warning
+    return sorted(found, key=itemgetter(0, 1, 2), reverse=True), warning
+
+
+def sent(row: dict) -> int | float:
+    """When a mail was submitted; 0 where that is no number."""
+    seconds = number(row["mail_submission"])
+    return seconds if isinstance(seconds, (int, float)) else 0
+
+
+HEADERS = 65536  # bytes of a mail in which its headers are looked for
+AT_ONCE = 100  # so many mails are read in one transaction, and in memory together
+
+
+def beginnings(found: list[Found], size: int = HEADERS, at_once: int = AT_ONCE) -> Iterator[tuple[Found, dict]]:
+    """These mails in their order, of each the first `size` bytes; who is gone meanwhile is left out."""
+    for start in range(0, len(found), at_once):
+        some, rows = found[start:start + at_once], {}
+        for source in {each.source for each in some}:
+            ids = [each.mail_id for each in some if each.source is source]
+            rows |= {(row["mail_id"], source.name): row for row in source.beginnings(ids, size)}
+        yield from ((each, rows[each[1:3]]) for each in some if each[1:3] in rows)
+
+
+def fetched(call, mark_read: bool = False) -> tuple[dict, str, dict]:
+    """The mail that mail_id and mail_sourcedb name, the name of its source, and the warning, if there is one."""
+    problem, warning = ApiError("mail not found"), {}
+    for source in sources(call, *named(call, "user", "master")):
+        try:
+            mail = source.fetch(call.body["mail_id"], mark_read)
+        except OutOfReach as error:
+            problem, warning = error, error.warning
+        else:
+            if mail:
+                return mail, source.name, warning
+    raise problem
+
+
+def named(call, *otherwise: str) -> tuple[str, ...]:
+    """The source that a request names, or the ones that are looked at where it names none."""
+    return (call.body["mail_sourcedb"],) if call.body.get("mail_sourcedb") else otherwise
