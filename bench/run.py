@@ -46,6 +46,7 @@ class Row:
     same_size: list[Sample] = field(default_factory=list)
 
     def measure(self, seconds: float):
+        four_connections(self.server, self.path, self.cookies, seconds)  # what may be kept is, after the last change
         self.hot.append(four_connections(self.server, self.path, self.cookies, seconds))
         self.changed.append(after_changes(self.server, self.path, self.cookies[0], self.writer, seconds / 2))
         self.same_size.append(four_connections(self.floor, f"/{self.size}", self.cookies, seconds))
@@ -114,9 +115,9 @@ def peak(server: Server, users: int, cookie: str) -> str:
     server.forget_peak()
     for _ in range(6):
         size = len(ask(server.port, "/users/?get", cookie).body)
-    more = server.memory("VmHWM") - resident
+    more = max(server.memory("VmHWM") - resident, 0)
     return (f"- {users:,} users: PSS of a worker {before / 1e6:.1f} MB; for /users/?get at most {more / 1e6:.1f} MB "
-            f"more, {more / size:.1f} × the answer's {size:,} bytes; {server.pss() / 1e6:.1f} MB afterwards\n")
+            f"more ({more / size:.1f} × its {size:,} bytes); {server.pss() / 1e6:.1f} MB afterwards\n")
 
 
 def table(lines: list[list[str]]):
