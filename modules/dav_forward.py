@@ -1,4 +1,4 @@
-"""Hands DAV requests over to the DAV server and its answers back, body by body piece as they come.
+"""Hands DAV requests over to the DAV server and its answers back, piece by piece as they come.
 
 Only the path below dav/ and the headers named here get through: the server, the port and who asks are never the
 client's to say.

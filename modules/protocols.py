@@ -71,12 +71,18 @@ class Client:
 
     @contextlib.contextmanager
     def talk(self, seconds: float = PROMPT, most: float = MOST) -> Iterator[PatientSocket]:
-        """A connection for the block, in which whatever goes wrong is ServiceDown."""
-        patience = Patience(seconds, most)
+        """A connection for the block, in which whatever goes wrong is ServiceDown.
+
+        Connecting may take PROMPT seconds, and then the block `seconds` where that is more; else both together.
+        """
+        patience = Patience(min(seconds, PROMPT), most)
         if not self.slots.acquire(timeout=SLOT_WAIT):
             raise ServiceDown(self.kind, "too many are waiting for it")
         try:
-            yield self.connect(patience)
+            connection = self.connect(patience)
+            if seconds > PROMPT:
+                patience.renew(seconds)
+            yield connection
         except ApiError:
             raise
         except Exception as error:
