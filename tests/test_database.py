@@ -10,8 +10,8 @@ import threading
 from pathlib import Path
 
 import pytest
-from conftest import Site
-from test_permissions import READS, READY, ROLES, TABLE, TARGETS, ask, furnish
+from conftest import OPTIONAL, Site
+from test_permissions import READS, READY, ROLES, TABLE, TARGETS, ask, either, furnish  # noqa: F401
 
 CLOSED = r"The database cannot be opened: .+\."
 LINES = [(generation, *line[:3]) for line in TABLE for generation in line[3]]
@@ -56,7 +56,7 @@ def types(site: Site) -> set[str]:
 @pytest.mark.parametrize(("generation", "path", "action", "fields"), LINES)
 def test_action_leaves_the_file_as_the_daemons_need_it(tmp_path, generation, path, action, fields):
     """No lock and no file left behind, allowed or refused; schema, meta and journal mode as before; text is text."""
-    site = Site(tmp_path, generation)
+    site = Site(tmp_path, generation, OPTIONAL)
     furnish(site)
     site.sql(READY.get((path, action), "SELECT 1"))
     before = foundation(site)
