@@ -6,6 +6,7 @@ and turns requests such as `users/?add` into calls of their endpoints: fields re
 access rule checked, everything in one transaction, one JSON object as the answer.
 """
 
+import base64
 import collections
 import contextlib
 import copy
@@ -224,6 +225,11 @@ def password(value) -> str | None:
     if isinstance(value, bool) or not isinstance(value, (int, float)) or value in INFINITE:
         raise ValueError("not text")
     return str(value)
+
+
+def document(value) -> str | None:
+    """The content of a file, which the command line is given the path of."""
+    return text(value)
 
 
 LONGEST = 1000  # bytes of an address, an expression or a route; the SMTP protocol ends at 256
@@ -678,6 +684,29 @@ class Opened(threading.local):
     generation: "Generation | None" = None  # as last seen
 
 
+class Transaction:
+    """All statements of a block or none; a block that reads goes on in the transaction that `begin_reading` began."""
+
+    def __init__(self, store: "Store", lock_type: str):
+        self.store, self.lock_type = store, lock_type
+
+    def __enter__(self):
+        store = self.store
+        if not store.opened.reading or self.lock_type != "DEFERRED":
+            store.end_reading()
+            store.connect()
+            store.run(f"BEGIN {self.lock_type}")
+        store.opened.reading = False
+
+    def __exit__(self, kind, error, traceback):
+        try:
+            if kind is None:
+                self.store.run("COMMIT")
+        finally:
+            if self.store.opened.connection.in_transaction:  # SQLite may have rolled back already
+                self.store.opened.connection.execute("ROLLBACK")
+
+
 class Store:
     """One SQLite file: a connection per thread, opened anew when the file was replaced (WIRE section 7).
 
@@ -727,22 +756,9 @@ class Store:
         self.database.close()
         self.opened.identity = None
 
-    @contextlib.contextmanager
-    def transaction(self, lock_type: str = "IMMEDIATE"):
+    def transaction(self, lock_type: str = "IMMEDIATE") -> "Transaction":
         """All statements of the block or none; IMMEDIATE to write, DEFERRED to read."""
-        connection = self.opened.connection if self.opened.reading else self.connect()
-        if self.opened.reading and lock_type != "DEFERRED":
-            self.end_reading()
-        if not self.opened.reading:
-            self.run(f"BEGIN {lock_type}")
-        self.opened.reading = False
-        try:
-            yield
-            self.run("COMMIT")
-        except BaseException:
-            if connection.in_transaction:  # SQLite may have rolled back already
-                connection.execute("ROLLBACK")
-            raise
+        return Transaction(self, lock_type)
 
     def begin_reading(self):
         """Begin the transaction of the next block that reads."""
@@ -776,6 +792,15 @@ class Store:
         except sqlite3.Error:
             with peewee.__exception_wrapper__:  # as peewee's own
                 raise
+
+    def execute_many(self, query: Prepared, rows: list[dict]):
+        """Run a query once for each of rows, with its values; the fastest way to insert many."""
+        sql, parameters = query.sql(self.database)
+        if self.opened.trace:
+            self.opened.trace(sql)
+        with peewee.__exception_wrapper__:
+            self.opened.connection.executemany(
+                sql, ([row[p.name] if isinstance(p, Arg) else p for p in parameters] for row in rows))
 
     def fetch(self, query, values: dict) -> tuple[tuple, list]:
         """The column names and the rows of a query."""
@@ -989,7 +1014,7 @@ def endpoint(*, allow, needs=None, takes=None, checks=(), query=None, reads_only
         raise TypeError("allow takes one or more of the access rules")
 
     def declare(action):
-        action.endpoint = Endpoint(action.__name__, action, rules, needs or {}, takes or {}, tuple(checks),
+        action.endpoint = Endpoint(action.__name__.rstrip("_"), action, rules, needs or {}, takes or {}, tuple(checks),
                                    query or {}, reads_only, own_transactions, max_body, keep, then)
         return action
 
@@ -1011,6 +1036,8 @@ class Module:
 
     # Tables that the module keeps in the state database: CREATE … IF NOT EXISTS.
     state_schema = ""
+    # First segments of URL paths below which the module itself answers whole HTTP requests, by `relay`.
+    relays: tuple[str, ...] = ()
 
     def __init__(self, app: "Application", name: str = ""):
         self.app, self.name = app, name
@@ -1044,6 +1071,10 @@ class Module:
         """For `mailapi check`: what was looked at and whether it is well, mended before where repair is asked for."""
         return ()
 
+    def relay(self, exchange: "Exchange", path: str) -> bottle.HTTPResponse:
+        """The answer to a request below one of `relays`; path follows it. `exchange.admit` says who asks."""
+        raise NotImplementedError
+
     def __init_subclass__(cls):
         own = [v.endpoint for v in vars(cls).values() if hasattr(v, "endpoint")]
         cls.endpoints = cls.endpoints | {e.name: e for e in own}
@@ -1072,6 +1103,10 @@ class Active:
         """Whether arg("user"), the only one that a query is about, is; without a look at all rows, given an index."""
         return reduce(operator.or_, [fn.EXISTS(query.where(query.selected_columns[0] == arg("user")))
                                      for query in self.rows])
+
+
+# What a module relays, as tokens and the audit see it: the action is the HTTP method.
+RELAYED = endpoint(allow=anyone, needs={"path": ""}, own_transactions=True)(lambda module, call: {}).endpoint
 
 
 def module_name(path: str) -> str:
@@ -1317,8 +1352,10 @@ class Sessions:
         with self.store.one_statement():
             return self.store.one(FIND_SESSION, token_hash=sha256(token), after=after)
 
-    def begin(self, user_name: str, password: str, user: dict | None, address: str, instead_of: str | None):
+    def begin(self, user_name: str, password: str, user: dict | None, address: str, instead_of: str | None,
+              remember: bool = True):
         """A new session in the place of the one that the request came with; its id, or None for a wrong password.
+        Where it is not to be remembered, none is made, and the id is "".
 
         Early, many at once or late: every attempt is held against those before it, in one transaction.
         """
@@ -1333,7 +1370,7 @@ class Sessions:
             if not fits(password, authdata):
                 return self.count(failures)
             self.know(both, known)
-            return self.remember(user_name, authdata, instead_of)
+            return self.remember(user_name, authdata, instead_of) if remember else ""
 
     def failures(self, subjects: dict[str, str]) -> dict[str, int]:
         """How many failed log-ins of late have a subject in common; 429 where the next one comes too early."""
@@ -1429,10 +1466,10 @@ class Answer:
         self.headers = [h for h in self.headers if h[0] != "Cache-Control"] + [
             ("Cache-Control", "private, no-cache"), ("ETag", self.etag)]
 
-    def response(self, environ: dict) -> tuple[str, list, bytes]:
+    def response(self, environ: dict) -> tuple[str, list, list]:
         if self.etag in environ.get("HTTP_IF_NONE_MATCH", ""):
-            return "304 Not Modified", [h for h in self.headers if h[0] != "Content-Type"], b""
-        return "200 OK", [*self.headers, ("Content-Length", str(len(self.payload)))], self.payload
+            return "304 Not Modified", [h for h in self.headers if h[0] not in ("Content-Type", "Content-Length")], []
+        return "200 OK", self.headers, [self.payload]
 
 
 ASKED_BY = operator.itemgetter("HTTP_COOKIE", "HTTP_SEC_FETCH_SITE", "HTTP_ORIGIN", "HTTP_HOST")
@@ -1523,11 +1560,14 @@ class Call:
         self.limit: int | None = None  # how many entries of a list will be answered
         self.encodes = False  # whether the answer goes out as JSON
         self.session = ""  # its id
+        # As it came along and was found right, for services that check it themselves; kept nowhere.
+        self.password: str | None = None
         self.claimed_name: str | None = None  # who a failed log-in said they were
         self.restriction: Callable[[Module, Endpoint], None] | None = None  # raises what a token may not
         self.caller: Caller | None = None
         # Raises LoginRefused where the row of users, read with the rights, is not that of who was let in.
         self.confirm: Callable[[dict | None], None] = lambda user: None
+        self.tell: Callable[[str], None] = lambda sentence: None  # how far a long action is, for who waits
         self.instead: dict | None = None  # the row that a module has in place of the one of users
         self.new_authdata: dict[str, str | None] = {}  # of users whose sessions must end
         self.deleted_users: list[str] = []
@@ -1650,19 +1690,24 @@ class Application:
         schema = STATE_SCHEMA + "".join(module.state_schema for module in self.modules.values())
         self.state = StateStore(config.state, schema)
         self.sessions = Sessions(self.state, config)
+        self.watchers = [module for module in self.modules.values() if type(module).watch is not Module.watch]
         self.kept = Kept(config.session_lifetime)
+        self.relays = {first: module for module in self.modules.values() for first in module.relays}
         self.bottle = bottle.Bottle()
         self.bottle.route("/<path:re:[\\s\\S]*>", "ANY", self.serve)
 
     def __call__(self, environ, start_response):
-        environ["mailapi.place"] = place = self.place(environ)
-        try:
-            if isinstance(place, Place) and place.answer:
-                return self.repeat(place, environ, start_response)
-            path = environ.get("PATH_INFO", "").encode("latin-1", "replace").decode(errors="replace")
-            # `OPTIONS *` has no slash, and Bottle leaves out what is not UTF-8.
-            environ["PATH_INFO"] = ("" if path.startswith("/") else "/") + path.encode().decode("latin-1")
+        path = environ.get("PATH_INFO", "").encode("latin-1", "replace").decode(errors="replace")
+        path = path if path.startswith("/") else "/" + path  # `OPTIONS *` has no slash
+        place = environ["mailapi.place"] = self.place(environ)
+        if place is None:
+            environ["PATH_INFO"] = path.encode().decode("latin-1")  # Bottle leaves out what is not UTF-8
             return self.bottle(environ, start_response)
+        try:  # what only looks is answered without Bottle, which takes as long as the rest
+            kept = isinstance(place, Place) and place.answer
+            status, headers, body = self.repeat(place, environ) if kept else Exchange(self, environ, path[1:]).response()
+            start_response(status, headers)
+            return body
         finally:
             self.db.end_reading()
 
@@ -1680,18 +1725,18 @@ class Application:
             return error
         return Place(self.kept, environ)
 
-    def repeat(self, place: Place, environ: dict, start_response):
-        """Answer what was answered before, without Bottle."""
-        event = copy.copy(place.answer.event)
-        event.address, event.session = client_address(environ, self.config.proxies), place.session["hash"]
-        self.tell(lambda module: module.watch(event))
-        status, headers, payload = place.answer.response(environ)
-        start_response(status, headers)
-        return [payload]
+    def repeat(self, place: Place, environ: dict) -> tuple[str, list, list]:
+        """What was answered before."""
+        if self.watchers:
+            event = copy.copy(place.answer.event)
+            event.address, event.session = client_address(environ, self.config.proxies), place.session["hash"]
+            self.tell(lambda module: module.watch(event), self.watchers)
+        return place.answer.response(environ)
 
     def serve(self, path: str) -> bottle.HTTPResponse:
         """Answer Bottle's current request."""
-        return Exchange(self, bottle.request.environ, path).response()
+        status, headers, body = Exchange(self, bottle.request.environ, path).response()
+        return bottle.HTTPResponse(body, status, headers)
 
     def generation(self) -> Generation:
         """Which schema the master database has now; `Call.identify` looks again, in its transaction."""
@@ -1759,9 +1804,9 @@ class Application:
         for user_name in call.deleted_users:
             self.tell(lambda module, user_name=user_name: module.forget(user_name))
 
-    def tell(self, what: Callable[["Module"], None]):
-        """Tell every module something that has happened; a failure of theirs does not undo it."""
-        for module in self.modules.values():
+    def tell(self, what: Callable[["Module"], None], modules: Iterable["Module"] | None = None):
+        """Tell modules, all or those given, something that has happened; a failure of theirs does not undo it."""
+        for module in self.modules.values() if modules is None else modules:
             try:
                 what(module)
             except Exception:
@@ -1785,26 +1830,28 @@ class Exchange:
         self.chosen: Endpoint | None = None
         self.via = ""  # how the caller was identified
         self.session: dict | None = None
+        self.relayed: bottle.HTTPResponse | None = None  # the answer of a module that made all of it
         self.frame: dict = {"status": "ok", "debug": [], "api_version": max(GENERATIONS),
                             "schema_version": None, "session": False}
 
-    def response(self) -> bottle.HTTPResponse:
+    def response(self) -> tuple[str, list, Iterable[bytes]]:
+        """Status line, headers and body."""
         answer, http = self.outcome()
         event = self.report(answer["status"], http)
+        if self.relayed is not None:
+            return self.relayed.status_line, self.relayed.headerlist, self.relayed.body
         payload, content_type = encode(answer), "application/json"
         if self.callback:
             payload, content_type = jsonp(self.callback, payload.decode()).encode(), "application/javascript"
-        self.headers.append(("Content-Type", content_type))
+        self.headers += [("Content-Type", content_type), ("Content-Length", str(len(payload)))]
         if self.app.config.cors_origin:
             self.headers.append(("Access-Control-Allow-Origin", self.app.config.cors_origin))
         if self.keeps(answer):
             kept = Answer(payload, self.headers, event)
             self.place.keep(self.session, kept)
-            http, self.headers, payload = kept.response(self.environ)
-        else:
-            self.headers.append(("Content-Length", str(len(payload))))
-        body = payload if "mailapi.body_read" in self.environ else Unread(payload, self.environ)
-        return bottle.HTTPResponse(body, http, self.headers)
+            return kept.response(self.environ)
+        body = [payload] if "mailapi.body_read" in self.environ else Unread(payload, self.environ)
+        return f"{http} {bottle.HTTP_CODES[http]}", self.headers, body
 
     def keeps(self, answer: dict) -> bool:
         return bool(self.place and self.chosen and self.chosen.keep and self.via == "session" and answer["status"] == "ok")
@@ -1833,12 +1880,15 @@ class Exchange:
         event = Event(module=module_name(self.path), status=status, http=http, address=self.client, via=self.via)
         if self.call:
             event.describe(self.call, self.chosen)
-        self.app.tell(lambda module: module.watch(event))
+        self.app.tell(lambda module: module.watch(event), self.app.watchers)
         return event
 
     def process(self) -> dict:
         if self.app.config.debug:
             self.app.db.trace(self.frame["debug"].append)
+        first, _, below = self.path.partition("/")
+        if first in self.app.relays:
+            return self.relay(first, below)
         query = read_query(self.environ.get("QUERY_STRING", ""))
         self.callback = read_callback(query)
         if isinstance(self.place, Exception):
@@ -1853,7 +1903,7 @@ class Exchange:
         module = self.app.module(self.path, generation)
         limit = read_limit(query)
         self.chosen = chosen = module.choose(query)
-        body = read_body(self.environ, chosen and chosen.max_body or self.app.config.max_body)
+        body = read_body(self.environ, self.most(chosen, generation))
         fields = chosen.read(generation, body, query) if chosen else ({}, {})
         self.call = call = Call(self.app, generation, *fields)
         call.limit, call.encodes = limit, True
@@ -1862,6 +1912,56 @@ class Exchange:
             return self.log_out(call)
         self.log_in(call, auth)
         return self.act(call, module, chosen)
+
+    def most(self, chosen: Endpoint | None, generation: Generation) -> int:
+        """Bytes that the body may have; where an action takes more than usual, only from who may call it by their
+        session or token: to take JSON apart costs thirty times its size."""
+        usual, length = self.app.config.max_body, self.environ.get("CONTENT_LENGTH") or "x"
+        if not chosen or chosen.max_body <= usual or length.isdecimal() and int(length[:20]) <= usual:
+            return chosen and chosen.max_body or usual
+        call = Call(self.app, generation, {}, {})
+        try:
+            self.log_in(call, {})
+            with self.app.db.transaction("DEFERRED"):
+                call.identify()
+        except LoginRefused:
+            return usual
+        return chosen.max_body if all(rule.test(call) for rule in chosen.allow) else usual
+
+    def relay(self, first: str, below: str) -> dict:
+        """Let a module make the whole answer; its refusals are answered as everywhere."""
+        self.path = first
+        try:
+            self.call = Call(self.app, self.app.generation(), {"path": below}, {})
+            self.frame |= dict.fromkeys(("api_version", "schema_version"), self.call.generation.number)
+            self.relayed = self.app.relays[first].relay(self, below)
+        except ApiError as refused:  # to these clients HTTP 200 means done
+            http = 403 if refused.http == 200 else refused.http
+            raise ApiError(refused.status, http, refused.retry_after, **refused.answer) from None
+        unchanged = self.relayed.status_code >= 400 and self.chosen and not self.chosen.reads_only
+        return self.frame | {"status": self.relayed.status_line if unchanged else "ok"}
+
+    def admit(self, module: Module, reads_only: bool) -> Call:
+        """Who asks for what a module relays, by HTTP Basic or a token: no session is made, no cookie counts."""
+        call = self.call
+        self.chosen = dataclasses.replace(RELAYED, name=self.environ["REQUEST_METHOD"], reads_only=reads_only)
+        if foreign_site(self.environ):  # browsers send Basic credentials along like cookies
+            raise ApiError("Not allowed from another site.", http=403)
+        scheme, _, given = self.environ.get("HTTP_AUTHORIZATION", "").partition(" ")
+        try:
+            if scheme.lower() == "bearer":
+                self.use_token(call, given.strip())
+            else:
+                self.check_password(call, *basic_credentials(scheme, given), remember=False)
+                self.via = "basic"
+            with self.app.db.transaction("DEFERRED"):
+                call.identify()
+        except LoginRefused as refused:
+            self.headers.append(("WWW-Authenticate", 'Basic realm="mailapi", charset="UTF-8"'))
+            raise ApiError(refused.status, http=401, login=False) from None
+        if call.restriction:
+            call.restriction(module, self.chosen)
+        return call
 
     def act(self, call, module, chosen) -> dict:
         """Run the action; after it is refused, too, the answer says who is logged in."""
@@ -1904,22 +2004,23 @@ class Exchange:
             lambda user: sessions.fits(session, user) or sessions.fits(sessions.find(token), user),
             "Username is not set!")
 
-    def check_password(self, call: Call, user_name: str, given: str | None):
+    def check_password(self, call: Call, user_name: str, given: str | None, remember: bool = True):
         self.via, call.claimed_name = "password", user_name
         if not given:
             raise LoginRefused("Password is not set!")
         call.instead = self.app.instead(user_name, logging_in=True)
         user = call.instead or self.app.db.one(CREDENTIALS_OF, user=user_name)
         authdata = user and user["user_authdata"]
-        call.session = self.app.sessions.begin(user_name, given, user, self.client, self.cookie())
+        call.session = self.app.sessions.begin(user_name, given, user, self.client, self.cookie(), remember)
         if call.session is None:
             raise LoginRefused("Username or password is wrong.")
-        call.user_name = user_name
+        call.user_name, call.password = user_name, given
         call.confirm = refuse_unless(lambda user: user and user["user_authdata"] == authdata,
                                      "Username or password is wrong.")
-        if not foreign_site(self.environ):
+        if remember and not foreign_site(self.environ):
             self.set_cookie(call.session)
-        self.app.tell(lambda module: module.logged_in(call, given))
+        if remember:  # not with every request of a DAV client
+            self.app.tell(lambda module: module.logged_in(call, given))
 
     def use_token(self, call: Call, bearer: str):
         """Let the module that knows the token say whose it is and what it may be used for."""
@@ -1972,6 +2073,18 @@ def refuse_unless(test: Callable, sentence: str) -> Callable[[dict | None], None
             raise LoginRefused(sentence)
 
     return confirm
+
+
+def basic_credentials(scheme: str, given: str) -> tuple[str, str]:
+    """User name and password of HTTP Basic (RFC 7617)."""
+    try:
+        decoded = base64.b64decode(given, validate=True).decode() if scheme.lower() == "basic" else ""
+    except ValueError:
+        decoded = ""
+    user_name, _, password = decoded.partition(":")
+    if not user_name or FORBIDDEN.search(decoded):
+        raise LoginRefused("Username is not set!")
+    return user_name, password
 
 
 COOKIE = re.compile(r"(?:^|;)\s*PHPSESSID=([A-Za-z0-9_-]{1,128})")

@@ -72,3 +72,6 @@ class Writer:
         for statement in self.TOGGLES:
             self.connection.execute(statement)
         self.connection.execute("COMMIT")
+
+    def close(self):
+        self.connection.close()

@@ -60,7 +60,7 @@ class Row:
         return self
 
     def original(self) -> float:
-        """The original's multiple of the floor; 0 where it was not measured: under another server, or with other users."""
+        """The original's multiple of the floor; 0 under a server, or with users, where it was not measured."""
         return ORIGINAL[self.path].get(self.users, 0) / FLOOR if self.kind == "uwsgi" else 0
 
     def line(self, floor: Sample, floor_changed: Sample) -> list[str]:
@@ -89,7 +89,8 @@ def compare(kind: str, sizes: list[int], rounds: int, seconds: float, paths: lis
             server = stack.enter_context(serve(kind, "mailapi", folder / str(users), dbpath))
             cookies = [log_in(server.port) for _ in range(CONNECTIONS)]
             memory += peak(server, users, cookies[0])
-            rows += [Row(kind, path, users, server, floor, cookies, Writer(dbpath)).check()
+            writer = stack.enter_context(contextlib.closing(Writer(dbpath)))
+            rows += [Row(kind, path, users, server, floor, cookies, writer).check()
                      for path in paths if path != "/?get_modules" or users == min(sizes)]
         floors, floors_changed = [], []
         for _ in range(rounds):
@@ -114,8 +115,8 @@ def peak(server: Server, users: int, cookie: str) -> str:
     for _ in range(6):
         size = len(ask(server.port, "/users/?get", cookie).body)
     more = server.memory("VmHWM") - resident
-    return (f"- {users:,} users: PSS of a worker {before / 1e6:.1f} MB; for /users/?get at most {more / 1e6:.1f} MB more, "
-            f"{more / size:.1f} × the answer's {size:,} bytes; {server.pss() / 1e6:.1f} MB afterwards\n")
+    return (f"- {users:,} users: PSS of a worker {before / 1e6:.1f} MB; for /users/?get at most {more / 1e6:.1f} MB "
+            f"more, {more / size:.1f} × the answer's {size:,} bytes; {server.pss() / 1e6:.1f} MB afterwards\n")
 
 
 def table(lines: list[list[str]]):

@@ -25,8 +25,8 @@ class Unavailable(Exception):
 def uwsgi(module: str, port: int, config: Path) -> list:
     minor = "".join(map(str, sys.version_info[:2]))
     if not (PLUGINS / f"python{minor}_plugin.so").exists():
-        raise Unavailable(f"{PLUGINS} has no plugin for the Python of .venv: install uwsgi-plugin-python3, and make .venv"
-                          " with its Python (make PYTHON=/usr/bin/python3).")
+        raise Unavailable(f"{PLUGINS} has no plugin for the Python of .venv: install uwsgi-plugin-python3, "
+                          "and make .venv with its Python (make PYTHON=/usr/bin/python3).")
     return ["uwsgi", "--plugin", f"python{minor}", "--http-socket", f"127.0.0.1:{port}", "--master", "--processes", "2",
             "--disable-logging", "--die-on-term", "--module", f"{module}:application", "--pythonpath", ROOT,
             "--pythonpath", sysconfig.get_path("purelib"), "--add-header", "Connection: close"]

@@ -1,18 +1,34 @@
--- For wrk: the session cookies given as arguments, in turn. Prints the line that bench/load.py reads.
-local requests, threads = {}, {}
+-- For wrk: requests with the session cookies given as arguments, in turn. Prints the line that bench/load.py reads.
+-- `+PREFIX` among the arguments: add one user after the other, named by it, each with an address.
+local headers, requests, prefix, threads = {}, {}, nil, {}
 made = 0
 
 function setup(thread) table.insert(threads, thread) end
 
 function init(args)
-   for i, cookie in ipairs(args) do
-      requests[i] = wrk.format("GET", nil, {Cookie = "PHPSESSID=" .. cookie})
+   for _, word in ipairs(args) do
+      if word:sub(1, 1) == "+" then
+         prefix = word:sub(2)
+      else
+         table.insert(headers, {Cookie = "PHPSESSID=" .. word})
+         table.insert(requests, wrk.format("GET", nil, headers[#headers]))
+      end
    end
+end
+
+local function add(header)
+   local name = prefix .. math.floor((made - 1) / 2)
+   if made % 2 == 1 then
+      return wrk.format("POST", "/users/?add", header, '{"user_name": "' .. name .. '", "user_authdata": "secret"}')
+   end
+   return wrk.format("POST", "/addresses/?add", header, '{"address_expression": "' .. name .. '@example.org", '
+                     .. '"address_router": "store", "address_route": "' .. name .. '"}')
 end
 
 function request()
    made = made + 1
-   return requests[made % #requests + 1]
+   local turn = made % #requests + 1
+   return prefix and add(headers[turn]) or requests[turn]
 end
 
 function done(summary, latency)

@@ -6,14 +6,18 @@ from peewee import Value
 
 from mailapi import (
     IN_ROUTERS, Active, Addresses, Addresses8, ApiError, Module, Msa, Prepared, Smtpd, Users, address,
-    address_delegate, admin_or_delegate, anyone, arg, check_router, endpoint, like, optional_number, record, text,
-    whole_number,
+    address_delegate, admin_or_delegate, anyone, arg, check_router, each_generation, endpoint, like, optional_number,
+    record, text, whole_number,
 )
 
 BY_ORDER = {8: Addresses8.select().order_by(Addresses8.address_order.desc()),
             9: Addresses.select().order_by(Addresses.address_order.desc())}
 EVERYTHING = {number: Prepared(query) for number, query in BY_ORDER.items()}
 OWN = {number: Prepared(query.where(query.model.stores_to(arg("user")))) for number, query in BY_ORDER.items()}
+COLUMNS = {8: ("address_expression", "address_user"),
+           9: ("address_expression", "address_router", "address_route")}
+ADD = each_generation(lambda g: g.address.insert(
+    {name: arg(name) for name in ("address_order", *COLUMNS[g.number])}))
 
 EXPRESSIONS = Addresses.select(Addresses.address_expression)
 
@@ -88,10 +92,8 @@ class Address(Module):
                      address_delegate("address_expression").otherwise("No {permission} to insert this expression.")))
     def add(self, call):
         """A new address, last matched before all others unless an order is given."""
-        values = self.values(call)
-        if call.body.get("address_order"):
-            values["address_order"] = call.body["address_order"]
-        call.db.execute(call.generation.address.insert(values))
+        order = call.body.get("address_order") or None  # NULL: the next one
+        call.db.execute(ADD[call.generation.number], **self.values(call), address_order=order)
 
     @endpoint(needs=TO_UPDATE, takes=FIELDS | {"address_order": whole_number, "address_old_order": whole_number},
               allow=(admin_or_delegate.otherwise("No {permission} to update an address."),
@@ -178,9 +180,7 @@ class Address(Module):
         return row
 
     def values(self, call) -> dict:
-        names = {8: ("address_expression", "address_user"),
-                 9: ("address_expression", "address_router", "address_route")}[call.generation.number]
-        return {name: call.body.get(name) for name in names}
+        return {name: call.body.get(name) for name in COLUMNS[call.generation.number]}
 
     def change(self, call, which):
         values = self.values(call) | {"address_order": call.body["address_order"]}

@@ -8,7 +8,7 @@ import time
 import peewee
 from peewee import IntegerField, TextField
 
-from mailapi import ApiError, Model, Module, admin, endpoint, optional_number, text
+from mailapi import ApiError, Model, Module, Prepared, admin, arg, endpoint, optional_number, text
 
 log = logging.getLogger("mailapi.audit")
 
@@ -31,6 +31,10 @@ class AuditRow(Model):
 
 
 NEWEST_FIRST = AuditRow.select().order_by(AuditRow.audit_id.desc())
+COLUMNS = [name for name in AuditRow._meta.fields if name != "audit_id"]
+ADD = Prepared(AuditRow.insert({name: arg(name) for name in COLUMNS}))
+FORGET = Prepared(AuditRow.delete().where(
+    (AuditRow.audit_time < arg("before")) | (AuditRow.audit_id <= arg("last"))))
 EXACT = ("audit_user", "audit_address", "audit_via", "audit_session", "audit_module", "audit_action", "audit_target",
          "audit_status")
 AT_A_TIME = 1000
@@ -73,13 +77,13 @@ CREATE INDEX IF NOT EXISTS audit_by_time ON audit (audit_time);
                "audit_session": event.session, "audit_module": event.module[:100],
                "audit_action": event.action, "audit_target": event.target[:1000],
                "audit_status": event.status[:500], "audit_http": event.http}
-        log.info("%s", logfmt(row))
+        if log.isEnabledFor(logging.INFO):  # to spell it takes longer than to store it
+            log.info("%s", logfmt(row))
         try:
             with self.app.state.transaction():
-                newest = self.app.state.execute(AuditRow.insert(row)).lastrowid
-                self.app.state.execute(AuditRow.delete().where(
-                    (AuditRow.audit_time < row["audit_time"] - self.app.config.audit_lifetime)
-                    | (AuditRow.audit_id <= newest - MOST_ROWS)))
+                newest = self.app.state.execute(ADD, **row).lastrowid
+                self.app.state.execute(FORGET, before=row["audit_time"] - self.app.config.audit_lifetime,
+                                       last=newest - MOST_ROWS)
         except (ApiError, peewee.PeeweeException, sqlite3.Error, OSError) as error:  # the answer is true without
             log.error("not kept: %s", error)
 

@@ -1,13 +1,14 @@
 """Call any action of any module, with the rights of whoever can read the database file.
 
 Fields are field=value; field=- reads a secret without echo. Lists are separated by commas or JSON, objects
-are JSON. Prints a table on a terminal, JSON otherwise.
+are JSON, a file is named by its path (- is standard input). Prints a table on a terminal, JSON otherwise.
 """
 
 import getpass
 import json
 import os
 import sys
+from pathlib import Path
 
 import mailapi
 
@@ -32,6 +33,7 @@ def run(args):
     mailapi.refuse_forbidden_text(given)
     call = mailapi.Call(app, generation, *chosen.read(generation, given, given))
     call.user_name = args.user_name
+    call.tell = Progress()
     user = args.user_name is None or app.credentials(args.user_name)
     if not user or user is not True and user["user_name"] != args.user_name:
         raise mailapi.ApiError(f"There is no user {args.user_name}.")
@@ -44,6 +46,7 @@ def run(args):
     else:
         if os.path.exists(app.config.state):  # without it nobody is logged in
             app.end_sessions(call)
+    call.tell("")
     event = mailapi.Event(module.path, answer["status"], 200, "", "local")
     event.describe(call, chosen)
     event.user_name = event.user_name or f"local:{getpass.getuser()}"
@@ -53,6 +56,17 @@ def run(args):
     return 0 if answer["status"] in ("ok", "warning") else 1
 
 
+class Progress:
+    """On a terminal, how far a long action is, in a line that "" frees for the answer."""
+
+    shown = ""
+
+    def __call__(self, sentence: str):
+        if sys.stderr.isatty() and sentence != self.shown:
+            print(f"\r{sentence}\033[K", end="", file=sys.stderr, flush=True)
+            self.shown = sentence
+
+
 def field(argument: str, chosen: mailapi.Endpoint, generation: mailapi.Generation) -> tuple[str, object]:
     """A field's name and its value as a client would have sent it."""
     name, equals, value = argument.partition("=")
@@ -60,6 +74,8 @@ def field(argument: str, chosen: mailapi.Endpoint, generation: mailapi.Generatio
     kinds = chosen.fields(generation) | chosen.query
     if not equals or name not in kinds:
         raise mailapi.ApiError(f"{argument}: give FIELD=VALUE; the fields are {', '.join(kinds) or 'none'}.")
+    if kinds[name] is mailapi.document:
+        return name, read_document(value)
     if value == "-":
         return name, getpass.getpass(f"{name}: ") if sys.stdin.isatty() else sys.stdin.readline().rstrip("\n")
     if value[:1] in ("{", "[") and kinds[name] is not mailapi.text:
@@ -67,6 +83,13 @@ def field(argument: str, chosen: mailapi.Endpoint, generation: mailapi.Generatio
     if kinds[name] is mailapi.text_list:
         return name, [entry for entry in value.split(",") if entry]
     return name, value
+
+
+def read_document(path: str) -> str:
+    try:
+        return (sys.stdin.buffer.read() if path == "-" else Path(path).read_bytes()).decode("utf-8-sig")
+    except UnicodeDecodeError:
+        raise mailapi.ApiError(f"{path} is not text in UTF-8.") from None
 
 
 def show(answer: dict, as_table: bool):

@@ -14,6 +14,7 @@ from waitress.channel import HTTPChannel
 from waitress.task import ErrorTask
 
 import mailapi
+from mailapi_modules.static_files import Beside, url_and_folder, url_path
 
 MOST_READ = 32 * 1024 * 1024  # bytes of a body that is too large, for clients that read the answer only afterwards
 # What slow or hostile clients may take: idle connections cost a file each, and nobody else waits for them.
@@ -25,8 +26,10 @@ LIMITS = {"threads": 8, "connection_limit": 8000, "asyncore_use_poll": True, "ch
 def options(parser):
     parser.add_argument("--listen", default="127.0.0.1:8080", metavar="HOST:PORT", type=address,
                         help="where to listen (default: %(default)s); port 0 takes a free one")
-    parser.add_argument("--mount", default="", metavar="PATH", type=mount,
+    parser.add_argument("--mount", default="", metavar="PATH", type=url_path,
                         help="the URL path under which a proxy passes it on")
+    parser.add_argument("--static", default=[], metavar="/PATH=FOLDER", type=url_and_folder, action="append",
+                        help="also serve a folder of static files, such as a web client, at that URL path; repeatable")
     parser.add_argument("--init", action="store_true", help="first create config and database where there are none")
 
 
@@ -37,31 +40,30 @@ def address(value: str) -> str:
     return value
 
 
-def mount(value: str) -> str:
-    if not re.fullmatch(r"[\w/.~@:+-]*", value):
-        raise argparse.ArgumentTypeError(f"{value} is no URL path")
-    return "/" + value.strip("/") if value.strip("/") else ""
-
-
 def run(args):
     logging.basicConfig(level=logging.INFO, format="%(asctime)s %(name)s %(levelname)s %(message)s")
     logging.getLogger("waitress.queue").setLevel(logging.ERROR)  # it warns of every queued request
     password = make_database(args.config) if args.init else None
     app = mailapi.create_app(args.config)
+    paths = [value for value in vars(app.config).values() if isinstance(value, str) and os.path.isabs(value)]
+    beside = Beside(app, args.mount, args.static, secrets=[args.config, *paths])
     signal.signal(signal.SIGTERM, lambda *_: sys.exit(0))  # waitress then finishes what is under way
     allow_connections(LIMITS["connection_limit"])
     HTTPChannel.error_task_class = JsonError
     try:
-        server = waitress.create_server(app, listen=args.listen, ident=None, url_prefix=args.mount, **LIMITS)
+        server = waitress.create_server(beside, listen=args.listen, ident=None, **LIMITS)
     except OSError as error:
         raise mailapi.ConfigError(f"Cannot listen on {args.listen}: {error.strerror}; choose another with --listen."
                                   ) from None
     if not os.path.exists(app.config.dbpath):
         print(f"There is no {app.config.dbpath} yet: every request will be refused. `mailapi init` makes one.")
-    url = f"http://{server.effective_host}:{server.effective_port}{args.mount}/"
+    origin = f"http://{server.effective_host}:{server.effective_port}"
+    url = f"{origin}{args.mount}/"
     if args.init:
         program = " ".join(map(shlex.quote, [sys.argv[0], "call", "--config", args.config]))
         print((FIRST_HINTS if password else LATER_HINTS).format(url=url, password=password, program=program))
+    for path, folder in args.static:
+        print(f"The files of {folder} are at {origin}{path}/")
     print(f"Serving {app.config.dbpath} on {url} (stop with Ctrl-C)", flush=True)
     server.run()
 
@@ -88,7 +90,7 @@ def allow_connections(number: int):
 
 
 def make_database(config: str) -> str | None:
-    """Config and database where they are missing; the new administrator's password."""
+    """Config and database where they are missing; the new administrator's password, which is shown at once."""
     init = mailapi.find_commands()["init"]
     init.write_config(config)
     dbpath = mailapi.read_config(config).dbpath
@@ -96,11 +98,11 @@ def make_database(config: str) -> str | None:
         return None
     password = init.random_password()
     init.create(dbpath, "admin", password)
+    print(f"\nA new database with the administrator admin, whose password is shown only now: {password}", flush=True)
     return password
 
 
 FIRST_HINTS = """
-A new database with the administrator admin, whose password is shown only now: {password}
 In another terminal:
 
   curl -s '{url}users/?get' -d '{{"auth": {{"user_name": "admin", "password": "{password}"}}}}'

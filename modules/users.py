@@ -3,12 +3,14 @@
 from functools import cached_property, reduce
 from operator import itemgetter
 
-from peewee import JOIN, Case, IntegrityError, TextField, Value, fn
+from peewee import JOIN, SQL, Case, IntegrityError, TextField, Value, fn
 
 from mailapi import (
     DELEGATED, ENCODER, GENERATIONS, Active, Addresses, ApiError, ApiUserDelegates, Model, Module, Prepared, Rule,
-    Users, admin, anyone, arg, delegate_of, endpoint, make_authdata, owner_or_delegate, password, text, text_list,
+    Users, admin, anyone, arg, delegate_of, document, each_generation, endpoint, flag, make_authdata, owner_or_delegate,
+    password, text, text_list,
 )
+from mailapi_modules.user_import import Import
 
 
 class MailOwner(Model):
@@ -32,6 +34,11 @@ EVERYBODY = {  # by generation
                     LINKS.alias("link_count"), fn.COALESCE(MAILS.c.mails, 0).alias("mails"))
         .join(MAILS, JOIN.LEFT_OUTER, on=MAILS.c.mail_user == Users.user_name).order_by(Users.user_name),
 }
+NAMES = Prepared(Users.select(Users.user_name))
+NO_SPILL = Prepared(SQL("PRAGMA cache_spill = OFF"))  # pages stay in memory: readers wait for the commit only
+ADD = Prepared(Users.insert({name: arg(name) for name in ("user_name", "user_authdata", "user_alias")}))
+SET_ALIAS = Prepared(Users.update(user_alias=arg("user_alias")).where(Users.user_name == arg("user_name")))
+GRANT = each_generation(lambda g: g.access.insert(api_user=arg("user"), api_permission=arg("permission")))
 
 
 def modules_in(active: dict, is_active):
@@ -55,6 +62,11 @@ def permissions_given(call):
 def alias(value) -> str | None:
     """A user's name; null and "" are given, too: they clear the alias (WIRE F34)."""
     return "" if value in (None, "") else text(value)
+
+
+def file_given(call):
+    if not call.body.get("file"):
+        raise ApiError("No file is set.")
 
 
 def alias_given(call):
@@ -145,9 +157,8 @@ class User(Module):
     def add(self, call):
         """A new user, with password, alias and permissions where given; `user` says whether it was made."""
         try:
-            call.db.execute(Users.insert(
-                user_name=call.body["user_name"], user_alias=call.body.get("user_alias"),
-                user_authdata=make_authdata(call.body.get("user_authdata"))))
+            call.db.execute(ADD, user_name=call.body["user_name"], user_alias=call.body.get("user_alias"),
+                            user_authdata=make_authdata(call.body.get("user_authdata")))
             self.grant(call, call.body.get("user_permissions") or [])
             if not call.caller.admin:
                 call.db.execute(ApiUserDelegates.insert(
@@ -206,6 +217,35 @@ class User(Module):
         call.db.execute(Users.update(user_alias=call.body["user_alias"] or None)
                         .where(Users.user_name == call.body["user_name"]))
 
+    @endpoint(allow=admin, checks=[file_given], takes={"file": document, "dry_run": flag}, own_transactions=True,
+              max_body=32 * 1024 * 1024)
+    def import_(self, call):
+        """Add all users of a file, or none; `imported` says how many. With dry_run they are only checked."""
+        found = Import(call.body["file"], call.tell)
+        with call.db.transaction("DEFERRED"):
+            found.compare(set(call.db.column(NAMES)))
+        found.refuse_bad()
+        if not call.body.get("dry_run"):
+            found.hash(call.tell)
+            self.insert(call, [found.users[name] for name in sorted(found.users)])  # the index grows at its end
+        return {"imported": 0 if call.body.get("dry_run") else len(found.users), "checked": len(found.users)}
+
+    def insert(self, call, users: list[dict]):
+        """All in one transaction, during which nobody else can write: whatever could be done before was."""
+        call.tell(f"writing {len(users):,} users")
+        first = [user | {"user_alias": None} for user in users]  # aliases may be of users that come later
+        aliases = [user for user in users if user["user_alias"]]
+        granted = [{"user": user["user_name"], "permission": permission}
+                   for user in users for permission in user["user_permissions"]]
+        call.db.execute(NO_SPILL)
+        with call.db.transaction():
+            call.identify()
+            if not call.caller.admin:
+                raise ApiError("Not allowed.")
+            call.db.execute_many(ADD, first)
+            call.db.execute_many(SET_ALIAS, aliases)
+            call.db.execute_many(GRANT[call.generation.number], granted)
+
     @cached_property
     def queries(self) -> dict:
         """What `get` asks the database, with the modules in which the users are active, by generation."""
@@ -235,5 +275,4 @@ class User(Module):
         if not all(permissions):
             raise ApiError(call.words("No {permission} is set."))
         for permission in permissions:
-            call.db.execute(call.generation.access.insert(
-                api_user=call.body["user_name"], api_permission=permission))
+            call.db.execute(GRANT[call.generation.number], user=call.body["user_name"], permission=permission)

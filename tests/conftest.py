@@ -18,7 +18,7 @@ MODULES = {"Address": "modules/addresses.py", "User": "modules/users.py", "SMTPD
            "POP": "modules/pop.py", "Mailbox": "modules/mailbox.py", "Delegate": "modules/delegates.py",
            "Token": "modules/tokens.py", "Audit": "modules/audit.py"}
 # The modules that only some installations have.
-OPTIONAL = {"Account": "modules/accounts.py"}
+OPTIONAL = {"Account": "modules/accounts.py", "Service": "modules/services.py"}
 # What every site starts with: who they are by permission, and what was delegated to them.
 PERMISSIONS = {"root": ["admin"], "dele": ["delegate"], "ann": [], "bob": [], "nologin": []}
 

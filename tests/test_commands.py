@@ -317,6 +317,15 @@ def test_make_run_serves_and_keeps_the_data(tmp_path):
         assert [u["user_name"] for u in server.post("users/?get", body)["users"]] == ["admin", "ann"]
 
 
+def test_the_password_of_a_new_administrator_is_shown_even_where_serving_fails(tmp_path):
+    with socket.create_server(("127.0.0.1", 0)) as taken:
+        said = run(tmp_path, "serve", "--init", "--listen", f"127.0.0.1:{taken.getsockname()[1]}", check=1)
+    password = re.search("shown only now: (\\S+)", said)[1]
+    app = mailapi.create_app(str(tmp_path / "config.py"))
+    app.generation()
+    assert mailapi.verify(password, app.db.one(mailapi.CREDENTIALS_OF, user="admin")["user_authdata"])
+
+
 PHP = r"""<?php
 # $dbpath = "no1"; ?>
 <?php

@@ -24,6 +24,9 @@ USERS, LIST = ("User has no permission to do this (not the user).",
                "User has no permission to do this (not in delegated list).")
 UNSEEN, NOBODY = "Not authorized.", "Username is not set!"
 
+NOT, AS = "The {} service is not configured.", "Not allowed to send from this address."
+SIEVE = NOT.format("managesieve")
+
 ONLY_ADMIN = (NO, NO, NO, NO, OK)
 ACTING = (NO, NO, OK, NO, OK)  # may act for: admin, or delegate with that user delegated
 ACTING_OR_OWN = (NO, OK, OK, NO, OK)
@@ -56,6 +59,7 @@ TABLE = [  # module, action, fields, generations, then the status for: foreign, 
     ("users", "delete_permission", PERMISSION, BOTH, *ONLY_ADMIN),
     ("users", "update_permissions", {"user_name": "USER", "user_permissions": ["admin"]}, BOTH, *ONLY_ADMIN),
     ("users", "update_alias", {"user_name": "USER", "user_alias": "root"}, BOTH, *ONLY_ADMIN),
+    ("users", "import", {"file": "user_name\nnewUSER"}, BOTH, *ONLY_ADMIN),
 
     ("addresses", "get", {}, BOTH, *ANYONE),
     ("addresses", "get", {"address_order": "ORDER"}, NINE, UNSEEN, OK, OK, UNSEEN, OK),
@@ -112,9 +116,21 @@ TABLE = [  # module, action, fields, generations, then the status for: foreign, 
     ("accounts", "provision", {"user_name": "USER"}, BOTH, *ONLY_ADMIN),
     ("accounts", "update", {"user_name": "nologin", "Active": 1}, BOTH, NO, NO, NO, NO, "Account not found."),
     ("accounts", "delete", {"user_name": "nologin"}, BOTH, NO, NO, NO, NO, "Account not found."),
+    # No service is configured here: who gets to hear that is who may ask; test_services.py has services.
+    ("services", "get", {}, BOTH, *ONLY_ADMIN),
+    ("services", "send", {"sender": "ADDRESS", "recipients": ["a@b.org"], "message": "m"}, BOTH, AS, NOT.format("smtp"),
+     AS, AS, AS),
+    ("services", "quota", {}, BOTH, *[NOT.format("imap")] * 5),
+    ("services", "scan", {"message": "m"}, BOTH, *["Neither antispam nor antivirus service is configured."] * 5),
+    ("services", "sieve_list", {}, BOTH, *[SIEVE] * 5),
+    ("services", "sieve_get", {"script_name": "s"}, BOTH, *[SIEVE] * 5),
+    ("services", "sieve_put", {"script_name": "s", "script": "keep;"}, BOTH, *[SIEVE] * 5),
+    ("services", "sieve_activate", {"script_name": "s"}, BOTH, *[SIEVE] * 5),
+    ("services", "sieve_deactivate", {}, BOTH, *[SIEVE] * 5),
+    ("services", "sieve_delete", {"script_name": "s"}, BOTH, *[SIEVE] * 5),
 ]
 READS = {"get", "get_modules", "test"}
-ELSEWHERE = {"tokens", "audit", "accounts"}  # what they change is not in the master database
+ELSEWHERE = {"tokens", "audit", "accounts", "services"}  # what they change is not in the master database
 READY = {  # what has to be there, or not, before an action can change something
     ("pop", "add"): "DELETE FROM popd", ("smtpd", "add"): "DELETE FROM smtpd", ("msa", "add"): "DELETE FROM msa",
     ("mailbox", "unread"): "UPDATE mailbox SET mail_read = 1",

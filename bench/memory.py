@@ -1,0 +1,134 @@
+"""Memory of a worker: PSS after the start, after 1,000 and after 10,000 requests, under each server.
+
+Run it from the project's root after `make .venv/tested servers`; it takes some minutes and prints a table:
+
+    .venv/bin/python -m bench.memory [--users 1000] [--requests 10000] ['gunicorn --threads 4' …]
+"""
+
+import argparse
+import concurrent.futures
+import contextlib
+import http.client
+import json
+import os
+import shutil
+import sys
+import tempfile
+import time
+from collections import Counter
+from pathlib import Path
+
+from bench import servers
+from bench.databases import ADMIN, PASSWORD, ROOT, database
+from bench.servers import SBIN, Server, Unavailable, free_port, instance, write_config
+
+CLIENTS = 8
+WARM = 1000  # requests after which what is kept in memory is there
+SERVERS = ["waitress", "gunicorn", "gunicorn --preload", "gunicorn --threads 4", "uwsgi", "uwsgi --threads 4"]
+
+
+def install(folder: Path, users: int):
+    """A config.py and a database of its own in folder."""
+    shutil.copy(database(users), folder / "master.db3")
+    write_config(folder / "config.py", folder / "master.db3", folder)
+
+
+@contextlib.contextmanager
+def serve(name: str, folder: Path, module: str = "mailapi"):
+    """One of SERVERS, over the installation in folder; `module` may be a file there."""
+    kind, *options = name.split()
+    port = free_port()
+    command = servers.SERVERS[kind](module, port, folder / "config.py") + options
+    environ = os.environ | {"MAILAPI_CONFIG": str(folder / "config.py"), "PYTHONPATH": f"{ROOT}:{folder}", "PATH": SBIN}
+    with instance(command, folder / "server", port, env=environ) as process:
+        yield Server(port, process.pid)
+
+
+class Client:
+    """An administrator and somebody who may do little, each with a session."""
+
+    USERS = {"admin": ADMIN, "plain": "user000001"}
+
+    def __init__(self, port: int):
+        self.connection = http.client.HTTPConnection("127.0.0.1", port, timeout=60)
+        self.cookies: dict[str, str] = {}
+        self.close = self.connection.close
+
+    def log_in(self, who: str) -> tuple[int, str]:
+        return self.ask("POST", "?login", who, auth={"user_name": self.USERS[who], "password": PASSWORD})
+
+    def ask(self, method: str, url: str, who: str, **fields) -> tuple[int, str]:
+        """Ask as somebody; the HTTP status and the status of the answer."""
+        body = json.dumps(fields) if fields else None
+        self.connection.request(method, "/" + url, body, {"Cookie": self.cookies.get(who, "")})
+        with self.connection.getresponse() as got:
+            answer = got.read().decode()
+        if made := got.headers.get("Set-Cookie"):
+            self.cookies[who] = made.split(";")[0]
+        if answer.startswith("got("):
+            answer = answer[len("got('"):-len("')")].replace("\\'", "'").replace("\\\\", "\\")
+        return got.status, json.loads(answer)["status"]
+
+    def round(self, name: str) -> list[tuple[int, str]]:
+        """Ten requests: log-ins, lists, JSONP, a user that comes and goes, and what is refused."""
+        return [
+            self.log_in("admin"), self.log_in("plain"),
+            self.ask("POST", "users/?get", "admin"), self.ask("GET", "addresses/?get", "admin"),
+            self.ask("GET", f"users/?get&limit=50&callback=got&_={name}", "admin"),
+            self.ask("POST", "users/?add", "admin", user_name=name, user_authdata="x", user_permissions=["delegate"]),
+            self.ask("POST", "users/?delete", "admin", user_name=name),
+            self.ask("POST", "users/?delete", "plain", user_name="user000002"),
+            self.ask("POST", "nothing/?get", "plain"), self.ask("POST", "users/?add", "plain", user_name=["x"])]
+
+
+ANSWERS = Counter({(200, "ok"): 7, (200, "Not allowed."): 1, (404, "Unknown module nothing."): 1,
+                   (400, "Invalid value for user_name."): 1})
+
+
+def work(port: int, requests: int):
+    """So many requests by CLIENTS at once; AssertionError where an answer is not what it should be."""
+    turns = iter(range(requests // 10))
+
+    def rounds(_):
+        with contextlib.closing(Client(port)) as client:
+            for turn in turns:
+                answers = Counter(client.round(f"new{turn}"))
+                assert answers == ANSWERS, answers
+
+    with concurrent.futures.ThreadPoolExecutor(CLIENTS) as clients:
+        list(clients.map(rounds, range(CLIENTS)))
+
+
+def measure(name: str, users: int, requests: int) -> list:
+    """The number of workers, and MB of PSS of the largest: at first, warm, at the end, and the growth."""
+    with tempfile.TemporaryDirectory() as folder:
+        install(Path(folder), users)
+        with serve(name, Path(folder)) as server:
+            time.sleep(1)  # until every worker is there
+            workers, sizes = server.workers(), [server.pss()]
+            for more in (WARM, requests - WARM):
+                work(server.port, more)
+                sizes.append(server.pss())
+            assert server.workers() == workers, "a worker ended"
+    start, warm, end = (size / 2**20 for size in sizes)
+    return [len(workers), start, warm, end, end - warm]
+
+
+def main():
+    parser = argparse.ArgumentParser(description=__doc__.split("\n")[0])
+    parser.add_argument("--users", type=int, default=1000)
+    parser.add_argument("--requests", type=int, default=10_000)
+    parser.add_argument("server", nargs="*", default=SERVERS)
+    args = parser.parse_args()
+    print(f"PSS per worker in MB; {args.users} users, {args.requests} requests by {CLIENTS} clients\n")
+    print("| server | workers | after start | after 1,000 | after all | growth |\n" + "|---" * 6 + "|")
+    for name in args.server:
+        try:
+            figures = "{} | {:.1f} | {:.1f} | {:.1f} | {:+.1f}".format(*measure(name, args.users, args.requests))
+        except Unavailable as reason:
+            figures = f"{reason} | | | |"
+        print(f"| {name} | {figures} |", flush=True)
+
+
+if __name__ == "__main__":
+    sys.exit(main())

@@ -1,0 +1,197 @@
+"""Services: the traffic between users and the servers of the installation: SMTP, IMAP, POP, DAV, scanners, filters."""
+
+import base64
+import re
+import time
+
+import bottle
+from mailapi import (
+    ApiError, Module, Rule, admin, anyone, arg, each_generation, endpoint, invalid, like, text, text_list,
+)
+from mailapi_modules.protocols import PROMPT, SCAN_SECONDS, Client, at_once, clients
+
+LARGEST = 10 * 1024 * 1024  # bytes of a request with a message in it
+LONGEST_SCRIPT = 512 * 1024
+# May send as an address: whoever some matching row keeps its mail for (the out router "defined", WIRE section 6).
+STORED_FOR = each_generation(lambda g: g.address.select(g.address.address_order).where(
+    like(arg("sender"), g.address.address_expression), g.address.stores_to(arg("user"))).limit(1))
+
+
+def envelope_address(value) -> str | None:
+    """An address as it may stand in the envelope: nothing in it ends the command, or the address."""
+    value = text(value)
+    if value and (re.search(r"[\x00-\x20\x7f-\xa0<>\u2028\u2029]", value) or len(value.encode()) > 256):
+        raise ValueError("not an envelope address")
+    return value
+
+
+def envelope_addresses(value) -> list | None:
+    listed = text_list(value)
+    if listed and "" in listed:
+        raise ValueError("an empty one")
+    return listed and [envelope_address(each) for each in listed]
+
+
+def script_name(value) -> str | None:
+    """A name of at most 128 characters, none of them a control or a line separator (RFC 5804 section 1.6)."""
+    value = text(value)
+    if value and (re.search(r"[\x00-\x1f\x7f-\x9f\u2028\u2029]", value) or len(value) > 128):
+        raise ValueError("not a script name")
+    return value
+
+
+def script_text(value) -> str | None:
+    value = text(value)
+    if value and len(value.encode()) > LONGEST_SCRIPT:
+        raise ValueError("too long")
+    return value
+
+
+def encoding(value) -> str | None:
+    value = text(value)
+    if value not in (None, "base64"):
+        raise ValueError("unknown encoding")
+    return value
+
+
+def may_send_as(call) -> bool:
+    """Whether the envelope sender is the caller's; whoever can read the database file may send as anybody."""
+    sender, query = call.body["sender"], STORED_FOR[call.generation.number]
+    return call.user_name is None or call.db.value(query, sender=sender, user=call.user_name) is not None
+
+
+sender_is_own = Rule("whom the sender's address stores to", may_send_as, "Not allowed to send from this address.")
+NAMED = {"script_name": "Script name is not set."}
+MESSAGE = {"message": text, "encoding": encoding}
+
+
+def has_message(call):
+    """Not declared as needed: what is, is in the audit."""
+    if not call.body.get("message"):
+        raise ApiError("No message is set.")
+
+
+def has_script(call):
+    if not call.body.get("script"):
+        raise ApiError("No script is set.")
+
+
+class Service(Module):
+    relays = ("dav", ".well-known")
+
+    def __init__(self, app, name=""):
+        super().__init__(app, name)
+        self.clients = clients(app.config)
+
+    @endpoint(allow=admin, reads_only=True, own_transactions=True)
+    def get(self, call):
+        """The configured services: kind, url, up, latency in ms, version or banner, error; asked at once, for 2 s."""
+        pings = {kind: lambda client=client: timed(client.ping) for kind, client in self.clients.items()}
+        found = at_once(pings, PROMPT)
+        return {"services": [row(client, found[kind]) for kind, client in self.clients.items()]}
+
+    @endpoint(needs={"sender": "Sender is not set.", "recipients": "No recipient is set."}, checks=[has_message],
+              takes={"sender": envelope_address, "recipients": envelope_addresses} | MESSAGE, allow=sender_is_own,
+              own_transactions=True, max_body=LARGEST)
+    def send(self, call):
+        """Hand a message (RFC 5322) over to the SMTP server, for all recipients or for none."""
+        smtp, message = self.client("smtp"), message_of(call)
+        smtp.send(call.body["sender"], call.body["recipients"], message)
+
+    @endpoint(allow=anyone, reads_only=True, own_transactions=True)
+    def quota(self, call):
+        """How much of one's mailbox is used: resource, used, limit."""
+        return {"quota": self.client("imap").quota(*own(call))}
+
+    @endpoint(takes=MESSAGE, checks=[has_message], allow=anyone, reads_only=True, own_transactions=True,
+              max_body=LARGEST)
+    def scan(self, call):
+        """What the anti-spam and anti-virus services say of a message."""
+        message = message_of(call)
+        scanners = {kind: self.clients[kind] for kind in ("antispam", "antivirus") if kind in self.clients}
+        if not scanners:
+            raise ApiError("Neither antispam nor antivirus service is configured.")
+        found = at_once({kind: lambda s=s: s.scan(message) for kind, s in scanners.items()}, SCAN_SECONDS + 2)
+        down = [result.status for result in found.values() if isinstance(result, ApiError)]
+        answer = {kind: result for kind, result in found.items() if not isinstance(result, ApiError)}
+        if down:
+            raise ApiError(" ".join(down), **answer)
+        return answer
+
+    @endpoint(allow=anyone, reads_only=True, own_transactions=True)
+    def sieve_list(self, call):
+        """One's filter scripts: script_name, active."""
+        return {"scripts": self.client("managesieve").scripts(*own(call))}
+
+    @endpoint(needs=NAMED, takes={"script_name": script_name}, allow=anyone, reads_only=True, own_transactions=True)
+    def sieve_get(self, call):
+        """One of one's filter scripts."""
+        return {"script": self.client("managesieve").get(*own(call), call.body["script_name"])}
+
+    @endpoint(needs=NAMED, takes={"script_name": script_name, "script": script_text}, checks=[has_script],
+              allow=anyone, own_transactions=True)
+    def sieve_put(self, call):
+        """Keep a filter script; the server checks it, and its error is the status."""
+        warning = self.client("managesieve").put(*own(call), call.body["script_name"], call.body["script"])
+        return {"warnings": warning} if warning else {}
+
+    @endpoint(needs=NAMED, takes={"script_name": script_name}, allow=anyone, own_transactions=True)
+    def sieve_activate(self, call):
+        """Filter one's mail by this script, and no other, from now on."""
+        self.client("managesieve").activate(*own(call), call.body["script_name"])
+
+    @endpoint(allow=anyone, own_transactions=True)
+    def sieve_deactivate(self, call):
+        """Filter one's mail by no script."""
+        self.client("managesieve").activate(*own(call), "")
+
+    @endpoint(needs=NAMED, takes={"script_name": script_name}, allow=anyone, own_transactions=True)
+    def sieve_delete(self, call):
+        """Delete a filter script that is not the active one."""
+        self.client("managesieve").delete(*own(call), call.body["script_name"])
+
+    def client(self, kind: str, http: int = 200) -> Client:
+        if kind not in self.clients:
+            raise ApiError(f"The {kind} service is not configured.", http=http)
+        return self.clients[kind]
+
+    def relay(self, exchange, path):
+        from mailapi_modules.dav_forward import READS, forward, prefix_of
+
+        dav, environ = self.client("dav", http=404), exchange.environ
+        if exchange.path == "dav":
+            return forward(dav, environ, path, exchange.admit(self, environ["REQUEST_METHOD"] in READS))
+        if path.strip("/") not in ("caldav", "carddav"):
+            raise ApiError(f"Unknown module {exchange.path}.", http=404)
+        return bottle.HTTPResponse(b"", 301, [("Location", prefix_of(environ) + "/")])  # RFC 6764 section 5
+
+
+def timed(job) -> tuple[str, float]:
+    """What the job returned, and how many ms it took."""
+    started = time.monotonic()
+    return job(), round((time.monotonic() - started) * 1000, 1)
+
+
+def row(client: Client, found) -> dict:
+    up = not isinstance(found, ApiError)
+    version, latency = found if up else (None, None)
+    return {"kind": client.kind, "url": client.url, "up": up, "latency": latency, "version": version,
+            "error": None if up else found.status}
+
+
+def own(call) -> tuple[str, str | None]:
+    """Whose mailbox or scripts are meant, and their password where it came along."""
+    if call.user_name is None:
+        raise ApiError("Say whose (--as).")
+    return call.user_name, call.password
+
+
+def message_of(call) -> bytes:
+    """The message in the request, as text or as base64."""
+    message = call.body["message"]
+    if not call.body.get("encoding"):
+        return message.encode()
+    try:
+        return base64.b64decode("".join(message.split()), validate=True)
+    except ValueError:
+        raise invalid("message") from None

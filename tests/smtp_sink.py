@@ -1,0 +1,11 @@
+"""An SMTP server for tests: aiosmtpd, which keeps what comes in a Maildir and refuses recipients named refused@…."""
+
+from aiosmtpd.handlers import Mailbox
+
+
+class Sink(Mailbox):
+    async def handle_RCPT(self, server, session, envelope, address, options):
+        if address.startswith("refused@"):
+            return "550 5.1.1 No such user"
+        envelope.rcpt_tos.append(address)
+        return "250 OK"
