@@ -16,6 +16,7 @@ from mailapi import (
     Active, ApiError, CannotOpen, Model, Module, Prepared, Store, Users, anyone, arg, endpoint, flag, is_busy,
     number, optional_number, readable, text,
 )
+from mailapi_modules import compose, outbox
 
 
 class Mail(Model):
@@ -115,6 +116,13 @@ class Mailbox(Module):
         """Remove a mail."""
         change(call, DELETE)
 
+    @endpoint(allow=anyone, takes=compose.FIELDS, own_transactions=True, max_body="max_message")
+    def send(self, call):
+        """Queue a mail for the dispatch daemon, as the SMTP daemon would have; the ids of its rows in outbox."""
+        whose(call)
+        mail = compose.mail(call.body, lambda: outbox.own_address(call), call.config)
+        return {"queue_ids": outbox.enqueue(call, mail)}
+
 
 def heads(call, wanted: list):
     """The mails of a list, in its order; who is gone meanwhile is left out."""
@@ -128,6 +136,11 @@ def heads(call, wanted: list):
         for (_, mail_id), name in some:
             if row := rows.get((mail_id, name)):
                 yield listed(row) | {"mail_sourcedb": name}
+
+
+def whose(call):
+    if call.user_name is None:
+        raise ApiError("Say whose mailbox: --as USER.")
 
 
 def which(call) -> dict:
@@ -146,8 +159,7 @@ def database(call, name: str, lock_type="IMMEDIATE"):
 
     They are opened one after the other: nothing waits for one while it holds the other.
     """
-    if call.user_name is None:
-        raise ApiError("Say whose mailbox: --as USER.")
+    whose(call)
     if name == "master":
         with call.db.transaction(lock_type):
             yield call.db
