@@ -1667,7 +1667,11 @@ def main(arguments: list[str] | None = None) -> int:
         sub.add_argument("--config", default=default, help="the config.py to use (default: %(default)s)")
         command.options(sub)
         sub.set_defaults(run=command.run)
-    args = parser.parse_args(arguments)
+    args, late = parser.parse_known_args(arguments)
+    if late and (not hasattr(args, "fields") or any(word.startswith("-") for word in late)):
+        parser.error(f"unrecognized arguments: {' '.join(late)}")
+    elif late:  # argparse takes no more fields after an option
+        args.fields += late
     try:
         return args.run(args) or 0
     except BrokenPipeError:  # whoever read along has seen enough

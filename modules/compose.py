@@ -63,7 +63,8 @@ def mail(body: dict, own_address: Callable[[], str | None], config) -> Mail:
     """The mail that a request's fields describe; ApiError says what is wrong with them."""
     lists = {name: address_list(name, body.get(name), config) for name in (*ENVELOPE, "reply_to")}
     if not body.get("message"):
-        made = built(body, lists, own_address)
+        lists["from"] = lists["from"] or address_list("from", own_address(), config)
+        made = built(body, lists)
     elif any(not empty(body.get(name)) for name in PARTS):
         raise ApiError("Give a message or its parts, not both.")
     else:
@@ -117,9 +118,9 @@ def sole(found: list) -> Mailbox:
 ########## Built from fields #######################################################################
 
 
-def built(body: dict, lists: dict, own_address: Callable[[], str | None]) -> Mail:
+def built(body: dict, lists: dict) -> Mail:
     """A new mail."""
-    author = sole(lists["from"] or list(entries(own_address() or "")))
+    author = sole(lists["from"])
     recipients = [one.address for name in ("to", "cc", "bcc") for one in mailboxes(lists[name])]
     fields = {"From": str(author), "To": listed(lists["to"]), "Cc": listed(lists["cc"]),
               "Reply-To": listed(lists["reply_to"]), "Subject": subject(body.get("subject")),

@@ -14,7 +14,7 @@ LONGEST = 254  # bytes (RFC 5321, 4.5.3.1.3)
 LONGEST_NAME = 1000  # characters
 CONTROL = re.compile("[\0-\x08\x0a-\x1f\x7f-\x9f\u2028\u2029]")  # a tab is a blank
 
-ATOM = r"[A-Za-z0-9!#$%&'*+/=?^_`{|}~\x80-\U0010ffff-]"
+ATOM = r"[A-Za-z0-9!#$%&'*+/=?^_`{|}~\x80-\ud7ff\ue000-\U0010ffff-]"
 DOT_ATOM = rf"{ATOM}++(?:\.{ATOM}++)*+"
 QUOTED = r'"(?:[^"\\]|\\.)*+"'
 COMMENT = r"\((?:[^()\\]|\\.)*+\)"

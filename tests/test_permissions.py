@@ -22,6 +22,7 @@ NEW, TO = "No {} to insert this expression.", "No {} to update this to address"
 ADD, UPDATE = "No {} to add an address.", "No {} to update an address."
 USERS, LIST = ("User has no permission to do this (not the user).",
                "User has no permission to do this (not in delegated list).")
+MAY_NOT_SEND = "Rejected: user {} may not send."
 UNSEEN, NOBODY = "Not authorized.", "Username is not set!"
 
 ONLY_ADMIN = (NO, NO, NO, NO, OK)
@@ -100,12 +101,20 @@ TABLE = [  # module, action, fields, generations, then the status for: foreign, 
     ("mailbox", "read", {"mail_id": "MAIL"}, BOTH, GONE, OK, GONE, GONE, GONE),
     ("mailbox", "unread", {"mail_id": "MAIL"}, BOTH, GONE, OK, GONE, GONE, GONE),
     ("mailbox", "delete", {"mail_id": "MAIL"}, BOTH, GONE, OK, GONE, GONE, GONE),
+    ("mailbox", "send", {"from": "ADDRESS", "to": "x@else.example"}, BOTH,
+     "Rejected: ann@corp.org does not store to user bob (router defined).", OK, *[MAY_NOT_SEND.format("dele")] * 2,
+     MAY_NOT_SEND.format("root")),
 
     ("tokens", "get", {}, BOTH, *ANYONE),
     ("tokens", "add", {"token_name": "backup"}, BOTH, *ANYONE),
     ("tokens", "delete", {"token_id": 1}, BOTH, *["Token not found."] * 5),  # test_tokens.py has whose they are
 
     ("audit", "get", {}, BOTH, *ONLY_ADMIN),
+
+    ("queue", "get", {}, BOTH, *ANYONE),
+    ("queue", "retry", {"mail_id": "MAIL"}, BOTH, GONE, OK, OK, GONE, OK),
+    ("queue", "delete", {"mail_id": "MAIL"}, BOTH, GONE, OK, OK, GONE, OK),
+    ("queue", "bounce", {"mail_id": "MAIL"}, BOTH, GONE, OK, OK, GONE, OK),
 ]
 READS = {"get", "get_modules", "test"}
 ELSEWHERE = {"tokens", "audit"}  # what they change is not in the master database
@@ -120,15 +129,18 @@ def furnish(site: Site):
     rows = []
     for user, words in TARGETS.items():
         address = f"'store', '{user}'" if site.generation == 9 else f"'{user}'"
-        router = (f"smtpd VALUES ('{user}', 'drop'" if site.generation == 9 else
-                  f"msa VALUES ('{user}', 'drop', NULL, 'drop'")
+        router = (f"smtpd VALUES ('{user}', 'defined'" if site.generation == 9 else
+                  f"msa VALUES ('{user}', 'drop', NULL, 'defined'")
         rows += [f"addresses VALUES ('{words['ADDRESS']}', {words['ORDER']}, {address})",
                  f"addresses VALUES ('{words['NEXT']}', {words['ORDER2']}, {address})",
                  f"{router}, NULL)", f"popd VALUES ('{user}', 1)", f"api_access VALUES ('{user}', 'special')",
                  f"api_user_delegates VALUES ('nologin', '{user}')",
                  f"api_address_delegates VALUES ('nologin', '{words['ADDRESS']}')",
                  "mailbox (mail_id, mail_user, mail_envelopeto, mail_envelopefrom, mail_data)"
-                 f" VALUES ({words['MAIL']}, '{user}', 'to', 'from', 'Subject: s\r\n\r\ntext')"]
+                 f" VALUES ({words['MAIL']}, '{user}', 'to', 'from', 'Subject: s\r\n\r\ntext')",
+                 "outbox (mail_id, mail_envelopeto, mail_envelopefrom, mail_submitter, mail_data)"
+                 f" VALUES ({words['MAIL']}, 'x@else.example', 'from', '{user}', 'text')",
+                 f"faillog (fail_mail, fail_message) VALUES ({words['MAIL']}, 'later')"]
     with contextlib.closing(sqlite3.connect(site.dbpath)) as connection, connection:
         for row in rows:
             connection.execute("INSERT INTO " + row)
