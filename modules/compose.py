@@ -10,7 +10,7 @@ from mailapi import password as any_text  # text to which empty() does not apply
 from mailapi_modules.mailaddress import (
     CONTROL, Group, Mailbox, NotAnAddress, encoded, entries, folded, is_plain, mailboxes,
 )
-from mailapi_modules.mime import checked_lines, content, from_base64
+from mailapi_modules.mime import checked_lines, content, from_base64, plain
 
 LONGEST_HEADER = 256 * 1024  # bytes of all header fields of a ready message
 LONGEST_FIELD = 32 * 1024  # characters of a subject or of References
@@ -99,13 +99,6 @@ def once(recipients: list[str]) -> list[str]:
 
 def too_many(config) -> ApiError:
     return ApiError(f"Too many recipients: {config.max_recipients} at most.")
-
-
-def plain(name: str, value: str | None) -> str:
-    """Text as a header field may have it: nothing in it begins another line."""
-    if value and CONTROL.search(value):
-        raise ApiError(f"A line break or control character in {name}.")
-    return (value or "").strip()
 
 
 def sole(found: list) -> Mailbox:

@@ -73,11 +73,16 @@ def part(content_type: str, encoding: str, body: bytes, *more: bytes) -> Part:
     return [folded("Content-Type", content_type), *more, folded("Content-Transfer-Encoding", encoding), b"\r\n", body]
 
 
+def plain(name: str, value: str | None) -> str:
+    """Text as a header field may have it: nothing in it begins another line."""
+    if value and CONTROL.search(value):
+        raise ApiError(f"A line break or control character in {name}.")
+    return (value or "").strip()
+
+
 def file_name(name: str) -> str:
     """The last part of what may be a path; "" where there is none."""
-    if CONTROL.search(name):
-        raise ApiError("A line break or control character in filename.")
-    name = re.split(r"[/\\]", name)[-1].strip()
+    name = re.split(r"[/\\]", plain("filename", name))[-1].strip()
     if len(name) > LONGEST_NAME:
         raise ApiError(f"The name of an attachment is too long: {LONGEST_NAME} characters at most.")
     return "" if name in (".", "..") else name
