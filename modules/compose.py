@@ -40,7 +40,7 @@ def list_text(value) -> str | None:
     return text(value)
 
 
-ATTACHMENT = record(filename=text, content_type=text, data=any_text)
+ATTACHMENT = record(filename=any_text, content_type=text, data=any_text)
 
 
 def attachment_list(value) -> list[dict]:
@@ -104,7 +104,7 @@ def too_many(config) -> ApiError:
 def sole(found: list) -> Mailbox:
     """The one address that a mail is from."""
     if len(found) != 1 or isinstance(found[0], Group):
-        raise ApiError("Say from which address: one.")
+        raise ApiError("Say which address it is from.")
     return found[0]
 
 
@@ -169,7 +169,8 @@ def ready(message: str, lists: dict, config) -> Mail:
     shown = {wanted: [entry for name, value, _ in fields if name == wanted
                       for entry in address_list(name.title(), unfolded(value), config)]
              for wanted in ("from", "sender", "to", "cc", "bcc")}
-    sender, authors = sole(lists["from"] or shown["sender"] or shown["from"]), mailboxes(shown["from"] + shown["sender"])
+    sender = sole(lists["from"] or shown["sender"] or shown["from"])
+    authors = mailboxes(shown["from"] + shown["sender"])
     if len(authors) > MOST_AUTHORS:
         raise ApiError(f"Too many authors: {MOST_AUTHORS} at most.")
     named = lists if lists["to"] or lists["cc"] or lists["bcc"] else shown

@@ -126,10 +126,11 @@ def mailboxes(found: list[Mailbox | Group]) -> list[Mailbox]:
 
 def checked(name: str | None, local: str, domain: str) -> Mailbox:
     """A mailbox of its parts as they were written; ValueError where they make none that SMTP could deliver to."""
-    if local.startswith('"'):
-        local = unquoted(local)
+    if len(domain) > LONGEST or len(name or "") > LONGEST_NAME:
+        raise ValueError("too long")
+    local = unquoted(local)
     address = f"{quoted_local(local)}@{ascii_domain(domain)}"
-    if not local or not local.isprintable() or len(address.encode()) > LONGEST or len(name or "") > LONGEST_NAME:
+    if not local or not local.isprintable() or len(address.encode()) > LONGEST:
         raise ValueError("no local part, one that cannot be shown, or too long")
     return Mailbox(unquoted_phrase(name or ""), local, domain, address)
 

@@ -38,9 +38,12 @@ def joined(subtype: str, parts: list[Part]) -> Part:
     if len(parts) == 1:
         return parts[0]
     boundary = secrets.token_hex(16)
-    line = f"--{boundary}\r\n".encode()
-    head = folded("Content-Type", f'multipart/{subtype}; boundary="{boundary}"')
-    return [head, b"\r\n", *(piece for part in parts for piece in (line, *part)), f"--{boundary}--\r\n".encode()]
+    line, last = f"--{boundary}\r\n".encode(), f"--{boundary}--\r\n".encode()
+    body = [piece for part in parts for piece in (line, *part)]
+    head = [folded("Content-Type", f'multipart/{subtype}; boundary="{boundary}"')]
+    if not all(piece.isascii() for piece in body):
+        head.append(folded("Content-Transfer-Encoding", "8bit"))  # of a forwarded mail (RFC 2045, 6.4)
+    return [*head, b"\r\n", *body, last]
 
 
 def text_part(text: str, subtype: str) -> Part:

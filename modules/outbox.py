@@ -49,7 +49,7 @@ def enqueue(call, mail: Mail) -> list[int]:
         routing = out_router(call, call.user_name)
         if routing[0]:
             check_router(*routing, OUT_ROUTERS, "Rejected: the router handoff has no route.")
-        for author in mail.authors:
+        for author in set(mail.authors) - {mail.sender}:
             decide(call, routing, author, [None])
         rows = [row for row in decide(call, routing, mail.sender, mail.recipients) if row]
         queued = [call.db.execute(ADD, user=call.user_name, data=mail.data, **row).lastrowid for row in rows]

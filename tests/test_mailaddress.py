@@ -78,8 +78,9 @@ def test_no_input_costs_more_than_its_length():
     """The standard library takes a minute for some of these, of a tenth of the size."""
     size = 1_000_000
     for piece in ["(", '"', "a,", "<", " ", "a", "a.", "=?utf-8?q?x?= ", "\\", "()", "a ", ", ", ":;", '"" ', "(\\", "a@x()",
-                  "[", "a@[", "@", ";", "a:;", "ü", "a@ü.", "\"a\" ", "(a", "a\u0301"]:
-        for written in (piece * (size // len(piece)), piece * (size // len(piece)) + "@", "t:" + piece * (size // len(piece)),
+                  "[", "a@[", "@", ";", "a:;", "ü", "a@ü.", "\"a\" ", "(a", "a\u0301",
+                  "".join(map(chr, range(0x4e00, 0x8e00)))]:
+        for written in (piece * (size // len(piece)), piece * (size // len(piece)) + "@", "a@" + piece * (size // len(piece)), "t:" + piece * (size // len(piece)),
                         "(" * 1000 + piece * 1000 + ")" * 1000 + "<a@b>"):
             began = time.process_time()
             try:

@@ -166,7 +166,7 @@ def test_without_from_it_is_the_only_address_of_the_caller(site, addresses, defa
     if default:
         assert sent(site)["From"] == default and site.sql(ROWS)[0][1] == default
     else:
-        assert refused(site, **TO) in ("Say from which address: one.", "Not an address: no address@one.org.")
+        assert refused(site, **TO) in ("Say which address it is from.", "Not an address: no address@one.org.")
 
 
 def test_without_from_it_is_the_address_that_is_the_users_name(site):
@@ -222,8 +222,8 @@ def test_what_is_no_address_is_named_and_nothing_queued(ready, field, value):
 @pytest.mark.parametrize(("fields", "status"), [
     ({}, "Say to whom."), ({"to": ""}, "Say to whom."), ({"to": []}, "Say to whom."), ({"to": "nobody:;"}, "Say to whom."),
     ({"to": " , "}, "Say to whom."), ({"reply_to": "a@x.org"}, "Say to whom."),
-    (TO | {"sender": "a@x.org, b@x.org"}, "Say from which address: one."),
-    (TO | {"sender": "team: a@x.org;"}, "Say from which address: one."),
+    (TO | {"sender": "a@x.org, b@x.org"}, "Say which address it is from."),
+    (TO | {"sender": "team: a@x.org;"}, "Say which address it is from."),
     (TO | {"message": "From: a@b\n\nx", "text": "y"}, "Give a message or its parts, not both."),
     (TO | {"message": "From: a@b\n\nx", "reply_to": "a@b"}, "Give a message or its parts, not both."),
 ])
@@ -310,6 +310,8 @@ def test_mail_is_forwarded_as_an_attachment(ready):
         data = base64.b64encode(raw.encode()).decode()
         (part,) = sent(ready, attachments=[{"filename": "x.eml", "content_type": "message/rfc822", "data": data}]).iter_attachments()
         assert part["Content-Transfer-Encoding"] == ("7bit" if raw.isascii() else "8bit")
+        outer = data_of(ready)[-1].partition(b"\r\n\r\n")[0]
+        assert (b"Content-Transfer-Encoding: 8bit" in outer) is not raw.isascii()
         assert raw.encode() + b"\r\n--" in data_of(ready)[-1]
     data = base64.b64encode(b"x" * 999).decode()
     assert refused(ready, **TO, attachments=[{"content_type": "message/rfc822", "data": data}]) == (
@@ -415,7 +417,7 @@ def test_envelope_of_a_ready_message_may_be_given(ready):
     assert ready.sql(ROWS) == [(None, "bounces@one.org", "z@x.org")]
     assert b"To: a@x.org" in data_of(ready)[0]
     several = "From: ann@one.org, bob@one.org\n{}To: x@y.org\n\n"
-    assert refused(ready, message=several.format("")) == "Say from which address: one."
+    assert refused(ready, message=several.format("")) == "Say which address it is from."
     assert send(ready, message=several.format("Sender: ann@one.org\n"))["status"] == "ok"
     assert ready.sql(ROWS)[-1][1] == "ann@one.org"
 
