@@ -13,6 +13,7 @@ modulelist = {
     "Delegate": "modules/delegates.py",
     "Token": "modules/tokens.py",
     "Audit": "modules/audit.py",
+    "Queue": "modules/queue.py",
 }
 
 # Whether answers list, under "debug", the SQL statements that were run (without their values).
@@ -29,6 +30,12 @@ delegates_add_users = False
 
 # Bytes that a request's body may have, unless an action says otherwise.
 max_body = 1048576
+
+# Bytes that a mail to send may have, and the request that brings it: 25 MB of attachments and what they are wrapped in.
+max_message = 36700160
+
+# To how many recipients one mail may go.
+max_recipients = 100
 
 # Where the API keeps what is its own, such as sessions: a SQLite file; "" is dbpath with ".state" added.
 state = ""

@@ -71,6 +71,8 @@ class Config:
     session_lifetime: int = 86400  # seconds
     delegates_add_users: bool = False
     max_body: int = 1024 * 1024  # bytes
+    max_message: int = 35 * 1024 * 1024  # bytes
+    max_recipients: int = 100
     state: str = ""
     trusted_proxies: list = dataclasses.field(default_factory=list)
     free_attempts: int = 10
@@ -156,6 +158,11 @@ class ApiError(Exception):
         super().__init__(status)
         self.status, self.http, self.answer = status, http, answer
         self.retry_after = retry_after  # seconds; 0: there is nothing to wait for
+
+    def bare(self) -> "ApiError":
+        """Itself without its traceback, which would keep a large body until the garbage collector comes by."""
+        self.__traceback__ = self.__context__ = None
+        return self
 
 
 class CannotOpen(ApiError):
@@ -313,11 +320,17 @@ def canonical(name: str) -> str:
     return NEW_SPELLING.sub(r"permission\1", name.replace("-", "_"))
 
 
-def read_body(environ: dict, limit: int) -> dict:
-    """The JSON object of a request, whatever its Content-Type says; empty is {} (WIRE F22)."""
+def read_body(environ: dict, limit: int, usual: int) -> dict:
+    """The JSON object of a request, whatever its Content-Type says; empty is {} (WIRE F22).
+
+    limit and usual are bytes: of a body, and of one that is read without further precautions.
+    """
     raw = raw_body(environ, limit)
     try:
-        body = json.loads(raw.decode(), parse_constant=not_json) if raw.strip() else {}
+        if len(raw) > usual:
+            body = large_object(raw, usual)
+        else:
+            body = json.loads(raw.decode(), parse_constant=not_json) if raw.strip() else {}
     except (ValueError, RecursionError):
         body = None
     if not isinstance(body, dict):
@@ -325,6 +338,34 @@ def read_body(environ: dict, limit: int) -> dict:
     if b"\\u" in raw:
         refuse_forbidden_text(body)
     return body
+
+
+STRING = re.compile(rb'"[^"\\]*+(?:\\.[^"\\]*+)*+"?+', re.DOTALL)
+PLAIN = re.compile(rb"[ !#-\[\]-~]{65536,}+")
+MOST_STRINGS = 100_000
+
+
+def large_object(raw: bytes, limit: int):
+    """As json.loads, in the memory of two copies: long plain text, such as base64, is left out of what is parsed.
+
+    What is not text must keep to limit: 30 MB of brackets take a gigabyte.
+    """
+    others, kept, aside, position, key = len(raw), [], {}, 0, secrets.token_hex(16)
+    for number, found in zip(range(MOST_STRINGS), STRING.finditer(raw)):
+        start, end = found.span()
+        others -= end - start
+        if PLAIN.fullmatch(raw, start + 1, end - 1) and raw[start - 2:start].rstrip()[-1:] == b":":
+            kept += [raw[position:start], f'"{key}{number}"'.encode()]
+            aside[f"{key}{number}"], position = slice(start + 1, end - 1), end
+    if others > limit:
+        raise ApiError("Request body too large.", http=413)
+
+    def put_back(found: dict) -> dict:
+        left_out = {name: aside[value] for name, value in found.items() if isinstance(value, str) and value in aside}
+        return found | {name: str(memoryview(raw)[where], "ascii") for name, where in left_out.items()}
+
+    smaller = b"".join([*kept, raw[position:]])
+    return json.loads(smaller.decode(), parse_constant=not_json, object_hook=put_back)
 
 
 def raw_body(environ: dict, limit: int) -> bytes:
@@ -998,7 +1039,7 @@ class Endpoint:
     query: dict[str, Callable]  # the same as `takes` for fields of the query
     reads_only: bool  # changes nothing
     own_transactions: bool  # the action opens its transactions itself: it waits for more than the master
-    max_body: int  # bytes; 0: as configured
+    max_body: int | str  # bytes, or the key of the config that limits a request's body; 0: as configured
     keep: bool  # what it answers depends on the request, the caller and the two databases alone
     then: Callable | None  # takes module, call and answer when the transaction is over: for what takes time
     file: bool  # answers a File; its fields may come in the query, too, as a link has them
@@ -1892,7 +1933,7 @@ class Exchange:
         except SchemaMismatch as mismatch:
             return {"status": mismatch.status} | mismatch.answer, 200
         except ApiError as error:
-            problem = error
+            problem = error.bare()
         except peewee.PeeweeException as error:
             problem = refusal(error)
         except Exception:
@@ -1934,7 +1975,7 @@ class Exchange:
         self.chosen = chosen = module.choose(query)
         if self.callback and chosen and chosen.file:
             raise ApiError("A file has no callback.", http=400)
-        body = read_body(self.environ, self.most(chosen, generation))
+        body = read_body(self.environ, self.most(chosen, generation), self.app.config.max_body)
         fields = chosen.read(generation, body, query) if chosen else ({}, {})
         self.call = call = Call(self.app, generation, *fields)
         call.limit, call.encodes = limit, True
@@ -1948,6 +1989,8 @@ class Exchange:
         """Bytes that the body may have; where an action takes more than usual, only from who may call it by their
         session or token: to take JSON apart costs thirty times its size."""
         usual, length = self.app.config.max_body, self.environ.get("CONTENT_LENGTH") or "x"
+        if chosen and isinstance(chosen.max_body, str):
+            return getattr(self.app.config, chosen.max_body)
         if not chosen or chosen.max_body <= usual or length.isdecimal() and int(length[:20]) <= usual:
             return chosen and chosen.max_body or usual
         call = Call(self.app, generation, {}, {})
@@ -2001,7 +2044,7 @@ class Exchange:
         except (LoginRefused, SchemaMismatch):
             raise
         except (ApiError, peewee.IntegrityError, peewee.OperationalError) as error:
-            problem = error if isinstance(error, ApiError) else refusal(error)
+            problem = error.bare() if isinstance(error, ApiError) else refusal(error)
             if problem.http != 200:
                 raise problem from None
             added = {"status": problem.status} | problem.answer
@@ -2165,7 +2208,11 @@ def main(arguments: list[str] | None = None) -> int:
         sub.add_argument("--config", default=default, help="the config.py to use (default: %(default)s)")
         command.options(sub)
         sub.set_defaults(run=command.run)
-    args = parser.parse_args(arguments)
+    args, late = parser.parse_known_args(arguments)
+    if late and (not hasattr(args, "fields") or any(word.startswith("-") for word in late)):
+        parser.error(f"unrecognized arguments: {' '.join(late)}")
+    elif late:  # argparse takes no more fields after an option
+        args.fields += late
     try:
         return args.run(args) or 0
     except BrokenPipeError:  # whoever read along has seen enough

@@ -1,17 +1,14 @@
 """Addresses: which mail comes in, matched by expressions from the highest order down, and where it goes."""
 
-import re
-
 from peewee import Value
 
 from mailapi import (
-    IN_ROUTERS, Active, Addresses, Addresses8, ApiError, Module, Msa, Prepared, Smtpd, Users, address,
-    address_delegate, admin_or_delegate, anyone, arg, check_router, each_generation, endpoint, like, optional_number,
-    record, text, whole_number,
+    IN_ROUTERS, Active, Addresses, Addresses8, ApiError, Module, Prepared, Users, address, address_delegate,
+    admin_or_delegate, anyone, arg, check_router, each_generation, endpoint, like, optional_number, record, text,
+    whole_number,
 )
+from mailapi_modules.routing import BY_ORDER, decision, inbound, matching, out_router, outbound
 
-BY_ORDER = {8: Addresses8.select().order_by(Addresses8.address_order.desc()),
-            9: Addresses.select().order_by(Addresses.address_order.desc())}
 EVERYTHING = {number: Prepared(query) for number, query in BY_ORDER.items()}
 OWN = {number: Prepared(query.where(query.model.stores_to(arg("user")))) for number, query in BY_ORDER.items()}
 COLUMNS = {8: ("address_expression", "address_user"),
@@ -139,7 +136,7 @@ class Address(Module):
               reads_only=True)
     def test(self, call):
         """What the SMTP daemon would do with mail to an address (inrouter) or from it (outrouter)."""
-        return (inbound if call.body["address_routing"] == "inrouter" else outbound)(self, call)
+        return self.inbound(call) if call.body["address_routing"] == "inrouter" else self.outbound(call)
 
     def look_up(self, call):
         """The condition of the first look-up that is given; None without any."""
@@ -186,120 +183,24 @@ class Address(Module):
         values = self.values(call) | {"address_order": call.body["address_order"]}
         call.db.execute(call.generation.address.update(values).where(which))
 
+    def inbound(self, call) -> dict:
+        recipient = call.body["address_expression"]
+        rows = matching(call, recipient)
+        if not rows or not self.visible(call, rows[0]):
+            return decision(["Address not found."])
+        return inbound(call, rows[0], call.body.get("sender"), recipient)
 
-########## The routing test: what the SMTP daemon decides (WIRE section 6) #########################
-
-
-def decision(steps: list, accepted=False, stored=None, queued=None) -> dict:
-    return {"steps": steps, "decision": {"accepted": accepted, "stored": stored, "queued": queued}}
-
-
-def envelope(remote: str | None, sender: str | None, recipient: str | None) -> dict:
-    """As the outbox row would have it."""
-    return {"mail_remote": remote, "mail_envelopefrom": sender, "mail_envelopeto": recipient}
-
-
-def matching(call) -> list[dict]:
-    """The rows whose expression matches the address, in the order in which the daemon looks at them."""
-    table = call.generation.address
-    return call.db.rows(BY_ORDER[call.generation.number].where(
-        like(Value(call.body["address_expression"]), table.address_expression)))
-
-
-def inbound(module: Address, call) -> dict:
-    rows = matching(call)
-    if not rows or not module.visible(call, rows[0]):
-        return decision(["Address not found."])
-    steps = [f"Address matched: {rows[0]['address_expression']}"]
-    router, route = in_router(call, rows[0])
-    if router is None:
-        return decision([*steps, f"Ignored: user {rows[0]['address_user']} has no MSA row."])
-    recipient, sender = call.body["address_expression"], call.body.get("sender")
-    if router in ("store", "redirect", "handoff") and not route:
-        return decision([*steps, f"Rejected: the router {router} has no route."])
-    if router == "store":
-        return stored(call, steps, route)
-    if router == "redirect":
-        target = redirected(route, recipient, sender or "")
-        return decision([*steps, f"Redirected to {target}."], True, None, envelope(None, sender, target))
-    if router == "handoff":
-        return decision([*steps, f"Handed off to {route}."], True, None, envelope(route, sender, recipient))
-    return refused_or_lost(steps, router)
-
-
-def refused_or_lost(steps: list, router: str) -> dict:
-    """The routers that keep nothing; the daemon answers 250 to one that it does not know (WIRE F33)."""
-    if router == "reject":
-        return decision([*steps, "Rejected by the router reject."])
-    return decision([*steps, f"Accepted and thrown away by the router {router}."], True)
-
-
-def in_router(call, row: dict) -> tuple[str | None, str | None]:
-    """Router and route of a row; in generation 8 those of the user that it stores to."""
-    if call.generation.number == 9:
-        return row["address_router"], row["address_route"]
-    user = row["address_user"]
-    msa = call.db.one(Msa.select(Msa.msa_inrouter, Msa.msa_inroute).where(Msa.msa_user == user))
-    if msa is None:
-        return None, None
-    if msa["msa_inrouter"] == "store":
-        return "store", user
-    return "redirect" if msa["msa_inrouter"] == "forward" else msa["msa_inrouter"], msa["msa_inroute"]
-
-
-def stored(call, steps: list, user: str) -> dict:
-    found = call.db.one(Users.select(Users.user_database).where(Users.user_name == user))
-    if found is None:
-        return decision([*steps, f"Rejected: there is no user {user}."])
-    where = "user database" if found["user_database"] else "master database"
-    return decision([*steps, f"Stored for user {user} in the {where}."], True, user)
-
-
-def redirected(route: str, recipient: str, sender: str) -> str:
-    parts = {}
-    for name, value in (("to", recipient), ("from", sender)):
-        local, at, domain = value.rpartition("@")
-        parts |= {f"({name}-local)": local if at else domain, f"({name}-domain)": domain if at else ""}
-    return re.sub(r"\((to|from)-(local|domain)\)", lambda found: parts[found[0]], route)
-
-
-def outbound(module: Address, call) -> dict:
-    asked = call.body.get("smtpd_user") or None
-    if asked and asked != call.user_name and not call.caller.may_act_for(asked):
-        raise ApiError("Not allowed.")
-    rows, user_of = matching(call), call.generation.address.user_of
-    hidden = rows and not asked and not module.visible(call, rows[0])
-    rows = [row for row in rows if not hidden and (user_of(row) == asked or module.visible(call, row))]
-    users = [user for row in rows if (user := user_of(row))]
-    steps = [f"Address matched: {rows[0]['address_expression']}" if rows else "Address not found."]
-    user = asked or next(iter(users), None)
-    if user is None:
-        return decision([*steps, "Rejected: the address stores to no user who could log in."] if rows else steps)
-    router, route = out_router(call, user)
-    return sent(call, steps, user, router, route, user in users)
-
-
-def out_router(call, user: str) -> tuple[str | None, str | None]:
-    if call.generation.number == 9:
-        columns = Smtpd.smtpd_router, Smtpd.smtpd_route, Smtpd.smtpd_user
-    else:
-        columns = Msa.msa_outrouter, Msa.msa_outroute, Msa.msa_user
-    rows = call.db.fetch(columns[0].model.select(*columns[:2]).where(columns[2] == user), {})[1]
-    return rows[0] if rows else (None, None)
-
-
-def sent(call, steps, user, router, route, stores_to_user) -> dict:
-    sender, recipient = call.body["address_expression"], call.body.get("recipient")
-    if router is None:
-        return decision([*steps, f"Rejected: user {user} may not send."])
-    if router == "defined" and not stores_to_user:
-        return decision([*steps, f"Rejected: no address that matches stores to user {user} (router defined)."])
-    if router == "handoff" and not route:
-        return decision([*steps, "Rejected: the router handoff has no route."])
-    if router == "handoff":
-        return decision([*steps, f"Handed off to {route} for user {user}."], True, None,
-                        envelope(route, sender, recipient))
-    if router in ("any", "defined"):
-        return decision([*steps, f"Accepted from user {user} (router {router})."], True, None,
-                        envelope(None, sender, recipient))
-    return refused_or_lost(steps, router)
+    def outbound(self, call) -> dict:
+        asked = call.body.get("smtpd_user") or None
+        if asked and asked != call.user_name and not call.caller.may_act_for(asked):
+            raise ApiError("Not allowed.")
+        sender, user_of = call.body["address_expression"], call.generation.address.user_of
+        rows = matching(call, sender)
+        hidden = rows and not asked and not self.visible(call, rows[0])
+        rows = [row for row in rows if not hidden and (user_of(row) == asked or self.visible(call, row))]
+        users = [user for row in rows if (user := user_of(row))]
+        steps = [f"Address matched: {rows[0]['address_expression']}" if rows else "Address not found."]
+        user = asked or next(iter(users), None)
+        if user is None:
+            return decision([*steps, "Rejected: the address stores to no user who could log in."] if rows else steps)
+        return outbound(steps, user, out_router(call, user), user in users, sender, call.body.get("recipient"))

@@ -1,6 +1,8 @@
 """Serve the API over HTTP with waitress, until SIGTERM."""
 
 import argparse
+import contextlib
+import ctypes
 import logging
 import os
 import re
@@ -16,10 +18,11 @@ from waitress.task import ErrorTask
 import mailapi
 from mailapi_modules.static_files import Beside, url_and_folder, url_path
 
+M_MMAP_THRESHOLD = -3  # in malloc.h
 MOST_READ = 32 * 1024 * 1024  # bytes of a body that is too large, for clients that read the answer only afterwards
 # What slow or hostile clients may take: idle connections cost a file each, and nobody else waits for them.
 LIMITS = {"threads": 8, "connection_limit": 8000, "asyncore_use_poll": True, "channel_timeout": 30,
-          "cleanup_interval": 5, "max_request_header_size": 32 * 1024, "max_request_body_size": MOST_READ,
+          "cleanup_interval": 5, "max_request_header_size": 32 * 1024,
           "clear_untrusted_proxy_headers": False}  # the app itself believes only trusted_proxies
 
 
@@ -49,9 +52,11 @@ def run(args):
     beside = Beside(app, args.mount, args.static, secrets=[args.config, *paths])
     signal.signal(signal.SIGTERM, lambda *_: sys.exit(0))  # waitress then finishes what is under way
     allow_connections(LIMITS["connection_limit"])
+    give_memory_back()
     HTTPChannel.error_task_class = JsonError
     try:
-        server = waitress.create_server(beside, listen=args.listen, ident=None, **LIMITS)
+        server = waitress.create_server(beside, listen=args.listen, ident=None, **LIMITS,
+                                        max_request_body_size=max(MOST_READ, app.config.max_message + 1))
     except OSError as error:
         raise mailapi.ConfigError(f"Cannot listen on {args.listen}: {error.strerror}; choose another with --listen."
                                   ) from None
@@ -87,6 +92,12 @@ def allow_connections(number: int):
     wanted = number + 200 if hard == resource.RLIM_INFINITY else min(number + 200, hard)
     if soft < wanted:
         resource.setrlimit(resource.RLIMIT_NOFILE, (wanted, hard))
+
+
+def give_memory_back():
+    """Blocks of a megabyte go back to the system when they are freed; glibc would keep those of large mails, per thread."""
+    with contextlib.suppress(OSError, AttributeError):  # without glibc
+        ctypes.CDLL(None).mallopt(M_MMAP_THRESHOLD, 1024 * 1024)
 
 
 def make_database(config: str) -> str | None:

@@ -8,6 +8,7 @@ from mailapi_modules.mailsearch import TERMS, search
 from mailapi_modules.mailsources import (
     SOURCES, Mail, OutOfReach, Source, beginnings, fetched, index, named, sources,
 )
+from mailapi_modules import compose, outbox
 from mailapi_modules.messages import data, head, header, headers_of, listed, shown
 from mailapi_modules.safehtml import Safe
 from mailapi_modules.threads import threads_of
@@ -104,6 +105,14 @@ class Mailbox(Module):
             except OutOfReach as error:
                 warning = error.warning
         return warning | {"unread_count": sum(counts.values()), "unread_counts": counts}
+
+    @endpoint(allow=anyone, takes=compose.FIELDS, own_transactions=True, max_body="max_message")
+    def send(self, call):
+        """Queue a mail for the dispatch daemon, as the SMTP daemon would have; the ids of its rows in outbox."""
+        if call.user_name is None:
+            raise ApiError("Say whose mailbox: --as USER.")
+        mail = compose.mail(call.body, lambda: outbox.own_address(call), call.config)
+        return {"queue_ids": outbox.enqueue(call, mail)}
 
 
 def change(call, do: Callable[[Source, int], bool]):

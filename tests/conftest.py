@@ -16,7 +16,7 @@ ROOT = Path(__file__).resolve().parent.parent
 SCHEMAS = {9: ROOT / "modules/schema9.sql", 8: ROOT / "tests/conformance/schema8.sql"}
 MODULES = {"Address": "modules/addresses.py", "User": "modules/users.py", "SMTPD": "modules/smtpd.py",
            "POP": "modules/pop.py", "Mailbox": "modules/mailbox.py", "Delegate": "modules/delegates.py",
-           "Token": "modules/tokens.py", "Audit": "modules/audit.py"}
+           "Token": "modules/tokens.py", "Audit": "modules/audit.py", "Queue": "modules/queue.py"}
 # The modules that only some installations have.
 OPTIONAL = {"Account": "modules/accounts.py", "Service": "modules/services.py"}
 # What every site starts with: who they are by permission, and what was delegated to them.

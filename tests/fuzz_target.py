@@ -53,7 +53,7 @@ def wire(data: bytes):
     try:
         asked = mailapi.read_query(query.decode("latin-1"))
         callback, _ = mailapi.read_callback(asked), mailapi.read_limit(asked)
-        fields = mailapi.read_body(environ, 10_000)
+        fields = mailapi.read_body(environ, 10_000, 1_000)
     except mailapi.ApiError:
         return
     for _, endpoint in ENDPOINTS:

@@ -22,6 +22,7 @@ NEW, TO = "No {} to insert this expression.", "No {} to update this to address"
 ADD, UPDATE = "No {} to add an address.", "No {} to update an address."
 USERS, LIST = ("User has no permission to do this (not the user).",
                "User has no permission to do this (not in delegated list).")
+MAY_NOT_SEND = "Rejected: user {} may not send."
 UNSEEN, NOBODY = "Not authorized.", "Username is not set!"
 
 NOT, AS = "The {} service is not configured.", "Not allowed to send from this address."
@@ -111,6 +112,9 @@ TABLE = [  # module, action, fields, generations, then the status for: foreign, 
     ("mailbox", "search", {}, BOTH, *ANYONE),
     ("mailbox", "threads", {}, BOTH, *ANYONE),
     ("mailbox", "unread_count", {}, BOTH, *ANYONE),
+    ("mailbox", "send", {"from": "ADDRESS", "to": "x@else.example"}, BOTH,
+     "Rejected: ann@corp.org does not store to user bob (router defined).", OK, *[MAY_NOT_SEND.format("dele")] * 2,
+     MAY_NOT_SEND.format("root")),
 
     ("tokens", "get", {}, BOTH, *ANYONE),
     ("tokens", "add", {"token_name": "backup"}, BOTH, *ANYONE),
@@ -135,6 +139,10 @@ TABLE = [  # module, action, fields, generations, then the status for: foreign, 
     ("services", "sieve_activate", {"script_name": "s"}, BOTH, *[SIEVE] * 5),
     ("services", "sieve_deactivate", {}, BOTH, *[SIEVE] * 5),
     ("services", "sieve_delete", {"script_name": "s"}, BOTH, *[SIEVE] * 5),
+    ("queue", "get", {}, BOTH, *ANYONE),
+    ("queue", "retry", {"mail_id": "MAIL"}, BOTH, GONE, OK, OK, GONE, OK),
+    ("queue", "delete", {"mail_id": "MAIL"}, BOTH, GONE, OK, OK, GONE, OK),
+    ("queue", "bounce", {"mail_id": "MAIL"}, BOTH, GONE, OK, OK, GONE, OK),
 ]
 READS = {"get", "get_modules", "test", "raw", "parts", "attachment", "html", "search", "threads", "unread_count"}
 ELSEWHERE = {"tokens", "audit", "accounts", "services"}  # what they change is not in the master database
@@ -149,15 +157,18 @@ def furnish(site: Site):
     rows = []
     for user, words in TARGETS.items():
         address = f"'store', '{user}'" if site.generation == 9 else f"'{user}'"
-        router = (f"smtpd VALUES ('{user}', 'drop'" if site.generation == 9 else
-                  f"msa VALUES ('{user}', 'drop', NULL, 'drop'")
+        router = (f"smtpd VALUES ('{user}', 'defined'" if site.generation == 9 else
+                  f"msa VALUES ('{user}', 'drop', NULL, 'defined'")
         rows += [f"addresses VALUES ('{words['ADDRESS']}', {words['ORDER']}, {address})",
                  f"addresses VALUES ('{words['NEXT']}', {words['ORDER2']}, {address})",
                  f"{router}, NULL)", f"popd VALUES ('{user}', 1)", f"api_access VALUES ('{user}', 'special')",
                  f"api_user_delegates VALUES ('nologin', '{user}')",
                  f"api_address_delegates VALUES ('nologin', '{words['ADDRESS']}')",
                  "mailbox (mail_id, mail_user, mail_envelopeto, mail_envelopefrom, mail_data)"
-                 f" VALUES ({words['MAIL']}, '{user}', 'to', 'from', 'Subject: s\r\n\r\ntext')"]
+                 f" VALUES ({words['MAIL']}, '{user}', 'to', 'from', 'Subject: s\r\n\r\ntext')",
+                 "outbox (mail_id, mail_envelopeto, mail_envelopefrom, mail_submitter, mail_data)"
+                 f" VALUES ({words['MAIL']}, 'x@else.example', 'from', '{user}', 'text')",
+                 f"faillog (fail_mail, fail_message) VALUES ({words['MAIL']}, 'later')"]
     with contextlib.closing(sqlite3.connect(site.dbpath)) as connection, connection:
         for row in rows:
             connection.execute("INSERT INTO " + row)

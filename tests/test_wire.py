@@ -22,7 +22,7 @@ def test_url_forms_name_the_same_action(site, url):
 @pytest.mark.parametrize("url", ["?get_modules", "?get-modules", "index.php?get_modules"])
 def test_get_modules_lists_modulelist_in_order(site, url):
     assert site(url, user="bob")["modules"] == ["Address", "User", "SMTPD", "POP", "Mailbox", "Delegate", "Token",
-                                                "Audit"]
+                                                "Audit", "Queue"]
 
 
 def test_first_declared_of_several_actions_wins(site):

@@ -1,0 +1,179 @@
+"""Queue: mail on its way out, with its failures: look at it, try it again, take it out, or return it."""
+
+import json
+
+from peewee import SQL, fn
+
+from mailapi import (
+    ApiError, Module, Prepared, address, anyone, arg, empty, endpoint, number, optional_number, text, whole_number,
+)
+from mailapi_modules.outbox import Faillog, Outbox
+
+MOST = 1000  # mails of a list
+MOST_AT_ONCE = 50  # mails to change in one request
+LATEST = 10  # failures of each mail of a list
+STATES = ("waiting", "deferred", "failed")  # not tried yet, to be tried again, given up
+
+COLUMNS = [column for column in Outbox._meta.sorted_fields if column is not Outbox.mail_data]
+TRIED = Faillog.select(Faillog.fail_mail)
+GIVEN_UP = TRIED.where(Faillog.fail_fatal != 0)
+IN_STATE = {"waiting": Outbox.mail_id.not_in(TRIED), "failed": Outbox.mail_id.in_(GIVEN_UP),
+            "deferred": Outbox.mail_id.in_(TRIED) & Outbox.mail_id.not_in(GIVEN_UP)}
+COUNTS = Outbox.select(fn.COUNT(Outbox.mail_id).alias("mails"), fn.TOTAL(Outbox.mail_id.in_(TRIED)).alias("tried"),
+                       fn.TOTAL(Outbox.mail_id.in_(GIVEN_UP)).alias("failed"))
+SUMMARY = Faillog.select(  # as the view outbound has it, which would read everybody's
+    Faillog.fail_mail, fn.COUNT(Faillog.fail_mail).alias("mail_failcount"),
+    fn.MAX(Faillog.fail_time).alias("mail_lasttry"), fn.SUM(Faillog.fail_fatal).alias("mail_fatality"),
+).group_by(Faillog.fail_mail)
+UNTRIED = {"mail_failcount": 0, "mail_lasttry": 0, "mail_fatality": 0}
+NEWEST = fn.ROW_NUMBER().over(partition_by=[Faillog.fail_mail], order_by=[SQL("rowid DESC")])
+
+# What some users submitted, or what goes out under an address of theirs: the first address that matches decides, as it does
+# for the mail that comes in. Who has the rest of a domain does not see what its others send. LIKE is slow: expressions
+# without a wildcard are looked up, those without % by their length.
+THEIRS = """
+    WITH users AS (SELECT ? AS name UNION SELECT api_delegate FROM api_user_delegates WHERE api_user = ? AND ?),
+    mails AS MATERIALIZED (SELECT mail_id, mail_submitter, mail_envelopefrom AS sender FROM outbox WHERE {which}),
+    senders AS MATERIALIZED (SELECT DISTINCT sender FROM mails WHERE sender <> ''),
+    expressions AS MATERIALIZED (SELECT address_expression, address_order, CASE
+        WHEN instr(address_expression, '%') THEN '' WHEN instr(address_expression, '_') THEN length(address_expression)
+        ELSE lower(address_expression) END AS key FROM addresses),
+    matched AS (SELECT sender, address_order FROM senders JOIN expressions ON key = lower(sender)
+        UNION ALL SELECT sender, address_order FROM senders JOIN expressions
+            ON key = length(sender) AND sender LIKE address_expression
+        UNION ALL SELECT sender, address_order FROM senders JOIN expressions
+            ON key = '' AND sender LIKE address_expression),
+    first AS (SELECT sender, max(address_order) AS address_order FROM matched GROUP BY sender)
+    SELECT mail_id FROM mails WHERE mail_submitter IN users OR sender IN (
+        SELECT sender FROM first JOIN addresses USING (address_order) WHERE {stores})"""
+STORES = {8: "address_user IN users", 9: "address_router = 'store' AND address_route IN users"}
+THESE = "mail_id IN (SELECT value FROM json_each(?))"
+
+
+def theirs(number_of: int, which: str, *more) -> Prepared:
+    sql = THEIRS.format(which=which, stores=STORES[number_of])
+    return Prepared(SQL(sql, [arg("user").value, arg("user").value, arg("delegate").value, *more]))
+
+
+ALL = {number_of: theirs(number_of, "TRUE") for number_of in STORES}
+SOME = {number_of: theirs(number_of, THESE, arg("ids").value) for number_of in STORES}
+
+
+def ids(value) -> list[int]:
+    """One mail_id or a list of them."""
+    value = value if isinstance(value, list) else [] if empty(value) else [value]
+    found = [whole_number(one) for one in value]
+    if len(found) > MOST_AT_ONCE or None in found:
+        raise ValueError("too many, or one that is none")
+    return found
+
+
+def state(value) -> str | None:
+    if (value := text(value)) not in (None, *STATES):
+        raise ValueError("no state")
+    return value
+
+
+FILTERS = {"mail_submitter": text, "mail_remote": address, "mail_envelopefrom": address, "mail_envelopeto": address}
+NAMED = {"needs": {"mail_id": "No mail id is set"}, "takes": {"mail_id": ids}, "allow": anyone}
+
+
+class Queue(Module):
+    harmful = {"has no mail_data, which crashes the daemon that delivers it": Prepared(
+        Outbox.select(Outbox.mail_id).where(Outbox.mail_data.is_null()))}
+
+    @endpoint(allow=anyone, reads_only=True, own_transactions=True,
+              takes=FILTERS | {"mail_id": ids, "mail_state": state, "after": optional_number})
+    def get(self, call):
+        """The mails that the caller may see, oldest first, with their latest failures; and how many are in each state."""
+        conditions = [matches(getattr(Outbox, name), call.body[name]) for name in FILTERS if call.body.get(name)]
+        if call.body.get("mail_id"):
+            conditions.append(Outbox.mail_id.in_(call.body["mail_id"]))
+        with call.db.transaction("DEFERRED"):
+            visible = theirs_to(call)
+        if visible is not None:
+            conditions.append(Outbox.mail_id.in_(SQL("(SELECT value FROM json_each(?))", [json.dumps(visible)])))
+        with call.db.transaction("DEFERRED"):
+            counts = call.db.one(COUNTS.where(SQL("TRUE"), *conditions))
+        with call.db.transaction("DEFERRED"):
+            return {"counts": by_state(counts), "queue": page(call, conditions)}
+
+    @endpoint(**NAMED)
+    def retry(self, call):
+        """Forget the failures of mails: the dispatch daemon tries them again at once."""
+        call.db.execute(Faillog.delete().where(Faillog.fail_mail.in_(named(call))))
+
+    @endpoint(**NAMED)
+    def delete(self, call):
+        """Take mails out of the queue, without telling anybody."""
+        call.db.execute(Outbox.delete().where(Outbox.mail_id.in_(named(call))))
+
+    @endpoint(**NAMED)
+    def bounce(self, call):
+        """Give mails up: the dispatch daemon returns them to their senders with a report."""
+        mails = named(call)
+        senders = call.db.column(Outbox.select(Outbox.mail_envelopefrom).where(Outbox.mail_id.in_(mails)))
+        if not all(senders):
+            raise ApiError("A mail without a sender cannot be returned.")
+        given_up = call.db.column(GIVEN_UP.where(Faillog.fail_mail.in_(mails)))
+        for mail_id in set(mails).difference(given_up):
+            call.db.execute(Faillog.insert(fail_mail=mail_id, fail_fatal=True,
+                                           fail_message=f"Returned by {call.user_name or 'the administrator'}."))
+
+    def forget(self, user_name: str):
+        """What a deleted user submitted is delivered, and is nobody's who gets the same name."""
+        with self.app.db.transaction():
+            self.app.db.execute(Outbox.update(mail_submitter=None).where(Outbox.mail_submitter == user_name))
+
+
+def matches(column, value: str):
+    """Exactly, but for capitals; `@domain` is every address of it. No LIKE: others choose what stands in the queue."""
+    whole = fn.LOWER(column)
+    return (fn.SUBSTR(whole, -len(value)) if value[0] == "@" else whole) == fn.LOWER(value)
+
+
+def theirs_to(call, mails: list[int] | None = None) -> list[int] | None:
+    """The ids of all mails, or of those that are named, that the caller may see; None for an admin, who sees all."""
+    if call.caller.admin:
+        return None
+    queries, named = (ALL, {}) if mails is None else (SOME, {"ids": json.dumps(mails)})
+    return call.db.column(queries[call.generation.number], user=call.user_name, delegate=call.caller.delegate, **named)
+
+
+def named(call) -> list[int]:
+    """The mails to change, all of which are there, and the caller's to see."""
+    mails = call.body["mail_id"]
+    found = theirs_to(call, mails)
+    if found is None:
+        found = call.db.column(Outbox.select(Outbox.mail_id).where(Outbox.mail_id.in_(mails)))
+    if set(mails) != set(found):
+        raise ApiError("mail not found")
+    return mails
+
+
+def by_state(counts: dict) -> dict[str, int]:
+    mails, tried, failed = (int(counts[name]) for name in ("mails", "tried", "failed"))
+    return {"waiting": mails - tried, "deferred": tried - failed, "failed": failed}
+
+
+def page(call, conditions: list) -> list[dict]:
+    """The mails after the one that `after` names."""
+    if call.body.get("mail_state"):
+        conditions = [*conditions, IN_STATE[call.body["mail_state"]]]
+    after = Outbox.mail_id > (call.body.get("after") or 0)
+    rows = call.db.rows(Outbox.select(*COLUMNS).where(after, *conditions).order_by(Outbox.mail_id)
+                        .limit(min(call.limit or MOST, MOST)))
+    these = Faillog.fail_mail.in_([row["mail_id"] for row in rows])
+    summary = {row.pop("fail_mail"): row for row in call.db.rows(SUMMARY.where(these))}
+    latest = Faillog.select(Faillog, NEWEST.alias("nth")).where(these).alias("latest")
+    failures: dict[int, list] = {}
+    for row in call.db.rows(latest.select_from(SQL("*")).where(SQL("nth") <= LATEST).order_by(SQL("nth"))):
+        failures.setdefault(row["fail_mail"], []).append(
+            {"fail_message": row["fail_message"], "fail_time": number(row["fail_time"]), "fail_fatal": row["fail_fatal"]})
+    return [described(row, summary.get(row["mail_id"], UNTRIED), failures.get(row["mail_id"], [])) for row in rows]
+
+
+def described(mail: dict, summary: dict, failures: list[dict]) -> dict:
+    mail_state = "failed" if summary["mail_fatality"] else "deferred" if summary["mail_failcount"] else "waiting"
+    lasttry = {"mail_lasttry": number(summary["mail_lasttry"])}
+    return mail | summary | lasttry | {"mail_state": mail_state, "failures": failures}
