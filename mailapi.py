@@ -525,7 +525,7 @@ class File:
 def disposition(name: str) -> str:
     """The Content-Disposition of a download (RFC 6266): a name without folders, of characters that can be seen."""
     name = "".join(c if c.isprintable() and c not in '"*/:<>?\\|' else "_" for c in name).strip(" .") or "file"
-    stem, dot, ending = name.rpartition(".")
+    stem, _, ending = name.rpartition(".")
     name = f"{stem[:100]}.{ending}" if 0 < len(ending) <= 10 and stem else name[:100]
     ascii_only = re.sub(r"[^\w !#$&'()+,.=@^`{}~-]", "_", name, flags=re.ASCII)
     return f"attachment; filename=\"{ascii_only}\"; filename*=UTF-8''{urllib.parse.quote(name, safe='')}"
