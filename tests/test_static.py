@@ -4,9 +4,12 @@ import http.client
 import json
 import os
 import shutil
+import urllib.request
 
 import pytest
-from conftest import Site
+from conftest import ROOT, Site
+from deployment import recipe
+from session import session
 from test_commands import CONFIG, Server, request, run
 
 SECRET = "nobody may read this"
@@ -226,3 +229,12 @@ def test_a_folder_that_is_gone_is_not_found(folder):
         assert ask(server, "/a/")[0] == 404
         code, errors = server.stop()
     assert code == 0 and "Traceback" not in errors
+
+
+def test_the_recipe_serves_a_client_and_the_api(machine):
+    shutil.copytree(ROOT / "tests/client", machine.folder / "var/www/cmail-admin")
+    origin = f"http://127.0.0.1:{machine.back}/cmail"
+    with machine.backend(recipe("Static files beside the API")):
+        session(f"{origin}/api/")
+        with urllib.request.urlopen(f"{origin}/admin") as got:
+            assert got.url == f"{origin}/admin/" and b"<title>Users</title>" in got.read()
