@@ -2095,8 +2095,7 @@ class Exchange:
                                      "Username or password is wrong.")
         if remember and not foreign_site(self.environ):
             self.set_cookie(call.session)
-        if remember:  # not with every request of a DAV client
-            self.app.tell(lambda module: module.logged_in(call, given))
+        self.app.tell(lambda module: module.logged_in(call, given))
 
     def use_token(self, call: Call, bearer: str):
         """Let the module that knows the token say whose it is and what it may be used for."""
