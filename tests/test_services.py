@@ -19,6 +19,7 @@ from test_commands import CONFIG, on_terminal, run
 import mailapi
 from mailapi_modules.protocols import ServiceDown, clients
 
+SERVICE = {"Service": OPTIONAL["Service"]}
 GOOD = 'require "fileinto";\nif header :contains "subject" "invoice" { fileinto "Archive"; }\n'
 BROKEN = 'require "fileinto";\nif header :contains "subject" { fileinto ;\n'
 KINDS = ["smtp", "imap", "pop", "dav", "antispam", "antivirus", "managesieve"]
@@ -35,7 +36,7 @@ def every(request):
 def with_services(tmp_path, *servers, **services) -> Site:
     for server in servers:
         services |= server.setting
-    return Site(tmp_path, extra=OPTIONAL, services=services)
+    return Site(tmp_path, extra=SERVICE, services=services)
 
 
 def client_of(server, kind, **setting):
@@ -67,7 +68,7 @@ def deliver(dovecot, user, subject):
 
 
 def test_every_service_says_what_it_is(tmp_path, every):
-    site = Site(tmp_path, extra=OPTIONAL, services=every)
+    site = Site(tmp_path, extra=SERVICE, services=every)
     rows = site("services/?get")["services"]
     assert [row["kind"] for row in rows] == KINDS
     assert all(row["up"] and row["error"] is None and 0 < row["latency"] < 2000 for row in rows), rows
@@ -132,7 +133,7 @@ def test_master_credentials_show_nowhere(tmp_path, dovecot, caplog):
 ])
 def test_what_cannot_be_used_is_refused_at_start(tmp_path, services, sentence):
     with pytest.raises(mailapi.ConfigError) as refused:
-        Site(tmp_path, extra=OPTIONAL, services=services)
+        Site(tmp_path, extra=SERVICE, services=services)
     assert str(refused.value) == sentence and "geheim" not in str(refused.value)
 
 
