@@ -17,10 +17,11 @@ import caldav
 import hostile
 import pytest
 import vobject
-from conftest import MODULES, OPTIONAL, Site
+from conftest import MODULES, Site
 from instances import free_port
 from servers import public_folder, radicale  # noqa: F401
 from test_commands import Server, run
+from test_services import SERVICE
 from test_survival import gunicorn
 
 import mailapi
@@ -63,8 +64,8 @@ class Dav:
                 return answer.status, f"{answer.headers}{answer.read().decode(errors='replace')}"
 
 
-def install(folder: Path, services: dict, modules=MODULES | OPTIONAL) -> Site:
-    site = Site(folder, extra=OPTIONAL, services=services)
+def install(folder: Path, services: dict, modules=MODULES | SERVICE) -> Site:
+    site = Site(folder, extra=SERVICE, services=services)
     (folder / "config.py").write_text(f'dbpath = "master.db3"\nmodulelist = {modules!r}\nservices = {services!r}\n')
     return site
 
@@ -576,14 +577,14 @@ def test_a_dav_server_that_is_down(tmp_path, how, sentence, monkeypatch):
     with hostile.server(behave) as port:
         services = {"dav": {"url": f"http://127.0.0.1:{free_port() if how == 'closed' else port}",
                             "user_header": "X-Remote-User"}}
-        site = Site(tmp_path, extra=OPTIONAL, services=services)
+        site = Site(tmp_path, extra=SERVICE, services=services)
         answer = site.browser().get("/dav/ann/", headers=basic(), status=502)
     assert answer.json["status"] == sentence or how == "nonsense"
     assert answer.json["status"].startswith("The dav service cannot be used: ")
 
 
 def test_without_a_dav_service(tmp_path):
-    browser = Site(tmp_path, extra=OPTIONAL).browser()
+    browser = Site(tmp_path, extra=SERVICE).browser()
     for path in ("/dav/", "/dav/ann/", "/.well-known/caldav"):
         assert browser.get(path, status=404).json["status"] == "The dav service is not configured."
 
@@ -597,7 +598,7 @@ def test_without_the_module_nothing_is_there(tmp_path):
 def test_a_user_name_that_is_a_path(tmp_path, radicale, name):  # noqa: F811
     from conftest import authdata
 
-    site = Site(tmp_path, extra=OPTIONAL, services=radicale.setting)
+    site = Site(tmp_path, extra=SERVICE, services=radicale.setting)
     site.sql("INSERT INTO users (user_name, user_authdata) VALUES (?, ?)", name, authdata("pw"))
     answer = site.browser().get("/dav/ann/", headers=basic(name), status=502)
     assert answer.json["status"] == "The dav service cannot be used: it takes no such user name."
