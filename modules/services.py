@@ -5,16 +5,11 @@ import re
 import time
 
 import bottle
-from mailapi import (
-    ApiError, Module, Rule, admin, anyone, arg, each_generation, endpoint, invalid, like, text, text_list,
-)
+from mailapi import ApiError, Module, Rule, admin, anyone, endpoint, invalid, text, text_list
 from mailapi_modules.protocols import PROMPT, SCAN_SECONDS, Client, at_once, clients
+from mailapi_modules.routing import matching, out_router, outbound
 
-LARGEST = 10 * 1024 * 1024  # bytes of a request with a message in it
 LONGEST_SCRIPT = 512 * 1024
-# May send as an address: whoever some matching row keeps its mail for (the out router "defined", WIRE section 6).
-STORED_FOR = each_generation(lambda g: g.address.select(g.address.address_order).where(
-    like(arg("sender"), g.address.address_expression), g.address.stores_to(arg("user"))).limit(1))
 
 
 def envelope_address(value) -> str | None:
@@ -55,12 +50,17 @@ def encoding(value) -> str | None:
 
 
 def may_send_as(call) -> bool:
-    """Whether the envelope sender is the caller's; whoever can read the database file may send as anybody."""
-    sender, query = call.body["sender"], STORED_FOR[call.generation.number]
-    return call.user_name is None or call.db.value(query, sender=sender, user=call.user_name) is not None
+    """Whether the caller's out router passes on what comes from the sender, as in mailbox/?send (WIRE section 6).
+
+    Whoever can read the database file may send as anybody. What the router would drop is not to arrive either.
+    """
+    user, sender, user_of = call.user_name, call.body["sender"], call.generation.address.user_of
+    stores = any(user_of(row) == user for row in matching(call, sender))
+    routed = outbound([], user, out_router(call, user), stores, sender, None)
+    return user is None or routed["decision"]["queued"] is not None
 
 
-sender_is_own = Rule("whom the sender's address stores to", may_send_as, "Not allowed to send from this address.")
+sender_is_own = Rule("whose out router passes the sender on", may_send_as, "Not allowed to send from this address.")
 NAMED = {"script_name": "Script name is not set."}
 MESSAGE = {"message": text, "encoding": encoding}
 
@@ -92,7 +92,7 @@ class Service(Module):
 
     @endpoint(needs={"sender": "Sender is not set.", "recipients": "No recipient is set."}, checks=[has_message],
               takes={"sender": envelope_address, "recipients": envelope_addresses} | MESSAGE, allow=sender_is_own,
-              own_transactions=True, max_body=LARGEST)
+              own_transactions=True, max_body="max_message")
     def send(self, call):
         """Hand a message (RFC 5322) over to the SMTP server, for all recipients or for none."""
         smtp, message = self.client("smtp"), message_of(call)
@@ -104,7 +104,7 @@ class Service(Module):
         return {"quota": self.client("imap").quota(*own(call))}
 
     @endpoint(takes=MESSAGE, checks=[has_message], allow=anyone, reads_only=True, own_transactions=True,
-              max_body=LARGEST)
+              max_body="max_message")
     def scan(self, call):
         """What the anti-spam and anti-virus services say of a message."""
         message = message_of(call)

@@ -17,10 +17,11 @@ import caldav
 import hostile
 import pytest
 import vobject
-from conftest import MODULES, OPTIONAL, Site
+from conftest import MODULES, Site
 from instances import free_port
 from servers import public_folder, radicale  # noqa: F401
 from test_commands import Server, run
+from test_services import SERVICE
 from test_survival import gunicorn
 
 import mailapi

@@ -12,7 +12,7 @@ import time
 from pathlib import Path
 
 import pytest
-from conftest import MODULES, OPTIONAL, ROOT, Site
+from conftest import MODULES, ROOT, Site
 from servers import EICAR, GTUBE, MASTER, clamd, dovecot, public_folder, radicale, smtp_sink, spamd  # noqa: F401
 from test_commands import CONFIG, on_terminal, run
 
@@ -163,8 +163,8 @@ def test_what_is_not_configured_is_not_loaded():
                               check=True, cwd=ROOT).stdout.split()
 
     assert loaded(MODULES, {}) == [] == loaded(MODULES, {"imap": "imap://127.0.0.1"})
-    assert loaded(OPTIONAL, {}) == ["mailapi_modules.protocols"]
-    assert loaded(OPTIONAL, {"antivirus": "clamd://127.0.0.1"}) == [
+    assert loaded(SERVICE, {}) == ["mailapi_modules.protocols"]
+    assert loaded(SERVICE, {"antivirus": "clamd://127.0.0.1"}) == [
         "mailapi_modules.protocol_scan", "mailapi_modules.protocols"]
 
 
@@ -233,7 +233,7 @@ def test_quota_is_ones_own(tmp_path, dovecot):
 
 def test_whose_must_be_said_on_the_command_line(tmp_path, dovecot):
     with_services(tmp_path, dovecot)
-    (tmp_path / "config.py").write_text(f'dbpath = "master.db3"\nmodulelist = {OPTIONAL!r}\n'
+    (tmp_path / "config.py").write_text(f'dbpath = "master.db3"\nmodulelist = {SERVICE!r}\n'
                                         f"services = {dovecot.setting!r}\n")
     assert "Say whose (--as)." in run(tmp_path, "call", "services", "quota", check=1)
     assert "STORAGE" in run(tmp_path, "call", "--as", "ann", "services", "quota")
@@ -389,14 +389,15 @@ def test_scan_over_a_unix_socket(tmp_path, clamd):
     assert list(site("services/?scan", message="x"))[-1] == "antivirus"  # and no antispam
 
 
-def test_what_a_scanner_does_not_take(scanners):
+def test_what_a_scanner_does_not_take(scanners, monkeypatch):
     answer = scanners("services/?scan", message="x" * 3_000_000)
     assert answer["status"] == "The antivirus service refused the message: INSTREAM size limit exceeded. ERROR"
     assert answer["antispam"]["spam"] in (True, False)  # the other one's answer is there all the same
     for fields in ({"message": "%%%", "encoding": "base64"}, {"message": "x", "encoding": "gzip"}, {"message": ["x"]}):
         assert scanners("services/?scan", check=400, **fields)["status"].startswith("Invalid value for ")
     assert scanners("services/?scan")["status"] == "No message is set."
-    assert scanners("services/?scan", check=413, message="x" * 11_000_000)["status"] == "Request body too large."
+    monkeypatch.setattr(scanners.app.config, "max_message", 1_500_000)
+    assert scanners("services/?scan", check=413, message="x" * 1_600_000)["status"] == "Request body too large."
 
 
 ########## SMTP ##################################################################################
@@ -407,6 +408,7 @@ def with_smtp(tmp_path_factory, smtp_sink):
     site = with_services(tmp_path_factory.mktemp("smtp"), smtp_sink)
     site.sql("INSERT INTO addresses VALUES ('ann@one.org', 10, 'store', 'ann'), ('%@corp.org', 11, 'store', 'ann'),"
              " ('bob@one.org', 12, 'store', 'bob'), ('%@drop.org', 13, 'drop', NULL)")
+    site.sql("INSERT INTO smtpd VALUES ('ann', 'defined', NULL)")
     site.sink = smtp_sink.folder / "mail/new"
     return site
 
@@ -443,6 +445,17 @@ def test_only_ones_own_addresses_send(sender, address):
     assert list(sender.sink.iterdir()) == []
 
 
+@pytest.mark.parametrize(("router", "status"), [
+    ("any", "ok"), ("handoff", "ok"), ("drop", "Not allowed to send from this address."),
+    ("reject", "Not allowed to send from this address."), (None, "Not allowed to send from this address.")])
+def test_the_out_router_decides(sender, router, status):
+    sender.sql("DELETE FROM smtpd WHERE smtpd_user = 'bob'")
+    if router:
+        sender.sql("INSERT INTO smtpd VALUES ('bob', ?, 'relay.example')", router)
+    answer = sender("services/?send", user="bob", sender="x@y.org", recipients=["to@else.example"], message="x")
+    assert answer["status"] == status and len(list(sender.sink.iterdir())) == (status == "ok")
+
+
 @pytest.mark.parametrize("field", ["sender", "recipients"])
 @pytest.mark.parametrize("address", [
     "a@one.org>\r\nRCPT TO:<x@y", "a@one.org> SIZE=1", "<a@one.org>", "a b@one.org", "a@one.org\n", "a@one.org\x7f",
@@ -466,6 +479,12 @@ def test_eight_bits_and_base64_arrive_as_they_are(sender):
     assert send(sender, message=base64.b64encode(raw).decode(), encoding="base64")["status"] == "ok"
     [mail] = [file.read_bytes() for file in sender.sink.iterdir()]
     assert bytes(range(128, 256)) in mail
+
+
+def test_a_large_message_is_handed_over(sender):
+    assert send(sender, message="Subject: large\n\n" + "x" * 70 + ("\n" + "x" * 70) * 30_000)["status"] == "ok"
+    [mail] = [file.stat().st_size for file in sender.sink.iterdir()]
+    assert mail > 2_000_000
 
 
 def test_what_was_written_is_not_in_the_audit(sender, filters):

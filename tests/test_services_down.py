@@ -10,11 +10,11 @@ import tracemalloc
 
 import hostile
 import pytest
-from conftest import OPTIONAL, Site
+from conftest import Site
 from instances import free_port
 from servers import MASTER, clamd, dovecot, public_folder, radicale, smtp_sink, spamd  # noqa: F401
 from test_commands import Server
-from test_services import KINDS, every  # noqa: F401
+from test_services import KINDS, SERVICE, every  # noqa: F401
 from test_survival import post
 
 import mailapi
@@ -46,7 +46,7 @@ def asked(site):
 
 @pytest.mark.parametrize("kind", KINDS)
 def test_one_is_down(tmp_path, every, kind):  # noqa: F811
-    site = Site(tmp_path, extra=OPTIONAL, services=every | {kind: setting(kind, free_port())})
+    site = Site(tmp_path, extra=SERVICE, services=every | {kind: setting(kind, free_port())})
     rows, took = asked(site)
     assert took < IN_TIME and {k for k, row in rows.items() if not row["up"]} == {kind}
     assert rows[kind]["error"] == f"The {kind} service cannot be used: Connection refused."
@@ -56,7 +56,7 @@ def test_one_is_down(tmp_path, every, kind):  # noqa: F811
 @pytest.mark.parametrize("kind", KINDS)
 def test_one_hangs(tmp_path, every, kind):  # noqa: F811
     with hostile.server(hostile.silent) as port:
-        rows, took = asked(Site(tmp_path, extra=OPTIONAL, services=every | {kind: setting(kind, port)}))
+        rows, took = asked(Site(tmp_path, extra=SERVICE, services=every | {kind: setting(kind, port)}))
     assert took < IN_TIME and {k for k, row in rows.items() if not row["up"]} == {kind}
     assert rows[kind]["error"] == f"The {kind} service cannot be used: it did not answer in time."
 
@@ -74,7 +74,7 @@ def test_all_hang(tmp_path, how):
     with contextlib.ExitStack() as stack:
         behave = CHATTER if how == "chatter" else dict.fromkeys(KINDS, getattr(hostile, how))
         ports = {kind: stack.enter_context(hostile.server(behave[kind])) for kind in KINDS}
-        site = Site(tmp_path, extra=OPTIONAL, services={kind: setting(kind, ports[kind]) for kind in KINDS})
+        site = Site(tmp_path, extra=SERVICE, services={kind: setting(kind, ports[kind]) for kind in KINDS})
         with concurrent.futures.ThreadPoolExecutor(1) as threads:
             job = threads.submit(asked, site)
             time.sleep(1)
@@ -92,7 +92,7 @@ def test_all_hang(tmp_path, how):
 @pytest.mark.parametrize("behave", [hostile.endless_line, hostile.endless_lines])
 def test_endless_answers_do_not_fill_the_memory(tmp_path, behave):
     with hostile.server(behave) as port:
-        site = Site(tmp_path, extra=OPTIONAL, services={kind: setting(kind, port) for kind in KINDS})
+        site = Site(tmp_path, extra=SERVICE, services={kind: setting(kind, port) for kind in KINDS})
         asked(site)  # loads what it needs
         tracemalloc.start()
         rows, took = asked(site)
@@ -122,7 +122,7 @@ def test_nonsense_is_no_service(tmp_path):
                 pass
 
     with hostile.server(behave) as port:
-        site = Site(tmp_path, extra=OPTIONAL, services={kind: setting(kind, port) for kind in KINDS})
+        site = Site(tmp_path, extra=SERVICE, services={kind: setting(kind, port) for kind in KINDS})
         for said in NONSENSE:
             say.append(said)
             rows, took = asked(site)
@@ -208,8 +208,8 @@ def test_provisioning_gives_up_in_time(kind, what, behave):
 @pytest.mark.parametrize(("action", "kind"), [
     ("quota", "imap"), ("sieve_list", "managesieve"), ("scan", "antispam"), ("scan", "antivirus"), ("send", "smtp")])
 def test_a_request_for_one_that_is_down_is_answered_at_once(tmp_path, action, kind):
-    site = Site(tmp_path, extra=OPTIONAL, services={kind: setting(kind, free_port())})
-    site.sql("INSERT INTO addresses VALUES ('ann@one.org', 10, 'store', 'ann')")
+    site = Site(tmp_path, extra=SERVICE, services={kind: setting(kind, free_port())})
+    site.sql("INSERT INTO smtpd VALUES ('ann', 'any', NULL)")
     started = time.monotonic()
     answer = site(f"services/?{action}", user="ann", message="x", sender="ann@one.org", recipients=["a@b.org"])
     assert answer["status"] == f"The {kind} service cannot be used: Connection refused." and answer["login"] is True
@@ -217,7 +217,7 @@ def test_a_request_for_one_that_is_down_is_answered_at_once(tmp_path, action, ki
 
 
 def test_one_scanner_down_and_the_other_answers(tmp_path, clamd):  # noqa: F811
-    site = Site(tmp_path, extra=OPTIONAL, services=clamd.setting | {"antispam": setting("antispam", free_port())})
+    site = Site(tmp_path, extra=SERVICE, services=clamd.setting | {"antispam": setting("antispam", free_port())})
     answer = site("services/?scan", message="x")
     assert answer["status"] == "The antispam service cannot be used: Connection refused."
     assert answer["antivirus"] == {"clean": True, "signature": None} and "antispam" not in answer
@@ -225,8 +225,8 @@ def test_one_scanner_down_and_the_other_answers(tmp_path, clamd):  # noqa: F811
 
 def test_who_waits_for_a_service_that_hangs_keeps_nobody_else_waiting(tmp_path):
     with hostile.server(hostile.silent) as port:
-        site = Site(tmp_path, extra=OPTIONAL)
-        (tmp_path / "config.py").write_text(f'dbpath = "master.db3"\nmodulelist = {OPTIONAL!r}\n'
+        site = Site(tmp_path, extra=SERVICE)
+        (tmp_path / "config.py").write_text(f'dbpath = "master.db3"\nmodulelist = {SERVICE!r}\n'
                                             f"services = {{'imap': {setting('imap', port)!r}}}\n")
         assert site.sql("SELECT count(*) FROM users")[0][0] == 5
         with Server(tmp_path) as server, concurrent.futures.ThreadPoolExecutor(20) as threads:
@@ -241,6 +241,6 @@ def test_who_waits_for_a_service_that_hangs_keeps_nobody_else_waiting(tmp_path):
 
 def test_the_answer_shows_no_more_than_a_sentence_of_what_a_server_said(tmp_path):
     with hostile.server(hostile.saying(b"\x1b[2J <script>" + b"A" * 500 + b"\r\n")) as port:
-        site = Site(tmp_path, extra=OPTIONAL, services={"antivirus": setting("antivirus", port)})
+        site = Site(tmp_path, extra=SERVICE, services={"antivirus": setting("antivirus", port)})
         [row] = site("services/?get")["services"]
     assert "\x1b" not in json.dumps(row) and len(row["error"]) < 200
