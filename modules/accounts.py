@@ -28,7 +28,7 @@ def active_given(call):
         raise ApiError("Active is not set.")
 
 
-ONE_LOG_IN, ONE_ACTION = 1, 5  # seconds that they wait for services
+ONE_LOG_IN, ONE_ACTION = 0.3, 5  # seconds that they wait for services
 NAMED = {"needs": {"user_name": "Username is not set."}, "allow": admin, "own_transactions": True}
 
 

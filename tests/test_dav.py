@@ -27,7 +27,7 @@ from test_survival import gunicorn
 import mailapi
 from mailapi_modules.protocols import clients
 
-SERVICE = {"Service": OPTIONAL["Service"]}
+SERVICE = {"Service": "modules/services.py"}
 EVENT = ("BEGIN:VCALENDAR\r\nVERSION:2.0\r\nPRODID:-//test//EN\r\nBEGIN:VEVENT\r\nUID:{uid}\r\n"
          "DTSTAMP:20260601T120000Z\r\nDTSTART:20260602T120000Z\r\nDTEND:20260602T130000Z\r\nSUMMARY:{summary}\r\n"
          "END:VEVENT\r\nEND:VCALENDAR\r\n")

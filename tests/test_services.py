@@ -19,7 +19,7 @@ from test_commands import CONFIG, on_terminal, run
 import mailapi
 from mailapi_modules.protocols import ServiceDown, clients
 
-SERVICE = {"Service": OPTIONAL["Service"]}
+SERVICE = {"Service": "modules/services.py"}
 GOOD = 'require "fileinto";\nif header :contains "subject" "invoice" { fileinto "Archive"; }\n'
 BROKEN = 'require "fileinto";\nif header :contains "subject" { fileinto ;\n'
 KINDS = ["smtp", "imap", "pop", "dav", "antispam", "antivirus", "managesieve"]
