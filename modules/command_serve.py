@@ -95,7 +95,7 @@ def allow_connections(number: int):
 
 
 def give_memory_back():
-    """Blocks of a megabyte go back to the system when they are freed; glibc would keep those of large mails, per thread."""
+    """Blocks of a megabyte go back to the system when they are freed; glibc would keep a large mail's, per thread."""
     with contextlib.suppress(OSError, AttributeError):  # without glibc
         ctypes.CDLL(None).mallopt(M_MMAP_THRESHOLD, 1024 * 1024)
 

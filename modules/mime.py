@@ -1,7 +1,7 @@
 """The parts of a mail, as bytes in lines that end with CRLF (RFC 2045 to 2047, 2183, 2231).
 
-The email package's EmailMessage would make five copies of an attachment, and on Python 3.11 decodes file names that look
-like encoded words: here is what it would do, with its own encoders below it.
+The email package's EmailMessage would make five copies of an attachment, and on Python 3.11 loses blanks of long
+subjects, encodes long References and decodes file names that look like encoded words. Its encoders do the work here.
 """
 
 import base64

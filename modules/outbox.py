@@ -1,4 +1,4 @@
-"""The queue that the dispatch daemon delivers from: a row of outbox for each recipient, a row of faillog for each failure."""
+"""The queue that the dispatch daemon delivers from: a row of outbox a recipient, a row of faillog a failure."""
 
 from peewee import BooleanField, Cast, IntegerField, TextField
 

@@ -28,9 +28,9 @@ SUMMARY = Faillog.select(  # as the view outbound has it, which would read every
 UNTRIED = {"mail_failcount": 0, "mail_lasttry": 0, "mail_fatality": 0}
 NEWEST = fn.ROW_NUMBER().over(partition_by=[Faillog.fail_mail], order_by=[SQL("rowid DESC")])
 
-# What some users submitted, or what goes out under an address of theirs: the first address that matches decides, as it does
-# for the mail that comes in. Who has the rest of a domain does not see what its others send. LIKE is slow: expressions
-# without a wildcard are looked up, those without % by their length.
+# What some users submitted, or what goes out under an address of theirs: the first address that matches decides, as it
+# does for the mail that comes in. Who has the rest of a domain does not see what its others send. LIKE is slow:
+# expressions without a wildcard are looked up, those without % by their length.
 THEIRS = """
     WITH users AS (SELECT ? AS name UNION SELECT api_delegate FROM api_user_delegates WHERE api_user = ? AND ?),
     mails AS MATERIALIZED (SELECT mail_id, mail_submitter, mail_envelopefrom AS sender FROM outbox WHERE {which}),
@@ -85,7 +85,7 @@ class Queue(Module):
     @endpoint(allow=anyone, reads_only=True, own_transactions=True,
               takes=FILTERS | {"mail_id": ids, "mail_state": state, "after": optional_number})
     def get(self, call):
-        """The mails that the caller may see, oldest first, with their latest failures; and how many are in each state."""
+        """The mails that the caller may see, oldest first, with their latest failures; how many are in each state."""
         conditions = [matches(getattr(Outbox, name), call.body[name]) for name in FILTERS if call.body.get(name)]
         if call.body.get("mail_id"):
             conditions.append(Outbox.mail_id.in_(call.body["mail_id"]))
@@ -167,9 +167,9 @@ def page(call, conditions: list) -> list[dict]:
     summary = {row.pop("fail_mail"): row for row in call.db.rows(SUMMARY.where(these))}
     latest = Faillog.select(Faillog, NEWEST.alias("nth")).where(these).alias("latest")
     failures: dict[int, list] = {}
-    for row in call.db.rows(latest.select_from(SQL("*")).where(SQL("nth") <= LATEST).order_by(SQL("nth"))):
-        failures.setdefault(row["fail_mail"], []).append(
-            {"fail_message": row["fail_message"], "fail_time": number(row["fail_time"]), "fail_fatal": row["fail_fatal"]})
+    columns = SQL("fail_mail, fail_message, fail_time, fail_fatal")
+    for row in call.db.rows(latest.select_from(columns).where(SQL("nth") <= LATEST).order_by(SQL("nth"))):
+        failures.setdefault(row.pop("fail_mail"), []).append(row | {"fail_time": number(row["fail_time"])})
     return [described(row, summary.get(row["mail_id"], UNTRIED), failures.get(row["mail_id"], [])) for row in rows]
 
 

@@ -1,9 +1,11 @@
-"""Coverage-guided fuzzing, as a program: `python tests/fuzz_target.py wire|mail [-max_total_time=SECONDS]`.
+"""Coverage-guided fuzzing, as a program: `python tests/fuzz_target.py wire|mail|send [-max_total_time=SECONDS]`.
 
 wire: what a request says is read or refused with an ApiError, and every answer can be encoded.
 mail: any bytes are shown as a mail, in parts, as HTML and in a thread, in JSON that is UTF-8.
+send: any bytes are refused as a ready message, or queued in lines that SMTP takes, to addresses that are some.
 """
 
+import base64
 import io
 import json
 import re
@@ -21,7 +23,7 @@ with atheris.instrument_imports(include=["mailapi", "mailapi_modules", "email"])
     app = mailapi.create_app({"dbpath": "unused", "modulelist": mailapi.run_config(ROOT / "config.sample.py")["modulelist"]
                               | {"MSA": "modules/msa.py"}})
 
-    from mailapi_modules import mailparts, mailsearch, messages, safehtml, threads
+    from mailapi_modules import compose, mailparts, mailsearch, messages, safehtml, threads
 
 ENDPOINTS = [(module, endpoint) for module in app.modules.values() for endpoint in module.endpoints.values()]
 FIELDS = sorted({name for _, endpoint in ENDPOINTS for name in [*endpoint.fields(mailapi.GENERATIONS[9]), "auth"]})
@@ -89,7 +91,26 @@ def tags(shown: str) -> str:
     return re.sub('"[^"]*"', "", " ".join(re.findall("<[^>]*>", shown)))
 
 
+ENVELOPE = re.compile(r"""[^\s<>"@]+@\S+|"([^"\\\r\n\0]|\\.)+"@\S+""")
+
+
+def send(data: bytes):
+    message = base64.b64encode(data).decode()
+    try:
+        made = compose.mail({"message": message}, lambda: None, app.config)
+    except mailapi.ApiError as refused:
+        assert "\n" not in refused.status and refused.status.encode()
+        return
+    assert all(ENVELOPE.fullmatch(one) for one in [made.sender.address, *made.recipients]) and made.recipients
+    lines = made.data.split(b"\r\n")
+    assert not any(set(line) & {0, 10, 13} or len(line) > 998 for line in lines) and lines[-1] == b""
+    head = made.data.partition(b"\r\n\r\n")[0].lower()
+    assert not re.search(rb"^(resent-)?bcc[ \t]*:", head, re.MULTILINE)
+    again = compose.mail({"message": base64.b64encode(made.data).decode(), "to": "a@b"}, lambda: None, app.config)
+    assert again.data == made.data
+
+
 if __name__ == "__main__":
-    target = {"wire": wire, "mail": mail}[sys.argv[1]]
+    target = {"wire": wire, "mail": mail, "send": send}[sys.argv[1]]
     atheris.Setup([sys.argv[0], *sys.argv[2:]], target)
     atheris.Fuzz()

@@ -1,4 +1,4 @@
-"""What mailbox/?send queues, with real parts: dispatched over SMTP, read by others' parsers, signed, and in how much memory."""
+"""What mailbox/?send queues, with real parts: dispatched over SMTP, read by another parser, signed; and its memory."""
 
 import base64
 import json
@@ -50,7 +50,8 @@ class Inbox:
 
 @pytest.fixture(scope="module")
 def server():
-    controller = Controller(Inbox(), hostname="127.0.0.1", port=free_port(), enable_SMTPUTF8=True, data_size_limit=50 * 2**20)
+    controller = Controller(Inbox(), hostname="127.0.0.1", port=free_port(), enable_SMTPUTF8=True,
+                            data_size_limit=50 * 2**20)
     controller.start()
     yield controller
     controller.stop()
@@ -59,8 +60,8 @@ def server():
 def dispatch(path, port: int, change=lambda data: data):
     """Deliver the outbox as the dispatch daemon does: the envelope from the row, the bytes of mail_data."""
     with closing(sqlite3.connect(path, isolation_level=None)) as connection, smtplib.SMTP("127.0.0.1", port) as smtp:
-        mails = connection.execute("SELECT mail_id, mail_envelopefrom, mail_envelopeto, CAST(mail_data AS BLOB) FROM outbox").fetchall()
-        for mail_id, sender, recipient, data in mails:
+        columns = "mail_id, mail_envelopefrom, mail_envelopeto, CAST(mail_data AS BLOB)"
+        for mail_id, sender, recipient, data in connection.execute(f"SELECT {columns} FROM outbox").fetchall():
             data = change(data)
             head = data.partition(b"\r\n\r\n")[0]
             options = [] if data.isascii() else ["BODY=8BITMIME"]
@@ -129,7 +130,8 @@ TEXTS = st.text(st.characters(exclude_categories=["Cs"], exclude_characters="\0\
 def test_another_parser_reads_anything(ready, subject, name, text, html, filename, content):
     ready.sql("DELETE FROM outbox")
     data = queue(ready, {
-        "to": '"' + name.replace("\\", "\\\\").replace('"', '\\"') + '" <x@else.example>', "subject": subject, "text": text, "html": html,
+        "to": '"' + name.replace("\\", "\\\\").replace('"', '\\"') + '" <x@else.example>', "subject": subject,
+        "text": text, "html": html,
         "attachments": [{"filename": filename, "data": base64.b64encode(content).decode()}]})[0]
     read = fast_mail_parser.parse_email(data)
     assert read.subject.split() == subject.split()
@@ -150,7 +152,8 @@ def key(tmp_path_factory) -> tuple[bytes, bytes]:
     """A key to sign with, and what DNS has of it."""
     file = tmp_path_factory.mktemp("key") / "key.pem"
     subprocess.run([need("openssl"), "genrsa", "-traditional", "-out", file, "2048"], check=True, capture_output=True)
-    public = subprocess.run(["openssl", "rsa", "-in", file, "-pubout", "-outform", "DER"], check=True, capture_output=True).stdout
+    public = subprocess.run(["openssl", "rsa", "-in", file, "-pubout", "-outform", "DER"], check=True,
+                            capture_output=True).stdout
     return file.read_bytes(), b"v=DKIM1; k=rsa; p=" + base64.b64encode(public)
 
 
@@ -174,7 +177,8 @@ def test_a_signature_holds_all_the_way(ready, server, key, fields, canonical):
     assert verified and all(verified)
     again = [dkim.verify(refolded(data), dnsfunc=lambda *_, **__: public) for data in arrived]
     assert all(again) is (canonical[0] == b"relaxed") or all(refolded(data) == data for data in arrived)
-    assert not any(dkim.verify(data.replace(b"From: ", b"From: x"), dnsfunc=lambda *_, **__: public) for data in arrived)
+    forged = [data.replace(b"From: ", b"From: x") for data in arrived]
+    assert not any(dkim.verify(data, dnsfunc=lambda *_, **__: public) for data in forged)
 
 
 def refolded(data: bytes) -> bytes:
@@ -192,7 +196,7 @@ MOST = 200  # MB
 
 
 def test_25_mb_are_sent_in_less_than_200_mb(tmp_path):
-    """The most that the process of `mailapi serve` ever had, for attachments and text of each shape; and it gives it back."""
+    """The most that the process of `mailapi serve` ever had, for mails of each shape; and it gives the memory back."""
     site = let_send(Site(tmp_path))
     (tmp_path / "config.py").write_text(f'dbpath = "master.db3"\nmodulelist = {MODULES!r}\n')
     port, size = free_port(), 25 * 1024 * 1024
@@ -205,7 +209,8 @@ def test_25_mb_are_sent_in_less_than_200_mb(tmp_path):
     with instance(command, tmp_path, port) as process:
         for fields in [*mails, mails[0]]:
             body = fields | {"to": "x@else.example, y@else.example", "auth": {"user_name": "ann", "password": "pw"}}
-            request = urllib.request.Request(f"http://127.0.0.1:{port}/mailbox/?send", json.dumps(body, ensure_ascii=False).encode())
+            request = urllib.request.Request(f"http://127.0.0.1:{port}/mailbox/?send",
+                                             json.dumps(body, ensure_ascii=False).encode())
             with urllib.request.urlopen(request, timeout=120) as answer:
                 assert json.load(answer)["status"] == "ok"
         peak, now = memory(process, "VmHWM"), memory(process, "VmRSS")

@@ -46,7 +46,7 @@ class Installation(Site):
             self.sql(f"INSERT INTO {sends} VALUES (?)", user)
             self.sql(f"INSERT INTO outbox VALUES (NULL, NULL, '{user}@x.org', 'x@y.org', 1, '{user}', 'mail')")
             self.sql(f"INSERT INTO faillog SELECT MAX(mail_id), 'mail by {user} failed', '1', 0 FROM outbox")
-        self.sql(f"UPDATE {'msa' if generation == 8 else 'smtpd'} SET {'msa_out' if generation == 8 else 'smtpd_'}router = 'any'")
+        self.sql("UPDATE msa SET msa_outrouter = 'any'" if generation == 8 else "UPDATE smtpd SET smtpd_router = 'any'")
         self.sql("INSERT INTO api_user_delegates VALUES ('root', 'bob')")
         self.sql("UPDATE users SET user_alias = 'bob' WHERE user_name = 'nologin'")
         self.before = self.bytes()
@@ -132,11 +132,13 @@ LIKELY = {  # by what a field's name contains: the first that fits
     "router": one_of(*ROUTERS), "route": one_of(*ROUTES),
     "permissions": st.lists(one_of("admin", "delegate", "x", "", 1, None), max_size=4),
     "permission": one_of("admin", "delegate", "x"), "": one_of(*USERS)}
-PEOPLE = one_of("x@y.org", "Jörg <j@bücher.org>, b@c", "bob@one.org", "t: a@b, \"c d\"@e;", ["a@b", "c@d"], "a@b\r\nX: y", "a@", "")
-MESSAGE = one_of("From: bob@one.org\n", "To: x@y.org\n", "Bcc: z@y.org\r\n", "Sender: a@b\n", "Resent-To: a@b\n", "\n", "text ü\r", " x\n",
-                 "QUJD", "\r\n.\r\n", "Date: x\n", ":")
+PEOPLE = one_of("x@y.org", "Jörg <j@bücher.org>, b@c", "bob@one.org", "t: a@b, \"c d\"@e;", ["a@b", "c@d"],
+                "a@b\r\nX: y", "a@", "")
+MESSAGE = one_of("From: bob@one.org\n", "To: x@y.org\n", "Bcc: z@y.org\r\n", "Sender: a@b\n", "Resent-To: a@b\n", "\n",
+                 "text ü\r", " x\n", "QUJD", "\r\n.\r\n", "Date: x\n", ":")
 LIKELY_IN_MAIL = dict.fromkeys(["from", "to", "cc", "bcc", "reply_to"], PEOPLE) | {
-    "message": one_of(None, None, "") | st.lists(MESSAGE, max_size=6).map("".join), "subject": TEXT, "text": TEXT, "html": TEXT,
+    "message": one_of(None, None, "") | st.lists(MESSAGE, max_size=6).map("".join),
+    "subject": TEXT, "text": TEXT, "html": TEXT,
     "in_reply_to": one_of("<a@b>", "<a@b> <c@d>", "a", ""), "references": one_of("<a@b>", "x", ""),
     "attachments": st.lists(st.fixed_dictionaries({"data": one_of("QUJD", "", "x")}, optional={
         "filename": TEXT, "content_type": one_of("text/plain", "message/rfc822", "x", "")}), max_size=2),
@@ -222,7 +224,8 @@ def requests(draw, installation):
 
 JSONP = re.compile(r"[A-Za-z_$][\w$.]{0,127}\('((?:[^'\\\r\n\u2028\u2029]|\\[\\'nu])*)'\)", re.ASCII)
 MINE = {  # the rows that somebody may change; an administrator all
-    "root": re.compile(""), None: re.compile("(?!)"), "dele": re.compile(r"'dele'|'ann['@]|@(?i:corp\.org)|by (ann|dele)\b"),
+    "root": re.compile(""), None: re.compile("(?!)"),
+    "dele": re.compile(r"'dele'|'ann['@]|@(?i:corp\.org)|by (ann|dele)\b"),
     "bob": re.compile(r"(users|popd|mailbox|people) \((\d+, )?b'bob'|outbox .* b'bob', b|by bob\b")}
 
 

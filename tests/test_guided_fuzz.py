@@ -1,4 +1,4 @@
-"""Coverage-guided fuzzing of the wire format and of mail: 10 s each, FUZZ_SECONDS=600 for longer."""
+"""Coverage-guided fuzzing of the wire format, of mail and of what is sent: 10 s each, FUZZ_SECONDS=600 for longer."""
 
 import importlib.util
 import os
@@ -13,7 +13,7 @@ MISSING = importlib.util.find_spec("atheris") is None and os.environ.get("CI") !
 
 
 @pytest.mark.skipif(MISSING, reason="atheris is not installed")
-@pytest.mark.parametrize("target", ["wire", "mail"])
+@pytest.mark.parametrize("target", ["wire", "mail", "send"])
 def test_nothing_unforeseen_is_raised(tmp_path, target):
     found = tmp_path / "found"
     found.mkdir()

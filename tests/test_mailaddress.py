@@ -27,13 +27,15 @@ ADDRESSES = [  # as written → name, and address of the envelope
     ("a@straße.de", "", "a@xn--strae-oqa.de"), ("a@ｂücher。example", "", "a@xn--bcher-kva.example"),
     ("a@xn--bcher-kva.example", "", "a@xn--bcher-kva.example"),
 ]
-NONE = ["ann", "@one.org", "ann@", "ann@@one.org", "a@b@c", "ann lee@one.org", "ann@one org", "ann@one.org.", "ann@.org",
+NONE = ["ann", "@one.org", "ann@", "ann@@one.org", "a@b@c", "ann lee@one.org", "ann@one org", "ann@one.org.",
+        "ann@.org",
         "ann@one..org", ".ann@one.org", "ann.@one.org", "a..b@one.org", "ann@-one.org", "ann@one-.org", "a@b/c",
         '""@one.org', '"ann@one.org', "<ann@one.org", "ann@one.org>", "ann@one.org x", "Ann <ann@one.org> x",
         "<@relay:ann@one.org>", "a@[192.0.2]", "a@[relay]", "a@[]", "a@[IPv6:zz]", "a;b@one.org", "a@b;c@d",
         "ann@one.org ann@two.org", "ann@one.org <ann@one.org>", "a\\b@one.org", "a@one.org\u3000", "a\u200bb@one.org",
         '"a\tb"@one.org', "a@one.org\u2028", "a\r\nb@one.org", "a@one.org\n", "a@℀.org", "x" * 245 + "@one.org2222222",
-        "a@" + "x" * 64 + ".org", "a@" + "x." * 126 + "org", "Ann <>", "<>", "(comment)@one.org", ";", ":;", "a:", "t:a@b",
+        "a@" + "x" * 64 + ".org", "a@" + "x." * 126 + "org", "Ann <>", "<>", "(comment)@one.org", ";", ":;", "a:",
+        "t:a@b",
         "t: u: a@b;;", "a@b, :;", "\"" + "x" * 1001 + "\" <a@b>", "a@\ud800.org"]
 
 
@@ -77,10 +79,12 @@ def test_domains_in_unicode_are_those_of_idna_2008(domain):
 def test_no_input_costs_more_than_its_length():
     """The standard library takes a minute for some of these, of a tenth of the size."""
     size = 1_000_000
-    for piece in ["(", '"', "a,", "<", " ", "a", "a.", "=?utf-8?q?x?= ", "\\", "()", "a ", ", ", ":;", '"" ', "(\\", "a@x()",
+    for piece in ["(", '"', "a,", "<", " ", "a", "a.", "=?utf-8?q?x?= ", "\\", "()", "a ", ", ", ":;", '"" ', "(\\",
+                  "a@x()",
                   "[", "a@[", "@", ";", "a:;", "ü", "a@ü.", "\"a\" ", "(a", "a\u0301",
                   "".join(map(chr, range(0x4e00, 0x8e00)))]:
-        for written in (piece * (size // len(piece)), piece * (size // len(piece)) + "@", "a@" + piece * (size // len(piece)), "t:" + piece * (size // len(piece)),
+        many = piece * (size // len(piece))
+        for written in (many, many + "@", "a@" + many, "t:" + many,
                         "(" * 1000 + piece * 1000 + ")" * 1000 + "<a@b>"):
             began = time.process_time()
             try:
@@ -113,7 +117,7 @@ def test_others_read_what_is_written(people):
     mail = b"From: a@b\r\n" + folded("To", ", ".join(map(str, found))) + b"\r\n"
     shown = fast_mail_parser.parse_email(mail).to
     assert [one.address for one in shown] == [f"{local}@one.org" for _, local in people]
-    assert [" ".join((one.display_name or "").split()) for one in shown] == [" ".join(name.split()) for name, _ in people]
+    assert [(one.display_name or "").split() for one in shown] == [name.split() for name, _ in people]
 
 
 def quote(value: str) -> str:

@@ -14,7 +14,8 @@ COLUMNS = ["mail_id", "mail_remote", "mail_envelopefrom", "mail_envelopeto", "ma
            "mail_failcount", "mail_lasttry", "mail_fatality", "mail_state", "failures"]
 
 
-def put(site: Site, sender: str | None = "a@x.org", submitter: str | None = "mx.host", to="b@y.org", remote=None) -> int:
+def put(site: Site, sender: str | None = "a@x.org", submitter: str | None = "mx.host", to="b@y.org",
+        remote=None) -> int:
     """A mail in the queue, as the SMTP daemon puts it there; its id."""
     with closing(sqlite3.connect(site.dbpath)) as connection, connection:
         return connection.execute(
@@ -64,10 +65,11 @@ def test_states_and_counts_are_those_of_the_view_outbound(site):
         mail_id = put(site)
         for _ in range(number % 3):
             fail(site, mail_id, fatal=number % 5 == 0)
-    view = {row[0]: row[1:] for row in site.sql("SELECT mail_id, mail_failcount, mail_lasttry, mail_fatality FROM outbound")}
+    rows = site.sql("SELECT mail_id, mail_failcount, mail_lasttry, mail_fatality FROM outbound")
     mails = site("queue/?get")["queue"]
-    assert {m["mail_id"]: (m["mail_failcount"], str(m["mail_lasttry"]) if m["mail_failcount"] else 0, m["mail_fatality"])
-            for m in mails} == view
+    assert {m["mail_id"]: (m["mail_failcount"], str(m["mail_lasttry"]) if m["mail_failcount"] else 0,
+                           m["mail_fatality"])
+            for m in mails} == {row[0]: row[1:] for row in rows}
     for state, count in site("queue/?get")["counts"].items():
         found = seen(site, mail_state=state)
         assert found == [m["mail_id"] for m in mails if m["mail_state"] == state] and len(found) == count > 0
@@ -85,11 +87,15 @@ def test_list_comes_in_pages(site):
 
 
 @pytest.mark.parametrize(("fields", "found"), [
-    ({"mail_submitter": "ann"}, [2]), ({"mail_submitter": "ANN"}, [2]), ({"mail_remote": "relay.org"}, [3]), ({"mail_envelopefrom": "A@one.org"}, [1, 3]),
-    ({"mail_envelopefrom": "@ONE.ORG"}, [1, 2, 3]), ({"mail_envelopefrom": "a%"}, []), ({"mail_envelopefrom": "_@one.org"}, []),
+    ({"mail_submitter": "ann"}, [2]), ({"mail_submitter": "ANN"}, [2]), ({"mail_remote": "relay.org"}, [3]),
+    ({"mail_envelopefrom": "A@one.org"}, [1, 3]),
+    ({"mail_envelopefrom": "@ONE.ORG"}, [1, 2, 3]), ({"mail_envelopefrom": "a%"}, []),
+    ({"mail_envelopefrom": "_@one.org"}, []),
     ({"mail_envelopeto": "x_1@two.org"}, [2]), ({"mail_envelopeto": "@two.org", "mail_submitter": "mx.host"}, [1]),
-    ({"mail_envelopeto": "@org"}, []), ({"mail_id": 2}, [2]), ({"mail_id": [3, "1"]}, [1, 3]), ({"mail_id": [2, 3], "mail_submitter": "ann"}, [2]),
-    ({"mail_state": "failed"}, [2]), ({"mail_id": 99}, []), ({"mail_submitter": ""}, [1, 2, 3, 4]), ({"mail_state": "failed", "after": 2}, []),
+    ({"mail_envelopeto": "@org"}, []), ({"mail_id": 2}, [2]), ({"mail_id": [3, "1"]}, [1, 3]),
+    ({"mail_id": [2, 3], "mail_submitter": "ann"}, [2]),
+    ({"mail_state": "failed"}, [2]), ({"mail_id": 99}, []), ({"mail_submitter": ""}, [1, 2, 3, 4]),
+    ({"mail_state": "failed", "after": 2}, []),
 ])
 def test_filters(site, fields, found):
     put(site, "a@one.org", to="b@two.org")
@@ -102,7 +108,8 @@ def test_filters(site, fields, found):
 
 @pytest.mark.parametrize(("field", "value"), [
     ("mail_state", "lost"), ("mail_id", "x"), ("mail_id", [1, None]), ("mail_id", [[1]]), ("mail_id", {"a": 1}),
-    ("mail_id", list(range(51))), ("mail_envelopefrom", "x" * 1001), ("mail_submitter", ["ann"]), ("mail_remote", True)])
+    ("mail_id", list(range(51))), ("mail_envelopefrom", "x" * 1001), ("mail_submitter", ["ann"]),
+    ("mail_remote", True)])
 def test_odd_filters_are_refused(site, field, value):
     assert site("queue/?get", check=400, **{field: value})["status"] == f"Invalid value for {field}."
 
@@ -112,7 +119,8 @@ def test_odd_filters_are_refused(site, field, value):
 
 def test_everybody_sees_their_own(either):
     give(either, ("%@one.org", "bob"), ("ann@one.org", "ann"), ("dele@corp.org", "dele"))
-    mails = {"ann's": put(either, submitter="ann"), "from ann": put(either, "ANN@one.org"), "bob's": put(either, submitter="bob"),
+    mails = {"ann's": put(either, submitter="ann"), "from ann": put(either, "ANN@one.org"),
+             "bob's": put(either, submitter="bob"),
              "from bob": put(either, "x@One.org"), "from dele": put(either, "dele@corp.org"), "report": put(either, ""),
              "report too": put(either, None, None), "other": put(either, "x@two.org")}
     sees = {"root": list(mails), "ann": ["ann's", "from ann"], "bob": ["bob's", "from bob"],
@@ -130,7 +138,8 @@ def test_what_one_sends_is_in_ones_queue(either):
 
 
 @pytest.mark.parametrize("expressions", [  # whose, in the order in which they are matched
-    [("ann@one.org", "ann"), ("%", "bob")], [("a_n@one.org", "ann"), ("%@one.org", "bob")], [("%n@%", "ann"), ("ann@one.org", "bob")],
+    [("ann@one.org", "ann"), ("%", "bob")], [("a_n@one.org", "ann"), ("%@one.org", "bob")],
+    [("%n@%", "ann"), ("ann@one.org", "bob")],
     [("ANN@one.org", "ann"), ("ann@ONE.org", "bob")], [("ann@one.org", "ann"), ("___@one.org", "bob"), ("%", "bob")],
     [("%", "ann"), ("ann@one.org", "bob"), ("%@one.org", "bob")], [("x@one.org", "bob"), ("ann@one.org", "ann")],
     [("_nn@one.org", "bob"), ("%@two.org", "bob"), ("an_@one.org", "ann")][1:]])
@@ -201,7 +210,8 @@ def test_bounce_gives_up_once(either):
     ((mail, message, seconds, fatal),) = either.sql("SELECT * FROM faillog WHERE fail_message LIKE 'Returned%'")
     assert (mail, message, fatal) == (one, "Returned by ann.", 1) and abs(int(seconds) - time.time()) < 60
     assert [mail["mail_state"] for mail in either("queue/?get")["queue"]] == ["failed", "failed"]
-    assert either.sql("SELECT typeof(fail_time), typeof(fail_fatal) FROM faillog WHERE fail_mail = ?", one) == [("text", "integer")]
+    types = either.sql("SELECT typeof(fail_time), typeof(fail_fatal) FROM faillog WHERE fail_mail = ?", one)
+    assert types == [("text", "integer")]
 
 
 def test_report_cannot_be_returned(site):
@@ -238,13 +248,16 @@ def long_queue(tmp_path_factory) -> Site:
     site = Site(tmp_path_factory.mktemp("long"))
     with closing(sqlite3.connect(site.dbpath)) as connection, connection:
         users = [f"u{number}" for number in range(1000)]
-        connection.executemany("INSERT INTO users (user_name, user_authdata) VALUES (?, ?)", [(user, authdata("pw")) for user in users])
+        connection.executemany("INSERT INTO users (user_name, user_authdata) VALUES (?, ?)",
+                               [(user, authdata("pw")) for user in users])
         connection.executemany("INSERT INTO addresses VALUES (?, NULL, 'store', ?)", [("%", "bob")] + [
             (f"{user}{'_' * (number % 3 == 0)}@d{number % 20}.example", user) for number, user in enumerate(users)])
         connection.executemany("INSERT INTO api_user_delegates VALUES ('dele', ?)", [(user,) for user in users[:500]])
         connection.executemany(
-            "INSERT INTO outbox (mail_envelopefrom, mail_envelopeto, mail_submitter, mail_data) VALUES (?, 'x@y.org', ?, ?)",
-            [(f"u{n % 1000}@d{n % 20}.example" if n % 2 else f"r{n % 40_000}@ext.example", f"u{n % 1000}" if n % 7 == 0 else "mx.host",
+            "INSERT INTO outbox (mail_envelopefrom, mail_envelopeto, mail_submitter, mail_data)"
+            " VALUES (?, 'x@y.org', ?, ?)",
+            [(f"u{n % 1000}@d{n % 20}.example" if n % 2 else f"r{n % 40_000}@ext.example",
+              f"u{n % 1000}" if n % 7 == 0 else "mx.host",
               "x" * 2000) for n in range(100_000)])
         connection.executemany("INSERT INTO faillog (fail_mail, fail_message, fail_fatal) VALUES (?, '451 later', ?)",
                                [(n % 60_000 + 1, n < 5000) for n in range(180_000)])
@@ -257,7 +270,8 @@ def test_100000_mails_are_listed_in_seconds(long_queue, user, least, most):
     began = time.process_time()
     answer = long_queue("queue/?get", user=user)
     assert time.process_time() - began < 4
-    assert least <= sum(answer["counts"].values()) <= most and len(answer["queue"]) == min(1000, sum(answer["counts"].values()))
+    mails = sum(answer["counts"].values())
+    assert least <= mails <= most and len(answer["queue"]) == min(1000, mails)
 
 
 def test_100000_mails_do_not_hold_up_a_change(long_queue):
