@@ -238,6 +238,8 @@ def test_call_refuses_with_a_sentence(installed, tmp_path):
     assert "Unknown module pop." in run(tmp_path, "call", "pop", "get", check=1)
     assert "the fields are username, user_name" in run(tmp_path, "call", "users", "get", "name=x", check=1)
     assert "the fields are" in run(tmp_path, "call", "users", "get", "username", check=1)
+    assert json.loads(run(tmp_path, "call", "users", "get", "--as", "bob", "username=bob"))["status"] == "ok"
+    assert "unrecognized arguments: --no" in run(tmp_path, "call", "users", "get", "--no", "username=bob", check=2)
     said = json.loads(run(tmp_path, "call", "users", "add", "user_name=ann", check=1))
     assert said == {"status": "UNIQUE constraint failed: users.user_name", "user": False}
     assert "Invalid value for address_order." in run(

@@ -2,11 +2,13 @@
 
 import json
 import sqlite3
+import subprocess
+import sys
 import time
 from contextlib import closing
 
 import pytest
-from conftest import Site, authdata
+from conftest import ROOT, Site, authdata
 from test_send import let_send, send
 
 GONE = "mail not found"
@@ -237,6 +239,15 @@ def test_all_mails_that_are_named_or_none(either, action):
         assert either(f"queue/?{action}", mail_id=ids)["status"] == "No mail id is set"
     assert either(f"queue/?{action}", check=400, mail_id=list(range(51)))["status"] == "Invalid value for mail_id."
     assert either.dump() == before
+
+
+def test_check_names_mail_without_data(site, tmp_path):
+    (tmp_path / "config.py").write_text(f"dbpath = 'master.db3'\nmodulelist = {site.config['modulelist']!r}\n")
+    put(site)
+    site.sql("UPDATE outbox SET mail_data = NULL")
+    command = [sys.executable, ROOT / "mailapi.py", "check"]
+    done = subprocess.run(command, cwd=tmp_path, capture_output=True, text=True, timeout=60)
+    assert "FAIL  Queue: 1 has no mail_data" in done.stdout and done.returncode == 1
 
 
 ########## A long queue ############################################################################
