@@ -340,7 +340,7 @@ def read_body(environ: dict, limit: int, usual: int) -> dict:
     return body
 
 
-STRING = re.compile(rb'"[^"\\]*+(?:\\.[^"\\]*+)*+"?+', re.DOTALL)
+STRING = re.compile(rb'"[^"\\]*+(?>(?:\\.[^"\\]*+)*)"?+', re.DOTALL)
 PLAIN = re.compile(rb"[ !#-\[\]-~]{65536,}+")
 MOST_STRINGS = 100_000
 

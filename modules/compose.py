@@ -16,8 +16,8 @@ LONGEST_HEADER = 256 * 1024  # bytes of all header fields of a ready message
 LONGEST_FIELD = 32 * 1024  # characters of a subject or of References
 LONGEST_ENTRY = 1300  # characters of an address with a name
 MOST_AUTHORS = 10  # each is looked up
-MESSAGE_IDS = re.compile(r"<[!-;=?-~]{1,900}>(?: *<[!-;=?-~]{1,900}>)*+")
-FIELD = re.compile(rb"([!-9;-~]++)[ \t]*+:([^\r\n]*+(?:\r\n[ \t][^\r\n]*+)*+)\r\n")
+MESSAGE_IDS = re.compile(r"<[!-;=?-~]{1,900}>(?>(?: *<[!-;=?-~]{1,900}>)*)")
+FIELD = re.compile(rb"([!-9;-~]++)[ \t]*+:([^\r\n]*+(?>(?:\r\n[ \t][^\r\n]*+)*))\r\n")
 
 
 @dataclass

@@ -14,21 +14,22 @@ LONGEST = 254  # bytes (RFC 5321, 4.5.3.1.3)
 LONGEST_NAME = 1000  # characters
 CONTROL = re.compile("[\0-\x08\x0a-\x1f\x7f-\x9f\u2028\u2029]")  # a tab is a blank
 
+# Possessive groups are not right before Python 3.11.5, hence (?>(?:…)*).
 ATOM = r"[A-Za-z0-9!#$%&'*+/=?^_`{|}~\x80-\ud7ff\ue000-\U0010ffff-]"
-DOT_ATOM = rf"{ATOM}++(?:\.{ATOM}++)*+"
-QUOTED = r'"(?:[^"\\]|\\.)*+"'
-COMMENT = r"\((?:[^()\\]|\\.)*+\)"
-GAP = rf"(?:[ \t]|{COMMENT})*+"
-WORD = rf"(?:{QUOTED}|(?:{ATOM}|\.)++)"
-PHRASE = rf"{WORD}(?:{GAP}{WORD})*+"
+DOT_ATOM = rf"{ATOM}++(?>(?:\.{ATOM}++)*)"
+QUOTED = r'"(?>(?:[^"\\]|\\.)*)"'
+COMMENT = r"\((?>(?:[^()\\]|\\.)*)\)"
+GAP = rf"(?>(?:[ \t]|{COMMENT})*)"
+WORD = rf"(?:{QUOTED}|(?>(?:{ATOM}|\.)+))"
+PHRASE = rf"{WORD}(?>(?:{GAP}{WORD})*)"
 SPEC = rf"({DOT_ATOM}|{QUOTED})@({DOT_ATOM}|\[[^\[\]\\\s]*+\])"
-ANGLE = re.compile(rf"{GAP}({PHRASE})?+{GAP}<{GAP}{SPEC}{GAP}>{GAP}")
+ANGLE = re.compile(rf"{GAP}(?>({PHRASE})?){GAP}<{GAP}{SPEC}{GAP}>{GAP}")
 BARE = re.compile(rf"{GAP}(){SPEC}{GAP}")
 GROUP = re.compile(rf"{GAP}({PHRASE}){GAP}:")
 GROUP_END = re.compile(rf"{GAP};{GAP}")
-BLANK = re.compile(rf"{GAP}(?:,{GAP})*+")  # an empty entry is none
+BLANK = re.compile(rf"{GAP}(?>(?:,{GAP})*)")  # an empty entry is none
 WORDS = re.compile(rf"{QUOTED}|{COMMENT}|[^ \t(\"]++")
-TOKENS = re.compile(r' +(?:"(?:[^"\\]|\\.){1,254}"@|[^ ])++')  # a local part stays in one piece
+TOKENS = re.compile(r' +(?>(?:"(?:[^"\\]|\\.){1,254}"@|[^ ])+)')  # a local part stays in one piece
 LABEL = re.compile(r"[A-Za-z0-9_](?:[A-Za-z0-9_-]{0,61}[A-Za-z0-9_])?")
 
 
@@ -191,7 +192,7 @@ def quoted(value: str) -> str:
 def phrase(name: str) -> str:
     """A name as a header field shows it."""
     if is_plain(name):
-        return name if re.fullmatch(rf"{ATOM}++(?: {ATOM}++)*+", name) else quoted(name)
+        return name if re.fullmatch(rf"{ATOM}++(?>(?: {ATOM}++)*)", name) else quoted(name)
     return encoded(name)
 
 

@@ -17,7 +17,7 @@ from mailapi_modules.mailaddress import CONTROL, folded
 LONGEST_LINE = 998  # bytes without CRLF (RFC 5322, 2.1.1)
 LONGEST_NAME = 255  # characters of a file's name
 STEP = 57 * 10_000  # bytes that are encoded at once: whole lines
-TYPE = re.compile(r'[\w!#$&^.+-]{1,127}/[\w!#$&^.+-]{1,127}(?:; ?[\w.-]{1,60}=(?:[\w.+-]{1,60}|"[\w .:+/-]{1,60}"))*+',
+TYPE = re.compile(r'[\w!#$&^.+-]{1,127}/[\w!#$&^.+-]{1,127}(?>(?:; ?[\w.-]{1,60}=(?:[\w.+-]{1,60}|"[\w .:+/-]{1,60}"))*)',
                   re.ASCII)
 NOT_AS_IT_IS = re.compile(rb"^\.\r$|^[^\r\n]{79}", re.MULTILINE)  # lines that some relay would change
 
