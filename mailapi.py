@@ -780,8 +780,8 @@ class Store:
 
     def __init__(self, path: str):
         self.path = path
-        self.uri = Path(path).absolute().as_uri() + "?mode=rw"
-        self.database = peewee.SqliteDatabase(self.uri, uri=True, pragmas=self.PRAGMAS, timeout=5)
+        uri = Path(path).absolute().as_uri() + "?mode=rw"
+        self.database = peewee.SqliteDatabase(uri, uri=True, pragmas=self.PRAGMAS, timeout=5)
         self.opened = Opened()
 
     def trace(self, tell: Callable[[str], None] | None):
@@ -1161,11 +1161,11 @@ class Active:
         rows = [field.model.select(field) for field in fields]
         self.rows = [query if where is None else query.where(where) for query in rows]
 
-    def has(self, user) -> peewee.Expression:
-        """Whether a user is among them, for a query over many users."""
-        return reduce(operator.or_, [user.in_(query) for query in self.rows])
+    def has(self) -> peewee.Expression:
+        """Whether a row's user is among them, for a query over many users."""
+        return reduce(operator.or_, [Users.user_name.in_(query) for query in self.rows])
 
-    def has_one(self, user=None) -> peewee.Expression:
+    def has_one(self) -> peewee.Expression:
         """Whether arg("user"), the only one that a query is about, is; without a look at all rows, given an index."""
         return reduce(operator.or_, [fn.EXISTS(query.where(query.selected_columns[0] == arg("user")))
                                      for query in self.rows])

@@ -19,7 +19,6 @@ import mailapi
 from mailapi_modules.static_files import Beside, url_and_folder, url_path
 
 M_MMAP_THRESHOLD = -3  # in malloc.h
-MOST_READ = 32 * 1024 * 1024  # bytes of a body that is too large, for clients that read the answer only afterwards
 # What slow or hostile clients may take: idle connections cost a file each, and nobody else waits for them.
 LIMITS = {"threads": 8, "connection_limit": 8000, "asyncore_use_poll": True, "channel_timeout": 30,
           "cleanup_interval": 5, "max_request_header_size": 32 * 1024,
@@ -56,7 +55,7 @@ def run(args):
     HTTPChannel.error_task_class = JsonError
     try:
         server = waitress.create_server(beside, listen=args.listen, ident=None, **LIMITS,
-                                        max_request_body_size=max(MOST_READ, app.config.max_message + 1))
+                                        max_request_body_size=max(mailapi.MOST_DISCARDED, app.config.max_message + 1))
     except OSError as error:
         raise mailapi.ConfigError(f"Cannot listen on {args.listen}: {error.strerror}; choose another with --listen."
                                   ) from None

@@ -32,8 +32,8 @@ class SmtpConversation(smtplib.SMTP):
         return self.connection
 
 
-class ImapConversation(imaplib.IMAP4):
-    """imaplib over a socket that is already open."""
+class OpenSocket:
+    """For imaplib and poplib: a socket that is already open."""
 
     def __init__(self, connection: PatientSocket, host: str):
         self.connection = connection
@@ -42,21 +42,16 @@ class ImapConversation(imaplib.IMAP4):
     def _create_socket(self, timeout):
         return self.connection
 
+
+class ImapConversation(OpenSocket, imaplib.IMAP4):
     def read(self, size):
         if size > self.sock.patience.most:  # imaplib would make room for it
             raise OSError("it sends too much")
         return super().read(size)
 
 
-class PopConversation(poplib.POP3):
-    """poplib over a socket that is already open."""
-
-    def __init__(self, connection: PatientSocket, host: str):
-        self.connection = connection
-        super().__init__(host)
-
-    def _create_socket(self, timeout):
-        return self.connection
+class PopConversation(OpenSocket, poplib.POP3):
+    pass
 
 
 class Smtp(Client):

@@ -43,7 +43,7 @@ GRANT = each_generation(lambda g: g.access.insert(api_user=arg("user"), api_perm
 
 def modules_in(active: dict, is_active):
     """The column `modules`: a JSON map of those in which the user is active to true, [] where there are none."""
-    words = [Case(None, [(is_active(users, Users.user_name), f",{ENCODER.encode(name)}:true")], "") for name, users in active.items()]
+    words = [Case(None, [(is_active(users), f",{ENCODER.encode(name)}:true")], "") for name, users in active.items()]
     members = fn.SUBSTR(reduce(lambda all_, word: all_.concat(word), words, Value("")), 2)
     return fn.COALESCE(Value("{").concat(fn.NULLIF(members, "")).concat("}"), "[]").alias("modules")
 
