@@ -191,6 +191,10 @@ class Conflict(ApiError):
         super().__init__(BUSY, http=503, retry_after=1)
 
 
+class Undecided(ApiError):
+    """Nobody knows whether a transaction was committed."""
+
+
 BUSY = "The database is busy. Try again."
 
 
@@ -1737,6 +1741,10 @@ class Call:
         """Around the master's transaction: what joined it ends as it does."""
         try:
             yield
+        except Undecided:
+            for held in self.joined:
+                held.leave()
+            raise
         except BaseException:
             for held in self.joined:
                 held.rollback()
@@ -1746,7 +1754,7 @@ class Call:
 
 
 class Joined:
-    """A change in another database, prepared there so that it can no longer fail; neither method raises."""
+    """A change in another database, prepared there so that it can no longer fail; none of its methods raises."""
 
     authdata: str | None = None  # what the user's sessions are held against from now on
 
@@ -1755,6 +1763,9 @@ class Joined:
 
     def rollback(self):
         """It has not, and will not."""
+
+    def leave(self):
+        """Nobody knows: what is prepared stays so, until somebody looks."""
 
 
 @dataclasses.dataclass
@@ -1945,6 +1956,8 @@ class Application:
         for module in self.modules.values() if modules is None else modules:
             try:
                 what(module)
+            except ApiError as error:
+                log.warning("%s failed to take note: %s", module.name, error.status)
             except Exception:
                 log.exception("%s failed to take note", module.name)
 

@@ -222,6 +222,10 @@ class Change(Joined):
             log.warning("mailserver: not rolled back yet: %s", error)
             self.store.close()
 
+    def leave(self):
+        log.warning("mailserver: a change is in doubt until the next log-in or `mailapi check --repair`")
+        self.store.close()
+
 
 def digest(value: str) -> str:
     return hashlib.sha256(value.encode()).hexdigest()[:40]

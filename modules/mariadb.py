@@ -148,8 +148,8 @@ def read_url(url: str, key: str, also: Iterable[str] = ()) -> dict:
 
     try:
         options = parse(url, unquote_password=True, unquote_user=True)
-    except ValueError as error:
-        raise ConfigError(f"{key} is not a URL: {error}.") from None
+    except ValueError:  # whose words may show the password
+        raise ConfigError(f"{key} must be mysql://USER:PASSWORD@HOST/DATABASE.") from None
     if not is_url(url) or not options["database"]:
         raise ConfigError(f"{key} must be mysql://USER:PASSWORD@HOST/DATABASE.")
     if unknown := set(options) - KNOWN - set(also):
