@@ -154,6 +154,10 @@ def read_url(url: str, key: str, also: Iterable[str] = ()) -> dict:
         raise ConfigError(f"{key} must be mysql://USER:PASSWORD@HOST/DATABASE.")
     if unknown := set(options) - KNOWN - set(also):
         raise ConfigError(f"{key} has unknown options: {', '.join(sorted(unknown))}.")
+    if "ssl_ca" in options:
+        options.setdefault("ssl_verify_cert", True)  # PyMySQL would encrypt to whoever is there
+    elif options.get("ssl_verify_identity"):  # and look at no name
+        raise ConfigError(f"{key}: ssl_verify_identity needs ssl_ca.")
     options["password"] = str(options.pop("passwd", ""))
     try:
         import pymysql  # noqa: F401  what peewee connects with

@@ -2,6 +2,7 @@
 
 import contextlib
 import os
+import random
 import re
 import threading
 import time
@@ -13,7 +14,7 @@ from urllib.parse import urlsplit
 from mailapi import BUSY, ApiError, ConfigError, log
 from mailapi_modules import serverschema, serversql
 from mailapi_modules.mariadb import code, read_url
-from mailapi_modules.serverfailures import LOST, Unreachable, Unusable
+from mailapi_modules.serverfailures import LOST, UNDONE, Unreachable, Unusable
 
 WAIT = 5  # seconds for a lock or a connection, as SQLite's
 PROMPT = 2  # seconds in which a server that is well says something
@@ -164,8 +165,17 @@ class Link:
         """The tables of the state database; in a cluster also the one by which writers on all nodes take turns."""
         if self.tables_made or not (self.schema or connection.in_cluster):
             return
+        import pymysql
+
         wait_for(connection, LONGEST_STATEMENT)
-        serverschema.add_state_tables(connection, self.schema or "")
+        for left in reversed(range(10)):
+            try:
+                serverschema.add_state_tables(connection, self.schema or "")
+                break
+            except pymysql.MySQLError as error:
+                if code(error) not in UNDONE or not left:
+                    raise
+                time.sleep(random.uniform(0, 0.1))  # others make them, too
         self.tables_made = True
 
 

@@ -249,6 +249,7 @@ class ServerStore(Store):
         if sentence:
             raise StateFailure(sentence) if self.is_state else kind(sentence) from error
         log.error("%s: %s", self.what, error)
+        self.lose(), self.pool.forget()  # a connection keeps the privileges that it began with
         raise Unusable(self.what) from error
 
     def broken(self, error: BaseException):
