@@ -2,7 +2,9 @@
 
 import contextlib
 import os
+import re
 import shutil
+import subprocess
 import time
 from pathlib import Path
 
@@ -37,14 +39,14 @@ class Cluster:
         script.chmod(0o755)
         first = Server(folder / "1")
         second = Server.__new__(Server)
-        second.__dict__ |= first.__dict__ | {"folder": folder / "2", "data": folder / "2/data", "port": free_port()}
+        second.__dict__ |= first.__dict__ | {"folder": folder / "2", "data": folder / "2/data", "port": free_port(),
+                                              "process": None}
         self.nodes = [first, second]
         ports = [free_port() for _ in self.nodes]
         for number, (node, port) in enumerate(zip(self.nodes, ports)):
             node.command = [word.replace(str(first.data), str(node.data)) for word in first.command]
-            node.environ = os.environ | {"TRANSFER": str(node.folder / "transfer"),
+            node.environ = os.environ | {"TRANSFER": str(folder / "transfer"),
                                          "PATH": f"{script.parent}:{os.environ['PATH']}"}
-            node.environ["TRANSFER"] = str(folder / "transfer")
             provider = (f"gmcast.listen_addr=tcp://127.0.0.1:{port};ist.recv_addr=127.0.0.1:{free_port()};"
                         f"gcache.size=8M;pc.weight={2 - number};evs.suspect_timeout=PT3S;evs.inactive_timeout=PT6S")
             node.options = ["--wsrep-on=ON", f"--wsrep-provider={PROVIDER}", f"--wsrep-provider-options={provider}",
@@ -54,11 +56,20 @@ class Cluster:
                             "--binlog-format=ROW", "--innodb-autoinc-lock-mode=2"]
         first.stop()
         first.start("--wsrep-new-cluster")
+        self.wait(1)
         first.stop()
         second.folder.mkdir()
-        shutil.copytree(first.data, second.data)
+        shutil.copytree(first.data, second.data, ignore=shutil.ignore_patterns("gvwstate.dat", "galera.cache"))
         first.start("--wsrep-new-cluster")
         second.start()
+        self.wait(2)
+
+    def restart(self, node: Server):
+        """Start a node again, from the position that it had where it was killed; as systemd does."""
+        found = subprocess.run([*node.command, *node.options, "--wsrep-recover", "--port=0",
+                                f"--socket={node.folder / 'recover'}"], capture_output=True, text=True, env=node.environ)
+        position = re.search(r"Recovered position: (\S+)", found.stdout + found.stderr)
+        node.start(f"--wsrep-start-position={position[1]}")
         self.wait(2)
 
     def wait(self, size: int, seconds: float = 30):
@@ -66,7 +77,8 @@ class Cluster:
         until = time.monotonic() + seconds
         while time.monotonic() < until:
             with contextlib.suppress(Exception):
-                status = [dict(node.sql("SHOW STATUS LIKE 'wsrep%%'")) for node in self.nodes if node.process.poll() is None]
+                status = [dict(node.sql("SHOW STATUS LIKE 'wsrep%%'")) for node in self.nodes
+                          if node.process and node.process.poll() is None]
                 if [s["wsrep_local_state_comment"] for s in status] == ["Synced"] * size and all(
                         s["wsrep_cluster_size"] == str(size) and s["wsrep_ready"] == "ON" for s in status):
                     return

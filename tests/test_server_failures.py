@@ -199,7 +199,8 @@ def test_a_restart_under_load(site, tmp_path, database, mariadb, how):  # noqa: 
             assert http == 503 and headers["Retry-After"] in ("1", "5")
             assert gone - 5 < began < back + 0.2  # it may have begun before
     assert any(http == 503 for http, _ in outcomes.values())
-    assert [http for began, _, http, _, _ in log if began > back + 0.2][-30:] == [200] * 30
+    later = [http for began, _, http, _, _ in log if began > back + 0.2]
+    assert len(later) > 10 and set(later) == {200}
     assert "Traceback" not in said and not [secret for secret in SECRET if secret in said]
 
 
@@ -332,22 +333,16 @@ def test_a_server_that_lets_nobody_in(tmp_path, database, change, caplog):  # no
         populate(change(database.url))
 
 
+@pytest.mark.parametrize("key", ["dbpath", "state"])
 @pytest.mark.parametrize("url", [
     "mysql://u:se/cret@h/x", "mysql://u:se%2Fcret@[::1/x", "mysql://u:se%2Fcret\u2100@h/x", "mysql://u:se%2Fcret@h",
-    "mysql://u:se%2Fcret@h:0/x", "mysql://u:se%2Fcret@h:66000/x", "mysql://u:se%2Fcret@h,/x",
-    "mysql://u:se%2Fcret@h:y/x", "mysql://u:se%2Fcret@h/x?max_connections=0", "mysql://u:se%2Fcret@h/x?max_connections=y",
+    "mysql://u:se%2Fcret@h:0/x", "mysql://u:se%2Fcret@h:66000/x", "mysql://u:se%2Fcret@h,/x", "mysql://u:se%2Fcret@h:y/x",
+    "mysql://u:se%2Fcret@h/x?max_connections=0", "mysql://u:se%2Fcret@h/x?max_connections=y",
     "mysql://u:se%2Fcret@h/x?max_connections=true", "mysql://u:se%2Fcret@h/x?charset=latin1",
-    "mysql://u:se%2Fcret@h/x?ssl_ca", "mysql://u:se%2Fcret@h/x?ssl_ca=/no/such/file&colour=red"])
-@pytest.mark.parametrize("key", ["dbpath", "state", "mailserver"])
+    "mysql://u:se%2Fcret@h/x?ssl_verify_identity=true", "mysql://u:se%2Fcret@h/x?colour=red"])
 def test_a_url_that_is_none_is_refused_without_its_password(tmp_path, url, key):
-    extra = {"modulelist": {"Account": "modules/accounts.py"}}
-    with contextlib.suppress(mailapi.ConfigError):
-        if not Installation(tmp_path, **{"url": "x.db3"} | extra | {"url" if key == "dbpath" else key: url}):
-            pytest.fail("unreachable")
-        assert "ssl_ca" in url and "colour" not in url or key == "mailserver"
-        return
     with pytest.raises(mailapi.ConfigError) as refused:
-        Installation(tmp_path, **{"url": "x.db3"} | extra | {"url" if key == "dbpath" else key: url})
+        Installation(tmp_path, **{"url": "x.db3"} | {"url" if key == "dbpath" else key: url})
     assert not [secret for secret in SECRET if secret in str(refused.value)]
 
 
