@@ -14,7 +14,7 @@ from urllib.parse import urlsplit
 from mailapi import BUSY, ApiError, ConfigError, log
 from mailapi_modules import serverschema, serversql
 from mailapi_modules.mariadb import code, read_url
-from mailapi_modules.serverfailures import LOST, UNDONE, Unreachable, Unusable
+from mailapi_modules.serverfailures import BUSY_NUMBERS, LOST, UNDONE, Unreachable, Unusable
 
 WAIT = 5  # seconds for a lock or a connection, as SQLite's
 PROMPT = 2  # seconds in which a server that is well says something
@@ -123,7 +123,7 @@ class Link:
                 return self.open_to(host, patient)
             except (pymysql.MySQLError, OSError) as error:
                 log.warning("%s at %s: %s", self.what, host.get("host") or host.get("unix_socket"), error)
-                refused = refused or 1000 <= code(error) < 2000 and code(error) not in LOST
+                refused = refused or 1000 <= code(error) < 2000 and code(error) not in LOST | UNDONE | BUSY_NUMBERS
                 if time.monotonic() - started > PROMPT / 2:  # not once more for everybody who waits
                     self.hanging[number] = time.monotonic() + PROMPT
         raise (Unusable if refused else Unreachable)(self.what)

@@ -91,7 +91,7 @@ ROOT = {"auth": {"user_name": "root", "password": "pw"}}
 
 def test_writers_on_both_nodes_take_turns(two, database):
     """Of two that want the same name one gets it; nobody's permissions are lost or somebody else's."""
-    answers = together(two, 15, lambda site, number: site.answer(
+    answers = together(two, 10, lambda site, number: site.answer(
         "users/?add", "*", **ROOT, user_name=f"same{number}", user_permissions=[f"by{two.index(site)}"]))
     for number, (mine, yours) in enumerate(zip(*answers)):
         said = sorted((http, answer["status"]) for http, answer in (mine, yours))
@@ -101,7 +101,7 @@ def test_writers_on_both_nodes_take_turns(two, database):
             assert granted == [f"by{[mine, yours].index(next(a for a in (mine, yours) if a[1]['status'] == 'ok'))}"]
         else:
             assert {http for http, _ in said} <= {503}
-    assert sum(answer["status"] == "ok" for side in answers for _, answer in side) >= 12
+    assert sum(answer["status"] == "ok" for side in answers for _, answer in side) >= 8
     assert {answer["status"] for side in answers for _, answer in side} <= {
         "ok", BUSY, "UNIQUE constraint failed: users.user_name"}
     assert database.rows(0) == database.rows(1)
@@ -118,11 +118,11 @@ def test_what_was_read_is_still_so_when_it_counts(two, database):
 
 
 def test_audit_has_what_happened_on_both_nodes(two, database):
-    answers = together(two, 10, lambda site, number: site.answer("users/?add", "*", **ROOT,
+    answers = together(two, 6, lambda site, number: site.answer("users/?add", "*", **ROOT,
                                                                  user_name=f"a{two.index(site)}-{number}"))
     done = sorted(f"a{side}-{number}" for side, given in enumerate(answers)
                   for number, (http, _) in enumerate(given) if http == 200)
-    assert len(done) >= 18
+    assert len(done) >= 10
     rows = two[1]("audit/?get", audit_action="add", audit_http=None)["audit"]
     assert sorted(row["audit_target"] for row in rows if row["audit_status"] == "ok") == done
 
