@@ -715,8 +715,19 @@ class Prepared:
     def sql(self, database: peewee.Database):
         kind = type(database)
         if kind not in self.compiled:
-            self.compiled[kind] = database.get_sql_context().sql(self.query).query()
+            self.compiled[kind] = spelled_out(*database.get_sql_context().sql(self.query).query())
         return self.compiled[kind]
+
+
+def spelled_out(sql: str, parameters: Sequence) -> tuple[str, list]:
+    """The same SQL with what is the same every time written in it, which SQLite then works out once, not in every row."""
+    spelled = ["NULL" if p is None else "'" + p.replace("'", "''") + "'" if type(p) is str else
+               str(p) if type(p) is int else "?" for p in parameters]
+    pieces = sql.split("?")
+    if len(pieces) != len(spelled) + 1:  # a question mark elsewhere, or another sign for parameters
+        return sql, parameters
+    sql = "".join(map(operator.add, pieces, [*spelled, ""]))
+    return sql, [p for p, word in zip(parameters, spelled) if word == "?"]
 
 
 def each_generation(build: Callable[[Generation], object]) -> dict:
@@ -842,8 +853,9 @@ class Store:
 
     def execute(self, query, **values) -> sqlite3.Cursor:
         """Run a query, a Prepared one with its values; the cursor."""
-        prepared = query if isinstance(query, Prepared) else Prepared(query)
-        return self.run(*prepared.sql(self.database), values)
+        if isinstance(query, Prepared):
+            return self.run(*query.sql(self.database), values)
+        return self.run(*self.database.get_sql_context().sql(query).query())
 
     def run(self, sql: str, parameters: Sequence = (), values: Mapping = {}) -> sqlite3.Cursor:
         opened = self.opened
@@ -1160,10 +1172,15 @@ class Active:
     def __init__(self, *fields: peewee.Field, where=None):
         rows = [field.model.select(field) for field in fields]
         self.rows = [query if where is None else query.where(where) for query in rows]
+        self.simply = where if fields[0] is Users.user_name else None  # a look at the user's own row says it
 
     def has(self) -> peewee.Expression:
         """Whether a row's user is among them, for a query over many users."""
-        return reduce(operator.or_, [Users.user_name.in_(query) for query in self.rows])
+        among = reduce(operator.or_, [Users.user_name.in_(query) for query in self.rows])
+        return among if self.simply is None else self.simply
+
+    def same_as(self, other: "Active") -> bool:
+        return [query.sql() for query in self.rows] == [query.sql() for query in other.rows]
 
     def has_one(self) -> peewee.Expression:
         """Whether arg("user"), the only one that a query is about, is; without a look at all rows, given an index."""

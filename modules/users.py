@@ -34,6 +34,7 @@ EVERYBODY = {  # by generation
                     LINKS.alias("link_count"), fn.COALESCE(MAILS.c.mails, 0).alias("mails"))
         .join(MAILS, JOIN.LEFT_OUTER, on=MAILS.c.mail_user == Users.user_name).order_by(Users.user_name),
 }
+WITH_MAIL = Active(MailOwner.mail_user)
 NAMES = Prepared(Users.select(Users.user_name))
 NO_SPILL = Prepared(SQL("PRAGMA cache_spill = OFF"))  # pages stay in memory: readers wait for the commit only
 ADD = Prepared(Users.insert({name: arg(name) for name in ("user_name", "user_authdata", "user_alias")}))
@@ -46,6 +47,11 @@ def modules_in(active: dict, is_active):
     words = [Case(None, [(is_active(users), f",{ENCODER.encode(name)}:true")], "") for name, users in active.items()]
     members = fn.SUBSTR(reduce(lambda all_, word: all_.concat(word), words, Value("")), 2)
     return fn.COALESCE(Value("{").concat(fn.NULLIF(members, "")).concat("}"), "[]").alias("modules")
+
+
+def has(active: Active):
+    """As Active.has, in generation 9's list of everybody, which has counted the mails: to look at them takes longest."""
+    return MAILS.c.mails.is_null(False) if active.same_as(WITH_MAIL) else active.has()
 
 
 def not_reserved(call):
@@ -257,7 +263,7 @@ class User(Module):
 
         return {(number, name): with_modules(query, generation, is_active)
                 for number, generation in GENERATIONS.items()
-                for name, query, is_active in (("everybody", EVERYBODY[number], Active.has),
+                for name, query, is_active in (("everybody", EVERYBODY[number], has if number == 9 else Active.has),
                                                ("delegated", OWN_AND_DELEGATED, Active.has),
                                                ("one", ONE, Active.has_one))}
 
