@@ -29,27 +29,35 @@ SHORT = (Users.select(Users.user_name, HAS_LOGIN.alias("user_login"), Users.user
          .order_by(Users.user_name))
 ONE = SHORT.where(Users.user_name == arg("user"))
 OWN_AND_DELEGATED = SHORT.where((Users.user_name == arg("user")) | Users.user_name.in_(DELEGATED))
+COUNTS, COUNTS_ON_PAGE = MAILS.alias("counts"), MAILS.where(on_page(MailOwner.mail_user)).alias("counts")
+WITH_MAIL = Active(MailOwner.mail_user)
 
 
-def with_counts(mails):
-    """Everybody, in generation 9, with how many addresses store to them and how many mails they have."""
-    mails = mails.alias("counts")
+def counted(counts):
+    """Everybody, with how many addresses store to them and how many mails they have."""
     return (Users.select(Users.user_name, HAS_LOGIN.alias("has_login"), Users.user_alias, Users.user_database,
-                         LINKS.alias("link_count"), fn.COALESCE(mails.c.mails, 0).alias("mails"))
-            .join(mails, JOIN.LEFT_OUTER, on=mails.c.mail_user == Users.user_name).order_by(Users.user_name))
+                         LINKS.alias("link_count"), fn.COALESCE(counts.c.mails, 0).alias("mails"))
+            .join(counts, JOIN.LEFT_OUTER, on=counts.c.mail_user == Users.user_name).order_by(Users.user_name))
 
 
-LISTS = {number: {  # by generation; those of a page from arg("first") to arg("last")
-    "everybody": (everybody, Active.has),
-    "everybody's page": (everybodys_page.where(on_page(Users.user_name)), Active.has_on_page),
-    "delegated": (OWN_AND_DELEGATED, Active.has),
-    "delegated page": (OWN_AND_DELEGATED.where(on_page(Users.user_name)), Active.has_on_page),
-    "one": (ONE, Active.has_one),
-} for number, everybody, everybodys_page in (
-    (8, SHORT, SHORT), (9, with_counts(MAILS), with_counts(MAILS.where(on_page(MailOwner.mail_user)))))}
-NAMES_ON = {"everybody's page": Users.select(Users.user_name).order_by(Users.user_name),
-            "delegated page": OWN_AND_DELEGATED.select(Users.user_name)}
-NAMES_ON = {name: Prepared(query, pages=Pages(Users.user_name)) for name, query in NAMES_ON.items()}
+def by_counts(counts, otherwise):
+    """How that list tells who is active: by the mails where these tell, for looking at them again takes longest."""
+    return lambda active: counts.c.mails.is_null(False) if active.same_as(WITH_MAIL) else otherwise(active)
+
+
+ON_PAGE = on_page(Users.user_name)
+SOME = {"delegated": (OWN_AND_DELEGATED, Active.has),
+        "delegated page": (OWN_AND_DELEGATED.where(ON_PAGE), Active.has_on_page),
+        "one": (ONE, Active.has_one)}
+LISTS = {  # by generation: the query, and how it tells who is active in a module
+    8: SOME | {"everybody": (SHORT, Active.has), "everybody's page": (SHORT.where(ON_PAGE), Active.has_on_page)},
+    9: SOME | {"everybody": (counted(COUNTS), by_counts(COUNTS, Active.has)),
+               "everybody's page": (counted(COUNTS_ON_PAGE).where(ON_PAGE),
+                                    by_counts(COUNTS_ON_PAGE, Active.has_on_page))},
+}
+NAMES_ON = {name: Prepared(query, pages=Pages(Users.user_name)) for name, query in {
+    "everybody's page": Users.select(Users.user_name).order_by(Users.user_name),
+    "delegated page": OWN_AND_DELEGATED.select(Users.user_name)}.items()}
 NAMES = Prepared(Users.select(Users.user_name))
 NO_SPILL = Prepared(SQL("PRAGMA cache_spill = OFF"))  # pages stay in memory: readers wait for the commit only
 ADD = Prepared(Users.insert({name: arg(name) for name in ("user_name", "user_authdata", "user_alias")}))
@@ -275,7 +283,7 @@ class User(Module):
         def with_modules(query, generation, is_active):
             found = {name: active for name, module in self.app.listed().items()
                      if (active := module.active_in(generation))}
-            return Prepared(query.select_extend(modules_in(found, is_active)), nested=("modules",))
+            return Prepared(query.select_extend(modules_in(found, is_active)), nested=("modules",), constant=True)
 
         return {(number, name): with_modules(query, GENERATIONS[number], is_active)
                 for number, lists in LISTS.items() for name, (query, is_active) in lists.items()}
