@@ -1,5 +1,7 @@
 """A mail installation on a fresh database, and a client that talks to it."""
 
+import contextlib
+import functools
 import hashlib
 import json
 import sqlite3
@@ -27,6 +29,21 @@ def authdata(password: str) -> str:
     return "salt:" + hashlib.sha256(("salt" + password).encode()).hexdigest()
 
 
+@functools.cache
+def fresh(generation: int) -> bytes:
+    """The file of a site's database; a copy takes a fiftieth of the time that its statements take."""
+    with contextlib.closing(sqlite3.connect(":memory:")) as made:
+        made.executescript(SCHEMAS[generation].read_text())
+        for name, permissions in PERMISSIONS.items():
+            made.execute("INSERT INTO users (user_name, user_authdata) VALUES (?, ?)",
+                         [name, None if name == "nologin" else authdata("pw")])
+            made.executemany("INSERT INTO api_access VALUES (?, ?)", [[name, each] for each in permissions])
+        made.execute("INSERT INTO api_user_delegates VALUES ('dele', 'ann')")
+        made.execute("INSERT INTO api_address_delegates VALUES ('dele', '%@corp.org')")
+        made.commit()
+        return made.serialize()
+
+
 class Site:
     """A master database with root (admin), dele (delegate of ann and of %@corp.org), ann and bob; the
     password is `pw`. Calling it posts one request, without a cookie, as somebody."""
@@ -40,21 +57,13 @@ class Site:
         self.app = mailapi.create_app(self.config)
 
     def create(self):
-        connection = sqlite3.connect(self.dbpath)
-        connection.executescript(SCHEMAS[self.generation].read_text())
-        connection.close()
-        for name, permissions in PERMISSIONS.items():
-            self.sql("INSERT INTO users (user_name, user_authdata) VALUES (?, ?)", name,
-                     None if name == "nologin" else authdata("pw"))
-            for permission in permissions:
-                self.sql("INSERT INTO api_access VALUES (?, ?)", name, permission)
-        self.sql("INSERT INTO api_user_delegates VALUES ('dele', 'ann')")
-        self.sql("INSERT INTO api_address_delegates VALUES ('dele', '%@corp.org')")
+        self.dbpath.write_bytes(fresh(self.generation))
 
     def sql(self, statement: str, *values) -> list[tuple]:
         """A statement straight on the file, as a mail daemon would."""
         connection = sqlite3.connect(self.dbpath)
         try:
+            connection.execute("PRAGMA synchronous = OFF")  # no test takes the power away
             with connection:
                 return connection.execute(statement, values).fetchall()
         finally:
