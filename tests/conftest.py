@@ -12,7 +12,7 @@ import webtest
 
 import mailapi
 
-pytest_plugins = ["deployment"]
+pytest_plugins = ["deployment", "mariadb", "servers"]  # imported instead, a server would be started for each file
 pytest.register_assert_rewrite("session")
 ROOT = Path(__file__).resolve().parent.parent
 SCHEMAS = {9: ROOT / "modules/schema9.sql", 8: ROOT / "tests/conformance/schema8.sql"}
@@ -23,6 +23,16 @@ MODULES = {"Address": "modules/addresses.py", "User": "modules/users.py", "SMTPD
 OPTIONAL = {"Account": "modules/accounts.py", "Service": "modules/services.py"}
 # What every site starts with: who they are by permission, and what was delegated to them.
 PERMISSIONS = {"root": ["admin"], "dele": ["delegate"], "ann": [], "bob": [], "nologin": []}
+
+
+# The test files that take longest, from some 60 s to 15: they begin first, so that no worker is left alone with one.
+LONGEST = ("conformance", "guided_fuzz", "fuzz", "mailserver", "services_down", "deploy", "accounts", "survival", "workers",
+           "browser", "swap", "commands", "differences", "services", "migrate", "dav", "send", "database", "mailbox")
+
+
+def pytest_collection_modifyitems(items):
+    rank = {f"test_{name}": number for number, name in enumerate(LONGEST)}
+    items.sort(key=lambda item: rank.get(item.path.stem, len(rank)))
 
 
 def authdata(password: str) -> str:

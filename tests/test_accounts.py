@@ -15,7 +15,6 @@ from concurrent.futures import ThreadPoolExecutor
 import pytest
 from conftest import MODULES, OPTIONAL, ROOT, Site
 from instances import free_port
-from mariadb import database, mariadb  # noqa: F401
 
 import mailapi
 
@@ -571,7 +570,7 @@ def test_an_account_that_another_program_made_is_taken_over(anywhere):
     assert [service["id"] for service in found["services"]] == [8, 9, 10]
 
 
-def test_sequences_go_on_after_what_a_table_of_the_original_has(tmp_path, database):  # noqa: F811
+def test_sequences_go_on_after_what_a_table_of_the_original_has(tmp_path, database):
     database.sql("CREATE TABLE Accounts (idAccount INTEGER AUTO_INCREMENT PRIMARY KEY, idUsers INTEGER,"
                  " Name VARCHAR(100), IsPrimary TINYINT, Active TINYINT, idMailAccount INTEGER,"
                  " idContactAccount INTEGER, idCalendarAccount INTEGER)")

@@ -12,7 +12,7 @@ import hostile
 import pytest
 from conftest import Site
 from instances import free_port
-from servers import MASTER, clamd, dovecot, public_folder, radicale, smtp_sink, spamd  # noqa: F401
+from servers import MASTER
 from test_commands import Server
 from test_services import KINDS, SERVICE, every  # noqa: F401
 from test_survival import post
@@ -216,7 +216,7 @@ def test_a_request_for_one_that_is_down_is_answered_at_once(tmp_path, action, ki
     assert time.monotonic() - started < 1
 
 
-def test_one_scanner_down_and_the_other_answers(tmp_path, clamd):  # noqa: F811
+def test_one_scanner_down_and_the_other_answers(tmp_path, clamd):
     site = Site(tmp_path, extra=SERVICE, services=clamd.setting | {"antispam": setting("antispam", free_port())})
     answer = site("services/?scan", message="x")
     assert answer["status"] == "The antispam service cannot be used: Connection refused."
