@@ -54,7 +54,8 @@ def refusal(code: int, message: str, sql: str, columns_of) -> str | None:
         columns = columns_of(table, key[1]) if key else []
         return "UNIQUE constraint failed: " + ", ".join(f"{table}.{column}" for column in columns)
     if code in (NOT_NULL, NO_DEFAULT):
-        return f"NOT NULL constraint failed: {table}.{re.search("'([^']*)'", message)[1]}"
+        column = re.search("'([^']*)'", message)
+        return f"NOT NULL constraint failed: {table}.{column and column[1]}"
     if code in (HAS_CHILDREN, NO_PARENT):
         return "FOREIGN KEY constraint failed"
     if code in READ_ONLY:

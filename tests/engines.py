@@ -1,49 +1,117 @@
-"""Master databases of the tests on MariaDB, emptied and used again: making tables takes longer than a test."""
+"""The engine that the tests' master databases are on: MAILAPI_TEST_DB=mariadb puts every Site on a MariaDB.
 
+Making tables takes longer than a test: databases are emptied and used again.
+"""
+
+import atexit
 import contextlib
 import itertools
+import os
 import sqlite3
+import tempfile
+from functools import lru_cache
 from pathlib import Path
 
-import pymysql
+import pytest
 
-from mailapi_modules import serverschema
-from mailapi_modules.serversql import SQL_MODE, translated
-
+ENGINE = os.environ.get("MAILAPI_TEST_DB", "sqlite")
 NUMBERS = itertools.count(1)
+FREE: dict[int, list] = {}  # databases by generation
+TAKEN: list = []
 
 
 class Kept:
-    """A database with the tables of a SQLite schema."""
+    """A database with the tables of a generation."""
 
     def __init__(self, server, schema: sqlite3.Connection):
-        self.server, self.name = server, f"kept{next(NUMBERS)}"
+        from mailapi_modules import serverschema
+
+        self.name = f"kept{next(NUMBERS)}"
         server.sql(f"CREATE DATABASE {self.name}")
-        self.url = server.url(self.name)
+        self.url, self.connection = server.url(self.name), connect(server, self.name)
         self.tables = serverschema.tables(schema)
-        self.connection = connect(server, self.name)
         serverschema.create(self.connection, schema)
 
     def fill(self, source: sqlite3.Connection):
-        """The rows of a SQLite file in place of all others."""
+        """The rows of a SQLite database, and none besides."""
         cursor = self.connection.cursor()
         cursor.execute("SET foreign_key_checks = 0")
-        cursor.execute("SHOW TABLES")
-        for (name,) in cursor.fetchall():
-            if name not in ("outbound",):
-                cursor.execute("SELECT AUTO_INCREMENT FROM information_schema.TABLES WHERE TABLE_SCHEMA = DATABASE() AND TABLE_NAME = %s", (name,))
-                number = cursor.fetchone()
-                cursor.execute(f'DELETE FROM "{name}"')
-                if number and number[0] != 1:
-                    cursor.execute(f'ALTER TABLE "{name}" AUTO_INCREMENT = 1')
+        cursor.execute("SELECT TABLE_NAME, AUTO_INCREMENT FROM information_schema.TABLES WHERE TABLE_SCHEMA = %s AND"
+                       " TABLE_TYPE = 'BASE TABLE'", (self.name,))
+        unnumbered = {table.name for table in self.tables if not table.number}
+        for table, number in cursor.fetchall():
+            if number and number > 1 and table != "mailapi_turn":
+                cursor.execute(f'DELETE FROM "{table}"')
+                if table not in unnumbered:
+                    cursor.execute(f'ALTER TABLE "{table}" AUTO_INCREMENT = 1')
         for table in self.tables:
             for row in source.execute(f'SELECT * FROM "{table.name}"'):
                 cursor.execute(f'INSERT INTO "{table.name}" VALUES ({", ".join(["%s"] * len(row))})', row)
-        with contextlib.suppress(pymysql.MySQLError):
-            cursor.execute("INSERT INTO mailapi_turn VALUES ('writer', 0)")
         cursor.execute("SET foreign_key_checks = 1")
 
 
 def connect(server, name: str):
+    import pymysql
+    from mailapi_modules.serversql import SQL_MODE
+
     return pymysql.connect(unix_socket=str(server.folder / "socket"), user="root", database=name, autocommit=True,
-                           charset="utf8mb4", sql_mode=SQL_MODE, init_command="SET foreign_key_checks = 1")
+                           charset="utf8mb4", sql_mode=SQL_MODE, client_flag=pymysql.constants.CLIENT.FOUND_ROWS)
+
+
+@lru_cache(maxsize=1)
+def server():
+    """The MariaDB of this process."""
+    from mariadb import Server
+
+    folder = tempfile.TemporaryDirectory(prefix="mailapi-test-")
+    atexit.register(folder.cleanup)
+    started = Server(Path(folder.name))
+    atexit.register(started.stop)
+    return started
+
+
+def take(generation: int, source: sqlite3.Connection) -> Kept:
+    """A database filled like a SQLite one, until the end of the test."""
+    free = FREE.setdefault(generation, [])
+    kept = free.pop() if free else Kept(server(), source)
+    TAKEN.append((generation, kept))
+    kept.fill(source)
+    return kept
+
+
+def give_back():
+    """The end of a test."""
+    for generation, kept in TAKEN:
+        FREE[generation].append(kept)
+    TAKEN.clear()
+
+
+class OnMariaDB:
+    """A Site whose master and state database are on MariaDB."""
+
+    kept: Kept | None = None
+
+    @property
+    def dbpath(self) -> Path:
+        pytest.skip("about a SQLite file")
+
+    @property
+    def place(self) -> str:
+        return self.kept.url
+
+    def create(self):
+        super().create()
+        with contextlib.closing(sqlite3.connect(self.file)) as source:
+            self.kept = take(self.generation, source)
+
+    def sql(self, statement: str, *values) -> list[tuple]:
+        if self.kept is None:
+            return super().sql(statement, *values)
+        from mailapi_modules.serversql import translated
+
+        cursor = self.kept.connection.cursor()
+        cursor.execute(translated(statement), {str(n): value for n, value in enumerate(values)})
+        return list(cursor.fetchall())
+
+    def dump(self) -> list[str]:
+        return [f"{table.name} {row}" for table in self.kept.tables for row in self.sql(f'SELECT * FROM "{table.name}"')]
