@@ -545,6 +545,20 @@ def in_step(site, user) -> str | None:
     return fitting[0] if fitting else None
 
 
+def killed_at(site, moment: str, action: str, *fields: str):
+    """An action of `mailapi call users` that is killed at that moment, and MariaDB has noticed it."""
+    def connections() -> set:
+        return set(site.mail.sql("SELECT id FROM information_schema.processlist WHERE user = 'mail'"))
+
+    before, until = connections(), time.monotonic() + 20
+    done = subprocess.run([sys.executable, str(ROOT / "mailapi.py"), "call", "users", action, *fields],
+                          cwd=site.dbpath.parent, env=os.environ | {"CRASH": moment})
+    assert done.returncode == -signal.SIGKILL
+    while connections() - before:
+        assert time.monotonic() < until, "MariaDB keeps a killed client's connection"
+        time.sleep(0.01)
+
+
 def mend(site, how: str, user: str):
     """What is left is mended by the next log-in of the user, or by the command."""
     if how == "log-in":
@@ -588,10 +602,7 @@ def test_the_api_killed_between_the_two(site, action, moment, how):
     add(site)
     user, before, after = CHANGES[action]
     before = None if action == "add" else before
-    done = subprocess.run([sys.executable, str(ROOT / "mailapi.py"), "call", "users", action, f"user_name={user}",
-                           *(["user_authdata=new"] if after else [])], cwd=site.dbpath.parent,
-                          env=os.environ | {"CRASH": moment})
-    assert done.returncode == -signal.SIGKILL
+    killed_at(site, moment, action, f"user_name={user}", *(["user_authdata=new"] if after else []))
     assert len(in_doubt(site)) == 1
     mend(site, how, user)
     assert in_doubt(site) == [] and in_step(site, user) == (before if moment == "prepared" else after)
@@ -617,8 +628,7 @@ def test_a_commit_that_fails_because_a_daemon_reads_undoes_it_there(site, action
 def test_another_change_waits_for_what_is_in_doubt_and_mends_it(site):
     """The next change of the same user is made over what the last one has left."""
     add(site)
-    run = [sys.executable, str(ROOT / "mailapi.py"), "call", "users", "set_password", f"user_name={CAROL}"]
-    subprocess.run([*run, "user_authdata=new"], cwd=site.dbpath.parent, env=os.environ | {"CRASH": "committed"})
+    killed_at(site, "committed", "set_password", f"user_name={CAROL}", "user_authdata=new")
     assert len(in_doubt(site)) == 1
     assert site("users/?set_password", user_name=CAROL, user_authdata="pw")["status"] == "ok"
     assert in_doubt(site) == [] and in_step(site, CAROL) == "pw"
@@ -626,8 +636,7 @@ def test_another_change_waits_for_what_is_in_doubt_and_mends_it(site):
 
 def test_a_change_that_mends_and_then_fails_leaves_what_was_mended(site):
     add(site)
-    run = [sys.executable, str(ROOT / "mailapi.py"), "call", "users", "set_password", f"user_name={CAROL}"]
-    subprocess.run([*run, "user_authdata=new"], cwd=site.dbpath.parent, env=os.environ | {"CRASH": "committed"})
+    killed_at(site, "committed", "set_password", f"user_name={CAROL}", "user_authdata=new")
     crash = site.app.modules["crash"]
     crash.moment = "prepared"
 
