@@ -33,7 +33,7 @@ def absent(what: str):
 WORKERS = int(os.environ.get("PYTEST_XDIST_WORKER_COUNT", "1"))
 WORKER = int(os.environ.get("PYTEST_XDIST_WORKER", "gw0").removeprefix("gw"))
 # Below those that the system gives to whoever connects or binds port 0, so that nobody takes one before its server does.
-PORTS = random.SystemRandom().sample(range(10_000 + WORKER, 32_000, WORKERS), 1000)
+PORTS = random.sample(range(10_000 + WORKER, 32_000, WORKERS), 1000)
 
 
 def free_port() -> int:
