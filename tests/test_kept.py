@@ -143,9 +143,9 @@ def test_a_replaced_database_is_seen(site, tmp_path):
     other = tmp_path / "other.db3"
     shutil.copy(site.dbpath, other)
     kept = site.dbpath
-    site.dbpath = other
+    site.file = other
     site.sql("INSERT INTO popd VALUES ('bob', 1)")
-    site.dbpath = kept
+    site.file = kept
     os.rename(kept, tmp_path / "old.db3")
     os.rename(other, kept)
     assert root.get("/pop/?get")[0]["pop"] == [{"pop_user": "bob", "pop_lock": 1}]
