@@ -1815,8 +1815,8 @@ class Application:
         self.db = open_store(config.dbpath)
         self.modules = load_modules(self)
         self.keepers = [m for m in self.modules.values() if type(m).credentials is not Module.credentials]
-        schema = STATE_SCHEMA + "".join(module.state_schema for module in self.modules.values())
-        self.state = open_store(config.state, schema)
+        self.state_schema = STATE_SCHEMA + "".join(module.state_schema for module in self.modules.values())
+        self.state = open_store(config.state, self.state_schema)
         self.keeps = not self.keepers and self.db.counts_changes and self.state.counts_changes
         self.sessions = Sessions(self.state, config)
         self.watchers = [module for module in self.modules.values() if type(module).watch is not Module.watch]

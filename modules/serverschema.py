@@ -118,11 +118,23 @@ def add_state_tables(server, schema: str):
     with contextlib.closing(sqlite3.connect(":memory:")) as sqlite:
         sqlite.executescript(schema + TURN)
         create(server, sqlite)
-        for table in tables(sqlite):
-            for row in sqlite.execute(f'SELECT * FROM "{table.name}"'):
-                values = ", ".join(["%s"] * len(row))
-                cursor.execute(f'INSERT IGNORE INTO "{table.name}" VALUES ({values})', row)
+        insert_rows(server, sqlite, "INSERT IGNORE")
+
+
+def insert_rows(server, source: sqlite3.Connection, verb: str = "INSERT"):
+    """The few rows of a SQLite database, in one transaction."""
+    cursor = server.cursor()
+    server.begin()
+    for table in tables(source):
+        for row in source.execute(f'SELECT * FROM "{table.name}"'):
+            cursor.execute(f'{verb} INTO "{table.name}" VALUES ({", ".join(["%s"] * len(row))})', row)
     server.commit()
+
+
+def has_rows(server, table: str) -> bool:
+    cursor = server.cursor()
+    cursor.execute("SHOW TABLES LIKE %s", (table,))
+    return bool(cursor.fetchall()) and bool(cursor.execute(f'SELECT 1 FROM "{table}" LIMIT 1'))
 
 
 # Whose row a writer holds while it is at it.

@@ -113,6 +113,7 @@ class ServerStore(Store):
         user, _, named = parts.netloc.rpartition("@")
         self.options = read_url(parts._replace(netloc=f"{user}@").geturl(), "dbpath" if schema is None else "state",
                                 also=("charset", "max_connections"))
+        self.options["password"] = self.options["password"] or os.environ.get("MYSQL_PWD", "")
         self.hosts = hosts(named, self.options.pop("unix_socket", None))
         self.most = self.options.pop("max_connections", 20)
         if self.options.pop("charset", "utf8mb4") != "utf8mb4" or not isinstance(self.most, int) or self.most < 1:

@@ -40,7 +40,9 @@ class Kept:
                        " TABLE_TYPE = 'BASE TABLE'", (self.name,))
         unnumbered = {table.name for table in self.tables if not table.number}
         for table, number in cursor.fetchall():
-            if number and number > 1 and table != "mailapi_turn":
+            if table == "Sequences":
+                cursor.execute('UPDATE "Sequences" SET last = 0')
+            elif number and number > 1 and table != "mailapi_turn":
                 cursor.execute(f'DELETE FROM "{table}"')
                 if table not in unnumbered:
                     cursor.execute(f'ALTER TABLE "{table}" AUTO_INCREMENT = 1')

@@ -142,7 +142,7 @@ def test_a_replaced_database_is_seen(site, tmp_path):
     assert [root.get("/pop/?get")[1] for _ in range(2)] == [True, False]
     other = tmp_path / "other.db3"
     shutil.copy(site.dbpath, other)
-    kept = site.dbpath
+    kept = site.file
     site.file = other
     site.sql("INSERT INTO popd VALUES ('bob', 1)")
     site.file = kept
