@@ -26,12 +26,14 @@ OPTIONAL = {"Account": "modules/accounts.py", "Service": "modules/services.py"}
 PERMISSIONS = {"root": ["admin"], "dele": ["delegate"], "ann": [], "bob": [], "nologin": []}
 
 
-# The test files that take longest, from some 60 s to 15: they begin first, so that no worker is left alone with one.
-LONGEST = ("conformance", "guided_fuzz", "fuzz", "mailserver", "services_down", "deploy", "accounts", "survival", "workers",
-           "browser", "swap", "commands", "differences", "services", "migrate", "dav", "send", "database", "mailbox")
+# The test files that take longest: they begin first, so that no worker is left alone with one at the end.
+LONGEST = ("fuzz", "mailserver", "guided_fuzz", "services_down", "deploy", "accounts", "conformance", "survival",
+           "workers", "browser", "commands", "send", "dav", "services", "swap", "migrate", "database", "differences",
+           "mail_search", "delivery")
 
 
 def pytest_collection_modifyitems(items):
+    """In the order that LONGEST has, and then as they are."""
     rank = {f"test_{name}": number for number, name in enumerate(LONGEST)}
     items.sort(key=lambda item: rank.get(item.path.stem, len(rank)))
 

@@ -32,7 +32,7 @@ def absent(what: str):
 # The processes that share the tests, as pytest-xdist tells them, and which of them this is.
 WORKERS = int(os.environ.get("PYTEST_XDIST_WORKER_COUNT", "1"))
 WORKER = int(os.environ.get("PYTEST_XDIST_WORKER", "gw0").removeprefix("gw"))
-# Below those that the system gives to whoever connects or binds port 0, so that nobody takes one before its server does.
+# Below those that the system gives to whoever connects or binds port 0: nobody takes one before its server does.
 PORTS = random.sample(range(10_000 + WORKER, 32_000, WORKERS), 1000)
 
 
