@@ -610,22 +610,22 @@ def collections_of(radicale, user):
 
 
 def test_provisioning_and_purging(radicale):
-    client = provide(radicale, ["dele"])
-    assert collections_of(radicale, "dele") == ["calendar", "contacts"]
-    provide(radicale, ["dele"])
-    client.purge("calendar", "dele")
-    assert collections_of(radicale, "dele") == ["contacts"]
-    client.purge("contacts", "dele")
-    client.purge("contacts", "dele")
-    assert collections_of(radicale, "dele") == []
+    client = provide(radicale, ["purged"])
+    assert collections_of(radicale, "purged") == ["calendar", "contacts"]
+    provide(radicale, ["purged"])
+    client.purge("calendar", "purged")
+    assert collections_of(radicale, "purged") == ["contacts"]
+    client.purge("contacts", "purged")
+    client.purge("contacts", "purged")
+    assert collections_of(radicale, "purged") == []
 
 
 def test_many_first_log_ins_make_one_calendar(radicale):
     client = provide(radicale, [])
     with concurrent.futures.ThreadPoolExecutor(5) as threads:
-        list(threads.map(lambda _: client.provision("calendar", "root", None), range(5)))
-    assert collections_of(radicale, "root") == ["calendar"]
-    client.purge("calendar", "root")
+        list(threads.map(lambda _: client.provision("calendar", "hurried", None), range(5)))
+    assert collections_of(radicale, "hurried") == ["calendar"]
+    client.purge("calendar", "hurried")
 
 
 def test_the_command_line_has_nothing_to_relay(tmp_path, radicale):
