@@ -334,6 +334,7 @@ def read_fields(given: dict, kinds: dict) -> dict:
 
 
 NEW_SPELLING = re.compile(r"(?<=_)right(s?)\Z")
+PAGE = {"after": text, "search": text}  # of the query of a list of users, beside limit
 CREDENTIALS = record(user_name=text, password=password)
 
 
@@ -728,9 +729,10 @@ def arg(name: str) -> peewee.Value:
 class Prepared:
     """A query built once, at import, and turned into SQL at its first use: building costs ten times running."""
 
-    def __init__(self, query, nested: tuple = ()):
+    def __init__(self, query, nested: tuple = (), pages: "Pages | None" = None):
         self.query = query
         self.nested = nested  # the columns that hold JSON
+        self.pages = pages  # of a list
         self.compiled: dict = {}
         self.encoding = ""  # the same query with its rows as one JSON list
 
@@ -739,6 +741,29 @@ class Prepared:
         if kind not in self.compiled:
             self.compiled[kind] = database.get_sql_context().sql(self.query).query()
         return self.compiled[kind]
+
+
+@dataclasses.dataclass(frozen=True)
+class Pages:
+    """How a list is taken apart: by the column that it is ordered by, an index's, so that the last page costs what the
+    first one does. Names are searched by their beginning, for the same reason; else any part of a column."""
+
+    key: peewee.Field
+    searched: peewee.Field | None = None
+    descending: bool = False
+
+    def of(self, query: peewee.Select, after=None, search: str | None = None, limit: int | None = None) -> Prepared:
+        """The entries of a list that come after a key, and fit."""
+        if after is not None:
+            query = query.where(self.key < after if self.descending else self.key > after)
+        if search and self.searched is not None:
+            query = query.where(fn.INSTR(self.searched, search) > 0)
+        elif search:
+            query = query.where(self.key >= search, self.key < search + LAST_CHARACTER)
+        return Prepared(query if limit is None else query.limit(limit))
+
+
+LAST_CHARACTER = "\U0010ffff"
 
 
 def each_generation(build: Callable[[Generation], object]) -> dict:
@@ -1209,10 +1234,19 @@ class Active:
         """Whether a row's user is among them, for a query over many users."""
         return reduce(operator.or_, [Users.user_name.in_(query) for query in self.rows])
 
+    def has_on_page(self) -> peewee.Expression:
+        """The same for the users from arg("first") to arg("last")."""
+        return reduce(operator.or_, [Users.user_name.in_(query.where(on_page(query.selected_columns[0])))
+                                     for query in self.rows])
+
     def has_one(self) -> peewee.Expression:
         """Whether arg("user"), the only one that a query is about, is; without a look at all rows, given an index."""
         return reduce(operator.or_, [fn.EXISTS(query.where(query.selected_columns[0] == arg("user")))
                                      for query in self.rows])
+
+
+def on_page(user: peewee.Field) -> peewee.Expression:
+    return (user >= arg("first")) & (user <= arg("last"))
 
 
 # What a module relays, as tokens and the audit see it: the action is the HTTP method.
@@ -1718,8 +1752,20 @@ class Call:
         self.caller = Caller(self.db, self.user_name, [row[3] for row in rows if row[3] is not None])
 
     def listing(self, query: Prepared, **values) -> "Encoded | list[dict]":
-        """All rows of a query, for the answer as they are: encoded by the database where nobody looks at them."""
+        """All rows of a query, or the page that is asked for, for the answer as they are: encoded by the database where
+        nobody looks at them."""
+        if query.pages and self.pages:
+            return self.db.rows(self.page(query), **values)
         return self.encodes and self.limit is None and self.db.encoded(query, **values) or self.db.rows(query, **values)
+
+    @property
+    def pages(self) -> bool:
+        """Whether only a part of a list is asked for."""
+        return self.limit is not None or any(self.query.get(name) for name in PAGE)
+
+    def page(self, query: Prepared) -> Prepared:
+        """What is asked for of a list."""
+        return query.pages.of(query.query, self.query.get("after") or None, self.query.get("search"), self.limit)
 
     def words(self, sentence: str) -> str:
         return self.generation.words(sentence)
