@@ -1,4 +1,4 @@
-"""A private MariaDB, one a test session, and fresh databases in it. A test file imports the fixtures that it uses."""
+"""A private MariaDB, one a test session, and fresh databases in it."""
 
 import contextlib
 import itertools
