@@ -91,6 +91,11 @@ class Site:
         finally:
             connection.close()
 
+    def state(self, statement: str, *values) -> list[tuple]:
+        """A statement on the state database."""
+        with contextlib.closing(sqlite3.connect(self.app.config.state)) as connection, connection:
+            return connection.execute(statement, values).fetchall()
+
     def dump(self) -> list[str]:
         connection = sqlite3.connect(self.file)
         connection.text_factory = bytes
