@@ -117,6 +117,8 @@ class Side:
             raise ConfigError(f"{shown(self.place)} is itself a copy that is not complete.")
         if not self.state and (version := self.schema_version()) not in mailapi.GENERATIONS:
             raise ConfigError(f"{shown(self.place)} is no master database that the API knows (schema version {version}).")
+        if not self.file and not self.state and version != 9:
+            raise ConfigError("From a server only databases of generation 9 are copied.")
 
     def schema_version(self):
         if not self.has("meta"):
