@@ -30,8 +30,7 @@ def run(args):
 
     schema = mailapi.create_app(args.config).state_schema if args.state else SCHEMA.read_text(encoding="utf-8")
     source, target = (side(place, schema, args.state) for place in (args.source, args.target))
-    with contextlib.closing(source), contextlib.closing(target):
-        source.open(), target.open()
+    with source, target:
         if source.file:  # what it has, it has: also of generation 8, and what others added
             schema = source.schema()
         with contextlib.closing(sqlite3.connect(":memory:")) as model:
@@ -103,6 +102,13 @@ class Side:
     def __init__(self, place: str, state: bool):
         self.place, self.state = place, state
 
+    def __enter__(self):
+        self.open()
+        return self
+
+    def __exit__(self, *error):
+        self.connection.close()
+
     def rows(self, table, after: int, until: int = 2**63 - 1, size: int = -1) -> Iterator[tuple[int, tuple]]:
         raise NotImplementedError
 
@@ -111,6 +117,8 @@ class Side:
             raise ConfigError(f"{shown(self.place)} is itself a copy that is not complete.")
         if not self.state and (version := self.schema_version()) not in mailapi.GENERATIONS:
             raise ConfigError(f"{shown(self.place)} is no master database that the API knows (schema version {version}).")
+        if not self.file and not self.state and version != 9:
+            raise ConfigError("From a server only databases of generation 9 are copied.")
 
     def schema_version(self):
         if not self.has("meta"):
@@ -146,9 +154,6 @@ class File(Side):
     @property
     def mode(self) -> str:
         return "rw" if Path(self.place).exists() else "rwc"
-
-    def close(self):
-        self.connection.close()
 
     def query(self, sql: str, values=()) -> list:
         return self.connection.execute(sql, values).fetchall()
@@ -235,9 +240,6 @@ class Server(Side):
     def open(self):
         self.connection = self.store.open(patient=True)
         self.connection.begin()  # one state of the database, however long it takes
-
-    def close(self):
-        self.connection.close()
 
     def query(self, sql: str, values=()) -> list:
         cursor = self.connection.cursor()

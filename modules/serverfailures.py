@@ -36,9 +36,10 @@ class Lost(Conflict):
 class Doubtful(Undecided):
     """The connection was lost while a change was being committed."""
 
-    def __init__(self, what: str):
-        super().__init__(f"The connection to the {what} was lost; whether the change was made is not known.",
+    def __init__(self, store):
+        super().__init__(f"The connection to the {store.what} was lost; whether the change was made is not known.",
                          http=503, retry_after=5)
+        self.undecided = store
 
 
 class TooLarge(ApiError):

@@ -23,7 +23,7 @@ LONGEST_PAUSE = 30  # seconds between two statements of a transaction: who says 
 CONNECTION = {"charset": "utf8mb4", "connect_timeout": PROMPT, "read_timeout": PROMPT, "write_timeout": LONGEST_STATEMENT,
               "autocommit": True, "binary_prefix": True}
 ASKED = ("wsrep_on", "max_allowed_packet", "max_statement_time", "idle_transaction_timeout", "tx_isolation",
-         "transaction_isolation")
+         "transaction_isolation", "join_cache_level")
 
 
 class Pool:
@@ -149,6 +149,8 @@ class Link:
         settings = {"innodb_lock_wait_timeout": str(WAIT), "sql_mode": f"'{serversql.SQL_MODE}'",
                     "collation_connection": f"'{serverschema.collation(connection)}'",
                     ("transaction_isolation" if "transaction_isolation" in has else "tx_isolation"): "'REPEATABLE-READ'"}
+        if "join_cache_level" in has:
+            settings["join_cache_level"] = "4"  # a list of users joins what is counted: by hashes
         if not patient:  # an instance that has died, or its network, must not keep what it has locked
             limits = {"max_statement_time": LONGEST_STATEMENT, "idle_transaction_timeout": LONGEST_PAUSE}
             settings |= {name: str(limit) for name, limit in limits.items() if name in has}

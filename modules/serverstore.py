@@ -154,7 +154,7 @@ class ServerStore(Store):
             if not isinstance(error, Exception):
                 raise
             if writes:  # what was read is true all the same
-                raise Conflict() if code(error) in UNDONE else Doubtful(self.what) from error
+                raise Conflict() if code(error) in UNDONE else Doubtful(self) from error
 
     def repeat(self, work: Callable):
         """What work returns, whose whole effect is one transaction; again where the server undid it."""
@@ -211,7 +211,7 @@ class ServerStore(Store):
 
     def fetch(self, query, values: dict) -> tuple[tuple, list]:
         cursor = self.execute(query, **values)
-        return tuple(column[0] for column in cursor.description), list(cursor.fetchall())
+        return cursor.description, list(cursor.fetchall())
 
     def encoded(self, query, **values):
         return None

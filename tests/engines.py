@@ -115,5 +115,7 @@ class OnMariaDB:
         cursor.execute(translated(statement), {str(n): value for n, value in enumerate(values)})
         return list(cursor.fetchall())
 
+    state = sql
+
     def dump(self) -> list[str]:
         return [f"{table.name} {row}" for table in self.kept.tables for row in self.sql(f'SELECT * FROM "{table.name}"')]

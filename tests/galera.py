@@ -43,8 +43,9 @@ class Cluster:
                                               "process": None}
         self.nodes = [first, second]
         ports = [free_port() for _ in self.nodes]
+        started = list(first.command)
         for number, (node, port) in enumerate(zip(self.nodes, ports)):
-            node.command = [word.replace(str(first.data), str(node.data)) for word in first.command]
+            node.command = [word.replace(str(first.folder), str(node.folder)) for word in started]
             node.environ = os.environ | {"TRANSFER": str(folder / "transfer"),
                                          "PATH": f"{script.parent}:{os.environ['PATH']}"}
             provider = (f"gmcast.listen_addr=tcp://127.0.0.1:{port};ist.recv_addr=127.0.0.1:{free_port()};"

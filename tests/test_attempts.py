@@ -1,11 +1,9 @@
 """Failed log-ins cost time, and whose they are: the client's address, behind proxies too (mailapi.Sessions)."""
 
 import json
-import sqlite3
 import statistics
 import threading
 import time
-from contextlib import closing
 
 import pytest
 from conftest import Site
@@ -66,11 +64,6 @@ def in_threads(number: int, work) -> list:
     return seen
 
 
-def state(site, statement: str, *values) -> list[tuple]:
-    with closing(sqlite3.connect(site.app.config.state)) as connection, connection:
-        return connection.execute(statement, values).fetchall()
-
-
 ########## The wait ################################################################################
 
 
@@ -111,7 +104,7 @@ def test_who_has_to_wait_gets_no_login_key_and_nothing_is_done(site, clock):
     answer = site.browser(REMOTE_ADDR=HERE).post("/pop/?add", json.dumps(fields).encode(), status=429)
     assert list(answer.json) == ["status", "debug", "api_version", "schema_version", "session"]
     assert answer.headers["Content-Type"] == "application/json" and "Set-Cookie" not in answer.headers
-    assert site.dump() == before and state(site, "SELECT * FROM session") == []
+    assert site.dump() == before and site.state("SELECT * FROM session") == []
 
 
 def test_right_password_is_refused_while_an_unknown_address_has_to_wait(site, clock):
@@ -134,7 +127,7 @@ def test_user_is_not_locked_out_where_they_logged_in_before(site, clock):
     fail(site, 10, "ann", "x", HOME)
     assert attempt(site, "bob", "x", "192.0.2.5") == 1 and attempt(site, "root", "pw", HOME) == 1
     assert attempt(site, "bob", "pw", HOME) == "in"
-    state(site, "UPDATE failure SET failures = 1000")
+    site.state("UPDATE failure SET failures = 1000")
     assert attempt(site, "bob", "pw", HOME) == "in"
 
 
@@ -147,7 +140,7 @@ def test_an_account_of_ones_own_does_not_make_room_to_guess(site, clock):
 
 def test_failures_are_forgotten_after_an_hour(site, clock):
     fail(site)
-    state(site, "UPDATE failure SET failures = 20")
+    site.state("UPDATE failure SET failures = 20")
     clock.now += 3599
     assert attempt(site) == "wrong" and attempt(site) == 900  # 20 and one more
     clock.now += 3600
@@ -155,15 +148,15 @@ def test_failures_are_forgotten_after_an_hour(site, clock):
     assert attempt(site) == 1
     clock.now += 3600
     fail(site, 1, "ann", "x", HOME)
-    assert state(site, "SELECT COUNT(*) FROM failure") == [(2,)]  # what is forgotten does not pile up
+    assert site.state("SELECT COUNT(*) FROM failure") == [(2,)]  # what is forgotten does not pile up
 
 
 def test_known_address_is_forgotten_after_180_days_without_a_log_in(site, clock):
     assert attempt(site, "bob", "pw") == "in"
     clock.now += 181 * 86400
     assert attempt(site, "ann", "pw") == "in"
-    assert len(state(site, "SELECT * FROM known_address")) == 1
-    assert "ann" not in str(state(site, "SELECT * FROM known_address"))
+    assert len(site.state("SELECT * FROM known_address")) == 1
+    assert "ann" not in str(site.state("SELECT * FROM known_address"))
 
 
 def test_ipv6_counts_by_network_of_64_bits(site, clock):
@@ -180,7 +173,7 @@ def test_right_credentials_leave_no_count(site):
     for _ in range(15):
         assert attempt(site, "bob", "pw") == attempt(site, "ann", "pw", HOME) == "in"
     assert post(site, "bob", "").json["status"] == "Password is not set!"
-    assert state(site, "SELECT * FROM failure") == []
+    assert site.state("SELECT * FROM failure") == []
 
 
 def test_scripts_that_log_in_with_every_request_never_wait(site):
@@ -229,14 +222,14 @@ def test_forwarded_for_is_believed_as_far_as_proxies_are_trusted(tmp_path, peer,
     site = Site(tmp_path, trusted_proxies=["10.0.0.0/8", "2001:db8:1::/48"])
     headers = {} if forwarded is None else {"HTTP_X_FORWARDED_FOR": forwarded}
     assert attempt(site, "bob", "x", peer, **headers) == "wrong"
-    assert state(site, "SELECT audit_address FROM audit") == [(client,)]
+    assert site.state("SELECT audit_address FROM audit") == [(client,)]
 
 
 def test_without_trusted_proxies_nothing_is_believed(site):
     for peer in ("127.0.0.1", ""):
         headers = {"HTTP_X_FORWARDED_FOR": "1.2.3.4", "HTTP_X_FORWARDED_PROTO": "https"}
         assert "Secure" not in post(site, "bob", "pw", peer, **headers).headers["Set-Cookie"]
-    assert state(site, "SELECT audit_address FROM audit") == [("127.0.0.1",), ("",)]
+    assert site.state("SELECT audit_address FROM audit") == [("127.0.0.1",), ("",)]
 
 
 def test_spoofed_headers_neither_spread_nor_shift_the_count(tmp_path, clock):

@@ -2,9 +2,7 @@
 
 import json
 import logging
-import sqlite3
 import time
-from contextlib import closing
 
 import pytest
 from conftest import MODULES, Site, authdata
@@ -27,12 +25,7 @@ def ask(browser, url, status=200, headers=None, **fields) -> dict:
 def recorded(site) -> list[tuple]:
     """The audit from the first to the last, without numbers, times and sessions."""
     columns = [name for name in COLUMNS[2:] if name != "audit_session"]
-    return state(site, f"SELECT {', '.join(columns)} FROM audit ORDER BY audit_id")
-
-
-def state(site, statement: str, *values) -> list[tuple]:
-    with closing(sqlite3.connect(site.app.config.state)) as connection, connection:
-        return connection.execute(statement, values).fetchall()
+    return site.state(f"SELECT {', '.join(columns)} FROM audit ORDER BY audit_id")
 
 
 ########## What is recorded ########################################################################
@@ -43,12 +36,12 @@ def test_every_log_in_is_recorded_however_it_ends(tmp_path):
     browser = site.browser(REMOTE_ADDR=HERE)
     for status, auth in ((200, credentials()), (200, credentials("ann", "")), (200, credentials("ann", "x"))):
         ask(browser, "users/?get", status, auth=auth)
-    state(site, "UPDATE failure SET failures = 9")
+    site.state("UPDATE failure SET failures = 9")
     wait = ask(browser, "users/?get", 429, auth=credentials("ann"))["status"]
     bob, ann = ("bob", HERE, "password", "users", "get", ""), ("ann", HERE, "password", "users", "get", "")
     assert recorded(site) == [(*bob, "ok", 200), (*ann, "Password is not set!", 200), (*ann, WRONG, 200),
                               (*ann, wait, 429)]
-    assert abs(state(site, "SELECT audit_time FROM audit")[0][0] - time.time()) < 60
+    assert abs(site.state("SELECT audit_time FROM audit")[0][0] - time.time()) < 60
 
 
 def test_what_was_done_in_a_session_can_be_told_from_others(site):
@@ -56,7 +49,7 @@ def test_what_was_done_in_a_session_can_be_told_from_others(site):
     for browser in (one, two):
         ask(browser, "?login", auth=credentials())
         ask(browser, "pop/?add", pop_user="bob")
-    sessions = [row for row, in state(site, "SELECT audit_session FROM audit ORDER BY audit_id")]
+    sessions = [row for row, in site.state("SELECT audit_session FROM audit ORDER BY audit_id")]
     assert sessions[0] == sessions[1] != sessions[2] == sessions[3] and all(len(s) == 12 for s in sessions)
 
 
@@ -64,7 +57,7 @@ def test_changes_and_refusals_are_recorded_and_successful_reads_are_not(either):
     browser = either.browser(REMOTE_ADDR=HERE)
     ask(browser, "?login", auth=credentials())
     assert recorded(either) == [("bob", HERE, "password", "", "", "", "ok", 200)]
-    state(either, "DELETE FROM audit")
+    either.state("DELETE FROM audit")
     for url in ("?get_modules", "users/?get", "pop/?get", "addresses/?get", "tokens/?get", "?login", "?nothing"):
         assert ask(browser, url)["status"] == "ok"
     assert recorded(either) == []
@@ -88,7 +81,7 @@ def test_changes_and_refusals_are_recorded_and_successful_reads_are_not(either):
 def test_token_is_recorded_by_its_name(site):
     token = site("tokens/?add", user="bob", token_name="back up")["token"]
     header = {"Authorization": f"Bearer {token}"}
-    state(site, "DELETE FROM audit")
+    site.state("DELETE FROM audit")
     ask(site.browser(), "users/?get", headers=header)
     ask(site.browser(REMOTE_ADDR=HERE), "pop/?add", headers=header, pop_user="bob")
     ask(site.browser(REMOTE_ADDR=HERE), "tokens/?add", headers=header, token_name="x")
@@ -101,7 +94,7 @@ def test_token_is_recorded_by_its_name(site):
 
 def test_noise_of_nobody_is_not_recorded(site):
     site("?get_modules")
-    state(site, "DELETE FROM audit")
+    site.state("DELETE FROM audit")
     browser = site.browser(HTTP_COOKIE="PHPSESSID=unknown")
     for url, status in (("pop/?add", 200), ("?logout", 200), ("nothing/?get", 404), ("?get&limit=0", 400)):
         ask(browser, url, status, pop_user="bob")
@@ -167,11 +160,10 @@ def test_whoever_is_not_logged_in_cannot_store_much(site):
 
 
 def fill(site, number: int):
-    with closing(sqlite3.connect(site.app.config.state)) as connection, connection:
-        now = int(time.time())
-        connection.executemany(
-            "INSERT INTO audit VALUES (NULL, ?, 'bob', '192.0.2.9', 'session', '', 'pop', ?, ?, 'ok', 200)",
-            [(now - number + i, "add" if i % 2 else "delete", f"user{i}") for i in range(number)])
+    now = int(time.time())
+    rows = [f"(NULL, {now - number + i}, 'bob', '192.0.2.9', 'session', '', 'pop', '{'add' if i % 2 else 'delete'}', 'user{i}',"
+            " 'ok', 200)" for i in range(number)]
+    site.state("INSERT INTO audit VALUES " + ", ".join(rows))
 
 
 @pytest.fixture
@@ -179,7 +171,7 @@ def filled(either):
     """A site with ten entries of bob's, the newest a second old, and the browser of an admin."""
     browser = either.browser()
     ask(browser, "?login", auth=credentials("root"))
-    state(either, "DELETE FROM audit")
+    either.state("DELETE FROM audit")
     fill(either, 10)
     return either, browser
 
@@ -232,8 +224,8 @@ def test_entries_older_than_audit_lifetime_are_forgotten(tmp_path):
     site = Site(tmp_path, audit_lifetime=1000)
     for user in ("bob", "ann", "dele"):
         site("?login", user=user)
-    state(site, "UPDATE audit SET audit_time = audit_time - 1010 WHERE audit_user = 'bob'")
-    state(site, "UPDATE audit SET audit_time = audit_time - 980 WHERE audit_user = 'ann'")
+    site.state("UPDATE audit SET audit_time = audit_time - 1010 WHERE audit_user = 'bob'")
+    site.state("UPDATE audit SET audit_time = audit_time - 980 WHERE audit_user = 'ann'")
     site("?login", user="root")
     assert [row[0] for row in recorded(site)] == ["ann", "dele", "root"]
 
@@ -243,7 +235,7 @@ def test_entries_older_than_audit_lifetime_are_forgotten(tmp_path):
 def test_answers_do_not_depend_on_the_audit(site, caplog, trouble):
     browser = site.browser()
     ask(browser, "?login", auth=credentials())
-    state(site, trouble)
+    site.state(trouble)
     answer = ask(browser, "pop/?add", pop_user="bob")
     assert (answer["status"], answer["login"]) == ("ok", True) and site.sql("SELECT pop_user FROM popd") == [("bob",)]
     assert "not kept: The state database cannot be used: " in caplog.text
@@ -254,6 +246,6 @@ def test_spoiled_state_database_is_answered_in_json(site, caplog):
     site("?login", user="bob")
     for file in site.dbpath.parent.glob("master.db3.state*"):
         file.unlink()
-    state(site, "CREATE TABLE failure_last (x)")
+    site.state("CREATE TABLE failure_last (x)")
     answer = site.browser().post_json("/?x", {"auth": credentials()}, status="*")
     assert answer.status_int == 500 and answer.json["status"] and "not kept: " in caplog.text

@@ -10,7 +10,6 @@ from concurrent.futures import ThreadPoolExecutor
 import pytest
 from instances import free_port, need
 from mariadb import Server as MariaDB
-from mariadb import database, mariadb  # noqa: F401
 from shared import Client, Installation, populate
 from test_commands import Server
 
@@ -30,7 +29,7 @@ def no_secrets(caplog):
 
 
 @pytest.fixture
-def site(tmp_path, database):  # noqa: F811
+def site(tmp_path, database):
     populate(database.url)
     made = Installation(tmp_path / "site", database.url)
     yield made
@@ -38,7 +37,7 @@ def site(tmp_path, database):  # noqa: F811
 
 
 @contextlib.contextmanager
-def session(server, database):  # noqa: F811
+def session(server, database):
     """A second client of the database."""
     import pymysql
 
@@ -50,7 +49,7 @@ def session(server, database):  # noqa: F811
 ########## Undone by the server ####################################################################
 
 
-def test_a_deadlock_is_repeated_and_done_once(site, database, mariadb):  # noqa: F811
+def test_a_deadlock_is_repeated_and_done_once(site, database, mariadb):
     """Another client holds what the API wants and wants what the API holds; it has done more, and so it stays."""
     site("users/?add", user_name="new")
     with session(mariadb, database) as other, ThreadPoolExecutor(1) as threads:
@@ -87,7 +86,7 @@ CONFLICTS = """CREATE TRIGGER conflicts AFTER INSERT ON api_access FOR EACH ROW 
 @pytest.mark.parametrize(("number", "times", "status", "http", "attempts"), [
     (1213, 3, "ok", 200, 4), (1213, 99, BUSY, 503, 6), (1020, 2, "ok", 200, 3), (1205, 99, BUSY, 503, 1),
     (1317, 1, "ok", 200, 2), (1047, 1, "ok", 200, 2), (1047, 99, AWAY, 503, 6)])
-def test_conflicts_are_repeated_so_many_times(site, database, number, times, status, http, attempts):  # noqa: F811
+def test_conflicts_are_repeated_so_many_times(site, database, number, times, status, http, attempts):
     """Counted by a table that no transaction takes back."""
     database.sql("CREATE TABLE seen (who TEXT) ENGINE=MyISAM")
     database.sql(CONFLICTS.format(times=times, number=number, state="40001" if number == 1213 else "HY000"))
@@ -97,7 +96,7 @@ def test_conflicts_are_repeated_so_many_times(site, database, number, times, sta
     assert len(database.sql("SELECT 1 FROM users WHERE user_name = 'new'")) == (status == "ok")
 
 
-def test_what_an_action_did_elsewhere_is_not_repeated(site, database):  # noqa: F811
+def test_what_an_action_did_elsewhere_is_not_repeated(site, database):
     """An action with transactions of its own is told to the client instead."""
     calls = []
 
@@ -112,7 +111,7 @@ def test_what_an_action_did_elsewhere_is_not_repeated(site, database):  # noqa: 
     assert site("users/?action", check=503)["status"] == BUSY and len(calls) == 1
 
 
-def test_killed_connections_lose_nothing_and_do_nothing_twice(site, database, mariadb):  # noqa: F811
+def test_killed_connections_lose_nothing_and_do_nothing_twice(site, database, mariadb):
     """Whatever they are at: also in the midst of a transaction, and while it is committed."""
     over, killed, outcomes = threading.Event(), [], {}
 
@@ -141,7 +140,7 @@ def test_killed_connections_lose_nothing_and_do_nothing_twice(site, database, ma
     assert site("users/?get")["status"] == "ok"
 
 
-def held_against(outcomes: dict, database, letter: str):  # noqa: F811
+def held_against(outcomes: dict, database, letter: str):
     """Every name's answer is true: done as a whole, not at all, or said to be in doubt and one of the two."""
     assert {answer for answer in outcomes.values() if not answer[1].endswith(DOUBTFUL)} <= {
         (200, "ok"), (503, BUSY), (503, AWAY), (503, STATE_AWAY)}
@@ -153,7 +152,7 @@ def held_against(outcomes: dict, database, letter: str):  # noqa: F811
     assert done <= set(users) <= done | doubtful
 
 
-def test_a_transaction_that_says_no_more_does_not_hold_the_others_up(tmp_path, database, monkeypatch):  # noqa: F811
+def test_a_transaction_that_says_no_more_does_not_hold_the_others_up(tmp_path, database, monkeypatch):
     """Its machine is gone, or the network to it."""
     from mailapi_modules import serverlink
 
@@ -174,7 +173,7 @@ def test_a_transaction_that_says_no_more_does_not_hold_the_others_up(tmp_path, d
 
 
 @pytest.mark.parametrize("how", ["SIGKILL", "SIGTERM"])
-def test_a_restart_under_load(site, tmp_path, database, mariadb, how):  # noqa: F811
+def test_a_restart_under_load(site, tmp_path, database, mariadb, how):
     """Errors only while the server is away, each HTTP 503 with Retry-After; what was acknowledged is there."""
     over, log = threading.Event(), []
     with Server(tmp_path / "site") as instance, ThreadPoolExecutor(4) as threads:
@@ -218,7 +217,7 @@ def write_until(over, url: str, name: str, log: list):
             time.sleep(0.02)
 
 
-def test_a_server_that_hangs_costs_a_bounded_wait_and_nobody_queues(site, mariadb):  # noqa: F811
+def test_a_server_that_hangs_costs_a_bounded_wait_and_nobody_queues(site, mariadb):
     with ThreadPoolExecutor(8) as threads:
         list(threads.map(lambda _: site("?get_modules"), range(8)))
         with mariadb.hanging():
@@ -238,7 +237,7 @@ def timed(site) -> tuple:
     return (answer.status_int, answer.json["status"], answer.headers.get("Retry-After")), time.monotonic() - began
 
 
-def test_a_statement_that_is_not_answered_is_given_up_and_not_repeated(tmp_path, database, mariadb, monkeypatch):  # noqa: F811
+def test_a_statement_that_is_not_answered_is_given_up_and_not_repeated(tmp_path, database, mariadb, monkeypatch):
     from mailapi_modules import serverlink
 
     monkeypatch.setattr(serverlink, "LONGEST_STATEMENT", 2)
@@ -258,7 +257,7 @@ def test_a_statement_that_is_not_answered_is_given_up_and_not_repeated(tmp_path,
     assert database.sql("SELECT user_name FROM users WHERE user_name IN ('late', 'next')") == [("next",)]
 
 
-def test_a_slow_statement_is_ended_by_the_server_too(tmp_path, database, monkeypatch):  # noqa: F811
+def test_a_slow_statement_is_ended_by_the_server_too(tmp_path, database, monkeypatch):
     from mailapi_modules import serverlink
 
     monkeypatch.setattr(serverlink, "LONGEST_STATEMENT", 1)
@@ -276,14 +275,14 @@ def test_a_slow_statement_is_ended_by_the_server_too(tmp_path, database, monkeyp
 
 
 @pytest.fixture
-def guest(mariadb, database):  # noqa: F811
+def guest(mariadb, database):
     """The URL of a user with few privileges, which are granted in the test."""
     mariadb.sql("CREATE USER guest@'127.0.0.1' IDENTIFIED BY 'pw-of-guest'")
     yield f"mysql://guest:pw-of-guest@127.0.0.1:{mariadb.port}/{database.name}"
     mariadb.sql("DROP USER guest@'127.0.0.1'")
 
 
-def test_a_read_only_server(tmp_path, database, mariadb, guest):  # noqa: F811
+def test_a_read_only_server(tmp_path, database, mariadb, guest):
     mariadb.sql(f"GRANT ALL ON {database.name}.* TO guest@'127.0.0.1'")
     populate(database.url)
     state = Installation(tmp_path / "both", guest)
@@ -303,7 +302,7 @@ def test_a_read_only_server(tmp_path, database, mariadb, guest):  # noqa: F811
     assert state("users/?add", user_name="new")["status"] == "ok"
 
 
-def test_a_user_without_privileges(tmp_path, database, mariadb, guest, caplog):  # noqa: F811
+def test_a_user_without_privileges(tmp_path, database, mariadb, guest, caplog):
     populate(database.url)
     site = Installation(tmp_path / "master", guest, state=str(tmp_path / "state"))
     assert site("users/?get", check=503)["status"] == AWAY and "Access denied" in caplog.text
@@ -324,7 +323,7 @@ def test_a_user_without_privileges(tmp_path, database, mariadb, guest, caplog): 
     lambda url: url.replace("se%2Fcret%40", "pw-of-nobody"), lambda url: url.replace("mail:", "nobody:"),
     lambda url: url[:-1] + "-none", lambda url: url.replace("127.0.0.1", "nowhere.invalid"),
     lambda url: url.rpartition(":")[0] + f":{free_port()}/db"])
-def test_a_server_that_lets_nobody_in(tmp_path, database, change, caplog):  # noqa: F811
+def test_a_server_that_lets_nobody_in(tmp_path, database, change, caplog):
     site = Installation(tmp_path, change(database.url))
     answer = site.answer("?login", 503, auth={"user_name": "root", "password": "pw"})
     assert answer.json["status"] == AWAY and "login" not in answer.json and answer.headers["Retry-After"] == "5"
@@ -346,7 +345,7 @@ def test_a_url_that_is_none_is_refused_without_its_password(tmp_path, url, key):
     assert not [secret for secret in SECRET if secret in str(refused.value)]
 
 
-def test_a_mail_that_is_too_large_for_the_server(tmp_path, database, mariadb):  # noqa: F811
+def test_a_mail_that_is_too_large_for_the_server(tmp_path, database, mariadb):
     populate(database.url)
     mariadb.sql("SET GLOBAL max_allowed_packet = 1048576")
     try:

@@ -9,7 +9,6 @@ from concurrent.futures import ThreadPoolExecutor
 import pytest
 from conftest import MODULES, ROOT
 from instances import free_port, instance
-from mariadb import database, mariadb  # noqa: F401
 from shared import Client, Installation, populate
 from test_commands import Server
 
@@ -17,7 +16,7 @@ import mailapi
 
 
 @pytest.fixture
-def installed(tmp_path, database):  # noqa: F811
+def installed(tmp_path, database):
     populate(database.url)
     return Installation(tmp_path / "installed", database.url)
 
@@ -27,7 +26,7 @@ def folder(installed, tmp_path):
     return tmp_path / "installed"
 
 
-def connections(server, database) -> list[tuple]:  # noqa: F811
+def connections(server, database) -> list[tuple]:
     """Number and command of those to a database."""
     return server.sql("SELECT id, command FROM information_schema.processlist WHERE db = %s", database.name)
 
@@ -62,7 +61,7 @@ def test_failed_log_ins_count_across_instances(folder):
         assert [Client().log_in(each.url, "ann", "pw")[0] for each in (one, two, three)] == [429] * 3
 
 
-def test_more_threads_than_connections_wait_and_are_served(installed, database, mariadb, tmp_path):  # noqa: F811
+def test_more_threads_than_connections_wait_and_are_served(installed, database, mariadb, tmp_path):
     small = Installation(tmp_path / "small", database.url + "?max_connections=2")
     most = []
     with ThreadPoolExecutor(16) as threads:
@@ -75,7 +74,7 @@ def test_more_threads_than_connections_wait_and_are_served(installed, database, 
     assert installed("?login")["login"] is True
 
 
-def test_the_first_requests_of_many_threads_share_one_pool(database, tmp_path):  # noqa: F811
+def test_the_first_requests_of_many_threads_share_one_pool(database, tmp_path):
     populate(database.url)
     for number in range(4):
         app = Installation(tmp_path / str(number), database.url + "?max_connections=8")
@@ -128,7 +127,7 @@ class Failing(mailapi.Module):
 FAILS = {"crash": 500, "leave": None, "refuse": 200, "nested": 200, "unknown": 500, "go_on": 503, "nothing": 200}
 
 
-def test_no_request_takes_a_connection_along_however_it_fails(database, mariadb, tmp_path):  # noqa: F811
+def test_no_request_takes_a_connection_along_however_it_fails(database, mariadb, tmp_path):
     populate(database.url)
     file = tmp_path / "failing.py"
     file.write_text(f"import sys\nsys.path.append({str(ROOT / 'tests')!r})\nfrom test_server_instances import Failing\n")
@@ -189,7 +188,7 @@ assert answer.json["login"], answer
 """
 
 
-def test_workers_of_a_warm_application(installed, folder, database, mariadb):  # noqa: F811
+def test_workers_of_a_warm_application(installed, folder, database, mariadb):
     """gunicorn --preload: the application has asked its databases before it forks."""
     port = free_port()
     (folder / "warm.py").write_text(WARM.format(config=str(folder / "config.py")))

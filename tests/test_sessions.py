@@ -4,11 +4,9 @@ import json
 import os
 import re
 import shutil
-import sqlite3
 import stat
 import threading
 import time
-from contextlib import closing
 
 import pytest
 from conftest import Site, authdata
@@ -47,11 +45,6 @@ def holding(site, session_id: str):
 
 def logged_in(browser) -> bool:
     return ask(browser)["login"]
-
-
-def state(site, statement: str, *values) -> list[tuple]:
-    with closing(sqlite3.connect(site.app.config.state)) as connection, connection:
-        return connection.execute(statement, values).fetchall()
 
 
 def set_cookie(site, environ=None, **fields) -> str | None:
@@ -170,7 +163,7 @@ def test_logout_wins_over_credentials_and_actions(site, url):
     browser = log_in(site)
     answer = ask(browser, url, auth=credentials(), pop_user="bob")
     assert (answer["status"], answer["login"]) == (OUT, False)
-    assert not logged_in(browser) and state(site, "SELECT * FROM session") == []
+    assert not logged_in(browser) and site.state("SELECT * FROM session") == []
     assert site.sql("SELECT * FROM popd") == []
 
 
@@ -192,19 +185,19 @@ def test_a_user_has_20_live_sessions_and_the_oldest_gives_way(site):
 def test_scripts_that_keep_no_cookie_leave_20_sessions_at_most(site):
     for _ in range(25):
         site("?get_modules", user="bob")
-    assert state(site, "SELECT COUNT(*) FROM session") == [(20,)]
+    assert site.state("SELECT COUNT(*) FROM session") == [(20,)]
 
 
 def test_session_expires_after_session_lifetime(tmp_path):
     site = Site(tmp_path, session_lifetime=600)
     browser = log_in(site)
-    state(site, "UPDATE session SET created = created - 590")
+    site.state("UPDATE session SET created = created - 590")
     assert logged_in(browser)
-    state(site, "UPDATE session SET created = created - 11")
+    site.state("UPDATE session SET created = created - 11")
     assert ask(browser)["status"] == NOBODY
     log_in(site, "ann")
-    assert state(site, "SELECT user_name FROM session") == [("ann",)]  # what expired does not pile up
-    assert abs(state(site, "SELECT created FROM session")[0][0] - time.time()) < 60
+    assert site.state("SELECT user_name FROM session") == [("ann",)]  # what expired does not pile up
+    assert abs(site.state("SELECT created FROM session")[0][0] - time.time()) < 60
 
 
 ########## Who a session is (F19) ##################################################################

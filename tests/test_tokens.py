@@ -1,9 +1,7 @@
 """tokens/: what scripts log in with, and that it never reaches further than its owner does now."""
 
 import json
-import sqlite3
 import time
-from contextlib import closing
 
 import pytest
 from conftest import MODULES, Site, authdata
@@ -36,11 +34,6 @@ def works(site, token, **environ) -> bool:
 
 def ids(site, user) -> list[int]:
     return [row["token_id"] for row in site("tokens/?get", user=user)["tokens"]]
-
-
-def state(site, statement: str, *values) -> list[tuple]:
-    with closing(sqlite3.connect(site.app.config.state)) as connection, connection:
-        return connection.execute(statement, values).fetchall()
 
 
 ########## Making, listing, ending #################################################################
@@ -78,21 +71,21 @@ def test_secret_is_random_and_stored_only_as_a_hash(site):
         assert works(site, secret) and not works(site, secret[:-1]) and not works(site, secret.upper())
         for part in (secret, secret[8:], secret[8:30]):
             assert part.encode() not in stored
-    assert not any(works(site, token_hash) for token_hash, in state(site, "SELECT token_hash FROM token"))
+    assert not any(works(site, token_hash) for token_hash, in site.state("SELECT token_hash FROM token"))
 
 
 def test_last_use_is_kept_to_the_minute(site):
     secret = make(site)
     assert works(site, secret)
-    assert abs(state(site, "SELECT token_used FROM token")[0][0] - time.time()) < 60
+    assert abs(site.state("SELECT token_used FROM token")[0][0] - time.time()) < 60
     recently = int(time.time()) - 30
-    state(site, "UPDATE token SET token_used = ?", recently)
-    assert works(site, secret) and state(site, "SELECT token_used FROM token") == [(recently,)]
+    site.state("UPDATE token SET token_used = ?", recently)
+    assert works(site, secret) and site.state("SELECT token_used FROM token") == [(recently,)]
 
 
 def test_use_that_cannot_be_noted_is_a_use_all_the_same(site):
     secret = make(site)
-    state(site, "CREATE TRIGGER full BEFORE UPDATE ON token BEGIN SELECT RAISE(ABORT, 'disk full'); END")
+    site.state("CREATE TRIGGER full BEFORE UPDATE ON token BEGIN SELECT RAISE(ABORT, 'disk full'); END")
     assert works(site, secret)
 
 
@@ -157,7 +150,7 @@ def test_other_headers_log_nobody_in(either, header, status):
 
 def test_no_cookie_is_set_for_a_token(site):
     assert "Set-Cookie" not in send(site, make(site)).headers
-    assert state(site, "SELECT user_name FROM session") == [("bob",)]  # of the log-in that made the token
+    assert site.state("SELECT user_name FROM session") == [("bob",)]  # of the log-in that made the token
 
 
 def test_credentials_win_over_a_token_and_a_token_over_the_cookie(site):
@@ -183,7 +176,7 @@ def test_token_is_unknown_where_the_module_is_not_configured(tmp_path):
 def test_expired_token_is_not_valid(site):
     secret = make(site, token_expires=int(time.time()) + 1000)
     assert works(site, secret)
-    state(site, "UPDATE token SET token_expires = ?", int(time.time()))
+    site.state("UPDATE token SET token_expires = ?", int(time.time()))
     assert not works(site, secret)
 
 
@@ -277,6 +270,6 @@ def test_token_ends_with_the_password_or_the_user_behind_it(either, change, agai
 def test_nothing_of_a_deleted_user_is_left_to_the_next_of_that_name(either):
     make(either)
     either("users/?delete", user_name="bob")
-    assert state(either, "SELECT * FROM token") == []
+    assert either.state("SELECT * FROM token") == []
     either("users/?add", user_name="bob", user_authdata="pw")
     assert ids(either, "bob") == []
