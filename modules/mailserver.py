@@ -9,11 +9,12 @@ import hashlib
 import hmac
 import os
 import re
+from urllib.parse import urlsplit
 
 import peewee
 from peewee import DateTimeField, IntegerField, TextField, fn
 
-from mailapi import CREDENTIALS_OF, ApiError, Joined, Model, Prepared, Store, Users, arg, log
+from mailapi import CREDENTIALS_OF, ApiError, Joined, Model, Prepared, Store, Users, arg, is_url, log, open_store
 from mailapi_modules import schemes
 from mailapi_modules.mariadb import MariaStore, code
 
@@ -79,9 +80,9 @@ class MailServer:
 
     def __init__(self, app):
         self.app = app
-        self.store, self.master = MariaStore(app.config.mailserver, "mailserver"), Store(app.config.dbpath)
+        self.store, self.master = MariaStore(app.config.mailserver, "mailserver"), open_store(app.config.dbpath)
         self.key = app.config.mailserver.encode()
-        self.ours = "mailapi-" + digest(os.path.realpath(app.config.dbpath))[:12]
+        self.ours = "mailapi-" + digest(same_for_all(app.config.dbpath))[:12]
 
     def find(self, user_name: str) -> dict | None:
         """A user's row, compared exactly, whatever the table's collation is."""
@@ -225,6 +226,14 @@ class Change(Joined):
     def leave(self):
         log.warning("mailserver: a change is in doubt until the next log-in or `mailapi check --repair`")
         self.store.close()
+
+
+def same_for_all(dbpath: str) -> str:
+    """What names the master database in every instance: nothing of who asks, nor the order of the hosts."""
+    if not is_url(dbpath):
+        return os.path.realpath(dbpath)
+    parts = urlsplit(dbpath)
+    return " ".join([*sorted(parts.netloc.rpartition("@")[2].split(",")), parts.path])
 
 
 def digest(value: str) -> str:

@@ -7,11 +7,13 @@ import threading
 import time
 from concurrent.futures import ThreadPoolExecutor
 
+import deployment
 import pytest
+from conftest import MODULES, authdata
 from instances import free_port, need
 from mariadb import Server as MariaDB
 from shared import Client, Installation, populate
-from test_commands import Server
+from test_commands import Server, run
 
 import mailapi
 
@@ -271,6 +273,51 @@ def test_a_slow_statement_is_ended_by_the_server_too(tmp_path, database, monkeyp
     store.rest()
 
 
+@pytest.mark.parametrize("committed", [True, False])
+def test_a_connection_lost_in_the_commit(tmp_path, database, mariadb, monkeypatch, committed):
+    """Nobody knows then whether it is done, and the answer says so; it is not done once more."""
+    populate(database.url)
+    site = Installation(tmp_path / "site", database.url)
+    lose_the_commit(site, mariadb, monkeypatch, committed)
+    answer = site("users/?add", check=503, user_name="new", user_permissions=["special"])
+    assert answer["status"] == "The connection to the database was lost; whether the change was made is not known."
+    assert len(database.sql("SELECT 1 FROM users JOIN api_access ON api_user = user_name WHERE user_name = 'new'")) == committed
+    status = "UNIQUE constraint failed: users.user_name" if committed else "ok"
+    assert site("users/?add", user_name="new")["status"] == status
+
+
+def lose_the_commit(site, server, monkeypatch, committed: bool):
+    """The next commit that changes the master database loses its connection, before or after it is done."""
+    commit = type(site.app.db).commit
+
+    def losing(store, writes=True):
+        if store is site.app.db and writes:
+            monkeypatch.undo()
+            if committed:
+                store.opened.connection.commit()
+            server.sql(f"KILL {store.opened.connection.thread_id()}")
+        commit(store, writes)
+
+    monkeypatch.setattr(type(site.app.db), "commit", losing)
+
+
+@pytest.mark.parametrize("committed", [True, False])
+def test_what_the_mail_server_prepared_waits_until_somebody_looks(
+        tmp_path, database, mailserver, mariadb, monkeypatch, committed):
+    """It is then brought to the end that the master database came to."""
+    populate(database.url)
+    site = Installation(tmp_path / "site", database.url, mailserver=mailserver.url,
+                        modulelist=MODULES | {"Account": "modules/accounts.py"})
+    lose_the_commit(site, mariadb, monkeypatch, committed)
+    answer = site("users/?add", check=503, user_name="carol@corp.org", user_authdata="secret")
+    assert answer["status"].endswith(DOUBTFUL) and len(mailserver.sql("XA RECOVER")) == 1
+    assert site("?login", user="carol@corp.org", password="secret")["login"] is committed
+    assert mailserver.sql("XA RECOVER") == []
+    there = mailserver.sql("SELECT 1 FROM accounts WHERE username = 'carol@corp.org'")
+    mine = database.sql("SELECT 1 FROM users WHERE user_name = 'carol@corp.org'")
+    assert len(there) == len(mine) == committed
+
+
 ########## Refused by the server ###################################################################
 
 
@@ -280,6 +327,32 @@ def guest(mariadb, database):
     mariadb.sql("CREATE USER guest@'127.0.0.1' IDENTIFIED BY 'pw-of-guest'")
     yield f"mysql://guest:pw-of-guest@127.0.0.1:{mariadb.port}/{database.name}"
     mariadb.sql("DROP USER guest@'127.0.0.1'")
+
+
+def test_the_privileges_of_the_documentation_are_enough(tmp_path, mariadb, database):
+    url = f"mysql://mailapi:pw-of-mailapi@127.0.0.1:{mariadb.port}/{database.name}"
+    recipe = deployment.recipe("Setting up", "scale.md")["sql"].replace("'secret' REQUIRE SSL", "'pw-of-mailapi'")
+    recipe = recipe.replace("DATABASE mailapi", f"DATABASE IF NOT EXISTS {database.name}")
+    recipe = recipe.replace("10.0.0.%", "127.0.0.1").replace("mailapi.*", f"{database.name}.*")
+    packet = mariadb.sql("SELECT @@GLOBAL.max_allowed_packet")[0][0]
+    try:
+        for statement in filter(str.strip, recipe.split(";")):
+            mariadb.sql(statement)
+        assert "Created" in run(tmp_path, "init", "--dbpath", url, "--admin", "root")
+        assert "FAIL" not in run(tmp_path, "check")
+        site = Installation(tmp_path / "site", url, state=str(tmp_path / "state"))
+        database.sql("UPDATE users SET user_authdata = %s", authdata("pw"))
+        assert site("users/?add", user_name="new")["status"] == "ok"
+        mariadb.sql(f"REVOKE ALL ON {database.name}.* FROM mailapi@'127.0.0.1'")
+        mariadb.sql(f"GRANT SELECT, INSERT, UPDATE, DELETE, CREATE ON {database.name}.* TO mailapi@'127.0.0.1'")
+        for table, in database.sql("SELECT table_name FROM information_schema.tables WHERE table_schema = DATABASE()"
+                                   " AND table_name IN ('session', 'audit', 'mailapi_turn')"):
+            database.sql(f"DROP TABLE {table}")
+        daily = Installation(tmp_path / "daily", url)
+        assert daily("users/?delete", user_name="new")["status"] == "ok" and daily("audit/?get")["audit"]
+    finally:
+        mariadb.sql("DROP USER IF EXISTS mailapi@'127.0.0.1'")
+        mariadb.sql(f"SET GLOBAL max_allowed_packet = {packet}")
 
 
 def test_a_read_only_server(tmp_path, database, mariadb, guest):
