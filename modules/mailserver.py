@@ -13,7 +13,7 @@ import re
 import peewee
 from peewee import DateTimeField, IntegerField, TextField, fn
 
-from mailapi import CREDENTIALS_OF, ApiError, Joined, Model, Prepared, Store, Users, arg, log
+from mailapi import CREDENTIALS_OF, ApiError, Joined, Model, Prepared, Store, Users, arg, is_url, log, open_store, shown
 from mailapi_modules import schemes
 from mailapi_modules.mariadb import MariaStore, code
 
@@ -78,10 +78,10 @@ class MailServer:
     """`mailserver.accounts`, for log-ins and for changes of users."""
 
     def __init__(self, app):
-        self.app = app
-        self.store, self.master = MariaStore(app.config.mailserver, "mailserver"), Store(app.config.dbpath)
+        self.app, place = app, app.config.dbpath
+        self.store, self.master = MariaStore(app.config.mailserver, "mailserver"), open_store(app.config.dbpath)
         self.key = app.config.mailserver.encode()
-        self.ours = "mailapi-" + digest(os.path.realpath(app.config.dbpath))[:12]
+        self.ours = "mailapi-" + digest(shown(place) if is_url(place) else os.path.realpath(place))[:12]
 
     def find(self, user_name: str) -> dict | None:
         """A user's row, compared exactly, whatever the table's collation is."""
