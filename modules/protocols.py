@@ -70,13 +70,14 @@ class Client:
         raise ServiceDown(self.kind, f"it does not provide {what}")
 
     @contextlib.contextmanager
-    def talk(self, seconds: float = PROMPT, most: float = MOST) -> Iterator[PatientSocket]:
+    def talk(self, seconds: float = PROMPT, most: float = MOST, wait: float = SLOT_WAIT) -> Iterator[PatientSocket]:
         """A connection for the block, in which whatever goes wrong is ServiceDown.
 
-        Connecting may take PROMPT seconds, and then the block `seconds` where that is more; else both together.
+        Connecting may take PROMPT seconds, `wait` of them for its turn, and then the block `seconds` where that is
+        more; else both together.
         """
         patience = Patience(min(seconds, PROMPT), most)
-        if not self.slots.acquire(timeout=SLOT_WAIT):
+        if not self.slots.acquire(timeout=wait):
             raise ServiceDown(self.kind, "too many are waiting for it")
         try:
             connection = self.connect(patience)
