@@ -21,15 +21,17 @@ LONGEST_LIST = 64 * 1024 * 1024  # bytes of the flags and times of all mails
 ROW = 64 * 1024  # bytes that the server may take to say what a mail is, whatever flags it has
 UIDS = 2**32  # the end of what a UID can be
 
+# The header fields that lists, searches and threads look at: servers have these at hand, and need not open every mail.
+SHOWN = "HEADER.FIELDS (SUBJECT FROM TO DATE MESSAGE-ID IN-REPLY-TO REFERENCES RETURN-PATH DELIVERED-TO)"
 # What is asked for of a FETCH answer; what stands in brackets or quotes is passed over as a whole.
 ITEM = re.compile(rb'(UID|RFC822\.SIZE) (\d+)|(FLAGS) \(([^()]*)\)|(INTERNALDATE) "([^"]*)"'
-                  rb'|(BODY)\[[A-Z]*\](?:<\d+>)? (?:"((?:[^"\\]|\\.)*)"|\{\d+\}|NIL)')
+                  rb'|(BODY)\[[^]]*\](?:<\d+>)? (?:"((?:[^"\\]|\\.)*)"|\{\d+\}|NIL)')
 ENVELOPE = re.compile(rb"(?im)^(Return-Path|Delivered-To):([^\r\n]*)")
 
 
 def kind(config: Config, validity: Validity) -> Callable[..., "ImapSource"]:
     """What makes the source for a call; ConfigError where `services` cannot be used."""
-    client = protocols.client("imap", config.services["imap"])
+    client = protocols.clients(config)["imap"]
     return lambda call: ImapSource(call, client, validity)
 
 
@@ -59,7 +61,7 @@ class ImapSource(Source):
     def beginnings(self, mail_ids, size):
         with self.inbox():
             uids = ",".join(str(mail_id - self.before) for mail_id in mail_ids if self.fits(mail_id))
-            part = f"BODY.PEEK[{'HEADER' if size <= HEADERS else ''}]<0.{size}>"
+            part = f"BODY.PEEK[{SHOWN if size <= HEADERS else ''}]<0.{size}>"
             found = self.fetched(uids, f"(FLAGS INTERNALDATE {part})", len(mail_ids) * (size + ROW)) if uids else []
             return list(map(self.row, found))
 

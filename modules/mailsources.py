@@ -77,8 +77,10 @@ class Source:
             return db.rows(UNREAD if only_unread else ALL, user=self.user)
 
     def beginnings(self, mail_ids: list[int], size: int) -> list[dict]:
-        """These mails, of each the first `size` bytes, or its headers where no more than HEADERS are wanted; who is gone
-        is left out."""
+        """These mails, of each the first `size` bytes; who is gone is left out.
+
+        Where no more than HEADERS are wanted, the header fields that lists, searches and threads look at are enough.
+        """
         with self.transaction() as db:
             rows = db.rows(ROWS, user=self.user, ids=json.dumps(mail_ids))
             for row in rows:

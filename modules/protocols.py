@@ -146,8 +146,13 @@ def at_once(jobs: dict[str, Callable], seconds: float) -> dict:
 
 
 def clients(config: Config) -> dict[str, Client]:
-    """A client for every kind that `services` in config.py names; ConfigError says what is wrong there."""
-    return {kind: client(kind, setting) for kind, setting in config.services.items()}
+    """A client for every kind that `services` in config.py names, the same for every module: they take turns.
+
+    ConfigError says what is wrong there.
+    """
+    if "clients" not in vars(config):
+        config.clients = {kind: client(kind, setting) for kind, setting in config.services.items()}
+    return config.clients
 
 
 def client(kind: str, setting: str | dict) -> Client:
