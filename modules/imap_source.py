@@ -143,7 +143,9 @@ class ImapSource(Source):
 
     def size(self, mail_id: int, deleted: bool = False) -> int:
         """How large a mail is, at least 1; 0 where there is none, or, but for where that is asked for, a deleted one."""
-        found = self.fetched(mail_id - self.before, "(FLAGS RFC822.SIZE)", 0, deleted) if self.fits(mail_id) else []
+        if not self.fits(mail_id):
+            return 0
+        found = self.fetched(mail_id - self.before, "(FLAGS RFC822.SIZE)", 0, deleted)
         return max(1, int(found[0].get(b"RFC822.SIZE", 1))) if found else 0
 
     def store(self, mail_id: int, sign: str, flag: str):
