@@ -30,7 +30,7 @@ import time
 import types
 import urllib.parse
 from collections.abc import Callable, Iterable, Mapping, Sequence
-from functools import cached_property, lru_cache, reduce
+from functools import cached_property, lru_cache, reduce, wraps
 from importlib.machinery import SourceFileLoader
 from pathlib import Path
 
@@ -64,7 +64,7 @@ sys.modules.setdefault("mailapi_modules", types.ModuleType("mailapi_modules"))._
 class Config:
     """The keys of config.py; config.sample.py says what each is for."""
 
-    dbpath: str
+    dbpath: str = dataclasses.field(repr=False)  # as state below: the URL of a server holds a password
     modulelist: dict
     debug: bool = False
     cors_origin: str = "*"
@@ -73,7 +73,7 @@ class Config:
     max_body: int = 1024 * 1024  # bytes
     max_message: int = 35 * 1024 * 1024  # bytes
     max_recipients: int = 100
-    state: str = ""
+    state: str = dataclasses.field(default="", repr=False)
     trusted_proxies: list = dataclasses.field(default_factory=list)
     free_attempts: int = 10
     audit_lifetime: int = 90 * 86400  # seconds
@@ -84,13 +84,23 @@ class Config:
 
     def resolve(self, base: Path) -> "Config":
         """Relative paths start from base."""
-        self.base, self.dbpath = base, str(base / self.dbpath)
-        self.state = str(base / self.state) if self.state else self.dbpath + ".state"
+        self.base, own = base, self.dbpath if is_url(self.dbpath) else self.dbpath + ".state"
+        self.dbpath, self.state = (place if is_url(place) else str(base / place) for place in (self.dbpath, self.state or own))
         try:
             self.proxies = [ipaddress.ip_network(network) for network in self.trusted_proxies]
         except ValueError as error:
             raise ConfigError(f"trusted_proxies: {error}.") from None
         return self
+
+
+def is_url(place: str) -> bool:
+    """Whether a database is on a server, not a file."""
+    return place.startswith("mysql://")
+
+
+def shown(place: str) -> str:
+    """The same without a password."""
+    return re.sub("//.*@", "//", place) if is_url(place) else place
 
 
 OPTIONS = {field.name: field for field in dataclasses.fields(Config)}
@@ -131,6 +141,8 @@ def checked_config(given: dict, base: Path) -> Config:
     for key in ("dbpath", "state"):
         if FORBIDDEN.search(given.get(key, "")):
             raise ConfigError(f"{key} has characters that no path has.")
+        if "://" in given.get(key, "") and not is_url(given[key]):
+            raise ConfigError(f"{key} must be a file or mysql://USER:PASSWORD@HOST/DATABASE.")
     if not given["dbpath"]:
         raise ConfigError("dbpath must name the master database.")
     if not all(isinstance(word, str) for item in given["modulelist"].items() for word in item):
@@ -172,6 +184,16 @@ class CannotOpen(ApiError):
         super().__init__(f"The database cannot be opened: {getattr(error, 'strerror', error)}.", http=500)
 
 
+class Conflict(ApiError):
+    """What others did at the same time made the database undo a transaction: it can be repeated as a whole."""
+
+    def __init__(self):
+        super().__init__(BUSY, http=503, retry_after=1)
+
+
+BUSY = "The database is busy. Try again."
+
+
 def invalid(field: str) -> ApiError:
     """A field that cannot be what it should be (WIRE F27, F37)."""
     return ApiError(f"Invalid value for {field}.", http=400)
@@ -180,7 +202,7 @@ def invalid(field: str) -> ApiError:
 def refusal(error: peewee.PeeweeException) -> ApiError:
     """What the database said, as the answer has it (WIRE section 4, F24, F36)."""
     if is_busy(error):
-        return ApiError("The database is busy. Try again.", http=503, retry_after=1)
+        return ApiError(BUSY, http=503, retry_after=1)
     refused = isinstance(error, (peewee.IntegrityError, peewee.OperationalError))
     return ApiError(str(error), http=200 if refused else 500)
 
@@ -777,6 +799,8 @@ class Store:
     """
 
     PRAGMAS = {"foreign_keys": 1}
+    counts_changes = True  # `version` tells
+    streams = True  # the beginning of a BLOB can be read without the rest
 
     def __init__(self, path: str):
         self.path = path
@@ -823,6 +847,15 @@ class Store:
         """All statements of the block or none; IMMEDIATE to write, DEFERRED to read."""
         return Transaction(self, lock_type)
 
+    def repeat(self, work: Callable):
+        """What work returns, whose whole effect is one transaction. SQLite lets one writer after the other in, so
+        nothing is undone for another's sake, and nothing has to be repeated."""
+        return work()
+
+    def next(self, column: peewee.Field) -> int | None:
+        """What to insert as the next number of an AUTOINCREMENT column; None where the database knows."""
+        return None
+
     def begin_reading(self):
         """Begin the transaction of the next block that reads."""
         self.connect()
@@ -834,6 +867,8 @@ class Store:
         if self.opened.reading:
             self.opened.reading = False
             self.opened.connection.execute("ROLLBACK")
+
+    rest = end_reading  # what a thread does after each request
 
     def version(self) -> tuple[int, int, int]:
         """Another one after every commit: SQLite counts those of others, and a connection's own changes."""
@@ -908,6 +943,15 @@ class Store:
     def value(self, query, **values):
         """The first column of the first row, or None."""
         return next(iter(self.column(query, **values)), None)
+
+
+def open_store(place: str, schema: str | None = None) -> Store:
+    """The master database, or with the schema of its tables the state database: a file, or on a server."""
+    if is_url(place):
+        from mailapi_modules.serverstore import ServerStore
+
+        return ServerStore(place, schema)
+    return Store(place) if schema is None else StateStore(place, schema)
 
 
 ########## Access rules ###############################################################################
@@ -1295,12 +1339,13 @@ KEEP_SESSION = Prepared(
 END_OTHER_SESSIONS = Prepared(
     Session.delete().where(Session.user_name == arg("user"), Session.token_hash != arg("but"))
 )
-NEWEST = Session.select(Session.session_id).where(Session.user_name == arg("user"))
+NEWEST = (Session.select(Session.session_id).where(Session.user_name == arg("user"))
+          .order_by(Session.session_id.desc()).limit(LIVE_SESSIONS).alias("newest"))
 END_OLD_SESSIONS = Prepared(
     Session.delete().where(
         (Session.created <= arg("before"))
         | ((Session.user_name == arg("user"))
-           & Session.session_id.not_in(NEWEST.order_by(Session.session_id.desc()).limit(LIVE_SESSIONS)))
+           & Session.session_id.not_in(peewee.Select([NEWEST], [NEWEST.c.session_id])))  # MariaDB: no LIMIT right here
     )
 )
 
@@ -1407,6 +1452,16 @@ LONGEST_WAIT = {"known": 30, "address": 900, "user": 900}  # seconds
 KNOWN_FOR = 180 * 86400  # seconds
 
 
+def repeated(method: Callable) -> Callable:
+    """A method of one transaction, which its store may have to repeat."""
+
+    @wraps(method)
+    def repeating(self, *args, **named):
+        return self.store.repeat(lambda: method(self, *args, **named))
+
+    return repeating
+
+
 class Sessions:
     """Log-ins that are remembered, by a random id of 256 bits in the cookie; and failed ones, which cost time."""
 
@@ -1418,6 +1473,7 @@ class Sessions:
         with self.store.one_statement():
             return self.store.one(FIND_SESSION, token_hash=sha256(token), after=after)
 
+    @repeated
     def begin(self, user_name: str, password: str, user: dict | None, address: str, instead_of: str | None,
               remember: bool = True):
         """A new session in the place of the one that the request came with; its id, or None for a wrong password.
@@ -1483,12 +1539,14 @@ class Sessions:
         with self.store.transaction():
             self.store.execute(EXPECT_PASSWORD, token_hash=sha256(token), next_hash=sha256(authdata))
 
+    @repeated
     def end_others(self, user_name: str, but: str):
         """End a user's sessions, except for one that set the password itself."""
         with self.store.transaction():
             self.store.execute(KEEP_SESSION, token_hash=sha256(but))
             self.store.execute(END_OTHER_SESSIONS, user=user_name, but=sha256(but))
 
+    @repeated
     def end(self, token: str):
         with self.store.transaction():
             self.store.execute(END_SESSION, token_hash=sha256(token))
@@ -1635,6 +1693,10 @@ class Call:
         self.confirm: Callable[[dict | None], None] = lambda user: None
         self.tell: Callable[[str], None] = lambda sentence: None  # how far a long action is, for who waits
         self.instead: dict | None = None  # the row that a module has in place of the one of users
+        self.begin_anew()
+
+    def begin_anew(self):
+        """Forget what an attempt did that the database has undone."""
         self.new_authdata: dict[str, str | None] = {}  # of users whose sessions must end
         self.deleted_users: list[str] = []
         self.joined: list[Joined] = []
@@ -1750,11 +1812,12 @@ class Application:
 
     def __init__(self, config: Config):
         self.config = config
-        self.db = Store(config.dbpath)
+        self.db = open_store(config.dbpath)
         self.modules = load_modules(self)
         self.keepers = [m for m in self.modules.values() if type(m).credentials is not Module.credentials]
-        schema = STATE_SCHEMA + "".join(module.state_schema for module in self.modules.values())
-        self.state = StateStore(config.state, schema)
+        self.state_schema = STATE_SCHEMA + "".join(module.state_schema for module in self.modules.values())
+        self.state = open_store(config.state, self.state_schema)
+        self.keeps = not self.keepers and self.db.counts_changes and self.state.counts_changes
         self.sessions = Sessions(self.state, config)
         self.watchers = [module for module in self.modules.values() if type(module).watch is not Module.watch]
         self.kept = Kept(config.session_lifetime)
@@ -1765,24 +1828,26 @@ class Application:
     def __call__(self, environ, start_response):
         path = environ.get("PATH_INFO", "").encode("latin-1", "replace").decode(errors="replace")
         path = path if path.startswith("/") else "/" + path  # `OPTIONS *` has no slash
-        place = environ["mailapi.place"] = self.place(environ)
-        if place is None:
-            environ["PATH_INFO"] = path.encode().decode("latin-1")  # Bottle leaves out what is not UTF-8
-            return self.bottle(environ, start_response)
-        try:  # what only looks is answered without Bottle, which takes as long as the rest
+        try:
+            place = environ["mailapi.place"] = self.place(environ)
+            if place is None:
+                environ["PATH_INFO"] = path.encode().decode("latin-1")  # Bottle leaves out what is not UTF-8
+                return self.bottle(environ, start_response)
+            # What only looks is answered without Bottle, which takes as long as the rest.
             kept = isinstance(place, Place) and place.answer
             status, headers, body = self.repeat(place, environ) if kept else Exchange(self, environ, path[1:]).response()
             start_response(status, headers)
             return body
         finally:
-            self.db.end_reading()
+            self.db.rest()
+            self.state.rest()
 
     def place(self, environ: dict) -> Place | Exception | None:
         """The place of the answer to a request, None where it has none, or what prevents a look at the databases.
 
         The transaction of that look goes on: what will be kept there is computed from what was seen.
         """
-        if self.config.debug or environ.get("REQUEST_METHOD") != "GET" or has_more(environ) or self.keepers:
+        if self.config.debug or environ.get("REQUEST_METHOD") != "GET" or has_more(environ) or not self.keeps:
             return None  # keepers change elsewhere, unseen
         try:
             self.db.begin_reading()
@@ -1842,13 +1907,18 @@ class Application:
             with self.db.transaction("DEFERRED"):
                 call.identify()
             return chosen.run(module, call)
+        added = self.db.repeat(lambda: self.attempt(call, module, chosen))
+        return chosen.then(module, call, added) if chosen and chosen.then else added
+
+    def attempt(self, call: Call, module: Module, chosen: Endpoint | None) -> dict:
+        call.begin_anew()
         lock_type = "DEFERRED" if chosen is None or chosen.reads_only else "IMMEDIATE"
         with call.settling(), self.db.transaction(lock_type):
             call.identify()
             added = chosen.run(module, call) if chosen else {}
             if authdata := call.new_authdata.get(call.user_name):
                 self.sessions.expect(call.session, authdata)
-        return chosen.then(module, call, added) if chosen and chosen.then else added
+        return added
 
     def instead(self, user_name: str, logging_in: bool = False) -> dict | None:
         """The row that a module has in place of the user's in `users`."""

@@ -1,6 +1,7 @@
 """What clients do: log in, ask in four connections for a while, or one by one with a change before each request."""
 
 import http.client
+import itertools
 import json
 import shutil
 import statistics
@@ -52,11 +53,12 @@ def log_in(port: int) -> str:
     return response.getheader("Set-Cookie").split("PHPSESSID=")[1].split(";")[0]
 
 
-def four_connections(server: Server, path: str, cookies: list[str], seconds: float) -> Sample:
-    """Four connections that ask one request after the other."""
+def four_connections(server: Server, path: str, cookies: list[str], seconds: float, differ: bool = False) -> Sample:
+    """Four connections that ask one request after the other; `differ`: none like another, so that all are computed."""
     server.settle()
     before = server.cpu()
-    made, answered, elapsed, p50, p99 = (wrk if shutil.which("wrk") else threads)(server.port, path, cookies, seconds)
+    arguments = [*cookies, "&"] if differ else cookies
+    made, answered, elapsed, p50, p99 = (wrk if shutil.which("wrk") else threads)(server.port, path, arguments, seconds)
     server.settle()
     return Sample(made, (server.cpu() - before) * 1e6 / made, answered / elapsed, p50, p99, server.pss())
 
@@ -72,16 +74,17 @@ def wrk(port: int, path: str, arguments: list[str], seconds: float, connections:
     return made, answered, duration / 1e6, p50, p99
 
 
-def threads(port: int, path: str, cookies: list[str], seconds: float) -> tuple:
+def threads(port: int, path: str, arguments: list[str], seconds: float) -> tuple:
     """Where wrk is missing: slower itself, which the CPU time of the server does not show."""
     times: list[float] = []
     until = time.monotonic() + seconds
+    number = itertools.count()
 
     def client(cookie: str):
         while time.monotonic() < until:
-            times.append(timed(port, path, cookie)[1])
+            times.append(timed(port, f"{path}&n={next(number)}" if "&" in arguments else path, cookie)[1])
 
-    clients = [threading.Thread(target=client, args=(cookie,)) for cookie in cookies]
+    clients = [threading.Thread(target=client, args=(cookie,)) for cookie in arguments if cookie != "&"]
     start = time.monotonic()
     for one in clients:
         one.start()

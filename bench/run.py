@@ -1,8 +1,9 @@
 """Compare mailapi with a floor that answers a constant, under the same server: `make bench`, `python -m bench.run`.
 
 CPU is that of the server's workers, all requests of a stretch divided by their number, the median of interleaved
-rounds. "changed" is one client, and before each of its requests another connection has changed the database: in
-multiples of the floor asked in the same way, and, stricter, what is above that in multiples of the floor under load.
+rounds. "computed" is the same load of requests none of which is like another, so that no answer can have been kept.
+"changed" is one client, and before each of its requests another connection has changed the database: in multiples of
+the floor asked in the same way.
 """
 
 import argparse
@@ -26,7 +27,7 @@ ORIGINAL = {
 }
 SIZES = (5, 1000, 20000)
 HEAD = ("request", "users", "bytes", "µs", "× floor", "the original's", "ratio", "× same size", "requests/s", "p50 µs",
-        "p99 µs", "PSS MB", "changed: µs", "× its floor", "× floor")
+        "p99 µs", "PSS MB", "computed: µs", "× floor", "ratio", "p50 µs", "p99 µs", "changed: µs", "× its floor")
 
 
 @dataclass
@@ -42,12 +43,14 @@ class Row:
     writer: Writer
     size: int = 0  # bytes of the answer
     hot: list[Sample] = field(default_factory=list)
+    computed: list[Sample] = field(default_factory=list)
     changed: list[Sample] = field(default_factory=list)
     same_size: list[Sample] = field(default_factory=list)
 
     def measure(self, seconds: float):
         four_connections(self.server, self.path, self.cookies, seconds)  # what may be kept is, after the last change
         self.hot.append(four_connections(self.server, self.path, self.cookies, seconds))
+        self.computed.append(four_connections(self.server, self.path, self.cookies, seconds, differ=True))
         self.changed.append(after_changes(self.server, self.path, self.cookies[0], self.writer, seconds / 2))
         self.same_size.append(four_connections(self.floor, f"/{self.size}", self.cookies, seconds))
 
@@ -65,13 +68,14 @@ class Row:
         return ORIGINAL[self.path].get(self.users, 0) / FLOOR if self.kind == "uwsgi" else 0
 
     def line(self, floor: Sample, floor_changed: Sample) -> list[str]:
-        hot, changed, same = median(self.hot), median(self.changed), median(self.same_size)
-        multiple, original = hot.cpu / floor.cpu, self.original()
+        hot, computed, changed, same = map(median, (self.hot, self.computed, self.changed, self.same_size))
+        multiple, multiple_computed, original = hot.cpu / floor.cpu, computed.cpu / floor.cpu, self.original()
         return [self.path, f"{self.users:,}", f"{self.size:,}", f"{hot.cpu:,.0f}", short(multiple),
                 short(original) if original else "", short(multiple / original) if original else "",
                 short(hot.cpu / same.cpu), f"{hot.rate:,.0f}", f"{hot.p50:,.0f}", f"{hot.p99:,.0f}",
-                f"{hot.pss / 1e6:.1f}", f"{changed.cpu:,.0f}", short(changed.cpu / floor_changed.cpu),
-                short(1 + (changed.cpu - floor_changed.cpu) / floor.cpu)]
+                f"{hot.pss / 1e6:.1f}", f"{computed.cpu:,.0f}", short(multiple_computed),
+                short(multiple_computed / original) if original else "", f"{computed.p50:,.0f}", f"{computed.p99:,.0f}",
+                f"{changed.cpu:,.0f}", short(changed.cpu / floor_changed.cpu)]
 
 
 def short(value: float) -> str:

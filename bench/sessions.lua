@@ -1,6 +1,7 @@
 -- For wrk: requests with the session cookies given as arguments, in turn. Prints the line that bench/load.py reads.
 -- `+PREFIX` among the arguments: add one user after the other, named by it, each with an address.
-local headers, requests, prefix, threads = {}, {}, nil, {}
+-- `&`: no request is like another, so that no answer can have been kept.
+local headers, requests, prefix, differ, threads = {}, {}, nil, false, {}
 made = 0
 
 function setup(thread) table.insert(threads, thread) end
@@ -9,6 +10,8 @@ function init(args)
    for _, word in ipairs(args) do
       if word:sub(1, 1) == "+" then
          prefix = word:sub(2)
+      elseif word == "&" then
+         differ = true
       else
          table.insert(headers, {Cookie = "PHPSESSID=" .. word})
          table.insert(requests, wrk.format("GET", nil, headers[#headers]))
@@ -28,6 +31,7 @@ end
 function request()
    made = made + 1
    local turn = made % #requests + 1
+   if differ then return wrk.format("GET", wrk.path .. "&n=" .. made, headers[turn]) end
    return prefix and add(headers[turn]) or requests[turn]
 end
 

@@ -89,7 +89,7 @@ class Address(Module):
                      address_delegate("address_expression").otherwise("No {permission} to insert this expression.")))
     def add(self, call):
         """A new address, last matched before all others unless an order is given."""
-        order = call.body.get("address_order") or None  # NULL: the next one
+        order = call.body.get("address_order") or call.db.next(Addresses.address_order)
         call.db.execute(ADD[call.generation.number], **self.values(call), address_order=order)
 
     @endpoint(needs=TO_UPDATE, takes=FIELDS | {"address_order": whole_number, "address_old_order": whole_number},

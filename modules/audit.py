@@ -80,12 +80,15 @@ CREATE INDEX IF NOT EXISTS audit_by_time ON audit (audit_time);
         if log.isEnabledFor(logging.INFO):  # to spell it takes longer than to store it
             log.info("%s", logfmt(row))
         try:
-            with self.app.state.transaction():
-                newest = self.app.state.execute(ADD, **row).lastrowid
-                self.app.state.execute(FORGET, before=row["audit_time"] - self.app.config.audit_lifetime,
-                                       last=newest - MOST_ROWS)
+            self.app.state.repeat(lambda: self.keep(row))
         except (ApiError, peewee.PeeweeException, sqlite3.Error, OSError) as error:  # the answer is true without
             log.error("not kept: %s", error)
+
+    def keep(self, row: dict):
+        with self.app.state.transaction():
+            newest = self.app.state.execute(ADD, **row).lastrowid
+            self.app.state.execute(FORGET, before=row["audit_time"] - self.app.config.audit_lifetime,
+                                   last=newest - MOST_ROWS)
 
 
 def logfmt(row: dict) -> str:

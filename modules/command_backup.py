@@ -17,7 +17,11 @@ def options(parser):
 
 
 def run(args):
-    source, target = Path(mailapi.read_config(args.config).dbpath), Path(args.file)
+    dbpath, target = mailapi.read_config(args.config).dbpath, Path(args.file)
+    if mailapi.is_url(dbpath):
+        raise mailapi.ConfigError("A database on a server is copied by `mailapi copy`, or by the server's own tools "
+                                  "(mariadb-dump --single-transaction).")
+    source = Path(dbpath)
     if not source.exists():
         raise mailapi.ConfigError(f"There is no {source}.")
     if target.exists():

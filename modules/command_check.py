@@ -27,10 +27,11 @@ def run(args):
     report.good(f"modules: {', '.join(app.listed()) or 'none'}")
     try:
         generation = app.generation()
-        report.good(f"database: {app.config.dbpath}, generation {generation.number}")
-        check_database(report, app, generation)
+        report.good(f"database: {mailapi.shown(app.config.dbpath)}, generation {generation.number}")
+        (check_server if mailapi.is_url(app.config.dbpath) else check_file)(report, app)
+        check_modules(report, app, generation)
     except (mailapi.ApiError, mailapi.peewee.PeeweeException) as error:
-        report.bad(f"database: {app.config.dbpath}: {error}")
+        report.bad(f"database: {mailapi.shown(app.config.dbpath)}: {error}")
     check_files(report, app, args.daemon)
     check_state(report, app)
     check_elsewhere(report, app, args.repair)
@@ -51,7 +52,21 @@ class Report:
         return self.good(line) if good else self.bad(otherwise)
 
 
-def check_database(report: Report, app: mailapi.Application, generation: mailapi.Generation):
+def check_server(report: Report, app: mailapi.Application):
+    """Whether what differs by installation is as the API needs it."""
+    with app.db.transaction("DEFERRED"):
+        packet = app.db.run("SELECT @@max_allowed_packet").fetchone()[0]
+        columns = app.db.run("""SELECT TABLE_NAME, COLUMN_NAME FROM information_schema.COLUMNS WHERE
+            TABLE_SCHEMA = DATABASE() AND COLLATION_NAME NOT IN ('utf8mb4_nopad_bin', 'utf8mb4_0900_bin')
+            AND TABLE_NAME IN ('users', 'addresses', 'mailbox')""").fetchall()
+    need = 2 * app.config.max_message + 2**20
+    report.tell(packet >= need, f"max_allowed_packet: {packet:,} bytes",
+                f"max_allowed_packet: {packet:,} bytes are too few for a mail of max_message: set {need:,} or more")
+    report.tell(not columns, "collation: text is compared byte for byte",
+                "collation: not byte for byte: " + ", ".join(".".join(column) for column in columns))
+
+
+def check_file(report: Report, app: mailapi.Application):
     run = app.db.connect().execute
     journal = run("PRAGMA journal_mode").fetchone()[0]
     report.tell(journal == "delete", "journal mode: delete, as the mail daemons use it",
@@ -61,6 +76,9 @@ def check_database(report: Report, app: mailapi.Application, generation: mailapi
     broken = run("PRAGMA foreign_key_check").fetchall()
     report.tell(not broken, "foreign keys: ok", f"foreign keys: {len(broken)} rows refer to nothing: " + ", ".join(
         f"{table} row {row} to {parent}" for table, row, parent, _ in broken[:3]))
+
+
+def check_modules(report: Report, app: mailapi.Application, generation: mailapi.Generation):
     for name, module in app.listed().items():
         if other := module.stand_ins.get(generation.number):
             path = Path(other[1]).stem
@@ -101,16 +119,17 @@ def check_files(report: Report, app: mailapi.Application, daemon: str | None):
 
 
 def check_state(report: Report, app: mailapi.Application):
-    path = Path(app.config.state)
-    if not path.exists():
+    url, path = mailapi.is_url(app.config.state), Path(app.config.state)
+    if not url and not path.exists():
         report.good(f"state: {path} will be made by the first log-in")
         return
+    shown = mailapi.shown(app.config.state) if url else f"{path} ({described(path)})"
     try:
         with app.state.transaction():
             pass
-        report.good(f"state: {path} ({described(path)})")
+        report.good(f"state: {shown}")
     except mailapi.ApiError as error:
-        report.bad(f"state: {path} ({described(path)}): {error.status}")
+        report.bad(f"state: {shown}: {error.status}")
 
 
 def check_elsewhere(report: Report, app: mailapi.Application, repair: bool):

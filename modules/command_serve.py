@@ -59,7 +59,7 @@ def run(args):
     except OSError as error:
         raise mailapi.ConfigError(f"Cannot listen on {args.listen}: {error.strerror}; choose another with --listen."
                                   ) from None
-    if not os.path.exists(app.config.dbpath):
+    if not mailapi.is_url(app.config.dbpath) and not os.path.exists(app.config.dbpath):
         print(f"There is no {app.config.dbpath} yet: every request will be refused. `mailapi init` makes one.")
     origin = f"http://{server.effective_host}:{server.effective_port}"
     url = f"{origin}{args.mount}/"
@@ -68,7 +68,7 @@ def run(args):
         print((FIRST_HINTS if password else LATER_HINTS).format(url=url, password=password, program=program))
     for path, folder in args.static:
         print(f"The files of {folder} are at {origin}{path}/")
-    print(f"Serving {app.config.dbpath} on {url} (stop with Ctrl-C)", flush=True)
+    print(f"Serving {mailapi.shown(app.config.dbpath)} on {url} (stop with Ctrl-C)", flush=True)
     server.run()
 
 
@@ -104,7 +104,7 @@ def make_database(config: str) -> str | None:
     init = mailapi.find_commands()["init"]
     init.write_config(config)
     dbpath = mailapi.read_config(config).dbpath
-    if os.path.exists(dbpath):
+    if mailapi.is_url(dbpath) or os.path.exists(dbpath):
         return None
     password = init.random_password()
     init.create(dbpath, "admin", password)

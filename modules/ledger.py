@@ -5,8 +5,8 @@ from dataclasses import dataclass
 
 from peewee import IntegerField, TextField
 
-from mailapi import ApiError, Model, Prepared, StateStore, Store, arg
-from mailapi_modules.mariadb import MariaStore, is_url
+from mailapi import ApiError, Model, Prepared, StateStore, Store, arg, is_url
+from mailapi_modules.mariadb import MariaStore
 
 
 class Accounts(Model):

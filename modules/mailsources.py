@@ -37,6 +37,8 @@ STREAMED = fn.TYPEOF(Mail.mail_data).in_(["text", "blob"])
 # Not the bytes: SQLite would load a large mail to cut off its beginning. rowid says where they are.
 ROWS = Prepared(Mail.select(*COLUMNS, Case(None, [(STREAMED, None)], BYTES).alias("mail_data"),
                             Case(None, [(STREAMED, peewee.SQL("rowid"))], None).alias("place")).where(OWN, THESE))
+# Servers load no more than they are asked for.
+BEGINNINGS = Prepared(Mail.select(*COLUMNS, fn.SUBSTR(BYTES, 1, arg("size")).alias("mail_data")).where(OWN, THESE))
 THIS = OWN & (Mail.mail_id == arg("mail_id"))
 ONE = Prepared(Mail.select(*COLUMNS, BYTES.alias("mail_data")).where(THIS))
 MARK = Prepared(Mail.update(mail_read=arg("mail_read")).where(THIS))
@@ -82,6 +84,8 @@ class Source:
         Where no more than HEADERS are wanted, the header fields that lists, searches and threads look at are enough.
         """
         with self.transaction() as db:
+            if not db.streams:
+                return db.rows(BEGINNINGS, user=self.user, ids=json.dumps(mail_ids), size=size)
             rows = db.rows(ROWS, user=self.user, ids=json.dumps(mail_ids))
             for row in rows:
                 if (place := row.pop("place")) is not None:

@@ -3,10 +3,11 @@
 import contextlib
 import os
 import threading
+from collections.abc import Iterable
 
 import peewee
 
-from mailapi import ApiError, Arg, ConfigError, Store, log
+from mailapi import ApiError, Arg, ConfigError, Store, is_url, log
 
 NO_SUCH_LETTERS = 1267  # the character set of a column does not have them
 LOST = {1205, 1213}  # a wait for a lock, a deadlock: rolled back; the same again can succeed
@@ -141,11 +142,7 @@ def code(error: Exception) -> int:
     return first if isinstance(first, int) else 0
 
 
-def is_url(place: str) -> bool:
-    return place.startswith("mysql://")
-
-
-def read_url(url: str, key: str) -> dict:
+def read_url(url: str, key: str, also: Iterable[str] = ()) -> dict:
     """What peewee connects with; ConfigError, never with the password in it, where that cannot be."""
     from playhouse.db_url import parse
 
@@ -155,7 +152,7 @@ def read_url(url: str, key: str) -> dict:
         raise ConfigError(f"{key} is not a URL: {error}.") from None
     if not is_url(url) or not options["database"]:
         raise ConfigError(f"{key} must be mysql://USER:PASSWORD@HOST/DATABASE.")
-    if unknown := set(options) - KNOWN:
+    if unknown := set(options) - KNOWN - set(also):
         raise ConfigError(f"{key} has unknown options: {', '.join(sorted(unknown))}.")
     options["password"] = str(options.pop("passwd", ""))
     try:

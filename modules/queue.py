@@ -19,8 +19,8 @@ TRIED = Faillog.select(Faillog.fail_mail)
 GIVEN_UP = TRIED.where(Faillog.fail_fatal != 0)
 IN_STATE = {"waiting": Outbox.mail_id.not_in(TRIED), "failed": Outbox.mail_id.in_(GIVEN_UP),
             "deferred": Outbox.mail_id.in_(TRIED) & Outbox.mail_id.not_in(GIVEN_UP)}
-COUNTS = Outbox.select(fn.COUNT(Outbox.mail_id).alias("mails"), fn.TOTAL(Outbox.mail_id.in_(TRIED)).alias("tried"),
-                       fn.TOTAL(Outbox.mail_id.in_(GIVEN_UP)).alias("failed"))
+COUNTS = Outbox.select(fn.COUNT(Outbox.mail_id).alias("mails"), *(
+    fn.COALESCE(fn.SUM(Outbox.mail_id.in_(these)), 0).alias(name) for name, these in (("tried", TRIED), ("failed", GIVEN_UP))))
 SUMMARY = Faillog.select(  # as the view outbound has it, which would read everybody's
     Faillog.fail_mail, fn.COUNT(Faillog.fail_mail).alias("mail_failcount"),
     fn.MAX(Faillog.fail_time).alias("mail_lasttry"), fn.SUM(Faillog.fail_fatal).alias("mail_fatality"),
@@ -37,16 +37,16 @@ THEIRS = """
     senders AS MATERIALIZED (SELECT DISTINCT sender FROM mails WHERE sender <> ''),
     expressions AS MATERIALIZED (SELECT address_expression, address_order, CASE
         WHEN instr(address_expression, '%') THEN '' WHEN instr(address_expression, '_') THEN length(address_expression)
-        ELSE lower(address_expression) END AS key FROM addresses),
-    matched AS (SELECT sender, address_order FROM senders JOIN expressions ON key = lower(sender)
+        ELSE lower(address_expression) END AS length_or_all FROM addresses),
+    matched AS (SELECT sender, address_order FROM senders JOIN expressions ON length_or_all = lower(sender)
         UNION ALL SELECT sender, address_order FROM senders JOIN expressions
-            ON key = length(sender) AND sender LIKE address_expression
+            ON length_or_all = length(sender) AND sender LIKE address_expression
         UNION ALL SELECT sender, address_order FROM senders JOIN expressions
-            ON key = '' AND sender LIKE address_expression),
+            ON length_or_all = '' AND sender LIKE address_expression),
     first AS (SELECT sender, max(address_order) AS address_order FROM matched GROUP BY sender)
-    SELECT mail_id FROM mails WHERE mail_submitter IN users OR sender IN (
+    SELECT mail_id FROM mails WHERE mail_submitter IN (SELECT name FROM users) OR sender IN (
         SELECT sender FROM first JOIN addresses USING (address_order) WHERE {stores})"""
-STORES = {8: "address_user IN users", 9: "address_router = 'store' AND address_route IN users"}
+STORES = {8: "address_user IN (SELECT name FROM users)", 9: "address_router = 'store' AND address_route IN (SELECT name FROM users)"}
 THESE = "mail_id IN (SELECT value FROM json_each(?))"
 
 

@@ -7,7 +7,7 @@ from peewee import JOIN, SQL, Case, IntegrityError, TextField, Value, fn
 
 from mailapi import (
     DELEGATED, ENCODER, GENERATIONS, Active, Addresses, ApiError, ApiUserDelegates, Model, Module, Prepared, Rule,
-    Users, admin, anyone, arg, delegate_of, document, each_generation, endpoint, flag, make_authdata, owner_or_delegate,
+    Users, admin, anyone, arg, delegate_of, document, each_generation, endpoint, flag, like, make_authdata, owner_or_delegate,
     password, text, text_list,
 )
 from mailapi_modules.user_import import Import
@@ -21,6 +21,8 @@ class MailOwner(Model):
 
 
 HAS_LOGIN = Users.user_authdata.is_null(False)
+STORED_WELL = like(Users.user_authdata, "%:" + "_" * 64) & (
+    reduce(lambda rest, digit: fn.REPLACE(rest, digit, ""), "0123456789abcdef", fn.SUBSTR(Users.user_authdata, -64)) == "")
 LINKS = Addresses.select(fn.NULLIF(fn.COUNT(Addresses.address_order), 0)).where(Addresses.stores_to(Users.user_name))
 MAILS = (MailOwner.select(MailOwner.mail_user, fn.COUNT(MailOwner.mail_user).alias("mails"))
          .group_by(MailOwner.mail_user).alias("counts"))
@@ -136,7 +138,7 @@ class User(Module):
         "is an alias of itself": Prepared(
             Users.select(Users.user_name).where(Users.user_alias == Users.user_name)),
         "has a password that is not stored as the daemons read it": Prepared(
-            Users.select(Users.user_name).where(HAS_LOGIN, ~fn.GLOB("*:" + "[0-9a-f]" * 64, Users.user_authdata))),
+            Users.select(Users.user_name).where(HAS_LOGIN, ~STORED_WELL)),
     }
 
     @endpoint(allow=anyone, takes={"username": text, "user_name": text}, reads_only=True, keep=True,

@@ -5,6 +5,7 @@ import json
 import sqlite3
 from pathlib import Path
 
+import engines
 import pytest
 import webtest
 
@@ -32,15 +33,24 @@ class Site:
     password is `pw`. Calling it posts one request, without a cookie, as somebody."""
 
     def __init__(self, folder: Path, generation: int = 9, extra: dict = {}, **config):
-        self.dbpath, self.generation = folder / "master.db3", generation
+        self.file, self.generation = folder / "master.db3", generation
         self.create()
         modules = MODULES if generation == 9 else {n: f for n, f in MODULES.items() if n != "SMTPD"} | {
             "MSA": "modules/msa.py"}
-        self.config = {"dbpath": str(self.dbpath), "modulelist": modules | extra} | config
+        self.config = {"dbpath": self.place, "modulelist": modules | extra} | config
         self.app = mailapi.create_app(self.config)
 
+    @property
+    def dbpath(self) -> Path:
+        return self.file
+
+    @property
+    def place(self) -> str:
+        """What `dbpath` of the config is."""
+        return str(self.file)
+
     def create(self):
-        connection = sqlite3.connect(self.dbpath)
+        connection = sqlite3.connect(self.file)
         connection.executescript(SCHEMAS[self.generation].read_text())
         connection.close()
         for name, permissions in PERMISSIONS.items():
@@ -53,7 +63,7 @@ class Site:
 
     def sql(self, statement: str, *values) -> list[tuple]:
         """A statement straight on the file, as a mail daemon would."""
-        connection = sqlite3.connect(self.dbpath)
+        connection = sqlite3.connect(self.file)
         try:
             with connection:
                 return connection.execute(statement, values).fetchall()
@@ -61,7 +71,7 @@ class Site:
             connection.close()
 
     def dump(self) -> list[str]:
-        connection = sqlite3.connect(self.dbpath)
+        connection = sqlite3.connect(self.file)
         connection.text_factory = bytes
         try:
             names = [n.decode() for n, in connection.execute("SELECT name FROM sqlite_master WHERE type = 'table'")]
@@ -84,6 +94,16 @@ class Site:
         if "Content-Disposition" in answer.headers:
             return {"status": "ok", "login": True, "file": answer.body}
         return answer.json
+
+
+if engines.ENGINE == "mariadb":
+    Site = type("Site", (engines.OnMariaDB, Site), {"__doc__": Site.__doc__})
+
+
+@pytest.fixture(autouse=True)
+def engine():
+    yield
+    engines.give_back()
 
 
 @pytest.fixture

@@ -142,10 +142,10 @@ def test_a_replaced_database_is_seen(site, tmp_path):
     assert [root.get("/pop/?get")[1] for _ in range(2)] == [True, False]
     other = tmp_path / "other.db3"
     shutil.copy(site.dbpath, other)
-    kept = site.dbpath
-    site.dbpath = other
+    kept = site.file
+    site.file = other
     site.sql("INSERT INTO popd VALUES ('bob', 1)")
-    site.dbpath = kept
+    site.file = kept
     os.rename(kept, tmp_path / "old.db3")
     os.rename(other, kept)
     assert root.get("/pop/?get")[0]["pop"] == [{"pop_user": "bob", "pop_lock": 1}]

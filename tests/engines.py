@@ -1,0 +1,119 @@
+"""The engine that the tests' master databases are on: MAILAPI_TEST_DB=mariadb puts every Site on a MariaDB.
+
+Making tables takes longer than a test: databases are emptied and used again.
+"""
+
+import atexit
+import contextlib
+import itertools
+import os
+import sqlite3
+import tempfile
+from functools import lru_cache
+from pathlib import Path
+
+import pytest
+
+ENGINE = os.environ.get("MAILAPI_TEST_DB", "sqlite")
+NUMBERS = itertools.count(1)
+FREE: dict[int, list] = {}  # databases by generation
+TAKEN: list = []
+
+
+class Kept:
+    """A database with the tables of a generation."""
+
+    def __init__(self, server, schema: sqlite3.Connection):
+        from mailapi_modules import serverschema
+
+        self.name = f"kept{next(NUMBERS)}"
+        server.sql(f"CREATE DATABASE {self.name}")
+        self.url, self.connection = server.url(self.name), connect(server, self.name)
+        self.tables = serverschema.tables(schema)
+        serverschema.create(self.connection, schema)
+
+    def fill(self, source: sqlite3.Connection):
+        """The rows of a SQLite database, and none besides."""
+        cursor = self.connection.cursor()
+        cursor.execute("SET foreign_key_checks = 0")
+        cursor.execute("SELECT TABLE_NAME, AUTO_INCREMENT FROM information_schema.TABLES WHERE TABLE_SCHEMA = %s AND"
+                       " TABLE_TYPE = 'BASE TABLE'", (self.name,))
+        unnumbered = {table.name for table in self.tables if not table.number}
+        for table, number in cursor.fetchall():
+            if table == "Sequences":
+                cursor.execute('UPDATE "Sequences" SET last = 0')
+            elif number and number > 1 and table != "mailapi_turn":
+                cursor.execute(f'DELETE FROM "{table}"')
+                if table not in unnumbered:
+                    cursor.execute(f'ALTER TABLE "{table}" AUTO_INCREMENT = 1')
+        for table in self.tables:
+            for row in source.execute(f'SELECT * FROM "{table.name}"'):
+                cursor.execute(f'INSERT INTO "{table.name}" VALUES ({", ".join(["%s"] * len(row))})', row)
+        cursor.execute("SET foreign_key_checks = 1")
+
+
+def connect(server, name: str):
+    import pymysql
+    from mailapi_modules.serversql import SQL_MODE
+
+    return pymysql.connect(unix_socket=str(server.folder / "socket"), user="root", database=name, autocommit=True,
+                           charset="utf8mb4", sql_mode=SQL_MODE, client_flag=pymysql.constants.CLIENT.FOUND_ROWS)
+
+
+@lru_cache(maxsize=1)
+def server():
+    """The MariaDB of this process."""
+    from mariadb import Server
+
+    folder = tempfile.TemporaryDirectory(prefix="mailapi-test-")
+    atexit.register(folder.cleanup)
+    started = Server(Path(folder.name))
+    atexit.register(started.stop)
+    return started
+
+
+def take(generation: int, source: sqlite3.Connection) -> Kept:
+    """A database filled like a SQLite one, until the end of the test."""
+    free = FREE.setdefault(generation, [])
+    kept = free.pop() if free else Kept(server(), source)
+    TAKEN.append((generation, kept))
+    kept.fill(source)
+    return kept
+
+
+def give_back():
+    """The end of a test."""
+    for generation, kept in TAKEN:
+        FREE[generation].append(kept)
+    TAKEN.clear()
+
+
+class OnMariaDB:
+    """A Site whose master and state database are on MariaDB."""
+
+    kept: Kept | None = None
+
+    @property
+    def dbpath(self) -> Path:
+        pytest.skip("about a SQLite file")
+
+    @property
+    def place(self) -> str:
+        return self.kept.url
+
+    def create(self):
+        super().create()
+        with contextlib.closing(sqlite3.connect(self.file)) as source:
+            self.kept = take(self.generation, source)
+
+    def sql(self, statement: str, *values) -> list[tuple]:
+        if self.kept is None:
+            return super().sql(statement, *values)
+        from mailapi_modules.serversql import translated
+
+        cursor = self.kept.connection.cursor()
+        cursor.execute(translated(statement), {str(n): value for n, value in enumerate(values)})
+        return list(cursor.fetchall())
+
+    def dump(self) -> list[str]:
+        return [f"{table.name} {row}" for table in self.kept.tables for row in self.sql(f'SELECT * FROM "{table.name}"')]
