@@ -5,9 +5,9 @@ then 2**32, more than any UID, is added to the ids, and those that were given ou
 below 2**53, the end of what JavaScript counts exactly, for two million times.
 """
 
-from peewee import EXCLUDED, IntegerField, TextField
+from peewee import IntegerField, TextField
 
-from mailapi import Model, Prepared, arg
+from mailapi import Model, Prepared, Store, arg, repeated
 
 SCHEMA = """
 CREATE TABLE IF NOT EXISTS imap_validity (user_name TEXT PRIMARY KEY, uidvalidity INTEGER NOT NULL,
@@ -22,11 +22,7 @@ class ImapValidity(Model):
 
 
 LAST_SEEN = Prepared(ImapValidity.select().where(ImapValidity.user_name == arg("user")))
-SEE = Prepared(
-    ImapValidity.insert(user_name=arg("user"), uidvalidity=arg("uidvalidity"), changes=0)
-    .on_conflict(conflict_target=[ImapValidity.user_name], where=ImapValidity.uidvalidity != EXCLUDED.uidvalidity,
-                 update={ImapValidity.uidvalidity: EXCLUDED.uidvalidity,
-                         ImapValidity.changes: ImapValidity.changes + 1}))
+SEE = Prepared(ImapValidity.replace(user_name=arg("user"), uidvalidity=arg("uidvalidity"), changes=arg("changes")))
 FORGET = Prepared(ImapValidity.delete().where(ImapValidity.user_name == arg("user")))
 
 
@@ -36,17 +32,27 @@ class Validity:
     def __init__(self, app):
         self.app = app
 
+    @property
+    def store(self) -> Store:
+        return self.app.state
+
     def before(self, user_name: str, uidvalidity: int) -> int:
         """What is added to a UID now, to make the mail_id of it."""
-        store = self.app.state
-        with store.one_statement():
-            seen = store.one(LAST_SEEN, user=user_name)
-        if not seen or seen["uidvalidity"] != uidvalidity:
-            with store.transaction():
-                store.execute(SEE, user=user_name, uidvalidity=uidvalidity)
-                seen = store.one(LAST_SEEN, user=user_name)
-        return seen["changes"] * 2**32
+        with self.store.one_statement():
+            seen = self.store.one(LAST_SEEN, user=user_name)
+        same = seen and seen["uidvalidity"] == uidvalidity
+        return (seen["changes"] if same else self.see(user_name, uidvalidity)) * 2**32
 
+    @repeated
+    def see(self, user_name: str, uidvalidity: int) -> int:
+        """Take note of it; how often it has been another one."""
+        with self.store.transaction():
+            seen = self.store.one(LAST_SEEN, user=user_name) or {"uidvalidity": uidvalidity, "changes": 0}
+            changes = seen["changes"] + (seen["uidvalidity"] != uidvalidity)
+            self.store.execute(SEE, user=user_name, uidvalidity=uidvalidity, changes=changes)
+        return changes
+
+    @repeated
     def forget(self, user_name: str):
-        with self.app.state.transaction():
-            self.app.state.execute(FORGET, user=user_name)
+        with self.store.transaction():
+            self.store.execute(FORGET, user=user_name)

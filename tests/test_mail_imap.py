@@ -7,7 +7,6 @@ import itertools
 import json
 import os
 import re
-import sqlite3
 import subprocess
 import sys
 import time
@@ -24,7 +23,7 @@ from test_mail_files import composed
 from test_mailbox import HEADERS, LISTED, PLAIN, SHOWN, deliver, give_database, multipart, nested, typed
 
 import mailapi
-from mailapi_modules import imap_source, protocol_mail
+from mailapi_modules import imap_source, imap_validity, protocol_mail
 
 BOB, CAROL = "bob@atmail.com", "carol@corp.org"
 ACCOUNT = {"Account": OPTIONAL["Account"]}
@@ -294,11 +293,14 @@ def test_an_id_of_before_the_uids_were_given_anew_names_no_mail(site, inbox, dov
 def test_a_deleted_users_row_goes(site, inbox):
     site("users/?add", user_name="dan@corp.org", user_authdata="test")
     assert ask(site, "get", user="dan@corp.org")["status"] == "ok"
-    seen = "SELECT user_name FROM imap_validity"
-    with contextlib.closing(sqlite3.connect(site.app.config.state)) as state:
-        assert state.execute(seen).fetchall() == [("dan@corp.org",)]
-        assert site("users/?delete", user_name="dan@corp.org")["status"] == "ok"
-        assert state.execute(seen).fetchall() == []
+
+    def last_seen() -> list:
+        with site.app.state.transaction("DEFERRED"):
+            return site.app.state.column(imap_validity.LAST_SEEN, user="dan@corp.org")
+
+    assert last_seen() == ["dan@corp.org"]
+    assert site("users/?delete", user_name="dan@corp.org")["status"] == "ok"
+    assert last_seen() == []
 
 
 ########## Whose mail, and where it is #############################################################
