@@ -19,6 +19,7 @@ SILENCE, ALTOGETHER = 2, 30  # seconds that it may then say nothing, and that al
 LARGEST = 128 * 1024 * 1024  # bytes of a mail that is read whole
 LONGEST_LIST = 64 * 1024 * 1024  # bytes of the flags and times of all mails
 ROW = 64 * 1024  # bytes that the server may take to say what a mail is, whatever flags it has
+NEWS = 1024 * 1024  # bytes that it may say besides: what other programs did meanwhile
 UIDS = 2**32  # the end of what a UID can be
 
 # The header fields that lists, searches and threads look at: servers have these at hand, and need not open every mail.
@@ -54,15 +55,15 @@ class ImapSource(Source):
 
     def keys(self, only_unread=False):
         with self.inbox():
-            found = self.fetched("1:*", "(FLAGS INTERNALDATE)", LONGEST_LIST) if self.mails else []
+            found = self.fetched("1:*", "INTERNALDATE", most=LONGEST_LIST) if self.mails else []
             return [{"mail_id": self.mail_id(said), "mail_submission": submission(said)} for said in found
                     if not (only_unread and is_read(said))]
 
     def beginnings(self, mail_ids, size):
         with self.inbox():
             uids = ",".join(str(mail_id - self.before) for mail_id in mail_ids if self.fits(mail_id))
-            part = f"BODY.PEEK[{SHOWN if size <= HEADERS else ''}]<0.{size}>"
-            found = self.fetched(uids, f"(FLAGS INTERNALDATE {part})", len(mail_ids) * (size + ROW)) if uids else []
+            part = f"INTERNALDATE BODY.PEEK[{SHOWN if size <= HEADERS else ''}]<0.{size}>"
+            found = self.fetched(uids, part, "BODY", most=len(mail_ids) * (size + ROW)) if uids else []
             return list(map(self.row, found))
 
     def fetch(self, mail_id, mark_read=False):
@@ -71,10 +72,10 @@ class ImapSource(Source):
                 return None
             if size > LARGEST:
                 raise ApiError(f"The mail is too large to be read: {LARGEST} bytes at most.")
-            found = self.fetched(mail_id - self.before, "(FLAGS INTERNALDATE BODY.PEEK[])", size)
-            if found and mark_read and not is_read(found[0]):
+            found = self.one(mail_id, "INTERNALDATE BODY.PEEK[]", "BODY", most=size)
+            if found and mark_read and not is_read(found):
                 self.store(mail_id, "+", r"\Seen")
-            return self.row(found[0]) if found else None
+            return found and self.row(found)
 
     def mark(self, mail_id, read):
         with self.inbox(writable=True):
@@ -100,8 +101,7 @@ class ImapSource(Source):
             return True
 
     def unread_count(self):
-        with self.inbox() as imap:
-            imap.sock.patience.most = protocols.MOST
+        with self.inbox():
             return len((self.ask("SEARCH", "UNSEEN", "UNDELETED")[0] or b"").split())
 
     def close(self):
@@ -143,25 +143,30 @@ class ImapSource(Source):
 
     def size(self, mail_id: int, deleted: bool = False) -> int:
         """How large a mail is, at least 1; 0 where there is none, or, but for where that is asked for, a deleted one."""
-        if not self.fits(mail_id):
-            return 0
-        found = self.fetched(mail_id - self.before, "(FLAGS RFC822.SIZE)", 0, deleted)
-        return max(1, int(found[0].get(b"RFC822.SIZE", 1))) if found else 0
+        found = self.one(mail_id, "RFC822.SIZE", deleted=deleted) if self.fits(mail_id) else None
+        return max(1, int(found[b"RFC822.SIZE"])) if found else 0
 
     def store(self, mail_id: int, sign: str, flag: str):
         self.ask("STORE", mail_id - self.before, f"{sign}FLAGS.SILENT", f"({flag})")
 
-    def fetched(self, uids, names: str, most: int, deleted: bool = False) -> list[dict[bytes, bytes]]:
-        """These items of these mails, which may take so many bytes; who is gone is left out."""
-        self.imap.sock.patience.most = most + ROW
-        found: dict[bytes, dict] = {}
-        for said in answers(self.ask("FETCH", uids, names)):  # a further answer about a mail tells its new flags
-            found.setdefault(said.get(b"UID", b""), {}).update(said)
-        found.pop(b"", None)
-        return [said for said in found.values() if deleted or rb"\deleted" not in flags(said)]
+    def one(self, mail_id: int, *asked: str, **options) -> dict[bytes, bytes] | None:
+        found = self.fetched(mail_id - self.before, *asked, **options)
+        return next((said for said in found if self.mail_id(said) == mail_id), None)
 
-    def ask(self, command: str, *arguments) -> list:
-        """What the server says to a UID command; ServiceDown where it refuses."""
+    def fetched(self, uids, asked: str, item: str = "", most: int = 0, deleted: bool = False) -> list[dict]:
+        """What is asked of mails, and their flags, in so many bytes; who is gone is left out.
+
+        A server may tell other mails' new flags as well: what an answer must have is `item`, or all that is asked.
+        """
+        found: dict[bytes, dict] = {}
+        for said in answers(self.ask("FETCH", uids, f"(FLAGS {asked})", most=most)):
+            found.setdefault(said.get(b"UID", b""), {}).update(said)
+        return [said for said in found.values() if said.keys() >= {b"UID", b"FLAGS", (item or asked).encode()}
+                and (deleted or rb"\deleted" not in flags(said))]
+
+    def ask(self, command: str, *arguments, most: int = 0) -> list:
+        """What the server says to a UID command, in so many bytes; ServiceDown where it refuses."""
+        self.imap.sock.patience.most = most + NEWS
         done, said = self.imap.uid(command, *map(str, arguments))
         if done == "OK":
             return said

@@ -136,7 +136,7 @@ SESSION = [
 
 
 def told(site, source, ids_, action, **fields) -> str | bytes:
-    """An answer with the places of mails for their ids, and `here` for the source; of counts those that are 0 left out."""
+    """An answer with the places of mails for their ids, and `here` for the source; counts of 0 left out."""
     if "mail" in fields:
         fields |= {"mail_id": ids_[fields.pop("mail")], "mail_sourcedb": source}
     answer = ask(site, action, **fields)
@@ -163,8 +163,8 @@ def test_a_web_clients_session_over_sqlite_and_over_imap(site, inbox, tmp_path):
 
 
 ODD = [b"\r\n", b"no header", b"\xff\xfe\x01", b":\r\n", b" leading\r\nSubject: s\r\n\r\n", nested(50),
-       b"From a@b Mon\r\nSubject: s\r\n\r\nx", b"Subject : space\r\n\r\nx", b"Subject: " + b"x" * 70000 + b"\r\n\r\nbody",
-       b"Subject: one\r\nSubject: two\r\n\r\n", b"Subject: a\r\n \r\n more\r\nTo: x\r\n\r\nbody"]
+       b"From a@b Mon\r\nSubject: s\r\n\r\nx", b"Subject : space\r\n\r\nx",
+       b"Subject: " + b"x" * 70000 + b"\r\n\r\nbody", b"Subject: one\r\nSubject: two\r\n\r\n", b"Subject: a\r\n \r\n more\r\nTo: x\r\n\r\nbody"]
 
 
 def test_badly_made_mails_are_told_alike(site, inbox):
@@ -406,6 +406,20 @@ def test_a_full_folder_is_listed_in_few_exchanges_and_one_log_in(site, inbox, do
     assert len(ask(site, "get")["mails"]) == count and answer["unread_count"] == count
 
 
+def test_news_of_all_mails_in_the_middle_of_a_list_do_no_harm(site, inbox, dovecot, monkeypatch):  # noqa: F811
+    fill(dovecot, 2000)
+    keys = imap_source.ImapSource.keys
+
+    def then_flagged(source, only_unread=False):
+        found = keys(source, only_unread)
+        inbox.imap.select("INBOX")
+        inbox.imap.uid("STORE", "1:*", "+FLAGS.SILENT", r"(\Flagged a-label another-label)")
+        return found
+
+    monkeypatch.setattr(imap_source.ImapSource, "keys", then_flagged)
+    assert len(ids(ask(site, "get&limit=2"))) == 2
+
+
 def test_of_a_large_mail_no_more_is_read_than_needed(site, inbox):
     uid, = inbox.add(letter(1, text=b"needle " + b"x" * 76 * 400_000))
     ask(site, "get")
@@ -472,7 +486,8 @@ TROUBLE = {
     "mails hang": (speaking(*OPEN, LIST + b"TAG OK done\r\n"), LATE),
     "mails close": (speaking(*OPEN, LIST + b"TAG OK done\r\n", CLOSES), None),
     "mails refused": (speaking(*OPEN, LIST + b"TAG OK done\r\n", b"TAG NO [CORRUPTION] x\r\n"), SAYS_NO),
-    "a mail without end": (speaking(*OPEN, LIST + b"TAG OK done\r\n", b"* 1 FETCH (UID 1 BODY[] {99999999999}\r\n"), None),
+    "a mail without end": (
+        speaking(*OPEN, LIST + b"TAG OK done\r\n", b"* 1 FETCH (UID 1 BODY[] {99999999999}\r\n"), None),
     "nonsense": (hostile.saying(b"* OK {\r\n* 1 FETCH\r\n", b"\0\xff\r\n"), None)}
 
 
@@ -489,6 +504,21 @@ def broken(make):
             yield site
 
     return made
+
+
+NEWS = b"* 2 FETCH (UID 2 FLAGS (\\Seen))\r\n* 1 FETCH (FLAGS ())\r\n"
+SIZE = b"* 3 FETCH (UID 3 RFC822.SIZE 30 FLAGS ())\r\n"
+WHOLE = b'* 3 FETCH (UID 3 FLAGS () BODY[] "Subject: \\"third\\"" INTERNALDATE "01-Nov-2015 17:46:40 +0000")\r\n'
+DONE = b"TAG OK done\r\n"
+
+
+@pytest.mark.parametrize(("replies", "answered"), [
+    ([NEWS + DONE], {"status": "mail not found"}), ([NEWS + SIZE + DONE, NEWS + DONE], {"status": "mail not found"}),
+    ([NEWS + SIZE + DONE, NEWS + WHOLE + NEWS + DONE], {"file": b'Subject: "third"'})], ids=["gone", "going", "there"])
+def test_news_of_another_mail_is_not_taken_for_the_one_asked_for(broken, replies, answered):
+    with broken(speaking(*OPEN, *replies)) as site:
+        answer = ask(site, "raw", mail_id=3, mail_sourcedb="imap")
+    assert answer.items() >= answered.items()
 
 
 @pytest.mark.parametrize("trouble", TROUBLE)
