@@ -164,7 +164,8 @@ def test_a_web_clients_session_over_sqlite_and_over_imap(site, inbox, tmp_path):
 
 ODD = [b"\r\n", b"no header", b"\xff\xfe\x01", b":\r\n", b" leading\r\nSubject: s\r\n\r\n", nested(50),
        b"From a@b Mon\r\nSubject: s\r\n\r\nx", b"Subject : space\r\n\r\nx",
-       b"Subject: " + b"x" * 70000 + b"\r\n\r\nbody", b"Subject: one\r\nSubject: two\r\n\r\n", b"Subject: a\r\n \r\n more\r\nTo: x\r\n\r\nbody"]
+       b"Subject: " + b"x" * 70000 + b"\r\n\r\nbody", b"Subject: one\r\nSubject: two\r\n\r\n",
+       b"Subject: a\r\n \r\n more\r\nTo: x\r\n\r\nbody"]
 
 
 def test_badly_made_mails_are_told_alike(site, inbox):
