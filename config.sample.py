@@ -1,6 +1,7 @@
 # mailapi's configuration. Copy it to config.py; every key is here with its default, but for the first two.
 
-# The master database that the mail daemons share: a SQLite file, relative to this file.
+# The master database that the mail daemons share: a SQLite file, relative to this file, or
+# mysql://USER:PASSWORD@HOST/DATABASE for one on MariaDB or MySQL (docs/scale.md).
 dbpath = "data/master.db3"
 
 # The modules, in the order that clients see: class name → file, beside this file or as installed with mailapi.
@@ -37,7 +38,8 @@ max_message = 36700160
 # To how many recipients one mail may go.
 max_recipients = 100
 
-# Where the API keeps what is its own, such as sessions: a SQLite file; "" is dbpath with ".state" added.
+# Where the API keeps what is its own, such as sessions: a SQLite file or a URL like dbpath's; "" is dbpath with
+# ".state" added, or the same database on the server.
 state = ""
 
 # Addresses and networks of proxies whose X-Forwarded-For and X-Forwarded-Proto are believed.

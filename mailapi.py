@@ -7,7 +7,6 @@ access rule checked, everything in one transaction, one JSON object as the answe
 """
 
 import base64
-import collections
 import contextlib
 import copy
 import dataclasses
@@ -321,7 +320,7 @@ def read_fields(given: dict, kinds: dict) -> dict:
     The field at fault is named as it was sent, one in an object with the object's name before it (WIRE F27).
     """
     fields = {}
-    for name, kind in kinds.items():
+    for name, kind in kinds.items() if given else ():
         sent = name if name in given else name.replace("permission", "right")
         if sent in given:
             try:
@@ -334,12 +333,14 @@ def read_fields(given: dict, kinds: dict) -> dict:
 
 
 NEW_SPELLING = re.compile(r"(?<=_)right(s?)\Z")
+PAGE = {"after": text, "search": text}  # of the query of a list of users, beside limit
 CREDENTIALS = record(user_name=text, password=password)
 
 
 def canonical(name: str) -> str:
     """One spelling of actions: no dash, permission for right (WIRE section 4)."""
-    return NEW_SPELLING.sub(r"permission\1", name.replace("-", "_"))
+    name = name.replace("-", "_")
+    return NEW_SPELLING.sub(r"permission\1", name) if "right" in name else name
 
 
 def read_body(environ: dict, limit: int, usual: int) -> dict:
@@ -463,13 +464,14 @@ def refuse_forbidden_text(body: dict):
 
 def read_query(query_string: str) -> dict:
     """The query's keys and values, both decoded; of a repeated key the last one counts, as in PHP."""
-    if query_string.isidentifier():  # `get`: nothing to take apart
-        return {query_string: ""}
-    try:
-        pairs = urllib.parse.parse_qsl(query_string, keep_blank_values=True, max_num_fields=100)
-    except ValueError:
-        raise ApiError("Too many fields in the query.", http=400) from None
-    return dict(pairs)
+    if query_string.count("&") >= 100:
+        raise ApiError("Too many fields in the query.", http=400)
+    pairs = [pair.partition("=") for pair in query_string.split("&") if pair]
+    return {decoded(name): decoded(value) for name, _, value in pairs}
+
+
+def decoded(word: str) -> str:
+    return urllib.parse.unquote_plus(word) if "%" in word or "+" in word else word
 
 
 def read_limit(query: dict) -> int | None:
@@ -516,12 +518,12 @@ ENCODER = json.JSONEncoder(ensure_ascii=False, separators=(",", ":"), default=re
 
 def encode(answer: dict) -> bytes:
     """The answer as JSON, in UTF-8; what is Encoded comes last."""
-    ready = {name: value for name, value in answer.items() if isinstance(value, Encoded)}
+    ready = [name for name, value in answer.items() if type(value) is Encoded]
     if not ready:
         return ENCODER.encode(answer).encode()
     pieces = [ENCODER.encode({name: value for name, value in answer.items() if name not in ready})[:-1].encode()]
-    for name, value in ready.items():
-        pieces += [f",{ENCODER.encode(name)}:".encode(), value.payload]
+    for name in ready:
+        pieces += [f",{ENCODER.encode(name)}:".encode(), answer[name].payload]
     return b"".join([*pieces, b"}"])
 
 
@@ -556,14 +558,20 @@ def disposition(name: str) -> str:
 def client_address(environ: dict, proxies: list) -> str:
     """The address of the client; behind trusted proxies the last one that they saw and do not trust."""
     address = environ.get("REMOTE_ADDR", "")
-    for hop in reversed(environ.get("HTTP_X_FORWARDED_FOR", "").split(",")):
+    for hop in reversed(environ.get("HTTP_X_FORWARDED_FOR", "").split(",")) if proxies else ():
         if not is_trusted(address, proxies) or not hop.strip():
             break
         address = hop.strip()
     try:
-        return str(ip(address))
+        return spelled(address)
     except ValueError:
         return environ.get("REMOTE_ADDR", "")
+
+
+@lru_cache(maxsize=1000)
+def spelled(address: str) -> str:
+    """An address as it is usually written."""
+    return str(ip(address))
 
 
 @lru_cache(maxsize=1000)
@@ -590,9 +598,9 @@ def foreign_site(environ: dict) -> bool:
     """Whether another site's page sent this request, so that its cookie does not count."""
     if site := environ.get("HTTP_SEC_FETCH_SITE"):
         return site == "cross-site"
-    origin = environ.get("HTTP_ORIGIN")
-    same = re.match("https?://", origin or "") and host_of(origin) == host_of("//" + environ.get("HTTP_HOST", ""))
-    return origin is not None and not same
+    if (origin := environ.get("HTTP_ORIGIN")) is None:
+        return False
+    return not (re.match("https?://", origin) and host_of(origin) == host_of("//" + environ.get("HTTP_HOST", "")))
 
 
 def host_of(url: str) -> str | None:
@@ -728,17 +736,54 @@ def arg(name: str) -> peewee.Value:
 class Prepared:
     """A query built once, at import, and turned into SQL at its first use: building costs ten times running."""
 
-    def __init__(self, query, nested: tuple = ()):
+    def __init__(self, query, nested: tuple = (), pages: "Pages | None" = None, constant: bool = False):
         self.query = query
+        self.constant = constant  # every value in it is the program's own: not for what anybody asked
         self.nested = nested  # the columns that hold JSON
+        self.pages = pages  # of a list
         self.compiled: dict = {}
         self.encoding = ""  # the same query with its rows as one JSON list
 
     def sql(self, database: peewee.Database):
         kind = type(database)
         if kind not in self.compiled:
-            self.compiled[kind] = database.get_sql_context().sql(self.query).query()
+            compiled = database.get_sql_context().sql(self.query).query()
+            self.compiled[kind] = spelled_out(*compiled) if self.constant else compiled
         return self.compiled[kind]
+
+
+@dataclasses.dataclass(frozen=True)
+class Pages:
+    """How a list is taken apart: by the column that it is ordered by, an index's, so that the last page costs what the
+    first one does. Names are searched by their beginning, for the same reason; else any part of a column."""
+
+    key: peewee.Field
+    searched: peewee.Field | None = None
+    descending: bool = False
+
+    def of(self, query: peewee.Select, after=None, search: str | None = None, limit: int | None = None) -> Prepared:
+        """The entries of a list that come after a key, and fit."""
+        if after is not None:
+            query = query.where(self.key < after if self.descending else self.key > after)
+        if search and self.searched is not None:
+            query = query.where(fn.INSTR(self.searched, search) > 0)
+        elif search:
+            query = query.where(self.key >= search, self.key < search + LAST_CHARACTER)
+        return Prepared(query if limit is None else query.limit(limit))
+
+
+LAST_CHARACTER = "\U0010ffff"
+
+
+def spelled_out(sql: str, parameters: Sequence) -> tuple[str, list]:
+    """The same SQL with what is the same every time written in it, which SQLite then works out once, not in every row."""
+    spelled = ["NULL" if p is None else "'" + p.replace("'", "''") + "'" if type(p) is str else
+               str(p) if type(p) is int else "?" for p in parameters]
+    pieces = sql.split("?")
+    if len(pieces) != len(spelled) + 1:  # a question mark elsewhere, or another sign for parameters
+        return sql, parameters
+    sql = "".join(map(operator.add, pieces, [*spelled, ""]))
+    return sql, [p for p, word in zip(parameters, spelled) if word == "?"]
 
 
 def each_generation(build: Callable[[Generation], object]) -> dict:
@@ -877,14 +922,15 @@ class Store:
 
     def execute(self, query, **values) -> sqlite3.Cursor:
         """Run a query, a Prepared one with its values; the cursor."""
-        prepared = query if isinstance(query, Prepared) else Prepared(query)
-        return self.run(*prepared.sql(self.database), values)
+        if isinstance(query, Prepared):
+            return self.run(*query.sql(self.database), values)
+        return self.run(*self.database.get_sql_context().sql(query).query())
 
     def run(self, sql: str, parameters: Sequence = (), values: Mapping = {}) -> sqlite3.Cursor:
         opened = self.opened
         if opened.trace:
             opened.trace(sql)
-        filled = [values[p.name] if isinstance(p, Arg) else p for p in parameters]
+        filled = [values[p.name] if isinstance(p, Arg) else p for p in parameters] if parameters else ()
         try:  # sqlite3 itself: peewee's own way takes as long as a small query
             return opened.connection.execute(sql, filled)
         except sqlite3.Error:
@@ -901,10 +947,10 @@ class Store:
                 sql, ([row[p.name] if isinstance(p, Arg) else p for p in parameters] for row in rows))
 
     def fetch(self, query, values: dict) -> tuple[tuple, list]:
-        """The column names and the rows of a query."""
+        """The columns, described as by sqlite3, and the rows of a query."""
         try:
             cursor = self.execute(query, **values)
-            return tuple(column[0] for column in cursor.description), cursor.fetchall()
+            return cursor.description, cursor.fetchall()
         except (sqlite3.OperationalError, peewee.OperationalError) as error:
             # Bytes that are not UTF-8 in some text (WIRE F16): from now on read text with care.
             connection = self.opened.connection
@@ -915,7 +961,8 @@ class Store:
 
     def rows(self, query, **values) -> list[dict]:
         """The rows as dictionaries, keyed by column names."""
-        names, found = self.fetch(query, values)
+        columns, found = self.fetch(query, values)
+        names = [column[0] for column in columns]
         rows = [dict(zip(names, row)) for row in found]
         for row in rows if isinstance(query, Prepared) and query.nested else ():
             row |= {name: json.loads(row[name]) for name in query.nested}
@@ -1192,7 +1239,10 @@ class Module:
     def choose(self, query: dict) -> Endpoint | None:
         """The first declared action that the query names (WIRE section 1)."""
         asked = {canonical(key) for key in query}
-        return next((e for name, e in self.endpoints.items() if name in asked), None)
+        for name, chosen in self.endpoints.items():
+            if name in asked:
+                return chosen
+        return None
 
     def active_in(self, generation: Generation) -> "Active | None":
         return self.active[generation.number] if isinstance(self.active, dict) else self.active
@@ -1204,10 +1254,22 @@ class Active:
     def __init__(self, *fields: peewee.Field, where=None):
         rows = [field.model.select(field) for field in fields]
         self.rows = [query if where is None else query.where(where) for query in rows]
+        self.simply = where if fields[0] is Users.user_name else None  # a look at the user's own row says it
 
     def has(self) -> peewee.Expression:
         """Whether a row's user is among them, for a query over many users."""
-        return reduce(operator.or_, [Users.user_name.in_(query) for query in self.rows])
+        among = reduce(operator.or_, [Users.user_name.in_(query) for query in self.rows])
+        return among if self.simply is None else self.simply
+
+    def same_as(self, other: "Active") -> bool:
+        return [query.sql() for query in self.rows] == [query.sql() for query in other.rows]
+
+    def has_on_page(self) -> peewee.Expression:
+        """The same for the users from arg("first") to arg("last")."""
+        if self.simply is not None:
+            return self.simply
+        return reduce(operator.or_, [Users.user_name.in_(query.where(on_page(query.selected_columns[0])))
+                                     for query in self.rows])
 
     def has_one(self) -> peewee.Expression:
         """Whether arg("user"), the only one that a query is about, is; without a look at all rows, given an index."""
@@ -1215,12 +1277,17 @@ class Active:
                                      for query in self.rows])
 
 
+def on_page(user: peewee.Field) -> peewee.Expression:
+    return (user >= arg("first")) & (user <= arg("last"))
+
+
 # What a module relays, as tokens and the audit see it: the action is the HTTP method.
 RELAYED = endpoint(allow=anyone, needs={"path": ""}, own_transactions=True)(lambda module, call: {}).endpoint
 
 
 def module_name(path: str) -> str:
-    return re.sub(r"(\A|/)(index\.php/?)?\Z", "", path)
+    name = path.removesuffix("/")
+    return "" if name == "index.php" else name.removesuffix("/index.php")
 
 
 class Root(Module):
@@ -1596,16 +1663,15 @@ class Answer:
         return "200 OK", self.headers, [self.payload]
 
 
-ASKED_BY = operator.itemgetter("HTTP_COOKIE", "HTTP_SEC_FETCH_SITE", "HTTP_ORIGIN", "HTTP_HOST")
-ASKED_FOR = operator.itemgetter("PATH_INFO", "QUERY_STRING")
+ASKED_BY = ("HTTP_COOKIE", "HTTP_SEC_FETCH_SITE", "HTTP_ORIGIN", "HTTP_HOST")
 
 
 class Place:
     """Where the answer to a request is kept, or will be; and the session that came along, if it is known."""
 
     def __init__(self, kept: "Kept", environ: dict):
-        request = collections.defaultdict(str, environ)
-        self.kept, self.asked_by, self.asked_for = kept, ASKED_BY(request), ASKED_FOR(request)
+        self.kept, self.asked_by = kept, tuple(map(environ.get, ASKED_BY))
+        self.asked_for = environ.get("PATH_INFO"), environ.get("QUERY_STRING")
         self.session: dict | None = kept.sessions.get(self.asked_by)
         if self.session and self.session["created"] <= time.time() - kept.session_lifetime:
             self.session = None
@@ -1711,15 +1777,27 @@ class Call:
         except peewee.OperationalError:  # of the other generation the table has other columns
             self.app.check_generation(self.generation)
             raise
-        if not rows or number(rows[0][0]) != self.generation.number:
+        if not rows or rows[0][0] != str(self.generation.number):
             self.app.check_generation(self.generation)
         _, user_name, user_authdata, _ = rows[0]
         self.confirm(self.instead or user_name and {"user_name": user_name, "user_authdata": user_authdata})
         self.caller = Caller(self.db, self.user_name, [row[3] for row in rows if row[3] is not None])
 
     def listing(self, query: Prepared, **values) -> "Encoded | list[dict]":
-        """All rows of a query, for the answer as they are: encoded by the database where nobody looks at them."""
+        """All rows of a query, or the page that is asked for, for the answer as they are: encoded by the database where
+        nobody looks at them."""
+        if query.pages and self.pages:
+            return self.db.rows(self.page(query), **values)
         return self.encodes and self.limit is None and self.db.encoded(query, **values) or self.db.rows(query, **values)
+
+    @property
+    def pages(self) -> bool:
+        """Whether only a part of a list is asked for."""
+        return self.limit is not None or any(self.query.get(name) for name in PAGE)
+
+    def page(self, query: Prepared) -> Prepared:
+        """What is asked for of a list."""
+        return query.pages.of(query.query, self.query.get("after") or None, self.query.get("search"), self.limit)
 
     def words(self, sentence: str) -> str:
         return self.generation.words(sentence)
@@ -1732,17 +1810,10 @@ class Call:
                 if self.new_authdata.get(user_name):
                     self.new_authdata[user_name] = held.authdata
 
-    @contextlib.contextmanager
-    def settling(self):
-        """Around the master's transaction: what joined it ends as it does."""
-        try:
-            yield
-        except BaseException:
-            for held in self.joined:
-                held.rollback()
-            raise
+    def settle(self, committed: bool):
+        """What joined the master's transaction ends as it did."""
         for held in self.joined:
-            held.commit()
+            held.commit() if committed else held.rollback()
 
 
 class Joined:
@@ -1778,8 +1849,8 @@ class Event:
         self.session = sha256(call.session)[:12] if call.session else ""
         self.logs_in = self.via in ("password", "log-out")
         if chosen:
-            fields = [name for name in chosen.needed(call.generation) if call.body.get(name)]
-            self.target = " ".join(str(call.body[name])[:200] for name in fields)
+            given = [str(call.body[name])[:200] for name in chosen.needed(call.generation) if call.body.get(name)]
+            self.target = " ".join(given)
             self.action, self.changes = chosen.name, not chosen.reads_only
 
 
@@ -1913,17 +1984,24 @@ class Application:
     def attempt(self, call: Call, module: Module, chosen: Endpoint | None) -> dict:
         call.begin_anew()
         lock_type = "DEFERRED" if chosen is None or chosen.reads_only else "IMMEDIATE"
-        with call.settling(), self.db.transaction(lock_type):
-            call.identify()
-            added = chosen.run(module, call) if chosen else {}
-            if authdata := call.new_authdata.get(call.user_name):
-                self.sessions.expect(call.session, authdata)
+        try:
+            with self.db.transaction(lock_type):
+                call.identify()
+                added = chosen.run(module, call) if chosen else {}
+                if authdata := call.new_authdata.get(call.user_name):
+                    self.sessions.expect(call.session, authdata)
+        except BaseException:
+            call.settle(committed=False)
+            raise
+        call.settle(committed=True)
         return added
 
     def instead(self, user_name: str, logging_in: bool = False) -> dict | None:
         """The row that a module has in place of the user's in `users`."""
-        rows = (module.credentials(user_name, logging_in) for module in self.keepers)
-        return next((row for row in rows if row is not None), None)
+        for module in self.keepers:
+            if (row := module.credentials(user_name, logging_in)) is not None:
+                return row
+        return None
 
     def credentials(self, user_name: str) -> dict | None:
         """What a user's log-ins are held against now."""
@@ -2034,8 +2112,10 @@ class Exchange:
         if isinstance(self.place, Exception):
             raise self.place
         if self.place and (last_seen := self.app.db.opened.generation):
-            with contextlib.suppress(Migrated):  # nothing has happened yet
+            try:
                 return self.dispatch(query, last_seen)
+            except Migrated:  # nothing has happened yet
+                pass
         return self.dispatch(query, self.app.generation())
 
     def dispatch(self, query: dict, generation: Generation) -> dict:
@@ -2126,7 +2206,7 @@ class Exchange:
             self.file, added = added, {}
         granted = php_map({permission: True for permission in call.caller.permissions})
         who = {call.words("{permission}s"): granted, "login": True, "auth_user": call.user_name}
-        return self.frame | who | shorten(added, call.limit)
+        return self.frame | who | (shorten(added, call.limit) if call.limit else added)
 
     def log_in(self, call: Call, auth: dict):
         """Find out who asks: credentials decide, then a token, else the session."""

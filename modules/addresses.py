@@ -3,14 +3,17 @@
 from peewee import Value
 
 from mailapi import (
-    IN_ROUTERS, Active, Addresses, Addresses8, ApiError, Module, Prepared, Users, address, address_delegate,
+    IN_ROUTERS, Active, Addresses, Addresses8, ApiError, Module, Pages, Prepared, Users, address, address_delegate,
     admin_or_delegate, anyone, arg, check_router, each_generation, endpoint, like, optional_number, record, text,
     whole_number,
 )
 from mailapi_modules.routing import BY_ORDER, decision, inbound, matching, out_router, outbound
 
-EVERYTHING = {number: Prepared(query) for number, query in BY_ORDER.items()}
-OWN = {number: Prepared(query.where(query.model.stores_to(arg("user")))) for number, query in BY_ORDER.items()}
+PAGES = {number: Pages(query.model.address_order, query.model.address_expression, descending=True)
+         for number, query in BY_ORDER.items()}
+EVERYTHING = {number: Prepared(query, pages=PAGES[number]) for number, query in BY_ORDER.items()}
+OWN = {number: Prepared(query.where(query.model.stores_to(arg("user"))), pages=PAGES[number])
+       for number, query in BY_ORDER.items()}
 COLUMNS = {8: ("address_expression", "address_user"),
            9: ("address_expression", "address_router", "address_route")}
 ADD = each_generation(lambda g: g.address.insert(
@@ -69,7 +72,7 @@ class Address(Module):
             Addresses.address_router.in_(["redirect", "handoff"]), Addresses.address_route.is_null())),
     }}
 
-    @endpoint(allow=anyone, query={"test": address}, reads_only=True, keep=True,
+    @endpoint(allow=anyone, query={"test": address, "after": optional_number, "search": text}, reads_only=True, keep=True,
               takes={"address_order": optional_number, "address_expression": text, "address_user": text})
     def get(self, call):
         """The addresses that the caller may see, highest order first: all, or those of one look-up."""
@@ -78,7 +81,8 @@ class Address(Module):
             return {"addresses": call.listing(EVERYTHING[number])}
         if looked_up is None and not call.caller.delegate:
             return {"addresses": call.listing(OWN[number], user=call.user_name)}
-        rows = call.db.rows(EVERYTHING[number] if looked_up is None else BY_ORDER[number].where(looked_up))
+        asked = EVERYTHING[number].query if looked_up is None else BY_ORDER[number].where(looked_up)
+        rows = call.db.rows(PAGES[number].of(asked, call.query.get("after"), call.query.get("search")))
         visible = [row for row in rows if self.visible(call, row)]
         if order and number == 9 and not visible and not call.caller.admin:
             raise ApiError("Not authorized.", addresses=[])

@@ -3,7 +3,7 @@
 from peewee import IntegrityError, fn
 
 from mailapi import (
-    DELEGATED, OUT_ROUTERS, Active, Addresses, ApiError, Module, Msa, Prepared, Smtpd, Users, address,
+    DELEGATED, OUT_ROUTERS, PAGE, Active, Addresses, ApiError, Module, Msa, Pages, Prepared, Smtpd, Users, address,
     admin_or_delegate, arg, check_router, delegate_of, endpoint, text,
 )
 
@@ -26,9 +26,10 @@ ROWS = {
 }
 USER = {8: Msa.msa_user, 9: Smtpd.smtpd_user}
 OWN = {number: USER[number] == arg("user") for number in USER}
-EVERYBODY = {number: Prepared(rows) for number, rows in ROWS.items()}
+PAGES = {number: Pages(user) for number, user in USER.items()}
+EVERYBODY = {number: Prepared(rows, pages=PAGES[number]) for number, rows in ROWS.items()}
 ONE = {number: Prepared(rows.where(OWN[number])) for number, rows in ROWS.items()}
-OWN_AND_DELEGATED = {number: Prepared(rows.where(OWN[number] | USER[number].in_(DELEGATED)))
+OWN_AND_DELEGATED = {number: Prepared(rows.where(OWN[number] | USER[number].in_(DELEGATED)), pages=PAGES[number])
                      for number, rows in ROWS.items()}
 
 
@@ -59,7 +60,8 @@ class MSA(Module):
     }}
     active = {8: Active(Msa.msa_user), 9: Active(Smtpd.smtpd_user)}
 
-    @endpoint(allow=delegate_of("msa_user", missing=admin_or_delegate), takes={"msa_user": text}, reads_only=True, keep=True)
+    @endpoint(allow=delegate_of("msa_user", missing=admin_or_delegate), takes={"msa_user": text}, query=PAGE,
+              reads_only=True, keep=True)
     def get(self, call):
         """The routers of everybody, for a delegate of oneself and the delegated ones; or of one user."""
         number = call.generation.number

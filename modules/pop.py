@@ -3,7 +3,7 @@
 from peewee import BooleanField, TextField
 
 from mailapi import (
-    DELEGATED, Active, Model, Module, Prepared, anyone, arg, endpoint, owner_or_delegate, text,
+    DELEGATED, PAGE, Active, Model, Module, Pages, Prepared, anyone, arg, endpoint, owner_or_delegate, text,
 )
 
 
@@ -12,10 +12,11 @@ class Popd(Model):
     pop_lock = BooleanField(default=False)
 
 
-EVERYBODY = Prepared(Popd.select().order_by(Popd.pop_user))
+PAGES = Pages(Popd.pop_user)
+EVERYBODY = Prepared(Popd.select().order_by(Popd.pop_user), pages=PAGES)
 OWN = (Popd.pop_user == arg("user"))
-ONE = Prepared(Popd.select().where(OWN))
-OWN_AND_DELEGATED = Prepared(Popd.select().where(OWN | Popd.pop_user.in_(DELEGATED)).order_by(Popd.pop_user))
+ONE = Prepared(Popd.select().where(OWN), pages=PAGES)
+OWN_AND_DELEGATED = Prepared(Popd.select().where(OWN | Popd.pop_user.in_(DELEGATED)).order_by(Popd.pop_user), pages=PAGES)
 
 NAMED = {"needs": {"pop_user": "No username is set"}, "allow": owner_or_delegate("pop_user")}
 
@@ -23,7 +24,8 @@ NAMED = {"needs": {"pop_user": "No username is set"}, "allow": owner_or_delegate
 class POP(Module):
     active = Active(Popd.pop_user)
 
-    @endpoint(allow=owner_or_delegate("pop_user", missing=anyone), takes={"pop_user": text}, reads_only=True, keep=True)
+    @endpoint(allow=owner_or_delegate("pop_user", missing=anyone), takes={"pop_user": text}, query=PAGE,
+              reads_only=True, keep=True)
     def get(self, call):
         """Who may use POP: everybody, for a delegate oneself and the delegated ones, for others oneself."""
         if call.body.get("pop_user"):

@@ -24,8 +24,7 @@ WAIT = 5  # seconds for a lock or a connection, as SQLite's
 LONGEST_STATEMENT = 60  # seconds
 CONNECTION = {"charset": "utf8mb4", "connect_timeout": 2, "read_timeout": LONGEST_STATEMENT,
               "write_timeout": LONGEST_STATEMENT, "autocommit": True, "binary_prefix": True}
-SESSION = ("SET SESSION innodb_lock_wait_timeout = {wait}, sql_mode = '{mode}', transaction_isolation = 'REPEATABLE-READ'"
-           ", collation_connection = '{collation}'")
+SESSION = ("SET SESSION innodb_lock_wait_timeout = {wait}, sql_mode = '{mode}', collation_connection = '{collation}'")
 
 
 class Unreachable(ApiError):
@@ -164,9 +163,10 @@ class ServerStore(Store):
     def prepare(self, connection):
         """What a connection needs to answer as SQLite does."""
         cursor = connection.cursor()
-        mysql = "MariaDB" not in connection.get_server_info()
-        cursor.execute(SESSION.format(wait=WAIT, mode=serversql.SQL_MODE, collation=serverschema.collation(connection))
-                       .replace("transaction_isolation", "transaction_isolation" if mysql else "tx_isolation"))
+        cursor.execute(SESSION.format(wait=WAIT, mode=serversql.SQL_MODE, collation=serverschema.collation(connection)))
+        cursor.execute("SET SESSION TRANSACTION ISOLATION LEVEL REPEATABLE READ")
+        if "MariaDB" in connection.get_server_info():
+            cursor.execute("SET SESSION join_cache_level = 4")  # a list of users joins what is counted: by hashes
         cursor.execute("SHOW VARIABLES LIKE 'wsrep_on'")
         if dict(cursor.fetchall()).get("wsrep_on") == "ON":
             cursor.execute("SET SESSION wsrep_sync_wait = 1")  # see what was committed on the other nodes; not ready: 1047
@@ -234,7 +234,7 @@ class ServerStore(Store):
 
     def fetch(self, query, values: dict) -> tuple[tuple, list]:
         cursor = self.execute(query, **values)
-        return tuple(column[0] for column in cursor.description), list(cursor.fetchall())
+        return cursor.description, list(cursor.fetchall())
 
     def encoded(self, query, **values):
         return None

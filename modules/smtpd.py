@@ -3,14 +3,15 @@
 from peewee import IntegrityError
 
 from mailapi import (
-    DELEGATED, OUT_ROUTERS, Active, ApiError, Module, Msa, Prepared, Smtpd, address, admin_or_delegate, arg,
+    DELEGATED, OUT_ROUTERS, PAGE, Active, ApiError, Module, Msa, Pages, Prepared, Smtpd, address, admin_or_delegate, arg,
     check_router, delegate_of, endpoint, text,
 )
 
-EVERYBODY = Prepared(Smtpd.select().order_by(Smtpd.smtpd_user))
+PAGES = Pages(Smtpd.smtpd_user)
+EVERYBODY = Prepared(Smtpd.select().order_by(Smtpd.smtpd_user), pages=PAGES)
 ONE = Prepared(Smtpd.select().where(Smtpd.smtpd_user == arg("user")))
 OWN_AND_DELEGATED = Prepared(Smtpd.select().order_by(Smtpd.smtpd_user).where(
-    (Smtpd.smtpd_user == arg("user")) | Smtpd.smtpd_user.in_(DELEGATED)))
+    (Smtpd.smtpd_user == arg("user")) | Smtpd.smtpd_user.in_(DELEGATED)), pages=PAGES)
 
 
 def router_works(call):
@@ -31,7 +32,7 @@ class SMTPD(Module):
     active = {8: Active(Msa.msa_user), 9: Active(Smtpd.smtpd_user)}
 
     @endpoint(allow=delegate_of("smtpd_user", missing=admin_or_delegate), takes={"smtpd_user": text},
-              reads_only=True, keep=True)
+              query=PAGE, reads_only=True, keep=True)
     def get(self, call):
         """The out routers of everybody, for a delegate of oneself and the delegated ones; or of one user."""
         if call.body.get("smtpd_user"):

@@ -6,8 +6,8 @@ from operator import itemgetter
 from peewee import JOIN, SQL, Case, IntegrityError, TextField, Value, fn
 
 from mailapi import (
-    DELEGATED, ENCODER, GENERATIONS, Active, Addresses, ApiError, ApiUserDelegates, Model, Module, Prepared, Rule,
-    Users, admin, anyone, arg, delegate_of, document, each_generation, endpoint, flag, like, make_authdata, owner_or_delegate,
+    DELEGATED, ENCODER, GENERATIONS, PAGE, Active, Addresses, ApiError, ApiUserDelegates, Model, Module, Pages, Prepared, Rule,
+    Users, admin, anyone, arg, delegate_of, document, each_generation, endpoint, flag, like, make_authdata, on_page, owner_or_delegate,
     password, text, text_list,
 )
 from mailapi_modules.user_import import Import
@@ -24,18 +24,40 @@ HAS_LOGIN = Users.user_authdata.is_null(False)
 STORED_WELL = like(Users.user_authdata, "%:" + "_" * 64) & (
     reduce(lambda rest, digit: fn.REPLACE(rest, digit, ""), "0123456789abcdef", fn.SUBSTR(Users.user_authdata, -64)) == "")
 LINKS = Addresses.select(fn.NULLIF(fn.COUNT(Addresses.address_order), 0)).where(Addresses.stores_to(Users.user_name))
-MAILS = (MailOwner.select(MailOwner.mail_user, fn.COUNT(MailOwner.mail_user).alias("mails"))
-         .group_by(MailOwner.mail_user).alias("counts"))
+MAILS = MailOwner.select(MailOwner.mail_user, fn.COUNT(MailOwner.mail_user).alias("mails")).group_by(MailOwner.mail_user)
 SHORT = (Users.select(Users.user_name, HAS_LOGIN.alias("user_login"), Users.user_alias)
          .order_by(Users.user_name))
 ONE = SHORT.where(Users.user_name == arg("user"))
 OWN_AND_DELEGATED = SHORT.where((Users.user_name == arg("user")) | Users.user_name.in_(DELEGATED))
-EVERYBODY = {  # by generation
-    8: SHORT,
-    9: Users.select(Users.user_name, HAS_LOGIN.alias("has_login"), Users.user_alias, Users.user_database,
-                    LINKS.alias("link_count"), fn.COALESCE(MAILS.c.mails, 0).alias("mails"))
-        .join(MAILS, JOIN.LEFT_OUTER, on=MAILS.c.mail_user == Users.user_name).order_by(Users.user_name),
+COUNTS, COUNTS_ON_PAGE = MAILS.alias("counts"), MAILS.where(on_page(MailOwner.mail_user)).alias("counts")
+WITH_MAIL = Active(MailOwner.mail_user)
+
+
+def counted(counts):
+    """Everybody, with how many addresses store to them and how many mails they have."""
+    return (Users.select(Users.user_name, HAS_LOGIN.alias("has_login"), Users.user_alias, Users.user_database,
+                         LINKS.alias("link_count"), fn.COALESCE(counts.c.mails, 0).alias("mails"))
+            .join(counts, JOIN.LEFT_OUTER, on=counts.c.mail_user == Users.user_name).order_by(Users.user_name))
+
+
+def by_counts(counts, otherwise):
+    """How that list tells who is active: by the mails where these tell, for looking at them again takes longest."""
+    return lambda active: counts.c.mails.is_null(False) if active.same_as(WITH_MAIL) else otherwise(active)
+
+
+ON_PAGE = on_page(Users.user_name)
+SOME = {"delegated": (OWN_AND_DELEGATED, Active.has),
+        "delegated page": (OWN_AND_DELEGATED.where(ON_PAGE), Active.has_on_page),
+        "one": (ONE, Active.has_one)}
+LISTS = {  # by generation: the query, and how it tells who is active in a module
+    8: SOME | {"everybody": (SHORT, Active.has), "everybody's page": (SHORT.where(ON_PAGE), Active.has_on_page)},
+    9: SOME | {"everybody": (counted(COUNTS), by_counts(COUNTS, Active.has)),
+               "everybody's page": (counted(COUNTS_ON_PAGE).where(ON_PAGE),
+                                    by_counts(COUNTS_ON_PAGE, Active.has_on_page))},
 }
+NAMES_ON = {name: Prepared(query, pages=Pages(Users.user_name)) for name, query in {
+    "everybody's page": Users.select(Users.user_name).order_by(Users.user_name),
+    "delegated page": OWN_AND_DELEGATED.select(Users.user_name)}.items()}
 NAMES = Prepared(Users.select(Users.user_name))
 NO_SPILL = Prepared(SQL("PRAGMA cache_spill = OFF"))  # pages stay in memory: readers wait for the commit only
 ADD = Prepared(Users.insert({name: arg(name) for name in ("user_name", "user_authdata", "user_alias")}))
@@ -111,11 +133,18 @@ def with_elsewhere(user: Module, call, added: dict) -> dict:
         found = [row for module in user.app.modules.values() for row in module.users_elsewhere(named)]
     except ApiError as error:
         return added | {"status": "warning", "warning": error.status}
+    if everybody:
+        found = [row for row in found if fits(row["user_name"], call.query)]
     known = {row["user_name"] for row in added["users"]} if found else ()
     shape = described if everybody and call.generation.number == 9 else shortly
     single = {} if everybody else {call.words("user_{permission}s"): []}
     others = [shape(row) | single for row in found if row["user_name"] not in known]
     return {"users": sorted(added["users"] + others, key=itemgetter("user_name"))} if others else added
+
+
+def fits(name: str, page: dict) -> bool:
+    """Whether a user is on the page that is asked for, or on one after it."""
+    return name > (page.get("after") or "") and name.startswith(page.get("search") or "")
 
 
 def asked_for(call) -> str | None:
@@ -141,18 +170,17 @@ class User(Module):
             Users.select(Users.user_name).where(HAS_LOGIN, ~STORED_WELL)),
     }
 
-    @endpoint(allow=anyone, takes={"username": text, "user_name": text}, reads_only=True, keep=True,
+    @endpoint(allow=anyone, takes={"username": text, "user_name": text}, query=PAGE, reads_only=True, keep=True,
               then=with_elsewhere)
     def get(self, call):
         """All users, for a delegate oneself and the delegated ones, for others oneself; or the one named."""
         if name := asked_for(call):
             return {"users": self.one(call, name)}
         if call.caller.admin:
-            query = self.queries[call.generation.number, "everybody"]
-            return {"users": call.db.rows(query) if self.app.keepers else call.listing(query)}
+            return {"users": self.listed(call, "everybody", "everybody's page")}
         if call.caller.delegate:
-            return {"users": call.listing(self.queries[call.generation.number, "delegated"], user=call.user_name)}
-        return {"users": self.one(call, call.user_name)}
+            return {"users": self.listed(call, "delegated", "delegated page", user=call.user_name)}
+        return {"users": self.one(call, call.user_name) if fits(call.user_name, call.query) else []}
 
     @endpoint(needs={"user_name": "Username is not set."}, checks=[not_reserved, another_user], allow=ADDER,
               takes={"user_authdata": password, "user_alias": text, "user_permissions": text_list})
@@ -255,13 +283,19 @@ class User(Module):
         def with_modules(query, generation, is_active):
             found = {name: active for name, module in self.app.listed().items()
                      if (active := module.active_in(generation))}
-            return Prepared(query.select_extend(modules_in(found, is_active)), nested=("modules",))
+            return Prepared(query.select_extend(modules_in(found, is_active)), nested=("modules",), constant=True)
 
-        return {(number, name): with_modules(query, generation, is_active)
-                for number, generation in GENERATIONS.items()
-                for name, query, is_active in (("everybody", EVERYBODY[number], Active.has),
-                                               ("delegated", OWN_AND_DELEGATED, Active.has),
-                                               ("one", ONE, Active.has_one))}
+        return {(number, name): with_modules(query, GENERATIONS[number], is_active)
+                for number, lists in LISTS.items() for name, (query, is_active) in lists.items()}
+
+    def listed(self, call, everything: str, page: str, **values):
+        """A list, or the page of it that is asked for."""
+        number = call.generation.number
+        if not call.pages:
+            query = self.queries[number, everything]
+            return call.db.rows(query, **values) if self.app.keepers else call.listing(query, **values)
+        names = call.db.column(call.page(NAMES_ON[page]), **values)
+        return call.db.rows(self.queries[number, page], first=names[0], last=names[-1], **values) if names else []
 
     def one(self, call, name: str) -> list:
         """The one user, in a list, for whoever may see them (WIRE F06)."""

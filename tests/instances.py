@@ -2,6 +2,7 @@
 
 import contextlib
 import os
+import random
 import shutil
 import socket
 import subprocess
@@ -28,10 +29,19 @@ def absent(what: str):
     pytest.skip(f"{what} is not installed")
 
 
+# The processes that share the tests, as pytest-xdist tells them, and which of them this is.
+WORKERS = int(os.environ.get("PYTEST_XDIST_WORKER_COUNT", "1"))
+WORKER = int(os.environ.get("PYTEST_XDIST_WORKER", "gw0").removeprefix("gw"))
+# Below those that the system gives to whoever connects or binds port 0: nobody takes one before its server does.
+PORTS = random.sample(range(10_000 + WORKER, 32_000, WORKERS), 1000)
+
+
 def free_port() -> int:
-    with socket.socket() as free:
-        free.bind(("127.0.0.1", 0))
-        return free.getsockname()[1]
+    """A port that is handed out once; each worker has its own."""
+    while True:
+        with contextlib.suppress(OSError), socket.socket() as free:
+            free.bind(("127.0.0.1", port := PORTS.pop()))
+            return port
 
 
 @contextlib.contextmanager

@@ -1,4 +1,4 @@
-"""A private MariaDB, one a test session, and fresh databases in it. A test file imports the fixtures that it uses."""
+"""A private MariaDB, one a test session, and fresh databases in it."""
 
 import contextlib
 import itertools
@@ -38,7 +38,7 @@ class Server:
         self.folder, self.port, self.numbers = folder, free_port(), itertools.count(1)
         self.data = folder / "data"
         self.data.mkdir()
-        self.command = [need("mariadbd"), "--no-defaults", f"--datadir={self.data}", *SMALL]
+        self.command = [need("mariadbd"), "--no-defaults", f"--datadir={self.data}", f"--tmpdir={folder}", *SMALL]
         if os.geteuid() == 0:
             self.command.append("--user=root")
         self.bootstrap()

@@ -1,6 +1,6 @@
 """The servers of an installation as private instances, each started once, when a test first asks for it.
 
-A test file imports the fixtures that it needs. Every server knows the users of conftest.Site, with the password `pw`.
+Every server knows the users of conftest.Site, with the password `pw`.
 """
 
 import dataclasses

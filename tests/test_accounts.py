@@ -15,7 +15,6 @@ from concurrent.futures import ThreadPoolExecutor
 import pytest
 from conftest import MODULES, OPTIONAL, ROOT, Site
 from instances import free_port
-from mariadb import database, mariadb  # noqa: F401
 
 import mailapi
 
@@ -268,6 +267,14 @@ def errors(site, user="bob") -> list:
     return [service["error"] for service in account(site, user)["services"]]
 
 
+def settled(site) -> dict:
+    """The states of bob's services once none is being made: on a busy machine that outlasts the log-in's patience."""
+    until = time.monotonic() + 10
+    while "It is being made." in errors(site) and time.monotonic() < until:
+        time.sleep(0.05)
+    return states(site)
+
+
 ALL_OK = dict.fromkeys(("mail", "contacts", "calendar"), "ok")
 ALL_PENDING = dict.fromkeys(ALL_OK, "pending")
 
@@ -276,7 +283,7 @@ def test_services_are_told_the_user_and_the_password(served, ports):
     kept = []
     with Shelf(ports["imap"], kept), Shelf(ports["dav"], kept):
         log_in(served)
-        assert states(served) == ALL_OK
+        assert settled(served) == ALL_OK
     assert sorted(kept) == [("make", kind, "bob", "pw") for kind in ("calendar", "contacts", "mail")]
     urls = {service["kind"]: service["url"] for service in account(served)["services"]}
     assert urls == {"mail": f"http://127.0.0.1:{ports['imap']}/", "contacts": f"http://127.0.0.1:{ports['dav']}/",
@@ -287,14 +294,14 @@ def test_a_service_that_is_down_is_pending_and_tried_again_at_the_next_log_in(se
     kept = []
     with Shelf(ports["imap"], kept):
         assert log_in(served)["login"] is True
-        assert states(served) == ALL_PENDING | {"mail": "ok"}
+        assert settled(served) == ALL_PENDING | {"mail": "ok"}
         down = f"The service at {ports['dav']} is down: ConnectionRefusedError."
         assert errors(served) == [None, down, down]
         assert 'msg="checkUserProvisioning: PENDING"' in lines(caplog)[0] and "pw" not in lines(caplog)[0]
         before = numbers(account(served))
         with Shelf(ports["dav"], kept):
             log_in(served)
-            assert states(served) == ALL_OK and numbers(account(served)) == before
+            assert settled(served) == ALL_OK and numbers(account(served)) == before
             assert errors(served) == [None] * 3
     assert len(kept) == 3  # what was there was not made again
 
@@ -319,9 +326,7 @@ def test_a_service_that_hangs_does_not_hold_up_the_log_in(served, ports):
         assert states(served)["mail"] == "ok" and states(served)["calendar"] == "pending"
         start = time.monotonic()  # somebody is still at it: nobody waits a second time
         assert log_in(served)["login"] is True and time.monotonic() - start < 0.9
-        until = time.monotonic() + 10
-        while "It is being made." in errors(served) and time.monotonic() < until:
-            time.sleep(0.05)
+        settled(served)
     assert errors(served)[1:] == [f"The service at {ports['dav']} is down: TimeoutError."] * 2
 
 
@@ -336,7 +341,7 @@ def test_a_service_that_is_configured_later_gets_what_it_missed(anywhere, ports)
     kept = []
     with Shelf(ports["dav"], kept):
         log_in(restarted(anywhere, services={"dav": "http://x"}))
-        assert states(anywhere) == ALL_OK
+        assert settled(anywhere) == ALL_OK
     assert {line[1] for line in kept} == {"contacts", "calendar"}
 
 
@@ -351,7 +356,7 @@ def test_a_log_in_that_died_at_it_does_not_leave_it_pending_for_ever(served, por
         with ledger.store.transaction():
             ledger.store.database.execute_sql("UPDATE ServiceAccounts SET claimed = claimed - 11")
         log_in(served)
-        assert len(kept) == 3 and states(served) == ALL_OK
+        assert settled(served) == ALL_OK and len(kept) == 3
 
 
 ########## At the same moment ######################################################################
@@ -383,8 +388,9 @@ def test_twenty_first_log_ins_of_one_user_at_once_make_one_account(served, ports
     with Shelf(ports["imap"], kept), Shelf(ports["dav"], kept):
         at_once(served, ["bob"] * 20)
         log_in(served, "root")
+        assert settled(served) == ALL_OK
     check_numbers(served, users=2)
-    assert len(kept) == 6 and states(served) == ALL_OK  # nor is anything made twice at a service
+    assert len(kept) == 6  # nor is anything made twice at a service
 
 
 def test_twenty_users_at_once_have_twenty_accounts(anywhere):
@@ -571,7 +577,7 @@ def test_an_account_that_another_program_made_is_taken_over(anywhere):
     assert [service["id"] for service in found["services"]] == [8, 9, 10]
 
 
-def test_sequences_go_on_after_what_a_table_of_the_original_has(tmp_path, database):  # noqa: F811
+def test_sequences_go_on_after_what_a_table_of_the_original_has(tmp_path, database):
     database.sql("CREATE TABLE Accounts (idAccount INTEGER AUTO_INCREMENT PRIMARY KEY, idUsers INTEGER,"
                  " Name VARCHAR(100), IsPrimary TINYINT, Active TINYINT, idMailAccount INTEGER,"
                  " idContactAccount INTEGER, idCalendarAccount INTEGER)")

@@ -19,7 +19,6 @@ import pytest
 import vobject
 from conftest import MODULES, Site
 from instances import free_port
-from servers import public_folder, radicale  # noqa: F401
 from test_commands import Server, run
 from test_services import SERVICE
 from test_survival import gunicorn
@@ -72,14 +71,14 @@ def install(folder: Path, services: dict, modules=MODULES | SERVICE) -> Site:
 
 
 @pytest.fixture(scope="module")
-def site(tmp_path_factory, radicale):  # noqa: F811
+def site(tmp_path_factory, radicale):
     """An API in front of Radicale, for whose users the first log-in has made what they need."""
     site = install(tmp_path_factory.mktemp("dav"), radicale.setting)
     provide(radicale)
     return site
 
 
-def provide(radicale, users=("ann", "bob")):  # noqa: F811
+def provide(radicale, users=("ann", "bob")):
     client = clients(mailapi.Config("", {}, services=radicale.setting))["dav"]
     for user in users:
         client.provision("calendar", user, None)
@@ -280,7 +279,7 @@ def test_a_request_cannot_be_smuggled_inside_another(at_root):
     at_root("DELETE", "dav/bob/calendar/s.ics", user="bob")
 
 
-def test_guesses_cost_time_and_are_in_the_audit(tmp_path, radicale):  # noqa: F811
+def test_guesses_cost_time_and_are_in_the_audit(tmp_path, radicale):
     site = install(tmp_path, radicale.setting)
     site.app.config.free_attempts = 10
     with Server(tmp_path) as server:
@@ -295,7 +294,7 @@ def test_guesses_cost_time_and_are_in_the_audit(tmp_path, radicale):  # noqa: F8
     assert {row["audit_module"] for row in rows} == {"dav"}
 
 
-def test_changes_are_in_the_audit_and_reads_are_not(tmp_path, radicale):  # noqa: F811
+def test_changes_are_in_the_audit_and_reads_are_not(tmp_path, radicale):
     site = install(tmp_path, radicale.setting)
     with Server(tmp_path) as server:
         dav = Dav(server.url)
@@ -312,7 +311,7 @@ def test_changes_are_in_the_audit_and_reads_are_not(tmp_path, radicale):  # noqa
     assert basic()["Authorization"].split()[1] not in said and "Traceback" not in said
 
 
-def test_no_session_is_made_and_none_counts(tmp_path, radicale):  # noqa: F811
+def test_no_session_is_made_and_none_counts(tmp_path, radicale):
     site = install(tmp_path, radicale.setting)
     with Server(tmp_path) as server:
         dav = Dav(server.url)
@@ -336,7 +335,7 @@ def test_another_sites_page_gets_nothing(at_root, headers):
     assert at_root("PROPFIND", "dav/ann/calendar/", Depth="0").status == 207
 
 
-def test_tokens(tmp_path, radicale):  # noqa: F811
+def test_tokens(tmp_path, radicale):
     site = install(tmp_path, radicale.setting)
 
     def bearer(**fields):
@@ -596,7 +595,7 @@ def test_without_the_module_nothing_is_there(tmp_path):
 
 
 @pytest.mark.parametrize("name", ["a/b", "..", ".", "a\x01b"])
-def test_a_user_name_that_is_a_path(tmp_path, radicale, name):  # noqa: F811
+def test_a_user_name_that_is_a_path(tmp_path, radicale, name):
     from conftest import authdata
 
     site = Site(tmp_path, extra=SERVICE, services=radicale.setting)
@@ -605,30 +604,30 @@ def test_a_user_name_that_is_a_path(tmp_path, radicale, name):  # noqa: F811
     assert answer.json["status"] == "The dav service cannot be used: it takes no such user name."
 
 
-def collections_of(radicale, user):  # noqa: F811
+def collections_of(radicale, user):
     home = radicale.folder / "collections/collection-root" / user
     return sorted(folder.name for folder in home.iterdir() if not folder.name.startswith("."))
 
 
-def test_provisioning_and_purging(radicale):  # noqa: F811
-    client = provide(radicale, ["dele"])
-    assert collections_of(radicale, "dele") == ["calendar", "contacts"]
-    provide(radicale, ["dele"])
-    client.purge("calendar", "dele")
-    assert collections_of(radicale, "dele") == ["contacts"]
-    client.purge("contacts", "dele")
-    client.purge("contacts", "dele")
-    assert collections_of(radicale, "dele") == []
+def test_provisioning_and_purging(radicale):
+    client = provide(radicale, ["purged"])
+    assert collections_of(radicale, "purged") == ["calendar", "contacts"]
+    provide(radicale, ["purged"])
+    client.purge("calendar", "purged")
+    assert collections_of(radicale, "purged") == ["contacts"]
+    client.purge("contacts", "purged")
+    client.purge("contacts", "purged")
+    assert collections_of(radicale, "purged") == []
 
 
-def test_many_first_log_ins_make_one_calendar(radicale):  # noqa: F811
+def test_many_first_log_ins_make_one_calendar(radicale):
     client = provide(radicale, [])
     with concurrent.futures.ThreadPoolExecutor(5) as threads:
-        list(threads.map(lambda _: client.provision("calendar", "root", None), range(5)))
-    assert collections_of(radicale, "root") == ["calendar"]
-    client.purge("calendar", "root")
+        list(threads.map(lambda _: client.provision("calendar", "hurried", None), range(5)))
+    assert collections_of(radicale, "hurried") == ["calendar"]
+    client.purge("calendar", "hurried")
 
 
-def test_the_command_line_has_nothing_to_relay(tmp_path, radicale):  # noqa: F811
+def test_the_command_line_has_nothing_to_relay(tmp_path, radicale):
     install(tmp_path, radicale.setting)
     assert "Unknown module dav." in run(tmp_path, "call", "dav", "get", check=1)

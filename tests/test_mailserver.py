@@ -15,7 +15,7 @@ import time
 
 import pytest
 from conftest import OPTIONAL, ROOT, Site, authdata
-from mariadb import TEST, mailserver, mariadb  # noqa: F401
+from mariadb import TEST
 from test_commands import on_terminal
 
 import mailapi
@@ -48,7 +48,7 @@ class Crash(Module):
 
 
 @pytest.fixture
-def site(tmp_path, mailserver) -> Site:  # noqa: F811
+def site(tmp_path, mailserver) -> Site:
     (tmp_path / "crash.py").write_text(CRASH)
     extra = ACCOUNT | {"Crash": str(tmp_path / "crash.py")}
     found = Site(tmp_path, extra=extra, mailserver=mailserver.url)
@@ -177,7 +177,7 @@ def test_of_who_is_in_both_the_mail_servers_password_counts(site):
     assert not works(site, CAROL, "theirs") and not works(site, CAROL, "pw")
 
 
-def test_who_was_shut_out_before_there_was_a_mail_server_still_is(tmp_path, mailserver):  # noqa: F811
+def test_who_was_shut_out_before_there_was_a_mail_server_still_is(tmp_path, mailserver):
     site = Site(tmp_path, extra=ACCOUNT)
     assert works(site, "ann", "pw")
     site("accounts/?update", user_name="ann", Active=0)
@@ -349,7 +349,7 @@ def test_a_user_of_the_mail_server_becomes_one_here_without_a_password(site):
     assert log_in(site)["permissions"] == {"admin": True}
 
 
-def test_a_delegate_cannot_take_over_a_user_of_the_mail_server(tmp_path, mailserver):  # noqa: F811
+def test_a_delegate_cannot_take_over_a_user_of_the_mail_server(tmp_path, mailserver):
     site = Site(tmp_path, extra=ACCOUNT, mailserver=mailserver.url, delegates_add_users=True)
     site.mail = mailserver
     before = everything(site)
@@ -406,7 +406,7 @@ def test_what_the_mail_server_refuses_is_refused(site):
     assert everything(site) == before and in_doubt(site) == [] and works(site, CAROL, "pw")
 
 
-def test_a_column_that_is_too_short_cuts_nothing_off(site, mariadb):  # noqa: F811
+def test_a_column_that_is_too_short_cuts_nothing_off(site, mariadb):
     mariadb.sql("SET GLOBAL sql_mode = ''")
     try:
         site.mail.sql("ALTER TABLE accounts MODIFY username VARCHAR(20) NOT NULL")
@@ -470,7 +470,7 @@ def test_they_see_themselves_and_nobody_else(site):
     assert [user["user_name"] for user in site("users/?get", user="dele")["users"]] == ["ann", "dele"]
 
 
-def test_generation_8_has_its_own_words(tmp_path, mailserver):  # noqa: F811
+def test_generation_8_has_its_own_words(tmp_path, mailserver):
     site = Site(tmp_path, generation=8, extra=ACCOUNT, mailserver=mailserver.url)
     listed = site("users/?get")["users"]
     assert listed[2] == {"user_name": BOB, "user_login": 1, "user_alias": None, "modules": []}
@@ -483,7 +483,7 @@ def test_generation_8_has_its_own_words(tmp_path, mailserver):  # noqa: F811
 
 
 @pytest.fixture
-def away(site, mariadb):  # noqa: F811
+def away(site, mariadb):
     """Killed, until the test is over."""
     add(site)
     log_in(site)
@@ -502,7 +502,7 @@ def test_while_it_is_away_its_users_are_told_so_and_administrators_get_in(away):
 
 
 @pytest.mark.parametrize("action", ["add", "delete", "set_password"])
-def test_while_it_is_away_nothing_is_changed(away, mariadb, action):  # noqa: F811
+def test_while_it_is_away_nothing_is_changed(away, mariadb, action):
     before = away.dump()
     name = "new@corp.org" if action == "add" else CAROL
     answer = away(f"users/?{action}", user_name=name, user_authdata="new", check=503)
@@ -511,7 +511,7 @@ def test_while_it_is_away_nothing_is_changed(away, mariadb, action):  # noqa: F8
     assert works(away, CAROL, "pw") and not works(away, "new@corp.org", "new") and in_doubt(away) == []
 
 
-def test_sessions_go_on_when_it_is_back(site, mariadb):  # noqa: F811
+def test_sessions_go_on_when_it_is_back(site, mariadb):
     browser = browser_of(site)
     mariadb.kill()
     assert browser.post("/", status=503).json["status"] == AWAY
@@ -545,6 +545,20 @@ def in_step(site, user) -> str | None:
     return fitting[0] if fitting else None
 
 
+def killed_at(site, moment: str, action: str, *fields: str):
+    """An action of `mailapi call users` that is killed at that moment, and MariaDB has noticed it."""
+    def connections() -> set:
+        return set(site.mail.sql("SELECT id FROM information_schema.processlist WHERE user = 'mail'"))
+
+    before, until = connections(), time.monotonic() + 20
+    done = subprocess.run([sys.executable, str(ROOT / "mailapi.py"), "call", "users", action, *fields],
+                          cwd=site.dbpath.parent, env=os.environ | {"CRASH": moment})
+    assert done.returncode == -signal.SIGKILL
+    while connections() - before:
+        assert time.monotonic() < until, "MariaDB keeps a killed client's connection"
+        time.sleep(0.01)
+
+
 def mend(site, how: str, user: str):
     """What is left is mended by the next log-in of the user, or by the command."""
     if how == "log-in":
@@ -563,7 +577,7 @@ def check(site, *options, code=0) -> str:
 
 @pytest.mark.parametrize("how", ["log-in", "check --repair"])
 @pytest.mark.parametrize("action", CHANGES)
-def test_the_server_killed_between_the_two(site, mariadb, action, how):  # noqa: F811
+def test_the_server_killed_between_the_two(site, mariadb, action, how):
     """Prepared there, committed here, killed before it could commit: it does so when somebody comes by."""
     add(site)
     user, _, after = CHANGES[action]
@@ -588,10 +602,7 @@ def test_the_api_killed_between_the_two(site, action, moment, how):
     add(site)
     user, before, after = CHANGES[action]
     before = None if action == "add" else before
-    done = subprocess.run([sys.executable, str(ROOT / "mailapi.py"), "call", "users", action, f"user_name={user}",
-                           *(["user_authdata=new"] if after else [])], cwd=site.dbpath.parent,
-                          env=os.environ | {"CRASH": moment})
-    assert done.returncode == -signal.SIGKILL
+    killed_at(site, moment, action, f"user_name={user}", *(["user_authdata=new"] if after else []))
     assert len(in_doubt(site)) == 1
     mend(site, how, user)
     assert in_doubt(site) == [] and in_step(site, user) == (before if moment == "prepared" else after)
@@ -617,8 +628,7 @@ def test_a_commit_that_fails_because_a_daemon_reads_undoes_it_there(site, action
 def test_another_change_waits_for_what_is_in_doubt_and_mends_it(site):
     """The next change of the same user is made over what the last one has left."""
     add(site)
-    run = [sys.executable, str(ROOT / "mailapi.py"), "call", "users", "set_password", f"user_name={CAROL}"]
-    subprocess.run([*run, "user_authdata=new"], cwd=site.dbpath.parent, env=os.environ | {"CRASH": "committed"})
+    killed_at(site, "committed", "set_password", f"user_name={CAROL}", "user_authdata=new")
     assert len(in_doubt(site)) == 1
     assert site("users/?set_password", user_name=CAROL, user_authdata="pw")["status"] == "ok"
     assert in_doubt(site) == [] and in_step(site, CAROL) == "pw"
@@ -626,8 +636,7 @@ def test_another_change_waits_for_what_is_in_doubt_and_mends_it(site):
 
 def test_a_change_that_mends_and_then_fails_leaves_what_was_mended(site):
     add(site)
-    run = [sys.executable, str(ROOT / "mailapi.py"), "call", "users", "set_password", f"user_name={CAROL}"]
-    subprocess.run([*run, "user_authdata=new"], cwd=site.dbpath.parent, env=os.environ | {"CRASH": "committed"})
+    killed_at(site, "committed", "set_password", f"user_name={CAROL}", "user_authdata=new")
     crash = site.app.modules["crash"]
     crash.moment = "prepared"
 

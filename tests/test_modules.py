@@ -69,7 +69,7 @@ def test_module_named_like_a_library_does_not_replace_it(tmp_path):
     ({}, "dbpath is missing"),
     ({"dbpath": "x"}, "modulelist is missing"),
     ({"dbpath": "", "modulelist": {}}, "dbpath must name"),
-    ({"dbpath": 5, "modulelist": {}}, "dbpath must be text, not 5."),
+    ({"dbpath": 5, "modulelist": {}}, "dbpath must be text."),
     ({"dbpath": "x", "modulelist": ["User"]}, "modulelist must be a mapping"),
     ({"dbpath": "x", "modulelist": {"User": 5}}, "modulelist must map"),
     ({"dbpath": "x", "modulelist": {}, "dpbath": "y"}, "Unknown key dpbath"),

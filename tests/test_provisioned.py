@@ -9,8 +9,6 @@ import caldav
 import vobject
 from conftest import OPTIONAL, Site
 from instances import free_port, instance
-from mariadb import mailserver, mariadb  # noqa: F401
-from servers import dovecot, public_folder, radicale  # noqa: F401
 from test_commands import Server
 from test_dav import CARD, EVENT, Dav
 
@@ -37,7 +35,7 @@ def services_of(site, user="bob", **fields) -> dict:
     return {service["kind"]: service for service in account["services"]}
 
 
-def test_first_log_in_makes_folders_calendar_and_address_book(tmp_path, dovecot, radicale):  # noqa: F811
+def test_first_log_in_makes_folders_calendar_and_address_book(tmp_path, dovecot, radicale):
     imap = {"imap": {"url": dovecot.setting["imap"]["url"]}}  # without a master user: by bob's own password
     site = install(tmp_path, services=imap | radicale.setting)
     found = services_of(site)
@@ -50,7 +48,7 @@ def test_first_log_in_makes_folders_calendar_and_address_book(tmp_path, dovecot,
         assert all(name in folders for name in (b"INBOX", b"Sent", b"Drafts", b"Trash"))
 
 
-def test_clients_find_what_was_made_through_the_api(tmp_path, radicale):  # noqa: F811
+def test_clients_find_what_was_made_through_the_api(tmp_path, radicale):
     """A calendar client logs in for the first time, finds the calendar, adds an event and reads it back; the same for
     an address book and a card."""
     site = install(tmp_path, services=radicale.setting)
@@ -71,7 +69,7 @@ def test_clients_find_what_was_made_through_the_api(tmp_path, radicale):  # noqa
         assert vobject.readOne(got.body).email.value == "Dan@one.org"
 
 
-def test_a_server_that_starts_later_gets_what_was_pending(tmp_path, public_folder):  # noqa: F811
+def test_a_server_that_starts_later_gets_what_was_pending(tmp_path, public_folder):
     port = free_port()
     site = install(tmp_path, services={"dav": {"url": f"http://127.0.0.1:{port}", "user_header": "X-Remote-User"}})
     down = services_of(site)
@@ -91,7 +89,7 @@ def test_a_server_that_starts_later_gets_what_was_pending(tmp_path, public_folde
         assert not {"calendar", "contacts"} & {p.name for p in (tmp_path / "collections/collection-root/bob").iterdir()}
 
 
-def test_a_user_of_the_mail_server_by_a_dav_client(tmp_path, radicale, mailserver):  # noqa: F811
+def test_a_user_of_the_mail_server_by_a_dav_client(tmp_path, radicale, mailserver):
     """bob@atmail.com, who exists only in mailserver.accounts, and what he was given."""
     install(tmp_path, services=radicale.setting, mailserver=mailserver.url)
     with Server(tmp_path) as server:

@@ -13,7 +13,7 @@ from pathlib import Path
 
 import pytest
 from conftest import MODULES, ROOT, Site
-from servers import EICAR, GTUBE, MASTER, clamd, dovecot, public_folder, radicale, smtp_sink, spamd  # noqa: F401
+from servers import EICAR, GTUBE, MASTER
 from test_commands import CONFIG, on_terminal, run
 
 import mailapi
