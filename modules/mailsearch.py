@@ -3,7 +3,8 @@
 import time
 
 from mailapi import flag, number, optional_number, text
-from mailapi_modules.mailsources import AT_ONCE, HEADERS, SOURCES, Found, beginnings, index
+from mailapi_modules.mailplaces import AT_ONCE, NAMES, Found, Places
+from mailapi_modules.mailsources import HEADERS
 from mailapi_modules.messages import data, head, header, headers_of, listed, said
 
 PAGE, LONGEST_PAGE = 100, 1000  # mails in an answer, without a limit and at the most
@@ -17,7 +18,7 @@ def position(value) -> tuple | None:
     if (value := text(value)) is None:
         return None
     sent, mail_id, name = value.split(" ")
-    if isinstance(number(sent), str) or name not in SOURCES:
+    if isinstance(number(sent), str) or name not in NAMES:
         raise ValueError("not what `next` was")
     return number(sent), int(mail_id), name
 
@@ -53,17 +54,17 @@ def folded(value: str) -> str:
     return " ".join(value.split()).casefold()
 
 
-def search(call) -> dict:
+def search(call, places: Places) -> dict:
     """A page of the mails that fit, newest first, and where the next one begins; null at the end."""
     asked = Search(call.body)
-    everything, warning = index(call, call.body.get("unread"))
+    everything = places.index(call.body.get("unread"))
     size, until = min(call.limit or PAGE, LONGEST_PAGE), time.monotonic() + SECONDS
     looked_at = (SEARCHED, LARGE_AT_ONCE) if asked.text else (HEADERS, AT_ONCE)
     mails, last = [], None
-    for found, mail in beginnings([each for each in everything if asked.within(each)], *looked_at):
+    for found, mail in places.beginnings([each for each in everything if asked.within(each)], *looked_at):
         if last and (len(mails) == size or time.monotonic() > until):
-            return warning | {"mails": mails, "next": " ".join(map(str, last[:3]))}
+            return places.warning | {"mails": mails, "next": " ".join(map(str, last[:3]))}
         last = found
         if asked.fits(data(mail)):
             mails.append(listed(mail, found.name))
-    return warning | {"mails": mails, "next": None}
+    return places.warning | {"mails": mails, "next": None}

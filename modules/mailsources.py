@@ -3,14 +3,11 @@
 import contextlib
 import json
 import sqlite3
-from collections.abc import Iterator
-from operator import itemgetter
-from typing import NamedTuple
 
 import peewee
 from peewee import BlobField, BooleanField, Case, Cast, IntegerField, TextField, fn
 
-from mailapi import ApiError, CannotOpen, Model, Prepared, Store, Users, arg, is_busy, number
+from mailapi import ApiError, CannotOpen, Model, Prepared, Store, Users, arg, is_busy
 
 
 class Mail(Model):
@@ -48,13 +45,11 @@ MARK = Prepared(Mail.update(mail_read=arg("mail_read")).where(THIS))
 DELETE = Prepared(Mail.delete().where(THIS))
 USER_DATABASE = Prepared(Users.select(Users.user_database).where(Users.user_name == arg("user")))
 
+HEADERS = 65536  # bytes of a mail in which its headers are looked for
+
 
 class OutOfReach(ApiError):
     """A source that cannot be used now; what the others have is answered with a warning."""
-
-    @property
-    def warning(self) -> dict:
-        return {"status": "warning", "warning": self.status}
 
 
 class Source:
@@ -84,7 +79,10 @@ class Source:
             return db.rows(UNREAD if only_unread else ALL, user=self.user)
 
     def beginnings(self, mail_ids: list[int], size: int) -> list[dict]:
-        """These mails, of each the first `size` bytes; who is gone is left out."""
+        """These mails, of each the first `size` bytes; who is gone is left out.
+
+        Where no more than HEADERS are wanted, the header fields that lists, searches and threads look at are enough.
+        """
         with self.transaction() as db:
             if not db.streams:
                 return db.rows(BEGINNINGS, user=self.user, ids=json.dumps(mail_ids), size=size)
@@ -117,6 +115,9 @@ class Source:
         with self.transaction() as db:
             return db.value(UNREAD_COUNT, user=self.user)
 
+    def close(self):
+        """Give up what it keeps open for further questions."""
+
 
 class UserDatabase(Source):
     """The SQLite file that users.user_database names, which several users may share."""
@@ -141,73 +142,3 @@ class UserDatabase(Source):
             raise problem from error
         except CannotOpen as error:
             raise problem from error
-
-
-SOURCES = {source.name: source for source in (Source, UserDatabase)}
-
-
-def sources(call, *names: str) -> list[Source]:
-    """The sources of these names that the caller has, in this order; without names all."""
-    if call.user_name is None:
-        raise ApiError("Say whose mailbox: --as USER.")
-    made = [SOURCES[name](call) for name in names or SOURCES]
-    return [source for source in made if source.exists()]
-
-
-class Found(NamedTuple):
-    """What a list is sorted by, and where the mail is."""
-
-    sent: int | float  # seconds since 1970
-    mail_id: int
-    name: str  # of the source
-    source: Source
-
-
-def index(call, only_unread: bool = False) -> tuple[list[Found], dict]:
-    """All mails of the caller, newest first; and the warning, where a source is out of reach."""
-    found, warning = [], {}
-    for source in sources(call):
-        try:
-            found += [Found(sent(row), row["mail_id"], source.name, source) for row in source.keys(only_unread)]
-        except OutOfReach as error:
-            warning = error.warning
-    return sorted(found, key=itemgetter(0, 1, 2), reverse=True), warning
-
-
-def sent(row: dict) -> int | float:
-    """When a mail was submitted; 0 where that is no number."""
-    seconds = number(row["mail_submission"])
-    return seconds if isinstance(seconds, (int, float)) else 0
-
-
-HEADERS = 65536  # bytes of a mail in which its headers are looked for
-AT_ONCE = 100  # so many mails are read in one transaction, and in memory together
-
-
-def beginnings(found: list[Found], size: int = HEADERS, at_once: int = AT_ONCE) -> Iterator[tuple[Found, dict]]:
-    """These mails in their order, of each the first `size` bytes; who is gone meanwhile is left out."""
-    for start in range(0, len(found), at_once):
-        some, rows = found[start:start + at_once], {}
-        for source in {each.source for each in some}:
-            ids = [each.mail_id for each in some if each.source is source]
-            rows |= {(row["mail_id"], source.name): row for row in source.beginnings(ids, size)}
-        yield from ((each, rows[each[1:3]]) for each in some if each[1:3] in rows)
-
-
-def fetched(call, mark_read: bool = False) -> tuple[dict, str, dict]:
-    """The mail that mail_id and mail_sourcedb name, the name of its source, and the warning, if there is one."""
-    problem, warning = ApiError("mail not found"), {}
-    for source in sources(call, *named(call, "user", "master")):
-        try:
-            mail = source.fetch(call.body["mail_id"], mark_read)
-        except OutOfReach as error:
-            problem, warning = error, error.warning
-        else:
-            if mail:
-                return mail, source.name, warning
-    raise problem
-
-
-def named(call, *otherwise: str) -> tuple[str, ...]:
-    """The source that a request names, or the ones that are looked at where it names none."""
-    return (call.body["mail_sourcedb"],) if call.body.get("mail_sourcedb") else otherwise

@@ -4,6 +4,7 @@ No conversation takes longer than it is given, however its bytes drip, and none 
 """
 
 import logging
+import math
 import socket
 import ssl
 import time
@@ -18,6 +19,7 @@ class Patience:
 
     def __init__(self, seconds: float, most: float):
         self.most = most
+        self.silence = math.inf  # seconds in which nothing comes
         self.opened: list = []  # the sockets, and the files that were made of them
         self.renew(seconds)
 
@@ -26,11 +28,11 @@ class Patience:
         self.until = time.monotonic() + seconds
 
     def left(self) -> float:
-        """Seconds; TimeoutError where there are none."""
+        """Seconds that it may take until something comes; TimeoutError where there are none."""
         left = self.until - time.monotonic()
         if left <= 0:
             raise TimeoutError
-        return left
+        return min(left, self.silence)
 
     def close(self):
         """End the conversation, if it began: a socket stays open for as long as a file of it does."""

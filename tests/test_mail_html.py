@@ -240,9 +240,9 @@ HOSTILE = {
 
 @pytest.mark.parametrize("source", HOSTILE.values(), ids=HOSTILE)
 def test_html_that_is_too_much_is_cut_off_within_seconds(source):
-    start = time.monotonic()
+    start = time.process_time()
     cleaned = Safe(source, lambda name: None)
-    assert time.monotonic() - start < 8 and not cleaned.complete
+    assert time.process_time() - start < 8 and not cleaned.complete
     assert len(cleaned.html) < 12 * LONGEST
 
 

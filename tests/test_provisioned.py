@@ -12,12 +12,21 @@ from instances import free_port, instance
 from test_commands import Server
 from test_dav import CARD, EVENT, Dav
 
+import mailapi
+
 KINDS = ("mail", "contacts", "calendar")
 
 
 def install(folder, **config) -> Site:
     site = Site(folder, extra=OPTIONAL, **config)
     (folder / "config.py").write_text("".join(f"{key} = {value!r}\n" for key, value in site.config.items()))
+    return site
+
+
+def install_again(site, **config) -> Site:
+    """The same installation under a changed configuration."""
+    site.config |= config
+    site.app = mailapi.create_app(site.config)
     return site
 
 
@@ -92,3 +101,16 @@ def test_a_user_of_the_mail_server_by_a_dav_client(tmp_path, radicale, mailserve
         mailserver.sql("UPDATE accounts SET userStatus = 1")
         refused = dav("PROPFIND", "dav/", user=None, Authorization="Basic Ym9iQGF0bWFpbC5jb206dGVzdA==")
         assert refused.status == 401
+
+
+def test_purge_ends_filters_with_the_mail_and_forgets_nothing_where_it_cannot(tmp_path, dovecot):  # noqa: F811
+    services = {kind: dovecot.setting[kind] for kind in ("imap", "managesieve")}
+    without = install(tmp_path, services=services | {"managesieve": services["managesieve"]["url"]}, PROVISION=1)
+    services_of(without)
+    refused = without("accounts/?delete", user_name="bob", purge=True)["status"]
+    assert refused.startswith("The managesieve service cannot be used: it has no master credentials")
+    assert services_of(without)["mail"]["state"] == "ok"
+    site = install_again(without, services=services)
+    assert site("services/?sieve_put", user="bob", script_name="x", script="keep;")["status"] == "ok"
+    assert site("accounts/?delete", user_name="bob", purge=True)["status"] == "ok"
+    assert site("services/?sieve_list", user="bob")["scripts"] == []

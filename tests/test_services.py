@@ -199,6 +199,19 @@ def test_purged_mail_is_gone_and_others_stay(dovecot):
     imap.purge("mail", "bob")
 
 
+def test_purged_filters_are_gone_and_others_stay(dovecot):
+    sieve = client_of(dovecot, "managesieve")
+    for user in ("bob", "ann"):
+        for name in ('a "b" \\c', "ü"):
+            sieve.put(user, None, name, "keep;")
+        sieve.activate(user, None, "ü")
+    for _ in range(2):
+        sieve.purge("mail", "bob")
+        assert sieve.scripts("bob", None) == []
+    assert [row["active"] for row in sieve.scripts("ann", None)] == [False, True]
+    sieve.purge("mail", "ann")
+
+
 @pytest.mark.parametrize(("kind", "act"), [
     ("imap", lambda client: client.provision("mail", "ann", "wrong")),
     ("imap", lambda client: client.quota("ann", "wrong")),
