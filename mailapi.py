@@ -1819,7 +1819,7 @@ class Call:
     def settle(self, committed: bool | None):
         """What joined the master's transaction ends as it did; None: nobody knows."""
         for held in self.joined:
-            {True: held.commit, False: held.rollback, None: held.leave}[committed]()
+            held.leave() if committed is None else held.commit() if committed else held.rollback()
 
 
 class Joined:
