@@ -769,7 +769,7 @@ class Pages:
             query = query.where(fn.INSTR(self.searched, search) > 0)
         elif search:
             query = query.where(self.key >= search, self.key < search + LAST_CHARACTER)
-        return Prepared(query if limit is None else query.limit(limit))
+        return Prepared(query if limit is None else query.limit(min(limit, 2**63 - 1)))
 
 
 LAST_CHARACTER = "\U0010ffff"
