@@ -190,6 +190,12 @@ class Conflict(ApiError):
         super().__init__(BUSY, http=503, retry_after=1)
 
 
+class Undecided(ApiError):
+    """Nobody knows whether a transaction was committed in the store `undecided`."""
+
+    undecided: "Store"
+
+
 BUSY = "The database is busy. Try again."
 
 
@@ -1810,14 +1816,14 @@ class Call:
                 if self.new_authdata.get(user_name):
                     self.new_authdata[user_name] = held.authdata
 
-    def settle(self, committed: bool):
-        """What joined the master's transaction ends as it did."""
+    def settle(self, committed: bool | None):
+        """What joined the master's transaction ends as it did; None: nobody knows."""
         for held in self.joined:
-            held.commit() if committed else held.rollback()
+            {True: held.commit, False: held.rollback, None: held.leave}[committed]()
 
 
 class Joined:
-    """A change in another database, prepared there so that it can no longer fail; neither method raises."""
+    """A change in another database, prepared there so that it can no longer fail; none of its methods raises."""
 
     authdata: str | None = None  # what the user's sessions are held against from now on
 
@@ -1826,6 +1832,9 @@ class Joined:
 
     def rollback(self):
         """It has not, and will not."""
+
+    def leave(self):
+        """Nobody knows: what is prepared stays so, until somebody looks."""
 
 
 @dataclasses.dataclass
@@ -1990,8 +1999,8 @@ class Application:
                 added = chosen.run(module, call) if chosen else {}
                 if authdata := call.new_authdata.get(call.user_name):
                     self.sessions.expect(call.session, authdata)
-        except BaseException:
-            call.settle(committed=False)
+        except BaseException as error:
+            call.settle(committed=None if getattr(error, "undecided", None) is self.db else False)
             raise
         call.settle(committed=True)
         return added
@@ -2023,6 +2032,8 @@ class Application:
         for module in self.modules.values() if modules is None else modules:
             try:
                 what(module)
+            except ApiError as error:
+                log.warning("%s failed to take note: %s", module.name, error.status)
             except Exception:
                 log.exception("%s failed to take note", module.name)
 

@@ -238,7 +238,7 @@ class Server(Side):
         self.store = ServerStore(place, schema if state else None)
 
     def open(self):
-        self.connection = self.store.open()
+        self.connection = self.store.open(patient=True)
         self.connection.begin()  # one state of the database, however long it takes
 
     def query(self, sql: str, values=()) -> list:

@@ -9,11 +9,12 @@ import hashlib
 import hmac
 import os
 import re
+from urllib.parse import urlsplit
 
 import peewee
 from peewee import DateTimeField, IntegerField, TextField, fn
 
-from mailapi import CREDENTIALS_OF, ApiError, Joined, Model, Prepared, Store, Users, arg, is_url, log, open_store, shown
+from mailapi import CREDENTIALS_OF, ApiError, Joined, Model, Prepared, Store, Users, arg, is_url, log, open_store
 from mailapi_modules import schemes
 from mailapi_modules.mariadb import MariaStore, code
 
@@ -78,10 +79,10 @@ class MailServer:
     """`mailserver.accounts`, for log-ins and for changes of users."""
 
     def __init__(self, app):
-        self.app, place = app, app.config.dbpath
+        self.app = app
         self.store, self.master = MariaStore(app.config.mailserver, "mailserver"), open_store(app.config.dbpath)
         self.key = app.config.mailserver.encode()
-        self.ours = "mailapi-" + digest(shown(place) if is_url(place) else os.path.realpath(place))[:12]
+        self.ours = "mailapi-" + digest(same_for_all(app.config.dbpath))[:12]
 
     def find(self, user_name: str) -> dict | None:
         """A user's row, compared exactly, whatever the table's collation is."""
@@ -221,6 +222,18 @@ class Change(Joined):
         except peewee.PeeweeException as error:
             log.warning("mailserver: not rolled back yet: %s", error)
             self.store.close()
+
+    def leave(self):
+        log.warning("mailserver: a change is in doubt until the next log-in or `mailapi check --repair`")
+        self.store.close()
+
+
+def same_for_all(dbpath: str) -> str:
+    """What names the master database in every instance: nothing of who asks, nor the order of the hosts."""
+    if not is_url(dbpath):
+        return os.path.realpath(dbpath)
+    parts = urlsplit(dbpath)
+    return " ".join([*sorted(parts.netloc.rpartition("@")[2].split(",")), parts.path])
 
 
 def digest(value: str) -> str:

@@ -148,12 +148,16 @@ def read_url(url: str, key: str, also: Iterable[str] = ()) -> dict:
 
     try:
         options = parse(url, unquote_password=True, unquote_user=True)
-    except ValueError as error:
-        raise ConfigError(f"{key} is not a URL: {error}.") from None
+    except ValueError:  # whose words may show the password
+        raise ConfigError(f"{key} must be mysql://USER:PASSWORD@HOST/DATABASE.") from None
     if not is_url(url) or not options["database"]:
         raise ConfigError(f"{key} must be mysql://USER:PASSWORD@HOST/DATABASE.")
     if unknown := set(options) - KNOWN - set(also):
         raise ConfigError(f"{key} has unknown options: {', '.join(sorted(unknown))}.")
+    if "ssl_ca" in options:
+        options.setdefault("ssl_verify_cert", True)  # PyMySQL would encrypt to whoever is there
+    elif options.get("ssl_verify_identity"):  # and look at no name
+        raise ConfigError(f"{key}: ssl_verify_identity needs ssl_ca.")
     options["password"] = str(options.pop("passwd", ""))
     try:
         import pymysql  # noqa: F401  what peewee connects with

@@ -140,5 +140,5 @@ def has_rows(server, table: str) -> bool:
 # Whose row a writer holds while it is at it.
 TURN = """
 CREATE TABLE IF NOT EXISTS mailapi_turn (name TEXT NOT NULL UNIQUE, last INTEGER);
-INSERT INTO mailapi_turn VALUES ('writer', 0);
+INSERT INTO mailapi_turn VALUES ('writer', 0), ('master', 0);
 """

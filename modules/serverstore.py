@@ -4,71 +4,29 @@ import contextlib
 import os
 import random
 import re
-import threading
 import time
-from collections import deque
 from collections.abc import Callable
-from decimal import Decimal
-from urllib.parse import urlsplit
 
 import peewee
 
-from mailapi import BUSY, ApiError, ConfigError, Conflict, Opened, Store, log
-from mailapi_modules import serverschema, serversql
-from mailapi_modules.mariadb import GONE, code, read_url
+from mailapi import BUSY, ApiError, Conflict, Opened, StateFailure, Store, log
+from mailapi_modules import serversql
+from mailapi_modules.mariadb import code
+from mailapi_modules.serverfailures import (
+    BUSY_NUMBERS, LOST, PACKET_TOO_LARGE, UNDONE, UNFIT, Doubtful, Lost, TooLarge, Unreachable, Unusable,
+)
+from mailapi_modules.serverlink import Link, Pool, in_transaction
 
-LOST = GONE | {0, 1028, 2006, 2013, 2014, 2055}  # the connection is of no use any more
-DEADLOCK, CHANGED_MEANWHILE, WAITED, TOO_LONG, OUT_OF_RANGE = 1213, 1020, 1205, 1406, 1264
 ATTEMPTS = 6  # of a transaction
-WAIT = 5  # seconds for a lock or a connection, as SQLite's
-LONGEST_STATEMENT = 60  # seconds
-CONNECTION = {"charset": "utf8mb4", "connect_timeout": 2, "read_timeout": LONGEST_STATEMENT,
-              "write_timeout": LONGEST_STATEMENT, "autocommit": True, "binary_prefix": True}
-SESSION = ("SET SESSION innodb_lock_wait_timeout = {wait}, sql_mode = '{mode}', collation_connection = '{collation}'")
 
 
-class Unreachable(ApiError):
-    """A server that is down, hangs or lets nobody in; the log has its words."""
+class Held(Opened):
+    """What a thread has of a database on a server."""
 
-    def __init__(self, what: str):
-        super().__init__(f"The {what} cannot be reached. Try again.", http=503, retry_after=5)
-
-
-class Doubtful(ApiError):
-    """The connection was lost while a change was being committed."""
-
-    def __init__(self, what: str):
-        super().__init__(f"The connection to the {what} was lost; whether the change was made is not known.",
-                         http=503, retry_after=5)
-
-
-class Pool:
-    """Connections that threads take for a request and give back, at most so many; one is tried before it is used."""
-
-    def __init__(self, connect: Callable, most: int):
-        self.connect, self.idle, self.places = connect, deque(), threading.BoundedSemaphore(most)
-
-    def take(self):
-        if not self.places.acquire(timeout=WAIT):
-            raise ApiError(BUSY, http=503, retry_after=1)
-        try:
-            while self.idle:
-                with contextlib.suppress(Exception):  # also another thread took the last one
-                    connection = self.idle.pop()
-                    connection.ping(reconnect=False)
-                    return connection
-            return self.connect()
-        except BaseException:
-            self.places.release()
-            raise
-
-    def give_back(self, connection, usable: bool):
-        if usable:
-            self.idle.append(connection)
-        else:
-            with contextlib.suppress(Exception):
-                connection.close()
-        self.places.release()
+    connection = None
+    process = 0  # whose connection it is
+    begun = False  # a transaction
+    undone = False  # by the server
 
 
 class Transaction:
@@ -79,21 +37,35 @@ class Transaction:
         self.store, self.writes = store, lock_type != "DEFERRED"
 
     def __enter__(self):
-        self.store.connect()
-        self.store.run("START TRANSACTION" if self.writes else "START TRANSACTION READ ONLY")
-        if self.writes:
-            self.store.run(self.store.turn)
+        opened = self.store.opened
+        if opened.begun:  # the server would commit what was done so far
+            raise peewee.OperationalError("cannot start a transaction within a transaction")
+        connection = self.store.connect()
+        opened.begun, opened.undone = True, False
+        try:
+            self.store.run("START TRANSACTION" if self.writes else "START TRANSACTION READ ONLY")
+            if self.writes:
+                self.store.run(self.store.turn(connection))
+        except BaseException:
+            self.end()
+            raise
 
     def __exit__(self, kind, error, traceback):
-        store = self.store
-        if kind is None:
-            store.commit()
-        elif store.opened.connection:
+        try:
+            if kind is None:
+                self.store.commit(self.writes)
+        finally:
+            self.end()
+
+    def end(self):
+        """Undo what was not committed."""
+        opened, self.store.opened.begun = self.store.opened, False
+        if opened.connection and in_transaction(opened.connection):
             try:
-                store.opened.connection.rollback()
+                opened.connection.rollback()
             except Exception as error:  # the server does it when the connection ends
-                log.info("%s: %s", store.what, error)
-                store.close(usable=False)
+                log.info("%s: %s", self.store.what, error)
+                self.store.close(usable=False)
 
 
 class ServerStore(Store):
@@ -104,76 +76,47 @@ class ServerStore(Store):
     database = peewee.SqliteDatabase(None)  # whose SQL is translated
 
     def __init__(self, url: str, schema: str | None = None):
-        self.path, self.schema = url, schema
-        self.what = "database" if schema is None else "state database"
-        self.turn = "SELECT value FROM meta WHERE \"key\" = 'schema_version' FOR UPDATE" if schema is None else \
-            "SELECT last FROM mailapi_turn FOR UPDATE"
-        parts = urlsplit(url)
-        user, _, named = parts.netloc.rpartition("@")
-        self.options = read_url(parts._replace(netloc=f"{user}@").geturl(), "dbpath" if schema is None else "state",
-                                also=("charset", "max_connections"))
-        self.options["password"] = self.options["password"] or os.environ.get("MYSQL_PWD", "")
-        self.hosts = hosts(named, self.options.pop("unix_socket", None))
-        self.most = self.options.pop("max_connections", 20)
-        if self.options.pop("charset", "utf8mb4") != "utf8mb4" or not isinstance(self.most, int) or self.most < 1:
-            raise ConfigError("The URL of a database takes charset=utf8mb4 and max_connections=NUMBER.")
-        self.opened, self.process = Opened(), 0
-        self.opened.connection = None
+        self.path, self.is_state = url, schema is not None
+        self.what = "state database" if self.is_state else "database"
+        self.link = Link(url, self.what, "state" if self.is_state else "dbpath", schema)
+        self.open = self.link.open
+        self.opened, self.pools = Held(), {}
         self.keys: dict[tuple, list] = {}
-        self.ready = schema is None
 
     # Connections
 
+    @property
+    def pool(self) -> Pool:
+        """This process's: its parent's connections are not to be used."""
+        here = os.getpid()
+        if here not in self.pools:
+            self.pools.setdefault(here, Pool(self.link.open, self.link.most))  # one, also where threads race
+            for other in set(self.pools) - {here}:
+                self.pools.pop(other, None)
+        return self.pools[here]
+
     def connect(self):
         """This thread's connection."""
-        if self.process != os.getpid():  # our parent's connections are its own
-            self.pool, self.process, self.opened = Pool(self.open, self.most), os.getpid(), Opened()
-        if getattr(self.opened, "connection", None) is None:
-            self.opened.connection = self.pool.take()
-        return self.opened.connection
+        opened = self.opened
+        if opened.process != os.getpid():
+            opened.connection, opened.process, opened.begun = None, os.getpid(), False
+        if opened.connection is None:
+            opened.connection = self.pool.take()
+        return opened.connection
 
     def close(self, usable: bool = False):
-        connection, self.opened.connection = getattr(self.opened, "connection", None), None
-        if connection:
+        connection, self.opened.connection = self.opened.connection, None
+        if connection and self.opened.process == os.getpid():
             self.pool.give_back(connection, usable)
 
     def rest(self):
         """Give the connection back."""
-        if self.process == os.getpid():
-            self.close(usable=True)
+        self.close(usable=True)
 
-    def open(self):
-        """A new connection, to the first host that serves."""
-        import pymysql
-
-        for host in self.hosts:
-            try:
-                connection = pymysql.connect(**self.options | host, **CONNECTION, conv=conversions(),
-                                             client_flag=pymysql.constants.CLIENT.FOUND_ROWS)
-                try:
-                    self.prepare(connection)
-                    return connection
-                except BaseException:
-                    connection.close()
-                    raise
-            except (pymysql.MySQLError, OSError) as error:
-                log.warning("%s at %s: %s", self.what, host.get("host") or host.get("unix_socket"), error)
-        raise Unreachable(self.what)
-
-    def prepare(self, connection):
-        """What a connection needs to answer as SQLite does."""
-        cursor = connection.cursor()
-        cursor.execute(SESSION.format(wait=WAIT, mode=serversql.SQL_MODE, collation=serverschema.collation(connection)))
-        cursor.execute("SET SESSION TRANSACTION ISOLATION LEVEL REPEATABLE READ")
-        if "MariaDB" in connection.get_server_info():
-            cursor.execute("SET SESSION join_cache_level = 4")  # a list of users joins what is counted: by hashes
-        cursor.execute("SHOW VARIABLES LIKE 'wsrep_on'")
-        if dict(cursor.fetchall()).get("wsrep_on") == "ON":
-            cursor.execute("SET SESSION wsrep_sync_wait = 1")  # see what was committed on the other nodes; not ready: 1047
-            cursor.execute("SELECT 1")
-        if not self.ready:
-            serverschema.add_state_tables(connection, self.schema)
-            self.ready = True
+    def lose(self):
+        """Nothing can be done with this thread's connection any more."""
+        self.opened.undone = True
+        self.close(usable=False)
 
     def identity(self) -> tuple:
         return (self.path,)
@@ -191,13 +134,27 @@ class ServerStore(Store):
         self.connect()
         yield
 
-    def commit(self):
+    def turn(self, connection) -> str:
+        """What one writer after the other does. In a cluster only what is written is held against other nodes."""
+        row = "WHERE name = 'writer'" if self.is_state else "WHERE name = 'master'"
+        if connection.in_cluster:
+            return f"UPDATE mailapi_turn SET last = last + 1 {row}"
+        if self.is_state:
+            return f"SELECT last FROM mailapi_turn {row} FOR UPDATE"
+        return "SELECT value FROM meta WHERE \"key\" = 'schema_version' FOR UPDATE"
+
+    def commit(self, writes: bool = True):
+        if self.opened.undone:  # somebody took it for a refusal, and went on
+            raise Conflict()
         try:
             self.opened.connection.commit()
-        except Exception as error:
+        except BaseException as error:
             log.info("%s: %s", self.what, error)
-            self.close(usable=False)
-            raise Conflict() if code(error) == DEADLOCK else Doubtful(self.what) from error
+            self.lose()
+            if not isinstance(error, Exception):
+                raise
+            if writes:  # what was read is true all the same
+                raise Conflict() if code(error) in UNDONE else Doubtful(self) from error
 
     def repeat(self, work: Callable):
         """What work returns, whose whole effect is one transaction; again where the server undid it."""
@@ -216,20 +173,40 @@ class ServerStore(Store):
         if sql.startswith("PRAGMA"):
             return None
         filled = {str(n): plain(values[p.name] if hasattr(p, "name") else p) for n, p in enumerate(parameters)}
-        cursor = self.opened.connection.cursor()
         try:
-            cursor.execute(serversql.translated(sql), filled)
-        except Exception as error:
-            self.fail(error, sql)
+            return self.ask(serversql.translated(sql), filled, sql)
+        except Lost:
+            if self.opened.begun or not sql.startswith("SELECT"):
+                raise
+            return self.ask(serversql.translated(sql), filled, sql)  # a question of its own
+
+    def ask(self, sql: str, values: dict, original: str):
+        if self.opened.begun and self.opened.undone:
+            raise Conflict()  # this would not be undone with the rest
+        connection = self.connect()
+        cursor = connection.cursor()
+        statement = cursor.mogrify(sql, values)
+        self.refuse_too_large(statement, connection)
+        try:
+            cursor.execute(statement)
+        except BaseException as error:
+            self.fail(error, original)
         return cursor
+
+    @staticmethod
+    def refuse_too_large(statement: str, connection):
+        """The server ends the connection on which more is sent than it takes at once."""
+        most = connection.max_allowed_packet - 1
+        if len(statement) * 4 > most and len(statement.encode(errors="surrogateescape")) >= most:
+            raise TooLarge(most + 1)
 
     def execute_many(self, query, rows: list[dict]):
         sql, parameters = query.sql(self.database)
-        cursor = self.opened.connection.cursor()
+        filled = [{str(n): plain(row[p.name] if hasattr(p, "name") else p) for n, p in enumerate(parameters)}
+                  for row in rows]
         try:
-            cursor.executemany(serversql.translated(sql), [
-                {str(n): plain(row[p.name] if hasattr(p, "name") else p) for n, p in enumerate(parameters)} for row in rows])
-        except Exception as error:
+            self.connect().cursor().executemany(serversql.translated(sql), filled)
+        except BaseException as error:
             self.fail(error, sql)
 
     def fetch(self, query, values: dict) -> tuple[tuple, list]:
@@ -248,30 +225,44 @@ class ServerStore(Store):
 
     # What goes wrong
 
-    def fail(self, error: Exception, sql: str):
+    def fail(self, error: BaseException, sql: str):
         """Raise what the answer has of it."""
         import pymysql
 
-        if not isinstance(error, (pymysql.MySQLError, OSError)):
-            raise error
         number = code(error)
-        if number in LOST or isinstance(error, (OSError, pymysql.InterfaceError)):
-            log.warning("%s: %s", self.what, error)
-            self.close(usable=False)
-            raise Conflict() from error  # nothing was committed
-        if number in (DEADLOCK, CHANGED_MEANWHILE):
+        if not isinstance(error, pymysql.MySQLError) or number in LOST:
+            self.broken(error)
+        if number in UNDONE:
+            self.opened.undone = True
             raise Conflict() from error
-        if number == WAITED:
+        if number in BUSY_NUMBERS:
             raise ApiError(BUSY, http=503, retry_after=1) from error
+        if number == PACKET_TOO_LARGE:
+            most = self.opened.connection.max_allowed_packet
+            self.lose()
+            raise TooLarge(most) from error
         message = str(error.args[-1])
-        if number in (TOO_LONG, OUT_OF_RANGE):
-            raise ApiError(f"{re.search(chr(39) + '([^' + chr(39) + ']*)', message)[1]} is too long.", http=400) from error
+        if number in UNFIT and (column := re.search("'([^']*)'", message)):
+            raise ApiError(f"{column[1]} is too long.", http=400) from error
         sentence = serversql.refusal(number, message, sql, self.columns_of)
         kind = peewee.IntegrityError if isinstance(error, pymysql.IntegrityError) else peewee.OperationalError
         if sentence:
-            raise kind(sentence) from error
+            raise StateFailure(sentence) if self.is_state else kind(sentence) from error
         log.error("%s: %s", self.what, error)
-        raise ApiError(f"The {self.what} cannot be used. The log has the cause.", http=500) from error
+        self.lose(), self.pool.forget()  # a connection keeps the privileges that it began with
+        raise Unusable(self.what) from error
+
+    def broken(self, error: BaseException):
+        """Nobody knows what the connection would say next: it is closed."""
+        import pymysql
+
+        self.lose()
+        if not isinstance(error, (pymysql.MySQLError, OSError)) or isinstance(error, pymysql.ProgrammingError):
+            raise error
+        log.warning("%s: %s", self.what, error)
+        self.pool.forget()
+        # To ask once more what was not answered in time would take as long.
+        raise (Unreachable if isinstance(error.__context__, TimeoutError) else Lost)(self.what) from error
 
     def columns_of(self, table: str, key: str) -> list[str]:
         """The columns of a unique key."""
@@ -286,24 +277,3 @@ class ServerStore(Store):
 def plain(value):
     """A value as PyMySQL takes it."""
     return bytes(value) if isinstance(value, memoryview) else value
-
-
-def conversions() -> dict:
-    """What the server's values become: sums are whole numbers."""
-    from pymysql.constants import FIELD_TYPE
-    from pymysql.converters import conversions
-
-    return conversions | {FIELD_TYPE.NEWDECIMAL: lambda text: int(text) if text.isdigit() else float(Decimal(text))}
-
-
-def hosts(named: str, unix_socket: str | None) -> list[dict]:
-    """How to get to the hosts of a URL, HOST:PORT and so on with commas between them."""
-    if unix_socket:
-        return [{"unix_socket": unix_socket}]
-    split = [HOST.fullmatch(each) for each in named.split(",")]
-    if not all(split):
-        raise ConfigError("The URL of a database names its hosts as HOST or HOST:PORT, with commas between them.")
-    return [{"host": found[1] or found[2], "port": int(found[3] or 3306)} for found in split]
-
-
-HOST = re.compile(r"(?:\[([0-9a-fA-F:]+)\]|([^:\[\]]+))(?::(\d{1,5}))?")

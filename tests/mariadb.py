@@ -34,10 +34,10 @@ BOB = ("INSERT INTO accounts VALUES (4, 1, 'bob@atmail.com', %s, 2, '2017-04-27 
 class Server:
     """A MariaDB that can be killed and started again; the user mail with the password `se/cret@` may do anything."""
 
-    def __init__(self, folder: Path):
+    def __init__(self, folder: Path, *options: str):
         self.folder, self.port, self.numbers = folder, free_port(), itertools.count(1)
-        self.data = folder / "data"
-        self.data.mkdir()
+        self.data, self.options, self.environ = folder / "data", list(options), dict(os.environ)
+        self.data.mkdir(parents=True)
         self.command = [need("mariadbd"), "--no-defaults", f"--datadir={self.data}", f"--tmpdir={folder}", *SMALL]
         if os.geteuid() == 0:
             self.command.append("--user=root")
@@ -54,17 +54,27 @@ class Server:
         subprocess.run([*self.command, "--bootstrap"], input=first + "".join(tables), text=True, check=True,
                        capture_output=True)
 
-    def start(self):
+    def start(self, *options: str):
         self.running = contextlib.ExitStack()
         self.process = self.running.enter_context(instance(
             [*self.command, f"--socket={self.folder / 'socket'}", f"--port={self.port}", "--bind-address=127.0.0.1",
-             f"--pid-file={self.folder / 'pid'}"], self.folder, ready=self.port))
+             f"--pid-file={self.folder / 'pid'}", *self.options, *options], self.folder, ready=self.port,
+            env=self.environ))
 
     def kill(self):
         """As a power failure would end it."""
         self.process.send_signal(signal.SIGKILL)
         self.process.wait(10)
         self.running.close()
+
+    @contextlib.contextmanager
+    def hanging(self):
+        """It keeps its connections and says nothing."""
+        self.process.send_signal(signal.SIGSTOP)
+        try:
+            yield
+        finally:
+            self.process.send_signal(signal.SIGCONT)
 
     def stop(self):
         self.running.close()
