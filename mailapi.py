@@ -326,11 +326,13 @@ def read_body(environ: dict, limit: int, usual: int) -> dict:
     limit and usual are bytes: of a body, and of one that is read without further precautions.
     """
     raw = raw_body(environ, limit)
+    if not raw.strip():
+        return {}
     try:
         if len(raw) > usual:
             body = large_object(raw, usual)
         else:
-            body = json.loads(raw.decode(), parse_constant=not_json) if raw.strip() else {}
+            body = json.loads(raw.decode(), parse_constant=not_json)
     except (ValueError, RecursionError):
         body = None
     if not isinstance(body, dict):
@@ -498,9 +500,11 @@ def encode(answer: dict) -> bytes:
     ready = [name for name, value in answer.items() if type(value) is Encoded]
     if not ready:
         return ENCODER.encode(answer).encode()
-    pieces = [ENCODER.encode({name: value for name, value in answer.items() if name not in ready})[:-1].encode()]
-    for name in ready:
-        pieces += [f",{ENCODER.encode(name)}:".encode(), answer[name].payload]
+    others = answer.copy()
+    payloads = {name: others.pop(name).payload for name in ready}
+    pieces = [ENCODER.encode(others)[:-1].encode()]
+    for name, payload in payloads.items():
+        pieces += [f",{ENCODER.encode(name)}:".encode(), payload]
     return b"".join([*pieces, b"}"])
 
 
@@ -697,6 +701,9 @@ GENERATIONS = {
     8: Generation(8, "right", ApiAccess8, Addresses8, Msa),
     9: Generation(9, "permission", ApiAccess, Addresses, Smtpd),
 }
+
+
+LATEST = max(GENERATIONS)
 
 
 class Arg:
@@ -1072,6 +1079,8 @@ class Endpoint:
 
     def read(self, generation: Generation, body: dict, query: dict) -> tuple[dict, dict]:
         """The declared fields of body and query; ApiError (HTTP 400) names one that cannot be read."""
+        if not (body or self.query or self.file):
+            return {}, {}
         fields = self.fields(generation)
         asked = [*self.query, *(fields if self.file else ())]
         refuse_forbidden_text({name: query[name] for name in asked if name in query})
@@ -1558,8 +1567,7 @@ class Answer:
 
     def __post_init__(self):
         self.etag = f'"{hashlib.sha256(self.payload).hexdigest()[:32]}"'
-        self.headers = [h for h in self.headers if h[0] != "Cache-Control"] + [
-            ("Cache-Control", "private, no-cache"), ("ETag", self.etag)]
+        self.headers += [("Cache-Control", "private, no-cache"), ("ETag", self.etag)]
 
     def response(self, environ: dict) -> tuple[str, list, list]:
         if self.etag in environ.get("HTTP_IF_NONE_MATCH", ""):
@@ -1756,7 +1764,7 @@ class SchemaMismatch(ApiError):
 
     def __init__(self, version):
         super().__init__("Api version and schema version is not the same.")
-        self.answer = {"api_version": max(GENERATIONS), "schema_version": version}
+        self.answer = {"api_version": LATEST, "schema_version": version}
 
 
 class Migrated(ApiError):
@@ -1917,7 +1925,7 @@ class Exchange:
     def __init__(self, app: Application, environ: dict, path: str):
         self.app, self.environ, self.path = app, environ, path
         self.place: Place | Exception | None = environ["mailapi.place"]
-        self.headers = [("Cache-Control", "no-store"), ("X-Content-Type-Options", "nosniff")]
+        self.headers = [("X-Content-Type-Options", "nosniff")]
         self.client = client_address(environ, app.config.proxies)
         self.callback: str | None = None
         self.call: Call | None = None
@@ -1926,7 +1934,7 @@ class Exchange:
         self.via = ""  # how the caller was identified
         self.session: dict | None = None
         self.relayed: bottle.HTTPResponse | None = None  # the answer of a module that made all of it
-        self.frame: dict = {"status": "ok", "debug": [], "api_version": max(GENERATIONS),
+        self.frame: dict = {"status": "ok", "debug": [], "api_version": LATEST,
                             "schema_version": None, "session": False}
 
     def response(self) -> tuple[str, list, Iterable[bytes]]:
@@ -1948,6 +1956,7 @@ class Exchange:
             kept = Answer(payload, self.headers, event)
             self.place.keep(self.session, kept)
             return kept.response(self.environ)
+        self.headers.append(("Cache-Control", "no-store"))
         body = [payload] if "mailapi.body_read" in self.environ else Unread(payload, self.environ)
         return f"{http} {bottle.HTTP_CODES[http]}", self.headers, body
 
@@ -2009,7 +2018,7 @@ class Exchange:
         fields = chosen.read(generation, body, query) if chosen else ({}, {})
         self.call = call = Call(self.app, generation, *fields)
         call.limit, call.encodes = limit, True
-        auth = read_fields(body, {"auth": CREDENTIALS}).get("auth") or {}
+        auth = body and read_fields(body, {"auth": CREDENTIALS}).get("auth") or {}
         if "logout" in query:
             return self.log_out(call)
         self.log_in(call, auth)
