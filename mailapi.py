@@ -1559,14 +1559,18 @@ def verify(password: str, authdata: str | None) -> bool:
 
 @dataclasses.dataclass
 class Answer:
-    """What can go out again as it is. Who has these very bytes, says their ETag, is told so (HTTP 304)."""
+    """What can go out again as it is. Who has these very bytes, says their ETag, is told so (HTTP 304).
+
+    The hash is Python's own: 64 bits of a key that a server's workers share, until it is started anew. SHA-256 takes
+    a tenth of the time of a long list.
+    """
 
     payload: bytes
     headers: list
     event: "Event"
 
     def __post_init__(self):
-        self.etag = f'"{hashlib.sha256(self.payload).hexdigest()[:32]}"'
+        self.etag = f'"{hash(self.payload):x}"'
         self.headers += [("Cache-Control", "private, no-cache"), ("ETag", self.etag)]
 
     def response(self, environ: dict) -> tuple[str, list, list]:
@@ -1655,22 +1659,22 @@ CREDENTIALS_OF = Prepared(
 class Call:
     """One request on its way through an endpoint: what was asked, who asks, the database to act on."""
 
+    user_name: str | None = None  # None: whoever may read the database file
+    limit: int | None = None  # how many entries of a list will be answered
+    encodes = False  # whether the answer goes out as JSON
+    session = ""  # its id
+    password: str | None = None  # as it came along and was found right, for services that check it; kept nowhere
+    claimed_name: str | None = None  # who a failed log-in said they were
+    restriction: Callable[[Module, Endpoint], None] | None = None  # raises what a token may not
+    caller: Caller | None = None
+    instead: dict | None = None  # the row that a module has in place of the one of users
+
     def __init__(self, app: "Application", generation: Generation, body: dict, query: dict):
         self.app, self.config, self.db = app, app.config, app.db
         self.generation, self.body, self.query = generation, body, query
-        self.user_name: str | None = None  # None: whoever may read the database file
-        self.limit: int | None = None  # how many entries of a list will be answered
-        self.encodes = False  # whether the answer goes out as JSON
-        self.session = ""  # its id
-        # As it came along and was found right, for services that check it themselves; kept nowhere.
-        self.password: str | None = None
-        self.claimed_name: str | None = None  # who a failed log-in said they were
-        self.restriction: Callable[[Module, Endpoint], None] | None = None  # raises what a token may not
-        self.caller: Caller | None = None
         # Raises LoginRefused where the row of users, read with the rights, is not that of who was let in.
         self.confirm: Callable[[dict | None], None] = lambda user: None
         self.tell: Callable[[str], None] = lambda sentence: None  # how far a long action is, for who waits
-        self.instead: dict | None = None  # the row that a module has in place of the one of users
         self.new_authdata: dict[str, str | None] = {}  # of users whose sessions must end
         self.deleted_users: list[str] = []
         self.joined: list[Joined] = []
@@ -1922,18 +1926,19 @@ class Application:
 class Exchange:
     """A request and its answer over HTTP, in the order that WIRE sections 1 and 2 give."""
 
+    callback: str | None = None
+    call: Call | None = None
+    chosen: Endpoint | None = None
+    file: File | None = None
+    via = ""  # how the caller was identified
+    session: dict | None = None
+    relayed: bottle.HTTPResponse | None = None  # the answer of a module that made all of it
+
     def __init__(self, app: Application, environ: dict, path: str):
         self.app, self.environ, self.path = app, environ, path
         self.place: Place | Exception | None = environ["mailapi.place"]
         self.headers = [("X-Content-Type-Options", "nosniff")]
         self.client = client_address(environ, app.config.proxies)
-        self.callback: str | None = None
-        self.call: Call | None = None
-        self.chosen: Endpoint | None = None
-        self.file: File | None = None
-        self.via = ""  # how the caller was identified
-        self.session: dict | None = None
-        self.relayed: bottle.HTTPResponse | None = None  # the answer of a module that made all of it
         self.frame: dict = {"status": "ok", "debug": [], "api_version": LATEST,
                             "schema_version": None, "session": False}
 
