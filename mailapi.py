@@ -326,7 +326,7 @@ def read_body(environ: dict, limit: int, usual: int) -> dict:
     limit and usual are bytes: of a body, and of one that is read without further precautions.
     """
     raw = raw_body(environ, limit)
-    if not raw.strip():
+    if not raw or raw.isspace():
         return {}
     try:
         if len(raw) > usual:
@@ -701,8 +701,6 @@ GENERATIONS = {
     8: Generation(8, "right", ApiAccess8, Addresses8, Msa),
     9: Generation(9, "permission", ApiAccess, Addresses, Smtpd),
 }
-
-
 LATEST = max(GENERATIONS)
 
 
@@ -1200,6 +1198,7 @@ class Active:
         return among if self.simply is None else self.simply
 
     def same_as(self, other: "Active") -> bool:
+        """Whether both look into the same rows."""
         return [query.sql() for query in self.rows] == [query.sql() for query in other.rows]
 
     def has_one(self) -> peewee.Expression:
@@ -1713,7 +1712,10 @@ class Call:
     def settle(self, committed: bool):
         """What joined the master's transaction ends as it did."""
         for held in self.joined:
-            held.commit() if committed else held.rollback()
+            if committed:
+                held.commit()
+            else:
+                held.rollback()
 
 
 class Joined:
