@@ -890,10 +890,10 @@ class Store:
                 sql, ([row[p.name] if isinstance(p, Arg) else p for p in parameters] for row in rows))
 
     def fetch(self, query, values: dict) -> tuple[tuple, list]:
-        """The columns, described as by sqlite3, and the rows of a query."""
+        """The column names and the rows of a query."""
         try:
             cursor = self.execute(query, **values)
-            return cursor.description, cursor.fetchall()
+            return next(zip(*cursor.description)), cursor.fetchall()
         except (sqlite3.OperationalError, peewee.OperationalError) as error:
             # Bytes that are not UTF-8 in some text (WIRE F16): from now on read text with care.
             connection = self.opened.connection
@@ -904,8 +904,7 @@ class Store:
 
     def rows(self, query, **values) -> list[dict]:
         """The rows as dictionaries, keyed by column names."""
-        columns, found = self.fetch(query, values)
-        names = [column[0] for column in columns]
+        names, found = self.fetch(query, values)
         rows = [dict(zip(names, row)) for row in found]
         for row in rows if isinstance(query, Prepared) and query.nested else ():
             row |= {name: json.loads(row[name]) for name in query.nested}
