@@ -108,7 +108,7 @@ class MariaStore(Store):
 
     def fetch(self, query, values: dict) -> tuple[tuple, list]:
         cursor = self.execute(query, **values)
-        return cursor.description, cursor.fetchall()
+        return tuple(column[0] for column in cursor.description), cursor.fetchall()
 
     def rows(self, query, **values) -> list[dict]:
         """As the core's; a name with letters that a table cannot have is in no row of it."""

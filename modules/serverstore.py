@@ -216,7 +216,7 @@ class ServerStore(Store):
 
     def fetch(self, query, values: dict) -> tuple[tuple, list]:
         cursor = self.execute(query, **values)
-        return cursor.description, list(cursor.fetchall())
+        return tuple(column[0] for column in cursor.description), list(cursor.fetchall())
 
     def encoded(self, query, **values):
         return None

@@ -7,6 +7,7 @@ import atexit
 import contextlib
 import itertools
 import os
+import re
 import sqlite3
 import tempfile
 from functools import lru_cache
@@ -16,6 +17,7 @@ import pytest
 
 ENGINE = os.environ.get("MAILAPI_TEST_DB", "sqlite")
 NUMBERS = itertools.count(1)
+SQLITES_OWN = re.compile(r"typeof|TRIGGER|PRAGMA|GLOB|CAST\(x'", re.IGNORECASE)
 FREE: dict[int, list] = {}  # databases by generation
 TAKEN: list = []
 
@@ -42,7 +44,7 @@ class Kept:
         for table, number in cursor.fetchall():
             if table == "Sequences":
                 cursor.execute('UPDATE "Sequences" SET last = 0')
-            elif number and number > 1 and table != "mailapi_turn":
+            elif (number and number > 1 and table != "mailapi_turn") or table == "addresses":  # orders can be negative
                 cursor.execute(f'DELETE FROM "{table}"')
                 if table not in unnumbered:
                     cursor.execute(f'ALTER TABLE "{table}" AUTO_INCREMENT = 1')
@@ -50,6 +52,14 @@ class Kept:
             for row in source.execute(f'SELECT * FROM "{table.name}"'):
                 cursor.execute(f'INSERT INTO "{table.name}" VALUES ({", ".join(["%s"] * len(row))})', row)
         cursor.execute("SET foreign_key_checks = 1")
+
+    def disconnect_others(self):
+        """End what the apps of a test have left in their pools."""
+        cursor = self.connection.cursor()
+        cursor.execute("SELECT id FROM information_schema.PROCESSLIST WHERE db = DATABASE() AND id <> CONNECTION_ID()")
+        for (number,) in cursor.fetchall():
+            with contextlib.suppress(Exception):  # it has just gone
+                cursor.execute(f"KILL {number}")
 
 
 def connect(server, name: str):
@@ -84,6 +94,7 @@ def take(generation: int, source: sqlite3.Connection) -> Kept:
 def give_back():
     """The end of a test."""
     for generation, kept in TAKEN:
+        kept.disconnect_others()
         FREE[generation].append(kept)
     TAKEN.clear()
 
@@ -109,6 +120,8 @@ class OnMariaDB:
     def sql(self, statement: str, *values) -> list[tuple]:
         if self.kept is None:
             return super().sql(statement, *values)
+        if SQLITES_OWN.search(statement):
+            pytest.skip("in SQLite's own words")
         from mailapi_modules.serversql import translated
 
         cursor = self.kept.connection.cursor()

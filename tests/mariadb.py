@@ -13,7 +13,7 @@ from instances import absent, free_port, instance, need
 # Nothing is forced to the disk: a killed server loses nothing by that, a power failure is not what is tested.
 SMALL = ["--innodb-flush-method=nosync", "--skip-name-resolve", "--innodb-buffer-pool-size=8M",
          "--innodb-log-file-size=4M", "--key-buffer-size=64k", "--performance-schema=OFF",
-         "--skip-log-bin", "--max-connections=200", "--table-open-cache=64",
+         "--skip-log-bin", "--max-allowed-packet=128M", "--max-connections=200", "--table-open-cache=64",
          "--character-set-server=utf8mb4", "--collation-server=utf8mb4_general_ci"]
 # What PROVISIONING says of the mail server's tables; nothing here may change them.
 TABLES = """

@@ -354,7 +354,7 @@ def test_a_log_in_that_died_at_it_does_not_leave_it_pending_for_ever(served, por
         log_in(served)
         assert kept == [] and states(served) == ALL_PENDING  # it may still be at it
         with ledger.store.transaction():
-            ledger.store.database.execute_sql("UPDATE ServiceAccounts SET claimed = claimed - 11")
+            ledger.store.run("UPDATE ServiceAccounts SET claimed = claimed - 11")
         log_in(served)
         assert settled(served) == ALL_OK and len(kept) == 3
 
@@ -510,7 +510,7 @@ def test_inactive_counts_in_the_middle_of_a_session_whoever_set_it(site):
     browser = site.browser()
     browser.post_json("/", {"auth": {"user_name": "bob", "password": "pw"}})
     with site.app.state.transaction():
-        site.app.state.database.execute_sql("UPDATE Accounts SET Active = 0 WHERE Name = 'bob'")
+        site.app.state.run("UPDATE Accounts SET Active = 0 WHERE Name = 'bob'")
     assert browser.post("/pop/?add", json.dumps({"pop_user": "bob"})).json["login"] is False
     assert site.sql("SELECT * FROM popd") == []
 
@@ -567,10 +567,10 @@ def test_an_account_that_another_program_made_is_taken_over(anywhere):
     """As `apiserver` of the original has them: rows without ours for the services."""
     ledger = anywhere.app.modules["accounts"].ledger
     with ledger.store.transaction():
-        ledger.store.database.execute_sql(
+        ledger.store.run(
             "INSERT INTO Accounts (idAccount, idUsers, Name, IsPrimary, Active, idMailAccount)"
             " VALUES (3, 4, 'bob', 1, 1, 8)")
-        ledger.store.database.execute_sql("UPDATE Sequences SET last = 8 WHERE name = 'idServiceAccount'")
+        ledger.store.run("UPDATE Sequences SET last = 8 WHERE name = 'idServiceAccount'")
     log_in(anywhere)
     found = account(anywhere)
     assert (found["idAccount"], found["idUsers"], numbers(found)) == (3, 4, [8, 9, 10])

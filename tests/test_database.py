@@ -204,7 +204,7 @@ def test_generation_follows_the_file(both):
 @pytest.mark.parametrize(("statement", "shown"), [
     ("UPDATE meta SET value = '7'", 7), ("UPDATE meta SET value = '10'", 10), ("UPDATE meta SET value = NULL", None),
     ("DELETE FROM meta", None), ("UPDATE meta SET value = 'abc'", "abc"), ("UPDATE meta SET value = ''", ""),
-    ("UPDATE meta SET value = '99'", 99), ("UPDATE meta SET key = 'SCHEMA_VERSION'", None)])
+    ("UPDATE meta SET value = '99'", 99), ('UPDATE meta SET "key" = \'SCHEMA_VERSION\'', None)])
 def test_unknown_schema_version_is_answered_with_both_versions_and_nothing_else(either, statement, shown):
     either("?get_modules")
     either.sql(statement)

@@ -220,7 +220,7 @@ def test_mail_daemons_can_write_while_the_file_is_read_and_hashed(site):
 
 def test_command_imports_a_file_and_standard_input(tmp_path):
     site = Site(tmp_path)
-    (tmp_path / "config.py").write_text('dbpath = "master.db3"\nmodulelist = {"User": "modules/users.py"}\n')
+    (tmp_path / "config.py").write_text(f'dbpath = {site.place!r}\nmodulelist = {{"User": "modules/users.py"}}\n')
     (tmp_path / "users.csv").write_bytes(b"\xef\xbb\xbf" + CSV.encode())
     assert json.loads(run(tmp_path, "call", "users", "import", "file=users.csv"))["imported"] == 3
     assert json.loads(run(tmp_path, "call", "users", "import", "file=-", stdin='{"user_name": "ida"}'))["imported"] == 1
@@ -231,8 +231,8 @@ def test_command_imports_a_file_and_standard_input(tmp_path):
 
 
 def test_command_says_on_a_terminal_how_far_it_is(tmp_path):
-    Site(tmp_path)
-    (tmp_path / "config.py").write_text('dbpath = "master.db3"\nmodulelist = {"User": "modules/users.py"}\n')
+    site = Site(tmp_path)
+    (tmp_path / "config.py").write_text(f'dbpath = {site.place!r}\nmodulelist = {{"User": "modules/users.py"}}\n')
     (tmp_path / "users.csv").write_text("user_name,password\n" + "".join(f"user{i},x\n" for i in range(12_000)))
     ours, theirs = pty.openpty()
     command = [*MAILAPI, "call", "users", "import", "file=users.csv"]

@@ -242,7 +242,7 @@ def test_all_mails_that_are_named_or_none(either, action):
 
 
 def test_check_names_mail_without_data(site, tmp_path):
-    (tmp_path / "config.py").write_text(f"dbpath = 'master.db3'\nmodulelist = {site.config['modulelist']!r}\n")
+    (tmp_path / "config.py").write_text(f"dbpath = {site.place!r}\nmodulelist = {site.config['modulelist']!r}\n")
     put(site)
     site.sql("UPDATE outbox SET mail_data = NULL")
     command = [sys.executable, ROOT / "mailapi.py", "check"]

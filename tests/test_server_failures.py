@@ -437,6 +437,7 @@ def test_a_url_that_is_none_is_refused_without_its_password(tmp_path, url, key):
 
 def test_a_mail_that_is_too_large_for_the_server(tmp_path, database, mariadb):
     populate(database.url)
+    [(before,)] = mariadb.sql("SELECT @@GLOBAL.max_allowed_packet")
     mariadb.sql("SET GLOBAL max_allowed_packet = 1048576")
     try:
         site = Installation(tmp_path, database.url)
@@ -448,7 +449,7 @@ def test_a_mail_that_is_too_large_for_the_server(tmp_path, database, mariadb):
         assert answer["status"] == "Too large for the database, which takes 1,048,576 bytes at once (max_allowed_packet)."
         assert database.sql("SELECT COUNT(*) FROM outbox") == [(1,)]
     finally:
-        mariadb.sql("SET GLOBAL max_allowed_packet = 16777216")
+        mariadb.sql(f"SET GLOBAL max_allowed_packet = {before}")
 
 
 ########## TLS #####################################################################################
