@@ -9,9 +9,11 @@ run: .venv/made
 
 # Two processes share the test files; `.venv/bin/python -m pytest tests/test_x.py` is quicker with one.
 # No test takes the power away: with eatmydata nobody waits for the disk.
+# Then what concerns the master database once more, with it on a server.
 test: export PYTHONDONTWRITEBYTECODE =
 test: .venv/tested servers
 	$$(command -v eatmydata) $(BIN)/python -m pytest -n 2 --dist loadfile --no-loadscope-reorder
+	MAILAPI_TEST_DB=mariadb $$(command -v eatmydata) $(BIN)/python -m pytest -n 2 --dist loadfile --no-loadscope-reorder
 
 # Longer than in `make test`: ten minutes for each part.
 fuzz: .venv/tested

@@ -13,7 +13,8 @@ from mailapi import ConfigError, is_url, shown
 
 SCHEMA = Path(__file__).with_name("schema9.sql")
 MARK = "mailapi_copy"  # a table that the target has for as long as the copy is not complete
-AT_ONCE, LARGE_AT_ONCE = 2000, 20  # rows; of those that hold mails
+AT_ONCE = 2000  # rows
+BYTES_AT_ONCE = 8 * 1024 * 1024  # of mails, going by those before
 PASSES = 5  # until nobody has changed the source meanwhile
 
 
@@ -59,7 +60,8 @@ def copy(source: "Side", target: "Side", tables: list):
 def bring_up(source: "Side", target: "Side", table) -> int:
     """Make a table of the target like the source's; how many rows were not."""
     last, seen, changed, progress = -2**63, 0, 0, Progress(table.name)
-    size = LARGE_AT_ONCE if any(column.name == "mail_data" for column in table.columns) else AT_ONCE
+    mails = next((number for number, column in enumerate(table.columns) if column.name == "mail_data"), None)
+    size = AT_ONCE if mails is None else 20
     while True:
         wanted = dict(source.rows(table, last, size=size))
         highest = max(wanted) if len(wanted) == size else 2**63 - 1
@@ -76,6 +78,9 @@ def bring_up(source: "Side", target: "Side", table) -> int:
             progress.end(seen, changed)
             return changed
         last = highest
+        if mails is not None:
+            held = sum(len(row[mails] or b"") for row in wanted.values())
+            size = max(1, min(2 * size, BYTES_AT_ONCE * size // (held + 1), AT_ONCE))
 
 
 class Progress:

@@ -29,7 +29,8 @@ GROUP = re.compile(rf"{GAP}({PHRASE}){GAP}:")
 GROUP_END = re.compile(rf"{GAP};{GAP}")
 BLANK = re.compile(rf"{GAP}(?>(?:,{GAP})*)")  # an empty entry is none
 WORDS = re.compile(rf"{QUOTED}|{COMMENT}|[^ \t(\"]++")
-TOKENS = re.compile(r' +(?>(?:"(?:[^"\\]|\\.){1,254}"@|[^ ])+)')  # a local part stays in one piece
+TOKENS = re.compile(r" +[^ ]+")
+STRING = re.compile(r'"(?>(?:[^"\\]|\\.){0,254})"@?')
 LABEL = re.compile(r"[A-Za-z0-9_](?:[A-Za-z0-9_-]{0,61}[A-Za-z0-9_])?")
 
 
@@ -206,12 +207,17 @@ def encoded(value: str) -> str:
     return Header(value, "utf-8", maxlinelen=64).encode(linesep="")
 
 
+def in_one_piece(word: str) -> str:
+    """A quoted local part without blanks to break it at; another quoted string as it is."""
+    return word.replace(" ", "\0") if word.endswith("@") else word
+
+
 def folded(name: str, value: str) -> bytes:
     """A header field, broken before blanks so that lines have 76 bytes where that is possible (RFC 2047, 2)."""
-    lines = [f"{name}:".encode()]
-    for token in TOKENS.findall(f" {value.strip()}"):
-        token = token.encode()
-        if len(lines[-1]) + len(token) > 76 and not lines[-1].endswith(b":"):
+    lines = [first := f"{name}:".encode()]
+    for token in TOKENS.findall(" " + STRING.sub(lambda found: in_one_piece(found[0]), value.strip())):
+        token = token.replace("\0", " ").encode()
+        if len(lines[-1]) + len(token) > 76 and lines[-1] != first:
             lines.append(token)
         else:
             lines[-1] += token

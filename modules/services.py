@@ -180,9 +180,12 @@ def row(client: Client, found) -> dict:
 
 
 def own(call) -> tuple[str, str | None]:
-    """Whose mailbox or scripts are meant, and their password where it came along."""
+    """Whose mailbox or scripts are meant, and their password where it came along. With a mail server only whom it knows under
+    exactly this name: what takes capitals for small letters there would give them another's."""
     if call.user_name is None:
         raise ApiError("Say whose (--as).")
+    if call.config.mailserver and "accountId" not in (call.instead or call.app.instead(call.user_name) or {}):
+        raise ApiError("The mail server does not know this user.")
     return call.user_name, call.password
 
 

@@ -134,6 +134,7 @@ def test_a_mask_in_the_config_that_is_none_is_refused_at_start(tmp_path, value):
         Site(tmp_path, extra=ACCOUNT, PROVISION=value)
 
 
+@pytest.mark.sqlite
 def test_without_the_module_nothing_of_it_counts(tmp_path, monkeypatch):
     monkeypatch.setenv("PROVISION", "nonsense")
     site = Site(tmp_path, mailserver="nonsense", apiserver="mysql://nonsense")
@@ -466,6 +467,7 @@ def test_a_name_is_that_name_only(anywhere, name):
     assert account(anywhere)["idAccount"] != account(anywhere, name)["idAccount"]
 
 
+@pytest.mark.sqlite
 def test_a_name_too_long_for_an_account_logs_in_without(anywhere):
     name = "x" * 256
     anywhere("users/?add", user_name=name, user_authdata="pw")
@@ -609,6 +611,7 @@ def test_an_apiserver_that_is_none_is_refused_at_start(tmp_path, url, sentence):
     assert sentence in str(refused.value) and "secret" not in str(refused.value)
 
 
+@pytest.mark.sqlite
 def test_a_file_of_its_own_is_readable_by_its_owner_only(tmp_path):
     site = Site(tmp_path, extra=ACCOUNT, apiserver=str(tmp_path / "api.db3"))
     log_in(site)

@@ -85,6 +85,7 @@ def test_a_password_that_was_changed_meanwhile_does_nothing_any_more(site, by):
     assert site("?login", user="bob", password="new")["login"] is True
 
 
+@pytest.mark.sqlite
 def test_no_session_outlives_its_user(site, tmp_path):
     (tmp_path / "config.py").write_text(f'dbpath = "master.db3"\nmodulelist = {MODULES!r}\n')
     own = cookie_of(site)

@@ -322,6 +322,7 @@ def test_state_database_that_cannot_be_written_is_named_and_recovers(modest):
     assert modest("pop/?add", pop_user="bob")["status"] == "ok"  # without a restart
 
 
+@pytest.mark.sqlite
 def test_locked_state_database_is_busy_and_recovers(site):
     site("?login")
     site.app.state.database.timeout = 0.2

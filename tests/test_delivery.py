@@ -195,6 +195,7 @@ def refolded(data: bytes) -> bytes:
 MOST = 200  # MB
 
 
+@pytest.mark.sqlite
 def test_25_mb_are_sent_in_less_than_200_mb(tmp_path):
     """The most that the process of `mailapi serve` ever had, for mails of each shape; and it gives the memory back."""
     site = let_send(Site(tmp_path))

@@ -610,3 +610,15 @@ def test_who_is_not_the_mail_servers_is_not_looked_for_there(make):
     site = make(url=f"imap://127.0.0.1:{free_port()}")
     deliver(site.dbpath, "bob")
     assert ids(site("mailbox/?get", user="bob")) == [("master", 1)]
+
+
+def test_services_act_for_nobody_whom_the_mail_server_has_under_another_name(tmp_path, users, dovecot):  # noqa: F811
+    """A user BOB@… of the API alone, and a server that takes capitals for small letters."""
+    modules = ACCOUNT | {"Service": "modules/services.py"}
+    site = Site(tmp_path, extra=modules, mailserver=users.url, services=dovecot.setting, PROVISION=0)
+    other = BOB.upper()
+    site.sql("INSERT INTO users (user_name, user_authdata) VALUES (?, ?)", other, authdata("test"))
+    assert site("services/?quota", user=BOB, password="test")["status"] in ("ok", "The imap service keeps no quotas.")
+    for action, fields in (("quota", {}), ("sieve_list", {}), ("sieve_delete", {"script_name": "x"})):
+        refused = site(f"services/?{action}", user=other, password="test", **fields)
+        assert refused["status"] == "The mail server does not know this user." and refused["login"] is True

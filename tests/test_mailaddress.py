@@ -5,7 +5,7 @@ import time
 import fast_mail_parser
 import idna
 import pytest
-from hypothesis import given, settings
+from hypothesis import example, given, settings
 from hypothesis import strategies as st
 
 import mailapi  # noqa: F401  so that mailapi_modules is found
@@ -99,6 +99,8 @@ LOCALS = st.text(st.characters(min_codepoint=32, max_codepoint=126), min_size=1,
 
 
 @settings(deadline=None)
+@example([("0:", "0"), ("@0", "@0"), ("\xa0\xa0", "@")])  # a closing quote before what looks like a domain
+@example([("a" * 60 + ":", "b" * 10), ("c" * 60, "d" * 10)])
 @given(st.lists(st.tuples(NAMES, LOCALS), min_size=1, max_size=4))
 def test_what_is_written_is_read_back(people):
     quoted = [(quote(name), quote(local)) for name, local in people]

@@ -282,6 +282,7 @@ def spoil(path, how: str):
     path.mkdir() if how == "a folder" else path.write_bytes(b"garbage" * 1000 if how == "garbage" else b"")
 
 
+@pytest.mark.sqlite
 def test_state_database_deleted_while_running_is_made_anew(site):
     browser = log_in(site)
     for _ in range(2):
