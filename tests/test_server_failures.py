@@ -133,12 +133,16 @@ def test_killed_connections_lose_nothing_and_do_nothing_twice(site, database, ma
 
     with ThreadPoolExecutor(5) as threads:
         killer = threads.submit(kill)
-        list(threads.map(add, [f"k{number}" for number in range(150)]))
-        over.set()
+        try:
+            until = time.monotonic() + 30
+            while len(killed) <= 20 or len(outcomes) < 150:
+                list(threads.map(add, [f"k{len(outcomes) + number}" for number in range(50)]))
+                assert time.monotonic() < until
+        finally:
+            over.set()
         killer.result()
-    assert len(killed) > 10
     held_against(outcomes, database, "k")
-    assert sum(http == 200 for http, _ in outcomes.values()) > 75
+    assert sum(http == 200 for http, _ in outcomes.values()) > len(outcomes) / 2
     assert site("users/?get")["status"] == "ok"
 
 
