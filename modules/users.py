@@ -50,7 +50,7 @@ def modules_in(active: dict, is_active):
 
 
 def has(active: Active):
-    """As Active.has, in generation 9's list of everybody, which has counted the mails: to look at them takes longest."""
+    """As Active.has, in generation 9's list of everybody, which has counted the mails: no second look at them."""
     return MAILS.c.mails.is_null(False) if active.same_as(WITH_MAIL) else active.has()
 
 
