@@ -2002,6 +2002,7 @@ class Application:
         if chosen and chosen.own_transactions:
             with self.db.transaction("DEFERRED"):
                 call.identify()
+            self.db.rest()  # it may wait for others
             return chosen.run(module, call)
         added = self.db.repeat(lambda: self.attempt(call, module, chosen))
         return chosen.then(module, call, added) if chosen and chosen.then else added

@@ -18,9 +18,10 @@ from mailapi_modules.serverfailures import BUSY_NUMBERS, LOST, UNDONE, Unreachab
 
 WAIT = 5  # seconds for a lock or a connection, as SQLite's
 PROMPT = 2  # seconds in which a server that is well says something
-LONGEST_STATEMENT = 20  # seconds
+LONGEST_SILENCE = 20  # seconds in which it says nothing, being busy with a statement
+LONGEST_STATEMENT = 60  # seconds
 LONGEST_PAUSE = 30  # seconds between two statements of a transaction: who says no more holds the others up
-CONNECTION = {"charset": "utf8mb4", "connect_timeout": PROMPT, "read_timeout": PROMPT, "write_timeout": LONGEST_STATEMENT,
+CONNECTION = {"charset": "utf8mb4", "connect_timeout": PROMPT, "read_timeout": PROMPT, "write_timeout": LONGEST_SILENCE,
               "autocommit": True, "binary_prefix": True}
 ASKED = ("wsrep_on", "max_allowed_packet", "max_statement_time", "idle_transaction_timeout", "tx_isolation",
          "transaction_isolation", "join_cache_level")
@@ -78,7 +79,7 @@ def answers(connection) -> bool:
         connection.ping(reconnect=False)
     except Exception:
         return False
-    wait_for(connection, LONGEST_STATEMENT)
+    wait_for(connection, LONGEST_SILENCE)
     return True
 
 
@@ -135,7 +136,7 @@ class Link:
                                      client_flag=pymysql.constants.CLIENT.FOUND_ROWS)
         try:
             self.prepare(connection, patient)
-            wait_for(connection, None if patient else LONGEST_STATEMENT)
+            wait_for(connection, None if patient else LONGEST_SILENCE)
             return connection
         except BaseException:
             discard(connection)
@@ -169,7 +170,7 @@ class Link:
             return
         import pymysql
 
-        wait_for(connection, LONGEST_STATEMENT)
+        wait_for(connection, LONGEST_SILENCE)
         for left in reversed(range(10)):
             try:
                 serverschema.add_state_tables(connection, self.schema or "")

@@ -37,15 +37,14 @@ class Transaction:
         self.store, self.writes = store, lock_type != "DEFERRED"
 
     def __enter__(self):
-        opened = self.store.opened
+        store, opened = self.store, self.store.opened
         if opened.begun:  # the server would commit what was done so far
             raise peewee.OperationalError("cannot start a transaction within a transaction")
-        connection = self.store.connect()
+        store.run("START TRANSACTION" if self.writes else "START TRANSACTION READ ONLY")
         opened.begun, opened.undone = True, False
         try:
-            self.store.run("START TRANSACTION" if self.writes else "START TRANSACTION READ ONLY")
             if self.writes:
-                self.store.run(self.store.turn(connection))
+                store.take_turn()
         except BaseException:
             self.end()
             raise
@@ -134,14 +133,17 @@ class ServerStore(Store):
         self.connect()
         yield
 
-    def turn(self, connection) -> str:
-        """What one writer after the other does. In a cluster only what is written is held against other nodes."""
-        row = "WHERE name = 'writer'" if self.is_state else "WHERE name = 'master'"
-        if connection.in_cluster:
-            return f"UPDATE mailapi_turn SET last = last + 1 {row}"
-        if self.is_state:
-            return f"SELECT last FROM mailapi_turn {row} FOR UPDATE"
-        return "SELECT value FROM meta WHERE \"key\" = 'schema_version' FOR UPDATE"
+    def take_turn(self):
+        """What one writer does after the other. In a cluster only what is written is held against other nodes."""
+        name = "writer" if self.is_state else "master"
+        if self.opened.connection.in_cluster:
+            if not self.run(f"UPDATE mailapi_turn SET last = last + 1 WHERE name = '{name}'").rowcount:
+                log.error("%s: mailapi_turn has no row %s", self.what, name)
+                raise Unusable(self.what)
+        elif self.is_state:
+            self.run(f"SELECT last FROM mailapi_turn WHERE name = '{name}' FOR UPDATE")
+        else:
+            self.run("SELECT value FROM meta WHERE \"key\" = 'schema_version' FOR UPDATE")
 
     def commit(self, writes: bool = True):
         if self.opened.undone:  # somebody took it for a refusal, and went on
@@ -176,22 +178,24 @@ class ServerStore(Store):
         try:
             return self.ask(serversql.translated(sql), filled, sql)
         except Lost:
-            if self.opened.begun or not sql.startswith("SELECT"):
+            if self.opened.begun or not sql.startswith(("SELECT", "START TRANSACTION")):
                 raise
-            return self.ask(serversql.translated(sql), filled, sql)  # a question of its own
+            return self.ask(serversql.translated(sql), filled, sql)  # nothing was done that is gone now
 
     def ask(self, sql: str, values: dict, original: str):
-        if self.opened.begun and self.opened.undone:
-            raise Conflict()  # this would not be undone with the rest
-        connection = self.connect()
-        cursor = connection.cursor()
+        cursor = self.cursor()
         statement = cursor.mogrify(sql, values)
-        self.refuse_too_large(statement, connection)
+        self.refuse_too_large(statement, cursor.connection)
         try:
             cursor.execute(statement)
         except BaseException as error:
             self.fail(error, original)
         return cursor
+
+    def cursor(self):
+        if self.opened.begun and self.opened.undone:
+            raise Conflict()  # what is done now would not be undone with the rest
+        return self.connect().cursor()
 
     @staticmethod
     def refuse_too_large(statement: str, connection):
@@ -204,8 +208,9 @@ class ServerStore(Store):
         sql, parameters = query.sql(self.database)
         filled = [{str(n): plain(row[p.name] if hasattr(p, "name") else p) for n, p in enumerate(parameters)}
                   for row in rows]
+        cursor = self.cursor()
         try:
-            self.connect().cursor().executemany(serversql.translated(sql), filled)
+            cursor.executemany(serversql.translated(sql), filled)
         except BaseException as error:
             self.fail(error, sql)
 

@@ -171,6 +171,25 @@ def test_a_transaction_that_says_no_more_does_not_hold_the_others_up(tmp_path, d
     assert database.sql("SELECT user_name FROM users WHERE user_name IN ('half', 'next', 'other half')") == [("next",)]
 
 
+def test_a_connection_lost_between_two_transactions_is_replaced(site, database, mariadb):
+    """As after a wait for something else, in an action with transactions of its own."""
+    store = site.app.db
+    for lock_type in ("DEFERRED", "IMMEDIATE"):
+        mariadb.sql(f"KILL {store.connect().thread_id()}")
+        with store.transaction(lock_type):
+            assert store.value(mailapi.Users.select(mailapi.Users.user_name).where(mailapi.Users.user_name == "ann")) == "ann"
+    mariadb.sql(f"KILL {store.connect().thread_id()}")
+    assert store.one(mailapi.CREDENTIALS_OF, user="ann")["user_name"] == "ann"
+    with pytest.raises(mailapi.Conflict), store.transaction():
+        store.execute(mailapi.Users.insert(user_name="half"))
+        mariadb.sql(f"KILL {store.opened.connection.thread_id()}")
+        with contextlib.suppress(mailapi.ApiError):
+            store.execute(mailapi.Users.insert(user_name="lost"))
+        store.execute_many(mailapi.Prepared(mailapi.Users.insert(user_name=mailapi.arg("name"))), [{"name": "other half"}])
+    store.rest()
+    assert database.sql("SELECT 1 FROM users WHERE user_name IN ('half', 'lost', 'other half')") == []
+
+
 ########## Gone, and back ##########################################################################
 
 
@@ -242,7 +261,7 @@ def timed(site) -> tuple:
 def test_a_statement_that_is_not_answered_is_given_up_and_not_repeated(tmp_path, database, mariadb, monkeypatch):
     from mailapi_modules import serverlink
 
-    monkeypatch.setattr(serverlink, "LONGEST_STATEMENT", 2)
+    monkeypatch.setattr(serverlink, "LONGEST_SILENCE", 2)
     populate(database.url)
     site = Installation(tmp_path / "site", database.url)
     site("?login")
@@ -265,8 +284,6 @@ def test_a_slow_statement_is_ended_by_the_server_too(tmp_path, database, monkeyp
     monkeypatch.setattr(serverlink, "LONGEST_STATEMENT", 1)
     populate(database.url)
     store = mailapi.open_store(database.url)
-    store.connect()
-    serverlink.wait_for(store.opened.connection, 20)
     with pytest.raises(mailapi.ApiError, match="busy") as refused:
         store.run("SELECT COUNT(*) FROM " + ", ".join(f"users AS u{number}" for number in range(20)))
     assert refused.value.http == 503
@@ -420,6 +437,7 @@ def test_a_url_that_is_none_is_refused_without_its_password(tmp_path, url, key):
 
 def test_a_mail_that_is_too_large_for_the_server(tmp_path, database, mariadb):
     populate(database.url)
+    [(before,)] = mariadb.sql("SELECT @@GLOBAL.max_allowed_packet")
     mariadb.sql("SET GLOBAL max_allowed_packet = 1048576")
     try:
         site = Installation(tmp_path, database.url)
@@ -431,7 +449,7 @@ def test_a_mail_that_is_too_large_for_the_server(tmp_path, database, mariadb):
         assert answer["status"] == "Too large for the database, which takes 1,048,576 bytes at once (max_allowed_packet)."
         assert database.sql("SELECT COUNT(*) FROM outbox") == [(1,)]
     finally:
-        mariadb.sql("SET GLOBAL max_allowed_packet = 16777216")
+        mariadb.sql(f"SET GLOBAL max_allowed_packet = {before}")
 
 
 ########## TLS #####################################################################################

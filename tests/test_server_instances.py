@@ -110,6 +110,12 @@ class Failing(mailapi.Module):
         with call.db.transaction(), call.db.transaction():
             call.db.execute(mailapi.Users.delete())
 
+    @mailapi.endpoint(allow=mailapi.anyone, own_transactions=True)
+    def wait(self, call):
+        """As for a service, for seconds: others can have the connection meanwhile."""
+        if call.db.opened.connection is None:
+            raise mailapi.ApiError("None held.")
+
     @mailapi.endpoint(allow=mailapi.anyone)
     def unknown(self, call):
         call.db.execute(mailapi.Users.delete())
@@ -124,7 +130,7 @@ class Failing(mailapi.Module):
         call.db.execute(mailapi.Users.delete())
 
 
-FAILS = {"crash": 500, "leave": None, "refuse": 200, "nested": 200, "unknown": 500, "go_on": 503, "nothing": 200}
+FAILS = {"crash": 500, "leave": None, "refuse": 200, "nested": 200, "wait": 200, "unknown": 500, "go_on": 503, "nothing": 200}
 
 
 def test_no_request_takes_a_connection_along_however_it_fails(database, mariadb, tmp_path):
