@@ -787,7 +787,7 @@ LAST_CHARACTER = "\U0010ffff"
 
 
 def spelled_out(sql: str, parameters: Sequence) -> tuple[str, list]:
-    """The same SQL with what is the same every time written in it, which SQLite then works out once, not in every row."""
+    """The same SQL with what never changes written in it: SQLite works that out once, not in every row."""
     spelled = ["NULL" if p is None else "'" + p.replace("'", "''") + "'" if type(p) is str else
                str(p) if type(p) is int else "?" for p in parameters]
     pieces = sql.split("?")

@@ -9,9 +9,12 @@ import tempfile
 import threading
 from pathlib import Path
 
+import peewee
 import pytest
 from conftest import OPTIONAL, Site
 from test_permissions import READS, READY, ROLES, TABLE, TARGETS, ask, either, furnish  # noqa: F401
+
+import mailapi
 
 CLOSED = r"The database cannot be opened: .+\."
 LINES = [(generation, *line[:3]) for line in TABLE for generation in line[3]]
@@ -335,3 +338,16 @@ def test_locked_state_database_is_busy_and_recovers(site):
     holder.execute("ROLLBACK")
     holder.close()
     assert site("pop/?add", pop_user="bob")["status"] == "ok"
+
+
+def test_constants_of_a_prepared_query_are_part_of_its_text(site):
+    name = mailapi.Users.user_name
+    rows = mailapi.Users.select(name, peewee.Value(-1)).where(name != "it's", name == mailapi.arg("user"))
+    query = mailapi.Prepared(rows)
+    sql, parameters = query.sql(site.app.db.database)
+    assert "'it''s'" in sql and "-1" in sql and [p.name for p in parameters] == ["user"]
+    site.app.db.connect()
+    assert site.app.db.column(query, user="ann' OR 1 --") == [] and site.app.db.column(query, user="ann") == ["ann"]
+    asked = mailapi.Prepared(peewee.SQL("SELECT '?', ?", ["x"]))
+    assert asked.sql(site.app.db.database) == ("SELECT '?', ?", ["x"])
+    site.app.db.close()
