@@ -1,18 +1,16 @@
 """Copy a master or state database from a file to a server (mysql://…) or back; what was interrupted goes on."""
 
 import contextlib
-import os
 import sqlite3
 import sys
 import time
-from collections.abc import Iterator
 from pathlib import Path
 
 import mailapi
 from mailapi import ConfigError, is_url, shown
+from mailapi_modules.copy_sides import File, Server, Side
 
 SCHEMA = Path(__file__).with_name("schema9.sql")
-MARK = "mailapi_copy"  # a table that the target has for as long as the copy is not complete
 AT_ONCE = 2000  # rows
 BYTES_AT_ONCE = 8 * 1024 * 1024  # of mails, going by those before
 PASSES = 5  # until nobody has changed the source meanwhile
@@ -38,7 +36,7 @@ def run(args):
             model.executescript(schema)
             tables = serverschema.tables(model)
         source.refuse_unless_complete()
-        target.prepare(schema, tables, f"{shown(args.source)}")
+        target.prepare(schema, tables, shown(args.source))
         copy(source, target, tables)
         for table in tables:
             if table.name == "meta":
@@ -47,7 +45,7 @@ def run(args):
     print(f"Copied {shown(args.source)} to {shown(args.target)}: every row was compared.")
 
 
-def copy(source: "Side", target: "Side", tables: list):
+def copy(source: Side, target: Side, tables: list):
     """Pass after pass, until one finds every row the same and the source unchanged since it began."""
     for _ in range(PASSES):
         before = source.version()
@@ -57,7 +55,7 @@ def copy(source: "Side", target: "Side", tables: list):
     raise ConfigError(f"{shown(source.place)} keeps changing: stop what writes to it, and start again.")
 
 
-def bring_up(source: "Side", target: "Side", table) -> int:
+def bring_up(source: Side, target: Side, table) -> int:
     """Make a table of the target like the source's; how many rows were not."""
     last, seen, changed, progress = -2**63, 0, 0, Progress(table.name)
     mails = next((number for number, column in enumerate(table.columns) if column.name == "mail_data"), None)
@@ -99,226 +97,5 @@ class Progress:
             print(f"{self.name}: {seen:,} rows compared, {changed:,} written", file=sys.stderr, flush=True)
 
 
-class Side:
-    """One of the two databases. A row is a tuple in the order of its table's columns, by its number."""
-
-    file = False
-
-    def __init__(self, place: str, state: bool):
-        self.place, self.state = place, state
-
-    def __enter__(self):
-        self.open()
-        return self
-
-    def __exit__(self, *error):
-        self.connection.close()
-
-    def rows(self, table, after: int, until: int = 2**63 - 1, size: int = -1) -> Iterator[tuple[int, tuple]]:
-        raise NotImplementedError
-
-    def refuse_unless_complete(self):
-        if self.has(MARK):
-            raise ConfigError(f"{shown(self.place)} is itself a copy that is not complete.")
-        if not self.state and (version := self.schema_version()) not in mailapi.GENERATIONS:
-            raise ConfigError(f"{shown(self.place)} is no master database that the API knows (schema version {version}).")
-        if not self.file and not self.state and version != 9:
-            raise ConfigError("From a server only databases of generation 9 are copied.")
-
-    def schema_version(self):
-        if not self.has("meta"):
-            return None
-        found = self.query("SELECT value FROM meta WHERE \"key\" = 'schema_version'")
-        return mailapi.number(text(found[0][0])) if found else None
-
-    def refuse_unless_empty(self, tables, source: str):
-        if self.has(MARK):
-            if (other := text(self.query(f"SELECT source FROM {MARK}")[0][0])) != source:
-                raise ConfigError(f"{shown(self.place)} is a copy of {other} that is not complete.")
-            return
-        for table in tables:
-            if self.has(table.name) and not self.may_have_rows(table) and self.query(f'SELECT 1 FROM "{table.name}" LIMIT 1'):
-                raise ConfigError(f"{shown(self.place)} is not empty: {table.name} has rows. It was not touched.")
-
-    def may_have_rows(self, table) -> bool:
-        """Rows that every new state database begins with."""
-        return self.state and table.name in ("mailapi_turn", "Sequences")
-
-
-class File(Side):
-    """A SQLite file."""
-
-    file = True
-
-    def open(self):
-        self.connection = sqlite3.connect(f"{Path(self.place).absolute().as_uri()}?mode={self.mode}", uri=True, timeout=5,
-                                          isolation_level=None)
-        self.connection.text_factory = bytes  # also what is not UTF-8
-        self.query("SELECT 1 FROM sqlite_master")
-
-    @property
-    def mode(self) -> str:
-        return "rw" if Path(self.place).exists() else "rwc"
-
-    def query(self, sql: str, values=()) -> list:
-        return self.connection.execute(sql, values).fetchall()
-
-    def has(self, table: str) -> bool:
-        return bool(self.query("SELECT 1 FROM sqlite_master WHERE type = 'table' AND name = ?", (table,)))
-
-    def schema(self) -> str:
-        return ";\n".join(sql.decode() for (sql,) in self.query(
-            "SELECT sql FROM sqlite_master WHERE sql IS NOT NULL AND name NOT LIKE 'sqlite!_%' ESCAPE '!'"
-            " ORDER BY type = 'view', type = 'index', rowid")) + ";"
-
-    def version(self):
-        return self.query("PRAGMA data_version")[0][0]
-
-    def rows(self, table, after, until=2**63 - 1, size=-1):
-        columns = ", ".join(f'CAST("{c.name}" AS BLOB)' if c.name == "mail_data" else f'"{c.name}"' for c in table.columns)
-        for key, *row in self.query(f'SELECT rowid, {columns} FROM "{table.name}" WHERE rowid > ? AND rowid <= ?'
-                                    " ORDER BY rowid LIMIT ?", (after, until, size)):
-            yield key, tuple(self.plain(value, column, table, key) for value, column in zip(row, table.columns))
-
-    def plain(self, value, column, table, key):
-        if isinstance(value, bytes) and column.name != "mail_data" and column.type != "BLOB":
-            try:
-                value = value.decode()
-            except UnicodeDecodeError:
-                raise ConfigError(f"{table.name}, row {key}: {column.name} is not UTF-8.") from None
-        if column.type in ("INTEGER", "BOOLEAN") and value is not None and not isinstance(value, int):
-            raise ConfigError(f"{table.name}, row {key}: {column.name} is no whole number.")
-        return value
-
-    def prepare(self, schema: str, tables: list, source: str):
-        self.refuse_unless_empty(tables, source)
-        if not self.has(MARK):
-            os.chmod(self.place, 0o600 if self.state else 0o660)
-            begun = f"CREATE TABLE {MARK} (source TEXT); INSERT INTO {MARK} VALUES ('{source.replace(chr(39), chr(39) * 2)}')"
-            make = "" if self.has(tables[0].name) else schema
-            no_version = "" if self.state else "DELETE FROM meta;"
-            self.connection.executescript(f"BEGIN; {make}; {no_version} {begun}; COMMIT")
-
-    def delete(self, table, keys):
-        self.begin()
-        self.connection.executemany(f'DELETE FROM "{table.name}" WHERE rowid = ?', [(key,) for key in keys])
-
-    def insert(self, table, rows: dict):
-        self.begin()
-        names = ", ".join(f'"{c.name}"' for c in table.columns)
-        marks = ", ".join("CAST(? AS TEXT)" if c.name == "mail_data" else "?" for c in table.columns)
-        self.connection.executemany(f'INSERT INTO "{table.name}" (rowid, {names}) VALUES (?, {marks})',
-                                    [(key, *row) for key, row in rows.items()])
-
-    def begin(self):
-        if not self.connection.in_transaction:
-            self.query("BEGIN IMMEDIATE")
-
-    def commit(self):
-        if self.connection.in_transaction:
-            self.query("COMMIT")
-
-    def numbers(self, tables) -> dict[str, int]:
-        """The last number that each AUTOINCREMENT column has given."""
-        if not self.has("sqlite_sequence"):
-            return {}
-        return {name.decode(): last for name, last in self.query("SELECT name, seq FROM sqlite_sequence")}
-
-    def finish(self, tables, source: Side):
-        self.begin()
-        for name, last in source.numbers(tables).items():
-            if not self.query("UPDATE sqlite_sequence SET seq = max(seq, ?) WHERE name = ? RETURNING 1", (last, name)):
-                self.query("INSERT INTO sqlite_sequence VALUES (?, ?)", (name, last))
-        self.query(f"DROP TABLE {MARK}")
-        self.commit()
-
-
-class Server(Side):
-    """A database on MariaDB or MySQL."""
-
-    def __init__(self, place: str, state: bool, schema: str):
-        super().__init__(place, state)
-        from mailapi_modules.serverstore import ServerStore
-
-        self.store = ServerStore(place, schema if state else None)
-
-    def open(self):
-        self.connection = self.store.open(patient=True)
-        self.connection.begin()  # one state of the database, however long it takes
-
-    def query(self, sql: str, values=()) -> list:
-        cursor = self.connection.cursor()
-        cursor.execute(sql, values or None)
-        return list(cursor.fetchall())
-
-    def has(self, table: str) -> bool:
-        return bool(self.query("SELECT 1 FROM information_schema.TABLES WHERE TABLE_SCHEMA = DATABASE() AND TABLE_NAME = %s",
-                               (table,)))
-
-    def version(self):
-        return None  # nothing that is read changes
-
-    def rows(self, table, after, until=2**63 - 1, size=-1):
-        columns = ", ".join(f'"{column.name}"' for column in table.columns)
-        limit = f" LIMIT {size}" if size >= 0 else ""
-        for key, *row in self.query(f'SELECT "{table.key}", {columns} FROM "{table.name}" WHERE "{table.key}" > %s AND'
-                                    f' "{table.key}" <= %s ORDER BY "{table.key}"{limit}', (after, until)):
-            yield key, tuple(row)
-
-    def prepare(self, schema: str, tables: list, source: str):
-        from mailapi_modules import serverschema
-
-        self.connection.rollback()
-        self.refuse_unless_empty(tables, source)
-        with contextlib.closing(sqlite3.connect(":memory:")) as model:
-            model.executescript(schema)
-            serverschema.create(self.connection, model)
-        if not self.has(MARK):
-            self.query(f"CREATE TABLE {MARK} (rowid BIGINT PRIMARY KEY AUTO_INCREMENT, source TEXT)")
-            self.query(f"INSERT INTO {MARK} (source) VALUES (%s)", (source,))
-        self.query("SET SESSION foreign_key_checks = 0")
-
-    def delete(self, table, keys):
-        self.begin()
-        cursor = self.connection.cursor()
-        cursor.executemany(f'DELETE FROM "{table.name}" WHERE "{table.key}" = %s', [(key,) for key in keys])
-
-    def insert(self, table, rows: dict):
-        import pymysql
-
-        self.begin()
-        names = ", ".join(f'"{name}"' for name in [*([] if table.number else [table.key]), *[c.name for c in table.columns]])
-        values = [row if table.number else (key, *row) for key, row in rows.items()]
-        statement = f'INSERT INTO "{table.name}" ({names}) VALUES ({", ".join(["%s"] * len(values[0]))})'
-        try:
-            self.connection.cursor().executemany(statement, values)
-        except pymysql.MySQLError as error:
-            raise ConfigError(f"{table.name}: the server takes one of the rows {min(rows)} to {max(rows)} as wrong: "
-                              f"{error.args[-1]}.") from error
-
-    def begin(self):
-        self.connection.begin()
-
-    def commit(self):
-        self.connection.commit()
-
-    def numbers(self, tables) -> dict[str, int]:
-        self.query("ANALYZE TABLE " + ", ".join(f'"{table.name}"' for table in tables))
-        found = dict(self.query("SELECT TABLE_NAME, AUTO_INCREMENT FROM information_schema.TABLES WHERE"
-                                " TABLE_SCHEMA = DATABASE() AND AUTO_INCREMENT > 1"))
-        return {table.name: found[table.name] - 1 for table in tables if table.number and table.name in found}
-
-    def finish(self, tables, source: Side):
-        mine = {table.name for table in tables if table.number}
-        for name, last in source.numbers(tables).items():
-            if name in mine:
-                self.query(f'ALTER TABLE "{name}" AUTO_INCREMENT = {last + 1:d}')
-        self.query(f"DROP TABLE {MARK}")
-
-
 def side(place: str, schema: str, state: bool) -> Side:
     return Server(place, state, schema) if is_url(place) else File(place, state)
-
-
-def text(value):
-    return value.decode() if isinstance(value, bytes) else value

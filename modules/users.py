@@ -3,73 +3,22 @@
 from functools import cached_property, reduce
 from operator import itemgetter
 
-from peewee import JOIN, SQL, Case, IntegrityError, TextField, Value, fn
+from peewee import SQL, IntegrityError, fn
 
 from mailapi import (
-    DELEGATED, ENCODER, GENERATIONS, PAGE, Active, Addresses, ApiError, ApiUserDelegates, Model, Module, Pages, Prepared, Rule,
-    Users, admin, anyone, arg, delegate_of, document, each_generation, endpoint, flag, like, make_authdata, on_page, owner_or_delegate,
-    password, text, text_list,
+    PAGE, Active, ApiError, ApiUserDelegates, Module, Prepared, Rule, Users, admin, anyone, arg, delegate_of, document,
+    each_generation, endpoint, flag, like, make_authdata, owner_or_delegate, password, text, text_list,
 )
 from mailapi_modules.user_import import Import
+from mailapi_modules.user_lists import HAS_LOGIN, NAMES_ON, queries
 
-
-class MailOwner(Model):
-    mail_user = TextField()
-
-    class Meta:
-        table_name = "mailbox"
-
-
-HAS_LOGIN = Users.user_authdata.is_null(False)
 STORED_WELL = like(Users.user_authdata, "%:" + "_" * 64) & (
     reduce(lambda rest, digit: fn.REPLACE(rest, digit, ""), "0123456789abcdef", fn.SUBSTR(Users.user_authdata, -64)) == "")
-LINKS = Addresses.select(fn.NULLIF(fn.COUNT(Addresses.address_order), 0)).where(Addresses.stores_to(Users.user_name))
-MAILS = MailOwner.select(MailOwner.mail_user, fn.COUNT(MailOwner.mail_user).alias("mails")).group_by(MailOwner.mail_user)
-SHORT = (Users.select(Users.user_name, HAS_LOGIN.alias("user_login"), Users.user_alias)
-         .order_by(Users.user_name))
-ONE = SHORT.where(Users.user_name == arg("user"))
-OWN_AND_DELEGATED = SHORT.where((Users.user_name == arg("user")) | Users.user_name.in_(DELEGATED))
-COUNTS, COUNTS_ON_PAGE = MAILS.alias("counts"), MAILS.where(on_page(MailOwner.mail_user)).alias("counts")
-WITH_MAIL = Active(MailOwner.mail_user)
-
-
-def counted(counts):
-    """Everybody, with how many addresses store to them and how many mails they have."""
-    return (Users.select(Users.user_name, HAS_LOGIN.alias("has_login"), Users.user_alias, Users.user_database,
-                         LINKS.alias("link_count"), fn.COALESCE(counts.c.mails, 0).alias("mails"))
-            .join(counts, JOIN.LEFT_OUTER, on=counts.c.mail_user == Users.user_name).order_by(Users.user_name))
-
-
-def by_counts(counts, otherwise):
-    """How that list tells who is active: by the mails where these tell, for looking at them again takes longest."""
-    return lambda active: counts.c.mails.is_null(False) if active.same_as(WITH_MAIL) else otherwise(active)
-
-
-ON_PAGE = on_page(Users.user_name)
-SOME = {"delegated": (OWN_AND_DELEGATED, Active.has),
-        "delegated page": (OWN_AND_DELEGATED.where(ON_PAGE), Active.has_on_page),
-        "one": (ONE, Active.has_one)}
-LISTS = {  # by generation: the query, and how it tells who is active in a module
-    8: SOME | {"everybody": (SHORT, Active.has), "everybody's page": (SHORT.where(ON_PAGE), Active.has_on_page)},
-    9: SOME | {"everybody": (counted(COUNTS), by_counts(COUNTS, Active.has)),
-               "everybody's page": (counted(COUNTS_ON_PAGE).where(ON_PAGE),
-                                    by_counts(COUNTS_ON_PAGE, Active.has_on_page))},
-}
-NAMES_ON = {name: Prepared(query, pages=Pages(Users.user_name)) for name, query in {
-    "everybody's page": Users.select(Users.user_name).order_by(Users.user_name),
-    "delegated page": OWN_AND_DELEGATED.select(Users.user_name)}.items()}
 NAMES = Prepared(Users.select(Users.user_name))
 NO_SPILL = Prepared(SQL("PRAGMA cache_spill = OFF"))  # pages stay in memory: readers wait for the commit only
 ADD = Prepared(Users.insert({name: arg(name) for name in ("user_name", "user_authdata", "user_alias")}))
 SET_ALIAS = Prepared(Users.update(user_alias=arg("user_alias")).where(Users.user_name == arg("user_name")))
 GRANT = each_generation(lambda g: g.access.insert(api_user=arg("user"), api_permission=arg("permission")))
-
-
-def modules_in(active: dict, is_active):
-    """The column `modules`: a JSON map of those in which the user is active to true, [] where there are none."""
-    words = [Case(None, [(is_active(users), f",{ENCODER.encode(name)}:true")], "") for name, users in active.items()]
-    members = fn.SUBSTR(reduce(lambda all_, word: all_.concat(word), words, Value("")), 2)
-    return fn.COALESCE(Value("{").concat(fn.NULLIF(members, "")).concat("}"), "[]").alias("modules")
 
 
 def not_reserved(call):
@@ -278,15 +227,7 @@ class User(Module):
 
     @cached_property
     def queries(self) -> dict:
-        """What `get` asks the database, with the modules in which the users are active, by generation."""
-
-        def with_modules(query, generation, is_active):
-            found = {name: active for name, module in self.app.listed().items()
-                     if (active := module.active_in(generation))}
-            return Prepared(query.select_extend(modules_in(found, is_active)), nested=("modules",), constant=True)
-
-        return {(number, name): with_modules(query, GENERATIONS[number], is_active)
-                for number, lists in LISTS.items() for name, (query, is_active) in lists.items()}
+        return queries(self.app)
 
     def listed(self, call, everything: str, page: str, **values):
         """A list, or the page of it that is asked for."""
