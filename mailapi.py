@@ -786,9 +786,12 @@ class Pages:
 LAST_CHARACTER = "\U0010ffff"
 
 
+ODD = re.compile(r"[?%\\]")  # means something else to another database
+
+
 def spelled_out(sql: str, parameters: Sequence) -> tuple[str, list]:
     """The same SQL with what never changes written in it: SQLite works that out once, not in every row."""
-    spelled = ["NULL" if p is None else "'" + p.replace("'", "''") + "'" if type(p) is str else
+    spelled = ["NULL" if p is None else "'" + p.replace("'", "''") + "'" if type(p) is str and not ODD.search(p) else
                str(p) if type(p) is int else "?" for p in parameters]
     pieces = sql.split("?")
     if len(pieces) != len(spelled) + 1:  # a question mark elsewhere, or another sign for parameters
@@ -2002,10 +2005,21 @@ class Application:
         if chosen and chosen.own_transactions:
             with self.db.transaction("DEFERRED"):
                 call.identify()
-            self.db.rest()  # it may wait for others
+            self.db.rest(), self.state.rest()  # it may wait for others
             return chosen.run(module, call)
-        added = self.db.repeat(lambda: self.attempt(call, module, chosen))
+        try:
+            added = self.db.repeat(lambda: self.attempt(call, module, chosen))
+        except Undecided:
+            self.forget([name for name in call.deleted_users if self.is_gone(name)])
+            raise
         return chosen.then(module, call, added) if chosen and chosen.then else added
+
+    def is_gone(self, user_name: str) -> bool:
+        """Whether a user was deleted; not where nobody can tell."""
+        with contextlib.suppress(ApiError, peewee.PeeweeException):
+            self.db.connect()
+            return self.db.one(CREDENTIALS_OF, user=user_name) is None
+        return False
 
     def attempt(self, call: Call, module: Module, chosen: Endpoint | None) -> dict:
         call.begin_anew()
@@ -2017,7 +2031,9 @@ class Application:
                 if authdata := call.new_authdata.get(call.user_name):
                     self.sessions.expect(call.session, authdata)
         except BaseException as error:
-            call.settle(committed=None if getattr(error, "undecided", None) is self.db else False)
+            # A signal may come while the commit is under way, too.
+            unknown = not isinstance(error, Exception) or getattr(error, "undecided", None) is self.db
+            call.settle(committed=None if unknown else False)
             raise
         call.settle(committed=True)
         return added
@@ -2041,8 +2057,13 @@ class Application:
                 self.sessions.end_others(user_name, but=call.session if mine else "")
         except ApiError as error:  # no session fits the new password anyway
             log.warning("%s", error.status)
-        for user_name in call.deleted_users:
-            self.tell(lambda module, user_name=user_name: module.forget(user_name))
+        self.forget(call.deleted_users)
+
+    def forget(self, user_names: list[str]):
+        """What the modules keep of users who are gone must not fall to the next of that name."""
+        for user_name in user_names:
+            self.tell(lambda module, user_name=user_name: self.db.repeat(
+                lambda: self.state.repeat(lambda: module.forget(user_name))))
 
     def tell(self, what: Callable[["Module"], None], modules: Iterable["Module"] | None = None):
         """Tell modules, all or those given, something that has happened; a failure of theirs does not undo it."""
@@ -2399,6 +2420,11 @@ def main(arguments: list[str] | None = None) -> int:
         return 1
     except (ConfigError, ApiError, peewee.PeeweeException, OSError, ValueError, RecursionError, EOFError) as error:
         print(f"mailapi: {printable(error)}", file=sys.stderr)
+        return 1
+    except Exception as error:
+        if type(error).__module__ != "pymysql.err":  # which is not imported for files
+            raise
+        print(f"mailapi: the server refused it: {printable(error.args[-1])}", file=sys.stderr)
         return 1
 
 

@@ -25,24 +25,44 @@ def options(parser):
 def run(args):
     """The rows of all tables, compared once more at the end; the schema's version is the last row of all, so that no
     API serves a copy that is not complete."""
-    from mailapi_modules import serverschema
-
     schema = mailapi.create_app(args.config).state_schema if args.state else SCHEMA.read_text(encoding="utf-8")
     source, target = (side(place, schema, args.state) for place in (args.source, args.target))
-    with source, target:
+    with source.opened():
+        source.refuse_unless_complete()
         if source.file:  # what it has, it has: also of generation 8, and what others added
             schema = source.schema()
-        with contextlib.closing(sqlite3.connect(":memory:")) as model:
-            model.executescript(schema)
-            tables = serverschema.tables(model)
-        source.refuse_unless_complete()
-        target.prepare(schema, tables, shown(args.source))
-        copy(source, target, tables)
-        for table in tables:
-            if table.name == "meta":
-                bring_up(source, target, table)
-        target.finish(tables, source)
+        tables = tables_of(schema)
+        if not source.file:
+            refuse_to_forget(source, tables, args.state)
+        with target.opened(make=True):
+            target.prepare(schema, tables, shown(args.source))
+            copy(source, target, tables)
+            for table in tables:
+                if table.name == "meta":
+                    bring_up(source, target, table)
+            target.finish(tables, source)
     print(f"Copied {shown(args.source)} to {shown(args.target)}: every row was compared.")
+
+
+def tables_of(schema: str) -> list:
+    from mailapi_modules import serverschema
+
+    with contextlib.closing(sqlite3.connect(":memory:")) as model:
+        model.executescript(schema)
+        return serverschema.tables(model)
+
+
+def refuse_to_forget(source: Side, tables: list, state: bool):
+    """A database on a server can hold both, and tables of modules that the config does not name."""
+    known = {table.name for table in tables} | {"mailapi_turn"}
+    if state:
+        known |= {table.name for table in tables_of(SCHEMA.read_text(encoding="utf-8"))}
+    others = [name for name in source.names() if name not in known]
+    if others and state:
+        raise ConfigError(f"No module of modulelist has the tables {', '.join(others)} of {shown(source.place)}: "
+                          "they would be left out.")
+    if others:
+        print(f"left alone, as no part of a master database: {', '.join(others)}", file=sys.stderr)
 
 
 def copy(source: Side, target: Side, tables: list):
@@ -59,7 +79,7 @@ def bring_up(source: Side, target: Side, table) -> int:
     """Make a table of the target like the source's; how many rows were not."""
     last, seen, changed, progress = -2**63, 0, 0, Progress(table.name)
     mails = next((number for number, column in enumerate(table.columns) if column.name == "mail_data"), None)
-    size = AT_ONCE if mails is None else 20
+    size = AT_ONCE if mails is None else 1
     while True:
         wanted = dict(source.rows(table, last, size=size))
         highest = max(wanted) if len(wanted) == size else 2**63 - 1

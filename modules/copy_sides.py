@@ -19,12 +19,17 @@ class Side:
     def __init__(self, place: str, state: bool):
         self.place, self.state = place, state
 
-    def __enter__(self):
-        self.open()
-        return self
-
-    def __exit__(self, *error):
-        self.connection.close()
+    @contextlib.contextmanager
+    def opened(self, make: bool = False):
+        """Around what is done with it; `make`: a file that is not there is made."""
+        try:
+            self.open(make)
+        except sqlite3.Error as error:
+            raise ConfigError(f"{shown(self.place)} cannot be opened: {error}.") from None
+        try:
+            yield
+        finally:
+            self.connection.close()
 
     def rows(self, table, after: int, until: int = 2**63 - 1, size: int = -1) -> Iterator[tuple[int, tuple]]:
         raise NotImplementedError
@@ -32,6 +37,8 @@ class Side:
     def refuse_unless_complete(self):
         if self.has(MARK):
             raise ConfigError(f"{shown(self.place)} is itself a copy that is not complete.")
+        if self.state and not self.has("session"):
+            raise ConfigError(f"{shown(self.place)} is no state database of the API.")
         if not self.state and (version := self.schema_version()) not in GENERATIONS:
             raise ConfigError(f"{shown(self.place)} is no master database that the API knows (schema version {version}).")
         if not self.file and not self.state and version != 9:
@@ -62,15 +69,11 @@ class File(Side):
 
     file = True
 
-    def open(self):
-        self.connection = sqlite3.connect(f"{Path(self.place).absolute().as_uri()}?mode={self.mode}", uri=True, timeout=5,
-                                          isolation_level=None)
+    def open(self, make: bool = False):
+        self.connection = sqlite3.connect(f"{Path(self.place).absolute().as_uri()}?mode={'rwc' if make else 'rw'}", uri=True,
+                                          timeout=5, isolation_level=None)
         self.connection.text_factory = bytes  # also what is not UTF-8
         self.query("SELECT 1 FROM sqlite_master")
-
-    @property
-    def mode(self) -> str:
-        return "rw" if Path(self.place).exists() else "rwc"
 
     def query(self, sql: str, values=()) -> list:
         return self.connection.execute(sql, values).fetchall()
@@ -155,7 +158,7 @@ class Server(Side):
 
         self.store = ServerStore(place, schema if state else None)
 
-    def open(self):
+    def open(self, make: bool = False):
         self.connection = self.store.open(patient=True)
         self.connection.begin()  # one state of the database, however long it takes
 
@@ -214,6 +217,10 @@ class Server(Side):
 
     def commit(self):
         self.connection.commit()
+
+    def names(self) -> list[str]:
+        return [name for name, in self.query("SELECT TABLE_NAME FROM information_schema.TABLES WHERE"
+                                             " TABLE_SCHEMA = DATABASE() AND TABLE_TYPE = 'BASE TABLE' ORDER BY 1")]
 
     def numbers(self, tables) -> dict[str, int]:
         self.query("ANALYZE TABLE " + ", ".join(f'"{table.name}"' for table in tables))

@@ -207,6 +207,9 @@ def encoded(value: str) -> str:
     return Header(value, "utf-8", maxlinelen=64).encode(linesep="")
 
 
+OF_ADDRESSES = {"From", "Sender", "Reply-To", "To", "Cc", "Bcc"}  # as str.title has them
+
+
 def in_one_piece(word: str) -> str:
     """A quoted local part without blanks to break it at; another quoted string as it is."""
     return word.replace(" ", "\0") if word.endswith("@") else word
@@ -215,7 +218,9 @@ def in_one_piece(word: str) -> str:
 def folded(name: str, value: str) -> bytes:
     """A header field, broken before blanks so that lines have 76 bytes where that is possible (RFC 2047, 2)."""
     lines = [first := f"{name}:".encode()]
-    for token in TOKENS.findall(" " + STRING.sub(lambda found: in_one_piece(found[0]), value.strip())):
+    if name.title() in OF_ADDRESSES:
+        value = STRING.sub(lambda found: in_one_piece(found[0]), value)
+    for token in TOKENS.findall(f" {value.strip()}"):
         token = token.replace("\0", " ").encode()
         if len(lines[-1]) + len(token) > 76 and lines[-1] != first:
             lines.append(token)

@@ -18,8 +18,8 @@ from mailapi_modules.serverfailures import BUSY_NUMBERS, LOST, UNDONE, Unreachab
 
 WAIT = 5  # seconds for a lock or a connection, as SQLite's
 PROMPT = 2  # seconds in which a server that is well says something
-LONGEST_SILENCE = 20  # seconds in which it says nothing, being busy with a statement
-LONGEST_STATEMENT = 60  # seconds
+LONGEST_STATEMENT = 50  # seconds, after which the server itself gives it up
+LONGEST_SILENCE = 60  # seconds in which it says nothing, being busy with a statement
 LONGEST_PAUSE = 30  # seconds between two statements of a transaction: who says no more holds the others up
 CONNECTION = {"charset": "utf8mb4", "connect_timeout": PROMPT, "read_timeout": PROMPT, "write_timeout": LONGEST_SILENCE,
               "autocommit": True, "binary_prefix": True}

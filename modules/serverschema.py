@@ -113,11 +113,10 @@ def add_state_tables(server, schema: str):
     cursor.execute("SHOW TABLES")
     have = {row[0].lower() for row in cursor.fetchall()}
     wanted = re.findall("IF NOT EXISTS ([A-Za-z_]+) \\(", schema)
-    if have.issuperset({name.lower() for name in [*wanted, "mailapi_turn"]}):
-        return
     with contextlib.closing(sqlite3.connect(":memory:")) as sqlite:
         sqlite.executescript(schema + TURN)
-        create(server, sqlite)
+        if not have.issuperset({name.lower() for name in [*wanted, "mailapi_turn"]}):
+            create(server, sqlite)
         insert_rows(server, sqlite, "INSERT IGNORE")
 
 

@@ -6,7 +6,7 @@ from functools import lru_cache, reduce
 # As SQLite is: names in "double quotes", || joins text, nothing is cut or rounded to fit.
 SQL_MODE = "ANSI_QUOTES,PIPES_AS_CONCAT,NO_AUTO_VALUE_ON_ZERO,STRICT_ALL_TABLES,ERROR_FOR_DIVISION_BY_ZERO"
 
-OPERAND = r'(?:%\(\d+\)s|"\w+"(?:\."\w+")?|\b(?!NOT\b)[a-z_]\w*(?:\.\w+)?)'
+OPERAND = r'(?:%\(\d+\)s|"\w+"(?:\."\w+")?|\b(?!NOT\b)[a-z_]\w*(?:\.\w+)?(?![\w.(]))'
 SAME_BUT_FOR_THE_NAME = {
     r"\bCAST\(((?:[^()]|\([^()]*\))*) AS (?:BLOB|TEXT)\)": r"CAST(\1 AS BINARY)",
     r"\bAS MATERIALIZED \(": "AS (",
@@ -17,7 +17,8 @@ SAME_BUT_FOR_THE_NAME = {
     rf"\bjson_each\(({OPERAND})\)": r"JSON_TABLE(\1, '$[*]' COLUMNS (value BIGINT PATH '$')) AS listed",
 }
 RULES = [(re.compile(pattern, re.IGNORECASE), text) for pattern, text in SAME_BUT_FOR_THE_NAME.items()]
-LIKE = re.compile(rf"({OPERAND}) LIKE ({OPERAND})", re.IGNORECASE)
+LIKE = re.compile(rf"(?<!\|\| )({OPERAND}) LIKE ({OPERAND})(?! \|\|)", re.IGNORECASE)
+LIKE_AT_ALL = re.compile(r"\bLIKE\b", re.IGNORECASE)
 LOWER = re.compile(rf"\bLOWER\(({OPERAND})\)", re.IGNORECASE)
 
 
@@ -28,8 +29,12 @@ def translated(sql: str) -> str:
     sql = pieces[0] + "".join(f"%({n})s{piece}" for n, piece in enumerate(pieces[1:]))
     for pattern, text in RULES:
         sql = pattern.sub(text, sql)
-    # SQLite folds A to Z only. What the server folds is more, and faster: few rows are left to be looked at twice.
-    sql = LIKE.sub(r"(LCASE(\1) LIKE LCASE(\2) ESCAPE '' AND LOWER(\1) LIKE LOWER(\2) ESCAPE '')", sql)
+    # SQLite folds A to Z only. What the server folds is more, and faster: few rows are left to be looked at twice. To
+    # MariaDB '' escapes as \ does; NUL is in no text.
+    likes = len(LIKE_AT_ALL.findall(sql))
+    sql, put = LIKE.subn(r"(LCASE(\1) LIKE LCASE(\2) ESCAPE '\\0' AND LOWER(\1) LIKE LOWER(\2) ESCAPE '\\0')", sql)
+    if put != likes:
+        raise ValueError(f"a LIKE that would not be SQLite's: {sql}")
     return LOWER.sub(lambda found: reduce(fold, "ABCDEFGHIJKLMNOPQRSTUVWXYZ", found[1]), sql)
 
 

@@ -82,7 +82,7 @@ def with_elsewhere(user: Module, call, added: dict) -> dict:
         found = [row for module in user.app.modules.values() for row in module.users_elsewhere(named)]
     except ApiError as error:
         return added | {"status": "warning", "warning": error.status}
-    if everybody:
+    if not asked_for(call):
         found = [row for row in found if fits(row["user_name"], call.query)]
     known = {row["user_name"] for row in added["users"]} if found else ()
     shape = described if everybody and call.generation.number == 9 else shortly

@@ -103,6 +103,25 @@ class Site:
         finally:
             connection.close()
 
+    def insert(self, statement: str, *values) -> int:
+        """The same for an INSERT; the number of the row."""
+        with contextlib.closing(sqlite3.connect(self.file)) as connection, connection:
+            return connection.execute(statement, values).lastrowid
+
+    def insert_many(self, statement: str, rows):
+        with contextlib.closing(sqlite3.connect(self.file)) as connection, connection:
+            connection.executemany(statement, rows)
+
+    def save(self):
+        """The whole database, for `restore`."""
+        return self.file.read_bytes()
+
+    def restore(self, saved):
+        """As a new file: pages of the old one must not be taken for the new one's."""
+        other = self.file.with_suffix(".new")
+        other.write_bytes(saved)
+        other.replace(self.file)
+
     def state(self, statement: str, *values) -> list[tuple]:
         """A statement on the state database."""
         with contextlib.closing(sqlite3.connect(self.app.config.state)) as connection, connection:

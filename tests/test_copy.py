@@ -153,8 +153,6 @@ def copied_users(database) -> int:
 
 def test_a_source_that_changes_meanwhile_is_copied_as_it_is_at_the_end(filled, tmp_path, database):
     """The first pass reads what the second one finds changed."""
-    from mailapi_modules import serverschema
-
     command = mailapi.find_commands()["copy"]
     source, target = command.File(str(filled), False), command.Server(database.url, False, "")
     passes, bring_up = [], command.bring_up
@@ -169,9 +167,8 @@ def test_a_source_that_changes_meanwhile_is_copied_as_it_is_at_the_end(filled, t
 
     command.bring_up = changing
     try:
-        with source, target, contextlib.closing(sqlite3.connect(":memory:")) as model:
-            model.executescript(source.schema())
-            tables = serverschema.tables(model)
+        with source.opened(), target.opened(make=True):
+            tables = command.tables_of(source.schema())
             target.prepare(source.schema(), tables, "here")
             command.copy(source, target, tables)
     finally:
@@ -188,6 +185,31 @@ def test_a_state_database_is_copied_with_its_tokens(site, tmp_path, database):
     site.app = moved
     assert site.raw("users/?get", b"", HTTP_AUTHORIZATION=f"Bearer {token}")["login"] is True
     moved.db.close(), moved.state.close()
+
+
+def test_a_source_that_is_none_is_refused_and_not_made(site, tmp_path, database):
+    for source, sentence in ((tmp_path / "typo.db3", "cannot be opened"), (site.file, "is no state database")):
+        for target in (database.url, tmp_path / "to.db3"):
+            assert sentence in copy(tmp_path, "--state", source, target, check=1)
+    assert "cannot be opened" in copy(tmp_path, tmp_path / "typo.db3", database.url, check=1)
+    assert not (tmp_path / "typo.db3").exists() and not (tmp_path / "to.db3").exists()
+
+
+def test_no_module_is_left_out_of_a_state_database(site, tmp_path, database):
+    site("tokens/?add", token_name="backup")
+    copy(tmp_path, site.file, database.url)
+    copy(tmp_path, "--state", site.app.config.state, database.url)
+    (tmp_path / "config.py").write_text("dbpath = 'nowhere.db3'\nmodulelist = {}\n")
+    done = subprocess.run([*MAILAPI, "copy", "--state", database.url, "to.state"], cwd=tmp_path, capture_output=True, text=True)
+    assert done.returncode == 1 and "has the tables audit, token of" in done.stderr and not (tmp_path / "to.state").exists()
+    assert "left alone, as no part of a master database: audit, failure" in copy(tmp_path, database.url, tmp_path / "back.db3")
+
+
+def test_what_the_server_refuses_is_a_sentence(tmp_path, database):
+    done = subprocess.run([*MAILAPI, "init", "--dbpath", database.url, "--admin", "x" * 300], cwd=tmp_path, text=True,
+                          capture_output=True, stdin=subprocess.DEVNULL)
+    assert done.returncode == 1 and "Data too long for column 'user_name'" in done.stderr
+    assert "Traceback" not in done.stderr and "cret" not in done.stderr
 
 
 def test_the_password_may_come_by_the_environment_and_is_never_shown(filled, tmp_path, database):

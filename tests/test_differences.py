@@ -85,16 +85,19 @@ def ask(browser, url, **fields) -> dict:
 
 def mail(site, user, data=b"Subject: hello\r\n\r\ntext\r\n", path=None) -> int:
     """A mail as the SMTP daemon stores it: TEXT that holds raw bytes."""
-    with contextlib.closing(sqlite3.connect(path or site.dbpath)) as connection, connection:
-        return connection.execute(
-            "INSERT INTO mailbox (mail_user, mail_envelopeto, mail_envelopefrom, mail_submission, mail_data)"
-            " VALUES (?, 'to@one.org', 'from@one.org', '1700000000', CAST(? AS TEXT))", (user, data)).lastrowid
+    statement = ("INSERT INTO mailbox (mail_user, mail_envelopeto, mail_envelopefrom, mail_submission, mail_data)"
+                 " VALUES (?, 'to@one.org', 'from@one.org', '1700000000', CAST(? AS TEXT))")
+    if path is None:
+        return site.insert(statement, user, data)
+    with contextlib.closing(sqlite3.connect(path)) as connection, connection:
+        return connection.execute(statement, (user, data)).lastrowid
 
 
 def user_database(site, *users) -> str:
     """A mailbox file that these users share."""
-    path = str(site.dbpath.parent / "user.db3")
-    schema = site.sql("SELECT sql FROM sqlite_master WHERE name = 'mailbox'")[0][0]
+    path = str(site.file.parent / "user.db3")
+    with contextlib.closing(sqlite3.connect(site.file)) as master:
+        schema = master.execute("SELECT sql FROM sqlite_master WHERE name = 'mailbox'").fetchone()[0]
     with contextlib.closing(sqlite3.connect(path)) as connection:
         connection.execute(re.sub(r" REFERENCES users \(user_name\) ON DELETE CASCADE ON UPDATE CASCADE", "", schema))
         connection.execute("CREATE TABLE meta (key TEXT, value TEXT)")
@@ -486,7 +489,7 @@ def test_f15_mail_is_listed_from_both_databases(either):
 
 
 def test_f15_a_missing_user_database_is_a_warning_and_is_not_made(either):
-    missing = either.dbpath.parent / "missing.db3"
+    missing = either.file.parent / "missing.db3"
     either.sql("UPDATE users SET user_database = ? WHERE user_name = 'ann'", str(missing))
     mail(either, "ann")
     answer = either("mailbox/?get", user="ann")

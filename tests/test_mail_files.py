@@ -68,7 +68,7 @@ def composed() -> bytes:
 @pytest.mark.parametrize("stored_as", ["TEXT", "BLOB"])
 def test_raw_is_every_byte_of_the_message(either, data, stored_as):
     path = give_database(either, "bob")
-    for place, source in ((either.dbpath, "master"), (path, "user")):
+    for place, source in ((either, "master"), (path, "user")):
         mail_id = deliver(place, data=data, stored_as=stored_as)
         response = download(either, "mailbox/?raw", mail_id=mail_id, mail_sourcedb=source)
         assert response.body == data
@@ -76,21 +76,21 @@ def test_raw_is_every_byte_of_the_message(either, data, stored_as):
 
 
 def test_a_download_leaves_the_mail_unread(either):
-    deliver(either.dbpath, data=composed())
+    deliver(either, data=composed())
     for url in ("raw", "parts", "attachment", "html"):
         download(either, f"mailbox/?{url}", mail_id=1, part=1)
-    assert rows(either.dbpath) == [(1, "bob", 0)]
+    assert rows(either) == [(1, "bob", 0)]
 
 
 def test_raw_is_named_after_the_subject(site):
-    deliver(site.dbpath, data=b"Subject: =?utf-8?Q?Gr=C3=BC=C3=9Fe=2F100%_?=\r\n\r\n")
-    deliver(site.dbpath, data=b"\r\n")
+    deliver(site, data=b"Subject: =?utf-8?Q?Gr=C3=BC=C3=9Fe=2F100%_?=\r\n\r\n")
+    deliver(site, data=b"\r\n")
     assert filename(download(site, "mailbox/?raw", mail_id=1)) == ("Gr__e_100_ .eml", "Grüße_100% .eml")
     assert filename(download(site, "mailbox/?raw", mail_id=2)) == ("mail.eml", "mail.eml")
 
 
 def test_a_link_has_its_fields_in_the_query(site):
-    deliver(site.dbpath, data=composed())
+    deliver(site, data=composed())
     browser = site.browser()
     browser.post("/?login", json.dumps({"auth": AUTH}))
     assert browser.get("/mailbox/?raw&mail_id=1").body == composed()
@@ -105,14 +105,14 @@ def test_a_link_has_its_fields_in_the_query(site):
 
 
 def test_only_where_a_file_is_answered_the_query_has_fields(site):
-    deliver(site.dbpath)
+    deliver(site)
     assert site("mailbox/?delete&mail_id=1", user="bob")["status"] == "No mail id is set"
     assert site("mailbox/?read&mail_id=%00", user="bob")["status"] == "No mail id is set"
 
 
 @pytest.mark.parametrize("action", ["raw", "attachment&part=1"])
 def test_what_is_refused_is_answered_in_json(either, action):
-    deliver(either.dbpath)
+    deliver(either)
     for user, fields, status in (("ann", {"mail_id": 1}, "mail not found"), ("bob", {}, "No mail id is set"),
                                  ("root", {"mail_id": 1}, "mail not found"), ("bob", {"mail_id": 9}, "mail not found")):
         answer = download(either, f"mailbox/?{action}", user, **fields).json
@@ -121,28 +121,28 @@ def test_what_is_refused_is_answered_in_json(either, action):
 
 @pytest.mark.parametrize("action", ["raw", "attachment&part=1"])
 def test_a_file_has_no_callback(site, action):
-    deliver(site.dbpath)
+    deliver(site)
     answer = download(site, f"mailbox/?{action}&callback=f", check=400, mail_id=1)
     assert answer.headers["Content-Type"] == "application/javascript" and "Set-Cookie" not in answer.headers
     assert answer.text.startswith("f('{\"status\":\"A file has no callback.\"") and "login" not in answer.text
 
 
 def test_a_log_in_with_a_download_sets_the_cookie_and_is_in_the_audit(site):
-    deliver(site.dbpath)
+    deliver(site)
     assert "PHPSESSID=" in download(site, "mailbox/?raw", mail_id=1).headers["Set-Cookie"]
     entry, = site("audit/?get", audit_user="bob")["audit"]
     assert (entry["audit_user"], entry["audit_action"], entry["audit_status"]) == ("bob", "raw", "ok")
 
 
 def test_a_token_that_may_only_read_may_download(site):
-    deliver(site.dbpath)
+    deliver(site)
     token = site("tokens/?add", user="bob", token_name="t", token_reads_only=True)["token"]
     bearer = site.browser(HTTP_AUTHORIZATION=f"Bearer {token}")
     assert bearer.get("/mailbox/?raw&mail_id=1").body == PLAIN
 
 
 def test_a_user_database_out_of_reach_does_not_keep_the_masters_mail_back(site):
-    deliver(site.dbpath, data=composed())
+    deliver(site, data=composed())
     site.sql("UPDATE users SET user_database = '/nowhere/x.db3' WHERE user_name = 'bob'")
     assert download(site, "mailbox/?raw", mail_id=1).body == composed()
     assert download(site, "mailbox/?attachment", mail_id=1, part=4).body == PICTURE
@@ -156,7 +156,7 @@ def test_a_user_database_out_of_reach_does_not_keep_the_masters_mail_back(site):
 
 
 def test_parts_lists_what_another_program_built(either):
-    deliver(either.dbpath, data=composed())
+    deliver(either, data=composed())
     listed = either("mailbox/?parts", user="bob", mail_id=1)["mail_parts"]
     assert [list(part) for part in listed] == [
         ["part", "content_type", "filename", "size", "attached", "content_id"]] * 5
@@ -175,7 +175,7 @@ def test_parts_lists_what_another_program_built(either):
 
 
 def test_a_mail_in_one_piece_has_one_part(site):
-    deliver(site.dbpath)
+    deliver(site)
     assert site("mailbox/?parts", user="bob", mail_id=1)["mail_parts"] == [
         {"part": 1, "content_type": "text/plain", "filename": "", "size": 7, "attached": False, "content_id": ""}]
 
@@ -183,16 +183,16 @@ def test_a_mail_in_one_piece_has_one_part(site):
 def test_an_enclosed_message_stays_as_it_was_sent(site):
     inner = b"Subject: a\r\nContent-Type: multipart/mixed; boundary=in\r\n\r\n--in\r\n\r\n\xff\r\n--in--\r\n"
     for part in (typed(b"message/rfc822", inner), typed(b"message/rfc822", base64.encodebytes(inner), b"base64")):
-        mail_id = deliver(site.dbpath, data=multipart(part))
+        mail_id = deliver(site, data=multipart(part))
         assert download(site, "mailbox/?attachment", mail_id=mail_id, part=1).body == inner
-    mail_id = deliver(site.dbpath, data=multipart(b"\r\n" + inner, kind=b"digest"))
+    mail_id = deliver(site, data=multipart(b"\r\n" + inner, kind=b"digest"))
     assert download(site, "mailbox/?attachment", mail_id=mail_id, part=1).body == inner
 
 
 @pytest.mark.parametrize("number, status", [(0, "No part is set"), (None, "No part is set"), (2, "part not found"),
                                             (-1, "part not found"), (10**17, "part not found")])
 def test_a_part_has_to_be_given_and_there(site, number, status):
-    deliver(site.dbpath)
+    deliver(site)
     assert site("mailbox/?attachment", user="bob", mail_id=1, part=number)["status"] == status
     answer = site("mailbox/?attachment", user="bob", check=400, mail_id=1, part="x")
     assert answer["status"] == "Invalid value for part."
@@ -210,7 +210,7 @@ def test_a_part_has_to_be_given_and_there(site, number, status):
     ("application/vnd.openxmlformats-officedocument.wordprocessingml.document",
      "application/vnd.openxmlformats-officedocument.wordprocessingml.document")])
 def test_no_attachment_has_a_type_that_a_browser_shows_as_a_page(site, claimed, answered):
-    deliver(site.dbpath, data=multipart(typed(claimed.encode(), b"<script>alert(1)</script>")))
+    deliver(site, data=multipart(typed(claimed.encode(), b"<script>alert(1)</script>")))
     response = download(site, "mailbox/?attachment", mail_id=1, part=1)
     check_headers(response, answered)
     assert response.body.strip() == b"<script>alert(1)</script>" and "Set-Cookie: a" not in str(response.headers)
@@ -239,7 +239,7 @@ FILENAMES = {
 @pytest.mark.parametrize("given, names", FILENAMES.items(), ids=range(len(FILENAMES)))
 def test_the_name_of_a_download_is_safe(site, given, names):
     part = b"Content-Type: application/octet-stream\r\nContent-Disposition: attachment; " + given + b"\r\n\r\nx"
-    deliver(site.dbpath, data=multipart(part))
+    deliver(site, data=multipart(part))
     assert site("mailbox/?parts", user="bob", mail_id=1)["mail_parts"][0]["attached"] is True
     old, new = filename(download(site, "mailbox/?attachment", mail_id=1, part=1))
     assert names is None or (old, new) == names
@@ -253,7 +253,7 @@ def test_the_name_of_a_download_is_safe(site, given, names):
     multipart(*[b"Content-Disposition: attachment; filename=\"" + b";\\\"" * 1300 + b"\r\n\r\n"] * 50),
 ], ids=range(6))
 def test_badly_made_parts_are_parts(site, raw):
-    deliver(site.dbpath, data=raw)
+    deliver(site, data=raw)
     listed = site("mailbox/?parts", user="bob", mail_id=1)["mail_parts"]
     assert listed and all(isinstance(part["filename"], str) for part in listed)
     for number in {1, len(listed)}:
@@ -296,7 +296,7 @@ def command(folder, *arguments, **options):
 def test_on_the_command_line_a_file_is_its_bytes(site, tmp_path):
     (tmp_path / "config.py").write_text(f'dbpath = "master.db3"\nmodulelist = {MODULES!r}\n')
     data = b"Subject: \x1b]0;\xff\r\n\r\n\0\x1b"
-    deliver(site.dbpath, data=data)
+    deliver(site, data=data)
     done = command(tmp_path, "--as", "bob", "mailbox", "raw", "mail_id=1")
     assert (done.stdout, done.stderr, done.returncode) == (data, b"", 0)
     refused = command(tmp_path, "--as", "ann", "mailbox", "raw", "mail_id=1")
@@ -317,6 +317,6 @@ def test_disposition_can_be_read_by_the_library(site):
 
 
 def test_the_html_of_a_mail_is_never_an_answer_of_its_own(site):
-    deliver(site.dbpath, data=HTML)
+    deliver(site, data=HTML)
     check_headers(download(site, "mailbox/?attachment", mail_id=1, part=1), "application/octet-stream")
     assert download(site, "mailbox/?html", mail_id=1).headers["Content-Type"] == "application/json"

@@ -184,7 +184,7 @@ def test_what_mail_is_made_of_stays(source):
 
 
 def html_of(site, *parts: bytes, kind=b"related", data: bytes = b"") -> dict:
-    mail_id = deliver(site.dbpath, data=data or multipart(*parts, kind=kind))
+    mail_id = deliver(site, data=data or multipart(*parts, kind=kind))
     return site("mailbox/?html", user="bob", mail_id=mail_id)
 
 
@@ -254,7 +254,7 @@ def test_long_html_with_pictures_in_it_is_complete():
 
 def test_without_the_package_the_answer_says_so(site, monkeypatch):
     monkeypatch.setitem(sys.modules, "nh3", None)
-    deliver(site.dbpath, data=typed(b"text/html", b"x"))
+    deliver(site, data=typed(b"text/html", b"x"))
     answer = site("mailbox/?html", user="bob", check=500, mail_id=1)
     assert answer["status"].startswith("The HTML of mail needs the package nh3 of mailapi[mail]: ")
     assert json.dumps(site("mailbox/?read", user="bob", mail_id=1))

@@ -154,7 +154,7 @@ def test_a_web_clients_session_over_sqlite_and_over_imap(site, inbox, tmp_path):
     (tmp_path / "other").mkdir()
     other = Site(tmp_path / "other")
     other.sql("INSERT INTO users (user_name, user_authdata) VALUES (?, ?)", BOB, authdata("test"))
-    in_sqlite = [deliver(other.dbpath, BOB, mail, str(1446400000 + n)) for n, mail in enumerate(MAILS)]
+    in_sqlite = [deliver(other, BOB, mail, str(1446400000 + n)) for n, mail in enumerate(MAILS)]
     over_imap = [inbox.add(mail, submission=1446400000 + n)[0] for n, mail in enumerate(MAILS)]
     for action, fields in SESSION:
         expected = told(other, "master", in_sqlite, action, **fields)
@@ -172,7 +172,7 @@ def test_badly_made_mails_are_told_alike(site, inbox):
     """Both in one installation; only bytes that IMAP cannot carry (NUL, a bare CR) are not among these."""
     site.sql("INSERT INTO users (user_name) VALUES (?)", BOB)
     mails = ODD + [b"Subject: " + raw + b"\r\nx-other: 1\r\n\r\ntext" for raw, _ in HEADERS.values()]
-    pairs = [{"imap": inbox.add(mail)[0], "master": deliver(site.dbpath, BOB, mail)} for mail in mails]
+    pairs = [{"imap": inbox.add(mail)[0], "master": deliver(site, BOB, mail)} for mail in mails]
     listed = {(m["mail_sourcedb"], m["mail_id"]): m for m in ask(site, "get")["mails"]}
     for mail, pair in zip(mails, pairs):
         rows = [listed[item] for item in pair.items()]
@@ -352,8 +352,8 @@ def test_from_the_terminal(make, inbox, tmp_path):
 def test_without_a_source_only_imap_is_changed_and_read_looks_there_first(site, inbox):
     site.sql("INSERT INTO users (user_name) VALUES (?)", BOB)
     uid, = inbox.add(letter(1))
-    deliver(site.dbpath, BOB, mail_id=uid, mail_read=1)
-    deliver(site.dbpath, BOB, mail_id=uid + 1, mail_read=1)
+    deliver(site, BOB, mail_id=uid, mail_read=1)
+    deliver(site, BOB, mail_id=uid + 1, mail_read=1)
     before = site.dump()
     assert ask(site, "read", mail_id=uid)["mail"]["mail_sourcedb"] == "imap"
     assert ask(site, "read", mail_id=uid + 1)["mail"]["mail_sourcedb"] == "master"
@@ -368,7 +368,7 @@ def test_all_places_are_listed_together(site, inbox):
     site.sql("INSERT INTO users (user_name) VALUES (?)", BOB)
     path = give_database(site, BOB)
     uid, = inbox.add(letter(1, b"In-Reply-To: <m@x>\r\n"), submission=1446400002)
-    deliver(site.dbpath, BOB, b"Message-ID: <m@x>\r\n\r\n", "1446400001")
+    deliver(site, BOB, b"Message-ID: <m@x>\r\n\r\n", "1446400001")
     deliver(path, BOB, PLAIN, "1446400003")
     assert ids(ask(site, "get")) == [("user", 1), ("imap", uid), ("master", 1)]
     assert ask(site, "unread_count")["unread_counts"] == {"master": 1, "user": 1, "imap": 1}
@@ -501,7 +501,7 @@ def broken(make):
         with hostile.server(behave) as port:
             site = make(url=f"imap://127.0.0.1:{port}")
             site.sql("INSERT INTO users (user_name) VALUES (?)", BOB)
-            deliver(site.dbpath, BOB)
+            deliver(site, BOB)
             yield site
 
     return made
@@ -540,7 +540,7 @@ def test_the_other_places_answer_and_the_reason_is_told_in_time(broken, trouble)
 def test_every_action_says_so_when_it_is_down(make):
     site = make(url=f"imap://127.0.0.1:{free_port()}")
     site.sql("INSERT INTO users (user_name) VALUES (?)", BOB)
-    deliver(site.dbpath, BOB)
+    deliver(site, BOB)
     down = "The imap service cannot be used: Connection refused."
     for action, key, there in (("get", "mails", 1), ("search", "mails", 1), ("threads", "threads", 1),
                                ("unread_count", "unread_counts", 1)):
@@ -608,7 +608,7 @@ def test_without_them_imap_is_no_source(make, given):
 
 def test_who_is_not_the_mail_servers_is_not_looked_for_there(make):
     site = make(url=f"imap://127.0.0.1:{free_port()}")
-    deliver(site.dbpath, "bob")
+    deliver(site, "bob")
     assert ids(site("mailbox/?get", user="bob")) == [("master", 1)]
 
 

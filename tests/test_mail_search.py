@@ -23,6 +23,8 @@ def mail(subject="", sender="", to="", text="", more="") -> bytes:
 
 def fill(path, mails):
     """Store (user, submission, data) of many mails at once."""
+    if isinstance(path, Site):
+        return path.insert_many(FILL, mails)
     with closing(sqlite3.connect(path)) as connection, connection:
         connection.executemany(FILL, mails)
 
@@ -38,10 +40,10 @@ def found(site, user="bob", **terms) -> list:
 
 
 def test_an_entry_is_one_of_the_list(either):
-    deliver(either.dbpath, data=mail("Hello", "ann@one.org", text="x"))
+    deliver(either, data=mail("Hello", "ann@one.org", text="x"))
     answer = either("mailbox/?search", user="bob", subject="hell")
     assert answer["mails"] == either("mailbox/?get", user="bob")["mails"] and list(answer["mails"][0]) == LISTED
-    assert answer["next"] is None and rows(either.dbpath) == [(1, "bob", 0)]
+    assert answer["next"] is None and rows(either) == [(1, "bob", 0)]
 
 
 @pytest.mark.parametrize("subject, said, otherwise", [
@@ -52,7 +54,7 @@ def test_an_entry_is_one_of_the_list(either):
     ("100% _off_ 'now' [a-z]*", ["100%", "_off_", "'now'", "[a-z]*"], ["%off", "1_0", "[b]"]),
 ])
 def test_subjects_are_searched_as_they_are_read(either, subject, said, otherwise):
-    deliver(either.dbpath, data=mail(subject))
+    deliver(either, data=mail(subject))
     for words in said:
         assert found(either, subject=words) == [1], words
     for words in otherwise:
@@ -60,7 +62,7 @@ def test_subjects_are_searched_as_they_are_read(either, subject, said, otherwise
 
 
 def test_senders_are_searched(either):
-    deliver(either.dbpath, data=mail(sender="=?utf-8?Q?J=C3=B6rg?= <joerg@One.org>", to="ann@one.org"))
+    deliver(either, data=mail(sender="=?utf-8?Q?J=C3=B6rg?= <joerg@One.org>", to="ann@one.org"))
     assert found(either, **{"from": "jörg"}) == found(either, **{"from": "@ONE"}) == [1]
     assert found(either, **{"from": "ann"}) == []
 
@@ -84,7 +86,7 @@ TEXTS = {
 
 @pytest.mark.parametrize("data", TEXTS.values(), ids=TEXTS)
 def test_text_is_searched_as_it_is_read(site, data):
-    deliver(site.dbpath, data=data)
+    deliver(site, data=data)
     for words in ("grün", "GRÜN UND BLAU", "blau und weit", "blau  \n und"):
         assert found(site, text=words) == [1]
     for words in ("blaugrün", "<b>", "text/plain", "charset", "=C3"):
@@ -92,13 +94,13 @@ def test_text_is_searched_as_it_is_read(site, data):
 
 
 def test_an_attachment_is_no_text(site):
-    deliver(site.dbpath, data=multipart(typed(b"application/octet-stream", b"secret word")))
+    deliver(site, data=multipart(typed(b"application/octet-stream", b"secret word")))
     assert found(site, text="secret") == []
 
 
 def test_everything_that_is_given_must_be_so(either):
     for number, (subject, sender, read) in enumerate([("a", "x", 0), ("a", "y", 0), ("b", "x", 0), ("a", "x", 1)]):
-        deliver(either.dbpath, data=mail(subject, sender), submission=str(100 + number), mail_read=read)
+        deliver(either, data=mail(subject, sender), submission=str(100 + number), mail_read=read)
     assert found(either, subject="a", **{"from": "x"}) == [4, 1]
     assert found(either, subject="a", unread=True) == [2, 1] == found(either, text="a", unread=1)
     assert found(either, after=101, before=103) == [3, 2]  # from after on, earlier than before
@@ -108,7 +110,7 @@ def test_everything_that_is_given_must_be_so(either):
 
 def test_only_the_callers_mail_is_found(either):
     path = give_database(either, "bob", "ann")
-    for place in (either.dbpath, path):
+    for place in (either, path):
         for user in ("bob", "ann"):
             deliver(place, user, data=mail("same", text="same"))
     for terms in ({}, {"subject": "same"}, {"text": "same"}, {"unread": 1}):
@@ -123,7 +125,7 @@ def test_pages_are_stable(either):
     """New mail and deleted mail change no later page, and mails of one second in both databases keep their order."""
     path = give_database(either, "bob")
     for number in range(10):
-        for place in (either.dbpath, path):
+        for place in (either, path):
             deliver(place, data=mail(f"s{number}"), submission=str(number // 3 * 10 + 0.5 * (number == 5)))
     everything = [(e["mail_sourcedb"], e["mail_id"]) for e in either("mailbox/?get", user="bob")["mails"]]
     seen, after, pages = [], None, 0
@@ -131,7 +133,7 @@ def test_pages_are_stable(either):
         answer = either("mailbox/?search&limit=3", user="bob", next=after)
         seen += [(e["mail_sourcedb"], e["mail_id"]) for e in answer["mails"]]
         after, pages = answer["next"], pages + 1
-        deliver(either.dbpath, submission="999999")
+        deliver(either, submission="999999")
         either("mailbox/?delete", user="bob", mail_id=seen[-1][1], mail_sourcedb=seen[-1][0])
     assert seen == everything and pages == 7
 
@@ -145,7 +147,7 @@ def test_a_page_that_is_none_is_refused(site, wrong):
 @pytest.mark.parametrize("submission", ["1e300", "-5", "x", "20.25", "123456789012345678"])
 def test_any_time_can_be_the_end_of_a_page(site, submission):
     for _ in range(3):
-        deliver(site.dbpath, submission=submission)
+        deliver(site, submission=submission)
     after, seen = None, []
     for _ in range(3):
         answer = site("mailbox/?search&limit=1", user="bob", next=after)
@@ -154,7 +156,7 @@ def test_any_time_can_be_the_end_of_a_page(site, submission):
 
 
 def test_a_page_has_a_hundred_mails_and_at_most_a_thousand(site):
-    fill(site.dbpath, (("bob", n, mail(str(n))) for n in range(1200)))
+    fill(site, (("bob", n, mail(str(n))) for n in range(1200)))
     assert len(site("mailbox/?search", user="bob")["mails"]) == 100
     answer = site("mailbox/?search&limit=5000", user="bob")
     assert len(answer["mails"]) == 1000
@@ -163,7 +165,7 @@ def test_a_page_has_a_hundred_mails_and_at_most_a_thousand(site):
 
 @pytest.mark.parametrize("action", ["search", "threads", "unread_count"])
 def test_without_the_user_database_the_masters_mail_is_still_looked_at(either, action):
-    deliver(either.dbpath, data=mail("s"))
+    deliver(either, data=mail("s"))
     either.sql("UPDATE users SET user_database = '/nowhere/x.db3' WHERE user_name = 'bob'")
     answer = either(f"mailbox/?{action}", user="bob", subject="s")
     assert (answer["status"], answer["warning"]) == ("warning", "Cannot open userdb from user: bob")
@@ -181,8 +183,8 @@ def large(tmp_path_factory):
     site = Site(tmp_path_factory.mktemp("large"))
     text = typed(b"text/plain; charset=utf-8", base64.encodebytes(b"some words \xc3\xa4 " * 250), b"base64")
     head = "Subject: number {0}\r\nMessage-ID: <{0}@x>\r\nReferences: <{1}@x>\r\n"
-    fill(site.dbpath, (("bob", n, head.format(n, n - n % 4).encode() + text) for n in range(1, 20_000)))
-    deliver(site.dbpath, data=mail("oldest", text="needle"), submission="0")
+    fill(site, (("bob", n, head.format(n, n - n % 4).encode() + text) for n in range(1, 20_000)))
+    deliver(site, data=mail("oldest", text="needle"), submission="0")
     return site
 
 
@@ -235,7 +237,7 @@ def test_writers_do_not_wait_for_a_search(large):
 
 
 def test_memory_does_not_grow_with_what_is_searched(site):
-    fill(site.dbpath, (("bob", n, mail(str(n), text="x " * 500_000)) for n in range(60)))
+    fill(site, (("bob", n, mail(str(n), text="x " * 500_000)) for n in range(60)))
     tracemalloc.start()
     try:
         assert found(site, text="nowhere") == []
@@ -245,7 +247,7 @@ def test_memory_does_not_grow_with_what_is_searched(site):
 
 
 def test_of_a_large_mail_the_beginning_is_searched(site):
-    deliver(site.dbpath, data=mail(text="first " + "x " * 600_000 + "last"))
+    deliver(site, data=mail(text="first " + "x " * 600_000 + "last"))
     assert found(site, text="first") == [1] and found(site, text="last") == []
 
 
@@ -255,7 +257,7 @@ def test_of_a_large_mail_the_beginning_is_searched(site):
 def test_unread_mails_are_counted_by_source(either):
     assert either("mailbox/?unread_count", user="bob")["unread_counts"] == {"master": 0}
     path = give_database(either, "bob", "ann")
-    for place, read in ((either.dbpath, 0), (either.dbpath, 1), (path, 0), (path, 0), (path, 1)):
+    for place, read in ((either, 0), (either, 1), (path, 0), (path, 0), (path, 1)):
         deliver(place, mail_read=read)
         deliver(place, "ann")
     answer = either("mailbox/?unread_count", user="bob")
@@ -335,10 +337,10 @@ def test_long_threads_and_thousands_of_references_take_seconds():
 
 def test_threads_are_listed_with_the_newest_mail_first(either):
     path = give_database(either, "bob", "ann")
-    deliver(either.dbpath, data=linked("a"), submission="10")
+    deliver(either, data=linked("a"), submission="10")
     deliver(path, data=linked("b"), submission="20")
     deliver(path, data=linked("c", "a"), submission="30")
-    deliver(either.dbpath, data=linked("d", "b"), submission="25")
+    deliver(either, data=linked("d", "b"), submission="25")
     deliver(path, "ann", data=linked("e", "a"), submission="40")
     answer = either("mailbox/?threads", user="bob")["threads"]
     shown = [[(m["mail_subject"], m["mail_sourcedb"], m["mail_depth"]) for m in thread["mails"]] for thread in answer]
@@ -347,4 +349,4 @@ def test_threads_are_listed_with_the_newest_mail_first(either):
     assert list(answer[0]["mails"][0]) == [*LISTED, "mail_depth"]
     assert either("mailbox/?threads&limit=1", user="bob")["threads"] == answer[:1]
     assert either("mailbox/?threads", user="root")["threads"] == []
-    assert [entry[2] for entry in rows(either.dbpath)] == [0, 0]
+    assert [entry[2] for entry in rows(either)] == [0, 0]

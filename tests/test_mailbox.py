@@ -9,6 +9,7 @@ import tracemalloc
 from contextlib import closing
 
 import pytest
+from conftest import Site
 
 ROW = ["mail_id", "mail_user", "mail_read", "mail_ident", "mail_envelopeto", "mail_envelopefrom", "mail_submission",
        "mail_submitter", "mail_proto", "mail_data"]
@@ -24,15 +25,17 @@ def deliver(path, user="bob", data: bytes | None = PLAIN, submission="100", stor
     places = ["CAST(? AS TEXT)" if type(v) is bytes and (k != "mail_data" or stored_as == "TEXT") else "?"
               for k, v in values.items()]
     statement = f"INSERT INTO mailbox ({', '.join(values)}) VALUES ({', '.join(places)})"
+    if isinstance(path, Site):
+        return path.insert(statement, *values.values())
     with closing(sqlite3.connect(path)) as connection, connection:
         return connection.execute(statement, list(values.values())).lastrowid
 
 
 def give_database(site, *users, name="user.db3"):
     """A database of their own for these users, who share it; its path."""
-    path = site.dbpath.with_name(name)
-    with closing(sqlite3.connect(path)) as connection:
-        for (statement,) in site.sql("SELECT sql FROM sqlite_master WHERE name IN ('mailbox', 'meta')"):
+    path = site.file.with_name(name)
+    with closing(sqlite3.connect(site.file)) as master, closing(sqlite3.connect(path)) as connection:
+        for (statement,) in master.execute("SELECT sql FROM sqlite_master WHERE name IN ('mailbox', 'meta')"):
             connection.execute(re.sub(r"REFERENCES .* CASCADE", "", statement))
     for user in users:
         site.sql("UPDATE users SET user_database = ? WHERE user_name = ?", str(path), user)
@@ -40,8 +43,13 @@ def give_database(site, *users, name="user.db3"):
 
 
 def rows(path) -> list[tuple]:
+    if isinstance(path, Site):
+        return path.sql(ROWS)
     with closing(sqlite3.connect(path)) as connection:
-        return connection.execute("SELECT mail_id, mail_user, mail_read FROM mailbox ORDER BY mail_id").fetchall()
+        return connection.execute(ROWS).fetchall()
+
+
+ROWS = "SELECT mail_id, mail_user, mail_read FROM mailbox ORDER BY mail_id"
 
 
 def listed(site, user="bob", **fields) -> list:
@@ -50,7 +58,7 @@ def listed(site, user="bob", **fields) -> list:
 
 def mail_of(site, data, **stored) -> dict:
     """What ?read says of a mail with these bytes; ?get must bear it as well."""
-    mail_id = deliver(site.dbpath, data=data, **stored)
+    mail_id = deliver(site, data=data, **stored)
     assert site("mailbox/?get", user="bob")["status"] == "ok"
     answer = site("mailbox/?read", user="bob", mail_id=mail_id)
     assert answer["status"] == "ok"
@@ -68,10 +76,10 @@ def body_of(site, data, **stored) -> str:
 def test_list_has_the_callers_mail_of_both_databases_newest_first(either):
     path = give_database(either, "bob", "ann")
     for submission in ("10", "30", "not a number", "1e2", "-5", "20.5"):
-        deliver(either.dbpath, submission=submission)
+        deliver(either, submission=submission)
     deliver(path, submission="25")
     deliver(path, "ann")
-    deliver(either.dbpath, "ann")
+    deliver(either, "ann")
     answer = either("mailbox/?get", user="bob")
     assert [m["mail_submission"] for m in answer["mails"]] == [100.0, 30, 25, 20.5, 10, "not a number", -5]
     assert [m["mail_sourcedb"] for m in answer["mails"]].index("user") == 2
@@ -81,7 +89,7 @@ def test_list_has_the_callers_mail_of_both_databases_newest_first(either):
 
 
 def test_keys_types_and_values_of_a_listed_and_a_read_mail(either):
-    deliver(either.dbpath, mail_ident="007", mail_submission="1446400000")
+    deliver(either, mail_ident="007", mail_submission="1446400000")
     (entry,) = either("mailbox/?get", user="bob")["mails"]
     assert list(entry) == LISTED
     assert list(entry.values()) == [
@@ -95,7 +103,7 @@ def test_keys_types_and_values_of_a_listed_and_a_read_mail(either):
 
 def test_only_unread_in_both_databases_F15(either):
     path = give_database(either, "bob")
-    for place in (either.dbpath, path):
+    for place in (either, path):
         deliver(place, mail_read=1)
         deliver(place, mail_read=0)
     assert sorted(listed(either, mail_only_unread=True)) == [("master", 2), ("user", 2)]
@@ -106,34 +114,34 @@ def test_only_unread_in_both_databases_F15(either):
 @pytest.mark.parametrize("user", ["ann", "dele", "root"])
 def test_nobody_else_reads_marks_or_deletes_a_mail_F14(either, user):
     path = give_database(either, "bob", user)
-    for place in (either.dbpath, path):
+    for place in (either, path):
         deliver(place, mail_read=1)
-    before = rows(either.dbpath), rows(path)
+    before = rows(either), rows(path)
     assert listed(either, user) == []
     for action in ("read", "unread", "delete"):
         for fields in ({}, {"mail_sourcedb": "master"}, {"mail_sourcedb": "user"}, {"mail_user": "bob"}):
             answer = either(f"mailbox/?{action}", user=user, mail_id=1, **fields)
             assert answer["status"] == "mail not found" and "mail" not in answer
-    assert (rows(either.dbpath), rows(path)) == before
+    assert (rows(either), rows(path)) == before
 
 
 def test_without_a_source_read_prefers_the_user_database_and_the_others_the_master(site):
     path = give_database(site, "bob")
-    deliver(site.dbpath, mail_read=1, data=b"Subject: master\r\n\r\n")
+    deliver(site, mail_read=1, data=b"Subject: master\r\n\r\n")
     deliver(path, mail_read=1, data=b"Subject: user\r\n\r\n")
-    deliver(site.dbpath, data=b"Subject: only here\r\n\r\n")
+    deliver(site, data=b"Subject: only here\r\n\r\n")
     assert site("mailbox/?read", user="bob", mail_id=1)["mail"]["mail_subject"] == "user"
     assert site("mailbox/?read", user="bob", mail_id=2)["mail"]["mail_sourcedb"] == "master"
     assert site("mailbox/?unread", user="bob", mail_id=1)["status"] == "ok"
-    assert (rows(site.dbpath)[0], rows(path)) == ((1, "bob", 0), [(1, "bob", 1)])
+    assert (rows(site)[0], rows(path)) == ((1, "bob", 0), [(1, "bob", 1)])
     assert site("mailbox/?delete", user="bob", mail_id=1)["status"] == "ok"
-    assert (rows(site.dbpath), rows(path)) == ([(2, "bob", 1)], [(1, "bob", 1)])
+    assert (rows(site), rows(path)) == ([(2, "bob", 1)], [(1, "bob", 1)])
 
 
 @pytest.mark.parametrize("source", ["master", "user"])
 def test_a_source_is_the_only_place_that_is_looked_at(either, source):
     path = give_database(either, "bob")
-    places = {"master": either.dbpath, "user": path}
+    places = {"master": either, "user": path}
     for name, place in places.items():
         deliver(place, data=b"Subject: %s\r\n\r\n" % name.encode())
     other = rows(places["user" if source == "master" else "master"])
@@ -176,7 +184,7 @@ def test_without_its_user_database_the_masters_mail_is_still_listed(either, brok
     either.sql("UPDATE users SET user_database = ? WHERE user_name = 'bob'", stored)
     if broken == "not UTF-8":
         either.sql("UPDATE users SET user_database = CAST(X'2FFF' AS TEXT) WHERE user_name = 'bob'")
-    deliver(either.dbpath)
+    deliver(either)
     answer = either("mailbox/?get", user="bob")
     assert (answer["status"], answer["warning"]) == ("warning", "Cannot open userdb from user: bob")
     assert [m["mail_id"] for m in answer["mails"]] == [1]
@@ -210,7 +218,7 @@ def test_the_byte_ff_in_envelope_columns_is_replaced(either):
     columns = set(ROW) - {"mail_id", "mail_user", "mail_read", "mail_data"}
     mail = mail_of(either, PLAIN, **{column: b"a\xffb" for column in columns})
     assert {mail[column] for column in columns} == {"a�b"}
-    deliver(either.dbpath, mail_ident="next")
+    deliver(either, mail_ident="next")
     assert {m["mail_ident"] for m in either("mailbox/?get", user="bob")["mails"]} == {"a�b", "next"}
 
 
@@ -350,7 +358,7 @@ def test_a_listing_does_not_load_the_bodies(site):
         connection.executemany(
             "INSERT INTO mailbox (mail_user, mail_envelopeto, mail_envelopefrom, mail_submission, mail_data)"
             " VALUES ('bob', 't', 'f', ?, CAST(? AS TEXT))", [(n, PLAIN) for n in range(999)])
-    deliver(site.dbpath, data=PLAIN + b"x" * 30_000_000, submission="5000")
+    deliver(site, data=PLAIN + b"x" * 30_000_000, submission="5000")
     tracemalloc.start()
     try:
         start, answer = time.process_time(), site("mailbox/?get", user="bob")
@@ -364,7 +372,7 @@ def test_a_listing_does_not_load_the_bodies(site):
 def test_a_listing_reads_no_more_of_a_large_mail_than_its_beginning(site):
     """SQLite loads a whole mail for SUBSTR: the list must take a fraction of that time."""
     for _ in range(5):
-        deliver(site.dbpath, data=PLAIN + b"x" * 30_000_000)
+        deliver(site, data=PLAIN + b"x" * 30_000_000)
 
     def fastest(what) -> float:
         times = []

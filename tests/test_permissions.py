@@ -3,9 +3,6 @@
 USER, MAIL, ADDRESS, ORDER and NEXT in a line's fields stand for the target: a user who has one row of everything.
 """
 
-import contextlib
-import os
-import sqlite3
 
 import pytest
 from conftest import OPTIONAL, Site
@@ -169,16 +166,8 @@ def furnish(site: Site):
                  "outbox (mail_id, mail_envelopeto, mail_envelopefrom, mail_submitter, mail_data)"
                  f" VALUES ({words['MAIL']}, 'x@else.example', 'from', '{user}', 'text')",
                  f"faillog (fail_mail, fail_message) VALUES ({words['MAIL']}, 'later')"]
-    with contextlib.closing(sqlite3.connect(site.dbpath)) as connection, connection:
-        for row in rows:
-            connection.execute("INSERT INTO " + row)
-
-
-def put_back(site: Site, saved: bytes):
-    """The database as it was, as a new file: pages of the old one must not be taken for the new one's."""
-    other = site.dbpath.with_suffix(".new")
-    other.write_bytes(saved)
-    os.replace(other, site.dbpath)
+    for row in rows:
+        site.sql("INSERT INTO " + row)
 
 
 def fill(value, words: dict):
@@ -219,7 +208,7 @@ def test_action_answers_each_role(tmp_path, generation, path, action, fields, st
     site = Site(tmp_path, generation, OPTIONAL)
     furnish(site)
     site.sql(READY.get((path, action), "SELECT 1"))
-    before, saved = site.dump(), site.dbpath.read_bytes()
+    before, saved = site.dump(), site.save()
     seen, expected = {}, {}
     for role, status in zip(ROLES, (*statuses, NOBODY)):
         answer = ask(site, path, action, fields, role)
@@ -227,7 +216,8 @@ def test_action_answers_each_role(tmp_path, generation, path, action, fields, st
         word = "permission" if generation == 9 else "right"
         expected[role] = status.format(word), role != "nobody", (
             status == OK and action not in READS and path not in ELSEWHERE)
-        put_back(site, saved)
+        if seen[role][2]:
+            site.restore(saved)
     assert seen == expected
 
 

@@ -19,10 +19,8 @@ COLUMNS = ["mail_id", "mail_remote", "mail_envelopefrom", "mail_envelopeto", "ma
 def put(site: Site, sender: str | None = "a@x.org", submitter: str | None = "mx.host", to="b@y.org",
         remote=None) -> int:
     """A mail in the queue, as the SMTP daemon puts it there; its id."""
-    with closing(sqlite3.connect(site.dbpath)) as connection, connection:
-        return connection.execute(
-            "INSERT INTO outbox (mail_remote, mail_envelopefrom, mail_envelopeto, mail_submitter, mail_data)"
-            " VALUES (?, ?, ?, ?, 'secret')", (remote, sender, to, submitter)).lastrowid
+    return site.insert("INSERT INTO outbox (mail_remote, mail_envelopefrom, mail_envelopeto, mail_submitter, mail_data)"
+                       " VALUES (?, ?, ?, ?, 'secret')", remote, sender, to, submitter)
 
 
 def fail(site: Site, mail_id: int, message="451 later", seconds=1700000000, fatal=0):

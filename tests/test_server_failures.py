@@ -486,7 +486,7 @@ def test_tls(tmp_path, caplog):
         site = Installation(tmp_path / "site", f"{url}?ssl_ca={ca}&ssl_verify_identity=true")
         assert site("?login")["login"] is True
         site.app.db.connect()
-        assert site.app.db.run("SHOW STATUS LIKE 'Ssl_cipher'").fetchone()[1]
+        assert site.app.db.run("SHOW STATUS WHERE Variable_name = 'Ssl_cipher'").fetchone()[1]
         site.app.db.rest()
         assert Installation(tmp_path / "any", url)("?login")["login"] is True  # encrypted, to whoever it is
         wrong = Installation(tmp_path / "wrong", f"{url}?ssl_ca={tmp_path / 'other.pem'}")
