@@ -520,7 +520,7 @@ class Encoded:
         self.payload = payload
 
 
-ENCODER = json.JSONEncoder(ensure_ascii=False, separators=(",", ":"), default=readable)
+ENCODER = json.JSONEncoder(ensure_ascii=False, check_circular=False, separators=(",", ":"), default=readable)
 
 
 def encode(answer: dict) -> bytes:
