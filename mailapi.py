@@ -475,11 +475,10 @@ def read_query(query_string: str) -> dict:
     if query_string.count("&") >= 100:
         raise ApiError("Too many fields in the query.", http=400)
     pairs = [pair.partition("=") for pair in query_string.split("&") if pair]
+    if "%" not in query_string and "+" not in query_string:
+        return {name: value for name, _, value in pairs}
+    decoded = urllib.parse.unquote_plus
     return {decoded(name): decoded(value) for name, _, value in pairs}
-
-
-def decoded(word: str) -> str:
-    return urllib.parse.unquote_plus(word) if "%" in word or "+" in word else word
 
 
 def read_limit(query: dict) -> int | None:
@@ -521,19 +520,20 @@ class Encoded:
         self.payload = payload
 
 
-ENCODER = json.JSONEncoder(ensure_ascii=False, separators=(",", ":"), default=readable)
+ENCODER = json.JSONEncoder(ensure_ascii=False, check_circular=False, separators=(",", ":"), default=readable)
 
 
 def encode(answer: dict) -> bytes:
     """The answer as JSON, in UTF-8; what is Encoded comes last."""
-    ready = [name for name, value in answer.items() if type(value) is Encoded]
-    if not ready:
+    if Encoded not in map(type, answer.values()):
         return ENCODER.encode(answer).encode()
-    others = answer.copy()
-    payloads = {name: others.pop(name).payload for name in ready}
-    pieces = [ENCODER.encode(others)[:-1].encode()]
-    for name, payload in payloads.items():
-        pieces += [f",{ENCODER.encode(name)}:".encode(), payload]
+    others, pieces = {}, [b""]
+    for name, value in answer.items():
+        if type(value) is Encoded:
+            pieces += [f',"{name}":'.encode(), value.payload]  # an action's own name for a list: no quote in it
+        else:
+            others[name] = value
+    pieces[0] = ENCODER.encode(others)[:-1].encode()
     return b"".join([*pieces, b"}"])
 
 
@@ -835,20 +835,21 @@ class Transaction:
         self.store, self.lock_type = store, lock_type
 
     def __enter__(self):
-        store = self.store
-        if not store.opened.reading or self.lock_type != "DEFERRED":
+        store, opened = self.store, self.store.opened
+        if not opened.reading or self.lock_type != "DEFERRED":
             store.end_reading()
             store.connect()
             store.run(f"BEGIN {self.lock_type}")
-        store.opened.reading = False
+        opened.reading = False
 
     def __exit__(self, kind, error, traceback):
         try:
             if kind is None:
                 self.store.run("COMMIT")
         finally:
-            if self.store.opened.connection.in_transaction:  # SQLite may have rolled back already
-                self.store.opened.connection.execute("ROLLBACK")
+            connection = self.store.opened.connection
+            if connection.in_transaction:  # SQLite may have rolled back already
+                connection.execute("ROLLBACK")
 
 
 class Store:
@@ -880,16 +881,16 @@ class Store:
         return seen.st_dev, seen.st_ino, seen.st_uid, seen.st_gid, seen.st_mode, os.getpid()
 
     def connect(self) -> sqlite3.Connection:
-        identity = self.identity()
-        if self.opened.identity != identity:
+        identity, opened = self.identity(), self.opened
+        if opened.identity != identity:
             self.close()
             self.before_opening()
             self.database.connect()
             self.after_opening()
-            self.opened.connection, self.opened.identity = self.database.connection(), identity
-            self.opened.generation, self.opened.reading = None, False
-            self.opened.serial += 1
-        return self.opened.connection
+            opened.connection, opened.identity = self.database.connection(), identity
+            opened.generation, opened.reading = None, False
+            opened.serial += 1
+        return opened.connection
 
     def before_opening(self):
         """For a kind of Store that has something to prepare."""
@@ -931,8 +932,9 @@ class Store:
 
     def version(self) -> tuple[int, int, int]:
         """Another one after every commit: SQLite counts those of others, and a connection's own changes."""
-        connection = self.opened.connection if self.opened.reading else self.connect()
-        return self.opened.serial, self.run("PRAGMA data_version").fetchone()[0], connection.total_changes
+        opened = self.opened
+        connection = opened.connection if opened.reading else self.connect()
+        return opened.serial, self.run("PRAGMA data_version").fetchone()[0], connection.total_changes
 
     def execute(self, query, **values) -> sqlite3.Cursor:
         """Run a query, a Prepared one with its values; the cursor."""
@@ -944,9 +946,10 @@ class Store:
         opened = self.opened
         if opened.trace:
             opened.trace(sql)
-        filled = [values[p.name] if isinstance(p, Arg) else p for p in parameters] if parameters else ()
         try:  # sqlite3 itself: peewee's own way takes as long as a small query
-            return opened.connection.execute(sql, filled)
+            if not parameters:
+                return opened.connection.execute(sql)
+            return opened.connection.execute(sql, [values[p.name] if type(p) is Arg else p for p in parameters])
         except sqlite3.Error:
             with peewee.__exception_wrapper__:  # as peewee's own
                 raise
@@ -960,11 +963,11 @@ class Store:
             self.opened.connection.executemany(
                 sql, ([row[p.name] if isinstance(p, Arg) else p for p in parameters] for row in rows))
 
-    def fetch(self, query, values: dict) -> tuple[tuple, list]:
+    def fetch(self, query, values: dict) -> tuple[Sequence, list]:
         """The column names and the rows of a query."""
         try:
             cursor = self.execute(query, **values)
-            return next(zip(*cursor.description)), cursor.fetchall()
+            return [column[0] for column in cursor.description], cursor.fetchall()
         except (sqlite3.OperationalError, peewee.OperationalError) as error:
             # Bytes that are not UTF-8 in some text (WIRE F16): from now on read text with care.
             connection = self.opened.connection
@@ -1253,7 +1256,7 @@ class Module:
 
     def choose(self, query: dict) -> Endpoint | None:
         """The first declared action that the query names (WIRE section 1)."""
-        asked = {canonical(key) for key in query}
+        asked = set(map(canonical, query))
         for name, chosen in self.endpoints.items():
             if name in asked:
                 return chosen
@@ -1437,6 +1440,9 @@ def sha256(value: str) -> str:
     return hashlib.sha256(value.encode()).hexdigest()
 
 
+authdata_hash = lru_cache(maxsize=1000)(sha256)  # asked for in every request
+
+
 @contextlib.contextmanager
 def folder_lock(folder: str):
     """One process and thread at a time."""
@@ -1615,7 +1621,7 @@ class Sessions:
         """Whether a session is that of this user with this password, or with the one that it is just setting."""
         if not session or not user or not user["user_authdata"] or session["user_name"] != user["user_name"]:
             return False
-        return sha256(user["user_authdata"]) in (session["authdata_hash"], session["next_hash"])
+        return authdata_hash(user["user_authdata"]) in (session["authdata_hash"], session["next_hash"])
 
     def expect(self, token: str, authdata: str):
         """Let a session survive the change of password that it is about to commit."""
@@ -1696,9 +1702,10 @@ class Place:
             self.session = None
         self.answer: Answer | None = self.session and kept.answers.get((self.session["user_name"], self.asked_for))
 
-    def keep(self, session: dict, answer: Answer):
+    def keep(self, session: dict, token: str, answer: Answer):
         """Keep what was computed in the transaction in which the databases were seen."""
-        self.kept.sessions[self.asked_by] = session | {"hash": answer.event.session}
+        if not self.session:
+            self.kept.sessions[self.asked_by] = session | {"token": token, "hash": answer.event.session}
         self.kept.add((session["user_name"], self.asked_for), answer)
 
 
@@ -1767,6 +1774,7 @@ class Call:
     limit: int | None = None  # how many entries of a list will be answered
     encodes = False  # whether the answer goes out as JSON
     session = ""  # its id
+    session_hash = ""  # where it is known, as in Event
     password: str | None = None  # as it came along and was found right, for services that check it; kept nowhere
     claimed_name: str | None = None  # who a failed log-in said they were
     restriction: Callable[[Module, Endpoint], None] | None = None  # raises what a token may not
@@ -1776,10 +1784,13 @@ class Call:
     def __init__(self, app: "Application", generation: Generation, body: dict, query: dict):
         self.app, self.config, self.db = app, app.config, app.db
         self.generation, self.body, self.query = generation, body, query
-        # Raises LoginRefused where the row of users, read with the rights, is not that of who was let in.
-        self.confirm: Callable[[dict | None], None] = lambda user: None
-        self.tell: Callable[[str], None] = lambda sentence: None  # how far a long action is, for who waits
         self.begin_anew()
+
+    def confirm(self, user: dict | None):
+        """In its place: raise LoginRefused where the row of users, read with the rights, is not who was let in."""
+
+    def tell(self, sentence: str):
+        """In its place: say how far a long action is, to who waits."""
 
     def begin_anew(self):
         """Forget what an attempt did that the database has undone."""
@@ -1813,7 +1824,7 @@ class Call:
     @property
     def pages(self) -> bool:
         """Whether only a part of a list is asked for."""
-        return self.limit is not None or any(self.query.get(name) for name in PAGE)
+        return bool(self.limit is not None or self.query and (self.query.get("after") or self.query.get("search")))
 
     def page(self, query: Prepared) -> Prepared:
         """What is asked for of a list."""
@@ -1874,11 +1885,12 @@ class Event:
 
     def describe(self, call: Call, chosen: Endpoint | None):
         self.user_name = call.user_name or call.claimed_name
-        self.session = sha256(call.session)[:12] if call.session else ""
+        self.session = call.session_hash or (sha256(call.session)[:12] if call.session else "")
         self.logs_in = self.via in ("password", "log-out")
         if chosen:
-            given = [str(call.body[name])[:200] for name in chosen.needed(call.generation) if call.body.get(name)]
-            self.target = " ".join(given)
+            if call.body:
+                given = [str(call.body[name])[:200] for name in chosen.needed(call.generation) if call.body.get(name)]
+                self.target = " ".join(given)
             self.action, self.changes = chosen.name, not chosen.reads_only
 
 
@@ -1925,7 +1937,9 @@ class Application:
         self.bottle.route("/<path:re:[\\s\\S]*>", "ANY", self.serve)
 
     def __call__(self, environ, start_response):
-        path = environ.get("PATH_INFO", "").encode("latin-1", "replace").decode(errors="replace")
+        path = environ.get("PATH_INFO", "")
+        if not path.isascii():
+            path = path.encode("latin-1", "replace").decode(errors="replace")
         path = path if path.startswith("/") else "/" + path  # `OPTIONS *` has no slash
         try:
             place = environ["mailapi.place"] = self.place(environ)
@@ -2116,10 +2130,10 @@ class Exchange:
             self.headers.append(("Access-Control-Allow-Origin", self.app.config.cors_origin))
         if self.keeps(answer):
             kept = Answer(payload, self.headers, event)
-            self.place.keep(self.session, kept)
+            self.place.keep(self.session, self.call.session, kept)
             return kept.response(self.environ)
         self.headers.append(("Cache-Control", "no-store"))
-        body = [payload] if "mailapi.body_read" in self.environ else Unread(payload, self.environ)
+        body = [payload] if self.place or "mailapi.body_read" in self.environ else Unread(payload, self.environ)
         return f"{http} {bottle.HTTP_CODES[http]}", self.headers, body
 
     def keeps(self, answer: dict) -> bool:
@@ -2170,13 +2184,13 @@ class Exchange:
         return self.dispatch(query, self.app.generation())
 
     def dispatch(self, query: dict, generation: Generation) -> dict:
-        self.frame |= {"api_version": generation.number, "schema_version": generation.number}
+        self.frame["api_version"] = self.frame["schema_version"] = generation.number
         module = self.app.module(self.path, generation)
         limit = read_limit(query)
         self.chosen = chosen = module.choose(query)
         if self.callback and chosen and chosen.file:
             raise ApiError("A file has no callback.", http=400)
-        body = read_body(self.environ, self.most(chosen, generation), self.app.config.max_body)
+        body = {} if self.place else read_body(self.environ, self.most(chosen, generation), self.app.config.max_body)
         fields = chosen.read(generation, body, query) if chosen else ({}, {})
         self.call = call = Call(self.app, generation, *fields)
         call.limit, call.encodes = limit, True
@@ -2255,12 +2269,14 @@ class Exchange:
             call.identify()
         if isinstance(added, File):
             self.file, added = added, {}
-        granted = php_map({permission: True for permission in call.caller.permissions})
-        who = {call.words("{permission}s"): granted, "login": True, "auth_user": call.user_name}
-        return self.frame | who | (shorten(added, call.limit) if call.limit else added)
+        granted = php_map(dict.fromkeys(call.caller.permissions, True))
+        return {**self.frame, call.generation.permission + "s": granted, "login": True, "auth_user": call.user_name,
+                **(shorten(added, call.limit) if call.limit else added)}
 
     def log_in(self, call: Call, auth: dict):
         """Find out who asks: credentials decide, then a token, else the session."""
+        if self.place:  # nothing else came along
+            return self.use_session(call)
         scheme, _, bearer = self.environ.get("HTTP_AUTHORIZATION", "").partition(" ")
         if auth.get("user_name"):
             self.check_password(call, auth["user_name"], auth.get("password"))
@@ -2270,11 +2286,15 @@ class Exchange:
             self.use_session(call)
 
     def use_session(self, call: Call):
-        sessions, token, self.via = self.app.sessions, self.cookie(), "session"
-        self.session = session = token and (self.place and self.place.session or sessions.find(token))
+        sessions, self.via = self.app.sessions, "session"
+        if session := self.place and self.place.session:
+            token, call.session_hash = session["token"], session["hash"]
+        else:
+            token = self.cookie()
+            session = token and sessions.find(token)
         if not session:
             raise LoginRefused("Username is not set!")
-        call.user_name, call.session = session["user_name"], token
+        self.session, call.user_name, call.session = session, session["user_name"], token
         call.instead = self.app.instead(call.user_name)
         # Read once more only where it does not fit: the session may have set the password meanwhile.
         call.confirm = refuse_unless(
