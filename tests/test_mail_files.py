@@ -294,7 +294,7 @@ def command(folder, *arguments, **options):
 
 
 def test_on_the_command_line_a_file_is_its_bytes(site, tmp_path):
-    (tmp_path / "config.py").write_text(f'dbpath = "master.db3"\nmodulelist = {MODULES!r}\n')
+    (tmp_path / "config.py").write_text(f'dbpath = {site.place!r}\nmodulelist = {MODULES!r}\n')
     data = b"Subject: \x1b]0;\xff\r\n\r\n\0\x1b"
     deliver(site, data=data)
     done = command(tmp_path, "--as", "bob", "mailbox", "raw", "mail_id=1")

@@ -8,6 +8,7 @@ import tracemalloc
 from contextlib import closing
 
 import pytest
+from conftest import Site
 from test_mailbox import LISTED, deliver, give_database, multipart, rows, typed
 
 import mailapi  # noqa: F401: what makes mailapi_modules importable
@@ -178,12 +179,10 @@ def test_without_the_user_database_the_masters_mail_is_still_looked_at(either, a
 @pytest.fixture(scope="module")
 def large(tmp_path_factory):
     """A mailbox of 20,000 mails of 5 kB, the oldest with a word of its own, in threads of four."""
-    from conftest import Site
-
     site = Site(tmp_path_factory.mktemp("large"))
     text = typed(b"text/plain; charset=utf-8", base64.encodebytes(b"some words \xc3\xa4 " * 250), b"base64")
     head = "Subject: number {0}\r\nMessage-ID: <{0}@x>\r\nReferences: <{1}@x>\r\n"
-    fill(site, (("bob", n, head.format(n, n - n % 4).encode() + text) for n in range(1, 20_000)))
+    fill(site.dbpath, (("bob", n, head.format(n, n - n % 4).encode() + text) for n in range(1, 20_000)))
     deliver(site, data=mail("oldest", text="needle"), submission="0")
     return site
 

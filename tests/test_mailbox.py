@@ -369,6 +369,7 @@ def test_a_listing_does_not_load_the_bodies(site):
     assert len(answer["mails"]) == 1000 and answer["mails"][0]["mail_subject"] == "Hello"
 
 
+@pytest.mark.sqlite
 def test_a_listing_reads_no_more_of_a_large_mail_than_its_beginning(site):
     """SQLite loads a whole mail for SUBSTR: the list must take a fraction of that time."""
     for _ in range(5):
