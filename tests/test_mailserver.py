@@ -465,6 +465,8 @@ def test_an_administrator_sees_who_is_only_there(site):
 
 def test_they_see_themselves_and_nobody_else(site):
     assert [user["user_name"] for user in site("users/?get", user=BOB, password="test")["users"]] == [BOB]
+    for page, found in (("limit=1", [BOB]), (f"after={BOB}", []), ("after=a", [BOB]), ("search=bob", [BOB]), ("search=x", [])):
+        assert [u["user_name"] for u in site(f"users/?get&{page}", user=BOB, password="test")["users"]] == found
     refused = site("users/?get", user="ann", username=BOB)
     assert refused["users"] == [] and "(not the user)" in refused["status"]
     assert [user["user_name"] for user in site("users/?get", user="dele")["users"]] == ["ann", "dele"]
