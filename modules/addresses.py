@@ -81,7 +81,7 @@ class Address(Module):
             return {"addresses": call.listing(EVERYTHING[number])}
         if looked_up is None and not call.caller.delegate:
             return {"addresses": call.listing(OWN[number], user=call.user_name)}
-        asked = EVERYTHING[number].query if looked_up is None else BY_ORDER[number].where(looked_up)
+        asked = BY_ORDER[number] if looked_up is None else BY_ORDER[number].where(looked_up)
         rows = call.db.rows(PAGES[number].of(asked, call.query.get("after"), call.query.get("search")))
         visible = [row for row in rows if self.visible(call, row)]
         if order and number == 9 and not visible and not call.caller.admin:

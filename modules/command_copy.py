@@ -1,7 +1,5 @@
 """Copy a master or state database from a file to a server (mysql://…) or back; what was interrupted goes on."""
 
-import contextlib
-import sqlite3
 import sys
 import time
 from pathlib import Path
@@ -47,8 +45,7 @@ def run(args):
 def tables_of(schema: str) -> list:
     from mailapi_modules import serverschema
 
-    with contextlib.closing(sqlite3.connect(":memory:")) as model:
-        model.executescript(schema)
+    with serverschema.model(schema) as model:
         return serverschema.tables(model)
 
 

@@ -186,8 +186,7 @@ class Server(Side):
 
         self.connection.rollback()
         self.refuse_unless_empty(tables, source)
-        with contextlib.closing(sqlite3.connect(":memory:")) as model:
-            model.executescript(schema)
+        with serverschema.model(schema) as model:
             serverschema.create(self.connection, model)
         if not self.has(MARK):
             self.query(f"CREATE TABLE {MARK} (rowid BIGINT PRIMARY KEY AUTO_INCREMENT, source TEXT)")

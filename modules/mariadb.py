@@ -7,30 +7,28 @@ from collections.abc import Iterable
 
 import peewee
 
-from mailapi import ApiError, Arg, ConfigError, Store, is_url, log
+from mailapi import BUSY, ApiError, Arg, ConfigError, Store, is_url, log
 
 NO_SUCH_LETTERS = 1267  # the character set of a column does not have them
 LOST = {1205, 1213}  # a wait for a lock, a deadlock: rolled back; the same again can succeed
 KNOWN = {"database", "user", "passwd", "host", "port",
          "unix_socket", "ssl_ca", "ssl_cert", "ssl_key", "ssl_verify_cert", "ssl_verify_identity"}
-BUSY = "The database is busy. Try again."
-
-
+# The server lets nobody in, or the connection is of no use any more.
 GONE = {1040, 1042, 1043, 1044, 1045, 1047, 1049, 1053, 1077, 1129, 1130, 1152, 1158, 1159, 1160, 1161, 1927}
 
 
 class Unreachable(ApiError):
     """A database server that is down, hangs or lets nobody in; the log has its words."""
 
-    def __init__(self, key: str):
-        super().__init__(f"The database of the {key} cannot be reached. Try again.", http=503, retry_after=5)
+    def __init__(self, what: str):
+        super().__init__(f"The {what} cannot be reached. Try again.", http=503, retry_after=5)
 
 
 class Unusable(ApiError):
-    """A database that is not as it should be: a table or a column is missing."""
+    """A database that is not as it should be, or refuses what the API needs; the log has its words."""
 
-    def __init__(self, key: str):
-        super().__init__(f"The database of the {key} cannot be used. The log has the cause.", http=500)
+    def __init__(self, what: str):
+        super().__init__(f"The {what} cannot be used. The log has the cause.", http=500)
 
 
 class Unfit(ApiError):
@@ -133,7 +131,7 @@ class MariaStore(Store):
             if isinstance(error, peewee.DataError):
                 raise Unfit(self.key) from error
             reached = 1000 <= code(error) < 2000 and code(error) not in GONE
-            raise (Unusable if reached else Unreachable)(self.key) from error
+            raise (Unusable if reached else Unreachable)(f"database of the {self.key}") from error
 
 
 def code(error: Exception) -> int:

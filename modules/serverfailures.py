@@ -1,7 +1,7 @@
 """What goes wrong with a database on a server: its error numbers, and what the answer has of them."""
 
 from mailapi import ApiError, Conflict, Undecided
-from mailapi_modules.mariadb import GONE
+from mailapi_modules.mariadb import GONE, Unreachable
 
 # The connection is of no use any more, or the server does not serve.
 LOST = GONE | {0, 1028, 1184, 1203, 1226, 2002, 2003, 2006, 2012, 2013, 2014, 2026, 2055, 4031}
@@ -9,20 +9,6 @@ UNDONE = {1020, 1213, 1317}  # changed meanwhile, a deadlock or another node's c
 BUSY_NUMBERS = {1205, 1969, 3024}  # a lock was not to be had, a statement took too long
 UNFIT = {1264, 1406}
 PACKET_TOO_LARGE = 1153
-
-
-class Unreachable(ApiError):
-    """A server that is down, hangs or lets nobody in; the log has its words."""
-
-    def __init__(self, what: str):
-        super().__init__(f"The {what} cannot be reached. Try again.", http=503, retry_after=5)
-
-
-class Unusable(ApiError):
-    """A server that refuses what the API needs; the log has its words."""
-
-    def __init__(self, what: str):
-        super().__init__(f"The {what} cannot be used. The log has the cause.", http=500)
 
 
 class Lost(Conflict):

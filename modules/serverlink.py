@@ -13,8 +13,8 @@ from urllib.parse import urlsplit
 
 from mailapi import BUSY, ApiError, ConfigError, log
 from mailapi_modules import serverschema, serversql
-from mailapi_modules.mariadb import code, read_url
-from mailapi_modules.serverfailures import BUSY_NUMBERS, LOST, UNDONE, Unreachable, Unusable
+from mailapi_modules.mariadb import Unreachable, Unusable, code, read_url
+from mailapi_modules.serverfailures import BUSY_NUMBERS, LOST, UNDONE
 
 WAIT = 5  # seconds for a lock or a connection, as SQLite's
 PROMPT = 2  # seconds in which a server that is well says something

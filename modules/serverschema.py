@@ -97,14 +97,21 @@ def collation(server) -> str:
     return "utf8mb4_nopad_bin" if "MariaDB" in server.get_server_info() else "utf8mb4_0900_bin"
 
 
-def create(server, schema: sqlite3.Connection, views: bool = True):
+@contextlib.contextmanager
+def model(schema: str):
+    """An empty SQLite database with a schema, to be asked what is in it."""
+    with contextlib.closing(sqlite3.connect(":memory:")) as connection:
+        connection.executescript(schema)
+        yield connection
+
+
+def create(server, schema: sqlite3.Connection):
     """Make a SQLite database's tables and views on a server, where they are missing; without rows."""
     cursor = server.cursor()
     for table in tables(schema):
         cursor.execute(table.definition(collation(server)))
-    if views:
-        for (sql,) in schema.execute("SELECT sql FROM sqlite_master WHERE type = 'view'").fetchall():
-            cursor.execute(re.sub("^CREATE VIEW", "CREATE OR REPLACE VIEW", translated(sql).replace("%%", "%")))
+    for (sql,) in schema.execute("SELECT sql FROM sqlite_master WHERE type = 'view'").fetchall():
+        cursor.execute(re.sub("^CREATE VIEW", "CREATE OR REPLACE VIEW", translated(sql).replace("%%", "%")))
 
 
 def add_state_tables(server, schema: str):
@@ -113,8 +120,7 @@ def add_state_tables(server, schema: str):
     cursor.execute("SHOW TABLES")
     have = {row[0].lower() for row in cursor.fetchall()}
     wanted = re.findall("IF NOT EXISTS ([A-Za-z_]+) \\(", schema)
-    with contextlib.closing(sqlite3.connect(":memory:")) as sqlite:
-        sqlite.executescript(schema + TURN)
+    with model(schema + TURN) as sqlite:
         if not have.issuperset({name.lower() for name in [*wanted, "mailapi_turn"]}):
             create(server, sqlite)
         insert_rows(server, sqlite, "INSERT IGNORE")

@@ -9,11 +9,11 @@ from collections.abc import Callable
 
 import peewee
 
-from mailapi import BUSY, ApiError, Conflict, Opened, StateFailure, Store, log
+from mailapi import BUSY, ApiError, Arg, Conflict, Opened, StateFailure, Store, log
 from mailapi_modules import serversql
-from mailapi_modules.mariadb import code
+from mailapi_modules.mariadb import Unreachable, Unusable, code
 from mailapi_modules.serverfailures import (
-    BUSY_NUMBERS, LOST, PACKET_TOO_LARGE, UNDONE, UNFIT, Doubtful, Lost, TooLarge, Unreachable, Unusable,
+    BUSY_NUMBERS, LOST, PACKET_TOO_LARGE, UNDONE, UNFIT, Doubtful, Lost, TooLarge,
 )
 from mailapi_modules.serverlink import Link, Pool, in_transaction
 
@@ -174,7 +174,7 @@ class ServerStore(Store):
             self.opened.trace(sql)
         if sql.startswith("PRAGMA"):
             return None
-        filled = {str(n): plain(values[p.name] if hasattr(p, "name") else p) for n, p in enumerate(parameters)}
+        filled = bound(parameters, values)
         try:
             return self.ask(serversql.translated(sql), filled, sql)
         except Lost:
@@ -206,8 +206,7 @@ class ServerStore(Store):
 
     def execute_many(self, query, rows: list[dict]):
         sql, parameters = query.sql(self.database)
-        filled = [{str(n): plain(row[p.name] if hasattr(p, "name") else p) for n, p in enumerate(parameters)}
-                  for row in rows]
+        filled = [bound(parameters, row) for row in rows]
         cursor = self.cursor()
         try:
             cursor.executemany(serversql.translated(sql), filled)
@@ -279,6 +278,7 @@ class ServerStore(Store):
         return self.keys[table, key]
 
 
-def plain(value):
-    """A value as PyMySQL takes it."""
-    return bytes(value) if isinstance(value, memoryview) else value
+def bound(parameters, values) -> dict[str, object]:
+    """What serversql.translated calls the parameters, each as PyMySQL takes it."""
+    filled = (values[p.name] if isinstance(p, Arg) else p for p in parameters)
+    return {str(n): bytes(value) if isinstance(value, memoryview) else value for n, value in enumerate(filled)}
