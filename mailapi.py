@@ -8,7 +8,6 @@ access rule checked, everything in one transaction, one JSON object as the answe
 
 import base64
 import contextlib
-import copy
 import dataclasses
 import fcntl
 import hashlib
@@ -29,13 +28,18 @@ import time
 import types
 import urllib.parse
 from collections.abc import Callable, Iterable, Mapping, Sequence
-from functools import cached_property, lru_cache, reduce, wraps
+from functools import cached_property, lru_cache, partial, reduce, wraps
 from importlib.machinery import SourceFileLoader
 from pathlib import Path
 
 import bottle
 import peewee
 from peewee import IntegerField, TextField, fn
+
+try:
+    import orjson
+except ImportError:
+    orjson = None
 
 __version__ = "0.1.0"
 
@@ -345,8 +349,7 @@ CREDENTIALS = record(user_name=text, password=password)
 
 def canonical(name: str) -> str:
     """One spelling of actions: no dash, permission for right (WIRE section 4)."""
-    name = name.replace("-", "_")
-    return NEW_SPELLING.sub(r"permission\1", name) if "right" in name else name
+    return NEW_SPELLING.sub(r"permission\1", name.replace("-", "_"))
 
 
 def read_body(environ: dict, limit: int, usual: int) -> dict:
@@ -474,26 +477,24 @@ def read_query(query_string: str) -> dict:
     """The query's keys and values, both decoded; of a repeated key the last one counts, as in PHP."""
     if query_string.count("&") >= 100:
         raise ApiError("Too many fields in the query.", http=400)
-    pairs = [pair.partition("=") for pair in query_string.split("&") if pair]
-    if "%" not in query_string and "+" not in query_string:
-        return {name: value for name, _, value in pairs}
-    decoded = urllib.parse.unquote_plus
-    return {decoded(name): decoded(value) for name, _, value in pairs}
+    decoded, query = urllib.parse.unquote_plus if "%" in query_string or "+" in query_string else str, {}
+    for pair in query_string.split("&"):
+        name, _, value = pair.partition("=")
+        if pair:
+            query[decoded(name)] = decoded(value)
+    return query
 
 
-def read_limit(query: dict) -> int | None:
+def read_limit(limit: str) -> int:
     """`limit`, a positive whole number (WIRE F25)."""
-    if "limit" not in query:
-        return None
-    if not (found := re.fullmatch("0*([1-9][0-9]{0,999})", query["limit"])):
+    if not (found := re.fullmatch("0*([1-9][0-9]{0,999})", limit)):
         raise ApiError("Invalid limit.", http=400)
     return int(found[1])
 
 
-def read_callback(query: dict) -> str | None:
+def read_callback(callback: str) -> str:
     """`callback`, the name of a JSONP function (WIRE F20)."""
-    callback = query.get("callback")
-    if callback is not None and not re.fullmatch(r"[A-Za-z_$][\w$.]{0,127}", callback, re.ASCII):
+    if not re.fullmatch(r"[A-Za-z_$][\w$.]{0,127}", callback, re.ASCII):
         raise ApiError("Invalid callback.", http=400)
     return callback
 
@@ -524,17 +525,26 @@ ENCODER = json.JSONEncoder(ensure_ascii=False, check_circular=False, separators=
 
 
 def encode(answer: dict) -> bytes:
-    """The answer as JSON, in UTF-8; what is Encoded comes last."""
-    if Encoded not in map(type, answer.values()):
-        return ENCODER.encode(answer).encode()
-    others, pieces = {}, [b""]
-    for name, value in answer.items():
-        if type(value) is Encoded:
-            pieces += [f',"{name}":'.encode(), value.payload]  # an action's own name for a list: no quote in it
-        else:
-            others[name] = value
-    pieces[0] = ENCODER.encode(others)[:-1].encode()
-    return b"".join([*pieces, b"}"])
+    """The answer as JSON, in UTF-8; what is Encoded comes last. The bytes are the same without orjson."""
+    pieces = []
+    if Encoded in map(type, answer.values()):
+        others = {}
+        for name, value in answer.items():
+            if type(value) is Encoded:
+                pieces += [f',"{name}":'.encode(), value.payload]  # an action's own name for a list: no quote in it
+            else:
+                others[name] = value
+        answer = others
+    try:
+        payload = orjson.dumps(answer, readable) if orjson else DOUBTFUL
+    except TypeError:  # numbers of more than 64 bits, text that nobody can encode
+        payload = DOUBTFUL
+    if DOUBTFUL in payload or b"0.0000" in payload:  # 1e-05 may be in it, which orjson spells otherwise
+        payload = ENCODER.encode(answer).encode()
+    return b"".join([payload[:-1], *pieces, b"}"]) if pieces else payload
+
+
+DOUBTFUL = b"e-"
 
 
 def jsonp(callback: str, payload: str) -> str:
@@ -756,11 +766,12 @@ class Prepared:
         self.encoding = ""  # the same query with its rows as one JSON list
 
     def sql(self, database: peewee.Database):
-        kind = type(database)
-        if kind not in self.compiled:
-            compiled = database.get_sql_context().sql(self.query).query()
-            self.compiled[kind] = spelled_out(*compiled) if self.constant else compiled
-        return self.compiled[kind]
+        """The query's SQL and parameters."""
+        found = self.compiled.get(type(database))
+        if not found:
+            found = database.get_sql_context().sql(self.query).query()
+            found = self.compiled[type(database)] = spelled_out(*found) if self.constant else found
+        return found
 
 
 @dataclasses.dataclass(frozen=True)
@@ -817,6 +828,15 @@ def json_sql(sql: str, cursor: sqlite3.Cursor, nested: tuple) -> str:
     return f"SELECT CAST(json_group_array(json_object({pairs})) AS BLOB) FROM ({sql})"
 
 
+def as_peewee(error: sqlite3.Error) -> Exception:
+    """What peewee makes of an error of SQLite's."""
+    try:
+        with peewee.__exception_wrapper__:
+            raise error
+    except Exception as translated:
+        return translated
+
+
 class Opened(threading.local):
     """What a thread has open."""
 
@@ -829,18 +849,15 @@ class Opened(threading.local):
 
 
 class Transaction:
-    """All statements of a block or none; a block that reads goes on in the transaction that `begin_reading` began."""
+    """All statements of a block or none."""
 
     def __init__(self, store: "Store", lock_type: str):
         self.store, self.lock_type = store, lock_type
 
     def __enter__(self):
-        store, opened = self.store, self.store.opened
-        if not opened.reading or self.lock_type != "DEFERRED":
-            store.end_reading()
-            store.connect()
-            store.run(f"BEGIN {self.lock_type}")
-        opened.reading = False
+        self.store.end_reading()
+        self.store.connect()
+        self.store.run(f"BEGIN {self.lock_type}")
 
     def __exit__(self, kind, error, traceback):
         try:
@@ -850,6 +867,9 @@ class Transaction:
             connection = self.store.opened.connection
             if connection.in_transaction:  # SQLite may have rolled back already
                 connection.execute("ROLLBACK")
+
+
+VERSION = "PRAGMA data_version"  # another one after every commit of others; total_changes counts a connection's own
 
 
 class Store:
@@ -872,16 +892,14 @@ class Store:
         """Tell this thread's statements, without their values."""
         self.opened.trace = tell
 
-    def identity(self) -> tuple:
+    def connect(self) -> sqlite3.Connection:
+        """This thread's connection, to the file that has the name now."""
         try:
             seen = os.stat(self.path)
         except (OSError, ValueError) as error:
-            raise CannotOpen(error) from None
-        # With the owner and mode: what SQLite opened read-only it never writes to.
-        return seen.st_dev, seen.st_ino, seen.st_uid, seen.st_gid, seen.st_mode, os.getpid()
-
-    def connect(self) -> sqlite3.Connection:
-        identity, opened = self.identity(), self.opened
+            seen = self.missing(error)
+        # Mode, inode, device, links, owner and group: what SQLite opened read-only it never writes to.
+        identity, opened = (seen[:6], os.getpid()), self.opened
         if opened.identity != identity:
             self.close()
             self.before_opening()
@@ -891,6 +909,9 @@ class Store:
             opened.generation, opened.reading = None, False
             opened.serial += 1
         return opened.connection
+
+    def missing(self, error: Exception) -> os.stat_result:
+        raise CannotOpen(error) from None
 
     def before_opening(self):
         """For a kind of Store that has something to prepare."""
@@ -916,31 +937,34 @@ class Store:
         """What to insert as the next number of an AUTOINCREMENT column; None where the database knows."""
         return None
 
-    def begin_reading(self):
-        """Begin the transaction of the next block that reads."""
-        self.connect()
-        self.run("BEGIN DEFERRED")
-        self.opened.reading = True
+    def begin_reading(self) -> tuple[int, int, int]:
+        """Begin a transaction that goes on until the thread rests or begins another one; the version that it sees."""
+        connection = self.connect()
+        try:
+            connection.execute("BEGIN")
+            self.opened.reading = True
+            return self.opened.serial, connection.execute(VERSION).fetchone()[0], connection.total_changes
+        except sqlite3.Error as error:
+            raise as_peewee(error) from None
 
     def end_reading(self):
-        """End it, where no block has."""
-        if self.opened.reading:
-            self.opened.reading = False
-            self.opened.connection.execute("ROLLBACK")
+        opened = self.opened
+        if opened.reading:
+            opened.reading = False
+            if opened.connection.in_transaction:
+                opened.connection.execute("ROLLBACK")
 
     rest = end_reading  # what a thread does after each request
 
-    def version(self) -> tuple[int, int, int]:
-        """Another one after every commit: SQLite counts those of others, and a connection's own changes."""
-        opened = self.opened
-        connection = opened.connection if opened.reading else self.connect()
-        return opened.serial, self.run("PRAGMA data_version").fetchone()[0], connection.total_changes
+    def compiled(self, query) -> tuple[str, Sequence]:
+        """The SQL and the parameters of a query, Prepared or not."""
+        if type(query) is Prepared:
+            return query.sql(self.database)
+        return self.database.get_sql_context().sql(query).query()
 
     def execute(self, query, **values) -> sqlite3.Cursor:
         """Run a query, a Prepared one with its values; the cursor."""
-        if isinstance(query, Prepared):
-            return self.run(*query.sql(self.database), values)
-        return self.run(*self.database.get_sql_context().sql(query).query())
+        return self.run(*self.compiled(query), values)
 
     def run(self, sql: str, parameters: Sequence = (), values: Mapping = {}) -> sqlite3.Cursor:
         opened = self.opened
@@ -950,9 +974,8 @@ class Store:
             if not parameters:
                 return opened.connection.execute(sql)
             return opened.connection.execute(sql, [values[p.name] if type(p) is Arg else p for p in parameters])
-        except sqlite3.Error:
-            with peewee.__exception_wrapper__:  # as peewee's own
-                raise
+        except sqlite3.Error as error:
+            raise as_peewee(error) from error
 
     def execute_many(self, query: Prepared, rows: list[dict]):
         """Run a query once for each of rows, with its values; the fastest way to insert many."""
@@ -963,11 +986,11 @@ class Store:
             self.opened.connection.executemany(
                 sql, ([row[p.name] if isinstance(p, Arg) else p for p in parameters] for row in rows))
 
-    def fetch(self, query, values: dict) -> tuple[Sequence, list]:
-        """The column names and the rows of a query."""
+    def fetch(self, query, values: dict) -> tuple[sqlite3.Cursor, list]:
+        """A query's cursor, which describes the columns, and its rows."""
         try:
-            cursor = self.execute(query, **values)
-            return [column[0] for column in cursor.description], cursor.fetchall()
+            cursor = self.run(*self.compiled(query), values)
+            return cursor, cursor.fetchall()
         except (sqlite3.OperationalError, peewee.OperationalError) as error:
             # Bytes that are not UTF-8 in some text (WIRE F16): from now on read text with care.
             connection = self.opened.connection
@@ -978,13 +1001,14 @@ class Store:
 
     def rows(self, query, **values) -> list[dict]:
         """The rows as dictionaries, keyed by column names."""
-        names, found = self.fetch(query, values)
+        cursor, found = self.fetch(query, values)
+        names = [column[0] for column in cursor.description]
         rows = [dict(zip(names, row)) for row in found]
         for row in rows if isinstance(query, Prepared) and query.nested else ():
             row |= {name: json.loads(row[name]) for name in query.nested}
         return rows
 
-    def encoded(self, query: Prepared, **values) -> Encoded | None:
+    def encoded(self, query: Prepared, values: dict) -> Encoded | None:
         """The rows as JSON that SQLite makes itself, in a third of the time; None where it cannot or must not:
         BLOBs, text that is not UTF-8."""
         sql, parameters = query.sql(self.database)
@@ -1159,7 +1183,7 @@ class Endpoint:
 
     def read(self, generation: Generation, body: dict, query: dict) -> tuple[dict, dict]:
         """The declared fields of body and query; ApiError (HTTP 400) names one that cannot be read."""
-        if not (body or self.query or self.file):
+        if not body and not self.file and self.query.keys().isdisjoint(query):
             return {}, {}
         fields = self.fields(generation)
         asked = [*self.query, *(fields if self.file else ())]
@@ -1170,7 +1194,7 @@ class Endpoint:
         """The declared checks in their order, then the action; what it adds to the answer."""
         if call.restriction:
             call.restriction(module, self)
-        for field, sentence in self.needed(call.generation).items():
+        for field, sentence in self.needed(call.generation).items() if self.needs else ():
             if empty(call.body.get(field)):
                 raise ApiError(call.words(sentence))
         for check in self.checks:
@@ -1218,7 +1242,7 @@ class Module:
         self.app, self.name = app, name
 
     def watch(self, event: "Event"):
-        """Told of everything that was asked and how it ended."""
+        """Told of everything that was asked and how it ended, but for what somebody in a session was merely shown."""
 
     def forget(self, user_name: str):
         """Told that a user was deleted: what the module keeps elsewhere must not fall to the next of that name."""
@@ -1256,7 +1280,10 @@ class Module:
 
     def choose(self, query: dict) -> Endpoint | None:
         """The first declared action that the query names (WIRE section 1)."""
-        asked = set(map(canonical, query))
+        asked = self.endpoints.keys() & query.keys()
+        for name in query:
+            if "-" in name or "right" in name:
+                asked.add(canonical(name))
         for name, chosen in self.endpoints.items():
             if name in asked:
                 return chosen
@@ -1470,12 +1497,12 @@ class StateStore(Store):
         super().__init__(path)
         self.schema = schema
 
-    def identity(self):
+    def missing(self, error):
+        self.create()
         try:
-            return super().identity()
-        except CannotOpen:
-            self.create()
-            return super().identity()
+            return os.stat(self.path)
+        except (OSError, ValueError) as still:
+            raise CannotOpen(still) from None
 
     def before_opening(self):
         """Side files keep the mode that the file had when they were made: it may have been read-only."""
@@ -1516,11 +1543,12 @@ class StateStore(Store):
         with self.one_statement(), super().transaction(lock_type):
             yield
 
-    def version(self):
+    def version(self) -> tuple[int, int, int]:
+        connection = self.connect()
         try:
-            return super().version()
-        except peewee.PeeweeException as error:
-            raise self.failure(error) from error
+            return self.opened.serial, connection.execute(VERSION).fetchone()[0], connection.total_changes
+        except sqlite3.Error as error:
+            raise self.failure(as_peewee(error)) from error
 
     @contextlib.contextmanager
     def one_statement(self):
@@ -1616,12 +1644,16 @@ class Sessions:
         self.store.execute(END_OLD_SESSIONS, user=user_name, before=now - self.lifetime)
         return token
 
-    @staticmethod
-    def fits(session: dict | None, user: dict | None) -> bool:
-        """Whether a session is that of this user with this password, or with the one that it is just setting."""
-        if not session or not user or not user["user_authdata"] or session["user_name"] != user["user_name"]:
-            return False
-        return authdata_hash(user["user_authdata"]) in (session["authdata_hash"], session["next_hash"])
+    def confirm(self, session: dict, token: str, user: dict | None):
+        """LoginRefused unless a session is that of this user with this password, or with the one that it is setting."""
+        if user and user["user_authdata"] and session["user_name"] == user["user_name"]:
+            hashed = authdata_hash(user["user_authdata"])
+            if hashed == session["authdata_hash"] or hashed == session["next_hash"]:
+                return
+            latest = self.find(token)  # it may have set the password meanwhile
+            if latest and hashed in (latest["authdata_hash"], latest["next_hash"]):
+                return
+        raise LoginRefused("Username is not set!")
 
     def expect(self, token: str, authdata: str):
         """Let a session survive the change of password that it is about to commit."""
@@ -1666,7 +1698,6 @@ def verify(password: str, authdata: str | None) -> bool:
 # next to nothing. Only actions that say so (`keep`) are kept, only for GET without a body, by session cookie.
 
 
-@dataclasses.dataclass
 class Answer:
     """What can go out again as it is. Who has these very bytes, says their ETag, is told so (HTTP 304).
 
@@ -1674,13 +1705,9 @@ class Answer:
     a tenth of the time of a long list.
     """
 
-    payload: bytes
-    headers: list
-    event: "Event"
-
-    def __post_init__(self):
-        self.etag = f'"{hash(self.payload):x}"'
-        self.headers += [("Cache-Control", "private, no-cache"), ("ETag", self.etag)]
+    def __init__(self, payload: bytes, headers: list):
+        self.payload, self.headers, self.etag = payload, headers, f'"{hash(payload):x}"'
+        headers += [("Cache-Control", "private, no-cache"), ("ETag", self.etag)]
 
     def response(self, environ: dict) -> tuple[str, list, list]:
         if self.etag in environ.get("HTTP_IF_NONE_MATCH", ""):
@@ -1695,25 +1722,19 @@ class Place:
     """Where the answer to a request is kept, or will be; and the session that came along, if it is known."""
 
     def __init__(self, kept: "Kept", environ: dict):
-        self.kept, self.asked_by = kept, tuple(map(environ.get, ASKED_BY))
+        self.asked_by = tuple(map(environ.get, ASKED_BY))
         self.asked_for = environ.get("PATH_INFO"), environ.get("QUERY_STRING")
         self.session: dict | None = kept.sessions.get(self.asked_by)
         if self.session and self.session["created"] <= time.time() - kept.session_lifetime:
             self.session = None
         self.answer: Answer | None = self.session and kept.answers.get((self.session["user_name"], self.asked_for))
 
-    def keep(self, session: dict, token: str, answer: Answer):
-        """Keep what was computed in the transaction in which the databases were seen."""
-        if not self.session:
-            self.kept.sessions[self.asked_by] = session | {"token": token, "hash": answer.event.session}
-        self.kept.add((session["user_name"], self.asked_for), answer)
-
 
 class Kept(threading.local):
     """What was read and answered in a thread and still holds, for nobody has changed the databases since."""
 
     MOST = 8 * 1024 * 1024  # bytes of answers
-    EACH = 3000  # bytes that one takes beside what it says
+    NUMBER = 100  # of answers: what is thrown away soon leaves memory that the processor still has at hand
 
     def __init__(self, session_lifetime: int):
         self.session_lifetime = session_lifetime
@@ -1725,22 +1746,27 @@ class Kept(threading.local):
         self.answers: dict[tuple, Answer] = {}  # by user_name and what was asked for
         self.size = 0
 
-    def add(self, key: tuple, answer: Answer):
-        size = len(answer.payload) + self.EACH
-        if self.size + size > self.MOST:
-            self.forget_answers()
-        if size <= self.MOST:
-            self.answers[key] = answer
-            self.size += size
-
-    def see(self, master: Store, state: Store):
-        """Look at the databases, and forget what no longer holds."""
-        seen = (master.version(), state.version())
+    def see(self, master: Store, state: "StateStore"):
+        """Begin to read, and forget what no longer holds."""
+        seen = master.begin_reading(), state.version()
         if seen != self.seen:
             self.forget_answers()
-        if seen[1] != self.seen[1] or len(self.sessions) > 1000:
-            self.sessions = {}
-        self.seen = seen
+            if seen[1] != self.seen[1]:
+                self.sessions = {}
+            self.seen = seen
+
+    def keep(self, place: Place, session: dict, token: str, answer: Answer):
+        """Keep what was computed in the transaction in which the databases were seen."""
+        if not place.session:
+            if len(self.sessions) >= 1000:
+                self.sessions = {}
+            self.sessions[place.asked_by] = session | {"token": token}
+        size = len(answer.payload)
+        if len(self.answers) >= self.NUMBER or self.size + size > self.MOST:
+            self.forget_answers()
+        if size <= self.MOST:
+            self.answers[session["user_name"], place.asked_for] = answer
+            self.size += size
 
 
 def has_more(environ: dict) -> bool:
@@ -1771,20 +1797,23 @@ class Call:
     """One request on its way through an endpoint: what was asked, who asks, the database to act on."""
 
     user_name: str | None = None  # None: whoever may read the database file
-    limit: int | None = None  # how many entries of a list will be answered
     encodes = False  # whether the answer goes out as JSON
     session = ""  # its id
-    session_hash = ""  # where it is known, as in Event
     password: str | None = None  # as it came along and was found right, for services that check it; kept nowhere
     claimed_name: str | None = None  # who a failed log-in said they were
     restriction: Callable[[Module, Endpoint], None] | None = None  # raises what a token may not
     caller: Caller | None = None
     instead: dict | None = None  # the row that a module has in place of the one of users
+    # Where something may change, see begin_anew.
+    new_authdata: dict[str, str | None] | None = None  # of users whose sessions must end
+    deleted_users: list[str]
+    joined: "list[Joined]"
 
-    def __init__(self, app: "Application", generation: Generation, body: dict, query: dict):
+    def __init__(self, app: "Application", generation: Generation, body: dict, query: dict, limit: int | None = None):
         self.app, self.config, self.db = app, app.config, app.db
-        self.generation, self.body, self.query = generation, body, query
-        self.begin_anew()
+        self.generation, self.body, self.query, self.limit = generation, body, query, limit
+        # Whether only a part of a list is asked for.
+        self.pages = limit is not None or bool(query and (query.get("after") or query.get("search")))
 
     def confirm(self, user: dict | None):
         """In its place: raise LoginRefused where the row of users, read with the rights, is not who was let in."""
@@ -1794,9 +1823,7 @@ class Call:
 
     def begin_anew(self):
         """Forget what an attempt did that the database has undone."""
-        self.new_authdata: dict[str, str | None] = {}  # of users whose sessions must end
-        self.deleted_users: list[str] = []
-        self.joined: list[Joined] = []
+        self.new_authdata, self.deleted_users, self.joined = {}, [], []
 
     def identify(self):
         """Read what the caller may do, inside the transaction of the action (WIRE F19)."""
@@ -1817,14 +1844,9 @@ class Call:
     def listing(self, query: Prepared, **values) -> "Encoded | list[dict]":
         """All rows of a query, or the page that is asked for, for the answer as they are: encoded by the database where
         nobody looks at them."""
-        if query.pages and self.pages:
-            return self.db.rows(self.page(query), **values)
-        return self.encodes and self.limit is None and self.db.encoded(query, **values) or self.db.rows(query, **values)
-
-    @property
-    def pages(self) -> bool:
-        """Whether only a part of a list is asked for."""
-        return bool(self.limit is not None or self.query and (self.query.get("after") or self.query.get("search")))
+        if not self.pages:
+            return self.encodes and self.db.encoded(query, values) or self.db.rows(query, **values)
+        return self.db.rows(self.page(query) if query.pages else query, **values)
 
     def page(self, query: Prepared) -> Prepared:
         """What is asked for of a list."""
@@ -1885,7 +1907,7 @@ class Event:
 
     def describe(self, call: Call, chosen: Endpoint | None):
         self.user_name = call.user_name or call.claimed_name
-        self.session = call.session_hash or (sha256(call.session)[:12] if call.session else "")
+        self.session = sha256(call.session)[:12] if call.session else ""
         self.logs_in = self.via in ("password", "log-out")
         if chosen:
             if call.body:
@@ -1948,7 +1970,7 @@ class Application:
                 return self.bottle(environ, start_response)
             # What only looks is answered without Bottle, which takes as long as the rest.
             kept = isinstance(place, Place) and place.answer
-            status, headers, body = self.repeat(place, environ) if kept else Exchange(self, environ, path[1:]).response()
+            status, headers, body = kept.response(environ) if kept else Exchange(self, environ, path[1:]).response()
             start_response(status, headers)
             return body
         finally:
@@ -1963,19 +1985,10 @@ class Application:
         if self.config.debug or environ.get("REQUEST_METHOD") != "GET" or has_more(environ) or not self.keeps:
             return None  # keepers change elsewhere, unseen
         try:
-            self.db.begin_reading()
             self.kept.see(self.db, self.state)
         except (ApiError, peewee.PeeweeException) as error:
             return error
         return Place(self.kept, environ)
-
-    def repeat(self, place: Place, environ: dict) -> tuple[str, list, list]:
-        """What was answered before."""
-        if self.watchers:
-            event = copy.copy(place.answer.event)
-            event.address, event.session = client_address(environ, self.config.proxies), place.session["hash"]
-            self.tell(lambda module: module.watch(event), self.watchers)
-        return place.answer.response(environ)
 
     def serve(self, path: str) -> bottle.HTTPResponse:
         """Answer Bottle's current request."""
@@ -2017,16 +2030,37 @@ class Application:
     def perform(self, call: Call, module: Module, chosen: Endpoint | None) -> dict:
         """Run an action in one transaction; what it adds to the answer."""
         if chosen and chosen.own_transactions:
+            call.begin_anew()
             with self.db.transaction("DEFERRED"):
                 call.identify()
             self.db.rest(), self.state.rest()  # it may wait for others
             return chosen.run(module, call)
+        if chosen and not chosen.reads_only:
+            added = self.change(call, module, chosen)
+        elif self.db.opened.reading:
+            added = self.look(call, module, chosen)
+        else:
+            added = self.db.repeat(partial(self.look_once, call, module, chosen))
+        if chosen and chosen.then:
+            self.db.rest(), self.state.rest()
+            return chosen.then(module, call, added)
+        return added
+
+    def look(self, call: Call, module: Module, chosen: Endpoint | None) -> dict:
+        """An action that changes nothing, or none at all, in the transaction that has begun."""
+        call.identify()
+        return chosen.run(module, call) if chosen else {}
+
+    def look_once(self, call: Call, module: Module, chosen: Endpoint | None) -> dict:
+        with self.db.transaction("DEFERRED"):
+            return self.look(call, module, chosen)
+
+    def change(self, call: Call, module: Module, chosen: Endpoint) -> dict:
         try:
-            added = self.db.repeat(lambda: self.attempt(call, module, chosen))
+            return self.db.repeat(partial(self.attempt, call, module, chosen))
         except Undecided:
             self.forget([name for name in call.deleted_users if self.is_gone(name)])
             raise
-        return chosen.then(module, call, added) if chosen and chosen.then else added
 
     def is_gone(self, user_name: str) -> bool:
         """Whether a user was deleted; not where nobody can tell."""
@@ -2035,13 +2069,12 @@ class Application:
             return self.db.one(CREDENTIALS_OF, user=user_name) is None
         return False
 
-    def attempt(self, call: Call, module: Module, chosen: Endpoint | None) -> dict:
+    def attempt(self, call: Call, module: Module, chosen: Endpoint) -> dict:
         call.begin_anew()
-        lock_type = "DEFERRED" if chosen is None or chosen.reads_only else "IMMEDIATE"
         try:
-            with self.db.transaction(lock_type):
+            with self.db.transaction():
                 call.identify()
-                added = chosen.run(module, call) if chosen else {}
+                added = chosen.run(module, call)
                 if authdata := call.new_authdata.get(call.user_name):
                     self.sessions.expect(call.session, authdata)
         except BaseException as error:
@@ -2109,14 +2142,20 @@ class Exchange:
         self.app, self.environ, self.path = app, environ, path
         self.place: Place | Exception | None = environ["mailapi.place"]
         self.headers = [("X-Content-Type-Options", "nosniff")]
-        self.client = client_address(environ, app.config.proxies)
         self.frame: dict = {"status": "ok", "debug": [], "api_version": LATEST,
                             "schema_version": None, "session": False}
+
+    @property
+    def client(self) -> str:
+        """The client's address."""
+        return client_address(self.environ, self.app.config.proxies)
 
     def response(self) -> tuple[str, list, Iterable[bytes]]:
         """Status line, headers and body."""
         answer, http = self.outcome()
-        event = self.report(answer["status"], http)
+        looked = self.looked(answer)
+        if not looked:
+            self.report(answer["status"], http)
         if self.relayed is not None:
             return self.relayed.status_line, self.relayed.headerlist, self.relayed.body
         payload, content_type = encode(answer), "application/json"
@@ -2128,16 +2167,17 @@ class Exchange:
         self.headers.append(("Content-Length", str(len(payload))))
         if self.app.config.cors_origin:
             self.headers.append(("Access-Control-Allow-Origin", self.app.config.cors_origin))
-        if self.keeps(answer):
-            kept = Answer(payload, self.headers, event)
-            self.place.keep(self.session, self.call.session, kept)
+        if looked and self.place and self.chosen.keep:
+            kept = Answer(payload, self.headers)
+            self.app.kept.keep(self.place, self.session, self.call.session, kept)
             return kept.response(self.environ)
         self.headers.append(("Cache-Control", "no-store"))
         body = [payload] if self.place or "mailapi.body_read" in self.environ else Unread(payload, self.environ)
         return f"{http} {bottle.HTTP_CODES[http]}", self.headers, body
 
-    def keeps(self, answer: dict) -> bool:
-        return bool(self.place and self.chosen and self.chosen.keep and self.via == "session" and answer["status"] == "ok")
+    def looked(self, answer: dict) -> bool:
+        """Whether nothing has happened but that somebody in a session was shown something."""
+        return self.via == "session" and answer["status"] == "ok" and self.chosen is not None and self.chosen.reads_only
 
     def outcome(self) -> tuple[dict, int]:
         """The answer and its HTTP status; refusals and failures that `act` left become answers here."""
@@ -2158,13 +2198,12 @@ class Exchange:
             self.headers.append(("Retry-After", str(problem.retry_after)))
         return self.frame | {"status": problem.status} | problem.answer, problem.http
 
-    def report(self, status: str, http: int) -> Event:
+    def report(self, status: str, http: int):
         """Tell the modules that keep watch what was asked, by whom, and how it ended; never a secret."""
         event = Event(module=module_name(self.path), status=status, http=http, address=self.client, via=self.via)
         if self.call:
             event.describe(self.call, self.chosen)
         self.app.tell(lambda module: module.watch(event), self.app.watchers)
-        return event
 
     def process(self) -> dict:
         if self.app.config.debug:
@@ -2173,7 +2212,8 @@ class Exchange:
         if first in self.app.relays:
             return self.relay(first, below)
         query = read_query(self.environ.get("QUERY_STRING", ""))
-        self.callback = read_callback(query)
+        if "callback" in query:
+            self.callback = read_callback(query["callback"])
         if isinstance(self.place, Exception):
             raise self.place
         if self.place and (last_seen := self.app.db.opened.generation):
@@ -2186,18 +2226,21 @@ class Exchange:
     def dispatch(self, query: dict, generation: Generation) -> dict:
         self.frame["api_version"] = self.frame["schema_version"] = generation.number
         module = self.app.module(self.path, generation)
-        limit = read_limit(query)
+        limit = read_limit(query["limit"]) if "limit" in query else None
         self.chosen = chosen = module.choose(query)
         if self.callback and chosen and chosen.file:
             raise ApiError("A file has no callback.", http=400)
         body = {} if self.place else read_body(self.environ, self.most(chosen, generation), self.app.config.max_body)
         fields = chosen.read(generation, body, query) if chosen else ({}, {})
-        self.call = call = Call(self.app, generation, *fields)
-        call.limit, call.encodes = limit, True
+        self.call = call = Call(self.app, generation, *fields, limit)
+        call.encodes = True
         auth = body and read_fields(body, {"auth": CREDENTIALS}).get("auth") or {}
         if "logout" in query:
             return self.log_out(call)
-        self.log_in(call, auth)
+        if self.place:  # nothing else came along
+            self.use_session(call)
+        else:
+            self.log_in(call, auth)
         return self.act(call, module, chosen)
 
     def most(self, chosen: Endpoint | None, generation: Generation) -> int:
@@ -2264,7 +2307,8 @@ class Exchange:
                 raise problem from None
             added = {"status": problem.status} | problem.answer
         else:
-            self.app.end_sessions(call)
+            if call.new_authdata:
+                self.app.end_sessions(call)
         if call.caller is None:  # the transaction did not begin
             call.identify()
         if isinstance(added, File):
@@ -2275,8 +2319,6 @@ class Exchange:
 
     def log_in(self, call: Call, auth: dict):
         """Find out who asks: credentials decide, then a token, else the session."""
-        if self.place:  # nothing else came along
-            return self.use_session(call)
         scheme, _, bearer = self.environ.get("HTTP_AUTHORIZATION", "").partition(" ")
         if auth.get("user_name"):
             self.check_password(call, auth["user_name"], auth.get("password"))
@@ -2288,18 +2330,16 @@ class Exchange:
     def use_session(self, call: Call):
         sessions, self.via = self.app.sessions, "session"
         if session := self.place and self.place.session:
-            token, call.session_hash = session["token"], session["hash"]
+            token = session["token"]
         else:
             token = self.cookie()
             session = token and sessions.find(token)
         if not session:
             raise LoginRefused("Username is not set!")
         self.session, call.user_name, call.session = session, session["user_name"], token
-        call.instead = self.app.instead(call.user_name)
-        # Read once more only where it does not fit: the session may have set the password meanwhile.
-        call.confirm = refuse_unless(
-            lambda user: sessions.fits(session, user) or sessions.fits(sessions.find(token), user),
-            "Username is not set!")
+        if self.app.keepers:
+            call.instead = self.app.instead(call.user_name)
+        call.confirm = partial(sessions.confirm, session, token)
 
     def check_password(self, call: Call, user_name: str, given: str | None, remember: bool = True):
         self.via, call.claimed_name = "password", user_name

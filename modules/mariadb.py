@@ -104,9 +104,9 @@ class MariaStore(Store):
     def run(self, sql: str, parameters=(), values={}):
         return self.database.execute_sql(sql, [values[p.name] if isinstance(p, Arg) else p for p in parameters])
 
-    def fetch(self, query, values: dict) -> tuple[tuple, list]:
+    def fetch(self, query, values: dict) -> tuple:
         cursor = self.execute(query, **values)
-        return tuple(column[0] for column in cursor.description), cursor.fetchall()
+        return cursor, cursor.fetchall()
 
     def rows(self, query, **values) -> list[dict]:
         """As the core's; a name with letters that a table cannot have is in no row of it."""

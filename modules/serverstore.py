@@ -117,12 +117,6 @@ class ServerStore(Store):
         self.opened.undone = True
         self.close(usable=False)
 
-    def identity(self) -> tuple:
-        return (self.path,)
-
-    def version(self):
-        raise NotImplementedError("counts_changes is false")
-
     # Transactions
 
     def transaction(self, lock_type: str = "IMMEDIATE") -> Transaction:
@@ -213,11 +207,11 @@ class ServerStore(Store):
         except BaseException as error:
             self.fail(error, sql)
 
-    def fetch(self, query, values: dict) -> tuple[tuple, list]:
+    def fetch(self, query, values: dict) -> tuple:
         cursor = self.execute(query, **values)
-        return tuple(column[0] for column in cursor.description), list(cursor.fetchall())
+        return cursor, cursor.fetchall()
 
-    def encoded(self, query, **values):
+    def encoded(self, query, values):
         return None
 
     def next(self, column: peewee.Field) -> int:

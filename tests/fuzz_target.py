@@ -54,7 +54,8 @@ def wire(data: bytes):
     environ = {"CONTENT_LENGTH": str(len(body)), "wsgi.input": io.BytesIO(body)}
     try:
         asked = mailapi.read_query(query.decode("latin-1"))
-        callback, _ = mailapi.read_callback(asked), mailapi.read_limit(asked)
+        callback = mailapi.read_callback(asked["callback"]) if "callback" in asked else None
+        mailapi.read_limit(asked.get("limit", "1"))
         fields = mailapi.read_body(environ, 10_000, 1_000)
     except mailapi.ApiError:
         return

@@ -6,6 +6,7 @@ import re
 
 import pytest
 from conftest import Site
+from hypothesis import given, strategies
 
 import mailapi
 
@@ -221,3 +222,27 @@ def test_cors_preflight_is_answered_in_json(site):
 
 def test_no_answer_body_to_head(site):
     assert site.browser().head("/users/?get").body == b""
+
+
+VALUES = strategies.recursive(
+    strategies.none() | strategies.booleans() | strategies.integers() | strategies.binary() | strategies.text()
+    | strategies.floats(allow_nan=False, allow_infinity=False),
+    lambda inner: strategies.lists(inner) | strategies.dictionaries(strategies.text(), inner))
+
+
+@given(strategies.dictionaries(strategies.text(), VALUES))
+def test_an_answer_has_the_same_bytes_whether_orjson_is_installed_or_not(answer):
+    assert mailapi.orjson, "it is not: make .venv/tested installs it"
+    assert mailapi.encode(answer) == json.dumps(answer, ensure_ascii=False, separators=(",", ":"),
+                                                default=mailapi.readable).encode()
+
+
+@pytest.mark.parametrize("number", [1e-05, 0.00001234, 1e-7, 5e-324, 0.0001, 1e16, 1e22, -0.0, 2**64, -2**70])
+def test_numbers_are_spelled_as_python_spells_them(number):
+    assert mailapi.encode({"n": number}) == b'{"n":%s}' % repr(number).encode()
+
+
+def test_without_orjson_everything_is_answered(site, monkeypatch):
+    with_it = site("users/?get"), site("?get_modules")
+    monkeypatch.setattr(mailapi, "orjson", None)
+    assert (site("users/?get"), site("?get_modules")) == with_it
