@@ -841,11 +841,23 @@ class Opened(threading.local):
     """What a thread has open."""
 
     connection: sqlite3.Connection
-    identity: tuple | None = None
+    file: tuple | None = None  # what is known of it
+    forks = 0  # as below, when it was opened
     serial = 0  # how often it was opened
     reading = False  # a transaction that only reads has begun
     trace: Callable[[str], None] | None = None
     generation: "Generation | None" = None  # as last seen
+
+
+forks = 0  # of this process from the one that began: what a parent has open is not its child's
+
+
+def count_fork():
+    global forks
+    forks += 1
+
+
+os.register_at_fork(after_in_child=count_fork)
 
 
 class Transaction:
@@ -898,14 +910,14 @@ class Store:
             seen = os.stat(self.path)
         except (OSError, ValueError) as error:
             seen = self.missing(error)
+        opened = self.opened
         # Mode, inode, device, links, owner and group: what SQLite opened read-only it never writes to.
-        identity, opened = (seen[:6], os.getpid()), self.opened
-        if opened.identity != identity:
+        if opened.file != seen[:6] or opened.forks != forks:
             self.close()
             self.before_opening()
             self.database.connect()
             self.after_opening()
-            opened.connection, opened.identity = self.database.connection(), identity
+            opened.connection, opened.file, opened.forks = self.database.connection(), seen[:6], forks
             opened.generation, opened.reading = None, False
             opened.serial += 1
         return opened.connection
@@ -922,7 +934,7 @@ class Store:
     def close(self):
         """Close this thread's connection."""
         self.database.close()
-        self.opened.identity = None
+        self.opened.file = None
 
     def transaction(self, lock_type: str = "IMMEDIATE") -> "Transaction":
         """All statements of the block or none; IMMEDIATE to write, DEFERRED to read."""
@@ -1694,7 +1706,7 @@ def verify(password: str, authdata: str | None) -> bool:
 
 
 ########## Kept answers ############################################################################
-# A list that was answered is kept for as long as nobody changes either database, so that asking again costs
+# A list that was asked for before is kept for as long as nobody changes either database, so that asking again costs
 # next to nothing. Only actions that say so (`keep`) are kept, only for GET without a body, by session cookie.
 
 
@@ -1721,24 +1733,28 @@ ASKED_BY = ("HTTP_COOKIE", "HTTP_SEC_FETCH_SITE", "HTTP_ORIGIN", "HTTP_HOST")
 class Place:
     """Where the answer to a request is kept, or will be; and the session that came along, if it is known."""
 
-    def __init__(self, kept: "Kept", environ: dict):
+    session: dict | None = None
+    answer: Answer | None = None
+    problem: Exception | None = None  # that prevents a look at the databases
+
+    def find(self, kept: "Kept", environ: dict):
         self.asked_by = tuple(map(environ.get, ASKED_BY))
         self.asked_for = environ.get("PATH_INFO"), environ.get("QUERY_STRING")
-        self.session: dict | None = kept.sessions.get(self.asked_by)
-        if self.session and self.session["created"] <= time.time() - kept.session_lifetime:
-            self.session = None
-        self.answer: Answer | None = self.session and kept.answers.get((self.session["user_name"], self.asked_for))
+        session = kept.sessions.get(self.asked_by)
+        if session and session["created"] > time.time() - kept.session_lifetime:
+            self.session, self.answer = session, kept.answers.get((session["user_name"], self.asked_for))
 
 
 class Kept(threading.local):
     """What was read and answered in a thread and still holds, for nobody has changed the databases since."""
 
     MOST = 8 * 1024 * 1024  # bytes of answers
-    NUMBER = 100  # of answers: what is thrown away soon leaves memory that the processor still has at hand
+    EACH = 3000  # bytes that one takes beside what it says
 
     def __init__(self, session_lifetime: int):
         self.session_lifetime = session_lifetime
         self.seen: tuple = (None, None)
+        self.asked: set[int] = set()  # hashes of what was asked for: kept is only what is asked for again
         self.sessions: dict[tuple, dict] = {}  # by what came along with a request
         self.forget_answers()
 
@@ -1761,12 +1777,17 @@ class Kept(threading.local):
             if len(self.sessions) >= 1000:
                 self.sessions = {}
             self.sessions[place.asked_by] = session | {"token": token}
-        size = len(answer.payload)
-        if len(self.answers) >= self.NUMBER or self.size + size > self.MOST:
+        key, size = (session["user_name"], place.asked_for), len(answer.payload) + self.EACH
+        if hash(key) not in self.asked:
+            if len(self.asked) >= 1000:
+                self.asked.clear()
+            return self.asked.add(hash(key))
+        if self.size + size > self.MOST:
             self.forget_answers()
         if size <= self.MOST:
-            self.answers[session["user_name"], place.asked_for] = answer
+            self.answers[key] = answer
             self.size += size
+        return None
 
 
 def has_more(environ: dict) -> bool:
@@ -1962,37 +1983,39 @@ class Application:
         path = environ.get("PATH_INFO", "")
         if not path.isascii():
             path = path.encode("latin-1", "replace").decode(errors="replace")
-        path = path if path.startswith("/") else "/" + path  # `OPTIONS *` has no slash
+        path = path.removeprefix("/")  # `OPTIONS *` has none
         try:
-            place = environ["mailapi.place"] = self.place(environ)
+            place = self.place(environ)
             if place is None:
-                environ["PATH_INFO"] = path.encode().decode("latin-1")  # Bottle leaves out what is not UTF-8
+                environ["PATH_INFO"] = "/" + path.encode().decode("latin-1")  # Bottle leaves out what is not UTF-8
                 return self.bottle(environ, start_response)
             # What only looks is answered without Bottle, which takes as long as the rest.
-            kept = isinstance(place, Place) and place.answer
-            status, headers, body = kept.response(environ) if kept else Exchange(self, environ, path[1:]).response()
+            answer = place.answer or Exchange(self, environ, path, place)
+            status, headers, body = answer.response(environ)
             start_response(status, headers)
             return body
         finally:
             self.db.rest()
             self.state.rest()
 
-    def place(self, environ: dict) -> Place | Exception | None:
-        """The place of the answer to a request, None where it has none, or what prevents a look at the databases.
+    def place(self, environ: dict) -> Place | None:
+        """The place of the answer to a request that only looks, if it is one.
 
-        The transaction of that look goes on: what will be kept there is computed from what was seen.
+        The transaction in which the databases were seen goes on: what will be kept there is computed in it.
         """
         if self.config.debug or environ.get("REQUEST_METHOD") != "GET" or has_more(environ) or not self.keeps:
             return None  # keepers change elsewhere, unseen
+        place = Place()
         try:
             self.kept.see(self.db, self.state)
-        except (ApiError, peewee.PeeweeException) as error:
-            return error
-        return Place(self.kept, environ)
+            place.find(self.kept, environ)
+        except (ApiError, peewee.PeeweeException) as problem:
+            place.problem = problem
+        return place
 
     def serve(self, path: str) -> bottle.HTTPResponse:
         """Answer Bottle's current request."""
-        status, headers, body = Exchange(self, bottle.request.environ, path).response()
+        status, headers, body = Exchange(self, bottle.request.environ, path).response(bottle.request.environ)
         return bottle.HTTPResponse(body, status, headers)
 
     def generation(self) -> Generation:
@@ -2020,11 +2043,10 @@ class Application:
 
     def module(self, path: str, generation: Generation) -> Module:
         """The module that a URL path names, with or without slash and index.php (WIRE section 1)."""
-        name = module_name(path)
-        module = self.modules.get(name)
+        module = self.modules.get(module_name(path))
         if module is None or generation.number not in module.generations:
             self.check_generation(generation)
-            raise ApiError(f"Unknown module {name}.", http=404)
+            raise ApiError(f"Unknown module {module_name(path)}.", http=404)
         return module
 
     def perform(self, call: Call, module: Module, chosen: Endpoint | None) -> dict:
@@ -2138,9 +2160,8 @@ class Exchange:
     session: dict | None = None
     relayed: bottle.HTTPResponse | None = None  # the answer of a module that made all of it
 
-    def __init__(self, app: Application, environ: dict, path: str):
-        self.app, self.environ, self.path = app, environ, path
-        self.place: Place | Exception | None = environ["mailapi.place"]
+    def __init__(self, app: Application, environ: dict, path: str, place: Place | None = None):
+        self.app, self.environ, self.path, self.place = app, environ, path, place
         self.headers = [("X-Content-Type-Options", "nosniff")]
         self.frame: dict = {"status": "ok", "debug": [], "api_version": LATEST,
                             "schema_version": None, "session": False}
@@ -2150,7 +2171,7 @@ class Exchange:
         """The client's address."""
         return client_address(self.environ, self.app.config.proxies)
 
-    def response(self) -> tuple[str, list, Iterable[bytes]]:
+    def response(self, environ: dict) -> tuple[str, list, Iterable[bytes]]:
         """Status line, headers and body."""
         answer, http = self.outcome()
         looked = self.looked(answer)
@@ -2170,9 +2191,9 @@ class Exchange:
         if looked and self.place and self.chosen.keep:
             kept = Answer(payload, self.headers)
             self.app.kept.keep(self.place, self.session, self.call.session, kept)
-            return kept.response(self.environ)
+            return kept.response(environ)
         self.headers.append(("Cache-Control", "no-store"))
-        body = [payload] if self.place or "mailapi.body_read" in self.environ else Unread(payload, self.environ)
+        body = [payload] if self.place or "mailapi.body_read" in environ else Unread(payload, environ)
         return f"{http} {bottle.HTTP_CODES[http]}", self.headers, body
 
     def looked(self, answer: dict) -> bool:
@@ -2214,8 +2235,8 @@ class Exchange:
         query = read_query(self.environ.get("QUERY_STRING", ""))
         if "callback" in query:
             self.callback = read_callback(query["callback"])
-        if isinstance(self.place, Exception):
-            raise self.place
+        if self.place and self.place.problem:
+            raise self.place.problem
         if self.place and (last_seen := self.app.db.opened.generation):
             try:
                 return self.dispatch(query, last_seen)

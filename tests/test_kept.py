@@ -18,11 +18,17 @@ LISTS = ["/?get_modules", "/users/?get", "/users/?get&username=ann", "/pop/?get"
          "/addresses/?get&test=ann@corp.org", "/smtpd/?get", "/delegates/?get"]
 
 
+class Everything(set):
+    def __contains__(self, anything):
+        return True
+
+
 class Asker:
-    """Somebody with a session; `get` tells the answer and whether it was computed."""
+    """Somebody with a session, for whom all was asked before; `get` tells the answer and whether it was computed."""
 
     def __init__(self, site: Site, user: str = "root"):
         self.site, self.browser = site, site.browser()
+        site.app.kept.asked = Everything()
         self.browser.post("/?login", json.dumps({"auth": {"user_name": user, "password": "pw"}}))
 
     def get(self, url: str, **headers) -> tuple[dict, bool]:
@@ -48,6 +54,17 @@ def test_an_answer_is_the_same_when_it_is_given_again(site, url):
     seen, again = ({name.lower(): value for name, value in answer.headerlist} for answer, _ in (first, second))
     assert seen == again
     assert first[0].headers["Cache-Control"] == "private, no-cache"
+
+
+def test_only_what_is_asked_for_again_is_kept(site):
+    root = Asker(site)
+    site.app.kept.asked = set()
+    assert [root.get("/pop/?get")[1] for _ in range(3)] == [True, True, False]
+    site.sql("INSERT INTO popd VALUES ('ann', 0)")
+    assert [root.get("/pop/?get")[1] for _ in range(2)] == [True, False]  # it has been asked for before
+    for number in range(1500):
+        root.get(f"/pop/?get&n={number}")
+    assert len(site.app.kept.answers) == 1 and len(site.app.kept.asked) <= 1000
 
 
 CHANGES = {
@@ -211,6 +228,7 @@ def test_refusals_jsonp_and_limits_are_kept_apart(site):
 
 def test_answers_take_no_more_memory_than_they_may(site, monkeypatch):
     monkeypatch.setattr(mailapi.Kept, "MOST", 3000)
+    monkeypatch.setattr(mailapi.Kept, "EACH", 0)
     root, kept = Asker(site), site.app.kept
     for number in range(40):
         root.get(f"/users/?get&n={number}")
