@@ -525,16 +525,12 @@ ENCODER = json.JSONEncoder(ensure_ascii=False, check_circular=False, separators=
 
 
 def encode(answer: dict) -> bytes:
-    """The answer as JSON, in UTF-8; what is Encoded comes last. The bytes are the same without orjson."""
+    """The answer as JSON, in UTF-8; what is Encoded is taken out of it, and comes last. Without orjson the bytes are
+    the same."""
     pieces = []
     if Encoded in map(type, answer.values()):
-        others = {}
-        for name, value in answer.items():
-            if type(value) is Encoded:
-                pieces += [f',"{name}":'.encode(), value.payload]  # an action's own name for a list: no quote in it
-            else:
-                others[name] = value
-        answer = others
+        for name in [name for name, value in answer.items() if type(value) is Encoded]:
+            pieces += f',"{name}":'.encode(), answer.pop(name).payload  # an action's own name for a list: no quote in it
     try:
         payload = orjson.dumps(answer, readable) if orjson else DOUBTFUL
     except TypeError:  # numbers of more than 64 bits, text that nobody can encode
@@ -2174,7 +2170,8 @@ class Exchange:
     def response(self, environ: dict) -> tuple[str, list, Iterable[bytes]]:
         """Status line, headers and body."""
         answer, http = self.outcome()
-        looked = self.looked(answer)
+        # Whether nothing has happened but that somebody in a session was shown something.
+        looked = self.chosen and self.chosen.reads_only and self.via == "session" and answer["status"] == "ok"
         if not looked:
             self.report(answer["status"], http)
         if self.relayed is not None:
@@ -2195,10 +2192,6 @@ class Exchange:
         self.headers.append(("Cache-Control", "no-store"))
         body = [payload] if self.place or "mailapi.body_read" in environ else Unread(payload, environ)
         return f"{http} {bottle.HTTP_CODES[http]}", self.headers, body
-
-    def looked(self, answer: dict) -> bool:
-        """Whether nothing has happened but that somebody in a session was shown something."""
-        return self.via == "session" and answer["status"] == "ok" and self.chosen is not None and self.chosen.reads_only
 
     def outcome(self) -> tuple[dict, int]:
         """The answer and its HTTP status; refusals and failures that `act` left become answers here."""
