@@ -2276,6 +2276,7 @@ class Exchange:
 
     def relay(self, first: str, below: str) -> dict:
         """Let a module make the whole answer; its refusals are answered as everywhere."""
+        self.app.db.rest()  # it may wait for others
         self.path = first
         try:
             self.call = Call(self.app, self.app.generation(), {"path": below}, {})

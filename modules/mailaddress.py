@@ -3,6 +3,7 @@
 The standard library's parser takes a minute for 100 kB of quotation marks, and `a@x y` for an address.
 """
 
+import functools
 import ipaddress
 import re
 import unicodedata
@@ -23,14 +24,15 @@ GAP = rf"(?>(?:[ \t]|{COMMENT})*)"
 WORD = rf"(?:{QUOTED}|(?>(?:{ATOM}|\.)+))"
 PHRASE = rf"{WORD}(?>(?:{GAP}{WORD})*)"
 SPEC = rf"({DOT_ATOM}|{QUOTED})@({DOT_ATOM}|\[[^\[\]\\\s]*+\])"
-ANGLE = re.compile(rf"{GAP}(?>({PHRASE})?){GAP}<{GAP}{SPEC}{GAP}>{GAP}")
-BARE = re.compile(rf"{GAP}(){SPEC}{GAP}")
-GROUP = re.compile(rf"{GAP}({PHRASE}){GAP}:")
-GROUP_END = re.compile(rf"{GAP};{GAP}")
-BLANK = re.compile(rf"{GAP}(?>(?:,{GAP})*)")  # an empty entry is none
+ANGLE = rf"{GAP}(?>({PHRASE})?){GAP}<{GAP}{SPEC}{GAP}>{GAP}"
+BARE = rf"{GAP}(){SPEC}{GAP}"
+GROUP = rf"{GAP}({PHRASE}){GAP}:"
+GROUP_END = rf"{GAP};{GAP}"
+BLANK = rf"{GAP}(?>(?:,{GAP})*)"  # an empty entry is none
 WORDS = re.compile(rf"{QUOTED}|{COMMENT}|[^ \t(\"]++")
 TOKENS = re.compile(r" +[^ ]+")
 STRING = re.compile(r'"(?>(?:[^"\\]|\\.){0,254})"@?')
+compiled = functools.cache(re.compile)  # at first use: these five take 25 ms, of which a CGI process has 150
 LABEL = re.compile(r"[A-Za-z0-9_](?:[A-Za-z0-9_-]{0,61}[A-Za-z0-9_])?")
 
 
@@ -79,10 +81,10 @@ def entries(value: str) -> Iterator[Mailbox | Group]:
     """The entries of an address list in their order; NotAnAddress names the first that is none."""
     if control := CONTROL.search(value):
         raise NotAnAddress(value, value.rfind(",", 0, control.start()) + 1)
-    position = BLANK.match(value).end()
+    position = compiled(BLANK).match(value).end()
     while position < len(value):
         begin = position
-        if start := GROUP.match(value, position):
+        if start := compiled(GROUP).match(value, position):
             members, position = group(value, begin, start.end())
             yield Group(unquoted_phrase(start[1]), members)
         else:
@@ -93,8 +95,8 @@ def entries(value: str) -> Iterator[Mailbox | Group]:
 
 def group(value: str, begin: int, position: int) -> tuple[tuple[Mailbox, ...], int]:
     """The members of a group, and where it ends."""
-    members, position = [], BLANK.match(value, position).end()
-    while not (end := GROUP_END.match(value, position)):
+    members, position = [], compiled(BLANK).match(value, position).end()
+    while not (end := compiled(GROUP_END).match(value, position)):
         if position == len(value):
             raise NotAnAddress(value, begin)
         found, after = mailbox(value, position)
@@ -104,7 +106,7 @@ def group(value: str, begin: int, position: int) -> tuple[tuple[Mailbox, ...], i
 
 
 def mailbox(value: str, position: int) -> tuple[Mailbox, int]:
-    found = ANGLE.match(value, position) or BARE.match(value, position)
+    found = compiled(ANGLE).match(value, position) or compiled(BARE).match(value, position)
     if not found:
         raise NotAnAddress(value, position)
     try:
@@ -115,7 +117,7 @@ def mailbox(value: str, position: int) -> tuple[Mailbox, int]:
 
 def next_entry(value: str, begin: int, end: int, last: str) -> int:
     """Where the entry after the one from begin to end starts: after a comma, or where the list ends with `last`."""
-    blank = BLANK.match(value, end)
+    blank = compiled(BLANK).match(value, end)
     if "," not in re.sub(COMMENT, "", blank[0]) and value[blank.end():blank.end() + 1] != last:
         raise NotAnAddress(value, begin)
     return blank.end()
