@@ -40,6 +40,8 @@ try:
     import orjson
 except ImportError:
     orjson = None
+if orjson and orjson.dumps(1e16) != b"1e+16":  # before 3.11.9
+    orjson = None
 
 __version__ = "0.1.0"
 
@@ -477,11 +479,13 @@ def read_query(query_string: str) -> dict:
     """The query's keys and values, both decoded; of a repeated key the last one counts, as in PHP."""
     if query_string.count("&") >= 100:
         raise ApiError("Too many fields in the query.", http=400)
-    decoded, query = urllib.parse.unquote_plus if "%" in query_string or "+" in query_string else str, {}
+    query, encoded, decoded = {}, "%" in query_string or "+" in query_string, urllib.parse.unquote_plus
     for pair in query_string.split("&"):
         name, _, value = pair.partition("=")
+        if encoded:
+            name, value = decoded(name), decoded(value)
         if pair:
-            query[decoded(name)] = decoded(value)
+            query[name] = value
     return query
 
 
@@ -510,8 +514,8 @@ def shorten(answer: dict, limit: int | None) -> dict:
 
 
 def readable(value) -> str:
-    """Bytes that came out of the database where text belongs."""
-    return bytes(value).decode(errors="replace")
+    """Bytes that came out of the database where text belongs; TypeError for anything else."""
+    return str(memoryview(value), errors="replace")
 
 
 class Encoded:
@@ -528,9 +532,9 @@ def encode(answer: dict) -> bytes:
     """The answer as JSON, in UTF-8; what is Encoded is taken out of it, and comes last. Without orjson the bytes are
     the same."""
     pieces = []
-    if Encoded in map(type, answer.values()):
-        for name in [name for name, value in answer.items() if type(value) is Encoded]:
-            pieces += f',"{name}":'.encode(), answer.pop(name).payload  # an action's own name for a list: no quote in it
+    while Encoded in (kinds := [*map(type, answer.values())]):
+        name = [*answer][kinds.index(Encoded)]  # an action's own, so that there is no quote in it
+        pieces += f',"{name}":'.encode(), answer.pop(name).payload
     try:
         payload = orjson.dumps(answer, readable) if orjson else DOUBTFUL
     except TypeError:  # numbers of more than 64 bits, text that nobody can encode
@@ -831,29 +835,19 @@ def as_peewee(error: sqlite3.Error) -> Exception:
             raise error
     except Exception as translated:
         return translated
+    finally:
+        del error  # whose traceback holds this frame, and with it whatever its callers have
 
 
 class Opened(threading.local):
     """What a thread has open."""
 
     connection: sqlite3.Connection
-    file: tuple | None = None  # what is known of it
-    forks = 0  # as below, when it was opened
+    identity: tuple | None = None
     serial = 0  # how often it was opened
     reading = False  # a transaction that only reads has begun
     trace: Callable[[str], None] | None = None
     generation: "Generation | None" = None  # as last seen
-
-
-forks = 0  # of this process from the one that began: what a parent has open is not its child's
-
-
-def count_fork():
-    global forks
-    forks += 1
-
-
-os.register_at_fork(after_in_child=count_fork)
 
 
 class Transaction:
@@ -906,15 +900,14 @@ class Store:
             seen = os.stat(self.path)
         except (OSError, ValueError) as error:
             seen = self.missing(error)
-        opened = self.opened
         # Mode, inode, device, links, owner and group: what SQLite opened read-only it never writes to.
-        if opened.file != seen[:6] or opened.forks != forks:
+        identity, opened = (seen[:6], os.getpid()), self.opened
+        if opened.identity != identity:
             self.close()
             self.before_opening()
             self.database.connect()
             self.after_opening()
-            opened.connection, opened.file, opened.forks = self.database.connection(), seen[:6], forks
-            opened.generation, opened.reading = None, False
+            opened.connection, opened.identity, opened.generation = self.database.connection(), identity, None
             opened.serial += 1
         return opened.connection
 
@@ -930,7 +923,7 @@ class Store:
     def close(self):
         """Close this thread's connection."""
         self.database.close()
-        self.opened.file = None
+        self.opened.identity, self.opened.reading = None, False
 
     def transaction(self, lock_type: str = "IMMEDIATE") -> "Transaction":
         """All statements of the block or none; IMMEDIATE to write, DEFERRED to read."""
@@ -1552,9 +1545,11 @@ class StateStore(Store):
             yield
 
     def version(self) -> tuple[int, int, int]:
-        connection = self.connect()
         try:
+            connection = self.connect()
             return self.opened.serial, connection.execute(VERSION).fetchone()[0], connection.total_changes
+        except peewee.PeeweeException as error:
+            raise self.failure(error) from error
         except sqlite3.Error as error:
             raise self.failure(as_peewee(error)) from error
 
@@ -1738,7 +1733,9 @@ class Place:
         self.asked_for = environ.get("PATH_INFO"), environ.get("QUERY_STRING")
         session = kept.sessions.get(self.asked_by)
         if session and session["created"] > time.time() - kept.session_lifetime:
-            self.session, self.answer = session, kept.answers.get((session["user_name"], self.asked_for))
+            self.session = session
+            if self.asked_by in kept.confirmed:
+                self.answer = kept.answers.get((session["user_name"], self.asked_for))
 
 
 class Kept(threading.local):
@@ -1756,6 +1753,7 @@ class Kept(threading.local):
 
     def forget_answers(self):
         self.answers: dict[tuple, Answer] = {}  # by user_name and what was asked for
+        self.confirmed: set[tuple] = set()  # the sessions that have been held against this state of the databases
         self.size = 0
 
     def see(self, master: Store, state: "StateStore"):
@@ -1773,6 +1771,7 @@ class Kept(threading.local):
             if len(self.sessions) >= 1000:
                 self.sessions = {}
             self.sessions[place.asked_by] = session | {"token": token}
+        self.confirmed.add(place.asked_by)
         key, size = (session["user_name"], place.asked_for), len(answer.payload) + self.EACH
         if hash(key) not in self.asked:
             if len(self.asked) >= 1000:
@@ -2005,6 +2004,8 @@ class Application:
         try:
             self.kept.see(self.db, self.state)
             place.find(self.kept, environ)
+            if place.answer:
+                self.db.rest()
         except (ApiError, peewee.PeeweeException) as problem:
             place.problem = problem
         return place
@@ -2170,6 +2171,7 @@ class Exchange:
     def response(self, environ: dict) -> tuple[str, list, Iterable[bytes]]:
         """Status line, headers and body."""
         answer, http = self.outcome()
+        self.app.db.rest()  # what follows may wait: for the state database, for the client
         # Whether nothing has happened but that somebody in a session was shown something.
         looked = self.chosen and self.chosen.reads_only and self.via == "session" and answer["status"] == "ok"
         if not looked:
@@ -2386,6 +2388,7 @@ class Exchange:
         raise LoginRefused("Token is not valid.")
 
     def log_out(self, call: Call) -> dict:
+        self.app.db.rest()  # the state database may keep it waiting
         if token := self.cookie():
             session, call.session = self.app.sessions.find(token), token
             self.via, call.claimed_name = "log-out", session and session["user_name"]

@@ -1,5 +1,6 @@
 """Kept answers: never stale, whoever changes whichever database; and the same bytes as computed ones."""
 
+import contextlib
 import json
 import os
 import shutil
@@ -8,7 +9,7 @@ import threading
 import time
 
 import pytest
-from conftest import Site
+from conftest import Site, authdata
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
@@ -316,3 +317,75 @@ def test_a_database_migrated_under_a_running_api(tmp_path):
     for url in ("/users/?get", "/smtpd/?get"):
         answer = root.browser.get(url).json
         assert answer["status"] == "ok" and answer["schema_version"] == 9, url
+
+
+def locked(site) -> bool:
+    """Whether a daemon could not commit now."""
+    with contextlib.closing(sqlite3.connect(site.file, timeout=0, isolation_level=None)) as daemon:
+        try:
+            daemon.execute("BEGIN EXCLUSIVE")
+        except sqlite3.OperationalError:
+            return True
+        return False
+
+
+@pytest.mark.parametrize("url", ["/smtpd/?get", "/?logout"])
+def test_no_daemon_waits_while_a_look_waits_for_the_state_database(site, url):
+    """To note that it was refused, or to end the session."""
+    ann = Asker(site, "ann")
+    ann.get("/pop/?get")
+    with contextlib.closing(sqlite3.connect(site.app.config.state, isolation_level=None)) as other:
+        other.execute("BEGIN IMMEDIATE")
+        looking = threading.Thread(target=ann.get, args=(url,))
+        looking.start()
+        time.sleep(0.5)
+        assert looking.is_alive() and not locked(site)
+        other.execute("ROLLBACK")
+        looking.join()
+
+
+def test_no_daemon_waits_while_an_answer_is_sent(site):
+    root, waits = Asker(site), []
+    cookie = "PHPSESSID=" + root.browser.cookies["PHPSESSID"].strip('"')
+    for _ in range(2):
+        environ = {"REQUEST_METHOD": "GET", "PATH_INFO": "/pop/", "QUERY_STRING": "get", "HTTP_COOKIE": cookie}
+        site.app(environ, lambda status, headers: waits.append(locked(site)))
+    assert waits == [False, False] and site.app.kept.answers
+
+
+def test_a_password_that_is_put_back_does_not_bring_other_sessions_answers(site):
+    def put(password: str):
+        site.sql("UPDATE users SET user_authdata = ? WHERE user_name = 'root'", authdata(password))
+
+    browsers = {}
+    for password in ("two", "one"):
+        put(password)
+        browsers[password] = site.browser()
+        browsers[password].post("/", json.dumps({"auth": {"user_name": "root", "password": password}}))
+    assert browsers["one"].get("/users/?get").json["login"]
+    put("two")
+    assert all(browsers["two"].get("/users/?get").json["login"] for _ in range(3))
+    assert not browsers["one"].get("/users/?get").json["login"]
+
+
+def test_a_state_database_that_cannot_be_opened_is_an_error_for_everybody(site):
+    root, state = Asker(site), site.app.config.state
+    site.app.state.close()
+    os.rename(state, state + ".kept")
+    os.mkdir(state)
+    for response in (root.ask("/pop/?get")[0], root.browser.post("/pop/?get", "", status="*")):
+        assert response.status_int == 500 and response.json["status"].startswith("The state database cannot be used: ")
+
+
+def test_a_database_that_can_no_longer_be_opened_in_the_middle_of_a_look(site, monkeypatch):
+    root, generation = Asker(site), site.app.generation
+    root.get("/pop/?get")
+    site.app.db.opened.generation = None
+
+    def replaced():
+        os.rename(site.file, f"{site.file}.kept")
+        os.mkdir(site.file)
+        return generation()
+
+    monkeypatch.setattr(site.app, "generation", replaced)
+    assert root.ask("/pop/?get&n=1")[0].status_int == 500

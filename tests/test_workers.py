@@ -3,6 +3,8 @@ does not grow; bench/memory.py measures it over more requests."""
 
 import contextlib
 import gc
+import io
+import json
 import os
 import signal
 import sqlite3
@@ -10,6 +12,7 @@ import sys
 import threading
 import time
 import tracemalloc
+import weakref
 from concurrent.futures import ThreadPoolExecutor
 
 import pytest
@@ -17,6 +20,8 @@ from conftest import MODULES, ROOT, Site
 from instances import absent
 from test_commands import Server
 from test_survival import post
+
+import mailapi
 
 sys.path.append(str(ROOT))
 
@@ -184,3 +189,23 @@ def test_no_object_outlives_its_request(site):
     after, _ = tracemalloc.get_traced_memory()
     tracemalloc.stop()
     assert (after - before) / (60 * 6) < 50  # bytes a request
+
+
+def test_what_the_database_refuses_leaves_nothing_to_the_garbage_collector(site):
+    """A traceback that holds itself would keep the request: its body, and the password in it."""
+    asked = {"auth": {"user_name": "root", "password": "pw"}, "pop_user": "ann"}
+    request = {"REQUEST_METHOD": "POST", "PATH_INFO": "/pop/", "QUERY_STRING": "add"}
+    gc.collect()
+    gc.disable()
+    try:
+        for _ in range(2):
+            body = json.dumps(asked).encode()
+            environ = request | {"CONTENT_LENGTH": str(len(body)), "wsgi.input": io.BytesIO(body)}
+            exchange = mailapi.Exchange(site.app, environ, "pop/")
+            answer, _ = exchange.outcome()
+            gone = weakref.ref(exchange)
+            del exchange
+            assert gone() is None
+        assert "UNIQUE" in answer["status"]
+    finally:
+        gc.enable()
