@@ -1771,18 +1771,17 @@ class Kept(threading.local):
             if len(self.sessions) >= 1000:
                 self.sessions = {}
             self.sessions[place.asked_by] = session | {"token": token}
-        self.confirmed.add(place.asked_by)
         key, size = (session["user_name"], place.asked_for), len(answer.payload) + self.EACH
         if hash(key) not in self.asked:
             if len(self.asked) >= 1000:
                 self.asked.clear()
-            return self.asked.add(hash(key))
-        if self.size + size > self.MOST:
-            self.forget_answers()
-        if size <= self.MOST:
+            self.asked.add(hash(key))
+        elif key not in self.answers and size <= self.MOST:
+            if self.size + size > self.MOST:
+                self.forget_answers()
             self.answers[key] = answer
             self.size += size
-        return None
+        self.confirmed.add(place.asked_by)
 
 
 def has_more(environ: dict) -> bool:

@@ -158,6 +158,17 @@ def test_two_sessions_of_a_user_share_an_answer_and_each_is_audited_as_itself(si
     assert len({session for _, session in seen} - {""}) == 2
 
 
+def test_sessions_of_a_user_share_what_fits_only_once(site, monkeypatch):
+    askers = [Asker(site) for _ in range(4)]
+    size = len(askers[0].ask("/users/?get")[0].body)
+    site.sql("INSERT INTO popd VALUES ('ann', 0)")
+    monkeypatch.setattr(mailapi.Kept, "MOST", size + size // 2)
+    monkeypatch.setattr(mailapi.Kept, "EACH", 0)
+    assert [asker.get("/users/?get")[1] for asker in askers] == [True] * 4  # each is held against the database
+    assert [asker.get("/users/?get")[1] for asker in askers] == [False] * 4
+    assert abs(site.app.kept.size - size) < 100
+
+
 def test_a_replaced_database_is_seen(site, tmp_path):
     root = Asker(site)
     assert [root.get("/pop/?get")[1] for _ in range(2)] == [True, False]
