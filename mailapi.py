@@ -881,7 +881,7 @@ class Store:
     """
 
     PRAGMAS = {"foreign_keys": 1}
-    counts_changes = True  # `version` tells
+    counts_changes = True  # VERSION tells
     streams = True  # the beginning of a BLOB can be read without the rest
 
     def __init__(self, path: str):
@@ -912,6 +912,7 @@ class Store:
         return opened.connection
 
     def missing(self, error: Exception) -> os.stat_result:
+        """What to do where there is no file."""
         raise CannotOpen(error) from None
 
     def before_opening(self):
@@ -1545,6 +1546,7 @@ class StateStore(Store):
             yield
 
     def version(self) -> tuple[int, int, int]:
+        """Another one after every commit."""
         try:
             connection = self.connect()
             return self.opened.serial, connection.execute(VERSION).fetchone()[0], connection.total_changes
@@ -2074,6 +2076,7 @@ class Application:
             return self.look(call, module, chosen)
 
     def change(self, call: Call, module: Module, chosen: Endpoint) -> dict:
+        """An action that may change something, again where the database undid it."""
         try:
             return self.db.repeat(partial(self.attempt, call, module, chosen))
         except Undecided:
