@@ -1,4 +1,4 @@
-"""Coverage-guided fuzzing of the wire format, of mail and of what is sent: 10 s each, FUZZ_SECONDS=600 for longer."""
+"""Coverage-guided fuzzing of the wire format, of mail and of what is sent: 6 s each, FUZZ_SECONDS=600 for longer."""
 
 import importlib.util
 import os
@@ -8,7 +8,7 @@ import sys
 import pytest
 from conftest import ROOT
 
-SECONDS = int(os.environ.get("FUZZ_SECONDS", "10"))
+SECONDS = int(os.environ.get("FUZZ_SECONDS", "6"))
 MISSING = importlib.util.find_spec("atheris") is None and os.environ.get("CI") != "true"
 
 

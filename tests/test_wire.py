@@ -6,7 +6,7 @@ import re
 
 import pytest
 from conftest import Site
-from hypothesis import given, strategies
+from hypothesis import given, settings, strategies
 
 import mailapi
 
@@ -230,6 +230,7 @@ VALUES = strategies.recursive(
     lambda inner: strategies.lists(inner) | strategies.dictionaries(strategies.text(), inner))
 
 
+@settings(max_examples=50, deadline=None)
 @given(strategies.dictionaries(strategies.text(), VALUES))
 def test_an_answer_has_the_same_bytes_whether_orjson_is_installed_or_not(answer):
     assert mailapi.orjson, "it is not: make .venv/tested installs it"
