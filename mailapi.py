@@ -177,8 +177,8 @@ class ApiError(Exception):
         self.retry_after = retry_after  # seconds; 0: there is nothing to wait for
 
     def bare(self) -> "ApiError":
-        """Itself without its traceback, which would keep a large body until the garbage collector comes by."""
-        self.__traceback__ = self.__context__ = None
+        """Itself without tracebacks, which would keep a large body until the garbage collector comes by."""
+        self.__traceback__ = self.__context__ = self.__cause__ = None
         return self
 
 
@@ -536,15 +536,12 @@ def encode(answer: dict) -> bytes:
         name = [*answer][kinds.index(Encoded)]  # an action's own, so that there is no quote in it
         pieces += f',"{name}":'.encode(), answer.pop(name).payload
     try:
-        payload = orjson.dumps(answer, readable) if orjson else DOUBTFUL
+        payload = orjson.dumps(answer, readable) if orjson else None
     except TypeError:  # numbers of more than 64 bits, text that nobody can encode
-        payload = DOUBTFUL
-    if DOUBTFUL in payload or b"0.0000" in payload:  # 1e-05 may be in it, which orjson spells otherwise
+        payload = None
+    if payload is None or b"e-" in payload or b"0.0000" in payload:  # 1e-05 may be in it, which orjson spells otherwise
         payload = ENCODER.encode(answer).encode()
     return b"".join([payload[:-1], *pieces, b"}"]) if pieces else payload
-
-
-DOUBTFUL = b"e-"
 
 
 def jsonp(callback: str, payload: str) -> str:
@@ -1728,7 +1725,7 @@ class Place:
 
     session: dict | None = None
     answer: Answer | None = None
-    problem: Exception | None = None  # that prevents a look at the databases
+    problem: ApiError | None = None  # that prevents a look at the databases
 
     def find(self, kept: "Kept", environ: dict):
         self.asked_by = tuple(map(environ.get, ASKED_BY))
@@ -1821,16 +1818,16 @@ class Call:
     restriction: Callable[[Module, Endpoint], None] | None = None  # raises what a token may not
     caller: Caller | None = None
     instead: dict | None = None  # the row that a module has in place of the one of users
-    # Where something may change, see begin_anew.
-    new_authdata: dict[str, str | None] | None = None  # of users whose sessions must end
-    deleted_users: list[str]
-    joined: "list[Joined]"
+    # Nothing in a look; begin_anew makes them anew for what may change something.
+    new_authdata: Mapping[str, str | None] = types.MappingProxyType({})  # of users whose sessions must end
+    deleted_users: Sequence[str] = ()
+    joined: "Sequence[Joined]" = ()
 
     def __init__(self, app: "Application", generation: Generation, body: dict, query: dict, limit: int | None = None):
         self.app, self.config, self.db = app, app.config, app.db
         self.generation, self.body, self.query, self.limit = generation, body, query, limit
         # Whether only a part of a list is asked for.
-        self.pages = limit is not None or bool(query and (query.get("after") or query.get("search")))
+        self.pages = limit is not None or bool(query) and any(query.get(name) for name in PAGE)
 
     def confirm(self, user: dict | None):
         """In its place: raise LoginRefused where the row of users, read with the rights, is not who was let in."""
@@ -1927,9 +1924,8 @@ class Event:
         self.session = sha256(call.session)[:12] if call.session else ""
         self.logs_in = self.via in ("password", "log-out")
         if chosen:
-            if call.body:
-                given = [str(call.body[name])[:200] for name in chosen.needed(call.generation) if call.body.get(name)]
-                self.target = " ".join(given)
+            given = [str(call.body[name])[:200] for name in chosen.needed(call.generation) if call.body.get(name)]
+            self.target = " ".join(given)
             self.action, self.changes = chosen.name, not chosen.reads_only
 
 
@@ -1986,13 +1982,17 @@ class Application:
                 environ["PATH_INFO"] = "/" + path.encode().decode("latin-1")  # Bottle leaves out what is not UTF-8
                 return self.bottle(environ, start_response)
             # What only looks is answered without Bottle, which takes as long as the rest.
-            answer = place.answer or Exchange(self, environ, path, place)
-            status, headers, body = answer.response(environ)
+            answer = place.answer
+            status, headers, body = answer.response(environ) if answer else Exchange(self, environ, path, place).response()
             start_response(status, headers)
             return body
         finally:
-            self.db.rest()
-            self.state.rest()
+            self.rest()
+
+    def rest(self):
+        """Let go of the databases: what follows may wait for others, or nothing follows."""
+        self.db.rest()
+        self.state.rest()
 
     def place(self, environ: dict) -> Place | None:
         """The place of the answer to a request that only looks, if it is one.
@@ -2007,13 +2007,15 @@ class Application:
             place.find(self.kept, environ)
             if place.answer:
                 self.db.rest()
-        except (ApiError, peewee.PeeweeException) as problem:
-            place.problem = problem
+        except ApiError as error:
+            place.problem = error.bare()
+        except peewee.PeeweeException as error:
+            place.problem = refusal(error)
         return place
 
     def serve(self, path: str) -> bottle.HTTPResponse:
         """Answer Bottle's current request."""
-        status, headers, body = Exchange(self, bottle.request.environ, path).response(bottle.request.environ)
+        status, headers, body = Exchange(self, bottle.request.environ, path).response()
         return bottle.HTTPResponse(body, status, headers)
 
     def generation(self) -> Generation:
@@ -2053,7 +2055,7 @@ class Application:
             call.begin_anew()
             with self.db.transaction("DEFERRED"):
                 call.identify()
-            self.db.rest(), self.state.rest()  # it may wait for others
+            self.rest()
             return chosen.run(module, call)
         if chosen and not chosen.reads_only:
             added = self.change(call, module, chosen)
@@ -2062,7 +2064,7 @@ class Application:
         else:
             added = self.db.repeat(partial(self.look_once, call, module, chosen))
         if chosen and chosen.then:
-            self.db.rest(), self.state.rest()
+            self.rest()
             return chosen.then(module, call, added)
         return added
 
@@ -2170,7 +2172,7 @@ class Exchange:
         """The client's address."""
         return client_address(self.environ, self.app.config.proxies)
 
-    def response(self, environ: dict) -> tuple[str, list, Iterable[bytes]]:
+    def response(self) -> tuple[str, list, Iterable[bytes]]:
         """Status line, headers and body."""
         answer, http = self.outcome()
         self.app.db.rest()  # what follows may wait: for the state database, for the client
@@ -2192,9 +2194,9 @@ class Exchange:
         if looked and self.place and self.chosen.keep:
             kept = Answer(payload, self.headers)
             self.app.kept.keep(self.place, self.session, self.call.session, kept)
-            return kept.response(environ)
+            return kept.response(self.environ)
         self.headers.append(("Cache-Control", "no-store"))
-        body = [payload] if self.place or "mailapi.body_read" in environ else Unread(payload, environ)
+        body = [payload] if self.place or "mailapi.body_read" in self.environ else Unread(payload, self.environ)
         return f"{http} {bottle.HTTP_CODES[http]}", self.headers, body
 
     def outcome(self) -> tuple[dict, int]:
@@ -2280,7 +2282,7 @@ class Exchange:
 
     def relay(self, first: str, below: str) -> dict:
         """Let a module make the whole answer; its refusals are answered as everywhere."""
-        self.app.db.rest()  # it may wait for others
+        self.app.rest()
         self.path = first
         try:
             self.call = Call(self.app, self.app.generation(), {"path": below}, {})

@@ -48,8 +48,7 @@ def run(args):
     except mailapi.peewee.PeeweeException as error:
         answer = {"status": mailapi.refusal(error).status}
     else:
-        has_sessions = mailapi.is_url(app.config.state) or os.path.exists(app.config.state)
-        if call.new_authdata and has_sessions:
+        if mailapi.is_url(app.config.state) or os.path.exists(app.config.state):  # without it nobody is logged in
             app.end_sessions(call)
     call.tell("")
     event = mailapi.Event(module.path, answer["status"], 200, "", "local")

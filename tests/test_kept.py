@@ -12,6 +12,7 @@ import pytest
 from conftest import Site, authdata
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
+from test_database import nobody_holds
 
 import mailapi
 
@@ -330,16 +331,6 @@ def test_a_database_migrated_under_a_running_api(tmp_path):
         assert answer["status"] == "ok" and answer["schema_version"] == 9, url
 
 
-def locked(site) -> bool:
-    """Whether a daemon could not commit now."""
-    with contextlib.closing(sqlite3.connect(site.file, timeout=0, isolation_level=None)) as daemon:
-        try:
-            daemon.execute("BEGIN EXCLUSIVE")
-        except sqlite3.OperationalError:
-            return True
-        return False
-
-
 @pytest.mark.parametrize("url", ["/smtpd/?get", "/?logout"])
 def test_no_daemon_waits_while_a_look_waits_for_the_state_database(site, url):
     """To note that it was refused, or to end the session."""
@@ -350,18 +341,18 @@ def test_no_daemon_waits_while_a_look_waits_for_the_state_database(site, url):
         looking = threading.Thread(target=ann.get, args=(url,))
         looking.start()
         time.sleep(0.5)
-        assert looking.is_alive() and not locked(site)
+        assert looking.is_alive() and nobody_holds(site.file)
         other.execute("ROLLBACK")
         looking.join()
 
 
 def test_no_daemon_waits_while_an_answer_is_sent(site):
-    root, waits = Asker(site), []
+    root, free = Asker(site), []
     cookie = "PHPSESSID=" + root.browser.cookies["PHPSESSID"].strip('"')
     for _ in range(2):
         environ = {"REQUEST_METHOD": "GET", "PATH_INFO": "/pop/", "QUERY_STRING": "get", "HTTP_COOKIE": cookie}
-        site.app(environ, lambda status, headers: waits.append(locked(site)))
-    assert waits == [False, False] and site.app.kept.answers
+        site.app(environ, lambda status, headers: free.append(nobody_holds(site.file)))
+    assert free == [True, True] and site.app.kept.answers
 
 
 def test_a_password_that_is_put_back_does_not_bring_other_sessions_answers(site):

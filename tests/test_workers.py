@@ -191,21 +191,40 @@ def test_no_object_outlives_its_request(site):
     assert (after - before) / (60 * 6) < 50  # bytes a request
 
 
-def test_what_the_database_refuses_leaves_nothing_to_the_garbage_collector(site):
-    """A traceback that holds itself would keep the request: its body, and the password in it."""
-    asked = {"auth": {"user_name": "root", "password": "pw"}, "pop_user": "ann"}
-    request = {"REQUEST_METHOD": "POST", "PATH_INFO": "/pop/", "QUERY_STRING": "add"}
+def outlived(site, **environ) -> tuple[str, bool]:
+    """The status that is answered, and whether the request is still there without the garbage collector."""
     gc.collect()
     gc.disable()
     try:
-        for _ in range(2):
-            body = json.dumps(asked).encode()
-            environ = request | {"CONTENT_LENGTH": str(len(body)), "wsgi.input": io.BytesIO(body)}
-            exchange = mailapi.Exchange(site.app, environ, "pop/")
-            answer, _ = exchange.outcome()
-            gone = weakref.ref(exchange)
-            del exchange
-            assert gone() is None
-        assert "UNIQUE" in answer["status"]
+        place = site.app.place(environ)
+        exchange = mailapi.Exchange(site.app, environ, environ["PATH_INFO"][1:], place)
+        answer, _ = exchange.outcome()
+        site.app.rest()
+        left = [weakref.ref(one) for one in (exchange, place) if one is not None]
+        del exchange, place
+        return answer["status"], any(one() is not None for one in left)
     finally:
         gc.enable()
+
+
+def test_what_the_database_refuses_leaves_nothing_to_the_garbage_collector(site):
+    """A traceback that holds itself would keep the request: its body, and the password in it."""
+    body = json.dumps({"auth": {"user_name": "root", "password": "pw"}, "pop_user": "ann"}).encode()
+    for status in ("ok", "UNIQUE constraint failed: popd.pop_user"):
+        assert outlived(site, REQUEST_METHOD="POST", PATH_INFO="/pop/", QUERY_STRING="add", CONTENT_LENGTH=str(len(body)),
+                        **{"wsgi.input": io.BytesIO(body)}) == (status, False)
+
+
+@pytest.mark.sqlite
+def test_nor_does_a_look_at_databases_that_cannot_be_read(site):
+    look = {"REQUEST_METHOD": "GET", "PATH_INFO": "/pop/", "QUERY_STRING": "get", "HTTP_COOKIE": "PHPSESSID=x"}
+    assert outlived(site, **look) == ("Username is not set!", False)
+    site.app.db.opened.connection.execute("PRAGMA busy_timeout = 0")
+    with contextlib.closing(sqlite3.connect(site.file, isolation_level=None)) as daemon:
+        daemon.execute("BEGIN EXCLUSIVE")
+        assert outlived(site, **look) == ("The database is busy. Try again.", False)
+    site.app.state.close()
+    os.rename(site.app.config.state, site.app.config.state + ".kept")
+    os.mkdir(site.app.config.state)
+    status, still_there = outlived(site, **look)
+    assert status.startswith("The state database cannot be used: ") and not still_there
