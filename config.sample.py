@@ -32,6 +32,9 @@ delegates_add_users = False
 # Bytes that a request's body may have, unless an action says otherwise.
 max_body = 1048576
 
+# Bytes of memory that all bodies of more than 64 KiB may take together in one process, each three times its size.
+max_bodies = 268435456
+
 # Bytes that a mail to send may have, and the request that brings it: 25 MB of attachments and what they are wrapped in.
 max_message = 36700160
 

@@ -76,6 +76,7 @@ class Config:
     session_lifetime: int = 86400  # seconds
     delegates_add_users: bool = False
     max_body: int = 1024 * 1024  # bytes
+    max_bodies: int = 256 * 1024 * 1024  # bytes
     max_message: int = 35 * 1024 * 1024  # bytes
     max_recipients: int = 100
     state: str = dataclasses.field(default="", repr=False)
@@ -260,6 +261,8 @@ def password(value) -> str | None:
     """Text to which empty() does not apply (WIRE F32): only null, missing and "" are not given."""
     if value is None or isinstance(value, str):
         return value
+    if isinstance(value, bytes) and (value.isascii() or len(value) <= SMALL_BODY):  # in a large body (read_body)
+        return value.decode(errors="surrogatepass")  # beyond ASCII it can take four times the memory
     if isinstance(value, float) and value.is_integer() and abs(value) < 1e15:
         value = int(value)
     if isinstance(value, bool) or not isinstance(value, (int, float)) or value in INFINITE:
@@ -267,9 +270,14 @@ def password(value) -> str | None:
     return str(value)
 
 
-def document(value) -> str | None:
+def long_text(value) -> bytes | None:
+    """Text that may be large, as UTF-8; empty() does not apply to it. A large body has it as bytes already."""
+    return value if isinstance(value, bytes) else None if (given := password(value)) is None else given.encode()
+
+
+def document(value) -> bytes | None:
     """The content of a file, which the command line is given the path of."""
-    return text(value)
+    return long_text(value)
 
 
 LONGEST = 1000  # bytes of an address, an expression or a route; the SMTP protocol ends at 256
@@ -354,54 +362,59 @@ def canonical(name: str) -> str:
     return NEW_SPELLING.sub(r"permission\1", name.replace("-", "_"))
 
 
-def read_body(environ: dict, limit: int, usual: int) -> dict:
-    """The JSON object of a request, whatever its Content-Type says; empty is {} (WIRE F22).
+SMALL_BODY = 64 * 1024  # bytes of a body that is taken apart before it is known who asks
+MOST_VALUES = 100_000  # commas, brackets and escapes of a larger one: each can take a hundred bytes of memory
 
-    limit and usual are bytes: of a body, and of one that is read without further precautions.
+
+def read_object(raw: bytes) -> dict:
+    """Return the JSON object of a body, {} of an empty one, whatever its Content-Type says (WIRE F22).
+
+    ApiError: HTTP 400 where it is no object; HTTP 413 where it is large and would take many times its size.
     """
-    raw = raw_body(environ, limit)
     if not raw or raw.isspace():
         return {}
+    if len(raw) > SMALL_BODY and sum(map(raw.count, (b",", b"[", b"{", b"\\"))) > MOST_VALUES:
+        raise ApiError("Request body too large.", http=413)
     try:
-        if len(raw) > usual:
-            body = large_object(raw, usual)
-        else:
-            body = json.loads(raw.decode(), parse_constant=not_json)
+        body = json.loads(raw.decode(), parse_constant=not_json)
     except (ValueError, RecursionError):
         body = None
     if not isinstance(body, dict):
         raise ApiError("Invalid JSON in request body.", http=400)
-    if b"\\u" in raw:
-        refuse_forbidden_text(body)
     return body
 
 
-STRING = re.compile(rb'"[^"\\]*+(?>(?:\\.[^"\\]*+)*)"?+', re.DOTALL)
-PLAIN = re.compile(rb"[ !#-\[\]-~]{65536,}+")
-MOST_STRINGS = 100_000
+def find_auth(raw: bytes) -> dict | None:
+    """Return the member `auth` of a large body without taking the body apart: the last one, or else the first.
 
-
-def large_object(raw: bytes, limit: int):
-    """As json.loads, in the memory of two copies: long plain text, such as base64, is left out of what is parsed.
-
-    What is not text must keep to limit: 30 MB of brackets take a gigabyte.
+    Once its sender is let in, the body is read as a whole, and must have the same `auth`.
     """
-    others, kept, aside, position, key = len(raw), [], {}, 0, secrets.token_hex(16)
-    for number, found in zip(range(MOST_STRINGS), STRING.finditer(raw)):
-        start, end = found.span()
-        others -= end - start
-        if PLAIN.fullmatch(raw, start + 1, end - 1) and raw[start - 2:start].rstrip()[-1:] == b":":
-            kept += [raw[position:start], f'"{key}{number}"'.encode()]
-            aside[f"{key}{number}"], position = slice(start + 1, end - 1), end
-    if others > limit:
-        raise ApiError("Request body too large.", http=413)
+    for start in (raw.rfind(b'"auth"'), raw.find(b'"auth"')):
+        member = raw[start + 6:start + SMALL_BODY].decode(errors="replace").lstrip() if start >= 0 else ""
+        with contextlib.suppress(ValueError, RecursionError):
+            found = json.JSONDecoder(parse_constant=not_json).raw_decode(member[1:].lstrip())[0]
+            if member[0] == ":" and isinstance(found, dict):
+                return found
+    return None
 
-    def put_back(found: dict) -> dict:
-        left_out = {name: aside[value] for name, value in found.items() if isinstance(value, str) and value in aside}
-        return found | {name: str(memoryview(raw)[where], "ascii") for name, where in left_out.items()}
 
-    smaller = b"".join([*kept, raw[position:]])
-    return json.loads(smaller.decode(), parse_constant=not_json, object_hook=put_back)
+class SharedLimit:
+    """Bytes of memory that all requests of a process may take together for one purpose."""
+
+    def __init__(self, most: int):
+        self.most, self.used, self.lock = most, 0, threading.Lock()
+
+    def take(self, size: int) -> int:
+        """Return size once it is reserved; ApiError (HTTP 503) where others have too much. One alone always gets it."""
+        with self.lock:
+            if self.used and self.used + size > self.most:
+                raise ApiError("The server is busy. Try again.", http=503, retry_after=1)
+            self.used += size
+        return size
+
+    def give_back(self, size: int):
+        with self.lock:
+            self.used -= size
 
 
 def raw_body(environ: dict, limit: int) -> bytes:
@@ -463,13 +476,17 @@ def not_json(constant: str):
 FORBIDDEN = re.compile("[\0\ud800-\udfff]")
 
 
+FORBIDDEN_BYTES = re.compile(rb"\0|\xed[\xa0-\xbf]")  # the same in long_text
+
+
 def refuse_forbidden_text(body: dict):
     """A NUL byte or a lone surrogate in any text (WIRE F27)."""
     for name, value in body.items():
         todo = [name, value]
         while todo:
             item = todo.pop()
-            if isinstance(item, str) and FORBIDDEN.search(item):
+            if (isinstance(item, str) and FORBIDDEN.search(item)
+                    or isinstance(item, bytes) and FORBIDDEN_BYTES.search(item)):
                 raise invalid(FORBIDDEN.sub("\ufffd", name))
             todo += list(item) + list(item.values()) if isinstance(item, dict) else ()
             todo += item if isinstance(item, list) else ()
@@ -611,19 +628,35 @@ def network(address: str) -> str:
     return str(ipaddress.ip_network(f"{address}/64", strict=False)) if ":" in address else address
 
 
-def foreign_site(environ: dict) -> bool:
-    """Whether another site's page sent this request, so that its cookie does not count."""
+def cross_site(environ: dict, proxies: list) -> bool:
+    """Check whether a page of another origin sent this request, so that its cookie does not count (WIRE F42)."""
     if site := environ.get("HTTP_SEC_FETCH_SITE"):
-        return site == "cross-site"
-    if (origin := environ.get("HTTP_ORIGIN")) is None:
+        return site not in ("same-origin", "none")
+    if (sent_by := environ.get("HTTP_ORIGIN")) is None:
         return False
-    return not (re.match("https?://", origin) and host_of(origin) == host_of("//" + environ.get("HTTP_HOST", "")))
+    origin = origin_of(sent_by)
+    return origin is None or origin != own_origin(environ, proxies)
 
 
-def host_of(url: str) -> str | None:
+def own_origin(environ: dict, proxies: list) -> tuple | None:
+    """Return the origin at which the client found this request's URL."""
+    host = environ.get("HTTP_HOST") or "{SERVER_NAME}:{SERVER_PORT}".format_map(environ)
+    return origin_of(f"{request_scheme(environ, proxies)}://{host}")
+
+
+def request_scheme(environ: dict, proxies: list) -> str:
+    """Return http or https, as the client sees it: a trusted proxy's X-Forwarded-Proto counts."""
+    trusted = is_trusted(environ.get("REMOTE_ADDR", ""), proxies)
+    return trusted and environ.get("HTTP_X_FORWARDED_PROTO") or environ.get("wsgi.url_scheme", "http")
+
+
+def origin_of(url: str) -> tuple | None:
+    """Return scheme, host and port of a URL (RFC 6454); None where it has none, as the origin `null`."""
     try:
-        return urllib.parse.urlsplit(url).hostname
-    except ValueError:
+        parts = urllib.parse.urlsplit(url)
+        port = parts.port or {"http": 80, "https": 443}[parts.scheme]
+        return (parts.scheme, parts.hostname, port) if parts.hostname else None
+    except (ValueError, KeyError):
         return None
 
 
@@ -841,10 +874,7 @@ class Opened(threading.local):
 
     connection: sqlite3.Connection
     identity: tuple | None = None
-    serial = 0  # how often it was opened
-    reading = False  # a transaction that only reads has begun
     trace: Callable[[str], None] | None = None
-    generation: "Generation | None" = None  # as last seen
 
 
 class Transaction:
@@ -854,7 +884,6 @@ class Transaction:
         self.store, self.lock_type = store, lock_type
 
     def __enter__(self):
-        self.store.end_reading()
         self.store.connect()
         self.store.run(f"BEGIN {self.lock_type}")
 
@@ -868,9 +897,6 @@ class Transaction:
                 connection.execute("ROLLBACK")
 
 
-VERSION = "PRAGMA data_version"  # another one after every commit of others; total_changes counts a connection's own
-
-
 class Store:
     """One SQLite file: a connection per thread, opened anew when the file was replaced (WIRE section 7).
 
@@ -878,7 +904,6 @@ class Store:
     """
 
     PRAGMAS = {"foreign_keys": 1}
-    counts_changes = True  # VERSION tells
     streams = True  # the beginning of a BLOB can be read without the rest
 
     def __init__(self, path: str):
@@ -904,8 +929,7 @@ class Store:
             self.before_opening()
             self.database.connect()
             self.after_opening()
-            opened.connection, opened.identity, opened.generation = self.database.connection(), identity, None
-            opened.serial += 1
+            opened.connection, opened.identity = self.database.connection(), identity
         return opened.connection
 
     def missing(self, error: Exception) -> os.stat_result:
@@ -921,7 +945,7 @@ class Store:
     def close(self):
         """Close this thread's connection."""
         self.database.close()
-        self.opened.identity, self.opened.reading = None, False
+        self.opened.identity = None
 
     def transaction(self, lock_type: str = "IMMEDIATE") -> "Transaction":
         """All statements of the block or none; IMMEDIATE to write, DEFERRED to read."""
@@ -936,24 +960,8 @@ class Store:
         """What to insert as the next number of an AUTOINCREMENT column; None where the database knows."""
         return None
 
-    def begin_reading(self) -> tuple[int, int, int]:
-        """Begin a transaction that goes on until the thread rests or begins another one; the version that it sees."""
-        connection = self.connect()
-        try:
-            connection.execute("BEGIN")
-            self.opened.reading = True
-            return self.opened.serial, connection.execute(VERSION).fetchone()[0], connection.total_changes
-        except sqlite3.Error as error:
-            raise as_peewee(error) from None
-
-    def end_reading(self):
-        opened = self.opened
-        if opened.reading:
-            opened.reading = False
-            if opened.connection.in_transaction:
-                opened.connection.execute("ROLLBACK")
-
-    rest = end_reading  # what a thread does after each request
+    def rest(self):
+        """Let go of the database after a request; a file is not held between transactions."""
 
     def compiled(self, query) -> tuple[str, Sequence]:
         """The SQL and the parameters of a query, Prepared or not."""
@@ -1101,15 +1109,16 @@ class Rule:
     words: str
     test: Callable[["Call"], bool]
     refusal: str = "Not allowed."
+    of_fields: bool = True  # whether the test looks at the request's fields, not only at who asks
 
     def otherwise(self, refusal: str) -> "Rule":
         return dataclasses.replace(self, refusal=refusal)
 
 
-anyone = Rule("anyone logged in", lambda call: True)
-nobody = Rule("nobody", lambda call: False)
-admin = Rule("admin", lambda call: call.caller.admin)
-admin_or_delegate = Rule("admin or delegate", lambda call: call.caller.admin or call.caller.delegate)
+anyone = Rule("anyone logged in", lambda call: True, of_fields=False)
+nobody = Rule("nobody", lambda call: False, of_fields=False)
+admin = Rule("admin", lambda call: call.caller.admin, of_fields=False)
+admin_or_delegate = Rule("admin or delegate", lambda call: call.caller.admin or call.caller.delegate, of_fields=False)
 
 
 def delegate_of(field: str, missing: Rule = nobody) -> Rule:
@@ -1170,7 +1179,7 @@ class Endpoint:
     reads_only: bool  # changes nothing
     own_transactions: bool  # the action opens its transactions itself: it waits for more than the master
     max_body: int | str  # bytes, or the key of the config that limits a request's body; 0: as configured
-    keep: bool  # what it answers depends on the request, the caller and the two databases alone
+    read_body: Callable[[bytes, int], dict]  # reads one of more than SMALL_BODY; takes it and the config's max_body
     then: Callable | None  # takes module, call and answer when the transaction is over: for what takes time
     file: bool  # answers a File; its fields may come in the query, too, as a link has them
 
@@ -1189,6 +1198,10 @@ class Endpoint:
         refuse_forbidden_text({name: query[name] for name in asked if name in query})
         return read_fields(query | body if self.file else body, fields), read_fields(query, self.query)
 
+    def most(self, config: Config) -> int:
+        """Return the bytes that a request's body may have."""
+        return getattr(config, self.max_body) if isinstance(self.max_body, str) else self.max_body or config.max_body
+
     def run(self, module: "Module", call: "Call") -> dict:
         """The declared checks in their order, then the action; what it adds to the answer."""
         if call.restriction:
@@ -1205,7 +1218,7 @@ class Endpoint:
 
 
 def endpoint(*, allow, needs=None, takes=None, checks=(), query=None, reads_only=False,
-             own_transactions=False, max_body=0, keep=False, then=None, file=False):
+             own_transactions=False, max_body=0, read_body=lambda raw, usual: read_object(raw), then=None, file=False):
     """Declare a method of a Module as an action; `allow`, one Rule or several, has no default."""
     rules = allow if isinstance(allow, tuple) else (allow,)
     if not rules or not all(isinstance(rule, Rule) for rule in rules):
@@ -1213,7 +1226,7 @@ def endpoint(*, allow, needs=None, takes=None, checks=(), query=None, reads_only
 
     def declare(action):
         action.endpoint = Endpoint(action.__name__.rstrip("_"), action, rules, needs or {}, takes or {}, tuple(checks),
-                                   query or {}, reads_only, own_transactions, max_body, keep, then, file)
+                                   query or {}, reads_only, own_transactions, max_body, read_body, then, file)
         return action
 
     return declare
@@ -1338,7 +1351,7 @@ def module_name(path: str) -> str:
 class Root(Module):
     """What is asked of the API itself, under no module's path."""
 
-    @endpoint(allow=anyone, reads_only=True, keep=True)
+    @endpoint(allow=anyone, reads_only=True)
     def get_modules(self, call):
         """The names of the configured modules, in the order of modulelist."""
         return {"modules": list(self.app.config.modulelist)}
@@ -1542,16 +1555,6 @@ class StateStore(Store):
         with self.one_statement(), super().transaction(lock_type):
             yield
 
-    def version(self) -> tuple[int, int, int]:
-        """Another one after every commit."""
-        try:
-            connection = self.connect()
-            return self.opened.serial, connection.execute(VERSION).fetchone()[0], connection.total_changes
-        except peewee.PeeweeException as error:
-            raise self.failure(error) from error
-        except sqlite3.Error as error:
-            raise self.failure(as_peewee(error)) from error
-
     @contextlib.contextmanager
     def one_statement(self):
         """For a block of a single statement, which is a transaction without saying so."""
@@ -1695,101 +1698,6 @@ def verify(password: str, authdata: str | None) -> bool:
     return fits and bool(known)
 
 
-########## Kept answers ############################################################################
-# A list that was asked for before is kept for as long as nobody changes either database, so that asking again costs
-# next to nothing. Only actions that say so (`keep`) are kept, only for GET without a body, by session cookie.
-
-
-class Answer:
-    """What can go out again as it is. Who has these very bytes, says their ETag, is told so (HTTP 304).
-
-    The hash is Python's own: 64 bits of a key that a server's workers share, until it is started anew. SHA-256 takes
-    a tenth of the time of a long list.
-    """
-
-    def __init__(self, payload: bytes, headers: list):
-        self.payload, self.headers, self.etag = payload, headers, f'"{hash(payload):x}"'
-        headers += [("Cache-Control", "private, no-cache"), ("ETag", self.etag)]
-
-    def response(self, environ: dict) -> tuple[str, list, list]:
-        if self.etag in environ.get("HTTP_IF_NONE_MATCH", ""):
-            return "304 Not Modified", [h for h in self.headers if h[0] not in ("Content-Type", "Content-Length")], []
-        return "200 OK", self.headers, [self.payload]
-
-
-ASKED_BY = ("HTTP_COOKIE", "HTTP_SEC_FETCH_SITE", "HTTP_ORIGIN", "HTTP_HOST")
-
-
-class Place:
-    """Where the answer to a request is kept, or will be; and the session that came along, if it is known."""
-
-    session: dict | None = None
-    answer: Answer | None = None
-    problem: ApiError | None = None  # that prevents a look at the databases
-
-    def find(self, kept: "Kept", environ: dict):
-        self.asked_by = tuple(map(environ.get, ASKED_BY))
-        self.asked_for = environ.get("PATH_INFO"), environ.get("QUERY_STRING")
-        session = kept.sessions.get(self.asked_by)
-        if session and session["created"] > time.time() - kept.session_lifetime:
-            self.session = session
-            if self.asked_by in kept.confirmed:
-                self.answer = kept.answers.get((session["user_name"], self.asked_for))
-
-
-class Kept(threading.local):
-    """What was read and answered in a thread and still holds, for nobody has changed the databases since."""
-
-    MOST = 8 * 1024 * 1024  # bytes of answers
-    EACH = 3000  # bytes that one takes beside what it says
-
-    def __init__(self, session_lifetime: int):
-        self.session_lifetime = session_lifetime
-        self.seen: tuple = (None, None)
-        self.asked: set[int] = set()  # hashes of what was asked for: kept is only what is asked for again
-        self.sessions: dict[tuple, dict] = {}  # by what came along with a request
-        self.forget_answers()
-
-    def forget_answers(self):
-        self.answers: dict[tuple, Answer] = {}  # by user_name and what was asked for
-        self.confirmed: set[tuple] = set()  # the sessions that have been held against this state of the databases
-        self.size = 0
-
-    def see(self, master: Store, state: "StateStore"):
-        """Begin to read, and forget what no longer holds."""
-        seen = master.begin_reading(), state.version()
-        if seen != self.seen:
-            self.forget_answers()
-            if seen[1] != self.seen[1]:
-                self.sessions = {}
-            self.seen = seen
-
-    def keep(self, place: Place, session: dict, token: str, answer: Answer):
-        """Keep what was computed in the transaction in which the databases were seen."""
-        if not place.session:
-            if len(self.sessions) >= 1000:
-                self.sessions = {}
-            self.sessions[place.asked_by] = session | {"token": token}
-        key, size = (session["user_name"], place.asked_for), len(answer.payload) + self.EACH
-        if hash(key) not in self.asked:
-            if len(self.asked) >= 1000:
-                self.asked.clear()
-            self.asked.add(hash(key))
-        elif key not in self.answers and size <= self.MOST:
-            if self.size + size > self.MOST:
-                self.forget_answers()
-            self.answers[key] = answer
-            self.size += size
-        self.confirmed.add(place.asked_by)
-
-
-def has_more(environ: dict) -> bool:
-    """Whether a body may have come along, or other credentials than a cookie."""
-    return ("HTTP_COOKIE" not in environ or environ.get("CONTENT_LENGTH") not in (None, "", "0")
-            or "HTTP_TRANSFER_ENCODING" in environ or "HTTP_AUTHORIZATION" in environ
-            or not environ.get("SERVER_PROTOCOL", "HTTP/1").startswith("HTTP/1"))
-
-
 ########## Application #############################################################################
 
 
@@ -1818,7 +1726,7 @@ class Call:
     restriction: Callable[[Module, Endpoint], None] | None = None  # raises what a token may not
     caller: Caller | None = None
     instead: dict | None = None  # the row that a module has in place of the one of users
-    # Nothing in a look; begin_anew makes them anew for what may change something.
+    # Nothing where nothing changes; begin_anew makes them anew for what may change something.
     new_authdata: Mapping[str, str | None] = types.MappingProxyType({})  # of users whose sessions must end
     deleted_users: Sequence[str] = ()
     joined: "Sequence[Joined]" = ()
@@ -1826,8 +1734,11 @@ class Call:
     def __init__(self, app: "Application", generation: Generation, body: dict, query: dict, limit: int | None = None):
         self.app, self.config, self.db = app, app.config, app.db
         self.generation, self.body, self.query, self.limit = generation, body, query, limit
-        # Whether only a part of a list is asked for.
-        self.pages = limit is not None or bool(query) and any(query.get(name) for name in PAGE)
+
+    @property
+    def pages(self) -> bool:
+        """Whether only a part of a list is asked for."""
+        return self.limit is not None or any(self.query.get(name) for name in PAGE)
 
     def confirm(self, user: dict | None):
         """In its place: raise LoginRefused where the row of users, read with the rights, is not who was let in."""
@@ -1963,10 +1874,10 @@ class Application:
         self.keepers = [m for m in self.modules.values() if type(m).credentials is not Module.credentials]
         self.state_schema = STATE_SCHEMA + "".join(module.state_schema for module in self.modules.values())
         self.state = open_store(config.state, self.state_schema)
-        self.keeps = not self.keepers and self.db.counts_changes and self.state.counts_changes
         self.sessions = Sessions(self.state, config)
         self.watchers = [module for module in self.modules.values() if type(module).watch is not Module.watch]
-        self.kept = Kept(config.session_lifetime)
+        self.large_bodies = SharedLimit(config.max_bodies)
+        self.log_origins = True  # until it has been said once
         self.relays = {first: module for module in self.modules.values() for first in module.relays}
         self.bottle = bottle.Bottle()
         self.bottle.route("/<path:re:[\\s\\S]*>", "ANY", self.serve)
@@ -1976,16 +1887,9 @@ class Application:
         if not path.isascii():
             path = path.encode("latin-1", "replace").decode(errors="replace")
         path = path.removeprefix("/")  # `OPTIONS *` has none
+        environ["PATH_INFO"] = "/" + path.encode().decode("latin-1")  # Bottle leaves out what is not UTF-8
         try:
-            place = self.place(environ)
-            if place is None:
-                environ["PATH_INFO"] = "/" + path.encode().decode("latin-1")  # Bottle leaves out what is not UTF-8
-                return self.bottle(environ, start_response)
-            # What only looks is answered without Bottle, which takes as long as the rest.
-            answer = place.answer
-            status, headers, body = answer.response(environ) if answer else Exchange(self, environ, path, place).response()
-            start_response(status, headers)
-            return body
+            return self.bottle(environ, start_response)
         finally:
             self.rest()
 
@@ -1993,25 +1897,6 @@ class Application:
         """Let go of the databases: what follows may wait for others, or nothing follows."""
         self.db.rest()
         self.state.rest()
-
-    def place(self, environ: dict) -> Place | None:
-        """The place of the answer to a request that only looks, if it is one.
-
-        The transaction in which the databases were seen goes on: what will be kept there is computed in it.
-        """
-        if self.config.debug or environ.get("REQUEST_METHOD") != "GET" or has_more(environ) or not self.keeps:
-            return None  # keepers change elsewhere, unseen
-        place = Place()
-        try:
-            self.kept.see(self.db, self.state)
-            place.find(self.kept, environ)
-            if place.answer:
-                self.db.rest()
-        except ApiError as error:
-            place.problem = error.bare()
-        except peewee.PeeweeException as error:
-            place.problem = refusal(error)
-        return place
 
     def serve(self, path: str) -> bottle.HTTPResponse:
         """Answer Bottle's current request."""
@@ -2022,12 +1907,11 @@ class Application:
         """Which schema the master database has now; `Call.identify` looks again, in its transaction."""
         try:
             self.db.connect()
-            self.db.opened.generation = self.read_generation()
+            return self.read_generation()
         except peewee.PeeweeException as error:
             if is_busy(error):
                 raise
             raise ApiError(f"The database cannot be opened: {error}.", http=500) from None
-        return self.db.opened.generation
 
     def read_generation(self) -> Generation:
         """SchemaMismatch where it is none of GENERATIONS."""
@@ -2059,23 +1943,18 @@ class Application:
             return chosen.run(module, call)
         if chosen and not chosen.reads_only:
             added = self.change(call, module, chosen)
-        elif self.db.opened.reading:
-            added = self.look(call, module, chosen)
         else:
-            added = self.db.repeat(partial(self.look_once, call, module, chosen))
+            added = self.db.repeat(partial(self.look, call, module, chosen))
         if chosen and chosen.then:
             self.rest()
             return chosen.then(module, call, added)
         return added
 
     def look(self, call: Call, module: Module, chosen: Endpoint | None) -> dict:
-        """An action that changes nothing, or none at all, in the transaction that has begun."""
-        call.identify()
-        return chosen.run(module, call) if chosen else {}
-
-    def look_once(self, call: Call, module: Module, chosen: Endpoint | None) -> dict:
+        """An action that changes nothing, or none at all."""
         with self.db.transaction("DEFERRED"):
-            return self.look(call, module, chosen)
+            call.identify()
+            return chosen.run(module, call) if chosen else {}
 
     def change(self, call: Call, module: Module, chosen: Endpoint) -> dict:
         """An action that may change something, again where the database undid it."""
@@ -2158,11 +2037,11 @@ class Exchange:
     chosen: Endpoint | None = None
     file: File | None = None
     via = ""  # how the caller was identified
-    session: dict | None = None
     relayed: bottle.HTTPResponse | None = None  # the answer of a module that made all of it
 
-    def __init__(self, app: Application, environ: dict, path: str, place: Place | None = None):
-        self.app, self.environ, self.path, self.place = app, environ, path, place
+    def __init__(self, app: Application, environ: dict, path: str):
+        self.app, self.environ, self.path = app, environ, path
+        self.reserved = 0  # bytes of app.large_bodies
         self.headers = [("X-Content-Type-Options", "nosniff")]
         self.frame: dict = {"status": "ok", "debug": [], "api_version": LATEST,
                             "schema_version": None, "session": False}
@@ -2174,7 +2053,10 @@ class Exchange:
 
     def response(self) -> tuple[str, list, Iterable[bytes]]:
         """Status line, headers and body."""
-        answer, http = self.outcome()
+        try:
+            answer, http = self.outcome()
+        finally:
+            self.app.large_bodies.give_back(self.reserved)
         self.app.db.rest()  # what follows may wait: for the state database, for the client
         # Whether nothing has happened but that somebody in a session was shown something.
         looked = self.chosen and self.chosen.reads_only and self.via == "session" and answer["status"] == "ok"
@@ -2191,12 +2073,8 @@ class Exchange:
         self.headers.append(("Content-Length", str(len(payload))))
         if self.app.config.cors_origin:
             self.headers.append(("Access-Control-Allow-Origin", self.app.config.cors_origin))
-        if looked and self.place and self.chosen.keep:
-            kept = Answer(payload, self.headers)
-            self.app.kept.keep(self.place, self.session, self.call.session, kept)
-            return kept.response(self.environ)
         self.headers.append(("Cache-Control", "no-store"))
-        body = [payload] if self.place or "mailapi.body_read" in self.environ else Unread(payload, self.environ)
+        body = [payload] if "mailapi.body_read" in self.environ else Unread(payload, self.environ)
         return f"{http} {bottle.HTTP_CODES[http]}", self.headers, body
 
     def outcome(self) -> tuple[dict, int]:
@@ -2212,8 +2090,6 @@ class Exchange:
         except Exception:
             log.exception("%s failed", self.path or "/")
             problem = ApiError("Internal error. The log has the cause.", http=500)
-        if not (self.call and self.call.caller):  # nobody looked whether it is still the same
-            self.app.db.opened.generation = None
         if problem.retry_after:
             self.headers.append(("Retry-After", str(problem.retry_after)))
         return self.frame | {"status": problem.status} | problem.answer, problem.http
@@ -2234,13 +2110,6 @@ class Exchange:
         query = read_query(self.environ.get("QUERY_STRING", ""))
         if "callback" in query:
             self.callback = read_callback(query["callback"])
-        if self.place and self.place.problem:
-            raise self.place.problem
-        if self.place and (last_seen := self.app.db.opened.generation):
-            try:
-                return self.dispatch(query, last_seen)
-            except Migrated:  # nothing has happened yet
-                pass
         return self.dispatch(query, self.app.generation())
 
     def dispatch(self, query: dict, generation: Generation) -> dict:
@@ -2250,35 +2119,58 @@ class Exchange:
         self.chosen = chosen = module.choose(query)
         if self.callback and chosen and chosen.file:
             raise ApiError("A file has no callback.", http=400)
-        body = {} if self.place else read_body(self.environ, self.most(chosen, generation), self.app.config.max_body)
-        fields = chosen.read(generation, body, query) if chosen else ({}, {})
-        self.call = call = Call(self.app, generation, *fields, limit)
+        self.call = call = Call(self.app, generation, {}, {}, limit)
         call.encodes = True
-        auth = body and read_fields(body, {"auth": CREDENTIALS}).get("auth") or {}
+        body, auth = self.read_body(chosen)
         if "logout" in query:
+            if isinstance(body, bytes):
+                read_object(body[:self.app.config.max_body])  # refused where it is no object, as everywhere
             return self.log_out(call)
-        if self.place:  # nothing else came along
-            self.use_session(call)
-        else:
-            self.log_in(call, auth)
+        self.log_in(call, read_fields({"auth": auth}, {"auth": CREDENTIALS})["auth"] or {})
+        self.refuse_change_by_link()
+        if isinstance(body, bytes):
+            body = self.read_large_body(body, auth)
+        elif body:
+            refuse_forbidden_text(body)
+        if chosen:  # no field is read before it is known who asks
+            call.body, call.query = chosen.read(generation, body, query)
         return self.act(call, module, chosen)
 
-    def most(self, chosen: Endpoint | None, generation: Generation) -> int:
-        """Bytes that the body may have; where an action takes more than usual, only from who may call it by their
-        session or token: to take JSON apart costs thirty times its size."""
-        usual, length = self.app.config.max_body, self.environ.get("CONTENT_LENGTH") or "x"
-        if chosen and isinstance(chosen.max_body, str):
-            return getattr(self.app.config, chosen.max_body)
-        if not chosen or chosen.max_body <= usual or length.isdecimal() and int(length[:20]) <= usual:
-            return chosen and chosen.max_body or usual
-        call = Call(self.app, generation, {}, {})
-        try:
-            self.log_in(call, {})
-            with self.app.db.transaction("DEFERRED"):
-                call.identify()
-        except LoginRefused:
-            return usual
-        return chosen.max_body if all(rule.test(call) for rule in chosen.allow) else usual
+    def read_body(self, chosen: Endpoint | None) -> tuple[dict | bytes, dict | None]:
+        """Return the request's body, as bytes where it is large, and its `auth`, which is all that was read of it."""
+        config, length = self.app.config, body_length(self.environ)
+        most = chosen.most(config) if chosen else config.max_body
+        if length is None or SMALL_BODY < length <= most:  # the body, what is read of it, and what is made of that
+            self.reserved = self.app.large_bodies.take(3 * (length or most))
+        raw = raw_body(self.environ, most)
+        if len(raw) > SMALL_BODY:
+            auth = find_auth(raw)
+            refuse_forbidden_text({"auth": auth})
+            return raw, auth
+        body = read_object(raw)
+        refuse_forbidden_text({"auth": body.get("auth")})
+        return body, body.get("auth")
+
+    def read_large_body(self, raw: bytes, auth: dict | None) -> dict:
+        """Return the object of a large body, for whoever may call the action so far as can be told without its fields."""
+        call, chosen = self.call, self.chosen
+        with self.app.db.transaction("DEFERRED"):
+            call.identify()
+        for rule in chosen.allow if chosen else ():
+            if not rule.of_fields and not rule.test(call):
+                raise ApiError(call.words(rule.refusal))
+        body = chosen.read_body(raw, self.app.config.max_body) if chosen else read_object(raw)
+        if (body.get("auth") or {}) != (auth or {}):
+            raise invalid("auth")
+        refuse_forbidden_text(body)
+        return body
+
+    def refuse_change_by_link(self):
+        """Refuse a change by GET with a cookie, which a link in a mail could bring about (WIRE F43)."""
+        changes = self.chosen and not self.chosen.reads_only and self.via == "session"
+        if changes and self.environ["REQUEST_METHOD"] in ("GET", "HEAD"):
+            self.headers.append(("Allow", "POST"))
+            raise ApiError("Use POST.", http=405)
 
     def relay(self, first: str, below: str) -> dict:
         """Let a module make the whole answer; its refusals are answered as everywhere."""
@@ -2298,7 +2190,7 @@ class Exchange:
         """Who asks for what a module relays, by HTTP Basic or a token: no session is made, no cookie counts."""
         call = self.call
         self.chosen = dataclasses.replace(RELAYED, name=self.environ["REQUEST_METHOD"], reads_only=reads_only)
-        if foreign_site(self.environ):  # browsers send Basic credentials along like cookies
+        if self.is_cross_site():  # browsers send Basic credentials along like cookies
             raise ApiError("Not allowed from another site.", http=403)
         scheme, _, given = self.environ.get("HTTP_AUTHORIZATION", "").partition(" ")
         try:
@@ -2349,15 +2241,11 @@ class Exchange:
             self.use_session(call)
 
     def use_session(self, call: Call):
-        sessions, self.via = self.app.sessions, "session"
-        if session := self.place and self.place.session:
-            token = session["token"]
-        else:
-            token = self.cookie()
-            session = token and sessions.find(token)
+        sessions, self.via, token = self.app.sessions, "session", self.cookie()
+        session = token and sessions.find(token)
         if not session:
             raise LoginRefused("Username is not set!")
-        self.session, call.user_name, call.session = session, session["user_name"], token
+        call.user_name, call.session = session["user_name"], token
         if self.app.keepers:
             call.instead = self.app.instead(call.user_name)
         call.confirm = partial(sessions.confirm, session, token)
@@ -2375,7 +2263,7 @@ class Exchange:
         call.user_name, call.password = user_name, given
         call.confirm = refuse_unless(lambda user: user and user["user_authdata"] == authdata,
                                      "Username or password is wrong.")
-        if remember and not foreign_site(self.environ):
+        if remember and not self.is_cross_site():
             self.set_cookie(call.session)
         self.app.tell(lambda module: module.logged_in(call, given))
 
@@ -2401,17 +2289,26 @@ class Exchange:
         return self.frame | {"status": "Successfully logged out.", "login": False}
 
     def cookie(self) -> str | None:
-        """The session id that came along, unless another site's page sent it (WIRE section 1)."""
+        """The session id that came along, unless a page of another origin sent it (WIRE F42)."""
         found = COOKIE.search(self.environ.get("HTTP_COOKIE", ""))
-        return found[1] if found and not foreign_site(self.environ) else None
+        return found[1] if found and not self.is_cross_site() else None
+
+    def is_cross_site(self) -> bool:
+        """As cross_site; the log says once that a proxy seems not to pass the Host header or the scheme on."""
+        proxies, environ = self.app.config.proxies, self.environ
+        found, log_it = cross_site(environ, proxies), self.app.log_origins
+        if found and log_it and not environ.get("HTTP_SEC_FETCH_SITE"):
+            origin, own = origin_of(environ["HTTP_ORIGIN"]), own_origin(environ, proxies)
+            if origin and own and origin[1] == own[1]:
+                self.app.log_origins = False
+                log.warning("a cookie did not count: the page is at %s://%s:%s, and the request came for %s://%s:%s; "
+                            "a proxy must pass Host with its port, and X-Forwarded-Proto", *origin, *own)
+        return found
 
     def set_cookie(self, token: str, expiry: str = ""):
         mount = urllib.parse.quote(self.environ.get("SCRIPT_NAME", "").rstrip("/").encode("latin-1", "replace"),
                                    safe="/!$&'()*+,:=@~") + "/"
-        scheme = self.environ.get("wsgi.url_scheme")
-        if is_trusted(self.environ.get("REMOTE_ADDR", ""), self.app.config.proxies):
-            scheme = self.environ.get("HTTP_X_FORWARDED_PROTO", scheme)
-        secure = "; Secure" if scheme == "https" else ""
+        secure = "; Secure" if request_scheme(self.environ, self.app.config.proxies) == "https" else ""
         cookie = f"PHPSESSID={token}; Path={mount}; HttpOnly; SameSite=Lax{secure}{expiry}"
         self.headers.append(("Set-Cookie", cookie))
 

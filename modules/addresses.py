@@ -72,7 +72,7 @@ class Address(Module):
             Addresses.address_router.in_(["redirect", "handoff"]), Addresses.address_route.is_null())),
     }}
 
-    @endpoint(allow=anyone, query={"test": address, "after": optional_number, "search": text}, reads_only=True, keep=True,
+    @endpoint(allow=anyone, query={"test": address, "after": optional_number, "search": text}, reads_only=True,
               takes={"address_order": optional_number, "address_expression": text, "address_user": text})
     def get(self, call):
         """The addresses that the caller may see, highest order first: all, or those of one look-up."""

@@ -85,7 +85,7 @@ def field(argument: str, chosen: mailapi.Endpoint, generation: mailapi.Generatio
         return name, read_document(value)
     if value == "-":
         return name, getpass.getpass(f"{name}: ") if sys.stdin.isatty() else sys.stdin.readline().rstrip("\n")
-    if value[:1] in ("{", "[") and kinds[name] not in (mailapi.text, mailapi.password):
+    if value[:1] in ("{", "[") and kinds[name] not in (mailapi.text, mailapi.password, mailapi.long_text):
         return name, json.loads(value)
     if kinds[name] is mailapi.text_list:
         return name, [entry for entry in value.split(",") if entry]

@@ -5,7 +5,7 @@ from collections.abc import Callable
 from dataclasses import dataclass
 from email.utils import formatdate, make_msgid
 
-from mailapi import ApiError, empty, readable, record, text
+from mailapi import ApiError, empty, long_text, readable, record, text
 from mailapi import password as any_text  # text to which empty() does not apply: a subject may be 0
 from mailapi_modules.mailaddress import (
     CONTROL, Group, Mailbox, NotAnAddress, encoded, entries, folded, is_plain, mailboxes,
@@ -40,7 +40,14 @@ def list_text(value) -> str | None:
     return text(value)
 
 
-ATTACHMENT = record(filename=any_text, content_type=text, data=any_text)
+def short_text(value) -> str | None:
+    """Text that is read for each of many attachments: none of the long strings that a large body has as bytes."""
+    if isinstance(value, bytes):
+        raise ValueError("too long")
+    return any_text(value)
+
+
+ATTACHMENT = record(filename=short_text, content_type=short_text, data=long_text)
 
 
 def attachment_list(value) -> list[dict]:
@@ -54,9 +61,9 @@ def attachment_list(value) -> list[dict]:
 
 
 ENVELOPE = {"from": list_text, "to": list_text, "cc": list_text, "bcc": list_text}
-PARTS = {"reply_to": list_text, "subject": any_text, "text": any_text, "html": any_text, "in_reply_to": text,
+PARTS = {"reply_to": list_text, "subject": any_text, "text": long_text, "html": long_text, "in_reply_to": text,
          "references": text, "attachments": attachment_list}
-FIELDS = ENVELOPE | PARTS | {"message": any_text}
+FIELDS = ENVELOPE | PARTS | {"message": long_text}
 
 
 def mail(body: dict, own_address: Callable[[], str | None], config) -> Mail:
@@ -158,9 +165,9 @@ def message_ids(name: str, value: str | None) -> list[str]:
 ########## A ready message #########################################################################
 
 
-def ready(message: str, lists: dict, config) -> Mail:
+def ready(message: bytes, lists: dict, config) -> Mail:
     """A message of the caller's own: without Bcc, with Date and Message-ID, otherwise as it came."""
-    raw = checked_lines(message.encode() if ":" in message else unpacked(message))
+    raw = checked_lines(message if b":" in message else unpacked(message))
     head = raw[:raw.find(b"\r\n\r\n") + 2] if b"\r\n\r\n" in raw else raw
     fields = header_fields(head)
     names = [name for name, _, _ in fields]
@@ -183,7 +190,7 @@ def ready(message: str, lists: dict, config) -> Mail:
     return Mail(sender, authors, recipients, b"".join([*kept, *added, below]))
 
 
-def unpacked(message: str) -> bytes:
+def unpacked(message: bytes) -> bytes:
     try:
         return b"".join(from_base64(message))
     except ValueError:

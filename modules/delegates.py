@@ -19,7 +19,7 @@ ADDRESS = {"needs": {"api_user": "User is not set.", "api_expression": "Address 
 class Delegate(Module):
     active = Active(ApiUserDelegates.api_user, ApiAddressDelegates.api_user)
 
-    @endpoint(allow=anyone, reads_only=True, keep=True)
+    @endpoint(allow=anyone, reads_only=True)
     def get(self, call):
         """All delegations, for a delegate their own, for others those that put somebody in charge of them."""
         users, addresses = USERS, ADDRESSES

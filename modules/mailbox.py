@@ -2,6 +2,7 @@
 
 from mailapi import Active, ApiError, File, Module, Prepared, anyone, endpoint, flag, optional_number, text
 from mailapi_modules import compose, outbox
+from mailapi_modules.large_bodies import read_large_object
 from mailapi_modules.mailparts import html_of, parts, pictures
 from mailapi_modules.mailplaces import NAMES, Places
 from mailapi_modules.mailsearch import TERMS, search
@@ -117,7 +118,8 @@ class Mailbox(Module):
             counts = places.unread_counts()
             return places.warning | {"unread_count": sum(counts.values()), "unread_counts": counts}
 
-    @endpoint(allow=anyone, takes=compose.FIELDS, own_transactions=True, max_body="max_message")
+    @endpoint(allow=anyone, takes=compose.FIELDS, own_transactions=True, max_body="max_message",
+              read_body=read_large_object)
     def send(self, call):
         """Queue a mail for the dispatch daemon, as the SMTP daemon would have; the ids of its rows in outbox."""
         if call.user_name is None:

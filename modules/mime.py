@@ -27,10 +27,10 @@ Part = Iterable[bytes]  # in pieces: its header fields, a blank line, its body
 ########## Parts ###################################################################################
 
 
-def content(text: str | None, html: str | None, attachments: list[dict]) -> Part:
+def content(text: bytes | None, html: bytes | None, attachments: list[dict]) -> Part:
     """What is below a mail's own header fields: the text in one or two forms, then the attachments."""
     forms = [text_part(form, subtype) for form, subtype in ((text, "plain"), (html, "html")) if form is not None]
-    return joined("mixed", [joined("alternative", forms or [text_part("", "plain")]), *map(attachment, attachments)])
+    return joined("mixed", [joined("alternative", forms or [text_part(b"", "plain")]), *map(attachment, attachments)])
 
 
 def joined(subtype: str, parts: list[Part]) -> Part:
@@ -46,9 +46,9 @@ def joined(subtype: str, parts: list[Part]) -> Part:
     return [*head, b"\r\n", *body, last]
 
 
-def text_part(text: str, subtype: str) -> Part:
+def text_part(text: bytes, subtype: str) -> Part:
     """Text in seven bits and short lines: no relay has to change it, which would break a signature."""
-    data, encoding = crlf(text.encode()), "7bit"
+    data, encoding = crlf(text), "7bit"
     if not data.isascii() or NOT_AS_IT_IS.search(data):
         foreign = len(data.translate(None, bytes(range(128))))
         data, encoding = ((binascii.b2a_qp(data), "quoted-printable") if foreign * 6 < len(data)
@@ -136,10 +136,10 @@ def in_base64(raw: Iterable[bytes]) -> bytearray:
     return lines
 
 
-def from_base64(data: str) -> Iterator[bytes]:
+def from_base64(data: bytes) -> Iterator[bytes]:
     """What base64 stands for, in pieces of STEP bytes; ValueError for anything else. It may have line breaks."""
-    data = data.replace("\r", "").replace("\n", "")
-    if len(data) % 4 or data.find("=", 0, -2) >= 0:
+    data = data.replace(b"\r", b"").replace(b"\n", b"")
+    if len(data) % 4 or data.find(b"=", 0, -2) >= 0:
         raise ValueError("not whole, or padding in the middle")
     step = STEP // 3 * 4
     return (binascii.a2b_base64(data[start:start + step], strict_mode=True) for start in range(0, len(data), step))

@@ -61,7 +61,7 @@ class MSA(Module):
     active = {8: Active(Msa.msa_user), 9: Active(Smtpd.smtpd_user)}
 
     @endpoint(allow=delegate_of("msa_user", missing=admin_or_delegate), takes={"msa_user": text}, query=PAGE,
-              reads_only=True, keep=True)
+              reads_only=True)
     def get(self, call):
         """The routers of everybody, for a delegate of oneself and the delegated ones; or of one user."""
         number = call.generation.number

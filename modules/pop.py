@@ -25,7 +25,7 @@ class POP(Module):
     active = Active(Popd.pop_user)
 
     @endpoint(allow=owner_or_delegate("pop_user", missing=anyone), takes={"pop_user": text}, query=PAGE,
-              reads_only=True, keep=True)
+              reads_only=True)
     def get(self, call):
         """Who may use POP: everybody, for a delegate oneself and the delegated ones, for others oneself."""
         if call.body.get("pop_user"):

@@ -71,7 +71,7 @@ class ServerStore(Store):
     """A database named by a `mysql://` URL, in which nobody but the API and its like writes; several hosts are tried
     in their order. With a schema, SQL for SQLite, it is the state database, whose tables it makes."""
 
-    counts_changes = streams = False
+    streams = False
     database = peewee.SqliteDatabase(None)  # whose SQL is translated
 
     def __init__(self, url: str, schema: str | None = None):

@@ -5,7 +5,8 @@ import re
 import time
 
 import bottle
-from mailapi import ApiError, Module, Rule, admin, anyone, endpoint, invalid, text, text_list
+from mailapi import ApiError, Module, Rule, admin, anyone, endpoint, invalid, long_text, text, text_list
+from mailapi_modules.large_bodies import read_large_object
 from mailapi_modules.protocols import PROMPT, SCAN_SECONDS, Client, at_once, clients
 from mailapi_modules.routing import matching, out_router, outbound
 
@@ -62,7 +63,7 @@ def may_send_as(call) -> bool:
 
 sender_is_own = Rule("whose out router passes the sender on", may_send_as, "Not allowed to send from this address.")
 NAMED = {"script_name": "Script name is not set."}
-MESSAGE = {"message": text, "encoding": encoding}
+MESSAGE = {"message": long_text, "encoding": encoding}
 
 
 def has_message(call):
@@ -92,7 +93,7 @@ class Service(Module):
 
     @endpoint(needs={"sender": "Sender is not set.", "recipients": "No recipient is set."}, checks=[has_message],
               takes={"sender": envelope_address, "recipients": envelope_addresses} | MESSAGE, allow=sender_is_own,
-              own_transactions=True, max_body="max_message")
+              own_transactions=True, max_body="max_message", read_body=read_large_object)
     def send(self, call):
         """Hand a message (RFC 5322) over to the SMTP server, for all recipients or for none."""
         smtp, message = self.client("smtp"), message_of(call)
@@ -104,7 +105,7 @@ class Service(Module):
         return {"quota": self.client("imap").quota(*own(call))}
 
     @endpoint(takes=MESSAGE, checks=[has_message], allow=anyone, reads_only=True, own_transactions=True,
-              max_body="max_message")
+              max_body="max_message", read_body=read_large_object)
     def scan(self, call):
         """What the anti-spam and anti-virus services say of a message."""
         message = message_of(call)
@@ -193,8 +194,8 @@ def message_of(call) -> bytes:
     """The message in the request, as text or as base64."""
     message = call.body["message"]
     if not call.body.get("encoding"):
-        return message.encode()
+        return message
     try:
-        return base64.b64decode("".join(message.split()), validate=True)
+        return base64.b64decode(message.translate(None, b" \t\r\n\f\v"), validate=True)
     except ValueError:
         raise invalid("message") from None

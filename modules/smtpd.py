@@ -32,7 +32,7 @@ class SMTPD(Module):
     active = {8: Active(Msa.msa_user), 9: Active(Smtpd.smtpd_user)}
 
     @endpoint(allow=delegate_of("smtpd_user", missing=admin_or_delegate), takes={"smtpd_user": text},
-              query=PAGE, reads_only=True, keep=True)
+              query=PAGE, reads_only=True)
     def get(self, call):
         """The out routers of everybody, for a delegate of oneself and the delegated ones; or of one user."""
         if call.body.get("smtpd_user"):

@@ -24,22 +24,22 @@ KINDS = {"user_name": text, "user_authdata": text, "password": password, "user_a
 FIELDS = {*KINDS, "user_rights"}
 
 
-def lines(content: str):
+def lines(content: bytes):
     """Each line with its end; only a line feed is one."""
     start = 0
     while start < len(content):
-        end = content.find("\n", start) + 1 or len(content)
-        yield content[start:end]
+        end = content.find(b"\n", start) + 1 or len(content)
+        yield content[start:end].decode()
         start = end
 
 
-def records(content: str):
+def records(content: bytes):
     """The number of each user's line, and the fields on it, or the ApiError that says why there are none."""
-    content = content.removeprefix("\ufeff")
-    return from_json(content) if re.match(r"\s*\{", content) else from_csv(content)
+    content = content.removeprefix(b"\xef\xbb\xbf")
+    return from_json(content) if content[:STEP].lstrip()[:1] == b"{" else from_csv(content)
 
 
-def from_json(content: str):
+def from_json(content: bytes):
     for number, line in enumerate(lines(content), 1):
         if line.strip():
             yield number, json_object(line)
@@ -58,7 +58,7 @@ def json_object(line: str) -> dict | ApiError:
     return ApiError("This is not a JSON object.")
 
 
-def from_csv(content: str):
+def from_csv(content: bytes):
     reader = csv.reader(lines(content), strict=True)
     header, ended = read_header(reader), False
     while not ended:
@@ -86,7 +86,7 @@ def read_header(reader) -> list[str]:
 class Import:
     """The users of a file, each checked by itself and against the others; `problems` are the lines to mend."""
 
-    def __init__(self, content: str, tell):
+    def __init__(self, content: bytes, tell):
         self.users: dict[str, dict] = {}  # by name
         self.line: dict[str, int] = {}  # by name
         self.problems: list[dict] = []

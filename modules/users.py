@@ -9,6 +9,7 @@ from mailapi import (
     PAGE, Active, ApiError, ApiUserDelegates, Module, Prepared, Rule, Users, admin, anyone, arg, delegate_of, document,
     each_generation, endpoint, flag, like, make_authdata, owner_or_delegate, password, text, text_list,
 )
+from mailapi_modules.large_bodies import read_large_object
 from mailapi_modules.user_import import Import
 from mailapi_modules.user_lists import HAS_LOGIN, NAMES_ON, queries
 
@@ -119,7 +120,7 @@ class User(Module):
             Users.select(Users.user_name).where(HAS_LOGIN, ~STORED_WELL)),
     }
 
-    @endpoint(allow=anyone, takes={"username": text, "user_name": text}, query=PAGE, reads_only=True, keep=True,
+    @endpoint(allow=anyone, takes={"username": text, "user_name": text}, query=PAGE, reads_only=True,
               then=with_elsewhere)
     def get(self, call):
         """All users, for a delegate oneself and the delegated ones, for others oneself; or the one named."""
@@ -197,7 +198,7 @@ class User(Module):
                         .where(Users.user_name == call.body["user_name"]))
 
     @endpoint(allow=admin, checks=[file_given], takes={"file": document, "dry_run": flag}, own_transactions=True,
-              max_body=32 * 1024 * 1024)
+              max_body=32 * 1024 * 1024, read_body=read_large_object)
     def import_(self, call):
         """Add all users of a file, or none; `imported` says how many. With dry_run they are only checked."""
         found = Import(call.body["file"], call.tell)

@@ -89,7 +89,7 @@ def test_token_is_recorded_by_its_name(site):
     who = ("bob", HERE, "token back up")
     assert recorded(site) == [(*who, "pop", "add", "bob", "ok", 200),
                               (*who, "tokens", "add", "x", "A token cannot manage tokens.", 200),
-                              (None, HERE, "token", "pop", "add", "bob", "Token is not valid.", 200)]
+                              (None, HERE, "token", "pop", "add", "", "Token is not valid.", 200)]
 
 
 def test_noise_of_nobody_is_not_recorded(site):
@@ -143,15 +143,14 @@ def test_log_has_one_line_of_key_and_value_for_each_entry(site, caplog, name):
     assert site("pop/?add", user=name, password="x", pop_user=name)["status"] == WRONG
     line, = caplog.messages
     assert line.isprintable() and line.isascii()
-    decoded = f'user={json.dumps(name)} address="" via="password" session="" module="pop" action="add" target={json.dumps(name)} '
+    decoded = f'user={json.dumps(name)} address="" via="password" session="" module="pop" action="add" target="" '
     assert line.split(" ", 1)[1] == decoded + f'status="{WRONG}" http=200'
     assert line.startswith("time=") and recorded(site)[0][0] == name
 
 
 def test_whoever_is_not_logged_in_cannot_store_much(site):
-    long = "x" * 400_000
-    assert site("pop/?add", user=long, pop_user=long)["status"] == WRONG
-    token = site("tokens/?add", user="bob", token_name=long)["token"]
+    assert site("pop/?add", user="x" * 60_000, pop_user="x")["status"] == WRONG
+    token = site("tokens/?add", user="bob", token_name="x" * 400_000)["token"]
     ask(site.browser(), "pop/?add", headers={"Authorization": f"Bearer {token}"}, pop_user="bob")
     assert [max(len(str(value)) for value in row) for row in recorded(site)] == [200, 200, 200]
 

@@ -358,7 +358,7 @@ def test_f27_the_addresses_of_a_switch_are_objects_of_texts(either, which):
 def test_f27_forbidden_text_is_refused_anywhere(either, text):
     for where in ({"unknown": text}, {"unknown": [{"deep": [text]}]}, {"unknown": {text: 1}}):
         refused(either, "pop/?add", "Invalid value for unknown.", 400, pop_user="ann", **where)
-    answer = refused_raw(either, "pop/?add", json.dumps({"pop_user": "ann", text: 1}).encode())
+    answer = refused_raw(either, "pop/?add", json.dumps({"auth": {"user_name": "root", "password": "pw"}, "pop_user": "ann", text: 1}).encode())
     assert answer["status"].startswith("Invalid value for ")
     if "\0" in text and either.generation == 9:
         refused(either, "addresses/?get&test=" + quote(text), "Invalid value for test.", 400)

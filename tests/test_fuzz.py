@@ -235,7 +235,7 @@ def answer_of(status: int, headers: list, payload: bytes) -> dict:
     if "Content-Disposition" in head:
         return file_of(status, head, payload)
     text = payload.decode()
-    assert status in (200, 400, 404, 411, 413), text[:500]
+    assert status in (200, 400, 404, 405, 411, 413), text[:500]
     assert all(re.fullmatch(r"[\x20-\xff]*", value) for _, value in headers)
     assert "Traceback" not in text and 'File "' not in text and 'File \\"' not in text
     if head["Content-Type"] == "application/javascript":

@@ -235,43 +235,6 @@ def test_session_that_changed_the_password_lives_on(site, auth):
     log_in(site, password="new")
 
 
-########## Requests from other sites ###############################################################
-
-SITE, ORIGIN = "Sec-Fetch-Site", "Origin"
-
-
-@pytest.mark.parametrize(("headers", "counts"), [
-    ({}, True), ({SITE: "same-origin"}, True), ({SITE: "same-site"}, True), ({SITE: "none"}, True),
-    ({SITE: "cross-site"}, False), ({SITE: "cross-site", ORIGIN: "http://localhost"}, False),
-    ({SITE: "same-origin", ORIGIN: "http://evil.example"}, True), ({ORIGIN: "http://localhost"}, True),
-    ({ORIGIN: "https://LOCALHOST"}, True), ({ORIGIN: "http://evil.example"}, False), ({ORIGIN: "null"}, False),
-    ({ORIGIN: "http://localhost.evil.example"}, False), ({ORIGIN: "http://evil.example/localhost"}, False),
-    ({ORIGIN: "http://localhost@evil.example"}, False), ({ORIGIN: "http://[evil"}, False), ({ORIGIN: ""}, False),
-])
-def test_cookie_counts_unless_another_site_sent_it(site, headers, counts):
-    answer = post(log_in(site), "pop/?add", headers, pop_user="bob").json
-    assert answer["status"] == ("ok" if counts else NOBODY)
-    assert bool(site.sql("SELECT * FROM popd")) is counts
-
-
-def test_another_site_cannot_end_a_session(site):
-    browser = holding(site, token(log_in(site)))
-    assert post(browser, "?logout", {SITE: "cross-site"}).json["status"] == OUT
-    post(browser, headers={SITE: "cross-site"}, auth=credentials("ann"))
-    assert ask(browser)["auth_user"] == "bob"
-
-
-def test_another_site_may_send_credentials(site):
-    assert post(site.browser(), headers={SITE: "cross-site"}, auth=credentials()).json["login"] is True
-
-
-def test_jsonp_shows_another_site_nothing(site):
-    browser = log_in(site)
-    assert '"auth_user":"bob"' in browser.get("/users/?get&callback=f", headers={SITE: "same-origin"}).text
-    answer = browser.get("/users/?get&callback=f", headers={SITE: "cross-site"}).text
-    assert answer.startswith("f('") and NOBODY in answer and "bob" not in answer
-
-
 ########## The state database ######################################################################
 
 

@@ -196,13 +196,12 @@ def outlived(site, **environ) -> tuple[str, bool]:
     gc.collect()
     gc.disable()
     try:
-        place = site.app.place(environ)
-        exchange = mailapi.Exchange(site.app, environ, environ["PATH_INFO"][1:], place)
+        exchange = mailapi.Exchange(site.app, environ, environ["PATH_INFO"][1:])
         answer, _ = exchange.outcome()
         site.app.rest()
-        left = [weakref.ref(one) for one in (exchange, place) if one is not None]
-        del exchange, place
-        return answer["status"], any(one() is not None for one in left)
+        left = weakref.ref(exchange)
+        del exchange
+        return answer["status"], left() is not None
     finally:
         gc.enable()
 
@@ -217,7 +216,8 @@ def test_what_the_database_refuses_leaves_nothing_to_the_garbage_collector(site)
 
 @pytest.mark.sqlite
 def test_nor_does_a_look_at_databases_that_cannot_be_read(site):
-    look = {"REQUEST_METHOD": "GET", "PATH_INFO": "/pop/", "QUERY_STRING": "get", "HTTP_COOKIE": "PHPSESSID=x"}
+    look = {"REQUEST_METHOD": "GET", "PATH_INFO": "/pop/", "QUERY_STRING": "get", "HTTP_COOKIE": "PHPSESSID=x",
+            "wsgi.input": io.BytesIO()}
     assert outlived(site, **look) == ("Username is not set!", False)
     site.app.db.opened.connection.execute("PRAGMA busy_timeout = 0")
     with contextlib.closing(sqlite3.connect(site.file, isolation_level=None)) as daemon:
@@ -228,3 +228,25 @@ def test_nor_does_a_look_at_databases_that_cannot_be_read(site):
     os.mkdir(site.app.config.state)
     status, still_there = outlived(site, **look)
     assert status.startswith("The state database cannot be used: ") and not still_there
+
+
+def test_long_queries_cookies_and_addresses_leave_nothing(tmp_path):
+    site = Site(tmp_path, trusted_proxies=["127.0.0.1"])
+    cookie = site.browser().post("/", json.dumps({"auth": {"user_name": "ann", "password": "pw"}})).headers["Set-Cookie"]
+
+    def work(rounds: int):
+        for number in range(rounds):
+            query, long = f"get&n={number}" + "x" * 28_000, f"{number}" + "1" * 20_000
+            for headers in ({"HTTP_COOKIE": cookie.partition(";")[0]}, {"HTTP_COOKIE": f"PHPSESSID={number}; x={long}"},
+                            {"HTTP_X_FORWARDED_FOR": long, "REMOTE_ADDR": "127.0.0.1"}, {"HTTP_ORIGIN": "http://" + long},
+                            {"HTTP_AUTHORIZATION": "Bearer " + long}):
+                site.browser(**headers).get("/pop/?" + query)
+        gc.collect()
+
+    tracemalloc.start()
+    work(50)
+    before, _ = tracemalloc.get_traced_memory()
+    work(50)
+    after, _ = tracemalloc.get_traced_memory()
+    tracemalloc.stop()
+    assert (after - before) / (50 * 5) < 200  # bytes a request
