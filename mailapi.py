@@ -2202,7 +2202,7 @@ class Exchange:
     def outcome(self) -> tuple[dict, int]:
         """The answer and its HTTP status; refusals and failures that `act` left become answers here."""
         try:
-            return self.process(), 200
+            return self.process(), 200 if self.relayed is None else self.relayed.status_code
         except SchemaMismatch as mismatch:
             return {"status": mismatch.status} | mismatch.answer, 200
         except ApiError as error:
