@@ -16,13 +16,13 @@ log = logging.getLogger("mailapi")
 SAFE = "/~@:+!$&'()*,;="  # beside letters, digits and -._: what stands in a path as it is (RFC 3986 section 3.3)
 # Of a header: an absolute URL without user and password, or a path (RFC 4918 section 8.3).
 URL = re.compile(r"(?:https?://([^/@]+))?(/(?!/).*)", re.IGNORECASE)
-# What no such URL has, and a slash that is part of a name: WSGI does not tell it from others in the request's own path.
+# What no such URL has, and a slash inside a name: in the request's own path WSGI does not tell it from the others.
 NOT_IN_URL = re.compile(r"[^!-~]|[#?\\]|%(?![0-9A-Fa-f]{2})|%2[Ff]")
 IF_TOKEN = re.compile(r'[ \t]+|[()]|[Nn][Oo][Tt]|\[(?:W/)?"[^"]*"\]|<[^<>]*>')
 
 
 def request_target(dav: Dav, environ: dict, path: str) -> str:
-    """The path below dav/ and the query of a request, for the DAV server; ApiError where they cannot be told."""
+    """Return a request's path and query for the DAV server; ApiError where what was asked for cannot be told."""
     # What came: servers cut the fragment off, and some leave out tabs and line ends.
     raw = environ.get("REQUEST_URI") or environ.get("RAW_URI") or ""
     query = environ.get("QUERY_STRING", "")
@@ -32,8 +32,8 @@ def request_target(dav: Dav, environ: dict, path: str) -> str:
 
 
 def quoted(path: str) -> str:
-    """A path below the DAV server's root, percent-encoded; ApiError where it could lead out of there, or has U+FFFD:
-    the core puts that in the place of bytes that are not UTF-8."""
+    """Return a path below the DAV server's root, percent-encoded; ApiError where it could lead out of there, or has
+    U+FFFD: the core puts that in the place of bytes that are not UTF-8."""
     names = [segment.partition(";")[0] for segment in path.split("/")]
     if re.search(r"[\x00-\x1f\x7f\\\ufffd]", path) or {".", ".."}.intersection(names):
         raise ApiError("Invalid path.", http=400)
@@ -41,7 +41,7 @@ def quoted(path: str) -> str:
 
 
 def inside_url(dav: Dav, url: str, prefix: str, host: str) -> str:
-    """The URL of a header as the DAV server has to see it: its own host, the path as clients see it (X-Script-Name).
+    """Return the URL of a header for the DAV server: its own host, the path as clients see it (X-Script-Name).
 
     host is the Host header of the request.
     """
@@ -82,7 +82,7 @@ def tell_of_port():
 
 
 def inside_if(dav: Dav, condition: str, prefix: str, host: str) -> str:
-    """The If header with the URLs of resources as the DAV server has to see them (RFC 4918 section 10.4).
+    """Return the If header with the URLs of resources as the DAV server has to see them (RFC 4918 section 10.4).
 
     What names nothing on this server stays as it is, and so does a header that is none.
     """
@@ -102,7 +102,7 @@ def inside_if(dav: Dav, condition: str, prefix: str, host: str) -> str:
 
 
 def outside_url(dav: Dav, url: str, prefix: str) -> str:
-    """A URL of the DAV server as clients see it; one of elsewhere stays as it is."""
+    """Return a URL of the DAV server as clients see it; one of elsewhere stays as it is."""
     try:
         parts = urllib.parse.urlsplit(url)
         port = parts.port or dav.schemes.get(parts.scheme or dav.scheme)
