@@ -1245,6 +1245,8 @@ class Module:
     # Generation → (class name, file) of the module that serves in its place there, beside its own file.
     stand_ins: dict[int, tuple[str, str]] = {}
 
+    # Permissions of api_access that mean something to the module, beside admin and delegate.
+    permissions: tuple[str, ...] = ()
     # Tables that the module keeps in the state database: CREATE … IF NOT EXISTS.
     state_schema = ""
     # First segments of URL paths below which the module itself answers whole HTTP requests, by `relay`.
@@ -1278,8 +1280,9 @@ class Module:
         """`user_name` and `user_login` of the users that are kept elsewhere, too, or of the one named."""
         return []
 
-    def check(self, repair: bool) -> Iterable[tuple[bool, str]]:
-        """For `mailapi check`: what was looked at and whether it is well, mended before where repair is asked for."""
+    def check(self, repair: bool) -> Iterable[tuple[bool | None, str]]:
+        """For `mailapi check`: what was looked at and whether it is well, mended before where repair is asked for;
+        None is a warning."""
         return ()
 
     def relay(self, exchange: "Exchange", path: str) -> bottle.HTTPResponse:
@@ -1482,6 +1485,15 @@ def sha256(value: str) -> str:
 authdata_hash = lru_cache(maxsize=1000)(sha256)  # asked for in every request
 
 
+def chown_like(file: str | os.PathLike | int, model: str | os.PathLike):
+    """Give a path or an open file that root has made the owner and group of another file, such as its folder, so that
+    the service can use it. Do nothing for other users, and on file systems without owners."""
+    if os.geteuid() == 0:
+        seen = os.stat(model)
+        with contextlib.suppress(OSError):
+            os.chown(file, seen.st_uid, seen.st_gid, follow_symlinks=isinstance(file, int))
+
+
 @contextlib.contextmanager
 def folder_lock(folder: str):
     """One process and thread at a time."""
@@ -1501,7 +1513,8 @@ class StateFailure(ApiError):
 
 
 class StateStore(Store):
-    """The state database: what is the API's own. Made on first use, readable by its owner only."""
+    """The state database: what is the API's own. Made on first use, readable by its owner only; made by root, it
+    belongs to its folder's owner."""
 
     PRAGMAS = {"synchronous": "NORMAL"}
 
@@ -1517,10 +1530,13 @@ class StateStore(Store):
             raise CannotOpen(still) from None
 
     def before_opening(self):
-        """Side files keep the mode that the file had when they were made: it may have been read-only."""
-        for side in (self.path + "-wal", self.path + "-shm"):
+        """Side files keep the mode that the file had when they were made: it may have been read-only. Their owner SQLite
+        sees to."""
+        path = os.path.realpath(self.path)
+        for side in (path + "-wal", path + "-shm"):
             with contextlib.suppress(OSError):
-                os.chmod(side, os.stat(self.path).st_mode & 0o777)
+                if not os.path.islink(side):  # which would lead root elsewhere
+                    os.chmod(side, os.stat(path).st_mode & 0o777)
 
     def after_opening(self):
         """Add the tables that an older version or a shorter modulelist did not have."""
@@ -1535,18 +1551,20 @@ class StateStore(Store):
 
     def create(self):
         """Make the file whole under another name first: several processes may start at once."""
-        folder = os.path.dirname(self.path)
+        path = os.path.realpath(self.path)  # of a link that leads nowhere yet
+        folder = os.path.dirname(path)
         try:
             with folder_lock(folder), tempfile.TemporaryDirectory(dir=folder, prefix=".mailapi-") as private:
-                if os.path.exists(self.path):
+                if os.path.exists(path):
                     return
                 new = os.path.join(private, "state")
                 with contextlib.closing(sqlite3.connect(new)) as connection:
                     connection.executescript("PRAGMA journal_mode = WAL;" + self.schema)
                 os.chmod(new, 0o600)
+                chown_like(new, folder)
                 for leftover in ("-wal", "-shm"):  # of a file that was deleted: not to be replayed
-                    Path(self.path + leftover).unlink(missing_ok=True)
-                os.rename(new, self.path)
+                    Path(path + leftover).unlink(missing_ok=True)
+                os.rename(new, path)
         except (OSError, sqlite3.Error) as error:
             raise StateFailure(getattr(error, "strerror", error)) from None
 
@@ -2080,7 +2098,7 @@ class Exchange:
     def outcome(self) -> tuple[dict, int]:
         """The answer and its HTTP status; refusals and failures that `act` left become answers here."""
         try:
-            return self.process(), 200
+            return self.process(), 200 if self.relayed is None else self.relayed.status_code
         except SchemaMismatch as mismatch:
             return {"status": mismatch.status} | mismatch.answer, 200
         except ApiError as error:

@@ -3,18 +3,22 @@
 from collections.abc import Iterator
 
 from mailapi import Prepared, Users
+from mailapi_modules.ledger import KINDS
 from mailapi_modules.mailserver import MailAccounts
 
 EVERYBODY = Prepared(Users.select(Users.user_name))
 OURS = Prepared(Users.select(Users.user_name).where(Users.user_authdata.is_null(False), Users.user_name.contains("@")))
 
 
-def check_ledger(module, repair: bool) -> Iterator[tuple[bool, str]]:
+def check_ledger(module, repair: bool) -> Iterator[tuple[bool | None, str]]:
     """Accounts of nobody, and service accounts that wait for their service."""
-    ledger, users = module.ledger, set(module.app.db.column(EVERYBODY))
+    ledger, users, taken_over = module.ledger, set(module.app.db.column(EVERYBODY)), []
     users |= {row["user_name"] for row in module.users_elsewhere()}
     for account in ledger.rows():
         name = account["Name"]
+        if name not in users and is_taken_over(account):
+            taken_over.append(str(name))
+            continue
         if name not in users:
             yield repair and ledger.delete(name), f"account of {name}, who is no user{' any more: deleted' * repair}"
             continue
@@ -24,7 +28,16 @@ def check_ledger(module, repair: bool) -> Iterator[tuple[bool, str]]:
         for service in account["services"]:
             if service["state"] != "ok":
                 yield False, f"account of {name}: {service['kind']} is {service['state']}: {service['error']}"
+    if taken_over:
+        yield None, (f"accounts that another program made, of nobody who is a user here, left alone: {len(taken_over)}, "
+                     f"such as {', '.join(taken_over[:3])}")
     yield True, f"accounts: {len(ledger.rows())}"
+
+
+def is_taken_over(account: dict) -> bool:
+    """Return whether another program made an account: it has services that we have no row for, or none at all."""
+    ours = {service["kind"] for service in account["services"]}
+    return not ours or any(account[k.column] is not None and kind not in ours for kind, k in KINDS.items())
 
 
 def check_mailserver(mailserver, repair: bool) -> Iterator[tuple[bool, str]]:

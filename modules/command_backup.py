@@ -28,6 +28,7 @@ def run(args):
         raise mailapi.ConfigError(f"{target} exists; it was not touched.")
     part = target.with_name(target.name + ".part")
     handle = os.open(part, os.O_CREAT | os.O_EXCL | os.O_WRONLY, 0o600)
+    mailapi.chown_like(handle, target.parent)
     os.close(handle)
     try:
         copy(source, part)

@@ -7,32 +7,43 @@ import stat
 from pathlib import Path
 
 import mailapi
+from mailapi_modules.check_service import check_service
+from mailapi_modules.check_settings import (
+    check_config_file, check_permissions, check_state_folder, check_state_owner, check_state_schemas,
+)
 
 
 def options(parser):
     parser.add_argument("--daemon", metavar="USER", help="the user that the mail daemons run as")
+    parser.add_argument("--service", metavar="USER", help="the user that the API runs as: look as they do (as root)")
     parser.add_argument("--repair", action="store_true", help="mend what modules keep out of step with the database")
 
 
 def run(args):
     report = Report()
-    if args.daemon and args.daemon not in [entry.pw_name for entry in pwd.getpwall()]:
-        raise mailapi.ConfigError(f"There is no user {args.daemon} on this system.")
+    for user in filter(None, (args.daemon, args.service)):
+        if not is_user(user):
+            raise mailapi.ConfigError(f"There is no user {user} on this system.")
     try:
         app = mailapi.create_app(args.config)
     except mailapi.ConfigError as error:
         report.bad(f"config: {error}")
         return 1
     report.good(f"config: {args.config}")
+    check_config_file(report, args.config, app)
     report.good(f"modules: {', '.join(app.listed()) or 'none'}")
     try:
         generation = app.generation()
         report.good(f"database: {mailapi.shown(app.config.dbpath)}, generation {generation.number}")
         (check_server if mailapi.is_url(app.config.dbpath) else check_file)(report, app)
         check_modules(report, app, generation)
+        check_permissions(report, app, generation)
     except (mailapi.ApiError, mailapi.peewee.PeeweeException) as error:
         report.bad(f"database: {mailapi.shown(app.config.dbpath)}: {error}")
     check_files(report, app, args.daemon)
+    if args.service:  # before the state database is open here, and has side files
+        check_service(report, args.config, app, args.service, described)
+    check_state_schemas(report, app)
     check_state(report, app)
     check_elsewhere(report, app, args.repair)
     return 1 if report.failed else 0
@@ -47,6 +58,10 @@ class Report:
     def bad(self, line: str):
         self.failed = True
         print(f"FAIL  {mailapi.printable(line)}")
+
+    def warn(self, line: str):
+        """Say what is odd but may be meant: it does not count for the exit status."""
+        print(f"warn  {mailapi.printable(line)}")
 
     def tell(self, good: bool, line: str, otherwise: str):
         return self.good(line) if good else self.bad(otherwise)
@@ -119,6 +134,8 @@ def check_files(report: Report, app: mailapi.Application, daemon: str | None):
 
 def check_state(report: Report, app: mailapi.Application):
     url, path = mailapi.is_url(app.config.state), Path(app.config.state)
+    if not url and not check_state_folder(report, path):
+        return
     if not url and not path.exists():
         report.good(f"state: {path} will be made by the first log-in")
         return
@@ -127,6 +144,8 @@ def check_state(report: Report, app: mailapi.Application):
         with app.state.transaction():
             pass
         report.good(f"state: {shown}")
+        if not url:
+            check_state_owner(report, path, described)
     except mailapi.ApiError as error:
         report.bad(f"state: {shown}: {error.status}")
 
@@ -136,7 +155,7 @@ def check_elsewhere(report: Report, app: mailapi.Application, repair: bool):
     for name, module in app.listed().items():
         try:
             for good, line in module.check(repair):
-                report.tell(good, f"{name}: {line}", f"{name}: {line}")
+                (report.warn if good is None else report.good if good else report.bad)(f"{name}: {line}")
         except (mailapi.ApiError, mailapi.peewee.PeeweeException) as error:
             report.bad(f"{name}: {error}")
 
@@ -152,6 +171,13 @@ def may_write(user: str, path: Path) -> bool:
     groups = os.getgrouplist(user, entry.pw_gid)
     shift = 6 if seen.st_uid == entry.pw_uid else 3 if seen.st_gid in groups else 0
     return entry.pw_uid == 0 or (seen.st_mode >> shift) & bits == bits
+
+
+def is_user(name: str) -> bool:
+    try:
+        return bool(pwd.getpwnam(name))
+    except KeyError:
+        return False
 
 
 def described(path: Path) -> str:

@@ -60,6 +60,7 @@ def write_config(config: str, dbpath: str | None = None):
         place = dbpath if mailapi.is_url(dbpath) else os.path.abspath(dbpath)
         sample = sample.replace('dbpath = "data/master.db3"', f"dbpath = {place!r}")
     with open(config, "x", encoding="utf-8", opener=private if dbpath and mailapi.is_url(dbpath) else None) as file:
+        mailapi.chown_like(file.fileno(), Path(config).absolute().parent)
         file.write(sample)
     print(f"Wrote {config}.")
 
@@ -79,16 +80,25 @@ def create(dbpath: str, admin: str, password: str):
     if mailapi.is_url(dbpath):
         return create_on_server(dbpath, admin, password)
     parent = Path(dbpath).parent
-    parent.mkdir(parents=True, exist_ok=True)
+    make_folder(parent)
     with tempfile.TemporaryDirectory(dir=parent, prefix=".mailapi-") as folder:
         new = os.path.join(folder, "new")
         with contextlib.closing(sqlite3.connect(new)) as connection, connection:
             make_tables(connection, admin, password)
         os.chmod(new, 0o660)  # the mail daemons' group may write, nobody else may read
+        mailapi.chown_like(new, parent)
         try:
             os.link(new, dbpath)
         except FileExistsError:
             raise mailapi.ConfigError(f"{dbpath} exists; it was not touched.") from None
+
+
+def make_folder(folder: Path):
+    """Make a folder, and those above it; each belongs to the owner of the one above."""
+    if not folder.exists():
+        make_folder(folder.parent)
+        folder.mkdir(exist_ok=True)
+        mailapi.chown_like(folder, folder.parent)
 
 
 def make_tables(connection: sqlite3.Connection, admin: str, password: str):

@@ -117,14 +117,13 @@ def copy(path: Path) -> Path:
     for leftover in path.parent.glob(path.name + ".generation8-*.part"):  # of one that was killed: we hold the lock
         leftover.unlink()
     part = target.with_name(target.name + ".part")
-    os.close(os.open(part, os.O_CREAT | os.O_EXCL | os.O_WRONLY, 0o600))  # nobody else's to read meanwhile
+    handle = os.open(part, os.O_CREAT | os.O_EXCL | os.O_WRONLY, 0o600)  # nobody else's to read meanwhile
+    mailapi.chown_like(handle, path)
+    os.close(handle)
     with contextlib.closing(sqlite3.connect(part)) as to, \
             contextlib.closing(sqlite3.connect(f"{path.absolute().as_uri()}?mode=ro", uri=True)) as source:
         source.backup(to, pages=1000, progress=lambda _, left, total: tell("copying", total - left, total))
-    seen = path.stat()
-    os.chmod(part, seen.st_mode & 0o777)
-    if os.geteuid() == 0:
-        os.chown(part, seen.st_uid, seen.st_gid)
+    os.chmod(part, path.stat().st_mode & 0o777)
     os.rename(part, target)
     return target
 

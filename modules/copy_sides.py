@@ -6,7 +6,7 @@ import sqlite3
 from collections.abc import Iterator
 from pathlib import Path
 
-from mailapi import GENERATIONS, ConfigError, number, shown
+from mailapi import GENERATIONS, ConfigError, chown_like, number, shown
 
 MARK = "mailapi_copy"  # a table that the target has for as long as the copy is not complete
 
@@ -70,10 +70,19 @@ class File(Side):
     file = True
 
     def open(self, make: bool = False):
+        if make:
+            self.make()
         self.connection = sqlite3.connect(f"{Path(self.place).absolute().as_uri()}?mode={'rwc' if make else 'rw'}", uri=True,
                                           timeout=5, isolation_level=None)
         self.connection.text_factory = bytes  # also what is not UTF-8
         self.query("SELECT 1 FROM sqlite_master")
+
+    def make(self):
+        """Make the file where there is none, for the folder's owner; SQLite says what fails."""
+        with contextlib.suppress(OSError):
+            handle = os.open(self.place, os.O_CREAT | os.O_EXCL | os.O_WRONLY, 0o600)
+            chown_like(handle, Path(self.place).absolute().parent)
+            os.close(handle)
 
     def query(self, sql: str, values=()) -> list:
         return self.connection.execute(sql, values).fetchall()

@@ -11,6 +11,7 @@ import urllib.parse
 
 import bottle
 from mailapi import ApiError, Call, Unread, body_length
+from mailapi_modules.dav_urls import inside_if, inside_url, outside_url, request_target
 from mailapi_modules.patience import Patience
 from mailapi_modules.protocol_dav import Dav
 from mailapi_modules.protocols import ServiceDown
@@ -36,10 +37,12 @@ def forward(dav: Dav, environ: dict, path: str, call: Call) -> bottle.HTTPRespon
     method, prefix = environ["REQUEST_METHOD"], prefix_of(environ)
     if not re.fullmatch("[A-Z]{1,20}", method) or method in ("CONNECT", "TRACE"):
         raise ApiError("Unknown method.", http=405)
-    target = dav.path + quoted(path) + query_of(environ)
+    target, host = request_target(dav, environ, path), environ.get("HTTP_HOST", "")
     headers = request_headers(environ) | {"X-Script-Name": prefix, "Connection": "close"}
     if destination := environ.get("HTTP_DESTINATION"):
-        headers["Destination"] = inside_url(dav, destination, prefix, environ.get("HTTP_HOST", ""))
+        headers["Destination"] = inside_url(dav, destination, prefix, host)
+    if "If" in headers:
+        headers["If"] = inside_if(dav, headers["If"], prefix, host)
     try:
         headers |= dav.credentials(call.user_name, call.password)
         with contextlib.ExitStack() as stack:
@@ -67,42 +70,12 @@ def prefix_of(environ: dict) -> str:
     return urllib.parse.quote(mount, safe="/~@:+") + "/dav"
 
 
-def quoted(path: str) -> str:
-    """A path below the DAV server's root, percent-encoded; ApiError where it could lead out of there."""
-    segments = path.split("/")
-    if re.search(r"[\x00-\x1f\x7f\\]", path) or {".", ".."}.intersection(segments):
-        raise ApiError("Invalid path.", http=400)
-    return re.sub("/{2,}", "/", "/" + urllib.parse.quote(path, safe="/~@:+!$&'()*,;="))
-
-
-def query_of(environ: dict) -> str:
-    query = environ.get("QUERY_STRING", "")
-    if re.search("[^!-~]", query):
-        raise ApiError("Invalid path.", http=400)
-    return query and "?" + query
-
-
 def request_headers(environ: dict) -> dict[str, str]:
     """The headers that concern the DAV server, but for those that are meant for us only (RFC 9110 section 7.6.1)."""
     hop = {name.strip().lower() for name in environ.get("HTTP_CONNECTION", "").split(",")}
     given = {name: environ.get("HTTP_" + name.upper().replace("-", "_")) for name in REQUEST_HEADERS}
     given["Content-Type"] = environ.get("CONTENT_TYPE")
     return {name: value for name, value in given.items() if value and name.lower() not in hop}
-
-
-def inside_url(dav: Dav, destination: str, prefix: str, host: str) -> str:
-    """Destination as the DAV server has to see it: its own host, the path as clients see it (X-Script-Name)."""
-    try:
-        parts = urllib.parse.urlsplit(destination)
-        foreign = parts.netloc and parts.hostname != urllib.parse.urlsplit("//" + host).hostname
-    except ValueError:
-        raise ApiError("Invalid Destination.", http=400) from None
-    path = urllib.parse.unquote(parts.path, errors="surrogateescape")
-    if foreign or not path.startswith(urllib.parse.unquote(prefix) + "/"):
-        raise ApiError("The destination is not on this server.", http=502)  # RFC 4918 section 9.9.4
-    below = path.removeprefix(urllib.parse.unquote(prefix))
-    host = f"[{dav.host}]" if ":" in dav.host else dav.host
-    return f"{dav.scheme}://{host}:{dav.port}{prefix}{quoted(below[1:].encode(errors='replace').decode())}"
 
 
 @contextlib.contextmanager
@@ -173,14 +146,3 @@ def answer_headers(dav: Dav, answer, prefix: str) -> list[tuple[str, str]]:
         is_url = name.lower() in ("location", "content-location")
         passed.append((name, outside_url(dav, value, prefix) if is_url else value))
     return passed
-
-
-def outside_url(dav: Dav, url: str, prefix: str) -> str:
-    """A URL of the DAV server as clients see it; one of elsewhere stays as it is."""
-    parts = urllib.parse.urlsplit(url)
-    if parts.netloc and (parts.hostname, parts.port or dav.schemes.get(parts.scheme)) != (dav.host, dav.port):
-        return url
-    path = parts.path
-    if path.startswith("/") and not (path + "/").startswith(prefix + "/"):
-        path = prefix + path.removeprefix(dav.path)
-    return path + (f"?{parts.query}" if parts.query else "")

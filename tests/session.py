@@ -63,7 +63,7 @@ def session(url: str):
         assert root("users/?add", user_name="carol", user_permissions=["special"])["user"] is True
         assert root("users/?get", username="carol")["users"][0]["user_permissions"] == ["special"]
         assert root("nothing/?get", check=404, body=b"x" * 1000)["status"] == "Unknown module nothing."
-        for step in (refused, jsonp, other_methods, chunked, by_token, too_large, seen_from):
+        for step in (refused, jsonp, from_pages, other_methods, chunked, by_token, too_large, seen_from):
             step(url, root)
         assert root("?logout")["status"] == "Successfully logged out."
         assert root.cookie == "PHPSESSID=" and root("users/?get")["login"] is False
@@ -88,6 +88,13 @@ def jsonp(url: str, root: Client):
     assert response.headers["Content-Type"].endswith("/javascript")  # lighttpd makes text/ of application/
     inner = re.fullmatch(rb"show\('(.*)'\)", content)[1]
     assert "carol" in names(json.loads(inner))
+
+
+def from_pages(url: str, root: Client):
+    """A page of the same origin, port included, may use the cookie, and one of another host may not (WIRE F42)."""
+    own = urllib.parse.urlsplit(url)
+    assert "carol" in names(root("users/?get", headers={"Origin": f"{own.scheme}://{own.netloc}"}))
+    assert root("users/?get", headers={"Origin": "http://evil.example"})["login"] is False
 
 
 def other_methods(url: str, root: Client):

@@ -1,7 +1,9 @@
 """Behind existing web servers: each recipe of docs/deploy.md, and the same session of a client."""
 
 import contextlib
+import http.server
 import re
+import threading
 
 import pytest
 from conftest import ROOT
@@ -22,6 +24,28 @@ def nginx_of(title: str) -> str:
 def test_nginx(machine, title):
     with machine.backend(recipe(title)), machine.nginx(nginx_of(title)):
         session(machine.url)
+
+
+@pytest.mark.parametrize("host", ["mail.example:8443", "mail.example"])
+def test_nginx_passes_the_host_on_with_its_port_and_says_how_it_was_asked(machine, host):
+    """By these two mailapi tells its own origin from others' (WIRE F42)."""
+    got = []
+
+    class Backend(http.server.BaseHTTPRequestHandler):
+        def do_GET(self):
+            got.append((self.headers.get_all("Host"), self.headers.get_all("X-Forwarded-Proto")))
+            self.send_response(204)
+            self.end_headers()
+
+        def log_message(self, *_):
+            pass
+
+    with http.server.ThreadingHTTPServer(("127.0.0.1", machine.back), Backend) as backend:
+        threading.Thread(target=backend.serve_forever, daemon=True).start()
+        with machine.nginx(nginx_of("nginx and waitress")), Client(machine.url) as client:
+            client.send("?login", method="GET", headers={"Host": host, "X-Forwarded-Proto": "https"})
+        backend.shutdown()
+    assert got == [([host], ["http"])]
 
 
 @pytest.mark.parametrize("title", APACHE)

@@ -70,6 +70,7 @@ class Shared:
         for line in recipe("As a service of systemd")["sh"].splitlines():
             if line.split()[0] in ("chgrp", "chmod", "/opt/mailapi/bin/mailapi"):
                 line = re.sub("(chgrp|--daemon) cmail", r"\1 mail", machine.here(line))
+                line = line.replace("--service mailapi", "")  # whom useradd would have made
                 subprocess.run(shlex.split(line), check=True, stdout=subprocess.DEVNULL)
 
     def python(self, code: str, who: dict):

@@ -1,6 +1,9 @@
 """docs/swap.md: its commands, run as they stand, from one API to the other and back."""
 
 import contextlib
+import http.server
+import json
+import re
 import sqlite3
 import subprocess
 import threading
@@ -128,6 +131,64 @@ def test_trying_changes_nothing(swap):
     swap.run(swap.commands("Let clients change the copy", "bash"))
     assert not list(copy.parent.glob("copy*")) and not (swap.machine.folder / "login.json").exists()
     assert swap.machine.site.dump() == before
+
+
+USERS = [{"user_name": "ann", "modules": {"POP": True, "User": True}}, {"user_name": "bob", "modules": []}]
+ADDRESSES = [{"address_expression": "a@one.org", "address_order": 2}, {"address_expression": "%", "address_order": 1}]
+DELEGATIONS = [{"api_user": "dele", "api_expression": "a"}, {"api_user": "dele", "api_expression": "b"}]
+ANSWERS = {"users/?get": {"users": USERS, "permissions": {"admin": True, "delegate": True}},
+           "addresses/?get": {"addresses": ADDRESSES}, "pop/?get": {"pop": [{"pop_user": "ann"}, {"pop_user": "bob"}]},
+           "delegates/?get": {"delegates": {"users": [], "addresses": DELEGATIONS}}}
+
+
+@contextlib.contextmanager
+def answering(answers: dict):
+    """An API with these answers; its port."""
+    class Handler(http.server.BaseHTTPRequestHandler):
+        def do_POST(self):
+            body = json.dumps(answers[re.search(r"\w+/\?get", self.path)[0]]).encode()
+            self.send_response(200)
+            self.send_header("Content-Length", str(len(body)))
+            self.end_headers()
+            self.wfile.write(body)
+
+        def log_message(self, *_):
+            pass
+
+    with http.server.ThreadingHTTPServer(("127.0.0.1", 0), Handler) as server:
+        threading.Thread(target=server.serve_forever, daemon=True).start()
+        yield server.server_port
+        server.shutdown()
+
+
+def backwards(value):
+    """The same with all lists and maps in another order."""
+    if isinstance(value, dict):
+        return {key: backwards(value[key]) for key in reversed(value)}
+    return [backwards(entry) for entry in reversed(value)] if isinstance(value, list) else value
+
+
+def compared(folder: Path, php: dict, mailapi: dict) -> str:
+    """What the guide's comparison prints for the answers of the two."""
+    text = recipe("Try it beside PHP, on a copy", "swap.md")["bash"]
+    (folder / "login.json").write_text("{}")
+    with answering(php) as before, answering(mailapi) as after:
+        text = text.replace("//127.0.0.1/", f"//127.0.0.1:{before}/").replace("127.0.0.1:8081", f"127.0.0.1:{after}")
+        done = subprocess.run([need("bash"), "-c", text], cwd=folder, env=ENVIRON, text=True, capture_output=True)
+    assert not done.stderr
+    return done.stdout
+
+
+def test_the_order_of_lists_is_no_difference_but_for_that_of_addresses(tmp_path):
+    """PHP promises no order of users, POP users and delegations; addresses are matched in theirs."""
+    other = backwards(ANSWERS) | {"addresses/?get": ANSWERS["addresses/?get"]}
+    same = [f"{what}: the same" for what in ANSWERS]
+    assert compared(tmp_path, other, ANSWERS).splitlines() == same
+    said = compared(tmp_path, backwards(ANSWERS), ANSWERS)
+    assert "addresses/?get: the same" not in said and said.count(": the same") == 3
+    fewer = ANSWERS | {"users/?get": ANSWERS["users/?get"] | {"users": USERS[:1]}}
+    said = compared(tmp_path, ANSWERS, fewer)
+    assert "users/?get: the same" not in said and '"user_name": "bob"' in said
 
 
 def test_there_and_back(swap):
