@@ -449,6 +449,15 @@ def test_what_a_service_sends_in_pieces_is_not_copied_for_each_of_them():
     assert Piece.copied < 100_000
 
 
+def test_charsets_that_mails_make_up_are_not_kept_for_ever():
+    import encodings
+
+    for number in range(20):
+        words = " ".join(f"=?x{number}y{n}?q?a?=" for n in range(200))
+        mail(f"Subject: {words}\nContent-Type: text/plain; charset*=z{number}''x\n\n")
+    assert len(encodings._cache) < 2000
+
+
 def test_a_position_is_as_long_as_positions_are(site):
     for wrong in (
         "1" * 101 + " 1 master",
