@@ -106,7 +106,7 @@ def is_url(place: str) -> bool:
 
 def shown(place: str) -> str:
     """The same without a password."""
-    return re.sub("//.*@", "//", place) if is_url(place) else place
+    return re.sub("^mysql://.*@", "mysql://", place) if is_url(place) else place
 
 
 OPTIONS = {field.name: field for field in dataclasses.fields(Config)}
@@ -247,7 +247,7 @@ def number(value):
         return value
     if re.fullmatch(r"-?[0-9]{1,18}", value):
         return int(value)
-    if re.fullmatch(r"[+-]?([0-9]+\.?[0-9]*|\.[0-9]+)([eE][+-]?[0-9]{1,3})?", value):
+    if re.fullmatch(r"[+-]?([0-9]+(\.[0-9]*)?|\.[0-9]+)([eE][+-]?[0-9]{1,3})?", value):
         return value if float(value) in INFINITE else float(value)
     return value
 
@@ -1090,14 +1090,16 @@ class Caller:
 
 def covers(given: str, expression: str) -> bool:
     """Whether all that expression matches is matched by given: `%` only under `%` (WIRE F39)."""
-    return len(expression) <= LONGEST and covering(given).fullmatch(expression) is not None
+    if len(expression) > LONGEST or len(given.replace("%", "")) > len(expression):
+        return False
+    return covering(given).fullmatch(expression) is not None
 
 
 @lru_cache(maxsize=10_000)
 def covering(given: str) -> re.Pattern:
     # Each run of letters is taken where it first fits (an atomic group), so that matching stays linear.
     first, *others = ["".join("[^%]" if c == "_" else re.escape(c) for c in run) for run in given.split("%")]
-    middle = "".join(f"(?>.*?{run})" for run in others[:-1])
+    middle = "".join(f"(?>.*?{run})" for run in others[:-1] if run)
     last = f".*{others[-1]}" if others else ""
     return re.compile(first + middle + last, re.DOTALL | re.IGNORECASE | re.ASCII)
 

@@ -16,6 +16,7 @@ from waitress.channel import HTTPChannel
 from waitress.task import ErrorTask
 
 import mailapi
+from mailapi_modules import header_line
 from mailapi_modules.static_files import Beside, url_and_folder, url_path
 
 M_MMAP_THRESHOLD = -3  # in malloc.h
@@ -52,6 +53,7 @@ def run(args):
     signal.signal(signal.SIGTERM, lambda *_: sys.exit(0))  # waitress then finishes what is under way
     allow_connections(LIMITS["connection_limit"])
     give_memory_back()
+    header_line.install()
     HTTPChannel.error_task_class = JsonError
     try:
         server = waitress.create_server(beside, listen=args.listen, ident=None, **LIMITS,

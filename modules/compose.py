@@ -151,7 +151,8 @@ def thread(body: dict) -> dict[str, str]:
     """The fields that say what the mail answers (RFC 5322, 3.6.4)."""
     answered = message_ids("in_reply_to", body.get("in_reply_to"))
     references = message_ids("references", body.get("references"))
-    missing = [one for one in answered if one not in references]
+    there = set(references)
+    missing = [one for one in answered if one not in there]
     return {"In-Reply-To": " ".join(answered), "References": " ".join([*references, *missing])}
 
 
@@ -159,7 +160,7 @@ def message_ids(name: str, value: str | None) -> list[str]:
     value = plain(name, value)
     if value and (len(value) > LONGEST_FIELD or not MESSAGE_IDS.fullmatch(value)):
         raise ApiError(f"Not a message id: {value[:100]}.")
-    return re.findall("<[^>]*>", value)
+    return re.findall("<[^<>]*>", value)
 
 
 ########## A ready message #########################################################################

@@ -26,7 +26,7 @@ UIDS = 2**32  # the end of what a UID can be
 SHOWN = "HEADER.FIELDS (SUBJECT FROM TO DATE MESSAGE-ID IN-REPLY-TO REFERENCES RETURN-PATH DELIVERED-TO)"
 # What is asked for of a FETCH answer; what stands in brackets or quotes is passed over as a whole.
 ITEM = re.compile(rb'(UID|RFC822\.SIZE) (\d+)|(FLAGS) \(([^()]*)\)|(INTERNALDATE) "([^"]*)"'
-                  rb'|(BODY)\[[^]]*\](?:<\d+>)? (?:"((?:[^"\\]|\\.)*)"|\{\d+\}|NIL)')
+                  rb'|(BODY)\[[^][]*\](?:<\d+>)? (?:"((?>(?:[^"\\]|\\.)*))"|\{\d+\}|NIL)')
 ENVELOPE = re.compile(rb"(?im)^(Return-Path|Delivered-To):([^\r\n]*)")
 
 
@@ -186,13 +186,14 @@ class ImapSource(Source):
 
 def answers(pieces: list) -> Iterator[dict[bytes, bytes]]:
     """What each FETCH answer says, by item; imaplib has a literal apart from what stands around it."""
-    around, literal = b"", b""
+    around, literal = [], b""
     for piece in pieces:
         if isinstance(piece, tuple):
-            around, literal = around + piece[0], piece[1]
+            around.append(piece[0])
+            literal = piece[1]
         elif piece is not None:
-            yield items(around + piece, literal)
-            around, literal = b"", b""
+            yield items(b"".join([*around, piece]), literal)
+            around, literal = [], b""
 
 
 def items(around: bytes, literal: bytes) -> dict[bytes, bytes]:

@@ -141,7 +141,8 @@ class Ledger:
             wanted = wanted.where(Accounts.Name.in_(names))
         services: dict[int, list] = {}
         with self.store.transaction("DEFERRED"):
-            found = [row for row in self.store.rows(wanted) if names is None or row["Name"] in names]
+            among = None if names is None else set(names)
+            found = [row for row in self.store.rows(wanted) if among is None or row["Name"] in among]
             few = [row["idAccount"] for row in found] if len(found) < 1000 else None
             for row in self.store.rows(SERVICES if few is None else SERVICES.where(ServiceAccounts.idAccount.in_(few))):
                 services.setdefault(row.pop("idAccount"), []).append(row)

@@ -1,5 +1,6 @@
 """Search: which of somebody's mails say something, a page at a time."""
 
+import re
 import time
 
 from mailapi import flag, number, optional_number, text
@@ -11,14 +12,15 @@ PAGE, LONGEST_PAGE = 100, 1000  # mails in an answer, without a limit and at the
 SECONDS = 5  # after which an answer is given with what was found so far
 SEARCHED = 2**20  # bytes of a mail whose text is looked at
 LARGE_AT_ONCE = 16  # of these
+LONGEST_POSITION = 100  # characters of `next`: a time as a float of 25, an id of 20 and a source
 
 
 def position(value) -> tuple | None:
     """Where the page before has ended: `next` of its answer."""
     if (value := text(value)) is None:
         return None
-    sent, mail_id, name = value.split(" ")
-    if isinstance(number(sent), str) or name not in NAMES:
+    sent, mail_id, name = value.split(" ") if len(value) <= LONGEST_POSITION else ("", "", "")
+    if isinstance(number(sent), str) or not re.fullmatch("-?[0-9]{1,19}", mail_id) or name not in NAMES:
         raise ValueError("not what `next` was")
     return number(sent), int(mail_id), name
 

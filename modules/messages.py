@@ -1,6 +1,7 @@
 """What a mail says: its headers, its text and its parts, from bytes that anybody may have sent."""
 
 import codecs
+import encodings
 import html
 import re
 from binascii import a2b_base64, a2b_qp
@@ -68,6 +69,7 @@ POLICY = ShortParameters()
 
 def parsed(raw: bytes, kind: type[Message] = Message) -> Message:
     """A message; one that the library cannot take apart only by its headers."""
+    forget_unknown_charsets()
     parser = BytesFeedParser(kind, policy=POLICY)
     parser._input = Shallow()
     try:
@@ -89,6 +91,14 @@ def body(message: Message) -> str:
     return "".join(f"{written}\n----\n" for part in plain if (written := content(part)).strip())
 
 
+def forget_unknown_charsets():
+    """Make Python forget the charsets that it was asked for and does not have: it keeps every name that mails make up."""
+    names = getattr(encodings, "_cache", {})
+    if len(names) > MOST_CHARSETS:
+        for name in [name for name, found in list(names.items()) if found is None]:
+            names.pop(name, None)
+
+
 def content(part: Message) -> str:
     """A part's text: transfer encoding undone, charset applied."""
     try:
@@ -102,6 +112,7 @@ def payload(part: Message) -> bytes:
     return part.get_payload(decode=True) or b""
 
 
+MOST_CHARSETS = 1000  # that Python knows or remembers not to know; it has some 150
 # Python's own, no charsets of mail: they cost quadratic time or make text that is none.
 NO_CHARSETS = {"idna", "punycode", "unicode_escape", "raw_unicode_escape", "undefined"}
 SURROGATES = re.compile("[\ud800-\udfff]")

@@ -78,7 +78,7 @@ class Clamd(Client):
 
 
 def answer_of(connection) -> str:
-    answer, lines = b"", connection.makefile("rb")
+    answer, lines = bytearray(), connection.makefile("rb")  # bytes would be copied for every piece
     while not answer.endswith(b"\0") and (piece := lines.read1(4096)):
-        answer += piece
+        answer.extend(piece)
     return answer.rstrip(b"\0").decode(errors="replace")

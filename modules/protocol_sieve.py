@@ -15,7 +15,7 @@ from mailapi_modules.protocols import Client, ServiceDown
 SECONDS = 10  # that a conversation may take once the server has greeted
 MOST = 4 * 1024 * 1024  # bytes of scripts in one conversation
 LONGEST_LINE = 8192
-WORD = re.compile(rb'"((?:[^"\\]|\\.)*)"|([^\s"]+)')
+WORD = re.compile(rb'"((?>(?:[^"\\]|\\.)*))"?|([^\s"]+)')
 
 
 class Refused(Exception):
