@@ -242,7 +242,7 @@ class User(Module):
         """The one user, in a list, for whoever may see them (WIRE F06)."""
         if call.user_name != name and not call.caller.may_act_for(name):
             which = "in delegated list" if call.caller.delegate else "the user"
-            raise ApiError(f"User has no permission to do this (not {which}).", users=[])
+            raise ApiError(call.words(f"User has no {{permission}} to do this (not {which})."), users=[])
         access = call.generation.access
         granted = access.select(access.api_permission).where(access.api_user == name)
         return [user | {call.words("user_{permission}s"): call.db.column(granted)}
