@@ -1462,8 +1462,9 @@ END_OLD_SESSIONS = Prepared(
 )
 
 
-def sha256(value: str) -> str:
-    return hashlib.sha256(value.encode()).hexdigest()
+def sha256(value: str | bytes) -> str:
+    """The hash of a text, or of its bytes: a user_authdata may be stored as either (WIRE F35)."""
+    return hashlib.sha256(value if isinstance(value, bytes) else value.encode()).hexdigest()
 
 
 authdata_hash = lru_cache(maxsize=1000)(sha256)  # asked for in every request
@@ -1687,11 +1688,13 @@ def make_authdata(password: str | None) -> str | None:
     return f"{salt}:{sha256(salt + password)}"
 
 
-def verify(password: str, authdata: str | None) -> bool:
+def verify(password: str, authdata: str | bytes | None) -> bool:
     """Whether a password fits; the same work where there is nothing to fit (WIRE F18, F35)."""
+    if isinstance(authdata, bytes):  # a BLOB
+        authdata = authdata.decode(errors="surrogateescape")
     known = isinstance(authdata, str) and AUTHDATA.fullmatch(authdata)
     salt, digest = (known or AUTHDATA.fullmatch(NO_SUCH_USER)).groups()
-    fits = hmac.compare_digest(hashlib.sha256(salt.encode() + password.encode()).hexdigest(), digest)
+    fits = hmac.compare_digest(sha256(salt.encode(errors="surrogateescape") + password.encode()), digest)
     return fits and bool(known)
 
 

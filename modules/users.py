@@ -12,8 +12,10 @@ from mailapi import (
 from mailapi_modules.user_import import Import
 from mailapi_modules.user_lists import HAS_LOGIN, NAMES_ON, queries
 
-STORED_WELL = like(Users.user_authdata, "%:" + "_" * 64) & (
-    reduce(lambda rest, digit: fn.REPLACE(rest, digit, ""), "0123456789abcdef", fn.SUBSTR(Users.user_authdata, -64)) == "")
+STORED = Users.user_authdata.concat("")  # as text, also where it is a BLOB
+FIRST_COLON = fn.INSTR(STORED, ":")
+STORED_WELL = (FIRST_COLON > 0) & (FIRST_COLON == fn.LENGTH(STORED) - 64) & (
+    reduce(lambda rest, digit: fn.REPLACE(rest, digit, ""), "0123456789abcdef", fn.SUBSTR(STORED, -64)) == "")
 NAMES = Prepared(Users.select(Users.user_name))
 NO_SPILL = Prepared(SQL("PRAGMA cache_spill = OFF"))  # pages stay in memory: readers wait for the commit only
 ADD = Prepared(Users.insert({name: arg(name) for name in ("user_name", "user_authdata", "user_alias")}))
