@@ -267,6 +267,11 @@ def password(value) -> str | None:
     return str(value)
 
 
+def secret(value) -> str | None:
+    """A password, key or token: no audit has it, and `mailapi call` reads it without echo. Else as `password`."""
+    return password(value)
+
+
 def document(value) -> str | None:
     """The content of a file, which the command line is given the path of."""
     return text(value)
@@ -1173,6 +1178,7 @@ class Endpoint:
     keep: bool  # what it answers depends on the request, the caller and the two databases alone
     then: Callable | None  # takes module, call and answer when the transaction is over: for what takes time
     file: bool  # answers a File; its fields may come in the query, too, as a link has them
+    identifiers: tuple[str, ...] = ()  # the fields of `needs` that the audit has; by Module.identifiers
 
     def needed(self, generation: Generation) -> dict[str, str]:
         return self.needs.get(generation.number, self.needs)
@@ -1232,6 +1238,9 @@ class Module:
     # Generation → (class name, file) of the module that serves in its place there, beside its own file.
     stand_ins: dict[int, tuple[str, str]] = {}
 
+    # Fields that name what an action is about: the audit has those that the action needs, and no others.
+    identifiers: tuple[str, ...] = ()
+
     # Tables that the module keeps in the state database: CREATE … IF NOT EXISTS.
     state_schema = ""
     # First segments of URL paths below which the module itself answers whole HTTP requests, by `relay`.
@@ -1274,7 +1283,11 @@ class Module:
         raise NotImplementedError
 
     def __init_subclass__(cls):
-        own = [v.endpoint for v in vars(cls).values() if hasattr(v, "endpoint")]
+        own = [dataclasses.replace(v.endpoint, identifiers=tuple(cls.identifiers))
+               for v in vars(cls).values() if hasattr(v, "endpoint")]
+        for name in cls.identifiers:
+            if any(e.takes.get(name) in (secret, document) for e in own):
+                raise TypeError(f"{name} is no identifier: the audit would have it")
         cls.endpoints = cls.endpoints | {e.name: e for e in own}
 
     def choose(self, query: dict) -> Endpoint | None:
@@ -1327,7 +1340,8 @@ def on_page(user: peewee.Field) -> peewee.Expression:
 
 
 # What a module relays, as tokens and the audit see it: the action is the HTTP method.
-RELAYED = endpoint(allow=anyone, needs={"path": ""}, own_transactions=True)(lambda module, call: {}).endpoint
+RELAYED = dataclasses.replace(endpoint(allow=anyone, needs={"path": ""}, own_transactions=True)(
+    lambda module, call: {}).endpoint, identifiers=("path",))
 
 
 def module_name(path: str) -> str:
@@ -1927,7 +1941,8 @@ class Event:
         self.session = sha256(call.session)[:12] if call.session else ""
         self.logs_in = self.via in ("password", "log-out")
         if chosen:
-            given = [str(call.body[name])[:200] for name in chosen.needed(call.generation) if call.body.get(name)]
+            given = [str(call.body[name])[:200] for name in chosen.needed(call.generation)
+                     if name in chosen.identifiers and call.body.get(name)]
             self.target = " ".join(given)
             self.action, self.changes = chosen.name, not chosen.reads_only
 

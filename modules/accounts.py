@@ -33,6 +33,8 @@ NAMED = {"needs": {"user_name": "Username is not set."}, "allow": admin, "own_tr
 
 
 class Account(Module):
+    identifiers = ("user_name",)
+
     def __init__(self, app, name=""):
         super().__init__(app, name)
         self.mask, self.provisioner = read_mask(app.config, os.environ), Provisioner(app)

@@ -59,6 +59,7 @@ not_by_token = Rule("anyone logged in without a token", lambda call: call.restri
 
 
 class Token(Module):
+    identifiers = ("token_name", "token_id")
     state_schema = """
 CREATE TABLE IF NOT EXISTS token (token_id INTEGER PRIMARY KEY AUTOINCREMENT, token_hash TEXT NOT NULL UNIQUE,
     token_user TEXT NOT NULL, token_name TEXT NOT NULL, token_created INTEGER NOT NULL, token_expires INTEGER,

@@ -7,7 +7,7 @@ from peewee import SQL, IntegrityError, fn
 
 from mailapi import (
     PAGE, Active, ApiError, ApiUserDelegates, Module, Prepared, Rule, Users, admin, anyone, arg, delegate_of, document,
-    each_generation, endpoint, flag, like, make_authdata, owner_or_delegate, password, text, text_list,
+    each_generation, endpoint, flag, like, make_authdata, owner_or_delegate, secret, text, text_list,
 )
 from mailapi_modules.user_import import Import
 from mailapi_modules.user_lists import HAS_LOGIN, NAMES_ON, queries
@@ -111,6 +111,7 @@ def shortly(row: dict) -> dict:
 
 
 class User(Module):
+    identifiers = ("user_name", "user_permission")
     active = Active(Users.user_name, where=HAS_LOGIN)
     harmful = {
         "is named like a SQLite database": Prepared(
@@ -134,7 +135,7 @@ class User(Module):
         return {"users": self.one(call, call.user_name) if fits(call.user_name, call.query) else []}
 
     @endpoint(needs={"user_name": "Username is not set."}, checks=[not_reserved, another_user], allow=ADDER,
-              takes={"user_authdata": password, "user_alias": text, "user_permissions": text_list})
+              takes={"user_authdata": secret, "user_alias": text, "user_permissions": text_list})
     def add(self, call):
         """A new user, with password, alias and permissions where given; `user` says whether it was made."""
         try:
@@ -163,7 +164,7 @@ class User(Module):
         return {"delete": "ok"}
 
     @endpoint(needs={"user_name": "Username is not set."}, allow=owner_or_delegate("user_name"),
-              takes={"user_authdata": password})
+              takes={"user_authdata": secret})
     def set_password(self, call):
         """Set a user's password, or with none take the log-in away; the user's other sessions end."""
         name, authdata = call.body["user_name"], make_authdata(call.body.get("user_authdata"))
