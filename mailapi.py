@@ -1255,6 +1255,10 @@ class Module:
     def forget(self, user_name: str):
         """Told that a user was deleted: what the module keeps elsewhere must not fall to the next of that name."""
 
+    def has_rows_of(self, user_name: str) -> bool:
+        """Return whether the module keeps something of a user of that name: then no delegate can add one."""
+        return False
+
     def bearer(self, call: "Call", token: str, address: str) -> "Bearer | None":
         """Whose a token of the Authorization header is, if the module knows it."""
 

@@ -100,6 +100,9 @@ class Account(Module):
             return self.mailserver.follow(call, change, user_name, password)
         return None
 
+    def has_rows_of(self, user_name):
+        return self.ledger.find(user_name) is not None
+
     def forget(self, user_name):
         """What the services hold stays there; another user of that name has to be provisioned anew."""
         self.ledger.delete(user_name)
