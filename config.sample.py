@@ -26,7 +26,7 @@ cors_origin = "*"
 # Seconds after which a log-in ends.
 session_lifetime = 86400
 
-# Whether delegates, too, may add users, who are then delegated to them.
+# Whether delegates, too, may add users, who are then delegated to them: addresses that they manage, and names without @.
 delegates_add_users = False
 
 # Bytes that a request's body may have, unless an action says otherwise.

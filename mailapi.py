@@ -270,6 +270,11 @@ def password(value) -> str | None:
     return str(value)
 
 
+def secret(value) -> str | None:
+    """A password, key or token: no audit has it, and `mailapi call` reads it without echo. Else as `password`."""
+    return password(value)
+
+
 def long_text(value) -> bytes | None:
     """Text that may be large, as UTF-8; empty() does not apply to it. A large body has it as bytes already."""
     return value if isinstance(value, bytes) else None if (given := password(value)) is None else given.encode()
@@ -1184,6 +1189,7 @@ class Endpoint:
     read_body: Callable[[bytes, int], dict]  # reads one of more than SMALL_BODY; takes it and the config's max_body
     then: Callable | None  # takes module, call and answer when the transaction is over: for what takes time
     file: bool  # answers a File; its fields may come in the query, too, as a link has them
+    identifiers: tuple[str, ...] = ()  # the fields of `needs` that the audit has; by Module.identifiers
 
     def needed(self, generation: Generation) -> dict[str, str]:
         return self.needs.get(generation.number, self.needs)
@@ -1249,6 +1255,9 @@ class Module:
 
     # Permissions of api_access that mean something to the module, beside admin and delegate.
     permissions: tuple[str, ...] = ()
+    # Fields that name what an action is about: the audit has those that the action needs, and no others.
+    identifiers: tuple[str, ...] = ()
+
     # Tables that the module keeps in the state database: CREATE … IF NOT EXISTS.
     state_schema = ""
     # First segments of URL paths below which the module itself answers whole HTTP requests, by `relay`.
@@ -1262,6 +1271,10 @@ class Module:
 
     def forget(self, user_name: str):
         """Told that a user was deleted: what the module keeps elsewhere must not fall to the next of that name."""
+
+    def has_rows_of(self, user_name: str) -> bool:
+        """Return whether the module keeps something of a user of that name: then no delegate can add one."""
+        return False
 
     def bearer(self, call: "Call", token: str, address: str) -> "Bearer | None":
         """Whose a token of the Authorization header is, if the module knows it."""
@@ -1292,7 +1305,11 @@ class Module:
         raise NotImplementedError
 
     def __init_subclass__(cls):
-        own = [v.endpoint for v in vars(cls).values() if hasattr(v, "endpoint")]
+        own = [dataclasses.replace(v.endpoint, identifiers=tuple(cls.identifiers))
+               for v in vars(cls).values() if hasattr(v, "endpoint")]
+        for name in cls.identifiers:
+            if any(e.takes.get(name) in (secret, document) for e in own):
+                raise TypeError(f"{name} is no identifier: the audit would have it")
         cls.endpoints = cls.endpoints | {e.name: e for e in own}
 
     def choose(self, query: dict) -> Endpoint | None:
@@ -1345,7 +1362,8 @@ def on_page(user: peewee.Field) -> peewee.Expression:
 
 
 # What a module relays, as tokens and the audit see it: the action is the HTTP method.
-RELAYED = endpoint(allow=anyone, needs={"path": ""}, own_transactions=True)(lambda module, call: {}).endpoint
+RELAYED = dataclasses.replace(endpoint(allow=anyone, needs={"path": ""}, own_transactions=True)(
+    lambda module, call: {}).endpoint, identifiers=("path",))
 
 
 def module_name(path: str) -> str:
@@ -1480,8 +1498,9 @@ END_OLD_SESSIONS = Prepared(
 )
 
 
-def sha256(value: str) -> str:
-    return hashlib.sha256(value.encode()).hexdigest()
+def sha256(value: str | bytes) -> str:
+    """The hash of a text, or of its bytes: a user_authdata may be stored as either (WIRE F35)."""
+    return hashlib.sha256(value if isinstance(value, bytes) else value.encode()).hexdigest()
 
 
 authdata_hash = lru_cache(maxsize=1000)(sha256)  # asked for in every request
@@ -1710,11 +1729,13 @@ def make_authdata(password: str | None) -> str | None:
     return f"{salt}:{sha256(salt + password)}"
 
 
-def verify(password: str, authdata: str | None) -> bool:
+def verify(password: str, authdata: str | bytes | None) -> bool:
     """Whether a password fits; the same work where there is nothing to fit (WIRE F18, F35)."""
+    if isinstance(authdata, bytes):  # a BLOB
+        authdata = authdata.decode(errors="surrogateescape")
     known = isinstance(authdata, str) and AUTHDATA.fullmatch(authdata)
     salt, digest = (known or AUTHDATA.fullmatch(NO_SUCH_USER)).groups()
-    fits = hmac.compare_digest(hashlib.sha256(salt.encode() + password.encode()).hexdigest(), digest)
+    fits = hmac.compare_digest(sha256(salt.encode(errors="surrogateescape") + password.encode()), digest)
     return fits and bool(known)
 
 
@@ -1855,7 +1876,8 @@ class Event:
         self.session = sha256(call.session)[:12] if call.session else ""
         self.logs_in = self.via in ("password", "log-out")
         if chosen:
-            given = [str(call.body[name])[:200] for name in chosen.needed(call.generation) if call.body.get(name)]
+            given = [str(call.body[name])[:200] for name in chosen.needed(call.generation)
+                     if name in chosen.identifiers and call.body.get(name)]
             self.target = " ".join(given)
             self.action, self.changes = chosen.name, not chosen.reads_only
 

@@ -33,6 +33,8 @@ NAMED = {"needs": {"user_name": "Username is not set."}, "allow": admin, "own_tr
 
 
 class Account(Module):
+    identifiers = ("user_name",)
+
     def __init__(self, app, name=""):
         super().__init__(app, name)
         self.mask, self.provisioner = read_mask(app.config, os.environ), Provisioner(app)
@@ -97,6 +99,9 @@ class Account(Module):
         if self.mailserver and ("@" in user_name or change == "add"):
             return self.mailserver.follow(call, change, user_name, password)
         return None
+
+    def has_rows_of(self, user_name):
+        return self.ledger.find(user_name) is not None
 
     def forget(self, user_name):
         """What the services hold stays there; another user of that name has to be provisioned anew."""

@@ -59,6 +59,8 @@ def direction_known(call):
 
 
 class Address(Module):
+    identifiers = ("address_expression", "address_user", "address_old_order", "address_order", "address1", "address2",
+                   "address_routing")
     active = {8: Active(Addresses8.address_user),
               9: Active(Addresses.address_route, where=Addresses.address_router == "store")}
     harmful = {9: {

@@ -1,6 +1,7 @@
 """Call any action of any module, with the rights of whoever can read the database file.
 
-Fields are field=value; field=- reads a secret without echo. Lists are separated by commas or JSON, objects
+Fields are field=value; field=- reads a secret without echo, and so does the name alone of a field for secrets. One
+that is needed and not given is asked for. Lists are separated by commas or JSON, objects
 are JSON, a file is named by its path (- is standard input). Prints a table on a terminal, JSON otherwise; an
 action that answers a file writes its bytes.
 """
@@ -31,6 +32,7 @@ def run(args):
         known = ", ".join(module.endpoints)
         raise mailapi.ApiError(f"Unknown action {args.action}. {args.module} has: {known}.")
     given = dict(field(argument, chosen, generation) for argument in args.fields)
+    given |= ask_for_secrets(chosen, generation, given)
     mailapi.refuse_forbidden_text(given)
     call = mailapi.Call(app, generation, *chosen.read(generation, given, given))
     call.user_name = args.user_name
@@ -79,17 +81,30 @@ def field(argument: str, chosen: mailapi.Endpoint, generation: mailapi.Generatio
     name, equals, value = argument.partition("=")
     name = mailapi.canonical(name)
     kinds = chosen.fields(generation) | chosen.query
+    if not equals and kinds.get(name) is mailapi.secret:
+        return name, read_secret(name)
     if not equals or name not in kinds:
         raise mailapi.ApiError(f"{argument}: give FIELD=VALUE; the fields are {', '.join(kinds) or 'none'}.")
     if kinds[name] is mailapi.document:
         return name, read_document(value)
     if value == "-":
-        return name, getpass.getpass(f"{name}: ") if sys.stdin.isatty() else sys.stdin.readline().rstrip("\n")
-    if value[:1] in ("{", "[") and kinds[name] not in (mailapi.text, mailapi.password, mailapi.long_text):
+        return name, read_secret(name)
+    if value[:1] in ("{", "[") and kinds[name] not in (mailapi.text, mailapi.password, mailapi.secret, mailapi.long_text):
         return name, json.loads(value)
     if kinds[name] is mailapi.text_list:
         return name, [entry for entry in value.split(",") if entry]
     return name, value
+
+
+def read_secret(name: str) -> str:
+    return getpass.getpass(f"{name}: ") if sys.stdin.isatty() else sys.stdin.readline().rstrip("\n")
+
+
+def ask_for_secrets(chosen: mailapi.Endpoint, generation: mailapi.Generation, given: dict) -> dict:
+    """The secrets that the action needs and nobody has given, from whoever sits at the terminal."""
+    missing = [name for name in chosen.needed(generation)
+               if chosen.takes.get(name) is mailapi.secret and name not in given] if sys.stdin.isatty() else []
+    return {name: read_secret(name) for name in missing}
 
 
 def read_document(path: str) -> str:

@@ -11,6 +11,7 @@ import tempfile
 from pathlib import Path
 
 import mailapi
+from mailapi_modules import user_names
 
 SCHEMA = Path(__file__).with_name("schema9.sql")
 
@@ -75,7 +76,7 @@ SAMPLES = [mailapi.HERE / "config.sample.py", Path(sys.prefix) / "share/mailapi/
 
 def create(dbpath: str, admin: str, password: str):
     """The database whole or not at all; an existing file is never touched."""
-    if admin.lower() in ("", "0", "main", "temp"):
+    if admin in ("", "0") or not user_names.may_be_new(admin):
         raise mailapi.ConfigError(f"{admin!r} cannot be a user's name.")
     if mailapi.is_url(dbpath):
         return create_on_server(dbpath, admin, password)

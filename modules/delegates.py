@@ -17,6 +17,7 @@ ADDRESS = {"needs": {"api_user": "User is not set.", "api_expression": "Address 
 
 
 class Delegate(Module):
+    identifiers = ("api_user", "api_delegate", "api_expression")
     active = Active(ApiUserDelegates.api_user, ApiAddressDelegates.api_user)
 
     @endpoint(allow=anyone, reads_only=True)

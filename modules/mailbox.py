@@ -26,6 +26,7 @@ PART = NAMED | {"needs": NAMED["needs"] | {"part": "No part is set"},
 
 
 class Mailbox(Module):
+    identifiers = ("mail_id", "part")
     active = Active(Mail.mail_user)
     harmful = {"has no mail_data, which crashes the POP daemon": Prepared(
         Mail.select(Mail.mail_id).where(Mail.mail_data.is_null()))}

@@ -15,7 +15,7 @@ import peewee
 from peewee import DateTimeField, IntegerField, TextField, fn
 
 from mailapi import CREDENTIALS_OF, ApiError, Joined, Model, Prepared, Store, Users, arg, is_url, log, open_store
-from mailapi_modules import schemes
+from mailapi_modules import schemes, user_names
 from mailapi_modules.mariadb import MariaStore, code
 
 LONGEST = 255  # characters of a name
@@ -136,7 +136,7 @@ class MailServer:
 
     def new_row(self, user_name: str) -> dict:
         """What is told of a new user; ApiError for a name that no mail account can have."""
-        if not NAME.fullmatch(user_name) or len(user_name) > LONGEST:
+        if not NAME.fullmatch(user_name) or len(user_name) > LONGEST or not user_names.same_everywhere(user_name):
             raise ApiError("With a mailserver a user name must be a mail address.")
         if taken := self.store.one(FIND, user=user_name):
             raise ApiError(f"The mailserver has a user {taken['username']} already.")

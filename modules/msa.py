@@ -50,6 +50,7 @@ SET = {
 
 
 class MSA(Module):
+    identifiers = ("msa_user", "msa_inrouter", "msa_outrouter")
     stand_ins = {9: ("SMTPD", "smtpd.py")}
     harmful = {8: {
         "has a router that the daemons do not know": Prepared(Msa.select(Msa.msa_user).where(

@@ -22,6 +22,7 @@ NAMED = {"needs": {"pop_user": "No username is set"}, "allow": owner_or_delegate
 
 
 class POP(Module):
+    identifiers = ("pop_user",)
     active = Active(Popd.pop_user)
 
     @endpoint(allow=owner_or_delegate("pop_user", missing=anyone), takes={"pop_user": text}, query=PAGE,

@@ -78,6 +78,7 @@ class Dav(Client):
 
     def credentials(self, user_name: str, password: str | None) -> dict[str, str]:
         """The header that says to the server who asks: it trusts us, or checks the user's password itself."""
+        self.check_name(user_name)
         if re.search(r"[/\x00-\x1f\x7f]", user_name) or user_name in (".", ".."):
             raise ServiceDown(self.kind, "it takes no such user name")
         if self.user_header:

@@ -12,6 +12,7 @@ from collections.abc import Callable, Iterator
 from functools import cached_property
 
 from mailapi import ApiError, Config, ConfigError
+from mailapi_modules import user_names
 from mailapi_modules.patience import Context, Patience, PatientSocket, connected, reason, tls_context
 
 PROMPT = 2  # seconds that connecting, a ping and provisioning may take, all in all
@@ -107,11 +108,17 @@ class Client:
 
     def identity(self, user_name: str, password: str | None) -> tuple[str, str, str]:
         """Whom to act for, then who logs in for them, by which password, as in SASL PLAIN (RFC 4616)."""
+        self.check_name(user_name)
         if self.master:
             return user_name, *self.master
         if password is None:
             raise ServiceDown(self.kind, "it has no master credentials, and the user's password was not given")
         return "", user_name, password
+
+    def check_name(self, user_name: str):
+        """Refuse a name of which the service may make another user's."""
+        if not user_names.same_everywhere(user_name):
+            raise ServiceDown(self.kind, "it takes no such user name")
 
     def nonsense(self, said: str) -> ServiceDown:
         """What the service sent is not of its protocol."""

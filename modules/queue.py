@@ -79,6 +79,7 @@ NAMED = {"needs": {"mail_id": "No mail id is set"}, "takes": {"mail_id": ids}, "
 
 
 class Queue(Module):
+    identifiers = ("mail_id",)
     harmful = {"has no mail_data, which crashes the daemon that delivers it": Prepared(
         Outbox.select(Outbox.mail_id).where(Outbox.mail_data.is_null()))}
 

@@ -78,6 +78,7 @@ def has_script(call):
 
 
 class Service(Module):
+    identifiers = ("sender", "recipients", "script_name")
     relays = ("dav", ".well-known")
 
     def __init__(self, app, name=""):

@@ -21,6 +21,7 @@ def router_works(call):
 
 
 class SMTPD(Module):
+    identifiers = ("smtpd_user", "smtpd_router")
     generations = (9,)
     stand_ins = {8: ("MSA", "msa.py")}
     harmful = {9: {

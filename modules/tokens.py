@@ -37,6 +37,7 @@ class TokenRow(Model):
 SHOWN = TokenRow.select(*[column for column in TokenRow._meta.sorted_fields
                           if column not in {TokenRow.token_hash, TokenRow.authdata_hash}])
 FIND = Prepared(TokenRow.select().where(TokenRow.token_hash == arg("token_hash")))
+OF_USER = Prepared(TokenRow.select(TokenRow.token_id).where(TokenRow.token_user == arg("user")).limit(1))
 USED = Prepared(TokenRow.update(token_used=arg("now")).where(TokenRow.token_id == arg("token_id")))
 
 
@@ -59,6 +60,7 @@ not_by_token = Rule("anyone logged in without a token", lambda call: call.restri
 
 
 class Token(Module):
+    identifiers = ("token_name", "token_id")
     state_schema = """
 CREATE TABLE IF NOT EXISTS token (token_id INTEGER PRIMARY KEY AUTOINCREMENT, token_hash TEXT NOT NULL UNIQUE,
     token_user TEXT NOT NULL, token_name TEXT NOT NULL, token_created INTEGER NOT NULL, token_expires INTEGER,
@@ -116,6 +118,10 @@ CREATE TABLE IF NOT EXISTS token (token_id INTEGER PRIMARY KEY AUTOINCREMENT, to
             with contextlib.suppress(ApiError), self.app.state.transaction():  # not worth refusing the request
                 self.app.state.execute(USED, now=now, token_id=row["token_id"])
         return Bearer(row["token_user"], f"token {row['token_name']}", lambda *asked: refuse(row, *asked))
+
+    def has_rows_of(self, user_name):
+        with self.app.state.transaction("DEFERRED"):
+            return self.app.state.value(OF_USER, user=user_name) is not None
 
     def forget(self, user_name: str):
         """A deleted user's tokens end, also for another one of the same name."""

@@ -5,8 +5,9 @@ import json
 import re
 
 from mailapi import (
-    AUTHDATA, ApiError, make_authdata, not_json, password, read_fields, refuse_forbidden_text, text, text_list,
+    AUTHDATA, ApiError, make_authdata, not_json, read_fields, refuse_forbidden_text, secret, text, text_list,
 )
+from mailapi_modules import user_names
 
 HEADER = "The first line must name the fields: user_name, and of user_authdata, password, user_alias, user_permissions."
 MOST = 100_000  # users, and permissions; writing them takes up to a second, in which the mail daemons cannot write
@@ -19,7 +20,7 @@ def permissions(value) -> list | None:
     return text_list(value.split(",") if isinstance(value, str) and value else value or None)
 
 
-KINDS = {"user_name": text, "user_authdata": text, "password": password, "user_alias": text,
+KINDS = {"user_name": text, "user_authdata": text, "password": secret, "user_alias": text,
          "user_permissions": permissions}
 FIELDS = {*KINDS, "user_rights"}
 
@@ -89,6 +90,7 @@ class Import:
     def __init__(self, content: bytes, tell):
         self.users: dict[str, dict] = {}  # by name
         self.line: dict[str, int] = {}  # by name
+        self.looks: dict[str, str] = {}  # what is seen of a name → the name
         self.problems: list[dict] = []
         self.seen = self.bad = self.permissions = 0
         for number, given in records(content):
@@ -105,16 +107,24 @@ class Import:
     def take(self, number: int, given: dict | ApiError):
         user = read_user(given)
         name = user["user_name"]
+        seen = user_names.visible(name)
         if name in self.users:
             raise ApiError(f"Username {name:.100} is on line {self.line[name]}, too.")
-        self.users[name], self.line[name] = user, number
+        if other := self.looks.get(seen):
+            raise ApiError(f"Username {name:.100} looks the same as the one on line {self.line[other]}.")
+        self.users[name], self.line[name], self.looks[seen] = user, number, name
         self.permissions += len(user["user_permissions"])
 
-    def compare(self, existing: set[str]):
-        """Find the names that are taken, and the aliases to nobody."""
-        for name, user in self.users.items():
+    def compare(self, existing: set[str], orphans: set[str]):
+        """Find the names that are taken or look so, or of which rows are left, and the aliases to nobody."""
+        looks = set(map(user_names.visible, existing))
+        for (seen, name), user in zip(self.looks.items(), self.users.values()):
             if name in existing:
                 self.problem(self.line[name], f"Username {name:.100} is taken.")
+            elif seen in looks:
+                self.problem(self.line[name], f"Username {name:.100} looks the same as one that is taken.")
+            if name in orphans:
+                self.problem(self.line[name], f"Rows of the user name {name:.100} are left: delete the user first.")
             alias = user["user_alias"]
             if alias and alias not in existing and alias not in self.users:
                 self.problem(self.line[name], f"There is no user {alias:.100} to be an alias of.")
@@ -156,8 +166,7 @@ def check_user(user: dict):
     name, authdata = user["user_name"], user["user_authdata"]
     if not name:
         raise ApiError("Username is not set.")
-    if name.lower() in ("main", "temp"):
-        raise ApiError("Username is not allowed. ")
+    user_names.check_new(name)
     if user["user_alias"] == name:
         raise ApiError("Cannot alias to the same user.")
     if authdata and not AUTHDATA.fullmatch(authdata):

@@ -1,5 +1,6 @@
 """Users: who exists, their passwords, permissions and aliases."""
 
+import re
 from functools import cached_property, reduce
 from operator import itemgetter
 
@@ -7,14 +8,17 @@ from peewee import SQL, IntegrityError, fn
 
 from mailapi import (
     PAGE, Active, ApiError, ApiUserDelegates, Module, Prepared, Rule, Users, admin, anyone, arg, delegate_of, document,
-    each_generation, endpoint, flag, like, make_authdata, owner_or_delegate, password, text, text_list,
+    each_generation, endpoint, flag, like, make_authdata, owner_or_delegate, secret, text, text_list,
 )
 from mailapi_modules.large_bodies import read_large_object
+from mailapi_modules import user_names, user_rows
 from mailapi_modules.user_import import Import
 from mailapi_modules.user_lists import HAS_LOGIN, NAMES_ON, queries
 
-STORED_WELL = like(Users.user_authdata, "%:" + "_" * 64) & (
-    reduce(lambda rest, digit: fn.REPLACE(rest, digit, ""), "0123456789abcdef", fn.SUBSTR(Users.user_authdata, -64)) == "")
+STORED = Users.user_authdata.concat("")  # as text, also where it is a BLOB
+FIRST_COLON = fn.INSTR(STORED, ":")
+STORED_WELL = (FIRST_COLON > 0) & (FIRST_COLON == fn.LENGTH(STORED) - 64) & (
+    reduce(lambda rest, digit: fn.REPLACE(rest, digit, ""), "0123456789abcdef", fn.SUBSTR(STORED, -64)) == "")
 NAMES = Prepared(Users.select(Users.user_name))
 NO_SPILL = Prepared(SQL("PRAGMA cache_spill = OFF"))  # pages stay in memory: readers wait for the commit only
 ADD = Prepared(Users.insert({name: arg(name) for name in ("user_name", "user_authdata", "user_alias")}))
@@ -22,10 +26,8 @@ SET_ALIAS = Prepared(Users.update(user_alias=arg("user_alias")).where(Users.user
 GRANT = each_generation(lambda g: g.access.insert(api_user=arg("user"), api_permission=arg("permission")))
 
 
-def not_reserved(call):
-    """SQLite uses these names for databases (WIRE section 7)."""
-    if call.body["user_name"].lower() in ("main", "temp"):
-        raise ApiError("Username is not allowed. ")
+def name_allowed(call):
+    user_names.check_new(call.body["user_name"])
 
 
 def permissions_given(call):
@@ -56,14 +58,27 @@ def another_user(call):
 def may_add(call) -> bool:
     """With delegates_add_users a delegate, too, but with no powers and no alias to give (WIRE F05).
 
-    Nor may the name be one that an address of somebody else's still stores to: they would get its mail.
+    Nor may the name be another's address, or one that an address of somebody else's still stores to: they would get its
+    mail.
     """
     if call.caller.admin or not (call.config.delegates_add_users and call.caller.delegate):
         return call.caller.admin
     table = call.generation.address
     waiting = call.db.column(table.select(table.address_expression).where(table.stores_to(call.body["user_name"])))
     gives = call.body.get("user_permissions") or call.body.get("user_alias")
-    return not gives and all(map(call.caller.may_manage, waiting))
+    return not gives and within_reach(call) and all(map(call.caller.may_manage, waiting))
+
+
+ONE_ADDRESS = re.compile(r"[^\s@%]+@[^\s@%]+")
+
+
+def within_reach(call) -> bool:
+    """Return whether a delegate may give this name: an address must be one that they manage, and with a mail server,
+    which makes it a mailbox, every name must be one."""
+    name = call.body["user_name"]
+    if "@" not in user_names.visible(name):
+        return not call.config.mailserver
+    return ONE_ADDRESS.fullmatch(name) is not None and call.caller.may_manage(name)
 
 
 ADDER = Rule("admin; with delegates_add_users also delegates, without permissions or alias", may_add, "Not allowed")
@@ -110,6 +125,7 @@ def shortly(row: dict) -> dict:
 
 
 class User(Module):
+    identifiers = ("user_name", "user_permission")
     active = Active(Users.user_name, where=HAS_LOGIN)
     harmful = {
         "is named like a SQLite database": Prepared(
@@ -132,13 +148,14 @@ class User(Module):
             return {"users": self.listed(call, "delegated", "delegated page", user=call.user_name)}
         return {"users": self.one(call, call.user_name) if fits(call.user_name, call.query) else []}
 
-    @endpoint(needs={"user_name": "Username is not set."}, checks=[not_reserved, another_user], allow=ADDER,
-              takes={"user_authdata": password, "user_alias": text, "user_permissions": text_list})
+    @endpoint(needs={"user_name": "Username is not set."}, checks=[name_allowed, another_user], allow=ADDER,
+              takes={"user_authdata": secret, "user_alias": text, "user_permissions": text_list})
     def add(self, call):
         """A new user, with password, alias and permissions where given; `user` says whether it was made."""
         try:
             call.db.execute(ADD, user_name=call.body["user_name"], user_alias=call.body.get("user_alias"),
                             user_authdata=make_authdata(call.body.get("user_authdata")))
+            self.refuse_confusion(call, call.body["user_name"])
             self.grant(call, call.body.get("user_permissions") or [])
             if not call.caller.admin:
                 call.db.execute(ApiUserDelegates.insert(
@@ -153,16 +170,17 @@ class User(Module):
 
     @endpoint(needs={"user_name": "No username set."}, allow=delegate_of("user_name"))
     def delete(self, call):
-        """Remove a user; their mail, permissions, delegations and settings go with them."""
+        """Remove a user; their mail, permissions, delegations and settings go with them, or what is left of these."""
         name = call.body["user_name"]
-        call.db.execute(Users.delete().where(Users.user_name == name))
+        if not call.db.execute(Users.delete().where(Users.user_name == name)).rowcount:
+            user_rows.delete(call, name)
         call.new_authdata[name] = None
         call.deleted_users.append(name)
         call.join("delete", name)
         return {"delete": "ok"}
 
     @endpoint(needs={"user_name": "Username is not set."}, allow=owner_or_delegate("user_name"),
-              takes={"user_authdata": password})
+              takes={"user_authdata": secret})
     def set_password(self, call):
         """Set a user's password, or with none take the log-in away; the user's other sessions end."""
         name, authdata = call.body["user_name"], make_authdata(call.body.get("user_authdata"))
@@ -203,7 +221,7 @@ class User(Module):
         """Add all users of a file, or none; `imported` says how many. With dry_run they are only checked."""
         found = Import(call.body["file"], call.tell)
         with call.db.transaction("DEFERRED"):
-            found.compare(set(call.db.column(NAMES)))
+            found.compare(set(call.db.column(NAMES)), user_rows.orphans(call))
         found.refuse_bad()
         if not call.body.get("dry_run"):
             found.hash(call.tell)
@@ -243,11 +261,26 @@ class User(Module):
         """The one user, in a list, for whoever may see them (WIRE F06)."""
         if call.user_name != name and not call.caller.may_act_for(name):
             which = "in delegated list" if call.caller.delegate else "the user"
-            raise ApiError(f"User has no permission to do this (not {which}).", users=[])
+            raise ApiError(call.words(f"User has no {{permission}} to do this (not {which})."), users=[])
         access = call.generation.access
         granted = access.select(access.api_permission).where(access.api_user == name)
         return [user | {call.words("user_{permission}s"): call.db.column(granted)}
                 for user in call.db.rows(self.queries[call.generation.number, "one"], user=name)]
+
+    def refuse_confusion(self, call, name: str):
+        """Refuse a new user who would be taken for another one, or get what an earlier one of that name has left."""
+        if user_names.is_taken(call.db, name):
+            raise ApiError("Username is not allowed. ")
+        left = user_rows.left(call, name)
+        if not call.caller.admin and (left or user_rows.left_elsewhere(call, name)):
+            raise ApiError(ADDER.refusal)
+        if left:
+            raise ApiError(f"Rows of this user name are left in {', '.join(left)}: delete the user first.")
+
+    def check(self, repair):
+        """Yield the users whose names are taken for others'."""
+        self.app.db.connect()
+        yield from ((False, problem) for problem in user_names.problems(self.app.db.column(NAMES)))
 
     def grant(self, call, permissions):
         if not all(permissions):

@@ -13,7 +13,7 @@ import types
 from concurrent.futures import ThreadPoolExecutor
 
 import pytest
-from conftest import MODULES, OPTIONAL, ROOT, Site
+from conftest import MODULES, OPTIONAL, ROOT, Site, authdata
 from instances import free_port
 
 import mailapi
@@ -178,7 +178,7 @@ def test_a_line_as_the_originals_but_without_the_password(site, caplog):
 @pytest.mark.parametrize("name", ['a "b" c', "x\nlevel=error", "back\\slash", "=", "ü@x.org", "a\x1b[31m"])
 def test_no_name_can_break_the_line(site, caplog, name):
     caplog.set_level(logging.INFO)
-    site("users/?add", user_name=name, user_authdata="se cret")
+    site.sql("INSERT INTO users (user_name, user_authdata) VALUES (?, ?)", name, authdata("se cret"))
     log_in(site, name, password="se cret")
     line = lines(caplog)[-1]
     assert len(line.splitlines()) == 1 and line.isprintable() and "se cret" not in line
@@ -461,7 +461,7 @@ def test_a_name_is_that_name_only(anywhere, name):
     assert anywhere("accounts/?get", user_name=name)["accounts"] == []
     assert anywhere("accounts/?update", user_name=name, Active=0)["status"] == GONE
     assert anywhere("accounts/?delete", user_name=name)["status"] == GONE
-    anywhere("users/?add", user_name=name, user_authdata="pw")
+    anywhere.sql("INSERT INTO users (user_name, user_authdata) VALUES (?, ?)", name, authdata("pw"))
     assert log_in(anywhere, name)["auth_user"] == name
     assert account(anywhere, name)["Name"] == name
     assert account(anywhere)["idAccount"] != account(anywhere, name)["idAccount"]

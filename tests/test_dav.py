@@ -594,8 +594,8 @@ def test_without_the_module_nothing_is_there(tmp_path):
     assert browser.get("/dav/ann/", status=404).json["status"] == "Unknown module dav/ann."
 
 
-@pytest.mark.parametrize("name", ["a/b", "..", ".", "a\x01b"])
-def test_a_user_name_that_is_a_path(tmp_path, radicale, name):
+@pytest.mark.parametrize("name", ["a/b", "..", ".", "a\x01b", " ann", "ann ", "\tann", "ann\xa0", "an\u200bn", "ａnn"])
+def test_a_user_name_that_is_a_path_or_may_be_read_as_anothers(tmp_path, radicale, name):
     from conftest import authdata
 
     site = Site(tmp_path, extra=SERVICE, services=radicale.setting)

@@ -425,7 +425,7 @@ def test_f20_a_callback_that_is_no_name_is_refused(either, callback):
 @pytest.mark.parametrize("callback", ["f", "$", "_", "jQuery.done", "$._1", "a" * 128])
 def test_f20_the_payload_of_a_callback_survives_quotes(site, callback):
     evil = "');alert(1)//\"\\'\\\\\u2028\u2029\n</script>"
-    done(site, "users/?add", user_name=evil, user_authdata="pw")
+    site.sql("INSERT INTO users (user_name, user_authdata) VALUES (?, ?)", evil, authdata("pw"))
     body = json.dumps({"auth": {"user_name": evil, "password": "pw"}})
     answer = site.browser().post(f"/users/?get&callback={callback}", body)
     assert answer.content_type == "application/javascript"

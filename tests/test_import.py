@@ -56,18 +56,22 @@ def test_csv_makes_users_with_passwords_aliases_and_permissions(either):
 
 def test_json_lines_and_ready_hashes(site):
     lines = [{"user_name": "zoe", "user_authdata": authdata("secret"), "user_rights": ["admin"]},
-             {"user_name": 7, "password": 1234}, {"user_name": "ü\u2028x", "user_permissions": ["a", "a"]}]
+             {"user_name": 7, "password": 1234}, {"user_name": "ü x", "password": "p\u2028w", "user_permissions": ["a", "a"]}]
     content = "\ufeff\n" + "\r\n\n".join(json.dumps(line, ensure_ascii=False) for line in lines)
     assert site("users/?import", file=content)["imported"] == 3
     assert site.sql("SELECT user_authdata FROM users WHERE user_name = 'zoe'") == [(authdata("secret"),)]
     assert site("?login", user="zoe", password="secret")["permissions"] == {"admin": True}
     assert site("?login", user="7", password="1234")["login"]
-    assert site.sql("SELECT api_permission FROM api_access WHERE api_user = 'ü\u2028x'") == [("a",)]
+    assert site.sql("SELECT api_permission FROM api_access WHERE api_user = 'ü x'") == [("a",)]
 
 
 BAD_JSON = [
     ('{"password": "x"}', "Username is not set."),
     ('{"user_name": "Main"}', "Username is not allowed."),
+    ('{"user_name": " bob"}', "Username is not allowed."),
+    ('{"user_name": "an\\u200bn"}', "Username is not allowed."),
+    ('{"user_name": "ａnn"}', "Username ａnn looks the same as one that is taken."),
+    ('{"user_name": "ｇood"}', "Username ｇood looks the same as the one on line 1."),
     ('{"user_name": "ann"}', "Username ann is taken."),
     ('{"user_name": "zoe", "user_alias": "zoe"}', "Cannot alias to the same user."),
     ('{"user_name": "zoe", "user_alias": "gone"}', "There is no user gone to be an alias of."),
@@ -99,7 +103,7 @@ def test_a_bad_line_is_named_and_nothing_is_changed(site, line, sentence):
 
 
 @pytest.mark.parametrize(("lines", "line", "sentence"), [
-    ('"x\ny",pw\nann,pw', 4, "Username ann is taken."),
+    ('xia,"p\nw"\nann,pw', 4, "Username ann is taken."),
     ("zoe,pw\nyan,pw\nzoe,pw", 4, "Username zoe is on line 2, too."),
     ("zoe,pw,x", 2, "There are 3 fields where the first line names 2."),
     ("zoe", 2, "There are 1 fields where the first line names 2."),

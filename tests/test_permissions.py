@@ -17,8 +17,7 @@ TARGETS = {  # user → what the words in the table mean
 OK, NO, NONE, GONE = "ok", "Not allowed.", "No access.", "mail not found"
 NEW, TO = "No {} to insert this expression.", "No {} to update this to address"
 ADD, UPDATE = "No {} to add an address.", "No {} to update an address."
-USERS, LIST = ("User has no permission to do this (not the user).",
-               "User has no permission to do this (not in delegated list).")
+USERS, LIST = "User has no {} to do this (not the user).", "User has no {} to do this (not in delegated list)."
 MAY_NOT_SEND = "Rejected: user {} may not send."
 UNSEEN, NOBODY = "Not authorized.", "Username is not set!"
 

@@ -182,7 +182,7 @@ def test_other_limits_are_refused(site, limit):
 
 
 def test_jsonp_hands_the_json_over_as_a_string(site):
-    site("users/?add", user_name="o'b\\r\"ien\u2028</script>")
+    site.sql("INSERT INTO users (user_name) VALUES (?)", "o'b\\r\"ien\u2028</script>")
     body = json.dumps({"auth": {"user_name": "root", "password": "pw"}})
     answer = site.browser().post("/users/?get&callback=jQuery_1.cb$", body)
     assert answer.content_type == "application/javascript"
