@@ -6,7 +6,7 @@ from pathlib import Path
 
 import mailapi
 from mailapi import ConfigError, is_url, shown
-from mailapi_modules.copy_sides import File, Server, Side
+from mailapi_modules.copy_sides import HIGHEST, LOWEST, File, Server, Side
 
 SCHEMA = Path(__file__).with_name("schema9.sql")
 AT_ONCE = 2000  # rows
@@ -32,6 +32,10 @@ def run(args):
         tables = tables_of(schema)
         if not source.file:
             refuse_to_forget(source, tables, args.state)
+        if not (source.file and target.file):  # from file to file all columns come along
+            source.refuse_other_columns(tables)
+        if source.file and not target.file and (triggers := source.triggers()):
+            print(f"left out, as SQLite's own: the triggers {', '.join(triggers)}", file=sys.stderr)
         with target.opened(make=True):
             target.prepare(schema, tables, shown(args.source))
             copy(source, target, tables)
@@ -64,35 +68,43 @@ def refuse_to_forget(source: Side, tables: list, state: bool):
 
 def copy(source: Side, target: Side, tables: list):
     """Pass after pass, until one finds every row the same and the source unchanged since it began."""
+    steady = []  # the source's version at the end of a pass in which it did not change
     for _ in range(PASSES):
         before = source.version()
         changed = [bring_up(source, target, table) for table in tables if table.name != "meta"]
-        if not any(changed) and source.version() == before:
+        if source.version() != before:
+            continue
+        if not (different := next(filter(None, changed), None)):
             return
+        if steady == [before]:  # what was different has been written since then
+            raise ConfigError(f"{different}: {shown(target.place)} does not keep it as it was written.")
+        steady = [before]
     raise ConfigError(f"{shown(source.place)} keeps changing: stop what writes to it, and start again.")
 
 
-def bring_up(source: Side, target: Side, table) -> int:
-    """Make a table of the target like the source's; how many rows were not."""
-    last, seen, changed, progress = -2**63, 0, 0, Progress(table.name)
+def bring_up(source: Side, target: Side, table) -> str:
+    """Make a table of the target like the source's; the name of a row that was not, or ""."""
+    first, seen, changed, different_one, progress = LOWEST, 0, 0, "", Progress(table.name)
     mails = next((number for number, column in enumerate(table.columns) if column.name == "mail_data"), None)
     size = AT_ONCE if mails is None else 1
     while True:
-        wanted = dict(source.rows(table, last, size=size))
-        highest = max(wanted) if len(wanted) == size else 2**63 - 1
-        have = dict(target.rows(table, last, highest))
+        wanted = dict(source.rows(table, first, size=size))
+        highest = max(wanted) if len(wanted) == size else HIGHEST
+        have = dict(target.rows(table, first, highest))
         different = {key: row for key, row in wanted.items() if have.get(key) != row}
         if gone := have.keys() - wanted.keys() | different.keys() & have.keys():
             target.delete(table, gone)
         if different:
             target.insert(table, different)
         target.commit()
+        if others := different.keys() | have.keys() - wanted.keys():
+            different_one = different_one or f"{table.name}, row {min(others)}"
         seen, changed = seen + len(wanted), changed + len(different) + len(have.keys() - wanted.keys())
         progress(seen, changed)
-        if highest == 2**63 - 1:
+        if highest == HIGHEST:
             progress.end(seen, changed)
-            return changed
-        last = highest
+            return different_one
+        first = highest + 1
         if mails is not None:
             held = sum(len(row[mails] or b"") for row in wanted.values())
             size = max(1, min(2 * size, BYTES_AT_ONCE * size // (held + 1), AT_ONCE))

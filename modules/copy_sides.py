@@ -2,6 +2,7 @@
 
 import contextlib
 import os
+import re
 import sqlite3
 from collections.abc import Iterator
 from pathlib import Path
@@ -9,6 +10,7 @@ from pathlib import Path
 from mailapi import GENERATIONS, ConfigError, chown_like, number, shown
 
 MARK = "mailapi_copy"  # a table that the target has for as long as the copy is not complete
+LOWEST, HIGHEST = -2**63, 2**63 - 1  # numbers of rows
 
 
 class Side:
@@ -31,8 +33,40 @@ class Side:
         finally:
             self.connection.close()
 
-    def rows(self, table, after: int, until: int = 2**63 - 1, size: int = -1) -> Iterator[tuple[int, tuple]]:
+    def rows(self, table, first: int, until: int = HIGHEST, size: int = -1) -> Iterator[tuple[int, tuple]]:
         raise NotImplementedError
+
+    def columns(self, table: str) -> list[str]:
+        """Return the names of a table's columns, also of computed ones; none where there is no such table."""
+        raise NotImplementedError
+
+    def refuse_other_columns(self, tables):
+        """Refuse a source with a column that would be left out, or without one that is to be read."""
+        for table in tables:
+            wanted = {column.name.lower() for column in table.columns}
+            have = {name.lower() for name in self.columns(table.name)}
+            if others := sorted(have - wanted - {table.key.lower()}):
+                raise ConfigError(f"{table.name}.{others[0]} of {shown(self.place)} cannot be copied: it is no column of "
+                                  "the schema, or a computed one. Nothing was written.")
+            self.refuse_missing(table, wanted - have)
+
+    def refuse_missing(self, table, names: set[str]):
+        if names:
+            raise ConfigError(f"{shown(self.place)} has no column {table.name}.{min(names)}. Nothing was written.")
+
+    def insert(self, table, rows: dict):
+        """Add rows by their numbers; ConfigError names the first one that does not fit."""
+        self.begin()
+        try:
+            self.put(table, rows)
+        except self.errors():
+            self.rollback()
+            self.delete(table, rows)
+            for key, row in rows.items():
+                try:
+                    self.put(table, {key: row})
+                except self.errors() as error:
+                    raise ConfigError(f"{table.name}, row {key}: {sentence(error)}.") from error
 
     def refuse_unless_complete(self):
         if self.has(MARK):
@@ -51,6 +85,10 @@ class Side:
         return number(text(found[0][0])) if found else None
 
     def refuse_unless_empty(self, tables, source: str):
+        for table in tables:
+            if self.has(table.name):
+                self.refuse_missing(table, {column.name.lower() for column in table.columns}
+                                    - {name.lower() for name in self.columns(table.name)})
         if self.has(MARK):
             if (other := text(self.query(f"SELECT source FROM {MARK}")[0][0])) != source:
                 raise ConfigError(f"{shown(self.place)} is a copy of {other} that is not complete.")
@@ -75,7 +113,7 @@ class File(Side):
         self.connection = sqlite3.connect(f"{Path(self.place).absolute().as_uri()}?mode={'rwc' if make else 'rw'}", uri=True,
                                           timeout=5, isolation_level=None)
         self.connection.text_factory = bytes  # also what is not UTF-8
-        self.query("SELECT 1 FROM sqlite_master")
+        self.connection.execute("SELECT 1 FROM sqlite_master")
 
     def make(self):
         """Make the file where there is none, for the folder's owner; SQLite says what fails."""
@@ -85,7 +123,20 @@ class File(Side):
             os.close(handle)
 
     def query(self, sql: str, values=()) -> list:
-        return self.connection.execute(sql, values).fetchall()
+        try:
+            return self.connection.execute(sql, values).fetchall()
+        except sqlite3.Error as error:
+            raise ConfigError(f"{shown(self.place)}: {error}.") from error
+
+    def errors(self):
+        return sqlite3.Error
+
+    def columns(self, table):
+        return [row[1].decode() for row in self.query(f'PRAGMA table_xinfo("{table}")')]
+
+    def triggers(self) -> list[str]:
+        found = self.query("SELECT name FROM sqlite_master WHERE type = 'trigger' ORDER BY 1")
+        return [name.decode() for name, in found]
 
     def has(self, table: str) -> bool:
         return bool(self.query("SELECT 1 FROM sqlite_master WHERE type = 'table' AND name = ?", (table,)))
@@ -98,10 +149,10 @@ class File(Side):
     def version(self):
         return self.query("PRAGMA data_version")[0][0]
 
-    def rows(self, table, after, until=2**63 - 1, size=-1):
+    def rows(self, table, first, until=HIGHEST, size=-1):
         columns = ", ".join(f'CAST("{c.name}" AS BLOB)' if c.name == "mail_data" else f'"{c.name}"' for c in table.columns)
-        for key, *row in self.query(f'SELECT rowid, {columns} FROM "{table.name}" WHERE rowid > ? AND rowid <= ?'
-                                    " ORDER BY rowid LIMIT ?", (after, until, size)):
+        for key, *row in self.query(f'SELECT rowid, {columns} FROM "{table.name}" WHERE rowid >= ? AND rowid <= ?'
+                                    " ORDER BY rowid LIMIT ?", (first, until, size)):
             yield key, tuple(self.plain(value, column, table, key) for value, column in zip(row, table.columns))
 
     def plain(self, value, column, table, key):
@@ -120,7 +171,10 @@ class File(Side):
             os.chmod(self.place, 0o600 if self.state else 0o660)
             make = "" if self.has(tables[0].name) else schema
             no_version = "" if self.state else "DELETE FROM meta;"
-            self.connection.executescript(f"BEGIN; {make}; {no_version} CREATE TABLE {MARK} (source TEXT)")
+            try:
+                self.connection.executescript(f"BEGIN; {make}; {no_version} CREATE TABLE {MARK} (source TEXT)")
+            except sqlite3.Error as error:
+                raise ConfigError(f"{shown(self.place)}: {error}.") from error
             self.query(f"INSERT INTO {MARK} VALUES (?)", (source,))
             self.commit()
 
@@ -128,8 +182,7 @@ class File(Side):
         self.begin()
         self.connection.executemany(f'DELETE FROM "{table.name}" WHERE rowid = ?', [(key,) for key in keys])
 
-    def insert(self, table, rows: dict):
-        self.begin()
+    def put(self, table, rows: dict):
         names = ", ".join(f'"{c.name}"' for c in table.columns)
         marks = ", ".join("CAST(? AS TEXT)" if c.name == "mail_data" else "?" for c in table.columns)
         self.connection.executemany(f'INSERT INTO "{table.name}" (rowid, {names}) VALUES (?, {marks})',
@@ -138,6 +191,10 @@ class File(Side):
     def begin(self):
         if not self.connection.in_transaction:
             self.query("BEGIN IMMEDIATE")
+
+    def rollback(self):
+        if self.connection.in_transaction:
+            self.query("ROLLBACK")
 
     def commit(self):
         if self.connection.in_transaction:
@@ -173,8 +230,21 @@ class Server(Side):
 
     def query(self, sql: str, values=()) -> list:
         cursor = self.connection.cursor()
-        cursor.execute(sql, values or None)
+        try:
+            cursor.execute(sql, values or None)
+        except self.errors() as error:
+            raise ConfigError(f"{shown(self.place)}: {sentence(error)}.") from error
         return list(cursor.fetchall())
+
+    def errors(self):
+        import pymysql
+
+        return pymysql.MySQLError
+
+    def columns(self, table):
+        return [name for name, in self.query("SELECT COLUMN_NAME FROM information_schema.COLUMNS WHERE"
+                                             " TABLE_SCHEMA = DATABASE() AND TABLE_NAME = %s ORDER BY ORDINAL_POSITION",
+                                             (table,))]
 
     def has(self, table: str) -> bool:
         return bool(self.query("SELECT 1 FROM information_schema.TABLES WHERE TABLE_SCHEMA = DATABASE() AND TABLE_NAME = %s",
@@ -183,20 +253,23 @@ class Server(Side):
     def version(self):
         return None  # nothing that is read changes
 
-    def rows(self, table, after, until=2**63 - 1, size=-1):
+    def rows(self, table, first, until=HIGHEST, size=-1):
         columns = ", ".join(f'"{column.name}"' for column in table.columns)
         limit = f" LIMIT {size}" if size >= 0 else ""
-        for key, *row in self.query(f'SELECT "{table.key}", {columns} FROM "{table.name}" WHERE "{table.key}" > %s AND'
-                                    f' "{table.key}" <= %s ORDER BY "{table.key}"{limit}', (after, until)):
+        for key, *row in self.query(f'SELECT "{table.key}", {columns} FROM "{table.name}" WHERE "{table.key}" >= %s AND'
+                                    f' "{table.key}" <= %s ORDER BY "{table.key}"{limit}', (first, until)):
             yield key, tuple(row)
 
     def prepare(self, schema: str, tables: list, source: str):
         from mailapi_modules import serverschema
 
-        self.connection.rollback()
+        self.rollback()
         self.refuse_unless_empty(tables, source)
         with serverschema.model(schema) as model:
-            serverschema.create(self.connection, model)
+            try:
+                serverschema.create(self.connection, model)
+            except self.errors() as error:
+                raise ConfigError(f"{shown(self.place)}: {sentence(error)}.") from error
         if not self.has(MARK):
             self.query(f"CREATE TABLE {MARK} (rowid BIGINT PRIMARY KEY AUTO_INCREMENT, source TEXT)")
             self.query(f"INSERT INTO {MARK} (source) VALUES (%s)", (source,))
@@ -204,37 +277,37 @@ class Server(Side):
 
     def delete(self, table, keys):
         self.begin()
-        cursor = self.connection.cursor()
-        cursor.executemany(f'DELETE FROM "{table.name}" WHERE "{table.key}" = %s', [(key,) for key in keys])
+        for key in keys:
+            self.query(f'DELETE FROM "{table.name}" WHERE "{table.key}" = %s', (key,))
 
-    def insert(self, table, rows: dict):
-        import pymysql
-
-        self.begin()
+    def put(self, table, rows: dict):
         names = ", ".join(f'"{name}"' for name in [*([] if table.number else [table.key]), *[c.name for c in table.columns]])
         values = [row if table.number else (key, *row) for key, row in rows.items()]
         statement = f'INSERT INTO "{table.name}" ({names}) VALUES ({", ".join(["%s"] * len(values[0]))})'
-        try:
-            self.connection.cursor().executemany(statement, values)
-        except pymysql.MySQLError as error:
-            raise ConfigError(f"{table.name}: the server takes one of the rows {min(rows)} to {max(rows)} as wrong: "
-                              f"{error.args[-1]}.") from error
+        self.connection.cursor().executemany(statement, values)
 
     def begin(self):
-        self.connection.begin()
+        from mailapi_modules.serverlink import in_transaction
+
+        if not in_transaction(self.connection):
+            self.query("START TRANSACTION")
+
+    def rollback(self):
+        self.query("ROLLBACK")
 
     def commit(self):
-        self.connection.commit()
+        self.query("COMMIT")
 
     def names(self) -> list[str]:
         return [name for name, in self.query("SELECT TABLE_NAME FROM information_schema.TABLES WHERE"
                                              " TABLE_SCHEMA = DATABASE() AND TABLE_TYPE = 'BASE TABLE' ORDER BY 1")]
 
     def numbers(self, tables) -> dict[str, int]:
-        self.query("ANALYZE TABLE " + ", ".join(f'"{table.name}"' for table in tables))
-        found = dict(self.query("SELECT TABLE_NAME, AUTO_INCREMENT FROM information_schema.TABLES WHERE"
-                                " TABLE_SCHEMA = DATABASE() AND AUTO_INCREMENT > 1"))
-        return {table.name: found[table.name] - 1 for table in tables if table.number and table.name in found}
+        from mailapi_modules import serverschema
+
+        found = {table.name: serverschema.counter(self.query(f'SHOW CREATE TABLE "{table.name}"')[0][1])
+                 for table in tables if table.number}
+        return {name: following - 1 for name, following in found.items() if following > 1}
 
     def finish(self, tables, source: Side):
         mine = {table.name for table in tables if table.number}
@@ -242,6 +315,11 @@ class Server(Side):
             if name in mine:
                 self.query(f'ALTER TABLE "{name}" AUTO_INCREMENT = {last + 1:d}')
         self.query(f"DROP TABLE {MARK}")
+
+
+def sentence(error: Exception) -> str:
+    """What a database said, without the server's number and its count of the rows of a statement."""
+    return re.sub(r" at row \d+$", "", str(error.args[-1] if error.args else error)).rstrip(".")
 
 
 def text(value):

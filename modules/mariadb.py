@@ -7,10 +7,11 @@ from collections.abc import Iterable
 
 import peewee
 
-from mailapi import BUSY, ApiError, Arg, ConfigError, Store, is_url, log
+from mailapi import BUSY, ApiError, Arg, ConfigError, Conflict, Store, is_url, log
 
 NO_SUCH_LETTERS = 1267  # the character set of a column does not have them
-LOST = {1205, 1213}  # a wait for a lock, a deadlock: rolled back; the same again can succeed
+LOST = {1205}  # a wait for a lock
+UNDONE = {1020, 1213}  # by others at the same time: the whole transaction again can succeed
 KNOWN = {"database", "user", "passwd", "host", "port",
          "unix_socket", "ssl_ca", "ssl_cert", "ssl_key", "ssl_verify_cert", "ssl_verify_identity"}
 # The server lets nobody in, or the connection is of no use any more.
@@ -50,12 +51,14 @@ class MariaStore(Store):
         self.options = read_url(url, key) | {
             "charset": "utf8mb4", "connect_timeout": 2, "read_timeout": patience, "write_timeout": patience,
             "sql_mode": "STRICT_ALL_TABLES",
-            "init_command": f"SET SESSION innodb_lock_wait_timeout = {max(patience - 1, 1)}"}
+            "init_command": f"SET SESSION innodb_lock_wait_timeout = {max(patience - 1, 1)}, sql_notes = 1"}
         self.opened = threading.local()
         self.database, self.process = self.unopened(), os.getpid()
 
     def unopened(self) -> peewee.MySQLDatabase:
-        return peewee.MySQLDatabase(**self.options)
+        from mailapi_modules.servercursor import ServerCursor
+
+        return peewee.MySQLDatabase(**self.options, cursorclass=ServerCursor)
 
     def connect(self) -> peewee.Database:
         """This thread's connection, alive a moment ago."""
@@ -126,6 +129,8 @@ class MariaStore(Store):
             raise
         except peewee.PeeweeException as error:
             log.warning("%s: %s", self.key, error)
+            if code(error) in UNDONE:
+                raise Conflict() from error
             if code(error) in LOST:
                 raise ApiError(BUSY, http=503, retry_after=1) from error
             if isinstance(error, peewee.DataError):

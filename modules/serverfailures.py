@@ -7,7 +7,8 @@ from mailapi_modules.mariadb import GONE, Unreachable
 LOST = GONE | {0, 1028, 1184, 1203, 1226, 2002, 2003, 2006, 2012, 2013, 2014, 2026, 2055, 4031}
 UNDONE = {1020, 1213, 1317}  # changed meanwhile, a deadlock or another node's commit, KILL QUERY
 BUSY_NUMBERS = {1205, 1969, 3024}  # a lock was not to be had, a statement took too long
-UNFIT = {1264, 1406}
+TRUNCATED, TOO_LONG = 1265, 1406  # a note about blanks at the end; an error
+UNFIT = {1264, TOO_LONG}
 PACKET_TOO_LARGE = 1153
 
 

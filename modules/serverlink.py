@@ -1,6 +1,7 @@
 """Connections to the servers that a `mysql://` URL names: opened, tried before they are used, shared by threads."""
 
 import contextlib
+import math
 import os
 import random
 import re
@@ -20,6 +21,7 @@ WAIT = 5  # seconds for a lock or a connection, as SQLite's
 PROMPT = 2  # seconds in which a server that is well says something
 LONGEST_STATEMENT = 50  # seconds, after which the server itself gives it up
 LONGEST_SILENCE = 60  # seconds in which it says nothing, being busy with a statement
+LONGEST_AWAY = 60  # seconds of a connection to another host than the first: that one may serve again
 LONGEST_PAUSE = 30  # seconds between two statements of a transaction: who says no more holds the others up
 CONNECTION = {"charset": "utf8mb4", "connect_timeout": PROMPT, "read_timeout": PROMPT, "write_timeout": LONGEST_SILENCE,
               "autocommit": True, "binary_prefix": True}
@@ -54,7 +56,7 @@ class Pool:
         return None
 
     def give_back(self, connection, usable: bool):
-        if usable and connection.open and not in_transaction(connection):
+        if usable and connection.open and not in_transaction(connection) and time.monotonic() < connection.until:
             self.idle.append(connection)
         else:
             discard(connection)
@@ -121,8 +123,10 @@ class Link:
                 continue
             started = time.monotonic()
             try:
-                return self.open_to(host, patient)
-            except (pymysql.MySQLError, OSError) as error:
+                connection = self.open_to(host, patient)
+                connection.until = time.monotonic() + LONGEST_AWAY if number else math.inf
+                return connection
+            except (pymysql.MySQLError, OSError, RuntimeError) as error:  # the last: no package for its log-in
                 log.warning("%s at %s: %s", self.what, host.get("host") or host.get("unix_socket"), error)
                 refused = refused or 1000 <= code(error) < 2000 and code(error) not in LOST | UNDONE | BUSY_NUMBERS
                 if time.monotonic() - started > PROMPT / 2:  # not once more for everybody who waits
@@ -132,7 +136,9 @@ class Link:
     def open_to(self, host: dict, patient: bool):
         import pymysql
 
-        connection = pymysql.connect(**self.options | host, **CONNECTION, conv=conversions(),
+        from mailapi_modules.servercursor import ServerCursor
+
+        connection = pymysql.connect(**self.options | host, **CONNECTION, conv=conversions(), cursorclass=ServerCursor,
                                      client_flag=pymysql.constants.CLIENT.FOUND_ROWS)
         try:
             self.prepare(connection, patient)
@@ -148,6 +154,7 @@ class Link:
         cursor.execute(f"SHOW VARIABLES WHERE Variable_name IN {ASKED}")
         has = dict(cursor.fetchall())
         settings = {"innodb_lock_wait_timeout": str(WAIT), "sql_mode": f"'{serversql.SQL_MODE}'",
+                    "sql_notes": "1", "max_error_count": "65535",  # ServerCursor reads them
                     "collation_connection": f"'{serverschema.collation(connection)}'",
                     ("transaction_isolation" if "transaction_isolation" in has else "tx_isolation"): "'REPEATABLE-READ'"}
         if "join_cache_level" in has:

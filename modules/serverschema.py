@@ -136,6 +136,15 @@ def insert_rows(server, source: sqlite3.Connection, verb: str = "INSERT"):
     server.commit()
 
 
+def counter(statement: str) -> int:
+    """The next number of a table's AUTO_INCREMENT column, from SHOW CREATE TABLE.
+
+    MySQL answers information_schema from a cache that is a day old.
+    """
+    found = re.search(r"^\).*? AUTO_INCREMENT=(\d+)", statement, re.MULTILINE)
+    return int(found[1]) if found else 1
+
+
 def has_rows(server, table: str) -> bool:
     cursor = server.cursor()
     cursor.execute("SHOW TABLES LIKE %s", (table,))

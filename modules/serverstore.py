@@ -1,23 +1,27 @@
 """A master or state database on MariaDB or MySQL, or a Galera cluster of them, that is asked as the core's Store is."""
 
 import contextlib
+import itertools
 import os
 import random
 import re
+import threading
 import time
 from collections.abc import Callable
 
 import peewee
 
 from mailapi import BUSY, ApiError, Arg, Conflict, Opened, StateFailure, Store, log
-from mailapi_modules import serversql
+from mailapi_modules import serverschema, serversql
 from mailapi_modules.mariadb import Unreachable, Unusable, code
 from mailapi_modules.serverfailures import (
     BUSY_NUMBERS, LOST, PACKET_TOO_LARGE, UNDONE, UNFIT, Doubtful, Lost, TooLarge,
 )
-from mailapi_modules.serverlink import Link, Pool, in_transaction
+from mailapi_modules.serverlink import WAIT, Link, Pool, in_transaction
 
-ATTEMPTS = 6  # of a transaction
+LONGEST_BACK_OFF = 0.3  # seconds between two attempts of a transaction
+REPEATED = threading.local()  # has the deadline of this thread's attempts
+HIGHEST = 2**53 - 1  # of the numbers that are given: JavaScript rounds those above (WIRE F47)
 
 
 class Held(Opened):
@@ -150,16 +154,33 @@ class ServerStore(Store):
             if not isinstance(error, Exception):
                 raise
             if writes:  # what was read is true all the same
-                raise Conflict() if code(error) in UNDONE else Doubtful(self) from error
+                raise self.not_committed(error) or Doubtful(self) from error
+
+    def not_committed(self, error: Exception) -> Exception | None:
+        """What to raise where the server says that it undid the transaction; None where nobody knows."""
+        if code(error) in UNDONE:
+            return Conflict()
+        if code(error) in serversql.READ_ONLY:
+            sentence = serversql.refusal(code(error), "", "", self.columns_of)
+            return StateFailure(sentence) if self.is_state else peewee.OperationalError(sentence)
+        return None
 
     def repeat(self, work: Callable):
-        """What work returns, whose whole effect is one transaction; again where the server undid it."""
-        for attempt in range(1, ATTEMPTS):
-            try:
-                return work()
-            except Conflict:
-                time.sleep(random.uniform(0, 0.01 * 2 ** attempt))
-        return work()
+        """Return what work returns, whose whole effect is one transaction; again where the server undid it, until
+        WAIT seconds are over. Within another repeat (of another store, too) that one's deadline holds."""
+        outer = getattr(REPEATED, "deadline", None)
+        REPEATED.deadline = outer or time.monotonic() + WAIT
+        try:
+            for attempt in itertools.count():
+                try:
+                    return work()
+                except Conflict:
+                    pause = random.uniform(0, min(0.02 * 2**min(attempt, 9), LONGEST_BACK_OFF))  # else two meet again
+                    if time.monotonic() + pause > REPEATED.deadline:
+                        raise
+                    time.sleep(pause)
+        finally:
+            REPEATED.deadline = outer
 
     # Queries
 
@@ -177,13 +198,12 @@ class ServerStore(Store):
             return self.ask(serversql.translated(sql), filled, sql)  # nothing was done that is gone now
 
     def ask(self, sql: str, values: dict, original: str):
-        cursor = self.cursor()
-        statement = cursor.mogrify(sql, values)
-        self.refuse_too_large(statement, cursor.connection)
+        cursor, statement = self.cursor(), ""
         try:
+            statement = cursor.mogrify(sql, values)
             cursor.execute(statement)
         except BaseException as error:
-            self.fail(error, original)
+            self.fail(error, original, statement)
         return cursor
 
     def cursor(self):
@@ -191,15 +211,10 @@ class ServerStore(Store):
             raise Conflict()  # what is done now would not be undone with the rest
         return self.connect().cursor()
 
-    @staticmethod
-    def refuse_too_large(statement: str, connection):
-        """The server ends the connection on which more is sent than it takes at once."""
-        most = connection.max_allowed_packet - 1
-        if len(statement) * 4 > most and len(statement.encode(errors="surrogateescape")) >= most:
-            raise TooLarge(most + 1)
-
     def execute_many(self, query, rows: list[dict]):
         sql, parameters = query.sql(self.database)
+        if self.opened.trace:
+            self.opened.trace(sql)
         filled = [bound(parameters, row) for row in rows]
         cursor = self.cursor()
         try:
@@ -215,16 +230,22 @@ class ServerStore(Store):
         return None
 
     def next(self, column: peewee.Field) -> int:
-        """A number that was never given, also not by an UPDATE: InnoDB's own counter does not know of those."""
+        """A number up to HIGHEST that was never given, also not by an UPDATE: InnoDB's counter does not know of those.
+
+        Numbers above HIGHEST, in rows of an older version, count for nothing.
+        """
         table, name = column.model._meta.table_name, column.column_name
-        return self.run(f"""SELECT GREATEST(COALESCE(MAX("{name}"), 0) + 1, COALESCE((SELECT AUTO_INCREMENT FROM
-            information_schema.TABLES WHERE TABLE_SCHEMA = DATABASE() AND TABLE_NAME = '{table}'), 1)) FROM "{table}" """
-                        ).fetchone()[0]
+        counter = serverschema.counter(self.run(f'SHOW CREATE TABLE "{table}"').fetchone()[1])
+        highest = self.run(f'SELECT MAX("{name}") FROM "{table}" WHERE "{name}" <= {HIGHEST}').fetchone()[0] or 0
+        return max(highest + 1, counter if counter <= HIGHEST else 1)
 
     # What goes wrong
 
-    def fail(self, error: BaseException, sql: str):
-        """Raise what the answer has of it."""
+    def fail(self, error: BaseException, sql: str, statement: str = ""):
+        """Raise what the answer has of it. All that is sent in a request comes here when it fails, but for a commit.
+
+        `sql` is SQLite's; `statement` is what was sent, with its values.
+        """
         import pymysql
 
         number = code(error)
@@ -241,7 +262,10 @@ class ServerStore(Store):
             raise TooLarge(most) from error
         message = str(error.args[-1])
         if number in UNFIT and (column := re.search("'([^']*)'", message)):
+            self.opened.undone = True  # blanks at the end have been cut already: that must not be committed
             raise ApiError(f"{column[1]} is too long.", http=400) from error
+        if number == serversql.NO_PARENT and statement and self.opened.begun:
+            number, message = self.duplicate(statement) or (number, message)
         sentence = serversql.refusal(number, message, sql, self.columns_of)
         kind = peewee.IntegrityError if isinstance(error, pymysql.IntegrityError) else peewee.OperationalError
         if sentence:
@@ -265,11 +289,33 @@ class ServerStore(Store):
     def columns_of(self, table: str, key: str) -> list[str]:
         """The columns of a unique key."""
         if (table, key) not in self.keys:
-            cursor = self.opened.connection.cursor()
-            cursor.execute("SELECT COLUMN_NAME FROM information_schema.STATISTICS WHERE TABLE_SCHEMA = DATABASE() AND"
-                           " TABLE_NAME = %s AND INDEX_NAME = %s ORDER BY SEQ_IN_INDEX", (table, key))
+            cursor = self.ask("SELECT COLUMN_NAME FROM information_schema.STATISTICS WHERE TABLE_SCHEMA = DATABASE()"
+                              " AND TABLE_NAME = %(table)s AND INDEX_NAME = %(key)s ORDER BY SEQ_IN_INDEX",
+                              {"table": table, "key": key}, "SELECT")
             self.keys[table, key] = [row[0] for row in cursor.fetchall()]
         return self.keys[table, key]
+
+    def duplicate(self, statement: str) -> tuple[int, str] | None:
+        """Return the number and message for a duplicate in a statement that was refused for a missing parent, or None.
+
+        SQLite looks for duplicates first; MySQL 9 does not. Nothing of the statement remains.
+        """
+        import pymysql
+
+        found, cursor = None, self.cursor()
+        try:
+            cursor.execute("SAVEPOINT mailapi_parents")
+            cursor.execute("SET SESSION foreign_key_checks = 0")
+            try:
+                cursor.execute(statement)
+            except pymysql.IntegrityError as error:
+                found = code(error), str(error.args[-1])
+            cursor.execute("SET SESSION foreign_key_checks = 1")
+            cursor.execute("ROLLBACK TO SAVEPOINT mailapi_parents")
+        except BaseException as error:
+            self.lose()  # foreign_key_checks must not stay off
+            self.fail(error, "")
+        return found
 
 
 def bound(parameters, values) -> dict[str, object]:

@@ -117,6 +117,18 @@ def test_what_was_read_is_still_so_when_it_counts(two, database):
     assert database.rows(0) == database.rows(1)
 
 
+def test_an_address_order_is_given_once_in_the_whole_cluster(two, database):
+    """Each node adds an address, which the other one deletes before it adds the next."""
+    given = []
+    for number in range(6):
+        one, other = two if number % 2 else reversed(two)
+        assert one("addresses/?add", address_expression="x@y", address_router="drop")["status"] == "ok"
+        [(order,)] = database.sql("SELECT address_order FROM addresses", node=number % 2)
+        assert other("addresses/?delete", address_expression="x@y", address_order=order)["status"] == "ok"
+        given.append(order)
+    assert given == sorted(set(given))
+
+
 def test_audit_has_what_happened_on_both_nodes(two, database):
     answers = together(two, 6, lambda site, number: site.answer("users/?add", "*", **ROOT,
                                                                  user_name=f"a{two.index(site)}-{number}"))

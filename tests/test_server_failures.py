@@ -85,17 +85,110 @@ CONFLICTS = """CREATE TRIGGER conflicts AFTER INSERT ON api_access FOR EACH ROW 
     IF (SELECT COUNT(*) FROM seen) <= {times} THEN SIGNAL SQLSTATE '{state}' SET MYSQL_ERRNO = {number}; END IF; END"""
 
 
-@pytest.mark.parametrize(("number", "times", "status", "http", "attempts"), [
-    (1213, 3, "ok", 200, 4), (1213, 99, BUSY, 503, 6), (1020, 2, "ok", 200, 3), (1205, 99, BUSY, 503, 1),
-    (1317, 1, "ok", 200, 2), (1047, 1, "ok", 200, 2), (1047, 99, AWAY, 503, 6)])
-def test_conflicts_are_repeated_so_many_times(site, database, number, times, status, http, attempts):
+@pytest.mark.parametrize(("number", "times", "status", "http"), [
+    (1213, 3, "ok", 200), (1213, 9, "ok", 200), (1213, 999, BUSY, 503), (1020, 2, "ok", 200), (1205, 999, BUSY, 503),
+    (1317, 1, "ok", 200), (1047, 9, "ok", 200), (1047, 999, AWAY, 503)])
+def test_conflicts_are_repeated_until_they_end_or_the_time_is_over(site, database, monkeypatch, number, times, status, http):
     """Counted by a table that no transaction takes back."""
+    from mailapi_modules import serverstore
+
+    monkeypatch.setattr(serverstore, "WAIT", 1 if times == 999 else 30)
     database.sql("CREATE TABLE seen (who TEXT) ENGINE=MyISAM")
     database.sql(CONFLICTS.format(times=times, number=number, state="40001" if number == 1213 else "HY000"))
     answer = site("users/?add", check=http, user_name="new", user_permissions=["special"])
     assert answer["status"] == status
-    assert database.sql("SELECT COUNT(*) FROM seen") == [(attempts,)]
+    attempts = database.sql("SELECT COUNT(*) FROM seen")[0][0]
+    assert attempts == times + 1 if status == "ok" else (attempts == 1) == (number == 1205)
     assert len(database.sql("SELECT 1 FROM users WHERE user_name = 'new'")) == (status == "ok")
+
+
+def test_repeats_end_by_a_deadline_and_wait_ever_longer(monkeypatch):
+    """Five seconds by a clock that only the waits move, whatever number of attempts they are."""
+    from mailapi_modules import serverstore
+
+    now, pauses = [100.0], []
+
+    class Clock:
+        @staticmethod
+        def monotonic():
+            return now[0]
+
+        @staticmethod
+        def sleep(seconds):
+            pauses.append(seconds)
+            now[0] += seconds
+
+    monkeypatch.setattr(serverstore, "time", Clock)
+    store, attempts = serverstore.ServerStore("mysql://u:p@127.0.0.1/x"), []
+
+    def conflict():
+        attempts.append(now[0])
+        raise mailapi.Conflict()
+
+    with pytest.raises(mailapi.Conflict) as refused:
+        store.repeat(lambda: store.repeat(conflict))  # one within the other takes no longer
+    assert (refused.value.http, refused.value.status) == (503, BUSY)
+    assert len(attempts) > 6 and now[0] - 100 <= 5 and len(set(pauses)) == len(pauses)
+    assert max(pauses[:2]) < 0.05 and max(pauses) <= 0.3
+
+
+def failing_at(monkeypatch, position: int, number: int) -> list[str]:
+    """The command to a server at a position, counted from 0, fails once; the commands that were sent before it."""
+    import pymysql
+
+    Connection, sent = pymysql.connections.Connection, []
+    execute = Connection._execute_command
+
+    def command(connection, kind, sql):
+        if kind == pymysql.constants.COMMAND.COM_QUIT:
+            return execute(connection, kind, sql)
+        sent.append(sql)
+        if len(sent) == position + 1:
+            if number == 2013:
+                connection._force_close()
+            elif number != 1205:
+                execute(connection, pymysql.constants.COMMAND.COM_QUERY, "ROLLBACK")
+                connection._read_ok_packet()
+            raise pymysql.OperationalError(number, "for a test")
+        execute(connection, kind, sql)
+
+    monkeypatch.setattr(Connection, "_execute_command", command)
+    return sent
+
+
+ACTIONS = [("users/?add", {"user_name": "ann"}, "UNIQUE constraint failed: users.user_name"),
+           ("users/?add", {"user_name": "new", "user_alias": "nobody"}, "FOREIGN KEY constraint failed"),
+           ("users/?add", {"user_name": "new", "user_authdata": "x", "user_permissions": ["a"]}, "ok"),
+           ("addresses/?add", {"address_expression": "x@y", "address_router": "drop"}, "ok"),
+           ("users/?import", {"file": "user_name\nnew\n"}, "ok")]
+
+
+@pytest.mark.parametrize(("url", "fields", "status"), ACTIONS, ids=["unique", "foreign", "user", "address", "import"])
+@pytest.mark.parametrize("number", [1213, 1047, 2013, 1205])
+def test_whatever_statement_fails_is_repeated_or_refused(site, database, monkeypatch, url, fields, status, number):
+    """Each statement of a request in its turn, also those that prepare a connection or ask why another one failed."""
+    tables = ("users", "api_access", "addresses")
+    before = [database.sql(f"SELECT * FROM {table} ORDER BY 1, 2") for table in tables]
+    position, ended = 0, []
+    while len(ended) < position + 1:
+        site.app.db.pool.forget(), site.app.state.pool.forget(), site.app.db.keys.clear()
+        with monkeypatch.context() as patched:
+            sent = failing_at(patched, position, number)
+            answer = site.answer(url, "*", auth={"user_name": "root", "password": "pw"}, **fields)
+        ended.append(answer.json["status"])
+        if answer.status_int == 200:
+            assert answer.json["status"] == status, (position, sent[position:][:1])
+        else:
+            assert answer.status_int == 503 and answer.headers["Retry-After"] in ("1", "5"), (position, sent[position])
+        after = [database.sql(f"SELECT * FROM {table} ORDER BY 1, 2") for table in tables]
+        known = answer.status_int == 200 or not answer.json["status"].endswith(DOUBTFUL)
+        assert not known or (after != before) == (answer.json["status"] == "ok"), (position, sent[position:][:1])
+        database.sql("DELETE FROM users WHERE user_name = 'new'"), database.sql("DELETE FROM addresses")
+        if len(sent) <= position:
+            break
+        position += 1
+    assert position > 10 and ended[-1] == status
+    assert number == 1205 or "import" in url or sum(each == status for each in ended) > len(ended) / 2
 
 
 def test_what_an_action_did_elsewhere_is_not_repeated(site, database):
