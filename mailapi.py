@@ -92,7 +92,7 @@ class Config:
         self.base, own = base, self.dbpath if is_url(self.dbpath) else self.dbpath + ".state"
         self.dbpath, self.state = (place if is_url(place) else str(base / place) for place in (self.dbpath, self.state or own))
         try:
-            self.proxies = [ipaddress.ip_network(network) for network in self.trusted_proxies]
+            self.proxies = [ip_network(network) for network in self.trusted_proxies]
         except ValueError as error:
             raise ConfigError(f"trusted_proxies: {error}.") from None
         return self
@@ -573,29 +573,52 @@ def disposition(name: str) -> str:
 
 
 def client_address(environ: dict, proxies: list) -> str:
-    """The address of the client; behind trusted proxies the last one that they saw and do not trust."""
-    address = environ.get("REMOTE_ADDR", "")
+    """The address of the client; behind trusted proxies the last one that they saw and do not trust.
+
+    Where a proxy passes on what is no address, the last proxy that is trusted counts as the client.
+    """
+    address = spelled(environ.get("REMOTE_ADDR", ""))
     for hop in reversed(environ.get("HTTP_X_FORWARDED_FOR", "").split(",")) if proxies else ():
-        if not is_trusted(address, proxies) or not hop.strip():
+        if not is_trusted(address, proxies):
             break
-        address = hop.strip()
-    try:
-        return spelled(address)
-    except ValueError:
-        return environ.get("REMOTE_ADDR", "")
+        try:
+            address = str(ip(hop))
+        except ValueError:
+            break
+    return address
 
 
-@lru_cache(maxsize=1000)
 def spelled(address: str) -> str:
-    """An address as it is usually written."""
-    return str(ip(address))
+    """An address as it is usually written; what is none, such as a Unix socket's, stays as it is."""
+    try:
+        return str(ip(address))
+    except ValueError:
+        return address
 
 
-@lru_cache(maxsize=1000)
+# An address as sockets, servers and proxies write it: with a port, brackets or a zone, which says nothing elsewhere.
+ADDRESS = re.compile(r"(?:\[([0-9A-Fa-f:.]{2,45})(?:%[^\s\]]{0,40})?\]|([0-9.]{7,15}))(?::[0-9]{1,5})?"
+                     r"|([0-9A-Fa-f:.]{2,45})(?:%\S{0,40})?")
+
+
 def ip(address: str) -> ipaddress.IPv4Address | ipaddress.IPv6Address:
-    """An address; one of IPv4 that an IPv6 socket shows is still one of IPv4."""
-    seen = ipaddress.ip_address(address)
+    """An IP address, whatever is written around it; IPv4 within IPv6 becomes IPv4. ValueError: it is none."""
+    return bare_ip(address.strip(' \t"')[:200])
+
+
+@lru_cache(maxsize=1000)  # not of what is refused, so that each key is short
+def bare_ip(address: str) -> ipaddress.IPv4Address | ipaddress.IPv6Address:
+    if not (found := ADDRESS.fullmatch(address)):
+        raise ValueError("no IP address")
+    seen = ipaddress.ip_address(found[1] or found[2] or found[3])
     return getattr(seen, "ipv4_mapped", None) or seen
+
+
+def ip_network(network: str, strict: bool = True) -> ipaddress.IPv4Network | ipaddress.IPv6Network:
+    """A network; one of IPv4 that is written as IPv6 becomes one of IPv4, as addresses do. ValueError: it is none."""
+    found = ipaddress.ip_network(network, strict)
+    mapped = getattr(found.network_address, "ipv4_mapped", None)
+    return ipaddress.ip_network(f"{mapped}/{found.prefixlen - 96}") if mapped and found.prefixlen >= 96 else found
 
 
 def is_trusted(address: str, proxies: list) -> bool:
@@ -607,8 +630,11 @@ def is_trusted(address: str, proxies: list) -> bool:
 
 
 def network(address: str) -> str:
-    """What failed log-ins are counted by: a whole /64 of IPv6, which one person can have."""
-    return str(ipaddress.ip_network(f"{address}/64", strict=False)) if ":" in address else address
+    """What log-ins are counted by: a /64 of IPv6, as one person can have that, and addresses in it change daily."""
+    address = spelled(address)
+    with contextlib.suppress(ValueError):
+        return str(ipaddress.ip_network(f"{address}/64", strict=False)) if ":" in address else address
+    return address
 
 
 def foreign_site(environ: dict) -> bool:
