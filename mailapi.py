@@ -1956,6 +1956,8 @@ class Call:
     claimed_name: str | None = None  # who a failed log-in said they were
     restriction: Callable[[Module, Endpoint], None] | None = None  # raises what a token may not
     caller: Caller | None = None
+    authdata: str | None = None  # the user_authdata with which the caller was confirmed
+    refused_wait = ""  # names the wait in which a log-in came too early
     instead: dict | None = None  # the row that a module has in place of the one of users
     # Nothing in a look; begin_anew makes them anew for what may change something.
     new_authdata: Mapping[str, str | None] = types.MappingProxyType({})  # of users whose sessions must end
@@ -1991,7 +1993,9 @@ class Call:
         if not rows or rows[0][0] != str(self.generation.number):
             self.app.check_generation(self.generation)
         _, user_name, user_authdata, _ = rows[0]
-        self.confirm(self.instead or user_name and {"user_name": user_name, "user_authdata": user_authdata})
+        row = self.instead or user_name and {"user_name": user_name, "user_authdata": user_authdata}
+        self.confirm(row)
+        self.authdata = row and row["user_authdata"]
         self.caller = Caller(self.db, self.user_name, [row[3] for row in rows if row[3] is not None])
 
     def listing(self, query: Prepared, **values) -> "Encoded | list[dict]":
@@ -2070,11 +2074,13 @@ class Event:
 
 @dataclasses.dataclass
 class Bearer:
-    """Whose a token is, how it is called in the audit, and what raises ApiError where it does not reach."""
+    """Whose a token is, how it is called in the audit, what raises ApiError where it does not reach; and the hash of
+    the authdata that it was made under, as it ends with that."""
 
     user_name: str
     via: str
     refuse: Callable[[Module, Endpoint], None]
+    authdata_hash: str
 
 
 class SchemaMismatch(ApiError):
@@ -2525,8 +2531,8 @@ class Exchange:
             if found := module.bearer(call, bearer, self.client):
                 self.via, call.user_name, call.restriction = found.via, found.user_name, found.refuse
                 call.instead = self.app.instead(call.user_name)
-                # Who may not log in may do nothing by token.
-                call.confirm = refuse_unless(lambda user: user and user["user_authdata"], "Token is not valid.")
+                # Who may not log in may do nothing by token; nor may one that was made under another password.
+                call.confirm = refuse_unless(partial(fits_hash, hashed=found.authdata_hash), "Token is not valid.")
                 return
         raise LoginRefused("Token is not valid.")
 
@@ -2565,6 +2571,11 @@ class LoginRefused(ApiError):
 
     def __init__(self, status: str):
         super().__init__(status, login=False)
+
+
+def fits_hash(user: dict | None, hashed: str) -> bool:
+    """Whether a user may log in, with the authdata that has this hash."""
+    return bool(user and user["user_authdata"]) and authdata_hash(user["user_authdata"]) == hashed
 
 
 def refuse_unless(test: Callable, sentence: str) -> Callable[[dict | None], None]:
