@@ -25,6 +25,7 @@ import sys
 import tempfile
 import threading
 import time
+import traceback
 import types
 import urllib.parse
 from collections.abc import Callable, Iterable, Mapping, Sequence
@@ -133,6 +134,11 @@ def run_config(path: Path) -> dict:
 
 def cause(error: BaseException) -> str:
     return f"{type(error).__name__}: {error}"
+
+
+def log_exception(sentence: str):
+    """Log the exception that is being handled: at most 8,000 characters, as there may be a whole request in it."""
+    log.error("%s\n%s", sentence, traceback.format_exc(limit=-20)[-8000:])
 
 
 def checked_config(given: dict, base: Path) -> Config:
@@ -2061,9 +2067,12 @@ class Event:
     target: str = ""
     changes: bool = False
     logs_in: bool = False
+    confirmed: bool = False  # whether the user is who they say
+    refused_wait: str = ""  # names the wait in which a log-in came too early
 
     def describe(self, call: Call, chosen: Endpoint | None):
-        self.user_name = call.user_name or call.claimed_name
+        self.user_name, self.refused_wait = call.user_name or call.claimed_name, call.refused_wait
+        self.confirmed = call.caller is not None or self.via in ("log-out", "local")
         self.session = sha256(call.session)[:12] if call.session else ""
         self.logs_in = self.via in ("password", "log-out")
         if chosen:
@@ -2288,7 +2297,7 @@ class Application:
             except ApiError as error:
                 log.warning("%s failed to take note: %s", module.name, error.status)
             except Exception:
-                log.exception("%s failed to take note", module.name)
+                log_exception(f"{module.name} failed to take note")
 
     def listed(self) -> dict[str, Module]:
         """The configured modules by their names, in the order of modulelist."""
@@ -2355,7 +2364,7 @@ class Exchange:
         except peewee.PeeweeException as error:
             problem = refusal(error)
         except Exception:
-            log.exception("%s failed", self.path or "/")
+            log_exception(f"{printable(self.path[:200]) or '/'} failed")
             problem = ApiError("Internal error. The log has the cause.", http=500)
         if not (self.call and self.call.caller):  # nobody looked whether it is still the same
             self.app.db.opened.generation = None
@@ -2514,7 +2523,11 @@ class Exchange:
         call.instead = self.app.instead(user_name, logging_in=True)
         user = call.instead or self.app.db.one(CREDENTIALS_OF, user=user_name)
         authdata = user and user["user_authdata"]
-        call.session = self.app.sessions.begin(user_name, given, user, self.client, self.cookie(), remember)
+        try:
+            call.session = self.app.sessions.begin(user_name, given, user, self.client, self.cookie(), remember)
+        except TooManyFailures as early:
+            call.refused_wait = early.wait
+            raise
         if call.session is None:
             raise LoginRefused("Username or password is wrong.")
         call.user_name, call.password = user_name, given
