@@ -25,6 +25,7 @@ import sys
 import tempfile
 import threading
 import time
+import traceback
 import types
 import urllib.parse
 from collections.abc import Callable, Iterable, Mapping, Sequence
@@ -93,7 +94,7 @@ class Config:
         self.base, own = base, self.dbpath if is_url(self.dbpath) else self.dbpath + ".state"
         self.dbpath, self.state = (place if is_url(place) else str(base / place) for place in (self.dbpath, self.state or own))
         try:
-            self.proxies = [ipaddress.ip_network(network) for network in self.trusted_proxies]
+            self.proxies = [ip_network(network) for network in self.trusted_proxies]
         except ValueError as error:
             raise ConfigError(f"trusted_proxies: {error}.") from None
         return self
@@ -134,6 +135,11 @@ def run_config(path: Path) -> dict:
 
 def cause(error: BaseException) -> str:
     return f"{type(error).__name__}: {error}"
+
+
+def log_exception(sentence: str):
+    """Log the exception that is being handled: at most 8,000 characters, as there may be a whole request in it."""
+    log.error("%s\n%s", sentence, traceback.format_exc(limit=-20)[-8000:])
 
 
 def checked_config(given: dict, base: Path) -> Config:
@@ -595,29 +601,52 @@ def disposition(name: str) -> str:
 
 
 def client_address(environ: dict, proxies: list) -> str:
-    """The address of the client; behind trusted proxies the last one that they saw and do not trust."""
-    address = environ.get("REMOTE_ADDR", "")
+    """The address of the client; behind trusted proxies the last one that they saw and do not trust.
+
+    Where a proxy passes on what is no address, the last proxy that is trusted counts as the client.
+    """
+    address = spelled(environ.get("REMOTE_ADDR", ""))
     for hop in reversed(environ.get("HTTP_X_FORWARDED_FOR", "").split(",")) if proxies else ():
-        if not is_trusted(address, proxies) or not hop.strip():
+        if not is_trusted(address, proxies):
             break
-        address = hop.strip()
-    try:
-        return spelled(address)
-    except ValueError:
-        return environ.get("REMOTE_ADDR", "")
+        try:
+            address = str(ip(hop))
+        except ValueError:
+            break
+    return address
 
 
-@lru_cache(maxsize=1000)
 def spelled(address: str) -> str:
-    """An address as it is usually written."""
-    return str(ip(address))
+    """An address as it is usually written; what is none, such as a Unix socket's, stays as it is."""
+    try:
+        return str(ip(address))
+    except ValueError:
+        return address
 
 
-@lru_cache(maxsize=1000)
+# An address as sockets, servers and proxies write it: with a port, brackets or a zone, which says nothing elsewhere.
+ADDRESS = re.compile(r"(?:\[([0-9A-Fa-f:.]{2,45})(?:%[^\s\]]{0,40})?\]|([0-9.]{7,15}))(?::[0-9]{1,5})?"
+                     r"|([0-9A-Fa-f:.]{2,45})(?:%\S{0,40})?")
+
+
 def ip(address: str) -> ipaddress.IPv4Address | ipaddress.IPv6Address:
-    """An address; one of IPv4 that an IPv6 socket shows is still one of IPv4."""
-    seen = ipaddress.ip_address(address)
+    """An IP address, whatever is written around it; IPv4 within IPv6 becomes IPv4. ValueError: it is none."""
+    return bare_ip(address.strip(' \t"')[:200])
+
+
+@lru_cache(maxsize=1000)  # not of what is refused, so that each key is short
+def bare_ip(address: str) -> ipaddress.IPv4Address | ipaddress.IPv6Address:
+    if not (found := ADDRESS.fullmatch(address)):
+        raise ValueError("no IP address")
+    seen = ipaddress.ip_address(found[1] or found[2] or found[3])
     return getattr(seen, "ipv4_mapped", None) or seen
+
+
+def ip_network(network: str, strict: bool = True) -> ipaddress.IPv4Network | ipaddress.IPv6Network:
+    """A network; one of IPv4 that is written as IPv6 becomes one of IPv4, as addresses do. ValueError: it is none."""
+    found = ipaddress.ip_network(network, strict)
+    mapped = getattr(found.network_address, "ipv4_mapped", None)
+    return ipaddress.ip_network(f"{mapped}/{found.prefixlen - 96}") if mapped and found.prefixlen >= 96 else found
 
 
 def is_trusted(address: str, proxies: list) -> bool:
@@ -629,8 +658,11 @@ def is_trusted(address: str, proxies: list) -> bool:
 
 
 def network(address: str) -> str:
-    """What failed log-ins are counted by: a whole /64 of IPv6, which one person can have."""
-    return str(ipaddress.ip_network(f"{address}/64", strict=False)) if ":" in address else address
+    """What log-ins are counted by: a /64 of IPv6, as one person can have that, and addresses in it change daily."""
+    address = spelled(address)
+    with contextlib.suppress(ValueError):
+        return str(ipaddress.ip_network(f"{address}/64", strict=False)) if ":" in address else address
+    return address
 
 
 def cross_site(environ: dict, proxies: list) -> bool:
@@ -960,6 +992,9 @@ class Store:
         """What work returns, whose whole effect is one transaction. SQLite lets one writer after the other in, so
         nothing is undone for another's sake, and nothing has to be repeated."""
         return work()
+
+    def make_room(self):
+        """Free room that the database has on the disk, where it does not do so by itself."""
 
     def next(self, column: peewee.Field) -> int | None:
         """What to insert as the next number of an AUTOINCREMENT column; None where the database knows."""
@@ -1444,18 +1479,24 @@ class Session(Model):
 
 
 class Failure(Model):
-    """Failed log-ins of late, by hash of what they have in common."""
+    """Failed log-ins of late, by what they have in common."""
 
-    subject = TextField()
+    subject = TextField()  # what it is, and one of BUCKETS numbers
     failures = IntegerField()
     last = IntegerField()  # seconds since 1970
 
 
 class KnownAddress(Model):
-    """From where users have logged in, by hash of name and address: not to be shut out by others' failures."""
+    """From which networks users have logged in, by hash: others' failures do not shut them out there."""
 
     subject = TextField()
     last = IntegerField()
+
+
+class ThrottleKey(Model):
+    """The secret without which nobody can tell which subjects share a bucket."""
+
+    secret = TextField()
 
 
 STATE_SCHEMA = """
@@ -1465,12 +1506,15 @@ CREATE INDEX IF NOT EXISTS session_user ON session (user_name);
 CREATE TABLE IF NOT EXISTS failure (subject TEXT PRIMARY KEY, failures INTEGER NOT NULL, last INTEGER NOT NULL);
 CREATE INDEX IF NOT EXISTS failure_last ON failure (last);
 CREATE TABLE IF NOT EXISTS known_address (subject TEXT PRIMARY KEY, last INTEGER NOT NULL);
+CREATE INDEX IF NOT EXISTS known_address_last ON known_address (last);
+CREATE TABLE IF NOT EXISTS throttle_key (secret TEXT NOT NULL);
 """
 LIVE_SESSIONS = 20  # of one user; the oldest gives way (WIRE section 1)
+CLOCK_SKEW = 60  # seconds that clocks may differ; what lies further in the future was written by a wrong one
 
 FIND_SESSION = Prepared(
     Session.select(Session.user_name, Session.authdata_hash, Session.next_hash, Session.created)
-    .where(Session.token_hash == arg("token_hash"), Session.created > arg("after"))
+    .where(Session.token_hash == arg("token_hash"), Session.created > arg("after"), Session.created <= arg("latest"))
 )
 ADD_SESSION = Prepared(
     Session.insert(token_hash=arg("token_hash"), user_name=arg("user"), authdata_hash=arg("authdata_hash"),
@@ -1491,7 +1535,7 @@ NEWEST = (Session.select(Session.session_id).where(Session.user_name == arg("use
           .order_by(Session.session_id.desc()).limit(LIVE_SESSIONS).alias("newest"))
 END_OLD_SESSIONS = Prepared(
     Session.delete().where(
-        (Session.created <= arg("before"))
+        (Session.created <= arg("before")) | (Session.created > arg("latest"))
         | ((Session.user_name == arg("user"))
            & Session.session_id.not_in(peewee.Select([NEWEST], [NEWEST.c.session_id])))  # MariaDB: no LIMIT right here
     )
@@ -1594,6 +1638,11 @@ class StateStore(Store):
         with self.one_statement(), super().transaction(lock_type):
             yield
 
+    def make_room(self):
+        """Have the next transaction written over the journal's beginning: the disk need not have room for more."""
+        with contextlib.suppress(ApiError, peewee.PeeweeException, sqlite3.Error):
+            self.connect().execute("PRAGMA wal_checkpoint(RESTART)")
+
     @contextlib.contextmanager
     def one_statement(self):
         """For a block of a single statement, which is a transaction without saying so."""
@@ -1608,11 +1657,6 @@ class StateStore(Store):
         return refusal(error) if is_busy(error) else StateFailure(error)
 
 
-FORGOTTEN = 3600  # seconds after which a failed log-in no longer counts
-LONGEST_WAIT = {"known": 30, "address": 900, "user": 900}  # seconds
-KNOWN_FOR = 180 * 86400  # seconds
-
-
 def repeated(method: Callable) -> Callable:
     """A method of one transaction, which its store may have to repeat."""
 
@@ -1623,16 +1667,134 @@ def repeated(method: Callable) -> Callable:
     return repeating
 
 
+FORGOTTEN = 3600  # seconds after which a failed log-in no longer counts
+LONGEST_WAIT = {"known": 30, "address": 900, "user": 900}  # seconds
+KNOWN_FOR = 180 * 86400  # seconds
+MOST_KNOWN = 100  # networks of one user; the one that was not used for longest gives way
+BUCKETS = 250_000  # counts of each kind, so that whoever fails under ever new names and addresses fills no disk
+AT_ONCE = 100  # rows that are deleted in one transaction, so that nobody waits for it
+
+FIND_FAILURES = Prepared(Failure.select().where(
+    Failure.subject == arg("subject"), Failure.last > arg("after"), Failure.last <= arg("latest")))
+COUNT_FAILURE = Prepared(Failure.replace(subject=arg("subject"), failures=arg("failures"), last=arg("last")))
+FORGET_FAILURE = Prepared(Failure.delete().where(Failure.subject == arg("subject")))
+OUT_OF_DATE = Prepared(Failure.select(Failure.subject).where(
+    (Failure.last <= arg("after")) | (Failure.last > arg("latest"))).limit(AT_ONCE))
+KNOWN_SINCE = Prepared(KnownAddress.select(fn.MAX(KnownAddress.last)).where(
+    (KnownAddress.subject == arg("subject")) | (KnownAddress.subject == arg("former")),
+    KnownAddress.last > arg("after"), KnownAddress.last <= arg("latest")))
+KNOWN_OF_USER = Prepared(KnownAddress.select(KnownAddress.subject).where(
+    KnownAddress.subject.between(arg("first"), arg("last"))).order_by(KnownAddress.last.desc()))
+OLDEST_KNOWN = Prepared(KnownAddress.select(KnownAddress.subject).where(KnownAddress.last <= arg("before"))
+                        .limit(AT_ONCE))
+KNOW = Prepared(KnownAddress.replace(subject=arg("subject"), last=arg("last")))
+THROTTLE_KEY = Prepared(ThrottleKey.select(ThrottleKey.secret))
+
+
+def of_late(seconds: int) -> dict[str, int]:
+    """The bounds of the last so many seconds, for a query."""
+    now = int(time.time())
+    return {"after": now - seconds, "latest": now + CLOCK_SKEW}
+
+
+class TooManyFailures(ApiError):
+    """A log-in that comes too early after others that failed."""
+
+    def __init__(self, seconds: int, wait: str):
+        super().__init__(f"Too many failed log-ins. Try again in {seconds} seconds.", http=429, retry_after=seconds)
+        self.wait = wait  # names what has to wait, and since when
+
+
+@dataclasses.dataclass
+class Attempt:
+    """A log-in that may go on, and what was counted before it."""
+
+    user_name: str
+    network: str
+    known_since: int | None  # the time of the user's last log-in from there
+    counts: dict[str, dict | None]  # subject → its row of failure, None where nothing counts
+
+
+class LoginThrottle:
+    """Make failed log-ins cost time: those from an address, of a user, of a user from a network known as theirs.
+
+    All of it happens in the transaction of the log-in, so that each guess is held against those before it.
+    """
+
+    def __init__(self, store: Store, free_attempts: int):
+        self.store, self.free = store, free_attempts
+
+    def check(self, user_name: str, address: str) -> Attempt:
+        """Let a log-in go on; TooManyFailures where it comes too early."""
+        where = network(address)
+        known_since = self.store.value(KNOWN_SINCE, **known_subjects(user_name, where), **of_late(KNOWN_FOR))
+        kinds = {"address": where, "user": user_name} if known_since is None else {"known": f"{where} {user_name}"}
+        attempt, key = Attempt(user_name, where, known_since, {}), self.key()
+        for kind, value in kinds.items():
+            digest = hmac.digest(key.encode(), f"{kind} {value}".encode(), "sha256")
+            subject = f"{kind} {int.from_bytes(digest[:8], 'big') % BUCKETS}"
+            row = self.store.one(FIND_FAILURES, subject=subject, **of_late(FORGOTTEN))
+            attempt.counts[subject] = row
+            if row and (over := row["failures"] - self.free) >= 0:
+                pause, passed = min(2 ** min(over, 20), LONGEST_WAIT[kind]), int(time.time()) - row["last"]
+                if passed < pause:
+                    raise TooManyFailures(min(pause, pause - passed), f"{subject} {row['failures']} {row['last']}")
+        return attempt
+
+    def key(self) -> str:
+        if not (key := self.store.value(THROTTLE_KEY)):
+            key = secrets.token_hex(32)
+            self.store.execute(ThrottleKey.insert(secret=key))
+        return key
+
+    def record_failure(self, attempt: Attempt):
+        for subject, row in attempt.counts.items():
+            failures = row["failures"] + 1 if row else 1
+            self.store.execute(COUNT_FAILURE, subject=subject, failures=failures, last=int(time.time()))
+
+    def take_back(self, attempt: Attempt):
+        """Undo record_failure, and delete counts that are out of date."""
+        for subject, row in attempt.counts.items():
+            self.store.execute(COUNT_FAILURE if row else FORGET_FAILURE, **(row or {"subject": subject}))
+        self.delete(Failure, self.store.column(OUT_OF_DATE, **of_late(FORGOTTEN)))
+
+    def remember_address(self, attempt: Attempt):
+        """Note, once a day, that a user has logged in from a network."""
+        now = int(time.time())
+        if attempt.known_since is None or now - attempt.known_since > 86400:
+            owner, subjects = known_owner(attempt.user_name), known_subjects(attempt.user_name, attempt.network)
+            self.store.execute(KNOW, subject=subjects["subject"], last=now)
+            newest = self.store.column(KNOWN_OF_USER, first=owner, last=owner + "g")  # hexadecimal digits follow
+            self.delete(KnownAddress, newest[MOST_KNOWN:][:AT_ONCE])
+            self.delete(KnownAddress, self.store.column(OLDEST_KNOWN, before=now - KNOWN_FOR))
+
+    def delete(self, model: type[Model], subjects: list[str]):
+        if subjects:
+            self.store.execute(model.delete().where(model.subject.in_(subjects)))
+
+
+def known_owner(user_name: str) -> str:
+    return sha256(f"owner {user_name}")[:24]
+
+
+def known_subjects(user_name: str, network: str) -> dict[str, str]:
+    """The subject of a user's log-ins from a network, and the one that former versions gave it."""
+    both = sha256(f"both {network} {user_name}")
+    return {"subject": known_owner(user_name) + both[:40], "former": both}
+
+
 class Sessions:
-    """Log-ins that are remembered, by a random id of 256 bits in the cookie; and failed ones, which cost time."""
+    """Log-ins that are remembered, by a random id of 256 bits in the cookie."""
 
     def __init__(self, store: Store, config: Config):
-        self.store, self.lifetime, self.free = store, config.session_lifetime, config.free_attempts
+        self.store, self.lifetime = store, config.session_lifetime
+        self.throttle = LoginThrottle(store, config.free_attempts)
 
     def find(self, token: str) -> dict | None:
-        after = int(time.time()) - self.lifetime
+        now = int(time.time())
         with self.store.one_statement():
-            return self.store.one(FIND_SESSION, token_hash=sha256(token), after=after)
+            return self.store.one(FIND_SESSION, token_hash=sha256(token), after=now - self.lifetime,
+                                  latest=now + CLOCK_SKEW)
 
     @repeated
     def begin(self, user_name: str, password: str, user: dict | None, address: str, instead_of: str | None,
@@ -1640,52 +1802,27 @@ class Sessions:
         """A new session in the place of the one that the request came with; its id, or None for a wrong password.
         Where it is not to be remembered, none is made, and the id is "".
 
-        Early, many at once or late: every attempt is held against those before it, in one transaction.
+        The attempt is written down as failed before the password is looked at, and a right one writes no less: where
+        a failure could not be written, as on a full disk, nobody gets in, and the answer says nothing of the password.
         """
-        both, user = sha256(f"both {address} {user_name}"), user or {}
+        user = user or {}
         authdata, fits = user.get("user_authdata"), user.get("verify", verify)
         with self.store.transaction():
-            known = self.store.value(KnownAddress.select(KnownAddress.last).where(
-                KnownAddress.subject == both, KnownAddress.last > time.time() - KNOWN_FOR))
-            subjects = {"known": both} if known else {
-                "address": sha256(f"address {network(address)}"), "user": sha256(f"user {user_name}")}
-            failures = self.failures(subjects)
+            attempt = self.throttle.check(user_name, address)
+            self.throttle.record_failure(attempt)
             if not fits(password, authdata):
-                return self.count(failures)
-            self.know(both, known)
+                return None
+            self.throttle.take_back(attempt)
+            self.throttle.remember_address(attempt)
             return self.remember(user_name, authdata, instead_of) if remember else ""
 
-    def failures(self, subjects: dict[str, str]) -> dict[str, int]:
-        """How many failed log-ins of late have a subject in common; 429 where the next one comes too early."""
-        now, counted = int(time.time()), dict.fromkeys(subjects.values(), 0)
-        for kind, subject in subjects.items():
-            row = self.store.one(Failure.select().where(Failure.subject == subject, Failure.last > now - FORGOTTEN))
-            counted[subject] = row["failures"] if row else 0
-            over = counted[subject] - self.free
-            wait = row["last"] + min(2 ** min(over, 20), LONGEST_WAIT[kind]) - now if over >= 0 else 0
-            if wait > 0:
-                raise ApiError(f"Too many failed log-ins. Try again in {wait} seconds.", http=429, retry_after=wait)
-        return counted
-
-    def count(self, failures: dict[str, int]):
-        now = int(time.time())
-        self.store.execute(Failure.delete().where(Failure.last <= now - FORGOTTEN))
-        for subject, number_of in failures.items():
-            self.store.execute(Failure.replace(subject=subject, failures=number_of + 1, last=now))
-
-    def know(self, both: str, since: int | None):
-        now = int(time.time())
-        if since is None or now - since > 86400:
-            self.store.execute(KnownAddress.delete().where(KnownAddress.last < now - KNOWN_FOR))
-            self.store.execute(KnownAddress.replace(subject=both, last=now))
-
     def remember(self, user_name: str, authdata: str, instead_of: str | None) -> str:
-        token, now = secrets.token_urlsafe(32), int(time.time())
+        token, now = secrets.token_hex(32), int(time.time())  # only characters that PHP takes (WIRE F41)
         if instead_of:
             self.store.execute(END_SESSION, token_hash=sha256(instead_of))
         self.store.execute(ADD_SESSION, token_hash=sha256(token), user=user_name,
                            authdata_hash=sha256(authdata), created=now)
-        self.store.execute(END_OLD_SESSIONS, user=user_name, before=now - self.lifetime)
+        self.store.execute(END_OLD_SESSIONS, user=user_name, before=now - self.lifetime, latest=now + CLOCK_SKEW)
         return token
 
     def confirm(self, session: dict, token: str, user: dict | None):
@@ -1713,6 +1850,14 @@ class Sessions:
 
     @repeated
     def end(self, token: str):
+        """End a session; on a full disk in the room that the database has already, if there is any."""
+        try:
+            self.end_by(token)
+        except StateFailure:
+            self.store.make_room()
+            self.end_by(token)
+
+    def end_by(self, token: str):
         with self.store.transaction():
             self.store.execute(END_SESSION, token_hash=sha256(token))
 
@@ -1766,6 +1911,8 @@ class Call:
     claimed_name: str | None = None  # who a failed log-in said they were
     restriction: Callable[[Module, Endpoint], None] | None = None  # raises what a token may not
     caller: Caller | None = None
+    authdata: str | None = None  # the user_authdata with which the caller was confirmed
+    refused_wait = ""  # names the wait in which a log-in came too early
     instead: dict | None = None  # the row that a module has in place of the one of users
     # Nothing where nothing changes; begin_anew makes them anew for what may change something.
     new_authdata: Mapping[str, str | None] = types.MappingProxyType({})  # of users whose sessions must end
@@ -1804,7 +1951,9 @@ class Call:
         if not rows or rows[0][0] != str(self.generation.number):
             self.app.check_generation(self.generation)
         _, user_name, user_authdata, _ = rows[0]
-        self.confirm(self.instead or user_name and {"user_name": user_name, "user_authdata": user_authdata})
+        row = self.instead or user_name and {"user_name": user_name, "user_authdata": user_authdata}
+        self.confirm(row)
+        self.authdata = row and row["user_authdata"]
         self.caller = Caller(self.db, self.user_name, [row[3] for row in rows if row[3] is not None])
 
     def listing(self, query: Prepared, **values) -> "Encoded | list[dict]":
@@ -1870,9 +2019,12 @@ class Event:
     target: str = ""
     changes: bool = False
     logs_in: bool = False
+    confirmed: bool = False  # whether the user is who they say
+    refused_wait: str = ""  # names the wait in which a log-in came too early
 
     def describe(self, call: Call, chosen: Endpoint | None):
-        self.user_name = call.user_name or call.claimed_name
+        self.user_name, self.refused_wait = call.user_name or call.claimed_name, call.refused_wait
+        self.confirmed = call.caller is not None or self.via in ("log-out", "local")
         self.session = sha256(call.session)[:12] if call.session else ""
         self.logs_in = self.via in ("password", "log-out")
         if chosen:
@@ -1884,11 +2036,13 @@ class Event:
 
 @dataclasses.dataclass
 class Bearer:
-    """Whose a token is, how it is called in the audit, and what raises ApiError where it does not reach."""
+    """Whose a token is, how it is called in the audit, what raises ApiError where it does not reach; and the hash of
+    the authdata that it was made under, as it ends with that."""
 
     user_name: str
     via: str
     refuse: Callable[[Module, Endpoint], None]
+    authdata_hash: str
 
 
 class SchemaMismatch(ApiError):
@@ -2064,7 +2218,7 @@ class Application:
             except ApiError as error:
                 log.warning("%s failed to take note: %s", module.name, error.status)
             except Exception:
-                log.exception("%s failed to take note", module.name)
+                log_exception(f"{module.name} failed to take note")
 
     def listed(self) -> dict[str, Module]:
         """The configured modules by their names, in the order of modulelist."""
@@ -2130,7 +2284,7 @@ class Exchange:
         except peewee.PeeweeException as error:
             problem = refusal(error)
         except Exception:
-            log.exception("%s failed", self.path or "/")
+            log_exception(f"{printable(self.path[:200]) or '/'} failed")
             problem = ApiError("Internal error. The log has the cause.", http=500)
         if problem.retry_after:
             self.headers.append(("Retry-After", str(problem.retry_after)))
@@ -2299,7 +2453,11 @@ class Exchange:
         call.instead = self.app.instead(user_name, logging_in=True)
         user = call.instead or self.app.db.one(CREDENTIALS_OF, user=user_name)
         authdata = user and user["user_authdata"]
-        call.session = self.app.sessions.begin(user_name, given, user, self.client, self.cookie(), remember)
+        try:
+            call.session = self.app.sessions.begin(user_name, given, user, self.client, self.cookie(), remember)
+        except TooManyFailures as early:
+            call.refused_wait = early.wait
+            raise
         if call.session is None:
             raise LoginRefused("Username or password is wrong.")
         call.user_name, call.password = user_name, given
@@ -2316,19 +2474,24 @@ class Exchange:
             if found := module.bearer(call, bearer, self.client):
                 self.via, call.user_name, call.restriction = found.via, found.user_name, found.refuse
                 call.instead = self.app.instead(call.user_name)
-                # Who may not log in may do nothing by token.
-                call.confirm = refuse_unless(lambda user: user and user["user_authdata"], "Token is not valid.")
+                # Who may not log in may do nothing by token; nor may one that was made under another password.
+                call.confirm = refuse_unless(partial(fits_hash, hashed=found.authdata_hash), "Token is not valid.")
                 return
         raise LoginRefused("Token is not valid.")
 
     def log_out(self, call: Call) -> dict:
         self.app.db.rest()  # the state database may keep it waiting
+        status = "Successfully logged out."
         if token := self.cookie():
-            session, call.session = self.app.sessions.find(token), token
-            self.via, call.claimed_name = "log-out", session and session["user_name"]
-            self.app.sessions.end(token)
             self.set_cookie("", "; Max-Age=0")
-        return self.frame | {"status": "Successfully logged out.", "login": False}
+            try:
+                session, call.session = self.app.sessions.find(token), token
+                self.via, call.claimed_name = "log-out", session and session["user_name"]
+                self.app.sessions.end(token)
+            except ApiError as error:
+                status = f"Logged out in this browser only: the session could not be ended. {error.status}"
+                log.error("a session could not be ended: %s", error.status)
+        return self.frame | {"status": status, "login": False}
 
     def cookie(self) -> str | None:
         """The session id that came along, unless a page of another origin sent it (WIRE F42)."""
@@ -2360,6 +2523,11 @@ class LoginRefused(ApiError):
 
     def __init__(self, status: str):
         super().__init__(status, login=False)
+
+
+def fits_hash(user: dict | None, hashed: str) -> bool:
+    """Whether a user may log in, with the authdata that has this hash."""
+    return bool(user and user["user_authdata"]) and authdata_hash(user["user_authdata"]) == hashed
 
 
 def refuse_unless(test: Callable, sentence: str) -> Callable[[dict | None], None]:

@@ -35,7 +35,7 @@ def run(args):
     given |= ask_for_secrets(chosen, generation, given)
     mailapi.refuse_forbidden_text(given)
     call = mailapi.Call(app, generation, *chosen.read(generation, given, given))
-    call.user_name = args.user_name
+    call.user_name, call.instead = args.user_name, app.instead(args.user_name) if args.user_name else None
     call.tell = Progress()
     user = args.user_name is None or app.credentials(args.user_name)
     if not user or user is not True and user["user_name"] != args.user_name:

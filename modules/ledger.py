@@ -193,7 +193,7 @@ class Ledger:
                 idServiceAccount=account[column], idAccount=account["idAccount"], kind=kind, url=url,
                 **(BEING_MADE | {"claimed": now} if url else {"state": "ok"})))
             return url is not None
-        if not self.to_try(kind, service) or (service["claimed"] or 0) > now - CLAIM:
+        if not self.to_try(kind, service) or abs(now - (service["claimed"] or 0)) < CLAIM:
             return False
         self.store.execute(ServiceAccounts.update(state="pending", url=url, claimed=now)
                            .where(ServiceAccounts.idServiceAccount == service["idServiceAccount"]))

@@ -1,7 +1,6 @@
 """Tokens: what scripts log in with instead of a password, never allowed more than whoever made them."""
 
 import contextlib
-import ipaddress
 import json
 import secrets
 import time
@@ -10,8 +9,8 @@ from pathlib import Path
 from peewee import IntegerField, TextField
 
 from mailapi import (
-    ApiError, Bearer, Model, Module, Prepared, Rule, arg, endpoint, flag, optional_number, sha256,
-    text_list,
+    CLOCK_SKEW, ApiError, Bearer, Model, Module, Prepared, Rule, arg, endpoint, flag, ip, ip_network, optional_number,
+    sha256, text_list,
 )
 
 
@@ -44,7 +43,7 @@ USED = Prepared(TokenRow.update(token_used=arg("now")).where(TokenRow.token_id =
 def networks(value) -> list | None:
     """Addresses and networks, such as 192.0.2.0/24."""
     listed = text_list(value)
-    return listed and [str(ipaddress.ip_network(each, strict=False)) for each in listed]
+    return listed and [str(ip_network(each, strict=False)) for each in listed]
 
 
 def makes_sense(call):
@@ -86,13 +85,13 @@ CREATE TABLE IF NOT EXISTS token (token_id INTEGER PRIMARY KEY AUTOINCREMENT, to
         secret = "mailapi_" + secrets.token_urlsafe(32)
         lists = {name: json.dumps(call.body[name]) if call.body.get(name) else None
                  for name in ("token_modules", "token_networks")}
-        password = authdata_hash(call, call.user_name)  # may ask the state database, too
         with self.app.state.transaction():
             row = self.app.state.execute(TokenRow.insert(
                 token_hash=sha256(secret), token_user=call.user_name, token_name=call.body["token_name"],
                 token_created=int(time.time()), token_expires=call.body.get("token_expires"),
                 token_reads_only=call.body.get("token_reads_only") or False,
-                authdata_hash=password, **lists)).lastrowid
+                # The one that was confirmed: where it is being changed just now, the token has ended already.
+                authdata_hash=sha256(call.authdata or ""), **lists)).lastrowid
         return {"token": secret, "token_id": row}
 
     @endpoint(needs={"token_id": "No token id is set."}, takes={"token_id": optional_number}, allow=not_by_token,
@@ -112,12 +111,16 @@ CREATE TABLE IF NOT EXISTS token (token_id INTEGER PRIMARY KEY AUTOINCREMENT, to
         now = int(time.time())
         if row is None or (row["token_expires"] or now + 1) <= now or not within(address, row["token_networks"]):
             return None
-        if row["authdata_hash"] != authdata_hash(call, row["token_user"]):
+        if row["token_created"] > now + CLOCK_SKEW:  # a clock was wrong
             return None
-        if now - (row["token_used"] or 0) > 60:  # to the minute: a write for every request would be dear
+        user = call.app.credentials(row["token_user"]) or {}
+        if row["authdata_hash"] != sha256(user.get("user_authdata") or ""):  # looked at again in the transaction
+            return None
+        if abs(now - (row["token_used"] or 0)) > 60:  # to the minute: a write for every request would be dear
             with contextlib.suppress(ApiError), self.app.state.transaction():  # not worth refusing the request
                 self.app.state.execute(USED, now=now, token_id=row["token_id"])
-        return Bearer(row["token_user"], f"token {row['token_name']}", lambda *asked: refuse(row, *asked))
+        return Bearer(row["token_user"], f"token {row['token_name']}", lambda *asked: refuse(row, *asked),
+                      row["authdata_hash"])
 
     def has_rows_of(self, user_name):
         with self.app.state.transaction("DEFERRED"):
@@ -127,11 +130,6 @@ CREATE TABLE IF NOT EXISTS token (token_id INTEGER PRIMARY KEY AUTOINCREMENT, to
         """A deleted user's tokens end, also for another one of the same name."""
         with self.app.state.transaction():
             self.app.state.execute(TokenRow.delete().where(TokenRow.token_user == user_name))
-
-
-def authdata_hash(call, user_name: str) -> str:
-    user = call.app.credentials(user_name) or {}
-    return sha256(user.get("user_authdata") or "")
 
 
 def refuse(row: dict, module: Module, chosen):
@@ -154,7 +152,7 @@ def within(address: str, listed: str | None) -> bool:
     if listed is None:
         return True
     try:
-        return any(ipaddress.ip_address(address) in ipaddress.ip_network(each) for each in json.loads(listed))
+        return any(ip(address) in ip_network(each) for each in json.loads(listed))
     except ValueError:
         return False
 

@@ -11,6 +11,7 @@ import mailapi
 
 COLUMNS = ["audit_id", "audit_time", "audit_user", "audit_address", "audit_via", "audit_session", "audit_module",
            "audit_action", "audit_target", "audit_status", "audit_http"]
+SHOWN = [*COLUMNS, "audit_times"]
 WRONG, HERE = "Username or password is wrong.", "192.0.2.1"
 
 
@@ -178,7 +179,7 @@ def filled(either):
 def test_get_is_newest_first_and_filtered(filled):
     site, browser = filled
     rows = ask(browser, "audit/?get")["audit"]
-    assert list(rows[0]) == COLUMNS and [row["audit_target"] for row in rows] == [f"user{i}" for i in range(9, -1, -1)]
+    assert list(rows[0]) == SHOWN and [row["audit_target"] for row in rows] == [f"user{i}" for i in range(9, -1, -1)]
     ask(site.browser(REMOTE_ADDR=HERE), "?login", auth=credentials("ann", "x"))
     for fields, number in [
         ({"audit_user": "bob"}, 10), ({"audit_user": "ann"}, 1), ({"audit_user": "b%"}, 0), ({"audit_user": ""}, 11),
@@ -225,6 +226,7 @@ def test_entries_older_than_audit_lifetime_are_forgotten(tmp_path):
         site("?login", user=user)
     site.state("UPDATE audit SET audit_time = audit_time - 1010 WHERE audit_user = 'bob'")
     site.state("UPDATE audit SET audit_time = audit_time - 980 WHERE audit_user = 'ann'")
+    site.state("UPDATE audit SET audit_time = audit_time - 150 WHERE audit_user = 'dele'")
     site("?login", user="root")
     assert [row[0] for row in recorded(site)] == ["ann", "dele", "root"]
 

@@ -200,7 +200,7 @@ NOT_BOB = ["Bob@atmail.com", "BOB@ATMAIL.COM", "bob@atmail.com ", "böb@atmail.c
 @pytest.mark.parametrize("collation", ["utf8mb4_general_ci", "utf8mb3_unicode_ci", "latin1_swedish_ci", "utf8mb4_bin"])
 def test_a_name_is_that_name_only_whatever_the_collation(site, collation):
     site.mail.sql(f"ALTER TABLE accounts MODIFY username VARCHAR(255) COLLATE {collation} NOT NULL")
-    site.app.sessions.free = 1000
+    site.app.sessions.throttle.free = 1000
     before = everything(site)
     for name in NOT_BOB:
         assert not works(site, name, "test")
@@ -250,7 +250,7 @@ def test_unknown_wrong_and_disabled_cost_the_same(site, scheme):
     platform = schemes.crypt_module()
     stored = TEST if scheme == "{SSHA256}" else "{CRYPT}" + platform.crypt("test", platform.mksalt(
         platform.METHOD_SHA512, rounds=60_000))
-    site.app.sessions.free = 10 ** 6  # this is about the work, not about the wait
+    site.app.sessions.throttle.free = 10 ** 6  # this is about the work, not about the wait
     site.mail.sql("UPDATE accounts SET password = %s", stored)
     copy(site, "u0@corp.org")
     copy(site, "u1@corp.org", status=1)

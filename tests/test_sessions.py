@@ -1,5 +1,6 @@
 """Log-in, cookie, session and the state database behind them (WIRE sections 1 and 2, F19, F21, F30)."""
 
+import hashlib
 import json
 import os
 import re
@@ -56,7 +57,7 @@ def set_cookie(site, environ=None, **fields) -> str | None:
 
 def test_cookie_has_its_attributes(site):
     name_and_value, *attributes = set_cookie(site, auth=credentials()).split("; ")
-    assert re.fullmatch(r"PHPSESSID=[\w-]{43}", name_and_value)
+    assert re.fullmatch("PHPSESSID=[0-9a-f]{64}", name_and_value)  # 256 bits
     assert attributes == ["Path=/", "HttpOnly", "SameSite=Lax"]
 
 
@@ -83,6 +84,18 @@ def test_an_id_chosen_by_the_client_is_never_accepted(site):
     given = post(victim, auth=credentials()).headers["Set-Cookie"]
     assert "PHPSESSID=chosen" not in given
     assert not logged_in(holding(site, "chosen"))
+
+
+def test_ids_are_such_that_the_session_start_of_php_takes_them(site):
+    """It refuses others, and then answers nothing at all to a browser that has been with mailapi (WIRE F41)."""
+    for _ in range(25):
+        assert re.fullmatch("[A-Za-z0-9,-]{43,}", token(log_in(site)))
+
+
+def test_an_id_of_a_former_version_goes_on(site):
+    log_in(site)
+    site.state("UPDATE session SET token_hash = ?", hashlib.sha256(b"of_a_former-version").hexdigest())
+    assert logged_in(holding(site, "of_a_former-version"))
 
 
 def test_each_log_in_has_a_new_id_and_ends_the_session_that_came_along(site):

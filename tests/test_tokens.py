@@ -1,7 +1,10 @@
 """tokens/: what scripts log in with, and that it never reaches further than its owner does now."""
 
 import json
+import secrets
+import sys
 import time
+import types
 
 import pytest
 from conftest import MODULES, Site, authdata
@@ -273,3 +276,65 @@ def test_nothing_of_a_deleted_user_is_left_to_the_next_of_that_name(either):
     assert either.state("SELECT * FROM token") == []
     either("users/?add", user_name="bob", user_authdata="pw")
     assert ids(either, "bob") == []
+
+
+########## While the password is being changed #####################################################
+
+
+def between(site, monkeypatch, what):
+    """Have something happen once tokens/?add has found out who asks, and before the token is stored."""
+    module = sys.modules[type(site.app.modules["tokens"]).__module__]
+
+    def token_urlsafe(size):
+        what()
+        return secrets.token_urlsafe(size)
+
+    monkeypatch.setattr(module, "secrets", types.SimpleNamespace(token_urlsafe=token_urlsafe))
+
+
+CHANGES = [lambda site, _: site("users/?set_password", user_name="bob", user_authdata="new"),
+           lambda site, _: site("users/?set_password", user_name="bob", user_authdata="pw"),
+           lambda site, _: site.sql("UPDATE users SET user_authdata = ? WHERE user_name = 'bob'", authdata("new")),
+           lambda site, browser: browser.post_json("/users/?set_password",
+                                                   {"user_name": "bob", "user_authdata": "new"}),
+           lambda site, _: [site("users/?delete", user_name="bob"),
+                            site("users/?add", user_name="bob", user_authdata="new")]]
+
+
+@pytest.mark.parametrize("change", CHANGES, ids=["by an admin", "to the same", "in the file", "by the session itself",
+                                                 "of another user of that name"])
+@pytest.mark.parametrize("by", ["session", "password"])
+def test_token_that_is_made_while_the_password_changes_does_not_outlive_it(either, monkeypatch, by, change):
+    browser, auth = either.browser(), {"auth": {"user_name": "bob", "password": "pw"}}
+    browser.post_json("/?login", auth)
+    between(either, monkeypatch, lambda: change(either, browser))
+    client, fields = (browser, {}) if by == "session" else (either.browser(), auth)
+    answer = client.post_json("/tokens/?add", {"token_name": "late"} | fields, status="*").json
+    monkeypatch.undo()
+    assert either("?login", user="bob", password="pw")["login"] is (change is CHANGES[1])
+    assert "token" not in answer or not works(either, answer["token"])
+
+
+def test_token_of_the_session_that_has_changed_the_password_is_valid(either):
+    browser = either.browser()
+    browser.post_json("/?login", {"auth": {"user_name": "bob", "password": "pw"}})
+    early = browser.post_json("/tokens/?add", {"token_name": "early"}).json["token"]
+    browser.post_json("/users/?set_password", {"user_name": "bob", "user_authdata": "new"})
+    late = browser.post_json("/tokens/?add", {"token_name": "late"}).json["token"]
+    assert works(either, late) and not works(either, early)
+
+
+def test_token_does_nothing_once_the_password_has_changed(either, monkeypatch):
+    """Also where that happens after the token was found, and before its action begins."""
+    secret = make(either)
+    module = either.app.modules["tokens"]
+    find = module.bearer
+
+    def bearer(*asked):
+        found = find(*asked)
+        either.sql("UPDATE users SET user_authdata = ? WHERE user_name = 'bob'", authdata("new"))
+        return found
+
+    monkeypatch.setattr(module, "bearer", bearer)
+    answer = use(either, secret, "pop/?add", fields={"pop_user": "bob"})
+    assert (answer["status"], answer["login"]) == (INVALID, False) and either.sql("SELECT * FROM popd") == []
