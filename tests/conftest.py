@@ -34,9 +34,9 @@ LONGEST = ("fuzz", "mailserver", "guided_fuzz", "services_down", "deploy", "acco
 
 # What a master database on a server has to show, too.
 ON_EVERY_ENGINE = {f"test_{name}" for name in (
-    "accounts", "attacks", "attempts", "audit", "conformance", "database", "delivery", "differences",
+    "accounts", "address_orders", "attacks", "attempts", "audit", "conformance", "database", "delivery", "differences",
     "differences_input", "generations", "import", "mail_files", "mail_imap", "mail_search", "mailbox",
-    "paging", "permissions", "queue", "routing", "send", "sessions", "tokens", "wire")}
+    "paging", "permissions", "queue", "route_secrets", "routing", "send", "sessions", "tokens", "wire")}
 
 
 def pytest_collection_modifyitems(config, items):
