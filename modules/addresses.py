@@ -5,7 +5,9 @@ from peewee import Value, fn
 from mailapi import (
     IN_ROUTERS, Active, Addresses, Addresses8, ApiError, Module, Pages, Prepared, Users, address, address_delegate,
     admin_or_delegate, anyone, arg, check_router, each_generation, endpoint, like, optional_number, record, text,
-    whole_number,
+)
+from mailapi_modules.address_orders import (
+    HIGHEST, next_order, optional_order_number, order_number, stored_order_number,
 )
 from mailapi_modules.routing import (
     BY_ORDER, as_received, decision, inbound, matching, out_router, outbound, visible_route,
@@ -62,10 +64,12 @@ def direction_known(call):
 
 def harmful_anywhere(table) -> dict:
     """Select what harms in the addresses of both generations."""
-    expression = table.address_expression
+    expression, number = table.address_expression, table.address_order
     return {
         "has letters beyond ASCII: the SMTP daemon drops them from addresses, so that it never matches": Prepared(
             table.select(expression).where(fn.LENGTH(fn.HEX(expression)) != 2 * fn.LENGTH(expression))),
+        f"has an order beyond {HIGHEST}, by which clients cannot name it: give it another": Prepared(
+            table.select(expression).where((number > HIGHEST) | (number < -HIGHEST))),
     }
 
 
@@ -83,9 +87,9 @@ class Address(Module):
             Addresses.address_router.in_(["redirect", "handoff"]), Addresses.address_route.is_null())),
     }}
 
-    @endpoint(allow=anyone, query={"test": address, "after": optional_number, "search": text},
+    @endpoint(allow=anyone, query={"test": address, "after": stored_order_number, "search": text},
               reads_only=True, keep=True,
-              takes={"address_order": optional_number, "address_expression": text, "address_user": text})
+              takes={"address_order": optional_order_number, "address_expression": text, "address_user": text})
     def get(self, call):
         """The addresses that the caller may see, highest order first: all, or those of one look-up."""
         order, looked_up, number = call.body.get("address_order"), self.look_up(call), call.generation.number
@@ -100,16 +104,16 @@ class Address(Module):
             raise ApiError("Not authorized.", addresses=[])
         return {"addresses": visible}
 
-    @endpoint(needs=TO_ADD, takes=FIELDS | {"address_order": optional_number}, checks=[router_works],
+    @endpoint(needs=TO_ADD, takes=FIELDS | {"address_order": optional_order_number}, checks=[router_works],
               allow=(admin_or_delegate.otherwise("No {permission} to add an address."),
                      address_delegate("address_expression").otherwise("No {permission} to insert this expression.")))
     def add(self, call):
         """A new address, last matched before all others unless an order is given."""
         given = call.body.get("address_order")
-        call.db.execute(ADD[call.generation.number], **self.values(call), address_order=given or call.db.next(Addresses.address_order))
+        call.db.execute(ADD[call.generation.number], **self.values(call), address_order=given or next_order(call))
 
     @endpoint(needs=TO_UPDATE,
-              takes=FIELDS | {"address_order": whole_number, "address_old_order": whole_number},
+              takes=FIELDS | {"address_order": order_number, "address_old_order": stored_order_number},
               allow=(admin_or_delegate.otherwise("No {permission} to update an address."),
                      address_delegate("address_expression").otherwise("No {permission} to update this to address")))
     def update(self, call):
@@ -127,7 +131,7 @@ class Address(Module):
         router_works(call)
         return self.change(call, table.address_order == old)
 
-    @endpoint(needs={8: EXPRESSION, 9: EXPRESSION | ORDER}, takes={"address_order": optional_number},
+    @endpoint(needs={8: EXPRESSION, 9: EXPRESSION | ORDER}, takes={"address_order": optional_order_number},
               allow=address_delegate("address_expression").otherwise("No access."))
     def delete(self, call):
         """Remove the row with that order; in generation 8 the rows with that expression."""
