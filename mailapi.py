@@ -888,6 +888,10 @@ def like(value, expression):
     return peewee.Expression(value, peewee.OP.ILIKE, expression)
 
 
+SQLITE_SEQUENCE = peewee.Table("sqlite_sequence", ("name", "seq"))
+LAST_GIVEN = Prepared(SQLITE_SEQUENCE.select(SQLITE_SEQUENCE.seq).where(SQLITE_SEQUENCE.name == arg("table")))
+
+
 def json_sql(sql: str, cursor: sqlite3.Cursor, nested: tuple) -> str:
     """A query whose only value is the JSON list of the rows of sql, in their order."""
     columns = [column[0] for column in cursor.description]
@@ -996,9 +1000,9 @@ class Store:
     def make_room(self):
         """Free room that the database has on the disk, where it does not do so by itself."""
 
-    def next(self, column: peewee.Field) -> int | None:
-        """What to insert as the next number of an AUTOINCREMENT column; None where the database knows."""
-        return None
+    def next(self, column: peewee.Field) -> int:
+        """Return the lowest number that an AUTOINCREMENT column has never given. A row that was updated may have it."""
+        return (self.value(LAST_GIVEN, table=column.model._meta.table_name) or 0) + 1
 
     def rest(self):
         """Let go of the database after a request; a file is not held between transactions."""

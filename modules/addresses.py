@@ -1,13 +1,17 @@
 """Addresses: which mail comes in, matched by expressions from the highest order down, and where it goes."""
 
-from peewee import Value
+from peewee import Value, fn
 
 from mailapi import (
     IN_ROUTERS, Active, Addresses, Addresses8, ApiError, Module, Pages, Prepared, Users, address, address_delegate,
     admin_or_delegate, anyone, arg, check_router, each_generation, endpoint, like, optional_number, record, text,
-    whole_number,
 )
-from mailapi_modules.routing import BY_ORDER, decision, inbound, matching, out_router, outbound
+from mailapi_modules.address_orders import (
+    HIGHEST, next_order, optional_order_number, order_number, stored_order_number,
+)
+from mailapi_modules.routing import (
+    BY_ORDER, as_received, decision, inbound, matching, out_router, outbound, visible_route,
+)
 
 PAGES = {number: Pages(query.model.address_order, query.model.address_expression, descending=True)
          for number, query in BY_ORDER.items()}
@@ -58,12 +62,23 @@ def direction_known(call):
         raise ApiError(DIRECTION)
 
 
+def harmful_anywhere(table) -> dict:
+    """Select what harms in the addresses of both generations."""
+    expression, number = table.address_expression, table.address_order
+    return {
+        "has letters beyond ASCII: the SMTP daemon drops them from addresses, so that it never matches": Prepared(
+            table.select(expression).where(fn.LENGTH(fn.HEX(expression)) != 2 * fn.LENGTH(expression))),
+        f"has an order beyond {HIGHEST}, by which clients cannot name it: give it another": Prepared(
+            table.select(expression).where((number > HIGHEST) | (number < -HIGHEST))),
+    }
+
+
 class Address(Module):
     identifiers = ("address_expression", "address_user", "address_old_order", "address_order", "address1", "address2",
                    "address_routing")
     active = {8: Active(Addresses8.address_user),
               9: Active(Addresses.address_route, where=Addresses.address_router == "store")}
-    harmful = {9: {
+    harmful = {8: harmful_anywhere(Addresses8), 9: harmful_anywhere(Addresses) | {
         "stores to nobody, which crashes the SMTP daemon": Prepared(EXPRESSIONS.where(
             Addresses.address_router == "store", Addresses.address_route.is_null())),
         "stores to a user that does not exist: its mail is rejected": Prepared(EXPRESSIONS.where(
@@ -74,8 +89,9 @@ class Address(Module):
             Addresses.address_router.in_(["redirect", "handoff"]), Addresses.address_route.is_null())),
     }}
 
-    @endpoint(allow=anyone, query={"test": address, "after": optional_number, "search": text}, reads_only=True,
-              takes={"address_order": optional_number, "address_expression": text, "address_user": text})
+    @endpoint(allow=anyone, query={"test": address, "after": stored_order_number, "search": text},
+              reads_only=True,
+              takes={"address_order": optional_order_number, "address_expression": text, "address_user": text})
     def get(self, call):
         """The addresses that the caller may see, highest order first: all, or those of one look-up."""
         order, looked_up, number = call.body.get("address_order"), self.look_up(call), call.generation.number
@@ -90,15 +106,16 @@ class Address(Module):
             raise ApiError("Not authorized.", addresses=[])
         return {"addresses": visible}
 
-    @endpoint(needs=TO_ADD, takes=FIELDS | {"address_order": optional_number}, checks=[router_works],
+    @endpoint(needs=TO_ADD, takes=FIELDS | {"address_order": optional_order_number}, checks=[router_works],
               allow=(admin_or_delegate.otherwise("No {permission} to add an address."),
                      address_delegate("address_expression").otherwise("No {permission} to insert this expression.")))
     def add(self, call):
         """A new address, last matched before all others unless an order is given."""
-        order = call.body.get("address_order") or call.db.next(Addresses.address_order)
-        call.db.execute(ADD[call.generation.number], **self.values(call), address_order=order)
+        given = call.body.get("address_order")
+        call.db.execute(ADD[call.generation.number], **self.values(call), address_order=given or next_order(call))
 
-    @endpoint(needs=TO_UPDATE, takes=FIELDS | {"address_order": whole_number, "address_old_order": whole_number},
+    @endpoint(needs=TO_UPDATE,
+              takes=FIELDS | {"address_order": order_number, "address_old_order": stored_order_number},
               allow=(admin_or_delegate.otherwise("No {permission} to update an address."),
                      address_delegate("address_expression").otherwise("No {permission} to update this to address")))
     def update(self, call):
@@ -116,7 +133,7 @@ class Address(Module):
         router_works(call)
         return self.change(call, table.address_order == old)
 
-    @endpoint(needs={8: EXPRESSION, 9: EXPRESSION | ORDER}, takes={"address_order": optional_number},
+    @endpoint(needs={8: EXPRESSION, 9: EXPRESSION | ORDER}, takes={"address_order": optional_order_number},
               allow=address_delegate("address_expression").otherwise("No access."))
     def delete(self, call):
         """Remove the row with that order; in generation 8 the rows with that expression."""
@@ -152,7 +169,7 @@ class Address(Module):
         if body.get("address_expression"):
             return table.address_expression == body["address_expression"]
         if call.generation.number == 9 and call.query.get("test"):
-            return like(Value(call.query["test"]), table.address_expression)
+            return like(Value(as_received(call.query["test"], [])), table.address_expression)
         if body.get("address_user"):
             return table.stores_to(body["address_user"])
         return None
@@ -190,23 +207,29 @@ class Address(Module):
         call.db.execute(call.generation.address.update(values).where(which))
 
     def inbound(self, call) -> dict:
-        recipient = call.body["address_expression"]
+        dropped: list[str] = []
+        recipient = as_received(call.body["address_expression"], dropped)
+        sender = as_received(call.body.get("sender"), dropped)
         rows = matching(call, recipient)
-        if not rows or not self.visible(call, rows[0]):
-            return decision(["Address not found."])
-        return inbound(call, rows[0], call.body.get("sender"), recipient)
+        seen = rows and self.visible(call, rows[0])
+        found = inbound(call, rows[0], sender, recipient) if seen else decision(["Address not found."])
+        found["steps"][1:1] = dropped
+        return found
 
     def outbound(self, call) -> dict:
         asked = call.body.get("smtpd_user") or None
         if asked and asked != call.user_name and not call.caller.may_act_for(asked):
             raise ApiError("Not allowed.")
-        sender, user_of = call.body["address_expression"], call.generation.address.user_of
+        dropped: list[str] = []
+        sender = as_received(call.body["address_expression"], dropped)
+        recipient, user_of = as_received(call.body.get("recipient"), dropped), call.generation.address.user_of
         rows = matching(call, sender)
         hidden = rows and not asked and not self.visible(call, rows[0])
         rows = [row for row in rows if not hidden and (user_of(row) == asked or self.visible(call, row))]
         users = [user for row in rows if (user := user_of(row))]
-        steps = [f"Address matched: {rows[0]['address_expression']}" if rows else "Address not found."]
+        steps = [f"Address matched: {rows[0]['address_expression']}" if rows else "Address not found.", *dropped]
         user = asked or next(iter(users), None)
         if user is None:
             return decision([*steps, "Rejected: the address stores to no user who could log in."] if rows else steps)
-        return outbound(steps, user, out_router(call, user), user in users, sender, call.body.get("recipient"))
+        router, route = out_router(call, user)
+        return outbound(steps, user, (router, visible_route(call, route, user)), user in users, sender, recipient)

@@ -46,7 +46,7 @@ SUMMARY = {
     "note: {} addresses have a router that generation 9 does not know, which loses mail: {}": """
         SELECT COUNT(*), group_concat(address_expression, ', ') FROM addresses
         WHERE address_router NOT IN ('store', 'redirect', 'handoff', 'reject', 'drop') HAVING COUNT(*)""",
-    "note: {} users' SMTPD rows have a router that generation 9 does not know: {}": """
+    "note: {} users' SMTPD rows have a router that generation 9 does not know, and takes for any: {}": """
         SELECT COUNT(*), group_concat(smtpd_user, ', ') FROM smtpd
         WHERE smtpd_router NOT IN ('any', 'defined', 'handoff', 'reject', 'drop') HAVING COUNT(*)""",
     "note: {} addresses or users lack the route that their router needs: {}": """

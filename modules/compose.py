@@ -10,12 +10,13 @@ from mailapi import password as any_text  # text to which empty() does not apply
 from mailapi_modules.mailaddress import (
     CONTROL, Group, Mailbox, NotAnAddress, encoded, entries, folded, is_plain, mailboxes,
 )
-from mailapi_modules.mime import checked_lines, content, from_base64, plain
+from mailapi_modules.mime import checked_lines, content, crlf, from_base64, plain
 
 LONGEST_HEADER = 256 * 1024  # bytes of all header fields of a ready message
 LONGEST_FIELD = 32 * 1024  # characters of a subject or of References
 LONGEST_ENTRY = 1300  # characters of an address with a name
 MOST_AUTHORS = 10  # each is looked up
+ONE_FROM = "A message needs one From, and has one Sender at most."
 MESSAGE_IDS = re.compile(r"<[!-;=?-~]{1,900}>(?>(?: *<[!-;=?-~]{1,900}>)*)")
 FIELD = re.compile(rb"([!-9;-~]++)[ \t]*+:([^\r\n]*+(?>(?:\r\n[ \t][^\r\n]*+)*))\r\n")
 
@@ -172,15 +173,11 @@ def ready(message: bytes, lists: dict, config) -> Mail:
     head = raw[:raw.find(b"\r\n\r\n") + 2] if b"\r\n\r\n" in raw else raw
     fields = header_fields(head)
     names = [name for name, _, _ in fields]
-    if names.count("from") != 1 or names.count("sender") > 1:
-        raise ApiError("A message needs one From, and has one Sender at most.")
-    shown = {wanted: [entry for name, value, _ in fields if name == wanted
-                      for entry in address_list(name.title(), unfolded(value), config)]
-             for wanted in ("from", "sender", "to", "cc", "bcc")}
+    if "from" not in names:
+        raise ApiError(ONE_FROM)
+    authors = authors_of(fields, config)
+    shown = shown_lists(fields, ("from", "sender", "to", "cc", "bcc"), config)
     sender = sole(lists["from"] or shown["sender"] or shown["from"])
-    authors = mailboxes(shown["from"] + shown["sender"])
-    if len(authors) > MOST_AUTHORS:
-        raise ApiError(f"Too many authors: {MOST_AUTHORS} at most.")
     named = lists if lists["to"] or lists["cc"] or lists["bcc"] else shown
     if named is shown and any(name.startswith("resent-") for name in names):
         raise ApiError("Say to whom: the message was sent before, and has Resent fields.")
@@ -189,6 +186,38 @@ def ready(message: bytes, lists: dict, config) -> Mail:
     added = [folded(name, value) for name, value in stamps(sender).items() if name.lower() not in names]
     below = memoryview(raw)[len(head):] or b"\r\n"
     return Mail(sender, authors, recipients, b"".join([*kept, *added, below]))
+
+
+def shown_lists(fields: list, wanted: tuple, config) -> dict[str, list[Mailbox | Group]]:
+    """Return the entries of address fields, by their names in lower case."""
+    return {each: [entry for name, value, _ in fields if name == each
+                   for entry in address_list(name.title(), unfolded(value), config)] for each in wanted}
+
+
+def authors_of(fields: list, config) -> list[Mailbox]:
+    """Return whom header fields show as authors, in From and Sender; ApiError where it is not clear who they are."""
+    names = [name for name, _, _ in fields]
+    if names.count("from") > 1 or names.count("sender") > 1:
+        raise ApiError(ONE_FROM)
+    shown = shown_lists(fields, ("from", "sender"), config)
+    if any(name in names and not mailboxes(shown[name]) for name in shown):
+        raise ApiError("Say which address it is from.")
+    authors = mailboxes(shown["from"] + shown["sender"])
+    if len(authors) > MOST_AUTHORS:
+        raise ApiError(f"Too many authors: {MOST_AUTHORS} at most.")
+    return authors
+
+
+def authors_in(message: bytes, config) -> list[Mailbox]:
+    """Return the authors of a message that somebody else delivers; none where its header shows none.
+
+    ApiError where a line of the header is no field, as others could take it for one.
+    """
+    begin = crlf(message[:LONGEST_HEADER + 2])
+    end = begin.find(b"\r\n\r\n")
+    if b"\0" in begin[:end]:
+        raise ApiError("The message has a NUL byte.")
+    return authors_of(header_fields(begin[:end + 2] if end >= 0 else begin), config)
 
 
 def unpacked(message: bytes) -> bytes:

@@ -6,6 +6,7 @@ from mailapi import (
     DELEGATED, OUT_ROUTERS, PAGE, Active, Addresses, ApiError, Module, Msa, Pages, Prepared, Smtpd, Users, address,
     admin_or_delegate, arg, check_router, delegate_of, endpoint, text,
 )
+from mailapi_modules.routing import routers_shown
 
 IN_ROUTERS = ("store", "forward", "handoff", "reject", "drop")
 
@@ -53,8 +54,10 @@ class MSA(Module):
     identifiers = ("msa_user", "msa_inrouter", "msa_outrouter")
     stand_ins = {9: ("SMTPD", "smtpd.py")}
     harmful = {8: {
-        "has a router that the daemons do not know": Prepared(Msa.select(Msa.msa_user).where(
-            Msa.msa_inrouter.not_in(IN_ROUTERS) | Msa.msa_outrouter.not_in(OUT_ROUTERS))),
+        "has an in router that the daemons do not know: what comes in is lost": Prepared(
+            Msa.select(Msa.msa_user).where(Msa.msa_inrouter.not_in(IN_ROUTERS))),
+        "has an out router that the daemons do not know: they take it for any": Prepared(
+            Msa.select(Msa.msa_user).where(Msa.msa_outrouter.not_in(OUT_ROUTERS))),
         "has a router without the route that it needs": Prepared(Msa.select(Msa.msa_user).where(
             (Msa.msa_inrouter.in_(["forward", "handoff"]) & Msa.msa_inroute.is_null())
             | ((Msa.msa_outrouter == "handoff") & Msa.msa_outroute.is_null()))),
@@ -70,7 +73,7 @@ class MSA(Module):
             return {"msa": call.listing(ONE[number], user=call.body["msa_user"])}
         if call.caller.admin:
             return {"msa": call.listing(EVERYBODY[number])}
-        return {"msa": call.listing(OWN_AND_DELEGATED[number], user=call.user_name)}
+        return {"msa": routers_shown(call, OWN_AND_DELEGATED[number])}
 
     @endpoint(**SET)
     def add(self, call):

@@ -2,7 +2,7 @@
 
 from peewee import BooleanField, Cast, IntegerField, TextField
 
-from mailapi import OUT_ROUTERS, ApiError, Model, Prepared, arg, check_router
+from mailapi import ApiError, Model, Prepared, arg
 from mailapi_modules.compose import Mail
 from mailapi_modules.mailaddress import Mailbox
 from mailapi_modules.routing import matching, out_router, outbound
@@ -47,8 +47,6 @@ def enqueue(call, mail: Mail) -> list[int]:
         raise ApiError("The message is too large for so many recipients.")
     with call.db.transaction():
         routing = out_router(call, call.user_name)
-        if routing[0]:
-            check_router(*routing, OUT_ROUTERS, "Rejected: the router handoff has no route.")
         for author in set(mail.authors) - {mail.sender}:
             decide(call, routing, author, [None])
         rows = [row for row in decide(call, routing, mail.sender, mail.recipients) if row]

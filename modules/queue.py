@@ -8,6 +8,7 @@ from mailapi import (
     ApiError, Module, Prepared, address, anyone, arg, empty, endpoint, number, optional_number, text, whole_number,
 )
 from mailapi_modules.outbox import Faillog, Outbox
+from mailapi_modules.routing import as_text, host_of, whole_routes
 
 MOST = 1000  # mails of a list
 MOST_AT_ONCE = 50  # mails to change in one request
@@ -30,11 +31,13 @@ NEWEST = fn.ROW_NUMBER().over(partition_by=[Faillog.fail_mail], order_by=[SQL("r
 
 # What some users submitted, or what goes out under an address of theirs: the first address that matches decides, as it
 # does for the mail that comes in. Who has the rest of a domain does not see what its others send. LIKE is slow:
-# expressions without a wildcard are looked up, those without % by their length.
+# expressions without a wildcard are looked up, those without % by their length. A sender with letters beyond ASCII is
+# nobody's: the SMTP daemon would take another address for it (WIRE F46).
 THEIRS = """
     WITH users AS (SELECT ? AS name UNION SELECT api_delegate FROM api_user_delegates WHERE api_user = ? AND ?),
     mails AS MATERIALIZED (SELECT mail_id, mail_submitter, mail_envelopefrom AS sender FROM outbox WHERE {which}),
-    senders AS MATERIALIZED (SELECT DISTINCT sender FROM mails WHERE sender <> ''),
+    senders AS MATERIALIZED (SELECT DISTINCT sender FROM mails
+        WHERE sender <> '' AND length(hex(sender)) = 2 * length(sender)),
     expressions AS MATERIALIZED (SELECT address_expression, address_order, CASE
         WHEN instr(address_expression, '%') THEN '' WHEN instr(address_expression, '_') THEN length(address_expression)
         ELSE lower(address_expression) END AS length_or_all FROM addresses),
@@ -87,17 +90,22 @@ class Queue(Module):
               takes=FILTERS | {"mail_id": ids, "mail_state": state, "after": optional_number})
     def get(self, call):
         """The mails that the caller may see, oldest first, with their latest failures; how many are in each state."""
-        conditions = [matches(getattr(Outbox, name), call.body[name]) for name in FILTERS if call.body.get(name)]
+        filters = {name: call.body[name] for name in FILTERS if call.body.get(name)}
+        remote = None if call.caller.admin else filters.pop("mail_remote", None)
+        conditions = [matches(getattr(Outbox, name), value) for name, value in filters.items()]
         if call.body.get("mail_id"):
             conditions.append(Outbox.mail_id.in_(call.body["mail_id"]))
         with call.db.transaction("DEFERRED"):
             visible = theirs_to(call)
+            whole = None if visible is None else whole_routes(call)
+            if remote:
+                visible = with_remote(call, visible, remote, whole)
         if visible is not None:
             conditions.append(Outbox.mail_id.in_(SQL("(SELECT value FROM json_each(?))", [json.dumps(visible)])))
         with call.db.transaction("DEFERRED"):
             counts = call.db.one(COUNTS.where(SQL("TRUE"), *conditions))
         with call.db.transaction("DEFERRED"):
-            return {"counts": by_state(counts), "queue": page(call, conditions)}
+            return {"counts": by_state(counts), "queue": page(call, conditions, whole)}
 
     @endpoint(**NAMED)
     def retry(self, call):
@@ -157,8 +165,34 @@ def by_state(counts: dict) -> dict[str, int]:
     return {"waiting": mails - tried, "deferred": tried - failed, "failed": failed}
 
 
-def page(call, conditions: list) -> list[dict]:
-    """The mails after the one that `after` names."""
+def with_remote(call, mails: list[int], remote: str, whole: set) -> list[int]:
+    """The mails with this remote host as the caller sees it: a filter must not tell more than the list (WIRE F44)."""
+    these = Outbox.mail_id.in_(SQL("(SELECT value FROM json_each(?))", [json.dumps(mails)]))
+    columns = Outbox.select(Outbox.mail_id, Outbox.mail_remote)
+    rows = call.db.rows(columns.where(these, Outbox.mail_remote.is_null(False)))
+    wanted, ends = remote.lower(), remote.startswith("@")
+    found = {row["mail_id"]: shown_remote(row["mail_remote"], whole).lower() for row in rows}
+    return [mail_id for mail_id, shown in found.items() if shown == wanted or ends and shown.endswith(wanted)]
+
+
+def shown_remote(remote: str, whole: set | None) -> str:
+    """A remote host without the credentials for it, unless its route is among those that the caller sees whole."""
+    return remote if whole is None or remote in whole else host_of(remote)
+
+
+def without_credentials(mail: dict, whole: set | None) -> dict:
+    """A mail as the caller may see it: the dispatch daemon may have named the route in its failures, too."""
+    remote = mail["mail_remote"]
+    if remote is None or (host := shown_remote(remote, whole)) == remote:
+        return mail
+    for failure in mail["failures"]:
+        if failure["fail_message"]:
+            failure["fail_message"] = as_text(failure["fail_message"]).replace(as_text(remote), host)
+    return mail | {"mail_remote": host}
+
+
+def page(call, conditions: list, whole: set | None) -> list[dict]:
+    """The mails after the one that `after` names; `whole` are the routes of which the caller sees the credentials."""
     if call.body.get("mail_state"):
         conditions = [*conditions, IN_STATE[call.body["mail_state"]]]
     after = Outbox.mail_id > (call.body.get("after") or 0)
@@ -171,7 +205,8 @@ def page(call, conditions: list) -> list[dict]:
     columns = SQL("fail_mail, fail_message, fail_time, fail_fatal")
     for row in call.db.rows(latest.select_from(columns).where(SQL("nth") <= LATEST).order_by(SQL("nth"))):
         failures.setdefault(row.pop("fail_mail"), []).append(row | {"fail_time": number(row["fail_time"])})
-    return [described(row, summary.get(row["mail_id"], UNTRIED), failures.get(row["mail_id"], [])) for row in rows]
+    mails = [described(row, summary.get(row["mail_id"], UNTRIED), failures.get(row["mail_id"], [])) for row in rows]
+    return [without_credentials(mail, whole) for mail in mails]
 
 
 def described(mail: dict, summary: dict, failures: list[dict]) -> dict:

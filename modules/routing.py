@@ -4,7 +4,7 @@ import re
 
 from peewee import Value
 
-from mailapi import Addresses, Addresses8, Msa, Smtpd, Users, like
+from mailapi import DELEGATED, OUT_ROUTERS, Addresses, Addresses8, Msa, Prepared, Smtpd, Users, like, readable
 
 BY_ORDER = {8: Addresses8.select().order_by(Addresses8.address_order.desc()),
             9: Addresses.select().order_by(Addresses.address_order.desc())}
@@ -27,10 +27,70 @@ def envelope(remote: str | None, sender: str | None, recipient: str | None) -> d
 
 
 def refused_or_lost(steps: list, router: str) -> dict:
-    """The routers that keep nothing; the daemon answers 250 to one that it does not know (WIRE F33)."""
+    """The routers that keep nothing; the daemon answers 250 to an in router that it does not know (WIRE F33)."""
     if router == "reject":
         return decision([*steps, "Rejected by the router reject."])
     return decision([*steps, f"Accepted and thrown away by the router {router}."], True)
+
+
+def as_received(address: str | None, steps: list) -> str | None:
+    """Return an address as the SMTP daemon reads it, without bytes beyond ASCII; steps tell of it (WIRE F46)."""
+    if address is None or address.isascii():
+        return address
+    kept = address.encode("ascii", "ignore").decode()
+    steps.append(f"The SMTP daemon drops bytes beyond ASCII: {address} is {kept} to it.")
+    return kept
+
+
+########## Credentials in routes ###################################################################
+# cmail takes `user:password@host` for the host of the router handoff. Whole routes are shown to who may act for the
+# user whose routers they are, as smtpd/ and msa/ do; everybody else sees the host (WIRE F44).
+
+HANDED_OFF = {number: [Prepared(user.model.select(route).where(user.in_(DELEGATED), router == "handoff"))
+                       for user, router, route in columns] for number, columns in {
+    8: [(Msa.msa_user, Msa.msa_inrouter, Msa.msa_inroute), (Msa.msa_user, Msa.msa_outrouter, Msa.msa_outroute)],
+    9: [(Smtpd.smtpd_user, Smtpd.smtpd_router, Smtpd.smtpd_route)]}.items()}
+
+
+def host_of(route: str) -> str:
+    """Return the host of a handoff route, without the credentials for it."""
+    return as_text(route).rpartition("@")[2]
+
+
+def as_text(value: str | bytes) -> str:
+    """Return text that somebody may have stored as a BLOB."""
+    return value if isinstance(value, str) else readable(value)
+
+
+def visible_route(call, route: str | None, user: str | None) -> str | None:
+    """Return a handoff route as the caller may see it. user: whose routers have it; None: an address has it."""
+    return route if not route or call.caller.may_act_for(user) else host_of(route)
+
+
+def whole_routes(call) -> set[str]:
+    """Return the handoff routes that smtpd/ and msa/ show to a delegate."""
+    if not call.caller.delegated_users:
+        return set()
+    queries = HANDED_OFF[call.generation.number]
+    return {route for query in queries for route in call.db.column(query, user=call.user_name)}
+
+
+def routers_shown(call, query: Prepared) -> list[dict]:
+    """Return a delegate's rows of smtpd/ or msa/: in their own one they see no credentials, as they cannot set them."""
+    rows = call.db.rows(call.page(query) if call.pages else query, user=call.user_name)
+    for row in rows if call.user_name not in call.caller.delegated_users else ():
+        if call.user_name not in (row.get("smtpd_user"), row.get("msa_user")):
+            continue
+        for kind in ("smtpd_", "msa_out", "msa_in"):
+            router, route = row.get(f"{kind}router"), row.get(f"{kind}route")
+            if route and may_hold_credentials(router, route):
+                row[f"{kind}route"] = host_of(route)
+    return rows
+
+
+def may_hold_credentials(router: str, route: str) -> bool:
+    """Whether a route is a handoff's, or was one before the router changed."""
+    return router == "handoff" or router != "store" and ":" in as_text(route).rpartition("@")[0]
 
 
 ########## Incoming ################################################################################
@@ -50,6 +110,7 @@ def inbound(call, row: dict, sender: str | None, recipient: str) -> dict:
         target = redirected(route, recipient, sender or "")
         return decision([*steps, f"Redirected to {target}."], True, None, envelope(None, sender, target))
     if router == "handoff":
+        route = visible_route(call, route, row["address_user"] if call.generation.number == 8 else None)
         return decision([*steps, f"Handed off to {route}."], True, None, envelope(route, sender, recipient))
     return refused_or_lost(steps, router)
 
@@ -108,7 +169,8 @@ def outbound(steps: list, user: str, routing: tuple, stores_to_user: bool, sende
     if router == "handoff":
         return decision([*steps, f"Handed off to {route} for user {user}."], True, None,
                         envelope(route, sender, recipient))
-    if router in ("any", "defined"):
-        return decision([*steps, f"Accepted from user {user} (router {router})."], True, None,
-                        envelope(None, sender, recipient))
-    return refused_or_lost(steps, router)
+    if router in ("drop", "reject"):
+        return refused_or_lost(steps, router)
+    known = "" if router in OUT_ROUTERS else ", which the daemon does not know and takes for any"  # WIRE F45
+    return decision([*steps, f"Accepted from user {user} (router {router}{known})."], True, None,
+                    envelope(None, sender, recipient))

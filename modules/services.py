@@ -6,7 +6,9 @@ import time
 
 import bottle
 from mailapi import ApiError, Module, Rule, admin, anyone, endpoint, invalid, long_text, text, text_list
+from mailapi_modules.compose import authors_in, too_many
 from mailapi_modules.large_bodies import read_large_object
+from mailapi_modules.outbox import decide
 from mailapi_modules.protocols import PROMPT, SCAN_SECONDS, Client, at_once, clients
 from mailapi_modules.routing import matching, out_router, outbound
 
@@ -61,6 +63,20 @@ def may_send_as(call) -> bool:
     return user is None or routed["decision"]["queued"] is not None
 
 
+def hold_authors(call, message: bytes):
+    """Refuse a message whose header shows another author than the caller's out router passes, as mailbox/?send does.
+
+    Only the router `defined` looks at addresses: it also refuses a header of which the authors cannot be read.
+    """
+    if call.user_name is None or out_router(call, call.user_name)[0] != "defined":
+        return
+    authors = authors_in(message, call.config)
+    with call.db.transaction("DEFERRED"):
+        routing = out_router(call, call.user_name)
+        for author in authors:
+            decide(call, routing, author, [None])
+
+
 sender_is_own = Rule("whose out router passes the sender on", may_send_as, "Not allowed to send from this address.")
 NAMED = {"script_name": "Script name is not set."}
 MESSAGE = {"message": long_text, "encoding": encoding}
@@ -70,6 +86,11 @@ def has_message(call):
     """Not declared as needed: what is, is in the audit."""
     if not call.body.get("message"):
         raise ApiError("No message is set.")
+
+
+def few_recipients(call):
+    if len(call.body.get("recipients") or ()) > call.config.max_recipients:
+        raise too_many(call.config)
 
 
 def has_script(call):
@@ -92,12 +113,15 @@ class Service(Module):
         found = at_once(pings, PROMPT)
         return {"services": [row(client, found[kind]) for kind, client in self.clients.items()]}
 
-    @endpoint(needs={"sender": "Sender is not set.", "recipients": "No recipient is set."}, checks=[has_message],
+    @endpoint(needs={"sender": "Sender is not set.", "recipients": "No recipient is set."},
+              checks=[has_message, few_recipients],
               takes={"sender": envelope_address, "recipients": envelope_addresses} | MESSAGE, allow=sender_is_own,
               own_transactions=True, max_body="max_message", read_body=read_large_object)
     def send(self, call):
         """Hand a message (RFC 5322) over to the SMTP server, for all recipients or for none."""
         smtp, message = self.client("smtp"), message_of(call)
+        hold_authors(call, message)
+        self.app.rest()
         smtp.send(call.body["sender"], call.body["recipients"], message)
 
     @endpoint(allow=anyone, reads_only=True, own_transactions=True)

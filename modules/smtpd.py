@@ -6,6 +6,7 @@ from mailapi import (
     DELEGATED, OUT_ROUTERS, PAGE, Active, ApiError, Module, Msa, Pages, Prepared, Smtpd, address, admin_or_delegate, arg,
     check_router, delegate_of, endpoint, text,
 )
+from mailapi_modules.routing import routers_shown
 
 PAGES = Pages(Smtpd.smtpd_user)
 EVERYBODY = Prepared(Smtpd.select().order_by(Smtpd.smtpd_user), pages=PAGES)
@@ -25,7 +26,7 @@ class SMTPD(Module):
     generations = (9,)
     stand_ins = {8: ("MSA", "msa.py")}
     harmful = {9: {
-        "has a router that the SMTP daemon does not know": Prepared(
+        "has a router that the SMTP daemon does not know: it takes it for any": Prepared(
             Smtpd.select(Smtpd.smtpd_user).where(Smtpd.smtpd_router.not_in(OUT_ROUTERS))),
         "has the router handoff without a route": Prepared(
             Smtpd.select(Smtpd.smtpd_user).where(Smtpd.smtpd_router == "handoff", Smtpd.smtpd_route.is_null())),
@@ -40,7 +41,7 @@ class SMTPD(Module):
             return {"smtpd": call.listing(ONE, user=call.body["smtpd_user"])}
         if call.caller.admin:
             return {"smtpd": call.listing(EVERYBODY)}
-        return {"smtpd": call.listing(OWN_AND_DELEGATED, user=call.user_name)}
+        return {"smtpd": routers_shown(call, OWN_AND_DELEGATED)}
 
     @endpoint(needs={"smtpd_user": "Username is not set.", "smtpd_router": "User outrouter is not set."},
               takes={"smtpd_route": address}, checks=[router_works], allow=delegate_of("smtpd_user"))

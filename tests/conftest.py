@@ -34,9 +34,9 @@ LONGEST = ("fuzz", "mailserver", "guided_fuzz", "services_down", "deploy", "acco
 
 # What a master database on a server has to show, too.
 ON_EVERY_ENGINE = {f"test_{name}" for name in (
-    "accounts", "attacks", "attempts", "audit", "audit_bounds", "clock", "conformance", "database", "delivery",
+    "accounts", "address_orders", "attacks", "attempts", "audit", "audit_bounds", "clock", "conformance", "database", "delivery",
     "differences", "differences_input", "generations", "import", "mail_files", "mail_imap", "mail_search", "mailbox",
-    "paging", "permissions", "queue", "routing", "send", "sessions", "throttle", "tokens",
+    "paging", "permissions", "queue", "route_secrets", "routing", "send", "sessions", "throttle", "tokens",
     "user_names", "wire")}
 
 

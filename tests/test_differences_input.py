@@ -114,7 +114,7 @@ def test_f37_an_order_that_is_no_whole_number_is_refused(either):
     address(either, 10, "a@one.org", "ann")
     invalid = "Invalid value for address_order."
     texts = ("x", "1x", " 5", "5\n", "+5", "1e3", "1.5", "\u0665", str(10**18))
-    for order in (*texts, 1.5, 10**18, -10**18, True, ["5"]):
+    for order in (*texts, 1.5, 10**18, -10**18, 2**53, -2**53, str(10**18 - 1), True, ["5"]):  # WIRE F47
         refused(either, "addresses/?update", invalid, 400, **changed(either, 10, "a@one.org", "ann") | {
             "address_order": order})
         refused(either, "addresses/?add", invalid, 400, **new_address(either, order))
@@ -127,13 +127,13 @@ def test_f37_an_order_that_is_no_whole_number_is_refused(either):
         "address_order": None})
 
 
-def test_f37_eighteen_digits_fit_and_nothing_means_the_next_order(either):
+def test_f37_orders_end_at_2_53_and_nothing_means_the_next_order(either):
     address(either, 10, "a@one.org", "ann")
     for order in ("", None):
         done(either, "addresses/?add", **new_address(either, order))
-    done(either, "addresses/?add", **new_address(either, 10**18 - 1))
-    done(either, "addresses/?add", **new_address(either, "5"))
-    assert [row[1] for row in stored(either)] == [5, 10, 11, 12, 10**18 - 1]
+    for order in (2**53 - 1, 1 - 2**53, "5"):
+        done(either, "addresses/?add", **new_address(either, order))
+    assert [row[1] for row in stored(either)] == [1 - 2**53, 5, 10, 11, 12, 2**53 - 1]
 
 
 @pytest.mark.parametrize("old, new", [(20, "20"), ("20", 20), ("20", "20"), (20, 20)])

@@ -105,7 +105,7 @@ ROUTERS = [  # router, route → the sentence or the row for a sender that store
     ("handoff", "mx.example", ("mx.example", *ANY[1:]), ("mx.example", "else@two.org", "x@else.example")),
     ("handoff", None, *["Rejected: the router handoff has no route."] * 2),
     ("reject", None, *["Rejected by the router reject."] * 2), ("drop", None, None, None),
-    ("teleport", None, *["Unknown router teleport."] * 2),
+    ("teleport", None, ANY, (None, "else@two.org", "x@else.example")),  # WIRE F45
 ]
 
 
