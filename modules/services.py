@@ -78,6 +78,7 @@ def has_script(call):
 
 class Service(Module):
     relays = ("dav", ".well-known")
+    relays_max_body = 32 * 1024 * 1024
 
     def __init__(self, app, name=""):
         super().__init__(app, name)
