@@ -38,6 +38,10 @@ max_bodies = 268435456
 # Bytes that a mail to send may have, and the request that brings it: 25 MB of attachments and what they are wrapped in.
 max_message = 36700160
 
+# Bytes that `mailapi serve` may have in temporary files, of all clients together: requests that are not complete and
+# answers that are not read. At least max_message.
+max_spooled = 268435456
+
 # To how many recipients one mail may go.
 max_recipients = 100
 

@@ -79,6 +79,7 @@ class Config:
     max_body: int = 1024 * 1024  # bytes
     max_bodies: int = 256 * 1024 * 1024  # bytes
     max_message: int = 35 * 1024 * 1024  # bytes
+    max_spooled: int = 256 * 1024 * 1024  # bytes
     max_recipients: int = 100
     state: str = dataclasses.field(default="", repr=False)
     trusted_proxies: list = dataclasses.field(default_factory=list)
@@ -1301,6 +1302,7 @@ class Module:
     state_schema = ""
     # First segments of URL paths below which the module itself answers whole HTTP requests, by `relay`.
     relays: tuple[str, ...] = ()
+    relays_max_body: int | str = 0  # as an endpoint's max_body, for the requests that `relay` answers
 
     def __init__(self, app: "Application", name: str = ""):
         self.app, self.name = app, name
@@ -2132,6 +2134,18 @@ class Application:
             self.check_generation(generation)
             raise ApiError(f"Unknown module {module_name(path)}.", http=404)
         return module
+
+    def body_limit(self, path: str, query_string: str) -> int:
+        """Return how many bytes a request's body may have, whoever sends it: for servers that spool it first."""
+        first, name = path.removeprefix("/").partition("/")[0], module_name(path.removeprefix("/"))
+        limit: int | str = 0
+        if first in self.relays:
+            limit = self.relays[first].relays_max_body
+        elif name in self.modules:
+            with contextlib.suppress(ApiError):  # which it will be refused with
+                chosen = self.modules[name].choose(read_query(query_string))
+                limit = chosen.max_body if chosen else 0
+        return (getattr(self.config, limit) if isinstance(limit, str) else limit) or self.config.max_body
 
     def perform(self, call: Call, module: Module, chosen: Endpoint | None) -> dict:
         """Run an action in one transaction; what it adds to the answer."""

@@ -11,16 +11,13 @@ import shlex
 import signal
 import sys
 
-import waitress
-from waitress.channel import HTTPChannel
-from waitress.task import ErrorTask
-
 import mailapi
-from mailapi_modules import header_line
+from mailapi_modules import header_line, serving
 from mailapi_modules.static_files import Beside, url_and_folder, url_path
 
 M_MMAP_THRESHOLD = -3  # in malloc.h
-# What slow or hostile clients may take: idle connections cost a file each, and nobody else waits for them.
+# What slow or hostile clients may take: each connection costs a file, or two while much of it is spooled, and nobody
+# else waits for them.
 LIMITS = {"threads": 8, "connection_limit": 8000, "asyncore_use_poll": True, "channel_timeout": 30,
           "cleanup_interval": 5, "max_request_header_size": 32 * 1024,
           "clear_untrusted_proxy_headers": False}  # the app itself believes only trusted_proxies
@@ -51,13 +48,12 @@ def run(args):
     paths = [value for value in vars(app.config).values() if isinstance(value, str) and os.path.isabs(value)]
     beside = Beside(app, args.mount, args.static, secrets=[args.config, *paths])
     signal.signal(signal.SIGTERM, lambda *_: sys.exit(0))  # waitress then finishes what is under way
-    allow_connections(LIMITS["connection_limit"])
+    limits = LIMITS | {"connection_limit": allow_connections(LIMITS["connection_limit"])}
     give_memory_back()
     header_line.install()
-    HTTPChannel.error_task_class = JsonError
     try:
-        server = waitress.create_server(beside, listen=args.listen, ident=None, **LIMITS,
-                                        max_request_body_size=max(mailapi.MOST_DISCARDED, app.config.max_message + 1))
+        server = serving.create_server(beside, args.listen, app.config.max_spooled, app.config.max_message, ident=None,
+                                       **limits)
     except OSError as error:
         raise mailapi.ConfigError(f"Cannot listen on {args.listen}: {error.strerror}; choose another with --listen."
                                   ) from None
@@ -74,25 +70,13 @@ def run(args):
     server.run()
 
 
-class JsonError(ErrorTask):
-    """What waitress refuses before the API sees it: clients expect JSON of every answer (WIRE section 7a)."""
-
-    def execute(self):
-        error = self.request.error
-        body = mailapi.encode({"status": f"{error.reason}."})
-        self.status = f"{error.code} {error.reason}"
-        self.response_headers.append(("Content-Type", "application/json"))
-        self.set_close_on_finish()
-        self.content_length = len(body)
-        self.write(body)
-
-
-def allow_connections(number: int):
-    """As many open files as that, and some more for the databases, as far as the system lets us."""
+def allow_connections(number: int) -> int:
+    """Allow ourselves the open files for that many connections, and 200 for the databases; how many there can be."""
     soft, hard = resource.getrlimit(resource.RLIMIT_NOFILE)
-    wanted = number + 200 if hard == resource.RLIM_INFINITY else min(number + 200, hard)
-    if soft < wanted:
-        resource.setrlimit(resource.RLIMIT_NOFILE, (wanted, hard))
+    files = 2 * number + 200 if hard == resource.RLIM_INFINITY else min(2 * number + 200, hard)
+    if soft < files:
+        resource.setrlimit(resource.RLIMIT_NOFILE, (files, hard))
+    return max(100, (files - 200) // 2)
 
 
 def give_memory_back():

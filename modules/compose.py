@@ -129,8 +129,7 @@ def built(body: dict, lists: dict) -> Mail:
     if not fields["To"] and not fields["Cc"]:
         fields["To"] = "undisclosed-recipients:;"
     head = [folded(name, value) for name, value in fields.items() if value]
-    # Taken out of the body, so that each copy of them is let go as soon as the next one is made.
-    below = content(body.pop("text", None), body.pop("html", None), body.pop("attachments", None) or [])
+    below = content(body)
     return Mail(author, [author], recipients, b"".join([*head, *below]))
 
 

@@ -18,8 +18,8 @@ from mailapi_modules.protocols import ServiceDown
 
 READS = ("GET", "HEAD", "OPTIONS", "PROPFIND", "REPORT")
 PAUSE = 30  # seconds without progress after which either side is given up
-MOST_CHUNKED = 32 * 1024 * 1024  # bytes of a body whose length was not announced
-MOST_IN_MEMORY = 1024 * 1024  # bytes of it that are kept there; more goes to a file
+MOST_BODY = 32 * 1024 * 1024  # bytes of a request's body
+MOST_IN_MEMORY = 1024 * 1024  # bytes of one whose length was not announced that are kept there; more goes to a file
 PIECE = 64 * 1024
 REQUEST_HEADERS = (
     "Accept", "Accept-Charset", "Accept-Encoding", "Accept-Language", "Brief", "Cache-Control", "Content-Encoding",
@@ -82,10 +82,12 @@ def request_headers(environ: dict) -> dict[str, str]:
 def body_of(environ: dict):
     """The request's body, or None; one of unknown length is read first, since many servers want to know it."""
     length, source = body_length(environ), environ["wsgi.input"]
+    if length and length > MOST_BODY:
+        raise ApiError("Request body too large.", http=413)
     with tempfile.SpooledTemporaryFile(MOST_IN_MEMORY) as spool:
         if length is None:
             while piece := source.read(PIECE):
-                if spool.write(piece) and spool.tell() > MOST_CHUNKED:
+                if spool.write(piece) and spool.tell() > MOST_BODY:
                     raise ApiError("Request body too large.", http=413)
             length, source = spool.tell(), spool
             spool.seek(0)

@@ -27,10 +27,15 @@ Part = Iterable[bytes]  # in pieces: its header fields, a blank line, its body
 ########## Parts ###################################################################################
 
 
-def content(text: bytes | None, html: bytes | None, attachments: list[dict]) -> Part:
-    """What is below a mail's own header fields: the text in one or two forms, then the attachments."""
-    forms = [text_part(form, subtype) for form, subtype in ((text, "plain"), (html, "html")) if form is not None]
-    return joined("mixed", [joined("alternative", forms or [text_part(b"", "plain")]), *map(attachment, attachments)])
+def content(body: dict) -> Part:
+    """Return what is below a mail's own header fields: the text in one or two forms, then the attachments.
+
+    Takes `text`, `html` and `attachments` out of the body, so that no copy of them is held longer than it is needed.
+    """
+    forms = [text_part(body.pop(name), subtype) for name, subtype in (("text", "plain"), ("html", "html"))
+             if body.get(name) is not None]
+    attachments = map(attachment, body.pop("attachments", None) or [])
+    return joined("mixed", [joined("alternative", forms or [text_part(b"", "plain")]), *attachments])
 
 
 def joined(subtype: str, parts: list[Part]) -> Part:
@@ -49,6 +54,7 @@ def joined(subtype: str, parts: list[Part]) -> Part:
 def text_part(text: bytes, subtype: str) -> Part:
     """Text in seven bits and short lines: no relay has to change it, which would break a signature."""
     data, encoding = crlf(text), "7bit"
+    del text
     if not data.isascii() or NOT_AS_IT_IS.search(data):
         foreign = len(data.translate(None, bytes(range(128))))
         data, encoding = ((binascii.b2a_qp(data), "quoted-printable") if foreign * 6 < len(data)

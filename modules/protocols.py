@@ -18,7 +18,7 @@ from mailapi_modules.patience import Context, Patience, PatientSocket, connected
 PROMPT = 2  # seconds that connecting, a ping and provisioning may take, all in all
 SCAN_SECONDS = 30  # that a scan may take
 # Conversations with one service at the same time, and seconds that a further one waits for its turn: `mailapi serve`
-# has 8 threads, and a service that hangs must not keep them all.
+# has 8 threads for requests, and a service that hangs must not keep them all.
 SLOTS, SLOT_WAIT = 6, 0.1
 MOST = 1024 * 1024  # bytes that a service may send in one conversation, unless more is asked for
 # Kind → the file beside this one and the class in it: loaded where the kind is configured.

@@ -101,6 +101,7 @@ def has_script(call):
 class Service(Module):
     identifiers = ("sender", "recipients", "script_name")
     relays = ("dav", ".well-known")
+    relays_max_body = 32 * 1024 * 1024
 
     def __init__(self, app, name=""):
         super().__init__(app, name)

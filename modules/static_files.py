@@ -68,6 +68,14 @@ class Beside:
         environ["SCRIPT_NAME"] = self.mount
         return self.app(environ, start_response)
 
+    def body_limit(self, path: str, query_string: str) -> int:
+        """Bytes that the body of a request may have; one to a static folder has none."""
+        path = "/" + path.lstrip("/")  # as waitress hands it over
+        for url, serve in self.places:
+            if path == url or path.startswith(url + "/"):
+                return self.app.body_limit(path[len(url):], query_string) if serve is self.app else 0
+        return self.app.body_limit(path, query_string)
+
 
 def refuse_collision(app: mailapi.Application, mount: str, url: str, taken: bool):
     if url == mount:

@@ -44,9 +44,11 @@ def installed(tmp_path):
 class Server:
     """`mailapi serve` on a free port, stopped by its process id."""
 
+    command = MAILAPI
+
     def __init__(self, folder, *arguments):
         self.errors = tempfile.TemporaryFile("w+")  # a pipe that nobody reads would stop it
-        self.process = subprocess.Popen([*MAILAPI, "serve", "--listen", "127.0.0.1:0", *arguments], cwd=folder,
+        self.process = subprocess.Popen([*self.command, "serve", "--listen", "127.0.0.1:0", *arguments], cwd=folder,
                                         stdout=subprocess.PIPE, stderr=self.errors, text=True)
         self.said = ""
         while not (found := re.search(r"Serving .* on (\S+)", self.said)):

@@ -547,6 +547,7 @@ def test_a_body_of_unknown_length_arrives_whole(tmp_path):
         assert dav("PUT", "dav/x", pieces()).status == 200
         assert dav("PUT", "dav/y", b"with a length").status == 200
         too_long = dav("PUT", "dav/z", (b"z" * 1024 * 1024 for _ in range(34)))
+        assert dav("PUT", "dav/w", b"w" * (32 * 1024 * 1024 + 1)).status == 413
     assert [(path, size) for _, path, _, size in asked] == [("/x", 500_000), ("/y", 13)] and too_long.status == 413
 
 

@@ -383,8 +383,8 @@ def test_a_large_body_may_hold_much_text_but_not_much_else(tmp_path):
     browser.post("/", head + auth + b"}")
     for wrong in (b'{"a": "' + long, b'{"a": "' + long + b'\\', b'{"a": "' + long + b'"', b"[" + b'"' + long + b'"]',
                   long,
-                  b'{"a": "' + long + b'" "b"}', b'{"a": "' + long + b'\n"}', b'{"a":' + b'"' * 100_000,
-                  b'\\"' * 90_000,
+                  b'{"a": "' + long + b'" "b"}', b'{"a": "' + long + b'\n"}', b'{"a":' + b'"' * 90_000,
+                  b'\\"' * 45_000,
                   b'{"a": "' + long + b"\0" + b'"}', b'{"a": "' + long + b'"}' + b'"x'):
         assert site.raw("mailbox/?send", wrong)["status"] == "Username is not set!"
         assert browser.post("/mailbox/?send", wrong, status=400).json["status"] == "Invalid JSON in request body."

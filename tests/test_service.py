@@ -49,7 +49,7 @@ def test_mailapi_has_no_limit_to_raise(unit, monkeypatch):
     files, serve = int(service(unit)["LimitNOFILE"]), mailapi.find_commands()["serve"]
     monkeypatch.setattr(serve.resource, "getrlimit", lambda _: (files, files))
     monkeypatch.setattr(serve.resource, "setrlimit", lambda *_: pytest.fail("not permitted"))
-    serve.allow_connections(serve.LIMITS["connection_limit"])
+    assert serve.allow_connections(serve.LIMITS["connection_limit"]) == serve.LIMITS["connection_limit"]
 
 
 ########## Shared files ############################################################################

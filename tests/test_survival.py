@@ -152,9 +152,17 @@ def test_honest_clients_are_served_among_slow_and_hostile_ones(installed, tmp_pa
     starts = [b"", b"GET /users/?get HT", b"POST /users/?get HTTP/1.1\r\nHost: x\r\nContent-Length: 100\r\n\r\n{",
               b"GET / HTTP/1.1\r\n" + b"X-Flood: x\r\n" * 500, b"GET / HTTP/1.1\r\nCookie: " + b"a=b; " * 6000,
               b"GET /?login HTTP/1.1\r\nHost: x\r\n\r\n" * 5, b"\x16\x03\x01\x00" * 50, b"GET / HTTP/1.1\r\n\r\n\r\n" * 9]
-    with Server(tmp_path) as server, contextlib.ExitStack() as open_ones:
+    (tmp_path / "www").mkdir()
+    (tmp_path / "www/large.bin").write_bytes(b"x" * 20_000_000)
+    installed.sql("INSERT INTO mailbox (mail_id, mail_user, mail_envelopeto, mail_envelopefrom, mail_data)"
+                  " VALUES (1, 'dele', 'a', 'b', ?)", b"\r\n" + b"x" * 20_000_000)
+    with Server(tmp_path, "--static", "/files=www") as server, contextlib.ExitStack() as open_ones:
         port = int(server.url.rstrip("/").rsplit(":", 1)[1])
+        mail = f"GET /mailbox/?raw&mail_id=1 HTTP/1.1\r\nHost: x\r\nCookie: {log_in(server.url)}\r\n\r\n".encode()
         slow = []
+        for asked in [mail, b"GET /files/large.bin HTTP/1.1\r\nHost: x\r\n\r\n"] * 8:  # and never read
+            slow.append(open_ones.enter_context(socket.create_connection(("127.0.0.1", port))))
+            slow[-1].sendall(asked * 3)
         for number in range(2000):
             slow.append(open_ones.enter_context(socket.create_connection(("127.0.0.1", port))))
             with contextlib.suppress(OSError):
