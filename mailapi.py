@@ -2348,6 +2348,7 @@ class Exchange:
             refuse_forbidden_text(body)
         if chosen:  # no field is read before it is known who asks
             call.body, call.query = chosen.read(generation, body, query)
+        del body  # an action that has read a large field can let it go
         return self.act(call, module, chosen)
 
     def read_body(self, chosen: Endpoint | None) -> tuple[dict | bytes, dict | None]:
