@@ -12,6 +12,7 @@ import dataclasses
 import fcntl
 import hashlib
 import hmac
+import importlib
 import importlib.util
 import ipaddress
 import json
@@ -62,7 +63,7 @@ class ConfigError(Exception):
 
 HERE = Path(__file__).resolve().parent
 INSTALLED = [HERE / "modules", HERE / "mailapi_modules"]  # in a checkout, in an installed package
-# What several modules share is a file beside them: `from mailapi_modules.NAME import …`.
+# What several modules share is in a folder beside them: `from mailapi_modules.FOLDER.NAME import …`.
 sys.modules.setdefault("mailapi_modules", types.ModuleType("mailapi_modules")).__path__ = list(map(str, INSTALLED))
 
 
@@ -1087,9 +1088,7 @@ class Store:
 def open_store(place: str, schema: str | None = None) -> Store:
     """The master database, or with the schema of its tables the state database: a file, or on a server."""
     if is_url(place):
-        from mailapi_modules.serverstore import ServerStore
-
-        return ServerStore(place, schema)
+        return importlib.import_module("mailapi_modules.mariadb.store").ServerStore(place, schema)
     return Store(place) if schema is None else StateStore(place, schema)
 
 
@@ -2342,14 +2341,9 @@ class Exchange:
             return self.log_out(call)
         self.log_in(call, read_fields({"auth": auth}, {"auth": CREDENTIALS})["auth"] or {})
         self.refuse_change_by_link()
-        if isinstance(body, bytes):
-            body = self.read_large_body(body, auth)
-        elif body:
-            refuse_forbidden_text(body)
-        if chosen:  # no field is read before it is known who asks
-            call.body, call.query = chosen.read(generation, body, query)
-        del body  # an action that has read a large field can let it go
-        return self.act(call, module, chosen)
+        unread = [body]
+        del body  # so that an action can let go of a large field that it has read
+        return self.act(call, module, chosen, lambda: self.read_fields(unread.pop(), auth, query))
 
     def read_body(self, chosen: Endpoint | None) -> tuple[dict | bytes, dict | None]:
         """Return the request's body, as bytes where it is large, and its `auth`, which is all that was read of it."""
@@ -2365,6 +2359,15 @@ class Exchange:
         body = read_object(raw)
         refuse_forbidden_text({"auth": body.get("auth")})
         return body, body.get("auth")
+
+    def read_fields(self, body: dict | bytes, auth: dict | None, query: dict):
+        """Read what the action declares; nothing of it was read before it was known who asks."""
+        if isinstance(body, bytes):
+            body = self.read_large_body(body, auth)
+        elif body:
+            refuse_forbidden_text(body)
+        if self.chosen:
+            self.call.body, self.call.query = self.chosen.read(self.call.generation, body, query)
 
     def read_large_body(self, raw: bytes, auth: dict | None) -> dict:
         """Return the object of a large body, for whoever may call the action so far as can be told without its fields."""
@@ -2423,9 +2426,10 @@ class Exchange:
             call.restriction(module, self.chosen)
         return call
 
-    def act(self, call, module, chosen) -> dict:
+    def act(self, call, module, chosen, read_fields: Callable) -> dict:
         """Run the action; after it is refused, too, the answer says who is logged in."""
         try:
+            read_fields()
             added = self.app.perform(call, module, chosen)
         except (LoginRefused, SchemaMismatch):
             raise
@@ -2599,7 +2603,7 @@ def application(environ, start_response):
 
 
 ########## Command line ############################################################################
-# Further commands are files beside the modules, command_NAME.py: a docstring, options(parser), run(args).
+# A command is a file of modules/commands/: a docstring, options(parser), run(args).
 
 
 def main(arguments: list[str] | None = None) -> int:
@@ -2643,9 +2647,10 @@ def printable(value) -> str:
 
 
 def find_commands() -> dict:
-    """The command files that are installed with mailapi, loaded, by their names."""
-    files = [f for folder in INSTALLED for f in sorted(folder.glob("command_*.py"))]
-    return {file.stem.removeprefix("command_").replace("_", "-"): load_file(file) for file in files}
+    """Return the commands that are installed with mailapi, by their names: the files of commands/ that have `run`."""
+    names = sorted({file.stem for folder in INSTALLED for file in (folder / "commands").glob("*.py")})
+    found = {name: importlib.import_module(f"mailapi_modules.commands.{name}") for name in names}
+    return {name.replace("_", "-"): command for name, command in found.items() if hasattr(command, "run")}
 
 
 if __name__ == "__main__":

@@ -8,7 +8,7 @@ from pathlib import Path
 
 ROOT = Path(__file__).resolve().parent.parent
 FOLDER = ROOT / "build/bench"
-SCHEMA = ROOT / "modules/schema9.sql"
+SCHEMA = ROOT / "modules/commands/schema9.sql"
 ADMIN, PASSWORD = "admin", "pw"
 MAIL = "From: sender@example.org\r\nSubject: A mail of 1 kB\r\n\r\n"
 

@@ -3,9 +3,9 @@
 import os
 
 from mailapi import ApiError, Module, admin, anyone, endpoint, flag, owner_or_delegate, text, whole_number
-from mailapi_modules.account_check import check_ledger, check_mailserver
-from mailapi_modules.mailserver import SHUT_OUT, MailServer
-from mailapi_modules.provisioning import Provisioner, read_mask
+from .provisioning.account_check import check_ledger, check_mailserver
+from .provisioning.mailserver import SHUT_OUT, MailServer
+from .provisioning.provisioner import Provisioner, read_mask
 
 
 def mask(value) -> int | None:

@@ -6,10 +6,10 @@ from mailapi import (
     IN_ROUTERS, Active, Addresses, Addresses8, ApiError, Module, Pages, Prepared, Users, address, address_delegate,
     admin_or_delegate, anyone, arg, check_router, each_generation, endpoint, like, optional_number, record, text,
 )
-from mailapi_modules.address_orders import (
+from .mail.address_orders import (
     HIGHEST, next_order, optional_order_number, order_number, stored_order_number,
 )
-from mailapi_modules.routing import (
+from .mail.routing import (
     BY_ORDER, as_received, decision, inbound, matching, out_router, outbound, visible_route,
 )
 

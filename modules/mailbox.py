@@ -1,15 +1,15 @@
 """Mailbox: the caller's own mail, wherever it lies."""
 
 from mailapi import Active, ApiError, File, Module, Prepared, anyone, endpoint, flag, optional_number, text
-from mailapi_modules import compose, outbox
-from mailapi_modules.large_bodies import read_large_object
-from mailapi_modules.mailparts import html_of, parts, pictures
-from mailapi_modules.mailplaces import NAMES, Places
-from mailapi_modules.mailsearch import TERMS, search
-from mailapi_modules.mailsources import Mail, Source, UserDatabase
-from mailapi_modules.messages import data, head, header, headers_of, listed, shown
-from mailapi_modules.safehtml import Safe
-from mailapi_modules.threads import threads_of
+from .mail import compose, outbox
+from .http.large_bodies import read_large_object
+from .mail.parts import html_of, parts, pictures
+from .mail.mailboxes import NAMES, Places
+from .mail.search import TERMS, search
+from .mail.sources import Mail, Source, UserDatabase
+from .mail.messages import data, head, header, headers_of, listed, shown
+from .mail.sanitizer import Safe
+from .mail.threads import threads_of
 
 
 def source_name(value) -> str | None:
@@ -35,7 +35,7 @@ class Mailbox(Module):
         super().__init__(app, name)
         self.kinds, self.validity = [Source, UserDatabase], None
         if app.config.mailserver and "imap" in app.config.services:
-            from mailapi_modules import imap_source, imap_validity
+            from .mail import imap_source, imap_validity
 
             self.validity, self.state_schema = imap_validity.Validity(app), imap_validity.SCHEMA
             self.kinds.append(imap_source.kind(app.config, self.validity))

@@ -6,7 +6,7 @@ from mailapi import (
     DELEGATED, OUT_ROUTERS, PAGE, Active, Addresses, ApiError, Module, Msa, Pages, Prepared, Smtpd, Users, address,
     admin_or_delegate, arg, check_router, delegate_of, endpoint, text,
 )
-from mailapi_modules.routing import routers_shown
+from .mail.routing import routers_shown
 
 IN_ROUTERS = ("store", "forward", "handoff", "reject", "drop")
 

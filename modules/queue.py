@@ -7,8 +7,8 @@ from peewee import SQL, fn
 from mailapi import (
     ApiError, Module, Prepared, address, anyone, arg, empty, endpoint, number, optional_number, text, whole_number,
 )
-from mailapi_modules.outbox import Faillog, Outbox
-from mailapi_modules.routing import as_text, host_of, whole_routes
+from .mail.outbox import Faillog, Outbox
+from .mail.routing import as_text, host_of, whole_routes
 
 MOST = 1000  # mails of a list
 MOST_AT_ONCE = 50  # mails to change in one request

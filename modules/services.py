@@ -6,11 +6,11 @@ import time
 
 import bottle
 from mailapi import ApiError, Module, Rule, admin, anyone, endpoint, invalid, long_text, text, text_list
-from mailapi_modules.compose import authors_in, too_many
-from mailapi_modules.large_bodies import read_large_object
-from mailapi_modules.outbox import decide
-from mailapi_modules.protocols import PROMPT, SCAN_SECONDS, Client, at_once, clients
-from mailapi_modules.routing import matching, out_router, outbound
+from .mail.compose import authors_in, too_many
+from .http.large_bodies import read_large_object
+from .mail.outbox import decide
+from .clients.base import PROMPT, SCAN_SECONDS, Client, at_once, clients
+from .mail.routing import matching, out_router, outbound
 
 LONGEST_SCRIPT = 512 * 1024
 
@@ -183,7 +183,7 @@ class Service(Module):
         return self.clients[kind]
 
     def relay(self, exchange, path):
-        from mailapi_modules.dav_forward import READS, forward, prefix_of
+        from .clients.dav_proxy import READS, forward, prefix_of
 
         dav, environ = self.client("dav", http=404), exchange.environ
         if exchange.path == "dav":

@@ -6,7 +6,7 @@ from mailapi import (
     DELEGATED, OUT_ROUTERS, PAGE, Active, ApiError, Module, Msa, Pages, Prepared, Smtpd, address, admin_or_delegate, arg,
     check_router, delegate_of, endpoint, text,
 )
-from mailapi_modules.routing import routers_shown
+from .mail.routing import routers_shown
 
 PAGES = Pages(Smtpd.smtpd_user)
 EVERYBODY = Prepared(Smtpd.select().order_by(Smtpd.smtpd_user), pages=PAGES)

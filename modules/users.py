@@ -10,10 +10,10 @@ from mailapi import (
     PAGE, Active, ApiError, ApiUserDelegates, Module, Prepared, Rule, Users, admin, anyone, arg, delegate_of, document,
     each_generation, endpoint, flag, like, make_authdata, owner_or_delegate, secret, text, text_list,
 )
-from mailapi_modules.large_bodies import read_large_object
-from mailapi_modules import user_names, user_rows
-from mailapi_modules.user_import import Import
-from mailapi_modules.user_lists import HAS_LOGIN, NAMES_ON, queries
+from .http.large_bodies import read_large_object
+from .directory import user_names, user_rows
+from .directory.user_import import Import
+from .directory.queries import HAS_LOGIN, NAMES_ON, queries
 
 STORED = Users.user_authdata.concat("")  # as text, also where it is a BLOB
 FIRST_COLON = fn.INSTR(STORED, ":")

@@ -16,7 +16,7 @@ import mailapi
 pytest_plugins = ["deployment", "mariadb", "servers"]  # imported instead, a server would be started for each file
 pytest.register_assert_rewrite("session")
 ROOT = Path(__file__).resolve().parent.parent
-SCHEMAS = {9: ROOT / "modules/schema9.sql", 8: ROOT / "tests/conformance/schema8.sql"}
+SCHEMAS = {9: ROOT / "modules/commands/schema9.sql", 8: ROOT / "tests/conformance/schema8.sql"}
 MODULES = {"Address": "modules/addresses.py", "User": "modules/users.py", "SMTPD": "modules/smtpd.py",
            "POP": "modules/pop.py", "Mailbox": "modules/mailbox.py", "Delegate": "modules/delegates.py",
            "Token": "modules/tokens.py", "Audit": "modules/audit.py", "Queue": "modules/queue.py"}

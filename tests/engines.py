@@ -26,7 +26,7 @@ class Kept:
     """A database with the tables of a generation."""
 
     def __init__(self, server, schema: sqlite3.Connection):
-        from mailapi_modules import serverschema
+        from mailapi_modules.mariadb import tables as serverschema
 
         self.name = f"kept{next(NUMBERS)}"
         server.sql(f"CREATE DATABASE {self.name}")
@@ -68,7 +68,7 @@ class Kept:
 
 def connect(server, name: str):
     import pymysql
-    from mailapi_modules.serversql import SQL_MODE
+    from mailapi_modules.mariadb.dialect import SQL_MODE
 
     return pymysql.connect(unix_socket=str(server.folder / "socket"), user="root", database=name, autocommit=True,
                            charset="utf8mb4", sql_mode=SQL_MODE, client_flag=pymysql.constants.CLIENT.FOUND_ROWS)
@@ -124,7 +124,7 @@ class OnMariaDB:
     def run(self, statement: str, *values):
         """As SQLite would; the cursor."""
         import pymysql
-        from mailapi_modules.serversql import translated
+        from mailapi_modules.mariadb.dialect import translated
 
         if SQLITES_OWN.search(statement):
             pytest.skip("in SQLite's own words")

@@ -23,7 +23,8 @@ with atheris.instrument_imports(include=["mailapi", "mailapi_modules", "email"])
     app = mailapi.create_app({"dbpath": "unused", "modulelist": mailapi.run_config(ROOT / "config.sample.py")["modulelist"]
                               | {"MSA": "modules/msa.py"}})
 
-    from mailapi_modules import compose, mailparts, mailsearch, messages, safehtml, threads
+    from mailapi_modules.http import large_bodies
+    from mailapi_modules.mail import compose, parts as mailparts, search as mailsearch, messages, sanitizer as safehtml, threads
 
 ENDPOINTS = [(module, endpoint) for module in app.modules.values() for endpoint in module.endpoints.values()]
 FIELDS = sorted({name for _, endpoint in ENDPOINTS for name in [*endpoint.fields(mailapi.GENERATIONS[9]), "auth"]})
@@ -56,7 +57,10 @@ def wire(data: bytes):
         asked = mailapi.read_query(query.decode("latin-1"))
         callback = mailapi.read_callback(asked["callback"]) if "callback" in asked else None
         mailapi.read_limit(asked.get("limit", "1"))
-        fields = mailapi.read_body(environ, 10_000, 1_000)
+        raw = mailapi.raw_body(environ, 10_000)
+        mailapi.find_auth(raw)
+        fields = mailapi.read_object(raw) if len(raw) < 1_000 else large_bodies.read_large_object(raw, 1_000)
+        mailapi.refuse_forbidden_text(fields)
     except mailapi.ApiError:
         return
     for _, endpoint in ENDPOINTS:

@@ -1,5 +1,6 @@
 """accounts/: what the first log-in makes, what later ones add, services that are down, and who may do what."""
 
+import importlib
 import json
 import logging
 import re
@@ -146,7 +147,7 @@ def test_nothing_is_imported_without_the_module(tmp_path):
     code = ("import sys; sys.path.insert(0, sys.argv[1]); import mailapi; before = set(sys.modules);"
             "mailapi.create_app({'dbpath': 'x', 'modulelist': eval(sys.argv[2])});"
             "print(sorted(name for name in sys.modules if 'mysql' in name or 'playhouse' in name or name in"
-            " ('crypt', 'crypt_r', 'mailapi_modules.mariadb', 'mailapi_modules.ledger')))")
+            " ('crypt', 'crypt_r', 'mailapi_modules.mariadb.url', 'mailapi_modules.provisioning.account_store')))")
     for block in ("", "sys.modules['pymysql'] = None; "):  # whether or not the extra is installed
         code = code.replace("import mailapi;", block + "import mailapi;", 1)
         said = subprocess.run([sys.executable, "-c", code, str(ROOT), repr(MODULES)], capture_output=True, text=True)
@@ -248,10 +249,10 @@ class Client:
 def ports(monkeypatch) -> dict[str, int]:
     """Where the services would be: imap for mail, dav for the others."""
     found = {"imap": free_port(), "dav": free_port()}
-    protocols = types.ModuleType("mailapi_modules.protocols")
+    protocols = types.ModuleType("mailapi_modules.clients.base")
     protocols.clients = lambda config: {kind: Client(found[kind]) for kind in config.services}
-    monkeypatch.setitem(sys.modules, "mailapi_modules.protocols", protocols)
-    monkeypatch.setattr(sys.modules["mailapi_modules"], "protocols", protocols, raising=False)
+    monkeypatch.setitem(sys.modules, "mailapi_modules.clients.base", protocols)
+    monkeypatch.setattr(importlib.import_module("mailapi_modules.clients"), "base", protocols, raising=False)
     return found
 
 

@@ -62,7 +62,7 @@ def test_tokens_of_the_future_are_not_valid(site, clock):
 
 
 def test_a_claim_of_the_future_holds_nobody_up(site, clock):
-    from mailapi_modules.ledger import Ledger
+    from mailapi_modules.provisioning.account_store import Ledger
 
     site.app.config.apiserver = str(site.file.with_name("accounts.db3"))
     ledger = Ledger(site.app, {"mail": "imap://one"})

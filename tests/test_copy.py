@@ -293,7 +293,7 @@ def test_a_column_that_is_not_the_schemas_is_named_before_anything_is_written(ma
 
 
 def test_columns_that_a_target_does_not_have_or_that_are_computed(master, tmp_path, database, mariadb):
-    from mailapi_modules import serverschema
+    from mailapi_modules.mariadb import tables as serverschema
 
     with contextlib.closing(mailapi.open_store(database.url).open()) as server, serverschema.model(SCHEMAS[9].read_text()) as model:
         serverschema.create(server, model)  # and without rows

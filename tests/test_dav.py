@@ -24,7 +24,7 @@ from test_services import SERVICE
 from test_survival import gunicorn
 
 import mailapi
-from mailapi_modules.protocols import clients
+from mailapi_modules.clients.base import clients
 
 SERVICE = {"Service": "modules/services.py"}
 EVENT = ("BEGIN:VCALENDAR\r\nVERSION:2.0\r\nPRODID:-//test//EN\r\nBEGIN:VEVENT\r\nUID:{uid}\r\n"
@@ -570,7 +570,7 @@ def test_a_refusal_before_the_body_was_read(tmp_path):
     ("nonsense", "The dav service cannot be used: it answered nonsense."),
     ("hangs", "The dav service cannot be used: it did not answer in time.")])
 def test_a_dav_server_that_is_down(tmp_path, how, sentence, monkeypatch):
-    from mailapi_modules import dav_forward
+    from mailapi_modules.clients import dav_proxy as dav_forward
 
     monkeypatch.setattr(dav_forward, "PAUSE", 1)
     behave = {"unauthorized": hostile.answering(b"HTTP/1.1 401 No\r\nContent-Length: 0\r\n\r\n"),

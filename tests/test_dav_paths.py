@@ -15,8 +15,8 @@ from test_deploy import APACHE, LIGHTTPD, NGINX, nginx_of
 from test_survival import gunicorn
 
 import mailapi
-from mailapi_modules.dav_urls import outside_url
-from mailapi_modules.protocols import clients
+from mailapi_modules.clients.dav_urls import outside_url
+from mailapi_modules.clients.base import clients
 
 INVALID_PATH, INVALID_DESTINATION = (400, "Invalid path."), (400, "Invalid Destination.")
 ELSEWHERE = (502, "The destination is not on this server.")

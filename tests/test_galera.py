@@ -34,7 +34,7 @@ class Database:
 
     def rows(self, node: int) -> dict[str, list]:
         tables = [name for name, in self.sql("SHOW TABLES", node=node)]
-        return {table: self.sql(f"SELECT * FROM {table} ORDER BY 1, 2", node=node) for table in tables}
+        return {table: sorted(self.sql(f"SELECT * FROM {table}", node=node), key=repr) for table in tables}
 
 
 @pytest.fixture

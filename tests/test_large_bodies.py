@@ -12,7 +12,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 import mailapi
-from mailapi_modules import large_bodies
+from mailapi_modules.http import large_bodies
 
 MIB = 1024 * 1024
 NOBODY, TOO_LARGE, BUSY = "Username is not set!", "Request body too large.", "The server is busy. Try again."

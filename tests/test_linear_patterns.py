@@ -28,18 +28,9 @@ from conftest import MODULES
 from regex_steps import Counter, Machine, super_linear
 
 import mailapi
-from mailapi_modules import (
-    compose,
-    header_line,
-    imap_source,
-    mailaddress,
-    mailsearch,
-    messages,
-    mime,
-    protocol_scan,
-    protocol_sieve,
-    threads,
-)
+from mailapi_modules.clients import scanners as protocol_scan, managesieve as protocol_sieve
+from mailapi_modules.http import header_line
+from mailapi_modules.mail import compose, imap_source, addresses as mailaddress, search as mailsearch, messages, mime, threads
 
 ########## The measure ##############################################################################
 
@@ -265,7 +256,7 @@ def test_mailapi_serve_reads_requests_so(tmp_path):
     (tmp_path / "config.py").write_text(f'dbpath = "master.db3"\nmodulelist = {MODULES!r}\n')
     program = textwrap.dedent("""
         import sys, mailapi, waitress.parser
-        from mailapi_modules import header_line
+        from mailapi_modules.http import header_line
 
         class Listening(BaseException):
             pass

@@ -25,7 +25,7 @@ from test_fuzz import FUZZ, TIMES
 from test_mailbox import deliver, multipart, typed
 
 import mailapi  # noqa: F401: what makes mailapi_modules importable
-from mailapi_modules.safehtml import LONGEST, MOST_TAGS, Safe
+from mailapi_modules.mail.sanitizer import LONGEST, MOST_TAGS, Safe
 
 PIXEL_URI = ("data:image/png;base64,"
              "iVBORw0KGgoAAAANSUhEUgAAAAEAAAABCAYAAAAfFcSJAAAADUlEQVR42mNk+M9QDwADhgGAWjR9awAAAABJRU5ErkJggg==")

@@ -23,7 +23,8 @@ from test_mail_files import composed
 from test_mailbox import HEADERS, LISTED, PLAIN, SHOWN, deliver, give_database, multipart, nested, typed
 
 import mailapi
-from mailapi_modules import imap_source, imap_validity, protocol_mail
+from mailapi_modules.clients import mail_protocols as protocol_mail
+from mailapi_modules.mail import imap_source, imap_validity
 
 BOB, CAROL = "bob@atmail.com", "carol@corp.org"
 ACCOUNT = {"Account": OPTIONAL["Account"]}
@@ -579,7 +580,7 @@ def test_a_name_is_never_part_of_a_command(site, users, name):
 LOADED = """
 import sys, mailapi
 app = mailapi.create_app({config!r})
-print([m for m in sys.modules if m == "imaplib" or m.startswith(("mailapi_modules.imap", "mailapi_modules.prot"))],
+print([m for m in sys.modules if m == "imaplib" or m.startswith(("mailapi_modules.mail.imap", "mailapi_modules.clients"))],
       app.modules["mailbox"].state_schema)
 """
 

@@ -12,7 +12,7 @@ from conftest import Site
 from test_mailbox import LISTED, deliver, give_database, multipart, rows, typed
 
 import mailapi  # noqa: F401: what makes mailapi_modules importable
-from mailapi_modules import mailsearch, threads
+from mailapi_modules.mail import search as mailsearch, threads
 
 FILL = ("INSERT INTO mailbox (mail_user, mail_envelopeto, mail_envelopefrom, mail_submission, mail_data)"
         " VALUES (?, 't', 'f', ?, CAST(? AS TEXT))")

@@ -9,7 +9,7 @@ from hypothesis import example, given, settings
 from hypothesis import strategies as st
 
 import mailapi  # noqa: F401  so that mailapi_modules is found
-from mailapi_modules.mailaddress import NotAnAddress, entries, folded, mailboxes
+from mailapi_modules.mail.addresses import NotAnAddress, entries, folded, mailboxes
 
 ADDRESSES = [  # as written → name, and address of the envelope
     ("ann@one.org", "", "ann@one.org"), ("<ann@one.org>", "", "ann@one.org"), ("Ann@ONE.org", "", "Ann@ONE.org"),

@@ -19,7 +19,7 @@ from mariadb import TEST
 from test_commands import on_terminal
 
 import mailapi
-from mailapi_modules import schemes
+from mailapi_modules.provisioning import password_schemes as schemes
 
 ACCOUNT = {"Account": OPTIONAL["Account"]}
 WRONG, NO = "Username or password is wrong.", "Not allowed."

@@ -90,7 +90,7 @@ CONFLICTS = """CREATE TRIGGER conflicts AFTER INSERT ON api_access FOR EACH ROW 
     (1317, 1, "ok", 200), (1047, 9, "ok", 200), (1047, 999, AWAY, 503)])
 def test_conflicts_are_repeated_until_they_end_or_the_time_is_over(site, database, monkeypatch, number, times, status, http):
     """Counted by a table that no transaction takes back."""
-    from mailapi_modules import serverstore
+    from mailapi_modules.mariadb import store as serverstore
 
     monkeypatch.setattr(serverstore, "WAIT", 1 if times == 999 else 30)
     database.sql("CREATE TABLE seen (who TEXT) ENGINE=MyISAM")
@@ -104,7 +104,7 @@ def test_conflicts_are_repeated_until_they_end_or_the_time_is_over(site, databas
 
 def test_repeats_end_by_a_deadline_and_wait_ever_longer(monkeypatch):
     """Five seconds by a clock that only the waits move, whatever number of attempts they are."""
-    from mailapi_modules import serverstore
+    from mailapi_modules.mariadb import store as serverstore
 
     now, pauses = [100.0], []
 
@@ -253,7 +253,7 @@ def held_against(outcomes: dict, database, letter: str):
 
 def test_a_transaction_that_says_no_more_does_not_hold_the_others_up(tmp_path, database, monkeypatch):
     """Its machine is gone, or the network to it."""
-    from mailapi_modules import serverlink
+    from mailapi_modules.mariadb import pool as serverlink
 
     monkeypatch.setattr(serverlink, "LONGEST_PAUSE", 1)
     populate(database.url)
@@ -356,7 +356,7 @@ def timed(site) -> tuple:
 
 
 def test_a_statement_that_is_not_answered_is_given_up_and_not_repeated(tmp_path, database, mariadb, monkeypatch):
-    from mailapi_modules import serverlink
+    from mailapi_modules.mariadb import pool as serverlink
 
     monkeypatch.setattr(serverlink, "LONGEST_SILENCE", 2)
     populate(database.url)
@@ -376,7 +376,7 @@ def test_a_statement_that_is_not_answered_is_given_up_and_not_repeated(tmp_path,
 
 
 def test_a_slow_statement_is_ended_by_the_server_too(tmp_path, database, monkeypatch):
-    from mailapi_modules import serverlink
+    from mailapi_modules.mariadb import pool as serverlink
 
     monkeypatch.setattr(serverlink, "LONGEST_STATEMENT", 1)
     populate(database.url)

@@ -7,7 +7,7 @@ import pytest
 from shared import Installation, populate
 
 import mailapi
-from mailapi_modules.mariadb import MariaStore
+from mailapi_modules.mariadb.url import MariaStore
 
 V, E = "v" * 255, "e" * 512
 TOO_LONG = "{} is too long."
@@ -102,7 +102,7 @@ def test_nothing_that_was_shortened_is_committed_by_who_goes_on(site, database):
 
 
 def test_a_text_of_a_mailservers_or_an_apiservers_column_is_not_shortened_either(database):
-    from mailapi_modules.ledger import MARIADB, Accounts
+    from mailapi_modules.provisioning.account_store import MARIADB, Accounts
 
     store = MariaStore(database.url, "apiserver", schema=MARIADB)
     with pytest.raises(mailapi.ApiError, match="has no place for this"), store.transaction():
@@ -171,7 +171,7 @@ def test_the_next_order_is_one_that_javascript_can_tell_from_others(site, databa
     ('CREATE TABLE "t" (\n  "a" bigint NOT NULL AUTO_INCREMENT\n) ENGINE=InnoDB AUTO_INCREMENT=9223372036854775808 ROW_FORMAT=X'
      "\n PARTITION BY KEY (a)", 2**63)])
 def test_the_counter_of_a_table_is_read_from_what_makes_it(statement, number):
-    from mailapi_modules.serverschema import counter
+    from mailapi_modules.mariadb.tables import counter
 
     assert counter(statement) == number
 
@@ -230,7 +230,7 @@ def test_what_asked_for_a_duplicate_leaves_no_connection_without_foreign_keys(si
 def test_a_connection_to_another_host_than_the_first_is_given_up_in_time(tmp_path, database, mariadb, monkeypatch):
     """The first host may serve again: all instances meet there."""
     from instances import free_port
-    from mailapi_modules import serverlink
+    from mailapi_modules.mariadb import pool as serverlink
 
     populate(database.url)
     away = database.url.replace("@127", f"@127.0.0.1:{free_port()},127")

@@ -9,9 +9,9 @@ import pytest
 from conftest import MODULES, SCHEMAS
 
 import mailapi
-from mailapi_modules import serverschema
-from mailapi_modules.serversql import translated
-from mailapi_modules.serverstore import ServerStore
+from mailapi_modules.mariadb import tables as serverschema
+from mailapi_modules.mariadb.dialect import translated
+from mailapi_modules.mariadb.store import ServerStore
 
 pytestmark = pytest.mark.sqlite
 LETTERS = ["\\", "%", "_", "a", "A", "ä", "Ä", " "]

@@ -17,7 +17,7 @@ from servers import EICAR, GTUBE, MASTER
 from test_commands import CONFIG, on_terminal, run
 
 import mailapi
-from mailapi_modules.protocols import ServiceDown, clients
+from mailapi_modules.clients.base import ServiceDown, clients
 
 SERVICE = {"Service": "modules/services.py"}
 GOOD = 'require "fileinto";\nif header :contains "subject" "invoice" { fileinto "Archive"; }\n'
@@ -153,9 +153,9 @@ def test_what_is_not_configured_is_not_loaded():
     program = """if True:
         import sys, mailapi
         mailapi.create_app({"dbpath": "x", "modulelist": %r, "services": %r})
-        print(*sorted({"imaplib", "smtplib", "poplib", "mailapi_modules.protocols", "mailapi_modules.protocol_mail",
-                       "mailapi_modules.protocol_dav", "mailapi_modules.protocol_scan",
-                       "mailapi_modules.protocol_sieve", "mailapi_modules.dav_forward"} & set(sys.modules)))
+        print(*sorted({"imaplib", "smtplib", "poplib", "mailapi_modules.clients.base", "mailapi_modules.clients.mail_protocols",
+                       "mailapi_modules.clients.dav", "mailapi_modules.clients.scanners",
+                       "mailapi_modules.clients.managesieve", "mailapi_modules.clients.dav_proxy"} & set(sys.modules)))
     """
 
     def loaded(modulelist, services):
@@ -163,9 +163,9 @@ def test_what_is_not_configured_is_not_loaded():
                               check=True, cwd=ROOT).stdout.split()
 
     assert loaded(MODULES, {}) == [] == loaded(MODULES, {"imap": "imap://127.0.0.1"})
-    assert loaded(SERVICE, {}) == ["mailapi_modules.protocols"]
+    assert loaded(SERVICE, {}) == ["mailapi_modules.clients.base"]
     assert loaded(SERVICE, {"antivirus": "clamd://127.0.0.1"}) == [
-        "mailapi_modules.protocol_scan", "mailapi_modules.protocols"]
+        "mailapi_modules.clients.base", "mailapi_modules.clients.scanners"]
 
 
 ########## IMAP and POP ##########################################################################

@@ -18,7 +18,7 @@ from test_services import KINDS, SERVICE, every  # noqa: F401
 from test_survival import post
 
 import mailapi
-from mailapi_modules.protocols import ServiceDown, clients
+from mailapi_modules.clients.base import ServiceDown, clients
 
 SCHEMES = dict(zip(KINDS, ("smtp", "imap", "pop3", "http", "spamd", "clamd", "sieve")))
 IN_TIME = 2.5  # seconds

@@ -17,7 +17,7 @@ from test_dav import Dav, basic, behind
 from test_survival import log_in
 
 import mailapi
-from mailapi_modules import serving, spool
+from mailapi_modules.http import serving, spool
 
 MB = 1024 * 1024
 WITH_LIMITS = """

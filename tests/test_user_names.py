@@ -90,7 +90,7 @@ NAMES = st.text(st.sampled_from("ab \t\xa0\u200b\u0308ｂäö\xad①1"), max_siz
 
 @given(name=NAMES, other=NAMES, case=st.sampled_from(["", "a" * 199, "a" * 201]))
 def test_the_index_finds_every_name_that_looks_the_same(name, other, case):
-    from mailapi_modules.user_names import similar, visible
+    from mailapi_modules.directory.user_names import similar, visible
 
     seen = visible(case + name)
     assert visible(seen) == seen and unicodedata.is_normalized("NFKC", seen)
@@ -101,7 +101,7 @@ def test_the_index_finds_every_name_that_looks_the_same(name, other, case):
 
 def test_looking_for_names_that_look_the_same_reads_few_rows(site):
     """A hundred thousand users must not cost a new one more than a few look-ups."""
-    from mailapi_modules.user_names import similar
+    from mailapi_modules.directory.user_names import similar
 
     query = similar("somebody@corp.org")
     if engines.ENGINE == "sqlite":

@@ -1,0 +1,158 @@
+"""Print the config.py that does what the PHP API's config.php does; no PHP is run.
+
+Read are $dbpath, $modulelist and $debugFlag: text, true and false, arrays of either syntax, and text put
+together with dots and __DIR__.
+"""
+
+import re
+from pathlib import Path
+
+import mailapi
+
+TOKEN = re.compile(r"""
+    (?P<space>\s+|//[^\n]*?(?=\?>|\n|\Z)|\#(?!\[)[^\n]*?(?=\?>|\n|\Z)|/\*.*?(?:\*/|\Z))
+  | (?P<text>'(?>(?:[^'\\]|\\.)*)'|"(?>(?:[^"\\]|\\.)*)")
+  | (?P<name>\$?[A-Za-z_]\w*)
+  | (?P<number>\d+)
+  | (?P<sign>=>|::|'(?>(?:[^'\\]|\\.)*)|"(?>(?:[^"\\]|\\.)*)|.)
+""", re.VERBOSE | re.DOTALL)
+KEYS = ("dbpath", "modulelist", "debugFlag")
+ESCAPES = {"n": "\n", "t": "\t", "r": "\r", "$": "$", '"': '"', "\\": "\\"}
+
+
+def options(parser):
+    parser.add_argument("php", metavar="CONFIG.PHP", help="the PHP API's config file")
+
+
+def run(args):
+    path = Path(args.php)
+    try:
+        source = path.read_text(encoding="utf-8")
+    except (OSError, UnicodeDecodeError) as error:
+        raise mailapi.ConfigError(f"{path} cannot be read: {error}.") from error
+    print(config_py(Reader(source, path).assignments(), path), end="")
+
+
+def config_py(values: dict, path: Path) -> str:
+    for key in ("dbpath", "modulelist"):
+        if key not in values:
+            raise mailapi.ConfigError(f"{path} does not set ${key}.")
+    if not isinstance(values["dbpath"], str):
+        raise mailapi.ConfigError(f"{path}: $dbpath is no text.")
+    files = installed_modules()
+    lines = [f"# From {str(path)!r}.", "", f"dbpath = {values['dbpath']!r}", "", "modulelist = {"]
+    if not Path(values["dbpath"]).is_absolute():
+        lines.insert(2, "# Relative to the folder of this file; PHP took it from that of the script which was "
+                        "called.")
+    for name in module_names(values["modulelist"], files, path):
+        known = f'    "{name}": "{files[name]}",' if name in files else ""
+        lines.append(known or f"    # {ascii(name)}: mailapi has no module of this name")
+    return "\n".join([*lines, "}", "", f"debug = {bool(values.get('debugFlag', False))}", ""])
+
+
+def module_names(modulelist, files: dict, path: Path) -> list[str]:
+    """The module class names, whether the array has them as keys or as values."""
+    if not isinstance(modulelist, dict):
+        raise mailapi.ConfigError(f"{path}: $modulelist is no array.")
+    return [str(value if isinstance(key, int) or value in files else key) for key, value in modulelist.items()]
+
+
+def installed_modules() -> dict[str, str]:
+    """The modules that come with mailapi: class name → file."""
+    files = {}
+    for file in Path(__file__).parent.parent.glob("*.py"):
+        for name in re.findall(r"^class (\w+)\(Module\)", file.read_text(encoding="utf-8"), re.MULTILINE):
+            files[name] = f"modules/{file.name}"
+    return files
+
+
+class Reader:
+    """The assignments of a PHP file, read without running it."""
+
+    def __init__(self, source: str, path: Path):
+        self.path, self.source = path, source
+        self.tokens = [(found.lastgroup, found[0], found.start()) for found in TOKEN.finditer(source)
+                       if found.lastgroup != "space"]
+        self.place = 0
+
+    def assignments(self) -> dict:
+        """The values of KEYS, assigned to variables or constants; a later one counts."""
+        values = {}
+        while self.place < len(self.tokens):
+            _, word, _ = self.take()
+            key = word.removeprefix("$")
+            if key in KEYS and self.peek() == "=":
+                self.take()
+                values[key] = self.expression()
+            elif word == "define" and self.peek() == "(":
+                self.take()
+                key = self.expression()
+                self.expect(",")
+                values |= {key: self.expression()} if key in KEYS else {}
+        return values
+
+    def take(self) -> tuple[str, str, int]:
+        if self.place >= len(self.tokens):
+            raise mailapi.ConfigError(f"{self.path} ends in the middle of a value.")
+        self.place += 1
+        return self.tokens[self.place - 1]
+
+    def peek(self) -> str:
+        return self.tokens[self.place][1] if self.place < len(self.tokens) else ""
+
+    def expect(self, sign: str):
+        if (token := self.take())[1] != sign:
+            raise self.unreadable(token)
+
+    def unreadable(self, token) -> mailapi.ConfigError:
+        line = self.source.count("\n", 0, token[2]) + 1
+        return mailapi.ConfigError(f"{self.path}, line {line}: cannot read {token[1]} without running PHP.")
+
+    def expression(self):
+        value = self.value()
+        while self.peek() == ".":
+            self.take()
+            value = f"{value}{self.value()}"
+        return value
+
+    def value(self):
+        kind, word, _ = token = self.take()
+        if kind == "text":
+            return self.text(token)
+        if kind == "number":
+            return int(word)
+        if word.lower() in ("true", "false", "null"):
+            return {"true": True, "false": False, "null": None}[word.lower()]
+        if word == "__DIR__":
+            return str(self.path.absolute().parent)
+        if word == "[":
+            return self.array("]")
+        if word.lower() == "array" and self.peek() == "(":
+            self.take()
+            return self.array(")")
+        raise self.unreadable(token)
+
+    def text(self, token) -> str:
+        inner = token[1][1:-1]
+        if token[1][0] == "'":
+            return re.sub(r"\\(['\\])", r"\1", inner)
+        if re.search(r"(?<!\\)(\\\\)*(\$[A-Za-z_{]|\{\$)", inner):
+            raise self.unreadable(token)
+        return re.sub(r"\\([ntr$\"\\])", lambda found: ESCAPES[found[1]], inner)
+
+    def array(self, end: str) -> dict:
+        """An array in its order, by its keys or, where it has none, by numbers."""
+        values: dict = {}
+        while self.peek() != end:
+            value = self.expression()
+            if self.peek() == "=>":
+                arrow = self.take()
+                if isinstance(value, dict):
+                    raise self.unreadable(arrow)
+                values[value] = self.expression()
+            else:
+                values[len(values)] = value
+            if self.peek() != end:
+                self.expect(",")
+        self.take()
+        return values

@@ -1,0 +1,123 @@
+"""Create a master database of generation 9, a file or on a server (mysql://…), with an administrator, and a config.py
+where there is none."""
+
+import contextlib
+import getpass
+import os
+import secrets
+import sqlite3
+import sys
+import tempfile
+from pathlib import Path
+
+import mailapi
+from ..directory import user_names
+
+SCHEMA = Path(__file__).with_name("schema9.sql")
+
+
+def options(parser):
+    parser.add_argument("--dbpath", metavar="FILE",
+                        help="the file to create, or mysql://USER:PASSWORD@HOST/DATABASE (default: dbpath of the config)")
+    parser.add_argument("--admin", default="admin", metavar="NAME", help="the administrator (default: %(default)s)")
+
+
+def run(args):
+    configured = mailapi.read_config(args.config).dbpath if os.path.exists(args.config) else None
+    dbpath = args.dbpath or configured or "data/master.db3"
+    password = ask_password() if sys.stdin.isatty() else random_password()
+    create(dbpath, args.admin, password)
+    print(f"Created {mailapi.shown(dbpath)} with the administrator {args.admin}.")
+    write_config(args.config, args.dbpath)
+    if configured and not same(dbpath, configured):
+        print(f"{args.config} still names {mailapi.shown(configured)}.")
+    if not sys.stdin.isatty():
+        print(f"Password, shown only now: {password}")
+
+
+def same(dbpath: str, configured: str) -> bool:
+    return dbpath == configured or (os.path.exists(configured) and os.path.exists(dbpath)
+                                    and os.path.samefile(dbpath, configured))
+
+
+def random_password() -> str:
+    return secrets.token_urlsafe(12)
+
+
+def ask_password() -> str:
+    while True:
+        password = getpass.getpass("Password for the administrator: ")
+        if password and password == getpass.getpass("Once more: "):
+            return password
+        print("The two are not the same, or empty.")
+
+
+def write_config(config: str, dbpath: str | None = None):
+    """The sample as config, with the chosen dbpath; nothing where there is a config already."""
+    if os.path.exists(config):
+        return
+    sample = next(path for path in SAMPLES if path.exists()).read_text(encoding="utf-8")
+    if dbpath:
+        place = dbpath if mailapi.is_url(dbpath) else os.path.abspath(dbpath)
+        sample = sample.replace('dbpath = "data/master.db3"', f"dbpath = {place!r}")
+    with open(config, "x", encoding="utf-8", opener=private if dbpath and mailapi.is_url(dbpath) else None) as file:
+        mailapi.chown_like(file.fileno(), Path(config).absolute().parent)
+        file.write(sample)
+    print(f"Wrote {config}.")
+
+
+def private(path: str, flags: int) -> int:
+    """Open a file that nobody else may read: a URL holds a password."""
+    return os.open(path, flags, 0o600)
+
+
+SAMPLES = [mailapi.HERE / "config.sample.py", Path(sys.prefix) / "share/mailapi/config.sample.py"]
+
+
+def create(dbpath: str, admin: str, password: str):
+    """The database whole or not at all; an existing file is never touched."""
+    if admin in ("", "0") or not user_names.may_be_new(admin):
+        raise mailapi.ConfigError(f"{admin!r} cannot be a user's name.")
+    if mailapi.is_url(dbpath):
+        return create_on_server(dbpath, admin, password)
+    parent = Path(dbpath).parent
+    make_folder(parent)
+    with tempfile.TemporaryDirectory(dir=parent, prefix=".mailapi-") as folder:
+        new = os.path.join(folder, "new")
+        with contextlib.closing(sqlite3.connect(new)) as connection, connection:
+            make_tables(connection, admin, password)
+        os.chmod(new, 0o660)  # the mail daemons' group may write, nobody else may read
+        mailapi.chown_like(new, parent)
+        try:
+            os.link(new, dbpath)
+        except FileExistsError:
+            raise mailapi.ConfigError(f"{dbpath} exists; it was not touched.") from None
+
+
+def make_folder(folder: Path):
+    """Make a folder, and those above it; each belongs to the owner of the one above."""
+    if not folder.exists():
+        make_folder(folder.parent)
+        folder.mkdir(exist_ok=True)
+        mailapi.chown_like(folder, folder.parent)
+
+
+def make_tables(connection: sqlite3.Connection, admin: str, password: str):
+    connection.executescript(SCHEMA.read_text(encoding="utf-8"))
+    connection.execute("INSERT INTO users (user_name, user_authdata) VALUES (?, ?)",
+                       (admin, mailapi.make_authdata(password)))
+    connection.execute("INSERT INTO api_access VALUES (?, 'admin')", (admin,))
+
+
+def create_on_server(url: str, admin: str, password: str):
+    """Tables that are there already have no rows, or nothing is touched; the rows come in one transaction."""
+    from ..mariadb import tables as serverschema
+    from ..mariadb.store import ServerStore
+
+    with contextlib.closing(sqlite3.connect(":memory:")) as model, contextlib.closing(ServerStore(url).open(patient=True)) as server:
+        make_tables(model, admin, password)
+        for table in serverschema.tables(model):
+            if serverschema.has_rows(server, table.name):
+                raise mailapi.ConfigError(f"{mailapi.shown(url)} is not empty: {table.name} has rows. It was not touched.")
+        serverschema.create(server, model)
+        serverschema.insert_rows(server, model)

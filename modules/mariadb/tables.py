@@ -1,0 +1,158 @@
+"""The tables of a database on a server: made from the SQLite schema, with its names, so that there is one schema."""
+
+import contextlib
+import re
+import sqlite3
+from dataclasses import dataclass
+
+from ..mariadb.dialect import translated
+
+SHORT, LONG = 255, 512  # characters of a text in a key: together they are what InnoDB can index
+PREFIX = 191  # characters of a text by which an index finds rows
+TYPES = {"INTEGER": "BIGINT", "BOOLEAN": "TINYINT(1)", "BLOB": "LONGBLOB"}
+NOW = "strftime('%s', 'now')"
+TABLES = "SELECT name FROM sqlite_master WHERE type = 'table' AND name NOT LIKE 'sqlite!_%' ESCAPE '!' ORDER BY rowid"
+
+
+@dataclass(frozen=True)
+class Column:
+    name: str
+    type: str
+    required: bool
+    default: str | None
+
+
+class Table:
+    """What SQLite says of one of its tables."""
+
+    def __init__(self, connection: sqlite3.Connection, name: str):
+        def pragma(what: str, of: str = name):
+            return connection.execute(f'PRAGMA {what}("{of}")').fetchall()
+
+        self.name = name
+        rows = pragma("table_info")
+        self.columns = [Column(row[1], row[2].upper(), bool(row[3]), row[4]) for row in rows]
+        primary = [row[1] for row in sorted(rows, key=lambda row: row[5]) if row[5]]
+        self.number = primary[0] if primary and next(c for c in self.columns if c.name == primary[0]).type == "INTEGER" \
+            and len(primary) == 1 else None  # SQLite's rowid
+        indexes = [(row[2], [part[2] for part in pragma("index_info", row[1])]) for row in reversed(pragma("index_list"))]
+        # By what they say, as a column may be both primary key and unique.
+        self.unique = [list(key) for key in dict.fromkeys(tuple(key) for unique, key in indexes if unique)
+                       if list(key) != [self.number]]
+        self.indexes = [key for unique, key in indexes if not unique]
+        self.foreign = [dict(zip(("parent", "column", "key", "update", "delete"), row[2:7])) for row in pragma("foreign_key_list")]
+
+    @property
+    def key(self) -> str:
+        """The column that tells rows apart, hidden where the schema names none."""
+        return self.number or "rowid"
+
+    def type_of(self, column: Column) -> str:
+        if column.name == "mail_data":
+            return "LONGBLOB"  # raw bytes, stored as TEXT (WIRE section 7)
+        if column.type in TYPES:
+            return TYPES[column.type]
+        keys = [key for key in self.unique if column.name in key]
+        refers = any(foreign["column"] == column.name for foreign in self.foreign)
+        if refers or keys:
+            long = not refers and all(len(key) > 1 and key[-1] == column.name for key in keys)
+            return f"VARCHAR({LONG if long else SHORT})"
+        return "MEDIUMTEXT"
+
+    def definition(self, collation: str) -> str:
+        """What makes the table on the server."""
+        lines = [] if self.number else ["rowid BIGINT NOT NULL AUTO_INCREMENT INVISIBLE PRIMARY KEY"]
+        lines += [self.line(column) for column in self.columns]
+        lines += [f"UNIQUE KEY ({quoted(key)})" for key in self.unique]
+        lines += [f"KEY ({', '.join(self.indexed(name) for name in key)})" for key in self.indexes]
+        lines += [f'FOREIGN KEY ("{f["column"]}") REFERENCES "{f["parent"]}" ("{f["key"]}") '
+                  f'ON DELETE {f["delete"]} ON UPDATE {f["update"]}' for f in self.foreign]
+        return (f'CREATE TABLE IF NOT EXISTS "{self.name}" (\n    ' + ",\n    ".join(lines)
+                + f"\n) ENGINE=InnoDB DEFAULT CHARSET=utf8mb4 COLLATE={collation}")
+
+    def line(self, column: Column) -> str:
+        if column.name == self.number:
+            return f'"{column.name}" BIGINT NOT NULL AUTO_INCREMENT PRIMARY KEY'
+        default = column.default
+        if default is not None:
+            value = default.strip("()") if default.startswith("(") else default
+            default = " DEFAULT (" + ("UNIX_TIMESTAMP()" if NOW.replace(" ", "") in default.replace(" ", "") else value) + ")"
+        return (f'"{column.name}" {self.type_of(column)}' + (" NOT NULL" if column.required else "") + (default or ""))
+
+    def indexed(self, name: str) -> str:
+        kind = self.type_of(next(column for column in self.columns if column.name == name))
+        return f'"{name}"' + (f"({PREFIX})" if kind in ("MEDIUMTEXT", "VARCHAR(512)") else "")
+
+
+def quoted(names: list[str]) -> str:
+    return ", ".join(f'"{name}"' for name in names)
+
+
+def tables(connection: sqlite3.Connection) -> list[Table]:
+    return [Table(connection, row[0]) for row in connection.execute(TABLES).fetchall()]
+
+
+def collation(server) -> str:
+    """Text is compared byte for byte, and blanks at its end count."""
+    return "utf8mb4_nopad_bin" if "MariaDB" in server.get_server_info() else "utf8mb4_0900_bin"
+
+
+@contextlib.contextmanager
+def model(schema: str):
+    """An empty SQLite database with a schema, to be asked what is in it."""
+    with contextlib.closing(sqlite3.connect(":memory:")) as connection:
+        connection.executescript(schema)
+        yield connection
+
+
+def create(server, schema: sqlite3.Connection):
+    """Make a SQLite database's tables and views on a server, where they are missing; without rows."""
+    cursor = server.cursor()
+    for table in tables(schema):
+        cursor.execute(table.definition(collation(server)))
+    for (sql,) in schema.execute("SELECT sql FROM sqlite_master WHERE type = 'view'").fetchall():
+        cursor.execute(re.sub("^CREATE VIEW", "CREATE OR REPLACE VIEW", translated(sql).replace("%%", "%")))
+
+
+def add_state_tables(server, schema: str):
+    """Make the tables of the state database that are missing, with the rows that they begin with."""
+    cursor = server.cursor()
+    cursor.execute("SHOW TABLES")
+    have = {row[0].lower() for row in cursor.fetchall()}
+    wanted = re.findall("IF NOT EXISTS ([A-Za-z_]+) \\(", schema)
+    with model(schema + TURN) as sqlite:
+        if not have.issuperset({name.lower() for name in [*wanted, "mailapi_turn"]}):
+            create(server, sqlite)
+        insert_rows(server, sqlite, "INSERT IGNORE")
+
+
+def insert_rows(server, source: sqlite3.Connection, verb: str = "INSERT"):
+    """The few rows of a SQLite database, in one transaction."""
+    cursor = server.cursor()
+    server.begin()
+    for table in tables(source):
+        for row in source.execute(f'SELECT * FROM "{table.name}"'):
+            cursor.execute(f'{verb} INTO "{table.name}" VALUES ({", ".join(["%s"] * len(row))})', row)
+    server.commit()
+
+
+def counter(statement: str) -> int:
+    """The next number of a table's AUTO_INCREMENT column, from SHOW CREATE TABLE.
+
+    MySQL answers information_schema from a cache that is a day old.
+    """
+    found = re.search(r"^\).*? AUTO_INCREMENT=(\d+)", statement, re.MULTILINE)
+    return int(found[1]) if found else 1
+
+
+def has_rows(server, table: str) -> bool:
+    cursor = server.cursor()
+    cursor.execute("SHOW TABLES LIKE %s", (table,))
+    return bool(cursor.fetchall()) and bool(cursor.execute(f'SELECT 1 FROM "{table}" LIMIT 1'))
+
+
+# Whose row a writer holds while it is at it.
+TURN = """
+CREATE TABLE IF NOT EXISTS mailapi_turn (name TEXT NOT NULL UNIQUE, last INTEGER);
+INSERT INTO mailapi_turn VALUES ('writer', 0), ('master', 0);
+"""

@@ -1,0 +1,54 @@
+"""What `mailapi check` says of accounts and the mail server, and mends where `--repair` is given."""
+
+from collections.abc import Iterator
+
+from mailapi import Prepared, Users
+from ..provisioning.account_store import KINDS
+from ..provisioning.mailserver import MailAccounts
+
+EVERYBODY = Prepared(Users.select(Users.user_name))
+OURS = Prepared(Users.select(Users.user_name).where(Users.user_authdata.is_null(False), Users.user_name.contains("@")))
+
+
+def check_ledger(module, repair: bool) -> Iterator[tuple[bool | None, str]]:
+    """Accounts of nobody, and service accounts that wait for their service."""
+    ledger, users, taken_over = module.ledger, set(module.app.db.column(EVERYBODY)), []
+    users |= {row["user_name"] for row in module.users_elsewhere()}
+    for account in ledger.rows():
+        name = account["Name"]
+        if name not in users and is_taken_over(account):
+            taken_over.append(str(name))
+            continue
+        if name not in users:
+            yield repair and ledger.delete(name), f"account of {name}, who is no user{' any more: deleted' * repair}"
+            continue
+        if repair and any(service["state"] != "ok" for service in account["services"]):
+            module.provisioner.provision(name, 0, 5)
+            account = next(iter(ledger.rows([name])))
+        for service in account["services"]:
+            if service["state"] != "ok":
+                yield False, f"account of {name}: {service['kind']} is {service['state']}: {service['error']}"
+    if taken_over:
+        yield None, (f"accounts that another program made, of nobody who is a user here, left alone: {len(taken_over)}, "
+                     f"such as {', '.join(taken_over[:3])}")
+    yield True, f"accounts: {len(ledger.rows())}"
+
+
+def is_taken_over(account: dict) -> bool:
+    """Return whether another program made an account: it has services that we have no row for, or none at all."""
+    ours = {service["kind"] for service in account["services"]}
+    return not ours or any(account[k.column] is not None and kind not in ours for kind, k in KINDS.items())
+
+
+def check_mailserver(mailserver, repair: bool) -> Iterator[tuple[bool, str]]:
+    """Its tables, changes that a crash left in doubt, and who is missing there."""
+    with mailserver.store.transaction("DEFERRED"):
+        mailserver.store.one(MailAccounts.select().limit(1))
+    ended = mailserver.mend() if repair else 0
+    with mailserver.store.transaction("DEFERRED"):
+        left = len(mailserver.in_doubt())
+    yield not left, f"mailserver: {left} changes in doubt" + (f", {ended} brought to an end" if repair else "")
+    there = {row["user_name"] for row in mailserver.users(None)}
+    yield True, f"mailserver: {len(there)} users"
+    if missing := [name for name in mailserver.app.db.column(OURS) if name not in there]:
+        yield False, f"mailserver: {len(missing)} users are only in `users`, such as {', '.join(missing[:3])}"
