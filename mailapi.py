@@ -680,6 +680,8 @@ def cross_site(environ: dict, proxies: list) -> bool:
 def own_origin(environ: dict, proxies: list) -> tuple | None:
     """Return the origin at which the client found this request's URL."""
     host = environ.get("HTTP_HOST") or "{SERVER_NAME}:{SERVER_PORT}".format_map(environ)
+    if "uwsgi.version" in environ and not re.search(r":[0-9]{1,5}\Z", host):  # uWSGI cuts the port off
+        host += ":{SERVER_PORT}".format_map(environ)
     return origin_of(f"{request_scheme(environ, proxies)}://{host}")
 
 

@@ -100,7 +100,7 @@ ENVELOPE = re.compile(r"""[^\s<>"@]+@\S+|"([^"\\\r\n\0]|\\.)+"@\S+""")
 
 
 def send(data: bytes):
-    message = base64.b64encode(data).decode()
+    message = base64.b64encode(data)
     try:
         made = compose.mail({"message": message}, lambda: None, app.config)
     except mailapi.ApiError as refused:
@@ -111,7 +111,7 @@ def send(data: bytes):
     assert not any(set(line) & {0, 10, 13} or len(line) > 998 for line in lines) and lines[-1] == b""
     head = made.data.partition(b"\r\n\r\n")[0].lower()
     assert not re.search(rb"^(resent-)?bcc[ \t]*:", head, re.MULTILINE)
-    again = compose.mail({"message": base64.b64encode(made.data).decode(), "to": "a@b"}, lambda: None, app.config)
+    again = compose.mail({"message": base64.b64encode(made.data), "to": "a@b"}, lambda: None, app.config)
     assert again.data == made.data
 
 
