@@ -107,7 +107,7 @@ def is_url(place: str) -> bool:
     return place.startswith("mysql://")
 
 
-def shown(place: str) -> str:
+def without_password(place: str) -> str:
     """The same without a password."""
     return re.sub("^mysql://.*@", "mysql://", place) if is_url(place) else place
 
@@ -198,17 +198,17 @@ class CannotOpen(ApiError):
         super().__init__(f"The database cannot be opened: {getattr(error, 'strerror', error)}.", http=500)
 
 
-class Conflict(ApiError):
+class TransactionRolledBack(ApiError):
     """What others did at the same time made the database undo a transaction: it can be repeated as a whole."""
 
     def __init__(self):
         super().__init__(BUSY, http=503, retry_after=1)
 
 
-class Undecided(ApiError):
+class CommitOutcomeUnknown(ApiError):
     """Nobody knows whether a transaction was committed in the store `undecided`."""
 
-    undecided: "Store"
+    store_in_doubt: "Store"
 
 
 BUSY = "The database is busy. Try again."
@@ -260,12 +260,12 @@ def number(value):
     return value
 
 
-def text(value) -> str | None:
+def php_text(value) -> str | None:
     """A text field: text, or a number's decimal text; None where it is empty()."""
-    return None if empty(value) else password(value)
+    return None if empty(value) else raw_text(value)
 
 
-def password(value) -> str | None:
+def raw_text(value) -> str | None:
     """Text to which empty() does not apply (WIRE F32): only null, missing and "" are not given."""
     if value is None or isinstance(value, str):
         return value
@@ -280,15 +280,15 @@ def password(value) -> str | None:
 
 def secret(value) -> str | None:
     """A password, key or token: no audit has it, and `mailapi call` reads it without echo. Else as `password`."""
-    return password(value)
+    return raw_text(value)
 
 
 def long_text(value) -> bytes | None:
     """Text that may be large, as UTF-8; empty() does not apply to it. A large body has it as bytes already."""
-    return value if isinstance(value, bytes) else None if (given := password(value)) is None else given.encode()
+    return value if isinstance(value, bytes) else None if (given := raw_text(value)) is None else given.encode()
 
 
-def document(value) -> bytes | None:
+def file_content(value) -> bytes | None:
     """The content of a file, which the command line is given the path of."""
     return long_text(value)
 
@@ -298,7 +298,7 @@ LONGEST = 1000  # bytes of an address, an expression or a route; the SMTP protoc
 
 def address(value) -> str | None:
     """Text as long as an address can be: matching and filling in cost time and memory with the length."""
-    value = text(value)
+    value = php_text(value)
     if value and len(value.encode()) > LONGEST:
         raise ValueError("too long for an address")
     return value
@@ -308,33 +308,33 @@ def whole_number(value) -> int | None:
     """A whole number of at most 18 digits, as number or text (WIRE F37); None stays None."""
     if value is None:
         return None
-    if not re.fullmatch(r"-?[0-9]{1,18}", password(value)):
+    if not re.fullmatch(r"-?[0-9]{1,18}", raw_text(value)):
         raise ValueError("not a whole number")
     return int(value)
 
 
 def optional_number(value) -> int | None:
     """As whole_number, but what is empty() counts as not given."""
-    return whole_number(text(value))
+    return whole_number(php_text(value))
 
 
-def flag(value) -> bool:
+def boolean(value) -> bool:
     """A yes or no: everything that is not empty() is a yes."""
     if isinstance(value, (list, dict)) and value:
         raise ValueError("not a flag")
     return not empty(value)
 
 
-def text_list(value) -> list | None:
+def list_of_text(value) -> list | None:
     """A list of texts; None stays None, and an empty entry is ""."""
     if value is None:
         return None
     if not isinstance(value, list) and value != {} or len(value) > LONGEST:
         raise ValueError("not a list, or too long a one")
-    return [text(entry) or "" for entry in value]
+    return [php_text(entry) or "" for entry in value]
 
 
-def record(**kinds):
+def object_of(**kinds):
     """A field that is an object, its own fields read by the kinds given."""
 
     def read(value):
@@ -366,8 +366,8 @@ def read_fields(given: dict, kinds: dict) -> dict:
 
 
 NEW_SPELLING = re.compile(r"(?<=_)right(s?)\Z")
-PAGE = {"after": text, "search": text}  # of the query of a list of users, beside limit
-CREDENTIALS = record(user_name=text, password=password)
+PAGE_QUERY = {"after": php_text, "search": php_text}  # of the query of a list of users, beside limit
+CREDENTIALS = object_of(user_name=php_text, password=raw_text)
 
 
 def canonical(name: str) -> str:
@@ -548,7 +548,7 @@ def readable(value) -> str:
     return str(memoryview(value), errors="replace")
 
 
-class Encoded:
+class RawJSON:
     """A list that the database has encoded already (Store.encoded): it goes into the answer as it is."""
 
     def __init__(self, payload: bytes):
@@ -562,8 +562,8 @@ def encode(answer: dict) -> bytes:
     """The answer as JSON, in UTF-8; what is Encoded is taken out of it, and comes last. Without orjson the bytes are
     the same."""
     pieces = []
-    while Encoded in (kinds := [*map(type, answer.values())]):
-        name = [*answer][kinds.index(Encoded)]  # an action's own, so that there is no quote in it
+    while RawJSON in (kinds := [*map(type, answer.values())]):
+        name = [*answer][kinds.index(RawJSON)]  # an action's own, so that there is no quote in it
         pieces += f',"{name}":'.encode(), answer.pop(name).payload
     try:
         payload = orjson.dumps(answer, readable) if orjson else None
@@ -607,7 +607,7 @@ def client_address(environ: dict, proxies: list) -> str:
 
     Where a proxy passes on what is no address, the last proxy that is trusted counts as the client.
     """
-    address = spelled(environ.get("REMOTE_ADDR", ""))
+    address = plain_address(environ.get("REMOTE_ADDR", ""))
     for hop in reversed(environ.get("HTTP_X_FORWARDED_FOR", "").split(",")) if proxies else ():
         if not is_trusted(address, proxies):
             break
@@ -618,7 +618,7 @@ def client_address(environ: dict, proxies: list) -> str:
     return address
 
 
-def spelled(address: str) -> str:
+def plain_address(address: str) -> str:
     """An address as it is usually written; what is none, such as a Unix socket's, stays as it is."""
     try:
         return str(ip(address))
@@ -661,7 +661,7 @@ def is_trusted(address: str, proxies: list) -> bool:
 
 def network(address: str) -> str:
     """What log-ins are counted by: a /64 of IPv6, as one person can have that, and addresses in it change daily."""
-    address = spelled(address)
+    address = plain_address(address)
     with contextlib.suppress(ValueError):
         return str(ipaddress.ip_network(f"{address}/64", strict=False)) if ":" in address else address
     return address
@@ -803,7 +803,7 @@ class Generation:
     address: type[Model]
     routers: type[Model]  # who may send, and how
 
-    def words(self, sentence: str) -> str:
+    def in_generation(self, sentence: str) -> str:
         return sentence.replace("{permission}", self.permission)
 
 
@@ -814,18 +814,18 @@ GENERATIONS = {
 LATEST = max(GENERATIONS)
 
 
-class Arg:
+class Param:
     """The place in a prepared query that a named value takes when it runs."""
 
     def __init__(self, name: str):
         self.name = name
 
 
-def arg(name: str) -> peewee.Value:
-    return peewee.Value(Arg(name), converter=False)
+def param(name: str) -> peewee.Value:
+    return peewee.Value(Param(name), converter=False)
 
 
-class Prepared:
+class PreparedQuery:
     """A query built once, at import, and turned into SQL at its first use: building costs ten times running."""
 
     def __init__(self, query, nested: tuple = (), pages: "Pages | None" = None, constant: bool = False):
@@ -846,7 +846,7 @@ class Prepared:
 
 
 @dataclasses.dataclass(frozen=True)
-class Pages:
+class KeysetPagination:
     """How a list is taken apart: by the column that it is ordered by, an index's, so that the last page costs what the
     first one does. Names are searched by their beginning, for the same reason; else any part of a column."""
 
@@ -854,7 +854,7 @@ class Pages:
     searched: peewee.Field | None = None
     descending: bool = False
 
-    def of(self, query: peewee.Select, after=None, search: str | None = None, limit: int | None = None) -> Prepared:
+    def of(self, query: peewee.Select, after=None, search: str | None = None, limit: int | None = None) -> PreparedQuery:
         """The entries of a list that come after a key, and fit."""
         if after is not None:
             query = query.where(self.key < after if self.descending else self.key > after)
@@ -862,7 +862,7 @@ class Pages:
             query = query.where(fn.INSTR(self.searched, search) > 0)
         elif search:
             query = query.where(self.key >= search, self.key < search + LAST_CHARACTER)
-        return Prepared(query if limit is None else query.limit(min(limit, 2**63 - 1)))
+        return PreparedQuery(query if limit is None else query.limit(min(limit, 2**63 - 1)))
 
 
 LAST_CHARACTER = "\U0010ffff"
@@ -884,7 +884,7 @@ def spelled_out(sql: str, parameters: Sequence) -> tuple[str, list]:
 
 def each_generation(build: Callable[[Generation], object]) -> dict:
     """A prepared query for every generation, by its number."""
-    return {number: Prepared(build(generation)) for number, generation in GENERATIONS.items()}
+    return {number: PreparedQuery(build(generation)) for number, generation in GENERATIONS.items()}
 
 
 def like(value, expression):
@@ -893,7 +893,7 @@ def like(value, expression):
 
 
 SQLITE_SEQUENCE = peewee.Table("sqlite_sequence", ("name", "seq"))
-LAST_GIVEN = Prepared(SQLITE_SEQUENCE.select(SQLITE_SEQUENCE.seq).where(SQLITE_SEQUENCE.name == arg("table")))
+LAST_GIVEN = PreparedQuery(SQLITE_SEQUENCE.select(SQLITE_SEQUENCE.seq).where(SQLITE_SEQUENCE.name == param("table")))
 
 
 def json_sql(sql: str, cursor: sqlite3.Cursor, nested: tuple) -> str:
@@ -914,7 +914,7 @@ def as_peewee(error: sqlite3.Error) -> Exception:
         del error  # whose traceback holds this frame, and with it whatever its callers have
 
 
-class Opened(threading.local):
+class ThreadConnection(threading.local):
     """What a thread has open."""
 
     connection: sqlite3.Connection
@@ -955,7 +955,7 @@ class Store:
         self.path = path
         uri = Path(path).absolute().as_uri() + "?mode=rw"
         self.database = peewee.SqliteDatabase(uri, uri=True, pragmas=self.PRAGMAS, timeout=5)
-        self.opened = Opened()
+        self.opened = ThreadConnection()
 
     def trace(self, tell: Callable[[str], None] | None):
         """Tell this thread's statements, without their values."""
@@ -996,7 +996,7 @@ class Store:
         """All statements of the block or none; IMMEDIATE to write, DEFERRED to read."""
         return Transaction(self, lock_type)
 
-    def repeat(self, work: Callable):
+    def run_with_retry(self, work: Callable):
         """What work returns, whose whole effect is one transaction. SQLite lets one writer after the other in, so
         nothing is undone for another's sake, and nothing has to be repeated."""
         return work()
@@ -1008,12 +1008,12 @@ class Store:
         """Return the lowest number that an AUTOINCREMENT column has never given. A row that was updated may have it."""
         return (self.value(LAST_GIVEN, table=column.model._meta.table_name) or 0) + 1
 
-    def rest(self):
+    def release(self):
         """Let go of the database after a request; a file is not held between transactions."""
 
     def compiled(self, query) -> tuple[str, Sequence]:
         """The SQL and the parameters of a query, Prepared or not."""
-        if type(query) is Prepared:
+        if type(query) is PreparedQuery:
             return query.sql(self.database)
         return self.database.get_sql_context().sql(query).query()
 
@@ -1028,18 +1028,18 @@ class Store:
         try:  # sqlite3 itself: peewee's own way takes as long as a small query
             if not parameters:
                 return opened.connection.execute(sql)
-            return opened.connection.execute(sql, [values[p.name] if type(p) is Arg else p for p in parameters])
+            return opened.connection.execute(sql, [values[p.name] if type(p) is Param else p for p in parameters])
         except sqlite3.Error as error:
             raise as_peewee(error) from error
 
-    def execute_many(self, query: Prepared, rows: list[dict]):
+    def execute_many(self, query: PreparedQuery, rows: list[dict]):
         """Run a query once for each of rows, with its values; the fastest way to insert many."""
         sql, parameters = query.sql(self.database)
         if self.opened.trace:
             self.opened.trace(sql)
         with peewee.__exception_wrapper__:
             self.opened.connection.executemany(
-                sql, ([row[p.name] if isinstance(p, Arg) else p for p in parameters] for row in rows))
+                sql, ([row[p.name] if isinstance(p, Param) else p for p in parameters] for row in rows))
 
     def fetch(self, query, values: dict) -> tuple[sqlite3.Cursor, list]:
         """A query's cursor, which describes the columns, and its rows."""
@@ -1059,11 +1059,11 @@ class Store:
         cursor, found = self.fetch(query, values)
         names = [column[0] for column in cursor.description]
         rows = [dict(zip(names, row)) for row in found]
-        for row in rows if isinstance(query, Prepared) and query.nested else ():
+        for row in rows if isinstance(query, PreparedQuery) and query.nested else ():
             row |= {name: json.loads(row[name]) for name in query.nested}
         return rows
 
-    def encoded(self, query: Prepared, values: dict) -> Encoded | None:
+    def encoded(self, query: PreparedQuery, values: dict) -> RawJSON | None:
         """The rows as JSON that SQLite makes itself, in a third of the time; None where it cannot or must not:
         BLOBs, text that is not UTF-8."""
         sql, parameters = query.sql(self.database)
@@ -1071,7 +1071,7 @@ class Store:
             if not query.encoding:
                 query.encoding = json_sql(sql, self.run(f"SELECT * FROM ({sql}) LIMIT 0", parameters, values), query.nested)
             payload = self.run(query.encoding, parameters, values).fetchone()[0]
-            return Encoded(payload) if payload.isascii() or payload.decode() else None
+            return RawJSON(payload) if payload.isascii() or payload.decode() else None
         except (peewee.OperationalError, UnicodeDecodeError):
             return None
 
@@ -1097,10 +1097,10 @@ def open_store(place: str, schema: str | None = None) -> Store:
 ########## Access rules ###############################################################################
 
 
-DELEGATED = ApiUserDelegates.select(ApiUserDelegates.api_delegate).where(ApiUserDelegates.api_user == arg("user"))
-DELEGATED_USERS = Prepared(DELEGATED)
-DELEGATED_EXPRESSIONS = Prepared(
-    ApiAddressDelegates.select(ApiAddressDelegates.api_expression).where(ApiAddressDelegates.api_user == arg("user"))
+DELEGATED = ApiUserDelegates.select(ApiUserDelegates.api_delegate).where(ApiUserDelegates.api_user == param("user"))
+DELEGATED_USERS = PreparedQuery(DELEGATED)
+DELEGATED_EXPRESSIONS = PreparedQuery(
+    ApiAddressDelegates.select(ApiAddressDelegates.api_expression).where(ApiAddressDelegates.api_user == param("user"))
 )
 
 
@@ -1220,32 +1220,32 @@ class Endpoint:
     name: str
     action: Callable
     allow: tuple[Rule, ...]  # in this order, each with its refusal
-    needs: dict  # field → the sentence where it is empty, in this order; or that for every generation
-    takes: dict[str, Callable]  # field → how it is read; fields only in `needs` are text
-    checks: tuple[Callable, ...]  # raise ApiError; after `needs`, before `allow`
-    query: dict[str, Callable]  # the same as `takes` for fields of the query
-    reads_only: bool  # changes nothing
-    own_transactions: bool  # the action opens its transactions itself: it waits for more than the master
+    required: dict  # field → the sentence where it is empty, in this order; or that for every generation
+    optional: dict[str, Callable]  # field → its type; required fields that are not here are text
+    validators: tuple[Callable, ...]  # raise ApiError; after `required`, before `allow`
+    query: dict[str, Callable]  # field of the query → its type
+    read_only: bool  # changes nothing
+    manages_transactions: bool  # the action opens its transactions itself: it waits for more than the master database
     max_body: int | str  # bytes, or the key of the config that limits a request's body; 0: as configured
     read_body: Callable[[bytes, int], dict]  # reads one of more than SMALL_BODY; takes it and the config's max_body
-    then: Callable | None  # takes module, call and answer when the transaction is over: for what takes time
-    file: bool  # answers a File; its fields may come in the query, too, as a link has them
-    identifiers: tuple[str, ...] = ()  # the fields of `needs` that the audit has; by Module.identifiers
+    after_commit: Callable | None  # takes module, call and answer when the transaction is over: for what takes time
+    download: bool  # answers a File; its fields may come in the query, too, as a link has them
+    identifiers: tuple[str, ...] = ()  # the fields of `required` that the audit has; by Module.identifiers
 
     def needed(self, generation: Generation) -> dict[str, str]:
-        return self.needs.get(generation.number, self.needs)
+        return self.required.get(generation.number, self.required)
 
     def fields(self, generation: Generation) -> dict[str, Callable]:
-        return {field: text for field in self.needed(generation)} | self.takes
+        return {field: php_text for field in self.needed(generation)} | self.optional
 
     def read(self, generation: Generation, body: dict, query: dict) -> tuple[dict, dict]:
         """The declared fields of body and query; ApiError (HTTP 400) names one that cannot be read."""
-        if not body and not self.file and self.query.keys().isdisjoint(query):
+        if not body and not self.download and self.query.keys().isdisjoint(query):
             return {}, {}
         fields = self.fields(generation)
-        asked = [*self.query, *(fields if self.file else ())]
+        asked = [*self.query, *(fields if self.download else ())]
         refuse_forbidden_text({name: query[name] for name in asked if name in query})
-        return read_fields(query | body if self.file else body, fields), read_fields(query, self.query)
+        return read_fields(query | body if self.download else body, fields), read_fields(query, self.query)
 
     def most(self, config: Config) -> int:
         """Return the bytes that a request's body may have."""
@@ -1255,27 +1255,27 @@ class Endpoint:
         """The declared checks in their order, then the action; what it adds to the answer."""
         if call.restriction:
             call.restriction(module, self)
-        for field, sentence in self.needed(call.generation).items() if self.needs else ():
+        for field, sentence in self.needed(call.generation).items() if self.required else ():
             if empty(call.body.get(field)):
-                raise ApiError(call.words(sentence))
-        for check in self.checks:
-            check(call)
+                raise ApiError(call.in_generation(sentence))
+        for validate in self.validators:
+            validate(call)
         for rule in self.allow:
             if not rule.test(call):
-                raise ApiError(call.words(rule.refusal))
+                raise ApiError(call.in_generation(rule.refusal))
         return self.action(module, call) or {}
 
 
-def endpoint(*, allow, needs=None, takes=None, checks=(), query=None, reads_only=False,
-             own_transactions=False, max_body=0, read_body=lambda raw, usual: read_object(raw), then=None, file=False):
+def endpoint(*, allow, required=None, optional=None, validators=(), query=None, read_only=False, manages_transactions=False,
+             max_body=0, read_body=lambda raw, usual: read_object(raw), after_commit=None, download=False):
     """Declare a method of a Module as an action; `allow`, one Rule or several, has no default."""
     rules = allow if isinstance(allow, tuple) else (allow,)
     if not rules or not all(isinstance(rule, Rule) for rule in rules):
         raise TypeError("allow takes one or more of the access rules")
 
     def declare(action):
-        action.endpoint = Endpoint(action.__name__.rstrip("_"), action, rules, needs or {}, takes or {}, tuple(checks),
-                                   query or {}, reads_only, own_transactions, max_body, read_body, then, file)
+        action.endpoint = Endpoint(action.__name__.rstrip("_"), action, rules, required or {}, optional or {}, tuple(validators),
+                                   query or {}, read_only, manages_transactions, max_body, read_body, after_commit, download)
         return action
 
     return declare
@@ -1288,7 +1288,7 @@ class Module:
     # For users/?get: which users have something here; one query, or one for every generation.
     active: "Active | dict[int, Active] | None" = None
     # For `mailapi check`: rows that harm the daemons: sentence → query that selects what identifies them.
-    harmful: dict = {}
+    dangerous_rows: dict = {}
     path = ""  # in the URL
     generations: tuple = tuple(GENERATIONS)  # those that it serves
     # Generation → (class name, file) of the module that serves in its place there, beside its own file.
@@ -1302,16 +1302,16 @@ class Module:
     # Tables that the module keeps in the state database: CREATE … IF NOT EXISTS.
     state_schema = ""
     # First segments of URL paths below which the module itself answers whole HTTP requests, by `relay`.
-    relays: tuple[str, ...] = ()
-    relays_max_body: int | str = 0  # as an endpoint's max_body, for the requests that `relay` answers
+    mounts: tuple[str, ...] = ()
+    mount_max_body: int | str = 0  # as an endpoint's max_body, for the requests that `relay` answers
 
     def __init__(self, app: "Application", name: str = ""):
         self.app, self.name = app, name
 
-    def watch(self, event: "Event"):
+    def on_request(self, event: "Event"):
         """Told of everything that was asked and how it ended, but for what somebody in a session was merely shown."""
 
-    def forget(self, user_name: str):
+    def on_user_deleted(self, user_name: str):
         """Told that a user was deleted: what the module keeps elsewhere must not fall to the next of that name."""
 
     def has_rows_of(self, user_name: str) -> bool:
@@ -1321,19 +1321,19 @@ class Module:
     def bearer(self, call: "Call", token: str, address: str) -> "Bearer | None":
         """Whose a token of the Authorization header is, if the module knows it."""
 
-    def credentials(self, user_name: str, logging_in: bool) -> dict | None:
+    def external_credentials(self, user_name: str, logging_in: bool) -> dict | None:
         """The row that counts instead of the user's in `users`, for one who is kept, or shut out, elsewhere.
 
         Asked on every request, before its transaction; a `verify` in it takes the place of the core's.
         """
 
-    def logged_in(self, call: "Call", password: str):
+    def on_login(self, call: "Call", password: str):
         """Told that somebody logged in with a password."""
 
-    def follow(self, call: "Call", change: str, user_name: str, password: str | None) -> "Joined | None":
+    def on_user_change(self, call: "Call", change: str, user_name: str, password: str | None) -> "Joined | None":
         """Make a change of a user (add, delete, set_password) elsewhere, too: ApiError refuses it, in both."""
 
-    def users_elsewhere(self, user_name: str | None = None) -> list[dict]:
+    def external_users(self, user_name: str | None = None) -> list[dict]:
         """`user_name` and `user_login` of the users that are kept elsewhere, too, or of the one named."""
         return []
 
@@ -1342,7 +1342,7 @@ class Module:
         None is a warning."""
         return ()
 
-    def relay(self, exchange: "Exchange", path: str) -> bottle.HTTPResponse:
+    def mount(self, exchange: "Exchange", path: str) -> bottle.HTTPResponse:
         """The answer to a request below one of `relays`; path follows it. `exchange.admit` says who asks."""
         raise NotImplementedError
 
@@ -1350,7 +1350,7 @@ class Module:
         own = [dataclasses.replace(v.endpoint, identifiers=tuple(cls.identifiers))
                for v in vars(cls).values() if hasattr(v, "endpoint")]
         for name in cls.identifiers:
-            if any(e.takes.get(name) in (secret, document) for e in own):
+            if any(e.optional.get(name) in (secret, file_content) for e in own):
                 raise TypeError(f"{name} is no identifier: the audit would have it")
         cls.endpoints = cls.endpoints | {e.name: e for e in own}
 
@@ -1395,16 +1395,16 @@ class Active:
 
     def has_one(self) -> peewee.Expression:
         """Whether arg("user"), the only one that a query is about, is; without a look at all rows, given an index."""
-        return reduce(operator.or_, [fn.EXISTS(query.where(query.selected_columns[0] == arg("user")))
+        return reduce(operator.or_, [fn.EXISTS(query.where(query.selected_columns[0] == param("user")))
                                      for query in self.rows])
 
 
 def on_page(user: peewee.Field) -> peewee.Expression:
-    return (user >= arg("first")) & (user <= arg("last"))
+    return (user >= param("first")) & (user <= param("last"))
 
 
 # What a module relays, as tokens and the audit see it: the action is the HTTP method.
-RELAYED = dataclasses.replace(endpoint(allow=anyone, needs={"path": ""}, own_transactions=True)(
+MOUNTED_REQUEST = dataclasses.replace(endpoint(allow=anyone, required={"path": ""}, manages_transactions=True)(
     lambda module, call: {}).endpoint, identifiers=("path",))
 
 
@@ -1416,7 +1416,7 @@ def module_name(path: str) -> str:
 class Root(Module):
     """What is asked of the API itself, under no module's path."""
 
-    @endpoint(allow=anyone, reads_only=True)
+    @endpoint(allow=anyone, read_only=True)
     def get_modules(self, call):
         """The names of the configured modules, in the order of modulelist."""
         return {"modules": list(self.app.config.modulelist)}
@@ -1519,31 +1519,31 @@ CREATE TABLE IF NOT EXISTS throttle_key (secret TEXT NOT NULL);
 LIVE_SESSIONS = 20  # of one user; the oldest gives way (WIRE section 1)
 CLOCK_SKEW = 60  # seconds that clocks may differ; what lies further in the future was written by a wrong one
 
-FIND_SESSION = Prepared(
+FIND_SESSION = PreparedQuery(
     Session.select(Session.user_name, Session.authdata_hash, Session.next_hash, Session.created)
-    .where(Session.token_hash == arg("token_hash"), Session.created > arg("after"), Session.created <= arg("latest"))
+    .where(Session.token_hash == param("token_hash"), Session.created > param("after"), Session.created <= param("latest"))
 )
-ADD_SESSION = Prepared(
-    Session.insert(token_hash=arg("token_hash"), user_name=arg("user"), authdata_hash=arg("authdata_hash"),
-                   created=arg("created"))
+ADD_SESSION = PreparedQuery(
+    Session.insert(token_hash=param("token_hash"), user_name=param("user"), authdata_hash=param("authdata_hash"),
+                   created=param("created"))
 )
-END_SESSION = Prepared(Session.delete().where(Session.token_hash == arg("token_hash")))
-EXPECT_PASSWORD = Prepared(
-    Session.update(next_hash=arg("next_hash")).where(Session.token_hash == arg("token_hash"))
+END_SESSION = PreparedQuery(Session.delete().where(Session.token_hash == param("token_hash")))
+EXPECT_PASSWORD = PreparedQuery(
+    Session.update(next_hash=param("next_hash")).where(Session.token_hash == param("token_hash"))
 )
-KEEP_SESSION = Prepared(
+KEEP_SESSION = PreparedQuery(
     Session.update(authdata_hash=Session.next_hash, next_hash=None)
-    .where(Session.token_hash == arg("token_hash"), Session.next_hash.is_null(False))
+    .where(Session.token_hash == param("token_hash"), Session.next_hash.is_null(False))
 )
-END_OTHER_SESSIONS = Prepared(
-    Session.delete().where(Session.user_name == arg("user"), Session.token_hash != arg("but"))
+END_OTHER_SESSIONS = PreparedQuery(
+    Session.delete().where(Session.user_name == param("user"), Session.token_hash != param("but"))
 )
-NEWEST = (Session.select(Session.session_id).where(Session.user_name == arg("user"))
+NEWEST = (Session.select(Session.session_id).where(Session.user_name == param("user"))
           .order_by(Session.session_id.desc()).limit(LIVE_SESSIONS).alias("newest"))
-END_OLD_SESSIONS = Prepared(
+END_OLD_SESSIONS = PreparedQuery(
     Session.delete().where(
-        (Session.created <= arg("before")) | (Session.created > arg("latest"))
-        | ((Session.user_name == arg("user"))
+        (Session.created <= param("before")) | (Session.created > param("latest"))
+        | ((Session.user_name == param("user"))
            & Session.session_id.not_in(peewee.Select([NEWEST], [NEWEST.c.session_id])))  # MariaDB: no LIMIT right here
     )
 )
@@ -1669,7 +1669,7 @@ def repeated(method: Callable) -> Callable:
 
     @wraps(method)
     def repeating(self, *args, **named):
-        return self.store.repeat(lambda: method(self, *args, **named))
+        return self.store.run_with_retry(lambda: method(self, *args, **named))
 
     return repeating
 
@@ -1681,21 +1681,21 @@ MOST_KNOWN = 100  # networks of one user; the one that was not used for longest 
 BUCKETS = 250_000  # counts of each kind, so that whoever fails under ever new names and addresses fills no disk
 AT_ONCE = 100  # rows that are deleted in one transaction, so that nobody waits for it
 
-FIND_FAILURES = Prepared(Failure.select().where(
-    Failure.subject == arg("subject"), Failure.last > arg("after"), Failure.last <= arg("latest")))
-COUNT_FAILURE = Prepared(Failure.replace(subject=arg("subject"), failures=arg("failures"), last=arg("last")))
-FORGET_FAILURE = Prepared(Failure.delete().where(Failure.subject == arg("subject")))
-OUT_OF_DATE = Prepared(Failure.select(Failure.subject).where(
-    (Failure.last <= arg("after")) | (Failure.last > arg("latest"))).limit(AT_ONCE))
-KNOWN_SINCE = Prepared(KnownAddress.select(fn.MAX(KnownAddress.last)).where(
-    (KnownAddress.subject == arg("subject")) | (KnownAddress.subject == arg("former")),
-    KnownAddress.last > arg("after"), KnownAddress.last <= arg("latest")))
-KNOWN_OF_USER = Prepared(KnownAddress.select(KnownAddress.subject).where(
-    KnownAddress.subject.between(arg("first"), arg("last"))).order_by(KnownAddress.last.desc()))
-OLDEST_KNOWN = Prepared(KnownAddress.select(KnownAddress.subject).where(KnownAddress.last <= arg("before"))
+FIND_FAILURES = PreparedQuery(Failure.select().where(
+    Failure.subject == param("subject"), Failure.last > param("after"), Failure.last <= param("latest")))
+COUNT_FAILURE = PreparedQuery(Failure.replace(subject=param("subject"), failures=param("failures"), last=param("last")))
+FORGET_FAILURE = PreparedQuery(Failure.delete().where(Failure.subject == param("subject")))
+OUT_OF_DATE = PreparedQuery(Failure.select(Failure.subject).where(
+    (Failure.last <= param("after")) | (Failure.last > param("latest"))).limit(AT_ONCE))
+KNOWN_SINCE = PreparedQuery(KnownAddress.select(fn.MAX(KnownAddress.last)).where(
+    (KnownAddress.subject == param("subject")) | (KnownAddress.subject == param("former")),
+    KnownAddress.last > param("after"), KnownAddress.last <= param("latest")))
+KNOWN_OF_USER = PreparedQuery(KnownAddress.select(KnownAddress.subject).where(
+    KnownAddress.subject.between(param("first"), param("last"))).order_by(KnownAddress.last.desc()))
+OLDEST_KNOWN = PreparedQuery(KnownAddress.select(KnownAddress.subject).where(KnownAddress.last <= param("before"))
                         .limit(AT_ONCE))
-KNOW = Prepared(KnownAddress.replace(subject=arg("subject"), last=arg("last")))
-THROTTLE_KEY = Prepared(ThrottleKey.select(ThrottleKey.secret))
+KNOW = PreparedQuery(KnownAddress.replace(subject=param("subject"), last=param("last")))
+THROTTLE_KEY = PreparedQuery(ThrottleKey.select(ThrottleKey.secret))
 
 
 def of_late(seconds: int) -> dict[str, int]:
@@ -1895,16 +1895,16 @@ def verify(password: str, authdata: str | bytes | None) -> bool:
 
 
 META = peewee.Table("meta", ("key", "value"))
-SCHEMA_VERSION = Prepared(META.select(META.value).where(META.key == "schema_version"))
+SCHEMA_VERSION = PreparedQuery(META.select(META.value).where(META.key == "schema_version"))
 # In one reading: the schema version, the credentials, and a row for every permission.
 WHO = each_generation(
     lambda g: META.select(META.value, Users.user_name, Users.user_authdata, g.access.api_permission)
-    .join(Users, peewee.JOIN.LEFT_OUTER, on=Users.user_name == arg("user"))
+    .join(Users, peewee.JOIN.LEFT_OUTER, on=Users.user_name == param("user"))
     .join(g.access, peewee.JOIN.LEFT_OUTER, on=g.access.api_user == Users.user_name)
     .where(META.key == "schema_version")
 )
-CREDENTIALS_OF = Prepared(
-    Users.select(Users.user_name, Users.user_authdata).where(Users.user_name == arg("user"))
+CREDENTIALS_OF = PreparedQuery(
+    Users.select(Users.user_name, Users.user_authdata).where(Users.user_name == param("user"))
 )
 
 
@@ -1920,11 +1920,11 @@ class Call:
     caller: Caller | None = None
     authdata: str | None = None  # the user_authdata with which the caller was confirmed
     refused_wait = ""  # names the wait in which a log-in came too early
-    instead: dict | None = None  # the row that a module has in place of the one of users
+    external_user: dict | None = None  # the row that a module has in place of the one of users
     # Nothing where nothing changes; begin_anew makes them anew for what may change something.
     new_authdata: Mapping[str, str | None] = types.MappingProxyType({})  # of users whose sessions must end
     deleted_users: Sequence[str] = ()
-    joined: "Sequence[Joined]" = ()
+    participants: "Sequence[Joined]" = ()
 
     def __init__(self, app: "Application", generation: Generation, body: dict, query: dict, limit: int | None = None):
         self.app, self.config, self.db = app, app.config, app.db
@@ -1933,17 +1933,17 @@ class Call:
     @property
     def pages(self) -> bool:
         """Whether only a part of a list is asked for."""
-        return self.limit is not None or any(self.query.get(name) for name in PAGE)
+        return self.limit is not None or any(self.query.get(name) for name in PAGE_QUERY)
 
     def confirm(self, user: dict | None):
         """In its place: raise LoginRefused where the row of users, read with the rights, is not who was let in."""
 
-    def tell(self, sentence: str):
+    def report_progress(self, sentence: str):
         """In its place: say how far a long action is, to who waits."""
 
-    def begin_anew(self):
+    def reset_changes(self):
         """Forget what an attempt did that the database has undone."""
-        self.new_authdata, self.deleted_users, self.joined = {}, [], []
+        self.new_authdata, self.deleted_users, self.participants = {}, [], []
 
     def identify(self):
         """Read what the caller may do, inside the transaction of the action (WIRE F19)."""
@@ -1958,36 +1958,36 @@ class Call:
         if not rows or rows[0][0] != str(self.generation.number):
             self.app.check_generation(self.generation)
         _, user_name, user_authdata, _ = rows[0]
-        row = self.instead or user_name and {"user_name": user_name, "user_authdata": user_authdata}
+        row = self.external_user or user_name and {"user_name": user_name, "user_authdata": user_authdata}
         self.confirm(row)
         self.authdata = row and row["user_authdata"]
         self.caller = Caller(self.db, self.user_name, [row[3] for row in rows if row[3] is not None])
 
-    def listing(self, query: Prepared, **values) -> "Encoded | list[dict]":
+    def listing(self, query: PreparedQuery, **values) -> "Encoded | list[dict]":
         """All rows of a query, or the page that is asked for, for the answer as they are: encoded by the database where
         nobody looks at them."""
         if not self.pages:
             return self.encodes and self.db.encoded(query, values) or self.db.rows(query, **values)
         return self.db.rows(self.page(query) if query.pages else query, **values)
 
-    def page(self, query: Prepared) -> Prepared:
+    def page(self, query: PreparedQuery) -> PreparedQuery:
         """What is asked for of a list."""
         return query.pages.of(query.query, self.query.get("after") or None, self.query.get("search"), self.limit)
 
-    def words(self, sentence: str) -> str:
-        return self.generation.words(sentence)
+    def in_generation(self, sentence: str) -> str:
+        return self.generation.in_generation(sentence)
 
-    def join(self, change: str, user_name: str, password: str | None = None):
+    def enlist(self, change: str, user_name: str, password: str | None = None):
         """Make a change of a user also where modules keep users, bound to this one's transaction."""
         for module in self.app.modules.values():
-            if held := module.follow(self, change, user_name, password):
-                self.joined.append(held)
+            if held := module.on_user_change(self, change, user_name, password):
+                self.participants.append(held)
                 if self.new_authdata.get(user_name):
                     self.new_authdata[user_name] = held.authdata
 
-    def settle(self, committed: bool | None):
+    def end_participants(self, committed: bool | None):
         """What joined the master's transaction ends as it did; None: nobody knows."""
-        for held in self.joined:
+        for held in self.participants:
             if committed:
                 held.commit()
             elif committed is None:
@@ -1996,7 +1996,7 @@ class Call:
                 held.rollback()
 
 
-class Joined:
+class Participant:
     """A change in another database, prepared there so that it can no longer fail; none of its methods raises."""
 
     authdata: str | None = None  # what the user's sessions are held against from now on
@@ -2038,7 +2038,7 @@ class Event:
             given = [str(call.body[name])[:200] for name in chosen.needed(call.generation)
                      if name in chosen.identifiers and call.body.get(name)]
             self.target = " ".join(given)
-            self.action, self.changes = chosen.name, not chosen.reads_only
+            self.action, self.changes = chosen.name, not chosen.read_only
 
 
 @dataclasses.dataclass
@@ -2074,14 +2074,14 @@ class Application:
         self.config = config
         self.db = open_store(config.dbpath)
         self.modules = load_modules(self)
-        self.keepers = [m for m in self.modules.values() if type(m).credentials is not Module.credentials]
+        self.credential_providers = [m for m in self.modules.values() if type(m).external_credentials is not Module.external_credentials]
         self.state_schema = STATE_SCHEMA + "".join(module.state_schema for module in self.modules.values())
         self.state = open_store(config.state, self.state_schema)
         self.sessions = Sessions(self.state, config)
-        self.watchers = [module for module in self.modules.values() if type(module).watch is not Module.watch]
+        self.request_listeners = [module for module in self.modules.values() if type(module).on_request is not Module.on_request]
         self.large_bodies = SharedLimit(config.max_bodies)
         self.log_origins = True  # until it has been said once
-        self.relays = {first: module for module in self.modules.values() for first in module.relays}
+        self.mounts = {first: module for module in self.modules.values() for first in module.mounts}
         self.bottle = bottle.Bottle()
         self.bottle.route("/<path:re:[\\s\\S]*>", "ANY", self.serve)
 
@@ -2094,16 +2094,16 @@ class Application:
         try:
             return self.bottle(environ, start_response)
         finally:
-            self.rest()
+            self.release()
 
-    def rest(self):
+    def release(self):
         """Let go of the databases: what follows may wait for others, or nothing follows."""
-        self.db.rest()
-        self.state.rest()
+        self.db.release()
+        self.state.release()
 
     def serve(self, path: str) -> bottle.HTTPResponse:
         """Answer Bottle's current request."""
-        status, headers, body = Exchange(self, bottle.request.environ, path).response()
+        status, headers, body = RequestHandler(self, bottle.request.environ, path).response()
         return bottle.HTTPResponse(body, status, headers)
 
     def generation(self) -> Generation:
@@ -2140,8 +2140,8 @@ class Application:
         """Return how many bytes a request's body may have, whoever sends it: for servers that spool it first."""
         first, name = path.removeprefix("/").partition("/")[0], module_name(path.removeprefix("/"))
         limit: int | str = 0
-        if first in self.relays:
-            limit = self.relays[first].relays_max_body
+        if first in self.mounts:
+            limit = self.mounts[first].mount_max_body
         elif name in self.modules:
             with contextlib.suppress(ApiError):  # which it will be refused with
                 chosen = self.modules[name].choose(read_query(query_string))
@@ -2150,33 +2150,33 @@ class Application:
 
     def perform(self, call: Call, module: Module, chosen: Endpoint | None) -> dict:
         """Run an action in one transaction; what it adds to the answer."""
-        if chosen and chosen.own_transactions:
-            call.begin_anew()
+        if chosen and chosen.manages_transactions:
+            call.reset_changes()
             with self.db.transaction("DEFERRED"):
                 call.identify()
-            self.rest()
+            self.release()
             return chosen.run(module, call)
-        if chosen and not chosen.reads_only:
-            added = self.change(call, module, chosen)
+        if chosen and not chosen.read_only:
+            added = self.run_write(call, module, chosen)
         else:
-            added = self.db.repeat(partial(self.look, call, module, chosen))
-        if chosen and chosen.then:
-            self.rest()
-            return chosen.then(module, call, added)
+            added = self.db.run_with_retry(partial(self.run_read, call, module, chosen))
+        if chosen and chosen.after_commit:
+            self.release()
+            return chosen.after_commit(module, call, added)
         return added
 
-    def look(self, call: Call, module: Module, chosen: Endpoint | None) -> dict:
+    def run_read(self, call: Call, module: Module, chosen: Endpoint | None) -> dict:
         """An action that changes nothing, or none at all."""
         with self.db.transaction("DEFERRED"):
             call.identify()
             return chosen.run(module, call) if chosen else {}
 
-    def change(self, call: Call, module: Module, chosen: Endpoint) -> dict:
+    def run_write(self, call: Call, module: Module, chosen: Endpoint) -> dict:
         """An action that may change something, again where the database undid it."""
         try:
-            return self.db.repeat(partial(self.attempt, call, module, chosen))
-        except Undecided:
-            self.forget([name for name in call.deleted_users if self.is_gone(name)])
+            return self.db.run_with_retry(partial(self.run_write_once, call, module, chosen))
+        except CommitOutcomeUnknown:
+            self.notify_deleted([name for name in call.deleted_users if self.is_gone(name)])
             raise
 
     def is_gone(self, user_name: str) -> bool:
@@ -2186,8 +2186,8 @@ class Application:
             return self.db.one(CREDENTIALS_OF, user=user_name) is None
         return False
 
-    def attempt(self, call: Call, module: Module, chosen: Endpoint) -> dict:
-        call.begin_anew()
+    def run_write_once(self, call: Call, module: Module, chosen: Endpoint) -> dict:
+        call.reset_changes()
         try:
             with self.db.transaction():
                 call.identify()
@@ -2197,21 +2197,21 @@ class Application:
         except BaseException as error:
             # A signal may come while the commit is under way, too.
             unknown = not isinstance(error, Exception) or getattr(error, "undecided", None) is self.db
-            call.settle(committed=None if unknown else False)
+            call.end_participants(committed=None if unknown else False)
             raise
-        call.settle(committed=True)
+        call.end_participants(committed=True)
         return added
 
-    def instead(self, user_name: str, logging_in: bool = False) -> dict | None:
+    def external_credentials(self, user_name: str, logging_in: bool = False) -> dict | None:
         """The row that a module has in place of the user's in `users`."""
-        for module in self.keepers:
-            if (row := module.credentials(user_name, logging_in)) is not None:
+        for module in self.credential_providers:
+            if (row := module.external_credentials(user_name, logging_in)) is not None:
                 return row
         return None
 
     def credentials(self, user_name: str) -> dict | None:
         """What a user's log-ins are held against now."""
-        return self.instead(user_name) or self.db.one(CREDENTIALS_OF, user=user_name)
+        return self.external_credentials(user_name) or self.db.one(CREDENTIALS_OF, user=user_name)
 
     def end_sessions(self, call: Call):
         """After the commit: end the sessions of whose password changed, but for the one that did it (WIRE F19)."""
@@ -2221,15 +2221,15 @@ class Application:
                 self.sessions.end_others(user_name, but=call.session if mine else "")
         except ApiError as error:  # no session fits the new password anyway
             log.warning("%s", error.status)
-        self.forget(call.deleted_users)
+        self.notify_deleted(call.deleted_users)
 
-    def forget(self, user_names: list[str]):
+    def notify_deleted(self, user_names: list[str]):
         """What the modules keep of users who are gone must not fall to the next of that name."""
         for user_name in user_names:
-            self.tell(lambda module, user_name=user_name: self.db.repeat(
-                lambda: self.state.repeat(lambda: module.forget(user_name))))
+            self.notify(lambda module, user_name=user_name: self.db.run_with_retry(
+                lambda: self.state.run_with_retry(lambda: module.on_user_deleted(user_name))))
 
-    def tell(self, what: Callable[["Module"], None], modules: Iterable["Module"] | None = None):
+    def notify(self, what: Callable[["Module"], None], modules: Iterable["Module"] | None = None):
         """Tell modules, all or those given, something that has happened; a failure of theirs does not undo it."""
         for module in self.modules.values() if modules is None else modules:
             try:
@@ -2244,7 +2244,7 @@ class Application:
         return {module.name: module for module in self.modules.values() if module.name}
 
 
-class Exchange:
+class RequestHandler:
     """A request and its answer over HTTP, in the order that WIRE sections 1 and 2 give."""
 
     callback: str | None = None
@@ -2252,7 +2252,7 @@ class Exchange:
     chosen: Endpoint | None = None
     file: File | None = None
     via = ""  # how the caller was identified
-    relayed: bottle.HTTPResponse | None = None  # the answer of a module that made all of it
+    mounted_response: bottle.HTTPResponse | None = None  # the answer of a module that made all of it
 
     def __init__(self, app: Application, environ: dict, path: str):
         self.app, self.environ, self.path = app, environ, path
@@ -2272,13 +2272,13 @@ class Exchange:
             answer, http = self.outcome()
         finally:
             self.app.large_bodies.give_back(self.reserved)
-        self.app.db.rest()  # what follows may wait: for the state database, for the client
+        self.app.db.release()  # what follows may wait: for the state database, for the client
         # Whether nothing has happened but that somebody in a session was shown something.
-        looked = self.chosen and self.chosen.reads_only and self.via == "session" and answer["status"] == "ok"
+        looked = self.chosen and self.chosen.read_only and self.via == "session" and answer["status"] == "ok"
         if not looked:
             self.report(answer["status"], http)
-        if self.relayed is not None:
-            return self.relayed.status_line, self.relayed.headerlist, self.relayed.body
+        if self.mounted_response is not None:
+            return self.mounted_response.status_line, self.mounted_response.headerlist, self.mounted_response.body
         payload, content_type = encode(answer), "application/json"
         if self.callback:
             payload, content_type = jsonp(self.callback, payload.decode()).encode(), "application/javascript"
@@ -2295,7 +2295,7 @@ class Exchange:
     def outcome(self) -> tuple[dict, int]:
         """The answer and its HTTP status; refusals and failures that `act` left become answers here."""
         try:
-            return self.process(), 200 if self.relayed is None else self.relayed.status_code
+            return self.process(), 200 if self.mounted_response is None else self.mounted_response.status_code
         except SchemaMismatch as mismatch:
             return {"status": mismatch.status} | mismatch.answer, 200
         except ApiError as error:
@@ -2314,14 +2314,14 @@ class Exchange:
         event = Event(module=module_name(self.path), status=status, http=http, address=self.client, via=self.via)
         if self.call:
             event.describe(self.call, self.chosen)
-        self.app.tell(lambda module: module.watch(event), self.app.watchers)
+        self.app.notify(lambda module: module.on_request(event), self.app.request_listeners)
 
     def process(self) -> dict:
         if self.app.config.debug:
             self.app.db.trace(self.frame["debug"].append)
         first, _, below = self.path.partition("/")
-        if first in self.app.relays:
-            return self.relay(first, below)
+        if first in self.app.mounts:
+            return self.mount(first, below)
         query = read_query(self.environ.get("QUERY_STRING", ""))
         if "callback" in query:
             self.callback = read_callback(query["callback"])
@@ -2332,7 +2332,7 @@ class Exchange:
         module = self.app.module(self.path, generation)
         limit = read_limit(query["limit"]) if "limit" in query else None
         self.chosen = chosen = module.choose(query)
-        if self.callback and chosen and chosen.file:
+        if self.callback and chosen and chosen.download:
             raise ApiError("A file has no callback.", http=400)
         self.call = call = Call(self.app, generation, {}, {}, limit)
         call.encodes = True
@@ -2378,7 +2378,7 @@ class Exchange:
             call.identify()
         for rule in chosen.allow if chosen else ():
             if not rule.of_fields and not rule.test(call):
-                raise ApiError(call.words(rule.refusal))
+                raise ApiError(call.in_generation(rule.refusal))
         body = chosen.read_body(raw, self.app.config.max_body) if chosen else read_object(raw)
         if (body.get("auth") or {}) != (auth or {}):
             raise invalid("auth")
@@ -2387,29 +2387,29 @@ class Exchange:
 
     def refuse_change_by_link(self):
         """Refuse a change by GET with a cookie, which a link in a mail could bring about (WIRE F43)."""
-        changes = self.chosen and not self.chosen.reads_only and self.via == "session"
+        changes = self.chosen and not self.chosen.read_only and self.via == "session"
         if changes and self.environ["REQUEST_METHOD"] in ("GET", "HEAD"):
             self.headers.append(("Allow", "POST"))
             raise ApiError("Use POST.", http=405)
 
-    def relay(self, first: str, below: str) -> dict:
+    def mount(self, first: str, below: str) -> dict:
         """Let a module make the whole answer; its refusals are answered as everywhere."""
-        self.app.rest()
+        self.app.release()
         self.path = first
         try:
             self.call = Call(self.app, self.app.generation(), {"path": below}, {})
             self.frame |= dict.fromkeys(("api_version", "schema_version"), self.call.generation.number)
-            self.relayed = self.app.relays[first].relay(self, below)
+            self.mounted_response = self.app.mounts[first].mount(self, below)
         except ApiError as refused:  # to these clients HTTP 200 means done
             http = 403 if refused.http == 200 else refused.http
             raise ApiError(refused.status, http, refused.retry_after, **refused.answer) from None
-        unchanged = self.relayed.status_code >= 400 and self.chosen and not self.chosen.reads_only
-        return self.frame | {"status": self.relayed.status_line if unchanged else "ok"}
+        unchanged = self.mounted_response.status_code >= 400 and self.chosen and not self.chosen.read_only
+        return self.frame | {"status": self.mounted_response.status_line if unchanged else "ok"}
 
-    def admit(self, module: Module, reads_only: bool) -> Call:
+    def admit(self, module: Module, read_only: bool) -> Call:
         """Who asks for what a module relays, by HTTP Basic or a token: no session is made, no cookie counts."""
         call = self.call
-        self.chosen = dataclasses.replace(RELAYED, name=self.environ["REQUEST_METHOD"], reads_only=reads_only)
+        self.chosen = dataclasses.replace(MOUNTED_REQUEST, name=self.environ["REQUEST_METHOD"], read_only=read_only)
         if self.is_cross_site():  # browsers send Basic credentials along like cookies
             raise ApiError("Not allowed from another site.", http=403)
         scheme, _, given = self.environ.get("HTTP_AUTHORIZATION", "").partition(" ")
@@ -2467,16 +2467,16 @@ class Exchange:
         if not session:
             raise LoginRefused("Username is not set!")
         call.user_name, call.session = session["user_name"], token
-        if self.app.keepers:
-            call.instead = self.app.instead(call.user_name)
+        if self.app.credential_providers:
+            call.external_user = self.app.external_credentials(call.user_name)
         call.confirm = partial(sessions.confirm, session, token)
 
     def check_password(self, call: Call, user_name: str, given: str | None, remember: bool = True):
         self.via, call.claimed_name = "password", user_name
         if not given:
             raise LoginRefused("Password is not set!")
-        call.instead = self.app.instead(user_name, logging_in=True)
-        user = call.instead or self.app.db.one(CREDENTIALS_OF, user=user_name)
+        call.external_user = self.app.external_credentials(user_name, logging_in=True)
+        user = call.external_user or self.app.db.one(CREDENTIALS_OF, user=user_name)
         authdata = user and user["user_authdata"]
         try:
             call.session = self.app.sessions.begin(user_name, given, user, self.client, self.cookie(), remember)
@@ -2490,7 +2490,7 @@ class Exchange:
                                      "Username or password is wrong.")
         if remember and not self.is_cross_site():
             self.set_cookie(call.session)
-        self.app.tell(lambda module: module.logged_in(call, given))
+        self.app.notify(lambda module: module.on_login(call, given))
 
     def use_token(self, call: Call, bearer: str):
         """Let the module that knows the token say whose it is and what it may be used for."""
@@ -2498,14 +2498,14 @@ class Exchange:
         for module in self.app.modules.values():
             if found := module.bearer(call, bearer, self.client):
                 self.via, call.user_name, call.restriction = found.via, found.user_name, found.refuse
-                call.instead = self.app.instead(call.user_name)
+                call.external_user = self.app.external_credentials(call.user_name)
                 # Who may not log in may do nothing by token; nor may one that was made under another password.
                 call.confirm = refuse_unless(partial(fits_hash, hashed=found.authdata_hash), "Token is not valid.")
                 return
         raise LoginRefused("Token is not valid.")
 
     def log_out(self, call: Call) -> dict:
-        self.app.db.rest()  # the state database may keep it waiting
+        self.app.db.release()  # the state database may keep it waiting
         status = "Successfully logged out."
         if token := self.cookie():
             self.set_cookie("", "; Max-Age=0")

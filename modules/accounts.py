@@ -2,7 +2,7 @@
 
 import os
 
-from mailapi import ApiError, Module, admin, anyone, endpoint, flag, owner_or_delegate, text, whole_number
+from mailapi import ApiError, Module, admin, anyone, endpoint, boolean, owner_or_delegate, php_text, whole_number
 from .provisioning.account_check import check_ledger, check_mailserver
 from .provisioning.mailserver import SHUT_OUT, MailServer
 from .provisioning.provisioner import Provisioner, read_mask
@@ -29,7 +29,7 @@ def active_given(call):
 
 
 ONE_LOG_IN, ONE_ACTION = 0.3, 5  # seconds that they wait for services
-NAMED = {"needs": {"user_name": "Username is not set."}, "allow": admin, "own_transactions": True}
+NAMED = {"required": {"user_name": "Username is not set."}, "allow": admin, "manages_transactions": True}
 
 
 class Account(Module):
@@ -42,8 +42,8 @@ class Account(Module):
         self.state_schema = self.ledger.state_schema
         self.mailserver = MailServer(app) if app.config.mailserver else None
 
-    @endpoint(allow=owner_or_delegate("user_name", missing=anyone), takes={"user_name": text}, reads_only=True,
-              own_transactions=True)
+    @endpoint(allow=owner_or_delegate("user_name", missing=anyone), optional={"user_name": php_text}, read_only=True,
+              manages_transactions=True)
     def get(self, call):
         """Everybody's accounts, for a delegate theirs and those of whom they may act for, for others their own."""
         names = [call.body["user_name"]] if call.body.get("user_name") else None
@@ -51,7 +51,7 @@ class Account(Module):
             names = [call.user_name, *call.caller.delegated_users]
         return {"accounts": self.ledger.rows(names)}
 
-    @endpoint(**NAMED, takes={"provision": mask})
+    @endpoint(**NAMED, optional={"provision": mask})
     def provision(self, call):
         """Make a user's accounts now, those of the mask `provision` or else of PROVISION, and try what is pending."""
         name, wanted = call.body["user_name"], call.body.get("provision")
@@ -62,7 +62,7 @@ class Account(Module):
                                    id_users=known.get("accountId"))
         return {"accounts": self.ledger.rows([name])}
 
-    @endpoint(**NAMED, takes={"Active": one_or_zero}, checks=[active_given])
+    @endpoint(**NAMED, optional={"Active": one_or_zero}, validators=[active_given])
     def update(self, call):
         """Active 0 ends a user's log-ins, sessions and tokens; 1 lets them log in again."""
         name, active = call.body["user_name"], call.body["Active"]
@@ -71,7 +71,7 @@ class Account(Module):
         if not active:
             self.app.sessions.end_others(name, but="")
 
-    @endpoint(**NAMED, takes={"purge": flag})
+    @endpoint(**NAMED, optional={"purge": boolean})
     def delete(self, call):
         """Forget a user's accounts; with purge the services first delete what they hold for them."""
         name = call.body["user_name"]
@@ -81,13 +81,13 @@ class Account(Module):
             raise ApiError(" ".join(errors))
         self.ledger.delete(name)
 
-    def logged_in(self, call, password):
+    def on_login(self, call, password):
         """Make what is missing, or try it again; who is no user of the mail server's has nothing there."""
-        known = call.instead or {}
+        known = call.external_user or {}
         if self.mailserver is None or "accountId" in known:
             self.provisioner.provision(call.user_name, self.mask, ONE_LOG_IN, password, known.get("accountId"))
 
-    def credentials(self, user_name, logging_in):
+    def external_credentials(self, user_name, logging_in):
         """The mail server's password is the one that counts, where it has one; a name that is no address is ours."""
         account = self.ledger.find(user_name)
         shut_out = account is not None and not account["Active"]
@@ -95,19 +95,19 @@ class Account(Module):
             return self.mailserver.credentials(user_name, logging_in, shut_out)
         return SHUT_OUT if shut_out else None
 
-    def follow(self, call, change, user_name, password):
+    def on_user_change(self, call, change, user_name, password):
         if self.mailserver and ("@" in user_name or change == "add"):
-            return self.mailserver.follow(call, change, user_name, password)
+            return self.mailserver.on_user_change(call, change, user_name, password)
         return None
 
     def has_rows_of(self, user_name):
         return self.ledger.find(user_name) is not None
 
-    def forget(self, user_name):
+    def on_user_deleted(self, user_name):
         """What the services hold stays there; another user of that name has to be provisioned anew."""
         self.ledger.delete(user_name)
 
-    def users_elsewhere(self, user_name=None):
+    def external_users(self, user_name=None):
         return self.mailserver.users(user_name) if self.mailserver and "@" in (user_name or "@") else []
 
     def check(self, repair):

@@ -3,8 +3,8 @@
 from peewee import Value, fn
 
 from mailapi import (
-    IN_ROUTERS, Active, Addresses, Addresses8, ApiError, Module, Pages, Prepared, Users, address, address_delegate,
-    admin_or_delegate, anyone, arg, check_router, each_generation, endpoint, like, optional_number, record, text,
+    IN_ROUTERS, Active, Addresses, Addresses8, ApiError, Module, KeysetPagination, PreparedQuery, Users, address, address_delegate,
+    admin_or_delegate, anyone, param, check_router, each_generation, endpoint, like, optional_number, object_of, php_text,
 )
 from .mail.address_orders import (
     HIGHEST, next_order, optional_order_number, order_number, stored_order_number,
@@ -13,15 +13,15 @@ from .mail.routing import (
     BY_ORDER, as_received, decision, inbound, matching, out_router, outbound, visible_route,
 )
 
-PAGES = {number: Pages(query.model.address_order, query.model.address_expression, descending=True)
+PAGES = {number: KeysetPagination(query.model.address_order, query.model.address_expression, descending=True)
          for number, query in BY_ORDER.items()}
-EVERYTHING = {number: Prepared(query, pages=PAGES[number]) for number, query in BY_ORDER.items()}
-OWN = {number: Prepared(query.where(query.model.stores_to(arg("user"))), pages=PAGES[number])
+EVERYTHING = {number: PreparedQuery(query, pages=PAGES[number]) for number, query in BY_ORDER.items()}
+OWN = {number: PreparedQuery(query.where(query.model.stores_to(param("user"))), pages=PAGES[number])
        for number, query in BY_ORDER.items()}
 COLUMNS = {8: ("address_expression", "address_user"),
            9: ("address_expression", "address_router", "address_route")}
 ADD = each_generation(lambda g: g.address.insert(
-    {name: arg(name) for name in ("address_order", *COLUMNS[g.number])}))
+    {name: param(name) for name in ("address_order", *COLUMNS[g.number])}))
 
 EXPRESSIONS = Addresses.select(Addresses.address_expression)
 
@@ -35,8 +35,8 @@ TO_UPDATE = {
     9: EXPRESSION | {"address_old_order": "We want also the old order", "address_order": "We want also an order."},
 }
 TO_SWITCH = {"address1": "Adress 1 is not defined", "address2": "Address 2 is not defined"}
-FIELDS = {"address_expression": address, "address_router": text, "address_route": address, "address_user": text}
-ADDRESS = record(address_expression=address, address_order=optional_number)
+FIELDS = {"address_expression": address, "address_router": php_text, "address_route": address, "address_user": php_text}
+ADDRESS = object_of(address_expression=address, address_order=optional_number)
 
 
 def router_works(call):
@@ -62,13 +62,13 @@ def direction_known(call):
         raise ApiError(DIRECTION)
 
 
-def harmful_anywhere(table) -> dict:
+def dangerous_in_both_generations(table) -> dict:
     """Select what harms in the addresses of both generations."""
     expression, number = table.address_expression, table.address_order
     return {
-        "has letters beyond ASCII: the SMTP daemon drops them from addresses, so that it never matches": Prepared(
+        "has letters beyond ASCII: the SMTP daemon drops them from addresses, so that it never matches": PreparedQuery(
             table.select(expression).where(fn.LENGTH(fn.HEX(expression)) != 2 * fn.LENGTH(expression))),
-        f"has an order beyond {HIGHEST}, by which clients cannot name it: give it another": Prepared(
+        f"has an order beyond {HIGHEST}, by which clients cannot name it: give it another": PreparedQuery(
             table.select(expression).where((number > HIGHEST) | (number < -HIGHEST))),
     }
 
@@ -78,20 +78,20 @@ class Address(Module):
                    "address_routing")
     active = {8: Active(Addresses8.address_user),
               9: Active(Addresses.address_route, where=Addresses.address_router == "store")}
-    harmful = {8: harmful_anywhere(Addresses8), 9: harmful_anywhere(Addresses) | {
-        "stores to nobody, which crashes the SMTP daemon": Prepared(EXPRESSIONS.where(
+    dangerous_rows = {8: dangerous_in_both_generations(Addresses8), 9: dangerous_in_both_generations(Addresses) | {
+        "stores to nobody, which crashes the SMTP daemon": PreparedQuery(EXPRESSIONS.where(
             Addresses.address_router == "store", Addresses.address_route.is_null())),
-        "stores to a user that does not exist: its mail is rejected": Prepared(EXPRESSIONS.where(
+        "stores to a user that does not exist: its mail is rejected": PreparedQuery(EXPRESSIONS.where(
             Addresses.address_router == "store", Addresses.address_route.not_in(Users.select(Users.user_name)))),
-        "has a router that the SMTP daemon does not know: its mail is lost": Prepared(EXPRESSIONS.where(
+        "has a router that the SMTP daemon does not know: its mail is lost": PreparedQuery(EXPRESSIONS.where(
             Addresses.address_router.not_in(IN_ROUTERS))),
-        "has a router without the route that it needs: its mail is rejected": Prepared(EXPRESSIONS.where(
+        "has a router without the route that it needs: its mail is rejected": PreparedQuery(EXPRESSIONS.where(
             Addresses.address_router.in_(["redirect", "handoff"]), Addresses.address_route.is_null())),
     }}
 
-    @endpoint(allow=anyone, query={"test": address, "after": stored_order_number, "search": text},
-              reads_only=True,
-              takes={"address_order": optional_order_number, "address_expression": text, "address_user": text})
+    @endpoint(allow=anyone, query={"test": address, "after": stored_order_number, "search": php_text},
+              read_only=True,
+              optional={"address_order": optional_order_number, "address_expression": php_text, "address_user": php_text})
     def get(self, call):
         """The addresses that the caller may see, highest order first: all, or those of one look-up."""
         order, looked_up, number = call.body.get("address_order"), self.look_up(call), call.generation.number
@@ -106,7 +106,7 @@ class Address(Module):
             raise ApiError("Not authorized.", addresses=[])
         return {"addresses": visible}
 
-    @endpoint(needs=TO_ADD, takes=FIELDS | {"address_order": optional_order_number}, checks=[router_works],
+    @endpoint(required=TO_ADD, optional=FIELDS | {"address_order": optional_order_number}, validators=[router_works],
               allow=(admin_or_delegate.otherwise("No {permission} to add an address."),
                      address_delegate("address_expression").otherwise("No {permission} to insert this expression.")))
     def add(self, call):
@@ -114,8 +114,8 @@ class Address(Module):
         given = call.body.get("address_order")
         call.db.execute(ADD[call.generation.number], **self.values(call), address_order=given or next_order(call))
 
-    @endpoint(needs=TO_UPDATE,
-              takes=FIELDS | {"address_order": order_number, "address_old_order": stored_order_number},
+    @endpoint(required=TO_UPDATE,
+              optional=FIELDS | {"address_order": order_number, "address_old_order": stored_order_number},
               allow=(admin_or_delegate.otherwise("No {permission} to update an address."),
                      address_delegate("address_expression").otherwise("No {permission} to update this to address")))
     def update(self, call):
@@ -133,7 +133,7 @@ class Address(Module):
         router_works(call)
         return self.change(call, table.address_order == old)
 
-    @endpoint(needs={8: EXPRESSION, 9: EXPRESSION | ORDER}, takes={"address_order": optional_order_number},
+    @endpoint(required={8: EXPRESSION, 9: EXPRESSION | ORDER}, optional={"address_order": optional_order_number},
               allow=address_delegate("address_expression").otherwise("No access."))
     def delete(self, call):
         """Remove the row with that order; in generation 8 the rows with that expression."""
@@ -144,7 +144,7 @@ class Address(Module):
             which = table.address_order == call.body["address_order"]
         call.db.execute(table.delete().where(which))
 
-    @endpoint(needs=TO_SWITCH, takes={"address1": ADDRESS, "address2": ADDRESS}, checks=[complete],
+    @endpoint(required=TO_SWITCH, optional={"address1": ADDRESS, "address2": ADDRESS}, validators=[complete],
               allow=admin_or_delegate.otherwise("No access."))
     def switch(self, call):
         """Let two addresses change places in the order."""
@@ -154,9 +154,9 @@ class Address(Module):
             call.db.execute(table.update(row | {"address_order": other["address_order"]})
                             .where(table.address_order == other["address_order"]))
 
-    @endpoint(needs=EXPRESSION | {"address_routing": DIRECTION}, checks=[direction_known], allow=anyone,
-              takes={"address_expression": address, "sender": address, "smtpd_user": text, "recipient": address},
-              reads_only=True)
+    @endpoint(required=EXPRESSION | {"address_routing": DIRECTION}, validators=[direction_known], allow=anyone,
+              optional={"address_expression": address, "sender": address, "smtpd_user": php_text, "recipient": address},
+              read_only=True)
     def test(self, call):
         """What the SMTP daemon would do with mail to an address (inrouter) or from it (outrouter)."""
         return self.inbound(call) if call.body["address_routing"] == "inrouter" else self.outbound(call)
@@ -186,7 +186,7 @@ class Address(Module):
         table = call.generation.address
         stored = call.db.value(table.select(table.address_expression).where(table.address_order == order))
         if not call.caller.admin and (stored is None or not call.caller.may_manage(stored)):
-            raise ApiError(call.words(refusal))
+            raise ApiError(call.in_generation(refusal))
 
     def stored(self, call, claimed: dict) -> dict:
         """The row that the caller means and may manage."""

@@ -8,7 +8,7 @@ import time
 import peewee
 from peewee import IntegerField, TextField, fn
 
-from mailapi import ApiError, Model, Module, Prepared, admin, arg, endpoint, optional_number, text
+from mailapi import ApiError, Model, Module, PreparedQuery, admin, param, endpoint, optional_number, php_text
 
 log = logging.getLogger("mailapi.audit")
 
@@ -47,17 +47,17 @@ NEWEST_FIRST = (AuditRow.select(AuditRow, fn.COALESCE(AuditEntry.times, 1).alias
                 .join(AuditEntry, peewee.JOIN.LEFT_OUTER, on=AuditEntry.audit_id == AuditRow.audit_id)
                 .order_by(AuditRow.audit_id.desc()))
 COLUMNS = [name for name in AuditRow._meta.fields if name != "audit_id"]
-ADD = Prepared(AuditRow.insert({name: arg(name) for name in COLUMNS}))
-ADD_ENTRY = Prepared(AuditEntry.replace({name: arg(name) for name in AuditEntry._meta.fields}))
-COUNT_AGAIN = Prepared(AuditEntry.update(times=AuditEntry.times + 1).where(AuditEntry.wait == arg("wait")))
-BYTES = Prepared(AuditEntry.select(fn.MAX(AuditEntry.upto)).where(AuditEntry.failed == arg("failed")))
+ADD = PreparedQuery(AuditRow.insert({name: param(name) for name in COLUMNS}))
+ADD_ENTRY = PreparedQuery(AuditEntry.replace({name: param(name) for name in AuditEntry._meta.fields}))
+COUNT_AGAIN = PreparedQuery(AuditEntry.update(times=AuditEntry.times + 1).where(AuditEntry.wait == param("wait")))
+BYTES = PreparedQuery(AuditEntry.select(fn.MAX(AuditEntry.upto)).where(AuditEntry.failed == param("failed")))
 PRUNED_AT_ONCE = 100
-TOO_MANY = Prepared(AuditEntry.select(AuditEntry.audit_id)
-                    .where(AuditEntry.failed == arg("failed"), AuditEntry.upto <= arg("upto"))
+TOO_MANY = PreparedQuery(AuditEntry.select(AuditEntry.audit_id)
+                    .where(AuditEntry.failed == param("failed"), AuditEntry.upto <= param("upto"))
                     .order_by(AuditEntry.upto).limit(PRUNED_AT_ONCE))
-TOO_OLD = Prepared(AuditRow.select(AuditRow.audit_id).where(AuditRow.audit_time < arg("before"))
+TOO_OLD = PreparedQuery(AuditRow.select(AuditRow.audit_id).where(AuditRow.audit_time < param("before"))
                    .order_by(AuditRow.audit_time).limit(PRUNED_AT_ONCE))
-LAST_BEFORE = Prepared(AuditRow.select(fn.MAX(AuditRow.audit_time)).where(AuditRow.audit_time <= arg("time")))
+LAST_BEFORE = PreparedQuery(AuditRow.select(fn.MAX(AuditRow.audit_time)).where(AuditRow.audit_time <= param("time")))
 EXACT = ("audit_user", "audit_address", "audit_via", "audit_session", "audit_module", "audit_action", "audit_target",
          "audit_status")
 AT_A_TIME = 1000
@@ -81,8 +81,8 @@ CREATE INDEX IF NOT EXISTS audit_entry_upto ON audit_entry (failed, upto);
 CREATE INDEX IF NOT EXISTS audit_entry_wait ON audit_entry (wait);
 """
 
-    @endpoint(allow=admin, reads_only=True, own_transactions=True,
-              takes=dict.fromkeys(EXACT, text) | {"since": optional_number, "until": optional_number,
+    @endpoint(allow=admin, read_only=True, manages_transactions=True,
+              optional=dict.fromkeys(EXACT, php_text) | {"since": optional_number, "until": optional_number,
                                                   "before": optional_number})
     def get(self, call):
         """What happened, newest first, 1,000 at a time: those with the given values, since and until a time
@@ -98,7 +98,7 @@ CREATE INDEX IF NOT EXISTS audit_entry_wait ON audit_entry (wait);
         with self.app.state.transaction("DEFERRED"):
             return {"audit": self.app.state.rows(rows)}
 
-    def watch(self, event):
+    def on_request(self, event):
         asked_by_somebody = event.user_name is not None or event.via.startswith("token")
         if not asked_by_somebody or not (event.logs_in or event.changes or event.status not in ("ok", "warning")):
             return
@@ -108,7 +108,7 @@ CREATE INDEX IF NOT EXISTS audit_entry_wait ON audit_entry (wait);
                "audit_http": event.http}
         row |= {name: cut(row[name], most) for name, most in LONGEST.items() if row[name]}
         try:
-            if self.app.state.repeat(lambda: self.keep(row, not event.confirmed, event.refused_wait or None)):
+            if self.app.state.run_with_retry(lambda: self.keep(row, not event.confirmed, event.refused_wait or None)):
                 log_row(row)
         except (ApiError, peewee.PeeweeException, sqlite3.Error, OSError) as error:  # the answer is true without
             log_row(row)

@@ -11,16 +11,16 @@ USERS = (ApiUserDelegates.select(ApiUserDelegates.api_user, ApiUserDelegates.api
 ADDRESSES = (ApiAddressDelegates.select(ApiAddressDelegates.api_user, ApiAddressDelegates.api_expression)
              .order_by(ApiAddressDelegates.api_user, ApiAddressDelegates.api_expression))
 
-USER = {"needs": {"api_user": "User is not set.", "api_delegate": "Delegated user is not set."}, "allow": admin}
-ADDRESS = {"needs": {"api_user": "User is not set.", "api_expression": "Address expression is not set."},
-           "takes": {"api_expression": address}, "allow": admin}
+USER = {"required": {"api_user": "User is not set.", "api_delegate": "Delegated user is not set."}, "allow": admin}
+ADDRESS = {"required": {"api_user": "User is not set.", "api_expression": "Address expression is not set."},
+           "optional": {"api_expression": address}, "allow": admin}
 
 
 class Delegate(Module):
     identifiers = ("api_user", "api_delegate", "api_expression")
     active = Active(ApiUserDelegates.api_user, ApiAddressDelegates.api_user)
 
-    @endpoint(allow=anyone, reads_only=True)
+    @endpoint(allow=anyone, read_only=True)
     def get(self, call):
         """All delegations, for a delegate their own, for others those that put somebody in charge of them."""
         users, addresses = USERS, ADDRESSES

@@ -1,10 +1,10 @@
 """Mailbox: the caller's own mail, wherever it lies."""
 
-from mailapi import Active, ApiError, File, Module, Prepared, anyone, endpoint, flag, optional_number, text
+from mailapi import Active, ApiError, File, Module, PreparedQuery, anyone, endpoint, boolean, optional_number, php_text
 from .mail import compose, outbox
 from .http.large_bodies import read_large_object
 from .mail.parts import html_of, parts, pictures
-from .mail.mailboxes import NAMES, Places
+from .mail.mailboxes import NAMES, Mailboxes
 from .mail.search import TERMS, search
 from .mail.sources import Mail, Source, UserDatabase
 from .mail.messages import data, head, header, headers_of, listed, shown
@@ -13,22 +13,22 @@ from .mail.threads import threads_of
 
 
 def source_name(value) -> str | None:
-    value = text(value) or None
+    value = php_text(value) or None
     if value not in (None, *NAMES):
         raise ValueError("no such source")
     return value
 
 
-NAMED = {"needs": {"mail_id": "No mail id is set"}, "allow": anyone, "own_transactions": True,
-         "takes": {"mail_id": optional_number, "mail_sourcedb": source_name}}
-PART = NAMED | {"needs": NAMED["needs"] | {"part": "No part is set"},
-                "takes": NAMED["takes"] | {"part": optional_number}}
+NAMED = {"required": {"mail_id": "No mail id is set"}, "allow": anyone, "manages_transactions": True,
+         "optional": {"mail_id": optional_number, "mail_sourcedb": source_name}}
+PART = NAMED | {"required": NAMED["required"] | {"part": "No part is set"},
+                "optional": NAMED["optional"] | {"part": optional_number}}
 
 
 class Mailbox(Module):
     identifiers = ("mail_id", "part")
     active = Active(Mail.mail_user)
-    harmful = {"has no mail_data, which crashes the POP daemon": Prepared(
+    dangerous_rows = {"has no mail_data, which crashes the POP daemon": PreparedQuery(
         Mail.select(Mail.mail_id).where(Mail.mail_data.is_null()))}
 
     def __init__(self, app, name=""):
@@ -40,10 +40,10 @@ class Mailbox(Module):
             self.validity, self.state_schema = imap_validity.Validity(app), imap_validity.SCHEMA
             self.kinds.append(imap_source.kind(app.config, self.validity))
 
-    def places(self, call) -> Places:
-        return Places(call, self.kinds)
+    def places(self, call) -> Mailboxes:
+        return Mailboxes(call, self.kinds)
 
-    @endpoint(allow=anyone, takes={"mail_only_unread": flag}, reads_only=True, own_transactions=True)
+    @endpoint(allow=anyone, optional={"mail_only_unread": boolean}, read_only=True, manages_transactions=True)
     def get(self, call):
         """The caller's mail, newest first, with the headers that a list shows."""
         with self.places(call) as places:
@@ -69,20 +69,20 @@ class Mailbox(Module):
         with self.places(call) as places:
             places.change(lambda source, mail_id: source.delete(mail_id))
 
-    @endpoint(**NAMED, reads_only=True, file=True)
+    @endpoint(**NAMED, read_only=True, download=True)
     def raw(self, call):
         """The message itself, to be saved; it stays unread."""
         mail, _, _ = self.fetched(call)
         subject = header(headers_of(head(data(mail))), "subject")
         return File(data(mail), "message/rfc822", f"{subject or 'mail'}.eml")
 
-    @endpoint(**NAMED, reads_only=True)
+    @endpoint(**NAMED, read_only=True)
     def parts(self, call):
         """What a mail is made of: its texts and attachments."""
         mail, _, warning = self.fetched(call)
         return warning | {"mail_parts": [part.described() for part in parts(data(mail))]}
 
-    @endpoint(**PART, reads_only=True, file=True)
+    @endpoint(**PART, read_only=True, download=True)
     def attachment(self, call):
         """A part of a mail, decoded, to be saved."""
         mail, _, _ = self.fetched(call)
@@ -91,7 +91,7 @@ class Mailbox(Module):
                 return part.file()
         raise ApiError("part not found")
 
-    @endpoint(**NAMED, reads_only=True)
+    @endpoint(**NAMED, read_only=True)
     def html(self, call):
         """A mail's HTML, made safe to show; "" where it has none."""
         mail, _, warning = self.fetched(call)
@@ -100,26 +100,26 @@ class Mailbox(Module):
         return warning | {"mail_html": safe.html, "mail_html_complete": safe.complete,
                           "mail_html_blocked": safe.blocked}
 
-    @endpoint(allow=anyone, takes=TERMS, reads_only=True, own_transactions=True)
+    @endpoint(allow=anyone, optional=TERMS, read_only=True, manages_transactions=True)
     def search(self, call):
         """The caller's mails that say something, newest first, a page at a time."""
         with self.places(call) as places:
             return search(call, places)
 
-    @endpoint(allow=anyone, reads_only=True, own_transactions=True)
+    @endpoint(allow=anyone, read_only=True, manages_transactions=True)
     def threads(self, call):
         """The caller's mails, those together that answer one another; the thread with the newest mail first."""
         with self.places(call) as places:
             return threads_of(call, places)
 
-    @endpoint(allow=anyone, reads_only=True, own_transactions=True)
+    @endpoint(allow=anyone, read_only=True, manages_transactions=True)
     def unread_count(self, call):
         """How many mails are unread, by source and in all."""
         with self.places(call) as places:
             counts = places.unread_counts()
             return places.warning | {"unread_count": sum(counts.values()), "unread_counts": counts}
 
-    @endpoint(allow=anyone, takes=compose.FIELDS, own_transactions=True, max_body="max_message",
+    @endpoint(allow=anyone, optional=compose.FIELDS, manages_transactions=True, max_body="max_message",
               read_body=read_large_object)
     def send(self, call):
         """Queue a mail for the dispatch daemon, as the SMTP daemon would have; the ids of its rows in outbox."""
@@ -133,6 +133,6 @@ class Mailbox(Module):
         with self.places(call) as places:
             return *places.fetched(mark_read), places.warning
 
-    def forget(self, user_name):
+    def on_user_deleted(self, user_name):
         if self.validity:
             self.validity.forget(user_name)

@@ -3,8 +3,8 @@
 from peewee import IntegrityError, fn
 
 from mailapi import (
-    DELEGATED, OUT_ROUTERS, PAGE, Active, Addresses, ApiError, Module, Msa, Pages, Prepared, Smtpd, Users, address,
-    admin_or_delegate, arg, check_router, delegate_of, endpoint, text,
+    DELEGATED, OUT_ROUTERS, PAGE_QUERY, Active, Addresses, ApiError, Module, Msa, KeysetPagination, PreparedQuery, Smtpd, Users, address,
+    admin_or_delegate, param, check_router, delegate_of, endpoint, php_text,
 )
 from .mail.routing import routers_shown
 
@@ -26,11 +26,11 @@ ROWS = {
         Smtpd.smtpd_route.alias("msa_outroute")).order_by(Smtpd.smtpd_user),
 }
 USER = {8: Msa.msa_user, 9: Smtpd.smtpd_user}
-OWN = {number: USER[number] == arg("user") for number in USER}
-PAGES = {number: Pages(user) for number, user in USER.items()}
-EVERYBODY = {number: Prepared(rows, pages=PAGES[number]) for number, rows in ROWS.items()}
-ONE = {number: Prepared(rows.where(OWN[number])) for number, rows in ROWS.items()}
-OWN_AND_DELEGATED = {number: Prepared(rows.where(OWN[number] | USER[number].in_(DELEGATED)), pages=PAGES[number])
+OWN = {number: USER[number] == param("user") for number in USER}
+PAGES = {number: KeysetPagination(user) for number, user in USER.items()}
+EVERYBODY = {number: PreparedQuery(rows, pages=PAGES[number]) for number, rows in ROWS.items()}
+ONE = {number: PreparedQuery(rows.where(OWN[number])) for number, rows in ROWS.items()}
+OWN_AND_DELEGATED = {number: PreparedQuery(rows.where(OWN[number] | USER[number].in_(DELEGATED)), pages=PAGES[number])
                      for number, rows in ROWS.items()}
 
 
@@ -43,9 +43,9 @@ def routers_work(call):
 
 
 SET = {
-    "needs": {"msa_user": "Username is not set.", "msa_inrouter": "User inrouter is not set.",
+    "required": {"msa_user": "Username is not set.", "msa_inrouter": "User inrouter is not set.",
               "msa_outrouter": "User outrouter is not set."},
-    "takes": {"msa_inroute": address, "msa_outroute": address}, "checks": [routers_work],
+    "optional": {"msa_inroute": address, "msa_outroute": address}, "validators": [routers_work],
     "allow": delegate_of("msa_user"),
 }
 
@@ -53,19 +53,19 @@ SET = {
 class MSA(Module):
     identifiers = ("msa_user", "msa_inrouter", "msa_outrouter")
     stand_ins = {9: ("SMTPD", "smtpd.py")}
-    harmful = {8: {
-        "has an in router that the daemons do not know: what comes in is lost": Prepared(
+    dangerous_rows = {8: {
+        "has an in router that the daemons do not know: what comes in is lost": PreparedQuery(
             Msa.select(Msa.msa_user).where(Msa.msa_inrouter.not_in(IN_ROUTERS))),
-        "has an out router that the daemons do not know: they take it for any": Prepared(
+        "has an out router that the daemons do not know: they take it for any": PreparedQuery(
             Msa.select(Msa.msa_user).where(Msa.msa_outrouter.not_in(OUT_ROUTERS))),
-        "has a router without the route that it needs": Prepared(Msa.select(Msa.msa_user).where(
+        "has a router without the route that it needs": PreparedQuery(Msa.select(Msa.msa_user).where(
             (Msa.msa_inrouter.in_(["forward", "handoff"]) & Msa.msa_inroute.is_null())
             | ((Msa.msa_outrouter == "handoff") & Msa.msa_outroute.is_null()))),
     }}
     active = {8: Active(Msa.msa_user), 9: Active(Smtpd.smtpd_user)}
 
-    @endpoint(allow=delegate_of("msa_user", missing=admin_or_delegate), takes={"msa_user": text}, query=PAGE,
-              reads_only=True)
+    @endpoint(allow=delegate_of("msa_user", missing=admin_or_delegate), optional={"msa_user": php_text}, query=PAGE_QUERY,
+              read_only=True)
     def get(self, call):
         """The routers of everybody, for a delegate of oneself and the delegated ones; or of one user."""
         number = call.generation.number
@@ -95,7 +95,7 @@ class MSA(Module):
         if changed:
             self.set_database(call)
 
-    @endpoint(needs={"msa_user": "Username is not set."}, allow=delegate_of("msa_user"))
+    @endpoint(required={"msa_user": "Username is not set."}, allow=delegate_of("msa_user"))
     def delete(self, call):
         """Take a user's routers away."""
         number = call.generation.number

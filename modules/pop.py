@@ -3,7 +3,7 @@
 from peewee import BooleanField, TextField
 
 from mailapi import (
-    DELEGATED, PAGE, Active, Model, Module, Pages, Prepared, anyone, arg, endpoint, owner_or_delegate, text,
+    DELEGATED, PAGE_QUERY, Active, Model, Module, KeysetPagination, PreparedQuery, anyone, param, endpoint, owner_or_delegate, php_text,
 )
 
 
@@ -12,21 +12,21 @@ class Popd(Model):
     pop_lock = BooleanField(default=False)
 
 
-PAGES = Pages(Popd.pop_user)
-EVERYBODY = Prepared(Popd.select().order_by(Popd.pop_user), pages=PAGES)
-OWN = (Popd.pop_user == arg("user"))
-ONE = Prepared(Popd.select().where(OWN), pages=PAGES)
-OWN_AND_DELEGATED = Prepared(Popd.select().where(OWN | Popd.pop_user.in_(DELEGATED)).order_by(Popd.pop_user), pages=PAGES)
+PAGES = KeysetPagination(Popd.pop_user)
+EVERYBODY = PreparedQuery(Popd.select().order_by(Popd.pop_user), pages=PAGES)
+OWN = (Popd.pop_user == param("user"))
+ONE = PreparedQuery(Popd.select().where(OWN), pages=PAGES)
+OWN_AND_DELEGATED = PreparedQuery(Popd.select().where(OWN | Popd.pop_user.in_(DELEGATED)).order_by(Popd.pop_user), pages=PAGES)
 
-NAMED = {"needs": {"pop_user": "No username is set"}, "allow": owner_or_delegate("pop_user")}
+NAMED = {"required": {"pop_user": "No username is set"}, "allow": owner_or_delegate("pop_user")}
 
 
 class POP(Module):
     identifiers = ("pop_user",)
     active = Active(Popd.pop_user)
 
-    @endpoint(allow=owner_or_delegate("pop_user", missing=anyone), takes={"pop_user": text}, query=PAGE,
-              reads_only=True)
+    @endpoint(allow=owner_or_delegate("pop_user", missing=anyone), optional={"pop_user": php_text}, query=PAGE_QUERY,
+              read_only=True)
     def get(self, call):
         """Who may use POP: everybody, for a delegate oneself and the delegated ones, for others oneself."""
         if call.body.get("pop_user"):

@@ -5,7 +5,7 @@ import json
 from peewee import SQL, fn
 
 from mailapi import (
-    ApiError, Module, Prepared, address, anyone, arg, empty, endpoint, number, optional_number, text, whole_number,
+    ApiError, Module, PreparedQuery, address, anyone, param, empty, endpoint, number, optional_number, php_text, whole_number,
 )
 from .mail.outbox import Faillog, Outbox
 from .mail.routing import as_text, host_of, whole_routes
@@ -53,13 +53,13 @@ STORES = {8: "address_user IN (SELECT name FROM users)", 9: "address_router = 's
 THESE = "mail_id IN (SELECT value FROM json_each(?))"
 
 
-def theirs(number_of: int, which: str, *more) -> Prepared:
+def theirs(number_of: int, which: str, *more) -> PreparedQuery:
     sql = THEIRS.format(which=which, stores=STORES[number_of])
-    return Prepared(SQL(sql, [arg("user").value, arg("user").value, arg("delegate").value, *more]))
+    return PreparedQuery(SQL(sql, [param("user").value, param("user").value, param("delegate").value, *more]))
 
 
 ALL = {number_of: theirs(number_of, "TRUE") for number_of in STORES}
-SOME = {number_of: theirs(number_of, THESE, arg("ids").value) for number_of in STORES}
+SOME = {number_of: theirs(number_of, THESE, param("ids").value) for number_of in STORES}
 
 
 def ids(value) -> list[int]:
@@ -72,22 +72,22 @@ def ids(value) -> list[int]:
 
 
 def state(value) -> str | None:
-    if (value := text(value)) not in (None, *STATES):
+    if (value := php_text(value)) not in (None, *STATES):
         raise ValueError("no state")
     return value
 
 
-FILTERS = {"mail_submitter": text, "mail_remote": address, "mail_envelopefrom": address, "mail_envelopeto": address}
-NAMED = {"needs": {"mail_id": "No mail id is set"}, "takes": {"mail_id": ids}, "allow": anyone}
+FILTERS = {"mail_submitter": php_text, "mail_remote": address, "mail_envelopefrom": address, "mail_envelopeto": address}
+NAMED = {"required": {"mail_id": "No mail id is set"}, "optional": {"mail_id": ids}, "allow": anyone}
 
 
 class Queue(Module):
     identifiers = ("mail_id",)
-    harmful = {"has no mail_data, which crashes the daemon that delivers it": Prepared(
+    dangerous_rows = {"has no mail_data, which crashes the daemon that delivers it": PreparedQuery(
         Outbox.select(Outbox.mail_id).where(Outbox.mail_data.is_null()))}
 
-    @endpoint(allow=anyone, reads_only=True, own_transactions=True,
-              takes=FILTERS | {"mail_id": ids, "mail_state": state, "after": optional_number})
+    @endpoint(allow=anyone, read_only=True, manages_transactions=True,
+              optional=FILTERS | {"mail_id": ids, "mail_state": state, "after": optional_number})
     def get(self, call):
         """The mails that the caller may see, oldest first, with their latest failures; how many are in each state."""
         filters = {name: call.body[name] for name in FILTERS if call.body.get(name)}
@@ -129,7 +129,7 @@ class Queue(Module):
             call.db.execute(Faillog.insert(fail_mail=mail_id, fail_fatal=True,
                                            fail_message=f"Returned by {call.user_name or 'the administrator'}."))
 
-    def forget(self, user_name: str):
+    def on_user_deleted(self, user_name: str):
         """What a deleted user submitted is delivered, and is nobody's who gets the same name."""
         with self.app.db.transaction():
             self.app.db.execute(Outbox.update(mail_submitter=None).where(Outbox.mail_submitter == user_name))

@@ -5,7 +5,7 @@ import re
 import time
 
 import bottle
-from mailapi import ApiError, Module, Rule, admin, anyone, endpoint, invalid, long_text, text, text_list
+from mailapi import ApiError, Module, Rule, admin, anyone, endpoint, invalid, long_text, php_text, list_of_text
 from .mail.compose import authors_in, too_many
 from .http.large_bodies import read_large_object
 from .mail.outbox import decide
@@ -17,14 +17,14 @@ LONGEST_SCRIPT = 512 * 1024
 
 def envelope_address(value) -> str | None:
     """An address as it may stand in the envelope: nothing in it ends the command, or the address."""
-    value = text(value)
+    value = php_text(value)
     if value and (re.search(r"[\x00-\x20\x7f-\xa0<>\u2028\u2029]", value) or len(value.encode()) > 256):
         raise ValueError("not an envelope address")
     return value
 
 
 def envelope_addresses(value) -> list | None:
-    listed = text_list(value)
+    listed = list_of_text(value)
     if listed and "" in listed:
         raise ValueError("an empty one")
     return listed and [envelope_address(each) for each in listed]
@@ -32,21 +32,21 @@ def envelope_addresses(value) -> list | None:
 
 def script_name(value) -> str | None:
     """A name of at most 128 characters, none of them a control or a line separator (RFC 5804 section 1.6)."""
-    value = text(value)
+    value = php_text(value)
     if value and (re.search(r"[\x00-\x1f\x7f-\x9f\u2028\u2029]", value) or len(value) > 128):
         raise ValueError("not a script name")
     return value
 
 
 def script_text(value) -> str | None:
-    value = text(value)
+    value = php_text(value)
     if value and len(value.encode()) > LONGEST_SCRIPT:
         raise ValueError("too long")
     return value
 
 
 def encoding(value) -> str | None:
-    value = text(value)
+    value = php_text(value)
     if value not in (None, "base64"):
         raise ValueError("unknown encoding")
     return value
@@ -100,37 +100,37 @@ def has_script(call):
 
 class Service(Module):
     identifiers = ("sender", "recipients", "script_name")
-    relays = ("dav", ".well-known")
-    relays_max_body = 32 * 1024 * 1024
+    mounts = ("dav", ".well-known")
+    mount_max_body = 32 * 1024 * 1024
 
     def __init__(self, app, name=""):
         super().__init__(app, name)
         self.clients = clients(app.config)
 
-    @endpoint(allow=admin, reads_only=True, own_transactions=True)
+    @endpoint(allow=admin, read_only=True, manages_transactions=True)
     def get(self, call):
         """The configured services: kind, url, up, latency in ms, version or banner, error; asked at once, for 2 s."""
         pings = {kind: lambda client=client: timed(client.ping) for kind, client in self.clients.items()}
         found = at_once(pings, PROMPT)
         return {"services": [row(client, found[kind]) for kind, client in self.clients.items()]}
 
-    @endpoint(needs={"sender": "Sender is not set.", "recipients": "No recipient is set."},
-              checks=[has_message, few_recipients],
-              takes={"sender": envelope_address, "recipients": envelope_addresses} | MESSAGE, allow=sender_is_own,
-              own_transactions=True, max_body="max_message", read_body=read_large_object)
+    @endpoint(required={"sender": "Sender is not set.", "recipients": "No recipient is set."},
+              validators=[has_message, few_recipients],
+              optional={"sender": envelope_address, "recipients": envelope_addresses} | MESSAGE, allow=sender_is_own,
+              manages_transactions=True, max_body="max_message", read_body=read_large_object)
     def send(self, call):
         """Hand a message (RFC 5322) over to the SMTP server, for all recipients or for none."""
         smtp, message = self.client("smtp"), message_of(call)
         hold_authors(call, message)
-        self.app.rest()
+        self.app.release()
         smtp.send(call.body["sender"], call.body["recipients"], message)
 
-    @endpoint(allow=anyone, reads_only=True, own_transactions=True)
+    @endpoint(allow=anyone, read_only=True, manages_transactions=True)
     def quota(self, call):
         """How much of one's mailbox is used: resource, used, limit."""
         return {"quota": self.client("imap").quota(*own(call))}
 
-    @endpoint(takes=MESSAGE, checks=[has_message], allow=anyone, reads_only=True, own_transactions=True,
+    @endpoint(optional=MESSAGE, validators=[has_message], allow=anyone, read_only=True, manages_transactions=True,
               max_body="max_message", read_body=read_large_object)
     def scan(self, call):
         """What the anti-spam and anti-virus services say of a message."""
@@ -145,34 +145,34 @@ class Service(Module):
             raise ApiError(" ".join(down), **answer)
         return answer
 
-    @endpoint(allow=anyone, reads_only=True, own_transactions=True)
+    @endpoint(allow=anyone, read_only=True, manages_transactions=True)
     def sieve_list(self, call):
         """One's filter scripts: script_name, active."""
         return {"scripts": self.client("managesieve").scripts(*own(call))}
 
-    @endpoint(needs=NAMED, takes={"script_name": script_name}, allow=anyone, reads_only=True, own_transactions=True)
+    @endpoint(required=NAMED, optional={"script_name": script_name}, allow=anyone, read_only=True, manages_transactions=True)
     def sieve_get(self, call):
         """One of one's filter scripts."""
         return {"script": self.client("managesieve").get(*own(call), call.body["script_name"])}
 
-    @endpoint(needs=NAMED, takes={"script_name": script_name, "script": script_text}, checks=[has_script],
-              allow=anyone, own_transactions=True)
+    @endpoint(required=NAMED, optional={"script_name": script_name, "script": script_text}, validators=[has_script],
+              allow=anyone, manages_transactions=True)
     def sieve_put(self, call):
         """Keep a filter script; the server checks it, and its error is the status."""
         warning = self.client("managesieve").put(*own(call), call.body["script_name"], call.body["script"])
         return {"warnings": warning} if warning else {}
 
-    @endpoint(needs=NAMED, takes={"script_name": script_name}, allow=anyone, own_transactions=True)
+    @endpoint(required=NAMED, optional={"script_name": script_name}, allow=anyone, manages_transactions=True)
     def sieve_activate(self, call):
         """Filter one's mail by this script, and no other, from now on."""
         self.client("managesieve").activate(*own(call), call.body["script_name"])
 
-    @endpoint(allow=anyone, own_transactions=True)
+    @endpoint(allow=anyone, manages_transactions=True)
     def sieve_deactivate(self, call):
         """Filter one's mail by no script."""
         self.client("managesieve").activate(*own(call), "")
 
-    @endpoint(needs=NAMED, takes={"script_name": script_name}, allow=anyone, own_transactions=True)
+    @endpoint(required=NAMED, optional={"script_name": script_name}, allow=anyone, manages_transactions=True)
     def sieve_delete(self, call):
         """Delete a filter script that is not the active one."""
         self.client("managesieve").delete(*own(call), call.body["script_name"])
@@ -182,7 +182,7 @@ class Service(Module):
             raise ApiError(f"The {kind} service is not configured.", http=http)
         return self.clients[kind]
 
-    def relay(self, exchange, path):
+    def mount(self, exchange, path):
         from .clients.dav_proxy import READS, forward, prefix_of
 
         dav, environ = self.client("dav", http=404), exchange.environ
@@ -211,7 +211,7 @@ def own(call) -> tuple[str, str | None]:
     exactly this name: what takes capitals for small letters there would give them another's."""
     if call.user_name is None:
         raise ApiError("Say whose (--as).")
-    if call.config.mailserver and "accountId" not in (call.instead or call.app.instead(call.user_name) or {}):
+    if call.config.mailserver and "accountId" not in (call.external_user or call.app.external_credentials(call.user_name) or {}):
         raise ApiError("The mail server does not know this user.")
     return call.user_name, call.password
 

@@ -9,8 +9,8 @@ from pathlib import Path
 from peewee import IntegerField, TextField
 
 from mailapi import (
-    CLOCK_SKEW, ApiError, Bearer, Model, Module, Prepared, Rule, arg, endpoint, flag, ip, ip_network, optional_number,
-    sha256, text_list,
+    CLOCK_SKEW, ApiError, Bearer, Model, Module, PreparedQuery, Rule, param, endpoint, boolean, ip, ip_network, optional_number,
+    sha256, list_of_text,
 )
 
 
@@ -35,14 +35,14 @@ class TokenRow(Model):
 
 SHOWN = TokenRow.select(*[column for column in TokenRow._meta.sorted_fields
                           if column not in {TokenRow.token_hash, TokenRow.authdata_hash}])
-FIND = Prepared(TokenRow.select().where(TokenRow.token_hash == arg("token_hash")))
-OF_USER = Prepared(TokenRow.select(TokenRow.token_id).where(TokenRow.token_user == arg("user")).limit(1))
-USED = Prepared(TokenRow.update(token_used=arg("now")).where(TokenRow.token_id == arg("token_id")))
+FIND = PreparedQuery(TokenRow.select().where(TokenRow.token_hash == param("token_hash")))
+OF_USER = PreparedQuery(TokenRow.select(TokenRow.token_id).where(TokenRow.token_user == param("user")).limit(1))
+USED = PreparedQuery(TokenRow.update(token_used=param("now")).where(TokenRow.token_id == param("token_id")))
 
 
 def networks(value) -> list | None:
     """Addresses and networks, such as 192.0.2.0/24."""
-    listed = text_list(value)
+    listed = list_of_text(value)
     return listed and [str(ip_network(each, strict=False)) for each in listed]
 
 
@@ -67,7 +67,7 @@ CREATE TABLE IF NOT EXISTS token (token_id INTEGER PRIMARY KEY AUTOINCREMENT, to
     authdata_hash TEXT NOT NULL);
 """
 
-    @endpoint(allow=not_by_token, reads_only=True, own_transactions=True)
+    @endpoint(allow=not_by_token, read_only=True, manages_transactions=True)
     def get(self, call):
         """The caller's tokens, for an admin everybody's; not the secrets, which nobody has."""
         rows = SHOWN if call.caller.admin else SHOWN.where(TokenRow.token_user == call.user_name)
@@ -75,9 +75,9 @@ CREATE TABLE IF NOT EXISTS token (token_id INTEGER PRIMARY KEY AUTOINCREMENT, to
             found = self.app.state.rows(rows.order_by(TokenRow.token_id))
         return {"tokens": [shown(row) for row in found]}
 
-    @endpoint(needs={"token_name": "Token name is not set."}, checks=[makes_sense], allow=not_by_token,
-              own_transactions=True, takes={"token_expires": optional_number, "token_reads_only": flag,
-                                            "token_modules": text_list, "token_networks": networks})
+    @endpoint(required={"token_name": "Token name is not set."}, validators=[makes_sense], allow=not_by_token,
+              manages_transactions=True, optional={"token_expires": optional_number, "token_reads_only": boolean,
+                                            "token_modules": list_of_text, "token_networks": networks})
     def add(self, call):
         """A new token for the caller; `token` is the secret, told only now."""
         if call.user_name is None:
@@ -94,8 +94,8 @@ CREATE TABLE IF NOT EXISTS token (token_id INTEGER PRIMARY KEY AUTOINCREMENT, to
                 authdata_hash=sha256(call.authdata or ""), **lists)).lastrowid
         return {"token": secret, "token_id": row}
 
-    @endpoint(needs={"token_id": "No token id is set."}, takes={"token_id": optional_number}, allow=not_by_token,
-              own_transactions=True)
+    @endpoint(required={"token_id": "No token id is set."}, optional={"token_id": optional_number}, allow=not_by_token,
+              manages_transactions=True)
     def delete(self, call):
         """End a token: one's own, for an admin anybody's."""
         which = TokenRow.token_id == call.body["token_id"]
@@ -126,7 +126,7 @@ CREATE TABLE IF NOT EXISTS token (token_id INTEGER PRIMARY KEY AUTOINCREMENT, to
         with self.app.state.transaction("DEFERRED"):
             return self.app.state.value(OF_USER, user=user_name) is not None
 
-    def forget(self, user_name: str):
+    def on_user_deleted(self, user_name: str):
         """A deleted user's tokens end, also for another one of the same name."""
         with self.app.state.transaction():
             self.app.state.execute(TokenRow.delete().where(TokenRow.token_user == user_name))
@@ -137,7 +137,7 @@ def refuse(row: dict, module: Module, chosen):
     names = json.loads(row["token_modules"] or "null")
     if names is not None and module.path and not serves(module).intersection(names):
         raise ApiError("This token is not for this module.")
-    if row["token_reads_only"] and not chosen.reads_only:
+    if row["token_reads_only"] and not chosen.read_only:
         raise ApiError("This token may only read.")
 
 

@@ -7,8 +7,8 @@ from operator import itemgetter
 from peewee import SQL, IntegrityError, fn
 
 from mailapi import (
-    PAGE, Active, ApiError, ApiUserDelegates, Module, Prepared, Rule, Users, admin, anyone, arg, delegate_of, document,
-    each_generation, endpoint, flag, like, make_authdata, owner_or_delegate, secret, text, text_list,
+    PAGE_QUERY, Active, ApiError, ApiUserDelegates, Module, PreparedQuery, Rule, Users, admin, anyone, param, delegate_of, file_content,
+    each_generation, endpoint, boolean, like, make_authdata, owner_or_delegate, secret, php_text, list_of_text,
 )
 from .http.large_bodies import read_large_object
 from .directory import user_names, user_rows
@@ -19,11 +19,11 @@ STORED = Users.user_authdata.concat("")  # as text, also where it is a BLOB
 FIRST_COLON = fn.INSTR(STORED, ":")
 STORED_WELL = (FIRST_COLON > 0) & (FIRST_COLON == fn.LENGTH(STORED) - 64) & (
     reduce(lambda rest, digit: fn.REPLACE(rest, digit, ""), "0123456789abcdef", fn.SUBSTR(STORED, -64)) == "")
-NAMES = Prepared(Users.select(Users.user_name))
-NO_SPILL = Prepared(SQL("PRAGMA cache_spill = OFF"))  # pages stay in memory: readers wait for the commit only
-ADD = Prepared(Users.insert({name: arg(name) for name in ("user_name", "user_authdata", "user_alias")}))
-SET_ALIAS = Prepared(Users.update(user_alias=arg("user_alias")).where(Users.user_name == arg("user_name")))
-GRANT = each_generation(lambda g: g.access.insert(api_user=arg("user"), api_permission=arg("permission")))
+NAMES = PreparedQuery(Users.select(Users.user_name))
+NO_SPILL = PreparedQuery(SQL("PRAGMA cache_spill = OFF"))  # pages stay in memory: readers wait for the commit only
+ADD = PreparedQuery(Users.insert({name: param(name) for name in ("user_name", "user_authdata", "user_alias")}))
+SET_ALIAS = PreparedQuery(Users.update(user_alias=param("user_alias")).where(Users.user_name == param("user_name")))
+GRANT = each_generation(lambda g: g.access.insert(api_user=param("user"), api_permission=param("permission")))
 
 
 def name_allowed(call):
@@ -32,12 +32,12 @@ def name_allowed(call):
 
 def permissions_given(call):
     if call.body.get("user_permissions") is None:
-        raise ApiError(call.words("No {permission}s is set."))
+        raise ApiError(call.in_generation("No {permission}s is set."))
 
 
 def alias(value) -> str | None:
     """A user's name; null and "" are given, too: they clear the alias (WIRE F34)."""
-    return "" if value in (None, "") else text(value)
+    return "" if value in (None, "") else php_text(value)
 
 
 def file_given(call):
@@ -92,17 +92,17 @@ def with_elsewhere(user: Module, call, added: dict) -> dict:
     """The answer with those whom only another database knows, such as a mail server's."""
     everybody = call.caller.admin and not asked_for(call)
     named = None if everybody else asked_for(call) or call.user_name
-    if not user.app.keepers or named and added["users"]:
+    if not user.app.credential_providers or named and added["users"]:
         return added
     try:
-        found = [row for module in user.app.modules.values() for row in module.users_elsewhere(named)]
+        found = [row for module in user.app.modules.values() for row in module.external_users(named)]
     except ApiError as error:
         return added | {"status": "warning", "warning": error.status}
     if not asked_for(call):
         found = [row for row in found if fits(row["user_name"], call.query)]
     known = {row["user_name"] for row in added["users"]} if found else ()
     shape = described if everybody and call.generation.number == 9 else shortly
-    single = {} if everybody else {call.words("user_{permission}s"): []}
+    single = {} if everybody else {call.in_generation("user_{permission}s"): []}
     others = [shape(row) | single for row in found if row["user_name"] not in known]
     return {"users": sorted(added["users"] + others, key=itemgetter("user_name"))} if others else added
 
@@ -127,17 +127,17 @@ def shortly(row: dict) -> dict:
 class User(Module):
     identifiers = ("user_name", "user_permission")
     active = Active(Users.user_name, where=HAS_LOGIN)
-    harmful = {
-        "is named like a SQLite database": Prepared(
+    dangerous_rows = {
+        "is named like a SQLite database": PreparedQuery(
             Users.select(Users.user_name).where(fn.LOWER(Users.user_name).in_(["main", "temp"]))),
-        "is an alias of itself": Prepared(
+        "is an alias of itself": PreparedQuery(
             Users.select(Users.user_name).where(Users.user_alias == Users.user_name)),
-        "has a password that is not stored as the daemons read it": Prepared(
+        "has a password that is not stored as the daemons read it": PreparedQuery(
             Users.select(Users.user_name).where(HAS_LOGIN, ~STORED_WELL)),
     }
 
-    @endpoint(allow=anyone, takes={"username": text, "user_name": text}, query=PAGE, reads_only=True,
-              then=with_elsewhere)
+    @endpoint(allow=anyone, optional={"username": php_text, "user_name": php_text}, query=PAGE_QUERY, read_only=True,
+              after_commit=with_elsewhere)
     def get(self, call):
         """All users, for a delegate oneself and the delegated ones, for others oneself; or the one named."""
         if name := asked_for(call):
@@ -148,8 +148,8 @@ class User(Module):
             return {"users": self.listed(call, "delegated", "delegated page", user=call.user_name)}
         return {"users": self.one(call, call.user_name) if fits(call.user_name, call.query) else []}
 
-    @endpoint(needs={"user_name": "Username is not set."}, checks=[name_allowed, another_user], allow=ADDER,
-              takes={"user_authdata": secret, "user_alias": text, "user_permissions": text_list})
+    @endpoint(required={"user_name": "Username is not set."}, validators=[name_allowed, another_user], allow=ADDER,
+              optional={"user_authdata": secret, "user_alias": php_text, "user_permissions": list_of_text})
     def add(self, call):
         """A new user, with password, alias and permissions where given; `user` says whether it was made."""
         try:
@@ -160,7 +160,7 @@ class User(Module):
             if not call.caller.admin:
                 call.db.execute(ApiUserDelegates.insert(
                     api_user=call.user_name, api_delegate=call.body["user_name"]))
-            call.join("add", call.body["user_name"], call.body.get("user_authdata"))
+            call.enlist("add", call.body["user_name"], call.body.get("user_authdata"))
         except IntegrityError as error:
             raise ApiError(str(error), user=False) from error
         except ApiError as refused:
@@ -168,7 +168,7 @@ class User(Module):
             raise
         return {"user": True}
 
-    @endpoint(needs={"user_name": "No username set."}, allow=delegate_of("user_name"))
+    @endpoint(required={"user_name": "No username set."}, allow=delegate_of("user_name"))
     def delete(self, call):
         """Remove a user; their mail, permissions, delegations and settings go with them, or what is left of these."""
         name = call.body["user_name"]
@@ -176,61 +176,61 @@ class User(Module):
             user_rows.delete(call, name)
         call.new_authdata[name] = None
         call.deleted_users.append(name)
-        call.join("delete", name)
+        call.enlist("delete", name)
         return {"delete": "ok"}
 
-    @endpoint(needs={"user_name": "Username is not set."}, allow=owner_or_delegate("user_name"),
-              takes={"user_authdata": secret})
+    @endpoint(required={"user_name": "Username is not set."}, allow=owner_or_delegate("user_name"),
+              optional={"user_authdata": secret})
     def set_password(self, call):
         """Set a user's password, or with none take the log-in away; the user's other sessions end."""
         name, authdata = call.body["user_name"], make_authdata(call.body.get("user_authdata"))
         call.db.execute(Users.update(user_authdata=authdata).where(Users.user_name == name))
         call.new_authdata[name] = authdata
-        call.join("set_password", name, call.body.get("user_authdata"))
+        call.enlist("set_password", name, call.body.get("user_authdata"))
 
-    @endpoint(needs=PERMISSION, allow=admin)
+    @endpoint(required=PERMISSION, allow=admin)
     def add_permission(self, call):
         """Grant one permission to a user."""
         self.grant(call, [call.body["user_permission"]])
 
-    @endpoint(needs=PERMISSION, allow=admin)
+    @endpoint(required=PERMISSION, allow=admin)
     def delete_permission(self, call):
         """Take one permission from a user."""
         access = call.generation.access
         call.db.execute(access.delete().where(access.api_user == call.body["user_name"],
                                               access.api_permission == call.body["user_permission"]))
 
-    @endpoint(needs={"user_name": "No user is set."}, checks=[permissions_given], allow=admin,
-              takes={"user_permissions": text_list})
+    @endpoint(required={"user_name": "No user is set."}, validators=[permissions_given], allow=admin,
+              optional={"user_permissions": list_of_text})
     def update_permissions(self, call):
         """Give a user exactly the permissions of the list."""
         access = call.generation.access
         call.db.execute(access.delete().where(access.api_user == call.body["user_name"]))
         self.grant(call, dict.fromkeys(call.body["user_permissions"]))
 
-    @endpoint(needs={"user_name": "No username set."}, checks=[alias_given, another_user], allow=admin,
-              takes={"user_alias": alias})
+    @endpoint(required={"user_name": "No username set."}, validators=[alias_given, another_user], allow=admin,
+              optional={"user_alias": alias})
     def update_alias(self, call):
         """Make a user a log-in name for another one's mailbox; "" or null makes it a user of its own again."""
         call.db.execute(Users.update(user_alias=call.body["user_alias"] or None)
                         .where(Users.user_name == call.body["user_name"]))
 
-    @endpoint(allow=admin, checks=[file_given], takes={"file": document, "dry_run": flag}, own_transactions=True,
+    @endpoint(allow=admin, validators=[file_given], optional={"file": file_content, "dry_run": boolean}, manages_transactions=True,
               max_body=32 * 1024 * 1024, read_body=read_large_object)
     def import_(self, call):
         """Add all users of a file, or none; `imported` says how many. With dry_run they are only checked."""
-        found = Import(call.body["file"], call.tell)
+        found = Import(call.body["file"], call.report_progress)
         with call.db.transaction("DEFERRED"):
             found.compare(set(call.db.column(NAMES)), user_rows.orphans(call))
         found.refuse_bad()
         if not call.body.get("dry_run"):
-            found.hash(call.tell)
+            found.hash(call.report_progress)
             self.insert(call, [found.users[name] for name in sorted(found.users)])  # the index grows at its end
         return {"imported": 0 if call.body.get("dry_run") else len(found.users), "checked": len(found.users)}
 
     def insert(self, call, users: list[dict]):
         """All in one transaction, during which nobody else can write: whatever could be done before was."""
-        call.tell(f"writing {len(users):,} users")
+        call.report_progress(f"writing {len(users):,} users")
         first = [user | {"user_alias": None} for user in users]  # aliases may be of users that come later
         aliases = [user for user in users if user["user_alias"]]
         granted = [{"user": user["user_name"], "permission": permission}
@@ -253,7 +253,7 @@ class User(Module):
         number = call.generation.number
         if not call.pages:
             query = self.queries[number, everything]
-            return call.db.rows(query, **values) if self.app.keepers else call.listing(query, **values)
+            return call.db.rows(query, **values) if self.app.credential_providers else call.listing(query, **values)
         names = call.db.column(call.page(NAMES_ON[page]), **values)
         return call.db.rows(self.queries[number, page], first=names[0], last=names[-1], **values) if names else []
 
@@ -261,10 +261,10 @@ class User(Module):
         """The one user, in a list, for whoever may see them (WIRE F06)."""
         if call.user_name != name and not call.caller.may_act_for(name):
             which = "in delegated list" if call.caller.delegate else "the user"
-            raise ApiError(call.words(f"User has no {{permission}} to do this (not {which})."), users=[])
+            raise ApiError(call.in_generation(f"User has no {{permission}} to do this (not {which})."), users=[])
         access = call.generation.access
         granted = access.select(access.api_permission).where(access.api_user == name)
-        return [user | {call.words("user_{permission}s"): call.db.column(granted)}
+        return [user | {call.in_generation("user_{permission}s"): call.db.column(granted)}
                 for user in call.db.rows(self.queries[call.generation.number, "one"], user=name)]
 
     def refuse_confusion(self, call, name: str):
@@ -284,6 +284,6 @@ class User(Module):
 
     def grant(self, call, permissions):
         if not all(permissions):
-            raise ApiError(call.words("No {permission} is set."))
+            raise ApiError(call.in_generation("No {permission} is set."))
         for permission in permissions:
             call.db.execute(GRANT[call.generation.number], user=call.body["user_name"], permission=permission)

@@ -287,9 +287,9 @@ class Target(Site):
         usual = {
             other: USUAL[other]
             for other in endpoint.fields(mailapi.GENERATIONS[self.generation])
-            if other in USUAL and other != name and not (other in ALONE and "subject" in endpoint.takes)
+            if other in USUAL and other != name and not (other in ALONE and "subject" in endpoint.optional)
         }
-        if name in ALONE and "subject" in endpoint.takes:
+        if name in ALONE and "subject" in endpoint.optional:
             usual = {}
         return (
             b"{"
@@ -343,7 +343,7 @@ def counts(target: Target) -> dict:
             (
                 kind,
                 name
-                if kind is not mailapi.text and inner_fields(kind) or name in ("next", "attachments")
+                if kind is not mailapi.php_text and inner_fields(kind) or name in ("next", "attachments")
                 else "",
             ),
             (f"{path}/?{action}", name),

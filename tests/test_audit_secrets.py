@@ -19,8 +19,8 @@ VAULT = '''
     class Vault(Module):
         {identifiers}
 
-        @endpoint(needs={{"user_name": "Whose?", "password": "Which password?", "key": "Which key?"}},
-                  takes={{"key": secret}}, allow=anyone)
+        @endpoint(required={{"user_name": "Whose?", "password": "Which password?", "key": "Which key?"}},
+                  optional={{"key": secret}}, allow=anyone)
         def open(self, call):
             """Open it."""
             return {{"length": len(call.body["key"])}}
@@ -55,12 +55,12 @@ def test_a_secret_cannot_be_declared_as_an_identifier():
         class Leaking(mailapi.Module):
             identifiers = ("key",)
 
-            @mailapi.endpoint(needs={"key": "Which?"}, takes={"key": mailapi.secret}, allow=mailapi.anyone)
+            @mailapi.endpoint(required={"key": "Which?"}, optional={"key": mailapi.secret}, allow=mailapi.anyone)
             def open(self, call):
                 """Open."""
 
 
-SHORT = {mailapi.text, mailapi.whole_number, mailapi.optional_number, mailapi.address}
+SHORT = {mailapi.php_text, mailapi.whole_number, mailapi.optional_number, mailapi.address}
 ALSO = {"address_order", "address_old_order", "mail_id", "part", "address1", "address2", "sender", "recipients", "script_name"}  # ids, addresses, a short name
 
 

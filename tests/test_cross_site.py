@@ -59,7 +59,7 @@ def test_f43_a_link_changes_nothing(tmp_path, method):
     site = Site(tmp_path, extra=OPTIONAL)
     browser, before = log_in(site), site.dump()
     urls = [f"/{module.path}/?{name}" for module in site.app.modules.values()
-            for name, action in module.endpoints.items() if not action.reads_only and 9 in module.generations]
+            for name, action in module.endpoints.items() if not action.read_only and 9 in module.generations]
     assert len(urls) > 30
     for url in urls:
         answer = browser.request(url, method=method, status=405)

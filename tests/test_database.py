@@ -342,13 +342,13 @@ def test_locked_state_database_is_busy_and_recovers(site):
 
 def test_constants_of_a_prepared_query_are_part_of_its_text(site):
     name = mailapi.Users.user_name
-    rows = mailapi.Users.select(name, peewee.Value(-1)).where(name != "it's", name == mailapi.arg("user"))
-    query = mailapi.Prepared(rows, constant=True)
+    rows = mailapi.Users.select(name, peewee.Value(-1)).where(name != "it's", name == mailapi.param("user"))
+    query = mailapi.PreparedQuery(rows, constant=True)
     sql, parameters = query.sql(site.app.db.database)
     assert "'it''s'" in sql and "-1" in sql and [p.name for p in parameters] == ["user"]
     site.app.db.connect()
     assert site.app.db.column(query, user="ann' OR 1 --") == [] and site.app.db.column(query, user="ann") == ["ann"]
-    for asked, sql in ((mailapi.Prepared(peewee.SQL("SELECT '?', ?", ["x"]), constant=True), "SELECT '?', ?"),
-                       (mailapi.Prepared(peewee.SQL("SELECT ?", ["x"])), "SELECT ?")):  # somebody may have asked for x
+    for asked, sql in ((mailapi.PreparedQuery(peewee.SQL("SELECT '?', ?", ["x"]), constant=True), "SELECT '?', ?"),
+                       (mailapi.PreparedQuery(peewee.SQL("SELECT ?", ["x"])), "SELECT ?")):  # somebody may have asked for x
         assert asked.sql(site.app.db.database) == (sql, ["x"])
     site.app.db.close()

@@ -25,7 +25,7 @@ def perform(site, content: str, tell=lambda sentence: None, user: str | None = N
     """As `mailapi call` does it, with something to do in between."""
     generation = site.app.generation()
     call = mailapi.Call(site.app, generation, {"file": content.encode()}, {})
-    call.user_name, call.tell = user, tell
+    call.user_name, call.report_progress = user, tell
     module = site.app.modules["users"]
     return site.app.perform(call, module, module.endpoints["import"])
 

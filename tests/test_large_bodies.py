@@ -128,7 +128,7 @@ def test_a_field_is_not_read_before_it_is_known_who_asks(tmp_path, monkeypatch):
 
     for module in site.app.modules.values():
         for name, action in module.endpoints.items():
-            for fields in (action.takes, action.query):
+            for fields in (action.optional, action.query):
                 for field in fields:
                     monkeypatch.setitem(fields, field, note)
             body = json.dumps({"auth": {"user_name": "ann", "password": "wrong"}} | dict.fromkeys(
@@ -141,14 +141,14 @@ def test_a_field_is_not_read_before_it_is_known_who_asks(tmp_path, monkeypatch):
 def test_large_bodies_together_take_no_more_than_the_config_says(tmp_path):
     site, waiting, go_on = Site(tmp_path, max_bodies=3 * MIB), threading.Event(), threading.Event()
     body = b"{" + AUTH + b', "x": "' + b"x" * 600_000 + b'"}'
-    log_in = mailapi.Exchange.log_in
+    log_in = mailapi.RequestHandler.log_in
 
     def slow(self, *args):
         waiting.set()
         assert go_on.wait(60)
         log_in(self, *args)
 
-    mailapi.Exchange.log_in, answers = slow, []
+    mailapi.RequestHandler.log_in, answers = slow, []
     try:
         first = threading.Thread(target=lambda: answers.append(site.raw("pop/?get", body)))
         first.start()
@@ -158,7 +158,7 @@ def test_large_bodies_together_take_no_more_than_the_config_says(tmp_path):
     finally:
         go_on.set()
         first.join()
-        mailapi.Exchange.log_in = log_in
+        mailapi.RequestHandler.log_in = log_in
     assert answers[0]["auth_user"] == "ann"
     assert site.raw("pop/?get", body)["auth_user"] == "ann" and site.app.large_bodies.used == 0
     alone = Site(tmp_path, max_bodies=1)  # one alone is always answered

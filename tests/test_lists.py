@@ -101,7 +101,7 @@ def test_what_sqlite_encodes_is_what_python_encodes(site, names, route):
     site.sql("DELETE FROM addresses")
     for order, name in enumerate(names):
         site.sql("INSERT INTO addresses VALUES (?, ?, 'store', ?)", name, order + 1, route if order else None)
-    query = mailapi.Prepared(mailapi.Addresses.select().order_by(mailapi.Addresses.address_order))
+    query = mailapi.PreparedQuery(mailapi.Addresses.select().order_by(mailapi.Addresses.address_order))
     site.app.db.connect()
     rows = mailapi.encode({"status": "ok", "addresses": site.app.db.rows(query)})
     assert mailapi.encode({"status": "ok", "addresses": site.app.db.encoded(query, {})}) == rows

@@ -269,7 +269,7 @@ REPORT = '''
 
 
     class Report(Module):
-        @endpoint(allow=anyone, file=True)
+        @endpoint(allow=anyone, download=True)
         def make(self, call):
             call.db.execute(Users.update(user_database="made").where(Users.user_name == call.user_name))
             return File(b"a,b", "text/csv", "list.csv")

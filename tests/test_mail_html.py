@@ -89,7 +89,7 @@ def test_a_filter_that_fails_lets_nothing_through():
 ########## A real browser ##########################################################################
 
 
-PAGE = """<!doctype html><meta charset=utf-8><script>
+PAGE_QUERY = """<!doctype html><meta charset=utf-8><script>
 fired = 0; alert = () => { fired += 1 };
 onload = () => setTimeout(() => {
     for (const box of document.querySelectorAll("body > div")) for (const _ of [1, 2, 3]) box.innerHTML = box.innerHTML;
@@ -108,7 +108,7 @@ def counting_server(boxes):
         def do_GET(self):
             asked.append(self.path)
             evil = f"http://127.0.0.1:{self.server.server_port}"
-            page = PAGE % "".join(f"<div>{box(evil)}</div>" for box in boxes) if self.path == "/" else ""
+            page = PAGE_QUERY % "".join(f"<div>{box(evil)}</div>" for box in boxes) if self.path == "/" else ""
             self.send_response(200)
             self.send_header("Content-Type", "text/html; charset=utf-8")
             self.end_headers()

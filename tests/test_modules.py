@@ -13,11 +13,11 @@ import mailapi
 GREETING = '''
     """Greeting: somebody else's module."""
 
-    from mailapi import Module, admin_or_delegate, anyone, endpoint, text, Users
+    from mailapi import Module, admin_or_delegate, anyone, endpoint, php_text, Users
 
 
     class Greeting(Module):
-        @endpoint(needs={"user_name": "Whom?"}, takes={"loud": text}, allow=anyone, reads_only=True)
+        @endpoint(required={"user_name": "Whom?"}, optional={"loud": php_text}, allow=anyone, read_only=True)
         def greet(self, call):
             """A greeting."""
             greeting = f"Hello, {call.body['user_name']}."

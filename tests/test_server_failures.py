@@ -123,9 +123,9 @@ def test_repeats_end_by_a_deadline_and_wait_ever_longer(monkeypatch):
 
     def conflict():
         attempts.append(now[0])
-        raise mailapi.Conflict()
+        raise mailapi.TransactionRolledBack()
 
-    with pytest.raises(mailapi.Conflict) as refused:
+    with pytest.raises(mailapi.TransactionRolledBack) as refused:
         store.repeat(lambda: store.repeat(conflict))  # one within the other takes no longer
     assert (refused.value.http, refused.value.status) == (503, BUSY)
     assert len(attempts) > 6 and now[0] - 100 <= 5 and len(set(pauses)) == len(pauses)
@@ -201,7 +201,7 @@ def test_what_an_action_did_elsewhere_is_not_repeated(site, database):
             call.db.run("SIGNAL SQLSTATE '40001' SET MYSQL_ERRNO = 1213")
 
     users = site.app.modules["users"]
-    chosen = mailapi.endpoint(allow=mailapi.anyone, own_transactions=True)(action).endpoint
+    chosen = mailapi.endpoint(allow=mailapi.anyone, manages_transactions=True)(action).endpoint
     users.endpoints = users.endpoints | {"action": chosen}
     assert site("users/?action", check=503)["status"] == BUSY and len(calls) == 1
 
@@ -260,11 +260,11 @@ def test_a_transaction_that_says_no_more_does_not_hold_the_others_up(tmp_path, d
     gone, site = (Installation(tmp_path / name, database.url) for name in ("gone", "site"))
     site("?login")
     store = gone.app.db
-    with pytest.raises(mailapi.Conflict), store.transaction():
+    with pytest.raises(mailapi.TransactionRolledBack), store.transaction():
         store.execute(mailapi.Users.insert(user_name="half"))
         assert site("users/?add", user_name="next")["status"] == "ok"
         store.execute(mailapi.Users.insert(user_name="other half"))
-    store.rest()
+    store.release()
     assert database.sql("SELECT user_name FROM users WHERE user_name IN ('half', 'next', 'other half')") == [("next",)]
 
 
@@ -277,13 +277,13 @@ def test_a_connection_lost_between_two_transactions_is_replaced(site, database, 
             assert store.value(mailapi.Users.select(mailapi.Users.user_name).where(mailapi.Users.user_name == "ann")) == "ann"
     mariadb.sql(f"KILL {store.connect().thread_id()}")
     assert store.one(mailapi.CREDENTIALS_OF, user="ann")["user_name"] == "ann"
-    with pytest.raises(mailapi.Conflict), store.transaction():
+    with pytest.raises(mailapi.TransactionRolledBack), store.transaction():
         store.execute(mailapi.Users.insert(user_name="half"))
         mariadb.sql(f"KILL {store.opened.connection.thread_id()}")
         with contextlib.suppress(mailapi.ApiError):
             store.execute(mailapi.Users.insert(user_name="lost"))
-        store.execute_many(mailapi.Prepared(mailapi.Users.insert(user_name=mailapi.arg("name"))), [{"name": "other half"}])
-    store.rest()
+        store.execute_many(mailapi.PreparedQuery(mailapi.Users.insert(user_name=mailapi.param("name"))), [{"name": "other half"}])
+    store.release()
     assert database.sql("SELECT 1 FROM users WHERE user_name IN ('half', 'lost', 'other half')") == []
 
 
@@ -384,7 +384,7 @@ def test_a_slow_statement_is_ended_by_the_server_too(tmp_path, database, monkeyp
     with pytest.raises(mailapi.ApiError, match="busy") as refused:
         store.run("SELECT COUNT(*) FROM " + ", ".join(f"users AS u{number}" for number in range(20)))
     assert refused.value.http == 503
-    store.rest()
+    store.release()
 
 
 @pytest.mark.parametrize("committed", [True, False])
@@ -580,7 +580,7 @@ def test_tls(tmp_path, caplog):
         assert site("?login")["login"] is True
         site.app.db.connect()
         assert site.app.db.run("SHOW STATUS WHERE Variable_name = 'Ssl_cipher'").fetchone()[1]
-        site.app.db.rest()
+        site.app.db.release()
         assert Installation(tmp_path / "any", url)("?login")["login"] is True  # encrypted, to whoever it is
         wrong = Installation(tmp_path / "wrong", f"{url}?ssl_ca={tmp_path / 'other.pem'}")
         assert wrong("?login", check=503)["status"] == AWAY and "certificate verify failed" in caplog.text

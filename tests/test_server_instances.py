@@ -105,12 +105,12 @@ class Failing(mailapi.Module):
         call.db.execute(mailapi.Users.delete())
         raise mailapi.ApiError("No.")
 
-    @mailapi.endpoint(allow=mailapi.anyone, own_transactions=True)
+    @mailapi.endpoint(allow=mailapi.anyone, manages_transactions=True)
     def nested(self, call):
         with call.db.transaction(), call.db.transaction():
             call.db.execute(mailapi.Users.delete())
 
-    @mailapi.endpoint(allow=mailapi.anyone, own_transactions=True)
+    @mailapi.endpoint(allow=mailapi.anyone, manages_transactions=True)
     def wait(self, call):
         """As for a service, for seconds: others can have the connection meanwhile."""
         if call.db.opened.connection is None:
@@ -167,9 +167,9 @@ def test_a_connection_whose_transaction_is_open_is_not_used_again(installed):
     store.connect()
     store.opened.connection.query("START TRANSACTION")
     number = store.opened.connection.thread_id()
-    store.rest()
+    store.release()
     assert store.connect().thread_id() != number
-    store.rest()
+    store.release()
 
 
 def test_a_forked_process_leaves_its_parents_connections_alone(installed):

@@ -88,14 +88,14 @@ def test_nothing_that_was_shortened_is_committed_by_who_goes_on(site, database):
     before, store = dump(database), site.app.db
     database.sql("SET GLOBAL sql_notes = 0"), database.sql("SET GLOBAL max_error_count = 0")
     store.pool.forget()
-    insert = mailapi.Prepared(mailapi.Users.insert(user_name=mailapi.arg("name")))
+    insert = mailapi.PreparedQuery(mailapi.Users.insert(user_name=mailapi.param("name")))
     try:
         for attempt in (lambda: store.execute(insert, name=V + " "),
                         lambda: store.execute_many(insert, [{"name": f"u{n}" + " " * 300 * (n == 90)} for n in range(99)])):
-            with pytest.raises(mailapi.Conflict), store.transaction():
+            with pytest.raises(mailapi.TransactionRolledBack), store.transaction():
                 with pytest.raises(mailapi.ApiError, match="user_name is too long"):
                     attempt()
-        store.rest()
+        store.release()
     finally:
         database.sql("SET GLOBAL sql_notes = 1"), database.sql("SET GLOBAL max_error_count = 64")
     assert dump(database) == before
@@ -117,10 +117,10 @@ def test_rows_too_large_for_the_server_are_refused_among_many(site, mariadb):
     store = site.app.db
     store.pool.forget()
     try:
-        insert = mailapi.Prepared(mailapi.Users.insert(user_name=mailapi.arg("name"), user_database=mailapi.arg("size")))
+        insert = mailapi.PreparedQuery(mailapi.Users.insert(user_name=mailapi.param("name"), user_database=mailapi.param("size")))
         with pytest.raises(mailapi.ApiError, match="Too large for the database, which takes 1,048,576"), store.transaction():
             store.execute_many(insert, [{"name": "a", "size": "x"}, {"name": "b", "size": "x" * 1_050_000}])
-        store.rest()
+        store.release()
     finally:
         mariadb.sql(f"SET GLOBAL max_allowed_packet = {before}")
 
@@ -162,7 +162,7 @@ def test_the_next_order_is_one_that_javascript_can_tell_from_others(site, databa
     database.sql("INSERT INTO addresses VALUES ('x@y', %s, 'drop', NULL), ('x@y', %s, 'drop', NULL)", 2**53 - 2, -2**63)
     with store.transaction("DEFERRED"):
         assert store.next(mailapi.Addresses.address_order) == 2**53 - 1
-    store.rest()
+    store.release()
 
 
 @pytest.mark.parametrize(("statement", "number"), [
@@ -183,8 +183,8 @@ def test_a_duplicate_is_named_before_a_parent_that_is_missing(site, database):
     """As SQLite does; a server may look for the parent first, here because its key is the older one."""
     database.sql("ALTER TABLE users ADD UNIQUE KEY user_database (user_database(191))")
     store = site.app.db
-    insert = mailapi.Prepared(mailapi.Users.insert(user_name=mailapi.arg("name"), user_alias=mailapi.arg("alias"),
-                                                   user_database=mailapi.arg("database")))
+    insert = mailapi.PreparedQuery(mailapi.Users.insert(user_name=mailapi.param("name"), user_alias=mailapi.param("alias"),
+                                                   user_database=mailapi.param("database")))
     with store.transaction():
         store.execute(insert, name="first", alias=None, database="x")
     before = dump(database)
@@ -195,7 +195,7 @@ def test_a_duplicate_is_named_before_a_parent_that_is_missing(site, database):
     assert dump(database) == before
     with pytest.raises(peewee.IntegrityError, match="FOREIGN KEY"), store.transaction():  # they are still checked
         store.execute(mailapi.Users.update(user_alias="nobody").where(mailapi.Users.user_name == "ann"))
-    store.rest()
+    store.release()
 
 
 def test_what_asked_for_a_duplicate_leaves_no_connection_without_foreign_keys(site, database, monkeypatch):
@@ -238,9 +238,9 @@ def test_a_connection_to_another_host_than_the_first_is_given_up_in_time(tmp_pat
         monkeypatch.setattr(serverlink, "LONGEST_AWAY", longest)
         store = mailapi.open_store(url)
         first = store.connect().thread_id()
-        store.rest()
+        store.release()
         assert (store.connect().thread_id() == first) is same
-        store.rest(), store.pool.forget()
+        store.release(), store.pool.forget()
 
 
 def test_a_deadlock_of_the_mail_servers_database_may_be_repeated(database):
@@ -248,7 +248,7 @@ def test_a_deadlock_of_the_mail_servers_database_may_be_repeated(database):
     for number, conflict in ((1213, True), (1020, True), (1205, False)):
         with pytest.raises(mailapi.ApiError, match="busy") as refused, store.transaction():
             store.database.execute_sql(f"SIGNAL SQLSTATE 'HY000' SET MYSQL_ERRNO = {number}")
-        assert isinstance(refused.value, mailapi.Conflict) is conflict
+        assert isinstance(refused.value, mailapi.TransactionRolledBack) is conflict
     store.close()
 
 
@@ -262,7 +262,7 @@ def test_a_commit_that_a_read_only_server_refuses_is_no_doubt(tmp_path, database
         with pytest.raises(peewee.OperationalError, match="readonly"), store.transaction(), ThreadPoolExecutor(1) as threads:
             store.execute(mailapi.Users.insert(user_name="new"))
             threads.submit(mariadb.sql, "SET GLOBAL read_only = 1").result(10)
-        store.rest()
+        store.release()
         assert database.sql("SELECT 1 FROM users WHERE user_name = 'new'") == []
     finally:
         mariadb.sql("SET GLOBAL read_only = 0")

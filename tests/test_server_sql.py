@@ -88,7 +88,7 @@ def test_backslashes_in_expressions_decide_as_in_sqlite(site, tmp_path, database
 def test_constants_that_mean_something_else_elsewhere_stay_parameters(site, database):
     """A module of one's own may compare with them."""
     name = mailapi.Users.user_name
-    odd = mailapi.Prepared(mailapi.Users.select(name).where(
+    odd = mailapi.PreparedQuery(mailapi.Users.select(name).where(
         mailapi.like(name, "a?%") | (name == "b\\") | (name == "100%") | (name == "it's")), constant=True)
     sql, parameters = odd.sql(peewee.SqliteDatabase(None))
     assert parameters == ["a?%", "b\\", "100%"] and "'it''s'" in sql and MODULES

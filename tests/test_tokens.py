@@ -199,7 +199,7 @@ def test_read_only_token_changes_nothing(either):
         for action in (e for e in module.endpoints.values() if either.generation in module.generations):
             if module.path != "tokens":
                 refused = use(either, secret, f"{module.path}/?{action.name}" if module.path else f"?{action.name}")
-                assert (refused["status"] == ONLY_READS) is not action.reads_only, action.name
+                assert (refused["status"] == ONLY_READS) is not action.read_only, action.name
     fields = {"pop_user": "root", "user_name": "ann", "user_authdata": "x"}
     for url in ("pop/?add", "users/?delete", "users/?set_password", "users/?get&delete"):
         assert use(either, secret, url, fields=fields)["status"] in (ONLY_READS, "ok")

@@ -273,7 +273,7 @@ def test_check_knows_how_the_daemons_read_passwords(site):
                                      authdata("pw").upper(), authdata("pw") + " ", authdata("pw").upper().encode(),
                                      "more:" + authdata("pw"), b"", "0" * 64]):
         site.sql("INSERT INTO users (user_name, user_authdata) VALUES (?, ?)", f"u{number}", stored)
-    query, = [query for sentence, query in site.app.modules["users"].harmful.items() if "as the daemons read" in sentence]
+    query, = [query for sentence, query in site.app.modules["users"].dangerous_rows.items() if "as the daemons read" in sentence]
     site.app.db.connect()
     assert sorted(site.app.db.column(query)) == ["u4", "u5", "u6", "u7", "u8", "u9"]
     assert [mailapi.verify("pw", stored) for stored, in site.sql(

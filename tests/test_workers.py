@@ -196,9 +196,9 @@ def outlived(site, **environ) -> tuple[str, bool]:
     gc.collect()
     gc.disable()
     try:
-        exchange = mailapi.Exchange(site.app, environ, environ["PATH_INFO"][1:])
+        exchange = mailapi.RequestHandler(site.app, environ, environ["PATH_INFO"][1:])
         answer, _ = exchange.outcome()
-        site.app.rest()
+        site.app.release()
         left = weakref.ref(exchange)
         del exchange
         return answer["status"], left() is not None

@@ -13,7 +13,7 @@ from functools import cached_property
 
 from mailapi import ApiError, Config, ConfigError
 from ..directory import user_names
-from ..clients.deadline import Context, Patience, PatientSocket, connected, reason, tls_context
+from ..clients.deadline import Context, Deadline, DeadlineSocket, connected, reason, tls_context
 
 PROMPT = 2  # seconds that connecting, a ping and provisioning may take, all in all
 SCAN_SECONDS = 30  # that a scan may take
@@ -71,35 +71,35 @@ class Client:
         raise ServiceDown(self.kind, f"it does not provide {what}")
 
     @contextlib.contextmanager
-    def talk(self, seconds: float = PROMPT, most: float = MOST, wait: float = SLOT_WAIT) -> Iterator[PatientSocket]:
+    def talk(self, seconds: float = PROMPT, most: float = MOST, wait: float = SLOT_WAIT) -> Iterator[DeadlineSocket]:
         """A connection for the block, in which whatever goes wrong is ServiceDown.
 
         Connecting may take PROMPT seconds, `wait` of them for its turn, and then the block `seconds` where that is
         more; else both together.
         """
-        patience = Patience(min(seconds, PROMPT), most)
+        deadline = Deadline(min(seconds, PROMPT), most)
         if not self.slots.acquire(timeout=wait):
             raise ServiceDown(self.kind, "too many are waiting for it")
         try:
-            connection = self.connect(patience)
+            connection = self.connect(deadline)
             if seconds > PROMPT:
-                patience.renew(seconds)
+                deadline.renew(seconds)
             yield connection
         except ApiError:
             raise
         except Exception as error:
-            raise ServiceDown(self.kind, reason(error, patience)) from error
+            raise ServiceDown(self.kind, reason(error, deadline)) from error
         finally:
-            patience.close()
+            deadline.close()
             self.slots.release()
 
-    def connect(self, patience: Patience) -> PatientSocket:
+    def connect(self, deadline: Deadline) -> DeadlineSocket:
         if not self.host:
-            return connected(socket.AF_UNIX, self.path, patience)
+            return connected(socket.AF_UNIX, self.path, deadline)
         failure = OSError("the host has no address")
         for family, _, _, _, address in socket.getaddrinfo(self.host, self.port, type=socket.SOCK_STREAM):
             try:
-                found = connected(family, address, patience)
+                found = connected(family, address, deadline)
             except OSError as error:
                 failure = error
                 continue

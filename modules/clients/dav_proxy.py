@@ -12,7 +12,7 @@ import urllib.parse
 import bottle
 from mailapi import ApiError, Call, Unread, body_length
 from ..clients.dav_urls import inside_if, inside_url, outside_url, request_target
-from ..clients.deadline import Patience
+from ..clients.deadline import Deadline
 from ..clients.dav import Dav
 from ..clients.base import ServiceDown
 
@@ -49,11 +49,11 @@ def forward(dav: Dav, environ: dict, path: str, call: Call) -> bottle.HTTPRespon
             body = stack.enter_context(body_of(environ))
             connection = stack.enter_context(dav.talk(PAUSE, most=float("inf")))
             if body:
-                body.patience, headers["Content-Length"] = connection.patience, str(body.left)
+                body.deadline, headers["Content-Length"] = connection.deadline, str(body.left)
             answer = dav.request(connection, method, target, headers, body)
             if answer.status == 401 or answer.status < 200:
                 raise ServiceDown(dav.kind, "it refused the log-in" if answer.status == 401 else "it is no DAV server")
-            found, pieces = answer_headers(dav, answer, prefix), Pieces(answer, connection.patience)
+            found, pieces = answer_headers(dav, answer, prefix), Pieces(answer, connection.deadline)
             if body and body.left:
                 stack.callback(Unread(b"", environ).close)
             pieces.stack = stack.pop_all()
@@ -97,7 +97,7 @@ def body_of(environ: dict):
 class Upload:
     """A body as http.client sends it: exactly as much as was announced, for as long as it moves on."""
 
-    patience: Patience
+    deadline: Deadline
 
     def __init__(self, source, length: int):
         self.source, self.left = source, length
@@ -107,7 +107,7 @@ class Upload:
         if self.left and not piece:
             raise ApiError("The request body ended early.", http=400)
         self.left -= len(piece)
-        self.patience.renew(PAUSE)
+        self.deadline.renew(PAUSE)
         return piece
 
 
@@ -116,12 +116,12 @@ class Pieces:
 
     stack: contextlib.ExitStack
 
-    def __init__(self, answer, patience: Patience):
-        self.answer, self.patience = answer, patience
+    def __init__(self, answer, deadline: Deadline):
+        self.answer, self.deadline = answer, deadline
         self.first = self.next_piece()  # while a failure can still be told
 
     def next_piece(self) -> bytes:
-        self.patience.renew(PAUSE)
+        self.deadline.renew(PAUSE)
         piece = self.answer.read1(PIECE)
         if not piece and self.answer.length:
             raise EOFError("it broke off")

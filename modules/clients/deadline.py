@@ -14,7 +14,7 @@ from mailapi import printable
 log = logging.getLogger("mailapi.services")
 
 
-class Patience:
+class Deadline:
     """How long a conversation may take, how many bytes may come of it, and what it keeps open."""
 
     def __init__(self, seconds: float, most: float):
@@ -50,44 +50,44 @@ class Patience:
 class Patient:
     """Mixed into a socket: every wait ends with the patience for the whole conversation."""
 
-    patience: Patience
+    deadline: Deadline
 
     def makefile(self, *how, **options):
         found = super().makefile(*how, **options)
-        self.patience.opened.append(found)
+        self.deadline.opened.append(found)
         return found
 
     def recv_into(self, buffer, *rest):
-        self.settimeout(self.patience.left())
-        return self.patience.spend(super().recv_into(buffer, *rest))
+        self.settimeout(self.deadline.left())
+        return self.deadline.spend(super().recv_into(buffer, *rest))
 
     def send(self, data, *rest):
-        self.settimeout(self.patience.left())
+        self.settimeout(self.deadline.left())
         return super().send(data, *rest)
 
     def sendall(self, data, *rest):
-        self.settimeout(self.patience.left())
+        self.settimeout(self.deadline.left())
         return super().sendall(data, *rest)
 
 
-class PatientSocket(Patient, socket.socket):
+class DeadlineSocket(Patient, socket.socket):
     pass
 
 
-class PatientTLS(Patient, ssl.SSLSocket):
+class DeadlineTLS(Patient, ssl.SSLSocket):
     pass
 
 
 class Context(ssl.SSLContext):
     """Certificates are verified; what it makes of a patient socket is a patient one."""
 
-    sslsocket_class = PatientTLS
+    sslsocket_class = DeadlineTLS
 
     def wrap_socket(self, sock, **options):
-        sock.settimeout(sock.patience.left())
+        sock.settimeout(sock.deadline.left())
         wrapped = super().wrap_socket(sock, **options)
-        wrapped.patience = sock.patience
-        wrapped.patience.opened.append(wrapped)
+        wrapped.deadline = sock.deadline
+        wrapped.deadline.opened.append(wrapped)
         return wrapped
 
 
@@ -97,20 +97,20 @@ def tls_context() -> Context:
     return context
 
 
-def connected(family: int, address, patience: Patience) -> PatientSocket:
-    found = PatientSocket(family, socket.SOCK_STREAM)
-    found.patience = patience
-    patience.opened.append(found)
-    found.settimeout(patience.left())
+def connected(family: int, address, deadline: Deadline) -> DeadlineSocket:
+    found = DeadlineSocket(family, socket.SOCK_STREAM)
+    found.deadline = deadline
+    deadline.opened.append(found)
+    found.settimeout(deadline.left())
     found.connect(address)
     if family != socket.AF_UNIX:
         found.setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)  # questions are short, and answered at once
     return found
 
 
-def reason(error: Exception, patience: Patience) -> str:
+def reason(error: Exception, deadline: Deadline) -> str:
     """Why a conversation failed, in words for a person and on one line."""
-    if isinstance(error, TimeoutError) or time.monotonic() >= patience.until:
+    if isinstance(error, TimeoutError) or time.monotonic() >= deadline.until:
         return "it did not answer in time"
     if not isinstance(error, (OSError, EOFError, ValueError)):
         log.info("unexpected", exc_info=error)

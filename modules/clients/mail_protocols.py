@@ -9,7 +9,7 @@ import socket
 from collections.abc import Iterator
 
 from mailapi import ApiError
-from ..clients.deadline import PatientSocket, readable
+from ..clients.deadline import DeadlineSocket, readable
 from ..clients.base import MOST, SLOT_WAIT, Client, ServiceDown
 
 SECONDS = 10  # that a conversation may take once the server has greeted; Dovecot thinks 2 s over a wrong password
@@ -20,7 +20,7 @@ FOLDERS = ("INBOX", "Drafts", "Sent", "Trash", "Junk", "Archive")
 class SmtpConversation(smtplib.SMTP):
     """smtplib over a socket that is already open."""
 
-    def __init__(self, connection: PatientSocket, host: str):
+    def __init__(self, connection: DeadlineSocket, host: str):
         self.connection = connection
         super().__init__(host, local_hostname=socket.gethostname())  # its own default asks the DNS
 
@@ -35,7 +35,7 @@ class SmtpConversation(smtplib.SMTP):
 class OpenSocket:
     """For imaplib and poplib: a socket that is already open."""
 
-    def __init__(self, connection: PatientSocket, host: str):
+    def __init__(self, connection: DeadlineSocket, host: str):
         self.connection = connection
         super().__init__(host)
 
@@ -45,7 +45,7 @@ class OpenSocket:
 
 class ImapConversation(OpenSocket, imaplib.IMAP4):
     def read(self, size):
-        if size > self.sock.patience.most:  # imaplib would make room for it
+        if size > self.sock.deadline.most:  # imaplib would make room for it
             raise OSError("it sends too much")
         return super().read(size)
 
@@ -73,7 +73,7 @@ class Smtp(Client):
             smtp.ehlo_or_helo_if_needed()
             if self.master:
                 self.log_in(smtp)
-            connection.patience.renew(DELIVERY_SECONDS)
+            connection.deadline.renew(DELIVERY_SECONDS)
             options = self.options(smtp, sender, recipients, message)
             self.accepted(smtp.docmd("MAIL", f"FROM:<{sender}>{options}"), sender)
             for recipient in recipients:
@@ -131,7 +131,7 @@ class Imap(Client):
         with self.talk(most=most, wait=wait) as connection:
             imap = ImapConversation(connection, self.host)
             if seconds:
-                imap.sock.patience.renew(seconds)
+                imap.sock.deadline.renew(seconds)
             if self.encrypt and self.scheme != "imaps":
                 imap.starttls(self.tls)
             try:

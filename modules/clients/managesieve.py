@@ -69,7 +69,7 @@ class ManageSieve(Client):
         identity = self.identity(user_name, password)
         with self.talk(most=MOST) as connection:
             sieve = Conversation(self, connection)
-            connection.patience.renew(SECONDS)
+            connection.deadline.renew(SECONDS)
             if self.encrypt:
                 sieve.start_tls()
             sieve.log_in(identity)
@@ -130,7 +130,7 @@ class Conversation:
                       for quoted, atom in WORD.findall(raw[:literal.start()] if literal else raw)]
             if not literal:
                 return verdict, [word.decode(errors="replace") for word in words]
-            if int(literal[1]) > self.connection.patience.most:  # before room is made for it
+            if int(literal[1]) > self.connection.deadline.most:  # before room is made for it
                 raise OSError("it sends too much")
             words.append(self.lines.read(int(literal[1])))
             raw = self.read_line()

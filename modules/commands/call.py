@@ -35,16 +35,16 @@ def run(args):
     given |= ask_for_secrets(chosen, generation, given)
     mailapi.refuse_forbidden_text(given)
     call = mailapi.Call(app, generation, *chosen.read(generation, given, given))
-    call.user_name, call.instead = args.user_name, app.instead(args.user_name) if args.user_name else None
-    call.tell = Progress()
+    call.user_name, call.external_user = args.user_name, app.external_credentials(args.user_name) if args.user_name else None
+    call.report_progress = Progress()
     user = args.user_name is None or app.credentials(args.user_name)
     if not user or user is not True and user["user_name"] != args.user_name:
         raise mailapi.ApiError(f"There is no user {args.user_name}.")
-    if chosen.file and sys.stdout.isatty():
+    if chosen.download and sys.stdout.isatty():
         raise mailapi.ApiError("A file is not for the terminal: redirect it, > FILE.")
     try:
         added = app.perform(call, module, chosen)
-        answer = {"status": "ok"} | ({} if chosen.file else added)
+        answer = {"status": "ok"} | ({} if chosen.download else added)
     except mailapi.ApiError as refused:
         answer = {"status": refused.status} | refused.answer
     except mailapi.peewee.PeeweeException as error:
@@ -52,13 +52,13 @@ def run(args):
     else:
         if mailapi.is_url(app.config.state) or os.path.exists(app.config.state):  # without it nobody is logged in
             app.end_sessions(call)
-    call.tell("")
+    call.report_progress("")
     event = mailapi.Event(module.path, answer["status"], 200, "", "local")
     event.describe(call, chosen)
     event.user_name = event.user_name or f"local:{getpass.getuser()}"
     if event.changes:
-        app.tell(lambda watcher: watcher.watch(event))
-    if chosen.file and answer["status"] == "ok":
+        app.notify(lambda watcher: watcher.on_request(event))
+    if chosen.download and answer["status"] == "ok":
         sys.stdout.buffer.write(added.content)
         return 0
     show(answer, sys.stdout.isatty() and not args.json)
@@ -85,13 +85,13 @@ def field(argument: str, chosen: mailapi.Endpoint, generation: mailapi.Generatio
         return name, read_secret(name)
     if not equals or name not in kinds:
         raise mailapi.ApiError(f"{argument}: give FIELD=VALUE; the fields are {', '.join(kinds) or 'none'}.")
-    if kinds[name] is mailapi.document:
+    if kinds[name] is mailapi.file_content:
         return name, read_document(value)
     if value == "-":
         return name, read_secret(name)
-    if value[:1] in ("{", "[") and kinds[name] not in (mailapi.text, mailapi.password, mailapi.secret, mailapi.long_text):
+    if value[:1] in ("{", "[") and kinds[name] not in (mailapi.php_text, mailapi.raw_text, mailapi.secret, mailapi.long_text):
         return name, json.loads(value)
-    if kinds[name] is mailapi.text_list:
+    if kinds[name] is mailapi.list_of_text:
         return name, [entry for entry in value.split(",") if entry]
     return name, value
 
@@ -103,7 +103,7 @@ def read_secret(name: str) -> str:
 def ask_for_secrets(chosen: mailapi.Endpoint, generation: mailapi.Generation, given: dict) -> dict:
     """The secrets that the action needs and nobody has given, from whoever sits at the terminal."""
     missing = [name for name in chosen.needed(generation)
-               if chosen.takes.get(name) is mailapi.secret and name not in given] if sys.stdin.isatty() else []
+               if chosen.optional.get(name) is mailapi.secret and name not in given] if sys.stdin.isatty() else []
     return {name: read_secret(name) for name in missing}
 
 

@@ -34,12 +34,12 @@ def run(args):
     report.good(f"modules: {', '.join(app.listed()) or 'none'}")
     try:
         generation = app.generation()
-        report.good(f"database: {mailapi.shown(app.config.dbpath)}, generation {generation.number}")
+        report.good(f"database: {mailapi.without_password(app.config.dbpath)}, generation {generation.number}")
         (check_server if mailapi.is_url(app.config.dbpath) else check_file)(report, app)
         check_modules(report, app, generation)
         check_permissions(report, app, generation)
     except (mailapi.ApiError, mailapi.peewee.PeeweeException) as error:
-        report.bad(f"database: {mailapi.shown(app.config.dbpath)}: {error}")
+        report.bad(f"database: {mailapi.without_password(app.config.dbpath)}: {error}")
     check_files(report, app, args.daemon)
     if args.service:  # before the state database is open here, and has side files
         check_service(report, args.config, app, args.service, described)
@@ -109,9 +109,9 @@ def check_module(report, app, name, module, generation):
     if active := module.active_in(generation):
         for query in active.rows:
             app.db.column(query.limit(1))
-    harmful = module.harmful.get(generation.number, {}) | {
-        sentence: query for sentence, query in module.harmful.items() if isinstance(sentence, str)}
-    for sentence, query in harmful.items():
+    dangerous_rows = module.dangerous_rows.get(generation.number, {}) | {
+        sentence: query for sentence, query in module.dangerous_rows.items() if isinstance(sentence, str)}
+    for sentence, query in dangerous_rows.items():
         for row in app.db.column(query):
             report.bad(f"{name}: {row} {sentence}")
     report.good(f"schema: {name}")
@@ -139,7 +139,7 @@ def check_state(report: Report, app: mailapi.Application):
     if not url and not path.exists():
         report.good(f"state: {path} will be made by the first log-in")
         return
-    shown = mailapi.shown(app.config.state) if url else f"{path} ({described(path)})"
+    shown = mailapi.without_password(app.config.state) if url else f"{path} ({described(path)})"
     try:
         with app.state.transaction():
             pass

@@ -5,7 +5,7 @@ import time
 from pathlib import Path
 
 import mailapi
-from mailapi import ConfigError, is_url, shown
+from mailapi import ConfigError, is_url, without_password
 from ..commands.copy_sides import HIGHEST, LOWEST, File, Server, Side
 
 SCHEMA = Path(__file__).with_name("schema9.sql")
@@ -37,13 +37,13 @@ def run(args):
         if source.file and not target.file and (triggers := source.triggers()):
             print(f"left out, as SQLite's own: the triggers {', '.join(triggers)}", file=sys.stderr)
         with target.opened(make=True):
-            target.prepare(schema, tables, shown(args.source))
+            target.prepare(schema, tables, without_password(args.source))
             copy(source, target, tables)
             for table in tables:
                 if table.name == "meta":
                     bring_up(source, target, table)
             target.finish(tables, source)
-    print(f"Copied {shown(args.source)} to {shown(args.target)}: every row was compared.")
+    print(f"Copied {without_password(args.source)} to {without_password(args.target)}: every row was compared.")
 
 
 def tables_of(schema: str) -> list:
@@ -60,7 +60,7 @@ def refuse_to_forget(source: Side, tables: list, state: bool):
         known |= {table.name for table in tables_of(SCHEMA.read_text(encoding="utf-8"))}
     others = [name for name in source.names() if name not in known]
     if others and state:
-        raise ConfigError(f"No module of modulelist has the tables {', '.join(others)} of {shown(source.place)}: "
+        raise ConfigError(f"No module of modulelist has the tables {', '.join(others)} of {without_password(source.place)}: "
                           "they would be left out.")
     if others:
         print(f"left alone, as no part of a master database: {', '.join(others)}", file=sys.stderr)
@@ -77,9 +77,9 @@ def copy(source: Side, target: Side, tables: list):
         if not (different := next(filter(None, changed), None)):
             return
         if steady == [before]:  # what was different has been written since then
-            raise ConfigError(f"{different}: {shown(target.place)} does not keep it as it was written.")
+            raise ConfigError(f"{different}: {without_password(target.place)} does not keep it as it was written.")
         steady = [before]
-    raise ConfigError(f"{shown(source.place)} keeps changing: stop what writes to it, and start again.")
+    raise ConfigError(f"{without_password(source.place)} keeps changing: stop what writes to it, and start again.")
 
 
 def bring_up(source: Side, target: Side, table) -> str:

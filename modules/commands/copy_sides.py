@@ -7,7 +7,7 @@ import sqlite3
 from collections.abc import Iterator
 from pathlib import Path
 
-from mailapi import GENERATIONS, ConfigError, chown_like, number, shown
+from mailapi import GENERATIONS, ConfigError, chown_like, number, without_password
 
 MARK = "mailapi_copy"  # a table that the target has for as long as the copy is not complete
 LOWEST, HIGHEST = -2**63, 2**63 - 1  # numbers of rows
@@ -27,7 +27,7 @@ class Side:
         try:
             self.open(make)
         except sqlite3.Error as error:
-            raise ConfigError(f"{shown(self.place)} cannot be opened: {error}.") from None
+            raise ConfigError(f"{without_password(self.place)} cannot be opened: {error}.") from None
         try:
             yield
         finally:
@@ -46,13 +46,13 @@ class Side:
             wanted = {column.name.lower() for column in table.columns}
             have = {name.lower() for name in self.columns(table.name)}
             if others := sorted(have - wanted - {table.key.lower()}):
-                raise ConfigError(f"{table.name}.{others[0]} of {shown(self.place)} cannot be copied: it is no column of "
+                raise ConfigError(f"{table.name}.{others[0]} of {without_password(self.place)} cannot be copied: it is no column of "
                                   "the schema, or a computed one. Nothing was written.")
             self.refuse_missing(table, wanted - have)
 
     def refuse_missing(self, table, names: set[str]):
         if names:
-            raise ConfigError(f"{shown(self.place)} has no column {table.name}.{min(names)}. Nothing was written.")
+            raise ConfigError(f"{without_password(self.place)} has no column {table.name}.{min(names)}. Nothing was written.")
 
     def insert(self, table, rows: dict):
         """Add rows by their numbers; ConfigError names the first one that does not fit."""
@@ -70,11 +70,11 @@ class Side:
 
     def refuse_unless_complete(self):
         if self.has(MARK):
-            raise ConfigError(f"{shown(self.place)} is itself a copy that is not complete.")
+            raise ConfigError(f"{without_password(self.place)} is itself a copy that is not complete.")
         if self.state and not self.has("session"):
-            raise ConfigError(f"{shown(self.place)} is no state database of the API.")
+            raise ConfigError(f"{without_password(self.place)} is no state database of the API.")
         if not self.state and (version := self.schema_version()) not in GENERATIONS:
-            raise ConfigError(f"{shown(self.place)} is no master database that the API knows (schema version {version}).")
+            raise ConfigError(f"{without_password(self.place)} is no master database that the API knows (schema version {version}).")
         if not self.file and not self.state and version != 9:
             raise ConfigError("From a server only databases of generation 9 are copied.")
 
@@ -91,11 +91,11 @@ class Side:
                                     - {name.lower() for name in self.columns(table.name)})
         if self.has(MARK):
             if (other := text(self.query(f"SELECT source FROM {MARK}")[0][0])) != source:
-                raise ConfigError(f"{shown(self.place)} is a copy of {other} that is not complete.")
+                raise ConfigError(f"{without_password(self.place)} is a copy of {other} that is not complete.")
             return
         for table in tables:
             if self.has(table.name) and not self.may_have_rows(table) and self.query(f'SELECT 1 FROM "{table.name}" LIMIT 1'):
-                raise ConfigError(f"{shown(self.place)} is not empty: {table.name} has rows. It was not touched.")
+                raise ConfigError(f"{without_password(self.place)} is not empty: {table.name} has rows. It was not touched.")
 
     def may_have_rows(self, table) -> bool:
         """Rows that every new state database begins with."""
@@ -126,7 +126,7 @@ class File(Side):
         try:
             return self.connection.execute(sql, values).fetchall()
         except sqlite3.Error as error:
-            raise ConfigError(f"{shown(self.place)}: {error}.") from error
+            raise ConfigError(f"{without_password(self.place)}: {error}.") from error
 
     def errors(self):
         return sqlite3.Error
@@ -174,7 +174,7 @@ class File(Side):
             try:
                 self.connection.executescript(f"BEGIN; {make}; {no_version} CREATE TABLE {MARK} (source TEXT)")
             except sqlite3.Error as error:
-                raise ConfigError(f"{shown(self.place)}: {error}.") from error
+                raise ConfigError(f"{without_password(self.place)}: {error}.") from error
             self.query(f"INSERT INTO {MARK} VALUES (?)", (source,))
             self.commit()
 
@@ -233,7 +233,7 @@ class Server(Side):
         try:
             cursor.execute(sql, values or None)
         except self.errors() as error:
-            raise ConfigError(f"{shown(self.place)}: {sentence(error)}.") from error
+            raise ConfigError(f"{without_password(self.place)}: {sentence(error)}.") from error
         return list(cursor.fetchall())
 
     def errors(self):
@@ -269,7 +269,7 @@ class Server(Side):
             try:
                 serverschema.create(self.connection, model)
             except self.errors() as error:
-                raise ConfigError(f"{shown(self.place)}: {sentence(error)}.") from error
+                raise ConfigError(f"{without_password(self.place)}: {sentence(error)}.") from error
         if not self.has(MARK):
             self.query(f"CREATE TABLE {MARK} (rowid BIGINT PRIMARY KEY AUTO_INCREMENT, source TEXT)")
             self.query(f"INSERT INTO {MARK} (source) VALUES (%s)", (source,))

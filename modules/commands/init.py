@@ -27,10 +27,10 @@ def run(args):
     dbpath = args.dbpath or configured or "data/master.db3"
     password = ask_password() if sys.stdin.isatty() else random_password()
     create(dbpath, args.admin, password)
-    print(f"Created {mailapi.shown(dbpath)} with the administrator {args.admin}.")
+    print(f"Created {mailapi.without_password(dbpath)} with the administrator {args.admin}.")
     write_config(args.config, args.dbpath)
     if configured and not same(dbpath, configured):
-        print(f"{args.config} still names {mailapi.shown(configured)}.")
+        print(f"{args.config} still names {mailapi.without_password(configured)}.")
     if not sys.stdin.isatty():
         print(f"Password, shown only now: {password}")
 
@@ -118,6 +118,6 @@ def create_on_server(url: str, admin: str, password: str):
         make_tables(model, admin, password)
         for table in serverschema.tables(model):
             if serverschema.has_rows(server, table.name):
-                raise mailapi.ConfigError(f"{mailapi.shown(url)} is not empty: {table.name} has rows. It was not touched.")
+                raise mailapi.ConfigError(f"{mailapi.without_password(url)} is not empty: {table.name} has rows. It was not touched.")
         serverschema.create(server, model)
         serverschema.insert_rows(server, model)

@@ -72,7 +72,7 @@ def options(parser):
 def run(args):
     app = mailapi.create_app(args.config)
     if app.generation().number == 9:
-        print(f"Nothing to do: {mailapi.shown(app.config.dbpath)} is of generation 9.")
+        print(f"Nothing to do: {mailapi.without_password(app.config.dbpath)} is of generation 9.")
         return
     if mailapi.is_url(app.config.dbpath):
         raise mailapi.ConfigError("Only a file can be migrated: migrate it first, then copy it to the server.")

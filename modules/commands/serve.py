@@ -66,7 +66,7 @@ def run(args):
         print((FIRST_HINTS if password else LATER_HINTS).format(url=url, password=password, program=program))
     for path, folder in args.static:
         print(f"The files of {folder} are at {origin}{path}/")
-    print(f"Serving {mailapi.shown(app.config.dbpath)} on {url} (stop with Ctrl-C)", flush=True)
+    print(f"Serving {mailapi.without_password(app.config.dbpath)} on {url} (stop with Ctrl-C)", flush=True)
     server.run()
 
 

@@ -5,7 +5,7 @@ from functools import reduce
 from peewee import JOIN, Case, TextField, Value, fn
 
 from mailapi import (
-    DELEGATED, ENCODER, GENERATIONS, Active, Addresses, Application, Model, Pages, Prepared, Users, arg, on_page,
+    DELEGATED, ENCODER, GENERATIONS, Active, Addresses, Application, Model, KeysetPagination, PreparedQuery, Users, param, on_page,
 )
 
 
@@ -21,8 +21,8 @@ LINKS = Addresses.select(fn.NULLIF(fn.COUNT(Addresses.address_order), 0)).where(
 MAILS = MailOwner.select(MailOwner.mail_user, fn.COUNT(MailOwner.mail_user).alias("mails")).group_by(MailOwner.mail_user)
 SHORT = (Users.select(Users.user_name, HAS_LOGIN.alias("user_login"), Users.user_alias)
          .order_by(Users.user_name))
-ONE = SHORT.where(Users.user_name == arg("user"))
-OWN_AND_DELEGATED = SHORT.where((Users.user_name == arg("user")) | Users.user_name.in_(DELEGATED))
+ONE = SHORT.where(Users.user_name == param("user"))
+OWN_AND_DELEGATED = SHORT.where((Users.user_name == param("user")) | Users.user_name.in_(DELEGATED))
 COUNTS, COUNTS_ON_PAGE = MAILS.alias("counts"), MAILS.where(on_page(MailOwner.mail_user)).alias("counts")
 WITH_MAIL = Active(MailOwner.mail_user)
 
@@ -49,20 +49,20 @@ LISTS = {  # by generation: the query, and how it tells who is active in a modul
                "everybody's page": (counted(COUNTS_ON_PAGE).where(ON_PAGE),
                                     by_counts(COUNTS_ON_PAGE, Active.has_on_page))},
 }
-NAMES_ON = {name: Prepared(query, pages=Pages(Users.user_name)) for name, query in {
+NAMES_ON = {name: PreparedQuery(query, pages=KeysetPagination(Users.user_name)) for name, query in {
     "everybody's page": Users.select(Users.user_name).order_by(Users.user_name),
     "delegated page": OWN_AND_DELEGATED.select(Users.user_name)}.items()}
 
 
-def queries(app: Application) -> dict[tuple[int, str], Prepared]:
+def queries(app: Application) -> dict[tuple[int, str], PreparedQuery]:
     """Each of LISTS with the column `modules`, by generation and name."""
     return {(number, name): with_modules(app, query, GENERATIONS[number], is_active)
             for number, lists in LISTS.items() for name, (query, is_active) in lists.items()}
 
 
-def with_modules(app: Application, query, generation, is_active) -> Prepared:
+def with_modules(app: Application, query, generation, is_active) -> PreparedQuery:
     found = {name: active for name, module in app.listed().items() if (active := module.active_in(generation))}
-    return Prepared(query.select_extend(modules_in(found, is_active)), nested=("modules",), constant=True)
+    return PreparedQuery(query.select_extend(modules_in(found, is_active)), nested=("modules",), constant=True)
 
 
 def modules_in(active: dict, is_active):

@@ -5,7 +5,7 @@ import json
 import re
 
 from mailapi import (
-    AUTHDATA, ApiError, make_authdata, not_json, read_fields, refuse_forbidden_text, secret, text, text_list,
+    AUTHDATA, ApiError, make_authdata, not_json, read_fields, refuse_forbidden_text, secret, php_text, list_of_text,
 )
 from ..directory import user_names
 
@@ -17,10 +17,10 @@ STEP = 5000  # users between two words on how far it is
 
 def permissions(value) -> list | None:
     """A list; in CSV its entries are separated by commas."""
-    return text_list(value.split(",") if isinstance(value, str) and value else value or None)
+    return list_of_text(value.split(",") if isinstance(value, str) and value else value or None)
 
 
-KINDS = {"user_name": text, "user_authdata": text, "password": secret, "user_alias": text,
+KINDS = {"user_name": php_text, "user_authdata": php_text, "password": secret, "user_alias": php_text,
          "user_permissions": permissions}
 FIELDS = {*KINDS, "user_rights"}
 

@@ -6,7 +6,7 @@ from operator import or_
 
 from peewee import Expression, Select, Table, Value, fn
 
-from mailapi import GENERATIONS, Prepared, Session, Users, arg
+from mailapi import GENERATIONS, PreparedQuery, Session, Users, param
 
 # Table → the columns that name the user. They are foreign keys: rows of nobody are left where somebody deleted a user
 # while foreign keys were off, as they are in a shell.
@@ -30,15 +30,15 @@ def orphaned(table: Table, column: str) -> Select:
     return table.select(named.alias("user_name")).where(named.is_null(False), named.not_in(existing))
 
 
-LEFT = {number: Prepared(Select(columns=[
-    fn.EXISTS(table.select(Value(1)).where(belongs(table, arg("user")))).alias(f"in_{table._path[-1]}")
+LEFT = {number: PreparedQuery(Select(columns=[
+    fn.EXISTS(table.select(Value(1)).where(belongs(table, param("user")))).alias(f"in_{table._path[-1]}")
     for table in tables])) for number, tables in TABLES.items()}
-ORPHANS = {number: Prepared(reduce(lambda query, other: query.union(other), [
+ORPHANS = {number: PreparedQuery(reduce(lambda query, other: query.union(other), [
     orphaned(table, column) for table in tables for column in table._columns])) for number, tables in TABLES.items()}
 OUTBOX = Table("outbox", ("mail_submitter",))
-SUBMITTED = Prepared(OUTBOX.select(Value(1)).where(OUTBOX.mail_submitter == arg("user")).limit(1))
-SESSIONS = Prepared(Session.select(Session.session_id).where(
-    Session.user_name == arg("user"), Session.created > arg("after")).limit(1))
+SUBMITTED = PreparedQuery(OUTBOX.select(Value(1)).where(OUTBOX.mail_submitter == param("user")).limit(1))
+SESSIONS = PreparedQuery(Session.select(Session.session_id).where(
+    Session.user_name == param("user"), Session.created > param("after")).limit(1))
 
 
 def left(call, user_name: str) -> list[str]:

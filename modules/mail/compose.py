@@ -5,8 +5,8 @@ from collections.abc import Callable
 from dataclasses import dataclass
 from email.utils import formatdate, make_msgid
 
-from mailapi import ApiError, empty, long_text, readable, record, text
-from mailapi import password as any_text  # text to which empty() does not apply: a subject may be 0
+from mailapi import ApiError, empty, long_text, readable, object_of, php_text
+from mailapi import raw_text as any_text  # text to which empty() does not apply: a subject may be 0
 from ..mail.addresses import (
     CONTROL, Group, Mailbox, NotAnAddress, encoded, entries, folded, is_plain, mailboxes,
 )
@@ -38,7 +38,7 @@ def list_text(value) -> str | None:
     """An address list as a header field has it, or its entries as a list."""
     if isinstance(value, list):
         value = ", ".join(any_text(entry) or "" for entry in value)
-    return text(value)
+    return php_text(value)
 
 
 def short_text(value) -> str | None:
@@ -48,7 +48,7 @@ def short_text(value) -> str | None:
     return any_text(value)
 
 
-ATTACHMENT = record(filename=short_text, content_type=short_text, data=long_text)
+ATTACHMENT = object_of(filename=short_text, content_type=short_text, data=long_text)
 
 
 def attachment_list(value) -> list[dict]:
@@ -62,8 +62,8 @@ def attachment_list(value) -> list[dict]:
 
 
 ENVELOPE = {"from": list_text, "to": list_text, "cc": list_text, "bcc": list_text}
-PARTS = {"reply_to": list_text, "subject": any_text, "text": long_text, "html": long_text, "in_reply_to": text,
-         "references": text, "attachments": attachment_list}
+PARTS = {"reply_to": list_text, "subject": any_text, "text": long_text, "html": long_text, "in_reply_to": php_text,
+         "references": php_text, "attachments": attachment_list}
 FIELDS = ENVELOPE | PARTS | {"message": long_text}
 
 

@@ -8,7 +8,7 @@ from email.utils import mktime_tz, parsedate_tz
 from mailapi import ApiError, Config, printable
 from ..clients import base as protocols
 from ..mail.imap_validity import Validity
-from ..mail.sources import HEADERS, OutOfReach, Source
+from ..mail.sources import HEADERS, SourceUnavailable, Source
 from ..mail.messages import head
 from ..clients.deadline import readable
 from ..clients.mail_protocols import Imap, ImapConversation
@@ -51,7 +51,7 @@ class ImapSource(Source):
 
     def exists(self) -> bool:
         """Whether it is the mail server that knows the user."""
-        return "accountId" in (self.call.instead or self.call.app.instead(self.user) or {})
+        return "accountId" in (self.call.external_user or self.call.app.external_credentials(self.user) or {})
 
     def keys(self, only_unread=False):
         with self.inbox():
@@ -121,7 +121,7 @@ class ImapSource(Source):
                 self.stack.__exit__(type(error), error, error.__traceback__)
                 raise
             except ServiceDown as down:
-                raise OutOfReach(down.status) from error
+                raise SourceUnavailable(down.status) from error
 
     def open(self, writable: bool):
         self.imap = imap = self.stack.enter_context(
@@ -131,8 +131,8 @@ class ImapSource(Source):
         if done != "OK" or not validity:
             raise refused("INBOX", said)
         self.mails, self.before = int(said[0] or 0), self.validity.before(self.user, int(validity))
-        imap.sock.patience.silence = SILENCE
-        imap.sock.patience.renew(ALTOGETHER)
+        imap.sock.deadline.silence = SILENCE
+        imap.sock.deadline.renew(ALTOGETHER)
 
     def fits(self, mail_id: int) -> bool:
         """Whether it can be the id of a mail in INBOX, as its UIDs are counted now."""
@@ -166,7 +166,7 @@ class ImapSource(Source):
 
     def ask(self, command: str, *arguments, most: int = 0) -> list:
         """What the server says to a UID command, in so many bytes; ServiceDown where it refuses."""
-        self.imap.sock.patience.most = most + NEWS
+        self.imap.sock.deadline.most = most + NEWS
         done, said = self.imap.uid(command, *map(str, arguments))
         if done == "OK":
             return said

@@ -7,7 +7,7 @@ below 2**53, the end of what JavaScript counts exactly, for two million times.
 
 from peewee import IntegerField, TextField
 
-from mailapi import Model, Prepared, Store, arg, repeated
+from mailapi import Model, PreparedQuery, Store, param, repeated
 
 SCHEMA = """
 CREATE TABLE IF NOT EXISTS imap_validity (user_name TEXT PRIMARY KEY, uidvalidity INTEGER NOT NULL,
@@ -21,9 +21,9 @@ class ImapValidity(Model):
     changes = IntegerField()  # how often it was another one
 
 
-LAST_SEEN = Prepared(ImapValidity.select().where(ImapValidity.user_name == arg("user")))
-SEE = Prepared(ImapValidity.replace(user_name=arg("user"), uidvalidity=arg("uidvalidity"), changes=arg("changes")))
-FORGET = Prepared(ImapValidity.delete().where(ImapValidity.user_name == arg("user")))
+LAST_SEEN = PreparedQuery(ImapValidity.select().where(ImapValidity.user_name == param("user")))
+SEE = PreparedQuery(ImapValidity.replace(user_name=param("user"), uidvalidity=param("uidvalidity"), changes=param("changes")))
+FORGET = PreparedQuery(ImapValidity.delete().where(ImapValidity.user_name == param("user")))
 
 
 class Validity:
@@ -53,6 +53,6 @@ class Validity:
         return changes
 
     @repeated
-    def forget(self, user_name: str):
+    def on_user_deleted(self, user_name: str):
         with self.store.transaction():
             self.store.execute(FORGET, user=user_name)

@@ -6,7 +6,7 @@ from operator import itemgetter
 from typing import NamedTuple
 
 from mailapi import ApiError, invalid, number
-from ..mail.sources import HEADERS, OutOfReach, Source
+from ..mail.sources import HEADERS, SourceUnavailable, Source
 
 NAMES = ("master", "user", "imap")  # that a mail_sourcedb can have
 READ_FROM = ("imap", "user", "master")  # where a mail is looked for without one, in this order
@@ -29,7 +29,7 @@ def sent(row: dict) -> int | float:
     return seconds if isinstance(seconds, (int, float)) else 0
 
 
-class Places:
+class Mailboxes:
     """The sources that the caller has; what they keep open is closed at the end of the block.
 
     A source that turns out to be out of reach is left alone from then on.
@@ -60,7 +60,7 @@ class Places:
         """A block that asks a source, and is left without an error where it is out of reach."""
         try:
             yield
-        except OutOfReach as error:
+        except SourceUnavailable as error:
             self.problems.append(error.status)
             self.sources.remove(source)
             source.close()
@@ -98,7 +98,7 @@ class Places:
         for source in self.named(READ_FROM):
             try:
                 mail = source.fetch(self.call.body["mail_id"], mark_read)
-            except OutOfReach as error:
+            except SourceUnavailable as error:
                 problem = error
                 self.problems.append(error.status)
             else:

@@ -2,7 +2,7 @@
 
 from peewee import BooleanField, Cast, IntegerField, TextField
 
-from mailapi import ApiError, Model, Prepared, arg
+from mailapi import ApiError, Model, PreparedQuery, param
 from ..mail.compose import Mail
 from ..mail.addresses import Mailbox
 from ..mail.routing import matching, out_router, outbound
@@ -28,9 +28,9 @@ class Faillog(Model):
     fail_fatal = BooleanField()
 
 
-ADD = Prepared(Outbox.insert(
-    mail_remote=arg("mail_remote"), mail_envelopefrom=arg("mail_envelopefrom"), mail_envelopeto=arg("mail_envelopeto"),
-    mail_submitter=arg("user"), mail_data=Cast(arg("data"), "TEXT")))
+ADD = PreparedQuery(Outbox.insert(
+    mail_remote=param("mail_remote"), mail_envelopefrom=param("mail_envelopefrom"), mail_envelopeto=param("mail_envelopeto"),
+    mail_submitter=param("user"), mail_data=Cast(param("data"), "TEXT")))
 
 
 def own_address(call) -> str | None:

@@ -4,7 +4,7 @@ import re
 
 from peewee import Value
 
-from mailapi import DELEGATED, OUT_ROUTERS, Addresses, Addresses8, Msa, Prepared, Smtpd, Users, like, readable
+from mailapi import DELEGATED, OUT_ROUTERS, Addresses, Addresses8, Msa, PreparedQuery, Smtpd, Users, like, readable
 
 BY_ORDER = {8: Addresses8.select().order_by(Addresses8.address_order.desc()),
             9: Addresses.select().order_by(Addresses.address_order.desc())}
@@ -46,7 +46,7 @@ def as_received(address: str | None, steps: list) -> str | None:
 # cmail takes `user:password@host` for the host of the router handoff. Whole routes are shown to who may act for the
 # user whose routers they are, as smtpd/ and msa/ do; everybody else sees the host (WIRE F44).
 
-HANDED_OFF = {number: [Prepared(user.model.select(route).where(user.in_(DELEGATED), router == "handoff"))
+HANDED_OFF = {number: [PreparedQuery(user.model.select(route).where(user.in_(DELEGATED), router == "handoff"))
                        for user, router, route in columns] for number, columns in {
     8: [(Msa.msa_user, Msa.msa_inrouter, Msa.msa_inroute), (Msa.msa_user, Msa.msa_outrouter, Msa.msa_outroute)],
     9: [(Smtpd.smtpd_user, Smtpd.smtpd_router, Smtpd.smtpd_route)]}.items()}
@@ -75,7 +75,7 @@ def whole_routes(call) -> set[str]:
     return {route for query in queries for route in call.db.column(query, user=call.user_name)}
 
 
-def routers_shown(call, query: Prepared) -> list[dict]:
+def routers_shown(call, query: PreparedQuery) -> list[dict]:
     """Return a delegate's rows of smtpd/ or msa/: in their own one they see no credentials, as they cannot set them."""
     rows = call.db.rows(call.page(query) if call.pages else query, user=call.user_name)
     for row in rows if call.user_name not in call.caller.delegated_users else ():

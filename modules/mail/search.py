@@ -3,8 +3,8 @@
 import re
 import time
 
-from mailapi import flag, number, optional_number, text
-from ..mail.mailboxes import AT_ONCE, NAMES, Found, Places
+from mailapi import boolean, number, optional_number, php_text
+from ..mail.mailboxes import AT_ONCE, NAMES, Found, Mailboxes
 from ..mail.sources import HEADERS
 from ..mail.messages import data, head, header, headers_of, listed, said
 
@@ -17,7 +17,7 @@ LONGEST_POSITION = 100  # characters of `next`: a time as a float of 25, an id o
 
 def position(value) -> tuple | None:
     """Where the page before has ended: `next` of its answer."""
-    if (value := text(value)) is None:
+    if (value := php_text(value)) is None:
         return None
     sent, mail_id, name = value.split(" ") if len(value) <= LONGEST_POSITION else ("", "", "")
     if isinstance(number(sent), str) or not re.fullmatch("-?[0-9]{1,19}", mail_id) or name not in NAMES:
@@ -25,8 +25,8 @@ def position(value) -> tuple | None:
     return number(sent), int(mail_id), name
 
 
-TERMS = {"subject": text, "from": text, "text": text, "before": optional_number, "after": optional_number,
-         "unread": flag, "next": position}
+TERMS = {"subject": php_text, "from": php_text, "text": php_text, "before": optional_number, "after": optional_number,
+         "unread": boolean, "next": position}
 
 
 class Search:
@@ -56,7 +56,7 @@ def folded(value: str) -> str:
     return " ".join(value.split()).casefold()
 
 
-def search(call, places: Places) -> dict:
+def search(call, places: Mailboxes) -> dict:
     """A page of the mails that fit, newest first, and where the next one begins; null at the end."""
     asked = Search(call.body)
     everything = places.index(call.body.get("unread"))

@@ -7,7 +7,7 @@ import sqlite3
 import peewee
 from peewee import BlobField, BooleanField, Case, Cast, IntegerField, TextField, fn
 
-from mailapi import ApiError, CannotOpen, Model, Prepared, Store, Users, arg, is_busy
+from mailapi import ApiError, CannotOpen, Model, PreparedQuery, Store, Users, param, is_busy
 
 
 class Mail(Model):
@@ -28,27 +28,27 @@ class Mail(Model):
 
 COLUMNS = [column for column in Mail._meta.sorted_fields if column is not Mail.mail_data]
 BYTES = Cast(Mail.mail_data, "BLOB")
-OWN = (Mail.mail_user == arg("user"))
+OWN = (Mail.mail_user == param("user"))
 KEYS = Mail.select(Mail.mail_id, Mail.mail_submission).where(OWN)
-ALL, UNREAD = Prepared(KEYS), Prepared(KEYS.where(Mail.mail_read == 0))
-UNREAD_COUNT = Prepared(Mail.select(fn.COUNT(Mail.mail_id)).where(OWN, Mail.mail_read == 0))
-THESE = Mail.mail_id.in_(peewee.Select([fn.json_each(arg("ids"))], [peewee.SQL("value")]))
+ALL, UNREAD = PreparedQuery(KEYS), PreparedQuery(KEYS.where(Mail.mail_read == 0))
+UNREAD_COUNT = PreparedQuery(Mail.select(fn.COUNT(Mail.mail_id)).where(OWN, Mail.mail_read == 0))
+THESE = Mail.mail_id.in_(peewee.Select([fn.json_each(param("ids"))], [peewee.SQL("value")]))
 STREAMED = fn.TYPEOF(Mail.mail_data).in_(["text", "blob"])
 # Not the bytes: SQLite would load a large mail to cut off its beginning. rowid says where they are.
-ROWS = Prepared(Mail.select(*COLUMNS, Case(None, [(STREAMED, None)], BYTES).alias("mail_data"),
+ROWS = PreparedQuery(Mail.select(*COLUMNS, Case(None, [(STREAMED, None)], BYTES).alias("mail_data"),
                             Case(None, [(STREAMED, peewee.SQL("rowid"))], None).alias("place")).where(OWN, THESE))
 # Servers load no more than they are asked for.
-BEGINNINGS = Prepared(Mail.select(*COLUMNS, fn.SUBSTR(BYTES, 1, arg("size")).alias("mail_data")).where(OWN, THESE))
-THIS = OWN & (Mail.mail_id == arg("mail_id"))
-ONE = Prepared(Mail.select(*COLUMNS, BYTES.alias("mail_data")).where(THIS))
-MARK = Prepared(Mail.update(mail_read=arg("mail_read")).where(THIS))
-DELETE = Prepared(Mail.delete().where(THIS))
-USER_DATABASE = Prepared(Users.select(Users.user_database).where(Users.user_name == arg("user")))
+BEGINNINGS = PreparedQuery(Mail.select(*COLUMNS, fn.SUBSTR(BYTES, 1, param("size")).alias("mail_data")).where(OWN, THESE))
+THIS = OWN & (Mail.mail_id == param("mail_id"))
+ONE = PreparedQuery(Mail.select(*COLUMNS, BYTES.alias("mail_data")).where(THIS))
+MARK = PreparedQuery(Mail.update(mail_read=param("mail_read")).where(THIS))
+DELETE = PreparedQuery(Mail.delete().where(THIS))
+USER_DATABASE = PreparedQuery(Users.select(Users.user_database).where(Users.user_name == param("user")))
 
 HEADERS = 65536  # bytes of a mail in which its headers are looked for
 
 
-class OutOfReach(ApiError):
+class SourceUnavailable(ApiError):
     """A source that cannot be used now; what the others have is answered with a warning."""
 
 
@@ -130,7 +130,7 @@ class UserDatabase(Source):
 
     @contextlib.contextmanager
     def transaction(self, lock_type="DEFERRED"):
-        problem = OutOfReach(f"Cannot open userdb from user: {self.user}")
+        problem = SourceUnavailable(f"Cannot open userdb from user: {self.user}")
         if not isinstance(self.path, str):
             raise problem
         try:

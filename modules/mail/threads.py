@@ -7,7 +7,7 @@ together, and anybody can write one.
 import re
 from collections.abc import Iterable, Iterator
 
-from ..mail.mailboxes import Found, Places
+from ..mail.mailboxes import Found, Mailboxes
 from ..mail.messages import data, head, listed
 
 FIELD = re.compile(rb"(?im)^(message-id|in-reply-to|references)[ \t]*:([^\n]*(?:\n[ \t][^\n]*)*)")
@@ -27,7 +27,7 @@ class Linked:
         self.before = known[:1] + known[1:][1 - MOST_REFERENCES:]
 
 
-def threads_of(call, places: Places) -> dict:
+def threads_of(call, places: Mailboxes) -> dict:
     """The caller's mails as threads, the one with the newest mail first."""
     found = places.index()
     here: list[Found] = []

@@ -1,6 +1,6 @@
 """What goes wrong with a database on a server: its error numbers, and what the answer has of them."""
 
-from mailapi import ApiError, Conflict, Undecided
+from mailapi import ApiError, TransactionRolledBack, CommitOutcomeUnknown
 from ..mariadb.url import GONE, Unreachable
 
 # The connection is of no use any more, or the server does not serve.
@@ -12,7 +12,7 @@ UNFIT = {1264, TOO_LONG}
 PACKET_TOO_LARGE = 1153
 
 
-class Lost(Conflict):
+class ConnectionLost(TransactionRolledBack):
     """The connection was lost before the transaction was committed: the server undoes it."""
 
     def __init__(self, what: str):
@@ -20,13 +20,13 @@ class Lost(Conflict):
         self.args, self.status, self.retry_after = (f"{what} lost",), Unreachable(what).status, 5
 
 
-class Doubtful(Undecided):
+class CommitLost(CommitOutcomeUnknown):
     """The connection was lost while a change was being committed."""
 
     def __init__(self, store):
         super().__init__(f"The connection to the {store.what} was lost; whether the change was made is not known.",
                          http=503, retry_after=5)
-        self.undecided = store
+        self.store_in_doubt = store
 
 
 class TooLarge(ApiError):

@@ -11,11 +11,11 @@ from collections.abc import Callable
 
 import peewee
 
-from mailapi import BUSY, ApiError, Arg, Conflict, Opened, StateFailure, Store, log
+from mailapi import BUSY, ApiError, Param, TransactionRolledBack, ThreadConnection, StateFailure, Store, log
 from ..mariadb import tables as serverschema, dialect as serversql
 from ..mariadb.url import Unreachable, Unusable, code
 from ..mariadb.errors import (
-    BUSY_NUMBERS, LOST, PACKET_TOO_LARGE, UNDONE, UNFIT, Doubtful, Lost, TooLarge,
+    BUSY_NUMBERS, LOST, PACKET_TOO_LARGE, UNDONE, UNFIT, CommitLost, ConnectionLost, TooLarge,
 )
 from ..mariadb.pool import WAIT, Link, Pool, in_transaction
 
@@ -24,7 +24,7 @@ REPEATED = threading.local()  # has the deadline of this thread's attempts
 HIGHEST = 2**53 - 1  # of the numbers that are given: JavaScript rounds those above (WIRE F47)
 
 
-class Held(Opened):
+class ServerConnection(ThreadConnection):
     """What a thread has of a database on a server."""
 
     connection = None
@@ -83,7 +83,7 @@ class ServerStore(Store):
         self.what = "state database" if self.is_state else "database"
         self.link = Link(url, self.what, "state" if self.is_state else "dbpath", schema)
         self.open = self.link.open
-        self.opened, self.pools = Held(), {}
+        self.opened, self.pools = ServerConnection(), {}
         self.keys: dict[tuple, list] = {}
 
     # Connections
@@ -112,7 +112,7 @@ class ServerStore(Store):
         if connection and self.opened.process == os.getpid():
             self.pool.give_back(connection, usable)
 
-    def rest(self):
+    def release(self):
         """Give the connection back."""
         self.close(usable=True)
 
@@ -145,7 +145,7 @@ class ServerStore(Store):
 
     def commit(self, writes: bool = True):
         if self.opened.undone:  # somebody took it for a refusal, and went on
-            raise Conflict()
+            raise TransactionRolledBack()
         try:
             self.opened.connection.commit()
         except BaseException as error:
@@ -154,18 +154,18 @@ class ServerStore(Store):
             if not isinstance(error, Exception):
                 raise
             if writes:  # what was read is true all the same
-                raise self.not_committed(error) or Doubtful(self) from error
+                raise self.not_committed(error) or CommitLost(self) from error
 
     def not_committed(self, error: Exception) -> Exception | None:
         """What to raise where the server says that it undid the transaction; None where nobody knows."""
         if code(error) in UNDONE:
-            return Conflict()
+            return TransactionRolledBack()
         if code(error) in serversql.READ_ONLY:
             sentence = serversql.refusal(code(error), "", "", self.columns_of)
             return StateFailure(sentence) if self.is_state else peewee.OperationalError(sentence)
         return None
 
-    def repeat(self, work: Callable):
+    def run_with_retry(self, work: Callable):
         """Return what work returns, whose whole effect is one transaction; again where the server undid it, until
         WAIT seconds are over. Within another repeat (of another store, too) that one's deadline holds."""
         outer = getattr(REPEATED, "deadline", None)
@@ -174,7 +174,7 @@ class ServerStore(Store):
             for attempt in itertools.count():
                 try:
                     return work()
-                except Conflict:
+                except TransactionRolledBack:
                     pause = random.uniform(0, min(0.02 * 2**min(attempt, 9), LONGEST_BACK_OFF))  # else two meet again
                     if time.monotonic() + pause > REPEATED.deadline:
                         raise
@@ -192,7 +192,7 @@ class ServerStore(Store):
         filled = bound(parameters, values)
         try:
             return self.ask(serversql.translated(sql), filled, sql)
-        except Lost:
+        except ConnectionLost:
             if self.opened.begun or not sql.startswith(("SELECT", "START TRANSACTION")):
                 raise
             return self.ask(serversql.translated(sql), filled, sql)  # nothing was done that is gone now
@@ -208,7 +208,7 @@ class ServerStore(Store):
 
     def cursor(self):
         if self.opened.begun and self.opened.undone:
-            raise Conflict()  # what is done now would not be undone with the rest
+            raise TransactionRolledBack()  # what is done now would not be undone with the rest
         return self.connect().cursor()
 
     def execute_many(self, query, rows: list[dict]):
@@ -253,7 +253,7 @@ class ServerStore(Store):
             self.broken(error)
         if number in UNDONE:
             self.opened.undone = True
-            raise Conflict() from error
+            raise TransactionRolledBack() from error
         if number in BUSY_NUMBERS:
             raise ApiError(BUSY, http=503, retry_after=1) from error
         if number == PACKET_TOO_LARGE:
@@ -284,7 +284,7 @@ class ServerStore(Store):
         log.warning("%s: %s", self.what, error)
         self.pool.forget()
         # To ask once more what was not answered in time would take as long.
-        raise (Unreachable if isinstance(error.__context__, TimeoutError) else Lost)(self.what) from error
+        raise (Unreachable if isinstance(error.__context__, TimeoutError) else ConnectionLost)(self.what) from error
 
     def columns_of(self, table: str, key: str) -> list[str]:
         """The columns of a unique key."""
@@ -320,5 +320,5 @@ class ServerStore(Store):
 
 def bound(parameters, values) -> dict[str, object]:
     """What serversql.translated calls the parameters, each as PyMySQL takes it."""
-    filled = (values[p.name] if isinstance(p, Arg) else p for p in parameters)
+    filled = (values[p.name] if isinstance(p, Param) else p for p in parameters)
     return {str(n): bytes(value) if isinstance(value, memoryview) else value for n, value in enumerate(filled)}

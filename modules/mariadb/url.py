@@ -7,7 +7,7 @@ from collections.abc import Iterable
 
 import peewee
 
-from mailapi import BUSY, ApiError, Arg, ConfigError, Conflict, Store, is_url, log
+from mailapi import BUSY, ApiError, Param, ConfigError, TransactionRolledBack, Store, is_url, log
 
 NO_SUCH_LETTERS = 1267  # the character set of a column does not have them
 LOST = {1205}  # a wait for a lock
@@ -46,10 +46,10 @@ class MariaStore(Store):
     by the caller, and what does not fit a column is refused, whatever the server's defaults are.
     """
 
-    def __init__(self, url: str, key: str, patience: int = 2, schema: str = ""):
+    def __init__(self, url: str, key: str, deadline: int = 2, schema: str = ""):
         self.key, self.path, self.schema = key, key, schema
         self.options = read_url(url, key) | {
-            "charset": "utf8mb4", "connect_timeout": 2, "read_timeout": patience, "write_timeout": patience,
+            "charset": "utf8mb4", "connect_timeout": 2, "read_timeout": deadline, "write_timeout": deadline,
             "sql_mode": "STRICT_ALL_TABLES",
             "init_command": f"SET SESSION innodb_lock_wait_timeout = {max(patience - 1, 1)}, sql_notes = 1"}
         self.opened = threading.local()
@@ -105,7 +105,7 @@ class MariaStore(Store):
                 raise
 
     def run(self, sql: str, parameters=(), values={}):
-        return self.database.execute_sql(sql, [values[p.name] if isinstance(p, Arg) else p for p in parameters])
+        return self.database.execute_sql(sql, [values[p.name] if isinstance(p, Param) else p for p in parameters])
 
     def fetch(self, query, values: dict) -> tuple:
         cursor = self.execute(query, **values)
@@ -130,7 +130,7 @@ class MariaStore(Store):
         except peewee.PeeweeException as error:
             log.warning("%s: %s", self.key, error)
             if code(error) in UNDONE:
-                raise Conflict() from error
+                raise TransactionRolledBack() from error
             if code(error) in LOST:
                 raise ApiError(BUSY, http=503, retry_after=1) from error
             if isinstance(error, peewee.DataError):

@@ -2,18 +2,18 @@
 
 from collections.abc import Iterator
 
-from mailapi import Prepared, Users
+from mailapi import PreparedQuery, Users
 from ..provisioning.account_store import KINDS
 from ..provisioning.mailserver import MailAccounts
 
-EVERYBODY = Prepared(Users.select(Users.user_name))
-OURS = Prepared(Users.select(Users.user_name).where(Users.user_authdata.is_null(False), Users.user_name.contains("@")))
+EVERYBODY = PreparedQuery(Users.select(Users.user_name))
+OURS = PreparedQuery(Users.select(Users.user_name).where(Users.user_authdata.is_null(False), Users.user_name.contains("@")))
 
 
 def check_ledger(module, repair: bool) -> Iterator[tuple[bool | None, str]]:
     """Accounts of nobody, and service accounts that wait for their service."""
     ledger, users, taken_over = module.ledger, set(module.app.db.column(EVERYBODY)), []
-    users |= {row["user_name"] for row in module.users_elsewhere()}
+    users |= {row["user_name"] for row in module.external_users()}
     for account in ledger.rows():
         name = account["Name"]
         if name not in users and is_taken_over(account):

@@ -5,7 +5,7 @@ from dataclasses import dataclass
 
 from peewee import IntegerField, TextField
 
-from mailapi import ApiError, Model, Prepared, StateStore, Store, arg, is_url
+from mailapi import ApiError, Model, PreparedQuery, StateStore, Store, param, is_url
 from ..mariadb.url import MariaStore
 
 
@@ -84,8 +84,8 @@ KINDS = {  # in the order of their numbers
     "calendar": Kind(2, "idCalendarAccount", "dav"),
 }
 
-FIND = Prepared(Accounts.select().where(Accounts.Name == arg("user")))
-FIND_SERVICES = Prepared(ServiceAccounts.select().where(ServiceAccounts.idAccount == arg("idAccount"))
+FIND = PreparedQuery(Accounts.select().where(Accounts.Name == param("user")))
+FIND_SERVICES = PreparedQuery(ServiceAccounts.select().where(ServiceAccounts.idAccount == param("idAccount"))
                          .order_by(ServiceAccounts.idServiceAccount))
 EVERYBODY = Accounts.select().order_by(Accounts.Name)
 SERVICES = (
@@ -93,12 +93,12 @@ SERVICES = (
         ServiceAccounts.idAccount, ServiceAccounts.kind, ServiceAccounts.idServiceAccount.alias("id"),
         ServiceAccounts.state, ServiceAccounts.url, ServiceAccounts.error)
     .order_by(ServiceAccounts.idServiceAccount))
-NEXT = Prepared(Sequences.update(last=Sequences.last + 1).where(Sequences.name == arg("name")))
-LOCK = Prepared(Sequences.update(last=Sequences.last).where(Sequences.name == "idServiceAccount"))
-GIVEN = Prepared(Sequences.select(Sequences.last).where(Sequences.name == arg("name")))
-KEEP = Prepared(
-    ServiceAccounts.update(state=arg("state"), error=arg("error"), claimed=None)
-    .where(ServiceAccounts.idAccount == arg("idAccount"), ServiceAccounts.kind == arg("kind")))
+NEXT = PreparedQuery(Sequences.update(last=Sequences.last + 1).where(Sequences.name == param("name")))
+LOCK = PreparedQuery(Sequences.update(last=Sequences.last).where(Sequences.name == "idServiceAccount"))
+GIVEN = PreparedQuery(Sequences.select(Sequences.last).where(Sequences.name == param("name")))
+KEEP = PreparedQuery(
+    ServiceAccounts.update(state=param("state"), error=param("error"), claimed=None)
+    .where(ServiceAccounts.idAccount == param("idAccount"), ServiceAccounts.kind == param("kind")))
 
 
 class Ledger:
@@ -108,7 +108,7 @@ class Ledger:
         self.app, self.urls, place = app, urls, app.config.apiserver  # urls: of the services, by kind
         self.store_of_its_own: Store | None = None
         if is_url(place):
-            self.store_of_its_own = MariaStore(place, "apiserver", patience=6, schema=MARIADB)
+            self.store_of_its_own = MariaStore(place, "apiserver", deadline=6, schema=MARIADB)
         elif place:
             self.store_of_its_own = StateStore(str(app.config.base / place), SQLITE)
 

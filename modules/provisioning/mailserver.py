@@ -14,7 +14,7 @@ from urllib.parse import urlsplit
 import peewee
 from peewee import DateTimeField, IntegerField, TextField, fn
 
-from mailapi import CREDENTIALS_OF, ApiError, Joined, Model, Prepared, Store, Users, arg, is_url, log, open_store
+from mailapi import CREDENTIALS_OF, ApiError, Participant, Model, PreparedQuery, Store, Users, param, is_url, log, open_store
 from ..directory import user_names
 from ..provisioning import password_schemes as schemes
 from ..mariadb.url import MariaStore, code
@@ -55,20 +55,20 @@ class Domains(Model):
 
 ACCOUNT = MailAccounts.select(MailAccounts.accountId, MailAccounts.username, MailAccounts.password,
                               MailAccounts.userStatus)
-FIND = Prepared(ACCOUNT.where(MailAccounts.username == arg("user")))
-DOMAIN = Prepared(Domains.select(Domains.domainId, Domains.domainName).where(Domains.domainName == arg("domain")))
+FIND = PreparedQuery(ACCOUNT.where(MailAccounts.username == param("user")))
+DOMAIN = PreparedQuery(Domains.select(Domains.domainId, Domains.domainName).where(Domains.domainName == param("domain")))
 NAMES = MailAccounts.select(MailAccounts.username, MailAccounts.userStatus).order_by(MailAccounts.username)
-HIGHEST = MailAccounts.select(fn.FLOOR(fn.MAX(MailAccounts.accountId) * arg("share")))
-SOMEBODY = Prepared(MailAccounts.select(MailAccounts.password).where(MailAccounts.accountId >= HIGHEST)
+HIGHEST = MailAccounts.select(fn.FLOOR(fn.MAX(MailAccounts.accountId) * param("share")))
+SOMEBODY = PreparedQuery(MailAccounts.select(MailAccounts.password).where(MailAccounts.accountId >= HIGHEST)
                     .order_by(MailAccounts.accountId).limit(1))
-ALL_USERS = Prepared(Users.select(Users.user_name))
-ADD = Prepared(MailAccounts.insert(
-    username=arg("user"), password=arg("password"), domainId=arg("domain"), homeDir=arg("home"), createdByUserId=1,
+ALL_USERS = PreparedQuery(Users.select(Users.user_name))
+ADD = PreparedQuery(MailAccounts.insert(
+    username=param("user"), password=param("password"), domainId=param("domain"), homeDir=param("home"), createdByUserId=1,
     dateModified=fn.NOW(), dateCreate=fn.NOW(), userStatus=0, quota=1024, autoReplyEnabled=0, mboxServer=1,
     mboxType="Maildir", groupId=1))
-SET_PASSWORD = Prepared(MailAccounts.update(password=arg("password"), dateModified=fn.NOW())
-                        .where(MailAccounts.accountId == arg("accountId")))
-DELETE = Prepared(MailAccounts.delete().where(MailAccounts.accountId == arg("accountId")))
+SET_PASSWORD = PreparedQuery(MailAccounts.update(password=param("password"), dateModified=fn.NOW())
+                        .where(MailAccounts.accountId == param("accountId")))
+DELETE = PreparedQuery(MailAccounts.delete().where(MailAccounts.accountId == param("accountId")))
 
 
 def home(user_name: str) -> str:
@@ -123,7 +123,7 @@ class MailServer:
             return [{"user_name": row["username"], "user_login": int(row["userStatus"] == 0)}
                     for row in self.store.rows(query) if user_name in (None, row["username"])]
 
-    def follow(self, call, change: str, user_name: str, password: str | None) -> "Change | None":
+    def on_user_change(self, call, change: str, user_name: str, password: str | None) -> "Change | None":
         """Prepare a change of a user; None where the mail server has no part in it."""
         with self.store.transaction("DEFERRED"):
             self.settle()
@@ -147,7 +147,7 @@ class MailServer:
                 return {"user": user_name, "home": home(user_name), "domain": domain["domainId"]}
         raise ApiError(f"The mailserver has no domain {wanted}.")
 
-    def prepare(self, master: Store, query: Prepared, values: dict, password: str | None) -> "Change":
+    def prepare(self, master: Store, query: PreparedQuery, values: dict, password: str | None) -> "Change":
         """Run a statement so that it can be committed whatever happens, under the name of what goes with it."""
         name, stored = values["user"], schemes.make(password)
         change = Change(self.store, (f"{self.ours}-{digest(name)}", tag(master, name)), stored)
@@ -199,7 +199,7 @@ class MailServer:
         return True
 
 
-class Change(Joined):
+class Change(Participant):
     """A prepared change of the mail server's database (XA), in this thread's connection."""
 
     def __init__(self, store: MariaStore, xid: tuple[str, str], authdata: str | None = None):

@@ -45,7 +45,7 @@ class Provisioner:
         self.filters = reach.get("managesieve")
         self.ledger = Ledger(app, {kind: shown(client.url) for kind, client in self.clients.items()})
 
-    def provision(self, user_name: str, mask: int, patience: float, password: str | None = None,
+    def provision(self, user_name: str, mask: int, deadline: float, password: str | None = None,
                   id_users: int | None = None):
         """Make what mask asks for and is not there yet, and try what is pending, all at the same time.
 
@@ -66,7 +66,7 @@ class Provisioner:
                 self.ledger.store.close()
 
         threads = [threading.Thread(target=make, args=(kind,), daemon=True) for kind in ours]
-        until = time.monotonic() + patience
+        until = time.monotonic() + deadline
         for thread in threads:
             thread.start()
         for thread in threads:
