@@ -215,12 +215,12 @@ BUSY = "The database is busy. Try again."
 
 
 def invalid(field: str) -> ApiError:
-    """A field that cannot be what it should be (WIRE F27, F37)."""
+    """A field that cannot be what it should be (docs/wire.md F27, F37)."""
     return ApiError(f"Invalid value for {field}.", http=400)
 
 
 def refusal(error: peewee.PeeweeException) -> ApiError:
-    """What the database said, as the answer has it (WIRE section 4, F24, F36)."""
+    """What the database said, as the answer has it (docs/wire.md section 4, F24, F36)."""
     if is_busy(error):
         return ApiError(BUSY, http=503, retry_after=1)
     refused = isinstance(error, (peewee.IntegrityError, peewee.OperationalError))
@@ -237,7 +237,7 @@ def is_busy(error: Exception) -> bool:
 
 
 def empty(value) -> bool:
-    """PHP's empty(): what counts as not given (WIRE section 1)."""
+    """PHP's empty(): what counts as not given (docs/wire.md section 1)."""
     return not value or value == "0"
 
 
@@ -266,7 +266,7 @@ def php_text(value) -> str | None:
 
 
 def raw_text(value) -> str | None:
-    """Text to which empty() does not apply (WIRE F32): only null, missing and "" are not given."""
+    """Text to which empty() does not apply (docs/wire.md F32): only null, missing and "" are not given."""
     if value is None or isinstance(value, str):
         return value
     if isinstance(value, bytes) and (value.isascii() or len(value) <= SMALL_BODY):  # in a large body (read_body)
@@ -305,7 +305,7 @@ def address(value) -> str | None:
 
 
 def whole_number(value) -> int | None:
-    """A whole number of at most 18 digits, as number or text (WIRE F37); None stays None."""
+    """A whole number of at most 18 digits, as number or text (docs/wire.md F37); None stays None."""
     if value is None:
         return None
     if not re.fullmatch(r"-?[0-9]{1,18}", raw_text(value)):
@@ -350,7 +350,7 @@ def object_of(**kinds):
 def read_fields(given: dict, kinds: dict) -> dict:
     """The fields that kinds name, in either spelling, each read by its kind.
 
-    The field at fault is named as it was sent, one in an object with the object's name before it (WIRE F27).
+    The field at fault is named as it was sent, one in an object with the object's name before it (docs/wire.md F27).
     """
     fields = {}
     for name, kind in kinds.items() if given else ():
@@ -371,7 +371,7 @@ CREDENTIALS = object_of(user_name=php_text, password=raw_text)
 
 
 def canonical(name: str) -> str:
-    """One spelling of actions: no dash, permission for right (WIRE section 4)."""
+    """One spelling of actions: no dash, permission for right (docs/wire.md section 4)."""
     return NEW_SPELLING.sub(r"permission\1", name.replace("-", "_"))
 
 
@@ -380,7 +380,7 @@ MOST_VALUES = 100_000  # commas, brackets and escapes of a larger one: each can 
 
 
 def read_object(raw: bytes) -> dict:
-    """Return the JSON object of a body, {} of an empty one, whatever its Content-Type says (WIRE F22).
+    """Return the JSON object of a body, {} of an empty one, whatever its Content-Type says (docs/wire.md F22).
 
     ApiError: HTTP 400 where it is no object; HTTP 413 where it is large and would take many times its size.
     """
@@ -493,7 +493,7 @@ FORBIDDEN_BYTES = re.compile(rb"\0|\xed[\xa0-\xbf]")  # the same in long_text
 
 
 def refuse_forbidden_text(body: dict):
-    """A NUL byte or a lone surrogate in any text (WIRE F27)."""
+    """A NUL byte or a lone surrogate in any text (docs/wire.md F27)."""
     for name, value in body.items():
         todo = [name, value]
         while todo:
@@ -520,14 +520,14 @@ def read_query(query_string: str) -> dict:
 
 
 def read_limit(limit: str) -> int:
-    """`limit`, a positive whole number (WIRE F25)."""
+    """`limit`, a positive whole number (docs/wire.md F25)."""
     if not (found := re.fullmatch("0*([1-9][0-9]{0,999})", limit)):
         raise ApiError("Invalid limit.", http=400)
     return int(found[1])
 
 
 def read_callback(callback: str) -> str:
-    """`callback`, the name of a JSONP function (WIRE F20)."""
+    """`callback`, the name of a JSONP function (docs/wire.md F20)."""
     if not re.fullmatch(r"[A-Za-z_$][\w$.]{0,127}", callback, re.ASCII):
         raise ApiError("Invalid callback.", http=400)
     return callback
@@ -668,7 +668,7 @@ def network(address: str) -> str:
 
 
 def cross_site(environ: dict, proxies: list) -> bool:
-    """Check whether a page of another origin sent this request, so that its cookie does not count (WIRE F42)."""
+    """Check whether a page of another origin sent this request, so that its cookie does not count (docs/wire.md F42)."""
     if site := environ.get("HTTP_SEC_FETCH_SITE"):
         return site not in ("same-origin", "none")
     if (sent_by := environ.get("HTTP_ORIGIN")) is None:
@@ -828,9 +828,8 @@ def param(name: str) -> peewee.Value:
 class PreparedQuery:
     """A query built once, at import, and turned into SQL at its first use: building costs ten times running."""
 
-    def __init__(self, query, nested: tuple = (), pages: "Pages | None" = None, constant: bool = False):
+    def __init__(self, query, nested: tuple = (), pages: "KeysetPagination | None" = None):
         self.query = query
-        self.constant = constant  # every value in it is the program's own: not for what anybody asked
         self.nested = nested  # the columns that hold JSON
         self.pages = pages  # of a list
         self.compiled: dict = {}
@@ -841,7 +840,7 @@ class PreparedQuery:
         found = self.compiled.get(type(database))
         if not found:
             found = database.get_sql_context().sql(self.query).query()
-            found = self.compiled[type(database)] = spelled_out(*found) if self.constant else found
+            self.compiled[type(database)] = found
         return found
 
 
@@ -866,20 +865,6 @@ class KeysetPagination:
 
 
 LAST_CHARACTER = "\U0010ffff"
-
-
-ODD = re.compile(r"[?%\\]")  # means something else to another database
-
-
-def spelled_out(sql: str, parameters: Sequence) -> tuple[str, list]:
-    """The same SQL with what never changes written in it: SQLite works that out once, not in every row."""
-    spelled = ["NULL" if p is None else "'" + p.replace("'", "''") + "'" if type(p) is str and not ODD.search(p) else
-               str(p) if type(p) is int else "?" for p in parameters]
-    pieces = sql.split("?")
-    if len(pieces) != len(spelled) + 1:  # a question mark elsewhere, or another sign for parameters
-        return sql, parameters
-    sql = "".join(map(operator.add, pieces, [*spelled, ""]))
-    return sql, [p for p, word in zip(parameters, spelled) if word == "?"]
 
 
 def each_generation(build: Callable[[Generation], object]) -> dict:
@@ -943,7 +928,7 @@ class Transaction:
 
 
 class Store:
-    """One SQLite file: a connection per thread, opened anew when the file was replaced (WIRE section 7).
+    """One SQLite file: a connection per thread, opened anew when the file was replaced (docs/wire.md section 7).
 
     A missing file is refused and never created.
     """
@@ -1047,7 +1032,7 @@ class Store:
             cursor = self.run(*self.compiled(query), values)
             return cursor, cursor.fetchall()
         except (sqlite3.OperationalError, peewee.OperationalError) as error:
-            # Bytes that are not UTF-8 in some text (WIRE F16): from now on read text with care.
+            # Bytes that are not UTF-8 in some text (docs/wire.md F16): from now on read text with care.
             connection = self.opened.connection
             if "decode" not in str(error) or connection.text_factory is readable:
                 raise
@@ -1130,12 +1115,12 @@ class Caller:
         return self.admin or user_name in self.delegated_users
 
     def may_manage(self, expression: str) -> bool:
-        """Whether an address expression was delegated to the caller (WIRE section 3, F09)."""
+        """Whether an address expression was delegated to the caller (docs/wire.md section 3, F09)."""
         return self.admin or any(covers(given, expression) for given in self.delegated_expressions)
 
 
 def covers(given: str, expression: str) -> bool:
-    """Whether all that expression matches is matched by given: `%` only under `%` (WIRE F39)."""
+    """Whether all that expression matches is matched by given: `%` only under `%` (docs/wire.md F39)."""
     if len(expression) > LONGEST or len(given.replace("%", "")) > len(expression):
         return False
     return covering(given).fullmatch(expression) is not None
@@ -1154,7 +1139,7 @@ def covering(given: str) -> re.Pattern:
 class Rule:
     """Who may call an action: in words for the docs, as a test, and the sentence for everybody else."""
 
-    words: str
+    description: str
     test: Callable[["Call"], bool]
     refusal: str = "Not allowed."
     of_fields: bool = True  # whether the test looks at the request's fields, not only at who asks
@@ -1188,7 +1173,7 @@ def user_rule(field: str, words: str, missing: Rule, test: Callable[[Caller, str
         user_name = call.body.get(field)
         return test(call.caller, user_name) if user_name else missing.test(call)
 
-    return Rule(words if missing is nobody else f"{words}; without {field}: {missing.words}", allowed)
+    return Rule(words if missing is nobody else f"{words}; without {field}: {missing.description}", allowed)
 
 
 def address_delegate(field: str) -> Rule:
@@ -1200,13 +1185,13 @@ def address_delegate(field: str) -> Rule:
 ########## Modules #################################################################################
 
 
-IN_ROUTERS = ("store", "redirect", "handoff", "reject", "drop")  # WIRE section 6
+IN_ROUTERS = ("store", "redirect", "handoff", "reject", "drop")  # docs/wire.md section 6
 OUT_ROUTERS = ("any", "defined", "handoff", "reject", "drop")
 NEED_ROUTE = ("store", "redirect", "forward", "handoff")
 
 
 def check_router(router: str, route: str | None, known: tuple, sentence: str, need_route=NEED_ROUTE):
-    """Refuse what the daemons answer 250 to and then lose, or crash on (WIRE F33)."""
+    """Refuse what the daemons answer 250 to and then lose, or crash on (docs/wire.md F33)."""
     if router not in known:
         raise ApiError(f"Unknown router {router}.")
     if router in need_route and not route:
@@ -1236,7 +1221,7 @@ class Endpoint:
         return self.required.get(generation.number, self.required)
 
     def fields(self, generation: Generation) -> dict[str, Callable]:
-        return {field: php_text for field in self.needed(generation)} | self.optional
+        return dict.fromkeys(self.needed(generation), php_text) | self.optional
 
     def read(self, generation: Generation, body: dict, query: dict) -> tuple[dict, dict]:
         """The declared fields of body and query; ApiError (HTTP 400) names one that cannot be read."""
@@ -1330,7 +1315,7 @@ class Module:
     def on_login(self, call: "Call", password: str):
         """Told that somebody logged in with a password."""
 
-    def on_user_change(self, call: "Call", change: str, user_name: str, password: str | None) -> "Joined | None":
+    def on_user_change(self, call: "Call", change: str, user_name: str, password: str | None) -> "Participant | None":
         """Make a change of a user (add, delete, set_password) elsewhere, too: ApiError refuses it, in both."""
 
     def external_users(self, user_name: str | None = None) -> list[dict]:
@@ -1342,8 +1327,8 @@ class Module:
         None is a warning."""
         return ()
 
-    def mount(self, exchange: "Exchange", path: str) -> bottle.HTTPResponse:
-        """The answer to a request below one of `relays`; path follows it. `exchange.admit` says who asks."""
+    def mount(self, handler: "RequestHandler", path: str) -> bottle.HTTPResponse:
+        """Answer a request below one of `mounts`; path is what follows. `handler.admit` says who asks."""
         raise NotImplementedError
 
     def __init_subclass__(cls):
@@ -1355,7 +1340,7 @@ class Module:
         cls.endpoints = cls.endpoints | {e.name: e for e in own}
 
     def choose(self, query: dict) -> Endpoint | None:
-        """The first declared action that the query names (WIRE section 1)."""
+        """The first declared action that the query names (docs/wire.md section 1)."""
         asked = self.endpoints.keys() & query.keys()
         for name in query:
             if "-" in name or "right" in name:
@@ -1475,7 +1460,7 @@ def load_file(path: Path):
 
 class Session(Model):
     """A log-in. Only hashes are kept: of the id that the cookie holds, and of user_authdata, so that a
-    changed password ends the session, whoever changed it (WIRE F19)."""
+    changed password ends the session, whoever changed it (docs/wire.md F19)."""
 
     session_id = IntegerField()
     token_hash = TextField()
@@ -1516,7 +1501,7 @@ CREATE TABLE IF NOT EXISTS known_address (subject TEXT PRIMARY KEY, last INTEGER
 CREATE INDEX IF NOT EXISTS known_address_last ON known_address (last);
 CREATE TABLE IF NOT EXISTS throttle_key (secret TEXT NOT NULL);
 """
-LIVE_SESSIONS = 20  # of one user; the oldest gives way (WIRE section 1)
+LIVE_SESSIONS = 20  # of one user; the oldest gives way (docs/wire.md section 1)
 CLOCK_SKEW = 60  # seconds that clocks may differ; what lies further in the future was written by a wrong one
 
 FIND_SESSION = PreparedQuery(
@@ -1550,7 +1535,7 @@ END_OLD_SESSIONS = PreparedQuery(
 
 
 def sha256(value: str | bytes) -> str:
-    """The hash of a text, or of its bytes: a user_authdata may be stored as either (WIRE F35)."""
+    """The hash of a text, or of its bytes: a user_authdata may be stored as either (docs/wire.md F35)."""
     return hashlib.sha256(value if isinstance(value, bytes) else value.encode()).hexdigest()
 
 
@@ -1824,7 +1809,7 @@ class Sessions:
             return self.remember(user_name, authdata, instead_of) if remember else ""
 
     def remember(self, user_name: str, authdata: str, instead_of: str | None) -> str:
-        token, now = secrets.token_hex(32), int(time.time())  # only characters that PHP takes (WIRE F41)
+        token, now = secrets.token_hex(32), int(time.time())  # only characters that PHP takes (docs/wire.md F41)
         if instead_of:
             self.store.execute(END_SESSION, token_hash=sha256(instead_of))
         self.store.execute(ADD_SESSION, token_hash=sha256(token), user=user_name,
@@ -1874,7 +1859,7 @@ NO_SUCH_USER = "0" * 32 + ":" + "0" * 64  # as long as a real one: the same work
 
 
 def make_authdata(password: str | None) -> str | None:
-    """The stored form of a password, as the mail daemons verify it (WIRE F28); None takes the log-in away."""
+    """The stored form of a password, as the mail daemons verify it (docs/wire.md F28); None takes the log-in away."""
     if not password:
         return None
     salt = secrets.token_hex(16)
@@ -1882,7 +1867,7 @@ def make_authdata(password: str | None) -> str | None:
 
 
 def verify(password: str, authdata: str | bytes | None) -> bool:
-    """Whether a password fits; the same work where there is nothing to fit (WIRE F18, F35)."""
+    """Whether a password fits; the same work where there is nothing to fit (docs/wire.md F18, F35)."""
     if isinstance(authdata, bytes):  # a BLOB
         authdata = authdata.decode(errors="surrogateescape")
     known = isinstance(authdata, str) and AUTHDATA.fullmatch(authdata)
@@ -1924,7 +1909,7 @@ class Call:
     # Nothing where nothing changes; begin_anew makes them anew for what may change something.
     new_authdata: Mapping[str, str | None] = types.MappingProxyType({})  # of users whose sessions must end
     deleted_users: Sequence[str] = ()
-    participants: "Sequence[Joined]" = ()
+    participants: "Sequence[Participant]" = ()
 
     def __init__(self, app: "Application", generation: Generation, body: dict, query: dict, limit: int | None = None):
         self.app, self.config, self.db = app, app.config, app.db
@@ -1946,7 +1931,7 @@ class Call:
         self.new_authdata, self.deleted_users, self.participants = {}, [], []
 
     def identify(self):
-        """Read what the caller may do, inside the transaction of the action (WIRE F19)."""
+        """Read what the caller may do, inside the transaction of the action (docs/wire.md F19)."""
         if self.user_name is None:
             self.caller = Caller(self.db, None, ["admin"])
             return
@@ -1963,7 +1948,7 @@ class Call:
         self.authdata = row and row["user_authdata"]
         self.caller = Caller(self.db, self.user_name, [row[3] for row in rows if row[3] is not None])
 
-    def listing(self, query: PreparedQuery, **values) -> "Encoded | list[dict]":
+    def listing(self, query: PreparedQuery, **values) -> "RawJSON | list[dict]":
         """All rows of a query, or the page that is asked for, for the answer as they are: encoded by the database where
         nobody looks at them."""
         if not self.pages:
@@ -2129,7 +2114,7 @@ class Application:
             raise Migrated()
 
     def module(self, path: str, generation: Generation) -> Module:
-        """The module that a URL path names, with or without slash and index.php (WIRE section 1)."""
+        """The module that a URL path names, with or without slash and index.php (docs/wire.md section 1)."""
         module = self.modules.get(module_name(path))
         if module is None or generation.number not in module.generations:
             self.check_generation(generation)
@@ -2214,7 +2199,7 @@ class Application:
         return self.external_credentials(user_name) or self.db.one(CREDENTIALS_OF, user=user_name)
 
     def end_sessions(self, call: Call):
-        """After the commit: end the sessions of whose password changed, but for the one that did it (WIRE F19)."""
+        """After the commit: end the sessions of whose password changed, but for the one that did it (docs/wire.md F19)."""
         try:
             for user_name, authdata in call.new_authdata.items():
                 mine = user_name == call.user_name and authdata
@@ -2245,7 +2230,7 @@ class Application:
 
 
 class RequestHandler:
-    """A request and its answer over HTTP, in the order that WIRE sections 1 and 2 give."""
+    """A request and its answer over HTTP, in the order that docs/wire.md sections 1 and 2 give."""
 
     callback: str | None = None
     call: Call | None = None
@@ -2386,7 +2371,7 @@ class RequestHandler:
         return body
 
     def refuse_change_by_link(self):
-        """Refuse a change by GET with a cookie, which a link in a mail could bring about (WIRE F43)."""
+        """Refuse a change by GET with a cookie, which a link in a mail could bring about (docs/wire.md F43)."""
         changes = self.chosen and not self.chosen.read_only and self.via == "session"
         if changes and self.environ["REQUEST_METHOD"] in ("GET", "HEAD"):
             self.headers.append(("Allow", "POST"))
@@ -2519,7 +2504,7 @@ class RequestHandler:
         return self.frame | {"status": status, "login": False}
 
     def cookie(self) -> str | None:
-        """The session id that came along, unless a page of another origin sent it (WIRE F42)."""
+        """The session id that came along, unless a page of another origin sent it (docs/wire.md F42)."""
         found = COOKIE.search(self.environ.get("HTTP_COOKIE", ""))
         return found[1] if found and not self.is_cross_site() else None
 

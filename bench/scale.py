@@ -6,7 +6,6 @@ MariaDB is a private instance with a buffer pool of 1 GB that writes as durably 
 
 import argparse
 import contextlib
-import json
 import os
 import shutil
 import statistics
@@ -14,11 +13,10 @@ import subprocess
 import sys
 import tempfile
 import time
-
 from pathlib import Path
 
 import mailapi
-from bench.databases import ADMIN, PASSWORD, ROOT, database, name
+from bench.databases import PASSWORD, ROOT, database, name
 from bench.load import ask, log_in
 from bench.servers import FOLDER, Server, serve
 

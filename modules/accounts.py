@@ -2,7 +2,18 @@
 
 import os
 
-from mailapi import ApiError, Module, admin, anyone, endpoint, boolean, owner_or_delegate, php_text, whole_number
+from mailapi import (
+    ApiError,
+    Module,
+    admin,
+    anyone,
+    boolean,
+    endpoint,
+    owner_or_delegate,
+    php_text,
+    whole_number,
+)
+
 from .provisioning.account_check import check_ledger, check_mailserver
 from .provisioning.mailserver import SHUT_OUT, MailServer
 from .provisioning.provisioner import Provisioner, read_mask

@@ -3,14 +3,45 @@
 from peewee import Value, fn
 
 from mailapi import (
-    IN_ROUTERS, Active, Addresses, Addresses8, ApiError, Module, KeysetPagination, PreparedQuery, Users, address, address_delegate,
-    admin_or_delegate, anyone, param, check_router, each_generation, endpoint, like, optional_number, object_of, php_text,
+    IN_ROUTERS,
+    Active,
+    Addresses,
+    Addresses8,
+    ApiError,
+    KeysetPagination,
+    Module,
+    PreparedQuery,
+    Users,
+    address,
+    address_delegate,
+    admin_or_delegate,
+    anyone,
+    check_router,
+    each_generation,
+    endpoint,
+    like,
+    object_of,
+    optional_number,
+    param,
+    php_text,
 )
+
 from .mail.address_orders import (
-    HIGHEST, next_order, optional_order_number, order_number, stored_order_number,
+    HIGHEST,
+    next_order,
+    optional_order_number,
+    order_number,
+    stored_order_number,
 )
 from .mail.routing import (
-    BY_ORDER, as_received, decision, inbound, matching, out_router, outbound, visible_route,
+    BY_ORDER,
+    as_received,
+    decision,
+    inbound,
+    matching,
+    out_router,
+    outbound,
+    visible_route,
 )
 
 PAGES = {number: KeysetPagination(query.model.address_order, query.model.address_expression, descending=True)
@@ -40,7 +71,7 @@ ADDRESS = object_of(address_expression=address, address_order=optional_number)
 
 
 def router_works(call):
-    """WIRE F40's sentences after the expression's; in generation 8 routers are the MSA's."""
+    """docs/wire.md F40's sentences after the expression's; in generation 8 routers are the MSA's."""
     if call.generation.number == 9:
         if not call.body.get("address_router"):
             raise ApiError("No address router defined.")
@@ -175,14 +206,14 @@ class Address(Module):
         return None
 
     def visible(self, call, row: dict) -> bool:
-        """Whether the caller may see an address (WIRE section 4, F08, F09)."""
+        """Whether the caller may see an address (docs/wire.md section 4, F08, F09)."""
         caller, user = call.caller, call.generation.address.user_of(row)
         if caller.admin or not caller.delegate:
             return caller.admin or (user is not None and user == call.user_name)
         return user in caller.delegated_users or caller.may_manage(row["address_expression"])
 
     def must_manage(self, call, order: int, refusal: str):
-        """The stored row, too, must be the caller's, not only what they claim of it (WIRE F07)."""
+        """The stored row, too, must be the caller's, not only what they claim of it (docs/wire.md F07)."""
         table = call.generation.address
         stored = call.db.value(table.select(table.address_expression).where(table.address_order == order))
         if not call.caller.admin and (stored is None or not call.caller.may_manage(stored)):

@@ -8,7 +8,7 @@ import time
 import peewee
 from peewee import IntegerField, TextField, fn
 
-from mailapi import ApiError, Model, Module, PreparedQuery, admin, param, endpoint, optional_number, php_text
+from mailapi import ApiError, Model, Module, PreparedQuery, admin, endpoint, optional_number, param, php_text
 
 log = logging.getLogger("mailapi.audit")
 

@@ -3,7 +3,15 @@
 from peewee import fn
 
 from mailapi import (
-    Active, ApiAddressDelegates, ApiUserDelegates, Module, address, admin, anyone, endpoint, like,
+    Active,
+    ApiAddressDelegates,
+    ApiUserDelegates,
+    Module,
+    address,
+    admin,
+    anyone,
+    endpoint,
+    like,
 )
 
 USERS = (ApiUserDelegates.select(ApiUserDelegates.api_user, ApiUserDelegates.api_delegate)

@@ -1,14 +1,26 @@
 """Mailbox: the caller's own mail, wherever it lies."""
 
-from mailapi import Active, ApiError, File, Module, PreparedQuery, anyone, endpoint, boolean, optional_number, php_text
-from .mail import compose, outbox
+from mailapi import (
+    Active,
+    ApiError,
+    File,
+    Module,
+    PreparedQuery,
+    anyone,
+    boolean,
+    endpoint,
+    optional_number,
+    php_text,
+)
+
 from .http.large_bodies import read_large_object
-from .mail.parts import html_of, parts, pictures
+from .mail import compose, outbox
 from .mail.mailboxes import NAMES, Mailboxes
+from .mail.messages import data, head, header, headers_of, listed, shown
+from .mail.parts import html_of, parts, pictures
+from .mail.sanitizer import Safe
 from .mail.search import TERMS, search
 from .mail.sources import Mail, Source, UserDatabase
-from .mail.messages import data, head, header, headers_of, listed, shown
-from .mail.sanitizer import Safe
 from .mail.threads import threads_of
 
 

@@ -3,9 +3,27 @@
 from peewee import IntegrityError, fn
 
 from mailapi import (
-    DELEGATED, OUT_ROUTERS, PAGE_QUERY, Active, Addresses, ApiError, Module, Msa, KeysetPagination, PreparedQuery, Smtpd, Users, address,
-    admin_or_delegate, param, check_router, delegate_of, endpoint, php_text,
+    DELEGATED,
+    OUT_ROUTERS,
+    PAGE_QUERY,
+    Active,
+    Addresses,
+    ApiError,
+    KeysetPagination,
+    Module,
+    Msa,
+    PreparedQuery,
+    Smtpd,
+    Users,
+    address,
+    admin_or_delegate,
+    check_router,
+    delegate_of,
+    endpoint,
+    param,
+    php_text,
 )
+
 from .mail.routing import routers_shown
 
 IN_ROUTERS = ("store", "forward", "handoff", "reject", "drop")
@@ -113,7 +131,7 @@ class MSA(Module):
                 "smtpd_route": body.get("msa_outroute")}
 
     def set_database(self, call):
-        """In generation 8 the route of the router store is the user's own database (WIRE F29)."""
+        """In generation 8 the route of the router store is the user's own database (docs/wire.md F29)."""
         body = call.body
         if call.generation.number == 8 and body["msa_inrouter"] == "store" and "msa_inroute" in body:
             call.db.execute(Users.update(user_database=body["msa_inroute"] or None)

@@ -3,7 +3,18 @@
 from peewee import BooleanField, TextField
 
 from mailapi import (
-    DELEGATED, PAGE_QUERY, Active, Model, Module, KeysetPagination, PreparedQuery, anyone, param, endpoint, owner_or_delegate, php_text,
+    DELEGATED,
+    PAGE_QUERY,
+    Active,
+    KeysetPagination,
+    Model,
+    Module,
+    PreparedQuery,
+    anyone,
+    endpoint,
+    owner_or_delegate,
+    param,
+    php_text,
 )
 
 

@@ -5,8 +5,20 @@ import json
 from peewee import SQL, fn
 
 from mailapi import (
-    ApiError, Module, PreparedQuery, address, anyone, param, empty, endpoint, number, optional_number, php_text, whole_number,
+    ApiError,
+    Module,
+    PreparedQuery,
+    address,
+    anyone,
+    empty,
+    endpoint,
+    number,
+    optional_number,
+    param,
+    php_text,
+    whole_number,
 )
+
 from .mail.outbox import Faillog, Outbox
 from .mail.routing import as_text, host_of, whole_routes
 
@@ -32,7 +44,7 @@ NEWEST = fn.ROW_NUMBER().over(partition_by=[Faillog.fail_mail], order_by=[SQL("r
 # What some users submitted, or what goes out under an address of theirs: the first address that matches decides, as it
 # does for the mail that comes in. Who has the rest of a domain does not see what its others send. LIKE is slow:
 # expressions without a wildcard are looked up, those without % by their length. A sender with letters beyond ASCII is
-# nobody's: the SMTP daemon would take another address for it (WIRE F46).
+# nobody's: the SMTP daemon would take another address for it (docs/wire.md F46).
 THEIRS = """
     WITH users AS (SELECT ? AS name UNION SELECT api_delegate FROM api_user_delegates WHERE api_user = ? AND ?),
     mails AS MATERIALIZED (SELECT mail_id, mail_submitter, mail_envelopefrom AS sender FROM outbox WHERE {which}),
@@ -166,7 +178,7 @@ def by_state(counts: dict) -> dict[str, int]:
 
 
 def with_remote(call, mails: list[int], remote: str, whole: set) -> list[int]:
-    """The mails with this remote host as the caller sees it: a filter must not tell more than the list (WIRE F44)."""
+    """The mails with this remote host as the caller sees it: a filter must not tell more than the list (docs/wire.md F44)."""
     these = Outbox.mail_id.in_(SQL("(SELECT value FROM json_each(?))", [json.dumps(mails)]))
     columns = Outbox.select(Outbox.mail_id, Outbox.mail_remote)
     rows = call.db.rows(columns.where(these, Outbox.mail_remote.is_null(False)))

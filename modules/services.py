@@ -5,11 +5,24 @@ import re
 import time
 
 import bottle
-from mailapi import ApiError, Module, Rule, admin, anyone, endpoint, invalid, long_text, php_text, list_of_text
-from .mail.compose import authors_in, too_many
-from .http.large_bodies import read_large_object
-from .mail.outbox import decide
+
+from mailapi import (
+    ApiError,
+    Module,
+    Rule,
+    admin,
+    anyone,
+    endpoint,
+    invalid,
+    list_of_text,
+    long_text,
+    php_text,
+)
+
 from .clients.base import PROMPT, SCAN_SECONDS, Client, at_once, clients
+from .http.large_bodies import read_large_object
+from .mail.compose import authors_in, too_many
+from .mail.outbox import decide
 from .mail.routing import matching, out_router, outbound
 
 LONGEST_SCRIPT = 512 * 1024
@@ -53,7 +66,7 @@ def encoding(value) -> str | None:
 
 
 def may_send_as(call) -> bool:
-    """Whether the caller's out router passes on what comes from the sender, as in mailbox/?send (WIRE section 6).
+    """Whether the caller's out router passes on what comes from the sender, as in mailbox/?send (docs/wire.md section 6).
 
     Whoever can read the database file may send as anybody. What the router would drop is not to arrive either.
     """
@@ -182,14 +195,14 @@ class Service(Module):
             raise ApiError(f"The {kind} service is not configured.", http=http)
         return self.clients[kind]
 
-    def mount(self, exchange, path):
+    def mount(self, handler, path):
         from .clients.dav_proxy import READS, forward, prefix_of
 
-        dav, environ = self.client("dav", http=404), exchange.environ
-        if exchange.path == "dav":
-            return forward(dav, environ, path, exchange.admit(self, environ["REQUEST_METHOD"] in READS))
+        dav, environ = self.client("dav", http=404), handler.environ
+        if handler.path == "dav":
+            return forward(dav, environ, path, handler.admit(self, environ["REQUEST_METHOD"] in READS))
         if path.strip("/") not in ("caldav", "carddav"):
-            raise ApiError(f"Unknown module {exchange.path}.", http=404)
+            raise ApiError(f"Unknown module {handler.path}.", http=404)
         return bottle.HTTPResponse(b"", 301, [("Location", prefix_of(environ) + "/")])  # RFC 6764 section 5
 
 

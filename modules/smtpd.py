@@ -3,9 +3,25 @@
 from peewee import IntegrityError
 
 from mailapi import (
-    DELEGATED, OUT_ROUTERS, PAGE_QUERY, Active, ApiError, Module, Msa, KeysetPagination, PreparedQuery, Smtpd, address, admin_or_delegate, param,
-    check_router, delegate_of, endpoint, php_text,
+    DELEGATED,
+    OUT_ROUTERS,
+    PAGE_QUERY,
+    Active,
+    ApiError,
+    KeysetPagination,
+    Module,
+    Msa,
+    PreparedQuery,
+    Smtpd,
+    address,
+    admin_or_delegate,
+    check_router,
+    delegate_of,
+    endpoint,
+    param,
+    php_text,
 )
+
 from .mail.routing import routers_shown
 
 PAGES = KeysetPagination(Smtpd.smtpd_user)

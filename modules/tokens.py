@@ -9,8 +9,21 @@ from pathlib import Path
 from peewee import IntegerField, TextField
 
 from mailapi import (
-    CLOCK_SKEW, ApiError, Bearer, Model, Module, PreparedQuery, Rule, param, endpoint, boolean, ip, ip_network, optional_number,
-    sha256, list_of_text,
+    CLOCK_SKEW,
+    ApiError,
+    Bearer,
+    Model,
+    Module,
+    PreparedQuery,
+    Rule,
+    boolean,
+    endpoint,
+    ip,
+    ip_network,
+    list_of_text,
+    optional_number,
+    param,
+    sha256,
 )
 
 

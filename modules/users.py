@@ -7,17 +7,37 @@ from operator import itemgetter
 from peewee import SQL, IntegrityError, fn
 
 from mailapi import (
-    PAGE_QUERY, Active, ApiError, ApiUserDelegates, Module, PreparedQuery, Rule, Users, admin, anyone, param, delegate_of, file_content,
-    each_generation, endpoint, boolean, like, make_authdata, owner_or_delegate, secret, php_text, list_of_text,
+    PAGE_QUERY,
+    Active,
+    ApiError,
+    ApiUserDelegates,
+    Module,
+    PreparedQuery,
+    Rule,
+    Users,
+    admin,
+    anyone,
+    boolean,
+    delegate_of,
+    each_generation,
+    endpoint,
+    file_content,
+    list_of_text,
+    make_authdata,
+    owner_or_delegate,
+    param,
+    php_text,
+    secret,
 )
-from .http.large_bodies import read_large_object
+
 from .directory import user_names, user_rows
-from .directory.user_import import Import
 from .directory.queries import HAS_LOGIN, NAMES_ON, queries
+from .directory.user_import import Import
+from .http.large_bodies import read_large_object
 
 STORED = Users.user_authdata.concat("")  # as text, also where it is a BLOB
 FIRST_COLON = fn.INSTR(STORED, ":")
-STORED_WELL = (FIRST_COLON > 0) & (FIRST_COLON == fn.LENGTH(STORED) - 64) & (
+STORED_WELL = (FIRST_COLON > 0) & (fn.LENGTH(STORED) - 64 == FIRST_COLON) & (
     reduce(lambda rest, digit: fn.REPLACE(rest, digit, ""), "0123456789abcdef", fn.SUBSTR(STORED, -64)) == "")
 NAMES = PreparedQuery(Users.select(Users.user_name))
 NO_SPILL = PreparedQuery(SQL("PRAGMA cache_spill = OFF"))  # pages stay in memory: readers wait for the commit only
@@ -36,7 +56,7 @@ def permissions_given(call):
 
 
 def alias(value) -> str | None:
-    """A user's name; null and "" are given, too: they clear the alias (WIRE F34)."""
+    """A user's name; null and "" are given, too: they clear the alias (docs/wire.md F34)."""
     return "" if value in (None, "") else php_text(value)
 
 
@@ -56,7 +76,7 @@ def another_user(call):
 
 
 def may_add(call) -> bool:
-    """With delegates_add_users a delegate, too, but with no powers and no alias to give (WIRE F05).
+    """With delegates_add_users a delegate, too, but with no powers and no alias to give (docs/wire.md F05).
 
     Nor may the name be another's address, or one that an address of somebody else's still stores to: they would get its
     mail.
@@ -258,7 +278,7 @@ class User(Module):
         return call.db.rows(self.queries[number, page], first=names[0], last=names[-1], **values) if names else []
 
     def one(self, call, name: str) -> list:
-        """The one user, in a list, for whoever may see them (WIRE F06)."""
+        """The one user, in a list, for whoever may see them (docs/wire.md F06)."""
         if call.user_name != name and not call.caller.may_act_for(name):
             which = "in delegated list" if call.caller.delegate else "the user"
             raise ApiError(call.in_generation(f"User has no {{permission}} to do this (not {which})."), users=[])

@@ -24,7 +24,10 @@ with atheris.instrument_imports(include=["mailapi", "mailapi_modules", "email"])
                               | {"MSA": "modules/msa.py"}})
 
     from mailapi_modules.http import large_bodies
-    from mailapi_modules.mail import compose, parts as mailparts, search as mailsearch, messages, sanitizer as safehtml, threads
+    from mailapi_modules.mail import compose, messages, threads
+    from mailapi_modules.mail import parts as mailparts
+    from mailapi_modules.mail import sanitizer as safehtml
+    from mailapi_modules.mail import search as mailsearch
 
 ENDPOINTS = [(module, endpoint) for module in app.modules.values() for endpoint in module.endpoints.values()]
 FIELDS = sorted({name for _, endpoint in ENDPOINTS for name in [*endpoint.fields(mailapi.GENERATIONS[9]), "auth"]})

@@ -91,7 +91,7 @@ def jsonp(url: str, root: Client):
 
 
 def from_pages(url: str, root: Client):
-    """A page of the same origin, port included, may use the cookie, and one of another host may not (WIRE F42)."""
+    """A page of the same origin, port included, may use the cookie, and one of another host may not (docs/wire.md F42)."""
     own = urllib.parse.urlsplit(url)
     assert "carol" in names(root("users/?get", headers={"Origin": f"{own.scheme}://{own.netloc}"}))
     assert root("users/?get", headers={"Origin": "http://evil.example"})["login"] is False

@@ -1,4 +1,4 @@
-"""Orders of addresses: which there can be, and which one a new address gets (WIRE F37, F47)."""
+"""Orders of addresses: which there can be, and which one a new address gets (docs/wire.md F37, F47)."""
 
 import pytest
 from conftest import Site

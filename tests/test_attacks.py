@@ -135,7 +135,7 @@ def test_migrate_never_shows_the_copy_to_others(site8, tmp_path):
     os.chmod(site8.dbpath, 0o600)
     seen, over = set(), threading.Event()
 
-    def on_request():
+    def watch():
         while not over.is_set():
             for file in tmp_path.glob("master.db3*"):
                 try:

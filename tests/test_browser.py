@@ -1,4 +1,4 @@
-"""A person with Chromium, at a page that asks as the clients of the PHP API do (tests/client, WIRE section 7a)."""
+"""A person with Chromium, at a page that asks as the clients of the PHP API do (tests/client, docs/wire.md section 7a)."""
 
 import json
 import re

@@ -6,7 +6,6 @@ import pytest
 from conftest import OPTIONAL, Site
 from test_sessions import NOBODY, OUT, ask, credentials, holding, log_in, logged_in, post, token
 
-
 SITE, ORIGIN = "Sec-Fetch-Site", "Origin"
 
 

@@ -11,6 +11,7 @@ import socket
 import threading
 import time
 import urllib.parse
+from datetime import UTC
 from pathlib import Path
 
 import caldav
@@ -19,12 +20,12 @@ import pytest
 import vobject
 from conftest import MODULES, Site
 from instances import free_port
+from mailapi_modules.clients.base import clients
 from test_commands import Server, run
 from test_services import SERVICE
 from test_survival import gunicorn
 
 import mailapi
-from mailapi_modules.clients.base import clients
 
 SERVICE = {"Service": "modules/services.py"}
 EVENT = ("BEGIN:VCALENDAR\r\nVERSION:2.0\r\nPRODID:-//test//EN\r\nBEGIN:VEVENT\r\nUID:{uid}\r\n"
@@ -117,9 +118,9 @@ def test_a_calendar_client_finds_the_calendar_and_keeps_an_event(dav):
 
 
 def as_time(text):
-    from datetime import datetime, timezone
+    from datetime import datetime
 
-    return datetime.strptime(text, "%Y%m%dT%H%M%SZ").replace(tzinfo=timezone.utc)
+    return datetime.strptime(text, "%Y%m%dT%H%M%SZ").replace(tzinfo=UTC)
 
 
 def test_a_contact_is_kept_and_found(dav):
@@ -268,7 +269,7 @@ def test_who_asks_is_not_for_the_client_to_say(at_root, headers):
 
 
 def test_a_request_cannot_be_smuggled_inside_another(at_root):
-    inner = (f"DELETE /ann/calendar/ HTTP/1.1\r\nHost: x\r\nX-Remote-User: ann\r\n\r\n").encode()
+    inner = (b"DELETE /ann/calendar/ HTTP/1.1\r\nHost: x\r\nX-Remote-User: ann\r\n\r\n")
     for framing in (["Content-Length: 4", "Transfer-Encoding: chunked"],
                     ["Transfer-Encoding: chunked", "Content-Length: 4"],
                     ["Content-Length: 4", "Content-Length: 200"], ["Transfer-Encoding: xchunked"],

@@ -8,6 +8,8 @@ from http.server import ThreadingHTTPServer
 import pytest
 from conftest import MODULES
 from deployment import recipe
+from mailapi_modules.clients.base import clients
+from mailapi_modules.clients.dav_urls import outside_url
 from session import Client
 from test_commands import Server
 from test_dav import SERVICE, Backend, Dav, basic, behind, install
@@ -15,8 +17,6 @@ from test_deploy import APACHE, LIGHTTPD, NGINX, nginx_of
 from test_survival import gunicorn
 
 import mailapi
-from mailapi_modules.clients.dav_urls import outside_url
-from mailapi_modules.clients.base import clients
 
 INVALID_PATH, INVALID_DESTINATION = (400, "Invalid path."), (400, "Invalid Destination.")
 ELSEWHERE = (502, "The destination is not on this server.")

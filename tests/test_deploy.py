@@ -28,7 +28,7 @@ def test_nginx(machine, title):
 
 @pytest.mark.parametrize("host", ["mail.example:8443", "mail.example"])
 def test_nginx_passes_the_host_on_with_its_port_and_says_how_it_was_asked(machine, host):
-    """By these two mailapi tells its own origin from others' (WIRE F42)."""
+    """By these two mailapi tells its own origin from others' (docs/wire.md F42)."""
     got = []
 
     class Backend(http.server.BaseHTTPRequestHandler):

@@ -1,4 +1,4 @@
-"""Where mailapi answers differently on purpose (WIRE section 5): roles, data, mail, sessions and the database.
+"""Where mailapi answers differently on purpose (docs/wire.md section 5): roles, data, mail, sessions and the database.
 
 The rows about what a request may look like are in test_differences_input.py.
 """

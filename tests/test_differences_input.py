@@ -1,4 +1,4 @@
-"""Where mailapi answers differently on purpose (WIRE section 5): what a request may look like.
+"""Where mailapi answers differently on purpose (docs/wire.md section 5): what a request may look like.
 
 The other rows, and the test that counts them all, are in test_differences.py.
 """
@@ -12,7 +12,18 @@ from urllib.parse import quote
 import pytest
 from conftest import authdata
 from test_differences import (
-    address, ask, changed, done, login, mail, mails, refused, stored, user_database, who, word,
+    address,
+    ask,
+    changed,
+    done,
+    login,
+    mail,
+    mails,
+    refused,
+    stored,
+    user_database,
+    who,
+    word,
 )
 
 WRONG = "Username or password is wrong."
@@ -114,7 +125,7 @@ def test_f37_an_order_that_is_no_whole_number_is_refused(either):
     address(either, 10, "a@one.org", "ann")
     invalid = "Invalid value for address_order."
     texts = ("x", "1x", " 5", "5\n", "+5", "1e3", "1.5", "\u0665", str(10**18))
-    for order in (*texts, 1.5, 10**18, -10**18, 2**53, -2**53, str(10**18 - 1), True, ["5"]):  # WIRE F47
+    for order in (*texts, 1.5, 10**18, -10**18, 2**53, -2**53, str(10**18 - 1), True, ["5"]):  # docs/wire.md F47
         refused(either, "addresses/?update", invalid, 400, **changed(either, 10, "a@one.org", "ann") | {
             "address_order": order})
         refused(either, "addresses/?add", invalid, 400, **new_address(either, order))

@@ -13,9 +13,9 @@ from contextlib import closing
 
 import pytest
 from conftest import Site
+from html_check import check as check_html
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
-from html_check import check as check_html
 from test_mailbox import deliver, give_database, multipart
 
 import mailapi

@@ -10,9 +10,9 @@ import pytest
 from conftest import MODULES, ROOT, Site
 from hypothesis import given, settings
 from hypothesis import strategies as st
+from mailapi_modules.http import large_bodies
 
 import mailapi
-from mailapi_modules.http import large_bodies
 
 MIB = 1024 * 1024
 NOBODY, TOO_LARGE, BUSY = "Username is not set!", "Request body too large.", "The server is busy. Try again."

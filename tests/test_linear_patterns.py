@@ -25,12 +25,15 @@ import waitress.parser
 import waitress.receiver
 import waitress.rfc7230
 from conftest import MODULES
+from mailapi_modules.clients import managesieve as protocol_sieve
+from mailapi_modules.clients import scanners as protocol_scan
+from mailapi_modules.http import header_line
+from mailapi_modules.mail import addresses as mailaddress
+from mailapi_modules.mail import compose, imap_source, messages, mime, threads
+from mailapi_modules.mail import search as mailsearch
 from regex_steps import Counter, Machine, super_linear
 
 import mailapi
-from mailapi_modules.clients import scanners as protocol_scan, managesieve as protocol_sieve
-from mailapi_modules.http import header_line
-from mailapi_modules.mail import compose, imap_source, addresses as mailaddress, search as mailsearch, messages, mime, threads
 
 ########## The measure ##############################################################################
 

@@ -17,15 +17,15 @@ import time
 import html5lib
 import pytest
 from conftest import ROOT
+from html_check import check
 from hypothesis import given, settings
 from hypothesis import strategies as st
-from html_check import check
 from instances import need
+from mailapi_modules.mail.sanitizer import LONGEST, MOST_TAGS, Safe
 from test_fuzz import FUZZ, TIMES
 from test_mailbox import deliver, multipart, typed
 
-import mailapi  # noqa: F401: what makes mailapi_modules importable
-from mailapi_modules.mail.sanitizer import LONGEST, MOST_TAGS, Safe
+import mailapi  # noqa: F401 what makes mailapi_modules importable
 
 PIXEL_URI = ("data:image/png;base64,"
              "iVBORw0KGgoAAAANSUhEUgAAAAEAAAABCAYAAAAfFcSJAAAADUlEQVR42mNk+M9QDwADhgGAWjR9awAAAABJRU5ErkJggg==")

@@ -16,6 +16,8 @@ import hostile
 import pytest
 from conftest import OPTIONAL, ROOT, Site, authdata
 from instances import free_port, need
+from mailapi_modules.clients import mail_protocols as protocol_mail
+from mailapi_modules.mail import imap_source, imap_validity
 from mariadb import TABLES, TEST, Database, mariadb  # noqa: F401
 from servers import dovecot, public_folder  # noqa: F401
 from test_commands import run
@@ -23,8 +25,6 @@ from test_mail_files import composed
 from test_mailbox import HEADERS, LISTED, PLAIN, SHOWN, deliver, give_database, multipart, nested, typed
 
 import mailapi
-from mailapi_modules.clients import mail_protocols as protocol_mail
-from mailapi_modules.mail import imap_source, imap_validity
 
 BOB, CAROL = "bob@atmail.com", "carol@corp.org"
 ACCOUNT = {"Account": OPTIONAL["Account"]}

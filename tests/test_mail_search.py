@@ -9,10 +9,11 @@ from contextlib import closing
 
 import pytest
 from conftest import Site
+from mailapi_modules.mail import search as mailsearch
+from mailapi_modules.mail import threads
 from test_mailbox import LISTED, deliver, give_database, multipart, rows, typed
 
-import mailapi  # noqa: F401: what makes mailapi_modules importable
-from mailapi_modules.mail import search as mailsearch, threads
+import mailapi  # noqa: F401 what makes mailapi_modules importable
 
 FILL = ("INSERT INTO mailbox (mail_user, mail_envelopeto, mail_envelopefrom, mail_submission, mail_data)"
         " VALUES (?, 't', 'f', ?, CAST(? AS TEXT))")
@@ -76,7 +77,7 @@ TEXTS = {
                               b"quoted-printable"),
     "base64": typed(b"text/plain; charset=utf-8", base64.encodebytes(GRUN.encode()), b"base64"),
     "utf-16": typed(b"text/plain; charset=utf-16", base64.encodebytes(GRUN.encode("utf-16")), b"base64"),
-    "html": typed(b"text/html", "<p>gr<b>&uuml;</b>n und<br>blau</p><p>und&#32;weit</p>".encode()),
+    "html": typed(b"text/html", b"<p>gr<b>&uuml;</b>n und<br>blau</p><p>und&#32;weit</p>"),
     "a part": multipart(typed(b"text/html", b"<i>x</i>"), typed(b"text/plain; charset=utf-8", GRUN.encode())),
     "html only": multipart(typed(b"text/html; charset=utf-8", GRUN.encode())),
     "a message inside": multipart(typed(b"message/rfc822", typed(b"text/plain; charset=utf-8", GRUN.encode()))),

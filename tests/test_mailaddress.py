@@ -7,9 +7,9 @@ import idna
 import pytest
 from hypothesis import example, given, settings
 from hypothesis import strategies as st
+from mailapi_modules.mail.addresses import NotAnAddress, entries, folded, mailboxes
 
 import mailapi  # noqa: F401  so that mailapi_modules is found
-from mailapi_modules.mail.addresses import NotAnAddress, entries, folded, mailboxes
 
 ADDRESSES = [  # as written → name, and address of the envelope
     ("ann@one.org", "", "ann@one.org"), ("<ann@one.org>", "", "ann@one.org"), ("Ann@ONE.org", "", "Ann@ONE.org"),

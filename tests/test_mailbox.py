@@ -1,4 +1,4 @@
-"""Mail as it really is: in both databases, in any charset, badly made on purpose or not (WIRE section 4)."""
+"""Mail as it really is: in both databases, in any charset, badly made on purpose or not (docs/wire.md section 4)."""
 
 import base64
 import json
@@ -216,13 +216,13 @@ def test_a_mail_without_anything_is_a_mail(either, data):
 
 def test_the_byte_ff_in_envelope_columns_is_replaced(either):
     columns = set(ROW) - {"mail_id", "mail_user", "mail_read", "mail_data"}
-    mail = mail_of(either, PLAIN, **{column: b"a\xffb" for column in columns})
+    mail = mail_of(either, PLAIN, **dict.fromkeys(columns, b"a\xffb"))
     assert {mail[column] for column in columns} == {"a�b"}
     deliver(either, mail_ident="next")
     assert {m["mail_ident"] for m in either("mailbox/?get", user="bob")["mails"]} == {"a�b", "next"}
 
 
-########## Headers (RFC 5322, RFC 2047, WIRE F31) ##################################################
+########## Headers (RFC 5322, RFC 2047, docs/wire.md F31) ##################################################
 
 
 HEADERS = {
@@ -264,7 +264,7 @@ def test_of_a_duplicated_header_the_first_counts_and_a_missing_one_is_empty(site
     assert (mail["mail_subject"], mail["mail_from"], mail["mail_to"]) == ("one", "", "")
 
 
-########## Bodies (WIRE section 4: mail_body) ######################################################
+########## Bodies (docs/wire.md section 4: mail_body) ######################################################
 
 
 def multipart(*parts: bytes, kind=b"mixed", boundary=b"zz", end=b"\r\n--zz--\r\n") -> bytes:

@@ -15,11 +15,11 @@ import time
 
 import pytest
 from conftest import OPTIONAL, ROOT, Site, authdata
+from mailapi_modules.provisioning import password_schemes as schemes
 from mariadb import TEST
 from test_commands import on_terminal
 
 import mailapi
-from mailapi_modules.provisioning import password_schemes as schemes
 
 ACCOUNT = {"Account": OPTIONAL["Account"]}
 WRONG, NO = "Username or password is wrong.", "Not allowed."
@@ -28,7 +28,7 @@ BOB, CAROL = "bob@atmail.com", "carol@corp.org"
 # What a test does in the middle of a change, when another module can: "prepared" in MariaDB, "committed" in SQLite.
 CRASH = """
 import os
-from mailapi import Joined, Module
+from mailapi import Participant, Module
 
 class Crash(Module):
     moment = os.environ.get("CRASH")
@@ -36,11 +36,11 @@ class Crash(Module):
     def act(self):
         os.kill(os.getpid(), 9)
 
-    def follow(self, call, change, user_name, password):
+    def on_user_change(self, call, change, user_name, password):
         if self.moment == "prepared":
             self.act()
         if self.moment == "committed":
-            call.joined.insert(0, self)
+            call.participants.insert(0, self)
 
     def rollback(self): pass
     def commit(self): self.act()
@@ -235,7 +235,7 @@ def test_their_own_password_by_session_keeps_that_session_only(site):
     assert not logged_in(mine) and not works(site, BOB, "new")
 
 
-########## The same work for every failure (WIRE F18) ##############################################
+########## The same work for every failure (docs/wire.md F18) ##############################################
 
 
 def took(site, user, password="wrong") -> float:
@@ -618,7 +618,7 @@ def test_the_api_killed_between_the_two(site, action, moment, how):
 
 @pytest.mark.parametrize("action", CHANGES)
 def test_a_commit_that_fails_because_a_daemon_reads_undoes_it_there(site, action):
-    """WIRE F36: nothing changed, in either."""
+    """docs/wire.md F36: nothing changed, in either."""
     add(site)
     user = CHANGES[action][0]
     before = everything(site)

@@ -1,4 +1,4 @@
-"""Who may do what: one table with a line for every action of every module, asked over HTTP (WIRE section 4).
+"""Who may do what: one table with a line for every action of every module, asked over HTTP (docs/wire.md section 4).
 
 USER, MAIL, ADDRESS, ORDER and NEXT in a line's fields stand for the target: a user who has one row of everything.
 """

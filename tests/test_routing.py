@@ -1,4 +1,4 @@
-"""addresses/?test: what the SMTP daemon would do (WIRE section 6), and the look-ups of addresses/?get (section 4).
+"""addresses/?test: what the SMTP daemon would do (docs/wire.md section 6), and the look-ups of addresses/?get (section 4).
 
 conformance/routing.jsonl has the daemon's own decisions; here is what it cannot have: callers, gaps, odd data.
 """
@@ -165,7 +165,7 @@ OUTBOUND = [  # router, route → the decision for a@one.org, which stores to th
     ("handoff", "mx", queued("r@else.example", "{}", "mx"), queued("r@else.example", "{}", "mx")),
     ("handoff", None, REFUSED, REFUSED), ("drop", None, LOST, LOST), ("reject", None, REFUSED, REFUSED),
     (None, None, REFUSED, REFUSED),
-    # What the daemon does not know it takes for any (WIRE F45).
+    # What the daemon does not know it takes for any (docs/wire.md F45).
     ("teleport", None, queued("r@else.example", "{}"), queued("r@else.example", "{}")),
     ("DEFINED", "mx", queued("r@else.example", "{}"), queued("r@else.example", "{}")),
 ]

@@ -5,9 +5,9 @@ import hashlib
 
 import pytest
 from conftest import ROOT  # noqa: F401  puts the project on the path
+from mailapi_modules.provisioning import password_schemes as schemes
 
 import mailapi  # noqa: F401
-from mailapi_modules.provisioning import password_schemes as schemes
 
 EXAMPLE = "{SSHA256}diItlPkdWkA18C2u6tAkeX58S1wkmp2zxvjDxgSk0k2+cZ06mCoHNA+j+LZiHAxz3qZ0goVeCkSvc6AMNxgryw=="
 # Of openssl passwd -6 -salt saltsalt test

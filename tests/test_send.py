@@ -1,4 +1,4 @@
-"""mailbox/?send: who may send as whom, what is queued, and what is not a mail (WIRE section 6)."""
+"""mailbox/?send: who may send as whom, what is queued, and what is not a mail (docs/wire.md section 6)."""
 
 import base64
 import email
@@ -105,7 +105,7 @@ ROUTERS = [  # router, route → the sentence or the row for a sender that store
     ("handoff", "mx.example", ("mx.example", *ANY[1:]), ("mx.example", "else@two.org", "x@else.example")),
     ("handoff", None, *["Rejected: the router handoff has no route."] * 2),
     ("reject", None, *["Rejected by the router reject."] * 2), ("drop", None, None, None),
-    ("teleport", None, ANY, (None, "else@two.org", "x@else.example")),  # WIRE F45
+    ("teleport", None, ANY, (None, "else@two.org", "x@else.example")),  # docs/wire.md F45
 ]
 
 

@@ -4,10 +4,10 @@ from concurrent.futures import ThreadPoolExecutor
 
 import peewee
 import pytest
+from mailapi_modules.mariadb.url import MariaStore
 from shared import Installation, populate
 
 import mailapi
-from mailapi_modules.mariadb.url import MariaStore
 
 V, E = "v" * 255, "e" * 512
 TOO_LONG = "{} is too long."

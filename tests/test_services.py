@@ -9,15 +9,14 @@ import smtplib
 import subprocess
 import sys
 import time
-from pathlib import Path
 
 import pytest
 from conftest import MODULES, ROOT, Site
+from mailapi_modules.clients.base import ServiceDown, clients
 from servers import EICAR, GTUBE, MASTER
 from test_commands import CONFIG, on_terminal, run
 
 import mailapi
-from mailapi_modules.clients.base import ServiceDown, clients
 
 SERVICE = {"Service": "modules/services.py"}
 GOOD = 'require "fileinto";\nif header :contains "subject" "invoice" { fileinto "Archive"; }\n'

@@ -95,7 +95,7 @@ def test_other_routers_pass_what_they_passed(sender, user):
 
 
 def test_routers_of_the_daemons_own_kind_pass_as_any(sender):
-    """One that the SMTP daemon does not know is any to it (WIRE F45)."""
+    """One that the SMTP daemon does not know is any to it (docs/wire.md F45)."""
     sender.sql("UPDATE smtpd SET smtpd_router = 'teleport' WHERE smtpd_user = 'ann'")
     assert send(sender, "From: boss@one.org\n\ntext", sender="boss@one.org") == "ok"
 

@@ -12,13 +12,13 @@ import hostile
 import pytest
 from conftest import Site
 from instances import free_port
+from mailapi_modules.clients.base import ServiceDown, clients
 from servers import MASTER
 from test_commands import Server
 from test_services import KINDS, SERVICE, every  # noqa: F401
 from test_survival import post
 
 import mailapi
-from mailapi_modules.clients.base import ServiceDown, clients
 
 SCHEMES = dict(zip(KINDS, ("smtp", "imap", "pop3", "http", "spamd", "clamd", "sieve")))
 IN_TIME = 2.5  # seconds

@@ -12,12 +12,12 @@ import time
 
 import pytest
 from conftest import MODULES, ROOT, Site
+from mailapi_modules.http import serving, spool
 from test_commands import Server, request, run
 from test_dav import Dav, basic, behind
 from test_survival import log_in
 
 import mailapi
-from mailapi_modules.http import serving, spool
 
 MB = 1024 * 1024
 WITH_LIMITS = """

@@ -1,4 +1,4 @@
-"""Log-in, cookie, session and the state database behind them (WIRE sections 1 and 2, F19, F21, F30)."""
+"""Log-in, cookie, session and the state database behind them (docs/wire.md sections 1 and 2, F19, F21, F30)."""
 
 import hashlib
 import json
@@ -87,7 +87,7 @@ def test_an_id_chosen_by_the_client_is_never_accepted(site):
 
 
 def test_ids_are_such_that_the_session_start_of_php_takes_them(site):
-    """It refuses others, and then answers nothing at all to a browser that has been with mailapi (WIRE F41)."""
+    """It refuses others, and then answers nothing at all to a browser that has been with mailapi (docs/wire.md F41)."""
     for _ in range(25):
         assert re.fullmatch("[A-Za-z0-9,-]{43,}", token(log_in(site)))
 

@@ -249,7 +249,7 @@ def test_a_delegate_deletes_and_adds_a_user_again(with_accounts):
     assert site("users/?add", user="dele", user_name="new", user_authdata="pw")["user"] is True
 
 
-########## Passwords stored as a BLOB (WIRE F35) ###################################################
+########## Passwords stored as a BLOB (docs/wire.md F35) ###################################################
 
 
 @pytest.mark.sqlite

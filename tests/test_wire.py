@@ -1,4 +1,4 @@
-"""The wire format: URL forms, the answer's keys, JSONP, PHP's oddities (WIRE sections 1, 2 and 7a)."""
+"""The wire format: URL forms, the answer's keys, JSONP, PHP's oddities (docs/wire.md sections 1, 2 and 7a)."""
 
 import io
 import json

@@ -40,11 +40,11 @@ def test_citations_are_recognized(text, sections):
 
 
 def test_sections_are_numbered_as_the_citations_expect():
-    assert SECTIONS == {*map(str, range(1, 11)), "7a"}
+    assert {*map(str, range(1, 11)), "7a"} == SECTIONS
 
 
 def test_every_difference_has_one_row():
-    assert DIFFERENCES == [f"F{number:02}" for number in range(1, 48)]
+    assert [f"F{number:02}" for number in range(1, 48)] == DIFFERENCES
 
 
 def test_every_citation_names_a_section_or_a_difference():

@@ -12,8 +12,9 @@ from collections.abc import Callable, Iterator
 from functools import cached_property
 
 from mailapi import ApiError, Config, ConfigError
-from ..directory import user_names
+
 from ..clients.deadline import Context, Deadline, DeadlineSocket, connected, reason, tls_context
+from ..directory import user_names
 
 PROMPT = 2  # seconds that connecting, a ping and provisioning may take, all in all
 SCAN_SECONDS = 30  # that a scan may take

@@ -7,6 +7,7 @@ import time
 import xml.etree.ElementTree as ElementTree
 
 from mailapi import ConfigError
+
 from ..clients.base import PROMPT, Client, ServiceDown
 
 DAV, CALDAV, CARDDAV = "DAV:", "urn:ietf:params:xml:ns:caldav", "urn:ietf:params:xml:ns:carddav"

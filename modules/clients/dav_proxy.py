@@ -10,11 +10,13 @@ import tempfile
 import urllib.parse
 
 import bottle
+
 from mailapi import ApiError, Call, Unread, body_length
+
+from ..clients.base import ServiceDown
+from ..clients.dav import Dav
 from ..clients.dav_urls import inside_if, inside_url, outside_url, request_target
 from ..clients.deadline import Deadline
-from ..clients.dav import Dav
-from ..clients.base import ServiceDown
 
 READS = ("GET", "HEAD", "OPTIONS", "PROPFIND", "REPORT")
 PAUSE = 30  # seconds without progress after which either side is given up

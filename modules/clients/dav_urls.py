@@ -9,6 +9,7 @@ import urllib.parse
 from functools import lru_cache
 
 from mailapi import ApiError
+
 from ..clients.dav import Dav
 
 log = logging.getLogger("mailapi")

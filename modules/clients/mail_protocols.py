@@ -9,8 +9,9 @@ import socket
 from collections.abc import Iterator
 
 from mailapi import ApiError
-from ..clients.deadline import DeadlineSocket, readable
+
 from ..clients.base import MOST, SLOT_WAIT, Client, ServiceDown
+from ..clients.deadline import DeadlineSocket, readable
 
 SECONDS = 10  # that a conversation may take once the server has greeted; Dovecot thinks 2 s over a wrong password
 DELIVERY_SECONDS = 60  # for a message to be taken over

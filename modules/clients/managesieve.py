@@ -10,6 +10,7 @@ import re
 from collections.abc import Iterator
 
 from mailapi import ApiError
+
 from ..clients.base import Client, ServiceDown
 
 SECONDS = 10  # that a conversation may take once the server has greeted

@@ -5,6 +5,7 @@ import socket
 import struct
 
 from mailapi import ApiError
+
 from ..clients.base import PROMPT, SCAN_SECONDS, Client
 
 CHUNK = 64 * 1024  # bytes

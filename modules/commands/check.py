@@ -7,9 +7,14 @@ import stat
 from pathlib import Path
 
 import mailapi
+
 from ..commands.check_service import check_service
 from ..commands.check_settings import (
-    check_config_file, check_permissions, check_state_folder, check_state_owner, check_state_schemas,
+    check_config_file,
+    check_permissions,
+    check_state_folder,
+    check_state_owner,
+    check_state_schemas,
 )
 
 

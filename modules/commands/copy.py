@@ -6,6 +6,7 @@ from pathlib import Path
 
 import mailapi
 from mailapi import ConfigError, is_url, without_password
+
 from ..commands.copy_sides import HIGHEST, LOWEST, File, Server, Side
 
 SCHEMA = Path(__file__).with_name("schema9.sql")

@@ -11,6 +11,7 @@ import tempfile
 from pathlib import Path
 
 import mailapi
+
 from ..directory import user_names
 
 SCHEMA = Path(__file__).with_name("schema9.sql")

@@ -12,6 +12,7 @@ import signal
 import sys
 
 import mailapi
+
 from ..http import header_line, serving
 from ..http.static_files import Beside, url_and_folder, url_path
 

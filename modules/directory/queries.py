@@ -5,7 +5,18 @@ from functools import reduce
 from peewee import JOIN, Case, TextField, Value, fn
 
 from mailapi import (
-    DELEGATED, ENCODER, GENERATIONS, Active, Addresses, Application, Model, KeysetPagination, PreparedQuery, Users, param, on_page,
+    DELEGATED,
+    ENCODER,
+    GENERATIONS,
+    Active,
+    Addresses,
+    Application,
+    KeysetPagination,
+    Model,
+    PreparedQuery,
+    Users,
+    on_page,
+    param,
 )
 
 
@@ -62,7 +73,7 @@ def queries(app: Application) -> dict[tuple[int, str], PreparedQuery]:
 
 def with_modules(app: Application, query, generation, is_active) -> PreparedQuery:
     found = {name: active for name, module in app.listed().items() if (active := module.active_in(generation))}
-    return PreparedQuery(query.select_extend(modules_in(found, is_active)), nested=("modules",), constant=True)
+    return PreparedQuery(query.select_extend(modules_in(found, is_active)), nested=("modules",))
 
 
 def modules_in(active: dict, is_active):

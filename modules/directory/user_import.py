@@ -2,11 +2,19 @@
 
 import csv
 import json
-import re
 
 from mailapi import (
-    AUTHDATA, ApiError, make_authdata, not_json, read_fields, refuse_forbidden_text, secret, php_text, list_of_text,
+    AUTHDATA,
+    ApiError,
+    list_of_text,
+    make_authdata,
+    not_json,
+    php_text,
+    read_fields,
+    refuse_forbidden_text,
+    secret,
 )
+
 from ..directory import user_names
 
 HEADER = "The first line must name the fields: user_name, and of user_authdata, password, user_alias, user_permissions."

@@ -1,4 +1,4 @@
-"""Names of users: which may be added, and which look the same to people and to other servers (WIRE F47)."""
+"""Names of users: which may be added, and which look the same to people and to other servers (docs/wire.md F47)."""
 
 import unicodedata
 from collections import defaultdict
@@ -9,7 +9,7 @@ from peewee import SQL
 
 from mailapi import LAST_CHARACTER, ApiError, Store
 
-RESERVED = ("main", "temp")  # SQLite uses these names for databases (WIRE section 7)
+RESERVED = ("main", "temp")  # SQLite uses these names for databases (docs/wire.md section 7)
 # Characters outside the categories Z and C that show nothing: fillers, joiners, variation selectors, the Braille blank.
 UNSEEN = frozenset("\u034f\u115f\u1160\u17b4\u17b5\u180b\u180c\u180d\u180f\u2800\u3164\uffa0") | frozenset(
     map(chr, [*range(0xFE00, 0xFE10), *range(0xE0100, 0xE01F0)]))

@@ -7,13 +7,14 @@ from waitress.task import ErrorTask
 from waitress.utilities import BadRequest, Error
 
 import mailapi
+
 from ..http.spool import IN_MEMORY, NoRoom, Spool
 
 CONTROL = 16 * 1024  # bytes that a chunk's first line, or what follows the last chunk, may have
 
 
 class JsonError(ErrorTask):
-    """Answer what the API is not asked about in JSON, as clients expect it of every answer (WIRE section 7a)."""
+    """Answer what the API is not asked about in JSON, as clients expect it of every answer (docs/wire.md section 7a)."""
 
     def execute(self):
         error = self.request.error
@@ -59,7 +60,7 @@ class Request(HTTPRequestParser):
             raise ParsingError("Content-Length is invalid") from None
         if self.body_rcv is None:
             self.expect_continue = False  # waitress would wait for a body
-            return
+            return None
         server = self.channel.server
         self.most = server.body_limit(self.path, self.query)
         if self.content_length > self.most or not self.most:

@@ -29,6 +29,7 @@ from waitress.server import TcpWSGIServer
 from waitress.task import ThreadedTaskDispatcher
 
 import mailapi
+
 from ..http.receiving import JsonError, Request
 from ..http.spool import NoRoom, Spool, Spooled
 

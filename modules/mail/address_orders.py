@@ -1,10 +1,10 @@
-"""Orders of addresses, by which the SMTP daemon goes through them: which there can be, and the next one (WIRE F47)."""
+"""Orders of addresses, by which the SMTP daemon goes through them: which there can be, and the next one (docs/wire.md F47)."""
 
 import re
 
 from peewee import fn
 
-from mailapi import Addresses, PreparedQuery, param, empty, optional_number, raw_text, whole_number
+from mailapi import Addresses, PreparedQuery, empty, optional_number, param, raw_text, whole_number
 
 HIGHEST = 2**53 - 1  # beyond it, and below its negative, clients whose numbers are doubles cannot name a row
 

@@ -5,10 +5,19 @@ from collections.abc import Callable
 from dataclasses import dataclass
 from email.utils import formatdate, make_msgid
 
-from mailapi import ApiError, empty, long_text, readable, object_of, php_text
+from mailapi import ApiError, empty, long_text, object_of, php_text, readable
 from mailapi import raw_text as any_text  # text to which empty() does not apply: a subject may be 0
+
 from ..mail.addresses import (
-    CONTROL, Group, Mailbox, NotAnAddress, encoded, entries, folded, is_plain, mailboxes,
+    CONTROL,
+    Group,
+    Mailbox,
+    NotAnAddress,
+    encoded,
+    entries,
+    folded,
+    is_plain,
+    mailboxes,
 )
 from ..mail.mime import checked_lines, content, crlf, from_base64, plain
 

@@ -6,13 +6,14 @@ from collections.abc import Callable, Iterator
 from email.utils import mktime_tz, parsedate_tz
 
 from mailapi import ApiError, Config, printable
+
 from ..clients import base as protocols
-from ..mail.imap_validity import Validity
-from ..mail.sources import HEADERS, SourceUnavailable, Source
-from ..mail.messages import head
+from ..clients.base import ServiceDown
 from ..clients.deadline import readable
 from ..clients.mail_protocols import Imap, ImapConversation
-from ..clients.base import ServiceDown
+from ..mail.imap_validity import Validity
+from ..mail.messages import head
+from ..mail.sources import HEADERS, Source, SourceUnavailable
 
 WAIT = 1  # seconds for one's turn, of those that connecting and opening INBOX may take (protocols.PROMPT)
 SILENCE, ALTOGETHER = 2, 30  # seconds that it may then say nothing, and that all questions of a request may take

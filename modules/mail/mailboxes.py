@@ -6,7 +6,8 @@ from operator import itemgetter
 from typing import NamedTuple
 
 from mailapi import ApiError, invalid, number
-from ..mail.sources import HEADERS, SourceUnavailable, Source
+
+from ..mail.sources import HEADERS, Source, SourceUnavailable
 
 NAMES = ("master", "user", "imap")  # that a mail_sourcedb can have
 READ_FROM = ("imap", "user", "master")  # where a mail is looked for without one, in this order

@@ -84,7 +84,7 @@ def headers_of(raw: bytes, kind: type[Message] = Message) -> Message:
 
 
 def body(message: Message) -> str:
-    """The text of a mail, as WIRE section 4 has it for mail_body."""
+    """The text of a mail, as docs/wire.md section 4 has it for mail_body."""
     if not message.is_multipart():
         return content(message)
     plain = [part for part in message.walk() if not part.is_multipart() and part.get_content_type() == "text/plain"]
@@ -134,7 +134,7 @@ WORDS = re.compile(r"(?:=\?[^?\s]+\?[bBqQ]\?[^?]*\?=\s*)*=\?[^?\s]+\?[bBqQ]\?[^?
 
 
 def header(message: Message, name: str) -> str:
-    """A header's value, unfolded and decoded (RFC 5322, RFC 2047, WIRE F31); "" where there is none."""
+    """A header's value, unfolded and decoded (RFC 5322, RFC 2047, docs/wire.md F31); "" where there is none."""
     value = next((v for n, v in message.raw_items() if n.lower() == name), "")
     return unfolded(value)
 

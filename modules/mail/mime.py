@@ -12,6 +12,7 @@ from collections.abc import Iterable, Iterator
 from urllib.parse import quote
 
 from mailapi import ApiError
+
 from ..mail.addresses import CONTROL, folded
 
 LONGEST_LINE = 998  # bytes without CRLF (RFC 5322, 2.1.1)

@@ -3,8 +3,9 @@
 from peewee import BooleanField, Cast, IntegerField, TextField
 
 from mailapi import ApiError, Model, PreparedQuery, param
-from ..mail.compose import Mail
+
 from ..mail.addresses import Mailbox
+from ..mail.compose import Mail
 from ..mail.routing import matching, out_router, outbound
 
 AT_ONCE = 8  # times max_message: what one request may queue, as writing it stops all other mail
@@ -18,7 +19,7 @@ class Outbox(Model):
     mail_envelopeto = TextField()
     mail_submission = IntegerField()  # seconds since 1970
     mail_submitter = TextField(null=True)  # the user; of mail that came by SMTP the host
-    mail_data = TextField(null=True)  # raw bytes, stored as TEXT (WIRE section 7)
+    mail_data = TextField(null=True)  # raw bytes, stored as TEXT (docs/wire.md section 7)
 
 
 class Faillog(Model):

@@ -10,6 +10,7 @@ from functools import cache, cached_property
 from itertools import islice
 
 from mailapi import File
+
 from ..mail.messages import SURROGATES, content, header, parsed, payload, unfolded
 
 

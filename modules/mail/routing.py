@@ -1,10 +1,21 @@
-"""What the SMTP daemon does with a mail: incoming by its recipient, outgoing by who sends it (WIRE section 6)."""
+"""What the SMTP daemon does with a mail: incoming by its recipient, outgoing by who sends it (docs/wire.md section 6)."""
 
 import re
 
 from peewee import Value
 
-from mailapi import DELEGATED, OUT_ROUTERS, Addresses, Addresses8, Msa, PreparedQuery, Smtpd, Users, like, readable
+from mailapi import (
+    DELEGATED,
+    OUT_ROUTERS,
+    Addresses,
+    Addresses8,
+    Msa,
+    PreparedQuery,
+    Smtpd,
+    Users,
+    like,
+    readable,
+)
 
 BY_ORDER = {8: Addresses8.select().order_by(Addresses8.address_order.desc()),
             9: Addresses.select().order_by(Addresses.address_order.desc())}
@@ -27,14 +38,14 @@ def envelope(remote: str | None, sender: str | None, recipient: str | None) -> d
 
 
 def refused_or_lost(steps: list, router: str) -> dict:
-    """The routers that keep nothing; the daemon answers 250 to an in router that it does not know (WIRE F33)."""
+    """The routers that keep nothing; the daemon answers 250 to an in router that it does not know (docs/wire.md F33)."""
     if router == "reject":
         return decision([*steps, "Rejected by the router reject."])
     return decision([*steps, f"Accepted and thrown away by the router {router}."], True)
 
 
 def as_received(address: str | None, steps: list) -> str | None:
-    """Return an address as the SMTP daemon reads it, without bytes beyond ASCII; steps tell of it (WIRE F46)."""
+    """Return an address as the SMTP daemon reads it, without bytes beyond ASCII; steps tell of it (docs/wire.md F46)."""
     if address is None or address.isascii():
         return address
     kept = address.encode("ascii", "ignore").decode()
@@ -44,7 +55,7 @@ def as_received(address: str | None, steps: list) -> str | None:
 
 ########## Credentials in routes ###################################################################
 # cmail takes `user:password@host` for the host of the router handoff. Whole routes are shown to who may act for the
-# user whose routers they are, as smtpd/ and msa/ do; everybody else sees the host (WIRE F44).
+# user whose routers they are, as smtpd/ and msa/ do; everybody else sees the host (docs/wire.md F44).
 
 HANDED_OFF = {number: [PreparedQuery(user.model.select(route).where(user.in_(DELEGATED), router == "handoff"))
                        for user, router, route in columns] for number, columns in {
@@ -171,6 +182,6 @@ def outbound(steps: list, user: str, routing: tuple, stores_to_user: bool, sende
                         envelope(route, sender, recipient))
     if router in ("drop", "reject"):
         return refused_or_lost(steps, router)
-    known = "" if router in OUT_ROUTERS else ", which the daemon does not know and takes for any"  # WIRE F45
+    known = "" if router in OUT_ROUTERS else ", which the daemon does not know and takes for any"  # docs/wire.md F45
     return decision([*steps, f"Accepted from user {user} (router {router}{known})."], True, None,
                     envelope(None, sender, recipient))

@@ -11,7 +11,7 @@ TAGS = set("""a abbr address b bdi bdo big blockquote br caption center cite cod
 WITH_CONTENT = set("""applet audio canvas embed frameset head iframe math noembed noframes object plaintext script style
     svg template textarea title video xmp""".split())  # gone with all that is in them
 EVERYWHERE = {"align", "bgcolor", "dir", "height", "lang", "style", "title", "valign", "width"}
-ATTRIBUTES = {tag: EVERYWHERE for tag in TAGS} | {
+ATTRIBUTES = dict.fromkeys(TAGS, EVERYWHERE) | {
     "a": EVERYWHERE | {"href"}, "img": EVERYWHERE | {"src", "alt", "border"},
     "font": {"color", "face", "size", "style"},
     "table": EVERYWHERE | {"border", "cellpadding", "cellspacing"}, "ol": EVERYWHERE | {"start", "type"},

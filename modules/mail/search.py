@@ -4,9 +4,10 @@ import re
 import time
 
 from mailapi import boolean, number, optional_number, php_text
+
 from ..mail.mailboxes import AT_ONCE, NAMES, Found, Mailboxes
-from ..mail.sources import HEADERS
 from ..mail.messages import data, head, header, headers_of, listed, said
+from ..mail.sources import HEADERS
 
 PAGE, LONGEST_PAGE = 100, 1000  # mails in an answer, without a limit and at the most
 SECONDS = 5  # after which an answer is given with what was found so far

@@ -7,7 +7,7 @@ import sqlite3
 import peewee
 from peewee import BlobField, BooleanField, Case, Cast, IntegerField, TextField, fn
 
-from mailapi import ApiError, CannotOpen, Model, PreparedQuery, Store, Users, param, is_busy
+from mailapi import ApiError, CannotOpen, Model, PreparedQuery, Store, Users, is_busy, param
 
 
 class Mail(Model):
@@ -20,7 +20,7 @@ class Mail(Model):
     mail_submission = TextField()  # seconds since 1970
     mail_submitter = TextField(null=True)
     mail_proto = TextField()
-    mail_data = BlobField(null=True)  # declared BLOB, stored as TEXT holding raw bytes (WIRE section 7)
+    mail_data = BlobField(null=True)  # declared BLOB, stored as TEXT holding raw bytes (docs/wire.md section 7)
 
     class Meta:
         table_name = "mailbox"  # the name of the module's class

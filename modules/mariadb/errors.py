@@ -1,6 +1,7 @@
 """What goes wrong with a database on a server: its error numbers, and what the answer has of them."""
 
-from mailapi import ApiError, TransactionRolledBack, CommitOutcomeUnknown
+from mailapi import ApiError, CommitOutcomeUnknown, TransactionRolledBack
+
 from ..mariadb.url import GONE, Unreachable
 
 # The connection is of no use any more, or the server does not serve.

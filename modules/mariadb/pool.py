@@ -13,9 +13,11 @@ from decimal import Decimal
 from urllib.parse import urlsplit
 
 from mailapi import BUSY, ApiError, ConfigError, log
-from ..mariadb import tables as serverschema, dialect as serversql
-from ..mariadb.url import Unreachable, Unusable, code, read_url
+
+from ..mariadb import dialect as serversql
+from ..mariadb import tables as serverschema
 from ..mariadb.errors import BUSY_NUMBERS, LOST, UNDONE
+from ..mariadb.url import Unreachable, Unusable, code, read_url
 
 WAIT = 5  # seconds for a lock or a connection, as SQLite's
 PROMPT = 2  # seconds in which a server that is well says something

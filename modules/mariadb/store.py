@@ -11,17 +11,26 @@ from collections.abc import Callable
 
 import peewee
 
-from mailapi import BUSY, ApiError, Param, TransactionRolledBack, ThreadConnection, StateFailure, Store, log
-from ..mariadb import tables as serverschema, dialect as serversql
-from ..mariadb.url import Unreachable, Unusable, code
+from mailapi import BUSY, ApiError, Param, StateFailure, Store, ThreadConnection, TransactionRolledBack, log
+
+from ..mariadb import dialect as serversql
+from ..mariadb import tables as serverschema
 from ..mariadb.errors import (
-    BUSY_NUMBERS, LOST, PACKET_TOO_LARGE, UNDONE, UNFIT, CommitLost, ConnectionLost, TooLarge,
+    BUSY_NUMBERS,
+    LOST,
+    PACKET_TOO_LARGE,
+    UNDONE,
+    UNFIT,
+    CommitLost,
+    ConnectionLost,
+    TooLarge,
 )
 from ..mariadb.pool import WAIT, Link, Pool, in_transaction
+from ..mariadb.url import Unreachable, Unusable, code
 
 LONGEST_BACK_OFF = 0.3  # seconds between two attempts of a transaction
 REPEATED = threading.local()  # has the deadline of this thread's attempts
-HIGHEST = 2**53 - 1  # of the numbers that are given: JavaScript rounds those above (WIRE F47)
+HIGHEST = 2**53 - 1  # of the numbers that are given: JavaScript rounds those above (docs/wire.md F47)
 
 
 class ServerConnection(ThreadConnection):

@@ -49,7 +49,7 @@ class Table:
 
     def type_of(self, column: Column) -> str:
         if column.name == "mail_data":
-            return "LONGBLOB"  # raw bytes, stored as TEXT (WIRE section 7)
+            return "LONGBLOB"  # raw bytes, stored as TEXT (docs/wire.md section 7)
         if column.type in TYPES:
             return TYPES[column.type]
         keys = [key for key in self.unique if column.name in key]

@@ -7,7 +7,7 @@ from collections.abc import Iterable
 
 import peewee
 
-from mailapi import BUSY, ApiError, Param, ConfigError, TransactionRolledBack, Store, is_url, log
+from mailapi import BUSY, ApiError, ConfigError, Param, Store, TransactionRolledBack, is_url, log
 
 NO_SUCH_LETTERS = 1267  # the character set of a column does not have them
 LOST = {1205}  # a wait for a lock
@@ -42,7 +42,7 @@ class Unfit(ApiError):
 class MariaStore(Store):
     """A database named by a `mysql://` URL; `key` is what the config and the sentences call it.
 
-    No wait is longer than `patience` seconds. Every statement sees what was committed before it, names are compared
+    No wait is longer than `deadline` seconds. Every statement sees what was committed before it, names are compared
     by the caller, and what does not fit a column is refused, whatever the server's defaults are.
     """
 
@@ -51,7 +51,7 @@ class MariaStore(Store):
         self.options = read_url(url, key) | {
             "charset": "utf8mb4", "connect_timeout": 2, "read_timeout": deadline, "write_timeout": deadline,
             "sql_mode": "STRICT_ALL_TABLES",
-            "init_command": f"SET SESSION innodb_lock_wait_timeout = {max(patience - 1, 1)}, sql_notes = 1"}
+            "init_command": f"SET SESSION innodb_lock_wait_timeout = {max(deadline - 1, 1)}, sql_notes = 1"}
         self.opened = threading.local()
         self.database, self.process = self.unopened(), os.getpid()
 

@@ -3,6 +3,7 @@
 from collections.abc import Iterator
 
 from mailapi import PreparedQuery, Users
+
 from ..provisioning.account_store import KINDS
 from ..provisioning.mailserver import MailAccounts
 

@@ -5,7 +5,8 @@ from dataclasses import dataclass
 
 from peewee import IntegerField, TextField
 
-from mailapi import ApiError, Model, PreparedQuery, StateStore, Store, param, is_url
+from mailapi import ApiError, Model, PreparedQuery, StateStore, Store, is_url, param
+
 from ..mariadb.url import MariaStore
 
 

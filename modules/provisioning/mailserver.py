@@ -14,10 +14,23 @@ from urllib.parse import urlsplit
 import peewee
 from peewee import DateTimeField, IntegerField, TextField, fn
 
-from mailapi import CREDENTIALS_OF, ApiError, Participant, Model, PreparedQuery, Store, Users, param, is_url, log, open_store
+from mailapi import (
+    CREDENTIALS_OF,
+    ApiError,
+    Model,
+    Participant,
+    PreparedQuery,
+    Store,
+    Users,
+    is_url,
+    log,
+    open_store,
+    param,
+)
+
 from ..directory import user_names
-from ..provisioning import password_schemes as schemes
 from ..mariadb.url import MariaStore, code
+from ..provisioning import password_schemes as schemes
 
 LONGEST = 255  # characters of a name
 NAME = re.compile(r"[^\s/@.\0-\x1f\x7f][^\s/@\0-\x1f\x7f]*@[^\s/@\0-\x1f\x7f]+")
@@ -96,7 +109,7 @@ class MailServer:
     def credentials(self, user_name: str, logging_in: bool, shut_out: bool) -> dict | None:
         """What a log-in is held against; None for one whom only `users` knows.
 
-        Who is unknown, disabled or shut out costs the same work as who gives a wrong password (WIRE F18).
+        Who is unknown, disabled or shut out costs the same work as who gives a wrong password (docs/wire.md F18).
         """
         if logging_in:
             self.mend()
@@ -111,7 +124,7 @@ class MailServer:
         return SHUT_OUT | {"verify": lambda password, _: schemes.verify(password, stored) and False}
 
     def measure(self, user_name: str) -> str | None:
-        """The stored password of somebody, chosen by the name, for whom there is none: to cost the same (WIRE F18)."""
+        """The stored password of somebody, chosen by the name, for whom there is none: to cost the same (docs/wire.md F18)."""
         share = int.from_bytes(hmac.digest(self.key, user_name.encode(), "sha256")[:6]) / 2 ** 48
         with self.store.transaction("DEFERRED"):
             return self.store.value(SOMEBODY, share=share)

@@ -10,6 +10,7 @@ from datetime import datetime
 from urllib.parse import urlsplit
 
 from mailapi import ApiError, Config, ConfigError, log
+
 from ..provisioning.account_store import KINDS, Ledger
 
 

@@ -8,13 +8,13 @@ import pytest
 from conftest import Site
 
 FOLLOWER = """
-from mailapi import Joined, Module
+from mailapi import Participant, Module
 
 class Follower(Module):
     ended = []
 
-    def follow(self, call, change, user_name, password):
-        held = Joined()
+    def on_user_change(self, call, change, user_name, password):
+        held = Participant()
         for how in ("commit", "rollback", "leave"):
             setattr(held, how, lambda how=how: self.ended.append(how))
         return held
