@@ -11,9 +11,14 @@ run: .venv/made
 # No test takes the power away: with eatmydata nobody waits for the disk.
 # Then what concerns the master database once more, with it on a server.
 test: export PYTHONDONTWRITEBYTECODE =
-test: .venv/tested servers
+test: .venv/tested servers lint
 	$$(command -v eatmydata) $(BIN)/python -m pytest -n 2 --dist loadfile --no-loadscope-reorder
 	MAILAPI_TEST_DB=mariadb $$(command -v eatmydata) $(BIN)/python -m pytest -n 2 --dist loadfile --no-loadscope-reorder
+
+# The style of the code: rules and format.
+lint: .venv/tested
+	$(BIN)/ruff check .
+	$(BIN)/ruff format --check .
 
 # Longer than in `make test`: ten minutes for each part.
 fuzz: .venv/tested
@@ -51,4 +56,4 @@ servers:
 clean:
 	rm -rf .venv build *.egg-info .pytest_cache .hypothesis
 
-.PHONY: run test servers fuzz stress bench clean
+.PHONY: run test lint servers fuzz stress bench clean

@@ -64,7 +64,9 @@ class ConfigError(Exception):
 HERE = Path(__file__).resolve().parent
 INSTALLED = [HERE / "modules", HERE / "mailapi_modules"]  # in a checkout, in an installed package
 # What several modules share is in a folder beside them: `from mailapi_modules.FOLDER.NAME import …`.
-sys.modules.setdefault("mailapi_modules", types.ModuleType("mailapi_modules")).__path__ = list(map(str, INSTALLED))
+sys.modules.setdefault("mailapi_modules", types.ModuleType("mailapi_modules")).__path__ = list(
+    map(str, INSTALLED)
+)
 
 
 @dataclasses.dataclass
@@ -86,7 +88,9 @@ class Config:
     trusted_proxies: list = dataclasses.field(default_factory=list)
     free_attempts: int = 10
     audit_lifetime: int = 90 * 86400  # seconds
-    PROVISION: int = dataclasses.field(default=7, metadata={"least": 0})  # bits: 1 mail, 2 calendar, 4 contacts
+    PROVISION: int = dataclasses.field(
+        default=7, metadata={"least": 0}
+    )  # bits: 1 mail, 2 calendar, 4 contacts
     apiserver: str = dataclasses.field(default="", repr=False)
     mailserver: str = dataclasses.field(default="", repr=False)
     services: dict = dataclasses.field(default_factory=dict, repr=False)
@@ -94,7 +98,9 @@ class Config:
     def resolve(self, base: Path) -> "Config":
         """Relative paths start from base."""
         self.base, own = base, self.dbpath if is_url(self.dbpath) else self.dbpath + ".state"
-        self.dbpath, self.state = (place if is_url(place) else str(base / place) for place in (self.dbpath, self.state or own))
+        self.dbpath, self.state = (
+            place if is_url(place) else str(base / place) for place in (self.dbpath, self.state or own)
+        )
         try:
             self.proxies = [ip_network(network) for network in self.trusted_proxies]
         except ValueError as error:
@@ -127,7 +133,8 @@ def run_config(path: Path) -> dict:
     names: dict = {"__file__": str(path), "__name__": "config"}
     if not path.exists():
         raise ConfigError(
-            f"There is no {path}: `mailapi init` makes one; --config FILE or MAILAPI_CONFIG name another.")
+            f"There is no {path}: `mailapi init` makes one; --config FILE or MAILAPI_CONFIG name another."
+        )
     try:
         exec(compile(path.read_bytes(), str(path), "exec"), names)
     except (Exception, SystemExit) as error:
@@ -167,8 +174,13 @@ def checked_config(given: dict, base: Path) -> Config:
 def check_type(key: str, value, kind: type):
     least = OPTIONS[key].metadata.get("least", 1)
     if not isinstance(value, kind) or (kind is int and (isinstance(value, bool) or value < least)):
-        words = {str: "text", bool: "True or False", dict: "a mapping", list: "a list",
-                 int: "a positive whole number" if least else "a whole number from 0"}
+        words = {
+            str: "text",
+            bool: "True or False",
+            dict: "a mapping",
+            list: "a list",
+            int: "a positive whole number" if least else "a whole number from 0",
+        }
         # What repr leaves out holds secrets.
         shown = f", not {value!r}" if OPTIONS[key].repr else ""
         raise ConfigError(f"{key} must be {words[kind]}{shown}.")
@@ -269,7 +281,9 @@ def raw_text(value) -> str | None:
     """Text to which empty() does not apply (docs/wire.md F32): only null, missing and "" are not given."""
     if value is None or isinstance(value, str):
         return value
-    if isinstance(value, bytes) and (value.isascii() or len(value) <= SMALL_BODY):  # in a large body (read_body)
+    if isinstance(value, bytes) and (
+        value.isascii() or len(value) <= SMALL_BODY
+    ):  # in a large body (read_body)
         return value.decode(errors="surrogatepass")  # beyond ASCII it can take four times the memory
     if isinstance(value, float) and value.is_integer() and abs(value) < 1e15:
         value = int(value)
@@ -285,7 +299,9 @@ def secret(value) -> str | None:
 
 def long_text(value) -> bytes | None:
     """Text that may be large, as UTF-8; empty() does not apply to it. A large body has it as bytes already."""
-    return value if isinstance(value, bytes) else None if (given := raw_text(value)) is None else given.encode()
+    return (
+        value if isinstance(value, bytes) else None if (given := raw_text(value)) is None else given.encode()
+    )
 
 
 def file_content(value) -> bytes | None:
@@ -403,7 +419,7 @@ def find_auth(raw: bytes) -> dict | None:
     Once its sender is let in, the body is read as a whole, and must have the same `auth`.
     """
     for start in (raw.rfind(b'"auth"'), raw.find(b'"auth"')):
-        member = raw[start + 6:start + SMALL_BODY].decode(errors="replace").lstrip() if start >= 0 else ""
+        member = raw[start + 6 : start + SMALL_BODY].decode(errors="replace").lstrip() if start >= 0 else ""
         with contextlib.suppress(ValueError, RecursionError):
             found = json.JSONDecoder(parse_constant=not_json).raw_decode(member[1:].lstrip())[0]
             if member[0] == ":" and isinstance(found, dict):
@@ -434,7 +450,11 @@ def raw_body(environ: dict, limit: int) -> bytes:
     """All of a body of at most limit bytes; a longer one is refused before it is read."""
     length = body_length(environ)
     try:
-        raw = b"" if length and length > limit else environ["wsgi.input"].read(limit + 1 if length is None else length)
+        raw = (
+            b""
+            if length and length > limit
+            else environ["wsgi.input"].read(limit + 1 if length is None else length)
+        )
     except OSError:  # the client has gone
         raise ApiError("Incomplete request body.", http=400) from None
     if len(raw) > limit or (length or 0) > limit:
@@ -452,7 +472,9 @@ def body_length(environ: dict) -> int | None:
         if not re.fullmatch("[0-9]{1,18}", length):
             raise ApiError("Invalid JSON in request body.", http=400)
         return int(length)
-    if environ.get("wsgi.input_terminated") or chunked and environ.get("wsgi.run_once"):  # standard input of CGI
+    if (
+        environ.get("wsgi.input_terminated") or chunked and environ.get("wsgi.run_once")
+    ):  # standard input of CGI
         return None
     if chunked:  # the server does not say where it ends
         raise ApiError("Request body of unknown length.", http=411)
@@ -498,8 +520,12 @@ def refuse_forbidden_text(body: dict):
         todo = [name, value]
         while todo:
             item = todo.pop()
-            if (isinstance(item, str) and FORBIDDEN.search(item)
-                    or isinstance(item, bytes) and FORBIDDEN_BYTES.search(item)):
+            if (
+                isinstance(item, str)
+                and FORBIDDEN.search(item)
+                or isinstance(item, bytes)
+                and FORBIDDEN_BYTES.search(item)
+            ):
                 raise invalid(FORBIDDEN.sub("\ufffd", name))
             todo += list(item) + list(item.values()) if isinstance(item, dict) else ()
             todo += item if isinstance(item, list) else ()
@@ -569,7 +595,9 @@ def encode(answer: dict) -> bytes:
         payload = orjson.dumps(answer, readable) if orjson else None
     except TypeError:  # numbers of more than 64 bits, text that nobody can encode
         payload = None
-    if payload is None or b"e-" in payload or b"0.0000" in payload:  # 1e-05 may be in it, which orjson spells otherwise
+    if (
+        payload is None or b"e-" in payload or b"0.0000" in payload
+    ):  # 1e-05 may be in it, which orjson spells otherwise
         payload = ENCODER.encode(answer).encode()
     return b"".join([payload[:-1], *pieces, b"}"]) if pieces else payload
 
@@ -589,13 +617,18 @@ class File:
     name: str  # as somebody else may have chosen it
 
     def headers(self) -> list[tuple[str, str]]:
-        return [("Content-Type", self.content_type), ("Content-Disposition", disposition(self.name)),
-                ("Content-Security-Policy", "default-src 'none'; sandbox")]
+        return [
+            ("Content-Type", self.content_type),
+            ("Content-Disposition", disposition(self.name)),
+            ("Content-Security-Policy", "default-src 'none'; sandbox"),
+        ]
 
 
 def disposition(name: str) -> str:
     """The Content-Disposition of a download (RFC 6266): a name without folders, of characters that can be seen."""
-    name = "".join(c if c.isprintable() and c not in '"*/:<>?\\|' else "_" for c in name).strip(" .") or "file"
+    name = (
+        "".join(c if c.isprintable() and c not in '"*/:<>?\\|' else "_" for c in name).strip(" .") or "file"
+    )
     stem, _, ending = name.rpartition(".")
     name = f"{stem[:100]}.{ending}" if 0 < len(ending) <= 10 and stem else name[:100]
     ascii_only = re.sub(r"[^\w !#$&'()+,.=@^`{}~-]", "_", name, flags=re.ASCII)
@@ -627,8 +660,10 @@ def plain_address(address: str) -> str:
 
 
 # An address as sockets, servers and proxies write it: with a port, brackets or a zone, which says nothing elsewhere.
-ADDRESS = re.compile(r"(?:\[([0-9A-Fa-f:.]{2,45})(?:%[^\s\]]{0,40})?\]|([0-9.]{7,15}))(?::[0-9]{1,5})?"
-                     r"|([0-9A-Fa-f:.]{2,45})(?:%\S{0,40})?")
+ADDRESS = re.compile(
+    r"(?:\[([0-9A-Fa-f:.]{2,45})(?:%[^\s\]]{0,40})?\]|([0-9.]{7,15}))(?::[0-9]{1,5})?"
+    r"|([0-9A-Fa-f:.]{2,45})(?:%\S{0,40})?"
+)
 
 
 def ip(address: str) -> ipaddress.IPv4Address | ipaddress.IPv6Address:
@@ -648,7 +683,11 @@ def ip_network(network: str, strict: bool = True) -> ipaddress.IPv4Network | ipa
     """A network; one of IPv4 that is written as IPv6 becomes one of IPv4, as addresses do. ValueError: it is none."""
     found = ipaddress.ip_network(network, strict)
     mapped = getattr(found.network_address, "ipv4_mapped", None)
-    return ipaddress.ip_network(f"{mapped}/{found.prefixlen - 96}") if mapped and found.prefixlen >= 96 else found
+    return (
+        ipaddress.ip_network(f"{mapped}/{found.prefixlen - 96}")
+        if mapped and found.prefixlen >= 96
+        else found
+    )
 
 
 def is_trusted(address: str, proxies: list) -> bool:
@@ -853,7 +892,9 @@ class KeysetPagination:
     searched: peewee.Field | None = None
     descending: bool = False
 
-    def of(self, query: peewee.Select, after=None, search: str | None = None, limit: int | None = None) -> PreparedQuery:
+    def of(
+        self, query: peewee.Select, after=None, search: str | None = None, limit: int | None = None
+    ) -> PreparedQuery:
         """The entries of a list that come after a key, and fit."""
         if after is not None:
             query = query.where(self.key < after if self.descending else self.key > after)
@@ -878,13 +919,17 @@ def like(value, expression):
 
 
 SQLITE_SEQUENCE = peewee.Table("sqlite_sequence", ("name", "seq"))
-LAST_GIVEN = PreparedQuery(SQLITE_SEQUENCE.select(SQLITE_SEQUENCE.seq).where(SQLITE_SEQUENCE.name == param("table")))
+LAST_GIVEN = PreparedQuery(
+    SQLITE_SEQUENCE.select(SQLITE_SEQUENCE.seq).where(SQLITE_SEQUENCE.name == param("table"))
+)
 
 
 def json_sql(sql: str, cursor: sqlite3.Cursor, nested: tuple) -> str:
     """A query whose only value is the JSON list of the rows of sql, in their order."""
     columns = [column[0] for column in cursor.description]
-    pairs = ", ".join(f"'{name}', " + (f'json("{name}")' if name in nested else f'"{name}"') for name in columns)
+    pairs = ", ".join(
+        f"'{name}', " + (f'json("{name}")' if name in nested else f'"{name}"') for name in columns
+    )
     return f"SELECT CAST(json_group_array(json_object({pairs})) AS BLOB) FROM ({sql})"
 
 
@@ -1013,7 +1058,9 @@ class Store:
         try:  # sqlite3 itself: peewee's own way takes as long as a small query
             if not parameters:
                 return opened.connection.execute(sql)
-            return opened.connection.execute(sql, [values[p.name] if type(p) is Param else p for p in parameters])
+            return opened.connection.execute(
+                sql, [values[p.name] if type(p) is Param else p for p in parameters]
+            )
         except sqlite3.Error as error:
             raise as_peewee(error) from error
 
@@ -1024,7 +1071,8 @@ class Store:
             self.opened.trace(sql)
         with peewee.__exception_wrapper__:
             self.opened.connection.executemany(
-                sql, ([row[p.name] if isinstance(p, Param) else p for p in parameters] for row in rows))
+                sql, ([row[p.name] if isinstance(p, Param) else p for p in parameters] for row in rows)
+            )
 
     def fetch(self, query, values: dict) -> tuple[sqlite3.Cursor, list]:
         """A query's cursor, which describes the columns, and its rows."""
@@ -1054,7 +1102,9 @@ class Store:
         sql, parameters = query.sql(self.database)
         try:
             if not query.encoding:
-                query.encoding = json_sql(sql, self.run(f"SELECT * FROM ({sql}) LIMIT 0", parameters, values), query.nested)
+                query.encoding = json_sql(
+                    sql, self.run(f"SELECT * FROM ({sql}) LIMIT 0", parameters, values), query.nested
+                )
             payload = self.run(query.encoding, parameters, values).fetchone()[0]
             return RawJSON(payload) if payload.isascii() or payload.decode() else None
         except (peewee.OperationalError, UnicodeDecodeError):
@@ -1082,10 +1132,14 @@ def open_store(place: str, schema: str | None = None) -> Store:
 ########## Access rules ###############################################################################
 
 
-DELEGATED = ApiUserDelegates.select(ApiUserDelegates.api_delegate).where(ApiUserDelegates.api_user == param("user"))
+DELEGATED = ApiUserDelegates.select(ApiUserDelegates.api_delegate).where(
+    ApiUserDelegates.api_user == param("user")
+)
 DELEGATED_USERS = PreparedQuery(DELEGATED)
 DELEGATED_EXPRESSIONS = PreparedQuery(
-    ApiAddressDelegates.select(ApiAddressDelegates.api_expression).where(ApiAddressDelegates.api_user == param("user"))
+    ApiAddressDelegates.select(ApiAddressDelegates.api_expression).where(
+        ApiAddressDelegates.api_user == param("user")
+    )
 )
 
 
@@ -1151,7 +1205,9 @@ class Rule:
 anyone = Rule("anyone logged in", lambda call: True, of_fields=False)
 nobody = Rule("nobody", lambda call: False, of_fields=False)
 admin = Rule("admin", lambda call: call.caller.admin, of_fields=False)
-admin_or_delegate = Rule("admin or delegate", lambda call: call.caller.admin or call.caller.delegate, of_fields=False)
+admin_or_delegate = Rule(
+    "admin or delegate", lambda call: call.caller.admin or call.caller.delegate, of_fields=False
+)
 
 
 def delegate_of(field: str, missing: Rule = nobody) -> Rule:
@@ -1210,10 +1266,16 @@ class Endpoint:
     validators: tuple[Callable, ...]  # raise ApiError; after `required`, before `allow`
     query: dict[str, Callable]  # field of the query → its type
     read_only: bool  # changes nothing
-    manages_transactions: bool  # the action opens its transactions itself: it waits for more than the master database
+    manages_transactions: (
+        bool  # the action opens its transactions itself: it waits for more than the master database
+    )
     max_body: int | str  # bytes, or the key of the config that limits a request's body; 0: as configured
-    read_body: Callable[[bytes, int], dict]  # reads one of more than SMALL_BODY; takes it and the config's max_body
-    after_commit: Callable | None  # takes module, call and answer when the transaction is over: for what takes time
+    read_body: Callable[
+        [bytes, int], dict
+    ]  # reads one of more than SMALL_BODY; takes it and the config's max_body
+    after_commit: (
+        Callable | None
+    )  # takes module, call and answer when the transaction is over: for what takes time
     download: bool  # answers a File; its fields may come in the query, too, as a link has them
     identifiers: tuple[str, ...] = ()  # the fields of `required` that the audit has; by Module.identifiers
 
@@ -1234,7 +1296,11 @@ class Endpoint:
 
     def most(self, config: Config) -> int:
         """Return the bytes that a request's body may have."""
-        return getattr(config, self.max_body) if isinstance(self.max_body, str) else self.max_body or config.max_body
+        return (
+            getattr(config, self.max_body)
+            if isinstance(self.max_body, str)
+            else self.max_body or config.max_body
+        )
 
     def run(self, module: "Module", call: "Call") -> dict:
         """The declared checks in their order, then the action; what it adds to the answer."""
@@ -1251,16 +1317,41 @@ class Endpoint:
         return self.action(module, call) or {}
 
 
-def endpoint(*, allow, required=None, optional=None, validators=(), query=None, read_only=False, manages_transactions=False,
-             max_body=0, read_body=lambda raw, usual: read_object(raw), after_commit=None, download=False):
+def endpoint(
+    *,
+    allow,
+    required=None,
+    optional=None,
+    validators=(),
+    query=None,
+    read_only=False,
+    manages_transactions=False,
+    max_body=0,
+    read_body=lambda raw, usual: read_object(raw),
+    after_commit=None,
+    download=False,
+):
     """Declare a method of a Module as an action; `allow`, one Rule or several, has no default."""
     rules = allow if isinstance(allow, tuple) else (allow,)
     if not rules or not all(isinstance(rule, Rule) for rule in rules):
         raise TypeError("allow takes one or more of the access rules")
 
     def declare(action):
-        action.endpoint = Endpoint(action.__name__.rstrip("_"), action, rules, required or {}, optional or {}, tuple(validators),
-                                   query or {}, read_only, manages_transactions, max_body, read_body, after_commit, download)
+        action.endpoint = Endpoint(
+            action.__name__.rstrip("_"),
+            action,
+            rules,
+            required or {},
+            optional or {},
+            tuple(validators),
+            query or {},
+            read_only,
+            manages_transactions,
+            max_body,
+            read_body,
+            after_commit,
+            download,
+        )
         return action
 
     return declare
@@ -1315,7 +1406,9 @@ class Module:
     def on_login(self, call: "Call", password: str):
         """Told that somebody logged in with a password."""
 
-    def on_user_change(self, call: "Call", change: str, user_name: str, password: str | None) -> "Participant | None":
+    def on_user_change(
+        self, call: "Call", change: str, user_name: str, password: str | None
+    ) -> "Participant | None":
         """Make a change of a user (add, delete, set_password) elsewhere, too: ApiError refuses it, in both."""
 
     def external_users(self, user_name: str | None = None) -> list[dict]:
@@ -1332,8 +1425,11 @@ class Module:
         raise NotImplementedError
 
     def __init_subclass__(cls):
-        own = [dataclasses.replace(v.endpoint, identifiers=tuple(cls.identifiers))
-               for v in vars(cls).values() if hasattr(v, "endpoint")]
+        own = [
+            dataclasses.replace(v.endpoint, identifiers=tuple(cls.identifiers))
+            for v in vars(cls).values()
+            if hasattr(v, "endpoint")
+        ]
         for name in cls.identifiers:
             if any(e.optional.get(name) in (secret, file_content) for e in own):
                 raise TypeError(f"{name} is no identifier: the audit would have it")
@@ -1375,13 +1471,17 @@ class Active:
         """The same for the users from arg("first") to arg("last")."""
         if self.simply is not None:
             return self.simply
-        return reduce(operator.or_, [Users.user_name.in_(query.where(on_page(query.selected_columns[0])))
-                                     for query in self.rows])
+        return reduce(
+            operator.or_,
+            [Users.user_name.in_(query.where(on_page(query.selected_columns[0]))) for query in self.rows],
+        )
 
     def has_one(self) -> peewee.Expression:
         """Whether arg("user"), the only one that a query is about, is; without a look at all rows, given an index."""
-        return reduce(operator.or_, [fn.EXISTS(query.where(query.selected_columns[0] == param("user")))
-                                     for query in self.rows])
+        return reduce(
+            operator.or_,
+            [fn.EXISTS(query.where(query.selected_columns[0] == param("user"))) for query in self.rows],
+        )
 
 
 def on_page(user: peewee.Field) -> peewee.Expression:
@@ -1389,8 +1489,12 @@ def on_page(user: peewee.Field) -> peewee.Expression:
 
 
 # What a module relays, as tokens and the audit see it: the action is the HTTP method.
-MOUNTED_REQUEST = dataclasses.replace(endpoint(allow=anyone, required={"path": ""}, manages_transactions=True)(
-    lambda module, call: {}).endpoint, identifiers=("path",))
+MOUNTED_REQUEST = dataclasses.replace(
+    endpoint(allow=anyone, required={"path": ""}, manages_transactions=True)(
+        lambda module, call: {}
+    ).endpoint,
+    identifiers=("path",),
+)
 
 
 def module_name(path: str) -> str:
@@ -1505,31 +1609,47 @@ LIVE_SESSIONS = 20  # of one user; the oldest gives way (docs/wire.md section 1)
 CLOCK_SKEW = 60  # seconds that clocks may differ; what lies further in the future was written by a wrong one
 
 FIND_SESSION = PreparedQuery(
-    Session.select(Session.user_name, Session.authdata_hash, Session.next_hash, Session.created)
-    .where(Session.token_hash == param("token_hash"), Session.created > param("after"), Session.created <= param("latest"))
+    Session.select(Session.user_name, Session.authdata_hash, Session.next_hash, Session.created).where(
+        Session.token_hash == param("token_hash"),
+        Session.created > param("after"),
+        Session.created <= param("latest"),
+    )
 )
 ADD_SESSION = PreparedQuery(
-    Session.insert(token_hash=param("token_hash"), user_name=param("user"), authdata_hash=param("authdata_hash"),
-                   created=param("created"))
+    Session.insert(
+        token_hash=param("token_hash"),
+        user_name=param("user"),
+        authdata_hash=param("authdata_hash"),
+        created=param("created"),
+    )
 )
 END_SESSION = PreparedQuery(Session.delete().where(Session.token_hash == param("token_hash")))
 EXPECT_PASSWORD = PreparedQuery(
     Session.update(next_hash=param("next_hash")).where(Session.token_hash == param("token_hash"))
 )
 KEEP_SESSION = PreparedQuery(
-    Session.update(authdata_hash=Session.next_hash, next_hash=None)
-    .where(Session.token_hash == param("token_hash"), Session.next_hash.is_null(False))
+    Session.update(authdata_hash=Session.next_hash, next_hash=None).where(
+        Session.token_hash == param("token_hash"), Session.next_hash.is_null(False)
+    )
 )
 END_OTHER_SESSIONS = PreparedQuery(
     Session.delete().where(Session.user_name == param("user"), Session.token_hash != param("but"))
 )
-NEWEST = (Session.select(Session.session_id).where(Session.user_name == param("user"))
-          .order_by(Session.session_id.desc()).limit(LIVE_SESSIONS).alias("newest"))
+NEWEST = (
+    Session.select(Session.session_id)
+    .where(Session.user_name == param("user"))
+    .order_by(Session.session_id.desc())
+    .limit(LIVE_SESSIONS)
+    .alias("newest")
+)
 END_OLD_SESSIONS = PreparedQuery(
     Session.delete().where(
-        (Session.created <= param("before")) | (Session.created > param("latest"))
-        | ((Session.user_name == param("user"))
-           & Session.session_id.not_in(peewee.Select([NEWEST], [NEWEST.c.session_id])))  # MariaDB: no LIMIT right here
+        (Session.created <= param("before"))
+        | (Session.created > param("latest"))
+        | (
+            (Session.user_name == param("user"))
+            & Session.session_id.not_in(peewee.Select([NEWEST], [NEWEST.c.session_id]))
+        )  # MariaDB: no LIMIT right here
     )
 )
 
@@ -1663,22 +1783,40 @@ FORGOTTEN = 3600  # seconds after which a failed log-in no longer counts
 LONGEST_WAIT = {"known": 30, "address": 900, "user": 900}  # seconds
 KNOWN_FOR = 180 * 86400  # seconds
 MOST_KNOWN = 100  # networks of one user; the one that was not used for longest gives way
-BUCKETS = 250_000  # counts of each kind, so that whoever fails under ever new names and addresses fills no disk
+BUCKETS = (
+    250_000  # counts of each kind, so that whoever fails under ever new names and addresses fills no disk
+)
 AT_ONCE = 100  # rows that are deleted in one transaction, so that nobody waits for it
 
-FIND_FAILURES = PreparedQuery(Failure.select().where(
-    Failure.subject == param("subject"), Failure.last > param("after"), Failure.last <= param("latest")))
-COUNT_FAILURE = PreparedQuery(Failure.replace(subject=param("subject"), failures=param("failures"), last=param("last")))
+FIND_FAILURES = PreparedQuery(
+    Failure.select().where(
+        Failure.subject == param("subject"), Failure.last > param("after"), Failure.last <= param("latest")
+    )
+)
+COUNT_FAILURE = PreparedQuery(
+    Failure.replace(subject=param("subject"), failures=param("failures"), last=param("last"))
+)
 FORGET_FAILURE = PreparedQuery(Failure.delete().where(Failure.subject == param("subject")))
-OUT_OF_DATE = PreparedQuery(Failure.select(Failure.subject).where(
-    (Failure.last <= param("after")) | (Failure.last > param("latest"))).limit(AT_ONCE))
-KNOWN_SINCE = PreparedQuery(KnownAddress.select(fn.MAX(KnownAddress.last)).where(
-    (KnownAddress.subject == param("subject")) | (KnownAddress.subject == param("former")),
-    KnownAddress.last > param("after"), KnownAddress.last <= param("latest")))
-KNOWN_OF_USER = PreparedQuery(KnownAddress.select(KnownAddress.subject).where(
-    KnownAddress.subject.between(param("first"), param("last"))).order_by(KnownAddress.last.desc()))
-OLDEST_KNOWN = PreparedQuery(KnownAddress.select(KnownAddress.subject).where(KnownAddress.last <= param("before"))
-                        .limit(AT_ONCE))
+OUT_OF_DATE = PreparedQuery(
+    Failure.select(Failure.subject)
+    .where((Failure.last <= param("after")) | (Failure.last > param("latest")))
+    .limit(AT_ONCE)
+)
+KNOWN_SINCE = PreparedQuery(
+    KnownAddress.select(fn.MAX(KnownAddress.last)).where(
+        (KnownAddress.subject == param("subject")) | (KnownAddress.subject == param("former")),
+        KnownAddress.last > param("after"),
+        KnownAddress.last <= param("latest"),
+    )
+)
+KNOWN_OF_USER = PreparedQuery(
+    KnownAddress.select(KnownAddress.subject)
+    .where(KnownAddress.subject.between(param("first"), param("last")))
+    .order_by(KnownAddress.last.desc())
+)
+OLDEST_KNOWN = PreparedQuery(
+    KnownAddress.select(KnownAddress.subject).where(KnownAddress.last <= param("before")).limit(AT_ONCE)
+)
 KNOW = PreparedQuery(KnownAddress.replace(subject=param("subject"), last=param("last")))
 THROTTLE_KEY = PreparedQuery(ThrottleKey.select(ThrottleKey.secret))
 
@@ -1693,7 +1831,9 @@ class TooManyFailures(ApiError):
     """A log-in that comes too early after others that failed."""
 
     def __init__(self, seconds: int, wait: str):
-        super().__init__(f"Too many failed log-ins. Try again in {seconds} seconds.", http=429, retry_after=seconds)
+        super().__init__(
+            f"Too many failed log-ins. Try again in {seconds} seconds.", http=429, retry_after=seconds
+        )
         self.wait = wait  # names what has to wait, and since when
 
 
@@ -1720,7 +1860,11 @@ class LoginThrottle:
         """Let a log-in go on; TooManyFailures where it comes too early."""
         where = network(address)
         known_since = self.store.value(KNOWN_SINCE, **known_subjects(user_name, where), **of_late(KNOWN_FOR))
-        kinds = {"address": where, "user": user_name} if known_since is None else {"known": f"{where} {user_name}"}
+        kinds = (
+            {"address": where, "user": user_name}
+            if known_since is None
+            else {"known": f"{where} {user_name}"}
+        )
         attempt, key = Attempt(user_name, where, known_since, {}), self.key()
         for kind, value in kinds.items():
             digest = hmac.digest(key.encode(), f"{kind} {value}".encode(), "sha256")
@@ -1730,7 +1874,9 @@ class LoginThrottle:
             if row and (over := row["failures"] - self.free) >= 0:
                 pause, passed = min(2 ** min(over, 20), LONGEST_WAIT[kind]), int(time.time()) - row["last"]
                 if passed < pause:
-                    raise TooManyFailures(min(pause, pause - passed), f"{subject} {row['failures']} {row['last']}")
+                    raise TooManyFailures(
+                        min(pause, pause - passed), f"{subject} {row['failures']} {row['last']}"
+                    )
         return attempt
 
     def key(self) -> str:
@@ -1754,9 +1900,14 @@ class LoginThrottle:
         """Note, once a day, that a user has logged in from a network."""
         now = int(time.time())
         if attempt.known_since is None or now - attempt.known_since > 86400:
-            owner, subjects = known_owner(attempt.user_name), known_subjects(attempt.user_name, attempt.network)
+            owner, subjects = (
+                known_owner(attempt.user_name),
+                known_subjects(attempt.user_name, attempt.network),
+            )
             self.store.execute(KNOW, subject=subjects["subject"], last=now)
-            newest = self.store.column(KNOWN_OF_USER, first=owner, last=owner + "g")  # hexadecimal digits follow
+            newest = self.store.column(
+                KNOWN_OF_USER, first=owner, last=owner + "g"
+            )  # hexadecimal digits follow
             self.delete(KnownAddress, newest[MOST_KNOWN:][:AT_ONCE])
             self.delete(KnownAddress, self.store.column(OLDEST_KNOWN, before=now - KNOWN_FOR))
 
@@ -1785,12 +1936,20 @@ class Sessions:
     def find(self, token: str) -> dict | None:
         now = int(time.time())
         with self.store.one_statement():
-            return self.store.one(FIND_SESSION, token_hash=sha256(token), after=now - self.lifetime,
-                                  latest=now + CLOCK_SKEW)
+            return self.store.one(
+                FIND_SESSION, token_hash=sha256(token), after=now - self.lifetime, latest=now + CLOCK_SKEW
+            )
 
     @repeated
-    def begin(self, user_name: str, password: str, user: dict | None, address: str, instead_of: str | None,
-              remember: bool = True):
+    def begin(
+        self,
+        user_name: str,
+        password: str,
+        user: dict | None,
+        address: str,
+        instead_of: str | None,
+        remember: bool = True,
+    ):
         """A new session in the place of the one that the request came with; its id, or None for a wrong password.
         Where it is not to be remembered, none is made, and the id is "".
 
@@ -1809,12 +1968,18 @@ class Sessions:
             return self.remember(user_name, authdata, instead_of) if remember else ""
 
     def remember(self, user_name: str, authdata: str, instead_of: str | None) -> str:
-        token, now = secrets.token_hex(32), int(time.time())  # only characters that PHP takes (docs/wire.md F41)
+        token, now = (
+            secrets.token_hex(32),
+            int(time.time()),
+        )  # only characters that PHP takes (docs/wire.md F41)
         if instead_of:
             self.store.execute(END_SESSION, token_hash=sha256(instead_of))
-        self.store.execute(ADD_SESSION, token_hash=sha256(token), user=user_name,
-                           authdata_hash=sha256(authdata), created=now)
-        self.store.execute(END_OLD_SESSIONS, user=user_name, before=now - self.lifetime, latest=now + CLOCK_SKEW)
+        self.store.execute(
+            ADD_SESSION, token_hash=sha256(token), user=user_name, authdata_hash=sha256(authdata), created=now
+        )
+        self.store.execute(
+            END_OLD_SESSIONS, user=user_name, before=now - self.lifetime, latest=now + CLOCK_SKEW
+        )
         return token
 
     def confirm(self, session: dict, token: str, user: dict | None):
@@ -1883,10 +2048,12 @@ META = peewee.Table("meta", ("key", "value"))
 SCHEMA_VERSION = PreparedQuery(META.select(META.value).where(META.key == "schema_version"))
 # In one reading: the schema version, the credentials, and a row for every permission.
 WHO = each_generation(
-    lambda g: META.select(META.value, Users.user_name, Users.user_authdata, g.access.api_permission)
-    .join(Users, peewee.JOIN.LEFT_OUTER, on=Users.user_name == param("user"))
-    .join(g.access, peewee.JOIN.LEFT_OUTER, on=g.access.api_user == Users.user_name)
-    .where(META.key == "schema_version")
+    lambda g: (
+        META.select(META.value, Users.user_name, Users.user_authdata, g.access.api_permission)
+        .join(Users, peewee.JOIN.LEFT_OUTER, on=Users.user_name == param("user"))
+        .join(g.access, peewee.JOIN.LEFT_OUTER, on=g.access.api_user == Users.user_name)
+        .where(META.key == "schema_version")
+    )
 )
 CREDENTIALS_OF = PreparedQuery(
     Users.select(Users.user_name, Users.user_authdata).where(Users.user_name == param("user"))
@@ -1899,7 +2066,9 @@ class Call:
     user_name: str | None = None  # None: whoever may read the database file
     encodes = False  # whether the answer goes out as JSON
     session = ""  # its id
-    password: str | None = None  # as it came along and was found right, for services that check it; kept nowhere
+    password: str | None = (
+        None  # as it came along and was found right, for services that check it; kept nowhere
+    )
     claimed_name: str | None = None  # who a failed log-in said they were
     restriction: Callable[[Module, Endpoint], None] | None = None  # raises what a token may not
     caller: Caller | None = None
@@ -1911,7 +2080,9 @@ class Call:
     deleted_users: Sequence[str] = ()
     participants: "Sequence[Participant]" = ()
 
-    def __init__(self, app: "Application", generation: Generation, body: dict, query: dict, limit: int | None = None):
+    def __init__(
+        self, app: "Application", generation: Generation, body: dict, query: dict, limit: int | None = None
+    ):
         self.app, self.config, self.db = app, app.config, app.db
         self.generation, self.body, self.query, self.limit = generation, body, query, limit
 
@@ -1957,7 +2128,9 @@ class Call:
 
     def page(self, query: PreparedQuery) -> PreparedQuery:
         """What is asked for of a list."""
-        return query.pages.of(query.query, self.query.get("after") or None, self.query.get("search"), self.limit)
+        return query.pages.of(
+            query.query, self.query.get("after") or None, self.query.get("search"), self.limit
+        )
 
     def in_generation(self, sentence: str) -> str:
         return self.generation.in_generation(sentence)
@@ -2020,8 +2193,11 @@ class Event:
         self.session = sha256(call.session)[:12] if call.session else ""
         self.logs_in = self.via in ("password", "log-out")
         if chosen:
-            given = [str(call.body[name])[:200] for name in chosen.needed(call.generation)
-                     if name in chosen.identifiers and call.body.get(name)]
+            given = [
+                str(call.body[name])[:200]
+                for name in chosen.needed(call.generation)
+                if name in chosen.identifiers and call.body.get(name)
+            ]
             self.target = " ".join(given)
             self.action, self.changes = chosen.name, not chosen.read_only
 
@@ -2059,11 +2235,17 @@ class Application:
         self.config = config
         self.db = open_store(config.dbpath)
         self.modules = load_modules(self)
-        self.credential_providers = [m for m in self.modules.values() if type(m).external_credentials is not Module.external_credentials]
+        self.credential_providers = [
+            m
+            for m in self.modules.values()
+            if type(m).external_credentials is not Module.external_credentials
+        ]
         self.state_schema = STATE_SCHEMA + "".join(module.state_schema for module in self.modules.values())
         self.state = open_store(config.state, self.state_schema)
         self.sessions = Sessions(self.state, config)
-        self.request_listeners = [module for module in self.modules.values() if type(module).on_request is not Module.on_request]
+        self.request_listeners = [
+            module for module in self.modules.values() if type(module).on_request is not Module.on_request
+        ]
         self.large_bodies = SharedLimit(config.max_bodies)
         self.log_origins = True  # until it has been said once
         self.mounts = {first: module for module in self.modules.values() for first in module.mounts}
@@ -2211,8 +2393,11 @@ class Application:
     def notify_deleted(self, user_names: list[str]):
         """What the modules keep of users who are gone must not fall to the next of that name."""
         for user_name in user_names:
-            self.notify(lambda module, user_name=user_name: self.db.run_with_retry(
-                lambda: self.state.run_with_retry(lambda: module.on_user_deleted(user_name))))
+            self.notify(
+                lambda module, user_name=user_name: self.db.run_with_retry(
+                    lambda: self.state.run_with_retry(lambda: module.on_user_deleted(user_name))
+                )
+            )
 
     def notify(self, what: Callable[["Module"], None], modules: Iterable["Module"] | None = None):
         """Tell modules, all or those given, something that has happened; a failure of theirs does not undo it."""
@@ -2243,8 +2428,13 @@ class RequestHandler:
         self.app, self.environ, self.path = app, environ, path
         self.reserved = 0  # bytes of app.large_bodies
         self.headers = [("X-Content-Type-Options", "nosniff")]
-        self.frame: dict = {"status": "ok", "debug": [], "api_version": LATEST,
-                            "schema_version": None, "session": False}
+        self.frame: dict = {
+            "status": "ok",
+            "debug": [],
+            "api_version": LATEST,
+            "schema_version": None,
+            "session": False,
+        }
 
     @property
     def client(self) -> str:
@@ -2263,7 +2453,11 @@ class RequestHandler:
         if not looked:
             self.report(answer["status"], http)
         if self.mounted_response is not None:
-            return self.mounted_response.status_line, self.mounted_response.headerlist, self.mounted_response.body
+            return (
+                self.mounted_response.status_line,
+                self.mounted_response.headerlist,
+                self.mounted_response.body,
+            )
         payload, content_type = encode(answer), "application/json"
         if self.callback:
             payload, content_type = jsonp(self.callback, payload.decode()).encode(), "application/javascript"
@@ -2296,7 +2490,9 @@ class RequestHandler:
 
     def report(self, status: str, http: int):
         """Tell the modules that keep watch what was asked, by whom, and how it ended; never a secret."""
-        event = Event(module=module_name(self.path), status=status, http=http, address=self.client, via=self.via)
+        event = Event(
+            module=module_name(self.path), status=status, http=http, address=self.client, via=self.via
+        )
         if self.call:
             event.describe(self.call, self.chosen)
         self.app.notify(lambda module: module.on_request(event), self.app.request_listeners)
@@ -2324,7 +2520,7 @@ class RequestHandler:
         body, auth = self.read_body(chosen)
         if "logout" in query:
             if isinstance(body, bytes):
-                read_object(body[:self.app.config.max_body])  # refused where it is no object, as everywhere
+                read_object(body[: self.app.config.max_body])  # refused where it is no object, as everywhere
             return self.log_out(call)
         self.log_in(call, read_fields({"auth": auth}, {"auth": CREDENTIALS})["auth"] or {})
         self.refuse_change_by_link()
@@ -2336,7 +2532,9 @@ class RequestHandler:
         """Return the request's body, as bytes where it is large, and its `auth`, which is all that was read of it."""
         config, length = self.app.config, body_length(self.environ)
         most = chosen.most(config) if chosen else config.max_body
-        if length is None or SMALL_BODY < length <= most:  # the body, what is read of it, and what is made of that
+        if (
+            length is None or SMALL_BODY < length <= most
+        ):  # the body, what is read of it, and what is made of that
             self.reserved = self.app.large_bodies.take(3 * (length or most))
         raw = raw_body(self.environ, most)
         if len(raw) > SMALL_BODY:
@@ -2394,7 +2592,9 @@ class RequestHandler:
     def admit(self, module: Module, read_only: bool) -> Call:
         """Who asks for what a module relays, by HTTP Basic or a token: no session is made, no cookie counts."""
         call = self.call
-        self.chosen = dataclasses.replace(MOUNTED_REQUEST, name=self.environ["REQUEST_METHOD"], read_only=read_only)
+        self.chosen = dataclasses.replace(
+            MOUNTED_REQUEST, name=self.environ["REQUEST_METHOD"], read_only=read_only
+        )
         if self.is_cross_site():  # browsers send Basic credentials along like cookies
             raise ApiError("Not allowed from another site.", http=403)
         scheme, _, given = self.environ.get("HTTP_AUTHORIZATION", "").partition(" ")
@@ -2433,8 +2633,13 @@ class RequestHandler:
         if isinstance(added, File):
             self.file, added = added, {}
         granted = php_map(dict.fromkeys(call.caller.permissions, True))
-        return {**self.frame, call.generation.permission + "s": granted, "login": True, "auth_user": call.user_name,
-                **(shorten(added, call.limit) if call.limit else added)}
+        return {
+            **self.frame,
+            call.generation.permission + "s": granted,
+            "login": True,
+            "auth_user": call.user_name,
+            **(shorten(added, call.limit) if call.limit else added),
+        }
 
     def log_in(self, call: Call, auth: dict):
         """Find out who asks: credentials decide, then a token, else the session."""
@@ -2464,15 +2669,18 @@ class RequestHandler:
         user = call.external_user or self.app.db.one(CREDENTIALS_OF, user=user_name)
         authdata = user and user["user_authdata"]
         try:
-            call.session = self.app.sessions.begin(user_name, given, user, self.client, self.cookie(), remember)
+            call.session = self.app.sessions.begin(
+                user_name, given, user, self.client, self.cookie(), remember
+            )
         except TooManyFailures as early:
             call.refused_wait = early.wait
             raise
         if call.session is None:
             raise LoginRefused("Username or password is wrong.")
         call.user_name, call.password = user_name, given
-        call.confirm = refuse_unless(lambda user: user and user["user_authdata"] == authdata,
-                                     "Username or password is wrong.")
+        call.confirm = refuse_unless(
+            lambda user: user and user["user_authdata"] == authdata, "Username or password is wrong."
+        )
         if remember and not self.is_cross_site():
             self.set_cookie(call.session)
         self.app.notify(lambda module: module.on_login(call, given))
@@ -2485,7 +2693,9 @@ class RequestHandler:
                 self.via, call.user_name, call.restriction = found.via, found.user_name, found.refuse
                 call.external_user = self.app.external_credentials(call.user_name)
                 # Who may not log in may do nothing by token; nor may one that was made under another password.
-                call.confirm = refuse_unless(partial(fits_hash, hashed=found.authdata_hash), "Token is not valid.")
+                call.confirm = refuse_unless(
+                    partial(fits_hash, hashed=found.authdata_hash), "Token is not valid."
+                )
                 return
         raise LoginRefused("Token is not valid.")
 
@@ -2516,13 +2726,22 @@ class RequestHandler:
             origin, own = origin_of(environ["HTTP_ORIGIN"]), own_origin(environ, proxies)
             if origin and own and origin[1] == own[1]:
                 self.app.log_origins = False
-                log.warning("a cookie did not count: the page is at %s://%s:%s, and the request came for %s://%s:%s; "
-                            "a proxy must pass Host with its port, and X-Forwarded-Proto", *origin, *own)
+                log.warning(
+                    "a cookie did not count: the page is at %s://%s:%s, and the request came for %s://%s:%s; "
+                    "a proxy must pass Host with its port, and X-Forwarded-Proto",
+                    *origin,
+                    *own,
+                )
         return found
 
     def set_cookie(self, token: str, expiry: str = ""):
-        mount = urllib.parse.quote(self.environ.get("SCRIPT_NAME", "").rstrip("/").encode("latin-1", "replace"),
-                                   safe="/!$&'()*+,:=@~") + "/"
+        mount = (
+            urllib.parse.quote(
+                self.environ.get("SCRIPT_NAME", "").rstrip("/").encode("latin-1", "replace"),
+                safe="/!$&'()*+,:=@~",
+            )
+            + "/"
+        )
         secure = "; Secure" if request_scheme(self.environ, self.app.config.proxies) == "https" else ""
         cookie = f"PHPSESSID={token}; Path={mount}; HttpOnly; SameSite=Lax{secure}{expiry}"
         self.headers.append(("Set-Cookie", cookie))
@@ -2617,7 +2836,15 @@ def main(arguments: list[str] | None = None) -> int:
     except BrokenPipeError:  # whoever read along has seen enough
         os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
         return 1
-    except (ConfigError, ApiError, peewee.PeeweeException, OSError, ValueError, RecursionError, EOFError) as error:
+    except (
+        ConfigError,
+        ApiError,
+        peewee.PeeweeException,
+        OSError,
+        ValueError,
+        RecursionError,
+        EOFError,
+    ) as error:
         print(f"mailapi: {printable(error)}", file=sys.stderr)
         return 1
     except Exception as error:
@@ -2629,7 +2856,9 @@ def main(arguments: list[str] | None = None) -> int:
 
 def printable(value) -> str:
     """Words for a terminal: nothing in them can move the cursor or hide."""
-    words = " ".join(map(str, value)) if isinstance(value, (list, dict)) else "" if value is None else str(value)
+    words = (
+        " ".join(map(str, value)) if isinstance(value, (list, dict)) else "" if value is None else str(value)
+    )
     return "".join(c if c.isprintable() else "\ufffd" for c in words)
 
 

@@ -30,17 +30,29 @@ def build(path: Path, users: int):
     with contextlib.closing(sqlite3.connect(path)) as connection, connection:
         connection.executescript("PRAGMA synchronous = OFF;" + SCHEMA.read_text())
         insert = connection.executemany
-        insert("INSERT INTO users (user_name, user_authdata) VALUES (?, ?)",
-               [(name, authdata(name)) for name in [ADMIN, *names]])
+        insert(
+            "INSERT INTO users (user_name, user_authdata) VALUES (?, ?)",
+            [(name, authdata(name)) for name in [ADMIN, *names]],
+        )
         insert("INSERT INTO api_access VALUES (?, 'admin')", [(ADMIN,)])
-        insert("INSERT INTO addresses (address_expression, address_router, address_route) VALUES (?, 'store', ?)",
-               [(f"{name}@example.org", name) for name in names])
+        insert(
+            "INSERT INTO addresses (address_expression, address_router, address_route) VALUES (?, 'store', ?)",
+            [(f"{name}@example.org", name) for name in names],
+        )
         insert("INSERT INTO popd (pop_user) VALUES (?)", [(name,) for name in names[1::2]])
-        insert("INSERT INTO smtpd (smtpd_user, smtpd_router) VALUES (?, 'any')", [(name,) for name in names[2::3]])
-        insert("INSERT INTO mailbox (mail_user, mail_envelopeto, mail_envelopefrom, mail_submission, mail_data) "
-               "VALUES (?, ?, 'sender@example.org', '1700000000', ?)",
-               [(name, f"{name}@example.org", MAIL.ljust(1000, "x"))
-                for i, name in enumerate(names, 1) for _ in range(i % 3)])
+        insert(
+            "INSERT INTO smtpd (smtpd_user, smtpd_router) VALUES (?, 'any')",
+            [(name,) for name in names[2::3]],
+        )
+        insert(
+            "INSERT INTO mailbox (mail_user, mail_envelopeto, mail_envelopefrom, mail_submission, mail_data) "
+            "VALUES (?, ?, 'sender@example.org', '1700000000', ?)",
+            [
+                (name, f"{name}@example.org", MAIL.ljust(1000, "x"))
+                for i, name in enumerate(names, 1)
+                for _ in range(i % 3)
+            ],
+        )
 
 
 def name(i: int) -> str:

@@ -30,8 +30,10 @@ ACTIONS = {  # what is asked, by the number of users and that of the request
     "log-in": lambda users, i: ("/?login", {"auth": AUTH}),
     "add": lambda users, i: ("/users/?add", {"user_name": f"new{i}", "user_authdata": PASSWORD}),
     "delete": lambda users, i: ("/users/?delete", {"user_name": f"new{i}"}),
-    "routing test": lambda users, i: ("/addresses/?test", {
-        "address_expression": f"{name(1 + i % users)}@example.org", "address_routing": "inrouter"}),
+    "routing test": lambda users, i: (
+        "/addresses/?test",
+        {"address_expression": f"{name(1 + i % users)}@example.org", "address_routing": "inrouter"},
+    ),
 }
 
 
@@ -85,7 +87,10 @@ def curves(kind: str, sizes: list[int], seconds: float) -> dict[str, Curve]:
             for action, curve in found.items():
                 with serve(kind, "mailapi", folder / "server", dbpath) as server:
                     curve.time[users], curve.memory[users] = measure(server, action, users, seconds)
-                print(f"{users:>9,} {action:>12}: {curve.time[users]:9.3f} ms {curve.memory[users]:7.1f} MB", flush=True)
+                print(
+                    f"{users:>9,} {action:>12}: {curve.time[users]:9.3f} ms {curve.memory[users]:7.1f} MB",
+                    flush=True,
+                )
     return found
 
 
@@ -99,9 +104,15 @@ def main():
     found = curves(args.server, args.users or list(SIZES), args.seconds)
     for action, curve in found.items():
         print(f"{action}: exponent {curve.exponent():.2f}")
-    args.output.write_text(draw(
-        "CPU of a request, ms", {f"{action}  n^{curve.exponent():.2f}": curve.time for action, curve in found.items()},
-        "Memory taken, MB", {action: curve.memory for action, curve in found.items()}), encoding="utf-8")
+    args.output.write_text(
+        draw(
+            "CPU of a request, ms",
+            {f"{action}  n^{curve.exponent():.2f}": curve.time for action, curve in found.items()},
+            "Memory taken, MB",
+            {action: curve.memory for action, curve in found.items()},
+        ),
+        encoding="utf-8",
+    )
 
 
 if __name__ == "__main__":

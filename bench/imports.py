@@ -15,10 +15,16 @@ from bench.load import ask, log_in
 from bench.servers import FOLDER, SERVERS, Unavailable, serve
 
 FILES = {
-    "plain passwords, CSV": lambda names: "user_name,password\n" + "".join(f"{n},secret of {n}\n" for n in names),
-    "ready hashes, CSV": lambda names: "user_name,user_authdata\n" + "".join(f"{n},{authdata(n)}\n" for n in names),
+    "plain passwords, CSV": lambda names: (
+        "user_name,password\n" + "".join(f"{n},secret of {n}\n" for n in names)
+    ),
+    "ready hashes, CSV": lambda names: (
+        "user_name,user_authdata\n" + "".join(f"{n},{authdata(n)}\n" for n in names)
+    ),
     "plain passwords, JSON lines": lambda names: "".join(
-        json.dumps({"user_name": n, "password": f"secret of {n}", "user_permissions": ["special"]}) + "\n" for n in names),
+        json.dumps({"user_name": n, "password": f"secret of {n}", "user_permissions": ["special"]}) + "\n"
+        for n in names
+    ),
 }
 
 
@@ -42,8 +48,10 @@ def daemon(path: Path, statement: str, over, longest):
 def daemons(path: Path):
     """A writer and a reader beside; for how long each had to wait."""
     over, waits = multiprocessing.Event(), [multiprocessing.Value("d", 0), multiprocessing.Value("d", 0)]
-    processes = [multiprocessing.Process(target=daemon, args=(path, statement, over, wait), daemon=True)
-                 for statement, wait in zip(("BEGIN IMMEDIATE", "SELECT * FROM meta"), waits)]
+    processes = [
+        multiprocessing.Process(target=daemon, args=(path, statement, over, wait), daemon=True)
+        for statement, wait in zip(("BEGIN IMMEDIATE", "SELECT * FROM meta"), waits)
+    ]
     for process in processes:
         process.start()
     yield waits
@@ -68,16 +76,23 @@ def measure(kind: str, users: int, what: str, number: int):
             took = time.monotonic() - start
         if answer.get("imported") != number:
             raise AssertionError(str(answer)[:500])
-        print(f"{kind}, {number:,} users ({what}, {len(content) / 1e6:.1f} MB) into {users:,}: {took:.1f} s, "
-              f"{server.cpu() - before:.1f} s of CPU, {(server.memory('VmHWM') - resident) / 1e6:.0f} MB; "
-              f"writers waited {writer.value:.2f} s, readers {reader.value:.2f} s", flush=True)
+        print(
+            f"{kind}, {number:,} users ({what}, {len(content) / 1e6:.1f} MB) into {users:,}: {took:.1f} s, "
+            f"{server.cpu() - before:.1f} s of CPU, {(server.memory('VmHWM') - resident) / 1e6:.0f} MB; "
+            f"writers waited {writer.value:.2f} s, readers {reader.value:.2f} s",
+            flush=True,
+        )
 
 
 def main():
     parser = argparse.ArgumentParser(description=__doc__.split("\n")[0])
-    parser.add_argument("--server", action="append", choices=SERVERS, help="one kind of server (default: all)")
+    parser.add_argument(
+        "--server", action="append", choices=SERVERS, help="one kind of server (default: all)"
+    )
     parser.add_argument("--users", type=int, default=20_000, help="in the database (default: %(default)s)")
-    parser.add_argument("--number", type=int, default=100_000, help="of users to import (default: %(default)s)")
+    parser.add_argument(
+        "--number", type=int, default=100_000, help="of users to import (default: %(default)s)"
+    )
     args = parser.parse_args()
     for kind in args.server or SERVERS:
         try:

@@ -32,15 +32,21 @@ class Sample:
 
 def median(samples: list[Sample]) -> Sample:
     """Field by field; of memory the most."""
-    values = {field: statistics.median(getattr(s, field) for s in samples) for field in Sample.__dataclass_fields__}
+    values = {
+        field: statistics.median(getattr(s, field) for s in samples) for field in Sample.__dataclass_fields__
+    }
     return Sample(**values | {"pss": max(s.pss for s in samples)})
 
 
 def ask(port: int, path: str, cookie: str = "", body: dict | None = None) -> http.client.HTTPResponse:
     """One request on a connection of its own; the response, with what was read as `body`."""
     connection = http.client.HTTPConnection("127.0.0.1", port, timeout=60)
-    connection.request("GET" if body is None else "POST", path, None if body is None else json.dumps(body),
-                       {"Cookie": f"PHPSESSID={cookie}", "Connection": "close"})
+    connection.request(
+        "GET" if body is None else "POST",
+        path,
+        None if body is None else json.dumps(body),
+        {"Cookie": f"PHPSESSID={cookie}", "Connection": "close"},
+    )
     response = connection.getresponse()
     response.body = response.read()
     connection.close()
@@ -53,20 +59,35 @@ def log_in(port: int) -> str:
     return response.getheader("Set-Cookie").split("PHPSESSID=")[1].split(";")[0]
 
 
-def four_connections(server: Server, path: str, cookies: list[str], seconds: float, differ: bool = False) -> Sample:
+def four_connections(
+    server: Server, path: str, cookies: list[str], seconds: float, differ: bool = False
+) -> Sample:
     """Four connections that ask one request after the other; `differ`: none like another, so that all are computed."""
     server.settle()
     before = server.cpu()
     arguments = [*cookies, "&"] if differ else cookies
-    made, answered, elapsed, p50, p99 = (wrk if shutil.which("wrk") else threads)(server.port, path, arguments, seconds)
+    made, answered, elapsed, p50, p99 = (wrk if shutil.which("wrk") else threads)(
+        server.port, path, arguments, seconds
+    )
     server.settle()
     return Sample(made, (server.cpu() - before) * 1e6 / made, answered / elapsed, p50, p99, server.pss())
 
 
 def wrk(port: int, path: str, arguments: list[str], seconds: float, connections: int = CONNECTIONS) -> tuple:
     """Requests made and answered, in how many seconds; p50 and p99 in µs."""
-    command = ["wrk", "-t1", f"-c{connections}", f"-d{max(1, round(seconds))}s", "--timeout", "10s", "-s", SCRIPT,
-               f"http://127.0.0.1:{port}{path}", "--", *arguments]
+    command = [
+        "wrk",
+        "-t1",
+        f"-c{connections}",
+        f"-d{max(1, round(seconds))}s",
+        "--timeout",
+        "10s",
+        "-s",
+        SCRIPT,
+        f"http://127.0.0.1:{port}{path}",
+        "--",
+        *arguments,
+    ]
     output = subprocess.run(command, capture_output=True, text=True, check=True).stdout
     made, answered, duration, failed, p50, p99 = map(int, output.split("wrk: ")[1].split())
     if failed:
@@ -107,7 +128,9 @@ def percentiles(times: list[float]) -> tuple[float, float]:
     return ordered[len(ordered) // 2], ordered[min(len(ordered) - 1, len(ordered) * 99 // 100)]
 
 
-def after_changes(server: Server, path: str, cookie: str, writer: Writer, seconds: float, least: int = 5) -> Sample:
+def after_changes(
+    server: Server, path: str, cookie: str, writer: Writer, seconds: float, least: int = 5
+) -> Sample:
     """One client, and before every request another process has changed the database: no answer can have been kept."""
     server.settle()
     before, times, start = server.cpu(), [], time.monotonic()

@@ -39,7 +39,11 @@ def serve(name: str, folder: Path, module: str = "mailapi"):
     kind, *options = name.split()
     port = free_port()
     command = servers.SERVERS[kind](module, port, folder / "config.py") + options
-    environ = os.environ | {"MAILAPI_CONFIG": str(folder / "config.py"), "PYTHONPATH": f"{ROOT}:{folder}", "PATH": SBIN}
+    environ = os.environ | {
+        "MAILAPI_CONFIG": str(folder / "config.py"),
+        "PYTHONPATH": f"{ROOT}:{folder}",
+        "PATH": SBIN,
+    }
     with instance(command, folder / "server", port, env=environ) as process:
         yield Server(port, process.pid)
 
@@ -66,23 +70,40 @@ class Client:
         if made := got.headers.get("Set-Cookie"):
             self.cookies[who] = made.split(";")[0]
         if answer.startswith("got("):
-            answer = answer[len("got('"):-len("')")].replace("\\'", "'").replace("\\\\", "\\")
+            answer = answer[len("got('") : -len("')")].replace("\\'", "'").replace("\\\\", "\\")
         return got.status, json.loads(answer)["status"]
 
     def round(self, name: str) -> list[tuple[int, str]]:
         """Ten requests: log-ins, lists, JSONP, a user that comes and goes, and what is refused."""
         return [
-            self.log_in("admin"), self.log_in("plain"),
-            self.ask("POST", "users/?get", "admin"), self.ask("GET", "addresses/?get", "admin"),
+            self.log_in("admin"),
+            self.log_in("plain"),
+            self.ask("POST", "users/?get", "admin"),
+            self.ask("GET", "addresses/?get", "admin"),
             self.ask("GET", f"users/?get&limit=50&callback=got&_={name}", "admin"),
-            self.ask("POST", "users/?add", "admin", user_name=name, user_authdata="x", user_permissions=["delegate"]),
+            self.ask(
+                "POST",
+                "users/?add",
+                "admin",
+                user_name=name,
+                user_authdata="x",
+                user_permissions=["delegate"],
+            ),
             self.ask("POST", "users/?delete", "admin", user_name=name),
             self.ask("POST", "users/?delete", "plain", user_name="user000002"),
-            self.ask("POST", "nothing/?get", "plain"), self.ask("POST", "users/?add", "plain", user_name=["x"])]
+            self.ask("POST", "nothing/?get", "plain"),
+            self.ask("POST", "users/?add", "plain", user_name=["x"]),
+        ]
 
 
-ANSWERS = Counter({(200, "ok"): 7, (200, "Not allowed."): 1, (404, "Unknown module nothing."): 1,
-                   (400, "Invalid value for user_name."): 1})
+ANSWERS = Counter(
+    {
+        (200, "ok"): 7,
+        (200, "Not allowed."): 1,
+        (404, "Unknown module nothing."): 1,
+        (400, "Invalid value for user_name."): 1,
+    }
+)
 
 
 def work(port: int, requests: int):
@@ -124,7 +145,9 @@ def main():
     print("| server | workers | after start | after 1,000 | after all | growth |\n" + "|---" * 6 + "|")
     for name in args.server:
         try:
-            figures = "{} | {:.1f} | {:.1f} | {:.1f} | {:+.1f}".format(*measure(name, args.users, args.requests))
+            figures = "{} | {:.1f} | {:.1f} | {:.1f} | {:+.1f}".format(
+                *measure(name, args.users, args.requests)
+            )
         except Unavailable as reason:
             figures = f"{reason} | | | |"
         print(f"| {name} | {figures} |", flush=True)

@@ -3,7 +3,14 @@
 import math
 from html import escape
 
-COLOURS = ("#0072b2", "#d55e00", "#009e73", "#cc79a7", "#e69f00", "#56b4e9")  # told apart by the colour-blind, too
+COLOURS = (
+    "#0072b2",
+    "#d55e00",
+    "#009e73",
+    "#cc79a7",
+    "#e69f00",
+    "#56b4e9",
+)  # told apart by the colour-blind, too
 WIDTH, HEIGHT, LEFT, TOP = 340, 340, 60, 46  # of the axes' area, and where it begins
 NAMES, BELOW, LINE = 130, 50, 15  # the room for the curves' names, for the lower axis, and of one name
 LEAST = 0.1  # what is less is drawn as this
@@ -15,26 +22,39 @@ def draw(*panels) -> str:
     step = LEFT + WIDTH + NAMES
     parts = [panel(title, curves, LEFT + number * step) for number, (title, curves) in enumerate(pairs)]
     size = f'width="{step * len(pairs)}" height="{TOP + HEIGHT + BELOW}"'
-    return (f'<svg xmlns="http://www.w3.org/2000/svg" {size} font-family="sans-serif" font-size="12">\n'
-            f'<rect {size} fill="white"/>\n' + "\n".join(parts) + "\n</svg>\n")
+    return (
+        f'<svg xmlns="http://www.w3.org/2000/svg" {size} font-family="sans-serif" font-size="12">\n'
+        f'<rect {size} fill="white"/>\n' + "\n".join(parts) + "\n</svg>\n"
+    )
 
 
 def panel(title: str, curves: dict[str, dict[int, float]], left: int) -> str:
     values = [max(value, LEAST) for curve in curves.values() for value in curve.values()]
     across = Axis([users for curve in curves.values() for users in curve], left, WIDTH)
     up = Axis(values, TOP + HEIGHT, -HEIGHT)
-    parts = [f'<text x="{left}" y="24" font-size="14" font-weight="bold">{escape(title)}</text>',
-             text(left + WIDTH / 2, TOP + HEIGHT + 38, "users", "middle")]
+    parts = [
+        f'<text x="{left}" y="24" font-size="14" font-weight="bold">{escape(title)}</text>',
+        text(left + WIDTH / 2, TOP + HEIGHT + 38, "users", "middle"),
+    ]
     for users in across.decades:
-        parts += [line(across(users), TOP, across(users), TOP + HEIGHT),
-                  text(across(users), TOP + HEIGHT + 18, f"{users:,.0f}", "middle")]
+        parts += [
+            line(across(users), TOP, across(users), TOP + HEIGHT),
+            text(across(users), TOP + HEIGHT + 18, f"{users:,.0f}", "middle"),
+        ]
     for value in up.decades:
-        parts += [line(left, up(value), left + WIDTH, up(value)), text(left - 6, up(value) + 4, f"{value:,g}", "end")]
+        parts += [
+            line(left, up(value), left + WIDTH, up(value)),
+            text(left - 6, up(value) + 4, f"{value:,g}", "end"),
+        ]
     ends = apart({name: up(max(curve[max(curve)], LEAST)) for name, curve in curves.items()})
     for (name, curve), colour in zip(curves.items(), COLOURS):
-        points = " ".join(f"{across(users):.1f},{up(max(value, LEAST)):.1f}" for users, value in curve.items())
-        parts += [f'<polyline points="{points}" fill="none" stroke="{colour}" stroke-width="2"/>',
-                  text(left + WIDTH + 8, ends[name] + 4, name, "start", colour)]
+        points = " ".join(
+            f"{across(users):.1f},{up(max(value, LEAST)):.1f}" for users, value in curve.items()
+        )
+        parts += [
+            f'<polyline points="{points}" fill="none" stroke="{colour}" stroke-width="2"/>',
+            text(left + WIDTH + 8, ends[name] + 4, name, "start", colour),
+        ]
     return "\n".join(parts)
 
 

@@ -26,8 +26,27 @@ ORIGINAL = {
     "/addresses/?get": {5: 370, 1000: 936, 20000: 17800},
 }
 SIZES = (5, 1000, 20000)
-HEAD = ("request", "users", "bytes", "µs", "× floor", "the original's", "ratio", "× same size", "requests/s", "p50 µs",
-        "p99 µs", "PSS MB", "computed: µs", "× floor", "ratio", "p50 µs", "p99 µs", "changed: µs", "× its floor")
+HEAD = (
+    "request",
+    "users",
+    "bytes",
+    "µs",
+    "× floor",
+    "the original's",
+    "ratio",
+    "× same size",
+    "requests/s",
+    "p50 µs",
+    "p99 µs",
+    "PSS MB",
+    "computed: µs",
+    "× floor",
+    "ratio",
+    "p50 µs",
+    "p99 µs",
+    "changed: µs",
+    "× its floor",
+)
 
 
 @dataclass
@@ -48,7 +67,9 @@ class Row:
     same_size: list[Sample] = field(default_factory=list)
 
     def measure(self, seconds: float):
-        four_connections(self.server, self.path, self.cookies, seconds)  # what may be kept is, after the last change
+        four_connections(
+            self.server, self.path, self.cookies, seconds
+        )  # what may be kept is, after the last change
         self.hot.append(four_connections(self.server, self.path, self.cookies, seconds))
         self.computed.append(four_connections(self.server, self.path, self.cookies, seconds, differ=True))
         self.changed.append(after_changes(self.server, self.path, self.cookies[0], self.writer, seconds / 2))
@@ -70,12 +91,27 @@ class Row:
     def line(self, floor: Sample, floor_changed: Sample) -> list[str]:
         hot, computed, changed, same = map(median, (self.hot, self.computed, self.changed, self.same_size))
         multiple, multiple_computed, original = hot.cpu / floor.cpu, computed.cpu / floor.cpu, self.original()
-        return [self.path, f"{self.users:,}", f"{self.size:,}", f"{hot.cpu:,.0f}", short(multiple),
-                short(original) if original else "", short(multiple / original) if original else "",
-                short(hot.cpu / same.cpu), f"{hot.rate:,.0f}", f"{hot.p50:,.0f}", f"{hot.p99:,.0f}",
-                f"{hot.pss / 1e6:.1f}", f"{computed.cpu:,.0f}", short(multiple_computed),
-                short(multiple_computed / original) if original else "", f"{computed.p50:,.0f}", f"{computed.p99:,.0f}",
-                f"{changed.cpu:,.0f}", short(changed.cpu / floor_changed.cpu)]
+        return [
+            self.path,
+            f"{self.users:,}",
+            f"{self.size:,}",
+            f"{hot.cpu:,.0f}",
+            short(multiple),
+            short(original) if original else "",
+            short(multiple / original) if original else "",
+            short(hot.cpu / same.cpu),
+            f"{hot.rate:,.0f}",
+            f"{hot.p50:,.0f}",
+            f"{hot.p99:,.0f}",
+            f"{hot.pss / 1e6:.1f}",
+            f"{computed.cpu:,.0f}",
+            short(multiple_computed),
+            short(multiple_computed / original) if original else "",
+            f"{computed.p50:,.0f}",
+            f"{computed.p99:,.0f}",
+            f"{changed.cpu:,.0f}",
+            short(changed.cpu / floor_changed.cpu),
+        ]
 
 
 def short(value: float) -> str:
@@ -95,8 +131,11 @@ def compare(kind: str, sizes: list[int], rounds: int, seconds: float, paths: lis
             cookies = [log_in(server.port) for _ in range(CONNECTIONS)]
             memory += peak(server, users, cookies[0])
             writer = stack.enter_context(contextlib.closing(Writer(dbpath)))
-            rows += [Row(kind, path, users, server, floor, cookies, writer).check()
-                     for path in paths if path != "/?get_modules" or users == min(sizes)]
+            rows += [
+                Row(kind, path, users, server, floor, cookies, writer).check()
+                for path in paths
+                if path != "/?get_modules" or users == min(sizes)
+            ]
         floors, floors_changed = [], []
         for _ in range(rounds):
             floors.append(four_connections(floor, "/", rows[0].cookies, seconds))
@@ -104,9 +143,11 @@ def compare(kind: str, sizes: list[int], rounds: int, seconds: float, paths: lis
             for row in rows:
                 row.measure(seconds)
     base, base_changed = median(floors), median(floors_changed)
-    print(f"\n### {kind}: {rounds} rounds of {seconds} s, load average {os.getloadavg()[0]:.1f}\n\n"
-          f"The floor: {base.cpu:.0f} µs, {base.rate:,.0f} requests/s, p50 {base.p50:.0f} µs, p99 {base.p99:.0f} µs, "
-          f"PSS {base.pss / 1e6:.1f} MB; asked as in \"changed\" {base_changed.cpu:.0f} µs.\n")
+    print(
+        f"\n### {kind}: {rounds} rounds of {seconds} s, load average {os.getloadavg()[0]:.1f}\n\n"
+        f"The floor: {base.cpu:.0f} µs, {base.rate:,.0f} requests/s, p50 {base.p50:.0f} µs, p99 {base.p99:.0f} µs, "
+        f'PSS {base.pss / 1e6:.1f} MB; asked as in "changed" {base_changed.cpu:.0f} µs.\n'
+    )
     table([row.line(base, base_changed) for row in rows])
     print(f"\n{memory}", flush=True)
 
@@ -120,8 +161,10 @@ def peak(server: Server, users: int, cookie: str) -> str:
     for _ in range(6):
         size = len(ask(server.port, "/users/?get", cookie).body)
     more = max(server.memory("VmHWM") - resident, 0)
-    return (f"- {users:,} users: PSS of a worker {before / 1e6:.1f} MB; for /users/?get at most {more / 1e6:.1f} MB "
-            f"more ({more / size:.1f} × its {size:,} bytes); {server.pss() / 1e6:.1f} MB afterwards\n")
+    return (
+        f"- {users:,} users: PSS of a worker {before / 1e6:.1f} MB; for /users/?get at most {more / 1e6:.1f} MB "
+        f"more ({more / size:.1f} × its {size:,} bytes); {server.pss() / 1e6:.1f} MB afterwards\n"
+    )
 
 
 def table(lines: list[list[str]]):
@@ -132,12 +175,18 @@ def table(lines: list[list[str]]):
 
 def main():
     parser = argparse.ArgumentParser(description=__doc__.split("\n")[0])
-    parser.add_argument("--server", action="append", choices=SERVERS, help="one kind of server (default: all)")
-    parser.add_argument("--users", action="append", type=int, help="one size of database (default: 5, 1000, 20000)")
+    parser.add_argument(
+        "--server", action="append", choices=SERVERS, help="one kind of server (default: all)"
+    )
+    parser.add_argument(
+        "--users", action="append", type=int, help="one size of database (default: 5, 1000, 20000)"
+    )
     parser.add_argument("--path", action="append", choices=ORIGINAL, help="one request (default: all)")
     parser.add_argument("--rounds", type=int, default=5)
     parser.add_argument("--seconds", type=float, default=1, help="of each stretch (default: %(default)s)")
-    parser.add_argument("--quick", action="store_true", help="one short round: whether it works, not how fast")
+    parser.add_argument(
+        "--quick", action="store_true", help="one short round: whether it works, not how fast"
+    )
     args = parser.parse_args()
     rounds, seconds = (1, 0.2) if args.quick else (args.rounds, args.seconds)
     for kind in args.server or SERVERS:

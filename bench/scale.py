@@ -24,24 +24,39 @@ sys.path.append(str(ROOT / "tests"))
 
 MOST, SECONDS = 50, 5  # requests, and how long, of each action
 
-LARGE = ["--innodb-buffer-pool-size=1G", "--innodb-log-file-size=512M", "--innodb-flush-log-at-trx-commit=1",
-         "--innodb-flush-method=O_DIRECT", "--max-allowed-packet=128M"]
+LARGE = [
+    "--innodb-buffer-pool-size=1G",
+    "--innodb-log-file-size=512M",
+    "--innodb-flush-log-at-trx-commit=1",
+    "--innodb-flush-method=O_DIRECT",
+    "--max-allowed-packet=128M",
+]
 ACTIONS = {  # what is asked, by the number of users and that of the request
     "users, first page of 100": lambda users, i: ("/users/?get&limit=100", {}),
     "users, page in the middle": lambda users, i: (f"/users/?get&limit=100&after={name(users // 2 + i)}", {}),
     "users, by beginning": lambda users, i: (f"/users/?get&limit=100&search={name(users // 3 + i)[:-1]}", {}),
-    "addresses, page in the middle": lambda users, i: (f"/addresses/?get&limit=100&after={users // 2 + i}", {}),
+    "addresses, page in the middle": lambda users, i: (
+        f"/addresses/?get&limit=100&after={users // 2 + i}",
+        {},
+    ),
     "addresses, any part": lambda users, i: (f"/addresses/?get&limit=1&search={name(users // 2 + i)}@", {}),
     "pop, page in the middle": lambda users, i: (f"/pop/?get&limit=100&after={name(users // 2 + i)}", {}),
     "one user": lambda users, i: ("/users/?get", {"username": name(1 + i * 7919 % users)}),
     "log-in": lambda users, i: ("/?login", {"auth": {"user_name": name(1 + i), "password": PASSWORD}}),
     "add a user": lambda users, i: ("/users/?add", {"user_name": f"new{i}", "user_authdata": PASSWORD}),
-    "add an address": lambda users, i: ("/addresses/?add", {
-        "address_expression": f"new{i}@example.org", "address_router": "store", "address_route": f"new{i}"}),
-    "set a password": lambda users, i: ("/users/?set_password", {"user_name": f"new{i}", "user_authdata": "other"}),
+    "add an address": lambda users, i: (
+        "/addresses/?add",
+        {"address_expression": f"new{i}@example.org", "address_router": "store", "address_route": f"new{i}"},
+    ),
+    "set a password": lambda users, i: (
+        "/users/?set_password",
+        {"user_name": f"new{i}", "user_authdata": "other"},
+    ),
     "delete a user": lambda users, i: ("/users/?delete", {"user_name": f"new{i}"}),
-    "routing test": lambda users, i: ("/addresses/?test", {
-        "address_expression": f"{name(1 + i * 7919 % users)}@example.org", "address_routing": "inrouter"}),
+    "routing test": lambda users, i: (
+        "/addresses/?test",
+        {"address_expression": f"{name(1 + i * 7919 % users)}@example.org", "address_routing": "inrouter"},
+    ),
     "users, the full list": lambda users, i: ("/users/?get", {}),
 }
 
@@ -91,7 +106,10 @@ def main():
     parser.add_argument("--users", type=int, default=1_000_000)
     users = parser.parse_args().users
     source, table = database(users), {}
-    print(f"{users:,} users, {source.stat().st_size / 1e6:,.0f} MB in SQLite, load average {os.getloadavg()[0]:.1f}", flush=True)
+    print(
+        f"{users:,} users, {source.stat().st_size / 1e6:,.0f} MB in SQLite, load average {os.getloadavg()[0]:.1f}",
+        flush=True,
+    )
     with tempfile.TemporaryDirectory(dir=FOLDER, prefix="scale-") as made:
         folder = Path(made)
         for part in ("sqlite", "server", "mariadb"):
@@ -101,8 +119,11 @@ def main():
         with mariadb(folder / "server") as url:
             (folder / "config.py").write_text(f"dbpath = {url!r}\nmodulelist = {{}}\n")
             start = time.monotonic()
-            subprocess.run([sys.executable, ROOT / "mailapi.py", "copy", "--config", folder / "config.py", source, url],
-                           check=True, stderr=subprocess.DEVNULL)
+            subprocess.run(
+                [sys.executable, ROOT / "mailapi.py", "copy", "--config", folder / "config.py", source, url],
+                check=True,
+                stderr=subprocess.DEVNULL,
+            )
             print(f"mailapi copy: {time.monotonic() - start:,.0f} s", flush=True)
             table["MariaDB"] = column(url, url, users, folder / "mariadb")
     print("\n| ms of a request | " + " | ".join(table) + " |\n| --- |" + " --- |" * len(table))

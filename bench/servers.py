@@ -25,15 +25,43 @@ class Unavailable(Exception):
 def uwsgi(module: str, port: int, config: Path) -> list:
     minor = "".join(map(str, sys.version_info[:2]))
     if not (PLUGINS / f"python{minor}_plugin.so").exists():
-        raise Unavailable(f"{PLUGINS} has no plugin for the Python of .venv: install uwsgi-plugin-python3, "
-                          "and make .venv with its Python (make PYTHON=/usr/bin/python3).")
-    return ["uwsgi", "--plugin", f"python{minor}", "--http-socket", f"127.0.0.1:{port}", "--master", "--processes", "2",
-            "--disable-logging", "--die-on-term", "--module", f"{module}:application", "--pythonpath", ROOT,
-            "--pythonpath", sysconfig.get_path("purelib"), "--add-header", "Connection: close"]
+        raise Unavailable(
+            f"{PLUGINS} has no plugin for the Python of .venv: install uwsgi-plugin-python3, "
+            "and make .venv with its Python (make PYTHON=/usr/bin/python3)."
+        )
+    return [
+        "uwsgi",
+        "--plugin",
+        f"python{minor}",
+        "--http-socket",
+        f"127.0.0.1:{port}",
+        "--master",
+        "--processes",
+        "2",
+        "--disable-logging",
+        "--die-on-term",
+        "--module",
+        f"{module}:application",
+        "--pythonpath",
+        ROOT,
+        "--pythonpath",
+        sysconfig.get_path("purelib"),
+        "--add-header",
+        "Connection: close",
+    ]
 
 
 def gunicorn(module: str, port: int, config: Path) -> list:
-    return [sys.executable, "-m", "gunicorn", "--workers", "2", "--bind", f"127.0.0.1:{port}", f"{module}:application"]
+    return [
+        sys.executable,
+        "-m",
+        "gunicorn",
+        "--workers",
+        "2",
+        "--bind",
+        f"127.0.0.1:{port}",
+        f"{module}:application",
+    ]
 
 
 def waitress(module: str, port: int, config: Path) -> list:
@@ -59,8 +87,11 @@ class Server:
 
     def cpu(self) -> float:
         """Seconds of CPU that the workers have used, all their threads."""
-        used = [task.read_text().split()[0] for worker in self.workers()
-                for task in Path(f"/proc/{worker}/task").glob("*/schedstat")]
+        used = [
+            task.read_text().split()[0]
+            for worker in self.workers()
+            for task in Path(f"/proc/{worker}/task").glob("*/schedstat")
+        ]
         return sum(map(int, used)) / 1e9
 
     def settle(self):
@@ -72,8 +103,11 @@ class Server:
 
     def memory(self, field: str, file: str = "status") -> int:
         """The most that a worker has of a field of /proc/PID/status, or of smaps_rollup; bytes."""
-        return max(int(re.search(rf"^{field}:\s+(\d+) kB", Path(f"/proc/{worker}/{file}").read_text(), re.M)[1]) * 1024
-                   for worker in self.workers())
+        return max(
+            int(re.search(rf"^{field}:\s+(\d+) kB", Path(f"/proc/{worker}/{file}").read_text(), re.M)[1])
+            * 1024
+            for worker in self.workers()
+        )
 
     def pss(self) -> int:
         return self.memory("Pss", "smaps_rollup")
@@ -101,7 +135,10 @@ def serve(kind: str, module: str, folder: Path, dbpath: Path | None = None):
 
 def write_config(config: Path, dbpath: Path, folder: Path):
     """The sample's configuration for a database, with a state database of its own."""
-    keys = mailapi.run_config(ROOT / "config.sample.py") | {"dbpath": str(dbpath), "state": str(folder / "state")}
+    keys = mailapi.run_config(ROOT / "config.sample.py") | {
+        "dbpath": str(dbpath),
+        "state": str(folder / "state"),
+    }
     config.write_text("".join(f"{key} = {value!r}\n" for key, value in keys.items()))
 
 

@@ -21,8 +21,16 @@ from bench.databases import ADMIN, PASSWORD, ROOT, database
 from bench.servers import write_config
 
 SCRIPT = "from wsgiref.handlers import CGIHandler; import mailapi; CGIHandler().run(mailapi.application)"
-REQUEST = {"REQUEST_METHOD": "GET", "PATH_INFO": "/users/", "QUERY_STRING": "get", "SCRIPT_NAME": "",
-           "SERVER_NAME": "localhost", "SERVER_PORT": "80", "SERVER_PROTOCOL": "HTTP/1.0", "REMOTE_ADDR": "127.0.0.1"}
+REQUEST = {
+    "REQUEST_METHOD": "GET",
+    "PATH_INFO": "/users/",
+    "QUERY_STRING": "get",
+    "SCRIPT_NAME": "",
+    "SERVER_NAME": "localhost",
+    "SERVER_PORT": "80",
+    "SERVER_PROTOCOL": "HTTP/1.0",
+    "REMOTE_ADDR": "127.0.0.1",
+}
 LINE = re.compile(r"import time:\s+(\d+) \|\s+(\d+) \| (\s*)(\S+)")
 
 
@@ -34,8 +42,14 @@ class Copy:
         shutil.copy(ROOT / "mailapi.py", folder)
         shutil.copytree(ROOT / "modules", folder / "modules", ignore=shutil.ignore_patterns("__pycache__"))
         write_config(folder / "config.py", Path(shutil.copy(database(5), folder / "master.db3")), folder)
-        self.environ = {name: value for name, value in os.environ.items() if not name.startswith("PYTHON")} | {
-            "PYTHONPATH": f"{folder}:{sysconfig.get_path('purelib')}", "MAILAPI_CONFIG": str(folder / "config.py")} | REQUEST
+        self.environ = (
+            {name: value for name, value in os.environ.items() if not name.startswith("PYTHON")}
+            | {
+                "PYTHONPATH": f"{folder}:{sysconfig.get_path('purelib')}",
+                "MAILAPI_CONFIG": str(folder / "config.py"),
+            }
+            | REQUEST
+        )
         body = json.dumps({"auth": {"user_name": ADMIN, "password": PASSWORD}})
         answer = self.run(SCRIPT, "-B", body=body, CONTENT_LENGTH=str(len(body)))[0]
         self.environ["HTTP_COOKIE"] = re.search(rb"PHPSESSID=[^;]+", answer)[0].decode()
@@ -43,10 +57,16 @@ class Copy:
     def run(self, script: str, *options, body: str = "", **environ) -> tuple[bytes, bytes, float]:
         """What a Python process said on both outputs, and its milliseconds of CPU."""
         command = [sys.executable, "-S", *options, "-c", script]
-        with tempfile.TemporaryFile() as said, tempfile.TemporaryFile() as errors, tempfile.TemporaryFile() as given:
+        with (
+            tempfile.TemporaryFile() as said,
+            tempfile.TemporaryFile() as errors,
+            tempfile.TemporaryFile() as given,
+        ):
             given.write(body.encode())
             given.seek(0)
-            process = subprocess.Popen(command, stdin=given, stdout=said, stderr=errors, env=self.environ | environ)
+            process = subprocess.Popen(
+                command, stdin=given, stdout=said, stderr=errors, env=self.environ | environ
+            )
             usage = os.wait4(process.pid, 0)[2]
             said.seek(0), errors.seek(0)
             return said.read(), errors.read(), (usage.ru_utime + usage.ru_stime) * 1000
@@ -70,8 +90,11 @@ def report(copy: Copy, rounds: int, least: float):
     copy.answer()  # leaves the bytecode behind
     cached = [copy.answer() for _ in range(rounds)]
     print(f"CPU, ms: median (least) of {rounds}, load average {os.getloadavg()[0]:.1f}\n")
-    for name, found in (("python alone", nothing), ("first answer, bytecode kept", cached),
-                        ("first answer, mailapi compiled anew", uncached)):
+    for name, found in (
+        ("python alone", nothing),
+        ("first answer, bytecode kept", cached),
+        ("first answer, mailapi compiled anew", uncached),
+    ):
         print(f"- {name}: {statistics.median(found):.0f} ({min(found):.0f})")
     runs = [copy.imports() for _ in range(rounds)]
     print("\n| import | ms |\n|---|---|")
@@ -84,7 +107,9 @@ def report(copy: Copy, rounds: int, least: float):
 def main():
     parser = argparse.ArgumentParser(description=__doc__.split("\n")[0])
     parser.add_argument("--rounds", type=int, default=15)
-    parser.add_argument("--least", type=float, default=1, help="ms of an import worth a line (default: %(default)s)")
+    parser.add_argument(
+        "--least", type=float, default=1, help="ms of an import worth a line (default: %(default)s)"
+    )
     args = parser.parse_args()
     with contextlib.ExitStack() as stack:
         folder = Path(stack.enter_context(tempfile.TemporaryDirectory(prefix="mailapi-")))

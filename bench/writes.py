@@ -18,9 +18,11 @@ from bench.databases import authdata, database
 from bench.load import log_in, wrk
 from bench.servers import FOLDER, SERVERS, Unavailable, serve
 
-INSERTS = ("INSERT INTO users (user_name, user_authdata) VALUES (:name, :authdata)",
-           "INSERT INTO addresses (address_expression, address_router, address_route) "
-           "VALUES (:name || '@example.org', 'store', :name)")
+INSERTS = (
+    "INSERT INTO users (user_name, user_authdata) VALUES (:name, :authdata)",
+    "INSERT INTO addresses (address_expression, address_router, address_route) "
+    "VALUES (:name || '@example.org', 'store', :name)",
+)
 
 
 def bare(path: Path, writers: int, seconds: float) -> float:
@@ -53,7 +55,11 @@ def served(server, path: Path, clients: int, seconds: float) -> tuple[float, flo
 
 def rows(path: Path) -> int:
     with contextlib.closing(sqlite3.connect(path)) as connection:
-        return sum(connection.execute("SELECT (SELECT count(*) FROM users), (SELECT count(*) FROM addresses)").fetchone())
+        return sum(
+            connection.execute(
+                "SELECT (SELECT count(*) FROM users), (SELECT count(*) FROM addresses)"
+            ).fetchone()
+        )
 
 
 def compare(kind: str, users: int, rounds: int, seconds: float):
@@ -64,16 +70,24 @@ def compare(kind: str, users: int, rounds: int, seconds: float):
         ours, theirs = (shutil.copy(database(users), folder / name) for name in ("master.db3", "bare.db3"))
         server = stack.enter_context(serve(kind, "mailapi", folder / "server", ours))
         for clients in (1, 4):
-            found = [(bare(theirs, clients, seconds), *served(server, ours, clients, seconds)) for _ in range(rounds)]
+            found = [
+                (bare(theirs, clients, seconds), *served(server, ours, clients, seconds))
+                for _ in range(rounds)
+            ]
             floor, rate, cpu = map(statistics.median, zip(*found))
             share = statistics.median(rate / floor for floor, rate, _ in found)
-            print(f"{kind}, {users:,} users, {clients} clients: {rate:,.0f} adds/s, {cpu:,.0f} µs of CPU each; "
-                  f"bare SQLite {floor:,.0f} transactions/s: {share:.0%}", flush=True)
+            print(
+                f"{kind}, {users:,} users, {clients} clients: {rate:,.0f} adds/s, {cpu:,.0f} µs of CPU each; "
+                f"bare SQLite {floor:,.0f} transactions/s: {share:.0%}",
+                flush=True,
+            )
 
 
 def main():
     parser = argparse.ArgumentParser(description=__doc__.split("\n")[0])
-    parser.add_argument("--server", action="append", choices=SERVERS, help="one kind of server (default: all)")
+    parser.add_argument(
+        "--server", action="append", choices=SERVERS, help="one kind of server (default: all)"
+    )
     parser.add_argument("--users", type=int, default=1000, help="in the database (default: %(default)s)")
     parser.add_argument("--rounds", type=int, default=5)
     parser.add_argument("--seconds", type=float, default=2, help="of each stretch (default: %(default)s)")

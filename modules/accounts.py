@@ -53,8 +53,12 @@ class Account(Module):
         self.state_schema = self.ledger.state_schema
         self.mailserver = MailServer(app) if app.config.mailserver else None
 
-    @endpoint(allow=owner_or_delegate("user_name", missing=anyone), optional={"user_name": php_text}, read_only=True,
-              manages_transactions=True)
+    @endpoint(
+        allow=owner_or_delegate("user_name", missing=anyone),
+        optional={"user_name": php_text},
+        read_only=True,
+        manages_transactions=True,
+    )
     def get(self, call):
         """Everybody's accounts, for a delegate theirs and those of whom they may act for, for others their own."""
         names = [call.body["user_name"]] if call.body.get("user_name") else None
@@ -69,8 +73,9 @@ class Account(Module):
         known = self.mailserver.find(name) if self.mailserver else self.app.credentials(name)
         if not known:
             raise ApiError("There is no such user.")
-        self.provisioner.provision(name, self.mask if wanted is None else wanted, ONE_ACTION,
-                                   id_users=known.get("accountId"))
+        self.provisioner.provision(
+            name, self.mask if wanted is None else wanted, ONE_ACTION, id_users=known.get("accountId")
+        )
         return {"accounts": self.ledger.rows([name])}
 
     @endpoint(**NAMED, optional={"Active": one_or_zero}, validators=[active_given])
@@ -96,7 +101,9 @@ class Account(Module):
         """Make what is missing, or try it again; who is no user of the mail server's has nothing there."""
         known = call.external_user or {}
         if self.mailserver is None or "accountId" in known:
-            self.provisioner.provision(call.user_name, self.mask, ONE_LOG_IN, password, known.get("accountId"))
+            self.provisioner.provision(
+                call.user_name, self.mask, ONE_LOG_IN, password, known.get("accountId")
+            )
 
     def external_credentials(self, user_name, logging_in):
         """The mail server's password is the one that counts, where it has one; a name that is no address is ours."""

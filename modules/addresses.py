@@ -44,15 +44,22 @@ from .mail.routing import (
     visible_route,
 )
 
-PAGES = {number: KeysetPagination(query.model.address_order, query.model.address_expression, descending=True)
-         for number, query in BY_ORDER.items()}
+PAGES = {
+    number: KeysetPagination(query.model.address_order, query.model.address_expression, descending=True)
+    for number, query in BY_ORDER.items()
+}
 EVERYTHING = {number: PreparedQuery(query, pages=PAGES[number]) for number, query in BY_ORDER.items()}
-OWN = {number: PreparedQuery(query.where(query.model.stores_to(param("user"))), pages=PAGES[number])
-       for number, query in BY_ORDER.items()}
-COLUMNS = {8: ("address_expression", "address_user"),
-           9: ("address_expression", "address_router", "address_route")}
-ADD = each_generation(lambda g: g.address.insert(
-    {name: param(name) for name in ("address_order", *COLUMNS[g.number])}))
+OWN = {
+    number: PreparedQuery(query.where(query.model.stores_to(param("user"))), pages=PAGES[number])
+    for number, query in BY_ORDER.items()
+}
+COLUMNS = {
+    8: ("address_expression", "address_user"),
+    9: ("address_expression", "address_router", "address_route"),
+}
+ADD = each_generation(
+    lambda g: g.address.insert({name: param(name) for name in ("address_order", *COLUMNS[g.number])})
+)
 
 EXPRESSIONS = Addresses.select(Addresses.address_expression)
 
@@ -63,10 +70,16 @@ ORDER = {"address_order": "We need the address order."}
 TO_ADD = {8: EXPRESSION | {"address_user": "We want also an username."}, 9: EXPRESSION}
 TO_UPDATE = {
     8: TO_ADD[8] | {"address_order": "We want also an order."},
-    9: EXPRESSION | {"address_old_order": "We want also the old order", "address_order": "We want also an order."},
+    9: EXPRESSION
+    | {"address_old_order": "We want also the old order", "address_order": "We want also an order."},
 }
 TO_SWITCH = {"address1": "Adress 1 is not defined", "address2": "Address 2 is not defined"}
-FIELDS = {"address_expression": address, "address_router": php_text, "address_route": address, "address_user": php_text}
+FIELDS = {
+    "address_expression": address,
+    "address_router": php_text,
+    "address_route": address,
+    "address_user": php_text,
+}
 ADDRESS = object_of(address_expression=address, address_order=optional_number)
 
 
@@ -98,31 +111,62 @@ def dangerous_in_both_generations(table) -> dict:
     expression, number = table.address_expression, table.address_order
     return {
         "has letters beyond ASCII: the SMTP daemon drops them from addresses, so that it never matches": PreparedQuery(
-            table.select(expression).where(fn.LENGTH(fn.HEX(expression)) != 2 * fn.LENGTH(expression))),
+            table.select(expression).where(fn.LENGTH(fn.HEX(expression)) != 2 * fn.LENGTH(expression))
+        ),
         f"has an order beyond {HIGHEST}, by which clients cannot name it: give it another": PreparedQuery(
-            table.select(expression).where((number > HIGHEST) | (number < -HIGHEST))),
+            table.select(expression).where((number > HIGHEST) | (number < -HIGHEST))
+        ),
     }
 
 
 class Address(Module):
-    identifiers = ("address_expression", "address_user", "address_old_order", "address_order", "address1", "address2",
-                   "address_routing")
-    active = {8: Active(Addresses8.address_user),
-              9: Active(Addresses.address_route, where=Addresses.address_router == "store")}
-    dangerous_rows = {8: dangerous_in_both_generations(Addresses8), 9: dangerous_in_both_generations(Addresses) | {
-        "stores to nobody, which crashes the SMTP daemon": PreparedQuery(EXPRESSIONS.where(
-            Addresses.address_router == "store", Addresses.address_route.is_null())),
-        "stores to a user that does not exist: its mail is rejected": PreparedQuery(EXPRESSIONS.where(
-            Addresses.address_router == "store", Addresses.address_route.not_in(Users.select(Users.user_name)))),
-        "has a router that the SMTP daemon does not know: its mail is lost": PreparedQuery(EXPRESSIONS.where(
-            Addresses.address_router.not_in(IN_ROUTERS))),
-        "has a router without the route that it needs: its mail is rejected": PreparedQuery(EXPRESSIONS.where(
-            Addresses.address_router.in_(["redirect", "handoff"]), Addresses.address_route.is_null())),
-    }}
+    identifiers = (
+        "address_expression",
+        "address_user",
+        "address_old_order",
+        "address_order",
+        "address1",
+        "address2",
+        "address_routing",
+    )
+    active = {
+        8: Active(Addresses8.address_user),
+        9: Active(Addresses.address_route, where=Addresses.address_router == "store"),
+    }
+    dangerous_rows = {
+        8: dangerous_in_both_generations(Addresses8),
+        9: dangerous_in_both_generations(Addresses)
+        | {
+            "stores to nobody, which crashes the SMTP daemon": PreparedQuery(
+                EXPRESSIONS.where(Addresses.address_router == "store", Addresses.address_route.is_null())
+            ),
+            "stores to a user that does not exist: its mail is rejected": PreparedQuery(
+                EXPRESSIONS.where(
+                    Addresses.address_router == "store",
+                    Addresses.address_route.not_in(Users.select(Users.user_name)),
+                )
+            ),
+            "has a router that the SMTP daemon does not know: its mail is lost": PreparedQuery(
+                EXPRESSIONS.where(Addresses.address_router.not_in(IN_ROUTERS))
+            ),
+            "has a router without the route that it needs: its mail is rejected": PreparedQuery(
+                EXPRESSIONS.where(
+                    Addresses.address_router.in_(["redirect", "handoff"]), Addresses.address_route.is_null()
+                )
+            ),
+        },
+    }
 
-    @endpoint(allow=anyone, query={"test": address, "after": stored_order_number, "search": php_text},
-              read_only=True,
-              optional={"address_order": optional_order_number, "address_expression": php_text, "address_user": php_text})
+    @endpoint(
+        allow=anyone,
+        query={"test": address, "after": stored_order_number, "search": php_text},
+        read_only=True,
+        optional={
+            "address_order": optional_order_number,
+            "address_expression": php_text,
+            "address_user": php_text,
+        },
+    )
     def get(self, call):
         """The addresses that the caller may see, highest order first: all, or those of one look-up."""
         order, looked_up, number = call.body.get("address_order"), self.look_up(call), call.generation.number
@@ -137,18 +181,30 @@ class Address(Module):
             raise ApiError("Not authorized.", addresses=[])
         return {"addresses": visible}
 
-    @endpoint(required=TO_ADD, optional=FIELDS | {"address_order": optional_order_number}, validators=[router_works],
-              allow=(admin_or_delegate.otherwise("No {permission} to add an address."),
-                     address_delegate("address_expression").otherwise("No {permission} to insert this expression.")))
+    @endpoint(
+        required=TO_ADD,
+        optional=FIELDS | {"address_order": optional_order_number},
+        validators=[router_works],
+        allow=(
+            admin_or_delegate.otherwise("No {permission} to add an address."),
+            address_delegate("address_expression").otherwise("No {permission} to insert this expression."),
+        ),
+    )
     def add(self, call):
         """A new address, last matched before all others unless an order is given."""
         given = call.body.get("address_order")
-        call.db.execute(ADD[call.generation.number], **self.values(call), address_order=given or next_order(call))
+        call.db.execute(
+            ADD[call.generation.number], **self.values(call), address_order=given or next_order(call)
+        )
 
-    @endpoint(required=TO_UPDATE,
-              optional=FIELDS | {"address_order": order_number, "address_old_order": stored_order_number},
-              allow=(admin_or_delegate.otherwise("No {permission} to update an address."),
-                     address_delegate("address_expression").otherwise("No {permission} to update this to address")))
+    @endpoint(
+        required=TO_UPDATE,
+        optional=FIELDS | {"address_order": order_number, "address_old_order": stored_order_number},
+        allow=(
+            admin_or_delegate.otherwise("No {permission} to update an address."),
+            address_delegate("address_expression").otherwise("No {permission} to update this to address"),
+        ),
+    )
     def update(self, call):
         """Change the row with address_old_order; in generation 8 the rows with that expression."""
         table = call.generation.address
@@ -164,8 +220,11 @@ class Address(Module):
         router_works(call)
         return self.change(call, table.address_order == old)
 
-    @endpoint(required={8: EXPRESSION, 9: EXPRESSION | ORDER}, optional={"address_order": optional_order_number},
-              allow=address_delegate("address_expression").otherwise("No access."))
+    @endpoint(
+        required={8: EXPRESSION, 9: EXPRESSION | ORDER},
+        optional={"address_order": optional_order_number},
+        allow=address_delegate("address_expression").otherwise("No access."),
+    )
     def delete(self, call):
         """Remove the row with that order; in generation 8 the rows with that expression."""
         table = call.generation.address
@@ -175,19 +234,35 @@ class Address(Module):
             which = table.address_order == call.body["address_order"]
         call.db.execute(table.delete().where(which))
 
-    @endpoint(required=TO_SWITCH, optional={"address1": ADDRESS, "address2": ADDRESS}, validators=[complete],
-              allow=admin_or_delegate.otherwise("No access."))
+    @endpoint(
+        required=TO_SWITCH,
+        optional={"address1": ADDRESS, "address2": ADDRESS},
+        validators=[complete],
+        allow=admin_or_delegate.otherwise("No access."),
+    )
     def switch(self, call):
         """Let two addresses change places in the order."""
         table = call.generation.address
         stored = [self.stored(call, call.body[name]) for name in ("address1", "address2")]
         for row, other in zip(stored, reversed(stored)):
-            call.db.execute(table.update(row | {"address_order": other["address_order"]})
-                            .where(table.address_order == other["address_order"]))
+            call.db.execute(
+                table.update(row | {"address_order": other["address_order"]}).where(
+                    table.address_order == other["address_order"]
+                )
+            )
 
-    @endpoint(required=EXPRESSION | {"address_routing": DIRECTION}, validators=[direction_known], allow=anyone,
-              optional={"address_expression": address, "sender": address, "smtpd_user": php_text, "recipient": address},
-              read_only=True)
+    @endpoint(
+        required=EXPRESSION | {"address_routing": DIRECTION},
+        validators=[direction_known],
+        allow=anyone,
+        optional={
+            "address_expression": address,
+            "sender": address,
+            "smtpd_user": php_text,
+            "recipient": address,
+        },
+        read_only=True,
+    )
     def test(self, call):
         """What the SMTP daemon would do with mail to an address (inrouter) or from it (outrouter)."""
         return self.inbound(call) if call.body["address_routing"] == "inrouter" else self.outbound(call)
@@ -224,8 +299,12 @@ class Address(Module):
         table = call.generation.address
         if not call.caller.may_manage(claimed["address_expression"]):
             raise ApiError("No access.")
-        row = call.db.one(table.select().where(table.address_expression == claimed["address_expression"],
-                                               table.address_order == claimed["address_order"]))
+        row = call.db.one(
+            table.select().where(
+                table.address_expression == claimed["address_expression"],
+                table.address_order == claimed["address_order"],
+            )
+        )
         if row is None:
             raise ApiError("Address not found.")
         return row
@@ -258,9 +337,16 @@ class Address(Module):
         hidden = rows and not asked and not self.visible(call, rows[0])
         rows = [row for row in rows if not hidden and (user_of(row) == asked or self.visible(call, row))]
         users = [user for row in rows if (user := user_of(row))]
-        steps = [f"Address matched: {rows[0]['address_expression']}" if rows else "Address not found.", *dropped]
+        steps = [
+            f"Address matched: {rows[0]['address_expression']}" if rows else "Address not found.",
+            *dropped,
+        ]
         user = asked or next(iter(users), None)
         if user is None:
-            return decision([*steps, "Rejected: the address stores to no user who could log in."] if rows else steps)
+            return decision(
+                [*steps, "Rejected: the address stores to no user who could log in."] if rows else steps
+            )
         router, route = out_router(call, user)
-        return outbound(steps, user, (router, visible_route(call, route, user)), user in users, sender, recipient)
+        return outbound(
+            steps, user, (router, visible_route(call, route, user)), user in users, sender, recipient
+        )

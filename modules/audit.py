@@ -35,7 +35,9 @@ class AuditEntry(Model):
 
     audit_id = IntegerField()
     failed = IntegerField()  # 1: a log-in failed, so that anybody can have caused it
-    upto = IntegerField()  # bytes of all rows with the same `failed` that were ever written, this one included
+    upto = (
+        IntegerField()
+    )  # bytes of all rows with the same `failed` that were ever written, this one included
     times = IntegerField()  # how often it happened
     wait = TextField(null=True)  # names the wait of a log-in that came too early: one row for each
 
@@ -43,29 +45,61 @@ class AuditEntry(Model):
         table_name = "audit_entry"
 
 
-NEWEST_FIRST = (AuditRow.select(AuditRow, fn.COALESCE(AuditEntry.times, 1).alias("audit_times"))
-                .join(AuditEntry, peewee.JOIN.LEFT_OUTER, on=AuditEntry.audit_id == AuditRow.audit_id)
-                .order_by(AuditRow.audit_id.desc()))
+NEWEST_FIRST = (
+    AuditRow.select(AuditRow, fn.COALESCE(AuditEntry.times, 1).alias("audit_times"))
+    .join(AuditEntry, peewee.JOIN.LEFT_OUTER, on=AuditEntry.audit_id == AuditRow.audit_id)
+    .order_by(AuditRow.audit_id.desc())
+)
 COLUMNS = [name for name in AuditRow._meta.fields if name != "audit_id"]
 ADD = PreparedQuery(AuditRow.insert({name: param(name) for name in COLUMNS}))
 ADD_ENTRY = PreparedQuery(AuditEntry.replace({name: param(name) for name in AuditEntry._meta.fields}))
-COUNT_AGAIN = PreparedQuery(AuditEntry.update(times=AuditEntry.times + 1).where(AuditEntry.wait == param("wait")))
+COUNT_AGAIN = PreparedQuery(
+    AuditEntry.update(times=AuditEntry.times + 1).where(AuditEntry.wait == param("wait"))
+)
 BYTES = PreparedQuery(AuditEntry.select(fn.MAX(AuditEntry.upto)).where(AuditEntry.failed == param("failed")))
 PRUNED_AT_ONCE = 100
-TOO_MANY = PreparedQuery(AuditEntry.select(AuditEntry.audit_id)
-                    .where(AuditEntry.failed == param("failed"), AuditEntry.upto <= param("upto"))
-                    .order_by(AuditEntry.upto).limit(PRUNED_AT_ONCE))
-TOO_OLD = PreparedQuery(AuditRow.select(AuditRow.audit_id).where(AuditRow.audit_time < param("before"))
-                   .order_by(AuditRow.audit_time).limit(PRUNED_AT_ONCE))
-LAST_BEFORE = PreparedQuery(AuditRow.select(fn.MAX(AuditRow.audit_time)).where(AuditRow.audit_time <= param("time")))
-EXACT = ("audit_user", "audit_address", "audit_via", "audit_session", "audit_module", "audit_action", "audit_target",
-         "audit_status")
+TOO_MANY = PreparedQuery(
+    AuditEntry.select(AuditEntry.audit_id)
+    .where(AuditEntry.failed == param("failed"), AuditEntry.upto <= param("upto"))
+    .order_by(AuditEntry.upto)
+    .limit(PRUNED_AT_ONCE)
+)
+TOO_OLD = PreparedQuery(
+    AuditRow.select(AuditRow.audit_id)
+    .where(AuditRow.audit_time < param("before"))
+    .order_by(AuditRow.audit_time)
+    .limit(PRUNED_AT_ONCE)
+)
+LAST_BEFORE = PreparedQuery(
+    AuditRow.select(fn.MAX(AuditRow.audit_time)).where(AuditRow.audit_time <= param("time"))
+)
+EXACT = (
+    "audit_user",
+    "audit_address",
+    "audit_via",
+    "audit_session",
+    "audit_module",
+    "audit_action",
+    "audit_target",
+    "audit_status",
+)
 AT_A_TIME = 1000
 # Characters of a text, as JSON spells it in the log. Whoever fails to log in chooses some of them.
-LONGEST = {"audit_user": 200, "audit_address": 60, "audit_via": 200, "audit_session": 20, "audit_module": 100,
-           "audit_action": 60, "audit_target": 800, "audit_status": 400}
+LONGEST = {
+    "audit_user": 200,
+    "audit_address": 60,
+    "audit_via": 200,
+    "audit_session": 20,
+    "audit_module": 100,
+    "audit_action": 60,
+    "audit_target": 800,
+    "audit_status": 400,
+}
 OVERHEAD = 200  # bytes that a row takes beside its texts, in two tables and their indexes
-MOST_BYTES = {0: 192 * 2**20, 1: 64 * 2**20}  # of rows that did not fail, and of those that did: nobody fills the disk
+MOST_BYTES = {
+    0: 192 * 2**20,
+    1: 64 * 2**20,
+}  # of rows that did not fail, and of those that did: nobody fills the disk
 
 
 class Audit(Module):
@@ -81,9 +115,13 @@ CREATE INDEX IF NOT EXISTS audit_entry_upto ON audit_entry (failed, upto);
 CREATE INDEX IF NOT EXISTS audit_entry_wait ON audit_entry (wait);
 """
 
-    @endpoint(allow=admin, read_only=True, manages_transactions=True,
-              optional=dict.fromkeys(EXACT, php_text) | {"since": optional_number, "until": optional_number,
-                                                  "before": optional_number})
+    @endpoint(
+        allow=admin,
+        read_only=True,
+        manages_transactions=True,
+        optional=dict.fromkeys(EXACT, php_text)
+        | {"since": optional_number, "until": optional_number, "before": optional_number},
+    )
     def get(self, call):
         """What happened, newest first, 1,000 at a time: those with the given values, since and until a time
         (seconds since 1970), and before an audit_id for the next page."""
@@ -91,26 +129,45 @@ CREATE INDEX IF NOT EXISTS audit_entry_wait ON audit_entry (wait);
         for name in EXACT:
             if body.get(name):
                 rows = rows.where(getattr(AuditRow, name) == body[name])
-        for name, condition in (("since", AuditRow.audit_time >= body.get("since")),
-                                ("until", AuditRow.audit_time <= body.get("until")),
-                                ("before", AuditRow.audit_id < body.get("before"))):
+        for name, condition in (
+            ("since", AuditRow.audit_time >= body.get("since")),
+            ("until", AuditRow.audit_time <= body.get("until")),
+            ("before", AuditRow.audit_id < body.get("before")),
+        ):
             rows = rows.where(condition) if body.get(name) else rows
         with self.app.state.transaction("DEFERRED"):
             return {"audit": self.app.state.rows(rows)}
 
     def on_request(self, event):
         asked_by_somebody = event.user_name is not None or event.via.startswith("token")
-        if not asked_by_somebody or not (event.logs_in or event.changes or event.status not in ("ok", "warning")):
+        if not asked_by_somebody or not (
+            event.logs_in or event.changes or event.status not in ("ok", "warning")
+        ):
             return
-        row = {"audit_time": int(time.time()), "audit_user": event.user_name, "audit_address": event.address,
-               "audit_via": event.via, "audit_session": event.session, "audit_module": event.module,
-               "audit_action": event.action, "audit_target": event.target, "audit_status": event.status,
-               "audit_http": event.http}
+        row = {
+            "audit_time": int(time.time()),
+            "audit_user": event.user_name,
+            "audit_address": event.address,
+            "audit_via": event.via,
+            "audit_session": event.session,
+            "audit_module": event.module,
+            "audit_action": event.action,
+            "audit_target": event.target,
+            "audit_status": event.status,
+            "audit_http": event.http,
+        }
         row |= {name: cut(row[name], most) for name, most in LONGEST.items() if row[name]}
         try:
-            if self.app.state.run_with_retry(lambda: self.keep(row, not event.confirmed, event.refused_wait or None)):
+            if self.app.state.run_with_retry(
+                lambda: self.keep(row, not event.confirmed, event.refused_wait or None)
+            ):
                 log_row(row)
-        except (ApiError, peewee.PeeweeException, sqlite3.Error, OSError) as error:  # the answer is true without
+        except (
+            ApiError,
+            peewee.PeeweeException,
+            sqlite3.Error,
+            OSError,
+        ) as error:  # the answer is true without
             log_row(row)
             log.error("not kept: %s", str(error)[:500])
 
@@ -146,13 +203,15 @@ def cut(text: str, most: int) -> str:
     """The beginning of a text that takes at most so many characters in the log, and bytes in the database."""
     text = text[:most]
     while (length := len(json.dumps(text)) - 2) > most:
-        text = text[:len(text) * most // length]
+        text = text[: len(text) * most // length]
     return text
 
 
 def size(row: dict) -> int:
     """The bytes that a row takes, rounded up."""
-    return OVERHEAD + sum(len(value.encode(errors="replace")) for value in row.values() if isinstance(value, str))
+    return OVERHEAD + sum(
+        len(value.encode(errors="replace")) for value in row.values() if isinstance(value, str)
+    )
 
 
 def log_row(row: dict):

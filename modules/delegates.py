@@ -14,14 +14,22 @@ from mailapi import (
     like,
 )
 
-USERS = (ApiUserDelegates.select(ApiUserDelegates.api_user, ApiUserDelegates.api_delegate)
-         .order_by(ApiUserDelegates.api_user, ApiUserDelegates.api_delegate))
-ADDRESSES = (ApiAddressDelegates.select(ApiAddressDelegates.api_user, ApiAddressDelegates.api_expression)
-             .order_by(ApiAddressDelegates.api_user, ApiAddressDelegates.api_expression))
+USERS = ApiUserDelegates.select(ApiUserDelegates.api_user, ApiUserDelegates.api_delegate).order_by(
+    ApiUserDelegates.api_user, ApiUserDelegates.api_delegate
+)
+ADDRESSES = ApiAddressDelegates.select(
+    ApiAddressDelegates.api_user, ApiAddressDelegates.api_expression
+).order_by(ApiAddressDelegates.api_user, ApiAddressDelegates.api_expression)
 
-USER = {"required": {"api_user": "User is not set.", "api_delegate": "Delegated user is not set."}, "allow": admin}
-ADDRESS = {"required": {"api_user": "User is not set.", "api_expression": "Address expression is not set."},
-           "optional": {"api_expression": address}, "allow": admin}
+USER = {
+    "required": {"api_user": "User is not set.", "api_delegate": "Delegated user is not set."},
+    "allow": admin,
+}
+ADDRESS = {
+    "required": {"api_user": "User is not set.", "api_expression": "Address expression is not set."},
+    "optional": {"api_expression": address},
+    "allow": admin,
+}
 
 
 class Delegate(Module):
@@ -37,8 +45,10 @@ class Delegate(Module):
             addresses = addresses.where(ApiAddressDelegates.api_user == call.user_name)
         elif not call.caller.admin:
             table = call.generation.address
-            own = table.select().where(table.stores_to(call.user_name),
-                                       like(table.address_expression, ApiAddressDelegates.api_expression))
+            own = table.select().where(
+                table.stores_to(call.user_name),
+                like(table.address_expression, ApiAddressDelegates.api_expression),
+            )
             users = users.where(ApiUserDelegates.api_delegate == call.user_name)
             addresses = addresses.where(fn.EXISTS(own))
         return {"delegates": {"users": call.db.rows(users), "addresses": call.db.rows(addresses)}}
@@ -46,25 +56,35 @@ class Delegate(Module):
     @endpoint(**USER)
     def user_add(self, call):
         """Put api_user in charge of the user api_delegate."""
-        call.db.execute(ApiUserDelegates.insert(
-            api_user=call.body["api_user"], api_delegate=call.body["api_delegate"]))
+        call.db.execute(
+            ApiUserDelegates.insert(api_user=call.body["api_user"], api_delegate=call.body["api_delegate"])
+        )
 
     @endpoint(**USER)
     def user_delete(self, call):
         """Take api_delegate out of api_user's charge."""
-        call.db.execute(ApiUserDelegates.delete().where(
-            ApiUserDelegates.api_user == call.body["api_user"],
-            ApiUserDelegates.api_delegate == call.body["api_delegate"]))
+        call.db.execute(
+            ApiUserDelegates.delete().where(
+                ApiUserDelegates.api_user == call.body["api_user"],
+                ApiUserDelegates.api_delegate == call.body["api_delegate"],
+            )
+        )
 
     @endpoint(**ADDRESS)
     def address_add(self, call):
         """Put api_user in charge of the addresses that api_expression covers."""
-        call.db.execute(ApiAddressDelegates.insert(
-            api_user=call.body["api_user"], api_expression=call.body["api_expression"]))
+        call.db.execute(
+            ApiAddressDelegates.insert(
+                api_user=call.body["api_user"], api_expression=call.body["api_expression"]
+            )
+        )
 
     @endpoint(**ADDRESS)
     def address_delete(self, call):
         """Take api_expression out of api_user's charge."""
-        call.db.execute(ApiAddressDelegates.delete().where(
-            ApiAddressDelegates.api_user == call.body["api_user"],
-            ApiAddressDelegates.api_expression == call.body["api_expression"]))
+        call.db.execute(
+            ApiAddressDelegates.delete().where(
+                ApiAddressDelegates.api_user == call.body["api_user"],
+                ApiAddressDelegates.api_expression == call.body["api_expression"],
+            )
+        )

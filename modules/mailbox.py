@@ -31,17 +31,26 @@ def source_name(value) -> str | None:
     return value
 
 
-NAMED = {"required": {"mail_id": "No mail id is set"}, "allow": anyone, "manages_transactions": True,
-         "optional": {"mail_id": optional_number, "mail_sourcedb": source_name}}
-PART = NAMED | {"required": NAMED["required"] | {"part": "No part is set"},
-                "optional": NAMED["optional"] | {"part": optional_number}}
+NAMED = {
+    "required": {"mail_id": "No mail id is set"},
+    "allow": anyone,
+    "manages_transactions": True,
+    "optional": {"mail_id": optional_number, "mail_sourcedb": source_name},
+}
+PART = NAMED | {
+    "required": NAMED["required"] | {"part": "No part is set"},
+    "optional": NAMED["optional"] | {"part": optional_number},
+}
 
 
 class Mailbox(Module):
     identifiers = ("mail_id", "part")
     active = Active(Mail.mail_user)
-    dangerous_rows = {"has no mail_data, which crashes the POP daemon": PreparedQuery(
-        Mail.select(Mail.mail_id).where(Mail.mail_data.is_null()))}
+    dangerous_rows = {
+        "has no mail_data, which crashes the POP daemon": PreparedQuery(
+            Mail.select(Mail.mail_id).where(Mail.mail_data.is_null())
+        )
+    }
 
     def __init__(self, app, name=""):
         super().__init__(app, name)
@@ -59,7 +68,7 @@ class Mailbox(Module):
     def get(self, call):
         """The caller's mail, newest first, with the headers that a list shows."""
         with self.places(call) as places:
-            found = places.index(call.body.get("mail_only_unread"))[:call.limit]
+            found = places.index(call.body.get("mail_only_unread"))[: call.limit]
             mails = [listed(mail, at.name) for at, mail in places.beginnings(found)]
             return places.warning | {"mails": mails}
 
@@ -109,8 +118,11 @@ class Mailbox(Module):
         mail, _, warning = self.fetched(call)
         found = parts(data(mail))
         safe = Safe(html_of(found), pictures(found))
-        return warning | {"mail_html": safe.html, "mail_html_complete": safe.complete,
-                          "mail_html_blocked": safe.blocked}
+        return warning | {
+            "mail_html": safe.html,
+            "mail_html_complete": safe.complete,
+            "mail_html_blocked": safe.blocked,
+        }
 
     @endpoint(allow=anyone, optional=TERMS, read_only=True, manages_transactions=True)
     def search(self, call):
@@ -131,8 +143,13 @@ class Mailbox(Module):
             counts = places.unread_counts()
             return places.warning | {"unread_count": sum(counts.values()), "unread_counts": counts}
 
-    @endpoint(allow=anyone, optional=compose.FIELDS, manages_transactions=True, max_body="max_message",
-              read_body=read_large_object)
+    @endpoint(
+        allow=anyone,
+        optional=compose.FIELDS,
+        manages_transactions=True,
+        max_body="max_message",
+        read_body=read_large_object,
+    )
     def send(self, call):
         """Queue a mail for the dispatch daemon, as the SMTP daemon would have; the ids of its rows in outbox."""
         if call.user_name is None:

@@ -25,9 +25,11 @@ class Popd(Model):
 
 PAGES = KeysetPagination(Popd.pop_user)
 EVERYBODY = PreparedQuery(Popd.select().order_by(Popd.pop_user), pages=PAGES)
-OWN = (Popd.pop_user == param("user"))
+OWN = Popd.pop_user == param("user")
 ONE = PreparedQuery(Popd.select().where(OWN), pages=PAGES)
-OWN_AND_DELEGATED = PreparedQuery(Popd.select().where(OWN | Popd.pop_user.in_(DELEGATED)).order_by(Popd.pop_user), pages=PAGES)
+OWN_AND_DELEGATED = PreparedQuery(
+    Popd.select().where(OWN | Popd.pop_user.in_(DELEGATED)).order_by(Popd.pop_user), pages=PAGES
+)
 
 NAMED = {"required": {"pop_user": "No username is set"}, "allow": owner_or_delegate("pop_user")}
 
@@ -36,8 +38,12 @@ class POP(Module):
     identifiers = ("pop_user",)
     active = Active(Popd.pop_user)
 
-    @endpoint(allow=owner_or_delegate("pop_user", missing=anyone), optional={"pop_user": php_text}, query=PAGE_QUERY,
-              read_only=True)
+    @endpoint(
+        allow=owner_or_delegate("pop_user", missing=anyone),
+        optional={"pop_user": php_text},
+        query=PAGE_QUERY,
+        read_only=True,
+    )
     def get(self, call):
         """Who may use POP: everybody, for a delegate oneself and the delegated ones, for others oneself."""
         if call.body.get("pop_user"):

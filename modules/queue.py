@@ -30,13 +30,23 @@ STATES = ("waiting", "deferred", "failed")  # not tried yet, to be tried again, 
 COLUMNS = [column for column in Outbox._meta.sorted_fields if column is not Outbox.mail_data]
 TRIED = Faillog.select(Faillog.fail_mail)
 GIVEN_UP = TRIED.where(Faillog.fail_fatal != 0)
-IN_STATE = {"waiting": Outbox.mail_id.not_in(TRIED), "failed": Outbox.mail_id.in_(GIVEN_UP),
-            "deferred": Outbox.mail_id.in_(TRIED) & Outbox.mail_id.not_in(GIVEN_UP)}
-COUNTS = Outbox.select(fn.COUNT(Outbox.mail_id).alias("mails"), *(
-    fn.COALESCE(fn.SUM(Outbox.mail_id.in_(these)), 0).alias(name) for name, these in (("tried", TRIED), ("failed", GIVEN_UP))))
+IN_STATE = {
+    "waiting": Outbox.mail_id.not_in(TRIED),
+    "failed": Outbox.mail_id.in_(GIVEN_UP),
+    "deferred": Outbox.mail_id.in_(TRIED) & Outbox.mail_id.not_in(GIVEN_UP),
+}
+COUNTS = Outbox.select(
+    fn.COUNT(Outbox.mail_id).alias("mails"),
+    *(
+        fn.COALESCE(fn.SUM(Outbox.mail_id.in_(these)), 0).alias(name)
+        for name, these in (("tried", TRIED), ("failed", GIVEN_UP))
+    ),
+)
 SUMMARY = Faillog.select(  # as the view outbound has it, which would read everybody's
-    Faillog.fail_mail, fn.COUNT(Faillog.fail_mail).alias("mail_failcount"),
-    fn.MAX(Faillog.fail_time).alias("mail_lasttry"), fn.SUM(Faillog.fail_fatal).alias("mail_fatality"),
+    Faillog.fail_mail,
+    fn.COUNT(Faillog.fail_mail).alias("mail_failcount"),
+    fn.MAX(Faillog.fail_time).alias("mail_lasttry"),
+    fn.SUM(Faillog.fail_fatal).alias("mail_fatality"),
 ).group_by(Faillog.fail_mail)
 UNTRIED = {"mail_failcount": 0, "mail_lasttry": 0, "mail_fatality": 0}
 NEWEST = fn.ROW_NUMBER().over(partition_by=[Faillog.fail_mail], order_by=[SQL("rowid DESC")])
@@ -61,7 +71,10 @@ THEIRS = """
     first AS (SELECT sender, max(address_order) AS address_order FROM matched GROUP BY sender)
     SELECT mail_id FROM mails WHERE mail_submitter IN (SELECT name FROM users) OR sender IN (
         SELECT sender FROM first JOIN addresses USING (address_order) WHERE {stores})"""
-STORES = {8: "address_user IN (SELECT name FROM users)", 9: "address_router = 'store' AND address_route IN (SELECT name FROM users)"}
+STORES = {
+    8: "address_user IN (SELECT name FROM users)",
+    9: "address_router = 'store' AND address_route IN (SELECT name FROM users)",
+}
 THESE = "mail_id IN (SELECT value FROM json_each(?))"
 
 
@@ -89,17 +102,29 @@ def state(value) -> str | None:
     return value
 
 
-FILTERS = {"mail_submitter": php_text, "mail_remote": address, "mail_envelopefrom": address, "mail_envelopeto": address}
+FILTERS = {
+    "mail_submitter": php_text,
+    "mail_remote": address,
+    "mail_envelopefrom": address,
+    "mail_envelopeto": address,
+}
 NAMED = {"required": {"mail_id": "No mail id is set"}, "optional": {"mail_id": ids}, "allow": anyone}
 
 
 class Queue(Module):
     identifiers = ("mail_id",)
-    dangerous_rows = {"has no mail_data, which crashes the daemon that delivers it": PreparedQuery(
-        Outbox.select(Outbox.mail_id).where(Outbox.mail_data.is_null()))}
+    dangerous_rows = {
+        "has no mail_data, which crashes the daemon that delivers it": PreparedQuery(
+            Outbox.select(Outbox.mail_id).where(Outbox.mail_data.is_null())
+        )
+    }
 
-    @endpoint(allow=anyone, read_only=True, manages_transactions=True,
-              optional=FILTERS | {"mail_id": ids, "mail_state": state, "after": optional_number})
+    @endpoint(
+        allow=anyone,
+        read_only=True,
+        manages_transactions=True,
+        optional=FILTERS | {"mail_id": ids, "mail_state": state, "after": optional_number},
+    )
     def get(self, call):
         """The mails that the caller may see, oldest first, with their latest failures; how many are in each state."""
         filters = {name: call.body[name] for name in FILTERS if call.body.get(name)}
@@ -113,7 +138,9 @@ class Queue(Module):
             if remote:
                 visible = with_remote(call, visible, remote, whole)
         if visible is not None:
-            conditions.append(Outbox.mail_id.in_(SQL("(SELECT value FROM json_each(?))", [json.dumps(visible)])))
+            conditions.append(
+                Outbox.mail_id.in_(SQL("(SELECT value FROM json_each(?))", [json.dumps(visible)]))
+            )
         with call.db.transaction("DEFERRED"):
             counts = call.db.one(COUNTS.where(SQL("TRUE"), *conditions))
         with call.db.transaction("DEFERRED"):
@@ -138,8 +165,13 @@ class Queue(Module):
             raise ApiError("A mail without a sender cannot be returned.")
         given_up = call.db.column(GIVEN_UP.where(Faillog.fail_mail.in_(mails)))
         for mail_id in set(mails).difference(given_up):
-            call.db.execute(Faillog.insert(fail_mail=mail_id, fail_fatal=True,
-                                           fail_message=f"Returned by {call.user_name or 'the administrator'}."))
+            call.db.execute(
+                Faillog.insert(
+                    fail_mail=mail_id,
+                    fail_fatal=True,
+                    fail_message=f"Returned by {call.user_name or 'the administrator'}.",
+                )
+            )
 
     def on_user_deleted(self, user_name: str):
         """What a deleted user submitted is delivered, and is nobody's who gets the same name."""
@@ -158,7 +190,9 @@ def theirs_to(call, mails: list[int] | None = None) -> list[int] | None:
     if call.caller.admin:
         return None
     queries, named = (ALL, {}) if mails is None else (SOME, {"ids": json.dumps(mails)})
-    return call.db.column(queries[call.generation.number], user=call.user_name, delegate=call.caller.delegate, **named)
+    return call.db.column(
+        queries[call.generation.number], user=call.user_name, delegate=call.caller.delegate, **named
+    )
 
 
 def named(call) -> list[int]:
@@ -208,8 +242,12 @@ def page(call, conditions: list, whole: set | None) -> list[dict]:
     if call.body.get("mail_state"):
         conditions = [*conditions, IN_STATE[call.body["mail_state"]]]
     after = Outbox.mail_id > (call.body.get("after") or 0)
-    rows = call.db.rows(Outbox.select(*COLUMNS).where(after, *conditions).order_by(Outbox.mail_id)
-                        .limit(min(call.limit or MOST, MOST)))
+    rows = call.db.rows(
+        Outbox.select(*COLUMNS)
+        .where(after, *conditions)
+        .order_by(Outbox.mail_id)
+        .limit(min(call.limit or MOST, MOST))
+    )
     these = Faillog.fail_mail.in_([row["mail_id"] for row in rows])
     summary = {row.pop("fail_mail"): row for row in call.db.rows(SUMMARY.where(these))}
     latest = Faillog.select(Faillog, NEWEST.alias("nth")).where(these).alias("latest")
@@ -217,11 +255,15 @@ def page(call, conditions: list, whole: set | None) -> list[dict]:
     columns = SQL("fail_mail, fail_message, fail_time, fail_fatal")
     for row in call.db.rows(latest.select_from(columns).where(SQL("nth") <= LATEST).order_by(SQL("nth"))):
         failures.setdefault(row.pop("fail_mail"), []).append(row | {"fail_time": number(row["fail_time"])})
-    mails = [described(row, summary.get(row["mail_id"], UNTRIED), failures.get(row["mail_id"], [])) for row in rows]
+    mails = [
+        described(row, summary.get(row["mail_id"], UNTRIED), failures.get(row["mail_id"], [])) for row in rows
+    ]
     return [without_credentials(mail, whole) for mail in mails]
 
 
 def described(mail: dict, summary: dict, failures: list[dict]) -> dict:
-    mail_state = "failed" if summary["mail_fatality"] else "deferred" if summary["mail_failcount"] else "waiting"
+    mail_state = (
+        "failed" if summary["mail_fatality"] else "deferred" if summary["mail_failcount"] else "waiting"
+    )
     lasttry = {"mail_lasttry": number(summary["mail_lasttry"])}
     return mail | summary | lasttry | {"mail_state": mail_state, "failures": failures}

@@ -90,7 +90,9 @@ def hold_authors(call, message: bytes):
             decide(call, routing, author, [None])
 
 
-sender_is_own = Rule("whose out router passes the sender on", may_send_as, "Not allowed to send from this address.")
+sender_is_own = Rule(
+    "whose out router passes the sender on", may_send_as, "Not allowed to send from this address."
+)
 NAMED = {"script_name": "Script name is not set."}
 MESSAGE = {"message": long_text, "encoding": encoding}
 
@@ -127,10 +129,15 @@ class Service(Module):
         found = at_once(pings, PROMPT)
         return {"services": [row(client, found[kind]) for kind, client in self.clients.items()]}
 
-    @endpoint(required={"sender": "Sender is not set.", "recipients": "No recipient is set."},
-              validators=[has_message, few_recipients],
-              optional={"sender": envelope_address, "recipients": envelope_addresses} | MESSAGE, allow=sender_is_own,
-              manages_transactions=True, max_body="max_message", read_body=read_large_object)
+    @endpoint(
+        required={"sender": "Sender is not set.", "recipients": "No recipient is set."},
+        validators=[has_message, few_recipients],
+        optional={"sender": envelope_address, "recipients": envelope_addresses} | MESSAGE,
+        allow=sender_is_own,
+        manages_transactions=True,
+        max_body="max_message",
+        read_body=read_large_object,
+    )
     def send(self, call):
         """Hand a message (RFC 5322) over to the SMTP server, for all recipients or for none."""
         smtp, message = self.client("smtp"), message_of(call)
@@ -143,8 +150,15 @@ class Service(Module):
         """How much of one's mailbox is used: resource, used, limit."""
         return {"quota": self.client("imap").quota(*own(call))}
 
-    @endpoint(optional=MESSAGE, validators=[has_message], allow=anyone, read_only=True, manages_transactions=True,
-              max_body="max_message", read_body=read_large_object)
+    @endpoint(
+        optional=MESSAGE,
+        validators=[has_message],
+        allow=anyone,
+        read_only=True,
+        manages_transactions=True,
+        max_body="max_message",
+        read_body=read_large_object,
+    )
     def scan(self, call):
         """What the anti-spam and anti-virus services say of a message."""
         message = message_of(call)
@@ -163,13 +177,24 @@ class Service(Module):
         """One's filter scripts: script_name, active."""
         return {"scripts": self.client("managesieve").scripts(*own(call))}
 
-    @endpoint(required=NAMED, optional={"script_name": script_name}, allow=anyone, read_only=True, manages_transactions=True)
+    @endpoint(
+        required=NAMED,
+        optional={"script_name": script_name},
+        allow=anyone,
+        read_only=True,
+        manages_transactions=True,
+    )
     def sieve_get(self, call):
         """One of one's filter scripts."""
         return {"script": self.client("managesieve").get(*own(call), call.body["script_name"])}
 
-    @endpoint(required=NAMED, optional={"script_name": script_name, "script": script_text}, validators=[has_script],
-              allow=anyone, manages_transactions=True)
+    @endpoint(
+        required=NAMED,
+        optional={"script_name": script_name, "script": script_text},
+        validators=[has_script],
+        allow=anyone,
+        manages_transactions=True,
+    )
     def sieve_put(self, call):
         """Keep a filter script; the server checks it, and its error is the status."""
         warning = self.client("managesieve").put(*own(call), call.body["script_name"], call.body["script"])
@@ -215,8 +240,14 @@ def timed(job) -> tuple[str, float]:
 def row(client: Client, found) -> dict:
     up = not isinstance(found, ApiError)
     version, latency = found if up else (None, None)
-    return {"kind": client.kind, "url": client.url, "up": up, "latency": latency, "version": version,
-            "error": None if up else found.status}
+    return {
+        "kind": client.kind,
+        "url": client.url,
+        "up": up,
+        "latency": latency,
+        "version": version,
+        "error": None if up else found.status,
+    }
 
 
 def own(call) -> tuple[str, str | None]:
@@ -224,7 +255,9 @@ def own(call) -> tuple[str, str | None]:
     exactly this name: what takes capitals for small letters there would give them another's."""
     if call.user_name is None:
         raise ApiError("Say whose (--as).")
-    if call.config.mailserver and "accountId" not in (call.external_user or call.app.external_credentials(call.user_name) or {}):
+    if call.config.mailserver and "accountId" not in (
+        call.external_user or call.app.external_credentials(call.user_name) or {}
+    ):
         raise ApiError("The mail server does not know this user.")
     return call.user_name, call.password
 

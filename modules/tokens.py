@@ -46,10 +46,17 @@ class TokenRow(Model):
         table_name = "token"
 
 
-SHOWN = TokenRow.select(*[column for column in TokenRow._meta.sorted_fields
-                          if column not in {TokenRow.token_hash, TokenRow.authdata_hash}])
+SHOWN = TokenRow.select(
+    *[
+        column
+        for column in TokenRow._meta.sorted_fields
+        if column not in {TokenRow.token_hash, TokenRow.authdata_hash}
+    ]
+)
 FIND = PreparedQuery(TokenRow.select().where(TokenRow.token_hash == param("token_hash")))
-OF_USER = PreparedQuery(TokenRow.select(TokenRow.token_id).where(TokenRow.token_user == param("user")).limit(1))
+OF_USER = PreparedQuery(
+    TokenRow.select(TokenRow.token_id).where(TokenRow.token_user == param("user")).limit(1)
+)
 USED = PreparedQuery(TokenRow.update(token_used=param("now")).where(TokenRow.token_id == param("token_id")))
 
 
@@ -67,8 +74,9 @@ def makes_sense(call):
         raise ApiError("The token would have expired already.")
 
 
-not_by_token = Rule("anyone logged in without a token", lambda call: call.restriction is None,
-                    "A token cannot manage tokens.")
+not_by_token = Rule(
+    "anyone logged in without a token", lambda call: call.restriction is None, "A token cannot manage tokens."
+)
 
 
 class Token(Module):
@@ -88,27 +96,49 @@ CREATE TABLE IF NOT EXISTS token (token_id INTEGER PRIMARY KEY AUTOINCREMENT, to
             found = self.app.state.rows(rows.order_by(TokenRow.token_id))
         return {"tokens": [shown(row) for row in found]}
 
-    @endpoint(required={"token_name": "Token name is not set."}, validators=[makes_sense], allow=not_by_token,
-              manages_transactions=True, optional={"token_expires": optional_number, "token_reads_only": boolean,
-                                            "token_modules": list_of_text, "token_networks": networks})
+    @endpoint(
+        required={"token_name": "Token name is not set."},
+        validators=[makes_sense],
+        allow=not_by_token,
+        manages_transactions=True,
+        optional={
+            "token_expires": optional_number,
+            "token_reads_only": boolean,
+            "token_modules": list_of_text,
+            "token_networks": networks,
+        },
+    )
     def add(self, call):
         """A new token for the caller; `token` is the secret, told only now."""
         if call.user_name is None:
             raise ApiError("A token belongs to a user: say which (--as).")
         secret = "mailapi_" + secrets.token_urlsafe(32)
-        lists = {name: json.dumps(call.body[name]) if call.body.get(name) else None
-                 for name in ("token_modules", "token_networks")}
+        lists = {
+            name: json.dumps(call.body[name]) if call.body.get(name) else None
+            for name in ("token_modules", "token_networks")
+        }
         with self.app.state.transaction():
-            row = self.app.state.execute(TokenRow.insert(
-                token_hash=sha256(secret), token_user=call.user_name, token_name=call.body["token_name"],
-                token_created=int(time.time()), token_expires=call.body.get("token_expires"),
-                token_reads_only=call.body.get("token_reads_only") or False,
-                # The one that was confirmed: where it is being changed just now, the token has ended already.
-                authdata_hash=sha256(call.authdata or ""), **lists)).lastrowid
+            row = self.app.state.execute(
+                TokenRow.insert(
+                    token_hash=sha256(secret),
+                    token_user=call.user_name,
+                    token_name=call.body["token_name"],
+                    token_created=int(time.time()),
+                    token_expires=call.body.get("token_expires"),
+                    token_reads_only=call.body.get("token_reads_only") or False,
+                    # The one that was confirmed: where it is being changed just now, the token has ended already.
+                    authdata_hash=sha256(call.authdata or ""),
+                    **lists,
+                )
+            ).lastrowid
         return {"token": secret, "token_id": row}
 
-    @endpoint(required={"token_id": "No token id is set."}, optional={"token_id": optional_number}, allow=not_by_token,
-              manages_transactions=True)
+    @endpoint(
+        required={"token_id": "No token id is set."},
+        optional={"token_id": optional_number},
+        allow=not_by_token,
+        manages_transactions=True,
+    )
     def delete(self, call):
         """End a token: one's own, for an admin anybody's."""
         which = TokenRow.token_id == call.body["token_id"]
@@ -122,18 +152,31 @@ CREATE TABLE IF NOT EXISTS token (token_id INTEGER PRIMARY KEY AUTOINCREMENT, to
         with self.app.state.transaction("DEFERRED"):
             row = self.app.state.one(FIND, token_hash=sha256(token))
         now = int(time.time())
-        if row is None or (row["token_expires"] or now + 1) <= now or not within(address, row["token_networks"]):
+        if (
+            row is None
+            or (row["token_expires"] or now + 1) <= now
+            or not within(address, row["token_networks"])
+        ):
             return None
         if row["token_created"] > now + CLOCK_SKEW:  # a clock was wrong
             return None
         user = call.app.credentials(row["token_user"]) or {}
-        if row["authdata_hash"] != sha256(user.get("user_authdata") or ""):  # looked at again in the transaction
+        if row["authdata_hash"] != sha256(
+            user.get("user_authdata") or ""
+        ):  # looked at again in the transaction
             return None
         if abs(now - (row["token_used"] or 0)) > 60:  # to the minute: a write for every request would be dear
-            with contextlib.suppress(ApiError), self.app.state.transaction():  # not worth refusing the request
+            with (
+                contextlib.suppress(ApiError),
+                self.app.state.transaction(),
+            ):  # not worth refusing the request
                 self.app.state.execute(USED, now=now, token_id=row["token_id"])
-        return Bearer(row["token_user"], f"token {row['token_name']}", lambda *asked: refuse(row, *asked),
-                      row["authdata_hash"])
+        return Bearer(
+            row["token_user"],
+            f"token {row['token_name']}",
+            lambda *asked: refuse(row, *asked),
+            row["authdata_hash"],
+        )
 
     def has_rows_of(self, user_name):
         with self.app.state.transaction("DEFERRED"):
@@ -156,9 +199,15 @@ def refuse(row: dict, module: Module, chosen):
 
 def serves(module: Module) -> set:
     """The names in modulelist under which a module serves: one that only stands in for others has theirs."""
-    return {module.name} if module.name else {
-        other.name for other in module.app.modules.values()
-        if module.path in [Path(file).stem for _, file in other.stand_ins.values()]}
+    return (
+        {module.name}
+        if module.name
+        else {
+            other.name
+            for other in module.app.modules.values()
+            if module.path in [Path(file).stem for _, file in other.stand_ins.values()]
+        }
+    )
 
 
 def within(address: str, listed: str | None) -> bool:
@@ -171,5 +220,7 @@ def within(address: str, listed: str | None) -> bool:
 
 
 def shown(row: dict) -> dict:
-    lists = {name: json.loads(row[name]) if row[name] else None for name in ("token_modules", "token_networks")}
+    lists = {
+        name: json.loads(row[name]) if row[name] else None for name in ("token_modules", "token_networks")
+    }
     return row | lists

@@ -37,12 +37,24 @@ from .http.large_bodies import read_large_object
 
 STORED = Users.user_authdata.concat("")  # as text, also where it is a BLOB
 FIRST_COLON = fn.INSTR(STORED, ":")
-STORED_WELL = (FIRST_COLON > 0) & (fn.LENGTH(STORED) - 64 == FIRST_COLON) & (
-    reduce(lambda rest, digit: fn.REPLACE(rest, digit, ""), "0123456789abcdef", fn.SUBSTR(STORED, -64)) == "")
+STORED_WELL = (
+    (FIRST_COLON > 0)
+    & (fn.LENGTH(STORED) - 64 == FIRST_COLON)
+    & (
+        reduce(lambda rest, digit: fn.REPLACE(rest, digit, ""), "0123456789abcdef", fn.SUBSTR(STORED, -64))
+        == ""
+    )
+)
 NAMES = PreparedQuery(Users.select(Users.user_name))
-NO_SPILL = PreparedQuery(SQL("PRAGMA cache_spill = OFF"))  # pages stay in memory: readers wait for the commit only
-ADD = PreparedQuery(Users.insert({name: param(name) for name in ("user_name", "user_authdata", "user_alias")}))
-SET_ALIAS = PreparedQuery(Users.update(user_alias=param("user_alias")).where(Users.user_name == param("user_name")))
+NO_SPILL = PreparedQuery(
+    SQL("PRAGMA cache_spill = OFF")
+)  # pages stay in memory: readers wait for the commit only
+ADD = PreparedQuery(
+    Users.insert({name: param(name) for name in ("user_name", "user_authdata", "user_alias")})
+)
+SET_ALIAS = PreparedQuery(
+    Users.update(user_alias=param("user_alias")).where(Users.user_name == param("user_name"))
+)
 GRANT = each_generation(lambda g: g.access.insert(api_user=param("user"), api_permission=param("permission")))
 
 
@@ -84,7 +96,9 @@ def may_add(call) -> bool:
     if call.caller.admin or not (call.config.delegates_add_users and call.caller.delegate):
         return call.caller.admin
     table = call.generation.address
-    waiting = call.db.column(table.select(table.address_expression).where(table.stores_to(call.body["user_name"])))
+    waiting = call.db.column(
+        table.select(table.address_expression).where(table.stores_to(call.body["user_name"]))
+    )
     gives = call.body.get("user_permissions") or call.body.get("user_alias")
     return not gives and within_reach(call) and all(map(call.caller.may_manage, waiting))
 
@@ -101,7 +115,9 @@ def within_reach(call) -> bool:
     return ONE_ADDRESS.fullmatch(name) is not None and call.caller.may_manage(name)
 
 
-ADDER = Rule("admin; with delegates_add_users also delegates, without permissions or alias", may_add, "Not allowed")
+ADDER = Rule(
+    "admin; with delegates_add_users also delegates, without permissions or alias", may_add, "Not allowed"
+)
 PERMISSION = {"user_name": "No user is set.", "user_permission": "No {permission} is set."}
 
 
@@ -149,15 +165,23 @@ class User(Module):
     active = Active(Users.user_name, where=HAS_LOGIN)
     dangerous_rows = {
         "is named like a SQLite database": PreparedQuery(
-            Users.select(Users.user_name).where(fn.LOWER(Users.user_name).in_(["main", "temp"]))),
+            Users.select(Users.user_name).where(fn.LOWER(Users.user_name).in_(["main", "temp"]))
+        ),
         "is an alias of itself": PreparedQuery(
-            Users.select(Users.user_name).where(Users.user_alias == Users.user_name)),
+            Users.select(Users.user_name).where(Users.user_alias == Users.user_name)
+        ),
         "has a password that is not stored as the daemons read it": PreparedQuery(
-            Users.select(Users.user_name).where(HAS_LOGIN, ~STORED_WELL)),
+            Users.select(Users.user_name).where(HAS_LOGIN, ~STORED_WELL)
+        ),
     }
 
-    @endpoint(allow=anyone, optional={"username": php_text, "user_name": php_text}, query=PAGE_QUERY, read_only=True,
-              after_commit=with_elsewhere)
+    @endpoint(
+        allow=anyone,
+        optional={"username": php_text, "user_name": php_text},
+        query=PAGE_QUERY,
+        read_only=True,
+        after_commit=with_elsewhere,
+    )
     def get(self, call):
         """All users, for a delegate oneself and the delegated ones, for others oneself; or the one named."""
         if name := asked_for(call):
@@ -168,18 +192,27 @@ class User(Module):
             return {"users": self.listed(call, "delegated", "delegated page", user=call.user_name)}
         return {"users": self.one(call, call.user_name) if fits(call.user_name, call.query) else []}
 
-    @endpoint(required={"user_name": "Username is not set."}, validators=[name_allowed, another_user], allow=ADDER,
-              optional={"user_authdata": secret, "user_alias": php_text, "user_permissions": list_of_text})
+    @endpoint(
+        required={"user_name": "Username is not set."},
+        validators=[name_allowed, another_user],
+        allow=ADDER,
+        optional={"user_authdata": secret, "user_alias": php_text, "user_permissions": list_of_text},
+    )
     def add(self, call):
         """A new user, with password, alias and permissions where given; `user` says whether it was made."""
         try:
-            call.db.execute(ADD, user_name=call.body["user_name"], user_alias=call.body.get("user_alias"),
-                            user_authdata=make_authdata(call.body.get("user_authdata")))
+            call.db.execute(
+                ADD,
+                user_name=call.body["user_name"],
+                user_alias=call.body.get("user_alias"),
+                user_authdata=make_authdata(call.body.get("user_authdata")),
+            )
             self.refuse_confusion(call, call.body["user_name"])
             self.grant(call, call.body.get("user_permissions") or [])
             if not call.caller.admin:
-                call.db.execute(ApiUserDelegates.insert(
-                    api_user=call.user_name, api_delegate=call.body["user_name"]))
+                call.db.execute(
+                    ApiUserDelegates.insert(api_user=call.user_name, api_delegate=call.body["user_name"])
+                )
             call.enlist("add", call.body["user_name"], call.body.get("user_authdata"))
         except IntegrityError as error:
             raise ApiError(str(error), user=False) from error
@@ -199,8 +232,11 @@ class User(Module):
         call.enlist("delete", name)
         return {"delete": "ok"}
 
-    @endpoint(required={"user_name": "Username is not set."}, allow=owner_or_delegate("user_name"),
-              optional={"user_authdata": secret})
+    @endpoint(
+        required={"user_name": "Username is not set."},
+        allow=owner_or_delegate("user_name"),
+        optional={"user_authdata": secret},
+    )
     def set_password(self, call):
         """Set a user's password, or with none take the log-in away; the user's other sessions end."""
         name, authdata = call.body["user_name"], make_authdata(call.body.get("user_authdata"))
@@ -217,26 +253,47 @@ class User(Module):
     def delete_permission(self, call):
         """Take one permission from a user."""
         access = call.generation.access
-        call.db.execute(access.delete().where(access.api_user == call.body["user_name"],
-                                              access.api_permission == call.body["user_permission"]))
+        call.db.execute(
+            access.delete().where(
+                access.api_user == call.body["user_name"],
+                access.api_permission == call.body["user_permission"],
+            )
+        )
 
-    @endpoint(required={"user_name": "No user is set."}, validators=[permissions_given], allow=admin,
-              optional={"user_permissions": list_of_text})
+    @endpoint(
+        required={"user_name": "No user is set."},
+        validators=[permissions_given],
+        allow=admin,
+        optional={"user_permissions": list_of_text},
+    )
     def update_permissions(self, call):
         """Give a user exactly the permissions of the list."""
         access = call.generation.access
         call.db.execute(access.delete().where(access.api_user == call.body["user_name"]))
         self.grant(call, dict.fromkeys(call.body["user_permissions"]))
 
-    @endpoint(required={"user_name": "No username set."}, validators=[alias_given, another_user], allow=admin,
-              optional={"user_alias": alias})
+    @endpoint(
+        required={"user_name": "No username set."},
+        validators=[alias_given, another_user],
+        allow=admin,
+        optional={"user_alias": alias},
+    )
     def update_alias(self, call):
         """Make a user a log-in name for another one's mailbox; "" or null makes it a user of its own again."""
-        call.db.execute(Users.update(user_alias=call.body["user_alias"] or None)
-                        .where(Users.user_name == call.body["user_name"]))
+        call.db.execute(
+            Users.update(user_alias=call.body["user_alias"] or None).where(
+                Users.user_name == call.body["user_name"]
+            )
+        )
 
-    @endpoint(allow=admin, validators=[file_given], optional={"file": file_content, "dry_run": boolean}, manages_transactions=True,
-              max_body=32 * 1024 * 1024, read_body=read_large_object)
+    @endpoint(
+        allow=admin,
+        validators=[file_given],
+        optional={"file": file_content, "dry_run": boolean},
+        manages_transactions=True,
+        max_body=32 * 1024 * 1024,
+        read_body=read_large_object,
+    )
     def import_(self, call):
         """Add all users of a file, or none; `imported` says how many. With dry_run they are only checked."""
         found = Import(call.body["file"], call.report_progress)
@@ -245,7 +302,9 @@ class User(Module):
         found.refuse_bad()
         if not call.body.get("dry_run"):
             found.hash(call.report_progress)
-            self.insert(call, [found.users[name] for name in sorted(found.users)])  # the index grows at its end
+            self.insert(
+                call, [found.users[name] for name in sorted(found.users)]
+            )  # the index grows at its end
         return {"imported": 0 if call.body.get("dry_run") else len(found.users), "checked": len(found.users)}
 
     def insert(self, call, users: list[dict]):
@@ -253,8 +312,11 @@ class User(Module):
         call.report_progress(f"writing {len(users):,} users")
         first = [user | {"user_alias": None} for user in users]  # aliases may be of users that come later
         aliases = [user for user in users if user["user_alias"]]
-        granted = [{"user": user["user_name"], "permission": permission}
-                   for user in users for permission in user["user_permissions"]]
+        granted = [
+            {"user": user["user_name"], "permission": permission}
+            for user in users
+            for permission in user["user_permissions"]
+        ]
         call.db.execute(NO_SPILL)
         with call.db.transaction():
             call.identify()
@@ -273,19 +335,31 @@ class User(Module):
         number = call.generation.number
         if not call.pages:
             query = self.queries[number, everything]
-            return call.db.rows(query, **values) if self.app.credential_providers else call.listing(query, **values)
+            return (
+                call.db.rows(query, **values)
+                if self.app.credential_providers
+                else call.listing(query, **values)
+            )
         names = call.db.column(call.page(NAMES_ON[page]), **values)
-        return call.db.rows(self.queries[number, page], first=names[0], last=names[-1], **values) if names else []
+        return (
+            call.db.rows(self.queries[number, page], first=names[0], last=names[-1], **values)
+            if names
+            else []
+        )
 
     def one(self, call, name: str) -> list:
         """The one user, in a list, for whoever may see them (docs/wire.md F06)."""
         if call.user_name != name and not call.caller.may_act_for(name):
             which = "in delegated list" if call.caller.delegate else "the user"
-            raise ApiError(call.in_generation(f"User has no {{permission}} to do this (not {which})."), users=[])
+            raise ApiError(
+                call.in_generation(f"User has no {{permission}} to do this (not {which})."), users=[]
+            )
         access = call.generation.access
         granted = access.select(access.api_permission).where(access.api_user == name)
-        return [user | {call.in_generation("user_{permission}s"): call.db.column(granted)}
-                for user in call.db.rows(self.queries[call.generation.number, "one"], user=name)]
+        return [
+            user | {call.in_generation("user_{permission}s"): call.db.column(granted)}
+            for user in call.db.rows(self.queries[call.generation.number, "one"], user=name)
+        ]
 
     def refuse_confusion(self, call, name: str):
         """Refuse a new user who would be taken for another one, or get what an earlier one of that name has left."""

@@ -13,13 +13,25 @@ import webtest
 
 import mailapi
 
-pytest_plugins = ["deployment", "mariadb", "servers"]  # imported instead, a server would be started for each file
+pytest_plugins = [
+    "deployment",
+    "mariadb",
+    "servers",
+]  # imported instead, a server would be started for each file
 pytest.register_assert_rewrite("session")
 ROOT = Path(__file__).resolve().parent.parent
 SCHEMAS = {9: ROOT / "modules/commands/schema9.sql", 8: ROOT / "tests/conformance/schema8.sql"}
-MODULES = {"Address": "modules/addresses.py", "User": "modules/users.py", "SMTPD": "modules/smtpd.py",
-           "POP": "modules/pop.py", "Mailbox": "modules/mailbox.py", "Delegate": "modules/delegates.py",
-           "Token": "modules/tokens.py", "Audit": "modules/audit.py", "Queue": "modules/queue.py"}
+MODULES = {
+    "Address": "modules/addresses.py",
+    "User": "modules/users.py",
+    "SMTPD": "modules/smtpd.py",
+    "POP": "modules/pop.py",
+    "Mailbox": "modules/mailbox.py",
+    "Delegate": "modules/delegates.py",
+    "Token": "modules/tokens.py",
+    "Audit": "modules/audit.py",
+    "Queue": "modules/queue.py",
+}
 # The modules that only some installations have.
 OPTIONAL = {"Account": "modules/accounts.py", "Service": "modules/services.py"}
 # What every site starts with: who they are by permission, and what was delegated to them.
@@ -27,24 +39,75 @@ PERMISSIONS = {"root": ["admin"], "dele": ["delegate"], "ann": [], "bob": [], "n
 
 
 # The test files that take longest: they begin first, so that no worker is left alone with one at the end.
-LONGEST = ("fuzz", "mailserver", "guided_fuzz", "services_down", "deploy", "accounts", "conformance", "survival",
-           "workers", "browser", "commands", "send", "dav", "services", "swap", "migrate", "database", "differences",
-           "mail_search", "delivery")
+LONGEST = (
+    "fuzz",
+    "mailserver",
+    "guided_fuzz",
+    "services_down",
+    "deploy",
+    "accounts",
+    "conformance",
+    "survival",
+    "workers",
+    "browser",
+    "commands",
+    "send",
+    "dav",
+    "services",
+    "swap",
+    "migrate",
+    "database",
+    "differences",
+    "mail_search",
+    "delivery",
+)
 
 
 # What a master database on a server has to show, too.
-ON_EVERY_ENGINE = {f"test_{name}" for name in (
-    "accounts", "address_orders", "attacks", "attempts", "audit", "audit_bounds", "clock", "conformance", "database", "delivery",
-    "differences", "differences_input", "generations", "import", "mail_files", "mail_imap", "mail_search", "mailbox",
-    "paging", "permissions", "queue", "route_secrets", "routing", "send", "sessions", "throttle", "tokens",
-    "user_names", "wire")}
+ON_EVERY_ENGINE = {
+    f"test_{name}"
+    for name in (
+        "accounts",
+        "address_orders",
+        "attacks",
+        "attempts",
+        "audit",
+        "audit_bounds",
+        "clock",
+        "conformance",
+        "database",
+        "delivery",
+        "differences",
+        "differences_input",
+        "generations",
+        "import",
+        "mail_files",
+        "mail_imap",
+        "mail_search",
+        "mailbox",
+        "paging",
+        "permissions",
+        "queue",
+        "route_secrets",
+        "routing",
+        "send",
+        "sessions",
+        "throttle",
+        "tokens",
+        "user_names",
+        "wire",
+    )
+}
 
 
 def pytest_collection_modifyitems(config, items):
     """In the order that LONGEST has, and then as they are; those that are for the engine."""
     if engines.ENGINE != "sqlite":
-        left_out = [item for item in items
-                    if item.path.stem not in ON_EVERY_ENGINE or item.get_closest_marker("sqlite")]
+        left_out = [
+            item
+            for item in items
+            if item.path.stem not in ON_EVERY_ENGINE or item.get_closest_marker("sqlite")
+        ]
         config.hook.pytest_deselected(items=left_out)
         items[:] = [item for item in items if item not in set(left_out)]
     rank = {f"test_{name}": number for number, name in enumerate(LONGEST)}
@@ -61,8 +124,10 @@ def fresh(generation: int) -> bytes:
     with contextlib.closing(sqlite3.connect(":memory:")) as made:
         made.executescript(SCHEMAS[generation].read_text())
         for name, permissions in PERMISSIONS.items():
-            made.execute("INSERT INTO users (user_name, user_authdata) VALUES (?, ?)",
-                         [name, None if name == "nologin" else authdata("pw")])
+            made.execute(
+                "INSERT INTO users (user_name, user_authdata) VALUES (?, ?)",
+                [name, None if name == "nologin" else authdata("pw")],
+            )
             made.executemany("INSERT INTO api_access VALUES (?, ?)", [[name, each] for each in permissions])
         made.execute("INSERT INTO api_user_delegates VALUES ('dele', 'ann')")
         made.execute("INSERT INTO api_address_delegates VALUES ('dele', '%@corp.org')")
@@ -77,8 +142,11 @@ class Site:
     def __init__(self, folder: Path, generation: int = 9, extra: dict = {}, **config):
         self.file, self.generation = folder / "master.db3", generation
         self.create()
-        modules = MODULES if generation == 9 else {n: f for n, f in MODULES.items() if n != "SMTPD"} | {
-            "MSA": "modules/msa.py"}
+        modules = (
+            MODULES
+            if generation == 9
+            else {n: f for n, f in MODULES.items() if n != "SMTPD"} | {"MSA": "modules/msa.py"}
+        )
         self.config = {"dbpath": self.place, "modulelist": modules | extra} | config
         self.app = mailapi.create_app(self.config)
 
@@ -132,7 +200,10 @@ class Site:
         connection = sqlite3.connect(self.file)
         connection.text_factory = bytes
         try:
-            names = [n.decode() for n, in connection.execute("SELECT name FROM sqlite_master WHERE type = 'table'")]
+            names = [
+                n.decode()
+                for (n,) in connection.execute("SELECT name FROM sqlite_master WHERE type = 'table'")
+            ]
             return [f"{n} {row}" for n in names for row in connection.execute(f"SELECT * FROM {n}")]
         finally:
             connection.close()
@@ -141,7 +212,9 @@ class Site:
         """A client that keeps its cookies."""
         return webtest.TestApp(self.app, extra_environ={"HTTP_HOST": "localhost", **environ})
 
-    def __call__(self, url: str, user: str | None = "root", check: int = 200, password: str = "pw", **fields) -> dict:
+    def __call__(
+        self, url: str, user: str | None = "root", check: int = 200, password: str = "pw", **fields
+    ) -> dict:
         """Post fields to a URL such as users/?get; the decoded answer."""
         if user is not None:
             fields["auth"] = {"user_name": user, "password": password}

@@ -111,21 +111,29 @@ class Machine:
     def nginx(self, configuration: str):
         file = self.write("/etc/nginx/nginx.conf", "")
         shutil.copy("/etc/nginx/uwsgi_params", file.parent)
-        temporary = "".join(f"{kind}_temp_path {self.folder}/run/{kind};\n"
-                            for kind in ("client_body", "proxy", "fastcgi", "uwsgi", "scgi"))
-        frame = (f"daemon off; pid {self.folder}/run/nginx.pid; error_log stderr; events {{}}\n"
-                 f"http {{ access_log off; {temporary} server {{ listen 127.0.0.1:{self.front};\n")
+        temporary = "".join(
+            f"{kind}_temp_path {self.folder}/run/{kind};\n"
+            for kind in ("client_body", "proxy", "fastcgi", "uwsgi", "scgi")
+        )
+        frame = (
+            f"daemon off; pid {self.folder}/run/nginx.pid; error_log stderr; events {{}}\n"
+            f"http {{ access_log off; {temporary} server {{ listen 127.0.0.1:{self.front};\n"
+        )
         file.write_text(frame + self.here(configuration) + "} }\n")
         return self.running([need("nginx"), "-e", "stderr", "-c", file], self.front)
 
     def apache(self, configuration: str):
-        loaded = "".join(f"LoadModule {name}_module /usr/lib/apache2/modules/mod_{name}.so\n"
-                         for name in ("mpm_event", "authz_core", "alias", "env", "cgid", "wsgi"))
-        frame = (f"ServerRoot {self.folder}\nServerName localhost\nListen 127.0.0.1:{self.front}\n{loaded}"
-                 f"PidFile run/apache.pid\nErrorLog run/apache2/log\nDefaultRuntimeDir run\n"
-                 f"ScriptSock {self.folder}/run/cgid\n"
-                 f"WSGISocketPrefix {self.folder}/run/wsgi\nDocumentRoot {self.folder}/var/www/html\n"
-                 f"<Directory {self.folder}/var/www/html>\nAllowOverride All\nRequire all granted\n</Directory>\n")
+        loaded = "".join(
+            f"LoadModule {name}_module /usr/lib/apache2/modules/mod_{name}.so\n"
+            for name in ("mpm_event", "authz_core", "alias", "env", "cgid", "wsgi")
+        )
+        frame = (
+            f"ServerRoot {self.folder}\nServerName localhost\nListen 127.0.0.1:{self.front}\n{loaded}"
+            f"PidFile run/apache.pid\nErrorLog run/apache2/log\nDefaultRuntimeDir run\n"
+            f"ScriptSock {self.folder}/run/cgid\n"
+            f"WSGISocketPrefix {self.folder}/run/wsgi\nDocumentRoot {self.folder}/var/www/html\n"
+            f"<Directory {self.folder}/var/www/html>\nAllowOverride All\nRequire all granted\n</Directory>\n"
+        )
         self.write("/var/www/html/index.html", "other")
         file = self.folder / "etc/apache.conf"
         file.write_text(frame + self.here(configuration))
@@ -133,8 +141,10 @@ class Machine:
 
     def lighttpd(self, configuration: str):
         self.write("/var/www/html/index.html", "other")
-        frame = (f'server.port = {self.front}\nserver.bind = "127.0.0.1"\n'
-                 f'server.document-root = "{self.folder}/var/www/html"\nserver.upload-dirs = ("{self.folder}/run")\n')
+        frame = (
+            f'server.port = {self.front}\nserver.bind = "127.0.0.1"\n'
+            f'server.document-root = "{self.folder}/var/www/html"\nserver.upload-dirs = ("{self.folder}/run")\n'
+        )
         file = self.folder / "etc/lighttpd.conf"
         file.write_text(frame + self.here(configuration))
         return self.running([need("lighttpd"), "-D", "-f", file], self.front)

@@ -36,31 +36,42 @@ class Kept:
 
     def fill(self, source: sqlite3.Connection):
         """The rows of a SQLite database, and none besides."""
-        self.put({table.name: source.execute(f'SELECT * FROM "{table.name}"').fetchall() for table in self.tables})
+        self.put(
+            {table.name: source.execute(f'SELECT * FROM "{table.name}"').fetchall() for table in self.tables}
+        )
 
     def put(self, rows: dict[str, list]):
         """These rows, and none besides."""
         cursor = self.connection.cursor()
         cursor.execute("SET foreign_key_checks = 0")
-        cursor.execute("SELECT TABLE_NAME, AUTO_INCREMENT FROM information_schema.TABLES WHERE TABLE_SCHEMA = %s AND"
-                       " TABLE_TYPE = 'BASE TABLE'", (self.name,))
+        cursor.execute(
+            "SELECT TABLE_NAME, AUTO_INCREMENT FROM information_schema.TABLES WHERE TABLE_SCHEMA = %s AND"
+            " TABLE_TYPE = 'BASE TABLE'",
+            (self.name,),
+        )
         unnumbered = {table.name for table in self.tables if not table.number}
         for table, number in cursor.fetchall():
             if table == "Sequences":
                 cursor.execute('UPDATE "Sequences" SET last = 0')
-            elif (number and number > 1 and table != "mailapi_turn") or table == "addresses":  # orders can be negative
+            elif (
+                number and number > 1 and table != "mailapi_turn"
+            ) or table == "addresses":  # orders can be negative
                 cursor.execute(f'DELETE FROM "{table}"')
                 if table not in unnumbered:
                     cursor.execute(f'ALTER TABLE "{table}" AUTO_INCREMENT = 1')
         for name, found in rows.items():
             if found:
-                cursor.executemany(f'INSERT INTO "{name}" VALUES ({", ".join(["%s"] * len(found[0]))})', found)
+                cursor.executemany(
+                    f'INSERT INTO "{name}" VALUES ({", ".join(["%s"] * len(found[0]))})', found
+                )
         cursor.execute("SET foreign_key_checks = 1")
 
     def disconnect_others(self):
         """End what the apps of a test have left in their pools."""
         cursor = self.connection.cursor()
-        cursor.execute("SELECT id FROM information_schema.PROCESSLIST WHERE db = DATABASE() AND id <> CONNECTION_ID()")
+        cursor.execute(
+            "SELECT id FROM information_schema.PROCESSLIST WHERE db = DATABASE() AND id <> CONNECTION_ID()"
+        )
         for (number,) in cursor.fetchall():
             with contextlib.suppress(Exception):  # it has just gone
                 cursor.execute(f"KILL {number}")
@@ -70,8 +81,15 @@ def connect(server, name: str):
     import pymysql
     from mailapi_modules.mariadb.dialect import SQL_MODE
 
-    return pymysql.connect(unix_socket=str(server.folder / "socket"), user="root", database=name, autocommit=True,
-                           charset="utf8mb4", sql_mode=SQL_MODE, client_flag=pymysql.constants.CLIENT.FOUND_ROWS)
+    return pymysql.connect(
+        unix_socket=str(server.folder / "socket"),
+        user="root",
+        database=name,
+        autocommit=True,
+        charset="utf8mb4",
+        sql_mode=SQL_MODE,
+        client_flag=pymysql.constants.CLIENT.FOUND_ROWS,
+    )
 
 
 @lru_cache(maxsize=1)
@@ -156,4 +174,8 @@ class OnMariaDB:
         self.kept.put(saved)
 
     def dump(self) -> list[str]:
-        return [f"{table.name} {row}" for table in self.kept.tables for row in self.sql(f'SELECT * FROM "{table.name}"')]
+        return [
+            f"{table.name} {row}"
+            for table in self.kept.tables
+            for row in self.sql(f'SELECT * FROM "{table.name}"')
+        ]

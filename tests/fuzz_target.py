@@ -20,8 +20,13 @@ sys.path.insert(0, str(ROOT))
 with atheris.instrument_imports(include=["mailapi", "mailapi_modules", "email"]):
     import mailapi
 
-    app = mailapi.create_app({"dbpath": "unused", "modulelist": mailapi.run_config(ROOT / "config.sample.py")["modulelist"]
-                              | {"MSA": "modules/msa.py"}})
+    app = mailapi.create_app(
+        {
+            "dbpath": "unused",
+            "modulelist": mailapi.run_config(ROOT / "config.sample.py")["modulelist"]
+            | {"MSA": "modules/msa.py"},
+        }
+    )
 
     from mailapi_modules.http import large_bodies
     from mailapi_modules.mail import compose, messages, threads
@@ -30,7 +35,9 @@ with atheris.instrument_imports(include=["mailapi", "mailapi_modules", "email"])
     from mailapi_modules.mail import search as mailsearch
 
 ENDPOINTS = [(module, endpoint) for module in app.modules.values() for endpoint in module.endpoints.values()]
-FIELDS = sorted({name for _, endpoint in ENDPOINTS for name in [*endpoint.fields(mailapi.GENERATIONS[9]), "auth"]})
+FIELDS = sorted(
+    {name for _, endpoint in ENDPOINTS for name in [*endpoint.fields(mailapi.GENERATIONS[9]), "auth"]}
+)
 QUERY_END = b"\0\n"
 
 
@@ -47,7 +54,11 @@ def made(data: bytes) -> bytes:
         return [None, True, source.ConsumeInt(9), source.ConsumeFloat(), source.ConsumeUnicode(40), "0"][kind]
 
     def name():
-        return FIELDS[source.ConsumeIntInRange(0, len(FIELDS) - 1)] if source.ConsumeBool() else source.ConsumeUnicode(9)
+        return (
+            FIELDS[source.ConsumeIntInRange(0, len(FIELDS) - 1)]
+            if source.ConsumeBool()
+            else source.ConsumeUnicode(9)
+        )
 
     return json.dumps({name(): value() for _ in range(source.ConsumeIntInRange(1, 6))}).encode()
 
@@ -83,7 +94,9 @@ def mail(data: bytes):
     row = {"mail_id": 1, "mail_submission": "1", "mail_data": data}
     for answer in (messages.listed(row, "master"), messages.shown(row, "master")):
         again = json.loads(mailapi.encode(answer))
-        assert all(isinstance(value, str) for name, value in again.items() if name in ("mail_subject", "mail_body"))
+        assert all(
+            isinstance(value, str) for name, value in again.items() if name in ("mail_subject", "mail_body")
+        )
     parts = mailparts.parts(data)
     for part in parts:
         assert part.described()["size"] == len(part.file().content)

@@ -39,36 +39,63 @@ class Cluster:
         script.chmod(0o755)
         first = Server(folder / "1")
         second = Server.__new__(Server)
-        second.__dict__ |= first.__dict__ | {"folder": folder / "2", "data": folder / "2/data", "port": free_port(),
-                                              "process": None}
+        second.__dict__ |= first.__dict__ | {
+            "folder": folder / "2",
+            "data": folder / "2/data",
+            "port": free_port(),
+            "process": None,
+        }
         self.nodes = [first, second]
         ports = [free_port() for _ in self.nodes]
         started = list(first.command)
         for number, (node, port) in enumerate(zip(self.nodes, ports)):
             node.command = [word.replace(str(first.folder), str(node.folder)) for word in started]
-            node.environ = os.environ | {"TRANSFER": str(folder / "transfer"),
-                                         "PATH": f"{script.parent}:{os.environ['PATH']}"}
-            provider = (f"gmcast.listen_addr=tcp://127.0.0.1:{port};ist.recv_addr=127.0.0.1:{free_port()};"
-                        f"gcache.size=8M;pc.weight={2 - number};evs.suspect_timeout=PT3S;evs.inactive_timeout=PT6S")
-            node.options = ["--wsrep-on=ON", f"--wsrep-provider={PROVIDER}", f"--wsrep-provider-options={provider}",
-                            "--wsrep-cluster-address=gcomm://" + ",".join(f"127.0.0.1:{each}" for each in ports),
-                            f"--wsrep-node-address=127.0.0.1:{port}", f"--wsrep-node-name=node{number + 1}",
-                            "--wsrep-sst-method=bypass", f"--wsrep-sst-receive-address=127.0.0.1:{free_port()}",
-                            "--binlog-format=ROW", "--innodb-autoinc-lock-mode=2"]
+            node.environ = os.environ | {
+                "TRANSFER": str(folder / "transfer"),
+                "PATH": f"{script.parent}:{os.environ['PATH']}",
+            }
+            provider = (
+                f"gmcast.listen_addr=tcp://127.0.0.1:{port};ist.recv_addr=127.0.0.1:{free_port()};"
+                f"gcache.size=8M;pc.weight={2 - number};evs.suspect_timeout=PT3S;evs.inactive_timeout=PT6S"
+            )
+            node.options = [
+                "--wsrep-on=ON",
+                f"--wsrep-provider={PROVIDER}",
+                f"--wsrep-provider-options={provider}",
+                "--wsrep-cluster-address=gcomm://" + ",".join(f"127.0.0.1:{each}" for each in ports),
+                f"--wsrep-node-address=127.0.0.1:{port}",
+                f"--wsrep-node-name=node{number + 1}",
+                "--wsrep-sst-method=bypass",
+                f"--wsrep-sst-receive-address=127.0.0.1:{free_port()}",
+                "--binlog-format=ROW",
+                "--innodb-autoinc-lock-mode=2",
+            ]
         first.stop()
         first.start("--wsrep-new-cluster")
         self.wait(1)
         first.stop()
         second.folder.mkdir()
-        shutil.copytree(first.data, second.data, ignore=shutil.ignore_patterns("gvwstate.dat", "galera.cache"))
+        shutil.copytree(
+            first.data, second.data, ignore=shutil.ignore_patterns("gvwstate.dat", "galera.cache")
+        )
         first.start("--wsrep-new-cluster")
         second.start()
         self.wait(2)
 
     def restart(self, node: Server):
         """Start a node again, from the position that it had where it was killed; as systemd does."""
-        found = subprocess.run([*node.command, *node.options, "--wsrep-recover", "--port=0",
-                                f"--socket={node.folder / 'recover'}"], capture_output=True, text=True, env=node.environ)
+        found = subprocess.run(
+            [
+                *node.command,
+                *node.options,
+                "--wsrep-recover",
+                "--port=0",
+                f"--socket={node.folder / 'recover'}",
+            ],
+            capture_output=True,
+            text=True,
+            env=node.environ,
+        )
         position = re.search(r"Recovered position: (\S+)", found.stdout + found.stderr)
         node.start(f"--wsrep-start-position={position[1]}")
         self.wait(2)
@@ -78,14 +105,20 @@ class Cluster:
         until = time.monotonic() + seconds
         while time.monotonic() < until:
             with contextlib.suppress(Exception):
-                status = [dict(node.sql("SHOW STATUS LIKE 'wsrep%%'")) for node in self.nodes
-                          if node.process and node.process.poll() is None]
+                status = [
+                    dict(node.sql("SHOW STATUS LIKE 'wsrep%%'"))
+                    for node in self.nodes
+                    if node.process and node.process.poll() is None
+                ]
                 if [s["wsrep_local_state_comment"] for s in status] == ["Synced"] * size and all(
-                        s["wsrep_cluster_size"] == str(size) and s["wsrep_ready"] == "ON" for s in status):
+                    s["wsrep_cluster_size"] == str(size) and s["wsrep_ready"] == "ON" for s in status
+                ):
                     return
             time.sleep(0.05)
-        raise AssertionError(f"the cluster is not one of {size}:\n" + "".join(
-            (node.folder / "log").read_text(errors="replace")[-3000:] for node in self.nodes))
+        raise AssertionError(
+            f"the cluster is not one of {size}:\n"
+            + "".join((node.folder / "log").read_text(errors="replace")[-3000:] for node in self.nodes)
+        )
 
     def stop(self):
         for node in reversed(self.nodes):

@@ -6,16 +6,26 @@ import re
 import html5lib
 
 # What a reader's eye needs, and nothing else: written here once more, so that neither list is held against itself.
-ELEMENTS = set("""a abbr address b bdi bdo big blockquote br caption center cite code col colgroup dd del dfn div dl dt
+ELEMENTS = set(
+    """a abbr address b bdi bdo big blockquote br caption center cite code col colgroup dd del dfn div dl dt
     em font h1 h2 h3 h4 h5 h6 hr i img ins kbd li ol p pre q s samp small span strike strong sub sup table tbody td
-    tfoot th thead tr tt u ul var wbr""".split())
-PLAIN = set("""align alt bgcolor border cellpadding cellspacing color colspan dir face height lang nowrap rowspan size
-    span start type valign width""".split())
-RULES = {"href": r"(?i)(https?://|mailto:)[^\s\\<>\"'`\x00-\x20]+",
-         "src": r"data:image/(png|gif|jpeg|webp|bmp);base64,[\w+/=]+",
-         "rel": "noopener noreferrer", "target": "_blank", "title": r"(?s).*"}
+    tfoot th thead tr tt u ul var wbr""".split()
+)
+PLAIN = set(
+    """align alt bgcolor border cellpadding cellspacing color colspan dir face height lang nowrap rowspan size
+    span start type valign width""".split()
+)
+RULES = {
+    "href": r"(?i)(https?://|mailto:)[^\s\\<>\"'`\x00-\x20]+",
+    "src": r"data:image/(png|gif|jpeg|webp|bmp);base64,[\w+/=]+",
+    "rel": "noopener noreferrer",
+    "target": "_blank",
+    "title": r"(?s).*",
+}
 STYLED = re.compile(r"[\w\s.,#%!/:;'\"-]|(?<=rgb|hsl)\([\d\s.,%/]*\)|(?<=rgba|hsla)\([\d\s.,%/]*\)", re.ASCII)
-NOT_STYLED = re.compile(r"url|position|z-index|expression|import|image|content|cursor|-\s*[\d.]|\\", re.IGNORECASE)
+NOT_STYLED = re.compile(
+    r"url|position|z-index|expression|import|image|content|cursor|-\s*[\d.]|\\", re.IGNORECASE
+)
 
 
 def check(fragment: str):

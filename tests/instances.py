@@ -52,8 +52,9 @@ def instance(command: list, folder: Path, ready, seconds: float = 30, **options)
     """
     folder.mkdir(parents=True, exist_ok=True)
     with open(folder / "log", "ab") as log:
-        process = subprocess.Popen(list(map(str, command)), stdout=log, stderr=log, stdin=subprocess.DEVNULL,
-                                   cwd=folder, **options)
+        process = subprocess.Popen(
+            list(map(str, command)), stdout=log, stderr=log, stdin=subprocess.DEVNULL, cwd=folder, **options
+        )
     try:
         wait_for(process, ready, folder / "log", seconds)
         yield process
@@ -72,7 +73,9 @@ def wait_for(process, ready, log: Path, seconds: float):
         with contextlib.suppress(OSError), connect(ready):
             return
         time.sleep(0.05)
-    raise AssertionError(f"{process.args[0]} does not answer on {ready}:\n{log.read_text(errors='replace')[-3000:]}")
+    raise AssertionError(
+        f"{process.args[0]} does not answer on {ready}:\n{log.read_text(errors='replace')[-3000:]}"
+    )
 
 
 def connect(ready) -> socket.socket:

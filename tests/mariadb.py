@@ -11,10 +11,20 @@ import pytest
 from instances import absent, free_port, instance, need
 
 # Nothing is forced to the disk: a killed server loses nothing by that, a power failure is not what is tested.
-SMALL = ["--innodb-flush-method=nosync", "--skip-name-resolve", "--innodb-buffer-pool-size=8M",
-         "--innodb-log-file-size=4M", "--key-buffer-size=64k", "--performance-schema=OFF",
-         "--skip-log-bin", "--max-allowed-packet=128M", "--max-connections=200", "--table-open-cache=64",
-         "--character-set-server=utf8mb4", "--collation-server=utf8mb4_general_ci"]
+SMALL = [
+    "--innodb-flush-method=nosync",
+    "--skip-name-resolve",
+    "--innodb-buffer-pool-size=8M",
+    "--innodb-log-file-size=4M",
+    "--key-buffer-size=64k",
+    "--performance-schema=OFF",
+    "--skip-log-bin",
+    "--max-allowed-packet=128M",
+    "--max-connections=200",
+    "--table-open-cache=64",
+    "--character-set-server=utf8mb4",
+    "--collation-server=utf8mb4_general_ci",
+]
 # What PROVISIONING says of the mail server's tables; nothing here may change them.
 TABLES = """
 CREATE TABLE domains (domainId INTEGER AUTO_INCREMENT PRIMARY KEY, domainName VARCHAR(255) NOT NULL UNIQUE);
@@ -27,8 +37,10 @@ CREATE TABLE accounts (accountId INTEGER AUTO_INCREMENT PRIMARY KEY, createdByUs
 INSERT INTO domains VALUES (1, 'corp.org'), (2, 'atmail.com');
 """
 TEST = "{SSHA256}diItlPkdWkA18C2u6tAkeX58S1wkmp2zxvjDxgSk0k2+cZ06mCoHNA+j+LZiHAxz3qZ0goVeCkSvc6AMNxgryw=="  # test
-BOB = ("INSERT INTO accounts VALUES (4, 1, 'bob@atmail.com', %s, 2, '2017-04-27 14:17:20', '2017-04-27 14:17:20', 0,"
-       " '/var/atmail/users/c/a/d/bob@atmail.com', NULL, NULL, NULL, NULL, NULL, 1024, 0, 1, 'Maildir', 1)")
+BOB = (
+    "INSERT INTO accounts VALUES (4, 1, 'bob@atmail.com', %s, 2, '2017-04-27 14:17:20', '2017-04-27 14:17:20', 0,"
+    " '/var/atmail/users/c/a/d/bob@atmail.com', NULL, NULL, NULL, NULL, NULL, 1024, 0, 1, 'Maildir', 1)"
+)
 
 
 class Server:
@@ -38,7 +50,13 @@ class Server:
         self.folder, self.port, self.numbers = folder, free_port(), itertools.count(1)
         self.data, self.options, self.environ = folder / "data", list(options), dict(os.environ)
         self.data.mkdir(parents=True)
-        self.command = [need("mariadbd"), "--no-defaults", f"--datadir={self.data}", f"--tmpdir={folder}", *SMALL]
+        self.command = [
+            need("mariadbd"),
+            "--no-defaults",
+            f"--datadir={self.data}",
+            f"--tmpdir={folder}",
+            *SMALL,
+        ]
         if os.geteuid() == 0:
             self.command.append("--user=root")
         self.bootstrap()
@@ -51,15 +69,32 @@ class Server:
         first = "CREATE DATABASE mysql;\nUSE mysql;\nSET @auth_root_socket = NULL;\n"
         share = next(folder for name in ("mysql", "mariadb") if (folder := Path("/usr/share", name)).is_dir())
         tables = [(share / f"mysql_system_tables{part}.sql").read_text() for part in ("", "_data")]
-        subprocess.run([*self.command, "--bootstrap"], input=first + "".join(tables), text=True, check=True,
-                       capture_output=True)
+        subprocess.run(
+            [*self.command, "--bootstrap"],
+            input=first + "".join(tables),
+            text=True,
+            check=True,
+            capture_output=True,
+        )
 
     def start(self, *options: str):
         self.running = contextlib.ExitStack()
-        self.process = self.running.enter_context(instance(
-            [*self.command, f"--socket={self.folder / 'socket'}", f"--port={self.port}", "--bind-address=127.0.0.1",
-             f"--pid-file={self.folder / 'pid'}", *self.options, *options], self.folder, ready=self.port,
-            env=self.environ))
+        self.process = self.running.enter_context(
+            instance(
+                [
+                    *self.command,
+                    f"--socket={self.folder / 'socket'}",
+                    f"--port={self.port}",
+                    "--bind-address=127.0.0.1",
+                    f"--pid-file={self.folder / 'pid'}",
+                    *self.options,
+                    *options,
+                ],
+                self.folder,
+                ready=self.port,
+                env=self.environ,
+            )
+        )
 
     def kill(self):
         """As a power failure would end it."""
@@ -83,8 +118,16 @@ class Server:
         """A statement as root, over the socket."""
         import pymysql
 
-        with contextlib.closing(pymysql.connect(unix_socket=str(self.folder / "socket"), user="root", autocommit=True,
-                                                database=database, charset="utf8mb4", read_timeout=20)) as connection:
+        with contextlib.closing(
+            pymysql.connect(
+                unix_socket=str(self.folder / "socket"),
+                user="root",
+                autocommit=True,
+                database=database,
+                charset="utf8mb4",
+                read_timeout=20,
+            )
+        ) as connection:
             with connection.cursor() as cursor:
                 cursor.execute(statement, values or None)
                 return list(cursor.fetchall())

@@ -161,7 +161,9 @@ class Reader(ast.NodeVisitor):
         words = ast.unparse(node)
         of_re = isinstance(node.value, ast.Name) and node.value.id == "re"
         if of_re and id(node) not in self.called and words not in NO_PATTERN:
-            if not (words == "re.compile" and self.file.parts[-2:] == ("mail", "addresses.py")):  # `compiled`, above
+            if not (
+                words == "re.compile" and self.file.parts[-2:] == ("mail", "addresses.py")
+            ):  # `compiled`, above
                 raise Unresolved(f"{self.where(node)}: {words}")
         if node.attr in FUNCTIONS and isinstance(node.value, ast.Name):
             pattern = vars(self.module).get(node.value.id)

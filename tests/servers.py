@@ -150,21 +150,46 @@ def dovecot(public_folder):
     ports = {name: free_port() for name in ("imap", "imaps", "pop", "sieve", "lmtp")}
     names = {"user": getpass.getuser(), "group": grp.getgrgid(me.pw_gid).gr_name}
     config = folder / "dovecot.conf"
-    config.write_text(DOVECOT.format(folder=folder, ports=ports, uid=uid, gid=gid,
-                                     accounts="" if root else AS_US.format(**names)))
+    config.write_text(
+        DOVECOT.format(
+            folder=folder, ports=ports, uid=uid, gid=gid, accounts="" if root else AS_US.format(**names)
+        )
+    )
     with instance([program, "-F", "-c", config], folder, ports["imap"]):
-        setting = {"imap": {"url": f"imap://127.0.0.1:{ports['imap']}"} | MASTER,
-                   "pop": f"pop3://127.0.0.1:{ports['pop']}",
-                   "managesieve": {"url": f"sieve://127.0.0.1:{ports['sieve']}"} | MASTER}
+        setting = {
+            "imap": {"url": f"imap://127.0.0.1:{ports['imap']}"} | MASTER,
+            "pop": f"pop3://127.0.0.1:{ports['pop']}",
+            "managesieve": {"url": f"sieve://127.0.0.1:{ports['sieve']}"} | MASTER,
+        }
         yield Running(folder, ports["imap"], setting, ports)
 
 
 def make_certificate(folder: Path):
     """cert.pem and key.pem for localhost, which nobody else vouches for."""
-    subprocess.run([need("openssl"), "req", "-x509", "-newkey", "ec", "-pkeyopt", "ec_paramgen_curve:prime256v1",
-                    "-nodes", "-days", "2", "-subj", "/CN=localhost", "-addext",
-                    "subjectAltName=DNS:localhost,IP:127.0.0.1", "-keyout", folder / "key.pem",
-                    "-out", folder / "cert.pem"], check=True, capture_output=True)
+    subprocess.run(
+        [
+            need("openssl"),
+            "req",
+            "-x509",
+            "-newkey",
+            "ec",
+            "-pkeyopt",
+            "ec_paramgen_curve:prime256v1",
+            "-nodes",
+            "-days",
+            "2",
+            "-subj",
+            "/CN=localhost",
+            "-addext",
+            "subjectAltName=DNS:localhost,IP:127.0.0.1",
+            "-keyout",
+            folder / "key.pem",
+            "-out",
+            folder / "cert.pem",
+        ],
+        check=True,
+        capture_output=True,
+    )
 
 
 @pytest.fixture(scope="session")
@@ -173,11 +198,15 @@ def radicale(public_folder):
     pytest.importorskip("radicale") if os.environ.get("CI") != "true" else __import__("radicale")
     folder, port = public_folder / "radicale", free_port()
     folder.mkdir()
-    (folder / "config").write_text(f"[server]\nhosts = 127.0.0.1:{port}\n[auth]\ntype = http_x_remote_user\ndelay = 0\n"
-                                   f"[rights]\ntype = owner_only\n[storage]\nfilesystem_folder = {folder}/collections\n"
-                                   "[web]\ntype = none\n[logging]\nlevel = warning\n")
+    (folder / "config").write_text(
+        f"[server]\nhosts = 127.0.0.1:{port}\n[auth]\ntype = http_x_remote_user\ndelay = 0\n"
+        f"[rights]\ntype = owner_only\n[storage]\nfilesystem_folder = {folder}/collections\n"
+        "[web]\ntype = none\n[logging]\nlevel = warning\n"
+    )
     with instance([sys.executable, "-m", "radicale", "--config", folder / "config"], folder, port):
-        yield Running(folder, port, {"dav": {"url": f"http://127.0.0.1:{port}", "user_header": "X-Remote-User"}})
+        yield Running(
+            folder, port, {"dav": {"url": f"http://127.0.0.1:{port}", "user_header": "X-Remote-User"}}
+        )
 
 
 @pytest.fixture(scope="session")
@@ -185,8 +214,19 @@ def spamd(public_folder):
     """SpamAssassin, with tests that need no network."""
     folder, port = public_folder / "spamd", free_port()
     folder.mkdir()
-    command = [need("spamd"), "--local", "--listen", f"127.0.0.1:{port}", "--max-children", "1", "--nouser-config",
-               "--helper-home-dir", folder, "--syslog", "stderr"] + ["--username=nobody"] * (os.getuid() == 0)
+    command = [
+        need("spamd"),
+        "--local",
+        "--listen",
+        f"127.0.0.1:{port}",
+        "--max-children",
+        "1",
+        "--nouser-config",
+        "--helper-home-dir",
+        folder,
+        "--syslog",
+        "stderr",
+    ] + ["--username=nobody"] * (os.getuid() == 0)
     with instance(command, folder, port, seconds=60):
         until = time.monotonic() + 60  # it listens before it has read its rules
         while b"PONG" not in asked(port, b"PING SPAMC/1.5\r\n\r\n"):
@@ -208,9 +248,11 @@ def clamd(public_folder):
     folder.mkdir()
     digest = hashlib.md5(EICAR.encode()).hexdigest()
     (folder / "test.hdb").write_text(f"{digest}:{len(EICAR)}:Eicar-Test-Signature\n")
-    (folder / "clamd.conf").write_text(f"Foreground yes\nTCPSocket {port}\nTCPAddr 127.0.0.1\n"
-                                       f"DatabaseDirectory {folder}\nLocalSocket {folder}/socket\n"
-                                       "MaxThreads 4\nStreamMaxLength 2M\n")
+    (folder / "clamd.conf").write_text(
+        f"Foreground yes\nTCPSocket {port}\nTCPAddr 127.0.0.1\n"
+        f"DatabaseDirectory {folder}\nLocalSocket {folder}/socket\n"
+        "MaxThreads 4\nStreamMaxLength 2M\n"
+    )
     with instance([need("clamd"), "--config-file", folder / "clamd.conf"], folder, port, seconds=60):
         yield Running(folder, port, {"antivirus": f"clamd://127.0.0.1:{port}"}, {"unix": folder / "socket"})
 
@@ -221,7 +263,16 @@ def smtp_sink(public_folder):
     pytest.importorskip("aiosmtpd") if os.environ.get("CI") != "true" else __import__("aiosmtpd")
     folder, port = public_folder / "smtp", free_port()
     folder.mkdir()
-    command = [sys.executable, "-m", "aiosmtpd", "--nosetuid", "--listen", f"127.0.0.1:{port}", "--class",
-               "smtp_sink.Sink", folder / "mail"]
+    command = [
+        sys.executable,
+        "-m",
+        "aiosmtpd",
+        "--nosetuid",
+        "--listen",
+        f"127.0.0.1:{port}",
+        "--class",
+        "smtp_sink.Sink",
+        folder / "mail",
+    ]
     with instance(command, folder, port, env=os.environ | {"PYTHONPATH": str(Path(__file__).parent)}):
         yield Running(folder, port, {"smtp": f"smtp://127.0.0.1:{port}"})

@@ -10,7 +10,9 @@ import urllib.parse
 from instances import need
 
 ADDRESS = "127.0.0.2"  # the client's: not one that trusted_proxies names
-TOO_LARGE = b"GET /cmail/api/users/?get HTTP/1.1\r\nHost: x\r\n\r\n" * 100_000  # 5 MB; left over, it would be requests
+TOO_LARGE = (
+    b"GET /cmail/api/users/?get HTTP/1.1\r\nHost: x\r\n\r\n" * 100_000
+)  # 5 MB; left over, it would be requests
 
 
 class Client:
@@ -19,8 +21,9 @@ class Client:
     def __init__(self, url: str):
         parts = urllib.parse.urlsplit(url)
         self.path, self.cookie = parts.path, None
-        self.connection = http.client.HTTPConnection(parts.hostname, parts.port, timeout=60,
-                                                     source_address=(ADDRESS, 0))
+        self.connection = http.client.HTTPConnection(
+            parts.hostname, parts.port, timeout=60, source_address=(ADDRESS, 0)
+        )
 
     def __enter__(self):
         return self
@@ -32,7 +35,9 @@ class Client:
         """A response and its content; fields are the JSON object of the body."""
         body = json.dumps(fields).encode() if fields else body
         headers = dict(headers) | ({"Cookie": self.cookie} if self.cookie else {})
-        with contextlib.suppress(BrokenPipeError, ConnectionResetError):  # it was answered before all was sent
+        with contextlib.suppress(
+            BrokenPipeError, ConnectionResetError
+        ):  # it was answered before all was sent
             self.connection.request(method, self.path + url, body, headers)
         response = self.connection.getresponse()
         content = response.read()
@@ -123,15 +128,34 @@ def too_large(url: str, root: Client):
         assert root("users/?get", check=413, body=body)["status"]
         assert names(root("users/?get", username="carol")) == ["carol"]
     # curl asks before it sends that much (Expect: 100-continue).
-    asked = subprocess.run([need("curl"), "-sS", "--max-time", "20", "--interface", ADDRESS, "--data-binary", "@-",
-                            url + "users/?get"], input=TOO_LARGE, capture_output=True, check=True)
+    asked = subprocess.run(
+        [
+            need("curl"),
+            "-sS",
+            "--max-time",
+            "20",
+            "--interface",
+            ADDRESS,
+            "--data-binary",
+            "@-",
+            url + "users/?get",
+        ],
+        input=TOO_LARGE,
+        capture_output=True,
+        check=True,
+    )
     assert json.loads(asked.stdout)["status"], asked.stderr
 
 
 def seen_from(url: str, root: Client):
     """The audit has the client's own address, whatever it says itself."""
-    lies = {"X-Forwarded-For": "203.0.113.9", "X-Real-IP": "203.0.113.9", "Forwarded": "for=203.0.113.9",
-            "Client-IP": "203.0.113.9", "REMOTE_ADDR": "203.0.113.9"}
+    lies = {
+        "X-Forwarded-For": "203.0.113.9",
+        "X-Real-IP": "203.0.113.9",
+        "Forwarded": "for=203.0.113.9",
+        "Client-IP": "203.0.113.9",
+        "REMOTE_ADDR": "203.0.113.9",
+    }
     with Client(url) as ann:
         ann.log_in("ann", lies)
     found = root("audit/?get")["audit"]

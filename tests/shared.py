@@ -32,10 +32,14 @@ class Installation:
     def __init__(self, folder: Path, url: str, **config):
         self.config = {"dbpath": url, "modulelist": MODULES} | config
         folder.mkdir(exist_ok=True)
-        (folder / "config.py").write_text("".join(f"{key} = {value!r}\n" for key, value in self.config.items()))
+        (folder / "config.py").write_text(
+            "".join(f"{key} = {value!r}\n" for key, value in self.config.items())
+        )
         self.app = mailapi.create_app(self.config)
 
-    def __call__(self, url: str, user: str | None = "root", check: int = 200, password: str = "pw", **fields) -> dict:
+    def __call__(
+        self, url: str, user: str | None = "root", check: int = 200, password: str = "pw", **fields
+    ) -> dict:
         if user is not None:
             fields["auth"] = {"user_name": user, "password": password}
         return self.answer(url, check, **fields).json

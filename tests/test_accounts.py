@@ -21,8 +21,16 @@ import mailapi
 
 ACCOUNT = {"Account": OPTIONAL["Account"]}
 WRONG, NO, GONE = "Username or password is wrong.", "Not allowed.", "Account not found."
-COLUMNS = ["idAccount", "idUsers", "Name", "IsPrimary", "Active", "idMailAccount", "idContactAccount",
-           "idCalendarAccount"]
+COLUMNS = [
+    "idAccount",
+    "idUsers",
+    "Name",
+    "IsPrimary",
+    "Active",
+    "idMailAccount",
+    "idContactAccount",
+    "idCalendarAccount",
+]
 
 
 @pytest.fixture
@@ -33,8 +41,11 @@ def site(tmp_path) -> Site:
 @pytest.fixture(params=["state database", "SQLite file", "MariaDB"])
 def anywhere(request, tmp_path) -> Site:
     """With the accounts in each of the places that `apiserver` can name."""
-    places = {"state database": lambda: "", "SQLite file": lambda: str(tmp_path / "api.db3"),
-              "MariaDB": lambda: request.getfixturevalue("database").url}
+    places = {
+        "state database": lambda: "",
+        "SQLite file": lambda: str(tmp_path / "api.db3"),
+        "MariaDB": lambda: request.getfixturevalue("database").url,
+    }
     return Site(tmp_path, extra=ACCOUNT, apiserver=places[request.param]())
 
 
@@ -64,8 +75,10 @@ def test_first_log_in_makes_the_account_and_its_service_accounts(anywhere):
     log_in(anywhere)
     answer = anywhere("accounts/?get", user="bob")
     assert list(answer)[-1] == "accounts"
-    services = [{"kind": kind, "id": number, "state": "ok", "url": None, "error": None}
-                for kind, number in (("mail", 1), ("contacts", 2), ("calendar", 3))]
+    services = [
+        {"kind": kind, "id": number, "state": "ok", "url": None, "error": None}
+        for kind, number in (("mail", 1), ("contacts", 2), ("calendar", 3))
+    ]
     assert answer["accounts"] == [dict(zip(COLUMNS, (1, 1, "bob", 1, 1, 1, 2, 3))) | {"services": services}]
     assert list(answer["accounts"][0]) == [*COLUMNS, "services"]
 
@@ -110,8 +123,12 @@ def test_a_grown_mask_adds_at_the_next_log_in_and_a_smaller_one_removes_nothing(
         first = numbers(account(site))
         log_in(restarted(site, PROVISION=after))
         second = numbers(account(site))
-        assert [new for old, new in zip(first, second) if old is not None] == [n for n in first if n is not None]
-        assert [number is not None for number in second] == [bool((before | after) & bit) for bit in (1, 4, 2)]
+        assert [new for old, new in zip(first, second) if old is not None] == [
+            n for n in first if n is not None
+        ]
+        assert [number is not None for number in second] == [
+            bool((before | after) & bit) for bit in (1, 4, 2)
+        ]
         assert site("accounts/?delete", user_name="bob")["status"] == "ok"
 
 
@@ -144,13 +161,17 @@ def test_without_the_module_nothing_of_it_counts(tmp_path, monkeypatch):
 
 
 def test_nothing_is_imported_without_the_module(tmp_path):
-    code = ("import sys; sys.path.insert(0, sys.argv[1]); import mailapi; before = set(sys.modules);"
-            "mailapi.create_app({'dbpath': 'x', 'modulelist': eval(sys.argv[2])});"
-            "print(sorted(name for name in sys.modules if 'mysql' in name or 'playhouse' in name or name in"
-            " ('crypt', 'crypt_r', 'mailapi_modules.mariadb.url', 'mailapi_modules.provisioning.account_store')))")
+    code = (
+        "import sys; sys.path.insert(0, sys.argv[1]); import mailapi; before = set(sys.modules);"
+        "mailapi.create_app({'dbpath': 'x', 'modulelist': eval(sys.argv[2])});"
+        "print(sorted(name for name in sys.modules if 'mysql' in name or 'playhouse' in name or name in"
+        " ('crypt', 'crypt_r', 'mailapi_modules.mariadb.url', 'mailapi_modules.provisioning.account_store')))"
+    )
     for block in ("", "sys.modules['pymysql'] = None; "):  # whether or not the extra is installed
         code = code.replace("import mailapi;", block + "import mailapi;", 1)
-        said = subprocess.run([sys.executable, "-c", code, str(ROOT), repr(MODULES)], capture_output=True, text=True)
+        said = subprocess.run(
+            [sys.executable, "-c", code, str(ROOT), repr(MODULES)], capture_output=True, text=True
+        )
         imported = set(eval(said.stdout)) if not said.returncode else said.stderr
         assert {name for name in imported if "mysql" not in name} == set()
         # peewee itself looks for pymysql; we ask for nothing more.
@@ -161,17 +182,21 @@ def test_nothing_is_imported_without_the_module(tmp_path):
 
 
 def lines(caplog) -> list[str]:
-    return [record.getMessage() for record in caplog.records if "checkUserProvisioning" in record.getMessage()]
+    return [
+        record.getMessage() for record in caplog.records if "checkUserProvisioning" in record.getMessage()
+    ]
 
 
 def test_a_line_as_the_originals_but_without_the_password(site, caplog):
     caplog.set_level(logging.INFO)
     log_in(site)
-    line, = lines(caplog)
+    (line,) = lines(caplog)
     assert re.fullmatch(
         r'time="\d{4}-\d\d-\d\dT\d\d:\d\d:\d\d[+-]\d\d:\d\d" level=info msg="checkUserProvisioning: OK" AccountID=1 '
         r'ID=1 IdentityID=1 Name=bob "ServiceAccountID \(CALENDAR\)"=3 "ServiceAccountID \(CONTACTS\)"=2 '
-        r'"ServiceAccountID \(MAIL\)"=1', line)
+        r'"ServiceAccountID \(MAIL\)"=1',
+        line,
+    )
     log_in(site)
     assert len(lines(caplog)) == 1  # nothing to tell
 
@@ -288,8 +313,11 @@ def test_services_are_told_the_user_and_the_password(served, ports):
         assert settled(served) == ALL_OK
     assert sorted(kept) == [("make", kind, "bob", "pw") for kind in ("calendar", "contacts", "mail")]
     urls = {service["kind"]: service["url"] for service in account(served)["services"]}
-    assert urls == {"mail": f"http://127.0.0.1:{ports['imap']}/", "contacts": f"http://127.0.0.1:{ports['dav']}/",
-                    "calendar": f"http://127.0.0.1:{ports['dav']}/"}
+    assert urls == {
+        "mail": f"http://127.0.0.1:{ports['imap']}/",
+        "contacts": f"http://127.0.0.1:{ports['dav']}/",
+        "calendar": f"http://127.0.0.1:{ports['dav']}/",
+    }
 
 
 def test_a_service_that_is_down_is_pending_and_tried_again_at_the_next_log_in(served, ports, caplog):
@@ -397,8 +425,10 @@ def test_twenty_first_log_ins_of_one_user_at_once_make_one_account(served, ports
 
 def test_twenty_users_at_once_have_twenty_accounts(anywhere):
     for number in range(20):
-        anywhere.sql("INSERT INTO users SELECT ?, user_authdata, NULL, NULL FROM users WHERE user_name = 'bob'",
-                     f"user{number}")
+        anywhere.sql(
+            "INSERT INTO users SELECT ?, user_authdata, NULL, NULL FROM users WHERE user_name = 'bob'",
+            f"user{number}",
+        )
     at_once(anywhere, [f"user{number}" for number in range(20)])
     log_in(anywhere, "root")
     check_numbers(anywhere, users=21)
@@ -428,7 +458,9 @@ print(json.dumps(said))
 
 def test_first_log_ins_in_four_processes_at_once_make_one_account(anywhere):
     command = [sys.executable, "-c", PROCESS, str(ROOT), json.dumps(anywhere.config)]
-    processes = [subprocess.Popen(command, stdin=subprocess.PIPE, stdout=subprocess.PIPE, text=True) for _ in range(4)]
+    processes = [
+        subprocess.Popen(command, stdin=subprocess.PIPE, stdout=subprocess.PIPE, text=True) for _ in range(4)
+    ]
     assert [process.stdout.readline() for process in processes] == ["ready\n"] * 4
     for process in processes:
         process.stdin.write("go\n")
@@ -518,9 +550,16 @@ def test_inactive_counts_in_the_middle_of_a_session_whoever_set_it(site):
     assert site.sql("SELECT * FROM popd") == []
 
 
-@pytest.mark.parametrize(("value", "status", "http"), [
-    (None, "Active is not set.", 200), ("", "Invalid value for Active.", 400), (2, "Invalid value for Active.", 400),
-    ("no", "Invalid value for Active.", 400), ([], "Invalid value for Active.", 400)])
+@pytest.mark.parametrize(
+    ("value", "status", "http"),
+    [
+        (None, "Active is not set.", 200),
+        ("", "Invalid value for Active.", 400),
+        (2, "Invalid value for Active.", 400),
+        ("no", "Invalid value for Active.", 400),
+        ([], "Invalid value for Active.", 400),
+    ],
+)
 def test_active_is_0_or_1(site, value, status, http):
     log_in(site)
     assert site("accounts/?update", user_name="bob", Active=value, check=http)["status"] == status
@@ -572,7 +611,8 @@ def test_an_account_that_another_program_made_is_taken_over(anywhere):
     with ledger.store.transaction():
         ledger.store.run(
             "INSERT INTO Accounts (idAccount, idUsers, Name, IsPrimary, Active, idMailAccount)"
-            " VALUES (3, 4, 'bob', 1, 1, 8)")
+            " VALUES (3, 4, 'bob', 1, 1, 8)"
+        )
         ledger.store.run("UPDATE Sequences SET last = 8 WHERE name = 'idServiceAccount'")
     log_in(anywhere)
     found = account(anywhere)
@@ -581,9 +621,11 @@ def test_an_account_that_another_program_made_is_taken_over(anywhere):
 
 
 def test_sequences_go_on_after_what_a_table_of_the_original_has(tmp_path, database):
-    database.sql("CREATE TABLE Accounts (idAccount INTEGER AUTO_INCREMENT PRIMARY KEY, idUsers INTEGER,"
-                 " Name VARCHAR(100), IsPrimary TINYINT, Active TINYINT, idMailAccount INTEGER,"
-                 " idContactAccount INTEGER, idCalendarAccount INTEGER)")
+    database.sql(
+        "CREATE TABLE Accounts (idAccount INTEGER AUTO_INCREMENT PRIMARY KEY, idUsers INTEGER,"
+        " Name VARCHAR(100), IsPrimary TINYINT, Active TINYINT, idMailAccount INTEGER,"
+        " idContactAccount INTEGER, idCalendarAccount INTEGER)"
+    )
     database.sql("INSERT INTO Accounts VALUES (2, 3, 'other@x.org', 1, 1, 5, 6, 7)")
     site = Site(tmp_path, extra=ACCOUNT, apiserver=database.url)
     log_in(site)
@@ -596,16 +638,22 @@ def test_sequences_go_on_after_what_a_table_of_the_original_has(tmp_path, databa
 def test_apiserver_that_is_away_lets_nobody_in_and_says_so(tmp_path, caplog):
     site = Site(tmp_path, extra=ACCOUNT, apiserver=f"mysql://mail:se%2Fcret@127.0.0.1:{free_port()}/api")
     answer = site("?get_modules", check=503)
-    assert answer["status"] == "The database of the apiserver cannot be reached. Try again." and "login" not in answer
+    assert (
+        answer["status"] == "The database of the apiserver cannot be reached. Try again."
+        and "login" not in answer
+    )
     assert "se/cret" not in caplog.text and "se%2Fcret" not in caplog.text
 
 
-@pytest.mark.parametrize(("url", "sentence"), [
-    ("mysql://", "apiserver must be mysql://USER:PASSWORD@HOST/DATABASE."),
-    ("mysql://u:secret@h", "apiserver must be mysql://USER:PASSWORD@HOST/DATABASE."),
-    ("mysql://u:secret@h:port/x", "apiserver must be mysql://"),
-    ("mysql://u:secret@h/x?colour=red", "apiserver has unknown options: colour."),
-])
+@pytest.mark.parametrize(
+    ("url", "sentence"),
+    [
+        ("mysql://", "apiserver must be mysql://USER:PASSWORD@HOST/DATABASE."),
+        ("mysql://u:secret@h", "apiserver must be mysql://USER:PASSWORD@HOST/DATABASE."),
+        ("mysql://u:secret@h:port/x", "apiserver must be mysql://"),
+        ("mysql://u:secret@h/x?colour=red", "apiserver has unknown options: colour."),
+    ],
+)
 def test_an_apiserver_that_is_none_is_refused_at_start(tmp_path, url, sentence):
     with pytest.raises(mailapi.ConfigError) as refused:
         Site(tmp_path, extra=ACCOUNT, apiserver=url)

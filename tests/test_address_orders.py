@@ -10,7 +10,11 @@ INVALID = "Invalid value for address_order."
 
 def row(site: Site, expression: str, **fields) -> dict:
     """The fields of a new address of dele's."""
-    kept = {"address_router": "store", "address_route": "ann"} if site.generation == 9 else {"address_user": "ann"}
+    kept = (
+        {"address_router": "store", "address_route": "ann"}
+        if site.generation == 9
+        else {"address_user": "ann"}
+    )
     return {"address_expression": expression} | kept | fields
 
 
@@ -27,7 +31,9 @@ def delete(site: Site, expression: str, number: int, user="dele"):
 
 
 def orders(site: Site) -> dict[str, int]:
-    return {found["address_expression"]: found["address_order"] for found in site("addresses/?get")["addresses"]}
+    return {
+        found["address_expression"]: found["address_order"] for found in site("addresses/?get")["addresses"]
+    }
 
 
 def put(site: Site, expression: str, number: int):
@@ -36,7 +42,7 @@ def put(site: Site, expression: str, number: int):
     site.sql(f"INSERT INTO addresses VALUES (?, ?, {kept})", expression, number)
 
 
-@pytest.mark.parametrize("number", [2**53, 10**17, 10**18 - 1, -2**53, str(2**53)])
+@pytest.mark.parametrize("number", [2**53, 10**17, 10**18 - 1, -(2**53), str(2**53)])
 def test_f47_no_address_gets_an_order_that_clients_cannot_name(either, number):
     put(either, "a@corp.org", 10)
     before = either.dump()
@@ -81,14 +87,19 @@ def test_orders_beyond_of_an_older_version_count_for_nothing(either, beyond):
     put(either, "a@corp.org", 10)
     put(either, "b@corp.org", 20)
     assert add(either, "c@corp.org") == 21 and orders(either)["old@corp.org"] == beyond
-    first, second = ({"address_expression": f"{name}@corp.org", "address_order": number}
-                     for name, number in (("a", 10), ("b", 20)))
+    first, second = (
+        {"address_expression": f"{name}@corp.org", "address_order": number}
+        for name, number in (("a", 10), ("b", 20))
+    )
     assert either("addresses/?switch", user="dele", address1=first, address2=second)["status"] == "ok"
     assert either("addresses/?get&limit=10", user="root")["addresses"][0]["address_order"] == beyond
     page = either(f"addresses/?get&limit=10&after={beyond}")["addresses"]
     assert [each["address_order"] for each in page] == [21, 20, 10]
-    answer = either("addresses/?update", user="dele",
-                    **row(either, "old@corp.org", address_old_order=beyond, address_order=5))
+    answer = either(
+        "addresses/?update",
+        user="dele",
+        **row(either, "old@corp.org", address_old_order=beyond, address_order=5),
+    )
     assert answer["status"] == "ok" and orders(either)["old@corp.org"] == 5
     assert add(either, "d@corp.org") == 22
 
@@ -128,8 +139,14 @@ def test_no_number_is_too_large_for_the_database(site, field):
         else:
             fields = row(site, "a@corp.org", address_old_order=number, address_order=1)
             assert site("addresses/?update", **fields)["status"] == "ok"
-    assert site("addresses/?update", check=400, **row(site, "a@corp.org", address_order=1, address_old_order=2**63)
-                )["status"] == "Invalid value for address_old_order."
+    assert (
+        site(
+            "addresses/?update",
+            check=400,
+            **row(site, "a@corp.org", address_order=1, address_old_order=2**63),
+        )["status"]
+        == "Invalid value for address_old_order."
+    )
 
 
 @pytest.mark.sqlite
@@ -138,4 +155,7 @@ def test_check_names_addresses_with_orders_beyond(either, tmp_path):
     put(either, "a@corp.org", HIGHEST)
     (tmp_path / "config.py").write_text(CONFIG)
     printed = run(tmp_path, "check", check=1)
-    assert f"FAIL  Address: old@corp.org has an order beyond {HIGHEST}" in printed and "a@corp.org" not in printed
+    assert (
+        f"FAIL  Address: old@corp.org has an order beyond {HIGHEST}" in printed
+        and "a@corp.org" not in printed
+    )

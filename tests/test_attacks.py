@@ -26,23 +26,40 @@ def ask(browser, url="?login", **fields):
     return browser.post("/" + url, json.dumps(fields)).json
 
 
-@pytest.mark.parametrize("url, field", [
-    ("addresses/?test", "address_expression"), ("addresses/?test", "sender"), ("addresses/?test", "recipient"),
-    ("addresses/?add", "address_expression"), ("addresses/?add", "address_route"),
-    ("delegates/?address_add", "api_expression"), ("smtpd/?add", "smtpd_route")])
+@pytest.mark.parametrize(
+    "url, field",
+    [
+        ("addresses/?test", "address_expression"),
+        ("addresses/?test", "sender"),
+        ("addresses/?test", "recipient"),
+        ("addresses/?add", "address_expression"),
+        ("addresses/?add", "address_route"),
+        ("delegates/?address_add", "api_expression"),
+        ("smtpd/?add", "smtpd_route"),
+    ],
+)
 def test_what_is_longer_than_any_address_is_refused(site, url, field):
     fields = {"address_expression": "a@b", "address_routing": "inrouter", field: "@" * 1001}
     assert site(url, check=400, **fields)["status"] == f"Invalid value for {field}."
     long = site("addresses/?get&test=" + "@" * 1001, check=400)
     assert long["status"] == "Invalid value for test."
-    assert site("addresses/?switch", check=400, address1={"address_expression": "@" * 1001, "address_order": 1})[
-        "status"] == "Invalid value for address1.address_expression."
+    assert (
+        site("addresses/?switch", check=400, address1={"address_expression": "@" * 1001, "address_order": 1})[
+            "status"
+        ]
+        == "Invalid value for address1.address_expression."
+    )
 
 
 def test_filling_in_a_route_stays_small(site):
-    site.sql("INSERT INTO addresses (address_expression, address_router, address_route) VALUES (?, 'redirect', ?)",
-             "%", "(to-local)" * 90)
-    decision = site("addresses/?test", address_routing="inrouter", address_expression="a" * 990 + "@b.org")["decision"]
+    site.sql(
+        "INSERT INTO addresses (address_expression, address_router, address_route) VALUES (?, 'redirect', ?)",
+        "%",
+        "(to-local)" * 90,
+    )
+    decision = site("addresses/?test", address_routing="inrouter", address_expression="a" * 990 + "@b.org")[
+        "decision"
+    ]
     assert len(decision["queued"]["mail_envelopeto"]) == 90 * 990
 
 
@@ -55,9 +72,11 @@ def test_saving_ones_own_account_at_once_keeps_the_session(site):
 
     for number in range(25):
         with concurrent.futures.ThreadPoolExecutor(3) as threads:
-            jobs = [threads.submit(save, "users/?set_password", user_authdata=f"pw{number}"),
-                    threads.submit(save, "users/?update_alias", user_alias=""),
-                    threads.submit(save, "users/?update_permissions", user_permissions=["admin", f"p{number}"])]
+            jobs = [
+                threads.submit(save, "users/?set_password", user_authdata=f"pw{number}"),
+                threads.submit(save, "users/?update_alias", user_alias=""),
+                threads.submit(save, "users/?update_permissions", user_permissions=["admin", f"p{number}"]),
+            ]
             answers = [job.result() for job in jobs]
         assert [answer["status"] for answer in answers] == ["ok"] * 3, number
 
@@ -71,8 +90,11 @@ def test_a_password_that_was_changed_meanwhile_does_nothing_any_more(site, by):
 
     def attack():
         fields = {"user_name": "bob", "user_authdata": "evil"}
-        answers.append(ask(browser, "users/?set_password", **fields) if by == "session" else
-                       site("users/?set_password", user="bob", **fields))
+        answers.append(
+            ask(browser, "users/?set_password", **fields)
+            if by == "session"
+            else site("users/?set_password", user="bob", **fields)
+        )
 
     thread = threading.Thread(target=attack)
     thread.start()
@@ -104,7 +126,9 @@ def test_no_session_outlives_its_user(site, tmp_path):
 def test_outgoing_test_shows_nothing_of_hidden_rows(site):
     site.sql("INSERT INTO addresses VALUES ('x@%', 1, 'store', 'root'), ('x@corp.org', 2, 'drop', NULL)")
     site.sql("INSERT INTO smtpd VALUES ('root', 'handoff', 'secret-relay:25')")
-    answer = site("addresses/?test", user="dele", address_expression="x@corp.org", address_routing="outrouter")
+    answer = site(
+        "addresses/?test", user="dele", address_expression="x@corp.org", address_routing="outrouter"
+    )
     assert "secret" not in json.dumps(answer) and answer["decision"]["accepted"] is False
 
 
@@ -121,8 +145,12 @@ def test_unknown_name_and_wrong_password_are_the_same_work():
 def test_many_delegated_expressions_do_not_fall_off_a_cliff(site):
     connection = sqlite3.connect(site.dbpath)
     with connection:
-        connection.executemany("INSERT INTO api_address_delegates VALUES ('dele', ?)", [[f"a{n}@%"] for n in range(1500)])
-        connection.executemany("INSERT INTO addresses (address_expression) VALUES (?)", [[f"b{n}@x"] for n in range(100)])
+        connection.executemany(
+            "INSERT INTO api_address_delegates VALUES ('dele', ?)", [[f"a{n}@%"] for n in range(1500)]
+        )
+        connection.executemany(
+            "INSERT INTO addresses (address_expression) VALUES (?)", [[f"b{n}@x"] for n in range(100)]
+        )
     connection.close()
     site("addresses/?get", user="dele")
     started = time.process_time()
@@ -164,15 +192,27 @@ def test_a_limit_of_many_digits_is_no_failure(site):
 
 def test_no_control_character_reaches_a_terminal(site, tmp_path):
     (tmp_path / "config.py").write_text(f'dbpath = "master.db3"\nmodulelist = {MODULES!r}\n')
-    site.sql("INSERT INTO addresses (address_expression, address_router) VALUES (?, 'store')", "\x1b]0;x\x07\x9b31m")
-    site.sql("INSERT INTO mailbox (mail_user, mail_envelopeto, mail_envelopefrom, mail_data) VALUES "
-             "('bob', 'a', 'b', ?)", "Subject: \x9b31m\u202e\r\n\r\n\x1b[2J")
-    for command in (["check"], ["call", "addresses", "get"], ["call", "--as", "bob", "mailbox", "read", "mail_id=1"]):
+    site.sql(
+        "INSERT INTO addresses (address_expression, address_router) VALUES (?, 'store')",
+        "\x1b]0;x\x07\x9b31m",
+    )
+    site.sql(
+        "INSERT INTO mailbox (mail_user, mail_envelopeto, mail_envelopefrom, mail_data) VALUES "
+        "('bob', 'a', 'b', ?)",
+        "Subject: \x9b31m\u202e\r\n\r\n\x1b[2J",
+    )
+    for command in (
+        ["check"],
+        ["call", "addresses", "get"],
+        ["call", "--as", "bob", "mailbox", "read", "mail_id=1"],
+    ):
         shown = on_terminal(tmp_path, *command).decode()
         assert not {"\x1b", "\x07", "\x9b", "\u202e"} & set(shown), command
 
 
-@pytest.mark.parametrize("mount, path", [("/a@b", "/a@b/"), ("/gr\xc3\xbcn", "/gr%C3%BCn/"), ("/a;b", "/a%3Bb/")])
+@pytest.mark.parametrize(
+    "mount, path", [("/a@b", "/a@b/"), ("/gr\xc3\xbcn", "/gr%C3%BCn/"), ("/a;b", "/a%3Bb/")]
+)
 def test_cookie_path_is_what_the_browser_calls_the_mount(site, mount, path):
     browser = site.browser(SCRIPT_NAME=mount)
     answer = browser.post("/?login", json.dumps({"auth": {"user_name": "bob", "password": "pw"}}))
@@ -210,16 +250,26 @@ def site8_folder(tmp_path):
 
 def test_a_delegate_cannot_add_the_user_whose_mail_waits(tmp_path):
     site = Site(tmp_path, delegates_add_users=True)
-    site.sql("INSERT INTO addresses (address_expression, address_router, address_route) VALUES "
-             "('boss@one.org', 'store', 'boss'), ('clerk@corp.org', 'store', 'clerk')")
+    site.sql(
+        "INSERT INTO addresses (address_expression, address_router, address_route) VALUES "
+        "('boss@one.org', 'store', 'boss'), ('clerk@corp.org', 'store', 'clerk')"
+    )
     assert site("users/?add", user="dele", user_name="boss")["status"] == "Not allowed"
     assert site("users/?add", user="dele", user_name="clerk")["user"] is True
 
 
-@pytest.mark.parametrize("arguments", [
-    ["init", "--admin", "main"], ["init", "--admin", ""], ["init", "--dbpath", "/proc/none/x"],
-    ["call", "users", "update_permissions", "user_name=ann", "user_permissions=[a"],
-    ["import-config", "deep.php"], ["import-config", "odd.php"], ["backup", "/proc/none/x"]])
+@pytest.mark.parametrize(
+    "arguments",
+    [
+        ["init", "--admin", "main"],
+        ["init", "--admin", ""],
+        ["init", "--dbpath", "/proc/none/x"],
+        ["call", "users", "update_permissions", "user_name=ann", "user_permissions=[a"],
+        ["import-config", "deep.php"],
+        ["import-config", "odd.php"],
+        ["backup", "/proc/none/x"],
+    ],
+)
 def test_the_command_line_answers_with_a_sentence(site, tmp_path, arguments):
     (tmp_path / "config.py").write_text(f'dbpath = "master.db3"\nmodulelist = {MODULES!r}\n')
     (tmp_path / "deep.php").write_text("<?php $dbpath = " + "[" * 5000)

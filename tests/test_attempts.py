@@ -27,7 +27,9 @@ def clock(monkeypatch) -> Clock:
 
 def post(site, user="bob", password="wrong", address=HERE, **environ):
     fields = {"pop_user": "ann", "auth": {"user_name": user, "password": password}}
-    return site.browser(REMOTE_ADDR=address, **environ).post("/pop/?get", json.dumps(fields).encode(), status="*")
+    return site.browser(REMOTE_ADDR=address, **environ).post(
+        "/pop/?get", json.dumps(fields).encode(), status="*"
+    )
 
 
 def attempt(site, *args, **environ):
@@ -67,13 +69,22 @@ def in_threads(number: int, work) -> list:
 ########## The wait ################################################################################
 
 
-@pytest.mark.parametrize("who", [lambda i: (f"user{i}", "x", HERE), lambda i: ("bob", "x", f"192.0.2.{i}"),
-                                 lambda i: ("nobody here", "x", f"192.0.2.{i}"), lambda i: ("nologin", "x", HERE)],
-                         ids=["one address, many names", "a name", "an unknown name", "a name without a log-in"])
+@pytest.mark.parametrize(
+    "who",
+    [
+        lambda i: (f"user{i}", "x", HERE),
+        lambda i: ("bob", "x", f"192.0.2.{i}"),
+        lambda i: ("nobody here", "x", f"192.0.2.{i}"),
+        lambda i: ("nologin", "x", HERE),
+    ],
+    ids=["one address, many names", "a name", "an unknown name", "a name without a log-in"],
+)
 def test_ten_failures_are_free_then_the_wait_doubles_up_to_900_seconds(either, clock, who):
     assert [attempt(either, *who(i)) for i in range(10)] == ["wrong"] * 10
     for i, wait in enumerate([1, 2, 4, 8, 16, 32, 64, 128, 256, 512, 900, 900, 900]):
-        assert [attempt(either, *who(100 + i)) for _ in range(3)] == [wait] * 3  # asking again costs nothing more
+        assert [attempt(either, *who(100 + i)) for _ in range(3)] == [
+            wait
+        ] * 3  # asking again costs nothing more
         clock.now += wait - 1
         assert attempt(either, *who(100 + i)) == 1
         clock.now += 1
@@ -204,21 +215,36 @@ def test_a_wrong_password_takes_as_long_as_an_unknown_name(tmp_path):
 ########## Behind a proxy ##########################################################################
 
 
-@pytest.mark.parametrize(("peer", "forwarded", "client"), [
-    ("198.51.100.7", "1.2.3.4", "198.51.100.7"), ("198.51.100.7", "10.0.0.1", "198.51.100.7"),
-    ("10.0.0.1", None, "10.0.0.1"), ("10.0.0.1", "", "10.0.0.1"), ("10.0.0.1", "1.2.3.4", "1.2.3.4"),
-    ("10.0.0.1", "6.6.6.6, 1.2.3.4", "1.2.3.4"), ("10.0.0.1", "6.6.6.6,1.2.3.4 ,10.0.0.2", "1.2.3.4"),
-    ("10.0.0.1", "10.9.9.9, 1.2.3.4", "1.2.3.4"), ("10.0.0.1", "10.9.9.9, 10.0.0.2", "10.9.9.9"),
-    ("2001:db8:1::1", "2001:db8:2::0:7", "2001:db8:2::7"), ("2001:db8:2::1", "1.2.3.4", "2001:db8:2::1"),
-    ("", "1.2.3.4", "1.2.3.4"), ("", "6.6.6.6, 1.2.3.4", "1.2.3.4"), ("", None, ""),  # a Unix socket
-    ("10.0.0.1", "unknown", "10.0.0.1"), ("10.0.0.1", "1.2.3.4, unknown", "10.0.0.1"),
-    ("10.0.0.1", "1.2.3.4\nx", "10.0.0.1"), ("10.0.0.1", ",,", "10.0.0.1"),
-    ("10.0.0.1", "a" * 9000, "10.0.0.1"), ("10.0.0.1", "1.2.3.4" + ", 10.0.0.2" * 500, "1.2.3.4"),
-    ("10.0.0.1", "::ffff:1.2.3.4", "1.2.3.4"), ("::ffff:198.51.100.7", None, "198.51.100.7"),
-    ("10.0.0.1", "fe80::1%eth0", "fe80::1"),
-    ("::ffff:10.0.0.1", "1.2.3.4", "1.2.3.4"),
-    ("10.0.0.1", "1.2.3.4, ::ffff:10.0.0.2", "1.2.3.4"),
-])
+@pytest.mark.parametrize(
+    ("peer", "forwarded", "client"),
+    [
+        ("198.51.100.7", "1.2.3.4", "198.51.100.7"),
+        ("198.51.100.7", "10.0.0.1", "198.51.100.7"),
+        ("10.0.0.1", None, "10.0.0.1"),
+        ("10.0.0.1", "", "10.0.0.1"),
+        ("10.0.0.1", "1.2.3.4", "1.2.3.4"),
+        ("10.0.0.1", "6.6.6.6, 1.2.3.4", "1.2.3.4"),
+        ("10.0.0.1", "6.6.6.6,1.2.3.4 ,10.0.0.2", "1.2.3.4"),
+        ("10.0.0.1", "10.9.9.9, 1.2.3.4", "1.2.3.4"),
+        ("10.0.0.1", "10.9.9.9, 10.0.0.2", "10.9.9.9"),
+        ("2001:db8:1::1", "2001:db8:2::0:7", "2001:db8:2::7"),
+        ("2001:db8:2::1", "1.2.3.4", "2001:db8:2::1"),
+        ("", "1.2.3.4", "1.2.3.4"),
+        ("", "6.6.6.6, 1.2.3.4", "1.2.3.4"),
+        ("", None, ""),  # a Unix socket
+        ("10.0.0.1", "unknown", "10.0.0.1"),
+        ("10.0.0.1", "1.2.3.4, unknown", "10.0.0.1"),
+        ("10.0.0.1", "1.2.3.4\nx", "10.0.0.1"),
+        ("10.0.0.1", ",,", "10.0.0.1"),
+        ("10.0.0.1", "a" * 9000, "10.0.0.1"),
+        ("10.0.0.1", "1.2.3.4" + ", 10.0.0.2" * 500, "1.2.3.4"),
+        ("10.0.0.1", "::ffff:1.2.3.4", "1.2.3.4"),
+        ("::ffff:198.51.100.7", None, "198.51.100.7"),
+        ("10.0.0.1", "fe80::1%eth0", "fe80::1"),
+        ("::ffff:10.0.0.1", "1.2.3.4", "1.2.3.4"),
+        ("10.0.0.1", "1.2.3.4, ::ffff:10.0.0.2", "1.2.3.4"),
+    ],
+)
 def test_forwarded_for_is_believed_as_far_as_proxies_are_trusted(tmp_path, peer, forwarded, client):
     site = Site(tmp_path, trusted_proxies=["10.0.0.0/8", "2001:db8:1::/48"])
     headers = {} if forwarded is None else {"HTTP_X_FORWARDED_FOR": forwarded}
@@ -242,16 +268,28 @@ def test_spoofed_headers_neither_spread_nor_shift_the_count(tmp_path, clock):
     assert attempt(site, "ann", "pw", "10.0.0.1", HTTP_X_FORWARDED_FOR="1.2.3.4, 5.5.5.5") == "in"
 
 
-@pytest.mark.parametrize(("peer", "scheme", "proto", "secure"), [
-    ("10.0.0.1", "http", "https", True), ("10.0.0.1", "https", "http", False), ("10.0.0.1", "https", None, True),
-    ("192.0.2.1", "http", "https", False), ("192.0.2.1", "https", "http", True), ("", "http", "https", True)])
+@pytest.mark.parametrize(
+    ("peer", "scheme", "proto", "secure"),
+    [
+        ("10.0.0.1", "http", "https", True),
+        ("10.0.0.1", "https", "http", False),
+        ("10.0.0.1", "https", None, True),
+        ("192.0.2.1", "http", "https", False),
+        ("192.0.2.1", "https", "http", True),
+        ("", "http", "https", True),
+    ],
+)
 def test_forwarded_proto_of_a_trusted_proxy_makes_the_cookie_secure(tmp_path, peer, scheme, proto, secure):
     site = Site(tmp_path, trusted_proxies=["10.0.0.1"])
     headers = {"wsgi.url_scheme": scheme} | ({"HTTP_X_FORWARDED_PROTO": proto} if proto else {})
     assert ("; Secure" in post(site, "bob", "pw", peer, **headers).headers["Set-Cookie"]) is secure
 
 
-@pytest.mark.parametrize("wrong", [["proxy.example"], ["10.0.0.1/8"], ["10.0.0.0/33"], [""], [None], "10.0.0.1"])
+@pytest.mark.parametrize(
+    "wrong", [["proxy.example"], ["10.0.0.1/8"], ["10.0.0.0/33"], [""], [None], "10.0.0.1"]
+)
 def test_wrong_trusted_proxies_are_refused_at_start(tmp_path, wrong):
-    with pytest.raises(mailapi.ConfigError, match=r"\Atrusted_proxies(: .+| must be a list, not '10.0.0.1')\.\Z"):
+    with pytest.raises(
+        mailapi.ConfigError, match=r"\Atrusted_proxies(: .+| must be a list, not '10.0.0.1')\.\Z"
+    ):
         Site(tmp_path, trusted_proxies=wrong)

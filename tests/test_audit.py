@@ -9,8 +9,19 @@ from conftest import MODULES, Site, authdata
 
 import mailapi
 
-COLUMNS = ["audit_id", "audit_time", "audit_user", "audit_address", "audit_via", "audit_session", "audit_module",
-           "audit_action", "audit_target", "audit_status", "audit_http"]
+COLUMNS = [
+    "audit_id",
+    "audit_time",
+    "audit_user",
+    "audit_address",
+    "audit_via",
+    "audit_session",
+    "audit_module",
+    "audit_action",
+    "audit_target",
+    "audit_status",
+    "audit_http",
+]
 SHOWN = [*COLUMNS, "audit_times"]
 WRONG, HERE = "Username or password is wrong.", "192.0.2.1"
 
@@ -40,8 +51,12 @@ def test_every_log_in_is_recorded_however_it_ends(tmp_path):
     site.state("UPDATE failure SET failures = 9")
     wait = ask(browser, "users/?get", 429, auth=credentials("ann"))["status"]
     bob, ann = ("bob", HERE, "password", "users", "get", ""), ("ann", HERE, "password", "users", "get", "")
-    assert recorded(site) == [(*bob, "ok", 200), (*ann, "Password is not set!", 200), (*ann, WRONG, 200),
-                              (*ann, wait, 429)]
+    assert recorded(site) == [
+        (*bob, "ok", 200),
+        (*ann, "Password is not set!", 200),
+        (*ann, WRONG, 200),
+        (*ann, wait, 429),
+    ]
     assert abs(site.state("SELECT audit_time FROM audit")[0][0] - time.time()) < 60
 
 
@@ -50,7 +65,7 @@ def test_what_was_done_in_a_session_can_be_told_from_others(site):
     for browser in (one, two):
         ask(browser, "?login", auth=credentials())
         ask(browser, "pop/?add", pop_user="bob")
-    sessions = [row for row, in site.state("SELECT audit_session FROM audit ORDER BY audit_id")]
+    sessions = [row for (row,) in site.state("SELECT audit_session FROM audit ORDER BY audit_id")]
     assert sessions[0] == sessions[1] != sessions[2] == sessions[3] and all(len(s) == 12 for s in sessions)
 
 
@@ -59,21 +74,40 @@ def test_changes_and_refusals_are_recorded_and_successful_reads_are_not(either):
     ask(browser, "?login", auth=credentials())
     assert recorded(either) == [("bob", HERE, "password", "", "", "", "ok", 200)]
     either.state("DELETE FROM audit")
-    for url in ("?get_modules", "users/?get", "pop/?get", "addresses/?get", "tokens/?get", "?login", "?nothing"):
+    for url in (
+        "?get_modules",
+        "users/?get",
+        "pop/?get",
+        "addresses/?get",
+        "tokens/?get",
+        "?login",
+        "?nothing",
+    ):
         assert ask(browser, url)["status"] == "ok"
     assert recorded(either) == []
     who = ("bob", HERE, "session")
     for url, fields, row in [
         ("pop/?add", {"pop_user": "bob"}, ("pop", "add", "bob", "ok", 200)),
-        ("pop/?add", {"pop_user": "bob"}, ("pop", "add", "bob", "UNIQUE constraint failed: popd.pop_user", 200)),
+        (
+            "pop/?add",
+            {"pop_user": "bob"},
+            ("pop", "add", "bob", "UNIQUE constraint failed: popd.pop_user", 200),
+        ),
         ("pop/?delete", {"pop_user": "ann"}, ("pop", "delete", "ann", "Not allowed.", 200)),
         ("pop/?get", {"pop_user": "ann"}, ("pop", "get", "", "Not allowed.", 200)),
         ("audit/?get", {}, ("audit", "get", "", "Not allowed.", 200)),
-        ("users/?add-permission", {"user_name": "bob", "user_permission": "admin"},
-         ("users", "add_permission", "bob admin", None, 200)),
+        (
+            "users/?add-permission",
+            {"user_name": "bob", "user_permission": "admin"},
+            ("users", "add_permission", "bob admin", None, 200),
+        ),
         ("tokens/?add", {"token_name": "backup"}, ("tokens", "add", "backup", "ok", 200)),
-        ("users/index.php?set_password", {"user_name": "bob", "user_authdata": "new"},
-         ("users", "set_password", "bob", "ok", 200))]:
+        (
+            "users/index.php?set_password",
+            {"user_name": "bob", "user_authdata": "new"},
+            ("users", "set_password", "bob", "ok", 200),
+        ),
+    ]:
         status = ask(browser, url, **fields)["status"]
         assert recorded(either)[-1] == (*who, *row[:3], row[3] or status, row[4])
     assert len(recorded(either)) == 8
@@ -88,9 +122,11 @@ def test_token_is_recorded_by_its_name(site):
     ask(site.browser(REMOTE_ADDR=HERE), "tokens/?add", headers=header, token_name="x")
     ask(site.browser(REMOTE_ADDR=HERE), "pop/?add", headers={"Authorization": "Bearer x"}, pop_user="bob")
     who = ("bob", HERE, "token back up")
-    assert recorded(site) == [(*who, "pop", "add", "bob", "ok", 200),
-                              (*who, "tokens", "add", "x", "A token cannot manage tokens.", 200),
-                              (None, HERE, "token", "pop", "add", "", "Token is not valid.", 200)]
+    assert recorded(site) == [
+        (*who, "pop", "add", "bob", "ok", 200),
+        (*who, "tokens", "add", "x", "A token cannot manage tokens.", 200),
+        (None, HERE, "token", "pop", "add", "", "Token is not valid.", 200),
+    ]
 
 
 def test_noise_of_nobody_is_not_recorded(site):
@@ -105,14 +141,16 @@ def test_noise_of_nobody_is_not_recorded(site):
 
 def test_what_the_command_line_changes_is_recorded_as_local(tmp_path, monkeypatch, capsys):
     site = Site(tmp_path)
-    (tmp_path / "config.py").write_text(f'dbpath = {site.place!r}\nmodulelist = {MODULES!r}\n')
+    (tmp_path / "config.py").write_text(f"dbpath = {site.place!r}\nmodulelist = {MODULES!r}\n")
     monkeypatch.setenv("LOGNAME", "operator")
     call = ["call", "--config", str(tmp_path / "config.py")]
     assert mailapi.main([*call, "users", "set_password", "user_name=bob", "user_authdata=fresh"]) == 0
     assert mailapi.main([*call, "--as", "bob", "pop", "add", "pop_user=ann"]) == 1
     assert mailapi.main([*call, "users", "get"]) == 0
-    assert recorded(site) == [("local:operator", "", "local", "users", "set_password", "bob", "ok", 200),
-                              ("bob", "", "local", "pop", "add", "ann", "Not allowed.", 200)]
+    assert recorded(site) == [
+        ("local:operator", "", "local", "users", "set_password", "bob", "ok", 200),
+        ("bob", "", "local", "pop", "add", "ann", "Not allowed.", 200),
+    ]
 
 
 ########## No secrets, no tricks ###################################################################
@@ -129,22 +167,44 @@ def test_no_secret_is_recorded_logged_or_answered(site, caplog):
     for bearer in (token, token + "x"):
         ask(site.browser(), "pop/?add", headers={"Authorization": f"Bearer {bearer}"}, pop_user="bob")
     answer = json.dumps(site("audit/?get"))
-    stored = b"".join(file.read_bytes() for file in site.dbpath.parent.glob("master.db3.state*")).decode("latin-1")
+    stored = b"".join(file.read_bytes() for file in site.dbpath.parent.glob("master.db3.state*")).decode(
+        "latin-1"
+    )
     assert all("bob" in words and "backup" in words for words in (answer, stored, caplog.text))
-    for secret in ("guessed-wrong", "freshly-set", "carols-first", browser.cookies["PHPSESSID"], token, token[8:],
-                   authdata("pw")):
+    for secret in (
+        "guessed-wrong",
+        "freshly-set",
+        "carols-first",
+        browser.cookies["PHPSESSID"],
+        token,
+        token[8:],
+        authdata("pw"),
+    ):
         for where, words in (("answer", answer), ("state", stored), ("log", caplog.text)):
             assert secret not in words, where
 
 
-@pytest.mark.parametrize("name", ['bob\nuser="root"', "a\r\nb", 'quote" status="ok', "\x1b[2J\x07", "\u2028\x85\x7f",
-                                  "back\\", "tab\tstop", "ü€\U0001f600"])
+@pytest.mark.parametrize(
+    "name",
+    [
+        'bob\nuser="root"',
+        "a\r\nb",
+        'quote" status="ok',
+        "\x1b[2J\x07",
+        "\u2028\x85\x7f",
+        "back\\",
+        "tab\tstop",
+        "ü€\U0001f600",
+    ],
+)
 def test_log_has_one_line_of_key_and_value_for_each_entry(site, caplog, name):
     caplog.set_level(logging.INFO, "mailapi.audit")
     assert site("pop/?add", user=name, password="x", pop_user=name)["status"] == WRONG
-    line, = caplog.messages
+    (line,) = caplog.messages
     assert line.isprintable() and line.isascii()
-    decoded = f'user={json.dumps(name)} address="" via="password" session="" module="pop" action="add" target="" '
+    decoded = (
+        f'user={json.dumps(name)} address="" via="password" session="" module="pop" action="add" target="" '
+    )
     assert line.split(" ", 1)[1] == decoded + f'status="{WRONG}" http=200'
     assert line.startswith("time=") and recorded(site)[0][0] == name
 
@@ -161,8 +221,11 @@ def test_whoever_is_not_logged_in_cannot_store_much(site):
 
 def fill(site, number: int):
     now = int(time.time())
-    rows = [f"(NULL, {now - number + i}, 'bob', '192.0.2.9', 'session', '', 'pop', '{'add' if i % 2 else 'delete'}', 'user{i}',"
-            " 'ok', 200)" for i in range(number)]
+    rows = [
+        f"(NULL, {now - number + i}, 'bob', '192.0.2.9', 'session', '', 'pop', '{'add' if i % 2 else 'delete'}', 'user{i}',"
+        " 'ok', 200)"
+        for i in range(number)
+    ]
     site.state("INSERT INTO audit VALUES " + ", ".join(rows))
 
 
@@ -179,15 +242,27 @@ def filled(either):
 def test_get_is_newest_first_and_filtered(filled):
     site, browser = filled
     rows = ask(browser, "audit/?get")["audit"]
-    assert list(rows[0]) == SHOWN and [row["audit_target"] for row in rows] == [f"user{i}" for i in range(9, -1, -1)]
+    assert list(rows[0]) == SHOWN and [row["audit_target"] for row in rows] == [
+        f"user{i}" for i in range(9, -1, -1)
+    ]
     ask(site.browser(REMOTE_ADDR=HERE), "?login", auth=credentials("ann", "x"))
     for fields, number in [
-        ({"audit_user": "bob"}, 10), ({"audit_user": "ann"}, 1), ({"audit_user": "b%"}, 0), ({"audit_user": ""}, 11),
-        ({"audit_address": HERE}, 1), ({"audit_via": "password"}, 1), ({"audit_module": "pop"}, 10),
-        ({"audit_action": "add"}, 5), ({"audit_action": "add", "audit_target": "user3"}, 1), ({"audit_target": 3}, 0),
-        ({"audit_status": WRONG}, 1), ({"audit_status": "ok", "audit_user": "ann"}, 0),
-        ({"since": rows[3]["audit_time"]}, 5), ({"until": rows[3]["audit_time"]}, 7),
-        ({"since": str(rows[5]["audit_time"]), "until": rows[3]["audit_time"]}, 3)]:
+        ({"audit_user": "bob"}, 10),
+        ({"audit_user": "ann"}, 1),
+        ({"audit_user": "b%"}, 0),
+        ({"audit_user": ""}, 11),
+        ({"audit_address": HERE}, 1),
+        ({"audit_via": "password"}, 1),
+        ({"audit_module": "pop"}, 10),
+        ({"audit_action": "add"}, 5),
+        ({"audit_action": "add", "audit_target": "user3"}, 1),
+        ({"audit_target": 3}, 0),
+        ({"audit_status": WRONG}, 1),
+        ({"audit_status": "ok", "audit_user": "ann"}, 0),
+        ({"since": rows[3]["audit_time"]}, 5),
+        ({"until": rows[3]["audit_time"]}, 7),
+        ({"since": str(rows[5]["audit_time"]), "until": rows[3]["audit_time"]}, 3),
+    ]:
         assert len(ask(browser, "audit/?get", **fields)["audit"]) == number, fields
 
 
@@ -199,13 +274,18 @@ def test_pages_are_asked_for_by_limit_and_before(filled):
         seen += [row["audit_id"] for row in page]
         before = seen[-1]
     assert len(seen) == len(set(seen)) == 2510 and seen == sorted(seen, reverse=True)
-    assert len(ask(browser, "audit/?get")["audit"]) == len(ask(browser, "audit/?get&limit=5000")["audit"]) == 1000
+    assert (
+        len(ask(browser, "audit/?get")["audit"])
+        == len(ask(browser, "audit/?get&limit=5000")["audit"])
+        == 1000
+    )
     two = ask(browser, "audit/?get&limit=2", before=seen[4])["audit"]
     assert [row["audit_id"] for row in two] == seen[5:7]
 
 
-@pytest.mark.parametrize(("field", "value"), [("before", "x"), ("since", "yesterday"), ("until", [1]),
-                                              ("audit_user", {"a": 1})])
+@pytest.mark.parametrize(
+    ("field", "value"), [("before", "x"), ("since", "yesterday"), ("until", [1]), ("audit_user", {"a": 1})]
+)
 def test_filter_that_cannot_be_read_is_named(filled, field, value):
     assert ask(filled[1], "audit/?get", 400, **{field: value})["status"] == f"Invalid value for {field}."
 
@@ -231,15 +311,24 @@ def test_entries_older_than_audit_lifetime_are_forgotten(tmp_path):
     assert [row[0] for row in recorded(site)] == ["ann", "dele", "root"]
 
 
-@pytest.mark.parametrize("trouble", [
-    "CREATE TRIGGER full BEFORE INSERT ON audit BEGIN SELECT RAISE(ABORT, 'disk full'); END", "DROP TABLE audit"])
+@pytest.mark.parametrize(
+    "trouble",
+    [
+        "CREATE TRIGGER full BEFORE INSERT ON audit BEGIN SELECT RAISE(ABORT, 'disk full'); END",
+        "DROP TABLE audit",
+    ],
+)
 def test_answers_do_not_depend_on_the_audit(site, caplog, trouble):
     browser = site.browser()
     ask(browser, "?login", auth=credentials())
     site.state(trouble)
     answer = ask(browser, "pop/?add", pop_user="bob")
-    assert (answer["status"], answer["login"]) == ("ok", True) and site.sql("SELECT pop_user FROM popd") == [("bob",)]
-    assert "not kept: The state database cannot be used: " in caplog.text.replace(". The log has the cause.", ": ")
+    assert (answer["status"], answer["login"]) == ("ok", True) and site.sql("SELECT pop_user FROM popd") == [
+        ("bob",)
+    ]
+    assert "not kept: The state database cannot be used: " in caplog.text.replace(
+        ". The log has the cause.", ": "
+    )
 
 
 def test_spoiled_state_database_is_answered_in_json(site, caplog):

@@ -50,7 +50,9 @@ def test_refusals_of_one_address_are_one_entry_whatever_names_it_tries(site, clo
     fail(site, 10, "nobody")
     assert [attempt(site, f"name {n}") for n in range(50)] == [1] * 50
     refused = [row for row in entries(site) if row["audit_http"] == 429]
-    assert [(row["audit_user"], row["audit_address"], row["audit_times"]) for row in refused] == [("name 0", HERE, 50)]
+    assert [(row["audit_user"], row["audit_address"], row["audit_times"]) for row in refused] == [
+        ("name 0", HERE, 50)
+    ]
 
 
 def test_refusals_of_two_subjects_are_two_entries(site, clock):
@@ -59,8 +61,9 @@ def test_refusals_of_two_subjects_are_two_entries(site, clock):
     fail(site, 10, "ann", "x", HERE)
     for _ in range(3):
         assert attempt(site, "bob", "x", HOME) == attempt(site, "ann", "x", "192.0.2.44") == 1
-    assert sorted((row["audit_user"], row["audit_times"]) for row in entries(site) if row["audit_http"] == 429) == [
-        ("ann", 3), ("bob", 3)]
+    assert sorted(
+        (row["audit_user"], row["audit_times"]) for row in entries(site) if row["audit_http"] == 429
+    ) == [("ann", 3), ("bob", 3)]
 
 
 def test_refusals_in_dav_are_counted_as_all_others(tmp_path, clock):
@@ -89,11 +92,16 @@ def test_what_anybody_can_cause_is_cut_in_the_log_and_the_database(site, caplog,
     caplog.set_level(logging.INFO)
     long = letter * 10_000
     post(site, long, "wrong", "x" * 5000)
-    site.raw("pop/?add", json.dumps({"pop_user": long[:1000], "auth": credentials(long[:2000], long[:2000])}).encode())
+    site.raw(
+        "pop/?add",
+        json.dumps({"pop_user": long[:1000], "auth": credentials(long[:2000], long[:2000])}).encode(),
+    )
     site.raw("users/?get", b"", HTTP_AUTHORIZATION="Bearer " + "x" * 30_000)
     ask(site.browser(), "?login", auth=credentials("root"))
     ask(site.browser(HTTP_AUTHORIZATION="Bearer x"), "x" * 30_000 + "/?get", 404)
-    assert site("addresses/?add", user="root", address_expression="a" * 900 + "@b.org", address_router="no")["status"]
+    assert site("addresses/?add", user="root", address_expression="a" * 900 + "@b.org", address_router="no")[
+        "status"
+    ]
     assert len(recorded(site)) >= 4
     for line in caplog.messages:
         assert len(line) < LONGEST_LINE and line.isascii()
@@ -163,5 +171,9 @@ def test_the_audit_of_a_former_version_goes_on(site):
     site.state("DROP TABLE audit_entry")
     site.app = mailapi.create_app(site.config)
     site("?login", user="ann")
-    assert [(row["audit_user"], row["audit_times"]) for row in entries(site)] == [("root", 1), ("ann", 1), ("bob", 1)]
+    assert [(row["audit_user"], row["audit_times"]) for row in entries(site)] == [
+        ("root", 1),
+        ("ann", 1),
+        ("bob", 1),
+    ]
     assert len(site.state("SELECT * FROM audit_entry")) == 2

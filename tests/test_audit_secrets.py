@@ -41,8 +41,12 @@ def test_a_secret_that_a_module_needs_is_neither_recorded_nor_logged(vault, capl
     fields = {"user_name": "ann", "password": "open-sesame", "key": "k3y-of-ann"}
     for auth in ({"user_name": "bob", "password": "pw"}, {}):
         vault.raw("vault/?open", json.dumps(fields | {"auth": auth}).encode())
-    vault("vault/?open", user="bob", password="wrong", **{name: fields[name] for name in ("user_name", "key")})
-    stored = b"".join(file.read_bytes() for file in vault.file.parent.glob("master.db3.state*")).decode("latin-1")
+    vault(
+        "vault/?open", user="bob", password="wrong", **{name: fields[name] for name in ("user_name", "key")}
+    )
+    stored = b"".join(file.read_bytes() for file in vault.file.parent.glob("master.db3.state*")).decode(
+        "latin-1"
+    )
     answer = json.dumps(vault("audit/?get"))
     targets = [row["audit_target"] for row in vault("audit/?get", audit_module="vault")["audit"]]
     assert len(targets) == 2 and set(targets) == ({"ann", ""} if vault.named else {""})
@@ -52,16 +56,29 @@ def test_a_secret_that_a_module_needs_is_neither_recorded_nor_logged(vault, capl
 
 def test_a_secret_cannot_be_declared_as_an_identifier():
     with pytest.raises(TypeError, match="key is no identifier"):
+
         class Leaking(mailapi.Module):
             identifiers = ("key",)
 
-            @mailapi.endpoint(required={"key": "Which?"}, optional={"key": mailapi.secret}, allow=mailapi.anyone)
+            @mailapi.endpoint(
+                required={"key": "Which?"}, optional={"key": mailapi.secret}, allow=mailapi.anyone
+            )
             def open(self, call):
                 """Open."""
 
 
 SHORT = {mailapi.php_text, mailapi.whole_number, mailapi.optional_number, mailapi.address}
-ALSO = {"address_order", "address_old_order", "mail_id", "part", "address1", "address2", "sender", "recipients", "script_name"}  # ids, addresses, a short name
+ALSO = {
+    "address_order",
+    "address_old_order",
+    "mail_id",
+    "part",
+    "address1",
+    "address2",
+    "sender",
+    "recipients",
+    "script_name",
+}  # ids, addresses, a short name
 
 
 @pytest.mark.parametrize("generation", [9, 8])
@@ -89,15 +106,30 @@ def folder(vault, tmp_path):
 @pytest.mark.sqlite
 @pytest.mark.parametrize("asked_for", [[], ["key"], ["key=-"]])
 def test_the_command_line_reads_a_secret_without_echo(folder, asked_for):
-    said = on_terminal(folder, "call", "vault", "open", "user_name=ann", "password=x", *asked_for,
-                       answers=[(b"key: ", b"k3y-of-ann\n")])
+    said = on_terminal(
+        folder,
+        "call",
+        "vault",
+        "open",
+        "user_name=ann",
+        "password=x",
+        *asked_for,
+        answers=[(b"key: ", b"k3y-of-ann\n")],
+    )
     assert b"length: 10" in said and b"k3y" not in said
 
 
 @pytest.mark.sqlite
 def test_the_command_line_asks_for_a_password_that_is_only_named(folder):
-    said = on_terminal(folder, "call", "users", "set_password", "user_name=bob", "user_authdata",
-                       answers=[(b"user_authdata: ", b"fresh-one\n")])
+    said = on_terminal(
+        folder,
+        "call",
+        "users",
+        "set_password",
+        "user_name=bob",
+        "user_authdata",
+        answers=[(b"user_authdata: ", b"fresh-one\n")],
+    )
     assert b"ok" in said and b"fresh" not in said
     app = mailapi.create_app(folder / "config.py")
     app.db.connect()

@@ -11,8 +11,10 @@ from selenium.webdriver.common.by import By
 from selenium.webdriver.support.wait import WebDriverWait
 from test_commands import CONFIG, Server
 
-FLAGS = ("--headless --no-sandbox --disable-gpu --disable-quic --no-first-run --disable-background-networking "
-         "--disable-component-update --disable-sync --disable-dev-shm-usage").split()
+FLAGS = (
+    "--headless --no-sandbox --disable-gpu --disable-quic --no-first-run --disable-background-networking "
+    "--disable-component-update --disable-sync --disable-dev-shm-usage"
+).split()
 
 
 @pytest.fixture(scope="module")
@@ -57,15 +59,17 @@ class Page:
 
     def shows(self, selector: str, wanted: str = ""):
         """Wait until an element can be seen, with a text in it."""
-        self.wait.until(lambda driver: any(e.is_displayed() and wanted in e.text for e in self.find(selector)),
-                        f"{selector} does not show {wanted!r}")
+        self.wait.until(
+            lambda driver: any(e.is_displayed() and wanted in e.text for e in self.find(selector)),
+            f"{selector} does not show {wanted!r}",
+        )
 
     def find(self, selector: str) -> list:
         return self.driver.find_elements(By.CSS_SELECTOR, selector)
 
     def fill(self, form: str, **fields):
         for name, value in fields.items():
-            field, = self.find(f"#{form} [name={name}]")
+            (field,) = self.find(f"#{form} [name={name}]")
             field.clear()
             field.send_keys(value)
         self.click(f"#{form} button")
@@ -84,8 +88,12 @@ class Page:
     def requests(self) -> list[dict | None]:
         """What the page has asked of the API since the last call, and None where an answer came, in their order."""
         events = [json.loads(entry["message"])["message"] for entry in self.driver.get_log("performance")]
-        return [event["params"].get("request") for event in events if event["params"].get("type") == "XHR"
-                and event["method"] in ("Network.requestWillBeSent", "Network.responseReceived")]
+        return [
+            event["params"].get("request")
+            for event in events
+            if event["params"].get("type") == "XHR"
+            and event["method"] in ("Network.requestWillBeSent", "Network.responseReceived")
+        ]
 
     def troubles(self) -> list[str]:
         """What the browser complained of."""
@@ -99,7 +107,13 @@ def test_a_person_works_with_the_client(chromium, server, site, mount):
     page.log_in()
     page.shows("#who", "root")
     page.shows("[data-user=ann]", "ann")
-    assert [row.text.split()[0] for row in page.find("#users tr")] == ["ann", "bob", "dele", "nologin", "root"]
+    assert [row.text.split()[0] for row in page.find("#users tr")] == [
+        "ann",
+        "bob",
+        "dele",
+        "nologin",
+        "root",
+    ]
 
     page.fill("add", user_name="ünal", user_authdata="first")
     page.shows("#status", "Added ünal.")
@@ -111,7 +125,10 @@ def test_a_person_works_with_the_client(chromium, server, site, mount):
     page.shows("#status", "Saved ünal.")
     page.shows("[data-user=ünal]", "ann")
     assert site.sql("SELECT user_alias FROM users WHERE user_name = 'ünal'") == [("ann",)]
-    assert site.sql("SELECT api_permission FROM api_access WHERE api_user = 'ünal'") == [("delegate",), ("other",)]
+    assert site.sql("SELECT api_permission FROM api_access WHERE api_user = 'ünal'") == [
+        ("delegate",),
+        ("other",),
+    ]
     assert site("?login", user="ünal", password="second")["login"] is True
 
     page.driver.refresh()
@@ -152,7 +169,7 @@ def test_the_page_asks_as_the_clients_of_the_original_do(chromium, server, site,
     assert first["headers"]["Content-Type"] == "application/x-www-form-urlencoded"
     page.log_in()
     page.shows("#who", "root")
-    cookie, = page.driver.execute_cdp_cmd("Network.getAllCookies", {})["cookies"]
+    (cookie,) = page.driver.execute_cdp_cmd("Network.getAllCookies", {})["cookies"]
     assert (cookie["path"], cookie["httpOnly"], cookie["sameSite"]) == (mount + "/", True, "Lax")
     assert page.driver.execute_script("return document.cookie") == ""
 

@@ -50,8 +50,12 @@ def strangers(folder) -> dict:
 def test_what_root_calls_leaves_a_state_database_that_is_the_folders_owners(configured, tmp_path, umask):
     configure(tmp_path, MODULES | ACCOUNT, apiserver="accounts.db3")
     own(tmp_path)
-    subprocess.run([*MAILAPI, "call", "users", "add", "user_name=carol"], cwd=tmp_path, check=True, umask=umask)
-    subprocess.run([*MAILAPI, "call", "accounts", "provision", "user_name=ann"], cwd=tmp_path, check=True, umask=umask)
+    subprocess.run(
+        [*MAILAPI, "call", "users", "add", "user_name=carol"], cwd=tmp_path, check=True, umask=umask
+    )
+    subprocess.run(
+        [*MAILAPI, "call", "accounts", "provision", "user_name=ann"], cwd=tmp_path, check=True, umask=umask
+    )
     for name in ("master.db3.state", "accounts.db3"):
         assert (tmp_path / name).stat().st_mode & 0o777 == 0o600
     assert strangers(tmp_path) == {}
@@ -68,7 +72,10 @@ def test_the_side_files_of_an_open_state_database_stay_its_owners(configured, tm
         os.chown(f"{state}-wal", 0, 0)
         os.chmod(f"{state}-wal", 0o600)
         run(tmp_path, "call", "users", "add", "user_name=carol")
-        assert {path.name for path in tmp_path.glob("*.state-*")} == {f"{state.name}-wal", f"{state.name}-shm"}
+        assert {path.name for path in tmp_path.glob("*.state-*")} == {
+            f"{state.name}-wal",
+            f"{state.name}-shm",
+        }
         assert strangers(tmp_path) == {}
 
 
@@ -111,8 +118,16 @@ def test_what_root_makes_by_commands_is_the_folders_owners(tmp_path):
     run(tmp_path, "copy", "new/below/master.db3", "copied.db3")
     run(tmp_path, "copy", "--state", "new/below/master.db3.state", "copied.state")
     made = {path.name for path in tmp_path.rglob("*")}
-    assert made == {"config.py", "new", "below", "master.db3", "copy.db3", "master.db3.state", "copied.db3",
-                    "copied.state"}
+    assert made == {
+        "config.py",
+        "new",
+        "below",
+        "master.db3",
+        "copy.db3",
+        "master.db3.state",
+        "copied.db3",
+        "copied.state",
+    }
     assert strangers(tmp_path) == {}
     modes = {path.name: path.stat().st_mode & 0o777 for path in tmp_path.rglob("*.*")}
     assert modes["master.db3"] == modes["copied.db3"] == 0o660
@@ -133,7 +148,9 @@ def test_what_root_serves_is_the_folders_owners(tmp_path):
     own(tmp_path)
     with Server(tmp_path, "--init") as server:
         server.post("?login", b'{"auth": {"user_name": "admin", "password": "wrong"}}')
-        assert {"config.py", "data", "master.db3", "master.db3.state"} <= {path.name for path in tmp_path.rglob("*")}
+        assert {"config.py", "data", "master.db3", "master.db3.state"} <= {
+            path.name for path in tmp_path.rglob("*")
+        }
         assert strangers(tmp_path) == {}
 
 
@@ -145,7 +162,10 @@ class Service:
 
     def __init__(self, machine):
         self.machine, self.folder = machine, machine.folder
-        self.config, self.state = self.folder / "etc/mailapi/config.py", self.folder / "var/lib/mailapi/state.db3"
+        self.config, self.state = (
+            self.folder / "etc/mailapi/config.py",
+            self.folder / "var/lib/mailapi/state.db3",
+        )
         self.master = self.folder / "var/lib/cmail/master.db3"
         with self.config.open("a") as file:
             file.write(f"modulelist = {MODULES!r}\n")
@@ -154,13 +174,17 @@ class Service:
 
     def run(self, *arguments, **options) -> subprocess.CompletedProcess:
         command = [self.folder / "opt/mailapi/bin/mailapi", *arguments, "--config", self.config]
-        return subprocess.run(command, text=True, capture_output=True, cwd=self.folder, env=ENVIRON, **options)
+        return subprocess.run(
+            command, text=True, capture_output=True, cwd=self.folder, env=ENVIRON, **options
+        )
 
     def failures(self) -> list[str]:
         """The FAIL lines of a check for the service, without paths; the exit status goes with them."""
         done = self.run("check", "--service", USER.pw_name)
         assert not done.stderr
-        found = [line.replace(str(self.folder), "") for line in done.stdout.splitlines() if line.startswith("FAIL")]
+        found = [
+            line.replace(str(self.folder), "") for line in done.stdout.splitlines() if line.startswith("FAIL")
+        ]
         assert done.returncode == bool(found), done.stdout
         return found
 
@@ -186,35 +210,65 @@ def test_check_looks_as_the_service_does(service):
     name = USER.pw_name
     assert service.failures() == []
     said = service.run("check", "--service", name).stdout
-    for line in (f"{service.master} can be read and written", f"{service.master.parent} can be written to",
-                 f"{service.state.parent} can be written to", "config and modules can be read"):
+    for line in (
+        f"{service.master} can be read and written",
+        f"{service.master.parent} can be written to",
+        f"{service.state.parent} can be written to",
+        "config and modules can be read",
+    ):
         assert f"ok    service {name}: {line}" in said
     service.run("call", "users", "add", "user_name=carol")
 
     def only(path, change, undo, *expected):
         """What is said between the two, and nothing before or after."""
         change()
-        assert [line.removeprefix(f"FAIL  service {name}: ") for line in service.failures()] == [*expected], path
+        assert [line.removeprefix(f"FAIL  service {name}: ") for line in service.failures()] == [*expected], (
+            path
+        )
         undo()
         assert service.failures() == []
 
     owned = "owner root, group root, mode "
-    only(service.config, lambda: service.config.chmod(0o600), lambda: service.config.chmod(0o644),
-         f"/etc/mailapi/config.py cannot be read: {owned}-rw-------")
-    only(service.config, lambda: service.config.parent.chmod(0o700), lambda: service.config.parent.chmod(0o755),
-         f"/etc/mailapi/config.py cannot be read: /etc/mailapi is closed: {owned}drwx------")
+    only(
+        service.config,
+        lambda: service.config.chmod(0o600),
+        lambda: service.config.chmod(0o644),
+        f"/etc/mailapi/config.py cannot be read: {owned}-rw-------",
+    )
+    only(
+        service.config,
+        lambda: service.config.parent.chmod(0o700),
+        lambda: service.config.parent.chmod(0o755),
+        f"/etc/mailapi/config.py cannot be read: /etc/mailapi is closed: {owned}drwx------",
+    )
     master, state = service.master, service.state
-    only(master, lambda: os.chown(master, 0, 0), lambda: os.chown(master, USER.pw_uid, USER.pw_gid),
-         f"/var/lib/cmail/master.db3 cannot be read and written: {owned}-rw-r--r--")
-    only(master, lambda: os.chown(master.parent, 0, 0), lambda: os.chown(master.parent, USER.pw_uid, USER.pw_gid),
-         f"/var/lib/cmail cannot be written to: {owned}drwxr-xr-x")
-    only(state, lambda: os.chown(state.parent, 0, 0), lambda: os.chown(state.parent, USER.pw_uid, USER.pw_gid),
-         f"/var/lib/mailapi cannot be written to: {owned}drwxr-xr-x")
+    only(
+        master,
+        lambda: os.chown(master, 0, 0),
+        lambda: os.chown(master, USER.pw_uid, USER.pw_gid),
+        f"/var/lib/cmail/master.db3 cannot be read and written: {owned}-rw-r--r--",
+    )
+    only(
+        master,
+        lambda: os.chown(master.parent, 0, 0),
+        lambda: os.chown(master.parent, USER.pw_uid, USER.pw_gid),
+        f"/var/lib/cmail cannot be written to: {owned}drwxr-xr-x",
+    )
+    only(
+        state,
+        lambda: os.chown(state.parent, 0, 0),
+        lambda: os.chown(state.parent, USER.pw_uid, USER.pw_gid),
+        f"/var/lib/mailapi cannot be written to: {owned}drwxr-xr-x",
+    )
     journal = master.with_name("master.db3-journal")
-    only(journal, lambda: os.close(os.open(journal, os.O_CREAT, 0o600)), journal.unlink,
-         f"FAIL  files: /var/lib/cmail/master.db3-journal belongs to somebody else ({owned}-rw-------)"
-         " and may lock others out",
-         f"/var/lib/cmail/master.db3-journal cannot be read and written: {owned}-rw-------")
+    only(
+        journal,
+        lambda: os.close(os.open(journal, os.O_CREAT, 0o600)),
+        journal.unlink,
+        f"FAIL  files: /var/lib/cmail/master.db3-journal belongs to somebody else ({owned}-rw-------)"
+        " and may lock others out",
+        f"/var/lib/cmail/master.db3-journal cannot be read and written: {owned}-rw-------",
+    )
 
 
 @as_root
@@ -223,8 +277,10 @@ def test_a_state_database_of_roots_is_told_also_without_the_service(service):
     os.chown(service.state, 0, 0)
     cannot, belongs = service.failures()
     assert "/state.db3 belongs to root, its folder to somebody else, who cannot use it" in belongs
-    assert cannot == (f"FAIL  service {USER.pw_name}: /var/lib/mailapi/state.db3 cannot be read and written: "
-                      "owner root, group root, mode -rw-------")
+    assert cannot == (
+        f"FAIL  service {USER.pw_name}: /var/lib/mailapi/state.db3 cannot be read and written: "
+        "owner root, group root, mode -rw-------"
+    )
     done = service.run("check")
     assert done.returncode == 1 and "state.db3 belongs to root" in done.stdout
 
@@ -260,8 +316,10 @@ def test_only_root_can_look_as_somebody_else(service):
 ########## config.py #############################################################################
 
 
-SECRETS = [{"mailserver": "mysql://mailapi:s3cret@127.0.0.1/mailserver"},
-           {"services": {"imap": {"url": "imap://127.0.0.1", "user": "master", "password": "it's \"s3cret\""}}}]
+SECRETS = [
+    {"mailserver": "mysql://mailapi:s3cret@127.0.0.1/mailserver"},
+    {"services": {"imap": {"url": "imap://127.0.0.1", "user": "master", "password": 'it\'s "s3cret"'}}},
+]
 
 
 @pytest.fixture
@@ -280,7 +338,9 @@ def test_a_config_with_passwords_that_others_can_read_fails(in_public, secret):
     configure(in_public, **secret)
     said = "everybody on this machine can read it"
     (in_public / "config.py").chmod(0o644)
-    assert f"FAIL  config: config.py has passwords in it, and {said}: chmod o-r" in run(in_public, "check", check=1)
+    assert f"FAIL  config: config.py has passwords in it, and {said}: chmod o-r" in run(
+        in_public, "check", check=1
+    )
     assert "s3cret" not in run(in_public, "check", check=1)
     (in_public / "config.py").chmod(0o640)
     assert said not in run(in_public, "check")
@@ -297,8 +357,10 @@ def test_a_config_without_passwords_in_it_may_be_read(in_public):
     (in_public / "secret").write_text("s3cret")
     (in_public / "secret").chmod(0o600)
     with (in_public / "config.py").open("a") as config:
-        config.write("with open(__file__[:-9] + 'secret') as file:\n"
-                     "    mailserver = f'mysql://mailapi:{file.read()}@127.0.0.1/mailserver'\ndel file\n")
+        config.write(
+            "with open(__file__[:-9] + 'secret') as file:\n"
+            "    mailserver = f'mysql://mailapi:{file.read()}@127.0.0.1/mailserver'\ndel file\n"
+        )
     assert "FAIL" not in run(in_public, "check")
 
 
@@ -306,21 +368,29 @@ def test_a_config_that_others_can_write_to_fails(in_public):
     configure(in_public)
     (in_public / "config.py").chmod(0o666)
     said = run(in_public, "check", check=1)
-    assert "FAIL  config: everybody on this machine can write to config.py, which the API runs: chmod o-w" in said
+    assert (
+        "FAIL  config: everybody on this machine can write to config.py, which the API runs: chmod o-w"
+        in said
+    )
 
 
 ########## The state database ####################################################################
 
 
-@pytest.mark.parametrize(("schema", "said"), [
-    ("CREATE TABEL greeting (x);", 'near "TABEL": syntax error'),
-    ("CREATE TABLE greeting (x);", "table greeting already exists"),
-    ("CREATE TABLE IF NOT EXISTS greeting (x)", "it does not end with a semicolon"),
-    ("CREATE TABLE IF NOT EXISTS greeting (x", "incomplete input"),
-    ("CREATE INDEX IF NOT EXISTS i ON nowhere (x);", "no such table: main.nowhere")])
+@pytest.mark.parametrize(
+    ("schema", "said"),
+    [
+        ("CREATE TABEL greeting (x);", 'near "TABEL": syntax error'),
+        ("CREATE TABLE greeting (x);", "table greeting already exists"),
+        ("CREATE TABLE IF NOT EXISTS greeting (x)", "it does not end with a semicolon"),
+        ("CREATE TABLE IF NOT EXISTS greeting (x", "incomplete input"),
+        ("CREATE INDEX IF NOT EXISTS i ON nowhere (x);", "no such table: main.nowhere"),
+    ],
+)
 def test_a_state_schema_that_sqlite_refuses_is_told_by_its_module(configured, tmp_path, schema, said):
     (tmp_path / "greeting.py").write_text(
-        f"from mailapi import Module\nclass Greeting(Module):\n    state_schema = {schema!r}\n")
+        f"from mailapi import Module\nclass Greeting(Module):\n    state_schema = {schema!r}\n"
+    )
     configure(tmp_path, MODULES | {"Greeting": "greeting.py"})
     lines = run(tmp_path, "check", check=1)
     assert f"FAIL  state: the state_schema of Greeting is refused, and nobody can log in: {said}" in lines
@@ -331,7 +401,10 @@ def test_a_state_folder_that_is_not_there_or_cannot_be_written_fails(configured,
     for state in (tmp_path / "nowhere/state.db3", "/proc/state.db3", tmp_path / "config.py/state.db3"):
         configure(tmp_path, state=str(state))
         said = run(tmp_path, "check", check=1)
-        assert f"FAIL  state: {os.path.dirname(state)} cannot be written to: " in said and "will be made" not in said
+        assert (
+            f"FAIL  state: {os.path.dirname(state)} cannot be written to: " in said
+            and "will be made" not in said
+        )
     (tmp_path / "folder").mkdir()
     configure(tmp_path, state="folder/state.db3")
     assert "will be made by the first log-in" in run(tmp_path, "check")
@@ -353,14 +426,24 @@ def test_permissions_that_mean_nothing_are_told_and_are_no_failure(tmp_path, gen
     modules = {"User": "modules/users.py", "Delegate": "modules/delegates.py"}
     configure(tmp_path, modules)
     assert warnings(tmp_path) == []
-    for user, permission in (("ann", "delegte"), ("bob", "Admin"), ("ann", "special"), ("bob", "special"),
-                             ("root", "special"), ("dele", "special"), ("nologin", "special")):
+    for user, permission in (
+        ("ann", "delegte"),
+        ("bob", "Admin"),
+        ("ann", "special"),
+        ("bob", "special"),
+        ("root", "special"),
+        ("dele", "special"),
+        ("nologin", "special"),
+    ):
         site.sql("INSERT INTO api_access VALUES (?, ?)", user, permission)
     assert warnings(tmp_path) == [
-        f"warn  {word}s: 'Admin' means nothing here: bob", f"warn  {word}s: 'delegte' means nothing here: ann",
-        f"warn  {word}s: 'special' means nothing here: ann, bob, dele and 2 more"]
+        f"warn  {word}s: 'Admin' means nothing here: bob",
+        f"warn  {word}s: 'delegte' means nothing here: ann",
+        f"warn  {word}s: 'special' means nothing here: ann, bob, dele and 2 more",
+    ]
     (tmp_path / "special.py").write_text(
-        "from mailapi import Module\nclass Special(Module):\n    permissions = ('special',)\n")
+        "from mailapi import Module\nclass Special(Module):\n    permissions = ('special',)\n"
+    )
     configure(tmp_path, modules | {"Special": "special.py"})
     assert [line.split("'")[1] for line in warnings(tmp_path)] == ["Admin", "delegte"]
 
@@ -375,7 +458,8 @@ def test_delegations_without_the_permission_to_use_them_are_told(tmp_path, gener
     site.sql("INSERT INTO api_address_delegates VALUES ('ann', '%@one.org')")
     assert warnings(tmp_path) == [
         f"warn  delegations: bob has 2 users, and no {word} delegate to use that",
-        f"warn  delegations: ann has 1 address expressions, and no {word} delegate to use that"]
+        f"warn  delegations: ann has 1 address expressions, and no {word} delegate to use that",
+    ]
 
 
 def test_nothing_in_a_name_can_forge_a_line(configured, tmp_path):
@@ -392,10 +476,14 @@ def test_accounts_taken_over_whose_user_is_unknown_are_told_and_left_alone(confi
     run(tmp_path, "call", "accounts", "provision", "user_name=ann")
     with contextlib.closing(sqlite3.connect(tmp_path / "suite.db3")) as suite, suite:
         for number, name in enumerate(("carol@one.org", "dave@one.org", "erin@one.org", "frank@one.org")):
-            suite.execute("INSERT INTO Accounts (idUsers, Name, idMailAccount) VALUES (?, ?, ?)", (number, name, 50))
+            suite.execute(
+                "INSERT INTO Accounts (idUsers, Name, idMailAccount) VALUES (?, ?, ?)", (number, name, 50)
+            )
     said = run(tmp_path, "check")
-    assert ("warn  Account: accounts that another program made, of nobody who is a user here, left alone: 4, such as "
-            "carol@one.org, dave@one.org, erin@one.org") in said and "ok    Account: accounts: 5" in said
+    assert (
+        "warn  Account: accounts that another program made, of nobody who is a user here, left alone: 4, such as "
+        "carol@one.org, dave@one.org, erin@one.org"
+    ) in said and "ok    Account: accounts: 5" in said
     run(tmp_path, "check", "--repair")
     assert len(json.loads(run(tmp_path, "call", "accounts", "get"))["accounts"]) == 5
 
@@ -405,5 +493,7 @@ def test_accounts_of_ours_whose_user_is_gone_still_fail_until_they_are_repaired(
     run(tmp_path, "call", "accounts", "provision", "user_name=bob")
     configured.sql("DELETE FROM users WHERE user_name = 'bob'")
     assert "FAIL  Account: account of bob, who is no user" in run(tmp_path, "check", check=1)
-    assert "ok    Account: account of bob, who is no user any more: deleted" in run(tmp_path, "check", "--repair")
+    assert "ok    Account: account of bob, who is no user any more: deleted" in run(
+        tmp_path, "check", "--repair"
+    )
     assert "ok    Account: accounts: 0" in run(tmp_path, "check")

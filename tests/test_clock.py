@@ -18,7 +18,9 @@ def test_failures_of_the_future_lock_nobody_out(site, clock):
     clock.now -= YEAR
     fail(site)  # and are counted anew
     assert attempt(site) == 1
-    site.state("UPDATE failure SET last = last + 50, failures = 10")  # another instance's clock, a little ahead
+    site.state(
+        "UPDATE failure SET last = last + 50, failures = 10"
+    )  # another instance's clock, a little ahead
     assert attempt(site) == 1
     assert attempt(site, "bob", "pw", HOME) == 1
 
@@ -32,7 +34,9 @@ def test_addresses_known_in_the_future_are_not_known(site, clock):
     clock.now += 1
     assert attempt(site, "bob", "pw", HOME) == "in"
     fail(site, 1, "bob", "x", HERE)
-    assert attempt(site, "bob", "pw", "192.0.2.50") == 2 and attempt(site, "bob", "pw", HOME) == "in"  # known now
+    assert (
+        attempt(site, "bob", "pw", "192.0.2.50") == 2 and attempt(site, "bob", "pw", HOME) == "in"
+    )  # known now
 
 
 def test_sessions_of_the_future_have_ended(site, clock):

@@ -22,12 +22,21 @@ from conftest import ROOT, Site
 import mailapi
 
 MAILAPI = [sys.executable, str(ROOT / "mailapi.py")]
-CONFIG = 'dbpath = "master.db3"\nmodulelist = {"User": "modules/users.py", "Address": "modules/addresses.py"}\n'
+CONFIG = (
+    'dbpath = "master.db3"\nmodulelist = {"User": "modules/users.py", "Address": "modules/addresses.py"}\n'
+)
 
 
 def run(folder, *arguments, check=0, stdin="", **environ):
-    done = subprocess.run([*MAILAPI, *arguments], cwd=folder, input=stdin, capture_output=True, text=True,
-                          env=os.environ | environ, timeout=60)
+    done = subprocess.run(
+        [*MAILAPI, *arguments],
+        cwd=folder,
+        input=stdin,
+        capture_output=True,
+        text=True,
+        env=os.environ | environ,
+        timeout=60,
+    )
     assert done.returncode == check, done.stdout + done.stderr
     assert "Traceback" not in done.stderr
     return done.stdout + done.stderr
@@ -48,8 +57,13 @@ class Server:
 
     def __init__(self, folder, *arguments):
         self.errors = tempfile.TemporaryFile("w+")  # a pipe that nobody reads would stop it
-        self.process = subprocess.Popen([*self.command, "serve", "--listen", "127.0.0.1:0", *arguments], cwd=folder,
-                                        stdout=subprocess.PIPE, stderr=self.errors, text=True)
+        self.process = subprocess.Popen(
+            [*self.command, "serve", "--listen", "127.0.0.1:0", *arguments],
+            cwd=folder,
+            stdout=subprocess.PIPE,
+            stderr=self.errors,
+            text=True,
+        )
         self.said = ""
         while not (found := re.search(r"Serving .* on (\S+)", self.said)):
             line = self.process.stdout.readline()
@@ -72,7 +86,9 @@ class Server:
 
     def post(self, path, body: bytes, check=200, **headers):
         try:
-            with urllib.request.urlopen(urllib.request.Request(self.url + path, body, headers), timeout=30) as got:
+            with urllib.request.urlopen(
+                urllib.request.Request(self.url + path, body, headers), timeout=30
+            ) as got:
                 status, answer = got.status, json.load(got)
         except urllib.error.HTTPError as error:
             status, answer = error.code, json.load(error)
@@ -129,8 +145,11 @@ def on_terminal(folder, *arguments, answers=()) -> bytes:
 
 def test_init_asks_on_a_terminal(tmp_path):
     first, again = b"administrator: ", b"Once more: "
-    said = on_terminal(tmp_path, "init", answers=[
-        (first, b"one\n"), (again, b"two\n"), (first, b"se cret\n"), (again, b"se cret\n")])
+    said = on_terminal(
+        tmp_path,
+        "init",
+        answers=[(first, b"one\n"), (again, b"two\n"), (first, b"se cret\n"), (again, b"se cret\n")],
+    )
     assert b"not the same" in said and b"Created" in said and b"se cret" not in said
     app = mailapi.create_app({"dbpath": str(tmp_path / "data/master.db3"), "modulelist": {}})
     app.generation()
@@ -183,8 +202,10 @@ def test_serve_under_a_mount_behind_a_trusted_proxy(installed, tmp_path):
 
 def test_what_the_server_itself_refuses_is_json_too(installed, tmp_path):
     with Server(tmp_path) as server:
-        for head in (b"POST / HTTP/1.1\r\nContent-Length: x\r\n\r\n",
-                     b"POST / HTTP/1.1\r\nTransfer-Encoding: odd\r\n\r\n"):
+        for head in (
+            b"POST / HTTP/1.1\r\nContent-Length: x\r\n\r\n",
+            b"POST / HTTP/1.1\r\nTransfer-Encoding: odd\r\n\r\n",
+        ):
             with socket.create_connection((server.host, server.port)) as raw:
                 raw.sendall(head)
                 answer = raw.makefile("rb").read()
@@ -207,28 +228,56 @@ def test_backup_copies_while_others_write(installed, tmp_path):
 
 
 def test_a_reader_that_has_seen_enough_is_no_failure(installed, tmp_path):
-    done = subprocess.run(f"{shlex.join(MAILAPI)} call users get | head -1", shell=True, cwd=tmp_path,
-                          capture_output=True, text=True, check=True)
+    done = subprocess.run(
+        f"{shlex.join(MAILAPI)} call users get | head -1",
+        shell=True,
+        cwd=tmp_path,
+        capture_output=True,
+        text=True,
+        check=True,
+    )
     assert done.stderr == ""
 
 
 def test_first_request_is_answered_within_half_a_second_of_cpu(installed, tmp_path):
-    code = ("import mailapi, webtest, json; app = mailapi.create_app('config.py');"
-            "import resource; print(app.db.path); import sys;"
-            "from wsgiref.util import setup_testing_defaults as d; import io; e = {'QUERY_STRING': 'get_modules'}; d(e);"
-            "print(b''.join(app(e, lambda *a: None)).decode()); r = resource.getrusage(resource.RUSAGE_SELF);"
-            "print('CPU', r.ru_utime + r.ru_stime)")
-    said = subprocess.run([sys.executable, "-c", code.replace(", webtest", "")], cwd=tmp_path, capture_output=True,
-                          text=True, check=True).stdout
+    code = (
+        "import mailapi, webtest, json; app = mailapi.create_app('config.py');"
+        "import resource; print(app.db.path); import sys;"
+        "from wsgiref.util import setup_testing_defaults as d; import io; e = {'QUERY_STRING': 'get_modules'}; d(e);"
+        "print(b''.join(app(e, lambda *a: None)).decode()); r = resource.getrusage(resource.RUSAGE_SELF);"
+        "print('CPU', r.ru_utime + r.ru_stime)"
+    )
+    said = subprocess.run(
+        [sys.executable, "-c", code.replace(", webtest", "")],
+        cwd=tmp_path,
+        capture_output=True,
+        text=True,
+        check=True,
+    ).stdout
     assert "Username is not set!" in said
     assert float(said.split("CPU ")[1]) < 0.5
 
 
 def test_call_has_the_rights_of_whoever_can_read_the_file(installed, tmp_path):
-    assert json.loads(run(tmp_path, "call", "users", "add", "user_name=carol", "user_authdata=-",
-                          "user_permissions=delegate,special", stdin="se=cret\n"))["user"] is True
+    assert (
+        json.loads(
+            run(
+                tmp_path,
+                "call",
+                "users",
+                "add",
+                "user_name=carol",
+                "user_authdata=-",
+                "user_permissions=delegate,special",
+                stdin="se=cret\n",
+            )
+        )["user"]
+        is True
+    )
     assert installed("users/?get", user="carol", password="se=cret")["permissions"] == {
-        "delegate": True, "special": True}
+        "delegate": True,
+        "special": True,
+    }
     users = json.loads(run(tmp_path, "call", "users", "get"))["users"]
     assert "carol" in [user["user_name"] for user in users]
     switch = run(tmp_path, "call", "addresses/", "switch", 'address1={"address_expression": "x"}', check=1)
@@ -241,11 +290,14 @@ def test_call_refuses_with_a_sentence(installed, tmp_path):
     assert "the fields are username, user_name" in run(tmp_path, "call", "users", "get", "name=x", check=1)
     assert "the fields are" in run(tmp_path, "call", "users", "get", "username", check=1)
     assert json.loads(run(tmp_path, "call", "users", "get", "--as", "bob", "username=bob"))["status"] == "ok"
-    assert "unrecognized arguments: --no" in run(tmp_path, "call", "users", "get", "--no", "username=bob", check=2)
+    assert "unrecognized arguments: --no" in run(
+        tmp_path, "call", "users", "get", "--no", "username=bob", check=2
+    )
     said = json.loads(run(tmp_path, "call", "users", "add", "user_name=ann", check=1))
     assert said == {"status": "UNIQUE constraint failed: users.user_name", "user": False}
     assert "Invalid value for address_order." in run(
-        tmp_path, "call", "addresses", "delete", "address_expression=x", "address_order=y", check=1)
+        tmp_path, "call", "addresses", "delete", "address_expression=x", "address_order=y", check=1
+    )
 
 
 def test_call_as_a_user_has_that_users_rights(installed, tmp_path):
@@ -258,8 +310,15 @@ def test_call_prints_a_table_on_a_terminal(installed, tmp_path):
     installed.sql("INSERT INTO users (user_name) VALUES (?)", "a\x1b[31m\nb")
     said = on_terminal(tmp_path, "call", "users", "get")
     lines = said.decode().split("\r\n")
-    assert lines[0].split() == ["user_name", "has_login", "user_alias", "user_database", "link_count", "mails",
-                                "modules"]
+    assert lines[0].split() == [
+        "user_name",
+        "has_login",
+        "user_alias",
+        "user_database",
+        "link_count",
+        "mails",
+        "modules",
+    ]
     assert any(line.startswith("root ") and line.endswith("User") for line in lines)
     assert b"\x1b" not in said
 
@@ -270,7 +329,9 @@ def test_check_says_what_is_well_and_what_is_not(installed, tmp_path):
     installed.sql("INSERT INTO addresses (address_expression, address_router) VALUES ('a@x', 'store')")
     installed.sql("INSERT INTO addresses (address_expression, address_router) VALUES ('b@x', 'bogus')")
     installed.sql("INSERT INTO users (user_name, user_authdata) VALUES ('Temp', 'plain')")
-    installed.sql("INSERT INTO mailbox (mail_user, mail_envelopeto, mail_envelopefrom) VALUES ('ann', 'a', 'b')")
+    installed.sql(
+        "INSERT INTO mailbox (mail_user, mail_envelopeto, mail_envelopefrom) VALUES ('ann', 'a', 'b')"
+    )
     (tmp_path / "config.py").write_text(CONFIG.replace("{", '{"Mailbox": "modules/mailbox.py", '))
     bad = run(tmp_path, "check", check=1)
     assert "FAIL  Address: a@x stores to nobody" in bad
@@ -342,50 +403,81 @@ $unrelated = new Thing(function () { return ["a" => 1]; });
 """
 
 
-@pytest.mark.parametrize("array", [
-    """array("Address" => "a.php", 'POP' => 'b.php', "Foo" => "c.php",)""",
-    """["Address" => "a.php", /* x */ 'POP' => 'b.php', "Foo" => 'c.php']""",
-    """['Address', 'POP', "Foo"]""",
-    """["addresses" => "Address", "pop" => "POP", "Foo" => "foo"]""",
-])
+@pytest.mark.parametrize(
+    "array",
+    [
+        """array("Address" => "a.php", 'POP' => 'b.php', "Foo" => "c.php",)""",
+        """["Address" => "a.php", /* x */ 'POP' => 'b.php', "Foo" => 'c.php']""",
+        """['Address', 'POP', "Foo"]""",
+        """["addresses" => "Address", "pop" => "POP", "Foo" => "foo"]""",
+    ],
+)
 def test_import_config_reads_the_original_without_running_it(tmp_path, array):
     (tmp_path / "config.php").write_text(PHP % array)
     printed = run(tmp_path, "import-config", "config.php")
     names: dict = {}
     exec(printed, names)
     assert names["dbpath"] == f"{tmp_path}/it's/master.db3"
-    assert list(names["modulelist"].items()) == [("Address", "modules/addresses.py"), ("POP", "modules/pop.py")]
+    assert list(names["modulelist"].items()) == [
+        ("Address", "modules/addresses.py"),
+        ("POP", "modules/pop.py"),
+    ]
     assert names["debug"] is True and "'Foo'" in printed
     (tmp_path / "config.py").write_text(printed)
     assert "ok    config" in run(tmp_path, "check", check=1)
 
 
-@pytest.mark.parametrize("php, sentence", [
-    ('<?php\n\n$dbpath = getenv("DB");\n$modulelist = [];', "line 3: cannot read getenv without running PHP."),
-    ('<?php\n$dbpath = "$home/x";\n$modulelist = [];', 'line 2: cannot read "$home/x" without running PHP.'),
-    ("<?php $dbpath = 'x';", "does not set $modulelist."),
-    ("<?php $modulelist = ['User'];", "does not set $dbpath."),
-    ("<?php $dbpath = 'x'; $modulelist = [ 'User' ", "ends in the middle of a value."),
-    ("<?php $dbpath = 'x'; $modulelist = 'User';", "$modulelist is no array."),
-])
+@pytest.mark.parametrize(
+    "php, sentence",
+    [
+        (
+            '<?php\n\n$dbpath = getenv("DB");\n$modulelist = [];',
+            "line 3: cannot read getenv without running PHP.",
+        ),
+        (
+            '<?php\n$dbpath = "$home/x";\n$modulelist = [];',
+            'line 2: cannot read "$home/x" without running PHP.',
+        ),
+        ("<?php $dbpath = 'x';", "does not set $modulelist."),
+        ("<?php $modulelist = ['User'];", "does not set $dbpath."),
+        ("<?php $dbpath = 'x'; $modulelist = [ 'User' ", "ends in the middle of a value."),
+        ("<?php $dbpath = 'x'; $modulelist = 'User';", "$modulelist is no array."),
+    ],
+)
 def test_import_config_names_what_it_cannot_read(tmp_path, php, sentence):
     (tmp_path / "config.php").write_text(php)
     assert sentence in run(tmp_path, "import-config", "config.php", check=1)
 
 
 def test_the_wheel_runs_outside_the_checkout(tmp_path):
-    shutil.copytree(ROOT, tmp_path / "source", ignore=shutil.ignore_patterns(".*", "build", "tests", "*.egg-info"))
-    subprocess.run([sys.executable, "-m", "build", "--wheel", "--outdir", tmp_path, tmp_path / "source"], check=True,
-                   capture_output=True)
+    shutil.copytree(
+        ROOT, tmp_path / "source", ignore=shutil.ignore_patterns(".*", "build", "tests", "*.egg-info")
+    )
+    subprocess.run(
+        [sys.executable, "-m", "build", "--wheel", "--outdir", tmp_path, tmp_path / "source"],
+        check=True,
+        capture_output=True,
+    )
     subprocess.run([sys.executable, "-m", "venv", "--system-site-packages", tmp_path / "env"], check=True)
-    wheel, = tmp_path.glob("*.whl")
+    (wheel,) = tmp_path.glob("*.whl")
     python = tmp_path / "env/bin/python"
-    subprocess.run([python, "-m", "pip", "install", "--quiet", "--ignore-installed", wheel], check=True,
-                   capture_output=True)
+    subprocess.run(
+        [python, "-m", "pip", "install", "--quiet", "--ignore-installed", wheel],
+        check=True,
+        capture_output=True,
+    )
     command = [tmp_path / "env/bin/mailapi"]
-    subprocess.run([*command, "init"], cwd=tmp_path, check=True, stdin=subprocess.DEVNULL, capture_output=True)
-    said = subprocess.run([*command, "call", "users", "get"], cwd=tmp_path, check=True, capture_output=True, text=True)
+    subprocess.run(
+        [*command, "init"], cwd=tmp_path, check=True, stdin=subprocess.DEVNULL, capture_output=True
+    )
+    said = subprocess.run(
+        [*command, "call", "users", "get"], cwd=tmp_path, check=True, capture_output=True, text=True
+    )
     assert json.loads(said.stdout)["users"][0]["user_name"] == "admin"
-    where = subprocess.run([python, "-c", "import mailapi; print(mailapi.__file__)"], cwd=tmp_path,
-                           capture_output=True, text=True).stdout
+    where = subprocess.run(
+        [python, "-c", "import mailapi; print(mailapi.__file__)"],
+        cwd=tmp_path,
+        capture_output=True,
+        text=True,
+    ).stdout
     assert str(tmp_path) in where

@@ -16,8 +16,14 @@ def replay(folder) -> int:
     """Replay a folder's recordings; how many passed, and none failed."""
     files = sorted(str(file) for file in folder.glob("*.jsonl"))
     program = [ROOT / "tests/replay_on_mariadb.py"] if engines.ENGINE == "mariadb" else []
-    done = subprocess.run([sys.executable, *program, folder / "replay.py", *files], cwd=ROOT, capture_output=True,
-                          text=True, env=os.environ | {"PYTHONDONTWRITEBYTECODE": "1"}, timeout=300)
+    done = subprocess.run(
+        [sys.executable, *program, folder / "replay.py", *files],
+        cwd=ROOT,
+        capture_output=True,
+        text=True,
+        env=os.environ | {"PYTHONDONTWRITEBYTECODE": "1"},
+        timeout=300,
+    )
     counted = re.search(r"^(\d+) passed, (\d+) failed$", done.stdout, re.MULTILINE)
     assert counted and counted[2] == "0", done.stdout + done.stderr
     return int(counted[1])

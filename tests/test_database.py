@@ -9,12 +9,9 @@ import tempfile
 import threading
 from pathlib import Path
 
-import peewee
 import pytest
 from conftest import OPTIONAL, Site
 from test_permissions import READS, READY, ROLES, TABLE, TARGETS, ask, either, furnish  # noqa: F401
-
-import mailapi
 
 CLOSED = r"The database cannot be opened: .+\."
 LINES = [(generation, *line[:3]) for line in TABLE for generation in line[3]]
@@ -37,19 +34,28 @@ def nobody_holds(path) -> bool:
 
 
 def side_files(path) -> list[str]:
-    return [path.name + end for end in ("-wal", "-shm", "-journal") if path.with_name(path.name + end).exists()]
+    return [
+        path.name + end for end in ("-wal", "-shm", "-journal") if path.with_name(path.name + end).exists()
+    ]
 
 
 def foundation(site: Site) -> tuple:
     """What is not ours to change: the journal mode, the schema and meta."""
-    return (site.sql("PRAGMA journal_mode"), site.sql("PRAGMA user_version"), site.sql("PRAGMA page_size"),
-            site.sql("SELECT type, name, tbl_name, sql FROM sqlite_master"), site.sql("SELECT * FROM meta"))
+    return (
+        site.sql("PRAGMA journal_mode"),
+        site.sql("PRAGMA user_version"),
+        site.sql("PRAGMA page_size"),
+        site.sql("SELECT type, name, tbl_name, sql FROM sqlite_master"),
+        site.sql("SELECT * FROM meta"),
+    )
 
 
 def types(site: Site) -> set[str]:
     """The storage classes of all that is stored, but for mail_data."""
-    columns = site.sql("SELECT m.name, c.name FROM sqlite_master m, pragma_table_info(m.name) c"
-                       " WHERE m.type = 'table' AND c.name <> 'mail_data'")
+    columns = site.sql(
+        "SELECT m.name, c.name FROM sqlite_master m, pragma_table_info(m.name) c"
+        " WHERE m.type = 'table' AND c.name <> 'mail_data'"
+    )
     return {row[0] for table, column in columns for row in site.sql(f"SELECT typeof({column}) FROM {table}")}
 
 
@@ -77,8 +83,11 @@ def test_failed_request_leaves_no_transaction_open(either, table):
     for path, action, fields, generations, *_ in TABLE:
         if either.generation in generations:
             user, target = ROLES["delegated"]
-            answer = either.browser().post_json(f"/{path}/?{action}" if path else f"/?{action}", expect_errors=True,
-                                                params={"auth": {"user_name": user, "password": "pw"}} | fields)
+            answer = either.browser().post_json(
+                f"/{path}/?{action}" if path else f"/?{action}",
+                expect_errors=True,
+                params={"auth": {"user_name": user, "password": "pw"}} | fields,
+            )
             assert answer.json["status"] and "Traceback" not in answer.text
             assert nobody_holds(either.dbpath) and side_files(either.dbpath) == []
     either.sql(f"ALTER TABLE gone RENAME TO {table}")
@@ -91,13 +100,19 @@ def test_user_database_is_left_free_too(site, action):
     with contextlib.closing(sqlite3.connect(path)) as connection:
         [schema] = site.sql("SELECT sql FROM sqlite_master WHERE name = 'mailbox'")[0]
         connection.executescript(re.sub(r"REFERENCES.*?CASCADE ON UPDATE CASCADE", "", schema))
-        connection.execute("INSERT INTO mailbox (mail_id, mail_user, mail_envelopeto, mail_envelopefrom, mail_data)"
-                           " VALUES (7, 'bob', 'to', 'from', 'text')")
+        connection.execute(
+            "INSERT INTO mailbox (mail_id, mail_user, mail_envelopeto, mail_envelopefrom, mail_data)"
+            " VALUES (7, 'bob', 'to', 'from', 'text')"
+        )
         connection.commit()
     site.sql("UPDATE users SET user_database = ? WHERE user_name = 'bob'", str(path))
     for mail_id in (7, 8):
         site(f"mailbox/?{action}", user="bob", mail_id=mail_id, mail_sourcedb="user")
-        assert nobody_holds(path) and nobody_holds(site.dbpath) and side_files(path) == side_files(site.dbpath) == []
+        assert (
+            nobody_holds(path)
+            and nobody_holds(site.dbpath)
+            and side_files(path) == side_files(site.dbpath) == []
+        )
 
 
 def test_journal_mode_that_somebody_else_chose_is_kept(site):
@@ -106,13 +121,27 @@ def test_journal_mode_that_somebody_else_chose_is_kept(site):
     assert site.sql("PRAGMA journal_mode") == [("wal",)]
 
 
-@pytest.mark.parametrize(("name", "stored"), [("ünïcode", "ünïcode"), ("007", "007"), ("1e3", "1e3"), (5, "5"),
-                                              ("x'00'", "x'00'"), ("%", "%"), ("' OR 1=1 --", "' OR 1=1 --")])
+@pytest.mark.parametrize(
+    ("name", "stored"),
+    [
+        ("ünïcode", "ünïcode"),
+        ("007", "007"),
+        ("1e3", "1e3"),
+        (5, "5"),
+        ("x'00'", "x'00'"),
+        ("%", "%"),
+        ("' OR 1=1 --", "' OR 1=1 --"),
+    ],
+)
 def test_user_names_are_stored_as_text(either, name, stored):
     either("users/?add", user_name=name, user_authdata="pw")
     assert either("pop/?add", pop_user=name)["status"] == "ok"
     assert either("delegates/?user_add", api_user=name, api_delegate=name)["status"] == "ok"
-    for table, column in (("users", "user_name"), ("popd", "pop_user"), ("api_user_delegates", "api_delegate")):
+    for table, column in (
+        ("users", "user_name"),
+        ("popd", "pop_user"),
+        ("api_user_delegates", "api_delegate"),
+    ):
         found = either.sql(f"SELECT typeof({column}), {column} FROM {table} WHERE {column} = ?", stored)
         assert found == [("text", stored)]
     assert either("users/?get", user=stored)["users"][0]["user_name"] == stored
@@ -156,7 +185,9 @@ def spoil(path: Path, how: str):
         path.write_bytes({"garbage": b"no database" * 999, "short": b"x", "an empty file": b""}[how])
 
 
-@pytest.mark.parametrize("how", ["missing", "a folder", "a link to nothing", "garbage", "short", "an empty file"])
+@pytest.mark.parametrize(
+    "how", ["missing", "a folder", "a link to nothing", "garbage", "short", "an empty file"]
+)
 @pytest.mark.parametrize("used", [True, False], ids=["while running", "from the start"])
 def test_file_that_is_no_database_is_named_and_left_alone(site, how, used):
     """HTTP 500, nothing created (F26); put back, it works without a restart."""
@@ -184,7 +215,9 @@ def test_next_request_sees_a_file_that_took_the_old_ones_place(site, tmp_path):
     assert len(site("users/?get")["users"]) == 5
     os.replace(other.dbpath, site.dbpath)
     assert "new" in [user["user_name"] for user in site("users/?get")["users"]]
-    assert site("pop/?add", pop_user="new")["status"] == "ok" and site.sql("SELECT pop_user FROM popd") == [("new",)]
+    assert site("pop/?add", pop_user="new")["status"] == "ok" and site.sql("SELECT pop_user FROM popd") == [
+        ("new",)
+    ]
 
 
 def test_next_request_sees_a_file_deleted_and_made_again(either):
@@ -201,20 +234,34 @@ def test_generation_follows_the_file(both):
     os.replace(site8.dbpath, site.dbpath)
     answer = site("users/?get")
     assert (answer["api_version"], answer["schema_version"]) == (8, 8) and "rights" in answer
-    assert site("msa/?get")["msa"] == [] and site("smtpd/?get", check=404)["status"] == "Unknown module smtpd."
+    assert (
+        site("msa/?get")["msa"] == [] and site("smtpd/?get", check=404)["status"] == "Unknown module smtpd."
+    )
 
 
-@pytest.mark.parametrize(("statement", "shown"), [
-    ("UPDATE meta SET value = '7'", 7), ("UPDATE meta SET value = '10'", 10), ("UPDATE meta SET value = NULL", None),
-    ("DELETE FROM meta", None), ("UPDATE meta SET value = 'abc'", "abc"), ("UPDATE meta SET value = ''", ""),
-    ("UPDATE meta SET value = '99'", 99), ('UPDATE meta SET "key" = \'SCHEMA_VERSION\'', None)])
+@pytest.mark.parametrize(
+    ("statement", "shown"),
+    [
+        ("UPDATE meta SET value = '7'", 7),
+        ("UPDATE meta SET value = '10'", 10),
+        ("UPDATE meta SET value = NULL", None),
+        ("DELETE FROM meta", None),
+        ("UPDATE meta SET value = 'abc'", "abc"),
+        ("UPDATE meta SET value = ''", ""),
+        ("UPDATE meta SET value = '99'", 99),
+        ("UPDATE meta SET \"key\" = 'SCHEMA_VERSION'", None),
+    ],
+)
 def test_unknown_schema_version_is_answered_with_both_versions_and_nothing_else(either, statement, shown):
     either("?get_modules")
     either.sql(statement)
     before = either.dump()
     for url in ("users/?get", "users/?delete", "?logout", "nothing/?get"):
         assert either(url, user_name="bob") == {
-            "status": "Api version and schema version is not the same.", "api_version": 9, "schema_version": shown}
+            "status": "Api version and schema version is not the same.",
+            "api_version": 9,
+            "schema_version": shown,
+        }
     assert either.dump() == before
 
 
@@ -308,7 +355,9 @@ def test_unreadable_file_is_named_and_recovers(modest):
 def test_state_database_that_cannot_be_made_is_named_and_recovers(modest):
     folder = modest.dbpath.parent
     os.chmod(folder, 0o555)
-    assert modest("?get_modules", check=500)["status"] == "The state database cannot be used: Permission denied."
+    assert (
+        modest("?get_modules", check=500)["status"] == "The state database cannot be used: Permission denied."
+    )
     os.chmod(folder, 0o755)
     assert modest("?get_modules")["login"] is True
 
@@ -319,7 +368,9 @@ def test_state_database_that_cannot_be_written_is_named_and_recovers(modest):
     modest.app.sessions.store.close()
     os.chmod(state, 0o400)
     answer = modest("pop/?add", check=500, pop_user="bob")
-    assert re.fullmatch(r"The state database cannot be used: .+\.", answer["status"]) and "login" not in answer
+    assert (
+        re.fullmatch(r"The state database cannot be used: .+\.", answer["status"]) and "login" not in answer
+    )
     assert modest.sql("SELECT * FROM popd") == []
     os.chmod(state, 0o600)
     assert modest("pop/?add", pop_user="bob")["status"] == "ok"  # without a restart

@@ -60,7 +60,10 @@ def test_apache(machine, title):
 def test_lighttpd(machine, title):
     blocks = recipe(title)
     machine.files(blocks)
-    with machine.backend(blocks) if "sh" in blocks else contextlib.nullcontext(), machine.lighttpd(blocks["lighttpd"]):
+    with (
+        machine.backend(blocks) if "sh" in blocks else contextlib.nullcontext(),
+        machine.lighttpd(blocks["lighttpd"]),
+    ):
         session(machine.url)
 
 
@@ -88,8 +91,11 @@ def test_uwsgi_alone_refuses_what_it_cannot_read(machine):
     command = recipe("nginx and uWSGI")["sh"]
     command = re.sub(r"--socket \S+ --chmod-socket=\d+", "--http-socket 127.0.0.1:8080", command)
     with machine.backend({"sh": command}):
-        for body, http, status in ((iter([b"{", b"}"]), 411, "Request body of unknown length."),
-                                   (TOO_LARGE, 413, "Request body too large."), (b"{}", 200, "Username is not set!")):
+        for body, http, status in (
+            (iter([b"{", b"}"]), 411, "Request body of unknown length."),
+            (TOO_LARGE, 413, "Request body too large."),
+            (b"{}", 200, "Username is not set!"),
+        ):
             with Client(machine.url.replace(str(machine.front), str(machine.back))) as client:
                 assert client("users/?get", check=http, body=body)["status"] == status
 

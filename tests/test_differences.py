@@ -19,8 +19,10 @@ import mailapi
 
 ROWS = [f"f{number:02}" for number in range(1, 41)]
 WRONG = "Username or password is wrong."
-DUPLICATE_PERMISSION = {9: "UNIQUE constraint failed: api_access.api_user, api_access.api_permission",
-                        8: "UNIQUE constraint failed: api_access.api_user, api_access.api_right"}
+DUPLICATE_PERMISSION = {
+    9: "UNIQUE constraint failed: api_access.api_user, api_access.api_permission",
+    8: "UNIQUE constraint failed: api_access.api_user, api_access.api_right",
+}
 
 
 def refused(site, url, status, http=200, **fields) -> dict:
@@ -53,8 +55,13 @@ def changed(site, order, expression, user, **other) -> dict:
     """The fields of addresses/?update."""
     if site.generation == 8:
         return {"address_expression": expression, "address_user": user, "address_order": order} | other
-    return {"address_expression": expression, "address_old_order": order, "address_order": order,
-            "address_router": "store", "address_route": user} | other
+    return {
+        "address_expression": expression,
+        "address_old_order": order,
+        "address_order": order,
+        "address_router": "store",
+        "address_route": user,
+    } | other
 
 
 def stored(site) -> list:
@@ -85,8 +92,10 @@ def ask(browser, url, **fields) -> dict:
 
 def mail(site, user, data=b"Subject: hello\r\n\r\ntext\r\n", path=None) -> int:
     """A mail as the SMTP daemon stores it: TEXT that holds raw bytes."""
-    statement = ("INSERT INTO mailbox (mail_user, mail_envelopeto, mail_envelopefrom, mail_submission, mail_data)"
-                 " VALUES (?, 'to@one.org', 'from@one.org', '1700000000', CAST(? AS TEXT))")
+    statement = (
+        "INSERT INTO mailbox (mail_user, mail_envelopeto, mail_envelopefrom, mail_submission, mail_data)"
+        " VALUES (?, 'to@one.org', 'from@one.org', '1700000000', CAST(? AS TEXT))"
+    )
     if path is None:
         return site.insert(statement, user, data)
     with contextlib.closing(sqlite3.connect(path)) as connection, connection:
@@ -99,7 +108,9 @@ def user_database(site, *users) -> str:
     with contextlib.closing(sqlite3.connect(site.file)) as master:
         schema = master.execute("SELECT sql FROM sqlite_master WHERE name = 'mailbox'").fetchone()[0]
     with contextlib.closing(sqlite3.connect(path)) as connection:
-        connection.execute(re.sub(r" REFERENCES users \(user_name\) ON DELETE CASCADE ON UPDATE CASCADE", "", schema))
+        connection.execute(
+            re.sub(r" REFERENCES users \(user_name\) ON DELETE CASCADE ON UPDATE CASCADE", "", schema)
+        )
         connection.execute("CREATE TABLE meta (key TEXT, value TEXT)")
     for user in users:
         site.sql("UPDATE users SET user_database = ? WHERE user_name = ?", path, user)
@@ -108,35 +119,62 @@ def user_database(site, *users) -> str:
 
 def mails(path) -> list:
     with contextlib.closing(sqlite3.connect(path)) as connection:
-        return connection.execute("SELECT mail_id, mail_user, mail_read FROM mailbox ORDER BY mail_id").fetchall()
+        return connection.execute(
+            "SELECT mail_id, mail_user, mail_read FROM mailbox ORDER BY mail_id"
+        ).fetchall()
 
 
 ########## Users ###################################################################################
 
 
 def test_f01_adding_an_existing_user_changes_nothing(either):
-    answer = refused(either, "users/?add", "UNIQUE constraint failed: users.user_name", user_name="bob",
-                     user_authdata="new", user_alias="ann", user_permissions=["admin"])
+    answer = refused(
+        either,
+        "users/?add",
+        "UNIQUE constraint failed: users.user_name",
+        user_name="bob",
+        user_authdata="new",
+        user_alias="ann",
+        user_permissions=["admin"],
+    )
     assert answer["user"] is False
     assert either("pop/?get", user="bob")[word(either) + "s"] == []
 
 
 def test_f01_a_user_is_added_whole_or_not_at_all(either):
-    again = refused(either, "users/?add", DUPLICATE_PERMISSION[either.generation], user_name="new",
-                    user_permissions=["other", "other"])
-    alias = refused(either, "users/?add", "FOREIGN KEY constraint failed", user_name="new", user_alias="nobody")
-    blank = refused(either, "users/?add", f"No {word(either)} is set.", user_name="new", user_permissions=["x", ""])
+    again = refused(
+        either,
+        "users/?add",
+        DUPLICATE_PERMISSION[either.generation],
+        user_name="new",
+        user_permissions=["other", "other"],
+    )
+    alias = refused(
+        either, "users/?add", "FOREIGN KEY constraint failed", user_name="new", user_alias="nobody"
+    )
+    blank = refused(
+        either, "users/?add", f"No {word(either)} is set.", user_name="new", user_permissions=["x", ""]
+    )
     assert again["user"] is alias["user"] is blank["user"] is False
     assert done(either, "users/?add", user_name="new", user_permissions=["other"])["user"] is True
 
 
-@pytest.mark.parametrize("action, field", [
-    ("delete_permission", "permission"), ("delete-permission", "right"), ("delete_right", "right")])
+@pytest.mark.parametrize(
+    "action, field",
+    [("delete_permission", "permission"), ("delete-permission", "right"), ("delete_right", "right")],
+)
 def test_f02_delete_permission_deletes_that_one(either, action, field):
     for user, permission in [("ann", "admin"), ("ann", "other"), ("bob", "other")]:
         either.sql("INSERT INTO api_access VALUES (?, ?)", user, permission)
     for user in ("bob", "dele"):
-        refused(either, f"users/?{action}", "Not allowed.", user=user, user_name="ann", **{f"user_{field}": "other"})
+        refused(
+            either,
+            f"users/?{action}",
+            "Not allowed.",
+            user=user,
+            user_name="ann",
+            **{f"user_{field}": "other"},
+        )
     done(either, f"users/?{action}", user_name="ann", **{f"user_{field}": "other"})
     rows = either.sql("SELECT * FROM api_access ORDER BY 1, 2")
     assert rows == [("ann", "admin"), ("bob", "other"), ("dele", "delegate"), ("root", "admin")]
@@ -180,8 +218,13 @@ def test_f05_with_delegates_add_users_the_new_user_is_delegated(tmp_path, genera
 @pytest.mark.parametrize("fields", [{}, {"username": "ann"}, {"user_name": "ann"}])
 def test_f06_one_user_is_a_list_of_one_object(either, fields):
     either.sql("INSERT INTO popd (pop_user) VALUES ('ann')")
-    user = {"user_name": "ann", "user_login": 1, "user_alias": None, "modules": {"User": True, "POP": True},
-            f"user_{word(either)}s": []}
+    user = {
+        "user_name": "ann",
+        "user_login": 1,
+        "user_alias": None,
+        "modules": {"User": True, "POP": True},
+        f"user_{word(either)}s": [],
+    }
     for caller in ("ann", "dele", "root") if fields else ("ann",):
         assert done(either, "users/?get", user=caller, **fields)["users"] == [user]
     assert either("users/?get", user="bob", username="bob")["users"][0]["modules"] == {"User": True}
@@ -191,16 +234,25 @@ def test_f06_one_user_is_a_list_of_one_object(either, fields):
 def test_f23_delegations_are_the_admins_and_visible_to_whom_they_concern(either):
     for user in ("ann", "dele"):
         for action in ("user_add", "user_delete"):
-            refused(either, f"delegates/?{action}", "Not allowed.", user=user, api_user="dele", api_delegate="ann")
+            refused(
+                either, f"delegates/?{action}", "Not allowed.", user=user, api_user="dele", api_delegate="ann"
+            )
         for action in ("address_add", "address_delete"):
-            refused(either, f"delegates/?{action}", "Not allowed.", user=user, api_user="dele",
-                    api_expression="%@corp.org")
+            refused(
+                either,
+                f"delegates/?{action}",
+                "Not allowed.",
+                user=user,
+                api_user="dele",
+                api_expression="%@corp.org",
+            )
     assert done(either, "delegates/?get", user="bob")["delegates"] == {"users": [], "addresses": []}
     address(either, 10, "sales@corp.org", "ann")
     either.sql("INSERT INTO api_address_delegates VALUES ('dele', '%@else.org')")
     assert done(either, "delegates/?get", user="ann")["delegates"] == {
         "users": [{"api_user": "dele", "api_delegate": "ann"}],
-        "addresses": [{"api_user": "dele", "api_expression": "%@corp.org"}]}
+        "addresses": [{"api_user": "dele", "api_expression": "%@corp.org"}],
+    }
 
 
 def test_f24_what_the_database_refuses_is_the_status(either):
@@ -210,15 +262,22 @@ def test_f24_what_the_database_refuses_is_the_status(either):
     refused(either, "pop/?add", "UNIQUE constraint failed: popd.pop_user", pop_user="ann")
     refused(either, "users/?add_permission", foreign, user_name="nobody", user_permission="admin")
     refused(either, "users/?update_permissions", foreign, user_name="nobody", user_permissions=["admin"])
-    refused(either, "users/?add_permission", DUPLICATE_PERMISSION[either.generation], user_name="root",
-            user_permission="admin")
+    refused(
+        either,
+        "users/?add_permission",
+        DUPLICATE_PERMISSION[either.generation],
+        user_name="root",
+        user_permission="admin",
+    )
     refused(either, "delegates/?user_add", foreign, api_user="dele", api_delegate="nobody")
     refused(either, "delegates/?address_add", foreign, api_user="nobody", api_expression="%")
 
 
 @pytest.mark.parametrize("action, event", [("delete", "DELETE"), ("set_password", "UPDATE")])
 def test_f24_a_users_row_that_the_database_keeps_is_not_answered_ok(either, action, event):
-    either.sql(f"CREATE TRIGGER keep BEFORE {event} ON users BEGIN SELECT RAISE(ABORT, 'kept for the audit'); END")
+    either.sql(
+        f"CREATE TRIGGER keep BEFORE {event} ON users BEGIN SELECT RAISE(ABORT, 'kept for the audit'); END"
+    )
     answer = refused(either, f"users/?{action}", "kept for the audit", user_name="ann", user_authdata="new")
     assert "delete" not in answer and answer["login"] is True
 
@@ -230,7 +289,9 @@ def test_f28_every_password_has_its_own_salt_of_128_bits(either):
     rows = either.sql("SELECT user_authdata FROM users WHERE user_name IN ('ann', 'bob', 'new')")
     salts = [re.fullmatch("([0-9a-f]{32}):[0-9a-f]{64}", row[0])[1] for row in rows]
     assert len(set(salts)) == 3
-    assert [row[0] for row in rows] == [f"{s}:{hashlib.sha256((s + 'sesame').encode()).hexdigest()}" for s in salts]
+    assert [row[0] for row in rows] == [
+        f"{s}:{hashlib.sha256((s + 'sesame').encode()).hexdigest()}" for s in salts
+    ]
 
 
 @pytest.mark.parametrize("nothing", ["", None])
@@ -240,7 +301,9 @@ def test_f34_an_alias_can_be_taken_away(either, nothing):
     assert either.sql(alias) == [("ann",)]
     refused(either, "users/?update_alias", "No alias set.", user_name="bob")
     refused(either, "users/?update_alias", "Not allowed.", user="bob", user_name="bob", user_alias=nothing)
-    refused(either, "users/?update_alias", "Cannot alias to the same user.", user_name="bob", user_alias="bob")
+    refused(
+        either, "users/?update_alias", "Cannot alias to the same user.", user_name="bob", user_alias="bob"
+    )
     done(either, "users/?update_alias", user_name="bob", user_alias=nothing)
     assert either.sql(alias) == [(None,)]
 
@@ -260,18 +323,41 @@ def test_f07_a_delegate_changes_only_rows_that_are_theirs_before_and_after(eithe
     no = f"No {word(either)} to update this to address"
     refused(either, "addresses/?update", no, user="dele", **changed(either, 20, "boss@other.org", "ann"))
     refused(either, "addresses/?update", no, user="dele", **changed(either, 10, "%", "ann"))
-    refused(either, "addresses/?delete", "No access.", user="dele", address_expression="boss@other.org",
-            address_order=20)
-    refused(either, "addresses/?update", f"No {word(either)} to update an address.", user="ann",
-            **changed(either, 10, "sales@corp.org", "ann"))
+    refused(
+        either,
+        "addresses/?delete",
+        "No access.",
+        user="dele",
+        address_expression="boss@other.org",
+        address_order=20,
+    )
+    refused(
+        either,
+        "addresses/?update",
+        f"No {word(either)} to update an address.",
+        user="ann",
+        **changed(either, 10, "sales@corp.org", "ann"),
+    )
     if either.generation == 9:
         refused(either, "addresses/?update", no, user="dele", **changed(either, 20, "sales@corp.org", "ann"))
         refused(either, "addresses/?update", no, user="dele", **changed(either, 10, "sales@other.org", "ann"))
         refused(either, "addresses/?update", no, user="dele", **changed(either, 99, "sales@corp.org", "ann"))
-        refused(either, "addresses/?delete", "No access.", user="dele", address_expression="sales@corp.org",
-                address_order=20)
-        refused(either, "addresses/?delete", "No access.", user="dele", address_expression="boss@other.org",
-                address_order=10)
+        refused(
+            either,
+            "addresses/?delete",
+            "No access.",
+            user="dele",
+            address_expression="sales@corp.org",
+            address_order=20,
+        )
+        refused(
+            either,
+            "addresses/?delete",
+            "No access.",
+            user="dele",
+            address_expression="boss@other.org",
+            address_order=10,
+        )
     done(either, "addresses/?update", user="dele", **changed(either, 10, "sales@corp.org", "bob"))
     assert stored(either)[0][-1] == "bob"
     done(either, "addresses/?delete", user="dele", address_expression="sales@corp.org", address_order=10)
@@ -292,7 +378,13 @@ def test_f08_addresses_are_seen_by_whom_they_concern(either):
     address(either, 20, "bob@one.org", "bob")
     address(either, 30, "x@corp.org", "bob")
     either.sql("INSERT INTO api_address_delegates VALUES ('ann', '%')")  # without the permission: nothing
-    for user, seen in {"root": [30, 20, 10], "dele": [30, 10], "bob": [30, 20], "ann": [10], "nologin": []}.items():
+    for user, seen in {
+        "root": [30, 20, 10],
+        "dele": [30, 10],
+        "bob": [30, 20],
+        "ann": [10],
+        "nologin": [],
+    }.items():
         either.sql("UPDATE users SET user_authdata = ? WHERE user_name = ?", authdata("pw"), user)
         assert orders(done(either, "addresses/?get", user=user)) == seen
         for owner, theirs in {"ann": [10], "bob": [30, 20], "nobody": []}.items():
@@ -315,7 +407,10 @@ def test_f08_other_delegates_delegations_do_not_count(either):
     assert orders(done(either, "addresses/?get", user="ann")) == [20]
     assert orders(done(either, "addresses/?get", user="dele")) == []
     if either.generation == 9:
-        assert refused(either, "addresses/?get", "Not authorized.", user="dele", address_order=20)["addresses"] == []
+        assert (
+            refused(either, "addresses/?get", "Not authorized.", user="dele", address_order=20)["addresses"]
+            == []
+        )
 
 
 def test_f09_all_delegated_expressions_count(either):
@@ -328,8 +423,13 @@ def test_f09_all_delegated_expressions_count(either):
     assert [row["address_expression"] for row in seen] == names[::-1]
     for order, expression in enumerate(names, 1):
         done(either, "addresses/?update", user="dele", **changed(either, order, expression, "ann"))
-    refused(either, "addresses/?update", f"No {word(either)} to update this to address", user="dele",
-            **changed(either, 4, "a@three.org", "ann"))
+    refused(
+        either,
+        "addresses/?update",
+        f"No {word(either)} to update this to address",
+        user="dele",
+        **changed(either, 4, "a@three.org", "ann"),
+    )
 
 
 def test_f09_an_admin_who_is_a_delegate_too_sees_everything(either):
@@ -359,7 +459,9 @@ def test_f11_both_rows_of_a_switch_are_checked(either):
     for pair in [(first, third), (third, first)]:
         refused(either, "addresses/?switch", "No access.", user="dele", address1=pair[0], address2=pair[1])
     for pair in [(first, lie), (lie, first)]:
-        refused(either, "addresses/?switch", "Address not found.", user="dele", address1=pair[0], address2=pair[1])
+        refused(
+            either, "addresses/?switch", "Address not found.", user="dele", address1=pair[0], address2=pair[1]
+        )
     for user in ("ann", "bob"):
         refused(either, "addresses/?switch", "No access.", user=user, address1=first, address2=second)
     done(either, "addresses/?switch", address1=first, address2=third)
@@ -367,16 +469,30 @@ def test_f11_both_rows_of_a_switch_are_checked(either):
 
 
 QUEUED = {"mail_remote": None, "mail_envelopefrom": "a@from.example", "mail_envelopeto": "info@else.example"}
-LOST, KEPT = {"accepted": False, "stored": None, "queued": None}, {"accepted": True, "stored": None, "queued": None}
+LOST, KEPT = (
+    {"accepted": False, "stored": None, "queued": None},
+    {"accepted": True, "stored": None, "queued": None},
+)
 
 
-@pytest.mark.parametrize("router, route, decision", [
-    ("store", "ann", KEPT | {"stored": "ann"}), ("store", None, LOST), ("store", "nobody", LOST),
-    ("redirect", "(to-local)@else.example", KEPT | {"queued": QUEUED}), ("redirect", None, LOST),
-    ("handoff", "relay.example", KEPT | {"queued": QUEUED | {"mail_remote": "relay.example",
-                                                             "mail_envelopeto": "info@one.org"}}),
-    ("handoff", None, LOST), ("reject", None, LOST), ("drop", None, KEPT),
-])
+@pytest.mark.parametrize(
+    "router, route, decision",
+    [
+        ("store", "ann", KEPT | {"stored": "ann"}),
+        ("store", None, LOST),
+        ("store", "nobody", LOST),
+        ("redirect", "(to-local)@else.example", KEPT | {"queued": QUEUED}),
+        ("redirect", None, LOST),
+        (
+            "handoff",
+            "relay.example",
+            KEPT | {"queued": QUEUED | {"mail_remote": "relay.example", "mail_envelopeto": "info@one.org"}},
+        ),
+        ("handoff", None, LOST),
+        ("reject", None, LOST),
+        ("drop", None, KEPT),
+    ],
+)
 def test_f12_the_routing_test_says_what_happens_to_incoming_mail(site, router, route, decision):
     address(site, 10, "%", "bob")
     address(site, 20, "%@ONE.org", route, router)
@@ -390,15 +506,25 @@ def test_f12_the_routing_test_says_what_happens_to_incoming_mail(site, router, r
     assert site.dump() == before
 
 
-@pytest.mark.parametrize("router, route, decision", [
-    ("store", None, KEPT | {"stored": "ann"}), ("forward", "info@else.example", KEPT | {"queued": QUEUED}),
-    ("drop", None, KEPT), ("reject", None, LOST),
-])
+@pytest.mark.parametrize(
+    "router, route, decision",
+    [
+        ("store", None, KEPT | {"stored": "ann"}),
+        ("forward", "info@else.example", KEPT | {"queued": QUEUED}),
+        ("drop", None, KEPT),
+        ("reject", None, LOST),
+    ],
+)
 def test_f12_generation_8_routes_by_the_user(site8, router, route, decision):
     address(site8, 10, "%@one.org", "ann")
     site8.sql("INSERT INTO msa VALUES ('ann', ?, ?, 'drop', NULL)", router, route)
-    answer = done(site8, "addresses/?test", address_expression="info@one.org", address_routing="inrouter",
-                  sender="a@from.example")
+    answer = done(
+        site8,
+        "addresses/?test",
+        address_expression="info@one.org",
+        address_routing="inrouter",
+        sender="a@from.example",
+    )
     assert answer["steps"][0] == "Address matched: %@one.org"
     assert answer["decision"] == decision
 
@@ -406,7 +532,11 @@ def test_f12_generation_8_routes_by_the_user(site8, router, route, decision):
 def test_f12_outgoing_mail_is_tested_only_for_oneself_or_on_behalf(site):
     address(site, 10, "ann@one.org", "ann")
     site.sql("INSERT INTO smtpd VALUES ('ann', 'defined', NULL)")
-    asked = {"address_expression": "ann@one.org", "address_routing": "outrouter", "recipient": "x@far.example"}
+    asked = {
+        "address_expression": "ann@one.org",
+        "address_routing": "outrouter",
+        "recipient": "x@far.example",
+    }
     queued = {"mail_remote": None, "mail_envelopefrom": "ann@one.org", "mail_envelopeto": "x@far.example"}
     for user in ("ann", "dele", "root"):
         answer = done(site, "addresses/?test", user=user, smtpd_user="ann", **asked)
@@ -424,8 +554,12 @@ def test_f12_outgoing_mail_is_tested_only_for_oneself_or_on_behalf(site):
 
 def test_f13_smtpd_add_stores_the_row(site):
     for user, name in [("root", "bob"), ("dele", "ann")]:
-        answer = done(site, "smtpd/?add", user=user, smtpd_user=name, smtpd_router="handoff", smtpd_route="relay")
-        assert site.sql("SELECT * FROM smtpd WHERE rowid = ?", answer["smtpd"]) == [(name, "handoff", "relay")]
+        answer = done(
+            site, "smtpd/?add", user=user, smtpd_user=name, smtpd_router="handoff", smtpd_route="relay"
+        )
+        assert site.sql("SELECT * FROM smtpd WHERE rowid = ?", answer["smtpd"]) == [
+            (name, "handoff", "relay")
+        ]
     refused(site, "smtpd/?add", "Not allowed.", user="bob", smtpd_user="bob", smtpd_router="any")
     unique, foreign = "UNIQUE constraint failed: smtpd.smtpd_user", "FOREIGN KEY constraint failed"
     assert refused(site, "smtpd/?add", unique, smtpd_user="bob", smtpd_router="any")["smtpd"] == -1
@@ -462,8 +596,12 @@ def test_f14_nobody_touches_the_mail_of_others(either, caller, action):
     here = mail(either, "ann")
     either.sql("UPDATE mailbox SET mail_read = 1")
     kept = mails(path)
-    for fields in ({"mail_id": here}, {"mail_id": here, "mail_sourcedb": "master"},
-                   {"mail_id": there, "mail_sourcedb": "user"}, {"mail_id": 999}):
+    for fields in (
+        {"mail_id": here},
+        {"mail_id": here, "mail_sourcedb": "master"},
+        {"mail_id": there, "mail_sourcedb": "user"},
+        {"mail_id": 999},
+    ):
         answer = refused(either, f"mailbox/?{action}", "mail not found", user=caller, **fields)
         assert "mail" not in answer
     assert mails(path) == kept
@@ -518,18 +656,38 @@ def test_f16_a_broken_byte_in_any_column_does_not_empty_a_list(either):
 
 @pytest.mark.parametrize("newline", [b"\r\n", b"\n"])
 def test_f31_header_values_are_stripped_and_unfolded(either, newline):
-    raw = newline.join([b"Subject:   Hello", b" folded", b"\tworld  ", b"To:ann@one.org", b"From:", b" a@b.org"])
+    raw = newline.join(
+        [b"Subject:   Hello", b" folded", b"\tworld  ", b"To:ann@one.org", b"From:", b" a@b.org"]
+    )
     mail_id = mail(either, "ann", raw + 2 * newline)
-    for row in (either("mailbox/?get", user="ann")["mails"][0],
-                either("mailbox/?read", user="ann", mail_id=mail_id)["mail"]):
+    for row in (
+        either("mailbox/?get", user="ann")["mails"][0],
+        either("mailbox/?read", user="ann", mail_id=mail_id)["mail"],
+    ):
         assert row["mail_subject"] == "Hello folded\tworld"
         assert (row["mail_to"], row["mail_from"]) == ("ann@one.org", "a@b.org")
 
 
 @pytest.mark.parametrize("newline", ["\r\n", "\n"])
 def test_f31_the_line_break_before_a_boundary_is_not_part_of_the_text(either, newline):
-    lines = ["Content-Type: multipart/mixed; boundary=b", "", "--b", "Content-Type: text/plain", "", "one", "",
-             "--b", "", "two", "--b", "Content-Type: text/plain", "", "  ", "--b--", ""]
+    lines = [
+        "Content-Type: multipart/mixed; boundary=b",
+        "",
+        "--b",
+        "Content-Type: text/plain",
+        "",
+        "one",
+        "",
+        "--b",
+        "",
+        "two",
+        "--b",
+        "Content-Type: text/plain",
+        "",
+        "  ",
+        "--b--",
+        "",
+    ]
     mail_id = mail(either, "ann", newline.join(lines).encode())
     body = either("mailbox/?read", user="ann", mail_id=mail_id)["mail"]["mail_body"]
     assert body == f"one{newline}\n----\ntwo\n----\n"
@@ -539,7 +697,9 @@ def test_f31_the_line_break_before_a_boundary_is_not_part_of_the_text(either, ne
 
 
 REVOKED = {
-    "api": lambda site: site(f"users/?delete_{word(site)}", user_name="dele", **{f"user_{word(site)}": "delegate"}),
+    "api": lambda site: site(
+        f"users/?delete_{word(site)}", user_name="dele", **{f"user_{word(site)}": "delegate"}
+    ),
     "list": lambda site: site("users/?update_permissions", user_name="dele", user_permissions=[]),
     "undelegated": lambda site: site("delegates/?user_delete", api_user="dele", api_delegate="ann"),
     "file": lambda site: site.sql("DELETE FROM api_access WHERE api_user = 'dele'"),
@@ -589,9 +749,13 @@ def test_f19_a_session_does_not_come_back_with_the_users_old_row(either):
 CHANGES = {
     "admin": lambda site: done(site, "users/?set_password", user_name="ann", user_authdata="new"),
     "the same": lambda site: done(site, "users/?set_password", user_name="ann", user_authdata="pw"),
-    "delegate": lambda site: done(site, "users/?set_password", user="dele", user_name="ann", user_authdata="new"),
+    "delegate": lambda site: done(
+        site, "users/?set_password", user="dele", user_name="ann", user_authdata="new"
+    ),
     "taken away": lambda site: done(site, "users/?set_password", user_name="ann", user_authdata=""),
-    "file": lambda site: site.sql("UPDATE users SET user_authdata = ? WHERE user_name = 'ann'", authdata("new")),
+    "file": lambda site: site.sql(
+        "UPDATE users SET user_authdata = ? WHERE user_name = 'ann'", authdata("new")
+    ),
 }
 
 
@@ -609,8 +773,13 @@ def test_f19_the_session_that_changed_the_password_lives_on(either):
         assert ask(first, "users/?set_password", user_name=user, user_authdata="new")["status"] == "ok"
         assert (who(first), who(second)) == (user, None)
     third = either.browser()  # log-in and change in one request
-    ask(third, "users/?set_password", user_name="ann", user_authdata="newer",
-        auth={"user_name": "ann", "password": "new"})
+    ask(
+        third,
+        "users/?set_password",
+        user_name="ann",
+        user_authdata="newer",
+        auth={"user_name": "ann", "password": "new"},
+    )
     assert who(third) == "ann"
 
 
@@ -656,8 +825,11 @@ def busy(site, url, user="root", **fields):
     assert before is None or site.dump() == before
 
 
-@pytest.mark.parametrize("held", [["BEGIN EXCLUSIVE"], ["BEGIN IMMEDIATE"], ["BEGIN", "SELECT * FROM users"]],
-                         ids=["exclusive", "writer", "reader"])
+@pytest.mark.parametrize(
+    "held",
+    [["BEGIN EXCLUSIVE"], ["BEGIN IMMEDIATE"], ["BEGIN", "SELECT * FROM users"]],
+    ids=["exclusive", "writer", "reader"],
+)
 def test_f36_a_write_that_finds_the_file_locked_is_not_answered_ok(either, held):
     """The reader lets the statements pass and makes COMMIT fail."""
     done(either, "pop/?get")

@@ -33,7 +33,9 @@ def test_every_sentence_of_the_code_is_documented():
     sentences = set()
     modules = [file for file in (ROOT / "modules").rglob("*.py") if file.parent.name != "commands"]
     for file in [ROOT / "mailapi.py", *modules]:
-        sentences |= set(re.findall(r'(?:ApiError|otherwise|words|LoginRefused)\(f?"([^"]+)"', file.read_text()))
+        sentences |= set(
+            re.findall(r'(?:ApiError|otherwise|words|LoginRefused)\(f?"([^"]+)"', file.read_text())
+        )
     assert len(sentences) > 20
     for sentence in sentences:
         known = re.sub(r"\\\{[^}]*\\\}", ".+", re.escape(sentence.replace("{permission}", "permission")))

@@ -47,8 +47,10 @@ urlpatterns = [path("own", own)]
 PROGRAMS = {
     "Bottle": ("outer:app", lambda blocks: {"/etc/outer.py": blocks["python"] + BOTTLE}),
     "Flask": ("outer:app", lambda blocks: {"/etc/outer.py": blocks["python"] + FLASK}),
-    "Django": ("project.wsgi:application", lambda blocks: blocks | {"/etc/project/settings.py": SETTINGS,
-                                                                    "/etc/project/urls.py": URLS}),
+    "Django": (
+        "project.wsgi:application",
+        lambda blocks: blocks | {"/etc/project/settings.py": SETTINGS, "/etc/project/urls.py": URLS},
+    ),
 }
 
 

@@ -31,8 +31,10 @@ def full_disk(site, room: int | None = None):
 def test_right_and_wrong_passwords_are_refused_alike(site):
     browser = log_in(site)
     with full_disk(site):
-        answers = [post(site.browser(), status=500, auth=credentials(password=given))
-                   for given in ("wrong", "pw") * 15]
+        answers = [
+            post(site.browser(), status=500, auth=credentials(password=given))
+            for given in ("wrong", "pw") * 15
+        ]
         assert logged_in(browser)  # who is in stays in
     assert len({answer.body for answer in answers}) == 1 and re.fullmatch(BROKEN, answers[0].json["status"])
     assert not any("Set-Cookie" in answer.headers or "login" in answer.json for answer in answers)

@@ -18,8 +18,20 @@ def test_nothing_unforeseen_is_raised(tmp_path, target):
     found = tmp_path / "found"
     found.mkdir()
     done = subprocess.run(
-        [sys.executable, ROOT / "tests/fuzz_target.py", target, f"-max_total_time={SECONDS}", "-rss_limit_mb=1000",
-         f"-artifact_prefix={found}/", tmp_path, ROOT / "tests/corpus" / target],
-        capture_output=True, text=True, errors="replace", timeout=SECONDS + 60)
+        [
+            sys.executable,
+            ROOT / "tests/fuzz_target.py",
+            target,
+            f"-max_total_time={SECONDS}",
+            "-rss_limit_mb=1000",
+            f"-artifact_prefix={found}/",
+            tmp_path,
+            ROOT / "tests/corpus" / target,
+        ],
+        capture_output=True,
+        text=True,
+        errors="replace",
+        timeout=SECONDS + 60,
+    )
     assert done.returncode == 0, done.stdout[-2000:] + done.stderr[-4000:]
     assert "Done " in done.stderr and list(found.iterdir()) == []

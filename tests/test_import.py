@@ -12,8 +12,10 @@ from test_commands import MAILAPI, run
 
 import mailapi
 
-CSV = ('user_name,password,user_alias,user_permissions\n'
-       'zoe,secret,ann,\nyan,"a ""b"",c",zoe,"admin,special"\nxia,,yan,\n')
+CSV = (
+    "user_name,password,user_alias,user_permissions\n"
+    'zoe,secret,ann,\nyan,"a ""b"",c",zoe,"admin,special"\nxia,,yan,\n'
+)
 NAMES = ["ann", "bob", "dele", "nologin", "root"]
 
 
@@ -44,19 +46,26 @@ def large(site, **fields) -> bytes:
 
 
 def test_csv_makes_users_with_passwords_aliases_and_permissions(either):
-    assert either("users/?import", file=CSV) | {"debug": []} == either("users/?x") | {"imported": 3, "checked": 3}
+    assert either("users/?import", file=CSV) | {"debug": []} == either("users/?x") | {
+        "imported": 3,
+        "checked": 3,
+    }
     assert either("?login", user="zoe", password="secret")["login"]
     word = "permissions" if either.generation == 9 else "rights"
     assert either("?login", user="yan", password='a "b",c')[word] == {"admin": True, "special": True}
     assert either("?login", user="xia", password="x")["login"] is False
-    rows = either.sql("SELECT user_name, user_alias, user_authdata IS NULL FROM users "
-                      "WHERE user_name >= 'x' ORDER BY 1")
+    rows = either.sql(
+        "SELECT user_name, user_alias, user_authdata IS NULL FROM users WHERE user_name >= 'x' ORDER BY 1"
+    )
     assert rows == [("xia", "yan", 1), ("yan", "zoe", 0), ("zoe", "ann", 0)]
 
 
 def test_json_lines_and_ready_hashes(site):
-    lines = [{"user_name": "zoe", "user_authdata": authdata("secret"), "user_rights": ["admin"]},
-             {"user_name": 7, "password": 1234}, {"user_name": "ü x", "password": "p\u2028w", "user_permissions": ["a", "a"]}]
+    lines = [
+        {"user_name": "zoe", "user_authdata": authdata("secret"), "user_rights": ["admin"]},
+        {"user_name": 7, "password": 1234},
+        {"user_name": "ü x", "password": "p\u2028w", "user_permissions": ["a", "a"]},
+    ]
     content = "\ufeff\n" + "\r\n\n".join(json.dumps(line, ensure_ascii=False) for line in lines)
     assert site("users/?import", file=content)["imported"] == 3
     assert site.sql("SELECT user_authdata FROM users WHERE user_name = 'zoe'") == [(authdata("secret"),)]
@@ -81,16 +90,29 @@ BAD_JSON = [
     ('{"user_name": "zo\\u0000e"}', "Invalid value for user_name."),
     ('{"user_name": "zoe", "password": {}}', "Invalid value for password."),
     ('{"user_name": "zoe", "passwd": "x"}', "Unknown field passwd."),
-    ('{"user_name": "zoe", "password": "x", "user_authdata": "a:%s"}' % ("0" * 64),
-     "There are both user_authdata and password."),
+    (
+        '{"user_name": "zoe", "password": "x", "user_authdata": "a:%s"}' % ("0" * 64),
+        "There are both user_authdata and password.",
+    ),
     ('["zoe"]', "This is not a JSON object."),
     ('{"user_name": "zoe", "password": NaN}', "This is not a JSON object."),
     ('{"user_name": "zoe", "password": %s}' % ("9" * 5000), "This is not a JSON object."),
     ('{"user_name": ', "This is not a JSON object."),
     ("[" * 100_000, "This is not a JSON object."),
-] + [(json.dumps({"user_name": "zoe", "user_authdata": wrong}),
-      "user_authdata is <salt>:<64 hex digits>; a password in plain text belongs in password.")
-     for wrong in ("secret", "a:" + "A" * 64, "a:" + "0" * 63, "a:" + "0" * 64 + "\n", "a:" + "0" * 64 + " ", "0" * 64)]
+] + [
+    (
+        json.dumps({"user_name": "zoe", "user_authdata": wrong}),
+        "user_authdata is <salt>:<64 hex digits>; a password in plain text belongs in password.",
+    )
+    for wrong in (
+        "secret",
+        "a:" + "A" * 64,
+        "a:" + "0" * 63,
+        "a:" + "0" * 64 + "\n",
+        "a:" + "0" * 64 + " ",
+        "0" * 64,
+    )
+]
 
 
 @pytest.mark.parametrize(("line", "sentence"), BAD_JSON)
@@ -102,24 +124,41 @@ def test_a_bad_line_is_named_and_nothing_is_changed(site, line, sentence):
     assert site.dump() == before
 
 
-@pytest.mark.parametrize(("lines", "line", "sentence"), [
-    ('xia,"p\nw"\nann,pw', 4, "Username ann is taken."),
-    ("zoe,pw\nyan,pw\nzoe,pw", 4, "Username zoe is on line 2, too."),
-    ("zoe,pw,x", 2, "There are 3 fields where the first line names 2."),
-    ("zoe", 2, "There are 1 fields where the first line names 2."),
-    ('zoe,"pw', 2, "This is not CSV: unexpected end of data."),
-])
+@pytest.mark.parametrize(
+    ("lines", "line", "sentence"),
+    [
+        ('xia,"p\nw"\nann,pw', 4, "Username ann is taken."),
+        ("zoe,pw\nyan,pw\nzoe,pw", 4, "Username zoe is on line 2, too."),
+        ("zoe,pw,x", 2, "There are 3 fields where the first line names 2."),
+        ("zoe", 2, "There are 1 fields where the first line names 2."),
+        ('zoe,"pw', 2, "This is not CSV: unexpected end of data."),
+    ],
+)
 def test_a_bad_line_of_csv_is_named(site, lines, line, sentence):
     answer = site("users/?import", file="user_name,password\n" + lines)
     assert answer["problems"] == [{"line": line, "status": sentence}]
     assert names(site) == NAMES
 
 
-@pytest.mark.parametrize("header", ["", "zoe", "user_name,passwd", "user_name,user_name", "password",
-                                    "user_name;password", '"user_name', 'user_name,"password"x', "x" * 200_000])
+@pytest.mark.parametrize(
+    "header",
+    [
+        "",
+        "zoe",
+        "user_name,passwd",
+        "user_name,user_name",
+        "password",
+        "user_name;password",
+        '"user_name',
+        'user_name,"password"x',
+        "x" * 200_000,
+    ],
+)
 def test_csv_without_its_fields_is_refused(site, header):
     answer = site("users/?import", file=header + "\nzoe,pw")
-    assert answer["status"].startswith("The first line must name the fields: user_name,") and "zoe" not in names(site)
+    assert answer["status"].startswith(
+        "The first line must name the fields: user_name,"
+    ) and "zoe" not in names(site)
 
 
 def test_a_file_without_users_is_refused(site):
@@ -129,7 +168,9 @@ def test_a_file_without_users_is_refused(site):
 
 def test_more_than_can_be_written_at_once_is_refused(site):
     permissions = [f"p{i}" for i in range(1000)]
-    granted = "".join(json.dumps({"user_name": f"x{i}", "user_permissions": permissions}) + "\n" for i in range(101))
+    granted = "".join(
+        json.dumps({"user_name": f"x{i}", "user_permissions": permissions}) + "\n" for i in range(101)
+    )
     for content in ("{}\n" * 100_001, granted):
         with pytest.raises(mailapi.ApiError, match="^More than 100,000 users or permissions at a time"):
             perform(site, content)
@@ -171,9 +212,11 @@ def test_an_administrator_who_is_one_no_longer_when_it_is_written_imports_nothin
 
 def test_passwords_reach_neither_the_audit_nor_the_log_nor_a_problem(site, caplog):
     caplog.set_level("INFO")
-    bad = "user_name,password\nann,topsecret\nx,topsecret,topsecret\n,topsecret\n\"x\"topsecret,x\n"
-    answers = [site("users/?import", file=content)
-               for content in (CSV.replace("secret", "topsecret"), bad, '{"user_name": "n", "password": topsecret}')]
+    bad = 'user_name,password\nann,topsecret\nx,topsecret,topsecret\n,topsecret\n"x"topsecret,x\n'
+    answers = [
+        site("users/?import", file=content)
+        for content in (CSV.replace("secret", "topsecret"), bad, '{"user_name": "n", "password": topsecret}')
+    ]
     audit = site("audit/?get", audit_action="import")["audit"]
     assert len(audit) == 3 and "topsecret" not in json.dumps([answers, audit]) + caplog.text
 
@@ -202,10 +245,14 @@ def test_a_large_file_is_taken_from_a_token_but_never_more_than_the_action_says(
 
 def test_a_hundred_thousand_users_take_less_than_20_seconds_and_hold_the_daemons_up_for_less_than_3(site):
     """CPU time of this process, and of how long another connection, a mail daemon's, could not write."""
-    content = "user_name,password\n" + "".join(f"user{i * 7919 % 100_000},password{i}\n" for i in range(100_000))
+    content = "user_name,password\n" + "".join(
+        f"user{i * 7919 % 100_000},password{i}\n" for i in range(100_000)
+    )
     writing = []
     before = time.process_time()
-    perform(site, content, lambda sentence: sentence.startswith("writing") and writing.append(time.process_time()))
+    perform(
+        site, content, lambda sentence: sentence.startswith("writing") and writing.append(time.process_time())
+    )
     assert len(names(site)) == 100_005
     assert time.process_time() - before < 20 and time.process_time() - writing[0] < 3
 
@@ -224,20 +271,33 @@ def test_mail_daemons_can_write_while_the_file_is_read_and_hashed(site):
 
 def test_command_imports_a_file_and_standard_input(tmp_path):
     site = Site(tmp_path)
-    (tmp_path / "config.py").write_text(f'dbpath = {site.place!r}\nmodulelist = {{"User": "modules/users.py"}}\n')
+    (tmp_path / "config.py").write_text(
+        f'dbpath = {site.place!r}\nmodulelist = {{"User": "modules/users.py"}}\n'
+    )
     (tmp_path / "users.csv").write_bytes(b"\xef\xbb\xbf" + CSV.encode())
     assert json.loads(run(tmp_path, "call", "users", "import", "file=users.csv"))["imported"] == 3
-    assert json.loads(run(tmp_path, "call", "users", "import", "file=-", stdin='{"user_name": "ida"}'))["imported"] == 1
+    assert (
+        json.loads(run(tmp_path, "call", "users", "import", "file=-", stdin='{"user_name": "ida"}'))[
+            "imported"
+        ]
+        == 1
+    )
     assert {"xia", "yan", "zoe", "ida"} < set(names(site))
     assert "gone.csv" in run(tmp_path, "call", "users", "import", "file=gone.csv", check=1)
     (tmp_path / "latin.csv").write_bytes("user_name\nü".encode("latin-1"))
-    assert "latin.csv is not text in UTF-8." in run(tmp_path, "call", "users", "import", "file=latin.csv", check=1)
+    assert "latin.csv is not text in UTF-8." in run(
+        tmp_path, "call", "users", "import", "file=latin.csv", check=1
+    )
 
 
 def test_command_says_on_a_terminal_how_far_it_is(tmp_path):
     site = Site(tmp_path)
-    (tmp_path / "config.py").write_text(f'dbpath = {site.place!r}\nmodulelist = {{"User": "modules/users.py"}}\n')
-    (tmp_path / "users.csv").write_text("user_name,password\n" + "".join(f"user{i},x\n" for i in range(12_000)))
+    (tmp_path / "config.py").write_text(
+        f'dbpath = {site.place!r}\nmodulelist = {{"User": "modules/users.py"}}\n'
+    )
+    (tmp_path / "users.csv").write_text(
+        "user_name,password\n" + "".join(f"user{i},x\n" for i in range(12_000))
+    )
     ours, theirs = pty.openpty()
     command = [*MAILAPI, "call", "users", "import", "file=users.csv"]
     process = subprocess.Popen(command, cwd=tmp_path, stdout=subprocess.PIPE, stderr=theirs)

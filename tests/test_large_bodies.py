@@ -36,21 +36,45 @@ for size in 70_000, int(sys.argv[5]):
     status = ask(body)
 print(json.dumps([status, peak() - before]))
 """
-UNITS = {"text": ("a", '"text": "', '"'), "line ends": (r"\n", '"text": "', '"'), "escapes": (r"\u00e9", '"html": "', '"'),
-         "wide characters": ("\U0001f600", '"message": "', '"'), "a few wide ones": ("a" * 999 + "\U0001f600", '"text": "', '"'),
-         "base64": ("QUJD", '"attachments": [{"data": "', '"}]'), "quotes": (r"\"", '"subject": "', '"'),
-         "strings": ('"",', '"x": [', '1]'), "long strings": ('"' + "x" * 20_000 + '",', '"x": [', '1]'),
-         "objects": ("{},", '"x": [', '1]'), "brackets": ("[", '"x": [', "]"), "numbers": ("1,", '"x": [', "1]"),
-         "long numbers": ("1", '"x": ', ""), "blanks": (" ", '"x": [', "]")}
+UNITS = {
+    "text": ("a", '"text": "', '"'),
+    "line ends": (r"\n", '"text": "', '"'),
+    "escapes": (r"\u00e9", '"html": "', '"'),
+    "wide characters": ("\U0001f600", '"message": "', '"'),
+    "a few wide ones": ("a" * 999 + "\U0001f600", '"text": "', '"'),
+    "base64": ("QUJD", '"attachments": [{"data": "', '"}]'),
+    "quotes": (r"\"", '"subject": "', '"'),
+    "strings": ('"",', '"x": [', "1]"),
+    "long strings": ('"' + "x" * 20_000 + '",', '"x": [', "1]"),
+    "objects": ("{},", '"x": [', "1]"),
+    "brackets": ("[", '"x": [', "]"),
+    "numbers": ("1,", '"x": [', "1]"),
+    "long numbers": ("1", '"x": ', ""),
+    "blanks": (" ", '"x": [', "]"),
+}
 
 
 def take(site: Site, unit: str, size: int, auth: bytes = AUTH, **environ) -> tuple[str, int]:
     """Return the status of a request of that size in a process of its own, and the memory that it took."""
     repeated, before, after = UNITS[unit]
     config = {"dbpath": site.place, "modulelist": MODULES, "free_attempts": 1000}
-    done = subprocess.run([sys.executable, "-c", ONE_REQUEST, json.dumps(config), f'{{"to": "x@else.example", {before}',
-                           repeated, f"{after}, {auth.decode()}}}", str(size)],
-                          cwd=ROOT, capture_output=True, text=True, check=True, env=os.environ | environ)
+    done = subprocess.run(
+        [
+            sys.executable,
+            "-c",
+            ONE_REQUEST,
+            json.dumps(config),
+            f'{{"to": "x@else.example", {before}',
+            repeated,
+            f"{after}, {auth.decode()}}}",
+            str(size),
+        ],
+        cwd=ROOT,
+        capture_output=True,
+        text=True,
+        check=True,
+        env=os.environ | environ,
+    )
     return tuple(json.loads(done.stdout))
 
 
@@ -68,16 +92,29 @@ def test_a_large_body_takes_three_times_its_size_at_most(site, unit):
         assert status in (NOBODY, "Username or password is wrong.") and taken < size + 4 * MIB
 
 
-TEXT = st.lists(st.one_of(st.sampled_from(["\\", '"', "\n", "é", "\u20ac", "\U0001f600", "\ud83d", "\0", "[", ",", "{"]),
-                          st.text(max_size=20)), max_size=60).map("".join)
+TEXT = st.lists(
+    st.one_of(
+        st.sampled_from(["\\", '"', "\n", "é", "\u20ac", "\U0001f600", "\ud83d", "\0", "[", ",", "{"]),
+        st.text(max_size=20),
+    ),
+    max_size=60,
+).map("".join)
 
 
 @settings(max_examples=300, deadline=None)
-@given(values=st.recursive(TEXT, lambda inner: st.lists(inner, max_size=4) | st.dictionaries(st.sampled_from(["a", "\u00e9", "["]), inner)),
-       ascii_only=st.booleans(), cut=st.integers(0, 200))
+@given(
+    values=st.recursive(
+        TEXT,
+        lambda inner: (
+            st.lists(inner, max_size=4) | st.dictionaries(st.sampled_from(["a", "\u00e9", "["]), inner)
+        ),
+    ),
+    ascii_only=st.booleans(),
+    cut=st.integers(0, 200),
+)
 def test_a_large_body_says_what_it_says_to_pythons_own_parser(values, ascii_only, cut):
     raw = json.dumps({"a": values, "b": "x"}, ensure_ascii=ascii_only).encode(errors="surrogatepass")
-    for body in (raw, raw[:cut] + raw[cut + 1:]):
+    for body in (raw, raw[:cut] + raw[cut + 1 :]):
         try:
             expected = json.loads(body.decode(), parse_constant=mailapi.not_json)
         except ValueError:
@@ -109,13 +146,21 @@ def in_text(value):
 
 def test_the_credentials_of_a_large_body_may_stand_at_either_end(site):
     padding = b'"padding": ["' + b"x" * 70_000 + rb'", "\"auth\": {}"]'
-    for body in (b"{" + AUTH + b", " + padding + b"}", b"{" + padding + b', "auth" : {"user_name": "ann", "password": "pw"}}'):
+    for body in (
+        b"{" + AUTH + b", " + padding + b"}",
+        b"{" + padding + b', "auth" : {"user_name": "ann", "password": "pw"}}',
+    ):
         assert site.raw("pop/?get", body)["auth_user"] == "ann"
-    assert site.raw("pop/?get", b'{"x": {' + AUTH + b"}, " + padding + b"}", 400)["status"] == "Invalid value for auth."
+    assert (
+        site.raw("pop/?get", b'{"x": {' + AUTH + b"}, " + padding + b"}", 400)["status"]
+        == "Invalid value for auth."
+    )
     two = b"{" + AUTH + b", " + padding + b', "auth": {"user_name": "bob", "password": "pw"}}'
     assert site.raw("pop/?get", two)["auth_user"] == "bob"
     assert site.raw("pop/?get", b"{" + padding + b', "auth": 5}')["status"] == NOBODY
-    assert site.raw("mailbox/?send", b"{" + AUTH + b', "' + b"x" * 70_000 + b'": 1}', 413)["status"] == TOO_LARGE
+    assert (
+        site.raw("mailbox/?send", b"{" + AUTH + b', "' + b"x" * 70_000 + b'": 1}', 413)["status"] == TOO_LARGE
+    )
     deep = b"{" + padding + b', "auth": ' + b"[" * 20_000
     assert site.raw("pop/?get", deep)["status"] == NOBODY
 
@@ -131,8 +176,10 @@ def test_a_field_is_not_read_before_it_is_known_who_asks(tmp_path, monkeypatch):
             for fields in (action.optional, action.query):
                 for field in fields:
                     monkeypatch.setitem(fields, field, note)
-            body = json.dumps({"auth": {"user_name": "ann", "password": "wrong"}} | dict.fromkeys(
-                [*action.fields(site.app.generation()), *action.query], "x")).encode()
+            body = json.dumps(
+                {"auth": {"user_name": "ann", "password": "wrong"}}
+                | dict.fromkeys([*action.fields(site.app.generation()), *action.query], "x")
+            ).encode()
             query = "&".join(f"{field}=x" for field in action.query)
             site.browser().post(f"/{module.path}/?{name}&{query}", body, status="*")
     assert read == []

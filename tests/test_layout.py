@@ -9,7 +9,9 @@ import mailapi
 
 MODULES = ROOT / "modules"
 BELOW = {  # folder → those whose files it may import, beside its own and mailapi.py; "" has the API modules
-    "directory": set(), "mariadb": set(), "http": set(),
+    "directory": set(),
+    "mariadb": set(),
+    "http": set(),
     "clients": {"directory"},
     "mail": {"clients", "mariadb", "directory"},
     "provisioning": {"clients", "mariadb", "directory"},
@@ -24,14 +26,18 @@ def imported(path) -> set[str]:
     folder, found = folder_of(path), set()
     for node in ast.walk(ast.parse(path.read_text())):
         if isinstance(node, ast.Import):
-            assert not any(alias.name.startswith("mailapi_modules") for alias in node.names), "import relatively"
+            assert not any(alias.name.startswith("mailapi_modules") for alias in node.names), (
+                "import relatively"
+            )
         elif isinstance(node, ast.ImportFrom) and node.level == 0:
             assert not node.module.startswith("mailapi_modules"), "import relatively"
         elif isinstance(node, ast.ImportFrom) and folder and node.level == 1:
             found.add(folder)
         elif isinstance(node, ast.ImportFrom):
             first = (node.module or "").partition(".")[0]
-            found |= {name if name in BELOW else "" for name in ([first] if first else [a.name for a in node.names])}
+            found |= {
+                name if name in BELOW else "" for name in ([first] if first else [a.name for a in node.names])
+            }
     return found
 
 
@@ -57,5 +63,9 @@ def test_modules_has_the_api_modules_and_a_folder_for_each_subject():
     assert folders == BELOW.keys() - {""} and not folders & files
     for name in files:
         loaded = mailapi.load_file(MODULES / f"{name}.py")
-        assert any(isinstance(found, type) and issubclass(found, mailapi.Module) and found.__module__ == loaded.__name__
-                   for found in vars(loaded).values()), f"{name}.py has no class that modulelist can name"
+        assert any(
+            isinstance(found, type)
+            and issubclass(found, mailapi.Module)
+            and found.__module__ == loaded.__name__
+            for found in vars(loaded).values()
+        ), f"{name}.py has no class that modulelist can name"

@@ -316,7 +316,9 @@ def mail(raw: str) -> list:
 
 
 def ready(head: str) -> object:
-    return compose.mail({"message": f"From: a@b\n{head}".encode("utf-8", "surrogatepass"), "to": "x@y"}, lambda: None, CONFIG)
+    return compose.mail(
+        {"message": f"From: a@b\n{head}".encode("utf-8", "surrogatepass"), "to": "x@y"}, lambda: None, CONFIG
+    )
 
 
 CONFIG = mailapi.checked_config({"dbpath": "unused", "modulelist": {}}, Path("/"))

@@ -92,11 +92,15 @@ def test_while_a_daemon_writes_nothing_stale_and_nothing_half_is_answered(site):
     assert written and failures == []
 
 
-TEXT = st.one_of(st.text(), st.text(st.characters(max_codepoint=0x2f)), st.sampled_from(["\x7f", "\u2028", "\U0001F600"]))
+TEXT = st.one_of(
+    st.text(), st.text(st.characters(max_codepoint=0x2F)), st.sampled_from(["\x7f", "\u2028", "\U0001f600"])
+)
 
 
 @settings(max_examples=150, deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture])
-@given(names=st.lists(st.one_of(TEXT, st.integers(-2**63, 2**63 - 1)), unique_by=str, max_size=5), route=TEXT)
+@given(
+    names=st.lists(st.one_of(TEXT, st.integers(-(2**63), 2**63 - 1)), unique_by=str, max_size=5), route=TEXT
+)
 def test_what_sqlite_encodes_is_what_python_encodes(site, names, route):
     site.sql("DELETE FROM addresses")
     for order, name in enumerate(names):
@@ -151,8 +155,14 @@ def test_no_daemon_waits_while_an_answer_is_sent(site):
     root, free = log_in(site), []
     cookie = "PHPSESSID=" + root.cookies["PHPSESSID"].strip('"')
     for _ in range(2):
-        environ = {"REQUEST_METHOD": "GET", "PATH_INFO": "/pop/", "QUERY_STRING": "get", "HTTP_COOKIE": cookie,
-                   "wsgi.input": io.BytesIO(), "wsgi.errors": sys.stderr}
+        environ = {
+            "REQUEST_METHOD": "GET",
+            "PATH_INFO": "/pop/",
+            "QUERY_STRING": "get",
+            "HTTP_COOKIE": cookie,
+            "wsgi.input": io.BytesIO(),
+            "wsgi.errors": sys.stderr,
+        }
         site.app(environ, lambda status, headers, *_: free.append(nobody_holds(site.file)))
     assert free == [True, True]
 
@@ -178,4 +188,6 @@ def test_a_state_database_that_cannot_be_opened_is_an_error_for_everybody(site):
     os.rename(state, state + ".kept")
     os.mkdir(state)
     for response in (root.get("/pop/?get", status="*"), root.post("/pop/?get", "", status="*")):
-        assert response.status_int == 500 and response.json["status"].startswith("The state database cannot be used: ")
+        assert response.status_int == 500 and response.json["status"].startswith(
+            "The state database cannot be used: "
+        )

@@ -27,19 +27,25 @@ from test_mailbox import deliver, multipart, typed
 
 import mailapi  # noqa: F401 what makes mailapi_modules importable
 
-PIXEL_URI = ("data:image/png;base64,"
-             "iVBORw0KGgoAAAANSUhEUgAAAAEAAAABCAYAAAAfFcSJAAAADUlEQVR42mNk+M9QDwADhgGAWjR9awAAAABJRU5ErkJggg==")
+PIXEL_URI = (
+    "data:image/png;base64,"
+    "iVBORw0KGgoAAAANSUhEUgAAAAEAAAABCAYAAAAfFcSJAAAADUlEQVR42mNk+M9QDwADhgGAWjR9awAAAABJRU5ErkJggg=="
+)
 PIXEL = base64.b64decode(PIXEL_URI.partition(",")[2])
 
 # One a line; EVIL stands for an address, \t and \x.. for characters.
-VECTORS = [re.sub(r"\\(t|x[0-9a-f]{2})", lambda found: "\t" if found[1] == "t" else chr(int(found[1][1:], 16)), line)
-           for line in (ROOT / "tests/corpus/html/vectors").read_text().splitlines()]
+VECTORS = [
+    re.sub(r"\\(t|x[0-9a-f]{2})", lambda found: "\t" if found[1] == "t" else chr(int(found[1][1:], 16)), line)
+    for line in (ROOT / "tests/corpus/html/vectors").read_text().splitlines()
+]
 
 
 def again(fragment: str) -> str:
     """The fragment as another program reads and writes it: what mutates does so here."""
     tree = html5lib.parseFragment(fragment)
-    return html5lib.serialize(tree, quote_attr_values="always", omit_optional_tags=False, strip_whitespace=False)
+    return html5lib.serialize(
+        tree, quote_attr_values="always", omit_optional_tags=False, strip_whitespace=False
+    )
 
 
 def safe(source: str, found: str | None = PIXEL_URI) -> str:
@@ -66,8 +72,9 @@ def test_the_check_finds_what_is_bad():
     assert passed == ["<img src='EVIL/", "&lt;script&gt;a"]
 
 
-PIECES = st.sampled_from([
-    piece for vector in VECTORS for piece in re.split(r"(?=[<>\"'=/])", vector.replace("EVIL", "//x"))])
+PIECES = st.sampled_from(
+    [piece for vector in VECTORS for piece in re.split(r"(?=[<>\"'=/])", vector.replace("EVIL", "//x"))]
+)
 LINES = st.lists(st.sampled_from(VECTORS), max_size=4)
 
 
@@ -108,7 +115,9 @@ def counting_server(boxes):
         def do_GET(self):
             asked.append(self.path)
             evil = f"http://127.0.0.1:{self.server.server_port}"
-            page = PAGE_QUERY % "".join(f"<div>{box(evil)}</div>" for box in boxes) if self.path == "/" else ""
+            page = (
+                PAGE_QUERY % "".join(f"<div>{box(evil)}</div>" for box in boxes) if self.path == "/" else ""
+            )
             self.send_response(200)
             self.send_header("Content-Type", "text/html; charset=utf-8")
             self.end_headers()
@@ -134,9 +143,21 @@ def browse(boxes, folder) -> tuple[set, int]:
     chromium = need("chromium")
     with counting_server(boxes) as (port, asked):
         browser = subprocess.Popen(
-            [chromium, "--headless", "--no-sandbox", "--disable-gpu", "--disable-dev-shm-usage", "--no-first-run",
-             "--disable-background-networking", f"--user-data-dir={folder}", "--remote-debugging-port=0",
-             f"http://127.0.0.1:{port}/"], stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL)
+            [
+                chromium,
+                "--headless",
+                "--no-sandbox",
+                "--disable-gpu",
+                "--disable-dev-shm-usage",
+                "--no-first-run",
+                "--disable-background-networking",
+                f"--user-data-dir={folder}",
+                "--remote-debugging-port=0",
+                f"http://127.0.0.1:{port}/",
+            ],
+            stdout=subprocess.DEVNULL,
+            stderr=subprocess.DEVNULL,
+        )
         try:
             until = time.monotonic() + 60
             while not any(path.startswith("/over?") for path in asked):
@@ -145,8 +166,10 @@ def browse(boxes, folder) -> tuple[set, int]:
         finally:
             browser.terminate()
             browser.wait(20)
-    fired, = [int(path.removeprefix("/over?")) for path in asked if path.startswith("/over?")]
-    return {path for path in asked if path not in ("/", "/favicon.ico") and not path.startswith("/over?")}, fired
+    (fired,) = [int(path.removeprefix("/over?")) for path in asked if path.startswith("/over?")]
+    return {
+        path for path in asked if path not in ("/", "/favicon.ico") and not path.startswith("/over?")
+    }, fired
 
 
 def test_a_browser_loads_and_runs_nothing(tmp_path):
@@ -155,9 +178,14 @@ def test_a_browser_loads_and_runs_nothing(tmp_path):
 
 
 def test_the_browser_would_load_and_run_it(tmp_path):
-    bad = ["<img src=EVIL/image>", "<p style='background:url(EVIL/style)'>x</p>", "<img src=x: onerror=alert(1)>",
-           "<style>@import'EVIL/import'</style>", "<a href='javascript:alert(1)'>x</a>",
-           "<iframe src=EVIL/frame></iframe>"]
+    bad = [
+        "<img src=EVIL/image>",
+        "<p style='background:url(EVIL/style)'>x</p>",
+        "<img src=x: onerror=alert(1)>",
+        "<style>@import'EVIL/import'</style>",
+        "<a href='javascript:alert(1)'>x</a>",
+        "<iframe src=EVIL/frame></iframe>",
+    ]
     asked, fired = browse([lambda evil, box=box: box.replace("EVIL", evil) for box in bad], tmp_path)
     assert asked == {"/image", "/style", "/import", "/frame"} and fired >= 2
 
@@ -166,7 +194,7 @@ def test_the_browser_would_load_and_run_it(tmp_path):
 
 
 KEPT = [
-    '<p style="color:red;font-family:\'Segoe UI\', -apple-system, sans-serif;padding:0 5px">x</p>',
+    "<p style=\"color:red;font-family:'Segoe UI', -apple-system, sans-serif;padding:0 5px\">x</p>",
     '<div style="background:#fff;border:1px solid rgba(1, 2, 3, .5);max-width:600px;margin:0 auto">x</div>',
     '<table width="100%" border="0" cellpadding="0" cellspacing="0" bgcolor="#ffffff"><tbody><tr><td align="center" '
     'valign="top" colspan="2">x</td></tr></tbody></table>',
@@ -180,7 +208,8 @@ KEPT = [
 def test_what_mail_is_made_of_stays(source):
     left, right = (html5lib.parseFragment(html) for html in (safe(source), source))
     assert [(e.tag, dict(e.attrib), e.text, e.tail) for e in left.iter()] == [
-        (e.tag, dict(e.attrib), e.text, e.tail) for e in right.iter()]
+        (e.tag, dict(e.attrib), e.text, e.tail) for e in right.iter()
+    ]
 
 
 def html_of(site, *parts: bytes, kind=b"related", data: bytes = b"") -> dict:
@@ -193,13 +222,17 @@ def picture(content_id: bytes, kind=b"image/png", data=PIXEL) -> bytes:
 
 
 def test_pictures_of_the_mail_itself_are_shown(either):
-    shown = html_of(either, typed(b"text/html", b'<img src="cid:a%40b"><img src=CID:a@b><img src="cid:none">'),
-                    picture(b"a@b"))
+    shown = html_of(
+        either,
+        typed(b"text/html", b'<img src="cid:a%40b"><img src=CID:a@b><img src="cid:none">'),
+        picture(b"a@b"),
+    )
     assert shown["mail_html"] == f'<img src="{PIXEL_URI}"><img src="{PIXEL_URI}"><img>'
 
 
-@pytest.mark.parametrize("kind", [b"image/svg+xml", b"text/x", b"image/png;x", b"application/octet-stream",
-                                  b"image/x-icon"])
+@pytest.mark.parametrize(
+    "kind", [b"image/svg+xml", b"text/x", b"image/png;x", b"application/octet-stream", b"image/x-icon"]
+)
 def test_other_parts_are_no_pictures(site, kind):
     shown = html_of(site, typed(b"text/html", b"<img src=cid:a>"), picture(b"a", kind))["mail_html"]
     assert shown == (f'<img src="{PIXEL_URI}">' if kind.startswith(b"image/png") else "<img>")
@@ -212,30 +245,48 @@ def test_pictures_have_a_limit_together(site):
 
 
 def test_remote_pictures_are_counted(site):
-    shown = html_of(site, typed(b"text/html", b"<img src=http://x/1><img src=//x/2><img src=cid:a><img src=/x>"))
+    shown = html_of(
+        site, typed(b"text/html", b"<img src=http://x/1><img src=//x/2><img src=cid:a><img src=/x>")
+    )
     assert (shown["mail_html_blocked"], shown["mail_html"]) == (2, "<img>" * 4)
 
 
-@pytest.mark.parametrize("data, shown", [
-    (b"Subject: x\r\n\r\n<b>text</b>", ""), (typed(b"text/html", b""), ""),
-    (typed(b"text/html; charset=latin1", b"gr\xfcn"), "grün"),
-    (typed(b"text/html", b"PGI+eDwvYj4=", b"base64"), "<b>x</b>"),
-    (multipart(typed(b"text/plain", b"one"), typed(b"text/html", b"<i>two"), kind=b"alternative"), "<i>two</i>"),
-    (multipart(typed(b"text/html", b"one"), b"\r\nfoot", typed(b"text/html", b"two")), "one<hr>two"),
-    (multipart(b"Content-Disposition: attachment\r\n" + typed(b"text/html", b"x")), ""),
-    (multipart(typed(b"message/rfc822", typed(b"text/html", b"inside"))), ""),
-], ids=range(8))
+@pytest.mark.parametrize(
+    "data, shown",
+    [
+        (b"Subject: x\r\n\r\n<b>text</b>", ""),
+        (typed(b"text/html", b""), ""),
+        (typed(b"text/html; charset=latin1", b"gr\xfcn"), "grün"),
+        (typed(b"text/html", b"PGI+eDwvYj4=", b"base64"), "<b>x</b>"),
+        (
+            multipart(typed(b"text/plain", b"one"), typed(b"text/html", b"<i>two"), kind=b"alternative"),
+            "<i>two</i>",
+        ),
+        (multipart(typed(b"text/html", b"one"), b"\r\nfoot", typed(b"text/html", b"two")), "one<hr>two"),
+        (multipart(b"Content-Disposition: attachment\r\n" + typed(b"text/html", b"x")), ""),
+        (multipart(typed(b"message/rfc822", typed(b"text/html", b"inside"))), ""),
+    ],
+    ids=range(8),
+)
 def test_which_html_is_shown(either, data, shown):
     answer = html_of(either, data=data)
     assert (answer["status"], answer["mail_html"], answer["mail_html_complete"]) == ("ok", shown, True)
 
 
 HOSTILE = {
-    "size": "x" * (LONGEST + 1), "tags": "<b>" * (MOST_TAGS + 1), "deep": "<div>" * 10**6, "lists": "<ul><li>" * 10**6,
-    "attributes": "<p " + " ".join(f"a{n}" for n in range(10**5)) + ">", "less": "<" * 10**6,
+    "size": "x" * (LONGEST + 1),
+    "tags": "<b>" * (MOST_TAGS + 1),
+    "deep": "<div>" * 10**6,
+    "lists": "<ul><li>" * 10**6,
+    "attributes": "<p " + " ".join(f"a{n}" for n in range(10**5)) + ">",
+    "less": "<" * 10**6,
     "entities": "&notit;" * 10**6,
-    "formatting": "".join(f"<font size={n}>" for n in range(10**5)), "adopted": "<b></div></p>" * 10**6,
-    "tables": "<table>x" * 10**6, "images": '<img src="data:image/png;base64,' * 10**5, "quotes": "<p title=\"" * 10**6}
+    "formatting": "".join(f"<font size={n}>" for n in range(10**5)),
+    "adopted": "<b></div></p>" * 10**6,
+    "tables": "<table>x" * 10**6,
+    "images": '<img src="data:image/png;base64,' * 10**5,
+    "quotes": '<p title="' * 10**6,
+}
 
 
 @pytest.mark.parametrize("source", HOSTILE.values(), ids=HOSTILE)

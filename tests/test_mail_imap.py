@@ -29,7 +29,9 @@ import mailapi
 BOB, CAROL = "bob@atmail.com", "carol@corp.org"
 ACCOUNT = {"Account": OPTIONAL["Account"]}
 IN_TIME = 2.5  # seconds
-NO_PASSWORD = "The imap service cannot be used: it has no master credentials, and the user's password was not given."
+NO_PASSWORD = (
+    "The imap service cannot be used: it has no master credentials, and the user's password was not given."
+)
 
 
 class Inbox:
@@ -52,9 +54,15 @@ class Inbox:
     def flags(self) -> dict[int, bytes]:
         """What is there, and how it is flagged, but for \\Recent."""
         self.imap.select("INBOX")
-        found = [re.search(rb"FLAGS \((.*?)\).*UID (\d+)|UID (\d+) FLAGS \((.*?)\)", line)
-                 for line in self.imap.uid("FETCH", "1:*", "(FLAGS)")[1] if line]
-        return {int(m[2] or m[3]): b" ".join(sorted(set((m[1] or m[4] or b"").split()) - {rb"\Recent"})) for m in found}
+        found = [
+            re.search(rb"FLAGS \((.*?)\).*UID (\d+)|UID (\d+) FLAGS \((.*?)\)", line)
+            for line in self.imap.uid("FETCH", "1:*", "(FLAGS)")[1]
+            if line
+        ]
+        return {
+            int(m[2] or m[3]): b" ".join(sorted(set((m[1] or m[4] or b"").split()) - {rb"\Recent"}))
+            for m in found
+        }
 
 
 @pytest.fixture(scope="module")
@@ -64,8 +72,13 @@ def users(dovecot, mariadb):  # noqa: F811
     for statement in filter(str.strip, TABLES.split(";\n")):
         made.sql(statement)
     for number, name in enumerate((BOB, CAROL), 4):
-        made.sql("INSERT INTO accounts VALUES (%s, 1, %s, %s, 2, NOW(), NOW(), 0, '', NULL, NULL, NULL, NULL, NULL, 1,"
-                 " 0, 1, '', 1)", number, name, TEST)
+        made.sql(
+            "INSERT INTO accounts VALUES (%s, 1, %s, %s, 2, NOW(), NOW(), 0, '', NULL, NULL, NULL, NULL, NULL, 1,"
+            " 0, 1, '', 1)",
+            number,
+            name,
+            TEST,
+        )
     with open(dovecot.folder / "users", "a") as file:
         file.write("".join(f"{name}:{{PLAIN}}test::::::\n" for name in (BOB, CAROL, "dan@corp.org")))
     yield made
@@ -114,26 +127,59 @@ TRACE = b"Return-Path: <ann@one.org>\r\nDelivered-To: bob@one.org\r\n"
 
 def letter(number, more=b"", text=b"Text.\r\n") -> bytes:
     return TRACE + b"Message-ID: <%d@one.org>\r\n%sSubject: No. %d\r\nFrom: Ann <ann@one.org>\r\n\r\n%s" % (
-        number, more, number, text)
+        number,
+        more,
+        number,
+        text,
+    )
 
 
 MAILS = [
-    TRACE + PLAIN, TRACE + composed(), letter(1), letter(2, b"In-Reply-To: <1@one.org>\r\n"),
+    TRACE + PLAIN,
+    TRACE + composed(),
+    letter(1),
+    letter(2, b"In-Reply-To: <1@one.org>\r\n"),
     TRACE + b"Subject: Gr\xfc\xdfe\r\nContent-Type: text/plain; charset=latin-1\r\n\r\nsch\xf6n\r\n",
     TRACE + typed(b"text/html", b"<p onclick=x>Hi <img src=http://else.example/a.png></p>"),
     TRACE + multipart(b"\r\none", typed(b"application/pdf", b"JVBERg==", b"base64")),
-    letter(3, b"References: <2@one.org> <9@one.org>\r\n", b"needle \xe4 " * 50), letter(4, text=b"x" * 200_000)]
+    letter(3, b"References: <2@one.org> <9@one.org>\r\n", b"needle \xe4 " * 50),
+    letter(4, text=b"x" * 200_000),
+]
 # What a web client asks for, in this order; a mail is named by its place in MAILS.
 SESSION = [
-    ("unread_count", {}), ("get", {}), ("get&limit=3", {}), ("threads", {}), ("read", {"mail": 0}),
-    ("read", {"mail": 0}), ("unread", {"mail": 0}), ("read", {"mail": 1}), ("parts", {"mail": 1}), ("html", {"mail": 1}),
-    ("attachment", {"mail": 1, "part": 3}), ("attachment", {"mail": 1, "part": 99}), ("raw", {"mail": 4}),
-    ("read", {"mail": 4}), ("html", {"mail": 5}), ("parts", {"mail": 6}), ("attachment", {"mail": 6, "part": 2}),
-    ("read", {"mail": 8}), ("get", {"mail_only_unread": True}), ("unread_count", {}),
-    ("search", {"subject": "grü"}), ("search", {"text": "NEEDLE"}), ("search", {"from": "ann"}),
-    ("search&limit=2", {"unread": 1}), ("search", {"after": 1446400003, "before": 1446400006}),
-    ("delete", {"mail": 2}), ("delete", {"mail": 2}), ("read", {"mail": 2}), ("unread", {"mail": 2}),
-    ("threads&limit=1", {}), ("get", {}), ("unread_count", {})]
+    ("unread_count", {}),
+    ("get", {}),
+    ("get&limit=3", {}),
+    ("threads", {}),
+    ("read", {"mail": 0}),
+    ("read", {"mail": 0}),
+    ("unread", {"mail": 0}),
+    ("read", {"mail": 1}),
+    ("parts", {"mail": 1}),
+    ("html", {"mail": 1}),
+    ("attachment", {"mail": 1, "part": 3}),
+    ("attachment", {"mail": 1, "part": 99}),
+    ("raw", {"mail": 4}),
+    ("read", {"mail": 4}),
+    ("html", {"mail": 5}),
+    ("parts", {"mail": 6}),
+    ("attachment", {"mail": 6, "part": 2}),
+    ("read", {"mail": 8}),
+    ("get", {"mail_only_unread": True}),
+    ("unread_count", {}),
+    ("search", {"subject": "grü"}),
+    ("search", {"text": "NEEDLE"}),
+    ("search", {"from": "ann"}),
+    ("search&limit=2", {"unread": 1}),
+    ("search", {"after": 1446400003, "before": 1446400006}),
+    ("delete", {"mail": 2}),
+    ("delete", {"mail": 2}),
+    ("read", {"mail": 2}),
+    ("unread", {"mail": 2}),
+    ("threads&limit=1", {}),
+    ("get", {}),
+    ("unread_count", {}),
+]
 
 
 def told(site, source, ids_, action, **fields) -> str | bytes:
@@ -163,10 +209,19 @@ def test_a_web_clients_session_over_sqlite_and_over_imap(site, inbox, tmp_path):
     assert len(inbox.flags()) == len(MAILS) - 1
 
 
-ODD = [b"\r\n", b"no header", b"\xff\xfe\x01", b":\r\n", b" leading\r\nSubject: s\r\n\r\n", nested(50),
-       b"From a@b Mon\r\nSubject: s\r\n\r\nx", b"Subject : space\r\n\r\nx",
-       b"Subject: " + b"x" * 70000 + b"\r\n\r\nbody", b"Subject: one\r\nSubject: two\r\n\r\n",
-       b"Subject: a\r\n \r\n more\r\nTo: x\r\n\r\nbody"]
+ODD = [
+    b"\r\n",
+    b"no header",
+    b"\xff\xfe\x01",
+    b":\r\n",
+    b" leading\r\nSubject: s\r\n\r\n",
+    nested(50),
+    b"From a@b Mon\r\nSubject: s\r\n\r\nx",
+    b"Subject : space\r\n\r\nx",
+    b"Subject: " + b"x" * 70000 + b"\r\n\r\nbody",
+    b"Subject: one\r\nSubject: two\r\n\r\n",
+    b"Subject: a\r\n \r\n more\r\nTo: x\r\n\r\nbody",
+]
 
 
 def test_badly_made_mails_are_told_alike(site, inbox):
@@ -179,34 +234,65 @@ def test_badly_made_mails_are_told_alike(site, inbox):
         rows = [listed[item] for item in pair.items()]
         read = [ask(site, "read", mail_id=id_, mail_sourcedb=name)["mail"] for name, id_ in pair.items()]
         for name in ("mail_subject", "mail_from", "mail_to", "mail_date", "mail_body", "mail_data"):
-            assert rows[0].get(name) == rows[1].get(name) and read[0].get(name) == read[1].get(name), (name, mail)
+            assert rows[0].get(name) == rows[1].get(name) and read[0].get(name) == read[1].get(name), (
+                name,
+                mail,
+            )
 
 
 def test_the_list_and_a_mail(site, inbox):
-    uid, = inbox.add(TRACE + PLAIN)
+    (uid,) = inbox.add(TRACE + PLAIN)
     (entry,) = ask(site, "get")["mails"]
     assert list(entry) == LISTED
     assert list(entry.values()) == [
-        uid, BOB, 0, None, "bob@one.org", "ann@one.org", 1446400000, None, "smtp", None,
-        "Hello", "Ann <ann@one.org>", "bob@one.org", "Mon, 02 Nov 2015", "imap"]
+        uid,
+        BOB,
+        0,
+        None,
+        "bob@one.org",
+        "ann@one.org",
+        1446400000,
+        None,
+        "smtp",
+        None,
+        "Hello",
+        "Ann <ann@one.org>",
+        "bob@one.org",
+        "Mon, 02 Nov 2015",
+        "imap",
+    ]
     mail = ask(site, "read", mail_id=uid)["mail"]
-    assert list(mail) == SHOWN and mail["mail_body"] == "Text.\r\n" and mail["mail_data"].endswith(PLAIN.decode())
+    assert (
+        list(mail) == SHOWN
+        and mail["mail_body"] == "Text.\r\n"
+        and mail["mail_data"].endswith(PLAIN.decode())
+    )
     assert mail["mail_read"] == 0 and ask(site, "read", mail_id=uid)["mail"]["mail_read"] == 1
 
 
 def test_without_a_trace_of_the_delivery_the_envelope_is_the_users(site, inbox):
     inbox.add(PLAIN, b"Return-Path: <>\r\n\r\nDelivered-To: body@one.org\r\n")
-    assert [(m["mail_envelopeto"], m["mail_envelopefrom"]) for m in ask(site, "get")["mails"]] == [(BOB, "")] * 2
+    assert [(m["mail_envelopeto"], m["mail_envelopefrom"]) for m in ask(site, "get")["mails"]] == [
+        (BOB, "")
+    ] * 2
 
 
 ########## What is changed #########################################################################
 
 
 def test_only_read_marks_a_mail_as_read_and_no_other_flag_changes(site, inbox):
-    uid, = inbox.add(composed(), flags=r"(\Flagged $Label)")
+    (uid,) = inbox.add(composed(), flags=r"(\Flagged $Label)")
     before = inbox.flags()
-    for action, fields in (("get", {}), ("raw", {}), ("parts", {}), ("attachment", {"part": 1}), ("html", {}),
-                           ("search", {"text": "grüße"}), ("threads", {}), ("unread_count", {})):
+    for action, fields in (
+        ("get", {}),
+        ("raw", {}),
+        ("parts", {}),
+        ("attachment", {"part": 1}),
+        ("html", {}),
+        ("search", {"text": "grüße"}),
+        ("threads", {}),
+        ("unread_count", {}),
+    ):
         assert ask(site, action, mail_id=uid, **fields)["status"] == "ok"
     assert inbox.flags() == before == {uid: rb"$Label \Flagged"}
     ask(site, "read", mail_id=uid)
@@ -272,8 +358,22 @@ def test_mails_that_go_while_they_are_listed_are_left_out(site, inbox, monkeypat
 
 def renumber(dovecot, uidvalidity: int):  # noqa: F811
     """The server gives bob's mails their UIDs anew."""
-    subprocess.run([need("doveadm"), "-c", dovecot.folder / "dovecot.conf", "mailbox", "update", "--uid-validity",
-                    str(uidvalidity), "-u", BOB, "INBOX"], check=True, capture_output=True)
+    subprocess.run(
+        [
+            need("doveadm"),
+            "-c",
+            dovecot.folder / "dovecot.conf",
+            "mailbox",
+            "update",
+            "--uid-validity",
+            str(uidvalidity),
+            "-u",
+            BOB,
+            "INBOX",
+        ],
+        check=True,
+        capture_output=True,
+    )
 
 
 def test_an_id_of_before_the_uids_were_given_anew_names_no_mail(site, inbox, dovecot):  # noqa: F811
@@ -309,7 +409,7 @@ def test_a_deleted_users_row_goes(site, inbox):
 
 
 def test_everybody_has_their_own(site, inbox, dovecot):  # noqa: F811
-    uid, = inbox.add(letter(1))
+    (uid,) = inbox.add(letter(1))
     before = inbox.flags()
     carols = Inbox(dovecot.port, CAROL)
     carols.empty()
@@ -352,7 +452,7 @@ def test_from_the_terminal(make, inbox, tmp_path):
 
 def test_without_a_source_only_imap_is_changed_and_read_looks_there_first(site, inbox):
     site.sql("INSERT INTO users (user_name) VALUES (?)", BOB)
-    uid, = inbox.add(letter(1))
+    (uid,) = inbox.add(letter(1))
     deliver(site, BOB, mail_id=uid, mail_read=1)
     deliver(site, BOB, mail_id=uid + 1, mail_read=1)
     before = site.dump()
@@ -362,13 +462,15 @@ def test_without_a_source_only_imap_is_changed_and_read_looks_there_first(site, 
     for action in ("delete", "unread"):  # once more: it is not the master's mail of that id that is meant
         assert ask(site, action, mail_id=uid)["status"] == "mail not found"
     assert site.dump() == before and inbox.flags() == {}
-    assert ask(site, "delete", mail_id=uid, mail_sourcedb="master")["status"] == "ok" and site.dump() != before
+    assert (
+        ask(site, "delete", mail_id=uid, mail_sourcedb="master")["status"] == "ok" and site.dump() != before
+    )
 
 
 def test_all_places_are_listed_together(site, inbox):
     site.sql("INSERT INTO users (user_name) VALUES (?)", BOB)
     path = give_database(site, BOB)
-    uid, = inbox.add(letter(1, b"In-Reply-To: <m@x>\r\n"), submission=1446400002)
+    (uid,) = inbox.add(letter(1, b"In-Reply-To: <m@x>\r\n"), submission=1446400002)
     deliver(site, BOB, b"Message-ID: <m@x>\r\n\r\n", "1446400001")
     deliver(path, BOB, PLAIN, "1446400003")
     assert ids(ask(site, "get")) == [("user", 1), ("imap", uid), ("master", 1)]
@@ -399,8 +501,13 @@ def test_a_full_folder_is_listed_in_few_exchanges_and_one_log_in(site, inbox, do
     said, conversation = [], protocol_mail.ImapConversation
     send = conversation.send
     monkeypatch.setattr(conversation, "send", lambda imap, data: said.append(data) or send(imap, data))
-    for action, most in (("get", count / 100 + 9), ("get&limit=50", 9), ("threads", 2 * count / 100 + 9),
-                         ("search", 2 * 100 / 100 + 9), ("unread_count", 9)):
+    for action, most in (
+        ("get", count / 100 + 9),
+        ("get&limit=50", 9),
+        ("threads", 2 * count / 100 + 9),
+        ("search", 2 * 100 / 100 + 9),
+        ("unread_count", 9),
+    ):
         del said[:]
         started, answer = time.monotonic(), ask(site, action)
         assert time.monotonic() - started < 5 and answer["status"] == "ok"
@@ -423,7 +530,7 @@ def test_news_of_all_mails_in_the_middle_of_a_list_do_no_harm(site, inbox, dovec
 
 
 def test_of_a_large_mail_no_more_is_read_than_needed(site, inbox):
-    uid, = inbox.add(letter(1, text=b"needle " + b"x" * 76 * 400_000))
+    (uid,) = inbox.add(letter(1, text=b"needle " + b"x" * 76 * 400_000))
     ask(site, "get")
     tracemalloc.start()
     try:
@@ -437,9 +544,12 @@ def test_of_a_large_mail_no_more_is_read_than_needed(site, inbox):
 
 def test_a_mail_that_is_too_large_is_not_read(site, inbox, monkeypatch):
     monkeypatch.setattr(imap_source, "LARGEST", 1000)
-    uid, = inbox.add(letter(1, text=b"x" * 2000))
+    (uid,) = inbox.add(letter(1, text=b"x" * 2000))
     for action in ("read", "raw"):
-        assert ask(site, action, mail_id=uid)["status"] == "The mail is too large to be read: 1000 bytes at most."
+        assert (
+            ask(site, action, mail_id=uid)["status"]
+            == "The mail is too large to be read: 1000 bytes at most."
+        )
     assert inbox.flags() == {uid: b""} and len(ids(ask(site, "get"))) == 1
 
 
@@ -477,20 +587,27 @@ OPEN = (*IN, b"* 2 EXISTS\r\n* OK [UIDVALIDITY 1] x\r\nTAG OK done\r\n")
 LIST = b'* 1 FETCH (UID 1 FLAGS () INTERNALDATE "01-Nov-2015 17:46:40 +0000")\r\n'
 SAYS_NO, LATE = "it refused", "it did not answer in time"
 TROUBLE = {
-    "silent": (hostile.silent, LATE), "dripping": (hostile.dripping, None), "no line": (hostile.endless_line, None),
+    "silent": (hostile.silent, LATE),
+    "dripping": (hostile.dripping, None),
+    "no line": (hostile.endless_line, None),
     "log-in refused": (speaking(b"+ \r\n", b"TAG NO \x1b[2J secret\r\n"), "it refused the log-in"),
     "log-in hangs": (speaking(b"+ \r\n"), LATE),
     "INBOX refused": (speaking(*IN, b"TAG NO [SERVERBUG] \x1b[2J no\r\n"), "it refused INBOX"),
-    "INBOX hangs": (speaking(*IN), LATE), "INBOX closes": (speaking(*IN, CLOSES), None),
+    "INBOX hangs": (speaking(*IN), LATE),
+    "INBOX closes": (speaking(*IN, CLOSES), None),
     "no UIDVALIDITY": (speaking(*IN, b"* 1 EXISTS\r\nTAG OK done\r\n"), "it refused INBOX"),
-    "list hangs": (speaking(*OPEN), LATE), "list stops": (speaking(*OPEN, LIST), LATE),
+    "list hangs": (speaking(*OPEN), LATE),
+    "list stops": (speaking(*OPEN, LIST), LATE),
     "list refused": (speaking(*OPEN, b"TAG BAD what\r\n"), None),
     "mails hang": (speaking(*OPEN, LIST + b"TAG OK done\r\n"), LATE),
     "mails close": (speaking(*OPEN, LIST + b"TAG OK done\r\n", CLOSES), None),
     "mails refused": (speaking(*OPEN, LIST + b"TAG OK done\r\n", b"TAG NO [CORRUPTION] x\r\n"), SAYS_NO),
     "a mail without end": (
-        speaking(*OPEN, LIST + b"TAG OK done\r\n", b"* 1 FETCH (UID 1 BODY[] {99999999999}\r\n"), None),
-    "nonsense": (hostile.saying(b"* OK {\r\n* 1 FETCH\r\n", b"\0\xff\r\n"), None)}
+        speaking(*OPEN, LIST + b"TAG OK done\r\n", b"* 1 FETCH (UID 1 BODY[] {99999999999}\r\n"),
+        None,
+    ),
+    "nonsense": (hostile.saying(b"* OK {\r\n* 1 FETCH\r\n", b"\0\xff\r\n"), None),
+}
 
 
 @pytest.fixture
@@ -510,13 +627,21 @@ def broken(make):
 
 NEWS = b"* 2 FETCH (UID 2 FLAGS (\\Seen))\r\n* 1 FETCH (FLAGS ())\r\n"
 SIZE = b"* 3 FETCH (UID 3 RFC822.SIZE 30 FLAGS ())\r\n"
-WHOLE = b'* 3 FETCH (UID 3 FLAGS () BODY[] "Subject: \\"third\\"" INTERNALDATE "01-Nov-2015 17:46:40 +0000")\r\n'
+WHOLE = (
+    b'* 3 FETCH (UID 3 FLAGS () BODY[] "Subject: \\"third\\"" INTERNALDATE "01-Nov-2015 17:46:40 +0000")\r\n'
+)
 DONE = b"TAG OK done\r\n"
 
 
-@pytest.mark.parametrize(("replies", "answered"), [
-    ([NEWS + DONE], {"status": "mail not found"}), ([NEWS + SIZE + DONE, NEWS + DONE], {"status": "mail not found"}),
-    ([NEWS + SIZE + DONE, NEWS + WHOLE + NEWS + DONE], {"file": b'Subject: "third"'})], ids=["gone", "going", "there"])
+@pytest.mark.parametrize(
+    ("replies", "answered"),
+    [
+        ([NEWS + DONE], {"status": "mail not found"}),
+        ([NEWS + SIZE + DONE, NEWS + DONE], {"status": "mail not found"}),
+        ([NEWS + SIZE + DONE, NEWS + WHOLE + NEWS + DONE], {"file": b'Subject: "third"'}),
+    ],
+    ids=["gone", "going", "there"],
+)
 def test_news_of_another_mail_is_not_taken_for_the_one_asked_for(broken, replies, answered):
     with broken(speaking(*OPEN, *replies)) as site:
         answer = ask(site, "raw", mail_id=3, mail_sourcedb="imap")
@@ -532,10 +657,16 @@ def test_the_other_places_answer_and_the_reason_is_told_in_time(broken, trouble)
         started = time.monotonic()
         answer = browser.post_json("/mailbox/?get").json
         took = time.monotonic() - started
-    assert (trouble, answer["status"], ids(answer | {"status": "ok"})) == (trouble, "warning", [("master", 1)])
+    assert (trouble, answer["status"], ids(answer | {"status": "ok"})) == (
+        trouble,
+        "warning",
+        [("master", 1)],
+    )
     assert took < IN_TIME
     assert answer["warning"].startswith("The imap service cannot be used: " + (why or "")), answer["warning"]
-    assert answer["warning"].isprintable() and len(answer["warning"]) < 300 and "secret" not in answer["warning"]
+    assert (
+        answer["warning"].isprintable() and len(answer["warning"]) < 300 and "secret" not in answer["warning"]
+    )
 
 
 def test_every_action_says_so_when_it_is_down(make):
@@ -543,8 +674,12 @@ def test_every_action_says_so_when_it_is_down(make):
     site.sql("INSERT INTO users (user_name) VALUES (?)", BOB)
     deliver(site, BOB)
     down = "The imap service cannot be used: Connection refused."
-    for action, key, there in (("get", "mails", 1), ("search", "mails", 1), ("threads", "threads", 1),
-                               ("unread_count", "unread_counts", 1)):
+    for action, key, there in (
+        ("get", "mails", 1),
+        ("search", "mails", 1),
+        ("threads", "threads", 1),
+        ("unread_count", "unread_counts", 1),
+    ):
         answer = ask(site, action)
         assert (answer["status"], answer["warning"], len(answer[key])) == ("warning", down, there)
     answer = ask(site, "read", mail_id=1)
@@ -562,16 +697,24 @@ def test_two_places_out_of_reach_are_both_named(make):
     site = make(url=f"imap://127.0.0.1:{free_port()}")
     site.sql("INSERT INTO users (user_name, user_database) VALUES (?, '/nowhere/x')", BOB)
     assert ask(site, "get")["warning"] == (
-        f"Cannot open userdb from user: {BOB} The imap service cannot be used: Connection refused.")
+        f"Cannot open userdb from user: {BOB} The imap service cannot be used: Connection refused."
+    )
 
 
-@pytest.mark.parametrize("name", ['o"b\\x@corp.org', "jörg@corp.org", "a*b@corp.org", "{5}@corp.org", "%@corp.org"])
+@pytest.mark.parametrize(
+    "name", ['o"b\\x@corp.org', "jörg@corp.org", "a*b@corp.org", "{5}@corp.org", "%@corp.org"]
+)
 def test_a_name_is_never_part_of_a_command(site, users, name):
-    users.sql("INSERT INTO accounts SELECT NULL, 1, %s, password, 1, dateModified, dateCreate, 0, '', NULL, NULL, NULL,"
-              " NULL, NULL, 1, 0, 1, '', 1 FROM accounts WHERE accountId = 4", name)
+    users.sql(
+        "INSERT INTO accounts SELECT NULL, 1, %s, password, 1, dateModified, dateCreate, 0, '', NULL, NULL, NULL,"
+        " NULL, NULL, 1, 0, 1, '', 1 FROM accounts WHERE accountId = 4",
+        name,
+    )
     answer = ask(site, "get", user=name)
     assert (answer["status"], answer["warning"]) == (
-        "warning", "The imap service cannot be used: it refused the log-in.")
+        "warning",
+        "The imap service cannot be used: it refused the log-in.",
+    )
 
 
 ########## Where nothing of it is configured #######################################################
@@ -588,8 +731,13 @@ print([m for m in sys.modules if m == "imaplib" or m.startswith(("mailapi_module
 def test_nothing_is_loaded_without_mailserver_and_imap(site, tmp_path):
     def loaded(**changed):
         config = {key: value for key, value in (site.config | changed).items() if value}
-        return subprocess.run([sys.executable, "-c", LOADED.format(config=config)], capture_output=True, text=True,
-                              check=True, cwd=ROOT).stdout.strip()
+        return subprocess.run(
+            [sys.executable, "-c", LOADED.format(config=config)],
+            capture_output=True,
+            text=True,
+            check=True,
+            cwd=ROOT,
+        ).stdout.strip()
 
     assert loaded(modulelist={"Mailbox": "modules/mailbox.py"}, mailserver="") == "[]"
     assert loaded(modulelist={"Mailbox": "modules/mailbox.py"}, services={}) == "[]"
@@ -619,7 +767,10 @@ def test_services_act_for_nobody_whom_the_mail_server_has_under_another_name(tmp
     site = Site(tmp_path, extra=modules, mailserver=users.url, services=dovecot.setting, PROVISION=0)
     other = BOB.upper()
     site.sql("INSERT INTO users (user_name, user_authdata) VALUES (?, ?)", other, authdata("test"))
-    assert site("services/?quota", user=BOB, password="test")["status"] in ("ok", "The imap service keeps no quotas.")
+    assert site("services/?quota", user=BOB, password="test")["status"] in (
+        "ok",
+        "The imap service keeps no quotas.",
+    )
     for action, fields in (("quota", {}), ("sieve_list", {}), ("sieve_delete", {"script_name": "x"})):
         refused = site(f"services/?{action}", user=other, password="test", **fields)
         assert refused["status"] == "The mail server does not know this user." and refused["login"] is True

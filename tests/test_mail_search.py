@@ -15,8 +15,10 @@ from test_mailbox import LISTED, deliver, give_database, multipart, rows, typed
 
 import mailapi  # noqa: F401 what makes mailapi_modules importable
 
-FILL = ("INSERT INTO mailbox (mail_user, mail_envelopeto, mail_envelopefrom, mail_submission, mail_data)"
-        " VALUES (?, 't', 'f', ?, CAST(? AS TEXT))")
+FILL = (
+    "INSERT INTO mailbox (mail_user, mail_envelopeto, mail_envelopefrom, mail_submission, mail_data)"
+    " VALUES (?, 't', 'f', ?, CAST(? AS TEXT))"
+)
 
 
 def mail(subject="", sender="", to="", text="", more="") -> bytes:
@@ -44,17 +46,26 @@ def found(site, user="bob", **terms) -> list:
 def test_an_entry_is_one_of_the_list(either):
     deliver(either, data=mail("Hello", "ann@one.org", text="x"))
     answer = either("mailbox/?search", user="bob", subject="hell")
-    assert answer["mails"] == either("mailbox/?get", user="bob")["mails"] and list(answer["mails"][0]) == LISTED
+    assert (
+        answer["mails"] == either("mailbox/?get", user="bob")["mails"] and list(answer["mails"][0]) == LISTED
+    )
     assert answer["next"] is None and rows(either) == [(1, "bob", 0)]
 
 
-@pytest.mark.parametrize("subject, said, otherwise", [
-    ("Grüße aus Köln", ["grüße", "GRÜSSE", "aus köln", "KÖLN", "ü"], ["gruesse", "köln aus", "Köln "+"x"]),
-    ("=?utf-8?B?R3LDvMOfZQ==?= =?iso-8859-1?Q?_=D6l?=", ["grüße öl", "GRÜSSE ÖL"], ["utf-8", "B?R3"]),
-    ("folded\r\n subject\there", ["folded subject here", "FOLDED  SUBJECT"], ["foldedsubject"]),
-    ("ΟΔΥΣΣΕΥΣ", ["οδυσσευς", "Οδυσσευσ"], ["odysseus"]),
-    ("100% _off_ 'now' [a-z]*", ["100%", "_off_", "'now'", "[a-z]*"], ["%off", "1_0", "[b]"]),
-])
+@pytest.mark.parametrize(
+    "subject, said, otherwise",
+    [
+        (
+            "Grüße aus Köln",
+            ["grüße", "GRÜSSE", "aus köln", "KÖLN", "ü"],
+            ["gruesse", "köln aus", "Köln " + "x"],
+        ),
+        ("=?utf-8?B?R3LDvMOfZQ==?= =?iso-8859-1?Q?_=D6l?=", ["grüße öl", "GRÜSSE ÖL"], ["utf-8", "B?R3"]),
+        ("folded\r\n subject\there", ["folded subject here", "FOLDED  SUBJECT"], ["foldedsubject"]),
+        ("ΟΔΥΣΣΕΥΣ", ["οδυσσευς", "Οδυσσευσ"], ["odysseus"]),
+        ("100% _off_ 'now' [a-z]*", ["100%", "_off_", "'now'", "[a-z]*"], ["%off", "1_0", "[b]"]),
+    ],
+)
 def test_subjects_are_searched_as_they_are_read(either, subject, said, otherwise):
     deliver(either, data=mail(subject))
     for words in said:
@@ -73,15 +84,19 @@ GRUN = "grün und   blau\r\nund weit"
 TEXTS = {
     "plain": typed(b"text/plain; charset=utf-8", GRUN.encode()),
     "latin-1": typed(b"text/plain; charset=latin1", GRUN.encode("latin-1")),
-    "quoted-printable": typed(b"text/plain; charset=utf-8", b"gr=C3=BCn u=\r\nnd blau und=\r\n weit",
-                              b"quoted-printable"),
+    "quoted-printable": typed(
+        b"text/plain; charset=utf-8", b"gr=C3=BCn u=\r\nnd blau und=\r\n weit", b"quoted-printable"
+    ),
     "base64": typed(b"text/plain; charset=utf-8", base64.encodebytes(GRUN.encode()), b"base64"),
     "utf-16": typed(b"text/plain; charset=utf-16", base64.encodebytes(GRUN.encode("utf-16")), b"base64"),
     "html": typed(b"text/html", b"<p>gr<b>&uuml;</b>n und<br>blau</p><p>und&#32;weit</p>"),
     "a part": multipart(typed(b"text/html", b"<i>x</i>"), typed(b"text/plain; charset=utf-8", GRUN.encode())),
     "html only": multipart(typed(b"text/html; charset=utf-8", GRUN.encode())),
-    "a message inside": multipart(typed(b"message/rfc822", typed(b"text/plain; charset=utf-8", GRUN.encode()))),
-    "the subject": mail("Grün und blau und weit"), "the sender": mail(sender="Grün und blau und weit <a@b>"),
+    "a message inside": multipart(
+        typed(b"message/rfc822", typed(b"text/plain; charset=utf-8", GRUN.encode()))
+    ),
+    "the subject": mail("Grün und blau und weit"),
+    "the sender": mail(sender="Grün und blau und weit <a@b>"),
     "the recipient": mail(to="grün und blau und weit <a@b>"),
 }
 
@@ -101,7 +116,9 @@ def test_an_attachment_is_no_text(site):
 
 
 def test_everything_that_is_given_must_be_so(either):
-    for number, (subject, sender, read) in enumerate([("a", "x", 0), ("a", "y", 0), ("b", "x", 0), ("a", "x", 1)]):
+    for number, (subject, sender, read) in enumerate(
+        [("a", "x", 0), ("a", "y", 0), ("b", "x", 0), ("a", "x", 1)]
+    ):
         deliver(either, data=mail(subject, sender), submission=str(100 + number), mail_read=read)
     assert found(either, subject="a", **{"from": "x"}) == [4, 1]
     assert found(either, subject="a", unread=True) == [2, 1] == found(either, text="a", unread=1)
@@ -120,7 +137,8 @@ def test_only_the_callers_mail_is_found(either):
             mails = either("mailbox/?search", user=user, **terms)["mails"]
             assert {entry["mail_user"] for entry in mails} == ({user} if user in ("bob", "ann") else set())
             assert sorted(entry["mail_sourcedb"] for entry in mails) == (
-                ["master", "user"] if user in ("bob", "ann") else [])
+                ["master", "user"] if user in ("bob", "ann") else []
+            )
 
 
 def test_pages_are_stable(either):
@@ -140,8 +158,22 @@ def test_pages_are_stable(either):
     assert seen == everything and pages == 7
 
 
-@pytest.mark.parametrize("wrong", ["x", "1 2", "1 2 nowhere", "a 2 master", "1 b master", "1 2 master x", [1], True,
-                                   "9" * 5000 + " 1 master", "1 " + "9" * 5000 + " master"], ids=range(10))
+@pytest.mark.parametrize(
+    "wrong",
+    [
+        "x",
+        "1 2",
+        "1 2 nowhere",
+        "a 2 master",
+        "1 b master",
+        "1 2 master x",
+        [1],
+        True,
+        "9" * 5000 + " 1 master",
+        "1 " + "9" * 5000 + " master",
+    ],
+    ids=range(10),
+)
 def test_a_page_that_is_none_is_refused(site, wrong):
     assert site("mailbox/?search", user="bob", check=400, next=wrong)["status"] == "Invalid value for next."
 
@@ -285,12 +317,19 @@ def drawn(*heads: bytes) -> list:
 
 
 THREADS = {
-    "answers": ([linked("a"), linked("b", "a"), linked("c", "a", "b"), linked("d", "a")],
-                [[(0, 0), (1, 1), (2, 2), (3, 1)]]),
+    "answers": (
+        [linked("a"), linked("b", "a"), linked("c", "a", "b"), linked("d", "a")],
+        [[(0, 0), (1, 1), (2, 2), (3, 1)]],
+    ),
     "in-reply-to only": ([linked("a"), linked("b", answers="a")], [[(0, 0), (1, 1)]]),
-    "references count before in-reply-to": ([linked("a"), linked("b"), linked("c", "b", answers="a")],
-                                            [[(0, 0)], [(1, 0), (2, 1)]]),
-    "nothing in common": ([linked("a"), linked("b"), linked(""), linked("")], [[(0, 0)], [(1, 0)], [(2, 0)], [(3, 0)]]),
+    "references count before in-reply-to": (
+        [linked("a"), linked("b"), linked("c", "b", answers="a")],
+        [[(0, 0)], [(1, 0), (2, 1)]],
+    ),
+    "nothing in common": (
+        [linked("a"), linked("b"), linked(""), linked("")],
+        [[(0, 0)], [(1, 0)], [(2, 0)], [(3, 0)]],
+    ),
     "the same subject": ([mail("x"), mail("Re: x")], [[(0, 0)], [(1, 0)]]),
     "one between is missing": ([linked("a"), linked("c", "a", "b")], [[(0, 0), (1, 1)]]),
     "the first is missing": ([linked("b", "a"), linked("c", "a")], [[(0, 0), (1, 0)]]),
@@ -301,13 +340,19 @@ THREADS = {
     "the same id twice": ([linked("a"), linked("a"), linked("b", "a")], [[(0, 0), (2, 1), (1, 0)]]),
     "the same id twice, answering itself": ([linked("a", "a"), linked("a", "a")], [[(0, 0), (1, 1)]]),
     "joined later": ([linked("a"), linked("b"), linked("c", "a", "b")], [[(0, 0), (1, 0), (2, 1)]]),
-    "folded, in capitals": ([linked("a"), b"message-ID:<b@x>\r\nREFERENCES :\r\n\t<z@x>\r\n  <a@x>\r\n\r\nx"],
-                            [[(0, 0), (1, 1)]]),
+    "folded, in capitals": (
+        [linked("a"), b"message-ID:<b@x>\r\nREFERENCES :\r\n\t<z@x>\r\n  <a@x>\r\n\r\nx"],
+        [[(0, 0), (1, 1)]],
+    ),
     "not in the body": ([linked("a"), b"Subject: x\r\n"], [[(0, 0)], [(1, 0)]]),
-    "no ids": ([b"Message-ID: x\r\nReferences: <>, < a >, <b\r\n", b"References: <>", b""],
-               [[(0, 0)], [(1, 0)], [(2, 0)]]),
-    "the first of two headers": ([linked("a"), linked("b"), b"References: <a@x>\r\nReferences: <b@x>\r\n"],
-                                 [[(0, 0), (2, 1)], [(1, 0)]]),
+    "no ids": (
+        [b"Message-ID: x\r\nReferences: <>, < a >, <b\r\n", b"References: <>", b""],
+        [[(0, 0)], [(1, 0)], [(2, 0)]],
+    ),
+    "the first of two headers": (
+        [linked("a"), linked("b"), b"References: <a@x>\r\nReferences: <b@x>\r\n"],
+        [[(0, 0), (2, 1)], [(1, 0)]],
+    ),
 }
 
 
@@ -321,14 +366,14 @@ def test_mails_that_answer_one_another_are_together(heads, together):
 
 def test_circles_of_any_length_end(site):
     for length in (2, 3, 50, 5000):
-        thread, = drawn(*[linked(str(n), str((n + 1) % length)) for n in range(length)])
+        (thread,) = drawn(*[linked(str(n), str((n + 1) % length)) for n in range(length)])
         assert sorted(depth for _, depth in thread) == list(range(length))
 
 
 def test_long_threads_and_thousands_of_references_take_seconds():
     start = time.process_time()
     chain = [linked(str(n), str(n - 1)) for n in range(20_000)]
-    thread, = drawn(*chain)
+    (thread,) = drawn(*chain)
     assert thread[-1] == (19_999, 19_999)
     many = " ".join(f"<{n}@x>" for n in range(7000)).encode()
     assert len(drawn(*[b"Message-ID: <m%d@x>\r\nReferences: %s\r\n" % (n, many) for n in range(200)])) == 1
@@ -343,9 +388,11 @@ def test_threads_are_listed_with_the_newest_mail_first(either):
     deliver(either, data=linked("d", "b"), submission="25")
     deliver(path, "ann", data=linked("e", "a"), submission="40")
     answer = either("mailbox/?threads", user="bob")["threads"]
-    shown = [[(m["mail_subject"], m["mail_sourcedb"], m["mail_depth"]) for m in thread["mails"]] for thread in answer]
-    assert shown == [
-        [("sa", "master", 0), ("sc", "user", 1)], [("sb", "user", 0), ("sd", "master", 1)]]
+    shown = [
+        [(m["mail_subject"], m["mail_sourcedb"], m["mail_depth"]) for m in thread["mails"]]
+        for thread in answer
+    ]
+    assert shown == [[("sa", "master", 0), ("sc", "user", 1)], [("sb", "user", 0), ("sd", "master", 1)]]
     assert list(answer[0]["mails"][0]) == [*LISTED, "mail_depth"]
     assert either("mailbox/?threads&limit=1", user="bob")["threads"] == answer[:1]
     assert either("mailbox/?threads", user="root")["threads"] == []

@@ -11,19 +11,40 @@ from contextlib import closing
 import pytest
 from conftest import Site
 
-ROW = ["mail_id", "mail_user", "mail_read", "mail_ident", "mail_envelopeto", "mail_envelopefrom", "mail_submission",
-       "mail_submitter", "mail_proto", "mail_data"]
+ROW = [
+    "mail_id",
+    "mail_user",
+    "mail_read",
+    "mail_ident",
+    "mail_envelopeto",
+    "mail_envelopefrom",
+    "mail_submission",
+    "mail_submitter",
+    "mail_proto",
+    "mail_data",
+]
 LISTED = [*ROW, "mail_subject", "mail_from", "mail_to", "mail_date", "mail_sourcedb"]
 SHOWN = [*ROW, "mail_sourcedb", "mail_from", "mail_to", "mail_subject", "mail_body"]
-PLAIN = b"From: Ann <ann@one.org>\r\nTo: bob@one.org\r\nSubject: Hello\r\nDate: Mon, 02 Nov 2015\r\n\r\nText.\r\n"
+PLAIN = (
+    b"From: Ann <ann@one.org>\r\nTo: bob@one.org\r\nSubject: Hello\r\nDate: Mon, 02 Nov 2015\r\n\r\nText.\r\n"
+)
 
 
-def deliver(path, user="bob", data: bytes | None = PLAIN, submission="100", stored_as="TEXT", **columns) -> int:
+def deliver(
+    path, user="bob", data: bytes | None = PLAIN, submission="100", stored_as="TEXT", **columns
+) -> int:
     """Store a mail as the SMTP daemon does: its bytes in a TEXT; the mail's id."""
-    values = {"mail_user": user, "mail_submission": submission, "mail_envelopeto": "bob@one.org",
-              "mail_envelopefrom": "ann@one.org", "mail_data": data} | columns
-    places = ["CAST(? AS TEXT)" if type(v) is bytes and (k != "mail_data" or stored_as == "TEXT") else "?"
-              for k, v in values.items()]
+    values = {
+        "mail_user": user,
+        "mail_submission": submission,
+        "mail_envelopeto": "bob@one.org",
+        "mail_envelopefrom": "ann@one.org",
+        "mail_data": data,
+    } | columns
+    places = [
+        "CAST(? AS TEXT)" if type(v) is bytes and (k != "mail_data" or stored_as == "TEXT") else "?"
+        for k, v in values.items()
+    ]
     statement = f"INSERT INTO mailbox ({', '.join(values)}) VALUES ({', '.join(places)})"
     if isinstance(path, Site):
         return path.insert(statement, *values.values())
@@ -93,8 +114,22 @@ def test_keys_types_and_values_of_a_listed_and_a_read_mail(either):
     (entry,) = either("mailbox/?get", user="bob")["mails"]
     assert list(entry) == LISTED
     assert list(entry.values()) == [
-        1, "bob", 0, "007", "bob@one.org", "ann@one.org", 1446400000, None, "smtp", None,
-        "Hello", "Ann <ann@one.org>", "bob@one.org", "Mon, 02 Nov 2015", "master"]
+        1,
+        "bob",
+        0,
+        "007",
+        "bob@one.org",
+        "ann@one.org",
+        1446400000,
+        None,
+        "smtp",
+        None,
+        "Hello",
+        "Ann <ann@one.org>",
+        "bob@one.org",
+        "Mon, 02 Nov 2015",
+        "master",
+    ]
     mail = either("mailbox/?read", user="bob", mail_id="1")["mail"]
     assert list(mail) == SHOWN and mail["mail_data"] == PLAIN.decode() and mail["mail_body"] == "Text.\r\n"
     assert mail["mail_read"] == 0 and either("mailbox/?read", user="bob", mail_id=1)["mail"]["mail_read"] == 1
@@ -160,12 +195,15 @@ def test_a_mail_id_has_to_be_given_and_known(site, action):
     for given in ({}, {"mail_id": None}, {"mail_id": ""}, {"mail_id": 0}, {"mail_id": "0"}):
         assert site(f"mailbox/?{action}", user="bob", **given)["status"] == "No mail id is set"
     assert site(f"mailbox/?{action}", user="bob", mail_id=99)["status"] == "mail not found"
-    assert site(f"mailbox/?{action}", user="bob", mail_id=1, mail_sourcedb="user")["status"] == "mail not found"
+    assert (
+        site(f"mailbox/?{action}", user="bob", mail_id=1, mail_sourcedb="user")["status"] == "mail not found"
+    )
     for wrong in ([1], {"a": 1}, True, "1 OR 1=1", 1.5, 10**18):
         answer = site(f"mailbox/?{action}", user="bob", check=400, mail_id=wrong)
         assert answer["status"] == "Invalid value for mail_id."
     assert site(f"mailbox/?{action}", user="bob", check=400, mail_id=1, mail_sourcedb=["user"])["status"] == (
-        "Invalid value for mail_sourcedb.")
+        "Invalid value for mail_sourcedb."
+    )
 
 
 def test_a_user_database_may_have_any_name(site):
@@ -174,11 +212,17 @@ def test_a_user_database_may_have_any_name(site):
     assert listed(site) == [("user", 1)]
 
 
-@pytest.mark.parametrize("broken", ["missing", "folder", "garbage", "empty", "no table", "not UTF-8", "a\0b", b"x"])
+@pytest.mark.parametrize(
+    "broken", ["missing", "folder", "garbage", "empty", "no table", "not UTF-8", "a\0b", b"x"]
+)
 def test_without_its_user_database_the_masters_mail_is_still_listed(either, broken):
     path = either.dbpath.with_name("broken.db3")
-    make = {"folder": path.mkdir, "empty": path.touch, "garbage": lambda: path.write_bytes(b"junk" * 9999),
-            "no table": lambda: sqlite3.connect(path).execute("CREATE TABLE meta (key)").connection.close()}
+    make = {
+        "folder": path.mkdir,
+        "empty": path.touch,
+        "garbage": lambda: path.write_bytes(b"junk" * 9999),
+        "no table": lambda: sqlite3.connect(path).execute("CREATE TABLE meta (key)").connection.close(),
+    }
     make.get(broken, lambda: None)()
     stored = broken if broken in ("a\0b", b"x") else str(path)
     either.sql("UPDATE users SET user_database = ? WHERE user_name = 'bob'", stored)
@@ -206,7 +250,9 @@ def test_bytes_that_are_not_utf8_become_the_replacement_character_F16(either, st
     assert mail["mail_data"] == "Subject: Gr��e\r\n\r\nsch�n\r\n"
 
 
-@pytest.mark.parametrize("data", [None, b"", b"\0", b"\r\n", b"\n\n\n", b"no header", b"\xff\xfe\0\0", b":\r\n"])
+@pytest.mark.parametrize(
+    "data", [None, b"", b"\0", b"\r\n", b"\n\n\n", b"no header", b"\xff\xfe\0\0", b":\r\n"]
+)
 def test_a_mail_without_anything_is_a_mail(either, data):
     mail = mail_of(either, data)
     assert isinstance(mail["mail_data"], str) and isinstance(mail["mail_body"], str)
@@ -246,7 +292,7 @@ HEADERS = {
     "folded at once": (b"\r\n one", "one"),
     "blanks around": (b"  \t one  ", "one"),
     "raw utf-8": ("Grüße €".encode(), "Grüße €"),
-    "quotes and line ends": ("\"a\\\"b\" </script> ' \u2028 x".encode(), "\"a\\\"b\" </script> ' \u2028 x"),
+    "quotes and line ends": ('"a\\"b" </script> \' \u2028 x'.encode(), '"a\\"b" </script> \' \u2028 x'),
 }
 
 
@@ -277,38 +323,61 @@ def typed(kind: bytes, text: bytes, encoding=b"8bit") -> bytes:
 
 
 def nested(depth: int, inner=b"\r\ndeep") -> bytes:
-    return b"".join(typed(b"multipart/mixed; boundary=b%d" % n, b"--b%d\r\n" % n) for n in range(depth)) + inner
+    return (
+        b"".join(typed(b"multipart/mixed; boundary=b%d" % n, b"--b%d\r\n" % n) for n in range(depth)) + inner
+    )
 
 
 GRUN, LATIN = "grün".encode(), "grün".encode("latin-1")
 HTML = typed(b"text/html", b"<p>x</p>")
 INNER = typed(b"multipart/alternative; boundary=in", b"--in\r\n\r\nin\r\n--in\r\n" + HTML + b"\r\n--in--")
 BODIES = {
-    "quoted-printable": (typed(b"text/plain; charset=utf-8", b"gr=C3=BCn=\r\nb", b"Quoted-Printable"), "grünb"),
+    "quoted-printable": (
+        typed(b"text/plain; charset=utf-8", b"gr=C3=BCn=\r\nb", b"Quoted-Printable"),
+        "grünb",
+    ),
     "base64": (typed(b"text/plain; charset=utf-8", base64.encodebytes(GRUN * 30), b"BASE64"), "grün" * 30),
     "base64 without padding": (typed(b"text/plain", b"aGVsbG8", b"base64"), "hello"),
     "us-ascii lies": (typed(b"text/plain; charset=us-ascii", GRUN), "grün"),
     "utf-8 lies": (typed(b"text/plain; charset=utf-8", LATIN), "gr�n"),
-    "latin-1": (typed(b"text/plain; charset=\"ISO-8859-1\"", LATIN), "grün"),
+    "latin-1": (typed(b'text/plain; charset="ISO-8859-1"', LATIN), "grün"),
     "unknown": (typed(b"text/plain; charset=x-nowhere", GRUN), "grün"),
-    "charset that is no name": (typed(b"text/plain; charset=\"a\0\xff\"", GRUN), "grün"),
+    "charset that is no name": (typed(b'text/plain; charset="a\0\xff"', GRUN), "grün"),
     "charset twice, RFC 2231": (typed(b"text/plain; charset*=utf-8''utf-8; charset*0=x", GRUN), "grün"),
     "utf-7 surrogates": (typed(b"text/plain; charset=utf-7", b"+2AA- x"), "� x"),
     "html": (HTML, "<p>x</p>"),
     "alternative": (multipart(typed(b"text/plain", b"one"), HTML, kind=b"alternative"), "one\n----\n"),
-    "nested": (multipart(b"\r\nout", INNER, typed(b"TEXT/plain", b"last")), "out\n----\nin\n----\nlast\n----\n"),
-    "encodings per part": (multipart(typed(b"text/plain", b"gr=C3=BCn", b"quoted-printable"),
-                                     typed(b"text/plain; charset=latin1", LATIN)), "grün\n----\ngrün\n----\n"),
-    "only the boundary's line break goes": (multipart(b"\r\na\r\n\r\n", b"\r\nb"), "a\r\n\r\n\n----\nb\n----\n"),
+    "nested": (
+        multipart(b"\r\nout", INNER, typed(b"TEXT/plain", b"last")),
+        "out\n----\nin\n----\nlast\n----\n",
+    ),
+    "encodings per part": (
+        multipart(
+            typed(b"text/plain", b"gr=C3=BCn", b"quoted-printable"),
+            typed(b"text/plain; charset=latin1", LATIN),
+        ),
+        "grün\n----\ngrün\n----\n",
+    ),
+    "only the boundary's line break goes": (
+        multipart(b"\r\na\r\n\r\n", b"\r\nb"),
+        "a\r\n\r\n\n----\nb\n----\n",
+    ),
     "blank parts": (multipart(b"\r\n", b"\r\n \r\n\t", b"", b"\r\nx"), "x\n----\n"),
     "html only in parts": (multipart(HTML), ""),
-    "digest": (multipart(b"\r\nSubject: a\r\n\r\nfirst", b"\r\nSubject: b\r\n\r\nsecond", kind=b"digest"),
-               "first\n----\nsecond\n----\n"),
-    "message inside": (multipart(b"\r\nsee below", typed(b"message/rfc822", b"Subject: a\r\n\r\ninner")),
-                       "see below\n----\ninner\n----\n"),
+    "digest": (
+        multipart(b"\r\nSubject: a\r\n\r\nfirst", b"\r\nSubject: b\r\n\r\nsecond", kind=b"digest"),
+        "first\n----\nsecond\n----\n",
+    ),
+    "message inside": (
+        multipart(b"\r\nsee below", typed(b"message/rfc822", b"Subject: a\r\n\r\ninner")),
+        "see below\n----\ninner\n----\n",
+    ),
     "boundary not ended": (multipart(b"\r\none", b"\r\ntwo", end=b""), "one\n----\ntwo\n----\n"),
     "boundary missing": (b"Content-Type: multipart/mixed\r\n\r\nall of it", "all of it"),
-    "boundary of another": (multipart(b"\r\none", boundary=b"yy"), "preamble\r\n--zz\r\n\r\none\r\n--zz--\r\n"),
+    "boundary of another": (
+        multipart(b"\r\none", boundary=b"yy"),
+        "preamble\r\n--zz\r\n\r\none\r\n--zz--\r\n",
+    ),
 }
 
 
@@ -317,24 +386,50 @@ def test_mail_body(site, raw, said):
     assert body_of(site, raw) == said
 
 
-@pytest.mark.parametrize("charset", [
-    "unicode_escape", "unicode-escape", "raw_unicode_escape", "idna", "punycode", "undefined", "rot13", "hex", "zlib",
-    "bz2", "uu", "quopri", "base64", "mbcs", "oem", "aliases", "__init__"])
+@pytest.mark.parametrize(
+    "charset",
+    [
+        "unicode_escape",
+        "unicode-escape",
+        "raw_unicode_escape",
+        "idna",
+        "punycode",
+        "undefined",
+        "rot13",
+        "hex",
+        "zlib",
+        "bz2",
+        "uu",
+        "quopri",
+        "base64",
+        "mbcs",
+        "oem",
+        "aliases",
+        "__init__",
+    ],
+)
 def test_a_codec_that_only_python_knows_is_no_charset(site, charset):
     kind = f"text/plain; charset={charset}".encode()
     assert body_of(site, typed(kind, b"a\\u0041\\q " + GRUN)) == "a\\u0041\\q grün"
 
 
-@pytest.mark.parametrize("head", [
-    b"Content-Type: multipart/mixed; boundary*=utf-8''x; boundary*0=y\r\n\r\n--x\r\n\r\nhi\r\n--x--",
-    b"Content-Type: multipart/mixed; boundary*" + b"9" * 5000 + b"=y\r\n\r\nhi",
-    b"Content-Type: multipart/mixed; boundary=\"\"\r\n\r\n--\r\n\r\nhi",
-    b"Content-Type: text/plain; charset*=undefined'%s'%ff\r\n\r\nhi",
-    b"Content-Type: \xff/\xff; =\r\nContent-Transfer-Encoding: \xff\r\n\r\nhi",
-    typed(b"text/plain", b"begin 644 x\r\nM\xff\xff\r\n#\x01hi\r\nend", b"x-uuencode"),
-    typed(b"text/plain", b"!!!!\xff=hi", b"base64"),
-    nested(500), nested(940), nested(2000), typed(b"message/rfc822", b"") * 2000,
-], ids=range(11))
+@pytest.mark.parametrize(
+    "head",
+    [
+        b"Content-Type: multipart/mixed; boundary*=utf-8''x; boundary*0=y\r\n\r\n--x\r\n\r\nhi\r\n--x--",
+        b"Content-Type: multipart/mixed; boundary*" + b"9" * 5000 + b"=y\r\n\r\nhi",
+        b'Content-Type: multipart/mixed; boundary=""\r\n\r\n--\r\n\r\nhi',
+        b"Content-Type: text/plain; charset*=undefined'%s'%ff\r\n\r\nhi",
+        b"Content-Type: \xff/\xff; =\r\nContent-Transfer-Encoding: \xff\r\n\r\nhi",
+        typed(b"text/plain", b"begin 644 x\r\nM\xff\xff\r\n#\x01hi\r\nend", b"x-uuencode"),
+        typed(b"text/plain", b"!!!!\xff=hi", b"base64"),
+        nested(500),
+        nested(940),
+        nested(2000),
+        typed(b"message/rfc822", b"") * 2000,
+    ],
+    ids=range(11),
+)
 def test_a_mail_that_is_badly_made_can_be_read(site, head):
     assert isinstance(body_of(site, head), str)
 
@@ -342,11 +437,15 @@ def test_a_mail_that_is_badly_made_can_be_read(site, head):
 ########## How long, how much ######################################################################
 
 
-@pytest.mark.parametrize("raw", [
-    b"Subject: " + b"=?utf-8?Q?a?= " * 100_000 + b"\r\n\r\nx",
-    b"Content-Type: text/plain; a=\"" + b";\\\"" * 100_000 + b"\r\n\r\nx",
-    nested(800, inner=b"\r\n" + b"a\r\n" * 100_000),
-], ids=["words", "parameters", "nested"])
+@pytest.mark.parametrize(
+    "raw",
+    [
+        b"Subject: " + b"=?utf-8?Q?a?= " * 100_000 + b"\r\n\r\nx",
+        b'Content-Type: text/plain; a="' + b';\\"' * 100_000 + b"\r\n\r\nx",
+        nested(800, inner=b"\r\n" + b"a\r\n" * 100_000),
+    ],
+    ids=["words", "parameters", "nested"],
+)
 def test_a_mail_of_a_megabyte_is_read_within_seconds(site, raw):
     start = time.process_time()
     mail_of(site, raw)
@@ -357,7 +456,9 @@ def test_a_listing_does_not_load_the_bodies(site):
     with closing(sqlite3.connect(site.dbpath)) as connection, connection:
         connection.executemany(
             "INSERT INTO mailbox (mail_user, mail_envelopeto, mail_envelopefrom, mail_submission, mail_data)"
-            " VALUES ('bob', 't', 'f', ?, CAST(? AS TEXT))", [(n, PLAIN) for n in range(999)])
+            " VALUES ('bob', 't', 'f', ?, CAST(? AS TEXT))",
+            [(n, PLAIN) for n in range(999)],
+        )
     deliver(site, data=PLAIN + b"x" * 30_000_000, submission="5000")
     tracemalloc.start()
     try:
@@ -392,8 +493,10 @@ def test_a_listing_reads_no_more_of_a_large_mail_than_its_beginning(site):
 
 @pytest.mark.parametrize("stored", [5, 1.5, b"\0", ""])
 def test_mail_data_of_another_kind_is_shown_as_its_text(site, stored):
-    site.sql("INSERT INTO mailbox (mail_user, mail_envelopeto, mail_envelopefrom, mail_data) VALUES ('bob', 'a', 'b', ?)",
-             stored)
+    site.sql(
+        "INSERT INTO mailbox (mail_user, mail_envelopeto, mail_envelopefrom, mail_data) VALUES ('bob', 'a', 'b', ?)",
+        stored,
+    )
     assert site("mailbox/?get", user="bob")["mails"][0]["mail_subject"] == ""
     text = stored.decode() if isinstance(stored, bytes) else str(stored)
     assert site("mailbox/?read", user="bob", mail_id=1)["mail"]["mail_data"] == text

@@ -53,7 +53,9 @@ def site(tmp_path, mailserver) -> Site:
     extra = ACCOUNT | {"Crash": str(tmp_path / "crash.py")}
     found = Site(tmp_path, extra=extra, mailserver=mailserver.url)
     found.mail = mailserver
-    (tmp_path / "config.py").write_text("\n".join(f"{key} = {value!r}" for key, value in found.config.items()))
+    (tmp_path / "config.py").write_text(
+        "\n".join(f"{key} = {value!r}" for key, value in found.config.items())
+    )
     return found
 
 
@@ -80,7 +82,10 @@ def copy(site, user, status=0):
     """Another user of the mail server's, with bob's password."""
     site.mail.sql(
         "INSERT INTO accounts SELECT NULL, 1, %s, password, 1, dateModified, dateCreate, %s, '', NULL, NULL, NULL,"
-        " NULL, NULL, 1, 0, 1, '', 1 FROM accounts WHERE accountId = 4", user, status)
+        " NULL, NULL, 1, 0, 1, '', 1 FROM accounts WHERE accountId = 4",
+        user,
+        status,
+    )
 
 
 def browser_of(site, user=BOB, password="test"):
@@ -108,7 +113,7 @@ def test_who_exists_only_in_the_mail_server_logs_in(site):
     before = everything(site)
     assert works(site, BOB, "test") and not works(site, BOB, "Test") and not works(site, BOB, TEST)
     assert everything(site) == before
-    account, = site("accounts/?get", user=BOB, password="test")["accounts"]
+    (account,) = site("accounts/?get", user=BOB, password="test")["accounts"]
     assert (account["idUsers"], account["Name"]) == (4, BOB)  # its accountId
 
 
@@ -116,13 +121,23 @@ def test_the_numbers_of_the_original(site):
     """idAccount 3, idUsers 4, service accounts 8, 9 and 10, where two accounts and seven numbers were before."""
     works(site, "ann", "pw")
     with site.app.state.transaction():
-        for statement in ("UPDATE Sequences SET last = 7 WHERE name = 'idServiceAccount'",
-                          "INSERT INTO Accounts (idAccount, idUsers, Name) VALUES (2, 3, 'before@atmail.com')"):
+        for statement in (
+            "UPDATE Sequences SET last = 7 WHERE name = 'idServiceAccount'",
+            "INSERT INTO Accounts (idAccount, idUsers, Name) VALUES (2, 3, 'before@atmail.com')",
+        ):
             site.app.state.database.execute_sql(statement)
-    account, = site("accounts/?get", user=BOB, password="test")["accounts"]
+    (account,) = site("accounts/?get", user=BOB, password="test")["accounts"]
     del account["services"]
-    assert account == {"idAccount": 3, "idUsers": 4, "Name": BOB, "IsPrimary": 1, "Active": 1, "idMailAccount": 8,
-                       "idContactAccount": 9, "idCalendarAccount": 10}
+    assert account == {
+        "idAccount": 3,
+        "idUsers": 4,
+        "Name": BOB,
+        "IsPrimary": 1,
+        "Active": 1,
+        "idMailAccount": 8,
+        "idContactAccount": 9,
+        "idCalendarAccount": 10,
+    }
 
 
 def test_who_is_no_user_of_the_mail_server_has_no_account(site):
@@ -192,12 +207,26 @@ def test_an_address_that_only_the_master_knows_logs_in_by_it(site):
     assert not works(site, "none@corp.org", "test")
 
 
-NOT_BOB = ["Bob@atmail.com", "BOB@ATMAIL.COM", "bob@atmail.com ", "böb@atmail.com", "bob@atmail.com\t", "%@atmail.com",
-           "bob@atmail.co_", "' OR username = 'bob@atmail.com", "\\", "@", "bob@atmail.com' -- ", "@" * 5000,
-           "\U0001f600@atmail.com"]
+NOT_BOB = [
+    "Bob@atmail.com",
+    "BOB@ATMAIL.COM",
+    "bob@atmail.com ",
+    "böb@atmail.com",
+    "bob@atmail.com\t",
+    "%@atmail.com",
+    "bob@atmail.co_",
+    "' OR username = 'bob@atmail.com",
+    "\\",
+    "@",
+    "bob@atmail.com' -- ",
+    "@" * 5000,
+    "\U0001f600@atmail.com",
+]
 
 
-@pytest.mark.parametrize("collation", ["utf8mb4_general_ci", "utf8mb3_unicode_ci", "latin1_swedish_ci", "utf8mb4_bin"])
+@pytest.mark.parametrize(
+    "collation", ["utf8mb4_general_ci", "utf8mb3_unicode_ci", "latin1_swedish_ci", "utf8mb4_bin"]
+)
 def test_a_name_is_that_name_only_whatever_the_collation(site, collation):
     site.mail.sql(f"ALTER TABLE accounts MODIFY username VARCHAR(255) COLLATE {collation} NOT NULL")
     site.app.sessions.throttle.free = 1000
@@ -215,7 +244,9 @@ def test_letters_that_the_table_does_not_have_are_refused(site):
     before = everything(site)
     answer = add(site, "\U0001f600@atmail.com")
     assert (answer["status"], answer["user"]) == (
-        "The database of the mailserver has no place for this. The log has the cause.", False)
+        "The database of the mailserver has no place for this. The log has the cause.",
+        False,
+    )
     assert everything(site) == before
 
 
@@ -248,14 +279,22 @@ def took(site, user, password="wrong") -> float:
 @pytest.mark.parametrize("scheme", ["{SSHA256}", "{CRYPT}"])
 def test_unknown_wrong_and_disabled_cost_the_same(site, scheme):
     platform = schemes.crypt_module()
-    stored = TEST if scheme == "{SSHA256}" else "{CRYPT}" + platform.crypt("test", platform.mksalt(
-        platform.METHOD_SHA512, rounds=60_000))
-    site.app.sessions.throttle.free = 10 ** 6  # this is about the work, not about the wait
+    stored = (
+        TEST
+        if scheme == "{SSHA256}"
+        else "{CRYPT}" + platform.crypt("test", platform.mksalt(platform.METHOD_SHA512, rounds=60_000))
+    )
+    site.app.sessions.throttle.free = 10**6  # this is about the work, not about the wait
     site.mail.sql("UPDATE accounts SET password = %s", stored)
     copy(site, "u0@corp.org")
     copy(site, "u1@corp.org", status=1)
     copy(site, "u2@corp.org")
-    kinds = {"wrong": BOB, "disabled": "u1@corp.org", "unknown": "nobody@corp.org", "no such domain": "x@nowhere.org"}
+    kinds = {
+        "wrong": BOB,
+        "disabled": "u1@corp.org",
+        "unknown": "nobody@corp.org",
+        "no such domain": "x@nowhere.org",
+    }
     seen = {kind: [] for kind in kinds}
     for _ in range(25):
         for kind, user in kinds.items():
@@ -268,7 +307,9 @@ def test_every_failure_has_one_sentence(site):
     copy(site, "off@corp.org", status=1)
     log_in(site)
     site("accounts/?update", user_name=BOB, Active=0)
-    answers = [log_in(site, user, "test") for user in (BOB, "off@corp.org", "nobody@corp.org", "x@y", "nobody")]
+    answers = [
+        log_in(site, user, "test") for user in (BOB, "off@corp.org", "nobody@corp.org", "x@y", "nobody")
+    ]
     assert all(answer == answers[0] for answer in answers) and answers[0]["status"] == WRONG
 
 
@@ -299,24 +340,28 @@ def test_without_a_password_nobody_can_log_in(site):
     assert not works(site, CAROL, "x") and log_in(site, CAROL, "")["login"] is False
 
 
-@pytest.mark.parametrize(("name", "sentence"), [
-    ("carol@nowhere.org", "The mailserver has no domain nowhere.org."),
-    ("carol@CORP.org", "The mailserver has no domain CORP.org."),
-    ("carol@corp.org ", "Username is not allowed. "), ("carol@corp\xad.org", "Username is not allowed. "),
-    ("ｃarol@corp.org", "With a mailserver a user name must be a mail address."),
-    ("carol", "With a mailserver a user name must be a mail address."),
-    ("@corp.org", "With a mailserver a user name must be a mail address."),
-    ("a@b@corp.org", "With a mailserver a user name must be a mail address."),
-    ("../../../etc@corp.org", "With a mailserver a user name must be a mail address."),
-    ("..@corp.org", "With a mailserver a user name must be a mail address."),
-    (".carol@corp.org", "With a mailserver a user name must be a mail address."),
-    ("a/b@corp.org", "With a mailserver a user name must be a mail address."),
-    ("carol@../corp.org", "With a mailserver a user name must be a mail address."),
-    ("ca rol@corp.org", "With a mailserver a user name must be a mail address."),
-    ("carol\n@corp.org", "Username is not allowed. "),
-    ("x" * 247 + "@corp.org", "With a mailserver a user name must be a mail address."),
-    (BOB, "The mailserver has a user bob@atmail.com already."),
-])
+@pytest.mark.parametrize(
+    ("name", "sentence"),
+    [
+        ("carol@nowhere.org", "The mailserver has no domain nowhere.org."),
+        ("carol@CORP.org", "The mailserver has no domain CORP.org."),
+        ("carol@corp.org ", "Username is not allowed. "),
+        ("carol@corp\xad.org", "Username is not allowed. "),
+        ("ｃarol@corp.org", "With a mailserver a user name must be a mail address."),
+        ("carol", "With a mailserver a user name must be a mail address."),
+        ("@corp.org", "With a mailserver a user name must be a mail address."),
+        ("a@b@corp.org", "With a mailserver a user name must be a mail address."),
+        ("../../../etc@corp.org", "With a mailserver a user name must be a mail address."),
+        ("..@corp.org", "With a mailserver a user name must be a mail address."),
+        (".carol@corp.org", "With a mailserver a user name must be a mail address."),
+        ("a/b@corp.org", "With a mailserver a user name must be a mail address."),
+        ("carol@../corp.org", "With a mailserver a user name must be a mail address."),
+        ("ca rol@corp.org", "With a mailserver a user name must be a mail address."),
+        ("carol\n@corp.org", "Username is not allowed. "),
+        ("x" * 247 + "@corp.org", "With a mailserver a user name must be a mail address."),
+        (BOB, "The mailserver has a user bob@atmail.com already."),
+    ],
+)
 def test_a_name_that_the_mail_server_cannot_have_is_added_nowhere(site, name, sentence):
     before = everything(site)
     answer = add(site, name)
@@ -361,7 +406,10 @@ def test_a_delegate_cannot_take_over_a_user_of_the_mail_server(tmp_path, mailser
     before = everything(site)
     for fields in ({}, {"user_authdata": "stolen"}):
         answer = site("users/?add", user="dele", user_name=BOB, **fields)
-        assert (answer["status"], answer["user"]) == ("The mailserver has a user bob@atmail.com already.", False)
+        assert (answer["status"], answer["user"]) == (
+            "The mailserver has a user bob@atmail.com already.",
+            False,
+        )
     assert everything(site) == before
     assert site("users/?add", user="dele", user_name=CAROL, user_authdata="pw")["user"] is True
     assert site("users/?set_password", user="dele", user_name=CAROL, user_authdata="x")["status"] == "ok"
@@ -378,8 +426,9 @@ def test_set_password_changes_both(site):
     site.mail.sql("UPDATE accounts SET dateModified = '2017-01-01' WHERE username = %s", CAROL)
     assert site("users/?set_password", user_name=CAROL, user_authdata="new")["status"] == "ok"
     after = row(site, CAROL)
-    assert schemes.verify("new", after[3]) and mailapi.verify("new", *site.sql(
-        "SELECT user_authdata FROM users WHERE user_name = ?", CAROL)[0])
+    assert schemes.verify("new", after[3]) and mailapi.verify(
+        "new", *site.sql("SELECT user_authdata FROM users WHERE user_name = ?", CAROL)[0]
+    )
     assert after[5].year > 2017 and after[:3] == before[:3] and after[6:] == before[6:]
     assert works(site, CAROL, "new") and not works(site, CAROL, "pw")
     site("users/?set_password", user_name=CAROL)
@@ -403,7 +452,9 @@ def test_delete_removes_both(site):
 
 def test_what_the_mail_server_refuses_is_refused(site):
     """Another table of the suite refers to the row."""
-    site.mail.sql("CREATE TABLE other (accountId INTEGER, FOREIGN KEY (accountId) REFERENCES accounts (accountId))")
+    site.mail.sql(
+        "CREATE TABLE other (accountId INTEGER, FOREIGN KEY (accountId) REFERENCES accounts (accountId))"
+    )
     add(site)
     site.mail.sql("INSERT INTO other SELECT accountId FROM accounts WHERE username = %s", CAROL)
     before = everything(site)
@@ -419,7 +470,9 @@ def test_a_column_that_is_too_short_cuts_nothing_off(site, mariadb):
         before = everything(site)
         answer = add(site, "a-rather-long-name@corp.org")
         assert (answer["status"], answer["user"]) == (
-            "The database of the mailserver has no place for this. The log has the cause.", False)
+            "The database of the mailserver has no place for this. The log has the cause.",
+            False,
+        )
         assert everything(site) == before and in_doubt(site) == []
     finally:
         mariadb.sql("SET GLOBAL sql_mode = DEFAULT")
@@ -433,9 +486,17 @@ def test_two_administrators_at_once_do_not_get_in_each_others_way(site):
     def change(number):
         user = CAROL if number % 2 else f"user{number}@corp.org"
         action = "set_password" if number % 2 else "add"
-        answer = site.raw(f"users/?{action}", json.dumps({
-            "user_name": user, "user_authdata": f"pw{number}",
-            "auth": {"user_name": "root", "password": "pw"}}).encode(), check="*")
+        answer = site.raw(
+            f"users/?{action}",
+            json.dumps(
+                {
+                    "user_name": user,
+                    "user_authdata": f"pw{number}",
+                    "auth": {"user_name": "root", "password": "pw"},
+                }
+            ).encode(),
+            check="*",
+        )
         if answer["status"] != "ok":
             failed.append(answer["status"])
 
@@ -448,7 +509,7 @@ def test_two_administrators_at_once_do_not_get_in_each_others_way(site):
     for number in range(0, 10, 2):
         assert works(site, f"user{number}@corp.org", f"pw{number}")
     stored = site.sql("SELECT user_authdata FROM users WHERE user_name = ?", CAROL)[0][0]
-    last, = [f"pw{number}" for number in range(1, 10, 2) if mailapi.verify(f"pw{number}", stored)]
+    (last,) = [f"pw{number}" for number in range(1, 10, 2) if mailapi.verify(f"pw{number}", stored)]
     assert works(site, CAROL, last)
 
 
@@ -460,19 +521,40 @@ def test_an_administrator_sees_who_is_only_there(site):
     add(site)
     users = {user["user_name"]: user for user in site("users/?get")["users"]}
     assert list(users) == sorted(users) and len(users) == 7
-    assert users[BOB] == {"user_name": BOB, "has_login": 0, "user_alias": None, "user_database": None,
-                          "link_count": None, "mails": 0, "modules": []}
+    assert users[BOB] == {
+        "user_name": BOB,
+        "has_login": 0,
+        "user_alias": None,
+        "user_database": None,
+        "link_count": None,
+        "mails": 0,
+        "modules": [],
+    }
     assert list(users[BOB]) == list(users[CAROL])
-    one, = site("users/?get", username=BOB)["users"]
-    assert one == {"user_name": BOB, "user_login": 0, "user_alias": None, "modules": [], "user_permissions": []}
+    (one,) = site("users/?get", username=BOB)["users"]
+    assert one == {
+        "user_name": BOB,
+        "user_login": 0,
+        "user_alias": None,
+        "modules": [],
+        "user_permissions": [],
+    }
     assert list(one) == list(site("users/?get", username=CAROL)["users"][0])
     assert [user["user_name"] for user in site("users/?get&limit=3")["users"]] == sorted(users)[:3]
 
 
 def test_they_see_themselves_and_nobody_else(site):
     assert [user["user_name"] for user in site("users/?get", user=BOB, password="test")["users"]] == [BOB]
-    for page, found in (("limit=1", [BOB]), (f"after={BOB}", []), ("after=a", [BOB]), ("search=bob", [BOB]), ("search=x", [])):
-        assert [u["user_name"] for u in site(f"users/?get&{page}", user=BOB, password="test")["users"]] == found
+    for page, found in (
+        ("limit=1", [BOB]),
+        (f"after={BOB}", []),
+        ("after=a", [BOB]),
+        ("search=bob", [BOB]),
+        ("search=x", []),
+    ):
+        assert [
+            u["user_name"] for u in site(f"users/?get&{page}", user=BOB, password="test")["users"]
+        ] == found
     refused = site("users/?get", user="ann", username=BOB)
     assert refused["users"] == [] and "(not the user)" in refused["status"]
     assert [user["user_name"] for user in site("users/?get", user="dele")["users"]] == ["ann", "dele"]
@@ -483,7 +565,7 @@ def test_generation_8_has_its_own_words(tmp_path, mailserver):
     listed = site("users/?get")["users"]
     assert listed[2] == {"user_name": BOB, "user_login": 1, "user_alias": None, "modules": []}
     assert list(listed[0]) == list(listed[2])
-    one, = site("users/?get", user=BOB, password="test")["users"]
+    (one,) = site("users/?get", user=BOB, password="test")["users"]
     assert one == {"user_name": BOB, "user_login": 1, "user_alias": None, "modules": [], "user_rights": []}
 
 
@@ -541,7 +623,11 @@ def test_one_that_hangs_is_away_within_seconds(tmp_path):
 ########## Between the two #########################################################################
 
 
-CHANGES = {"add": ("new@corp.org", "pw", "new"), "delete": (CAROL, "pw", None), "set_password": (CAROL, "pw", "new")}
+CHANGES = {
+    "add": ("new@corp.org", "pw", "new"),
+    "delete": (CAROL, "pw", None),
+    "set_password": (CAROL, "pw", "new"),
+}
 
 
 def in_step(site, user) -> str | None:
@@ -555,12 +641,16 @@ def in_step(site, user) -> str | None:
 
 def killed_at(site, moment: str, action: str, *fields: str):
     """An action of `mailapi call users` that is killed at that moment, and MariaDB has noticed it."""
+
     def connections() -> set:
         return set(site.mail.sql("SELECT id FROM information_schema.processlist WHERE user = 'mail'"))
 
     before, until = connections(), time.monotonic() + 20
-    done = subprocess.run([sys.executable, str(ROOT / "mailapi.py"), "call", "users", action, *fields],
-                          cwd=site.dbpath.parent, env=os.environ | {"CRASH": moment})
+    done = subprocess.run(
+        [sys.executable, str(ROOT / "mailapi.py"), "call", "users", action, *fields],
+        cwd=site.dbpath.parent,
+        env=os.environ | {"CRASH": moment},
+    )
     assert done.returncode == -signal.SIGKILL
     while connections() - before:
         assert time.monotonic() < until, "MariaDB keeps a killed client's connection"
@@ -577,8 +667,12 @@ def mend(site, how: str, user: str):
 
 
 def check(site, *options, code=0) -> str:
-    done = subprocess.run([sys.executable, str(ROOT / "mailapi.py"), "check", *options], cwd=site.dbpath.parent,
-                          capture_output=True, text=True)
+    done = subprocess.run(
+        [sys.executable, str(ROOT / "mailapi.py"), "check", *options],
+        cwd=site.dbpath.parent,
+        capture_output=True,
+        text=True,
+    )
     assert done.returncode == code and "Traceback" not in done.stderr, done.stdout + done.stderr
     return done.stdout
 
@@ -661,9 +755,14 @@ def test_what_is_under_way_is_not_taken_for_a_crash(site):
     add(site)
     crash = site.app.modules["crash"]
     crash.moment = "committed"
-    crash.act = lambda: said.append(subprocess.run(
-        [sys.executable, str(ROOT / "mailapi.py"), "check", "--repair"], cwd=site.dbpath.parent, capture_output=True,
-        text=True).stdout)
+    crash.act = lambda: said.append(
+        subprocess.run(
+            [sys.executable, str(ROOT / "mailapi.py"), "check", "--repair"],
+            cwd=site.dbpath.parent,
+            capture_output=True,
+            text=True,
+        ).stdout
+    )
     said = []
     assert site("users/?set_password", user_name=CAROL, user_authdata="new")["status"] == "ok"
     assert "FAIL  Account: mailserver: 1 changes in doubt, 0 brought to an end" in said[0]
@@ -676,8 +775,9 @@ def test_changes_of_others_are_left_alone(site):
     import pymysql
 
     for number, xid in enumerate(others):
-        connection = pymysql.connect(unix_socket=str(site.mail.server.folder / "socket"), user="root",
-                                     database=site.mail.name)
+        connection = pymysql.connect(
+            unix_socket=str(site.mail.server.folder / "socket"), user="root", database=site.mail.name
+        )
         with connection.cursor() as cursor:
             change = f"UPDATE domains SET domainName = 'x{number}' WHERE domainId = {number + 1}"
             for statement in (f"XA START {xid}", change, f"XA END {xid}", f"XA PREPARE {xid}"):
@@ -698,8 +798,11 @@ def test_changes_of_others_are_left_alone(site):
 def test_check_tells_what_is_there_and_what_is_not_in_step(site):
     log_in(site)
     lines = check(site).splitlines()
-    assert lines[-3:] == ["ok    Account: accounts: 1", "ok    Account: mailserver: 0 changes in doubt",
-                          "ok    Account: mailserver: 1 users"]
+    assert lines[-3:] == [
+        "ok    Account: accounts: 1",
+        "ok    Account: mailserver: 0 changes in doubt",
+        "ok    Account: mailserver: 1 users",
+    ]
     site.sql("INSERT INTO users (user_name, user_authdata) VALUES ('old@corp.org', ?)", authdata("pw"))
     site.mail.sql("DELETE FROM accounts")
     said = check(site, code=1)
@@ -714,18 +817,40 @@ def test_check_says_what_is_wrong_with_the_database(site):
 
 
 def call(site, *arguments) -> tuple[int, str]:
-    done = subprocess.run([sys.executable, str(ROOT / "mailapi.py"), "call", *arguments], cwd=site.dbpath.parent,
-                          capture_output=True, text=True)
+    done = subprocess.run(
+        [sys.executable, str(ROOT / "mailapi.py"), "call", *arguments],
+        cwd=site.dbpath.parent,
+        capture_output=True,
+        text=True,
+    )
     return done.returncode, done.stdout + done.stderr
 
 
 def test_a_list_is_a_table_on_a_terminal(site):
     log_in(site)
     said = on_terminal(site.dbpath.parent, "call", "accounts", "get").decode().splitlines()
-    assert said[0].split() == ["idAccount", "idUsers", "Name", "IsPrimary", "Active", "idMailAccount",
-                               "idContactAccount", "idCalendarAccount", "services"]
-    assert said[1].split(maxsplit=8) == ["1", "4", BOB, "1", "1", "1", "2", "3",
-                                         "mail 1 ok, contacts 2 ok, calendar 3 ok"]
+    assert said[0].split() == [
+        "idAccount",
+        "idUsers",
+        "Name",
+        "IsPrimary",
+        "Active",
+        "idMailAccount",
+        "idContactAccount",
+        "idCalendarAccount",
+        "services",
+    ]
+    assert said[1].split(maxsplit=8) == [
+        "1",
+        "4",
+        BOB,
+        "1",
+        "1",
+        "1",
+        "2",
+        "3",
+        "mail 1 ok, contacts 2 ok, calendar 3 ok",
+    ]
     assert len(said) == 2
 
 

@@ -17,19 +17,33 @@ CONFIG = f'dbpath = "master.db3"\nmodulelist = {MODULES!r}\n'
 
 def populate(site: Site):
     """Users with every in and out router, and one without."""
-    routers = [("store", None, "any", None), ("forward", "f@else.example", "defined", None),
-               ("handoff", "in.example", "handoff", "out.example"), ("drop", None, "drop", None),
-               ("reject", "why", "reject", None)]
+    routers = [
+        ("store", None, "any", None),
+        ("forward", "f@else.example", "defined", None),
+        ("handoff", "in.example", "handoff", "out.example"),
+        ("drop", None, "drop", None),
+        ("reject", "why", "reject", None),
+    ]
     for number, (inrouter, inroute, outrouter, outroute) in enumerate(routers):
         name = f"u{number}"
         site.sql("INSERT INTO users (user_name) VALUES (?)", name)
         site.sql("INSERT INTO msa VALUES (?, ?, ?, ?, ?)", name, inrouter, inroute, outrouter, outroute)
-        site.sql("INSERT INTO addresses (address_expression, address_order, address_user) VALUES (?, ?, ?)",
-                 f"a{number}@x.org", 10 * number + 10, name)
-    site.sql("INSERT INTO addresses (address_expression, address_order, address_user) VALUES ('ann@x.org', 7, 'ann')")
-    site.sql("INSERT INTO addresses (address_expression, address_order, address_user) VALUES ('gone', 900, 'ann')")
+        site.sql(
+            "INSERT INTO addresses (address_expression, address_order, address_user) VALUES (?, ?, ?)",
+            f"a{number}@x.org",
+            10 * number + 10,
+            name,
+        )
+    site.sql(
+        "INSERT INTO addresses (address_expression, address_order, address_user) VALUES ('ann@x.org', 7, 'ann')"
+    )
+    site.sql(
+        "INSERT INTO addresses (address_expression, address_order, address_user) VALUES ('gone', 900, 'ann')"
+    )
     site.sql("DELETE FROM addresses WHERE address_order = 900")
-    site.sql("INSERT INTO mailbox (mail_user, mail_envelopeto, mail_envelopefrom, mail_data) VALUES ('ann', 'a', 'b', 'c')")
+    site.sql(
+        "INSERT INTO mailbox (mail_user, mail_envelopeto, mail_envelopefrom, mail_data) VALUES ('ann', 'a', 'b', 'c')"
+    )
 
 
 @pytest.fixture
@@ -41,21 +55,40 @@ def old(tmp_path):
 
 
 def test_every_row_becomes_what_it_means(old, tmp_path):
-    kept = [row for row in old.dump() if row.split()[0] in ("users", "mailbox", "api_user_delegates",
-                                                            "api_address_delegates", "popd")]
+    kept = [
+        row
+        for row in old.dump()
+        if row.split()[0] in ("users", "mailbox", "api_user_delegates", "api_address_delegates", "popd")
+    ]
     said = run(tmp_path, "migrate")
     assert old.sql("SELECT * FROM addresses ORDER BY address_order") == [
-        ("ann@x.org", 7, "drop", None), ("a0@x.org", 10, "store", "u0"), ("a1@x.org", 20, "redirect", "f@else.example"),
-        ("a2@x.org", 30, "handoff", "in.example"), ("a3@x.org", 40, "drop", None), ("a4@x.org", 50, "reject", "why")]
+        ("ann@x.org", 7, "drop", None),
+        ("a0@x.org", 10, "store", "u0"),
+        ("a1@x.org", 20, "redirect", "f@else.example"),
+        ("a2@x.org", 30, "handoff", "in.example"),
+        ("a3@x.org", 40, "drop", None),
+        ("a4@x.org", 50, "reject", "why"),
+    ]
     assert old.sql("SELECT * FROM smtpd ORDER BY smtpd_user") == [
-        ("u0", "any", None), ("u1", "defined", None), ("u2", "handoff", "out.example"), ("u3", "drop", None),
-        ("u4", "reject", None)]
-    assert sorted(old.sql("SELECT api_user, api_permission FROM api_access")) == [("dele", "delegate"), ("root", "admin")]
+        ("u0", "any", None),
+        ("u1", "defined", None),
+        ("u2", "handoff", "out.example"),
+        ("u3", "drop", None),
+        ("u4", "reject", None),
+    ]
+    assert sorted(old.sql("SELECT api_user, api_permission FROM api_access")) == [
+        ("dele", "delegate"),
+        ("root", "admin"),
+    ]
     assert old.sql("SELECT seq FROM sqlite_sequence WHERE name = 'addresses'") == [(900,)]
     assert [row for row in old.dump() if row in kept] == kept
-    for line in ("2 addresses, now with the router drop", "1 addresses, now with the router redirect",
-                 "1 MSA rows became SMTPD rows with the router handoff", "1 rights became permissions: delegate",
-                 "note: 1 users without an MSA row have addresses, whose mail is dropped: ann"):
+    for line in (
+        "2 addresses, now with the router drop",
+        "1 addresses, now with the router redirect",
+        "1 MSA rows became SMTPD rows with the router handoff",
+        "1 rights became permissions: delegate",
+        "note: 1 users without an MSA row have addresses, whose mail is dropped: ann",
+    ):
         assert line in said
 
 
@@ -72,7 +105,7 @@ def test_schema_is_that_of_a_new_database(old, tmp_path):
 def test_the_file_as_it_was_is_kept_and_a_second_run_does_nothing(old, tmp_path):
     before = old.dump()
     run(tmp_path, "migrate")
-    copy, = tmp_path.glob("master.db3.generation8-*")
+    (copy,) = tmp_path.glob("master.db3.generation8-*")
     shutil.copy(copy, tmp_path / "was.db3")
     after = old.dump()
     assert "Nothing to do" in run(tmp_path, "migrate")
@@ -87,34 +120,49 @@ def test_dry_run_says_the_same_and_changes_nothing(old, tmp_path):
     said = run(tmp_path, "migrate", "--dry-run")
     assert old.dbpath.read_bytes() == before
     assert not list(tmp_path.glob("*generation8*")) and "Dry run: nothing was changed." in said
-    told = [line for line in run(tmp_path, "migrate").splitlines() if " became " in line or " now with " in line]
+    told = [
+        line for line in run(tmp_path, "migrate").splitlines() if " became " in line or " now with " in line
+    ]
     assert told and all(line in said for line in told)
 
 
 def test_the_api_lists_the_same_before_and_after(old, tmp_path):
     names = [user["user_name"] for user in old("users/?get")["users"]]
     modules = {user["user_name"]: set(user["modules"]) - {"Address"} for user in old("users/?get")["users"]}
-    expressions = [(row["address_expression"], row["address_order"]) for row in old("addresses/?get")["addresses"]]
-    routing = [old("addresses/?test", address_expression=e, address_routing="inrouter", sender="s@x")["decision"]
-               for e, _ in expressions if e != "ann@x.org"]  # ignored before for want of an MSA row, dropped now
+    expressions = [
+        (row["address_expression"], row["address_order"]) for row in old("addresses/?get")["addresses"]
+    ]
+    routing = [
+        old("addresses/?test", address_expression=e, address_routing="inrouter", sender="s@x")["decision"]
+        for e, _ in expressions
+        if e != "ann@x.org"
+    ]  # ignored before for want of an MSA row, dropped now
     mail = old("mailbox/?get", user="ann")["mails"]
     run(tmp_path, "migrate")
     assert [user["user_name"] for user in old("users/?get")["users"]] == names
     assert {u["user_name"]: set(u["modules"]) - {"Address"} for u in old("users/?get")["users"]} == modules
-    assert [(r["address_expression"], r["address_order"]) for r in old("addresses/?get")["addresses"]] == expressions
-    assert [old("addresses/?test", address_expression=e, address_routing="inrouter", sender="s@x")["decision"]
-            for e, _ in expressions if e != "ann@x.org"] == routing
+    assert [
+        (r["address_expression"], r["address_order"]) for r in old("addresses/?get")["addresses"]
+    ] == expressions
+    assert [
+        old("addresses/?test", address_expression=e, address_routing="inrouter", sender="s@x")["decision"]
+        for e, _ in expressions
+        if e != "ann@x.org"
+    ] == routing
     assert old("mailbox/?get", user="ann")["mails"] == mail
 
 
-@pytest.mark.parametrize("statement, sentence", [
-    ("ALTER TABLE addresses ADD COLUMN comment TEXT", "the columns of addresses are"),
-    ("CREATE INDEX mine ON addresses (address_user)", "the index mine is not generation 8's"),
-    ("CREATE TRIGGER t AFTER DELETE ON msa BEGIN SELECT 1; END", "the trigger t is not generation 8's"),
-    ("CREATE TABLE smtpd (x)", "there is a smtpd already"),
-    ("CREATE VIEW v AS SELECT msa_user FROM msa", "nothing was changed: no such table"),
-    ("INSERT INTO popd VALUES ('nobody', 0)", "1 rows refer to nothing, the first in popd"),
-])
+@pytest.mark.parametrize(
+    "statement, sentence",
+    [
+        ("ALTER TABLE addresses ADD COLUMN comment TEXT", "the columns of addresses are"),
+        ("CREATE INDEX mine ON addresses (address_user)", "the index mine is not generation 8's"),
+        ("CREATE TRIGGER t AFTER DELETE ON msa BEGIN SELECT 1; END", "the trigger t is not generation 8's"),
+        ("CREATE TABLE smtpd (x)", "there is a smtpd already"),
+        ("CREATE VIEW v AS SELECT msa_user FROM msa", "nothing was changed: no such table"),
+        ("INSERT INTO popd VALUES ('nobody', 0)", "1 rows refer to nothing, the first in popd"),
+    ],
+)
 def test_what_would_be_lost_or_broken_is_refused(old, tmp_path, statement, sentence):
     old.sql(statement)
     before = old.dump()
@@ -141,12 +189,22 @@ def test_a_database_in_use_is_told(old, tmp_path):
 def many(site: Site, users: int):
     connection = sqlite3.connect(site.dbpath)
     with connection:
-        for table, columns in (("users", "user_name"), ("msa", "msa_user, msa_inrouter, msa_outrouter"),
-                               ("addresses", "address_expression, address_user")):
-            rows = ([f"many{n}", "store", "any"] if table == "msa" else [f"many{n}@x.org", f"many{n}"]
-                    if table == "addresses" else [f"many{n}"] for n in range(users))
-            connection.executemany(f"INSERT INTO {table} ({columns}) VALUES ({', '.join('?' * len(columns.split(',')))})",
-                                   rows)
+        for table, columns in (
+            ("users", "user_name"),
+            ("msa", "msa_user, msa_inrouter, msa_outrouter"),
+            ("addresses", "address_expression, address_user"),
+        ):
+            rows = (
+                [f"many{n}", "store", "any"]
+                if table == "msa"
+                else [f"many{n}@x.org", f"many{n}"]
+                if table == "addresses"
+                else [f"many{n}"]
+                for n in range(users)
+            )
+            connection.executemany(
+                f"INSERT INTO {table} ({columns}) VALUES ({', '.join('?' * len(columns.split(',')))})", rows
+            )
     connection.close()
 
 

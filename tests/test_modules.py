@@ -41,7 +41,10 @@ def test_a_module_from_outside_works_like_ours(tmp_path):
     assert site("hello/?greet", user="bob", user_name="ann")["greeting"] == "Hello, ann."
     assert site("hello/?greet", user="bob", user_name="ann", loud=1)["greeting"] == "HELLO, ANN."
     assert site("hello/?greet", user="bob")["status"] == "Whom?"
-    assert site("hello/?greet", user="bob", user_name=["ann"], check=400)["status"] == "Invalid value for user_name."
+    assert (
+        site("hello/?greet", user="bob", user_name=["ann"], check=400)["status"]
+        == "Invalid value for user_name."
+    )
     assert site("hello/?count", user="bob")["status"] == "Only those in charge."
     assert site("hello/?count", user="dele")["users"] == 5
     assert site("?get_modules")["modules"] == ["User", "Greeting"]
@@ -65,35 +68,53 @@ def test_module_named_like_a_library_does_not_replace_it(tmp_path):
     assert sys.modules["queue"] is queue
 
 
-@pytest.mark.parametrize("config, sentence", [
-    ({}, "dbpath is missing"),
-    ({"dbpath": "x"}, "modulelist is missing"),
-    ({"dbpath": "", "modulelist": {}}, "dbpath must name"),
-    ({"dbpath": 5, "modulelist": {}}, "dbpath must be text."),
-    ({"dbpath": "x", "modulelist": ["User"]}, "modulelist must be a mapping"),
-    ({"dbpath": "x", "modulelist": {"User": 5}}, "modulelist must map"),
-    ({"dbpath": "x", "modulelist": {}, "dpbath": "y"}, "Unknown key dpbath"),
-    ({"dbpath": "x", "modulelist": {}, "debug": "yes"}, "debug must be True or False"),
-    ({"dbpath": "x", "modulelist": {}, "session_lifetime": True}, "session_lifetime must be a positive whole"),
-    ({"dbpath": "x", "modulelist": {}, "max_body": 0}, "max_body must be a positive whole number, not 0."),
-    ({"dbpath": "x", "modulelist": {"User": "modules/user.py"}}, "the file of User is missing"),
-    ({"dbpath": "x", "modulelist": {"Users": "modules/users.py"}}, "does not define a Module class Users"),
-    ({"dbpath": "x", "modulelist": {"Mail": "modules/users.py"}}, "does not define a Module class Mail"),
-    ({"dbpath": "x", "modulelist": {"User": "modules/users.py", "U": "modules/users.py"}}, "class U"),
-])
+@pytest.mark.parametrize(
+    "config, sentence",
+    [
+        ({}, "dbpath is missing"),
+        ({"dbpath": "x"}, "modulelist is missing"),
+        ({"dbpath": "", "modulelist": {}}, "dbpath must name"),
+        ({"dbpath": 5, "modulelist": {}}, "dbpath must be text."),
+        ({"dbpath": "x", "modulelist": ["User"]}, "modulelist must be a mapping"),
+        ({"dbpath": "x", "modulelist": {"User": 5}}, "modulelist must map"),
+        ({"dbpath": "x", "modulelist": {}, "dpbath": "y"}, "Unknown key dpbath"),
+        ({"dbpath": "x", "modulelist": {}, "debug": "yes"}, "debug must be True or False"),
+        (
+            {"dbpath": "x", "modulelist": {}, "session_lifetime": True},
+            "session_lifetime must be a positive whole",
+        ),
+        (
+            {"dbpath": "x", "modulelist": {}, "max_body": 0},
+            "max_body must be a positive whole number, not 0.",
+        ),
+        ({"dbpath": "x", "modulelist": {"User": "modules/user.py"}}, "the file of User is missing"),
+        (
+            {"dbpath": "x", "modulelist": {"Users": "modules/users.py"}},
+            "does not define a Module class Users",
+        ),
+        ({"dbpath": "x", "modulelist": {"Mail": "modules/users.py"}}, "does not define a Module class Mail"),
+        ({"dbpath": "x", "modulelist": {"User": "modules/users.py", "U": "modules/users.py"}}, "class U"),
+    ],
+)
 def test_config_that_cannot_be_used_is_refused_with_a_sentence(config, sentence):
     with pytest.raises(mailapi.ConfigError, match=sentence.replace("(", r"\(")):
         mailapi.create_app(config)
 
 
-@pytest.mark.parametrize("source, sentence", [
-    ("import nothing_of_that_name", "ModuleNotFoundError: No module named 'nothing_of_that_name'"),
-    ("class Greeting(:", "SyntaxError"),
-    ("raise SystemExit(3)", "SystemExit"),
-    ("Greeting = 5", "does not define a Module class Greeting"),
-    ("from mailapi import *\nclass Greeting(Module):\n @endpoint()\n def x(self, call): pass", "allow"),
-    ("from mailapi import *\nclass Greeting(Module):\n @endpoint(allow=None)\n def x(self, call): pass", "allow"),
-])
+@pytest.mark.parametrize(
+    "source, sentence",
+    [
+        ("import nothing_of_that_name", "ModuleNotFoundError: No module named 'nothing_of_that_name'"),
+        ("class Greeting(:", "SyntaxError"),
+        ("raise SystemExit(3)", "SystemExit"),
+        ("Greeting = 5", "does not define a Module class Greeting"),
+        ("from mailapi import *\nclass Greeting(Module):\n @endpoint()\n def x(self, call): pass", "allow"),
+        (
+            "from mailapi import *\nclass Greeting(Module):\n @endpoint(allow=None)\n def x(self, call): pass",
+            "allow",
+        ),
+    ],
+)
 def test_module_that_fails_to_load_is_named_with_the_cause(tmp_path, source, sentence):
     file = write(tmp_path / "broken.py", source)
     with pytest.raises(mailapi.ConfigError) as error:
@@ -117,8 +138,10 @@ def test_sample_config_has_every_key_with_its_default():
     values = mailapi.run_config(ROOT / "config.sample.py")
     assert list(values) == list(mailapi.OPTIONS)
     assert [(key, values[key]) for key in values if key not in ("dbpath", "modulelist")] == [
-        (key, default) for key, default in vars(mailapi.Config("", MODULES)).items()
-        if key not in ("dbpath", "modulelist")]
+        (key, default)
+        for key, default in vars(mailapi.Config("", MODULES)).items()
+        if key not in ("dbpath", "modulelist")
+    ]
     assert values["modulelist"] == MODULES
 
 
@@ -139,7 +162,9 @@ def test_two_apps_live_side_by_side(tmp_path):
 
 def test_default_application_is_made_on_first_use(tmp_path, monkeypatch):
     Site(tmp_path)
-    config = write(tmp_path / "config.py", 'dbpath = "master.db3"\nmodulelist = {"User": "modules/users.py"}\n')
+    config = write(
+        tmp_path / "config.py", 'dbpath = "master.db3"\nmodulelist = {"User": "modules/users.py"}\n'
+    )
     mailapi.default_application.cache_clear()
     monkeypatch.setenv("MAILAPI_CONFIG", str(tmp_path / "missing.py"))
     app = webtest.TestApp(mailapi.application)

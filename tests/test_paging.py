@@ -11,15 +11,20 @@ SENDERS = {9: ("smtpd", "smtpd_user"), 8: ("msa", "msa_user")}
 def crowd(either):
     """Forty users more, a third with mail and an address, every second with POP and SMTP."""
     table = "smtpd (smtpd_user)" if either.generation == 9 else "msa (msa_user)"
-    address = ("addresses (address_expression, address_router, address_route) VALUES (?, 'store', ?)"
-               if either.generation == 9 else "addresses (address_expression, address_user) VALUES (?, ?)")
+    address = (
+        "addresses (address_expression, address_router, address_route) VALUES (?, 'store', ?)"
+        if either.generation == 9
+        else "addresses (address_expression, address_user) VALUES (?, ?)"
+    )
     for number, name in enumerate(reversed(NAMES)):
         either.sql("INSERT INTO users (user_name) VALUES (?)", name)
         if number % 2:
             either.sql("INSERT INTO popd (pop_user) VALUES (?)", name)
             either.sql(f"INSERT INTO {table} VALUES (?)", name)
         if number % 3 == 0:
-            either.sql("INSERT INTO mailbox (mail_user, mail_envelopeto, mail_envelopefrom) VALUES (?, '', '')", name)
+            either.sql(
+                "INSERT INTO mailbox (mail_user, mail_envelopeto, mail_envelopefrom) VALUES (?, '', '')", name
+            )
             either.sql(f"INSERT INTO {address}", f"{name}@corp.org", name)
     return either
 
@@ -36,8 +41,15 @@ def pages(site, name: str, key: str, limit: int, user="root") -> list[list]:
         more = f"&after={page[-1][key]}"
 
 
-@pytest.mark.parametrize("kind, user", [(kind, user) for kind in LISTS for user in ("root", "dele", "ann")
-                                        if (kind, user) != ("senders", "ann")])
+@pytest.mark.parametrize(
+    "kind, user",
+    [
+        (kind, user)
+        for kind in LISTS
+        for user in ("root", "dele", "ann")
+        if (kind, user) != ("senders", "ann")
+    ],
+)
 def test_pages_together_are_the_full_list(crowd, kind, user):
     name, key = LISTS[kind] or SENDERS[crowd.generation]
     crowd.sql("INSERT INTO api_user_delegates SELECT 'dele', user_name FROM users WHERE user_name > 'u020'")
@@ -68,7 +80,9 @@ def test_addresses_are_searched_anywhere(crowd):
     for user in ("root", "dele"):
         found = crowd("addresses/?get&search=03", user=user)["addresses"]
         everything = crowd("addresses/?get", user=user)["addresses"]
-        assert found == [row for row in everything if "03" in row["address_expression"]] and 1 < len(found) < 6
+        assert (
+            found == [row for row in everything if "03" in row["address_expression"]] and 1 < len(found) < 6
+        )
     assert crowd("addresses/?get&search=%25")["addresses"] == []
 
 

@@ -3,21 +3,43 @@
 USER, MAIL, ADDRESS, ORDER and NEXT in a line's fields stand for the target: a user who has one row of everything.
 """
 
-
 import pytest
 from conftest import OPTIONAL, Site
 
 # Who asks about whom. bob is a plain user, dele looks after ann and %@corp.org.
-ROLES = {"foreign": ("bob", "ann"), "own": ("bob", "bob"), "delegated": ("dele", "ann"),
-         "undelegated": ("dele", "bob"), "admin": ("root", "bob"), "nobody": (None, "bob")}
+ROLES = {
+    "foreign": ("bob", "ann"),
+    "own": ("bob", "bob"),
+    "delegated": ("dele", "ann"),
+    "undelegated": ("dele", "bob"),
+    "admin": ("root", "bob"),
+    "nobody": (None, "bob"),
+}
 TARGETS = {  # user → what the words in the table mean
-    "ann": {"USER": "ann", "MAIL": 1, "ADDRESS": "ann@corp.org", "NEXT": "sales@corp.org", "ORDER": 10, "ORDER2": 11},
-    "bob": {"USER": "bob", "MAIL": 2, "ADDRESS": "bob@one.org", "NEXT": "info@one.org", "ORDER": 20, "ORDER2": 21},
+    "ann": {
+        "USER": "ann",
+        "MAIL": 1,
+        "ADDRESS": "ann@corp.org",
+        "NEXT": "sales@corp.org",
+        "ORDER": 10,
+        "ORDER2": 11,
+    },
+    "bob": {
+        "USER": "bob",
+        "MAIL": 2,
+        "ADDRESS": "bob@one.org",
+        "NEXT": "info@one.org",
+        "ORDER": 20,
+        "ORDER2": 21,
+    },
 }
 OK, NO, NONE, GONE = "ok", "Not allowed.", "No access.", "mail not found"
 NEW, TO = "No {} to insert this expression.", "No {} to update this to address"
 ADD, UPDATE = "No {} to add an address.", "No {} to update an address."
-USERS, LIST = "User has no {} to do this (not the user).", "User has no {} to do this (not in delegated list)."
+USERS, LIST = (
+    "User has no {} to do this (not the user).",
+    "User has no {} to do this (not in delegated list).",
+)
 MAY_NOT_SEND = "Rejected: user {} may not send."
 UNSEEN, NOBODY = "Not authorized.", "Username is not set!"
 
@@ -34,11 +56,20 @@ SMTPD = {"smtpd_user": "USER", "smtpd_router": "any"}
 MSA = {"msa_user": "USER", "msa_inrouter": "store", "msa_inroute": "x.db3", "msa_outrouter": "any"}
 DELEGATION = {"api_user": "nologin", "api_delegate": "USER"}
 EXPRESSION = {"api_user": "nologin", "api_expression": "ADDRESS"}
-ROW = {"address_expression": "ADDRESS", "address_router": "store", "address_route": "root", "address_user": "root"}
+ROW = {
+    "address_expression": "ADDRESS",
+    "address_router": "store",
+    "address_route": "root",
+    "address_user": "root",
+}
 MOVED = ROW | {"address_old_order": "ORDER", "address_order": 99}
-LIE = ROW | {"address_expression": "mine@corp.org"}  # a delegated expression, claimed of a row that has another (F07)
-PAIR = {"address1": {"address_expression": "ADDRESS", "address_order": "ORDER"},
-        "address2": {"address_expression": "NEXT", "address_order": "ORDER2"}}
+LIE = ROW | {
+    "address_expression": "mine@corp.org"
+}  # a delegated expression, claimed of a row that has another (F07)
+PAIR = {
+    "address1": {"address_expression": "ADDRESS", "address_order": "ORDER"},
+    "address2": {"address_expression": "NEXT", "address_order": "ORDER2"},
+}
 OUT = {"address_expression": "ADDRESS", "address_routing": "outrouter", "smtpd_user": "USER"}
 
 BOTH, NINE, EIGHT = (9, 8), (9,), (8,)
@@ -48,7 +79,14 @@ TABLE = [  # module, action, fields, generations, then the status for: foreign, 
     ("users", "get", {"username": "USER"}, BOTH, USERS, OK, OK, LIST, OK),
     ("users", "get", {"user_name": "USER"}, BOTH, USERS, OK, OK, LIST, OK),
     ("users", "add", {"user_name": "newUSER", "user_authdata": "pw"}, BOTH, *(["Not allowed"] * 4), OK),
-    ("users", "add", {"user_name": "newUSER", "user_permissions": ["admin"]}, BOTH, *(["Not allowed"] * 4), OK),
+    (
+        "users",
+        "add",
+        {"user_name": "newUSER", "user_permissions": ["admin"]},
+        BOTH,
+        *(["Not allowed"] * 4),
+        OK,
+    ),
     ("users", "delete", {"user_name": "USER"}, BOTH, *ACTING),
     ("users", "set_password", {"user_name": "USER", "user_authdata": "new"}, BOTH, *ACTING_OR_OWN),
     ("users", "set_password", {"user_name": "USER"}, BOTH, *ACTING_OR_OWN),
@@ -57,7 +95,6 @@ TABLE = [  # module, action, fields, generations, then the status for: foreign, 
     ("users", "update_permissions", {"user_name": "USER", "user_permissions": ["admin"]}, BOTH, *ONLY_ADMIN),
     ("users", "update_alias", {"user_name": "USER", "user_alias": "root"}, BOTH, *ONLY_ADMIN),
     ("users", "import", {"file": "user_name\nnewUSER"}, BOTH, *ONLY_ADMIN),
-
     ("addresses", "get", {}, BOTH, *ANYONE),
     ("addresses", "get", {"address_order": "ORDER"}, NINE, UNSEEN, OK, OK, UNSEEN, OK),
     ("addresses", "get", {"address_expression": "ADDRESS"}, BOTH, *ANYONE),
@@ -72,31 +109,26 @@ TABLE = [  # module, action, fields, generations, then the status for: foreign, 
     ("addresses", "switch", PAIR, BOTH, NONE, NONE, OK, NONE, OK),
     ("addresses", "test", {"address_expression": "ADDRESS", "address_routing": "inrouter"}, BOTH, *ANYONE),
     ("addresses", "test", OUT, BOTH, *ACTING_OR_OWN),
-
     ("smtpd", "get", {}, NINE, NO, NO, OK, OK, OK),
     ("smtpd", "get", {"smtpd_user": "USER"}, NINE, *ACTING),
     ("smtpd", "add", SMTPD, NINE, *ACTING),
     ("smtpd", "update", SMTPD, NINE, *ACTING),
     ("smtpd", "delete", {"smtpd_user": "USER"}, NINE, *ACTING),
-
     ("msa", "get", {}, EIGHT, NO, NO, OK, OK, OK),
     ("msa", "get", {"msa_user": "USER"}, EIGHT, *ACTING),
     ("msa", "add", MSA, EIGHT, *ACTING),
     ("msa", "update", MSA, EIGHT, *ACTING),
     ("msa", "delete", {"msa_user": "USER"}, EIGHT, *ACTING),
-
     ("pop", "get", {}, BOTH, *ANYONE),
     ("pop", "get", {"pop_user": "USER"}, BOTH, *ACTING_OR_OWN),
     ("pop", "add", {"pop_user": "USER"}, BOTH, *ACTING_OR_OWN),
     ("pop", "delete", {"pop_user": "USER"}, BOTH, *ACTING_OR_OWN),
     ("pop", "unlock", {"pop_user": "USER"}, BOTH, *ACTING_OR_OWN),
-
     ("delegates", "get", {}, BOTH, *ANYONE),
     ("delegates", "user_add", DELEGATION | {"api_user": "root"}, BOTH, *ONLY_ADMIN),
     ("delegates", "user_delete", DELEGATION, BOTH, *ONLY_ADMIN),
     ("delegates", "address_add", EXPRESSION | {"api_user": "root"}, BOTH, *ONLY_ADMIN),
     ("delegates", "address_delete", EXPRESSION, BOTH, *ONLY_ADMIN),
-
     ("mailbox", "get", {}, BOTH, *ANYONE),
     ("mailbox", "read", {"mail_id": "MAIL"}, BOTH, GONE, OK, GONE, GONE, GONE),
     ("mailbox", "unread", {"mail_id": "MAIL"}, BOTH, GONE, OK, GONE, GONE, GONE),
@@ -108,16 +140,26 @@ TABLE = [  # module, action, fields, generations, then the status for: foreign, 
     ("mailbox", "search", {}, BOTH, *ANYONE),
     ("mailbox", "threads", {}, BOTH, *ANYONE),
     ("mailbox", "unread_count", {}, BOTH, *ANYONE),
-    ("mailbox", "send", {"from": "ADDRESS", "to": "x@else.example"}, BOTH,
-     "Rejected: ann@corp.org does not store to user bob (router defined).", OK, *[MAY_NOT_SEND.format("dele")] * 2,
-     MAY_NOT_SEND.format("root")),
-
+    (
+        "mailbox",
+        "send",
+        {"from": "ADDRESS", "to": "x@else.example"},
+        BOTH,
+        "Rejected: ann@corp.org does not store to user bob (router defined).",
+        OK,
+        *[MAY_NOT_SEND.format("dele")] * 2,
+        MAY_NOT_SEND.format("root"),
+    ),
     ("tokens", "get", {}, BOTH, *ANYONE),
     ("tokens", "add", {"token_name": "backup"}, BOTH, *ANYONE),
-    ("tokens", "delete", {"token_id": 1}, BOTH, *["Token not found."] * 5),  # test_tokens.py has whose they are
-
+    (
+        "tokens",
+        "delete",
+        {"token_id": 1},
+        BOTH,
+        *["Token not found."] * 5,
+    ),  # test_tokens.py has whose they are
     ("audit", "get", {}, BOTH, *ONLY_ADMIN),
-
     ("accounts", "get", {}, BOTH, *ANYONE),  # test_accounts.py has whose they see
     ("accounts", "get", {"user_name": "USER"}, BOTH, *ACTING_OR_OWN),
     ("accounts", "provision", {"user_name": "USER"}, BOTH, *ONLY_ADMIN),
@@ -125,10 +167,25 @@ TABLE = [  # module, action, fields, generations, then the status for: foreign, 
     ("accounts", "delete", {"user_name": "nologin"}, BOTH, NO, NO, NO, NO, "Account not found."),
     # No service is configured here: who gets to hear that is who may ask; test_services.py has services.
     ("services", "get", {}, BOTH, *ONLY_ADMIN),
-    ("services", "send", {"sender": "ADDRESS", "recipients": ["a@b.org"], "message": "m"}, BOTH, AS, NOT.format("smtp"),
-     AS, AS, AS),
+    (
+        "services",
+        "send",
+        {"sender": "ADDRESS", "recipients": ["a@b.org"], "message": "m"},
+        BOTH,
+        AS,
+        NOT.format("smtp"),
+        AS,
+        AS,
+        AS,
+    ),
     ("services", "quota", {}, BOTH, *[NOT.format("imap")] * 5),
-    ("services", "scan", {"message": "m"}, BOTH, *["Neither antispam nor antivirus service is configured."] * 5),
+    (
+        "services",
+        "scan",
+        {"message": "m"},
+        BOTH,
+        *["Neither antispam nor antivirus service is configured."] * 5,
+    ),
     ("services", "sieve_list", {}, BOTH, *[SIEVE] * 5),
     ("services", "sieve_get", {"script_name": "s"}, BOTH, *[SIEVE] * 5),
     ("services", "sieve_put", {"script_name": "s", "script": "keep;"}, BOTH, *[SIEVE] * 5),
@@ -140,10 +197,23 @@ TABLE = [  # module, action, fields, generations, then the status for: foreign, 
     ("queue", "delete", {"mail_id": "MAIL"}, BOTH, GONE, OK, OK, GONE, OK),
     ("queue", "bounce", {"mail_id": "MAIL"}, BOTH, GONE, OK, OK, GONE, OK),
 ]
-READS = {"get", "get_modules", "test", "raw", "parts", "attachment", "html", "search", "threads", "unread_count"}
+READS = {
+    "get",
+    "get_modules",
+    "test",
+    "raw",
+    "parts",
+    "attachment",
+    "html",
+    "search",
+    "threads",
+    "unread_count",
+}
 ELSEWHERE = {"tokens", "audit", "accounts", "services"}  # what they change is not in the master database
 READY = {  # what has to be there, or not, before an action can change something
-    ("pop", "add"): "DELETE FROM popd", ("smtpd", "add"): "DELETE FROM smtpd", ("msa", "add"): "DELETE FROM msa",
+    ("pop", "add"): "DELETE FROM popd",
+    ("smtpd", "add"): "DELETE FROM smtpd",
+    ("msa", "add"): "DELETE FROM msa",
     ("mailbox", "unread"): "UPDATE mailbox SET mail_read = 1",
 }
 
@@ -153,18 +223,25 @@ def furnish(site: Site):
     rows = []
     for user, words in TARGETS.items():
         address = f"'store', '{user}'" if site.generation == 9 else f"'{user}'"
-        router = (f"smtpd VALUES ('{user}', 'defined'" if site.generation == 9 else
-                  f"msa VALUES ('{user}', 'drop', NULL, 'defined'")
-        rows += [f"addresses VALUES ('{words['ADDRESS']}', {words['ORDER']}, {address})",
-                 f"addresses VALUES ('{words['NEXT']}', {words['ORDER2']}, {address})",
-                 f"{router}, NULL)", f"popd VALUES ('{user}', 1)", f"api_access VALUES ('{user}', 'special')",
-                 f"api_user_delegates VALUES ('nologin', '{user}')",
-                 f"api_address_delegates VALUES ('nologin', '{words['ADDRESS']}')",
-                 "mailbox (mail_id, mail_user, mail_envelopeto, mail_envelopefrom, mail_data)"
-                 f" VALUES ({words['MAIL']}, '{user}', 'to', 'from', 'Subject: s\r\n\r\ntext')",
-                 "outbox (mail_id, mail_envelopeto, mail_envelopefrom, mail_submitter, mail_data)"
-                 f" VALUES ({words['MAIL']}, 'x@else.example', 'from', '{user}', 'text')",
-                 f"faillog (fail_mail, fail_message) VALUES ({words['MAIL']}, 'later')"]
+        router = (
+            f"smtpd VALUES ('{user}', 'defined'"
+            if site.generation == 9
+            else f"msa VALUES ('{user}', 'drop', NULL, 'defined'"
+        )
+        rows += [
+            f"addresses VALUES ('{words['ADDRESS']}', {words['ORDER']}, {address})",
+            f"addresses VALUES ('{words['NEXT']}', {words['ORDER2']}, {address})",
+            f"{router}, NULL)",
+            f"popd VALUES ('{user}', 1)",
+            f"api_access VALUES ('{user}', 'special')",
+            f"api_user_delegates VALUES ('nologin', '{user}')",
+            f"api_address_delegates VALUES ('nologin', '{words['ADDRESS']}')",
+            "mailbox (mail_id, mail_user, mail_envelopeto, mail_envelopefrom, mail_data)"
+            f" VALUES ({words['MAIL']}, '{user}', 'to', 'from', 'Subject: s\r\n\r\ntext')",
+            "outbox (mail_id, mail_envelopeto, mail_envelopefrom, mail_submitter, mail_data)"
+            f" VALUES ({words['MAIL']}, 'x@else.example', 'from', '{user}', 'text')",
+            f"faillog (fail_mail, fail_message) VALUES ({words['MAIL']}, 'later')",
+        ]
     for row in rows:
         site.sql("INSERT INTO " + row)
 
@@ -199,9 +276,10 @@ def furnished(either):
     return either
 
 
-
-@pytest.mark.parametrize(("generation", "path", "action", "fields", "statuses"),
-                         [(g, *line[:3], line[4:]) for line in TABLE for g in line[3]])
+@pytest.mark.parametrize(
+    ("generation", "path", "action", "fields", "statuses"),
+    [(g, *line[:3], line[4:]) for line in TABLE for g in line[3]],
+)
 def test_action_answers_each_role(tmp_path, generation, path, action, fields, statuses):
     """The status sentence; and a refused call changes nothing, an allowed one does what it is there for."""
     site = Site(tmp_path, generation, OPTIONAL)
@@ -213,8 +291,11 @@ def test_action_answers_each_role(tmp_path, generation, path, action, fields, st
         answer = ask(site, path, action, fields, role)
         seen[role] = answer["status"], answer["login"], site.dump() != before
         word = "permission" if generation == 9 else "right"
-        expected[role] = status.format(word), role != "nobody", (
-            status == OK and action not in READS and path not in ELSEWHERE)
+        expected[role] = (
+            status.format(word),
+            role != "nobody",
+            (status == OK and action not in READS and path not in ELSEWHERE),
+        )
         if seen[role][2]:
             site.restore(saved)
     assert seen == expected
@@ -231,17 +312,28 @@ def test_nobody_learns_nothing(furnished):
 def test_refused_get_shows_no_row(furnished, role):
     field = "smtpd_user" if furnished.generation == 9 else "msa_user"
     module = field.removesuffix("_user")
-    for path, fields in (("users", {"username": "USER"}), ("pop", {"pop_user": "USER"}), (module, {field: "USER"}),
-                         ("addresses", {"address_user": "USER"}), ("addresses", {"address_expression": "ADDRESS"})):
+    for path, fields in (
+        ("users", {"username": "USER"}),
+        ("pop", {"pop_user": "USER"}),
+        (module, {field: "USER"}),
+        ("addresses", {"address_user": "USER"}),
+        ("addresses", {"address_expression": "ADDRESS"}),
+    ):
         assert not ask(furnished, path, "get", fields, role).get(path)
 
 
 def test_every_action_has_a_line(either):
     """A new endpoint without a line above, or a line without an endpoint, fails here."""
     generation = either.generation
-    actions = {(path, name) for path, module in either.app.modules.items() for name in module.endpoints
-               if generation in module.generations}
-    assert actions == {(path, action) for path, action, _, generations, *_ in TABLE if generation in generations}
+    actions = {
+        (path, name)
+        for path, module in either.app.modules.items()
+        for name in module.endpoints
+        if generation in module.generations
+    }
+    assert actions == {
+        (path, action) for path, action, _, generations, *_ in TABLE if generation in generations
+    }
 
 
 def test_module_of_the_other_generation_is_unknown(either):

@@ -28,14 +28,24 @@ def handoff(either) -> Site:
 
 
 def outbound(site: Site, user: str, sender: str, **fields) -> dict:
-    return site("addresses/?test", user=user, address_expression=sender, address_routing="outrouter", **fields)
+    return site(
+        "addresses/?test", user=user, address_expression=sender, address_routing="outrouter", **fields
+    )
 
 
 ########## Credentials in routes ###################################################################
 
 
-@pytest.mark.parametrize(("user", "of", "whole"), [
-    ("root", "ann", True), ("dele", "ann", True), ("ann", "ann", False), ("dele", "dele", False), ("root", "dele", True)])
+@pytest.mark.parametrize(
+    ("user", "of", "whole"),
+    [
+        ("root", "ann", True),
+        ("dele", "ann", True),
+        ("ann", "ann", False),
+        ("dele", "dele", False),
+        ("root", "dele", True),
+    ],
+)
 def test_f44_a_test_tells_a_routes_password_to_who_may_act_for_the_user(handoff, user, of, whole):
     route = ROUTE if whole else HOST
     for fields in ({}, {"smtpd_user": of}):
@@ -47,7 +57,9 @@ def test_f44_a_test_tells_a_routes_password_to_who_may_act_for_the_user(handoff,
         assert answer["steps"][-1] == f"Handed off to {route} for user {of}."
         assert (SECRET in json.dumps(answer)) is whole
     if handoff.generation == 8:
-        answer = handoff("addresses/?test", user=user, address_expression=f"{of}@one.org", address_routing="inrouter")
+        answer = handoff(
+            "addresses/?test", user=user, address_expression=f"{of}@one.org", address_routing="inrouter"
+        )
         assert (SECRET in json.dumps(answer)) is whole
 
 
@@ -69,8 +81,11 @@ def test_route_of_an_address_is_shown_to_who_may_set_it(site):
         assert answer["steps"][-1] == f"Handed off to {route}."
         assert site("addresses/?get", user=user)["addresses"][0]["address_route"] == ROUTE
     for user in ("ann", "bob"):
-        answers = [site("addresses/?test", user=user, **fields), site("addresses/?get", user=user),
-                   site("addresses/?get&test=x@corp.org", user=user)]
+        answers = [
+            site("addresses/?test", user=user, **fields),
+            site("addresses/?get", user=user),
+            site("addresses/?get&test=x@corp.org", user=user),
+        ]
         assert "mx.relay" not in json.dumps(answers)
 
 
@@ -106,8 +121,9 @@ def test_queue_shows_no_password_to_who_only_calls_themselves_a_user(site):
     assert site("queue/?get")["queue"][0]["mail_remote"] == ROUTE
 
 
-@pytest.mark.parametrize("remote", [
-    ROUTE, ROUTE.upper(), "@" + HOST, "@ss:secret@" + HOST, f"relay:wrong@{HOST}", "@", "@example"])
+@pytest.mark.parametrize(
+    "remote", [ROUTE, ROUTE.upper(), "@" + HOST, "@ss:secret@" + HOST, f"relay:wrong@{HOST}", "@", "@example"]
+)
 def test_a_filter_of_the_queue_tells_no_password(handoff, remote):
     send(handoff, sender="ann@one.org", to="x@y.org")
     other = put(handoff, "ann@one.org", submitter="ann", remote=HOST)
@@ -121,13 +137,18 @@ def test_a_filter_of_the_queue_tells_no_password(handoff, remote):
 def test_no_sentence_trace_or_audit_has_a_routes_password(tmp_path):
     site = Site(tmp_path, debug=True, extra={"Audit": "modules/audit.py"})
     site.sql("INSERT INTO addresses VALUES ('ann@one.org', 1, 'store', 'ann')")
-    answers = [site("smtpd/?add", smtpd_user="ann", smtpd_router="handoff", smtpd_route=ROUTE),
-               site("smtpd/?add", smtpd_user="ann", smtpd_router="handoff", smtpd_route=ROUTE),
-               site("smtpd/?update", smtpd_user="ann", smtpd_router="handoff", smtpd_route=ROUTE),
-               site("addresses/?add", address_expression="x@y.org", address_router="handoff", address_route=ROUTE),
-               site("smtpd/?update", user="bob", smtpd_user="ann", smtpd_router="handoff", smtpd_route=ROUTE),
-               send(site, to="x@y.org", message="From: boss@one.org\n\n"), send(site, to="x@y.org", text="x"),
-               outbound(site, "ann", "ann@one.org"), site("queue/?get", user="ann"), site("audit/?get")]
+    answers = [
+        site("smtpd/?add", smtpd_user="ann", smtpd_router="handoff", smtpd_route=ROUTE),
+        site("smtpd/?add", smtpd_user="ann", smtpd_router="handoff", smtpd_route=ROUTE),
+        site("smtpd/?update", smtpd_user="ann", smtpd_router="handoff", smtpd_route=ROUTE),
+        site("addresses/?add", address_expression="x@y.org", address_router="handoff", address_route=ROUTE),
+        site("smtpd/?update", user="bob", smtpd_user="ann", smtpd_router="handoff", smtpd_route=ROUTE),
+        send(site, to="x@y.org", message="From: boss@one.org\n\n"),
+        send(site, to="x@y.org", text="x"),
+        outbound(site, "ann", "ann@one.org"),
+        site("queue/?get", user="ann"),
+        site("audit/?get"),
+    ]
     assert answers[-2]["queue"][0]["mail_remote"] == HOST and SECRET not in json.dumps(answers)
 
 
@@ -164,7 +185,8 @@ def test_check_says_what_unknown_routers_do(either, tmp_path):
     if either.generation == 8:
         either.sql("UPDATE msa SET msa_inrouter = 'teleport', msa_outrouter = 'any'")
         assert "MSA: ann has an in router that the daemons do not know: what comes in is lost" in run(
-            tmp_path, "check", check=1)
+            tmp_path, "check", check=1
+        )
 
 
 ########## Addresses with bytes beyond ASCII #######################################################
@@ -172,22 +194,37 @@ def test_check_says_what_unknown_routers_do(either, tmp_path):
 
 def test_f46_a_test_matches_what_the_daemon_keeps_of_an_address(site):
     for expression, number, router, route in (
-            ("jörg@one.org", 9, "store", "bob"), ("jrg@one.org", 8, "redirect", "(to-local)+(from-local)@else.example"),
-            ("%@one.org", 7, "store", "ann")):
+        ("jörg@one.org", 9, "store", "bob"),
+        ("jrg@one.org", 8, "redirect", "(to-local)+(from-local)@else.example"),
+        ("%@one.org", 7, "store", "ann"),
+    ):
         site.sql("INSERT INTO addresses VALUES (?, ?, ?, ?)", expression, number, router, route)
-    answer = site("addresses/?test", address_expression="jörg@one.org", sender="ä@b.org", address_routing="inrouter")
+    answer = site(
+        "addresses/?test", address_expression="jörg@one.org", sender="ä@b.org", address_routing="inrouter"
+    )
     assert answer["steps"][0] == "Address matched: jrg@one.org"
     assert "jörg@one.org is jrg@one.org" in answer["steps"][1] and "ä@b.org is @b.org" in answer["steps"][2]
     assert answer["decision"]["queued"] == {
-        "mail_remote": None, "mail_envelopefrom": "@b.org", "mail_envelopeto": "jrg+@else.example"}
+        "mail_remote": None,
+        "mail_envelopefrom": "@b.org",
+        "mail_envelopeto": "jrg+@else.example",
+    }
     rows = site(f"addresses/?get&test={'j%C3%B6rg@one.org'}")["addresses"]
     assert [row["address_expression"] for row in rows] == ["jrg@one.org", "%@one.org"]
     plain = site("addresses/?test", address_expression="jrg@one.org", address_routing="inrouter")
     assert len(plain["steps"]) == 2
 
 
-@pytest.mark.parametrize(("sender", "accepted"), [("än@one.org", True), ("nä@one.org", True), ("änä@one.org", True),
-                                                 ("äm@one.org", False), ("bö@one.org", False)])
+@pytest.mark.parametrize(
+    ("sender", "accepted"),
+    [
+        ("än@one.org", True),
+        ("nä@one.org", True),
+        ("änä@one.org", True),
+        ("äm@one.org", False),
+        ("bö@one.org", False),
+    ],
+)
 def test_defined_holds_what_the_daemon_keeps_against_the_addresses(either, sender, accepted):
     for expression in ("n@one.org", "bö@one.org"):
         row = "'store', 'ann'" if either.generation == 9 else "'ann'"
@@ -197,7 +234,10 @@ def test_defined_holds_what_the_daemon_keeps_against_the_addresses(either, sende
     assert answer["decision"]["accepted"] is accepted
     if accepted:
         assert answer["decision"]["queued"] == {
-            "mail_remote": None, "mail_envelopefrom": "n@one.org", "mail_envelopeto": "@y.org"}
+            "mail_remote": None,
+            "mail_envelopefrom": "n@one.org",
+            "mail_envelopeto": "@y.org",
+        }
     assert any(f"{sender} is" in step for step in answer["steps"])
 
 
@@ -212,15 +252,19 @@ def test_mailbox_send_compares_addresses_as_they_are_written(site):
 
 def test_unseen_address_looks_like_none_also_beyond_ascii(site):
     site.sql("INSERT INTO addresses VALUES ('jrg@one.org', 1, 'store', 'bob')")
-    unseen, none = (site("addresses/?test", user="ann", address_expression=one, address_routing="inrouter")
-                    for one in ("jörg@one.org", "jörg@two.org"))
+    unseen, none = (
+        site("addresses/?test", user="ann", address_expression=one, address_routing="inrouter")
+        for one in ("jörg@one.org", "jörg@two.org")
+    )
     assert [step.replace("two", "one") for step in none["steps"]] == unseen["steps"]
     assert unseen["steps"][0] == "Address not found." and unseen["decision"] == none["decision"]
 
 
 def test_mail_from_beyond_ascii_is_in_nobodys_queue_but_the_submitters(site):
     """The daemon would take another address for it, so that no expression says whose it is."""
-    site.sql("INSERT INTO addresses VALUES ('jörg@one.org', 2, 'store', 'bob'), ('%@one.org', 1, 'store', 'bob')")
+    site.sql(
+        "INSERT INTO addresses VALUES ('jörg@one.org', 2, 'store', 'bob'), ('%@one.org', 1, 'store', 'bob')"
+    )
     put(site, "jörg@one.org", submitter="ann")
     plain = put(site, "jrg@one.org", submitter=None)
     assert seen(site, "bob") == [plain] and seen(site, "ann") == [1] and seen(site) == [1, plain]

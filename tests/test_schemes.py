@@ -11,12 +11,17 @@ import mailapi  # noqa: F401
 
 EXAMPLE = "{SSHA256}diItlPkdWkA18C2u6tAkeX58S1wkmp2zxvjDxgSk0k2+cZ06mCoHNA+j+LZiHAxz3qZ0goVeCkSvc6AMNxgryw=="
 # Of openssl passwd -6 -salt saltsalt test
-CRYPTED = ("{SHA512-CRYPT}$6$saltsalt$JcVDtuB6d1BHhCd5RPBh8g8xX/1C"
-           "bY8EU2PN0MTaj2/Mypw4P./C6dN4j0HALhzBDTocyW1Jm.gYaTPjFGCV40")
+CRYPTED = (
+    "{SHA512-CRYPT}$6$saltsalt$JcVDtuB6d1BHhCd5RPBh8g8xX/1C"
+    "bY8EU2PN0MTaj2/Mypw4P./C6dN4j0HALhzBDTocyW1Jm.gYaTPjFGCV40"
+)
 
 
 def salted(scheme: str, digest: str, password: str, salt: bytes = b"12345678") -> str:
-    return f"{{{scheme}}}" + base64.b64encode(hashlib.new(digest, password.encode() + salt).digest() + salt).decode()
+    return (
+        f"{{{scheme}}}"
+        + base64.b64encode(hashlib.new(digest, password.encode() + salt).digest() + salt).decode()
+    )
 
 
 def test_the_example_is_test():
@@ -25,7 +30,9 @@ def test_the_example_is_test():
         assert not schemes.verify(wrong, EXAMPLE)
 
 
-@pytest.mark.parametrize(("scheme", "digest"), [("SSHA256", "sha256"), ("SSHA512", "sha512"), ("SSHA", "sha1")])
+@pytest.mark.parametrize(
+    ("scheme", "digest"), [("SSHA256", "sha256"), ("SSHA512", "sha512"), ("SSHA", "sha1")]
+)
 def test_salted_schemes(scheme, digest):
     stored = salted(scheme, digest, "pässword")
     assert schemes.verify("pässword", stored) and not schemes.verify("password", stored)
@@ -50,12 +57,38 @@ def test_without_a_password_nobody_gets_in(none):
     assert schemes.make(none) != stored
 
 
-@pytest.mark.parametrize("stored", [
-    None, "", "test", "{PLAIN}test", "{PLAIN-MD5}098f6bcd4621d373cade4e832627b4f6", "{CLEARTEXT}test",
-    "{MD5}CY9rzUYh03PK3k6DJie09g==", "{SHA256}n4bQgYhMfWWaL+qgxVrQFaO/TxsrC4Is0V1sFbDwCgg=", "{SSHA256}", "{SSHA256}*",
-    "{SSHA256}not base64", "{SSHA256}dGVzdA==", "{ssha256}" + EXAMPLE[9:], EXAMPLE + "\n", " " + EXAMPLE, EXAMPLE[9:],
-    "{SSHA512}" + EXAMPLE[9:], "{SSHA}" + EXAMPLE[9:], "{CRYPT}", "{CRYPT}*", "{CRYPT}!", "{CRYPT}$", "{CRYPT}$6$",
-    "{CRYPT}$9$unknown$x", "{CRYPT}3TGqa1J7pzzFs", "{SHA512-CRYPT}$1$saltsalt$x", "{" * 100000])
+@pytest.mark.parametrize(
+    "stored",
+    [
+        None,
+        "",
+        "test",
+        "{PLAIN}test",
+        "{PLAIN-MD5}098f6bcd4621d373cade4e832627b4f6",
+        "{CLEARTEXT}test",
+        "{MD5}CY9rzUYh03PK3k6DJie09g==",
+        "{SHA256}n4bQgYhMfWWaL+qgxVrQFaO/TxsrC4Is0V1sFbDwCgg=",
+        "{SSHA256}",
+        "{SSHA256}*",
+        "{SSHA256}not base64",
+        "{SSHA256}dGVzdA==",
+        "{ssha256}" + EXAMPLE[9:],
+        EXAMPLE + "\n",
+        " " + EXAMPLE,
+        EXAMPLE[9:],
+        "{SSHA512}" + EXAMPLE[9:],
+        "{SSHA}" + EXAMPLE[9:],
+        "{CRYPT}",
+        "{CRYPT}*",
+        "{CRYPT}!",
+        "{CRYPT}$",
+        "{CRYPT}$6$",
+        "{CRYPT}$9$unknown$x",
+        "{CRYPT}3TGqa1J7pzzFs",
+        "{SHA512-CRYPT}$1$saltsalt$x",
+        "{" * 100000,
+    ],
+)
 def test_everything_else_is_refused(stored):
     assert schemes.verify("test", stored) is False
 
@@ -67,5 +100,7 @@ def test_crypt_where_the_platform_has_it():
         made = platform.crypt("test", method)
         if made.startswith("$"):
             assert schemes.verify("test", "{CRYPT}" + made)
-            assert not schemes.verify("Test", "{CRYPT}" + made) and not schemes.verify("test\0", "{CRYPT}" + made)
+            assert not schemes.verify("Test", "{CRYPT}" + made) and not schemes.verify(
+                "test\0", "{CRYPT}" + made
+            )
     assert schemes.verify("test", CRYPTED) and not schemes.verify("test", CRYPTED.replace("SHA512", "SHA256"))

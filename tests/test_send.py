@@ -42,7 +42,7 @@ def send(site: Site, user="ann", **fields) -> dict:
 
 
 def data_of(site: Site) -> list[bytes]:
-    return [data for data, in site.sql("SELECT CAST(mail_data AS BLOB) FROM outbox ORDER BY mail_id")]
+    return [data for (data,) in site.sql("SELECT CAST(mail_data AS BLOB) FROM outbox ORDER BY mail_id")]
 
 
 def sent(site: Site, **fields) -> email.message.EmailMessage:
@@ -88,7 +88,9 @@ def test_the_queue_is_as_the_smtp_daemon_left_it(tmp_path, file):
             site.sql("INSERT INTO smtpd VALUES (?, ?, ?)", *row)
         for test in scenario["tests"]:
             if test["address_routing"] == "outrouter":
-                answer = send(site, test["smtpd_user"], sender=test["address_expression"], to=test["recipient"])
+                answer = send(
+                    site, test["smtpd_user"], sender=test["address_expression"], to=test["recipient"]
+                )
                 queued, decision = site.sql(ROWS), test["decision"]
                 assert queued == ([tuple(decision["queued"].values())] if decision["queued"] else [])
                 assert (answer["status"] == "ok") is decision["accepted"]
@@ -100,11 +102,13 @@ def test_the_queue_is_as_the_smtp_daemon_left_it(tmp_path, file):
 
 NONE, ANY = "Rejected: user ann may not send.", (None, "ann@one.org", "x@else.example")
 ROUTERS = [  # router, route → the sentence or the row for a sender that stores to ann, and for one that does not
-    (None, None, NONE, NONE), ("any", None, ANY, (None, "else@two.org", "x@else.example")),
+    (None, None, NONE, NONE),
+    ("any", None, ANY, (None, "else@two.org", "x@else.example")),
     ("defined", None, ANY, "Rejected: else@two.org does not store to user ann (router defined)."),
     ("handoff", "mx.example", ("mx.example", *ANY[1:]), ("mx.example", "else@two.org", "x@else.example")),
     ("handoff", None, *["Rejected: the router handoff has no route."] * 2),
-    ("reject", None, *["Rejected by the router reject."] * 2), ("drop", None, None, None),
+    ("reject", None, *["Rejected by the router reject."] * 2),
+    ("drop", None, None, None),
     ("teleport", None, ANY, (None, "else@two.org", "x@else.example")),  # docs/wire.md F45
 ]
 
@@ -125,7 +129,8 @@ def test_out_router_of_the_caller_decides(either, router, route, own, foreign):
 def test_row_is_as_the_schema_documents_it(ready):
     answer = send(ready, **TO, text="ü")
     ((mail_id, submission, submitter, kind),) = ready.sql(
-        "SELECT mail_id, mail_submission, mail_submitter, typeof(mail_data) FROM outbox")
+        "SELECT mail_id, mail_submission, mail_submitter, typeof(mail_data) FROM outbox"
+    )
     assert answer["queue_ids"] == [mail_id] and submitter == "ann" and kind == "text"
     assert abs(submission - time.time()) < 60 and type(submission) is int
 
@@ -134,19 +139,27 @@ def test_defined_counts_every_address_that_the_header_shows(either):
     let_send(either, "defined")
     message = "From: {}\nTo: x@else.example\n\ntext"
     assert send(either, message=message.format("ann@one.org"))["status"] == "ok"
-    for header in ("boss@one.org", "Boss <boss@one.org>\nSender: ann@one.org", "ann@one.org\nSender: boss@one.org"):
+    for header in (
+        "boss@one.org",
+        "Boss <boss@one.org>\nSender: ann@one.org",
+        "ann@one.org\nSender: boss@one.org",
+    ):
         sentence = "Rejected: boss@one.org does not store to user ann (router defined)."
         assert refused(either, sender="ann@one.org", message=message.format(header)) == sentence
 
 
 def test_defined_knows_a_domain_in_either_spelling(site):
     let_send(site, "defined")
-    for stored, sender in (("ann@bücher.example", "ann@xn--bcher-kva.example"),
-                           ("ann@xn--tst-qla.org", "ann@täst.org")):
+    for stored, sender in (
+        ("ann@bücher.example", "ann@xn--bcher-kva.example"),
+        ("ann@xn--tst-qla.org", "ann@täst.org"),
+    ):
         site.sql("INSERT INTO addresses VALUES (?, NULL, 'store', 'ann')", stored)
         assert send(site, sender=sender, **TO)["status"] == "ok"
     assert site.sql("SELECT mail_envelopefrom FROM outbox ORDER BY mail_id") == [
-        ("ann@xn--bcher-kva.example",), ("ann@xn--tst-qla.org",)]
+        ("ann@xn--bcher-kva.example",),
+        ("ann@xn--tst-qla.org",),
+    ]
 
 
 def test_permission_of_others_does_not_count(site):
@@ -156,11 +169,20 @@ def test_permission_of_others_does_not_count(site):
         assert refused(site, user, sender="ann@one.org", **TO) == f"Rejected: user {user} may not send."
 
 
-@pytest.mark.parametrize(("addresses", "default"), [
-    (["ann@one.org"], "ann@one.org"), (["ann@one.org", "%@two.org"], "ann@one.org"),
-    (["ann_lee@one.org"], "ann_lee@one.org"),
-    (["ann@one.org", "ann@two.org"], None), (["%@one.org"], None), (["ann"], None), ([], None),
-    (["ann@one.org", "ann"], "ann@one.org"), (["no address@one.org"], None)])
+@pytest.mark.parametrize(
+    ("addresses", "default"),
+    [
+        (["ann@one.org"], "ann@one.org"),
+        (["ann@one.org", "%@two.org"], "ann@one.org"),
+        (["ann_lee@one.org"], "ann_lee@one.org"),
+        (["ann@one.org", "ann@two.org"], None),
+        (["%@one.org"], None),
+        (["ann"], None),
+        ([], None),
+        (["ann@one.org", "ann"], "ann@one.org"),
+        (["no address@one.org"], None),
+    ],
+)
 def test_without_from_it_is_the_only_address_of_the_caller(site, addresses, default):
     site.sql("INSERT INTO smtpd VALUES ('ann', 'any', NULL)")
     for address in addresses:
@@ -190,10 +212,21 @@ def test_local_recipient_is_queued_like_any_other(ready):
 
 
 def test_each_recipient_has_a_row_once(ready):
-    mail = sent(ready, to="A <a@x.org>, b@x.org, Team: c@x.org, \"d e\"@x.org;", cc=["B@X.org", "F <f@x.org>, g@x.org"],
-                bcc="a@x.org, secret@x.org")
+    mail = sent(
+        ready,
+        to='A <a@x.org>, b@x.org, Team: c@x.org, "d e"@x.org;',
+        cc=["B@X.org", "F <f@x.org>, g@x.org"],
+        bcc="a@x.org, secret@x.org",
+    )
     assert [to for _, _, to in ready.sql(ROWS)] == [
-        "a@x.org", "b@x.org", "c@x.org", '"d e"@x.org', "f@x.org", "g@x.org", "secret@x.org"]
+        "a@x.org",
+        "b@x.org",
+        "c@x.org",
+        '"d e"@x.org',
+        "f@x.org",
+        "g@x.org",
+        "secret@x.org",
+    ]
     assert len(set(data_of(ready))) == 1 and b"secret" not in data_of(ready)[0] and mail["Bcc"] is None
     assert [str(g) for g in mail["To"].groups] == ["A <a@x.org>", "b@x.org", 'Team: c@x.org, "d e"@x.org;']
     assert str(mail["Cc"]) == "B@X.org, F <f@x.org>, g@x.org"
@@ -206,39 +239,58 @@ def test_nobody_learns_who_else_got_a_blind_copy(ready):
 
 
 def test_addresses_of_the_world(ready):
-    mail = sent(ready, sender='"Ann, Lee" <ann@one.org>',
-                to="Jörg <j@bücher.example>, 用户@例子.广告, \"x y\"@straße.de")
+    mail = sent(
+        ready,
+        sender='"Ann, Lee" <ann@one.org>',
+        to='Jörg <j@bücher.example>, 用户@例子.广告, "x y"@straße.de',
+    )
     assert [to for _, _, to in ready.sql(ROWS)] == [
-        "j@xn--bcher-kva.example", "用户@xn--fsqu00a.xn--4rr70v", '"x y"@xn--strae-oqa.de']
-    assert mail["From"].addresses[0].display_name == "Ann, Lee" and mail["To"].addresses[0].display_name == "Jörg"
+        "j@xn--bcher-kva.example",
+        "用户@xn--fsqu00a.xn--4rr70v",
+        '"x y"@xn--strae-oqa.de',
+    ]
+    assert (
+        mail["From"].addresses[0].display_name == "Ann, Lee"
+        and mail["To"].addresses[0].display_name == "Jörg"
+    )
     shown = [one.addr_spec.encode(errors="surrogateescape").decode() for one in mail["To"].addresses]
     assert shown == [to for _, _, to in ready.sql(ROWS)]
     assert "用户@xn--fsqu00a".encode() in data_of(ready)[0], "SMTPUTF8: the local part in UTF-8 (RFC 6532)"
 
 
 @pytest.mark.parametrize("field", ["from", "to", "cc", "bcc", "reply_to"])
-@pytest.mark.parametrize("value", ["x", "a@b@c", "a@x.org; b@x.org", "<a@x.org", "a@x.org b", ["a@x.org", "b"],
-                                   "Ann, Lee <a@x.org>"])
+@pytest.mark.parametrize(
+    "value",
+    ["x", "a@b@c", "a@x.org; b@x.org", "<a@x.org", "a@x.org b", ["a@x.org", "b"], "Ann, Lee <a@x.org>"],
+)
 def test_what_is_no_address_is_named_and_nothing_queued(ready, field, value):
     assert re.fullmatch(r"Not an address: .+\.", refused(ready, **TO | {field: value}))
 
 
-@pytest.mark.parametrize(("fields", "status"), [
-    ({}, "Say to whom."), ({"to": ""}, "Say to whom."), ({"to": []}, "Say to whom."),
-    ({"to": "nobody:;"}, "Say to whom."),
-    ({"to": " , "}, "Say to whom."), ({"reply_to": "a@x.org"}, "Say to whom."),
-    (TO | {"sender": "a@x.org, b@x.org"}, "Say which address it is from."),
-    (TO | {"sender": "team: a@x.org;"}, "Say which address it is from."),
-    (TO | {"message": "From: a@b\n\nx", "text": "y"}, "Give a message or its parts, not both."),
-    (TO | {"message": "From: a@b\n\nx", "reply_to": "a@b"}, "Give a message or its parts, not both."),
-])
+@pytest.mark.parametrize(
+    ("fields", "status"),
+    [
+        ({}, "Say to whom."),
+        ({"to": ""}, "Say to whom."),
+        ({"to": []}, "Say to whom."),
+        ({"to": "nobody:;"}, "Say to whom."),
+        ({"to": " , "}, "Say to whom."),
+        ({"reply_to": "a@x.org"}, "Say to whom."),
+        (TO | {"sender": "a@x.org, b@x.org"}, "Say which address it is from."),
+        (TO | {"sender": "team: a@x.org;"}, "Say which address it is from."),
+        (TO | {"message": "From: a@b\n\nx", "text": "y"}, "Give a message or its parts, not both."),
+        (TO | {"message": "From: a@b\n\nx", "reply_to": "a@b"}, "Give a message or its parts, not both."),
+    ],
+)
 def test_what_is_missing_is_told(ready, fields, status):
     assert refused(ready, **fields) == status
 
 
 def test_all_recipients_or_none(ready):
-    ready.sql("CREATE TRIGGER t BEFORE INSERT ON outbox WHEN NEW.mail_envelopeto LIKE 'b@%'"
-              " BEGIN SELECT RAISE(FAIL, 'full'); END")
+    ready.sql(
+        "CREATE TRIGGER t BEFORE INSERT ON outbox WHEN NEW.mail_envelopeto LIKE 'b@%'"
+        " BEGIN SELECT RAISE(FAIL, 'full'); END"
+    )
     assert refused(ready, to="a@x.org, b@x.org, c@x.org") == "full"
 
 
@@ -257,7 +309,9 @@ def test_100000_recipients_are_refused_at_once(ready):
         assert refused(ready, to=to) == "Too many recipients: 100 at most."
     message = "From: a@b\nTo: " + ",\n ".join(people[:9000]) + "\n\n"
     assert refused(ready, message=message) == "Too many recipients: 100 at most."
-    answer = ready("mailbox/?send", user="ann", check=413, to=people)  # so many values of a list take too much memory
+    answer = ready(
+        "mailbox/?send", user="ann", check=413, to=people
+    )  # so many values of a list take too much memory
     assert answer["status"] == "Request body too large."
 
 
@@ -265,7 +319,9 @@ def test_100000_recipients_are_refused_at_once(ready):
 
 
 def test_text_alone(ready):
-    mail = sent(ready, subject="Grüße aus Köln", text="Hallo Jörg,\n\n.\n\u20ac 5\n", reply_to="Ann <ann@two.org>")
+    mail = sent(
+        ready, subject="Grüße aus Köln", text="Hallo Jörg,\n\n.\n\u20ac 5\n", reply_to="Ann <ann@two.org>"
+    )
     assert mail["Subject"] == "Grüße aus Köln" and mail["Reply-To"] == "Ann <ann@two.org>"
     assert mail["MIME-Version"] == "1.0"
     assert content(mail) == "Hallo Jörg,\n\n.\n€ 5\n" and mail.get_content_type() == "text/plain"
@@ -275,10 +331,26 @@ def test_text_alone(ready):
     assert sent(ready)["Message-ID"] != mail["Message-ID"]
 
 
-@pytest.mark.parametrize("text", [
-    "", "0", "plain", "a\r\nb\rc\nd", "ü" * 5000, "word " * 1000, "日本語" * 400, ".\n..\n.x",
-    "From me\n>From you\n",
-    "trailing  \n\t\n", "=3D = ==\n", "\u2028\u0085\x0b\x0c x", "a" * 78 + "\n" + "b" * 77, "x" * 100_000, "\n" * 500])
+@pytest.mark.parametrize(
+    "text",
+    [
+        "",
+        "0",
+        "plain",
+        "a\r\nb\rc\nd",
+        "ü" * 5000,
+        "word " * 1000,
+        "日本語" * 400,
+        ".\n..\n.x",
+        "From me\n>From you\n",
+        "trailing  \n\t\n",
+        "=3D = ==\n",
+        "\u2028\u0085\x0b\x0c x",
+        "a" * 78 + "\n" + "b" * 77,
+        "x" * 100_000,
+        "\n" * 500,
+    ],
+)
 @pytest.mark.parametrize("form", ["text", "html"])
 def test_any_text_arrives_as_it_was_written(ready, text, form):
     mail = sent(ready, **{form: text})
@@ -289,9 +361,16 @@ def test_any_text_arrives_as_it_was_written(ready, text, form):
 
 
 def test_text_html_and_attachments(ready):
-    files = {"a.txt": b"text\n", "ü \"x\".bin": bytes(range(256)) * 1000, "empty": b"", "..": b"\0",
-             "=?utf-8?q?x?=.txt": b"1"}
-    attachments = [{"filename": name, "data": base64.b64encode(data).decode()} for name, data in files.items()]
+    files = {
+        "a.txt": b"text\n",
+        'ü "x".bin': bytes(range(256)) * 1000,
+        "empty": b"",
+        "..": b"\0",
+        "=?utf-8?q?x?=.txt": b"1",
+    }
+    attachments = [
+        {"filename": name, "data": base64.b64encode(data).decode()} for name, data in files.items()
+    ]
     attachments[0]["content_type"] = "text/calendar; method=REQUEST; charset=utf-8"
     mail = sent(ready, text="plain", html="<b>ü</b>", attachments=attachments)
     assert mail.get_content_type() == "multipart/mixed"
@@ -302,15 +381,28 @@ def test_text_html_and_attachments(ready):
     assert [part.get_content_type() for part in parts] == ["text/calendar"] + ["application/octet-stream"] * 4
     assert parts[0]["Content-Type"].params["method"] == "REQUEST"
     assert all(part.get_content_disposition() == "attachment" for part in parts)
-    assert [part.get_filename() for part in parts[:4]] == ["a.txt", "ü \"x\".bin", "empty", None]
+    assert [part.get_filename() for part in parts[:4]] == ["a.txt", 'ü "x".bin', "empty", None]
 
 
-@pytest.mark.parametrize(("given", "kept"), [
-    ("../../etc/passwd", "passwd"), ("C:\\Windows\\x.exe", "x.exe"), ("a/b\\c", "c"), ("/", None), ("", None),
-    (None, None),
-    ("..", None), (".", None), (".profile", ".profile"), ("a;b=c.txt", "a;b=c.txt"), ("a'b%20.txt", "a'b%20.txt"),
-    ("ü" * 255, "ü" * 255), ("日本語 の.txt", "日本語 の.txt"),
-    ("\U0001f469\u200d\U0001f4bb.png", "\U0001f469\u200d\U0001f4bb.png")])
+@pytest.mark.parametrize(
+    ("given", "kept"),
+    [
+        ("../../etc/passwd", "passwd"),
+        ("C:\\Windows\\x.exe", "x.exe"),
+        ("a/b\\c", "c"),
+        ("/", None),
+        ("", None),
+        (None, None),
+        ("..", None),
+        (".", None),
+        (".profile", ".profile"),
+        ("a;b=c.txt", "a;b=c.txt"),
+        ("a'b%20.txt", "a'b%20.txt"),
+        ("ü" * 255, "ü" * 255),
+        ("日本語 の.txt", "日本語 の.txt"),
+        ("\U0001f469\u200d\U0001f4bb.png", "\U0001f469\u200d\U0001f4bb.png"),
+    ],
+)
 def test_name_of_an_attachment_is_no_path(ready, given, kept):
     (part,) = sent(ready, attachments=[{"filename": given, "data": ""}]).iter_attachments()
     assert part.get_filename() == kept
@@ -328,7 +420,8 @@ def test_mail_is_forwarded_as_an_attachment(ready):
         assert raw.encode() + b"\r\n--" in data_of(ready)[-1]
     data = base64.b64encode(b"x" * 999).decode()
     assert refused(ready, **TO, attachments=[{"content_type": "message/rfc822", "data": data}]) == (
-        "The message has a line of more than 998 bytes.")
+        "The message has a line of more than 998 bytes."
+    )
 
 
 def test_answer_is_part_of_its_thread(ready):
@@ -338,14 +431,38 @@ def test_answer_is_part_of_its_thread(ready):
     assert mail["References"] == "<a@x.org>"
     long = " ".join(f"<{'x' * 120}{number}@x.org>" for number in range(50))
     assert sent(ready, in_reply_to="<a@x.org>", references=long)["References"] == long + " <a@x.org>"
-    for wrong in ("a@x.org", "<a@x.org", "<a b@x.org>", "<>", "<a>, <b>", "<ü@x.org>", "x" * 40_000, f"<{'x' * 901}>"):
+    for wrong in (
+        "a@x.org",
+        "<a@x.org",
+        "<a b@x.org>",
+        "<>",
+        "<a>, <b>",
+        "<ü@x.org>",
+        "x" * 40_000,
+        f"<{'x' * 901}>",
+    ):
         assert re.fullmatch("Not a message id: .*[.]", refused(ready, **TO, in_reply_to=wrong), re.DOTALL)
 
 
-@pytest.mark.parametrize("subject", [
-    "0", "plain", "a  b   c", "word " * 100, "x" * 500, "ü" * 500, "=?utf-8?q?x?=", "a\tb", "日本 \U0001f389 " * 60,
-    "Re: \"x\" <y> (z), ;:",
-    "a" * 74 + " " + "b" * 75 + " c", "\"" + "long quoted text " * 80 + "\"@", "ends in =", "\u00ad\u200b"])
+@pytest.mark.parametrize(
+    "subject",
+    [
+        "0",
+        "plain",
+        "a  b   c",
+        "word " * 100,
+        "x" * 500,
+        "ü" * 500,
+        "=?utf-8?q?x?=",
+        "a\tb",
+        "日本 \U0001f389 " * 60,
+        'Re: "x" <y> (z), ;:',
+        "a" * 74 + " " + "b" * 75 + " c",
+        '"' + "long quoted text " * 80 + '"@',
+        "ends in =",
+        "\u00ad\u200b",
+    ],
+)
 def test_any_subject_arrives_as_it_was_written(ready, subject):
     mail = sent(ready, subject=subject)
     field = re.search(rb"Subject:.*?\r\n(?=\S)", data_of(ready)[-1], re.DOTALL)[0]
@@ -358,8 +475,14 @@ def test_any_subject_arrives_as_it_was_written(ready, subject):
 def test_message_size_has_a_limit(tmp_path):
     site = let_send(Site(tmp_path, max_message=100_000, max_body=10_000))
     assert send(site, **TO, text="x" * 90_000)["status"] == "ok"
-    assert refused(site, **TO, text="a" * 70_000 + "=" * 16_000) == "The message is too large: 100000 bytes at most."
-    assert site("mailbox/?send", user="ann", check=413, **TO, text="x" * 100_000)["status"] == "Request body too large."
+    assert (
+        refused(site, **TO, text="a" * 70_000 + "=" * 16_000)
+        == "The message is too large: 100000 bytes at most."
+    )
+    assert (
+        site("mailbox/?send", user="ann", check=413, **TO, text="x" * 100_000)["status"]
+        == "Request body too large."
+    )
     people = [f"p{number}@x.org" for number in range(9)]
     assert refused(site, to=people, text="x" * 90_000) == "The message is too large for so many recipients."
     assert len(send(site, to=people[:8], text="x" * 90_000)["queue_ids"]) == 8
@@ -381,16 +504,32 @@ def test_a_large_body_may_hold_much_text_but_not_much_else(tmp_path):
         assert site.raw("mailbox/?send", body, 413)["status"] == "Request body too large."
     long, browser = b"x" * 80_000, site.browser()
     browser.post("/", head + auth + b"}")
-    for wrong in (b'{"a": "' + long, b'{"a": "' + long + b'\\', b'{"a": "' + long + b'"', b"[" + b'"' + long + b'"]',
-                  long,
-                  b'{"a": "' + long + b'" "b"}', b'{"a": "' + long + b'\n"}', b'{"a":' + b'"' * 90_000,
-                  b'\\"' * 45_000,
-                  b'{"a": "' + long + b"\0" + b'"}', b'{"a": "' + long + b'"}' + b'"x'):
+    for wrong in (
+        b'{"a": "' + long,
+        b'{"a": "' + long + b"\\",
+        b'{"a": "' + long + b'"',
+        b"[" + b'"' + long + b'"]',
+        long,
+        b'{"a": "' + long + b'" "b"}',
+        b'{"a": "' + long + b'\n"}',
+        b'{"a":' + b'"' * 90_000,
+        b'\\"' * 45_000,
+        b'{"a": "' + long + b"\0" + b'"}',
+        b'{"a": "' + long + b'"}' + b'"x',
+    ):
         assert site.raw("mailbox/?send", wrong)["status"] == "Username is not set!"
-        assert browser.post("/mailbox/?send", wrong, status=400).json["status"] == "Invalid JSON in request body."
-    mixed = {"to": ["x@else.example"], "attachments": [{"data": "QUJD" * 50_000, "filename": "a"}],
-             "x": ["Q" * 100_000],
-             "auth": {"user_name": "ann", "password": "pw"}, "subject": "é", "text": "Q" * 100_000}
+        assert (
+            browser.post("/mailbox/?send", wrong, status=400).json["status"]
+            == "Invalid JSON in request body."
+        )
+    mixed = {
+        "to": ["x@else.example"],
+        "attachments": [{"data": "QUJD" * 50_000, "filename": "a"}],
+        "x": ["Q" * 100_000],
+        "auth": {"user_name": "ann", "password": "pw"},
+        "subject": "é",
+        "text": "Q" * 100_000,
+    }
     assert site.raw("mailbox/?send", json.dumps(mixed, ensure_ascii=False).encode())["status"] == "ok"
     body, part = email.message_from_bytes(data_of(site)[-1], policy=email.policy.SMTP).iter_parts()
     assert part.get_payload(decode=True) == b"ABC" * 50_000 and content(body) == "Q" * 100_000
@@ -399,10 +538,12 @@ def test_a_large_body_may_hold_much_text_but_not_much_else(tmp_path):
 ########## A ready message #########################################################################
 
 
-MESSAGE = ("Received: by a\r\nFrom: Ann <ann@one.org>\r\nTo: a@x.org, T: b@x.org;\r\nCc: c@x.org\r\n"
-           "Bcc: d@x.org,\r\n e@x.org\r\n"
-           "subject:  odd   blanks\r\n folded\r\nX-Odd:\r\n y\r\nDate: Mon, 2 Nov 2015 10:00:00 +0000\r\n"
-           "Message-ID: <1@one.org>\r\nbcc : f@x.org\r\nResent-Bcc: g@x.org\r\n\r\nText.\r\n.\r\n")
+MESSAGE = (
+    "Received: by a\r\nFrom: Ann <ann@one.org>\r\nTo: a@x.org, T: b@x.org;\r\nCc: c@x.org\r\n"
+    "Bcc: d@x.org,\r\n e@x.org\r\n"
+    "subject:  odd   blanks\r\n folded\r\nX-Odd:\r\n y\r\nDate: Mon, 2 Nov 2015 10:00:00 +0000\r\n"
+    "Message-ID: <1@one.org>\r\nbcc : f@x.org\r\nResent-Bcc: g@x.org\r\n\r\nText.\r\n.\r\n"
+)
 
 
 def test_ready_message_is_queued_as_it_is_without_bcc(ready):
@@ -416,7 +557,7 @@ def test_ready_message_is_queued_as_it_is_without_bcc(ready):
 
 
 def test_eight_bits_stay_as_they_are(ready):
-    raw = b"From: ann@one.org\r\nSubject: Gr\xfc\xdfe\r\nTo: \"J\xc3\xb6rg\" <j@x.org>\r\n\r\n"
+    raw = b'From: ann@one.org\r\nSubject: Gr\xfc\xdfe\r\nTo: "J\xc3\xb6rg" <j@x.org>\r\n\r\n'
     raw += bytes(range(1, 256)).replace(b"\r", b"") + b"\r\n"
     expected = raw.replace(b"\t\n\x0b", b"\t\r\n\x0b")
     assert send(ready, message=base64.b64encode(raw).decode())["status"] == "ok"
@@ -453,31 +594,44 @@ def test_lone_cr_and_lf_become_line_ends(ready):
 FROM = "From: ann@one.org\n"
 
 
-@pytest.mark.parametrize(("message", "status"), [
-    ("text only", "The message has no header, and is not base64."), ("QUJD", "Not a header line: ABC."),
-    ("Q", "The message has no header, and is not base64."), ("QQ==QQ==",
-                                                             "The message has no header, and is not base64."),
-    ("Subject: x\nTo: a@b\n\n", "A message needs one From, and has one Sender at most."),
-    (FROM + FROM + "\n", "A message needs one From, and has one Sender at most."),
-    (FROM + "from : boss@one.org\n\n", "A message needs one From, and has one Sender at most."),
-    (FROM + "Sender: a@b\nSender: c@d\n\n", "A message needs one From, and has one Sender at most."),
-    ("\n" + FROM + "\n", "Not a header line: ."), (" folded\n" + FROM + "\n", "Not a header line:  folded."),
-    ("From ann Mon Nov 2 2015\n" + FROM + "\n", "Not a header line: From ann Mon Nov 2 2015."),
-    (FROM + "no\theader: here\n\n", "Not a header line: no\theader: here."),
-    (FROM + "Sübject: x\n\n", "Not a header line: Sübject: x."),
-    (FROM + "X: " + "x" * 996 + "\n\n", "The message has a line of more than 998 bytes."),
-    (FROM + "\n" + "é" * 500, "The message has a line of more than 998 bytes."),
-    (FROM + "X: y\n" * 60_000 + "\n", "The header of the message is too long: 262144 bytes at most."),
-    (base64.b64encode(FROM.encode() + b"\n\0").decode(), "The message has a NUL byte."),
-    (FROM + "To: a@x.org, nobody\n\n", "Not an address: nobody."), (FROM + "Cc: x\n\n", "Not an address: x."),
-    (FROM + "Bcc: x\n\n", "Not an address: x."), ("From: Ann\nTo: a@b\n\n", "Not an address: Ann."),
-    (base64.b64encode(FROM.encode() + b"To: \xff@x.org\n\n").decode(), "Not an address: \ufffd@x.org."),
-    (FROM + "To: \x1b[2J@x.org\n\n", "A line break or control character in To."),
-    (FROM + "Resent-To: b@x.org\nTo: a@x.org\n\n", "Say to whom: the message was sent before, and has Resent fields."),
-    ("From: " + ", ".join(f"a{n}@x.org" for n in range(11)) + "\nSender: a@b\nTo: x@y\n\n",
-     "Too many authors: 10 at most."),
-    (FROM + "\n", "Say to whom."), (FROM + "To: nobody:;\n\n", "Say to whom."),
-])
+@pytest.mark.parametrize(
+    ("message", "status"),
+    [
+        ("text only", "The message has no header, and is not base64."),
+        ("QUJD", "Not a header line: ABC."),
+        ("Q", "The message has no header, and is not base64."),
+        ("QQ==QQ==", "The message has no header, and is not base64."),
+        ("Subject: x\nTo: a@b\n\n", "A message needs one From, and has one Sender at most."),
+        (FROM + FROM + "\n", "A message needs one From, and has one Sender at most."),
+        (FROM + "from : boss@one.org\n\n", "A message needs one From, and has one Sender at most."),
+        (FROM + "Sender: a@b\nSender: c@d\n\n", "A message needs one From, and has one Sender at most."),
+        ("\n" + FROM + "\n", "Not a header line: ."),
+        (" folded\n" + FROM + "\n", "Not a header line:  folded."),
+        ("From ann Mon Nov 2 2015\n" + FROM + "\n", "Not a header line: From ann Mon Nov 2 2015."),
+        (FROM + "no\theader: here\n\n", "Not a header line: no\theader: here."),
+        (FROM + "Sübject: x\n\n", "Not a header line: Sübject: x."),
+        (FROM + "X: " + "x" * 996 + "\n\n", "The message has a line of more than 998 bytes."),
+        (FROM + "\n" + "é" * 500, "The message has a line of more than 998 bytes."),
+        (FROM + "X: y\n" * 60_000 + "\n", "The header of the message is too long: 262144 bytes at most."),
+        (base64.b64encode(FROM.encode() + b"\n\0").decode(), "The message has a NUL byte."),
+        (FROM + "To: a@x.org, nobody\n\n", "Not an address: nobody."),
+        (FROM + "Cc: x\n\n", "Not an address: x."),
+        (FROM + "Bcc: x\n\n", "Not an address: x."),
+        ("From: Ann\nTo: a@b\n\n", "Not an address: Ann."),
+        (base64.b64encode(FROM.encode() + b"To: \xff@x.org\n\n").decode(), "Not an address: \ufffd@x.org."),
+        (FROM + "To: \x1b[2J@x.org\n\n", "A line break or control character in To."),
+        (
+            FROM + "Resent-To: b@x.org\nTo: a@x.org\n\n",
+            "Say to whom: the message was sent before, and has Resent fields.",
+        ),
+        (
+            "From: " + ", ".join(f"a{n}@x.org" for n in range(11)) + "\nSender: a@b\nTo: x@y\n\n",
+            "Too many authors: 10 at most.",
+        ),
+        (FROM + "\n", "Say to whom."),
+        (FROM + "To: nobody:;\n\n", "Say to whom."),
+    ],
+)
 def test_message_that_is_none_is_refused(ready, message, status):
     assert refused(ready, message=message) == status
 
@@ -491,69 +645,152 @@ def test_sent_on_message_goes_to_whom_the_fields_name(ready):
 ########## Hostile input ###########################################################################
 
 
-BREAKS = ["x\r\nBcc: y@z.org", "x\nBcc: y@z.org", "x\rBcc: y@z.org", "\r\n\r\nbody", "x\x0bBcc: y@z.org", "x\x1b[2J",
-          "x\u2028Bcc: y",
-          "a@b.org\r\n", "\n"]
+BREAKS = [
+    "x\r\nBcc: y@z.org",
+    "x\nBcc: y@z.org",
+    "x\rBcc: y@z.org",
+    "\r\n\r\nbody",
+    "x\x0bBcc: y@z.org",
+    "x\x1b[2J",
+    "x\u2028Bcc: y",
+    "a@b.org\r\n",
+    "\n",
+]
 
 
 @pytest.mark.parametrize("wrong", BREAKS)
-@pytest.mark.parametrize("field", ["from", "to", "cc", "bcc", "reply_to", "subject", "in_reply_to", "references"])
+@pytest.mark.parametrize(
+    "field", ["from", "to", "cc", "bcc", "reply_to", "subject", "in_reply_to", "references"]
+)
 def test_no_field_gets_another_line_into_the_header(ready, field, wrong):
-    value = [wrong] if field in ("to", "cc") else f'"{wrong}" <a@b.org>' if field in ("from", "reply_to") else wrong
+    value = (
+        [wrong]
+        if field in ("to", "cc")
+        else f'"{wrong}" <a@b.org>'
+        if field in ("from", "reply_to")
+        else wrong
+    )
     assert refused(ready, **TO | {field: value}) == f"A line break or control character in {field}."
 
 
 @pytest.mark.parametrize("wrong", BREAKS)
 def test_no_attachment_gets_another_line_into_the_header(ready, wrong):
-    assert refused(ready, **TO, attachments=[{"filename": wrong,
-                                              "data": ""}]) == "A line break or control character in filename."
+    assert (
+        refused(ready, **TO, attachments=[{"filename": wrong, "data": ""}])
+        == "A line break or control character in filename."
+    )
     sentence = refused(ready, **TO, attachments=[{"content_type": f"text/plain{wrong}", "data": ""}])
     assert re.fullmatch(r"Not a content type of an attachment: [^\r\n\x1b]+\.", sentence)
 
 
-@pytest.mark.parametrize("field", ["from", "to", "cc", "bcc", "reply_to", "subject", "in_reply_to", "references",
-                                   "text", "html", "message"])
+@pytest.mark.parametrize(
+    "field",
+    [
+        "from",
+        "to",
+        "cc",
+        "bcc",
+        "reply_to",
+        "subject",
+        "in_reply_to",
+        "references",
+        "text",
+        "html",
+        "message",
+    ],
+)
 def test_nul_byte_is_refused(ready, field):
-    assert ready("mailbox/?send", user="ann", check=400,
-                 **TO | {field: "a\0b"})["status"] == f"Invalid value for {field}."
+    assert (
+        ready("mailbox/?send", user="ann", check=400, **TO | {field: "a\0b"})["status"]
+        == f"Invalid value for {field}."
+    )
 
 
-@pytest.mark.parametrize("content_type", [
-    "text", "/", "text/", "multipart/mixed", "Multipart/Mixed; boundary=x", "message/partial; id=x",
-    "message/external-body",
-    "text/plain; x", "text/plain;", "text/plain; x=\"a\"b\"", "text/plain; x=y z", "text/ü", "text/plain; charset=ü",
-    "x" * 200 + "/y",
-    "text/plain" + "; a=b" * 5 + ";", "text/plain\t", "text /plain"])
+@pytest.mark.parametrize(
+    "content_type",
+    [
+        "text",
+        "/",
+        "text/",
+        "multipart/mixed",
+        "Multipart/Mixed; boundary=x",
+        "message/partial; id=x",
+        "message/external-body",
+        "text/plain; x",
+        "text/plain;",
+        'text/plain; x="a"b"',
+        "text/plain; x=y z",
+        "text/ü",
+        "text/plain; charset=ü",
+        "x" * 200 + "/y",
+        "text/plain" + "; a=b" * 5 + ";",
+        "text/plain\t",
+        "text /plain",
+    ],
+)
 def test_what_is_no_content_type_is_refused(ready, content_type):
     sentence = refused(ready, **TO, attachments=[{"content_type": content_type, "data": ""}])
     assert sentence.startswith("Not a content type of an attachment: ")
 
 
-@pytest.mark.parametrize("data", ["Q", "QQ", "QQ=", "QQ==QQ==", "Q Q==", "QUJD=", "Q\u00e9==", "====", "=", "a_-b",
-                                  "data:text/plain;base64,QUJD",
-                                  "QUJD" * 200_000 + "*", "QUI=" + "QUJD" * 200_000,
-                                  "QUJD" * 189_999 + "QUI=" + "QUJD" * 10])
+@pytest.mark.parametrize(
+    "data",
+    [
+        "Q",
+        "QQ",
+        "QQ=",
+        "QQ==QQ==",
+        "Q Q==",
+        "QUJD=",
+        "Q\u00e9==",
+        "====",
+        "=",
+        "a_-b",
+        "data:text/plain;base64,QUJD",
+        "QUJD" * 200_000 + "*",
+        "QUI=" + "QUJD" * 200_000,
+        "QUJD" * 189_999 + "QUI=" + "QUJD" * 10,
+    ],
+)
 def test_what_is_not_base64_is_refused(ready, data):
-    assert refused(ready, **TO, attachments=[{"filename": "a",
-                                              "data": data}]) == "The data of attachment a is not base64."
+    assert (
+        refused(ready, **TO, attachments=[{"filename": "a", "data": data}])
+        == "The data of attachment a is not base64."
+    )
 
 
 @pytest.mark.parametrize("size", [0, 1, 2, 3, 56, 57, 58, 569_999, 570_000, 570_001, 1_140_000, 1_140_002])
 def test_attachments_of_any_length(ready, size):
     raw = bytes(number % 251 for number in range(size))
-    for data in (base64.b64encode(raw).decode(), base64.encodebytes(raw).decode(),
-                 base64.encodebytes(raw).decode().replace("\n", "\r\n")):
+    for data in (
+        base64.b64encode(raw).decode(),
+        base64.encodebytes(raw).decode(),
+        base64.encodebytes(raw).decode().replace("\n", "\r\n"),
+    ):
         (part,) = sent(ready, attachments=[{"data": data}]).iter_attachments()
         assert part.get_payload(decode=True) == raw
         ready.sql("DELETE FROM outbox")
 
 
-@pytest.mark.parametrize(("field", "value"), [
-    ("to", {"a": "b"}), ("to", [["a@b"]]), ("to", True), ("subject", ["x"]), ("text", {}),
-    ("attachments", {"data": ""}),
-    ("attachments", "x"), ("attachments", [1]), ("attachments", [[]]), ("attachments", [{}]),
-    ("attachments", [{"filename": "a"}]),
-    ("attachments", [{"data": 1.5e300 * 1e300}]), ("message", True), ("attachments", [None])])
+@pytest.mark.parametrize(
+    ("field", "value"),
+    [
+        ("to", {"a": "b"}),
+        ("to", [["a@b"]]),
+        ("to", True),
+        ("subject", ["x"]),
+        ("text", {}),
+        ("attachments", {"data": ""}),
+        ("attachments", "x"),
+        ("attachments", [1]),
+        ("attachments", [[]]),
+        ("attachments", [{}]),
+        ("attachments", [{"filename": "a"}]),
+        ("attachments", [{"data": 1.5e300 * 1e300}]),
+        ("message", True),
+        ("attachments", [None]),
+    ],
+)
 def test_values_of_the_wrong_type_are_refused(ready, field, value):
     before = ready.dump()
     body = json.dumps(TO | {field: value, "auth": {"user_name": "ann", "password": "pw"}}).encode()
@@ -565,7 +802,8 @@ def test_values_of_the_wrong_type_are_refused(ready, field, value):
 def test_long_fields_are_refused(ready):
     assert refused(ready, **TO, subject="x" * 40_000) == "The subject is too long."
     assert refused(ready, **TO, attachments=[{"filename": "x" * 256, "data": ""}]) == (
-        "The name of an attachment is too long: 255 characters at most.")
+        "The name of an attachment is too long: 255 characters at most."
+    )
     assert refused(ready, to="x" * 250 + "@x.org").startswith("Not an address: xxx")
 
 
@@ -574,17 +812,27 @@ def test_long_fields_are_refused(ready):
 
 def test_audit_and_log_hold_nothing_of_the_mail(ready, caplog):
     with caplog.at_level("DEBUG"):
-        send(ready, to="secret@x.org", subject="secret", text="secret",
-             attachments=[{"filename": "secret", "data": "c2VjcmV0"}])
+        send(
+            ready,
+            to="secret@x.org",
+            subject="secret",
+            text="secret",
+            attachments=[{"filename": "secret", "data": "c2VjcmV0"}],
+        )
         refused(ready, to="x@y", subject="secret\n")
     audit = ready("audit/?get", audit_action="send")["audit"]
-    assert [entry["audit_status"] for entry in audit] == ["A line break or control character in subject.", "ok"]
+    assert [entry["audit_status"] for entry in audit] == [
+        "A line break or control character in subject.",
+        "ok",
+    ]
     assert "secret" not in json.dumps(audit) and "secret" not in caplog.text and "c2VjcmV0" not in caplog.text
 
 
 def test_token_that_only_reads_sends_nothing(ready):
     token = ready("tokens/?add", user="ann", token_name="t", token_reads_only=1)["token"]
-    answer = ready.browser().post_json("/mailbox/?send", TO, headers={"Authorization": f"Bearer {token}"}).json
+    answer = (
+        ready.browser().post_json("/mailbox/?send", TO, headers={"Authorization": f"Bearer {token}"}).json
+    )
     assert answer["status"] == "This token may only read." and data_of(ready) == []
 
 
@@ -593,11 +841,24 @@ def test_from_the_terminal(ready, tmp_path):
     config.write_text(f"dbpath = {str(ready.dbpath)!r}\nmodulelist = {ready.config['modulelist']!r}\n")
 
     def call(*arguments):
-        return subprocess.run([sys.executable, "-m", "mailapi", "call", "--config", config, *arguments], cwd=ROOT,
-                              capture_output=True, text=True, timeout=60)
+        return subprocess.run(
+            [sys.executable, "-m", "mailapi", "call", "--config", config, *arguments],
+            cwd=ROOT,
+            capture_output=True,
+            text=True,
+            timeout=60,
+        )
 
-    done = call("mailbox", "send", "--as", "ann", "to=Bob <b@x.org>, c@x.org", "subject=[x] Grüße", "text={not JSON}",
-                'attachments=[{"filename": "a", "data": "QUJD"}]')
+    done = call(
+        "mailbox",
+        "send",
+        "--as",
+        "ann",
+        "to=Bob <b@x.org>, c@x.org",
+        "subject=[x] Grüße",
+        "text={not JSON}",
+        'attachments=[{"filename": "a", "data": "QUJD"}]',
+    )
     assert json.loads(done.stdout) == {"status": "ok", "queue_ids": [1, 2]}, done.stderr
     mail = email.message_from_bytes(data_of(ready)[0], policy=email.policy.SMTP)
     assert mail["Subject"] == "[x] Grüße" and content(next(mail.iter_parts())) == "{not JSON}"

@@ -43,8 +43,11 @@ def session(server, database):
     """A second client of the database."""
     import pymysql
 
-    with contextlib.closing(pymysql.connect(unix_socket=str(server.folder / "socket"), user="root",
-                                            database=database.name, charset="utf8mb4")) as connection:
+    with contextlib.closing(
+        pymysql.connect(
+            unix_socket=str(server.folder / "socket"), user="root", database=database.name, charset="utf8mb4"
+        )
+    ) as connection:
         yield connection.cursor()
 
 
@@ -59,14 +62,20 @@ def test_a_deadlock_is_repeated_and_done_once(site, database, mariadb):
         other.execute("UPDATE users SET user_database = 'other'")
         undone = deadlocks(mariadb)
         job = threads.submit(site, "users/?add", user_name="second", user_permissions=["special"])
-        wait_until(lambda: mariadb.sql("SELECT 1 FROM information_schema.innodb_trx WHERE trx_state = 'LOCK WAIT'")
-                   or job.done())
+        wait_until(
+            lambda: (
+                mariadb.sql("SELECT 1 FROM information_schema.innodb_trx WHERE trx_state = 'LOCK WAIT'")
+                or job.done()
+            )
+        )
         other.execute("SELECT value FROM meta FOR UPDATE")
         other.execute("COMMIT")
         assert job.result()["status"] == "ok"
     assert deadlocks(mariadb) > undone
-    assert database.sql("SELECT user_name, api_permission FROM users JOIN api_access ON api_user = user_name"
-                        " WHERE user_name IN ('new', 'second')") == [("second", "special")]
+    assert database.sql(
+        "SELECT user_name, api_permission FROM users JOIN api_access ON api_user = user_name"
+        " WHERE user_name IN ('new', 'second')"
+    ) == [("second", "special")]
 
 
 def deadlocks(server) -> int:
@@ -85,10 +94,22 @@ CONFLICTS = """CREATE TRIGGER conflicts AFTER INSERT ON api_access FOR EACH ROW 
     IF (SELECT COUNT(*) FROM seen) <= {times} THEN SIGNAL SQLSTATE '{state}' SET MYSQL_ERRNO = {number}; END IF; END"""
 
 
-@pytest.mark.parametrize(("number", "times", "status", "http"), [
-    (1213, 3, "ok", 200), (1213, 9, "ok", 200), (1213, 999, BUSY, 503), (1020, 2, "ok", 200), (1205, 999, BUSY, 503),
-    (1317, 1, "ok", 200), (1047, 9, "ok", 200), (1047, 999, AWAY, 503)])
-def test_conflicts_are_repeated_until_they_end_or_the_time_is_over(site, database, monkeypatch, number, times, status, http):
+@pytest.mark.parametrize(
+    ("number", "times", "status", "http"),
+    [
+        (1213, 3, "ok", 200),
+        (1213, 9, "ok", 200),
+        (1213, 999, BUSY, 503),
+        (1020, 2, "ok", 200),
+        (1205, 999, BUSY, 503),
+        (1317, 1, "ok", 200),
+        (1047, 9, "ok", 200),
+        (1047, 999, AWAY, 503),
+    ],
+)
+def test_conflicts_are_repeated_until_they_end_or_the_time_is_over(
+    site, database, monkeypatch, number, times, status, http
+):
     """Counted by a table that no transaction takes back."""
     from mailapi_modules.mariadb import store as serverstore
 
@@ -126,7 +147,7 @@ def test_repeats_end_by_a_deadline_and_wait_ever_longer(monkeypatch):
         raise mailapi.TransactionRolledBack()
 
     with pytest.raises(mailapi.TransactionRolledBack) as refused:
-        store.repeat(lambda: store.repeat(conflict))  # one within the other takes no longer
+        store.run_with_retry(lambda: store.run_with_retry(conflict))  # one within the other takes no longer
     assert (refused.value.http, refused.value.status) == (503, BUSY)
     assert len(attempts) > 6 and now[0] - 100 <= 5 and len(set(pauses)) == len(pauses)
     assert max(pauses[:2]) < 0.05 and max(pauses) <= 0.3
@@ -156,16 +177,22 @@ def failing_at(monkeypatch, position: int, number: int) -> list[str]:
     return sent
 
 
-ACTIONS = [("users/?add", {"user_name": "ann"}, "UNIQUE constraint failed: users.user_name"),
-           ("users/?add", {"user_name": "new", "user_alias": "nobody"}, "FOREIGN KEY constraint failed"),
-           ("users/?add", {"user_name": "new", "user_authdata": "x", "user_permissions": ["a"]}, "ok"),
-           ("addresses/?add", {"address_expression": "x@y", "address_router": "drop"}, "ok"),
-           ("users/?import", {"file": "user_name\nnew\n"}, "ok")]
+ACTIONS = [
+    ("users/?add", {"user_name": "ann"}, "UNIQUE constraint failed: users.user_name"),
+    ("users/?add", {"user_name": "new", "user_alias": "nobody"}, "FOREIGN KEY constraint failed"),
+    ("users/?add", {"user_name": "new", "user_authdata": "x", "user_permissions": ["a"]}, "ok"),
+    ("addresses/?add", {"address_expression": "x@y", "address_router": "drop"}, "ok"),
+    ("users/?import", {"file": "user_name\nnew\n"}, "ok"),
+]
 
 
-@pytest.mark.parametrize(("url", "fields", "status"), ACTIONS, ids=["unique", "foreign", "user", "address", "import"])
+@pytest.mark.parametrize(
+    ("url", "fields", "status"), ACTIONS, ids=["unique", "foreign", "user", "address", "import"]
+)
 @pytest.mark.parametrize("number", [1213, 1047, 2013, 1205])
-def test_whatever_statement_fails_is_repeated_or_refused(site, database, monkeypatch, url, fields, status, number):
+def test_whatever_statement_fails_is_repeated_or_refused(
+    site, database, monkeypatch, url, fields, status, number
+):
     """Each statement of a request in its turn, also those that prepare a connection or ask why another one failed."""
     tables = ("users", "api_access", "addresses")
     before = [database.sql(f"SELECT * FROM {table} ORDER BY 1, 2") for table in tables]
@@ -179,10 +206,16 @@ def test_whatever_statement_fails_is_repeated_or_refused(site, database, monkeyp
         if answer.status_int == 200:
             assert answer.json["status"] == status, (position, sent[position:][:1])
         else:
-            assert answer.status_int == 503 and answer.headers["Retry-After"] in ("1", "5"), (position, sent[position])
+            assert answer.status_int == 503 and answer.headers["Retry-After"] in ("1", "5"), (
+                position,
+                sent[position],
+            )
         after = [database.sql(f"SELECT * FROM {table} ORDER BY 1, 2") for table in tables]
         known = answer.status_int == 200 or not answer.json["status"].endswith(DOUBTFUL)
-        assert not known or (after != before) == (answer.json["status"] == "ok"), (position, sent[position:][:1])
+        assert not known or (after != before) == (answer.json["status"] == "ok"), (
+            position,
+            sent[position:][:1],
+        )
         database.sql("DELETE FROM users WHERE user_name = 'new'"), database.sql("DELETE FROM addresses")
         if len(sent) <= position:
             break
@@ -212,16 +245,24 @@ def test_killed_connections_lose_nothing_and_do_nothing_twice(site, database, ma
 
     def kill():
         while not over.is_set():
-            for number, in mariadb.sql("SELECT id FROM information_schema.processlist WHERE db = %s AND user = 'mail'"
-                                       " AND (command <> 'Sleep' OR RAND() < 0.1)", database.name):
+            for (number,) in mariadb.sql(
+                "SELECT id FROM information_schema.processlist WHERE db = %s AND user = 'mail'"
+                " AND (command <> 'Sleep' OR RAND() < 0.1)",
+                database.name,
+            ):
                 with contextlib.suppress(Exception):
                     mariadb.sql(f"KILL {number}")
                     killed.append(number)
             time.sleep(0.02)
 
     def add(name: str):
-        answer = site.answer("users/?add", "*", auth={"user_name": "root", "password": "pw"}, user_name=name,
-                             user_permissions=["special"])
+        answer = site.answer(
+            "users/?add",
+            "*",
+            auth={"user_name": "root", "password": "pw"},
+            user_name=name,
+            user_permissions=["special"],
+        )
         outcomes[name] = (answer.status_int, answer.json["status"])
 
     with ThreadPoolExecutor(5) as threads:
@@ -242,9 +283,18 @@ def test_killed_connections_lose_nothing_and_do_nothing_twice(site, database, ma
 def held_against(outcomes: dict, database, letter: str):
     """Every name's answer is true: done as a whole, not at all, or said to be in doubt and one of the two."""
     assert {answer for answer in outcomes.values() if not answer[1].endswith(DOUBTFUL)} <= {
-        (200, "ok"), (503, BUSY), (503, AWAY), (503, STATE_AWAY)}
-    users = [name for name, in database.sql("SELECT user_name FROM users WHERE user_name LIKE %s", letter + "%")]
-    granted = [name for name, in database.sql("SELECT api_user FROM api_access WHERE api_user LIKE %s", letter + "%")]
+        (200, "ok"),
+        (503, BUSY),
+        (503, AWAY),
+        (503, STATE_AWAY),
+    }
+    users = [
+        name for (name,) in database.sql("SELECT user_name FROM users WHERE user_name LIKE %s", letter + "%")
+    ]
+    granted = [
+        name
+        for (name,) in database.sql("SELECT api_user FROM api_access WHERE api_user LIKE %s", letter + "%")
+    ]
     assert sorted(users) == sorted(granted) and len(set(users)) == len(users)  # each whole, each once
     done = {name for name, (http, _) in outcomes.items() if http == 200}
     doubtful = {name for name, (_, status) in outcomes.items() if status.endswith(DOUBTFUL)}
@@ -265,7 +315,9 @@ def test_a_transaction_that_says_no_more_does_not_hold_the_others_up(tmp_path, d
         assert site("users/?add", user_name="next")["status"] == "ok"
         store.execute(mailapi.Users.insert(user_name="other half"))
     store.release()
-    assert database.sql("SELECT user_name FROM users WHERE user_name IN ('half', 'next', 'other half')") == [("next",)]
+    assert database.sql("SELECT user_name FROM users WHERE user_name IN ('half', 'next', 'other half')") == [
+        ("next",)
+    ]
 
 
 def test_a_connection_lost_between_two_transactions_is_replaced(site, database, mariadb):
@@ -274,7 +326,12 @@ def test_a_connection_lost_between_two_transactions_is_replaced(site, database, 
     for lock_type in ("DEFERRED", "IMMEDIATE"):
         mariadb.sql(f"KILL {store.connect().thread_id()}")
         with store.transaction(lock_type):
-            assert store.value(mailapi.Users.select(mailapi.Users.user_name).where(mailapi.Users.user_name == "ann")) == "ann"
+            assert (
+                store.value(
+                    mailapi.Users.select(mailapi.Users.user_name).where(mailapi.Users.user_name == "ann")
+                )
+                == "ann"
+            )
     mariadb.sql(f"KILL {store.connect().thread_id()}")
     assert store.one(mailapi.CREDENTIALS_OF, user="ann")["user_name"] == "ann"
     with pytest.raises(mailapi.TransactionRolledBack), store.transaction():
@@ -282,7 +339,10 @@ def test_a_connection_lost_between_two_transactions_is_replaced(site, database, 
         mariadb.sql(f"KILL {store.opened.connection.thread_id()}")
         with contextlib.suppress(mailapi.ApiError):
             store.execute(mailapi.Users.insert(user_name="lost"))
-        store.execute_many(mailapi.PreparedQuery(mailapi.Users.insert(user_name=mailapi.param("name"))), [{"name": "other half"}])
+        store.execute_many(
+            mailapi.PreparedQuery(mailapi.Users.insert(user_name=mailapi.param("name"))),
+            [{"name": "other half"}],
+        )
     store.release()
     assert database.sql("SELECT 1 FROM users WHERE user_name IN ('half', 'lost', 'other half')") == []
 
@@ -295,7 +355,9 @@ def test_a_restart_under_load(site, tmp_path, database, mariadb, how):
     """Errors only while the server is away, each HTTP 503 with Retry-After; what was acknowledged is there."""
     over, log = threading.Event(), []
     with Server(tmp_path / "site") as instance, ThreadPoolExecutor(4) as threads:
-        writers = [threads.submit(write_until, over, instance.url, f"{how}-{number}", log) for number in range(4)]
+        writers = [
+            threads.submit(write_until, over, instance.url, f"{how}-{number}", log) for number in range(4)
+        ]
         try:
             wait_until(lambda: len(log) > 20)
             gone = time.monotonic()
@@ -329,7 +391,9 @@ def write_until(over, url: str, name: str, log: list):
         if over.is_set():
             return
         began = time.monotonic()
-        http, answer, headers = client.ask(url + "users/?add", user_name=f"{name}-{number}", user_permissions=["special"])
+        http, answer, headers = client.ask(
+            url + "users/?add", user_name=f"{name}-{number}", user_permissions=["special"]
+        )
         log.append((began, f"{name}-{number}", http, answer, headers))
         if http != 200:
             time.sleep(0.02)
@@ -342,7 +406,9 @@ def test_a_server_that_hangs_costs_a_bounded_wait_and_nobody_queues(site, mariad
             first = list(threads.map(lambda _: timed(site), range(8)))
             later = list(threads.map(lambda _: timed(site), range(8)))
         began = time.monotonic()
-        wait_until(lambda: site.answer("?login", "*", auth={"user_name": "root", "password": "pw"}).status_int == 200)
+        wait_until(
+            lambda: site.answer("?login", "*", auth={"user_name": "root", "password": "pw"}).status_int == 200
+        )
         assert time.monotonic() - began < 3
     assert {answer for answer, _ in first + later} == {(503, AWAY, "5")}
     assert max(took for _, took in first) < 6  # an old connection is tried, then a new one
@@ -352,10 +418,16 @@ def test_a_server_that_hangs_costs_a_bounded_wait_and_nobody_queues(site, mariad
 def timed(site) -> tuple:
     began = time.monotonic()
     answer = site.answer("users/?get", "*", auth={"user_name": "root", "password": "pw"})
-    return (answer.status_int, answer.json["status"], answer.headers.get("Retry-After")), time.monotonic() - began
+    return (
+        answer.status_int,
+        answer.json["status"],
+        answer.headers.get("Retry-After"),
+    ), time.monotonic() - began
 
 
-def test_a_statement_that_is_not_answered_is_given_up_and_not_repeated(tmp_path, database, mariadb, monkeypatch):
+def test_a_statement_that_is_not_answered_is_given_up_and_not_repeated(
+    tmp_path, database, mariadb, monkeypatch
+):
     from mailapi_modules.mariadb import pool as serverlink
 
     monkeypatch.setattr(serverlink, "LONGEST_SILENCE", 2)
@@ -367,7 +439,9 @@ def test_a_statement_that_is_not_answered_is_given_up_and_not_repeated(tmp_path,
         other.execute("SELECT value FROM meta FOR UPDATE")
         began = time.monotonic()
         job = threads.submit(site, "users/?add", check=503, user_name="late")
-        wait_until(lambda: mariadb.sql("SELECT 1 FROM information_schema.innodb_trx WHERE trx_state = 'LOCK WAIT'"))
+        wait_until(
+            lambda: mariadb.sql("SELECT 1 FROM information_schema.innodb_trx WHERE trx_state = 'LOCK WAIT'")
+        )
         with mariadb.hanging():
             assert job.result()["status"] == AWAY and time.monotonic() - began < 5
         other.execute("COMMIT")
@@ -394,8 +468,18 @@ def test_a_connection_lost_in_the_commit(tmp_path, database, mariadb, monkeypatc
     site = Installation(tmp_path / "site", database.url)
     lose_the_commit(site, mariadb, monkeypatch, committed)
     answer = site("users/?add", check=503, user_name="new", user_permissions=["special"])
-    assert answer["status"] == "The connection to the database was lost; whether the change was made is not known."
-    assert len(database.sql("SELECT 1 FROM users JOIN api_access ON api_user = user_name WHERE user_name = 'new'")) == committed
+    assert (
+        answer["status"]
+        == "The connection to the database was lost; whether the change was made is not known."
+    )
+    assert (
+        len(
+            database.sql(
+                "SELECT 1 FROM users JOIN api_access ON api_user = user_name WHERE user_name = 'new'"
+            )
+        )
+        == committed
+    )
     status = "UNIQUE constraint failed: users.user_name" if committed else "ok"
     assert site("users/?add", user_name="new")["status"] == status
 
@@ -417,11 +501,16 @@ def lose_the_commit(site, server, monkeypatch, committed: bool):
 
 @pytest.mark.parametrize("committed", [True, False])
 def test_what_the_mail_server_prepared_waits_until_somebody_looks(
-        tmp_path, database, mailserver, mariadb, monkeypatch, committed):
+    tmp_path, database, mailserver, mariadb, monkeypatch, committed
+):
     """It is then brought to the end that the master database came to."""
     populate(database.url)
-    site = Installation(tmp_path / "site", database.url, mailserver=mailserver.url,
-                        modulelist=MODULES | {"Account": "modules/accounts.py"})
+    site = Installation(
+        tmp_path / "site",
+        database.url,
+        mailserver=mailserver.url,
+        modulelist=MODULES | {"Account": "modules/accounts.py"},
+    )
     lose_the_commit(site, mariadb, monkeypatch, committed)
     answer = site("users/?add", check=503, user_name="carol@corp.org", user_authdata="secret")
     assert answer["status"].endswith(DOUBTFUL) and len(mailserver.sql("XA RECOVER")) == 1
@@ -445,7 +534,9 @@ def guest(mariadb, database):
 
 def test_the_privileges_of_the_documentation_are_enough(tmp_path, mariadb, database):
     url = f"mysql://mailapi:pw-of-mailapi@127.0.0.1:{mariadb.port}/{database.name}"
-    recipe = deployment.recipe("Setting up", "scale.md")["sql"].replace("'secret' REQUIRE SSL", "'pw-of-mailapi'")
+    recipe = deployment.recipe("Setting up", "scale.md")["sql"].replace(
+        "'secret' REQUIRE SSL", "'pw-of-mailapi'"
+    )
     recipe = recipe.replace("DATABASE mailapi", f"DATABASE IF NOT EXISTS {database.name}")
     recipe = recipe.replace("10.0.0.%", "127.0.0.1").replace("mailapi.*", f"{database.name}.*")
     packet = mariadb.sql("SELECT @@GLOBAL.max_allowed_packet")[0][0]
@@ -458,9 +549,13 @@ def test_the_privileges_of_the_documentation_are_enough(tmp_path, mariadb, datab
         database.sql("UPDATE users SET user_authdata = %s", authdata("pw"))
         assert site("users/?add", user_name="new")["status"] == "ok"
         mariadb.sql(f"REVOKE ALL ON {database.name}.* FROM mailapi@'127.0.0.1'")
-        mariadb.sql(f"GRANT SELECT, INSERT, UPDATE, DELETE, CREATE ON {database.name}.* TO mailapi@'127.0.0.1'")
-        for table, in database.sql("SELECT table_name FROM information_schema.tables WHERE table_schema = DATABASE()"
-                                   " AND table_name IN ('session', 'audit', 'mailapi_turn')"):
+        mariadb.sql(
+            f"GRANT SELECT, INSERT, UPDATE, DELETE, CREATE ON {database.name}.* TO mailapi@'127.0.0.1'"
+        )
+        for (table,) in database.sql(
+            "SELECT table_name FROM information_schema.tables WHERE table_schema = DATABASE()"
+            " AND table_name IN ('session', 'audit', 'mailapi_turn')"
+        ):
             database.sql(f"DROP TABLE {table}")
         daily = Installation(tmp_path / "daily", url)
         assert daily("users/?delete", user_name="new")["status"] == "ok" and daily("audit/?get")["audit"]
@@ -506,26 +601,47 @@ def test_a_user_without_privileges(tmp_path, database, mariadb, guest, caplog):
     assert "CREATE command denied" in caplog.text
 
 
-@pytest.mark.parametrize("change", [
-    lambda url: url.replace("se%2Fcret%40", "pw-of-nobody"), lambda url: url.replace("mail:", "nobody:"),
-    lambda url: url[:-1] + "-none", lambda url: url.replace("127.0.0.1", "nowhere.invalid"),
-    lambda url: url.rpartition(":")[0] + f":{free_port()}/db"])
+@pytest.mark.parametrize(
+    "change",
+    [
+        lambda url: url.replace("se%2Fcret%40", "pw-of-nobody"),
+        lambda url: url.replace("mail:", "nobody:"),
+        lambda url: url[:-1] + "-none",
+        lambda url: url.replace("127.0.0.1", "nowhere.invalid"),
+        lambda url: url.rpartition(":")[0] + f":{free_port()}/db",
+    ],
+)
 def test_a_server_that_lets_nobody_in(tmp_path, database, change, caplog):
     site = Installation(tmp_path, change(database.url))
     answer = site.answer("?login", 503, auth={"user_name": "root", "password": "pw"})
-    assert answer.json["status"] == AWAY and "login" not in answer.json and answer.headers["Retry-After"] == "5"
+    assert (
+        answer.json["status"] == AWAY and "login" not in answer.json and answer.headers["Retry-After"] == "5"
+    )
     assert [record.levelno for record in caplog.records] == [logging.WARNING]
     with pytest.raises(mailapi.ApiError):
         populate(change(database.url))
 
 
 @pytest.mark.parametrize("key", ["dbpath", "state"])
-@pytest.mark.parametrize("url", [
-    "mysql://u:se/cret@h/x", "mysql://u:se%2Fcret@[::1/x", "mysql://u:se%2Fcret\u2100@h/x", "mysql://u:se%2Fcret@h",
-    "mysql://u:se%2Fcret@h:0/x", "mysql://u:se%2Fcret@h:66000/x", "mysql://u:se%2Fcret@h,/x", "mysql://u:se%2Fcret@h:y/x",
-    "mysql://u:se%2Fcret@h/x?max_connections=0", "mysql://u:se%2Fcret@h/x?max_connections=y",
-    "mysql://u:se%2Fcret@h/x?max_connections=true", "mysql://u:se%2Fcret@h/x?charset=latin1",
-    "mysql://u:se%2Fcret@h/x?ssl_verify_identity=true", "mysql://u:se%2Fcret@h/x?colour=red"])
+@pytest.mark.parametrize(
+    "url",
+    [
+        "mysql://u:se/cret@h/x",
+        "mysql://u:se%2Fcret@[::1/x",
+        "mysql://u:se%2Fcret\u2100@h/x",
+        "mysql://u:se%2Fcret@h",
+        "mysql://u:se%2Fcret@h:0/x",
+        "mysql://u:se%2Fcret@h:66000/x",
+        "mysql://u:se%2Fcret@h,/x",
+        "mysql://u:se%2Fcret@h:y/x",
+        "mysql://u:se%2Fcret@h/x?max_connections=0",
+        "mysql://u:se%2Fcret@h/x?max_connections=y",
+        "mysql://u:se%2Fcret@h/x?max_connections=true",
+        "mysql://u:se%2Fcret@h/x?charset=latin1",
+        "mysql://u:se%2Fcret@h/x?ssl_verify_identity=true",
+        "mysql://u:se%2Fcret@h/x?colour=red",
+    ],
+)
 def test_a_url_that_is_none_is_refused_without_its_password(tmp_path, url, key):
     with pytest.raises(mailapi.ConfigError) as refused:
         Installation(tmp_path, **{"url": "x.db3"} | {"url" if key == "dbpath" else key: url})
@@ -543,7 +659,10 @@ def test_a_mail_that_is_too_large_for_the_server(tmp_path, database, mariadb):
         mail = {"user": "ann", "to": "x@else.example", "subject": "large"}
         assert site("mailbox/?send", **mail, text="x" * 100_000)["status"] == "ok"
         answer = site("mailbox/?send", check=413, **mail, text="x\n" * 500_000)
-        assert answer["status"] == "Too large for the database, which takes 1,048,576 bytes at once (max_allowed_packet)."
+        assert (
+            answer["status"]
+            == "Too large for the database, which takes 1,048,576 bytes at once (max_allowed_packet)."
+        )
         assert database.sql("SELECT COUNT(*) FROM outbox") == [(1,)]
     finally:
         mariadb.sql(f"SET GLOBAL max_allowed_packet = {before}")
@@ -554,23 +673,55 @@ def test_a_mail_that_is_too_large_for_the_server(tmp_path, database, mariadb):
 
 def certificates(folder):
     """Two authorities, ca and other; a certificate for 127.0.0.1 by the first."""
+
     def openssl(*words):
         subprocess.run([need("openssl"), *words], cwd=folder, check=True, capture_output=True)
 
     key = ["-newkey", "ec", "-pkeyopt", "ec_paramgen_curve:prime256v1", "-nodes"]
     for name in ("ca", "other"):
-        openssl("req", "-x509", *key, "-days", "2", "-subj", f"/CN={name}", "-keyout", f"{name}.key", "-out", f"{name}.pem")
+        openssl(
+            "req",
+            "-x509",
+            *key,
+            "-days",
+            "2",
+            "-subj",
+            f"/CN={name}",
+            "-keyout",
+            f"{name}.key",
+            "-out",
+            f"{name}.pem",
+        )
     for name, host in (("server", "IP:127.0.0.1"), ("elsewhere", "DNS:elsewhere.example")):
         openssl("req", *key, "-subj", f"/CN={name}", "-keyout", f"{name}.key", "-out", f"{name}.csr")
         (folder / "names").write_text(f"subjectAltName={host}\n")
-        openssl("x509", "-req", "-in", f"{name}.csr", "-CA", "ca.pem", "-CAkey", "ca.key", "-days", "2",
-                "-extfile", "names", "-out", f"{name}.pem")
+        openssl(
+            "x509",
+            "-req",
+            "-in",
+            f"{name}.csr",
+            "-CA",
+            "ca.pem",
+            "-CAkey",
+            "ca.key",
+            "-days",
+            "2",
+            "-extfile",
+            "names",
+            "-out",
+            f"{name}.pem",
+        )
 
 
 def test_tls(tmp_path, caplog):
     certificates(tmp_path)
-    server = MariaDB(tmp_path / "server", *(f"--ssl-{what}={tmp_path / file}" for what, file in (
-        ("ca", "ca.pem"), ("cert", "server.pem"), ("key", "server.key"))))
+    server = MariaDB(
+        tmp_path / "server",
+        *(
+            f"--ssl-{what}={tmp_path / file}"
+            for what, file in (("ca", "ca.pem"), ("cert", "server.pem"), ("key", "server.key"))
+        ),
+    )
     try:
         server.sql("ALTER USER mail@'127.0.0.1' REQUIRE SSL")
         server.sql("CREATE DATABASE db")
@@ -586,13 +737,18 @@ def test_tls(tmp_path, caplog):
         assert wrong("?login", check=503)["status"] == AWAY and "certificate verify failed" in caplog.text
         missing = Installation(tmp_path / "missing", f"{url}?ssl_ca={tmp_path / 'missing.pem'}")
         assert missing("?login", check=503)["status"] == AWAY and "No such file" in caplog.text
-        server.options[1:] = [f"--ssl-cert={tmp_path / 'elsewhere.pem'}", f"--ssl-key={tmp_path / 'elsewhere.key'}"]
+        server.options[1:] = [
+            f"--ssl-cert={tmp_path / 'elsewhere.pem'}",
+            f"--ssl-key={tmp_path / 'elsewhere.key'}",
+        ]
         server.stop(), server.start()
         assert site("?login", check=503)["status"] == AWAY and "not valid for '127.0.0.1'" in caplog.text
         server.sql("ALTER USER mail@'127.0.0.1' REQUIRE NONE")
         server.options[:] = ["--skip-ssl"]
         server.stop(), server.start()
         caplog.clear()
-        assert site("?login", check=503)["status"] == AWAY and "SSL" in caplog.text  # nobody in between strips it off
+        assert (
+            site("?login", check=503)["status"] == AWAY and "SSL" in caplog.text
+        )  # nobody in between strips it off
     finally:
         server.stop()

@@ -40,23 +40,37 @@ def test_any_instance_serves_any_request(folder):
         token = browser.ask(one.url + "tokens/?add", token_name="script")[1]["token"]
         assert Client(token).ask(two.url + "users/?get", limit=1)[1]["login"] is True
         # A password set at one ends the sessions at all, but for the one that set it.
-        assert other.ask(one.url + "users/?set_password", user_name="new", user_authdata="other")[1]["status"] == "ok"
+        assert (
+            other.ask(one.url + "users/?set_password", user_name="new", user_authdata="other")[1]["status"]
+            == "ok"
+        )
         assert other.ask(two.url + "?login")[1]["login"] is True
-        assert browser.ask(two.url + "users/?set_password", user_name="new", user_authdata="third")[1]["status"] == "ok"
+        assert (
+            browser.ask(two.url + "users/?set_password", user_name="new", user_authdata="third")[1]["status"]
+            == "ok"
+        )
         assert other.ask(three.url + "?login")[1]["login"] is False
         browser.ask(three.url + "?logout")
         assert [browser.ask(each.url + "?login")[1]["login"] for each in (one, two, three)] == [False] * 3
         rows = Client(token).ask(three.url + "audit/?get")[1]["audit"]
     seen = [(row["audit_user"], row["audit_via"], row["audit_action"]) for row in reversed(rows)]
-    assert seen == [("root", "password", ""), ("root", "session", "add"), ("new", "password", ""),
-                    ("root", "session", "add"), ("new", "session", "set_password"),
-                    ("root", "session", "set_password"), ("root", "log-out", "")]
+    assert seen == [
+        ("root", "password", ""),
+        ("root", "session", "add"),
+        ("new", "password", ""),
+        ("root", "session", "add"),
+        ("new", "session", "set_password"),
+        ("root", "session", "set_password"),
+        ("root", "log-out", ""),
+    ]
     assert [row["audit_id"] for row in reversed(rows)] == sorted(row["audit_id"] for row in rows)
 
 
 def test_failed_log_ins_count_across_instances(folder):
     with Server(folder) as one, Server(folder) as two, Server(folder) as three:
-        statuses = [Client().log_in([one, two, three][number % 3].url, "ann", "wrong")[0] for number in range(12)]
+        statuses = [
+            Client().log_in([one, two, three][number % 3].url, "ann", "wrong")[0] for number in range(12)
+        ]
         assert statuses == [200] * 10 + [429] * 2
         assert [Client().log_in(each.url, "ann", "pw")[0] for each in (one, two, three)] == [429] * 3
 
@@ -69,7 +83,9 @@ def test_more_threads_than_connections_wait_and_are_served(installed, database, 
         while not all(job.done() for job in jobs):
             most.append(len(connections(mariadb, database)))
     assert [job.result()["status"] for job in jobs] == ["ok"] * 64
-    assert 2 <= max(most) <= 4  # of each of the two databases; the installation of the fixture has asked nothing
+    assert (
+        2 <= max(most) <= 4
+    )  # of each of the two databases; the installation of the fixture has asked nothing
     assert len(database.sql("SELECT 1 FROM users WHERE user_name LIKE 'u%%'")) == 64
     assert installed("?login")["login"] is True
 
@@ -130,14 +146,27 @@ class Failing(mailapi.Module):
         call.db.execute(mailapi.Users.delete())
 
 
-FAILS = {"crash": 500, "leave": None, "refuse": 200, "nested": 200, "wait": 200, "unknown": 500, "go_on": 503, "nothing": 200}
+FAILS = {
+    "crash": 500,
+    "leave": None,
+    "refuse": 200,
+    "nested": 200,
+    "wait": 200,
+    "unknown": 500,
+    "go_on": 503,
+    "nothing": 200,
+}
 
 
 def test_no_request_takes_a_connection_along_however_it_fails(database, mariadb, tmp_path):
     populate(database.url)
     file = tmp_path / "failing.py"
-    file.write_text(f"import sys\nsys.path.append({str(ROOT / 'tests')!r})\nfrom test_server_instances import Failing\n")
-    site = Installation(tmp_path / "site", database.url + "?max_connections=2", modulelist=MODULES | {"Failing": str(file)})
+    file.write_text(
+        f"import sys\nsys.path.append({str(ROOT / 'tests')!r})\nfrom test_server_instances import Failing\n"
+    )
+    site = Installation(
+        tmp_path / "site", database.url + "?max_connections=2", modulelist=MODULES | {"Failing": str(file)}
+    )
     before = database.sql("SELECT * FROM users ORDER BY user_name")
     for _ in range(3):
         for action, http in FAILS.items():
@@ -198,14 +227,27 @@ def test_workers_of_a_warm_application(installed, folder, database, mariadb):
     """gunicorn --preload: the application has asked its databases before it forks."""
     port = free_port()
     (folder / "warm.py").write_text(WARM.format(config=str(folder / "config.py")))
-    command = [sys.executable, "-m", "gunicorn", "--workers", "3", "--threads", "3", "--preload", "--bind",
-               f"127.0.0.1:{port}", "warm:application"]
+    command = [
+        sys.executable,
+        "-m",
+        "gunicorn",
+        "--workers",
+        "3",
+        "--threads",
+        "3",
+        "--preload",
+        "--bind",
+        f"127.0.0.1:{port}",
+        "warm:application",
+    ]
     environ = os.environ | {"PYTHONPATH": f"{ROOT}:{folder}"}
     with instance(command, folder / "gunicorn", port, env=environ), ThreadPoolExecutor(9) as threads:
         warm = {number for number, _ in connections(mariadb, database)}
         jobs = [threads.submit(work, f"http://127.0.0.1:{port}/", f"w{number}") for number in range(9)]
         assert [job.result() for job in jobs] == [8] * 9
-        assert warm and warm <= {number for number, _ in connections(mariadb, database)}  # the parent's own still
+        assert warm and warm <= {
+            number for number, _ in connections(mariadb, database)
+        }  # the parent's own still
     assert len(database.sql("SELECT 1 FROM users WHERE user_name LIKE 'w%%'")) == 9 * 8
 
 

@@ -30,19 +30,24 @@ def both(database):
 
         def ask(sql: str, *values) -> tuple[list, list]:
             store.connect()
-            return (sorted(sqlite.execute(sql, values).fetchall(), key=repr),
-                    sorted(store.run(sql, list(values)).fetchall(), key=repr))
+            return (
+                sorted(sqlite.execute(sql, values).fetchall(), key=repr),
+                sorted(store.run(sql, list(values)).fetchall(), key=repr),
+            )
 
         yield ask
         store.close()
 
 
-@pytest.mark.parametrize("sql", [
-    "SELECT a.user_name, b.user_name FROM users AS a JOIN users AS b ON a.user_name LIKE b.user_name",
-    "SELECT user_name, LOWER(user_name), LENGTH(user_name) FROM users",
-    "SELECT a.user_name FROM users AS a JOIN users AS b ON LOWER(a.user_name) = b.user_name",
-    "SELECT user_name, INSTR(user_name, 'a'), user_name || '|' FROM users",
-])
+@pytest.mark.parametrize(
+    "sql",
+    [
+        "SELECT a.user_name, b.user_name FROM users AS a JOIN users AS b ON a.user_name LIKE b.user_name",
+        "SELECT user_name, LOWER(user_name), LENGTH(user_name) FROM users",
+        "SELECT a.user_name FROM users AS a JOIN users AS b ON LOWER(a.user_name) = b.user_name",
+        "SELECT user_name, INSTR(user_name, 'a'), user_name || '|' FROM users",
+    ],
+)
 def test_text_is_compared_byte_for_byte_and_like_folds_ascii_only(both, sql):
     in_sqlite, on_server = both(sql)
     assert on_server == in_sqlite and len(in_sqlite) > 400
@@ -50,13 +55,19 @@ def test_text_is_compared_byte_for_byte_and_like_folds_ascii_only(both, sql):
 
 @pytest.mark.parametrize("pattern", ["a\\", "\\%", "\\_a", "%\\%", "_ä", "", " ", "A%"])
 def test_a_pattern_or_a_text_that_was_given_is_taken_as_it_is(both, pattern):
-    for sql in ("SELECT user_name FROM users WHERE user_name LIKE ?", "SELECT user_name FROM users WHERE ? LIKE user_name",
-                "SELECT user_name FROM users WHERE user_name = ?", "SELECT user_name FROM users WHERE user_name > ?"):
+    for sql in (
+        "SELECT user_name FROM users WHERE user_name LIKE ?",
+        "SELECT user_name FROM users WHERE ? LIKE user_name",
+        "SELECT user_name FROM users WHERE user_name = ?",
+        "SELECT user_name FROM users WHERE user_name > ?",
+    ):
         in_sqlite, on_server = both(sql, pattern)
         assert on_server == in_sqlite
 
 
-@pytest.mark.parametrize("condition", ["a LIKE LOWER(c)", "a || b LIKE c", "a LIKE b || c", "(a) LIKE b", "a LIKE 'x'"])
+@pytest.mark.parametrize(
+    "condition", ["a LIKE LOWER(c)", "a || b LIKE c", "a LIKE b || c", "(a) LIKE b", "a LIKE 'x'"]
+)
 def test_a_like_that_is_not_understood_is_refused(condition):
     with pytest.raises(ValueError, match="would not be SQLite's"):
         translated(f"SELECT 1 FROM users WHERE {condition}")
@@ -73,8 +84,13 @@ def test_backslashes_in_expressions_decide_as_in_sqlite(site, tmp_path, database
             serverschema.create(server, source)
             serverschema.insert_rows(server, source)
     there = mailapi.create_app(site.config | {"dbpath": database.url})
-    here, asked = site.app, [("addresses/?test", {"address_expression": f"b{c}b@x.org", "address_routing": "inrouter"})
-                             for c in ("_", "\\o", "\\_", "x")]
+    here, asked = (
+        site.app,
+        [
+            ("addresses/?test", {"address_expression": f"b{c}b@x.org", "address_routing": "inrouter"})
+            for c in ("_", "\\o", "\\_", "x")
+        ],
+    )
     asked += [(f"addresses/?get&test=b{c}b@x.org", {}) for c in ("_", "%5Co", "x")]
     for user, (url, fields) in itertools.product(("root", "dele", "bob"), asked):
         answers = []

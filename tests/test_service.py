@@ -33,14 +33,19 @@ def service(unit) -> configparser.SectionProxy:
 
 
 def test_systemd_finds_nothing_wrong_with_the_unit(unit):
-    done = subprocess.run([need("systemd-analyze"), "--man=no", "verify", unit], capture_output=True, text=True)
+    done = subprocess.run(
+        [need("systemd-analyze"), "--man=no", "verify", unit], capture_output=True, text=True
+    )
     assert (done.returncode, done.stdout + done.stderr) == (0, "")
 
 
 def test_the_unit_is_hardened(unit):
     """Its exposure is at most 1.5 of 10."""
-    done = subprocess.run([need("systemd-analyze"), "security", "--offline=true", "--threshold=15", unit],
-                          capture_output=True, text=True)
+    done = subprocess.run(
+        [need("systemd-analyze"), "security", "--offline=true", "--threshold=15", unit],
+        capture_output=True,
+        text=True,
+    )
     assert done.returncode == 0, done.stdout + done.stderr
 
 
@@ -91,7 +96,10 @@ def test_the_unit_serves_beside_the_daemons(shared, unit):
     who = shared.api | {"umask": int(options["UMask"], 8)}
     with instance(start, shared.machine.folder / "run/mailapi", shared.machine.back, env=ENVIRON, **who):
         session(f"http://127.0.0.1:{shared.machine.back}/cmail/api/")
-        assert shared.python("db.execute(\"INSERT INTO users (user_name) VALUES ('by daemon')\")", shared.daemon) == 0
+        assert (
+            shared.python("db.execute(\"INSERT INTO users (user_name) VALUES ('by daemon')\")", shared.daemon)
+            == 0
+        )
     state = shared.machine.folder / "var/lib/mailapi/state.db3"
     assert state.stat().st_mode & 0o777 == 0o600
     assert shared.python(f"open({str(state)!r})", shared.daemon) == 1
@@ -100,14 +108,16 @@ def test_the_unit_serves_beside_the_daemons(shared, unit):
 @pytest.mark.parametrize("killed, survivor", [("api", "daemon"), ("daemon", "api")])
 def test_what_a_killed_one_leaves_the_other_clears(shared, killed, survivor):
     """A journal that is still needed belongs to one and is rolled back by the other."""
-    half_done = ("db.execute('PRAGMA cache_size = 1'); db.execute('BEGIN IMMEDIATE')\n"
-                 "db.executemany('INSERT INTO users (user_name) VALUES (?)', [[f'half{n}'] for n in range(5000)])\n"
-                 "os._exit(9)")
+    half_done = (
+        "db.execute('PRAGMA cache_size = 1'); db.execute('BEGIN IMMEDIATE')\n"
+        "db.executemany('INSERT INTO users (user_name) VALUES (?)', [[f'half{n}'] for n in range(5000)])\n"
+        "os._exit(9)"
+    )
     before = shared.machine.site.dump()
     size = shared.path.stat().st_size
     assert shared.python(half_done, getattr(shared, killed)) == 9
     journal = shared.path.with_name(shared.path.name + "-journal").stat()
     assert journal.st_mode & 0o777 == 0o660 and journal.st_gid == grp.getgrnam("mail").gr_gid
     assert shared.path.stat().st_size > size  # half of it is in the file
-    assert shared.python("db.execute(\"UPDATE users SET user_alias = NULL\")", getattr(shared, survivor)) == 0
+    assert shared.python('db.execute("UPDATE users SET user_alias = NULL")', getattr(shared, survivor)) == 0
     assert shared.machine.site.dump() == before

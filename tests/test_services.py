@@ -27,7 +27,9 @@ KINDS = ["smtp", "imap", "pop", "dav", "antispam", "antivirus", "managesieve"]
 @pytest.fixture
 def every(request):
     """The settings of all services, in the order of the table in the docs."""
-    servers = [request.getfixturevalue(name) for name in ("smtp_sink", "dovecot", "radicale", "spamd", "clamd")]
+    servers = [
+        request.getfixturevalue(name) for name in ("smtp_sink", "dovecot", "radicale", "spamd", "clamd")
+    ]
     found = {kind: setting for server in servers for kind, setting in server.setting.items()}
     return {kind: found[kind] for kind in KINDS}
 
@@ -76,13 +78,15 @@ def test_every_service_says_what_it_is(tmp_path, every):
     assert "SMTP" in said["smtp"] and "calendar-access" in said["dav"]
     assert said["antispam"].startswith("SPAMD/") and said["antivirus"].startswith("ClamAV ")
     assert {row["kind"]: row["url"] for row in rows} == {
-        kind: setting if isinstance(setting, str) else setting["url"] for kind, setting in every.items()}
+        kind: setting if isinstance(setting, str) else setting["url"] for kind, setting in every.items()
+    }
 
 
 def test_a_table_on_a_terminal_and_json_otherwise(tmp_path, dovecot):
     with_services(tmp_path, dovecot)
-    (tmp_path / "config.py").write_text(CONFIG.replace("}\n", f', "Service": "modules/services.py"}}\nservices = '
-                                                       f"{dovecot.setting!r}\n"))
+    (tmp_path / "config.py").write_text(
+        CONFIG.replace("}\n", f', "Service": "modules/services.py"}}\nservices = {dovecot.setting!r}\n')
+    )
     answer = json.loads(run(tmp_path, "call", "services", "get"))
     assert [row["up"] for row in answer["services"]] == [True] * 3
     shown = on_terminal(tmp_path, "call", "services", "get").decode()
@@ -101,35 +105,59 @@ def test_master_credentials_show_nowhere(tmp_path, dovecot, caplog):
 ########## Configuration #########################################################################
 
 
-@pytest.mark.parametrize(("services", "sentence"), [
-    ("imap://127.0.0.1", "services must be a mapping."),
-    ({"ftp": "ftp://127.0.0.1"}, "services: ftp is none of smtp, imap, pop, dav, antispam, antivirus, managesieve."),
-    ({"imap": "pop3://127.0.0.1"}, "services: the URL of imap must begin with imap:// or imaps://."),
-    ({"imap": "127.0.0.1"}, "services: the URL of imap must begin with imap:// or imaps://."),
-    ({"imap": "imap://"}, "services: the URL of imap names no host."),
-    ({"antivirus": "clamd://"}, "services: the URL of antivirus names no host."),
-    ({"imap": "imap://:143"}, "services: the URL of imap names no host."),
-    ({"imap": "imap://ho st"}, "services: the URL of imap names no host."),
-    ({"imap": "imap://host:0"}, "services: the URL of imap names no host."),
-    ({"imap": "imap://host:99999"}, "services: the URL of imap cannot be read."),
-    ({"imap": "imap://[::1"}, "services: the URL of imap cannot be read."),
-    ({"imap": "imap://host/folder"}, "services: the URL of imap must end with the host or the port."),
-    ({"dav": "https://host/?x"}, "services: the URL of dav must end with the host or the port."),
-    ({"imap": "imap://master:geheim@host"}, "services: user and password of imap belong beside its url, not in it."),
-    ({"imap": {"user": "m", "password": "geheim"}}, "services: imap must be a URL, or a mapping with one."),
-    ({"imap": 143}, "services: imap must be a URL, or a mapping with one."),
-    ({"imap": {"url": 143}}, "services: url of imap must be text."),
-    ({"imap": {"url": ""}}, "services: url of imap must be text."),
-    ({"imap": {"url": "imap://host", "user": "m"}}, "services: imap needs user and password, or neither."),
-    ({"imap": {"url": "imap://host", "plain": "geheim"}}, "services: plain of imap must be True or False."),
-    ({"imap": {"url": "imap://host", "secret": "geheim"}},
-     "services: imap takes url, user, password, plain, not secret."),
-    ({"pop": {"url": "pop3://host", "user": "geheim"}}, "services: pop takes url, not user."),
-    ({"dav": "http://dav.example"},
-     "services: passwords would go to dav unencrypted: give an https:// URL, or say plain."),
-    ({"dav": {"url": "https://host", "user_header": "X-User: root\r\nX"}},
-     "services: user_header of dav must be the name of an HTTP header."),
-])
+@pytest.mark.parametrize(
+    ("services", "sentence"),
+    [
+        ("imap://127.0.0.1", "services must be a mapping."),
+        (
+            {"ftp": "ftp://127.0.0.1"},
+            "services: ftp is none of smtp, imap, pop, dav, antispam, antivirus, managesieve.",
+        ),
+        ({"imap": "pop3://127.0.0.1"}, "services: the URL of imap must begin with imap:// or imaps://."),
+        ({"imap": "127.0.0.1"}, "services: the URL of imap must begin with imap:// or imaps://."),
+        ({"imap": "imap://"}, "services: the URL of imap names no host."),
+        ({"antivirus": "clamd://"}, "services: the URL of antivirus names no host."),
+        ({"imap": "imap://:143"}, "services: the URL of imap names no host."),
+        ({"imap": "imap://ho st"}, "services: the URL of imap names no host."),
+        ({"imap": "imap://host:0"}, "services: the URL of imap names no host."),
+        ({"imap": "imap://host:99999"}, "services: the URL of imap cannot be read."),
+        ({"imap": "imap://[::1"}, "services: the URL of imap cannot be read."),
+        ({"imap": "imap://host/folder"}, "services: the URL of imap must end with the host or the port."),
+        ({"dav": "https://host/?x"}, "services: the URL of dav must end with the host or the port."),
+        (
+            {"imap": "imap://master:geheim@host"},
+            "services: user and password of imap belong beside its url, not in it.",
+        ),
+        (
+            {"imap": {"user": "m", "password": "geheim"}},
+            "services: imap must be a URL, or a mapping with one.",
+        ),
+        ({"imap": 143}, "services: imap must be a URL, or a mapping with one."),
+        ({"imap": {"url": 143}}, "services: url of imap must be text."),
+        ({"imap": {"url": ""}}, "services: url of imap must be text."),
+        (
+            {"imap": {"url": "imap://host", "user": "m"}},
+            "services: imap needs user and password, or neither.",
+        ),
+        (
+            {"imap": {"url": "imap://host", "plain": "geheim"}},
+            "services: plain of imap must be True or False.",
+        ),
+        (
+            {"imap": {"url": "imap://host", "secret": "geheim"}},
+            "services: imap takes url, user, password, plain, not secret.",
+        ),
+        ({"pop": {"url": "pop3://host", "user": "geheim"}}, "services: pop takes url, not user."),
+        (
+            {"dav": "http://dav.example"},
+            "services: passwords would go to dav unencrypted: give an https:// URL, or say plain.",
+        ),
+        (
+            {"dav": {"url": "https://host", "user_header": "X-User: root\r\nX"}},
+            "services: user_header of dav must be the name of an HTTP header.",
+        ),
+    ],
+)
 def test_what_cannot_be_used_is_refused_at_start(tmp_path, services, sentence):
     with pytest.raises(mailapi.ConfigError) as refused:
         Site(tmp_path, extra=SERVICE, services=services)
@@ -158,13 +186,20 @@ def test_what_is_not_configured_is_not_loaded():
     """
 
     def loaded(modulelist, services):
-        return subprocess.run([sys.executable, "-c", program % (modulelist, services)], capture_output=True, text=True,
-                              check=True, cwd=ROOT).stdout.split()
+        return subprocess.run(
+            [sys.executable, "-c", program % (modulelist, services)],
+            capture_output=True,
+            text=True,
+            check=True,
+            cwd=ROOT,
+        ).stdout.split()
 
     assert loaded(MODULES, {}) == [] == loaded(MODULES, {"imap": "imap://127.0.0.1"})
     assert loaded(SERVICE, {}) == ["mailapi_modules.clients.base"]
     assert loaded(SERVICE, {"antivirus": "clamd://127.0.0.1"}) == [
-        "mailapi_modules.clients.base", "mailapi_modules.clients.scanners"]
+        "mailapi_modules.clients.base",
+        "mailapi_modules.clients.scanners",
+    ]
 
 
 ########## IMAP and POP ##########################################################################
@@ -172,7 +207,9 @@ def test_what_is_not_configured_is_not_loaded():
 
 @pytest.mark.parametrize("by", ["master", "own password"])
 def test_mail_is_provisioned_once_and_stays(dovecot, by):
-    imap = client_of(dovecot, "imap") if by == "master" else client_of(dovecot, "imap", user=None, password=None)
+    imap = (
+        client_of(dovecot, "imap") if by == "master" else client_of(dovecot, "imap", user=None, password=None)
+    )
     imap.provision("mail", "bob", None if by == "master" else "pw")
     deliver(dovecot, "bob", "kept")
     imap.provision("mail", "bob", None if by == "master" else "pw")
@@ -211,12 +248,18 @@ def test_purged_filters_are_gone_and_others_stay(dovecot):
     sieve.purge("mail", "ann")
 
 
-@pytest.mark.parametrize(("kind", "act"), [
-    ("imap", lambda client: client.provision("mail", "ann", "wrong")),
-    ("imap", lambda client: client.quota("ann", "wrong")),
-    ("managesieve", lambda client: client.scripts("ann", "wrong"))])
+@pytest.mark.parametrize(
+    ("kind", "act"),
+    [
+        ("imap", lambda client: client.provision("mail", "ann", "wrong")),
+        ("imap", lambda client: client.quota("ann", "wrong")),
+        ("managesieve", lambda client: client.scripts("ann", "wrong")),
+    ],
+)
 def test_a_wrong_password_is_named_and_not_repeated(dovecot, kind, act):
-    with pytest.raises(ServiceDown, match=f"The {kind} service cannot be used: it refused the log-in.") as refused:
+    with pytest.raises(
+        ServiceDown, match=f"The {kind} service cannot be used: it refused the log-in."
+    ) as refused:
         act(client_of(dovecot, kind, user=None, password=None))
     assert "wrong" not in str(refused.value)
 
@@ -229,14 +272,17 @@ def test_without_master_credentials_the_own_password_is_needed(tmp_path, dovecot
     assert browser.post_json("/services/?quota", auth).json["quota"]
     for action, kind in (("quota", "imap"), ("sieve_list", "managesieve")):
         assert browser.post_json(f"/services/?{action}", {}).json["status"] == (
-            f"The {kind} service cannot be used: it has no master credentials, and the user's password was not given.")
+            f"The {kind} service cannot be used: it has no master credentials, and the user's password was not given."
+        )
         assert browser.post_json(f"/services/?{action}", auth).json["status"] == "ok"
 
 
 def test_quota_is_ones_own(tmp_path, dovecot):
     site = with_services(tmp_path, dovecot)
     client_of(dovecot, "imap").purge("mail", "bob")
-    assert site("services/?quota", user="bob")["quota"] == [{"resource": "STORAGE", "used": 0, "limit": 524288}]
+    assert site("services/?quota", user="bob")["quota"] == [
+        {"resource": "STORAGE", "used": 0, "limit": 524288}
+    ]
     for _ in range(20):
         deliver(dovecot, "bob", "x" * 300)
     assert site("services/?quota", user="bob")["quota"][0]["used"] > 0
@@ -245,8 +291,9 @@ def test_quota_is_ones_own(tmp_path, dovecot):
 
 def test_whose_must_be_said_on_the_command_line(tmp_path, dovecot):
     with_services(tmp_path, dovecot)
-    (tmp_path / "config.py").write_text(f'dbpath = "master.db3"\nmodulelist = {SERVICE!r}\n'
-                                        f"services = {dovecot.setting!r}\n")
+    (tmp_path / "config.py").write_text(
+        f'dbpath = "master.db3"\nmodulelist = {SERVICE!r}\nservices = {dovecot.setting!r}\n'
+    )
     assert "Say whose (--as)." in run(tmp_path, "call", "services", "quota", check=1)
     assert "STORAGE" in run(tmp_path, "call", "--as", "ann", "services", "quota")
 
@@ -254,13 +301,27 @@ def test_whose_must_be_said_on_the_command_line(tmp_path, dovecot):
 @pytest.mark.parametrize("kind", ["imap", "managesieve"])
 def test_no_password_without_tls_where_the_service_is_elsewhere(dovecot, kind, monkeypatch):
     """STARTTLS is used, and the certificate must be right; `plain` False says the same of this machine."""
-    use = {"imap": lambda client: client.quota("ann", None), "managesieve": lambda client: client.scripts("ann", None)}
+    use = {
+        "imap": lambda client: client.quota("ann", None),
+        "managesieve": lambda client: client.scripts("ann", None),
+    }
     with pytest.raises(ServiceDown, match="self-signed certificate"):
         use[kind](client_of(dovecot, kind, plain=False))
     monkeypatch.setenv("SSL_CERT_FILE", str(dovecot.folder / "cert.pem"))
     use[kind](client_of(dovecot, kind, plain=False))
-    assert clients(mailapi.Config("", {}, services={kind: dovecot.setting[kind] | {"url": {
-        "imap": "imap://mail.example", "managesieve": "sieve://mail.example"}[kind]}}))[kind].encrypt is True
+    assert (
+        clients(
+            mailapi.Config(
+                "",
+                {},
+                services={
+                    kind: dovecot.setting[kind]
+                    | {"url": {"imap": "imap://mail.example", "managesieve": "sieve://mail.example"}[kind]}
+                },
+            )
+        )[kind].encrypt
+        is True
+    )
 
 
 def test_imaps(dovecot, monkeypatch):
@@ -321,28 +382,67 @@ def test_scripts_are_ones_own(filters):
     assert filters("services/?sieve_get", user="bob", script_name="secret")["script"] == "keep;"
 
 
-@pytest.mark.parametrize("name", [
-    'a"b', 'a\\', '\\"', 'x" {5+}', "{5+}", "OK", '" ACTIVE', "a b", "ümläut", "NO", "äöü" * 20,
-    "x;DELETESCRIPT y"])
+@pytest.mark.parametrize(
+    "name",
+    [
+        'a"b',
+        "a\\",
+        '\\"',
+        'x" {5+}',
+        "{5+}",
+        "OK",
+        '" ACTIVE',
+        "a b",
+        "ümläut",
+        "NO",
+        "äöü" * 20,
+        "x;DELETESCRIPT y",
+    ],
+)
 def test_any_name_comes_back_as_it_was(filters, name):
-    assert filters("services/?sieve_put", user="bob", script_name=name, script=f"# {name}\nkeep;")["status"] == "ok"
+    assert (
+        filters("services/?sieve_put", user="bob", script_name=name, script=f"# {name}\nkeep;")["status"]
+        == "ok"
+    )
     assert filters("services/?sieve_list", user="bob")["scripts"] == [{"script_name": name, "active": False}]
     assert filters("services/?sieve_get", user="bob", script_name=name)["script"] == f"# {name}\nkeep;"
 
 
-@pytest.mark.parametrize("name", ["a\r\nDELETESCRIPT \"kept\"", "a\nLOGOUT", "a\rb", "a\tb", "a\u2028b", "x" * 129,
-                                  "\x7f", "\x85", ["a"], True])
+@pytest.mark.parametrize(
+    "name",
+    [
+        'a\r\nDELETESCRIPT "kept"',
+        "a\nLOGOUT",
+        "a\rb",
+        "a\tb",
+        "a\u2028b",
+        "x" * 129,
+        "\x7f",
+        "\x85",
+        ["a"],
+        True,
+    ],
+)
 def test_a_name_that_none_can_have_is_refused_before_it_is_sent(filters, name):
     filters("services/?sieve_put", user="bob", script_name="kept", script="keep;")
     for action in ("put", "get", "activate", "delete"):
         answer = filters(f"services/?sieve_{action}", user="bob", check=400, script_name=name, script="keep;")
         assert answer["status"] == "Invalid value for script_name."
-    assert filters("services/?sieve_list", user="bob")["scripts"] == [{"script_name": "kept", "active": False}]
+    assert filters("services/?sieve_list", user="bob")["scripts"] == [
+        {"script_name": "kept", "active": False}
+    ]
 
 
-@pytest.mark.parametrize("script", [
-    'keep;\r\nDELETESCRIPT "kept"\r\n', "# {5+}\r\nkeep;", "# \"quoted\\\"\r\nkeep;", "# {3}\r\nkeep;\r\nOK\r\n# x",
-    "keep;\n\n"])
+@pytest.mark.parametrize(
+    "script",
+    [
+        'keep;\r\nDELETESCRIPT "kept"\r\n',
+        "# {5+}\r\nkeep;",
+        '# "quoted\\"\r\nkeep;',
+        "# {3}\r\nkeep;\r\nOK\r\n# x",
+        "keep;\n\n",
+    ],
+)
 def test_nothing_in_a_script_ends_it(filters, script):
     filters("services/?sieve_put", user="bob", script_name="kept", script="keep;")
     status = filters("services/?sieve_put", user="bob", script_name="other", script=script)["status"]
@@ -352,13 +452,29 @@ def test_nothing_in_a_script_ends_it(filters, script):
     assert names == (["kept", "other"] if status == "ok" else ["kept"])
 
 
-@pytest.mark.parametrize("user_name", [
-    'ann" "', "ann\r\nLOGOUT", "ann*master", "master", "ann\\", "../ann", "%u", "nobody", " ann", "ann\xa0", "an\xadn",
-    "ａnn"])
+@pytest.mark.parametrize(
+    "user_name",
+    [
+        'ann" "',
+        "ann\r\nLOGOUT",
+        "ann*master",
+        "master",
+        "ann\\",
+        "../ann",
+        "%u",
+        "nobody",
+        " ann",
+        "ann\xa0",
+        "an\xadn",
+        "ａnn",
+    ],
+)
 def test_no_user_name_reaches_anothers_scripts_or_mail(filters, dovecot, user_name):
     filters("services/?sieve_put", user="ann", script_name="anns", script="keep;")
-    for kind, act in (("managesieve", lambda client: client.scripts(user_name, None)),
-                      ("imap", lambda client: client.quota(user_name, None))):
+    for kind, act in (
+        ("managesieve", lambda client: client.scripts(user_name, None)),
+        ("imap", lambda client: client.quota(user_name, None)),
+    ):
         with pytest.raises(ServiceDown, match="it refused the log-in|it takes no such user name"):
             act(client_of(dovecot, kind))
 
@@ -366,10 +482,12 @@ def test_no_user_name_reaches_anothers_scripts_or_mail(filters, dovecot, user_na
 ########## Scanners ##############################################################################
 
 
-CLEAN = ("From: Ann <ann@one.org>\r\nTo: Bob <bob@one.org>\r\nSubject: Lunch\r\n"
-         "Date: Mon, 01 Jun 2026 12:00:00 +0000\r\nMessage-ID: <1@one.org>\r\n"
-         "Received: from one.org (one.org [192.0.2.1]) by two.org; Mon, 01 Jun 2026 12:00:01"
-         " +0000\r\n\r\nShall we have lunch at noon?\r\n")
+CLEAN = (
+    "From: Ann <ann@one.org>\r\nTo: Bob <bob@one.org>\r\nSubject: Lunch\r\n"
+    "Date: Mon, 01 Jun 2026 12:00:00 +0000\r\nMessage-ID: <1@one.org>\r\n"
+    "Received: from one.org (one.org [192.0.2.1]) by two.org; Mon, 01 Jun 2026 12:00:01"
+    " +0000\r\n\r\nShall we have lunch at noon?\r\n"
+)
 
 
 @pytest.fixture(scope="module")
@@ -380,7 +498,10 @@ def scanners(tmp_path_factory, spamd, clamd):
 def test_clean_text_is_clean(scanners):
     answer = scanners("services/?scan", user="bob", message=CLEAN)
     assert answer["status"] == "ok" and answer["antivirus"] == {"clean": True, "signature": None}
-    assert answer["antispam"]["spam"] is False and answer["antispam"]["score"] < answer["antispam"]["threshold"] == 5
+    assert (
+        answer["antispam"]["spam"] is False
+        and answer["antispam"]["score"] < answer["antispam"]["threshold"] == 5
+    )
 
 
 def test_spam_is_spam(scanners):
@@ -390,8 +511,16 @@ def test_spam_is_spam(scanners):
 
 @pytest.mark.parametrize("how", ["text", "base64", "base64 in lines"])
 def test_a_virus_is_named(scanners, how):
-    fields = {"message": EICAR} if how == "text" else {"encoding": "base64", "message": {
-        "base64": base64.b64encode, "base64 in lines": base64.encodebytes}[how](EICAR.encode()).decode()}
+    fields = (
+        {"message": EICAR}
+        if how == "text"
+        else {
+            "encoding": "base64",
+            "message": {"base64": base64.b64encode, "base64 in lines": base64.encodebytes}[how](
+                EICAR.encode()
+            ).decode(),
+        }
+    )
     answer = scanners("services/?scan", user="bob", **fields)
     assert answer["antivirus"]["clean"] is False and "Eicar" in answer["antivirus"]["signature"]
 
@@ -404,13 +533,21 @@ def test_scan_over_a_unix_socket(tmp_path, clamd):
 
 def test_what_a_scanner_does_not_take(scanners, monkeypatch):
     answer = scanners("services/?scan", message="x" * 3_000_000)
-    assert answer["status"] == "The antivirus service refused the message: INSTREAM size limit exceeded. ERROR"
+    assert (
+        answer["status"] == "The antivirus service refused the message: INSTREAM size limit exceeded. ERROR"
+    )
     assert answer["antispam"]["spam"] in (True, False)  # the other one's answer is there all the same
-    for fields in ({"message": "%%%", "encoding": "base64"}, {"message": "x", "encoding": "gzip"}, {"message": ["x"]}):
+    for fields in (
+        {"message": "%%%", "encoding": "base64"},
+        {"message": "x", "encoding": "gzip"},
+        {"message": ["x"]},
+    ):
         assert scanners("services/?scan", check=400, **fields)["status"].startswith("Invalid value for ")
     assert scanners("services/?scan")["status"] == "No message is set."
     monkeypatch.setattr(scanners.app.config, "max_message", 1_500_000)
-    assert scanners("services/?scan", check=413, message="x" * 1_600_000)["status"] == "Request body too large."
+    assert (
+        scanners("services/?scan", check=413, message="x" * 1_600_000)["status"] == "Request body too large."
+    )
 
 
 ########## SMTP ##################################################################################
@@ -419,8 +556,10 @@ def test_what_a_scanner_does_not_take(scanners, monkeypatch):
 @pytest.fixture(scope="module")
 def with_smtp(tmp_path_factory, smtp_sink):
     site = with_services(tmp_path_factory.mktemp("smtp"), smtp_sink)
-    site.sql("INSERT INTO addresses VALUES ('ann@one.org', 10, 'store', 'ann'), ('%@corp.org', 11, 'store', 'ann'),"
-             " ('bob@one.org', 12, 'store', 'bob'), ('%@drop.org', 13, 'drop', NULL)")
+    site.sql(
+        "INSERT INTO addresses VALUES ('ann@one.org', 10, 'store', 'ann'), ('%@corp.org', 11, 'store', 'ann'),"
+        " ('bob@one.org', 12, 'store', 'bob'), ('%@drop.org', 13, 'drop', NULL)"
+    )
     site.sql("INSERT INTO smtpd VALUES ('ann', 'defined', NULL)")
     site.sink = smtp_sink.folder / "mail/new"
     return site
@@ -435,12 +574,19 @@ def sender(with_smtp):
 
 
 def send(site, **fields):
-    return site("services/?send", user="ann", **{"sender": "ann@one.org", "recipients": ["to@else.example"],
-                                                 "message": "Subject: hello\n\ntext\n"} | fields)
+    return site(
+        "services/?send",
+        user="ann",
+        **{"sender": "ann@one.org", "recipients": ["to@else.example"], "message": "Subject: hello\n\ntext\n"}
+        | fields,
+    )
 
 
 def test_a_message_is_handed_over(sender):
-    assert send(sender, recipients=["to@else.example", "two@else.example"], sender="sales@corp.org")["status"] == "ok"
+    assert (
+        send(sender, recipients=["to@else.example", "two@else.example"], sender="sales@corp.org")["status"]
+        == "ok"
+    )
     [mail] = [email.message_from_bytes(file.read_bytes()) for file in sender.sink.iterdir()]
     assert (mail["Subject"], mail["X-MailFrom"]) == ("hello", "sales@corp.org")
     assert mail["X-RcptTo"] == "to@else.example, two@else.example" and mail.get_payload() == "text\n"
@@ -452,36 +598,68 @@ def test_all_recipients_or_none(sender):
     assert list(sender.sink.iterdir()) == []
 
 
-@pytest.mark.parametrize("address", ["bob@one.org", "ann@two.org", "x@drop.org", "%@corp.org%", "_nn@one.org"])
+@pytest.mark.parametrize(
+    "address", ["bob@one.org", "ann@two.org", "x@drop.org", "%@corp.org%", "_nn@one.org"]
+)
 def test_only_ones_own_addresses_send(sender, address):
     assert send(sender, sender=address)["status"] == "Not allowed to send from this address."
     assert list(sender.sink.iterdir()) == []
 
 
-@pytest.mark.parametrize(("router", "status"), [
-    ("any", "ok"), ("handoff", "ok"), ("drop", "Not allowed to send from this address."),
-    ("reject", "Not allowed to send from this address."), (None, "Not allowed to send from this address.")])
+@pytest.mark.parametrize(
+    ("router", "status"),
+    [
+        ("any", "ok"),
+        ("handoff", "ok"),
+        ("drop", "Not allowed to send from this address."),
+        ("reject", "Not allowed to send from this address."),
+        (None, "Not allowed to send from this address."),
+    ],
+)
 def test_the_out_router_decides(sender, router, status):
     sender.sql("DELETE FROM smtpd WHERE smtpd_user = 'bob'")
     if router:
         sender.sql("INSERT INTO smtpd VALUES ('bob', ?, 'relay.example')", router)
-    answer = sender("services/?send", user="bob", sender="x@y.org", recipients=["to@else.example"], message="x")
+    answer = sender(
+        "services/?send", user="bob", sender="x@y.org", recipients=["to@else.example"], message="x"
+    )
     assert answer["status"] == status and len(list(sender.sink.iterdir())) == (status == "ok")
 
 
 @pytest.mark.parametrize("field", ["sender", "recipients"])
-@pytest.mark.parametrize("address", [
-    "a@one.org>\r\nRCPT TO:<x@y", "a@one.org> SIZE=1", "<a@one.org>", "a b@one.org", "a@one.org\n", "a@one.org\x7f",
-    "x" * 250 + "@one.org", "a@one.org\u2028"])
+@pytest.mark.parametrize(
+    "address",
+    [
+        "a@one.org>\r\nRCPT TO:<x@y",
+        "a@one.org> SIZE=1",
+        "<a@one.org>",
+        "a b@one.org",
+        "a@one.org\n",
+        "a@one.org\x7f",
+        "x" * 250 + "@one.org",
+        "a@one.org\u2028",
+    ],
+)
 def test_no_address_is_a_command(sender, field, address):
-    answer = sender("services/?send", user="ann", check=400, message="x", **{
-        "sender": "ann@one.org", "recipients": ["to@else.example"], field: address if field == "sender" else [address]})
+    answer = sender(
+        "services/?send",
+        user="ann",
+        check=400,
+        message="x",
+        **{
+            "sender": "ann@one.org",
+            "recipients": ["to@else.example"],
+            field: address if field == "sender" else [address],
+        },
+    )
     assert answer["status"] == f"Invalid value for {field}." and list(sender.sink.iterdir()) == []
 
 
 @pytest.mark.parametrize("end", ["\n.\n", "\r\n.\r\n", "\r.\r", "\n.\r\n", "\r\n.\n"])
 def test_no_message_is_two(sender, end):
-    body = f"Subject: one\n\nfirst{end}MAIL FROM:<root@one.org>\nRCPT TO:<x@y.z>\nDATA\nSubject: two\n\nsecond"
+    body = (
+        f"Subject: one\n\nfirst{end}MAIL FROM:<root@one.org>\nRCPT TO:<x@y.z>\nDATA\nSubject: two\n\nsecond"
+    )
     assert send(sender, message=body)["status"] == "ok"
     [mail] = [file.read_bytes() for file in sender.sink.iterdir()]
     assert b"second" in mail and mail.count(b"X-MailFrom") == 1 and b"\n.\n" in mail
@@ -495,7 +673,9 @@ def test_eight_bits_and_base64_arrive_as_they_are(sender):
 
 
 def test_a_large_message_is_handed_over(sender):
-    assert send(sender, message="Subject: large\n\n" + "x" * 70 + ("\n" + "x" * 70) * 30_000)["status"] == "ok"
+    assert (
+        send(sender, message="Subject: large\n\n" + "x" * 70 + ("\n" + "x" * 70) * 30_000)["status"] == "ok"
+    )
     [mail] = [file.stat().st_size for file in sender.sink.iterdir()]
     assert mail > 2_000_000
 
@@ -503,7 +683,10 @@ def test_a_large_message_is_handed_over(sender):
 def test_what_was_written_is_not_in_the_audit(sender, filters):
     send(sender, sender="bob@one.org", message="Subject: secret-one\n\nsecret-two")
     filters("services/?sieve_put", user="bob", script_name="kept", script="# secret-three\nkeep;")
-    for site, action, target in ((sender, "send", "bob@one.org ['to@else.example']"), (filters, "sieve_put", "kept")):
+    for site, action, target in (
+        (sender, "send", "bob@one.org ['to@else.example']"),
+        (filters, "sieve_put", "kept"),
+    ):
         rows = site("audit/?get", audit_module="services", audit_action=action)["audit"]
         assert rows[0]["audit_target"] == target and "secret-" not in json.dumps(rows)
 
@@ -512,7 +695,9 @@ def test_what_is_missing_to_send(sender):
     assert send(sender, sender="")["status"] == "Sender is not set."
     assert send(sender, recipients=[])["status"] == "No recipient is set."
     assert send(sender, message="")["status"] == "No message is set."
-    answer = sender("services/?send", user="ann", check=400, sender="ann@one.org", recipients=[""], message="x")
+    answer = sender(
+        "services/?send", user="ann", check=400, sender="ann@one.org", recipients=[""], message="x"
+    )
     assert answer["status"] == "Invalid value for recipients."
 
 
@@ -538,5 +723,3 @@ def test_the_database_is_free_while_a_service_is_asked(tmp_path, spamd):
     done.set()
     thread.join()
     assert max(seen) < 1
-
-

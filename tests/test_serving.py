@@ -14,7 +14,7 @@ import pytest
 from conftest import MODULES, ROOT, Site
 from mailapi_modules.http import serving, spool
 from test_commands import Server, request, run
-from test_dav import Dav, basic, behind
+from test_dav import basic, behind
 from test_survival import log_in
 
 import mailapi
@@ -22,7 +22,7 @@ import mailapi
 MB = 1024 * 1024
 WITH_LIMITS = """
 import sys, mailapi
-from mailapi_modules import serving
+from mailapi_modules.http import serving
 create = serving.create_server
 serving.create_server = lambda *given, **limits: create(*given, **limits | {limits})
 sys.exit(mailapi.main())
@@ -39,7 +39,9 @@ Impatient = with_limits(channel_timeout=1, cleanup_interval=1)
 
 @pytest.fixture(autouse=True)
 def python_path(monkeypatch):
-    monkeypatch.setenv("PYTHONPATH", os.pathsep.join([str(ROOT), os.environ.get("PYTHONPATH", "")]).rstrip(os.pathsep))
+    monkeypatch.setenv(
+        "PYTHONPATH", os.pathsep.join([str(ROOT), os.environ.get("PYTHONPATH", "")]).rstrip(os.pathsep)
+    )
 
 
 @pytest.fixture
@@ -47,8 +49,11 @@ def installed(tmp_path):
     """A site with a mail of 20 MB for dele, and a folder with a file as large."""
     site = Site(tmp_path)
     configure(tmp_path)
-    site.sql("INSERT INTO mailbox (mail_id, mail_user, mail_envelopeto, mail_envelopefrom, mail_data)"
-             " VALUES (1, 'dele', 'a', 'b', ?)", b"Subject: large\r\n\r\n" + b"0123456789abcde\n" * (20 * MB // 16))
+    site.sql(
+        "INSERT INTO mailbox (mail_id, mail_user, mail_envelopeto, mail_envelopefrom, mail_data)"
+        " VALUES (1, 'dele', 'a', 'b', ?)",
+        b"Subject: large\r\n\r\n" + b"0123456789abcde\n" * (20 * MB // 16),
+    )
     (tmp_path / "www").mkdir()
     (tmp_path / "www/large.bin").write_bytes(b"0123456789abcde\n" * (20 * MB // 16))
     return site
@@ -97,7 +102,9 @@ def files_of(server) -> dict:
 
 def spooled(server) -> int:
     """Bytes in files that have no name any more."""
-    return sum(size for (path, _), size in files_of(server).items() if path.endswith("(deleted)") and "/tmp" in path)
+    return sum(
+        size for (path, _), size in files_of(server).items() if path.endswith("(deleted)") and "/tmp" in path
+    )
 
 
 def sockets(server) -> int:
@@ -117,8 +124,11 @@ def head(line: str, *headers: str) -> bytes:
 
 def what_is_large(server) -> dict[str, bytes]:
     cookie = f"Cookie: {log_in(server.url)}"
-    return {"raw": head("GET /mailbox/?raw&mail_id=1", cookie), "static": head("GET /files/large.bin"),
-            "range": head("GET /files/large.bin", "Range: bytes=1-")}
+    return {
+        "raw": head("GET /mailbox/?raw&mail_id=1", cookie),
+        "static": head("GET /files/large.bin"),
+        "range": head("GET /files/large.bin", "Range: bytes=1-"),
+    }
 
 
 ########## Clients that do not read
@@ -205,8 +215,17 @@ def test_unread_dav_downloads_close_dav_for_nobody(tmp_path):
                 send_all([each], head("GET /dav/large", f"Authorization: {basic()['Authorization']}"))
                 assert first_bytes([each]) == [b"HTTP/1.1 200"]
             until(lambda: dav("GET", "dav/small").status == 200)
-            assert json.loads(dav("POST", "?login", json.dumps({"auth": {"user_name": "ann", "password": "pw"}}),
-                                  user=None).body)["login"] is True
+            assert (
+                json.loads(
+                    dav(
+                        "POST",
+                        "?login",
+                        json.dumps({"auth": {"user_name": "ann", "password": "pw"}}),
+                        user=None,
+                    ).body
+                )["login"]
+                is True
+            )
 
 
 def test_dav_downloads_that_are_too_large_to_be_spooled_hold_two_threads(tmp_path):
@@ -222,8 +241,17 @@ def test_dav_downloads_that_are_too_large_to_be_spooled_hold_two_threads(tmp_pat
         before = sockets(started[0])
         with connected(started[0], 12) as slow:
             send_all(slow, head("GET /dav/large", f"Authorization: {basic()['Authorization']}"))
-            assert json.loads(dav("POST", "?login", json.dumps({"auth": {"user_name": "ann", "password": "pw"}}),
-                                  user=None).body)["login"] is True
+            assert (
+                json.loads(
+                    dav(
+                        "POST",
+                        "?login",
+                        json.dumps({"auth": {"user_name": "ann", "password": "pw"}}),
+                        user=None,
+                    ).body
+                )["login"]
+                is True
+            )
             until(lambda: dav("GET", "dav/small").status == 200)
             assert spooled(started[0]) <= 12 * 2 * MB
             until(lambda: sockets(started[0]) <= before)
@@ -239,9 +267,17 @@ def upload(line: str, length: int, *headers) -> bytes:
     return head(f"POST {line}", f"Content-Length: {length}", *headers)
 
 
-@pytest.mark.parametrize("line, status", [
-    ("/nothing/?get", 404), ("/users/?get", 413), ("/files/large.bin", 405), ("/mailbox/?raw", 413),
-    ("/mailbox/?send", 413), ("/users/?get" + "&x" * 200, 400)])
+@pytest.mark.parametrize(
+    "line, status",
+    [
+        ("/nothing/?get", 404),
+        ("/users/?get", 413),
+        ("/files/large.bin", 405),
+        ("/mailbox/?raw", 413),
+        ("/mailbox/?send", 413),
+        ("/users/?get" + "&x" * 200, 400),
+    ],
+)
 def test_a_body_that_is_too_long_is_read_and_not_kept(installed, tmp_path, line, status):
     size = 36 * MB if "send" in line else 30 * MB
     with Server(tmp_path, "--static", "/files=www") as server, connected(server, 10) as clients:
@@ -255,15 +291,22 @@ def test_a_body_that_is_too_long_is_read_and_not_kept(installed, tmp_path, line,
             body = got.read()
             assert got.status == status and got.headers["Connection"] == "close"
             if not line.startswith("/files"):
-                sentences = {413: "Request body too large.", 404: "Unknown module nothing.",
-                             400: "Too many fields in the query."}
+                sentences = {
+                    413: "Request body too large.",
+                    404: "Unknown module nothing.",
+                    400: "Too many fields in the query.",
+                }
                 assert json.loads(body)["status"] == sentences[status]
         assert server.post("users/?get", request())["login"] is True and spooled(server) == 0
 
 
 def test_a_body_of_unknown_length_has_the_same_limits(installed, tmp_path):
     with Server(tmp_path, "--static", "/files=www") as server:
-        for line, status, most in (("/nothing/?get", 404, MB), ("/users/?get", 413, MB), ("/files/large.bin", 405, 0)):
+        for line, status, most in (
+            ("/nothing/?get", 404, MB),
+            ("/users/?get", 413, MB),
+            ("/files/large.bin", 405, 0),
+        ):
             with connected(server, 5) as clients:
                 send_all(clients, head(f"POST {line}", "Transfer-Encoding: chunked"))
                 send_all(clients, (b"10000\r\n" + b" " * 65536 + b"\r\n") * 15)
@@ -278,7 +321,9 @@ def test_a_body_of_unknown_length_has_the_same_limits(installed, tmp_path):
             until(lambda: spooled(server) == 0)
 
 
-@pytest.mark.parametrize("line, status", [("/nothing/?get", 404), ("/users/?get", 413), ("/files/large.bin", 405)])
+@pytest.mark.parametrize(
+    "line, status", [("/nothing/?get", 404), ("/users/?get", 413), ("/files/large.bin", 405)]
+)
 def test_no_100_continue_for_what_is_refused(installed, tmp_path, line, status):
     with Server(tmp_path, "--static", "/files=www") as server, connected(server) as [client]:
         client.sendall(upload(line, 30 * MB, "Expect: 100-continue"))
@@ -346,10 +391,16 @@ def json_of(server, body: bytes) -> dict:
         return json.load(connection.getresponse())
 
 
-@pytest.mark.parametrize("start", [
-    upload("/users/?get", 500_000) + b" " * 100_000,
-    head("POST /users/?get", "Transfer-Encoding: chunked") + b"10000\r\n",
-    b"GET / HT", upload("/nothing/?get", 30 * MB) + b" " * 100_000], ids=["body", "chunked", "headers", "refused"])
+@pytest.mark.parametrize(
+    "start",
+    [
+        upload("/users/?get", 500_000) + b" " * 100_000,
+        head("POST /users/?get", "Transfer-Encoding: chunked") + b"10000\r\n",
+        b"GET / HT",
+        upload("/nothing/?get", 30 * MB) + b" " * 100_000,
+    ],
+    ids=["body", "chunked", "headers", "refused"],
+)
 def test_who_sends_at_a_crawl_is_closed(installed, tmp_path, start):
     with Impatient(tmp_path) as server:
         before = sockets(server)
@@ -383,8 +434,11 @@ def test_a_length_that_python_cannot_read_is_refused(installed, tmp_path):
 def test_pipelined_requests_are_all_answered(installed, tmp_path):
     with Server(tmp_path, "--static", "/files=www") as server, connected(server) as [client]:
         body = request()
-        client.sendall((upload("/users/?get", len(body)) + body + head("GET /?login")) * 20
-                       + head("GET /files/large.bin") + head("GET /nothing/", "Connection: close"))
+        client.sendall(
+            (upload("/users/?get", len(body)) + body + head("GET /?login")) * 20
+            + head("GET /files/large.bin")
+            + head("GET /nothing/", "Connection: close")
+        )
         got = b"".join(iter(lambda: client.recv(MB), b""))
         assert got.count(b"HTTP/1.1 200") == 41 and got.count(b'"login":true') == 20
         assert got.count(b"0123456789abcde\n") == 20 * MB // 16 and b"Unknown module nothing." in got[-1000:]
@@ -395,9 +449,20 @@ def test_pipelined_requests_are_all_answered(installed, tmp_path):
 
 def test_the_limit_of_a_body_is_known_from_the_first_line(tmp_path):
     app = Site(tmp_path, extra={"Service": "modules/services.py"}, max_body=2000, max_message=30_000).app
-    limits = {"users/?get": 2000, "nothing/?get": 2000, "mailbox/?send": 30_000, "mailbox/index.php?send=1": 30_000,
-              "users?import": 32 * MB, "": 2000, "*": 2000, "?login": 2000, "dav/ann/x": 32 * MB, "davx/": 2000,
-              "users/?" + "&" * 200 + "import": 2000, "services/?send": 30_000}
+    limits = {
+        "users/?get": 2000,
+        "nothing/?get": 2000,
+        "mailbox/?send": 30_000,
+        "mailbox/index.php?send=1": 30_000,
+        "users?import": 32 * MB,
+        "": 2000,
+        "*": 2000,
+        "?login": 2000,
+        "dav/ann/x": 32 * MB,
+        "davx/": 2000,
+        "users/?" + "&" * 200 + "import": 2000,
+        "services/?send": 30_000,
+    }
     for url, limit in limits.items():
         path, _, query = url.partition("?")
         assert app.body_limit("/" + path, query) == limit, url
@@ -405,7 +470,9 @@ def test_the_limit_of_a_body_is_known_from_the_first_line(tmp_path):
 
 def test_another_waitress_is_refused_with_a_sentence(monkeypatch):
     monkeypatch.delattr(serving.ChunkedReceiver, "trailer")
-    with pytest.raises(mailapi.ConfigError, match=r"waitress 3\S+ has no ChunkedReceiver.trailer: install waitress"):
+    with pytest.raises(
+        mailapi.ConfigError, match=r"waitress 3\S+ has no ChunkedReceiver.trailer: install waitress"
+    ):
         serving.create_server(None, "127.0.0.1:0", 1, 1, 1)
 
 
@@ -461,7 +528,9 @@ def test_what_was_appended_comes_out(tmp_path):
             put += data
             got += (piece := buffer.get(7000))
             buffer.skip(len(piece), True)
-        assert held.used == (0 if len(put) <= spool.IN_MEMORY else len(put)) and len(buffer) == len(put) - len(got)
+        assert held.used == (0 if len(put) <= spool.IN_MEMORY else len(put)) and len(buffer) == len(
+            put
+        ) - len(got)
         while piece := buffer.get(7000):
             got += piece
             buffer.skip(len(piece), True)

@@ -65,7 +65,9 @@ def test_cookie_is_secure_under_https(site):
     assert "; Secure" in set_cookie(site, {"wsgi.url_scheme": "https"}, auth=credentials())
 
 
-@pytest.mark.parametrize(("mount", "path"), [("/mail", "/mail/"), ("/mail/api/", "/mail/api/"), ("/a b", "/a%20b/")])
+@pytest.mark.parametrize(
+    ("mount", "path"), [("/mail", "/mail/"), ("/mail/api/", "/mail/api/"), ("/a b", "/a%20b/")]
+)
 def test_cookie_belongs_to_the_mount_point(site, mount, path):
     environ = {"SCRIPT_NAME": mount}
     assert f"; Path={path}; " in set_cookie(site, environ, auth=credentials())
@@ -122,20 +124,35 @@ def test_state_files_are_readable_by_their_owner_only(site):
         log_in(site)
     finally:
         os.umask(old)
-    modes = {file.name: stat.S_IMODE(file.stat().st_mode) for file in site.dbpath.parent.glob("master.db3.state*")}
+    modes = {
+        file.name: stat.S_IMODE(file.stat().st_mode) for file in site.dbpath.parent.glob("master.db3.state*")
+    }
     assert modes and set(modes.values()) == {0o600}
 
 
 ########## Log-in and log-out ######################################################################
 
 
-@pytest.mark.parametrize(("auth", "status"), [
-    (None, NOBODY), ({}, NOBODY), ([], NOBODY), ({"password": "pw"}, NOBODY), (credentials("", ""), NOBODY),
-    (credentials("0"), NOBODY), (credentials(None), NOBODY), ({"user_name": "bob"}, NO_PASSWORD),
-    (credentials(password=""), NO_PASSWORD), (credentials("nobody here", None), NO_PASSWORD),
-    (credentials(password="0"), WRONG), (credentials(password="wrong"), WRONG), (credentials("nobody here"), WRONG),
-    (credentials("nologin"), WRONG), (credentials("BOB"), WRONG),
-])
+@pytest.mark.parametrize(
+    ("auth", "status"),
+    [
+        (None, NOBODY),
+        ({}, NOBODY),
+        ([], NOBODY),
+        ({"password": "pw"}, NOBODY),
+        (credentials("", ""), NOBODY),
+        (credentials("0"), NOBODY),
+        (credentials(None), NOBODY),
+        ({"user_name": "bob"}, NO_PASSWORD),
+        (credentials(password=""), NO_PASSWORD),
+        (credentials("nobody here", None), NO_PASSWORD),
+        (credentials(password="0"), WRONG),
+        (credentials(password="wrong"), WRONG),
+        (credentials("nobody here"), WRONG),
+        (credentials("nologin"), WRONG),
+        (credentials("BOB"), WRONG),
+    ],
+)
 def test_refused_log_in_says_why_and_nothing_else(either, auth, status):
     before = either.dump()
     answer = ask(either.browser(), "pop/?add", auth=auth, pop_user="bob")
@@ -151,7 +168,9 @@ def test_empty_credentials_with_a_live_cookie_are_logged_in(site):
         assert (answer["status"], answer["login"], answer["auth_user"]) == ("ok", True, "bob")
 
 
-@pytest.mark.parametrize("auth", [credentials(password="wrong"), credentials("root", "no"), credentials(password="")])
+@pytest.mark.parametrize(
+    "auth", [credentials(password="wrong"), credentials("root", "no"), credentials(password="")]
+)
 def test_wrong_credentials_leave_the_session_alone(site, auth):
     browser = log_in(site)
     before = token(browser)
@@ -224,14 +243,25 @@ def test_session_ends_when_its_user_is_deleted_and_does_not_come_back_with_the_n
     assert not logged_in(browser)
 
 
-@pytest.mark.parametrize("change", [
-    lambda site: site("users/?set_password", user_name="bob", user_authdata="new"),
-    lambda site: site("users/?set_password", user_name="bob", user_authdata="pw"),
-    lambda site: site("users/?set_password", user="bob", user_name="bob", user_authdata="new"),
-    lambda site: site("users/?set_password", user_name="bob"),
-    lambda site: site.sql("UPDATE users SET user_authdata = ? WHERE user_name = 'bob'", authdata("new")),
-    lambda site: site.sql("UPDATE users SET user_authdata = NULL WHERE user_name = 'bob'"),
-], ids=["by admin", "to the same", "by oneself elsewhere", "taken away", "in the file", "taken away in the file"])
+@pytest.mark.parametrize(
+    "change",
+    [
+        lambda site: site("users/?set_password", user_name="bob", user_authdata="new"),
+        lambda site: site("users/?set_password", user_name="bob", user_authdata="pw"),
+        lambda site: site("users/?set_password", user="bob", user_name="bob", user_authdata="new"),
+        lambda site: site("users/?set_password", user_name="bob"),
+        lambda site: site.sql("UPDATE users SET user_authdata = ? WHERE user_name = 'bob'", authdata("new")),
+        lambda site: site.sql("UPDATE users SET user_authdata = NULL WHERE user_name = 'bob'"),
+    ],
+    ids=[
+        "by admin",
+        "to the same",
+        "by oneself elsewhere",
+        "taken away",
+        "in the file",
+        "taken away in the file",
+    ],
+)
 def test_sessions_end_when_the_password_changes(site, change):
     browsers, other = [log_in(site), log_in(site)], log_in(site, "ann")
     change(site)
@@ -242,7 +272,9 @@ def test_sessions_end_when_the_password_changes(site, change):
 @pytest.mark.parametrize("auth", [{}, credentials()], ids=["by cookie", "by credentials"])
 def test_session_that_changed_the_password_lives_on(site, auth):
     browser, other = log_in(site), log_in(site)
-    assert ask(browser, "users/?set_password", auth=auth, user_name="bob", user_authdata="new")["status"] == "ok"
+    assert (
+        ask(browser, "users/?set_password", auth=auth, user_name="bob", user_authdata="new")["status"] == "ok"
+    )
     assert logged_in(browser) and not logged_in(other)
     assert ask(site.browser(), auth=credentials())["status"] == WRONG
     log_in(site, password="new")
@@ -313,9 +345,15 @@ def test_state_database_is_made_once_by_many_threads(site):
         assert seen == ["ok"] * len(seen) and all(map(logged_in, browsers))
 
 
-@pytest.mark.parametrize(("url", "body", "status"), [
-    ("users/?get", b"[", 400), ("users/?get&limit=0", b"", 400), ("nothing/?get", b"", 404),
-    ("users/?get", b" " * 1_100_000, 413)])
+@pytest.mark.parametrize(
+    ("url", "body", "status"),
+    [
+        ("users/?get", b"[", 400),
+        ("users/?get&limit=0", b"", 400),
+        ("nothing/?get", b"", 404),
+        ("users/?get", b" " * 1_100_000, 413),
+    ],
+)
 def test_what_is_decided_before_the_credentials_says_nothing_of_a_log_in(site, url, body, status):
     answer = log_in(site).post("/" + url, body, status=status).json
     assert not {"login", "auth_user", "permissions"} & set(answer)

@@ -29,13 +29,40 @@ def folder(tmp_path_factory):
         (www / name).mkdir(parents=True)
     for name in ("index.html", "sub/index.html", "of config.php/index.html"):
         (www / name).write_text(f"<!doctype html><p>{name} ä")
-    for name in ("app.js", "style.css", "data.json", "pic.svg", "font.woff2", "LICENSE", "a b ü.txt", "x.tar.gz",
-                 "..."):
+    for name in (
+        "app.js",
+        "style.css",
+        "data.json",
+        "pic.svg",
+        "font.woff2",
+        "LICENSE",
+        "a b ü.txt",
+        "x.tar.gz",
+        "...",
+    ):
         (www / name).write_text(f"{name} ä")
-    for name in (".htaccess", ".git/config", "config.php", "old.PHP5", "page.html~", "x.py", "x.db3", "x.db3-journal"):
+    for name in (
+        ".htaccess",
+        ".git/config",
+        "config.php",
+        "old.PHP5",
+        "page.html~",
+        "x.py",
+        "x.db3",
+        "x.db3-journal",
+    ):
         (www / name).write_text(SECRET)
-    links = {"inner.html": "index.html", "out.txt": "../secret.txt", "far.txt": "/etc/passwd", "up": "..",
-             "git": ".git", "sibling": "../www-secret", "loop": "loop", "inside": "sub", "source.txt": "config.php"}
+    links = {
+        "inner.html": "index.html",
+        "out.txt": "../secret.txt",
+        "far.txt": "/etc/passwd",
+        "up": "..",
+        "git": ".git",
+        "sibling": "../www-secret",
+        "loop": "loop",
+        "inside": "sub",
+        "source.txt": "config.php",
+    }
     for name, target in links.items():
         (www / name).symlink_to(target)
     (www / "empty/index.html").symlink_to("../../secret.txt")
@@ -65,12 +92,27 @@ def ask(server, path, method="GET", **headers):
 HTML, PLAIN = "text/html; charset=UTF-8", "text/plain; charset=UTF-8"
 
 
-@pytest.mark.parametrize("name, kind", [
-    ("", HTML), ("index.html", HTML), ("inner.html", HTML), ("sub/", HTML), ("inside/index.html", HTML),
-    ("up/www/", HTML), ("of%20config.php/", HTML), ("index.html?v=1&..=/etc", HTML), ("a%20b%20%C3%BC.txt", PLAIN),
-    ("app.js", "text/javascript; charset=UTF-8"), ("style.css", "text/css; charset=UTF-8"),
-    ("data.json", "application/json"), ("pic.svg", "image/svg+xml"), ("font.woff2", "font/woff2"),
-    ("LICENSE", "application/octet-stream"), ("x.tar.gz", "application/octet-stream")])
+@pytest.mark.parametrize(
+    "name, kind",
+    [
+        ("", HTML),
+        ("index.html", HTML),
+        ("inner.html", HTML),
+        ("sub/", HTML),
+        ("inside/index.html", HTML),
+        ("up/www/", HTML),
+        ("of%20config.php/", HTML),
+        ("index.html?v=1&..=/etc", HTML),
+        ("a%20b%20%C3%BC.txt", PLAIN),
+        ("app.js", "text/javascript; charset=UTF-8"),
+        ("style.css", "text/css; charset=UTF-8"),
+        ("data.json", "application/json"),
+        ("pic.svg", "image/svg+xml"),
+        ("font.woff2", "font/woff2"),
+        ("LICENSE", "application/octet-stream"),
+        ("x.tar.gz", "application/octet-stream"),
+    ],
+)
 def test_files_have_the_type_of_their_name(server, name, kind):
     status, headers, body = ask(server, "/admin/" + name)
     assert status == 200 and body.endswith("ä")
@@ -79,23 +121,81 @@ def test_files_have_the_type_of_their_name(server, name, kind):
     assert "Content-Encoding" not in headers and "Access-Control-Allow-Origin" not in headers
 
 
-@pytest.mark.parametrize("path", [
-    "../secret.txt", "%2e%2e/secret.txt", "..%2fsecret.txt", "%2e%2e%2fsecret.txt", "%252e%252e/secret.txt",
-    "sub/../../secret.txt", "sub/../app.js", "..%c0%afsecret.txt", ".%ff./secret.txt", "..\\secret.txt",
-    "..%5csecret.txt", ".../", "./index.html", "//etc/passwd", "/etc/passwd", "%2fetc/passwd", "sub//index.html",
-    "file:///etc/passwd", "../www-secret/secret.txt", "out.txt", "far.txt", "up/secret.txt", "sibling/secret.txt",
-    "loop", "git/config", "empty/", "source.txt", ".htaccess", ".git/config", ".git/", "%2egit/config", "config.php",
-    "old.PHP5", "page.html~", "x.py", "x.db3", "x.db3-journal", "index.html%00", "index.html%00.txt", "%00",
-    "index%ff.html%00", "index.html/", "nothing", "sub/nothing/", "sub/deep/", "pipe", "x" * 5000, "x/" * 5000, "..."])
+@pytest.mark.parametrize(
+    "path",
+    [
+        "../secret.txt",
+        "%2e%2e/secret.txt",
+        "..%2fsecret.txt",
+        "%2e%2e%2fsecret.txt",
+        "%252e%252e/secret.txt",
+        "sub/../../secret.txt",
+        "sub/../app.js",
+        "..%c0%afsecret.txt",
+        ".%ff./secret.txt",
+        "..\\secret.txt",
+        "..%5csecret.txt",
+        ".../",
+        "./index.html",
+        "//etc/passwd",
+        "/etc/passwd",
+        "%2fetc/passwd",
+        "sub//index.html",
+        "file:///etc/passwd",
+        "../www-secret/secret.txt",
+        "out.txt",
+        "far.txt",
+        "up/secret.txt",
+        "sibling/secret.txt",
+        "loop",
+        "git/config",
+        "empty/",
+        "source.txt",
+        ".htaccess",
+        ".git/config",
+        ".git/",
+        "%2egit/config",
+        "config.php",
+        "old.PHP5",
+        "page.html~",
+        "x.py",
+        "x.db3",
+        "x.db3-journal",
+        "index.html%00",
+        "index.html%00.txt",
+        "%00",
+        "index%ff.html%00",
+        "index.html/",
+        "nothing",
+        "sub/nothing/",
+        "sub/deep/",
+        "pipe",
+        "x" * 5000,
+        "x/" * 5000,
+        "...",
+    ],
+)
 def test_nothing_else_can_be_read(server, path):
     status, headers, body = ask(server, "/admin/" + path)
     assert status == 404 and body == "404 Not Found\n"
     assert headers["Content-Type"] == PLAIN
 
 
-@pytest.mark.parametrize("path", [
-    "/../secret.txt", "/%2e%2e/secret.txt", "/secret.txt", "/admin/../../secret.txt", "/admin%2f..%2fsecret.txt",
-    "/administrator", "/admin.", "/other", "/other/", "/www/index.html"])
+@pytest.mark.parametrize(
+    "path",
+    [
+        "/../secret.txt",
+        "/%2e%2e/secret.txt",
+        "/secret.txt",
+        "/admin/../../secret.txt",
+        "/admin%2f..%2fsecret.txt",
+        "/administrator",
+        "/admin.",
+        "/other",
+        "/other/",
+        "/www/index.html",
+    ],
+)
 def test_beside_the_folders_is_the_api(server, path):
     status, headers, body = ask(server, path)
     assert status == 404
@@ -104,9 +204,17 @@ def test_beside_the_folders_is_the_api(server, path):
     assert SECRET not in body and "ä" not in body
 
 
-@pytest.mark.parametrize("path, location", [
-    ("/admin", "./admin/"), ("/admin?a=b&c=%0d%0a", "./admin/?a=b&c=%0d%0a"), ("/admin/sub", "./sub/"),
-    ("/admin/inside", "./inside/"), ("/admin/of%20config.php", "./of%20config.php/"), ("/other/place", "./place/")])
+@pytest.mark.parametrize(
+    "path, location",
+    [
+        ("/admin", "./admin/"),
+        ("/admin?a=b&c=%0d%0a", "./admin/?a=b&c=%0d%0a"),
+        ("/admin/sub", "./sub/"),
+        ("/admin/inside", "./inside/"),
+        ("/admin/of%20config.php", "./of%20config.php/"),
+        ("/other/place", "./place/"),
+    ],
+)
 def test_a_folder_without_its_slash_is_led_to_it(server, path, location):
     status, headers, body = ask(server, path)
     assert (status, headers["Location"], body) == (302, location, "")
@@ -153,9 +261,15 @@ def test_the_api_answers_beside_the_files(server):
     assert "The files of" in server.said and f":{server.port}/other/place/\n" in server.said
 
 
-@pytest.mark.parametrize("mount, static, page, absent", [
-    ("/cmail/api", "/cmail/admin", "/cmail/admin/", "/admin/"), ("/cmail/api", "/", "/", "/nothing"),
-    ("/api", "/api/admin", "/api/admin/", "/admin/"), ("/a", "/a/b", "/a/b/sub/", "/b/")])
+@pytest.mark.parametrize(
+    "mount, static, page, absent",
+    [
+        ("/cmail/api", "/cmail/admin", "/cmail/admin/", "/admin/"),
+        ("/cmail/api", "/", "/", "/nothing"),
+        ("/api", "/api/admin", "/api/admin/", "/admin/"),
+        ("/a", "/a/b", "/a/b/sub/", "/b/"),
+    ],
+)
 def test_the_longest_path_decides(folder, mount, static, page, absent):
     with Server(folder, "--mount", mount, "--static", f"{static}=www") as server:
         assert server.url.endswith(mount + "/")
@@ -185,27 +299,42 @@ def test_a_proxy_may_take_the_mount_away(folder):
         assert ask(server, "/cmail/api/admin/")[0] == 404
 
 
-@pytest.mark.parametrize("arguments, sentence", [
-    (["--static", "www"], "www is not /PATH=FOLDER"), (["--static", "/admin"], "/admin is not /PATH=FOLDER"),
-    (["--static", "admin=www"], "admin=www is not /PATH=FOLDER"),
-    (["--static", "/admin="], "/admin= is not /PATH=FOLDER"),
-    (["--static", "/admin=nowhere"], "nowhere is no folder that can be read"),
-    (["--static", "/admin=config.py"], "config.py is no folder that can be read"),
-    (["--static", "/a b=www"], "/a b is no URL path"), (["--static", "/a/../b=www"], "/a/../b is no URL path"),
-    (["--static", "/.x=www"], "/.x is no URL path"), (["--static", "/ü=www"], "/ü is no URL path"),
-    (["--mount", "/../x"], "/../x is no URL path")])
+@pytest.mark.parametrize(
+    "arguments, sentence",
+    [
+        (["--static", "www"], "www is not /PATH=FOLDER"),
+        (["--static", "/admin"], "/admin is not /PATH=FOLDER"),
+        (["--static", "admin=www"], "admin=www is not /PATH=FOLDER"),
+        (["--static", "/admin="], "/admin= is not /PATH=FOLDER"),
+        (["--static", "/admin=nowhere"], "nowhere is no folder that can be read"),
+        (["--static", "/admin=config.py"], "config.py is no folder that can be read"),
+        (["--static", "/a b=www"], "/a b is no URL path"),
+        (["--static", "/a/../b=www"], "/a/../b is no URL path"),
+        (["--static", "/.x=www"], "/.x is no URL path"),
+        (["--static", "/ü=www"], "/ü is no URL path"),
+        (["--mount", "/../x"], "/../x is no URL path"),
+    ],
+)
 def test_what_cannot_be_read_is_told(folder, arguments, sentence):
     assert sentence in run(folder, "serve", *arguments, check=2)
 
 
-@pytest.mark.parametrize("arguments, sentence", [
-    (["--static", "/=www"], "--static /: the API is there; --mount gives it another path."),
-    (["--static", "/api/=www", "--mount", "api"], "--static /api: the API is there; --mount gives it another path."),
-    (["--static", "/users=www"], "--static /users: the API answers there; choose another path."),
-    (["--static", "/api/users/x=www", "--mount", "/api"], "--static /api/users/x: the API answers there"),
-    (["--static", "/index.php=www"], "--static /index.php: the API answers there"),
-    (["--static", "/a=www", "--static", "/a/=www/sub"], "--static /a is given twice."),
-    (["--static", "/a=."], "is in "), (["--static", "/a=/"], "not for everybody to read; serve a folder without it.")])
+@pytest.mark.parametrize(
+    "arguments, sentence",
+    [
+        (["--static", "/=www"], "--static /: the API is there; --mount gives it another path."),
+        (
+            ["--static", "/api/=www", "--mount", "api"],
+            "--static /api: the API is there; --mount gives it another path.",
+        ),
+        (["--static", "/users=www"], "--static /users: the API answers there; choose another path."),
+        (["--static", "/api/users/x=www", "--mount", "/api"], "--static /api/users/x: the API answers there"),
+        (["--static", "/index.php=www"], "--static /index.php: the API answers there"),
+        (["--static", "/a=www", "--static", "/a/=www/sub"], "--static /a is given twice."),
+        (["--static", "/a=."], "is in "),
+        (["--static", "/a=/"], "not for everybody to read; serve a folder without it."),
+    ],
+)
 def test_what_would_hide_the_api_or_show_its_files_is_refused(folder, arguments, sentence):
     assert sentence in run(folder, "serve", *arguments, check=1)
 
@@ -215,7 +344,8 @@ def test_config_and_databases_are_never_in_a_folder_that_is_served(tmp_path, sec
     for name in ("elsewhere", "data"):
         (tmp_path / name).mkdir()
     (tmp_path / "config.py").write_text(
-        CONFIG.replace("master.db3", "elsewhere/master.db3") + 'state = "data/sessions"\n')
+        CONFIG.replace("master.db3", "elsewhere/master.db3") + 'state = "data/sessions"\n'
+    )
     folder = (tmp_path / secret).parent
     said = run(tmp_path, "serve", "--static", f"/a={folder}", check=1)
     assert f"--static: {tmp_path}/" in said and "is in " + str(folder) in said

@@ -36,7 +36,16 @@ def installed(tmp_path):
 def gunicorn(folder):
     """Two workers on a free port."""
     port = free_port()
-    command = [sys.executable, "-m", "gunicorn", "--workers", "2", "--bind", f"127.0.0.1:{port}", "mailapi:application"]
+    command = [
+        sys.executable,
+        "-m",
+        "gunicorn",
+        "--workers",
+        "2",
+        "--bind",
+        f"127.0.0.1:{port}",
+        "mailapi:application",
+    ]
     environ = os.environ | {"MAILAPI_CONFIG": str(folder / "config.py"), "PYTHONPATH": str(ROOT)}
     with instance(command, folder / "gunicorn", port, env=environ):
         yield f"http://127.0.0.1:{port}/"
@@ -74,8 +83,11 @@ def daemon_writer(path, name, until):
     connection = sqlite3.connect(path, timeout=60, isolation_level=None)
     while time.monotonic() < until:
         connection.execute("BEGIN IMMEDIATE")
-        connection.execute("INSERT INTO mailbox (mail_user, mail_envelopeto, mail_envelopefrom, mail_data, mail_ident)"
-                           " VALUES ('ann', 'a', 'b', 'c', ?)", [name])
+        connection.execute(
+            "INSERT INTO mailbox (mail_user, mail_envelopeto, mail_envelopefrom, mail_data, mail_ident)"
+            " VALUES ('ann', 'a', 'b', 'c', ?)",
+            [name],
+        )
         time.sleep(chance.uniform(0.2, 1) if chance.random() < 0.1 else 0.001)
         connection.execute("COMMIT")
         stored += 1
@@ -86,22 +98,30 @@ def daemon_writer(path, name, until):
 
 def test_eight_writers_lose_nothing(installed, tmp_path, capsys):
     until = time.monotonic() + SECONDS
-    with Server(tmp_path) as waitress, gunicorn(tmp_path) as other, \
-            concurrent.futures.ThreadPoolExecutor(4) as clients, \
-            concurrent.futures.ProcessPoolExecutor(4, multiprocessing.get_context("spawn")) as daemons:
+    with (
+        Server(tmp_path) as waitress,
+        gunicorn(tmp_path) as other,
+        concurrent.futures.ThreadPoolExecutor(4) as clients,
+        concurrent.futures.ProcessPoolExecutor(4, multiprocessing.get_context("spawn")) as daemons,
+    ):
         urls = [waitress.url, other] * 2
         api = [clients.submit(api_writer, url, f"writer{n}", until) for n, url in enumerate(urls)]
         mail = [daemons.submit(daemon_writer, str(installed.dbpath), f"daemon{n}", until) for n in range(4)]
         api, mail = [job.result() for job in api], [job.result() for job in mail]
     added = [name for done, _, _ in api for name in done]
     assert [other for _, _, other in api if other] == []
-    stored = {name for name, in installed.sql("SELECT user_name FROM users")}
+    stored = {name for (name,) in installed.sql("SELECT user_name FROM users")}
     assert added and set(added) <= stored
     assert installed.sql("SELECT COUNT(*) FROM mailbox") == [(sum(mail),)] and min(mail) > 0
-    assert installed.sql("PRAGMA integrity_check") == [("ok",)] and installed.sql("PRAGMA foreign_key_check") == []
+    assert (
+        installed.sql("PRAGMA integrity_check") == [("ok",)]
+        and installed.sql("PRAGMA foreign_key_check") == []
+    )
     with capsys.disabled():
-        print(f"\n{SECONDS} s: {len(added)} users through the API, {sum(mail)} mails by the daemons, "
-              f"{sum(busy for _, busy, _ in api)} answers 503")
+        print(
+            f"\n{SECONDS} s: {len(added)} users through the API, {sum(mail)} mails by the daemons, "
+            f"{sum(busy for _, busy, _ in api)} answers 503"
+        )
 
 
 def test_a_killed_server_loses_nothing_that_it_acknowledged(installed, tmp_path):
@@ -117,8 +137,10 @@ def test_a_killed_server_loses_nothing_that_it_acknowledged(installed, tmp_path)
                 server.process.kill()
                 acknowledged += [name for job in jobs for name in job.result()]
     assert acknowledged
-    users = {name for name, in installed.sql("SELECT user_name FROM users")}
-    granted = [name for name, in installed.sql("SELECT api_user FROM api_access WHERE api_permission = 'special'")]
+    users = {name for (name,) in installed.sql("SELECT user_name FROM users")}
+    granted = [
+        name for (name,) in installed.sql("SELECT api_user FROM api_access WHERE api_permission = 'special'")
+    ]
     assert set(acknowledged) <= users
     assert sorted(granted) == sorted(name for name in users if name.startswith("k"))  # each whole
     assert installed.sql("PRAGMA integrity_check") == [("ok",)]
@@ -149,13 +171,23 @@ def with_cookie(url, cookie):
 def test_honest_clients_are_served_among_slow_and_hostile_ones(installed, tmp_path):
     soft, hard = resource.getrlimit(resource.RLIMIT_NOFILE)
     resource.setrlimit(resource.RLIMIT_NOFILE, (min(4096, hard), hard))
-    starts = [b"", b"GET /users/?get HT", b"POST /users/?get HTTP/1.1\r\nHost: x\r\nContent-Length: 100\r\n\r\n{",
-              b"GET / HTTP/1.1\r\n" + b"X-Flood: x\r\n" * 500, b"GET / HTTP/1.1\r\nCookie: " + b"a=b; " * 6000,
-              b"GET /?login HTTP/1.1\r\nHost: x\r\n\r\n" * 5, b"\x16\x03\x01\x00" * 50, b"GET / HTTP/1.1\r\n\r\n\r\n" * 9]
+    starts = [
+        b"",
+        b"GET /users/?get HT",
+        b"POST /users/?get HTTP/1.1\r\nHost: x\r\nContent-Length: 100\r\n\r\n{",
+        b"GET / HTTP/1.1\r\n" + b"X-Flood: x\r\n" * 500,
+        b"GET / HTTP/1.1\r\nCookie: " + b"a=b; " * 6000,
+        b"GET /?login HTTP/1.1\r\nHost: x\r\n\r\n" * 5,
+        b"\x16\x03\x01\x00" * 50,
+        b"GET / HTTP/1.1\r\n\r\n\r\n" * 9,
+    ]
     (tmp_path / "www").mkdir()
     (tmp_path / "www/large.bin").write_bytes(b"x" * 20_000_000)
-    installed.sql("INSERT INTO mailbox (mail_id, mail_user, mail_envelopeto, mail_envelopefrom, mail_data)"
-                  " VALUES (1, 'dele', 'a', 'b', ?)", b"\r\n" + b"x" * 20_000_000)
+    installed.sql(
+        "INSERT INTO mailbox (mail_id, mail_user, mail_envelopeto, mail_envelopefrom, mail_data)"
+        " VALUES (1, 'dele', 'a', 'b', ?)",
+        b"\r\n" + b"x" * 20_000_000,
+    )
     with Server(tmp_path, "--static", "/files=www") as server, contextlib.ExitStack() as open_ones:
         port = int(server.url.rstrip("/").rsplit(":", 1)[1])
         mail = f"GET /mailbox/?raw&mail_id=1 HTTP/1.1\r\nHost: x\r\nCookie: {log_in(server.url)}\r\n\r\n".encode()
@@ -222,7 +254,9 @@ def test_a_full_disk_under_the_state_database_is_told(small_disk, tmp_path):
     free = fill(small_disk)
     answers = [site("?login", user=user, check="*") for user in ("bob", "ann", "dele") * 40]
     assert {answer["status"] for answer in answers} <= {
-        "ok", "The state database cannot be used: database or disk is full.",
-        "The state database cannot be used: disk I/O error."} and answers[-1]["status"] != "ok"
+        "ok",
+        "The state database cannot be used: database or disk is full.",
+        "The state database cannot be used: disk I/O error.",
+    } and answers[-1]["status"] != "ok"
     free()
     assert site("?login")["login"] is True

@@ -38,9 +38,13 @@ class Swap:
             php = PHP.replace("SMTPD", "MSA").replace("smtpd", "msa")
         machine.site.sql("UPDATE users SET user_database = '/var/lib/cmail/ann.db3' WHERE user_name = 'ann'")
         machine.write("/var/www/cmail-api/config.php", php)
-        machine.write("/etc/php/config.py", f'dbpath = "/var/lib/cmail/master.db3"\nmodulelist = {MODULES!r}\n')
-        machine.write("/etc/nginx/snippets/cmail-php.conf",
-                      f"location /cmail/api/ {{ proxy_pass http://127.0.0.1:{self.old}; }}\n")
+        machine.write(
+            "/etc/php/config.py", f'dbpath = "/var/lib/cmail/master.db3"\nmodulelist = {MODULES!r}\n'
+        )
+        machine.write(
+            "/etc/nginx/snippets/cmail-php.conf",
+            f"location /cmail/api/ {{ proxy_pass http://127.0.0.1:{self.old}; }}\n",
+        )
         machine.write("/etc/nginx/snippets/cmail-mailapi.conf", recipe("nginx and waitress")["nginx"])
         (machine.folder / "etc/nginx/snippets/cmail-api.conf").symlink_to("cmail-php.conf")
         (machine.folder / "login.json").write_text('{"auth": {"user_name": "root", "password": "pw"}}')
@@ -52,16 +56,24 @@ class Swap:
     def commands(self, title: str, language="sh") -> list[str]:
         """The lines of a block with this machine's ports and users, without what only systemd can do."""
         text = self.machine.here(recipe(title, "swap.md")[language])
-        for named, here in (("127.0.0.1:8081", f"127.0.0.1:{self.copy}"),
-                            ("//127.0.0.1/", f"//127.0.0.1:{self.machine.front}/"),
-                            ("--daemon cmail", f"--daemon {USER.pw_name}")):
+        for named, here in (
+            ("127.0.0.1:8081", f"127.0.0.1:{self.copy}"),
+            ("//127.0.0.1/", f"//127.0.0.1:{self.machine.front}/"),
+            ("--daemon cmail", f"--daemon {USER.pw_name}"),
+        ):
             text = text.replace(named, here)
         return [line for line in text.splitlines() if line not in SYSTEMD]
 
     def run(self, lines: list[str]) -> str:
         """Run commands as one would paste them; what they print. The last one must succeed."""
-        done = subprocess.run([need("bash"), "-c", "\n".join(lines)], cwd=self.machine.folder, env=self.environ,
-                              text=True, capture_output=True, **AS_USER)
+        done = subprocess.run(
+            [need("bash"), "-c", "\n".join(lines)],
+            cwd=self.machine.folder,
+            env=self.environ,
+            text=True,
+            capture_output=True,
+            **AS_USER,
+        )
         assert done.returncode == 0, done.stdout + done.stderr
         return done.stdout
 
@@ -117,8 +129,20 @@ def test_trying_changes_nothing(swap):
     swap.run(prepare)
     compare = swap.commands("Try it beside PHP, on a copy", "bash")
     with swap.serving(serve, swap.copy):
-        assert swap.run(compare).split() == ["users/?get:", "the", "same", "addresses/?get:", "the", "same",
-                                             "pop/?get:", "the", "same", "delegates/?get:", "the", "same"]
+        assert swap.run(compare).split() == [
+            "users/?get:",
+            "the",
+            "same",
+            "addresses/?get:",
+            "the",
+            "same",
+            "pop/?get:",
+            "the",
+            "same",
+            "delegates/?get:",
+            "the",
+            "same",
+        ]
         swap.run(swap.commands("Let clients change the copy"))
         with Client(f"http://127.0.0.1:{swap.copy}/") as client:
             client.log_in("root")
@@ -134,16 +158,23 @@ def test_trying_changes_nothing(swap):
 
 
 USERS = [{"user_name": "ann", "modules": {"POP": True, "User": True}}, {"user_name": "bob", "modules": []}]
-ADDRESSES = [{"address_expression": "a@one.org", "address_order": 2}, {"address_expression": "%", "address_order": 1}]
+ADDRESSES = [
+    {"address_expression": "a@one.org", "address_order": 2},
+    {"address_expression": "%", "address_order": 1},
+]
 DELEGATIONS = [{"api_user": "dele", "api_expression": "a"}, {"api_user": "dele", "api_expression": "b"}]
-ANSWERS = {"users/?get": {"users": USERS, "permissions": {"admin": True, "delegate": True}},
-           "addresses/?get": {"addresses": ADDRESSES}, "pop/?get": {"pop": [{"pop_user": "ann"}, {"pop_user": "bob"}]},
-           "delegates/?get": {"delegates": {"users": [], "addresses": DELEGATIONS}}}
+ANSWERS = {
+    "users/?get": {"users": USERS, "permissions": {"admin": True, "delegate": True}},
+    "addresses/?get": {"addresses": ADDRESSES},
+    "pop/?get": {"pop": [{"pop_user": "ann"}, {"pop_user": "bob"}]},
+    "delegates/?get": {"delegates": {"users": [], "addresses": DELEGATIONS}},
+}
 
 
 @contextlib.contextmanager
 def answering(answers: dict):
     """An API with these answers; its port."""
+
     class Handler(http.server.BaseHTTPRequestHandler):
         def do_POST(self):
             body = json.dumps(answers[re.search(r"\w+/\?get", self.path)[0]]).encode()
@@ -173,8 +204,12 @@ def compared(folder: Path, php: dict, mailapi: dict) -> str:
     text = recipe("Try it beside PHP, on a copy", "swap.md")["bash"]
     (folder / "login.json").write_text("{}")
     with answering(php) as before, answering(mailapi) as after:
-        text = text.replace("//127.0.0.1/", f"//127.0.0.1:{before}/").replace("127.0.0.1:8081", f"127.0.0.1:{after}")
-        done = subprocess.run([need("bash"), "-c", text], cwd=folder, env=ENVIRON, text=True, capture_output=True)
+        text = text.replace("//127.0.0.1/", f"//127.0.0.1:{before}/").replace(
+            "127.0.0.1:8081", f"127.0.0.1:{after}"
+        )
+        done = subprocess.run(
+            [need("bash"), "-c", text], cwd=folder, env=ENVIRON, text=True, capture_output=True
+        )
     assert not done.stderr
     return done.stdout
 

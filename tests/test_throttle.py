@@ -19,7 +19,9 @@ def test_user_who_moves_within_their_network_is_not_locked_out_by_others_there(s
     assert attempt(site, "bob", "pw", "2001:db8:0:1::1") == "in"
     fail(site, 10, "ann", "x", "2001:db8:0:1::bad")
     fail(site, 10, "bob", "x", "2001:db8:0:2::bad")
-    assert attempt(site, "root", "pw", "2001:db8:0:1::1") == attempt(site, "bob", "pw", "2001:db8:0:3::1") == 1
+    assert (
+        attempt(site, "root", "pw", "2001:db8:0:1::1") == attempt(site, "bob", "pw", "2001:db8:0:3::1") == 1
+    )
     clock.now += 86400 - 3600
     fail(site, 10, "ann", "x", "2001:db8:0:1::bad")
     assert attempt(site, "bob", "pw", "2001:db8:0:1:aaaa:bbbb:cccc:dddd") == "in"
@@ -78,27 +80,57 @@ def test_waits_are_not_kept_longer_by_the_right_password(site, clock):
 ########## How addresses are written ###############################################################
 
 
-@pytest.mark.parametrize(("forwarded", "client"), [
-    ("1.2.3.4:5678", "1.2.3.4"), (' "1.2.3.4:5678" ', "1.2.3.4"), ("[2001:db8:2::7]:443", "2001:db8:2::7"),
-    ("[2001:db8:2::7]", "2001:db8:2::7"), ('"[2001:DB8:2::7]:443"', "2001:db8:2::7"),
-    ("2001:db8:2::7%eth0", "2001:db8:2::7"),
-    ("[fe80::1%25eth0]:80", "fe80::1"), ("::ffff:1.2.3.4%3", "1.2.3.4"), ("[::ffff:1.2.3.4]:80", "1.2.3.4"),
-    ("::FFFF:102:304", "1.2.3.4"), ("1.2.3.4, 10.0.0.2:99", "1.2.3.4"), ("1.2.3.4:1, [::ffff:10.0.0.2]:99", "1.2.3.4"),
-    ("\t1.2.3.4\t", "1.2.3.4"),
-    # what is no address: the last proxy that is trusted
-    ("1.2.3.4, unknown, 10.0.0.2", "10.0.0.2"), ("1.2.3.4:x", "10.0.0.1"), ("1.2.3.4:5:6", "10.0.0.1"),
-    ("[1.2.3.4", "10.0.0.1"), ("1.2.3.999", "10.0.0.1"), ("01.2.3.4", "10.0.0.1"), ("[::1]]", "10.0.0.1"),
-    (":::", "10.0.0.1"), ("[]:80", "10.0.0.1"), ("::1%" + "a" * 9000, "10.0.0.1"), ("_hidden, 10.0.0.3:8", "10.0.0.3"),
-    ("1.2.3.4 5.6.7.8", "10.0.0.1"), ("[" * 9000, "10.0.0.1"), ("1:" * 5000, "10.0.0.1")])
+@pytest.mark.parametrize(
+    ("forwarded", "client"),
+    [
+        ("1.2.3.4:5678", "1.2.3.4"),
+        (' "1.2.3.4:5678" ', "1.2.3.4"),
+        ("[2001:db8:2::7]:443", "2001:db8:2::7"),
+        ("[2001:db8:2::7]", "2001:db8:2::7"),
+        ('"[2001:DB8:2::7]:443"', "2001:db8:2::7"),
+        ("2001:db8:2::7%eth0", "2001:db8:2::7"),
+        ("[fe80::1%25eth0]:80", "fe80::1"),
+        ("::ffff:1.2.3.4%3", "1.2.3.4"),
+        ("[::ffff:1.2.3.4]:80", "1.2.3.4"),
+        ("::FFFF:102:304", "1.2.3.4"),
+        ("1.2.3.4, 10.0.0.2:99", "1.2.3.4"),
+        ("1.2.3.4:1, [::ffff:10.0.0.2]:99", "1.2.3.4"),
+        ("\t1.2.3.4\t", "1.2.3.4"),
+        # what is no address: the last proxy that is trusted
+        ("1.2.3.4, unknown, 10.0.0.2", "10.0.0.2"),
+        ("1.2.3.4:x", "10.0.0.1"),
+        ("1.2.3.4:5:6", "10.0.0.1"),
+        ("[1.2.3.4", "10.0.0.1"),
+        ("1.2.3.999", "10.0.0.1"),
+        ("01.2.3.4", "10.0.0.1"),
+        ("[::1]]", "10.0.0.1"),
+        (":::", "10.0.0.1"),
+        ("[]:80", "10.0.0.1"),
+        ("::1%" + "a" * 9000, "10.0.0.1"),
+        ("_hidden, 10.0.0.3:8", "10.0.0.3"),
+        ("1.2.3.4 5.6.7.8", "10.0.0.1"),
+        ("[" * 9000, "10.0.0.1"),
+        ("1:" * 5000, "10.0.0.1"),
+    ],
+)
 def test_ports_brackets_quotes_and_zones_of_proxies_are_left_out(tmp_path, forwarded, client):
     site = Site(tmp_path, trusted_proxies=["10.0.0.0/8"])
     assert attempt(site, "bob", "x", "10.0.0.1", HTTP_X_FORWARDED_FOR=forwarded) == "wrong"
     assert site.state("SELECT audit_address FROM audit") == [(client,)]
 
 
-@pytest.mark.parametrize(("peer", "client"), [
-    ("192.0.2.1:5678", "192.0.2.1"), ("[2001:db8::1]:5678", "2001:db8::1"), ("fe80::1%eth0", "fe80::1"),
-    ("::ffff:192.0.2.1", "192.0.2.1"), ("unix:", "unix:"), ("/run/x:y", "/run/x:y"), ("", "")])
+@pytest.mark.parametrize(
+    ("peer", "client"),
+    [
+        ("192.0.2.1:5678", "192.0.2.1"),
+        ("[2001:db8::1]:5678", "2001:db8::1"),
+        ("fe80::1%eth0", "fe80::1"),
+        ("::ffff:192.0.2.1", "192.0.2.1"),
+        ("unix:", "unix:"),
+        ("/run/x:y", "/run/x:y"),
+        ("", ""),
+    ],
+)
 def test_who_comes_without_a_proxy_can_log_in_however_the_server_writes_the_address(tmp_path, peer, client):
     for proxies in ([], ["10.0.0.0/8"]):
         (folder := tmp_path / str(len(proxies))).mkdir()
@@ -110,7 +142,9 @@ def test_who_comes_without_a_proxy_can_log_in_however_the_server_writes_the_addr
 def test_each_client_behind_a_proxy_that_writes_ports_has_a_count_of_their_own(tmp_path, clock):
     site = Site(tmp_path, trusted_proxies=["10.0.0.0/8"])
     for i in range(10):
-        assert attempt(site, f"user{i}", "x", "10.0.0.1", HTTP_X_FORWARDED_FOR=f"6.6.6.6:{1000 + i}") == "wrong"
+        assert (
+            attempt(site, f"user{i}", "x", "10.0.0.1", HTTP_X_FORWARDED_FOR=f"6.6.6.6:{1000 + i}") == "wrong"
+        )
     assert attempt(site, "ann", "pw", "10.0.0.1", HTTP_X_FORWARDED_FOR="6.6.6.6:2000") == 1
     assert attempt(site, "ann", "pw", "10.0.0.1", HTTP_X_FORWARDED_FOR="1.2.3.4:2000") == "in"
 
@@ -124,7 +158,12 @@ def test_networks_may_be_written_as_ipv6(tmp_path):
         browser = site.browser(REMOTE_ADDR="10.0.0.1", HTTP_X_FORWARDED_FOR=address)
         return browser.get("/?login", headers={"Authorization": f"Bearer {token}"}).json["login"]
 
-    assert [works(a) for a in ("192.0.2.9:4711", "[fe80::5%eth1]:1", "192.0.3.9", "x")] == [True, True, False, False]
+    assert [works(a) for a in ("192.0.2.9:4711", "[fe80::5%eth1]:1", "192.0.3.9", "x")] == [
+        True,
+        True,
+        False,
+        False,
+    ]
 
 
 def test_addresses_that_are_long_are_kept_in_no_cache(tmp_path):
@@ -132,8 +171,12 @@ def test_addresses_that_are_long_are_kept_in_no_cache(tmp_path):
     mailapi.bare_ip.cache_clear()
     for i in range(50):
         for long in (f"fe80::{i:x}%" + "z" * 5000, " " * 5000 + f"1.2.3.{i}", f"{i}" * 5000):
-            site.browser(REMOTE_ADDR="10.0.0.1", HTTP_X_FORWARDED_FOR=long).post("/?x", json.dumps({}).encode())
-            mailapi.client_address({"REMOTE_ADDR": "10.0.0.1", "HTTP_X_FORWARDED_FOR": long}, site.app.config.proxies)
+            site.browser(REMOTE_ADDR="10.0.0.1", HTTP_X_FORWARDED_FOR=long).post(
+                "/?x", json.dumps({}).encode()
+            )
+            mailapi.client_address(
+                {"REMOTE_ADDR": "10.0.0.1", "HTTP_X_FORWARDED_FOR": long}, site.app.config.proxies
+            )
     assert mailapi.bare_ip.cache_info().currsize <= 51  # the fifty that are addresses once the blanks are off
 
 

@@ -10,8 +10,11 @@ import pytest
 from conftest import MODULES, Site, authdata
 
 INVALID, NOT_FOUND, NOBODY = "Token is not valid.", "Token not found.", "Username is not set!"
-NO_MANAGING, OTHER_MODULE, ONLY_READS = ("A token cannot manage tokens.", "This token is not for this module.",
-                                         "This token may only read.")
+NO_MANAGING, OTHER_MODULE, ONLY_READS = (
+    "A token cannot manage tokens.",
+    "This token is not for this module.",
+    "This token may only read.",
+)
 
 
 def make(site, user="bob", token_name="backup", **fields) -> str:
@@ -22,7 +25,9 @@ def make(site, user="bob", token_name="backup", **fields) -> str:
 
 
 def send(site, token, url="?get_modules", scheme="Bearer ", fields=None, **environ):
-    return site.browser(HTTP_AUTHORIZATION=scheme + token, **environ).post("/" + url, json.dumps(fields or {}).encode())
+    return site.browser(HTTP_AUTHORIZATION=scheme + token, **environ).post(
+        "/" + url, json.dumps(fields or {}).encode()
+    )
 
 
 def use(site, token, url="?get_modules", scheme="Bearer ", fields=None, **environ) -> dict:
@@ -51,16 +56,36 @@ def test_token_logs_in_its_owner(either):
 
 def test_get_shows_everything_but_the_secret(either):
     later = int(time.time()) + 1000
-    secret = make(either, token_expires=later, token_reads_only=True, token_modules=["POP", "User"],
-                  token_networks=["192.0.2.7", "2001:db8::1/32"])
+    secret = make(
+        either,
+        token_expires=later,
+        token_reads_only=True,
+        token_modules=["POP", "User"],
+        token_networks=["192.0.2.7", "2001:db8::1/32"],
+    )
     make(either, token_name="plain")
     first, second = either("tokens/?get", user="bob")["tokens"]
     assert abs(first.pop("token_created") - time.time()) < 60 and second.pop("token_created")
-    assert first == {"token_id": 1, "token_user": "bob", "token_name": "backup", "token_expires": later,
-                     "token_used": None, "token_reads_only": 1, "token_modules": ["POP", "User"],
-                     "token_networks": ["192.0.2.7/32", "2001:db8::/32"]}
-    assert second == {"token_id": 2, "token_user": "bob", "token_name": "plain", "token_expires": None,
-                      "token_used": None, "token_reads_only": 0, "token_modules": None, "token_networks": None}
+    assert first == {
+        "token_id": 1,
+        "token_user": "bob",
+        "token_name": "backup",
+        "token_expires": later,
+        "token_used": None,
+        "token_reads_only": 1,
+        "token_modules": ["POP", "User"],
+        "token_networks": ["192.0.2.7/32", "2001:db8::/32"],
+    }
+    assert second == {
+        "token_id": 2,
+        "token_user": "bob",
+        "token_name": "plain",
+        "token_expires": None,
+        "token_used": None,
+        "token_reads_only": 0,
+        "token_modules": None,
+        "token_networks": None,
+    }
     assert secret not in json.dumps(either("tokens/?get", user="root"))
     assert len(either("tokens/?get&limit=1", user="bob")["tokens"]) == 1
 
@@ -74,7 +99,7 @@ def test_secret_is_random_and_stored_only_as_a_hash(site):
         assert works(site, secret) and not works(site, secret[:-1]) and not works(site, secret.upper())
         for part in (secret, secret[8:], secret[8:30]):
             assert part.encode() not in stored
-    assert not any(works(site, token_hash) for token_hash, in site.state("SELECT token_hash FROM token"))
+    assert not any(works(site, token_hash) for (token_hash,) in site.state("SELECT token_hash FROM token"))
 
 
 def test_last_use_is_kept_to_the_minute(site):
@@ -97,8 +122,11 @@ def test_deleted_token_ends(either):
     assert either("tokens/?delete", user="bob", token_id=1)["status"] == "ok"
     assert not works(either, secret) and works(either, other)
     assert ids(either, "bob") == [2]
-    for token_id, status, http in (("1", NOT_FOUND, 200), (None, "No token id is set.", 200),
-                                   ("x", "Invalid value for token_id.", 400)):
+    for token_id, status, http in (
+        ("1", NOT_FOUND, 200),
+        (None, "No token id is set.", 200),
+        ("x", "Invalid value for token_id.", 400),
+    ):
         assert either("tokens/?delete", user="bob", check=http, token_id=token_id)["status"] == status
 
 
@@ -113,20 +141,25 @@ def test_tokens_of_others_are_not_there_but_for_an_admin(either):
     assert not works(either, secret)
 
 
-@pytest.mark.parametrize(("fields", "status", "http"), [
-    ({}, "Token name is not set.", 200), ({"token_name": ""}, "Token name is not set.", 200),
-    ({"token_name": ["x"]}, "Invalid value for token_name.", 400),
-    ({"token_name": "x", "token_networks": ["example.org"]}, "Invalid value for token_networks.", 400),
-    ({"token_name": "x", "token_networks": ["192.0.2.0/33"]}, "Invalid value for token_networks.", 400),
-    ({"token_name": "x", "token_networks": [""]}, "Invalid value for token_networks.", 400),
-    ({"token_name": "x", "token_networks": "192.0.2.1"}, "Invalid value for token_networks.", 400),
-    ({"token_name": "x", "token_modules": "POP"}, "Invalid value for token_modules.", 400),
-    ({"token_name": "x", "token_modules": ["Nothing"]}, "Unknown module Nothing.", 200),
-    ({"token_name": "x", "token_modules": ["pop"]}, "Unknown module pop.", 200),
-    ({"token_name": "x", "token_expires": "tomorrow"}, "Invalid value for token_expires.", 400),
-    ({"token_name": "x", "token_expires": 1}, "The token would have expired already.", 200),
-    ({"token_name": "x", "token_expires": -1}, "The token would have expired already.", 200),
-    ({"token_name": "x", "token_reads_only": ["x"]}, "Invalid value for token_reads_only.", 400)])
+@pytest.mark.parametrize(
+    ("fields", "status", "http"),
+    [
+        ({}, "Token name is not set.", 200),
+        ({"token_name": ""}, "Token name is not set.", 200),
+        ({"token_name": ["x"]}, "Invalid value for token_name.", 400),
+        ({"token_name": "x", "token_networks": ["example.org"]}, "Invalid value for token_networks.", 400),
+        ({"token_name": "x", "token_networks": ["192.0.2.0/33"]}, "Invalid value for token_networks.", 400),
+        ({"token_name": "x", "token_networks": [""]}, "Invalid value for token_networks.", 400),
+        ({"token_name": "x", "token_networks": "192.0.2.1"}, "Invalid value for token_networks.", 400),
+        ({"token_name": "x", "token_modules": "POP"}, "Invalid value for token_modules.", 400),
+        ({"token_name": "x", "token_modules": ["Nothing"]}, "Unknown module Nothing.", 200),
+        ({"token_name": "x", "token_modules": ["pop"]}, "Unknown module pop.", 200),
+        ({"token_name": "x", "token_expires": "tomorrow"}, "Invalid value for token_expires.", 400),
+        ({"token_name": "x", "token_expires": 1}, "The token would have expired already.", 200),
+        ({"token_name": "x", "token_expires": -1}, "The token would have expired already.", 200),
+        ({"token_name": "x", "token_reads_only": ["x"]}, "Invalid value for token_reads_only.", 400),
+    ],
+)
 def test_badly_described_token_is_refused(site, fields, status, http):
     answer = site("tokens/?add", user="bob", check=http, **fields)
     assert answer["status"] == status and "token" not in answer
@@ -141,9 +174,19 @@ def test_scheme_may_be_in_any_case(site, scheme):
     assert use(site, make(site), scheme=scheme)["auth_user"] == "bob"
 
 
-@pytest.mark.parametrize(("header", "status"), [
-    ("Bearer", INVALID), ("Bearer ", INVALID), ("Bearer mailapi_unknown", INVALID), ("Bearer \xff\0'\"", INVALID),
-    ("Bearer " + "x" * 9000, INVALID), ("Basic cm9vdDpwdw==", NOBODY), ("", NOBODY), ("mailapi_x", NOBODY)])
+@pytest.mark.parametrize(
+    ("header", "status"),
+    [
+        ("Bearer", INVALID),
+        ("Bearer ", INVALID),
+        ("Bearer mailapi_unknown", INVALID),
+        ("Bearer \xff\0'\"", INVALID),
+        ("Bearer " + "x" * 9000, INVALID),
+        ("Basic cm9vdDpwdw==", NOBODY),
+        ("", NOBODY),
+        ("mailapi_x", NOBODY),
+    ],
+)
 def test_other_headers_log_nobody_in(either, header, status):
     make(either)
     answer = use(either, "", "pop/?add", header, {"pop_user": "bob"})
@@ -186,8 +229,15 @@ def test_expired_token_is_not_valid(site):
 def test_token_counts_only_from_its_networks(tmp_path):
     site = Site(tmp_path, trusted_proxies=["10.0.0.1"])
     secret = make(site, token_networks=["192.0.2.0/24", "2001:db8::/32"])
-    for address, good in (("192.0.2.200", True), ("::ffff:192.0.2.1", True), ("2001:db8:9::1", True), ("", False),
-                          ("192.0.3.1", False), ("2001:db9::1", False), ("10.0.0.1", False)):
+    for address, good in (
+        ("192.0.2.200", True),
+        ("::ffff:192.0.2.1", True),
+        ("2001:db8:9::1", True),
+        ("", False),
+        ("192.0.3.1", False),
+        ("2001:db9::1", False),
+        ("10.0.0.1", False),
+    ):
         assert works(site, secret, REMOTE_ADDR=address) is good, address
     assert works(site, secret, REMOTE_ADDR="10.0.0.1", HTTP_X_FORWARDED_FOR="192.0.2.1")
     assert not works(site, secret, REMOTE_ADDR="198.51.100.1", HTTP_X_FORWARDED_FOR="192.0.2.1")
@@ -198,7 +248,9 @@ def test_read_only_token_changes_nothing(either):
     for module in either.app.modules.values():
         for action in (e for e in module.endpoints.values() if either.generation in module.generations):
             if module.path != "tokens":
-                refused = use(either, secret, f"{module.path}/?{action.name}" if module.path else f"?{action.name}")
+                refused = use(
+                    either, secret, f"{module.path}/?{action.name}" if module.path else f"?{action.name}"
+                )
                 assert (refused["status"] == ONLY_READS) is not action.read_only, action.name
     fields = {"pop_user": "root", "user_name": "ann", "user_authdata": "x"}
     for url in ("pop/?add", "users/?delete", "users/?set_password", "users/?get&delete"):
@@ -211,7 +263,14 @@ def test_token_reaches_only_its_modules(either):
     assert use(either, secret, "pop/?add", fields={"pop_user": "bob"})["status"] == "ok"
     assert use(either, secret)["status"] == "ok"  # the API itself is no module
     before = either.dump()
-    for url in ("users/?get", "users/?delete", "addresses/?get", "audit/?get", "delegates/?get", "mailbox/?get"):
+    for url in (
+        "users/?get",
+        "users/?delete",
+        "addresses/?get",
+        "audit/?get",
+        "delegates/?get",
+        "mailbox/?get",
+    ):
         answer = use(either, secret, url, fields={"user_name": "ann"})
         assert (answer["status"], answer["login"]) == (OTHER_MODULE, True)
         assert not {"users", "addresses", "audit", "delegates", "mails"} & set(answer)
@@ -219,8 +278,14 @@ def test_token_reaches_only_its_modules(either):
 
 
 @pytest.mark.parametrize(("generation", "configured", "path"), [(8, "SMTPD", "msa"), (9, "MSA", "smtpd")])
-def test_module_that_stands_in_for_another_is_reached_by_the_name_of_that(tmp_path, generation, configured, path):
-    modules = {"POP": "modules/pop.py", "Token": MODULES["Token"], configured: f"modules/{configured.lower()}.py"}
+def test_module_that_stands_in_for_another_is_reached_by_the_name_of_that(
+    tmp_path, generation, configured, path
+):
+    modules = {
+        "POP": "modules/pop.py",
+        "Token": MODULES["Token"],
+        configured: f"modules/{configured.lower()}.py",
+    }
     site = Site(tmp_path, generation, modulelist=modules)
     pop, other = make(site, "root", token_modules=["POP"]), make(site, "root", token_modules=[configured])
     assert use(site, pop, f"{path}/?get")["status"] == OTHER_MODULE
@@ -229,8 +294,11 @@ def test_module_that_stands_in_for_another_is_reached_by_the_name_of_that(tmp_pa
 
 def test_token_manages_no_tokens(either):
     secret = make(either, "root")
-    for url, fields in (("tokens/?get", {}), ("tokens/?add", {"token_name": "more"}),
-                        ("tokens/?delete", {"token_id": 1})):
+    for url, fields in (
+        ("tokens/?get", {}),
+        ("tokens/?add", {"token_name": "more"}),
+        ("tokens/?delete", {"token_id": 1}),
+    ):
         answer = use(either, secret, url, fields=fields)
         assert answer["status"] == NO_MANAGING and not {"token", "tokens"} & set(answer)
     assert ids(either, "root") == [1]
@@ -249,20 +317,39 @@ def test_token_does_what_its_owner_may_do_now(either):
     assert answer["status"] == "Not allowed." and either.sql("SELECT pop_user FROM popd") == [("ann",)]
 
 
-@pytest.mark.parametrize("change", [
-    lambda site: site("users/?set_password", user_name="bob"),
-    lambda site: site.sql("UPDATE users SET user_authdata = NULL WHERE user_name = 'bob'"),
-    lambda site: site("users/?set_password", user_name="bob", user_authdata="new"),
-    lambda site: site.sql("UPDATE users SET user_authdata = ? WHERE user_name = 'bob'", authdata("new")),
-    lambda site: site("users/?delete", user_name="bob"),
-    lambda site: site.sql("DELETE FROM users WHERE user_name = 'bob'"),
-], ids=["log-in taken away", "the same in the file", "new password", "the same in the file", "deleted",
-        "the same in the file"])
-@pytest.mark.parametrize("again", [
-    lambda site: None,
-    lambda site: [site("users/?add", user_name="bob"), site("users/?set_password", user_name="bob", user_authdata="p")],
-    lambda site: site.sql("INSERT OR REPLACE INTO users VALUES ('bob', ?, NULL, NULL)", authdata("another")),
-], ids=["and no more", "and made again", "and made again in the file"])
+@pytest.mark.parametrize(
+    "change",
+    [
+        lambda site: site("users/?set_password", user_name="bob"),
+        lambda site: site.sql("UPDATE users SET user_authdata = NULL WHERE user_name = 'bob'"),
+        lambda site: site("users/?set_password", user_name="bob", user_authdata="new"),
+        lambda site: site.sql("UPDATE users SET user_authdata = ? WHERE user_name = 'bob'", authdata("new")),
+        lambda site: site("users/?delete", user_name="bob"),
+        lambda site: site.sql("DELETE FROM users WHERE user_name = 'bob'"),
+    ],
+    ids=[
+        "log-in taken away",
+        "the same in the file",
+        "new password",
+        "the same in the file",
+        "deleted",
+        "the same in the file",
+    ],
+)
+@pytest.mark.parametrize(
+    "again",
+    [
+        lambda site: None,
+        lambda site: [
+            site("users/?add", user_name="bob"),
+            site("users/?set_password", user_name="bob", user_authdata="p"),
+        ],
+        lambda site: site.sql(
+            "INSERT OR REPLACE INTO users VALUES ('bob', ?, NULL, NULL)", authdata("another")
+        ),
+    ],
+    ids=["and no more", "and made again", "and made again in the file"],
+)
 def test_token_ends_with_the_password_or_the_user_behind_it(either, change, again):
     secret, other = make(either), make(either, "ann")
     change(either)
@@ -292,17 +379,31 @@ def between(site, monkeypatch, what):
     monkeypatch.setattr(module, "secrets", types.SimpleNamespace(token_urlsafe=token_urlsafe))
 
 
-CHANGES = [lambda site, _: site("users/?set_password", user_name="bob", user_authdata="new"),
-           lambda site, _: site("users/?set_password", user_name="bob", user_authdata="pw"),
-           lambda site, _: site.sql("UPDATE users SET user_authdata = ? WHERE user_name = 'bob'", authdata("new")),
-           lambda site, browser: browser.post_json("/users/?set_password",
-                                                   {"user_name": "bob", "user_authdata": "new"}),
-           lambda site, _: [site("users/?delete", user_name="bob"),
-                            site("users/?add", user_name="bob", user_authdata="new")]]
+CHANGES = [
+    lambda site, _: site("users/?set_password", user_name="bob", user_authdata="new"),
+    lambda site, _: site("users/?set_password", user_name="bob", user_authdata="pw"),
+    lambda site, _: site.sql("UPDATE users SET user_authdata = ? WHERE user_name = 'bob'", authdata("new")),
+    lambda site, browser: browser.post_json(
+        "/users/?set_password", {"user_name": "bob", "user_authdata": "new"}
+    ),
+    lambda site, _: [
+        site("users/?delete", user_name="bob"),
+        site("users/?add", user_name="bob", user_authdata="new"),
+    ],
+]
 
 
-@pytest.mark.parametrize("change", CHANGES, ids=["by an admin", "to the same", "in the file", "by the session itself",
-                                                 "of another user of that name"])
+@pytest.mark.parametrize(
+    "change",
+    CHANGES,
+    ids=[
+        "by an admin",
+        "to the same",
+        "in the file",
+        "by the session itself",
+        "of another user of that name",
+    ],
+)
 @pytest.mark.parametrize("by", ["session", "password"])
 def test_token_that_is_made_while_the_password_changes_does_not_outlive_it(either, monkeypatch, by, change):
     browser, auth = either.browser(), {"auth": {"user_name": "bob", "password": "pw"}}

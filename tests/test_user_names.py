@@ -13,13 +13,64 @@ from hypothesis import strategies as st
 import mailapi
 
 NOT_ALLOWED, UNIQUE = "Username is not allowed. ", "UNIQUE constraint failed: users.user_name"
-ODD = [" bob", "bob ", "\tbob", "bob\n", "\xa0bob", "bob\u3000", "bo\xa0b", "bo\xadb", "b\u200bob", "bob\u200d", "\ufeffbob",
-       "bob\u202e", "bob\u2060", "b\u115fob", "bob\u3164", "bob\ufe0f", "bob\U000e0101", "bob\u2800", "b\x7fob", "bob\ue000",
-       "bob\u2028", "bob\x85", "bob\U000e0041", "bob\u0378", "main", "Temp"]
-FINE = ["a b", "Jörg-Ole", "李雷", "Ünal", "o'brien", "x_y", "q%z", "UPPER", "BOB", "\U0001f600", "a@corp.org"]
-ALIKE = [("ｂob", "bob"), ("bob", "ｂob"), ("Jo\u0308rg", "Jörg"), ("Jörg", "Jo\u0308rg"), ("ﬁn", "fin"), ("bob", " bob"),
-         ("bob", "bob\u200b"), ("bob", "\tbob"), ("bob", "b\xadob"), ("a b", "a\xa0b"), ("a  b", "a b"), ("①", "1"),
-         ("x" * 300, "x" * 299 + "ｘ"), ("李\u0301雷", "李\u200b\u0301雷"), ("Å", "\u212b")]
+ODD = [
+    " bob",
+    "bob ",
+    "\tbob",
+    "bob\n",
+    "\xa0bob",
+    "bob\u3000",
+    "bo\xa0b",
+    "bo\xadb",
+    "b\u200bob",
+    "bob\u200d",
+    "\ufeffbob",
+    "bob\u202e",
+    "bob\u2060",
+    "b\u115fob",
+    "bob\u3164",
+    "bob\ufe0f",
+    "bob\U000e0101",
+    "bob\u2800",
+    "b\x7fob",
+    "bob\ue000",
+    "bob\u2028",
+    "bob\x85",
+    "bob\U000e0041",
+    "bob\u0378",
+    "main",
+    "Temp",
+]
+FINE = [
+    "a b",
+    "Jörg-Ole",
+    "李雷",
+    "Ünal",
+    "o'brien",
+    "x_y",
+    "q%z",
+    "UPPER",
+    "BOB",
+    "\U0001f600",
+    "a@corp.org",
+]
+ALIKE = [
+    ("ｂob", "bob"),
+    ("bob", "ｂob"),
+    ("Jo\u0308rg", "Jörg"),
+    ("Jörg", "Jo\u0308rg"),
+    ("ﬁn", "fin"),
+    ("bob", " bob"),
+    ("bob", "bob\u200b"),
+    ("bob", "\tbob"),
+    ("bob", "b\xadob"),
+    ("a b", "a\xa0b"),
+    ("a  b", "a b"),
+    ("①", "1"),
+    ("x" * 300, "x" * 299 + "ｘ"),
+    ("李\u0301雷", "李\u200b\u0301雷"),
+    ("Å", "\u212b"),
+]
 
 
 def change(site, statement: str, *values):
@@ -72,13 +123,15 @@ def test_a_name_that_looks_like_an_existing_one_is_refused(tmp_path, name, exist
     for user in ("root", "dele"):
         answer = site("users/?add", user=user, user_name=name)
         assert (answer["status"], answer["user"]) == (NOT_ALLOWED, False)
-    problem, = site("users/?import", file=json.dumps({"user_name": name}))["problems"]
+    (problem,) = site("users/?import", file=json.dumps({"user_name": name}))["problems"]
     assert problem["status"] == f"Username {name:.100} looks the same as one that is taken."
     assert site.dump() == before
 
 
-@pytest.mark.parametrize(("name", "existing"), [
-    ("ab", "a b"), ("bobb", "bob"), ("bo", "bob"), ("Bob", "bob"), ("bob1", "bob"), ("bob@corp.org", "bob")])
+@pytest.mark.parametrize(
+    ("name", "existing"),
+    [("ab", "a b"), ("bobb", "bob"), ("bo", "bob"), ("Bob", "bob"), ("bob1", "bob"), ("bob@corp.org", "bob")],
+)
 def test_a_name_that_only_resembles_another_is_added(site, name, existing):
     site.sql("DELETE FROM users WHERE user_name = 'bob'")
     add_user(site, existing)
@@ -129,8 +182,10 @@ def test_check_names_the_users_that_nobody_can_tell_apart(site, tmp_path, capsys
         add_user(site, name)
     assert mailapi.main(["check", "--config", str(config)]) == 1
     failed = [line for line in capsys.readouterr().out.splitlines() if line.startswith("FAIL  User")]
-    assert failed == ["FAIL  User: user ' bob' has outer blanks or invisible characters: no service takes the name",
-                      "FAIL  User: users ' bob', 'bob', '\\uff42ob' look the same"]
+    assert failed == [
+        "FAIL  User: user ' bob' has outer blanks or invisible characters: no service takes the name",
+        "FAIL  User: users ' bob', 'bob', '\\uff42ob' look the same",
+    ]
 
 
 ########## Delegates that add users ################################################################
@@ -141,19 +196,40 @@ def delegating(request, tmp_path) -> Site:
     return Site(tmp_path, request.param, delegates_add_users=True)
 
 
-@pytest.mark.parametrize(("name", "status"), [
-    ("new@corp.org", "ok"), ("New@CORP.org", "ok"), ("a_b@corp.org", "ok"), ("new", "ok"), ("new_%", "ok"),
-    ("postmaster@one.org", "Not allowed"), ("@corp.org", "Not allowed"), ("%@corp.org", "Not allowed"),
-    ("new%@corp.org", "Not allowed"), ("postmaster@one.org@corp.org", "Not allowed"), ("a b@corp.org", "Not allowed"),
-    ("postmaster＠one.org", "Not allowed"), ("new@corp.org.one.org", "Not allowed"), ("new@", "Not allowed")])
+@pytest.mark.parametrize(
+    ("name", "status"),
+    [
+        ("new@corp.org", "ok"),
+        ("New@CORP.org", "ok"),
+        ("a_b@corp.org", "ok"),
+        ("new", "ok"),
+        ("new_%", "ok"),
+        ("postmaster@one.org", "Not allowed"),
+        ("@corp.org", "Not allowed"),
+        ("%@corp.org", "Not allowed"),
+        ("new%@corp.org", "Not allowed"),
+        ("postmaster@one.org@corp.org", "Not allowed"),
+        ("a b@corp.org", "Not allowed"),
+        ("postmaster＠one.org", "Not allowed"),
+        ("new@corp.org.one.org", "Not allowed"),
+        ("new@", "Not allowed"),
+    ],
+)
 def test_a_delegate_adds_only_addresses_that_they_manage(delegating, name, status):
     answer = delegating("users/?add", user="dele", user_name=name)
     assert answer["status"] == status
     assert len(delegating.sql("SELECT user_name FROM users WHERE user_name = ?", name)) == (status == "ok")
 
 
-@pytest.mark.parametrize(("name", "status"), [
-    ("new", "Not allowed"), ("new@one.org", "Not allowed"), ("postmaster@one.org", "Not allowed"), ("new@corp.org", "ok")])
+@pytest.mark.parametrize(
+    ("name", "status"),
+    [
+        ("new", "Not allowed"),
+        ("new@one.org", "Not allowed"),
+        ("postmaster@one.org", "Not allowed"),
+        ("new@corp.org", "ok"),
+    ],
+)
 def test_with_a_mail_server_a_delegate_adds_nothing_else(tmp_path, name, status):
     """Also where the module Account, which asks the mail server, is not in modulelist."""
     site = Site(tmp_path, delegates_add_users=True, mailserver="mysql://nobody:x@127.0.0.1:1/mail")
@@ -165,20 +241,32 @@ def test_with_a_mail_server_a_delegate_adds_nothing_else(tmp_path, name, status)
 
 def leave(site, table: str, name: str = "ghost"):
     """Leave a row of a user who is not there."""
-    change(site, {
-        "api_access": "INSERT INTO api_access VALUES (?, 'admin')",
-        "api_user_delegates": "INSERT INTO api_user_delegates VALUES (?, 'ann')",
-        "api_user_delegates other": "INSERT INTO api_user_delegates VALUES ('bob', ?)",
-        "api_address_delegates": "INSERT INTO api_address_delegates VALUES (?, '%')",
-        "popd": "INSERT INTO popd VALUES (?, 1)",
-        "smtpd": "INSERT INTO smtpd VALUES (?, 'any', NULL)",
-        "msa": "INSERT INTO msa VALUES (?, 'drop', NULL, 'any', NULL)",
-        "users": "UPDATE users SET user_alias = ? WHERE user_name = 'bob'",
-        "mailbox": "INSERT INTO mailbox (mail_user, mail_envelopeto, mail_envelopefrom) VALUES (?, 't', 'f')",
-    }[table], name)
+    change(
+        site,
+        {
+            "api_access": "INSERT INTO api_access VALUES (?, 'admin')",
+            "api_user_delegates": "INSERT INTO api_user_delegates VALUES (?, 'ann')",
+            "api_user_delegates other": "INSERT INTO api_user_delegates VALUES ('bob', ?)",
+            "api_address_delegates": "INSERT INTO api_address_delegates VALUES (?, '%')",
+            "popd": "INSERT INTO popd VALUES (?, 1)",
+            "smtpd": "INSERT INTO smtpd VALUES (?, 'any', NULL)",
+            "msa": "INSERT INTO msa VALUES (?, 'drop', NULL, 'any', NULL)",
+            "users": "UPDATE users SET user_alias = ? WHERE user_name = 'bob'",
+            "mailbox": "INSERT INTO mailbox (mail_user, mail_envelopeto, mail_envelopefrom) VALUES (?, 't', 'f')",
+        }[table],
+        name,
+    )
 
 
-LEFT = ["api_access", "api_user_delegates", "api_user_delegates other", "api_address_delegates", "popd", "users", "mailbox"]
+LEFT = [
+    "api_access",
+    "api_user_delegates",
+    "api_user_delegates other",
+    "api_address_delegates",
+    "popd",
+    "users",
+    "mailbox",
+]
 
 
 @pytest.mark.parametrize("table", [*LEFT, "routers"])
@@ -191,7 +279,7 @@ def test_a_name_of_which_rows_are_left_is_not_given_again(delegating, table):
     answer = delegating("users/?add", user_name="ghost", user_authdata="pw")
     sentence = f"Rows of this user name are left in {table.split()[0]}: delete the user first."
     assert (answer["status"], answer["user"]) == (sentence, False)
-    problem, = delegating("users/?import", file="user_name\nghost")["problems"]
+    (problem,) = delegating("users/?import", file="user_name\nghost")["problems"]
     assert problem["status"] == "Rows of the user name ghost are left: delete the user first."
     assert delegating.dump() == before
     assert delegating("users/?delete", user_name="ghost")["delete"] == "ok"
@@ -204,7 +292,8 @@ def test_an_existing_name_is_taken_and_not_left_over(delegating):
     for user in ("root", "dele"):
         assert delegating("users/?add", user=user, user_name="dele")["status"] == UNIQUE
     assert delegating("users/?import", file="user_name\ndele")["problems"] == [
-        {"line": 2, "status": "Username dele is taken."}]
+        {"line": 2, "status": "Username dele is taken."}
+    ]
 
 
 def test_addresses_may_wait_for_an_admins_new_user(site):
@@ -229,10 +318,19 @@ def test_a_delegate_gets_no_name_that_the_state_database_still_has(with_accounts
     refused = []
     site("?login", user="dele")
     for table, column, row in (
-            ("session", "user_name", f"(token_hash, user_name, authdata_hash, created) VALUES ('h', 'ghost', 'x', {now})"),
-            ("token", "token_user", "(token_hash, token_user, token_name, token_created, token_reads_only, authdata_hash)"
-                                    " VALUES ('h', 'ghost', 'n', 1, 0, 'x')"),
-            ("Accounts", "Name", "(idUsers, Name) VALUES (1, 'ghost')")):
+        (
+            "session",
+            "user_name",
+            f"(token_hash, user_name, authdata_hash, created) VALUES ('h', 'ghost', 'x', {now})",
+        ),
+        (
+            "token",
+            "token_user",
+            "(token_hash, token_user, token_name, token_created, token_reads_only, authdata_hash)"
+            " VALUES ('h', 'ghost', 'n', 1, 0, 'x')",
+        ),
+        ("Accounts", "Name", "(idUsers, Name) VALUES (1, 'ghost')"),
+    ):
         site.state(f"INSERT INTO {table} {row}")
         refused.append(site("users/?add", user="dele", user_name="ghost")["status"])
         site.state(f"DELETE FROM {table} WHERE {column} = 'ghost'")
@@ -261,20 +359,44 @@ def test_f35_a_password_stored_as_a_blob_is_a_password(either, tmp_path, capsys)
     browser.post_json("/?login", {"auth": {"user_name": "bob", "password": "pw"}})
     assert browser.get("/users/?get").json["users"][0]["user_login"] == 1
     secret = browser.post_json("/tokens/?add", {"token_name": "script"}).json["token"]
-    assert either.browser().get("/users/?get", headers={"Authorization": f"Bearer {secret}"}).json["login"] is True
-    either.sql("UPDATE users SET user_authdata = ? WHERE user_name = 'bob'", authdata("pw"))  # the same, as TEXT
+    assert (
+        either.browser().get("/users/?get", headers={"Authorization": f"Bearer {secret}"}).json["login"]
+        is True
+    )
+    either.sql(
+        "UPDATE users SET user_authdata = ? WHERE user_name = 'bob'", authdata("pw")
+    )  # the same, as TEXT
     assert browser.get("/users/?get").json["login"] is True
     either.sql("UPDATE users SET user_authdata = ? WHERE user_name = 'bob'", authdata("other").encode())
     assert browser.get("/users/?get").json["login"] is False
 
 
 def test_check_knows_how_the_daemons_read_passwords(site):
-    for number, stored in enumerate([authdata("pw").encode(), authdata("pw"), ":" + "0" * 64, "ü" + authdata("pw"),
-                                     authdata("pw").upper(), authdata("pw") + " ", authdata("pw").upper().encode(),
-                                     "more:" + authdata("pw"), b"", "0" * 64]):
+    for number, stored in enumerate(
+        [
+            authdata("pw").encode(),
+            authdata("pw"),
+            ":" + "0" * 64,
+            "ü" + authdata("pw"),
+            authdata("pw").upper(),
+            authdata("pw") + " ",
+            authdata("pw").upper().encode(),
+            "more:" + authdata("pw"),
+            b"",
+            "0" * 64,
+        ]
+    ):
         site.sql("INSERT INTO users (user_name, user_authdata) VALUES (?, ?)", f"u{number}", stored)
-    query, = [query for sentence, query in site.app.modules["users"].dangerous_rows.items() if "as the daemons read" in sentence]
+    (query,) = [
+        query
+        for sentence, query in site.app.modules["users"].dangerous_rows.items()
+        if "as the daemons read" in sentence
+    ]
     site.app.db.connect()
     assert sorted(site.app.db.column(query)) == ["u4", "u5", "u6", "u7", "u8", "u9"]
-    assert [mailapi.verify("pw", stored) for stored, in site.sql(
-        "SELECT user_authdata FROM users WHERE user_name IN ('u0', 'u1', 'u6', 'u7') ORDER BY 1")].count(True) == 2
+    assert [
+        mailapi.verify("pw", stored)
+        for (stored,) in site.sql(
+            "SELECT user_authdata FROM users WHERE user_name IN ('u0', 'u1', 'u6', 'u7') ORDER BY 1"
+        )
+    ].count(True) == 2

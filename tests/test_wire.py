@@ -14,7 +14,9 @@ FRAME = ["status", "debug", "api_version", "schema_version", "session"]
 EMPTY = [None, "", "0", 0, False, [], {}]
 
 
-@pytest.mark.parametrize("url", ["users/?get", "users?get", "users/index.php?get", "users/?get=", "users/?get=1"])
+@pytest.mark.parametrize(
+    "url", ["users/?get", "users?get", "users/index.php?get", "users/?get=", "users/?get=1"]
+)
 def test_url_forms_name_the_same_action(site, url):
     answer = site(url)
     assert [user["user_name"] for user in answer["users"]] == ["ann", "bob", "dele", "nologin", "root"]
@@ -22,8 +24,17 @@ def test_url_forms_name_the_same_action(site, url):
 
 @pytest.mark.parametrize("url", ["?get_modules", "?get-modules", "index.php?get_modules"])
 def test_get_modules_lists_modulelist_in_order(site, url):
-    assert site(url, user="bob")["modules"] == ["Address", "User", "SMTPD", "POP", "Mailbox", "Delegate", "Token",
-                                                "Audit", "Queue"]
+    assert site(url, user="bob")["modules"] == [
+        "Address",
+        "User",
+        "SMTPD",
+        "POP",
+        "Mailbox",
+        "Delegate",
+        "Token",
+        "Audit",
+        "Queue",
+    ]
 
 
 def test_first_declared_of_several_actions_wins(site):
@@ -36,7 +47,9 @@ def test_unknown_action_logs_in_and_does_nothing(site):
     assert list(answer) == [*FRAME, "permissions", "login", "auth_user"] and answer["status"] == "ok"
 
 
-@pytest.mark.parametrize("url", ["nothing/?get", "users/more/?get", "users//?get", "msa/?get", "..%2Fusers/?get"])
+@pytest.mark.parametrize(
+    "url", ["nothing/?get", "users/more/?get", "users//?get", "msa/?get", "..%2Fusers/?get"]
+)
 def test_unknown_module_is_404_without_login(site, url):
     answer = site(url, check=404)
     assert re.fullmatch(r"Unknown module .+\.", answer["status"]) and list(answer) == FRAME
@@ -55,16 +68,23 @@ def test_empty_maps_are_lists(site):
     assert site("users/?get", username="nologin")["users"][0]["modules"] == []
 
 
-@pytest.mark.parametrize("auth, status", [
-    ({}, "Username is not set!"), ({"password": "pw"}, "Username is not set!"),
-    ({"user_name": ""}, "Username is not set!"), ({"user_name": "0", "password": "pw"}, "Username is not set!"),
-    ({"user_name": "bob"}, "Password is not set!"), ({"user_name": "bob", "password": ""}, "Password is not set!"),
-    ({"user_name": "bob", "password": None}, "Password is not set!"),
-    ({"user_name": "bob", "password": "wrong"}, "Username or password is wrong."),
-    ({"user_name": "Bob", "password": "pw"}, "Username or password is wrong."),
-    ({"user_name": "bob ", "password": "pw"}, "Username or password is wrong."),
-    ([], "Username is not set!"), (None, "Username is not set!"),
-])
+@pytest.mark.parametrize(
+    "auth, status",
+    [
+        ({}, "Username is not set!"),
+        ({"password": "pw"}, "Username is not set!"),
+        ({"user_name": ""}, "Username is not set!"),
+        ({"user_name": "0", "password": "pw"}, "Username is not set!"),
+        ({"user_name": "bob"}, "Password is not set!"),
+        ({"user_name": "bob", "password": ""}, "Password is not set!"),
+        ({"user_name": "bob", "password": None}, "Password is not set!"),
+        ({"user_name": "bob", "password": "wrong"}, "Username or password is wrong."),
+        ({"user_name": "Bob", "password": "pw"}, "Username or password is wrong."),
+        ({"user_name": "bob ", "password": "pw"}, "Username or password is wrong."),
+        ([], "Username is not set!"),
+        (None, "Username is not set!"),
+    ],
+)
 def test_log_in_statuses(site, auth, status):
     answer = site.raw("users/?get", json.dumps({"auth": auth}).encode())
     assert answer["status"] == status and answer["login"] is False and list(answer) == [*FRAME, "login"]
@@ -72,11 +92,13 @@ def test_log_in_statuses(site, auth, status):
 
 @pytest.mark.parametrize("value", EMPTY)
 def test_empty_values_count_as_not_given(site, value):
-    for url, field, status in (("pop/?add", "pop_user", "No username is set"),
-                               ("users/?delete", "user_name", "No username set."),
-                               ("mailbox/?read", "mail_id", "No mail id is set"),
-                               ("addresses/?add", "address_expression", "We need an address expression."),
-                               ("delegates/?user_add", "api_user", "User is not set.")):
+    for url, field, status in (
+        ("pop/?add", "pop_user", "No username is set"),
+        ("users/?delete", "user_name", "No username set."),
+        ("mailbox/?read", "mail_id", "No mail id is set"),
+        ("addresses/?add", "address_expression", "We need an address expression."),
+        ("delegates/?user_add", "api_user", "User is not set."),
+    ):
         assert site(url, **{field: value})["status"] == status
     assert len(site("users/?get", username=value)["users"]) == 5
 
@@ -85,8 +107,9 @@ def test_numbers_stand_for_their_decimal_text(site):
     assert site("users/?add", user_name=7)["user"] is True
     assert site("users/?add", user_name=1.5)["user"] is True
     assert site("users/?add", user_name=8.0)["user"] is True
-    assert site.sql("SELECT user_name FROM users WHERE typeof(user_name) = 'text' AND user_name GLOB '[0-9]*'") == [
-        ("1.5",), ("7",), ("8",)]
+    assert site.sql(
+        "SELECT user_name FROM users WHERE typeof(user_name) = 'text' AND user_name GLOB '[0-9]*'"
+    ) == [("1.5",), ("7",), ("8",)]
 
 
 @pytest.mark.parametrize("body", [b"", b"  \n", b"{}"])
@@ -111,21 +134,40 @@ def test_body_over_max_body_is_refused_before_it_is_read(tmp_path):
         def read(self, *_):
             raise AssertionError("read")
 
-    environ = {"REQUEST_METHOD": "POST", "PATH_INFO": "/users/", "QUERY_STRING": "get", "CONTENT_LENGTH": "1001",
-               "wsgi.input": Unread(), "wsgi.url_scheme": "http", "SERVER_NAME": "x", "SERVER_PORT": "80"}
+    environ = {
+        "REQUEST_METHOD": "POST",
+        "PATH_INFO": "/users/",
+        "QUERY_STRING": "get",
+        "CONTENT_LENGTH": "1001",
+        "wsgi.input": Unread(),
+        "wsgi.url_scheme": "http",
+        "SERVER_NAME": "x",
+        "SERVER_PORT": "80",
+    }
     seen = []
     answer = json.loads(b"".join(site.app(environ, lambda status, headers, *_: seen.append(status))))
     assert seen == ["413 Request Entity Too Large"] and answer["status"] == "Request body too large."
     assert "login" not in answer
-    chunked = environ | {"CONTENT_LENGTH": "", "wsgi.input_terminated": True, "wsgi.input": io.BytesIO(b"x" * 1001)}
+    chunked = environ | {
+        "CONTENT_LENGTH": "",
+        "wsgi.input_terminated": True,
+        "wsgi.input": io.BytesIO(b"x" * 1001),
+    }
     json.loads(b"".join(site.app(chunked, lambda status, headers, *_: seen.append(status))))
     assert seen[1] == "413 Request Entity Too Large"
 
 
 def exchange(site, stream: io.BytesIO, **environ) -> tuple[int, dict]:
     """HTTP status and answer of a POST as a WSGI server hands it over: the iterable is closed at its end."""
-    environ = {"REQUEST_METHOD": "POST", "PATH_INFO": "/users/", "QUERY_STRING": "get", "wsgi.input": stream,
-               "wsgi.url_scheme": "http", "SERVER_NAME": "x", "SERVER_PORT": "80"} | environ
+    environ = {
+        "REQUEST_METHOD": "POST",
+        "PATH_INFO": "/users/",
+        "QUERY_STRING": "get",
+        "wsgi.input": stream,
+        "wsgi.url_scheme": "http",
+        "SERVER_NAME": "x",
+        "SERVER_PORT": "80",
+    } | environ
     seen = []
     answer = site.app(environ, lambda status, headers, *_: seen.append(status))
     payload = b"".join(answer)
@@ -172,7 +214,9 @@ def test_limit_shortens_the_lists_of_the_answer(site):
     site("delegates/?user_add", api_user="bob", api_delegate="ann")
     site("delegates/?address_add", api_user="bob", api_expression="x")
     assert {name: len(rows) for name, rows in site("delegates/?get&limit=1")["delegates"].items()} == {
-        "users": 1, "addresses": 1}
+        "users": 1,
+        "addresses": 1,
+    }
 
 
 @pytest.mark.parametrize("limit", ["", "0", "-1", "1.5", "x", "1e3", "٣", "%2B5", "00"])
@@ -225,20 +269,29 @@ def test_no_answer_body_to_head(site):
 
 
 VALUES = strategies.recursive(
-    strategies.none() | strategies.booleans() | strategies.integers() | strategies.binary() | strategies.text()
+    strategies.none()
+    | strategies.booleans()
+    | strategies.integers()
+    | strategies.binary()
+    | strategies.text()
     | strategies.floats(allow_nan=False, allow_infinity=False),
-    lambda inner: strategies.lists(inner) | strategies.dictionaries(strategies.text(), inner))
+    lambda inner: strategies.lists(inner) | strategies.dictionaries(strategies.text(), inner),
+)
 
 
 @settings(max_examples=50, deadline=None)
 @given(strategies.dictionaries(strategies.text(), VALUES))
 def test_an_answer_has_the_same_bytes_whether_orjson_is_installed_or_not(answer):
     assert mailapi.orjson, "it is not: make .venv/tested installs it"
-    assert mailapi.encode(answer) == json.dumps(answer, ensure_ascii=False, separators=(",", ":"),
-                                                default=mailapi.readable).encode()
+    assert (
+        mailapi.encode(answer)
+        == json.dumps(answer, ensure_ascii=False, separators=(",", ":"), default=mailapi.readable).encode()
+    )
 
 
-@pytest.mark.parametrize("number", [1e-05, 0.00001234, 1e-7, 5e-324, 0.0001, 1e16, 1e22, -0.0, 2**64, -2**70])
+@pytest.mark.parametrize(
+    "number", [1e-05, 0.00001234, 1e-7, 5e-324, 0.0001, 1e16, 1e22, -0.0, 2**64, -(2**70)]
+)
 def test_numbers_are_spelled_as_python_spells_them(number):
     assert mailapi.encode({"n": number}) == b'{"n":%s}' % repr(number).encode()
 

@@ -73,8 +73,10 @@ def test_who_reads_does_not_wait_for_who_waits_to_write(forking):
         client.log_in("admin")
         client.close()
     with held(folder / "master.db3") as release, ThreadPoolExecutor(2) as writers:
-        jobs = [writers.submit(client.ask, "POST", "users/?add", "admin", user_name=f"writer{id(client)}")
-                for client in clients[1:]]
+        jobs = [
+            writers.submit(client.ask, "POST", "users/?add", "admin", user_name=f"writer{id(client)}")
+            for client in clients[1:]
+        ]
         time.sleep(0.5)
         started = time.monotonic()
         answers = [clients[0].ask("POST", "users/?get", "admin") for _ in range(5)]
@@ -104,7 +106,9 @@ def test_a_forked_worker_opens_the_databases_anew(site):
 @contextlib.contextmanager
 def held(path):
     """A mail daemon's write lock on the database, until what is handed out is called."""
-    with contextlib.closing(sqlite3.connect(path, isolation_level=None, check_same_thread=False)) as connection:
+    with contextlib.closing(
+        sqlite3.connect(path, isolation_level=None, check_same_thread=False)
+    ) as connection:
         connection.execute("BEGIN IMMEDIATE")
         yield lambda: connection.execute("ROLLBACK")
 
@@ -172,6 +176,7 @@ def open_files(server) -> int:
 
 def test_no_object_outlives_its_request(site):
     """Much finer: by how much Python's own heap grows."""
+
     def work(rounds: int):
         for number in range(rounds):
             site("users/?get")
@@ -210,14 +215,25 @@ def test_what_the_database_refuses_leaves_nothing_to_the_garbage_collector(site)
     """A traceback that holds itself would keep the request: its body, and the password in it."""
     body = json.dumps({"auth": {"user_name": "root", "password": "pw"}, "pop_user": "ann"}).encode()
     for status in ("ok", "UNIQUE constraint failed: popd.pop_user"):
-        assert outlived(site, REQUEST_METHOD="POST", PATH_INFO="/pop/", QUERY_STRING="add", CONTENT_LENGTH=str(len(body)),
-                        **{"wsgi.input": io.BytesIO(body)}) == (status, False)
+        assert outlived(
+            site,
+            REQUEST_METHOD="POST",
+            PATH_INFO="/pop/",
+            QUERY_STRING="add",
+            CONTENT_LENGTH=str(len(body)),
+            **{"wsgi.input": io.BytesIO(body)},
+        ) == (status, False)
 
 
 @pytest.mark.sqlite
 def test_nor_does_a_look_at_databases_that_cannot_be_read(site):
-    look = {"REQUEST_METHOD": "GET", "PATH_INFO": "/pop/", "QUERY_STRING": "get", "HTTP_COOKIE": "PHPSESSID=x",
-            "wsgi.input": io.BytesIO()}
+    look = {
+        "REQUEST_METHOD": "GET",
+        "PATH_INFO": "/pop/",
+        "QUERY_STRING": "get",
+        "HTTP_COOKIE": "PHPSESSID=x",
+        "wsgi.input": io.BytesIO(),
+    }
     assert outlived(site, **look) == ("Username is not set!", False)
     site.app.db.opened.connection.execute("PRAGMA busy_timeout = 0")
     with contextlib.closing(sqlite3.connect(site.file, isolation_level=None)) as daemon:
@@ -232,14 +248,22 @@ def test_nor_does_a_look_at_databases_that_cannot_be_read(site):
 
 def test_long_queries_cookies_and_addresses_leave_nothing(tmp_path):
     site = Site(tmp_path, trusted_proxies=["127.0.0.1"])
-    cookie = site.browser().post("/", json.dumps({"auth": {"user_name": "ann", "password": "pw"}})).headers["Set-Cookie"]
+    cookie = (
+        site.browser()
+        .post("/", json.dumps({"auth": {"user_name": "ann", "password": "pw"}}))
+        .headers["Set-Cookie"]
+    )
 
     def work(rounds: int):
         for number in range(rounds):
             query, long = f"get&n={number}" + "x" * 28_000, f"{number}" + "1" * 20_000
-            for headers in ({"HTTP_COOKIE": cookie.partition(";")[0]}, {"HTTP_COOKIE": f"PHPSESSID={number}; x={long}"},
-                            {"HTTP_X_FORWARDED_FOR": long, "REMOTE_ADDR": "127.0.0.1"}, {"HTTP_ORIGIN": "http://" + long},
-                            {"HTTP_AUTHORIZATION": "Bearer " + long}):
+            for headers in (
+                {"HTTP_COOKIE": cookie.partition(";")[0]},
+                {"HTTP_COOKIE": f"PHPSESSID={number}; x={long}"},
+                {"HTTP_X_FORWARDED_FOR": long, "REMOTE_ADDR": "127.0.0.1"},
+                {"HTTP_ORIGIN": "http://" + long},
+                {"HTTP_AUTHORIZATION": "Bearer " + long},
+            ):
                 site.browser(**headers).get("/pop/?" + query)
         gc.collect()
 

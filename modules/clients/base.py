@@ -23,9 +23,15 @@ SCAN_SECONDS = 30  # that a scan may take
 SLOTS, SLOT_WAIT = 6, 0.1
 MOST = 1024 * 1024  # bytes that a service may send in one conversation, unless more is asked for
 # Kind → the file beside this one and the class in it: loaded where the kind is configured.
-KINDS = {"smtp": ("mail_protocols", "Smtp"), "imap": ("mail_protocols", "Imap"), "pop": ("mail_protocols", "Pop"),
-         "dav": ("dav", "Dav"), "antispam": ("scanners", "Spamd"),
-         "antivirus": ("scanners", "Clamd"), "managesieve": ("managesieve", "ManageSieve")}
+KINDS = {
+    "smtp": ("mail_protocols", "Smtp"),
+    "imap": ("mail_protocols", "Imap"),
+    "pop": ("mail_protocols", "Pop"),
+    "dav": ("dav", "Dav"),
+    "antispam": ("scanners", "Spamd"),
+    "antivirus": ("scanners", "Clamd"),
+    "managesieve": ("managesieve", "ManageSieve"),
+}
 SETTINGS = {"url": str, "user": str, "password": str, "user_header": str, "plain": bool}
 WITH_TLS = ("smtps", "imaps", "pop3s", "https")
 
@@ -72,7 +78,9 @@ class Client:
         raise ServiceDown(self.kind, f"it does not provide {what}")
 
     @contextlib.contextmanager
-    def talk(self, seconds: float = PROMPT, most: float = MOST, wait: float = SLOT_WAIT) -> Iterator[DeadlineSocket]:
+    def talk(
+        self, seconds: float = PROMPT, most: float = MOST, wait: float = SLOT_WAIT
+    ) -> Iterator[DeadlineSocket]:
         """A connection for the block, in which whatever goes wrong is ServiceDown.
 
         Connecting may take PROMPT seconds, `wait` of them for its turn, and then the block `seconds` where that is
@@ -104,7 +112,9 @@ class Client:
             except OSError as error:
                 failure = error
                 continue
-            return self.tls.wrap_socket(found, server_hostname=self.host) if self.scheme in WITH_TLS else found
+            return (
+                self.tls.wrap_socket(found, server_hostname=self.host) if self.scheme in WITH_TLS else found
+            )
         raise failure
 
     def identity(self, user_name: str, password: str | None) -> tuple[str, str, str]:
@@ -113,7 +123,9 @@ class Client:
         if self.master:
             return user_name, *self.master
         if password is None:
-            raise ServiceDown(self.kind, "it has no master credentials, and the user's password was not given")
+            raise ServiceDown(
+                self.kind, "it has no master credentials, and the user's password was not given"
+            )
         return "", user_name, password
 
     def check_name(self, user_name: str):
@@ -200,4 +212,3 @@ def check_url(found: type[Client], url: str):
         raise ConfigError(f"services: the URL of {found.kind} must end with the host or the port.")
     if wrong:
         raise ConfigError(f"services: the URL of {found.kind} names no host.")
-

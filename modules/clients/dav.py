@@ -12,15 +12,25 @@ from ..clients.base import PROMPT, Client, ServiceDown
 
 DAV, CALDAV, CARDDAV = "DAV:", "urn:ietf:params:xml:ns:caldav", "urn:ietf:params:xml:ns:carddav"
 # What is provisioned → its namespace, its type there, and the property of a principal that says where they are.
-COLLECTIONS = {"contacts": (CARDDAV, "addressbook", "addressbook-home-set"),
-               "calendar": (CALDAV, "calendar", "calendar-home-set")}
+COLLECTIONS = {
+    "contacts": (CARDDAV, "addressbook", "addressbook-home-set"),
+    "calendar": (CALDAV, "calendar", "calendar-home-set"),
+}
 FIND = '<?xml version="1.0"?><d:propfind xmlns:d="DAV:" xmlns:x="{}"><d:prop><x:{}/></d:prop></d:propfind>'
 # RFC 4791 section 5.3.1, RFC 5689 section 3.
-MAKE = {"calendar": ("MKCALENDAR", '<?xml version="1.0"?><x:mkcalendar xmlns:d="DAV:" xmlns:x="' + CALDAV + '"><d:set>'
-                     "<d:prop><d:displayname>Calendar</d:displayname></d:prop></d:set></x:mkcalendar>"),
-        "contacts": ("MKCOL", '<?xml version="1.0"?><d:mkcol xmlns:d="DAV:" xmlns:x="' + CARDDAV + '"><d:set><d:prop>'
-                     "<d:resourcetype><d:collection/><x:addressbook/></d:resourcetype>"
-                     "<d:displayname>Contacts</d:displayname></d:prop></d:set></d:mkcol>")}
+MAKE = {
+    "calendar": (
+        "MKCALENDAR",
+        '<?xml version="1.0"?><x:mkcalendar xmlns:d="DAV:" xmlns:x="' + CALDAV + '"><d:set>'
+        "<d:prop><d:displayname>Calendar</d:displayname></d:prop></d:set></x:mkcalendar>",
+    ),
+    "contacts": (
+        "MKCOL",
+        '<?xml version="1.0"?><d:mkcol xmlns:d="DAV:" xmlns:x="' + CARDDAV + '"><d:set><d:prop>'
+        "<d:resourcetype><d:collection/><x:addressbook/></d:resourcetype>"
+        "<d:displayname>Contacts</d:displayname></d:prop></d:set></d:mkcol>",
+    ),
+}
 
 
 class Dav(Client):
@@ -32,7 +42,9 @@ class Dav(Client):
         self.path = self.path.rstrip("/")
         self.user_header: str | None = setting.get("user_header")
         if self.scheme == "http" and self.encrypt:
-            raise ConfigError("services: passwords would go to dav unencrypted: give an https:// URL, or say plain.")
+            raise ConfigError(
+                "services: passwords would go to dav unencrypted: give an https:// URL, or say plain."
+            )
         if not re.fullmatch("[A-Za-z0-9-]+", self.user_header or "X"):
             raise ConfigError("services: user_header of dav must be the name of an HTTP header.")
 
@@ -67,7 +79,9 @@ class Dav(Client):
                 raise ServiceDown(self.kind, f"it did not delete {collection[:100]}: HTTP {status}")
         return None
 
-    def request(self, connection, method: str, target: str, headers: dict, body=None) -> http.client.HTTPResponse:
+    def request(
+        self, connection, method: str, target: str, headers: dict, body=None
+    ) -> http.client.HTTPResponse:
         """Send a request over an open connection; its answer, of which only the head was read."""
         conversation = http.client.HTTPConnection(self.host, self.port)
         conversation.sock = connection
@@ -103,7 +117,9 @@ class User:
         with self.dav.talk(max(0.001, self.until - time.monotonic())) as connection:
             if body:
                 headers["Content-Type"] = "application/xml; charset=utf-8"
-            answer = self.dav.request(connection, method, target, headers | self.credentials, body.encode() or None)
+            answer = self.dav.request(
+                connection, method, target, headers | self.credentials, body.encode() or None
+            )
             return answer.status, answer.read()
 
     def collections(self, what: str) -> tuple[str, list[str]]:
@@ -111,8 +127,11 @@ class User:
         namespace, kind, home_set = COLLECTIONS[what]
         principal = self.one(self.dav.path + "/", DAV, "current-user-principal")
         home = self.one(principal, namespace, home_set).rstrip("/") + "/"
-        return home, [path for path, prop in self.find(home, DAV, "resourcetype", depth="1")
-                      if prop.find(f"{{{namespace}}}{kind}") is not None]
+        return home, [
+            path
+            for path, prop in self.find(home, DAV, "resourcetype", depth="1")
+            if prop.find(f"{{{namespace}}}{kind}") is not None
+        ]
 
     def one(self, target: str, namespace: str, name: str) -> str:
         """The path that a property of target holds."""
@@ -121,7 +140,9 @@ class User:
                 return self.path_of(href)
         raise ServiceDown(self.dav.kind, f"it named no {name}")
 
-    def find(self, target: str, namespace: str, name: str, depth: str = "0") -> list[tuple[str, ElementTree.Element]]:
+    def find(
+        self, target: str, namespace: str, name: str, depth: str = "0"
+    ) -> list[tuple[str, ElementTree.Element]]:
         """The paths that have a property, and the property."""
         status, body = self.ask("PROPFIND", target, FIND.format(namespace, name), Depth=depth)
         if status != 207 or b"<!DOCTYPE" in body:
@@ -130,8 +151,10 @@ class User:
             responses = ElementTree.fromstring(body).findall(f"{{{DAV}}}response")
         except (ElementTree.ParseError, ValueError):
             raise self.dav.nonsense(body.decode(errors="replace")) from None
-        found = [(each.findtext(f"{{{DAV}}}href", ""), each.find(f".//{{{DAV}}}prop/{{{namespace}}}{name}"))
-                 for each in responses]
+        found = [
+            (each.findtext(f"{{{DAV}}}href", ""), each.find(f".//{{{DAV}}}prop/{{{namespace}}}{name}"))
+            for each in responses
+        ]
         return [(self.path_of(href), prop) for href, prop in found if prop is not None]
 
     def path_of(self, href: str) -> str:

@@ -21,15 +21,50 @@ from ..clients.deadline import Deadline
 READS = ("GET", "HEAD", "OPTIONS", "PROPFIND", "REPORT")
 PAUSE = 30  # seconds without progress after which either side is given up
 MOST_BODY = 32 * 1024 * 1024  # bytes of a request's body
-MOST_IN_MEMORY = 1024 * 1024  # bytes of one whose length was not announced that are kept there; more goes to a file
+MOST_IN_MEMORY = (
+    1024 * 1024
+)  # bytes of one whose length was not announced that are kept there; more goes to a file
 PIECE = 64 * 1024
 REQUEST_HEADERS = (
-    "Accept", "Accept-Charset", "Accept-Encoding", "Accept-Language", "Brief", "Cache-Control", "Content-Encoding",
-    "Content-Language", "Depth", "If", "If-Match", "If-Modified-Since", "If-None-Match", "If-Range",
-    "If-Schedule-Tag-Match", "If-Unmodified-Since", "Lock-Token", "Overwrite", "Prefer", "Range", "Schedule-Reply",
-    "Timeout", "User-Agent")
-NOT_PASSED_BACK = {"connection", "keep-alive", "proxy-authenticate", "proxy-authorization", "proxy-connection", "te",
-                   "trailer", "transfer-encoding", "upgrade", "set-cookie", "www-authenticate", "server", "date"}
+    "Accept",
+    "Accept-Charset",
+    "Accept-Encoding",
+    "Accept-Language",
+    "Brief",
+    "Cache-Control",
+    "Content-Encoding",
+    "Content-Language",
+    "Depth",
+    "If",
+    "If-Match",
+    "If-Modified-Since",
+    "If-None-Match",
+    "If-Range",
+    "If-Schedule-Tag-Match",
+    "If-Unmodified-Since",
+    "Lock-Token",
+    "Overwrite",
+    "Prefer",
+    "Range",
+    "Schedule-Reply",
+    "Timeout",
+    "User-Agent",
+)
+NOT_PASSED_BACK = {
+    "connection",
+    "keep-alive",
+    "proxy-authenticate",
+    "proxy-authorization",
+    "proxy-connection",
+    "te",
+    "trailer",
+    "transfer-encoding",
+    "upgrade",
+    "set-cookie",
+    "www-authenticate",
+    "server",
+    "date",
+}
 # A page that somebody keeps on the DAV server must not run with the rights of this origin.
 HARMLESS = [("Content-Security-Policy", "default-src 'none'; sandbox"), ("X-Content-Type-Options", "nosniff")]
 
@@ -54,7 +89,9 @@ def forward(dav: Dav, environ: dict, path: str, call: Call) -> bottle.HTTPRespon
                 body.deadline, headers["Content-Length"] = connection.deadline, str(body.left)
             answer = dav.request(connection, method, target, headers, body)
             if answer.status == 401 or answer.status < 200:
-                raise ServiceDown(dav.kind, "it refused the log-in" if answer.status == 401 else "it is no DAV server")
+                raise ServiceDown(
+                    dav.kind, "it refused the log-in" if answer.status == 401 else "it is no DAV server"
+                )
             found, pieces = answer_headers(dav, answer, prefix), Pieces(answer, connection.deadline)
             if body and body.left:
                 stack.callback(Unread(b"", environ).close)
@@ -141,7 +178,9 @@ class Pieces:
 
 def answer_headers(dav: Dav, answer, prefix: str) -> list[tuple[str, str]]:
     """The answer's headers, but for those of the connection, of log-ins and of other origins."""
-    drop = NOT_PASSED_BACK | {name.strip().lower() for name in answer.headers.get("Connection", "").split(",")}
+    drop = NOT_PASSED_BACK | {
+        name.strip().lower() for name in answer.headers.get("Connection", "").split(",")
+    }
     passed = []
     for name, value in answer.headers.items():
         if name.lower() in drop or name.lower().startswith("access-control-"):

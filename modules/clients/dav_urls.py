@@ -14,7 +14,9 @@ from ..clients.dav import Dav
 
 log = logging.getLogger("mailapi")
 
-SAFE = "/~@:+!$&'()*,;="  # beside letters, digits and -._: what stands in a path as it is (RFC 3986 section 3.3)
+SAFE = (
+    "/~@:+!$&'()*,;="  # beside letters, digits and -._: what stands in a path as it is (RFC 3986 section 3.3)
+)
 # Of a header: an absolute URL without user and password, or a path (RFC 4918 section 8.3).
 URL = re.compile(r"(?:https?://([^/@]+))?(/(?!/).*)", re.IGNORECASE)
 # What no such URL has, and a slash inside a name: in the request's own path WSGI does not tell it from the others.
@@ -78,8 +80,10 @@ def name_and_port(authority: str) -> tuple[str | None, int | None]:
 @lru_cache(maxsize=1)
 def tell_of_port():
     """Say once what a MOVE or COPY may have failed for."""
-    log.warning("A Destination has another port than the Host header: does a proxy pass it on without the port? "
-                "docs/deploy.md has proxies that do not.")
+    log.warning(
+        "A Destination has another port than the Host header: does a proxy pass it on without the port? "
+        "docs/deploy.md has proxies that do not."
+    )
 
 
 def inside_if(dav: Dav, condition: str, prefix: str, host: str) -> str:
@@ -114,7 +118,9 @@ def outside_url(dav: Dav, url: str, prefix: str) -> str:
     path = parts.path or "/" * bool(parts.netloc)
     if path.startswith("/") and not is_below(path, prefix):
         path = prefix + (path.removeprefix(dav.path) if is_below(path, dav.path) else path)
-    return path + (f"?{parts.query}" if parts.query else "") + (f"#{parts.fragment}" if parts.fragment else "")
+    return (
+        path + (f"?{parts.query}" if parts.query else "") + (f"#{parts.fragment}" if parts.fragment else "")
+    )
 
 
 def is_below(path: str, folder: str) -> bool:

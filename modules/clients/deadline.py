@@ -104,7 +104,9 @@ def connected(family: int, address, deadline: Deadline) -> DeadlineSocket:
     found.settimeout(deadline.left())
     found.connect(address)
     if family != socket.AF_UNIX:
-        found.setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)  # questions are short, and answered at once
+        found.setsockopt(
+            socket.IPPROTO_TCP, socket.TCP_NODELAY, 1
+        )  # questions are short, and answered at once
     return found
 
 

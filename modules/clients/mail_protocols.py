@@ -13,7 +13,9 @@ from mailapi import ApiError
 from ..clients.base import MOST, SLOT_WAIT, Client, ServiceDown
 from ..clients.deadline import DeadlineSocket, readable
 
-SECONDS = 10  # that a conversation may take once the server has greeted; Dovecot thinks 2 s over a wrong password
+SECONDS = (
+    10  # that a conversation may take once the server has greeted; Dovecot thinks 2 s over a wrong password
+)
 DELIVERY_SECONDS = 60  # for a message to be taken over
 FOLDERS = ("INBOX", "Drafts", "Sent", "Trash", "Junk", "Archive")
 
@@ -118,12 +120,20 @@ class Imap(Client):
 
     def ping(self) -> str:
         with self.talk() as connection:
-            welcome = readable(ImapConversation(connection, self.host).welcome)  # it asks for the capabilities, too
+            welcome = readable(
+                ImapConversation(connection, self.host).welcome
+            )  # it asks for the capabilities, too
             return re.sub(r"^\* \w+ (\[[^]]*\] ?)?", "", welcome)
 
     @contextlib.contextmanager
-    def session(self, user_name: str, password: str | None, seconds: float | None = SECONDS,
-                most: float = MOST, wait: float = SLOT_WAIT) -> Iterator[ImapConversation]:
+    def session(
+        self,
+        user_name: str,
+        password: str | None,
+        seconds: float | None = SECONDS,
+        most: float = MOST,
+        wait: float = SLOT_WAIT,
+    ) -> Iterator[ImapConversation]:
         """A conversation in which user_name is logged in, by the master credentials or the user's own password.
 
         It may take so many seconds from the greeting on; with None, PROMPT with the greeting.
@@ -140,7 +150,9 @@ class Imap(Client):
             except imap.error as refused:
                 if isinstance(refused, imap.abort):
                     raise
-                raise ServiceDown(self.kind, "it refused the log-in") from None  # its words could repeat what was sent
+                raise ServiceDown(
+                    self.kind, "it refused the log-in"
+                ) from None  # its words could repeat what was sent
             yield imap
 
     def provision(self, what: str, user_name: str, password: str | None):
@@ -150,7 +162,11 @@ class Imap(Client):
         with self.session(user_name, password, seconds=None) as imap:
             for folder in FOLDERS:
                 done, said = imap.create(folder) if folder != "INBOX" else imap.status(folder, "(MESSAGES)")
-                if done != "OK" and b"[ALREADYEXISTS]" not in said[0] and imap.list(pattern=folder)[1] == [None]:
+                if (
+                    done != "OK"
+                    and b"[ALREADYEXISTS]" not in said[0]
+                    and imap.list(pattern=folder)[1] == [None]
+                ):
                     raise ServiceDown(self.kind, f"it did not make {folder}: {readable(said[0])[:100]}")
                 imap.subscribe(folder)
         return None
@@ -176,8 +192,11 @@ class Imap(Client):
             _, answers = imap.getquotaroot("INBOX")
             lists = [re.search(rb"\(([^()]*)\)\s*\Z", line) for line in answers[1] if isinstance(line, bytes)]
             resources = [found[1].decode().split() for found in lists if found]
-            return [{"resource": words[i], "used": int(words[i + 1]), "limit": int(words[i + 2])}
-                    for words in resources for i in range(0, len(words) - 2, 3)]
+            return [
+                {"resource": words[i], "used": int(words[i + 1]), "limit": int(words[i + 2])}
+                for words in resources
+                for i in range(0, len(words) - 2, 3)
+            ]
 
 
 def folders(imap: ImapConversation) -> list[bytes]:

@@ -35,7 +35,9 @@ class ManageSieve(Client):
         """The names of a user's scripts, and which of them is active."""
         with self.session(user_name, password) as sieve:
             lines, _ = sieve.command("LISTSCRIPTS")
-            return [{"script_name": line[0], "active": line[1:] == ["ACTIVE"]} for line in sorted(lines) if line]
+            return [
+                {"script_name": line[0], "active": line[1:] == ["ACTIVE"]} for line in sorted(lines) if line
+            ]
 
     def get(self, user_name: str, password: str | None, name: str) -> str:
         with self.session(user_name, password) as sieve:
@@ -127,8 +129,10 @@ class Conversation:
             verdict = said[1]
         while True:
             literal = re.search(rb"\{([0-9]{1,9})\+?\}\Z", raw)
-            words += [re.sub(rb"\\(.)", rb"\1", quoted) if quoted or not atom else atom
-                      for quoted, atom in WORD.findall(raw[:literal.start()] if literal else raw)]
+            words += [
+                re.sub(rb"\\(.)", rb"\1", quoted) if quoted or not atom else atom
+                for quoted, atom in WORD.findall(raw[: literal.start()] if literal else raw)
+            ]
             if not literal:
                 return verdict, [word.decode(errors="replace") for word in words]
             if int(literal[1]) > self.connection.deadline.most:  # before room is made for it

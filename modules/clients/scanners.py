@@ -26,13 +26,19 @@ class Spamd(Client):
         _, head, body = self.ask("SYMBOLS", message, SCAN_SECONDS)
         if not (verdict := VERDICT.search(head)):
             raise self.nonsense(head)
-        return {"spam": verdict[1].lower() in ("true", "yes"), "score": float(verdict[2]),
-                "threshold": float(verdict[3]), "rules": [rule for rule in re.split(r"[,\s]+", body) if rule]}
+        return {
+            "spam": verdict[1].lower() in ("true", "yes"),
+            "score": float(verdict[2]),
+            "threshold": float(verdict[3]),
+            "rules": [rule for rule in re.split(r"[,\s]+", body) if rule],
+        }
 
     def ask(self, command: str, message: bytes, seconds: float) -> tuple[str, str, str]:
         """The protocol's version, the headers and the body of what spamd answers."""
         with self.talk(seconds) as connection:
-            connection.sendall(b"%b SPAMC/1.5\r\nContent-length: %d\r\n\r\n" % (command.encode(), len(message)))
+            connection.sendall(
+                b"%b SPAMC/1.5\r\nContent-length: %d\r\n\r\n" % (command.encode(), len(message))
+            )
             connection.sendall(message)
             connection.shutdown(socket.SHUT_WR)  # it reads on until the end
             answer = connection.makefile("rb").read().decode(errors="replace")
@@ -63,7 +69,7 @@ class Clamd(Client):
             try:
                 connection.sendall(b"zINSTREAM\0")
                 for start in range(0, len(message), CHUNK):
-                    chunk = message[start:start + CHUNK]
+                    chunk = message[start : start + CHUNK]
                     connection.sendall(struct.pack("!I", len(chunk)) + chunk)
                 connection.sendall(struct.pack("!I", 0))
             except (BrokenPipeError, ConnectionResetError):

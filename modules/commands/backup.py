@@ -19,8 +19,10 @@ def options(parser):
 def run(args):
     dbpath, target = mailapi.read_config(args.config).dbpath, Path(args.file)
     if mailapi.is_url(dbpath):
-        raise mailapi.ConfigError("A database on a server is copied by `mailapi copy`, or by the server's own tools "
-                                  "(mariadb-dump --single-transaction).")
+        raise mailapi.ConfigError(
+            "A database on a server is copied by `mailapi copy`, or by the server's own tools "
+            "(mariadb-dump --single-transaction)."
+        )
     source = Path(dbpath)
     if not source.exists():
         raise mailapi.ConfigError(f"There is no {source}.")
@@ -42,8 +44,10 @@ def run(args):
 
 def copy(source: Path, target: Path):
     uri = f"{source.absolute().as_uri()}?mode=ro"
-    with contextlib.closing(sqlite3.connect(uri, uri=True)) as old, \
-            contextlib.closing(sqlite3.connect(target)) as new:
+    with (
+        contextlib.closing(sqlite3.connect(uri, uri=True)) as old,
+        contextlib.closing(sqlite3.connect(target)) as new,
+    ):
         try:
             old.backup(new, pages=PAGES, progress=Progress(), sleep=0.01)
         except TooManyRestarts:
@@ -70,4 +74,9 @@ class Progress:
         if self.restarts > RESTARTS:
             raise TooManyRestarts
         if sys.stderr.isatty():
-            print(f"\r{total - left:,} of {total:,} pages", end="" if left else "\n", file=sys.stderr, flush=True)
+            print(
+                f"\r{total - left:,} of {total:,} pages",
+                end="" if left else "\n",
+                file=sys.stderr,
+                flush=True,
+            )

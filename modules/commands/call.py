@@ -18,7 +18,9 @@ import mailapi
 def options(parser):
     parser.add_argument("--as", dest="user_name", metavar="USER", help="act as this user, with their rights")
     parser.add_argument("--json", action="store_true", help="print JSON on a terminal, too")
-    parser.add_argument("module", metavar="MODULE", help="a module's URL path, such as users; / for the API itself")
+    parser.add_argument(
+        "module", metavar="MODULE", help="a module's URL path, such as users; / for the API itself"
+    )
     parser.add_argument("action", metavar="ACTION", help="an action, such as get or set_password")
     parser.add_argument("fields", nargs="*", metavar="FIELD=VALUE")
 
@@ -35,7 +37,10 @@ def run(args):
     given |= ask_for_secrets(chosen, generation, given)
     mailapi.refuse_forbidden_text(given)
     call = mailapi.Call(app, generation, *chosen.read(generation, given, given))
-    call.user_name, call.external_user = args.user_name, app.external_credentials(args.user_name) if args.user_name else None
+    call.user_name, call.external_user = (
+        args.user_name,
+        app.external_credentials(args.user_name) if args.user_name else None,
+    )
     call.report_progress = Progress()
     user = args.user_name is None or app.credentials(args.user_name)
     if not user or user is not True and user["user_name"] != args.user_name:
@@ -50,7 +55,9 @@ def run(args):
     except mailapi.peewee.PeeweeException as error:
         answer = {"status": mailapi.refusal(error).status}
     else:
-        if mailapi.is_url(app.config.state) or os.path.exists(app.config.state):  # without it nobody is logged in
+        if mailapi.is_url(app.config.state) or os.path.exists(
+            app.config.state
+        ):  # without it nobody is logged in
             app.end_sessions(call)
     call.report_progress("")
     event = mailapi.Event(module.path, answer["status"], 200, "", "local")
@@ -89,7 +96,12 @@ def field(argument: str, chosen: mailapi.Endpoint, generation: mailapi.Generatio
         return name, read_document(value)
     if value == "-":
         return name, read_secret(name)
-    if value[:1] in ("{", "[") and kinds[name] not in (mailapi.php_text, mailapi.raw_text, mailapi.secret, mailapi.long_text):
+    if value[:1] in ("{", "[") and kinds[name] not in (
+        mailapi.php_text,
+        mailapi.raw_text,
+        mailapi.secret,
+        mailapi.long_text,
+    ):
         return name, json.loads(value)
     if kinds[name] is mailapi.list_of_text:
         return name, [entry for entry in value.split(",") if entry]
@@ -102,8 +114,15 @@ def read_secret(name: str) -> str:
 
 def ask_for_secrets(chosen: mailapi.Endpoint, generation: mailapi.Generation, given: dict) -> dict:
     """The secrets that the action needs and nobody has given, from whoever sits at the terminal."""
-    missing = [name for name in chosen.needed(generation)
-               if chosen.optional.get(name) is mailapi.secret and name not in given] if sys.stdin.isatty() else []
+    missing = (
+        [
+            name
+            for name in chosen.needed(generation)
+            if chosen.optional.get(name) is mailapi.secret and name not in given
+        ]
+        if sys.stdin.isatty()
+        else []
+    )
     return {name: read_secret(name) for name in missing}
 
 
@@ -141,5 +160,7 @@ def table(rows: list[dict]):
 def cell(value) -> str:
     """A value on one line; a list of rows as what they have in them, one after the other."""
     if isinstance(value, list) and value and isinstance(value[0], dict):
-        return ", ".join(mailapi.printable([part for part in row.values() if part is not None]) for row in value)
+        return ", ".join(
+            mailapi.printable([part for part in row.values() if part is not None]) for row in value
+        )
     return mailapi.printable(value)

@@ -20,8 +20,12 @@ from ..commands.check_settings import (
 
 def options(parser):
     parser.add_argument("--daemon", metavar="USER", help="the user that the mail daemons run as")
-    parser.add_argument("--service", metavar="USER", help="the user that the API runs as: look as they do (as root)")
-    parser.add_argument("--repair", action="store_true", help="mend what modules keep out of step with the database")
+    parser.add_argument(
+        "--service", metavar="USER", help="the user that the API runs as: look as they do (as root)"
+    )
+    parser.add_argument(
+        "--repair", action="store_true", help="mend what modules keep out of step with the database"
+    )
 
 
 def run(args):
@@ -39,7 +43,9 @@ def run(args):
     report.good(f"modules: {', '.join(app.listed()) or 'none'}")
     try:
         generation = app.generation()
-        report.good(f"database: {mailapi.without_password(app.config.dbpath)}, generation {generation.number}")
+        report.good(
+            f"database: {mailapi.without_password(app.config.dbpath)}, generation {generation.number}"
+        )
         (check_server if mailapi.is_url(app.config.dbpath) else check_file)(report, app)
         check_modules(report, app, generation)
         check_permissions(report, app, generation)
@@ -79,29 +85,44 @@ def check_server(report: Report, app: mailapi.Application):
         columns = app.db.run("""SELECT TABLE_NAME, COLUMN_NAME FROM information_schema.COLUMNS WHERE
             TABLE_SCHEMA = DATABASE() AND COLLATION_NAME NOT IN ('utf8mb4_nopad_bin', 'utf8mb4_0900_bin')""").fetchall()
     need = 2 * app.config.max_message + 2**20
-    report.tell(packet >= need, f"max_allowed_packet: {packet:,} bytes",
-                f"max_allowed_packet: {packet:,} bytes are too few for a mail of max_message: set {need:,} or more")
-    report.tell(not columns, "collation: text is compared byte for byte",
-                "collation: not byte for byte: " + ", ".join(".".join(column) for column in columns))
+    report.tell(
+        packet >= need,
+        f"max_allowed_packet: {packet:,} bytes",
+        f"max_allowed_packet: {packet:,} bytes are too few for a mail of max_message: set {need:,} or more",
+    )
+    report.tell(
+        not columns,
+        "collation: text is compared byte for byte",
+        "collation: not byte for byte: " + ", ".join(".".join(column) for column in columns),
+    )
 
 
 def check_file(report: Report, app: mailapi.Application):
     run = app.db.connect().execute
     journal = run("PRAGMA journal_mode").fetchone()[0]
-    report.tell(journal == "delete", "journal mode: delete, as the mail daemons use it",
-                f"journal mode: {journal}; the daemons expect delete: another mode leaves files that lock them out")
+    report.tell(
+        journal == "delete",
+        "journal mode: delete, as the mail daemons use it",
+        f"journal mode: {journal}; the daemons expect delete: another mode leaves files that lock them out",
+    )
     problems = [row[0] for row in run("PRAGMA integrity_check(3)") if row[0] != "ok"]
     report.tell(not problems, "integrity: ok", f"integrity: {'; '.join(problems)}")
     broken = run("PRAGMA foreign_key_check").fetchall()
-    report.tell(not broken, "foreign keys: ok", f"foreign keys: {len(broken)} rows refer to nothing: " + ", ".join(
-        f"{table} row {row} to {parent}" for table, row, parent, _ in broken[:3]))
+    report.tell(
+        not broken,
+        "foreign keys: ok",
+        f"foreign keys: {len(broken)} rows refer to nothing: "
+        + ", ".join(f"{table} row {row} to {parent}" for table, row, parent, _ in broken[:3]),
+    )
 
 
 def check_modules(report: Report, app: mailapi.Application, generation: mailapi.Generation):
     for name, module in app.listed().items():
         if other := module.stand_ins.get(generation.number):
             path = Path(other[1]).stem
-            report.good(f"modules: {name} is not of generation {generation.number}: {other[0]} serves at {path}/")
+            report.good(
+                f"modules: {name} is not of generation {generation.number}: {other[0]} serves at {path}/"
+            )
         if generation.number not in module.generations:
             continue
         try:
@@ -115,7 +136,8 @@ def check_module(report, app, name, module, generation):
         for query in active.rows:
             app.db.column(query.limit(1))
     dangerous_rows = module.dangerous_rows.get(generation.number, {}) | {
-        sentence: query for sentence, query in module.dangerous_rows.items() if isinstance(sentence, str)}
+        sentence: query for sentence, query in module.dangerous_rows.items() if isinstance(sentence, str)
+    }
     for sentence, query in dangerous_rows.items():
         for row in app.db.column(query):
             report.bad(f"{name}: {row} {sentence}")
@@ -129,12 +151,18 @@ def check_files(report: Report, app: mailapi.Application, daemon: str | None):
     folder = database.parent
     for user in filter(None, [pwd.getpwuid(os.geteuid()).pw_name, daemon]):
         for path, need in ((database, "read and written"), (folder, "written to, for the journal")):
-            report.tell(may_write(user, path), f"files: {path} can be {need} by {user}",
-                        f"files: {path} cannot be {need} by {user} ({described(path)})")
+            report.tell(
+                may_write(user, path),
+                f"files: {path} can be {need} by {user}",
+                f"files: {path} cannot be {need} by {user} ({described(path)})",
+            )
     for left in sorted(folder.glob(database.name + "-*")):
         same = left.stat().st_uid == database.stat().st_uid or may_write(daemon or "", left)
-        report.tell(same, f"files: {left} belongs to the database's owner",
-                    f"files: {left} belongs to somebody else ({described(left)}) and may lock others out")
+        report.tell(
+            same,
+            f"files: {left} belongs to the database's owner",
+            f"files: {left} belongs to somebody else ({described(left)}) and may lock others out",
+        )
 
 
 def check_state(report: Report, app: mailapi.Application):
@@ -187,8 +215,10 @@ def is_user(name: str) -> bool:
 
 def described(path: Path) -> str:
     seen = path.stat()
-    return f"owner {name_of(pwd.getpwuid, seen.st_uid)}, group {name_of(grp.getgrgid, seen.st_gid)}, " \
-           f"mode {stat.filemode(seen.st_mode)}"
+    return (
+        f"owner {name_of(pwd.getpwuid, seen.st_uid)}, group {name_of(grp.getgrgid, seen.st_gid)}, "
+        f"mode {stat.filemode(seen.st_mode)}"
+    )
 
 
 def name_of(find, number: int) -> str:

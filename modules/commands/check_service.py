@@ -30,7 +30,9 @@ def check_service(report, config: str, app: mailapi.Application, user: str, desc
         told.add(obstacle)
         if obstacle:
             through = "" if obstacle in (path, os.path.realpath(path)) else f"{obstacle} is closed: "
-            report.bad(f"service {user}: {path} cannot be {WORDS[need]}: {through}{described(Path(obstacle))}")
+            report.bad(
+                f"service {user}: {path} cannot be {WORDS[need]}: {through}{described(Path(obstacle))}"
+            )
         elif need != READ:
             report.good(f"service {user}: {path} can be {WORDS[need]}")
     if trouble:
@@ -50,7 +52,9 @@ def database_files(app: mailapi.Application) -> list[str]:
     """Return the databases that are files: the master, the state, and that of accounts where it is one of its own."""
     config, places = app.config, [app.config.dbpath, app.config.state]
     if config.apiserver and "accounts" in app.modules:
-        places.append(config.apiserver if mailapi.is_url(config.apiserver) else str(config.base / config.apiserver))
+        places.append(
+            config.apiserver if mailapi.is_url(config.apiserver) else str(config.base / config.apiserver)
+        )
     return [place for place in places if not mailapi.is_url(place)]
 
 
@@ -61,7 +65,11 @@ def database_needs(database: str) -> list[tuple[str, int]]:
     """
     file = Path(os.path.realpath(database))
     there = [Path(database)] if file.exists() else []
-    sides = [side for ending in ("-journal", "-wal", "-shm") if (side := file.with_name(file.name + ending)).exists()]
+    sides = [
+        side
+        for ending in ("-journal", "-wal", "-shm")
+        if (side := file.with_name(file.name + ending)).exists()
+    ]
     return [(str(file.parent), CHANGE_FOLDER), *((str(path), CHANGE) for path in (*there, *sides))]
 
 

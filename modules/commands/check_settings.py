@@ -21,7 +21,9 @@ def check_config_file(report, config: str, app: mailapi.Application):
     path = Path(config).resolve()
     mode = path.stat().st_mode if open_to_others(path) else 0
     if mode & stat.S_IROTH and holds_secrets(path, app.config):
-        report.bad(f"config: {config} has passwords in it, and everybody on this machine can read it: chmod o-r")
+        report.bad(
+            f"config: {config} has passwords in it, and everybody on this machine can read it: chmod o-r"
+        )
     if mode & stat.S_IWOTH:
         report.bad(f"config: everybody on this machine can write to {config}, which the API runs: chmod o-w")
 
@@ -33,8 +35,11 @@ def open_to_others(path: Path) -> bool:
 
 def holds_secrets(path: Path, config: mailapi.Config) -> bool:
     """Return whether one of the passwords stands in the file itself: it may also come from another file."""
-    texts = [node.value for node in ast.walk(ast.parse(path.read_bytes()))
-             if isinstance(node, ast.Constant) and isinstance(node.value, str)]
+    texts = [
+        node.value
+        for node in ast.walk(ast.parse(path.read_bytes()))
+        if isinstance(node, ast.Constant) and isinstance(node.value, str)
+    ]
     secrets = [secret for key in mailapi.OPTIONS for secret in passwords(getattr(config, key))]
     return any(secret in text for secret in secrets for text in texts)
 
@@ -76,7 +81,10 @@ def check_permissions(report, app: mailapi.Application, generation: mailapi.Gene
     for permission, names in users.items():
         report.warn(f"{word}s: {permission!r} means nothing here: {some(names)}")
     may = access.select(access.api_user).where(access.api_permission.in_(PERMISSIONS))
-    for table, what in ((mailapi.ApiUserDelegates, "users"), (mailapi.ApiAddressDelegates, "address expressions")):
+    for table, what in (
+        (mailapi.ApiUserDelegates, "users"),
+        (mailapi.ApiAddressDelegates, "address expressions"),
+    ):
         rows = table.select(table.api_user, fn.COUNT(table.api_user)).where(table.api_user.not_in(may))
         for user, number in app.db.fetch(rows.group_by(table.api_user).order_by(table.api_user), {})[1]:
             report.warn(f"delegations: {user} has {number} {what}, and no {word} delegate to use that")
@@ -104,8 +112,10 @@ def check_state_owner(report, path: Path, described):
     path = Path(os.path.realpath(path))
     seen, folder = path.stat(), path.parent.stat()
     if seen.st_uid == 0 != folder.st_uid:
-        report.bad(f"state: {path} belongs to root, its folder to somebody else, who cannot use it "
-                   f"({described(path.parent)}): chown it")
+        report.bad(
+            f"state: {path} belongs to root, its folder to somebody else, who cannot use it "
+            f"({described(path.parent)}): chown it"
+        )
     for side in (path.with_name(path.name + "-wal"), path.with_name(path.name + "-shm")):
         if side.exists() and side.stat().st_uid != seen.st_uid:
             report.bad(f"state: {side} belongs to somebody else ({described(side)}) and may lock others out")

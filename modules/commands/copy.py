@@ -24,7 +24,9 @@ def options(parser):
 def run(args):
     """The rows of all tables, compared once more at the end; the schema's version is the last row of all, so that no
     API serves a copy that is not complete."""
-    schema = mailapi.create_app(args.config).state_schema if args.state else SCHEMA.read_text(encoding="utf-8")
+    schema = (
+        mailapi.create_app(args.config).state_schema if args.state else SCHEMA.read_text(encoding="utf-8")
+    )
     source, target = (side(place, schema, args.state) for place in (args.source, args.target))
     with source.opened():
         source.refuse_unless_complete()
@@ -44,7 +46,9 @@ def run(args):
                 if table.name == "meta":
                     bring_up(source, target, table)
             target.finish(tables, source)
-    print(f"Copied {without_password(args.source)} to {without_password(args.target)}: every row was compared.")
+    print(
+        f"Copied {without_password(args.source)} to {without_password(args.target)}: every row was compared."
+    )
 
 
 def tables_of(schema: str) -> list:
@@ -61,8 +65,10 @@ def refuse_to_forget(source: Side, tables: list, state: bool):
         known |= {table.name for table in tables_of(SCHEMA.read_text(encoding="utf-8"))}
     others = [name for name in source.names() if name not in known]
     if others and state:
-        raise ConfigError(f"No module of modulelist has the tables {', '.join(others)} of {without_password(source.place)}: "
-                          "they would be left out.")
+        raise ConfigError(
+            f"No module of modulelist has the tables {', '.join(others)} of {without_password(source.place)}: "
+            "they would be left out."
+        )
     if others:
         print(f"left alone, as no part of a master database: {', '.join(others)}", file=sys.stderr)
 
@@ -78,9 +84,13 @@ def copy(source: Side, target: Side, tables: list):
         if not (different := next(filter(None, changed), None)):
             return
         if steady == [before]:  # what was different has been written since then
-            raise ConfigError(f"{different}: {without_password(target.place)} does not keep it as it was written.")
+            raise ConfigError(
+                f"{different}: {without_password(target.place)} does not keep it as it was written."
+            )
         steady = [before]
-    raise ConfigError(f"{without_password(source.place)} keeps changing: stop what writes to it, and start again.")
+    raise ConfigError(
+        f"{without_password(source.place)} keeps changing: stop what writes to it, and start again."
+    )
 
 
 def bring_up(source: Side, target: Side, table) -> str:

@@ -10,7 +10,7 @@ from pathlib import Path
 from mailapi import GENERATIONS, ConfigError, chown_like, number, without_password
 
 MARK = "mailapi_copy"  # a table that the target has for as long as the copy is not complete
-LOWEST, HIGHEST = -2**63, 2**63 - 1  # numbers of rows
+LOWEST, HIGHEST = -(2**63), 2**63 - 1  # numbers of rows
 
 
 class Side:
@@ -46,13 +46,17 @@ class Side:
             wanted = {column.name.lower() for column in table.columns}
             have = {name.lower() for name in self.columns(table.name)}
             if others := sorted(have - wanted - {table.key.lower()}):
-                raise ConfigError(f"{table.name}.{others[0]} of {without_password(self.place)} cannot be copied: it is no column of "
-                                  "the schema, or a computed one. Nothing was written.")
+                raise ConfigError(
+                    f"{table.name}.{others[0]} of {without_password(self.place)} cannot be copied: it is no column of "
+                    "the schema, or a computed one. Nothing was written."
+                )
             self.refuse_missing(table, wanted - have)
 
     def refuse_missing(self, table, names: set[str]):
         if names:
-            raise ConfigError(f"{without_password(self.place)} has no column {table.name}.{min(names)}. Nothing was written.")
+            raise ConfigError(
+                f"{without_password(self.place)} has no column {table.name}.{min(names)}. Nothing was written."
+            )
 
     def insert(self, table, rows: dict):
         """Add rows by their numbers; ConfigError names the first one that does not fit."""
@@ -74,7 +78,9 @@ class Side:
         if self.state and not self.has("session"):
             raise ConfigError(f"{without_password(self.place)} is no state database of the API.")
         if not self.state and (version := self.schema_version()) not in GENERATIONS:
-            raise ConfigError(f"{without_password(self.place)} is no master database that the API knows (schema version {version}).")
+            raise ConfigError(
+                f"{without_password(self.place)} is no master database that the API knows (schema version {version})."
+            )
         if not self.file and not self.state and version != 9:
             raise ConfigError("From a server only databases of generation 9 are copied.")
 
@@ -87,15 +93,26 @@ class Side:
     def refuse_unless_empty(self, tables, source: str):
         for table in tables:
             if self.has(table.name):
-                self.refuse_missing(table, {column.name.lower() for column in table.columns}
-                                    - {name.lower() for name in self.columns(table.name)})
+                self.refuse_missing(
+                    table,
+                    {column.name.lower() for column in table.columns}
+                    - {name.lower() for name in self.columns(table.name)},
+                )
         if self.has(MARK):
             if (other := text(self.query(f"SELECT source FROM {MARK}")[0][0])) != source:
-                raise ConfigError(f"{without_password(self.place)} is a copy of {other} that is not complete.")
+                raise ConfigError(
+                    f"{without_password(self.place)} is a copy of {other} that is not complete."
+                )
             return
         for table in tables:
-            if self.has(table.name) and not self.may_have_rows(table) and self.query(f'SELECT 1 FROM "{table.name}" LIMIT 1'):
-                raise ConfigError(f"{without_password(self.place)} is not empty: {table.name} has rows. It was not touched.")
+            if (
+                self.has(table.name)
+                and not self.may_have_rows(table)
+                and self.query(f'SELECT 1 FROM "{table.name}" LIMIT 1')
+            ):
+                raise ConfigError(
+                    f"{without_password(self.place)} is not empty: {table.name} has rows. It was not touched."
+                )
 
     def may_have_rows(self, table) -> bool:
         """Rows that every new state database begins with."""
@@ -110,8 +127,12 @@ class File(Side):
     def open(self, make: bool = False):
         if make:
             self.make()
-        self.connection = sqlite3.connect(f"{Path(self.place).absolute().as_uri()}?mode={'rwc' if make else 'rw'}", uri=True,
-                                          timeout=5, isolation_level=None)
+        self.connection = sqlite3.connect(
+            f"{Path(self.place).absolute().as_uri()}?mode={'rwc' if make else 'rw'}",
+            uri=True,
+            timeout=5,
+            isolation_level=None,
+        )
         self.connection.text_factory = bytes  # also what is not UTF-8
         self.connection.execute("SELECT 1 FROM sqlite_master")
 
@@ -136,24 +157,39 @@ class File(Side):
 
     def triggers(self) -> list[str]:
         found = self.query("SELECT name FROM sqlite_master WHERE type = 'trigger' ORDER BY 1")
-        return [name.decode() for name, in found]
+        return [name.decode() for (name,) in found]
 
     def has(self, table: str) -> bool:
         return bool(self.query("SELECT 1 FROM sqlite_master WHERE type = 'table' AND name = ?", (table,)))
 
     def schema(self) -> str:
-        return ";\n".join(sql.decode() for (sql,) in self.query(
-            "SELECT sql FROM sqlite_master WHERE sql IS NOT NULL AND name NOT LIKE 'sqlite!_%' ESCAPE '!'"
-            " ORDER BY type = 'view', type = 'index', rowid")) + ";"
+        return (
+            ";\n".join(
+                sql.decode()
+                for (sql,) in self.query(
+                    "SELECT sql FROM sqlite_master WHERE sql IS NOT NULL AND name NOT LIKE 'sqlite!_%' ESCAPE '!'"
+                    " ORDER BY type = 'view', type = 'index', rowid"
+                )
+            )
+            + ";"
+        )
 
     def version(self):
         return self.query("PRAGMA data_version")[0][0]
 
     def rows(self, table, first, until=HIGHEST, size=-1):
-        columns = ", ".join(f'CAST("{c.name}" AS BLOB)' if c.name == "mail_data" else f'"{c.name}"' for c in table.columns)
-        for key, *row in self.query(f'SELECT rowid, {columns} FROM "{table.name}" WHERE rowid >= ? AND rowid <= ?'
-                                    " ORDER BY rowid LIMIT ?", (first, until, size)):
-            yield key, tuple(self.plain(value, column, table, key) for value, column in zip(row, table.columns))
+        columns = ", ".join(
+            f'CAST("{c.name}" AS BLOB)' if c.name == "mail_data" else f'"{c.name}"' for c in table.columns
+        )
+        for key, *row in self.query(
+            f'SELECT rowid, {columns} FROM "{table.name}" WHERE rowid >= ? AND rowid <= ?'
+            " ORDER BY rowid LIMIT ?",
+            (first, until, size),
+        ):
+            yield (
+                key,
+                tuple(self.plain(value, column, table, key) for value, column in zip(row, table.columns)),
+            )
 
     def plain(self, value, column, table, key):
         if isinstance(value, bytes) and column.name != "mail_data" and column.type != "BLOB":
@@ -172,7 +208,9 @@ class File(Side):
             make = "" if self.has(tables[0].name) else schema
             no_version = "" if self.state else "DELETE FROM meta;"
             try:
-                self.connection.executescript(f"BEGIN; {make}; {no_version} CREATE TABLE {MARK} (source TEXT)")
+                self.connection.executescript(
+                    f"BEGIN; {make}; {no_version} CREATE TABLE {MARK} (source TEXT)"
+                )
             except sqlite3.Error as error:
                 raise ConfigError(f"{without_password(self.place)}: {error}.") from error
             self.query(f"INSERT INTO {MARK} VALUES (?)", (source,))
@@ -185,8 +223,10 @@ class File(Side):
     def put(self, table, rows: dict):
         names = ", ".join(f'"{c.name}"' for c in table.columns)
         marks = ", ".join("CAST(? AS TEXT)" if c.name == "mail_data" else "?" for c in table.columns)
-        self.connection.executemany(f'INSERT INTO "{table.name}" (rowid, {names}) VALUES (?, {marks})',
-                                    [(key, *row) for key, row in rows.items()])
+        self.connection.executemany(
+            f'INSERT INTO "{table.name}" (rowid, {names}) VALUES (?, {marks})',
+            [(key, *row) for key, row in rows.items()],
+        )
 
     def begin(self):
         if not self.connection.in_transaction:
@@ -209,7 +249,9 @@ class File(Side):
     def finish(self, tables, source: Side):
         self.begin()
         for name, last in source.numbers(tables).items():
-            if not self.query("UPDATE sqlite_sequence SET seq = max(seq, ?) WHERE name = ? RETURNING 1", (last, name)):
+            if not self.query(
+                "UPDATE sqlite_sequence SET seq = max(seq, ?) WHERE name = ? RETURNING 1", (last, name)
+            ):
                 self.query("INSERT INTO sqlite_sequence VALUES (?, ?)", (name, last))
         self.query(f"DROP TABLE {MARK}")
         self.commit()
@@ -242,13 +284,22 @@ class Server(Side):
         return pymysql.MySQLError
 
     def columns(self, table):
-        return [name for name, in self.query("SELECT COLUMN_NAME FROM information_schema.COLUMNS WHERE"
-                                             " TABLE_SCHEMA = DATABASE() AND TABLE_NAME = %s ORDER BY ORDINAL_POSITION",
-                                             (table,))]
+        return [
+            name
+            for (name,) in self.query(
+                "SELECT COLUMN_NAME FROM information_schema.COLUMNS WHERE"
+                " TABLE_SCHEMA = DATABASE() AND TABLE_NAME = %s ORDER BY ORDINAL_POSITION",
+                (table,),
+            )
+        ]
 
     def has(self, table: str) -> bool:
-        return bool(self.query("SELECT 1 FROM information_schema.TABLES WHERE TABLE_SCHEMA = DATABASE() AND TABLE_NAME = %s",
-                               (table,)))
+        return bool(
+            self.query(
+                "SELECT 1 FROM information_schema.TABLES WHERE TABLE_SCHEMA = DATABASE() AND TABLE_NAME = %s",
+                (table,),
+            )
+        )
 
     def version(self):
         return None  # nothing that is read changes
@@ -256,8 +307,11 @@ class Server(Side):
     def rows(self, table, first, until=HIGHEST, size=-1):
         columns = ", ".join(f'"{column.name}"' for column in table.columns)
         limit = f" LIMIT {size}" if size >= 0 else ""
-        for key, *row in self.query(f'SELECT "{table.key}", {columns} FROM "{table.name}" WHERE "{table.key}" >= %s AND'
-                                    f' "{table.key}" <= %s ORDER BY "{table.key}"{limit}', (first, until)):
+        for key, *row in self.query(
+            f'SELECT "{table.key}", {columns} FROM "{table.name}" WHERE "{table.key}" >= %s AND'
+            f' "{table.key}" <= %s ORDER BY "{table.key}"{limit}',
+            (first, until),
+        ):
             yield key, tuple(row)
 
     def prepare(self, schema: str, tables: list, source: str):
@@ -281,7 +335,9 @@ class Server(Side):
             self.query(f'DELETE FROM "{table.name}" WHERE "{table.key}" = %s', (key,))
 
     def put(self, table, rows: dict):
-        names = ", ".join(f'"{name}"' for name in [*([] if table.number else [table.key]), *[c.name for c in table.columns]])
+        names = ", ".join(
+            f'"{name}"' for name in [*([] if table.number else [table.key]), *[c.name for c in table.columns]]
+        )
         values = [row if table.number else (key, *row) for key, row in rows.items()]
         statement = f'INSERT INTO "{table.name}" ({names}) VALUES ({", ".join(["%s"] * len(values[0]))})'
         self.connection.cursor().executemany(statement, values)
@@ -299,14 +355,22 @@ class Server(Side):
         self.query("COMMIT")
 
     def names(self) -> list[str]:
-        return [name for name, in self.query("SELECT TABLE_NAME FROM information_schema.TABLES WHERE"
-                                             " TABLE_SCHEMA = DATABASE() AND TABLE_TYPE = 'BASE TABLE' ORDER BY 1")]
+        return [
+            name
+            for (name,) in self.query(
+                "SELECT TABLE_NAME FROM information_schema.TABLES WHERE"
+                " TABLE_SCHEMA = DATABASE() AND TABLE_TYPE = 'BASE TABLE' ORDER BY 1"
+            )
+        ]
 
     def numbers(self, tables) -> dict[str, int]:
         from ..mariadb import tables as serverschema
 
-        found = {table.name: serverschema.counter(self.query(f'SHOW CREATE TABLE "{table.name}"')[0][1])
-                 for table in tables if table.number}
+        found = {
+            table.name: serverschema.counter(self.query(f'SHOW CREATE TABLE "{table.name}"')[0][1])
+            for table in tables
+            if table.number
+        }
         return {name: following - 1 for name, following in found.items() if following > 1}
 
     def finish(self, tables, source: Side):

@@ -9,13 +9,16 @@ from pathlib import Path
 
 import mailapi
 
-TOKEN = re.compile(r"""
+TOKEN = re.compile(
+    r"""
     (?P<space>\s+|//[^\n]*?(?=\?>|\n|\Z)|\#(?!\[)[^\n]*?(?=\?>|\n|\Z)|/\*.*?(?:\*/|\Z))
   | (?P<text>'(?>(?:[^'\\]|\\.)*)'|"(?>(?:[^"\\]|\\.)*)")
   | (?P<name>\$?[A-Za-z_]\w*)
   | (?P<number>\d+)
   | (?P<sign>=>|::|'(?>(?:[^'\\]|\\.)*)|"(?>(?:[^"\\]|\\.)*)|.)
-""", re.VERBOSE | re.DOTALL)
+""",
+    re.VERBOSE | re.DOTALL,
+)
 KEYS = ("dbpath", "modulelist", "debugFlag")
 ESCAPES = {"n": "\n", "t": "\t", "r": "\r", "$": "$", '"': '"', "\\": "\\"}
 
@@ -42,8 +45,9 @@ def config_py(values: dict, path: Path) -> str:
     files = installed_modules()
     lines = [f"# From {str(path)!r}.", "", f"dbpath = {values['dbpath']!r}", "", "modulelist = {"]
     if not Path(values["dbpath"]).is_absolute():
-        lines.insert(2, "# Relative to the folder of this file; PHP took it from that of the script which was "
-                        "called.")
+        lines.insert(
+            2, "# Relative to the folder of this file; PHP took it from that of the script which was called."
+        )
     for name in module_names(values["modulelist"], files, path):
         known = f'    "{name}": "{files[name]}",' if name in files else ""
         lines.append(known or f"    # {ascii(name)}: mailapi has no module of this name")
@@ -54,7 +58,9 @@ def module_names(modulelist, files: dict, path: Path) -> list[str]:
     """The module class names, whether the array has them as keys or as values."""
     if not isinstance(modulelist, dict):
         raise mailapi.ConfigError(f"{path}: $modulelist is no array.")
-    return [str(value if isinstance(key, int) or value in files else key) for key, value in modulelist.items()]
+    return [
+        str(value if isinstance(key, int) or value in files else key) for key, value in modulelist.items()
+    ]
 
 
 def installed_modules() -> dict[str, str]:
@@ -71,8 +77,11 @@ class Reader:
 
     def __init__(self, source: str, path: Path):
         self.path, self.source = path, source
-        self.tokens = [(found.lastgroup, found[0], found.start()) for found in TOKEN.finditer(source)
-                       if found.lastgroup != "space"]
+        self.tokens = [
+            (found.lastgroup, found[0], found.start())
+            for found in TOKEN.finditer(source)
+            if found.lastgroup != "space"
+        ]
         self.place = 0
 
     def assignments(self) -> dict:

@@ -18,9 +18,14 @@ SCHEMA = Path(__file__).with_name("schema9.sql")
 
 
 def options(parser):
-    parser.add_argument("--dbpath", metavar="FILE",
-                        help="the file to create, or mysql://USER:PASSWORD@HOST/DATABASE (default: dbpath of the config)")
-    parser.add_argument("--admin", default="admin", metavar="NAME", help="the administrator (default: %(default)s)")
+    parser.add_argument(
+        "--dbpath",
+        metavar="FILE",
+        help="the file to create, or mysql://USER:PASSWORD@HOST/DATABASE (default: dbpath of the config)",
+    )
+    parser.add_argument(
+        "--admin", default="admin", metavar="NAME", help="the administrator (default: %(default)s)"
+    )
 
 
 def run(args):
@@ -37,8 +42,9 @@ def run(args):
 
 
 def same(dbpath: str, configured: str) -> bool:
-    return dbpath == configured or (os.path.exists(configured) and os.path.exists(dbpath)
-                                    and os.path.samefile(dbpath, configured))
+    return dbpath == configured or (
+        os.path.exists(configured) and os.path.exists(dbpath) and os.path.samefile(dbpath, configured)
+    )
 
 
 def random_password() -> str:
@@ -61,7 +67,9 @@ def write_config(config: str, dbpath: str | None = None):
     if dbpath:
         place = dbpath if mailapi.is_url(dbpath) else os.path.abspath(dbpath)
         sample = sample.replace('dbpath = "data/master.db3"', f"dbpath = {place!r}")
-    with open(config, "x", encoding="utf-8", opener=private if dbpath and mailapi.is_url(dbpath) else None) as file:
+    with open(
+        config, "x", encoding="utf-8", opener=private if dbpath and mailapi.is_url(dbpath) else None
+    ) as file:
         mailapi.chown_like(file.fileno(), Path(config).absolute().parent)
         file.write(sample)
     print(f"Wrote {config}.")
@@ -105,8 +113,9 @@ def make_folder(folder: Path):
 
 def make_tables(connection: sqlite3.Connection, admin: str, password: str):
     connection.executescript(SCHEMA.read_text(encoding="utf-8"))
-    connection.execute("INSERT INTO users (user_name, user_authdata) VALUES (?, ?)",
-                       (admin, mailapi.make_authdata(password)))
+    connection.execute(
+        "INSERT INTO users (user_name, user_authdata) VALUES (?, ?)", (admin, mailapi.make_authdata(password))
+    )
     connection.execute("INSERT INTO api_access VALUES (?, 'admin')", (admin,))
 
 
@@ -115,10 +124,15 @@ def create_on_server(url: str, admin: str, password: str):
     from ..mariadb import tables as serverschema
     from ..mariadb.store import ServerStore
 
-    with contextlib.closing(sqlite3.connect(":memory:")) as model, contextlib.closing(ServerStore(url).open(patient=True)) as server:
+    with (
+        contextlib.closing(sqlite3.connect(":memory:")) as model,
+        contextlib.closing(ServerStore(url).open(patient=True)) as server,
+    ):
         make_tables(model, admin, password)
         for table in serverschema.tables(model):
             if serverschema.has_rows(server, table.name):
-                raise mailapi.ConfigError(f"{mailapi.without_password(url)} is not empty: {table.name} has rows. It was not touched.")
+                raise mailapi.ConfigError(
+                    f"{mailapi.without_password(url)} is not empty: {table.name} has rows. It was not touched."
+                )
         serverschema.create(server, model)
         serverschema.insert_rows(server, model)

@@ -66,7 +66,9 @@ SUMMARY = {
 
 
 def options(parser):
-    parser.add_argument("--dry-run", action="store_true", help="say what would become what, and change nothing")
+    parser.add_argument(
+        "--dry-run", action="store_true", help="say what would become what, and change nothing"
+    )
 
 
 def run(args):
@@ -75,7 +77,9 @@ def run(args):
         print(f"Nothing to do: {mailapi.without_password(app.config.dbpath)} is of generation 9.")
         return
     if mailapi.is_url(app.config.dbpath):
-        raise mailapi.ConfigError("Only a file can be migrated: migrate it first, then copy it to the server.")
+        raise mailapi.ConfigError(
+            "Only a file can be migrated: migrate it first, then copy it to the server."
+        )
     path = Path(app.config.dbpath)
     app.db.close()
     with contextlib.closing(sqlite3.connect(path, timeout=5, isolation_level=None)) as connection:
@@ -98,13 +102,17 @@ def refuse_unknown(connection):
     for table, expected in COLUMNS.items():
         found = [row[1] for row in connection.execute(f"PRAGMA table_info({table})")]
         if found != expected:
-            raise mailapi.ApiError(f"Not migrated: the columns of {table} are {', '.join(found) or 'missing'}; "
-                                   f"expected {', '.join(expected)}.")
+            raise mailapi.ApiError(
+                f"Not migrated: the columns of {table} are {', '.join(found) or 'missing'}; "
+                f"expected {', '.join(expected)}."
+            )
     names = ", ".join(f"'{table}'" for table in COLUMNS)
     for kind, name in connection.execute(f"""SELECT type, name FROM sqlite_master WHERE sql IS NOT NULL
                                              AND type != 'table' AND tbl_name IN ({names})"""):
         raise mailapi.ApiError(f"Not migrated: the {kind} {name} is not generation 8's; drop it first.")
-    for name, in connection.execute("SELECT name FROM sqlite_master WHERE name IN ('smtpd', 'idx_addr_router')"):
+    for (name,) in connection.execute(
+        "SELECT name FROM sqlite_master WHERE name IN ('smtpd', 'idx_addr_router')"
+    ):
         raise mailapi.ApiError(f"Not migrated: there is a {name} already, which generation 8 does not have.")
 
 
@@ -112,16 +120,22 @@ def copy(path: Path) -> Path:
     """A copy of the file beside it, made while nobody else can write; the same owner and mode."""
     size, free = path.stat().st_size, shutil.disk_usage(path.parent).free
     if free < 2 * size:  # the copy, and the journal of the transaction
-        raise mailapi.ApiError(f"Not migrated: {2 * size:,} bytes are needed in {path.parent}, {free:,} are free.")
+        raise mailapi.ApiError(
+            f"Not migrated: {2 * size:,} bytes are needed in {path.parent}, {free:,} are free."
+        )
     target = path.with_name(f"{path.name}.generation8-{time.strftime('%Y%m%dT%H%M%S')}")
-    for leftover in path.parent.glob(path.name + ".generation8-*.part"):  # of one that was killed: we hold the lock
+    for leftover in path.parent.glob(
+        path.name + ".generation8-*.part"
+    ):  # of one that was killed: we hold the lock
         leftover.unlink()
     part = target.with_name(target.name + ".part")
     handle = os.open(part, os.O_CREAT | os.O_EXCL | os.O_WRONLY, 0o600)  # nobody else's to read meanwhile
     mailapi.chown_like(handle, path)
     os.close(handle)
-    with contextlib.closing(sqlite3.connect(part)) as to, \
-            contextlib.closing(sqlite3.connect(f"{path.absolute().as_uri()}?mode=ro", uri=True)) as source:
+    with (
+        contextlib.closing(sqlite3.connect(part)) as to,
+        contextlib.closing(sqlite3.connect(f"{path.absolute().as_uri()}?mode=ro", uri=True)) as source,
+    ):
         source.backup(to, pages=1000, progress=lambda _, left, total: tell("copying", total - left, total))
     os.chmod(part, path.stat().st_mode & 0o777)
     os.rename(part, target)
@@ -131,7 +145,9 @@ def copy(path: Path) -> Path:
 def tell(what: str, done: int, total: int):
     """Progress, on a terminal only."""
     if sys.stderr.isatty():
-        print(f"\r{what}: {done:,} of {total:,}", end="" if done < total else "\n", file=sys.stderr, flush=True)
+        print(
+            f"\r{what}: {done:,} of {total:,}", end="" if done < total else "\n", file=sys.stderr, flush=True
+        )
 
 
 def migrate(connection):
@@ -177,8 +193,10 @@ def count(connection, table: str) -> int:
 def verify(connection):
     """Nothing refers to what is not there, and every view still works."""
     if broken := connection.execute("PRAGMA foreign_key_check").fetchall():
-        raise mailapi.ApiError(f"Not migrated: {len(broken)} rows refer to nothing, the first in {broken[0][0]}.")
-    for name, in connection.execute("SELECT name FROM sqlite_master WHERE type = 'view'").fetchall():
+        raise mailapi.ApiError(
+            f"Not migrated: {len(broken)} rows refer to nothing, the first in {broken[0][0]}."
+        )
+    for (name,) in connection.execute("SELECT name FROM sqlite_master WHERE type = 'view'").fetchall():
         connection.execute(f'SELECT 1 FROM "{name}" LIMIT 0')
 
 

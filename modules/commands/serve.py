@@ -19,19 +19,43 @@ from ..http.static_files import Beside, url_and_folder, url_path
 M_MMAP_THRESHOLD = -3  # in malloc.h
 # What slow or hostile clients may take: each connection costs a file, or two while much of it is spooled, and nobody
 # else waits for them.
-LIMITS = {"threads": 8, "connection_limit": 8000, "asyncore_use_poll": True, "channel_timeout": 30,
-          "cleanup_interval": 5, "max_request_header_size": 32 * 1024,
-          "clear_untrusted_proxy_headers": False}  # the app itself believes only trusted_proxies
+LIMITS = {
+    "threads": 8,
+    "connection_limit": 8000,
+    "asyncore_use_poll": True,
+    "channel_timeout": 30,
+    "cleanup_interval": 5,
+    "max_request_header_size": 32 * 1024,
+    "clear_untrusted_proxy_headers": False,
+}  # the app itself believes only trusted_proxies
 
 
 def options(parser):
-    parser.add_argument("--listen", default="127.0.0.1:8080", metavar="HOST:PORT", type=address,
-                        help="where to listen (default: %(default)s); port 0 takes a free one")
-    parser.add_argument("--mount", default="", metavar="PATH", type=url_path,
-                        help="the URL path under which a proxy passes it on")
-    parser.add_argument("--static", default=[], metavar="/PATH=FOLDER", type=url_and_folder, action="append",
-                        help="also serve a folder of static files, such as a web client, at that URL path; repeatable")
-    parser.add_argument("--init", action="store_true", help="first create config and database where there are none")
+    parser.add_argument(
+        "--listen",
+        default="127.0.0.1:8080",
+        metavar="HOST:PORT",
+        type=address,
+        help="where to listen (default: %(default)s); port 0 takes a free one",
+    )
+    parser.add_argument(
+        "--mount",
+        default="",
+        metavar="PATH",
+        type=url_path,
+        help="the URL path under which a proxy passes it on",
+    )
+    parser.add_argument(
+        "--static",
+        default=[],
+        metavar="/PATH=FOLDER",
+        type=url_and_folder,
+        action="append",
+        help="also serve a folder of static files, such as a web client, at that URL path; repeatable",
+    )
+    parser.add_argument(
+        "--init", action="store_true", help="first create config and database where there are none"
+    )
 
 
 def address(value: str) -> str:
@@ -53,13 +77,17 @@ def run(args):
     give_memory_back()
     header_line.install()
     try:
-        server = serving.create_server(beside, args.listen, app.config.max_spooled, app.config.max_message, ident=None,
-                                       **limits)
+        server = serving.create_server(
+            beside, args.listen, app.config.max_spooled, app.config.max_message, ident=None, **limits
+        )
     except OSError as error:
-        raise mailapi.ConfigError(f"Cannot listen on {args.listen}: {error.strerror}; choose another with --listen."
-                                  ) from None
+        raise mailapi.ConfigError(
+            f"Cannot listen on {args.listen}: {error.strerror}; choose another with --listen."
+        ) from None
     if not mailapi.is_url(app.config.dbpath) and not os.path.exists(app.config.dbpath):
-        print(f"There is no {app.config.dbpath} yet: every request will be refused. `mailapi init` makes one.")
+        print(
+            f"There is no {app.config.dbpath} yet: every request will be refused. `mailapi init` makes one."
+        )
     origin = f"http://{server.effective_host}:{server.effective_port}"
     url = f"{origin}{args.mount}/"
     if args.init:
@@ -95,7 +123,10 @@ def make_database(config: str) -> str | None:
         return None
     password = init.random_password()
     init.create(dbpath, "admin", password)
-    print(f"\nA new database with the administrator admin, whose password is shown only now: {password}", flush=True)
+    print(
+        f"\nA new database with the administrator admin, whose password is shown only now: {password}",
+        flush=True,
+    )
     return password
 
 

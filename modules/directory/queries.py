@@ -28,10 +28,15 @@ class MailOwner(Model):
 
 
 HAS_LOGIN = Users.user_authdata.is_null(False)
-LINKS = Addresses.select(fn.NULLIF(fn.COUNT(Addresses.address_order), 0)).where(Addresses.stores_to(Users.user_name))
-MAILS = MailOwner.select(MailOwner.mail_user, fn.COUNT(MailOwner.mail_user).alias("mails")).group_by(MailOwner.mail_user)
-SHORT = (Users.select(Users.user_name, HAS_LOGIN.alias("user_login"), Users.user_alias)
-         .order_by(Users.user_name))
+LINKS = Addresses.select(fn.NULLIF(fn.COUNT(Addresses.address_order), 0)).where(
+    Addresses.stores_to(Users.user_name)
+)
+MAILS = MailOwner.select(MailOwner.mail_user, fn.COUNT(MailOwner.mail_user).alias("mails")).group_by(
+    MailOwner.mail_user
+)
+SHORT = Users.select(Users.user_name, HAS_LOGIN.alias("user_login"), Users.user_alias).order_by(
+    Users.user_name
+)
 ONE = SHORT.where(Users.user_name == param("user"))
 OWN_AND_DELEGATED = SHORT.where((Users.user_name == param("user")) | Users.user_name.in_(DELEGATED))
 COUNTS, COUNTS_ON_PAGE = MAILS.alias("counts"), MAILS.where(on_page(MailOwner.mail_user)).alias("counts")
@@ -40,9 +45,18 @@ WITH_MAIL = Active(MailOwner.mail_user)
 
 def counted(counts):
     """Everybody, with how many addresses store to them and how many mails they have."""
-    return (Users.select(Users.user_name, HAS_LOGIN.alias("has_login"), Users.user_alias, Users.user_database,
-                         LINKS.alias("link_count"), fn.COALESCE(counts.c.mails, 0).alias("mails"))
-            .join(counts, JOIN.LEFT_OUTER, on=counts.c.mail_user == Users.user_name).order_by(Users.user_name))
+    return (
+        Users.select(
+            Users.user_name,
+            HAS_LOGIN.alias("has_login"),
+            Users.user_alias,
+            Users.user_database,
+            LINKS.alias("link_count"),
+            fn.COALESCE(counts.c.mails, 0).alias("mails"),
+        )
+        .join(counts, JOIN.LEFT_OUTER, on=counts.c.mail_user == Users.user_name)
+        .order_by(Users.user_name)
+    )
 
 
 def by_counts(counts, otherwise):
@@ -51,33 +65,53 @@ def by_counts(counts, otherwise):
 
 
 ON_PAGE = on_page(Users.user_name)
-SOME = {"delegated": (OWN_AND_DELEGATED, Active.has),
-        "delegated page": (OWN_AND_DELEGATED.where(ON_PAGE), Active.has_on_page),
-        "one": (ONE, Active.has_one)}
-LISTS = {  # by generation: the query, and how it tells who is active in a module
-    8: SOME | {"everybody": (SHORT, Active.has), "everybody's page": (SHORT.where(ON_PAGE), Active.has_on_page)},
-    9: SOME | {"everybody": (counted(COUNTS), by_counts(COUNTS, Active.has)),
-               "everybody's page": (counted(COUNTS_ON_PAGE).where(ON_PAGE),
-                                    by_counts(COUNTS_ON_PAGE, Active.has_on_page))},
+SOME = {
+    "delegated": (OWN_AND_DELEGATED, Active.has),
+    "delegated page": (OWN_AND_DELEGATED.where(ON_PAGE), Active.has_on_page),
+    "one": (ONE, Active.has_one),
 }
-NAMES_ON = {name: PreparedQuery(query, pages=KeysetPagination(Users.user_name)) for name, query in {
-    "everybody's page": Users.select(Users.user_name).order_by(Users.user_name),
-    "delegated page": OWN_AND_DELEGATED.select(Users.user_name)}.items()}
+LISTS = {  # by generation: the query, and how it tells who is active in a module
+    8: SOME
+    | {"everybody": (SHORT, Active.has), "everybody's page": (SHORT.where(ON_PAGE), Active.has_on_page)},
+    9: SOME
+    | {
+        "everybody": (counted(COUNTS), by_counts(COUNTS, Active.has)),
+        "everybody's page": (
+            counted(COUNTS_ON_PAGE).where(ON_PAGE),
+            by_counts(COUNTS_ON_PAGE, Active.has_on_page),
+        ),
+    },
+}
+NAMES_ON = {
+    name: PreparedQuery(query, pages=KeysetPagination(Users.user_name))
+    for name, query in {
+        "everybody's page": Users.select(Users.user_name).order_by(Users.user_name),
+        "delegated page": OWN_AND_DELEGATED.select(Users.user_name),
+    }.items()
+}
 
 
 def queries(app: Application) -> dict[tuple[int, str], PreparedQuery]:
     """Each of LISTS with the column `modules`, by generation and name."""
-    return {(number, name): with_modules(app, query, GENERATIONS[number], is_active)
-            for number, lists in LISTS.items() for name, (query, is_active) in lists.items()}
+    return {
+        (number, name): with_modules(app, query, GENERATIONS[number], is_active)
+        for number, lists in LISTS.items()
+        for name, (query, is_active) in lists.items()
+    }
 
 
 def with_modules(app: Application, query, generation, is_active) -> PreparedQuery:
-    found = {name: active for name, module in app.listed().items() if (active := module.active_in(generation))}
+    found = {
+        name: active for name, module in app.listed().items() if (active := module.active_in(generation))
+    }
     return PreparedQuery(query.select_extend(modules_in(found, is_active)), nested=("modules",))
 
 
 def modules_in(active: dict, is_active):
     """The column `modules`: a JSON map of those in which the user is active to true, [] where there are none."""
-    words = [Case(None, [(is_active(users), f",{ENCODER.encode(name)}:true")], "") for name, users in active.items()]
+    words = [
+        Case(None, [(is_active(users), f",{ENCODER.encode(name)}:true")], "")
+        for name, users in active.items()
+    ]
     members = fn.SUBSTR(reduce(lambda all_, word: all_.concat(word), words, Value("")), 2)
     return fn.COALESCE(Value("{").concat(fn.NULLIF(members, "")).concat("}"), "[]").alias("modules")

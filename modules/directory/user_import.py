@@ -28,8 +28,13 @@ def permissions(value) -> list | None:
     return list_of_text(value.split(",") if isinstance(value, str) and value else value or None)
 
 
-KINDS = {"user_name": php_text, "user_authdata": php_text, "password": secret, "user_alias": php_text,
-         "user_permissions": permissions}
+KINDS = {
+    "user_name": php_text,
+    "user_authdata": php_text,
+    "password": secret,
+    "user_alias": php_text,
+    "user_permissions": permissions,
+}
 FIELDS = {*KINDS, "user_rights"}
 
 
@@ -74,8 +79,12 @@ def from_csv(content: bytes):
         number = reader.line_num + 1
         try:
             if cells := next(reader):
-                yield number, dict(zip(header, cells)) if len(cells) == len(header) else ApiError(
-                    f"There are {len(cells)} fields where the first line names {len(header)}.")
+                yield (
+                    number,
+                    dict(zip(header, cells))
+                    if len(cells) == len(header)
+                    else ApiError(f"There are {len(cells)} fields where the first line names {len(header)}."),
+                )
         except csv.Error as error:
             yield number, ApiError(f"This is not CSV: {error}.")
         except StopIteration:
@@ -132,7 +141,9 @@ class Import:
             elif seen in looks:
                 self.problem(self.line[name], f"Username {name:.100} looks the same as one that is taken.")
             if name in orphans:
-                self.problem(self.line[name], f"Rows of the user name {name:.100} are left: delete the user first.")
+                self.problem(
+                    self.line[name], f"Rows of the user name {name:.100} are left: delete the user first."
+                )
             alias = user["user_alias"]
             if alias and alias not in existing and alias not in self.users:
                 self.problem(self.line[name], f"There is no user {alias:.100} to be an alias of.")
@@ -145,8 +156,10 @@ class Import:
     def refuse_bad(self):
         if self.problems:
             self.problems.sort(key=lambda problem: problem["line"])
-            raise ApiError(f"{self.bad} of {self.seen} users cannot be imported; nothing was changed.",
-                           problems=self.problems)
+            raise ApiError(
+                f"{self.bad} of {self.seen} users cannot be imported; nothing was changed.",
+                problems=self.problems,
+            )
         if not self.seen:
             raise ApiError("There are no users in the file.")
 
@@ -178,7 +191,9 @@ def check_user(user: dict):
     if user["user_alias"] == name:
         raise ApiError("Cannot alias to the same user.")
     if authdata and not AUTHDATA.fullmatch(authdata):
-        raise ApiError("user_authdata is <salt>:<64 hex digits>; a password in plain text belongs in password.")
+        raise ApiError(
+            "user_authdata is <salt>:<64 hex digits>; a password in plain text belongs in password."
+        )
     if authdata and user["password"]:
         raise ApiError("There are both user_authdata and password.")
     if not all(user["user_permissions"]):

@@ -12,7 +12,8 @@ from mailapi import LAST_CHARACTER, ApiError, Store
 RESERVED = ("main", "temp")  # SQLite uses these names for databases (docs/wire.md section 7)
 # Characters outside the categories Z and C that show nothing: fillers, joiners, variation selectors, the Braille blank.
 UNSEEN = frozenset("\u034f\u115f\u1160\u17b4\u17b5\u180b\u180c\u180d\u180f\u2800\u3164\uffa0") | frozenset(
-    map(chr, [*range(0xFE00, 0xFE10), *range(0xE0100, 0xE01F0)]))
+    map(chr, [*range(0xFE00, 0xFE10), *range(0xE0100, 0xE01F0)])
+)
 MOST_PREFIXES = 200  # SQLite joins up to 500 queries with UNION
 
 
@@ -68,8 +69,11 @@ def similar(seen: str) -> SQL:
     ranges = [("", LAST_CHARACTER)]
     if len(start) <= MOST_PREFIXES:
         prefixes = [start[:length] for length in range(len(start) + 1)]
-        ranges = [(seen, seen + "\0"), *((p, p + "!") for p in prefixes),
-                  *((p + "\x7f", p + LAST_CHARACTER) for p in prefixes)]
+        ranges = [
+            (seen, seen + "\0"),
+            *((p, p + "!") for p in prefixes),
+            *((p + "\x7f", p + LAST_CHARACTER) for p in prefixes),
+        ]
     one = "SELECT user_name FROM users WHERE user_name >= ? AND user_name < ?"
     return SQL(" UNION ALL ".join([one] * len(ranges)), [bound for pair in ranges for bound in pair])
 

@@ -10,12 +10,19 @@ from mailapi import GENERATIONS, PreparedQuery, Session, Users, param
 
 # Table → the columns that name the user. They are foreign keys: rows of nobody are left where somebody deleted a user
 # while foreign keys were off, as they are in a shell.
-BELONGING = {"api_access": ("api_user",), "api_user_delegates": ("api_user", "api_delegate"),
-             "api_address_delegates": ("api_user",), "popd": ("pop_user",), "users": ("user_alias",),
-             "mailbox": ("mail_user",)}
+BELONGING = {
+    "api_access": ("api_user",),
+    "api_user_delegates": ("api_user", "api_delegate"),
+    "api_address_delegates": ("api_user",),
+    "popd": ("pop_user",),
+    "users": ("user_alias",),
+    "mailbox": ("mail_user",),
+}
 ROUTERS = {8: {"msa": ("msa_user",)}, 9: {"smtpd": ("smtpd_user",)}}
-TABLES = {number: [Table(name, columns) for name, columns in (ROUTERS[number] | BELONGING).items()]
-          for number in GENERATIONS}
+TABLES = {
+    number: [Table(name, columns) for name, columns in (ROUTERS[number] | BELONGING).items()]
+    for number in GENERATIONS
+}
 
 
 def belongs(table: Table, user) -> Expression:
@@ -30,15 +37,35 @@ def orphaned(table: Table, column: str) -> Select:
     return table.select(named.alias("user_name")).where(named.is_null(False), named.not_in(existing))
 
 
-LEFT = {number: PreparedQuery(Select(columns=[
-    fn.EXISTS(table.select(Value(1)).where(belongs(table, param("user")))).alias(f"in_{table._path[-1]}")
-    for table in tables])) for number, tables in TABLES.items()}
-ORPHANS = {number: PreparedQuery(reduce(lambda query, other: query.union(other), [
-    orphaned(table, column) for table in tables for column in table._columns])) for number, tables in TABLES.items()}
+LEFT = {
+    number: PreparedQuery(
+        Select(
+            columns=[
+                fn.EXISTS(table.select(Value(1)).where(belongs(table, param("user")))).alias(
+                    f"in_{table._path[-1]}"
+                )
+                for table in tables
+            ]
+        )
+    )
+    for number, tables in TABLES.items()
+}
+ORPHANS = {
+    number: PreparedQuery(
+        reduce(
+            lambda query, other: query.union(other),
+            [orphaned(table, column) for table in tables for column in table._columns],
+        )
+    )
+    for number, tables in TABLES.items()
+}
 OUTBOX = Table("outbox", ("mail_submitter",))
 SUBMITTED = PreparedQuery(OUTBOX.select(Value(1)).where(OUTBOX.mail_submitter == param("user")).limit(1))
-SESSIONS = PreparedQuery(Session.select(Session.session_id).where(
-    Session.user_name == param("user"), Session.created > param("after")).limit(1))
+SESSIONS = PreparedQuery(
+    Session.select(Session.session_id)
+    .where(Session.user_name == param("user"), Session.created > param("after"))
+    .limit(1)
+)
 
 
 def left(call, user_name: str) -> list[str]:
@@ -52,7 +79,9 @@ def left_elsewhere(call, user_name: str) -> bool:
     if call.db.value(SUBMITTED, user=user_name):
         return True
     with call.app.state.one_statement():
-        if call.app.state.value(SESSIONS, user=user_name, after=int(time.time()) - call.config.session_lifetime):
+        if call.app.state.value(
+            SESSIONS, user=user_name, after=int(time.time()) - call.config.session_lifetime
+        ):
             return True
     return any(module.has_rows_of(user_name) for module in call.app.modules.values())
 

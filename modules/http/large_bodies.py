@@ -38,7 +38,9 @@ def read_large_object(raw: bytes, usual: int) -> dict:
 
 def long_strings(raw: bytes) -> list[tuple[int, int]]:
     """Return where the insides of the long strings are."""
-    masked = raw.replace(b"\\\\", b"__").replace(b'\\"', b"__")  # every quotation mark left begins or ends a string
+    masked = raw.replace(b"\\\\", b"__").replace(
+        b'\\"', b"__"
+    )  # every quotation mark left begins or ends a string
     if masked.count(b'"') > 2 * MOST_STRINGS:
         raise ApiError("Request body too large.", http=413)
     spans, start = [], masked.find(b'"')
@@ -53,9 +55,9 @@ def decoded(raw: bytes, start: int, end: int) -> bytes:
     """Return what the inside of a JSON string stands for; ValueError where it is none. Lone surrogates stay."""
     content = bytearray()
     while start < end:
-        piece = raw[start:min(start + STEP, end)]
+        piece = raw[start : min(start + STEP, end)]
         if start + STEP < end:
-            piece = piece[:whole(piece)]
+            piece = piece[: whole(piece)]
         content += json.loads(f'"{piece.decode()}"').encode(errors="surrogatepass")
         start += len(piece)
     return bytes(content)
@@ -69,9 +71,14 @@ def whole(piece: bytes) -> int:
     end -= piece[end - 1] >= 0xC0
     masked = piece.replace(b"\\\\", b"__")
     escape = masked.rfind(b"\\", end - 6, end)
-    if escape >= 0 and end - escape < (6 if masked[escape + 1:escape + 2] == b"u" else 2):
+    if escape >= 0 and end - escape < (6 if masked[escape + 1 : escape + 2] == b"u" else 2):
         end = escape
-    if masked[end - 6:end - 4] == b"\\u" and masked[end - 4:end - 2].lower() in (b"d8", b"d9", b"da", b"db"):
+    if masked[end - 6 : end - 4] == b"\\u" and masked[end - 4 : end - 2].lower() in (
+        b"d8",
+        b"d9",
+        b"da",
+        b"db",
+    ):
         end -= 6  # the first half of a character beyond 16 bits
     return end
 

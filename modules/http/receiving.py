@@ -60,16 +60,18 @@ class Request(HTTPRequestParser):
             raise ParsingError("Content-Length is invalid") from None
         if self.body_rcv is None:
             self.expect_continue = False  # waitress would wait for a body
-            return None
+            return
         server = self.channel.server
         self.most = server.body_limit(self.path, self.query)
         if self.content_length > self.most or not self.most:
-            return self.refuse()
+            self.refuse()
+            return
         if self.content_length > IN_MEMORY:
             try:
                 server.spooled.check(self.channel, self.content_length)
             except NoRoom:
-                return self.refuse(TooMuchSpooled(""))
+                self.refuse(TooMuchSpooled(""))
+                return
         spool = Spool(server.spooled, self.channel)
         self.body_rcv = Chunks(spool) if self.chunked else FixedStreamReceiver(self.content_length, spool)
 

@@ -39,16 +39,42 @@ STREAMS = 2  # answers at the same time that are too large to be spooled; each h
 ENDING = 5  # seconds after SIGTERM for answers that are not sent yet
 UNLIMITED = 2**60
 # What is used of waitress and not in its documentation.
-USED = {HTTPChannel: ("_flush_exception", "_flush_some", "close_when_flushed", "handle_close", "handle_write",
-                      "readable", "received", "recv", "request", "send", "service", "total_outbufs_len", "will_close",
-                      "writable", "write_soon"),
-        HTTPRequestParser: ("body_rcv", "chunked", "completed", "content_length", "error", "expect_continue",
-                            "parse_header", "received"),
-        ChunkedReceiver: ("control_line", "trailer", "error", "received"),
-        TcpWSGIServer: ("add_task", "channel_class", "maintenance", "pull_trigger", "readable", "run")}
+USED = {
+    HTTPChannel: (
+        "_flush_exception",
+        "_flush_some",
+        "close_when_flushed",
+        "handle_close",
+        "handle_write",
+        "readable",
+        "received",
+        "recv",
+        "request",
+        "send",
+        "service",
+        "total_outbufs_len",
+        "will_close",
+        "writable",
+        "write_soon",
+    ),
+    HTTPRequestParser: (
+        "body_rcv",
+        "chunked",
+        "completed",
+        "content_length",
+        "error",
+        "expect_continue",
+        "parse_header",
+        "received",
+    ),
+    ChunkedReceiver: ("control_line", "trailer", "error", "received"),
+    TcpWSGIServer: ("add_task", "channel_class", "maintenance", "pull_trigger", "readable", "run"),
+}
 
 
-def create_server(app, listen: str, max_spooled: int, most_unread: int, threads: int, **adjustments) -> "Server":
+def create_server(
+    app, listen: str, max_spooled: int, most_unread: int, threads: int, **adjustments
+) -> "Server":
     """Make a server for a WSGI callable that has a method `body_limit(path, query_string)`.
 
     OSError where it cannot listen. max_spooled: bytes in temporary files, of all connections together; most_unread: bytes
@@ -57,17 +83,22 @@ def create_server(app, listen: str, max_spooled: int, most_unread: int, threads:
     refuse_other_waitress()
     if max_spooled < most_unread:
         raise mailapi.ConfigError("max_spooled must be at least max_message.")
-    adjustments = Adjustments(listen=listen, outbuf_high_watermark=UNLIMITED, max_request_body_size=UNLIMITED,
-                              **adjustments)
+    adjustments = Adjustments(
+        listen=listen, outbuf_high_watermark=UNLIMITED, max_request_body_size=UNLIMITED, **adjustments
+    )
     shared = {"map": {}, "dispatcher": ThreadedTaskDispatcher(), "adj": adjustments}
     spooled, streams = Spooled(max_spooled), threading.BoundedSemaphore(STREAMS)
-    servers = [Server(app, spooled, most_unread, streams, sockinfo=each, **shared) for each in adjustments.listen]
+    servers = [
+        Server(app, spooled, most_unread, streams, sockinfo=each, **shared) for each in adjustments.listen
+    ]
     shared["dispatcher"].set_thread_count(threads + STREAMS)
     return servers[0]  # it runs the others, too
 
 
 def refuse_other_waitress():
-    missing = [f"{kind.__name__}.{name}" for kind, names in USED.items() for name in names if not hasattr(kind, name)]
+    missing = [
+        f"{kind.__name__}.{name}" for kind, names in USED.items() for name in names if not hasattr(kind, name)
+    ]
     if missing:
         version = importlib.metadata.version("waitress")
         raise mailapi.ConfigError(f"waitress {version} has no {', '.join(missing)}: install waitress 3.0.2.")
@@ -237,7 +268,9 @@ class Server(TcpWSGIServer):
 
     channel_class = Channel
 
-    def __init__(self, app, spooled: Spooled, most_unread: int, streams: threading.BoundedSemaphore, **options):
+    def __init__(
+        self, app, spooled: Spooled, most_unread: int, streams: threading.BoundedSemaphore, **options
+    ):
         self.body_limit: Callable[[str, str], int] = app.body_limit
         self.spooled, self.most_unread, self.streams = spooled, most_unread, streams
         self.condemned: collections.deque[Channel] = collections.deque()
@@ -245,7 +278,9 @@ class Server(TcpWSGIServer):
 
     def add_task(self, channel: Channel):
         """Called with requests_lock of the channel: answer its next request, now or when the last answer is sent."""
-        channel.parked = True  # first: the main thread may be sending what is left of the last answer just now
+        channel.parked = (
+            True  # first: the main thread may be sending what is left of the last answer just now
+        )
         channel.start()
 
     def readable(self):
@@ -263,7 +298,9 @@ class Server(TcpWSGIServer):
         if late:
             log.info("%d connections closed: nothing moved for %d s", len(late), self.adj.channel_timeout)
         if refused or closed:
-            log.warning("max_spooled is reached: no room for %d requests, %d slow connections closed", refused, closed)
+            log.warning(
+                "max_spooled is reached: no room for %d requests, %d slow connections closed", refused, closed
+            )
 
     def run(self):
         super().run()  # until SIGTERM

@@ -102,11 +102,11 @@ class Spool:
         self.counted += size
         try:
             if self.file is None:
-                self.file = tempfile.TemporaryFile(buffering=0)
+                self.file = tempfile.TemporaryFile(buffering=0)  # noqa: SIM115 closed with the answer or the body
             for piece in (self.memory, data):
                 left = memoryview(piece)
                 while left:
-                    left = left[self.file.write(left):]
+                    left = left[self.file.write(left) :]
         except OSError as error:
             raise NoRoom from error
         self.memory = bytearray()
@@ -115,7 +115,7 @@ class Spool:
         """The next bytes, at most that many; `skip` takes them out."""
         size = len(self) if size < 0 else min(size, len(self))
         if self.file is None:
-            return bytes(self.memory[self.start:self.start + size])
+            return bytes(self.memory[self.start : self.start + size])
         return os.pread(self.file.fileno(), size, self.start)
 
     def skip(self, size: int, allow_prune: bool = False):

@@ -17,9 +17,19 @@ PLAIN = re.compile(r"(?:[^./\0][^/\0]*(?:/|\Z))*")  # no part empty or hidden, s
 # What a web server would run, editors leave behind, or SQLite keeps: never meant to be read.
 SOURCE = re.compile(r"(?:~|\.(?:php\w*|phtml|inc|py|cgi|(?:db3?|sqlite3?|state)(?:-\w+)?))\Z", re.IGNORECASE)
 TYPES = mimetypes.MimeTypes()  # Python's own, not the system's: the same everywhere
-for suffix, kind in {".js": "text/javascript", ".mjs": "text/javascript", ".map": "application/json",
-                     ".ico": "image/x-icon", ".webp": "image/webp", ".avif": "image/avif", ".md": "text/markdown",
-                     ".woff": "font/woff", ".woff2": "font/woff2", ".ttf": "font/ttf", ".otf": "font/otf"}.items():
+for suffix, kind in {
+    ".js": "text/javascript",
+    ".mjs": "text/javascript",
+    ".map": "application/json",
+    ".ico": "image/x-icon",
+    ".webp": "image/webp",
+    ".avif": "image/avif",
+    ".md": "text/markdown",
+    ".woff": "font/woff",
+    ".woff2": "font/woff2",
+    ".ttf": "font/ttf",
+    ".otf": "font/otf",
+}.items():
     TYPES.add_type(kind, suffix)
 
 
@@ -49,8 +59,9 @@ class Beside:
     ConfigError where a folder would hide the API, or show what is secret.
     """
 
-    def __init__(self, app: mailapi.Application, mount: str, folders: Iterable[tuple[str, str]],
-                 secrets: Iterable[str]):
+    def __init__(
+        self, app: mailapi.Application, mount: str, folders: Iterable[tuple[str, str]], secrets: Iterable[str]
+    ):
         places = {mount: app}
         for url, folder in folders:
             refuse_collision(app, mount, url, url in places)
@@ -63,7 +74,7 @@ class Beside:
         path = environ["PATH_INFO"]
         for url, serve in self.places:
             if path == url or path.startswith(url + "/"):
-                environ["SCRIPT_NAME"], environ["PATH_INFO"] = url, path[len(url):]
+                environ["SCRIPT_NAME"], environ["PATH_INFO"] = url, path[len(url) :]
                 return serve(environ, start_response)
         environ["SCRIPT_NAME"] = self.mount
         return self.app(environ, start_response)
@@ -73,7 +84,7 @@ class Beside:
         path = "/" + path.lstrip("/")  # as waitress hands it over
         for url, serve in self.places:
             if path == url or path.startswith(url + "/"):
-                return self.app.body_limit(path[len(url):], query_string) if serve is self.app else 0
+                return self.app.body_limit(path[len(url) :], query_string) if serve is self.app else 0
         return self.app.body_limit(path, query_string)
 
 
@@ -90,8 +101,9 @@ def refuse_collision(app: mailapi.Application, mount: str, url: str, taken: bool
 def refuse_secrets(folder: str, secrets: Iterable[str]):
     for secret in map(os.path.realpath, secrets):
         if secret.startswith(os.path.join(folder, "")):
-            raise mailapi.ConfigError(f"--static: {secret} is in {folder} and not for everybody to read; "
-                                      "serve a folder without it.")
+            raise mailapi.ConfigError(
+                f"--static: {secret} is in {folder} and not for everybody to read; serve a folder without it."
+            )
 
 
 def folder_app(folder: str) -> bottle.Bottle:
@@ -120,18 +132,25 @@ def send(folder: str, path: str) -> bottle.HTTPResponse:
         raise bottle.HTTPError(404)
     if not os.path.isfile(file) or SOURCE.search(file):
         raise bottle.HTTPError(404)
-    if "HTTP_IF_NONE_MATCH" in environ:  # it alone decides (RFC 9110, 13.1.3): a file may be replaced by an older one
+    if (
+        "HTTP_IF_NONE_MATCH" in environ
+    ):  # it alone decides (RFC 9110, 13.1.3): a file may be replaced by an older one
         environ.pop("HTTP_IF_MODIFIED_SINCE", None)
     kind, packed = TYPES.guess_type(file)
     headers = {"Cache-Control": "no-cache", "X-Content-Type-Options": "nosniff"}
-    return bottle.static_file(os.path.relpath(file, folder), folder, headers=headers, etag=etag(os.stat(file)),
-                              mimetype=kind if kind and not packed else "application/octet-stream")
+    return bottle.static_file(
+        os.path.relpath(file, folder),
+        folder,
+        headers=headers,
+        etag=etag(os.stat(file)),
+        mimetype=kind if kind and not packed else "application/octet-stream",
+    )
 
 
 def real_file(folder: str, path: str) -> str:
     """Where a path below folder really is; 404 where it is hidden, or not below folder at all."""
     file = os.path.realpath(os.path.join(folder, path)) if PLAIN.fullmatch(path) else ""
-    if not f"{file}/".startswith(f"{folder}/") or not PLAIN.fullmatch(file[len(folder) + 1:]):
+    if not f"{file}/".startswith(f"{folder}/") or not PLAIN.fullmatch(file[len(folder) + 1 :]):
         raise bottle.HTTPError(404)
     return file
 

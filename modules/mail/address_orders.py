@@ -12,10 +12,19 @@ ABOVE = Addresses.alias("above")
 # The highest order with a free one right above it.
 WITH_ROOM = PreparedQuery(
     Addresses.select(Addresses.address_order)
-    .where(Addresses.address_order >= 0, Addresses.address_order < HIGHEST,
-           ~fn.EXISTS(ABOVE.select(ABOVE.address_order).where(ABOVE.address_order == Addresses.address_order + 1)))
-    .order_by(Addresses.address_order.desc()).limit(1))
-TAKEN = PreparedQuery(Addresses.select(Addresses.address_order).where(Addresses.address_order == param("order")))
+    .where(
+        Addresses.address_order >= 0,
+        Addresses.address_order < HIGHEST,
+        ~fn.EXISTS(
+            ABOVE.select(ABOVE.address_order).where(ABOVE.address_order == Addresses.address_order + 1)
+        ),
+    )
+    .order_by(Addresses.address_order.desc())
+    .limit(1)
+)
+TAKEN = PreparedQuery(
+    Addresses.select(Addresses.address_order).where(Addresses.address_order == param("order"))
+)
 
 
 def order_number(value) -> int | None:
@@ -38,7 +47,7 @@ def stored_order_number(value) -> int | None:
     """
     if empty(value):
         return None
-    if not re.fullmatch(r"-?[0-9]{1,19}", raw_text(value)) or not -2**63 <= int(value) < 2**63:
+    if not re.fullmatch(r"-?[0-9]{1,19}", raw_text(value)) or not -(2**63) <= int(value) < 2**63:
         raise ValueError("no row has this order")
     return int(value)
 

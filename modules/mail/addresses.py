@@ -41,7 +41,7 @@ class NotAnAddress(ValueError):
     """An entry of a list that is none; how it begins, for a person to find it."""
 
     def __init__(self, value: str, position: int):
-        super().__init__(CONTROL.sub("\ufffd", value[position:position + 100]).partition(",")[0].strip())
+        super().__init__(CONTROL.sub("\ufffd", value[position : position + 100]).partition(",")[0].strip())
 
 
 @dataclass(frozen=True)
@@ -119,7 +119,7 @@ def mailbox(value: str, position: int) -> tuple[Mailbox, int]:
 def next_entry(value: str, begin: int, end: int, last: str) -> int:
     """Where the entry after the one from begin to end starts: after a comma, or where the list ends with `last`."""
     blank = compiled(BLANK).match(value, end)
-    if not blank[1] and value[blank.end():blank.end() + 1] != last:
+    if not blank[1] and value[blank.end() : blank.end() + 1] != last:
         raise NotAnAddress(value, begin)
     return blank.end()
 

@@ -71,8 +71,15 @@ def attachment_list(value) -> list[dict]:
 
 
 ENVELOPE = {"from": list_text, "to": list_text, "cc": list_text, "bcc": list_text}
-PARTS = {"reply_to": list_text, "subject": any_text, "text": long_text, "html": long_text, "in_reply_to": php_text,
-         "references": php_text, "attachments": attachment_list}
+PARTS = {
+    "reply_to": list_text,
+    "subject": any_text,
+    "text": long_text,
+    "html": long_text,
+    "in_reply_to": php_text,
+    "references": php_text,
+    "attachments": attachment_list,
+}
 FIELDS = ENVELOPE | PARTS | {"message": long_text}
 
 
@@ -132,9 +139,16 @@ def built(body: dict, lists: dict) -> Mail:
     """A new mail."""
     author = sole(lists["from"])
     recipients = [one.address for name in ("to", "cc", "bcc") for one in mailboxes(lists[name])]
-    fields = {"From": str(author), "To": listed(lists["to"]), "Cc": listed(lists["cc"]),
-              "Reply-To": listed(lists["reply_to"]), "Subject": subject(body.get("subject")),
-              **stamps(author), **thread(body), "MIME-Version": "1.0"}
+    fields = {
+        "From": str(author),
+        "To": listed(lists["to"]),
+        "Cc": listed(lists["cc"]),
+        "Reply-To": listed(lists["reply_to"]),
+        "Subject": subject(body.get("subject")),
+        **stamps(author),
+        **thread(body),
+        "MIME-Version": "1.0",
+    }
     if not fields["To"] and not fields["Cc"]:
         fields["To"] = "undisclosed-recipients:;"
     head = [folded(name, value) for name, value in fields.items() if value]
@@ -143,7 +157,10 @@ def built(body: dict, lists: dict) -> Mail:
 
 
 def stamps(sender: Mailbox) -> dict[str, str]:
-    return {"Date": formatdate(localtime=True), "Message-ID": make_msgid(domain=sender.address.rpartition("@")[2])}
+    return {
+        "Date": formatdate(localtime=True),
+        "Message-ID": make_msgid(domain=sender.address.rpartition("@")[2]),
+    }
 
 
 def listed(found: list) -> str:
@@ -179,7 +196,7 @@ def message_ids(name: str, value: str | None) -> list[str]:
 def ready(message: bytes, lists: dict, config) -> Mail:
     """A message of the caller's own: without Bcc, with Date and Message-ID, otherwise as it came."""
     raw = checked_lines(message if b":" in message else unpacked(message))
-    head = raw[:raw.find(b"\r\n\r\n") + 2] if b"\r\n\r\n" in raw else raw
+    head = raw[: raw.find(b"\r\n\r\n") + 2] if b"\r\n\r\n" in raw else raw
     fields = header_fields(head)
     names = [name for name, _, _ in fields]
     if "from" not in names:
@@ -193,14 +210,21 @@ def ready(message: bytes, lists: dict, config) -> Mail:
     recipients = [one.address for name in ("to", "cc", "bcc") for one in mailboxes(named[name])]
     kept = [line for name, _, line in fields if name not in ("bcc", "resent-bcc")]
     added = [folded(name, value) for name, value in stamps(sender).items() if name.lower() not in names]
-    below = memoryview(raw)[len(head):] or b"\r\n"
+    below = memoryview(raw)[len(head) :] or b"\r\n"
     return Mail(sender, authors, recipients, b"".join([*kept, *added, below]))
 
 
 def shown_lists(fields: list, wanted: tuple, config) -> dict[str, list[Mailbox | Group]]:
     """Return the entries of address fields, by their names in lower case."""
-    return {each: [entry for name, value, _ in fields if name == each
-                   for entry in address_list(name.title(), unfolded(value), config)] for each in wanted}
+    return {
+        each: [
+            entry
+            for name, value, _ in fields
+            if name == each
+            for entry in address_list(name.title(), unfolded(value), config)
+        ]
+        for each in wanted
+    }
 
 
 def authors_of(fields: list, config) -> list[Mailbox]:
@@ -222,11 +246,11 @@ def authors_in(message: bytes, config) -> list[Mailbox]:
 
     ApiError where a line of the header is no field, as others could take it for one.
     """
-    begin = crlf(message[:LONGEST_HEADER + 2])
+    begin = crlf(message[: LONGEST_HEADER + 2])
     end = begin.find(b"\r\n\r\n")
     if b"\0" in begin[:end]:
         raise ApiError("The message has a NUL byte.")
-    return authors_of(header_fields(begin[:end + 2] if end >= 0 else begin), config)
+    return authors_of(header_fields(begin[: end + 2] if end >= 0 else begin), config)
 
 
 def unpacked(message: bytes) -> bytes:
@@ -244,7 +268,7 @@ def header_fields(head: bytes) -> list[tuple[str, bytes, bytes]]:
     while position < len(head):
         found = FIELD.match(head, position)
         if not found:
-            line = readable(head[position:position + 100]).partition("\r\n")[0]
+            line = readable(head[position : position + 100]).partition("\r\n")[0]
             raise ApiError(f"Not a header line: {CONTROL.sub(' ', line)}.")
         fields.append((found[1].lower().decode(), found[2], found[0]))
         position = found.end()

@@ -16,7 +16,10 @@ from ..mail.messages import head
 from ..mail.sources import HEADERS, Source, SourceUnavailable
 
 WAIT = 1  # seconds for one's turn, of those that connecting and opening INBOX may take (protocols.PROMPT)
-SILENCE, ALTOGETHER = 2, 30  # seconds that it may then say nothing, and that all questions of a request may take
+SILENCE, ALTOGETHER = (
+    2,
+    30,
+)  # seconds that it may then say nothing, and that all questions of a request may take
 LARGEST = 128 * 1024 * 1024  # bytes of a mail that is read whole
 LONGEST_LIST = 64 * 1024 * 1024  # bytes of the flags and times of all mails
 ROW = 64 * 1024  # bytes that the server may take to say what a mail is, whatever flags it has
@@ -26,8 +29,10 @@ UIDS = 2**32  # the end of what a UID can be
 # The header fields that lists, searches and threads look at: servers have these at hand, and need not open every mail.
 SHOWN = "HEADER.FIELDS (SUBJECT FROM TO DATE MESSAGE-ID IN-REPLY-TO REFERENCES RETURN-PATH DELIVERED-TO)"
 # What is asked for of a FETCH answer; what stands in brackets or quotes is passed over as a whole.
-ITEM = re.compile(rb'(UID|RFC822\.SIZE) (\d+)|(FLAGS) \(([^()]*)\)|(INTERNALDATE) "([^"]*)"'
-                  rb'|(BODY)\[[^][]*\](?:<\d+>)? (?:"((?>(?:[^"\\]|\\.)*))"|\{\d+\}|NIL)')
+ITEM = re.compile(
+    rb'(UID|RFC822\.SIZE) (\d+)|(FLAGS) \(([^()]*)\)|(INTERNALDATE) "([^"]*)"'
+    rb'|(BODY)\[[^][]*\](?:<\d+>)? (?:"((?>(?:[^"\\]|\\.)*))"|\{\d+\}|NIL)'
+)
 ENVELOPE = re.compile(rb"(?im)^(Return-Path|Delivered-To):([^\r\n]*)")
 
 
@@ -57,8 +62,11 @@ class ImapSource(Source):
     def keys(self, only_unread=False):
         with self.inbox():
             found = self.fetched("1:*", "INTERNALDATE", most=LONGEST_LIST) if self.mails else []
-            return [{"mail_id": self.mail_id(said), "mail_submission": submission(said)} for said in found
-                    if not (only_unread and is_read(said))]
+            return [
+                {"mail_id": self.mail_id(said), "mail_submission": submission(said)}
+                for said in found
+                if not (only_unread and is_read(said))
+            ]
 
     def beginnings(self, mail_ids, size):
         with self.inbox():
@@ -126,7 +134,8 @@ class ImapSource(Source):
 
     def open(self, writable: bool):
         self.imap = imap = self.stack.enter_context(
-            self.client.session(self.user, self.call.password, seconds=None, wait=WAIT))
+            self.client.session(self.user, self.call.password, seconds=None, wait=WAIT)
+        )
         done, said = imap.select("INBOX", readonly=not writable)
         validity = imap.response("UIDVALIDITY")[1][0]
         if done != "OK" or not validity:
@@ -162,8 +171,12 @@ class ImapSource(Source):
         found: dict[bytes, dict] = {}
         for said in answers(self.ask("FETCH", uids, f"(FLAGS {asked})", most=most)):
             found.setdefault(said.get(b"UID", b""), {}).update(said)
-        return [said for said in found.values() if said.keys() >= {b"UID", b"FLAGS", (item or asked).encode()}
-                and (deleted or rb"\deleted" not in flags(said))]
+        return [
+            said
+            for said in found.values()
+            if said.keys() >= {b"UID", b"FLAGS", (item or asked).encode()}
+            and (deleted or rb"\deleted" not in flags(said))
+        ]
 
     def ask(self, command: str, *arguments, most: int = 0) -> list:
         """What the server says to a UID command, in so many bytes; ServiceDown where it refuses."""
@@ -178,11 +191,22 @@ class ImapSource(Source):
     def row(self, said: dict[bytes, bytes]) -> dict:
         """A mail as a row of the mailbox table; its envelope as whoever delivered it wrote that down."""
         raw = said.get(b"BODY", b"")
-        noted = {name.lower(): readable(value.strip(b" \t<>")) for name, value in reversed(ENVELOPE.findall(head(raw)))}
-        return {"mail_id": self.mail_id(said), "mail_user": self.user, "mail_read": int(is_read(said)),
-                "mail_ident": None, "mail_envelopeto": noted.get(b"delivered-to", self.user),
-                "mail_envelopefrom": noted.get(b"return-path", ""), "mail_submission": submission(said),
-                "mail_submitter": None, "mail_proto": "smtp", "mail_data": raw}
+        noted = {
+            name.lower(): readable(value.strip(b" \t<>"))
+            for name, value in reversed(ENVELOPE.findall(head(raw)))
+        }
+        return {
+            "mail_id": self.mail_id(said),
+            "mail_user": self.user,
+            "mail_read": int(is_read(said)),
+            "mail_ident": None,
+            "mail_envelopeto": noted.get(b"delivered-to", self.user),
+            "mail_envelopefrom": noted.get(b"return-path", ""),
+            "mail_submission": submission(said),
+            "mail_submitter": None,
+            "mail_proto": "smtp",
+            "mail_data": raw,
+        }
 
 
 def answers(pieces: list) -> Iterator[dict[bytes, bytes]]:

@@ -22,7 +22,9 @@ class ImapValidity(Model):
 
 
 LAST_SEEN = PreparedQuery(ImapValidity.select().where(ImapValidity.user_name == param("user")))
-SEE = PreparedQuery(ImapValidity.replace(user_name=param("user"), uidvalidity=param("uidvalidity"), changes=param("changes")))
+SEE = PreparedQuery(
+    ImapValidity.replace(user_name=param("user"), uidvalidity=param("uidvalidity"), changes=param("changes"))
+)
 FORGET = PreparedQuery(ImapValidity.delete().where(ImapValidity.user_name == param("user")))
 
 

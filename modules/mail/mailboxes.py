@@ -71,14 +71,17 @@ class Mailboxes:
         found: list[Found] = []
         for source in list(self.sources):
             with self.within_reach(source):
-                found += [Found(sent(row), row["mail_id"], source.name, source) for row in source.keys(only_unread)]
+                found += [
+                    Found(sent(row), row["mail_id"], source.name, source) for row in source.keys(only_unread)
+                ]
         return sorted(found, key=itemgetter(0, 1, 2), reverse=True)
 
-    def beginnings(self, found: list[Found], size: int = HEADERS,
-                   at_once: int = AT_ONCE) -> Iterator[tuple[Found, dict]]:
+    def beginnings(
+        self, found: list[Found], size: int = HEADERS, at_once: int = AT_ONCE
+    ) -> Iterator[tuple[Found, dict]]:
         """These mails in their order, as Source.beginnings has them; who is gone meanwhile is left out."""
         for start in range(0, len(found), at_once):
-            some, rows = found[start:start + at_once], {}
+            some, rows = found[start : start + at_once], {}
             for source in {each.source for each in some}.intersection(self.sources):
                 with self.within_reach(source):
                     ids = [each.mail_id for each in some if each.source is source]

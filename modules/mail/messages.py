@@ -37,7 +37,7 @@ def data(mail: dict) -> bytes:
 
 def head(raw: bytes) -> bytes:
     """The headers of a mail, or of its beginning."""
-    return raw[:end.end()] if (end := BLANK_LINE.search(raw)) else raw
+    return raw[: end.end()] if (end := BLANK_LINE.search(raw)) else raw
 
 
 class Shallow(BufferedSubFile):
@@ -87,7 +87,9 @@ def body(message: Message) -> str:
     """The text of a mail, as docs/wire.md section 4 has it for mail_body."""
     if not message.is_multipart():
         return content(message)
-    plain = [part for part in message.walk() if not part.is_multipart() and part.get_content_type() == "text/plain"]
+    plain = [
+        part for part in message.walk() if not part.is_multipart() and part.get_content_type() == "text/plain"
+    ]
     return "".join(f"{written}\n----\n" for part in plain if (written := content(part)).strip())
 
 
@@ -150,7 +152,9 @@ def decoded_words(found: re.Match) -> str:
     for charset, encoding, word in WORD.findall(found[0]):
         charset = charset.partition("*")[0].lower()  # RFC 2231 adds a language
         try:
-            raw = a2b_qp(word.encode(), header=True) if encoding in "qQ" else a2b_base64(word.encode() + b"==")
+            raw = (
+                a2b_qp(word.encode(), header=True) if encoding in "qQ" else a2b_base64(word.encode() + b"==")
+            )
         except ValueError:
             return found[0]
         if not chunks or chunks[-1][0] != charset:

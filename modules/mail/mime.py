@@ -18,8 +18,10 @@ from ..mail.addresses import CONTROL, folded
 LONGEST_LINE = 998  # bytes without CRLF (RFC 5322, 2.1.1)
 LONGEST_NAME = 255  # characters of a file's name
 STEP = 57 * 10_000  # bytes that are encoded at once: whole lines
-TYPE = re.compile(r'[\w!#$&^.+-]{1,127}/[\w!#$&^.+-]{1,127}(?>(?:; ?[\w.-]{1,60}=(?:[\w.+-]{1,60}|"[\w .:+/-]{1,60}"))*)',
-                  re.ASCII)
+TYPE = re.compile(
+    r'[\w!#$&^.+-]{1,127}/[\w!#$&^.+-]{1,127}(?>(?:; ?[\w.-]{1,60}=(?:[\w.+-]{1,60}|"[\w .:+/-]{1,60}"))*)',
+    re.ASCII,
+)
 NOT_AS_IT_IS = re.compile(rb"^\.\r$|^[^\r\n]{79}", re.MULTILINE)  # lines that some relay would change
 
 Part = Iterable[bytes]  # in pieces: its header fields, a blank line, its body
@@ -33,8 +35,11 @@ def content(body: dict) -> Part:
 
     Takes `text`, `html` and `attachments` out of the body, so that no copy of them is held longer than it is needed.
     """
-    forms = [text_part(body.pop(name), subtype) for name, subtype in (("text", "plain"), ("html", "html"))
-             if body.get(name) is not None]
+    forms = [
+        text_part(body.pop(name), subtype)
+        for name, subtype in (("text", "plain"), ("html", "html"))
+        if body.get(name) is not None
+    ]
     attachments = map(attachment, body.pop("attachments", None) or [])
     return joined("mixed", [joined("alternative", forms or [text_part(b"", "plain")]), *attachments])
 
@@ -58,8 +63,11 @@ def text_part(text: bytes, subtype: str) -> Part:
     del text
     if not data.isascii() or NOT_AS_IT_IS.search(data):
         foreign = len(data.translate(None, bytes(range(128))))
-        data, encoding = ((binascii.b2a_qp(data), "quoted-printable") if foreign * 6 < len(data)
-                          else (in_base64(pieces(data)), "base64"))
+        data, encoding = (
+            (binascii.b2a_qp(data), "quoted-printable")
+            if foreign * 6 < len(data)
+            else (in_base64(pieces(data)), "base64")
+        )
     return part(f"text/{subtype}; charset=utf-8", encoding, data)
 
 
@@ -80,7 +88,13 @@ def attachment(given: dict) -> Part:
 
 
 def part(content_type: str, encoding: str, body: bytes, *more: bytes) -> Part:
-    return [folded("Content-Type", content_type), *more, folded("Content-Transfer-Encoding", encoding), b"\r\n", body]
+    return [
+        folded("Content-Type", content_type),
+        *more,
+        folded("Content-Transfer-Encoding", encoding),
+        b"\r\n",
+        body,
+    ]
 
 
 def plain(name: str, value: str | None) -> str:
@@ -132,7 +146,7 @@ def checked_lines(raw: bytes) -> bytes:
 
 
 def pieces(data: bytes) -> Iterator[bytes]:
-    return (data[start:start + STEP] for start in range(0, len(data), STEP))
+    return (data[start : start + STEP] for start in range(0, len(data), STEP))
 
 
 def in_base64(raw: Iterable[bytes]) -> bytearray:
@@ -149,4 +163,7 @@ def from_base64(data: bytes) -> Iterator[bytes]:
     if len(data) % 4 or data.find(b"=", 0, -2) >= 0:
         raise ValueError("not whole, or padding in the middle")
     step = STEP // 3 * 4
-    return (binascii.a2b_base64(data[start:start + step], strict_mode=True) for start in range(0, len(data), step))
+    return (
+        binascii.a2b_base64(data[start : start + step], strict_mode=True)
+        for start in range(0, len(data), step)
+    )

@@ -29,15 +29,23 @@ class Faillog(Model):
     fail_fatal = BooleanField()
 
 
-ADD = PreparedQuery(Outbox.insert(
-    mail_remote=param("mail_remote"), mail_envelopefrom=param("mail_envelopefrom"), mail_envelopeto=param("mail_envelopeto"),
-    mail_submitter=param("user"), mail_data=Cast(param("data"), "TEXT")))
+ADD = PreparedQuery(
+    Outbox.insert(
+        mail_remote=param("mail_remote"),
+        mail_envelopefrom=param("mail_envelopefrom"),
+        mail_envelopeto=param("mail_envelopeto"),
+        mail_submitter=param("user"),
+        mail_data=Cast(param("data"), "TEXT"),
+    )
+)
 
 
 def own_address(call) -> str | None:
     """The address to write from without being asked: the only one that stores to the caller, or that is their name."""
     table = call.generation.address
-    found = call.db.column(table.select(table.address_expression).where(table.stores_to(call.user_name)).distinct())
+    found = call.db.column(
+        table.select(table.address_expression).where(table.stores_to(call.user_name)).distinct()
+    )
     addresses = [expression for expression in found if "@" in expression and "%" not in expression]
     return call.user_name if call.user_name in addresses else addresses[0] if len(addresses) == 1 else None
 

@@ -24,8 +24,10 @@ class Enclosing(Message):
 MOST_PARTS = 500
 KIND = re.compile(r"[a-z0-9][a-z0-9.+-]{0,80}/[a-z0-9][a-z0-9.+-]{0,80}", re.ASCII)
 # What no browser runs or takes apart.
-HARMLESS = re.compile(r"(?:audio|font|image|video)/(?!svg)[^+]+|text/(?:plain|csv|calendar|vcard)|message/rfc822"
-                      r"|application/(?:pdf|zip|gzip|json|rtf|msword|pgp-[a-z]+|vnd\.[^+]+)")
+HARMLESS = re.compile(
+    r"(?:audio|font|image|video)/(?!svg)[^+]+|text/(?:plain|csv|calendar|vcard)|message/rfc822"
+    r"|application/(?:pdf|zip|gzip|json|rtf|msword|pgp-[a-z]+|vnd\.[^+]+)"
+)
 
 
 class Part:
@@ -35,8 +37,14 @@ class Part:
         self.number, self.part = number, part
 
     def described(self) -> dict:
-        return {"part": self.number, "content_type": self.content_type, "filename": self.filename,
-                "size": len(self.content), "attached": self.attached, "content_id": self.content_id}
+        return {
+            "part": self.number,
+            "content_type": self.content_type,
+            "filename": self.filename,
+            "size": len(self.content),
+            "attached": self.attached,
+            "content_id": self.content_id,
+        }
 
     def file(self) -> File:
         """The part as a download, of a type that no browser shows as a page."""
@@ -97,13 +105,18 @@ PICTURE = re.compile("image/(?:png|jpe?g|gif|webp|bmp)")  # none that can have a
 
 def html_of(found: list[Part]) -> str:
     """All HTML of a mail that is meant to be read."""
-    return "<hr>".join(part.text for part in found if part.content_type == "text/html" and not part.to_be_saved)
+    return "<hr>".join(
+        part.text for part in found if part.content_type == "text/html" and not part.to_be_saved
+    )
 
 
 def pictures(found: list[Part]) -> Callable[[str], str | None]:
     """What gives the data: URI of the picture that a cid: URL names (RFC 2392), or None."""
-    by_id = {part.content_id: part for part in reversed(found)
-             if part.content_id and PICTURE.fullmatch(part.content_type)}
+    by_id = {
+        part.content_id: part
+        for part in reversed(found)
+        if part.content_id and PICTURE.fullmatch(part.content_type)
+    }
 
     @cache
     def find(name: str) -> str | None:

@@ -17,14 +17,18 @@ from mailapi import (
     readable,
 )
 
-BY_ORDER = {8: Addresses8.select().order_by(Addresses8.address_order.desc()),
-            9: Addresses.select().order_by(Addresses.address_order.desc())}
+BY_ORDER = {
+    8: Addresses8.select().order_by(Addresses8.address_order.desc()),
+    9: Addresses.select().order_by(Addresses.address_order.desc()),
+}
 
 
 def matching(call, address: str) -> list[dict]:
     """The rows whose expression matches the address, in the order in which the daemon looks at them."""
     table = call.generation.address
-    return call.db.rows(BY_ORDER[call.generation.number].where(like(Value(address), table.address_expression)))
+    return call.db.rows(
+        BY_ORDER[call.generation.number].where(like(Value(address), table.address_expression))
+    )
 
 
 def decision(steps: list, accepted=False, stored=None, queued=None) -> dict:
@@ -57,10 +61,19 @@ def as_received(address: str | None, steps: list) -> str | None:
 # cmail takes `user:password@host` for the host of the router handoff. Whole routes are shown to who may act for the
 # user whose routers they are, as smtpd/ and msa/ do; everybody else sees the host (docs/wire.md F44).
 
-HANDED_OFF = {number: [PreparedQuery(user.model.select(route).where(user.in_(DELEGATED), router == "handoff"))
-                       for user, router, route in columns] for number, columns in {
-    8: [(Msa.msa_user, Msa.msa_inrouter, Msa.msa_inroute), (Msa.msa_user, Msa.msa_outrouter, Msa.msa_outroute)],
-    9: [(Smtpd.smtpd_user, Smtpd.smtpd_router, Smtpd.smtpd_route)]}.items()}
+HANDED_OFF = {
+    number: [
+        PreparedQuery(user.model.select(route).where(user.in_(DELEGATED), router == "handoff"))
+        for user, router, route in columns
+    ]
+    for number, columns in {
+        8: [
+            (Msa.msa_user, Msa.msa_inrouter, Msa.msa_inroute),
+            (Msa.msa_user, Msa.msa_outrouter, Msa.msa_outroute),
+        ],
+        9: [(Smtpd.smtpd_user, Smtpd.smtpd_router, Smtpd.smtpd_route)],
+    }.items()
+}
 
 
 def host_of(route: str) -> str:
@@ -168,7 +181,9 @@ def out_router(call, user: str) -> tuple[str | None, str | None]:
     return rows[0] if rows else (None, None)
 
 
-def outbound(steps: list, user: str, routing: tuple, stores_to_user: bool, sender: str, recipient: str | None) -> dict:
+def outbound(
+    steps: list, user: str, routing: tuple, stores_to_user: bool, sender: str, recipient: str | None
+) -> dict:
     """What becomes of a mail that a user sends to a recipient that is not local, by their out router and its route."""
     router, route = routing
     if router is None:
@@ -178,10 +193,20 @@ def outbound(steps: list, user: str, routing: tuple, stores_to_user: bool, sende
     if router == "handoff" and not route:
         return decision([*steps, "Rejected: the router handoff has no route."])
     if router == "handoff":
-        return decision([*steps, f"Handed off to {route} for user {user}."], True, None,
-                        envelope(route, sender, recipient))
+        return decision(
+            [*steps, f"Handed off to {route} for user {user}."],
+            True,
+            None,
+            envelope(route, sender, recipient),
+        )
     if router in ("drop", "reject"):
         return refused_or_lost(steps, router)
-    known = "" if router in OUT_ROUTERS else ", which the daemon does not know and takes for any"  # docs/wire.md F45
-    return decision([*steps, f"Accepted from user {user} (router {router}{known})."], True, None,
-                    envelope(None, sender, recipient))
+    known = (
+        "" if router in OUT_ROUTERS else ", which the daemon does not know and takes for any"
+    )  # docs/wire.md F45
+    return decision(
+        [*steps, f"Accepted from user {user} (router {router}{known})."],
+        True,
+        None,
+        envelope(None, sender, recipient),
+    )

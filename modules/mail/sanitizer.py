@@ -5,31 +5,119 @@ from collections.abc import Callable
 
 from mailapi import ApiError
 
-TAGS = set("""a abbr address b bdi bdo big blockquote br caption center cite code col colgroup dd del dfn div dl dt em
-    font h1 h2 h3 h4 h5 h6 hr i img ins kbd li ol p pre q s samp small span strike strong sub sup table tbody td tfoot
-    th thead tr tt u ul var wbr""".split())
-WITH_CONTENT = set("""applet audio canvas embed frameset head iframe math noembed noframes object plaintext script style
-    svg template textarea title video xmp""".split())  # gone with all that is in them
+TAGS = {
+    "a",
+    "abbr",
+    "address",
+    "b",
+    "bdi",
+    "bdo",
+    "big",
+    "blockquote",
+    "br",
+    "caption",
+    "center",
+    "cite",
+    "code",
+    "col",
+    "colgroup",
+    "dd",
+    "del",
+    "dfn",
+    "div",
+    "dl",
+    "dt",
+    "em",
+    "font",
+    "h1",
+    "h2",
+    "h3",
+    "h4",
+    "h5",
+    "h6",
+    "hr",
+    "i",
+    "img",
+    "ins",
+    "kbd",
+    "li",
+    "ol",
+    "p",
+    "pre",
+    "q",
+    "s",
+    "samp",
+    "small",
+    "span",
+    "strike",
+    "strong",
+    "sub",
+    "sup",
+    "table",
+    "tbody",
+    "td",
+    "tfoot",
+    "th",
+    "thead",
+    "tr",
+    "tt",
+    "u",
+    "ul",
+    "var",
+    "wbr",
+}
+WITH_CONTENT = {
+    "applet",
+    "audio",
+    "canvas",
+    "embed",
+    "frameset",
+    "head",
+    "iframe",
+    "math",
+    "noembed",
+    "noframes",
+    "object",
+    "plaintext",
+    "script",
+    "style",
+    "svg",
+    "template",
+    "textarea",
+    "title",
+    "video",
+    "xmp",
+}  # gone with all that is in them
 EVERYWHERE = {"align", "bgcolor", "dir", "height", "lang", "style", "title", "valign", "width"}
 ATTRIBUTES = dict.fromkeys(TAGS, EVERYWHERE) | {
-    "a": EVERYWHERE | {"href"}, "img": EVERYWHERE | {"src", "alt", "border"},
+    "a": EVERYWHERE | {"href"},
+    "img": EVERYWHERE | {"src", "alt", "border"},
     "font": {"color", "face", "size", "style"},
-    "table": EVERYWHERE | {"border", "cellpadding", "cellspacing"}, "ol": EVERYWHERE | {"start", "type"},
-    "td": EVERYWHERE | {"colspan", "rowspan", "nowrap"}, "th": EVERYWHERE | {"colspan", "rowspan", "nowrap"},
-    "col": EVERYWHERE | {"span"}, "colgroup": EVERYWHERE | {"span"}}
+    "table": EVERYWHERE | {"border", "cellpadding", "cellspacing"},
+    "ol": EVERYWHERE | {"start", "type"},
+    "td": EVERYWHERE | {"colspan", "rowspan", "nowrap"},
+    "th": EVERYWHERE | {"colspan", "rowspan", "nowrap"},
+    "col": EVERYWHERE | {"span"},
+    "colgroup": EVERYWHERE | {"span"},
+}
 WORDS = re.compile(r"[\w #%.,+-]{0,100}")  # what the attributes not named here may be
 LINK = re.compile(r"(?:https?://|mailto:)[^\s\\<>\"'`\x00-\x20\x7f]{1,2000}", re.IGNORECASE)
 IMAGE = r"data:image/(?:png|jpe?g|gif|webp|bmp);base64,[A-Za-z0-9+/]+={0,2}"
 REMOTE = re.compile(r"\s*(?:https?:|ftp:|//)", re.IGNORECASE)
 
-PROPERTIES = re.compile(r"""(?:background-|border-(?:(?:top|right|bottom|left)-)?|text-decoration-)?color|background
+PROPERTIES = re.compile(
+    r"""(?:background-|border-(?:(?:top|right|bottom|left)-)?|text-decoration-)?color|background
     |border(?:-(?:top|right|bottom|left))?(?:-(?:style|width))?|border-(?:collapse|radius|spacing)|clear|direction
     |display|float|font(?:-(?:family|size|style|variant|weight))?|(?:max-|min-)?(?:height|width)|letter-spacing
     |line-height|list-style-type|(?:margin|padding)(?:-(?:top|right|bottom|left))?|overflow|table-layout
-    |text-(?:align|decoration|indent|transform)|vertical-align|white-space|word-(?:break|spacing|wrap)""", re.VERBOSE)
+    |text-(?:align|decoration|indent|transform)|vertical-align|white-space|word-(?:break|spacing|wrap)""",
+    re.VERBOSE,
+)
 # No function but a colour's, so no url(); no escapes; no number below 0, which could cover the page around it.
-VALUE = re.compile(r"""(?:[\w\s.,\#%!/]|-(?=[a-z])|"[\w\s.-]*"|'[\w\s.-]*'|\b(?:rgb|hsl)a?\([\d\s.,%/]*\))*""",
-                   re.VERBOSE | re.IGNORECASE | re.ASCII)
+VALUE = re.compile(
+    r"""(?:[\w\s.,\#%!/]|-(?=[a-z])|"[\w\s.-]*"|'[\w\s.-]*'|\b(?:rgb|hsl)a?\([\d\s.,%/]*\))*""",
+    re.VERBOSE | re.IGNORECASE | re.ASCII,
+)
 
 LONGEST = 128 * 1024  # characters without images, and
 MOST_TAGS = 10_000  # so many: the time to take HTML apart can grow with the square of either
@@ -44,7 +132,7 @@ class Safe:
         self.find, self.images, self.inline, self.blocked = find, [], 0, 0
         # Images that are in the HTML itself are taken out meanwhile: they are long, and cost nothing.
         source = re.sub(rf"(?<=[\"']){IMAGE}(?=[\"'])", self.keep, source)
-        shortened = "<".join(source[:LONGEST].split("<", MOST_TAGS + 1)[:MOST_TAGS + 1])
+        shortened = "<".join(source[:LONGEST].split("<", MOST_TAGS + 1)[: MOST_TAGS + 1])
         self.complete = shortened == source
         self.html = cleaner()(shortened, self.value)
 
@@ -98,8 +186,16 @@ def cleaner() -> Callable:
     try:
         import nh3
     except ImportError as error:
-        raise ApiError(f"The HTML of mail needs the package nh3 of mailapi[mail]: {error}.", http=500) from None
+        raise ApiError(
+            f"The HTML of mail needs the package nh3 of mailapi[mail]: {error}.", http=500
+        ) from None
     return lambda source, value: nh3.clean(
-        source, tags=TAGS, clean_content_tags=WITH_CONTENT, attributes=ATTRIBUTES, attribute_filter=value,
-        url_schemes={"http", "https", "mailto", "cid", "data"}, link_rel="noopener noreferrer",
-        set_tag_attribute_values={"a": {"target": "_blank"}})
+        source,
+        tags=TAGS,
+        clean_content_tags=WITH_CONTENT,
+        attributes=ATTRIBUTES,
+        attribute_filter=value,
+        url_schemes={"http", "https", "mailto", "cid", "data"},
+        link_rel="noopener noreferrer",
+        set_tag_attribute_values={"a": {"target": "_blank"}},
+    )

@@ -26,8 +26,15 @@ def position(value) -> tuple | None:
     return number(sent), int(mail_id), name
 
 
-TERMS = {"subject": php_text, "from": php_text, "text": php_text, "before": optional_number, "after": optional_number,
-         "unread": boolean, "next": position}
+TERMS = {
+    "subject": php_text,
+    "from": php_text,
+    "text": php_text,
+    "before": optional_number,
+    "after": optional_number,
+    "unread": boolean,
+    "next": position,
+}
 
 
 class Search:
@@ -35,21 +42,30 @@ class Search:
 
     def __init__(self, asked: dict):
         self.asked = asked
-        self.subject, self.sender, self.text = (folded(asked.get(name) or "") for name in ("subject", "from", "text"))
+        self.subject, self.sender, self.text = (
+            folded(asked.get(name) or "") for name in ("subject", "from", "text")
+        )
 
     def within(self, found: Found) -> bool:
         """Whether a mail's time fits, and it comes after the page before."""
         after, before, page = (self.asked.get(name) for name in ("after", "before", "next"))
-        return ((after is None or found.sent >= after) and (before is None or found.sent < before)
-                and (page is None or found[:3] < page))
+        return (
+            (after is None or found.sent >= after)
+            and (before is None or found.sent < before)
+            and (page is None or found[:3] < page)
+        )
 
     def fits(self, raw: bytes) -> bool:
         message = headers_of(head(raw))
         subject, sender = folded(header(message, "subject")), folded(header(message, "from"))
         if self.subject not in subject or self.sender not in sender:
             return False
-        return (self.text in subject or self.text in sender or self.text in folded(header(message, "to"))
-                or self.text in folded(said(raw)))
+        return (
+            self.text in subject
+            or self.text in sender
+            or self.text in folded(header(message, "to"))
+            or self.text in folded(said(raw))
+        )
 
 
 def folded(value: str) -> str:

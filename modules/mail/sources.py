@@ -20,7 +20,9 @@ class Mail(Model):
     mail_submission = TextField()  # seconds since 1970
     mail_submitter = TextField(null=True)
     mail_proto = TextField()
-    mail_data = BlobField(null=True)  # declared BLOB, stored as TEXT holding raw bytes (docs/wire.md section 7)
+    mail_data = BlobField(
+        null=True
+    )  # declared BLOB, stored as TEXT holding raw bytes (docs/wire.md section 7)
 
     class Meta:
         table_name = "mailbox"  # the name of the module's class
@@ -28,17 +30,24 @@ class Mail(Model):
 
 COLUMNS = [column for column in Mail._meta.sorted_fields if column is not Mail.mail_data]
 BYTES = Cast(Mail.mail_data, "BLOB")
-OWN = (Mail.mail_user == param("user"))
+OWN = Mail.mail_user == param("user")
 KEYS = Mail.select(Mail.mail_id, Mail.mail_submission).where(OWN)
 ALL, UNREAD = PreparedQuery(KEYS), PreparedQuery(KEYS.where(Mail.mail_read == 0))
 UNREAD_COUNT = PreparedQuery(Mail.select(fn.COUNT(Mail.mail_id)).where(OWN, Mail.mail_read == 0))
 THESE = Mail.mail_id.in_(peewee.Select([fn.json_each(param("ids"))], [peewee.SQL("value")]))
 STREAMED = fn.TYPEOF(Mail.mail_data).in_(["text", "blob"])
 # Not the bytes: SQLite would load a large mail to cut off its beginning. rowid says where they are.
-ROWS = PreparedQuery(Mail.select(*COLUMNS, Case(None, [(STREAMED, None)], BYTES).alias("mail_data"),
-                            Case(None, [(STREAMED, peewee.SQL("rowid"))], None).alias("place")).where(OWN, THESE))
+ROWS = PreparedQuery(
+    Mail.select(
+        *COLUMNS,
+        Case(None, [(STREAMED, None)], BYTES).alias("mail_data"),
+        Case(None, [(STREAMED, peewee.SQL("rowid"))], None).alias("place"),
+    ).where(OWN, THESE)
+)
 # Servers load no more than they are asked for.
-BEGINNINGS = PreparedQuery(Mail.select(*COLUMNS, fn.SUBSTR(BYTES, 1, param("size")).alias("mail_data")).where(OWN, THESE))
+BEGINNINGS = PreparedQuery(
+    Mail.select(*COLUMNS, fn.SUBSTR(BYTES, 1, param("size")).alias("mail_data")).where(OWN, THESE)
+)
 THIS = OWN & (Mail.mail_id == param("mail_id"))
 ONE = PreparedQuery(Mail.select(*COLUMNS, BYTES.alias("mail_data")).where(THIS))
 MARK = PreparedQuery(Mail.update(mail_read=param("mail_read")).where(THIS))
@@ -89,7 +98,9 @@ class Source:
             rows = db.rows(ROWS, user=self.user, ids=json.dumps(mail_ids))
             for row in rows:
                 if (place := row.pop("place")) is not None:
-                    with db.database.connection().blobopen("mailbox", "mail_data", place, readonly=True) as blob:
+                    with db.database.connection().blobopen(
+                        "mailbox", "mail_data", place, readonly=True
+                    ) as blob:
                         row["mail_data"] = blob.read(size)
         return rows
 

@@ -24,7 +24,7 @@ class Linked:
             fields.setdefault(name.lower(), [hash(found) for found in ID.findall(value)])
         self.own = next(iter(fields.get(b"message-id", ())), None)
         known = fields.get(b"references") or fields.get(b"in-reply-to", [])[:1]
-        self.before = known[:1] + known[1:][1 - MOST_REFERENCES:]
+        self.before = known[:1] + known[1:][1 - MOST_REFERENCES :]
 
 
 def threads_of(call, places: Mailboxes) -> dict:
@@ -37,11 +37,13 @@ def threads_of(call, places: Mailboxes) -> dict:
             here.append(each)
             yield head(data(mail))
 
-    newest_first = sorted(threads(heads()), key=max, reverse=True)[:call.limit]
+    newest_first = sorted(threads(heads()), key=max, reverse=True)[: call.limit]
     wanted = [here[place] for thread in newest_first for place, _ in thread]
     rows = {each: listed(mail, each.name) for each, mail in places.beginnings(wanted)}
-    shown = [[rows[here[place]] | {"mail_depth": depth} for place, depth in thread if here[place] in rows]
-             for thread in newest_first]
+    shown = [
+        [rows[here[place]] | {"mail_depth": depth} for place, depth in thread if here[place] in rows]
+        for thread in newest_first
+    ]
     return places.warning | {"threads": [{"mails": mails} for mails in shown if mails]}
 
 
@@ -54,7 +56,9 @@ def threads(heads: Iterable[bytes]) -> list[list[tuple[int, int]]]:
         if mail.own is not None:
             first.setdefault(mail.own, place)
     answers: dict[int | None, list[int]] = {}
-    for place, parent in enumerate(acyclic([parent_of(place, mail, first) for place, mail in enumerate(mails)])):
+    for place, parent in enumerate(
+        acyclic([parent_of(place, mail, first) for place, mail in enumerate(mails)])
+    ):
         answers.setdefault(parent, []).append(place)
     together: dict[int, list[tuple[int, int]]] = {}
     groups = grouped(mails)

@@ -32,7 +32,9 @@ def translated(sql: str) -> str:
     # SQLite folds A to Z only. What the server folds is more, and faster: few rows are left to be looked at twice. To
     # MariaDB '' escapes as \ does; NUL is in no text.
     likes = len(LIKE_AT_ALL.findall(sql))
-    sql, put = LIKE.subn(r"(LCASE(\1) LIKE LCASE(\2) ESCAPE '\\0' AND LOWER(\1) LIKE LOWER(\2) ESCAPE '\\0')", sql)
+    sql, put = LIKE.subn(
+        r"(LCASE(\1) LIKE LCASE(\2) ESCAPE '\\0' AND LOWER(\1) LIKE LOWER(\2) ESCAPE '\\0')", sql
+    )
     if put != likes:
         raise ValueError(f"a LIKE that would not be SQLite's: {sql}")
     return LOWER.sub(lambda found: reduce(fold, "ABCDEFGHIJKLMNOPQRSTUVWXYZ", found[1]), sql)
@@ -42,7 +44,9 @@ def fold(expression: str, letter: str) -> str:
     return f"REPLACE({expression}, '{letter}', '{letter.lower()}')"
 
 
-TABLE = re.compile(r'^\s*(?:INSERT|REPLACE|UPDATE|DELETE)\s+(?:IGNORE\s+)?(?:INTO\s+|FROM\s+)?"?(\w+)"?', re.IGNORECASE)
+TABLE = re.compile(
+    r'^\s*(?:INSERT|REPLACE|UPDATE|DELETE)\s+(?:IGNORE\s+)?(?:INTO\s+|FROM\s+)?"?(\w+)"?', re.IGNORECASE
+)
 UNIQUE, NOT_NULL, NO_DEFAULT, HAS_CHILDREN, NO_PARENT = 1062, 1048, 1364, 1451, 1452
 READ_ONLY = {1290, 1792, 1836}
 

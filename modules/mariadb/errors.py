@@ -25,8 +25,11 @@ class CommitLost(CommitOutcomeUnknown):
     """The connection was lost while a change was being committed."""
 
     def __init__(self, store):
-        super().__init__(f"The connection to the {store.what} was lost; whether the change was made is not known.",
-                         http=503, retry_after=5)
+        super().__init__(
+            f"The connection to the {store.what} was lost; whether the change was made is not known.",
+            http=503,
+            retry_after=5,
+        )
         self.store_in_doubt = store
 
 
@@ -34,4 +37,6 @@ class TooLarge(ApiError):
     """More than the server takes at once: its administrator decides how much that is."""
 
     def __init__(self, most: int):
-        super().__init__(f"Too large for the database, which takes {most:,} bytes at once (max_allowed_packet).", http=413)
+        super().__init__(
+            f"Too large for the database, which takes {most:,} bytes at once (max_allowed_packet).", http=413
+        )

@@ -25,10 +25,23 @@ LONGEST_STATEMENT = 50  # seconds, after which the server itself gives it up
 LONGEST_SILENCE = 60  # seconds in which it says nothing, being busy with a statement
 LONGEST_AWAY = 60  # seconds of a connection to another host than the first: that one may serve again
 LONGEST_PAUSE = 30  # seconds between two statements of a transaction: who says no more holds the others up
-CONNECTION = {"charset": "utf8mb4", "connect_timeout": PROMPT, "read_timeout": PROMPT, "write_timeout": LONGEST_SILENCE,
-              "autocommit": True, "binary_prefix": True}
-ASKED = ("wsrep_on", "max_allowed_packet", "max_statement_time", "idle_transaction_timeout", "tx_isolation",
-         "transaction_isolation", "join_cache_level")
+CONNECTION = {
+    "charset": "utf8mb4",
+    "connect_timeout": PROMPT,
+    "read_timeout": PROMPT,
+    "write_timeout": LONGEST_SILENCE,
+    "autocommit": True,
+    "binary_prefix": True,
+}
+ASKED = (
+    "wsrep_on",
+    "max_allowed_packet",
+    "max_statement_time",
+    "idle_transaction_timeout",
+    "tx_isolation",
+    "transaction_isolation",
+    "join_cache_level",
+)
 
 
 class Pool:
@@ -58,7 +71,12 @@ class Pool:
         return None
 
     def give_back(self, connection, usable: bool):
-        if usable and connection.open and not in_transaction(connection) and time.monotonic() < connection.until:
+        if (
+            usable
+            and connection.open
+            and not in_transaction(connection)
+            and time.monotonic() < connection.until
+        ):
             self.idle.append(connection)
         else:
             discard(connection)
@@ -107,7 +125,9 @@ class Link:
         except ValueError:  # whose words may show the password
             raise ConfigError(f"{key} must be mysql://USER:PASSWORD@HOST/DATABASE.") from None
         user, _, named = parts.netloc.rpartition("@")
-        self.options = read_url(parts._replace(netloc=f"{user}@").geturl(), key, also=("charset", "max_connections"))
+        self.options = read_url(
+            parts._replace(netloc=f"{user}@").geturl(), key, also=("charset", "max_connections")
+        )
         self.options["password"] = self.options["password"] or os.environ.get("MYSQL_PWD", "")
         self.hosts = hosts(named, self.options.pop("unix_socket", None))
         self.hanging: dict[int, float] = {}  # the number of a host → until when it is not asked again
@@ -128,9 +148,15 @@ class Link:
                 connection = self.open_to(host, patient)
                 connection.until = time.monotonic() + LONGEST_AWAY if number else math.inf
                 return connection
-            except (pymysql.MySQLError, OSError, RuntimeError) as error:  # the last: no package for its log-in
+            except (
+                pymysql.MySQLError,
+                OSError,
+                RuntimeError,
+            ) as error:  # the last: no package for its log-in
                 log.warning("%s at %s: %s", self.what, host.get("host") or host.get("unix_socket"), error)
-                refused = refused or 1000 <= code(error) < 2000 and code(error) not in LOST | UNDONE | BUSY_NUMBERS
+                refused = (
+                    refused or 1000 <= code(error) < 2000 and code(error) not in LOST | UNDONE | BUSY_NUMBERS
+                )
                 if time.monotonic() - started > PROMPT / 2:  # not once more for everybody who waits
                     self.hanging[number] = time.monotonic() + PROMPT
         raise (Unusable if refused else Unreachable)(self.what)
@@ -140,8 +166,13 @@ class Link:
 
         from ..mariadb.cursor import ServerCursor
 
-        connection = pymysql.connect(**self.options | host, **CONNECTION, conv=conversions(), cursorclass=ServerCursor,
-                                     client_flag=pymysql.constants.CLIENT.FOUND_ROWS)
+        connection = pymysql.connect(
+            **self.options | host,
+            **CONNECTION,
+            conv=conversions(),
+            cursorclass=ServerCursor,
+            client_flag=pymysql.constants.CLIENT.FOUND_ROWS,
+        )
         try:
             self.prepare(connection, patient)
             wait_for(connection, None if patient else LONGEST_SILENCE)
@@ -155,10 +186,16 @@ class Link:
         cursor = connection.cursor()
         cursor.execute(f"SHOW VARIABLES WHERE Variable_name IN {ASKED}")
         has = dict(cursor.fetchall())
-        settings = {"innodb_lock_wait_timeout": str(WAIT), "sql_mode": f"'{serversql.SQL_MODE}'",
-                    "sql_notes": "1", "max_error_count": "65535",  # ServerCursor reads them
-                    "collation_connection": f"'{serverschema.collation(connection)}'",
-                    ("transaction_isolation" if "transaction_isolation" in has else "tx_isolation"): "'REPEATABLE-READ'"}
+        settings = {
+            "innodb_lock_wait_timeout": str(WAIT),
+            "sql_mode": f"'{serversql.SQL_MODE}'",
+            "sql_notes": "1",
+            "max_error_count": "65535",  # ServerCursor reads them
+            "collation_connection": f"'{serverschema.collation(connection)}'",
+            (
+                "transaction_isolation" if "transaction_isolation" in has else "tx_isolation"
+            ): "'REPEATABLE-READ'",
+        }
         if "join_cache_level" in has:
             settings["join_cache_level"] = "4"  # a list of users joins what is counted: by hashes
         if not patient:  # an instance that has died, or its network, must not keep what it has locked
@@ -196,7 +233,9 @@ def conversions() -> dict:
     from pymysql.constants import FIELD_TYPE
     from pymysql.converters import conversions
 
-    return conversions | {FIELD_TYPE.NEWDECIMAL: lambda text: int(text) if text.isdigit() else float(Decimal(text))}
+    return conversions | {
+        FIELD_TYPE.NEWDECIMAL: lambda text: int(text) if text.isdigit() else float(Decimal(text))
+    }
 
 
 def hosts(named: str, unix_socket: str | None) -> list[dict]:
@@ -205,7 +244,9 @@ def hosts(named: str, unix_socket: str | None) -> list[dict]:
         return [{"unix_socket": unix_socket}]
     split = [HOST.fullmatch(each) for each in named.split(",")]
     if not all(found and int(found[3] or 1) in range(1, 65536) for found in split):
-        raise ConfigError("The URL of a database names its hosts as HOST or HOST:PORT, with commas between them.")
+        raise ConfigError(
+            "The URL of a database names its hosts as HOST or HOST:PORT, with commas between them."
+        )
     return [{"host": found[1] or found[2], "port": int(found[3] or 3306)} for found in split]
 
 

@@ -7,7 +7,7 @@ import random
 import re
 import threading
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 
 import peewee
 
@@ -184,7 +184,9 @@ class ServerStore(Store):
                 try:
                     return work()
                 except TransactionRolledBack:
-                    pause = random.uniform(0, min(0.02 * 2**min(attempt, 9), LONGEST_BACK_OFF))  # else two meet again
+                    pause = random.uniform(
+                        0, min(0.02 * 2 ** min(attempt, 9), LONGEST_BACK_OFF)
+                    )  # else two meet again
                     if time.monotonic() + pause > REPEATED.deadline:
                         raise
                     time.sleep(pause)
@@ -193,7 +195,7 @@ class ServerStore(Store):
 
     # Queries
 
-    def run(self, sql: str, parameters=(), values={}):
+    def run(self, sql: str, parameters=(), values: Mapping = {}):
         if self.opened.trace:
             self.opened.trace(sql)
         if sql.startswith("PRAGMA"):
@@ -245,7 +247,9 @@ class ServerStore(Store):
         """
         table, name = column.model._meta.table_name, column.column_name
         counter = serverschema.counter(self.run(f'SHOW CREATE TABLE "{table}"').fetchone()[1])
-        highest = self.run(f'SELECT MAX("{name}") FROM "{table}" WHERE "{name}" <= {HIGHEST}').fetchone()[0] or 0
+        highest = (
+            self.run(f'SELECT MAX("{name}") FROM "{table}" WHERE "{name}" <= {HIGHEST}').fetchone()[0] or 0
+        )
         return max(highest + 1, counter if counter <= HIGHEST else 1)
 
     # What goes wrong
@@ -288,19 +292,26 @@ class ServerStore(Store):
         import pymysql
 
         self.lose()
-        if not isinstance(error, (pymysql.MySQLError, OSError)) or isinstance(error, pymysql.ProgrammingError):
+        if not isinstance(error, (pymysql.MySQLError, OSError)) or isinstance(
+            error, pymysql.ProgrammingError
+        ):
             raise error
         log.warning("%s: %s", self.what, error)
         self.pool.forget()
         # To ask once more what was not answered in time would take as long.
-        raise (Unreachable if isinstance(error.__context__, TimeoutError) else ConnectionLost)(self.what) from error
+        raise (Unreachable if isinstance(error.__context__, TimeoutError) else ConnectionLost)(
+            self.what
+        ) from error
 
     def columns_of(self, table: str, key: str) -> list[str]:
         """The columns of a unique key."""
         if (table, key) not in self.keys:
-            cursor = self.ask("SELECT COLUMN_NAME FROM information_schema.STATISTICS WHERE TABLE_SCHEMA = DATABASE()"
-                              " AND TABLE_NAME = %(table)s AND INDEX_NAME = %(key)s ORDER BY SEQ_IN_INDEX",
-                              {"table": table, "key": key}, "SELECT")
+            cursor = self.ask(
+                "SELECT COLUMN_NAME FROM information_schema.STATISTICS WHERE TABLE_SCHEMA = DATABASE()"
+                " AND TABLE_NAME = %(table)s AND INDEX_NAME = %(key)s ORDER BY SEQ_IN_INDEX",
+                {"table": table, "key": key},
+                "SELECT",
+            )
             self.keys[table, key] = [row[0] for row in cursor.fetchall()]
         return self.keys[table, key]
 
@@ -330,4 +341,6 @@ class ServerStore(Store):
 def bound(parameters, values) -> dict[str, object]:
     """What serversql.translated calls the parameters, each as PyMySQL takes it."""
     filled = (values[p.name] if isinstance(p, Param) else p for p in parameters)
-    return {str(n): bytes(value) if isinstance(value, memoryview) else value for n, value in enumerate(filled)}
+    return {
+        str(n): bytes(value) if isinstance(value, memoryview) else value for n, value in enumerate(filled)
+    }

@@ -33,14 +33,28 @@ class Table:
         rows = pragma("table_info")
         self.columns = [Column(row[1], row[2].upper(), bool(row[3]), row[4]) for row in rows]
         primary = [row[1] for row in sorted(rows, key=lambda row: row[5]) if row[5]]
-        self.number = primary[0] if primary and next(c for c in self.columns if c.name == primary[0]).type == "INTEGER" \
-            and len(primary) == 1 else None  # SQLite's rowid
-        indexes = [(row[2], [part[2] for part in pragma("index_info", row[1])]) for row in reversed(pragma("index_list"))]
+        self.number = (
+            primary[0]
+            if primary
+            and next(c for c in self.columns if c.name == primary[0]).type == "INTEGER"
+            and len(primary) == 1
+            else None
+        )  # SQLite's rowid
+        indexes = [
+            (row[2], [part[2] for part in pragma("index_info", row[1])])
+            for row in reversed(pragma("index_list"))
+        ]
         # By what they say, as a column may be both primary key and unique.
-        self.unique = [list(key) for key in dict.fromkeys(tuple(key) for unique, key in indexes if unique)
-                       if list(key) != [self.number]]
+        self.unique = [
+            list(key)
+            for key in dict.fromkeys(tuple(key) for unique, key in indexes if unique)
+            if list(key) != [self.number]
+        ]
         self.indexes = [key for unique, key in indexes if not unique]
-        self.foreign = [dict(zip(("parent", "column", "key", "update", "delete"), row[2:7])) for row in pragma("foreign_key_list")]
+        self.foreign = [
+            dict(zip(("parent", "column", "key", "update", "delete"), row[2:7]))
+            for row in pragma("foreign_key_list")
+        ]
 
     @property
     def key(self) -> str:
@@ -65,10 +79,16 @@ class Table:
         lines += [self.line(column) for column in self.columns]
         lines += [f"UNIQUE KEY ({quoted(key)})" for key in self.unique]
         lines += [f"KEY ({', '.join(self.indexed(name) for name in key)})" for key in self.indexes]
-        lines += [f'FOREIGN KEY ("{f["column"]}") REFERENCES "{f["parent"]}" ("{f["key"]}") '
-                  f'ON DELETE {f["delete"]} ON UPDATE {f["update"]}' for f in self.foreign]
-        return (f'CREATE TABLE IF NOT EXISTS "{self.name}" (\n    ' + ",\n    ".join(lines)
-                + f"\n) ENGINE=InnoDB DEFAULT CHARSET=utf8mb4 COLLATE={collation}")
+        lines += [
+            f'FOREIGN KEY ("{f["column"]}") REFERENCES "{f["parent"]}" ("{f["key"]}") '
+            f"ON DELETE {f['delete']} ON UPDATE {f['update']}"
+            for f in self.foreign
+        ]
+        return (
+            f'CREATE TABLE IF NOT EXISTS "{self.name}" (\n    '
+            + ",\n    ".join(lines)
+            + f"\n) ENGINE=InnoDB DEFAULT CHARSET=utf8mb4 COLLATE={collation}"
+        )
 
     def line(self, column: Column) -> str:
         if column.name == self.number:
@@ -76,8 +96,16 @@ class Table:
         default = column.default
         if default is not None:
             value = default.strip("()") if default.startswith("(") else default
-            default = " DEFAULT (" + ("UNIX_TIMESTAMP()" if NOW.replace(" ", "") in default.replace(" ", "") else value) + ")"
-        return (f'"{column.name}" {self.type_of(column)}' + (" NOT NULL" if column.required else "") + (default or ""))
+            default = (
+                " DEFAULT ("
+                + ("UNIX_TIMESTAMP()" if NOW.replace(" ", "") in default.replace(" ", "") else value)
+                + ")"
+            )
+        return (
+            f'"{column.name}" {self.type_of(column)}'
+            + (" NOT NULL" if column.required else "")
+            + (default or "")
+        )
 
     def indexed(self, name: str) -> str:
         kind = self.type_of(next(column for column in self.columns if column.name == name))

@@ -3,7 +3,7 @@
 import contextlib
 import os
 import threading
-from collections.abc import Iterable
+from collections.abc import Iterable, Mapping
 
 import peewee
 
@@ -12,8 +12,19 @@ from mailapi import BUSY, ApiError, ConfigError, Param, Store, TransactionRolled
 NO_SUCH_LETTERS = 1267  # the character set of a column does not have them
 LOST = {1205}  # a wait for a lock
 UNDONE = {1020, 1213}  # by others at the same time: the whole transaction again can succeed
-KNOWN = {"database", "user", "passwd", "host", "port",
-         "unix_socket", "ssl_ca", "ssl_cert", "ssl_key", "ssl_verify_cert", "ssl_verify_identity"}
+KNOWN = {
+    "database",
+    "user",
+    "passwd",
+    "host",
+    "port",
+    "unix_socket",
+    "ssl_ca",
+    "ssl_cert",
+    "ssl_key",
+    "ssl_verify_cert",
+    "ssl_verify_identity",
+}
 # The server lets nobody in, or the connection is of no use any more.
 GONE = {1040, 1042, 1043, 1044, 1045, 1047, 1049, 1053, 1077, 1129, 1130, 1152, 1158, 1159, 1160, 1161, 1927}
 
@@ -49,9 +60,13 @@ class MariaStore(Store):
     def __init__(self, url: str, key: str, deadline: int = 2, schema: str = ""):
         self.key, self.path, self.schema = key, key, schema
         self.options = read_url(url, key) | {
-            "charset": "utf8mb4", "connect_timeout": 2, "read_timeout": deadline, "write_timeout": deadline,
+            "charset": "utf8mb4",
+            "connect_timeout": 2,
+            "read_timeout": deadline,
+            "write_timeout": deadline,
             "sql_mode": "STRICT_ALL_TABLES",
-            "init_command": f"SET SESSION innodb_lock_wait_timeout = {max(deadline - 1, 1)}, sql_notes = 1"}
+            "init_command": f"SET SESSION innodb_lock_wait_timeout = {max(deadline - 1, 1)}, sql_notes = 1",
+        }
         self.opened = threading.local()
         self.database, self.process = self.unopened(), os.getpid()
 
@@ -104,8 +119,10 @@ class MariaStore(Store):
                     database.rollback()
                 raise
 
-    def run(self, sql: str, parameters=(), values={}):
-        return self.database.execute_sql(sql, [values[p.name] if isinstance(p, Param) else p for p in parameters])
+    def run(self, sql: str, parameters=(), values: Mapping = {}):
+        return self.database.execute_sql(
+            sql, [values[p.name] if isinstance(p, Param) else p for p in parameters]
+        )
 
     def fetch(self, query, values: dict) -> tuple:
         cursor = self.execute(query, **values)

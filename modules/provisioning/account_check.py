@@ -8,7 +8,9 @@ from ..provisioning.account_store import KINDS
 from ..provisioning.mailserver import MailAccounts
 
 EVERYBODY = PreparedQuery(Users.select(Users.user_name))
-OURS = PreparedQuery(Users.select(Users.user_name).where(Users.user_authdata.is_null(False), Users.user_name.contains("@")))
+OURS = PreparedQuery(
+    Users.select(Users.user_name).where(Users.user_authdata.is_null(False), Users.user_name.contains("@"))
+)
 
 
 def check_ledger(module, repair: bool) -> Iterator[tuple[bool | None, str]]:
@@ -21,7 +23,10 @@ def check_ledger(module, repair: bool) -> Iterator[tuple[bool | None, str]]:
             taken_over.append(str(name))
             continue
         if name not in users:
-            yield repair and ledger.delete(name), f"account of {name}, who is no user{' any more: deleted' * repair}"
+            yield (
+                repair and ledger.delete(name),
+                f"account of {name}, who is no user{' any more: deleted' * repair}",
+            )
             continue
         if repair and any(service["state"] != "ok" for service in account["services"]):
             module.provisioner.provision(name, 0, 5)
@@ -30,8 +35,13 @@ def check_ledger(module, repair: bool) -> Iterator[tuple[bool | None, str]]:
             if service["state"] != "ok":
                 yield False, f"account of {name}: {service['kind']} is {service['state']}: {service['error']}"
     if taken_over:
-        yield None, (f"accounts that another program made, of nobody who is a user here, left alone: {len(taken_over)}, "
-                     f"such as {', '.join(taken_over[:3])}")
+        yield (
+            None,
+            (
+                f"accounts that another program made, of nobody who is a user here, left alone: {len(taken_over)}, "
+                f"such as {', '.join(taken_over[:3])}"
+            ),
+        )
     yield True, f"accounts: {len(ledger.rows())}"
 
 
@@ -48,7 +58,10 @@ def check_mailserver(mailserver, repair: bool) -> Iterator[tuple[bool, str]]:
     ended = mailserver.mend() if repair else 0
     with mailserver.store.transaction("DEFERRED"):
         left = len(mailserver.in_doubt())
-    yield not left, f"mailserver: {left} changes in doubt" + (f", {ended} brought to an end" if repair else "")
+    yield (
+        not left,
+        f"mailserver: {left} changes in doubt" + (f", {ended} brought to an end" if repair else ""),
+    )
     there = {row["user_name"] for row in mailserver.users(None)}
     yield True, f"mailserver: {len(there)} users"
     if missing := [name for name in mailserver.app.db.column(OURS) if name not in there]:

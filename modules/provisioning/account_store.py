@@ -63,10 +63,15 @@ INSERT {ignore} INTO Sequences SELECT 'idServiceAccount', COALESCE(MAX({greatest
     COALESCE(idContactAccount, 0), COALESCE(idCalendarAccount, 0))), 0) FROM Accounts;
 INSERT {ignore} INTO Sequences SELECT 'idUsers', COALESCE(MAX(idUsers), 0) FROM Accounts;
 """
-SQLITE = SCHEMA.format(auto="INTEGER PRIMARY KEY AUTOINCREMENT", text="TEXT", ignore="OR IGNORE", greatest="MAX")
+SQLITE = SCHEMA.format(
+    auto="INTEGER PRIMARY KEY AUTOINCREMENT", text="TEXT", ignore="OR IGNORE", greatest="MAX"
+)
 MARIADB = SCHEMA.format(
-    auto="INTEGER AUTO_INCREMENT PRIMARY KEY", ignore="IGNORE", greatest="GREATEST",
-    text="VARCHAR(255) CHARACTER SET utf8mb4 COLLATE utf8mb4_nopad_bin")  # as exact as SQLite's TEXT
+    auto="INTEGER AUTO_INCREMENT PRIMARY KEY",
+    ignore="IGNORE",
+    greatest="GREATEST",
+    text="VARCHAR(255) CHARACTER SET utf8mb4 COLLATE utf8mb4_nopad_bin",
+)  # as exact as SQLite's TEXT
 LONGEST = 255  # characters of a text
 BEING_MADE = {"state": "pending", "error": "It is being made."}
 CLAIM = 10  # seconds after which whoever claimed a service account must have died at it
@@ -86,20 +91,28 @@ KINDS = {  # in the order of their numbers
 }
 
 FIND = PreparedQuery(Accounts.select().where(Accounts.Name == param("user")))
-FIND_SERVICES = PreparedQuery(ServiceAccounts.select().where(ServiceAccounts.idAccount == param("idAccount"))
-                         .order_by(ServiceAccounts.idServiceAccount))
+FIND_SERVICES = PreparedQuery(
+    ServiceAccounts.select()
+    .where(ServiceAccounts.idAccount == param("idAccount"))
+    .order_by(ServiceAccounts.idServiceAccount)
+)
 EVERYBODY = Accounts.select().order_by(Accounts.Name)
-SERVICES = (
-    ServiceAccounts.select(
-        ServiceAccounts.idAccount, ServiceAccounts.kind, ServiceAccounts.idServiceAccount.alias("id"),
-        ServiceAccounts.state, ServiceAccounts.url, ServiceAccounts.error)
-    .order_by(ServiceAccounts.idServiceAccount))
+SERVICES = ServiceAccounts.select(
+    ServiceAccounts.idAccount,
+    ServiceAccounts.kind,
+    ServiceAccounts.idServiceAccount.alias("id"),
+    ServiceAccounts.state,
+    ServiceAccounts.url,
+    ServiceAccounts.error,
+).order_by(ServiceAccounts.idServiceAccount)
 NEXT = PreparedQuery(Sequences.update(last=Sequences.last + 1).where(Sequences.name == param("name")))
 LOCK = PreparedQuery(Sequences.update(last=Sequences.last).where(Sequences.name == "idServiceAccount"))
 GIVEN = PreparedQuery(Sequences.select(Sequences.last).where(Sequences.name == param("name")))
 KEEP = PreparedQuery(
-    ServiceAccounts.update(state=param("state"), error=param("error"), claimed=None)
-    .where(ServiceAccounts.idAccount == param("idAccount"), ServiceAccounts.kind == param("kind")))
+    ServiceAccounts.update(state=param("state"), error=param("error"), claimed=None).where(
+        ServiceAccounts.idAccount == param("idAccount"), ServiceAccounts.kind == param("kind")
+    )
+)
 
 
 class Ledger:
@@ -145,7 +158,9 @@ class Ledger:
             among = None if names is None else set(names)
             found = [row for row in self.store.rows(wanted) if among is None or row["Name"] in among]
             few = [row["idAccount"] for row in found] if len(found) < 1000 else None
-            for row in self.store.rows(SERVICES if few is None else SERVICES.where(ServiceAccounts.idAccount.in_(few))):
+            for row in self.store.rows(
+                SERVICES if few is None else SERVICES.where(ServiceAccounts.idAccount.in_(few))
+            ):
                 services.setdefault(row.pop("idAccount"), []).append(row)
         return [row | {"services": services.get(row["idAccount"], [])} for row in found]
 
@@ -155,7 +170,9 @@ class Ledger:
             self.store.execute(LOCK)
             account = self.named(user_name) or self.add(user_name, id_users)
             services = self.services(account)
-            return account, [kind for kind in asked(account, mask) if self.claim(account, kind, services.get(kind))]
+            return account, [
+                kind for kind in asked(account, mask) if self.claim(account, kind, services.get(kind))
+            ]
 
     def complete(self, user_name: str, mask: int) -> bool:
         """Whether there is nothing to do: so it is at all log-ins but few."""
@@ -164,7 +181,8 @@ class Ledger:
             services = self.services(account) if account else {}
         return account is not None and not any(
             account[KINDS[kind].column] is None or self.to_try(kind, services.get(kind))
-            for kind in asked(account, mask))
+            for kind in asked(account, mask)
+        )
 
     def to_try(self, kind: str, service: dict | None) -> bool:
         """Whether a service account is not there yet, or not where the service is now."""
@@ -174,8 +192,14 @@ class Ledger:
     def add(self, user_name: str, id_users: int | None) -> dict:
         if len(user_name) > LONGEST:
             raise ApiError(f"A user name of more than {LONGEST} characters has no account.")
-        self.store.execute(Accounts.insert(
-            Name=user_name, idUsers=self.number("idUsers") if id_users is None else id_users, IsPrimary=1, Active=1))
+        self.store.execute(
+            Accounts.insert(
+                Name=user_name,
+                idUsers=self.number("idUsers") if id_users is None else id_users,
+                IsPrimary=1,
+                Active=1,
+            )
+        )
         return self.named(user_name)
 
     def number(self, sequence: str) -> int:
@@ -187,32 +211,48 @@ class Ledger:
         column, url, now = KINDS[kind].column, self.urls.get(kind), int(time.time())
         if account[column] is None:
             account[column] = self.number("idServiceAccount")
-            self.store.execute(Accounts.update({column: account[column]})
-                               .where(Accounts.idAccount == account["idAccount"]))
+            self.store.execute(
+                Accounts.update({column: account[column]}).where(Accounts.idAccount == account["idAccount"])
+            )
         if service is None:
-            self.store.execute(ServiceAccounts.insert(
-                idServiceAccount=account[column], idAccount=account["idAccount"], kind=kind, url=url,
-                **(BEING_MADE | {"claimed": now} if url else {"state": "ok"})))
+            self.store.execute(
+                ServiceAccounts.insert(
+                    idServiceAccount=account[column],
+                    idAccount=account["idAccount"],
+                    kind=kind,
+                    url=url,
+                    **(BEING_MADE | {"claimed": now} if url else {"state": "ok"}),
+                )
+            )
             return url is not None
         if not self.to_try(kind, service) or abs(now - (service["claimed"] or 0)) < CLAIM:
             return False
-        self.store.execute(ServiceAccounts.update(state="pending", url=url, claimed=now)
-                           .where(ServiceAccounts.idServiceAccount == service["idServiceAccount"]))
+        self.store.execute(
+            ServiceAccounts.update(state="pending", url=url, claimed=now).where(
+                ServiceAccounts.idServiceAccount == service["idServiceAccount"]
+            )
+        )
         return True
 
     def keep(self, account: dict, kind: str, error: str | None):
         """Note how an attempt ended: the reason, or None for what is there now."""
         with self.store.transaction():
-            self.store.execute(KEEP, state="pending" if error else "ok", error=error and error[:LONGEST],
-                               idAccount=account["idAccount"], kind=kind)
+            self.store.execute(
+                KEEP,
+                state="pending" if error else "ok",
+                error=error and error[:LONGEST],
+                idAccount=account["idAccount"],
+                kind=kind,
+            )
 
     def activate(self, user_name: str, active: bool) -> bool:
         """Let a user log in or not; whether there is such an account."""
         with self.store.transaction():
             account = self.named(user_name)
             if account:
-                self.store.execute(Accounts.update(Active=int(active))
-                                   .where(Accounts.idAccount == account["idAccount"]))
+                self.store.execute(
+                    Accounts.update(Active=int(active)).where(Accounts.idAccount == account["idAccount"])
+                )
         return account is not None
 
     def delete(self, user_name: str) -> bool:

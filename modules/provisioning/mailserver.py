@@ -66,21 +66,44 @@ class Domains(Model):
     domainName = TextField()
 
 
-ACCOUNT = MailAccounts.select(MailAccounts.accountId, MailAccounts.username, MailAccounts.password,
-                              MailAccounts.userStatus)
+ACCOUNT = MailAccounts.select(
+    MailAccounts.accountId, MailAccounts.username, MailAccounts.password, MailAccounts.userStatus
+)
 FIND = PreparedQuery(ACCOUNT.where(MailAccounts.username == param("user")))
-DOMAIN = PreparedQuery(Domains.select(Domains.domainId, Domains.domainName).where(Domains.domainName == param("domain")))
+DOMAIN = PreparedQuery(
+    Domains.select(Domains.domainId, Domains.domainName).where(Domains.domainName == param("domain"))
+)
 NAMES = MailAccounts.select(MailAccounts.username, MailAccounts.userStatus).order_by(MailAccounts.username)
 HIGHEST = MailAccounts.select(fn.FLOOR(fn.MAX(MailAccounts.accountId) * param("share")))
-SOMEBODY = PreparedQuery(MailAccounts.select(MailAccounts.password).where(MailAccounts.accountId >= HIGHEST)
-                    .order_by(MailAccounts.accountId).limit(1))
+SOMEBODY = PreparedQuery(
+    MailAccounts.select(MailAccounts.password)
+    .where(MailAccounts.accountId >= HIGHEST)
+    .order_by(MailAccounts.accountId)
+    .limit(1)
+)
 ALL_USERS = PreparedQuery(Users.select(Users.user_name))
-ADD = PreparedQuery(MailAccounts.insert(
-    username=param("user"), password=param("password"), domainId=param("domain"), homeDir=param("home"), createdByUserId=1,
-    dateModified=fn.NOW(), dateCreate=fn.NOW(), userStatus=0, quota=1024, autoReplyEnabled=0, mboxServer=1,
-    mboxType="Maildir", groupId=1))
-SET_PASSWORD = PreparedQuery(MailAccounts.update(password=param("password"), dateModified=fn.NOW())
-                        .where(MailAccounts.accountId == param("accountId")))
+ADD = PreparedQuery(
+    MailAccounts.insert(
+        username=param("user"),
+        password=param("password"),
+        domainId=param("domain"),
+        homeDir=param("home"),
+        createdByUserId=1,
+        dateModified=fn.NOW(),
+        dateCreate=fn.NOW(),
+        userStatus=0,
+        quota=1024,
+        autoReplyEnabled=0,
+        mboxServer=1,
+        mboxType="Maildir",
+        groupId=1,
+    )
+)
+SET_PASSWORD = PreparedQuery(
+    MailAccounts.update(password=param("password"), dateModified=fn.NOW()).where(
+        MailAccounts.accountId == param("accountId")
+    )
+)
 DELETE = PreparedQuery(MailAccounts.delete().where(MailAccounts.accountId == param("accountId")))
 
 
@@ -94,7 +117,10 @@ class MailServer:
 
     def __init__(self, app):
         self.app = app
-        self.store, self.master = MariaStore(app.config.mailserver, "mailserver"), open_store(app.config.dbpath)
+        self.store, self.master = (
+            MariaStore(app.config.mailserver, "mailserver"),
+            open_store(app.config.dbpath),
+        )
         self.key = app.config.mailserver.encode()
         self.ours = "mailapi-" + digest(same_for_all(app.config.dbpath))[:12]
 
@@ -104,7 +130,9 @@ class MailServer:
             return self.exact(user_name)
 
     def exact(self, user_name: str) -> dict | None:
-        return next((row for row in self.store.rows(FIND, user=user_name) if row["username"] == user_name), None)
+        return next(
+            (row for row in self.store.rows(FIND, user=user_name) if row["username"] == user_name), None
+        )
 
     def credentials(self, user_name: str, logging_in: bool, shut_out: bool) -> dict | None:
         """What a log-in is held against; None for one whom only `users` knows.
@@ -115,8 +143,12 @@ class MailServer:
             self.mend()
         row, other = self.find(user_name), self.measure(user_name) if logging_in else None
         if row and row["userStatus"] == 0 and not shut_out:
-            return {"user_name": user_name, "user_authdata": row["password"], "accountId": row["accountId"],
-                    "verify": schemes.verify}
+            return {
+                "user_name": user_name,
+                "user_authdata": row["password"],
+                "accountId": row["accountId"],
+                "verify": schemes.verify,
+            }
         ours = self.app.db.one(CREDENTIALS_OF, user=user_name) or {}
         if row is None and not shut_out and ours.get("user_authdata"):
             return None
@@ -125,7 +157,7 @@ class MailServer:
 
     def measure(self, user_name: str) -> str | None:
         """The stored password of somebody, chosen by the name, for whom there is none: to cost the same (docs/wire.md F18)."""
-        share = int.from_bytes(hmac.digest(self.key, user_name.encode(), "sha256")[:6]) / 2 ** 48
+        share = int.from_bytes(hmac.digest(self.key, user_name.encode(), "sha256")[:6]) / 2**48
         with self.store.transaction("DEFERRED"):
             return self.store.value(SOMEBODY, share=share)
 
@@ -133,8 +165,11 @@ class MailServer:
         """Everybody that the mail server knows, or the one named, and whether they may log in."""
         query = NAMES if user_name is None else NAMES.where(MailAccounts.username == user_name)
         with self.store.transaction("DEFERRED"):
-            return [{"user_name": row["username"], "user_login": int(row["userStatus"] == 0)}
-                    for row in self.store.rows(query) if user_name in (None, row["username"])]
+            return [
+                {"user_name": row["username"], "user_login": int(row["userStatus"] == 0)}
+                for row in self.store.rows(query)
+                if user_name in (None, row["username"])
+            ]
 
     def on_user_change(self, call, change: str, user_name: str, password: str | None) -> "Change | None":
         """Prepare a change of a user; None where the mail server has no part in it."""
@@ -150,7 +185,11 @@ class MailServer:
 
     def new_row(self, user_name: str) -> dict:
         """What is told of a new user; ApiError for a name that no mail account can have."""
-        if not NAME.fullmatch(user_name) or len(user_name) > LONGEST or not user_names.same_everywhere(user_name):
+        if (
+            not NAME.fullmatch(user_name)
+            or len(user_name) > LONGEST
+            or not user_names.same_everywhere(user_name)
+        ):
             raise ApiError("With a mailserver a user name must be a mail address.")
         if taken := self.store.one(FIND, user=user_name):
             raise ApiError(f"The mailserver has a user {taken['username']} already.")
@@ -207,8 +246,11 @@ class MailServer:
             if code(error) != NOT_KNOWN:
                 raise
             return False  # who prepared it is alive, and at it
-        log.warning("mailserver: a change of %s that was in doubt was %s", user_name or "somebody",
-                    "committed" if goes_with_it else "rolled back")
+        log.warning(
+            "mailserver: a change of %s that was in doubt was %s",
+            user_name or "somebody",
+            "committed" if goes_with_it else "rolled back",
+        )
         return True
 
 
@@ -225,7 +267,10 @@ class Change(Participant):
         try:
             self.run("COMMIT")
         except peewee.PeeweeException as error:
-            log.warning("mailserver: a change is in doubt until the next log-in or `mailapi check --repair`: %s", error)
+            log.warning(
+                "mailserver: a change is in doubt until the next log-in or `mailapi check --repair`: %s",
+                error,
+            )
             self.store.close()
 
     def rollback(self):

@@ -7,6 +7,7 @@ import threading
 import time
 from collections.abc import Callable
 from datetime import datetime
+from functools import partial
 from urllib.parse import urlsplit
 
 from mailapi import ApiError, Config, ConfigError, log
@@ -46,8 +47,14 @@ class Provisioner:
         self.filters = reach.get("managesieve")
         self.ledger = Ledger(app, {kind: shown(client.url) for kind, client in self.clients.items()})
 
-    def provision(self, user_name: str, mask: int, deadline: float, password: str | None = None,
-                  id_users: int | None = None):
+    def provision(
+        self,
+        user_name: str,
+        mask: int,
+        deadline: float,
+        password: str | None = None,
+        id_users: int | None = None,
+    ):
         """Make what mask asks for and is not there yet, and try what is pending, all at the same time.
 
         What takes longer than `patience` seconds goes on without the caller.
@@ -77,8 +84,11 @@ class Provisioner:
     def purge(self, account: dict) -> list[str]:
         """Have the services delete what they hold of a user; the reasons of those that did not."""
         holders = [*self.clients.items()] + ([("mail", self.filters)] if self.filters else [])
-        tried = [attempt(lambda: client.purge(kind, account["Name"]))
-                 for kind, client in holders if account[KINDS[kind].column] is not None]
+        tried = [
+            attempt(partial(client.purge, kind, account["Name"]))
+            for kind, client in holders
+            if account[KINDS[kind].column] is not None
+        ]
         return [error for error in tried if error]
 
 
@@ -98,10 +108,16 @@ def log_check(account: dict, outcomes: dict[str, str | None]):
     """A line as the original's, in logfmt, without the password that it has there."""
     errors = {f"Error ({kind.upper()})": error for kind, error in sorted(outcomes.items()) if error}
     fields = {
-        "time": datetime.now().astimezone().isoformat(timespec="seconds"), "level": "warning" if errors else "info",
-        "msg": f"checkUserProvisioning: {'PENDING' if errors else 'OK'}", "AccountID": account["idAccount"], **errors,
-        "ID": account["idUsers"], "IdentityID": account["idAccount"], "Name": account["Name"],
-        **{f"ServiceAccountID ({kind.upper()})": account[KINDS[kind].column] for kind in sorted(KINDS)}}
+        "time": datetime.now().astimezone().isoformat(timespec="seconds"),
+        "level": "warning" if errors else "info",
+        "msg": f"checkUserProvisioning: {'PENDING' if errors else 'OK'}",
+        "AccountID": account["idAccount"],
+        **errors,
+        "ID": account["idUsers"],
+        "IdentityID": account["idAccount"],
+        "Name": account["Name"],
+        **{f"ServiceAccountID ({kind.upper()})": account[KINDS[kind].column] for kind in sorted(KINDS)},
+    }
     log.log(logging.WARNING if errors else logging.INFO, "%s", logfmt(fields))
 
 
