@@ -2363,7 +2363,7 @@ class Application:
                     self.sessions.expect(call.session, authdata)
         except BaseException as error:
             # A signal may come while the commit is under way, too.
-            unknown = not isinstance(error, Exception) or getattr(error, "undecided", None) is self.db
+            unknown = not isinstance(error, Exception) or getattr(error, "store_in_doubt", None) is self.db
             call.end_participants(committed=None if unknown else False)
             raise
         call.end_participants(committed=True)

@@ -164,4 +164,4 @@ class Mailbox(Module):
 
     def on_user_deleted(self, user_name):
         if self.validity:
-            self.validity.forget(user_name)
+            self.validity.on_user_deleted(user_name)
