@@ -83,7 +83,7 @@ class StaticFolders:
 
     def body_limit(self, path: str, query_string: str) -> int:
         """Return how many bytes the body of a request may have; 0 for a static folder."""
-        path = "/" + path.lstrip("/")  # waitress may pass several slashes or none
+        path = "/" + path.lstrip("/")  # waitress gives the app one slash, too
         for url, serve in self.mounts:
             if path == url or path.startswith(url + "/"):
                 return self.app.body_limit(path[len(url) :], query_string) if serve is self.app else 0

@@ -109,9 +109,8 @@ class Server(TcpWSGIServer):
 
     def add_task(self, channel: Channel):
         """Start the channel's next request, now or when its last answer is sent. The caller has its requests_lock."""
-        channel.parked = (
-            True  # before `start`, since the main thread may be sending the end of the last answer
-        )
+        # Before `start`, since the main thread may be sending the end of the last answer.
+        channel.parked = True
         channel.start()
 
     def readable(self):
