@@ -619,12 +619,12 @@ class File:
     def headers(self) -> list[tuple[str, str]]:
         return [
             ("Content-Type", self.content_type),
-            ("Content-Disposition", disposition(self.name)),
+            ("Content-Disposition", download_disposition(self.name)),
             ("Content-Security-Policy", "default-src 'none'; sandbox"),
         ]
 
 
-def disposition(name: str) -> str:
+def download_disposition(name: str) -> str:
     """The Content-Disposition of a download (RFC 6266): a name without folders, of characters that can be seen."""
     name = (
         "".join(c if c.isprintable() and c not in '"*/:<>?\\|' else "_" for c in name).strip(" .") or "file"

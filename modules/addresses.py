@@ -27,18 +27,18 @@ from mailapi import (
 )
 
 from .mail.address_orders import (
-    HIGHEST,
+    MAX_ORDER,
     next_order,
     optional_order_number,
     order_number,
     stored_order_number,
 )
 from .mail.routing import (
-    BY_ORDER,
-    as_received,
+    ROWS_BY_ORDER,
+    address_as_received,
     decision,
     inbound,
-    matching,
+    matching_rows,
     out_router,
     outbound,
     visible_route,
@@ -46,12 +46,12 @@ from .mail.routing import (
 
 PAGES = {
     number: KeysetPagination(query.model.address_order, query.model.address_expression, descending=True)
-    for number, query in BY_ORDER.items()
+    for number, query in ROWS_BY_ORDER.items()
 }
-EVERYTHING = {number: PreparedQuery(query, pages=PAGES[number]) for number, query in BY_ORDER.items()}
+EVERYTHING = {number: PreparedQuery(query, pages=PAGES[number]) for number, query in ROWS_BY_ORDER.items()}
 OWN = {
     number: PreparedQuery(query.where(query.model.stores_to(param("user"))), pages=PAGES[number])
-    for number, query in BY_ORDER.items()
+    for number, query in ROWS_BY_ORDER.items()
 }
 COLUMNS = {
     8: ("address_expression", "address_user"),
@@ -113,8 +113,8 @@ def dangerous_in_both_generations(table) -> dict:
         "has letters beyond ASCII: the SMTP daemon drops them from addresses, so that it never matches": PreparedQuery(
             table.select(expression).where(fn.LENGTH(fn.HEX(expression)) != 2 * fn.LENGTH(expression))
         ),
-        f"has an order beyond {HIGHEST}, by which clients cannot name it: give it another": PreparedQuery(
-            table.select(expression).where((number > HIGHEST) | (number < -HIGHEST))
+        f"has an order beyond {MAX_ORDER}, by which clients cannot name it: give it another": PreparedQuery(
+            table.select(expression).where((number > MAX_ORDER) | (number < -MAX_ORDER))
         ),
     }
 
@@ -174,7 +174,7 @@ class Address(Module):
             return {"addresses": call.listing(EVERYTHING[number])}
         if looked_up is None and not call.caller.delegate:
             return {"addresses": call.listing(OWN[number], user=call.user_name)}
-        asked = BY_ORDER[number] if looked_up is None else BY_ORDER[number].where(looked_up)
+        asked = ROWS_BY_ORDER[number] if looked_up is None else ROWS_BY_ORDER[number].where(looked_up)
         rows = call.db.rows(PAGES[number].of(asked, call.query.get("after"), call.query.get("search")))
         visible = [row for row in rows if self.visible(call, row)]
         if order and number == 9 and not visible and not call.caller.admin:
@@ -275,7 +275,7 @@ class Address(Module):
         if body.get("address_expression"):
             return table.address_expression == body["address_expression"]
         if call.generation.number == 9 and call.query.get("test"):
-            return like(Value(as_received(call.query["test"], [])), table.address_expression)
+            return like(Value(address_as_received(call.query["test"], [])), table.address_expression)
         if body.get("address_user"):
             return table.stores_to(body["address_user"])
         return None
@@ -318,9 +318,9 @@ class Address(Module):
 
     def inbound(self, call) -> dict:
         dropped: list[str] = []
-        recipient = as_received(call.body["address_expression"], dropped)
-        sender = as_received(call.body.get("sender"), dropped)
-        rows = matching(call, recipient)
+        recipient = address_as_received(call.body["address_expression"], dropped)
+        sender = address_as_received(call.body.get("sender"), dropped)
+        rows = matching_rows(call, recipient)
         seen = rows and self.visible(call, rows[0])
         found = inbound(call, rows[0], sender, recipient) if seen else decision(["Address not found."])
         found["steps"][1:1] = dropped
@@ -331,9 +331,12 @@ class Address(Module):
         if asked and asked != call.user_name and not call.caller.may_act_for(asked):
             raise ApiError("Not allowed.")
         dropped: list[str] = []
-        sender = as_received(call.body["address_expression"], dropped)
-        recipient, user_of = as_received(call.body.get("recipient"), dropped), call.generation.address.user_of
-        rows = matching(call, sender)
+        sender = address_as_received(call.body["address_expression"], dropped)
+        recipient, user_of = (
+            address_as_received(call.body.get("recipient"), dropped),
+            call.generation.address.user_of,
+        )
+        rows = matching_rows(call, sender)
         hidden = rows and not asked and not self.visible(call, rows[0])
         rows = [row for row in rows if not hidden and (user_of(row) == asked or self.visible(call, row))]
         users = [user for row in rows if (user := user_of(row))]

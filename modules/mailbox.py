@@ -15,18 +15,18 @@ from mailapi import (
 
 from .http.large_bodies import read_large_object
 from .mail import compose, outbox
-from .mail.mailboxes import NAMES, Mailboxes
-from .mail.messages import data, head, header, headers_of, listed, shown
-from .mail.parts import html_of, parts, pictures
-from .mail.sanitizer import Safe
+from .mail.mailboxes import SOURCE_NAMES, Mailboxes
+from .mail.messages import head, header, mail_bytes, mail_details, mail_summary, parse_headers
+from .mail.parts import html_of, inline_images, parts
+from .mail.sanitizer import SanitizedHTML
 from .mail.search import TERMS, search
-from .mail.sources import Mail, Source, UserDatabase
-from .mail.threads import threads_of
+from .mail.sources import Mail, MailSource, UserDatabase
+from .mail.threads import list_threads
 
 
 def source_name(value) -> str | None:
     value = php_text(value) or None
-    if value not in (None, *NAMES):
+    if value not in (None, *SOURCE_NAMES):
         raise ValueError("no such source")
     return value
 
@@ -54,12 +54,12 @@ class Mailbox(Module):
 
     def __init__(self, app, name=""):
         super().__init__(app, name)
-        self.kinds, self.validity = [Source, UserDatabase], None
+        self.kinds, self.validity = [MailSource, UserDatabase], None
         if app.config.mailserver and "imap" in app.config.services:
             from .mail import imap_source, imap_validity
 
             self.validity, self.state_schema = imap_validity.Validity(app), imap_validity.SCHEMA
-            self.kinds.append(imap_source.kind(app.config, self.validity))
+            self.kinds.append(imap_source.imap_factory(app.config, self.validity))
 
     def places(self, call) -> Mailboxes:
         return Mailboxes(call, self.kinds)
@@ -69,14 +69,14 @@ class Mailbox(Module):
         """The caller's mail, newest first, with the headers that a list shows."""
         with self.places(call) as places:
             found = places.index(call.body.get("mail_only_unread"))[: call.limit]
-            mails = [listed(mail, at.name) for at, mail in places.beginnings(found)]
+            mails = [mail_summary(mail, at.name) for at, mail in places.beginnings(found)]
             return places.warning | {"mails": mails}
 
     @endpoint(**NAMED)
     def read(self, call):
         """One mail with its text; marks it read, and answers mail_read as it was before."""
         mail, source, warning = self.fetched(call, mark_read=True)
-        return warning | {"mail": shown(mail, source)}
+        return warning | {"mail": mail_details(mail, source)}
 
     @endpoint(**NAMED)
     def unread(self, call):
@@ -94,20 +94,20 @@ class Mailbox(Module):
     def raw(self, call):
         """The message itself, to be saved; it stays unread."""
         mail, _, _ = self.fetched(call)
-        subject = header(headers_of(head(data(mail))), "subject")
-        return File(data(mail), "message/rfc822", f"{subject or 'mail'}.eml")
+        subject = header(parse_headers(head(mail_bytes(mail))), "subject")
+        return File(mail_bytes(mail), "message/rfc822", f"{subject or 'mail'}.eml")
 
     @endpoint(**NAMED, read_only=True)
     def parts(self, call):
         """What a mail is made of: its texts and attachments."""
         mail, _, warning = self.fetched(call)
-        return warning | {"mail_parts": [part.described() for part in parts(data(mail))]}
+        return warning | {"mail_parts": [part.description() for part in parts(mail_bytes(mail))]}
 
     @endpoint(**PART, read_only=True, download=True)
     def attachment(self, call):
         """A part of a mail, decoded, to be saved."""
         mail, _, _ = self.fetched(call)
-        for part in parts(data(mail)):
+        for part in parts(mail_bytes(mail)):
             if part.number == call.body["part"]:
                 return part.file()
         raise ApiError("part not found")
@@ -116,8 +116,8 @@ class Mailbox(Module):
     def html(self, call):
         """A mail's HTML, made safe to show; "" where it has none."""
         mail, _, warning = self.fetched(call)
-        found = parts(data(mail))
-        safe = Safe(html_of(found), pictures(found))
+        found = parts(mail_bytes(mail))
+        safe = SanitizedHTML(html_of(found), inline_images(found))
         return warning | {
             "mail_html": safe.html,
             "mail_html_complete": safe.complete,
@@ -134,7 +134,7 @@ class Mailbox(Module):
     def threads(self, call):
         """The caller's mails, those together that answer one another; the thread with the newest mail first."""
         with self.places(call) as places:
-            return threads_of(call, places)
+            return list_threads(call, places)
 
     @endpoint(allow=anyone, read_only=True, manages_transactions=True)
     def unread_count(self, call):
@@ -154,13 +154,13 @@ class Mailbox(Module):
         """Queue a mail for the dispatch daemon, as the SMTP daemon would have; the ids of its rows in outbox."""
         if call.user_name is None:
             raise ApiError("Say whose mailbox: --as USER.")
-        mail = compose.mail(call.body, lambda: outbox.own_address(call), call.config)
+        mail = compose.compose_mail(call.body, lambda: outbox.own_address(call), call.config)
         return {"queue_ids": outbox.enqueue(call, mail)}
 
     def fetched(self, call, mark_read: bool = False) -> tuple[dict, str, dict]:
         """The mail that is asked for, the name of its source, and the warning, if there is one."""
         with self.places(call) as places:
-            return *places.fetched(mark_read), places.warning
+            return *places.fetch(mark_read), places.warning
 
     def on_user_deleted(self, user_name):
         if self.validity:

@@ -24,7 +24,7 @@ from mailapi import (
     php_text,
 )
 
-from .mail.routing import routers_shown
+from .mail.routing import visible_routers
 
 IN_ROUTERS = ("store", "forward", "handoff", "reject", "drop")
 
@@ -124,7 +124,7 @@ class MSA(Module):
             return {"msa": call.listing(ONE[number], user=call.body["msa_user"])}
         if call.caller.admin:
             return {"msa": call.listing(EVERYBODY[number])}
-        return {"msa": routers_shown(call, OWN_AND_DELEGATED[number])}
+        return {"msa": visible_routers(call, OWN_AND_DELEGATED[number])}
 
     @endpoint(**SET)
     def add(self, call):

@@ -20,7 +20,7 @@ from mailapi import (
 )
 
 from .mail.outbox import Faillog, Outbox
-from .mail.routing import as_text, host_of, whole_routes
+from .mail.routing import as_text, host_of, visible_whole_routes
 
 MOST = 1000  # mails of a list
 MOST_AT_ONCE = 50  # mails to change in one request
@@ -134,7 +134,7 @@ class Queue(Module):
             conditions.append(Outbox.mail_id.in_(call.body["mail_id"]))
         with call.db.transaction("DEFERRED"):
             visible = theirs_to(call)
-            whole = None if visible is None else whole_routes(call)
+            whole = None if visible is None else visible_whole_routes(call)
             if remote:
                 visible = with_remote(call, visible, remote, whole)
         if visible is not None:

@@ -19,11 +19,12 @@ from mailapi import (
     php_text,
 )
 
-from .clients.base import PROMPT, SCAN_SECONDS, Client, at_once, clients
+from .clients.base import PROMPT_SECONDS, SCAN_SECONDS, Client, clients, run_in_parallel
 from .http.large_bodies import read_large_object
-from .mail.compose import authors_in, too_many
 from .mail.outbox import decide
-from .mail.routing import matching, out_router, outbound
+from .mail.outgoing import too_many_recipients
+from .mail.ready_message import authors_in
+from .mail.routing import matching_rows, out_router, outbound
 
 LONGEST_SCRIPT = 512 * 1024
 
@@ -71,7 +72,7 @@ def may_send_as(call) -> bool:
     Whoever can read the database file may send as anybody. What the router would drop is not to arrive either.
     """
     user, sender, user_of = call.user_name, call.body["sender"], call.generation.address.user_of
-    stores = any(user_of(row) == user for row in matching(call, sender))
+    stores = any(user_of(row) == user for row in matching_rows(call, sender))
     routed = outbound([], user, out_router(call, user), stores, sender, None)
     return user is None or routed["decision"]["queued"] is not None
 
@@ -105,7 +106,7 @@ def has_message(call):
 
 def few_recipients(call):
     if len(call.body.get("recipients") or ()) > call.config.max_recipients:
-        raise too_many(call.config)
+        raise too_many_recipients(call.config)
 
 
 def has_script(call):
@@ -126,7 +127,7 @@ class Service(Module):
     def get(self, call):
         """The configured services: kind, url, up, latency in ms, version or banner, error; asked at once, for 2 s."""
         pings = {kind: lambda client=client: timed(client.ping) for kind, client in self.clients.items()}
-        found = at_once(pings, PROMPT)
+        found = run_in_parallel(pings, PROMPT_SECONDS)
         return {"services": [row(client, found[kind]) for kind, client in self.clients.items()]}
 
     @endpoint(
@@ -165,7 +166,9 @@ class Service(Module):
         scanners = {kind: self.clients[kind] for kind in ("antispam", "antivirus") if kind in self.clients}
         if not scanners:
             raise ApiError("Neither antispam nor antivirus service is configured.")
-        found = at_once({kind: lambda s=s: s.scan(message) for kind, s in scanners.items()}, SCAN_SECONDS + 2)
+        found = run_in_parallel(
+            {kind: lambda s=s: s.scan(message) for kind, s in scanners.items()}, SCAN_SECONDS + 2
+        )
         down = [result.status for result in found.values() if isinstance(result, ApiError)]
         answer = {kind: result for kind, result in found.items() if not isinstance(result, ApiError)}
         if down:
@@ -221,14 +224,15 @@ class Service(Module):
         return self.clients[kind]
 
     def mount(self, handler, path):
-        from .clients.dav_proxy import READS, forward, prefix_of
+        from .clients.dav_proxy import READ_METHODS, forward, public_prefix
 
         dav, environ = self.client("dav", http=404), handler.environ
         if handler.path == "dav":
-            return forward(dav, environ, path, handler.admit(self, environ["REQUEST_METHOD"] in READS))
+            return forward(dav, environ, path, handler.admit(self, environ["REQUEST_METHOD"] in READ_METHODS))
         if path.strip("/") not in ("caldav", "carddav"):
             raise ApiError(f"Unknown module {handler.path}.", http=404)
-        return bottle.HTTPResponse(b"", 301, [("Location", prefix_of(environ) + "/")])  # RFC 6764 section 5
+        # RFC 6764 section 5
+        return bottle.HTTPResponse(b"", 301, [("Location", public_prefix(environ) + "/")])
 
 
 def timed(job) -> tuple[str, float]:

@@ -22,7 +22,7 @@ from mailapi import (
     php_text,
 )
 
-from .mail.routing import routers_shown
+from .mail.routing import visible_routers
 
 PAGES = KeysetPagination(Smtpd.smtpd_user)
 EVERYBODY = PreparedQuery(Smtpd.select().order_by(Smtpd.smtpd_user), pages=PAGES)
@@ -72,7 +72,7 @@ class SMTPD(Module):
             return {"smtpd": call.listing(ONE, user=call.body["smtpd_user"])}
         if call.caller.admin:
             return {"smtpd": call.listing(EVERYBODY)}
-        return {"smtpd": routers_shown(call, OWN_AND_DELEGATED)}
+        return {"smtpd": visible_routers(call, OWN_AND_DELEGATED)}
 
     @endpoint(
         required={"smtpd_user": "Username is not set.", "smtpd_router": "User outrouter is not set."},

@@ -385,11 +385,13 @@ def test_disposition_can_be_read_by_the_library(site):
     """What RFC 6266 makes of the header, by an implementation that is not ours."""
     for name in ("a.txt", "Grüße €.pdf", 'a"b\\c;d=e.txt', "\U0001f600"):
         parsed = EmailMessage()
-        parsed["Content-Disposition"] = mailapi.disposition(name)
+        parsed["Content-Disposition"] = mailapi.download_disposition(name)
         assert parsed["Content-Disposition"].content_disposition == "attachment"
         again = EmailMessage()
         again["Content-Disposition"] = "; ".join(
-            part for part in mailapi.disposition(name).split("; ") if not part.startswith("filename=")
+            part
+            for part in mailapi.download_disposition(name).split("; ")
+            if not part.startswith("filename=")
         )
         assert again.get_filename() == name.translate(str.maketrans('"\\', "__"))
 
