@@ -218,7 +218,7 @@ class TransactionRolledBack(ApiError):
 
 
 class CommitOutcomeUnknown(ApiError):
-    """Nobody knows whether a transaction was committed in the store `undecided`."""
+    """Nobody knows whether a transaction was committed in `store_in_doubt`."""
 
     store_in_doubt: "Store"
 
@@ -2363,7 +2363,7 @@ class Application:
                     self.sessions.expect(call.session, authdata)
         except BaseException as error:
             # A signal may come while the commit is under way, too.
-            unknown = not isinstance(error, Exception) or getattr(error, "undecided", None) is self.db
+            unknown = not isinstance(error, Exception) or getattr(error, "store_in_doubt", None) is self.db
             call.end_participants(committed=None if unknown else False)
             raise
         call.end_participants(committed=True)

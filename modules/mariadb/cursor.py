@@ -3,7 +3,7 @@
 from pymysql import DataError, OperationalError
 from pymysql.cursors import Cursor
 
-from ..mariadb.errors import PACKET_TOO_LARGE, TOO_LONG, TRUNCATED
+from .errors import PACKET_TOO_LARGE, TOO_LONG, TRUNCATED
 
 
 class ServerCursor(Cursor):

@@ -5,7 +5,7 @@ import re
 import sqlite3
 from dataclasses import dataclass
 
-from ..mariadb.dialect import translated
+from .dialect import translated
 
 SHORT, LONG = 255, 512  # characters of a text in a key: together they are what InnoDB can index
 PREFIX = 191  # characters of a text by which an index finds rows
