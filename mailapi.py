@@ -218,7 +218,7 @@ class TransactionRolledBack(ApiError):
 
 
 class CommitOutcomeUnknown(ApiError):
-    """Nobody knows whether a transaction was committed in the store `undecided`."""
+    """Nobody knows whether a transaction was committed in `store_in_doubt`."""
 
     store_in_doubt: "Store"
 

@@ -1,4 +1,4 @@
-"""Passwords as a mail server stores them: a scheme in braces and what it makes of the password."""
+"""Passwords as a mail server stores them: {SCHEME} and a hash."""
 
 import base64
 import binascii
@@ -17,7 +17,7 @@ STORED = re.compile(r"\{([A-Z0-9-]{1,20})\}([!-~]+)")
 
 
 def make(password: str | None) -> str:
-    """The stored form of a password: {SSHA256} with a salt of 32 bytes; of None one that nobody knows."""
+    """Return the stored form of a password: {SSHA256} with a salt of 32 bytes; for None, that of a random password."""
     salt = secrets.token_bytes(32)
     password = password or secrets.token_urlsafe(32)
     digest = hashlib.sha256(password.encode() + salt).digest()
@@ -25,19 +25,19 @@ def make(password: str | None) -> str:
 
 
 def verify(password: str, stored: str | None) -> bool:
-    """Whether a password fits; where the scheme is none that we know, the same work for nothing."""
-    found = STORED.fullmatch(stored or "")
-    scheme, value = found.groups() if found else ("", "")
+    """Return whether a password matches its stored form. An unsupported scheme costs the same work."""
+    match = STORED.fullmatch(stored or "")
+    scheme, value = match.groups() if match else ("", "")
     if scheme in CRYPTED and value.startswith(CRYPTED[scheme]) and "\0" not in password:
-        return fits_crypted(password, value)
+        return verify_crypt(password, value)
     make_digest = SALTED.get(scheme)
-    digest, salt = taken_apart(value, make_digest) if make_digest else (b"", b"")
+    digest, salt = split_digest(value, make_digest) if make_digest else (b"", b"")
     given = (make_digest or hashlib.sha256)(password.encode() + salt).digest()
     return hmac.compare_digest(given, digest)
 
 
-def taken_apart(value: str, make_digest: Callable) -> tuple[bytes, bytes]:
-    """Digest and salt; both empty where there is no salt, or no digest of the right length."""
+def split_digest(value: str, make_digest: Callable) -> tuple[bytes, bytes]:
+    """Return digest and salt; both empty if there is no salt, or no digest of the right length."""
     try:
         raw = base64.b64decode(value, validate=True)
     except binascii.Error:
@@ -46,7 +46,8 @@ def taken_apart(value: str, make_digest: Callable) -> tuple[bytes, bytes]:
     return (raw[:size], raw[size:]) if len(raw) > size else (b"", b"")
 
 
-def fits_crypted(password: str, value: str) -> bool:
+def verify_crypt(password: str, value: str) -> bool:
+    """Return whether a password matches a hash of crypt(3)."""
     platform = crypt_module()
     try:
         made = platform and platform.crypt(password, value)
@@ -57,7 +58,7 @@ def fits_crypted(password: str, value: str) -> bool:
 
 @cache
 def crypt_module():
-    """The system's crypt(3), if Python still has it or its successor from PyPI is installed."""
+    """Return a module with the system's crypt(3): Python's own, or its successor from PyPI; None if there is none."""
     for name in ("crypt", "crypt_r"):
         try:
             with warnings.catch_warnings():
