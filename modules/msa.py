@@ -1,15 +1,13 @@
-"""MSA: generation 8's way to say where a user's mail comes in and goes out; on 9 a view of the SMTPD's table."""
+"""MSA: routers of users' incoming and outgoing mail in generation 8; in generation 9 a view of the table smtpd."""
 
 from peewee import IntegrityError, fn
 
 from mailapi import (
-    DELEGATED,
     OUT_ROUTERS,
     PAGE_QUERY,
     Active,
     Addresses,
     ApiError,
-    KeysetPagination,
     Module,
     Msa,
     PreparedQuery,
@@ -20,17 +18,20 @@ from mailapi import (
     check_router,
     delegate_of,
     endpoint,
-    param,
     php_text,
 )
 
+from .directory.owned_rows import OwnedRows
 from .mail.routing import visible_routers
 
-IN_ROUTERS = ("store", "forward", "handoff", "reject", "drop")
+MSA_IN_ROUTERS = ("store", "forward", "handoff", "reject", "drop")
 
 
 def first_address(user):
-    """Generation 9 keeps how mail comes in with the addresses: here it is the user's first one that stores."""
+    """Return the query for the user's address that is matched first of those that store to them.
+
+    Generation 9 has the routers of incoming mail in `addresses`. This address stands for them.
+    """
     return (
         Addresses.select(Addresses.address_expression)
         .where(Addresses.stores_to(user))
@@ -39,34 +40,30 @@ def first_address(user):
     )
 
 
-FIRST = first_address(Smtpd.smtpd_user)
+FIRST_ADDRESS = first_address(Smtpd.smtpd_user)
+OWNER = {8: Msa.msa_user, 9: Smtpd.smtpd_user}
 ROWS = {
-    8: Msa.select().order_by(Msa.msa_user),
+    8: Msa.select(),
     9: Smtpd.select(
         Smtpd.smtpd_user.alias("msa_user"),
-        fn.IIF(fn.EXISTS(FIRST), "store", "drop").alias("msa_inrouter"),
-        FIRST.alias("msa_inroute"),
+        fn.IIF(fn.EXISTS(FIRST_ADDRESS), "store", "drop").alias("msa_inrouter"),
+        FIRST_ADDRESS.alias("msa_inroute"),
         Smtpd.smtpd_router.alias("msa_outrouter"),
         Smtpd.smtpd_route.alias("msa_outroute"),
-    ).order_by(Smtpd.smtpd_user),
+    ),
 }
-USER = {8: Msa.msa_user, 9: Smtpd.smtpd_user}
-OWN = {number: USER[number] == param("user") for number in USER}
-PAGES = {number: KeysetPagination(user) for number, user in USER.items()}
-EVERYBODY = {number: PreparedQuery(rows, pages=PAGES[number]) for number, rows in ROWS.items()}
-ONE = {number: PreparedQuery(rows.where(OWN[number])) for number, rows in ROWS.items()}
-OWN_AND_DELEGATED = {
-    number: PreparedQuery(rows.where(OWN[number] | USER[number].in_(DELEGATED)), pages=PAGES[number])
-    for number, rows in ROWS.items()
+ROUTERS = {
+    number: OwnedRows(ROWS[number], OWNER[number], list_for_delegate=visible_routers) for number in ROWS
 }
 
 
-def routers_work(call):
+def check_new_routers(call):
+    """Refuse routers that the daemons do not know, and those that lack their route."""
     body = call.body
     check_router(
         body["msa_inrouter"],
         body.get("msa_inroute"),
-        IN_ROUTERS,
+        MSA_IN_ROUTERS,
         f"Router {body['msa_inrouter']} needs an argument (msa_inroute).",
         ("forward", "handoff"),
     )
@@ -78,14 +75,14 @@ def routers_work(call):
     )
 
 
-SET = {
+ROUTERS_OF_USER = {
     "required": {
         "msa_user": "Username is not set.",
         "msa_inrouter": "User inrouter is not set.",
         "msa_outrouter": "User outrouter is not set.",
     },
     "optional": {"msa_inroute": address, "msa_outroute": address},
-    "validators": [routers_work],
+    "validators": [check_new_routers],
     "allow": delegate_of("msa_user"),
 }
 
@@ -96,7 +93,7 @@ class MSA(Module):
     dangerous_rows = {
         8: {
             "has an in router that the daemons do not know: what comes in is lost": PreparedQuery(
-                Msa.select(Msa.msa_user).where(Msa.msa_inrouter.not_in(IN_ROUTERS))
+                Msa.select(Msa.msa_user).where(Msa.msa_inrouter.not_in(MSA_IN_ROUTERS))
             ),
             "has an out router that the daemons do not know: they take it for any": PreparedQuery(
                 Msa.select(Msa.msa_user).where(Msa.msa_outrouter.not_in(OUT_ROUTERS))
@@ -118,17 +115,19 @@ class MSA(Module):
         read_only=True,
     )
     def get(self, call):
-        """The routers of everybody, for a delegate of oneself and the delegated ones; or of one user."""
-        number = call.generation.number
-        if call.body.get("msa_user"):
-            return {"msa": call.listing(ONE[number], user=call.body["msa_user"])}
-        if call.caller.admin:
-            return {"msa": call.listing(EVERYBODY[number])}
-        return {"msa": visible_routers(call, OWN_AND_DELEGATED[number])}
+        """List the users with their routers and routes, or only the one named.
 
-    @endpoint(**SET)
+        An admin sees all of them, a delegate themselves and the delegated users. A delegate sees no credentials in
+        the routes of their own row.
+        """
+        routers = ROUTERS[call.generation.number]
+        if call.body.get("msa_user"):
+            return {"msa": routers.named(call, call.body["msa_user"])}
+        return {"msa": routers.visible_to(call)}
+
+    @endpoint(**ROUTERS_OF_USER)
     def add(self, call):
-        """Routers for a user without any; `msa` is the new row's id, -1 where the database refuses."""
+        """Give routers to a user who has none. `msa` is the new row's id, or -1 if the database refuses the row."""
         values = self.values(call)
         try:
             row = call.db.execute(call.generation.routers.insert(values)).lastrowid
@@ -137,24 +136,24 @@ class MSA(Module):
             raise ApiError(str(error), msa=-1) from error
         return {"msa": row}
 
-    @endpoint(**SET)
+    @endpoint(**ROUTERS_OF_USER)
     def update(self, call):
-        """Change a user's routers; a route that is not given is none afterwards."""
+        """Set a user's routers. A route that is not given is removed."""
         number = call.generation.number
         changed = call.db.execute(
-            call.generation.routers.update(self.values(call)).where(USER[number] == call.body["msa_user"])
+            call.generation.routers.update(self.values(call)).where(OWNER[number] == call.body["msa_user"])
         ).rowcount
         if changed:
             self.set_database(call)
 
     @endpoint(required={"msa_user": "Username is not set."}, allow=delegate_of("msa_user"))
     def delete(self, call):
-        """Take a user's routers away."""
+        """Delete a user's routers: the user then sends no mail and, in generation 8, receives none."""
         number = call.generation.number
-        call.db.execute(call.generation.routers.delete().where(USER[number] == call.body["msa_user"]))
+        call.db.execute(call.generation.routers.delete().where(OWNER[number] == call.body["msa_user"]))
 
     def values(self, call) -> dict:
-        """The row to store; generation 9 has no room for how mail comes in."""
+        """Return the row to store. In generation 9 refuse a router of incoming mail that the user does not have yet."""
         body = call.body
         if call.generation.number == 8:
             return {name: body.get(name) for name in Msa._meta.fields}
@@ -168,7 +167,7 @@ class MSA(Module):
         }
 
     def set_database(self, call):
-        """In generation 8 the route of the router store is the user's own database (docs/wire.md F29)."""
+        """Store the user's database: in generation 8 it is the route of the router `store` (docs/wire.md F29)."""
         body = call.body
         if call.generation.number == 8 and body["msa_inrouter"] == "store" and "msa_inroute" in body:
             call.db.execute(
