@@ -146,6 +146,14 @@ def cause(error: BaseException) -> str:
     return f"{type(error).__name__}: {error}"
 
 
+def printable(value) -> str:
+    """Return a value's text for a terminal or the log, without characters that move the cursor or hide."""
+    text = (
+        " ".join(map(str, value)) if isinstance(value, (list, dict)) else "" if value is None else str(value)
+    )
+    return "".join(c if c.isprintable() else "\ufffd" for c in text)
+
+
 def log_exception(sentence: str):
     """Log the exception that is being handled: at most 8,000 characters, as there may be a whole request in it."""
     log.error("%s\n%s", sentence, traceback.format_exc(limit=-20)[-8000:])
@@ -2809,64 +2817,11 @@ def application(environ, start_response):
 
 
 ########## Command line ############################################################################
-# A command is a file of modules/commands/: a docstring, options(parser), run(args).
 
 
 def main(arguments: list[str] | None = None) -> int:
-    """`mailapi COMMAND …` and `python mailapi.py COMMAND …`; the exit status."""
-    import argparse
-
-    parser = argparse.ArgumentParser(prog="mailapi", description="HTTP control plane for a mail server.")
-    parser.add_argument("--version", action="version", version=__version__)
-    commands = parser.add_subparsers(metavar="COMMAND", required=True)
-    for name, command in sorted(find_commands().items()):
-        words = command.__doc__.split("\n")[0].rstrip(".")
-        sub = commands.add_parser(name, help=words, description=words + ".")
-        default = os.environ.get("MAILAPI_CONFIG", "config.py")
-        sub.add_argument("--config", default=default, help="the config.py to use (default: %(default)s)")
-        command.options(sub)
-        sub.set_defaults(run=command.run)
-    args, late = parser.parse_known_args(arguments)
-    if late and (not hasattr(args, "fields") or any(word.startswith("-") for word in late)):
-        parser.error(f"unrecognized arguments: {' '.join(late)}")
-    elif late:  # argparse takes no more fields after an option
-        args.fields += late
-    try:
-        return args.run(args) or 0
-    except BrokenPipeError:  # whoever read along has seen enough
-        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
-        return 1
-    except (
-        ConfigError,
-        ApiError,
-        peewee.PeeweeException,
-        OSError,
-        ValueError,
-        RecursionError,
-        EOFError,
-    ) as error:
-        print(f"mailapi: {printable(error)}", file=sys.stderr)
-        return 1
-    except Exception as error:
-        if type(error).__module__ != "pymysql.err":  # which is not imported for files
-            raise
-        print(f"mailapi: the server refused it: {printable(error.args[-1])}", file=sys.stderr)
-        return 1
-
-
-def printable(value) -> str:
-    """Words for a terminal: nothing in them can move the cursor or hide."""
-    words = (
-        " ".join(map(str, value)) if isinstance(value, (list, dict)) else "" if value is None else str(value)
-    )
-    return "".join(c if c.isprintable() else "\ufffd" for c in words)
-
-
-def find_commands() -> dict:
-    """Return the commands that are installed with mailapi, by their names: the files of commands/ that have `run`."""
-    names = sorted({file.stem for folder in INSTALLED for file in (folder / "commands").glob("*.py")})
-    found = {name: importlib.import_module(f"mailapi_modules.commands.{name}") for name in names}
-    return {name.replace("_", "-"): command for name, command in found.items() if hasattr(command, "run")}
+    """Run `mailapi COMMAND …` or `python mailapi.py COMMAND …` and return the exit status."""
+    return importlib.import_module("mailapi_modules.commands.main").main(arguments)
 
 
 if __name__ == "__main__":

@@ -15,6 +15,7 @@ import mailapi
 
 from ..http import header_line, serving
 from ..http.static_files import Beside, url_and_folder, url_path
+from . import init
 
 M_MMAP_THRESHOLD = -3  # in malloc.h
 # What slow or hostile clients may take: each connection costs a file, or two while much of it is spooled, and nobody
@@ -116,7 +117,6 @@ def give_memory_back():
 
 def make_database(config: str) -> str | None:
     """Config and database where they are missing; the new administrator's password, which is shown at once."""
-    init = mailapi.find_commands()["init"]
     init.write_config(config)
     dbpath = mailapi.read_config(config).dbpath
     if mailapi.is_url(dbpath) or os.path.exists(dbpath):
