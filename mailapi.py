@@ -822,24 +822,6 @@ class Addresses8(Model):
         return row["address_user"]
 
 
-class Smtpd(Model):
-    """Who may send through the SMTP daemon, and how."""
-
-    smtpd_user = TextField()
-    smtpd_router = TextField()
-    smtpd_route = TextField(null=True)
-
-
-class Msa(Model):
-    """The same before generation 9, with how mail for the user's addresses comes in."""
-
-    msa_user = TextField()
-    msa_inrouter = TextField()
-    msa_inroute = TextField(null=True)
-    msa_outrouter = TextField()
-    msa_outroute = TextField(null=True)
-
-
 @dataclasses.dataclass(frozen=True)
 class Generation:
     """What differs between the schema versions that both the daemons and this API know."""
@@ -848,15 +830,14 @@ class Generation:
     permission: str  # what clients call a permission, alone and in names
     access: type[Model]
     address: type[Model]
-    routers: type[Model]  # who may send, and how
 
     def in_generation(self, sentence: str) -> str:
         return sentence.replace("{permission}", self.permission)
 
 
 GENERATIONS = {
-    8: Generation(8, "right", ApiAccess8, Addresses8, Msa),
-    9: Generation(9, "permission", ApiAccess, Addresses, Smtpd),
+    8: Generation(8, "right", ApiAccess8, Addresses8),
+    9: Generation(9, "permission", ApiAccess, Addresses),
 }
 LATEST = max(GENERATIONS)
 
@@ -1247,19 +1228,6 @@ def address_delegate(field: str) -> Rule:
 
 
 ########## Modules #################################################################################
-
-
-IN_ROUTERS = ("store", "redirect", "handoff", "reject", "drop")  # docs/wire.md section 6
-OUT_ROUTERS = ("any", "defined", "handoff", "reject", "drop")
-NEED_ROUTE = ("store", "redirect", "forward", "handoff")
-
-
-def check_router(router: str, route: str | None, known: tuple, sentence: str, need_route=NEED_ROUTE):
-    """Refuse what the daemons answer 250 to and then lose, or crash on (docs/wire.md F33)."""
-    if router not in known:
-        raise ApiError(f"Unknown router {router}.")
-    if router in need_route and not route:
-        raise ApiError(sentence)
 
 
 @dataclasses.dataclass(frozen=True)

@@ -3,7 +3,6 @@
 from peewee import Value, fn
 
 from mailapi import (
-    IN_ROUTERS,
     Active,
     Addresses,
     Addresses8,
@@ -16,7 +15,6 @@ from mailapi import (
     address_delegate,
     admin_or_delegate,
     anyone,
-    check_router,
     each_generation,
     endpoint,
     like,
@@ -33,6 +31,7 @@ from .mail.address_orders import (
     order_number,
     stored_order_number,
 )
+from .mail.routers import IN_ROUTERS, check_router
 from .mail.routing import (
     BY_ORDER,
     as_received,

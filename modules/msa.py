@@ -4,26 +4,23 @@ from peewee import IntegrityError, fn
 
 from mailapi import (
     DELEGATED,
-    OUT_ROUTERS,
     PAGE_QUERY,
     Active,
     Addresses,
     ApiError,
     KeysetPagination,
     Module,
-    Msa,
     PreparedQuery,
-    Smtpd,
     Users,
     address,
     admin_or_delegate,
-    check_router,
     delegate_of,
     endpoint,
     param,
     php_text,
 )
 
+from .mail.routers import OUT_ROUTERS, ROUTER_TABLES, Msa, Smtpd, check_router
 from .mail.routing import routers_shown
 
 IN_ROUTERS = ("store", "forward", "handoff", "reject", "drop")
@@ -129,9 +126,9 @@ class MSA(Module):
     @endpoint(**SET)
     def add(self, call):
         """Routers for a user without any; `msa` is the new row's id, -1 where the database refuses."""
-        values = self.values(call)
+        values, number = self.values(call), call.generation.number
         try:
-            row = call.db.execute(call.generation.routers.insert(values)).lastrowid
+            row = call.db.execute(ROUTER_TABLES[number].insert(values)).lastrowid
             self.set_database(call)
         except IntegrityError as error:
             raise ApiError(str(error), msa=-1) from error
@@ -142,7 +139,7 @@ class MSA(Module):
         """Change a user's routers; a route that is not given is none afterwards."""
         number = call.generation.number
         changed = call.db.execute(
-            call.generation.routers.update(self.values(call)).where(USER[number] == call.body["msa_user"])
+            ROUTER_TABLES[number].update(self.values(call)).where(USER[number] == call.body["msa_user"])
         ).rowcount
         if changed:
             self.set_database(call)
@@ -151,7 +148,7 @@ class MSA(Module):
     def delete(self, call):
         """Take a user's routers away."""
         number = call.generation.number
-        call.db.execute(call.generation.routers.delete().where(USER[number] == call.body["msa_user"]))
+        call.db.execute(ROUTER_TABLES[number].delete().where(USER[number] == call.body["msa_user"]))
 
     def values(self, call) -> dict:
         """The row to store; generation 9 has no room for how mail comes in."""

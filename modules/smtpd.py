@@ -4,24 +4,21 @@ from peewee import IntegrityError
 
 from mailapi import (
     DELEGATED,
-    OUT_ROUTERS,
     PAGE_QUERY,
     Active,
     ApiError,
     KeysetPagination,
     Module,
-    Msa,
     PreparedQuery,
-    Smtpd,
     address,
     admin_or_delegate,
-    check_router,
     delegate_of,
     endpoint,
     param,
     php_text,
 )
 
+from .mail.routers import OUT_ROUTERS, Msa, Smtpd, check_router
 from .mail.routing import routers_shown
 
 PAGES = KeysetPagination(Smtpd.smtpd_user)

@@ -4,18 +4,9 @@ import re
 
 from peewee import Value
 
-from mailapi import (
-    DELEGATED,
-    OUT_ROUTERS,
-    Addresses,
-    Addresses8,
-    Msa,
-    PreparedQuery,
-    Smtpd,
-    Users,
-    like,
-    readable,
-)
+from mailapi import DELEGATED, Addresses, Addresses8, PreparedQuery, Users, like, readable
+
+from .routers import OUT_ROUTERS, Msa, Smtpd
 
 BY_ORDER = {
     8: Addresses8.select().order_by(Addresses8.address_order.desc()),
