@@ -6,7 +6,6 @@ and turns requests such as `users/?add` into calls of their endpoints: fields re
 access rule checked, everything in one transaction, one JSON object as the answer.
 """
 
-import base64
 import contextlib
 import dataclasses
 import fcntl
@@ -17,7 +16,6 @@ import importlib.util
 import ipaddress
 import json
 import logging
-import operator
 import os
 import re
 import secrets
@@ -30,13 +28,13 @@ import traceback
 import types
 import urllib.parse
 from collections.abc import Callable, Iterable, Mapping, Sequence
-from functools import cached_property, lru_cache, partial, reduce, wraps
+from functools import cached_property, lru_cache, partial, wraps
 from importlib.machinery import SourceFileLoader
 from pathlib import Path
 
 import bottle
 import peewee
-from peewee import IntegerField, TextField, fn
+from peewee import IntegerField, TextField
 
 try:
     import orjson
@@ -625,22 +623,7 @@ class File:
     name: str  # as somebody else may have chosen it
 
     def headers(self) -> list[tuple[str, str]]:
-        return [
-            ("Content-Type", self.content_type),
-            ("Content-Disposition", disposition(self.name)),
-            ("Content-Security-Policy", "default-src 'none'; sandbox"),
-        ]
-
-
-def disposition(name: str) -> str:
-    """The Content-Disposition of a download (RFC 6266): a name without folders, of characters that can be seen."""
-    name = (
-        "".join(c if c.isprintable() and c not in '"*/:<>?\\|' else "_" for c in name).strip(" .") or "file"
-    )
-    stem, _, ending = name.rpartition(".")
-    name = f"{stem[:100]}.{ending}" if 0 < len(ending) <= 10 and stem else name[:100]
-    ascii_only = re.sub(r"[^\w !#$&'()+,.=@^`{}~-]", "_", name, flags=re.ASCII)
-    return f"attachment; filename=\"{ascii_only}\"; filename*=UTF-8''{urllib.parse.quote(name, safe='')}"
+        return importlib.import_module("mailapi_modules.http.downloads").headers(self)
 
 
 def client_address(environ: dict, proxies: list) -> str:
@@ -856,10 +839,10 @@ def param(name: str) -> peewee.Value:
 class PreparedQuery:
     """A query built once, at import, and turned into SQL at its first use: building costs ten times running."""
 
-    def __init__(self, query, nested: tuple = (), pages: "KeysetPagination | None" = None):
+    def __init__(self, query, nested: tuple = (), pages=None):
         self.query = query
         self.nested = nested  # the columns that hold JSON
-        self.pages = pages  # of a list
+        self.pages = pages  # a KeysetPagination (modules/directory/pagination.py)
         self.compiled: dict = {}
         self.encoding = ""  # the same query with its rows as one JSON list
 
@@ -872,39 +855,9 @@ class PreparedQuery:
         return found
 
 
-@dataclasses.dataclass(frozen=True)
-class KeysetPagination:
-    """How a list is taken apart: by the column that it is ordered by, an index's, so that the last page costs what the
-    first one does. Names are searched by their beginning, for the same reason; else any part of a column."""
-
-    key: peewee.Field
-    searched: peewee.Field | None = None
-    descending: bool = False
-
-    def of(
-        self, query: peewee.Select, after=None, search: str | None = None, limit: int | None = None
-    ) -> PreparedQuery:
-        """The entries of a list that come after a key, and fit."""
-        if after is not None:
-            query = query.where(self.key < after if self.descending else self.key > after)
-        if search and self.searched is not None:
-            query = query.where(fn.INSTR(self.searched, search) > 0)
-        elif search:
-            query = query.where(self.key >= search, self.key < search + LAST_CHARACTER)
-        return PreparedQuery(query if limit is None else query.limit(min(limit, 2**63 - 1)))
-
-
-LAST_CHARACTER = "\U0010ffff"
-
-
 def each_generation(build: Callable[[Generation], object]) -> dict:
     """A prepared query for every generation, by its number."""
     return {number: PreparedQuery(build(generation)) for number, generation in GENERATIONS.items()}
-
-
-def like(value, expression):
-    """SQLite's `value LIKE expression`: % any run, _ one character, ASCII without case, no escape."""
-    return peewee.Expression(value, peewee.OP.ILIKE, expression)
 
 
 SQLITE_SEQUENCE = peewee.Table("sqlite_sequence", ("name", "seq"))
@@ -1427,50 +1380,12 @@ class Module:
 
 
 class Active:
-    """The users that have a row in a module's tables: each field holds their names."""
+    """The users for whom users/?get lists a module: those whom one of the fields names, in rows where `where` holds."""
 
     def __init__(self, *fields: peewee.Field, where=None):
         rows = [field.model.select(field) for field in fields]
         self.rows = [query if where is None else query.where(where) for query in rows]
-        self.simply = where if fields[0] is Users.user_name else None  # a look at the user's own row says it
-
-    def has(self) -> peewee.Expression:
-        """Whether a row's user is among them, for a query over many users."""
-        among = reduce(operator.or_, [Users.user_name.in_(query) for query in self.rows])
-        return among if self.simply is None else self.simply
-
-    def same_as(self, other: "Active") -> bool:
-        """Whether both look into the same rows."""
-        return [query.sql() for query in self.rows] == [query.sql() for query in other.rows]
-
-    def has_on_page(self) -> peewee.Expression:
-        """The same for the users from arg("first") to arg("last")."""
-        if self.simply is not None:
-            return self.simply
-        return reduce(
-            operator.or_,
-            [Users.user_name.in_(query.where(on_page(query.selected_columns[0]))) for query in self.rows],
-        )
-
-    def has_one(self) -> peewee.Expression:
-        """Whether arg("user"), the only one that a query is about, is; without a look at all rows, given an index."""
-        return reduce(
-            operator.or_,
-            [fn.EXISTS(query.where(query.selected_columns[0] == param("user"))) for query in self.rows],
-        )
-
-
-def on_page(user: peewee.Field) -> peewee.Expression:
-    return (user >= param("first")) & (user <= param("last"))
-
-
-# What a module relays, as tokens and the audit see it: the action is the HTTP method.
-MOUNTED_REQUEST = dataclasses.replace(
-    endpoint(allow=anyone, required={"path": ""}, manages_transactions=True)(
-        lambda module, call: {}
-    ).endpoint,
-    identifiers=("path",),
-)
+        self.where_user = where if fields[0] is Users.user_name else None  # can be tested on a row of users
 
 
 def module_name(path: str) -> str:
@@ -1548,27 +1463,6 @@ class Session(Model):
     authdata_hash = TextField()
     next_hash = TextField(null=True)  # while the password is being changed by this session
     created = IntegerField()  # seconds since 1970
-
-
-class Failure(Model):
-    """Failed log-ins of late, by what they have in common."""
-
-    subject = TextField()  # what it is, and one of BUCKETS numbers
-    failures = IntegerField()
-    last = IntegerField()  # seconds since 1970
-
-
-class KnownAddress(Model):
-    """From which networks users have logged in, by hash: others' failures do not shut them out there."""
-
-    subject = TextField()
-    last = IntegerField()
-
-
-class ThrottleKey(Model):
-    """The secret without which nobody can tell which subjects share a bucket."""
-
-    secret = TextField()
 
 
 STATE_SCHEMA = """
@@ -1755,54 +1649,6 @@ def repeated(method: Callable) -> Callable:
     return repeating
 
 
-FORGOTTEN = 3600  # seconds after which a failed log-in no longer counts
-LONGEST_WAIT = {"known": 30, "address": 900, "user": 900}  # seconds
-KNOWN_FOR = 180 * 86400  # seconds
-MOST_KNOWN = 100  # networks of one user; the one that was not used for longest gives way
-BUCKETS = (
-    250_000  # counts of each kind, so that whoever fails under ever new names and addresses fills no disk
-)
-AT_ONCE = 100  # rows that are deleted in one transaction, so that nobody waits for it
-
-FIND_FAILURES = PreparedQuery(
-    Failure.select().where(
-        Failure.subject == param("subject"), Failure.last > param("after"), Failure.last <= param("latest")
-    )
-)
-COUNT_FAILURE = PreparedQuery(
-    Failure.replace(subject=param("subject"), failures=param("failures"), last=param("last"))
-)
-FORGET_FAILURE = PreparedQuery(Failure.delete().where(Failure.subject == param("subject")))
-OUT_OF_DATE = PreparedQuery(
-    Failure.select(Failure.subject)
-    .where((Failure.last <= param("after")) | (Failure.last > param("latest")))
-    .limit(AT_ONCE)
-)
-KNOWN_SINCE = PreparedQuery(
-    KnownAddress.select(fn.MAX(KnownAddress.last)).where(
-        (KnownAddress.subject == param("subject")) | (KnownAddress.subject == param("former")),
-        KnownAddress.last > param("after"),
-        KnownAddress.last <= param("latest"),
-    )
-)
-KNOWN_OF_USER = PreparedQuery(
-    KnownAddress.select(KnownAddress.subject)
-    .where(KnownAddress.subject.between(param("first"), param("last")))
-    .order_by(KnownAddress.last.desc())
-)
-OLDEST_KNOWN = PreparedQuery(
-    KnownAddress.select(KnownAddress.subject).where(KnownAddress.last <= param("before")).limit(AT_ONCE)
-)
-KNOW = PreparedQuery(KnownAddress.replace(subject=param("subject"), last=param("last")))
-THROTTLE_KEY = PreparedQuery(ThrottleKey.select(ThrottleKey.secret))
-
-
-def of_late(seconds: int) -> dict[str, int]:
-    """The bounds of the last so many seconds, for a query."""
-    now = int(time.time())
-    return {"after": now - seconds, "latest": now + CLOCK_SKEW}
-
-
 class TooManyFailures(ApiError):
     """A log-in that comes too early after others that failed."""
 
@@ -1813,101 +1659,18 @@ class TooManyFailures(ApiError):
         self.wait = wait  # names what has to wait, and since when
 
 
-@dataclasses.dataclass
-class Attempt:
-    """A log-in that may go on, and what was counted before it."""
-
-    user_name: str
-    network: str
-    known_since: int | None  # the time of the user's last log-in from there
-    counts: dict[str, dict | None]  # subject → its row of failure, None where nothing counts
-
-
-class LoginThrottle:
-    """Make failed log-ins cost time: those from an address, of a user, of a user from a network known as theirs.
-
-    All of it happens in the transaction of the log-in, so that each guess is held against those before it.
-    """
-
-    def __init__(self, store: Store, free_attempts: int):
-        self.store, self.free = store, free_attempts
-
-    def check(self, user_name: str, address: str) -> Attempt:
-        """Let a log-in go on; TooManyFailures where it comes too early."""
-        where = network(address)
-        known_since = self.store.value(KNOWN_SINCE, **known_subjects(user_name, where), **of_late(KNOWN_FOR))
-        kinds = (
-            {"address": where, "user": user_name}
-            if known_since is None
-            else {"known": f"{where} {user_name}"}
-        )
-        attempt, key = Attempt(user_name, where, known_since, {}), self.key()
-        for kind, value in kinds.items():
-            digest = hmac.digest(key.encode(), f"{kind} {value}".encode(), "sha256")
-            subject = f"{kind} {int.from_bytes(digest[:8], 'big') % BUCKETS}"
-            row = self.store.one(FIND_FAILURES, subject=subject, **of_late(FORGOTTEN))
-            attempt.counts[subject] = row
-            if row and (over := row["failures"] - self.free) >= 0:
-                pause, passed = min(2 ** min(over, 20), LONGEST_WAIT[kind]), int(time.time()) - row["last"]
-                if passed < pause:
-                    raise TooManyFailures(
-                        min(pause, pause - passed), f"{subject} {row['failures']} {row['last']}"
-                    )
-        return attempt
-
-    def key(self) -> str:
-        if not (key := self.store.value(THROTTLE_KEY)):
-            key = secrets.token_hex(32)
-            self.store.execute(ThrottleKey.insert(secret=key))
-        return key
-
-    def record_failure(self, attempt: Attempt):
-        for subject, row in attempt.counts.items():
-            failures = row["failures"] + 1 if row else 1
-            self.store.execute(COUNT_FAILURE, subject=subject, failures=failures, last=int(time.time()))
-
-    def take_back(self, attempt: Attempt):
-        """Undo record_failure, and delete counts that are out of date."""
-        for subject, row in attempt.counts.items():
-            self.store.execute(COUNT_FAILURE if row else FORGET_FAILURE, **(row or {"subject": subject}))
-        self.delete(Failure, self.store.column(OUT_OF_DATE, **of_late(FORGOTTEN)))
-
-    def remember_address(self, attempt: Attempt):
-        """Note, once a day, that a user has logged in from a network."""
-        now = int(time.time())
-        if attempt.known_since is None or now - attempt.known_since > 86400:
-            owner, subjects = (
-                known_owner(attempt.user_name),
-                known_subjects(attempt.user_name, attempt.network),
-            )
-            self.store.execute(KNOW, subject=subjects["subject"], last=now)
-            newest = self.store.column(
-                KNOWN_OF_USER, first=owner, last=owner + "g"
-            )  # hexadecimal digits follow
-            self.delete(KnownAddress, newest[MOST_KNOWN:][:AT_ONCE])
-            self.delete(KnownAddress, self.store.column(OLDEST_KNOWN, before=now - KNOWN_FOR))
-
-    def delete(self, model: type[Model], subjects: list[str]):
-        if subjects:
-            self.store.execute(model.delete().where(model.subject.in_(subjects)))
-
-
-def known_owner(user_name: str) -> str:
-    return sha256(f"owner {user_name}")[:24]
-
-
-def known_subjects(user_name: str, network: str) -> dict[str, str]:
-    """The subject of a user's log-ins from a network, and the one that former versions gave it."""
-    both = sha256(f"both {network} {user_name}")
-    return {"subject": known_owner(user_name) + both[:40], "former": both}
-
-
 class Sessions:
     """Log-ins that are remembered, by a random id of 256 bits in the cookie."""
 
     def __init__(self, store: Store, config: Config):
         self.store, self.lifetime = store, config.session_lifetime
-        self.throttle = LoginThrottle(store, config.free_attempts)
+        self.free_attempts = config.free_attempts
+
+    @cached_property
+    def throttle(self):
+        """The LoginThrottle of modules/http/throttle.py, which requests in a session do not need."""
+        throttle = importlib.import_module("mailapi_modules.http.throttle")
+        return throttle.LoginThrottle(self.store, self.free_attempts)
 
     def find(self, token: str) -> dict | None:
         now = int(time.time())
@@ -2566,28 +2329,8 @@ class RequestHandler:
         return self.frame | {"status": self.mounted_response.status_line if unchanged else "ok"}
 
     def admit(self, module: Module, read_only: bool) -> Call:
-        """Who asks for what a module relays, by HTTP Basic or a token: no session is made, no cookie counts."""
-        call = self.call
-        self.chosen = dataclasses.replace(
-            MOUNTED_REQUEST, name=self.environ["REQUEST_METHOD"], read_only=read_only
-        )
-        if self.is_cross_site():  # browsers send Basic credentials along like cookies
-            raise ApiError("Not allowed from another site.", http=403)
-        scheme, _, given = self.environ.get("HTTP_AUTHORIZATION", "").partition(" ")
-        try:
-            if scheme.lower() == "bearer":
-                self.use_token(call, given.strip())
-            else:
-                self.check_password(call, *basic_credentials(scheme, given), remember=False)
-                self.via = "basic"
-            with self.app.db.transaction("DEFERRED"):
-                call.identify()
-        except LoginRefused as refused:
-            self.headers.append(("WWW-Authenticate", 'Basic realm="mailapi", charset="UTF-8"'))
-            raise ApiError(refused.status, http=401, login=False) from None
-        if call.restriction:
-            call.restriction(module, self.chosen)
-        return call
+        """Let in who sends HTTP Basic or a token to `module`, below one of its mounts; ApiError (HTTP 401) otherwise."""
+        return importlib.import_module("mailapi_modules.http.basic").admit(self, module, read_only)
 
     def act(self, call, module, chosen, read_fields: Callable) -> dict:
         """Run the action; after it is refused, too, the answer says who is logged in."""
@@ -2743,18 +2486,6 @@ def refuse_unless(test: Callable, sentence: str) -> Callable[[dict | None], None
             raise LoginRefused(sentence)
 
     return confirm
-
-
-def basic_credentials(scheme: str, given: str) -> tuple[str, str]:
-    """User name and password of HTTP Basic (RFC 7617)."""
-    try:
-        decoded = base64.b64decode(given, validate=True).decode() if scheme.lower() == "basic" else ""
-    except ValueError:
-        decoded = ""
-    user_name, _, password = decoded.partition(":")
-    if not user_name or FORBIDDEN.search(decoded):
-        raise LoginRefused("Username is not set!")
-    return user_name, password
 
 
 COOKIE = re.compile(r"(?:^|;)\s*PHPSESSID=([A-Za-z0-9_-]{1,128})")

@@ -7,7 +7,6 @@ from mailapi import (
     Addresses,
     Addresses8,
     ApiError,
-    KeysetPagination,
     Module,
     PreparedQuery,
     Users,
@@ -17,13 +16,13 @@ from mailapi import (
     anyone,
     each_generation,
     endpoint,
-    like,
     object_of,
     optional_number,
     param,
     php_text,
 )
 
+from .directory.pagination import KeysetPagination
 from .mail.address_orders import (
     HIGHEST,
     next_order,
@@ -37,6 +36,7 @@ from .mail.routing import (
     as_received,
     decision,
     inbound,
+    like,
     matching,
     out_router,
     outbound,

@@ -8,7 +8,6 @@ from mailapi import (
     Active,
     Addresses,
     ApiError,
-    KeysetPagination,
     Module,
     PreparedQuery,
     Users,
@@ -20,6 +19,7 @@ from mailapi import (
     php_text,
 )
 
+from .directory.pagination import KeysetPagination
 from .mail.routers import OUT_ROUTERS, ROUTER_TABLES, Msa, Smtpd, check_router
 from .mail.routing import routers_shown
 

@@ -6,7 +6,6 @@ from mailapi import (
     DELEGATED,
     PAGE_QUERY,
     Active,
-    KeysetPagination,
     Model,
     Module,
     PreparedQuery,
@@ -16,6 +15,8 @@ from mailapi import (
     param,
     php_text,
 )
+
+from .directory.pagination import KeysetPagination
 
 
 class Popd(Model):

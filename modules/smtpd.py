@@ -7,7 +7,6 @@ from mailapi import (
     PAGE_QUERY,
     Active,
     ApiError,
-    KeysetPagination,
     Module,
     PreparedQuery,
     address,
@@ -18,6 +17,7 @@ from mailapi import (
     php_text,
 )
 
+from .directory.pagination import KeysetPagination
 from .mail.routers import OUT_ROUTERS, Msa, Smtpd, check_router
 from .mail.routing import routers_shown
 

@@ -11,13 +11,14 @@ from mailapi import (
     Active,
     Addresses,
     Application,
-    KeysetPagination,
     Model,
     PreparedQuery,
     Users,
-    on_page,
     param,
 )
+
+from .active_users import is_active, is_active_on_page, is_one_active, on_page, same_rows
+from .pagination import KeysetPagination
 
 
 class MailOwner(Model):
@@ -61,24 +62,24 @@ def counted(counts):
 
 def by_counts(counts, otherwise):
     """How that list tells who is active: by the mails where these tell, for looking at them again takes longest."""
-    return lambda active: counts.c.mails.is_null(False) if active.same_as(WITH_MAIL) else otherwise(active)
+    return lambda active: counts.c.mails.is_null(False) if same_rows(active, WITH_MAIL) else otherwise(active)
 
 
 ON_PAGE = on_page(Users.user_name)
 SOME = {
-    "delegated": (OWN_AND_DELEGATED, Active.has),
-    "delegated page": (OWN_AND_DELEGATED.where(ON_PAGE), Active.has_on_page),
-    "one": (ONE, Active.has_one),
+    "delegated": (OWN_AND_DELEGATED, is_active),
+    "delegated page": (OWN_AND_DELEGATED.where(ON_PAGE), is_active_on_page),
+    "one": (ONE, is_one_active),
 }
 LISTS = {  # by generation: the query, and how it tells who is active in a module
     8: SOME
-    | {"everybody": (SHORT, Active.has), "everybody's page": (SHORT.where(ON_PAGE), Active.has_on_page)},
+    | {"everybody": (SHORT, is_active), "everybody's page": (SHORT.where(ON_PAGE), is_active_on_page)},
     9: SOME
     | {
-        "everybody": (counted(COUNTS), by_counts(COUNTS, Active.has)),
+        "everybody": (counted(COUNTS), by_counts(COUNTS, is_active)),
         "everybody's page": (
             counted(COUNTS_ON_PAGE).where(ON_PAGE),
-            by_counts(COUNTS_ON_PAGE, Active.has_on_page),
+            by_counts(COUNTS_ON_PAGE, is_active_on_page),
         ),
     },
 }
@@ -94,23 +95,23 @@ NAMES_ON = {
 def queries(app: Application) -> dict[tuple[int, str], PreparedQuery]:
     """Each of LISTS with the column `modules`, by generation and name."""
     return {
-        (number, name): with_modules(app, query, GENERATIONS[number], is_active)
+        (number, name): with_modules(app, query, GENERATIONS[number], active_condition)
         for number, lists in LISTS.items()
-        for name, (query, is_active) in lists.items()
+        for name, (query, active_condition) in lists.items()
     }
 
 
-def with_modules(app: Application, query, generation, is_active) -> PreparedQuery:
+def with_modules(app: Application, query, generation, active_condition) -> PreparedQuery:
     found = {
         name: active for name, module in app.listed().items() if (active := module.active_in(generation))
     }
-    return PreparedQuery(query.select_extend(modules_in(found, is_active)), nested=("modules",))
+    return PreparedQuery(query.select_extend(modules_in(found, active_condition)), nested=("modules",))
 
 
-def modules_in(active: dict, is_active):
+def modules_in(active: dict, active_condition):
     """The column `modules`: a JSON map of those in which the user is active to true, [] where there are none."""
     words = [
-        Case(None, [(is_active(users), f",{ENCODER.encode(name)}:true")], "")
+        Case(None, [(active_condition(users), f",{ENCODER.encode(name)}:true")], "")
         for name, users in active.items()
     ]
     members = fn.SUBSTR(reduce(lambda all_, word: all_.concat(word), words, Value("")), 2)
