@@ -5,6 +5,7 @@ import json
 import pytest
 import test_attempts
 from conftest import Site
+from mailapi_modules.http import throttle
 from test_attempts import HERE, HOME, attempt, fail, post
 
 import mailapi
