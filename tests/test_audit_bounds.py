@@ -7,7 +7,7 @@ import sys
 import pytest
 import test_attempts
 from conftest import Site
-from mailapi_modules.http import throttle
+from mailapi_modules.state import throttle
 from test_attempts import HERE, HOME, attempt, fail, post
 from test_audit import SHOWN, ask, credentials, recorded
 

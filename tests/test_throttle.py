@@ -5,7 +5,7 @@ import json
 import pytest
 import test_attempts
 from conftest import Site
-from mailapi_modules.http import throttle
+from mailapi_modules.state import throttle
 from test_attempts import HERE, HOME, attempt, fail, post
 
 import mailapi

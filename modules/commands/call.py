@@ -36,12 +36,11 @@ def run(args):
     given = dict(field(argument, chosen, generation) for argument in args.fields)
     given |= ask_for_secrets(chosen, generation, given)
     mailapi.refuse_forbidden_text(given)
-    call = mailapi.Call(app, generation, *chosen.read(generation, given, given))
+    call = mailapi.Call(app, generation, *chosen.read(generation, given, given), report_progress=Progress())
     call.user_name, call.external_user = (
         args.user_name,
         app.external_credentials(args.user_name) if args.user_name else None,
     )
-    call.report_progress = Progress()
     user = args.user_name is None or app.credentials(args.user_name)
     if not user or user is not True and user["user_name"] != args.user_name:
         raise mailapi.ApiError(f"There is no user {args.user_name}.")

@@ -50,8 +50,7 @@ def authenticate(handler: RequestHandler, call: Call):
     else:
         handler.check_password(call, *basic_credentials(scheme, credentials), remember=False)
         handler.via = "basic"
-    with handler.app.db.transaction("DEFERRED"):
-        call.identify()
+    handler.app.identify(call)
 
 
 def basic_credentials(scheme: str, credentials: str) -> tuple[str, str]:

@@ -5,9 +5,10 @@ from dataclasses import dataclass
 
 from peewee import IntegerField, TextField
 
-from mailapi import ApiError, Model, PreparedQuery, StateStore, Store, is_url, param
+from mailapi import ApiError, Model, PreparedQuery, Store, is_url, param
 
 from ..mariadb.url import MariaStore
+from ..state.store import StateStore
 
 
 class Accounts(Model):
