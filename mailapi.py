@@ -1251,10 +1251,6 @@ class Endpoint:
         refuse_forbidden_text({name: query[name] for name in asked if name in query})
         return read_fields(query | body if self.download else body, fields), read_fields(query, self.query)
 
-    def most(self, config: Config) -> int:
-        """Return the bytes that a request's body may have."""
-        return body_limit(self.max_body, config)
-
     def run(self, module: "Module", call: "Call") -> dict:
         """Make the declared checks in their order, then run the action; return its part of the answer."""
         if call.restriction:
@@ -1271,6 +1267,7 @@ class Endpoint:
 
 
 def body_limit(declared: int | str, config: Config) -> int:
+    """Return the bytes that a request's body may have, from what an endpoint or module declares."""
     return (getattr(config, declared) if isinstance(declared, str) else declared) or config.max_body
 
 
@@ -2201,7 +2198,7 @@ class RequestHandler:
     def read_body(self, chosen: Endpoint | None) -> tuple[dict | bytes, dict | None]:
         """Return the body's object and its `auth`; a large body as bytes, of which only `auth` is parsed."""
         config, length = self.app.config, body_length(self.environ)
-        most = chosen.most(config) if chosen else config.max_body
+        most = body_limit(chosen.max_body, config) if chosen else config.max_body
         if length is None or SMALL_BODY < length <= most:
             # the body, what is read of it, and what is made of that
             self.reserved = self.app.large_bodies.take(3 * (length or most))
@@ -2211,8 +2208,9 @@ class RequestHandler:
             refuse_forbidden_text({"auth": auth})
             return raw, auth
         body = read_object(raw)
-        refuse_forbidden_text({"auth": body.get("auth")})
-        return body, body.get("auth")
+        if auth := body.get("auth"):
+            refuse_forbidden_text({"auth": auth})
+        return body, auth
 
     ##### The log-in
 
