@@ -1,7 +1,6 @@
 """Addresses: the expressions that incoming mail is matched by, from the highest order down, and where it goes."""
 
 from mailapi import (
-    IN_ROUTERS,
     Active,
     Addresses,
     Addresses8,
@@ -11,7 +10,6 @@ from mailapi import (
     address_delegate,
     admin_or_delegate,
     anyone,
-    check_router,
     each_generation,
     endpoint,
     object_of,
@@ -24,6 +22,7 @@ from .mail.address_access import is_visible, managed_row, require_managed
 from .mail.address_lists import ALL_ADDRESSES, STORING_TO_USER, selected_page, selection
 from .mail.address_orders import next_order, optional_order_number, order_number, stored_order_number
 from .mail.dangerous_addresses import DANGEROUS_ADDRESSES
+from .mail.routers import IN_ROUTERS, check_router
 from .mail.routing_report import report_inbound, report_outbound
 
 COLUMNS = {

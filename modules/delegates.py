@@ -2,17 +2,9 @@
 
 from peewee import fn
 
-from mailapi import (
-    Active,
-    ApiAddressDelegates,
-    ApiUserDelegates,
-    Module,
-    address,
-    admin,
-    anyone,
-    endpoint,
-    like,
-)
+from mailapi import Active, ApiAddressDelegates, ApiUserDelegates, Module, address, admin, anyone, endpoint
+
+from .mail.routing import like
 
 USER_DELEGATIONS = ApiUserDelegates.select(ApiUserDelegates.api_user, ApiUserDelegates.api_delegate).order_by(
     ApiUserDelegates.api_user, ApiUserDelegates.api_delegate

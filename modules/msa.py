@@ -3,25 +3,22 @@
 from peewee import IntegrityError, fn
 
 from mailapi import (
-    OUT_ROUTERS,
     PAGE_QUERY,
     Active,
     Addresses,
     ApiError,
     Module,
-    Msa,
     PreparedQuery,
-    Smtpd,
     Users,
     address,
     admin_or_delegate,
-    check_router,
     delegate_of,
     endpoint,
     php_text,
 )
 
 from .directory.owned_rows import OwnedRows
+from .mail.routers import OUT_ROUTERS, Msa, Smtpd, check_router
 from .mail.routing import visible_routers
 
 MSA_IN_ROUTERS = ("store", "forward", "handoff", "reject", "drop")

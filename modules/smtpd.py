@@ -3,23 +3,20 @@
 from peewee import IntegrityError
 
 from mailapi import (
-    OUT_ROUTERS,
     PAGE_QUERY,
     Active,
     ApiError,
     Module,
-    Msa,
     PreparedQuery,
-    Smtpd,
     address,
     admin_or_delegate,
-    check_router,
     delegate_of,
     endpoint,
     php_text,
 )
 
 from .directory.owned_rows import OwnedRows
+from .mail.routers import OUT_ROUTERS, Msa, Smtpd, check_router
 from .mail.routing import visible_routers
 
 SENDERS = OwnedRows(Smtpd.select(), owner=Smtpd.smtpd_user, list_for_delegate=visible_routers)

@@ -11,6 +11,7 @@ import time
 
 import pytest
 from conftest import MODULES, ROOT, SCHEMAS
+from mailapi_modules.commands.main import find_commands
 
 import mailapi
 
@@ -206,7 +207,7 @@ def copied_users(database) -> int:
 
 def test_a_source_that_changes_meanwhile_is_copied_as_it_is_at_the_end(filled, tmp_path, database):
     """The first pass reads what the second one finds changed."""
-    command = mailapi.find_commands()["copy"]
+    command = find_commands()["copy"]
     source, target = command.SqliteFile(str(filled), False), command.ServerDatabase(database.url, False, "")
     passes, update_table = [], command.update_table
 

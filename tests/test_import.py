@@ -26,8 +26,8 @@ def names(site) -> list:
 def perform(site, content: str, tell=lambda sentence: None, user: str | None = None) -> dict:
     """As `mailapi call` does it, with something to do in between."""
     generation = site.app.generation()
-    call = mailapi.Call(site.app, generation, {"file": content.encode()}, {})
-    call.user_name, call.report_progress = user, tell
+    call = mailapi.Call(site.app, generation, {"file": content.encode()}, {}, report_progress=tell)
+    call.user_name = user
     module = site.app.modules["users"]
     return site.app.perform(call, module, module.endpoints["import"])
 

@@ -12,6 +12,7 @@ import time
 
 import pytest
 from conftest import MODULES, ROOT, Site
+from mailapi_modules.commands.main import find_commands
 from mailapi_modules.http import spool, waitress_server
 from test_commands import Server, request, run
 from test_dav import basic, behind
@@ -477,7 +478,7 @@ def test_another_waitress_is_refused_with_a_sentence(monkeypatch):
 
 
 def test_connections_are_as_many_as_the_system_has_files_for(monkeypatch):
-    serve = mailapi.find_commands()["serve"]
+    serve = find_commands()["serve"]
     monkeypatch.setattr(serve.resource, "setrlimit", lambda *_: None)
     for hard, connections in ((1_000_000, 8000), (serve.resource.RLIM_INFINITY, 8000), (4096, 1948)):
         monkeypatch.setattr(serve.resource, "getrlimit", lambda _, hard=hard: (1024, hard))

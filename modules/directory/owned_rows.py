@@ -4,7 +4,9 @@ from collections.abc import Callable
 
 import peewee
 
-from mailapi import DELEGATED, KeysetPagination, PreparedQuery, param
+from mailapi import DELEGATED, PreparedQuery, param
+
+from .pagination import KeysetPagination
 
 
 def list_rows(call, query: PreparedQuery):

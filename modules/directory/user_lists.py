@@ -14,9 +14,9 @@ from mailapi import (
     Model,
     PreparedQuery,
     Users,
-    on_page,
 )
 
+from .active_users import is_active, is_active_on_page, is_one_active, on_page, same_rows
 from .owned_rows import OwnedRows
 
 
@@ -64,24 +64,24 @@ def active_by_counts(counts, otherwise):
 
     Where the module asks for users with mail, the condition uses the counts: reading the mailbox again is slow.
     """
-    return lambda active: counts.c.mails.is_null(False) if active.same_as(WITH_MAIL) else otherwise(active)
+    return lambda active: counts.c.mails.is_null(False) if same_rows(active, WITH_MAIL) else otherwise(active)
 
 
 ON_PAGE = on_page(Users.user_name)
 ALL, DELEGATED = BRIEF.all.query, BRIEF.own_and_delegated.query
 LISTS_OF_BOTH = {
-    "delegated": (DELEGATED, Active.has),
-    "delegated page": (DELEGATED.where(ON_PAGE), Active.has_on_page),
-    "one": (BRIEF.own.query, Active.has_one),
+    "delegated": (DELEGATED, is_active),
+    "delegated page": (DELEGATED.where(ON_PAGE), is_active_on_page),
+    "one": (BRIEF.own.query, is_one_active),
 }
 LISTS = {  # generation → name → the query, and the function that makes the condition for being active in a module
-    8: LISTS_OF_BOTH | {"all": (ALL, Active.has), "all page": (ALL.where(ON_PAGE), Active.has_on_page)},
+    8: LISTS_OF_BOTH | {"all": (ALL, is_active), "all page": (ALL.where(ON_PAGE), is_active_on_page)},
     9: LISTS_OF_BOTH
     | {
-        "all": (with_counts(COUNTS), active_by_counts(COUNTS, Active.has)),
+        "all": (with_counts(COUNTS), active_by_counts(COUNTS, is_active)),
         "all page": (
             with_counts(COUNTS_ON_PAGE).where(ON_PAGE),
-            active_by_counts(COUNTS_ON_PAGE, Active.has_on_page),
+            active_by_counts(COUNTS_ON_PAGE, is_active_on_page),
         ),
     },
 }

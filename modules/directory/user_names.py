@@ -7,7 +7,9 @@ from itertools import takewhile
 
 from peewee import SQL
 
-from mailapi import LAST_CHARACTER, ApiError, Store
+from mailapi import ApiError, Store
+
+from .pagination import LAST_CHARACTER
 
 RESERVED = ("main", "temp")  # SQLite uses these names for databases (docs/wire.md section 7)
 # Invisible characters outside the categories Z and C: fillers, joiners, variation selectors, the Braille blank.

@@ -4,14 +4,29 @@ Python's own parser takes thirty bytes of memory for each escape of a string. Th
 decodes them piece by piece into UTF-8 bytes. A body and its fields together take at most three times the body's size.
 """
 
+import contextlib
 import json
 import secrets
 
-from mailapi import ApiError, read_object
+from mailapi import SMALL_BODY, ApiError, not_json, read_object
 
 LONG = 16 * 1024  # bytes; longer strings are set aside
 STEP = 64 * 1024  # bytes that are decoded at once
 MOST_STRINGS = 100_000  # in a body
+
+
+def find_auth(raw: bytes) -> dict | None:
+    """Return the member `auth` of a large body without parsing the body: the last one, or else the first.
+
+    Once its sender is let in, the body is read as a whole, and must have the same `auth`.
+    """
+    for start in (raw.rfind(b'"auth"'), raw.find(b'"auth"')):
+        member = raw[start + 6 : start + SMALL_BODY].decode(errors="replace").lstrip() if start >= 0 else ""
+        with contextlib.suppress(ValueError, RecursionError):
+            value = json.JSONDecoder(parse_constant=not_json).raw_decode(member[1:].lstrip())[0]
+            if member[0] == ":" and isinstance(value, dict):
+                return value
+    return None
 
 
 def read_large_object(raw: bytes, usual: int) -> dict:

@@ -2,9 +2,10 @@
 
 from peewee import Value
 
-from mailapi import KeysetPagination, PreparedQuery, like, param
+from mailapi import PreparedQuery, param
 
-from .routing import ROWS_BY_ORDER, address_as_received
+from ..directory.pagination import KeysetPagination
+from .routing import ROWS_BY_ORDER, address_as_received, like
 
 PAGINATION = {
     number: KeysetPagination(query.model.address_order, query.model.address_expression, descending=True)

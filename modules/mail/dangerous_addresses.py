@@ -2,9 +2,10 @@
 
 from peewee import fn
 
-from mailapi import IN_ROUTERS, Addresses, Addresses8, PreparedQuery, Users
+from mailapi import Addresses, Addresses8, PreparedQuery, Users
 
 from .address_orders import MAX_ORDER
+from .routers import IN_ROUTERS
 
 
 def dangerous_in_both_generations(table) -> dict[str, PreparedQuery]:

@@ -2,25 +2,21 @@
 
 import re
 
-from peewee import Value
+from peewee import OP, Expression, Value
 
-from mailapi import (
-    DELEGATED,
-    OUT_ROUTERS,
-    Addresses,
-    Addresses8,
-    Msa,
-    PreparedQuery,
-    Smtpd,
-    Users,
-    like,
-    readable,
-)
+from mailapi import DELEGATED, Addresses, Addresses8, PreparedQuery, Users, readable
+
+from .routers import OUT_ROUTERS, Msa, Smtpd
 
 ROWS_BY_ORDER = {
     8: Addresses8.select().order_by(Addresses8.address_order.desc()),
     9: Addresses.select().order_by(Addresses.address_order.desc()),
 }
+
+
+def like(value, expression):
+    """Return SQLite's `value LIKE expression`: % is any run, _ one character, ASCII letters match in either case."""
+    return Expression(value, OP.ILIKE, expression)
 
 
 def matching_rows(call, address: str) -> list[dict]:

@@ -2,8 +2,9 @@
 
 import time
 
-from mailapi import ApiError, StateStore, Store, is_url
+from mailapi import ApiError, Store, is_url
 
+from ..state.store import StateStore
 from .account_tables import (
     ADVANCE_SEQUENCE,
     ALL_ACCOUNTS,
