@@ -18,7 +18,7 @@ from mailapi import (
 )
 
 from .directory.owned_rows import OwnedRows
-from .mail.routers import OUT_ROUTERS, Msa, Smtpd, check_router
+from .mail.routers import OUT_ROUTERS, ROUTER_TABLES, Msa, Smtpd, check_router
 from .mail.routing import visible_routers
 
 MSA_IN_ROUTERS = ("store", "forward", "handoff", "reject", "drop")
@@ -127,7 +127,7 @@ class MSA(Module):
         """Give routers to a user who has none. `msa` is the new row's id, or -1 if the database refuses the row."""
         values = self.values(call)
         try:
-            row = call.db.execute(call.generation.routers.insert(values)).lastrowid
+            row = call.db.execute(ROUTER_TABLES[call.generation.number].insert(values)).lastrowid
             self.set_database(call)
         except IntegrityError as error:
             raise ApiError(str(error), msa=-1) from error
@@ -138,7 +138,9 @@ class MSA(Module):
         """Set a user's routers. A route that is not given is removed."""
         number = call.generation.number
         changed = call.db.execute(
-            call.generation.routers.update(self.values(call)).where(OWNER[number] == call.body["msa_user"])
+            ROUTER_TABLES[call.generation.number]
+            .update(self.values(call))
+            .where(OWNER[number] == call.body["msa_user"])
         ).rowcount
         if changed:
             self.set_database(call)
@@ -147,7 +149,9 @@ class MSA(Module):
     def delete(self, call):
         """Delete a user's routers: the user then sends no mail and, in generation 8, receives none."""
         number = call.generation.number
-        call.db.execute(call.generation.routers.delete().where(OWNER[number] == call.body["msa_user"]))
+        call.db.execute(
+            ROUTER_TABLES[call.generation.number].delete().where(OWNER[number] == call.body["msa_user"])
+        )
 
     def values(self, call) -> dict:
         """Return the row to store. In generation 9 refuse a router of incoming mail that the user does not have yet."""
