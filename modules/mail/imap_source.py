@@ -14,7 +14,7 @@ from .imap_validity import Validity
 from .messages import head
 from .sources import HEADER_BYTES, MailSource, SourceUnavailable
 
-SLOT_WAIT = 1  # seconds to wait for a slot, within PROMPT_SECONDS for connecting and opening INBOX
+REQUEST_SLOT_WAIT = 1  # seconds to wait for a slot, within PROMPT_SECONDS for connecting and opening INBOX
 IDLE_SECONDS = 2  # without a byte from the server, after which it counts as unavailable
 REQUEST_SECONDS = 30  # for all commands of a request, once INBOX is open
 MAX_MAIL = 128 * 1024 * 1024  # bytes of a mail that is read whole
@@ -129,7 +129,7 @@ class ImapSource(MailSource):
 
     def open(self, writable: bool):
         self.imap = imap = self.stack.enter_context(
-            self.client.session(self.user, self.call.password, seconds=None, wait=SLOT_WAIT)
+            self.client.session(self.user, self.call.password, seconds=None, wait=REQUEST_SLOT_WAIT)
         )
         status, reply = imap.select("INBOX", readonly=not writable)
         uidvalidity = imap.response("UIDVALIDITY")[1][0]
