@@ -147,7 +147,7 @@ class Account(Module):
         return self.mailserver.users(user_name) if self.mailserver and "@" in (user_name or "@") else []
 
     def check(self, repair):
-        """Yield what is wrong with the records of accounts and with the mail server's database."""
+        """Check the records of accounts and the mail server's database, and repair them if `repair` is set."""
         yield from check_ledger(self, repair)
         if self.mailserver:
             yield from check_mailserver(self.mailserver, repair)

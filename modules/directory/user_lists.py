@@ -119,7 +119,7 @@ class UserLists:
         return call.listing(query, **values)
 
     def one(self, call, name: str) -> list:
-        """Return a list of the one user, with their permissions; refuse callers who may not see them (F06)."""
+        """Return a list of the one user, with their permissions; refuse callers who may not see them (docs/wire.md F06)."""
         if call.user_name != name and not call.caller.may_act_for(name):
             which = "in delegated list" if call.caller.delegate else "the user"
             raise ApiError(
