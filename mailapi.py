@@ -944,6 +944,13 @@ def as_peewee(error: sqlite3.Error) -> Exception:
         del error  # whose traceback holds this frame, and with it whatever its callers have
 
 
+class ClosingConnection(sqlite3.Connection):
+    """A connection that is closed when its thread ends or its store is dropped, in whatever thread that happens."""
+
+    def __del__(self):
+        self.close()
+
+
 class ThreadConnection(threading.local):
     """What a thread has open."""
 
@@ -984,7 +991,8 @@ class Store:
     def __init__(self, path: str):
         self.path = path
         uri = Path(path).absolute().as_uri() + "?mode=rw"
-        self.database = peewee.SqliteDatabase(uri, uri=True, pragmas=self.PRAGMAS, timeout=5)
+        options = {"uri": True, "timeout": 5, "factory": ClosingConnection, "check_same_thread": False}
+        self.database = peewee.SqliteDatabase(uri, pragmas=self.PRAGMAS, **options)
         self.opened = ThreadConnection()
 
     def trace(self, tell: Callable[[str], None] | None):
