@@ -948,7 +948,8 @@ class ClosingConnection(sqlite3.Connection):
     """A connection that is closed when its thread ends or its store is dropped, in whatever thread that happens."""
 
     def __del__(self):
-        self.close()
+        with contextlib.suppress(sqlite3.ProgrammingError):  # it was never opened
+            self.close()
 
 
 class ThreadConnection(threading.local):
