@@ -49,8 +49,7 @@ class Dav(Client):
             raise ConfigError("services: user_header of dav must be the name of an HTTP header.")
 
     def ping(self) -> str:
-        with self.talk() as connection:
-            answer = self.request(connection, "OPTIONS", self.path + "/", {})
+        with self.talk() as connection, self.request(connection, "OPTIONS", self.path + "/", {}) as answer:
             if not (classes := answer.headers.get("DAV")):
                 raise ServiceDown(self.kind, f"it answered HTTP {answer.status} without a DAV header")
             return "DAV " + " ".join(classes.split())[:200]
@@ -117,10 +116,9 @@ class User:
         with self.dav.talk(max(0.001, self.until - time.monotonic())) as connection:
             if body:
                 headers["Content-Type"] = "application/xml; charset=utf-8"
-            answer = self.dav.request(
-                connection, method, target, headers | self.credentials, body.encode() or None
-            )
-            return answer.status, answer.read()
+            headers |= self.credentials
+            with self.dav.request(connection, method, target, headers, body.encode() or None) as answer:
+                return answer.status, answer.read()
 
     def collections(self, what: str) -> tuple[str, list[str]]:
         """Where the user's collections are, and the paths of those that are of the kind."""

@@ -87,7 +87,7 @@ def forward(dav: Dav, environ: dict, path: str, call: Call) -> bottle.HTTPRespon
             connection = stack.enter_context(dav.talk(PAUSE, most=float("inf")))
             if body:
                 body.deadline, headers["Content-Length"] = connection.deadline, str(body.left)
-            answer = dav.request(connection, method, target, headers, body)
+            answer = stack.enter_context(dav.request(connection, method, target, headers, body))
             if answer.status == 401 or answer.status < 200:
                 raise ServiceDown(
                     dav.kind, "it refused the log-in" if answer.status == 401 else "it is no DAV server"
