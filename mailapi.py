@@ -893,6 +893,14 @@ def as_peewee(error: sqlite3.Error) -> Exception:
         del error  # its traceback holds this frame, and with it the callers' variables
 
 
+class ClosingConnection(sqlite3.Connection):
+    """A connection that is closed when its thread ends or its store is dropped, in whatever thread that happens."""
+
+    def __del__(self):
+        with contextlib.suppress(sqlite3.ProgrammingError):  # it was never opened
+            self.close()
+
+
 class ThreadConnection(threading.local):
     """A thread's connection."""
 
@@ -933,7 +941,8 @@ class Store:
     def __init__(self, path: str):
         self.path = path
         uri = Path(path).absolute().as_uri() + "?mode=rw"
-        self.database = peewee.SqliteDatabase(uri, uri=True, pragmas=self.PRAGMAS, timeout=5)
+        options = {"uri": True, "timeout": 5, "factory": ClosingConnection, "check_same_thread": False}
+        self.database = peewee.SqliteDatabase(uri, pragmas=self.PRAGMAS, **options)
         self.opened = ThreadConnection()
 
     def trace(self, report: Callable[[str], None] | None):

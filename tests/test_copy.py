@@ -115,8 +115,10 @@ def filled_generation(path) -> int:
 def test_numbers_go_on_where_they_were(filled, tmp_path, database):
     copy(tmp_path, filled, database.url)
     column = "address_user" if filled_generation(filled) == 8 else "address_route"
-    for run in (lambda sql: sqlite3.connect(filled, isolation_level=None).execute(sql), database.sql):
-        run(f"INSERT INTO addresses (address_expression, {column}) VALUES ('next', 'ann')")
+    addition = f"INSERT INTO addresses (address_expression, {column}) VALUES ('next', 'ann')"
+    with contextlib.closing(sqlite3.connect(filled)) as connection, connection:
+        connection.execute(addition)
+    database.sql(addition)
     assert (
         [
             row[0]

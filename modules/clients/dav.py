@@ -51,8 +51,10 @@ class Dav(Client):
             raise ConfigError("services: user_header of dav must be the name of an HTTP header.")
 
     def ping(self) -> str:
-        with self.conversation() as connection:
-            response = self.request(connection, "OPTIONS", self.path + "/", {})
+        with (
+            self.conversation() as connection,
+            self.request(connection, "OPTIONS", self.path + "/", {}) as response,
+        ):
             if not (classes := response.headers.get("DAV")):
                 raise ServiceDown(self.kind, f"it answered HTTP {response.status} without a DAV header")
             return "DAV " + " ".join(classes.split())[:200]
@@ -120,10 +122,9 @@ class UserRequests:
         with self.dav.conversation(max(0.001, self.until - time.monotonic())) as connection:
             if body:
                 headers["Content-Type"] = "application/xml; charset=utf-8"
-            response = self.dav.request(
-                connection, method, target, headers | self.credentials, body.encode() or None
-            )
-            return response.status, response.read()
+            headers |= self.credentials
+            with self.dav.request(connection, method, target, headers, body.encode() or None) as response:
+                return response.status, response.read()
 
     def collections(self, resource: str) -> tuple[str, list[str]]:
         """Return the path of the user's home for a resource, and the paths of its collections there."""

@@ -87,7 +87,7 @@ def forward(dav: Dav, environ: dict, path: str, call: Call) -> bottle.HTTPRespon
             connection = stack.enter_context(dav.conversation(IDLE_SECONDS, max_bytes=float("inf")))
             if body:
                 body.deadline, headers["Content-Length"] = connection.deadline, str(body.remaining)
-            response = dav.request(connection, method, target, headers, body)
+            response = stack.enter_context(dav.request(connection, method, target, headers, body))
             if response.status == 401 or response.status < 200:
                 raise ServiceDown(
                     dav.kind, "it refused the log-in" if response.status == 401 else "it is no DAV server"

@@ -2,12 +2,11 @@
 
 import base64
 import binascii
+import ctypes
 import hashlib
 import hmac
-import importlib
 import re
 import secrets
-import warnings
 from collections.abc import Callable
 from functools import cache
 
@@ -48,22 +47,30 @@ def split_digest(value: str, make_digest: Callable) -> tuple[bytes, bytes]:
 
 def verify_crypt(password: str, value: str) -> bool:
     """Return whether a password matches a hash of crypt(3)."""
-    platform = crypt_module()
-    try:
-        made = platform and platform.crypt(password, value)
-    except OSError:  # a scheme that this platform's library does not have
-        made = None
-    return bool(made) and made[0] != "*" and hmac.compare_digest(made, value)
+    made = crypt(password, value) or "*"
+    # "*0" and "*1" stand for a scheme that this system's library does not have.
+    return made[0] != "*" and hmac.compare_digest(made, value)
+
+
+def crypt(password: str, setting: str) -> str | None:
+    """Hash a password with the system's crypt_r(3); None if that fails or the system has none."""
+    library = crypt_library()
+    if not library:
+        return None
+    # The largest struct crypt_data, old glibc's, has 131,232 bytes.
+    data = ctypes.create_string_buffer(1 << 18)
+    made = library.crypt_r(password.encode(), setting.encode(), data)
+    return made and made.decode()
 
 
 @cache
-def crypt_module():
-    """Return a module with the system's crypt(3): Python's own, or its successor from PyPI; None if there is none."""
-    for name in ("crypt", "crypt_r"):
+def crypt_library():
+    """Load the library with crypt_r(3); Python's own module is gone from 3.13 on. None if there is none."""
+    for name in ("libcrypt.so.1", "libcrypt.so.2", None):  # glibc and libxcrypt, libxcrypt alone, musl
         try:
-            with warnings.catch_warnings():
-                warnings.simplefilter("ignore", DeprecationWarning)
-                return importlib.import_module(name)
-        except ImportError:
+            library = ctypes.CDLL(name)
+            library.crypt_r.argtypes, library.crypt_r.restype = [ctypes.c_char_p] * 3, ctypes.c_char_p
+            return library
+        except (OSError, AttributeError):
             continue
     return None
