@@ -909,19 +909,61 @@ class ThreadConnection(threading.local):
     trace: Callable[[str], None] | None = None
 
 
+class ReadGate:
+    """Keeps the threads of a process from reading a file without a pause.
+
+    SQLite lets a thread read at once while another thread of its process reads, past a writer of another process that
+    waits for the readers to leave. Once threads have been reading for LONGEST_READING, new ones wait until all left.
+    """
+
+    LONGEST_READING = 0.05  # seconds
+
+    def __init__(self):
+        self.readers, self.since, self.empty = 0, 0.0, threading.Condition()
+
+    def enter(self):
+        with self.empty:
+            while self.readers and time.monotonic() - self.since > self.LONGEST_READING:
+                self.empty.wait()
+            if not self.readers:
+                self.since = time.monotonic()
+            self.readers += 1
+
+    def leave(self):
+        with self.empty:
+            self.readers -= 1
+            if not self.readers:
+                self.empty.notify_all()
+
+
 class Transaction:
     """A block whose statements take effect together or not at all."""
 
     def __init__(self, store: "Store", lock_type: str):
         self.store, self.lock_type = store, lock_type
+        self.gate = store.gate if lock_type == "DEFERRED" else None
 
     def __enter__(self):
         self.store.connect()
-        self.store.run(f"BEGIN {self.lock_type}")
+        if self.gate:
+            self.gate.enter()
+        try:
+            self.store.run(f"BEGIN {self.lock_type}")
+        except BaseException:
+            if self.gate:
+                self.gate.leave()
+            raise
 
     def __exit__(self, kind, error, traceback):
         try:
-            if kind is None:
+            self.end(committed=kind is None)
+        finally:
+            if self.gate:
+                self.gate.leave()
+
+    def end(self, committed: bool):
+        try:
+            if committed:
                 self.store.run("COMMIT")
         finally:
             connection = self.store.opened.connection
@@ -943,7 +985,7 @@ class Store:
         uri = Path(path).absolute().as_uri() + "?mode=rw"
         options = {"uri": True, "timeout": 5, "factory": ClosingConnection, "check_same_thread": False}
         self.database = peewee.SqliteDatabase(uri, pragmas=self.PRAGMAS, **options)
-        self.opened = ThreadConnection()
+        self.opened, self.gate = ThreadConnection(), ReadGate()
 
     def trace(self, report: Callable[[str], None] | None):
         """Report the SQL of this thread's statements, without values."""

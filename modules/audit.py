@@ -97,9 +97,10 @@ LONGEST = {
     "audit_status": 400,
 }
 OVERHEAD = 200  # bytes of a row beside its texts, in two tables and their indexes
-# Bytes of the rows that did not fail, and of those that failed. Each kind has its own share of the disk, so that failed
-# log-ins do not displace the rest.
-MOST_BYTES = {0: 192 * 2**20, 1: 64 * 2**20}
+# Bytes of the rows of each kind (the column `failed`). Each kind has its own share of the disk, so that neither strangers nor
+# users who repeat what they may not do displace what really happened.
+DONE, NOT_LOGGED_IN, REFUSED = 0, 1, 2
+MOST_BYTES = {DONE: 192 * 2**20, NOT_LOGGED_IN: 64 * 2**20, REFUSED: 64 * 2**20}
 
 
 class Audit(Module):
@@ -161,7 +162,7 @@ CREATE INDEX IF NOT EXISTS audit_entry_wait ON audit_entry (wait);
         row |= {name: shortened(row[name], most) for name, most in LONGEST.items() if row[name]}
         try:
             if self.app.state.run_with_retry(
-                lambda: self.insert(row, not event.confirmed, event.refused_wait or None)
+                lambda: self.insert(row, kind_of(event), event.refused_wait or None)
             ):
                 log_row(row)
         except (
@@ -173,16 +174,16 @@ CREATE INDEX IF NOT EXISTS audit_entry_wait ON audit_entry (wait);
             log_row(row)
             log.error("not kept: %s", str(error)[:500])
 
-    def insert(self, row: dict, failed: bool, wait: str | None) -> bool:
+    def insert(self, row: dict, failed: int, wait: str | None) -> bool:
         """Insert a row and return True, or count one more log-in of a wait that has a row and return False."""
         state = self.app.state
         with state.transaction():
             if wait and state.execute(COUNT_AGAIN, wait=wait).rowcount:
                 return False
-            upto = (state.value(BYTES_WRITTEN, failed=int(failed)) or 0) + size(row)
+            upto = (state.value(BYTES_WRITTEN, failed=failed) or 0) + size(row)
             audit_id = state.execute(INSERT_ROW, **row).lastrowid
-            state.execute(INSERT_ENTRY, audit_id=audit_id, failed=int(failed), upto=upto, times=1, wait=wait)
-            self.prune(int(failed), upto - MOST_BYTES[failed], row["audit_time"])
+            state.execute(INSERT_ENTRY, audit_id=audit_id, failed=failed, upto=upto, times=1, wait=wait)
+            self.prune(failed, upto - MOST_BYTES[failed], row["audit_time"])
         return True
 
     def prune(self, failed: int, upto: int, now: int):
@@ -199,6 +200,13 @@ CREATE INDEX IF NOT EXISTS audit_entry_wait ON audit_entry (wait);
         if obsolete:
             for model in (AuditRow, AuditEntry):
                 state.execute(model.delete().where(model.audit_id.in_(obsolete)))
+
+
+def kind_of(event) -> int:
+    """Return the kind of an event's row."""
+    if not event.confirmed:
+        return NOT_LOGGED_IN
+    return DONE if event.status in ("ok", "warning") else REFUSED
 
 
 def shortened(text: str, most: int) -> str:

@@ -6,7 +6,7 @@ import secrets
 import time
 from pathlib import Path
 
-from peewee import IntegerField, TextField
+from peewee import IntegerField, TextField, fn
 
 from mailapi import (
     CLOCK_SKEW,
@@ -57,19 +57,31 @@ FIND_TOKEN = PreparedQuery(TokenRow.select().where(TokenRow.token_hash == param(
 TOKEN_OF_USER = PreparedQuery(
     TokenRow.select(TokenRow.token_id).where(TokenRow.token_user == param("user")).limit(1)
 )
+COUNT_OF_USER = PreparedQuery(
+    TokenRow.select(fn.COUNT(TokenRow.token_id)).where(TokenRow.token_user == param("user"))
+)
 SET_USED = PreparedQuery(
     TokenRow.update(token_used=param("now")).where(TokenRow.token_id == param("token_id"))
 )
 
 
+MOST_TOKENS = 100  # of one user
+MOST_NETWORKS = 50  # of a token: each is looked at in every request
+LONGEST_NAME = 200  # characters
+
+
 def networks(value) -> list | None:
     """Return a list of networks, such as 192.0.2.0/24; an address is a network of one."""
     listed = list_of_text(value)
+    if listed and len(listed) > MOST_NETWORKS:
+        raise ValueError("too many")
     return listed and [str(ip_network(each, strict=False)) for each in listed]
 
 
 def check_new_token(call):
-    """Refuse unknown modules and a time of expiry that is past."""
+    """Refuse a long name, unknown modules and a time of expiry that is past."""
+    if len(call.body["token_name"]) > LONGEST_NAME:
+        raise ApiError(f"Token name is too long: {LONGEST_NAME} characters at most.")
     for name in call.body.get("token_modules") or []:
         if name not in call.config.modulelist:
             raise ApiError(f"Unknown module {name}.")
@@ -129,6 +141,8 @@ CREATE TABLE IF NOT EXISTS token (token_id INTEGER PRIMARY KEY AUTOINCREMENT, to
             for name in ("token_modules", "token_networks")
         }
         with self.app.state.transaction():
+            if self.app.state.value(COUNT_OF_USER, user=call.user_name) >= MOST_TOKENS:
+                raise ApiError(f"Too many tokens: {MOST_TOKENS} at most. Delete one first.")
             row = self.app.state.execute(
                 TokenRow.insert(
                     token_hash=sha256(secret),

@@ -26,7 +26,7 @@ def entries(site, **fields) -> list[dict]:
 def limit(monkeypatch, site, others: int, failed: int):
     """Shares of so many bytes."""
     module = sys.modules[type(site.app.modules["audit"]).__module__]
-    monkeypatch.setattr(module, "MOST_BYTES", {0: others, 1: failed})
+    monkeypatch.setattr(module, "MOST_BYTES", {0: others, 1: failed, 2: failed})
 
 
 ########## One entry for a wait ####################################################################
@@ -178,3 +178,18 @@ def test_the_audit_of_a_former_version_goes_on(site):
         ("bob", 1),
     ]
     assert len(site.state("SELECT * FROM audit_entry")) == 2
+
+
+def test_what_a_user_is_refused_displaces_nothing_that_was_done(site, monkeypatch):
+    limit(monkeypatch, site, 100_000, 3_000)
+    assert site("pop/?add", pop_user="ann")["status"] == "ok"
+    for number in range(40):
+        assert (
+            site("delegates/?user_add", user="bob", api_user="x" * 200, api_delegate=f"{number}")["status"]
+            == "Not allowed."
+        )
+    rows = site("audit/?get")["audit"]
+    assert ("add", "ann", "ok") in [
+        (row["audit_action"], row["audit_target"], row["audit_status"]) for row in rows
+    ]
+    assert 0 < len([row for row in rows if row["audit_action"] == "user_add"]) < 20

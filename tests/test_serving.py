@@ -425,6 +425,41 @@ def test_what_is_between_chunks_has_a_limit(installed, tmp_path):
             assert answer(client)[0] == 400
 
 
+def test_chunk_headers_are_no_progress(installed, tmp_path):
+    """A client that sends little else is closed, although a lot of bytes come."""
+    with Impatient(tmp_path) as server:
+        before = sockets(server)
+        with connected(server) as [client]:
+            client.sendall(head("POST /mailbox/?send", "Transfer-Encoding: chunked"))
+            until(lambda: sockets(server) > before)
+
+            def closed():
+                with contextlib.suppress(OSError):
+                    client.send((b"1;" + b"a" * 2000 + b"\r\nx\r\n") * 2)
+                return sockets(server) <= before
+
+            until(closed)
+
+
+def test_many_header_lines_are_refused(installed, tmp_path):
+    with Server(tmp_path) as server, connected(server, 2) as [few, many]:
+        few.sendall(head("GET /?login", *(f"A{n}: x" for n in range(150))))
+        assert answer(few)[0] == 200
+        many.sendall(head("GET /?login", *(f"A{n}:" for n in range(500))))
+        assert answer(many)[0] == 400
+
+
+def test_too_many_pipelined_requests_are_not_kept(installed, tmp_path):
+    with Server(tmp_path) as server, connected(server) as [client]:
+        before = sockets(server)
+        with contextlib.suppress(OSError):
+            client.sendall(b"A / HTTP/1.1\r\n\r\n" * 5000)
+        until(lambda: sockets(server) < before)
+        with connected(server) as [other]:
+            other.sendall(head("GET /?login"))
+            assert answer(other)[0] == 200
+
+
 def test_a_length_that_python_cannot_read_is_refused(installed, tmp_path):
     with Server(tmp_path) as server, connected(server) as [client]:
         client.sendall(head("POST /", "Content-Length: " + "1" * 5000))
@@ -517,6 +552,15 @@ def test_the_slowest_give_way(monkeypatch):
     spooled.release(fast, 30)
     spooled.release(other, 70)
     assert spooled.used == 0 and not spooled.sizes
+
+
+def test_who_holds_much_must_be_fast(monkeypatch):
+    spooled = spool.Spooled(100 * MB)
+    large, small = Connection(10_000), Connection(10_000)
+    spooled.reserve(large, 90 * MB)
+    spooled.reserve(small, MB)
+    spooled.reserve(Connection(1_000_000), 20 * MB)
+    assert (large.closed, small.closed) == (True, False)
 
 
 def test_what_was_appended_comes_out(tmp_path):

@@ -439,3 +439,21 @@ def test_token_does_nothing_once_the_password_has_changed(either, monkeypatch):
     monkeypatch.setattr(module, "bearer", bearer)
     answer = use(either, secret, "pop/?add", fields={"pop_user": "bob"})
     assert (answer["status"], answer["login"]) == (INVALID, False) and either.sql("SELECT * FROM popd") == []
+
+
+def test_a_user_can_store_only_so_much(site):
+    assert site("tokens/?add", user="bob", token_name="x" * 201)["status"] == (
+        "Token name is too long: 200 characters at most."
+    )
+    many = [f"192.0.2.{number}" for number in range(51)]
+    assert site("tokens/?add", user="bob", check=400, token_name="x", token_networks=many)["status"] == (
+        "Invalid value for token_networks."
+    )
+    for number in range(100):
+        assert site("tokens/?add", user="bob", token_name=f"t{number}")["status"] == "ok"
+    refused = site("tokens/?add", user="bob", token_name="one more")
+    assert refused["status"] == "Too many tokens: 100 at most. Delete one first." and "token" not in refused
+    assert site("tokens/?add", user="ann", token_name="hers")["status"] == "ok"
+    (first, *_) = site("tokens/?get", user="bob")["tokens"]
+    assert site("tokens/?delete", user="bob", token_id=first["token_id"])["status"] == "ok"
+    assert site("tokens/?add", user="bob", token_name="one more")["status"] == "ok"

@@ -27,6 +27,7 @@ if TYPE_CHECKING:
     from .waitress_server import Server
 
 SLOWEST = 512  # bytes a second, in the middle of a request or an answer
+MOST_PIPELINED = 100  # requests that are sent without waiting for the answers before them
 
 
 class Channel(HTTPChannel):
@@ -62,7 +63,10 @@ class Channel(HTTPChannel):
 
     def received(self, data):
         if not self.discard:
-            return super().received(data)
+            started = super().received(data)
+            if len(self.requests) > MOST_PIPELINED:
+                self.close_soon()
+            return started
         self.discard = max(0, self.discard - len(data))
         if self.lingering and not self.discard:
             self.handle_close()

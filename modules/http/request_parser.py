@@ -9,7 +9,8 @@ import mailapi
 
 from .spool import IN_MEMORY, NoRoom, Spool
 
-MOST_CHUNK_HEADER = 16 * 1024  # bytes of a chunk's first line, or of the trailer behind the last chunk
+MOST_CHUNK_HEADER = 4 * 1024  # bytes of a chunk's first line, or of the trailer behind the last chunk
+MOST_HEADERS = 200  # lines of a header: each takes some eighty bytes of memory, however short it is
 
 
 class JsonError(ErrorTask):
@@ -35,10 +36,19 @@ class TooMuchSpooled(Error):
 
 
 class ChunkedBody(ChunkedReceiver):
-    """A chunked body. waitress keeps chunk headers in memory and scans them again with every piece: they are limited."""
+    """A chunked body. waitress keeps chunk headers in memory and scans them again with every piece: they are limited.
+
+    They do not count as progress: a client could send nothing else for hours.
+    """
+
+    def __init__(self, spool, channel):
+        super().__init__(spool)
+        self.channel = channel
 
     def received(self, data):
+        before = len(self)
         consumed = super().received(data)
+        self.channel.bytes_in -= max(0, consumed - (len(self) - before))
         if len(self.control_line) + len(self.trailer) > MOST_CHUNK_HEADER:
             self.error = BadRequest("Chunk header too long")
         return consumed
@@ -55,6 +65,8 @@ class RequestParser(HTTPRequestParser):
         self.channel = channel
 
     def parse_header(self, header_plus):
+        if header_plus.count(b"\n") > MOST_HEADERS:
+            raise ParsingError("Too many header lines")
         try:
             super().parse_header(header_plus)
         except ValueError:  # Python refuses integers of more than 4,300 digits
@@ -75,7 +87,9 @@ class RequestParser(HTTPRequestParser):
                 return
         spool = Spool(server.spooled, self.channel)
         self.body_rcv = (
-            ChunkedBody(spool) if self.chunked else FixedStreamReceiver(self.content_length, spool)
+            ChunkedBody(spool, self.channel)
+            if self.chunked
+            else FixedStreamReceiver(self.content_length, spool)
         )
 
     def received(self, data):

@@ -8,6 +8,7 @@ import threading
 
 IN_MEMORY = 32 * 1024  # bytes of a request or an answer that need no file and are not counted
 SLOW = 8 * 1024  # bytes a second; slower connections are closed when there is no room
+LONGEST_HOLD = 120  # seconds in which a connection must be able to move all that it has in temporary files
 
 
 class NoRoom(Exception):
@@ -54,7 +55,7 @@ class Spooled:
         if excess <= 0:
             return victims
         if not self.all_fast:
-            slow = [each for each in list(self.sizes) if each is not connection and each.pace < SLOW]
+            slow = [each for each in list(self.sizes) if each is not connection and self.is_slow(each)]
             for each in sorted(slow, key=lambda each: each.pace):
                 victims.append(each)
                 excess -= self.sizes.get(each, 0)
@@ -63,6 +64,10 @@ class Spooled:
         self.all_fast = True
         self.refused += 1
         raise NoRoom
+
+    def is_slow(self, connection) -> bool:
+        """Check whether a connection is too slow for what it has in temporary files."""
+        return connection.pace < max(SLOW, self.sizes.get(connection, 0) / LONGEST_HOLD)
 
     def check(self, connection, size: int):
         """Raise NoRoom where `reserve` would."""

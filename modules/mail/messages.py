@@ -15,10 +15,15 @@ from mailapi import number, readable
 BLANK_LINE = re.compile(rb"\n\r?\n")
 
 
+LONGEST_IN_LIST = 1000  # characters of a header; anybody can send thousands of mails with long ones
+
+
 def mail_summary(mail: dict, source_name: str) -> dict:
     """Return a mail for a list: its row and headers, without mail_data."""
     message = parse_headers(head(mail_bytes(mail)))
-    headers = {f"mail_{name}": header(message, name) for name in ("subject", "from", "to", "date")}
+    headers = {
+        f"mail_{name}": header(message, name)[:LONGEST_IN_LIST] for name in ("subject", "from", "to", "date")
+    }
     row = mail | {"mail_submission": number(mail["mail_submission"]), "mail_data": None}
     return row | headers | {"mail_sourcedb": source_name}
 
