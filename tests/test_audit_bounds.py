@@ -185,7 +185,7 @@ def test_what_a_user_is_refused_displaces_nothing_that_was_done(site, monkeypatc
     assert site("pop/?add", pop_user="ann")["status"] == "ok"
     for number in range(40):
         assert (
-            site("delegates/?user_add", user="bob", api_user="x" * 200, api_delegate=f"{number}")["status"]
+            site("delegates/?user_add", user="bob", api_user="x" * 200, api_delegate=f"u{number}")["status"]
             == "Not allowed."
         )
     rows = site("audit/?get")["audit"]
