@@ -190,11 +190,15 @@ def check_type(key: str, value, kind: type):
 
 
 class ApiError(Exception):
-    """An action refused: the sentence for `status`, the HTTP status, and what the answer has besides."""
+    """An action refused: the sentence for `status`, the HTTP status, and what the answer has besides.
 
-    def __init__(self, status: str, http: int = 200, retry_after: int = 0, **answer):
+    audit: the sentence that the audit and the log get, for one that quotes what was sent or what a service said.
+    """
+
+    def __init__(self, status: str, http: int = 200, retry_after: int = 0, audit: str = "", **answer):
         super().__init__(status)
         self.status, self.http, self.answer = status, http, answer
+        self.audit = audit or status
         self.retry_after = retry_after  # seconds; 0: there is nothing to wait for
 
     def bare(self) -> "ApiError":
@@ -526,7 +530,9 @@ def refuse_forbidden_text(body: dict):
                 or isinstance(item, bytes)
                 and FORBIDDEN_BYTES.search(item)
             ):
-                raise invalid(FORBIDDEN.sub("\ufffd", name))
+                refused = invalid(FORBIDDEN.sub("\ufffd", name))
+                refused.audit = "Invalid value for a field."  # the name, too, is what was sent
+                raise refused
             todo += list(item) + list(item.values()) if isinstance(item, dict) else ()
             todo += item if isinstance(item, list) else ()
 
@@ -1249,7 +1255,7 @@ NEED_ROUTE = ("store", "redirect", "forward", "handoff")
 def check_router(router: str, route: str | None, known: tuple, sentence: str, need_route=NEED_ROUTE):
     """Refuse what the daemons answer 250 to and then lose, or crash on (docs/wire.md F33)."""
     if router not in known:
-        raise ApiError(f"Unknown router {router}.")
+        raise ApiError(f"Unknown router {router}.", audit="Unknown router.")
     if router in need_route and not route:
         raise ApiError(sentence)
 
@@ -1277,7 +1283,8 @@ class Endpoint:
         Callable | None
     )  # takes module, call and answer when the transaction is over: for what takes time
     download: bool  # answers a File; its fields may come in the query, too, as a link has them
-    identifiers: tuple[str, ...] = ()  # the fields of `required` that the audit has; by Module.identifiers
+    # The fields of `required` that the audit has, by Module.identifiers → the values that it has of each; None: all
+    identifiers: dict[str, Sequence[str] | None] = dataclasses.field(default_factory=dict)
 
     def needed(self, generation: Generation) -> dict[str, str]:
         return self.required.get(generation.number, self.required)
@@ -1372,8 +1379,9 @@ class Module:
 
     # Permissions of api_access that mean something to the module, beside admin and delegate.
     permissions: tuple[str, ...] = ()
-    # Fields that name what an action is about: the audit has those that the action needs, and no others.
-    identifiers: tuple[str, ...] = ()
+    # Fields that name what an action is about: the audit has those that the action needs, and no others. As a
+    # mapping: field → the values that the audit has of it, where others may be anything; None: all.
+    identifiers: tuple[str, ...] | dict[str, Sequence[str] | None] = ()
 
     # Tables that the module keeps in the state database: CREATE … IF NOT EXISTS.
     state_schema = ""
@@ -1425,8 +1433,9 @@ class Module:
         raise NotImplementedError
 
     def __init_subclass__(cls):
+        named = cls.identifiers if isinstance(cls.identifiers, dict) else {}
         own = [
-            dataclasses.replace(v.endpoint, identifiers=tuple(cls.identifiers))
+            dataclasses.replace(v.endpoint, identifiers=dict.fromkeys(cls.identifiers) | named)
             for v in vars(cls).values()
             if hasattr(v, "endpoint")
         ]
@@ -1493,7 +1502,7 @@ MOUNTED_REQUEST = dataclasses.replace(
     endpoint(allow=anyone, required={"path": ""}, manages_transactions=True)(
         lambda module, call: {}
     ).endpoint,
-    identifiers=("path",),
+    identifiers={"path": None},
 )
 
 
@@ -2196,7 +2205,9 @@ class Event:
             given = [
                 str(call.body[name])[:200]
                 for name in chosen.needed(call.generation)
-                if name in chosen.identifiers and call.body.get(name)
+                if name in chosen.identifiers
+                and call.body.get(name)
+                and ((values := chosen.identifiers[name]) is None or call.body[name] in values)
             ]
             self.target = " ".join(given)
             self.action, self.changes = chosen.name, not chosen.read_only
@@ -2422,6 +2433,7 @@ class RequestHandler:
     chosen: Endpoint | None = None
     file: File | None = None
     via = ""  # how the caller was identified
+    refused: ApiError | None = None  # what the answer's status is the sentence of
     mounted_response: bottle.HTTPResponse | None = None  # the answer of a module that made all of it
 
     def __init__(self, app: Application, environ: dict, path: str):
@@ -2451,7 +2463,7 @@ class RequestHandler:
         # Whether nothing has happened but that somebody in a session was shown something.
         looked = self.chosen and self.chosen.read_only and self.via == "session" and answer["status"] == "ok"
         if not looked:
-            self.report(answer["status"], http)
+            self.report(self.refused.audit if self.refused else answer["status"], http)
         if self.mounted_response is not None:
             return (
                 self.mounted_response.status_line,
@@ -2484,6 +2496,7 @@ class RequestHandler:
         except Exception:
             log_exception(f"{printable(self.path[:200]) or '/'} failed")
             problem = ApiError("Internal error. The log has the cause.", http=500)
+        self.refused = problem
         if problem.retry_after:
             self.headers.append(("Retry-After", str(problem.retry_after)))
         return self.frame | {"status": problem.status} | problem.answer, problem.http
@@ -2585,7 +2598,9 @@ class RequestHandler:
             self.mounted_response = self.app.mounts[first].mount(self, below)
         except ApiError as refused:  # to these clients HTTP 200 means done
             http = 403 if refused.http == 200 else refused.http
-            raise ApiError(refused.status, http, refused.retry_after, **refused.answer) from None
+            raise ApiError(
+                refused.status, http, refused.retry_after, refused.audit, **refused.answer
+            ) from None
         unchanged = self.mounted_response.status_code >= 400 and self.chosen and not self.chosen.read_only
         return self.frame | {"status": self.mounted_response.status_line if unchanged else "ok"}
 
@@ -2624,6 +2639,7 @@ class RequestHandler:
             problem = error.bare() if isinstance(error, ApiError) else refusal(error)
             if problem.http != 200:
                 raise problem from None
+            self.refused = problem
             added = {"status": problem.status} | problem.answer
         else:
             if call.new_authdata:

@@ -64,6 +64,7 @@ ADD = each_generation(
 EXPRESSIONS = Addresses.select(Addresses.address_expression)
 
 ARGUMENT = "Address router needs an argument (address_route)."
+DIRECTIONS = ("inrouter", "outrouter")
 DIRECTION = "We need a routing direction (inrouter or outrouter)"
 EXPRESSION = {"address_expression": "We need an address expression."}
 ORDER = {"address_order": "We need the address order."}
@@ -102,7 +103,7 @@ def complete(call):
 
 
 def direction_known(call):
-    if call.body["address_routing"] not in ("inrouter", "outrouter"):
+    if call.body["address_routing"] not in DIRECTIONS:
         raise ApiError(DIRECTION)
 
 
@@ -120,15 +121,9 @@ def dangerous_in_both_generations(table) -> dict:
 
 
 class Address(Module):
-    identifiers = (
-        "address_expression",
-        "address_user",
-        "address_old_order",
-        "address_order",
-        "address1",
-        "address2",
-        "address_routing",
-    )
+    identifiers = dict.fromkeys(
+        ["address_expression", "address_user", "address_old_order", "address_order", "address1", "address2"]
+    ) | {"address_routing": DIRECTIONS}
     active = {
         8: Active(Addresses8.address_user),
         9: Active(Addresses.address_route, where=Addresses.address_router == "store"),

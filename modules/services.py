@@ -166,10 +166,11 @@ class Service(Module):
         if not scanners:
             raise ApiError("Neither antispam nor antivirus service is configured.")
         found = at_once({kind: lambda s=s: s.scan(message) for kind, s in scanners.items()}, SCAN_SECONDS + 2)
-        down = [result.status for result in found.values() if isinstance(result, ApiError)]
+        down = [result for result in found.values() if isinstance(result, ApiError)]
         answer = {kind: result for kind, result in found.items() if not isinstance(result, ApiError)}
         if down:
-            raise ApiError(" ".join(down), **answer)
+            sentences = " ".join(each.status for each in down)
+            raise ApiError(sentences, audit=" ".join(each.audit for each in down), **answer)
         return answer
 
     @endpoint(allow=anyone, read_only=True, manages_transactions=True)

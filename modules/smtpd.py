@@ -43,7 +43,7 @@ def router_works(call):
 
 
 class SMTPD(Module):
-    identifiers = ("smtpd_user", "smtpd_router")
+    identifiers = {"smtpd_user": None, "smtpd_router": OUT_ROUTERS}
     generations = (9,)
     stand_ins = {8: ("MSA", "msa.py")}
     dangerous_rows = {

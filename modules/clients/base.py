@@ -39,8 +39,9 @@ WITH_TLS = ("smtps", "imaps", "pop3s", "https")
 class ServiceDown(ApiError):
     """A service that cannot be reached, does not answer, refuses its credentials or talks nonsense."""
 
-    def __init__(self, kind: str, why: str):
-        super().__init__(f"The {kind} service cannot be used: {why}.")
+    def __init__(self, kind: str, why: str, audit: str = ""):
+        sentence = f"The {kind} service cannot be used: "
+        super().__init__(f"{sentence}{why}.", audit=f"{sentence}{audit or why}.")
 
 
 class Client:
@@ -129,13 +130,14 @@ class Client:
         return "", user_name, password
 
     def check_name(self, user_name: str):
-        """Refuse a name of which the service may make another user's."""
-        if not user_names.same_everywhere(user_name):
+        """Refuse a name of which the service may make another user's, or a path or a pattern."""
+        if not (user_names.same_everywhere(user_name) and user_names.is_word(user_name)):
             raise ServiceDown(self.kind, "it takes no such user name")
 
     def nonsense(self, said: str) -> ServiceDown:
         """What the service sent is not of its protocol."""
-        return ServiceDown(self.kind, f"it said {said[:100]!r}" if said else "it said nothing")
+        why = f"it said {said[:100]!r}" if said else "it said nothing"
+        return ServiceDown(self.kind, why, "it talks nonsense")
 
 
 def is_local(host: str) -> bool:

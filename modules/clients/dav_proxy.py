@@ -97,7 +97,7 @@ def forward(dav: Dav, environ: dict, path: str, call: Call) -> bottle.HTTPRespon
                 stack.callback(Unread(b"", environ).close)
             pieces.stack = stack.pop_all()
     except ServiceDown as down:
-        raise ApiError(down.status, http=502) from None
+        raise ApiError(down.status, http=502, audit=down.audit) from None
     if not pieces.first:  # Bottle would not close it
         pieces.close()
     return bottle.HTTPResponse(pieces if pieces.first else b"", answer.status, found + HARMLESS)

@@ -111,7 +111,8 @@ class Smtp(Client):
     @staticmethod
     def accepted(reply: tuple[int, bytes], what: str):
         if not 200 <= reply[0] < 300:
-            raise ApiError(f"The smtp service refused {what}: {reply[0]} {readable(reply[1])[:200]}")
+            sentence = f"The smtp service refused {what}: {reply[0]} {readable(reply[1])[:200]}"
+            raise ApiError(sentence, audit=f"The smtp service refused {what}: {reply[0]}")
 
 
 class Imap(Client):

@@ -47,11 +47,12 @@ def run(args):
         raise mailapi.ApiError(f"There is no user {args.user_name}.")
     if chosen.download and sys.stdout.isatty():
         raise mailapi.ApiError("A file is not for the terminal: redirect it, > FILE.")
+    audit = ""
     try:
         added = app.perform(call, module, chosen)
         answer = {"status": "ok"} | ({} if chosen.download else added)
     except mailapi.ApiError as refused:
-        answer = {"status": refused.status} | refused.answer
+        answer, audit = {"status": refused.status} | refused.answer, refused.audit
     except mailapi.peewee.PeeweeException as error:
         answer = {"status": mailapi.refusal(error).status}
     else:
@@ -60,7 +61,7 @@ def run(args):
         ):  # without it nobody is logged in
             app.end_sessions(call)
     call.report_progress("")
-    event = mailapi.Event(module.path, answer["status"], 200, "", "local")
+    event = mailapi.Event(module.path, audit or answer["status"], 200, "", "local")
     event.describe(call, chosen)
     event.user_name = event.user_name or f"local:{getpass.getuser()}"
     if event.changes:

@@ -110,7 +110,7 @@ def address_list(name: str, value: str | None, config) -> list[Mailbox | Group]:
     try:
         return list(entries(plain(name, value)))
     except NotAnAddress as error:
-        raise ApiError(f"Not an address: {error}.") from None
+        raise ApiError(f"Not an address: {error}.", audit="Not an address.") from None
 
 
 def once(recipients: list[str]) -> list[str]:
@@ -186,7 +186,7 @@ def thread(body: dict) -> dict[str, str]:
 def message_ids(name: str, value: str | None) -> list[str]:
     value = plain(name, value)
     if value and (len(value) > LONGEST_FIELD or not MESSAGE_IDS.fullmatch(value)):
-        raise ApiError(f"Not a message id: {value[:100]}.")
+        raise ApiError(f"Not a message id: {value[:100]}.", audit="Not a message id.")
     return re.findall("<[^<>]*>", value)
 
 
@@ -269,7 +269,7 @@ def header_fields(head: bytes) -> list[tuple[str, bytes, bytes]]:
         found = FIELD.match(head, position)
         if not found:
             line = readable(head[position : position + 100]).partition("\r\n")[0]
-            raise ApiError(f"Not a header line: {CONTROL.sub(' ', line)}.")
+            raise ApiError(f"Not a header line: {CONTROL.sub(' ', line)}.", audit="Not a header line.")
         fields.append((found[1].lower().decode(), found[2], found[0]))
         position = found.end()
     return fields
@@ -280,4 +280,5 @@ def unfolded(value: bytes) -> str:
     try:
         return value.decode()
     except UnicodeDecodeError:
-        raise ApiError(f"Not an address: {readable(value[:100]).strip()}.") from None
+        sentence = f"Not an address: {readable(value[:100]).strip()}."
+        raise ApiError(sentence, audit="Not an address.") from None

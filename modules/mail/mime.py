@@ -77,12 +77,14 @@ def attachment(given: dict) -> Part:
     filename, kind = file_name(given["filename"] or ""), content_type.partition(";")[0].lower()
     forwarded = kind == "message/rfc822"  # a mail, which must not be in base64 (RFC 2046, 5.2.1)
     if not TYPE.fullmatch(content_type) or kind.startswith(("multipart/", "message/")) and not forwarded:
-        raise ApiError(f"Not a content type of an attachment: {CONTROL.sub(' ', content_type)[:100]}.")
+        sentence = f"Not a content type of an attachment: {CONTROL.sub(' ', content_type)[:100]}."
+        raise ApiError(sentence, audit="Not a content type of an attachment.")
     try:
         raw = from_base64(given["data"])
         body = checked_lines(b"".join(raw)) if forwarded else in_base64(raw)
     except ValueError:
-        raise ApiError(f"The data of attachment {filename or 'without a name'} is not base64.") from None
+        sentence = f"The data of attachment {filename or 'without a name'} is not base64."
+        raise ApiError(sentence, audit="The data of an attachment is not base64.") from None
     encoding = "base64" if not forwarded else "7bit" if body.isascii() else "8bit"
     return part(content_type, encoding, body, folded("Content-Disposition", disposition(filename)))
 

@@ -10,6 +10,7 @@ from ..mail.routing import matching, out_router, outbound
 
 AT_ONCE = 8  # times max_message: what one request may queue, as writing it stops all other mail
 LARGE = 1024 * 1024  # bytes
+NOT_THEIRS = "Rejected: the author does not store to user {} (router defined)."  # for the audit
 
 
 class Outbox(Model):
@@ -72,5 +73,6 @@ def decide(call, routing: tuple, sender: Mailbox, recipients: list) -> list[dict
     found = [outbound([], user, routing, stores, sender.address, recipient) for recipient in recipients]
     for one in found:
         if not one["decision"]["accepted"]:
-            raise ApiError(one["steps"][-1])
+            foreign = routing[0] == "defined"  # whose address it is, the message may say
+            raise ApiError(one["steps"][-1], audit=NOT_THEIRS.format(user) if foreign else "")
     return [one["decision"]["queued"] for one in found]
