@@ -13,6 +13,7 @@ from mailapi import (
     Module,
     Msa,
     PreparedQuery,
+    Rule,
     Smtpd,
     Users,
     address,
@@ -78,6 +79,19 @@ def routers_work(call):
     )
 
 
+def keeps_database(call) -> bool:
+    """Return whether the user's database stays the stored one, or becomes none.
+
+    The path is opened by the API and the daemons: whoever chooses it reads that file as the user's mailbox.
+    """
+    body = call.body
+    if call.caller.admin or call.generation.number != 8 or body["msa_inrouter"] != "store":
+        return True
+    stored = Users.select(Users.user_database).where(Users.user_name == body["msa_user"])
+    return not body.get("msa_inroute") or body["msa_inroute"] == call.db.value(stored)
+
+
+database_kept = Rule("of a database other than the stored one: admin", keeps_database)
 SET = {
     "required": {
         "msa_user": "Username is not set.",
@@ -86,12 +100,12 @@ SET = {
     },
     "optional": {"msa_inroute": address, "msa_outroute": address},
     "validators": [routers_work],
-    "allow": delegate_of("msa_user"),
+    "allow": (delegate_of("msa_user"), database_kept),
 }
 
 
 class MSA(Module):
-    identifiers = ("msa_user", "msa_inrouter", "msa_outrouter")
+    identifiers = {"msa_user": None, "msa_inrouter": IN_ROUTERS, "msa_outrouter": OUT_ROUTERS}
     stand_ins = {9: ("SMTPD", "smtpd.py")}
     dangerous_rows = {
         8: {

@@ -24,6 +24,7 @@ from .mail.routing import as_text, host_of, whole_routes
 
 MOST = 1000  # mails of a list
 MOST_AT_ONCE = 50  # mails to change in one request
+HIDDEN = "***"  # in place of credentials
 LATEST = 10  # failures of each mail of a list
 STATES = ("waiting", "deferred", "failed")  # not tried yet, to be tried again, given up
 
@@ -233,8 +234,36 @@ def without_credentials(mail: dict, whole: set | None) -> dict:
         return mail
     for failure in mail["failures"]:
         if failure["fail_message"]:
-            failure["fail_message"] = as_text(failure["fail_message"]).replace(as_text(remote), host)
+            message = as_text(failure["fail_message"])
+            failure["fail_message"] = host_alone(message, as_text(remote), host)
     return mail | {"mail_remote": host}
+
+
+def host_alone(message: str, remote: str, host: str) -> str:
+    """Return a message with the host for the remote, and without its credentials or password, in any case.
+
+    The host stays as it is where the password is a part of it: it is shown anyway.
+    """
+    credentials = remote.removesuffix(host).removesuffix("@")
+    pieces = [piece for between in split(message, remote) for piece in split(between, host)]
+    for secret in (credentials, credentials.partition(":")[2]):
+        pieces = [HIDDEN.join(split(piece, secret)) for piece in pieces]
+    return host.join(pieces)
+
+
+def split(text: str, separator: str) -> list[str]:
+    """Return what is between the separators of a text, which count in any case; "" separates nothing."""
+    searched, wanted = lower(text), lower(separator)
+    pieces, start = [], 0
+    while wanted and (end := searched.find(wanted, start)) >= 0:
+        pieces.append(text[start:end])
+        start = end + len(wanted)
+    return [*pieces, text[start:]]
+
+
+def lower(text: str) -> str:
+    """Return a text in small letters, of the same length."""
+    return "".join(letter.lower()[0] for letter in text)
 
 
 def page(call, conditions: list, whole: set | None) -> list[dict]:
