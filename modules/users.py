@@ -30,7 +30,7 @@ from mailapi import (
     secret,
 )
 
-from .directory import user_names, user_rows
+from .directory import deleted_names, user_names, user_rows
 from .directory.queries import HAS_LOGIN, NAMES_ON, queries
 from .directory.user_import import Import
 from .http.large_bodies import read_large_object
@@ -108,10 +108,17 @@ ONE_ADDRESS = re.compile(r"[^\s@%]+@[^\s@%]+")
 
 def within_reach(call) -> bool:
     """Return whether a delegate may give this name: an address must be one that they manage, and with a mail server,
-    which makes it a mailbox, every name must be one."""
+    which makes it a mailbox, every name must be one.
+
+    What services read as a path or a pattern is nobody's name. Nor is what a host may be called: queued mail that came
+    by SMTP would be theirs.
+    """
     name = call.body["user_name"]
-    if "@" not in user_names.visible(name):
-        return not call.config.mailserver
+    seen = user_names.visible(name)
+    if not user_names.is_word(seen):
+        return False
+    if "@" not in seen:
+        return not call.config.mailserver and not user_names.may_be_host(name)
     return ONE_ADDRESS.fullmatch(name) is not None and call.caller.may_manage(name)
 
 
@@ -119,6 +126,20 @@ ADDER = Rule(
     "admin; with delegates_add_users also delegates, without permissions or alias", may_add, "Not allowed"
 )
 PERMISSION = {"user_name": "No user is set.", "user_permission": "No {permission} is set."}
+
+
+def not_by_own_token(sentence: str) -> Rule:
+    """Refuse a token what would make its user's log-in of it, or more of its user than they are."""
+    return Rule(
+        "no token of user_name's own",
+        lambda call: call.restriction is None or call.body["user_name"] != call.user_name,
+        sentence,
+    )
+
+
+KEEPS_PASSWORD = not_by_own_token("A token cannot set its user's password.")
+KEEPS_PERMISSIONS = not_by_own_token("A token cannot change its user's {permission}s.")
+KEEPS_ALIAS = not_by_own_token("A token cannot change its user's alias.")
 
 
 NOTHING_HERE = {"user_alias": None, "user_database": None, "link_count": None, "mails": 0, "modules": []}
@@ -162,6 +183,7 @@ def shortly(row: dict) -> dict:
 
 class User(Module):
     identifiers = ("user_name", "user_permission")
+    state_schema = deleted_names.STATE_SCHEMA
     active = Active(Users.user_name, where=HAS_LOGIN)
     dangerous_rows = {
         "is named like a SQLite database": PreparedQuery(
@@ -225,6 +247,7 @@ class User(Module):
     def delete(self, call):
         """Remove a user; their mail, permissions, delegations and settings go with them, or what is left of these."""
         name = call.body["user_name"]
+        deleted_names.record(call, name)
         if not call.db.execute(Users.delete().where(Users.user_name == name)).rowcount:
             user_rows.delete(call, name)
         call.new_authdata[name] = None
@@ -234,7 +257,7 @@ class User(Module):
 
     @endpoint(
         required={"user_name": "Username is not set."},
-        allow=owner_or_delegate("user_name"),
+        allow=(owner_or_delegate("user_name"), KEEPS_PASSWORD),
         optional={"user_authdata": secret},
     )
     def set_password(self, call):
@@ -244,12 +267,12 @@ class User(Module):
         call.new_authdata[name] = authdata
         call.enlist("set_password", name, call.body.get("user_authdata"))
 
-    @endpoint(required=PERMISSION, allow=admin)
+    @endpoint(required=PERMISSION, allow=(admin, KEEPS_PERMISSIONS))
     def add_permission(self, call):
         """Grant one permission to a user."""
         self.grant(call, [call.body["user_permission"]])
 
-    @endpoint(required=PERMISSION, allow=admin)
+    @endpoint(required=PERMISSION, allow=(admin, KEEPS_PERMISSIONS))
     def delete_permission(self, call):
         """Take one permission from a user."""
         access = call.generation.access
@@ -263,7 +286,7 @@ class User(Module):
     @endpoint(
         required={"user_name": "No user is set."},
         validators=[permissions_given],
-        allow=admin,
+        allow=(admin, KEEPS_PERMISSIONS),
         optional={"user_permissions": list_of_text},
     )
     def update_permissions(self, call):
@@ -275,7 +298,7 @@ class User(Module):
     @endpoint(
         required={"user_name": "No username set."},
         validators=[alias_given, another_user],
-        allow=admin,
+        allow=(admin, KEEPS_ALIAS),
         optional={"user_alias": alias},
     )
     def update_alias(self, call):
@@ -296,7 +319,8 @@ class User(Module):
     )
     def import_(self, call):
         """Add all users of a file, or none; `imported` says how many. With dry_run they are only checked."""
-        found = Import(call.body["file"], call.report_progress)
+        look = user_names.without_case if call.config.services else user_names.visible
+        found = Import(call.body["file"], call.report_progress, look)
         with call.db.transaction("DEFERRED"):
             found.compare(set(call.db.column(NAMES)), user_rows.orphans(call))
         found.refuse_bad()
@@ -363,10 +387,13 @@ class User(Module):
 
     def refuse_confusion(self, call, name: str):
         """Refuse a new user who would be taken for another one, or get what an earlier one of that name has left."""
-        if user_names.is_taken(call.db, name):
+        by_delegate = not call.caller.admin
+        if user_names.is_taken(call.db, name, ignore_case=by_delegate or bool(call.config.services)):
             raise ApiError("Username is not allowed. ")
         left = user_rows.left(call, name)
-        if not call.caller.admin and (left or user_rows.left_elsewhere(call, name)):
+        if by_delegate and (
+            left or user_rows.left_elsewhere(call, name) or deleted_names.is_recorded(call, name)
+        ):
             raise ApiError(ADDER.refusal)
         if left:
             raise ApiError(f"Rows of this user name are left in {', '.join(left)}: delete the user first.")
@@ -374,7 +401,10 @@ class User(Module):
     def check(self, repair):
         """Yield the users whose names are taken for others'."""
         self.app.db.connect()
-        yield from ((False, problem) for problem in user_names.problems(self.app.db.column(NAMES)))
+        names = self.app.db.column(NAMES)
+        yield from ((False, problem) for problem in user_names.problems(names))
+        if self.app.config.services:
+            yield from ((None, problem) for problem in user_names.problems_at_services(names))
 
     def grant(self, call, permissions):
         if not all(permissions):

@@ -104,7 +104,8 @@ def read_header(reader) -> list[str]:
 class Import:
     """The users of a file, each checked by itself and against the others; `problems` are the lines to mend."""
 
-    def __init__(self, content: bytes, tell):
+    def __init__(self, content: bytes, tell, look=user_names.visible):
+        self.look = look  # names of which it returns the same look the same
         self.users: dict[str, dict] = {}  # by name
         self.line: dict[str, int] = {}  # by name
         self.looks: dict[str, str] = {}  # what is seen of a name → the name
@@ -124,7 +125,7 @@ class Import:
     def take(self, number: int, given: dict | ApiError):
         user = read_user(given)
         name = user["user_name"]
-        seen = user_names.visible(name)
+        seen = self.look(name)
         if name in self.users:
             raise ApiError(f"Username {name:.100} is on line {self.line[name]}, too.")
         if other := self.looks.get(seen):
@@ -134,7 +135,7 @@ class Import:
 
     def compare(self, existing: set[str], orphans: set[str]):
         """Find the names that are taken or look so, or of which rows are left, and the aliases to nobody."""
-        looks = set(map(user_names.visible, existing))
+        looks = set(map(self.look, existing))
         for (seen, name), user in zip(self.looks.items(), self.users.values()):
             if name in existing:
                 self.problem(self.line[name], f"Username {name:.100} is taken.")
