@@ -32,7 +32,7 @@ stress: .venv/tested
 # How mailapi compares with a floor under the same server; some ten minutes. `ARGS="--server uwsgi"` for a part of it.
 bench: SERVERS += wrk
 bench: .venv/tested servers
-	$(BIN)/python -m bench.run $(ARGS)
+	$(BIN)/python -m bench run $(ARGS)
 
 # The servers that tests start as private instances: Debian's packages, where we may install them.
 servers:

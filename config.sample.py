@@ -1,4 +1,4 @@
-# mailapi's configuration. Copy it to config.py; every key is here with its default, but for the first two.
+# mailapi's configuration. Copy it to config.py. Every key is here with its default; the first two have none.
 
 # The master database that the mail daemons share: a SQLite file, relative to this file, or
 # mysql://USER:PASSWORD@HOST/DATABASE for one on MariaDB or MySQL (docs/scale.md).
@@ -17,7 +17,7 @@ modulelist = {
     "Queue": "modules/queue.py",
 }
 
-# Whether answers list, under "debug", the SQL statements that were run (without their values).
+# True: answers list, under "debug", the SQL statements that were run, without their values.
 debug = False
 
 # The Access-Control-Allow-Origin of every answer; "" sends none.
@@ -26,7 +26,8 @@ cors_origin = "*"
 # Seconds after which a log-in ends.
 session_lifetime = 86400
 
-# Whether delegates, too, may add users, who are then delegated to them: addresses that they manage, and names without @.
+# True: delegates may add users, too, who are then delegated to them. A new user's name must be an address that the
+# delegate manages, or have no @.
 delegates_add_users = False
 
 # Bytes that a request's body may have, unless an action says otherwise.
@@ -35,40 +36,40 @@ max_body = 1048576
 # Bytes of memory that all bodies of more than 64 KiB may take together in one process, each three times its size.
 max_bodies = 268435456
 
-# Bytes that a mail to send may have, and the request that brings it: 25 MB of attachments and what they are wrapped in.
+# Bytes that a mail to send may have, and its request: 25 MB of attachments in their encoding.
 max_message = 36700160
 
-# Bytes that `mailapi serve` may have in temporary files, of all clients together: requests that are not complete and
-# answers that are not read. At least max_message.
+# Bytes that `mailapi serve` may have in temporary files, for all clients together: requests until they are complete,
+# and answers until the clients have read them. At least max_message.
 max_spooled = 268435456
 
-# To how many recipients one mail may go.
+# Recipients that one mail may have.
 max_recipients = 100
 
-# Where the API keeps what is its own, such as sessions: a SQLite file or a URL like dbpath's; "" is dbpath with
-# ".state" added, or the same database on the server.
+# The state database with the API's own tables, such as sessions: a SQLite file or a URL like dbpath's. "" is dbpath
+# with ".state" added, or the same database on the server.
 state = ""
 
 # Addresses and networks of proxies whose X-Forwarded-For and X-Forwarded-Proto are believed.
 trusted_proxies = []
 
-# Failed log-ins of an address, and of a user name, that cost no time; each one more doubles the wait.
+# Failed log-ins from an address, and of a user name, after which there is no wait; each further one doubles the wait.
 free_attempts = 10
 
-# Seconds after which the audit forgets.
+# Seconds after which audit entries are deleted.
 audit_lifetime = 7776000
 
-# What the first log-in makes at the services, where modulelist has "Account": "modules/accounts.py". Bits: 1 mail,
-# 2 calendar, 4 contacts. An environment variable of this name counts before this.
+# What a user's first log-in creates at the services, where modulelist has "Account": "modules/accounts.py". Bits:
+# 1 mail, 2 calendar, 4 contacts. An environment variable of this name takes precedence.
 PROVISION = 7
 
-# Where the accounts are kept: a SQLite file or mysql://USER:PASSWORD@HOST/DATABASE; "" is the state database.
+# The database with the accounts: a SQLite file or mysql://USER:PASSWORD@HOST/DATABASE; "" is the state database.
 apiserver = ""
 
 # The mail server's database with its tables accounts and domains: mysql://USER:PASSWORD@HOST/DATABASE; "" is none.
 mailserver = ""
 
-# The servers of the installation, for the module Service ("modules/services.py"): kind → URL, or a mapping with url and,
-# where the kind has them, user and password (a master user's), user_header, plain. docs/services.md has them all:
+# The servers of the installation, for the module Service ("modules/services.py"): kind → URL, or a mapping with url
+# and, depending on the kind, user and password (of a master user), user_header, plain. docs/services.md lists all:
 # {"smtp": "smtp://127.0.0.1", "imap": {"url": "imap://127.0.0.1", "user": "master", "password": "…"}}
 services = {}

@@ -2,14 +2,12 @@
 """mailapi: an HTTP control plane for a mail server, in the place of the PHP API of cmail.
 
 The core knows no module by name. It reads a config, loads the module files that `modulelist` names,
-and turns requests such as `users/?add` into calls of their endpoints: fields read as declared, the
-access rule checked, everything in one transaction, one JSON object as the answer.
+and turns requests such as `users/?add` into calls of their endpoints: it reads the declared fields,
+checks the access rule, runs the action in one transaction, and answers one JSON object.
 """
 
-import base64
 import contextlib
 import dataclasses
-import fcntl
 import hashlib
 import hmac
 import importlib
@@ -17,26 +15,24 @@ import importlib.util
 import ipaddress
 import json
 import logging
-import operator
 import os
 import re
 import secrets
 import sqlite3
 import sys
-import tempfile
 import threading
 import time
 import traceback
 import types
 import urllib.parse
 from collections.abc import Callable, Iterable, Mapping, Sequence
-from functools import cached_property, lru_cache, partial, reduce, wraps
+from functools import cached_property, lru_cache, partial, wraps
 from importlib.machinery import SourceFileLoader
 from pathlib import Path
 
 import bottle
 import peewee
-from peewee import IntegerField, TextField, fn
+from peewee import IntegerField, TextField
 
 try:
     import orjson
@@ -53,6 +49,16 @@ sys.modules.setdefault("mailapi", sys.modules[__name__])
 log = logging.getLogger("mailapi")
 logging.getLogger("peewee").setLevel(logging.INFO)  # at DEBUG it logs parameters: passwords, mail
 
+HERE = Path(__file__).resolve().parent
+INSTALLED = [HERE / "modules", HERE / "mailapi_modules"]  # in a checkout, in an installed package
+sys.modules.setdefault("mailapi_modules", types.ModuleType("mailapi_modules"))
+sys.modules["mailapi_modules"].__path__ = list(map(str, INSTALLED))
+
+
+def load_part(name: str):
+    """Import a part of mailapi that not every request needs, such as `mariadb.store`, from modules/."""
+    return importlib.import_module(f"mailapi_modules.{name}")
+
 
 ########## Config ##################################################################################
 
@@ -61,19 +67,11 @@ class ConfigError(Exception):
     """The configuration cannot be used; the sentence names the key or file and the cause."""
 
 
-HERE = Path(__file__).resolve().parent
-INSTALLED = [HERE / "modules", HERE / "mailapi_modules"]  # in a checkout, in an installed package
-# What several modules share is in a folder beside them: `from mailapi_modules.FOLDER.NAME import …`.
-sys.modules.setdefault("mailapi_modules", types.ModuleType("mailapi_modules")).__path__ = list(
-    map(str, INSTALLED)
-)
-
-
 @dataclasses.dataclass
 class Config:
-    """The keys of config.py; config.sample.py says what each is for."""
+    """The keys of config.py; config.sample.py explains each."""
 
-    dbpath: str = dataclasses.field(repr=False)  # as state below: the URL of a server holds a password
+    dbpath: str = dataclasses.field(repr=False)  # like others below: a URL holds a password
     modulelist: dict
     debug: bool = False
     cors_origin: str = "*"
@@ -88,19 +86,16 @@ class Config:
     trusted_proxies: list = dataclasses.field(default_factory=list)
     free_attempts: int = 10
     audit_lifetime: int = 90 * 86400  # seconds
-    PROVISION: int = dataclasses.field(
-        default=7, metadata={"least": 0}
-    )  # bits: 1 mail, 2 calendar, 4 contacts
+    PROVISION: int = dataclasses.field(default=7, metadata={"least": 0})  # 1 mail, 2 calendar, 4 contacts
     apiserver: str = dataclasses.field(default="", repr=False)
     mailserver: str = dataclasses.field(default="", repr=False)
     services: dict = dataclasses.field(default_factory=dict, repr=False)
 
     def resolve(self, base: Path) -> "Config":
-        """Relative paths start from base."""
-        self.base, own = base, self.dbpath if is_url(self.dbpath) else self.dbpath + ".state"
-        self.dbpath, self.state = (
-            place if is_url(place) else str(base / place) for place in (self.dbpath, self.state or own)
-        )
+        """Make relative paths start from base, name the state database, and parse the proxies' networks."""
+        self.base = base
+        self.state = self.state or (self.dbpath if is_url(self.dbpath) else self.dbpath + ".state")
+        self.dbpath, self.state = (db if is_url(db) else str(base / db) for db in (self.dbpath, self.state))
         try:
             self.proxies = [ip_network(network) for network in self.trusted_proxies]
         except ValueError as error:
@@ -108,21 +103,22 @@ class Config:
         return self
 
 
-def is_url(place: str) -> bool:
-    """Whether a database is on a server, not a file."""
-    return place.startswith("mysql://")
-
-
-def without_password(place: str) -> str:
-    """The same without a password."""
-    return re.sub("^mysql://.*@", "mysql://", place) if is_url(place) else place
-
-
 OPTIONS = {field.name: field for field in dataclasses.fields(Config)}
+TYPE_NAMES = {str: "text", bool: "True or False", dict: "a mapping", list: "a list"}
+
+
+def is_url(database: str) -> bool:
+    """Check whether a database is on a server; otherwise it is a file."""
+    return database.startswith("mysql://")
+
+
+def without_password(database: str) -> str:
+    """Return a database's path or URL, without user name and password."""
+    return re.sub("^mysql://.*@", "mysql://", database) if is_url(database) else database
 
 
 def read_config(source: str | os.PathLike | Mapping) -> Config:
-    """The config from a path to a config.py or from a mapping; ConfigError where it cannot be used."""
+    """Read the path of a config.py, or a mapping of its keys; ConfigError where it cannot be used."""
     if isinstance(source, Mapping):
         return checked_config(dict(source), Path.cwd())
     path = Path(source).absolute()
@@ -130,6 +126,7 @@ def read_config(source: str | os.PathLike | Mapping) -> Config:
 
 
 def run_config(path: Path) -> dict:
+    """Run a config.py and return what it sets; ConfigError where it is missing or raises."""
     names: dict = {"__file__": str(path), "__name__": "config"}
     if not path.exists():
         raise ConfigError(
@@ -142,16 +139,8 @@ def run_config(path: Path) -> dict:
     return {k: v for k, v in names.items() if k[0] != "_" and not isinstance(v, type(os))}
 
 
-def cause(error: BaseException) -> str:
-    return f"{type(error).__name__}: {error}"
-
-
-def log_exception(sentence: str):
-    """Log the exception that is being handled: at most 8,000 characters, as there may be a whole request in it."""
-    log.error("%s\n%s", sentence, traceback.format_exc(limit=-20)[-8000:])
-
-
 def checked_config(given: dict, base: Path) -> Config:
+    """Return the config of these keys; ConfigError names the first one that cannot be used."""
     for key, value in given.items():
         if key not in OPTIONS:
             raise ConfigError(f"Unknown key {key} in the configuration.")
@@ -166,77 +155,109 @@ def checked_config(given: dict, base: Path) -> Config:
             raise ConfigError(f"{key} must be a file or mysql://USER:PASSWORD@HOST/DATABASE.")
     if not given["dbpath"]:
         raise ConfigError("dbpath must name the master database.")
-    if not all(isinstance(word, str) for item in given["modulelist"].items() for word in item):
+    if not all(isinstance(name, str) for item in given["modulelist"].items() for name in item):
         raise ConfigError("modulelist must map module class names to paths of files.")
     return Config(**given).resolve(base)
 
 
 def check_type(key: str, value, kind: type):
+    """Raise ConfigError unless the value is of this type, and an integer not too small."""
     least = OPTIONS[key].metadata.get("least", 1)
-    if not isinstance(value, kind) or (kind is int and (isinstance(value, bool) or value < least)):
-        words = {
-            str: "text",
-            bool: "True or False",
-            dict: "a mapping",
-            list: "a list",
-            int: "a positive whole number" if least else "a whole number from 0",
-        }
-        # What repr leaves out holds secrets.
-        shown = f", not {value!r}" if OPTIONS[key].repr else ""
-        raise ConfigError(f"{key} must be {words[kind]}{shown}.")
+    if isinstance(value, kind) and (kind is not int or not isinstance(value, bool) and value >= least):
+        return
+    number_name = "a positive whole number" if least else "a whole number from 0"
+    given = f", not {value!r}" if OPTIONS[key].repr else ""  # without repr it holds secrets
+    raise ConfigError(f"{key} must be {TYPE_NAMES.get(kind, number_name)}{given}.")
 
 
 ########## Errors ##################################################################################
 
+BUSY = "The database is busy. Try again."
+
 
 class ApiError(Exception):
-    """An action refused: the sentence for `status`, the HTTP status, and what the answer has besides.
+    """An action is refused: the sentence for `status`, the HTTP status, and more members of the answer.
 
-    audit: the sentence that the audit and the log get, for one that quotes what was sent or what a service said.
+    audit: the sentence for the audit and the log, where `status` quotes what a client or a service sent.
     """
 
     def __init__(self, status: str, http: int = 200, retry_after: int = 0, audit: str = "", **answer):
         super().__init__(status)
         self.status, self.http, self.answer = status, http, answer
         self.audit = audit or status
-        self.retry_after = retry_after  # seconds; 0: there is nothing to wait for
+        self.retry_after = retry_after  # seconds; 0: waiting does not help
 
     def bare(self) -> "ApiError":
-        """Itself without tracebacks, which would keep a large body until the garbage collector comes by."""
+        """Return the error without tracebacks, which would keep a large body until the garbage collector runs."""
         self.__traceback__ = self.__context__ = self.__cause__ = None
         return self
 
 
 class CannotOpen(ApiError):
-    """A database file that is missing or out of reach."""
+    """A database file is missing or cannot be opened."""
 
     def __init__(self, error: Exception):
         super().__init__(f"The database cannot be opened: {getattr(error, 'strerror', error)}.", http=500)
 
 
 class TransactionRolledBack(ApiError):
-    """What others did at the same time made the database undo a transaction: it can be repeated as a whole."""
+    """The database undid a transaction because of concurrent ones; the whole transaction can be repeated."""
 
     def __init__(self):
         super().__init__(BUSY, http=503, retry_after=1)
 
 
 class CommitOutcomeUnknown(ApiError):
-    """Nobody knows whether a transaction was committed in the store `undecided`."""
+    """The connection was lost during a commit in `store_in_doubt`, so that its outcome is unknown."""
 
     store_in_doubt: "Store"
 
 
-BUSY = "The database is busy. Try again."
+class StateFailure(ApiError):
+    """The state database cannot be used."""
+
+    def __init__(self, error):
+        super().__init__(f"The state database cannot be used: {error}.", http=500)
+
+
+class SchemaMismatch(ApiError):
+    """The master database has a schema that this API does not support; the answer has both versions, nothing else."""
+
+    def __init__(self, version):
+        super().__init__("Api version and schema version is not the same.")
+        self.answer = {"api_version": LATEST, "schema_version": version}
+
+
+class Migrated(ApiError):
+    """The master database was migrated to another generation during the request."""
+
+    def __init__(self):
+        super().__init__("The database has been migrated. Try again.", http=503, retry_after=1)
+
+
+class LoginRefused(ApiError):
+    """Nobody is logged in: nothing was done, and the answer has "login": false."""
+
+    def __init__(self, status: str):
+        super().__init__(status, login=False)
+
+
+class TooManyFailures(ApiError):
+    """A log-in is refused because it comes too early after failed ones."""
+
+    def __init__(self, seconds: int, wait: str):
+        sentence = f"Too many failed log-ins. Try again in {seconds} seconds."
+        super().__init__(sentence, http=429, retry_after=seconds)
+        self.wait = wait  # names the wait for the audit: which count, and since when
 
 
 def invalid(field: str) -> ApiError:
-    """A field that cannot be what it should be (docs/wire.md F27, F37)."""
+    """Return the error for a field whose value cannot be read (docs/wire.md F27, F37)."""
     return ApiError(f"Invalid value for {field}.", http=400)
 
 
 def refusal(error: peewee.PeeweeException) -> ApiError:
-    """What the database said, as the answer has it (docs/wire.md section 4, F24, F36)."""
+    """Return the ApiError for an error of the database (docs/wire.md section 4, F24, F36)."""
     if is_busy(error):
         return ApiError(BUSY, http=503, retry_after=1)
     refused = isinstance(error, (peewee.IntegrityError, peewee.OperationalError))
@@ -244,51 +265,53 @@ def refusal(error: peewee.PeeweeException) -> ApiError:
 
 
 def is_busy(error: Exception) -> bool:
+    """Check whether SQLite gave up waiting for another connection."""
     code = getattr(getattr(error, "orig", None), "sqlite_errorcode", 0) & 0xFF
     return code in (sqlite3.SQLITE_BUSY, sqlite3.SQLITE_LOCKED)
 
 
-########## Wire format #############################################################################
-# Whatever is an oddity of PHP or of the browser clients is a named function here, nowhere else.
+def cause(error: BaseException) -> str:
+    return f"{type(error).__name__}: {error}"
+
+
+def log_exception(sentence: str):
+    """Log the exception being handled, cut to 8,000 characters: its text may have a whole request in it."""
+    log.error("%s\n%s", sentence, traceback.format_exc(limit=-20)[-8000:])
+
+
+def printable(value) -> str:
+    """Return a value's text for a terminal or the log, without characters that move the cursor or hide."""
+    if isinstance(value, (list, dict)):
+        value = " ".join(map(str, value))
+    return "".join(c if c.isprintable() else "\ufffd" for c in str("" if value is None else value))
+
+
+########## Field types #############################################################################
+# A type is a function: it takes what the client sent and returns what the action gets, or raises ValueError.
+
+LONGEST = 1000  # bytes of an address, an expression or a route; the SMTP protocol ends at 256
+INFINITE = (float("inf"), float("-inf"))
+FORBIDDEN = re.compile("[\0\ud800-\udfff]")
+FORBIDDEN_BYTES = re.compile(rb"\0|\xed[\xa0-\xbf]")  # the same characters in long_text
 
 
 def empty(value) -> bool:
-    """PHP's empty(): what counts as not given (docs/wire.md section 1)."""
+    """Apply PHP's empty(): null, false, 0, "0", "" and empty lists are not given (docs/wire.md section 1)."""
     return not value or value == "0"
 
 
-def php_map(mapping: dict):
-    """An empty map is [], as PHP encodes it."""
-    return mapping or []
-
-
-INFINITE = (float("inf"), float("-inf"))
-
-
-def number(value):
-    """Text that is a number as a number, as PHP's JSON_NUMERIC_CHECK shows it; else unchanged."""
-    if not isinstance(value, str):
-        return value
-    if re.fullmatch(r"-?[0-9]{1,18}", value):
-        return int(value)
-    if re.fullmatch(r"[+-]?([0-9]+(\.[0-9]*)?|\.[0-9]+)([eE][+-]?[0-9]{1,3})?", value):
-        return value if float(value) in INFINITE else float(value)
-    return value
-
-
 def php_text(value) -> str | None:
-    """A text field: text, or a number's decimal text; None where it is empty()."""
+    """A text field: text, or a number's decimal text; None where PHP's empty() is true."""
     return None if empty(value) else raw_text(value)
 
 
 def raw_text(value) -> str | None:
-    """Text to which empty() does not apply (docs/wire.md F32): only null, missing and "" are not given."""
+    """A text field to which PHP's empty() does not apply (docs/wire.md F32): only null is None."""
     if value is None or isinstance(value, str):
         return value
-    if isinstance(value, bytes) and (
-        value.isascii() or len(value) <= SMALL_BODY
-    ):  # in a large body (read_body)
-        return value.decode(errors="surrogatepass")  # beyond ASCII it can take four times the memory
+    # Bytes come from a large body. Text beyond ASCII can take four times their memory.
+    if isinstance(value, bytes) and (value.isascii() or len(value) <= SMALL_BODY):
+        return value.decode(errors="surrogatepass")
     if isinstance(value, float) and value.is_integer() and abs(value) < 1e15:
         value = int(value)
     if isinstance(value, bool) or not isinstance(value, (int, float)) or value in INFINITE:
@@ -297,27 +320,24 @@ def raw_text(value) -> str | None:
 
 
 def secret(value) -> str | None:
-    """A password, key or token: no audit has it, and `mailapi call` reads it without echo. Else as `password`."""
+    """A password, key or token, read like raw_text: the audit omits it, `mailapi call` reads it without echo."""
     return raw_text(value)
 
 
 def long_text(value) -> bytes | None:
-    """Text that may be large, as UTF-8; empty() does not apply to it. A large body has it as bytes already."""
-    return (
-        value if isinstance(value, bytes) else None if (given := raw_text(value)) is None else given.encode()
-    )
+    """Text that may be large, as UTF-8 bytes, to which PHP's empty() does not apply."""
+    if isinstance(value, bytes):  # from a large body
+        return value
+    return None if (text := raw_text(value)) is None else text.encode()
 
 
 def file_content(value) -> bytes | None:
-    """The content of a file, which the command line is given the path of."""
+    """The content of a file, read like long_text; `mailapi call` takes its path."""
     return long_text(value)
 
 
-LONGEST = 1000  # bytes of an address, an expression or a route; the SMTP protocol ends at 256
-
-
 def address(value) -> str | None:
-    """Text as long as an address can be: matching and filling in cost time and memory with the length."""
+    """Text of at most LONGEST bytes, since matching takes time and memory with the length."""
     value = php_text(value)
     if value and len(value.encode()) > LONGEST:
         raise ValueError("too long for an address")
@@ -325,7 +345,7 @@ def address(value) -> str | None:
 
 
 def whole_number(value) -> int | None:
-    """A whole number of at most 18 digits, as number or text (docs/wire.md F37); None stays None."""
+    """A whole number of at most 18 digits, sent as number or text (docs/wire.md F37); None stays None."""
     if value is None:
         return None
     if not re.fullmatch(r"-?[0-9]{1,18}", raw_text(value)):
@@ -334,12 +354,12 @@ def whole_number(value) -> int | None:
 
 
 def optional_number(value) -> int | None:
-    """As whole_number, but what is empty() counts as not given."""
+    """A whole number; None where PHP's empty() is true."""
     return whole_number(php_text(value))
 
 
 def boolean(value) -> bool:
-    """A yes or no: everything that is not empty() is a yes."""
+    """True unless PHP's empty() is true."""
     if isinstance(value, (list, dict)) and value:
         raise ValueError("not a flag")
     return not empty(value)
@@ -354,30 +374,31 @@ def list_of_text(value) -> list | None:
     return [php_text(entry) or "" for entry in value]
 
 
-def object_of(**kinds):
-    """A field that is an object, its own fields read by the kinds given."""
+def object_of(**types):
+    """Return the type of a field that is an object with fields of these types."""
 
     def read(value):
         if empty(value):
             return None
         if not isinstance(value, dict):
             raise ValueError("not an object")
-        return dict.fromkeys(kinds) | read_fields(value, kinds)
+        return dict.fromkeys(types) | read_fields(value, types)
 
     return read
 
 
-def read_fields(given: dict, kinds: dict) -> dict:
-    """The fields that kinds name, in either spelling, each read by its kind.
+def read_fields(given: dict, types: dict) -> dict:
+    """Return the fields that `types` declares, each read by its type; clients may write right for permission.
 
-    The field at fault is named as it was sent, one in an object with the object's name before it (docs/wire.md F27).
+    ApiError (HTTP 400) names a field that cannot be read as the client wrote it, a field of an object with the
+    object's name before it (docs/wire.md F27).
     """
     fields = {}
-    for name, kind in kinds.items() if given else ():
+    for name, read in types.items() if given else ():
         sent = name if name in given else name.replace("permission", "right")
         if sent in given:
             try:
-                fields[name] = kind(given[sent])
+                fields[name] = read(given[sent])
             except ValueError:
                 raise invalid(sent) from None
             except ApiError as inner:
@@ -385,22 +406,158 @@ def read_fields(given: dict, kinds: dict) -> dict:
     return fields
 
 
-NEW_SPELLING = re.compile(r"(?<=_)right(s?)\Z")
-PAGE_QUERY = {"after": php_text, "search": php_text}  # of the query of a list of users, beside limit
+PAGE_QUERY = {"after": php_text, "search": php_text}  # of a list's query, beside limit
 CREDENTIALS = object_of(user_name=php_text, password=raw_text)
 
 
+def refuse_forbidden_text(body: dict):
+    """Raise ApiError (HTTP 400) for a NUL byte or a lone surrogate in any text of a body (docs/wire.md F27)."""
+    for name, value in body.items():
+        todo = [name, value]
+        while todo:
+            item = todo.pop()
+            if isinstance(item, str):
+                forbidden = FORBIDDEN.search(item)
+            else:
+                forbidden = isinstance(item, bytes) and FORBIDDEN_BYTES.search(item)
+            if forbidden:
+                refused = invalid(FORBIDDEN.sub("\ufffd", name))
+                refused.audit = "Invalid value for a field."  # the client sent the name, too
+                raise refused
+            todo += list(item) + list(item.values()) if isinstance(item, dict) else ()
+            todo += item if isinstance(item, list) else ()
+
+
+########## Wire format #############################################################################
+# Peculiarities of PHP and of the browser clients are named functions here and in Field types, nowhere else.
+
+NEW_SPELLING = re.compile(r"(?<=_)right(s?)\Z")
+SMALL_BODY = 64 * 1024  # bytes of a body that is parsed before its sender is known
+MOST_VALUES = 100_000  # commas, brackets and escapes of a larger one: each can take a hundred bytes of memory
+MOST_DISCARDED = 32 * 1024 * 1024  # bytes
+
+
 def canonical(name: str) -> str:
-    """One spelling of actions: no dash, permission for right (docs/wire.md section 4)."""
+    """Return an action's name without dashes and with permission for right (docs/wire.md section 4)."""
     return NEW_SPELLING.sub(r"permission\1", name.replace("-", "_"))
 
 
-SMALL_BODY = 64 * 1024  # bytes of a body that is taken apart before it is known who asks
-MOST_VALUES = 100_000  # commas, brackets and escapes of a larger one: each can take a hundred bytes of memory
+def php_map(mapping: dict):
+    """Return a map as PHP encodes it: an empty one is []."""
+    return mapping or []
+
+
+def number(value):
+    """Return text that is a number as that number, like PHP's JSON_NUMERIC_CHECK; else the value unchanged."""
+    if not isinstance(value, str):
+        return value
+    if re.fullmatch(r"-?[0-9]{1,18}", value):
+        return int(value)
+    if re.fullmatch(r"[+-]?([0-9]+(\.[0-9]*)?|\.[0-9]+)([eE][+-]?[0-9]{1,3})?", value):
+        return value if float(value) in INFINITE else float(value)
+    return value
+
+
+def read_query(query_string: str) -> dict:
+    """Return the decoded keys and values of a query; of a repeated key the last one counts, as in PHP."""
+    if query_string.count("&") >= 100:
+        raise ApiError("Too many fields in the query.", http=400)
+    query, encoded, decoded = {}, "%" in query_string or "+" in query_string, urllib.parse.unquote_plus
+    for pair in query_string.split("&"):
+        name, _, value = pair.partition("=")
+        if encoded:
+            name, value = decoded(name), decoded(value)
+        if pair:
+            query[name] = value
+    return query
+
+
+def read_limit(limit: str) -> int:
+    """Read `limit`, a positive whole number (docs/wire.md F25)."""
+    if not (found := re.fullmatch("0*([1-9][0-9]{0,999})", limit)):
+        raise ApiError("Invalid limit.", http=400)
+    return int(found[1])
+
+
+def read_callback(callback: str) -> str:
+    """Read `callback`, the name of a JSONP function (docs/wire.md F20)."""
+    if not re.fullmatch(r"[A-Za-z_$][\w$.]{0,127}", callback, re.ASCII):
+        raise ApiError("Invalid callback.", http=400)
+    return callback
+
+
+def body_length(environ: dict) -> int | None:
+    """Return the bytes of a body; None where it ends with its stream."""
+    length, chunked = environ.get("CONTENT_LENGTH"), "HTTP_TRANSFER_ENCODING" in environ
+    if length:
+        if not re.fullmatch("[0-9]{1,18}", length):
+            raise ApiError("Invalid JSON in request body.", http=400)
+        return int(length)
+    if environ.get("wsgi.input_terminated") or chunked and environ.get("wsgi.run_once"):
+        return None  # with run_once it is standard input of CGI
+    if chunked:  # the server does not say where it ends
+        raise ApiError("Request body of unknown length.", http=411)
+    return 0
+
+
+def raw_body(environ: dict, limit: int) -> bytes:
+    """Read a body of at most `limit` bytes; ApiError (HTTP 413) refuses a longer one before it is read."""
+    length = body_length(environ)
+    if length and length > limit:
+        raise ApiError("Request body too large.", http=413)
+    try:
+        raw = environ["wsgi.input"].read(limit + 1 if length is None else length)
+    except OSError:  # the client has gone
+        raise ApiError("Incomplete request body.", http=400) from None
+    if len(raw) > limit:
+        raise ApiError("Request body too large.", http=413)
+    if length and len(raw) < length:  # or other middleware has read it
+        raise ApiError("Incomplete request body.", http=400)
+    environ["mailapi.body_read"] = True
+    return raw
+
+
+class Unread:
+    """An answer to a request whose body was not read: the body is discarded once the answer is sent.
+
+    CGI and some servers reset a connection on which something is left to read, and the answer is lost.
+    """
+
+    def __init__(self, payload: bytes, environ: dict):
+        self.payload, self.environ = payload, environ
+
+    def __iter__(self):
+        return iter([self.payload])
+
+    def close(self):
+        with contextlib.suppress(OSError, ApiError):
+            length = body_length(self.environ)
+            left = MOST_DISCARDED if length is None else min(length, MOST_DISCARDED)
+            while left and (piece := self.environ["wsgi.input"].read(min(left, 65536))):
+                left -= len(piece)
+
+
+class SharedLimit:
+    """Bytes of memory that all requests of a process may take together for one purpose."""
+
+    def __init__(self, most: int):
+        self.most, self.used, self.lock = most, 0, threading.Lock()
+
+    def take(self, size: int) -> int:
+        """Reserve and return size; ApiError (HTTP 503) where others have too much. A single request always gets it."""
+        with self.lock:
+            if self.used and self.used + size > self.most:
+                raise ApiError("The server is busy. Try again.", http=503, retry_after=1)
+            self.used += size
+        return size
+
+    def give_back(self, size: int):
+        with self.lock:
+            self.used -= size
 
 
 def read_object(raw: bytes) -> dict:
-    """Return the JSON object of a body, {} of an empty one, whatever its Content-Type says (docs/wire.md F22).
+    """Return the JSON object of a body, {} of an empty one, whatever its Content-Type is (docs/wire.md F22).
 
     ApiError: HTTP 400 where it is no object; HTTP 413 where it is large and would take many times its size.
     """
@@ -417,182 +574,27 @@ def read_object(raw: bytes) -> dict:
     return body
 
 
-def find_auth(raw: bytes) -> dict | None:
-    """Return the member `auth` of a large body without taking the body apart: the last one, or else the first.
-
-    Once its sender is let in, the body is read as a whole, and must have the same `auth`.
-    """
-    for start in (raw.rfind(b'"auth"'), raw.find(b'"auth"')):
-        member = raw[start + 6 : start + SMALL_BODY].decode(errors="replace").lstrip() if start >= 0 else ""
-        with contextlib.suppress(ValueError, RecursionError):
-            found = json.JSONDecoder(parse_constant=not_json).raw_decode(member[1:].lstrip())[0]
-            if member[0] == ":" and isinstance(found, dict):
-                return found
-    return None
-
-
-class SharedLimit:
-    """Bytes of memory that all requests of a process may take together for one purpose."""
-
-    def __init__(self, most: int):
-        self.most, self.used, self.lock = most, 0, threading.Lock()
-
-    def take(self, size: int) -> int:
-        """Return size once it is reserved; ApiError (HTTP 503) where others have too much. One alone always gets it."""
-        with self.lock:
-            if self.used and self.used + size > self.most:
-                raise ApiError("The server is busy. Try again.", http=503, retry_after=1)
-            self.used += size
-        return size
-
-    def give_back(self, size: int):
-        with self.lock:
-            self.used -= size
-
-
-def raw_body(environ: dict, limit: int) -> bytes:
-    """All of a body of at most limit bytes; a longer one is refused before it is read."""
-    length = body_length(environ)
-    try:
-        raw = (
-            b""
-            if length and length > limit
-            else environ["wsgi.input"].read(limit + 1 if length is None else length)
-        )
-    except OSError:  # the client has gone
-        raise ApiError("Incomplete request body.", http=400) from None
-    if len(raw) > limit or (length or 0) > limit:
-        raise ApiError("Request body too large.", http=413)
-    if length and len(raw) < length:  # or somebody before us has read it
-        raise ApiError("Incomplete request body.", http=400)
-    environ["mailapi.body_read"] = True
-    return raw
-
-
-def body_length(environ: dict) -> int | None:
-    """The bytes of a body; None where it is as long as its stream."""
-    length, chunked = environ.get("CONTENT_LENGTH"), "HTTP_TRANSFER_ENCODING" in environ
-    if length:
-        if not re.fullmatch("[0-9]{1,18}", length):
-            raise ApiError("Invalid JSON in request body.", http=400)
-        return int(length)
-    if (
-        environ.get("wsgi.input_terminated") or chunked and environ.get("wsgi.run_once")
-    ):  # standard input of CGI
-        return None
-    if chunked:  # the server does not say where it ends
-        raise ApiError("Request body of unknown length.", http=411)
-    return 0
-
-
-MOST_DISCARDED = 32 * 1024 * 1024  # bytes
-
-
-class Unread:
-    """An answer to a request whose body was not read: it is thrown away once the answer is sent.
-
-    CGI and some servers end a connection on which something is left to read with a reset, which takes the answer along.
-    """
-
-    def __init__(self, payload: bytes, environ: dict):
-        self.payload, self.environ = payload, environ
-
-    def __iter__(self):
-        return iter([self.payload])
-
-    def close(self):
-        with contextlib.suppress(OSError, ApiError):
-            length = body_length(self.environ)
-            left = MOST_DISCARDED if length is None else min(length, MOST_DISCARDED)
-            while left and (got := self.environ["wsgi.input"].read(min(left, 65536))):
-                left -= len(got)
-
-
 def not_json(constant: str):
     raise ValueError(f"{constant} is not JSON")
 
 
-FORBIDDEN = re.compile("[\0\ud800-\udfff]")
-
-
-FORBIDDEN_BYTES = re.compile(rb"\0|\xed[\xa0-\xbf]")  # the same in long_text
-
-
-def refuse_forbidden_text(body: dict):
-    """A NUL byte or a lone surrogate in any text (docs/wire.md F27)."""
-    for name, value in body.items():
-        todo = [name, value]
-        while todo:
-            item = todo.pop()
-            if (
-                isinstance(item, str)
-                and FORBIDDEN.search(item)
-                or isinstance(item, bytes)
-                and FORBIDDEN_BYTES.search(item)
-            ):
-                refused = invalid(FORBIDDEN.sub("\ufffd", name))
-                refused.audit = "Invalid value for a field."  # the name, too, is what was sent
-                raise refused
-            todo += list(item) + list(item.values()) if isinstance(item, dict) else ()
-            todo += item if isinstance(item, list) else ()
-
-
-def read_query(query_string: str) -> dict:
-    """The query's keys and values, both decoded; of a repeated key the last one counts, as in PHP."""
-    if query_string.count("&") >= 100:
-        raise ApiError("Too many fields in the query.", http=400)
-    query, encoded, decoded = {}, "%" in query_string or "+" in query_string, urllib.parse.unquote_plus
-    for pair in query_string.split("&"):
-        name, _, value = pair.partition("=")
-        if encoded:
-            name, value = decoded(name), decoded(value)
-        if pair:
-            query[name] = value
-    return query
-
-
-def read_limit(limit: str) -> int:
-    """`limit`, a positive whole number (docs/wire.md F25)."""
-    if not (found := re.fullmatch("0*([1-9][0-9]{0,999})", limit)):
-        raise ApiError("Invalid limit.", http=400)
-    return int(found[1])
-
-
-def read_callback(callback: str) -> str:
-    """`callback`, the name of a JSONP function (docs/wire.md F20)."""
-    if not re.fullmatch(r"[A-Za-z_$][\w$.]{0,127}", callback, re.ASCII):
-        raise ApiError("Invalid callback.", http=400)
-    return callback
-
-
-def shorten(answer: dict, limit: int | None) -> dict:
-    """The lists that an action returned, cut to limit entries each."""
-    for name, value in answer.items():
-        if isinstance(value, list):
-            answer[name] = value[:limit]
-        elif isinstance(value, dict):
-            shorten(value, limit)
-    return answer
-
-
-def readable(value) -> str:
-    """Bytes that came out of the database where text belongs; TypeError for anything else."""
-    return str(memoryview(value), errors="replace")
-
-
 class RawJSON:
-    """A list that the database has encoded already (Store.encoded): it goes into the answer as it is."""
+    """A list that the database has encoded (Store.encoded), for `encode` to copy into the answer."""
 
     def __init__(self, payload: bytes):
         self.payload = payload
+
+
+def readable(value) -> str:
+    """Return BLOBs that the database has in the place of text as text; TypeError for other values."""
+    return str(memoryview(value), errors="replace")
 
 
 ENCODER = json.JSONEncoder(ensure_ascii=False, check_circular=False, separators=(",", ":"), default=readable)
 
 
 def encode(answer: dict) -> bytes:
-    """The answer as JSON, in UTF-8; what is Encoded is taken out of it, and comes last. Without orjson the bytes are
-    the same."""
+    """Return the answer as JSON in UTF-8, with RawJSON members last; the same bytes with and without orjson."""
     pieces = []
     while RawJSON in (kinds := [*map(type, answer.values())]):
         name = [*answer][kinds.index(RawJSON)]  # an action's own, so that there is no quote in it
@@ -601,50 +603,52 @@ def encode(answer: dict) -> bytes:
         payload = orjson.dumps(answer, readable) if orjson else None
     except TypeError:  # numbers of more than 64 bits, text that nobody can encode
         payload = None
-    if (
-        payload is None or b"e-" in payload or b"0.0000" in payload
-    ):  # 1e-05 may be in it, which orjson spells otherwise
+    if payload is None or b"e-" in payload or b"0.0000" in payload:  # orjson writes 1e-05 otherwise
         payload = ENCODER.encode(answer).encode()
     return b"".join([payload[:-1], *pieces, b"}"]) if pieces else payload
 
 
 def jsonp(callback: str, payload: str) -> str:
-    """The payload as a JavaScript string, handed to callback; no quote or line end gets out (F20)."""
+    """Return a call of `callback` with the payload as a JavaScript string, whatever is in it (F20)."""
     payload = payload.replace("\\", "\\\\").replace("'", "\\'")
     return f"{callback}('{payload}')".replace("\u2028", "\\u2028").replace("\u2029", "\\u2029")
 
 
+def shorten(answer: dict, limit: int) -> dict:
+    """Cut the lists that an action returned to `limit` entries each."""
+    for name, value in answer.items():
+        if isinstance(value, list):
+            answer[name] = value[:limit]
+        elif isinstance(value, dict):
+            shorten(value, limit)
+    return answer
+
+
 @dataclasses.dataclass(frozen=True)
 class File:
-    """What an action answers in the place of an object: bytes that a browser saves and never shows as a page."""
+    """An action's answer in the place of an object: bytes that browsers save and never show as a page."""
 
     content: bytes
     content_type: str
-    name: str  # as somebody else may have chosen it
+    name: str  # any text
 
     def headers(self) -> list[tuple[str, str]]:
-        return [
-            ("Content-Type", self.content_type),
-            ("Content-Disposition", disposition(self.name)),
-            ("Content-Security-Policy", "default-src 'none'; sandbox"),
-        ]
+        return load_part("http.downloads").headers(self)
 
 
-def disposition(name: str) -> str:
-    """The Content-Disposition of a download (RFC 6266): a name without folders, of characters that can be seen."""
-    name = (
-        "".join(c if c.isprintable() and c not in '"*/:<>?\\|' else "_" for c in name).strip(" .") or "file"
-    )
-    stem, _, ending = name.rpartition(".")
-    name = f"{stem[:100]}.{ending}" if 0 < len(ending) <= 10 and stem else name[:100]
-    ascii_only = re.sub(r"[^\w !#$&'()+,.=@^`{}~-]", "_", name, flags=re.ASCII)
-    return f"attachment; filename=\"{ascii_only}\"; filename*=UTF-8''{urllib.parse.quote(name, safe='')}"
+########## Clients #################################################################################
+
+# An address as sockets, servers and proxies write it: with a port, brackets or a zone.
+ADDRESS = re.compile(
+    r"(?:\[([0-9A-Fa-f:.]{2,45})(?:%[^\s\]]{0,40})?\]|([0-9.]{7,15}))(?::[0-9]{1,5})?"
+    r"|([0-9A-Fa-f:.]{2,45})(?:%\S{0,40})?"
+)
 
 
 def client_address(environ: dict, proxies: list) -> str:
-    """The address of the client; behind trusted proxies the last one that they saw and do not trust.
+    """Return the client's address; behind trusted proxies the last one in X-Forwarded-For that is none of them.
 
-    Where a proxy passes on what is no address, the last proxy that is trusted counts as the client.
+    Where a proxy passes on something that is no address, the last trusted proxy counts as the client.
     """
     address = plain_address(environ.get("REMOTE_ADDR", ""))
     for hop in reversed(environ.get("HTTP_X_FORWARDED_FOR", "").split(",")) if proxies else ():
@@ -658,46 +662,37 @@ def client_address(environ: dict, proxies: list) -> str:
 
 
 def plain_address(address: str) -> str:
-    """An address as it is usually written; what is none, such as a Unix socket's, stays as it is."""
+    """Return an address in its usual form; text that is none, such as a Unix socket's, stays unchanged."""
     try:
         return str(ip(address))
     except ValueError:
         return address
 
 
-# An address as sockets, servers and proxies write it: with a port, brackets or a zone, which says nothing elsewhere.
-ADDRESS = re.compile(
-    r"(?:\[([0-9A-Fa-f:.]{2,45})(?:%[^\s\]]{0,40})?\]|([0-9.]{7,15}))(?::[0-9]{1,5})?"
-    r"|([0-9A-Fa-f:.]{2,45})(?:%\S{0,40})?"
-)
-
-
 def ip(address: str) -> ipaddress.IPv4Address | ipaddress.IPv6Address:
-    """An IP address, whatever is written around it; IPv4 within IPv6 becomes IPv4. ValueError: it is none."""
+    """Return the IP address in a text like ADDRESS, IPv4 within IPv6 as IPv4; ValueError where there is none."""
     return bare_ip(address.strip(' \t"')[:200])
 
 
-@lru_cache(maxsize=1000)  # not of what is refused, so that each key is short
+@lru_cache(maxsize=1000)  # texts without an address are not cached, so that each key is short
 def bare_ip(address: str) -> ipaddress.IPv4Address | ipaddress.IPv6Address:
     if not (found := ADDRESS.fullmatch(address)):
         raise ValueError("no IP address")
-    seen = ipaddress.ip_address(found[1] or found[2] or found[3])
-    return getattr(seen, "ipv4_mapped", None) or seen
+    parsed = ipaddress.ip_address(found[1] or found[2] or found[3])
+    return getattr(parsed, "ipv4_mapped", None) or parsed
 
 
 def ip_network(network: str, strict: bool = True) -> ipaddress.IPv4Network | ipaddress.IPv6Network:
-    """A network; one of IPv4 that is written as IPv6 becomes one of IPv4, as addresses do. ValueError: it is none."""
-    found = ipaddress.ip_network(network, strict)
-    mapped = getattr(found.network_address, "ipv4_mapped", None)
-    return (
-        ipaddress.ip_network(f"{mapped}/{found.prefixlen - 96}")
-        if mapped and found.prefixlen >= 96
-        else found
-    )
+    """Return a network, IPv4 within IPv6 as IPv4 like addresses; ValueError where the text is none."""
+    parsed = ipaddress.ip_network(network, strict)
+    mapped = getattr(parsed.network_address, "ipv4_mapped", None)
+    if not mapped or parsed.prefixlen < 96:
+        return parsed
+    return ipaddress.ip_network(f"{mapped}/{parsed.prefixlen - 96}")
 
 
 def is_trusted(address: str, proxies: list) -> bool:
-    """Whether a proxy may say who its client is; one on a Unix socket, which has no address, may."""
+    """Check whether a peer is a trusted proxy. One on a Unix socket, which has no address, is."""
     try:
         return bool(proxies) and (not address or any(ip(address) in network for network in proxies))
     except ValueError:
@@ -705,7 +700,7 @@ def is_trusted(address: str, proxies: list) -> bool:
 
 
 def network(address: str) -> str:
-    """What log-ins are counted by: a /64 of IPv6, as one person can have that, and addresses in it change daily."""
+    """Return what log-ins are counted by: of IPv6 the /64, since one person has it all; else the address."""
     address = plain_address(address)
     with contextlib.suppress(ValueError):
         return str(ipaddress.ip_network(f"{address}/64", strict=False)) if ":" in address else address
@@ -723,7 +718,7 @@ def cross_site(environ: dict, proxies: list) -> bool:
 
 
 def own_origin(environ: dict, proxies: list) -> tuple | None:
-    """Return the origin at which the client found this request's URL."""
+    """Return the origin of this request's URL, as the client sees it."""
     host = environ.get("HTTP_HOST") or "{SERVER_NAME}:{SERVER_PORT}".format_map(environ)
     if "uwsgi.version" in environ and not re.search(r":[0-9]{1,5}\Z", host):  # uWSGI cuts the port off
         host += ":{SERVER_PORT}".format_map(environ)
@@ -746,11 +741,11 @@ def origin_of(url: str) -> tuple | None:
         return None
 
 
-########## Database ################################################################################
+########## Tables ##################################################################################
 
 
 def table_name(model: type) -> str:
-    """The class's name in snake case, without the number of a generation."""
+    """Return a model's class name in snake case, without the number of a generation."""
     return peewee.make_snake_case(model.__name__).rstrip("0123456789")
 
 
@@ -797,12 +792,12 @@ class Addresses(Model):
 
     @classmethod
     def stores_to(cls, user):
-        """The rows that keep mail for user."""
+        """Return the condition that a row stores mail for user."""
         return (cls.address_router == "store") & (cls.address_route == user)
 
     @classmethod
     def user_of(cls, row: dict) -> str | None:
-        """The user that a row keeps mail for."""
+        """Return the user for whom a row stores mail."""
         return row["address_route"] if row["address_router"] == "store" else None
 
 
@@ -820,47 +815,31 @@ class Addresses8(Model):
         return row["address_user"]
 
 
-class Smtpd(Model):
-    """Who may send through the SMTP daemon, and how."""
-
-    smtpd_user = TextField()
-    smtpd_router = TextField()
-    smtpd_route = TextField(null=True)
-
-
-class Msa(Model):
-    """The same before generation 9, with how mail for the user's addresses comes in."""
-
-    msa_user = TextField()
-    msa_inrouter = TextField()
-    msa_inroute = TextField(null=True)
-    msa_outrouter = TextField()
-    msa_outroute = TextField(null=True)
-
-
 @dataclasses.dataclass(frozen=True)
 class Generation:
-    """What differs between the schema versions that both the daemons and this API know."""
+    """A version of the schema that both the daemons and this API support, and how it differs from others."""
 
     number: int
-    permission: str  # what clients call a permission, alone and in names
+    permission: str  # the clients' word for a permission, alone and in names
     access: type[Model]
     address: type[Model]
-    routers: type[Model]  # who may send, and how
 
     def in_generation(self, sentence: str) -> str:
         return sentence.replace("{permission}", self.permission)
 
 
 GENERATIONS = {
-    8: Generation(8, "right", ApiAccess8, Addresses8, Msa),
-    9: Generation(9, "permission", ApiAccess, Addresses, Smtpd),
+    8: Generation(8, "right", ApiAccess8, Addresses8),
+    9: Generation(9, "permission", ApiAccess, Addresses),
 }
 LATEST = max(GENERATIONS)
 
 
+########## Database ################################################################################
+
+
 class Param:
-    """The place in a prepared query that a named value takes when it runs."""
+    """A named parameter of a prepared query."""
 
     def __init__(self, name: str):
         self.name = name
@@ -871,57 +850,27 @@ def param(name: str) -> peewee.Value:
 
 
 class PreparedQuery:
-    """A query built once, at import, and turned into SQL at its first use: building costs ten times running."""
+    """A query built once, at import, and compiled at its first use: building takes ten times as long as running."""
 
-    def __init__(self, query, nested: tuple = (), pages: "KeysetPagination | None" = None):
+    def __init__(self, query, nested: tuple = (), pages=None):
         self.query = query
         self.nested = nested  # the columns that hold JSON
-        self.pages = pages  # of a list
-        self.compiled: dict = {}
-        self.encoding = ""  # the same query with its rows as one JSON list
+        self.pages = pages  # a KeysetPagination (modules/directory/pagination.py)
+        self.compiled: dict = {}  # type of database → SQL and parameters
+        self.encoding = ""  # the SQL that returns the rows as one JSON list
 
     def sql(self, database: peewee.Database):
-        """The query's SQL and parameters."""
-        found = self.compiled.get(type(database))
-        if not found:
-            found = database.get_sql_context().sql(self.query).query()
-            self.compiled[type(database)] = found
-        return found
-
-
-@dataclasses.dataclass(frozen=True)
-class KeysetPagination:
-    """How a list is taken apart: by the column that it is ordered by, an index's, so that the last page costs what the
-    first one does. Names are searched by their beginning, for the same reason; else any part of a column."""
-
-    key: peewee.Field
-    searched: peewee.Field | None = None
-    descending: bool = False
-
-    def of(
-        self, query: peewee.Select, after=None, search: str | None = None, limit: int | None = None
-    ) -> PreparedQuery:
-        """The entries of a list that come after a key, and fit."""
-        if after is not None:
-            query = query.where(self.key < after if self.descending else self.key > after)
-        if search and self.searched is not None:
-            query = query.where(fn.INSTR(self.searched, search) > 0)
-        elif search:
-            query = query.where(self.key >= search, self.key < search + LAST_CHARACTER)
-        return PreparedQuery(query if limit is None else query.limit(min(limit, 2**63 - 1)))
-
-
-LAST_CHARACTER = "\U0010ffff"
+        """Return the query's SQL and parameters."""
+        compiled = self.compiled.get(type(database))
+        if not compiled:
+            compiled = database.get_sql_context().sql(self.query).query()
+            self.compiled[type(database)] = compiled
+        return compiled
 
 
 def each_generation(build: Callable[[Generation], object]) -> dict:
-    """A prepared query for every generation, by its number."""
+    """Return a prepared query for every generation, by its number."""
     return {number: PreparedQuery(build(generation)) for number, generation in GENERATIONS.items()}
-
-
-def like(value, expression):
-    """SQLite's `value LIKE expression`: % any run, _ one character, ASCII without case, no escape."""
-    return peewee.Expression(value, peewee.OP.ILIKE, expression)
 
 
 SQLITE_SEQUENCE = peewee.Table("sqlite_sequence", ("name", "seq"))
@@ -931,35 +880,43 @@ LAST_GIVEN = PreparedQuery(
 
 
 def json_sql(sql: str, cursor: sqlite3.Cursor, nested: tuple) -> str:
-    """A query whose only value is the JSON list of the rows of sql, in their order."""
-    columns = [column[0] for column in cursor.description]
+    """Return SQL whose only value is the JSON list of the rows of `sql`, in their order."""
     pairs = ", ".join(
-        f"'{name}', " + (f'json("{name}")' if name in nested else f'"{name}"') for name in columns
+        f"'{name}', " + (f'json("{name}")' if name in nested else f'"{name}"')
+        for name, *_ in cursor.description
     )
     return f"SELECT CAST(json_group_array(json_object({pairs})) AS BLOB) FROM ({sql})"
 
 
 def as_peewee(error: sqlite3.Error) -> Exception:
-    """What peewee makes of an error of SQLite's."""
+    """Return peewee's exception for one of SQLite's."""
     try:
         with peewee.__exception_wrapper__:
             raise error
     except Exception as translated:
         return translated
     finally:
-        del error  # whose traceback holds this frame, and with it whatever its callers have
+        del error  # its traceback holds this frame, and with it the callers' variables
+
+
+class ClosingConnection(sqlite3.Connection):
+    """A connection that is closed when its thread ends or its store is dropped, in whatever thread that happens."""
+
+    def __del__(self):
+        with contextlib.suppress(sqlite3.ProgrammingError):  # it was never opened
+            self.close()
 
 
 class ThreadConnection(threading.local):
-    """What a thread has open."""
+    """A thread's connection."""
 
     connection: sqlite3.Connection
-    identity: tuple | None = None
+    identity: tuple | None = None  # of the file that it has open
     trace: Callable[[str], None] | None = None
 
 
 class Transaction:
-    """All statements of a block or none."""
+    """A block whose statements take effect together or not at all."""
 
     def __init__(self, store: "Store", lock_type: str):
         self.store, self.lock_type = store, lock_type
@@ -979,7 +936,7 @@ class Transaction:
 
 
 class Store:
-    """One SQLite file: a connection per thread, opened anew when the file was replaced (docs/wire.md section 7).
+    """A SQLite file: a connection per thread, opened anew when the file was replaced (docs/wire.md section 7).
 
     A missing file is refused and never created.
     """
@@ -990,21 +947,22 @@ class Store:
     def __init__(self, path: str):
         self.path = path
         uri = Path(path).absolute().as_uri() + "?mode=rw"
-        self.database = peewee.SqliteDatabase(uri, uri=True, pragmas=self.PRAGMAS, timeout=5)
+        options = {"uri": True, "timeout": 5, "factory": ClosingConnection, "check_same_thread": False}
+        self.database = peewee.SqliteDatabase(uri, pragmas=self.PRAGMAS, **options)
         self.opened = ThreadConnection()
 
-    def trace(self, tell: Callable[[str], None] | None):
-        """Tell this thread's statements, without their values."""
-        self.opened.trace = tell
+    def trace(self, report: Callable[[str], None] | None):
+        """Report the SQL of this thread's statements, without values."""
+        self.opened.trace = report
 
     def connect(self) -> sqlite3.Connection:
-        """This thread's connection, to the file that has the name now."""
+        """Return this thread's connection to the file that has the name now."""
         try:
-            seen = os.stat(self.path)
+            status = os.stat(self.path)
         except (OSError, ValueError) as error:
-            seen = self.missing(error)
+            status = self.missing(error)
         # Mode, inode, device, links, owner and group: what SQLite opened read-only it never writes to.
-        identity, opened = (seen[:6], os.getpid()), self.opened
+        identity, opened = (status[:6], os.getpid()), self.opened
         if opened.identity != identity:
             self.close()
             self.before_opening()
@@ -1014,14 +972,14 @@ class Store:
         return opened.connection
 
     def missing(self, error: Exception) -> os.stat_result:
-        """What to do where there is no file."""
+        """Make the missing file and return its status, or raise CannotOpen."""
         raise CannotOpen(error) from None
 
     def before_opening(self):
-        """For a kind of Store that has something to prepare."""
+        """Prepare the file, in a subclass."""
 
     def after_opening(self):
-        """The same, once it is open."""
+        """Prepare the open database, in a subclass."""
 
     def close(self):
         """Close this thread's connection."""
@@ -1029,35 +987,36 @@ class Store:
         self.opened.identity = None
 
     def transaction(self, lock_type: str = "IMMEDIATE") -> "Transaction":
-        """All statements of the block or none; IMMEDIATE to write, DEFERRED to read."""
+        """Return a transaction to enter; IMMEDIATE to write, DEFERRED to read."""
         return Transaction(self, lock_type)
 
     def run_with_retry(self, work: Callable):
-        """What work returns, whose whole effect is one transaction. SQLite lets one writer after the other in, so
-        nothing is undone for another's sake, and nothing has to be repeated."""
+        """Return work(), whose effect is one transaction; repeat it after TransactionRolledBack, which SQLite never
+        raises."""
         return work()
 
     def make_room(self):
-        """Free room that the database has on the disk, where it does not do so by itself."""
+        """Free room on the disk, where the database does not do so by itself."""
 
     def next(self, column: peewee.Field) -> int:
         """Return the lowest number that an AUTOINCREMENT column has never given. A row that was updated may have it."""
         return (self.value(LAST_GIVEN, table=column.model._meta.table_name) or 0) + 1
 
     def release(self):
-        """Let go of the database after a request; a file is not held between transactions."""
+        """Give a connection back after a request; one to a file stays with its thread."""
 
     def compiled(self, query) -> tuple[str, Sequence]:
-        """The SQL and the parameters of a query, Prepared or not."""
+        """Return the SQL and the parameters of a query, prepared or not."""
         if type(query) is PreparedQuery:
             return query.sql(self.database)
         return self.database.get_sql_context().sql(query).query()
 
     def execute(self, query, **values) -> sqlite3.Cursor:
-        """Run a query, a Prepared one with its values; the cursor."""
+        """Run a query, a prepared one with its values, and return the cursor."""
         return self.run(*self.compiled(query), values)
 
     def run(self, sql: str, parameters: Sequence = (), values: Mapping = {}) -> sqlite3.Cursor:
+        """Run SQL and return the cursor; peewee's exceptions where it fails."""
         opened = self.opened
         if opened.trace:
             opened.trace(sql)
@@ -1071,7 +1030,7 @@ class Store:
             raise as_peewee(error) from error
 
     def execute_many(self, query: PreparedQuery, rows: list[dict]):
-        """Run a query once for each of rows, with its values; the fastest way to insert many."""
+        """Run a query once for each row of values; the fastest way to insert many."""
         sql, parameters = query.sql(self.database)
         if self.opened.trace:
             self.opened.trace(sql)
@@ -1081,12 +1040,12 @@ class Store:
             )
 
     def fetch(self, query, values: dict) -> tuple[sqlite3.Cursor, list]:
-        """A query's cursor, which describes the columns, and its rows."""
+        """Return a query's cursor, which describes the columns, and its rows."""
         try:
             cursor = self.run(*self.compiled(query), values)
             return cursor, cursor.fetchall()
         except (sqlite3.OperationalError, peewee.OperationalError) as error:
-            # Bytes that are not UTF-8 in some text (docs/wire.md F16): from now on read text with care.
+            # Bytes that are not UTF-8 in some text (docs/wire.md F16): decode text leniently from now on.
             connection = self.opened.connection
             if "decode" not in str(error) or connection.text_factory is readable:
                 raise
@@ -1094,48 +1053,69 @@ class Store:
             return self.fetch(query, values)
 
     def rows(self, query, **values) -> list[dict]:
-        """The rows as dictionaries, keyed by column names."""
-        cursor, found = self.fetch(query, values)
+        """Return the rows as dictionaries, keyed by column names."""
+        cursor, tuples = self.fetch(query, values)
         names = [column[0] for column in cursor.description]
-        rows = [dict(zip(names, row)) for row in found]
+        rows = [dict(zip(names, row)) for row in tuples]
         for row in rows if isinstance(query, PreparedQuery) and query.nested else ():
             row |= {name: json.loads(row[name]) for name in query.nested}
         return rows
 
     def encoded(self, query: PreparedQuery, values: dict) -> RawJSON | None:
-        """The rows as JSON that SQLite makes itself, in a third of the time; None where it cannot or must not:
-        BLOBs, text that is not UTF-8."""
+        """Return the rows as JSON that SQLite makes, in a third of the time that `rows` and `encode` take.
+
+        None where it cannot, or would make something else: for BLOBs, and text that is not UTF-8.
+        """
         sql, parameters = query.sql(self.database)
         try:
             if not query.encoding:
-                query.encoding = json_sql(
-                    sql, self.run(f"SELECT * FROM ({sql}) LIMIT 0", parameters, values), query.nested
-                )
+                cursor = self.run(f"SELECT * FROM ({sql}) LIMIT 0", parameters, values)
+                query.encoding = json_sql(sql, cursor, query.nested)
             payload = self.run(query.encoding, parameters, values).fetchone()[0]
             return RawJSON(payload) if payload.isascii() or payload.decode() else None
         except (peewee.OperationalError, UnicodeDecodeError):
             return None
 
     def one(self, query, **values) -> dict | None:
+        """Return the first row, or None."""
         return next(iter(self.rows(query, **values)), None)
 
     def column(self, query, **values) -> list:
-        """The first column of every row."""
+        """Return the first column of every row."""
         return [row[0] for row in self.fetch(query, values)[1]]
 
     def value(self, query, **values):
-        """The first column of the first row, or None."""
+        """Return the first column of the first row, or None."""
         return next(iter(self.column(query, **values)), None)
 
 
-def open_store(place: str, schema: str | None = None) -> Store:
-    """The master database, or with the schema of its tables the state database: a file, or on a server."""
-    if is_url(place):
-        return importlib.import_module("mailapi_modules.mariadb.store").ServerStore(place, schema)
-    return Store(place) if schema is None else StateStore(place, schema)
+def open_store(database: str, schema: str | None = None) -> Store:
+    """Return the master database, or with the schema of its tables the state database: a file, or on a server."""
+    if is_url(database):
+        return load_part("mariadb.store").ServerStore(database, schema)
+    return Store(database) if schema is None else load_part("state.store").StateStore(database, schema)
 
 
-########## Access rules ###############################################################################
+def chown_like(file: str | os.PathLike | int, model: str | os.PathLike):
+    """As root, give a path or an open file the owner and group of another file, such as its folder, so that the
+    service can use it. Do nothing for other users, and on file systems without owners."""
+    if os.geteuid() == 0:
+        status = os.stat(model)
+        with contextlib.suppress(OSError):
+            os.chown(file, status.st_uid, status.st_gid, follow_symlinks=isinstance(file, int))
+
+
+def repeated(method: Callable) -> Callable:
+    """Decorate a method whose effect is one transaction of self.store, for the store to repeat where it must."""
+
+    @wraps(method)
+    def repeating(self, *args, **named):
+        return self.store.run_with_retry(lambda: method(self, *args, **named))
+
+    return repeating
+
+
+########## Access rules ############################################################################
 
 
 DELEGATED = ApiUserDelegates.select(ApiUserDelegates.api_delegate).where(
@@ -1150,7 +1130,7 @@ DELEGATED_EXPRESSIONS = PreparedQuery(
 
 
 class Caller:
-    """Who asks, and what they may do: read on every request, so that revoked means revoked (F19)."""
+    """The user who asks, with permissions read in every request, so that revoking takes effect at once (F19)."""
 
     def __init__(self, db: Store, user_name: str | None, permissions: list[str]):
         self.db, self.user_name, self.permissions = db, user_name, permissions
@@ -1175,12 +1155,12 @@ class Caller:
         return self.admin or user_name in self.delegated_users
 
     def may_manage(self, expression: str) -> bool:
-        """Whether an address expression was delegated to the caller (docs/wire.md section 3, F09)."""
+        """Check whether an address expression was delegated to the caller (docs/wire.md section 3, F09)."""
         return self.admin or any(covers(given, expression) for given in self.delegated_expressions)
 
 
 def covers(given: str, expression: str) -> bool:
-    """Whether all that expression matches is matched by given: `%` only under `%` (docs/wire.md F39)."""
+    """Check whether `given` matches everything that `expression` matches: `%` only under `%` (docs/wire.md F39)."""
     if len(expression) > LONGEST or len(given.replace("%", "")) > len(expression):
         return False
     return covering(given).fullmatch(expression) is not None
@@ -1197,12 +1177,12 @@ def covering(given: str) -> re.Pattern:
 
 @dataclasses.dataclass(frozen=True)
 class Rule:
-    """Who may call an action: in words for the docs, as a test, and the sentence for everybody else."""
+    """An access rule: its description for the docs, a test, and the sentence for callers who fail it."""
 
     description: str
     test: Callable[["Call"], bool]
     refusal: str = "Not allowed."
-    of_fields: bool = True  # whether the test looks at the request's fields, not only at who asks
+    of_fields: bool = True  # the test reads the request's fields, not only the caller
 
     def otherwise(self, refusal: str) -> "Rule":
         return dataclasses.replace(self, refusal=refusal)
@@ -1217,12 +1197,12 @@ admin_or_delegate = Rule(
 
 
 def delegate_of(field: str, missing: Rule = nobody) -> Rule:
-    """Whoever may act for the user that field names; without the field the rule `missing`."""
+    """Allow callers who may act for the user that the field names; without the field apply `missing`."""
     return user_rule(field, f"admin, or delegate of {field}", missing, Caller.may_act_for)
 
 
 def owner_or_delegate(field: str, missing: Rule = nobody) -> Rule:
-    """As delegate_of, and the user themselves."""
+    """Allow the user that the field names, and callers who may act for them; without the field apply `missing`."""
 
     def test(caller, user_name):
         return caller.user_name == user_name or caller.may_act_for(user_name)
@@ -1230,60 +1210,46 @@ def owner_or_delegate(field: str, missing: Rule = nobody) -> Rule:
     return user_rule(field, f"admin, delegate of {field}, or oneself", missing, test)
 
 
-def user_rule(field: str, words: str, missing: Rule, test: Callable[[Caller, str], bool]) -> Rule:
-    def allowed(call):
+def user_rule(field: str, allowed: str, missing: Rule, test: Callable[[Caller, str], bool]) -> Rule:
+    def test_call(call):
         user_name = call.body.get(field)
         return test(call.caller, user_name) if user_name else missing.test(call)
 
-    return Rule(words if missing is nobody else f"{words}; without {field}: {missing.description}", allowed)
+    without = "" if missing is nobody else f"; without {field}: {missing.description}"
+    return Rule(allowed + without, test_call)
 
 
 def address_delegate(field: str) -> Rule:
-    """Whoever may manage the address expression in field."""
-    words = f"admin, or delegate of the expression in {field}"
-    return Rule(words, lambda call: call.caller.may_manage(call.body.get(field) or ""))
+    """Allow callers who may manage the address expression in the field."""
+    description = f"admin, or delegate of the expression in {field}"
+    return Rule(description, lambda call: call.caller.may_manage(call.body.get(field) or ""))
 
 
 ########## Modules #################################################################################
 
 
-IN_ROUTERS = ("store", "redirect", "handoff", "reject", "drop")  # docs/wire.md section 6
-OUT_ROUTERS = ("any", "defined", "handoff", "reject", "drop")
-NEED_ROUTE = ("store", "redirect", "forward", "handoff")
-
-
-def check_router(router: str, route: str | None, known: tuple, sentence: str, need_route=NEED_ROUTE):
-    """Refuse what the daemons answer 250 to and then lose, or crash on (docs/wire.md F33)."""
-    if router not in known:
-        raise ApiError(f"Unknown router {router}.", audit="Unknown router.")
-    if router in need_route and not route:
-        raise ApiError(sentence)
-
-
 @dataclasses.dataclass(frozen=True)
 class Endpoint:
-    """An action as it is declared: what the routes, the command line, the docs and the tests go by."""
+    """A declared action: routes, the command line, the docs and the tests read it."""
 
     name: str
     action: Callable
-    allow: tuple[Rule, ...]  # in this order, each with its refusal
-    required: dict  # field → the sentence where it is empty, in this order; or that for every generation
-    optional: dict[str, Callable]  # field → its type; required fields that are not here are text
-    validators: tuple[Callable, ...]  # raise ApiError; after `required`, before `allow`
-    query: dict[str, Callable]  # field of the query → its type
-    read_only: bool  # changes nothing
-    manages_transactions: (
-        bool  # the action opens its transactions itself: it waits for more than the master database
-    )
-    max_body: int | str  # bytes, or the key of the config that limits a request's body; 0: as configured
-    read_body: Callable[
-        [bytes, int], dict
-    ]  # reads one of more than SMALL_BODY; takes it and the config's max_body
-    after_commit: (
-        Callable | None
-    )  # takes module, call and answer when the transaction is over: for what takes time
-    download: bool  # answers a File; its fields may come in the query, too, as a link has them
-    # The fields of `required` that the audit has, by Module.identifiers → the values that it has of each; None: all
+    allow: tuple[Rule, ...]  # checked in this order, each with its refusal
+    # Field → the sentence where it is empty, checked in this order; or generation → such a mapping.
+    required: dict = dataclasses.field(default_factory=dict)
+    # Field → its type; required fields that are not here are text.
+    optional: dict[str, Callable] = dataclasses.field(default_factory=dict)
+    validators: Sequence[Callable] = ()  # raise ApiError; run after `required`, before `allow`
+    query: dict[str, Callable] = dataclasses.field(default_factory=dict)  # field of the query → its type
+    read_only: bool = False  # the action changes nothing
+    manages_transactions: bool = False  # the action begins transactions itself, as it waits for other servers
+    max_body: int | str = 0  # bytes of a request's body, or the config's key for it; 0: the config's max_body
+    # Reads a body of more than SMALL_BODY; takes it and the config's max_body.
+    read_body: Callable[[bytes, int], dict] = lambda raw, usual: read_object(raw)
+    # Takes module, call and answer after the transaction, for what takes time; returns the answer.
+    after_commit: Callable | None = None
+    download: bool = False  # answers a File; its fields may come in the query, too, as in a link
+    # Fields of `required` for the audit → the values that it may have of each, None: any; from Module.identifiers.
     identifiers: dict[str, Sequence[str] | None] = dataclasses.field(default_factory=dict)
 
     def needed(self, generation: Generation) -> dict[str, str]:
@@ -1293,7 +1259,7 @@ class Endpoint:
         return dict.fromkeys(self.needed(generation), php_text) | self.optional
 
     def read(self, generation: Generation, body: dict, query: dict) -> tuple[dict, dict]:
-        """The declared fields of body and query; ApiError (HTTP 400) names one that cannot be read."""
+        """Return the declared fields of body and query; ApiError (HTTP 400) names one that cannot be read."""
         if not body and not self.download and self.query.keys().isdisjoint(query):
             return {}, {}
         fields = self.fields(generation)
@@ -1301,16 +1267,8 @@ class Endpoint:
         refuse_forbidden_text({name: query[name] for name in asked if name in query})
         return read_fields(query | body if self.download else body, fields), read_fields(query, self.query)
 
-    def most(self, config: Config) -> int:
-        """Return the bytes that a request's body may have."""
-        return (
-            getattr(config, self.max_body)
-            if isinstance(self.max_body, str)
-            else self.max_body or config.max_body
-        )
-
     def run(self, module: "Module", call: "Call") -> dict:
-        """The declared checks in their order, then the action; what it adds to the answer."""
+        """Make the declared checks in their order, then run the action; return its part of the answer."""
         if call.restriction:
             call.restriction(module, self)
         for field, sentence in self.needed(call.generation).items() if self.required else ():
@@ -1324,51 +1282,41 @@ class Endpoint:
         return self.action(module, call) or {}
 
 
-def endpoint(
-    *,
-    allow,
-    required=None,
-    optional=None,
-    validators=(),
-    query=None,
-    read_only=False,
-    manages_transactions=False,
-    max_body=0,
-    read_body=lambda raw, usual: read_object(raw),
-    after_commit=None,
-    download=False,
-):
-    """Declare a method of a Module as an action; `allow`, one Rule or several, has no default."""
+def body_limit(declared: int | str, config: Config) -> int:
+    """Return the bytes that a request's body may have, from what an endpoint or module declares."""
+    return (getattr(config, declared) if isinstance(declared, str) else declared) or config.max_body
+
+
+def endpoint(*, allow, **declared):
+    """Declare a method of a Module as an action, with the fields of Endpoint.
+
+    allow: one Rule or a tuple of them; it has no default, so that no action is unguarded by mistake.
+    """
     rules = allow if isinstance(allow, tuple) else (allow,)
     if not rules or not all(isinstance(rule, Rule) for rule in rules):
         raise TypeError("allow takes one or more of the access rules")
 
     def declare(action):
-        action.endpoint = Endpoint(
-            action.__name__.rstrip("_"),
-            action,
-            rules,
-            required or {},
-            optional or {},
-            tuple(validators),
-            query or {},
-            read_only,
-            manages_transactions,
-            max_body,
-            read_body,
-            after_commit,
-            download,
-        )
+        action.endpoint = Endpoint(action.__name__.rstrip("_"), action, rules, **declared)
         return action
 
     return declare
 
 
+class Active:
+    """The users for whom users/?get lists a module: those whom one of the fields names, in rows where `where` holds."""
+
+    def __init__(self, *fields: peewee.Field, where=None):
+        rows = [field.model.select(field) for field in fields]
+        self.rows = [query if where is None else query.where(where) for query in rows]
+        self.where_user = where if fields[0] is Users.user_name else None  # can be tested on a row of users
+
+
 class Module:
-    """A part of the API: its endpoints are its actions, first declared, first served."""
+    """A part of the API: its endpoints are its actions; where a query names several, the first declared one runs."""
 
     endpoints: dict[str, Endpoint] = {}
-    # For users/?get: which users have something here; one query, or one for every generation.
+    # For users/?get: the users who have rows here; or generation → such a declaration.
     active: "Active | dict[int, Active] | None" = None
     # For `mailapi check`: rows that harm the daemons: sentence → query that selects what identifies them.
     dangerous_rows: dict = {}
@@ -1379,57 +1327,56 @@ class Module:
 
     # Permissions of api_access that mean something to the module, beside admin and delegate.
     permissions: tuple[str, ...] = ()
-    # Fields that name what an action is about: the audit has those that the action needs, and no others. As a
-    # mapping: field → the values that the audit has of it, where others may be anything; None: all.
+    # Fields that name what an action is about. The audit has those that an action requires, and no others. As a
+    # mapping: field → the values that the audit may have of it, where a client may send others; None: any.
     identifiers: tuple[str, ...] | dict[str, Sequence[str] | None] = ()
 
-    # Tables that the module keeps in the state database: CREATE … IF NOT EXISTS.
+    # Tables that the module has in the state database: CREATE … IF NOT EXISTS.
     state_schema = ""
-    # First segments of URL paths below which the module itself answers whole HTTP requests, by `relay`.
+    # First segments of URL paths below which the module itself answers whole HTTP requests, by `mount`.
     mounts: tuple[str, ...] = ()
-    mount_max_body: int | str = 0  # as an endpoint's max_body, for the requests that `relay` answers
+    mount_max_body: int | str = 0  # like an endpoint's max_body, for the requests that `mount` answers
 
     def __init__(self, app: "Application", name: str = ""):
         self.app, self.name = app, name
 
     def on_request(self, event: "Event"):
-        """Told of everything that was asked and how it ended, but for what somebody in a session was merely shown."""
+        """Handle the end of a request, except for a successful one that only reads, in a session."""
 
     def on_user_deleted(self, user_name: str):
-        """Told that a user was deleted: what the module keeps elsewhere must not fall to the next of that name."""
+        """Delete what the module stores of a user who was deleted, lest the next user of that name gets it."""
 
     def has_rows_of(self, user_name: str) -> bool:
-        """Return whether the module keeps something of a user of that name: then no delegate can add one."""
+        """Check whether the module stores something of a user of that name: then no delegate can add one."""
         return False
 
     def bearer(self, call: "Call", token: str, address: str) -> "Bearer | None":
-        """Whose a token of the Authorization header is, if the module knows it."""
+        """Return the owner of a token of the Authorization header; None where the module does not have it."""
 
     def external_credentials(self, user_name: str, logging_in: bool) -> dict | None:
-        """The row that counts instead of the user's in `users`, for one who is kept, or shut out, elsewhere.
+        """Return the row that replaces the user's in `users`, for a user whom another database authenticates or bars.
 
-        Asked on every request, before its transaction; a `verify` in it takes the place of the core's.
+        Called in every request, before its transaction. A function `verify` in the row replaces mailapi.verify.
         """
 
     def on_login(self, call: "Call", password: str):
-        """Told that somebody logged in with a password."""
+        """Handle a log-in with a password."""
 
     def on_user_change(
         self, call: "Call", change: str, user_name: str, password: str | None
     ) -> "Participant | None":
-        """Make a change of a user (add, delete, set_password) elsewhere, too: ApiError refuses it, in both."""
+        """Prepare a change of a user (add, delete, set_password) in another database; ApiError refuses it in both."""
 
     def external_users(self, user_name: str | None = None) -> list[dict]:
-        """`user_name` and `user_login` of the users that are kept elsewhere, too, or of the one named."""
+        """Return `user_name` and `user_login` of the users in another database, or of the one named."""
         return []
 
     def check(self, repair: bool) -> Iterable[tuple[bool | None, str]]:
-        """For `mailapi check`: what was looked at and whether it is well, mended before where repair is asked for;
-        None is a warning."""
+        """Return results for `mailapi check`: True, False or None for a warning, and a sentence; repair first if asked."""
         return ()
 
     def mount(self, handler: "RequestHandler", path: str) -> bottle.HTTPResponse:
-        """Answer a request below one of `mounts`; path is what follows. `handler.admit` says who asks."""
+        """Answer a request below one of `mounts`; path is the rest. `handler.admit` identifies the caller."""
         raise NotImplementedError
 
     def __init_subclass__(cls):
@@ -1445,7 +1392,7 @@ class Module:
         cls.endpoints = cls.endpoints | {e.name: e for e in own}
 
     def choose(self, query: dict) -> Endpoint | None:
-        """The first declared action that the query names (docs/wire.md section 1)."""
+        """Return the first declared action that the query names (docs/wire.md section 1)."""
         asked = self.endpoints.keys() & query.keys()
         for name in query:
             if "-" in name or "right" in name:
@@ -1459,60 +1406,8 @@ class Module:
         return self.active[generation.number] if isinstance(self.active, dict) else self.active
 
 
-class Active:
-    """The users that have a row in a module's tables: each field holds their names."""
-
-    def __init__(self, *fields: peewee.Field, where=None):
-        rows = [field.model.select(field) for field in fields]
-        self.rows = [query if where is None else query.where(where) for query in rows]
-        self.simply = where if fields[0] is Users.user_name else None  # a look at the user's own row says it
-
-    def has(self) -> peewee.Expression:
-        """Whether a row's user is among them, for a query over many users."""
-        among = reduce(operator.or_, [Users.user_name.in_(query) for query in self.rows])
-        return among if self.simply is None else self.simply
-
-    def same_as(self, other: "Active") -> bool:
-        """Whether both look into the same rows."""
-        return [query.sql() for query in self.rows] == [query.sql() for query in other.rows]
-
-    def has_on_page(self) -> peewee.Expression:
-        """The same for the users from arg("first") to arg("last")."""
-        if self.simply is not None:
-            return self.simply
-        return reduce(
-            operator.or_,
-            [Users.user_name.in_(query.where(on_page(query.selected_columns[0]))) for query in self.rows],
-        )
-
-    def has_one(self) -> peewee.Expression:
-        """Whether arg("user"), the only one that a query is about, is; without a look at all rows, given an index."""
-        return reduce(
-            operator.or_,
-            [fn.EXISTS(query.where(query.selected_columns[0] == param("user"))) for query in self.rows],
-        )
-
-
-def on_page(user: peewee.Field) -> peewee.Expression:
-    return (user >= param("first")) & (user <= param("last"))
-
-
-# What a module relays, as tokens and the audit see it: the action is the HTTP method.
-MOUNTED_REQUEST = dataclasses.replace(
-    endpoint(allow=anyone, required={"path": ""}, manages_transactions=True)(
-        lambda module, call: {}
-    ).endpoint,
-    identifiers={"path": None},
-)
-
-
-def module_name(path: str) -> str:
-    name = path.removesuffix("/")
-    return "" if name == "index.php" else name.removesuffix("/index.php")
-
-
 class Root(Module):
-    """What is asked of the API itself, under no module's path."""
+    """The API itself, under no module's path."""
 
     @endpoint(allow=anyone, read_only=True)
     def get_modules(self, call):
@@ -1520,8 +1415,14 @@ class Root(Module):
         return {"modules": list(self.app.config.modulelist)}
 
 
+def module_name(path: str) -> str:
+    """Return the module that a URL path names, with or without slash and index.php (docs/wire.md section 1)."""
+    name = path.removesuffix("/")
+    return "" if name == "index.php" else name.removesuffix("/index.php")
+
+
 def load_modules(app: "Application") -> dict[str, Module]:
-    """The modules of modulelist by their URL path, which is the stem of their file."""
+    """Return the modules of modulelist by their URL path, which is the stem of their file."""
     modules: dict[str, Module] = {"": Root(app)}
     stand_ins = {}
     for name, file in app.config.modulelist.items():
@@ -1540,7 +1441,7 @@ def load_modules(app: "Application") -> dict[str, Module]:
 
 
 def module_file(name: str, file: str, base: Path) -> Path:
-    """Where a module's file is: beside the config, then where mailapi itself is installed."""
+    """Return the path of a module's file: beside the config, else where mailapi is installed."""
     for path in (base / file, HERE / file, *(folder / Path(file).name for folder in INSTALLED)):
         if path.is_file():
             return path.resolve()
@@ -1548,6 +1449,7 @@ def module_file(name: str, file: str, base: Path) -> Path:
 
 
 def load_class(name: str, path: Path) -> type[Module]:
+    """Load a file and return its module class of this name; ConfigError where that fails."""
     try:
         found = getattr(load_file(path), name, None)
     except (Exception, SystemExit) as error:
@@ -1558,7 +1460,7 @@ def load_class(name: str, path: Path) -> type[Module]:
 
 
 def load_file(path: Path):
-    """Run a Python file under a qualified name of its own: `queue.py` must not pass for the library's."""
+    """Run a Python file under a qualified name, so that `queue.py` does not replace the standard library's."""
     qualified = f"mailapi_modules.{path.stem}"
     if path.parent not in INSTALLED:
         qualified += "_" + sha256(str(path))[:12]
@@ -1571,39 +1473,6 @@ def load_file(path: Path):
 ########## Sessions ################################################################################
 
 
-class Session(Model):
-    """A log-in. Only hashes are kept: of the id that the cookie holds, and of user_authdata, so that a
-    changed password ends the session, whoever changed it (docs/wire.md F19)."""
-
-    session_id = IntegerField()
-    token_hash = TextField()
-    user_name = TextField()
-    authdata_hash = TextField()
-    next_hash = TextField(null=True)  # while the password is being changed by this session
-    created = IntegerField()  # seconds since 1970
-
-
-class Failure(Model):
-    """Failed log-ins of late, by what they have in common."""
-
-    subject = TextField()  # what it is, and one of BUCKETS numbers
-    failures = IntegerField()
-    last = IntegerField()  # seconds since 1970
-
-
-class KnownAddress(Model):
-    """From which networks users have logged in, by hash: others' failures do not shut them out there."""
-
-    subject = TextField()
-    last = IntegerField()
-
-
-class ThrottleKey(Model):
-    """The secret without which nobody can tell which subjects share a bucket."""
-
-    secret = TextField()
-
-
 STATE_SCHEMA = """
 CREATE TABLE IF NOT EXISTS session (session_id INTEGER PRIMARY KEY AUTOINCREMENT, token_hash TEXT NOT NULL UNIQUE,
     user_name TEXT NOT NULL, authdata_hash TEXT NOT NULL, next_hash TEXT, created INTEGER NOT NULL);
@@ -1614,325 +1483,49 @@ CREATE TABLE IF NOT EXISTS known_address (subject TEXT PRIMARY KEY, last INTEGER
 CREATE INDEX IF NOT EXISTS known_address_last ON known_address (last);
 CREATE TABLE IF NOT EXISTS throttle_key (secret TEXT NOT NULL);
 """
-LIVE_SESSIONS = 20  # of one user; the oldest gives way (docs/wire.md section 1)
-CLOCK_SKEW = 60  # seconds that clocks may differ; what lies further in the future was written by a wrong one
+LIVE_SESSIONS = 20  # of one user; the oldest is ended (docs/wire.md section 1)
+CLOCK_SKEW = 60  # seconds that clocks may differ; later times were written by a wrong clock
 
+
+class Session(Model):
+    """A log-in. Only hashes are stored: of the id in the cookie, and of user_authdata, so that a changed password
+    ends the session, whoever changed it (docs/wire.md F19)."""
+
+    session_id = IntegerField()
+    token_hash = TextField()
+    user_name = TextField()
+    authdata_hash = TextField()
+    next_hash = TextField(null=True)  # while this session changes the password
+    created = IntegerField()  # seconds since 1970
+
+
+IS_SESSION = Session.token_hash == param("token_hash")
+OF_USER = Session.user_name == param("user")
 FIND_SESSION = PreparedQuery(
     Session.select(Session.user_name, Session.authdata_hash, Session.next_hash, Session.created).where(
-        Session.token_hash == param("token_hash"),
-        Session.created > param("after"),
-        Session.created <= param("latest"),
+        IS_SESSION, Session.created > param("after"), Session.created <= param("latest")
     )
 )
-ADD_SESSION = PreparedQuery(
-    Session.insert(
-        token_hash=param("token_hash"),
-        user_name=param("user"),
-        authdata_hash=param("authdata_hash"),
-        created=param("created"),
-    )
-)
-END_SESSION = PreparedQuery(Session.delete().where(Session.token_hash == param("token_hash")))
-EXPECT_PASSWORD = PreparedQuery(
-    Session.update(next_hash=param("next_hash")).where(Session.token_hash == param("token_hash"))
-)
+NEW_SESSION = {name: param(name) for name in ("token_hash", "user_name", "authdata_hash", "created")}
+ADD_SESSION = PreparedQuery(Session.insert(NEW_SESSION))
+END_SESSION = PreparedQuery(Session.delete().where(IS_SESSION))
+EXPECT_PASSWORD = PreparedQuery(Session.update(next_hash=param("next_hash")).where(IS_SESSION))
 KEEP_SESSION = PreparedQuery(
     Session.update(authdata_hash=Session.next_hash, next_hash=None).where(
-        Session.token_hash == param("token_hash"), Session.next_hash.is_null(False)
+        IS_SESSION, Session.next_hash.is_null(False)
     )
 )
-END_OTHER_SESSIONS = PreparedQuery(
-    Session.delete().where(Session.user_name == param("user"), Session.token_hash != param("but"))
-)
-NEWEST = (
-    Session.select(Session.session_id)
-    .where(Session.user_name == param("user"))
-    .order_by(Session.session_id.desc())
-    .limit(LIVE_SESSIONS)
-    .alias("newest")
-)
+END_OTHER_SESSIONS = PreparedQuery(Session.delete().where(OF_USER, Session.token_hash != param("but")))
+NEWEST = Session.select(Session.session_id).where(OF_USER).order_by(Session.session_id.desc())
+NEWEST = NEWEST.limit(LIVE_SESSIONS).alias("newest")
+NOT_NEWEST = Session.session_id.not_in(
+    peewee.Select([NEWEST], [NEWEST.c.session_id])
+)  # MariaDB: no LIMIT in IN
 END_OLD_SESSIONS = PreparedQuery(
     Session.delete().where(
-        (Session.created <= param("before"))
-        | (Session.created > param("latest"))
-        | (
-            (Session.user_name == param("user"))
-            & Session.session_id.not_in(peewee.Select([NEWEST], [NEWEST.c.session_id]))
-        )  # MariaDB: no LIMIT right here
+        (Session.created <= param("before")) | (Session.created > param("latest")) | (OF_USER & NOT_NEWEST)
     )
 )
-
-
-def sha256(value: str | bytes) -> str:
-    """The hash of a text, or of its bytes: a user_authdata may be stored as either (docs/wire.md F35)."""
-    return hashlib.sha256(value if isinstance(value, bytes) else value.encode()).hexdigest()
-
-
-authdata_hash = lru_cache(maxsize=1000)(sha256)  # asked for in every request
-
-
-def chown_like(file: str | os.PathLike | int, model: str | os.PathLike):
-    """Give a path or an open file that root has made the owner and group of another file, such as its folder, so that
-    the service can use it. Do nothing for other users, and on file systems without owners."""
-    if os.geteuid() == 0:
-        seen = os.stat(model)
-        with contextlib.suppress(OSError):
-            os.chown(file, seen.st_uid, seen.st_gid, follow_symlinks=isinstance(file, int))
-
-
-@contextlib.contextmanager
-def folder_lock(folder: str):
-    """One process and thread at a time."""
-    handle = os.open(folder, os.O_RDONLY)
-    try:
-        fcntl.flock(handle, fcntl.LOCK_EX)
-        yield
-    finally:
-        os.close(handle)
-
-
-class StateFailure(ApiError):
-    """The state database cannot be used; the master database is not to blame."""
-
-    def __init__(self, error):
-        super().__init__(f"The state database cannot be used: {error}.", http=500)
-
-
-class StateStore(Store):
-    """The state database: what is the API's own. Made on first use, readable by its owner only; made by root, it
-    belongs to its folder's owner."""
-
-    PRAGMAS = {"synchronous": "NORMAL"}
-
-    def __init__(self, path: str, schema: str):
-        super().__init__(path)
-        self.schema = schema
-
-    def missing(self, error):
-        self.create()
-        try:
-            return os.stat(self.path)
-        except (OSError, ValueError) as still:
-            raise CannotOpen(still) from None
-
-    def before_opening(self):
-        """Side files keep the mode that the file had when they were made: it may have been read-only. Their owner SQLite
-        sees to."""
-        path = os.path.realpath(self.path)
-        for side in (path + "-wal", path + "-shm"):
-            with contextlib.suppress(OSError):
-                if not os.path.islink(side):  # which would lead root elsewhere
-                    os.chmod(side, os.stat(path).st_mode & 0o777)
-
-    def after_opening(self):
-        """Add the tables that an older version or a shorter modulelist did not have."""
-        try:
-            have = {row[0] for row in self.database.connection().execute("SELECT name FROM sqlite_master")}
-            if not have.issuperset(re.findall("IF NOT EXISTS ([A-Za-z_]+)", self.schema)):
-                os.chmod(self.path, 0o600)
-                self.database.connection().executescript("PRAGMA journal_mode = WAL;" + self.schema)
-        except sqlite3.Error as error:
-            self.database.close()
-            raise StateFailure(error) from None
-
-    def create(self):
-        """Make the file whole under another name first: several processes may start at once."""
-        path = os.path.realpath(self.path)  # of a link that leads nowhere yet
-        folder = os.path.dirname(path)
-        try:
-            with folder_lock(folder), tempfile.TemporaryDirectory(dir=folder, prefix=".mailapi-") as private:
-                if os.path.exists(path):
-                    return
-                new = os.path.join(private, "state")
-                with contextlib.closing(sqlite3.connect(new)) as connection:
-                    connection.executescript("PRAGMA journal_mode = WAL;" + self.schema)
-                os.chmod(new, 0o600)
-                chown_like(new, folder)
-                for leftover in ("-wal", "-shm"):  # of a file that was deleted: not to be replayed
-                    Path(path + leftover).unlink(missing_ok=True)
-                os.rename(new, path)
-        except (OSError, sqlite3.Error) as error:
-            raise StateFailure(getattr(error, "strerror", error)) from None
-
-    @contextlib.contextmanager
-    def transaction(self, lock_type="IMMEDIATE"):
-        with self.one_statement(), super().transaction(lock_type):
-            yield
-
-    def make_room(self):
-        """Have the next transaction written over the journal's beginning: the disk need not have room for more."""
-        with contextlib.suppress(ApiError, peewee.PeeweeException, sqlite3.Error):
-            self.connect().execute("PRAGMA wal_checkpoint(RESTART)")
-
-    @contextlib.contextmanager
-    def one_statement(self):
-        """For a block of a single statement, which is a transaction without saying so."""
-        try:
-            self.connect()
-            yield
-        except peewee.PeeweeException as error:
-            raise self.failure(error) from error
-
-    @staticmethod
-    def failure(error: peewee.PeeweeException) -> ApiError:
-        return refusal(error) if is_busy(error) else StateFailure(error)
-
-
-def repeated(method: Callable) -> Callable:
-    """A method of one transaction, which its store may have to repeat."""
-
-    @wraps(method)
-    def repeating(self, *args, **named):
-        return self.store.run_with_retry(lambda: method(self, *args, **named))
-
-    return repeating
-
-
-FORGOTTEN = 3600  # seconds after which a failed log-in no longer counts
-LONGEST_WAIT = {"known": 30, "address": 900, "user": 900}  # seconds
-KNOWN_FOR = 180 * 86400  # seconds
-MOST_KNOWN = 100  # networks of one user; the one that was not used for longest gives way
-BUCKETS = (
-    250_000  # counts of each kind, so that whoever fails under ever new names and addresses fills no disk
-)
-AT_ONCE = 100  # rows that are deleted in one transaction, so that nobody waits for it
-
-FIND_FAILURES = PreparedQuery(
-    Failure.select().where(
-        Failure.subject == param("subject"), Failure.last > param("after"), Failure.last <= param("latest")
-    )
-)
-COUNT_FAILURE = PreparedQuery(
-    Failure.replace(subject=param("subject"), failures=param("failures"), last=param("last"))
-)
-FORGET_FAILURE = PreparedQuery(Failure.delete().where(Failure.subject == param("subject")))
-OUT_OF_DATE = PreparedQuery(
-    Failure.select(Failure.subject)
-    .where((Failure.last <= param("after")) | (Failure.last > param("latest")))
-    .limit(AT_ONCE)
-)
-KNOWN_SINCE = PreparedQuery(
-    KnownAddress.select(fn.MAX(KnownAddress.last)).where(
-        (KnownAddress.subject == param("subject")) | (KnownAddress.subject == param("former")),
-        KnownAddress.last > param("after"),
-        KnownAddress.last <= param("latest"),
-    )
-)
-KNOWN_OF_USER = PreparedQuery(
-    KnownAddress.select(KnownAddress.subject)
-    .where(KnownAddress.subject.between(param("first"), param("last")))
-    .order_by(KnownAddress.last.desc())
-)
-OLDEST_KNOWN = PreparedQuery(
-    KnownAddress.select(KnownAddress.subject).where(KnownAddress.last <= param("before")).limit(AT_ONCE)
-)
-KNOW = PreparedQuery(KnownAddress.replace(subject=param("subject"), last=param("last")))
-THROTTLE_KEY = PreparedQuery(ThrottleKey.select(ThrottleKey.secret))
-
-
-def of_late(seconds: int) -> dict[str, int]:
-    """The bounds of the last so many seconds, for a query."""
-    now = int(time.time())
-    return {"after": now - seconds, "latest": now + CLOCK_SKEW}
-
-
-class TooManyFailures(ApiError):
-    """A log-in that comes too early after others that failed."""
-
-    def __init__(self, seconds: int, wait: str):
-        super().__init__(
-            f"Too many failed log-ins. Try again in {seconds} seconds.", http=429, retry_after=seconds
-        )
-        self.wait = wait  # names what has to wait, and since when
-
-
-@dataclasses.dataclass
-class Attempt:
-    """A log-in that may go on, and what was counted before it."""
-
-    user_name: str
-    network: str
-    known_since: int | None  # the time of the user's last log-in from there
-    counts: dict[str, dict | None]  # subject → its row of failure, None where nothing counts
-
-
-class LoginThrottle:
-    """Make failed log-ins cost time: those from an address, of a user, of a user from a network known as theirs.
-
-    All of it happens in the transaction of the log-in, so that each guess is held against those before it.
-    """
-
-    def __init__(self, store: Store, free_attempts: int):
-        self.store, self.free = store, free_attempts
-
-    def check(self, user_name: str, address: str) -> Attempt:
-        """Let a log-in go on; TooManyFailures where it comes too early."""
-        where = network(address)
-        known_since = self.store.value(KNOWN_SINCE, **known_subjects(user_name, where), **of_late(KNOWN_FOR))
-        kinds = (
-            {"address": where, "user": user_name}
-            if known_since is None
-            else {"known": f"{where} {user_name}"}
-        )
-        attempt, key = Attempt(user_name, where, known_since, {}), self.key()
-        for kind, value in kinds.items():
-            digest = hmac.digest(key.encode(), f"{kind} {value}".encode(), "sha256")
-            subject = f"{kind} {int.from_bytes(digest[:8], 'big') % BUCKETS}"
-            row = self.store.one(FIND_FAILURES, subject=subject, **of_late(FORGOTTEN))
-            attempt.counts[subject] = row
-            if row and (over := row["failures"] - self.free) >= 0:
-                pause, passed = min(2 ** min(over, 20), LONGEST_WAIT[kind]), int(time.time()) - row["last"]
-                if passed < pause:
-                    raise TooManyFailures(
-                        min(pause, pause - passed), f"{subject} {row['failures']} {row['last']}"
-                    )
-        return attempt
-
-    def key(self) -> str:
-        if not (key := self.store.value(THROTTLE_KEY)):
-            key = secrets.token_hex(32)
-            self.store.execute(ThrottleKey.insert(secret=key))
-        return key
-
-    def record_failure(self, attempt: Attempt):
-        for subject, row in attempt.counts.items():
-            failures = row["failures"] + 1 if row else 1
-            self.store.execute(COUNT_FAILURE, subject=subject, failures=failures, last=int(time.time()))
-
-    def take_back(self, attempt: Attempt):
-        """Undo record_failure, and delete counts that are out of date."""
-        for subject, row in attempt.counts.items():
-            self.store.execute(COUNT_FAILURE if row else FORGET_FAILURE, **(row or {"subject": subject}))
-        self.delete(Failure, self.store.column(OUT_OF_DATE, **of_late(FORGOTTEN)))
-
-    def remember_address(self, attempt: Attempt):
-        """Note, once a day, that a user has logged in from a network."""
-        now = int(time.time())
-        if attempt.known_since is None or now - attempt.known_since > 86400:
-            owner, subjects = (
-                known_owner(attempt.user_name),
-                known_subjects(attempt.user_name, attempt.network),
-            )
-            self.store.execute(KNOW, subject=subjects["subject"], last=now)
-            newest = self.store.column(
-                KNOWN_OF_USER, first=owner, last=owner + "g"
-            )  # hexadecimal digits follow
-            self.delete(KnownAddress, newest[MOST_KNOWN:][:AT_ONCE])
-            self.delete(KnownAddress, self.store.column(OLDEST_KNOWN, before=now - KNOWN_FOR))
-
-    def delete(self, model: type[Model], subjects: list[str]):
-        if subjects:
-            self.store.execute(model.delete().where(model.subject.in_(subjects)))
-
-
-def known_owner(user_name: str) -> str:
-    return sha256(f"owner {user_name}")[:24]
-
-
-def known_subjects(user_name: str, network: str) -> dict[str, str]:
-    """The subject of a user's log-ins from a network, and the one that former versions gave it."""
-    both = sha256(f"both {network} {user_name}")
-    return {"subject": known_owner(user_name) + both[:40], "former": both}
 
 
 class Sessions:
@@ -1940,9 +1533,15 @@ class Sessions:
 
     def __init__(self, store: Store, config: Config):
         self.store, self.lifetime = store, config.session_lifetime
-        self.throttle = LoginThrottle(store, config.free_attempts)
+        self.free_attempts = config.free_attempts
+
+    @cached_property
+    def throttle(self):
+        """The LoginThrottle, which requests in a session do not need."""
+        return load_part("state.throttle").LoginThrottle(self.store, self.free_attempts)
 
     def find(self, token: str) -> dict | None:
+        """Return the session with this id, unless it has ended."""
         now = int(time.time())
         with self.store.one_statement():
             return self.store.one(
@@ -1956,14 +1555,15 @@ class Sessions:
         password: str,
         user: dict | None,
         address: str,
-        instead_of: str | None,
+        replaced: str | None,
         remember: bool = True,
     ):
-        """A new session in the place of the one that the request came with; its id, or None for a wrong password.
-        Where it is not to be remembered, none is made, and the id is "".
+        """Check a password and return the id of a new session, which replaces the request's; None if it is wrong.
 
-        The attempt is written down as failed before the password is looked at, and a right one writes no less: where
-        a failure could not be written, as on a full disk, nobody gets in, and the answer says nothing of the password.
+        Without `remember` there is no session, and the id is "". TooManyFailures: the log-in came too early.
+
+        The attempt is recorded as failed before the password is checked, and a right password writes no less. So where
+        nothing can be written, as on a full disk, nobody gets in, and the answer does not depend on the password.
         """
         user = user or {}
         authdata, fits = user.get("user_authdata"), user.get("verify", verify)
@@ -1974,36 +1574,33 @@ class Sessions:
                 return None
             self.throttle.take_back(attempt)
             self.throttle.remember_address(attempt)
-            return self.remember(user_name, authdata, instead_of) if remember else ""
+            return self.remember(user_name, authdata, replaced) if remember else ""
 
-    def remember(self, user_name: str, authdata: str, instead_of: str | None) -> str:
-        token, now = (
-            secrets.token_hex(32),
-            int(time.time()),
-        )  # only characters that PHP takes (docs/wire.md F41)
-        if instead_of:
-            self.store.execute(END_SESSION, token_hash=sha256(instead_of))
-        self.store.execute(
-            ADD_SESSION, token_hash=sha256(token), user=user_name, authdata_hash=sha256(authdata), created=now
-        )
+    def remember(self, user_name: str, authdata: str, replaced: str | None) -> str:
+        """Add a session, end the one that it replaces and those that are too old or too many; return its id."""
+        token, now = secrets.token_hex(32), int(time.time())  # characters that PHP takes (docs/wire.md F41)
+        added = {"user_name": user_name, "authdata_hash": sha256(authdata), "created": now}
+        if replaced:
+            self.store.execute(END_SESSION, token_hash=sha256(replaced))
+        self.store.execute(ADD_SESSION, token_hash=sha256(token), **added)
         self.store.execute(
             END_OLD_SESSIONS, user=user_name, before=now - self.lifetime, latest=now + CLOCK_SKEW
         )
         return token
 
-    def confirm(self, session: dict, token: str, user: dict | None):
-        """LoginRefused unless a session is that of this user with this password, or with the one that it is setting."""
+    def check(self, session: dict, token: str, user: dict | None):
+        """Raise LoginRefused unless the session is this user's, with this password or the one that it is setting."""
         if user and user["user_authdata"] and session["user_name"] == user["user_name"]:
             hashed = authdata_hash(user["user_authdata"])
             if hashed == session["authdata_hash"] or hashed == session["next_hash"]:
                 return
-            latest = self.find(token)  # it may have set the password meanwhile
+            latest = self.find(token)  # it may have set the password since it was read
             if latest and hashed in (latest["authdata_hash"], latest["next_hash"]):
                 return
         raise LoginRefused("Username is not set!")
 
     def expect(self, token: str, authdata: str):
-        """Let a session survive the change of password that it is about to commit."""
+        """Let a session outlive the change of password that it is about to commit."""
         with self.store.transaction():
             self.store.execute(EXPECT_PASSWORD, token_hash=sha256(token), next_hash=sha256(authdata))
 
@@ -2018,22 +1615,30 @@ class Sessions:
     def end(self, token: str):
         """End a session; on a full disk in the room that the database has already, if there is any."""
         try:
-            self.end_by(token)
+            self.delete(token)
         except StateFailure:
             self.store.make_room()
-            self.end_by(token)
+            self.delete(token)
 
-    def end_by(self, token: str):
+    def delete(self, token: str):
         with self.store.transaction():
             self.store.execute(END_SESSION, token_hash=sha256(token))
 
 
 AUTHDATA = re.compile(r"([^:]*):([0-9a-f]{64})")
-NO_SUCH_USER = "0" * 32 + ":" + "0" * 64  # as long as a real one: the same work
+NO_SUCH_USER = "0" * 32 + ":" + "0" * 64  # as long as a real one, so that checking takes as long
+
+
+def sha256(value: str | bytes) -> str:
+    """Return the hash of a text or of bytes: a user_authdata may be stored as either (docs/wire.md F35)."""
+    return hashlib.sha256(value if isinstance(value, bytes) else value.encode()).hexdigest()
+
+
+authdata_hash = lru_cache(maxsize=1000)(sha256)  # needed in every request
 
 
 def make_authdata(password: str | None) -> str | None:
-    """The stored form of a password, as the mail daemons verify it (docs/wire.md F28); None takes the log-in away."""
+    """Return the stored form of a password, as the daemons verify it (docs/wire.md F28); None: no log-in."""
     if not password:
         return None
     salt = secrets.token_hex(16)
@@ -2041,22 +1646,21 @@ def make_authdata(password: str | None) -> str | None:
 
 
 def verify(password: str, authdata: str | bytes | None) -> bool:
-    """Whether a password fits; the same work where there is nothing to fit (docs/wire.md F18, F35)."""
+    """Check a password; it takes as long where there is no user (docs/wire.md F18, F35)."""
     if isinstance(authdata, bytes):  # a BLOB
         authdata = authdata.decode(errors="surrogateescape")
-    known = isinstance(authdata, str) and AUTHDATA.fullmatch(authdata)
-    salt, digest = (known or AUTHDATA.fullmatch(NO_SUCH_USER)).groups()
+    stored = isinstance(authdata, str) and AUTHDATA.fullmatch(authdata)
+    salt, digest = (stored or AUTHDATA.fullmatch(NO_SUCH_USER)).groups()
     fits = hmac.compare_digest(sha256(salt.encode(errors="surrogateescape") + password.encode()), digest)
-    return fits and bool(known)
+    return fits and bool(stored)
 
 
-########## Application #############################################################################
-
+########## Calls ###################################################################################
 
 META = peewee.Table("meta", ("key", "value"))
 SCHEMA_VERSION = PreparedQuery(META.select(META.value).where(META.key == "schema_version"))
-# In one reading: the schema version, the credentials, and a row for every permission.
-WHO = each_generation(
+# In one query: the schema version, the credentials, and a row for every permission.
+CALLER = each_generation(
     lambda g: (
         META.select(META.value, Users.user_name, Users.user_authdata, g.access.api_permission)
         .join(Users, peewee.JOIN.LEFT_OUTER, on=Users.user_name == param("user"))
@@ -2070,173 +1674,180 @@ CREDENTIALS_OF = PreparedQuery(
 
 
 class Call:
-    """One request on its way through an endpoint: what was asked, who asks, the database to act on."""
+    """A request to an endpoint: its fields, its caller, the database to act on."""
 
-    user_name: str | None = None  # None: whoever may read the database file
-    encodes = False  # whether the answer goes out as JSON
+    user_name: str | None = None  # None: somebody who can read the database file
+    encodes = False  # the answer goes out as JSON
     session = ""  # its id
-    password: str | None = (
-        None  # as it came along and was found right, for services that check it; kept nowhere
+    password: str | None = None  # the right one, as sent, for services that check it; stored nowhere
+    claimed_name: str | None = None  # the user name of a log-in that may have failed
+    restriction: Callable[[Module, Endpoint], None] | None = (
+        None  # raises ApiError for what a token may not do
     )
-    claimed_name: str | None = None  # who a failed log-in said they were
-    restriction: Callable[[Module, Endpoint], None] | None = None  # raises what a token may not
     caller: Caller | None = None
-    authdata: str | None = None  # the user_authdata with which the caller was confirmed
-    refused_wait = ""  # names the wait in which a log-in came too early
-    external_user: dict | None = None  # the row that a module has in place of the one of users
-    # Nothing where nothing changes; begin_anew makes them anew for what may change something.
+    authdata: str | None = None  # the caller's user_authdata, as read with the permissions
+    refused_wait = ""  # names the wait, where a log-in came too early
+    external_user: dict | None = None  # a module's row in the place of the one of users
+    # For actions that may change something, reset_changes makes them lists and a dict.
     new_authdata: Mapping[str, str | None] = types.MappingProxyType({})  # of users whose sessions must end
     deleted_users: Sequence[str] = ()
     participants: "Sequence[Participant]" = ()
 
     def __init__(
-        self, app: "Application", generation: Generation, body: dict, query: dict, limit: int | None = None
+        self,
+        app: "Application",
+        generation: Generation,
+        body: dict,
+        query: dict,
+        limit: int | None = None,
+        report_progress: Callable[[str], None] = lambda sentence: None,
     ):
         self.app, self.config, self.db = app, app.config, app.db
         self.generation, self.body, self.query, self.limit = generation, body, query, limit
+        self.report_progress = report_progress  # takes a sentence about how far a long action is
+        # Takes the user's row, read with the permissions; raises LoginRefused if it is no longer what was authenticated.
+        self.check_identity: Callable[[dict | None], None] = accept_identity
 
     @property
     def pages(self) -> bool:
-        """Whether only a part of a list is asked for."""
+        """True where the client asks for a part of a list."""
         return self.limit is not None or any(self.query.get(name) for name in PAGE_QUERY)
 
-    def confirm(self, user: dict | None):
-        """In its place: raise LoginRefused where the row of users, read with the rights, is not who was let in."""
-
-    def report_progress(self, sentence: str):
-        """In its place: say how far a long action is, to who waits."""
-
     def reset_changes(self):
-        """Forget what an attempt did that the database has undone."""
+        """Discard the records of an attempt that the database has undone."""
         self.new_authdata, self.deleted_users, self.participants = {}, [], []
 
     def identify(self):
-        """Read what the caller may do, inside the transaction of the action (docs/wire.md F19)."""
+        """Read the caller's permissions, in the transaction of the action (docs/wire.md F19)."""
         if self.user_name is None:
             self.caller = Caller(self.db, None, ["admin"])
             return
         try:
-            rows = self.db.fetch(WHO[self.generation.number], {"user": self.user_name})[1]
-        except peewee.OperationalError:  # of the other generation the table has other columns
+            rows = self.db.fetch(CALLER[self.generation.number], {"user": self.user_name})[1]
+        except peewee.OperationalError:  # in the other generation the table has other columns
             self.app.check_generation(self.generation)
             raise
         if not rows or rows[0][0] != str(self.generation.number):
             self.app.check_generation(self.generation)
         _, user_name, user_authdata, _ = rows[0]
         row = self.external_user or user_name and {"user_name": user_name, "user_authdata": user_authdata}
-        self.confirm(row)
+        self.check_identity(row)
         self.authdata = row and row["user_authdata"]
         self.caller = Caller(self.db, self.user_name, [row[3] for row in rows if row[3] is not None])
 
     def listing(self, query: PreparedQuery, **values) -> "RawJSON | list[dict]":
-        """All rows of a query, or the page that is asked for, for the answer as they are: encoded by the database where
-        nobody looks at them."""
+        """Return all rows of a query or the page that the client asks for, encoded by the database where it can."""
         if not self.pages:
             return self.encodes and self.db.encoded(query, values) or self.db.rows(query, **values)
         return self.db.rows(self.page(query) if query.pages else query, **values)
 
     def page(self, query: PreparedQuery) -> PreparedQuery:
-        """What is asked for of a list."""
-        return query.pages.of(
-            query.query, self.query.get("after") or None, self.query.get("search"), self.limit
-        )
+        """Return the query of the page that the client asks for."""
+        after, search = self.query.get("after") or None, self.query.get("search")
+        return query.pages.of(query.query, after, search, self.limit)
 
     def in_generation(self, sentence: str) -> str:
         return self.generation.in_generation(sentence)
 
     def enlist(self, change: str, user_name: str, password: str | None = None):
-        """Make a change of a user also where modules keep users, bound to this one's transaction."""
+        """Prepare a change of a user in the modules' databases, to be committed or rolled back with this one's."""
         for module in self.app.modules.values():
-            if held := module.on_user_change(self, change, user_name, password):
-                self.participants.append(held)
+            if participant := module.on_user_change(self, change, user_name, password):
+                self.participants.append(participant)
                 if self.new_authdata.get(user_name):
-                    self.new_authdata[user_name] = held.authdata
+                    self.new_authdata[user_name] = participant.authdata
 
     def end_participants(self, committed: bool | None):
-        """What joined the master's transaction ends as it did; None: nobody knows."""
-        for held in self.participants:
+        """Commit or roll back every participant. None: the outcome is unknown, so leave them prepared."""
+        for participant in self.participants:
             if committed:
-                held.commit()
+                participant.commit()
             elif committed is None:
-                held.leave()
+                participant.leave()
             else:
-                held.rollback()
+                participant.rollback()
+
+
+def accept_identity(user: dict | None):
+    """Accept any row of users, for calls from the command line."""
+
+
+def refuse_unless(test: Callable, sentence: str) -> Callable[[dict | None], None]:
+    """Return a Call.check_identity that raises LoginRefused with the sentence unless the row passes the test."""
+
+    def check_identity(user):
+        if not test(user):
+            raise LoginRefused(sentence)
+
+    return check_identity
+
+
+def fits_hash(user: dict | None, hashed: str) -> bool:
+    """Check whether a user may log in and has the authdata with this hash."""
+    return bool(user and user["user_authdata"]) and authdata_hash(user["user_authdata"]) == hashed
 
 
 class Participant:
-    """A change in another database, prepared there so that it can no longer fail; none of its methods raises."""
+    """A change in another database, prepared so that committing cannot fail (two-phase commit). No method raises."""
 
-    authdata: str | None = None  # what the user's sessions are held against from now on
+    authdata: str | None = None  # the user's authdata from now on, for their sessions
 
     def commit(self):
-        """The master database has committed."""
+        """Commit, as the master database has."""
 
     def rollback(self):
-        """It has not, and will not."""
+        """Roll back, as the master database has."""
 
     def leave(self):
-        """Nobody knows: what is prepared stays so, until somebody looks."""
+        """Leave the change prepared, as the outcome in the master database is unknown."""
 
 
 @dataclasses.dataclass
 class Event:
-    """What was asked and how it ended, for the modules that keep watch."""
+    """A request and its outcome, for Module.on_request."""
 
     module: str
     status: str
     http: int
     address: str
     via: str  # password, session, log-out, token NAME, or local
-    session: str = ""  # the start of its hash: what else was done in it
+    session: str = ""  # the start of its hash, which relates the requests of a session
     action: str = ""
     user_name: str | None = None
     target: str = ""
     changes: bool = False
     logs_in: bool = False
-    confirmed: bool = False  # whether the user is who they say
-    refused_wait: str = ""  # names the wait in which a log-in came too early
+    confirmed: bool = False  # the user was authenticated
+    refused_wait: str = ""  # names the wait, where a log-in came too early
 
     def describe(self, call: Call, chosen: Endpoint | None):
+        """Add the user, the action and its identifiers; never a secret."""
         self.user_name, self.refused_wait = call.user_name or call.claimed_name, call.refused_wait
         self.confirmed = call.caller is not None or self.via in ("log-out", "local")
         self.session = sha256(call.session)[:12] if call.session else ""
         self.logs_in = self.via in ("password", "log-out")
         if chosen:
-            given = [
-                str(call.body[name])[:200]
+            allowed = chosen.identifiers
+            values = [
+                call.body.get(name)
                 for name in chosen.needed(call.generation)
-                if name in chosen.identifiers
-                and call.body.get(name)
-                and ((values := chosen.identifiers[name]) is None or call.body[name] in values)
+                if name in allowed and (allowed[name] is None or call.body.get(name) in allowed[name])
             ]
-            self.target = " ".join(given)
+            self.target = " ".join(str(value)[:200] for value in values if value)
             self.action, self.changes = chosen.name, not chosen.read_only
 
 
 @dataclasses.dataclass
 class Bearer:
-    """Whose a token is, how it is called in the audit, what raises ApiError where it does not reach; and the hash of
-    the authdata that it was made under, as it ends with that."""
+    """The owner of a token."""
 
     user_name: str
-    via: str
-    refuse: Callable[[Module, Endpoint], None]
-    authdata_hash: str
+    via: str  # the token's name in the audit
+    refuse: Callable[[Module, Endpoint], None]  # raises ApiError for what the token may not do
+    authdata_hash: str  # of the owner's authdata when the token was made: another password ends it
 
 
-class SchemaMismatch(ApiError):
-    """A master database of a generation that this API does not know: both versions, nothing else."""
-
-    def __init__(self, version):
-        super().__init__("Api version and schema version is not the same.")
-        self.answer = {"api_version": LATEST, "schema_version": version}
-
-
-class Migrated(ApiError):
-    """The master database has become one of another generation since it was last looked at."""
-
-    def __init__(self):
-        super().__init__("The database has been migrated. Try again.", http=503, retry_after=1)
+########## Application #############################################################################
 
 
 class Application:
@@ -2246,22 +1857,24 @@ class Application:
         self.config = config
         self.db = open_store(config.dbpath)
         self.modules = load_modules(self)
-        self.credential_providers = [
-            m
-            for m in self.modules.values()
-            if type(m).external_credentials is not Module.external_credentials
-        ]
+        self.credential_providers = self.implementers("external_credentials")
+        self.request_listeners = self.implementers("on_request")
         self.state_schema = STATE_SCHEMA + "".join(module.state_schema for module in self.modules.values())
         self.state = open_store(config.state, self.state_schema)
         self.sessions = Sessions(self.state, config)
-        self.request_listeners = [
-            module for module in self.modules.values() if type(module).on_request is not Module.on_request
-        ]
         self.large_bodies = SharedLimit(config.max_bodies)
-        self.log_origins = True  # until it has been said once
+        self.log_origins = True  # until the log has the warning of RequestHandler.is_cross_site
         self.mounts = {first: module for module in self.modules.values() for first in module.mounts}
         self.bottle = bottle.Bottle()
         self.bottle.route("/<path:re:[\\s\\S]*>", "ANY", self.serve)
+
+    def implementers(self, hook: str) -> list[Module]:
+        """Return the modules that have this hook."""
+        return [m for m in self.modules.values() if getattr(type(m), hook) is not getattr(Module, hook)]
+
+    def listed(self) -> dict[str, Module]:
+        """Return the configured modules by their names, in the order of modulelist."""
+        return {module.name: module for module in self.modules.values() if module.name}
 
     def __call__(self, environ, start_response):
         path = environ.get("PATH_INFO", "")
@@ -2274,18 +1887,40 @@ class Application:
         finally:
             self.release()
 
-    def release(self):
-        """Let go of the databases: what follows may wait for others, or nothing follows."""
-        self.db.release()
-        self.state.release()
-
     def serve(self, path: str) -> bottle.HTTPResponse:
         """Answer Bottle's current request."""
         status, headers, body = RequestHandler(self, bottle.request.environ, path).response()
         return bottle.HTTPResponse(body, status, headers)
 
+    def release(self):
+        """Give the databases' connections back, before waiting for others or at the end of a request."""
+        self.db.release()
+        self.state.release()
+
+    def module(self, path: str, generation: Generation) -> Module:
+        """Return the module that a URL path names; ApiError (HTTP 404) where there is none."""
+        module = self.modules.get(module_name(path))
+        if module is None or generation.number not in module.generations:
+            self.check_generation(generation)
+            raise ApiError(f"Unknown module {module_name(path)}.", http=404)
+        return module
+
+    def body_limit(self, path: str, query_string: str) -> int:
+        """Return the bytes that a request's body may have, for servers that receive it before the app is called."""
+        first, name = path.removeprefix("/").partition("/")[0], module_name(path.removeprefix("/"))
+        limit: int | str = 0
+        if first in self.mounts:
+            limit = self.mounts[first].mount_max_body
+        elif name in self.modules:
+            with contextlib.suppress(ApiError):  # the app will raise it again
+                chosen = self.modules[name].choose(read_query(query_string))
+                limit = chosen.max_body if chosen else 0
+        return body_limit(limit, self.config)
+
+    ##### The generation of the master database
+
     def generation(self) -> Generation:
-        """Which schema the master database has now; `Call.identify` looks again, in its transaction."""
+        """Return the generation that the master database has now; Call.identify checks it in its transaction."""
         try:
             self.db.connect()
             return self.read_generation()
@@ -2295,74 +1930,57 @@ class Application:
             raise ApiError(f"The database cannot be opened: {error}.", http=500) from None
 
     def read_generation(self) -> Generation:
-        """SchemaMismatch where it is none of GENERATIONS."""
+        """Read the schema version; SchemaMismatch where it is none of GENERATIONS."""
         version = number(self.db.value(SCHEMA_VERSION))
         if version not in GENERATIONS:
             raise SchemaMismatch(version)
         return GENERATIONS[version]
 
     def check_generation(self, expected: Generation):
-        """Refuse to go on where the database has been migrated since it was last seen."""
+        """Raise Migrated where the database has another generation now."""
         if self.generation() is not expected:
             raise Migrated()
 
-    def module(self, path: str, generation: Generation) -> Module:
-        """The module that a URL path names, with or without slash and index.php (docs/wire.md section 1)."""
-        module = self.modules.get(module_name(path))
-        if module is None or generation.number not in module.generations:
-            self.check_generation(generation)
-            raise ApiError(f"Unknown module {module_name(path)}.", http=404)
-        return module
-
-    def body_limit(self, path: str, query_string: str) -> int:
-        """Return how many bytes a request's body may have, whoever sends it: for servers that spool it first."""
-        first, name = path.removeprefix("/").partition("/")[0], module_name(path.removeprefix("/"))
-        limit: int | str = 0
-        if first in self.mounts:
-            limit = self.mounts[first].mount_max_body
-        elif name in self.modules:
-            with contextlib.suppress(ApiError):  # which it will be refused with
-                chosen = self.modules[name].choose(read_query(query_string))
-                limit = chosen.max_body if chosen else 0
-        return (getattr(self.config, limit) if isinstance(limit, str) else limit) or self.config.max_body
+    ##### Transactions: each one on the master database begins and ends here
 
     def perform(self, call: Call, module: Module, chosen: Endpoint | None) -> dict:
-        """Run an action in one transaction; what it adds to the answer."""
+        """Run an action, or none, and return its part of the answer."""
         if chosen and chosen.manages_transactions:
             call.reset_changes()
-            with self.db.transaction("DEFERRED"):
-                call.identify()
+            self.identify(call)
             self.release()
             return chosen.run(module, call)
         if chosen and not chosen.read_only:
             added = self.run_write(call, module, chosen)
         else:
-            added = self.db.run_with_retry(partial(self.run_read, call, module, chosen))
+            added = self.run_read(call, module, chosen)
         if chosen and chosen.after_commit:
             self.release()
             return chosen.after_commit(module, call, added)
         return added
 
-    def run_read(self, call: Call, module: Module, chosen: Endpoint | None) -> dict:
-        """An action that changes nothing, or none at all."""
+    def identify(self, call: Call):
+        """Read the caller's permissions in a transaction of its own."""
         with self.db.transaction("DEFERRED"):
             call.identify()
-            return chosen.run(module, call) if chosen else {}
+
+    def run_read(self, call: Call, module: Module, chosen: Endpoint | None) -> dict:
+        """Run an action that changes nothing."""
+
+        def attempt():
+            with self.db.transaction("DEFERRED"):
+                call.identify()
+                return chosen.run(module, call) if chosen else {}
+
+        return self.db.run_with_retry(attempt)
 
     def run_write(self, call: Call, module: Module, chosen: Endpoint) -> dict:
-        """An action that may change something, again where the database undid it."""
+        """Run an action that may change something, here and in the modules' databases."""
         try:
             return self.db.run_with_retry(partial(self.run_write_once, call, module, chosen))
         except CommitOutcomeUnknown:
             self.notify_deleted([name for name in call.deleted_users if self.is_gone(name)])
             raise
-
-    def is_gone(self, user_name: str) -> bool:
-        """Whether a user was deleted; not where nobody can tell."""
-        with contextlib.suppress(ApiError, peewee.PeeweeException):
-            self.db.connect()
-            return self.db.one(CREDENTIALS_OF, user=user_name) is None
-        return False
 
     def run_write_once(self, call: Call, module: Module, chosen: Endpoint) -> dict:
         call.reset_changes()
@@ -2374,35 +1992,33 @@ class Application:
                     self.sessions.expect(call.session, authdata)
         except BaseException as error:
             # A signal may come while the commit is under way, too.
-            unknown = not isinstance(error, Exception) or getattr(error, "undecided", None) is self.db
+            unknown = not isinstance(error, Exception) or getattr(error, "store_in_doubt", None) is self.db
             call.end_participants(committed=None if unknown else False)
             raise
         call.end_participants(committed=True)
         return added
 
-    def external_credentials(self, user_name: str, logging_in: bool = False) -> dict | None:
-        """The row that a module has in place of the user's in `users`."""
-        for module in self.credential_providers:
-            if (row := module.external_credentials(user_name, logging_in)) is not None:
-                return row
-        return None
+    ##### After the commit
 
-    def credentials(self, user_name: str) -> dict | None:
-        """What a user's log-ins are held against now."""
-        return self.external_credentials(user_name) or self.db.one(CREDENTIALS_OF, user=user_name)
+    def is_gone(self, user_name: str) -> bool:
+        """Check whether a user was deleted; False where the database cannot be asked."""
+        with contextlib.suppress(ApiError, peewee.PeeweeException):
+            self.db.connect()
+            return self.db.one(CREDENTIALS_OF, user=user_name) is None
+        return False
 
     def end_sessions(self, call: Call):
-        """After the commit: end the sessions of whose password changed, but for the one that did it (docs/wire.md F19)."""
+        """End the sessions of users with a new password, except for the one that set it (docs/wire.md F19)."""
         try:
             for user_name, authdata in call.new_authdata.items():
-                mine = user_name == call.user_name and authdata
-                self.sessions.end_others(user_name, but=call.session if mine else "")
+                own = user_name == call.user_name and authdata
+                self.sessions.end_others(user_name, but=call.session if own else "")
         except ApiError as error:  # no session fits the new password anyway
             log.warning("%s", error.status)
         self.notify_deleted(call.deleted_users)
 
-    def notify_deleted(self, user_names: list[str]):
-        """What the modules keep of users who are gone must not fall to the next of that name."""
+    def notify_deleted(self, user_names: Sequence[str]):
+        """Let the modules delete what they store of deleted users, lest the next user of that name gets it."""
         for user_name in user_names:
             self.notify(
                 lambda module, user_name=user_name: self.db.run_with_retry(
@@ -2410,31 +2026,70 @@ class Application:
                 )
             )
 
-    def notify(self, what: Callable[["Module"], None], modules: Iterable["Module"] | None = None):
-        """Tell modules, all or those given, something that has happened; a failure of theirs does not undo it."""
+    def notify(self, hook: Callable[["Module"], None], modules: Iterable["Module"] | None = None):
+        """Call a hook of all modules, or of those given; log their failures, which undo nothing."""
         for module in self.modules.values() if modules is None else modules:
             try:
-                what(module)
+                hook(module)
             except ApiError as error:
                 log.warning("%s failed to take note: %s", module.name, error.status)
             except Exception:
                 log_exception(f"{module.name} failed to take note")
 
-    def listed(self) -> dict[str, Module]:
-        """The configured modules by their names, in the order of modulelist."""
-        return {module.name: module for module in self.modules.values() if module.name}
+    ##### Credentials
+
+    def external_credentials(self, user_name: str, logging_in: bool = False) -> dict | None:
+        """Return the row that a module has in the place of the user's in `users`."""
+        for module in self.credential_providers:
+            if (row := module.external_credentials(user_name, logging_in)) is not None:
+                return row
+        return None
+
+    def credentials(self, user_name: str) -> dict | None:
+        """Return the row with which a user's log-ins are checked now."""
+        return self.external_credentials(user_name) or self.db.one(CREDENTIALS_OF, user=user_name)
+
+
+def create_app(config: str | os.PathLike | Mapping) -> Application:
+    """Return a WSGI callable for the path of a config.py or a mapping of its keys.
+
+    ConfigError where the config or one of its modules cannot be used. The databases are opened by requests.
+    """
+    return Application(read_config(config))
+
+
+@lru_cache(maxsize=1)
+def default_application() -> Application:
+    return create_app(os.environ.get("MAILAPI_CONFIG", "config.py"))
+
+
+def application(environ, start_response):
+    """Serve the app of the config that MAILAPI_CONFIG names (default config.py), made at the first request."""
+    try:
+        app = default_application()
+    except ConfigError as error:
+        log.error("%s", error)
+        start_response("500 Internal Server Error", [("Content-Type", "application/json")])
+        return [encode({"status": "mailapi is not configured. The log has the cause."})]
+    return app(environ, start_response)
+
+
+########## Requests ################################################################################
+# In the order of the methods: the answer, the URL, the body, the log-in, the fields, the action, the cookie.
+
+COOKIE = re.compile(r"(?:^|;)\s*PHPSESSID=([A-Za-z0-9_-]{1,128})")
 
 
 class RequestHandler:
-    """A request and its answer over HTTP, in the order that docs/wire.md sections 1 and 2 give."""
+    """A request over HTTP and its answer (docs/wire.md sections 1 and 2)."""
 
     callback: str | None = None
     call: Call | None = None
     chosen: Endpoint | None = None
     file: File | None = None
-    via = ""  # how the caller was identified
-    refused: ApiError | None = None  # what the answer's status is the sentence of
-    mounted_response: bottle.HTTPResponse | None = None  # the answer of a module that made all of it
+    via = ""  # how the caller was authenticated, for the audit
+    refused: ApiError | None = None  # the refusal that the answer's status is from
+    mounted_response: bottle.HTTPResponse | None = None  # the whole answer, made by a module
 
     def __init__(self, app: Application, environ: dict, path: str):
         self.app, self.environ, self.path = app, environ, path
@@ -2454,28 +2109,19 @@ class RequestHandler:
         return client_address(self.environ, self.app.config.proxies)
 
     def response(self) -> tuple[str, list, Iterable[bytes]]:
-        """Status line, headers and body."""
+        """Process the request and return status line, headers and body."""
         try:
             answer, http = self.outcome()
         finally:
-            self.app.large_bodies.give_back(self.reserved)
-        self.app.db.release()  # what follows may wait: for the state database, for the client
-        # Whether nothing has happened but that somebody in a session was shown something.
-        looked = self.chosen and self.chosen.read_only and self.via == "session" and answer["status"] == "ok"
-        if not looked:
+            if self.reserved:
+                self.app.large_bodies.give_back(self.reserved)
+        self.app.db.release()  # what follows may wait for the state database or the client
+        only_read = self.chosen and self.chosen.read_only and self.via == "session"
+        if not only_read or answer["status"] != "ok":
             self.report(self.refused.audit if self.refused else answer["status"], http)
-        if self.mounted_response is not None:
-            return (
-                self.mounted_response.status_line,
-                self.mounted_response.headerlist,
-                self.mounted_response.body,
-            )
-        payload, content_type = encode(answer), "application/json"
-        if self.callback:
-            payload, content_type = jsonp(self.callback, payload.decode()).encode(), "application/javascript"
-        if self.file:
-            payload = self.file.content
-        self.headers += self.file.headers() if self.file else [("Content-Type", content_type)]
+        if (mounted := self.mounted_response) is not None:
+            return mounted.status_line, mounted.headerlist, mounted.body
+        payload = self.encode(answer)
         self.headers.append(("Content-Length", str(len(payload))))
         if self.app.config.cors_origin:
             self.headers.append(("Access-Control-Allow-Origin", self.app.config.cors_origin))
@@ -2483,8 +2129,19 @@ class RequestHandler:
         body = [payload] if "mailapi.body_read" in self.environ else Unread(payload, self.environ)
         return f"{http} {bottle.HTTP_CODES[http]}", self.headers, body
 
+    def encode(self, answer: dict) -> bytes:
+        """Return the body of the answer and add the headers that describe it."""
+        if self.file:
+            self.headers += self.file.headers()
+            return self.file.content
+        payload, content_type = encode(answer), "application/json"
+        if self.callback:
+            payload, content_type = jsonp(self.callback, payload.decode()).encode(), "application/javascript"
+        self.headers.append(("Content-Type", content_type))
+        return payload
+
     def outcome(self) -> tuple[dict, int]:
-        """The answer and its HTTP status; refusals and failures that `act` left become answers here."""
+        """Return the answer and its HTTP status, also for refusals and failures that `act` does not handle."""
         try:
             return self.process(), 200 if self.mounted_response is None else self.mounted_response.status_code
         except SchemaMismatch as mismatch:
@@ -2502,15 +2159,16 @@ class RequestHandler:
         return self.frame | {"status": problem.status} | problem.answer, problem.http
 
     def report(self, status: str, http: int):
-        """Tell the modules that keep watch what was asked, by whom, and how it ended; never a secret."""
-        event = Event(
-            module=module_name(self.path), status=status, http=http, address=self.client, via=self.via
-        )
+        """Pass the request and its outcome to the modules' on_request."""
+        event = Event(module_name(self.path), status, http, self.client, self.via)
         if self.call:
             event.describe(self.call, self.chosen)
         self.app.notify(lambda module: module.on_request(event), self.app.request_listeners)
 
+    ##### The URL
+
     def process(self) -> dict:
+        """Process the request and return the answer."""
         if self.app.config.debug:
             self.app.db.trace(self.frame["debug"].append)
         first, _, below = self.path.partition("/")
@@ -2522,6 +2180,7 @@ class RequestHandler:
         return self.dispatch(query, self.app.generation())
 
     def dispatch(self, query: dict, generation: Generation) -> dict:
+        """Choose the action, read the body, authenticate the caller, and run the action."""
         self.frame["api_version"] = self.frame["schema_version"] = generation.number
         module = self.app.module(self.path, generation)
         limit = read_limit(query["limit"]) if "limit" in query else None
@@ -2533,63 +2192,16 @@ class RequestHandler:
         body, auth = self.read_body(chosen)
         if "logout" in query:
             if isinstance(body, bytes):
-                read_object(body[: self.app.config.max_body])  # refused where it is no object, as everywhere
+                read_object(body[: self.app.config.max_body])  # refuses what is no object
             return self.log_out(call)
         self.log_in(call, read_fields({"auth": auth}, {"auth": CREDENTIALS})["auth"] or {})
         self.refuse_change_by_link()
         unread = [body]
-        del body  # so that an action can let go of a large field that it has read
+        del body  # so that an action can free a large field that it has read
         return self.act(call, module, chosen, lambda: self.read_fields(unread.pop(), auth, query))
 
-    def read_body(self, chosen: Endpoint | None) -> tuple[dict | bytes, dict | None]:
-        """Return the request's body, as bytes where it is large, and its `auth`, which is all that was read of it."""
-        config, length = self.app.config, body_length(self.environ)
-        most = chosen.most(config) if chosen else config.max_body
-        if (
-            length is None or SMALL_BODY < length <= most
-        ):  # the body, what is read of it, and what is made of that
-            self.reserved = self.app.large_bodies.take(3 * (length or most))
-        raw = raw_body(self.environ, most)
-        if len(raw) > SMALL_BODY:
-            auth = find_auth(raw)
-            refuse_forbidden_text({"auth": auth})
-            return raw, auth
-        body = read_object(raw)
-        refuse_forbidden_text({"auth": body.get("auth")})
-        return body, body.get("auth")
-
-    def read_fields(self, body: dict | bytes, auth: dict | None, query: dict):
-        """Read what the action declares; nothing of it was read before it was known who asks."""
-        if isinstance(body, bytes):
-            body = self.read_large_body(body, auth)
-        elif body:
-            refuse_forbidden_text(body)
-        if self.chosen:
-            self.call.body, self.call.query = self.chosen.read(self.call.generation, body, query)
-
-    def read_large_body(self, raw: bytes, auth: dict | None) -> dict:
-        """Return the object of a large body, for whoever may call the action so far as can be told without its fields."""
-        call, chosen = self.call, self.chosen
-        with self.app.db.transaction("DEFERRED"):
-            call.identify()
-        for rule in chosen.allow if chosen else ():
-            if not rule.of_fields and not rule.test(call):
-                raise ApiError(call.in_generation(rule.refusal))
-        body = chosen.read_body(raw, self.app.config.max_body) if chosen else read_object(raw)
-        if (body.get("auth") or {}) != (auth or {}):
-            raise invalid("auth")
-        refuse_forbidden_text(body)
-        return body
-
-    def refuse_change_by_link(self):
-        """Refuse a change by GET with a cookie, which a link in a mail could bring about (docs/wire.md F43)."""
-        changes = self.chosen and not self.chosen.read_only and self.via == "session"
-        if changes and self.environ["REQUEST_METHOD"] in ("GET", "HEAD"):
-            self.headers.append(("Allow", "POST"))
-            raise ApiError("Use POST.", http=405)
-
     def mount(self, first: str, below: str) -> dict:
-        """Let a module make the whole answer; its refusals are answered as everywhere."""
+        """Let a module make the whole answer; its ApiErrors are answered like others."""
         self.app.release()
         self.path = first
         try:
@@ -2605,31 +2217,136 @@ class RequestHandler:
         return self.frame | {"status": self.mounted_response.status_line if unchanged else "ok"}
 
     def admit(self, module: Module, read_only: bool) -> Call:
-        """Who asks for what a module relays, by HTTP Basic or a token: no session is made, no cookie counts."""
-        call = self.call
-        self.chosen = dataclasses.replace(
-            MOUNTED_REQUEST, name=self.environ["REQUEST_METHOD"], read_only=read_only
-        )
-        if self.is_cross_site():  # browsers send Basic credentials along like cookies
-            raise ApiError("Not allowed from another site.", http=403)
-        scheme, _, given = self.environ.get("HTTP_AUTHORIZATION", "").partition(" ")
-        try:
-            if scheme.lower() == "bearer":
-                self.use_token(call, given.strip())
-            else:
-                self.check_password(call, *basic_credentials(scheme, given), remember=False)
-                self.via = "basic"
-            with self.app.db.transaction("DEFERRED"):
-                call.identify()
-        except LoginRefused as refused:
-            self.headers.append(("WWW-Authenticate", 'Basic realm="mailapi", charset="UTF-8"'))
-            raise ApiError(refused.status, http=401, login=False) from None
-        if call.restriction:
-            call.restriction(module, self.chosen)
-        return call
+        """Authenticate the caller of `module`'s mount by HTTP Basic or a token; ApiError (HTTP 401) otherwise."""
+        return load_part("http.basic").admit(self, module, read_only)
 
-    def act(self, call, module, chosen, read_fields: Callable) -> dict:
-        """Run the action; after it is refused, too, the answer says who is logged in."""
+    ##### The body
+
+    def read_body(self, chosen: Endpoint | None) -> tuple[dict | bytes, dict | None]:
+        """Return the body's object and its `auth`; a large body as bytes, of which only `auth` is parsed."""
+        config, length = self.app.config, body_length(self.environ)
+        most = body_limit(chosen.max_body, config) if chosen else config.max_body
+        if length is None or SMALL_BODY < length <= most:
+            # the body, what is read of it, and what is made of that
+            self.reserved = self.app.large_bodies.take(3 * (length or most))
+        raw = raw_body(self.environ, most)
+        if len(raw) > SMALL_BODY:
+            auth = load_part("http.large_bodies").find_auth(raw)
+            refuse_forbidden_text({"auth": auth})
+            return raw, auth
+        body = read_object(raw)
+        if auth := body.get("auth"):
+            refuse_forbidden_text({"auth": auth})
+        return body, auth
+
+    ##### The log-in
+
+    def log_in(self, call: Call, auth: dict):
+        """Authenticate the caller: by credentials if given, else by a token if given, else by the session."""
+        scheme, _, bearer = self.environ.get("HTTP_AUTHORIZATION", "").partition(" ")
+        if auth.get("user_name"):
+            self.check_password(call, auth["user_name"], auth.get("password"))
+        elif scheme.lower() == "bearer":
+            self.use_token(call, bearer.strip())
+        else:
+            self.use_session(call)
+
+    def check_password(self, call: Call, user_name: str, given: str | None, remember: bool = True):
+        """Log a user in, with a session if `remember`; LoginRefused for a wrong password."""
+        self.via, call.claimed_name = "password", user_name
+        if not given:
+            raise LoginRefused("Password is not set!")
+        call.external_user = self.app.external_credentials(user_name, logging_in=True)
+        user = call.external_user or self.app.db.one(CREDENTIALS_OF, user=user_name)
+        authdata = user and user["user_authdata"]
+        sessions, replaced = self.app.sessions, self.cookie()
+        try:
+            call.session = sessions.begin(user_name, given, user, self.client, replaced, remember)
+        except TooManyFailures as early:
+            call.refused_wait = early.wait
+            raise
+        if call.session is None:
+            raise LoginRefused("Username or password is wrong.")
+        call.user_name, call.password = user_name, given
+        call.check_identity = refuse_unless(
+            lambda user: user and user["user_authdata"] == authdata, "Username or password is wrong."
+        )
+        if remember and not self.is_cross_site():
+            self.set_cookie(call.session)
+        self.app.notify(lambda module: module.on_login(call, given))
+
+    def use_token(self, call: Call, bearer: str):
+        """Authenticate the owner of a token, which the module that has it may restrict."""
+        self.via = "token"
+        for module in self.app.modules.values():
+            if found := module.bearer(call, bearer, self.client):
+                self.via, call.user_name, call.restriction = found.via, found.user_name, found.refuse
+                call.external_user = self.app.external_credentials(call.user_name)
+                # A user who may not log in, or has another password now, can do nothing by token.
+                fits = partial(fits_hash, hashed=found.authdata_hash)
+                call.check_identity = refuse_unless(fits, "Token is not valid.")
+                return
+        raise LoginRefused("Token is not valid.")
+
+    def use_session(self, call: Call):
+        """Authenticate the user of the cookie's session."""
+        sessions, self.via, token = self.app.sessions, "session", self.cookie()
+        session = token and sessions.find(token)
+        if not session:
+            raise LoginRefused("Username is not set!")
+        call.user_name, call.session = session["user_name"], token
+        if self.app.credential_providers:
+            call.external_user = self.app.external_credentials(call.user_name)
+        call.check_identity = partial(sessions.check, session, token)
+
+    def log_out(self, call: Call) -> dict:
+        """End the session and return the answer."""
+        self.app.db.release()  # the state database may keep it waiting
+        status = "Successfully logged out."
+        if token := self.cookie():
+            self.set_cookie("", "; Max-Age=0")
+            try:
+                session, call.session = self.app.sessions.find(token), token
+                self.via, call.claimed_name = "log-out", session and session["user_name"]
+                self.app.sessions.end(token)
+            except ApiError as error:
+                status = f"Logged out in this browser only: the session could not be ended. {error.status}"
+                log.error("a session could not be ended: %s", error.status)
+        return self.frame | {"status": status, "login": False}
+
+    def refuse_change_by_link(self):
+        """Refuse a change by GET with a cookie, which a link in a mail could bring about (docs/wire.md F43)."""
+        changes = self.chosen and not self.chosen.read_only and self.via == "session"
+        if changes and self.environ["REQUEST_METHOD"] in ("GET", "HEAD"):
+            self.headers.append(("Allow", "POST"))
+            raise ApiError("Use POST.", http=405)
+
+    ##### The fields and the action
+
+    def read_fields(self, body: dict | bytes, auth: dict | None, query: dict):
+        """Read the fields that the action declares, now that the caller is known."""
+        if isinstance(body, bytes):
+            body = self.read_large_body(body, auth)
+        elif body:
+            refuse_forbidden_text(body)
+        if self.chosen:
+            self.call.body, self.call.query = self.chosen.read(self.call.generation, body, query)
+
+    def read_large_body(self, raw: bytes, auth: dict | None) -> dict:
+        """Return a large body's object, for callers who pass the access rules that need no fields."""
+        call, chosen = self.call, self.chosen
+        self.app.identify(call)
+        for rule in chosen.allow if chosen else ():
+            if not rule.of_fields and not rule.test(call):
+                raise ApiError(call.in_generation(rule.refusal))
+        body = chosen.read_body(raw, self.app.config.max_body) if chosen else read_object(raw)
+        if (body.get("auth") or {}) != (auth or {}):
+            raise invalid("auth")
+        refuse_forbidden_text(body)
+        return body
+
+    def act(self, call: Call, module: Module, chosen: Endpoint | None, read_fields: Callable) -> dict:
+        """Run the action and return the answer, which has the log-in also where the action is refused."""
         try:
             read_fields()
             added = self.app.perform(call, module, chosen)
@@ -2648,94 +2365,23 @@ class RequestHandler:
             call.identify()
         if isinstance(added, File):
             self.file, added = added, {}
-        granted = php_map(dict.fromkeys(call.caller.permissions, True))
         return {
             **self.frame,
-            call.generation.permission + "s": granted,
+            call.generation.permission + "s": php_map(dict.fromkeys(call.caller.permissions, True)),
             "login": True,
             "auth_user": call.user_name,
             **(shorten(added, call.limit) if call.limit else added),
         }
 
-    def log_in(self, call: Call, auth: dict):
-        """Find out who asks: credentials decide, then a token, else the session."""
-        scheme, _, bearer = self.environ.get("HTTP_AUTHORIZATION", "").partition(" ")
-        if auth.get("user_name"):
-            self.check_password(call, auth["user_name"], auth.get("password"))
-        elif scheme.lower() == "bearer":
-            self.use_token(call, bearer.strip())
-        else:
-            self.use_session(call)
-
-    def use_session(self, call: Call):
-        sessions, self.via, token = self.app.sessions, "session", self.cookie()
-        session = token and sessions.find(token)
-        if not session:
-            raise LoginRefused("Username is not set!")
-        call.user_name, call.session = session["user_name"], token
-        if self.app.credential_providers:
-            call.external_user = self.app.external_credentials(call.user_name)
-        call.confirm = partial(sessions.confirm, session, token)
-
-    def check_password(self, call: Call, user_name: str, given: str | None, remember: bool = True):
-        self.via, call.claimed_name = "password", user_name
-        if not given:
-            raise LoginRefused("Password is not set!")
-        call.external_user = self.app.external_credentials(user_name, logging_in=True)
-        user = call.external_user or self.app.db.one(CREDENTIALS_OF, user=user_name)
-        authdata = user and user["user_authdata"]
-        try:
-            call.session = self.app.sessions.begin(
-                user_name, given, user, self.client, self.cookie(), remember
-            )
-        except TooManyFailures as early:
-            call.refused_wait = early.wait
-            raise
-        if call.session is None:
-            raise LoginRefused("Username or password is wrong.")
-        call.user_name, call.password = user_name, given
-        call.confirm = refuse_unless(
-            lambda user: user and user["user_authdata"] == authdata, "Username or password is wrong."
-        )
-        if remember and not self.is_cross_site():
-            self.set_cookie(call.session)
-        self.app.notify(lambda module: module.on_login(call, given))
-
-    def use_token(self, call: Call, bearer: str):
-        """Let the module that knows the token say whose it is and what it may be used for."""
-        self.via = "token"
-        for module in self.app.modules.values():
-            if found := module.bearer(call, bearer, self.client):
-                self.via, call.user_name, call.restriction = found.via, found.user_name, found.refuse
-                call.external_user = self.app.external_credentials(call.user_name)
-                # Who may not log in may do nothing by token; nor may one that was made under another password.
-                call.confirm = refuse_unless(
-                    partial(fits_hash, hashed=found.authdata_hash), "Token is not valid."
-                )
-                return
-        raise LoginRefused("Token is not valid.")
-
-    def log_out(self, call: Call) -> dict:
-        self.app.db.release()  # the state database may keep it waiting
-        status = "Successfully logged out."
-        if token := self.cookie():
-            self.set_cookie("", "; Max-Age=0")
-            try:
-                session, call.session = self.app.sessions.find(token), token
-                self.via, call.claimed_name = "log-out", session and session["user_name"]
-                self.app.sessions.end(token)
-            except ApiError as error:
-                status = f"Logged out in this browser only: the session could not be ended. {error.status}"
-                log.error("a session could not be ended: %s", error.status)
-        return self.frame | {"status": status, "login": False}
+    ##### The cookie
 
     def cookie(self) -> str | None:
-        """The session id that came along, unless a page of another origin sent it (docs/wire.md F42)."""
+        """Return the session id in the cookie, unless a page of another origin sent it (docs/wire.md F42)."""
         found = COOKIE.search(self.environ.get("HTTP_COOKIE", ""))
         return found[1] if found and not self.is_cross_site() else None
 
     def is_cross_site(self) -> bool:
-        """As cross_site; the log says once that a proxy seems not to pass the Host header or the scheme on."""
+        """Apply cross_site, and log once that a proxy seems not to pass the Host header or the scheme on."""
         proxies, environ = self.app.config.proxies, self.environ
         found, log_it = cross_site(environ, proxies), self.app.log_origins
         if found and log_it and not environ.get("HTTP_SEC_FETCH_SITE"):
@@ -2751,138 +2397,19 @@ class RequestHandler:
         return found
 
     def set_cookie(self, token: str, expiry: str = ""):
-        mount = (
-            urllib.parse.quote(
-                self.environ.get("SCRIPT_NAME", "").rstrip("/").encode("latin-1", "replace"),
-                safe="/!$&'()*+,:=@~",
-            )
-            + "/"
-        )
+        script_name = self.environ.get("SCRIPT_NAME", "").rstrip("/").encode("latin-1", "replace")
+        path = urllib.parse.quote(script_name, safe="/!$&'()*+,:=@~") + "/"
         secure = "; Secure" if request_scheme(self.environ, self.app.config.proxies) == "https" else ""
-        cookie = f"PHPSESSID={token}; Path={mount}; HttpOnly; SameSite=Lax{secure}{expiry}"
+        cookie = f"PHPSESSID={token}; Path={path}; HttpOnly; SameSite=Lax{secure}{expiry}"
         self.headers.append(("Set-Cookie", cookie))
 
 
-class LoginRefused(ApiError):
-    """Nobody is logged in: nothing was done, and the answer says so."""
-
-    def __init__(self, status: str):
-        super().__init__(status, login=False)
-
-
-def fits_hash(user: dict | None, hashed: str) -> bool:
-    """Whether a user may log in, with the authdata that has this hash."""
-    return bool(user and user["user_authdata"]) and authdata_hash(user["user_authdata"]) == hashed
-
-
-def refuse_unless(test: Callable, sentence: str) -> Callable[[dict | None], None]:
-    """What Call.confirm does for a kind of log-in."""
-
-    def confirm(user):
-        if not test(user):
-            raise LoginRefused(sentence)
-
-    return confirm
-
-
-def basic_credentials(scheme: str, given: str) -> tuple[str, str]:
-    """User name and password of HTTP Basic (RFC 7617)."""
-    try:
-        decoded = base64.b64decode(given, validate=True).decode() if scheme.lower() == "basic" else ""
-    except ValueError:
-        decoded = ""
-    user_name, _, password = decoded.partition(":")
-    if not user_name or FORBIDDEN.search(decoded):
-        raise LoginRefused("Username is not set!")
-    return user_name, password
-
-
-COOKIE = re.compile(r"(?:^|;)\s*PHPSESSID=([A-Za-z0-9_-]{1,128})")
-
-
-def create_app(config: str | os.PathLike | Mapping) -> Application:
-    """A WSGI callable from the path of a config.py or a mapping of its keys.
-
-    ConfigError where the config or one of its modules cannot be used. The databases are opened by requests.
-    """
-    return Application(read_config(config))
-
-
-@lru_cache(maxsize=1)
-def default_application() -> Application:
-    return create_app(os.environ.get("MAILAPI_CONFIG", "config.py"))
-
-
-def application(environ, start_response):
-    """The app of the config that MAILAPI_CONFIG names (default config.py), made on first use."""
-    try:
-        app = default_application()
-    except ConfigError as error:
-        log.error("%s", error)
-        start_response("500 Internal Server Error", [("Content-Type", "application/json")])
-        return [encode({"status": "mailapi is not configured. The log has the cause."})]
-    return app(environ, start_response)
-
-
 ########## Command line ############################################################################
-# A command is a file of modules/commands/: a docstring, options(parser), run(args).
 
 
 def main(arguments: list[str] | None = None) -> int:
-    """`mailapi COMMAND …` and `python mailapi.py COMMAND …`; the exit status."""
-    import argparse
-
-    parser = argparse.ArgumentParser(prog="mailapi", description="HTTP control plane for a mail server.")
-    parser.add_argument("--version", action="version", version=__version__)
-    commands = parser.add_subparsers(metavar="COMMAND", required=True)
-    for name, command in sorted(find_commands().items()):
-        words = command.__doc__.split("\n")[0].rstrip(".")
-        sub = commands.add_parser(name, help=words, description=words + ".")
-        default = os.environ.get("MAILAPI_CONFIG", "config.py")
-        sub.add_argument("--config", default=default, help="the config.py to use (default: %(default)s)")
-        command.options(sub)
-        sub.set_defaults(run=command.run)
-    args, late = parser.parse_known_args(arguments)
-    if late and (not hasattr(args, "fields") or any(word.startswith("-") for word in late)):
-        parser.error(f"unrecognized arguments: {' '.join(late)}")
-    elif late:  # argparse takes no more fields after an option
-        args.fields += late
-    try:
-        return args.run(args) or 0
-    except BrokenPipeError:  # whoever read along has seen enough
-        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
-        return 1
-    except (
-        ConfigError,
-        ApiError,
-        peewee.PeeweeException,
-        OSError,
-        ValueError,
-        RecursionError,
-        EOFError,
-    ) as error:
-        print(f"mailapi: {printable(error)}", file=sys.stderr)
-        return 1
-    except Exception as error:
-        if type(error).__module__ != "pymysql.err":  # which is not imported for files
-            raise
-        print(f"mailapi: the server refused it: {printable(error.args[-1])}", file=sys.stderr)
-        return 1
-
-
-def printable(value) -> str:
-    """Words for a terminal: nothing in them can move the cursor or hide."""
-    words = (
-        " ".join(map(str, value)) if isinstance(value, (list, dict)) else "" if value is None else str(value)
-    )
-    return "".join(c if c.isprintable() else "\ufffd" for c in words)
-
-
-def find_commands() -> dict:
-    """Return the commands that are installed with mailapi, by their names: the files of commands/ that have `run`."""
-    names = sorted({file.stem for folder in INSTALLED for file in (folder / "commands").glob("*.py")})
-    found = {name: importlib.import_module(f"mailapi_modules.commands.{name}") for name in names}
-    return {name.replace("_", "-"): command for name, command in found.items() if hasattr(command, "run")}
+    """Run `mailapi COMMAND …` or `python mailapi.py COMMAND …` and return the exit status."""
+    return load_part("commands.main").main(arguments)
 
 
 if __name__ == "__main__":

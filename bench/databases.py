@@ -1,4 +1,4 @@
-"""The master databases that are measured: as many users as asked for, made the same every time."""
+"""The master databases for measurements: always the same content for a number of users."""
 
 import contextlib
 import hashlib
@@ -14,7 +14,7 @@ MAIL = "From: sender@example.org\r\nSubject: A mail of 1 kB\r\n\r\n"
 
 
 def database(users: int) -> Path:
-    """The path of a database with that many users and an administrator; made where there is none yet."""
+    """Return the path of a database with that many users and an administrator; create it if it is missing."""
     path = FOLDER / f"{users}.db3"
     if not path.exists():
         FOLDER.mkdir(parents=True, exist_ok=True)
@@ -25,7 +25,8 @@ def database(users: int) -> Path:
 
 
 def build(path: Path, users: int):
-    """Every user has a password and a store address, every second POP, every third may send; user i has i % 3 mails."""
+    """Create a database. All users have a password and an address, every second POP, every third SMTP, user i has
+    i % 3 mails."""
     names = [name(i) for i in range(1, users + 1)]
     with contextlib.closing(sqlite3.connect(path)) as connection, connection:
         connection.executescript("PRAGMA synchronous = OFF;" + SCHEMA.read_text())
@@ -65,7 +66,7 @@ def authdata(user_name: str) -> str:
 
 
 class Writer:
-    """Another process's hand on the database: each `change` alters what every list that is measured answers."""
+    """A second connection whose `change` alters the answers of all measured lists."""
 
     TOGGLES = (
         "UPDATE users SET user_alias = CASE WHEN user_alias IS NULL THEN 'user000002' END "

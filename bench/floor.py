@@ -1,4 +1,4 @@
-"""The floor: a Bottle app that answers a constant, 140 bytes of JSON or as many as the path says."""
+"""The floor: a Bottle app that answers constant JSON of 140 bytes, or of the number of bytes in the path."""
 
 import json
 from functools import lru_cache

@@ -1,11 +1,10 @@
-"""How time and memory grow with the number of users: `python -m bench.growth` draws docs/growth.svg.
+"""Measure how CPU and memory grow with the number of users, and draw docs/growth.svg.
 
-One client asks a fresh server for each action and size. Time is the server's CPU for a request; memory is the most
-that it had above what it had before. The exponent is the slope of the time between the two largest sizes: at 0 it does
-not depend on the number of users, at 1 it grows as they do.
+One client sends its requests to a fresh server for each action and size. Time is the server's CPU for a request; memory
+is the peak above the memory before. The exponent is the slope of the time between the two largest sizes: 0 means that
+the time does not depend on the number of users, 1 that it is proportional to it.
 """
 
-import argparse
 import contextlib
 import json
 import math
@@ -22,9 +21,9 @@ from bench.plot import draw
 from bench.servers import FOLDER, SERVERS, Server, serve
 
 SIZES = (1, 10, 100, 1000, 10_000, 100_000)
-MOST = 200  # requests
+MOST_REQUESTS = 200
 AUTH = {"user_name": ADMIN, "password": PASSWORD}
-ACTIONS = {  # what is asked, by the number of users and that of the request
+ACTIONS = {  # path and body, by the number of users and that of the request
     "list": lambda users, i: ("/users/?get", {}),
     "one user": lambda users, i: ("/users/?get", {"username": name(1 + i % users)}),
     "log-in": lambda users, i: ("/?login", {"auth": AUTH}),
@@ -39,7 +38,7 @@ ACTIONS = {  # what is asked, by the number of users and that of the request
 
 @dataclass
 class Curve:
-    """What was measured of an action, by number of users."""
+    """The figures of an action, by number of users."""
 
     time: dict[int, float] = field(default_factory=dict)  # ms of CPU
     memory: dict[int, float] = field(default_factory=dict)  # MB
@@ -51,7 +50,8 @@ class Curve:
         return math.log(after / before) / math.log(more / less)
 
 
-def request(server: Server, action: str, users: int, i: int, cookie: str):
+def send(server: Server, action: str, users: int, i: int, cookie: str):
+    """Send request number i of an action; AssertionError where it is refused."""
     path, body = ACTIONS[action](users, i)
     answer = json.loads(ask(server.port, path, "" if "auth" in body else cookie, body).body)
     if answer["status"] != "ok" or not answer["login"]:
@@ -59,61 +59,59 @@ def request(server: Server, action: str, users: int, i: int, cookie: str):
 
 
 def measure(server: Server, action: str, users: int, seconds: float) -> tuple[float, float]:
-    """ms of CPU of a request and the MB that it took; the median of five stretches of as many as there is time for."""
+    """Return ms of CPU a request, the median of five stretches, and the MB that the requests took."""
     cookie, i = log_in(server.port), 0
     for _ in range(20):
         ask(server.port, "/?get_modules", cookie)
-    server.settle()
-    server.forget_peak()
+    server.wait_until_idle()
+    server.reset_peak()
     resident, spent = server.memory("VmRSS"), []
     for _ in range(5):
         first, before, until = i, server.cpu(), time.monotonic() + seconds / 5
-        while i == first or (time.monotonic() < until and i < MOST):
-            request(server, action, users, i, cookie)
+        while i == first or (time.monotonic() < until and i < MOST_REQUESTS):
+            send(server, action, users, i, cookie)
             i += 1
-        server.settle()
+        server.wait_until_idle()
         spent.append((server.cpu() - before) * 1000 / (i - first))
     return statistics.median(spent), max(server.memory("VmHWM") - resident, 0) / 1e6
 
 
 def curves(kind: str, sizes: list[int], seconds: float) -> dict[str, Curve]:
-    found = {action: Curve() for action in ACTIONS}
+    """Measure all actions with each number of users."""
+    measured = {action: Curve() for action in ACTIONS}
     for users in sizes:
         folder = FOLDER / f"growth-{os.getpid()}"
         folder.mkdir(parents=True)
         with contextlib.ExitStack() as stack:
             stack.callback(shutil.rmtree, folder, ignore_errors=True)
             dbpath = Path(shutil.copy(database(users), folder / "master.db3"))
-            for action, curve in found.items():
+            for action, curve in measured.items():
                 with serve(kind, "mailapi", folder / "server", dbpath) as server:
                     curve.time[users], curve.memory[users] = measure(server, action, users, seconds)
                 print(
                     f"{users:>9,} {action:>12}: {curve.time[users]:9.3f} ms {curve.memory[users]:7.1f} MB",
                     flush=True,
                 )
-    return found
+    return measured
 
 
-def main():
-    parser = argparse.ArgumentParser(description=__doc__.split("\n")[0])
+def options(parser):
     parser.add_argument("--server", default="waitress", choices=SERVERS)
     parser.add_argument("--users", action="append", type=int, help="one size (default: 1 to 100,000)")
     parser.add_argument("--seconds", type=float, default=2, help="of each measurement (default: %(default)s)")
     parser.add_argument("--output", type=Path, default=ROOT / "docs/growth.svg")
-    args = parser.parse_args()
-    found = curves(args.server, args.users or list(SIZES), args.seconds)
-    for action, curve in found.items():
+
+
+def run(args):
+    measured = curves(args.server, args.users or list(SIZES), args.seconds)
+    for action, curve in measured.items():
         print(f"{action}: exponent {curve.exponent():.2f}")
     args.output.write_text(
         draw(
             "CPU of a request, ms",
-            {f"{action}  n^{curve.exponent():.2f}": curve.time for action, curve in found.items()},
+            {f"{action}  n^{curve.exponent():.2f}": curve.time for action, curve in measured.items()},
             "Memory taken, MB",
-            {action: curve.memory for action, curve in found.items()},
+            {action: curve.memory for action, curve in measured.items()},
         ),
         encoding="utf-8",
     )
-
-
-if __name__ == "__main__":
-    main()

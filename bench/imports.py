@@ -1,6 +1,5 @@
-"""users/?import of many users over HTTP, and for how long mail daemons cannot write meanwhile: `python -m bench.imports`."""
+"""Measure users/?import over HTTP, and for how long it keeps mail daemons from reading and writing."""
 
-import argparse
 import contextlib
 import json
 import multiprocessing
@@ -28,11 +27,11 @@ FILES = {
 }
 
 
-def daemon(path: Path, statement: str, over, longest):
-    """Try a statement without pause; the longest that it was refused, in seconds."""
+def daemon(path: Path, statement: str, stop, longest):
+    """Repeat a statement until `stop` is set; `longest` becomes the longest time that it was refused, in seconds."""
     since = None
     with contextlib.closing(sqlite3.connect(path, isolation_level=None, timeout=0)) as connection:
-        while not over.is_set():
+        while not stop.is_set():
             now = time.monotonic()
             try:
                 connection.execute(statement).fetchall()
@@ -46,24 +45,25 @@ def daemon(path: Path, statement: str, over, longest):
 
 @contextlib.contextmanager
 def daemons(path: Path):
-    """A writer and a reader beside; for how long each had to wait."""
-    over, waits = multiprocessing.Event(), [multiprocessing.Value("d", 0), multiprocessing.Value("d", 0)]
+    """Run a writer and a reader, and yield for how long each had to wait."""
+    stop, waits = multiprocessing.Event(), [multiprocessing.Value("d", 0), multiprocessing.Value("d", 0)]
     processes = [
-        multiprocessing.Process(target=daemon, args=(path, statement, over, wait), daemon=True)
+        multiprocessing.Process(target=daemon, args=(path, statement, stop, wait), daemon=True)
         for statement, wait in zip(("BEGIN IMMEDIATE", "SELECT * FROM meta"), waits)
     ]
     for process in processes:
         process.start()
     yield waits
-    over.set()
+    stop.set()
     for process in processes:
         process.join()
 
 
-def measure(kind: str, users: int, what: str, number: int):
+def measure(kind: str, users: int, file: str, number: int):
+    """Import one of FILES into a database with so many users, and print the figures."""
     folder = FOLDER / f"imports-{os.getpid()}"
     folder.mkdir(parents=True)
-    content = FILES[what]([f"new{i * 7919 % number:06}" for i in range(number)])
+    content = FILES[file]([f"new{i * 7919 % number:06}" for i in range(number)])
     with contextlib.ExitStack() as stack:
         stack.callback(shutil.rmtree, folder, ignore_errors=True)
         dbpath = Path(shutil.copy(database(users), folder / "master.db3"))
@@ -77,15 +77,14 @@ def measure(kind: str, users: int, what: str, number: int):
         if answer.get("imported") != number:
             raise AssertionError(str(answer)[:500])
         print(
-            f"{kind}, {number:,} users ({what}, {len(content) / 1e6:.1f} MB) into {users:,}: {took:.1f} s, "
+            f"{kind}, {number:,} users ({file}, {len(content) / 1e6:.1f} MB) into {users:,}: {took:.1f} s, "
             f"{server.cpu() - before:.1f} s of CPU, {(server.memory('VmHWM') - resident) / 1e6:.0f} MB; "
             f"writers waited {writer.value:.2f} s, readers {reader.value:.2f} s",
             flush=True,
         )
 
 
-def main():
-    parser = argparse.ArgumentParser(description=__doc__.split("\n")[0])
+def options(parser):
     parser.add_argument(
         "--server", action="append", choices=SERVERS, help="one kind of server (default: all)"
     )
@@ -93,14 +92,12 @@ def main():
     parser.add_argument(
         "--number", type=int, default=100_000, help="of users to import (default: %(default)s)"
     )
-    args = parser.parse_args()
+
+
+def run(args):
     for kind in args.server or SERVERS:
         try:
-            for what in FILES:
-                measure(kind, args.users, what, args.number)
+            for file in FILES:
+                measure(kind, args.users, file, args.number)
         except Unavailable as error:
             print(f"{kind}: left out. {error}")
-
-
-if __name__ == "__main__":
-    main()

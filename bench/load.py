@@ -1,4 +1,4 @@
-"""What clients do: log in, ask in four connections for a while, or one by one with a change before each request."""
+"""Clients: log in, send requests over four connections for a while, or singly with a change before each."""
 
 import http.client
 import itertools
@@ -20,7 +20,7 @@ SCRIPT = Path(__file__).with_name("sessions.lua")
 
 @dataclass
 class Sample:
-    """What a stretch of load came to."""
+    """The figures of one stretch of load."""
 
     requests: int
     cpu: float  # µs a request
@@ -31,7 +31,7 @@ class Sample:
 
 
 def median(samples: list[Sample]) -> Sample:
-    """Field by field; of memory the most."""
+    """Return the median of each field, and the largest PSS."""
     values = {
         field: statistics.median(getattr(s, field) for s in samples) for field in Sample.__dataclass_fields__
     }
@@ -39,7 +39,7 @@ def median(samples: list[Sample]) -> Sample:
 
 
 def ask(port: int, path: str, cookie: str = "", body: dict | None = None) -> http.client.HTTPResponse:
-    """One request on a connection of its own; the response, with what was read as `body`."""
+    """Send a request on a connection of its own. Return the response, with its content as `body`."""
     connection = http.client.HTTPConnection("127.0.0.1", port, timeout=60)
     connection.request(
         "GET" if body is None else "POST",
@@ -54,7 +54,7 @@ def ask(port: int, path: str, cookie: str = "", body: dict | None = None) -> htt
 
 
 def log_in(port: int) -> str:
-    """A new session of the administrator."""
+    """Return the cookie of a new session of the administrator."""
     response = ask(port, "/", body={"auth": {"user_name": ADMIN, "password": PASSWORD}})
     return response.getheader("Set-Cookie").split("PHPSESSID=")[1].split(";")[0]
 
@@ -62,19 +62,19 @@ def log_in(port: int) -> str:
 def four_connections(
     server: Server, path: str, cookies: list[str], seconds: float, differ: bool = False
 ) -> Sample:
-    """Four connections that ask one request after the other; `differ`: none like another, so that all are computed."""
-    server.settle()
+    """Send requests over four connections, each one after the other; with `differ` no two have the same URL."""
+    server.wait_until_idle()
     before = server.cpu()
     arguments = [*cookies, "&"] if differ else cookies
     made, answered, elapsed, p50, p99 = (wrk if shutil.which("wrk") else threads)(
         server.port, path, arguments, seconds
     )
-    server.settle()
+    server.wait_until_idle()
     return Sample(made, (server.cpu() - before) * 1e6 / made, answered / elapsed, p50, p99, server.pss())
 
 
 def wrk(port: int, path: str, arguments: list[str], seconds: float, connections: int = CONNECTIONS) -> tuple:
-    """Requests made and answered, in how many seconds; p50 and p99 in µs."""
+    """Return the requests made and answered, the seconds that they took, p50 and p99 in µs."""
     command = [
         "wrk",
         "-t1",
@@ -96,7 +96,7 @@ def wrk(port: int, path: str, arguments: list[str], seconds: float, connections:
 
 
 def threads(port: int, path: str, arguments: list[str], seconds: float) -> tuple:
-    """Where wrk is missing: slower itself, which the CPU time of the server does not show."""
+    """Do the same without wrk; more slowly, which does not change the CPU time of the server."""
     times: list[float] = []
     until = time.monotonic() + seconds
     number = itertools.count()
@@ -107,15 +107,15 @@ def threads(port: int, path: str, arguments: list[str], seconds: float) -> tuple
 
     clients = [threading.Thread(target=client, args=(cookie,)) for cookie in arguments if cookie != "&"]
     start = time.monotonic()
-    for one in clients:
-        one.start()
-    for one in clients:
-        one.join()
+    for thread in clients:
+        thread.start()
+    for thread in clients:
+        thread.join()
     return len(times), len(times), time.monotonic() - start, *percentiles(times)
 
 
 def timed(port: int, path: str, cookie: str) -> tuple[bytes, float]:
-    """The answer's body, and after how many µs it had come."""
+    """Return the answer's body, and the µs until it had arrived."""
     start = time.perf_counter()
     response = ask(port, path, cookie)
     if response.status != 200:
@@ -124,6 +124,7 @@ def timed(port: int, path: str, cookie: str) -> tuple[bytes, float]:
 
 
 def percentiles(times: list[float]) -> tuple[float, float]:
+    """Return p50 and p99."""
     ordered = sorted(times)
     return ordered[len(ordered) // 2], ordered[min(len(ordered) - 1, len(ordered) * 99 // 100)]
 
@@ -131,8 +132,11 @@ def percentiles(times: list[float]) -> tuple[float, float]:
 def after_changes(
     server: Server, path: str, cookie: str, writer: Writer, seconds: float, least: int = 5
 ) -> Sample:
-    """One client, and before every request another process has changed the database: no answer can have been kept."""
-    server.settle()
+    """Send single requests, each after another connection changed the database.
+
+    AssertionError where an answer has the state before the change.
+    """
+    server.wait_until_idle()
     before, times, start = server.cpu(), [], time.monotonic()
     last = b""
     while len(times) < least or time.monotonic() - start < seconds:
@@ -142,6 +146,6 @@ def after_changes(
             raise AssertionError(f"{path}: the answer of before the change")
         last = body
         times.append(took)
-    server.settle()
+    server.wait_until_idle()
     cpu = (server.cpu() - before) * 1e6 / len(times)
     return Sample(len(times), cpu, 0, *percentiles(times), server.pss())

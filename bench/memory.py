@@ -1,18 +1,14 @@
-"""Memory of a worker: PSS after the start, after 1,000 and after 10,000 requests, under each server.
+"""Measure the memory of a worker under each server: PSS after the start, after 1,000 and after 10,000 requests.
 
-Run it from the project's root after `make .venv/tested servers`; it takes some minutes and prints a table:
-
-    .venv/bin/python -m bench.memory [--users 1000] [--requests 10000] ['gunicorn --threads 4' …]
+Servers are named with their options, such as 'gunicorn --threads 4'. The default, all of them, takes some minutes.
 """
 
-import argparse
 import concurrent.futures
 import contextlib
 import http.client
 import json
 import os
 import shutil
-import sys
 import tempfile
 import time
 from collections import Counter
@@ -23,19 +19,26 @@ from bench.databases import ADMIN, PASSWORD, ROOT, database
 from bench.servers import SBIN, Server, Unavailable, free_port, instance, write_config
 
 CLIENTS = 8
-WARM = 1000  # requests after which what is kept in memory is there
-SERVERS = ["waitress", "gunicorn", "gunicorn --preload", "gunicorn --threads 4", "uwsgi", "uwsgi --threads 4"]
+WARM_UP = 1000  # requests after which sessions and prepared queries are in memory
+COMMANDS = [
+    "waitress",
+    "gunicorn",
+    "gunicorn --preload",
+    "gunicorn --threads 4",
+    "uwsgi",
+    "uwsgi --threads 4",
+]
 
 
 def install(folder: Path, users: int):
-    """A config.py and a database of its own in folder."""
+    """Make a config.py and a database in folder."""
     shutil.copy(database(users), folder / "master.db3")
     write_config(folder / "config.py", folder / "master.db3", folder)
 
 
 @contextlib.contextmanager
 def serve(name: str, folder: Path, module: str = "mailapi"):
-    """One of SERVERS, over the installation in folder; `module` may be a file there."""
+    """Run one of COMMANDS with the installation in folder; `module` may be a file there."""
     kind, *options = name.split()
     port = free_port()
     command = servers.SERVERS[kind](module, port, folder / "config.py") + options
@@ -49,7 +52,7 @@ def serve(name: str, folder: Path, module: str = "mailapi"):
 
 
 class Client:
-    """An administrator and somebody who may do little, each with a session."""
+    """An administrator and a user without permissions, each with a session."""
 
     USERS = {"admin": ADMIN, "plain": "user000001"}
 
@@ -62,19 +65,19 @@ class Client:
         return self.ask("POST", "?login", who, auth={"user_name": self.USERS[who], "password": PASSWORD})
 
     def ask(self, method: str, url: str, who: str, **fields) -> tuple[int, str]:
-        """Ask as somebody; the HTTP status and the status of the answer."""
+        """Send a request as one of USERS. Return the HTTP status and the status of the answer."""
         body = json.dumps(fields) if fields else None
         self.connection.request(method, "/" + url, body, {"Cookie": self.cookies.get(who, "")})
         with self.connection.getresponse() as got:
             answer = got.read().decode()
-        if made := got.headers.get("Set-Cookie"):
-            self.cookies[who] = made.split(";")[0]
+        if set_cookie := got.headers.get("Set-Cookie"):
+            self.cookies[who] = set_cookie.split(";")[0]
         if answer.startswith("got("):
             answer = answer[len("got('") : -len("')")].replace("\\'", "'").replace("\\\\", "\\")
         return got.status, json.loads(answer)["status"]
 
     def round(self, name: str) -> list[tuple[int, str]]:
-        """Ten requests: log-ins, lists, JSONP, a user that comes and goes, and what is refused."""
+        """Send ten requests: log-ins, lists, JSONP, a user added and deleted, and three that are refused."""
         return [
             self.log_in("admin"),
             self.log_in("plain"),
@@ -107,7 +110,7 @@ ANSWERS = Counter(
 
 
 def work(port: int, requests: int):
-    """So many requests by CLIENTS at once; AssertionError where an answer is not what it should be."""
+    """Send so many requests by CLIENTS at once; AssertionError where an answer is not one of ANSWERS."""
     turns = iter(range(requests // 10))
 
     def rounds(_):
@@ -121,13 +124,13 @@ def work(port: int, requests: int):
 
 
 def measure(name: str, users: int, requests: int) -> list:
-    """The number of workers, and MB of PSS of the largest: at first, warm, at the end, and the growth."""
+    """Return the number of workers, and the PSS of the largest in MB: at first, warm, at the end, and the growth."""
     with tempfile.TemporaryDirectory() as folder:
         install(Path(folder), users)
         with serve(name, Path(folder)) as server:
             time.sleep(1)  # until every worker is there
             workers, sizes = server.workers(), [server.pss()]
-            for more in (WARM, requests - WARM):
+            for more in (WARM_UP, requests - WARM_UP):
                 work(server.port, more)
                 sizes.append(server.pss())
             assert server.workers() == workers, "a worker ended"
@@ -135,12 +138,13 @@ def measure(name: str, users: int, requests: int) -> list:
     return [len(workers), start, warm, end, end - warm]
 
 
-def main():
-    parser = argparse.ArgumentParser(description=__doc__.split("\n")[0])
+def options(parser):
     parser.add_argument("--users", type=int, default=1000)
     parser.add_argument("--requests", type=int, default=10_000)
-    parser.add_argument("server", nargs="*", default=SERVERS)
-    args = parser.parse_args()
+    parser.add_argument("server", nargs="*", default=COMMANDS)
+
+
+def run(args):
     print(f"PSS per worker in MB; {args.users} users, {args.requests} requests by {CLIENTS} clients\n")
     print("| server | workers | after start | after 1,000 | after all | growth |\n" + "|---" * 6 + "|")
     for name in args.server:
@@ -151,7 +155,3 @@ def main():
         except Unavailable as reason:
             figures = f"{reason} | | | |"
         print(f"| {name} | {figures} |", flush=True)
-
-
-if __name__ == "__main__":
-    sys.exit(main())

@@ -1,23 +1,17 @@
-"""Curves over the number of users as an SVG: logarithmic axes, each curve named at its end."""
+"""Draw curves over the number of users as SVG, with logarithmic axes and a name at the end of each curve."""
 
 import math
 from html import escape
 
-COLOURS = (
-    "#0072b2",
-    "#d55e00",
-    "#009e73",
-    "#cc79a7",
-    "#e69f00",
-    "#56b4e9",
-)  # told apart by the colour-blind, too
+# Distinguishable with colour blindness.
+COLOURS = ("#0072b2", "#d55e00", "#009e73", "#cc79a7", "#e69f00", "#56b4e9")
 WIDTH, HEIGHT, LEFT, TOP = 340, 340, 60, 46  # of the axes' area, and where it begins
-NAMES, BELOW, LINE = 130, 50, 15  # the room for the curves' names, for the lower axis, and of one name
-LEAST = 0.1  # what is less is drawn as this
+NAMES, BELOW, LINE = 130, 50, 15  # width of the curves' names, height of the lower axis and of one name
+LEAST = 0.1  # smaller values are drawn as this
 
 
 def draw(*panels) -> str:
-    """Panels side by side, each given as its title and its curves: name → users → value."""
+    """Return an SVG of panels side by side. Arguments: for each a title, and its curves: name → users → value."""
     pairs = list(zip(panels[::2], panels[1::2]))
     step = LEFT + WIDTH + NAMES
     parts = [panel(title, curves, LEFT + number * step) for number, (title, curves) in enumerate(pairs)]
@@ -59,7 +53,7 @@ def panel(title: str, curves: dict[str, dict[int, float]], left: int) -> str:
 
 
 class Axis:
-    """Where a value is on a logarithmic axis of whole decades."""
+    """A logarithmic axis of whole decades; called with a value, it returns the coordinate."""
 
     def __init__(self, values: list[float], start: float, length: float):
         self.low, high = math.floor(math.log10(min(values))), math.ceil(math.log10(max(values)))
@@ -72,7 +66,7 @@ class Axis:
 
 
 def apart(heights: dict[str, float]) -> dict[str, float]:
-    """The same heights, moved up where names would overlap."""
+    """Return the heights, moved up where names would overlap."""
     free, moved = TOP + HEIGHT + LINE, {}
     for name, height in sorted(heights.items(), key=lambda item: -item[1]):
         free = moved[name] = min(height, free - LINE)
@@ -83,5 +77,5 @@ def line(x1: float, y1: float, x2: float, y2: float) -> str:
     return f'<path d="M{x1:.1f} {y1:.1f}L{x2:.1f} {y2:.1f}" stroke="#ddd"/>'
 
 
-def text(x: float, y: float, words: str, anchor: str, colour: str = "#222") -> str:
-    return f'<text x="{x:.1f}" y="{y:.1f}" text-anchor="{anchor}" fill="{colour}">{escape(words)}</text>'
+def text(x: float, y: float, content: str, anchor: str, colour: str = "#222") -> str:
+    return f'<text x="{x:.1f}" y="{y:.1f}" text-anchor="{anchor}" fill="{colour}">{escape(content)}</text>'

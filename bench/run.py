@@ -1,12 +1,10 @@
-"""Compare mailapi with a floor that answers a constant, under the same server: `make bench`, `python -m bench.run`.
+"""Compare mailapi with a floor that answers a constant, under the same server.
 
-CPU is that of the server's workers, all requests of a stretch divided by their number, the median of interleaved
-rounds. "computed" is the same load of requests none of which is like another, so that no answer can have been kept.
-"changed" is one client, and before each of its requests another connection has changed the database: in multiples of
-the floor asked in the same way.
+CPU is that of the server's workers, divided by the number of requests: the median of interleaved rounds. "computed" is
+the same load with no two requests alike. "changed" is one client whose every request follows a change of the database
+by another connection, in multiples of the floor under the same load.
 """
 
-import argparse
 import contextlib
 import json
 import os
@@ -51,7 +49,7 @@ HEAD = (
 
 @dataclass
 class Row:
-    """One line of the table while it is measured."""
+    """One line of the table, with the samples measured so far."""
 
     kind: str  # of server
     path: str
@@ -67,16 +65,14 @@ class Row:
     same_size: list[Sample] = field(default_factory=list)
 
     def measure(self, seconds: float):
-        four_connections(
-            self.server, self.path, self.cookies, seconds
-        )  # what may be kept is, after the last change
+        four_connections(self.server, self.path, self.cookies, seconds)  # warms up after the last change
         self.hot.append(four_connections(self.server, self.path, self.cookies, seconds))
         self.computed.append(four_connections(self.server, self.path, self.cookies, seconds, differ=True))
         self.changed.append(after_changes(self.server, self.path, self.cookies[0], self.writer, seconds / 2))
         self.same_size.append(four_connections(self.floor, f"/{self.size}", self.cookies, seconds))
 
     def check(self) -> "Row":
-        """The answer is what is to be measured."""
+        """Check that the answer is the list to be measured, and note its size."""
         answer = json.loads((response := ask(self.server.port, self.path, self.cookies[0])).body)
         listed = answer.get(self.path.split("/")[1], answer.get("modules"))
         if answer["status"] != "ok" or not answer["login"] or len(listed) < self.users // 2:
@@ -85,7 +81,7 @@ class Row:
         return self
 
     def original(self) -> float:
-        """The original's multiple of the floor; 0 under a server, or with users, where it was not measured."""
+        """Return the original's multiple of the floor; 0 where it was not measured with the server and the users."""
         return ORIGINAL[self.path].get(self.users, 0) / FLOOR if self.kind == "uwsgi" else 0
 
     def line(self, floor: Sample, floor_changed: Sample) -> list[str]:
@@ -119,7 +115,7 @@ def short(value: float) -> str:
 
 
 def compare(kind: str, sizes: list[int], rounds: int, seconds: float, paths: list[str]):
-    """Print the table of one kind of server."""
+    """Measure one kind of server, and print its table."""
     folder = FOLDER / f"{kind}-{os.getpid()}"
     with contextlib.ExitStack() as stack:
         stack.callback(shutil.rmtree, folder, ignore_errors=True)
@@ -142,22 +138,27 @@ def compare(kind: str, sizes: list[int], rounds: int, seconds: float, paths: lis
             floors_changed.append(after_changes(floor, "/", rows[0].cookies[0], rows[0].writer, seconds / 2))
             for row in rows:
                 row.measure(seconds)
-    base, base_changed = median(floors), median(floors_changed)
-    print(
-        f"\n### {kind}: {rounds} rounds of {seconds} s, load average {os.getloadavg()[0]:.1f}\n\n"
-        f"The floor: {base.cpu:.0f} µs, {base.rate:,.0f} requests/s, p50 {base.p50:.0f} µs, p99 {base.p99:.0f} µs, "
-        f'PSS {base.pss / 1e6:.1f} MB; asked as in "changed" {base_changed.cpu:.0f} µs.\n'
+    print_report(
+        kind, f"{rounds} rounds of {seconds} s", rows, median(floors), median(floors_changed), memory
     )
-    table([row.line(base, base_changed) for row in rows])
+
+
+def print_report(kind: str, extent: str, rows: list[Row], floor: Sample, floor_changed: Sample, memory: str):
+    print(
+        f"\n### {kind}: {extent}, load average {os.getloadavg()[0]:.1f}\n\n"
+        f"The floor: {floor.cpu:.0f} µs, {floor.rate:,.0f} requests/s, p50 {floor.p50:.0f} µs, p99 {floor.p99:.0f} µs, "
+        f'PSS {floor.pss / 1e6:.1f} MB; asked as in "changed" {floor_changed.cpu:.0f} µs.\n'
+    )
+    table([row.line(floor, floor_changed) for row in rows])
     print(f"\n{memory}", flush=True)
 
 
 def peak(server: Server, users: int, cookie: str) -> str:
-    """Memory of a fresh worker before and while the list of all users is made."""
+    """Return a line with the memory of a fresh worker before and during users/?get."""
     for _ in range(20):
         ask(server.port, "/?get_modules", cookie)
     before, resident = server.pss(), server.memory("VmRSS")
-    server.forget_peak()
+    server.reset_peak()
     for _ in range(6):
         size = len(ask(server.port, "/users/?get", cookie).body)
     more = max(server.memory("VmHWM") - resident, 0)
@@ -173,8 +174,7 @@ def table(lines: list[list[str]]):
         print("| " + " | ".join(cell.rjust(width) for cell, width in zip(cells, widths)) + " |")
 
 
-def main():
-    parser = argparse.ArgumentParser(description=__doc__.split("\n")[0])
+def options(parser):
     parser.add_argument(
         "--server", action="append", choices=SERVERS, help="one kind of server (default: all)"
     )
@@ -187,14 +187,12 @@ def main():
     parser.add_argument(
         "--quick", action="store_true", help="one short round: whether it works, not how fast"
     )
-    args = parser.parse_args()
+
+
+def run(args):
     rounds, seconds = (1, 0.2) if args.quick else (args.rounds, args.seconds)
     for kind in args.server or SERVERS:
         try:
             compare(kind, args.users or list(SIZES), rounds, seconds, args.path or list(ORIGINAL))
         except Unavailable as error:
             print(f"\n### {kind}: left out. {error}")
-
-
-if __name__ == "__main__":
-    main()

@@ -1,10 +1,9 @@
-"""A large database on SQLite and on MariaDB: `python -m bench.scale --users 1000000` prints what docs/scale.md has.
+"""Compare a large database on SQLite and on MariaDB: the table of docs/scale.md.
 
-Each action is asked one request at a time of `mailapi serve`; the times are the client's, medians of up to 50 requests.
-MariaDB is a private instance with a buffer pool of 1 GB that writes as durably as SQLite does.
+A client sends the requests to `mailapi serve` one at a time; the times are the client's, medians of up to 50 requests.
+MariaDB is a private instance with a buffer pool of 1 GB that writes as durably as SQLite.
 """
 
-import argparse
 import contextlib
 import os
 import shutil
@@ -22,16 +21,16 @@ from bench.servers import FOLDER, Server, serve
 
 sys.path.append(str(ROOT / "tests"))
 
-MOST, SECONDS = 50, 5  # requests, and how long, of each action
+MOST_REQUESTS, SECONDS = 50, 5  # of each action
 
-LARGE = [
+SERVER_OPTIONS = [
     "--innodb-buffer-pool-size=1G",
     "--innodb-log-file-size=512M",
     "--innodb-flush-log-at-trx-commit=1",
     "--innodb-flush-method=O_DIRECT",
     "--max-allowed-packet=128M",
 ]
-ACTIONS = {  # what is asked, by the number of users and that of the request
+ACTIONS = {  # path and body, by the number of users and that of the request
     "users, first page of 100": lambda users, i: ("/users/?get&limit=100", {}),
     "users, page in the middle": lambda users, i: (f"/users/?get&limit=100&after={name(users // 2 + i)}", {}),
     "users, by beginning": lambda users, i: (f"/users/?get&limit=100&search={name(users // 3 + i)[:-1]}", {}),
@@ -62,9 +61,9 @@ ACTIONS = {  # what is asked, by the number of users and that of the request
 
 
 def measure(server: Server, action: str, users: int, cookie: str) -> str:
-    """ms of a request; with what was answered for the full list."""
+    """Return the ms of a request, with the size of a large answer."""
     times, size, until = [], 0, time.monotonic() + SECONDS
-    while not times or (len(times) < MOST and time.monotonic() < until):
+    while not times or (len(times) < MOST_REQUESTS and time.monotonic() < until):
         path, body = ACTIONS[action](users, len(times))
         start = time.perf_counter()
         response = ask(server.port, path, "" if "auth" in body else cookie, body)
@@ -73,26 +72,29 @@ def measure(server: Server, action: str, users: int, cookie: str) -> str:
         if not response.body.startswith(b'{"status":"ok"'):
             raise AssertionError(f"{action}: {response.body[:300]}")
     median = statistics.median(times)
-    shown = f"{median:,.0f}" if median >= 100 else f"{median:.3g}"
-    return shown + (f" ({size / 1e6:,.0f} MB)" if size > 1e6 else "")
+    figure = f"{median:,.0f}" if median >= 100 else f"{median:.3g}"
+    return figure + (f" ({size / 1e6:,.0f} MB)" if size > 1e6 else "")
 
 
-def column(place: str, state: str, users: int, folder: Path) -> dict[str, str]:
-    """All actions on one database."""
+def column(dbpath: str, state: str, users: int, folder: Path) -> dict[str, str]:
+    """Measure all actions on one database."""
     config = folder / "config.py"
-    keys = mailapi.run_config(ROOT / "config.sample.py") | {"dbpath": place, "state": state}
+    keys = mailapi.run_config(ROOT / "config.sample.py") | {"dbpath": dbpath, "state": state}
     config.write_text("".join(f"{key} = {value!r}\n" for key, value in keys.items()))
     with serve("waitress", "mailapi", folder) as server:
         cookie = log_in(server.port)
-        found = {action: measure(server, action, users, cookie) for action in ACTIONS}
-        return found | {"memory of the server, MB": f"{server.memory('VmHWM') / 1e6:,.0f}"}
+        times = {action: measure(server, action, users, cookie) for action in ACTIONS}
+        return times | {"memory of the server, MB": f"{server.memory('VmHWM') / 1e6:,.0f}"}
 
 
 @contextlib.contextmanager
 def mariadb(folder: Path):
+    """Run a private server, and yield the URL of its database."""
     import mariadb as private
 
-    private.SMALL[:] = [option for option in private.SMALL if not option.startswith("--innodb")] + LARGE
+    private.SMALL[:] = [
+        option for option in private.SMALL if not option.startswith("--innodb")
+    ] + SERVER_OPTIONS
     server = private.Server(folder)
     try:
         server.sql("CREATE DATABASE mail")
@@ -101,10 +103,12 @@ def mariadb(folder: Path):
         server.stop()
 
 
-def main():
-    parser = argparse.ArgumentParser(description=__doc__.split("\n")[0])
+def options(parser):
     parser.add_argument("--users", type=int, default=1_000_000)
-    users = parser.parse_args().users
+
+
+def run(args):
+    users = args.users
     source, table = database(users), {}
     print(
         f"{users:,} users, {source.stat().st_size / 1e6:,.0f} MB in SQLite, load average {os.getloadavg()[0]:.1f}",
@@ -128,8 +132,4 @@ def main():
             table["MariaDB"] = column(url, url, users, folder / "mariadb")
     print("\n| ms of a request | " + " | ".join(table) + " |\n| --- |" + " --- |" * len(table))
     for action in table["SQLite"]:
-        print(f"| {action} | " + " | ".join(found[action] for found in table.values()) + " |")
-
-
-if __name__ == "__main__":
-    main()
+        print(f"| {action} | " + " | ".join(times[action] for times in table.values()) + " |")

@@ -1,4 +1,4 @@
-"""mailapi and the floor under real servers, each on a free port of its own; what their workers use."""
+"""mailapi and the floor under real servers, each on a free port, and the CPU and memory of their workers."""
 
 import contextlib
 import os
@@ -19,7 +19,7 @@ PLUGINS = Path("/usr/lib/uwsgi/plugins")
 
 
 class Unavailable(Exception):
-    """A server that is not installed, or not for this Python."""
+    """The server is not installed, or not for this Python."""
 
 
 def uwsgi(module: str, port: int, config: Path) -> list:
@@ -76,7 +76,7 @@ SERVERS = {"uwsgi": uwsgi, "gunicorn": gunicorn, "waitress": waitress}
 
 @dataclass
 class Server:
-    """A server that runs; its workers are its children, or itself where it has none."""
+    """A running server; its workers are its child processes or, where it has none, itself."""
 
     port: int
     pid: int
@@ -86,7 +86,7 @@ class Server:
         return [int(child) for child in children] or [self.pid]
 
     def cpu(self) -> float:
-        """Seconds of CPU that the workers have used, all their threads."""
+        """Return the seconds of CPU that all threads of the workers have used."""
         used = [
             task.read_text().split()[0]
             for worker in self.workers()
@@ -94,15 +94,15 @@ class Server:
         ]
         return sum(map(int, used)) / 1e9
 
-    def settle(self):
-        """Wait until the workers rest: requests that a client gave up are worked off, too."""
+    def wait_until_idle(self):
+        """Wait until the workers use no CPU; they also finish requests that a client has given up."""
         before = -1.0
         while (now := self.cpu()) != before:
             before = now
             time.sleep(0.05)
 
     def memory(self, field: str, file: str = "status") -> int:
-        """The most that a worker has of a field of /proc/PID/status, or of smaps_rollup; bytes."""
+        """Return the largest value among the workers, in bytes, of a field of /proc/PID/status or smaps_rollup."""
         return max(
             int(re.search(rf"^{field}:\s+(\d+) kB", Path(f"/proc/{worker}/{file}").read_text(), re.M)[1])
             * 1024
@@ -112,15 +112,15 @@ class Server:
     def pss(self) -> int:
         return self.memory("Pss", "smaps_rollup")
 
-    def forget_peak(self):
-        """Let VmHWM start anew from what is used now."""
+    def reset_peak(self):
+        """Set VmHWM, the peak of memory, to the current use."""
         for worker in self.workers():
             Path(f"/proc/{worker}/clear_refs").write_text("5")
 
 
 @contextlib.contextmanager
 def serve(kind: str, module: str, folder: Path, dbpath: Path | None = None):
-    """A module's WSGI `application` under a kind of server; `module` is mailapi or bench.floor."""
+    """Run the WSGI `application` of a module, mailapi or bench.floor, under a kind of server."""
     folder.mkdir(parents=True, exist_ok=True)
     config, port = folder / "config.py", free_port()
     if dbpath:
@@ -134,7 +134,7 @@ def serve(kind: str, module: str, folder: Path, dbpath: Path | None = None):
 
 
 def write_config(config: Path, dbpath: Path, folder: Path):
-    """The sample's configuration for a database, with a state database of its own."""
+    """Write the sample's config for a database, with a state database of its own."""
     keys = mailapi.run_config(ROOT / "config.sample.py") | {
         "dbpath": str(dbpath),
         "state": str(folder / "state"),

@@ -1,19 +1,19 @@
 -- For wrk: requests with the session cookies given as arguments, in turn. Prints the line that bench/load.py reads.
 -- `+PREFIX` among the arguments: add one user after the other, named by it, each with an address.
--- `&`: no request is like another, so that no answer can have been kept.
+-- `&`: no two requests have the same URL.
 local headers, requests, prefix, differ, threads = {}, {}, nil, false, {}
 made = 0
 
 function setup(thread) table.insert(threads, thread) end
 
 function init(args)
-   for _, word in ipairs(args) do
-      if word:sub(1, 1) == "+" then
-         prefix = word:sub(2)
-      elseif word == "&" then
+   for _, argument in ipairs(args) do
+      if argument:sub(1, 1) == "+" then
+         prefix = argument:sub(2)
+      elseif argument == "&" then
          differ = true
       else
-         table.insert(headers, {Cookie = "PHPSESSID=" .. word})
+         table.insert(headers, {Cookie = "PHPSESSID=" .. argument})
          table.insert(requests, wrk.format("GET", nil, headers[#headers]))
       end
    end

@@ -1,10 +1,9 @@
-"""What a fresh process costs up to its first answer, as a CGI script is one: `python -m bench.start`.
+"""Measure the CPU of a fresh process up to its first answer, as a CGI script runs, and that of its imports.
 
-CPU of the whole process, with the interpreter's own start, but without the finder of an editable installation. The
-imports are in milliseconds, each the least of several runs, with all that they import themselves.
+The figure includes the interpreter's own start, but not the finder of an editable installation. An import's
+milliseconds are the least of several runs, with all that it imports itself.
 """
 
-import argparse
 import contextlib
 import json
 import os
@@ -55,47 +54,49 @@ class Copy:
         self.environ["HTTP_COOKIE"] = re.search(rb"PHPSESSID=[^;]+", answer)[0].decode()
 
     def run(self, script: str, *options, body: str = "", **environ) -> tuple[bytes, bytes, float]:
-        """What a Python process said on both outputs, and its milliseconds of CPU."""
+        """Run Python. Return its standard output, its standard error and its milliseconds of CPU."""
         command = [sys.executable, "-S", *options, "-c", script]
         with (
-            tempfile.TemporaryFile() as said,
+            tempfile.TemporaryFile() as output,
             tempfile.TemporaryFile() as errors,
-            tempfile.TemporaryFile() as given,
+            tempfile.TemporaryFile() as stdin,
         ):
-            given.write(body.encode())
-            given.seek(0)
+            stdin.write(body.encode())
+            stdin.seek(0)
             process = subprocess.Popen(
-                command, stdin=given, stdout=said, stderr=errors, env=self.environ | environ
+                command, stdin=stdin, stdout=output, stderr=errors, env=self.environ | environ
             )
             usage = os.wait4(process.pid, 0)[2]
-            said.seek(0), errors.seek(0)
-            return said.read(), errors.read(), (usage.ru_utime + usage.ru_stime) * 1000
+            output.seek(0), errors.seek(0)
+            return output.read(), errors.read(), (usage.ru_utime + usage.ru_stime) * 1000
 
     def answer(self, *options) -> float:
-        said, errors, spent = self.run(SCRIPT, *options)
-        if b'"users":' not in said:
-            raise AssertionError(said + errors)
+        """Return the milliseconds of CPU of a process that answers one request."""
+        output, errors, spent = self.run(SCRIPT, *options)
+        if b'"users":' not in output:
+            raise AssertionError(output + errors)
         return spent
 
     def imports(self) -> dict[str, tuple[int, float]]:
-        """How deep each import is, and its milliseconds."""
-        said = self.run("import mailapi; mailapi.default_application()", "-X", "importtime")[1].decode()
-        found = filter(None, map(LINE.match, said.splitlines()))
-        return {each[4]: (len(each[3]) // 2, int(each[2]) / 1000) for each in found}
+        """Return the depth and milliseconds of each import."""
+        output = self.run("import mailapi; mailapi.default_application()", "-X", "importtime")[1].decode()
+        lines = filter(None, map(LINE.match, output.splitlines()))
+        return {line[4]: (len(line[3]) // 2, int(line[2]) / 1000) for line in lines}
 
 
 def report(copy: Copy, rounds: int, least: float):
-    nothing = [copy.run("pass")[2] for _ in range(rounds)]
+    """Print both tables."""
+    python_alone = [copy.run("pass")[2] for _ in range(rounds)]
     uncached = [copy.answer("-B") for _ in range(rounds)]
-    copy.answer()  # leaves the bytecode behind
+    copy.answer()  # writes the bytecode
     cached = [copy.answer() for _ in range(rounds)]
     print(f"CPU, ms: median (least) of {rounds}, load average {os.getloadavg()[0]:.1f}\n")
-    for name, found in (
-        ("python alone", nothing),
+    for name, times in (
+        ("python alone", python_alone),
         ("first answer, bytecode kept", cached),
         ("first answer, mailapi compiled anew", uncached),
     ):
-        print(f"- {name}: {statistics.median(found):.0f} ({min(found):.0f})")
+        print(f"- {name}: {statistics.median(times):.0f} ({min(times):.0f})")
     runs = [copy.imports() for _ in range(rounds)]
     print("\n| import | ms |\n|---|---|")
     for name, (depth, _) in reversed(runs[0].items()):
@@ -104,17 +105,14 @@ def report(copy: Copy, rounds: int, least: float):
             print(f"| {'· ' * depth}{name} | {spent:.1f} |")
 
 
-def main():
-    parser = argparse.ArgumentParser(description=__doc__.split("\n")[0])
+def options(parser):
     parser.add_argument("--rounds", type=int, default=15)
     parser.add_argument(
         "--least", type=float, default=1, help="ms of an import worth a line (default: %(default)s)"
     )
-    args = parser.parse_args()
+
+
+def run(args):
     with contextlib.ExitStack() as stack:
         folder = Path(stack.enter_context(tempfile.TemporaryDirectory(prefix="mailapi-")))
         report(Copy(folder), args.rounds, args.least)
-
-
-if __name__ == "__main__":
-    main()

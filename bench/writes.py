@@ -1,10 +1,9 @@
-"""Adding users with an address each, over HTTP and as bare SQLite transactions: `python -m bench.writes`.
+"""Compare adding users and addresses over HTTP with the same INSERTs in plain SQLite.
 
-The bare transactions are the same INSERTs on a copy of the same database, each in a transaction of its own, with the
-same settings; as many processes do it as there are clients.
+The INSERTs run on a copy of the same database with the same settings, each in a transaction of its own, in as many
+processes as there are clients.
 """
 
-import argparse
 import contextlib
 import multiprocessing
 import os
@@ -26,12 +25,13 @@ INSERTS = (
 
 
 def bare(path: Path, writers: int, seconds: float) -> float:
-    """Transactions a second of that many processes together."""
+    """Return the transactions a second of that many processes together."""
     with multiprocessing.Pool(writers) as pool:
         return sum(pool.starmap(insert, [(path, writer, seconds) for writer in range(writers)])) / seconds
 
 
 def insert(path: Path, writer: int, seconds: float) -> int:
+    """Run transactions for a while. Return their number."""
     done, until = 0, time.monotonic() + seconds
     with contextlib.closing(sqlite3.connect(path, isolation_level=None, timeout=5)) as connection:
         connection.execute("PRAGMA foreign_keys = ON")
@@ -46,10 +46,10 @@ def insert(path: Path, writer: int, seconds: float) -> int:
 
 
 def served(server, path: Path, clients: int, seconds: float) -> tuple[float, float]:
-    """Requests a second that added something, and the µs of CPU of each."""
+    """Return the requests a second that added a row, and the µs of CPU of each."""
     cookies, before, cpu = [log_in(server.port) for _ in range(clients)], rows(path), server.cpu()
     made, _, elapsed, *_ = wrk(server.port, "/", [f"+w{time.monotonic_ns()}.", *cookies], seconds, clients)
-    server.settle()
+    server.wait_until_idle()
     return (rows(path) - before) / elapsed, (server.cpu() - cpu) * 1e6 / made
 
 
@@ -63,6 +63,7 @@ def rows(path: Path) -> int:
 
 
 def compare(kind: str, users: int, rounds: int, seconds: float):
+    """Print the figures of one kind of server."""
     folder = FOLDER / f"writes-{os.getpid()}"
     folder.mkdir(parents=True)
     with contextlib.ExitStack() as stack:
@@ -70,12 +71,12 @@ def compare(kind: str, users: int, rounds: int, seconds: float):
         ours, theirs = (shutil.copy(database(users), folder / name) for name in ("master.db3", "bare.db3"))
         server = stack.enter_context(serve(kind, "mailapi", folder / "server", ours))
         for clients in (1, 4):
-            found = [
+            measured = [
                 (bare(theirs, clients, seconds), *served(server, ours, clients, seconds))
                 for _ in range(rounds)
             ]
-            floor, rate, cpu = map(statistics.median, zip(*found))
-            share = statistics.median(rate / floor for floor, rate, _ in found)
+            floor, rate, cpu = map(statistics.median, zip(*measured))
+            share = statistics.median(rate / floor for floor, rate, _ in measured)
             print(
                 f"{kind}, {users:,} users, {clients} clients: {rate:,.0f} adds/s, {cpu:,.0f} µs of CPU each; "
                 f"bare SQLite {floor:,.0f} transactions/s: {share:.0%}",
@@ -83,21 +84,18 @@ def compare(kind: str, users: int, rounds: int, seconds: float):
             )
 
 
-def main():
-    parser = argparse.ArgumentParser(description=__doc__.split("\n")[0])
+def options(parser):
     parser.add_argument(
         "--server", action="append", choices=SERVERS, help="one kind of server (default: all)"
     )
     parser.add_argument("--users", type=int, default=1000, help="in the database (default: %(default)s)")
     parser.add_argument("--rounds", type=int, default=5)
     parser.add_argument("--seconds", type=float, default=2, help="of each stretch (default: %(default)s)")
-    args = parser.parse_args()
+
+
+def run(args):
     for kind in args.server or SERVERS:
         try:
             compare(kind, args.users, args.rounds, args.seconds)
         except Unavailable as error:
             print(f"{kind}: left out. {error}")
-
-
-if __name__ == "__main__":
-    main()

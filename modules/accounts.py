@@ -1,4 +1,4 @@
-"""Accounts: who has what with which services, made at the first log-in, and the mail server's database of users."""
+"""Accounts: what users have at other services, created at the first log-in, and the mail server's database of users."""
 
 import os
 
@@ -20,27 +20,29 @@ from .provisioning.provisioner import Provisioner, read_mask
 
 
 def mask(value) -> int | None:
-    """Bits as in PROVISION."""
-    found = whole_number(value)
-    if found is not None and not 0 <= found <= 7:
-        raise ValueError("no such bits")
-    return found
+    """Return the bits of services, as PROVISION has them, or None."""
+    bits = whole_number(value)
+    if bits is not None and not 0 <= bits <= 7:
+        raise ValueError("unknown bits")
+    return bits
 
 
 def one_or_zero(value) -> int | None:
-    found = whole_number(int(value) if isinstance(value, bool) else value)
-    if found not in (None, 0, 1):
+    """Return 1 or 0, also for true and false, or None."""
+    bit = whole_number(int(value) if isinstance(value, bool) else value)
+    if bit not in (None, 0, 1):
         raise ValueError("neither 0 nor 1")
-    return found
+    return bit
 
 
-def active_given(call):
+def require_active(call):
+    """Refuse a request without Active; 0 counts as given, which `required` would refuse."""
     if call.body.get("Active") is None:
         raise ApiError("Active is not set.")
 
 
-ONE_LOG_IN, ONE_ACTION = 0.3, 5  # seconds that they wait for services
-NAMED = {"required": {"user_name": "Username is not set."}, "allow": admin, "manages_transactions": True}
+SECONDS_AT_LOGIN, SECONDS_OF_ACTION = 0.3, 5  # for which services are waited for
+OF_USER = {"required": {"user_name": "Username is not set."}, "allow": admin, "manages_transactions": True}
 
 
 class Account(Module):
@@ -60,36 +62,46 @@ class Account(Module):
         manages_transactions=True,
     )
     def get(self, call):
-        """Everybody's accounts, for a delegate theirs and those of whom they may act for, for others their own."""
+        """List the accounts that the caller may see, or only those of the user named.
+
+        An admin sees all of them, a delegate their own and the delegated users', others their own.
+        """
         names = [call.body["user_name"]] if call.body.get("user_name") else None
         if names is None and not call.caller.admin:
             names = [call.user_name, *call.caller.delegated_users]
         return {"accounts": self.ledger.rows(names)}
 
-    @endpoint(**NAMED, optional={"provision": mask})
+    @endpoint(**OF_USER, optional={"provision": mask})
     def provision(self, call):
-        """Make a user's accounts now, those of the mask `provision` or else of PROVISION, and try what is pending."""
-        name, wanted = call.body["user_name"], call.body.get("provision")
-        known = self.mailserver.find(name) if self.mailserver else self.app.credentials(name)
-        if not known:
+        """Create a user's accounts now, and retry those that are pending.
+
+        `provision` is the sum of the services' bits; without it PROVISION counts. Returns the user's accounts after at most
+        5 seconds; what a service has not done by then stays pending.
+        """
+        name, bits = call.body["user_name"], call.body.get("provision")
+        user = self.mailserver.find(name) if self.mailserver else self.app.credentials(name)
+        if not user:
             raise ApiError("There is no such user.")
         self.provisioner.provision(
-            name, self.mask if wanted is None else wanted, ONE_ACTION, id_users=known.get("accountId")
+            name, self.mask if bits is None else bits, SECONDS_OF_ACTION, id_users=user.get("accountId")
         )
         return {"accounts": self.ledger.rows([name])}
 
-    @endpoint(**NAMED, optional={"Active": one_or_zero}, validators=[active_given])
+    @endpoint(**OF_USER, optional={"Active": one_or_zero}, validators=[require_active])
     def update(self, call):
-        """Active 0 ends a user's log-ins, sessions and tokens; 1 lets them log in again."""
+        """Lock a user out with Active 0, which ends their sessions and tokens, or let them log in again with 1."""
         name, active = call.body["user_name"], call.body["Active"]
         if not self.ledger.activate(name, active):
             raise ApiError("Account not found.")
         if not active:
             self.app.sessions.end_others(name, but="")
 
-    @endpoint(**NAMED, optional={"purge": boolean})
+    @endpoint(**OF_USER, optional={"purge": boolean})
     def delete(self, call):
-        """Forget a user's accounts; with purge the services first delete what they hold for them."""
+        """Delete the record of a user's accounts. With purge the services first delete what they store for the user.
+
+        If a service fails to delete it, the record stays and `status` has the errors.
+        """
         name = call.body["user_name"]
         if not (account := self.ledger.find(name)):
             raise ApiError("Account not found.")
@@ -98,15 +110,18 @@ class Account(Module):
         self.ledger.delete(name)
 
     def on_login(self, call, password):
-        """Make what is missing, or try it again; who is no user of the mail server's has nothing there."""
-        known = call.external_user or {}
-        if self.mailserver is None or "accountId" in known:
+        """Create the user's missing accounts, or retry them. With a mail server, only its users get accounts."""
+        user = call.external_user or {}
+        if self.mailserver is None or "accountId" in user:
             self.provisioner.provision(
-                call.user_name, self.mask, ONE_LOG_IN, password, known.get("accountId")
+                call.user_name, self.mask, SECONDS_AT_LOGIN, password, user.get("accountId")
             )
 
     def external_credentials(self, user_name, logging_in):
-        """The mail server's password is the one that counts, where it has one; a name that is no address is ours."""
+        """Return the mail server's credentials for a name that is an address; None leaves the name to this database.
+
+        A user whose accounts are not active can log in with neither.
+        """
         account = self.ledger.find(user_name)
         shut_out = account is not None and not account["Active"]
         if self.mailserver and "@" in user_name:
@@ -114,21 +129,25 @@ class Account(Module):
         return SHUT_OUT if shut_out else None
 
     def on_user_change(self, call, change, user_name, password):
+        """Prepare the change in the mail server's database, if that may have the user."""
         if self.mailserver and ("@" in user_name or change == "add"):
             return self.mailserver.on_user_change(call, change, user_name, password)
         return None
 
     def has_rows_of(self, user_name):
+        """Return whether a user of that name has accounts."""
         return self.ledger.find(user_name) is not None
 
     def on_user_deleted(self, user_name):
-        """What the services hold stays there; another user of that name has to be provisioned anew."""
+        """Delete the record of a deleted user's accounts. What the services store stays; a new user gets new accounts."""
         self.ledger.delete(user_name)
 
     def external_users(self, user_name=None):
+        """Return the mail server's users, or the one named, if that name is an address."""
         return self.mailserver.users(user_name) if self.mailserver and "@" in (user_name or "@") else []
 
     def check(self, repair):
+        """Check the records of accounts and the mail server's database, and repair them if `repair` is set."""
         yield from check_ledger(self, repair)
         if self.mailserver:
             yield from check_mailserver(self.mailserver, repair)

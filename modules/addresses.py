@@ -1,99 +1,78 @@
-"""Addresses: which mail comes in, matched by expressions from the highest order down, and where it goes."""
-
-from peewee import Value, fn
+"""Addresses: the expressions that incoming mail is matched by, from the highest order down, and where it goes."""
 
 from mailapi import (
-    IN_ROUTERS,
     Active,
     Addresses,
     Addresses8,
     ApiError,
-    KeysetPagination,
     Module,
-    PreparedQuery,
-    Users,
     address,
     address_delegate,
     admin_or_delegate,
     anyone,
-    check_router,
     each_generation,
     endpoint,
-    like,
     object_of,
     optional_number,
     param,
     php_text,
 )
 
-from .mail.address_orders import (
-    HIGHEST,
-    next_order,
-    optional_order_number,
-    order_number,
-    stored_order_number,
-)
-from .mail.routing import (
-    BY_ORDER,
-    as_received,
-    decision,
-    inbound,
-    matching,
-    out_router,
-    outbound,
-    visible_route,
-)
+from .mail.address_access import is_visible, managed_row, require_managed
+from .mail.address_lists import ALL_ADDRESSES, STORING_TO_USER, selected_page, selection
+from .mail.address_orders import next_order, optional_order_number, order_number, stored_order_number
+from .mail.dangerous_addresses import DANGEROUS_ADDRESSES
+from .mail.routers import IN_ROUTERS, check_router
+from .mail.routing_report import report_inbound, report_outbound
 
-PAGES = {
-    number: KeysetPagination(query.model.address_order, query.model.address_expression, descending=True)
-    for number, query in BY_ORDER.items()
-}
-EVERYTHING = {number: PreparedQuery(query, pages=PAGES[number]) for number, query in BY_ORDER.items()}
-OWN = {
-    number: PreparedQuery(query.where(query.model.stores_to(param("user"))), pages=PAGES[number])
-    for number, query in BY_ORDER.items()
-}
 COLUMNS = {
     8: ("address_expression", "address_user"),
     9: ("address_expression", "address_router", "address_route"),
 }
-ADD = each_generation(
+INSERT_ADDRESS = each_generation(
     lambda g: g.address.insert({name: param(name) for name in ("address_order", *COLUMNS[g.number])})
 )
 
-EXPRESSIONS = Addresses.select(Addresses.address_expression)
-
-ARGUMENT = "Address router needs an argument (address_route)."
+ROUTE_MISSING = "Address router needs an argument (address_route)."
 DIRECTIONS = ("inrouter", "outrouter")
-DIRECTION = "We need a routing direction (inrouter or outrouter)"
-EXPRESSION = {"address_expression": "We need an address expression."}
-ORDER = {"address_order": "We need the address order."}
-TO_ADD = {8: EXPRESSION | {"address_user": "We want also an username."}, 9: EXPRESSION}
-TO_UPDATE = {
-    8: TO_ADD[8] | {"address_order": "We want also an order."},
-    9: EXPRESSION
+NO_DIRECTION = "We need a routing direction (inrouter or outrouter)"
+REQUIRE_EXPRESSION = {"address_expression": "We need an address expression."}
+REQUIRED_TO_ADD = {
+    8: REQUIRE_EXPRESSION | {"address_user": "We want also an username."},
+    9: REQUIRE_EXPRESSION,
+}
+REQUIRED_TO_UPDATE = {
+    8: REQUIRED_TO_ADD[8] | {"address_order": "We want also an order."},
+    9: REQUIRE_EXPRESSION
     | {"address_old_order": "We want also the old order", "address_order": "We want also an order."},
 }
-TO_SWITCH = {"address1": "Adress 1 is not defined", "address2": "Address 2 is not defined"}
+REQUIRED_TO_DELETE = {
+    8: REQUIRE_EXPRESSION,
+    9: REQUIRE_EXPRESSION | {"address_order": "We need the address order."},
+}
+REQUIRED_TO_SWITCH = {"address1": "Adress 1 is not defined", "address2": "Address 2 is not defined"}
 FIELDS = {
     "address_expression": address,
     "address_router": php_text,
     "address_route": address,
     "address_user": php_text,
 }
-ADDRESS = object_of(address_expression=address, address_order=optional_number)
+EXPRESSION_AND_ORDER = object_of(address_expression=address, address_order=optional_number)
 
 
-def router_works(call):
-    """docs/wire.md F40's sentences after the expression's; in generation 8 routers are the MSA's."""
+def check_new_router(call):
+    """Refuse a router that is missing, unknown or lacks its route (docs/wire.md F40).
+
+    In generation 8 the table msa has the routers.
+    """
     if call.generation.number == 9:
         if not call.body.get("address_router"):
             raise ApiError("No address router defined.")
-        check_router(call.body["address_router"], call.body.get("address_route"), IN_ROUTERS, ARGUMENT)
+        check_router(call.body["address_router"], call.body.get("address_route"), IN_ROUTERS, ROUTE_MISSING)
 
 
-def complete(call):
-    """Both addresses as `get` returns them."""
+def check_both_complete(call):
+    """Refuse two addresses of which one lacks the expression or the order."""
     first, second = call.body["address1"], call.body["address2"]
     for number, given in enumerate((first, second), 1):
         if not given["address_expression"]:
@@ -102,22 +81,10 @@ def complete(call):
         raise ApiError("Both addresses needs an order number")
 
 
-def direction_known(call):
+def check_direction(call):
+    """Refuse a routing direction that is not one of the two."""
     if call.body["address_routing"] not in DIRECTIONS:
-        raise ApiError(DIRECTION)
-
-
-def dangerous_in_both_generations(table) -> dict:
-    """Select what harms in the addresses of both generations."""
-    expression, number = table.address_expression, table.address_order
-    return {
-        "has letters beyond ASCII: the SMTP daemon drops them from addresses, so that it never matches": PreparedQuery(
-            table.select(expression).where(fn.LENGTH(fn.HEX(expression)) != 2 * fn.LENGTH(expression))
-        ),
-        f"has an order beyond {HIGHEST}, by which clients cannot name it: give it another": PreparedQuery(
-            table.select(expression).where((number > HIGHEST) | (number < -HIGHEST))
-        ),
-    }
+        raise ApiError(NO_DIRECTION)
 
 
 class Address(Module):
@@ -128,29 +95,7 @@ class Address(Module):
         8: Active(Addresses8.address_user),
         9: Active(Addresses.address_route, where=Addresses.address_router == "store"),
     }
-    dangerous_rows = {
-        8: dangerous_in_both_generations(Addresses8),
-        9: dangerous_in_both_generations(Addresses)
-        | {
-            "stores to nobody, which crashes the SMTP daemon": PreparedQuery(
-                EXPRESSIONS.where(Addresses.address_router == "store", Addresses.address_route.is_null())
-            ),
-            "stores to a user that does not exist: its mail is rejected": PreparedQuery(
-                EXPRESSIONS.where(
-                    Addresses.address_router == "store",
-                    Addresses.address_route.not_in(Users.select(Users.user_name)),
-                )
-            ),
-            "has a router that the SMTP daemon does not know: its mail is lost": PreparedQuery(
-                EXPRESSIONS.where(Addresses.address_router.not_in(IN_ROUTERS))
-            ),
-            "has a router without the route that it needs: its mail is rejected": PreparedQuery(
-                EXPRESSIONS.where(
-                    Addresses.address_router.in_(["redirect", "handoff"]), Addresses.address_route.is_null()
-                )
-            ),
-        },
-    }
+    dangerous_rows = DANGEROUS_ADDRESSES
 
     @endpoint(
         allow=anyone,
@@ -163,37 +108,38 @@ class Address(Module):
         },
     )
     def get(self, call):
-        """The addresses that the caller may see, highest order first: all, or those of one look-up."""
-        order, looked_up, number = call.body.get("address_order"), self.look_up(call), call.generation.number
-        if looked_up is None and call.caller.admin:
-            return {"addresses": call.listing(EVERYTHING[number])}
-        if looked_up is None and not call.caller.delegate:
-            return {"addresses": call.listing(OWN[number], user=call.user_name)}
-        asked = BY_ORDER[number] if looked_up is None else BY_ORDER[number].where(looked_up)
-        rows = call.db.rows(PAGES[number].of(asked, call.query.get("after"), call.query.get("search")))
-        visible = [row for row in rows if self.visible(call, row)]
-        if order and number == 9 and not visible and not call.caller.admin:
+        """List the addresses that the caller may see, highest order first.
+
+        A field, or `test` in the URL's query, selects some of them: those with the order (generation 9), with the
+        expression, that match the address `test` (generation 9), or that store to the user. The first that is given counts.
+        An admin sees all addresses, a delegate those of delegated users and expressions, others those that store to them.
+        """
+        number, condition = call.generation.number, selection(call)
+        if condition is None and call.caller.admin:
+            return {"addresses": call.listing(ALL_ADDRESSES[number])}
+        if condition is None and not call.caller.delegate:
+            return {"addresses": call.listing(STORING_TO_USER[number], user=call.user_name)}
+        visible = [row for row in call.db.rows(selected_page(call, condition)) if is_visible(call, row)]
+        if call.body.get("address_order") and number == 9 and not visible and not call.caller.admin:
             raise ApiError("Not authorized.", addresses=[])
         return {"addresses": visible}
 
     @endpoint(
-        required=TO_ADD,
+        required=REQUIRED_TO_ADD,
         optional=FIELDS | {"address_order": optional_order_number},
-        validators=[router_works],
+        validators=[check_new_router],
         allow=(
             admin_or_delegate.otherwise("No {permission} to add an address."),
             address_delegate("address_expression").otherwise("No {permission} to insert this expression."),
         ),
     )
     def add(self, call):
-        """A new address, last matched before all others unless an order is given."""
-        given = call.body.get("address_order")
-        call.db.execute(
-            ADD[call.generation.number], **self.values(call), address_order=given or next_order(call)
-        )
+        """Add an address. Without an order it gets the highest one, so that it is matched first."""
+        order = call.body.get("address_order") or next_order(call)
+        call.db.execute(INSERT_ADDRESS[call.generation.number], **values_of(call), address_order=order)
 
     @endpoint(
-        required=TO_UPDATE,
+        required=REQUIRED_TO_UPDATE,
         optional=FIELDS | {"address_order": order_number, "address_old_order": stored_order_number},
         allow=(
             admin_or_delegate.otherwise("No {permission} to update an address."),
@@ -201,45 +147,51 @@ class Address(Module):
         ),
     )
     def update(self, call):
-        """Change the row with address_old_order; in generation 8 the rows with that expression."""
+        """Change the address with the order address_old_order; in generation 8 all with the expression.
+
+        A delegate must manage both the stored expression and the new one. A route that is not given is removed.
+        """
         table = call.generation.address
         if call.generation.number == 8:
-            return self.change(call, table.address_expression == call.body["address_expression"])
+            return change(call, table.address_expression == call.body["address_expression"])
         old, new = call.body["address_old_order"], call.body["address_order"]
-        self.must_manage(call, old, "No {permission} to update this to address")
+        require_managed(call, old, "No {permission} to update this to address")
         if not call.body.get("address_router"):
             raise ApiError("No address router defined.")
-        check_router(call.body["address_router"], "not checked yet", IN_ROUTERS, ARGUMENT)
+        check_router(call.body["address_router"], "not checked yet", IN_ROUTERS, ROUTE_MISSING)
         if new != old and call.db.column(table.select(table.address_order).where(table.address_order == new)):
             raise ApiError("Duplicate order.")
-        router_works(call)
-        return self.change(call, table.address_order == old)
+        check_new_router(call)
+        return change(call, table.address_order == old)
 
     @endpoint(
-        required={8: EXPRESSION, 9: EXPRESSION | ORDER},
+        required=REQUIRED_TO_DELETE,
         optional={"address_order": optional_order_number},
         allow=address_delegate("address_expression").otherwise("No access."),
     )
     def delete(self, call):
-        """Remove the row with that order; in generation 8 the rows with that expression."""
+        """Delete the address with the order; in generation 8 all with the expression.
+
+        A delegate must manage both the stored expression and the given one.
+        """
         table = call.generation.address
-        which = table.address_expression == call.body["address_expression"]
+        condition = table.address_expression == call.body["address_expression"]
         if call.generation.number == 9:
-            self.must_manage(call, call.body["address_order"], "No access.")
-            which = table.address_order == call.body["address_order"]
-        call.db.execute(table.delete().where(which))
+            require_managed(call, call.body["address_order"], "No access.")
+            condition = table.address_order == call.body["address_order"]
+        call.db.execute(table.delete().where(condition))
 
     @endpoint(
-        required=TO_SWITCH,
-        optional={"address1": ADDRESS, "address2": ADDRESS},
-        validators=[complete],
+        required=REQUIRED_TO_SWITCH,
+        optional=dict.fromkeys(REQUIRED_TO_SWITCH, EXPRESSION_AND_ORDER),
+        validators=[check_both_complete],
         allow=admin_or_delegate.otherwise("No access."),
     )
     def switch(self, call):
-        """Let two addresses change places in the order."""
+        """Exchange the orders of two addresses. A delegate must manage both."""
         table = call.generation.address
-        stored = [self.stored(call, call.body[name]) for name in ("address1", "address2")]
-        for row, other in zip(stored, reversed(stored)):
+        rows = [managed_row(call, call.body[name]) for name in ("address1", "address2")]
+        for row, other in zip(rows, reversed(rows)):
             call.db.execute(
                 table.update(row | {"address_order": other["address_order"]}).where(
                     table.address_order == other["address_order"]
@@ -247,8 +199,8 @@ class Address(Module):
             )
 
     @endpoint(
-        required=EXPRESSION | {"address_routing": DIRECTION},
-        validators=[direction_known],
+        required=REQUIRE_EXPRESSION | {"address_routing": NO_DIRECTION},
+        validators=[check_direction],
         allow=anyone,
         optional={
             "address_expression": address,
@@ -259,89 +211,21 @@ class Address(Module):
         read_only=True,
     )
     def test(self, call):
-        """What the SMTP daemon would do with mail to an address (inrouter) or from it (outrouter)."""
-        return self.inbound(call) if call.body["address_routing"] == "inrouter" else self.outbound(call)
+        """Return what the SMTP daemon would do with a mail: `steps` has sentences, `decision` the outcome.
 
-    def look_up(self, call):
-        """The condition of the first look-up that is given; None without any."""
-        table, body = call.generation.address, call.body
-        if call.generation.number == 9 and body.get("address_order"):
-            return table.address_order == body["address_order"]
-        if body.get("address_expression"):
-            return table.address_expression == body["address_expression"]
-        if call.generation.number == 9 and call.query.get("test"):
-            return like(Value(as_received(call.query["test"], [])), table.address_expression)
-        if body.get("address_user"):
-            return table.stores_to(body["address_user"])
-        return None
+        The mail goes to the address with inrouter, from `sender`. It comes from the address with outrouter, to `recipient`
+        and sent by `smtpd_user`. Callers learn nothing of addresses that they may not see.
+        """
+        incoming = call.body["address_routing"] == "inrouter"
+        return report_inbound(call) if incoming else report_outbound(call)
 
-    def visible(self, call, row: dict) -> bool:
-        """Whether the caller may see an address (docs/wire.md section 4, F08, F09)."""
-        caller, user = call.caller, call.generation.address.user_of(row)
-        if caller.admin or not caller.delegate:
-            return caller.admin or (user is not None and user == call.user_name)
-        return user in caller.delegated_users or caller.may_manage(row["address_expression"])
 
-    def must_manage(self, call, order: int, refusal: str):
-        """The stored row, too, must be the caller's, not only what they claim of it (docs/wire.md F07)."""
-        table = call.generation.address
-        stored = call.db.value(table.select(table.address_expression).where(table.address_order == order))
-        if not call.caller.admin and (stored is None or not call.caller.may_manage(stored)):
-            raise ApiError(call.in_generation(refusal))
+def values_of(call) -> dict:
+    """Return the columns of an address but its order, from the request."""
+    return {name: call.body.get(name) for name in COLUMNS[call.generation.number]}
 
-    def stored(self, call, claimed: dict) -> dict:
-        """The row that the caller means and may manage."""
-        table = call.generation.address
-        if not call.caller.may_manage(claimed["address_expression"]):
-            raise ApiError("No access.")
-        row = call.db.one(
-            table.select().where(
-                table.address_expression == claimed["address_expression"],
-                table.address_order == claimed["address_order"],
-            )
-        )
-        if row is None:
-            raise ApiError("Address not found.")
-        return row
 
-    def values(self, call) -> dict:
-        return {name: call.body.get(name) for name in COLUMNS[call.generation.number]}
-
-    def change(self, call, which):
-        values = self.values(call) | {"address_order": call.body["address_order"]}
-        call.db.execute(call.generation.address.update(values).where(which))
-
-    def inbound(self, call) -> dict:
-        dropped: list[str] = []
-        recipient = as_received(call.body["address_expression"], dropped)
-        sender = as_received(call.body.get("sender"), dropped)
-        rows = matching(call, recipient)
-        seen = rows and self.visible(call, rows[0])
-        found = inbound(call, rows[0], sender, recipient) if seen else decision(["Address not found."])
-        found["steps"][1:1] = dropped
-        return found
-
-    def outbound(self, call) -> dict:
-        asked = call.body.get("smtpd_user") or None
-        if asked and asked != call.user_name and not call.caller.may_act_for(asked):
-            raise ApiError("Not allowed.")
-        dropped: list[str] = []
-        sender = as_received(call.body["address_expression"], dropped)
-        recipient, user_of = as_received(call.body.get("recipient"), dropped), call.generation.address.user_of
-        rows = matching(call, sender)
-        hidden = rows and not asked and not self.visible(call, rows[0])
-        rows = [row for row in rows if not hidden and (user_of(row) == asked or self.visible(call, row))]
-        users = [user for row in rows if (user := user_of(row))]
-        steps = [
-            f"Address matched: {rows[0]['address_expression']}" if rows else "Address not found.",
-            *dropped,
-        ]
-        user = asked or next(iter(users), None)
-        if user is None:
-            return decision(
-                [*steps, "Rejected: the address stores to no user who could log in."] if rows else steps
-            )
-        router, route = out_router(call, user)
-        return outbound(
-            steps, user, (router, visible_route(call, route, user)), user in users, sender, recipient
-        )
+def change(call, condition):
+    """Update the addresses that the condition selects, from the request."""
+    values = values_of(call) | {"address_order": call.body["address_order"]}
+    call.db.execute(call.generation.address.update(values).where(condition))

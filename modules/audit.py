@@ -1,4 +1,4 @@
-"""Audit: who logged in, changed something or was refused, when, from where; and a line of each in the log."""
+"""Audit: a record of log-ins, changes and refusals, with time, user and address; each is also a line in the log."""
 
 import json
 import logging
@@ -19,7 +19,7 @@ class AuditRow(Model):
     audit_user = TextField(null=True)
     audit_address = TextField()
     audit_via = TextField()  # password, session, token NAME, local
-    audit_session = TextField()  # the start of its id's hash
+    audit_session = TextField()  # the start of the hash of its id
     audit_module = TextField()
     audit_action = TextField()
     audit_target = TextField()
@@ -31,15 +31,14 @@ class AuditRow(Model):
 
 
 class AuditEntry(Model):
-    """What is known of a row of audit beside what it says; rows of former versions have none."""
+    """The bookkeeping of a row of audit; rows of former versions have none."""
 
     audit_id = IntegerField()
-    failed = IntegerField()  # 1: a log-in failed, so that anybody can have caused it
-    upto = (
-        IntegerField()
-    )  # bytes of all rows with the same `failed` that were ever written, this one included
+    failed = IntegerField()  # 1: a failed log-in, which anybody can cause
+    # The bytes of all rows with the same `failed` that were ever written, up to this one.
+    upto = IntegerField()
     times = IntegerField()  # how often it happened
-    wait = TextField(null=True)  # names the wait of a log-in that came too early: one row for each
+    wait = TextField(null=True)  # names the wait that a log-in ignored: each wait has one row
 
     class Meta:
         table_name = "audit_entry"
@@ -51,29 +50,31 @@ NEWEST_FIRST = (
     .order_by(AuditRow.audit_id.desc())
 )
 COLUMNS = [name for name in AuditRow._meta.fields if name != "audit_id"]
-ADD = PreparedQuery(AuditRow.insert({name: param(name) for name in COLUMNS}))
-ADD_ENTRY = PreparedQuery(AuditEntry.replace({name: param(name) for name in AuditEntry._meta.fields}))
+INSERT_ROW = PreparedQuery(AuditRow.insert({name: param(name) for name in COLUMNS}))
+INSERT_ENTRY = PreparedQuery(AuditEntry.replace({name: param(name) for name in AuditEntry._meta.fields}))
 COUNT_AGAIN = PreparedQuery(
     AuditEntry.update(times=AuditEntry.times + 1).where(AuditEntry.wait == param("wait"))
 )
-BYTES = PreparedQuery(AuditEntry.select(fn.MAX(AuditEntry.upto)).where(AuditEntry.failed == param("failed")))
-PRUNED_AT_ONCE = 100
+BYTES_WRITTEN = PreparedQuery(
+    AuditEntry.select(fn.MAX(AuditEntry.upto)).where(AuditEntry.failed == param("failed"))
+)
+MOST_PRUNED = 100  # rows of one transaction
 TOO_MANY = PreparedQuery(
     AuditEntry.select(AuditEntry.audit_id)
     .where(AuditEntry.failed == param("failed"), AuditEntry.upto <= param("upto"))
     .order_by(AuditEntry.upto)
-    .limit(PRUNED_AT_ONCE)
+    .limit(MOST_PRUNED)
 )
 TOO_OLD = PreparedQuery(
     AuditRow.select(AuditRow.audit_id)
     .where(AuditRow.audit_time < param("before"))
     .order_by(AuditRow.audit_time)
-    .limit(PRUNED_AT_ONCE)
+    .limit(MOST_PRUNED)
 )
 LAST_BEFORE = PreparedQuery(
     AuditRow.select(fn.MAX(AuditRow.audit_time)).where(AuditRow.audit_time <= param("time"))
 )
-EXACT = (
+FILTERS = (
     "audit_user",
     "audit_address",
     "audit_via",
@@ -83,8 +84,8 @@ EXACT = (
     "audit_target",
     "audit_status",
 )
-AT_A_TIME = 1000
-# Characters of a text, as JSON spells it in the log. Whoever fails to log in chooses some of them.
+MOST_LISTED = 1000  # rows
+# Characters of a text as JSON in the log. Whoever fails to log in chooses some of the texts.
 LONGEST = {
     "audit_user": 200,
     "audit_address": 60,
@@ -95,11 +96,10 @@ LONGEST = {
     "audit_target": 800,
     "audit_status": 400,
 }
-OVERHEAD = 200  # bytes that a row takes beside its texts, in two tables and their indexes
-MOST_BYTES = {
-    0: 192 * 2**20,
-    1: 64 * 2**20,
-}  # of rows that did not fail, and of those that did: nobody fills the disk
+OVERHEAD = 200  # bytes of a row beside its texts, in two tables and their indexes
+# Bytes of the rows that did not fail, and of those that failed. Each kind has its own share of the disk, so that failed
+# log-ins do not displace the rest.
+MOST_BYTES = {0: 192 * 2**20, 1: 64 * 2**20}
 
 
 class Audit(Module):
@@ -119,14 +119,17 @@ CREATE INDEX IF NOT EXISTS audit_entry_wait ON audit_entry (wait);
         allow=admin,
         read_only=True,
         manages_transactions=True,
-        optional=dict.fromkeys(EXACT, php_text)
+        optional=dict.fromkeys(FILTERS, php_text)
         | {"since": optional_number, "until": optional_number, "before": optional_number},
     )
     def get(self, call):
-        """What happened, newest first, 1,000 at a time: those with the given values, since and until a time
-        (seconds since 1970), and before an audit_id for the next page."""
-        body, rows = call.body, NEWEST_FIRST.limit(AT_A_TIME)
-        for name in EXACT:
+        """List the audit, newest first, at most 1,000 rows.
+
+        Fields select the rows with these values, those since and until a time (seconds since 1970), and those before an
+        audit_id, which continues the list.
+        """
+        body, rows = call.body, NEWEST_FIRST.limit(MOST_LISTED)
+        for name in FILTERS:
             if body.get(name):
                 rows = rows.where(getattr(AuditRow, name) == body[name])
         for name, condition in (
@@ -139,10 +142,9 @@ CREATE INDEX IF NOT EXISTS audit_entry_wait ON audit_entry (wait);
             return {"audit": self.app.state.rows(rows)}
 
     def on_request(self, event):
-        asked_by_somebody = event.user_name is not None or event.via.startswith("token")
-        if not asked_by_somebody or not (
-            event.logs_in or event.changes or event.status not in ("ok", "warning")
-        ):
+        """Record a log-in, a change or a refusal, once it is certain how it ended."""
+        has_user = event.user_name is not None or event.via.startswith("token")
+        if not has_user or not (event.logs_in or event.changes or event.status not in ("ok", "warning")):
             return
         row = {
             "audit_time": int(time.time()),
@@ -156,10 +158,10 @@ CREATE INDEX IF NOT EXISTS audit_entry_wait ON audit_entry (wait);
             "audit_status": event.status,
             "audit_http": event.http,
         }
-        row |= {name: cut(row[name], most) for name, most in LONGEST.items() if row[name]}
+        row |= {name: shortened(row[name], most) for name, most in LONGEST.items() if row[name]}
         try:
             if self.app.state.run_with_retry(
-                lambda: self.keep(row, not event.confirmed, event.refused_wait or None)
+                lambda: self.insert(row, not event.confirmed, event.refused_wait or None)
             ):
                 log_row(row)
         except (
@@ -167,40 +169,40 @@ CREATE INDEX IF NOT EXISTS audit_entry_wait ON audit_entry (wait);
             peewee.PeeweeException,
             sqlite3.Error,
             OSError,
-        ) as error:  # the answer is true without
+        ) as error:  # the answer is sent anyway
             log_row(row)
             log.error("not kept: %s", str(error)[:500])
 
-    def keep(self, row: dict, failed: bool, wait: str | None) -> bool:
-        """Write a row; False where it is only one more log-in of a wait that has a row."""
+    def insert(self, row: dict, failed: bool, wait: str | None) -> bool:
+        """Insert a row and return True, or count one more log-in of a wait that has a row and return False."""
         state = self.app.state
         with state.transaction():
             if wait and state.execute(COUNT_AGAIN, wait=wait).rowcount:
                 return False
-            upto = (state.value(BYTES, failed=int(failed)) or 0) + size(row)
-            audit_id = state.execute(ADD, **row).lastrowid
-            state.execute(ADD_ENTRY, audit_id=audit_id, failed=int(failed), upto=upto, times=1, wait=wait)
+            upto = (state.value(BYTES_WRITTEN, failed=int(failed)) or 0) + size(row)
+            audit_id = state.execute(INSERT_ROW, **row).lastrowid
+            state.execute(INSERT_ENTRY, audit_id=audit_id, failed=int(failed), upto=upto, times=1, wait=wait)
             self.prune(int(failed), upto - MOST_BYTES[failed], row["audit_time"])
         return True
 
     def prune(self, failed: int, upto: int, now: int):
-        """Delete the oldest rows beyond the share of those that failed, or did not, and those that are too old.
+        """Delete the oldest rows beyond the share of their kind, and rows older than audit_lifetime.
 
-        The age is not taken from a clock that has jumped ahead: rows are as old as somebody else's rows show, who came
-        a day ago. What a wrong clock has deleted nobody could get back.
+        The clock may have jumped ahead. Therefore the age counts from the latest row that is at least a day old, not from
+        `now` alone: a row that a wrong clock deletes is lost.
         """
         state, lifetime = self.app.state, self.app.config.audit_lifetime
-        gone = state.column(TOO_MANY, failed=failed, upto=upto)
+        obsolete = state.column(TOO_MANY, failed=failed, upto=upto)
         grace = min(86400, lifetime // 10)
-        if (seen := state.value(LAST_BEFORE, time=now - grace)) is not None:
-            gone += state.column(TOO_OLD, before=min(now, seen + 2 * grace) - lifetime)
-        if gone:
+        if (last := state.value(LAST_BEFORE, time=now - grace)) is not None:
+            obsolete += state.column(TOO_OLD, before=min(now, last + 2 * grace) - lifetime)
+        if obsolete:
             for model in (AuditRow, AuditEntry):
-                state.execute(model.delete().where(model.audit_id.in_(gone)))
+                state.execute(model.delete().where(model.audit_id.in_(obsolete)))
 
 
-def cut(text: str, most: int) -> str:
-    """The beginning of a text that takes at most so many characters in the log, and bytes in the database."""
+def shortened(text: str, most: int) -> str:
+    """Return the start of a text that has at most so many characters in the log, and bytes in the database."""
     text = text[:most]
     while (length := len(json.dumps(text)) - 2) > most:
         text = text[: len(text) * most // length]
@@ -208,17 +210,18 @@ def cut(text: str, most: int) -> str:
 
 
 def size(row: dict) -> int:
-    """The bytes that a row takes, rounded up."""
+    """Return the bytes that a row takes, rounded up."""
     return OVERHEAD + sum(
         len(value.encode(errors="replace")) for value in row.values() if isinstance(value, str)
     )
 
 
 def log_row(row: dict):
-    if log.isEnabledFor(logging.INFO):  # to spell it takes longer than to store it
+    """Write a row to the log."""
+    if log.isEnabledFor(logging.INFO):  # encoding a row takes longer than storing it
         log.info("%s", logfmt(row))
 
 
 def logfmt(row: dict) -> str:
-    """A line of key=value; whatever could end the line or the value is escaped."""
+    """Return a row as key=value pairs, with JSON values: they escape what could end the line or the value."""
     return " ".join(f"{key.removeprefix('audit_')}={json.dumps(value)}" for key, value in row.items())

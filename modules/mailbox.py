@@ -1,4 +1,4 @@
-"""Mailbox: the caller's own mail, wherever it lies."""
+"""Mailbox: the caller's own mail, from all databases and servers that have some."""
 
 from mailapi import (
     Active,
@@ -15,31 +15,32 @@ from mailapi import (
 
 from .http.large_bodies import read_large_object
 from .mail import compose, outbox
-from .mail.mailboxes import NAMES, Mailboxes
-from .mail.messages import data, head, header, headers_of, listed, shown
-from .mail.parts import html_of, parts, pictures
-from .mail.sanitizer import Safe
+from .mail.mailboxes import SOURCE_NAMES, Mailboxes
+from .mail.messages import head, header, mail_bytes, mail_details, mail_summary, parse_headers
+from .mail.parts import html_of, inline_images, parts
+from .mail.sanitizer import SanitizedHTML
 from .mail.search import TERMS, search
-from .mail.sources import Mail, Source, UserDatabase
-from .mail.threads import threads_of
+from .mail.sources import Mail, MailSource, UserDatabase
+from .mail.threads import list_threads
 
 
 def source_name(value) -> str | None:
+    """Return the name of a source of mail, or None."""
     value = php_text(value) or None
-    if value not in (None, *NAMES):
+    if value not in (None, *SOURCE_NAMES):
         raise ValueError("no such source")
     return value
 
 
-NAMED = {
+OF_MAIL = {
     "required": {"mail_id": "No mail id is set"},
     "allow": anyone,
     "manages_transactions": True,
     "optional": {"mail_id": optional_number, "mail_sourcedb": source_name},
 }
-PART = NAMED | {
-    "required": NAMED["required"] | {"part": "No part is set"},
-    "optional": NAMED["optional"] | {"part": optional_number},
+OF_PART = OF_MAIL | {
+    "required": OF_MAIL["required"] | {"part": "No part is set"},
+    "optional": OF_MAIL["optional"] | {"part": optional_number},
 }
 
 
@@ -54,70 +55,77 @@ class Mailbox(Module):
 
     def __init__(self, app, name=""):
         super().__init__(app, name)
-        self.kinds, self.validity = [Source, UserDatabase], None
+        self.kinds, self.validity = [MailSource, UserDatabase], None
         if app.config.mailserver and "imap" in app.config.services:
             from .mail import imap_source, imap_validity
 
             self.validity, self.state_schema = imap_validity.Validity(app), imap_validity.SCHEMA
-            self.kinds.append(imap_source.kind(app.config, self.validity))
+            self.kinds.append(imap_source.imap_factory(app.config, self.validity))
 
-    def places(self, call) -> Mailboxes:
+    def mailboxes(self, call) -> Mailboxes:
+        """Return the caller's mail in all sources."""
         return Mailboxes(call, self.kinds)
 
     @endpoint(allow=anyone, optional={"mail_only_unread": boolean}, read_only=True, manages_transactions=True)
     def get(self, call):
-        """The caller's mail, newest first, with the headers that a list shows."""
-        with self.places(call) as places:
-            found = places.index(call.body.get("mail_only_unread"))[: call.limit]
-            mails = [listed(mail, at.name) for at, mail in places.beginnings(found)]
-            return places.warning | {"mails": mails}
+        """List the caller's mails, newest first, with their main headers; with mail_only_unread only the unread ones.
 
-    @endpoint(**NAMED)
+        If a source does not answer, the answer is a warning and has the mails of the others.
+        """
+        with self.mailboxes(call) as mailboxes:
+            refs = mailboxes.index(call.body.get("mail_only_unread"))[: call.limit]
+            mails = [mail_summary(mail, source.name) for source, mail in mailboxes.beginnings(refs)]
+            return mailboxes.warning | {"mails": mails}
+
+    @endpoint(**OF_MAIL)
     def read(self, call):
-        """One mail with its text; marks it read, and answers mail_read as it was before."""
+        """Return a mail with its text and mark it as read. `mail_read` is its value before."""
         mail, source, warning = self.fetched(call, mark_read=True)
-        return warning | {"mail": shown(mail, source)}
+        return warning | {"mail": mail_details(mail, source)}
 
-    @endpoint(**NAMED)
+    @endpoint(**OF_MAIL)
     def unread(self, call):
-        """Mark a mail unread."""
-        with self.places(call) as places:
-            places.change(lambda source, mail_id: source.mark(mail_id, read=False))
+        """Mark a mail as unread."""
+        with self.mailboxes(call) as mailboxes:
+            mailboxes.change(lambda source, mail_id: source.mark(mail_id, read=False))
 
-    @endpoint(**NAMED)
+    @endpoint(**OF_MAIL)
     def delete(self, call):
-        """Remove a mail."""
-        with self.places(call) as places:
-            places.change(lambda source, mail_id: source.delete(mail_id))
+        """Delete a mail."""
+        with self.mailboxes(call) as mailboxes:
+            mailboxes.change(lambda source, mail_id: source.delete(mail_id))
 
-    @endpoint(**NAMED, read_only=True, download=True)
+    @endpoint(**OF_MAIL, read_only=True, download=True)
     def raw(self, call):
-        """The message itself, to be saved; it stays unread."""
+        """Return the whole message (RFC 5322) as a file. It is not marked as read."""
         mail, _, _ = self.fetched(call)
-        subject = header(headers_of(head(data(mail))), "subject")
-        return File(data(mail), "message/rfc822", f"{subject or 'mail'}.eml")
+        subject = header(parse_headers(head(mail_bytes(mail))), "subject")
+        return File(mail_bytes(mail), "message/rfc822", f"{subject or 'mail'}.eml")
 
-    @endpoint(**NAMED, read_only=True)
+    @endpoint(**OF_MAIL, read_only=True)
     def parts(self, call):
-        """What a mail is made of: its texts and attachments."""
+        """List the parts of a mail: its texts and attachments."""
         mail, _, warning = self.fetched(call)
-        return warning | {"mail_parts": [part.described() for part in parts(data(mail))]}
+        return warning | {"mail_parts": [part.description() for part in parts(mail_bytes(mail))]}
 
-    @endpoint(**PART, read_only=True, download=True)
+    @endpoint(**OF_PART, read_only=True, download=True)
     def attachment(self, call):
-        """A part of a mail, decoded, to be saved."""
+        """Return a part of a mail as a file, decoded."""
         mail, _, _ = self.fetched(call)
-        for part in parts(data(mail)):
+        for part in parts(mail_bytes(mail)):
             if part.number == call.body["part"]:
                 return part.file()
         raise ApiError("part not found")
 
-    @endpoint(**NAMED, read_only=True)
+    @endpoint(**OF_MAIL, read_only=True)
     def html(self, call):
-        """A mail's HTML, made safe to show; "" where it has none."""
+        """Return a mail's HTML without what could run code or load anything, or "" if it has none.
+
+        `mail_html_complete` is false if some of it was left out for its size, `mail_html_blocked` counts the pictures from elsewhere.
+        """
         mail, _, warning = self.fetched(call)
-        found = parts(data(mail))
-        safe = Safe(html_of(found), pictures(found))
+        mail_parts = parts(mail_bytes(mail))
+        safe = SanitizedHTML(html_of(mail_parts), inline_images(mail_parts))
         return warning | {
             "mail_html": safe.html,
             "mail_html_complete": safe.complete,
@@ -126,22 +134,22 @@ class Mailbox(Module):
 
     @endpoint(allow=anyone, optional=TERMS, read_only=True, manages_transactions=True)
     def search(self, call):
-        """The caller's mails that say something, newest first, a page at a time."""
-        with self.places(call) as places:
-            return search(call, places)
+        """Search the caller's mails, newest first, a page at a time."""
+        with self.mailboxes(call) as mailboxes:
+            return search(call, mailboxes)
 
     @endpoint(allow=anyone, read_only=True, manages_transactions=True)
     def threads(self, call):
-        """The caller's mails, those together that answer one another; the thread with the newest mail first."""
-        with self.places(call) as places:
-            return threads_of(call, places)
+        """List the caller's mails by thread, the thread with the newest mail first."""
+        with self.mailboxes(call) as mailboxes:
+            return list_threads(call, mailboxes)
 
     @endpoint(allow=anyone, read_only=True, manages_transactions=True)
     def unread_count(self, call):
-        """How many mails are unread, by source and in all."""
-        with self.places(call) as places:
-            counts = places.unread_counts()
-            return places.warning | {"unread_count": sum(counts.values()), "unread_counts": counts}
+        """Count the unread mails, by source and in total."""
+        with self.mailboxes(call) as mailboxes:
+            counts = mailboxes.unread_counts()
+            return mailboxes.warning | {"unread_count": sum(counts.values()), "unread_counts": counts}
 
     @endpoint(
         allow=anyone,
@@ -151,17 +159,21 @@ class Mailbox(Module):
         read_body=read_large_object,
     )
     def send(self, call):
-        """Queue a mail for the dispatch daemon, as the SMTP daemon would have; the ids of its rows in outbox."""
+        """Queue a mail for the dispatch daemon, as the SMTP daemon would if the caller sent it. `queue_ids` are its mail_ids.
+
+        Refuses the mail, with the daemon's reason, if the SMTP daemon would refuse the sender or a recipient.
+        """
         if call.user_name is None:
             raise ApiError("Say whose mailbox: --as USER.")
-        mail = compose.mail(call.body, lambda: outbox.own_address(call), call.config)
+        mail = compose.compose_mail(call.body, lambda: outbox.own_address(call), call.config)
         return {"queue_ids": outbox.enqueue(call, mail)}
 
     def fetched(self, call, mark_read: bool = False) -> tuple[dict, str, dict]:
-        """The mail that is asked for, the name of its source, and the warning, if there is one."""
-        with self.places(call) as places:
-            return *places.fetched(mark_read), places.warning
+        """Return the mail that the request names, the name of its source, and the warning of a source without answer."""
+        with self.mailboxes(call) as mailboxes:
+            return *mailboxes.fetch(mark_read), mailboxes.warning
 
     def on_user_deleted(self, user_name):
+        """Delete what was stored about the IMAP mailbox of a deleted user."""
         if self.validity:
-            self.validity.forget(user_name)
+            self.validity.on_user_deleted(user_name)

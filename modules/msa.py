@@ -1,37 +1,35 @@
-"""MSA: generation 8's way to say where a user's mail comes in and goes out; on 9 a view of the SMTPD's table."""
+"""MSA: routers of users' incoming and outgoing mail in generation 8; in generation 9 a view of the table smtpd."""
 
 from peewee import IntegrityError, fn
 
 from mailapi import (
-    DELEGATED,
-    OUT_ROUTERS,
     PAGE_QUERY,
     Active,
     Addresses,
     ApiError,
-    KeysetPagination,
     Module,
-    Msa,
     PreparedQuery,
     Rule,
-    Smtpd,
     Users,
     address,
     admin_or_delegate,
-    check_router,
     delegate_of,
     endpoint,
-    param,
     php_text,
 )
 
-from .mail.routing import routers_shown
+from .directory.owned_rows import OwnedRows
+from .mail.routers import OUT_ROUTERS, ROUTER_TABLES, Msa, Smtpd, check_router
+from .mail.routing import visible_routers
 
-IN_ROUTERS = ("store", "forward", "handoff", "reject", "drop")
+MSA_IN_ROUTERS = ("store", "forward", "handoff", "reject", "drop")
 
 
 def first_address(user):
-    """Generation 9 keeps how mail comes in with the addresses: here it is the user's first one that stores."""
+    """Return the query for the user's address that is matched first of those that store to them.
+
+    Generation 9 has the routers of incoming mail in `addresses`. This address stands for them.
+    """
     return (
         Addresses.select(Addresses.address_expression)
         .where(Addresses.stores_to(user))
@@ -40,34 +38,30 @@ def first_address(user):
     )
 
 
-FIRST = first_address(Smtpd.smtpd_user)
+FIRST_ADDRESS = first_address(Smtpd.smtpd_user)
+OWNER = {8: Msa.msa_user, 9: Smtpd.smtpd_user}
 ROWS = {
-    8: Msa.select().order_by(Msa.msa_user),
+    8: Msa.select(),
     9: Smtpd.select(
         Smtpd.smtpd_user.alias("msa_user"),
-        fn.IIF(fn.EXISTS(FIRST), "store", "drop").alias("msa_inrouter"),
-        FIRST.alias("msa_inroute"),
+        fn.IIF(fn.EXISTS(FIRST_ADDRESS), "store", "drop").alias("msa_inrouter"),
+        FIRST_ADDRESS.alias("msa_inroute"),
         Smtpd.smtpd_router.alias("msa_outrouter"),
         Smtpd.smtpd_route.alias("msa_outroute"),
-    ).order_by(Smtpd.smtpd_user),
+    ),
 }
-USER = {8: Msa.msa_user, 9: Smtpd.smtpd_user}
-OWN = {number: USER[number] == param("user") for number in USER}
-PAGES = {number: KeysetPagination(user) for number, user in USER.items()}
-EVERYBODY = {number: PreparedQuery(rows, pages=PAGES[number]) for number, rows in ROWS.items()}
-ONE = {number: PreparedQuery(rows.where(OWN[number])) for number, rows in ROWS.items()}
-OWN_AND_DELEGATED = {
-    number: PreparedQuery(rows.where(OWN[number] | USER[number].in_(DELEGATED)), pages=PAGES[number])
-    for number, rows in ROWS.items()
+ROUTERS = {
+    number: OwnedRows(ROWS[number], OWNER[number], list_for_delegate=visible_routers) for number in ROWS
 }
 
 
-def routers_work(call):
+def check_new_routers(call):
+    """Refuse routers that the daemons do not know, and those that lack their route."""
     body = call.body
     check_router(
         body["msa_inrouter"],
         body.get("msa_inroute"),
-        IN_ROUTERS,
+        MSA_IN_ROUTERS,
         f"Router {body['msa_inrouter']} needs an argument (msa_inroute).",
         ("forward", "handoff"),
     )
@@ -82,7 +76,7 @@ def routers_work(call):
 def keeps_database(call) -> bool:
     """Return whether the user's database stays the stored one, or becomes none.
 
-    The path is opened by the API and the daemons: whoever chooses it reads that file as the user's mailbox.
+    API and daemons open the path: whoever chooses it reads that file as the user's mailbox.
     """
     body = call.body
     if call.caller.admin or call.generation.number != 8 or body["msa_inrouter"] != "store":
@@ -91,26 +85,26 @@ def keeps_database(call) -> bool:
     return not body.get("msa_inroute") or body["msa_inroute"] == call.db.value(stored)
 
 
-database_kept = Rule("of a database other than the stored one: admin", keeps_database)
-SET = {
+may_set_database = Rule("of a database other than the stored one: admin", keeps_database)
+ROUTERS_OF_USER = {
     "required": {
         "msa_user": "Username is not set.",
         "msa_inrouter": "User inrouter is not set.",
         "msa_outrouter": "User outrouter is not set.",
     },
     "optional": {"msa_inroute": address, "msa_outroute": address},
-    "validators": [routers_work],
-    "allow": (delegate_of("msa_user"), database_kept),
+    "validators": [check_new_routers],
+    "allow": (delegate_of("msa_user"), may_set_database),
 }
 
 
 class MSA(Module):
-    identifiers = {"msa_user": None, "msa_inrouter": IN_ROUTERS, "msa_outrouter": OUT_ROUTERS}
+    identifiers = {"msa_user": None, "msa_inrouter": MSA_IN_ROUTERS, "msa_outrouter": OUT_ROUTERS}
     stand_ins = {9: ("SMTPD", "smtpd.py")}
     dangerous_rows = {
         8: {
             "has an in router that the daemons do not know: what comes in is lost": PreparedQuery(
-                Msa.select(Msa.msa_user).where(Msa.msa_inrouter.not_in(IN_ROUTERS))
+                Msa.select(Msa.msa_user).where(Msa.msa_inrouter.not_in(MSA_IN_ROUTERS))
             ),
             "has an out router that the daemons do not know: they take it for any": PreparedQuery(
                 Msa.select(Msa.msa_user).where(Msa.msa_outrouter.not_in(OUT_ROUTERS))
@@ -132,43 +126,49 @@ class MSA(Module):
         read_only=True,
     )
     def get(self, call):
-        """The routers of everybody, for a delegate of oneself and the delegated ones; or of one user."""
-        number = call.generation.number
-        if call.body.get("msa_user"):
-            return {"msa": call.listing(ONE[number], user=call.body["msa_user"])}
-        if call.caller.admin:
-            return {"msa": call.listing(EVERYBODY[number])}
-        return {"msa": routers_shown(call, OWN_AND_DELEGATED[number])}
+        """List the users with their routers and routes, or only the one named.
 
-    @endpoint(**SET)
+        An admin sees all of them, a delegate themselves and the delegated users. A delegate sees no credentials in
+        the routes of their own row.
+        """
+        routers = ROUTERS[call.generation.number]
+        if call.body.get("msa_user"):
+            return {"msa": routers.named(call, call.body["msa_user"])}
+        return {"msa": routers.visible_to(call)}
+
+    @endpoint(**ROUTERS_OF_USER)
     def add(self, call):
-        """Routers for a user without any; `msa` is the new row's id, -1 where the database refuses."""
+        """Give routers to a user who has none. `msa` is the new row's id, or -1 if the database refuses the row."""
         values = self.values(call)
         try:
-            row = call.db.execute(call.generation.routers.insert(values)).lastrowid
+            row = call.db.execute(ROUTER_TABLES[call.generation.number].insert(values)).lastrowid
             self.set_database(call)
         except IntegrityError as error:
             raise ApiError(str(error), msa=-1) from error
         return {"msa": row}
 
-    @endpoint(**SET)
+    @endpoint(**ROUTERS_OF_USER)
     def update(self, call):
-        """Change a user's routers; a route that is not given is none afterwards."""
+        """Set a user's routers. A route that is not given is removed."""
         number = call.generation.number
         changed = call.db.execute(
-            call.generation.routers.update(self.values(call)).where(USER[number] == call.body["msa_user"])
+            ROUTER_TABLES[call.generation.number]
+            .update(self.values(call))
+            .where(OWNER[number] == call.body["msa_user"])
         ).rowcount
         if changed:
             self.set_database(call)
 
     @endpoint(required={"msa_user": "Username is not set."}, allow=delegate_of("msa_user"))
     def delete(self, call):
-        """Take a user's routers away."""
+        """Delete a user's routers: the user then sends no mail and, in generation 8, receives none."""
         number = call.generation.number
-        call.db.execute(call.generation.routers.delete().where(USER[number] == call.body["msa_user"]))
+        call.db.execute(
+            ROUTER_TABLES[call.generation.number].delete().where(OWNER[number] == call.body["msa_user"])
+        )
 
     def values(self, call) -> dict:
-        """The row to store; generation 9 has no room for how mail comes in."""
+        """Return the row to store. In generation 9 refuse a router of incoming mail that the user does not have yet."""
         body = call.body
         if call.generation.number == 8:
             return {name: body.get(name) for name in Msa._meta.fields}
@@ -182,7 +182,7 @@ class MSA(Module):
         }
 
     def set_database(self, call):
-        """In generation 8 the route of the router store is the user's own database (docs/wire.md F29)."""
+        """Store the user's database: in generation 8 it is the route of the router `store` (docs/wire.md F29)."""
         body = call.body
         if call.generation.number == 8 and body["msa_inrouter"] == "store" and "msa_inroute" in body:
             call.db.execute(

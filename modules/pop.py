@@ -1,21 +1,10 @@
-"""POP: who may collect mail over POP3, and the lock held while they do."""
+"""POP: which users may collect mail over POP3, and the lock that is set while one of them does."""
 
 from peewee import BooleanField, TextField
 
-from mailapi import (
-    DELEGATED,
-    PAGE_QUERY,
-    Active,
-    KeysetPagination,
-    Model,
-    Module,
-    PreparedQuery,
-    anyone,
-    endpoint,
-    owner_or_delegate,
-    param,
-    php_text,
-)
+from mailapi import PAGE_QUERY, Active, Model, Module, anyone, endpoint, owner_or_delegate, php_text
+
+from .directory.owned_rows import OwnedRows
 
 
 class Popd(Model):
@@ -23,15 +12,8 @@ class Popd(Model):
     pop_lock = BooleanField(default=False)
 
 
-PAGES = KeysetPagination(Popd.pop_user)
-EVERYBODY = PreparedQuery(Popd.select().order_by(Popd.pop_user), pages=PAGES)
-OWN = Popd.pop_user == param("user")
-ONE = PreparedQuery(Popd.select().where(OWN), pages=PAGES)
-OWN_AND_DELEGATED = PreparedQuery(
-    Popd.select().where(OWN | Popd.pop_user.in_(DELEGATED)).order_by(Popd.pop_user), pages=PAGES
-)
-
-NAMED = {"required": {"pop_user": "No username is set"}, "allow": owner_or_delegate("pop_user")}
+POP_USERS = OwnedRows(Popd.select(), owner=Popd.pop_user)
+OF_USER = {"required": {"pop_user": "No username is set"}, "allow": owner_or_delegate("pop_user")}
 
 
 class POP(Module):
@@ -45,24 +27,23 @@ class POP(Module):
         read_only=True,
     )
     def get(self, call):
-        """Who may use POP: everybody, for a delegate oneself and the delegated ones, for others oneself."""
-        if call.body.get("pop_user"):
-            return {"pop": call.listing(ONE, user=call.body["pop_user"])}
-        if call.caller.admin:
-            return {"pop": call.listing(EVERYBODY)}
-        return {"pop": call.listing(OWN_AND_DELEGATED if call.caller.delegate else ONE, user=call.user_name)}
+        """List the users who may collect mail over POP3, or only the one named, each with the lock.
 
-    @endpoint(**NAMED)
+        An admin sees all of them, a delegate themselves and the delegated users, others themselves.
+        """
+        return {"pop": POP_USERS.visible_to(call, call.body.get("pop_user"))}
+
+    @endpoint(**OF_USER)
     def add(self, call):
         """Let a user collect mail over POP3."""
         call.db.execute(Popd.insert(pop_user=call.body["pop_user"]))
 
-    @endpoint(**NAMED)
+    @endpoint(**OF_USER)
     def delete(self, call):
-        """Take POP3 away from a user."""
+        """Stop a user from collecting mail over POP3."""
         call.db.execute(Popd.delete().where(Popd.pop_user == call.body["pop_user"]))
 
-    @endpoint(**NAMED)
+    @endpoint(**OF_USER)
     def unlock(self, call):
         """Clear the lock that a crashed POP session left behind."""
         call.db.execute(Popd.update(pop_lock=False).where(Popd.pop_user == call.body["pop_user"]))

@@ -1,6 +1,5 @@
-"""Services: the traffic between users and the servers of the installation: SMTP, IMAP, POP, DAV, scanners, filters."""
+"""Services: requests that other servers answer for the caller: SMTP, IMAP quota, ManageSieve, DAV and scanners."""
 
-import base64
 import re
 import time
 
@@ -9,42 +8,29 @@ import bottle
 from mailapi import (
     ApiError,
     Module,
-    Rule,
     admin,
     anyone,
     endpoint,
-    invalid,
-    list_of_text,
-    long_text,
     php_text,
 )
 
-from .clients.base import PROMPT, SCAN_SECONDS, Client, at_once, clients
+from .clients.base import PROMPT_SECONDS, SCAN_SECONDS, Client, clients, run_in_parallel
 from .http.large_bodies import read_large_object
-from .mail.compose import authors_in, too_many
-from .mail.outbox import decide
-from .mail.routing import matching, out_router, outbound
+from .mail.outgoing import too_many_recipients
+from .mail.submission import (
+    MESSAGE_FIELDS,
+    check_authors,
+    decoded_message,
+    envelope_address,
+    envelope_addresses,
+    owns_sender,
+)
 
-LONGEST_SCRIPT = 512 * 1024
-
-
-def envelope_address(value) -> str | None:
-    """An address as it may stand in the envelope: nothing in it ends the command, or the address."""
-    value = php_text(value)
-    if value and (re.search(r"[\x00-\x20\x7f-\xa0<>\u2028\u2029]", value) or len(value.encode()) > 256):
-        raise ValueError("not an envelope address")
-    return value
-
-
-def envelope_addresses(value) -> list | None:
-    listed = list_of_text(value)
-    if listed and "" in listed:
-        raise ValueError("an empty one")
-    return listed and [envelope_address(each) for each in listed]
+LONGEST_SCRIPT = 512 * 1024  # bytes
 
 
 def script_name(value) -> str | None:
-    """A name of at most 128 characters, none of them a control or a line separator (RFC 5804 section 1.6)."""
+    """Return a script's name: at most 128 characters, without controls and line separators (RFC 5804 section 1.6)."""
     value = php_text(value)
     if value and (re.search(r"[\x00-\x1f\x7f-\x9f\u2028\u2029]", value) or len(value) > 128):
         raise ValueError("not a script name")
@@ -52,63 +38,32 @@ def script_name(value) -> str | None:
 
 
 def script_text(value) -> str | None:
+    """Return the text of a filter script."""
     value = php_text(value)
     if value and len(value.encode()) > LONGEST_SCRIPT:
         raise ValueError("too long")
     return value
 
 
-def encoding(value) -> str | None:
-    value = php_text(value)
-    if value not in (None, "base64"):
-        raise ValueError("unknown encoding")
-    return value
+SCRIPT_NAME_MISSING = {"script_name": "Script name is not set."}
+OF_CALLER = {"allow": anyone, "manages_transactions": True}
+OF_SCRIPT = OF_CALLER | {"required": SCRIPT_NAME_MISSING, "optional": {"script_name": script_name}}
 
 
-def may_send_as(call) -> bool:
-    """Whether the caller's out router passes on what comes from the sender, as in mailbox/?send (docs/wire.md section 6).
-
-    Whoever can read the database file may send as anybody. What the router would drop is not to arrive either.
-    """
-    user, sender, user_of = call.user_name, call.body["sender"], call.generation.address.user_of
-    stores = any(user_of(row) == user for row in matching(call, sender))
-    routed = outbound([], user, out_router(call, user), stores, sender, None)
-    return user is None or routed["decision"]["queued"] is not None
-
-
-def hold_authors(call, message: bytes):
-    """Refuse a message whose header shows another author than the caller's out router passes, as mailbox/?send does.
-
-    Only the router `defined` looks at addresses: it also refuses a header of which the authors cannot be read.
-    """
-    if call.user_name is None or out_router(call, call.user_name)[0] != "defined":
-        return
-    authors = authors_in(message, call.config)
-    with call.db.transaction("DEFERRED"):
-        routing = out_router(call, call.user_name)
-        for author in authors:
-            decide(call, routing, author, [None])
-
-
-sender_is_own = Rule(
-    "whose out router passes the sender on", may_send_as, "Not allowed to send from this address."
-)
-NAMED = {"script_name": "Script name is not set."}
-MESSAGE = {"message": long_text, "encoding": encoding}
-
-
-def has_message(call):
-    """Not declared as needed: what is, is in the audit."""
+def require_message(call):
+    """Refuse a request without a message: `required` would put the message into the audit."""
     if not call.body.get("message"):
         raise ApiError("No message is set.")
 
 
-def few_recipients(call):
+def check_recipients(call):
+    """Refuse more recipients than max_recipients."""
     if len(call.body.get("recipients") or ()) > call.config.max_recipients:
-        raise too_many(call.config)
+        raise too_many_recipients(call.config)
 
 
-def has_script(call):
+def require_script(call):
+    """Refuse a request without a script: `required` would put the script into the audit."""
     if not call.body.get("script"):
         raise ApiError("No script is set.")
 
@@ -124,35 +79,41 @@ class Service(Module):
 
     @endpoint(allow=admin, read_only=True, manages_transactions=True)
     def get(self, call):
-        """The configured services: kind, url, up, latency in ms, version or banner, error; asked at once, for 2 s."""
+        """List the configured services: kind, url, up, latency in ms, version or banner, error.
+
+        All are asked at the same time; one that does not answer within 2 seconds is down.
+        """
         pings = {kind: lambda client=client: timed(client.ping) for kind, client in self.clients.items()}
-        found = at_once(pings, PROMPT)
-        return {"services": [row(client, found[kind]) for kind, client in self.clients.items()]}
+        outcomes = run_in_parallel(pings, PROMPT_SECONDS)
+        return {"services": [row(client, outcomes[kind]) for kind, client in self.clients.items()]}
 
     @endpoint(
         required={"sender": "Sender is not set.", "recipients": "No recipient is set."},
-        validators=[has_message, few_recipients],
-        optional={"sender": envelope_address, "recipients": envelope_addresses} | MESSAGE,
-        allow=sender_is_own,
+        validators=[require_message, check_recipients],
+        optional={"sender": envelope_address, "recipients": envelope_addresses} | MESSAGE_FIELDS,
+        allow=owns_sender,
         manages_transactions=True,
         max_body="max_message",
         read_body=read_large_object,
     )
     def send(self, call):
-        """Hand a message (RFC 5322) over to the SMTP server, for all recipients or for none."""
-        smtp, message = self.client("smtp"), message_of(call)
-        hold_authors(call, message)
+        """Send a message (RFC 5322) through the SMTP server, to all recipients or to none.
+
+        The caller's out router must pass on the sender and, if it is `defined`, the authors in the message's header.
+        """
+        smtp, message = self.client("smtp"), decoded_message(call)
+        check_authors(call, message)
         self.app.release()
         smtp.send(call.body["sender"], call.body["recipients"], message)
 
     @endpoint(allow=anyone, read_only=True, manages_transactions=True)
     def quota(self, call):
-        """How much of one's mailbox is used: resource, used, limit."""
-        return {"quota": self.client("imap").quota(*own(call))}
+        """List the quotas of the caller's mailbox from the IMAP server: resource, used, limit."""
+        return {"quota": self.client("imap").quota(*mailbox_owner(call))}
 
     @endpoint(
-        optional=MESSAGE,
-        validators=[has_message],
+        optional=MESSAGE_FIELDS,
+        validators=[require_message],
         allow=anyone,
         read_only=True,
         manages_transactions=True,
@@ -160,100 +121,109 @@ class Service(Module):
         read_body=read_large_object,
     )
     def scan(self, call):
-        """What the anti-spam and anti-virus services say of a message."""
-        message = message_of(call)
+        """Return what the anti-spam and the anti-virus service say about a message, by service.
+
+        If one of them fails, the answer is its error, with the other one's result.
+        """
+        message = decoded_message(call)
         scanners = {kind: self.clients[kind] for kind in ("antispam", "antivirus") if kind in self.clients}
         if not scanners:
             raise ApiError("Neither antispam nor antivirus service is configured.")
-        found = at_once({kind: lambda s=s: s.scan(message) for kind, s in scanners.items()}, SCAN_SECONDS + 2)
-        down = [result for result in found.values() if isinstance(result, ApiError)]
-        answer = {kind: result for kind, result in found.items() if not isinstance(result, ApiError)}
-        if down:
-            sentences = " ".join(each.status for each in down)
-            raise ApiError(sentences, audit=" ".join(each.audit for each in down), **answer)
-        return answer
+        scans = {kind: lambda s=s: s.scan(message) for kind, s in scanners.items()}
+        outcomes = run_in_parallel(scans, SCAN_SECONDS + 2)
+        errors = [outcome for outcome in outcomes.values() if isinstance(outcome, ApiError)]
+        results = {kind: outcome for kind, outcome in outcomes.items() if not isinstance(outcome, ApiError)}
+        if errors:
+            sentences = " ".join(error.status for error in errors)
+            raise ApiError(sentences, audit=" ".join(error.audit for error in errors), **results)
+        return results
 
-    @endpoint(allow=anyone, read_only=True, manages_transactions=True)
+    @endpoint(**OF_CALLER, read_only=True)
     def sieve_list(self, call):
-        """One's filter scripts: script_name, active."""
-        return {"scripts": self.client("managesieve").scripts(*own(call))}
+        """List the caller's filter scripts: script_name, active."""
+        return {"scripts": self.client("managesieve").scripts(*mailbox_owner(call))}
 
-    @endpoint(
-        required=NAMED,
-        optional={"script_name": script_name},
-        allow=anyone,
-        read_only=True,
-        manages_transactions=True,
-    )
+    @endpoint(**OF_SCRIPT, read_only=True)
     def sieve_get(self, call):
-        """One of one's filter scripts."""
-        return {"script": self.client("managesieve").get(*own(call), call.body["script_name"])}
+        """Return one of the caller's filter scripts."""
+        return {"script": self.client("managesieve").get(*mailbox_owner(call), call.body["script_name"])}
 
     @endpoint(
-        required=NAMED,
+        **OF_CALLER,
+        required=SCRIPT_NAME_MISSING,
         optional={"script_name": script_name, "script": script_text},
-        validators=[has_script],
-        allow=anyone,
-        manages_transactions=True,
+        validators=[require_script],
     )
     def sieve_put(self, call):
-        """Keep a filter script; the server checks it, and its error is the status."""
-        warning = self.client("managesieve").put(*own(call), call.body["script_name"], call.body["script"])
-        return {"warnings": warning} if warning else {}
+        """Store a filter script under its name, in the place of an earlier one.
 
-    @endpoint(required=NAMED, optional={"script_name": script_name}, allow=anyone, manages_transactions=True)
+        The ManageSieve server checks the script: `status` is its error, `warnings` what it warns about.
+        """
+        sieve, name = self.client("managesieve"), call.body["script_name"]
+        warnings = sieve.put(*mailbox_owner(call), name, call.body["script"])
+        return {"warnings": warnings} if warnings else {}
+
+    @endpoint(**OF_SCRIPT)
     def sieve_activate(self, call):
-        """Filter one's mail by this script, and no other, from now on."""
-        self.client("managesieve").activate(*own(call), call.body["script_name"])
+        """Make a script the only one that filters the caller's mail."""
+        self.client("managesieve").activate(*mailbox_owner(call), call.body["script_name"])
 
-    @endpoint(allow=anyone, manages_transactions=True)
+    @endpoint(**OF_CALLER)
     def sieve_deactivate(self, call):
-        """Filter one's mail by no script."""
-        self.client("managesieve").activate(*own(call), "")
+        """Stop filtering the caller's mail. The scripts stay stored."""
+        self.client("managesieve").activate(*mailbox_owner(call), "")
 
-    @endpoint(required=NAMED, optional={"script_name": script_name}, allow=anyone, manages_transactions=True)
+    @endpoint(**OF_SCRIPT)
     def sieve_delete(self, call):
-        """Delete a filter script that is not the active one."""
-        self.client("managesieve").delete(*own(call), call.body["script_name"])
+        """Delete a filter script of the caller's. The server refuses to delete the active one."""
+        self.client("managesieve").delete(*mailbox_owner(call), call.body["script_name"])
 
     def client(self, kind: str, http: int = 200) -> Client:
+        """Return the client of a configured service; ApiError with the HTTP status `http` if there is none."""
         if kind not in self.clients:
             raise ApiError(f"The {kind} service is not configured.", http=http)
         return self.clients[kind]
 
     def mount(self, handler, path):
-        from .clients.dav_proxy import READS, forward, prefix_of
+        """Relay a request to the DAV server, or redirect a client that looks for it below /.well-known/."""
+        from .clients.dav_proxy import READ_METHODS, forward, public_prefix
 
         dav, environ = self.client("dav", http=404), handler.environ
         if handler.path == "dav":
-            return forward(dav, environ, path, handler.admit(self, environ["REQUEST_METHOD"] in READS))
+            return forward(dav, environ, path, handler.admit(self, environ["REQUEST_METHOD"] in READ_METHODS))
         if path.strip("/") not in ("caldav", "carddav"):
             raise ApiError(f"Unknown module {handler.path}.", http=404)
-        return bottle.HTTPResponse(b"", 301, [("Location", prefix_of(environ) + "/")])  # RFC 6764 section 5
+        return bottle.HTTPResponse(
+            b"", 301, [("Location", public_prefix(environ) + "/")]
+        )  # RFC 6764 section 5
 
 
 def timed(job) -> tuple[str, float]:
-    """What the job returned, and how many ms it took."""
+    """Return the job's result and the time that it took, in ms."""
     started = time.monotonic()
     return job(), round((time.monotonic() - started) * 1000, 1)
 
 
-def row(client: Client, found) -> dict:
-    up = not isinstance(found, ApiError)
-    version, latency = found if up else (None, None)
+def row(client: Client, outcome) -> dict:
+    """Return a service for the list: `outcome` is the version and the latency, or the ApiError."""
+    up = not isinstance(outcome, ApiError)
+    version, latency = outcome if up else (None, None)
     return {
         "kind": client.kind,
         "url": client.url,
         "up": up,
         "latency": latency,
         "version": version,
-        "error": None if up else found.status,
+        "error": None if up else outcome.status,
     }
 
 
-def own(call) -> tuple[str, str | None]:
-    """Whose mailbox or scripts are meant, and their password where it came along. With a mail server only whom it knows under
-    exactly this name: what takes capitals for small letters there would give them another's."""
+def mailbox_owner(call) -> tuple[str, str | None]:
+    """Return the caller's name and, if the request came with one, their password, for the servers of their mailbox.
+
+    With a mail server, refuse a name that it does not have in exactly this form: other servers ignore case and would
+    open another user's mailbox.
+    """
     if call.user_name is None:
         raise ApiError("Say whose (--as).")
     if call.config.mailserver and "accountId" not in (
@@ -261,14 +231,3 @@ def own(call) -> tuple[str, str | None]:
     ):
         raise ApiError("The mail server does not know this user.")
     return call.user_name, call.password
-
-
-def message_of(call) -> bytes:
-    """The message in the request, as text or as base64."""
-    message = call.body["message"]
-    if not call.body.get("encoding"):
-        return message
-    try:
-        return base64.b64decode(message.translate(None, b" \t\r\n\f\v"), validate=True)
-    except ValueError:
-        raise invalid("message") from None

@@ -1,41 +1,29 @@
-"""SMTPD: who may send mail through the SMTP daemon, and where it goes."""
+"""SMTPD: which users may send mail through the SMTP daemon, and where that mail goes."""
 
 from peewee import IntegrityError
 
 from mailapi import (
-    DELEGATED,
-    OUT_ROUTERS,
     PAGE_QUERY,
     Active,
     ApiError,
-    KeysetPagination,
     Module,
-    Msa,
     PreparedQuery,
-    Smtpd,
     address,
     admin_or_delegate,
-    check_router,
     delegate_of,
     endpoint,
-    param,
     php_text,
 )
 
-from .mail.routing import routers_shown
+from .directory.owned_rows import OwnedRows
+from .mail.routers import OUT_ROUTERS, Msa, Smtpd, check_router
+from .mail.routing import visible_routers
 
-PAGES = KeysetPagination(Smtpd.smtpd_user)
-EVERYBODY = PreparedQuery(Smtpd.select().order_by(Smtpd.smtpd_user), pages=PAGES)
-ONE = PreparedQuery(Smtpd.select().where(Smtpd.smtpd_user == param("user")))
-OWN_AND_DELEGATED = PreparedQuery(
-    Smtpd.select()
-    .order_by(Smtpd.smtpd_user)
-    .where((Smtpd.smtpd_user == param("user")) | Smtpd.smtpd_user.in_(DELEGATED)),
-    pages=PAGES,
-)
+SENDERS = OwnedRows(Smtpd.select(), owner=Smtpd.smtpd_user, list_for_delegate=visible_routers)
 
 
-def router_works(call):
+def check_new_router(call):
+    """Refuse a router that the SMTP daemon does not know, or one that lacks its route."""
     router = call.body["smtpd_router"]
     check_router(
         router, call.body.get("smtpd_route"), OUT_ROUTERS, f"Router {router} needs an argument (smtpd_route)."
@@ -67,21 +55,23 @@ class SMTPD(Module):
         read_only=True,
     )
     def get(self, call):
-        """The out routers of everybody, for a delegate of oneself and the delegated ones; or of one user."""
+        """List the users who may send mail, or only the one named, each with the router and the route.
+
+        An admin sees all of them, a delegate themselves and the delegated users. A delegate sees no credentials in
+        the route of their own row.
+        """
         if call.body.get("smtpd_user"):
-            return {"smtpd": call.listing(ONE, user=call.body["smtpd_user"])}
-        if call.caller.admin:
-            return {"smtpd": call.listing(EVERYBODY)}
-        return {"smtpd": routers_shown(call, OWN_AND_DELEGATED)}
+            return {"smtpd": SENDERS.named(call, call.body["smtpd_user"])}
+        return {"smtpd": SENDERS.visible_to(call)}
 
     @endpoint(
         required={"smtpd_user": "Username is not set.", "smtpd_router": "User outrouter is not set."},
         optional={"smtpd_route": address},
-        validators=[router_works],
+        validators=[check_new_router],
         allow=delegate_of("smtpd_user"),
     )
     def add(self, call):
-        """Let a user send mail; `smtpd` is the new row's id, -1 where the database refuses."""
+        """Let a user send mail. `smtpd` is the new row's id, or -1 if the database refuses the row."""
         try:
             cursor = call.db.execute(
                 Smtpd.insert(
@@ -97,11 +87,11 @@ class SMTPD(Module):
     @endpoint(
         required={"smtpd_user": "Username is not set.", "smtpd_router": "User router is not set."},
         optional={"smtpd_route": address},
-        validators=[router_works],
+        validators=[check_new_router],
         allow=delegate_of("smtpd_user"),
     )
     def update(self, call):
-        """Change how a user's mail goes out; without smtpd_route there is none afterwards."""
+        """Set the router and the route of a user's outgoing mail. Without smtpd_route the route is removed."""
         call.db.execute(
             Smtpd.update(
                 smtpd_router=call.body["smtpd_router"], smtpd_route=call.body.get("smtpd_route")
@@ -110,5 +100,5 @@ class SMTPD(Module):
 
     @endpoint(required={"smtpd_user": "Username is not set."}, allow=delegate_of("smtpd_user"))
     def delete(self, call):
-        """Take sending away from a user."""
+        """Stop a user from sending mail."""
         call.db.execute(Smtpd.delete().where(Smtpd.smtpd_user == call.body["smtpd_user"]))

@@ -1,4 +1,4 @@
-"""Tokens: what scripts log in with instead of a password, never allowed more than whoever made them."""
+"""Tokens: credentials for scripts, which allow no more than the user who created them may do."""
 
 import contextlib
 import json
@@ -33,46 +33,49 @@ class TokenRow(Model):
     token_hash = TextField()
     token_user = TextField()
     token_name = TextField()
-    token_created = IntegerField()  # seconds since 1970, as the next two
+    token_created = IntegerField()  # seconds since 1970, as are token_expires and token_used
     token_expires = IntegerField(null=True)
     token_used = IntegerField(null=True)
     token_reads_only = IntegerField()
-    token_modules = TextField(null=True)  # JSON lists; null: all
+    token_modules = TextField(null=True)  # JSON lists, as is token_networks; null: all
     token_networks = TextField(null=True)
-    # As with a session: a token ends with the password that it was made under, and so never falls to another
-    # user of the same name, not even to one made straight in the database file.
+    # A token ends when the password changes that its user had when it was created, as a session does. So it never
+    # becomes another user's of the same name, even one who was added in the database file.
     authdata_hash = TextField()
 
     class Meta:
         table_name = "token"
 
 
-SHOWN = TokenRow.select(
+WITHOUT_HASHES = TokenRow.select(
     *[
         column
         for column in TokenRow._meta.sorted_fields
         if column not in {TokenRow.token_hash, TokenRow.authdata_hash}
     ]
 )
-FIND = PreparedQuery(TokenRow.select().where(TokenRow.token_hash == param("token_hash")))
-OF_USER = PreparedQuery(
+FIND_TOKEN = PreparedQuery(TokenRow.select().where(TokenRow.token_hash == param("token_hash")))
+TOKEN_OF_USER = PreparedQuery(
     TokenRow.select(TokenRow.token_id).where(TokenRow.token_user == param("user")).limit(1)
 )
-USED = PreparedQuery(TokenRow.update(token_used=param("now")).where(TokenRow.token_id == param("token_id")))
+SET_USED = PreparedQuery(
+    TokenRow.update(token_used=param("now")).where(TokenRow.token_id == param("token_id"))
+)
 
 
 def networks(value) -> list | None:
-    """Addresses and networks, such as 192.0.2.0/24."""
+    """Return a list of networks, such as 192.0.2.0/24; an address is a network of one."""
     listed = list_of_text(value)
     return listed and [str(ip_network(each, strict=False)) for each in listed]
 
 
 def expiry(value) -> int | None:
-    """Seconds since 1970; only null, missing and "" are never, and 0 is long ago."""
+    """Return a time in seconds since 1970, or None for never: for null and "". 0 is a time that is past."""
     return None if value == "" else whole_number(value)
 
 
-def makes_sense(call):
+def check_new_token(call):
+    """Refuse unknown modules and a time of expiry that is past."""
     for name in call.body.get("token_modules") or []:
         if name not in call.config.modulelist:
             raise ApiError(f"Unknown module {name}.", audit="Unknown module.")
@@ -97,15 +100,19 @@ CREATE TABLE IF NOT EXISTS token (token_id INTEGER PRIMARY KEY AUTOINCREMENT, to
 
     @endpoint(allow=not_by_token, read_only=True, manages_transactions=True)
     def get(self, call):
-        """The caller's tokens, for an admin everybody's; not the secrets, which nobody has."""
-        rows = SHOWN if call.caller.admin else SHOWN.where(TokenRow.token_user == call.user_name)
+        """List the caller's tokens, or all tokens if the caller is an admin. The secrets are not stored."""
+        rows = (
+            WITHOUT_HASHES
+            if call.caller.admin
+            else WITHOUT_HASHES.where(TokenRow.token_user == call.user_name)
+        )
         with self.app.state.transaction("DEFERRED"):
-            found = self.app.state.rows(rows.order_by(TokenRow.token_id))
-        return {"tokens": [shown(row) for row in found]}
+            tokens = self.app.state.rows(rows.order_by(TokenRow.token_id))
+        return {"tokens": [with_lists(token) for token in tokens]}
 
     @endpoint(
         required={"token_name": "Token name is not set."},
-        validators=[makes_sense],
+        validators=[check_new_token],
         allow=not_by_token,
         manages_transactions=True,
         optional={
@@ -116,7 +123,11 @@ CREATE TABLE IF NOT EXISTS token (token_id INTEGER PRIMARY KEY AUTOINCREMENT, to
         },
     )
     def add(self, call):
-        """A new token for the caller; `token` is the secret, told only now."""
+        """Create a token for the caller. `token` is its secret, which no other answer has.
+
+        token_expires is in seconds since 1970. Without token_modules or token_networks the token is good for all modules
+        or from all networks. With token_reads_only it cannot change anything.
+        """
         if call.user_name is None:
             raise ApiError("A token belongs to a user: say which (--as).")
         secret = "mailapi_" + secrets.token_urlsafe(32)
@@ -133,7 +144,7 @@ CREATE TABLE IF NOT EXISTS token (token_id INTEGER PRIMARY KEY AUTOINCREMENT, to
                     token_created=int(time.time()),
                     token_expires=call.body.get("token_expires"),
                     token_reads_only=call.body.get("token_reads_only") or False,
-                    # The one that was confirmed: where it is being changed just now, the token has ended already.
+                    # Of the password that the caller logged in with: if it has just been changed, the token has ended already.
                     authdata_hash=sha256(call.authdata or ""),
                     **lists,
                 )
@@ -147,23 +158,24 @@ CREATE TABLE IF NOT EXISTS token (token_id INTEGER PRIMARY KEY AUTOINCREMENT, to
         manages_transactions=True,
     )
     def delete(self, call):
-        """End a token: one's own, for an admin anybody's."""
-        which = TokenRow.token_id == call.body["token_id"]
+        """Delete one of the caller's tokens, or any token if the caller is an admin."""
+        condition = TokenRow.token_id == call.body["token_id"]
         if not call.caller.admin:
-            which &= TokenRow.token_user == call.user_name
+            condition &= TokenRow.token_user == call.user_name
         with self.app.state.transaction():
-            if not self.app.state.execute(TokenRow.delete().where(which)).rowcount:
+            if not self.app.state.execute(TokenRow.delete().where(condition)).rowcount:
                 raise ApiError("Token not found.")
 
     def bearer(self, call, token: str, address: str) -> Bearer | None:
+        """Return the user and the restrictions of a token, or None if it is not valid from this address now."""
         with self.app.state.transaction("DEFERRED"):
-            row = self.app.state.one(FIND, token_hash=sha256(token))
+            row = self.app.state.one(FIND_TOKEN, token_hash=sha256(token))
         now = int(time.time())
         if (
             row is None
             or row["token_expires"] is not None
             and row["token_expires"] <= now
-            or not within(address, row["token_networks"])
+            or not is_in_networks(address, row["token_networks"])
         ):
             return None
         if row["token_created"] > now + CLOCK_SKEW:  # a clock was wrong
@@ -171,42 +183,45 @@ CREATE TABLE IF NOT EXISTS token (token_id INTEGER PRIMARY KEY AUTOINCREMENT, to
         user = call.app.credentials(row["token_user"]) or {}
         if row["authdata_hash"] != sha256(
             user.get("user_authdata") or ""
-        ):  # looked at again in the transaction
+        ):  # checked again in the transaction
             return None
-        if abs(now - (row["token_used"] or 0)) > 60:  # to the minute: a write for every request would be dear
-            with (
-                contextlib.suppress(ApiError),
-                self.app.state.transaction(),
-            ):  # not worth refusing the request
-                self.app.state.execute(USED, now=now, token_id=row["token_id"])
+        self.record_use(row, now)
         return Bearer(
             row["token_user"],
             f"token {row['token_name']}",
-            lambda *asked: refuse(row, *asked),
+            lambda module, chosen: check_restrictions(row, module, chosen),
             row["authdata_hash"],
         )
 
+    def record_use(self, row: dict, now: int):
+        """Store when a token was used, to the minute: a write for every request would cost too much."""
+        if abs(now - (row["token_used"] or 0)) <= 60:
+            return
+        with contextlib.suppress(ApiError), self.app.state.transaction():  # the request does not depend on it
+            self.app.state.execute(SET_USED, now=now, token_id=row["token_id"])
+
     def has_rows_of(self, user_name):
+        """Return whether a user of that name has tokens."""
         with self.app.state.transaction("DEFERRED"):
-            return self.app.state.value(OF_USER, user=user_name) is not None
+            return self.app.state.value(TOKEN_OF_USER, user=user_name) is not None
 
     def on_user_deleted(self, user_name: str):
-        """A deleted user's tokens end, also for another one of the same name."""
+        """Delete the tokens of a deleted user."""
         with self.app.state.transaction():
             self.app.state.execute(TokenRow.delete().where(TokenRow.token_user == user_name))
 
 
-def refuse(row: dict, module: Module, chosen):
-    """Hold what is asked against what the token is for."""
+def check_restrictions(row: dict, module: Module, chosen):
+    """Refuse a request to a module that the token is not for, and a change with a token that may only read."""
     names = json.loads(row["token_modules"] or "null")
-    if names is not None and module.path and not serves(module).intersection(names):
+    if names is not None and module.path and not names_of(module).intersection(names):
         raise ApiError("This token is not for this module.")
     if row["token_reads_only"] and not chosen.read_only:
         raise ApiError("This token may only read.")
 
 
-def serves(module: Module) -> set:
-    """The names in modulelist under which a module serves: one that only stands in for others has theirs."""
+def names_of(module: Module) -> set:
+    """Return the names in modulelist under which a module serves; a stand-in has those of the modules it replaces."""
     return (
         {module.name}
         if module.name
@@ -218,16 +233,18 @@ def serves(module: Module) -> set:
     )
 
 
-def within(address: str, listed: str | None) -> bool:
-    if listed is None:
+def is_in_networks(address: str, networks: str | None) -> bool:
+    """Return whether an address is in one of the networks of a JSON list; None stands for all networks."""
+    if networks is None:
         return True
     try:
-        return any(ip(address) in ip_network(each) for each in json.loads(listed))
+        return any(ip(address) in ip_network(each) for each in json.loads(networks))
     except ValueError:
         return False
 
 
-def shown(row: dict) -> dict:
+def with_lists(row: dict) -> dict:
+    """Return a token with its modules and networks as lists, as they are stored in JSON."""
     lists = {
         name: json.loads(row[name]) if row[name] else None for name in ("token_modules", "token_networks")
     }

@@ -29,10 +29,11 @@ with atheris.instrument_imports(include=["mailapi", "mailapi_modules", "email"])
     )
 
     from mailapi_modules.http import large_bodies
-    from mailapi_modules.mail import compose, messages, threads
+    from mailapi_modules.mail import compose, messages
     from mailapi_modules.mail import parts as mailparts
-    from mailapi_modules.mail import sanitizer as safehtml
-    from mailapi_modules.mail import search as mailsearch
+    from mailapi_modules.mail.sanitizer import SanitizedHTML
+    from mailapi_modules.mail.search import Search
+    from mailapi_modules.mail.threads import group_into_threads
 
 ENDPOINTS = [(module, endpoint) for module in app.modules.values() for endpoint in module.endpoints.values()]
 FIELDS = sorted(
@@ -72,7 +73,7 @@ def wire(data: bytes):
         callback = mailapi.read_callback(asked["callback"]) if "callback" in asked else None
         mailapi.read_limit(asked.get("limit", "1"))
         raw = mailapi.raw_body(environ, 10_000)
-        mailapi.find_auth(raw)
+        large_bodies.find_auth(raw)
         fields = mailapi.read_object(raw) if len(raw) < 1_000 else large_bodies.read_large_object(raw, 1_000)
         mailapi.refuse_forbidden_text(fields)
     except mailapi.ApiError:
@@ -92,19 +93,19 @@ def wire(data: bytes):
 
 def mail(data: bytes):
     row = {"mail_id": 1, "mail_submission": "1", "mail_data": data}
-    for answer in (messages.listed(row, "master"), messages.shown(row, "master")):
+    for answer in (messages.mail_summary(row, "master"), messages.mail_details(row, "master")):
         again = json.loads(mailapi.encode(answer))
         assert all(
             isinstance(value, str) for name, value in again.items() if name in ("mail_subject", "mail_body")
         )
     parts = mailparts.parts(data)
     for part in parts:
-        assert part.described()["size"] == len(part.file().content)
+        assert part.description()["size"] == len(part.file().content)
         assert all(value.isascii() and value.isprintable() for _, value in part.file().headers())
-    shown = safehtml.Safe(mailparts.html_of(parts), mailparts.pictures(parts)).html
+    shown = SanitizedHTML(mailparts.html_of(parts), mailparts.inline_images(parts)).html
     assert mailapi.encode({"mail_html": shown}) and "<script" not in shown and " on" not in tags(shown)
-    assert mailsearch.Search({"text": messages.said(data)[:9]}).fits(data)
-    assert sorted(place for thread in threads.threads([data, data]) for place, _ in thread) == [0, 1]
+    assert Search({"text": messages.searchable_text(data)[:9]}).matches(data)
+    assert sorted(index for thread in group_into_threads([data, data]) for index, _ in thread) == [0, 1]
 
 
 def tags(shown: str) -> str:
@@ -118,7 +119,7 @@ ENVELOPE = re.compile(r"""[^\s<>"@]+@\S+|"([^"\\\r\n\0]|\\.)+"@\S+""")
 def send(data: bytes):
     message = base64.b64encode(data)
     try:
-        made = compose.mail({"message": message}, lambda: None, app.config)
+        made = compose.compose_mail({"message": message}, lambda: None, app.config)
     except mailapi.ApiError as refused:
         assert "\n" not in refused.status and refused.status.encode()
         return
@@ -127,7 +128,9 @@ def send(data: bytes):
     assert not any(set(line) & {0, 10, 13} or len(line) > 998 for line in lines) and lines[-1] == b""
     head = made.data.partition(b"\r\n\r\n")[0].lower()
     assert not re.search(rb"^(resent-)?bcc[ \t]*:", head, re.MULTILINE)
-    again = compose.mail({"message": base64.b64encode(made.data), "to": "a@b"}, lambda: None, app.config)
+    again = compose.compose_mail(
+        {"message": base64.b64encode(made.data), "to": "a@b"}, lambda: None, app.config
+    )
     assert again.data == made.data
 
 

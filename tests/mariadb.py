@@ -67,8 +67,7 @@ class Server:
     def bootstrap(self):
         """What mariadb-install-db does, which needs programs of further packages."""
         first = "CREATE DATABASE mysql;\nUSE mysql;\nSET @auth_root_socket = NULL;\n"
-        share = next(folder for name in ("mysql", "mariadb") if (folder := Path("/usr/share", name)).is_dir())
-        tables = [(share / f"mysql_system_tables{part}.sql").read_text() for part in ("", "_data")]
+        tables = [system_tables(part).read_text() for part in ("", "_data")]
         subprocess.run(
             [*self.command, "--bootstrap"],
             input=first + "".join(tables),
@@ -134,6 +133,12 @@ class Server:
 
     def url(self, database: str) -> str:
         return f"mysql://mail:se%2Fcret%40@127.0.0.1:{self.port}/{database}"
+
+
+def system_tables(part: str) -> Path:
+    """The SQL file under the name that it has in MariaDB 10.11 or in 11."""
+    names = (f"{name}/{name}_system_tables{part}.sql" for name in ("mariadb", "mysql"))
+    return next(path for name in names if (path := Path("/usr/share", name)).exists())
 
 
 class Database:

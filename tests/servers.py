@@ -42,22 +42,14 @@ def public_folder():
         yield Path(folder)
 
 
-DOVECOT = """
-base_dir = {folder}/run
-state_dir = {folder}/state
-log_path = {folder}/mail.log
-protocols = imap pop3 lmtp sieve
-listen = 127.0.0.1
-ssl = yes
+# What 2.3 and 2.4 spell in two ways.
+DOVECOT_BY_VERSION = {
+    "2.3": """
 ssl_cert = <{folder}/cert.pem
 ssl_key = <{folder}/key.pem
 ssl_dh =
 mail_location = maildir:~/Maildir
 mail_plugins = quota
-first_valid_uid = 1
-{accounts}
-auth_mechanisms = plain
-auth_failure_delay = 0
 passdb {{
   driver = passwd-file
   args = {folder}/masters
@@ -72,6 +64,75 @@ userdb {{
   driver = static
   args = uid={uid} gid={gid} home={folder}/home/%u
 }}
+protocol imap {{
+  mail_plugins = $mail_plugins imap_quota
+}}
+protocol lmtp {{
+  mail_plugins = $mail_plugins sieve
+}}
+plugin {{
+  quota = maildir:User quota
+  quota_rule = *:storage=512M
+  sieve = file:~/sieve;active=~/.dovecot.sieve
+}}
+""",
+    "2.4": """
+dovecot_config_version = 2.4.0
+dovecot_storage_version = 2.4.0
+ssl_server_cert_file = {folder}/cert.pem
+ssl_server_key_file = {folder}/key.pem
+mail_driver = maildir
+mail_path = ~/Maildir
+mail_plugins = quota
+passdb masters {{
+  driver = passwd-file
+  passwd_file_path = {folder}/masters
+  master = yes
+  result_success = continue
+}}
+passdb users {{
+  driver = passwd-file
+  passwd_file_path = {folder}/users
+}}
+userdb static {{
+  fields {{
+    uid = {uid}
+    gid = {gid}
+    home = {folder}/home/%{{user}}
+  }}
+}}
+protocol imap {{
+  mail_plugins {{
+    imap_quota = yes
+  }}
+}}
+protocol lmtp {{
+  mail_plugins {{
+    sieve = yes
+  }}
+}}
+quota "User quota" {{
+  driver = maildir
+  storage_size = 512M
+}}
+sieve_script personal {{
+  driver = file
+  path = ~/sieve
+  active_path = ~/.dovecot.sieve
+}}
+""",
+}
+DOVECOT = """
+base_dir = {folder}/run
+state_dir = {folder}/state
+log_path = {folder}/mail.log
+protocols = imap pop3 lmtp sieve
+listen = 127.0.0.1
+ssl = yes
+first_valid_uid = 1
+{accounts}
+auth_mechanisms = plain
+auth_failure_delay = 0
 service imap-login {{
   chroot =
   inet_listener imap {{
@@ -110,17 +171,6 @@ service anvil {{
 service stats {{
   chroot =
 }}
-protocol imap {{
-  mail_plugins = $mail_plugins imap_quota
-}}
-protocol lmtp {{
-  mail_plugins = $mail_plugins sieve
-}}
-plugin {{
-  quota = maildir:User quota
-  quota_rule = *:storage=512M
-  sieve = file:~/sieve;active=~/.dovecot.sieve
-}}
 """
 AS_US = """
 default_internal_user = {user}
@@ -136,8 +186,9 @@ def dovecot(public_folder):
     import pwd
 
     program, folder = need("dovecot"), public_folder / "dovecot"
-    if not subprocess.run([program, "--version"], capture_output=True, text=True).stdout.startswith("2.3"):
-        absent("dovecot 2.3")
+    version = subprocess.run([program, "--version"], capture_output=True, text=True).stdout[:3]
+    if version not in DOVECOT_BY_VERSION:
+        absent("dovecot 2.3 or 2.4")
     home = folder / "home"
     home.mkdir(parents=True)
     root, me = os.getuid() == 0, pwd.getpwuid(os.getuid())
@@ -151,7 +202,7 @@ def dovecot(public_folder):
     names = {"user": getpass.getuser(), "group": grp.getgrgid(me.pw_gid).gr_name}
     config = folder / "dovecot.conf"
     config.write_text(
-        DOVECOT.format(
+        (DOVECOT_BY_VERSION[version] + DOVECOT).format(
             folder=folder, ports=ports, uid=uid, gid=gid, accounts="" if root else AS_US.format(**names)
         )
     )

@@ -7,13 +7,14 @@ from pathlib import Path
 
 import webtest
 from conftest import MODULES, PERMISSIONS, authdata
+from mailapi_modules.commands.main import find_commands
 
 import mailapi
 
 
 def populate(url: str):
     """Make a master database with the users of conftest.Site; the password is `pw`."""
-    init = mailapi.find_commands()["init"]
+    init = find_commands()["init"]
     init.create(url, "root", "pw")
     store = mailapi.open_store(url)
     with store.transaction():

@@ -153,7 +153,7 @@ def test_no_service_is_given_a_name_that_is_a_path_or_a_pattern(kind, name):
     url = {"dav": "http://127.0.0.1:1", "imap": "imap://127.0.0.1:1", "managesieve": "sieve://127.0.0.1:1"}
     credentials = {"user_header": "X-User"} if kind == "dav" else {"user": "master", "password": "pw"}
     service = client(kind, {"url": url[kind]} | credentials)
-    for ask in (service.credentials if kind == "dav" else service.identity,):
+    for ask in (service.credentials if kind == "dav" else service.sasl_identity,):
         with pytest.raises(ServiceDown, match="takes no such user name"):
             ask(name, "pw")
         ask("bob@corp.org", "pw")

@@ -7,6 +7,7 @@ import sys
 import pytest
 import test_attempts
 from conftest import Site
+from mailapi_modules.state import throttle
 from test_attempts import HERE, HOME, attempt, fail, post
 from test_audit import SHOWN, ask, credentials, recorded
 
@@ -152,7 +153,7 @@ def test_others_push_out_no_failures(site, monkeypatch):
 @pytest.mark.parametrize("long", ["", "x" * 4000])
 def test_the_file_takes_no_more_bytes_than_the_shares_say(site, monkeypatch, long):
     site.app.sessions.throttle.free = 10**6
-    monkeypatch.setattr(mailapi, "BUCKETS", 10)
+    monkeypatch.setattr(throttle, "BUCKETS", 10)
     limit(monkeypatch, site, 200_000, 200_000)
     attempt(site, "bob", "pw")
     site.state("PRAGMA wal_checkpoint(TRUNCATE)")

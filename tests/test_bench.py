@@ -19,7 +19,8 @@ def test_a_table_is_printed_and_compares_with_the_floor():
     command = [
         sys.executable,
         "-m",
-        "bench.run",
+        "bench",
+        "run",
         "--quick",
         "--server",
         "waitress",
@@ -38,6 +39,16 @@ def test_a_table_is_printed_and_compares_with_the_floor():
     assert size > 200 and cpu > 50 and multiple > 0 and rate > 10 and 0 < p50 <= p99 and 5 < pss < 200
     assert computed > 50 and changed > 50
     assert re.search(r"The floor: \d+ µs", done.stdout) and "5 users: PSS of a worker" in done.stdout
+
+
+def test_measurements_are_listed_with_their_sentence():
+    done = subprocess.run(
+        [sys.executable, "-m", "bench"], cwd=ROOT, capture_output=True, text=True, timeout=60
+    )
+    listed = " ".join(done.stdout.split())
+    assert done.returncode == 0, done.stderr
+    assert "growth Measure how CPU and memory grow with the number of users" in listed
+    assert "writes Compare adding users and addresses over HTTP" in listed
 
 
 def test_databases_are_those_that_the_original_was_measured_with(tmp_path, bench):

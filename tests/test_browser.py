@@ -151,7 +151,9 @@ def test_saving_ones_own_account_keeps_the_session(chromium, server, site, mount
         page.requests()
         page.fill("edit", user_authdata=f"new{number}", user_permissions=f"admin p{number}")
         page.shows("#status", "Saved root.")
-        actions = [asked and asked["url"].split("?")[1] for asked in page.requests()]
+        seen = page.requests()
+        page.wait.until(lambda driver: len(seen) >= 4 or seen.extend(page.requests()))
+        actions = [asked and asked["url"].split("?")[1] for asked in seen]
         assert actions[:3] == ["set_password", "update_alias", "update_permissions"] and actions[3] is None
         assert page.find("#login")[0].is_displayed() is False
         page.driver.refresh()

@@ -11,6 +11,7 @@ import time
 
 import pytest
 from conftest import MODULES, ROOT, SCHEMAS
+from mailapi_modules.commands.main import find_commands
 
 import mailapi
 
@@ -114,8 +115,10 @@ def filled_generation(path) -> int:
 def test_numbers_go_on_where_they_were(filled, tmp_path, database):
     copy(tmp_path, filled, database.url)
     column = "address_user" if filled_generation(filled) == 8 else "address_route"
-    for run in (lambda sql: sqlite3.connect(filled, isolation_level=None).execute(sql), database.sql):
-        run(f"INSERT INTO addresses (address_expression, {column}) VALUES ('next', 'ann')")
+    addition = f"INSERT INTO addresses (address_expression, {column}) VALUES ('next', 'ann')"
+    with contextlib.closing(sqlite3.connect(filled)) as connection, connection:
+        connection.execute(addition)
+    database.sql(addition)
     assert (
         [
             row[0]
@@ -206,9 +209,9 @@ def copied_users(database) -> int:
 
 def test_a_source_that_changes_meanwhile_is_copied_as_it_is_at_the_end(filled, tmp_path, database):
     """The first pass reads what the second one finds changed."""
-    command = mailapi.find_commands()["copy"]
-    source, target = command.File(str(filled), False), command.Server(database.url, False, "")
-    passes, bring_up = [], command.bring_up
+    command = find_commands()["copy"]
+    source, target = command.SqliteFile(str(filled), False), command.ServerDatabase(database.url, False, "")
+    passes, update_table = [], command.update_table
 
     def changing(source, target, table):
         if table.name == "popd" and len(passes) < 2:
@@ -218,16 +221,16 @@ def test_a_source_that_changes_meanwhile_is_copied_as_it_is_at_the_end(filled, t
                 connection.execute(
                     "UPDATE users SET user_database = ? WHERE user_name = 'ann'", (str(len(passes)),)
                 )
-        return bring_up(source, target, table)
+        return update_table(source, target, table)
 
-    command.bring_up = changing
+    command.update_table = changing
     try:
         with source.opened(), target.opened(make=True):
             tables = command.tables_of(source.schema())
             target.prepare(source.schema(), tables, "here")
             command.copy(source, target, tables)
     finally:
-        command.bring_up = bring_up
+        command.update_table = update_table
     assert [row[0] for row in database.sql("SELECT pop_user FROM popd ORDER BY rowid")] == [
         "ann",
         "Ann",

@@ -754,9 +754,9 @@ def test_a_refusal_before_the_body_was_read(tmp_path):
     ],
 )
 def test_a_dav_server_that_is_down(tmp_path, how, sentence, monkeypatch):
-    from mailapi_modules.clients import dav_proxy as dav_forward
+    from mailapi_modules.clients import dav_proxy
 
-    monkeypatch.setattr(dav_forward, "PAUSE", 1)
+    monkeypatch.setattr(dav_proxy, "IDLE_SECONDS", 1)
     behave = {
         "unauthorized": hostile.answering(b"HTTP/1.1 401 No\r\nContent-Length: 0\r\n\r\n"),
         "hangs": hostile.silent,

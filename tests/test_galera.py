@@ -215,9 +215,7 @@ def test_a_node_without_the_others_serves_nobody(cluster, two, database, tmp_pat
     )
     answer = two[1].answer("users/?add", "*", **ROOT, user_name="lost")
     assert (answer.status_int, answer.json["status"] in (AWAY, STATE_AWAY, BUSY)) == (503, True)
-    cluster.nodes[1].sql(
-        "SET GLOBAL wsrep_provider_options = 'pc.bootstrap=YES'"
-    )  # what its administrator would do
+    cluster.make_primary(cluster.nodes[1])
     cluster.wait(1)
     assert two[0]("users/?add", user_name="found")["status"] == "ok"
     cluster.restart(cluster.nodes[0])

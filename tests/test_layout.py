@@ -12,11 +12,12 @@ BELOW = {  # folder → those whose files it may import, beside its own and mail
     "directory": set(),
     "mariadb": set(),
     "http": set(),
+    "state": set(),
     "clients": {"directory"},
     "mail": {"clients", "mariadb", "directory"},
-    "provisioning": {"clients", "mariadb", "directory"},
-    "": {"mail", "provisioning", "clients", "mariadb", "directory", "http"},
-    "commands": {"", "mail", "provisioning", "clients", "mariadb", "directory", "http"},
+    "provisioning": {"clients", "mariadb", "directory", "state"},
+    "": {"mail", "provisioning", "clients", "mariadb", "directory", "http", "state"},
+    "commands": {"", "mail", "provisioning", "clients", "mariadb", "directory", "http", "state"},
 }
 FILES = sorted(MODULES.rglob("*.py"))
 

@@ -25,12 +25,20 @@ import waitress.parser
 import waitress.receiver
 import waitress.rfc7230
 from conftest import MODULES
-from mailapi_modules.clients import managesieve as protocol_sieve
-from mailapi_modules.clients import scanners as protocol_scan
+from mailapi_modules.clients import managesieve, scanners
 from mailapi_modules.http import header_line
-from mailapi_modules.mail import addresses as mailaddress
-from mailapi_modules.mail import compose, imap_source, messages, mime, threads
-from mailapi_modules.mail import search as mailsearch
+from mailapi_modules.mail import (
+    addresses,
+    compose,
+    imap_answers,
+    messages,
+    mime,
+    new_message,
+    outgoing,
+    ready_message,
+    search,
+    threads,
+)
 from regex_steps import Counter, Machine, super_linear
 
 import mailapi
@@ -151,9 +159,9 @@ def test_every_pattern_takes_linear_time():
 
 def test_patterns_are_found_wherever_they_are_used():
     found = {(use.pattern.pattern, use.how) for use in regex_uses.uses()}
-    assert (mailaddress.BARE, "match") in found  # by `compiled`
-    assert (mailaddress.DOT_ATOM, "fullmatch") in found  # by re itself
-    assert (mailaddress.LABEL.pattern, "fullmatch") in found  # handed on
+    assert (addresses.BARE, "match") in found  # by `compiled`
+    assert (addresses.DOT_ATOM, "fullmatch") in found  # by re itself
+    assert (addresses.LABEL.pattern, "fullmatch") in found  # handed on
     assert (mailapi.FORBIDDEN.pattern, "finditer") in found  # by the name that a module gives it
     assert (r"\blength\(", "finditer") in found  # in a list
     assert (r"^([\s\S]*)$", "match") in found  # of a route
@@ -308,33 +316,36 @@ def steps(modules, do, text) -> int:
 def mail(raw: str) -> list:
     row = {"mail_id": 1, "mail_submission": "1", "mail_data": raw.encode("latin-1")}
     return [
-        messages.listed(row, "master"),
-        messages.shown(row, "master"),
-        threads.Linked(row["mail_data"]),
-        mailsearch.Search({"text": "never"}).fits(row["mail_data"]),
+        messages.mail_summary(row, "master"),
+        messages.mail_details(row, "master"),
+        threads.Links(row["mail_data"]),
+        search.Search({"text": "never"}).matches(row["mail_data"]),
     ]
 
 
 def ready(head: str) -> object:
-    return compose.mail(
+    return compose.compose_mail(
         {"message": f"From: a@b\n{head}".encode("utf-8", "surrogatepass"), "to": "x@y"}, lambda: None, CONFIG
     )
 
 
 CONFIG = mailapi.checked_config({"dbpath": "unused", "modulelist": {}}, Path("/"))
 READERS = {
-    "an address list": ([mailaddress], lambda text: list(map(str, mailaddress.entries(text)))),
-    "a folded field": ([mailaddress], lambda text: mailaddress.folded("To", text)),
-    "a mail": ([messages, threads, mailsearch], mail),
-    "a header field": ([messages], messages.unfolded),
-    "a ready message": ([compose, mime, mailaddress], ready),
-    "message ids": ([compose, mime], lambda text: compose.thread({"in_reply_to": text, "references": text})),
-    "an answer of IMAP": ([imap_source], lambda text: imap_source.items(text.encode("latin-1"), b"")),
-    "a line of ManageSieve": (
-        [protocol_sieve],
-        lambda text: protocol_sieve.WORD.findall(text.encode("latin-1")),
+    "an address list": ([addresses], lambda text: list(map(str, addresses.parse_address_list(text)))),
+    "a folded field": ([addresses], lambda text: addresses.fold_field("To", text)),
+    "a mail": ([messages, threads, search], mail),
+    "a header field": ([messages], messages.unfold),
+    "a ready message": ([compose, ready_message, outgoing, mime, addresses], ready),
+    "message ids": (
+        [new_message, mime],
+        lambda text: new_message.reply_fields({"in_reply_to": text, "references": text}),
     ),
-    "a position": ([mailsearch, mailapi], lambda text: mailsearch.position(f"{text}x 1 master")),
+    "an answer of IMAP": ([imap_answers], lambda text: imap_answers.parse_items(text.encode("latin-1"), b"")),
+    "a line of ManageSieve": (
+        [managesieve],
+        lambda text: managesieve.TOKEN.findall(text.encode("latin-1")),
+    ),
+    "a position": ([search, mailapi], lambda text: search.position(f"{text}x 1 master")),
     "a number": ([mailapi], mailapi.number),
 }
 UNITS = [
@@ -411,9 +422,9 @@ class Compared(str):
 
 def test_message_ids_are_not_each_compared_with_all_others(monkeypatch):
     monkeypatch.setattr(
-        compose, "message_ids", lambda name, value: [Compared(f"<{name}{n}>") for n in range(1000)]
+        new_message, "message_ids", lambda name, value: [Compared(f"<{name}{n}>") for n in range(1000)]
     )
-    compose.thread({"in_reply_to": "", "references": ""})
+    new_message.reply_fields({"in_reply_to": "", "references": ""})
     assert Compared.comparisons < 10_000
 
 
@@ -430,7 +441,7 @@ class Piece(bytes):
 def test_what_a_service_sends_in_pieces_is_not_copied_for_each_of_them():
     Piece.copied = 0
     pieces = [(Piece(b"1 (BODY[] {1}"), b"x") for _ in range(1000)] + [Piece(b")")]
-    assert len(list(imap_source.answers(pieces))) == 1
+    assert len(list(imap_answers.parse_answers(pieces))) == 1
 
     class Connection:
         def makefile(self, mode):
@@ -441,7 +452,7 @@ def test_what_a_service_sends_in_pieces_is_not_copied_for_each_of_them():
         def read1(self, size):
             return next(self.sent)
 
-    assert protocol_scan.answer_of(Connection()) == "x" * 10_000
+    assert scanners.read_answer(Connection()) == "x" * 10_000
     assert Piece.copied < 100_000
 
 

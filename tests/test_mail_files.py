@@ -16,8 +16,6 @@ from conftest import MODULES, ROOT, Site
 from test_commands import on_terminal
 from test_mailbox import HTML, PLAIN, deliver, give_database, multipart, rows, typed
 
-import mailapi
-
 AUTH = {"user_name": "bob", "password": "pw"}
 PICTURE = bytes(range(256)) * 5
 
@@ -383,13 +381,15 @@ def test_on_the_command_line_a_file_is_its_bytes(site, tmp_path):
 
 def test_disposition_can_be_read_by_the_library(site):
     """What RFC 6266 makes of the header, by an implementation that is not ours."""
+    from mailapi_modules.http import downloads
+
     for name in ("a.txt", "Grüße €.pdf", 'a"b\\c;d=e.txt', "\U0001f600"):
         parsed = EmailMessage()
-        parsed["Content-Disposition"] = mailapi.disposition(name)
+        parsed["Content-Disposition"] = downloads.disposition(name)
         assert parsed["Content-Disposition"].content_disposition == "attachment"
         again = EmailMessage()
         again["Content-Disposition"] = "; ".join(
-            part for part in mailapi.disposition(name).split("; ") if not part.startswith("filename=")
+            part for part in downloads.disposition(name).split("; ") if not part.startswith("filename=")
         )
         assert again.get_filename() == name.translate(str.maketrans('"\\', "__"))
 

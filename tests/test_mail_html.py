@@ -21,7 +21,7 @@ from html_check import check
 from hypothesis import given, settings
 from hypothesis import strategies as st
 from instances import need
-from mailapi_modules.mail.sanitizer import LONGEST, MOST_TAGS, Safe
+from mailapi_modules.mail.sanitizer import MAX_LENGTH, MAX_TAGS, SanitizedHTML
 from test_fuzz import FUZZ, TIMES
 from test_mailbox import deliver, multipart, typed
 
@@ -49,7 +49,7 @@ def again(fragment: str) -> str:
 
 
 def safe(source: str, found: str | None = PIXEL_URI) -> str:
-    return Safe(source, lambda name: found).html
+    return SanitizedHTML(source, lambda name: found).html
 
 
 @pytest.mark.parametrize("vector", VECTORS, ids=range(len(VECTORS)))
@@ -90,7 +90,7 @@ def test_a_filter_that_fails_lets_nothing_through():
     def broken(name):
         raise ValueError(name)
 
-    assert Safe("<img src=cid:x alt=y>", broken).html == '<img alt="y">'
+    assert SanitizedHTML("<img src=cid:x alt=y>", broken).html == '<img alt="y">'
 
 
 ########## A real browser ##########################################################################
@@ -274,8 +274,8 @@ def test_which_html_is_shown(either, data, shown):
 
 
 HOSTILE = {
-    "size": "x" * (LONGEST + 1),
-    "tags": "<b>" * (MOST_TAGS + 1),
+    "size": "x" * (MAX_LENGTH + 1),
+    "tags": "<b>" * (MAX_TAGS + 1),
     "deep": "<div>" * 10**6,
     "lists": "<ul><li>" * 10**6,
     "attributes": "<p " + " ".join(f"a{n}" for n in range(10**5)) + ">",
@@ -292,14 +292,14 @@ HOSTILE = {
 @pytest.mark.parametrize("source", HOSTILE.values(), ids=HOSTILE)
 def test_html_that_is_too_much_is_cut_off_within_seconds(source):
     start = time.process_time()
-    cleaned = Safe(source, lambda name: None)
+    cleaned = SanitizedHTML(source, lambda name: None)
     assert time.process_time() - start < 8 and not cleaned.complete
-    assert len(cleaned.html) < 12 * LONGEST
+    assert len(cleaned.html) < 12 * MAX_LENGTH
 
 
 def test_long_html_with_pictures_in_it_is_complete():
     source = f'<img src="data:image/png;base64,{"A" * 2_000_000}">' * 3 + "<p>x</p>" * 1000
-    cleaned = Safe(source, lambda name: None)
+    cleaned = SanitizedHTML(source, lambda name: None)
     assert cleaned.complete and cleaned.html == source
 
 

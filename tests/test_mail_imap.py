@@ -16,7 +16,7 @@ import hostile
 import pytest
 from conftest import OPTIONAL, ROOT, Site, authdata
 from instances import free_port, need
-from mailapi_modules.clients import mail_protocols as protocol_mail
+from mailapi_modules.clients.imap import ImapConversation
 from mailapi_modules.mail import imap_source, imap_validity
 from mariadb import TABLES, TEST, Database, mariadb  # noqa: F401
 from servers import dovecot, public_folder  # noqa: F401
@@ -314,7 +314,7 @@ def test_what_others_marked_as_deleted_is_not_shown_and_not_expunged(site, inbox
 
 
 def test_a_server_that_cannot_expunge_one_mail_is_not_told_to_expunge_all(site, inbox, monkeypatch):
-    monkeypatch.setattr(protocol_mail.ImapConversation, "capability", lambda imap: ("OK", [b"IMAP4rev1"]))
+    monkeypatch.setattr(ImapConversation, "capability", lambda imap: ("OK", [b"IMAP4rev1"]))
     marked, wanted = inbox.add(letter(1), letter(2))
     inbox.imap.uid("STORE", str(marked), "+FLAGS.SILENT", r"(\Deleted)")
     assert ask(site, "delete", mail_id=wanted)["status"] == "ok" and ask(site, "get")["mails"] == []
@@ -498,7 +498,7 @@ def fill(dovecot, count: int):  # noqa: F811
 def test_a_full_folder_is_listed_in_few_exchanges_and_one_log_in(site, inbox, dovecot, monkeypatch):  # noqa: F811
     count = 3000
     fill(dovecot, count)
-    said, conversation = [], protocol_mail.ImapConversation
+    said, conversation = [], ImapConversation
     send = conversation.send
     monkeypatch.setattr(conversation, "send", lambda imap, data: said.append(data) or send(imap, data))
     for action, most in (
@@ -543,7 +543,7 @@ def test_of_a_large_mail_no_more_is_read_than_needed(site, inbox):
 
 
 def test_a_mail_that_is_too_large_is_not_read(site, inbox, monkeypatch):
-    monkeypatch.setattr(imap_source, "LARGEST", 1000)
+    monkeypatch.setattr(imap_source, "MAX_MAIL", 1000)
     (uid,) = inbox.add(letter(1, text=b"x" * 2000))
     for action in ("read", "raw"):
         assert (

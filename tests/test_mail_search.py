@@ -9,8 +9,8 @@ from contextlib import closing
 
 import pytest
 from conftest import Site
-from mailapi_modules.mail import search as mailsearch
-from mailapi_modules.mail import threads
+from mailapi_modules.mail import search
+from mailapi_modules.mail.threads import group_into_threads
 from test_mailbox import LISTED, deliver, give_database, multipart, rows, typed
 
 import mailapi  # noqa: F401 what makes mailapi_modules importable
@@ -221,7 +221,7 @@ def large(tmp_path_factory):
 
 
 def test_a_search_of_many_texts_ends_in_time_and_goes_on_where_it_was(large, monkeypatch):
-    monkeypatch.setattr(mailsearch, "SECONDS", 1)
+    monkeypatch.setattr(search, "SECONDS", 1)
     after, answers = None, 0
     while answers == 0 or after:
         start = time.process_time()
@@ -311,7 +311,7 @@ def linked(own: str, *references: str, answers: str = "") -> bytes:
 
 def drawn(*heads: bytes) -> list:
     """The threads of mails given from old to new: of each mail its number and depth."""
-    together = threads.threads(heads)
+    together = group_into_threads(heads)
     assert sorted(place for thread in together for place, _ in thread) == list(range(len(heads)))
     return together
 

@@ -7,6 +7,8 @@ import time
 import pytest
 from conftest import Site
 
+import mailapi
+
 FOLLOWER = """
 from mailapi import Participant, Module
 
@@ -53,6 +55,23 @@ def test_a_signal_while_it_is_committed_leaves_the_other_database_to_whoever_loo
     monkeypatch.setattr(site.app.db, "run", signalled)
     with pytest.raises(Signalled):
         site("users/?add", user_name="new")
+    assert site.app.modules["follower"].ended == ["leave"]
+
+
+def test_a_commit_of_unknown_outcome_leaves_the_other_database_prepared(site, monkeypatch):
+    """A server's connection may be lost while it commits (mariadb/errors.py)."""
+    run = site.app.db.run
+
+    def lose_connection(sql, *rest):
+        cursor = run(sql, *rest)
+        if sql == "COMMIT" and site.sql("SELECT 1 FROM users WHERE user_name = 'new'"):
+            unknown = mailapi.CommitOutcomeUnknown("The connection was lost.", http=503)
+            unknown.store_in_doubt = site.app.db
+            raise unknown
+        return cursor
+
+    monkeypatch.setattr(site.app.db, "run", lose_connection)
+    site("users/?add", check=503, user_name="new")
     assert site.app.modules["follower"].ended == ["leave"]
 
 

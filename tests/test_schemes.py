@@ -2,6 +2,7 @@
 
 import base64
 import hashlib
+from concurrent.futures import ThreadPoolExecutor
 
 import pytest
 from conftest import ROOT  # noqa: F401  puts the project on the path
@@ -93,14 +94,27 @@ def test_everything_else_is_refused(stored):
     assert schemes.verify("test", stored) is False
 
 
-def test_crypt_where_the_platform_has_it():
-    platform = schemes.crypt_module()
-    assert platform, "neither crypt nor crypt_r can be imported"
-    for method in platform.methods:
-        made = platform.crypt("test", method)
-        if made.startswith("$"):
-            assert schemes.verify("test", "{CRYPT}" + made)
-            assert not schemes.verify("Test", "{CRYPT}" + made) and not schemes.verify(
-                "test\0", "{CRYPT}" + made
-            )
+@pytest.mark.parametrize(
+    "setting",
+    ["$1$saltsalt", "$5$saltsalt", "$6$saltsalt", "$6$rounds=1000$saltsalt", "$2b$04$" + "s" * 21 + "u"],
+)
+def test_crypt_by_the_system(setting):
+    made = schemes.crypt("test", setting)
+    assert made and made.startswith(setting), "this system has no crypt_r(3)"
+    assert schemes.verify("test", "{CRYPT}" + made)
+    assert not schemes.verify("Test", "{CRYPT}" + made) and not schemes.verify("test\0", "{CRYPT}" + made)
+
+
+def test_a_scheme_in_braces_takes_its_own_hashes_only():
     assert schemes.verify("test", CRYPTED) and not schemes.verify("test", CRYPTED.replace("SHA512", "SHA256"))
+
+
+def test_crypt_in_many_threads_at_once():
+    with ThreadPoolExecutor(8) as threads:
+        made = list(threads.map(lambda number: schemes.crypt(f"pw{number % 4}", "$6$saltsalt"), range(64)))
+    assert len(set(made)) == 4 and made == made[:4] * 16
+
+
+def test_without_crypt_its_schemes_are_refused(monkeypatch):
+    monkeypatch.setattr(schemes, "crypt_library", lambda: None)
+    assert schemes.verify("test", CRYPTED) is False

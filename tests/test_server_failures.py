@@ -303,7 +303,7 @@ def held_against(outcomes: dict, database, letter: str):
 
 def test_a_transaction_that_says_no_more_does_not_hold_the_others_up(tmp_path, database, monkeypatch):
     """Its machine is gone, or the network to it."""
-    from mailapi_modules.mariadb import pool as serverlink
+    from mailapi_modules.mariadb import link as serverlink
 
     monkeypatch.setattr(serverlink, "LONGEST_PAUSE", 1)
     populate(database.url)
@@ -428,7 +428,7 @@ def timed(site) -> tuple:
 def test_a_statement_that_is_not_answered_is_given_up_and_not_repeated(
     tmp_path, database, mariadb, monkeypatch
 ):
-    from mailapi_modules.mariadb import pool as serverlink
+    from mailapi_modules.mariadb import link as serverlink
 
     monkeypatch.setattr(serverlink, "LONGEST_SILENCE", 2)
     populate(database.url)
@@ -450,7 +450,7 @@ def test_a_statement_that_is_not_answered_is_given_up_and_not_repeated(
 
 
 def test_a_slow_statement_is_ended_by_the_server_too(tmp_path, database, monkeypatch):
-    from mailapi_modules.mariadb import pool as serverlink
+    from mailapi_modules.mariadb import link as serverlink
 
     monkeypatch.setattr(serverlink, "LONGEST_STATEMENT", 1)
     populate(database.url)

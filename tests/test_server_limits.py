@@ -4,7 +4,7 @@ from concurrent.futures import ThreadPoolExecutor
 
 import peewee
 import pytest
-from mailapi_modules.mariadb.url import MariaStore
+from mailapi_modules.mariadb.shared_store import SharedStore
 from shared import Installation, populate
 
 import mailapi
@@ -132,9 +132,9 @@ def test_nothing_that_was_shortened_is_committed_by_who_goes_on(site, database):
 
 
 def test_a_text_of_a_mailservers_or_an_apiservers_column_is_not_shortened_either(database):
-    from mailapi_modules.provisioning.account_store import MARIADB, Accounts
+    from mailapi_modules.provisioning.account_tables import MARIADB_SCHEMA, Accounts
 
-    store = MariaStore(database.url, "apiserver", schema=MARIADB)
+    store = SharedStore(database.url, "apiserver", schema=MARIADB_SCHEMA)
     with pytest.raises(mailapi.ApiError, match="has no place for this"), store.transaction():
         store.execute(Accounts.insert(Name=V + " ", idUsers=1, IsPrimary=1, Active=1))
     assert database.sql("SELECT * FROM Accounts") == []
@@ -301,7 +301,7 @@ def test_a_connection_to_another_host_than_the_first_is_given_up_in_time(
 ):
     """The first host may serve again: all instances meet there."""
     from instances import free_port
-    from mailapi_modules.mariadb import pool as serverlink
+    from mailapi_modules.mariadb import link as serverlink
 
     populate(database.url)
     away = database.url.replace("@127", f"@127.0.0.1:{free_port()},127")
@@ -315,10 +315,10 @@ def test_a_connection_to_another_host_than_the_first_is_given_up_in_time(
 
 
 def test_a_deadlock_of_the_mail_servers_database_may_be_repeated(database):
-    store = MariaStore(database.url, "mailserver")
+    store = SharedStore(database.url, "mailserver")
     for number, conflict in ((1213, True), (1020, True), (1205, False)):
         with pytest.raises(mailapi.ApiError, match="busy") as refused, store.transaction():
-            store.database.execute_sql(f"SIGNAL SQLSTATE 'HY000' SET MYSQL_ERRNO = {number}")
+            store.run(f"SIGNAL SQLSTATE 'HY000' SET MYSQL_ERRNO = {number}")
         assert isinstance(refused.value, mailapi.TransactionRolledBack) is conflict
     store.close()
 

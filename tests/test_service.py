@@ -12,9 +12,8 @@ import pytest
 from conftest import ROOT
 from deployment import AS_USER, ENVIRON, recipe
 from instances import absent, instance, need
+from mailapi_modules.commands.main import find_commands
 from session import session
-
-import mailapi
 
 UNIT = (ROOT / "docs/mailapi.service").read_text()
 
@@ -51,7 +50,7 @@ def test_the_unit_is_hardened(unit):
 
 def test_mailapi_has_no_limit_to_raise(unit, monkeypatch):
     """The unit's filter of system calls would not let it."""
-    files, serve = int(service(unit)["LimitNOFILE"]), mailapi.find_commands()["serve"]
+    files, serve = int(service(unit)["LimitNOFILE"]), find_commands()["serve"]
     monkeypatch.setattr(serve.resource, "getrlimit", lambda _: (files, files))
     monkeypatch.setattr(serve.resource, "setrlimit", lambda *_: pytest.fail("not permitted"))
     assert serve.allow_connections(serve.LIMITS["connection_limit"]) == serve.LIMITS["connection_limit"]

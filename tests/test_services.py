@@ -180,7 +180,8 @@ def test_what_is_not_configured_is_not_loaded():
     program = """if True:
         import sys, mailapi
         mailapi.create_app({"dbpath": "x", "modulelist": %r, "services": %r})
-        print(*sorted({"imaplib", "smtplib", "poplib", "mailapi_modules.clients.base", "mailapi_modules.clients.mail_protocols",
+        print(*sorted({"imaplib", "smtplib", "poplib", "mailapi_modules.clients.base", "mailapi_modules.clients.smtp",
+                       "mailapi_modules.clients.imap", "mailapi_modules.clients.pop3",
                        "mailapi_modules.clients.dav", "mailapi_modules.clients.scanners",
                        "mailapi_modules.clients.managesieve", "mailapi_modules.clients.dav_proxy"} & set(sys.modules)))
     """

@@ -12,7 +12,8 @@ import time
 
 import pytest
 from conftest import MODULES, ROOT, Site
-from mailapi_modules.http import serving, spool
+from mailapi_modules.commands.main import find_commands
+from mailapi_modules.http import spool, waitress_server
 from test_commands import Server, request, run
 from test_dav import basic, behind
 from test_survival import log_in
@@ -22,9 +23,9 @@ import mailapi
 MB = 1024 * 1024
 WITH_LIMITS = """
 import sys, mailapi
-from mailapi_modules.http import serving
-create = serving.create_server
-serving.create_server = lambda *given, **limits: create(*given, **limits | {limits})
+from mailapi_modules.http import waitress_server
+create = waitress_server.create_server
+waitress_server.create_server = lambda *given, **limits: create(*given, **limits | {limits})
 sys.exit(mailapi.main())
 """
 
@@ -469,15 +470,15 @@ def test_the_limit_of_a_body_is_known_from_the_first_line(tmp_path):
 
 
 def test_another_waitress_is_refused_with_a_sentence(monkeypatch):
-    monkeypatch.delattr(serving.ChunkedReceiver, "trailer")
+    monkeypatch.delattr(waitress_server.ChunkedReceiver, "trailer")
     with pytest.raises(
         mailapi.ConfigError, match=r"waitress 3\S+ has no ChunkedReceiver.trailer: install waitress"
     ):
-        serving.create_server(None, "127.0.0.1:0", 1, 1, 1)
+        waitress_server.create_server(None, "127.0.0.1:0", 1, 1, 1)
 
 
 def test_connections_are_as_many_as_the_system_has_files_for(monkeypatch):
-    serve = mailapi.find_commands()["serve"]
+    serve = find_commands()["serve"]
     monkeypatch.setattr(serve.resource, "setrlimit", lambda *_: None)
     for hard, connections in ((1_000_000, 8000), (serve.resource.RLIM_INFINITY, 8000), (4096, 1948)):
         monkeypatch.setattr(serve.resource, "getrlimit", lambda _, hard=hard: (1024, hard))
@@ -498,47 +499,47 @@ class Connection:
 
 
 def test_the_slowest_give_way(monkeypatch):
-    held = spool.Spooled(100)
+    spooled = spool.Spooled(100)
     slow, slower, fast, other = (Connection(pace) for pace in (100, 10, 1_000_000, 1_000_000))
     for each in (slow, slower, fast):
-        held.take(each, 30)
-    held.take(other, 20)
-    assert (slow.closed, slower.closed, held.used) == (False, True, 80)
-    held.give(slower, 30)  # it was counted out before
-    assert held.used == 80 and held.measured() == (0, 1)
+        spooled.reserve(each, 30)
+    spooled.reserve(other, 20)
+    assert (slow.closed, slower.closed, spooled.used) == (False, True, 80)
+    spooled.release(slower, 30)  # it was counted out before
+    assert spooled.used == 80 and spooled.new_interval() == (0, 1)
     with pytest.raises(spool.NoRoom):
-        held.take(other, 60)  # not even without the slow one: nobody is closed for nothing
-    assert not slow.closed and held.measured() == (1, 0)
-    held.take(other, 50)
-    assert slow.closed and not fast.closed and held.used == 100
+        spooled.reserve(other, 60)  # not even without the slow one: nobody is closed for nothing
+    assert not slow.closed and spooled.new_interval() == (1, 0)
+    spooled.reserve(other, 50)
+    assert slow.closed and not fast.closed and spooled.used == 100
     with pytest.raises(spool.NoRoom):
-        held.take(slow, 1)
-    held.give(fast, 30)
-    held.give(other, 70)
-    assert held.used == 0 and not held.holders
+        spooled.reserve(slow, 1)
+    spooled.release(fast, 30)
+    spooled.release(other, 70)
+    assert spooled.used == 0 and not spooled.sizes
 
 
 def test_what_was_appended_comes_out(tmp_path):
-    held, connection = spool.Spooled(10 * MB), Connection(0)
+    spooled, connection = spool.Spooled(10 * MB), Connection(0)
     for sizes in ([10, 20], [spool.IN_MEMORY, 1, 70_000], [0, 500_000], [20_000] * 5):
-        buffer, put, got = spool.Spool(held, connection), b"", b""
+        buffer, put, got = spool.Spool(spooled, connection), b"", b""
         for number, size in enumerate(sizes):
             data = bytes([number]) * size
             buffer.append(memoryview(data))
             put += data
             got += (piece := buffer.get(7000))
             buffer.skip(len(piece), True)
-        assert held.used == (0 if len(put) <= spool.IN_MEMORY else len(put)) and len(buffer) == len(
+        assert spooled.used == (0 if len(put) <= spool.IN_MEMORY else len(put)) and len(buffer) == len(
             put
         ) - len(got)
         while piece := buffer.get(7000):
             got += piece
             buffer.skip(len(piece), True)
-        assert got == put and held.used == 0
+        assert got == put and spooled.used == 0
         buffer.append(put)
         assert buffer.getfile().read() == put
         buffer.close()
-        assert held.used == 0
+        assert spooled.used == 0
         with pytest.raises(spool.NoRoom):
             buffer.append(b"x")
 
@@ -548,9 +549,9 @@ def test_a_full_disk_is_no_room(monkeypatch):
         raise OSError(28, "No space left on device")
 
     monkeypatch.setattr(spool.tempfile, "TemporaryFile", full)
-    held = spool.Spooled(10 * MB)
-    buffer = spool.Spool(held, Connection(0))
+    spooled = spool.Spooled(10 * MB)
+    buffer = spool.Spool(spooled, Connection(0))
     with pytest.raises(spool.NoRoom):
         buffer.append(b"x" * MB)
     buffer.close()
-    assert held.used == 0
+    assert spooled.used == 0

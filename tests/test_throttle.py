@@ -5,6 +5,7 @@ import json
 import pytest
 import test_attempts
 from conftest import Site
+from mailapi_modules.state import throttle
 from test_attempts import HERE, HOME, attempt, fail, post
 
 import mailapi
@@ -35,7 +36,7 @@ def test_address_that_was_known_to_a_former_version_still_is(site, clock):
 
 
 def test_ever_new_names_and_addresses_fill_no_disk_and_make_nobody_forget(site, clock, monkeypatch):
-    monkeypatch.setattr(mailapi, "BUCKETS", 20)
+    monkeypatch.setattr(throttle, "BUCKETS", 20)
     fail(site, 10, "bob", "x", HERE)
     assert attempt(site, "bob", "x", HERE) == 1
     for i in range(400):

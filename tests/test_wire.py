@@ -3,6 +3,7 @@
 import io
 import json
 import re
+from http import HTTPStatus
 
 import pytest
 from conftest import Site
@@ -146,7 +147,8 @@ def test_body_over_max_body_is_refused_before_it_is_read(tmp_path):
     }
     seen = []
     answer = json.loads(b"".join(site.app(environ, lambda status, headers, *_: seen.append(status))))
-    assert seen == ["413 Request Entity Too Large"] and answer["status"] == "Request body too large."
+    too_large = f"413 {HTTPStatus(413).phrase}"  # which is another one from Python 3.13 on
+    assert seen == [too_large] and answer["status"] == "Request body too large."
     assert "login" not in answer
     chunked = environ | {
         "CONTENT_LENGTH": "",
@@ -154,7 +156,7 @@ def test_body_over_max_body_is_refused_before_it_is_read(tmp_path):
         "wsgi.input": io.BytesIO(b"x" * 1001),
     }
     json.loads(b"".join(site.app(chunked, lambda status, headers, *_: seen.append(status))))
-    assert seen[1] == "413 Request Entity Too Large"
+    assert seen[1] == too_large
 
 
 def exchange(site, stream: io.BytesIO, **environ) -> tuple[int, dict]:

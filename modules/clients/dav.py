@@ -1,4 +1,4 @@
-"""A client of CalDAV and CardDAV servers (RFC 4918, 4791, 6352): what a new user needs there."""
+"""A client of CalDAV and CardDAV servers (RFC 4918, 4791, 6352), for calendars and address books of users."""
 
 import base64
 import http.client
@@ -8,17 +8,19 @@ import xml.etree.ElementTree as ElementTree
 
 from mailapi import ConfigError
 
-from ..clients.base import PROMPT, Client, ServiceDown
+from .base import PROMPT_SECONDS, Client, ServiceDown
 
 DAV, CALDAV, CARDDAV = "DAV:", "urn:ietf:params:xml:ns:caldav", "urn:ietf:params:xml:ns:carddav"
-# What is provisioned → its namespace, its type there, and the property of a principal that says where they are.
+# Resource → XML namespace, resource type, and the property of a principal that names the home of its collections.
 COLLECTIONS = {
     "contacts": (CARDDAV, "addressbook", "addressbook-home-set"),
     "calendar": (CALDAV, "calendar", "calendar-home-set"),
 }
-FIND = '<?xml version="1.0"?><d:propfind xmlns:d="DAV:" xmlns:x="{}"><d:prop><x:{}/></d:prop></d:propfind>'
-# RFC 4791 section 5.3.1, RFC 5689 section 3.
-MAKE = {
+PROPFIND_BODY = (
+    '<?xml version="1.0"?><d:propfind xmlns:d="DAV:" xmlns:x="{}"><d:prop><x:{}/></d:prop></d:propfind>'
+)
+# Resource → method and body of the request that creates a collection (RFC 4791 section 5.3.1, RFC 5689 section 3).
+CREATE_REQUESTS = {
     "calendar": (
         "MKCALENDAR",
         '<?xml version="1.0"?><x:mkcalendar xmlns:d="DAV:" xmlns:x="' + CALDAV + '"><d:set>'
@@ -35,7 +37,7 @@ MAKE = {
 
 class Dav(Client):
     kind, schemes, provides = "dav", {"http": 80, "https": 443}, tuple(COLLECTIONS)
-    takes = ("url", "user_header", "plain")
+    setting_keys = ("url", "user_header", "plain")
 
     def __init__(self, setting: dict):
         super().__init__(setting)
@@ -49,32 +51,35 @@ class Dav(Client):
             raise ConfigError("services: user_header of dav must be the name of an HTTP header.")
 
     def ping(self) -> str:
-        with self.talk() as connection:
-            answer = self.request(connection, "OPTIONS", self.path + "/", {})
-            if not (classes := answer.headers.get("DAV")):
-                raise ServiceDown(self.kind, f"it answered HTTP {answer.status} without a DAV header")
+        with (
+            self.conversation() as connection,
+            self.request(connection, "OPTIONS", self.path + "/", {}) as response,
+        ):
+            if not (classes := response.headers.get("DAV")):
+                raise ServiceDown(self.kind, f"it answered HTTP {response.status} without a DAV header")
             return "DAV " + " ".join(classes.split())[:200]
 
-    def provision(self, what: str, user_name: str, password: str | None):
-        """The user has a calendar or an address book: at least one, of whatever name."""
-        if what not in self.provides:
-            return super().provision(what, user_name, password)
-        user = User(self, user_name, password)
-        home, there = user.collections(what)
-        if not there:
-            method, body = MAKE[what]
-            status, _ = user.ask(method, f"{home}{what}/", body)
-            if status not in (200, 201) and not user.collections(what)[1]:  # made by another log-in meanwhile
-                raise ServiceDown(self.kind, f"it did not make the {what}: HTTP {status}")
+    def provision(self, resource: str, user_name: str, password: str | None):
+        """Create a calendar or an address book unless the user has one, under any name."""
+        if resource not in self.provides:
+            return super().provision(resource, user_name, password)
+        user = UserRequests(self, user_name, password)
+        home, existing = user.collections(resource)
+        if not existing:
+            method, body = CREATE_REQUESTS[resource]
+            status, _ = user.request(method, f"{home}{resource}/", body)
+            # Another log-in may have created it in the meantime.
+            if status not in (200, 201) and not user.collections(resource)[1]:
+                raise ServiceDown(self.kind, f"it did not make the {resource}: HTTP {status}")
         return None
 
-    def purge(self, what: str, user_name: str):
-        """All of the user's calendars, or address books, with what is in them."""
-        if what not in self.provides:
-            return super().purge(what, user_name)
-        user = User(self, user_name, None)
-        for collection in user.collections(what)[1]:
-            status, _ = user.ask("DELETE", collection)
+    def purge(self, resource: str, user_name: str):
+        """Delete all of the user's calendars or address books."""
+        if resource not in self.provides:
+            return super().purge(resource, user_name)
+        user = UserRequests(self, user_name, None)
+        for collection in user.collections(resource)[1]:
+            status, _ = user.request("DELETE", collection)
             if status not in (200, 204, 404):
                 raise ServiceDown(self.kind, f"it did not delete {collection[:100]}: HTTP {status}")
         return None
@@ -82,18 +87,18 @@ class Dav(Client):
     def request(
         self, connection, method: str, target: str, headers: dict, body=None
     ) -> http.client.HTTPResponse:
-        """Send a request over an open connection; its answer, of which only the head was read."""
-        conversation = http.client.HTTPConnection(self.host, self.port)
-        conversation.sock = connection
+        """Send a request over an open connection, and return its response before the body is read."""
+        exchange = http.client.HTTPConnection(self.host, self.port)
+        exchange.sock = connection
         try:
-            conversation.request(method, target, body, headers)
+            exchange.request(method, target, body, headers)
         except (BrokenPipeError, ConnectionResetError):
-            pass  # it may have said why before it had read everything
-        return conversation.getresponse()
+            pass  # a server may refuse a body, and close the connection, before it has read all of it
+        return exchange.getresponse()
 
     def credentials(self, user_name: str, password: str | None) -> dict[str, str]:
-        """The header that says to the server who asks: it trusts us, or checks the user's password itself."""
-        self.check_name(user_name)
+        """Return the header that names the user: user_header, which the server trusts, or HTTP Basic."""
+        self.check_user_name(user_name)
         if re.search(r"[/\x00-\x1f\x7f]", user_name) or user_name in (".", ".."):
             raise ServiceDown(self.kind, "it takes no such user name")
         if self.user_header:
@@ -105,61 +110,60 @@ class Dav(Client):
         return {"Authorization": "Basic " + base64.b64encode(f"{user_name}:{password}".encode()).decode()}
 
 
-class User:
-    """What is asked on behalf of one user, all in all within PROMPT seconds."""
+class UserRequests:
+    """Requests on behalf of one user, PROMPT_SECONDS for all of them together."""
 
     def __init__(self, dav: Dav, user_name: str, password: str | None):
         self.dav, self.credentials = dav, dav.credentials(user_name, password)
-        self.until = time.monotonic() + PROMPT
+        self.until = time.monotonic() + PROMPT_SECONDS
 
-    def ask(self, method: str, target: str, body: str = "", **headers: str) -> tuple[int, bytes]:
-        """The HTTP status and the body of an answer."""
-        with self.dav.talk(max(0.001, self.until - time.monotonic())) as connection:
+    def request(self, method: str, target: str, body: str = "", **headers: str) -> tuple[int, bytes]:
+        """Send a request, and return HTTP status and body of the response."""
+        with self.dav.conversation(max(0.001, self.until - time.monotonic())) as connection:
             if body:
                 headers["Content-Type"] = "application/xml; charset=utf-8"
-            answer = self.dav.request(
-                connection, method, target, headers | self.credentials, body.encode() or None
-            )
-            return answer.status, answer.read()
+            headers |= self.credentials
+            with self.dav.request(connection, method, target, headers, body.encode() or None) as response:
+                return response.status, response.read()
 
-    def collections(self, what: str) -> tuple[str, list[str]]:
-        """Where the user's collections are, and the paths of those that are of the kind."""
-        namespace, kind, home_set = COLLECTIONS[what]
-        principal = self.one(self.dav.path + "/", DAV, "current-user-principal")
-        home = self.one(principal, namespace, home_set).rstrip("/") + "/"
+    def collections(self, resource: str) -> tuple[str, list[str]]:
+        """Return the path of the user's home for a resource, and the paths of its collections there."""
+        namespace, resource_type, home_set = COLLECTIONS[resource]
+        principal = self.property_path(self.dav.path + "/", DAV, "current-user-principal")
+        home = self.property_path(principal, namespace, home_set).rstrip("/") + "/"
         return home, [
             path
-            for path, prop in self.find(home, DAV, "resourcetype", depth="1")
-            if prop.find(f"{{{namespace}}}{kind}") is not None
+            for path, prop in self.properties(home, DAV, "resourcetype", depth="1")
+            if prop.find(f"{{{namespace}}}{resource_type}") is not None
         ]
 
-    def one(self, target: str, namespace: str, name: str) -> str:
-        """The path that a property of target holds."""
-        for _, prop in self.find(target, namespace, name):
+    def property_path(self, target: str, namespace: str, name: str) -> str:
+        """Return the path in a property of target. ServiceDown: there is none."""
+        for _, prop in self.properties(target, namespace, name):
             if href := prop.findtext(f"{{{DAV}}}href"):
                 return self.path_of(href)
         raise ServiceDown(self.dav.kind, f"it named no {name}")
 
-    def find(
+    def properties(
         self, target: str, namespace: str, name: str, depth: str = "0"
     ) -> list[tuple[str, ElementTree.Element]]:
-        """The paths that have a property, and the property."""
-        status, body = self.ask("PROPFIND", target, FIND.format(namespace, name), Depth=depth)
+        """Return the paths, of target and `depth` levels below, that have a property, each with the property."""
+        status, body = self.request("PROPFIND", target, PROPFIND_BODY.format(namespace, name), Depth=depth)
         if status != 207 or b"<!DOCTYPE" in body:
             raise ServiceDown(self.dav.kind, f"it answered HTTP {status} to PROPFIND")
         try:
             responses = ElementTree.fromstring(body).findall(f"{{{DAV}}}response")
         except (ElementTree.ParseError, ValueError):
-            raise self.dav.nonsense(body.decode(errors="replace")) from None
-        found = [
+            raise self.dav.protocol_error(body.decode(errors="replace")) from None
+        matches = [
             (each.findtext(f"{{{DAV}}}href", ""), each.find(f".//{{{DAV}}}prop/{{{namespace}}}{name}"))
             for each in responses
         ]
-        return [(self.path_of(href), prop) for href, prop in found if prop is not None]
+        return [(self.path_of(href), prop) for href, prop in matches if prop is not None]
 
     def path_of(self, href: str) -> str:
-        """The path of an href: we never ask another server than the configured one."""
+        """Return the path of an href without its host: requests go to the configured server only."""
         path = re.sub("^https?://[^/]*", "", href.strip())
         if not re.fullmatch("/(?!/)[!-~]*", path):
-            raise self.dav.nonsense(href)
+            raise self.dav.protocol_error(href)
         return path

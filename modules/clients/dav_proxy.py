@@ -1,7 +1,6 @@
-"""Hands DAV requests over to the DAV server and its answers back, piece by piece as they come.
+"""A reverse proxy for the DAV server, which streams requests and responses.
 
-Only the path below dav/ and the headers named here get through: the server, the port and who asks are never the
-client's to say.
+It passes on the path below dav/ and the headers listed here only: a client chooses neither server, port nor user.
 """
 
 import contextlib
@@ -13,18 +12,16 @@ import bottle
 
 from mailapi import ApiError, Call, Unread, body_length
 
-from ..clients.base import ServiceDown
-from ..clients.dav import Dav
-from ..clients.dav_urls import inside_if, inside_url, outside_url, request_target
-from ..clients.deadline import Deadline
+from .base import ServiceDown
+from .dav import Dav
+from .dav_urls import inside_if, inside_url, outside_url, request_target
+from .deadline import Deadline
 
-READS = ("GET", "HEAD", "OPTIONS", "PROPFIND", "REPORT")
-PAUSE = 30  # seconds without progress after which either side is given up
-MOST_BODY = 32 * 1024 * 1024  # bytes of a request's body
-MOST_IN_MEMORY = (
-    1024 * 1024
-)  # bytes of one whose length was not announced that are kept there; more goes to a file
-PIECE = 64 * 1024
+READ_METHODS = ("GET", "HEAD", "OPTIONS", "PROPFIND", "REPORT")
+IDLE_SECONDS = 30  # without progress on either side, after which the exchange ends
+MAX_BODY = 32 * 1024 * 1024  # bytes of a request's body
+MAX_IN_MEMORY = 1024 * 1024  # bytes of a body without Content-Length; larger ones are written to a file
+CHUNK = 64 * 1024  # bytes
 REQUEST_HEADERS = (
     "Accept",
     "Accept-Charset",
@@ -50,7 +47,7 @@ REQUEST_HEADERS = (
     "Timeout",
     "User-Agent",
 )
-NOT_PASSED_BACK = {
+DROPPED_RESPONSE_HEADERS = {
     "connection",
     "keep-alive",
     "proxy-authenticate",
@@ -65,13 +62,16 @@ NOT_PASSED_BACK = {
     "server",
     "date",
 }
-# A page that somebody keeps on the DAV server must not run with the rights of this origin.
-HARMLESS = [("Content-Security-Policy", "default-src 'none'; sandbox"), ("X-Content-Type-Options", "nosniff")]
+# Stored pages must not run scripts with the rights of this origin.
+SANDBOX_HEADERS = [
+    ("Content-Security-Policy", "default-src 'none'; sandbox"),
+    ("X-Content-Type-Options", "nosniff"),
+]
 
 
 def forward(dav: Dav, environ: dict, path: str, call: Call) -> bottle.HTTPResponse:
-    """The DAV server's answer to the request, of which path is what follows the slash after dav."""
-    method, prefix = environ["REQUEST_METHOD"], prefix_of(environ)
+    """Return the DAV server's response to a request. path: what follows `dav/`. ApiError: it was not passed on."""
+    method, prefix = environ["REQUEST_METHOD"], public_prefix(environ)
     if not re.fullmatch("[A-Z]{1,20}", method) or method in ("CONNECT", "TRACE"):
         raise ApiError("Unknown method.", http=405)
     target, host = request_target(dav, environ, path), environ.get("HTTP_HOST", "")
@@ -83,50 +83,53 @@ def forward(dav: Dav, environ: dict, path: str, call: Call) -> bottle.HTTPRespon
     try:
         headers |= dav.credentials(call.user_name, call.password)
         with contextlib.ExitStack() as stack:
-            body = stack.enter_context(body_of(environ))
-            connection = stack.enter_context(dav.talk(PAUSE, most=float("inf")))
+            body = stack.enter_context(upload_of(environ))
+            connection = stack.enter_context(dav.conversation(IDLE_SECONDS, max_bytes=float("inf")))
             if body:
-                body.deadline, headers["Content-Length"] = connection.deadline, str(body.left)
-            answer = dav.request(connection, method, target, headers, body)
-            if answer.status == 401 or answer.status < 200:
+                body.deadline, headers["Content-Length"] = connection.deadline, str(body.remaining)
+            response = stack.enter_context(dav.request(connection, method, target, headers, body))
+            if response.status == 401 or response.status < 200:
                 raise ServiceDown(
-                    dav.kind, "it refused the log-in" if answer.status == 401 else "it is no DAV server"
+                    dav.kind, "it refused the log-in" if response.status == 401 else "it is no DAV server"
                 )
-            found, pieces = answer_headers(dav, answer, prefix), Pieces(answer, connection.deadline)
-            if body and body.left:
+            response_headers = passed_headers(dav, response, prefix)
+            chunks = ResponseBody(response, connection.deadline)
+            if body and body.remaining:
                 stack.callback(Unread(b"", environ).close)
-            pieces.stack = stack.pop_all()
+            chunks.stack = stack.pop_all()
     except ServiceDown as down:
         raise ApiError(down.status, http=502, audit=down.audit) from None
-    if not pieces.first:  # Bottle would not close it
-        pieces.close()
-    return bottle.HTTPResponse(pieces if pieces.first else b"", answer.status, found + HARMLESS)
+    if not chunks.first:  # Bottle would not close an empty body
+        chunks.close()
+    return bottle.HTTPResponse(
+        chunks if chunks.first else b"", response.status, response_headers + SANDBOX_HEADERS
+    )
 
 
-def prefix_of(environ: dict) -> str:
-    """The path under which clients find the DAV server."""
+def public_prefix(environ: dict) -> str:
+    """Return the path under which clients reach the DAV server."""
     mount = environ.get("SCRIPT_NAME", "").rstrip("/").encode("latin-1", "replace")
     return urllib.parse.quote(mount, safe="/~@:+") + "/dav"
 
 
 def request_headers(environ: dict) -> dict[str, str]:
-    """The headers that concern the DAV server, but for those that are meant for us only (RFC 9110 section 7.6.1)."""
-    hop = {name.strip().lower() for name in environ.get("HTTP_CONNECTION", "").split(",")}
+    """Return the request's headers to pass on: without those of this connection only (RFC 9110 section 7.6.1)."""
+    hop_by_hop = {name.strip().lower() for name in environ.get("HTTP_CONNECTION", "").split(",")}
     given = {name: environ.get("HTTP_" + name.upper().replace("-", "_")) for name in REQUEST_HEADERS}
     given["Content-Type"] = environ.get("CONTENT_TYPE")
-    return {name: value for name, value in given.items() if value and name.lower() not in hop}
+    return {name: value for name, value in given.items() if value and name.lower() not in hop_by_hop}
 
 
 @contextlib.contextmanager
-def body_of(environ: dict):
-    """The request's body, or None; one of unknown length is read first, since many servers want to know it."""
+def upload_of(environ: dict):
+    """Open the request's body, or None. Without Content-Length it is read first, as many servers need the length."""
     length, source = body_length(environ), environ["wsgi.input"]
-    if length and length > MOST_BODY:
+    if length and length > MAX_BODY:
         raise ApiError("Request body too large.", http=413)
-    with tempfile.SpooledTemporaryFile(MOST_IN_MEMORY) as spool:
+    with tempfile.SpooledTemporaryFile(MAX_IN_MEMORY) as spool:
         if length is None:
-            while piece := source.read(PIECE):
-                if spool.write(piece) and spool.tell() > MOST_BODY:
+            while chunk := source.read(CHUNK):
+                if spool.write(chunk) and spool.tell() > MAX_BODY:
                     raise ApiError("Request body too large.", http=413)
             length, source = spool.tell(), spool
             spool.seek(0)
@@ -134,56 +137,56 @@ def body_of(environ: dict):
 
 
 class Upload:
-    """A body as http.client sends it: exactly as much as was announced, for as long as it moves on."""
+    """A request body for http.client: exactly as long as announced; every read renews the deadline."""
 
     deadline: Deadline
 
     def __init__(self, source, length: int):
-        self.source, self.left = source, length
+        self.source, self.remaining = source, length
 
     def read(self, size: int) -> bytes:
-        piece = self.source.read(min(size, self.left))
-        if self.left and not piece:
+        chunk = self.source.read(min(size, self.remaining))
+        if self.remaining and not chunk:
             raise ApiError("The request body ended early.", http=400)
-        self.left -= len(piece)
-        self.deadline.renew(PAUSE)
-        return piece
+        self.remaining -= len(chunk)
+        self.deadline.renew(IDLE_SECONDS)
+        return chunk
 
 
-class Pieces:
-    """The answer's body as it comes; closing it lets the connection go."""
+class ResponseBody:
+    """The chunks of a response's body as they come. `close` ends the connection."""
 
     stack: contextlib.ExitStack
 
-    def __init__(self, answer, deadline: Deadline):
-        self.answer, self.deadline = answer, deadline
-        self.first = self.next_piece()  # while a failure can still be told
+    def __init__(self, response, deadline: Deadline):
+        self.response, self.deadline = response, deadline
+        self.first = self.next_chunk()  # before the status line is sent, so that a failure can be answered
 
-    def next_piece(self) -> bytes:
-        self.deadline.renew(PAUSE)
-        piece = self.answer.read1(PIECE)
-        if not piece and self.answer.length:
+    def next_chunk(self) -> bytes:
+        self.deadline.renew(IDLE_SECONDS)
+        chunk = self.response.read1(CHUNK)
+        if not chunk and self.response.length:
             raise EOFError("it broke off")
-        return piece
+        return chunk
 
     def __iter__(self):
-        piece, self.first = self.first, b""
-        while piece:
-            yield piece
-            piece = self.next_piece()
+        chunk, self.first = self.first, b""
+        while chunk:
+            yield chunk
+            chunk = self.next_chunk()
 
     def close(self):
         self.stack.close()
 
 
-def answer_headers(dav: Dav, answer, prefix: str) -> list[tuple[str, str]]:
-    """The answer's headers, but for those of the connection, of log-ins and of other origins."""
-    drop = NOT_PASSED_BACK | {
-        name.strip().lower() for name in answer.headers.get("Connection", "").split(",")
+def passed_headers(dav: Dav, response, prefix: str) -> list[tuple[str, str]]:
+    """Return a response's headers to pass on: without those about connection, log-in and other origins."""
+    dropped = DROPPED_RESPONSE_HEADERS | {
+        name.strip().lower() for name in response.headers.get("Connection", "").split(",")
     }
     passed = []
-    for name, value in answer.headers.items():
-        if name.lower() in drop or name.lower().startswith("access-control-"):
+    for name, value in response.headers.items():
+        if name.lower() in dropped or name.lower().startswith("access-control-"):
             continue
         value = " ".join(value.encode("latin-1", "replace").decode(errors="replace").split())
         is_url = name.lower() in ("location", "content-location")

@@ -1,6 +1,6 @@
-"""URLs of the DAV server, as its clients see them and as it has to see them itself.
+"""URLs of the DAV server: translated between those that clients use (outside) and its own (inside).
 
-A URL that is passed on names the same bytes on both sides; one for which that cannot be promised is refused.
+A URL names the same resource on both sides. Those for which that is not certain are refused.
 """
 
 import logging
@@ -10,33 +10,34 @@ from functools import lru_cache
 
 from mailapi import ApiError
 
-from ..clients.dav import Dav
+from .dav import Dav
 
 log = logging.getLogger("mailapi")
 
-SAFE = (
-    "/~@:+!$&'()*,;="  # beside letters, digits and -._: what stands in a path as it is (RFC 3986 section 3.3)
-)
-# Of a header: an absolute URL without user and password, or a path (RFC 4918 section 8.3).
+# Characters, beside letters, digits and -._, that a path has unencoded (RFC 3986 section 3.3).
+SAFE = "/~@:+!$&'()*,;="
+# A URL in a header: absolute, without user and password, or a path (RFC 4918 section 8.3).
 URL = re.compile(r"(?:https?://([^/@]+))?(/(?!/).*)", re.IGNORECASE)
-# What no such URL has, and a slash inside a name: in the request's own path WSGI does not tell it from the others.
-NOT_IN_URL = re.compile(r"[^!-~]|[#?\\]|%(?![0-9A-Fa-f]{2})|%2[Ff]")
+# Characters that such a URL cannot have; also %2F: in PATH_INFO, WSGI has it decoded, like a slash between names.
+INVALID_IN_URL = re.compile(r"[^!-~]|[#?\\]|%(?![0-9A-Fa-f]{2})|%2[Ff]")
 IF_TOKEN = re.compile(r'[ \t]+|[()]|[Nn][Oo][Tt]|\[(?:W/)?"[^"]*"\]|<[^<>]*>')
 
 
 def request_target(dav: Dav, environ: dict, path: str) -> str:
-    """Return a request's path and query for the DAV server; ApiError where what was asked for cannot be told."""
-    # What came: servers cut the fragment off, and some leave out tabs and line ends.
+    """Return a request's path and query for the DAV server. ApiError: the path is ambiguous."""
+    # The target as the client sent it: web servers cut the fragment off, and some drop tabs and line ends.
     raw = environ.get("REQUEST_URI") or environ.get("RAW_URI") or ""
     query = environ.get("QUERY_STRING", "")
     if re.search(r"[\x00-\x20\x7f#]|^[^?]*%2[Ff]", raw) or re.search("[^!-~]|#", query):
         raise ApiError("Invalid path.", http=400)
-    return dav.path + quoted(path) + (query and "?" + query)
+    return dav.path + quote_path(path) + (query and "?" + query)
 
 
-def quoted(path: str) -> str:
-    """Return a path below the DAV server's root, percent-encoded; ApiError where it could lead out of there, or has
-    U+FFFD: the core puts that in the place of bytes that are not UTF-8."""
+def quote_path(path: str) -> str:
+    """Percent-encode a path below the DAV server's root.
+
+    ApiError: it could lead out of the root, or has U+FFFD, by which the core replaces bytes that are not UTF-8.
+    """
     names = [segment.partition(";")[0] for segment in path.split("/")]
     if re.search(r"[\x00-\x1f\x7f\\\ufffd]", path) or {".", ".."}.intersection(names):
         raise ApiError("Invalid path.", http=400)
@@ -44,31 +45,33 @@ def quoted(path: str) -> str:
 
 
 def inside_url(dav: Dav, url: str, prefix: str, host: str) -> str:
-    """Return the URL of a header for the DAV server: its own host, the path as clients see it (X-Script-Name).
+    """Return a header's URL for the DAV server: with its host, and the path of the outside (see X-Script-Name).
 
     host is the Host header of the request.
     """
-    found = URL.fullmatch(url)
+    match = URL.fullmatch(url)
     try:
-        if not found or NOT_IN_URL.search(url):
+        if not match or INVALID_IN_URL.search(url):
             raise ValueError("not a URL of a header")
-        path = urllib.parse.unquote(found[2], errors="strict")
-        foreign = found[1] is not None and not same_host(found[1], host)
+        path = urllib.parse.unquote(match[2], errors="strict")
+        foreign = match[1] is not None and not same_host(match[1], host)
     except ValueError:
         raise ApiError("Invalid Destination.", http=400) from None
     if foreign or not path.startswith(urllib.parse.unquote(prefix) + "/"):
         raise ApiError("The destination is not on this server.", http=502)  # RFC 4918 section 9.9.4
     below = path.removeprefix(urllib.parse.unquote(prefix))
     own_host = f"[{dav.host}]" if ":" in dav.host else dav.host
-    return f"{dav.scheme}://{own_host}:{dav.port}{prefix}{quoted(below[1:])}"
+    return f"{dav.scheme}://{own_host}:{dav.port}{prefix}{quote_path(below[1:])}"
 
 
 def same_host(authority: str, host: str) -> bool:
-    """Check that a URL's host and port are those of the Host header. The default ports count as none: which of them
-    it is, the API cannot tell behind every proxy."""
+    """Check that a URL's host and port are those of the Host header.
+
+    Ports 80 and 443 count as no port: behind a proxy the API does not know which of them the client uses.
+    """
     (name, port), (own_name, own_port) = map(name_and_port, (authority, host))
     if name == own_name and port != own_port:
-        tell_of_port()
+        warn_about_port()
     return (name, port) == (own_name, own_port)
 
 
@@ -78,8 +81,8 @@ def name_and_port(authority: str) -> tuple[str | None, int | None]:
 
 
 @lru_cache(maxsize=1)
-def tell_of_port():
-    """Say once what a MOVE or COPY may have failed for."""
+def warn_about_port():
+    """Log, once, why a MOVE or COPY may have failed."""
     log.warning(
         "A Destination has another port than the Host header: does a proxy pass it on without the port? "
         "docs/deploy.md has proxies that do not."
@@ -87,27 +90,27 @@ def tell_of_port():
 
 
 def inside_if(dav: Dav, condition: str, prefix: str, host: str) -> str:
-    """Return the If header with the URLs of resources as the DAV server has to see them (RFC 4918 section 10.4).
+    """Return an If header with its resource URLs translated for the DAV server (RFC 4918 section 10.4).
 
-    What names nothing on this server stays as it is, and so does a header that is none.
+    URLs of other servers stay unchanged, and so does a header that is not valid.
     """
-    position, in_list, pieces = 0, False, []
+    position, in_list, tokens = 0, False, []
     while position < len(condition):
         if not (token := IF_TOKEN.match(condition, position)):
             return condition
-        piece, position = token[0], token.end()
-        in_list = piece == "(" or in_list and piece != ")"
-        if piece[0] == "<" and not in_list:  # in a list it is a lock
+        text, position = token[0], token.end()
+        in_list = text == "(" or in_list and text != ")"
+        if text[0] == "<" and not in_list:  # inside a list it is a lock token
             try:
-                piece = f"<{inside_url(dav, piece[1:-1], prefix, host)}>"
+                text = f"<{inside_url(dav, text[1:-1], prefix, host)}>"
             except ApiError:
                 pass
-        pieces.append(piece)
-    return "".join(pieces)
+        tokens.append(text)
+    return "".join(tokens)
 
 
 def outside_url(dav: Dav, url: str, prefix: str) -> str:
-    """Return a URL of the DAV server as clients see it; one of elsewhere stays as it is."""
+    """Return a URL of the DAV server as clients reach it. URLs of other servers stay unchanged."""
     try:
         parts = urllib.parse.urlsplit(url)
         port = parts.port or dav.schemes.get(parts.scheme or dav.scheme)

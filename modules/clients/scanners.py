@@ -1,4 +1,4 @@
-"""Clients of SpamAssassin's spamd and ClamAV's clamd: is it spam, is it a virus?"""
+"""Clients of spam and virus scanners: SpamAssassin's spamd and ClamAV's clamd."""
 
 import re
 import socket
@@ -6,7 +6,7 @@ import struct
 
 from mailapi import ApiError
 
-from ..clients.base import PROMPT, SCAN_SECONDS, Client
+from .base import PROMPT_SECONDS, SCAN_SECONDS, Client
 
 CHUNK = 64 * 1024  # bytes
 NUMBER = r"(-?[0-9]{1,6}\.?[0-9]{0,6})"
@@ -14,18 +14,18 @@ VERDICT = re.compile(rf"(?im)^spam: *(true|false|yes|no) *; *{NUMBER} */ *{NUMBE
 
 
 class Spamd(Client):
-    """SPAMC/1.5, as spamd/PROTOCOL in SpamAssassin's source has it."""
+    """A client of SPAMC/1.5 (spamd/PROTOCOL in SpamAssassin's source)."""
 
     kind, schemes = "antispam", {"spamd": 783}
 
     def ping(self) -> str:
-        return "SPAMD/" + self.ask("PING", b"", PROMPT)[0]
+        return "SPAMD/" + self.request("PING", b"", PROMPT_SECONDS)[0]
 
     def scan(self, message: bytes) -> dict:
-        """Whether it counts as spam, its score, the score from which on it does, and the rules that it met."""
-        _, head, body = self.ask("SYMBOLS", message, SCAN_SECONDS)
+        """Return whether a message is spam, its score, the threshold, and the names of the rules that matched."""
+        _, head, body = self.request("SYMBOLS", message, SCAN_SECONDS)
         if not (verdict := VERDICT.search(head)):
-            raise self.nonsense(head)
+            raise self.protocol_error(head)
         return {
             "spam": verdict[1].lower() in ("true", "yes"),
             "score": float(verdict[2]),
@@ -33,39 +33,39 @@ class Spamd(Client):
             "rules": [rule for rule in re.split(r"[,\s]+", body) if rule],
         }
 
-    def ask(self, command: str, message: bytes, seconds: float) -> tuple[str, str, str]:
-        """The protocol's version, the headers and the body of what spamd answers."""
-        with self.talk(seconds) as connection:
+    def request(self, command: str, message: bytes, seconds: float) -> tuple[str, str, str]:
+        """Send a command with a message. Return the protocol's version, the headers and the body of the response."""
+        with self.conversation(seconds) as connection:
             connection.sendall(
                 b"%b SPAMC/1.5\r\nContent-length: %d\r\n\r\n" % (command.encode(), len(message))
             )
             connection.sendall(message)
-            connection.shutdown(socket.SHUT_WR)  # it reads on until the end
+            connection.shutdown(socket.SHUT_WR)  # spamd reads to the end before it answers
             answer = connection.makefile("rb").read().decode(errors="replace")
-            first, _, rest = answer.partition("\n")
-            status = re.match(r"SPAMD/([0-9.]{1,9}) +([0-9]{1,9}) +([^\r]*)", first)
+            status_line, _, remainder = answer.partition("\n")
+            status = re.match(r"SPAMD/([0-9.]{1,9}) +([0-9]{1,9}) +([^\r]*)", status_line)
             if not status or status[2] != "0":
-                raise self.nonsense(first)
-            head, _, body = rest.replace("\r\n", "\n").partition("\n\n")
+                raise self.protocol_error(status_line)
+            head, _, body = remainder.replace("\r\n", "\n").partition("\n\n")
             return status[1], head, body
 
 
 class Clamd(Client):
-    """Commands that begin with z end in a NUL byte, answers too (clamd(8))."""
+    """A client of clamd(8). Commands that begin with z, and their answers, end with a NUL byte."""
 
     kind, schemes = "antivirus", {"clamd": 3310}
 
     def ping(self) -> str:
-        with self.talk() as connection:
+        with self.conversation() as connection:
             connection.sendall(b"zVERSION\0")
-            version = answer_of(connection)
+            version = read_answer(connection)
             if not version.startswith("ClamAV"):
-                raise self.nonsense(version)
+                raise self.protocol_error(version)
             return version
 
     def scan(self, message: bytes) -> dict:
-        """Whether no signature fits, else the name of one that does."""
-        with self.talk(SCAN_SECONDS) as connection:
+        """Return whether a message is clean, and the signature of the virus in it or None."""
+        with self.conversation(SCAN_SECONDS) as connection:
             try:
                 connection.sendall(b"zINSTREAM\0")
                 for start in range(0, len(message), CHUNK):
@@ -73,20 +73,21 @@ class Clamd(Client):
                     connection.sendall(struct.pack("!I", len(chunk)) + chunk)
                 connection.sendall(struct.pack("!I", 0))
             except (BrokenPipeError, ConnectionResetError):
-                pass  # it has said why, as of a message that is longer than it takes
-            verdict = answer_of(connection)
-            if found := re.fullmatch(r"stream: (.+) FOUND", verdict):
-                return {"clean": False, "signature": found[1]}
+                pass  # clamd answers, and closes the connection, when a message exceeds its limit
+            verdict = read_answer(connection)
+            if match := re.fullmatch(r"stream: (.+) FOUND", verdict):
+                return {"clean": False, "signature": match[1]}
             if verdict == "stream: OK":
                 return {"clean": True, "signature": None}
             if verdict.endswith("ERROR"):
                 sentence = "The antivirus service refused the message"
                 raise ApiError(f"{sentence}: {verdict[:200]}", audit=f"{sentence}.")
-            raise self.nonsense(verdict)
+            raise self.protocol_error(verdict)
 
 
-def answer_of(connection) -> str:
-    answer, lines = bytearray(), connection.makefile("rb")  # bytes would be copied for every piece
-    while not answer.endswith(b"\0") and (piece := lines.read1(4096)):
-        answer.extend(piece)
+def read_answer(connection) -> str:
+    """Read up to the NUL byte, or to the end if there is none."""
+    answer, file = bytearray(), connection.makefile("rb")  # bytes would be copied for every chunk
+    while not answer.endswith(b"\0") and (chunk := file.read1(4096)):
+        answer.extend(chunk)
     return answer.rstrip(b"\0").decode(errors="replace")

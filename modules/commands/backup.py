@@ -3,13 +3,14 @@
 import contextlib
 import os
 import sqlite3
-import sys
 from pathlib import Path
 
 import mailapi
 
-PAGES = 1000  # copied at a time; in between the mail daemons may write, after which SQLite starts again
-RESTARTS = 3  # after so many, all at once: writers wait that long
+from .progress import TerminalLine
+
+PAGES_AT_ONCE = 1000  # between two steps the mail daemons may write, after which SQLite starts again
+MOST_RESTARTS = 3  # then the copy is made in one step, for which writers wait
 
 
 def options(parser):
@@ -34,7 +35,7 @@ def run(args):
     os.close(handle)
     try:
         copy(source, part)
-        os.link(part, target)  # never over a file that came meanwhile
+        os.link(part, target)  # fails where a file of that name was made meanwhile
     except (sqlite3.Error, OSError) as error:
         raise mailapi.ConfigError(f"Not copied: {error}.") from error
     finally:
@@ -43,13 +44,14 @@ def run(args):
 
 
 def copy(source: Path, target: Path):
+    """Copy a database, and check the copy."""
     uri = f"{source.absolute().as_uri()}?mode=ro"
     with (
         contextlib.closing(sqlite3.connect(uri, uri=True)) as old,
         contextlib.closing(sqlite3.connect(target)) as new,
     ):
         try:
-            old.backup(new, pages=PAGES, progress=Progress(), sleep=0.01)
+            old.backup(new, pages=PAGES_AT_ONCE, progress=Progress(), sleep=0.01)
         except TooManyRestarts:
             old.backup(new)
         answer = new.execute("PRAGMA integrity_check").fetchone()[0]
@@ -58,25 +60,19 @@ def copy(source: Path, target: Path):
 
 
 class TooManyRestarts(Exception):
-    """Writers were faster than the copy."""
+    """Writers changed the database more often than the copy can start again."""
 
 
 class Progress:
-    """Shown on a terminal; counts how often the copy had to start again."""
+    """Show the progress, and count how often SQLite starts the copy again."""
 
     def __init__(self):
-        self.least, self.restarts = None, 0
+        self.fewest_left, self.restarts, self.line = None, 0, TerminalLine()
 
     def __call__(self, status, left: int, total: int):
-        if self.least is not None and left > self.least:
+        if self.fewest_left is not None and left > self.fewest_left:
             self.restarts += 1
-        self.least = left
-        if self.restarts > RESTARTS:
+        self.fewest_left = left
+        if self.restarts > MOST_RESTARTS:
             raise TooManyRestarts
-        if sys.stderr.isatty():
-            print(
-                f"\r{total - left:,} of {total:,} pages",
-                end="" if left else "\n",
-                file=sys.stderr,
-                flush=True,
-            )
+        self.line.count(total - left, total, after=" pages")

@@ -1,9 +1,9 @@
 """Call any action of any module, with the rights of whoever can read the database file.
 
-Fields are field=value; field=- reads a secret without echo, and so does the name alone of a field for secrets. One
-that is needed and not given is asked for. Lists are separated by commas or JSON, objects
-are JSON, a file is named by its path (- is standard input). Prints a table on a terminal, JSON otherwise; an
-action that answers a file writes its bytes.
+Fields are field=value. field=- reads the value without echo, and so does the name alone of a field for a secret; a
+required secret that is not given is asked for. Lists are JSON or separated by commas, objects are JSON, a file is
+named by its path (- is standard input). On a terminal the command prints tables, otherwise JSON; of an action that
+answers a file it writes the bytes.
 """
 
 import getpass
@@ -13,6 +13,8 @@ import sys
 from pathlib import Path
 
 import mailapi
+
+from .progress import TerminalLine
 
 
 def options(parser):
@@ -29,66 +31,71 @@ def run(args):
     app = mailapi.create_app(args.config)
     generation = app.generation()
     module = app.module(args.module.strip("/"), generation)
-    chosen = module.choose({args.action: ""})
-    if chosen is None:
-        known = ", ".join(module.endpoints)
-        raise mailapi.ApiError(f"Unknown action {args.action}. {args.module} has: {known}.")
-    given = dict(field(argument, chosen, generation) for argument in args.fields)
-    given |= ask_for_secrets(chosen, generation, given)
-    mailapi.refuse_forbidden_text(given)
-    call = mailapi.Call(app, generation, *chosen.read(generation, given, given))
-    call.user_name, call.external_user = (
-        args.user_name,
-        app.external_credentials(args.user_name) if args.user_name else None,
-    )
-    call.report_progress = Progress()
-    user = args.user_name is None or app.credentials(args.user_name)
-    if not user or user is not True and user["user_name"] != args.user_name:
-        raise mailapi.ApiError(f"There is no user {args.user_name}.")
-    if chosen.download and sys.stdout.isatty():
+    endpoint = module.choose({args.action: ""})
+    if endpoint is None:
+        actions = ", ".join(module.endpoints)
+        raise mailapi.ApiError(f"Unknown action {args.action}. {args.module} has: {actions}.")
+    call = make_call(app, generation, endpoint, args)
+    if endpoint.download and sys.stdout.isatty():
         raise mailapi.ApiError("A file is not for the terminal: redirect it, > FILE.")
-    audit = ""
-    try:
-        added = app.perform(call, module, chosen)
-        answer = {"status": "ok"} | ({} if chosen.download else added)
-    except mailapi.ApiError as refused:
-        answer, audit = {"status": refused.status} | refused.answer, refused.audit
-    except mailapi.peewee.PeeweeException as error:
-        answer = {"status": mailapi.refusal(error).status}
-    else:
-        if mailapi.is_url(app.config.state) or os.path.exists(
-            app.config.state
-        ):  # without it nobody is logged in
-            app.end_sessions(call)
-    call.report_progress("")
-    event = mailapi.Event(module.path, audit or answer["status"], 200, "", "local")
-    event.describe(call, chosen)
-    event.user_name = event.user_name or f"local:{getpass.getuser()}"
-    if event.changes:
-        app.notify(lambda watcher: watcher.on_request(event))
-    if chosen.download and answer["status"] == "ok":
-        sys.stdout.buffer.write(added.content)
+    call.report_progress = line = TerminalLine()
+    answer, content, audit = perform(app, call, module, endpoint)
+    line("")
+    notify(app, call, module, endpoint, audit)
+    if content is not None:
+        sys.stdout.buffer.write(content)
         return 0
-    show(answer, sys.stdout.isatty() and not args.json)
+    print_answer(answer, sys.stdout.isatty() and not args.json)
     return 0 if answer["status"] in ("ok", "warning") else 1
 
 
-class Progress:
-    """On a terminal, how far a long action is, in a line that "" frees for the answer."""
+def make_call(app, generation: mailapi.Generation, endpoint: mailapi.Endpoint, args) -> mailapi.Call:
+    """Return the call of an action with the fields and the user of the command line."""
+    fields = dict(read_field(argument, endpoint, generation) for argument in args.fields)
+    fields |= ask_for_secrets(endpoint, generation, fields)
+    mailapi.refuse_forbidden_text(fields)
+    call = mailapi.Call(app, generation, *endpoint.read(generation, fields, fields))
+    name = args.user_name
+    call.user_name, call.external_user = name, app.external_credentials(name) if name else None
+    user = name is None or app.credentials(name)
+    if not user or user is not True and user["user_name"] != name:
+        raise mailapi.ApiError(f"There is no user {name}.")
+    return call
 
-    shown = ""
 
-    def __call__(self, sentence: str):
-        if sys.stderr.isatty() and sentence != self.shown:
-            print(f"\r{sentence}\033[K", end="", file=sys.stderr, flush=True)
-            self.shown = sentence
+def perform(app, call: mailapi.Call, module, endpoint: mailapi.Endpoint) -> tuple[dict, bytes | None, str]:
+    """Run the action. Return its answer, the content of the file that it answers or None, and the status for the audit."""
+    try:
+        result = app.perform(call, module, endpoint)
+    except mailapi.ApiError as refused:
+        return {"status": refused.status} | refused.answer, None, refused.audit
+    except mailapi.peewee.PeeweeException as error:
+        refused = mailapi.refusal(error)
+        return {"status": refused.status}, None, refused.audit
+    if mailapi.is_url(app.config.state) or os.path.exists(app.config.state):  # else there are no sessions
+        app.end_sessions(call)
+    if endpoint.download:
+        return {"status": "ok"}, result.content, "ok"
+    answer = {"status": "ok"} | result
+    return answer, None, answer["status"]
 
 
-def field(argument: str, chosen: mailapi.Endpoint, generation: mailapi.Generation) -> tuple[str, object]:
-    """A field's name and its value as a client would have sent it."""
+def notify(app, call: mailapi.Call, module, endpoint: mailapi.Endpoint, status: str):
+    """Report a change to the modules that record requests, under the name of the system's user."""
+    event = mailapi.Event(module.path, status, 200, "", "local")
+    event.describe(call, endpoint)
+    event.user_name = event.user_name or f"local:{getpass.getuser()}"
+    if event.changes:
+        app.notify(lambda module: module.on_request(event))
+
+
+def read_field(
+    argument: str, endpoint: mailapi.Endpoint, generation: mailapi.Generation
+) -> tuple[str, object]:
+    """Return a field's name, and its value as a client would send it."""
     name, equals, value = argument.partition("=")
     name = mailapi.canonical(name)
-    kinds = chosen.fields(generation) | chosen.query
+    kinds = endpoint.fields(generation) | endpoint.query
     if not equals and kinds.get(name) is mailapi.secret:
         return name, read_secret(name)
     if not equals or name not in kinds:
@@ -110,16 +117,17 @@ def field(argument: str, chosen: mailapi.Endpoint, generation: mailapi.Generatio
 
 
 def read_secret(name: str) -> str:
+    """Read a secret without echo, or a line of standard input that is no terminal."""
     return getpass.getpass(f"{name}: ") if sys.stdin.isatty() else sys.stdin.readline().rstrip("\n")
 
 
-def ask_for_secrets(chosen: mailapi.Endpoint, generation: mailapi.Generation, given: dict) -> dict:
-    """The secrets that the action needs and nobody has given, from whoever sits at the terminal."""
+def ask_for_secrets(endpoint: mailapi.Endpoint, generation: mailapi.Generation, fields: dict) -> dict:
+    """Ask at the terminal for the required secrets that are missing, and return them; {} without a terminal."""
     missing = (
         [
             name
-            for name in chosen.needed(generation)
-            if chosen.optional.get(name) is mailapi.secret and name not in given
+            for name in endpoint.needed(generation)
+            if endpoint.optional.get(name) is mailapi.secret and name not in fields
         ]
         if sys.stdin.isatty()
         else []
@@ -128,26 +136,28 @@ def ask_for_secrets(chosen: mailapi.Endpoint, generation: mailapi.Generation, gi
 
 
 def read_document(path: str) -> str:
+    """Return the text of a file or, for -, of standard input."""
     try:
         return (sys.stdin.buffer.read() if path == "-" else Path(path).read_bytes()).decode("utf-8-sig")
     except UnicodeDecodeError:
         raise mailapi.ApiError(f"{path} is not text in UTF-8.") from None
 
 
-def show(answer: dict, as_table: bool):
+def print_answer(answer: dict, as_table: bool):
+    """Print an answer's lists as tables and the other fields below; JSON where it has objects or as_table is false."""
     lists = [value for value in answer.values() if isinstance(value, list)]
     if not as_table or any(isinstance(value, dict) for value in answer.values()):
         print(json.dumps(answer, ensure_ascii=sys.stdout.isatty(), indent=2, default=mailapi.readable))
         return
     for rows in lists:
-        table([row if isinstance(row, dict) else {"": row} for row in rows])
+        print_table([row if isinstance(row, dict) else {"": row} for row in rows])
     for name, value in answer.items():
         if not isinstance(value, list) and (name != "status" or value != "ok" or len(answer) == 1):
             print(mailapi.printable(value if name == "status" else f"{name}: {value}"))
 
 
-def table(rows: list[dict]):
-    """The rows in columns; nothing in a cell can move the cursor."""
+def print_table(rows: list[dict]):
+    """Print rows in columns; no cell can move the cursor."""
     if not rows:
         return print("(none)")
     names = list(dict.fromkeys(name for row in rows for name in row))
@@ -159,7 +169,7 @@ def table(rows: list[dict]):
 
 
 def cell(value) -> str:
-    """A value on one line; a list of rows as what they have in them, one after the other."""
+    """Return a value as one line; of a list of rows, their values."""
     if isinstance(value, list) and value and isinstance(value[0], dict):
         return ", ".join(
             mailapi.printable([part for part in row.values() if part is not None]) for row in value

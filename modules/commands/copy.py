@@ -1,18 +1,20 @@
 """Copy a master or state database from a file to a server (mysql://…) or back; what was interrupted goes on."""
 
 import sys
-import time
 from pathlib import Path
 
 import mailapi
-from mailapi import ConfigError, is_url, without_password
+from mailapi import ConfigError, is_url
 
-from ..commands.copy_sides import HIGHEST, LOWEST, File, Server, Side
+from .copy_database import HIGHEST_KEY, LOWEST_KEY, Database
+from .copy_mariadb import ServerDatabase
+from .copy_sqlite import SqliteFile
+from .progress import RowCounts
 
 SCHEMA = Path(__file__).with_name("schema9.sql")
-AT_ONCE = 2000  # rows
-BYTES_AT_ONCE = 8 * 1024 * 1024  # of mails, going by those before
-PASSES = 5  # until nobody has changed the source meanwhile
+ROWS_AT_ONCE = 2000
+BYTES_AT_ONCE = 8 * 1024 * 1024  # of mails, estimated from those before
+MOST_PASSES = 5
 
 
 def options(parser):
@@ -22,120 +24,119 @@ def options(parser):
 
 
 def run(args):
-    """The rows of all tables, compared once more at the end; the schema's version is the last row of all, so that no
-    API serves a copy that is not complete."""
+    """Copy the rows of all tables, and compare them once more at the end.
+
+    The schema's version is written last, so that no API serves an incomplete copy.
+    """
     schema = (
         mailapi.create_app(args.config).state_schema if args.state else SCHEMA.read_text(encoding="utf-8")
     )
-    source, target = (side(place, schema, args.state) for place in (args.source, args.target))
+    source, target = (open_database(where, schema, args.state) for where in (args.source, args.target))
     with source.opened():
         source.refuse_unless_complete()
-        if source.file:  # what it has, it has: also of generation 8, and what others added
+        if source.is_file:  # its own schema may be generation 8's, or have tables that others added
             schema = source.schema()
         tables = tables_of(schema)
-        if not source.file:
-            refuse_to_forget(source, tables, args.state)
-        if not (source.file and target.file):  # from file to file all columns come along
-            source.refuse_other_columns(tables)
-        if source.file and not target.file and (triggers := source.triggers()):
-            print(f"left out, as SQLite's own: the triggers {', '.join(triggers)}", file=sys.stderr)
+        check_source(source, target, tables, args.state)
         with target.opened(make=True):
-            target.prepare(schema, tables, without_password(args.source))
+            target.prepare(schema, tables, source.label)
             copy(source, target, tables)
             for table in tables:
                 if table.name == "meta":
-                    bring_up(source, target, table)
+                    update_table(source, target, table)
             target.finish(tables, source)
-    print(
-        f"Copied {without_password(args.source)} to {without_password(args.target)}: every row was compared."
-    )
+    print(f"Copied {source.label} to {target.label}: every row was compared.")
+
+
+def open_database(location: str, schema: str, is_state: bool) -> Database:
+    if is_url(location):
+        return ServerDatabase(location, is_state, schema)
+    return SqliteFile(location, is_state)
 
 
 def tables_of(schema: str) -> list:
-    from ..mariadb import tables as serverschema
+    from ..mariadb import tables as server_tables
 
-    with serverschema.model(schema) as model:
-        return serverschema.tables(model)
+    with server_tables.model(schema) as model:
+        return server_tables.tables(model)
 
 
-def refuse_to_forget(source: Side, tables: list, state: bool):
-    """A database on a server can hold both, and tables of modules that the config does not name."""
-    known = {table.name for table in tables} | {"mailapi_turn"}
-    if state:
-        known |= {table.name for table in tables_of(SCHEMA.read_text(encoding="utf-8"))}
-    others = [name for name in source.names() if name not in known]
-    if others and state:
+def check_source(source: Database, target: Database, tables: list, is_state: bool):
+    """Refuse tables and columns that the copy would leave out, or name them where that is harmless."""
+    if not source.is_file:
+        refuse_other_tables(source, tables, is_state)
+    if not (source.is_file and target.is_file):  # a file's schema has all columns of a file
+        source.refuse_other_columns(tables)
+    if source.is_file and not target.is_file and (triggers := source.triggers()):
+        print(f"left out, as SQLite's own: the triggers {', '.join(triggers)}", file=sys.stderr)
+
+
+def refuse_other_tables(source: Database, tables: list, is_state: bool):
+    """Refuse tables of modules that the config does not name; a server's database can be both master and state."""
+    copied = {table.name for table in tables} | {"mailapi_turn"}
+    if is_state:
+        copied |= {table.name for table in tables_of(SCHEMA.read_text(encoding="utf-8"))}
+    others = [name for name in source.table_names() if name not in copied]
+    if others and is_state:
         raise ConfigError(
-            f"No module of modulelist has the tables {', '.join(others)} of {without_password(source.place)}: "
+            f"No module of modulelist has the tables {', '.join(others)} of {source.label}: "
             "they would be left out."
         )
     if others:
         print(f"left alone, as no part of a master database: {', '.join(others)}", file=sys.stderr)
 
 
-def copy(source: Side, target: Side, tables: list):
-    """Pass after pass, until one finds every row the same and the source unchanged since it began."""
-    steady = []  # the source's version at the end of a pass in which it did not change
-    for _ in range(PASSES):
+def copy(source: Database, target: Database, tables: list):
+    """Repeat passes over all tables until one finds no difference and no change of the source.
+
+    ConfigError where the target stores a row differently, or the source changes during MOST_PASSES passes.
+    """
+    unchanged_since = []  # the source's version at the end of a pass in which it did not change
+    for _ in range(MOST_PASSES):
         before = source.version()
-        changed = [bring_up(source, target, table) for table in tables if table.name != "meta"]
+        differences = [update_table(source, target, table) for table in tables if table.name != "meta"]
         if source.version() != before:
             continue
-        if not (different := next(filter(None, changed), None)):
+        if not (difference := next(filter(None, differences), None)):
             return
-        if steady == [before]:  # what was different has been written since then
-            raise ConfigError(
-                f"{different}: {without_password(target.place)} does not keep it as it was written."
-            )
-        steady = [before]
-    raise ConfigError(
-        f"{without_password(source.place)} keeps changing: stop what writes to it, and start again."
-    )
+        if unchanged_since == [before]:  # the pass before wrote that row
+            raise ConfigError(f"{difference}: {target.label} does not keep it as it was written.")
+        unchanged_since = [before]
+    raise ConfigError(f"{source.label} keeps changing: stop what writes to it, and start again.")
 
 
-def bring_up(source: Side, target: Side, table) -> str:
-    """Make a table of the target like the source's; the name of a row that was not, or ""."""
-    first, seen, changed, different_one, progress = LOWEST, 0, 0, "", Progress(table.name)
-    mails = next((number for number, column in enumerate(table.columns) if column.name == "mail_data"), None)
-    size = AT_ONCE if mails is None else 1
+def update_table(source: Database, target: Database, table) -> str:
+    """Make a table of the target equal to the source's. Return the name of a row that was not, or ""."""
+    first, compared, changed, difference, progress = LOWEST_KEY, 0, 0, "", RowCounts(table.name)
+    mails = next((index for index, column in enumerate(table.columns) if column.name == "mail_data"), None)
+    size = ROWS_AT_ONCE if mails is None else 1
     while True:
-        wanted = dict(source.rows(table, first, size=size))
-        highest = max(wanted) if len(wanted) == size else HIGHEST
-        have = dict(target.rows(table, first, highest))
-        different = {key: row for key, row in wanted.items() if have.get(key) != row}
-        if gone := have.keys() - wanted.keys() | different.keys() & have.keys():
-            target.delete(table, gone)
-        if different:
-            target.insert(table, different)
-        target.commit()
-        if others := different.keys() | have.keys() - wanted.keys():
-            different_one = different_one or f"{table.name}, row {min(others)}"
-        seen, changed = seen + len(wanted), changed + len(different) + len(have.keys() - wanted.keys())
-        progress(seen, changed)
-        if highest == HIGHEST:
-            progress.end(seen, changed)
-            return different_one
-        first = highest + 1
+        rows = dict(source.rows(table, first, size=size))
+        last = max(rows) if len(rows) == size else HIGHEST_KEY
+        if keys := update_rows(target, table, rows, dict(target.rows(table, first, last))):
+            difference = difference or f"{table.name}, row {min(keys)}"
+        compared, changed = compared + len(rows), changed + len(keys)
+        progress(compared, changed)
+        if last == HIGHEST_KEY:
+            progress.write(compared, changed)
+            return difference
+        first = last + 1
         if mails is not None:
-            held = sum(len(row[mails] or b"") for row in wanted.values())
-            size = max(1, min(2 * size, BYTES_AT_ONCE * size // (held + 1), AT_ONCE))
+            size = next_size(size, sum(len(row[mails] or b"") for row in rows.values()))
 
 
-class Progress:
-    """How far a table is, once a second."""
-
-    def __init__(self, name: str):
-        self.name, self.last = name, time.monotonic()
-
-    def __call__(self, seen: int, changed: int):
-        if time.monotonic() - self.last > 1:
-            self.end(seen, changed)
-
-    def end(self, seen: int, changed: int):
-        self.last = time.monotonic()
-        if seen or changed:
-            print(f"{self.name}: {seen:,} rows compared, {changed:,} written", file=sys.stderr, flush=True)
+def update_rows(target: Database, table, wanted: dict, present: dict) -> set[int]:
+    """Replace a range of the target's rows by the wanted ones. Return the keys of those that differed."""
+    different = {key: row for key, row in wanted.items() if present.get(key) != row}
+    surplus = present.keys() - wanted.keys()
+    if outdated := surplus | different.keys() & present.keys():
+        target.delete(table, outdated)
+    if different:
+        target.insert(table, different)
+    target.commit()
+    return different.keys() | surplus
 
 
-def side(place: str, schema: str, state: bool) -> Side:
-    return Server(place, state, schema) if is_url(place) else File(place, state)
+def next_size(size: int, read: int) -> int:
+    """Return how many mails to read at once after `size` mails of `read` bytes together."""
+    return max(1, min(2 * size, BYTES_AT_ONCE * size // (read + 1), ROWS_AT_ONCE))

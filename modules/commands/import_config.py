@@ -1,7 +1,7 @@
 """Print the config.py that does what the PHP API's config.php does; no PHP is run.
 
-Read are $dbpath, $modulelist and $debugFlag: text, true and false, arrays of either syntax, and text put
-together with dots and __DIR__.
+The command reads $dbpath, $modulelist and $debugFlag. Their values may be text, true and false, arrays of either
+syntax, and text that dots and __DIR__ put together.
 """
 
 import re
@@ -37,6 +37,7 @@ def run(args):
 
 
 def config_py(values: dict, path: Path) -> str:
+    """Return the text of a config.py with the values of a PHP config."""
     for key in ("dbpath", "modulelist"):
         if key not in values:
             raise mailapi.ConfigError(f"{path} does not set ${key}.")
@@ -49,13 +50,15 @@ def config_py(values: dict, path: Path) -> str:
             2, "# Relative to the folder of this file; PHP took it from that of the script which was called."
         )
     for name in module_names(values["modulelist"], files, path):
-        known = f'    "{name}": "{files[name]}",' if name in files else ""
-        lines.append(known or f"    # {ascii(name)}: mailapi has no module of this name")
+        if name in files:
+            lines.append(f'    "{name}": "{files[name]}",')
+        else:
+            lines.append(f"    # {ascii(name)}: mailapi has no module of this name")
     return "\n".join([*lines, "}", "", f"debug = {bool(values.get('debugFlag', False))}", ""])
 
 
 def module_names(modulelist, files: dict, path: Path) -> list[str]:
-    """The module class names, whether the array has them as keys or as values."""
+    """Return the class names of the modules, which the array has as keys or as values."""
     if not isinstance(modulelist, dict):
         raise mailapi.ConfigError(f"{path}: $modulelist is no array.")
     return [
@@ -64,7 +67,7 @@ def module_names(modulelist, files: dict, path: Path) -> list[str]:
 
 
 def installed_modules() -> dict[str, str]:
-    """The modules that come with mailapi: class name → file."""
+    """Return the files of the modules that come with mailapi, by class name."""
     files = {}
     for file in Path(__file__).parent.parent.glob("*.py"):
         for name in re.findall(r"^class (\w+)\(Module\)", file.read_text(encoding="utf-8"), re.MULTILINE):
@@ -78,16 +81,16 @@ class Reader:
     def __init__(self, source: str, path: Path):
         self.path, self.source = path, source
         self.tokens = [
-            (found.lastgroup, found[0], found.start())
-            for found in TOKEN.finditer(source)
-            if found.lastgroup != "space"
+            (match.lastgroup, match[0], match.start())
+            for match in TOKEN.finditer(source)
+            if match.lastgroup != "space"
         ]
-        self.place = 0
+        self.position = 0
 
     def assignments(self) -> dict:
-        """The values of KEYS, assigned to variables or constants; a later one counts."""
+        """Return the values that variables or constants named in KEYS get; the last assignment wins."""
         values = {}
-        while self.place < len(self.tokens):
+        while self.position < len(self.tokens):
             _, word, _ = self.take()
             key = word.removeprefix("$")
             if key in KEYS and self.peek() == "=":
@@ -101,13 +104,14 @@ class Reader:
         return values
 
     def take(self) -> tuple[str, str, int]:
-        if self.place >= len(self.tokens):
+        """Return the next token: its kind, text and position in the source."""
+        if self.position >= len(self.tokens):
             raise mailapi.ConfigError(f"{self.path} ends in the middle of a value.")
-        self.place += 1
-        return self.tokens[self.place - 1]
+        self.position += 1
+        return self.tokens[self.position - 1]
 
     def peek(self) -> str:
-        return self.tokens[self.place][1] if self.place < len(self.tokens) else ""
+        return self.tokens[self.position][1] if self.position < len(self.tokens) else ""
 
     def expect(self, sign: str):
         if (token := self.take())[1] != sign:
@@ -147,10 +151,10 @@ class Reader:
             return re.sub(r"\\(['\\])", r"\1", inner)
         if re.search(r"(?<!\\)(\\\\)*(\$[A-Za-z_{]|\{\$)", inner):
             raise self.unreadable(token)
-        return re.sub(r"\\([ntr$\"\\])", lambda found: ESCAPES[found[1]], inner)
+        return re.sub(r"\\([ntr$\"\\])", lambda match: ESCAPES[match[1]], inner)
 
     def array(self, end: str) -> dict:
-        """An array in its order, by its keys or, where it has none, by numbers."""
+        """Return an array up to its closing sign; values without a key get the next number."""
         values: dict = {}
         while self.peek() != end:
             value = self.expression()

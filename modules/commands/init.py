@@ -35,13 +35,14 @@ def run(args):
     create(dbpath, args.admin, password)
     print(f"Created {mailapi.without_password(dbpath)} with the administrator {args.admin}.")
     write_config(args.config, args.dbpath)
-    if configured and not same(dbpath, configured):
+    if configured and not same_database(dbpath, configured):
         print(f"{args.config} still names {mailapi.without_password(configured)}.")
     if not sys.stdin.isatty():
         print(f"Password, shown only now: {password}")
 
 
-def same(dbpath: str, configured: str) -> bool:
+def same_database(dbpath: str, configured: str) -> bool:
+    """Return whether two values of dbpath name the same database."""
     return dbpath == configured or (
         os.path.exists(configured) and os.path.exists(dbpath) and os.path.samefile(dbpath, configured)
     )
@@ -52,6 +53,7 @@ def random_password() -> str:
 
 
 def ask_password() -> str:
+    """Ask for a password at the terminal until it was given twice alike."""
     while True:
         password = getpass.getpass("Password for the administrator: ")
         if password and password == getpass.getpass("Once more: "):
@@ -60,13 +62,13 @@ def ask_password() -> str:
 
 
 def write_config(config: str, dbpath: str | None = None):
-    """The sample as config, with the chosen dbpath; nothing where there is a config already."""
+    """Write the sample config with the given dbpath, unless there is a config."""
     if os.path.exists(config):
         return
     sample = next(path for path in SAMPLES if path.exists()).read_text(encoding="utf-8")
     if dbpath:
-        place = dbpath if mailapi.is_url(dbpath) else os.path.abspath(dbpath)
-        sample = sample.replace('dbpath = "data/master.db3"', f"dbpath = {place!r}")
+        location = dbpath if mailapi.is_url(dbpath) else os.path.abspath(dbpath)
+        sample = sample.replace('dbpath = "data/master.db3"', f"dbpath = {location!r}")
     with open(
         config, "x", encoding="utf-8", opener=private if dbpath and mailapi.is_url(dbpath) else None
     ) as file:
@@ -76,7 +78,7 @@ def write_config(config: str, dbpath: str | None = None):
 
 
 def private(path: str, flags: int) -> int:
-    """Open a file that nobody else may read: a URL holds a password."""
+    """Open a file that nobody else may read, since its URL has a password."""
     return os.open(path, flags, 0o600)
 
 
@@ -84,7 +86,7 @@ SAMPLES = [mailapi.HERE / "config.sample.py", Path(sys.prefix) / "share/mailapi/
 
 
 def create(dbpath: str, admin: str, password: str):
-    """The database whole or not at all; an existing file is never touched."""
+    """Create a complete database, or raise ConfigError and leave an existing one as it was."""
     if admin in ("", "0") or not user_names.may_be_new(admin):
         raise mailapi.ConfigError(f"{admin!r} cannot be a user's name.")
     if mailapi.is_url(dbpath):
@@ -104,7 +106,7 @@ def create(dbpath: str, admin: str, password: str):
 
 
 def make_folder(folder: Path):
-    """Make a folder, and those above it; each belongs to the owner of the one above."""
+    """Make a folder and those above it; each gets the owner of the one above."""
     if not folder.exists():
         make_folder(folder.parent)
         folder.mkdir(exist_ok=True)
@@ -112,6 +114,7 @@ def make_folder(folder: Path):
 
 
 def make_tables(connection: sqlite3.Connection, admin: str, password: str):
+    """Create the tables, and the administrator in them."""
     connection.executescript(SCHEMA.read_text(encoding="utf-8"))
     connection.execute(
         "INSERT INTO users (user_name, user_authdata) VALUES (?, ?)", (admin, mailapi.make_authdata(password))
@@ -120,8 +123,8 @@ def make_tables(connection: sqlite3.Connection, admin: str, password: str):
 
 
 def create_on_server(url: str, admin: str, password: str):
-    """Tables that are there already have no rows, or nothing is touched; the rows come in one transaction."""
-    from ..mariadb import tables as serverschema
+    """Create tables, and insert the rows in one transaction; ConfigError where a table has rows already."""
+    from ..mariadb import tables as server_tables
     from ..mariadb.store import ServerStore
 
     with (
@@ -129,10 +132,10 @@ def create_on_server(url: str, admin: str, password: str):
         contextlib.closing(ServerStore(url).open(patient=True)) as server,
     ):
         make_tables(model, admin, password)
-        for table in serverschema.tables(model):
-            if serverschema.has_rows(server, table.name):
+        for table in server_tables.tables(model):
+            if server_tables.has_rows(server, table.name):
                 raise mailapi.ConfigError(
                     f"{mailapi.without_password(url)} is not empty: {table.name} has rows. It was not touched."
                 )
-        serverschema.create(server, model)
-        serverschema.insert_rows(server, model)
+        server_tables.create(server, model)
+        server_tables.insert_rows(server, model)

@@ -1,21 +1,22 @@
 """Lead a master database of generation 8 to generation 9, after a copy of the file.
 
-Everything happens in one transaction: killed at any moment, the file is the old one or the new one. Stop the
-mail daemons of generation 8 first; they cannot read what comes out.
+Everything happens in one transaction: whenever the process is killed, the file is the old one or the new one. Stop
+the mail daemons of generation 8 first; they cannot read generation 9.
 """
 
 import contextlib
 import os
 import shutil
 import sqlite3
-import sys
 import time
 from pathlib import Path
 
 import mailapi
 
+from .progress import TerminalLine
+
 SCHEMA = Path(__file__).with_name("schema9.sql")
-# What generation 8 has in the tables that change; with anything else in them, something would be lost.
+# The columns of generation 8 in the tables that change; any other column would be lost.
 COLUMNS = {
     "addresses": ["address_expression", "address_order", "address_user"],
     "msa": ["msa_user", "msa_inrouter", "msa_inroute", "msa_outrouter", "msa_outroute"],
@@ -83,8 +84,8 @@ def run(args):
     path = Path(app.config.dbpath)
     app.db.close()
     with contextlib.closing(sqlite3.connect(path, timeout=5, isolation_level=None)) as connection:
-        connection.execute("PRAGMA foreign_keys = OFF")  # while tables are replaced; checked at the end
-        connection.execute("PRAGMA legacy_alter_table = ON")  # leave what refers to a renamed table alone
+        connection.execute("PRAGMA foreign_keys = OFF")  # while tables are replaced; `verify` checks them
+        connection.execute("PRAGMA legacy_alter_table = ON")  # do not rewrite references to a renamed table
         try:
             connection.execute("BEGIN IMMEDIATE")
             refuse_unknown(connection)
@@ -98,12 +99,12 @@ def run(args):
 
 
 def refuse_unknown(connection):
-    """Only what generation 8 is known to have in the tables that change is carried over."""
+    """Refuse columns, indexes, triggers and tables that generation 8 does not have."""
     for table, expected in COLUMNS.items():
-        found = [row[1] for row in connection.execute(f"PRAGMA table_info({table})")]
-        if found != expected:
+        columns = [row[1] for row in connection.execute(f"PRAGMA table_info({table})")]
+        if columns != expected:
             raise mailapi.ApiError(
-                f"Not migrated: the columns of {table} are {', '.join(found) or 'missing'}; "
+                f"Not migrated: the columns of {table} are {', '.join(columns) or 'missing'}; "
                 f"expected {', '.join(expected)}."
             )
     names = ", ".join(f"'{table}'" for table in COLUMNS)
@@ -117,40 +118,35 @@ def refuse_unknown(connection):
 
 
 def copy(path: Path) -> Path:
-    """A copy of the file beside it, made while nobody else can write; the same owner and mode."""
+    """Copy the file beside it, with its owner and mode. The caller's transaction keeps others from writing."""
     size, free = path.stat().st_size, shutil.disk_usage(path.parent).free
-    if free < 2 * size:  # the copy, and the journal of the transaction
+    if free < 2 * size:  # for the copy and the transaction's journal
         raise mailapi.ApiError(
             f"Not migrated: {2 * size:,} bytes are needed in {path.parent}, {free:,} are free."
         )
     target = path.with_name(f"{path.name}.generation8-{time.strftime('%Y%m%dT%H%M%S')}")
-    for leftover in path.parent.glob(
-        path.name + ".generation8-*.part"
-    ):  # of one that was killed: we hold the lock
-        leftover.unlink()
+    for leftover in path.parent.glob(path.name + ".generation8-*.part"):
+        leftover.unlink()  # a process that was killed left it: no other one has our lock
     part = target.with_name(target.name + ".part")
-    handle = os.open(part, os.O_CREAT | os.O_EXCL | os.O_WRONLY, 0o600)  # nobody else's to read meanwhile
+    handle = os.open(part, os.O_CREAT | os.O_EXCL | os.O_WRONLY, 0o600)  # not readable by others meanwhile
     mailapi.chown_like(handle, path)
     os.close(handle)
     with (
         contextlib.closing(sqlite3.connect(part)) as to,
         contextlib.closing(sqlite3.connect(f"{path.absolute().as_uri()}?mode=ro", uri=True)) as source,
     ):
-        source.backup(to, pages=1000, progress=lambda _, left, total: tell("copying", total - left, total))
+        line = TerminalLine()
+        source.backup(
+            to, pages=1000, progress=lambda _, left, total: line.count(total - left, total, "copying: ")
+        )
     os.chmod(part, path.stat().st_mode & 0o777)
     os.rename(part, target)
     return target
 
 
-def tell(what: str, done: int, total: int):
-    """Progress, on a terminal only."""
-    if sys.stderr.isatty():
-        print(
-            f"\r{what}: {done:,} of {total:,}", end="" if done < total else "\n", file=sys.stderr, flush=True
-        )
-
-
 def migrate(connection):
+    """Replace the tables, print what became of their rows, and check the result."""
+    line = TerminalLine()
     counter = connection.execute("SELECT seq FROM sqlite_sequence WHERE name = 'addresses'").fetchone()
     new = schema_of(SCHEMA)
     before = {table: count(connection, table) for table in COLUMNS}
@@ -160,19 +156,19 @@ def migrate(connection):
         connection.execute(new[name])
     for number, (table, statement) in enumerate(STEPS.items(), 1):
         connection.execute(statement)
-        tell(f"tables, {table}", number, len(STEPS))
+        line.count(number, len(STEPS), f"tables, {table}: ")
     if counter:
         connection.execute("DELETE FROM sqlite_sequence WHERE name = 'addresses'")
         connection.execute("INSERT INTO sqlite_sequence (name, seq) VALUES ('addresses', ?)", counter)
-    summarise(connection, before)
+    summarize(connection, before)
     for table in COLUMNS:
         connection.execute(f"DROP TABLE old_{table}")
     connection.execute("UPDATE meta SET value = '9' WHERE key = 'schema_version'")
     verify(connection)
 
 
-def summarise(connection, before: dict):
-    """What became what; every row of the old tables is in one of the lines."""
+def summarize(connection, before: dict):
+    """Print how many rows became what; ApiError where a row was lost."""
     after = {"addresses": "addresses", "msa": "smtpd", "api_access": "api_access"}
     for old, table in after.items():
         if before[old] != (now := count(connection, table)):
@@ -191,7 +187,7 @@ def count(connection, table: str) -> int:
 
 
 def verify(connection):
-    """Nothing refers to what is not there, and every view still works."""
+    """Check foreign keys and views; ApiError where one is broken."""
     if broken := connection.execute("PRAGMA foreign_key_check").fetchall():
         raise mailapi.ApiError(
             f"Not migrated: {len(broken)} rows refer to nothing, the first in {broken[0][0]}."
@@ -201,7 +197,7 @@ def verify(connection):
 
 
 def schema_of(file: Path) -> dict[str, str]:
-    """The statements of a schema by the names of what they create."""
+    """Return the statements of a schema by the names of the tables and indexes that they create."""
     with contextlib.closing(sqlite3.connect(":memory:")) as connection:
         connection.executescript(file.read_text(encoding="utf-8"))
         return dict(connection.execute("SELECT name, sql FROM sqlite_master"))

@@ -13,12 +13,12 @@ import sys
 
 import mailapi
 
-from ..http import header_line, serving
-from ..http.static_files import Beside, url_and_folder, url_path
+from ..http import header_line, waitress_server
+from ..http.static_files import StaticFolders, url_and_folder, url_path
+from . import init
 
 M_MMAP_THRESHOLD = -3  # in malloc.h
-# What slow or hostile clients may take: each connection costs a file, or two while much of it is spooled, and nobody
-# else waits for them.
+# A slow or hostile client costs no more than its connection: one open file, or two while a large body is spooled.
 LIMITS = {
     "threads": 8,
     "connection_limit": 8000,
@@ -26,8 +26,8 @@ LIMITS = {
     "channel_timeout": 30,
     "cleanup_interval": 5,
     "max_request_header_size": 32 * 1024,
-    "clear_untrusted_proxy_headers": False,
-}  # the app itself believes only trusted_proxies
+    "clear_untrusted_proxy_headers": False,  # the app itself believes only trusted_proxies
+}
 
 
 def options(parser):
@@ -59,6 +59,7 @@ def options(parser):
 
 
 def address(value: str) -> str:
+    """Check a value of --listen."""
     host, _, port = value.rpartition(":")
     if not host or not re.fullmatch("[0-9]{1,5}", port) or int(port) > 65535:
         raise argparse.ArgumentTypeError(f"{value} is not HOST:PORT")
@@ -70,20 +71,8 @@ def run(args):
     logging.getLogger("waitress.queue").setLevel(logging.ERROR)  # it warns of every queued request
     password = make_database(args.config) if args.init else None
     app = mailapi.create_app(args.config)
-    paths = [value for value in vars(app.config).values() if isinstance(value, str) and os.path.isabs(value)]
-    beside = Beside(app, args.mount, args.static, secrets=[args.config, *paths])
-    signal.signal(signal.SIGTERM, lambda *_: sys.exit(0))  # waitress then finishes what is under way
-    limits = LIMITS | {"connection_limit": allow_connections(LIMITS["connection_limit"])}
-    give_memory_back()
-    header_line.install()
-    try:
-        server = serving.create_server(
-            beside, args.listen, app.config.max_spooled, app.config.max_message, ident=None, **limits
-        )
-    except OSError as error:
-        raise mailapi.ConfigError(
-            f"Cannot listen on {args.listen}: {error.strerror}; choose another with --listen."
-        ) from None
+    signal.signal(signal.SIGTERM, lambda *_: sys.exit(0))  # waitress then finishes the requests that it has
+    server = make_server(app, args)
     if not mailapi.is_url(app.config.dbpath) and not os.path.exists(app.config.dbpath):
         print(
             f"There is no {app.config.dbpath} yet: every request will be refused. `mailapi init` makes one."
@@ -99,8 +88,25 @@ def run(args):
     server.run()
 
 
+def make_server(app: mailapi.Application, args) -> waitress_server.Server:
+    """Return a server that listens; ConfigError where it cannot, or where a static folder would show secrets."""
+    paths = [value for value in vars(app.config).values() if isinstance(value, str) and os.path.isabs(value)]
+    application = StaticFolders(app, args.mount, args.static, secrets=[args.config, *paths])
+    limits = LIMITS | {"connection_limit": allow_connections(LIMITS["connection_limit"])}
+    return_freed_memory()
+    header_line.install()
+    try:
+        return waitress_server.create_server(
+            application, args.listen, app.config.max_spooled, app.config.max_message, ident=None, **limits
+        )
+    except OSError as error:
+        raise mailapi.ConfigError(
+            f"Cannot listen on {args.listen}: {error.strerror}; choose another with --listen."
+        ) from None
+
+
 def allow_connections(number: int) -> int:
-    """Allow ourselves the open files for that many connections, and 200 for the databases; how many there can be."""
+    """Raise the limit of open files for that many connections and 200 files more. Return how many there can be."""
     soft, hard = resource.getrlimit(resource.RLIMIT_NOFILE)
     files = 2 * number + 200 if hard == resource.RLIM_INFINITY else min(2 * number + 200, hard)
     if soft < files:
@@ -108,15 +114,14 @@ def allow_connections(number: int) -> int:
     return max(100, (files - 200) // 2)
 
 
-def give_memory_back():
-    """Blocks of a megabyte go back to the system when they are freed; glibc would keep a large mail's, per thread."""
+def return_freed_memory():
+    """Have glibc return freed blocks of a megabyte to the system; it would keep those of large mails in each thread."""
     with contextlib.suppress(OSError, AttributeError):  # without glibc
         ctypes.CDLL(None).mallopt(M_MMAP_THRESHOLD, 1024 * 1024)
 
 
 def make_database(config: str) -> str | None:
-    """Config and database where they are missing; the new administrator's password, which is shown at once."""
-    init = mailapi.find_commands()["init"]
+    """Create config and database where they are missing. Return the password of a new administrator, or None."""
     init.write_config(config)
     dbpath = mailapi.read_config(config).dbpath
     if mailapi.is_url(dbpath) or os.path.exists(dbpath):

@@ -1,4 +1,4 @@
-"""Names of deleted users: services may still have what was theirs, which no delegate may pass to somebody else."""
+"""Names of deleted users. Services may still have their data, which a delegate must not pass to somebody else."""
 
 import hashlib
 
@@ -31,8 +31,8 @@ FIND = PreparedQuery(
 
 def number_of(name: str) -> int:
     """Return the number of a name, from 1; names that a service could take for each other have the same."""
-    seen = user_names.without_case(name)
-    return int.from_bytes(hashlib.sha256(seen.encode()).digest()[:8], "big") % NUMBERS + 1
+    form = user_names.without_case(name)
+    return int.from_bytes(hashlib.sha256(form.encode()).digest()[:8], "big") % NUMBERS + 1
 
 
 def record(call, name: str):

@@ -1,7 +1,8 @@
-"""What users/?import reads: users as CSV with a header, or as JSON lines; every line that cannot be used is named."""
+"""Reading the file of `users/?import`: users as CSV with a header, or as JSON lines, with a sentence for each bad line."""
 
 import csv
 import json
+from collections.abc import Callable, Iterator
 
 from mailapi import (
     AUTHDATA,
@@ -15,31 +16,35 @@ from mailapi import (
     secret,
 )
 
-from ..directory import user_names
+from . import user_names
+from .new_users import check_new_user, check_permissions
 
 HEADER = "The first line must name the fields: user_name, and of user_authdata, password, user_alias, user_permissions."
-MOST = 100_000  # users, and permissions; writing them takes up to a second, in which the mail daemons cannot write
-NAMED = 100  # bad lines; more are only counted
-STEP = 5000  # users between two words on how far it is
+MOST_USERS = (
+    100_000  # and permissions; writing them takes up to a second, in which the mail daemons cannot write
+)
+MOST_PROBLEMS = 100  # more bad lines are only counted
+PROGRESS_STEP = 5000  # users between two reports of progress
+BOM = b"\xef\xbb\xbf"
 
 
 def permissions(value) -> list | None:
-    """A list; in CSV its entries are separated by commas."""
+    """Return a list of permissions; a text, as CSV has it, is split at commas."""
     return list_of_text(value.split(",") if isinstance(value, str) and value else value or None)
 
 
-KINDS = {
+FIELD_TYPES = {
     "user_name": php_text,
     "user_authdata": php_text,
     "password": secret,
     "user_alias": php_text,
     "user_permissions": permissions,
 }
-FIELDS = {*KINDS, "user_rights"}
+FIELDS = {*FIELD_TYPES, "user_rights"}
 
 
-def lines(content: bytes):
-    """Each line with its end; only a line feed is one."""
+def lines(content: bytes) -> Iterator[str]:
+    """Yield each line with its line feed, the only character that ends a line."""
     start = 0
     while start < len(content):
         end = content.find(b"\n", start) + 1 or len(content)
@@ -47,24 +52,26 @@ def lines(content: bytes):
         start = end
 
 
-def records(content: bytes):
-    """The number of each user's line, and the fields on it, or the ApiError that says why there are none."""
-    content = content.removeprefix(b"\xef\xbb\xbf")
-    return from_json(content) if content[:STEP].lstrip()[:1] == b"{" else from_csv(content)
+def records(content: bytes) -> Iterator[tuple[int, dict | ApiError]]:
+    """Yield the line number and the fields of each user, or the ApiError that says why the line cannot be read."""
+    content = content.removeprefix(BOM)
+    return from_json(content) if content[:5000].lstrip()[:1] == b"{" else from_csv(content)
 
 
-def from_json(content: bytes):
+def from_json(content: bytes) -> Iterator[tuple[int, dict | ApiError]]:
+    """Yield the users of a file with one JSON object a line; empty lines are skipped."""
     for number, line in enumerate(lines(content), 1):
         if line.strip():
             yield number, json_object(line)
 
 
 def json_object(line: str) -> dict | ApiError:
+    """Return the object that a line is, or the ApiError that says why it is none."""
     try:
-        found = json.loads(line, parse_constant=not_json)
-        if isinstance(found, dict):
-            refuse_forbidden_text(found)
-            return found
+        value = json.loads(line, parse_constant=not_json)
+        if isinstance(value, dict):
+            refuse_forbidden_text(value)
+            return value
     except ApiError as error:
         return error
     except (ValueError, RecursionError):
@@ -72,26 +79,30 @@ def json_object(line: str) -> dict | ApiError:
     return ApiError("This is not a JSON object.")
 
 
-def from_csv(content: bytes):
+def from_csv(content: bytes) -> Iterator[tuple[int, dict | ApiError]]:
+    """Yield the users of a CSV file whose first line names the fields."""
     reader = csv.reader(lines(content), strict=True)
     header, ended = read_header(reader), False
     while not ended:
         number = reader.line_num + 1
         try:
             if cells := next(reader):
-                yield (
-                    number,
-                    dict(zip(header, cells))
-                    if len(cells) == len(header)
-                    else ApiError(f"There are {len(cells)} fields where the first line names {len(header)}."),
-                )
+                yield number, csv_record(header, cells)
         except csv.Error as error:
             yield number, ApiError(f"This is not CSV: {error}.")
         except StopIteration:
             ended = True
 
 
+def csv_record(header: list[str], cells: list[str]) -> dict | ApiError:
+    """Return the fields of a line of CSV, or an ApiError if there are more or fewer than the header names."""
+    if len(cells) == len(header):
+        return dict(zip(header, cells))
+    return ApiError(f"There are {len(cells)} fields where the first line names {len(header)}.")
+
+
 def read_header(reader) -> list[str]:
+    """Return the names of the fields; refuse unknown ones, one that comes twice, and a header without user_name."""
     try:
         header = [cell.strip() for cell in next(reader, [])]
     except csv.Error:
@@ -101,101 +112,110 @@ def read_header(reader) -> list[str]:
     return header
 
 
-class Import:
-    """The users of a file, each checked by itself and against the others; `problems` are the lines to mend."""
+class UserImport:
+    """The users of a file, each checked by itself and against the others; `problems` are the bad lines."""
 
-    def __init__(self, content: bytes, tell, look=user_names.visible):
-        self.look = look  # names of which it returns the same look the same
+    def __init__(
+        self,
+        content: bytes,
+        report_progress: Callable[[str], None],
+        visible_form: Callable[[str], str] = user_names.visible,
+    ):
+        self.visible_form = visible_form  # names with the same form are taken for each other
         self.users: dict[str, dict] = {}  # by name
-        self.line: dict[str, int] = {}  # by name
-        self.looks: dict[str, str] = {}  # what is seen of a name → the name
+        self.line_of: dict[str, int] = {}  # name → line
+        self.name_of: dict[str, str] = {}  # visible form → name
         self.problems: list[dict] = []
-        self.seen = self.bad = self.permissions = 0
-        for number, given in records(content):
-            self.seen += 1
+        self.records = self.bad_records = self.permissions = 0  # counts
+        for number, record in records(content):
+            self.records += 1
             try:
-                self.take(number, given)
+                self.add(number, record)
             except ApiError as error:
-                self.problem(number, error.status)
-            if max(self.seen, self.permissions) > MOST:
+                self.add_problem(number, error.status)
+            if max(self.records, self.permissions) > MOST_USERS:
                 raise ApiError("More than 100,000 users or permissions at a time would hold the mail up.")
-            if self.seen % STEP == 0:
-                tell(f"{self.seen:,} users read")
+            if self.records % PROGRESS_STEP == 0:
+                report_progress(f"{self.records:,} users read")
 
-    def take(self, number: int, given: dict | ApiError):
-        user = read_user(given)
+    def add(self, number: int, record: dict | ApiError):
+        """Check one user and add them to the others; ApiError names what is wrong."""
+        user = read_user(record)
         name = user["user_name"]
-        seen = self.look(name)
+        visible = self.visible_form(name)
         if name in self.users:
-            raise ApiError(f"Username {name:.100} is on line {self.line[name]}, too.")
-        if other := self.looks.get(seen):
-            raise ApiError(f"Username {name:.100} looks the same as the one on line {self.line[other]}.")
-        self.users[name], self.line[name], self.looks[seen] = user, number, name
+            raise ApiError(f"Username {name:.100} is on line {self.line_of[name]}, too.")
+        if other := self.name_of.get(visible):
+            raise ApiError(f"Username {name:.100} looks the same as the one on line {self.line_of[other]}.")
+        self.users[name], self.line_of[name], self.name_of[visible] = user, number, name
         self.permissions += len(user["user_permissions"])
 
     def compare(self, existing: set[str], orphans: set[str]):
-        """Find the names that are taken or look so, or of which rows are left, and the aliases to nobody."""
-        looks = set(map(self.look, existing))
-        for (seen, name), user in zip(self.looks.items(), self.users.values()):
+        """Add problems for names that are taken or look so, names of which rows are left, and aliases of nobody."""
+        existing_visible = set(map(self.visible_form, existing))
+        for (visible, name), user in zip(self.name_of.items(), self.users.values()):
+            line = self.line_of[name]
             if name in existing:
-                self.problem(self.line[name], f"Username {name:.100} is taken.")
-            elif seen in looks:
-                self.problem(self.line[name], f"Username {name:.100} looks the same as one that is taken.")
+                self.add_problem(line, f"Username {name:.100} is taken.")
+            elif visible in existing_visible:
+                self.add_problem(line, f"Username {name:.100} looks the same as one that is taken.")
             if name in orphans:
-                self.problem(
-                    self.line[name], f"Rows of the user name {name:.100} are left: delete the user first."
-                )
+                self.add_problem(line, f"Rows of the user name {name:.100} are left: delete the user first.")
             alias = user["user_alias"]
             if alias and alias not in existing and alias not in self.users:
-                self.problem(self.line[name], f"There is no user {alias:.100} to be an alias of.")
+                self.add_problem(line, f"There is no user {alias:.100} to be an alias of.")
 
-    def problem(self, number: int, sentence: str):
-        self.bad += 1
-        if len(self.problems) < NAMED:
-            self.problems.append({"line": number, "status": sentence.strip()})
+    def add_problem(self, line: int, sentence: str):
+        """Count a bad user, and list their line unless too many are listed."""
+        self.bad_records += 1
+        if len(self.problems) < MOST_PROBLEMS:
+            self.problems.append({"line": line, "status": sentence.strip()})
 
     def refuse_bad(self):
+        """Refuse a file with problems, or without users."""
         if self.problems:
             self.problems.sort(key=lambda problem: problem["line"])
             raise ApiError(
-                f"{self.bad} of {self.seen} users cannot be imported; nothing was changed.",
+                f"{self.bad_records} of {self.records} users cannot be imported; nothing was changed.",
                 problems=self.problems,
             )
-        if not self.seen:
+        if not self.records:
             raise ApiError("There are no users in the file.")
 
-    def hash(self, tell):
-        """Turn passwords into what is stored."""
+    def hash(self, report_progress: Callable[[str], None]):
+        """Replace the passwords by the salted hashes that are stored."""
         for number, user in enumerate(self.users.values(), 1):
             user["user_authdata"] = user["user_authdata"] or make_authdata(user.pop("password"))
-            if number % STEP == 0:
-                tell(f"{number:,} of {len(self.users):,} passwords hashed")
+            if number % PROGRESS_STEP == 0:
+                report_progress(f"{number:,} of {len(self.users):,} passwords hashed")
+
+    def sorted(self) -> list[dict]:
+        """Return the users by name: inserting them in this order makes the index grow only at its end."""
+        return [self.users[name] for name in sorted(self.users)]
 
 
-def read_user(given: dict | ApiError) -> dict:
-    """The fields of one user; ApiError where they are not what users/?add would take."""
-    if isinstance(given, ApiError):
-        raise given
-    if unknown := given.keys() - FIELDS:
+def read_user(record: dict | ApiError) -> dict:
+    """Return the fields of one user; ApiError where users/?add would refuse them, or a field cannot be read."""
+    if isinstance(record, ApiError):
+        raise record
+    if unknown := record.keys() - FIELDS:
         raise ApiError(f"Unknown field {min(unknown):.100}.")
-    user = dict.fromkeys(KINDS) | read_fields(given, KINDS)
+    user = dict.fromkeys(FIELD_TYPES) | read_fields(record, FIELD_TYPES)
     user["user_permissions"] = list(dict.fromkeys(user["user_permissions"] or []))
     check_user(user)
     return user
 
 
 def check_user(user: dict):
-    name, authdata = user["user_name"], user["user_authdata"]
-    if not name:
+    """Refuse one user of a file for what does not depend on the others."""
+    if not user["user_name"]:
         raise ApiError("Username is not set.")
-    user_names.check_new(name)
-    if user["user_alias"] == name:
-        raise ApiError("Cannot alias to the same user.")
+    check_new_user(user["user_name"], user["user_alias"])
+    authdata = user["user_authdata"]
     if authdata and not AUTHDATA.fullmatch(authdata):
         raise ApiError(
             "user_authdata is <salt>:<64 hex digits>; a password in plain text belongs in password."
         )
     if authdata and user["password"]:
         raise ApiError("There are both user_authdata and password.")
-    if not all(user["user_permissions"]):
-        raise ApiError("No permission is set.")
+    check_permissions(user["user_permissions"])

@@ -1,4 +1,4 @@
-"""Names of users: which may be added, and which look the same to people and to other servers (docs/wire.md F47)."""
+"""Names of users: which ones a new user may have, and which look the same to people and to servers (docs/wire.md F47)."""
 
 import re
 import unicodedata
@@ -8,44 +8,47 @@ from itertools import takewhile
 
 from peewee import SQL, fn
 
-from mailapi import LAST_CHARACTER, ApiError, PreparedQuery, Store, Users, param
+from mailapi import ApiError, PreparedQuery, Store, Users, param
+
+from .pagination import LAST_CHARACTER
 
 RESERVED = ("main", "temp")  # SQLite uses these names for databases (docs/wire.md section 7)
-# Characters outside the categories Z and C that show nothing: fillers, joiners, variation selectors, the Braille blank,
-# two blanks of Egyptian hieroglyphs, the filler of the Khitan script, the null notehead.
-UNSEEN = frozenset("\u034f\u115f\u1160\u17b4\u17b5\u180b\u180c\u180d\u180f\u2800\u3164\uffa0") | frozenset(
+# Invisible characters outside the categories Z and C: fillers, joiners, variation selectors, the Braille blank, two
+# blanks of Egyptian hieroglyphs, the filler of the Khitan script, the null notehead.
+INVISIBLE = frozenset("\u034f\u115f\u1160\u17b4\u17b5\u180b\u180c\u180d\u180f\u2800\u3164\uffa0") | frozenset(
     map(chr, [*range(0xFE00, 0xFE10), *range(0xE0100, 0xE01F0), 0x13441, 0x13442, 0x16FE4, 0x1D159])
 )
-# Paths and patterns to services: folders, Dovecot's USER*MASTER, wildcards of IMAP and of shells, what HTTP Basic ends
-# a name at.
+# Paths and patterns to services: folders, Dovecot's USER*MASTER, wildcards of IMAP and of shells, the end of a name in
+# HTTP Basic.
 NOT_IN_A_WORD = re.compile(r"[/\\:*?%]")
 MOST_PREFIXES = 200  # SQLite joins up to 500 queries with UNION
 NAME = Users.user_name
-# The names that may be the same but for case: an index is read as a whole, which takes 20 ms for 100,000 users.
+# Names that may differ only by case. The query reads a whole index, which takes 20 ms for 100,000 users.
 IN_ANY_CASE = PreparedQuery(
     Users.select(NAME).where(
-        (fn.LOWER(NAME) == param("seen"))
+        (fn.LOWER(NAME) == param("form"))
         | (fn.LENGTH(fn.HEX(NAME)) != 2 * fn.LENGTH(NAME))
         | (fn.INSTR(NAME, " ") > 0)
     )
 )
 
 
-def is_seen(character: str) -> bool:
-    """Return whether a character shows something: blanks do not."""
-    return unicodedata.category(character)[0] not in "ZC" and character not in UNSEEN
+def is_visible(character: str) -> bool:
+    """Return whether people can see a character. They cannot see blanks."""
+    return unicodedata.category(character)[0] not in "ZC" and character not in INVISIBLE
 
 
 def may_be_new(name: str) -> bool:
-    """Return whether a new user may have a name: not SQLite's own, without outer blanks and invisible characters.
-
-    A plain space between other characters is visible, and the original has users with one.
-    """
+    """Return whether a new user may have a name: it must not be reserved, and is_plain."""
     return name.lower() not in RESERVED and is_plain(name)
 
 
 def is_plain(name: str) -> bool:
-    printable = name.isascii() and name.isprintable() or all(c == " " or is_seen(c) for c in name)
+    """Return whether a name has neither outer blanks nor invisible characters.
+
+    A space between other characters is allowed, because the original has users with one.
+    """
+    printable = name.isascii() and name.isprintable() or all(c == " " or is_visible(c) for c in name)
     return printable and name == name.strip(" ")
 
 
@@ -56,80 +59,83 @@ def check_new(name: str):
 
 
 def same_everywhere(name: str) -> bool:
-    """Return whether no server makes another name of one: an HTTP header loses outer blanks, SASLprep much more."""
+    """Return whether servers leave a name as it is. HTTP headers drop outer blanks, SASLprep changes more characters."""
     return visible(name) == name
 
 
 def is_word(name: str) -> bool:
-    """Return whether no server reads a path or a pattern in a name, such as `../bob`, `bob/` or `b*`."""
+    """Return whether no server reads a name as a path or a pattern, such as `../bob`, `bob/` or `b*`."""
     return not name.startswith(".") and NOT_IN_A_WORD.search(name) is None
 
 
 def may_be_host(name: str) -> bool:
-    """Return whether a mail's client may have called itself so: mail that came by SMTP has that as its submitter."""
-    seen = without_case(name)
-    return "@" not in seen and (seen == "localhost" or any(mark in seen for mark in ".:"))
+    """Return whether an SMTP client may call itself so: mail that came by SMTP has that as its submitter."""
+    form = without_case(name)
+    return "@" not in form and (form == "localhost" or any(mark in form for mark in ".:"))
 
 
 def visible(name: str) -> str:
-    """Return what people see of a name, and what servers make of it that prepare names (SASLprep, RFC 4013)."""
+    """Return the form of a name that people see, and that servers use which prepare names (SASLprep, RFC 4013)."""
     if not (name.isascii() and name.isprintable()):
         decomposed = unicodedata.normalize("NFKD", name)
-        name = unicodedata.normalize("NFKC", "".join(c for c in decomposed if is_seen(c) or c.isspace()))
+        name = unicodedata.normalize("NFKC", "".join(c for c in decomposed if is_visible(c) or c.isspace()))
     return " ".join(name.split())
 
 
 def without_case(name: str) -> str:
-    """Return what servers make of a name that also ignore case."""
+    """Return the form of a name that servers use which also ignore case."""
     return visible(visible(name).casefold())
 
 
 def is_taken(db: Store, name: str, ignore_case: bool = False) -> bool:
-    """Return whether another user has a name that looks the same; for one of exactly this name the database answers."""
-    look = without_case if ignore_case else visible
-    seen, others = look(name), db.column(similar(visible(name)))
+    """Return whether another user's name looks the same. The same name does not count: the database refuses it."""
+    form_of = without_case if ignore_case else visible
+    form, others = form_of(name), db.column(similar(visible(name)))
     if ignore_case:
-        others += db.column(IN_ANY_CASE, seen=seen)
-    return any(other != name and look(other) == seen for other in others)
+        others += db.column(IN_ANY_CASE, form=form)
+    return any(other != name and form_of(other) == form for other in others)
 
 
-def similar(seen: str) -> SQL:
-    """Return the query for all names that may look like this one.
+def similar(form: str) -> SQL:
+    """Return the query for all names whose visible form may be this one.
 
-    Such a name is the same up to some character that is not plain ASCII, so that the index finds it at once.
+    Such a name equals the form up to some character that is not visible ASCII. The query therefore reads ranges of the
+    index: for each prefix, the names that go on with such a character.
     """
-    start = "".join(takewhile(lambda c: "!" <= c <= "~", unicodedata.normalize("NFKD", seen)))
+    start = "".join(takewhile(lambda c: "!" <= c <= "~", unicodedata.normalize("NFKD", form)))
     ranges = [("", LAST_CHARACTER)]
     if len(start) <= MOST_PREFIXES:
         prefixes = [start[:length] for length in range(len(start) + 1)]
         ranges = [
-            (seen, seen + "\0"),
+            (form, form + "\0"),
             *((p, p + "!") for p in prefixes),
             *((p + "\x7f", p + LAST_CHARACTER) for p in prefixes),
         ]
-    one = "SELECT user_name FROM users WHERE user_name >= ? AND user_name < ?"
-    return SQL(" UNION ALL ".join([one] * len(ranges)), [bound for pair in ranges for bound in pair])
+    names_in_range = "SELECT user_name FROM users WHERE user_name >= ? AND user_name < ?"
+    return SQL(
+        " UNION ALL ".join([names_in_range] * len(ranges)), [bound for pair in ranges for bound in pair]
+    )
 
 
 def problems(names: Iterable[str]) -> Iterator[str]:
-    """Yield a sentence for each name that could not be added today, and for those that look the same."""
-    looks = defaultdict(list)
+    """Yield a sentence for each name that is not plain, and for each group of names that look the same."""
+    by_form = defaultdict(list)
     for name in names:
-        looks[visible(name)].append(name)
+        by_form[visible(name)].append(name)
         if not is_plain(name):
             yield f"user {ascii(name)} has outer blanks or invisible characters: no service takes the name"
-    for alike in looks.values():
+    for alike in by_form.values():
         if len(alike) > 1:
             yield f"users {', '.join(map(ascii, alike))} look the same"
 
 
 def problems_at_services(names: Iterable[str]) -> Iterator[str]:
     """Yield a sentence for each name that is a path or a pattern to services, and for those that differ only by case."""
-    looks = defaultdict(set)
+    by_form = defaultdict(set)
     for name in names:
-        looks[without_case(name)].add(visible(name))
+        by_form[without_case(name)].add(visible(name))
         if is_plain(name) and not is_word(name):
             yield f"user {ascii(name)} is a path or a pattern to services: none is given the name"
-    for alike in looks.values():
+    for alike in by_form.values():
         if len(alike) > 1:
             yield f"users {', '.join(map(ascii, sorted(alike)))} are the same to services that ignore case"

@@ -1,4 +1,4 @@
-"""Rows that belong to a user by name: whoever is given a name of which some are left, is given what they hold."""
+"""Rows that name a user: a new user would own those that a former user of the same name left behind."""
 
 import time
 from functools import reduce
@@ -8,9 +8,9 @@ from peewee import Expression, Select, Table, Value, fn
 
 from mailapi import GENERATIONS, PreparedQuery, Session, Users, param
 
-# Table → the columns that name the user. They are foreign keys: rows of nobody are left where somebody deleted a user
-# while foreign keys were off, as they are in a shell.
-BELONGING = {
+# Table → the columns that name the user. They are foreign keys, which SQLite's shell does not enforce: whoever deletes
+# a user there leaves these rows behind.
+OWNED_TABLES = {
     "api_access": ("api_user",),
     "api_user_delegates": ("api_user", "api_delegate"),
     "api_address_delegates": ("api_user",),
@@ -20,28 +20,30 @@ BELONGING = {
 }
 ROUTERS = {8: {"msa": ("msa_user",)}, 9: {"smtpd": ("smtpd_user",)}}
 TABLES = {
-    number: [Table(name, columns) for name, columns in (ROUTERS[number] | BELONGING).items()]
+    number: [Table(name, columns) for name, columns in (ROUTERS[number] | OWNED_TABLES).items()]
     for number in GENERATIONS
 }
 
 
-def belongs(table: Table, user) -> Expression:
+def is_owned_by(table: Table, user) -> Expression:
     """Return the condition for a user's rows of a table."""
     return reduce(or_, [getattr(table, column) == user for column in table._columns])
 
 
 def orphaned(table: Table, column: str) -> Select:
     """Return the query for the names in a column that no user has."""
-    named = getattr(table, column)
+    user_name = getattr(table, column)
     existing = Users.select(Users.user_name)
-    return table.select(named.alias("user_name")).where(named.is_null(False), named.not_in(existing))
+    return table.select(user_name.alias("user_name")).where(
+        user_name.is_null(False), user_name.not_in(existing)
+    )
 
 
-LEFT = {
+HAVE_ROWS = {
     number: PreparedQuery(
         Select(
             columns=[
-                fn.EXISTS(table.select(Value(1)).where(belongs(table, param("user")))).alias(
+                fn.EXISTS(table.select(Value(1)).where(is_owned_by(table, param("user")))).alias(
                     f"in_{table._path[-1]}"
                 )
                 for table in tables
@@ -72,13 +74,13 @@ SESSIONS = PreparedQuery(
 
 
 def left(call, user_name: str) -> list[str]:
-    """Return the tables that have rows of a user who has just been added."""
-    found = call.db.one(LEFT[call.generation.number], user=user_name)
-    return [name.removeprefix("in_") for name, there in found.items() if there]
+    """Return the names of the tables that have rows of a user who was just added."""
+    has_rows = call.db.one(HAVE_ROWS[call.generation.number], user=user_name)
+    return [column.removeprefix("in_") for column, exists in has_rows.items() if exists]
 
 
 def left_elsewhere(call, user_name: str) -> bool:
-    """Return whether mail that somebody of that name submitted is there, or a session, or a module has rows."""
+    """Return whether there is mail submitted under that name, a session, or rows that a module stores elsewhere."""
     if any(call.db.value(query, user=user_name) for query in SUBMITTED):
         return True
     with call.app.state.one_statement():
@@ -90,13 +92,15 @@ def left_elsewhere(call, user_name: str) -> bool:
 
 
 def orphans(call) -> set[str]:
-    """Return the names of which there are rows, but no user."""
+    """Return the user names that rows have, but no user."""
     return set(call.db.column(ORPHANS[call.generation.number]))
 
 
 def delete(call, user_name: str):
-    """Delete the rows of a user who is not there: no foreign key does."""
+    """Delete the rows of a user who does not exist; other users lose the alias of that name."""
     for table in TABLES[call.generation.number]:
-        mine = belongs(table, user_name)
-        is_users = table._path[-1] == "users"  # of those whose alias it was
-        call.db.execute(table.update(user_alias=None).where(mine) if is_users else table.delete().where(mine))
+        owned = is_owned_by(table, user_name)
+        is_users = table._path[-1] == "users"
+        call.db.execute(
+            table.update(user_alias=None).where(owned) if is_users else table.delete().where(owned)
+        )

@@ -1,23 +1,38 @@
 """Large request bodies: JSON whose long strings are read in little memory.
 
-Python's own parser takes thirty bytes of memory for each escape of a string. Here long strings are set aside, and
-decoded a piece at a time into UTF-8 bytes: what is read of a body takes at most three times its size with it.
+Python's own parser takes thirty bytes of memory for each escape of a string. This one sets long strings aside and
+decodes them piece by piece into UTF-8 bytes. A body and its fields together take at most three times the body's size.
 """
 
+import contextlib
 import json
 import secrets
 
-from mailapi import ApiError, read_object
+from mailapi import SMALL_BODY, ApiError, not_json, read_object
 
-LONG = 16 * 1024  # bytes of a string that is set aside
-STEP = 64 * 1024  # bytes of it that are decoded at once
+LONG = 16 * 1024  # bytes; longer strings are set aside
+STEP = 64 * 1024  # bytes that are decoded at once
 MOST_STRINGS = 100_000  # in a body
+
+
+def find_auth(raw: bytes) -> dict | None:
+    """Return the member `auth` of a large body without parsing the body: the last one, or else the first.
+
+    Once its sender is let in, the body is read as a whole, and must have the same `auth`.
+    """
+    for start in (raw.rfind(b'"auth"'), raw.find(b'"auth"')):
+        member = raw[start + 6 : start + SMALL_BODY].decode(errors="replace").lstrip() if start >= 0 else ""
+        with contextlib.suppress(ValueError, RecursionError):
+            value = json.JSONDecoder(parse_constant=not_json).raw_decode(member[1:].lstrip())[0]
+            if member[0] == ":" and isinstance(value, dict):
+                return value
+    return None
 
 
 def read_large_object(raw: bytes, usual: int) -> dict:
     """Return the object of a body as mailapi.read_object does, its long strings as UTF-8 bytes.
 
-    ApiError: HTTP 413 where there is more than `usual` bytes beside them, HTTP 400 where it is no JSON object.
+    ApiError: HTTP 413 where the rest has more than `usual` bytes, HTTP 400 where the body is no JSON object.
     """
     spans = long_strings(raw)
     if len(raw) - sum(end - start for start, end in spans) > usual:
@@ -26,21 +41,20 @@ def read_large_object(raw: bytes, usual: int) -> dict:
     for number, (start, end) in enumerate(spans):
         pieces += raw[position:start], f"{key}{number}".encode()
         position = end
-    found = read_object(b"".join([*pieces, raw[position:]]))
+    fields = read_object(b"".join([*pieces, raw[position:]]))
     if not spans:
-        return found
+        return fields
     try:
         set_aside = {f"{key}{number}": decoded(raw, start, end) for number, (start, end) in enumerate(spans)}
     except ValueError:
         raise ApiError("Invalid JSON in request body.", http=400) from None
-    return put_back(found, set_aside)
+    return put_back(fields, set_aside)
 
 
 def long_strings(raw: bytes) -> list[tuple[int, int]]:
-    """Return where the insides of the long strings are."""
-    masked = raw.replace(b"\\\\", b"__").replace(
-        b'\\"', b"__"
-    )  # every quotation mark left begins or ends a string
+    """Return the start and end of each long string, without its quotation marks."""
+    # After this every quotation mark begins or ends a string.
+    masked = raw.replace(b"\\\\", b"__").replace(b'\\"', b"__")
     if masked.count(b'"') > 2 * MOST_STRINGS:
         raise ApiError("Request body too large.", http=413)
     spans, start = [], masked.find(b'"')
@@ -52,19 +66,22 @@ def long_strings(raw: bytes) -> list[tuple[int, int]]:
 
 
 def decoded(raw: bytes, start: int, end: int) -> bytes:
-    """Return what the inside of a JSON string stands for; ValueError where it is none. Lone surrogates stay."""
+    """Return the value of a JSON string from its content between the quotation marks; lone surrogates stay.
+
+    ValueError where the content is invalid.
+    """
     content = bytearray()
     while start < end:
         piece = raw[start : min(start + STEP, end)]
         if start + STEP < end:
-            piece = piece[: whole(piece)]
+            piece = piece[: complete_size(piece)]
         content += json.loads(f'"{piece.decode()}"').encode(errors="surrogatepass")
         start += len(piece)
     return bytes(content)
 
 
-def whole(piece: bytes) -> int:
-    """Return the size of a piece of a string without the character or escape at its end that may go on after it."""
+def complete_size(piece: bytes) -> int:
+    """Return the size of a piece of a string without a character or escape that may be cut at its end."""
     end = len(piece)
     for _ in range(3):
         end -= piece[end - 1] & 0xC0 == 0x80
@@ -83,16 +100,16 @@ def whole(piece: bytes) -> int:
     return end
 
 
-def put_back(found: dict, set_aside: dict[str, bytes]) -> dict:
-    """Return the object with its long strings in their places; none of them names a member."""
-    todo: list = [found]
+def put_back(fields: dict, set_aside: dict[str, bytes]) -> dict:
+    """Return the object with its long strings in their places; ApiError where one of them is a key."""
+    todo: list = [fields]
     while todo:
-        holder = todo.pop()
-        if isinstance(holder, dict) and not holder.keys().isdisjoint(set_aside):
+        container = todo.pop()
+        if isinstance(container, dict) and not container.keys().isdisjoint(set_aside):
             raise ApiError("Request body too large.", http=413)
-        for key, value in holder.items() if isinstance(holder, dict) else enumerate(holder):
+        for key, value in container.items() if isinstance(container, dict) else enumerate(container):
             if isinstance(value, str) and value in set_aside:
-                holder[key] = set_aside[value]
+                container[key] = set_aside[value]
             elif isinstance(value, (dict, list)):
                 todo.append(value)
-    return found
+    return fields

@@ -1,4 +1,4 @@
-"""Temporary files for requests and answers on their way through `mailapi serve`, and one limit for all of them."""
+"""Temporary files for the requests and answers of `mailapi serve`, with one limit for all of them."""
 
 import contextlib
 import io
@@ -7,7 +7,7 @@ import tempfile
 import threading
 
 IN_MEMORY = 32 * 1024  # bytes of a request or an answer that need no file and are not counted
-SLOW = 8 * 1024  # bytes a second; whoever is slower gives way when there is no room
+SLOW = 8 * 1024  # bytes a second; slower connections are closed when there is no room
 
 
 class NoRoom(Exception):
@@ -15,68 +15,69 @@ class NoRoom(Exception):
 
 
 class Spooled:
-    """Count the bytes that connections have in temporary files.
+    """The bytes that all connections have in temporary files.
 
-    A connection has `pace`, the bytes a second that last moved while it was the client's turn, and `close_soon()`.
+    A connection has `pace`, the bytes a second that last moved while the server waited for the client, and
+    `close_soon()`.
     """
 
-    def __init__(self, most: int):
-        self.most, self.used, self.refused, self.closed = most, 0, 0, 0
-        self.holders: dict = {}  # connection → its bytes
-        self.lock = threading.RLock()  # the garbage collector may call `give` in the middle of `take`
-        self.searched = False  # no connection was slow enough; paces are measured anew every few seconds
+    def __init__(self, limit: int):
+        self.limit, self.used, self.refused, self.closed = limit, 0, 0, 0
+        self.sizes: dict = {}  # connection → its bytes
+        self.lock = threading.RLock()  # the garbage collector may call `release` in the middle of `reserve`
+        self.all_fast = False  # no connection was slow enough in this interval
 
-    def take(self, connection, size: int):
-        """Count the bytes as the connection's. Where there is no room the slowest ones are closed; else NoRoom."""
+    def reserve(self, connection, size: int):
+        """Count bytes of a connection. Closes the slowest ones where there is no room; NoRoom where that is not enough."""
         with self.lock:
             victims = self.victims(connection, size)
             for victim in victims:
-                self.used -= self.holders.pop(victim, 0)
+                self.used -= self.sizes.pop(victim, 0)
                 self.closed += 1
                 victim.close_soon()
             self.used += size
-            self.holders[connection] = self.holders.get(connection, 0) + size
+            self.sizes[connection] = self.sizes.get(connection, 0) + size
 
-    def give(self, connection, size: int):
-        """Bytes of the connection are spooled no longer; those of a closed one have been given back before."""
+    def release(self, connection, size: int):
+        """Stop counting bytes of a connection; `reserve` has already released those of one that it closed."""
         with self.lock:
-            size = min(size, self.holders.get(connection, 0))
+            size = min(size, self.sizes.get(connection, 0))
             self.used -= size
-            if size and size == self.holders[connection]:
-                del self.holders[connection]
+            if size and size == self.sizes[connection]:
+                del self.sizes[connection]
             elif size:
-                self.holders[connection] -= size
+                self.sizes[connection] -= size
 
     def victims(self, connection, size: int) -> list:
-        """Return whom to close so that there is room, slowest first; NoRoom where all who are slow hold too little."""
-        excess, found = self.used + size - self.most, []
+        """Return the connections to close for room, slowest first; NoRoom where all slow ones have too few bytes."""
+        excess, victims = self.used + size - self.limit, []
         if excess <= 0:
-            return found
-        if not self.searched:
-            slow = [each for each in list(self.holders) if each is not connection and each.pace < SLOW]
+            return victims
+        if not self.all_fast:
+            slow = [each for each in list(self.sizes) if each is not connection and each.pace < SLOW]
             for each in sorted(slow, key=lambda each: each.pace):
-                found.append(each)
-                excess -= self.holders.get(each, 0)
+                victims.append(each)
+                excess -= self.sizes.get(each, 0)
                 if excess <= 0:
-                    return found
-        self.searched = True
+                    return victims
+        self.all_fast = True
         self.refused += 1
         raise NoRoom
 
     def check(self, connection, size: int):
-        """NoRoom where `take` would raise it now."""
+        """Raise NoRoom where `reserve` would."""
         with self.lock:
             self.victims(connection, size)
 
-    def measured(self) -> tuple[int, int]:
-        """Told that all paces are new; how many requests were refused and connections closed since the last time."""
+    def new_interval(self) -> tuple[int, int]:
+        """Note that all paces were measured. Return how many requests were refused, connections closed since the last time."""
         with self.lock:
-            counts, self.refused, self.closed, self.searched = (self.refused, self.closed), 0, 0, False
+            counts, self.refused, self.closed, self.all_fast = (self.refused, self.closed), 0, 0, False
             return counts
 
 
 class Spool:
-    """Bytes that were received and not yet read, or written and not yet sent: a buffer as waitress uses them."""
+    """A buffer of waitress: bytes that were received and not yet read, or written and not yet sent."""
 
     def __init__(self, spooled: Spooled, connection):
         self.spooled, self.connection = spooled, connection
@@ -87,7 +88,7 @@ class Spool:
         return self.end - self.start
 
     def append(self, data):
-        """NoRoom where it would have to go to a file, and cannot."""
+        """Add bytes; NoRoom where they need a file and there is no room."""
         if self.connection is None:
             raise NoRoom
         if self.file is None and self.end + len(data) <= IN_MEMORY:
@@ -97,12 +98,13 @@ class Spool:
         self.end += len(data)
 
     def to_file(self, data):
+        """Append to the file, after what is in memory."""
         size = len(data) + len(self.memory)
-        self.spooled.take(self.connection, size)
+        self.spooled.reserve(self.connection, size)
         self.counted += size
         try:
             if self.file is None:
-                self.file = tempfile.TemporaryFile(buffering=0)  # noqa: SIM115 closed with the answer or the body
+                self.file = tempfile.TemporaryFile(buffering=0)  # noqa: SIM115 `clear` closes it
             for piece in (self.memory, data):
                 left = memoryview(piece)
                 while left:
@@ -112,22 +114,23 @@ class Spool:
         self.memory = bytearray()
 
     def get(self, size: int = -1) -> bytes:
-        """The next bytes, at most that many; `skip` takes them out."""
+        """Return the next bytes, at most `size`, without removing them."""
         size = len(self) if size < 0 else min(size, len(self))
         if self.file is None:
             return bytes(self.memory[self.start : self.start + size])
         return os.pread(self.file.fileno(), size, self.start)
 
     def skip(self, size: int, allow_prune: bool = False):
+        """Remove the next bytes."""
         self.start += size
         if self.start >= self.end:
             self.clear()
 
     def prune(self):
-        """A file goes away when all of it was taken out, not before."""
+        """Do nothing: a file is removed as a whole, after its last byte."""
 
     def getfile(self):
-        """A stream of all the bytes, when nothing more is appended."""
+        """Return a stream of all bytes; nothing may be appended afterwards."""
         if self.file is None:
             return io.BytesIO(self.memory)
         self.file.seek(0)
@@ -135,6 +138,7 @@ class Spool:
         return self.file
 
     def clear(self):
+        """Remove all bytes and the file."""
         self.memory = bytearray()
         self.start = self.end = 0
         if self.file is not None:
@@ -143,7 +147,7 @@ class Spool:
             self.file = None
         counted, self.counted = self.counted, 0
         if counted:
-            self.spooled.give(self.connection, counted)
+            self.spooled.release(self.connection, counted)
 
     def close(self):
         if self.connection is not None:

@@ -13,10 +13,12 @@ import bottle
 import mailapi
 
 INDEX = "index.html"
-PLAIN = re.compile(r"(?:[^./\0][^/\0]*(?:/|\Z))*")  # no part empty or hidden, so none is `..`
-# What a web server would run, editors leave behind, or SQLite keeps: never meant to be read.
-SOURCE = re.compile(r"(?:~|\.(?:php\w*|phtml|inc|py|cgi|(?:db3?|sqlite3?|state)(?:-\w+)?))\Z", re.IGNORECASE)
-TYPES = mimetypes.MimeTypes()  # Python's own, not the system's: the same everywhere
+VISIBLE_PATH = re.compile(r"(?:[^./\0][^/\0]*(?:/|\Z))*")  # no part empty or hidden, so none is `..`
+# Scripts, backups of editors and databases: never to be read.
+PRIVATE_FILE = re.compile(
+    r"(?:~|\.(?:php\w*|phtml|inc|py|cgi|(?:db3?|sqlite3?|state)(?:-\w+)?))\Z", re.IGNORECASE
+)
+TYPES = mimetypes.MimeTypes()  # without the system's types, so the same on every machine
 for suffix, kind in {
     ".js": "text/javascript",
     ".mjs": "text/javascript",
@@ -34,15 +36,15 @@ for suffix, kind in {
 
 
 def url_path(value: str) -> str:
-    """A URL path as --mount and --static take it: "" or "/one/two"."""
+    """Check a URL path of --mount or --static. Return "" or "/one/two"."""
     path = value.strip("/")
-    if not re.fullmatch(r"[\w/.~@:+-]*", value, re.ASCII) or not PLAIN.fullmatch(path):
+    if not re.fullmatch(r"[\w/.~@:+-]*", value, re.ASCII) or not VISIBLE_PATH.fullmatch(path):
         raise argparse.ArgumentTypeError(f"{value} is no URL path")
     return "/" + path if path else ""
 
 
 def url_and_folder(value: str) -> tuple[str, str]:
-    """What --static takes, /PATH=FOLDER: the URL path, and the folder's real path."""
+    """Check a value of --static, /PATH=FOLDER. Return the URL path and the folder's real path."""
     url, equals, folder = value.partition("=")
     if not equals or not url.startswith("/") or not folder:
         raise argparse.ArgumentTypeError(f"{value} is not /PATH=FOLDER")
@@ -52,27 +54,27 @@ def url_and_folder(value: str) -> tuple[str, str]:
     return url, os.path.realpath(folder)
 
 
-class Beside:
-    """A WSGI callable: the API under its mount, and folders under theirs. The longest path that fits a request
-    decides; what fits none is for the API, as a proxy may take the mount away.
+class StaticFolders:
+    """A WSGI callable with the API below its mount and static folders below their paths.
 
-    ConfigError where a folder would hide the API, or show what is secret.
+    The longest path that a request begins with decides. A request without one goes to the API, since a proxy may have
+    removed the mount. ConfigError where a folder would hide the API, or show secrets.
     """
 
     def __init__(
         self, app: mailapi.Application, mount: str, folders: Iterable[tuple[str, str]], secrets: Iterable[str]
     ):
-        places = {mount: app}
+        mounts = {mount: app}
         for url, folder in folders:
-            refuse_collision(app, mount, url, url in places)
+            refuse_collision(app, mount, url, url in mounts)
             refuse_secrets(folder, secrets)
-            places[url] = folder_app(folder)
-        self.places = sorted(places.items(), key=lambda place: -len(place[0]))
+            mounts[url] = folder_app(folder)
+        self.mounts = sorted(mounts.items(), key=lambda item: -len(item[0]))
         self.mount, self.app = mount, app
 
     def __call__(self, environ, start_response):
         path = environ["PATH_INFO"]
-        for url, serve in self.places:
+        for url, serve in self.mounts:
             if path == url or path.startswith(url + "/"):
                 environ["SCRIPT_NAME"], environ["PATH_INFO"] = url, path[len(url) :]
                 return serve(environ, start_response)
@@ -80,15 +82,16 @@ class Beside:
         return self.app(environ, start_response)
 
     def body_limit(self, path: str, query_string: str) -> int:
-        """Bytes that the body of a request may have; one to a static folder has none."""
-        path = "/" + path.lstrip("/")  # as waitress hands it over
-        for url, serve in self.places:
+        """Return how many bytes the body of a request may have; 0 for a static folder."""
+        path = "/" + path.lstrip("/")  # waitress gives the app one slash, too
+        for url, serve in self.mounts:
             if path == url or path.startswith(url + "/"):
                 return self.app.body_limit(path[len(url) :], query_string) if serve is self.app else 0
         return self.app.body_limit(path, query_string)
 
 
 def refuse_collision(app: mailapi.Application, mount: str, url: str, taken: bool):
+    """Raise ConfigError where the API or another folder answers at the URL path."""
     if url == mount:
         raise mailapi.ConfigError(f"--static {url or '/'}: the API is there; --mount gives it another path.")
     if taken:
@@ -99,6 +102,7 @@ def refuse_collision(app: mailapi.Application, mount: str, url: str, taken: bool
 
 
 def refuse_secrets(folder: str, secrets: Iterable[str]):
+    """Raise ConfigError where one of the secret files is in the folder."""
     for secret in map(os.path.realpath, secrets):
         if secret.startswith(os.path.join(folder, "")):
             raise mailapi.ConfigError(
@@ -107,7 +111,7 @@ def refuse_secrets(folder: str, secrets: Iterable[str]):
 
 
 def folder_app(folder: str) -> bottle.Bottle:
-    """A WSGI callable that serves the files of a folder to GET and HEAD."""
+    """Return a WSGI callable that serves the files of a folder to GET and HEAD."""
     app = bottle.Bottle()
     app.route("/<path:re:[\\s\\S]*>", "GET", functools.partial(send, folder))
     app.default_error_handler = plain_error
@@ -130,11 +134,9 @@ def send(folder: str, path: str) -> bottle.HTTPResponse:
         file = real_file(folder, path + INDEX)
     elif path.endswith("/"):
         raise bottle.HTTPError(404)
-    if not os.path.isfile(file) or SOURCE.search(file):
+    if not os.path.isfile(file) or PRIVATE_FILE.search(file):
         raise bottle.HTTPError(404)
-    if (
-        "HTTP_IF_NONE_MATCH" in environ
-    ):  # it alone decides (RFC 9110, 13.1.3): a file may be replaced by an older one
+    if "HTTP_IF_NONE_MATCH" in environ:  # then the date does not count (RFC 9110, 13.1.3)
         environ.pop("HTTP_IF_MODIFIED_SINCE", None)
     kind, packed = TYPES.guess_type(file)
     headers = {"Cache-Control": "no-cache", "X-Content-Type-Options": "nosniff"}
@@ -148,20 +150,20 @@ def send(folder: str, path: str) -> bottle.HTTPResponse:
 
 
 def real_file(folder: str, path: str) -> str:
-    """Where a path below folder really is; 404 where it is hidden, or not below folder at all."""
-    file = os.path.realpath(os.path.join(folder, path)) if PLAIN.fullmatch(path) else ""
-    if not f"{file}/".startswith(f"{folder}/") or not PLAIN.fullmatch(file[len(folder) + 1 :]):
+    """Return the real path of a path below folder; 404 where it is hidden or outside the folder."""
+    file = os.path.realpath(os.path.join(folder, path)) if VISIBLE_PATH.fullmatch(path) else ""
+    if not f"{file}/".startswith(f"{folder}/") or not VISIBLE_PATH.fullmatch(file[len(folder) + 1 :]):
         raise bottle.HTTPError(404)
     return file
 
 
 def with_slash(environ: dict) -> str:
-    """The way from a folder's URL to the same with a slash: relative, as a proxy may show it elsewhere."""
+    """Return the URL of a folder with a slash, relative to the one without: a proxy may have changed the start."""
     name = (environ["SCRIPT_NAME"] + environ["PATH_INFO"]).rpartition("/")[2]
     query = environ.get("QUERY_STRING", "")
     return f"./{urllib.parse.quote(name)}/" + (f"?{query}" if query else "")
 
 
-def etag(seen: os.stat_result) -> str:
-    """Another one for every version of a file."""
-    return f'"{seen.st_ino:x}-{seen.st_mtime_ns:x}-{seen.st_size:x}"'
+def etag(status: os.stat_result) -> str:
+    """Return an ETag that differs for every version of a file."""
+    return f'"{status.st_ino:x}-{status.st_mtime_ns:x}-{status.st_size:x}"'

@@ -1,4 +1,4 @@
-"""Orders of addresses, by which the SMTP daemon goes through them: which there can be, and the next one (docs/wire.md F47)."""
+"""The order in which the SMTP daemon tries addresses: field types, and the next number (docs/wire.md F47)."""
 
 import re
 
@@ -6,44 +6,46 @@ from peewee import fn
 
 from mailapi import Addresses, PreparedQuery, empty, optional_number, param, raw_text, whole_number
 
-HIGHEST = 2**53 - 1  # beyond it, and below its negative, clients whose numbers are doubles cannot name a row
+MAX_ORDER = 2**53 - 1  # clients whose numbers are doubles cannot name an order beyond it, or below -MAX_ORDER
 
-ABOVE = Addresses.alias("above")
-# The highest order with a free one right above it.
-WITH_ROOM = PreparedQuery(
+NEXT_ROW = Addresses.alias("above")
+# The highest order whose successor is free.
+HIGHEST_WITH_FREE_SUCCESSOR = PreparedQuery(
     Addresses.select(Addresses.address_order)
     .where(
         Addresses.address_order >= 0,
-        Addresses.address_order < HIGHEST,
+        Addresses.address_order < MAX_ORDER,
         ~fn.EXISTS(
-            ABOVE.select(ABOVE.address_order).where(ABOVE.address_order == Addresses.address_order + 1)
+            NEXT_ROW.select(NEXT_ROW.address_order).where(
+                NEXT_ROW.address_order == Addresses.address_order + 1
+            )
         ),
     )
     .order_by(Addresses.address_order.desc())
     .limit(1)
 )
-TAKEN = PreparedQuery(
+ROW_WITH_ORDER = PreparedQuery(
     Addresses.select(Addresses.address_order).where(Addresses.address_order == param("order"))
 )
 
 
 def order_number(value) -> int | None:
-    """Read an order that a row is to get, or that names one; None stays None."""
+    """Read an order for a new row, or one that names a row. None stays None."""
     number = whole_number(value)
-    if number is not None and abs(number) > HIGHEST:
+    if number is not None and abs(number) > MAX_ORDER:
         raise ValueError("an order that clients cannot name")
     return number
 
 
 def optional_order_number(value) -> int | None:
-    """Read an order; what is empty() counts as not given."""
+    """Read an order; an empty() value counts as not given."""
     return order_number(optional_number(value))
 
 
 def stored_order_number(value) -> int | None:
-    """Read the order of a stored row: an older version or the original may have given any number of 64 bits.
+    """Read the order of a stored row: older versions and the original may have written any number of 64 bits.
 
-    What is empty() counts as not given.
+    An empty() value counts as not given.
     """
     if empty(value):
         return None
@@ -53,13 +55,13 @@ def stored_order_number(value) -> int | None:
 
 
 def next_order(call) -> int:
-    """Return the order of a new address: above all others, and not one that an address had before.
+    """Return the order of a new address: above all others, and never used before.
 
-    An address at HIGHEST, above which there is no room, is passed over, and orders beyond HIGHEST count for nothing:
-    whoever may choose orders cannot keep others from adding addresses.
+    An address at MAX_ORDER is skipped, and orders beyond it are ignored: otherwise a user who may choose orders could
+    stop others from adding addresses.
     """
-    above_all = (call.db.value(WITH_ROOM) or 0) + 1
-    never_given = call.db.next(Addresses.address_order)
-    if never_given <= HIGHEST and call.db.value(TAKEN, order=never_given) is None:
-        return max(above_all, never_given)
-    return above_all
+    highest = (call.db.value(HIGHEST_WITH_FREE_SUCCESSOR) or 0) + 1
+    unused = call.db.next(Addresses.address_order)
+    if unused <= MAX_ORDER and call.db.value(ROW_WITH_ORDER, order=unused) is None:
+        return max(highest, unused)
+    return highest

@@ -1,6 +1,6 @@
-"""Mail addresses as header fields have them (RFC 5322, 6532): read strictly, in linear time, and written back.
+"""Parser and writer of address lists in header fields (RFC 5322, 6532): strict, and in linear time.
 
-The standard library's parser takes a minute for 100 kB of quotation marks, and `a@x y` for an address.
+The standard library's parser needs a minute for 100 kB of quotation marks, and accepts `a@x y` as an address.
 """
 
 import functools
@@ -11,34 +11,34 @@ from collections.abc import Iterator
 from dataclasses import dataclass
 from email.header import Header
 
-LONGEST = 254  # bytes (RFC 5321, 4.5.3.1.3)
-LONGEST_NAME = 1000  # characters
-CONTROL = re.compile("[\0-\x08\x0a-\x1f\x7f-\x9f\u2028\u2029]")  # a tab is a blank
+MAX_ADDRESS = 254  # bytes (RFC 5321, 4.5.3.1.3)
+MAX_NAME = 1000  # characters
+CONTROL = re.compile("[\0-\x08\x0a-\x1f\x7f-\x9f\u2028\u2029]")  # a tab is white space
 
-# Possessive groups are not right before Python 3.11.5, hence (?>(?:…)*).
+# Atomic groups, (?>(?:…)*): possessive groups have a bug before Python 3.11.5.
 ATOM = r"[A-Za-z0-9!#$%&'*+/=?^_`{|}~\x80-\ud7ff\ue000-\U0010ffff-]"
 DOT_ATOM = rf"{ATOM}++(?>(?:\.{ATOM}++)*)"
 QUOTED = r'"(?>(?:[^"\\]|\\.)*)"'
 COMMENT = r"\((?>(?:[^()\\]|\\.)*)\)"
-GAP = rf"(?>(?:[ \t]|{COMMENT})*)"
+CFWS = rf"(?>(?:[ \t]|{COMMENT})*)"
 WORD = rf"(?:{QUOTED}|(?>(?:{ATOM}|\.)+))"
-PHRASE = rf"{WORD}(?>(?:{GAP}{WORD})*)"
-SPEC = rf"({DOT_ATOM}|{QUOTED})@({DOT_ATOM}|\[[^\[\]\\\s]*+\])"
-ANGLE = rf"{GAP}(?>({PHRASE})?){GAP}<{GAP}{SPEC}{GAP}>{GAP}"
-BARE = rf"{GAP}(){SPEC}{GAP}"
-GROUP = rf"{GAP}({PHRASE}){GAP}:"
-GROUP_END = rf"{GAP};{GAP}"
-BLANK = rf"{GAP}(?>(?:(,){GAP})*)"  # an empty entry is none
-# What is looked for all over a text takes what has no end, too: else it would be looked for the end again and again.
-WORDS = re.compile(rf"{QUOTED}?+|{COMMENT}?+|[^ \t(\"]++")
-TOKENS = re.compile(r" ++[^ ]*+")
-STRING = re.compile(rf"{QUOTED}?+@?")
-compiled = functools.cache(re.compile)  # at first use: these five take 25 ms, of which a CGI process has 150
+PHRASE = rf"{WORD}(?>(?:{CFWS}{WORD})*)"
+ADDR_SPEC = rf"({DOT_ATOM}|{QUOTED})@({DOT_ATOM}|\[[^\[\]\\\s]*+\])"
+NAME_ADDR = rf"{CFWS}(?>({PHRASE})?){CFWS}<{CFWS}{ADDR_SPEC}{CFWS}>{CFWS}"
+BARE = rf"{CFWS}(){ADDR_SPEC}{CFWS}"
+GROUP = rf"{CFWS}({PHRASE}){CFWS}:"
+GROUP_END = rf"{CFWS};{CFWS}"
+SEPARATOR = rf"{CFWS}(?>(?:(,){CFWS})*)"  # empty entries are ignored
+# These match unterminated strings and comments, too: a search would look for their end again from every position.
+PHRASE_WORDS = re.compile(rf"{QUOTED}?+|{COMMENT}?+|[^ \t(\"]++")
+FOLDABLE_TOKENS = re.compile(r" ++[^ ]*+")
+QUOTED_LOCAL = re.compile(rf"{QUOTED}?+@?")
+compiled = functools.cache(re.compile)  # at the first use: compiling takes 25 ms, a CGI request 150 ms
 LABEL = re.compile(r"[A-Za-z0-9_](?:[A-Za-z0-9_-]{0,61}[A-Za-z0-9_])?")
 
 
 class NotAnAddress(ValueError):
-    """An entry of a list that is none; how it begins, for a person to find it."""
+    """An entry of a list is no address. The message is how the entry begins."""
 
     def __init__(self, value: str, position: int):
         super().__init__(CONTROL.sub("\ufffd", value[position : position + 100]).partition(",")[0].strip())
@@ -46,16 +46,16 @@ class NotAnAddress(ValueError):
 
 @dataclass(frozen=True)
 class Mailbox:
-    """One address, with the name that is shown for it or ""."""
+    """One address, with its display name or ""."""
 
     name: str
-    local: str  # without quotation marks
-    domain: str  # as it was given
-    address: str  # as the envelope has it: the domain in ASCII, the local part quoted only where it must be
+    local: str  # unquoted
+    domain: str  # as written in the field
+    address: str  # for the envelope: the domain in ASCII, the local part quoted if necessary
 
     @property
-    def spellings(self) -> set[str]:
-        """The address with its domain as given, in ASCII, and in Unicode: how a table may have it."""
+    def variants(self) -> set[str]:
+        """Return the forms in which a table may have the address: its domain as written, in ASCII, in Unicode."""
         local, _, ascii_domain = self.address.rpartition("@")
         domains = self.domain, ascii_domain, ".".join(map(u_label, ascii_domain.split(".")))
         return {f"{local}@{domain}" for domain in domains}
@@ -66,7 +66,7 @@ class Mailbox:
 
 @dataclass(frozen=True)
 class Group:
-    """Mailboxes under a name, such as `undisclosed-recipients:;`."""
+    """A named list of mailboxes, such as `undisclosed-recipients:;`."""
 
     name: str
     mailboxes: tuple[Mailbox, ...]
@@ -78,72 +78,73 @@ class Group:
 ########## Reading #################################################################################
 
 
-def entries(value: str) -> Iterator[Mailbox | Group]:
-    """The entries of an address list in their order; NotAnAddress names the first that is none."""
+def parse_address_list(value: str) -> Iterator[Mailbox | Group]:
+    """Yield the entries of an address list in their order. NotAnAddress: an entry is no address."""
     if control := CONTROL.search(value):
         raise NotAnAddress(value, value.rfind(",", 0, control.start()) + 1)
-    position = compiled(BLANK).match(value).end()
+    position = compiled(SEPARATOR).match(value).end()
     while position < len(value):
         begin = position
         if start := compiled(GROUP).match(value, position):
-            members, position = group(value, begin, start.end())
+            members, position = parse_group(value, begin, start.end())
             yield Group(unquoted_phrase(start[1]), members)
         else:
-            found, position = mailbox(value, position)
-            yield found
-        position = next_entry(value, begin, position, last="")
+            entry, position = parse_mailbox(value, position)
+            yield entry
+        position = next_entry(value, begin, position, terminator="")
 
 
-def group(value: str, begin: int, position: int) -> tuple[tuple[Mailbox, ...], int]:
-    """The members of a group, and where it ends."""
-    members, position = [], compiled(BLANK).match(value, position).end()
+def parse_group(value: str, begin: int, position: int) -> tuple[tuple[Mailbox, ...], int]:
+    """Parse the members of a group from a position on. Return them, and the position after the group."""
+    members, position = [], compiled(SEPARATOR).match(value, position).end()
     while not (end := compiled(GROUP_END).match(value, position)):
         if position == len(value):
             raise NotAnAddress(value, begin)
-        found, after = mailbox(value, position)
-        members.append(found)
-        position = next_entry(value, position, after, last=";")
+        member, end_of_member = parse_mailbox(value, position)
+        members.append(member)
+        position = next_entry(value, position, end_of_member, terminator=";")
     return tuple(members), end.end()
 
 
-def mailbox(value: str, position: int) -> tuple[Mailbox, int]:
-    found = compiled(ANGLE).match(value, position) or compiled(BARE).match(value, position)
-    if not found:
+def parse_mailbox(value: str, position: int) -> tuple[Mailbox, int]:
+    """Parse a mailbox at a position. Return it, and the position after it."""
+    match = compiled(NAME_ADDR).match(value, position) or compiled(BARE).match(value, position)
+    if not match:
         raise NotAnAddress(value, position)
     try:
-        return checked(*found.groups()), found.end()
+        return make_mailbox(*match.groups()), match.end()
     except ValueError:
         raise NotAnAddress(value, position) from None
 
 
-def next_entry(value: str, begin: int, end: int, last: str) -> int:
-    """Where the entry after the one from begin to end starts: after a comma, or where the list ends with `last`."""
-    blank = compiled(BLANK).match(value, end)
-    if not blank[1] and value[blank.end() : blank.end() + 1] != last:
+def next_entry(value: str, begin: int, end: int, terminator: str) -> int:
+    """Return the position after the comma or before the terminator that follows the entry from begin to end."""
+    separator = compiled(SEPARATOR).match(value, end)
+    if not separator[1] and value[separator.end() : separator.end() + 1] != terminator:
         raise NotAnAddress(value, begin)
-    return blank.end()
+    return separator.end()
 
 
-def mailboxes(found: list[Mailbox | Group]) -> list[Mailbox]:
-    """All mailboxes of a list, those of its groups too."""
-    return [one for entry in found for one in (entry.mailboxes if isinstance(entry, Group) else (entry,))]
+def all_mailboxes(entries: list[Mailbox | Group]) -> list[Mailbox]:
+    """Return the mailboxes of an address list and of the groups in it."""
+    return [each for entry in entries for each in (entry.mailboxes if isinstance(entry, Group) else (entry,))]
 
 
-def checked(name: str | None, local: str, domain: str) -> Mailbox:
-    """A mailbox of its parts as they were written; ValueError where they make none that SMTP could deliver to."""
-    if len(domain) > LONGEST or len(name or "") > LONGEST_NAME:
+def make_mailbox(name: str | None, local: str, domain: str) -> Mailbox:
+    """Make a mailbox of its parts as written. ValueError: SMTP could not deliver to such an address."""
+    if len(domain) > MAX_ADDRESS or len(name or "") > MAX_NAME:
         raise ValueError("too long")
     local = unquoted(local)
     address = f"{quoted_local(local)}@{ascii_domain(domain)}"
-    if not local or not local.isprintable() or len(address.encode()) > LONGEST:
-        raise ValueError("no local part, one that cannot be shown, or too long")
+    if not local or not local.isprintable() or len(address.encode()) > MAX_ADDRESS:
+        raise ValueError("no local part, a local part that is not printable, or too long")
     return Mailbox(unquoted_phrase(name or ""), local, domain, address)
 
 
 def ascii_domain(domain: str) -> str:
-    """A domain as DNS has it: A-labels for what is not ASCII (RFC 5891), mapped as users expect (RFC 5895)."""
+    """Return a domain in ASCII, by A-labels (RFC 5891), mapped by RFC 5895. ValueError: it is no domain."""
     if domain.startswith("["):
-        return literal(domain)
+        return address_literal(domain)
     if not domain.isascii():
         lower = "".join(character.lower() for character in domain.replace("\u3002", "."))
         domain = ".".join(map(a_label, unicodedata.normalize("NFKC", lower).split(".")))
@@ -153,7 +154,7 @@ def ascii_domain(domain: str) -> str:
 
 
 def a_label(label: str) -> str:
-    """Python's codec idna follows IDNA 2003, to which straße.de is strasse.de: another domain."""
+    """Encode a label. Python's codec idna has IDNA 2003, which turns straße.de into another domain, strasse.de."""
     return label if label.isascii() else f"xn--{label.encode('punycode').decode()}"
 
 
@@ -164,8 +165,8 @@ def u_label(label: str) -> str:
         return label
 
 
-def literal(domain: str) -> str:
-    """An address in brackets (RFC 5321, 4.1.3)."""
+def address_literal(domain: str) -> str:
+    """Check an IP address in brackets (RFC 5321, 4.1.3)."""
     inner = domain[1:-1]
     if inner[:5].lower() == "ipv6:":
         ipaddress.IPv6Address(inner[5:])
@@ -178,8 +179,8 @@ def unquoted(word: str) -> str:
     return re.sub(r"\\(.)", r"\1", word[1:-1]) if word.startswith('"') else word
 
 
-def unquoted_phrase(words: str) -> str:
-    return " ".join(unquoted(word) for word in WORDS.findall(words) if not word.startswith("("))
+def unquoted_phrase(phrase: str) -> str:
+    return " ".join(unquoted(word) for word in PHRASE_WORDS.findall(phrase) if not word.startswith("("))
 
 
 ########## Writing #################################################################################
@@ -194,36 +195,36 @@ def quoted(value: str) -> str:
 
 
 def phrase(name: str) -> str:
-    """A name as a header field shows it."""
+    """Write a display name for a header field: as it is, quoted, or as encoded words."""
     if is_plain(name):
         return name if re.fullmatch(rf"{ATOM}++(?>(?: {ATOM}++)*)", name) else quoted(name)
-    return encoded(name)
+    return encoded_words(name)
 
 
 def is_plain(value: str) -> bool:
-    """Whether a header field can have text as it is: ASCII, in words that fit into a line."""
+    """Check that a header field can have a text as it is: ASCII, in words that fit into a line."""
     return value.isascii() and value.isprintable() and not re.search("[^ ]{70}", value)
 
 
-def encoded(value: str) -> str:
-    """Text as encoded words (RFC 2047)."""
+def encoded_words(value: str) -> str:
+    """Encode text beyond ASCII for a header field (RFC 2047)."""
     return Header(value, "utf-8", maxlinelen=64).encode(linesep="")
 
 
-OF_ADDRESSES = {"From", "Sender", "Reply-To", "To", "Cc", "Bcc"}  # as str.title has them
+ADDRESS_FIELDS = {"From", "Sender", "Reply-To", "To", "Cc", "Bcc"}  # in the case of str.title
 
 
-def in_one_piece(word: str) -> str:
-    """A quoted local part without blanks to break it at; another quoted string as it is."""
+def protect_spaces(word: str) -> str:
+    """Replace the spaces of a quoted local part by NUL, so that no line is broken there. Other strings stay."""
     return word.replace(" ", "\0") if word.endswith("@") else word
 
 
-def folded(name: str, value: str) -> bytes:
-    """A header field, broken before blanks so that lines have 76 bytes where that is possible (RFC 2047, 2)."""
+def fold_field(name: str, value: str) -> bytes:
+    """Return a header field with CRLF, folded before spaces to lines of 76 bytes if possible (RFC 2047, 2)."""
     lines = [first := f"{name}:".encode()]
-    if name.title() in OF_ADDRESSES:
-        value = STRING.sub(lambda found: in_one_piece(found[0]), value)
-    for token in TOKENS.findall(f" {value.strip()}"):
+    if name.title() in ADDRESS_FIELDS:
+        value = QUOTED_LOCAL.sub(lambda match: protect_spaces(match[0]), value)
+    for token in FOLDABLE_TOKENS.findall(f" {value.strip()}"):
         token = token.replace("\0", " ").encode()
         if len(lines[-1]) + len(token) > 76 and lines[-1] != first:
             lines.append(token)

@@ -1,51 +1,45 @@
-"""The mail of the mail server's users in their INBOX, over IMAP (RFC 3501): nothing else in it is shown or changed."""
+"""A user's INBOX on the mail server as a source of mails, over IMAP (RFC 3501). Other folders are left alone."""
 
 import contextlib
 import re
 from collections.abc import Callable, Iterator
-from email.utils import mktime_tz, parsedate_tz
 
 from mailapi import ApiError, Config, printable
 
-from ..clients import base as protocols
-from ..clients.base import ServiceDown
-from ..clients.deadline import readable
-from ..clients.mail_protocols import Imap, ImapConversation
-from ..mail.imap_validity import Validity
-from ..mail.messages import head
-from ..mail.sources import HEADERS, Source, SourceUnavailable
+from ..clients.base import ServiceDown, clients
+from ..clients.deadline import to_text
+from ..clients.imap import Imap, ImapConversation
+from .imap_answers import flags, is_read, parse_answers, received_time
+from .imap_validity import Validity
+from .messages import head
+from .sources import HEADER_BYTES, MailSource, SourceUnavailable
 
-WAIT = 1  # seconds for one's turn, of those that connecting and opening INBOX may take (protocols.PROMPT)
-SILENCE, ALTOGETHER = (
-    2,
-    30,
-)  # seconds that it may then say nothing, and that all questions of a request may take
-LARGEST = 128 * 1024 * 1024  # bytes of a mail that is read whole
-LONGEST_LIST = 64 * 1024 * 1024  # bytes of the flags and times of all mails
-ROW = 64 * 1024  # bytes that the server may take to say what a mail is, whatever flags it has
-NEWS = 1024 * 1024  # bytes that it may say besides: what other programs did meanwhile
-UIDS = 2**32  # the end of what a UID can be
+REQUEST_SLOT_WAIT = 1  # seconds to wait for a slot, within PROMPT_SECONDS for connecting and opening INBOX
+IDLE_SECONDS = 2  # without a byte from the server, after which it counts as unavailable
+REQUEST_SECONDS = 30  # for all commands of a request, once INBOX is open
+MAX_MAIL = 128 * 1024 * 1024  # bytes of a mail that is read whole
+MAX_LIST = 64 * 1024 * 1024  # bytes of the flags and times of all mails
+MAX_ROW = 64 * 1024  # bytes of an answer about one mail, apart from the mail itself
+MAX_UNSOLICITED = 1024 * 1024  # bytes of news about changes by other programs
+UID_LIMIT = 2**32  # UIDs are below it
 
-# The header fields that lists, searches and threads look at: servers have these at hand, and need not open every mail.
-SHOWN = "HEADER.FIELDS (SUBJECT FROM TO DATE MESSAGE-ID IN-REPLY-TO REFERENCES RETURN-PATH DELIVERED-TO)"
-# What is asked for of a FETCH answer; what stands in brackets or quotes is passed over as a whole.
-ITEM = re.compile(
-    rb'(UID|RFC822\.SIZE) (\d+)|(FLAGS) \(([^()]*)\)|(INTERNALDATE) "([^"]*)"'
-    rb'|(BODY)\[[^][]*\](?:<\d+>)? (?:"((?>(?:[^"\\]|\\.)*))"|\{\d+\}|NIL)'
+# The header fields that lists, searches and threads use. Servers cache them, and need not open every mail.
+LISTED_FIELDS = (
+    "HEADER.FIELDS (SUBJECT FROM TO DATE MESSAGE-ID IN-REPLY-TO REFERENCES RETURN-PATH DELIVERED-TO)"
 )
 ENVELOPE = re.compile(rb"(?im)^(Return-Path|Delivered-To):([^\r\n]*)")
 
 
-def kind(config: Config, validity: Validity) -> Callable[..., "ImapSource"]:
-    """What makes the source for a call; ConfigError where `services` cannot be used."""
-    client = protocols.clients(config)["imap"]
+def imap_factory(config: Config, validity: Validity) -> Callable[..., "ImapSource"]:
+    """Return a function that makes the source for a call. ConfigError: `services` is wrong."""
+    client = clients(config)["imap"]
     return lambda call: ImapSource(call, client, validity)
 
 
-class ImapSource(Source):
-    """A user's INBOX. One conversation serves all questions of a request.
+class ImapSource(MailSource):
+    """A user's INBOX. All methods of a request share one conversation.
 
-    What somebody has marked as deleted and not yet expunged counts as gone.
+    Mails that are marked as deleted, but not yet expunged, count as gone.
     """
 
     name = "imap"
@@ -56,46 +50,47 @@ class ImapSource(Source):
         self.stack, self.imap = contextlib.ExitStack(), None
 
     def exists(self) -> bool:
-        """Whether it is the mail server that knows the user."""
+        """Check that the user is one of the mail server's."""
         return "accountId" in (self.call.external_user or self.call.app.external_credentials(self.user) or {})
 
     def keys(self, only_unread=False):
         with self.inbox():
-            found = self.fetched("1:*", "INTERNALDATE", most=LONGEST_LIST) if self.mails else []
+            mails = self.fetch_items("1:*", "INTERNALDATE", max_bytes=MAX_LIST) if self.mail_count else []
             return [
-                {"mail_id": self.mail_id(said), "mail_submission": submission(said)}
-                for said in found
-                if not (only_unread and is_read(said))
+                {"mail_id": self.mail_id(items), "mail_submission": received_time(items)}
+                for items in mails
+                if not (only_unread and is_read(items))
             ]
 
     def beginnings(self, mail_ids, size):
         with self.inbox():
-            uids = ",".join(str(mail_id - self.before) for mail_id in mail_ids if self.fits(mail_id))
-            part = f"INTERNALDATE BODY.PEEK[{SHOWN if size <= HEADERS else ''}]<0.{size}>"
-            found = self.fetched(uids, part, "BODY", most=len(mail_ids) * (size + ROW)) if uids else []
-            return list(map(self.row, found))
+            uids = ",".join(str(mail_id - self.offset) for mail_id in mail_ids if self.is_possible(mail_id))
+            fields = f"INTERNALDATE BODY.PEEK[{LISTED_FIELDS if size <= HEADER_BYTES else ''}]<0.{size}>"
+            max_bytes = len(mail_ids) * (size + MAX_ROW)
+            mails = self.fetch_items(uids, fields, "BODY", max_bytes) if uids else []
+            return list(map(self.row, mails))
 
     def fetch(self, mail_id, mark_read=False):
         with self.inbox(writable=mark_read):
             if not (size := self.size(mail_id)):
                 return None
-            if size > LARGEST:
-                raise ApiError(f"The mail is too large to be read: {LARGEST} bytes at most.")
-            found = self.one(mail_id, "INTERNALDATE BODY.PEEK[]", "BODY", most=size)
-            if found and mark_read and not is_read(found):
+            if size > MAX_MAIL:
+                raise ApiError(f"The mail is too large to be read: {MAX_MAIL} bytes at most.")
+            items = self.fetch_one(mail_id, "INTERNALDATE BODY.PEEK[]", "BODY", max_bytes=size)
+            if items and mark_read and not is_read(items):
                 self.store(mail_id, "+", r"\Seen")
-            return found and self.row(found)
+            return items and self.row(items)
 
     def mark(self, mail_id, read):
         with self.inbox(writable=True):
-            if there := bool(self.size(mail_id)):
+            if exists := bool(self.size(mail_id)):
                 self.store(mail_id, "+" if read else "-", r"\Seen")
-            return there
+            return exists
 
     def delete(self, mail_id):
-        """Expunge this mail and no other; a server without UIDPLUS (RFC 4315) cannot, and it stays marked as deleted.
+        """Expunge this mail only. On a server without UIDPLUS (RFC 4315) it just stays marked as deleted.
 
-        One that is marked already can still be expunged, where that failed the first time.
+        A mail that is marked already is expunged, too: an earlier attempt may have failed half-way.
         """
         with self.inbox(writable=True) as imap:
             if not self.size(mail_id, deleted=True):
@@ -103,7 +98,7 @@ class ImapSource(Source):
             self.store(mail_id, "+", r"\Deleted")
             if not {b"UIDPLUS", b"IMAP4REV2"}.isdisjoint(imap.capability()[1][0].upper().split()):
                 try:
-                    self.ask("EXPUNGE", mail_id - self.before)
+                    self.command("EXPUNGE", mail_id - self.offset)
                 except ServiceDown:
                     self.store(mail_id, "-", r"\Deleted")
                     raise
@@ -111,7 +106,7 @@ class ImapSource(Source):
 
     def unread_count(self):
         with self.inbox():
-            return len((self.ask("SEARCH", "UNSEEN", "UNDELETED")[0] or b"").split())
+            return len((self.command("SEARCH", "UNSEEN", "UNDELETED")[0] or b"").split())
 
     def close(self):
         self.imap = None
@@ -119,14 +114,14 @@ class ImapSource(Source):
 
     @contextlib.contextmanager
     def inbox(self, writable: bool = False) -> Iterator[ImapConversation]:
-        """The conversation, INBOX opened; OutOfReach, with the conversation at its end, for whatever goes wrong."""
+        """Open INBOX for a block. Any exception ends the conversation. SourceUnavailable: the service failed."""
         try:
             if self.imap is None:
                 self.open(writable)
             yield self.imap
         except Exception as error:
             self.imap = None
-            try:  # the service's client puts it in words
+            try:  # the client turns errors of the conversation into ServiceDown
                 self.stack.__exit__(type(error), error, error.__traceback__)
                 raise
             except ServiceDown as down:
@@ -134,117 +129,86 @@ class ImapSource(Source):
 
     def open(self, writable: bool):
         self.imap = imap = self.stack.enter_context(
-            self.client.session(self.user, self.call.password, seconds=None, wait=WAIT)
+            self.client.session(self.user, self.call.password, seconds=None, wait=REQUEST_SLOT_WAIT)
         )
-        done, said = imap.select("INBOX", readonly=not writable)
-        validity = imap.response("UIDVALIDITY")[1][0]
-        if done != "OK" or not validity:
-            raise refused("INBOX", said)
-        self.mails, self.before = int(said[0] or 0), self.validity.before(self.user, int(validity))
-        imap.sock.deadline.silence = SILENCE
-        imap.sock.deadline.renew(ALTOGETHER)
+        status, reply = imap.select("INBOX", readonly=not writable)
+        uidvalidity = imap.response("UIDVALIDITY")[1][0]
+        if status != "OK" or not uidvalidity:
+            raise refusal("INBOX", reply)
+        self.mail_count = int(reply[0] or 0)
+        self.offset = self.validity.id_offset(self.user, int(uidvalidity))
+        imap.sock.deadline.max_idle = IDLE_SECONDS
+        imap.sock.deadline.renew(REQUEST_SECONDS)
 
-    def fits(self, mail_id: int) -> bool:
-        """Whether it can be the id of a mail in INBOX, as its UIDs are counted now."""
-        return 0 < mail_id - self.before < UIDS
+    def is_possible(self, mail_id: int) -> bool:
+        """Check that a mail_id belongs to a UID of the present UIDVALIDITY."""
+        return 0 < mail_id - self.offset < UID_LIMIT
 
-    def mail_id(self, said: dict[bytes, bytes]) -> int:
-        return int(said[b"UID"]) + self.before
+    def mail_id(self, items: dict[bytes, bytes]) -> int:
+        return int(items[b"UID"]) + self.offset
 
     def size(self, mail_id: int, deleted: bool = False) -> int:
-        """How large a mail is, at least 1; 0 where there is none, or, but for where that is asked for, a deleted one."""
-        found = self.one(mail_id, "RFC822.SIZE", deleted=deleted) if self.fits(mail_id) else None
-        return max(1, int(found[b"RFC822.SIZE"])) if found else 0
+        """Return the bytes of a mail, at least 1; 0 if it does not exist. deleted: include one marked as deleted."""
+        possible = self.is_possible(mail_id)
+        items = self.fetch_one(mail_id, "RFC822.SIZE", deleted=deleted) if possible else None
+        return max(1, int(items[b"RFC822.SIZE"])) if items else 0
 
     def store(self, mail_id: int, sign: str, flag: str):
-        self.ask("STORE", mail_id - self.before, f"{sign}FLAGS.SILENT", f"({flag})")
+        self.command("STORE", mail_id - self.offset, f"{sign}FLAGS.SILENT", f"({flag})")
 
-    def one(self, mail_id: int, *asked: str, **options) -> dict[bytes, bytes] | None:
-        found = self.fetched(mail_id - self.before, *asked, **options)
-        return next((said for said in found if self.mail_id(said) == mail_id), None)
+    def fetch_one(self, mail_id: int, *arguments: str, **options) -> dict[bytes, bytes] | None:
+        mails = self.fetch_items(mail_id - self.offset, *arguments, **options)
+        return next((items for items in mails if self.mail_id(items) == mail_id), None)
 
-    def fetched(self, uids, asked: str, item: str = "", most: int = 0, deleted: bool = False) -> list[dict]:
-        """What is asked of mails, and their flags, in so many bytes; who is gone is left out.
+    def fetch_items(
+        self, uids, names: str, required: str = "", max_bytes: int = 0, deleted: bool = False
+    ) -> list[dict]:
+        """Fetch flags and the named items of mails, max_bytes at most. Mails that are gone are left out.
 
-        A server may tell other mails' new flags as well: what an answer must have is `item`, or all that is asked.
+        required: the item that an answer must have, by default all of names, as a server may also send answers about
+        flags that other programs changed. deleted: include mails that are marked as deleted.
         """
-        found: dict[bytes, dict] = {}
-        for said in answers(self.ask("FETCH", uids, f"(FLAGS {asked})", most=most)):
-            found.setdefault(said.get(b"UID", b""), {}).update(said)
+        mails: dict[bytes, dict] = {}
+        for items in parse_answers(self.command("FETCH", uids, f"(FLAGS {names})", max_bytes=max_bytes)):
+            mails.setdefault(items.get(b"UID", b""), {}).update(items)
         return [
-            said
-            for said in found.values()
-            if said.keys() >= {b"UID", b"FLAGS", (item or asked).encode()}
-            and (deleted or rb"\deleted" not in flags(said))
+            items
+            for items in mails.values()
+            if items.keys() >= {b"UID", b"FLAGS", (required or names).encode()}
+            and (deleted or rb"\deleted" not in flags(items))
         ]
 
-    def ask(self, command: str, *arguments, most: int = 0) -> list:
-        """What the server says to a UID command, in so many bytes; ServiceDown where it refuses."""
-        self.imap.sock.deadline.most = most + NEWS
-        done, said = self.imap.uid(command, *map(str, arguments))
-        if done == "OK":
-            return said
-        if command == "FETCH" and b"EXPUNGEISSUED" in said[0]:  # RFC 5530: all but those that have gone
+    def command(self, name: str, *arguments, max_bytes: int = 0) -> list:
+        """Send a UID command, and return the server's answer, max_bytes at most. ServiceDown: it refuses."""
+        self.imap.sock.deadline.max_bytes = max_bytes + MAX_UNSOLICITED
+        status, reply = self.imap.uid(name, *map(str, arguments))
+        if status == "OK":
+            return reply
+        if name == "FETCH" and b"EXPUNGEISSUED" in reply[0]:  # RFC 5530: some of the mails are gone
             return self.imap.response("FETCH")[1]
-        raise refused(command, said)
+        raise refusal(name, reply)
 
-    def row(self, said: dict[bytes, bytes]) -> dict:
-        """A mail as a row of the mailbox table; its envelope as whoever delivered it wrote that down."""
-        raw = said.get(b"BODY", b"")
-        noted = {
-            name.lower(): readable(value.strip(b" \t<>"))
+    def row(self, items: dict[bytes, bytes]) -> dict:
+        """Return a mail as a row of the mailbox table, its envelope from Return-Path and Delivered-To."""
+        raw = items.get(b"BODY", b"")
+        envelope = {
+            name.lower(): to_text(value.strip(b" \t<>"))
             for name, value in reversed(ENVELOPE.findall(head(raw)))
         }
         return {
-            "mail_id": self.mail_id(said),
+            "mail_id": self.mail_id(items),
             "mail_user": self.user,
-            "mail_read": int(is_read(said)),
+            "mail_read": int(is_read(items)),
             "mail_ident": None,
-            "mail_envelopeto": noted.get(b"delivered-to", self.user),
-            "mail_envelopefrom": noted.get(b"return-path", ""),
-            "mail_submission": submission(said),
+            "mail_envelopeto": envelope.get(b"delivered-to", self.user),
+            "mail_envelopefrom": envelope.get(b"return-path", ""),
+            "mail_submission": received_time(items),
             "mail_submitter": None,
             "mail_proto": "smtp",
             "mail_data": raw,
         }
 
 
-def answers(pieces: list) -> Iterator[dict[bytes, bytes]]:
-    """What each FETCH answer says, by item; imaplib has a literal apart from what stands around it."""
-    around, literal = [], b""
-    for piece in pieces:
-        if isinstance(piece, tuple):
-            around.append(piece[0])
-            literal = piece[1]
-        elif piece is not None:
-            yield items(b"".join([*around, piece]), literal)
-            around, literal = [], b""
-
-
-def items(around: bytes, literal: bytes) -> dict[bytes, bytes]:
-    found = {}
-    for match in ITEM.finditer(around):
-        name, value = ([group for group in match.groups() if group is not None] + [literal])[:2]
-        found[name] = re.sub(rb"\\(.)", rb"\1", value) if match[8] else value
-    return found
-
-
-def flags(said: dict[bytes, bytes]) -> list[bytes]:
-    return said.get(b"FLAGS", b"").lower().split()
-
-
-def is_read(said: dict[bytes, bytes]) -> bool:
-    return rb"\seen" in flags(said)
-
-
-def submission(said: dict[bytes, bytes]) -> int:
-    """When the server got a mail, in seconds since 1970; 0 where it does not say."""
-    try:
-        return int(mktime_tz(parsedate_tz(readable(said.get(b"INTERNALDATE", b"")).strip())))
-    except (TypeError, ValueError, OverflowError):
-        return 0
-
-
-def refused(what: str, said: list) -> ServiceDown:
-    words = printable(" ".join(readable(said[0] or b"").split()))[:100].rstrip(". ")
-    return ServiceDown("imap", f"it refused {what}: {words}")
+def refusal(subject: str, reply: list) -> ServiceDown:
+    sentence = printable(" ".join(to_text(reply[0] or b"").split()))[:100].rstrip(". ")
+    return ServiceDown("imap", f"it refused {subject}: {sentence}")

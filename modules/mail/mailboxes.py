@@ -1,4 +1,4 @@
-"""All the places where a caller's mails lie, asked together for one request."""
+"""All sources of the caller's mails, used together for one request."""
 
 import contextlib
 from collections.abc import Callable, Iterable, Iterator
@@ -7,42 +7,45 @@ from typing import NamedTuple
 
 from mailapi import ApiError, invalid, number
 
-from ..mail.sources import HEADERS, Source, SourceUnavailable
+from .sources import HEADER_BYTES, MailSource, SourceUnavailable
 
-NAMES = ("master", "user", "imap")  # that a mail_sourcedb can have
-READ_FROM = ("imap", "user", "master")  # where a mail is looked for without one, in this order
-CHANGED_IN = ("imap", "master")  # where it is changed then: in the first one that the caller has
-AT_ONCE = 100  # so many mails are read in one transaction, and in memory together
+SOURCE_NAMES = ("master", "user", "imap")  # the values of mail_sourcedb
+READ_ORDER = ("imap", "user", "master")  # in which sources are searched for a mail_id without mail_sourcedb
+CHANGE_ORDER = (
+    "imap",
+    "master",
+)  # without mail_sourcedb, only the first of these that the caller has is changed
+BATCH = 100  # mails read in one transaction, and in memory at the same time
 
 
-class Found(NamedTuple):
-    """What a list is sorted by, and where the mail is."""
+class MailRef(NamedTuple):
+    """A mail in one of the sources, by what lists are sorted by."""
 
     sent: int | float  # seconds since 1970
     mail_id: int
     name: str  # of the source
-    source: Source
+    source: MailSource
 
 
-def sent(row: dict) -> int | float:
-    """When a mail was submitted; 0 where that is no number."""
+def sent_time(row: dict) -> int | float:
+    """Return when a mail was submitted, in seconds since 1970; 0 if that is no number."""
     seconds = number(row["mail_submission"])
     return seconds if isinstance(seconds, (int, float)) else 0
 
 
 class Mailboxes:
-    """The sources that the caller has; what they keep open is closed at the end of the block.
+    """The sources that the caller has, closed at the end of the block.
 
-    A source that turns out to be out of reach is left alone from then on.
+    A source that turns out to be unavailable is not used again for the request.
     """
 
-    def __init__(self, call, kinds: Iterable[Callable[..., Source]]):
+    def __init__(self, call, factories: Iterable[Callable[..., MailSource]]):
         if call.user_name is None:
             raise ApiError("Say whose mailbox: --as USER.")
         self.call, self.problems = call, []
-        made = [kind(call) for kind in kinds]
-        self.known = {source.name for source in made}
-        self.sources = [source for source in made if source.exists()]
+        sources = [make(call) for make in factories]
+        self.supported = {source.name for source in sources}
+        self.sources = [source for source in sources if source.exists()]
 
     def __enter__(self):
         return self
@@ -53,12 +56,12 @@ class Mailboxes:
 
     @property
     def warning(self) -> dict:
-        """What the answer says of sources that were out of reach."""
+        """Return the fields of the answer that report unavailable sources."""
         return {"status": "warning", "warning": " ".join(self.problems)} if self.problems else {}
 
     @contextlib.contextmanager
-    def within_reach(self, source: Source) -> Iterator[None]:
-        """A block that asks a source, and is left without an error where it is out of reach."""
+    def skip_if_unavailable(self, source: MailSource) -> Iterator[None]:
+        """Leave the block without an error, and drop the source, if it is unavailable."""
         try:
             yield
         except SourceUnavailable as error:
@@ -66,40 +69,41 @@ class Mailboxes:
             self.sources.remove(source)
             source.close()
 
-    def index(self, only_unread: bool = False) -> list[Found]:
-        """All mails of the caller, newest first."""
-        found: list[Found] = []
+    def index(self, only_unread: bool = False) -> list[MailRef]:
+        """Return references to all mails of the caller, newest first."""
+        refs: list[MailRef] = []
         for source in list(self.sources):
-            with self.within_reach(source):
-                found += [
-                    Found(sent(row), row["mail_id"], source.name, source) for row in source.keys(only_unread)
+            with self.skip_if_unavailable(source):
+                refs += [
+                    MailRef(sent_time(row), row["mail_id"], source.name, source)
+                    for row in source.keys(only_unread)
                 ]
-        return sorted(found, key=itemgetter(0, 1, 2), reverse=True)
+        return sorted(refs, key=itemgetter(0, 1, 2), reverse=True)
 
     def beginnings(
-        self, found: list[Found], size: int = HEADERS, at_once: int = AT_ONCE
-    ) -> Iterator[tuple[Found, dict]]:
-        """These mails in their order, as Source.beginnings has them; who is gone meanwhile is left out."""
-        for start in range(0, len(found), at_once):
-            some, rows = found[start : start + at_once], {}
+        self, refs: list[MailRef], size: int = HEADER_BYTES, batch: int = BATCH
+    ) -> Iterator[tuple[MailRef, dict]]:
+        """Yield these mails in their order, by MailSource.beginnings. Mails that are gone are left out."""
+        for start in range(0, len(refs), batch):
+            some, rows = refs[start : start + batch], {}
             for source in {each.source for each in some}.intersection(self.sources):
-                with self.within_reach(source):
+                with self.skip_if_unavailable(source):
                     ids = [each.mail_id for each in some if each.source is source]
                     rows |= {(row["mail_id"], source.name): row for row in source.beginnings(ids, size)}
             yield from ((each, rows[each[1:3]]) for each in some if each[1:3] in rows)
 
     def unread_counts(self) -> dict[str, int]:
-        """How many mails are unread, by source."""
+        """Return the number of unread mails, by source."""
         counts = {}
         for source in list(self.sources):
-            with self.within_reach(source):
+            with self.skip_if_unavailable(source):
                 counts[source.name] = source.unread_count()
         return counts
 
-    def fetched(self, mark_read: bool = False) -> tuple[dict, str]:
-        """The mail that mail_id and mail_sourcedb name, and the name of its source."""
+    def fetch(self, mark_read: bool = False) -> tuple[dict, str]:
+        """Return the mail that the request names, and the name of its source. ApiError: there is none."""
         problem = ApiError("mail not found")
-        for source in self.named(READ_FROM):
+        for source in self.requested(READ_ORDER):
             try:
                 mail = source.fetch(self.call.body["mail_id"], mark_read)
             except SourceUnavailable as error:
@@ -110,18 +114,18 @@ class Mailboxes:
                     return mail, source.name
         raise problem
 
-    def change(self, do: Callable[[Source, int], bool]):
-        """Do it to the mail that mail_id and mail_sourcedb name.
+    def change(self, action: Callable[[MailSource, int], bool]):
+        """Call the action for the mail that the request names. ApiError: the action returned False.
 
-        Without a source only one place is looked at: an id that is gone there may be another mail's elsewhere.
+        Without mail_sourcedb only one source is tried: an id that is gone there may be another mail's elsewhere.
         """
-        if not any(do(source, self.call.body["mail_id"]) for source in self.named(CHANGED_IN)[:1]):
+        if not any(action(source, self.call.body["mail_id"]) for source in self.requested(CHANGE_ORDER)[:1]):
             raise ApiError("mail not found")
 
-    def named(self, otherwise: tuple[str, ...]) -> list[Source]:
-        """The source that the request names, or those that are looked at where it names none."""
-        asked = self.call.body.get("mail_sourcedb")
-        if asked and asked not in self.known:
+    def requested(self, default: tuple[str, ...]) -> list[MailSource]:
+        """Return the source in mail_sourcedb, or else the default ones, as far as the caller has them."""
+        name = self.call.body.get("mail_sourcedb")
+        if name and name not in self.supported:
             raise invalid("mail_sourcedb")
-        names = (asked,) if asked else otherwise
-        return [source for name in names for source in self.sources if source.name == name]
+        names = (name,) if name else default
+        return [source for each in names for source in self.sources if source.name == each]

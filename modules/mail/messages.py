@@ -1,4 +1,4 @@
-"""What a mail says: its headers, its text and its parts, from bytes that anybody may have sent."""
+"""Reader of headers and texts in received mail, for bytes that anybody may have sent."""
 
 import codecs
 import encodings
@@ -15,34 +15,36 @@ from mailapi import number, readable
 BLANK_LINE = re.compile(rb"\n\r?\n")
 
 
-def listed(mail: dict, source_name: str) -> dict:
-    """A mail as a list has it: its row and its headers, without mail_data."""
-    message = headers_of(head(data(mail)))
+def mail_summary(mail: dict, source_name: str) -> dict:
+    """Return a mail for a list: its row and headers, without mail_data."""
+    message = parse_headers(head(mail_bytes(mail)))
     headers = {f"mail_{name}": header(message, name) for name in ("subject", "from", "to", "date")}
     row = mail | {"mail_submission": number(mail["mail_submission"]), "mail_data": None}
     return row | headers | {"mail_sourcedb": source_name}
 
 
-def shown(mail: dict, source_name: str) -> dict:
-    """A mail as it is read: its row, headers and text."""
-    message = parsed(data(mail))
+def mail_details(mail: dict, source_name: str) -> dict:
+    """Return a whole mail: its row, headers and text."""
+    message = parse_message(mail_bytes(mail))
     headers = {f"mail_{name}": header(message, name) for name in ("from", "to", "subject")}
-    row = mail | {"mail_submission": number(mail["mail_submission"]), "mail_data": readable(data(mail))}
-    return row | {"mail_sourcedb": source_name} | headers | {"mail_body": body(message)}
+    row = mail | {"mail_submission": number(mail["mail_submission"]), "mail_data": readable(mail_bytes(mail))}
+    return row | {"mail_sourcedb": source_name} | headers | {"mail_body": body_text(message)}
 
 
-def data(mail: dict) -> bytes:
+def mail_bytes(mail: dict) -> bytes:
     return mail["mail_data"] or b""
 
 
 def head(raw: bytes) -> bytes:
-    """The headers of a mail, or of its beginning."""
+    """Cut off a mail's header, which ends with the first empty line; all of raw if there is none."""
     return raw[: end.end()] if (end := BLANK_LINE.search(raw)) else raw
 
 
-class Shallow(BufferedSubFile):
-    """A mail's lines; each is held against every boundary around it, so the depth has an end. So has the number of
-    parts: a mail can have one in every few bytes."""
+class BoundedLines(BufferedSubFile):
+    """A mail's lines for the parser, which compares each with every enclosing boundary.
+
+    ValueError: parts are nested more than 10 deep, or there are more than 10,000.
+    """
 
     parts = 0
 
@@ -53,8 +55,11 @@ class Shallow(BufferedSubFile):
         super().push_eof_matcher(pred)
 
 
-class ShortParameters(Compat32):
-    """Looking for a parameter takes time that grows with the square of the header's length. A header is UTF-8."""
+class BoundedPolicy(Compat32):
+    """A policy that reads headers as UTF-8, and Content fields up to 4096 characters.
+
+    The library's search for a parameter takes time that grows with the square of a field's length.
+    """
 
     def header_source_parse(self, sourcelines):
         name, value = super().header_source_parse(sourcelines)
@@ -64,117 +69,118 @@ class ShortParameters(Compat32):
         return readable(value.encode("utf-8", "surrogateescape"))
 
 
-POLICY = ShortParameters()
+POLICY = BoundedPolicy()
 
 
-def parsed(raw: bytes, kind: type[Message] = Message) -> Message:
-    """A message; one that the library cannot take apart only by its headers."""
-    forget_unknown_charsets()
+def parse_message(raw: bytes, kind: type[Message] = Message) -> Message:
+    """Parse a message; if the library fails on its parts, its headers only."""
+    drop_unknown_charsets()
     parser = BytesFeedParser(kind, policy=POLICY)
-    parser._input = Shallow()
+    parser._input = BoundedLines()
     try:
         parser.feed(raw)
         return parser.close()
-    except Exception:  # whatever it raises on what somebody sent
-        return headers_of(raw, kind)
+    except Exception:  # the library raises many types on malformed mail
+        return parse_headers(raw, kind)
 
 
-def headers_of(raw: bytes, kind: type[Message] = Message) -> Message:
+def parse_headers(raw: bytes, kind: type[Message] = Message) -> Message:
     return BytesHeaderParser(kind, policy=POLICY).parsebytes(raw)
 
 
-def body(message: Message) -> str:
-    """The text of a mail, as docs/wire.md section 4 has it for mail_body."""
+def body_text(message: Message) -> str:
+    """Return the text of a mail for mail_body (docs/wire.md section 4)."""
     if not message.is_multipart():
-        return content(message)
+        return part_text(message)
     plain = [
         part for part in message.walk() if not part.is_multipart() and part.get_content_type() == "text/plain"
     ]
-    return "".join(f"{written}\n----\n" for part in plain if (written := content(part)).strip())
+    return "".join(f"{text}\n----\n" for part in plain if (text := part_text(part)).strip())
 
 
-def forget_unknown_charsets():
-    """Make Python forget the charsets that it was asked for and does not have: it keeps every name that mails make up."""
+def drop_unknown_charsets():
+    """Remove unknown charsets from Python's cache, which keeps every name that a mail makes up, once it is large."""
     names = getattr(encodings, "_cache", {})
-    if len(names) > MOST_CHARSETS:
-        for name in [name for name, found in list(names.items()) if found is None]:
+    if len(names) > MAX_CHARSETS:
+        for name in [name for name, codec in list(names.items()) if codec is None]:
             names.pop(name, None)
 
 
-def content(part: Message) -> str:
-    """A part's text: transfer encoding undone, charset applied."""
+def part_text(part: Message) -> str:
+    """Decode the text of a part, from its transfer encoding and charset."""
     try:
-        return decoded(payload(part), part.get_content_charset())
-    except Exception:  # the library's, on parameters that are none
+        return decode(payload(part), part.get_content_charset())
+    except Exception:  # the library raises many types on malformed parameters
         del part["Content-Type"]
-        return decoded(payload(part), None)
+        return decode(payload(part), None)
 
 
 def payload(part: Message) -> bytes:
     return part.get_payload(decode=True) or b""
 
 
-MOST_CHARSETS = 1000  # that Python knows or remembers not to know; it has some 150
-# Python's own, no charsets of mail: they cost quadratic time or make text that is none.
-NO_CHARSETS = {"idna", "punycode", "unicode_escape", "raw_unicode_escape", "undefined"}
+MAX_CHARSETS = 1000  # in the cache, unknown ones included; Python has some 150
+# Codecs of Python that are no charsets: they take quadratic time, or return surrogates.
+UNSAFE_CODECS = {"idna", "punycode", "unicode_escape", "raw_unicode_escape", "undefined"}
 SURROGATES = re.compile("[\ud800-\udfff]")
 
 
-def decoded(raw: bytes, charset: str | None) -> str:
-    """Bytes as text: by the declared charset if they fit it, else as UTF-8, what remains as U+FFFD (F16)."""
+def decode(raw: bytes, charset: str | None) -> str:
+    """Decode bytes by the declared charset, or else as UTF-8, with U+FFFD for invalid bytes (docs/wire.md F16)."""
     for name in (charset or "utf-8", "utf-8"):
         try:
-            if codecs.lookup(name).name.replace("-", "_") not in NO_CHARSETS:
+            if codecs.lookup(name).name.replace("-", "_") not in UNSAFE_CODECS:
                 return SURROGATES.sub("\ufffd", raw.decode(name))
         except (LookupError, ValueError):
             continue
     return readable(raw)
 
 
-WORD = re.compile(r"=\?([^?\s]+)\?([bBqQ])\?([^?]*)\?=")
-WORDS = re.compile(r"(?:=\?[^?\s]+\?[bBqQ]\?[^?]*\?=\s*)*=\?[^?\s]+\?[bBqQ]\?[^?]*\?=")
+ENCODED_WORD = re.compile(r"=\?([^?\s]+)\?([bBqQ])\?([^?]*)\?=")
+ENCODED_WORDS = re.compile(r"(?:=\?[^?\s]+\?[bBqQ]\?[^?]*\?=\s*)*=\?[^?\s]+\?[bBqQ]\?[^?]*\?=")
 
 
 def header(message: Message, name: str) -> str:
-    """A header's value, unfolded and decoded (RFC 5322, RFC 2047, docs/wire.md F31); "" where there is none."""
-    value = next((v for n, v in message.raw_items() if n.lower() == name), "")
-    return unfolded(value)
+    """Return a field's value, unfolded and decoded (RFC 5322, RFC 2047, docs/wire.md F31), "" if it is missing."""
+    value = next((value for field, value in message.raw_items() if field.lower() == name), "")
+    return unfold(value)
 
 
-def unfolded(value: str) -> str:
+def unfold(value: str) -> str:
     value = re.sub(r"\r?\n(?=[ \t])", "", value).strip()
-    return WORDS.sub(decoded_words, readable(value.encode("utf-8", "surrogateescape")))
+    return ENCODED_WORDS.sub(decode_words, readable(value.encode("utf-8", "surrogateescape")))
 
 
-def decoded_words(found: re.Match) -> str:
-    """Encoded words without the blanks between them; a character may be split over two of them."""
+def decode_words(match: re.Match) -> str:
+    """Decode adjacent encoded words, without the spaces between them. A character may be split over two of them."""
     chunks: list[tuple[str, list]] = []
-    for charset, encoding, word in WORD.findall(found[0]):
+    for charset, encoding, word in ENCODED_WORD.findall(match[0]):
         charset = charset.partition("*")[0].lower()  # RFC 2231 adds a language
         try:
             raw = (
                 a2b_qp(word.encode(), header=True) if encoding in "qQ" else a2b_base64(word.encode() + b"==")
             )
         except ValueError:
-            return found[0]
+            return match[0]
         if not chunks or chunks[-1][0] != charset:
             chunks.append((charset, []))
         chunks[-1][1].append(raw)
-    return "".join(decoded(b"".join(raw), charset) for charset, raw in chunks)
+    return "".join(decode(b"".join(raw), charset) for charset, raw in chunks)
 
 
 INLINE_TAGS = re.compile("</?(?:a|b|i|u|em|strong|span|font)(?: [^<>]*)?>", re.IGNORECASE)
 
 
-def said(raw: bytes) -> str:
-    """All that a person reads in a mail's text: what is plain, and HTML without its tags."""
+def searchable_text(raw: bytes) -> str:
+    """Return all text that a search looks at: plain texts, and HTML without its tags."""
     texts = []
-    for part in parsed(raw).walk():
+    for part in parse_message(raw).walk():
         if not part.is_multipart() and (kind := part.get_content_type()) in ("text/plain", "text/html"):
-            texts.append(content(part) if kind == "text/plain" else untagged(content(part)))
+            texts.append(part_text(part) if kind == "text/plain" else strip_tags(part_text(part)))
     return " ".join(texts)
 
 
-def untagged(source: str) -> str:
+def strip_tags(source: str) -> str:
     source = re.sub("<[^<>]*>", " ", INLINE_TAGS.sub("", source))
-    return html.unescape(re.sub("&#[xX]?0*[0-9a-fA-F]{8,}", "", source))  # Python counts all the digits
+    # Without references longer than any character's: unescape would convert all their digits.
+    return html.unescape(re.sub("&#[xX]?0*[0-9a-fA-F]{8,}", "", source))

@@ -1,7 +1,7 @@
-"""The parts of a mail, as bytes in lines that end with CRLF (RFC 2045 to 2047, 2183, 2231).
+"""MIME parts of outgoing mail, as bytes with CRLF line ends (RFC 2045 to 2047, 2183, 2231).
 
-The email package's EmailMessage would make five copies of an attachment, and on Python 3.11 loses blanks of long
-subjects, encodes long References and decodes file names that look like encoded words. Its encoders do the work here.
+The standard library's EmailMessage makes five copies of an attachment. On Python 3.11 it also loses spaces of long
+subjects, encodes long References, and decodes file names that look like encoded words. Only its encoders are used.
 """
 
 import base64
@@ -13,109 +13,115 @@ from urllib.parse import quote
 
 from mailapi import ApiError
 
-from ..mail.addresses import CONTROL, folded
+from .addresses import CONTROL, fold_field
 
-LONGEST_LINE = 998  # bytes without CRLF (RFC 5322, 2.1.1)
-LONGEST_NAME = 255  # characters of a file's name
-STEP = 57 * 10_000  # bytes that are encoded at once: whole lines
-TYPE = re.compile(
+MAX_LINE = 998  # bytes without CRLF (RFC 5322, 2.1.1)
+MAX_FILE_NAME = 255  # characters
+CHUNK = 57 * 10_000  # bytes to encode at a time: whole lines of base64
+CONTENT_TYPE = re.compile(
     r'[\w!#$&^.+-]{1,127}/[\w!#$&^.+-]{1,127}(?>(?:; ?[\w.-]{1,60}=(?:[\w.+-]{1,60}|"[\w .:+/-]{1,60}"))*)',
     re.ASCII,
 )
-NOT_AS_IT_IS = re.compile(rb"^\.\r$|^[^\r\n]{79}", re.MULTILINE)  # lines that some relay would change
+FRAGILE_LINE = re.compile(rb"^\.\r$|^[^\r\n]{79}", re.MULTILINE)  # a line that some relays change
 
-Part = Iterable[bytes]  # in pieces: its header fields, a blank line, its body
+Part = Iterable[bytes]  # the chunks of its header fields, an empty line and its body
 
 
 ########## Parts ###################################################################################
 
 
-def content(body: dict) -> Part:
-    """Return what is below a mail's own header fields: the text in one or two forms, then the attachments.
+def message_content(body: dict) -> Part:
+    """Return the content of a message, header fields from Content-Type on: text, HTML or both, then attachments.
 
-    Takes `text`, `html` and `attachments` out of the body, so that no copy of them is held longer than it is needed.
+    Takes `text`, `html` and `attachments` out of the body, so that memory is freed as soon as they are encoded.
     """
-    forms = [
+    texts = [
         text_part(body.pop(name), subtype)
         for name, subtype in (("text", "plain"), ("html", "html"))
         if body.get(name) is not None
     ]
-    attachments = map(attachment, body.pop("attachments", None) or [])
-    return joined("mixed", [joined("alternative", forms or [text_part(b"", "plain")]), *attachments])
+    attachments = map(attachment_part, body.pop("attachments", None) or [])
+    return multipart("mixed", [multipart("alternative", texts or [text_part(b"", "plain")]), *attachments])
 
 
-def joined(subtype: str, parts: list[Part]) -> Part:
-    """A multipart of parts that end with a line break, which then is the boundary's; one part alone is none."""
+def multipart(subtype: str, parts: list[Part]) -> Part:
+    """Combine parts; a single part stays as it is. The line break at the end of each part belongs to the boundary."""
     if len(parts) == 1:
         return parts[0]
     boundary = secrets.token_hex(16)
-    line, last = f"--{boundary}\r\n".encode(), f"--{boundary}--\r\n".encode()
-    body = [piece for part in parts for piece in (line, *part)]
-    head = [folded("Content-Type", f'multipart/{subtype}; boundary="{boundary}"')]
-    if not all(piece.isascii() for piece in body):
-        head.append(folded("Content-Transfer-Encoding", "8bit"))  # of a forwarded mail (RFC 2045, 6.4)
-    return [*head, b"\r\n", *body, last]
+    delimiter, end = f"--{boundary}\r\n".encode(), f"--{boundary}--\r\n".encode()
+    body = [chunk for part in parts for chunk in (delimiter, *part)]
+    header = [fold_field("Content-Type", f'multipart/{subtype}; boundary="{boundary}"')]
+    if not all(chunk.isascii() for chunk in body):
+        header.append(fold_field("Content-Transfer-Encoding", "8bit"))  # for a forwarded mail (RFC 2045, 6.4)
+    return [*header, b"\r\n", *body, end]
 
 
 def text_part(text: bytes, subtype: str) -> Part:
-    """Text in seven bits and short lines: no relay has to change it, which would break a signature."""
+    """Make a text part with 7-bit bytes and short lines: relays that change others would break signatures."""
     data, encoding = crlf(text), "7bit"
     del text
-    if not data.isascii() or NOT_AS_IT_IS.search(data):
-        foreign = len(data.translate(None, bytes(range(128))))
+    if not data.isascii() or FRAGILE_LINE.search(data):
+        non_ascii = len(data.translate(None, bytes(range(128))))
         data, encoding = (
             (binascii.b2a_qp(data), "quoted-printable")
-            if foreign * 6 < len(data)
-            else (in_base64(pieces(data)), "base64")
+            if non_ascii * 6 < len(data)
+            else (encode_base64(chunks(data)), "base64")
         )
-    return part(f"text/{subtype}; charset=utf-8", encoding, data)
+    return mime_part(f"text/{subtype}; charset=utf-8", encoding, data)
 
 
-def attachment(given: dict) -> Part:
-    """A file: `data` in base64, `content_type` or application/octet-stream, `filename` or none."""
+def attachment_part(given: dict) -> Part:
+    """Make the part of a file: `data` in base64; without `content_type` it is application/octet-stream."""
     content_type = given["content_type"] or "application/octet-stream"
     filename, kind = file_name(given["filename"] or ""), content_type.partition(";")[0].lower()
-    forwarded = kind == "message/rfc822"  # a mail, which must not be in base64 (RFC 2046, 5.2.1)
-    if not TYPE.fullmatch(content_type) or kind.startswith(("multipart/", "message/")) and not forwarded:
+    forwarded = kind == "message/rfc822"  # base64 is not allowed for a mail (RFC 2046, 5.2.1)
+    if (
+        not CONTENT_TYPE.fullmatch(content_type)
+        or kind.startswith(("multipart/", "message/"))
+        and not forwarded
+    ):
         sentence = f"Not a content type of an attachment: {CONTROL.sub(' ', content_type)[:100]}."
         raise ApiError(sentence, audit="Not a content type of an attachment.")
     try:
-        raw = from_base64(given["data"])
-        body = checked_lines(b"".join(raw)) if forwarded else in_base64(raw)
+        raw = decode_base64(given["data"])
+        body = checked_lines(b"".join(raw)) if forwarded else encode_base64(raw)
     except ValueError:
         sentence = f"The data of attachment {filename or 'without a name'} is not base64."
         raise ApiError(sentence, audit="The data of an attachment is not base64.") from None
     encoding = "base64" if not forwarded else "7bit" if body.isascii() else "8bit"
-    return part(content_type, encoding, body, folded("Content-Disposition", disposition(filename)))
+    return mime_part(
+        content_type, encoding, body, fold_field("Content-Disposition", attachment_disposition(filename))
+    )
 
 
-def part(content_type: str, encoding: str, body: bytes, *more: bytes) -> Part:
+def mime_part(content_type: str, encoding: str, body: bytes, *fields: bytes) -> Part:
     return [
-        folded("Content-Type", content_type),
-        *more,
-        folded("Content-Transfer-Encoding", encoding),
+        fold_field("Content-Type", content_type),
+        *fields,
+        fold_field("Content-Transfer-Encoding", encoding),
         b"\r\n",
         body,
     ]
 
 
-def plain(name: str, value: str | None) -> str:
-    """Text as a header field may have it: nothing in it begins another line."""
+def header_text(name: str, value: str | None) -> str:
+    """Check a text for a header field: no control character, so that it cannot begin another field."""
     if value and CONTROL.search(value):
         raise ApiError(f"A line break or control character in {name}.")
     return (value or "").strip()
 
 
 def file_name(name: str) -> str:
-    """The last part of what may be a path; "" where there is none."""
-    name = re.split(r"[/\\]", plain("filename", name))[-1].strip()
-    if len(name) > LONGEST_NAME:
-        raise ApiError(f"The name of an attachment is too long: {LONGEST_NAME} characters at most.")
+    """Return the last name of a path, "" if there is none."""
+    name = re.split(r"[/\\]", header_text("filename", name))[-1].strip()
+    if len(name) > MAX_FILE_NAME:
+        raise ApiError(f"The name of an attachment is too long: {MAX_FILE_NAME} characters at most.")
     return "" if name in (".", "..") else name
 
 
-def disposition(filename: str) -> str:
-    """A file's name so that nobody misreads it: quoted if there is nothing special in it, else as RFC 2231 has it."""
+def attachment_disposition(filename: str) -> str:
+    """Return the Content-Disposition of an attachment in mail (RFC 2183): simple names quoted, others by RFC 2231."""
     if re.fullmatch(r"[\w.+-][\w .+-]{0,49}|", filename, re.ASCII):
         return f'attachment; filename="{filename}"' if filename else "attachment"
     first, *others = re.findall(r"(?:%..|[^%]){1,16}", quote(filename, safe=""))
@@ -129,42 +135,42 @@ def disposition(filename: str) -> str:
 
 
 def crlf(raw: bytes) -> bytes:
-    """Lines that end with CRLF, the last one, too: a CR or LF alone is a line's end to some servers only."""
+    """End every line with CRLF, the last one, too. Only some servers take a lone CR or LF as a line end."""
     raw = raw.replace(b"\r\n", b"\n").replace(b"\r", b"\n").replace(b"\n", b"\r\n")
     return raw if raw.endswith(b"\r\n") else raw + b"\r\n"
 
 
 def checked_lines(raw: bytes) -> bytes:
-    """The lines of a ready message: none too long for SMTP, and no NUL byte, where daemons would take it to end."""
+    """Return a message with CRLF line ends. ApiError: a line is too long for SMTP, or daemons would cut it at NUL."""
     raw, start = crlf(raw), 0
     if b"\0" in raw:
         raise ApiError("The message has a NUL byte.")
-    while len(raw) - start > LONGEST_LINE:
-        end = raw.rfind(b"\n", start, start + LONGEST_LINE + 2)
+    while len(raw) - start > MAX_LINE:
+        end = raw.rfind(b"\n", start, start + MAX_LINE + 2)
         if end < 0:
-            raise ApiError(f"The message has a line of more than {LONGEST_LINE} bytes.")
+            raise ApiError(f"The message has a line of more than {MAX_LINE} bytes.")
         start = end + 1
     return raw
 
 
-def pieces(data: bytes) -> Iterator[bytes]:
-    return (data[start : start + STEP] for start in range(0, len(data), STEP))
+def chunks(data: bytes) -> Iterator[bytes]:
+    return (data[start : start + CHUNK] for start in range(0, len(data), CHUNK))
 
 
-def in_base64(raw: Iterable[bytes]) -> bytearray:
-    """Lines of base64; all pieces but the last are whole lines."""
+def encode_base64(raw: Iterable[bytes]) -> bytearray:
+    """Encode chunks as lines of base64. The length of all but the last is a multiple of 57 bytes."""
     lines = bytearray()
-    for piece in raw:
-        lines += base64.encodebytes(piece).replace(b"\n", b"\r\n")
+    for chunk in raw:
+        lines += base64.encodebytes(chunk).replace(b"\n", b"\r\n")
     return lines
 
 
-def from_base64(data: bytes) -> Iterator[bytes]:
-    """What base64 stands for, in pieces of STEP bytes; ValueError for anything else. It may have line breaks."""
+def decode_base64(data: bytes) -> Iterator[bytes]:
+    """Decode base64, with or without line breaks, in chunks of CHUNK bytes. ValueError: it is invalid."""
     data = data.replace(b"\r", b"").replace(b"\n", b"")
     if len(data) % 4 or data.find(b"=", 0, -2) >= 0:
         raise ValueError("not whole, or padding in the middle")
-    step = STEP // 3 * 4
+    step = CHUNK // 3 * 4
     return (
         binascii.a2b_base64(data[start : start + step], strict_mode=True)
         for start in range(0, len(data), step)

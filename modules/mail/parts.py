@@ -1,4 +1,4 @@
-"""What a mail is made of: texts, attachments, pictures that its HTML shows."""
+"""The parts of a received mail: texts, attachments, and images inside its HTML."""
 
 import base64
 import mimetypes
@@ -11,32 +11,33 @@ from itertools import islice
 
 from mailapi import File
 
-from ..mail.messages import SURROGATES, content, header, parsed, payload, unfolded
+from .messages import SURROGATES, header, parse_message, part_text, payload, unfold
 
 
-class Enclosing(Message):
-    """A message in which an enclosed message stays the bytes that it is, as any other attachment."""
+class MessageWithAttachedMail(Message):
+    """A message in which the parser leaves enclosed messages as bytes, like other attachments."""
 
     def get_content_type(self):
         return re.sub("^message/", "application/", super().get_content_type())
 
 
-MOST_PARTS = 500
-KIND = re.compile(r"[a-z0-9][a-z0-9.+-]{0,80}/[a-z0-9][a-z0-9.+-]{0,80}", re.ASCII)
-# What no browser runs or takes apart.
-HARMLESS = re.compile(
+MAX_PARTS = 500
+CONTENT_TYPE = re.compile(r"[a-z0-9][a-z0-9.+-]{0,80}/[a-z0-9][a-z0-9.+-]{0,80}", re.ASCII)
+# Types that browsers neither run nor display as a page.
+INERT_TYPES = re.compile(
     r"(?:audio|font|image|video)/(?!svg)[^+]+|text/(?:plain|csv|calendar|vcard)|message/rfc822"
     r"|application/(?:pdf|zip|gzip|json|rtf|msword|pgp-[a-z]+|vnd\.[^+]+)"
 )
 
 
 class Part:
-    """What a mail is made of: a text, or an attachment."""
+    """One part of a mail: a text or an attachment."""
 
     def __init__(self, number: int, part: Message):
         self.number, self.part = number, part
 
-    def described(self) -> dict:
+    def description(self) -> dict:
+        """Return the fields of the part for mailbox/?parts."""
         return {
             "part": self.number,
             "content_type": self.content_type,
@@ -47,80 +48,86 @@ class Part:
         }
 
     def file(self) -> File:
-        """The part as a download, of a type that no browser shows as a page."""
-        kind = self.content_type if HARMLESS.fullmatch(self.content_type) else "application/octet-stream"
-        ending = ".eml" if kind == "message/rfc822" else mimetypes.guess_extension(kind) or ""
-        return File(self.content, kind, self.filename or f"part-{self.number}{ending}")
+        """Return the part as a download, with a type that no browser displays as a page."""
+        kind = self.content_type if INERT_TYPES.fullmatch(self.content_type) else "application/octet-stream"
+        extension = ".eml" if kind == "message/rfc822" else mimetypes.guess_extension(kind) or ""
+        return File(self.content, kind, self.filename or f"part-{self.number}{extension}")
 
     @property
     def content_type(self) -> str:
-        """As the sender calls it, in lower case; of what is no type's name, the general one."""
+        """Return the declared type in lower case, or application/octet-stream if it is malformed."""
         kind = Message.get_content_type(self.part)
-        return kind if KIND.fullmatch(kind) else "application/octet-stream"
+        return kind if CONTENT_TYPE.fullmatch(kind) else "application/octet-stream"
 
     @property
     def content(self) -> bytes:
         try:
             return payload(self.part)
-        except Exception:  # the library's, on what is not so encoded
+        except Exception:  # the library raises many types on a malformed encoding
             del self.part["Content-Transfer-Encoding"]
             return payload(self.part)
 
     @property
     def text(self) -> str:
-        return content(self.part)
+        return part_text(self.part)
 
     @cached_property
     def filename(self) -> str:
-        """As the sender calls it (RFC 2231, RFC 2047): not yet fit for a file system; "" where it has no name."""
+        """Return the declared file name (RFC 2231, RFC 2047) or "". It may not be safe for a file system."""
         try:
-            return unfolded(SURROGATES.sub("\ufffd", self.part.get_filename() or ""))
-        except Exception:  # the library's, on parameters that are none
+            return unfold(SURROGATES.sub("\ufffd", self.part.get_filename() or ""))
+        except Exception:  # the library raises many types on malformed parameters
             return ""
 
     @property
     def content_id(self) -> str:
-        """What the mail's HTML calls it."""
+        """Return the id by which the mail's HTML refers to the part."""
         return header(self.part, "content-id").strip("<> ")
 
     @property
     def attached(self) -> bool:
-        """Whether it is meant to be saved rather than to be read along."""
-        return self.to_be_saved or bool(self.filename) or self.content_type not in ("text/plain", "text/html")
+        """Check that the part is meant to be saved: it is no text, or has a file name or such a disposition."""
+        return (
+            self.has_attachment_disposition
+            or bool(self.filename)
+            or self.content_type not in ("text/plain", "text/html")
+        )
 
     @property
-    def to_be_saved(self) -> bool:
+    def has_attachment_disposition(self) -> bool:
         return header(self.part, "content-disposition").lower().startswith("attachment")
 
 
 def parts(raw: bytes) -> list[Part]:
-    """What a mail is made of, depth first."""
-    message = parsed(raw, Enclosing)
-    holding = (part for part in message.walk() if not part.is_multipart())
-    return [Part(number, part) for number, part in enumerate(islice(holding, MOST_PARTS), 1)]
+    """Return the parts of a mail, depth first, at most MAX_PARTS."""
+    message = parse_message(raw, MessageWithAttachedMail)
+    leaves = (part for part in message.walk() if not part.is_multipart())
+    return [Part(number, part) for number, part in enumerate(islice(leaves, MAX_PARTS), 1)]
 
 
-PICTURE = re.compile("image/(?:png|jpe?g|gif|webp|bmp)")  # none that can have a script or a link in it
+INLINE_IMAGE = re.compile("image/(?:png|jpe?g|gif|webp|bmp)")  # none of them can contain scripts or links
 
 
-def html_of(found: list[Part]) -> str:
-    """All HTML of a mail that is meant to be read."""
+def html_of(mail_parts: list[Part]) -> str:
+    """Join the HTML texts of a mail, without attached files."""
     return "<hr>".join(
-        part.text for part in found if part.content_type == "text/html" and not part.to_be_saved
+        part.text
+        for part in mail_parts
+        if part.content_type == "text/html" and not part.has_attachment_disposition
     )
 
 
-def pictures(found: list[Part]) -> Callable[[str], str | None]:
-    """What gives the data: URI of the picture that a cid: URL names (RFC 2392), or None."""
+def inline_images(mail_parts: list[Part]) -> Callable[[str], str | None]:
+    """Return a function from a cid: URL's name (RFC 2392) to the data: URI of the image, or None."""
     by_id = {
         part.content_id: part
-        for part in reversed(found)
-        if part.content_id and PICTURE.fullmatch(part.content_type)
+        for part in reversed(mail_parts)
+        if part.content_id and INLINE_IMAGE.fullmatch(part.content_type)
     }
 
     @cache
-    def find(name: str) -> str | None:
+    def data_uri(name: str) -> str | None:
         part = by_id.get(urllib.parse.unquote(name))
         return part and f"data:{part.content_type};base64,{base64.b64encode(part.content).decode()}"
 
-    return find
+    return data_uri

@@ -1,4 +1,4 @@
-"""HTML that anybody may have sent, made safe to show: nothing runs, and nothing is loaded from anywhere."""
+"""Sanitizer for HTML of received mail: the result runs no scripts, and loads nothing from other servers."""
 
 import re
 from collections.abc import Callable
@@ -66,7 +66,8 @@ TAGS = {
     "var",
     "wbr",
 }
-WITH_CONTENT = {
+# Elements that are removed with everything inside them.
+REMOVED_WITH_CONTENT = {
     "applet",
     "audio",
     "canvas",
@@ -87,23 +88,23 @@ WITH_CONTENT = {
     "title",
     "video",
     "xmp",
-}  # gone with all that is in them
-EVERYWHERE = {"align", "bgcolor", "dir", "height", "lang", "style", "title", "valign", "width"}
-ATTRIBUTES = dict.fromkeys(TAGS, EVERYWHERE) | {
-    "a": EVERYWHERE | {"href"},
-    "img": EVERYWHERE | {"src", "alt", "border"},
-    "font": {"color", "face", "size", "style"},
-    "table": EVERYWHERE | {"border", "cellpadding", "cellspacing"},
-    "ol": EVERYWHERE | {"start", "type"},
-    "td": EVERYWHERE | {"colspan", "rowspan", "nowrap"},
-    "th": EVERYWHERE | {"colspan", "rowspan", "nowrap"},
-    "col": EVERYWHERE | {"span"},
-    "colgroup": EVERYWHERE | {"span"},
 }
-WORDS = re.compile(r"[\w #%.,+-]{0,100}")  # what the attributes not named here may be
+GLOBAL_ATTRIBUTES = {"align", "bgcolor", "dir", "height", "lang", "style", "title", "valign", "width"}
+ATTRIBUTES = dict.fromkeys(TAGS, GLOBAL_ATTRIBUTES) | {
+    "a": GLOBAL_ATTRIBUTES | {"href"},
+    "img": GLOBAL_ATTRIBUTES | {"src", "alt", "border"},
+    "font": {"color", "face", "size", "style"},
+    "table": GLOBAL_ATTRIBUTES | {"border", "cellpadding", "cellspacing"},
+    "ol": GLOBAL_ATTRIBUTES | {"start", "type"},
+    "td": GLOBAL_ATTRIBUTES | {"colspan", "rowspan", "nowrap"},
+    "th": GLOBAL_ATTRIBUTES | {"colspan", "rowspan", "nowrap"},
+    "col": GLOBAL_ATTRIBUTES | {"span"},
+    "colgroup": GLOBAL_ATTRIBUTES | {"span"},
+}
+PLAIN_VALUE = re.compile(r"[\w #%.,+-]{0,100}")  # of attributes that have no rule of their own
 LINK = re.compile(r"(?:https?://|mailto:)[^\s\\<>\"'`\x00-\x20\x7f]{1,2000}", re.IGNORECASE)
-IMAGE = r"data:image/(?:png|jpe?g|gif|webp|bmp);base64,[A-Za-z0-9+/]+={0,2}"
-REMOTE = re.compile(r"\s*(?:https?:|ftp:|//)", re.IGNORECASE)
+IMAGE_DATA = r"data:image/(?:png|jpe?g|gif|webp|bmp);base64,[A-Za-z0-9+/]+={0,2}"
+REMOTE_URL = re.compile(r"\s*(?:https?:|ftp:|//)", re.IGNORECASE)
 
 PROPERTIES = re.compile(
     r"""(?:background-|border-(?:(?:top|right|bottom|left)-)?|text-decoration-)?color|background
@@ -113,88 +114,92 @@ PROPERTIES = re.compile(
     |text-(?:align|decoration|indent|transform)|vertical-align|white-space|word-(?:break|spacing|wrap)""",
     re.VERBOSE,
 )
-# No function but a colour's, so no url(); no escapes; no number below 0, which could cover the page around it.
+# Excluded: functions other than colours, such as url(); escapes; negative numbers, by which a mail could cover the
+# page around it.
 VALUE = re.compile(
     r"""(?:[\w\s.,\#%!/]|-(?=[a-z])|"[\w\s.-]*"|'[\w\s.-]*'|\b(?:rgb|hsl)a?\([\d\s.,%/]*\))*""",
     re.VERBOSE | re.IGNORECASE | re.ASCII,
 )
 
-LONGEST = 128 * 1024  # characters without images, and
-MOST_TAGS = 10_000  # so many: the time to take HTML apart can grow with the square of either
-MOST_INLINE = 8 * 1024 * 1024  # characters of images together
+# The time to parse HTML can grow with the square of its length and of the number of its tags.
+MAX_LENGTH = 128 * 1024  # characters without images
+MAX_TAGS = 10_000
+MAX_INLINE = 8 * 1024 * 1024  # characters of all images together
 
 
-class Safe:
-    """What is left of some HTML, and what is to be said of the rest."""
+class SanitizedHTML:
+    """Sanitized HTML; `complete` is False if it was cut off, `blocked` counts the remote images that were removed."""
 
-    def __init__(self, source: str, find: Callable[[str], str | None]):
-        """`find` gives the data: URI of the mail's own part that has a Content-ID, or None."""
-        self.find, self.images, self.inline, self.blocked = find, [], 0, 0
-        # Images that are in the HTML itself are taken out meanwhile: they are long, and cost nothing.
-        source = re.sub(rf"(?<=[\"']){IMAGE}(?=[\"'])", self.keep, source)
-        shortened = "<".join(source[:LONGEST].split("<", MOST_TAGS + 1)[: MOST_TAGS + 1])
+    def __init__(self, source: str, image_of: Callable[[str], str | None]):
+        """Sanitize source. image_of: returns the data: URI of the mail's part with a Content-ID, or None."""
+        self.image_of, self.images, self.inline, self.blocked = image_of, [], 0, 0
+        # Images inside the HTML are replaced by numbers, so that their length does not count.
+        source = re.sub(rf"(?<=[\"']){IMAGE_DATA}(?=[\"'])", self.number_image, source)
+        shortened = "<".join(source[:MAX_LENGTH].split("<", MAX_TAGS + 1)[: MAX_TAGS + 1])
         self.complete = shortened == source
-        self.html = cleaner()(shortened, self.value)
+        self.html = cleaner()(shortened, self.filter_attribute)
 
-    def keep(self, found: re.Match) -> str:
-        self.images.append(found[0])
+    def number_image(self, match: re.Match) -> str:
+        self.images.append(match[0])
         return f"data:{len(self.images)}"
 
-    def value(self, tag: str, name: str, value: str) -> str | None:
-        """What an attribute may be; None takes it away. It must not raise: the value would stay."""
+    def filter_attribute(self, tag: str, name: str, value: str) -> str | None:
+        """Return the value to keep of an attribute; None removes it. An exception would keep the original value."""
         try:
-            return self.allowed(name, value)
+            return self.allowed_value(name, value)
         except Exception:
             return None
 
-    def allowed(self, name: str, value: str) -> str | None:
+    def allowed_value(self, name: str, value: str) -> str | None:
         if name == "src":
             return self.image(value)
         if name == "href":
             return value.strip() if LINK.fullmatch(value.strip()) else None
         if name == "style":
-            return style(value)
-        if name in ("alt", "title", "rel", "target"):  # the last two are our own
+            return filter_style(value)
+        if name in ("alt", "title", "rel", "target"):  # rel and target are set by nh3 itself
             return value
-        return value if WORDS.fullmatch(value) else None
+        return value if PLAIN_VALUE.fullmatch(value) else None
 
     def image(self, value: str) -> str | None:
-        """A picture of the mail itself, in the HTML; no other."""
-        if REMOTE.match(value):
+        """Return the data: URI of an image in the mail itself. Count remote images as blocked."""
+        if REMOTE_URL.match(value):
             self.blocked += 1
             return None
         scheme, _, name = value.partition(":")
-        found = self.find(name) if scheme.lower() == "cid" else self.kept(name) if scheme == "data" else None
-        self.inline += len(found or "")
-        return found if self.inline <= MOST_INLINE else None
+        is_cid = scheme.lower() == "cid"
+        uri = self.image_of(name) if is_cid else self.numbered_image(name) if scheme == "data" else None
+        self.inline += len(uri or "")
+        return uri if self.inline <= MAX_INLINE else None
 
-    def kept(self, number: str) -> str | None:
+    def numbered_image(self, number: str) -> str | None:
         return self.images[int(number) - 1] if re.fullmatch("[1-9][0-9]{0,5}", number) else None
 
 
-def style(value: str) -> str | None:
-    """The declarations that can only change how text and boxes look."""
-    kept = []
+def filter_style(value: str) -> str | None:
+    """Keep only the declarations that change the look of text and boxes."""
+    declarations = []
     for declaration in value[:4096].split(";"):
-        name, _, said = (word.strip() for word in declaration.partition(":"))
-        if PROPERTIES.fullmatch(name.lower()) and len(said) < 200 and VALUE.fullmatch(said):
-            kept.append(f"{name.lower()}:{said}")
-    return ";".join(kept) or None
+        name, _, setting = (part.strip() for part in declaration.partition(":"))
+        if PROPERTIES.fullmatch(name.lower()) and len(setting) < 200 and VALUE.fullmatch(setting):
+            declarations.append(f"{name.lower()}:{setting}")
+    return ";".join(declarations) or None
 
 
 def cleaner() -> Callable:
+    """Import nh3, and return its clean function with our rules."""
     try:
         import nh3
     except ImportError as error:
         raise ApiError(
             f"The HTML of mail needs the package nh3 of mailapi[mail]: {error}.", http=500
         ) from None
-    return lambda source, value: nh3.clean(
+    return lambda source, attribute_filter: nh3.clean(
         source,
         tags=TAGS,
-        clean_content_tags=WITH_CONTENT,
+        clean_content_tags=REMOVED_WITH_CONTENT,
         attributes=ATTRIBUTES,
-        attribute_filter=value,
+        attribute_filter=attribute_filter,
         url_schemes={"http", "https", "mailto", "cid", "data"},
         link_rel="noopener noreferrer",
         set_tag_attribute_values={"a": {"target": "_blank"}},

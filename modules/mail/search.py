@@ -1,28 +1,32 @@
-"""Search: which of somebody's mails say something, a page at a time."""
+"""Search in the caller's mails by text, sender, subject, time and read state, a page at a time."""
 
 import re
 import time
 
 from mailapi import boolean, number, optional_number, php_text
 
-from ..mail.mailboxes import AT_ONCE, NAMES, Found, Mailboxes
-from ..mail.messages import data, head, header, headers_of, listed, said
-from ..mail.sources import HEADERS
+from .mailboxes import BATCH, SOURCE_NAMES, Mailboxes, MailRef
+from .messages import head, header, mail_bytes, mail_summary, parse_headers, searchable_text
+from .sources import HEADER_BYTES
 
-PAGE, LONGEST_PAGE = 100, 1000  # mails in an answer, without a limit and at the most
-SECONDS = 5  # after which an answer is given with what was found so far
-SEARCHED = 2**20  # bytes of a mail whose text is looked at
-LARGE_AT_ONCE = 16  # of these
-LONGEST_POSITION = 100  # characters of `next`: a time as a float of 25, an id of 20 and a source
+DEFAULT_PAGE, MAX_PAGE = 100, 1000  # mails in an answer
+SECONDS = 5  # after which the answer has the matches up to then
+TEXT_BYTES = 2**20  # of a mail that are searched for a text
+TEXT_BATCH = 16  # mails read at a time for that
+MAX_POSITION = 100  # characters of `next`: a time as a float of 25, an id of 20 and a source
 
 
 def position(value) -> tuple | None:
-    """Where the page before has ended: `next` of its answer."""
+    """Read the end of the previous page: `next` of its answer."""
     if (value := php_text(value)) is None:
         return None
-    sent, mail_id, name = value.split(" ") if len(value) <= LONGEST_POSITION else ("", "", "")
-    if isinstance(number(sent), str) or not re.fullmatch("-?[0-9]{1,19}", mail_id) or name not in NAMES:
-        raise ValueError("not what `next` was")
+    sent, mail_id, name = value.split(" ") if len(value) <= MAX_POSITION else ("", "", "")
+    if (
+        isinstance(number(sent), str)
+        or not re.fullmatch("-?[0-9]{1,19}", mail_id)
+        or name not in SOURCE_NAMES
+    ):
+        raise ValueError("not a value of `next`")
     return number(sent), int(mail_id), name
 
 
@@ -38,52 +42,53 @@ TERMS = {
 
 
 class Search:
-    """What is looked for: everything that is given must be so."""
+    """The terms of a search. A mail matches if it matches each of them."""
 
-    def __init__(self, asked: dict):
-        self.asked = asked
+    def __init__(self, terms: dict):
+        self.terms = terms
         self.subject, self.sender, self.text = (
-            folded(asked.get(name) or "") for name in ("subject", "from", "text")
+            normalized(terms.get(name) or "") for name in ("subject", "from", "text")
         )
 
-    def within(self, found: Found) -> bool:
-        """Whether a mail's time fits, and it comes after the page before."""
-        after, before, page = (self.asked.get(name) for name in ("after", "before", "next"))
+    def in_range(self, ref: MailRef) -> bool:
+        """Check a mail's time, and that it comes after the previous page."""
+        after, before, page_end = (self.terms.get(name) for name in ("after", "before", "next"))
         return (
-            (after is None or found.sent >= after)
-            and (before is None or found.sent < before)
-            and (page is None or found[:3] < page)
+            (after is None or ref.sent >= after)
+            and (before is None or ref.sent < before)
+            and (page_end is None or ref[:3] < page_end)
         )
 
-    def fits(self, raw: bytes) -> bool:
-        message = headers_of(head(raw))
-        subject, sender = folded(header(message, "subject")), folded(header(message, "from"))
+    def matches(self, raw: bytes) -> bool:
+        """Check subject, sender and text of a mail."""
+        message = parse_headers(head(raw))
+        subject, sender = normalized(header(message, "subject")), normalized(header(message, "from"))
         if self.subject not in subject or self.sender not in sender:
             return False
         return (
             self.text in subject
             or self.text in sender
-            or self.text in folded(header(message, "to"))
-            or self.text in folded(said(raw))
+            or self.text in normalized(header(message, "to"))
+            or self.text in normalized(searchable_text(raw))
         )
 
 
-def folded(value: str) -> str:
-    """Text as it is compared: without case, every run of blanks and line ends a blank."""
+def normalized(value: str) -> str:
+    """Return a text for comparison: case-folded, each run of white space as one space."""
     return " ".join(value.split()).casefold()
 
 
-def search(call, places: Mailboxes) -> dict:
-    """A page of the mails that fit, newest first, and where the next one begins; null at the end."""
-    asked = Search(call.body)
-    everything = places.index(call.body.get("unread"))
-    size, until = min(call.limit or PAGE, LONGEST_PAGE), time.monotonic() + SECONDS
-    looked_at = (SEARCHED, LARGE_AT_ONCE) if asked.text else (HEADERS, AT_ONCE)
+def search(call, mailboxes: Mailboxes) -> dict:
+    """Return a page of the matching mails, newest first, and the position of the next page, None at the end."""
+    terms = Search(call.body)
+    refs = mailboxes.index(call.body.get("unread"))
+    size, until = min(call.limit or DEFAULT_PAGE, MAX_PAGE), time.monotonic() + SECONDS
+    amount = (TEXT_BYTES, TEXT_BATCH) if terms.text else (HEADER_BYTES, BATCH)
     mails, last = [], None
-    for found, mail in places.beginnings([each for each in everything if asked.within(each)], *looked_at):
+    for ref, mail in mailboxes.beginnings([each for each in refs if terms.in_range(each)], *amount):
         if last and (len(mails) == size or time.monotonic() > until):
-            return places.warning | {"mails": mails, "next": " ".join(map(str, last[:3]))}
-        last = found
-        if asked.fits(data(mail)):
-            mails.append(listed(mail, found.name))
-    return places.warning | {"mails": mails, "next": None}
+            return mailboxes.warning | {"mails": mails, "next": " ".join(map(str, last[:3]))}
+        last = ref
+        if terms.matches(mail_bytes(mail)):
+            mails.append(mail_summary(mail, ref.name))
+    return mailboxes.warning | {"mails": mails, "next": None}

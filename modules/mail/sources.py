@@ -1,4 +1,4 @@
-"""Where mails lie: the master database, and the SQLite file that users.user_database names."""
+"""The sources of a user's mails: the master database, and the SQLite file in users.user_database."""
 
 import contextlib
 import json
@@ -20,52 +20,50 @@ class Mail(Model):
     mail_submission = TextField()  # seconds since 1970
     mail_submitter = TextField(null=True)
     mail_proto = TextField()
-    mail_data = BlobField(
-        null=True
-    )  # declared BLOB, stored as TEXT holding raw bytes (docs/wire.md section 7)
+    mail_data = BlobField(null=True)  # a BLOB column with raw bytes stored as TEXT (docs/wire.md section 7)
 
     class Meta:
-        table_name = "mailbox"  # the name of the module's class
+        table_name = "mailbox"  # as the API module is called
 
 
 COLUMNS = [column for column in Mail._meta.sorted_fields if column is not Mail.mail_data]
 BYTES = Cast(Mail.mail_data, "BLOB")
-OWN = Mail.mail_user == param("user")
-KEYS = Mail.select(Mail.mail_id, Mail.mail_submission).where(OWN)
-ALL, UNREAD = PreparedQuery(KEYS), PreparedQuery(KEYS.where(Mail.mail_read == 0))
-UNREAD_COUNT = PreparedQuery(Mail.select(fn.COUNT(Mail.mail_id)).where(OWN, Mail.mail_read == 0))
-THESE = Mail.mail_id.in_(peewee.Select([fn.json_each(param("ids"))], [peewee.SQL("value")]))
-STREAMED = fn.TYPEOF(Mail.mail_data).in_(["text", "blob"])
-# Not the bytes: SQLite would load a large mail to cut off its beginning. rowid says where they are.
+OF_USER = Mail.mail_user == param("user")
+KEYS = Mail.select(Mail.mail_id, Mail.mail_submission).where(OF_USER)
+ALL_KEYS, UNREAD_KEYS = PreparedQuery(KEYS), PreparedQuery(KEYS.where(Mail.mail_read == 0))
+UNREAD_COUNT = PreparedQuery(Mail.select(fn.COUNT(Mail.mail_id)).where(OF_USER, Mail.mail_read == 0))
+WITH_IDS = Mail.mail_id.in_(peewee.Select([fn.json_each(param("ids"))], [peewee.SQL("value")]))
+HAS_BYTES = fn.TYPEOF(Mail.mail_data).in_(["text", "blob"])
+# Without the bytes: SQLite would load a large mail whole to cut off its beginning. blobopen reads them by rowid.
 ROWS = PreparedQuery(
     Mail.select(
         *COLUMNS,
-        Case(None, [(STREAMED, None)], BYTES).alias("mail_data"),
-        Case(None, [(STREAMED, peewee.SQL("rowid"))], None).alias("place"),
-    ).where(OWN, THESE)
+        Case(None, [(HAS_BYTES, None)], BYTES).alias("mail_data"),
+        Case(None, [(HAS_BYTES, peewee.SQL("rowid"))], None).alias("blob_row"),
+    ).where(OF_USER, WITH_IDS)
 )
-# Servers load no more than they are asked for.
+# MariaDB loads only the beginning.
 BEGINNINGS = PreparedQuery(
-    Mail.select(*COLUMNS, fn.SUBSTR(BYTES, 1, param("size")).alias("mail_data")).where(OWN, THESE)
+    Mail.select(*COLUMNS, fn.SUBSTR(BYTES, 1, param("size")).alias("mail_data")).where(OF_USER, WITH_IDS)
 )
-THIS = OWN & (Mail.mail_id == param("mail_id"))
-ONE = PreparedQuery(Mail.select(*COLUMNS, BYTES.alias("mail_data")).where(THIS))
-MARK = PreparedQuery(Mail.update(mail_read=param("mail_read")).where(THIS))
-DELETE = PreparedQuery(Mail.delete().where(THIS))
+WITH_ID = OF_USER & (Mail.mail_id == param("mail_id"))
+ONE_MAIL = PreparedQuery(Mail.select(*COLUMNS, BYTES.alias("mail_data")).where(WITH_ID))
+MARK = PreparedQuery(Mail.update(mail_read=param("mail_read")).where(WITH_ID))
+DELETE = PreparedQuery(Mail.delete().where(WITH_ID))
 USER_DATABASE = PreparedQuery(Users.select(Users.user_database).where(Users.user_name == param("user")))
 
-HEADERS = 65536  # bytes of a mail in which its headers are looked for
+HEADER_BYTES = 65536  # of a mail that are read to find its header
 
 
 class SourceUnavailable(ApiError):
-    """A source that cannot be used now; what the others have is answered with a warning."""
+    """A source cannot be used now. The answer has the mails of the others, and a warning."""
 
 
-class Source:
-    """A place where the caller's mails lie, and all that is asked of such a place; this one is the master database.
+class MailSource:
+    """A source of the caller's mails. This class is the master database; its subclasses are the others.
 
-    A mail is its row as a dictionary, mail_data its bytes. A transaction is as short as its queries: what a mail says
-    is read after it, and nothing waits for one source while it holds another.
+    A mail is its row as a dictionary, with bytes as mail_data. Every method has a transaction of its own: mails are
+    parsed after it, and no source is locked while the request waits for another.
     """
 
     name = "master"  # mail_sourcedb
@@ -74,7 +72,7 @@ class Source:
         self.call, self.user = call, call.user_name
 
     def exists(self) -> bool:
-        """Whether the caller has mails in such a place at all."""
+        """Check that the caller has such a source."""
         return True
 
     @contextlib.contextmanager
@@ -83,42 +81,42 @@ class Source:
             yield self.call.db
 
     def keys(self, only_unread: bool = False) -> list[dict]:
-        """mail_id and mail_submission of every mail, or of the unread ones."""
+        """Return mail_id and mail_submission of every mail, or of every unread one."""
         with self.transaction() as db:
-            return db.rows(UNREAD if only_unread else ALL, user=self.user)
+            return db.rows(UNREAD_KEYS if only_unread else ALL_KEYS, user=self.user)
 
     def beginnings(self, mail_ids: list[int], size: int) -> list[dict]:
-        """These mails, of each the first `size` bytes; who is gone is left out.
+        """Return mails with the first `size` bytes of each. Mails that are gone are left out.
 
-        Where no more than HEADERS are wanted, the header fields that lists, searches and threads look at are enough.
+        Up to HEADER_BYTES, a source may return only the header fields that lists, searches and threads use.
         """
         with self.transaction() as db:
             if not db.streams:
                 return db.rows(BEGINNINGS, user=self.user, ids=json.dumps(mail_ids), size=size)
             rows = db.rows(ROWS, user=self.user, ids=json.dumps(mail_ids))
             for row in rows:
-                if (place := row.pop("place")) is not None:
+                if (blob_row := row.pop("blob_row")) is not None:
                     with db.database.connection().blobopen(
-                        "mailbox", "mail_data", place, readonly=True
+                        "mailbox", "mail_data", blob_row, readonly=True
                     ) as blob:
                         row["mail_data"] = blob.read(size)
         return rows
 
     def fetch(self, mail_id: int, mark_read: bool = False) -> dict | None:
-        """One mail, whole; marked read in the same transaction, its row as it was before."""
+        """Return a whole mail or None. mark_read: mark it in the same transaction, and return the row before that."""
         with self.transaction("IMMEDIATE" if mark_read else "DEFERRED") as db:
-            mail = db.one(ONE, user=self.user, mail_id=mail_id)
+            mail = db.one(ONE_MAIL, user=self.user, mail_id=mail_id)
             if mail and mark_read:
                 db.execute(MARK, user=self.user, mail_id=mail_id, mail_read=1)
         return mail
 
     def mark(self, mail_id: int, read: bool) -> bool:
-        """Whether there was such a mail to mark."""
+        """Mark a mail read or unread. Return whether it exists."""
         with self.transaction("IMMEDIATE") as db:
             return bool(db.execute(MARK, user=self.user, mail_id=mail_id, mail_read=int(read)).rowcount)
 
     def delete(self, mail_id: int) -> bool:
-        """Whether there was such a mail to delete."""
+        """Delete a mail. Return whether it existed."""
         with self.transaction("IMMEDIATE") as db:
             return bool(db.execute(DELETE, user=self.user, mail_id=mail_id).rowcount)
 
@@ -127,11 +125,11 @@ class Source:
             return db.value(UNREAD_COUNT, user=self.user)
 
     def close(self):
-        """Give up what it keeps open for further questions."""
+        """Close connections that the source has kept for the request."""
 
 
-class UserDatabase(Source):
-    """The SQLite file that users.user_database names, which several users may share."""
+class UserDatabase(MailSource):
+    """The SQLite file in users.user_database, which several users may share."""
 
     name = "user"
 

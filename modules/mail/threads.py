@@ -1,112 +1,117 @@
-"""Threads: which mails belong together, by Message-ID, In-Reply-To and References (RFC 5322 section 3.6.4).
+"""Threads of mails, by Message-ID, In-Reply-To and References (RFC 5322 section 3.6.4).
 
-As in the REFERENCES algorithm of RFC 5256, but for subjects, which are not looked at: equal ones need not belong
-together, and anybody can write one.
+The algorithm is REFERENCES of RFC 5256 without its comparison of subjects: mails with equal subjects need not belong
+together, and anybody can choose a subject.
 """
 
 import re
 from collections.abc import Iterable, Iterator
 
-from ..mail.mailboxes import Found, Mailboxes
-from ..mail.messages import data, head, listed
+from .mailboxes import Mailboxes, MailRef
+from .messages import head, mail_bytes, mail_summary
 
 FIELD = re.compile(rb"(?im)^(message-id|in-reply-to|references)[ \t]*:([^\n]*(?:\n[ \t][^\n]*)*)")
 ID = re.compile(rb"<[^<>\s]+>")
-MOST_REFERENCES = 20  # of one mail that count: the first and the last ones
+MAX_REFERENCES = 20  # used of one mail: the first and the last ones
 
 
-class Linked:
-    """What a mail says of its place among others. Hashes stand for ids: they are shorter than what anybody writes."""
+class Links:
+    """The ids in a mail's header, as hashes, because ids can be long: its own, and those of mails before it."""
 
     def __init__(self, head: bytes):
         fields: dict[bytes, list[int]] = {}
         for name, value in FIELD.findall(head):
-            fields.setdefault(name.lower(), [hash(found) for found in ID.findall(value)])
+            fields.setdefault(name.lower(), [hash(match) for match in ID.findall(value)])
         self.own = next(iter(fields.get(b"message-id", ())), None)
-        known = fields.get(b"references") or fields.get(b"in-reply-to", [])[:1]
-        self.before = known[:1] + known[1:][1 - MOST_REFERENCES :]
+        references = fields.get(b"references") or fields.get(b"in-reply-to", [])[:1]
+        self.references = references[:1] + references[1:][1 - MAX_REFERENCES :]
 
 
-def threads_of(call, places: Mailboxes) -> dict:
-    """The caller's mails as threads, the one with the newest mail first."""
-    found = places.index()
-    here: list[Found] = []
+def list_threads(call, mailboxes: Mailboxes) -> dict:
+    """Return the caller's mails as threads, the thread with the newest mail first."""
+    refs = mailboxes.index()
+    oldest_first: list[MailRef] = []
 
     def heads() -> Iterator[bytes]:
-        for each, mail in places.beginnings(found[::-1]):
-            here.append(each)
-            yield head(data(mail))
+        for ref, mail in mailboxes.beginnings(refs[::-1]):
+            oldest_first.append(ref)
+            yield head(mail_bytes(mail))
 
-    newest_first = sorted(threads(heads()), key=max, reverse=True)[: call.limit]
-    wanted = [here[place] for thread in newest_first for place, _ in thread]
-    rows = {each: listed(mail, each.name) for each, mail in places.beginnings(wanted)}
-    shown = [
-        [rows[here[place]] | {"mail_depth": depth} for place, depth in thread if here[place] in rows]
+    newest_first = sorted(group_into_threads(heads()), key=max, reverse=True)[: call.limit]
+    wanted = [oldest_first[index] for thread in newest_first for index, _ in thread]
+    rows = {ref: mail_summary(mail, ref.name) for ref, mail in mailboxes.beginnings(wanted)}
+    threads = [
+        [
+            rows[oldest_first[index]] | {"mail_depth": depth}
+            for index, depth in thread
+            if oldest_first[index] in rows
+        ]
         for thread in newest_first
     ]
-    return places.warning | {"threads": [{"mails": mails} for mails in shown if mails]}
+    return mailboxes.warning | {"threads": [{"mails": mails} for mails in threads if mails]}
 
 
-def threads(heads: Iterable[bytes]) -> list[list[tuple[int, int]]]:
-    """Mails, the oldest first, as threads: of each mail its place in `heads` and its depth, answers after what they
-    answer. Two mails with the same id are two; the first is the one that was answered."""
-    mails = [Linked(head) for head in heads]
-    first: dict[int, int] = {}
-    for place, mail in enumerate(mails):
+def group_into_threads(heads: Iterable[bytes]) -> list[list[tuple[int, int]]]:
+    """Group mails, given by their headers, oldest first. A thread has the index and depth of each of its mails.
+
+    Answers come after the mail that they answer. If two mails have the same id, answers belong to the older one.
+    """
+    mails = [Links(head) for head in heads]
+    oldest: dict[int, int] = {}  # id → index
+    for index, mail in enumerate(mails):
         if mail.own is not None:
-            first.setdefault(mail.own, place)
+            oldest.setdefault(mail.own, index)
     answers: dict[int | None, list[int]] = {}
-    for place, parent in enumerate(
-        acyclic([parent_of(place, mail, first) for place, mail in enumerate(mails)])
-    ):
-        answers.setdefault(parent, []).append(place)
-    together: dict[int, list[tuple[int, int]]] = {}
-    groups = grouped(mails)
+    parents = [parent_of(index, mail, oldest) for index, mail in enumerate(mails)]
+    for index, parent in enumerate(without_cycles(parents)):
+        answers.setdefault(parent, []).append(index)
+    threads: dict[int, list[tuple[int, int]]] = {}
+    groups = group_numbers(mails)
     for root in answers.get(None, ()):
-        together.setdefault(groups[root], []).extend(descended(root, answers))
-    return list(together.values())
+        threads.setdefault(groups[root], []).extend(with_descendants(root, answers))
+    return list(threads.values())
 
 
-def parent_of(place: int, mail: Linked, first: dict[int, int]) -> int | None:
-    """The nearest mail of its references that is here."""
-    return next((first[id_] for id_ in reversed(mail.before) if first.get(id_, place) != place), None)
+def parent_of(index: int, mail: Links, oldest: dict[int, int]) -> int | None:
+    """Return the index of the nearest mail in its references that exists."""
+    return next((oldest[id_] for id_ in reversed(mail.references) if oldest.get(id_, index) != index), None)
 
 
-def acyclic(parents: list[int | None]) -> list[int | None]:
-    """The same, but for a link in each circle of mails that claim to answer one another."""
-    seen: dict[int, int] = {}  # place → the walk that came by
-    for walk in range(len(parents)):
-        place: int | None = walk
-        while place is not None and place not in seen:
-            seen[place] = walk
-            if (parent := parents[place]) is not None and seen.get(parent) == walk:
+def without_cycles(parents: list[int | None]) -> list[int | None]:
+    """Remove one link from each cycle of mails that claim to answer one another; changes the list."""
+    walk_of: dict[int, int] = {}  # index → start of the walk that visited it
+    for start in range(len(parents)):
+        index: int | None = start
+        while index is not None and index not in walk_of:
+            walk_of[index] = start
+            if (parent := parents[index]) is not None and walk_of.get(parent) == start:
                 parents[parent] = None
-            place = parents[place]
+            index = parents[index]
     return parents
 
 
-def grouped(mails: list[Linked]) -> list[int]:
-    """A number for each mail, the same for those that share an id, also of a mail that is not here."""
+def group_numbers(mails: list[Links]) -> list[int]:
+    """Return a number for each mail, equal for mails that share an id, also the id of a missing mail."""
     links: dict[int, int] = {}
 
     def representative(id_: int) -> int:
-        while (above := links.setdefault(id_, id_)) != id_:
-            links[id_] = links[above]  # halves the way for the next
-            id_ = above
+        while (parent := links.setdefault(id_, id_)) != id_:
+            links[id_] = links[parent]  # halves the path for later calls
+            id_ = parent
         return id_
 
-    for place, mail in enumerate(mails):
-        own = ~place if mail.own is None else mail.own
-        for id_ in mail.before:
+    for index, mail in enumerate(mails):
+        own = ~index if mail.own is None else mail.own
+        for id_ in mail.references:
             links[representative(id_)] = representative(own)
-    return [representative(~place if mail.own is None else mail.own) for place, mail in enumerate(mails)]
+    return [representative(~index if mail.own is None else mail.own) for index, mail in enumerate(mails)]
 
 
-def descended(root: int, answers: dict) -> list[tuple[int, int]]:
-    """A mail and all that answer it, with their depth."""
-    found, todo = [], [(root, 0)]
-    while todo:
-        place, depth = todo.pop()
-        found.append((place, depth))
-        todo += [(answer, depth + 1) for answer in reversed(answers.get(place, ()))]
-    return found
+def with_descendants(root: int, answers: dict) -> list[tuple[int, int]]:
+    """Return a mail and everything that answers it, as index and depth."""
+    thread, pending = [], [(root, 0)]
+    while pending:
+        index, depth = pending.pop()
+        thread.append((index, depth))
+        pending += [(answer, depth + 1) for answer in reversed(answers.get(index, ()))]
+    return thread

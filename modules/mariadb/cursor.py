@@ -1,13 +1,13 @@
-"""The cursor of all connections to MariaDB and MySQL. This file needs PyMySQL; others import it when they connect."""
+"""The cursor of all connections to MariaDB and MySQL. It needs PyMySQL, so it is imported with the first connection."""
 
 from pymysql import DataError, OperationalError
 from pymysql.cursors import Cursor
 
-from ..mariadb.errors import PACKET_TOO_LARGE, TOO_LONG, TRUNCATED
+from .errors import PACKET_TOO_LARGE, TOO_LONG, TRUNCATED
 
 
 class ServerCursor(Cursor):
-    """A cursor that refuses what the server would shorten, and what it would end the connection for."""
+    """A cursor that refuses statements that the server would shorten, or would end the connection for."""
 
     def _query(self, q):
         self.refuse_too_large(q)
@@ -17,7 +17,7 @@ class ServerCursor(Cursor):
         return rows
 
     def refuse_too_large(self, statement: str | bytes):
-        """The server ends a connection on which more is sent than it takes at once."""
+        """Refuse a statement longer than max_allowed_packet, for which the server would end the connection."""
         most = self.connection.max_allowed_packet - 1
         if len(statement) * 4 <= most:
             return
@@ -27,7 +27,7 @@ class ServerCursor(Cursor):
             raise OperationalError(PACKET_TOO_LARGE, "more than max_allowed_packet")
 
     def refuse_shortened(self):
-        """Text loses the blanks beyond the length of its column, also in strict mode: the server notes it, no more."""
+        """Refuse a statement after which the server notes truncated text: it cuts blanks also in strict mode."""
         warnings = Cursor(self.connection)
         warnings.execute("SHOW WARNINGS")
         for _, number, message in warnings.fetchall():

@@ -1,13 +1,13 @@
-"""SQL for MariaDB and MySQL: the core's queries as they are for SQLite, put into their dialect, and what they refuse."""
+"""SQL in the dialect of MariaDB and MySQL, translated from SQLite's, and SQLite's messages for their errors."""
 
 import re
 from functools import lru_cache, reduce
 
-# As SQLite is: names in "double quotes", || joins text, nothing is cut or rounded to fit.
+# As in SQLite: "double quotes" for names, || joins text. Values that do not fit are refused.
 SQL_MODE = "ANSI_QUOTES,PIPES_AS_CONCAT,NO_AUTO_VALUE_ON_ZERO,STRICT_ALL_TABLES,ERROR_FOR_DIVISION_BY_ZERO"
 
 OPERAND = r'(?:%\(\d+\)s|"\w+"(?:\."\w+")?|\b(?!NOT\b)[a-z_]\w*(?:\.\w+)?(?![\w.(]))'
-SAME_BUT_FOR_THE_NAME = {
+REPLACEMENTS = {
     r"\bCAST\(((?:[^()]|\([^()]*\))*) AS (?:BLOB|TEXT)\)": r"CAST(\1 AS BINARY)",
     r"\bAS MATERIALIZED \(": "AS (",
     r"\bINSERT OR REPLACE INTO\b": "REPLACE INTO",
@@ -16,31 +16,32 @@ SAME_BUT_FOR_THE_NAME = {
     r"\blength\(": "CHAR_LENGTH(",
     rf"\bjson_each\(({OPERAND})\)": r"JSON_TABLE(\1, '$[*]' COLUMNS (value BIGINT PATH '$')) AS listed",
 }
-RULES = [(re.compile(pattern, re.IGNORECASE), text) for pattern, text in SAME_BUT_FOR_THE_NAME.items()]
+RULES = [(re.compile(pattern, re.IGNORECASE), text) for pattern, text in REPLACEMENTS.items()]
 LIKE = re.compile(rf"(?<!\|\| )({OPERAND}) LIKE ({OPERAND})(?! \|\|)", re.IGNORECASE)
-LIKE_AT_ALL = re.compile(r"\bLIKE\b", re.IGNORECASE)
+ANY_LIKE = re.compile(r"\bLIKE\b", re.IGNORECASE)
 LOWER = re.compile(rf"\bLOWER\(({OPERAND})\)", re.IGNORECASE)
 
 
 @lru_cache(maxsize=1000)
 def translated(sql: str) -> str:
-    """A query for SQLite in the server's dialect; its n-th `?` is `%(n)s`, from 0."""
+    """Translate a query from SQLite's dialect; its n-th `?` becomes `%(n)s`, counted from 0."""
     pieces = sql.replace("%", "%%").split("?")
     sql = pieces[0] + "".join(f"%({n})s{piece}" for n, piece in enumerate(pieces[1:]))
     for pattern, text in RULES:
         sql = pattern.sub(text, sql)
-    # SQLite folds A to Z only. What the server folds is more, and faster: few rows are left to be looked at twice. To
-    # MariaDB '' escapes as \ does; NUL is in no text.
-    likes = len(LIKE_AT_ALL.findall(sql))
-    sql, put = LIKE.subn(
+    # SQLite ignores the case of A to Z only. The server's LCASE ignores more, but is faster: it leaves few rows to the
+    # exact comparison. ESCAPE '' would mean \ to MariaDB, so the escape is NUL, which no text has.
+    likes = len(ANY_LIKE.findall(sql))
+    sql, translated_likes = LIKE.subn(
         r"(LCASE(\1) LIKE LCASE(\2) ESCAPE '\\0' AND LOWER(\1) LIKE LOWER(\2) ESCAPE '\\0')", sql
     )
-    if put != likes:
+    if translated_likes != likes:
         raise ValueError(f"a LIKE that would not be SQLite's: {sql}")
-    return LOWER.sub(lambda found: reduce(fold, "ABCDEFGHIJKLMNOPQRSTUVWXYZ", found[1]), sql)
+    return LOWER.sub(lambda match: reduce(fold, "ABCDEFGHIJKLMNOPQRSTUVWXYZ", match[1]), sql)
 
 
 def fold(expression: str, letter: str) -> str:
+    """Return SQL that makes one capital letter of an expression small."""
     return f"REPLACE({expression}, '{letter}', '{letter.lower()}')"
 
 
@@ -52,12 +53,12 @@ READ_ONLY = {1290, 1792, 1836}
 
 
 def refusal(code: int, message: str, sql: str, columns_of) -> str | None:
-    """SQLite's sentence for what the server refused; None where SQLite has none.
+    """Return SQLite's message for a statement that the server refused; None if SQLite has none.
 
-    columns_of(table, key) tells the columns of a unique key.
+    columns_of(table, key) returns the columns of a unique key.
     """
-    found = TABLE.match(sql)
-    table = found[1] if found else ""
+    match = TABLE.match(sql)
+    table = match[1] if match else ""
     if code == UNIQUE:
         key = re.search("for key '(?:[^']*[.])?([^'.]*)'$", message)
         columns = columns_of(table, key[1]) if key else []

@@ -1,20 +1,69 @@
-"""What goes wrong with a database on a server: its error numbers, and what the answer has of them."""
+"""Errors of a database server: its error numbers by their meaning, and the exceptions that answers are made of."""
 
 from mailapi import ApiError, CommitOutcomeUnknown, TransactionRolledBack
 
-from ..mariadb.url import GONE, Unreachable
-
-# The connection is of no use any more, or the server does not serve.
-LOST = GONE | {0, 1028, 1184, 1203, 1226, 2002, 2003, 2006, 2012, 2013, 2014, 2026, 2055, 4031}
+# The server refuses the connection, or ends it.
+CONNECTION_REFUSED = {
+    1040,
+    1042,
+    1043,
+    1044,
+    1045,
+    1047,
+    1049,
+    1053,
+    1077,
+    1129,
+    1130,
+    1152,
+    1158,
+    1159,
+    1160,
+}
+CONNECTION_REFUSED |= {1161, 1927}
+# The connection cannot be used any more, or the server does not serve.
+LOST = CONNECTION_REFUSED | {0, 1028, 1184, 1203, 1226, 2002, 2003, 2006, 2012, 2013, 2014, 2026, 2055, 4031}
 UNDONE = {1020, 1213, 1317}  # changed meanwhile, a deadlock or another node's commit, KILL QUERY
-BUSY_NUMBERS = {1205, 1969, 3024}  # a lock was not to be had, a statement took too long
+BUSY_NUMBERS = {1205, 1969, 3024}  # a wait for a lock, a statement that took too long
 TRUNCATED, TOO_LONG = 1265, 1406  # a note about blanks at the end; an error
 UNFIT = {1264, TOO_LONG}
 PACKET_TOO_LARGE = 1153
+NO_SUCH_LETTERS = 1267  # the character set of a column does not have them
+
+
+def code(error: Exception) -> int:
+    """Return the server's or PyMySQL's number of an error; 0 if it has none."""
+    first = next(iter(error.args), None)
+    return first if isinstance(first, int) else 0
+
+
+class Unreachable(ApiError):
+    """A database server is down, hangs or refuses the log-in; the log has the server's message."""
+
+    def __init__(self, what: str):
+        super().__init__(f"The {what} cannot be reached. Try again.", http=503, retry_after=5)
+
+
+class Unusable(ApiError):
+    """A database lacks what the API needs, or refuses it; the log has the server's message."""
+
+    def __init__(self, what: str):
+        super().__init__(f"The {what} cannot be used. The log has the cause.", http=500)
+
+
+class NoSuchLetters(Unusable):
+    """A text has letters that the character set of a column lacks, so that no row can equal it."""
+
+
+class Unfit(ApiError):
+    """A value is too long for a column, or has letters that the column cannot have."""
+
+    def __init__(self, what: str):
+        super().__init__(f"The {what} has no place for this. The log has the cause.")
 
 
 class ConnectionLost(TransactionRolledBack):
-    """The connection was lost before the transaction was committed: the server undoes it."""
+    """The connection was lost before the commit: the server rolls the transaction back."""
 
     def __init__(self, what: str):
         super().__init__()
@@ -22,7 +71,7 @@ class ConnectionLost(TransactionRolledBack):
 
 
 class CommitLost(CommitOutcomeUnknown):
-    """The connection was lost while a change was being committed."""
+    """The connection was lost during the commit of a change."""
 
     def __init__(self, store):
         super().__init__(
@@ -34,7 +83,7 @@ class CommitLost(CommitOutcomeUnknown):
 
 
 class TooLarge(ApiError):
-    """More than the server takes at once: its administrator decides how much that is."""
+    """A statement is longer than the server's max_allowed_packet, which its administrator sets."""
 
     def __init__(self, most: int):
         super().__init__(

@@ -1,97 +1,68 @@
-"""A master or state database on MariaDB or MySQL, or a Galera cluster of them, that is asked as the core's Store is."""
+"""A master or state database on MariaDB or MySQL, or a Galera cluster of them, with the methods of the core's Store."""
 
 import contextlib
 import itertools
 import os
 import random
-import re
 import threading
 import time
 from collections.abc import Callable, Mapping
 
 import peewee
 
-from mailapi import BUSY, ApiError, Param, StateFailure, Store, ThreadConnection, TransactionRolledBack, log
+from mailapi import Param, Store, ThreadConnection, TransactionRolledBack, log
 
-from ..mariadb import dialect as serversql
-from ..mariadb import tables as serverschema
-from ..mariadb.errors import (
-    BUSY_NUMBERS,
-    LOST,
-    PACKET_TOO_LARGE,
-    UNDONE,
-    UNFIT,
-    CommitLost,
-    ConnectionLost,
-    TooLarge,
-)
-from ..mariadb.pool import WAIT, Link, Pool, in_transaction
-from ..mariadb.url import Unreachable, Unusable, code
+from . import tables
+from .dialect import translated
+from .errors import ConnectionLost, Unusable
+from .failures import Failures
+from .link import Link
+from .pool import WAIT, Pool
+from .transaction import Transaction
 
 LONGEST_BACK_OFF = 0.3  # seconds between two attempts of a transaction
-REPEATED = threading.local()  # has the deadline of this thread's attempts
+RETRY = threading.local()  # has the deadline of this thread's attempts
 HIGHEST = 2**53 - 1  # of the numbers that are given: JavaScript rounds those above (docs/wire.md F47)
+# The methods of the core's Store that work on a SQLite file, and that a store on a server defines anew.
+STORE_METHODS = {
+    "connect": "Return this thread's connection; open one if it has none.",
+    "close": "Close this thread's connection.",
+    "release": "Let another thread use the connection. A request calls it at its end and before long waits.",
+    "transaction": "Return a context manager that commits or rolls back; IMMEDIATE to write, DEFERRED to read.",
+    "run_with_retry": "Return what a function returns; repeat it where the database rolled its transaction back.",
+    "run": "Run SQL in SQLite's dialect, and return a cursor with fetchone, fetchall, rowcount and description.",
+    "execute_many": "Run a prepared query once for each of several rows.",
+    "fetch": "Return the cursor and all rows of a query.",
+    "encoded": "Return the rows as JSON that the database makes; None if it cannot.",
+    "next": "Return the lowest number that an AUTO_INCREMENT column has never given.",
+}
 
 
 class ServerConnection(ThreadConnection):
-    """What a thread has of a database on a server."""
+    """A thread's connection to a database on a server, and the state of its transaction."""
 
     connection = None
-    process = 0  # whose connection it is
-    begun = False  # a transaction
-    undone = False  # by the server
+    process = 0  # that opened the connection
+    begun = False  # a transaction has begun
+    undone = False  # the server has rolled it back
+    in_xa = False  # a prepared change needs the connection until it ends
 
 
-class Transaction:
-    """All statements of a block or none. A block that reads sees one state of the database. Those that write take
-    turns, as with SQLite: what they read stays so until they commit."""
-
-    def __init__(self, store: "ServerStore", lock_type: str):
-        self.store, self.writes = store, lock_type != "DEFERRED"
-
-    def __enter__(self):
-        store, opened = self.store, self.store.opened
-        if opened.begun:  # the server would commit what was done so far
-            raise peewee.OperationalError("cannot start a transaction within a transaction")
-        store.run("START TRANSACTION" if self.writes else "START TRANSACTION READ ONLY")
-        opened.begun, opened.undone = True, False
-        try:
-            if self.writes:
-                store.take_turn()
-        except BaseException:
-            self.end()
-            raise
-
-    def __exit__(self, kind, error, traceback):
-        try:
-            if kind is None:
-                self.store.commit(self.writes)
-        finally:
-            self.end()
-
-    def end(self):
-        """Undo what was not committed."""
-        opened, self.store.opened.begun = self.store.opened, False
-        if opened.connection and in_transaction(opened.connection):
-            try:
-                opened.connection.rollback()
-            except Exception as error:  # the server does it when the connection ends
-                log.info("%s: %s", self.store.what, error)
-                self.store.close(usable=False)
-
-
-class ServerStore(Store):
-    """A database named by a `mysql://` URL, in which nobody but the API and its like writes; several hosts are tried
-    in their order. With a schema, SQL for SQLite, it is the state database, whose tables it makes."""
+class ServerStore(Failures, Store):
+    """A database named by a `mysql://` URL, in which only instances of mailapi write; several hosts are tried in
+    their order. Given `schema` (SQL for SQLite) it is the state database, whose tables it creates."""
 
     streams = False
-    database = peewee.SqliteDatabase(None)  # whose SQL is translated
+    database = peewee.SqliteDatabase(None)  # builds the SQL, which `translated` translates
 
     def __init__(self, url: str, schema: str | None = None):
-        self.path, self.is_state = url, schema is not None
-        self.what = "state database" if self.is_state else "database"
-        self.link = Link(url, self.what, "state" if self.is_state else "dbpath", schema)
-        self.open = self.link.open
+        what, key = ("database", "dbpath") if schema is None else ("state database", "state")
+        self.use(url, Link(url, what, key, schema), is_state=schema is not None)
+
+    def use(self, path: str, link: Link, is_state: bool):
+        """Set up the store for a link."""
+        self.path, self.what, self.is_state = path, link.what, is_state
+        self.link, self.open = link, link.open
         self.opened, self.pools = ServerConnection(), {}
         self.keys: dict[tuple, list] = {}
 
@@ -99,7 +70,7 @@ class ServerStore(Store):
 
     @property
     def pool(self) -> Pool:
-        """This process's: its parent's connections are not to be used."""
+        """This process's pool; a parent process goes on using its own connections."""
         here = os.getpid()
         if here not in self.pools:
             self.pools.setdefault(here, Pool(self.link.open, self.link.most))  # one, also where threads race
@@ -108,7 +79,7 @@ class ServerStore(Store):
         return self.pools[here]
 
     def connect(self):
-        """This thread's connection."""
+        """Return this thread's connection; take one from the pool if it has none."""
         opened = self.opened
         if opened.process != os.getpid():
             opened.connection, opened.process, opened.begun = None, os.getpid(), False
@@ -117,31 +88,34 @@ class ServerStore(Store):
         return opened.connection
 
     def close(self, usable: bool = False):
+        """Give this thread's connection back to the pool, which closes it unless it is usable."""
         connection, self.opened.connection = self.opened.connection, None
         if connection and self.opened.process == os.getpid():
             self.pool.give_back(connection, usable)
 
     def release(self):
-        """Give the connection back."""
+        """Give this thread's connection back to the pool, for other threads."""
         self.close(usable=True)
 
     def lose(self):
-        """Nothing can be done with this thread's connection any more."""
+        """Close this thread's connection, and mark its transaction as rolled back."""
         self.opened.undone = True
         self.close(usable=False)
 
     # Transactions
 
-    def transaction(self, lock_type: str = "IMMEDIATE") -> Transaction:
+    def transaction(self, lock_type: str = "IMMEDIATE") -> contextlib.AbstractContextManager:
+        """Return a context manager that commits or rolls back; IMMEDIATE to write, DEFERRED to read."""
         return Transaction(self, lock_type)
 
     @contextlib.contextmanager
     def one_statement(self):
+        """Connect for a statement that is a transaction of its own."""
         self.connect()
         yield
 
     def take_turn(self):
-        """What one writer does after the other. In a cluster only what is written is held against other nodes."""
+        """Lock the row that all writers lock first. In a cluster, write to it: other nodes see no locks of reads."""
         name = "writer" if self.is_state else "master"
         if self.opened.connection.in_cluster:
             if not self.run(f"UPDATE mailapi_turn SET last = last + 1 WHERE name = '{name}'").rowcount:
@@ -153,8 +127,7 @@ class ServerStore(Store):
             self.run("SELECT value FROM meta WHERE \"key\" = 'schema_version' FOR UPDATE")
 
     def commit(self, writes: bool = True):
-        if self.opened.undone:  # somebody took it for a refusal, and went on
-            raise TransactionRolledBack()
+        """Commit; on an error raise `commit_failure` if the transaction writes."""
         try:
             self.opened.connection.commit()
         except BaseException as error:
@@ -162,53 +135,45 @@ class ServerStore(Store):
             self.lose()
             if not isinstance(error, Exception):
                 raise
-            if writes:  # what was read is true all the same
-                raise self.not_committed(error) or CommitLost(self) from error
-
-    def not_committed(self, error: Exception) -> Exception | None:
-        """What to raise where the server says that it undid the transaction; None where nobody knows."""
-        if code(error) in UNDONE:
-            return TransactionRolledBack()
-        if code(error) in serversql.READ_ONLY:
-            sentence = serversql.refusal(code(error), "", "", self.columns_of)
-            return StateFailure(sentence) if self.is_state else peewee.OperationalError(sentence)
-        return None
+            if writes:  # rows that were read are right without a commit
+                raise self.commit_failure(error) from error
 
     def run_with_retry(self, work: Callable):
-        """Return what work returns, whose whole effect is one transaction; again where the server undid it, until
-        WAIT seconds are over. Within another repeat (of another store, too) that one's deadline holds."""
-        outer = getattr(REPEATED, "deadline", None)
-        REPEATED.deadline = outer or time.monotonic() + WAIT
+        """Return what work returns, whose whole effect is one transaction. Repeat it while the server rolls it back,
+        for WAIT seconds at most; within another call (also of another store) until that one's deadline."""
+        outer = getattr(RETRY, "deadline", None)
+        RETRY.deadline = outer or time.monotonic() + WAIT
         try:
             for attempt in itertools.count():
                 try:
                     return work()
                 except TransactionRolledBack:
-                    pause = random.uniform(
-                        0, min(0.02 * 2 ** min(attempt, 9), LONGEST_BACK_OFF)
-                    )  # else two meet again
-                    if time.monotonic() + pause > REPEATED.deadline:
+                    longest = min(0.02 * 2 ** min(attempt, 9), LONGEST_BACK_OFF)
+                    pause = random.uniform(0, longest)  # random, or the same two transactions meet again
+                    if time.monotonic() + pause > RETRY.deadline:
                         raise
                     time.sleep(pause)
         finally:
-            REPEATED.deadline = outer
+            RETRY.deadline = outer
 
     # Queries
 
     def run(self, sql: str, parameters=(), values: Mapping = {}):
+        """Run SQL in SQLite's dialect; return the cursor."""
         if self.opened.trace:
             self.opened.trace(sql)
         if sql.startswith("PRAGMA"):
             return None
         filled = bound(parameters, values)
         try:
-            return self.ask(serversql.translated(sql), filled, sql)
+            return self.ask(translated(sql), filled, sql)
         except ConnectionLost:
             if self.opened.begun or not sql.startswith(("SELECT", "START TRANSACTION")):
                 raise
-            return self.ask(serversql.translated(sql), filled, sql)  # nothing was done that is gone now
+            return self.ask(translated(sql), filled, sql)  # no earlier statement was rolled back with it
 
     def ask(self, sql: str, values: dict, original: str):
+        """Run the server's SQL; `original` is SQLite's."""
         cursor, statement = self.cursor(), ""
         try:
             statement = cursor.mogrify(sql, values)
@@ -219,128 +184,48 @@ class ServerStore(Store):
 
     def cursor(self):
         if self.opened.begun and self.opened.undone:
-            raise TransactionRolledBack()  # what is done now would not be undone with the rest
+            raise TransactionRolledBack()  # further statements would not be in the transaction
         return self.connect().cursor()
 
     def execute_many(self, query, rows: list[dict]):
+        """Run a prepared query once for each of rows."""
         sql, parameters = query.sql(self.database)
         if self.opened.trace:
             self.opened.trace(sql)
         filled = [bound(parameters, row) for row in rows]
         cursor = self.cursor()
         try:
-            cursor.executemany(serversql.translated(sql), filled)
+            cursor.executemany(translated(sql), filled)
         except BaseException as error:
             self.fail(error, sql)
 
     def fetch(self, query, values: dict) -> tuple:
+        """Return the cursor and all rows of a query."""
         cursor = self.execute(query, **values)
         return cursor, cursor.fetchall()
 
     def encoded(self, query, values):
-        return None
+        """Return None: the server makes no JSON."""
 
     def next(self, column: peewee.Field) -> int:
-        """A number up to HIGHEST that was never given, also not by an UPDATE: InnoDB's counter does not know of those.
-
-        Numbers above HIGHEST, in rows of an older version, count for nothing.
-        """
+        """Return the lowest number up to HIGHEST that was never given, also not by an UPDATE, which InnoDB's counter
+        does not see. Numbers above HIGHEST, in rows of an older version, are ignored."""
         table, name = column.model._meta.table_name, column.column_name
-        counter = serverschema.counter(self.run(f'SHOW CREATE TABLE "{table}"').fetchone()[1])
+        counter = tables.counter(self.run(f'SHOW CREATE TABLE "{table}"').fetchone()[1])
         highest = (
             self.run(f'SELECT MAX("{name}") FROM "{table}" WHERE "{name}" <= {HIGHEST}').fetchone()[0] or 0
         )
         return max(highest + 1, counter if counter <= HIGHEST else 1)
 
-    # What goes wrong
-
-    def fail(self, error: BaseException, sql: str, statement: str = ""):
-        """Raise what the answer has of it. All that is sent in a request comes here when it fails, but for a commit.
-
-        `sql` is SQLite's; `statement` is what was sent, with its values.
-        """
-        import pymysql
-
-        number = code(error)
-        if not isinstance(error, pymysql.MySQLError) or number in LOST:
-            self.broken(error)
-        if number in UNDONE:
-            self.opened.undone = True
-            raise TransactionRolledBack() from error
-        if number in BUSY_NUMBERS:
-            raise ApiError(BUSY, http=503, retry_after=1) from error
-        if number == PACKET_TOO_LARGE:
-            most = self.opened.connection.max_allowed_packet
-            self.lose()
-            raise TooLarge(most) from error
-        message = str(error.args[-1])
-        if number in UNFIT and (column := re.search("'([^']*)'", message)):
-            self.opened.undone = True  # blanks at the end have been cut already: that must not be committed
-            raise ApiError(f"{column[1]} is too long.", http=400) from error
-        if number == serversql.NO_PARENT and statement and self.opened.begun:
-            number, message = self.duplicate(statement) or (number, message)
-        sentence = serversql.refusal(number, message, sql, self.columns_of)
-        kind = peewee.IntegrityError if isinstance(error, pymysql.IntegrityError) else peewee.OperationalError
-        if sentence:
-            raise StateFailure(sentence) if self.is_state else kind(sentence) from error
-        log.error("%s: %s", self.what, error)
-        self.lose(), self.pool.forget()  # a connection keeps the privileges that it began with
-        raise Unusable(self.what) from error
-
-    def broken(self, error: BaseException):
-        """Nobody knows what the connection would say next: it is closed."""
-        import pymysql
-
-        self.lose()
-        if not isinstance(error, (pymysql.MySQLError, OSError)) or isinstance(
-            error, pymysql.ProgrammingError
-        ):
-            raise error
-        log.warning("%s: %s", self.what, error)
-        self.pool.forget()
-        # To ask once more what was not answered in time would take as long.
-        raise (Unreachable if isinstance(error.__context__, TimeoutError) else ConnectionLost)(
-            self.what
-        ) from error
-
-    def columns_of(self, table: str, key: str) -> list[str]:
-        """The columns of a unique key."""
-        if (table, key) not in self.keys:
-            cursor = self.ask(
-                "SELECT COLUMN_NAME FROM information_schema.STATISTICS WHERE TABLE_SCHEMA = DATABASE()"
-                " AND TABLE_NAME = %(table)s AND INDEX_NAME = %(key)s ORDER BY SEQ_IN_INDEX",
-                {"table": table, "key": key},
-                "SELECT",
-            )
-            self.keys[table, key] = [row[0] for row in cursor.fetchall()]
-        return self.keys[table, key]
-
-    def duplicate(self, statement: str) -> tuple[int, str] | None:
-        """Return the number and message for a duplicate in a statement that was refused for a missing parent, or None.
-
-        SQLite looks for duplicates first; MySQL 9 does not. Nothing of the statement remains.
-        """
-        import pymysql
-
-        found, cursor = None, self.cursor()
-        try:
-            cursor.execute("SAVEPOINT mailapi_parents")
-            cursor.execute("SET SESSION foreign_key_checks = 0")
-            try:
-                cursor.execute(statement)
-            except pymysql.IntegrityError as error:
-                found = code(error), str(error.args[-1])
-            cursor.execute("SET SESSION foreign_key_checks = 1")
-            cursor.execute("ROLLBACK TO SAVEPOINT mailapi_parents")
-        except BaseException as error:
-            self.lose()  # foreign_key_checks must not stay off
-            self.fail(error, "")
-        return found
-
 
 def bound(parameters, values) -> dict[str, object]:
-    """What serversql.translated calls the parameters, each as PyMySQL takes it."""
+    """Return the parameters by the names that `translated` gives them, each as PyMySQL takes it."""
     filled = (values[p.name] if isinstance(p, Param) else p for p in parameters)
     return {
         str(n): bytes(value) if isinstance(value, memoryview) else value for n, value in enumerate(filled)
     }
+
+
+# A method that is missing here would be inherited, and open a SQLite file.
+if inherited := [name for name in STORE_METHODS if getattr(ServerStore, name) is getattr(Store, name, None)]:
+    raise TypeError(f"ServerStore lacks {', '.join(inherited)}.")

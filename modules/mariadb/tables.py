@@ -1,14 +1,14 @@
-"""The tables of a database on a server: made from the SQLite schema, with its names, so that there is one schema."""
+"""Create the tables of a database on a server from the SQLite schema, with its names."""
 
 import contextlib
 import re
 import sqlite3
 from dataclasses import dataclass
 
-from ..mariadb.dialect import translated
+from .dialect import translated
 
-SHORT, LONG = 255, 512  # characters of a text in a key: together they are what InnoDB can index
-PREFIX = 191  # characters of a text by which an index finds rows
+SHORT, LONG = 255, 512  # characters of a text in a key; InnoDB can index both together
+PREFIX = 191  # characters of a text that an index has
 TYPES = {"INTEGER": "BIGINT", "BOOLEAN": "TINYINT(1)", "BLOB": "LONGBLOB"}
 NOW = "strftime('%s', 'now')"
 TABLES = "SELECT name FROM sqlite_master WHERE type = 'table' AND name NOT LIKE 'sqlite!_%' ESCAPE '!' ORDER BY rowid"
@@ -16,6 +16,8 @@ TABLES = "SELECT name FROM sqlite_master WHERE type = 'table' AND name NOT LIKE 
 
 @dataclass(frozen=True)
 class Column:
+    """A column as SQLite declares it."""
+
     name: str
     type: str
     required: bool
@@ -23,7 +25,7 @@ class Column:
 
 
 class Table:
-    """What SQLite says of one of its tables."""
+    """A table of a SQLite database, with its columns, keys and indexes, and its definition for a server."""
 
     def __init__(self, connection: sqlite3.Connection, name: str):
         def pragma(what: str, of: str = name):
@@ -44,7 +46,7 @@ class Table:
             (row[2], [part[2] for part in pragma("index_info", row[1])])
             for row in reversed(pragma("index_list"))
         ]
-        # By what they say, as a column may be both primary key and unique.
+        # dict.fromkeys drops duplicates: a column may be both primary key and unique.
         self.unique = [
             list(key)
             for key in dict.fromkeys(tuple(key) for unique, key in indexes if unique)
@@ -58,12 +60,13 @@ class Table:
 
     @property
     def key(self) -> str:
-        """The column that tells rows apart, hidden where the schema names none."""
+        """Return the column that identifies a row: the hidden rowid if the schema has none."""
         return self.number or "rowid"
 
     def type_of(self, column: Column) -> str:
+        """Return the server's type of a column."""
         if column.name == "mail_data":
-            return "LONGBLOB"  # raw bytes, stored as TEXT (docs/wire.md section 7)
+            return "LONGBLOB"  # bytes in any charset, which SQLite has as TEXT (docs/wire.md section 7)
         if column.type in TYPES:
             return TYPES[column.type]
         keys = [key for key in self.unique if column.name in key]
@@ -74,7 +77,7 @@ class Table:
         return "MEDIUMTEXT"
 
     def definition(self, collation: str) -> str:
-        """What makes the table on the server."""
+        """Return the CREATE TABLE statement for the server."""
         lines = [] if self.number else ["rowid BIGINT NOT NULL AUTO_INCREMENT INVISIBLE PRIMARY KEY"]
         lines += [self.line(column) for column in self.columns]
         lines += [f"UNIQUE KEY ({quoted(key)})" for key in self.unique]
@@ -91,6 +94,7 @@ class Table:
         )
 
     def line(self, column: Column) -> str:
+        """Return a column's definition."""
         if column.name == self.number:
             return f'"{column.name}" BIGINT NOT NULL AUTO_INCREMENT PRIMARY KEY'
         default = column.default
@@ -108,6 +112,7 @@ class Table:
         )
 
     def indexed(self, name: str) -> str:
+        """Return a column as a part of an index: its first PREFIX characters if it may be longer."""
         kind = self.type_of(next(column for column in self.columns if column.name == name))
         return f'"{name}"' + (f"({PREFIX})" if kind in ("MEDIUMTEXT", "VARCHAR(512)") else "")
 
@@ -121,20 +126,20 @@ def tables(connection: sqlite3.Connection) -> list[Table]:
 
 
 def collation(server) -> str:
-    """Text is compared byte for byte, and blanks at its end count."""
+    """Return the collation that compares text byte for byte, including blanks at its end."""
     return "utf8mb4_nopad_bin" if "MariaDB" in server.get_server_info() else "utf8mb4_0900_bin"
 
 
 @contextlib.contextmanager
 def model(schema: str):
-    """An empty SQLite database with a schema, to be asked what is in it."""
+    """Open an empty SQLite database in memory, with a schema, to read its tables."""
     with contextlib.closing(sqlite3.connect(":memory:")) as connection:
         connection.executescript(schema)
         yield connection
 
 
 def create(server, schema: sqlite3.Connection):
-    """Make a SQLite database's tables and views on a server, where they are missing; without rows."""
+    """Create a SQLite database's tables and views on a server, without rows, where they are missing."""
     cursor = server.cursor()
     for table in tables(schema):
         cursor.execute(table.definition(collation(server)))
@@ -143,7 +148,7 @@ def create(server, schema: sqlite3.Connection):
 
 
 def add_state_tables(server, schema: str):
-    """Make the tables of the state database that are missing, with the rows that they begin with."""
+    """Create the missing tables of the state database, with their first rows."""
     cursor = server.cursor()
     cursor.execute("SHOW TABLES")
     have = {row[0].lower() for row in cursor.fetchall()}
@@ -155,7 +160,7 @@ def add_state_tables(server, schema: str):
 
 
 def insert_rows(server, source: sqlite3.Connection, verb: str = "INSERT"):
-    """The few rows of a SQLite database, in one transaction."""
+    """Insert the rows of a SQLite database, in one transaction."""
     cursor = server.cursor()
     server.begin()
     for table in tables(source):
@@ -165,12 +170,12 @@ def insert_rows(server, source: sqlite3.Connection, verb: str = "INSERT"):
 
 
 def counter(statement: str) -> int:
-    """The next number of a table's AUTO_INCREMENT column, from SHOW CREATE TABLE.
+    """Return the next number of a table's AUTO_INCREMENT column; `statement` is the result of SHOW CREATE TABLE.
 
-    MySQL answers information_schema from a cache that is a day old.
+    MySQL's information_schema has it, too, but cached for up to a day.
     """
-    found = re.search(r"^\).*? AUTO_INCREMENT=(\d+)", statement, re.MULTILINE)
-    return int(found[1]) if found else 1
+    match = re.search(r"^\).*? AUTO_INCREMENT=(\d+)", statement, re.MULTILINE)
+    return int(match[1]) if match else 1
 
 
 def has_rows(server, table: str) -> bool:
@@ -179,7 +184,7 @@ def has_rows(server, table: str) -> bool:
     return bool(cursor.fetchall()) and bool(cursor.execute(f'SELECT 1 FROM "{table}" LIMIT 1'))
 
 
-# Whose row a writer holds while it is at it.
+# A writer locks its row of this table until it commits.
 TURN = """
 CREATE TABLE IF NOT EXISTS mailapi_turn (name TEXT NOT NULL UNIQUE, last INTEGER);
 INSERT INTO mailapi_turn VALUES ('writer', 0), ('master', 0);

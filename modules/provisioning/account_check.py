@@ -1,21 +1,21 @@
-"""What `mailapi check` says of accounts and the mail server, and mends where `--repair` is given."""
+"""The part of `mailapi check` about accounts and the mail server, with the repairs of `--repair`."""
 
 from collections.abc import Iterator
 
 from mailapi import PreparedQuery, Users
 
-from ..provisioning.account_store import KINDS
-from ..provisioning.mailserver import MailAccounts
+from .account_tables import KINDS
+from .mailserver_tables import MailAccounts
 
-EVERYBODY = PreparedQuery(Users.select(Users.user_name))
-OURS = PreparedQuery(
+ALL_USERS = PreparedQuery(Users.select(Users.user_name))
+USERS_WITH_PASSWORD_AND_ADDRESS = PreparedQuery(
     Users.select(Users.user_name).where(Users.user_authdata.is_null(False), Users.user_name.contains("@"))
 )
 
 
 def check_ledger(module, repair: bool) -> Iterator[tuple[bool | None, str]]:
-    """Accounts of nobody, and service accounts that wait for their service."""
-    ledger, users, taken_over = module.ledger, set(module.app.db.column(EVERYBODY)), []
+    """Report accounts without a user, and service accounts that their service does not have yet."""
+    ledger, users, taken_over = module.ledger, set(module.app.db.column(ALL_USERS)), []
     users |= {row["user_name"] for row in module.external_users()}
     for account in ledger.rows():
         name = account["Name"]
@@ -46,23 +46,25 @@ def check_ledger(module, repair: bool) -> Iterator[tuple[bool | None, str]]:
 
 
 def is_taken_over(account: dict) -> bool:
-    """Return whether another program made an account: it has services that we have no row for, or none at all."""
+    """Return whether another program made an account: it has services without a row of ServiceAccounts, or none."""
     ours = {service["kind"] for service in account["services"]}
     return not ours or any(account[k.column] is not None and kind not in ours for kind, k in KINDS.items())
 
 
 def check_mailserver(mailserver, repair: bool) -> Iterator[tuple[bool, str]]:
-    """Its tables, changes that a crash left in doubt, and who is missing there."""
+    """Report whether its tables can be read, changes in doubt, and users that it lacks."""
     with mailserver.store.transaction("DEFERRED"):
         mailserver.store.one(MailAccounts.select().limit(1))
-    ended = mailserver.mend() if repair else 0
+    ended = mailserver.two_phase.resolve_in_doubt() if repair else 0
     with mailserver.store.transaction("DEFERRED"):
-        left = len(mailserver.in_doubt())
+        left = len(mailserver.two_phase.in_doubt())
     yield (
         not left,
         f"mailserver: {left} changes in doubt" + (f", {ended} brought to an end" if repair else ""),
     )
     there = {row["user_name"] for row in mailserver.users(None)}
     yield True, f"mailserver: {len(there)} users"
-    if missing := [name for name in mailserver.app.db.column(OURS) if name not in there]:
+    if missing := [
+        name for name in mailserver.app.db.column(USERS_WITH_PASSWORD_AND_ADDRESS) if name not in there
+    ]:
         yield False, f"mailserver: {len(missing)} users are only in `users`, such as {', '.join(missing[:3])}"

@@ -1,216 +1,137 @@
-"""Who has an account with which services, and whether these know: the tables that first log-ins fill."""
+"""The accounts: which services a user has, and whether the services know it."""
 
 import time
-from dataclasses import dataclass
 
-from peewee import IntegerField, TextField
+from mailapi import ApiError, Store, is_url
 
-from mailapi import ApiError, Model, PreparedQuery, StateStore, Store, is_url, param
-
-from ..mariadb.url import MariaStore
-
-
-class Accounts(Model):
-    """The account that ties a user's service accounts together."""
-
-    idAccount = IntegerField()
-    idUsers = IntegerField()
-    Name = TextField()
-    IsPrimary = IntegerField()
-    Active = IntegerField()
-    idMailAccount = IntegerField(null=True)
-    idContactAccount = IntegerField(null=True)
-    idCalendarAccount = IntegerField(null=True)
-
-    class Meta:
-        table_name = "Accounts"
-
-
-class ServiceAccounts(Model):
-    """What one service was asked to keep for an account, and whether it does."""
-
-    idServiceAccount = IntegerField()
-    idAccount = IntegerField()
-    kind = TextField()  # mail, contacts, calendar
-    state = TextField()  # ok, pending
-    url = TextField(null=True)  # of the service, without credentials
-    error = TextField(null=True)
-    claimed = IntegerField(null=True)  # by a log-in that is at it, in seconds since 1970
-
-    class Meta:
-        table_name = "ServiceAccounts"
-
-
-class Sequences(Model):
-    """The last number given of a kind; its rows are also what simultaneous log-ins wait for each other at."""
-
-    name = TextField()
-    last = IntegerField()
-
-    class Meta:
-        table_name = "Sequences"
-
-
-SCHEMA = """
-CREATE TABLE IF NOT EXISTS Accounts (idAccount {auto}, idUsers INTEGER NOT NULL, Name {text} NOT NULL UNIQUE,
-    IsPrimary INTEGER NOT NULL DEFAULT 1, Active INTEGER NOT NULL DEFAULT 1,
-    idMailAccount INTEGER, idContactAccount INTEGER, idCalendarAccount INTEGER);
-CREATE TABLE IF NOT EXISTS ServiceAccounts (idServiceAccount INTEGER PRIMARY KEY, idAccount INTEGER NOT NULL,
-    kind {text} NOT NULL, state {text} NOT NULL, url {text}, error {text}, claimed INTEGER,
-    UNIQUE (idAccount, kind));
-CREATE TABLE IF NOT EXISTS Sequences (name {text} PRIMARY KEY, last INTEGER NOT NULL);
-INSERT {ignore} INTO Sequences SELECT 'idServiceAccount', COALESCE(MAX({greatest}(COALESCE(idMailAccount, 0),
-    COALESCE(idContactAccount, 0), COALESCE(idCalendarAccount, 0))), 0) FROM Accounts;
-INSERT {ignore} INTO Sequences SELECT 'idUsers', COALESCE(MAX(idUsers), 0) FROM Accounts;
-"""
-SQLITE = SCHEMA.format(
-    auto="INTEGER PRIMARY KEY AUTOINCREMENT", text="TEXT", ignore="OR IGNORE", greatest="MAX"
+from ..state.store import StateStore
+from .account_tables import (
+    ADVANCE_SEQUENCE,
+    ALL_ACCOUNTS,
+    ALL_SERVICES,
+    FIND_ACCOUNT,
+    FIND_SERVICES,
+    KINDS,
+    LAST_NUMBER,
+    LOCK_ACCOUNTS,
+    LONGEST_CLAIM,
+    LONGEST_TEXT,
+    MARIADB_SCHEMA,
+    NEW_AT_SERVICE,
+    SET_OUTCOME,
+    SQLITE_SCHEMA,
+    Accounts,
+    ServiceAccounts,
 )
-MARIADB = SCHEMA.format(
-    auto="INTEGER AUTO_INCREMENT PRIMARY KEY",
-    ignore="IGNORE",
-    greatest="GREATEST",
-    text="VARCHAR(255) CHARACTER SET utf8mb4 COLLATE utf8mb4_nopad_bin",
-)  # as exact as SQLite's TEXT
-LONGEST = 255  # characters of a text
-BEING_MADE = {"state": "pending", "error": "It is being made."}
-CLAIM = 10  # seconds after which whoever claimed a service account must have died at it
 
 
-@dataclass(frozen=True)
-class Kind:
-    bit: int  # of PROVISION
-    column: str  # of Accounts
-    service: str  # of the config's services
+def open_own_store(config) -> Store | None:
+    """Return the store that `apiserver` names: a URL or a file; None if it is not set."""
+    if is_url(config.apiserver):
+        from ..mariadb.shared_store import SharedStore
 
-
-KINDS = {  # in the order of their numbers
-    "mail": Kind(1, "idMailAccount", "imap"),
-    "contacts": Kind(4, "idContactAccount", "dav"),
-    "calendar": Kind(2, "idCalendarAccount", "dav"),
-}
-
-FIND = PreparedQuery(Accounts.select().where(Accounts.Name == param("user")))
-FIND_SERVICES = PreparedQuery(
-    ServiceAccounts.select()
-    .where(ServiceAccounts.idAccount == param("idAccount"))
-    .order_by(ServiceAccounts.idServiceAccount)
-)
-EVERYBODY = Accounts.select().order_by(Accounts.Name)
-SERVICES = ServiceAccounts.select(
-    ServiceAccounts.idAccount,
-    ServiceAccounts.kind,
-    ServiceAccounts.idServiceAccount.alias("id"),
-    ServiceAccounts.state,
-    ServiceAccounts.url,
-    ServiceAccounts.error,
-).order_by(ServiceAccounts.idServiceAccount)
-NEXT = PreparedQuery(Sequences.update(last=Sequences.last + 1).where(Sequences.name == param("name")))
-LOCK = PreparedQuery(Sequences.update(last=Sequences.last).where(Sequences.name == "idServiceAccount"))
-GIVEN = PreparedQuery(Sequences.select(Sequences.last).where(Sequences.name == param("name")))
-KEEP = PreparedQuery(
-    ServiceAccounts.update(state=param("state"), error=param("error"), claimed=None).where(
-        ServiceAccounts.idAccount == param("idAccount"), ServiceAccounts.kind == param("kind")
-    )
-)
+        return SharedStore(config.apiserver, "apiserver", deadline=6, schema=MARIADB_SCHEMA)
+    if config.apiserver:
+        return StateStore(str(config.base / config.apiserver), SQLITE_SCHEMA)
+    return None
 
 
 class Ledger:
-    """Accounts, wherever `apiserver` has them."""
+    """The tables of accounts, in the state database or in the one that `apiserver` names."""
 
     def __init__(self, app, urls: dict[str, str]):
-        self.app, self.urls, place = app, urls, app.config.apiserver  # urls: of the services, by kind
-        self.store_of_its_own: Store | None = None
-        if is_url(place):
-            self.store_of_its_own = MariaStore(place, "apiserver", deadline=6, schema=MARIADB)
-        elif place:
-            self.store_of_its_own = StateStore(str(app.config.base / place), SQLITE)
+        self.app, self.urls = app, urls  # of the services, by kind
+        self.own_store = open_own_store(app.config)
 
     @property
     def state_schema(self) -> str:
-        """The tables that the state database needs for this."""
-        return "" if self.store_of_its_own else SQLITE
+        """The schema that the state database gets for accounts."""
+        return "" if self.own_store else SQLITE_SCHEMA
 
     @property
     def store(self) -> Store:
-        return self.store_of_its_own or self.app.state
+        return self.own_store or self.app.state
 
     def find(self, user_name: str) -> dict | None:
-        """A user's account."""
+        """Return a user's account, or None."""
         with self.store.transaction("DEFERRED"):
-            return self.named(user_name)
+            return self.find_exactly(user_name)
 
-    def named(self, user_name: str) -> dict | None:
-        """The same within a transaction; compared exactly, whatever the table's collation is."""
-        return next((row for row in self.store.rows(FIND, user=user_name) if row["Name"] == user_name), None)
+    def find_exactly(self, user_name: str) -> dict | None:
+        """Return a user's account, or None, within a transaction. Compare here: the collation may ignore case."""
+        rows = self.store.rows(FIND_ACCOUNT, user=user_name)
+        return next((row for row in rows if row["Name"] == user_name), None)
 
     def services(self, account: dict) -> dict[str, dict]:
+        """Return an account's service accounts by their kind."""
         rows = self.store.rows(FIND_SERVICES, idAccount=account["idAccount"])
         return {row["kind"]: row for row in rows}
 
     def rows(self, names: list[str] | None = None) -> list[dict]:
-        """The accounts of these users, or all, by name, each with its services."""
-        wanted = EVERYBODY
+        """Return the accounts of these users, or all, ordered by name, each with its service accounts."""
+        wanted = ALL_ACCOUNTS
         if names is not None and len(names) < 1000:
             wanted = wanted.where(Accounts.Name.in_(names))
         services: dict[int, list] = {}
         with self.store.transaction("DEFERRED"):
             among = None if names is None else set(names)
-            found = [row for row in self.store.rows(wanted) if among is None or row["Name"] in among]
-            few = [row["idAccount"] for row in found] if len(found) < 1000 else None
-            for row in self.store.rows(
-                SERVICES if few is None else SERVICES.where(ServiceAccounts.idAccount.in_(few))
-            ):
+            accounts = [row for row in self.store.rows(wanted) if among is None or row["Name"] in among]
+            query = ALL_SERVICES
+            if len(accounts) < 1000:
+                query = query.where(ServiceAccounts.idAccount.in_([row["idAccount"] for row in accounts]))
+            for row in self.store.rows(query):
                 services.setdefault(row.pop("idAccount"), []).append(row)
-        return [row | {"services": services.get(row["idAccount"], [])} for row in found]
+        return [row | {"services": services.get(row["idAccount"], [])} for row in accounts]
 
     def enter(self, user_name: str, mask: int, id_users: int | None) -> tuple[dict, list[str]]:
-        """A user's account with a number for all that mask asks for; and the kinds that are ours to make now."""
+        """Give a user an account with a number for each kind in mask; return it and the kinds that the caller is to make."""
         with self.store.transaction():
-            self.store.execute(LOCK)
-            account = self.named(user_name) or self.add(user_name, id_users)
+            self.store.execute(LOCK_ACCOUNTS)
+            account = self.find_exactly(user_name) or self.add(user_name, id_users)
             services = self.services(account)
             return account, [
-                kind for kind in asked(account, mask) if self.claim(account, kind, services.get(kind))
+                kind for kind in wanted_kinds(account, mask) if self.claim(account, kind, services.get(kind))
             ]
 
-    def complete(self, user_name: str, mask: int) -> bool:
-        """Whether there is nothing to do: so it is at all log-ins but few."""
+    def is_complete(self, user_name: str, mask: int) -> bool:
+        """Return whether `enter` would change nothing, without a lock: true for all log-ins of a user but the first."""
         with self.store.transaction("DEFERRED"):
-            account = self.named(user_name)
+            account = self.find_exactly(user_name)
             services = self.services(account) if account else {}
         return account is not None and not any(
-            account[KINDS[kind].column] is None or self.to_try(kind, services.get(kind))
-            for kind in asked(account, mask)
+            account[KINDS[kind].column] is None or self.needs_attempt(kind, services.get(kind))
+            for kind in wanted_kinds(account, mask)
         )
 
-    def to_try(self, kind: str, service: dict | None) -> bool:
-        """Whether a service account is not there yet, or not where the service is now."""
+    def needs_attempt(self, kind: str, service: dict | None) -> bool:
+        """Return whether a service account is yet to be made, or was made at another URL of the service."""
         url = self.urls.get(kind)
         return service is None or url is not None and (service["state"] != "ok" or service["url"] != url)
 
     def add(self, user_name: str, id_users: int | None) -> dict:
-        if len(user_name) > LONGEST:
-            raise ApiError(f"A user name of more than {LONGEST} characters has no account.")
+        """Add an account without service accounts, and return it; raise ApiError for a name that is too long."""
+        if len(user_name) > LONGEST_TEXT:
+            raise ApiError(f"A user name of more than {LONGEST_TEXT} characters has no account.")
         self.store.execute(
             Accounts.insert(
                 Name=user_name,
-                idUsers=self.number("idUsers") if id_users is None else id_users,
+                idUsers=self.next_number("idUsers") if id_users is None else id_users,
                 IsPrimary=1,
                 Active=1,
             )
         )
-        return self.named(user_name)
+        return self.find_exactly(user_name)
 
-    def number(self, sequence: str) -> int:
-        self.store.execute(NEXT, name=sequence)
-        return self.store.value(GIVEN, name=sequence)
+    def next_number(self, sequence: str) -> int:
+        """Return the next number of a sequence, and note that it is given."""
+        self.store.execute(ADVANCE_SEQUENCE, name=sequence)
+        return self.store.value(LAST_NUMBER, name=sequence)
 
     def claim(self, account: dict, kind: str, service: dict | None) -> bool:
-        """Give the account a service account of a kind; whether it is ours now to make it at the service."""
+        """Give an account a service account of a kind; return whether the caller is to make it at the service."""
         column, url, now = KINDS[kind].column, self.urls.get(kind), int(time.time())
         if account[column] is None:
-            account[column] = self.number("idServiceAccount")
+            account[column] = self.next_number("idServiceAccount")
             self.store.execute(
                 Accounts.update({column: account[column]}).where(Accounts.idAccount == account["idAccount"])
             )
@@ -221,11 +142,11 @@ class Ledger:
                     idAccount=account["idAccount"],
                     kind=kind,
                     url=url,
-                    **(BEING_MADE | {"claimed": now} if url else {"state": "ok"}),
+                    **(NEW_AT_SERVICE | {"claimed": now} if url else {"state": "ok"}),
                 )
             )
             return url is not None
-        if not self.to_try(kind, service) or abs(now - (service["claimed"] or 0)) < CLAIM:
+        if not self.needs_attempt(kind, service) or abs(now - (service["claimed"] or 0)) < LONGEST_CLAIM:
             return False
         self.store.execute(
             ServiceAccounts.update(state="pending", url=url, claimed=now).where(
@@ -234,21 +155,21 @@ class Ledger:
         )
         return True
 
-    def keep(self, account: dict, kind: str, error: str | None):
-        """Note how an attempt ended: the reason, or None for what is there now."""
+    def record_outcome(self, account: dict, kind: str, error: str | None):
+        """Record how an attempt at a service ended: the error, or None if the service has the account now."""
         with self.store.transaction():
             self.store.execute(
-                KEEP,
+                SET_OUTCOME,
                 state="pending" if error else "ok",
-                error=error and error[:LONGEST],
+                error=error and error[:LONGEST_TEXT],
                 idAccount=account["idAccount"],
                 kind=kind,
             )
 
     def activate(self, user_name: str, active: bool) -> bool:
-        """Let a user log in or not; whether there is such an account."""
+        """Allow or refuse a user's log-ins; return whether the user has an account."""
         with self.store.transaction():
-            account = self.named(user_name)
+            account = self.find_exactly(user_name)
             if account:
                 self.store.execute(
                     Accounts.update(Active=int(active)).where(Accounts.idAccount == account["idAccount"])
@@ -256,15 +177,15 @@ class Ledger:
         return account is not None
 
     def delete(self, user_name: str) -> bool:
-        """Forget a user's account and service accounts; whether there was one."""
+        """Delete a user's account and service accounts; return whether there was one."""
         with self.store.transaction():
-            account = self.named(user_name)
+            account = self.find_exactly(user_name)
             if account:
                 for table in (ServiceAccounts, Accounts):
                     self.store.execute(table.delete().where(table.idAccount == account["idAccount"]))
         return account is not None
 
 
-def asked(account: dict, mask: int) -> list[str]:
-    """The kinds that an account is to have: those of mask, and those that it has."""
+def wanted_kinds(account: dict, mask: int) -> list[str]:
+    """Return the kinds that an account is to have: those in mask, and those that it has."""
     return [kind for kind, k in KINDS.items() if k.bit & mask or account[k.column] is not None]

@@ -1,13 +1,12 @@
-"""Passwords as a mail server stores them: a scheme in braces and what it makes of the password."""
+"""Passwords as a mail server stores them: {SCHEME} and a hash."""
 
 import base64
 import binascii
+import ctypes
 import hashlib
 import hmac
-import importlib
 import re
 import secrets
-import warnings
 from collections.abc import Callable
 from functools import cache
 
@@ -17,7 +16,7 @@ STORED = re.compile(r"\{([A-Z0-9-]{1,20})\}([!-~]+)")
 
 
 def make(password: str | None) -> str:
-    """The stored form of a password: {SSHA256} with a salt of 32 bytes; of None one that nobody knows."""
+    """Return the stored form of a password: {SSHA256} with a salt of 32 bytes; for None, that of a random password."""
     salt = secrets.token_bytes(32)
     password = password or secrets.token_urlsafe(32)
     digest = hashlib.sha256(password.encode() + salt).digest()
@@ -25,19 +24,19 @@ def make(password: str | None) -> str:
 
 
 def verify(password: str, stored: str | None) -> bool:
-    """Whether a password fits; where the scheme is none that we know, the same work for nothing."""
-    found = STORED.fullmatch(stored or "")
-    scheme, value = found.groups() if found else ("", "")
+    """Return whether a password matches its stored form. An unsupported scheme costs the same work."""
+    match = STORED.fullmatch(stored or "")
+    scheme, value = match.groups() if match else ("", "")
     if scheme in CRYPTED and value.startswith(CRYPTED[scheme]) and "\0" not in password:
-        return fits_crypted(password, value)
+        return verify_crypt(password, value)
     make_digest = SALTED.get(scheme)
-    digest, salt = taken_apart(value, make_digest) if make_digest else (b"", b"")
+    digest, salt = split_digest(value, make_digest) if make_digest else (b"", b"")
     given = (make_digest or hashlib.sha256)(password.encode() + salt).digest()
     return hmac.compare_digest(given, digest)
 
 
-def taken_apart(value: str, make_digest: Callable) -> tuple[bytes, bytes]:
-    """Digest and salt; both empty where there is no salt, or no digest of the right length."""
+def split_digest(value: str, make_digest: Callable) -> tuple[bytes, bytes]:
+    """Return digest and salt; both empty if there is no salt, or no digest of the right length."""
     try:
         raw = base64.b64decode(value, validate=True)
     except binascii.Error:
@@ -46,23 +45,32 @@ def taken_apart(value: str, make_digest: Callable) -> tuple[bytes, bytes]:
     return (raw[:size], raw[size:]) if len(raw) > size else (b"", b"")
 
 
-def fits_crypted(password: str, value: str) -> bool:
-    platform = crypt_module()
-    try:
-        made = platform and platform.crypt(password, value)
-    except OSError:  # a scheme that this platform's library does not have
-        made = None
-    return bool(made) and made[0] != "*" and hmac.compare_digest(made, value)
+def verify_crypt(password: str, value: str) -> bool:
+    """Return whether a password matches a hash of crypt(3)."""
+    made = crypt(password, value) or "*"
+    # "*0" and "*1" stand for a scheme that this system's library does not have.
+    return made[0] != "*" and hmac.compare_digest(made, value)
+
+
+def crypt(password: str, setting: str) -> str | None:
+    """Hash a password with the system's crypt_r(3); None if that fails or the system has none."""
+    library = crypt_library()
+    if not library:
+        return None
+    # The largest struct crypt_data, old glibc's, has 131,232 bytes.
+    data = ctypes.create_string_buffer(1 << 18)
+    made = library.crypt_r(password.encode(), setting.encode(), data)
+    return made and made.decode()
 
 
 @cache
-def crypt_module():
-    """The system's crypt(3), if Python still has it or its successor from PyPI is installed."""
-    for name in ("crypt", "crypt_r"):
+def crypt_library():
+    """Load the library with crypt_r(3); Python's own module is gone from 3.13 on. None if there is none."""
+    for name in ("libcrypt.so.1", "libcrypt.so.2", None):  # glibc and libxcrypt, libxcrypt alone, musl
         try:
-            with warnings.catch_warnings():
-                warnings.simplefilter("ignore", DeprecationWarning)
-                return importlib.import_module(name)
-        except ImportError:
+            library = ctypes.CDLL(name)
+            library.crypt_r.argtypes, library.crypt_r.restype = [ctypes.c_char_p] * 3, ctypes.c_char_p
+            return library
+        except (OSError, AttributeError):
             continue
     return None

@@ -1,4 +1,4 @@
-"""What a log-in makes at the services, what is done where one of them is down, and the line in the log."""
+"""Make a user's accounts at the services, at log-ins and on demand, and log each attempt."""
 
 import json
 import logging
@@ -12,25 +12,26 @@ from urllib.parse import urlsplit
 
 from mailapi import ApiError, Config, ConfigError, log
 
-from ..provisioning.account_store import KINDS, Ledger
+from .account_store import Ledger
+from .account_tables import KINDS
 
 
 def read_mask(config: Config, environ) -> int:
-    """PROVISION, of the environment before that of config.py: bits as in KINDS."""
+    """Return PROVISION, from the environment or else from config.py: bits as in KINDS."""
     given = str(environ.get("PROVISION", config.PROVISION))
     if not re.fullmatch("[0-7]", given):
         raise ConfigError(f"PROVISION must be a whole number from 0 to 7, not {given}.")
     return int(given)
 
 
-def shown(url: str) -> str:
-    """A URL without user and password."""
+def without_credentials(url: str) -> str:
+    """Return a URL without user and password."""
     parts = urlsplit(url)
     return parts._replace(netloc=parts.netloc.rpartition("@")[2]).geturl()
 
 
 def clients(config: Config) -> dict:
-    """How to reach the services that the config names, by their kind."""
+    """Return the clients of the services that the config names, by the service's kind."""
     if not config.services:
         return {}
     from ..clients import base as protocols
@@ -39,13 +40,15 @@ def clients(config: Config) -> dict:
 
 
 class Provisioner:
-    """Makes, at the services, what the ledger has numbers for."""
+    """Make at the services the service accounts that the ledger has."""
 
     def __init__(self, app):
         reach = clients(app.config)
         self.clients = {kind: reach[k.service] for kind, k in KINDS.items() if k.service in reach}
         self.filters = reach.get("managesieve")
-        self.ledger = Ledger(app, {kind: shown(client.url) for kind, client in self.clients.items()})
+        self.ledger = Ledger(
+            app, {kind: without_credentials(client.url) for kind, client in self.clients.items()}
+        )
 
     def provision(
         self,
@@ -55,11 +58,11 @@ class Provisioner:
         password: str | None = None,
         id_users: int | None = None,
     ):
-        """Make what mask asks for and is not there yet, and try what is pending, all at the same time.
+        """Make the service accounts of mask that do not exist yet, and try the pending ones again, in parallel.
 
-        What takes longer than `patience` seconds goes on without the caller.
+        Return after `deadline` seconds at the latest; what takes longer goes on in its thread.
         """
-        if self.ledger.complete(user_name, mask):
+        if self.ledger.is_complete(user_name, mask):
             return
         account, ours = self.ledger.enter(user_name, mask, id_users)
         outcomes: dict[str, str | None] = dict.fromkeys(ours, "It has not answered yet.")
@@ -67,7 +70,7 @@ class Provisioner:
         def make(kind: str):
             outcomes[kind] = attempt(lambda: self.clients[kind].provision(kind, user_name, password))
             try:
-                self.ledger.keep(account, kind, outcomes[kind])
+                self.ledger.record_outcome(account, kind, outcomes[kind])
             except Exception as error:  # the claim ends by itself
                 log.error("%s of %s is made, and not noted: %s", kind, user_name, error)
             finally:
@@ -82,7 +85,7 @@ class Provisioner:
         log_check(account, dict(outcomes))
 
     def purge(self, account: dict) -> list[str]:
-        """Have the services delete what they hold of a user; the reasons of those that did not."""
+        """Have the services delete a user's data; return the errors of those that did not."""
         holders = [*self.clients.items()] + ([("mail", self.filters)] if self.filters else [])
         tried = [
             attempt(partial(client.purge, kind, account["Name"]))
@@ -93,7 +96,7 @@ class Provisioner:
 
 
 def attempt(do: Callable[[], None]) -> str | None:
-    """Do something at a service; the reason why it did not work."""
+    """Do something at a service; return the error, or None."""
     try:
         do()
     except ApiError as error:
@@ -105,7 +108,7 @@ def attempt(do: Callable[[], None]) -> str | None:
 
 
 def log_check(account: dict, outcomes: dict[str, str | None]):
-    """A line as the original's, in logfmt, without the password that it has there."""
+    """Log the outcomes in logfmt, as the original does, but without the password."""
     errors = {f"Error ({kind.upper()})": error for kind, error in sorted(outcomes.items()) if error}
     fields = {
         "time": datetime.now().astimezone().isoformat(timespec="seconds"),
@@ -122,10 +125,11 @@ def log_check(account: dict, outcomes: dict[str, str | None]):
 
 
 def logfmt(fields: dict) -> str:
-    """key=value pairs, whatever is more than a plain word in quotes; what is not there left out."""
+    """Return key=value pairs, without those whose value is None."""
     return " ".join(f"{quoted(key)}={quoted(value)}" for key, value in fields.items() if value is not None)
 
 
 def quoted(value) -> str:
+    """Return a value as logfmt has it: in quotes unless it is a plain word."""
     plain = re.fullmatch(r"[A-Za-z0-9._/@^+-]+", str(value))
     return str(value) if plain else json.dumps(str(value))

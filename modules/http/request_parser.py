@@ -1,5 +1,4 @@
-"""Requests to `mailapi serve` as they arrive: how long a body may be is decided when the headers are there, before any of
-it is kept."""
+"""The parser of requests to `mailapi serve`: it checks a body's length before it stores any of the body."""
 
 from waitress.parser import HTTPRequestParser, ParsingError
 from waitress.receiver import ChunkedReceiver, FixedStreamReceiver
@@ -8,13 +7,13 @@ from waitress.utilities import BadRequest, Error
 
 import mailapi
 
-from ..http.spool import IN_MEMORY, NoRoom, Spool
+from .spool import IN_MEMORY, NoRoom, Spool
 
-CONTROL = 16 * 1024  # bytes that a chunk's first line, or what follows the last chunk, may have
+MOST_CHUNK_HEADER = 16 * 1024  # bytes of a chunk's first line, or of the trailer behind the last chunk
 
 
 class JsonError(ErrorTask):
-    """Answer what the API is not asked about in JSON, as clients expect it of every answer (docs/wire.md section 7a)."""
+    """An error of HTTP that the API does not see, answered in JSON (docs/wire.md section 7a)."""
 
     def execute(self):
         error = self.request.error
@@ -29,22 +28,24 @@ class JsonError(ErrorTask):
 
 
 class TooMuchSpooled(Error):
+    """The temporary files of all connections have reached their limit."""
+
     code, reason = 503, "Service Unavailable"
     sentence = "Too much is being sent at the same time. Try again."
 
 
-class Chunks(ChunkedReceiver):
-    """A chunked body; what is between the chunks is kept in memory, and looked through anew with every piece."""
+class ChunkedBody(ChunkedReceiver):
+    """A chunked body. waitress keeps chunk headers in memory and scans them again with every piece: they are limited."""
 
     def received(self, data):
         consumed = super().received(data)
-        if len(self.control_line) + len(self.trailer) > CONTROL:
+        if len(self.control_line) + len(self.trailer) > MOST_CHUNK_HEADER:
             self.error = BadRequest("Chunk header too long")
         return consumed
 
 
-class Request(HTTPRequestParser):
-    """A request as it arrives. One whose body is too long is given to the app without it, which refuses it."""
+class RequestParser(HTTPRequestParser):
+    """The parser of one request. A request whose body is too long goes to the app without it, and the app refuses it."""
 
     most = 0  # bytes that the body may have
     refused = False
@@ -56,7 +57,7 @@ class Request(HTTPRequestParser):
     def parse_header(self, header_plus):
         try:
             super().parse_header(header_plus)
-        except ValueError:  # a number of more digits than Python reads
+        except ValueError:  # Python refuses integers of more than 4,300 digits
             raise ParsingError("Content-Length is invalid") from None
         if self.body_rcv is None:
             self.expect_continue = False  # waitress would wait for a body
@@ -73,7 +74,9 @@ class Request(HTTPRequestParser):
                 self.refuse(TooMuchSpooled(""))
                 return
         spool = Spool(server.spooled, self.channel)
-        self.body_rcv = Chunks(spool) if self.chunked else FixedStreamReceiver(self.content_length, spool)
+        self.body_rcv = (
+            ChunkedBody(spool) if self.chunked else FixedStreamReceiver(self.content_length, spool)
+        )
 
     def received(self, data):
         if self.completed:
@@ -87,7 +90,7 @@ class Request(HTTPRequestParser):
         return len(data) if self.refused else consumed
 
     def refuse(self, error: Error | None = None):
-        """Go on without the body, which the channel throws away: with the error, or else with that of the app."""
+        """Complete the request without its body, which the channel discards. Without an error the app refuses it."""
         self.close()
         self.body_rcv, self.error, self.completed, self.refused = None, error, True, True
         self.expect_continue = False

@@ -1,0 +1,116 @@
+"""A client of IMAP servers (RFC 3501), on top of imaplib: sessions, and the folders and quota of a user."""
+
+import contextlib
+import imaplib
+import re
+from collections.abc import Iterator
+
+from mailapi import ApiError
+
+from .base import MAX_BYTES, SLOT_WAIT, Client, ServiceDown
+from .deadline import OpenSocketMixin, to_text
+
+SESSION_SECONDS = 10  # of a session, from the greeting on; Dovecot waits 2 s after a wrong password
+FOLDERS = ("INBOX", "Drafts", "Sent", "Trash", "Junk", "Archive")
+
+
+class ImapConversation(OpenSocketMixin, imaplib.IMAP4):
+    """An IMAP conversation over a socket that is already open."""
+
+    def read(self, size):
+        if size > self.sock.deadline.max_bytes:  # before imaplib allocates that much
+            raise OSError("it sends too much")
+        return super().read(size)
+
+
+class Imap(Client):
+    kind, schemes, provides = "imap", {"imap": 143, "imaps": 993}, ("mail",)
+    setting_keys = ("url", "user", "password", "plain")
+
+    def ping(self) -> str:
+        with self.conversation() as connection:
+            welcome = to_text(ImapConversation(connection, self.host).welcome)  # sends CAPABILITY, too
+            return re.sub(r"^\* \w+ (\[[^]]*\] ?)?", "", welcome)
+
+    @contextlib.contextmanager
+    def session(
+        self,
+        user_name: str,
+        password: str | None,
+        seconds: float | None = SESSION_SECONDS,
+        max_bytes: float = MAX_BYTES,
+        wait: float = SLOT_WAIT,
+    ) -> Iterator[ImapConversation]:
+        """Open a conversation logged in as a user, by the master credentials or the user's own password.
+
+        seconds: how long it may take from the greeting on; None: PROMPT_SECONDS, the greeting included.
+        """
+        identity = "\0".join(self.sasl_identity(user_name, password)).encode()
+        with self.conversation(max_bytes=max_bytes, wait=wait) as connection:
+            imap = ImapConversation(connection, self.host)
+            if seconds:
+                imap.sock.deadline.renew(seconds)
+            if self.encrypt and self.scheme != "imaps":
+                imap.starttls(self.tls)
+            try:
+                imap.authenticate("PLAIN", lambda _: identity)
+            except imap.error as refused:
+                if isinstance(refused, imap.abort):
+                    raise
+                # The server's own sentence could repeat the credentials.
+                raise ServiceDown(self.kind, "it refused the log-in") from None
+            yield imap
+
+    def provision(self, resource: str, user_name: str, password: str | None):
+        """Create and subscribe the folders that mail clients expect."""
+        if resource not in self.provides:
+            return super().provision(resource, user_name, password)
+        with self.session(user_name, password, seconds=None) as imap:
+            for folder in FOLDERS:
+                self.create_folder(imap, folder)
+                imap.subscribe(folder)
+        return None
+
+    def create_folder(self, imap: ImapConversation, folder: str):
+        """Create a folder that may exist already. ServiceDown: it does not exist afterwards."""
+        status, reply = imap.create(folder) if folder != "INBOX" else imap.status(folder, "(MESSAGES)")
+        if status != "OK" and b"[ALREADYEXISTS]" not in reply[0] and imap.list(pattern=folder)[1] == [None]:
+            raise ServiceDown(self.kind, f"it did not make {folder}: {to_text(reply[0])[:100]}")
+
+    def purge(self, resource: str, user_name: str):
+        """Delete every folder with its mail, and the mail in INBOX, which itself cannot be deleted."""
+        if resource not in self.provides:
+            return super().purge(resource, user_name)
+        with self.session(user_name, None) as imap:
+            for folder in sorted(quoted_folders(imap), reverse=True):  # inner folders before outer ones
+                if folder.upper() != b'"INBOX"':
+                    imap.delete(folder)
+            imap.select("INBOX")
+            imap.uid("STORE", "1:*", "+FLAGS.SILENT", r"(\Deleted)")
+            imap.expunge()
+        return None
+
+    def quota(self, user_name: str, password: str | None) -> list[dict]:
+        """Return resource, use and limit of each quota; STORAGE is in units of 1024 bytes (RFC 9208)."""
+        with self.session(user_name, password) as imap:
+            if b"QUOTA" not in imap.capability()[1][0].split():  # capabilities may grow at the log-in
+                raise ApiError("The imap service keeps no quotas.")
+            _, answers = imap.getquotaroot("INBOX")
+            lists = [re.search(rb"\(([^()]*)\)\s*\Z", line) for line in answers[1] if isinstance(line, bytes)]
+            resources = [match[1].decode().split() for match in lists if match]
+            return [
+                {"resource": triples[i], "used": int(triples[i + 1]), "limit": int(triples[i + 2])}
+                for triples in resources
+                for i in range(0, len(triples) - 2, 3)
+            ]
+
+
+def quoted_folders(imap: ImapConversation) -> list[bytes]:
+    """Return the names of all folders as quoted strings; names that a quoted string cannot hold are left out."""
+    names = []
+    for line in imap.list()[1]:
+        if isinstance(line, tuple):  # the name came as a literal
+            names.append(b'"%b"' % re.sub(rb'(["\\])', rb"\\\1", line[1]))
+        elif match := re.search(rb'(?:"[^"]*"|NIL) (?:"((?:[^"\\]|\\.)*)"|([^"\s]+))\Z', line or b""):
+            names.append(b'"%b"' % (match[2] or match[1]))
+    return [name for name in names if name.isascii() and b"\r" not in name and b"\n" not in name]

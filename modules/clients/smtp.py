@@ -1,0 +1,89 @@
+"""A client of SMTP servers (RFC 5321), on top of smtplib."""
+
+import contextlib
+import re
+import smtplib
+import socket
+
+from mailapi import ApiError
+
+from .base import Client, ServiceDown
+from .deadline import DeadlineSocket, to_text
+
+DELIVERY_SECONDS = 60  # for one message, from MAIL on
+
+
+class SmtpConversation(smtplib.SMTP):
+    """An SMTP conversation over a socket that is already open."""
+
+    def __init__(self, connection: DeadlineSocket, host: str):
+        self.connection = connection
+        super().__init__(host, local_hostname=socket.gethostname())  # smtplib's default asks the DNS
+
+    def connect(self, *address):
+        code, self.welcome = super().connect(*address)
+        return code, self.welcome
+
+    def _get_socket(self, host, port, timeout):
+        return self.connection
+
+
+class Smtp(Client):
+    kind, schemes = "smtp", {"smtp": 25, "smtps": 465}
+    setting_keys = ("url", "user", "password", "plain")
+
+    def ping(self) -> str:
+        with self.conversation() as connection:
+            smtp = SmtpConversation(connection, self.host)
+            code, reply = smtp.ehlo()
+            if code != 250:
+                raise self.protocol_error(to_text(reply))
+            return to_text(smtp.welcome).split("\n")[0]
+
+    def send(self, sender: str, recipients: list[str], message: bytes):
+        """Hand a message over for all recipients or for none. ApiError has the server's reason for a refusal."""
+        with self.conversation() as connection:
+            smtp = SmtpConversation(connection, self.host)
+            smtp.ehlo_or_helo_if_needed()
+            if self.master:
+                self.log_in(smtp)
+            connection.deadline.renew(DELIVERY_SECONDS)
+            parameters = self.mail_parameters(smtp, sender, recipients, message)
+            self.check_reply(smtp.docmd("MAIL", f"FROM:<{sender}>{parameters}"), sender)
+            for recipient in recipients:
+                self.check_reply(smtp.docmd("RCPT", f"TO:<{recipient}>"), recipient)
+            # Some servers take a bare CR or LF for a line end, and see two messages in one ("SMTP smuggling").
+            try:
+                self.check_reply(smtp.data(re.sub(rb"\r\n|\r|\n", b"\r\n", message)), "the message")
+            except smtplib.SMTPDataError as refused:
+                self.check_reply(refused.args, "the message")
+            with contextlib.suppress(OSError):  # the server has accepted the message by now
+                smtp.quit()
+
+    def log_in(self, smtp: SmtpConversation):
+        if self.encrypt and self.scheme != "smtps":
+            smtp.starttls(context=self.tls)
+        try:
+            smtp.login(*self.master)
+        except smtplib.SMTPAuthenticationError:
+            raise ServiceDown(self.kind, "it refused the log-in") from None
+
+    def mail_parameters(
+        self, smtp: SmtpConversation, sender: str, recipients: list[str], message: bytes
+    ) -> str:
+        """Return the parameters of MAIL that the message needs. ApiError: the server lacks SMTPUTF8 (RFC 6531)."""
+        parameters = ""
+        if not (sender + "".join(recipients)).isascii():
+            if not smtp.has_extn("smtputf8"):
+                raise ApiError("The smtp service takes no addresses that are not ASCII.")
+            smtp.command_encoding, parameters = "utf-8", " SMTPUTF8"
+        if smtp.has_extn("8bitmime") and not message.isascii():
+            parameters += " BODY=8BITMIME"
+        return parameters + f" SIZE={len(message)}" if smtp.has_extn("size") else parameters
+
+    @staticmethod
+    def check_reply(reply: tuple[int, bytes], subject: str):
+        """Refuse a reply that is not 2xx. subject: the address or message that the server refused."""
+        if not 200 <= reply[0] < 300:
+            sentence = f"The smtp service refused {subject}: {reply[0]}"
+            raise ApiError(f"{sentence} {to_text(reply[1])[:200]}", audit=sentence)

@@ -1,0 +1,52 @@
+"""Parts of `mailapi check`: who may read and write the master database's files."""
+
+import os
+import pwd
+import stat
+from pathlib import Path
+
+import mailapi
+
+from .check_report import Report, describe
+
+
+def check_database_files(report: Report, app: mailapi.Application, daemon: str | None):
+    """Check the database file, its folder and side files for this process's user and the mail daemons'."""
+    database = Path(app.config.dbpath)
+    if not database.exists():
+        return
+    folder = database.parent
+    for user in filter(None, [pwd.getpwuid(os.geteuid()).pw_name, daemon]):
+        for path, need in ((database, "read and written"), (folder, "written to, for the journal")):
+            report.result(
+                may_write(user, path),
+                f"files: {path} can be {need} by {user}",
+                f"files: {path} cannot be {need} by {user} ({describe(path)})",
+            )
+    for side_file in sorted(folder.glob(database.name + "-*")):
+        same_owner = side_file.stat().st_uid == database.stat().st_uid
+        report.result(
+            same_owner or may_write(daemon or "", side_file),
+            f"files: {side_file} belongs to the database's owner",
+            f"files: {side_file} belongs to somebody else ({describe(side_file)}) and may lock others out",
+        )
+
+
+def may_write(user: str, path: Path) -> bool:
+    """Return whether owner, group and mode let a user read and write a file, or enter and change a folder."""
+    try:
+        entry = pwd.getpwnam(user)
+    except KeyError:
+        return False
+    status = path.stat()
+    bits = 0o7 if stat.S_ISDIR(status.st_mode) else 0o6
+    groups = os.getgrouplist(user, entry.pw_gid)
+    shift = 6 if status.st_uid == entry.pw_uid else 3 if status.st_gid in groups else 0
+    return entry.pw_uid == 0 or (status.st_mode >> shift) & bits == bits
+
+
+def user_exists(name: str) -> bool:
+    try:
+        return bool(pwd.getpwnam(name))
+    except KeyError:
+        return False

@@ -1,0 +1,130 @@
+"""A database of `mailapi copy`: what SQLite and MariaDB have in common."""
+
+import contextlib
+import re
+import sqlite3
+from collections.abc import Iterator
+
+from mailapi import GENERATIONS, ConfigError, number, without_password
+
+COPY_TABLE = "mailapi_copy"  # a table that the target has for as long as the copy is not complete
+LOWEST_KEY, HIGHEST_KEY = -(2**63), 2**63 - 1
+
+
+class Database:
+    """The source or the target of a copy.
+
+    A row is a tuple in the order of its table's columns, its key an integer. `location` is a path or a URL, `label`
+    the same without a password.
+    """
+
+    is_file = False
+
+    def __init__(self, location: str, is_state: bool):
+        self.location, self.is_state, self.label = location, is_state, without_password(location)
+
+    @contextlib.contextmanager
+    def opened(self, make: bool = False):
+        """Connect for the duration of a with statement; `make` creates a file that does not exist."""
+        try:
+            self.open(make)
+        except sqlite3.Error as error:
+            raise ConfigError(f"{self.label} cannot be opened: {error}.") from None
+        try:
+            yield
+        finally:
+            self.connection.close()
+
+    def rows(self, table, first: int, last: int = HIGHEST_KEY, size: int = -1) -> Iterator[tuple[int, tuple]]:
+        """Yield the keys and rows from key `first` to `last` in their order, at most `size` of them; -1: all."""
+        raise NotImplementedError
+
+    def columns(self, table: str) -> list[str]:
+        """Return the names of a table's columns with the computed ones; [] where there is no such table."""
+        raise NotImplementedError
+
+    def refuse_other_columns(self, tables):
+        """Refuse a source with a column that the copy would leave out, or without one that it needs."""
+        for table in tables:
+            wanted = {column.name.lower() for column in table.columns}
+            have = {name.lower() for name in self.columns(table.name)}
+            if others := sorted(have - wanted - {table.key.lower()}):
+                raise ConfigError(
+                    f"{table.name}.{others[0]} of {self.label} cannot be copied: it is no column of "
+                    "the schema, or a computed one. Nothing was written."
+                )
+            self.refuse_missing(table, wanted - have)
+
+    def refuse_missing(self, table, names: set[str]):
+        """Refuse a table that lacks one of the named columns."""
+        if names:
+            raise ConfigError(f"{self.label} has no column {table.name}.{min(names)}. Nothing was written.")
+
+    def insert(self, table, rows: dict):
+        """Insert rows by their keys; ConfigError names the first one that the database refuses."""
+        self.begin()
+        try:
+            self.insert_all(table, rows)
+        except self.error_class():
+            self.rollback()
+            self.delete(table, rows)
+            for key, row in rows.items():
+                try:
+                    self.insert_all(table, {key: row})
+                except self.error_class() as error:
+                    raise ConfigError(f"{table.name}, row {key}: {error_text(error)}.") from error
+
+    def refuse_unless_complete(self):
+        """Refuse a source that is no database of the API, or a copy that was interrupted."""
+        if self.has_table(COPY_TABLE):
+            raise ConfigError(f"{self.label} is itself a copy that is not complete.")
+        if self.is_state and not self.has_table("session"):
+            raise ConfigError(f"{self.label} is no state database of the API.")
+        if not self.is_state and (version := self.schema_version()) not in GENERATIONS:
+            raise ConfigError(
+                f"{self.label} is no master database that the API knows (schema version {version})."
+            )
+        if not self.is_file and not self.is_state and version != 9:
+            raise ConfigError("From a server only databases of generation 9 are copied.")
+
+    def schema_version(self):
+        """Return the schema version of a master database, or None."""
+        if not self.has_table("meta"):
+            return None
+        rows = self.query("SELECT value FROM meta WHERE \"key\" = 'schema_version'")
+        return number(decoded(rows[0][0])) if rows else None
+
+    def refuse_unless_empty(self, tables, source: str):
+        """Refuse a target that has rows, unless an interrupted copy of the same source left them."""
+        for table in tables:
+            if self.has_table(table.name):
+                self.refuse_missing(
+                    table,
+                    {column.name.lower() for column in table.columns}
+                    - {name.lower() for name in self.columns(table.name)},
+                )
+        if self.has_table(COPY_TABLE):
+            if (other := decoded(self.query(f"SELECT source FROM {COPY_TABLE}")[0][0])) != source:
+                raise ConfigError(f"{self.label} is a copy of {other} that is not complete.")
+            return
+        for table in tables:
+            if (
+                self.has_table(table.name)
+                and not self.may_have_rows(table)
+                and self.query(f'SELECT 1 FROM "{table.name}" LIMIT 1')
+            ):
+                raise ConfigError(f"{self.label} is not empty: {table.name} has rows. It was not touched.")
+
+    def may_have_rows(self, table) -> bool:
+        """Return whether every new state database has rows in the table."""
+        return self.is_state and table.name in ("mailapi_turn", "Sequences")
+
+
+def error_text(error: Exception) -> str:
+    """Return a database's message without the server's error number and its row number within a statement."""
+    return re.sub(r" at row \d+$", "", str(error.args[-1] if error.args else error)).rstrip(".")
+
+
+def decoded(value):
+    """Return a text that SQLite may have given as bytes."""
+    return value.decode() if isinstance(value, bytes) else value

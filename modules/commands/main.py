@@ -1,0 +1,59 @@
+"""The command line: each file of this folder that has `run` is a command.
+
+A command has a docstring, whose first line is its help, `options(parser)` and `run(args)`, which returns the exit status.
+"""
+
+import argparse
+import importlib
+import os
+import sys
+
+import peewee
+
+from mailapi import INSTALLED, ApiError, ConfigError, __version__, printable
+
+ANSWERED = (ConfigError, ApiError, peewee.PeeweeException, OSError, ValueError, RecursionError, EOFError)
+
+
+def main(arguments: list[str] | None = None) -> int:
+    """Run the command that the arguments name; return the exit status."""
+    args = read_arguments(arguments)
+    try:
+        return args.run(args) or 0
+    except BrokenPipeError:  # the reader of our output has closed it
+        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
+        return 1
+    except ANSWERED as error:
+        print(f"mailapi: {printable(error)}", file=sys.stderr)
+        return 1
+    except Exception as error:
+        if type(error).__module__ != "pymysql.err":  # which is not imported where the databases are files
+            raise
+        print(f"mailapi: the server refused it: {printable(error.args[-1])}", file=sys.stderr)
+        return 1
+
+
+def read_arguments(arguments: list[str] | None) -> argparse.Namespace:
+    parser = argparse.ArgumentParser(prog="mailapi", description="HTTP control plane for a mail server.")
+    parser.add_argument("--version", action="version", version=__version__)
+    commands = parser.add_subparsers(metavar="COMMAND", required=True)
+    for name, command in sorted(find_commands().items()):
+        summary = command.__doc__.split("\n")[0].rstrip(".")
+        sub = commands.add_parser(name, help=summary, description=summary + ".")
+        default = os.environ.get("MAILAPI_CONFIG", "config.py")
+        sub.add_argument("--config", default=default, help="the config.py to use (default: %(default)s)")
+        command.options(sub)
+        sub.set_defaults(run=command.run)
+    args, late = parser.parse_known_args(arguments)
+    if late and (not hasattr(args, "fields") or any(argument.startswith("-") for argument in late)):
+        parser.error(f"unrecognized arguments: {' '.join(late)}")
+    elif late:  # argparse takes no more fields after an option
+        args.fields += late
+    return args
+
+
+def find_commands() -> dict:
+    """Return the installed commands by their names."""
+    names = sorted({file.stem for folder in INSTALLED for file in (folder / "commands").glob("*.py")})
+    found = {name: importlib.import_module(f"mailapi_modules.commands.{name}") for name in names}
+    return {name.replace("_", "-"): command for name, command in found.items() if hasattr(command, "run")}

@@ -1,0 +1,47 @@
+"""Users whom only another database has, such as a mail server's, in the answer of `users/?get`."""
+
+from operator import itemgetter
+
+from mailapi import ApiError, Module
+
+from .user_lists import matches_page
+
+# Columns that users of another database do not have.
+NOT_STORED_HERE = {"user_alias": None, "user_database": None, "link_count": None, "mails": 0, "modules": []}
+
+
+def asked_for(call) -> str | None:
+    """Return the name of the user that a request to `users/?get` asks for."""
+    return call.body.get("username") or call.body.get("user_name")
+
+
+def add_external_users(module: Module, call, answer: dict) -> dict:
+    """Return the answer with the external users that the caller may see.
+
+    If the other database cannot be asked, the answer is a warning and has only the users of this one.
+    """
+    lists_all = call.caller.admin and not asked_for(call)
+    name = None if lists_all else asked_for(call) or call.user_name
+    if not module.app.credential_providers or name and answer["users"]:
+        return answer
+    try:
+        rows = [row for other in module.app.modules.values() for row in other.external_users(name)]
+    except ApiError as error:
+        return answer | {"status": "warning", "warning": error.status}
+    if not asked_for(call):
+        rows = [row for row in rows if matches_page(row["user_name"], call.query)]
+    stored_here = {row["user_name"] for row in answer["users"]} if rows else ()
+    shaped = full_row if lists_all and call.generation.number == 9 else brief_row
+    permissions = {} if lists_all else {call.in_generation("user_{permission}s"): []}
+    external = [shaped(row) | permissions for row in rows if row["user_name"] not in stored_here]
+    return {"users": sorted(answer["users"] + external, key=itemgetter("user_name"))} if external else answer
+
+
+def full_row(row: dict) -> dict:
+    """Return an external user with the columns of an admin's list in generation 9."""
+    return {"user_name": row["user_name"], "has_login": row["user_login"]} | NOT_STORED_HERE
+
+
+def brief_row(row: dict) -> dict:
+    """Return an external user with the columns of the other lists."""
+    return row | {"user_alias": None, "modules": []}

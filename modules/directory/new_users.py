@@ -1,0 +1,128 @@
+"""New users: who may add which ones, the checks that `users/?add` and `users/?import` share, and the inserts of both."""
+
+import re
+
+from peewee import SQL
+
+from mailapi import ApiError, ApiUserDelegates, PreparedQuery, Rule, Users, each_generation, param
+
+from . import deleted_names, user_names, user_rows
+
+INSERT_USER = PreparedQuery(
+    Users.insert({name: param(name) for name in ("user_name", "user_authdata", "user_alias")})
+)
+SET_ALIAS = PreparedQuery(
+    Users.update(user_alias=param("user_alias")).where(Users.user_name == param("user_name"))
+)
+GRANT = each_generation(lambda g: g.access.insert(api_user=param("user"), api_permission=param("permission")))
+# Changed pages stay in memory until the commit, so that readers wait only for that.
+KEEP_PAGES_IN_MEMORY = PreparedQuery(SQL("PRAGMA cache_spill = OFF"))
+ONE_ADDRESS = re.compile(r"[^\s@%]+@[^\s@%]+")
+
+
+def may_add(call) -> bool:
+    """Return whether the caller may add the user: an admin, and with delegates_add_users a delegate (docs/wire.md F05).
+
+    A delegate may give neither permissions nor an alias. They may not give a name that is an address of somebody else's,
+    or to which an address of somebody else's still stores: the new user would get that mail.
+    """
+    if call.caller.admin or not (call.config.delegates_add_users and call.caller.delegate):
+        return call.caller.admin
+    table = call.generation.address
+    stored_to = call.db.column(
+        table.select(table.address_expression).where(table.stores_to(call.body["user_name"]))
+    )
+    gives = call.body.get("user_permissions") or call.body.get("user_alias")
+    return not gives and delegate_may_name(call) and all(map(call.caller.may_manage, stored_to))
+
+
+def delegate_may_name(call) -> bool:
+    """Return whether a delegate may give the new user this name.
+
+    They must manage a name that is an address. A mail server makes every new user a mailbox, so that with one every name
+    must be an address. No name may be a path or a pattern to services, or what a host may call itself: queued mail that
+    came by SMTP would be the new user's.
+    """
+    name = call.body["user_name"]
+    visible = user_names.visible(name)
+    if not user_names.is_word(visible):
+        return False
+    if "@" not in visible:
+        return not call.config.mailserver and not user_names.may_be_host(name)
+    return ONE_ADDRESS.fullmatch(name) is not None and call.caller.may_manage(name)
+
+
+may_add_user = Rule(
+    "admin; with delegates_add_users also delegates, without permissions or alias", may_add, "Not allowed"
+)
+
+
+def check_new_user(user_name: str, user_alias: str | None):
+    """Refuse a name that no new user may have, and an alias of the same name."""
+    user_names.check_new(user_name)
+    check_alias(user_name, user_alias)
+
+
+def check_alias(user_name: str, user_alias: str | None):
+    """Refuse to make a user an alias of themselves."""
+    if user_alias == user_name:
+        raise ApiError("Cannot alias to the same user.")
+
+
+def check_permissions(permissions, word: str = "permission"):
+    """Refuse a list with an empty permission; `word` is what the generation calls one."""
+    if not all(permissions):
+        raise ApiError(f"No {word} is set.")
+
+
+def refuse_confusion(call, user_name: str):
+    """Refuse a user who was just added if people may take them for another one, or if rows of a former user are left.
+
+    A delegate is also refused where other databases have such rows, or a user of that name was deleted, and is not told
+    which. Case counts only if an admin adds the user and no services are configured.
+    """
+    by_delegate = not call.caller.admin
+    if user_names.is_taken(call.db, user_name, ignore_case=by_delegate or bool(call.config.services)):
+        raise ApiError("Username is not allowed. ")
+    tables = user_rows.left(call, user_name)
+    if by_delegate and (
+        tables or user_rows.left_elsewhere(call, user_name) or deleted_names.is_recorded(call, user_name)
+    ):
+        raise ApiError(may_add_user.refusal)
+    if tables:
+        raise ApiError(f"Rows of this user name are left in {', '.join(tables)}: delete the user first.")
+
+
+def grant(call, user_name: str, permissions):
+    """Grant permissions to a user."""
+    check_permissions(permissions, call.generation.permission)
+    for permission in permissions:
+        call.db.execute(GRANT[call.generation.number], user=user_name, permission=permission)
+
+
+def delegate_to_caller(call, user_name: str):
+    """Put the caller in charge of a user."""
+    call.db.execute(ApiUserDelegates.insert(api_user=call.user_name, api_delegate=user_name))
+
+
+def insert_users(call, users: list[dict]):
+    """Insert many users in one transaction.
+
+    Nobody else can write during it: the passwords are hashed, and all checks are made, before.
+    """
+    call.report_progress(f"writing {len(users):,} users")
+    without_alias = [user | {"user_alias": None} for user in users]  # an alias may name a user further down
+    with_alias = [user for user in users if user["user_alias"]]
+    grants = [
+        {"user": user["user_name"], "permission": permission}
+        for user in users
+        for permission in user["user_permissions"]
+    ]
+    call.db.execute(KEEP_PAGES_IN_MEMORY)
+    with call.db.transaction():
+        call.identify()
+        if not call.caller.admin:
+            raise ApiError("Not allowed.")
+        call.db.execute_many(INSERT_USER, without_alias)
+        call.db.execute_many(SET_ALIAS, with_alias)
+        call.db.execute_many(GRANT[call.generation.number], grants)

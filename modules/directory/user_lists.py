@@ -1,0 +1,159 @@
+"""The lists of users that `users/?get` returns, with the modules in which each user is active."""
+
+from functools import reduce
+
+from peewee import JOIN, Case, TextField, Value, fn
+
+from mailapi import (
+    ENCODER,
+    GENERATIONS,
+    Active,
+    Addresses,
+    ApiError,
+    Application,
+    Model,
+    PreparedQuery,
+    Users,
+)
+
+from .active_users import is_active, is_active_on_page, is_one_active, on_page, same_rows
+from .owned_rows import OwnedRows
+
+
+class MailOwner(Model):
+    mail_user = TextField()
+
+    class Meta:
+        table_name = "mailbox"
+
+
+HAS_LOGIN = Users.user_authdata.is_null(False)
+USER_NAMES = OwnedRows(Users.select(Users.user_name), owner=Users.user_name)
+BRIEF = OwnedRows(
+    Users.select(Users.user_name, HAS_LOGIN.alias("user_login"), Users.user_alias), owner=Users.user_name
+)
+STORING_ADDRESSES = Addresses.select(fn.NULLIF(fn.COUNT(Addresses.address_order), 0)).where(
+    Addresses.stores_to(Users.user_name)
+)
+MAIL_COUNTS = MailOwner.select(MailOwner.mail_user, fn.COUNT(MailOwner.mail_user).alias("mails")).group_by(
+    MailOwner.mail_user
+)
+COUNTS = MAIL_COUNTS.alias("counts")
+COUNTS_ON_PAGE = MAIL_COUNTS.where(on_page(MailOwner.mail_user)).alias("counts")
+WITH_MAIL = Active(MailOwner.mail_user)
+
+
+def with_counts(counts):
+    """Return the query for all users, with the numbers of the addresses that store to them and of their mails."""
+    return (
+        Users.select(
+            Users.user_name,
+            HAS_LOGIN.alias("has_login"),
+            Users.user_alias,
+            Users.user_database,
+            STORING_ADDRESSES.alias("link_count"),
+            fn.COALESCE(counts.c.mails, 0).alias("mails"),
+        )
+        .join(counts, JOIN.LEFT_OUTER, on=counts.c.mail_user == Users.user_name)
+        .order_by(Users.user_name)
+    )
+
+
+def active_by_counts(counts, otherwise):
+    """Return the function that makes the condition for being active in a module.
+
+    Where the module asks for users with mail, the condition uses the counts: reading the mailbox again is slow.
+    """
+    return lambda active: counts.c.mails.is_null(False) if same_rows(active, WITH_MAIL) else otherwise(active)
+
+
+ON_PAGE = on_page(Users.user_name)
+ALL, DELEGATED = BRIEF.all.query, BRIEF.own_and_delegated.query
+LISTS_OF_BOTH = {
+    "delegated": (DELEGATED, is_active),
+    "delegated page": (DELEGATED.where(ON_PAGE), is_active_on_page),
+    "one": (BRIEF.own.query, is_one_active),
+}
+LISTS = {  # generation → name → the query, and the function that makes the condition for being active in a module
+    8: LISTS_OF_BOTH | {"all": (ALL, is_active), "all page": (ALL.where(ON_PAGE), is_active_on_page)},
+    9: LISTS_OF_BOTH
+    | {
+        "all": (with_counts(COUNTS), active_by_counts(COUNTS, is_active)),
+        "all page": (
+            with_counts(COUNTS_ON_PAGE).where(ON_PAGE),
+            active_by_counts(COUNTS_ON_PAGE, is_active_on_page),
+        ),
+    },
+}
+
+
+class UserLists:
+    """The lists of users of one application, whose modules decide what the column `modules` has."""
+
+    def __init__(self, app: Application):
+        self.app = app
+        self.queries = {
+            (number, name): with_modules(app, query, GENERATIONS[number], is_active)
+            for number, lists in LISTS.items()
+            for name, (query, is_active) in lists.items()
+        }
+
+    def visible_to(self, call):
+        """Return all users to an admin, themselves and the delegated users to a delegate, themselves to others."""
+        if call.caller.admin:
+            return self.listed(call, "all", USER_NAMES.all)
+        if call.caller.delegate:
+            return self.listed(call, "delegated", USER_NAMES.own_and_delegated, user=call.user_name)
+        return self.one(call, call.user_name) if matches_page(call.user_name, call.query) else []
+
+    def listed(self, call, name: str, names: PreparedQuery, **values):
+        """Return a list, or the page of it that the request asks for; `names` selects the same users."""
+        number = call.generation.number
+        if call.pages:
+            on_this_page = call.db.column(call.page(names), **values)
+            ends = {"first": on_this_page[0], "last": on_this_page[-1]} if on_this_page else {}
+            return call.db.rows(self.queries[number, f"{name} page"], **ends, **values) if ends else []
+        query = self.queries[number, name]
+        if self.app.credential_providers:  # their users are added to the rows
+            return call.db.rows(query, **values)
+        return call.listing(query, **values)
+
+    def one(self, call, name: str) -> list:
+        """Return a list of the one user, with their permissions; refuse callers who may not see them (docs/wire.md F06)."""
+        if call.user_name != name and not call.caller.may_act_for(name):
+            which = "in delegated list" if call.caller.delegate else "the user"
+            raise ApiError(
+                call.in_generation(f"User has no {{permission}} to do this (not {which})."), users=[]
+            )
+        access = call.generation.access
+        granted = access.select(access.api_permission).where(access.api_user == name)
+        return [
+            user | {call.in_generation("user_{permission}s"): call.db.column(granted)}
+            for user in call.db.rows(self.queries[call.generation.number, "one"], user=name)
+        ]
+
+
+def matches_page(name: str, query: dict) -> bool:
+    """Return whether a user is on the page that a URL's query asks for, or on a later one."""
+    return name > (query.get("after") or "") and name.startswith(query.get("search") or "")
+
+
+def with_modules(app: Application, query, generation, is_active) -> PreparedQuery:
+    """Return a list's query with the column `modules`."""
+    active_in = {
+        name: active for name, module in app.listed().items() if (active := module.active_in(generation))
+    }
+    return PreparedQuery(query.select_extend(modules_column(active_in, is_active)), nested=("modules",))
+
+
+def modules_column(active_in: dict, is_active):
+    """Return the column `modules`: a JSON object, {"NAME": true} for each module in which the user is active.
+
+    Without any it is [], as in the original.
+    """
+    members = [
+        Case(None, [(is_active(active), f",{ENCODER.encode(name)}:true")], "")
+        for name, active in active_in.items()
+    ]
+    joined = fn.SUBSTR(reduce(lambda text, member: text.concat(member), members, Value("")), 2)
+    return fn.COALESCE(Value("{").concat(fn.NULLIF(joined, "")).concat("}"), "[]").alias("modules")

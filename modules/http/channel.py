@@ -1,0 +1,193 @@
+"""A connection of `mailapi serve`: no slow or hostile client makes others wait.
+
+- An answer is written to the socket as far as the socket takes it, and the rest is spooled. No thread waits for a
+  client, apart from the few that pass on answers which are too large to be spooled.
+- Of several requests that arrive at once, the next one starts when the answer before it is sent.
+- The body of a refused request is read, but not stored.
+- A client that moves less than SLOWEST for `channel_timeout` seconds, in the middle of a request or an answer, is
+  disconnected.
+"""
+
+import contextlib
+import fcntl
+import math
+import socket
+import struct
+import termios
+import time
+from typing import TYPE_CHECKING
+
+from waitress.buffers import ReadOnlyFileBasedBuffer
+from waitress.channel import ClientDisconnected, HTTPChannel
+
+from .request_parser import JsonError, RequestParser
+from .spool import NoRoom, Spool
+
+if TYPE_CHECKING:
+    from .waitress_server import Server
+
+SLOWEST = 512  # bytes a second, in the middle of a request or an answer
+
+
+class Channel(HTTPChannel):
+    """A connection."""
+
+    error_task_class = JsonError
+    discard = 0  # bytes of a refused body still to be read: a client may read the answer only after it has sent them
+    lingering = False  # the answer is sent, but the body has not fully arrived
+    parked = False  # the next request waits until the answer before it is sent
+    closed = False
+    bytes_in = bytes_out = 0
+    pace = math.inf  # bytes a second in the last interval, if the server waited for the client all the time
+
+    def __init__(self, server: "Server", sock, addr, adj, map=None):
+        super().__init__(server, sock, addr, adj, map=map)
+        self.outbufs = [Spool(server.spooled, self)]
+        self.waited = False  # the server was waiting for the client at the last measurement
+        self.measured_at = self.moved_at = time.monotonic()
+        self.measured = self.moved = 0
+
+    def parser_class(self, adj) -> RequestParser:
+        return RequestParser(self, adj)
+
+    ########## Reading
+
+    def recv(self, size):
+        data = super().recv(size)
+        self.bytes_in += len(data)
+        return data
+
+    def readable(self):
+        return not self.closed and (self.discard > 0 or super().readable())
+
+    def received(self, data):
+        if not self.discard:
+            return super().received(data)
+        self.discard = max(0, self.discard - len(data))
+        if self.lingering and not self.discard:
+            self.handle_close()
+        return False
+
+    ########## Writing
+
+    def writable(self):
+        return not self.closed and super().writable()
+
+    def send(self, data, do_close=True):
+        sent = super().send(data, do_close)
+        self.bytes_out += sent or 0
+        return sent
+
+    def write_soon(self, data):
+        """Send what the socket takes, and spool the rest. Threads that answer requests call this."""
+        if not data:
+            return 0
+        with self.outbuf_lock:
+            if self.total_outbufs_len > self.server.most_unread:
+                self.wait_for_reader()
+            if not self.connected:
+                raise ClientDisconnected
+            if isinstance(data, ReadOnlyFileBasedBuffer):
+                self.outbufs += [data, Spool(self.server.spooled, self)]
+                self.total_outbufs_len += len(data)
+            else:
+                sent = 0 if self.total_outbufs_len else self.send_now(data)
+                if sent < len(data):
+                    self.spool(memoryview(data)[sent:])
+            if self.total_outbufs_len:
+                self.server.pull_trigger()
+            return len(data)
+
+    def send_now(self, data) -> int:
+        """Return how many bytes the socket took."""
+        try:
+            return self.send(data, do_close=False) or 0
+        except OSError:
+            self.close_soon()
+            raise ClientDisconnected from None
+
+    def spool(self, data):
+        try:
+            self.outbufs[-1].append(data)
+        except NoRoom:
+            self.close_soon()
+            raise ClientDisconnected from None
+        self.total_outbufs_len += len(data)
+
+    def wait_for_reader(self):
+        """Wait until the client has read half of what is spooled.
+
+        `Server.maintenance` closes the connection if the client does not read.
+        """
+        if not self.server.streams.acquire(blocking=False):
+            self.close_soon()
+            raise ClientDisconnected
+        try:
+            while self.connected and self.total_outbufs_len > self.server.most_unread // 2:
+                self.outbuf_lock.wait(1)  # waitress notifies the lock whenever it has sent something
+        finally:
+            self.server.streams.release()
+
+    def handle_write(self):
+        if self.discard and self.close_when_flushed:
+            self.linger()
+        else:
+            super().handle_write()
+        if self.parked:
+            with self.requests_lock:
+                self.start()
+
+    def start(self):
+        """Start the next request, if one waits and the last answer is sent. The caller has requests_lock."""
+        if self.parked and not self.total_outbufs_len:
+            self.parked = False
+            self.server.task_dispatcher.add_task(self)
+
+    def linger(self):
+        """Send the answer and keep reading: closing now would discard the answer for a client that still sends."""
+        self._flush_exception(self._flush_some)
+        if self.will_close:
+            self.handle_close()
+        elif self.connected and not self.total_outbufs_len:
+            self.close_when_flushed, self.lingering = False, True
+            with contextlib.suppress(OSError):
+                self.socket.shutdown(socket.SHUT_WR)
+
+    ########## Closing
+
+    def close_soon(self):
+        """Have the main thread close the connection, even while its socket is full. Any thread may call this."""
+        self.server.to_close.append(self)
+        self.server.pull_trigger()
+
+    def handle_close(self):
+        self.closed = True
+        super().handle_close()
+        if self.request is not None:
+            self.request.close()
+        if self.parked:
+            self.parked = False
+            for request in self.requests:
+                request.close()
+
+    def measure(self, now: float) -> bool:
+        """Measure the pace since the last call. Return whether the client was too slow for `channel_timeout` seconds."""
+        waits = bool(self.total_outbufs_len or self.discard or self.request is not None and not self.requests)
+        moved, seconds = self.bytes_in + self.bytes_out - unsent(self.socket), now - self.measured_at
+        self.pace = (moved - self.measured) / seconds if waits and self.waited and seconds > 0 else math.inf
+        self.waited, self.measured, self.measured_at = waits, moved, now
+        if not waits or moved - self.moved >= SLOWEST * self.adj.channel_timeout:
+            self.moved, self.moved_at = moved, now
+        return now - self.moved_at > self.adj.channel_timeout
+
+    def idle(self, now: float) -> bool:
+        """Return whether no request has come for `channel_timeout` seconds."""
+        return not self.waited and not self.requests and now - self.last_activity > self.adj.channel_timeout
+
+
+def unsent(sock) -> int:
+    """Return how many bytes the client's system has not acknowledged; a socket may buffer megabytes."""
+    try:
+        return struct.unpack("i", fcntl.ioctl(sock.fileno(), termios.TIOCOUTQ, b"\0" * 4))[0]
+    except (OSError, ValueError):
+        return 0

@@ -1,0 +1,26 @@
+"""The headers of a file that an action answers."""
+
+import re
+import urllib.parse
+
+from mailapi import File
+
+
+def headers(file: File) -> list[tuple[str, str]]:
+    """Return headers with which browsers save the file and run nothing in it."""
+    return [
+        ("Content-Type", file.content_type),
+        ("Content-Disposition", disposition(file.name)),
+        ("Content-Security-Policy", "default-src 'none'; sandbox"),
+    ]
+
+
+def disposition(name: str) -> str:
+    """Return the Content-Disposition of a download (RFC 6266), with a name of printable characters and without folders."""
+    name = (
+        "".join(c if c.isprintable() and c not in '"*/:<>?\\|' else "_" for c in name).strip(" .") or "file"
+    )
+    stem, _, ending = name.rpartition(".")
+    name = f"{stem[:100]}.{ending}" if 0 < len(ending) <= 10 and stem else name[:100]
+    ascii_only = re.sub(r"[^\w !#$&'()+,.=@^`{}~-]", "_", name, flags=re.ASCII)
+    return f"attachment; filename=\"{ascii_only}\"; filename*=UTF-8''{urllib.parse.quote(name, safe='')}"

@@ -1,0 +1,51 @@
+"""Parser of FETCH answers (RFC 3501), from the pieces into which imaplib divides them."""
+
+import re
+from collections.abc import Iterator
+from email.utils import mktime_tz, parsedate_tz
+
+from ..clients.deadline import to_text
+
+# The FETCH items that are used. Text in brackets or quotes is matched as a whole.
+ITEM = re.compile(
+    rb'(UID|RFC822\.SIZE) (\d+)|(FLAGS) \(([^()]*)\)|(INTERNALDATE) "([^"]*)"'
+    rb'|(BODY)\[[^][]*\](?:<\d+>)? (?:"((?>(?:[^"\\]|\\.)*))"|\{\d+\}|NIL)'
+)
+
+
+def parse_answers(pieces: list) -> Iterator[dict[bytes, bytes]]:
+    """Yield the items of each FETCH answer by name. imaplib separates a literal from the text around it."""
+    texts, literal = [], b""
+    for piece in pieces:
+        if isinstance(piece, tuple):
+            texts.append(piece[0])
+            literal = piece[1]
+        elif piece is not None:
+            yield parse_items(b"".join([*texts, piece]), literal)
+            texts, literal = [], b""
+
+
+def parse_items(text: bytes, literal: bytes) -> dict[bytes, bytes]:
+    """Return the items in the text of an answer. An item without a value in the text gets the literal."""
+    items = {}
+    for match in ITEM.finditer(text):
+        name, value = ([group for group in match.groups() if group is not None] + [literal])[:2]
+        items[name] = re.sub(rb"\\(.)", rb"\1", value) if match[8] else value
+    return items
+
+
+def flags(items: dict[bytes, bytes]) -> list[bytes]:
+    """Return the flags in lower case."""
+    return items.get(b"FLAGS", b"").lower().split()
+
+
+def is_read(items: dict[bytes, bytes]) -> bool:
+    return rb"\seen" in flags(items)
+
+
+def received_time(items: dict[bytes, bytes]) -> int:
+    """Return when the server received a mail, in seconds since 1970; 0 if INTERNALDATE is missing or malformed."""
+    try:
+        return int(mktime_tz(parsedate_tz(to_text(items.get(b"INTERNALDATE", b"")).strip())))
+    except (TypeError, ValueError, OverflowError):
+        return 0

@@ -1,0 +1,58 @@
+"""A mail to be queued, and checks of its addresses that new and ready messages share."""
+
+from dataclasses import dataclass
+from email.utils import formatdate, make_msgid
+
+from mailapi import ApiError
+
+from .addresses import Group, Mailbox, NotAnAddress, parse_address_list
+from .mime import header_text
+
+MAX_ENTRY = 1300  # characters of an address with a name
+
+
+@dataclass
+class OutgoingMail:
+    """A mail to be queued: its envelope, and the message with CRLF line ends."""
+
+    sender: Mailbox
+    authors: list[Mailbox]  # those in From and Sender
+    recipients: list[str]
+    data: bytes
+
+
+def address_list(name: str, value: str | None, config) -> list[Mailbox | Group]:
+    """Parse the address list in a field. ApiError names the entry that is no address."""
+    if len(value or "") > config.max_recipients * MAX_ENTRY:
+        raise too_many_recipients(config)
+    try:
+        return list(parse_address_list(header_text(name, value)))
+    except NotAnAddress as error:
+        raise ApiError(f"Not an address: {error}.", audit="Not an address.") from None
+
+
+def unique_recipients(recipients: list[str]) -> list[str]:
+    """Return each recipient once, in their order. Letter case does not count: the daemons ignore it, too."""
+    unique: dict[str, str] = {}
+    for address in recipients:
+        unique.setdefault(address.casefold(), address)
+    return list(unique.values())
+
+
+def too_many_recipients(config) -> ApiError:
+    return ApiError(f"Too many recipients: {config.max_recipients} at most.")
+
+
+def single_address(entries: list) -> Mailbox:
+    """Return the only address of a list. ApiError: the list is empty, longer or a group."""
+    if len(entries) != 1 or isinstance(entries[0], Group):
+        raise ApiError("Say which address it is from.")
+    return entries[0]
+
+
+def date_and_id(sender: Mailbox) -> dict[str, str]:
+    """Return the fields Date and Message-ID for a message that is sent now."""
+    return {
+        "Date": formatdate(localtime=True),
+        "Message-ID": make_msgid(domain=sender.address.rpartition("@")[2]),
+    }

@@ -1,0 +1,113 @@
+"""A complete message (RFC 5322) that a caller gives: checked, completed, and its authors and recipients read."""
+
+import re
+
+from mailapi import ApiError, readable
+
+from .addresses import CONTROL, Group, Mailbox, all_mailboxes, fold_field
+from .mime import checked_lines, crlf, decode_base64
+from .outgoing import OutgoingMail, address_list, date_and_id, single_address
+
+MAX_HEADER = 256 * 1024  # bytes of all header fields
+MAX_AUTHORS = 10  # each costs database queries
+ONE_FROM = "A message needs one From, and has one Sender at most."
+FIELD = re.compile(rb"([!-9;-~]++)[ \t]*+:([^\r\n]*+(?>(?:\r\n[ \t][^\r\n]*+)*))\r\n")
+
+
+def prepare_message(message: bytes, lists: dict, config) -> OutgoingMail:
+    """Remove Bcc from a message, and add Date and Message-ID if missing; all else stays.
+
+    message: as such or in base64. lists: the parsed address fields of the request, which win over the message's.
+    """
+    raw = checked_lines(message if b":" in message else unpack_base64(message))
+    header = raw[: raw.find(b"\r\n\r\n") + 2] if b"\r\n\r\n" in raw else raw
+    fields = header_fields(header)
+    names = [name for name, _, _ in fields]
+    if "from" not in names:
+        raise ApiError(ONE_FROM)
+    authors = authors_of(fields, config)
+    header_lists = address_fields(fields, ("from", "sender", "to", "cc", "bcc"), config)
+    sender = single_address(lists["from"] or header_lists["sender"] or header_lists["from"])
+    recipient_lists = lists if lists["to"] or lists["cc"] or lists["bcc"] else header_lists
+    if recipient_lists is header_lists and any(name.startswith("resent-") for name in names):
+        raise ApiError("Say to whom: the message was sent before, and has Resent fields.")
+    recipients = [
+        each.address for name in ("to", "cc", "bcc") for each in all_mailboxes(recipient_lists[name])
+    ]
+    remaining = [field for name, _, field in fields if name not in ("bcc", "resent-bcc")]
+    added = [
+        fold_field(name, value) for name, value in date_and_id(sender).items() if name.lower() not in names
+    ]
+    content = memoryview(raw)[len(header) :] or b"\r\n"
+    return OutgoingMail(sender, authors, recipients, b"".join([*remaining, *added, content]))
+
+
+def address_fields(fields: list, names: tuple, config) -> dict[str, list[Mailbox | Group]]:
+    """Return the entries of address fields, by their names in lower case."""
+    return {
+        each: [
+            entry
+            for name, value, _ in fields
+            if name == each
+            for entry in address_list(name.title(), unfold(value), config)
+        ]
+        for each in names
+    }
+
+
+def authors_of(fields: list, config) -> list[Mailbox]:
+    """Return the authors in From and Sender. ApiError: it is ambiguous who they are."""
+    names = [name for name, _, _ in fields]
+    if names.count("from") > 1 or names.count("sender") > 1:
+        raise ApiError(ONE_FROM)
+    lists = address_fields(fields, ("from", "sender"), config)
+    if any(name in names and not all_mailboxes(lists[name]) for name in lists):
+        raise ApiError("Say which address it is from.")
+    authors = all_mailboxes(lists["from"] + lists["sender"])
+    if len(authors) > MAX_AUTHORS:
+        raise ApiError(f"Too many authors: {MAX_AUTHORS} at most.")
+    return authors
+
+
+def authors_in(message: bytes, config) -> list[Mailbox]:
+    """Return the authors in the header of a message that an SMTP server delivers; [] if it has none.
+
+    ApiError: a line of the header is no field, so that other programs could read the header differently.
+    """
+    begin = crlf(message[: MAX_HEADER + 2])
+    end = begin.find(b"\r\n\r\n")
+    if b"\0" in begin[:end]:
+        raise ApiError("The message has a NUL byte.")
+    return authors_of(header_fields(begin[: end + 2] if end >= 0 else begin), config)
+
+
+def unpack_base64(message: bytes) -> bytes:
+    try:
+        return b"".join(decode_base64(message))
+    except ValueError:
+        raise ApiError("The message has no header, and is not base64.") from None
+
+
+def header_fields(header: bytes) -> list[tuple[str, bytes, bytes]]:
+    """Return of each field its name in lower case, its value, and the whole field with its line ends."""
+    fields, position = [], 0
+    if len(header) > MAX_HEADER:
+        raise ApiError(f"The header of the message is too long: {MAX_HEADER} bytes at most.")
+    while position < len(header):
+        match = FIELD.match(header, position)
+        if not match:
+            line = readable(header[position : position + 100]).partition("\r\n")[0]
+            raise ApiError(f"Not a header line: {CONTROL.sub(' ', line)}.", audit="Not a header line.")
+        fields.append((match[1].lower().decode(), match[2], match[0]))
+        position = match.end()
+    return fields
+
+
+def unfold(value: bytes) -> str:
+    """Join the lines of an address field. ApiError: it is not UTF-8 (RFC 6532)."""
+    value = value.replace(b"\r\n", b"")
+    try:
+        return value.decode()
+    except UnicodeDecodeError:
+        sentence = f"Not an address: {readable(value[:100]).strip()}."
+        raise ApiError(sentence, audit="Not an address.") from None

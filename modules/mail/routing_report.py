@@ -1,0 +1,62 @@
+"""The answers of `addresses/?test`: what the SMTP daemon would do with a mail, as far as the caller may see the rows."""
+
+from mailapi import ApiError
+
+from .address_access import is_visible
+from .routing import (
+    address_as_received,
+    decision,
+    inbound,
+    matching_rows,
+    out_router,
+    outbound,
+    visible_route,
+)
+
+
+def report_inbound(call) -> dict:
+    """Return the steps and the decision for a mail to `address_expression`, from `sender` if there is one."""
+    dropped: list[str] = []
+    recipient = address_as_received(call.body["address_expression"], dropped)
+    sender = address_as_received(call.body.get("sender"), dropped)
+    rows = matching_rows(call, recipient)
+    visible = rows and is_visible(call, rows[0])
+    report = inbound(call, rows[0], sender, recipient) if visible else decision(["Address not found."])
+    report["steps"][1:1] = dropped
+    return report
+
+
+def report_outbound(call) -> dict:
+    """Return the steps and the decision for a mail from `address_expression`.
+
+    `smtpd_user` is the user who sends it; without one, it is the first user that the address stores to. Refuses a caller
+    who may not act for `smtpd_user`.
+    """
+    named = call.body.get("smtpd_user") or None
+    if named and named != call.user_name and not call.caller.may_act_for(named):
+        raise ApiError("Not allowed.")
+    dropped: list[str] = []
+    sender = address_as_received(call.body["address_expression"], dropped)
+    recipient = address_as_received(call.body.get("recipient"), dropped)
+    rows = visible_matches(call, sender, named)
+    steps = [f"Address matched: {rows[0]['address_expression']}" if rows else "Address not found.", *dropped]
+    users = [user for row in rows if (user := call.generation.address.user_of(row))]
+    user = named or next(iter(users), None)
+    if user is None and rows:
+        steps.append("Rejected: the address stores to no user who could log in.")
+    if user is None:
+        return decision(steps)
+    router, route = out_router(call, user)
+    routing = router, visible_route(call, route, user)
+    return outbound(steps, user, routing, user in users, sender, recipient)
+
+
+def visible_matches(call, sender: str, named: str | None) -> list[dict]:
+    """Return the rows that match a sender and that the caller may see, or that store to the user who is named.
+
+    Without a named user there are none if the caller may not see the first match, which decides about incoming mail.
+    """
+    rows, user_of = matching_rows(call, sender), call.generation.address.user_of
+    if rows and not named and not is_visible(call, rows[0]):
+        return []
+    return [row for row in rows if user_of(row) == named or is_visible(call, row)]

@@ -1,0 +1,81 @@
+"""Messages that `services/?send` hands to the SMTP server: their fields, and who may send from which address."""
+
+import base64
+import re
+
+from mailapi import Rule, invalid, list_of_text, long_text, php_text
+
+from .outbox import decide
+from .ready_message import authors_in
+from .routing import matching_rows, out_router, outbound
+
+LONGEST_ENVELOPE_ADDRESS = 256  # bytes
+
+
+def envelope_address(value) -> str | None:
+    """Return an address for the SMTP envelope: without characters that end the address or the command."""
+    value = php_text(value)
+    too_long = value and len(value.encode()) > LONGEST_ENVELOPE_ADDRESS
+    if value and (too_long or re.search(r"[\x00-\x20\x7f-\xa0<>\u2028\u2029]", value)):
+        raise ValueError("not an envelope address")
+    return value
+
+
+def envelope_addresses(value) -> list | None:
+    """Return a list of addresses for the SMTP envelope, none of them empty."""
+    addresses = list_of_text(value)
+    if addresses and "" in addresses:
+        raise ValueError("an address is empty")
+    return addresses and [envelope_address(each) for each in addresses]
+
+
+def encoding(value) -> str | None:
+    """Return the encoding of a message: base64, or None for text."""
+    value = php_text(value)
+    if value not in (None, "base64"):
+        raise ValueError("unknown encoding")
+    return value
+
+
+MESSAGE_FIELDS = {"message": long_text, "encoding": encoding}
+
+
+def decoded_message(call) -> bytes:
+    """Return the message of a request, decoded if it came as base64."""
+    message = call.body["message"]
+    if not call.body.get("encoding"):
+        return message
+    try:
+        return base64.b64decode(message.translate(None, b" \t\r\n\f\v"), validate=True)
+    except ValueError:
+        raise invalid("message") from None
+
+
+def may_send_from(call) -> bool:
+    """Return whether the caller's out router passes mail from `sender` on, as in mailbox/?send (docs/wire.md section 6).
+
+    Whoever can read the database file may send from any address. What the router would drop is refused, too.
+    """
+    user, sender, user_of = call.user_name, call.body["sender"], call.generation.address.user_of
+    stores = any(user_of(row) == user for row in matching_rows(call, sender))
+    outcome = outbound([], user, out_router(call, user), stores, sender, None)
+    return user is None or outcome["decision"]["queued"] is not None
+
+
+owns_sender = Rule(
+    "whose out router passes the sender on", may_send_from, "Not allowed to send from this address."
+)
+
+
+def check_authors(call, message: bytes):
+    """Refuse a message whose header names an author that the caller's out router would refuse, as mailbox/?send does.
+
+    Only the router `defined` checks addresses. With it, a header whose authors cannot be read is refused, too.
+    """
+    if call.user_name is None or out_router(call, call.user_name)[0] != "defined":
+        return
+    authors = authors_in(message, call.config)
+    with call.db.transaction("DEFERRED"):
+        routing = out_router(call, call.user_name)
+        for author in authors:
+            decide(call, routing, author, [None])

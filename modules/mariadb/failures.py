@@ -1,0 +1,126 @@
+"""Translation of a server's errors into the exceptions that SQLite's errors lead to."""
+
+import re
+
+import peewee
+
+from mailapi import BUSY, ApiError, StateFailure, TransactionRolledBack, log
+
+from . import dialect
+from .errors import (
+    BUSY_NUMBERS,
+    LOST,
+    PACKET_TOO_LARGE,
+    UNDONE,
+    UNFIT,
+    CommitLost,
+    ConnectionLost,
+    TooLarge,
+    Unreachable,
+    Unusable,
+    code,
+)
+
+
+class Failures:
+    """Raise the exception for an error of the server or of the connection; the part of ServerStore that does so."""
+
+    connection_lost: type[ApiError] = ConnectionLost
+
+    def fail(self, error: BaseException, sql: str, statement: str = ""):
+        """Raise the exception for an error of any statement; `commit_failure` does it for a commit.
+
+        `sql` is SQLite's; `statement` is what was sent, with its values.
+        """
+        import pymysql
+
+        number = code(error)
+        if not isinstance(error, pymysql.MySQLError) or number in LOST:
+            self.drop_connection(error)
+        if number in UNDONE:
+            self.opened.undone = True
+            raise TransactionRolledBack() from error
+        if number in BUSY_NUMBERS:
+            raise ApiError(BUSY, http=503, retry_after=1) from error
+        if number == PACKET_TOO_LARGE:
+            most = self.opened.connection.max_allowed_packet
+            self.lose()
+            raise TooLarge(most) from error
+        self.refuse(error, sql, statement)
+        log.error("%s: %s", self.what, error)
+        self.lose()
+        self.pool.forget()  # a connection has the privileges that the user had when it was opened
+        raise Unusable(self.what) from error
+
+    def refuse(self, error: Exception, sql: str, statement: str):
+        """Raise SQLite's error for a statement that the server refused, if SQLite refuses it, too."""
+        import pymysql
+
+        number, message = code(error), str(error.args[-1])
+        if number in UNFIT and (column := re.search("'([^']*)'", message)):
+            self.opened.undone = True  # the server has cut blanks at the end: that must not be committed
+            raise ApiError(f"{column[1]} is too long.", http=400) from error
+        if number == dialect.NO_PARENT and statement and self.opened.begun:
+            number, message = self.duplicate(statement) or (number, message)
+        sentence = dialect.refusal(number, message, sql, self.columns_of)
+        kind = peewee.IntegrityError if isinstance(error, pymysql.IntegrityError) else peewee.OperationalError
+        if sentence:
+            raise StateFailure(sentence) if self.is_state else kind(sentence) from error
+
+    def drop_connection(self, error: BaseException):
+        """Close the connection, whose next answer might be that of this statement, and raise the exception."""
+        import pymysql
+
+        self.lose()
+        if not isinstance(error, (pymysql.MySQLError, OSError)) or isinstance(
+            error, pymysql.ProgrammingError
+        ):
+            raise error
+        log.warning("%s: %s", self.what, error)
+        self.pool.forget()
+        # A statement that timed out is not repeated: it would take as long again.
+        timed_out = isinstance(error.__context__, TimeoutError)
+        raise (Unreachable if timed_out else self.connection_lost)(self.what) from error
+
+    def commit_failure(self, error: Exception) -> Exception:
+        """Return the exception for a commit that failed: CommitLost unless the server says that it did not commit."""
+        if code(error) in UNDONE:
+            return TransactionRolledBack()
+        if code(error) in dialect.READ_ONLY:
+            sentence = dialect.refusal(code(error), "", "", self.columns_of)
+            return StateFailure(sentence) if self.is_state else peewee.OperationalError(sentence)
+        return CommitLost(self)
+
+    def columns_of(self, table: str, key: str) -> list[str]:
+        """Return the columns of a unique key."""
+        if (table, key) not in self.keys:
+            cursor = self.ask(
+                "SELECT COLUMN_NAME FROM information_schema.STATISTICS WHERE TABLE_SCHEMA = DATABASE()"
+                " AND TABLE_NAME = %(table)s AND INDEX_NAME = %(key)s ORDER BY SEQ_IN_INDEX",
+                {"table": table, "key": key},
+                "SELECT",
+            )
+            self.keys[table, key] = [row[0] for row in cursor.fetchall()]
+        return self.keys[table, key]
+
+    def duplicate(self, statement: str) -> tuple[int, str] | None:
+        """Return the number and message for a duplicate in a statement that was refused for a missing parent, or None.
+
+        SQLite looks for duplicates first; MySQL 9 does not. Nothing of the statement remains.
+        """
+        import pymysql
+
+        duplicate, cursor = None, self.cursor()
+        try:
+            cursor.execute("SAVEPOINT mailapi_parents")
+            cursor.execute("SET SESSION foreign_key_checks = 0")
+            try:
+                cursor.execute(statement)
+            except pymysql.IntegrityError as error:
+                duplicate = code(error), str(error.args[-1])
+            cursor.execute("SET SESSION foreign_key_checks = 1")
+            cursor.execute("ROLLBACK TO SAVEPOINT mailapi_parents")
+        except BaseException as error:
+            self.lose()  # foreign_key_checks must not stay off
+            self.fail(error, "")
+        return duplicate

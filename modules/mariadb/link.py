@@ -1,0 +1,198 @@
+"""Open connections to the servers of a `mysql://` URL, with a session in which queries mean what they mean to SQLite."""
+
+import math
+import os
+import random
+import re
+import time
+from decimal import Decimal
+from urllib.parse import urlsplit
+
+from mailapi import ConfigError, log
+
+from . import dialect, tables
+from .errors import BUSY_NUMBERS, LOST, UNDONE, Unreachable, Unusable, code
+from .pool import PROMPT, WAIT, discard, wait_for
+from .url import read_url
+
+LONGEST_STATEMENT = 50  # seconds, after which the server itself ends it
+LONGEST_SILENCE = 60  # seconds without an answer while the server runs a statement
+LONGEST_AWAY = 60  # seconds of a connection to another host than the first: that one may serve again
+LONGEST_PAUSE = 30  # seconds between two statements of a transaction, whose locks others wait for
+CONNECTION = {
+    "charset": "utf8mb4",
+    "connect_timeout": PROMPT,
+    "read_timeout": PROMPT,
+    "autocommit": True,
+    "binary_prefix": True,
+}
+SERVER_VARIABLES = (
+    "wsrep_on",
+    "max_allowed_packet",
+    "max_statement_time",
+    "idle_transaction_timeout",
+    "tx_isolation",
+    "transaction_isolation",
+    "join_cache_level",
+)
+HOST = re.compile(r"(?:\[([0-9a-fA-F:]+)\]|([^:\[\]]+))(?::(\d{1,5}))?")
+
+
+class Link:
+    """Open connections to the first of several hosts that serves; `key` names the URL in the config.
+
+    Given `schema`, create the tables of the state database.
+    """
+
+    isolation = "REPEATABLE-READ"
+
+    def __init__(self, url: str, what: str, key: str, schema: str | None):
+        self.what, self.schema, self.tables_made = what, schema, False
+        self.longest_silence, self.most = LONGEST_SILENCE, 20
+        self.options = self.read_options(url, key)
+        self.hosts = self.options.pop("hosts")
+        self.hanging: dict[int, float] = {}  # number of a host → monotonic time until which it is skipped
+
+    def read_options(self, url: str, key: str) -> dict:
+        """Return PyMySQL's options, and in `hosts` those of each host. Set `most` to the URL's max_connections."""
+        try:
+            parts = urlsplit(url)
+        except ValueError:  # its message may have the password
+            raise ConfigError(f"{key} must be mysql://USER:PASSWORD@HOST/DATABASE.") from None
+        user, _, named = parts.netloc.rpartition("@")
+        options = read_url(
+            parts._replace(netloc=f"{user}@").geturl(), key, also=("charset", "max_connections")
+        )
+        options["password"] = options["password"] or os.environ.get("MYSQL_PWD", "")
+        options["hosts"] = hosts(named, options.pop("unix_socket", None))
+        self.most = options.pop("max_connections", self.most)
+        if options.pop("charset", "utf8mb4") != "utf8mb4" or type(self.most) is not int or self.most < 1:
+            raise ConfigError("The URL of a database takes charset=utf8mb4 and max_connections=NUMBER.")
+        return options
+
+    def open(self, patient: bool = False):
+        """Return a new connection; a patient one has no time limit for statements. Raise Unreachable or Unusable."""
+        import pymysql
+
+        refused = False
+        for number, host in enumerate(self.hosts):
+            if self.hanging.get(number, 0) > time.monotonic():
+                continue
+            started = time.monotonic()
+            try:
+                connection = self.open_to(host, patient)
+                connection.until = time.monotonic() + LONGEST_AWAY if number else math.inf
+                return connection
+            except (pymysql.MySQLError, OSError, RuntimeError) as error:
+                # PyMySQL raises RuntimeError if a package for the log-in's method is missing.
+                log.warning("%s at %s: %s", self.what, host.get("host") or host.get("unix_socket"), error)
+                refused = refused or is_refusal(code(error))
+                if time.monotonic() - started > PROMPT / 2:  # all threads would wait as long
+                    self.hanging[number] = time.monotonic() + PROMPT
+        raise (Unusable if refused else Unreachable)(self.what)
+
+    def open_to(self, host: dict, patient: bool):
+        import pymysql
+
+        from .cursor import ServerCursor
+
+        connection = pymysql.connect(
+            **self.options | host,
+            **CONNECTION,
+            write_timeout=self.longest_silence,
+            conv=conversions(),
+            cursorclass=ServerCursor,
+            client_flag=pymysql.constants.CLIENT.FOUND_ROWS,
+        )
+        try:
+            connection.longest_silence = None if patient else self.longest_silence
+            self.prepare(connection, patient)
+            wait_for(connection, connection.longest_silence)
+            return connection
+        except BaseException:
+            discard(connection)
+            raise
+
+    def prepare(self, connection, patient: bool):
+        """Set the session's variables, and create the tables that are missing."""
+        cursor = connection.cursor()
+        cursor.execute(f"SHOW VARIABLES WHERE Variable_name IN {SERVER_VARIABLES}")
+        variables = dict(cursor.fetchall())
+        connection.max_allowed_packet = int(variables["max_allowed_packet"])
+        connection.in_cluster = variables.get("wsrep_on") == "ON"
+        settings = self.settings(variables) | {
+            "collation_connection": f"'{tables.collation(connection)}'",
+        }
+        if not patient:
+            settings |= self.limits(variables)
+        cursor.execute("SET SESSION " + ", ".join(f"{name} = {value}" for name, value in settings.items()))
+        if connection.in_cluster:
+            cursor.execute("SELECT 1")  # 1047: this node is not one of the cluster now
+        self.make_tables(connection)
+
+    def settings(self, variables: dict[str, str]) -> dict[str, str]:
+        """Return the session's variables with their values as SQL."""
+        isolation = (
+            "transaction_isolation" if "transaction_isolation" in variables else "tx_isolation"
+        )  # MariaDB before 11.1 has the second
+        settings = {
+            "innodb_lock_wait_timeout": str(min(WAIT, max(self.longest_silence - 1, 1))),
+            "sql_mode": f"'{dialect.SQL_MODE}'",
+            "sql_notes": "1",
+            "max_error_count": "65535",  # ServerCursor reads them
+            isolation: f"'{self.isolation}'",
+        }
+        if "join_cache_level" in variables:
+            settings["join_cache_level"] = "4"  # a list of users joins derived tables: hash joins
+        if variables.get("wsrep_on") == "ON":
+            settings["wsrep_sync_wait"] = "1"  # see what was committed on the other nodes
+        return settings
+
+    def limits(self, variables: dict[str, str]) -> dict[str, str]:
+        """Return the limits by which the server frees the locks of an instance that died or lost its network."""
+        limits = {"max_statement_time": LONGEST_STATEMENT, "idle_transaction_timeout": LONGEST_PAUSE}
+        return {name: str(limit) for name, limit in limits.items() if name in variables}
+
+    def make_tables(self, connection):
+        """Create the state database's tables; in a cluster also mailapi_turn, by whose row writers take turns."""
+        if self.tables_made or not (self.schema or connection.in_cluster):
+            return
+        import pymysql
+
+        wait_for(connection, LONGEST_SILENCE)
+        for left in reversed(range(10)):
+            try:
+                tables.add_state_tables(connection, self.schema or "")
+                break
+            except pymysql.MySQLError as error:
+                if code(error) not in UNDONE or not left:
+                    raise
+                time.sleep(random.uniform(0, 0.1))  # another instance creates them, too
+        self.tables_made = True
+
+
+def is_refusal(number: int) -> bool:
+    """Return whether a server that serves refused a connection, by the number of its error."""
+    return 1000 <= number < 2000 and number not in LOST | UNDONE | BUSY_NUMBERS
+
+
+def conversions() -> dict:
+    """Return PyMySQL's conversions of values, with sums as whole numbers."""
+    from pymysql.constants import FIELD_TYPE
+    from pymysql.converters import conversions
+
+    return conversions | {
+        FIELD_TYPE.NEWDECIMAL: lambda text: int(text) if text.isdigit() else float(Decimal(text))
+    }
+
+
+def hosts(named: str, unix_socket: str | None) -> list[dict]:
+    """Return PyMySQL's options for each host of a URL, given as HOST:PORT with commas between them."""
+    if unix_socket:
+        return [{"unix_socket": unix_socket}]
+    split = [HOST.fullmatch(each) for each in named.split(",")]
+    if not all(match and int(match[3] or 1) in range(1, 65536) for match in split):
+        raise ConfigError(
+            "The URL of a database names its hosts as HOST or HOST:PORT, with commas between them."
+        )
+    return [{"host": match[1] or match[2], "port": int(match[3] or 3306)} for match in split]

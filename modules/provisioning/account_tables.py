@@ -1,0 +1,118 @@
+"""The tables of accounts, which first log-ins fill, and the queries on them."""
+
+from dataclasses import dataclass
+
+from peewee import IntegerField, TextField
+
+from mailapi import Model, PreparedQuery, param
+
+
+class Accounts(Model):
+    """The account that ties a user's service accounts together."""
+
+    idAccount = IntegerField()
+    idUsers = IntegerField()
+    Name = TextField()
+    IsPrimary = IntegerField()
+    Active = IntegerField()
+    idMailAccount = IntegerField(null=True)
+    idContactAccount = IntegerField(null=True)
+    idCalendarAccount = IntegerField(null=True)
+
+    class Meta:
+        table_name = "Accounts"
+
+
+class ServiceAccounts(Model):
+    """A service account: one service's part of an account, and whether the service has it."""
+
+    idServiceAccount = IntegerField()
+    idAccount = IntegerField()
+    kind = TextField()  # mail, contacts, calendar
+    state = TextField()  # ok, pending
+    url = TextField(null=True)  # of the service, without credentials
+    error = TextField(null=True)
+    claimed = IntegerField(null=True)  # seconds since 1970; when a log-in began to make it
+
+    class Meta:
+        table_name = "ServiceAccounts"
+
+
+class Sequences(Model):
+    """The last number given of each kind. Simultaneous log-ins wait for each other by locking its rows."""
+
+    name = TextField()
+    last = IntegerField()
+
+    class Meta:
+        table_name = "Sequences"
+
+
+SCHEMA = """
+CREATE TABLE IF NOT EXISTS Accounts (idAccount {auto}, idUsers INTEGER NOT NULL, Name {text} NOT NULL UNIQUE,
+    IsPrimary INTEGER NOT NULL DEFAULT 1, Active INTEGER NOT NULL DEFAULT 1,
+    idMailAccount INTEGER, idContactAccount INTEGER, idCalendarAccount INTEGER);
+CREATE TABLE IF NOT EXISTS ServiceAccounts (idServiceAccount INTEGER PRIMARY KEY, idAccount INTEGER NOT NULL,
+    kind {text} NOT NULL, state {text} NOT NULL, url {text}, error {text}, claimed INTEGER,
+    UNIQUE (idAccount, kind));
+CREATE TABLE IF NOT EXISTS Sequences (name {text} PRIMARY KEY, last INTEGER NOT NULL);
+INSERT {ignore} INTO Sequences SELECT 'idServiceAccount', COALESCE(MAX({greatest}(COALESCE(idMailAccount, 0),
+    COALESCE(idContactAccount, 0), COALESCE(idCalendarAccount, 0))), 0) FROM Accounts;
+INSERT {ignore} INTO Sequences SELECT 'idUsers', COALESCE(MAX(idUsers), 0) FROM Accounts;
+"""
+SQLITE_SCHEMA = SCHEMA.format(
+    auto="INTEGER PRIMARY KEY AUTOINCREMENT", text="TEXT", ignore="OR IGNORE", greatest="MAX"
+)
+MARIADB_SCHEMA = SCHEMA.format(
+    auto="INTEGER AUTO_INCREMENT PRIMARY KEY",
+    ignore="IGNORE",
+    greatest="GREATEST",
+    text="VARCHAR(255) CHARACTER SET utf8mb4 COLLATE utf8mb4_nopad_bin",
+)  # compares byte for byte, as SQLite's TEXT does
+LONGEST_TEXT = 255  # characters
+NEW_AT_SERVICE = {"state": "pending", "error": "It is being made."}
+LONGEST_CLAIM = 10  # seconds after which the log-in that claimed a service account must have died
+
+
+@dataclass(frozen=True)
+class Kind:
+    """A kind of service account."""
+
+    bit: int  # in PROVISION
+    column: str  # in Accounts
+    service: str  # in the config's services
+
+
+KINDS = {  # in the order in which an account gets their numbers
+    "mail": Kind(1, "idMailAccount", "imap"),
+    "contacts": Kind(4, "idContactAccount", "dav"),
+    "calendar": Kind(2, "idCalendarAccount", "dav"),
+}
+
+FIND_ACCOUNT = PreparedQuery(Accounts.select().where(Accounts.Name == param("user")))
+FIND_SERVICES = PreparedQuery(
+    ServiceAccounts.select()
+    .where(ServiceAccounts.idAccount == param("idAccount"))
+    .order_by(ServiceAccounts.idServiceAccount)
+)
+ALL_ACCOUNTS = Accounts.select().order_by(Accounts.Name)
+ALL_SERVICES = ServiceAccounts.select(
+    ServiceAccounts.idAccount,
+    ServiceAccounts.kind,
+    ServiceAccounts.idServiceAccount.alias("id"),
+    ServiceAccounts.state,
+    ServiceAccounts.url,
+    ServiceAccounts.error,
+).order_by(ServiceAccounts.idServiceAccount)
+ADVANCE_SEQUENCE = PreparedQuery(
+    Sequences.update(last=Sequences.last + 1).where(Sequences.name == param("name"))
+)
+LOCK_ACCOUNTS = PreparedQuery(
+    Sequences.update(last=Sequences.last).where(Sequences.name == "idServiceAccount")
+)
+LAST_NUMBER = PreparedQuery(Sequences.select(Sequences.last).where(Sequences.name == param("name")))
+SET_OUTCOME = PreparedQuery(
+    ServiceAccounts.update(state=param("state"), error=param("error"), claimed=None).where(
+        ServiceAccounts.idAccount == param("idAccount"), ServiceAccounts.kind == param("kind")
+    )
+)

@@ -1,0 +1,76 @@
+"""The mail server's tables of users and domains, and the queries on them."""
+
+from peewee import DateTimeField, IntegerField, TextField, fn
+
+from mailapi import Model, PreparedQuery, param
+
+
+class MailAccounts(Model):
+    """The columns of the mail server's table `accounts` that mailapi reads or writes."""
+
+    accountId = IntegerField()
+    createdByUserId = IntegerField()
+    username = TextField()
+    password = TextField()
+    domainId = IntegerField()
+    dateModified = DateTimeField()
+    dateCreate = DateTimeField()
+    userStatus = IntegerField()
+    homeDir = TextField()
+    quota = IntegerField()
+    autoReplyEnabled = IntegerField()
+    mboxServer = IntegerField()
+    mboxType = TextField()
+    groupId = IntegerField()
+
+    class Meta:
+        table_name = "accounts"
+
+
+class Domains(Model):
+    """The domains of the mail server."""
+
+    domainId = IntegerField()
+    domainName = TextField()
+
+
+ACCOUNT = MailAccounts.select(
+    MailAccounts.accountId, MailAccounts.username, MailAccounts.password, MailAccounts.userStatus
+)
+FIND_ACCOUNT = PreparedQuery(ACCOUNT.where(MailAccounts.username == param("user")))
+FIND_DOMAIN = PreparedQuery(
+    Domains.select(Domains.domainId, Domains.domainName).where(Domains.domainName == param("domain"))
+)
+NAMES_AND_STATUS = MailAccounts.select(MailAccounts.username, MailAccounts.userStatus).order_by(
+    MailAccounts.username
+)
+SHARE_OF_HIGHEST_ID = MailAccounts.select(fn.FLOOR(fn.MAX(MailAccounts.accountId) * param("share")))
+PASSWORD_FROM_ID = PreparedQuery(
+    MailAccounts.select(MailAccounts.password)
+    .where(MailAccounts.accountId >= SHARE_OF_HIGHEST_ID)
+    .order_by(MailAccounts.accountId)
+    .limit(1)
+)
+ADD_ACCOUNT = PreparedQuery(
+    MailAccounts.insert(
+        username=param("user"),
+        password=param("password"),
+        domainId=param("domain"),
+        homeDir=param("home"),
+        createdByUserId=1,
+        dateModified=fn.NOW(),
+        dateCreate=fn.NOW(),
+        userStatus=0,
+        quota=1024,
+        autoReplyEnabled=0,
+        mboxServer=1,
+        mboxType="Maildir",
+        groupId=1,
+    )
+)
+SET_PASSWORD = PreparedQuery(
+    MailAccounts.update(password=param("password"), dateModified=fn.NOW()).where(
+        MailAccounts.accountId == param("accountId")
+    )
+)
+DELETE_ACCOUNT = PreparedQuery(MailAccounts.delete().where(MailAccounts.accountId == param("accountId")))

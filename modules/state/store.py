@@ -1,0 +1,104 @@
+"""The state database: a SQLite file with the API's own tables, made at first use."""
+
+import contextlib
+import fcntl
+import os
+import re
+import sqlite3
+import tempfile
+from pathlib import Path
+
+import peewee
+
+from mailapi import ApiError, CannotOpen, StateFailure, Store, chown_like, is_busy, refusal
+
+
+class StateStore(Store):
+    """A file that only its owner can read; where root makes it, it belongs to its folder's owner."""
+
+    PRAGMAS = {"synchronous": "NORMAL"}
+
+    def __init__(self, path: str, schema: str):
+        super().__init__(path)
+        self.schema = schema
+
+    def missing(self, error):
+        self.create()
+        try:
+            return os.stat(self.path)
+        except (OSError, ValueError) as still:
+            raise CannotOpen(still) from None
+
+    def before_opening(self):
+        """Give SQLite's side files the file's mode, which was read-only perhaps when they were made. SQLite sets
+        their owner."""
+        path = os.path.realpath(self.path)
+        for side in (path + "-wal", path + "-shm"):
+            with contextlib.suppress(OSError):
+                if not os.path.islink(side):  # which would lead root elsewhere
+                    os.chmod(side, os.stat(path).st_mode & 0o777)
+
+    def after_opening(self):
+        """Add the tables that an older version or a shorter modulelist did not have."""
+        connection = self.database.connection()
+        try:
+            have = {row[0] for row in connection.execute("SELECT name FROM sqlite_master")}
+            if not have.issuperset(re.findall("IF NOT EXISTS ([A-Za-z_]+)", self.schema)):
+                os.chmod(self.path, 0o600)
+                connection.executescript("PRAGMA journal_mode = WAL;" + self.schema)
+        except sqlite3.Error as error:
+            self.database.close()
+            raise StateFailure(error) from None
+
+    def create(self):
+        """Make the file complete under another name and rename it: several processes may start at once."""
+        path = os.path.realpath(self.path)  # of a link that leads nowhere yet
+        folder = os.path.dirname(path)
+        try:
+            with folder_lock(folder), tempfile.TemporaryDirectory(dir=folder, prefix=".mailapi-") as private:
+                if os.path.exists(path):
+                    return
+                new = os.path.join(private, "state")
+                with contextlib.closing(sqlite3.connect(new)) as connection:
+                    connection.executescript("PRAGMA journal_mode = WAL;" + self.schema)
+                os.chmod(new, 0o600)
+                chown_like(new, folder)
+                for leftover in ("-wal", "-shm"):  # of a file that was deleted: not to be replayed
+                    Path(path + leftover).unlink(missing_ok=True)
+                os.rename(new, path)
+        except (OSError, sqlite3.Error) as error:
+            raise StateFailure(getattr(error, "strerror", error)) from None
+
+    @contextlib.contextmanager
+    def transaction(self, lock_type="IMMEDIATE"):
+        with self.one_statement(), super().transaction(lock_type):
+            yield
+
+    @contextlib.contextmanager
+    def one_statement(self):
+        """Connect for a single statement, which is a transaction by itself; StateFailure where that fails."""
+        try:
+            self.connect()
+            yield
+        except peewee.PeeweeException as error:
+            raise self.failure(error) from error
+
+    def make_room(self):
+        """Let the next transaction overwrite the journal's beginning, so that the disk need not have room for more."""
+        with contextlib.suppress(ApiError, peewee.PeeweeException, sqlite3.Error):
+            self.connect().execute("PRAGMA wal_checkpoint(RESTART)")
+
+    @staticmethod
+    def failure(error: peewee.PeeweeException) -> ApiError:
+        return refusal(error) if is_busy(error) else StateFailure(error)
+
+
+@contextlib.contextmanager
+def folder_lock(folder: str):
+    """Let one thread of one process in at a time."""
+    handle = os.open(folder, os.O_RDONLY)
+    try:
+        fcntl.flock(handle, fcntl.LOCK_EX)
+        yield
+    finally:
+        os.close(handle)
