@@ -176,11 +176,15 @@ BUSY = "The database is busy. Try again."
 
 
 class ApiError(Exception):
-    """An action is refused: the sentence for `status`, the HTTP status, and more members of the answer."""
+    """An action is refused: the sentence for `status`, the HTTP status, and more members of the answer.
 
-    def __init__(self, status: str, http: int = 200, retry_after: int = 0, **answer):
+    audit: the sentence for the audit and the log, where `status` quotes what a client or a service sent.
+    """
+
+    def __init__(self, status: str, http: int = 200, retry_after: int = 0, audit: str = "", **answer):
         super().__init__(status)
         self.status, self.http, self.answer = status, http, answer
+        self.audit = audit or status
         self.retry_after = retry_after  # seconds; 0: waiting does not help
 
     def bare(self) -> "ApiError":
@@ -417,7 +421,9 @@ def refuse_forbidden_text(body: dict):
             else:
                 forbidden = isinstance(item, bytes) and FORBIDDEN_BYTES.search(item)
             if forbidden:
-                raise invalid(FORBIDDEN.sub("\ufffd", name))
+                refused = invalid(FORBIDDEN.sub("\ufffd", name))
+                refused.audit = "Invalid value for a field."  # the client sent the name, too
+                raise refused
             todo += list(item) + list(item.values()) if isinstance(item, dict) else ()
             todo += item if isinstance(item, list) else ()
 
@@ -1285,7 +1291,8 @@ class Endpoint:
     # Takes module, call and answer after the transaction, for what takes time; returns the answer.
     after_commit: Callable | None = None
     download: bool = False  # answers a File; its fields may come in the query, too, as in a link
-    identifiers: tuple[str, ...] = ()  # the fields of `required` for the audit, from Module.identifiers
+    # Fields of `required` for the audit → the values that it may have of each, None: any; from Module.identifiers.
+    identifiers: dict[str, Sequence[str] | None] = dataclasses.field(default_factory=dict)
 
     def needed(self, generation: Generation) -> dict[str, str]:
         return self.required.get(generation.number, self.required)
@@ -1362,8 +1369,9 @@ class Module:
 
     # Permissions of api_access that mean something to the module, beside admin and delegate.
     permissions: tuple[str, ...] = ()
-    # Fields that name what an action is about. The audit has those that an action requires, and no others.
-    identifiers: tuple[str, ...] = ()
+    # Fields that name what an action is about. The audit has those that an action requires, and no others. As a
+    # mapping: field → the values that the audit may have of it, where a client may send others; None: any.
+    identifiers: tuple[str, ...] | dict[str, Sequence[str] | None] = ()
 
     # Tables that the module has in the state database: CREATE … IF NOT EXISTS.
     state_schema = ""
@@ -1414,8 +1422,9 @@ class Module:
         raise NotImplementedError
 
     def __init_subclass__(cls):
+        named = cls.identifiers if isinstance(cls.identifiers, dict) else {}
         own = [
-            dataclasses.replace(v.endpoint, identifiers=tuple(cls.identifiers))
+            dataclasses.replace(v.endpoint, identifiers=dict.fromkeys(cls.identifiers) | named)
             for v in vars(cls).values()
             if hasattr(v, "endpoint")
         ]
@@ -1860,8 +1869,13 @@ class Event:
         self.session = sha256(call.session)[:12] if call.session else ""
         self.logs_in = self.via in ("password", "log-out")
         if chosen:
-            names = [name for name in chosen.needed(call.generation) if name in chosen.identifiers]
-            self.target = " ".join(str(call.body[name])[:200] for name in names if call.body.get(name))
+            allowed = chosen.identifiers
+            values = [
+                call.body.get(name)
+                for name in chosen.needed(call.generation)
+                if name in allowed and (allowed[name] is None or call.body.get(name) in allowed[name])
+            ]
+            self.target = " ".join(str(value)[:200] for value in values if value)
             self.action, self.changes = chosen.name, not chosen.read_only
 
 
@@ -2116,6 +2130,7 @@ class RequestHandler:
     chosen: Endpoint | None = None
     file: File | None = None
     via = ""  # how the caller was authenticated, for the audit
+    refused: ApiError | None = None  # the refusal that the answer's status is from
     mounted_response: bottle.HTTPResponse | None = None  # the whole answer, made by a module
 
     def __init__(self, app: Application, environ: dict, path: str):
@@ -2145,7 +2160,7 @@ class RequestHandler:
         self.app.db.release()  # what follows may wait for the state database or the client
         only_read = self.chosen and self.chosen.read_only and self.via == "session"
         if not only_read or answer["status"] != "ok":
-            self.report(answer["status"], http)
+            self.report(self.refused.audit if self.refused else answer["status"], http)
         if (mounted := self.mounted_response) is not None:
             return mounted.status_line, mounted.headerlist, mounted.body
         payload = self.encode(answer)
@@ -2180,6 +2195,7 @@ class RequestHandler:
         except Exception:
             log_exception(f"{printable(self.path[:200]) or '/'} failed")
             problem = ApiError("Internal error. The log has the cause.", http=500)
+        self.refused = problem
         if problem.retry_after:
             self.headers.append(("Retry-After", str(problem.retry_after)))
         return self.frame | {"status": problem.status} | problem.answer, problem.http
@@ -2236,7 +2252,9 @@ class RequestHandler:
             self.mounted_response = self.app.mounts[first].mount(self, below)
         except ApiError as refused:  # to these clients HTTP 200 means done
             http = 403 if refused.http == 200 else refused.http
-            raise ApiError(refused.status, http, refused.retry_after, **refused.answer) from None
+            raise ApiError(
+                refused.status, http, refused.retry_after, refused.audit, **refused.answer
+            ) from None
         unchanged = self.mounted_response.status_code >= 400 and self.chosen and not self.chosen.read_only
         return self.frame | {"status": self.mounted_response.status_line if unchanged else "ok"}
 
@@ -2380,6 +2398,7 @@ class RequestHandler:
             problem = error.bare() if isinstance(error, ApiError) else refusal(error)
             if problem.http != 200:
                 raise problem from None
+            self.refused = problem
             added = {"status": problem.status} | problem.answer
         else:
             if call.new_authdata:

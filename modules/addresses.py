@@ -34,6 +34,7 @@ INSERT_ADDRESS = each_generation(
 )
 
 ROUTE_MISSING = "Address router needs an argument (address_route)."
+DIRECTIONS = ("inrouter", "outrouter")
 NO_DIRECTION = "We need a routing direction (inrouter or outrouter)"
 REQUIRE_EXPRESSION = {"address_expression": "We need an address expression."}
 REQUIRED_TO_ADD = {
@@ -82,20 +83,14 @@ def check_both_complete(call):
 
 def check_direction(call):
     """Refuse a routing direction that is not one of the two."""
-    if call.body["address_routing"] not in ("inrouter", "outrouter"):
+    if call.body["address_routing"] not in DIRECTIONS:
         raise ApiError(NO_DIRECTION)
 
 
 class Address(Module):
-    identifiers = (
-        "address_expression",
-        "address_user",
-        "address_old_order",
-        "address_order",
-        "address1",
-        "address2",
-        "address_routing",
-    )
+    identifiers = dict.fromkeys(
+        ["address_expression", "address_user", "address_old_order", "address_order", "address1", "address2"]
+    ) | {"address_routing": DIRECTIONS}
     active = {
         8: Active(Addresses8.address_user),
         9: Active(Addresses.address_route, where=Addresses.address_router == "store"),

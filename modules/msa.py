@@ -9,6 +9,7 @@ from mailapi import (
     ApiError,
     Module,
     PreparedQuery,
+    Rule,
     Users,
     address,
     admin_or_delegate,
@@ -72,6 +73,19 @@ def check_new_routers(call):
     )
 
 
+def keeps_database(call) -> bool:
+    """Return whether the user's database stays the stored one, or becomes none.
+
+    API and daemons open the path: whoever chooses it reads that file as the user's mailbox.
+    """
+    body = call.body
+    if call.caller.admin or call.generation.number != 8 or body["msa_inrouter"] != "store":
+        return True
+    stored = Users.select(Users.user_database).where(Users.user_name == body["msa_user"])
+    return not body.get("msa_inroute") or body["msa_inroute"] == call.db.value(stored)
+
+
+may_set_database = Rule("of a database other than the stored one: admin", keeps_database)
 ROUTERS_OF_USER = {
     "required": {
         "msa_user": "Username is not set.",
@@ -80,12 +94,12 @@ ROUTERS_OF_USER = {
     },
     "optional": {"msa_inroute": address, "msa_outroute": address},
     "validators": [check_new_routers],
-    "allow": delegate_of("msa_user"),
+    "allow": (delegate_of("msa_user"), may_set_database),
 }
 
 
 class MSA(Module):
-    identifiers = ("msa_user", "msa_inrouter", "msa_outrouter")
+    identifiers = {"msa_user": None, "msa_inrouter": MSA_IN_ROUTERS, "msa_outrouter": OUT_ROUTERS}
     stand_ins = {9: ("SMTPD", "smtpd.py")}
     dangerous_rows = {
         8: {

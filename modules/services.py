@@ -131,10 +131,11 @@ class Service(Module):
             raise ApiError("Neither antispam nor antivirus service is configured.")
         scans = {kind: lambda s=s: s.scan(message) for kind, s in scanners.items()}
         outcomes = run_in_parallel(scans, SCAN_SECONDS + 2)
-        errors = [outcome.status for outcome in outcomes.values() if isinstance(outcome, ApiError)]
+        errors = [outcome for outcome in outcomes.values() if isinstance(outcome, ApiError)]
         results = {kind: outcome for kind, outcome in outcomes.items() if not isinstance(outcome, ApiError)}
         if errors:
-            raise ApiError(" ".join(errors), **results)
+            sentences = " ".join(error.status for error in errors)
+            raise ApiError(sentences, audit=" ".join(error.audit for error in errors), **results)
         return results
 
     @endpoint(**OF_CALLER, read_only=True)

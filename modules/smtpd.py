@@ -31,7 +31,7 @@ def check_new_router(call):
 
 
 class SMTPD(Module):
-    identifiers = ("smtpd_user", "smtpd_router")
+    identifiers = {"smtpd_user": None, "smtpd_router": OUT_ROUTERS}
     generations = (9,)
     stand_ins = {8: ("MSA", "msa.py")}
     dangerous_rows = {

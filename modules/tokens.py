@@ -24,6 +24,7 @@ from mailapi import (
     optional_number,
     param,
     sha256,
+    whole_number,
 )
 
 
@@ -78,14 +79,20 @@ def networks(value) -> list | None:
     return listed and [str(ip_network(each, strict=False)) for each in listed]
 
 
+def expiry(value) -> int | None:
+    """Return a time in seconds since 1970, or None for never: for null and "". 0 is a time that is past."""
+    return None if value == "" else whole_number(value)
+
+
 def check_new_token(call):
     """Refuse a long name, unknown modules and a time of expiry that is past."""
     if len(call.body["token_name"]) > LONGEST_NAME:
         raise ApiError(f"Token name is too long: {LONGEST_NAME} characters at most.")
     for name in call.body.get("token_modules") or []:
         if name not in call.config.modulelist:
-            raise ApiError(f"Unknown module {name}.")
-    if (call.body.get("token_expires") or time.time() + 1) <= time.time():
+            raise ApiError(f"Unknown module {name}.", audit="Unknown module.")
+    expires = call.body.get("token_expires")
+    if expires is not None and expires <= time.time():
         raise ApiError("The token would have expired already.")
 
 
@@ -121,7 +128,7 @@ CREATE TABLE IF NOT EXISTS token (token_id INTEGER PRIMARY KEY AUTOINCREMENT, to
         allow=not_by_token,
         manages_transactions=True,
         optional={
-            "token_expires": optional_number,
+            "token_expires": expiry,
             "token_reads_only": boolean,
             "token_modules": list_of_text,
             "token_networks": networks,
@@ -180,7 +187,8 @@ CREATE TABLE IF NOT EXISTS token (token_id INTEGER PRIMARY KEY AUTOINCREMENT, to
         now = int(time.time())
         if (
             row is None
-            or (row["token_expires"] or now + 1) <= now
+            or row["token_expires"] is not None
+            and row["token_expires"] <= now
             or not is_in_networks(address, row["token_networks"])
         ):
             return None

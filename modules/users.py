@@ -24,8 +24,9 @@ from mailapi import (
     secret,
 )
 
-from .directory import new_users, user_names, user_rows
+from .directory import deleted_names, new_users, user_names, user_rows
 from .directory.external_users import add_external_users, asked_for
+from .directory.own_token import may_change_alias, may_change_permissions, may_set_password
 from .directory.user_import import UserImport
 from .directory.user_lists import HAS_LOGIN, UserLists
 from .http.large_bodies import read_large_object
@@ -70,12 +71,13 @@ def alias(value) -> str | None:
 
 ONE_PERMISSION = {
     "required": {"user_name": "No user is set.", "user_permission": "No {permission} is set."},
-    "allow": admin,
+    "allow": (admin, may_change_permissions),
 }
 
 
 class User(Module):
     identifiers = ("user_name", "user_permission")
+    state_schema = deleted_names.STATE_SCHEMA
     active = Active(Users.user_name, where=HAS_LOGIN)
     dangerous_rows = {
         "is named like a SQLite database": PreparedQuery(
@@ -146,6 +148,7 @@ class User(Module):
         If there is no such user, delete the rows of that name that a former one left behind.
         """
         name = call.body["user_name"]
+        deleted_names.record(call, name)
         if not call.db.execute(Users.delete().where(Users.user_name == name)).rowcount:
             user_rows.delete(call, name)
         call.new_authdata[name] = None
@@ -155,7 +158,7 @@ class User(Module):
 
     @endpoint(
         required={"user_name": "Username is not set."},
-        allow=owner_or_delegate("user_name"),
+        allow=(owner_or_delegate("user_name"), may_set_password),
         optional={"user_authdata": secret},
     )
     def set_password(self, call):
@@ -184,7 +187,7 @@ class User(Module):
     @endpoint(
         required={"user_name": "No user is set."},
         validators=[require_permissions],
-        allow=admin,
+        allow=(admin, may_change_permissions),
         optional={"user_permissions": list_of_text},
     )
     def update_permissions(self, call):
@@ -196,7 +199,7 @@ class User(Module):
     @endpoint(
         required={"user_name": "No username set."},
         validators=[check_new_alias],
-        allow=admin,
+        allow=(admin, may_change_alias),
         optional={"user_alias": alias},
     )
     def update_alias(self, call):
@@ -221,7 +224,8 @@ class User(Module):
         `checked` is the number of users in the file, `imported` that of the users added. With dry_run the users are only
         checked. A refusal has `problems`: the first 100 bad lines, each with `line` and `status`.
         """
-        users = UserImport(call.body["file"], call.report_progress)
+        visible_form = user_names.without_case if call.config.services else user_names.visible
+        users = UserImport(call.body["file"], call.report_progress, visible_form)
         with call.db.transaction("DEFERRED"):
             users.compare(set(call.db.column(NAMES)), user_rows.orphans(call))
         users.refuse_bad()
@@ -231,9 +235,12 @@ class User(Module):
         return {"imported": 0 if call.body.get("dry_run") else len(users.users), "checked": len(users.users)}
 
     def check(self, repair):
-        """Yield the names that no new user could have, and those that look the same."""
+        """Yield the names that no new user could have, and those that look the same, also to services."""
         self.app.db.connect()
-        yield from ((False, problem) for problem in user_names.problems(self.app.db.column(NAMES)))
+        names = self.app.db.column(NAMES)
+        yield from ((False, problem) for problem in user_names.problems(names))
+        if self.app.config.services:
+            yield from ((None, problem) for problem in user_names.problems_at_services(names))
 
     @cached_property
     def lists(self) -> UserLists:

@@ -573,7 +573,7 @@ def test_f29_the_route_of_the_router_store_is_that_users_database(site8):
     row = {"msa_user": "ann", "msa_inrouter": "store", "msa_outrouter": "drop"}
     done(site8, "msa/?add", **row, msa_inroute="/var/mail/ann.db3")
     assert databases() == {"ann": "/var/mail/ann.db3"}
-    done(site8, "msa/?update", user="dele", **row, msa_inroute="/var/mail/new.db3")
+    done(site8, "msa/?update", **row, msa_inroute="/var/mail/new.db3")
     assert databases() == {"ann": "/var/mail/new.db3"}
     done(site8, "msa/?update", **row)
     done(site8, "msa/?update", **row | {"msa_inrouter": "forward"}, msa_inroute="a@else.example")

@@ -53,7 +53,8 @@ ANYONE = (OK, OK, OK, OK, OK)
 
 PERMISSION = {"user_name": "USER", "user_permission": "special"}
 SMTPD = {"smtpd_user": "USER", "smtpd_router": "any"}
-MSA = {"msa_user": "USER", "msa_inrouter": "store", "msa_inroute": "x.db3", "msa_outrouter": "any"}
+MSA = {"msa_user": "USER", "msa_inrouter": "store", "msa_outrouter": "any"}
+OTHER_DATABASE = MSA | {"msa_inroute": "x.db3"}
 DELEGATION = {"api_user": "nologin", "api_delegate": "USER"}
 EXPRESSION = {"api_user": "nologin", "api_expression": "ADDRESS"}
 ROW = {
@@ -118,6 +119,8 @@ TABLE = [  # module, action, fields, generations, then the status for: foreign, 
     ("msa", "get", {"msa_user": "USER"}, EIGHT, *ACTING),
     ("msa", "add", MSA, EIGHT, *ACTING),
     ("msa", "update", MSA, EIGHT, *ACTING),
+    ("msa", "add", OTHER_DATABASE, EIGHT, *ONLY_ADMIN),
+    ("msa", "update", OTHER_DATABASE, EIGHT, *ONLY_ADMIN),
     ("msa", "delete", {"msa_user": "USER"}, EIGHT, *ACTING),
     ("pop", "get", {}, BOTH, *ANYONE),
     ("pop", "get", {"pop_user": "USER"}, BOTH, *ACTING_OR_OWN),

@@ -39,8 +39,9 @@ TLS_SCHEMES = ("smtps", "imaps", "pop3s", "https")
 class ServiceDown(ApiError):
     """A service cannot be reached, does not answer in time, refuses the log-in or breaks its protocol."""
 
-    def __init__(self, kind: str, reason: str):
-        super().__init__(f"The {kind} service cannot be used: {reason}.")
+    def __init__(self, kind: str, reason: str, audit: str = ""):
+        sentence = f"The {kind} service cannot be used: "
+        super().__init__(f"{sentence}{reason}.", audit=f"{sentence}{audit or reason}.")
 
 
 class Client:
@@ -130,13 +131,14 @@ class Client:
         return "", user_name, password
 
     def check_user_name(self, user_name: str):
-        """Refuse a name that the service may normalize to another user's."""
-        if not user_names.same_everywhere(user_name):
+        """Refuse a name that the service may normalize to another user's, or read as a path or a pattern."""
+        if not (user_names.same_everywhere(user_name) and user_names.is_word(user_name)):
             raise ServiceDown(self.kind, "it takes no such user name")
 
     def protocol_error(self, answer: str) -> ServiceDown:
         """Return the exception for an answer that is not of the protocol."""
-        return ServiceDown(self.kind, f"it said {answer[:100]!r}" if answer else "it said nothing")
+        reason = f"it said {answer[:100]!r}" if answer else "it said nothing"
+        return ServiceDown(self.kind, reason, audit="it breaks its protocol")
 
 
 def is_local(host: str) -> bool:

@@ -98,7 +98,7 @@ def forward(dav: Dav, environ: dict, path: str, call: Call) -> bottle.HTTPRespon
                 stack.callback(Unread(b"", environ).close)
             chunks.stack = stack.pop_all()
     except ServiceDown as down:
-        raise ApiError(down.status, http=502) from None
+        raise ApiError(down.status, http=502, audit=down.audit) from None
     if not chunks.first:  # Bottle would not close an empty body
         chunks.close()
     return bottle.HTTPResponse(

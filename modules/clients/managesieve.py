@@ -79,7 +79,8 @@ class ManageSieve(Client):
             try:
                 yield sieve
             except Refused as refused:
-                raise ApiError(str(refused) or "The server refused it without a reason.") from None
+                sentence = str(refused) or "The server refused it without a reason."
+                raise ApiError(sentence, audit="The managesieve service refused it.") from None
 
 
 class Conversation:

@@ -80,7 +80,8 @@ class Clamd(Client):
             if verdict == "stream: OK":
                 return {"clean": True, "signature": None}
             if verdict.endswith("ERROR"):
-                raise ApiError(f"The antivirus service refused the message: {verdict[:200]}")
+                sentence = "The antivirus service refused the message"
+                raise ApiError(f"{sentence}: {verdict[:200]}", audit=f"{sentence}.")
             raise self.protocol_error(verdict)
 
 

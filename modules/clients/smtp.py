@@ -85,4 +85,5 @@ class Smtp(Client):
     def check_reply(reply: tuple[int, bytes], subject: str):
         """Refuse a reply that is not 2xx. subject: the address or message that the server refused."""
         if not 200 <= reply[0] < 300:
-            raise ApiError(f"The smtp service refused {subject}: {reply[0]} {to_text(reply[1])[:200]}")
+            sentence = f"The smtp service refused {subject}: {reply[0]}"
+            raise ApiError(f"{sentence} {to_text(reply[1])[:200]}", audit=sentence)

@@ -39,9 +39,9 @@ def run(args):
     if endpoint.download and sys.stdout.isatty():
         raise mailapi.ApiError("A file is not for the terminal: redirect it, > FILE.")
     call.report_progress = line = TerminalLine()
-    answer, content = perform(app, call, module, endpoint)
+    answer, content, audit = perform(app, call, module, endpoint)
     line("")
-    notify(app, call, module, endpoint, answer["status"])
+    notify(app, call, module, endpoint, audit)
     if content is not None:
         sys.stdout.buffer.write(content)
         return 0
@@ -63,17 +63,21 @@ def make_call(app, generation: mailapi.Generation, endpoint: mailapi.Endpoint, a
     return call
 
 
-def perform(app, call: mailapi.Call, module, endpoint: mailapi.Endpoint) -> tuple[dict, bytes | None]:
-    """Run the action. Return its answer, and the content of the file that it answers, or None."""
+def perform(app, call: mailapi.Call, module, endpoint: mailapi.Endpoint) -> tuple[dict, bytes | None, str]:
+    """Run the action. Return its answer, the content of the file that it answers or None, and the status for the audit."""
     try:
         result = app.perform(call, module, endpoint)
     except mailapi.ApiError as refused:
-        return {"status": refused.status} | refused.answer, None
+        return {"status": refused.status} | refused.answer, None, refused.audit
     except mailapi.peewee.PeeweeException as error:
-        return {"status": mailapi.refusal(error).status}, None
+        refused = mailapi.refusal(error)
+        return {"status": refused.status}, None, refused.audit
     if mailapi.is_url(app.config.state) or os.path.exists(app.config.state):  # else there are no sessions
         app.end_sessions(call)
-    return ({"status": "ok"}, result.content) if endpoint.download else ({"status": "ok"} | result, None)
+    if endpoint.download:
+        return {"status": "ok"}, result.content, "ok"
+    answer = {"status": "ok"} | result
+    return answer, None, answer["status"]
 
 
 def notify(app, call: mailapi.Call, module, endpoint: mailapi.Endpoint, status: str):

@@ -6,7 +6,7 @@ from peewee import SQL
 
 from mailapi import ApiError, ApiUserDelegates, PreparedQuery, Rule, Users, each_generation, param
 
-from . import user_names, user_rows
+from . import deleted_names, user_names, user_rows
 
 INSERT_USER = PreparedQuery(
     Users.insert({name: param(name) for name in ("user_name", "user_authdata", "user_alias")})
@@ -40,11 +40,15 @@ def delegate_may_name(call) -> bool:
     """Return whether a delegate may give the new user this name.
 
     They must manage a name that is an address. A mail server makes every new user a mailbox, so that with one every name
-    must be an address.
+    must be an address. No name may be a path or a pattern to services, or what a host may call itself: queued mail that
+    came by SMTP would be the new user's.
     """
     name = call.body["user_name"]
-    if "@" not in user_names.visible(name):
-        return not call.config.mailserver
+    visible = user_names.visible(name)
+    if not user_names.is_word(visible):
+        return False
+    if "@" not in visible:
+        return not call.config.mailserver and not user_names.may_be_host(name)
     return ONE_ADDRESS.fullmatch(name) is not None and call.caller.may_manage(name)
 
 
@@ -74,12 +78,16 @@ def check_permissions(permissions, word: str = "permission"):
 def refuse_confusion(call, user_name: str):
     """Refuse a user who was just added if people may take them for another one, or if rows of a former user are left.
 
-    A delegate is also refused where other databases have such rows, and is not told which.
+    A delegate is also refused where other databases have such rows, or a user of that name was deleted, and is not told
+    which. Case counts only if an admin adds the user and no services are configured.
     """
-    if user_names.is_taken(call.db, user_name):
+    by_delegate = not call.caller.admin
+    if user_names.is_taken(call.db, user_name, ignore_case=by_delegate or bool(call.config.services)):
         raise ApiError("Username is not allowed. ")
     tables = user_rows.left(call, user_name)
-    if not call.caller.admin and (tables or user_rows.left_elsewhere(call, user_name)):
+    if by_delegate and (
+        tables or user_rows.left_elsewhere(call, user_name) or deleted_names.is_recorded(call, user_name)
+    ):
         raise ApiError(may_add_user.refusal)
     if tables:
         raise ApiError(f"Rows of this user name are left in {', '.join(tables)}: delete the user first.")

@@ -115,7 +115,13 @@ def read_header(reader) -> list[str]:
 class UserImport:
     """The users of a file, each checked by itself and against the others; `problems` are the bad lines."""
 
-    def __init__(self, content: bytes, report_progress: Callable[[str], None]):
+    def __init__(
+        self,
+        content: bytes,
+        report_progress: Callable[[str], None],
+        visible_form: Callable[[str], str] = user_names.visible,
+    ):
+        self.visible_form = visible_form  # names with the same form are taken for each other
         self.users: dict[str, dict] = {}  # by name
         self.line_of: dict[str, int] = {}  # name → line
         self.name_of: dict[str, str] = {}  # visible form → name
@@ -136,7 +142,7 @@ class UserImport:
         """Check one user and add them to the others; ApiError names what is wrong."""
         user = read_user(record)
         name = user["user_name"]
-        visible = user_names.visible(name)
+        visible = self.visible_form(name)
         if name in self.users:
             raise ApiError(f"Username {name:.100} is on line {self.line_of[name]}, too.")
         if other := self.name_of.get(visible):
@@ -146,7 +152,7 @@ class UserImport:
 
     def compare(self, existing: set[str], orphans: set[str]):
         """Add problems for names that are taken or look so, names of which rows are left, and aliases of nobody."""
-        existing_visible = set(map(user_names.visible, existing))
+        existing_visible = set(map(self.visible_form, existing))
         for (visible, name), user in zip(self.name_of.items(), self.users.values()):
             line = self.line_of[name]
             if name in existing:

@@ -62,7 +62,10 @@ ORPHANS = {
     for number, tables in TABLES.items()
 }
 OUTBOX = Table("outbox", ("mail_submitter",))
-SUBMITTED = PreparedQuery(OUTBOX.select(Value(1)).where(OUTBOX.mail_submitter == param("user")).limit(1))
+SUBMITTED = [
+    PreparedQuery(table.select(Value(1)).where(table.mail_submitter == param("user")).limit(1))
+    for table in (OUTBOX, Table("mailbox", ("mail_submitter",)))
+]
 SESSIONS = PreparedQuery(
     Session.select(Session.session_id)
     .where(Session.user_name == param("user"), Session.created > param("after"))
@@ -77,8 +80,8 @@ def left(call, user_name: str) -> list[str]:
 
 
 def left_elsewhere(call, user_name: str) -> bool:
-    """Return whether a user of that name has mail in the queue, a session, or rows that a module stores elsewhere."""
-    if call.db.value(SUBMITTED, user=user_name):
+    """Return whether there is mail submitted under that name, a session, or rows that a module stores elsewhere."""
+    if any(call.db.value(query, user=user_name) for query in SUBMITTED):
         return True
     with call.app.state.one_statement():
         if call.app.state.value(

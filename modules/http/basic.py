@@ -19,7 +19,7 @@ MOUNTED_REQUEST = dataclasses.replace(
     endpoint(allow=anyone, required={"path": ""}, manages_transactions=True)(
         lambda module, call: {}
     ).endpoint,
-    identifiers=("path",),
+    identifiers={"path": None},
 )
 CHALLENGE = ("WWW-Authenticate", 'Basic realm="mailapi", charset="UTF-8"')
 

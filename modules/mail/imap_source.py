@@ -125,7 +125,7 @@ class ImapSource(MailSource):
                 self.stack.__exit__(type(error), error, error.__traceback__)
                 raise
             except ServiceDown as down:
-                raise SourceUnavailable(down.status) from error
+                raise SourceUnavailable(down.status, audit=down.audit) from error
 
     def open(self, writable: bool):
         self.imap = imap = self.stack.enter_context(

@@ -58,5 +58,5 @@ def message_ids(name: str, value: str | None) -> list[str]:
     """Read a list of message ids, angle brackets included."""
     value = header_text(name, value)
     if value and (len(value) > MAX_FIELD or not MESSAGE_IDS.fullmatch(value)):
-        raise ApiError(f"Not a message id: {value[:100]}.")
+        raise ApiError(f"Not a message id: {value[:100]}.", audit="Not a message id.")
     return re.findall("<[^<>]*>", value)

@@ -10,6 +10,8 @@ from .routing import matching_rows, out_router, outbound
 
 MAX_MESSAGES = 8  # times max_message: bytes that one request may queue, as writing them blocks all other mail
 LARGE = 1024 * 1024  # bytes of a message
+# Of a refused author, for the audit: the message may say whose the address is.
+REFUSED_AUTHOR = "Rejected: the author does not store to user {} (router defined)."
 
 
 class Outbox(Model):
@@ -74,5 +76,6 @@ def decide(call, routing: tuple, sender: Mailbox, recipients: list) -> list[dict
     decisions = [outbound([], user, routing, stores, sender.address, recipient) for recipient in recipients]
     for each in decisions:
         if not each["decision"]["accepted"]:
-            raise ApiError(each["steps"][-1])
+            audit = REFUSED_AUTHOR.format(user) if routing[0] == "defined" else ""
+            raise ApiError(each["steps"][-1], audit=audit)
     return [each["decision"]["queued"] for each in decisions]

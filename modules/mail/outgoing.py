@@ -28,7 +28,7 @@ def address_list(name: str, value: str | None, config) -> list[Mailbox | Group]:
     try:
         return list(parse_address_list(header_text(name, value)))
     except NotAnAddress as error:
-        raise ApiError(f"Not an address: {error}.") from None
+        raise ApiError(f"Not an address: {error}.", audit="Not an address.") from None
 
 
 def unique_recipients(recipients: list[str]) -> list[str]:

@@ -33,6 +33,7 @@ STORES = {  # generation → the condition for addresses that store to the users
     8: "address_user IN (SELECT name FROM users)",
     9: "address_router = 'store' AND address_route IN (SELECT name FROM users)",
 }
+HIDDEN = "***"  # in the place of credentials
 AMONG_IDS = "mail_id IN (SELECT value FROM json_each(?))"
 
 
@@ -94,5 +95,33 @@ def without_credentials(mail: dict, visible_whole_routes: set[str] | None) -> di
         return mail
     for failure in mail["failures"]:
         if failure["fail_message"]:
-            failure["fail_message"] = as_text(failure["fail_message"]).replace(as_text(remote), host)
+            message = as_text(failure["fail_message"])
+            failure["fail_message"] = host_alone(message, as_text(remote), host)
     return mail | {"mail_remote": host}
+
+
+def host_alone(message: str, remote: str, host: str) -> str:
+    """Replace the remote in a message by its host, and its credentials or password by HIDDEN. Case does not count.
+
+    The host stays as it is where the password is a part of it: the caller sees it anyway.
+    """
+    credentials = remote.removesuffix(host).removesuffix("@")
+    pieces = [piece for between in split(message, remote) for piece in split(between, host)]
+    for secret in (credentials, credentials.partition(":")[2]):
+        pieces = [HIDDEN.join(split(piece, secret)) for piece in pieces]
+    return host.join(pieces)
+
+
+def split(text: str, separator: str) -> list[str]:
+    """Return the parts of a text between the separators. Case does not count; "" separates nothing."""
+    searched, wanted = lower(text), lower(separator)
+    pieces, start = [], 0
+    while wanted and (end := searched.find(wanted, start)) >= 0:
+        pieces.append(text[start:end])
+        start = end + len(wanted)
+    return [*pieces, text[start:]]
+
+
+def lower(text: str) -> str:
+    """Return a text in lower case, of the same length."""
+    return "".join(letter.lower()[0] for letter in text)

@@ -97,7 +97,7 @@ def header_fields(header: bytes) -> list[tuple[str, bytes, bytes]]:
         match = FIELD.match(header, position)
         if not match:
             line = readable(header[position : position + 100]).partition("\r\n")[0]
-            raise ApiError(f"Not a header line: {CONTROL.sub(' ', line)}.")
+            raise ApiError(f"Not a header line: {CONTROL.sub(' ', line)}.", audit="Not a header line.")
         fields.append((match[1].lower().decode(), match[2], match[0]))
         position = match.end()
     return fields
@@ -109,4 +109,5 @@ def unfold(value: bytes) -> str:
     try:
         return value.decode()
     except UnicodeDecodeError:
-        raise ApiError(f"Not an address: {readable(value[:100]).strip()}.") from None
+        sentence = f"Not an address: {readable(value[:100]).strip()}."
+        raise ApiError(sentence, audit="Not an address.") from None

@@ -36,6 +36,6 @@ def check_router(router: str, route: str | None, allowed: tuple, sentence: str, 
     The daemons answer 250 to mail for such a row and then lose it, or crash (docs/wire.md F33).
     """
     if router not in allowed:
-        raise ApiError(f"Unknown router {router}.")
+        raise ApiError(f"Unknown router {router}.", audit="Unknown router.")
     if router in need_route and not route:
         raise ApiError(sentence)
