@@ -2,7 +2,7 @@
 
 import time
 
-from mailapi import ApiError, Store, is_url
+from mailapi import ApiError, Store, is_url, repeated
 
 from ..state.store import StateStore
 from .account_tables import (
@@ -83,6 +83,7 @@ class Ledger:
                 services.setdefault(row.pop("idAccount"), []).append(row)
         return [row | {"services": services.get(row["idAccount"], [])} for row in accounts]
 
+    @repeated
     def enter(self, user_name: str, mask: int, id_users: int | None) -> tuple[dict, list[str]]:
         """Give a user an account with a number for each kind in mask; return it and the kinds that the caller is to make."""
         with self.store.transaction():
@@ -155,6 +156,7 @@ class Ledger:
         )
         return True
 
+    @repeated
     def record_outcome(self, account: dict, kind: str, error: str | None):
         """Record how an attempt at a service ended: the error, or None if the service has the account now."""
         with self.store.transaction():
@@ -166,6 +168,7 @@ class Ledger:
                 kind=kind,
             )
 
+    @repeated
     def activate(self, user_name: str, active: bool) -> bool:
         """Allow or refuse a user's log-ins; return whether the user has an account."""
         with self.store.transaction():
@@ -176,6 +179,7 @@ class Ledger:
                 )
         return account is not None
 
+    @repeated
     def delete(self, user_name: str) -> bool:
         """Delete a user's account and service accounts; return whether there was one."""
         with self.store.transaction():
