@@ -719,10 +719,15 @@ def cross_site(environ: dict, proxies: list) -> bool:
 
 def own_origin(environ: dict, proxies: list) -> tuple | None:
     """Return the origin of this request's URL, as the client sees it."""
+    return origin_of(f"{request_scheme(environ, proxies)}://{own_host(environ)}")
+
+
+def own_host(environ: dict) -> str:
+    """Return the host of this request's URL, and its port unless that is the usual one, as the client sees them."""
     host = environ.get("HTTP_HOST") or "{SERVER_NAME}:{SERVER_PORT}".format_map(environ)
     if "uwsgi.version" in environ and not re.search(r":[0-9]{1,5}\Z", host):  # uWSGI cuts the port off
         host += ":{SERVER_PORT}".format_map(environ)
-    return origin_of(f"{request_scheme(environ, proxies)}://{host}")
+    return host
 
 
 def request_scheme(environ: dict, proxies: list) -> str:
@@ -1139,8 +1144,8 @@ def open_store(database: str, schema: str | None = None) -> Store:
 
 
 def chown_like(file: str | os.PathLike | int, model: str | os.PathLike):
-    """As root, give a path or an open file the owner and group of another file, such as its folder, so that the
-    service can use it. Do nothing for other users, and on file systems without owners."""
+    """Give a path or an open file the owner and group of another file, such as its folder, so that the service can
+    use it. Only root can: for other users, and on file systems without owners, nothing is done."""
     if os.geteuid() == 0:
         status = os.stat(model)
         with contextlib.suppress(OSError):

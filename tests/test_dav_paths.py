@@ -345,3 +345,11 @@ def test_the_audit_has_the_http_status_of_the_dav_server(tmp_path):
             rows = root("audit/?get", audit_module="dav")["audit"][::-1]
     assert [row["audit_http"] for row in rows] == given == [403, 409, 412, 423, 507, 201]
     assert [row["audit_status"] for row in rows][-2:] == ["507 Insufficient Storage", "ok"]
+
+
+@pytest.mark.parametrize("title", NGINX + APACHE + LIGHTTPD)
+def test_a_destination_at_the_clients_own_host_and_port_is_taken_behind_web_servers(machine, title):
+    with served(machine, title) as (dav, asked):
+        destination = f"Destination: http://{dav.netloc}{dav.mount}/dav/y"
+        assert raw(dav, f"MOVE {dav.mount}/dav/x HTTP/1.1", destination)[0] == 200
+        assert [request[:2] for request in asked] == [("MOVE", "/x")]

@@ -10,7 +10,7 @@ import urllib.parse
 
 import bottle
 
-from mailapi import ApiError, Call, Unread, body_length
+from mailapi import ApiError, Call, Unread, body_length, own_host
 
 from .base import ServiceDown
 from .dav import Dav
@@ -74,7 +74,7 @@ def forward(dav: Dav, environ: dict, path: str, call: Call) -> bottle.HTTPRespon
     method, prefix = environ["REQUEST_METHOD"], public_prefix(environ)
     if not re.fullmatch("[A-Z]{1,20}", method) or method in ("CONNECT", "TRACE"):
         raise ApiError("Unknown method.", http=405)
-    target, host = request_target(dav, environ, path), environ.get("HTTP_HOST", "")
+    target, host = request_target(dav, environ, path), own_host(environ)
     headers = request_headers(environ) | {"X-Script-Name": prefix, "Connection": "close"}
     if destination := environ.get("HTTP_DESTINATION"):
         headers["Destination"] = inside_url(dav, destination, prefix, host)
