@@ -451,10 +451,10 @@ def test_many_header_lines_are_refused(installed, tmp_path):
 
 def test_too_many_pipelined_requests_are_not_kept(installed, tmp_path):
     with Server(tmp_path) as server, connected(server) as [client]:
-        before = sockets(server)
-        with contextlib.suppress(OSError):
+        with contextlib.suppress(ConnectionError):  # the server resets a connection on which something is left to read
             client.sendall(b"A / HTTP/1.1\r\n\r\n" * 5000)
-        until(lambda: sockets(server) < before)
+            while client.recv(MB):
+                pass
         with connected(server) as [other]:
             other.sendall(head("GET /?login"))
             assert answer(other)[0] == 200
