@@ -71,6 +71,7 @@ SANDBOX_HEADERS = [
 
 def forward(dav: Dav, environ: dict, path: str, call: Call) -> bottle.HTTPResponse:
     """Return the DAV server's response to a request. path: what follows `dav/`. ApiError: it was not passed on."""
+    assert call.user_name is not None  # only the command line acts without a user
     method, prefix = environ["REQUEST_METHOD"], public_prefix(environ)
     if not re.fullmatch("[A-Z]{1,20}", method) or method in ("CONNECT", "TRACE"):
         raise ApiError("Unknown method.", http=405)
