@@ -70,8 +70,8 @@ def perform(app, call: mailapi.Call, module, endpoint: mailapi.Endpoint) -> tupl
     except mailapi.ApiError as refused:
         return {"status": refused.status} | refused.answer, None, refused.audit
     except mailapi.peewee.PeeweeException as error:
-        refused = mailapi.refusal(error)
-        return {"status": refused.status}, None, refused.audit
+        problem = mailapi.refusal(error)
+        return {"status": problem.status}, None, problem.audit
     if mailapi.is_url(app.config.state) or os.path.exists(app.config.state):  # else there are no sessions
         app.end_sessions(call)
     if endpoint.download:

@@ -103,12 +103,12 @@ def check_permissions(report: Report, app: mailapi.Application, generation: mail
     for permission, names in users.items():
         report.warn(f"{word}s: {permission!r} means nothing here: {first_three(names)}")
     entitled = access.select(access.api_user).where(access.api_permission.in_(CORE_PERMISSIONS))
-    for table, objects in (
-        (mailapi.ApiUserDelegates, "users"),
-        (mailapi.ApiAddressDelegates, "address expressions"),
+    for delegate, objects in (
+        (mailapi.ApiUserDelegates.api_user, "users"),
+        (mailapi.ApiAddressDelegates.api_user, "address expressions"),
     ):
-        rows = table.select(table.api_user, fn.COUNT(table.api_user)).where(table.api_user.not_in(entitled))
-        for user, number in app.db.fetch(rows.group_by(table.api_user).order_by(table.api_user), {})[1]:
+        rows = delegate.model.select(delegate, fn.COUNT(delegate)).where(delegate.not_in(entitled))
+        for user, number in app.db.fetch(rows.group_by(delegate).order_by(delegate), {})[1]:
             report.warn(f"delegations: {user} has {number} {objects}, and no {word} delegate to use that")
 
 

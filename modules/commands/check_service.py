@@ -25,7 +25,7 @@ def check_service(report: Report, config: str, app: mailapi.Application, user: s
     for database in database_files(app):
         needs += database_needs(database)
     obstacles, config_error = run_as(user, lambda: find_obstacles(config, needs))
-    reported = set()
+    reported: set[str | None] = set()
     for (path, need), obstacle in zip(needs, obstacles):
         if need == READ and obstacle in reported - {None}:
             continue  # one line for all modules in a closed folder

@@ -81,7 +81,7 @@ class Reader:
     def __init__(self, source: str, path: Path):
         self.path, self.source = path, source
         self.tokens = [
-            (match.lastgroup, match[0], match.start())
+            (match.lastgroup or "", match[0], match.start())
             for match in TOKEN.finditer(source)
             if match.lastgroup != "space"
         ]
