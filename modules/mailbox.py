@@ -1,5 +1,7 @@
 """Mailbox: the caller's own mail, from all databases and servers that have some."""
 
+from typing import Any
+
 from mailapi import (
     Active,
     ApiError,
@@ -32,7 +34,7 @@ def source_name(value) -> str | None:
     return value
 
 
-OF_MAIL = {
+OF_MAIL: dict[str, Any] = {
     "required": {"mail_id": "No mail id is set"},
     "allow": anyone,
     "manages_transactions": True,

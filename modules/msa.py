@@ -1,6 +1,6 @@
 """MSA: routers of users' incoming and outgoing mail in generation 8; in generation 9 a view of the table smtpd."""
 
-from peewee import IntegrityError, fn
+from peewee import IntegrityError, Select, fn
 
 from mailapi import (
     PAGE_QUERY,
@@ -40,7 +40,7 @@ def first_address(user):
 
 FIRST_ADDRESS = first_address(Smtpd.smtpd_user)
 OWNER = {8: Msa.msa_user, 9: Smtpd.smtpd_user}
-ROWS = {
+ROWS: dict[int, Select] = {
     8: Msa.select(),
     9: Smtpd.select(
         Smtpd.smtpd_user.alias("msa_user"),

@@ -53,8 +53,8 @@ AGE_RANK = fn.ROW_NUMBER().over(partition_by=[Faillog.fail_mail], order_by=[SQL(
 def mail_ids(value) -> list[int]:
     """Return a list of mail ids, from one id or a list of them."""
     values = value if isinstance(value, list) else [] if empty(value) else [value]
-    ids = [whole_number(each) for each in values]
-    if len(ids) > MOST_CHANGED or None in ids:
+    ids = [mail_id for each in values if (mail_id := whole_number(each)) is not None]
+    if len(values) > MOST_CHANGED or len(ids) < len(values):
         raise ValueError("too many ids, or one that is null")
     return ids
 

@@ -1,8 +1,6 @@
 """The lists of users that `users/?get` returns, with the modules in which each user is active."""
 
-from functools import reduce
-
-from peewee import JOIN, Case, TextField, Value, fn
+from peewee import JOIN, Case, ColumnBase, TextField, Value, fn
 
 from mailapi import (
     ENCODER,
@@ -151,9 +149,8 @@ def modules_column(active_in: dict, is_active):
 
     Without any it is [], as in the original.
     """
-    members = [
-        Case(None, [(is_active(active), f",{ENCODER.encode(name)}:true")], "")
-        for name, active in active_in.items()
-    ]
-    joined = fn.SUBSTR(reduce(lambda text, member: text.concat(member), members, Value("")), 2)
+    members: ColumnBase = Value("")
+    for name, active in active_in.items():
+        members = members.concat(Case(None, [(is_active(active), f",{ENCODER.encode(name)}:true")], ""))
+    joined = fn.SUBSTR(members, 2)
     return fn.COALESCE(Value("{").concat(fn.NULLIF(joined, "")).concat("}"), "[]").alias("modules")

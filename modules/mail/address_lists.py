@@ -2,20 +2,22 @@
 
 from peewee import Value
 
-from mailapi import PreparedQuery, param
+from mailapi import GENERATIONS, PreparedQuery, param
 
 from ..directory.pagination import KeysetPagination
 from .routing import ROWS_BY_ORDER, address_as_received, like
 
 PAGINATION = {
-    number: KeysetPagination(query.model.address_order, query.model.address_expression, descending=True)
-    for number, query in ROWS_BY_ORDER.items()
+    number: KeysetPagination(g.address.address_order, g.address.address_expression, descending=True)
+    for number, g in GENERATIONS.items()
 }
 ALL_ADDRESSES = {
     number: PreparedQuery(query, pages=PAGINATION[number]) for number, query in ROWS_BY_ORDER.items()
 }
 STORING_TO_USER = {
-    number: PreparedQuery(query.where(query.model.stores_to(param("user"))), pages=PAGINATION[number])
+    number: PreparedQuery(
+        query.where(GENERATIONS[number].address.stores_to(param("user"))), pages=PAGINATION[number]
+    )
     for number, query in ROWS_BY_ORDER.items()
 }
 

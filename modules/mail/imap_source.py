@@ -33,6 +33,7 @@ ENVELOPE = re.compile(rb"(?im)^(Return-Path|Delivered-To):([^\r\n]*)")
 def imap_factory(config: Config, validity: Validity) -> Callable[..., "ImapSource"]:
     """Return a function that makes the source for a call. ConfigError: `services` is wrong."""
     client = clients(config)["imap"]
+    assert isinstance(client, Imap)
     return lambda call: ImapSource(call, client, validity)
 
 
@@ -47,7 +48,8 @@ class ImapSource(MailSource):
     def __init__(self, call, client: Imap, validity: Validity):
         super().__init__(call)
         self.client, self.validity = client, validity
-        self.stack, self.imap = contextlib.ExitStack(), None
+        self.stack = contextlib.ExitStack()
+        self.imap: ImapConversation | None = None  # with INBOX open
 
     def exists(self) -> bool:
         """Check that the user is one of the mail server's."""
@@ -117,7 +119,7 @@ class ImapSource(MailSource):
         """Open INBOX for a block. Any exception ends the conversation. SourceUnavailable: the service failed."""
         try:
             if self.imap is None:
-                self.open(writable)
+                self.imap = self.open(writable)
             yield self.imap
         except Exception as error:
             self.imap = None
@@ -127,8 +129,9 @@ class ImapSource(MailSource):
             except ServiceDown as down:
                 raise SourceUnavailable(down.status, audit=down.audit) from error
 
-    def open(self, writable: bool):
-        self.imap = imap = self.stack.enter_context(
+    def open(self, writable: bool) -> ImapConversation:
+        """Return a new conversation with INBOX open."""
+        imap = self.stack.enter_context(
             self.client.session(self.user, self.call.password, seconds=None, wait=REQUEST_SLOT_WAIT)
         )
         status, reply = imap.select("INBOX", readonly=not writable)
@@ -139,6 +142,7 @@ class ImapSource(MailSource):
         self.offset = self.validity.id_offset(self.user, int(uidvalidity))
         imap.sock.deadline.max_idle = IDLE_SECONDS
         imap.sock.deadline.renew(REQUEST_SECONDS)
+        return imap
 
     def is_possible(self, mail_id: int) -> bool:
         """Check that a mail_id belongs to a UID of the present UIDVALIDITY."""
@@ -156,8 +160,10 @@ class ImapSource(MailSource):
     def store(self, mail_id: int, sign: str, flag: str):
         self.command("STORE", mail_id - self.offset, f"{sign}FLAGS.SILENT", f"({flag})")
 
-    def fetch_one(self, mail_id: int, *arguments: str, **options) -> dict[bytes, bytes] | None:
-        mails = self.fetch_items(mail_id - self.offset, *arguments, **options)
+    def fetch_one(
+        self, mail_id: int, names: str, required: str = "", max_bytes: int = 0, deleted: bool = False
+    ) -> dict[bytes, bytes] | None:
+        mails = self.fetch_items(mail_id - self.offset, names, required, max_bytes, deleted)
         return next((items for items in mails if self.mail_id(items) == mail_id), None)
 
     def fetch_items(
@@ -180,12 +186,14 @@ class ImapSource(MailSource):
 
     def command(self, name: str, *arguments, max_bytes: int = 0) -> list:
         """Send a UID command, and return the server's answer, max_bytes at most. ServiceDown: it refuses."""
-        self.imap.sock.deadline.max_bytes = max_bytes + MAX_UNSOLICITED
-        status, reply = self.imap.uid(name, *map(str, arguments))
+        imap = self.imap
+        assert imap is not None  # commands are sent within inbox()
+        imap.sock.deadline.max_bytes = max_bytes + MAX_UNSOLICITED
+        status, reply = imap.uid(name, *map(str, arguments))
         if status == "OK":
             return reply
         if name == "FETCH" and b"EXPUNGEISSUED" in reply[0]:  # RFC 5530: some of the mails are gone
-            return self.imap.response("FETCH")[1]
+            return imap.response("FETCH")[1]
         raise refusal(name, reply)
 
     def row(self, items: dict[bytes, bytes]) -> dict:

@@ -42,8 +42,9 @@ class Validity:
         """Return the number to add to a UID to get the mail_id."""
         with self.store.one_statement():
             last = self.store.one(LAST_SEEN, user=user_name)
-        unchanged = last and last["uidvalidity"] == uidvalidity
-        return (last["changes"] if unchanged else self.record(user_name, uidvalidity)) * 2**32
+        if last and last["uidvalidity"] == uidvalidity:
+            return last["changes"] * 2**32
+        return self.record(user_name, uidvalidity) * 2**32
 
     @repeated
     def record(self, user_name: str, uidvalidity: int) -> int:

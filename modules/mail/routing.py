@@ -2,19 +2,19 @@
 
 import re
 
-from peewee import OP, Expression, Value
+from peewee import OP, Expression, Select, Value
 
 from mailapi import DELEGATED, Addresses, Addresses8, PreparedQuery, Users, readable
 
 from .routers import OUT_ROUTERS, Msa, Smtpd
 
-ROWS_BY_ORDER = {
+ROWS_BY_ORDER: dict[int, Select] = {
     8: Addresses8.select().order_by(Addresses8.address_order.desc()),
     9: Addresses.select().order_by(Addresses.address_order.desc()),
 }
 
 
-def like(value, expression):
+def like(value, expression) -> Expression:
     """Return SQLite's `value LIKE expression`: % is any run, _ one character, ASCII letters match in either case."""
     return Expression(value, OP.ILIKE, expression)
 
@@ -44,9 +44,9 @@ def rejected_or_dropped(steps: list, router: str) -> dict:
     return decision([*steps, f"Accepted and thrown away by the router {router}."], True)
 
 
-def address_as_received(address: str | None, steps: list) -> str | None:
+def address_as_received(address: str, steps: list) -> str:
     """Drop bytes beyond ASCII from an address, as the SMTP daemon does, and add that to steps (docs/wire.md F46)."""
-    if address is None or address.isascii():
+    if address.isascii():
         return address
     received = address.encode("ascii", "ignore").decode()
     steps.append(f"The SMTP daemon drops bytes beyond ASCII: {address} is {received} to it.")
@@ -130,22 +130,22 @@ def inbound(call, row: dict, sender: str | None, recipient: str) -> dict:
         target = redirect_target(route, recipient, sender or "")
         return decision([*steps, f"Redirected to {target}."], True, None, envelope(None, sender, target))
     if router == "handoff":
-        route = visible_route(call, route, row["address_user"] if call.generation.number == 8 else None)
-        return decision([*steps, f"Handed off to {route}."], True, None, envelope(route, sender, recipient))
+        host = visible_route(call, route, row["address_user"] if call.generation.number == 8 else None)
+        return decision([*steps, f"Handed off to {host}."], True, None, envelope(host, sender, recipient))
     return rejected_or_dropped(steps, router)
 
 
-def in_router(call, row: dict) -> tuple[str | None, str | None]:
-    """Return router and route of an address row; in generation 8, those in the MSA row of its user."""
+def in_router(call, row: dict) -> tuple[str | None, str]:
+    """Return router and route of an address row, "" without one; in generation 8, those in the MSA row of its user."""
     if call.generation.number == 9:
-        return row["address_router"], row["address_route"]
+        return row["address_router"], row["address_route"] or ""
     user = row["address_user"]
     msa = call.db.one(Msa.select(Msa.msa_inrouter, Msa.msa_inroute).where(Msa.msa_user == user))
     if msa is None:
-        return None, None
+        return None, ""
     if msa["msa_inrouter"] == "store":
         return "store", user
-    return "redirect" if msa["msa_inrouter"] == "forward" else msa["msa_inrouter"], msa["msa_inroute"]
+    return "redirect" if msa["msa_inrouter"] == "forward" else msa["msa_inrouter"], msa["msa_inroute"] or ""
 
 
 def stored_decision(call, steps: list, user: str) -> dict:
@@ -158,7 +158,7 @@ def stored_decision(call, steps: list, user: str) -> dict:
 
 def redirect_target(route: str, recipient: str, sender: str) -> str:
     """Replace (to-local), (to-domain), (from-local) and (from-domain) in the route of the router redirect."""
-    parts = {}
+    parts: dict[str, str] = {}
     for name, value in (("to", recipient), ("from", sender)):
         local, at, domain = value.rpartition("@")
         parts |= {f"({name}-local)": local if at else domain, f"({name}-domain)": domain if at else ""}
