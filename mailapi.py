@@ -826,8 +826,8 @@ class Generation:
 
     number: int
     permission: str  # the clients' word for a permission, alone and in names
-    access: type[Model]
-    address: type[Model]
+    access: type[ApiAccess] | type[ApiAccess8]
+    address: type[Addresses] | type[Addresses8]
 
     def in_generation(self, sentence: str) -> str:
         return sentence.replace("{permission}", self.permission)
@@ -1033,9 +1033,15 @@ class Store:
         self.database.close()
         self.opened.identity = None
 
-    def transaction(self, lock_type: str = "IMMEDIATE") -> "Transaction":
+    def transaction(self, lock_type: str = "IMMEDIATE") -> contextlib.AbstractContextManager:
         """Return a transaction to enter; IMMEDIATE to write, DEFERRED to read."""
         return Transaction(self, lock_type)
+
+    @contextlib.contextmanager
+    def one_statement(self):
+        """Connect for a statement that is a transaction of its own."""
+        self.connect()
+        yield
 
     def run_with_retry(self, work: Callable):
         """Return work(), whose effect is one transaction; repeat it after TransactionRolledBack, which SQLite never

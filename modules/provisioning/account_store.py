@@ -121,7 +121,9 @@ class Ledger:
                 Active=1,
             )
         )
-        return self.find_exactly(user_name)
+        account = self.find_exactly(user_name)
+        assert account is not None  # it was just added
+        return account
 
     def next_number(self, sequence: str) -> int:
         """Return the next number of a sequence, and note that it is given."""
