@@ -8,7 +8,18 @@ import time
 import peewee
 from peewee import IntegerField, TextField, fn
 
-from mailapi import ApiError, Model, Module, PreparedQuery, admin, endpoint, optional_number, param, php_text
+from mailapi import (
+    ApiError,
+    Event,
+    Model,
+    Module,
+    PreparedQuery,
+    admin,
+    endpoint,
+    optional_number,
+    param,
+    php_text,
+)
 
 log = logging.getLogger("mailapi.audit")
 
@@ -142,12 +153,12 @@ CREATE INDEX IF NOT EXISTS audit_entry_wait ON audit_entry (wait);
         with self.app.state.transaction("DEFERRED"):
             return {"audit": self.app.state.rows(rows)}
 
-    def on_request(self, event):
+    def on_request(self, event: Event):
         """Record a log-in, a change or a refusal, once it is certain how it ended."""
         has_user = event.user_name is not None or event.via.startswith("token")
         if not has_user or not (event.logs_in or event.changes or event.status not in ("ok", "warning")):
             return
-        row = {
+        row: dict = {
             "audit_time": int(time.time()),
             "audit_user": event.user_name,
             "audit_address": event.address,
@@ -202,7 +213,7 @@ CREATE INDEX IF NOT EXISTS audit_entry_wait ON audit_entry (wait);
                 state.execute(model.delete().where(model.audit_id.in_(obsolete)))
 
 
-def kind_of(event) -> int:
+def kind_of(event: Event) -> int:
     """Return the kind of an event's row."""
     if not event.confirmed:
         return NOT_LOGGED_IN

@@ -175,7 +175,7 @@ class Mailbox(Module):
         with self.mailboxes(call) as mailboxes:
             return *mailboxes.fetch(mark_read), mailboxes.warning
 
-    def on_user_deleted(self, user_name):
+    def on_user_deleted(self, user_name: str):
         """Delete what was stored about the IMAP mailbox of a deleted user."""
         if self.validity:
             self.validity.on_user_deleted(user_name)

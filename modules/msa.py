@@ -25,7 +25,7 @@ from .mail.routing import visible_routers
 MSA_IN_ROUTERS = ("store", "forward", "handoff", "reject", "drop")
 
 
-def first_address(user):
+def first_address(user) -> Select:
     """Return the query for the user's address that is matched first of those that store to them.
 
     Generation 9 has the routers of incoming mail in `addresses`. This address stands for them.

@@ -1,6 +1,6 @@
 """Queue: outgoing mails and their failures; retry, delete or bounce them."""
 
-from peewee import SQL, fn
+from peewee import SQL, Expression, Field, fn
 
 from mailapi import (
     ApiError,
@@ -151,7 +151,7 @@ class Queue(Module):
             self.app.db.execute(Outbox.update(mail_submitter=None).where(Outbox.mail_submitter == user_name))
 
 
-def matches(column, value: str):
+def matches(column: Field, value: str) -> Expression:
     """Return the condition that a column equals a value, without regard to case; `@domain` matches all its addresses.
 
     It does not use LIKE: `_` and `%` in the value would be wildcards, and others choose the text of the columns.

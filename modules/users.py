@@ -1,5 +1,6 @@
 """Users: their names, passwords, permissions and aliases."""
 
+from collections.abc import Iterator
 from functools import cached_property, reduce
 
 from peewee import IntegrityError, fn
@@ -234,7 +235,7 @@ class User(Module):
             new_users.insert_users(call, users.sorted())
         return {"imported": 0 if call.body.get("dry_run") else len(users.users), "checked": len(users.users)}
 
-    def check(self, repair):
+    def check(self, repair: bool) -> Iterator[tuple[bool | None, str]]:
         """Yield the names that no new user could have, and those that look the same, also to services."""
         self.app.db.connect()
         names = self.app.db.column(NAMES)

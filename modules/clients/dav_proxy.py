@@ -7,6 +7,7 @@ import contextlib
 import re
 import tempfile
 import urllib.parse
+from collections.abc import Iterator
 
 import bottle
 
@@ -122,7 +123,7 @@ def request_headers(environ: dict) -> dict[str, str]:
 
 
 @contextlib.contextmanager
-def upload_of(environ: dict):
+def upload_of(environ: dict) -> Iterator["Upload | None"]:
     """Open the request's body, or None. Without Content-Length it is read first, as many servers need the length."""
     length, source = body_length(environ), environ["wsgi.input"]
     if length and length > MAX_BODY:

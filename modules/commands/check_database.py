@@ -79,7 +79,13 @@ def check_modules(report: Report, app: mailapi.Application, generation: mailapi.
             report.bad(f"schema: {name}: {error}")
 
 
-def check_module(report: Report, app: mailapi.Application, name: str, module, generation: mailapi.Generation):
+def check_module(
+    report: Report,
+    app: mailapi.Application,
+    name: str,
+    module: mailapi.Module,
+    generation: mailapi.Generation,
+):
     if active := module.active_in(generation):
         for query in active.rows:
             app.db.column(query.limit(1))

@@ -10,6 +10,7 @@ import pwd
 import sys
 from collections.abc import Callable
 from pathlib import Path
+from typing import Any
 
 import mailapi
 
@@ -97,7 +98,7 @@ def obstacle_to(path: str, need: int) -> str | None:
     return None
 
 
-def run_as(user: str, job: Callable):
+def run_as(user: str, job: Callable) -> Any:
     """Run job in a child process of that user, and return its result by way of JSON."""
     entry = pwd.getpwnam(user)
     if os.geteuid() not in (0, entry.pw_uid):

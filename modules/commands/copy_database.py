@@ -26,7 +26,7 @@ class Database:
         self.location, self.is_state, self.label = location, is_state, without_password(location)
 
     @contextlib.contextmanager
-    def opened(self, make: bool = False):
+    def opened(self, make: bool = False) -> Iterator[None]:
         """Connect for the duration of a with statement; `make` creates a file that does not exist."""
         try:
             self.open(make)

@@ -85,7 +85,7 @@ class SqliteFile(Database):
                 tuple(self.checked(value, column, table, key) for value, column in zip(row, table.columns)),
             )
 
-    def checked(self, value, column, table, key):
+    def checked(self, value, column, table, key: int):
         """Return a value with its text decoded; ConfigError where a server would not store it."""
         if isinstance(value, bytes) and column.name != "mail_data" and column.type != "BLOB":
             try:

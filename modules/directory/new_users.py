@@ -1,6 +1,7 @@
 """New users: who may add which ones, the checks that `users/?add` and `users/?import` share, and the inserts of both."""
 
 import re
+from collections.abc import Collection, Iterable
 
 from peewee import SQL
 
@@ -69,7 +70,7 @@ def check_alias(user_name: str, user_alias: str | None):
         raise ApiError("Cannot alias to the same user.")
 
 
-def check_permissions(permissions, word: str = "permission"):
+def check_permissions(permissions: Iterable[str], word: str = "permission"):
     """Refuse a list with an empty permission; `word` is what the generation calls one."""
     if not all(permissions):
         raise ApiError(f"No {word} is set.")
@@ -93,7 +94,7 @@ def refuse_confusion(call, user_name: str):
         raise ApiError(f"Rows of this user name are left in {', '.join(tables)}: delete the user first.")
 
 
-def grant(call, user_name: str, permissions):
+def grant(call, user_name: str, permissions: Collection[str]):
     """Grant permissions to a user."""
     check_permissions(permissions, call.generation.permission)
     for permission in permissions:

@@ -4,12 +4,12 @@ from collections.abc import Callable
 
 import peewee
 
-from mailapi import DELEGATED, PreparedQuery, param
+from mailapi import DELEGATED, PreparedQuery, RawJSON, param
 
 from .pagination import KeysetPagination
 
 
-def list_rows(call, query: PreparedQuery):
+def list_rows(call, query: PreparedQuery) -> RawJSON | list[dict]:
     """Return a query's rows for the caller, or the page that the request asks for."""
     return call.listing(query, user=call.user_name)
 
@@ -21,7 +21,10 @@ class OwnedRows:
     """
 
     def __init__(
-        self, rows: peewee.Select, owner: peewee.Field, list_for_delegate: Callable[..., object] = list_rows
+        self,
+        rows: peewee.Select,
+        owner: peewee.Field,
+        list_for_delegate: Callable[..., RawJSON | list[dict]] = list_rows,
     ):
         pages, own = KeysetPagination(owner), owner == param("user")
         self.all = PreparedQuery(rows.order_by(owner), pages=pages)
@@ -32,7 +35,7 @@ class OwnedRows:
         self.of_user = PreparedQuery(rows.where(own))
         self.list_for_delegate = list_for_delegate
 
-    def visible_to(self, call, user_name: str | None = None):
+    def visible_to(self, call, user_name: str | None = None) -> RawJSON | list[dict]:
         """Return the rows of the user that is named, or else those that the caller may see.
 
         An admin sees all rows, a delegate their own ones and those of the delegated users, others their own ones.
@@ -46,6 +49,6 @@ class OwnedRows:
             return self.list_for_delegate(call, self.own_and_delegated)
         return list_rows(call, self.own)
 
-    def named(self, call, user_name: str):
+    def named(self, call, user_name: str) -> RawJSON | list[dict]:
         """Return all rows of one user, whichever page the request asks for."""
         return call.listing(self.of_user, user=user_name)

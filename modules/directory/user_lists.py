@@ -1,6 +1,8 @@
 """The lists of users that `users/?get` returns, with the modules in which each user is active."""
 
-from peewee import JOIN, Case, ColumnBase, TextField, Value, fn
+from collections.abc import Callable
+
+from peewee import JOIN, Case, ColumnBase, Expression, Select, TextField, Value, fn
 
 from mailapi import (
     ENCODER,
@@ -9,13 +11,17 @@ from mailapi import (
     Addresses,
     ApiError,
     Application,
+    Generation,
     Model,
     PreparedQuery,
+    RawJSON,
     Users,
 )
 
 from .active_users import is_active, is_active_on_page, is_one_active, on_page, same_rows
 from .owned_rows import OwnedRows
+
+ConditionFor = Callable[[Active], Expression]  # makes the condition for being active in a module
 
 
 class MailOwner(Model):
@@ -41,7 +47,7 @@ COUNTS_ON_PAGE = MAIL_COUNTS.where(on_page(MailOwner.mail_user)).alias("counts")
 WITH_MAIL = Active(MailOwner.mail_user)
 
 
-def with_counts(counts):
+def with_counts(counts: Select) -> Select:
     """Return the query for all users, with the numbers of the addresses that store to them and of their mails."""
     return (
         Users.select(
@@ -57,7 +63,7 @@ def with_counts(counts):
     )
 
 
-def active_by_counts(counts, otherwise):
+def active_by_counts(counts: Select, otherwise: ConditionFor) -> ConditionFor:
     """Return the function that makes the condition for being active in a module.
 
     Where the module asks for users with mail, the condition uses the counts: reading the mailbox again is slow.
@@ -72,7 +78,8 @@ LISTS_OF_BOTH = {
     "delegated page": (DELEGATED.where(ON_PAGE), is_active_on_page),
     "one": (BRIEF.own.query, is_one_active),
 }
-LISTS = {  # generation → name → the query, and the function that makes the condition for being active in a module
+# Generation → name → the query, and the function that makes the condition for being active in a module.
+LISTS: dict[int, dict[str, tuple[Select, ConditionFor]]] = {
     8: LISTS_OF_BOTH | {"all": (ALL, is_active), "all page": (ALL.where(ON_PAGE), is_active_on_page)},
     9: LISTS_OF_BOTH
     | {
@@ -96,7 +103,7 @@ class UserLists:
             for name, (query, is_active) in lists.items()
         }
 
-    def visible_to(self, call):
+    def visible_to(self, call) -> RawJSON | list[dict]:
         """Return all users to an admin, themselves and the delegated users to a delegate, themselves to others."""
         if call.caller.admin:
             return self.listed(call, "all", USER_NAMES.all)
@@ -104,7 +111,7 @@ class UserLists:
             return self.listed(call, "delegated", USER_NAMES.own_and_delegated, user=call.user_name)
         return self.one(call, call.user_name) if matches_page(call.user_name, call.query) else []
 
-    def listed(self, call, name: str, names: PreparedQuery, **values):
+    def listed(self, call, name: str, names: PreparedQuery, **values) -> RawJSON | list[dict]:
         """Return a list, or the page of it that the request asks for; `names` selects the same users."""
         number = call.generation.number
         if call.pages:
@@ -136,7 +143,9 @@ def matches_page(name: str, query: dict) -> bool:
     return name > (query.get("after") or "") and name.startswith(query.get("search") or "")
 
 
-def with_modules(app: Application, query, generation, is_active) -> PreparedQuery:
+def with_modules(
+    app: Application, query: Select, generation: Generation, is_active: ConditionFor
+) -> PreparedQuery:
     """Return a list's query with the column `modules`."""
     active_in = {
         name: active for name, module in app.listed().items() if (active := module.active_in(generation))
@@ -144,7 +153,7 @@ def with_modules(app: Application, query, generation, is_active) -> PreparedQuer
     return PreparedQuery(query.select_extend(modules_column(active_in, is_active)), nested=("modules",))
 
 
-def modules_column(active_in: dict, is_active):
+def modules_column(active_in: dict[str, Active], is_active: ConditionFor) -> ColumnBase:
     """Return the column `modules`: a JSON object, {"NAME": true} for each module in which the user is active.
 
     Without any it is [], as in the original.

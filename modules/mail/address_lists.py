@@ -1,6 +1,6 @@
 """The lists of addresses that `addresses/?get` returns, highest order first, and the conditions that select from them."""
 
-from peewee import Value
+from peewee import Expression, Value
 
 from mailapi import GENERATIONS, PreparedQuery, param
 
@@ -22,7 +22,7 @@ STORING_TO_USER = {
 }
 
 
-def selection(call):
+def selection(call) -> Expression | None:
     """Return the condition of the first field that selects addresses, or None."""
     table, body = call.generation.address, call.body
     if call.generation.number == 9 and body.get("address_order"):
@@ -36,7 +36,7 @@ def selection(call):
     return None
 
 
-def selected_page(call, condition) -> PreparedQuery:
+def selected_page(call, condition: Expression | None) -> PreparedQuery:
     """Return the query for the addresses that a condition selects, all if it is None, from the page that is asked for on."""
     number = call.generation.number
     query = ROWS_BY_ORDER[number] if condition is None else ROWS_BY_ORDER[number].where(condition)

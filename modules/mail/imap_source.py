@@ -55,7 +55,7 @@ class ImapSource(MailSource):
         """Check that the user is one of the mail server's."""
         return "accountId" in (self.call.external_user or self.call.app.external_credentials(self.user) or {})
 
-    def keys(self, only_unread=False):
+    def keys(self, only_unread: bool = False) -> list[dict]:
         with self.inbox():
             mails = self.fetch_items("1:*", "INTERNALDATE", max_bytes=MAX_LIST) if self.mail_count else []
             return [
@@ -64,7 +64,7 @@ class ImapSource(MailSource):
                 if not (only_unread and is_read(items))
             ]
 
-    def beginnings(self, mail_ids, size):
+    def beginnings(self, mail_ids: list[int], size: int) -> list[dict]:
         with self.inbox():
             uids = ",".join(str(mail_id - self.offset) for mail_id in mail_ids if self.is_possible(mail_id))
             fields = f"INTERNALDATE BODY.PEEK[{LISTED_FIELDS if size <= HEADER_BYTES else ''}]<0.{size}>"
@@ -72,7 +72,7 @@ class ImapSource(MailSource):
             mails = self.fetch_items(uids, fields, "BODY", max_bytes) if uids else []
             return list(map(self.row, mails))
 
-    def fetch(self, mail_id, mark_read=False):
+    def fetch(self, mail_id: int, mark_read: bool = False) -> dict | None:
         with self.inbox(writable=mark_read):
             if not (size := self.size(mail_id)):
                 return None
@@ -83,13 +83,13 @@ class ImapSource(MailSource):
                 self.store(mail_id, "+", r"\Seen")
             return items and self.row(items)
 
-    def mark(self, mail_id, read):
+    def mark(self, mail_id: int, read: bool) -> bool:
         with self.inbox(writable=True):
             if exists := bool(self.size(mail_id)):
                 self.store(mail_id, "+" if read else "-", r"\Seen")
             return exists
 
-    def delete(self, mail_id):
+    def delete(self, mail_id: int) -> bool:
         """Expunge this mail only. On a server without UIDPLUS (RFC 4315) it just stays marked as deleted.
 
         A mail that is marked already is expunged, too: an earlier attempt may have failed half-way.
@@ -106,7 +106,7 @@ class ImapSource(MailSource):
                     raise
             return True
 
-    def unread_count(self):
+    def unread_count(self) -> int:
         with self.inbox():
             return len((self.command("SEARCH", "UNSEEN", "UNDELETED")[0] or b"").split())
 

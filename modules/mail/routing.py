@@ -27,7 +27,9 @@ def matching_rows(call, address: str) -> list[dict]:
     )
 
 
-def decision(steps: list, accepted=False, stored=None, queued=None) -> dict:
+def decision(
+    steps: list[str], accepted: bool = False, stored: str | None = None, queued: dict | None = None
+) -> dict:
     """Make the answer about a decision of the daemon. steps: sentences that explain it; the last one states it."""
     return {"steps": steps, "decision": {"accepted": accepted, "stored": stored, "queued": queued}}
 
