@@ -451,7 +451,9 @@ def test_many_header_lines_are_refused(installed, tmp_path):
 
 def test_too_many_pipelined_requests_are_not_kept(installed, tmp_path):
     with Server(tmp_path) as server, connected(server) as [client]:
-        with contextlib.suppress(ConnectionError):  # the server resets a connection on which something is left to read
+        with contextlib.suppress(
+            ConnectionError
+        ):  # the server resets a connection on which something is left to read
             client.sendall(b"A / HTTP/1.1\r\n\r\n" * 5000)
             while client.recv(MB):
                 pass

@@ -72,15 +72,17 @@ class StateStore(Store):
 
     @contextlib.contextmanager
     def transaction(self, lock_type="IMMEDIATE"):
-        with self.one_statement(), super().transaction(lock_type):
-            yield
+        try:
+            with super().transaction(lock_type):
+                yield
+        except peewee.PeeweeException as error:
+            raise self.failure(error) from error
 
-    @contextlib.contextmanager
-    def one_statement(self):
-        """Connect for a single statement, which is a transaction by itself; StateFailure where that fails."""
+    def read(self, query, **values):
+        """Return the rows of a query that is a transaction by itself; StateFailure where it fails."""
         try:
             self.connect()
-            yield
+            return self.fetch(query, values)[1]
         except peewee.PeeweeException as error:
             raise self.failure(error) from error
 
