@@ -15,6 +15,12 @@ test: .venv/tested servers lint
 	$$(command -v eatmydata) $(BIN)/python -m pytest -n 2 --dist loadfile --no-loadscope-reorder
 	MAILAPI_TEST_DB=mariadb $$(command -v eatmydata) $(BIN)/python -m pytest -n 2 --dist loadfile --no-loadscope-reorder
 
+# What a change is most likely to break, in less than two minutes: no real servers, on SQLite only.
+quick: export PYTHONDONTWRITEBYTECODE =
+quick: .venv/tested lint
+	$$(command -v eatmydata) $(BIN)/python -m pytest -n 2 --dist loadfile -m "not slow" \
+		tests/core tests/api tests/state tests/directory tests/project
+
 # The style of the code: rules and format.
 lint: .venv/tested
 	$(BIN)/ruff check .
@@ -56,4 +62,4 @@ servers:
 clean:
 	rm -rf .venv build *.egg-info .pytest_cache .hypothesis
 
-.PHONY: run test lint servers fuzz stress bench clean
+.PHONY: run test quick lint servers fuzz stress bench clean

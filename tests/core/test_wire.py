@@ -283,6 +283,7 @@ VALUES = strategies.recursive(
 )
 
 
+@pytest.mark.slow
 @settings(max_examples=50, deadline=None)
 @given(strategies.dictionaries(strategies.text(), VALUES))
 def test_an_answer_has_the_same_bytes_whether_orjson_is_installed_or_not(answer):

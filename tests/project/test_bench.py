@@ -16,6 +16,7 @@ def bench(monkeypatch):
     monkeypatch.syspath_prepend(ROOT)
 
 
+@pytest.mark.slow
 def test_a_table_is_printed_and_compares_with_the_floor():
     command = [
         sys.executable,

@@ -14,6 +14,8 @@ import pytest
 from support import hostile_fields
 from support.site import ROOT
 
+pytestmark = pytest.mark.slow
+
 MINUTES = 20  # after which something is taken for what never ends
 
 

@@ -149,6 +149,7 @@ def test_what_is_known_to_be_linear_passes(pattern, how):
 ########## All patterns #############################################################################
 
 
+@pytest.mark.slow
 def test_every_pattern_takes_linear_time():
     uses = regex_uses.uses()
     assert len(uses) > 100  # else they were not found
