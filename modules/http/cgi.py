@@ -21,8 +21,8 @@ def run():
 
 def is_public(file: Path) -> bool:
     """Check whether a file is below the web server's document root, and a config.py beside it could be downloaded."""
-    root = os.environ.get("DOCUMENT_ROOT")
-    return bool(root) and Path(root).resolve() in file.parents
+    root = os.environ.get("DOCUMENT_ROOT", "")
+    return root != "" and Path(root).resolve() in file.parents
 
 
 def refuse(environ, start_response):
