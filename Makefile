@@ -40,6 +40,10 @@ bench: SERVERS += wrk
 bench: .venv/tested servers
 	$(BIN)/python -m bench run $(ARGS)
 
+# mailapi and the packages that it needs in one file: dist/mailapi.pyz.
+pyz: .venv/bundled
+	@$(BIN)/python build_pyz.py
+
 # The servers that tests start as private instances: Debian's packages, where we may install them.
 servers:
 	@missing=$$(for name in $(SERVERS); do dpkg -s $$name >/dev/null 2>&1 || echo $$name; done); \
@@ -53,6 +57,10 @@ servers:
 	$(BIN)/python -m pip install --quiet --disable-pip-version-check --editable .
 	@touch $@
 
+.venv/bundled: .venv/made
+	$(BIN)/python -m pip install --quiet --disable-pip-version-check --editable '.[mariadb]'
+	@touch $@
+
 .venv/tested: .venv/made
 	$(BIN)/python -m pip install --quiet --disable-pip-version-check --editable '.[test]'
 	$(BIN)/python -m pip install --quiet --disable-pip-version-check --only-binary :all: 'atheris>=3' || \
@@ -60,6 +68,6 @@ servers:
 	@touch $@
 
 clean:
-	rm -rf .venv build *.egg-info .pytest_cache .hypothesis
+	rm -rf .venv build dist *.egg-info .pytest_cache .hypothesis
 
-.PHONY: run test quick lint servers fuzz stress bench clean
+.PHONY: run test quick lint servers fuzz stress bench pyz clean

@@ -26,7 +26,7 @@ import types
 import urllib.parse
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from functools import cached_property, lru_cache, partial, wraps
-from importlib.machinery import SourceFileLoader
+from importlib.machinery import ModuleSpec, PathFinder, SourceFileLoader
 from operator import itemgetter
 from pathlib import Path
 
@@ -1346,10 +1346,19 @@ def load_modules(app: "Application") -> dict[str, Module]:
 
 def module_file(name: str, file: str, base: Path) -> Path:
     """Return the path of a module's file: beside the config, else where mailapi is installed."""
-    for path in (base / file, HERE / file, *(folder / Path(file).name for folder in INSTALLED)):
+    for path in (base / file, HERE / file):
         if path.is_file():
             return path.resolve()
+    if installed := find_installed(Path(file).name):
+        return Path(installed.origin).with_suffix(".py")
     raise ConfigError(f"modulelist: the file of {name} is missing: {base / file}.")
+
+
+def find_installed(file: str) -> ModuleSpec | None:
+    """Return the spec of a module file that comes with mailapi, in a folder or in mailapi.pyz."""
+    name, _, ending = file.partition(".")
+    spec = PathFinder.find_spec(f"mailapi_modules.{name}", sys.modules["mailapi_modules"].__path__)
+    return spec if spec and spec.has_location and ending == "py" else None  # folders have no location
 
 
 def load_class(name: str, path: Path) -> type[Module]:
@@ -1365,11 +1374,11 @@ def load_class(name: str, path: Path) -> type[Module]:
 
 def load_file(path: Path):
     """Run a Python file under a qualified name, so that `queue.py` does not replace the standard library's."""
-    qualified = f"mailapi_modules.{path.stem}"
-    if path.parent not in INSTALLED:
-        qualified += "_" + sha256(str(path))[:12]
-    spec = importlib.util.spec_from_loader(qualified, SourceFileLoader(qualified, str(path)))
-    python = sys.modules[qualified] = importlib.util.module_from_spec(spec)
+    spec = find_installed(path.name) if path.parent in INSTALLED else None
+    if not spec:
+        qualified = f"mailapi_modules.{path.stem}_{sha256(str(path))[:12]}"
+        spec = importlib.util.spec_from_loader(qualified, SourceFileLoader(qualified, str(path)))
+    python = sys.modules[spec.name] = importlib.util.module_from_spec(spec)
     spec.loader.exec_module(python)
     return python
 
