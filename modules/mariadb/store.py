@@ -103,6 +103,10 @@ class ServerStore(Failures, Store):
 
     # Transactions
 
+    def identity(self) -> object:
+        """Return what tells the database from others."""
+        return self.path
+
     def transaction(self, lock_type: str = "IMMEDIATE") -> contextlib.AbstractContextManager:
         """Return a context manager that commits or rolls back; IMMEDIATE to write, DEFERRED to read."""
         return Transaction(self, lock_type)

@@ -84,7 +84,7 @@ LAST_KEPT_CHANGE = PreparedQuery(
     .where(OF_USER)
     .order_by(SessionChange.created.desc())
     .limit(1)
-    .offset(MOST_CHANGES)
+    .offset(param("most"))
 )
 FORGET_CHANGES = PreparedQuery(
     SessionChange.delete().where(
@@ -143,7 +143,7 @@ class Sessions:
         start = version + created.to_bytes(TIME, "big") + secrets.token_bytes(RANDOM)
         code = code_of(key, start + name, authdata)
         raw = start + check_of(key, start + name + code) + code + name
-        return base64.b32hexencode(raw).decode().rstrip("=").lower()
+        return encoded(raw)
 
     @repeated
     def make_key(self) -> bytes:
@@ -220,7 +220,7 @@ class Sessions:
                 created=created,
                 next_code=next_code,
             )
-            oldest = self.store.value(LAST_KEPT_CHANGE, user_hash=user_hash)
+            oldest = self.store.value(LAST_KEPT_CHANGE, user_hash=user_hash, most=MOST_CHANGES)
             if oldest is not None:
                 self.end_until(user_hash, max(oldest, self.ended(user_hash)), but="")
             self.delete_expired()
@@ -253,6 +253,10 @@ def milliseconds() -> int:
     return int(time.time() * 1000)
 
 
+def encoded(raw: bytes) -> str:
+    return base64.b32hexencode(raw).decode().rstrip("=").lower()
+
+
 def decoded(token: str) -> bytes | None:
     """Return the bytes of an id: version, time, random bits, the two codes, name; None where it cannot be one."""
     try:
@@ -260,8 +264,8 @@ def decoded(token: str) -> bytes | None:
     except ValueError:
         return None
     size, unused = divmod(5 * len(token), 8)
-    if size <= FIXED or number & ((1 << unused) - 1) or token != token.lower():  # another spelling of an id
-        return None
+    if size <= FIXED or unused > 4 or number & ((1 << unused) - 1) or token != token.lower():
+        return None  # an id can be written in one way only
     raw = (number >> unused).to_bytes(size, "big")
     return raw if raw[:VERSION] in (WITH_NAME, WITH_HASH) else None
 

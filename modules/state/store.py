@@ -30,6 +30,14 @@ class StateStore(Store):
         except (OSError, ValueError) as still:
             raise CannotOpen(still) from None
 
+    def identity(self) -> object:
+        """Return what tells this file, with its mode and owner, from others that have its name at other times."""
+        try:
+            self.connect()
+        except peewee.PeeweeException as error:
+            raise self.failure(error) from error
+        return self.opened.identity
+
     def before_opening(self):
         """Give SQLite's side files the file's mode, which was read-only perhaps when they were made. SQLite sets
         their owner."""

@@ -108,15 +108,15 @@ class LoginThrottle:
 
     def __init__(self, store: Store, free_attempts: int):
         self.store, self.free = store, free_attempts
-        self.writable = False  # as far as this process knows
+        self.written: object = None  # the database that took a write; another one may have its name now
 
     def attempt(self, user_name: str, address: str, verify: Callable[[], bool]) -> bool:
         """Return what verify returns, and count it if it is False; TooManyFailures where the log-in comes too early.
 
-        Where failures cannot be counted, as on a full disk, nobody gets in: a process writes before its first attempt and
-        after each write that failed.
+        Where failures cannot be counted, as on a full disk, nobody gets in: a process writes before its first attempt, when
+        the database was replaced or has another mode, and after each write that failed.
         """
-        attempt = self.read(user_name, address) if self.writable else None
+        attempt = self.read(user_name, address) if self.written == self.store.identity() else None
         if attempt is None:
             self.prove_writable()
             attempt = self.read(user_name, address)
@@ -127,7 +127,7 @@ class LoginThrottle:
         try:
             self.record_failure(attempt)
         except BaseException:
-            self.writable = False
+            self.written = None
             raise
         return False
 
@@ -139,7 +139,7 @@ class LoginThrottle:
             self.store.execute(DELETE_FAILURE, subject="none")
             if not self.store.column(KEY):
                 self.store.execute(ADD_KEY, secret=secrets.token_hex(32))
-        self.writable = True
+        self.written = self.store.identity()
 
     def read(self, user_name: str, address: str) -> Attempt | None:
         """Return the attempt; None in a new database. TooManyFailures where it has to wait."""

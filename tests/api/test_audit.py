@@ -37,7 +37,7 @@ def test_every_log_in_is_recorded_however_it_ends(tmp_path):
 
 
 def test_what_was_done_in_a_session_can_be_told_from_others(site):
-    one, two = site.browser(), site.browser()
+    one, two = site.browser(), site.browser(REMOTE_ADDR="192.0.2.7")
     for browser in (one, two):
         ask(browser, "?login", auth=credentials())
         ask(browser, "pop/?add", pop_user="bob")

@@ -69,7 +69,7 @@ def test_the_side_files_of_an_open_state_database_stay_its_owners(configured, tm
     own(tmp_path)
     state = tmp_path / "master.db3.state"
     with contextlib.closing(sqlite3.connect(state)) as service:
-        service.execute("SELECT * FROM session").fetchall()
+        service.execute("SELECT * FROM session_key").fetchall()
         os.chown(f"{state}-wal", 0, 0)
         os.chmod(f"{state}-wal", 0o600)
         run(tmp_path, "call", "users", "add", "user_name=carol")

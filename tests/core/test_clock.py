@@ -47,12 +47,8 @@ def test_sessions_of_the_future_have_ended(site, clock):
     assert logged_in(browser)
     clock.now -= YEAR
     assert not logged_in(browser)
-    site.state("UPDATE session SET created = ?", clock.now + 50)
+    clock.now += YEAR - 50  # another instance's clock, a little behind
     assert logged_in(browser)
-    site.state("UPDATE session SET created = ?", clock.now + YEAR)
-    log_in(site, "ann")
-    clock.now += YEAR
-    assert not logged_in(browser)  # nor do they come back
 
 
 def test_tokens_of_the_future_are_not_valid(site, clock):
@@ -94,8 +90,8 @@ def test_a_clock_that_jumps_ahead_erases_no_audit(site, clock):
         clock.now += 43200
         attempt(site, "ann", "pw")
     clock.now += 2 * lifetime
-    for _ in range(20):
-        attempt(site, "root", "pw")
+    for n in range(20):
+        attempt(site, "root", "pw", f"192.0.2.{n}")
     clock.now -= 2 * lifetime
     attempt(site, "dele", "pw")
     seen = users(site)
@@ -122,7 +118,7 @@ def test_entries_are_forgotten_to_the_second_where_somebody_comes_every_day(site
         attempt(site, "ann", "pw")
     assert users(site).count("bob") == 1
     clock.now += 1
-    attempt(site, "ann", "pw")
+    attempt(site, "dele", "pw")
     assert users(site).count("bob") == 0
 
 

@@ -102,19 +102,21 @@ class Swap:
             return client(url, auth={"user_name": user, "password": "pw"}, **fields)
 
     def served_by_mailapi(self) -> bool:
-        """Whether a log-in is one in the guide's state database."""
+        """Whether a log-out is one in the guide's state database."""
         state = self.machine.folder / "var/lib/mailapi/state.db3"
-        before = sessions(state)
-        assert self.ask("bob")["login"] is True
-        return sessions(state) > before
+        before = log_outs(state)
+        with Client(self.machine.url) as client:
+            assert client("users/?get", auth={"user_name": "bob", "password": "pw"})["login"] is True
+            client("?logout")
+        return log_outs(state) > before
 
 
-def sessions(state: Path) -> int:
-    """How many log-ins a state database has seen."""
+def log_outs(state: Path) -> int:
+    """How many sessions a state database has that were ended."""
     if not state.exists():
         return 0
     with contextlib.closing(sqlite3.connect(state)) as connection:
-        return connection.execute("SELECT MAX(session_id) FROM session").fetchone()[0] or 0
+        return connection.execute("SELECT COUNT(*) FROM session_change").fetchone()[0] or 0
 
 
 @pytest.fixture(params=[9, 8], ids=["generation9", "generation8"])

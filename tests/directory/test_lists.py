@@ -13,6 +13,8 @@ import time
 import pytest
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
+from mailapi_modules.directory.address_tables import Addresses
+from mailapi_modules.directory.lists import encoded
 
 import mailapi
 from support.browsers import log_in
@@ -99,10 +101,10 @@ def test_what_sqlite_encodes_is_what_python_encodes(site, names, route):
     site.sql("DELETE FROM addresses")
     for order, name in enumerate(names):
         site.sql("INSERT INTO addresses VALUES (?, ?, 'store', ?)", name, order + 1, route if order else None)
-    query = mailapi.PreparedQuery(mailapi.Addresses.select().order_by(mailapi.Addresses.address_order))
+    query = mailapi.PreparedQuery(Addresses.select().order_by(Addresses.address_order))
     site.app.db.connect()
     rows = mailapi.encode({"status": "ok", "addresses": site.app.db.rows(query)})
-    assert mailapi.encode({"status": "ok", "addresses": site.app.db.encoded(query, {})}) == rows
+    assert mailapi.encode({"status": "ok", "addresses": encoded(site.app.db, query, {})}) == rows
     site.app.db.close()
 
 

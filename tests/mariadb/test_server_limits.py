@@ -4,6 +4,7 @@ from concurrent.futures import ThreadPoolExecutor
 
 import peewee
 import pytest
+from mailapi_modules.directory.address_tables import Addresses
 from mailapi_modules.mariadb.shared_store import SharedStore
 
 import mailapi
@@ -194,7 +195,7 @@ def test_the_next_order_is_one_that_javascript_can_tell_from_others(site, databa
     )
     store = site.app.db
     with store.transaction("DEFERRED"):
-        assert store.next(mailapi.Addresses.address_order) == 8
+        assert store.next(Addresses.address_order) == 8
     database.sql("DELETE FROM addresses WHERE address_order < %s", 10**18 - 1)
     database.sql(
         "INSERT INTO addresses VALUES ('x@y', %s, 'drop', NULL), ('x@y', %s, 'drop', NULL)",
@@ -202,7 +203,7 @@ def test_the_next_order_is_one_that_javascript_can_tell_from_others(site, databa
         -(2**63),
     )
     with store.transaction("DEFERRED"):
-        assert store.next(mailapi.Addresses.address_order) == 2**53 - 1
+        assert store.next(Addresses.address_order) == 2**53 - 1
     store.release()
 
 

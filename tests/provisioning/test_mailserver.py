@@ -231,7 +231,7 @@ NOT_BOB = [
 )
 def test_a_name_is_that_name_only_whatever_the_collation(site, collation):
     site.mail.sql(f"ALTER TABLE accounts MODIFY username VARCHAR(255) COLLATE {collation} NOT NULL")
-    site.app.sessions.throttle.free = 1000
+    site.app.throttle.free = 1000
     before = everything(site)
     for name in NOT_BOB:
         assert not works(site, name, "test")
@@ -283,7 +283,7 @@ def test_unknown_wrong_and_disabled_cost_the_same(site, scheme):
     stored = (
         TEST if scheme == "{SSHA256}" else scheme + schemes.crypt("test", "$6$rounds=60000$saltsaltsaltsalt")
     )
-    site.app.sessions.throttle.free = 10**6  # this is about the work, not about the wait
+    site.app.throttle.free = 10**6  # this is about the work, not about the wait
     site.mail.sql("UPDATE accounts SET password = %s", stored)
     copy(site, "u0@corp.org")
     copy(site, "u1@corp.org", status=1)

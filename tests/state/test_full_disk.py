@@ -1,4 +1,4 @@
-"""A disk that takes no more: nobody gets in uncounted, and a log-out says what it did (mailapi.Sessions)."""
+"""A disk that takes no more: nobody gets in uncounted, and a log-out says what it did (modules/state/)."""
 
 import base64
 import contextlib
@@ -60,10 +60,12 @@ def test_basic_credentials_that_make_no_session_are_no_way_to_guess(tmp_path):
 
 def test_log_out_ends_the_session_in_the_room_that_the_journal_has(site):
     for _ in range(30):
-        browser = log_in(site)
+        ask(log_in(site), "?logout")
+    browser = log_in(site)
     copy = holding(site, token(browser))
     with full_disk(site):
-        post(site.browser(), status=500, auth=credentials())
+        for password in ("wrong", "pw"):
+            post(site.browser(), status=500, auth=credentials(password=password))
         answer = post(browser, "?logout")
     assert answer.json["status"] == OUT and "Max-Age=0" in answer.headers["Set-Cookie"]
     assert not logged_in(copy)

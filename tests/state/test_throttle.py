@@ -3,6 +3,7 @@
 import json
 
 import pytest
+from mailapi_modules.http import addresses
 from mailapi_modules.state import throttle
 
 import mailapi
@@ -168,16 +169,20 @@ def test_networks_may_be_written_as_ipv6(tmp_path):
 
 def test_addresses_that_are_long_are_kept_in_no_cache(tmp_path):
     site = Site(tmp_path, trusted_proxies=["10.0.0.0/8"])
-    mailapi.bare_ip.cache_clear()
+    for cached in (addresses.bare_ip, addresses.usual_form):
+        cached.cache_clear()
     for i in range(50):
         for long in (f"fe80::{i:x}%" + "z" * 5000, " " * 5000 + f"1.2.3.{i}", f"{i}" * 5000):
             site.browser(REMOTE_ADDR="10.0.0.1", HTTP_X_FORWARDED_FOR=long).post(
                 "/?x", json.dumps({}).encode()
             )
-            mailapi.client_address(
-                {"REMOTE_ADDR": "10.0.0.1", "HTTP_X_FORWARDED_FOR": long}, site.app.config.proxies
+            addresses.client_address(
+                {"REMOTE_ADDR": "10.0.0.1", "HTTP_X_FORWARDED_FOR": long}, site.app.peers.proxies
             )
-    assert mailapi.bare_ip.cache_info().currsize <= 51  # the fifty that are addresses once the blanks are off
+    assert addresses.usual_form.cache_info().currsize <= 1
+    assert (
+        addresses.bare_ip.cache_info().currsize <= 51
+    )  # the fifty that are addresses once the blanks are off
 
 
 def test_refusals_are_the_same_for_right_and_wrong(site, clock):

@@ -10,12 +10,13 @@ import zipfile
 from importlib import metadata
 from pathlib import Path
 
-import deployment
 import pytest
-from conftest import ROOT, Site
-from deployment import AS_USER, PATHS, USER, Machine, folder_for
-from instances import absent, free_port, instance, need
-from session import Client, session
+
+from support import deployment
+from support.deployment import AS_USER, PATHS, USER, Machine, folder_for
+from support.instances import absent, free_port, instance, need
+from support.session import Client, session
+from support.site import ROOT, Site
 
 PYTHON = "/usr/bin/python3"
 EPOCH = {"SOURCE_DATE_EPOCH": "1700000000"}
