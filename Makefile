@@ -2,18 +2,24 @@
 PYTHON ?= python3
 LISTEN ?= 127.0.0.1:8080
 BIN = .venv/bin
-SERVERS = $(shell cat tests/servers.txt)
+SERVERS = $(shell cat tests/support/servers.txt)
 
 run: .venv/made
 	@$(BIN)/mailapi serve --init --listen $(LISTEN)
 
-# Two processes share the test files; `.venv/bin/python -m pytest tests/test_x.py` is quicker with one.
+# Two processes share the test files; `.venv/bin/python -m pytest tests/core/test_wire.py` is quicker with one.
 # No test takes the power away: with eatmydata nobody waits for the disk.
 # Then what concerns the master database once more, with it on a server.
 test: export PYTHONDONTWRITEBYTECODE =
 test: .venv/tested servers lint
 	$$(command -v eatmydata) $(BIN)/python -m pytest -n 2 --dist loadfile --no-loadscope-reorder
 	MAILAPI_TEST_DB=mariadb $$(command -v eatmydata) $(BIN)/python -m pytest -n 2 --dist loadfile --no-loadscope-reorder
+
+# What a change is most likely to break, in less than two minutes: no real servers, on SQLite only.
+quick: export PYTHONDONTWRITEBYTECODE =
+quick: .venv/tested lint
+	$$(command -v eatmydata) $(BIN)/python -m pytest -n 2 --dist loadfile -m "not slow" \
+		tests/core tests/api tests/state tests/directory tests/project
 
 # The style of the code: rules and format.
 lint: .venv/tested
@@ -22,17 +28,21 @@ lint: .venv/tested
 
 # Longer than in `make test`: ten minutes for each part.
 fuzz: .venv/tested
-	FUZZ=100 $(BIN)/python -m pytest tests/test_fuzz.py
-	FUZZ_SECONDS=600 $(BIN)/python -m pytest tests/test_guided_fuzz.py
+	FUZZ=100 $(BIN)/python -m pytest tests/core/test_fuzz.py
+	FUZZ_SECONDS=600 $(BIN)/python -m pytest tests/project/test_guided_fuzz.py
 
 # Longer than in `make test`: eight writers for two minutes, a server killed 120 times.
 stress: .venv/tested
-	STRESS=120 $(BIN)/python -m pytest tests/test_survival.py
+	STRESS=120 $(BIN)/python -m pytest tests/deploy/test_survival.py
 
 # How mailapi compares with a floor under the same server; some ten minutes. `ARGS="--server uwsgi"` for a part of it.
 bench: SERVERS += wrk
 bench: .venv/tested servers
 	$(BIN)/python -m bench run $(ARGS)
+
+# mailapi and the packages that it needs in one file: dist/mailapi.pyz.
+pyz: .venv/bundled
+	@$(BIN)/python build_pyz.py
 
 # The servers that tests start as private instances: Debian's packages, where we may install them.
 servers:
@@ -47,6 +57,10 @@ servers:
 	$(BIN)/python -m pip install --quiet --disable-pip-version-check --editable .
 	@touch $@
 
+.venv/bundled: .venv/made
+	$(BIN)/python -m pip install --quiet --disable-pip-version-check --editable '.[mariadb]'
+	@touch $@
+
 .venv/tested: .venv/made
 	$(BIN)/python -m pip install --quiet --disable-pip-version-check --editable '.[test]'
 	$(BIN)/python -m pip install --quiet --disable-pip-version-check --only-binary :all: 'atheris>=3' || \
@@ -54,6 +68,6 @@ servers:
 	@touch $@
 
 clean:
-	rm -rf .venv build *.egg-info .pytest_cache .hypothesis
+	rm -rf .venv build dist *.egg-info .pytest_cache .hypothesis
 
-.PHONY: run test lint servers fuzz stress bench clean
+.PHONY: run test quick lint servers fuzz stress bench pyz clean

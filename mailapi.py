@@ -12,7 +12,6 @@ import hashlib
 import hmac
 import importlib
 import importlib.util
-import ipaddress
 import json
 import logging
 import os
@@ -27,12 +26,13 @@ import types
 import urllib.parse
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from functools import cached_property, lru_cache, partial, wraps
-from importlib.machinery import SourceFileLoader
+from importlib.machinery import ModuleSpec, PathFinder, SourceFileLoader
+from operator import itemgetter
 from pathlib import Path
 
 import bottle
 import peewee
-from peewee import IntegerField, TextField
+from peewee import TextField
 
 try:
     import orjson
@@ -92,14 +92,10 @@ class Config:
     services: dict = dataclasses.field(default_factory=dict, repr=False)
 
     def resolve(self, base: Path) -> "Config":
-        """Make relative paths start from base, name the state database, and parse the proxies' networks."""
+        """Make relative paths start from base, and name the state database."""
         self.base = base
         self.state = self.state or (self.dbpath if is_url(self.dbpath) else self.dbpath + ".state")
         self.dbpath, self.state = (db if is_url(db) else str(base / db) for db in (self.dbpath, self.state))
-        try:
-            self.proxies = [ip_network(network) for network in self.trusted_proxies]
-        except ValueError as error:
-            raise ConfigError(f"trusted_proxies: {error}.") from None
         return self
 
 
@@ -406,8 +402,19 @@ def read_fields(given: dict, types: dict) -> dict:
     return fields
 
 
-PAGE_QUERY = {"after": php_text, "search": php_text}  # of a list's query, beside limit
-CREDENTIALS = object_of(user_name=php_text, password=raw_text)
+def read_auth(auth) -> tuple[str | None, str | None]:
+    """Return user name and password of the field `auth`; ApiError (HTTP 400) names what cannot be read."""
+    if empty(auth):
+        return None, None
+    if not isinstance(auth, dict):
+        raise invalid("auth")
+    fields = []
+    for name, read in (("user_name", php_text), ("password", raw_text)):
+        try:
+            fields.append(read(auth.get(name)))
+        except ValueError:
+            raise invalid(f"auth.{name}") from None
+    return fields[0], fields[1]
 
 
 def refuse_forbidden_text(body: dict):
@@ -490,7 +497,7 @@ def body_length(environ: dict) -> int | None:
     """Return the bytes of a body; None where it ends with its stream."""
     length, chunked = environ.get("CONTENT_LENGTH"), "HTTP_TRANSFER_ENCODING" in environ
     if length:
-        if not re.fullmatch("[0-9]{1,18}", length):
+        if not length.isascii() or not length.isdigit() or len(length) > 18:
             raise ApiError("Invalid JSON in request body.", http=400)
         return int(length)
     if environ.get("wsgi.input_terminated") or chunked and environ.get("wsgi.run_once"):
@@ -500,9 +507,8 @@ def body_length(environ: dict) -> int | None:
     return 0
 
 
-def raw_body(environ: dict, limit: int) -> bytes:
-    """Read a body of at most `limit` bytes; ApiError (HTTP 413) refuses a longer one before it is read."""
-    length = body_length(environ)
+def raw_body(environ: dict, length: int | None, limit: int) -> bytes:
+    """Read a body of this length, at most `limit` bytes; ApiError (HTTP 413) refuses a longer one before it is read."""
     if length and length > limit:
         raise ApiError("Request body too large.", http=413)
     try:
@@ -561,12 +567,12 @@ def read_object(raw: bytes) -> dict:
 
     ApiError: HTTP 400 where it is no object; HTTP 413 where it is large and would take many times its size.
     """
-    if not raw or raw.isspace():
+    if raw == b"{}" or not raw or raw.isspace():  # what browser clients send, and scripts without fields
         return {}
     if len(raw) > SMALL_BODY and sum(map(raw.count, (b",", b"[", b"{", b"\\"))) > MOST_VALUES:
         raise ApiError("Request body too large.", http=413)
     try:
-        body = json.loads(raw.decode(), parse_constant=not_json)
+        body = DECODER.decode(raw.decode())
     except (ValueError, RecursionError):
         body = None
     if not isinstance(body, dict):
@@ -578,8 +584,11 @@ def not_json(constant: str):
     raise ValueError(f"{constant} is not JSON")
 
 
+DECODER = json.JSONDecoder(parse_constant=not_json)
+
+
 class RawJSON:
-    """A list that the database has encoded (Store.encoded), for `encode` to copy into the answer."""
+    """A list that the database has encoded, for `encode` to copy into the answer."""
 
     def __init__(self, payload: bytes):
         self.payload = payload
@@ -636,116 +645,6 @@ class File:
         return load_part("http.downloads").headers(self)
 
 
-########## Clients #################################################################################
-
-# An address as sockets, servers and proxies write it: with a port, brackets or a zone.
-ADDRESS = re.compile(
-    r"(?:\[([0-9A-Fa-f:.]{2,45})(?:%[^\s\]]{0,40})?\]|([0-9.]{7,15}))(?::[0-9]{1,5})?"
-    r"|([0-9A-Fa-f:.]{2,45})(?:%\S{0,40})?"
-)
-
-
-def client_address(environ: dict, proxies: list) -> str:
-    """Return the client's address; behind trusted proxies the last one in X-Forwarded-For that is none of them.
-
-    Where a proxy passes on something that is no address, the last trusted proxy counts as the client.
-    """
-    address = plain_address(environ.get("REMOTE_ADDR", ""))
-    for hop in reversed(environ.get("HTTP_X_FORWARDED_FOR", "").split(",")) if proxies else ():
-        if not is_trusted(address, proxies):
-            break
-        try:
-            address = str(ip(hop))
-        except ValueError:
-            break
-    return address
-
-
-def plain_address(address: str) -> str:
-    """Return an address in its usual form; text that is none, such as a Unix socket's, stays unchanged."""
-    try:
-        return str(ip(address))
-    except ValueError:
-        return address
-
-
-def ip(address: str) -> ipaddress.IPv4Address | ipaddress.IPv6Address:
-    """Return the IP address in a text like ADDRESS, IPv4 within IPv6 as IPv4; ValueError where there is none."""
-    return bare_ip(address.strip(' \t"')[:200])
-
-
-@lru_cache(maxsize=1000)  # texts without an address are not cached, so that each key is short
-def bare_ip(address: str) -> ipaddress.IPv4Address | ipaddress.IPv6Address:
-    if not (found := ADDRESS.fullmatch(address)):
-        raise ValueError("no IP address")
-    parsed = ipaddress.ip_address(found[1] or found[2] or found[3])
-    return getattr(parsed, "ipv4_mapped", None) or parsed
-
-
-def ip_network(network: str, strict: bool = True) -> ipaddress.IPv4Network | ipaddress.IPv6Network:
-    """Return a network, IPv4 within IPv6 as IPv4 like addresses; ValueError where the text is none."""
-    parsed = ipaddress.ip_network(network, strict)
-    mapped = getattr(parsed.network_address, "ipv4_mapped", None)
-    if not mapped or parsed.prefixlen < 96:
-        return parsed
-    return ipaddress.ip_network(f"{mapped}/{parsed.prefixlen - 96}")
-
-
-def is_trusted(address: str, proxies: list) -> bool:
-    """Check whether a peer is a trusted proxy. One on a Unix socket, which has no address, is."""
-    try:
-        return bool(proxies) and (not address or any(ip(address) in network for network in proxies))
-    except ValueError:
-        return False
-
-
-def network(address: str) -> str:
-    """Return what log-ins are counted by: of IPv6 the /64, since one person has it all; else the address."""
-    address = plain_address(address)
-    with contextlib.suppress(ValueError):
-        return str(ipaddress.ip_network(f"{address}/64", strict=False)) if ":" in address else address
-    return address
-
-
-def cross_site(environ: dict, proxies: list) -> bool:
-    """Check whether a page of another origin sent this request, so that its cookie does not count (docs/wire.md F42)."""
-    if site := environ.get("HTTP_SEC_FETCH_SITE"):
-        return site not in ("same-origin", "none")
-    if (sent_by := environ.get("HTTP_ORIGIN")) is None:
-        return False
-    origin = origin_of(sent_by)
-    return origin is None or origin != own_origin(environ, proxies)
-
-
-def own_origin(environ: dict, proxies: list) -> tuple | None:
-    """Return the origin of this request's URL, as the client sees it."""
-    return origin_of(f"{request_scheme(environ, proxies)}://{own_host(environ)}")
-
-
-def own_host(environ: dict) -> str:
-    """Return the host of this request's URL, and its port unless that is the usual one, as the client sees them."""
-    host = environ.get("HTTP_HOST") or "{SERVER_NAME}:{SERVER_PORT}".format_map(environ)
-    if "uwsgi.version" in environ and not re.search(r":[0-9]{1,5}\Z", host):  # uWSGI cuts the port off
-        host += ":{SERVER_PORT}".format_map(environ)
-    return host
-
-
-def request_scheme(environ: dict, proxies: list) -> str:
-    """Return http or https, as the client sees it: a trusted proxy's X-Forwarded-Proto counts."""
-    trusted = is_trusted(environ.get("REMOTE_ADDR", ""), proxies)
-    return trusted and environ.get("HTTP_X_FORWARDED_PROTO") or environ.get("wsgi.url_scheme", "http")
-
-
-def origin_of(url: str) -> tuple | None:
-    """Return scheme, host and port of a URL (RFC 6454); None where it has none, as the origin `null`."""
-    try:
-        parts = urllib.parse.urlsplit(url)
-        port = parts.port or {"http": 80, "https": 443}[parts.scheme]
-        return (parts.scheme, parts.hostname, port) if parts.hostname else None
-    except (ValueError, KeyError):
-        return None
-
-
 ########## Tables ##################################################################################
 
 
@@ -789,37 +688,6 @@ class ApiAddressDelegates(Model):
     api_expression = TextField()
 
 
-class Addresses(Model):
-    address_expression = TextField()
-    address_order = IntegerField()
-    address_router = TextField()
-    address_route = TextField(null=True)
-
-    @classmethod
-    def stores_to(cls, user):
-        """Return the condition that a row stores mail for user."""
-        return (cls.address_router == "store") & (cls.address_route == user)
-
-    @classmethod
-    def user_of(cls, row: dict) -> str | None:
-        """Return the user for whom a row stores mail."""
-        return row["address_route"] if row["address_router"] == "store" else None
-
-
-class Addresses8(Model):
-    address_expression = TextField()
-    address_order = IntegerField()
-    address_user = TextField()
-
-    @classmethod
-    def stores_to(cls, user):
-        return cls.address_user == user
-
-    @classmethod
-    def user_of(cls, row: dict) -> str | None:
-        return row["address_user"]
-
-
 @dataclasses.dataclass(frozen=True)
 class Generation:
     """A version of the schema that both the daemons and this API support, and how it differs from others."""
@@ -827,16 +695,18 @@ class Generation:
     number: int
     permission: str  # the clients' word for a permission, alone and in names
     access: type[ApiAccess] | type[ApiAccess8]
-    address: type[Addresses] | type[Addresses8]
 
     def in_generation(self, sentence: str) -> str:
         return sentence.replace("{permission}", self.permission)
 
 
 GENERATIONS = {
-    8: Generation(8, "right", ApiAccess8, Addresses8),
-    9: Generation(9, "permission", ApiAccess, Addresses),
+    8: Generation(8, "right", ApiAccess8),
+    9: Generation(9, "permission", ApiAccess),
 }
+GENERATIONS_BY_VERSION = GENERATIONS | {
+    str(number): each for number, each in GENERATIONS.items()
+}  # as in `meta`
 LATEST = max(GENERATIONS)
 
 
@@ -857,20 +727,22 @@ def param(name: str) -> peewee.Value:
 class PreparedQuery:
     """A query built once, at import, and compiled at its first use: building takes ten times as long as running."""
 
-    def __init__(self, query, nested: tuple = (), pages=None):
+    json_sql = ""  # the SQL that returns the rows as one JSON list (modules/directory/lists.py)
+
+    def __init__(self, query: peewee.Node, nested: tuple = ()):
         self.query = query
         self.nested = nested  # the columns that hold JSON
-        self.pages = pages  # a KeysetPagination (modules/directory/pagination.py)
-        self.compiled: dict = {}  # type of database → SQL and parameters
-        self.encoding = ""  # the SQL that returns the rows as one JSON list
+        self.compiled: dict[str, tuple[str, Callable]] = {}  # Store.dialect → SQL and binder
 
-    def sql(self, database: peewee.Database):
-        """Return the query's SQL and parameters."""
-        compiled = self.compiled.get(type(database))
-        if not compiled:
-            compiled = database.get_sql_context().sql(self.query).query()
-            self.compiled[type(database)] = compiled
-        return compiled
+
+def binder(parameters: Sequence) -> Callable[[Mapping], Sequence] | None:
+    """Return the function that makes a statement's parameters from the values of its Params; None if it has none."""
+    names = [each.name if type(each) is Param else number for number, each in enumerate(parameters)]
+    constants = {n: each for n, each in enumerate(parameters) if type(each) is not Param}
+    if len(names) < 2:
+        return (lambda values: [(constants | values)[names[0]]]) if names else None
+    pick = itemgetter(*names)
+    return (lambda values: pick(constants | values)) if constants else pick
 
 
 def each_generation(build: Callable[[Generation], object]) -> dict:
@@ -882,15 +754,6 @@ SQLITE_SEQUENCE = peewee.Table("sqlite_sequence", ("name", "seq"))
 LAST_GIVEN = PreparedQuery(
     SQLITE_SEQUENCE.select(SQLITE_SEQUENCE.seq).where(SQLITE_SEQUENCE.name == param("table"))
 )
-
-
-def json_sql(sql: str, cursor: sqlite3.Cursor, nested: tuple) -> str:
-    """Return SQL whose only value is the JSON list of the rows of `sql`, in their order."""
-    pairs = ", ".join(
-        f"'{name}', " + (f'json("{name}")' if name in nested else f'"{name}"')
-        for name, *_ in cursor.description
-    )
-    return f"SELECT CAST(json_group_array(json_object({pairs})) AS BLOB) FROM ({sql})"
 
 
 def as_peewee(error: sqlite3.Error) -> Exception:
@@ -930,20 +793,23 @@ class ReadGate:
     LONGEST_READING = 0.05  # seconds
 
     def __init__(self):
-        self.readers, self.since, self.empty = 0, 0.0, threading.Condition()
+        self.readers, self.waiting, self.since, self.lock = 0, 0, 0.0, threading.Lock()
+        self.empty = threading.Condition(self.lock)
 
     def enter(self):
-        with self.empty:
+        with self.lock:
             while self.readers and time.monotonic() - self.since > self.LONGEST_READING:
+                self.waiting += 1
                 self.empty.wait()
+                self.waiting -= 1
             if not self.readers:
                 self.since = time.monotonic()
             self.readers += 1
 
     def leave(self):
-        with self.empty:
+        with self.lock:
             self.readers -= 1
-            if not self.readers:
+            if self.waiting and not self.readers:
                 self.empty.notify_all()
 
 
@@ -951,35 +817,30 @@ class Transaction:
     """A block whose statements take effect together or not at all."""
 
     def __init__(self, store: "Store", lock_type: str):
-        self.store, self.lock_type = store, lock_type
-        self.gate = store.gate if lock_type == "DEFERRED" else None
+        self.store, self.begin, self.reads = store, f"BEGIN {lock_type}", lock_type == "DEFERRED"
 
     def __enter__(self):
         self.store.connect()
-        if self.gate:
-            self.gate.enter()
+        gate = self.reads and self.store.gate
+        if gate:
+            gate.enter()
         try:
-            self.store.run(f"BEGIN {self.lock_type}")
+            self.store.run(self.begin)
         except BaseException:
-            if self.gate:
-                self.gate.leave()
+            if gate:
+                gate.leave()
             raise
 
     def __exit__(self, kind, error, traceback):
         try:
-            self.end(committed=kind is None)
-        finally:
-            if self.gate:
-                self.gate.leave()
-
-    def end(self, committed: bool):
-        try:
-            if committed:
+            if kind is None:
                 self.store.run("COMMIT")
         finally:
             connection = self.store.opened.connection
             if connection.in_transaction:  # SQLite may have rolled back already
                 connection.execute("ROLLBACK")
+            if self.reads and self.store.gate:
+                self.store.gate.leave()
 
 
 class Store:
@@ -988,15 +849,21 @@ class Store:
     A missing file is refused and never created.
     """
 
-    PRAGMAS = {"foreign_keys": 1}
+    PRAGMAS: Mapping[str, object] = {"foreign_keys": 1}
+    dialect = "SQLite"
     streams = True  # the beginning of a BLOB can be read without the rest
+    encodes_json = True
 
     def __init__(self, path: str):
         self.path = path
         uri = Path(path).absolute().as_uri() + "?mode=rw"
         options = {"uri": True, "timeout": 5, "factory": ClosingConnection, "check_same_thread": False}
         self.database = peewee.SqliteDatabase(uri, pragmas=self.PRAGMAS, **options)
-        self.opened, self.gate = ThreadConnection(), ReadGate()
+        self.opened = ThreadConnection()
+        self.gate: ReadGate | None = ReadGate()
+        self.transactions = {
+            lock_type: Transaction(self, lock_type) for lock_type in ("DEFERRED", "IMMEDIATE")
+        }
 
     def trace(self, report: Callable[[str], None] | None):
         """Report the SQL of this thread's statements, without values."""
@@ -1028,6 +895,11 @@ class Store:
     def after_opening(self):
         """Prepare the open database, in a subclass."""
 
+    def identity(self) -> object:
+        """Connect, and return what tells the database from others that have its name at other times."""
+        self.connect()
+        return self.opened.identity
+
     def close(self):
         """Close this thread's connection."""
         self.database.close()
@@ -1035,13 +907,7 @@ class Store:
 
     def transaction(self, lock_type: str = "IMMEDIATE") -> contextlib.AbstractContextManager:
         """Return a transaction to enter; IMMEDIATE to write, DEFERRED to read."""
-        return Transaction(self, lock_type)
-
-    @contextlib.contextmanager
-    def one_statement(self):
-        """Connect for a statement that is a transaction of its own."""
-        self.connect()
-        yield
+        return self.transactions[lock_type]
 
     def run_with_retry(self, work: Callable):
         """Return work(), whose effect is one transaction; repeat it after TransactionRolledBack, which SQLite never
@@ -1058,44 +924,45 @@ class Store:
     def release(self):
         """Give a connection back after a request; one to a file stays with its thread."""
 
-    def compiled(self, query) -> tuple[str, Sequence]:
-        """Return the SQL and the parameters of a query, prepared or not."""
-        if type(query) is PreparedQuery:
-            return query.sql(self.database)
-        return self.database.get_sql_context().sql(query).query()
+    def compile(
+        self, query: PreparedQuery | peewee.Query
+    ) -> tuple[str, Callable[[Mapping], Sequence] | None]:
+        """Return a query's SQL and the binder of its parameters; a prepared query is compiled only once."""
+        if isinstance(query, PreparedQuery):
+            query.compiled[self.dialect] = query.compiled.get(self.dialect) or self.compile(query.query)
+            return query.compiled[self.dialect]
+        sql, parameters = self.database.get_sql_context().sql(query).query()
+        return sql, binder(parameters)
 
     def execute(self, query, **values) -> sqlite3.Cursor:
         """Run a query, a prepared one with its values, and return the cursor."""
-        return self.run(*self.compiled(query), values)
+        sql, bind = self.compile(query)
+        return self.run(sql, bind(values) if bind else ())
 
-    def run(self, sql: str, parameters: Sequence = (), values: Mapping = {}) -> sqlite3.Cursor:
+    def run(self, sql: str, parameters: Sequence = ()) -> sqlite3.Cursor:
         """Run SQL and return the cursor; peewee's exceptions where it fails."""
         opened = self.opened
         if opened.trace:
             opened.trace(sql)
         try:  # sqlite3 itself: peewee's own way takes as long as a small query
-            if not parameters:
-                return opened.connection.execute(sql)
-            return opened.connection.execute(
-                sql, [values[p.name] if type(p) is Param else p for p in parameters]
-            )
+            return opened.connection.execute(sql, parameters)
         except sqlite3.Error as error:
             raise as_peewee(error) from error
 
     def execute_many(self, query: PreparedQuery, rows: list[dict]):
         """Run a query once for each row of values; the fastest way to insert many."""
-        sql, parameters = query.sql(self.database)
+        sql, bind = self.compile(query)
         if self.opened.trace:
             self.opened.trace(sql)
         with peewee.__exception_wrapper__:
-            self.opened.connection.executemany(
-                sql, ([row[p.name] if isinstance(p, Param) else p for p in parameters] for row in rows)
-            )
+            self.opened.connection.executemany(sql, map(bind, rows))
 
     def fetch(self, query, values: dict) -> tuple[sqlite3.Cursor, list]:
         """Return a query's cursor, which describes the columns, and its rows."""
+        prepared = isinstance(query, PreparedQuery) and query.compiled.get(self.dialect)
+        sql, bind = prepared or self.compile(query)
         try:
-            cursor = self.run(*self.compiled(query), values)
+            cursor = self.run(sql, bind(values) if bind else ())
             return cursor, cursor.fetchall()
         except (sqlite3.OperationalError, peewee.OperationalError) as error:
             # Bytes that are not UTF-8 in some text (docs/wire.md F16): decode text leniently from now on.
@@ -1105,6 +972,11 @@ class Store:
             connection.text_factory = readable
             return self.fetch(query, values)
 
+    def read(self, query, **values) -> list[tuple]:
+        """Connect, and return the rows of a query that is a transaction by itself."""
+        self.connect()
+        return self.fetch(query, values)[1]
+
     def rows(self, query, **values) -> list[dict]:
         """Return the rows as dictionaries, keyed by column names."""
         cursor, tuples = self.fetch(query, values)
@@ -1113,21 +985,6 @@ class Store:
         for row in rows if isinstance(query, PreparedQuery) and query.nested else ():
             row |= {name: json.loads(row[name]) for name in query.nested}
         return rows
-
-    def encoded(self, query: PreparedQuery, values: dict) -> RawJSON | None:
-        """Return the rows as JSON that SQLite makes, in a third of the time that `rows` and `encode` take.
-
-        None where it cannot, or would make something else: for BLOBs, and text that is not UTF-8.
-        """
-        sql, parameters = query.sql(self.database)
-        try:
-            if not query.encoding:
-                cursor = self.run(f"SELECT * FROM ({sql}) LIMIT 0", parameters, values)
-                query.encoding = json_sql(sql, cursor, query.nested)
-            payload = self.run(query.encoding, parameters, values).fetchone()[0]
-            return RawJSON(payload) if payload.isascii() or payload.decode() else None
-        except (peewee.OperationalError, UnicodeDecodeError):
-            return None
 
     def one(self, query, **values) -> dict | None:
         """Return the first row, or None."""
@@ -1495,10 +1352,19 @@ def load_modules(app: "Application") -> dict[str, Module]:
 
 def module_file(name: str, file: str, base: Path) -> Path:
     """Return the path of a module's file: beside the config, else where mailapi is installed."""
-    for path in (base / file, HERE / file, *(folder / Path(file).name for folder in INSTALLED)):
+    for path in (base / file, HERE / file):
         if path.is_file():
             return path.resolve()
+    if installed := find_installed(Path(file).name):
+        return Path(installed.origin).with_suffix(".py")
     raise ConfigError(f"modulelist: the file of {name} is missing: {base / file}.")
+
+
+def find_installed(file: str) -> ModuleSpec | None:
+    """Return the spec of a module file that comes with mailapi, in a folder or in mailapi.pyz."""
+    name, _, ending = file.partition(".")
+    spec = PathFinder.find_spec(f"mailapi_modules.{name}", sys.modules["mailapi_modules"].__path__)
+    return spec if spec and spec.has_location and ending == "py" else None  # folders have no location
 
 
 def load_class(name: str, path: Path) -> type[Module]:
@@ -1514,170 +1380,18 @@ def load_class(name: str, path: Path) -> type[Module]:
 
 def load_file(path: Path):
     """Run a Python file under a qualified name, so that `queue.py` does not replace the standard library's."""
-    qualified = f"mailapi_modules.{path.stem}"
-    if path.parent not in INSTALLED:
-        qualified += "_" + sha256(str(path))[:12]
-    spec = importlib.util.spec_from_loader(qualified, SourceFileLoader(qualified, str(path)))
-    python = sys.modules[qualified] = importlib.util.module_from_spec(spec)
+    spec = find_installed(path.name) if path.parent in INSTALLED else None
+    if not spec:
+        qualified = f"mailapi_modules.{path.stem}_{sha256(str(path))[:12]}"
+        spec = importlib.util.spec_from_loader(qualified, SourceFileLoader(qualified, str(path)))
+    python = sys.modules[spec.name] = importlib.util.module_from_spec(spec)
     spec.loader.exec_module(python)
     return python
 
 
-########## Sessions ################################################################################
+########## Passwords ###############################################################################
 
-
-STATE_SCHEMA = """
-CREATE TABLE IF NOT EXISTS session (session_id INTEGER PRIMARY KEY AUTOINCREMENT, token_hash TEXT NOT NULL UNIQUE,
-    user_name TEXT NOT NULL, authdata_hash TEXT NOT NULL, next_hash TEXT, created INTEGER NOT NULL);
-CREATE INDEX IF NOT EXISTS session_user ON session (user_name);
-CREATE TABLE IF NOT EXISTS failure (subject TEXT PRIMARY KEY, failures INTEGER NOT NULL, last INTEGER NOT NULL);
-CREATE INDEX IF NOT EXISTS failure_last ON failure (last);
-CREATE TABLE IF NOT EXISTS known_address (subject TEXT PRIMARY KEY, last INTEGER NOT NULL);
-CREATE INDEX IF NOT EXISTS known_address_last ON known_address (last);
-CREATE TABLE IF NOT EXISTS throttle_key (secret TEXT NOT NULL);
-"""
-LIVE_SESSIONS = 20  # of one user; the oldest is ended (docs/wire.md section 1)
 CLOCK_SKEW = 60  # seconds that clocks may differ; later times were written by a wrong clock
-
-
-class Session(Model):
-    """A log-in. Only hashes are stored: of the id in the cookie, and of user_authdata, so that a changed password
-    ends the session, whoever changed it (docs/wire.md F19)."""
-
-    session_id = IntegerField()
-    token_hash = TextField()
-    user_name = TextField()
-    authdata_hash = TextField()
-    next_hash = TextField(null=True)  # while this session changes the password
-    created = IntegerField()  # seconds since 1970
-
-
-IS_SESSION = Session.token_hash == param("token_hash")
-OF_USER = Session.user_name == param("user")
-FIND_SESSION = PreparedQuery(
-    Session.select(Session.user_name, Session.authdata_hash, Session.next_hash, Session.created).where(
-        IS_SESSION, Session.created > param("after"), Session.created <= param("latest")
-    )
-)
-NEW_SESSION = {name: param(name) for name in ("token_hash", "user_name", "authdata_hash", "created")}
-ADD_SESSION = PreparedQuery(Session.insert(NEW_SESSION))
-END_SESSION = PreparedQuery(Session.delete().where(IS_SESSION))
-EXPECT_PASSWORD = PreparedQuery(Session.update(next_hash=param("next_hash")).where(IS_SESSION))
-KEEP_SESSION = PreparedQuery(
-    Session.update(authdata_hash=Session.next_hash, next_hash=None).where(
-        IS_SESSION, Session.next_hash.is_null(False)
-    )
-)
-END_OTHER_SESSIONS = PreparedQuery(Session.delete().where(OF_USER, Session.token_hash != param("but")))
-NEWEST = Session.select(Session.session_id).where(OF_USER).order_by(Session.session_id.desc())
-NEWEST = NEWEST.limit(LIVE_SESSIONS).alias("newest")
-NOT_NEWEST = Session.session_id.not_in(
-    peewee.Select([NEWEST], [NEWEST.c.session_id])
-)  # MariaDB: no LIMIT in IN
-END_OLD_SESSIONS = PreparedQuery(
-    Session.delete().where(
-        (Session.created <= param("before")) | (Session.created > param("latest")) | (OF_USER & NOT_NEWEST)
-    )
-)
-
-
-class Sessions:
-    """Log-ins that are remembered, by a random id of 256 bits in the cookie."""
-
-    def __init__(self, store: Store, config: Config):
-        self.store, self.lifetime = store, config.session_lifetime
-        self.free_attempts = config.free_attempts
-
-    @cached_property
-    def throttle(self):
-        """The LoginThrottle, which requests in a session do not need."""
-        return load_part("state.throttle").LoginThrottle(self.store, self.free_attempts)
-
-    def find(self, token: str) -> dict | None:
-        """Return the session with this id, unless it has ended."""
-        now = int(time.time())
-        with self.store.one_statement():
-            return self.store.one(
-                FIND_SESSION, token_hash=sha256(token), after=now - self.lifetime, latest=now + CLOCK_SKEW
-            )
-
-    @repeated
-    def begin(
-        self,
-        user_name: str,
-        password: str,
-        user: dict | None,
-        address: str,
-        replaced: str | None,
-        remember: bool = True,
-    ):
-        """Check a password and return the id of a new session, which replaces the request's; None if it is wrong.
-
-        Without `remember` there is no session, and the id is "". TooManyFailures: the log-in came too early.
-
-        The attempt is recorded as failed before the password is checked, and a right password writes no less. So where
-        nothing can be written, as on a full disk, nobody gets in, and the answer does not depend on the password.
-        """
-        user = user or {}
-        authdata, fits = user.get("user_authdata"), user.get("verify", verify)
-        with self.store.transaction():
-            attempt = self.throttle.check(user_name, address)
-            self.throttle.record_failure(attempt)
-            if not fits(password, authdata):
-                return None
-            self.throttle.take_back(attempt)
-            self.throttle.remember_address(attempt)
-            return self.remember(user_name, authdata, replaced) if remember else ""
-
-    def remember(self, user_name: str, authdata: str, replaced: str | None) -> str:
-        """Add a session, end the one that it replaces and those that are too old or too many; return its id."""
-        token, now = secrets.token_hex(32), int(time.time())  # characters that PHP takes (docs/wire.md F41)
-        added = {"user_name": user_name, "authdata_hash": sha256(authdata), "created": now}
-        if replaced:
-            self.store.execute(END_SESSION, token_hash=sha256(replaced))
-        self.store.execute(ADD_SESSION, token_hash=sha256(token), **added)
-        self.store.execute(
-            END_OLD_SESSIONS, user=user_name, before=now - self.lifetime, latest=now + CLOCK_SKEW
-        )
-        return token
-
-    def check(self, session: dict, token: str, user: dict | None):
-        """Raise LoginRefused unless the session is this user's, with this password or the one that it is setting."""
-        if user and user["user_authdata"] and session["user_name"] == user["user_name"]:
-            hashed = authdata_hash(user["user_authdata"])
-            if hashed == session["authdata_hash"] or hashed == session["next_hash"]:
-                return
-            latest = self.find(token)  # it may have set the password since it was read
-            if latest and hashed in (latest["authdata_hash"], latest["next_hash"]):
-                return
-        raise LoginRefused("Username is not set!")
-
-    def expect(self, token: str, authdata: str):
-        """Let a session outlive the change of password that it is about to commit."""
-        with self.store.transaction():
-            self.store.execute(EXPECT_PASSWORD, token_hash=sha256(token), next_hash=sha256(authdata))
-
-    @repeated
-    def end_others(self, user_name: str, but: str):
-        """End a user's sessions, except for one that set the password itself."""
-        with self.store.transaction():
-            self.store.execute(KEEP_SESSION, token_hash=sha256(but))
-            self.store.execute(END_OTHER_SESSIONS, user=user_name, but=sha256(but))
-
-    @repeated
-    def end(self, token: str):
-        """End a session; on a full disk in the room that the database has already, if there is any."""
-        try:
-            self.delete(token)
-        except StateFailure:
-            self.store.make_room()
-            self.delete(token)
-
-    def delete(self, token: str):
-        with self.store.transaction():
-            self.store.execute(END_SESSION, token_hash=sha256(token))
-
-
 AUTHDATA = re.compile(r"([^:]*):([0-9a-f]{64})")
 NO_SUCH_USER = "0" * 32 + ":" + "0" * 64  # as long as a real one, so that checking takes as long
 
@@ -1729,8 +1443,8 @@ CREDENTIALS_OF = PreparedQuery(
 class Call:
     """A request to an endpoint: its fields, its caller, the database to act on."""
 
-    user_name: str | None = None  # None: somebody who can read the database file
     encodes = False  # the answer goes out as JSON
+    user_name: str | None = None  # None: somebody who can read the database file
     session = ""  # its id
     password: str | None = None  # the right one, as sent, for services that check it; stored nowhere
     claimed_name: str | None = None  # the user name of a log-in that may have failed
@@ -1761,11 +1475,6 @@ class Call:
         # Takes the user's row, read with the permissions; raises LoginRefused if it is no longer what was authenticated.
         self.check_identity: Callable[[dict | None], None] = accept_identity
 
-    @property
-    def pages(self) -> bool:
-        """True where the client asks for a part of a list."""
-        return self.limit is not None or any(self.query.get(name) for name in PAGE_QUERY)
-
     def reset_changes(self):
         """Discard the records of an attempt that the database has undone."""
         self.new_authdata, self.deleted_users, self.participants = {}, [], []
@@ -1787,17 +1496,6 @@ class Call:
         self.check_identity(row)
         self.authdata = row and row["user_authdata"]
         self.caller = Caller(self.db, self.user_name, [row[3] for row in rows if row[3] is not None])
-
-    def listing(self, query: PreparedQuery, **values) -> "RawJSON | list[dict]":
-        """Return all rows of a query or the page that the client asks for, encoded by the database where it can."""
-        if not self.pages:
-            return self.encodes and self.db.encoded(query, values) or self.db.rows(query, **values)
-        return self.db.rows(self.page(query) if query.pages else query, **values)
-
-    def page(self, query: PreparedQuery) -> PreparedQuery:
-        """Return the query of the page that the client asks for."""
-        after, search = self.query.get("after") or None, self.query.get("search")
-        return query.pages.of(query.query, after, search, self.limit)
 
     def in_generation(self, sentence: str) -> str:
         return self.generation.in_generation(sentence)
@@ -1880,14 +1578,15 @@ class Event:
         self.session = sha256(call.session)[:12] if call.session else ""
         self.logs_in = self.via in ("password", "log-out")
         if chosen:
+            self.action, self.changes = chosen.name, not chosen.read_only
+        if chosen and chosen.required:
             allowed = chosen.identifiers
             values = [
                 call.body.get(name)
                 for name in chosen.needed(call.generation)
                 if name in allowed and (allowed[name] is None or call.body.get(name) in allowed[name])
             ]
-            self.target = " ".join(str(value)[:200] for value in values if value)
-            self.action, self.changes = chosen.name, not chosen.read_only
+            self.target = " ".join([str(value)[:200] for value in values if value])
 
 
 @dataclasses.dataclass
@@ -1911,15 +1610,20 @@ class Application:
         self.db = open_store(config.dbpath)
         self.modules = load_modules(self)
         self.credential_providers = self.implementers("external_credentials")
-        self.request_listeners = self.implementers("on_request")
-        self.state_schema = STATE_SCHEMA + "".join(module.state_schema for module in self.modules.values())
+        hooks = ("on_request", "on_login", "on_user_deleted")
+        self.listeners = {hook: self.implementers(hook) for hook in hooks}
+        self.peers = load_part("http.peers").Peers(config.trusted_proxies)
+        sessions, throttle = load_part("state.sessions"), load_part("state.throttle")
+        schemas = [sessions.STATE_SCHEMA, throttle.STATE_SCHEMA]
+        self.state_schema = "".join(schemas + [module.state_schema for module in self.modules.values()])
         self.state = open_store(config.state, self.state_schema)
-        self.sessions = Sessions(self.state, config)
+        self.has_pools = is_url(config.dbpath) or is_url(config.state)
+        self.sessions = sessions.Sessions(self.state, config.session_lifetime)
+        self.throttle = throttle.LoginThrottle(self.state, config.free_attempts)
         self.large_bodies = SharedLimit(config.max_bodies)
-        self.log_origins = True  # until the log has the warning of RequestHandler.is_cross_site
         self.mounts = {first: module for module in self.modules.values() for first in module.mounts}
         self.bottle = bottle.Bottle()
-        self.bottle.route("/<path:re:[\\s\\S]*>", "ANY", self.serve)
+        self.bottle.route("/<path:re:[\\s\\S]*>", "ANY", self.serve, skip=True)  # no plug-ins
 
     def implementers(self, hook: str) -> list[Module]:
         """Return the modules that have this hook."""
@@ -1935,15 +1639,20 @@ class Application:
             path = path.encode("latin-1", "replace").decode(errors="replace")
         path = path.removeprefix("/")  # `OPTIONS *` has none
         environ["PATH_INFO"] = "/" + path.encode().decode("latin-1")  # Bottle leaves out what is not UTF-8
-        try:
-            return self.bottle(environ, start_response)
-        finally:
-            self.release()
 
-    def serve(self, path: str) -> bottle.HTTPResponse:
+        def start(status, headers, exc_info=None):
+            # An answer's own status and headers go past bottle.response, which would take as long as the request.
+            return start_response(*environ.pop("mailapi.head", (status, headers)), exc_info)
+
+        try:
+            return self.bottle(environ, start)
+        finally:
+            if self.has_pools:
+                self.release()
+
+    def serve(self, path: str) -> bytes | Iterable[bytes] | bottle.HTTPResponse:
         """Answer Bottle's current request."""
-        status, headers, body = RequestHandler(self, bottle.request.environ, path).response()
-        return bottle.HTTPResponse(body, status, headers)
+        return RequestHandler(self, bottle.request.environ, path).respond()
 
     def release(self):
         """Give the databases' connections back, before waiting for others or at the end of a request."""
@@ -1975,19 +1684,15 @@ class Application:
     def generation(self) -> Generation:
         """Return the generation that the master database has now; Call.identify checks it in its transaction."""
         try:
-            self.db.connect()
-            return self.read_generation()
+            rows = self.db.read(SCHEMA_VERSION)
         except peewee.PeeweeException as error:
             if is_busy(error):
                 raise
             raise ApiError(f"The database cannot be opened: {error}.", http=500) from None
-
-    def read_generation(self) -> Generation:
-        """Read the schema version; SchemaMismatch where it is none of GENERATIONS."""
-        version = number(self.db.value(SCHEMA_VERSION))
-        if version not in GENERATIONS:
-            raise SchemaMismatch(version)
-        return GENERATIONS[version]
+        version = rows[0][0] if rows else None
+        if version not in GENERATIONS_BY_VERSION:
+            raise SchemaMismatch(number(version))
+        return GENERATIONS_BY_VERSION[version]
 
     def check_generation(self, expected: Generation):
         """Raise Migrated where the database has another generation now."""
@@ -2003,10 +1708,8 @@ class Application:
             self.identify(call)
             self.release()
             return chosen.run(module, call)
-        if chosen and not chosen.read_only:
-            added = self.run_write(call, module, chosen)
-        else:
-            added = self.run_read(call, module, chosen)
+        run = self.run_write if chosen and not chosen.read_only else self.run_read
+        added = self.db.run_with_retry(partial(run, call, module, chosen))
         if chosen and chosen.after_commit:
             self.release()
             return chosen.after_commit(module, call, added)
@@ -2019,23 +1722,12 @@ class Application:
 
     def run_read(self, call: Call, module: Module, chosen: Endpoint | None) -> dict:
         """Run an action that changes nothing."""
-
-        def attempt():
-            with self.db.transaction("DEFERRED"):
-                call.identify()
-                return chosen.run(module, call) if chosen else {}
-
-        return self.db.run_with_retry(attempt)
+        with self.db.transaction("DEFERRED"):
+            call.identify()
+            return chosen.run(module, call) if chosen else {}
 
     def run_write(self, call: Call, module: Module, chosen: Endpoint) -> dict:
         """Run an action that may change something, here and in the modules' databases."""
-        try:
-            return self.db.run_with_retry(partial(self.run_write_once, call, module, chosen))
-        except CommitOutcomeUnknown:
-            self.notify_deleted([name for name in call.deleted_users if self.is_gone(name)])
-            raise
-
-    def run_write_once(self, call: Call, module: Module, chosen: Endpoint) -> dict:
         call.reset_changes()
         try:
             with self.db.transaction():
@@ -2047,6 +1739,8 @@ class Application:
             # A signal may come while the commit is under way, too.
             unknown = not isinstance(error, Exception) or getattr(error, "store_in_doubt", None) is self.db
             call.end_participants(committed=None if unknown else False)
+            if isinstance(error, CommitOutcomeUnknown):
+                self.notify_deleted([name for name in call.deleted_users if self.is_gone(name)])
             raise
         call.end_participants(committed=True)
         return added
@@ -2073,21 +1767,23 @@ class Application:
     def notify_deleted(self, user_names: Sequence[str]):
         """Let the modules delete what they store of deleted users, lest the next user of that name gets it."""
         for user_name in user_names:
-            self.notify(
-                lambda module, user_name=user_name: self.db.run_with_retry(
-                    lambda: self.state.run_with_retry(lambda: module.on_user_deleted(user_name))
-                )
-            )
+            for module in self.listeners["on_user_deleted"]:
+                work = partial(self.state.run_with_retry, partial(module.on_user_deleted, user_name))
+                self.take_note(module, partial(self.db.run_with_retry, work))
 
-    def notify(self, hook: Callable[["Module"], None], modules: Iterable["Module"] | None = None):
-        """Call a hook of all modules, or of those given; log their failures, which undo nothing."""
-        for module in self.modules.values() if modules is None else modules:
-            try:
-                hook(module)
-            except ApiError as error:
-                log.warning("%s failed to take note: %s", module.name, error.status)
-            except Exception:
-                log_exception(f"{module.name} failed to take note")
+    def notify(self, hook: str, *args):
+        """Call a hook of the modules that have it."""
+        for module in self.listeners[hook]:
+            self.take_note(module, partial(getattr(module, hook), *args))
+
+    def take_note(self, module: Module, work: Callable[[], object]):
+        """Call a hook; log its failure, which undoes nothing."""
+        try:
+            work()
+        except ApiError as error:
+            log.warning("%s failed to take note: %s", module.name, error.status)
+        except Exception:
+            log_exception(f"{module.name} failed to take note")
 
     ##### Credentials
 
@@ -2128,9 +1824,7 @@ def application(environ, start_response):
 
 
 ########## Requests ################################################################################
-# In the order of the methods: the answer, the URL, the body, the log-in, the fields, the action, the cookie.
-
-COOKIE = re.compile(r"(?:^|;)\s*PHPSESSID=([A-Za-z0-9_-]{1,128})")
+# In the order of the methods: the answer, the URL, the body, the log-in, the fields, the action.
 
 
 class RequestHandler:
@@ -2156,42 +1850,35 @@ class RequestHandler:
             "session": False,
         }
 
-    @property
+    @cached_property
     def client(self) -> str:
         """The client's address."""
-        return client_address(self.environ, self.app.config.proxies)
+        return self.app.peers.address(self.environ)
 
-    def response(self) -> tuple[str, list, Iterable[bytes]]:
-        """Process the request and return status line, headers and body."""
+    def respond(self) -> bytes | Iterable[bytes] | bottle.HTTPResponse:
+        """Process the request and return the body; status and headers go to Application.__call__."""
         try:
             answer, http = self.outcome()
         finally:
             if self.reserved:
                 self.app.large_bodies.give_back(self.reserved)
-        self.app.db.release()  # what follows may wait for the state database or the client
         only_read = self.chosen and self.chosen.read_only and self.via == "session"
         if not only_read or answer["status"] != "ok":
+            self.app.db.release()  # what follows may wait for the state database
             self.report(self.refused.audit if self.refused else answer["status"], http)
-        if (mounted := self.mounted_response) is not None:
-            return mounted.status_line, mounted.headerlist, mounted.body
-        payload = self.encode(answer)
+        if self.mounted_response is not None:
+            return self.mounted_response
+        payload = self.file.content if self.file else encode(answer)
+        if self.callback and not self.file:
+            payload = jsonp(self.callback, payload.decode()).encode()
+        content_type = "application/javascript" if self.callback else "application/json"
+        self.headers += self.file.headers() if self.file else [("Content-Type", content_type)]
         self.headers.append(("Content-Length", str(len(payload))))
         if self.app.config.cors_origin:
             self.headers.append(("Access-Control-Allow-Origin", self.app.config.cors_origin))
         self.headers.append(("Cache-Control", "no-store"))
-        body = [payload] if "mailapi.body_read" in self.environ else Unread(payload, self.environ)
-        return f"{http} {bottle.HTTP_CODES[http]}", self.headers, body
-
-    def encode(self, answer: dict) -> bytes:
-        """Return the body of the answer and add the headers that describe it."""
-        if self.file:
-            self.headers += self.file.headers()
-            return self.file.content
-        payload, content_type = encode(answer), "application/json"
-        if self.callback:
-            payload, content_type = jsonp(self.callback, payload.decode()).encode(), "application/javascript"
-        self.headers.append(("Content-Type", content_type))
-        return payload
+        self.environ["mailapi.head"] = f"{http} {bottle.HTTP_CODES[http]}", self.headers
+        return payload if "mailapi.body_read" in self.environ else Unread(payload, self.environ)
 
     def outcome(self) -> tuple[dict, int]:
         """Return the answer and its HTTP status, also for refusals and failures that `act` does not handle."""
@@ -2216,12 +1903,12 @@ class RequestHandler:
         event = Event(module_name(self.path), status, http, self.client, self.via)
         if self.call:
             event.describe(self.call, self.chosen)
-        self.app.notify(lambda module: module.on_request(event), self.app.request_listeners)
+        self.app.notify("on_request", event)
 
     ##### The URL
 
     def process(self) -> dict:
-        """Process the request and return the answer."""
+        """Choose the action, read the body, authenticate the caller, run the action, and return the answer."""
         if self.app.config.debug:
             self.app.db.trace(self.frame["debug"].append)
         first, _, below = self.path.partition("/")
@@ -2230,10 +1917,7 @@ class RequestHandler:
         query = read_query(self.environ.get("QUERY_STRING", ""))
         if "callback" in query:
             self.callback = read_callback(query["callback"])
-        return self.dispatch(query, self.app.generation())
-
-    def dispatch(self, query: dict, generation: Generation) -> dict:
-        """Choose the action, read the body, authenticate the caller, and run the action."""
+        generation = self.app.generation()
         self.frame["api_version"] = self.frame["schema_version"] = generation.number
         module = self.app.module(self.path, generation)
         limit = read_limit(query["limit"]) if "limit" in query else None
@@ -2247,11 +1931,12 @@ class RequestHandler:
             if isinstance(body, bytes):
                 read_object(body[: self.app.config.max_body])  # refuses what is no object
             return self.log_out(call)
-        self.log_in(call, read_fields({"auth": auth}, {"auth": CREDENTIALS})["auth"] or {})
-        self.refuse_change_by_link()
+        self.log_in(call, auth)
+        if chosen and not chosen.read_only:
+            self.refuse_change_by_link()
         unread = [body]
         del body  # so that an action can free a large field that it has read
-        return self.act(call, module, chosen, lambda: self.read_fields(unread.pop(), auth, query))
+        return self.act(call, module, chosen, unread, auth, query)
 
     def mount(self, first: str, below: str) -> dict:
         """Let a module make the whole answer; its ApiErrors are answered like others."""
@@ -2278,11 +1963,11 @@ class RequestHandler:
     def read_body(self, chosen: Endpoint | None) -> tuple[dict | bytes, dict | None]:
         """Return the body's object and its `auth`; a large body as bytes, of which only `auth` is parsed."""
         config, length = self.app.config, body_length(self.environ)
-        most = body_limit(chosen.max_body, config) if chosen else config.max_body
+        most = body_limit(chosen.max_body, config) if chosen and chosen.max_body else config.max_body
         if length is None or SMALL_BODY < length <= most:
             # the body, what is read of it, and what is made of that
             self.reserved = self.app.large_bodies.take(3 * (length or most))
-        raw = raw_body(self.environ, most)
+        raw = raw_body(self.environ, length, most)
         if len(raw) > SMALL_BODY:
             auth = load_part("http.large_bodies").find_auth(raw)
             refuse_forbidden_text({"auth": auth})
@@ -2294,11 +1979,12 @@ class RequestHandler:
 
     ##### The log-in
 
-    def log_in(self, call: Call, auth: dict):
+    def log_in(self, call: Call, auth: dict | None):
         """Authenticate the caller: by credentials if given, else by a token if given, else by the session."""
+        user_name, password = read_auth(auth) if auth else (None, None)
         scheme, _, bearer = self.environ.get("HTTP_AUTHORIZATION", "").partition(" ")
-        if auth.get("user_name"):
-            self.check_password(call, auth["user_name"], auth.get("password"))
+        if user_name:
+            self.check_password(call, user_name, password)
         elif scheme.lower() == "bearer":
             self.use_token(call, bearer.strip())
         else:
@@ -2309,24 +1995,32 @@ class RequestHandler:
         self.via, call.claimed_name = "password", user_name
         if not given:
             raise LoginRefused("Password is not set!")
-        call.external_user = self.app.external_credentials(user_name, logging_in=True)
-        user = call.external_user or self.app.db.one(CREDENTIALS_OF, user=user_name)
-        authdata = user and user["user_authdata"]
-        sessions, replaced = self.app.sessions, self.cookie()
+        if self.app.credential_providers:
+            call.external_user = self.app.external_credentials(user_name, logging_in=True)
+        rows = () if call.external_user else self.app.db.read(CREDENTIALS_OF, user=user_name)
+        user = call.external_user or {"user_authdata": rows[0][1] if rows else None}
+        authdata = user["user_authdata"]
+        fits = partial(user.get("verify", verify), given, authdata)
         try:
-            call.session = sessions.begin(user_name, given, user, self.client, replaced, remember)
+            if not self.app.throttle.attempt(user_name, self.client, fits):
+                raise LoginRefused("Username or password is wrong.")
         except TooManyFailures as early:
             call.refused_wait = early.wait
             raise
-        if call.session is None:
-            raise LoginRefused("Username or password is wrong.")
         call.user_name, call.password = user_name, given
         call.check_identity = refuse_unless(
             lambda user: user and user["user_authdata"] == authdata, "Username or password is wrong."
         )
-        if remember and not self.is_cross_site():
-            self.set_cookie(call.session)
-        self.app.notify(lambda module: module.on_login(call, given))
+        if remember:
+            self.begin_session(call, authdata)
+        self.app.notify("on_login", call, given)
+
+    def begin_session(self, call: Call, authdata: str):
+        """Set the cookie of a new session, which replaces the one that the request came with."""
+        peers, environ = self.app.peers, self.environ
+        call.session = self.app.sessions.begin(call.user_name, authdata, peers.cookie(environ))
+        if not peers.is_cross_site(environ):
+            self.headers.append(peers.set_cookie(environ, call.session))
 
     def use_token(self, call: Call, bearer: str):
         """Authenticate the owner of a token, which the module that has it may restrict."""
@@ -2343,11 +2037,11 @@ class RequestHandler:
 
     def use_session(self, call: Call):
         """Authenticate the user of the cookie's session."""
-        sessions, self.via, token = self.app.sessions, "session", self.cookie()
+        sessions, self.via, token = self.app.sessions, "session", self.app.peers.cookie(self.environ)
         session = token and sessions.find(token)
         if not session:
             raise LoginRefused("Username is not set!")
-        call.user_name, call.session = session["user_name"], token
+        call.user_name, call.session = session.user_name, token
         if self.app.credential_providers:
             call.external_user = self.app.external_credentials(call.user_name)
         call.check_identity = partial(sessions.check, session, token)
@@ -2356,11 +2050,11 @@ class RequestHandler:
         """End the session and return the answer."""
         self.app.db.release()  # the state database may keep it waiting
         status = "Successfully logged out."
-        if token := self.cookie():
-            self.set_cookie("", "; Max-Age=0")
+        if token := self.app.peers.cookie(self.environ):
+            self.headers.append(self.app.peers.set_cookie(self.environ, "", "; Max-Age=0"))
             try:
                 session, call.session = self.app.sessions.find(token), token
-                self.via, call.claimed_name = "log-out", session and session["user_name"]
+                self.via, call.claimed_name = "log-out", session and session.user_name
                 self.app.sessions.end(token)
             except ApiError as error:
                 status = f"Logged out in this browser only: the session could not be ended. {error.status}"
@@ -2369,8 +2063,7 @@ class RequestHandler:
 
     def refuse_change_by_link(self):
         """Refuse a change by GET with a cookie, which a link in a mail could bring about (docs/wire.md F43)."""
-        changes = self.chosen and not self.chosen.read_only and self.via == "session"
-        if changes and self.environ["REQUEST_METHOD"] in ("GET", "HEAD"):
+        if self.via == "session" and self.environ["REQUEST_METHOD"] in ("GET", "HEAD"):
             self.headers.append(("Allow", "POST"))
             raise ApiError("Use POST.", http=405)
 
@@ -2380,7 +2073,9 @@ class RequestHandler:
         """Read the fields that the action declares, now that the caller is known."""
         if isinstance(body, bytes):
             body = self.read_large_body(body, auth)
-        elif body:
+        elif body.keys() <= {"auth"}:  # which was read
+            body = {}
+        else:
             refuse_forbidden_text(body)
         if self.chosen:
             self.call.body, self.call.query = self.chosen.read(self.call.generation, body, query)
@@ -2398,10 +2093,21 @@ class RequestHandler:
         refuse_forbidden_text(body)
         return body
 
-    def act(self, call: Call, module: Module, chosen: Endpoint | None, read_fields: Callable) -> dict:
-        """Run the action and return the answer, which has the log-in also where the action is refused."""
+    def act(
+        self,
+        call: Call,
+        module: Module,
+        chosen: Endpoint | None,
+        unread: list,
+        auth: dict | None,
+        query: dict,
+    ) -> dict:
+        """Run the action and return the answer, which has the log-in also where the action is refused.
+
+        `unread` has the body, and is empty afterwards.
+        """
         try:
-            read_fields()
+            self.read_fields(unread.pop(), auth, query)
             added = self.app.perform(call, module, chosen)
         except (LoginRefused, SchemaMismatch):
             raise
@@ -2425,36 +2131,6 @@ class RequestHandler:
             "auth_user": call.user_name,
             **(shorten(added, call.limit) if call.limit else added),
         }
-
-    ##### The cookie
-
-    def cookie(self) -> str | None:
-        """Return the session id in the cookie, unless a page of another origin sent it (docs/wire.md F42)."""
-        found = COOKIE.search(self.environ.get("HTTP_COOKIE", ""))
-        return found[1] if found and not self.is_cross_site() else None
-
-    def is_cross_site(self) -> bool:
-        """Apply cross_site, and log once that a proxy seems not to pass the Host header or the scheme on."""
-        proxies, environ = self.app.config.proxies, self.environ
-        found, log_it = cross_site(environ, proxies), self.app.log_origins
-        if found and log_it and not environ.get("HTTP_SEC_FETCH_SITE"):
-            origin, own = origin_of(environ["HTTP_ORIGIN"]), own_origin(environ, proxies)
-            if origin and own and origin[1] == own[1]:
-                self.app.log_origins = False
-                log.warning(
-                    "a cookie did not count: the page is at %s://%s:%s, and the request came for %s://%s:%s; "
-                    "a proxy must pass Host with its port, and X-Forwarded-Proto",
-                    *origin,
-                    *own,
-                )
-        return found
-
-    def set_cookie(self, token: str, expiry: str = ""):
-        script_name = self.environ.get("SCRIPT_NAME", "").rstrip("/").encode("latin-1", "replace")
-        path = urllib.parse.quote(script_name, safe="/!$&'()*+,:=@~") + "/"
-        secure = "; Secure" if request_scheme(self.environ, self.app.config.proxies) == "https" else ""
-        cookie = f"PHPSESSID={token}; Path={path}; HttpOnly; SameSite=Lax{secure}{expiry}"
-        self.headers.append(("Set-Cookie", cookie))
 
 
 ########## Command line ############################################################################

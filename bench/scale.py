@@ -90,7 +90,7 @@ def column(dbpath: str, state: str, users: int, folder: Path) -> dict[str, str]:
 @contextlib.contextmanager
 def mariadb(folder: Path):
     """Run a private server, and yield the URL of its database."""
-    import mariadb as private
+    from support import mariadb as private
 
     private.SMALL[:] = [
         option for option in private.SMALL if not option.startswith("--innodb")

@@ -13,7 +13,7 @@ import mailapi
 from bench.databases import FOLDER, ROOT
 
 sys.path.append(str(ROOT / "tests"))
-from instances import SBIN, free_port, instance  # noqa: E402
+from support.instances import SBIN, free_port, instance  # noqa: E402
 
 PLUGINS = Path("/usr/lib/uwsgi/plugins")
 

@@ -53,9 +53,19 @@ class Copy:
         answer = self.run(SCRIPT, "-B", body=body, CONTENT_LENGTH=str(len(body)))[0]
         self.environ["HTTP_COOKIE"] = re.search(rb"PHPSESSID=[^;]+", answer)[0].decode()
 
+    def make_archives(self) -> dict[str, Path]:
+        """Return mailapi.pyz as it is built, and a copy with bytecode."""
+        built, compiled = self.folder / "mailapi.pyz", self.folder / "compiled.pyz"
+        for command in ([ROOT / "build_pyz.py", built], [built, "compile", compiled]):
+            subprocess.run([sys.executable, *command], check=True, stdout=subprocess.DEVNULL)
+        return {"mailapi.pyz": built, "mailapi.pyz, compiled": compiled}
+
     def run(self, script: str, *options, body: str = "", **environ) -> tuple[bytes, bytes, float]:
         """Run Python. Return its standard output, its standard error and its milliseconds of CPU."""
-        command = [sys.executable, "-S", *options, "-c", script]
+        return self.start([*options, "-c", script], body, environ)
+
+    def start(self, arguments: list, body: str, environ: dict) -> tuple[bytes, bytes, float]:
+        command = [sys.executable, "-S", *arguments]
         with (
             tempfile.TemporaryFile() as output,
             tempfile.TemporaryFile() as errors,
@@ -72,10 +82,11 @@ class Copy:
 
     def answer(self, *options) -> float:
         """Return the milliseconds of CPU of a process that answers one request."""
-        output, errors, spent = self.run(SCRIPT, *options)
-        if b'"users":' not in output:
-            raise AssertionError(output + errors)
-        return spent
+        return checked(*self.run(SCRIPT, *options))
+
+    def answer_of(self, archive: Path) -> float:
+        """Return the same of mailapi.pyz as a CGI script, where no other packages are."""
+        return checked(*self.start([archive], "", {"PYTHONPATH": "", "GATEWAY_INTERFACE": "CGI/1.1"}))
 
     def imports(self) -> dict[str, tuple[int, float]]:
         """Return the depth and milliseconds of each import."""
@@ -84,17 +95,27 @@ class Copy:
         return {line[4]: (len(line[3]) // 2, int(line[2]) / 1000) for line in lines}
 
 
+def checked(output: bytes, errors: bytes, spent: float) -> float:
+    """Return the milliseconds of a process that has answered."""
+    if b'"users":' not in output:
+        raise AssertionError(output + errors)
+    return spent
+
+
 def report(copy: Copy, rounds: int, least: float):
     """Print both tables."""
     python_alone = [copy.run("pass")[2] for _ in range(rounds)]
     uncached = [copy.answer("-B") for _ in range(rounds)]
     copy.answer()  # writes the bytecode
     cached = [copy.answer() for _ in range(rounds)]
+    archives = copy.make_archives()
+    archived = {name: [copy.answer_of(file) for _ in range(rounds)] for name, file in archives.items()}
     print(f"CPU, ms: median (least) of {rounds}, load average {os.getloadavg()[0]:.1f}\n")
     for name, times in (
         ("python alone", python_alone),
         ("first answer, bytecode kept", cached),
         ("first answer, mailapi compiled anew", uncached),
+        *((f"first answer, {name}", times) for name, times in archived.items()),
     ):
         print(f"- {name}: {statistics.median(times):.0f} ({min(times):.0f})")
     runs = [copy.imports() for _ in range(rounds)]

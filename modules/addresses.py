@@ -2,8 +2,6 @@
 
 from mailapi import (
     Active,
-    Addresses,
-    Addresses8,
     ApiError,
     Module,
     address,
@@ -18,8 +16,10 @@ from mailapi import (
     php_text,
 )
 
+from .directory.address_tables import ADDRESS_TABLES, Addresses, Addresses8, address_table
+from .directory.lists import listing
 from .mail.address_access import is_visible, managed_row, require_managed
-from .mail.address_lists import ALL_ADDRESSES, STORING_TO_USER, selected_page, selection
+from .mail.address_lists import ALL_ADDRESSES, STORING_TO_USER, selected_by, selected_rows
 from .mail.address_orders import next_order, optional_order_number, order_number, stored_order_number
 from .mail.dangerous_addresses import DANGEROUS_ADDRESSES
 from .mail.routers import IN_ROUTERS, check_router
@@ -30,7 +30,9 @@ COLUMNS = {
     9: ("address_expression", "address_router", "address_route"),
 }
 INSERT_ADDRESS = each_generation(
-    lambda g: g.address.insert({name: param(name) for name in ("address_order", *COLUMNS[g.number])})
+    lambda g: ADDRESS_TABLES[g.number].insert(
+        {name: param(name) for name in ("address_order", *COLUMNS[g.number])}
+    )
 )
 
 ROUTE_MISSING = "Address router needs an argument (address_route)."
@@ -114,12 +116,12 @@ class Address(Module):
         expression, that match the address `test` (generation 9), or that store to the user. The first that is given counts.
         An admin sees all addresses, a delegate those of delegated users and expressions, others those that store to them.
         """
-        number, condition = call.generation.number, selection(call)
-        if condition is None and call.caller.admin:
-            return {"addresses": call.listing(ALL_ADDRESSES[number])}
-        if condition is None and not call.caller.delegate:
-            return {"addresses": call.listing(STORING_TO_USER[number], user=call.user_name)}
-        visible = [row for row in call.db.rows(selected_page(call, condition)) if is_visible(call, row)]
+        number, selected = call.generation.number, selected_by(call)
+        if not selected and call.caller.admin:
+            return {"addresses": listing(call, ALL_ADDRESSES[number])}
+        if not selected and not call.caller.delegate:
+            return {"addresses": listing(call, STORING_TO_USER[number], user=call.user_name)}
+        visible = [row for row in selected_rows(call, selected) if is_visible(call, row)]
         if call.body.get("address_order") and number == 9 and not visible and not call.caller.admin:
             raise ApiError("Not authorized.", addresses=[])
         return {"addresses": visible}
@@ -151,7 +153,7 @@ class Address(Module):
 
         A delegate must manage both the stored expression and the new one. A route that is not given is removed.
         """
-        table = call.generation.address
+        table = address_table(call)
         if call.generation.number == 8:
             return change(call, table.address_expression == call.body["address_expression"])
         old, new = call.body["address_old_order"], call.body["address_order"]
@@ -174,7 +176,7 @@ class Address(Module):
 
         A delegate must manage both the stored expression and the given one.
         """
-        table = call.generation.address
+        table = address_table(call)
         condition = table.address_expression == call.body["address_expression"]
         if call.generation.number == 9:
             require_managed(call, call.body["address_order"], "No access.")
@@ -189,7 +191,7 @@ class Address(Module):
     )
     def switch(self, call):
         """Exchange the orders of two addresses. A delegate must manage both."""
-        table = call.generation.address
+        table = address_table(call)
         rows = [managed_row(call, call.body[name]) for name in ("address1", "address2")]
         for row, other in zip(rows, reversed(rows)):
             call.db.execute(
@@ -228,4 +230,4 @@ def values_of(call) -> dict:
 def change(call, condition):
     """Update the addresses that the condition selects, from the request."""
     values = values_of(call) | {"address_order": call.body["address_order"]}
-    call.db.execute(call.generation.address.update(values).where(condition))
+    call.db.execute(address_table(call).update(values).where(condition))

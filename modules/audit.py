@@ -10,6 +10,7 @@ from peewee import IntegerField, TextField, fn
 
 from mailapi import (
     ApiError,
+    Application,
     Event,
     Model,
     Module,
@@ -96,6 +97,7 @@ FILTERS = (
     "audit_status",
 )
 MOST_LISTED = 1000  # rows
+MOST_REMEMBERED = 10_000  # log-ins
 # Characters of a text as JSON in the log. Whoever fails to log in chooses some of the texts.
 LONGEST = {
     "audit_user": 200,
@@ -153,6 +155,10 @@ CREATE INDEX IF NOT EXISTS audit_entry_wait ON audit_entry (wait);
         with self.app.state.transaction("DEFERRED"):
             return {"audit": self.app.state.rows(rows)}
 
+    def __init__(self, app: Application, name: str = ""):
+        super().__init__(app, name)
+        self.log_ins: dict[tuple, int] = {}  # user, address, module and action → when a log-in was recorded
+
     def on_request(self, event: Event):
         """Record a log-in, a change or a refusal, once it is certain how it ended."""
         has_user = event.user_name is not None or event.via.startswith("token")
@@ -170,6 +176,8 @@ CREATE INDEX IF NOT EXISTS audit_entry_wait ON audit_entry (wait);
             "audit_status": event.status,
             "audit_http": event.http,
         }
+        if self.is_repeated(event, row["audit_time"]):
+            return
         row |= {name: shortened(row[name], most) for name, most in LONGEST.items() if row[name]}
         try:
             if self.app.state.run_with_retry(
@@ -184,6 +192,21 @@ CREATE INDEX IF NOT EXISTS audit_entry_wait ON audit_entry (wait);
         ) as error:  # the answer is sent anyway
             log_row(row)
             log.error("not kept: %s", str(error)[:500])
+
+    def is_repeated(self, event, now: int) -> bool:
+        """Check whether a log-in that only reads is like one of the last hour, which has a row.
+
+        Scripts log in with every request: so that they need not wait for the disk, this process remembers.
+        """
+        if event.changes or event.via != "password" or kind_of(event) != DONE:
+            return False
+        log_in = event.user_name, event.address, event.module, event.action
+        if now - self.log_ins.get(log_in, 0) < 3600:
+            return True
+        if len(self.log_ins) >= MOST_REMEMBERED:
+            self.log_ins.clear()
+        self.log_ins[log_in] = now
+        return False
 
     def insert(self, row: dict, failed: int, wait: str | None) -> bool:
         """Insert a row and return True, or count one more log-in of a wait that has a row and return False."""

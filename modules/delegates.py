@@ -4,6 +4,7 @@ from peewee import fn
 
 from mailapi import Active, ApiAddressDelegates, ApiUserDelegates, Module, address, admin, anyone, endpoint
 
+from .directory.address_tables import address_table
 from .mail.routing import like
 
 USER_DELEGATIONS = ApiUserDelegates.select(ApiUserDelegates.api_user, ApiUserDelegates.api_delegate).order_by(
@@ -39,7 +40,7 @@ class Delegate(Module):
             users = users.where(ApiUserDelegates.api_user == call.user_name)
             addresses = addresses.where(ApiAddressDelegates.api_user == call.user_name)
         elif not call.caller.admin:
-            table = call.generation.address
+            table = address_table(call)
             storing_to_caller = table.select().where(
                 table.stores_to(call.user_name),
                 like(table.address_expression, ApiAddressDelegates.api_expression),

@@ -3,9 +3,7 @@
 from peewee import IntegrityError, Select, fn
 
 from mailapi import (
-    PAGE_QUERY,
     Active,
-    Addresses,
     ApiError,
     Module,
     PreparedQuery,
@@ -18,6 +16,8 @@ from mailapi import (
     php_text,
 )
 
+from .directory.address_tables import Addresses
+from .directory.lists import PAGE_QUERY
 from .directory.owned_rows import OwnedRows
 from .mail.routers import OUT_ROUTERS, ROUTER_TABLES, Msa, Smtpd, check_router
 from .mail.routing import visible_routers

@@ -2,8 +2,9 @@
 
 from peewee import BooleanField, TextField
 
-from mailapi import PAGE_QUERY, Active, Model, Module, anyone, endpoint, owner_or_delegate, php_text
+from mailapi import Active, Model, Module, anyone, endpoint, owner_or_delegate, php_text
 
+from .directory.lists import PAGE_QUERY
 from .directory.owned_rows import OwnedRows
 
 

@@ -3,7 +3,6 @@
 from peewee import IntegrityError
 
 from mailapi import (
-    PAGE_QUERY,
     Active,
     ApiError,
     Module,
@@ -15,6 +14,7 @@ from mailapi import (
     php_text,
 )
 
+from .directory.lists import PAGE_QUERY
 from .directory.owned_rows import OwnedRows
 from .mail.routers import OUT_ROUTERS, Msa, Smtpd, check_router
 from .mail.routing import visible_routers

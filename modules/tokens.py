@@ -19,14 +19,14 @@ from mailapi import (
     Rule,
     boolean,
     endpoint,
-    ip,
-    ip_network,
     list_of_text,
     optional_number,
     param,
     sha256,
     whole_number,
 )
+
+from .http.addresses import ip, ip_network
 
 
 class TokenRow(Model):

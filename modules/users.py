@@ -6,7 +6,6 @@ from functools import cached_property, reduce
 from peewee import IntegrityError, fn
 
 from mailapi import (
-    PAGE_QUERY,
     Active,
     ApiError,
     Module,
@@ -27,6 +26,7 @@ from mailapi import (
 
 from .directory import deleted_names, new_users, user_names, user_rows
 from .directory.external_users import add_external_users, asked_for
+from .directory.lists import PAGE_QUERY
 from .directory.own_token import may_change_alias, may_change_permissions, may_set_password
 from .directory.user_import import UserImport
 from .directory.user_lists import HAS_LOGIN, UserLists

@@ -1,237 +1,33 @@
-"""A mail installation on a fresh database, and a client that talks to it."""
+"""Fixtures that all tests share, and which tests run, in which order."""
 
-import contextlib
-import functools
-import hashlib
-import json
-import sqlite3
-from pathlib import Path
-
-import engines
 import pytest
-import webtest
 
-import mailapi
+pytest.register_assert_rewrite("support")  # before anything of it is imported
+
+from support import engines  # noqa: E402
+from support.site import OPTIONAL, Site  # noqa: E402
 
 pytest_plugins = [
-    "deployment",
-    "mariadb",
-    "servers",
+    "support.deployment",
+    "support.every_service",
+    "support.failed_log_ins",
+    "support.mariadb",
+    "support.servers",
 ]  # imported instead, a server would be started for each file
-pytest.register_assert_rewrite("session")
-ROOT = Path(__file__).resolve().parent.parent
-SCHEMAS = {9: ROOT / "modules/commands/schema9.sql", 8: ROOT / "tests/conformance/schema8.sql"}
-MODULES = {
-    "Address": "modules/addresses.py",
-    "User": "modules/users.py",
-    "SMTPD": "modules/smtpd.py",
-    "POP": "modules/pop.py",
-    "Mailbox": "modules/mailbox.py",
-    "Delegate": "modules/delegates.py",
-    "Token": "modules/tokens.py",
-    "Audit": "modules/audit.py",
-    "Queue": "modules/queue.py",
-}
-# The modules that only some installations have.
-OPTIONAL = {"Account": "modules/accounts.py", "Service": "modules/services.py"}
-# What every site starts with: who they are by permission, and what was delegated to them.
-PERMISSIONS = {"root": ["admin"], "dele": ["delegate"], "ann": [], "bob": [], "nologin": []}
-
-
-# The test files that take longest: they begin first, so that no worker is left alone with one at the end.
-LONGEST = (
-    "fuzz",
-    "mailserver",
-    "guided_fuzz",
-    "services_down",
-    "deploy",
-    "accounts",
-    "conformance",
-    "survival",
-    "workers",
-    "browser",
-    "commands",
-    "send",
-    "dav",
-    "services",
-    "swap",
-    "migrate",
-    "database",
-    "differences",
-    "mail_search",
-    "delivery",
-)
-
-
-# What a master database on a server has to show, too.
-ON_EVERY_ENGINE = {
-    f"test_{name}"
-    for name in (
-        "accounts",
-        "address_orders",
-        "attacks",
-        "attacks_names",
-        "attacks_secrets",
-        "attacks_tokens",
-        "attempts",
-        "audit",
-        "audit_bounds",
-        "clock",
-        "conformance",
-        "database",
-        "delivery",
-        "differences",
-        "differences_input",
-        "generations",
-        "import",
-        "mail_files",
-        "mail_imap",
-        "mail_search",
-        "mailbox",
-        "paging",
-        "permissions",
-        "queue",
-        "route_secrets",
-        "routing",
-        "send",
-        "sessions",
-        "throttle",
-        "tokens",
-        "user_names",
-        "wire",
-    )
-}
 
 
 def pytest_collection_modifyitems(config, items):
-    """In the order that LONGEST has, and then as they are; those that are for the engine."""
+    """Leave out what is not for the engine. Begin with what is slow, so that no worker is left alone with it."""
     if engines.ENGINE != "sqlite":
         left_out = [
             item
             for item in items
-            if item.path.stem not in ON_EVERY_ENGINE or item.get_closest_marker("sqlite")
+            if not item.get_closest_marker("every_engine") or item.get_closest_marker("sqlite")
         ]
         config.hook.pytest_deselected(items=left_out)
         items[:] = [item for item in items if item not in set(left_out)]
-    rank = {f"test_{name}": number for number, name in enumerate(LONGEST)}
-    items.sort(key=lambda item: rank.get(item.path.stem, len(rank)))
-
-
-def authdata(password: str) -> str:
-    return "salt:" + hashlib.sha256(("salt" + password).encode()).hexdigest()
-
-
-@functools.cache
-def fresh(generation: int) -> bytes:
-    """The file of a site's database; a copy takes a fiftieth of the time that its statements take."""
-    with contextlib.closing(sqlite3.connect(":memory:")) as made:
-        made.executescript(SCHEMAS[generation].read_text())
-        for name, permissions in PERMISSIONS.items():
-            made.execute(
-                "INSERT INTO users (user_name, user_authdata) VALUES (?, ?)",
-                [name, None if name == "nologin" else authdata("pw")],
-            )
-            made.executemany("INSERT INTO api_access VALUES (?, ?)", [[name, each] for each in permissions])
-        made.execute("INSERT INTO api_user_delegates VALUES ('dele', 'ann')")
-        made.execute("INSERT INTO api_address_delegates VALUES ('dele', '%@corp.org')")
-        made.commit()
-        return made.serialize()
-
-
-class Site:
-    """A master database with root (admin), dele (delegate of ann and of %@corp.org), ann and bob; the
-    password is `pw`. Calling it posts one request, without a cookie, as somebody."""
-
-    def __init__(self, folder: Path, generation: int = 9, extra: dict = {}, **config):
-        self.file, self.generation = folder / "master.db3", generation
-        self.create()
-        modules = (
-            MODULES
-            if generation == 9
-            else {n: f for n, f in MODULES.items() if n != "SMTPD"} | {"MSA": "modules/msa.py"}
-        )
-        self.config = {"dbpath": self.place, "modulelist": modules | extra} | config
-        self.app = mailapi.create_app(self.config)
-
-    @property
-    def dbpath(self) -> Path:
-        return self.file
-
-    @property
-    def place(self) -> str:
-        """What `dbpath` of the config is."""
-        return str(self.file)
-
-    def create(self):
-        self.file.write_bytes(fresh(self.generation))
-
-    def sql(self, statement: str, *values) -> list[tuple]:
-        """A statement straight on the file, as a mail daemon would."""
-        connection = sqlite3.connect(self.file)
-        try:
-            connection.execute("PRAGMA synchronous = OFF")  # no test takes the power away
-            with connection:
-                return connection.execute(statement, values).fetchall()
-        finally:
-            connection.close()
-
-    def insert(self, statement: str, *values) -> int:
-        """The same for an INSERT; the number of the row."""
-        with contextlib.closing(sqlite3.connect(self.file)) as connection, connection:
-            return connection.execute(statement, values).lastrowid
-
-    def insert_many(self, statement: str, rows):
-        with contextlib.closing(sqlite3.connect(self.file)) as connection, connection:
-            connection.executemany(statement, rows)
-
-    def save(self):
-        """The whole database, for `restore`."""
-        return self.file.read_bytes()
-
-    def restore(self, saved):
-        """As a new file: pages of the old one must not be taken for the new one's."""
-        other = self.file.with_suffix(".new")
-        other.write_bytes(saved)
-        other.replace(self.file)
-
-    def state(self, statement: str, *values) -> list[tuple]:
-        """A statement on the state database."""
-        with contextlib.closing(sqlite3.connect(self.app.config.state)) as connection, connection:
-            return connection.execute(statement, values).fetchall()
-
-    def dump(self) -> list[str]:
-        connection = sqlite3.connect(self.file)
-        connection.text_factory = bytes
-        try:
-            names = [
-                n.decode()
-                for (n,) in connection.execute("SELECT name FROM sqlite_master WHERE type = 'table'")
-            ]
-            return [f"{n} {row}" for n in names for row in connection.execute(f"SELECT * FROM {n}")]
-        finally:
-            connection.close()
-
-    def browser(self, **environ) -> webtest.TestApp:
-        """A client that keeps its cookies."""
-        return webtest.TestApp(self.app, extra_environ={"HTTP_HOST": "localhost", **environ})
-
-    def __call__(
-        self, url: str, user: str | None = "root", check: int = 200, password: str = "pw", **fields
-    ) -> dict:
-        """Post fields to a URL such as users/?get; the decoded answer."""
-        if user is not None:
-            fields["auth"] = {"user_name": user, "password": password}
-        return self.raw(url, json.dumps(fields).encode(), check)
-
-    def raw(self, url: str, body: bytes, check: int = 200, **environ) -> dict:
-        answer = self.browser(**environ).post("/" + url, body, status=check)
-        if "Content-Disposition" in answer.headers:
-            return {"status": "ok", "login": True, "file": answer.body}
-        return answer.json
-
-
-if engines.ENGINE == "mariadb":
-    Site = type("Site", (engines.OnMariaDB, Site), {"__doc__": Site.__doc__})
+    slow = {item.path for item in items if item.get_closest_marker("slow")}
+    items.sort(key=lambda item: item.path not in slow)
 
 
 @pytest.fixture(autouse=True)
@@ -254,6 +50,11 @@ def site8(tmp_path) -> Site:
 def either(request, tmp_path) -> Site:
     """The same installation in both generations, one test each."""
     return Site(tmp_path, generation=request.param)
+
+
+@pytest.fixture(params=[9, 8], ids=["generation9", "generation8"])
+def either_with_all_modules(request, tmp_path) -> Site:
+    return Site(tmp_path, request.param, OPTIONAL)
 
 
 @pytest.fixture

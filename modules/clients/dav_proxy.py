@@ -11,8 +11,9 @@ from collections.abc import Iterator
 
 import bottle
 
-from mailapi import ApiError, Call, Unread, body_length, own_host
+from mailapi import ApiError, Call, Unread, body_length
 
+from ..http.peers import own_host
 from .base import ServiceDown
 from .dav import Dav
 from .dav_urls import inside_if, inside_url, outside_url, request_target

@@ -96,7 +96,7 @@ def notify(
     event.describe(call, endpoint)
     event.user_name = event.user_name or f"local:{getpass.getuser()}"
     if event.changes:
-        app.notify(lambda module: module.on_request(event))
+        app.notify("on_request", event)
 
 
 def read_field(

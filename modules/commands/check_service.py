@@ -10,6 +10,7 @@ import pwd
 import sys
 from collections.abc import Callable
 from pathlib import Path
+from types import ModuleType
 from typing import Any
 
 import mailapi
@@ -48,7 +49,13 @@ def code_files() -> list[str]:
     """Return the files of the core and of the modules that are loaded."""
     ours = ("mailapi.", "mailapi_modules.")
     loaded = [python for name, python in sys.modules.items() if f"{name}.".startswith(ours)]
-    return sorted({file for python in loaded if (file := getattr(python, "__file__", None))})
+    return sorted({file for python in loaded if (file := code_file(python))})
+
+
+def code_file(python: ModuleType) -> str | None:
+    """Return the file that has a module's code: its own, or mailapi.pyz; None for a folder of modules."""
+    archive = getattr(getattr(python, "__loader__", None), "archive", None)
+    return archive or getattr(python, "__file__", None)
 
 
 def database_files(app: mailapi.Application) -> list[str]:

@@ -1,7 +1,6 @@
 """Copy a master or state database from a file to a server (mysql://…) or back; what was interrupted goes on."""
 
 import sys
-from pathlib import Path
 
 import mailapi
 from mailapi import ConfigError, is_url
@@ -9,9 +8,9 @@ from mailapi import ConfigError, is_url
 from .copy_database import HIGHEST_KEY, LOWEST_KEY, Database
 from .copy_mariadb import ServerDatabase
 from .copy_sqlite import SqliteFile
+from .package_files import read_schema
 from .progress import RowCounts
 
-SCHEMA = Path(__file__).with_name("schema9.sql")
 ROWS_AT_ONCE = 2000
 BYTES_AT_ONCE = 8 * 1024 * 1024  # of mails, estimated from those before
 MOST_PASSES = 5
@@ -28,9 +27,7 @@ def run(args):
 
     The schema's version is written last, so that no API serves an incomplete copy.
     """
-    schema = (
-        mailapi.create_app(args.config).state_schema if args.state else SCHEMA.read_text(encoding="utf-8")
-    )
+    schema = mailapi.create_app(args.config).state_schema if args.state else read_schema()
     source, target = (open_database(where, schema, args.state) for where in (args.source, args.target))
     with source.opened():
         source.refuse_unless_complete()
@@ -75,7 +72,7 @@ def refuse_other_tables(source: ServerDatabase, tables: list, is_state: bool):
     """Refuse tables of modules that the config does not name; a server's database can be both master and state."""
     copied = {table.name for table in tables} | {"mailapi_turn"}
     if is_state:
-        copied |= {table.name for table in tables_of(SCHEMA.read_text(encoding="utf-8"))}
+        copied |= {table.name for table in tables_of(read_schema())}
     others = [name for name in source.table_names() if name not in copied]
     if others and is_state:
         raise ConfigError(

@@ -4,10 +4,14 @@ The command reads $dbpath, $modulelist and $debugFlag. Their values may be text,
 syntax, and text that dots and __DIR__ put together.
 """
 
+import pkgutil
 import re
+import sys
 from pathlib import Path
 
 import mailapi
+
+from .package_files import read_package_file
 
 TOKEN = re.compile(
     r"""
@@ -69,9 +73,10 @@ def module_names(modulelist, files: dict, path: Path) -> list[str]:
 def installed_modules() -> dict[str, str]:
     """Return the files of the modules that come with mailapi, by class name."""
     files = {}
-    for file in Path(__file__).parent.parent.glob("*.py"):
-        for name in re.findall(r"^class (\w+)\(Module\)", file.read_text(encoding="utf-8"), re.MULTILINE):
-            files[name] = f"modules/{file.name}"
+    for _, module, _ in pkgutil.iter_modules(sys.modules["mailapi_modules"].__path__):
+        source = read_package_file(Path(__file__).parents[1] / f"{module}.py")
+        for name in re.findall(r"^class (\w+)\(Module\)", source, re.MULTILINE):
+            files[name] = f"modules/{module}.py"
     return files
 
 

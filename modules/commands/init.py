@@ -13,8 +13,7 @@ from pathlib import Path
 import mailapi
 
 from ..directory import user_names
-
-SCHEMA = Path(__file__).with_name("schema9.sql")
+from .package_files import read_package_file, read_schema
 
 
 def options(parser):
@@ -65,7 +64,7 @@ def write_config(config: str, dbpath: str | None = None):
     """Write the sample config with the given dbpath, unless there is a config."""
     if os.path.exists(config):
         return
-    sample = next(path for path in SAMPLES if path.exists()).read_text(encoding="utf-8")
+    sample = sample_config()
     if dbpath:
         location = dbpath if mailapi.is_url(dbpath) else os.path.abspath(dbpath)
         sample = sample.replace('dbpath = "data/master.db3"', f"dbpath = {location!r}")
@@ -82,7 +81,12 @@ def private(path: str, flags: int) -> int:
     return os.open(path, flags, 0o600)
 
 
-SAMPLES = [mailapi.HERE / "config.sample.py", Path(sys.prefix) / "share/mailapi/config.sample.py"]
+def sample_config() -> str:
+    """Return config.sample.py: it is beside mailapi.py, or in an environment's share/."""
+    try:
+        return read_package_file(mailapi.HERE / "config.sample.py")
+    except OSError:
+        return (Path(sys.prefix) / "share/mailapi/config.sample.py").read_text(encoding="utf-8")
 
 
 def create(dbpath: str, admin: str, password: str):
@@ -115,7 +119,7 @@ def make_folder(folder: Path):
 
 def make_tables(connection: sqlite3.Connection, admin: str, password: str):
     """Create the tables, and the administrator in them."""
-    connection.executescript(SCHEMA.read_text(encoding="utf-8"))
+    connection.executescript(read_schema())
     connection.execute(
         "INSERT INTO users (user_name, user_authdata) VALUES (?, ?)", (admin, mailapi.make_authdata(password))
     )

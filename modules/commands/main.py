@@ -6,11 +6,12 @@ A command has a docstring, whose first line is its help, `options(parser)` and `
 import argparse
 import importlib
 import os
+import pkgutil
 import sys
 
 import peewee
 
-from mailapi import INSTALLED, ApiError, ConfigError, __version__, printable
+from mailapi import ApiError, ConfigError, __version__, printable
 
 ANSWERED = (ConfigError, ApiError, peewee.PeeweeException, OSError, ValueError, RecursionError, EOFError)
 
@@ -54,6 +55,6 @@ def read_arguments(arguments: list[str] | None) -> argparse.Namespace:
 
 def find_commands() -> dict:
     """Return the installed commands by their names."""
-    names = sorted({file.stem for folder in INSTALLED for file in (folder / "commands").glob("*.py")})
+    names = sorted({module.name for module in pkgutil.iter_modules(sys.modules[__package__].__path__)})
     found = {name: importlib.import_module(f"mailapi_modules.commands.{name}") for name in names}
     return {name.replace("_", "-"): command for name, command in found.items() if hasattr(command, "run")}

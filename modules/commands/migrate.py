@@ -13,9 +13,9 @@ from pathlib import Path
 
 import mailapi
 
+from .package_files import read_schema
 from .progress import TerminalLine
 
-SCHEMA = Path(__file__).with_name("schema9.sql")
 # The columns of generation 8 in the tables that change; any other column would be lost.
 COLUMNS = {
     "addresses": ["address_expression", "address_order", "address_user"],
@@ -148,7 +148,7 @@ def migrate(connection: sqlite3.Connection):
     """Replace the tables, print what became of their rows, and check the result."""
     line = TerminalLine()
     counter = connection.execute("SELECT seq FROM sqlite_sequence WHERE name = 'addresses'").fetchone()
-    new = schema_of(SCHEMA)
+    new = schema_of(read_schema())
     before = {table: count(connection, table) for table in COLUMNS}
     for table in COLUMNS:
         connection.execute(f"ALTER TABLE {table} RENAME TO old_{table}")
@@ -196,8 +196,8 @@ def verify(connection: sqlite3.Connection):
         connection.execute(f'SELECT 1 FROM "{name}" LIMIT 0')
 
 
-def schema_of(file: Path) -> dict[str, str]:
+def schema_of(statements: str) -> dict[str, str]:
     """Return the statements of a schema by the names of the tables and indexes that they create."""
     with contextlib.closing(sqlite3.connect(":memory:")) as connection:
-        connection.executescript(file.read_text(encoding="utf-8"))
+        connection.executescript(statements)
         return dict(connection.execute("SELECT name, sql FROM sqlite_master"))

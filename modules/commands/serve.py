@@ -80,12 +80,20 @@ def run(args):
     origin = f"http://{server.effective_host}:{server.effective_port}"
     url = f"{origin}{args.mount}/"
     if args.init:
-        program = " ".join(map(shlex.quote, [sys.argv[0], "call", "--config", args.config]))
+        program = shlex.join([*own_command(), "call", "--config", args.config])
         print((FIRST_HINTS if password else LATER_HINTS).format(url=url, password=password, program=program))
     for path, folder in args.static:
         print(f"The files of {folder} are at {origin}{path}/")
     print(f"Serving {mailapi.without_password(app.config.dbpath)} on {url} (stop with Ctrl-C)", flush=True)
     server.run()
+
+
+def own_command() -> list[str]:
+    """Return the words that start this program anew: with Python in front where its file cannot be run by itself."""
+    program = sys.argv[0]
+    return (
+        [program] if os.path.dirname(program) and os.access(program, os.X_OK) else [sys.executable, program]
+    )
 
 
 def make_server(app: mailapi.Application, args) -> waitress_server.Server:

@@ -43,5 +43,4 @@ def record(call, name: str):
 
 def is_recorded(call, name: str) -> bool:
     """Return whether a user of this name, or of one that looks the same, was deleted."""
-    with call.app.state.one_statement():
-        return call.app.state.value(FIND, number=number_of(name)) is not None
+    return bool(call.app.state.read(FIND, number=number_of(name)))

@@ -8,6 +8,7 @@ from peewee import SQL
 from mailapi import ApiError, ApiUserDelegates, PreparedQuery, Rule, Users, each_generation, param
 
 from . import deleted_names, user_names, user_rows
+from .address_tables import address_table
 
 INSERT_USER = PreparedQuery(
     Users.insert({name: param(name) for name in ("user_name", "user_authdata", "user_alias")})
@@ -29,7 +30,7 @@ def may_add(call) -> bool:
     """
     if call.caller.admin or not (call.config.delegates_add_users and call.caller.delegate):
         return call.caller.admin
-    table = call.generation.address
+    table = address_table(call)
     stored_to = call.db.column(
         table.select(table.address_expression).where(table.stores_to(call.body["user_name"]))
     )

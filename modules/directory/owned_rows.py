@@ -4,14 +4,14 @@ from collections.abc import Callable
 
 import peewee
 
-from mailapi import DELEGATED, PreparedQuery, RawJSON, param
+from mailapi import DELEGATED, RawJSON, param
 
-from .pagination import KeysetPagination
+from .lists import ListQuery, listing, whole_list
 
 
-def list_rows(call, query: PreparedQuery) -> RawJSON | list[dict]:
+def list_rows(call, query: ListQuery) -> RawJSON | list[dict]:
     """Return a query's rows for the caller, or the page that the request asks for."""
-    return call.listing(query, user=call.user_name)
+    return listing(call, query, user=call.user_name)
 
 
 class OwnedRows:
@@ -26,13 +26,10 @@ class OwnedRows:
         owner: peewee.Field,
         list_for_delegate: Callable[..., RawJSON | list[dict]] = list_rows,
     ):
-        pages, own = KeysetPagination(owner), owner == param("user")
-        self.all = PreparedQuery(rows.order_by(owner), pages=pages)
-        self.own = PreparedQuery(rows.where(own), pages=pages)
-        self.own_and_delegated = PreparedQuery(
-            rows.where(own | owner.in_(DELEGATED)).order_by(owner), pages=pages
-        )
-        self.of_user = PreparedQuery(rows.where(own))
+        own = owner == param("user")
+        self.all = ListQuery(rows.order_by(owner), owner)
+        self.own = ListQuery(rows.where(own), owner)
+        self.own_and_delegated = ListQuery(rows.where(own | owner.in_(DELEGATED)).order_by(owner), owner)
         self.list_for_delegate = list_for_delegate
 
     def visible_to(self, call, user_name: str | None = None) -> RawJSON | list[dict]:
@@ -42,13 +39,13 @@ class OwnedRows:
         Whether the caller may name that user is for the endpoint's `allow` to decide.
         """
         if user_name:
-            return call.listing(self.own, user=user_name)
+            return listing(call, self.own, user=user_name)
         if call.caller.admin:
-            return call.listing(self.all)
+            return listing(call, self.all)
         if call.caller.delegate:
             return self.list_for_delegate(call, self.own_and_delegated)
         return list_rows(call, self.own)
 
     def named(self, call, user_name: str) -> RawJSON | list[dict]:
         """Return all rows of one user, whichever page the request asks for."""
-        return call.listing(self.of_user, user=user_name)
+        return whole_list(call, self.own, user=user_name)

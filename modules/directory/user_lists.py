@@ -8,7 +8,6 @@ from mailapi import (
     ENCODER,
     GENERATIONS,
     Active,
-    Addresses,
     ApiError,
     Application,
     Generation,
@@ -19,6 +18,8 @@ from mailapi import (
 )
 
 from .active_users import is_active, is_active_on_page, is_one_active, on_page, same_rows
+from .address_tables import Addresses
+from .lists import ListQuery, asks_for_page, whole_list
 from .owned_rows import OwnedRows
 
 ConditionFor = Callable[[Active], Expression]  # makes the condition for being active in a module
@@ -73,7 +74,7 @@ def active_by_counts(counts: Select, otherwise: ConditionFor) -> ConditionFor:
 
 ON_PAGE = on_page(Users.user_name)
 ALL, DELEGATED = BRIEF.all.query, BRIEF.own_and_delegated.query
-LISTS_OF_BOTH = {
+LISTS_OF_BOTH: dict[str, tuple[Select, ConditionFor]] = {
     "delegated": (DELEGATED, is_active),
     "delegated page": (DELEGATED.where(ON_PAGE), is_active_on_page),
     "one": (BRIEF.own.query, is_one_active),
@@ -111,17 +112,18 @@ class UserLists:
             return self.listed(call, "delegated", USER_NAMES.own_and_delegated, user=call.user_name)
         return self.one(call, call.user_name) if matches_page(call.user_name, call.query) else []
 
-    def listed(self, call, name: str, names: PreparedQuery, **values) -> RawJSON | list[dict]:
+    def listed(self, call, name: str, names: ListQuery, **values) -> RawJSON | list[dict]:
         """Return a list, or the page of it that the request asks for; `names` selects the same users."""
         number = call.generation.number
-        if call.pages:
-            on_this_page = call.db.column(call.page(names), **values)
+        if asks_for_page(call):
+            page, more = names.page(call)
+            on_this_page = call.db.column(page, **values, **more)
             ends = {"first": on_this_page[0], "last": on_this_page[-1]} if on_this_page else {}
             return call.db.rows(self.queries[number, f"{name} page"], **ends, **values) if ends else []
         query = self.queries[number, name]
         if self.app.credential_providers:  # their users are added to the rows
             return call.db.rows(query, **values)
-        return call.listing(query, **values)
+        return whole_list(call, query, **values)
 
     def one(self, call, name: str) -> list:
         """Return a list of the one user, with their permissions; refuse callers who may not see them (docs/wire.md F06)."""

@@ -10,7 +10,7 @@ from peewee import SQL, fn
 
 from mailapi import ApiError, PreparedQuery, Store, Users, param
 
-from .pagination import LAST_CHARACTER
+from .lists import LAST_CHARACTER
 
 RESERVED = ("main", "temp")  # SQLite uses these names for databases (docs/wire.md section 7)
 # Invisible characters outside the categories Z and C: fillers, joiners, variation selectors, the Braille blank, two

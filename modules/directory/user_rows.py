@@ -1,12 +1,11 @@
 """Rows that name a user: a new user would own those that a former user of the same name left behind."""
 
-import time
 from functools import reduce
 from operator import or_
 
 from peewee import Column, Expression, Select, SelectBase, Table, Value, fn
 
-from mailapi import GENERATIONS, PreparedQuery, Session, Users, param
+from mailapi import GENERATIONS, PreparedQuery, Users, param
 
 # Table → the columns that name the user. They are foreign keys, which SQLite's shell does not enforce: whoever deletes
 # a user there leaves these rows behind.
@@ -72,11 +71,6 @@ SUBMITTED = [
     PreparedQuery(table.select(Value(1)).where(table.c.mail_submitter == param("user")).limit(1))
     for table in (Table("outbox"), Table("mailbox"))
 ]
-SESSIONS = PreparedQuery(
-    Session.select(Session.session_id)
-    .where(Session.user_name == param("user"), Session.created > param("after"))
-    .limit(1)
-)
 
 
 def left(call, user_name: str) -> list[str]:
@@ -86,14 +80,9 @@ def left(call, user_name: str) -> list[str]:
 
 
 def left_elsewhere(call, user_name: str) -> bool:
-    """Return whether there is mail submitted under that name, a session, or rows that a module stores elsewhere."""
+    """Return whether there is mail submitted under that name, or rows that a module stores elsewhere."""
     if any(call.db.value(query, user=user_name) for query in SUBMITTED):
         return True
-    with call.app.state.one_statement():
-        if call.app.state.value(
-            SESSIONS, user=user_name, after=int(time.time()) - call.config.session_lifetime
-        ):
-            return True
     return any(module.has_rows_of(user_name) for module in call.app.modules.values())
 
 

@@ -2,6 +2,8 @@
 
 from mailapi import ApiError
 
+from ..directory.address_tables import address_table
+
 
 def is_visible(call, row: dict) -> bool:
     """Return whether the caller may see an address (docs/wire.md F08, F09).
@@ -9,7 +11,7 @@ def is_visible(call, row: dict) -> bool:
     An admin sees every address, a delegate those that store to delegated users or lie in delegated expressions, others
     those that store to them.
     """
-    caller, user = call.caller, call.generation.address.user_of(row)
+    caller, user = call.caller, address_table(call).user_of(row)
     if caller.admin or not caller.delegate:
         return caller.admin or (user is not None and user == call.user_name)
     return user in caller.delegated_users or caller.may_manage(row["address_expression"])
@@ -20,7 +22,7 @@ def require_managed(call, order: int, refusal: str):
 
     The expression in the request proves nothing: it may differ from the stored one (docs/wire.md F07).
     """
-    table = call.generation.address
+    table = address_table(call)
     expression = call.db.value(table.select(table.address_expression).where(table.address_order == order))
     if not call.caller.admin and (expression is None or not call.caller.may_manage(expression)):
         raise ApiError(call.in_generation(refusal))
@@ -28,7 +30,7 @@ def require_managed(call, order: int, refusal: str):
 
 def managed_row(call, given: dict) -> dict:
     """Return the stored row with the expression and the order of an address that the caller may manage."""
-    table = call.generation.address
+    table = address_table(call)
     if not call.caller.may_manage(given["address_expression"]):
         raise ApiError("No access.")
     row = call.db.one(

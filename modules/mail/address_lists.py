@@ -1,43 +1,57 @@
 """The lists of addresses that `addresses/?get` returns, highest order first, and the conditions that select from them."""
 
-from peewee import Expression, Value
+from peewee import Expression
 
-from mailapi import GENERATIONS, PreparedQuery, param
+from mailapi import param
 
-from ..directory.pagination import KeysetPagination
+from ..directory.address_tables import ADDRESS_TABLES
+from ..directory.lists import ListQuery, asks_for_page
 from .routing import ROWS_BY_ORDER, address_as_received, like
 
-PAGINATION = {
-    number: KeysetPagination(g.address.address_order, g.address.address_expression, descending=True)
-    for number, g in GENERATIONS.items()
-}
-ALL_ADDRESSES = {
-    number: PreparedQuery(query, pages=PAGINATION[number]) for number, query in ROWS_BY_ORDER.items()
-}
+
+def address_list(number: int, condition: Expression | None = None) -> ListQuery:
+    """Return the list of the addresses that a condition selects, in a generation."""
+    table, rows = ADDRESS_TABLES[number], ROWS_BY_ORDER[number]
+    rows = rows if condition is None else rows.where(condition)
+    return ListQuery(rows, table.address_order, table.address_expression, descending=True)
+
+
+ALL_ADDRESSES = {number: address_list(number) for number in ADDRESS_TABLES}
 STORING_TO_USER = {
-    number: PreparedQuery(
-        query.where(GENERATIONS[number].address.stores_to(param("user"))), pages=PAGINATION[number]
-    )
-    for number, query in ROWS_BY_ORDER.items()
+    number: address_list(number, table.stores_to(param("user"))) for number, table in ADDRESS_TABLES.items()
+}
+SELECTED = {
+    number: {
+        "address_order": address_list(number, table.address_order == param("value")),
+        "address_expression": address_list(number, table.address_expression == param("value")),
+        "test": address_list(number, like(param("value"), table.address_expression)),
+        "address_user": address_list(number, table.stores_to(param("value"))),
+    }
+    for number, table in ADDRESS_TABLES.items()
 }
 
 
-def selection(call) -> Expression | None:
-    """Return the condition of the first field that selects addresses, or None."""
-    table, body = call.generation.address, call.body
+def selected_by(call) -> tuple[ListQuery, object] | None:
+    """Return the list that the first field which selects addresses asks for, and the field's value; None without one."""
+    lists, body = SELECTED[call.generation.number], call.body
     if call.generation.number == 9 and body.get("address_order"):
-        return table.address_order == body["address_order"]
+        return lists["address_order"], body["address_order"]
     if body.get("address_expression"):
-        return table.address_expression == body["address_expression"]
+        return lists["address_expression"], body["address_expression"]
     if call.generation.number == 9 and call.query.get("test"):
-        return like(Value(address_as_received(call.query["test"], [])), table.address_expression)
+        return lists["test"], address_as_received(call.query["test"], [])
     if body.get("address_user"):
-        return table.stores_to(body["address_user"])
+        return lists["address_user"], body["address_user"]
     return None
 
 
-def selected_page(call, condition: Expression | None) -> PreparedQuery:
-    """Return the query for the addresses that a condition selects, all if it is None, from the page that is asked for on."""
-    number = call.generation.number
-    query = ROWS_BY_ORDER[number] if condition is None else ROWS_BY_ORDER[number].where(condition)
-    return PAGINATION[number].of(query, call.query.get("after"), call.query.get("search"))
+def selected_rows(call, selected: tuple[ListQuery, object] | None) -> list[dict]:
+    """Return the addresses that selected_by has found, all if it is None, from the page that is asked for on.
+
+    The caller may not see all of them: so these are more than the client's limit.
+    """
+    query, value = selected or (ALL_ADDRESSES[call.generation.number], None)
+    if not asks_for_page(call):
+        return call.db.rows(query, value=value)
+    page, more = query.page(call, limited=False)
+    return call.db.rows(page, value=value, **more)

@@ -4,7 +4,9 @@ import re
 
 from peewee import fn
 
-from mailapi import Addresses, PreparedQuery, optional_number, param, php_text, whole_number
+from mailapi import PreparedQuery, optional_number, param, php_text, whole_number
+
+from ..directory.address_tables import Addresses
 
 MAX_ORDER = 2**53 - 1  # clients whose numbers are doubles cannot name an order beyond it, or below -MAX_ORDER
 

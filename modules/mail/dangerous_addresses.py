@@ -2,8 +2,9 @@
 
 from peewee import fn
 
-from mailapi import Addresses, Addresses8, PreparedQuery, Users
+from mailapi import PreparedQuery, Users
 
+from ..directory.address_tables import Addresses, Addresses8
 from .address_orders import MAX_ORDER
 from .routers import IN_ROUTERS
 

@@ -21,7 +21,11 @@ class ImapValidity(Model):
     changes = IntegerField()  # of uidvalidity so far
 
 
-LAST_SEEN = PreparedQuery(ImapValidity.select().where(ImapValidity.user_name == param("user")))
+LAST_SEEN = PreparedQuery(
+    ImapValidity.select(ImapValidity.uidvalidity, ImapValidity.changes).where(
+        ImapValidity.user_name == param("user")
+    )
+)
 REPLACE = PreparedQuery(
     ImapValidity.replace(user_name=param("user"), uidvalidity=param("uidvalidity"), changes=param("changes"))
 )
@@ -40,10 +44,9 @@ class Validity:
 
     def id_offset(self, user_name: str, uidvalidity: int) -> int:
         """Return the number to add to a UID to get the mail_id."""
-        with self.store.one_statement():
-            last = self.store.one(LAST_SEEN, user=user_name)
-        if last and last["uidvalidity"] == uidvalidity:
-            return last["changes"] * 2**32
+        for last_uidvalidity, changes in self.store.read(LAST_SEEN, user=user_name):
+            if last_uidvalidity == uidvalidity:
+                return changes * 2**32
         return self.record(user_name, uidvalidity) * 2**32
 
     @repeated

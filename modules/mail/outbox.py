@@ -4,6 +4,7 @@ from peewee import BooleanField, Cast, IntegerField, TextField
 
 from mailapi import ApiError, Model, PreparedQuery, param
 
+from ..directory.address_tables import address_table
 from .addresses import Mailbox
 from .outgoing import OutgoingMail
 from .routing import matching_rows, out_router, outbound
@@ -44,7 +45,7 @@ INSERT_ROW = PreparedQuery(
 
 def own_address(call) -> str | None:
     """Return the default sender: the caller's name if it stores to them, else their only address, or None."""
-    table = call.generation.address
+    table = address_table(call)
     expressions = call.db.column(
         table.select(table.address_expression).where(table.stores_to(call.user_name)).distinct()
     )
@@ -71,7 +72,7 @@ def enqueue(call, mail: OutgoingMail) -> list[int]:
 
 def decide(call, routing: tuple, sender: Mailbox, recipients: list) -> list[dict | None]:
     """Return each recipient's row for outbox, None if the daemon drops the mail. ApiError: it refuses it."""
-    user_of, user = call.generation.address.user_of, call.user_name
+    user_of, user = address_table(call).user_of, call.user_name
     stores = any(user_of(row) == user for each in sender.variants for row in matching_rows(call, each))
     decisions = [outbound([], user, routing, stores, sender.address, recipient) for recipient in recipients]
     for each in decisions:

@@ -2,10 +2,12 @@
 
 import re
 
-from peewee import OP, Expression, Select, Value
+from peewee import OP, Expression, Select
 
-from mailapi import DELEGATED, Addresses, Addresses8, PreparedQuery, Users, readable
+from mailapi import DELEGATED, PreparedQuery, Users, param, readable
 
+from ..directory import lists
+from ..directory.address_tables import ADDRESS_TABLES, Addresses, Addresses8
 from .routers import OUT_ROUTERS, Msa, Smtpd
 
 ROWS_BY_ORDER: dict[int, Select] = {
@@ -19,12 +21,15 @@ def like(value, expression) -> Expression:
     return Expression(value, OP.ILIKE, expression)
 
 
+MATCHING_ROWS = {
+    number: PreparedQuery(rows.where(like(param("address"), ADDRESS_TABLES[number].address_expression)))
+    for number, rows in ROWS_BY_ORDER.items()
+}
+
+
 def matching_rows(call, address: str) -> list[dict]:
     """Return the rows whose expression matches an address, in the order in which the daemon tries them."""
-    table = call.generation.address
-    return call.db.rows(
-        ROWS_BY_ORDER[call.generation.number].where(like(Value(address), table.address_expression))
-    )
+    return call.db.rows(MATCHING_ROWS[call.generation.number], address=address)
 
 
 def decision(
@@ -97,9 +102,9 @@ def visible_whole_routes(call) -> set[str]:
     return {route for query in queries for route in call.db.column(query, user=call.user_name)}
 
 
-def visible_routers(call, query: PreparedQuery) -> list[dict]:
+def visible_routers(call, query: lists.ListQuery) -> list[dict]:
     """Return a delegate's rows of smtpd/ or msa/. Their own row has no credentials, as they cannot set them."""
-    rows = call.db.rows(call.page(query) if call.pages else query, user=call.user_name)
+    rows = lists.rows(call, query, user=call.user_name)
     for row in rows if call.user_name not in call.caller.delegated_users else ():
         if call.user_name not in (row.get("smtpd_user"), row.get("msa_user")):
             continue
@@ -110,7 +115,7 @@ def visible_routers(call, query: PreparedQuery) -> list[dict]:
     return rows
 
 
-def may_hold_credentials(router: str, route: str) -> bool:
+def may_hold_credentials(router: str | None, route: str) -> bool:
     """Check for a handoff route, or for one that stayed behind when the router changed."""
     return router == "handoff" or router != "store" and ":" in as_text(route).rpartition("@")[0]
 

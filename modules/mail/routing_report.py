@@ -2,6 +2,7 @@
 
 from mailapi import ApiError
 
+from ..directory.address_tables import address_table
 from .address_access import is_visible
 from .routing import (
     address_as_received,
@@ -40,7 +41,7 @@ def report_outbound(call) -> dict:
     recipient = call.body.get("recipient") and address_as_received(call.body["recipient"], dropped)
     rows = visible_matches(call, sender, named)
     steps = [f"Address matched: {rows[0]['address_expression']}" if rows else "Address not found.", *dropped]
-    users = [user for row in rows if (user := call.generation.address.user_of(row))]
+    users = [user for row in rows if (user := address_table(call).user_of(row))]
     user = named or next(iter(users), None)
     if user is None and rows:
         steps.append("Rejected: the address stores to no user who could log in.")
@@ -56,7 +57,7 @@ def visible_matches(call, sender: str, named: str | None) -> list[dict]:
 
     Without a named user there are none if the caller may not see the first match, which decides about incoming mail.
     """
-    rows, user_of = matching_rows(call, sender), call.generation.address.user_of
+    rows, user_of = matching_rows(call, sender), address_table(call).user_of
     if rows and not named and not is_visible(call, rows[0]):
         return []
     return [row for row in rows if user_of(row) == named or is_visible(call, row)]

@@ -5,6 +5,7 @@ import re
 
 from mailapi import Rule, invalid, list_of_text, long_text, php_text
 
+from ..directory.address_tables import address_table
 from .outbox import decide
 from .ready_message import authors_in
 from .routing import matching_rows, out_router, outbound
@@ -56,7 +57,7 @@ def may_send_from(call) -> bool:
 
     Whoever can read the database file may send from any address. What the router would drop is refused, too.
     """
-    user, sender, user_of = call.user_name, call.body["sender"], call.generation.address.user_of
+    user, sender, user_of = call.user_name, call.body["sender"], address_table(call).user_of
     stores = any(user_of(row) == user for row in matching_rows(call, sender))
     outcome = outbound([], user, out_router(call, user), stores, sender, None)
     return user is None or outcome["decision"]["queued"] is not None

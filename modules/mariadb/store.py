@@ -5,11 +5,11 @@ import itertools
 import random
 import threading
 import time
-from collections.abc import Callable, Mapping
+from collections.abc import Callable
 
 import peewee
 
-from mailapi import Param, Store, TransactionRolledBack, log
+from mailapi import Store, TransactionRolledBack, log
 
 from . import tables
 from .dialect import translated
@@ -32,7 +32,6 @@ STORE_METHODS = {
     "run": "Run SQL in SQLite's dialect, and return a cursor with fetchone, fetchall, rowcount and description.",
     "execute_many": "Run a prepared query once for each of several rows.",
     "fetch": "Return the cursor and all rows of a query.",
-    "encoded": "Return the rows as JSON that the database makes; None if it cannot.",
     "next": "Return the lowest number that an AUTO_INCREMENT column has never given.",
 }
 
@@ -41,7 +40,7 @@ class ServerStore(ErrorTranslatingStore):
     """A database named by a `mysql://` URL, in which only instances of mailapi write; several hosts are tried in
     their order. Given `schema` (SQL for SQLite) it is the state database, whose tables it creates."""
 
-    streams = False
+    streams = encodes_json = False
     database = peewee.SqliteDatabase(None)  # builds the SQL, which `translated` translates
 
     def __init__(self, url: str, schema: str | None = None):
@@ -49,6 +48,10 @@ class ServerStore(ErrorTranslatingStore):
         self.use(url, Link(url, what, key, schema), is_state=schema is not None)
 
     # Transactions
+
+    def identity(self) -> object:
+        """Return what tells the database from others."""
+        return self.path
 
     def transaction(self, lock_type: str = "IMMEDIATE") -> contextlib.AbstractContextManager:
         """Return a context manager that commits or rolls back; IMMEDIATE to write, DEFERRED to read."""
@@ -98,13 +101,13 @@ class ServerStore(ErrorTranslatingStore):
 
     # Queries
 
-    def run(self, sql: str, parameters=(), values: Mapping = {}):
+    def run(self, sql: str, parameters=()):
         """Run SQL in SQLite's dialect; return the cursor."""
         if self.opened.trace:
             self.opened.trace(sql)
         if sql.startswith("PRAGMA"):
             return None
-        filled = bound(parameters, values)
+        filled = numbered(parameters)
         try:
             return self.ask(translated(sql), filled, sql)
         except ConnectionLost:
@@ -114,10 +117,10 @@ class ServerStore(ErrorTranslatingStore):
 
     def execute_many(self, query, rows: list[dict]):
         """Run a prepared query once for each of rows."""
-        sql, parameters = query.sql(self.database)
+        sql, bind = self.compile(query)
         if self.opened.trace:
             self.opened.trace(sql)
-        filled = [bound(parameters, row) for row in rows]
+        filled = [numbered(bind(row) if bind else ()) for row in rows]
         cursor = self.cursor()
         try:
             cursor.executemany(translated(sql), filled)
@@ -128,9 +131,6 @@ class ServerStore(ErrorTranslatingStore):
         """Return the cursor and all rows of a query."""
         cursor = self.execute(query, **values)
         return cursor, cursor.fetchall()
-
-    def encoded(self, query, values):
-        """Return None: the server makes no JSON."""
 
     def next(self, column: peewee.Field) -> int:
         """Return the lowest number up to HIGHEST that was never given, also not by an UPDATE, which InnoDB's counter
@@ -143,11 +143,10 @@ class ServerStore(ErrorTranslatingStore):
         return max(highest + 1, counter if counter <= HIGHEST else 1)
 
 
-def bound(parameters, values) -> dict[str, object]:
+def numbered(parameters) -> dict[str, object]:
     """Return the parameters by the names that `translated` gives them, each as PyMySQL takes it."""
-    filled = (values[p.name] if isinstance(p, Param) else p for p in parameters)
     return {
-        str(n): bytes(value) if isinstance(value, memoryview) else value for n, value in enumerate(filled)
+        str(n): bytes(value) if isinstance(value, memoryview) else value for n, value in enumerate(parameters)
     }
 
 

@@ -6,6 +6,7 @@ import os
 import re
 import sqlite3
 import tempfile
+from collections.abc import Mapping
 from pathlib import Path
 
 import peewee
@@ -16,7 +17,7 @@ from mailapi import ApiError, CannotOpen, StateFailure, Store, chown_like, is_bu
 class StateStore(Store):
     """A file that only its owner can read; where root makes it, it belongs to its folder's owner."""
 
-    PRAGMAS = {"synchronous": "NORMAL"}
+    PRAGMAS: Mapping[str, object] = {"synchronous": "NORMAL"}
 
     def __init__(self, path: str, schema: str):
         super().__init__(path)
@@ -29,6 +30,13 @@ class StateStore(Store):
             return os.stat(self.path)
         except (OSError, ValueError) as still:
             raise CannotOpen(still) from None
+
+    def identity(self) -> object:
+        """Return what tells the file, with its mode and owner, from others; StateFailure where it cannot be opened."""
+        try:
+            return super().identity()
+        except peewee.PeeweeException as error:
+            raise self.failure(error) from error
 
     def before_opening(self):
         """Give SQLite's side files the file's mode, which was read-only perhaps when they were made. SQLite sets
@@ -72,15 +80,17 @@ class StateStore(Store):
 
     @contextlib.contextmanager
     def transaction(self, lock_type="IMMEDIATE"):
-        with self.one_statement(), super().transaction(lock_type):
-            yield
+        try:
+            with super().transaction(lock_type):
+                yield
+        except peewee.PeeweeException as error:
+            raise self.failure(error) from error
 
-    @contextlib.contextmanager
-    def one_statement(self):
-        """Connect for a single statement, which is a transaction by itself; StateFailure where that fails."""
+    def read(self, query, **values):
+        """Return the rows of a query that is a transaction by itself; StateFailure where it fails."""
         try:
             self.connect()
-            yield
+            return self.fetch(query, values)[1]
         except peewee.PeeweeException as error:
             raise self.failure(error) from error
 

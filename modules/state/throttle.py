@@ -1,21 +1,33 @@
 """The throttle of log-ins: failed ones make the next ones wait, by address and by user.
 
 A user's log-ins from a network where they have logged in before are counted apart, so that others' failures do not shut
-them out there. The tables are in mailapi.STATE_SCHEMA.
+them out there.
 """
 
 import dataclasses
 import hmac
 import secrets
 import time
+from collections.abc import Callable
 
 from peewee import IntegerField, TextField, fn
 
-from mailapi import CLOCK_SKEW, Model, PreparedQuery, Store, TooManyFailures, network, param, sha256
+from mailapi import CLOCK_SKEW, Model, PreparedQuery, Store, TooManyFailures, param, repeated, sha256
+
+from ..http.addresses import network
+
+STATE_SCHEMA = """
+CREATE TABLE IF NOT EXISTS failure (subject TEXT PRIMARY KEY, failures INTEGER NOT NULL, last INTEGER NOT NULL);
+CREATE INDEX IF NOT EXISTS failure_last ON failure (last);
+CREATE TABLE IF NOT EXISTS known_address (subject TEXT PRIMARY KEY, last INTEGER NOT NULL);
+CREATE INDEX IF NOT EXISTS known_address_last ON known_address (last);
+CREATE TABLE IF NOT EXISTS throttle_key (secret TEXT NOT NULL);
+"""
 
 FAILURE_LIFETIME = 3600  # seconds after which a failed log-in no longer counts
 LONGEST_WAIT = {"known": 30, "address": 900, "user": 900}  # seconds
 NETWORK_LIFETIME = 180 * 86400  # seconds
+REMEMBERED_EVERY = 86400  # seconds
 MOST_NETWORKS = 100  # of one user; the one that was not used for longest is deleted
 BUCKETS = 250_000  # counts of each kind: failures under ever new names and addresses must not fill the disk
 ROWS_AT_ONCE = 100  # deleted in one transaction, so that nobody waits for it
@@ -46,8 +58,9 @@ def is_recent(column):
     return (column > param("after")) & (column <= param("latest"))
 
 
+SUBJECTS = Failure.subject.in_([param("subject"), param("other")])
 FIND_FAILURES = PreparedQuery(
-    Failure.select().where(Failure.subject == param("subject"), is_recent(Failure.last))
+    Failure.select(Failure.subject, Failure.failures, Failure.last).where(SUBJECTS, is_recent(Failure.last))
 )
 COUNT_FAILURE = PreparedQuery(
     Failure.replace(subject=param("subject"), failures=param("failures"), last=param("last"))
@@ -58,12 +71,10 @@ EXPIRED_FAILURES = PreparedQuery(
     .where((Failure.last <= param("after")) | (Failure.last > param("latest")))
     .limit(ROWS_AT_ONCE)
 )
-LAST_LOGIN = PreparedQuery(
-    KnownAddress.select(fn.MAX(KnownAddress.last)).where(
-        (KnownAddress.subject == param("subject")) | (KnownAddress.subject == param("former")),
-        is_recent(KnownAddress.last),
-    )
+LAST_LOGIN = KnownAddress.select(fn.MAX(KnownAddress.last)).where(
+    KnownAddress.subject.in_([param("subject"), param("former")]), is_recent(KnownAddress.last)
 )
+KEY_AND_LAST_LOGIN = PreparedQuery(ThrottleKey.select(ThrottleKey.secret, LAST_LOGIN))
 NETWORKS_OF_USER = PreparedQuery(
     KnownAddress.select(KnownAddress.subject)
     .where(KnownAddress.subject.between(param("first"), param("last")))
@@ -73,95 +84,127 @@ EXPIRED_NETWORKS = PreparedQuery(
     KnownAddress.select(KnownAddress.subject).where(KnownAddress.last <= param("before")).limit(ROWS_AT_ONCE)
 )
 REMEMBER_NETWORK = PreparedQuery(KnownAddress.replace(subject=param("subject"), last=param("last")))
+DELETE_NETWORK = PreparedQuery(KnownAddress.delete().where(KnownAddress.subject == param("subject")))
 KEY = PreparedQuery(ThrottleKey.select(ThrottleKey.secret))
+ADD_KEY = PreparedQuery(ThrottleKey.insert(secret=param("secret")))
 
 
 @dataclasses.dataclass
 class Attempt:
-    """A log-in that need not wait, and the counts before it."""
+    """A log-in that need not wait."""
 
     user_name: str
     network: str
     last_login: int | None  # of the user from this network, in seconds since 1970
-    counts: dict[str, dict | None]  # subject → its row of failure, None where there is none
+    subjects: list[str]  # what it counts for if it fails
 
 
 class LoginThrottle:
     """Count failed log-ins, and refuse a log-in for 1, 2, 4 … seconds after each one beyond the free attempts.
 
-    Everything happens in the transaction of the log-in, so that parallel guesses count, too.
+    The counts are read before the password is checked, and only failures are written. So of guesses at the same time, one
+    for each thread can come too early; all of them count.
     """
 
     def __init__(self, store: Store, free_attempts: int):
         self.store, self.free = store, free_attempts
+        self.written: object = None  # the database that took a write; another one may have its name now
 
-    def check(self, user_name: str, address: str) -> Attempt:
-        """Return the attempt; TooManyFailures where it has to wait."""
-        client = network(address)
-        subjects = network_subjects(user_name, client)
-        last_login = self.store.value(LAST_LOGIN, **subjects, **last_seconds(NETWORK_LIFETIME))
+    def attempt(self, user_name: str, address: str, verify: Callable[[], bool]) -> bool:
+        """Return what verify returns, and count it if it is False; TooManyFailures where the log-in comes too early.
+
+        Where failures cannot be counted, as on a full disk, nobody gets in: a process writes before its first attempt, when
+        the database was replaced or has another mode, and after each write that failed.
+        """
+        attempt = self.read(user_name, address) if self.written == self.store.identity() else None
+        if attempt is None:
+            self.prove_writable()
+            attempt = self.read(user_name, address)
+        assert attempt is not None  # the database has its secret now
+        if verify():
+            if attempt.last_login is None or int(time.time()) - attempt.last_login > REMEMBERED_EVERY:
+                self.remember_network(attempt)
+            return True
+        try:
+            self.record_failure(attempt)
+        except BaseException:
+            self.written = None
+            raise
+        return False
+
+    @repeated
+    def prove_writable(self):
+        """Write as much as a failure does, and the secret if there is none; StateFailure where that cannot be written."""
+        with self.store.transaction():
+            self.store.execute(COUNT_FAILURE, subject="none", failures=0, last=int(time.time()))
+            self.store.execute(DELETE_FAILURE, subject="none")
+            if not self.store.column(KEY):
+                self.store.execute(ADD_KEY, secret=secrets.token_hex(32))
+        self.written = self.store.identity()
+
+    def read(self, user_name: str, address: str) -> Attempt | None:
+        """Return the attempt; None in a new database. TooManyFailures where it has to wait."""
+        client, now = network(address), int(time.time())
+        names = network_subjects(user_name, client)
+        found = self.store.read(
+            KEY_AND_LAST_LOGIN, after=now - NETWORK_LIFETIME, latest=now + CLOCK_SKEW, **names
+        )
+        if not found:
+            return None
+        key, last_login = found[0]
         kinds = {"address": client, "user": user_name}
         if last_login is not None:
             kinds = {"known": f"{client} {user_name}"}
-        attempt, key = Attempt(user_name, client, last_login, {}), self.key()
-        for kind, value in kinds.items():
-            subject = f"{kind} {bucket(key, f'{kind} {value}')}"
-            row = self.store.one(FIND_FAILURES, subject=subject, **last_seconds(FAILURE_LIFETIME))
-            attempt.counts[subject] = row
-            if row:
-                self.check_wait(row, LONGEST_WAIT[kind])
+        subjects = [f"{kind} {bucket(key, f'{kind} {value}')}" for kind, value in kinds.items()]
+        attempt = Attempt(user_name, client, last_login, subjects)
+        for subject, failures, last in self.failures(attempt, now):
+            self.check_wait(subject, failures, last, now)
         return attempt
 
-    def check_wait(self, row: dict, longest: int):
-        over = row["failures"] - self.free
-        if over < 0:
+    def failures(self, attempt: Attempt, now: int) -> list[tuple]:
+        """Return the counts of an attempt: subject, failures, the last one's time."""
+        first, last = attempt.subjects[0], attempt.subjects[-1]
+        return self.store.read(
+            FIND_FAILURES, subject=first, other=last, after=now - FAILURE_LIFETIME, latest=now + CLOCK_SKEW
+        )
+
+    def check_wait(self, subject: str, failures: int, last: int, now: int):
+        if (over := failures - self.free) < 0:
             return
-        wait, passed = min(2 ** min(over, 20), longest), int(time.time()) - row["last"]
+        longest = LONGEST_WAIT[subject.partition(" ")[0]]
+        wait, passed = min(2 ** min(over, 20), longest), now - last
         if passed < wait:
-            name = f"{row['subject']} {row['failures']} {row['last']}"
-            raise TooManyFailures(min(wait, wait - passed), name)
+            raise TooManyFailures(min(wait, wait - passed), f"{subject} {failures} {last}")
 
-    def key(self) -> str:
-        """Return the secret, which the first log-in makes."""
-        if not (key := self.store.value(KEY)):
-            key = secrets.token_hex(32)
-            self.store.execute(ThrottleKey.insert(secret=key))
-        return key
-
+    @repeated
     def record_failure(self, attempt: Attempt):
-        for subject, row in attempt.counts.items():
-            failures = row["failures"] + 1 if row else 1
-            self.store.execute(COUNT_FAILURE, subject=subject, failures=failures, last=int(time.time()))
-
-    def take_back(self, attempt: Attempt):
-        """Undo record_failure, and delete counts that have expired."""
-        for subject, row in attempt.counts.items():
-            self.store.execute(COUNT_FAILURE if row else DELETE_FAILURE, **(row or {"subject": subject}))
-        self.delete(Failure, self.store.column(EXPIRED_FAILURES, **last_seconds(FAILURE_LIFETIME)))
-
-    def remember_address(self, attempt: Attempt):
-        """Record, once a day, that the user has logged in from this network."""
+        """Count a failure, and delete counts that have expired."""
         now = int(time.time())
-        if attempt.last_login is not None and now - attempt.last_login <= 86400:
-            return
-        first = user_prefix(attempt.user_name)
+        with self.store.transaction():
+            counts = {subject: failures for subject, failures, _ in self.failures(attempt, now)}
+            for subject in attempt.subjects:
+                failures = counts.get(subject, 0) + 1
+                self.store.execute(COUNT_FAILURE, subject=subject, failures=failures, last=now)
+            expired = self.store.column(
+                EXPIRED_FAILURES, after=now - FAILURE_LIFETIME, latest=now + CLOCK_SKEW
+            )
+            self.delete(DELETE_FAILURE, expired)
+
+    @repeated
+    def remember_network(self, attempt: Attempt):
+        """Record that the user has logged in from this network."""
+        now, first = int(time.time()), user_prefix(attempt.user_name)
         subject = network_subjects(attempt.user_name, attempt.network)["subject"]
-        self.store.execute(REMEMBER_NETWORK, subject=subject, last=now)
-        newest = self.store.column(
-            NETWORKS_OF_USER, first=first, last=first + "g"
-        )  # hexadecimal digits follow
-        self.delete(KnownAddress, newest[MOST_NETWORKS:][:ROWS_AT_ONCE])
-        self.delete(KnownAddress, self.store.column(EXPIRED_NETWORKS, before=now - NETWORK_LIFETIME))
+        with self.store.transaction():
+            self.store.execute(REMEMBER_NETWORK, subject=subject, last=now)
+            # hexadecimal digits follow the prefix
+            newest = self.store.column(NETWORKS_OF_USER, first=first, last=first + "g")
+            self.delete(DELETE_NETWORK, newest[MOST_NETWORKS:][:ROWS_AT_ONCE])
+            self.delete(DELETE_NETWORK, self.store.column(EXPIRED_NETWORKS, before=now - NETWORK_LIFETIME))
 
-    def delete(self, model: type[Model], subjects: list[str]):
+    def delete(self, query: PreparedQuery, subjects: list[str]):
         if subjects:
-            self.store.execute(model.delete().where(model.subject.in_(subjects)))
-
-
-def last_seconds(seconds: int) -> dict[str, int]:
-    """Return the parameters of is_recent for the last so many seconds."""
-    now = int(time.time())
-    return {"after": now - seconds, "latest": now + CLOCK_SKEW}
+            self.store.execute_many(query, [{"subject": subject} for subject in subjects])
 
 
 def bucket(key: str, value: str) -> int:

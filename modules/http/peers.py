@@ -1,0 +1,86 @@
+"""Who sends a request: the client's address behind proxies, the page that it comes from, and the cookie."""
+
+import re
+import urllib.parse
+
+from mailapi import ConfigError, log
+
+from .addresses import client_address, ip_network, is_trusted
+
+COOKIE = re.compile(r"(?:^|;)\s*PHPSESSID=([A-Za-z0-9_-]{1,128})")
+
+
+class Peers:
+    """The clients of one application, which trusts the proxies in some networks; ConfigError where one is invalid."""
+
+    def __init__(self, trusted_proxies: list[str]):
+        try:
+            self.proxies = [ip_network(network) for network in trusted_proxies]
+        except ValueError as error:
+            raise ConfigError(f"trusted_proxies: {error}.") from None
+        self.origin_logged = False
+
+    def address(self, environ: dict) -> str:
+        """Return the client's address."""
+        return client_address(environ, self.proxies)
+
+    def scheme(self, environ: dict) -> str:
+        """Return http or https, as the client sees it: a trusted proxy's X-Forwarded-Proto counts."""
+        forwarded = environ.get("HTTP_X_FORWARDED_PROTO")
+        if forwarded and is_trusted(environ.get("REMOTE_ADDR", ""), self.proxies):
+            return forwarded
+        return environ.get("wsgi.url_scheme", "http")
+
+    def is_cross_site(self, environ: dict) -> bool:
+        """Check whether a page of another origin sent this request, so that its cookie does not count (docs/wire.md F42)."""
+        if site := environ.get("HTTP_SEC_FETCH_SITE"):
+            return site not in ("same-origin", "none")
+        if (sent_by := environ.get("HTTP_ORIGIN")) is None:
+            return False
+        origin, own = origin_of(sent_by), origin_of(f"{self.scheme(environ)}://{own_host(environ)}")
+        if origin and own and origin[1] == own[1] and origin != own:
+            self.log_origins(origin, own)
+        return origin is None or origin != own
+
+    def log_origins(self, origin: tuple, own: tuple):
+        """Log once that a proxy seems not to pass the Host header or the scheme on."""
+        if not self.origin_logged:
+            self.origin_logged = True
+            log.warning(
+                "a cookie did not count: the page is at %s://%s:%s, and the request came for %s://%s:%s; "
+                "a proxy must pass Host with its port, and X-Forwarded-Proto",
+                *origin,
+                *own,
+            )
+
+    def cookie(self, environ: dict) -> str | None:
+        """Return the session id in the cookie, unless a page of another origin sent it."""
+        found = COOKIE.search(environ.get("HTTP_COOKIE", ""))
+        return found[1] if found and not self.is_cross_site(environ) else None
+
+    def set_cookie(self, environ: dict, token: str, expiry: str = "") -> tuple[str, str]:
+        """Return the header that sets the cookie for all URLs of the application."""
+        script_name = environ.get("SCRIPT_NAME", "").rstrip("/")
+        path = "/"
+        if script_name:
+            path = urllib.parse.quote(script_name.encode("latin-1", "replace"), safe="/!$&'()*+,:=@~") + "/"
+        secure = "; Secure" if self.scheme(environ) == "https" else ""
+        return ("Set-Cookie", f"PHPSESSID={token}; Path={path}; HttpOnly; SameSite=Lax{secure}{expiry}")
+
+
+def own_host(environ: dict) -> str:
+    """Return the host of this request's URL, and its port unless that is the usual one, as the client sees them."""
+    host = environ.get("HTTP_HOST") or "{SERVER_NAME}:{SERVER_PORT}".format_map(environ)
+    if "uwsgi.version" in environ and not re.search(r":[0-9]{1,5}\Z", host):  # uWSGI cuts the port off
+        host += ":{SERVER_PORT}".format_map(environ)
+    return host
+
+
+def origin_of(url: str) -> tuple | None:
+    """Return scheme, host and port of a URL (RFC 6454); None where it has none, as the origin `null`."""
+    try:
+        parts = urllib.parse.urlsplit(url)
+        port = parts.port or {"http": 80, "https": 443}[parts.scheme]
+        return (parts.scheme, parts.hostname, port) if parts.hostname else None
+    except (ValueError, KeyError):
+        return None

@@ -1,0 +1,379 @@
+"""queue/: whose mail on its way out is shown, in which state, and what can be done with it."""
+
+import json
+import sqlite3
+import subprocess
+import sys
+import time
+from contextlib import closing
+
+import pytest
+
+from support.outgoing import let_send, put, seen, send
+from support.site import ROOT, Site, authdata
+
+pytestmark = pytest.mark.every_engine
+
+GONE = "mail not found"
+COLUMNS = [
+    "mail_id",
+    "mail_remote",
+    "mail_envelopefrom",
+    "mail_envelopeto",
+    "mail_submission",
+    "mail_submitter",
+    "mail_failcount",
+    "mail_lasttry",
+    "mail_fatality",
+    "mail_state",
+    "failures",
+]
+
+
+def fail(site: Site, mail_id: int, message="451 later", seconds=1700000000, fatal=0):
+    site.sql("INSERT INTO faillog VALUES (?, ?, ?, ?)", mail_id, message, str(seconds), fatal)
+
+
+def give(site: Site, *addresses: tuple):
+    """Addresses that store, the last one matched first: expression, user."""
+    for expression, user in addresses:
+        row = "'store', ?" if site.generation == 9 else "?"
+        site.sql(f"INSERT INTO addresses VALUES (?, NULL, {row})", expression, user)
+
+
+########## What is shown ###########################################################################
+
+
+def test_mail_is_shown_with_its_failures_and_without_its_data(either):
+    first, second, third = (put(either, remote=remote) for remote in (None, "relay.org", None))
+    for number in range(12):
+        fail(either, second, f"451 try {number}", 1700000000 + number)
+    fail(either, third, "550 never", 1700000100, fatal=1)
+    answer = either("queue/?get")
+    assert answer["counts"] == {"waiting": 1, "deferred": 1, "failed": 1}
+    one, two, three = answer["queue"]
+    assert list(one) == COLUMNS and (one["mail_state"], one["failures"], one["mail_lasttry"]) == (
+        "waiting",
+        [],
+        0,
+    )
+    assert (two["mail_remote"], two["mail_state"], two["mail_failcount"], two["mail_lasttry"]) == (
+        "relay.org",
+        "deferred",
+        12,
+        1700000011,
+    )
+    assert [entry["fail_message"] for entry in two["failures"]] == [
+        f"451 try {number}" for number in range(11, 1, -1)
+    ]
+    assert three["mail_state"] == "failed" and three["mail_fatality"] == 1
+    assert three["failures"] == [{"fail_message": "550 never", "fail_time": 1700000100, "fail_fatal": 1}]
+    assert abs(one["mail_submission"] - time.time()) < 60 and "secret" not in json.dumps(answer)
+
+
+def test_states_and_counts_are_those_of_the_view_outbound(site):
+    for number in range(30):
+        mail_id = put(site)
+        for _ in range(number % 3):
+            fail(site, mail_id, fatal=number % 5 == 0)
+    rows = site.sql("SELECT mail_id, mail_failcount, mail_lasttry, mail_fatality FROM outbound")
+    mails = site("queue/?get")["queue"]
+    assert {
+        m["mail_id"]: (
+            m["mail_failcount"],
+            str(m["mail_lasttry"]) if m["mail_failcount"] else 0,
+            m["mail_fatality"],
+        )
+        for m in mails
+    } == {row[0]: (row[1], row[2] if row[1] else 0, int(row[3])) for row in rows}
+    for state, count in site("queue/?get")["counts"].items():
+        found = seen(site, mail_state=state)
+        assert found == [m["mail_id"] for m in mails if m["mail_state"] == state] and len(found) == count > 0
+
+
+def test_list_comes_in_pages(site):
+    ids = [put(site) for _ in range(25)]
+    pages, after = [], 0
+    while page := site("queue/?get&limit=10", after=after)["queue"]:
+        pages.append([mail["mail_id"] for mail in page])
+        after = page[-1]["mail_id"]
+    assert [len(page) for page in pages] == [10, 10, 5] and sum(pages, []) == ids
+    assert site("queue/?get&limit=10", after=ids[9])["counts"]["waiting"] == 25, "of all pages"
+    assert site("queue/?get", after="x", check=400)["status"] == "Invalid value for after."
+
+
+@pytest.mark.parametrize(
+    ("fields", "found"),
+    [
+        ({"mail_submitter": "ann"}, [2]),
+        ({"mail_submitter": "ANN"}, [2]),
+        ({"mail_remote": "relay.org"}, [3]),
+        ({"mail_envelopefrom": "A@one.org"}, [1, 3]),
+        ({"mail_envelopefrom": "@ONE.ORG"}, [1, 2, 3]),
+        ({"mail_envelopefrom": "a%"}, []),
+        ({"mail_envelopefrom": "_@one.org"}, []),
+        ({"mail_envelopeto": "x_1@two.org"}, [2]),
+        ({"mail_envelopeto": "@two.org", "mail_submitter": "mx.host"}, [1]),
+        ({"mail_envelopeto": "@org"}, []),
+        ({"mail_id": 2}, [2]),
+        ({"mail_id": [3, "1"]}, [1, 3]),
+        ({"mail_id": [2, 3], "mail_submitter": "ann"}, [2]),
+        ({"mail_state": "failed"}, [2]),
+        ({"mail_id": 99}, []),
+        ({"mail_submitter": ""}, [1, 2, 3, 4]),
+        ({"mail_state": "failed", "after": 2}, []),
+    ],
+)
+def test_filters(site, fields, found):
+    put(site, "a@one.org", to="b@two.org")
+    put(site, "b@one.org", "ann", to="x_1@two.org")
+    put(site, "a@One.org", to="xx1@three.org", remote="relay.org")
+    put(site, "", None, to="x@four.org")
+    fail(site, 2, fatal=1)
+    assert seen(site, **fields) == found
+
+
+@pytest.mark.parametrize(
+    ("field", "value"),
+    [
+        ("mail_state", "lost"),
+        ("mail_id", "x"),
+        ("mail_id", [1, None]),
+        ("mail_id", [[1]]),
+        ("mail_id", {"a": 1}),
+        ("mail_id", list(range(51))),
+        ("mail_envelopefrom", "x" * 1001),
+        ("mail_submitter", ["ann"]),
+        ("mail_remote", True),
+    ],
+)
+def test_odd_filters_are_refused(site, field, value):
+    assert site("queue/?get", check=400, **{field: value})["status"] == f"Invalid value for {field}."
+
+
+########## Whose it is #############################################################################
+
+
+def test_everybody_sees_their_own(either):
+    give(either, ("%@one.org", "bob"), ("ann@one.org", "ann"), ("dele@corp.org", "dele"))
+    mails = {
+        "ann's": put(either, submitter="ann"),
+        "from ann": put(either, "ANN@one.org"),
+        "bob's": put(either, submitter="bob"),
+        "from bob": put(either, "x@One.org"),
+        "from dele": put(either, "dele@corp.org"),
+        "report": put(either, ""),
+        "report too": put(either, None, None),
+        "other": put(either, "x@two.org"),
+    }
+    sees = {
+        "root": list(mails),
+        "ann": ["ann's", "from ann"],
+        "bob": ["bob's", "from bob"],
+        "dele": ["ann's", "from ann", "from dele"],
+    }
+    for user, names in sees.items():
+        answer = either("queue/?get", user=user)
+        assert [mail["mail_id"] for mail in answer["queue"]] == [mails[name] for name in names]
+        assert answer["counts"] == {"waiting": len(names), "deferred": 0, "failed": 0}
+
+
+def test_what_one_sends_is_in_ones_queue(either):
+    let_send(either)
+    ids = send(either, to="x@y.org, z@y.org")["queue_ids"]
+    assert seen(either, "ann") == seen(either, "dele") == seen(either) == ids and seen(either, "bob") == []
+
+
+@pytest.mark.parametrize(
+    "expressions",
+    [  # whose, in the order in which they are matched
+        [("ann@one.org", "ann"), ("%", "bob")],
+        [("a_n@one.org", "ann"), ("%@one.org", "bob")],
+        [("%n@%", "ann"), ("ann@one.org", "bob")],
+        [("ANN@one.org", "ann"), ("ann@ONE.org", "bob")],
+        [("ann@one.org", "ann"), ("___@one.org", "bob"), ("%", "bob")],
+        [("%", "ann"), ("ann@one.org", "bob"), ("%@one.org", "bob")],
+        [("x@one.org", "bob"), ("ann@one.org", "ann")],
+        [("_nn@one.org", "bob"), ("%@two.org", "bob"), ("an_@one.org", "ann")][1:],
+    ],
+)
+def test_the_first_address_that_matches_decides(either, expressions):
+    """Who has the rest of a domain does not see what its others send."""
+    give(either, *reversed(expressions))
+    mail = put(either, "ann@one.org")
+    assert seen(either, "ann") == [mail] and seen(either, "bob") == []
+
+
+def test_a_first_address_that_does_not_store_is_nobodys(site):
+    give(site, ("%@one.org", "bob"))
+    site.sql("INSERT INTO addresses VALUES ('ann@one.org', NULL, 'redirect', 'bob')")
+    put(site, "ann@one.org")
+    assert seen(site, "bob") == seen(site, "ann") == []
+
+
+def test_orders_below_zero_count_too(site):
+    for expression, order, user in (("%@one.org", -10, "bob"), ("ann@one.org", -5, "ann")):
+        site.sql("INSERT INTO addresses VALUES (?, ?, 'store', ?)", expression, order, user)
+    put(site, "ann@one.org")
+    assert seen(site, "ann") == [1] and seen(site, "bob") == []
+
+
+def test_delegation_counts_only_with_the_permission(site):
+    put(site, submitter="ann")
+    site.sql("DELETE FROM api_access WHERE api_user = 'dele'")
+    assert seen(site, "dele") == []
+    site.sql("UPDATE api_user_delegates SET api_delegate = 'bob'")
+    site.sql("INSERT INTO api_access VALUES ('dele', 'delegate')")
+    assert seen(site, "dele") == []
+
+
+def test_next_user_of_a_name_does_not_inherit_the_queue(site):
+    let_send(site)
+    (mail,) = send(site, to="x@y.org")["queue_ids"]
+    site("users/?delete", user_name="ann")
+    site("addresses/?delete", address_expression="ann@one.org", address_order=1)
+    site("users/?add", user_name="ann", user_authdata="pw")
+    assert seen(site, "ann") == [] and seen(site) == [mail], "it is delivered all the same"
+    assert site.sql("SELECT mail_submitter FROM outbox") == [(None,)]
+
+
+########## What is done with it ####################################################################
+
+
+def test_retry_forgets_the_failures_of_that_mail(either):
+    one, two = put(either), put(either)
+    for mail in (one, one, two):
+        fail(either, mail)
+    assert either("queue/?retry", mail_id=one)["status"] == "ok"
+    assert (
+        either.sql("SELECT fail_mail FROM faillog") == [(two,)]
+        and len(either.sql("SELECT * FROM outbox")) == 2
+    )
+
+
+def test_delete_takes_mail_out_with_its_failures(either):
+    one, two, three = put(either), put(either), put(either)
+    for mail in (one, two, three):
+        fail(either, mail)
+    assert either("queue/?delete", mail_id=[one, str(three)])["status"] == "ok"
+    assert either.sql("SELECT mail_id FROM outbox") == either.sql("SELECT fail_mail FROM faillog") == [(two,)]
+
+
+def test_bounce_gives_up_once(either):
+    one, two = put(either, submitter="ann"), put(either, submitter="ann")
+    fail(either, two, fatal=1)
+    for _ in range(2):
+        assert either("queue/?bounce", user="ann", mail_id=[one, two, one])["status"] == "ok"
+    ((mail, message, seconds, fatal),) = either.sql(
+        "SELECT * FROM faillog WHERE SUBSTR(fail_message, 1, 8) = 'Returned'"
+    )
+    assert (mail, message, fatal) == (one, "Returned by ann.", 1) and abs(int(seconds) - time.time()) < 60
+    assert [mail["mail_state"] for mail in either("queue/?get")["queue"]] == ["failed", "failed"]
+    types = either.sql("SELECT typeof(fail_time), typeof(fail_fatal) FROM faillog WHERE fail_mail = ?", one)
+    assert types == [("text", "integer")]
+
+
+def test_report_cannot_be_returned(site):
+    one = put(site)
+    for sender in ("", None):
+        before, report = site.dump(), put(site, sender)
+        assert (
+            site("queue/?bounce", mail_id=[one, report])["status"]
+            == "A mail without a sender cannot be returned."
+        )
+        site("queue/?delete", mail_id=report)
+        assert [row for row in site.dump() if "sqlite_sequence" not in row] == [
+            row for row in before if "sqlite_sequence" not in row
+        ]
+
+
+@pytest.mark.parametrize("action", ["retry", "delete", "bounce"])
+def test_all_mails_that_are_named_or_none(either, action):
+    mine, foreign, gone = put(either, submitter="ann"), put(either, submitter="bob"), 99
+    for mail in (mine, foreign):
+        fail(either, mail)
+    before = either.dump()
+    for ids in ([mine, foreign], [mine, gone], foreign, gone, str(foreign), -1, 10**17):
+        assert either(f"queue/?{action}", user="ann", mail_id=ids)["status"] == GONE
+    assert either(f"queue/?{action}", mail_id=[mine, gone])["status"] == GONE
+    for ids in (None, [], "", 0):
+        assert either(f"queue/?{action}", mail_id=ids)["status"] == "No mail id is set"
+    assert (
+        either(f"queue/?{action}", check=400, mail_id=list(range(51)))["status"]
+        == "Invalid value for mail_id."
+    )
+    assert either.dump() == before
+
+
+def test_check_names_mail_without_data(site, tmp_path):
+    (tmp_path / "config.py").write_text(
+        f"dbpath = {site.place!r}\nmodulelist = {site.config['modulelist']!r}\n"
+    )
+    put(site)
+    site.sql("UPDATE outbox SET mail_data = NULL")
+    command = [sys.executable, ROOT / "mailapi.py", "check"]
+    done = subprocess.run(command, cwd=tmp_path, capture_output=True, text=True, timeout=60)
+    assert "FAIL  Queue: 1 has no mail_data" in done.stdout and done.returncode == 1
+
+
+########## A long queue ############################################################################
+
+
+@pytest.fixture(scope="module")
+def long_queue(tmp_path_factory) -> Site:
+    """100,000 mails, most of which failed several times, of 20,000 senders; 1,000 addresses."""
+    site = Site(tmp_path_factory.mktemp("long"))
+    with closing(sqlite3.connect(site.dbpath)) as connection, connection:
+        users = [f"u{number}" for number in range(1000)]
+        connection.executemany(
+            "INSERT INTO users (user_name, user_authdata) VALUES (?, ?)",
+            [(user, authdata("pw")) for user in users],
+        )
+        connection.executemany(
+            "INSERT INTO addresses VALUES (?, NULL, 'store', ?)",
+            [("%", "bob")]
+            + [
+                (f"{user}{'_' * (number % 3 == 0)}@d{number % 20}.example", user)
+                for number, user in enumerate(users)
+            ],
+        )
+        connection.executemany(
+            "INSERT INTO api_user_delegates VALUES ('dele', ?)", [(user,) for user in users[:500]]
+        )
+        connection.executemany(
+            "INSERT INTO outbox (mail_envelopefrom, mail_envelopeto, mail_submitter, mail_data)"
+            " VALUES (?, 'x@y.org', ?, ?)",
+            [
+                (
+                    f"u{n % 1000}@d{n % 20}.example" if n % 2 else f"r{n % 40_000}@ext.example",
+                    f"u{n % 1000}" if n % 7 == 0 else "mx.host",
+                    "x" * 2000,
+                )
+                for n in range(100_000)
+            ],
+        )
+        connection.executemany(
+            "INSERT INTO faillog (fail_mail, fail_message, fail_fatal) VALUES (?, '451 later', ?)",
+            [(n % 60_000 + 1, n < 5000) for n in range(180_000)],
+        )
+    return site
+
+
+@pytest.mark.parametrize(
+    ("user", "least", "most"),
+    [("root", 100_000, 100_000), ("bob", 50_000, 70_000), ("u7", 50, 150), ("dele", 15_000, 40_000)],
+)
+def test_100000_mails_are_listed_in_seconds(long_queue, user, least, most):
+    began = time.process_time()
+    answer = long_queue("queue/?get", user=user)
+    assert time.process_time() - began < 4
+    mails = sum(answer["counts"].values())
+    assert least <= mails <= most and len(answer["queue"]) == min(1000, mails)
+
+
+def test_100000_mails_do_not_hold_up_a_change(long_queue):
+    (mail,) = long_queue("queue/?get&limit=1", user="u7")["queue"]
+    began = time.process_time()
+    for action in ("retry", "bounce", "delete"):
+        assert long_queue(f"queue/?{action}", user="u7", mail_id=mail["mail_id"])["status"] == "ok"
+    assert time.process_time() - began < 2

@@ -1,0 +1,328 @@
+"""Services that are down, hang, drip or lie: the answer comes in time, names them, and nobody else waits."""
+
+import concurrent.futures
+import contextlib
+import json
+import socket
+import sqlite3
+import time
+import tracemalloc
+
+import pytest
+from mailapi_modules.clients.base import ServiceDown, clients
+
+import mailapi
+from support import hostile
+from support.command_line import Server
+from support.every_service import KINDS, SERVICE
+from support.instances import free_port
+from support.over_http import post
+from support.servers import MASTER
+from support.site import Site
+
+pytestmark = pytest.mark.slow
+
+SCHEMES = dict(zip(KINDS, ("smtp", "imap", "pop3", "http", "spamd", "clamd", "sieve")))
+IN_TIME = 2.5  # seconds
+
+
+def setting(kind, port):
+    url = f"{SCHEMES[kind]}://127.0.0.1:{port}"
+    if kind == "dav":
+        return {"url": url, "user_header": "X-Remote-User"}
+    return {"url": url} | MASTER if kind in ("imap", "managesieve") else url
+
+
+@contextlib.contextmanager
+def client(kind, behave):
+    with hostile.server(behave) as port:
+        yield clients(mailapi.Config("", {}, services={kind: setting(kind, port)}))[kind]
+
+
+def asked(site):
+    """The rows of services/?get by kind, and how long they took."""
+    started = time.monotonic()
+    rows = site("services/?get")["services"]
+    return {row["kind"]: row for row in rows}, time.monotonic() - started
+
+
+@pytest.mark.parametrize("kind", KINDS)
+def test_one_is_down(tmp_path, every, kind):  # noqa: F811
+    site = Site(tmp_path, extra=SERVICE, services=every | {kind: setting(kind, free_port())})
+    rows, took = asked(site)
+    assert took < IN_TIME and {k for k, row in rows.items() if not row["up"]} == {kind}
+    assert rows[kind]["error"] == f"The {kind} service cannot be used: Connection refused."
+    assert rows[kind]["version"] is rows[kind]["latency"] is None
+
+
+@pytest.mark.parametrize("kind", KINDS)
+def test_one_hangs(tmp_path, every, kind):  # noqa: F811
+    with hostile.server(hostile.silent) as port:
+        rows, took = asked(Site(tmp_path, extra=SERVICE, services=every | {kind: setting(kind, port)}))
+    assert took < IN_TIME and {k for k, row in rows.items() if not row["up"]} == {kind}
+    assert rows[kind]["error"] == f"The {kind} service cannot be used: it did not answer in time."
+
+
+CHATTER = {  # what each protocol allows to go on for ever
+    "smtp": hostile.saying(b"", b"220-hello\r\n"),
+    "imap": hostile.saying(b"* OK hello\r\n", b"* NOOP\r\n"),
+    "pop": hostile.saying(b"+OK\r\n+OK\r\n", b"USER\r\n"),
+    "dav": hostile.saying(b"", b"HTTP/1.1 100 Continue\r\n\r\n"),
+    "antispam": hostile.saying(b"SPAMD/1.5 0 EX_OK\r\n", b"X: y\r\n"),
+    "antivirus": hostile.saying(b"ClamAV 1", b"."),
+    "managesieve": hostile.saying(b'"IMPLEMENTATION" "x"\r\n', b'"X" "y"\r\n'),
+}
+
+
+@pytest.mark.parametrize("how", ["silent", "dripping", "chatter"])
+def test_all_hang(tmp_path, how):
+    """The master database is free meanwhile."""
+    with contextlib.ExitStack() as stack:
+        behave = CHATTER if how == "chatter" else dict.fromkeys(KINDS, getattr(hostile, how))
+        ports = {kind: stack.enter_context(hostile.server(behave[kind])) for kind in KINDS}
+        site = Site(tmp_path, extra=SERVICE, services={kind: setting(kind, ports[kind]) for kind in KINDS})
+        with concurrent.futures.ThreadPoolExecutor(1) as threads:
+            job = threads.submit(asked, site)
+            time.sleep(1)
+            other = sqlite3.connect(site.dbpath, timeout=0, isolation_level=None)
+            other.execute("BEGIN EXCLUSIVE")
+            other.execute("ROLLBACK")
+            other.close()
+            assert not job.done()
+            rows, took = job.result()
+    assert 1 < took < IN_TIME
+    assert {row["error"] for row in rows.values()} == {
+        f"The {kind} service cannot be used: it did not answer in time." for kind in KINDS
+    }
+
+
+@pytest.mark.parametrize("behave", [hostile.endless_line, hostile.endless_lines])
+def test_endless_answers_do_not_fill_the_memory(tmp_path, behave):
+    with hostile.server(behave) as port:
+        site = Site(tmp_path, extra=SERVICE, services={kind: setting(kind, port) for kind in KINDS})
+        asked(site)  # loads what it needs
+        tracemalloc.start()
+        rows, took = asked(site)
+        peak = tracemalloc.get_traced_memory()[1]
+        tracemalloc.stop()
+    assert took < IN_TIME and not any(row["up"] for row in rows.values())
+    assert peak < 25 * 1024 * 1024
+    assert all(len(row["error"]) < 300 and row["error"].isprintable() for row in rows.values())
+
+
+NONSENSE = [
+    b"",
+    b"\r\n",
+    b"\0\xff\xfe" * 10,
+    b"220\r\n",
+    b"* BYE\r\n",
+    b"+OK\r\n",
+    b"HTTP/1.1 999999 x\r\n\r\n",
+    b"HTTP/1.1 200 OK\r\nDAV:\r\n\r\n",
+    b"SPAMD/ \r\n",
+    b"PONG\0",
+    b"{99999999999}\r\n",
+    b'"\r\n',
+    b"OK\r\n" * 5,
+    b"* OK\r\n* CAPABILITY\r\n",
+    b"\x1b[2J\x1b]0;title\x07\r\n",
+    b"NO {999999999}\r\nx",
+    b"* OK {9999999999}\r\n",
+    b"HTTP/1.1 101 Switching\r\nUpgrade: x\r\n\r\n",
+    b"HTTP/1.1 200 OK\r\n" + b"A: b\r\n" * 200 + b"\r\n",
+]
+
+
+def test_nonsense_is_no_service(tmp_path):
+    """Whatever a server says before it closes: a sentence, never a traceback, and no character moves a cursor."""
+    say = []
+
+    def behave(connection):
+        yield say[-1], 0
+        connection.shutdown(socket.SHUT_WR)
+        with contextlib.suppress(OSError):
+            while connection.recv(65536):
+                pass
+
+    with hostile.server(behave) as port:
+        site = Site(tmp_path, extra=SERVICE, services={kind: setting(kind, port) for kind in KINDS})
+        for said in NONSENSE:
+            say.append(said)
+            rows, took = asked(site)
+            assert took < IN_TIME
+            for kind, row in rows.items():
+                assert row["up"] or row["error"].startswith(f"The {kind} service cannot be used: "), (
+                    said,
+                    row,
+                )
+                assert (row["error"] or row["version"]).isprintable(), (said, row)
+
+
+@pytest.mark.parametrize(
+    ("kind", "behave"),
+    [
+        ("imap", hostile.saying(b"* OK hello\r\n* OK {9999999999}\r\n")),
+        ("imap", hostile.saying(b'* OK hello\r\n* LIST () "/" {9999999999}\r\n', b"x" * 65536, every=0)),
+        ("imap", hostile.saying(b"* OK hello\r\n", b"* X " + b"y" * 10_000_000 + b"\r\n")),
+        ("managesieve", hostile.saying(b"{999999999}\r\n")),
+        ("managesieve", hostile.saying(b"{99999999999999}\r\n")),
+        ("managesieve", hostile.saying(b'"X" "' + b"y" * 10_000_000 + b'"\r\nOK\r\n')),
+        ("smtp", hostile.saying(b"220 " + b"y" * 10_000_000 + b"\r\n")),
+        ("pop", hostile.saying(b"+OK " + b"y" * 10_000_000 + b"\r\n")),
+        ("dav", hostile.saying(b"HTTP/1.1 200 OK\r\nDAV: " + b"y" * 10_000_000 + b"\r\n\r\n")),
+        ("antivirus", hostile.saying(b"ClamAV " + b"y" * 10_000_000 + b"\0")),
+    ],
+)
+def test_lengths_are_not_believed(kind, behave):
+    with client(kind, behave) as found, pytest.raises(ServiceDown):
+        tracemalloc.start()
+        try:
+            found.ping()
+        finally:
+            peak = tracemalloc.get_traced_memory()[1]
+            tracemalloc.stop()
+            assert peak < 25 * 1024 * 1024
+
+
+LOGGED_IN = b"* OK [CAPABILITY IMAP4rev1 QUOTA] hello\r\n"
+
+
+def answers_of(*lines: bytes):
+    """An IMAP server that lets anybody in and then answers with these lines."""
+
+    def behave(connection):
+        yield LOGGED_IN, 0
+        while said := connection.recv(65536):
+            tag = said.split(b" ")[0]
+            if b"AUTHENTICATE" in said:
+                yield b"+ \r\n", 0
+                connection.recv(65536)
+            more = b"" if b"AUTHENTICATE" in said else b"".join(lines)
+            yield more + tag + b" OK done\r\n", 0
+
+    return behave
+
+
+@pytest.mark.parametrize(
+    "line",
+    [
+        b'* QUOTA "" (STORAGE x y)\r\n',
+        b'* QUOTA "" (STORAGE 1)\r\n',
+        b"* QUOTA\r\n",
+        b"* QUOTA {3}\r\nabc (STORAGE 1 2)\r\n",
+        b"* CAPABILITY\r\n",
+        b'* QUOTA "" (STORAGE 99999999999999999999999999 1)\r\n',
+        b'* QUOTA "" \xff(\xff)\r\n',
+    ],
+)
+def test_malformed_answers_of_imap(line):
+    with client("imap", answers_of(b"* CAPABILITY IMAP4rev1 QUOTA\r\n", line)) as imap:
+        try:
+            assert isinstance(imap.quota("ann", None), list)
+        except mailapi.ApiError as refused:
+            assert refused.status.startswith("The imap service ")
+
+
+@pytest.mark.parametrize(
+    "xml",
+    [
+        b"",
+        b"<",
+        b"<a/>",
+        b"<!DOCTYPE a [<!ENTITY b 'c'>]><a>&b;</a>",
+        b"\xff\xfe",
+        b"<d:multistatus xmlns:d='DAV:'/>",
+        b"<d:multistatus xmlns:d='DAV:'><d:response><d:href>//evil.example/</d:href><d:propstat><d:prop>"
+        b"<d:current-user-principal><d:href>http://evil.example:1/\r\nX: y</d:href></d:current-user-principal></d:prop>"
+        b"</d:propstat></d:response></d:multistatus>",
+        b"<a>" * 100_000,
+    ],
+)
+def test_malformed_answers_of_dav(xml):
+    answer = b"HTTP/1.1 207 Multi-Status\r\nContent-Length: %d\r\n\r\n" % len(xml) + xml
+    with (
+        client("dav", hostile.answering(answer)) as dav,
+        pytest.raises(ServiceDown, match="The dav service cannot "),
+    ):
+        dav.provision("calendar", "ann", None)
+
+
+def test_provisioning_gives_up_in_time():
+    """Every service and every way to hang, each beside the others: they do nothing but wait."""
+
+    def given_up(kind: str, what: str, behave) -> float:
+        with client(kind, behave) as found:
+            started = time.monotonic()
+            with pytest.raises(
+                ServiceDown, match=f"The {kind} service cannot be used: it did not answer in time."
+            ):
+                found.provision(what, "ann", None)
+            return time.monotonic() - started
+
+    tasks = [
+        (kind, what, behave)
+        for behave in (hostile.silent, hostile.dripping)
+        for kind, what in (("imap", "mail"), ("dav", "calendar"), ("dav", "contacts"))
+    ]
+    with concurrent.futures.ThreadPoolExecutor(len(tasks)) as threads:
+        assert max(threads.map(given_up, *zip(*tasks))) < IN_TIME
+
+
+@pytest.mark.parametrize(
+    ("action", "kind"),
+    [
+        ("quota", "imap"),
+        ("sieve_list", "managesieve"),
+        ("scan", "antispam"),
+        ("scan", "antivirus"),
+        ("send", "smtp"),
+    ],
+)
+def test_a_request_for_one_that_is_down_is_answered_at_once(tmp_path, action, kind):
+    site = Site(tmp_path, extra=SERVICE, services={kind: setting(kind, free_port())})
+    site.sql("INSERT INTO smtpd VALUES ('ann', 'any', NULL)")
+    started = time.monotonic()
+    answer = site(
+        f"services/?{action}", user="ann", message="x", sender="ann@one.org", recipients=["a@b.org"]
+    )
+    assert (
+        answer["status"] == f"The {kind} service cannot be used: Connection refused."
+        and answer["login"] is True
+    )
+    assert time.monotonic() - started < 1
+
+
+def test_one_scanner_down_and_the_other_answers(tmp_path, clamd):
+    site = Site(
+        tmp_path, extra=SERVICE, services=clamd.setting | {"antispam": setting("antispam", free_port())}
+    )
+    answer = site("services/?scan", message="x")
+    assert answer["status"] == "The antispam service cannot be used: Connection refused."
+    assert answer["antivirus"] == {"clean": True, "signature": None} and "antispam" not in answer
+
+
+def test_who_waits_for_a_service_that_hangs_keeps_nobody_else_waiting(tmp_path):
+    with hostile.server(hostile.silent) as port:
+        site = Site(tmp_path, extra=SERVICE)
+        (tmp_path / "config.py").write_text(
+            f'dbpath = "master.db3"\nmodulelist = {SERVICE!r}\n'
+            f"services = {{'imap': {setting('imap', port)!r}}}\n"
+        )
+        assert site.sql("SELECT count(*) FROM users")[0][0] == 5
+        with Server(tmp_path) as server, concurrent.futures.ThreadPoolExecutor(20) as threads:
+            waiting = [threads.submit(post, server.url + "services/?quota") for _ in range(20)]
+            time.sleep(1)
+            answer, took = post(server.url + "?get_modules")
+            assert answer["modules"] == ["Service"] and took < 1.5
+            said = {job.result()[0]["status"] for job in waiting}
+    assert said == {
+        "The imap service cannot be used: it did not answer in time.",
+        "The imap service cannot be used: too many are waiting for it.",
+    }
+
+
+def test_the_answer_shows_no_more_than_a_sentence_of_what_a_server_said(tmp_path):
+    with hostile.server(hostile.saying(b"\x1b[2J <script>" + b"A" * 500 + b"\r\n")) as port:
+        site = Site(tmp_path, extra=SERVICE, services={"antivirus": setting("antivirus", port)})
+        [row] = site("services/?get")["services"]
+    assert "\x1b" not in json.dumps(row) and len(row["error"]) < 200

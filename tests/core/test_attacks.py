@@ -1,0 +1,283 @@
+"""What a review by an attacker found: each was possible once."""
+
+import concurrent.futures
+import json
+import os
+import sqlite3
+import stat
+import threading
+import time
+
+import pytest
+
+import mailapi
+from support.browsers import ask
+from support.command_line import on_terminal, run
+from support.site import MODULES, Site, authdata
+
+pytestmark = pytest.mark.every_engine
+
+
+def cookie_of(site, user="root", password="pw", **environ):
+    browser = site.browser(**environ)
+    auth = {"auth": {"user_name": user, "password": password}}
+    assert browser.post("/?login", json.dumps(auth)).json["login"] is True
+    return browser
+
+
+@pytest.mark.parametrize(
+    "url, field",
+    [
+        ("addresses/?test", "address_expression"),
+        ("addresses/?test", "sender"),
+        ("addresses/?test", "recipient"),
+        ("addresses/?add", "address_expression"),
+        ("addresses/?add", "address_route"),
+        ("delegates/?address_add", "api_expression"),
+        ("smtpd/?add", "smtpd_route"),
+    ],
+)
+def test_what_is_longer_than_any_address_is_refused(site, url, field):
+    fields = {"address_expression": "a@b", "address_routing": "inrouter", field: "@" * 1001}
+    assert site(url, check=400, **fields)["status"] == f"Invalid value for {field}."
+    long = site("addresses/?get&test=" + "@" * 1001, check=400)
+    assert long["status"] == "Invalid value for test."
+    assert (
+        site("addresses/?switch", check=400, address1={"address_expression": "@" * 1001, "address_order": 1})[
+            "status"
+        ]
+        == "Invalid value for address1.address_expression."
+    )
+
+
+def test_filling_in_a_route_stays_small(site):
+    site.sql(
+        "INSERT INTO addresses (address_expression, address_router, address_route) VALUES (?, 'redirect', ?)",
+        "%",
+        "(to-local)" * 90,
+    )
+    decision = site("addresses/?test", address_routing="inrouter", address_expression="a" * 990 + "@b.org")[
+        "decision"
+    ]
+    assert len(decision["queued"]["mail_envelopeto"]) == 90 * 990
+
+
+def test_saving_ones_own_account_at_once_keeps_the_session(site):
+    browser = cookie_of(site)
+    cookie = "PHPSESSID=" + browser.cookies["PHPSESSID"]
+
+    def save(url, **fields):
+        return ask(site.browser(HTTP_COOKIE=cookie), url, user_name="root", **fields)
+
+    for number in range(25):
+        with concurrent.futures.ThreadPoolExecutor(3) as threads:
+            jobs = [
+                threads.submit(save, "users/?set_password", user_authdata=f"pw{number}"),
+                threads.submit(save, "users/?update_alias", user_alias=""),
+                threads.submit(save, "users/?update_permissions", user_permissions=["admin", f"p{number}"]),
+            ]
+            answers = [job.result() for job in jobs]
+        assert [answer["status"] for answer in answers] == ["ok"] * 3, number
+
+
+@pytest.mark.parametrize("by", ["password", "session"])
+def test_a_password_that_was_changed_meanwhile_does_nothing_any_more(site, by):
+    browser = cookie_of(site, "bob")
+    held = sqlite3.connect(site.dbpath, isolation_level=None)
+    held.execute("BEGIN IMMEDIATE")
+    answers = []
+
+    def attack():
+        fields = {"user_name": "bob", "user_authdata": "evil"}
+        answers.append(
+            ask(browser, "users/?set_password", **fields)
+            if by == "session"
+            else site("users/?set_password", user="bob", **fields)
+        )
+
+    thread = threading.Thread(target=attack)
+    thread.start()
+    time.sleep(0.5)
+    held.execute("UPDATE users SET user_authdata = ? WHERE user_name = 'bob'", [authdata("new")])
+    held.execute("COMMIT")
+    held.close()
+    thread.join()
+    assert answers[0]["login"] is False
+    assert site("?login", user="bob", password="new")["login"] is True
+
+
+@pytest.mark.sqlite
+def test_no_session_outlives_its_user(site, tmp_path):
+    (tmp_path / "config.py").write_text(f'dbpath = "master.db3"\nmodulelist = {MODULES!r}\n')
+    own = cookie_of(site)
+    assert ask(own, "users/?delete", user_name="root")["status"] == "ok"
+    run(tmp_path, "call", "users", "add", "user_name=root", "user_permissions=admin")
+    assert ask(own, "?login")["login"] is False
+    bob = cookie_of(site, "bob")
+    assert ask(bob, "users/?set_password", user_name="bob")["status"] == "ok"  # no log-in any more
+    assert ask(bob, "?login")["login"] is False
+    ann = cookie_of(site, "ann")
+    run(tmp_path, "call", "users", "delete", "user_name=ann")
+    site.sql("INSERT INTO users (user_name, user_authdata) VALUES ('ann', ?)", authdata("pw"))
+    assert ask(ann, "?login")["login"] is False
+
+
+def test_outgoing_test_shows_nothing_of_hidden_rows(site):
+    site.sql("INSERT INTO addresses VALUES ('x@%', 1, 'store', 'root'), ('x@corp.org', 2, 'drop', NULL)")
+    site.sql("INSERT INTO smtpd VALUES ('root', 'handoff', 'secret-relay:25')")
+    answer = site(
+        "addresses/?test", user="dele", address_expression="x@corp.org", address_routing="outrouter"
+    )
+    assert "secret" not in json.dumps(answer) and answer["decision"]["accepted"] is False
+
+
+def test_unknown_name_and_wrong_password_are_the_same_work():
+    known, unknown = [], []
+    for _ in range(40):
+        for times, stored in ((known, mailapi.make_authdata("other")), (unknown, None)):
+            started = time.perf_counter()
+            mailapi.verify("\U0001f600" + "x" * 300_000, stored)
+            times.append(time.perf_counter() - started)
+    assert 0.5 < sorted(known)[20] / sorted(unknown)[20] < 2
+
+
+def test_many_delegated_expressions_do_not_fall_off_a_cliff(site):
+    connection = sqlite3.connect(site.dbpath)
+    with connection:
+        connection.executemany(
+            "INSERT INTO api_address_delegates VALUES ('dele', ?)", [[f"a{n}@%"] for n in range(1500)]
+        )
+        connection.executemany(
+            "INSERT INTO addresses (address_expression) VALUES (?)", [[f"b{n}@x"] for n in range(100)]
+        )
+    connection.close()
+    site("addresses/?get", user="dele")
+    started = time.process_time()
+    site("addresses/?get", user="dele")
+    assert time.process_time() - started < 1
+
+
+def test_migrate_never_shows_the_copy_to_others(site8, tmp_path):
+    (tmp_path / "config.py").write_text(f'dbpath = "master.db3"\nmodulelist = {MODULES!r}\n')
+    os.chmod(site8.dbpath, 0o600)
+    seen, over = set(), threading.Event()
+
+    def watch():
+        while not over.is_set():
+            for file in tmp_path.glob("master.db3*"):
+                try:
+                    seen.add(stat.S_IMODE(file.stat().st_mode))
+                except FileNotFoundError:
+                    pass
+
+    watcher = threading.Thread(target=watch)
+    watcher.start()
+    run(tmp_path, "migrate")
+    over.set()
+    watcher.join()
+    assert seen == {0o600}
+
+
+def test_lists_without_end_are_refused(site):
+    answer = site("users/?update_permissions", check=400, user_name="ann", user_permissions=["x"] * 1001)
+    assert answer["status"] == "Invalid value for user_permissions."
+
+
+def test_a_limit_of_many_digits_is_no_failure(site):
+    zeros = "0" * 4300
+    assert len(site.browser().get(f"/users/?get&limit={zeros}1").json) > 0
+    site.browser().get(f"/users/?get&limit={'9' * 4400}", status=400)
+
+
+def test_no_control_character_reaches_a_terminal(site, tmp_path):
+    (tmp_path / "config.py").write_text(f'dbpath = "master.db3"\nmodulelist = {MODULES!r}\n')
+    site.sql(
+        "INSERT INTO addresses (address_expression, address_router) VALUES (?, 'store')",
+        "\x1b]0;x\x07\x9b31m",
+    )
+    site.sql(
+        "INSERT INTO mailbox (mail_user, mail_envelopeto, mail_envelopefrom, mail_data) VALUES "
+        "('bob', 'a', 'b', ?)",
+        "Subject: \x9b31m\u202e\r\n\r\n\x1b[2J",
+    )
+    for command in (
+        ["check"],
+        ["call", "addresses", "get"],
+        ["call", "--as", "bob", "mailbox", "read", "mail_id=1"],
+    ):
+        shown = on_terminal(tmp_path, *command).decode()
+        assert not {"\x1b", "\x07", "\x9b", "\u202e"} & set(shown), command
+
+
+@pytest.mark.parametrize(
+    "mount, path", [("/a@b", "/a@b/"), ("/gr\xc3\xbcn", "/gr%C3%BCn/"), ("/a;b", "/a%3Bb/")]
+)
+def test_cookie_path_is_what_the_browser_calls_the_mount(site, mount, path):
+    browser = site.browser(SCRIPT_NAME=mount)
+    answer = browser.post("/?login", json.dumps({"auth": {"user_name": "bob", "password": "pw"}}))
+    assert f"Path={path};" in answer.headers["Set-Cookie"]
+
+
+@pytest.mark.parametrize("origin", ["null", "file://localhost", "http://[", "https://evil.example", ""])
+def test_a_foreign_origin_has_no_cookie_and_gets_none(site, origin):
+    browser = cookie_of(site)
+    foreign = {"Origin": origin}
+    assert browser.post("/?login", "", headers=foreign).json["login"] is False
+    auth = json.dumps({"auth": {"user_name": "root", "password": "pw"}})
+    answer = site.browser().post("/?login", auth, headers=foreign)
+    assert answer.json["login"] is True and "Set-Cookie" not in answer.headers
+
+
+def test_a_path_that_is_no_utf8_is_unknown(site):
+    answer = site.browser().get("/us%FFers/?get", status=404)
+    assert answer.json["status"] == "Unknown module us\ufffders."
+
+
+def test_half_a_change_is_none(site, site8_folder):
+    assert site("users/?add", user_name="x", user_alias="x")["status"] == "Cannot alias to the same user."
+    old = Site(site8_folder, generation=8)
+    old("msa/?update", msa_user="ann", msa_inrouter="store", msa_inroute="/x.db3", msa_outrouter="any")
+    assert old.sql("SELECT user_database FROM users WHERE user_name = 'ann'") == [(None,)]
+
+
+@pytest.fixture
+def site8_folder(tmp_path):
+    folder = tmp_path / "old"
+    folder.mkdir()
+    return folder
+
+
+def test_a_delegate_cannot_add_the_user_whose_mail_waits(tmp_path):
+    site = Site(tmp_path, delegates_add_users=True)
+    site.sql(
+        "INSERT INTO addresses (address_expression, address_router, address_route) VALUES "
+        "('boss@one.org', 'store', 'boss'), ('clerk@corp.org', 'store', 'clerk')"
+    )
+    assert site("users/?add", user="dele", user_name="boss")["status"] == "Not allowed"
+    assert site("users/?add", user="dele", user_name="clerk")["user"] is True
+
+
+@pytest.mark.parametrize(
+    "arguments",
+    [
+        ["init", "--admin", "main"],
+        ["init", "--admin", ""],
+        ["init", "--dbpath", "/proc/none/x"],
+        ["call", "users", "update_permissions", "user_name=ann", "user_permissions=[a"],
+        ["import-config", "deep.php"],
+        ["import-config", "odd.php"],
+        ["backup", "/proc/none/x"],
+    ],
+)
+def test_the_command_line_answers_with_a_sentence(site, tmp_path, arguments):
+    (tmp_path / "config.py").write_text(f'dbpath = "master.db3"\nmodulelist = {MODULES!r}\n')
+    (tmp_path / "deep.php").write_text("<?php $dbpath = " + "[" * 5000)
+    (tmp_path / "odd.php").write_text("<?php $dbpath = [[1] => 2];")
+    assert "mailapi: " in run(tmp_path, *arguments, check=1)
+
+
+def test_import_config_keeps_every_character(tmp_path):
+    (tmp_path / "config.php").write_text("<?php $dbpath = '/d/\U0001f600.db3'; $modulelist = ['User'];")
+    names: dict = {}
+    exec(run(tmp_path, "import-config", "config.php"), names)
+    assert names["dbpath"] == "/d/\U0001f600.db3"

@@ -1,0 +1,90 @@
+"""How a change that was made in two databases ends when the master's transaction ends in an odd way."""
+
+import sqlite3
+import threading
+import time
+
+import pytest
+
+import mailapi
+from support.site import Site
+
+FOLLOWER = """
+from mailapi import Participant, Module
+
+class Follower(Module):
+    ended = []
+
+    def on_user_change(self, call, change, user_name, password):
+        held = Participant()
+        for how in ("commit", "rollback", "leave"):
+            setattr(held, how, lambda how=how: self.ended.append(how))
+        return held
+"""
+
+
+class Signalled(BaseException):
+    """What a handler of a signal may raise anywhere, such as SystemExit."""
+
+
+@pytest.fixture
+def site(tmp_path) -> Site:
+    (tmp_path / "follower.py").write_text(FOLLOWER)
+    made = Site(tmp_path, extra={"Follower": str(tmp_path / "follower.py")})
+    made.app.modules["follower"].ended.clear()
+    return made
+
+
+def test_done_is_done_and_refused_is_undone(site):
+    assert site("users/?add", user_name="new")["status"] == "ok"
+    assert site("users/?add", user_name="new")["status"] == "UNIQUE constraint failed: users.user_name"
+    assert site.app.modules["follower"].ended == ["commit"]  # the other was refused before it joined
+
+
+def test_a_signal_while_it_is_committed_leaves_the_other_database_to_whoever_looks(site, monkeypatch):
+    """The master may have committed already: only who looks at its row knows."""
+    run = site.app.db.run
+
+    def signalled(sql, *rest):
+        done = run(sql, *rest)
+        if sql == "COMMIT" and site.sql("SELECT 1 FROM users WHERE user_name = 'new'"):
+            raise Signalled
+        return done
+
+    monkeypatch.setattr(site.app.db, "run", signalled)
+    with pytest.raises(Signalled):
+        site("users/?add", user_name="new")
+    assert site.app.modules["follower"].ended == ["leave"]
+
+
+def test_a_commit_of_unknown_outcome_leaves_the_other_database_prepared(site, monkeypatch):
+    """A server's connection may be lost while it commits (mariadb/errors.py)."""
+    run = site.app.db.run
+
+    def lose_connection(sql, *rest):
+        cursor = run(sql, *rest)
+        if sql == "COMMIT" and site.sql("SELECT 1 FROM users WHERE user_name = 'new'"):
+            unknown = mailapi.CommitOutcomeUnknown("The connection was lost.", http=503)
+            unknown.store_in_doubt = site.app.db
+            raise unknown
+        return cursor
+
+    monkeypatch.setattr(site.app.db, "run", lose_connection)
+    site("users/?add", check=503, user_name="new")
+    assert site.app.modules["follower"].ended == ["leave"]
+
+
+def test_a_commit_that_waited_in_vain_is_undone(site):
+    site.app.db.database.timeout = 0.2
+    site.app.db.close()
+    reader = sqlite3.connect(site.dbpath, isolation_level=None, check_same_thread=False)
+    reader.execute("BEGIN")
+    reader.execute("SELECT * FROM users").fetchall()
+    ending = threading.Timer(8, reader.close)
+    ending.start()
+    began = time.monotonic()
+    assert site("users/?add", check=503, user_name="new")["status"] == "The database is busy. Try again."
+    ending.cancel()
+    reader.close()
+    assert time.monotonic() - began < 7 and site.app.modules["follower"].ended == ["rollback"]
+    assert site.sql("SELECT * FROM users WHERE user_name = 'new'") == []

@@ -1,0 +1,414 @@
+"""mailapi.pyz: built twice alike, and run by Debian's own Python as docs/pyz.md has it, with nothing installed."""
+
+import importlib.util
+import os
+import re
+import shutil
+import subprocess
+import sys
+import zipfile
+from importlib import metadata
+from pathlib import Path
+
+import pytest
+
+from support import deployment
+from support.deployment import AS_USER, PATHS, USER, Machine, folder_for
+from support.instances import absent, free_port, instance, need
+from support.session import Client, session
+from support.site import ROOT, Site
+
+PYTHON = "/usr/bin/python3"
+EPOCH = {"SOURCE_DATE_EPOCH": "1700000000"}
+BARE = {"PATH": "/usr/sbin:/usr/bin:/sbin:/bin", "LANG": "C.UTF-8"}  # no virtual environment
+PACKAGES = ("bottle", "peewee", "pymysql", "waitress")
+SERVERS = ["waitress", "gunicorn", "uWSGI", "mod_wsgi"]
+CGI = ["Apache and mailapi.pyz", "Apache and mailapi.pyz by .htaccess", "lighttpd and mailapi.pyz"]
+CGI_REQUEST = {
+    "GATEWAY_INTERFACE": "CGI/1.1",
+    "REQUEST_METHOD": "GET",
+    "SERVER_NAME": "localhost",
+    "SERVER_PORT": "80",
+    "SERVER_PROTOCOL": "HTTP/1.0",
+    "QUERY_STRING": "login",
+    "REMOTE_ADDR": "127.0.0.1",
+}
+GREETING = '''
+from mailapi import Module, anyone, endpoint
+
+class Greeting(Module):
+    @endpoint(allow=anyone, read_only=True)
+    def hello(self, call):
+        """Greet."""
+        return {"hello": "world"}
+'''
+
+
+def recipe(title: str) -> dict[str, str]:
+    return deployment.recipe(title, "pyz.md")
+
+
+def run(*command, check: int = 0, env=BARE, cwd="/") -> str:
+    """Run a command without a terminal; return what it prints."""
+    done = subprocess.run(
+        list(map(str, command)),
+        env=env,
+        cwd=cwd,
+        stdin=subprocess.DEVNULL,
+        stdout=subprocess.PIPE,
+        stderr=subprocess.STDOUT,
+        text=True,
+        timeout=120,
+    )
+    assert done.returncode == check, done.stdout
+    return done.stdout
+
+
+def build(checkout: Path, **environ) -> Path:
+    """Copy the checkout there and run `make pyz` with the packages of the tests' Python."""
+    ignored = shutil.ignore_patterns(".*", "__pycache__", "build", "dist", "tests", "*.egg-info")
+    shutil.copytree(ROOT, checkout, ignore=ignored)
+    make = [need("make"), "--old-file=.venv/bundled", f"BIN={Path(sys.executable).parent}", "pyz"]
+    run(*make, cwd=checkout, env=os.environ | EPOCH | environ)
+    return checkout / "dist/mailapi.pyz"
+
+
+@pytest.fixture(scope="session")
+def prepared():
+    """The folder of a machine after the first commands of docs/pyz.md."""
+    if not os.path.exists(PYTHON):
+        absent("Debian's Python")
+    with folder_for("pyz") as folder:
+        build(folder / "checkout")
+        commands = PATHS.sub(lambda path: f"{folder}{path[0]}", recipe("Put it in its place")["sh"])
+        (folder / "opt").mkdir()
+        run("bash", "-ec", commands, cwd=folder / "checkout")
+        yield folder
+
+
+@pytest.fixture(scope="session")
+def pyz(prepared) -> Path:
+    return prepared / "opt/mailapi.pyz"
+
+
+@pytest.fixture(scope="session")
+def gunicorn(prepared) -> Path:
+    """A folder with the command gunicorn for Debian's Python, which is the tests' own without other packages."""
+    packages = prepared / "gunicorn"
+    for name in ("gunicorn", "packaging"):
+        if not (found := importlib.util.find_spec(name)):
+            absent(name)
+        shutil.copytree(Path(found.origin).parent, packages / name)
+    command = packages / "bin/gunicorn"
+    command.parent.mkdir()
+    command.write_text(f'#!/bin/sh\nPYTHONPATH="$PYTHONPATH:{packages}" exec {PYTHON} -m gunicorn "$@"\n')
+    command.chmod(0o755)
+    return command.parent
+
+
+@pytest.fixture
+def machine(prepared, monkeypatch):
+    """A machine with mailapi.pyz in the place of an installation, and no other Python than Debian's."""
+    monkeypatch.setattr(deployment, "ENVIRON", BARE)
+    with folder_for("machine") as folder:
+        machine = Machine(folder, prepared)
+        (folder / "opt/mailapi").unlink()  # the link to an installation
+        shutil.copy(prepared / "opt/mailapi.pyz", folder / "opt")
+        yield machine
+
+
+def prepare(machine: Machine, blocks: dict[str, str]):
+    """Write a recipe's files and run its commands."""
+    machine.files(blocks)
+    if "sh" in blocks:
+        (machine.folder / "var/www/html/cmail").mkdir(parents=True, exist_ok=True)
+        run("bash", "-ec", machine.here(blocks["sh"]))
+
+
+########## The build ###############################################################################
+
+
+def test_two_builds_are_the_same_bytes(tmp_path):
+    """Whatever the time of the files, the zone, the language and the seed of hashes."""
+    first = build(tmp_path / "first", PYTHONHASHSEED="1", TZ="UTC")
+    second = build(tmp_path / "second", PYTHONHASHSEED="2", TZ="Asia/Tokyo", LC_ALL="C")
+    for file in (tmp_path / "second").rglob("*.py"):
+        os.utime(file, (1, 1))
+        file.chmod(0o600)
+    run(sys.executable, "build_pyz.py", "again.pyz", cwd=second.parent.parent, env=os.environ | EPOCH)
+    assert first.read_bytes() == second.read_bytes() == (tmp_path / "second/again.pyz").read_bytes()
+
+
+def test_its_times_are_that_of_the_commit(tmp_path):
+    if not (ROOT / ".git").exists() or not shutil.which("git"):
+        absent("a clone by git")
+    environ = {name: value for name, value in os.environ.items() if name != "SOURCE_DATE_EPOCH"}
+    run(sys.executable, ROOT / "build_pyz.py", tmp_path / "mailapi.pyz", env=environ)
+    command = ["git", "log", "-1", "--date=format-local:%Y %m %d %H %M %S", "--format=%cd"]
+    committed = run(*command, cwd=ROOT, env=environ | {"TZ": "UTC"})
+    *minutes, seconds = map(int, committed.split())
+    with zipfile.ZipFile(tmp_path / "mailapi.pyz") as archive:
+        times = {entry.date_time for entry in archive.infolist()}
+    assert times == {(*minutes, seconds // 2 * 2)}  # a ZIP file has every second second
+
+
+def test_it_has_sources_licences_and_the_versions_of_the_packages(pyz):
+    with zipfile.ZipFile(pyz) as archive:
+        names, pinned = archive.namelist(), archive.read(named(archive, r"mailapi-.*/METADATA")).decode()
+        assert names == sorted(names) and len(set(names)) == len(names)
+        files = [name for name in names if not name.endswith("/")]
+        allowed = r".*\.(py|sql)|[^/]+\.dist-info/(METADATA|licenses/LICENSE(\.txt)?)"
+        assert not [name for name in files if not re.fullmatch(allowed, name)]
+        for name in (*PACKAGES, "mailapi"):
+            assert archive.read(named(archive, rf"(?i){name}-.*/licenses/.*"))
+            assert name == "mailapi" or f"=={metadata.version(name)}\n" in pinned
+
+
+def named(archive: zipfile.ZipFile, pattern: str) -> str:
+    """Return the one entry, no folder, whose name fits."""
+    [name] = [name for name in archive.namelist() if re.fullmatch(pattern, name) and name[-1] != "/"]
+    return name
+
+
+def test_on_sys_path_it_is_all_that_mailapi_needs(pyz):
+    ask = f"import mailapi, {', '.join(PACKAGES)}; print(*(m.__file__ for m in (mailapi, {', '.join(PACKAGES)})))"
+    files = run(PYTHON, "-c", ask, env=BARE | {"PYTHONPATH": str(pyz)}).split()
+    assert len(files) == 5 and all(file.startswith(f"{pyz}/") for file in files)
+
+
+########## The command line ########################################################################
+
+
+@pytest.fixture
+def folder(pyz, tmp_path):
+    """A working folder after `python3 mailapi.pyz init`."""
+    said = run(PYTHON, pyz, "init", cwd=tmp_path)
+    assert "Created data/master.db3" in said and "Wrote config.py" in said and "Password" in said
+    return tmp_path
+
+
+def test_init_check_and_call(pyz, folder):
+    said = run(PYTHON, pyz, "check", cwd=folder)
+    assert "ok    modules: Address, User, SMTPD" in said and "FAIL" not in said
+    run(PYTHON, pyz, "call", "users", "add", "user_name=ann", cwd=folder)
+    assert '"user_name": "ann"' in run(pyz, "call", "users", "get", cwd=folder)
+    assert "exists; it was not touched" in run(PYTHON, pyz, "init", cwd=folder, check=1)
+    assert not list(pyz.parent.glob("*pycache*"))
+
+
+def test_every_command_is_there(pyz, tmp_path):
+    commands = {"backup", "call", "check", "compile", "copy", "import-config", "init", "migrate", "serve"}
+    assert set(re.findall(r"^    ([a-z-]+)", run(PYTHON, pyz, "--help"), re.MULTILINE)) == commands
+    (tmp_path / "config.php").write_text('<?php $dbpath = "/x"; $modulelist = array("User" => "user.php");')
+    assert '"User": "modules/users.py"' in run(PYTHON, pyz, "import-config", tmp_path / "config.php")
+
+
+def test_migrate_knows_the_schema(pyz, folder, tmp_path):
+    (tmp_path / "old").mkdir()
+    Site(tmp_path / "old", generation=8)
+    shutil.copy(tmp_path / "old/master.db3", folder / "data/master.db3")
+    run(PYTHON, pyz, "migrate", cwd=folder)
+    assert "generation 9" in run(PYTHON, pyz, "check", cwd=folder)
+
+
+def test_modules_beside_the_config_are_loaded_too(pyz, folder):
+    (folder / "modules").mkdir()
+    (folder / "modules/greeting.py").write_text(GREETING)
+    with open(folder / "config.py", "a") as config:
+        config.write('modulelist["Greeting"] = "modules/greeting.py"\n')
+    assert '"hello": "world"' in run(PYTHON, pyz, "call", "greeting", "hello", cwd=folder)
+    with open(folder / "config.py", "a") as config:
+        config.write('modulelist["Other"] = "modules/other.py"\n')
+    said = run(PYTHON, pyz, "call", "greeting", "hello", cwd=folder, check=1)
+    assert said == f"mailapi: modulelist: the file of Other is missing: {folder}/modules/other.py.\n"
+
+
+def test_check_looks_whether_the_service_can_read_the_file(pyz):
+    with folder_for("service") as folder:
+        own = shutil.copy(pyz, folder / "own.pyz")
+        run(PYTHON, own, "init", cwd=folder)
+        if AS_USER:
+            run("chown", "-R", USER.pw_name, folder / "data")
+        service = [PYTHON, own, "check", "--service", USER.pw_name]
+        assert f"service {USER.pw_name}: config and modules can be read" in run(*service, cwd=folder)
+        if AS_USER:
+            os.chmod(own, 0o600)
+            said = run(*service, cwd=folder, check=1)
+            assert f"FAIL  service {USER.pw_name}: {own} cannot be read: owner root" in said
+
+
+def test_serve_names_the_command_that_runs(pyz, folder):
+    """Python stands before a file that is not executable."""
+    shutil.copy(pyz, folder / "a file.py")
+    os.chmod(folder / "a file.py", 0o644)
+    port = free_port()
+    command = [PYTHON, folder / "a file.py", "serve", "--init", "--config", folder / "config.py"]
+    with instance([*command, "--listen", f"127.0.0.1:{port}"], folder / "log", port, env=BARE):
+        hint = re.search("^  (.*) users get$", (folder / "log/log").read_text(), re.MULTILINE)[0]
+    assert '"user_name": "admin"' in run("bash", "-c", hint, cwd="/")
+
+
+########## Servers #################################################################################
+
+
+def at(machine: Machine, port: int) -> str:
+    return machine.url.replace(str(machine.front), str(port))
+
+
+def test_waitress(machine):
+    with machine.backend(recipe("waitress")):
+        session(at(machine, machine.back))
+
+
+def test_gunicorn(machine, gunicorn, monkeypatch):
+    monkeypatch.setattr(deployment, "ENVIRON", BARE | {"PATH": f"{gunicorn}:{BARE['PATH']}"})
+    with machine.backend(recipe("gunicorn")):
+        session(at(machine, machine.back))
+
+
+def test_uwsgi(machine):
+    nginx = deployment.recipe("nginx and uWSGI")["nginx"]
+    with machine.backend(recipe("uWSGI")), machine.nginx(nginx):
+        session(machine.url)
+
+
+def test_mod_wsgi(machine):
+    blocks = recipe("mod_wsgi")
+    machine.files(blocks)
+    with machine.apache(blocks["apache"]):
+        session(machine.url)
+
+
+########## CGI #####################################################################################
+
+
+def web_server(machine: Machine, blocks: dict[str, str]):
+    if "lighttpd" in blocks:
+        return machine.lighttpd(blocks["lighttpd"])
+    return machine.apache(blocks.get("apache", ""))
+
+
+@pytest.mark.parametrize("title", CGI)
+def test_cgi(machine, title):
+    prepare(machine, recipe(title))
+    with web_server(machine, recipe(title)):
+        session(machine.url)
+
+
+@pytest.mark.parametrize("title", [CGI[0], CGI[2]])
+def test_cgi_by_a_copy_that_is_not_compiled(machine, title):
+    prepare(machine, recipe(title) | {"sh": "cp /opt/mailapi.pyz /etc/mailapi/mailapi.cgi"})
+    with web_server(machine, recipe(title)):
+        short_session(machine.url)
+
+
+def short_session(url: str):
+    with Client(url) as root:
+        root.log_in("root")
+        assert root("users/?add", user_name="carol")["user"] is True
+        assert root("users/?get", username="carol")["users"][0]["user_name"] == "carol"
+        assert root("?logout")["status"] == "Successfully logged out."
+
+
+@pytest.mark.parametrize("title", CGI)
+def test_a_query_is_no_command(machine, title):
+    """Apache makes arguments of a query without "="."""
+    prepare(machine, recipe(title))
+    with web_server(machine, recipe(title)), Client(machine.url) as client:
+        for query in ("?init", "?serve", "?--help", "?check+--repair"):
+            assert client(query, method="GET")["login"] is False
+
+
+def test_in_a_folder_of_scripts_it_reads_the_config_beside_it(machine):
+    scripts = machine.folder / "usr/lib/cgi-bin"
+    scripts.mkdir(parents=True)
+    shutil.copy(machine.folder / "opt/mailapi.pyz", scripts)
+    shutil.move(machine.folder / "etc/mailapi/config.py", scripts)
+    alias = f"ScriptAlias /cgi-bin/ {scripts}/\n<Directory {scripts}>\nCGIPassAuth On\nRequire all granted\n</Directory>\n"
+    with machine.apache(alias):
+        url = f"http://127.0.0.1:{machine.front}/cgi-bin/"
+        short_session(f"{url}mailapi.pyz/")
+        with Client(url) as client:
+            response, content = client.send("config.py", method="GET")
+            assert response.status >= 400 and b"master.db3" not in content
+
+
+def test_in_the_web_space_it_takes_no_config_beside_it(machine):
+    """Everybody could download that."""
+    blocks = recipe(CGI[1])
+    access = "/var/www/html/cmail/.htaccess"
+    prepare(machine, blocks | {access: re.sub("SetEnv .*", "", blocks[access])})
+    shutil.copy(machine.folder / "etc/mailapi/config.py", machine.folder / "var/www/html/cmail/config.py")
+    with machine.apache(""), Client(machine.url) as client:
+        answer = client("?login", check=500)
+    assert answer == {"status": "mailapi is not configured. The log has the cause."}
+    assert "MAILAPI_CONFIG must name one" in (machine.folder / "run/apache2/log").read_text()
+
+
+########## Bytecode ################################################################################
+
+
+@pytest.fixture(scope="session")
+def compiled(pyz) -> Path:
+    target = pyz.with_name("compiled.pyz")
+    run(PYTHON, pyz, "compile", target)
+    return target
+
+
+def test_a_compiled_copy_has_the_bytecode_of_its_python(compiled):
+    """Of every module, so that nothing is compiled when a script starts."""
+    with zipfile.ZipFile(compiled) as archive:
+        names = set(archive.namelist())
+        magic = run(PYTHON, "-c", "import importlib.util as u; print(u.MAGIC_NUMBER.hex())").strip()
+        assert {archive.read(name)[:4].hex() for name in names if name.endswith(".pyc")} == {magic}
+    assert all(f"{name}c" in names for name in names if name.endswith(".py"))
+    ask = "import mailapi, peewee; print(mailapi.__file__, peewee.__file__)"
+    files = run(PYTHON, "-c", ask, env=BARE | {"PYTHONPATH": str(compiled)})
+    assert files == f"{compiled}/mailapi.pyc {compiled}/peewee.pyc\n"
+    assert compiled.read_bytes().startswith(f"#!{PYTHON}\n".encode())
+
+
+def test_another_python_runs_the_sources_of_a_compiled_copy(compiled, folder):
+    other = folder / "other.pyz"
+    with zipfile.ZipFile(compiled) as archive, zipfile.ZipFile(other, "w") as copy:
+        for entry in archive.infolist():
+            content = archive.read(entry)
+            copy.writestr(entry, b"????" + content[4:] if entry.filename.endswith(".pyc") else content)
+    config = BARE | CGI_REQUEST | {"MAILAPI_CONFIG": str(folder / "config.py")}
+    for file in (compiled, other):
+        assert '"login":false' in run(PYTHON, file, env=config)
+        assert '"user_name": "admin"' in run(PYTHON, file, "call", "users", "get", cwd=folder)
+    run(PYTHON, other, "compile", other)  # replaces itself
+    assert run(other, "--version") == run(compiled, "--version")
+
+
+def test_only_the_file_can_be_compiled(tmp_path):
+    said = run(sys.executable, ROOT / "mailapi.py", "compile", tmp_path / "x", check=1)
+    assert said == "mailapi: Only mailapi.pyz can be compiled; `make pyz` makes one.\n"
+    assert not list(tmp_path.iterdir())
+
+
+def test_a_compiled_copy_that_cannot_be_written_leaves_what_was_there(pyz, tmp_path):
+    said = run(PYTHON, pyz, "compile", tmp_path / "nowhere/x", check=1)
+    assert said.startswith("mailapi: ") and "Traceback" not in said
+    (tmp_path / "folder").mkdir()
+    said = run(PYTHON, pyz, "compile", tmp_path / "folder", check=1)
+    assert said.startswith("mailapi: ") and "Traceback" not in said
+    assert [file.name for file in tmp_path.iterdir()] == ["folder"]
+
+
+########## The page ################################################################################
+
+
+def test_every_recipe_is_run_and_has_at_most_ten_lines():
+    titles = re.findall("^### (.*)$", (ROOT / "docs/pyz.md").read_text(), re.MULTILINE)
+    assert titles == SERVERS + CGI
+    for title in titles:
+        assert sum(text.count("\n") for text in recipe(title).values()) <= 10, title
+
+
+def test_its_config_is_that_of_an_installation(machine):
+    path = "/etc/mailapi/config.py"
+    assert recipe("Put it in its place")[path] == deployment.recipe("What it needs")[path]
+    check = machine.here(recipe("Put it in its place")["bash"])
+    assert "FAIL" not in run("bash", "-c", check)

@@ -1,0 +1,93 @@
+"""A disk that takes no more: nobody gets in uncounted, and a log-out says what it did (modules/state/)."""
+
+import base64
+import contextlib
+import logging
+import os
+import re
+import resource
+
+import pytest
+
+from support.browsers import BROKEN, OUT, ask, credentials, holding, log_in, logged_in, post, spoil, token
+from support.failed_log_ins import attempt
+from support.site import Site
+
+ONLY_HERE = "Logged out in this browser only: the session could not be ended. "
+
+
+@contextlib.contextmanager
+def full_disk(site, room: int | None = None):
+    """No file gets longer than the journal of the state database is now, or than that many bytes."""
+    soft, hard = resource.getrlimit(resource.RLIMIT_FSIZE)
+    size = os.path.getsize(site.app.config.state + "-wal") if room is None else room
+    resource.setrlimit(resource.RLIMIT_FSIZE, (size, hard))
+    try:
+        yield
+    finally:
+        resource.setrlimit(resource.RLIMIT_FSIZE, (soft, hard))
+
+
+def test_right_and_wrong_passwords_are_refused_alike(site):
+    browser = log_in(site)
+    with full_disk(site):
+        answers = [
+            post(site.browser(), status=500, auth=credentials(password=given))
+            for given in ("wrong", "pw") * 15
+        ]
+        assert logged_in(browser)  # who is in stays in
+    assert len({answer.body for answer in answers}) == 1 and re.fullmatch(BROKEN, answers[0].json["status"])
+    assert not any("Set-Cookie" in answer.headers or "login" in answer.json for answer in answers)
+    assert site.state("SELECT * FROM failure") == [] and attempt(site, "bob", "pw") == "in"
+
+
+def test_basic_credentials_that_make_no_session_are_no_way_to_guess(tmp_path):
+    """From an address that is known a right password needs no row to be written, and yet must not get in."""
+    site = Site(tmp_path, extra={"Service": "modules/services.py"}, services={"dav": "http://127.0.0.1:9/"})
+    log_in(site)
+
+    def dav(password):
+        given = base64.b64encode(f"bob:{password}".encode()).decode()
+        return site.browser(HTTP_AUTHORIZATION=f"Basic {given}").get("/dav/bob/", status="*")
+
+    assert dav("pw").status_int not in (401, 500) and dav("wrong").status_int == 401
+    with full_disk(site):
+        answers = [dav(given) for given in ("wrong", "pw") * 15]
+    assert len({answer.body for answer in answers}) == 1 and answers[0].status_int == 500
+    assert re.fullmatch(BROKEN, answers[0].json["status"])
+    assert site.state("SELECT failures FROM failure") == [(1,)]
+
+
+def test_log_out_ends_the_session_in_the_room_that_the_journal_has(site):
+    for _ in range(30):
+        ask(log_in(site), "?logout")
+    browser = log_in(site)
+    copy = holding(site, token(browser))
+    with full_disk(site):
+        for password in ("wrong", "pw"):
+            post(site.browser(), status=500, auth=credentials(password=password))
+        answer = post(browser, "?logout")
+    assert answer.json["status"] == OUT and "Max-Age=0" in answer.headers["Set-Cookie"]
+    assert not logged_in(copy)
+
+
+def test_log_out_takes_the_cookie_away_and_says_that_the_session_goes_on(site, caplog):
+    browser = log_in(site)
+    copy = holding(site, token(browser))
+    with full_disk(site, room=1):
+        answer = post(browser, "?logout")
+    status = answer.json["status"]
+    assert status.startswith(ONLY_HERE) and re.fullmatch(BROKEN, status.removeprefix(ONLY_HERE))
+    assert answer.json["login"] is False and "Max-Age=0" in answer.headers["Set-Cookie"]
+    assert "PHPSESSID" not in browser.cookies and logged_in(copy)  # as it was told
+    errors = [record.message for record in caplog.records if record.levelno == logging.ERROR]
+    assert any(message.startswith("a session could not be ended: ") for message in errors)
+    assert ask(copy, "?logout")["status"] == OUT and not logged_in(copy)
+
+
+@pytest.mark.parametrize("how", ["garbage", "a folder"])
+def test_log_out_answers_where_the_state_database_is_spoiled(site, how):
+    browser = log_in(site)
+    spoil(site.dbpath.with_name("master.db3.state"), how)
+    answer = post(browser, "?logout")
+    assert answer.json["status"].startswith(ONLY_HERE) and "Max-Age=0" in answer.headers["Set-Cookie"]

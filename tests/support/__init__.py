@@ -1,0 +1,1 @@
+"""What the tests share: installations, servers, clients, and no test."""

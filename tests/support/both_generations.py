@@ -1,0 +1,88 @@
+"""Requests and rows in the words of both generations."""
+
+import contextlib
+import re
+import sqlite3
+
+
+def refused(site, url, status, http=200, **fields) -> dict:
+    """The request is answered with that sentence, and nothing changed."""
+    before = site.dump()
+    answer = site(url, check=http, **fields)
+    assert answer["status"] == status
+    assert site.dump() == before
+    return answer
+
+
+def done(site, url, **fields) -> dict:
+    answer = site(url, **fields)
+    assert answer["status"] == "ok"
+    return answer
+
+
+def word(site) -> str:
+    return {9: "permission", 8: "right"}[site.generation]
+
+
+def address(site, order, expression, user, router="store"):
+    if site.generation == 9:
+        site.sql("INSERT INTO addresses VALUES (?, ?, ?, ?)", expression, order, router, user)
+    else:
+        site.sql("INSERT INTO addresses VALUES (?, ?, ?)", expression, order, user)
+
+
+def changed(site, order, expression, user, **other) -> dict:
+    """The fields of addresses/?update."""
+    if site.generation == 8:
+        return {"address_expression": expression, "address_user": user, "address_order": order} | other
+    return {
+        "address_expression": expression,
+        "address_old_order": order,
+        "address_order": order,
+        "address_router": "store",
+        "address_route": user,
+    } | other
+
+
+def stored(site) -> list:
+    return site.sql("SELECT * FROM addresses ORDER BY address_order")
+
+
+def who(browser) -> str | None:
+    answer = browser.post("/", b"").json
+    assert answer["login"] is ("auth_user" in answer)
+    return answer.get("auth_user")
+
+
+def mail(site, user, data=b"Subject: hello\r\n\r\ntext\r\n", path=None) -> int:
+    """A mail as the SMTP daemon stores it: TEXT that holds raw bytes."""
+    statement = (
+        "INSERT INTO mailbox (mail_user, mail_envelopeto, mail_envelopefrom, mail_submission, mail_data)"
+        " VALUES (?, 'to@one.org', 'from@one.org', '1700000000', CAST(? AS TEXT))"
+    )
+    if path is None:
+        return site.insert(statement, user, data)
+    with contextlib.closing(sqlite3.connect(path)) as connection, connection:
+        return connection.execute(statement, (user, data)).lastrowid
+
+
+def user_database(site, *users) -> str:
+    """A mailbox file that these users share."""
+    path = str(site.file.parent / "user.db3")
+    with contextlib.closing(sqlite3.connect(site.file)) as master:
+        schema = master.execute("SELECT sql FROM sqlite_master WHERE name = 'mailbox'").fetchone()[0]
+    with contextlib.closing(sqlite3.connect(path)) as connection:
+        connection.execute(
+            re.sub(r" REFERENCES users \(user_name\) ON DELETE CASCADE ON UPDATE CASCADE", "", schema)
+        )
+        connection.execute("CREATE TABLE meta (key TEXT, value TEXT)")
+    for user in users:
+        site.sql("UPDATE users SET user_database = ? WHERE user_name = ?", path, user)
+    return path
+
+
+def mails(path) -> list:
+    with contextlib.closing(sqlite3.connect(path)) as connection:
+        return connection.execute(
+            "SELECT mail_id, mail_user, mail_read FROM mailbox ORDER BY mail_id"
+        ).fetchall()

@@ -1,0 +1,45 @@
+"""Browsers in this process: they log in, keep their session and ask."""
+
+import json
+
+NOBODY, NO_PASSWORD, WRONG = "Username is not set!", "Password is not set!", "Username or password is wrong."
+OUT, BROKEN = "Successfully logged out.", r"The state database cannot be used: .+\."
+
+
+def post(browser, url="?get_modules", headers=None, status=200, **fields):
+    return browser.post("/" + url, json.dumps(fields).encode(), headers=headers, status=status)
+
+
+def ask(browser, url="?get_modules", **fields) -> dict:
+    return post(browser, url, **fields).json
+
+
+def credentials(user="bob", password="pw") -> dict:
+    return {"user_name": user, "password": password}
+
+
+def log_in(site, user="bob", password="pw", **environ):
+    """A browser in which the user is logged in."""
+    browser = site.browser(**environ)
+    assert ask(browser, auth=credentials(user, password))["login"] is True
+    return browser
+
+
+def token(browser) -> str:
+    return browser.cookies["PHPSESSID"]
+
+
+def holding(site, session_id: str):
+    """A client that sends this session id, whatever it is told."""
+    return site.browser(HTTP_COOKIE=f"other=1; PHPSESSID={session_id}")
+
+
+def logged_in(browser) -> bool:
+    return ask(browser)["login"]
+
+
+def spoil(path, how: str):
+    """Replace the state database by something that is none; undone by removing it."""
+    for file in path.parent.glob(path.name + "*"):
+        file.unlink()
+    path.mkdir() if how == "a folder" else path.write_bytes(b"garbage" * 1000 if how == "garbage" else b"")

@@ -1,0 +1,108 @@
+"""The command line as subprocesses, on a terminal of its own, and `mailapi serve`."""
+
+import contextlib
+import json
+import os
+import pty
+import re
+import signal
+import subprocess
+import sys
+import tempfile
+import urllib.error
+import urllib.request
+
+from support.site import ROOT
+
+MAILAPI = [sys.executable, str(ROOT / "mailapi.py")]
+CONFIG = (
+    'dbpath = "master.db3"\nmodulelist = {"User": "modules/users.py", "Address": "modules/addresses.py"}\n'
+)
+
+
+def run(folder, *arguments, check=0, stdin="", **environ):
+    done = subprocess.run(
+        [*MAILAPI, *arguments],
+        cwd=folder,
+        input=stdin,
+        capture_output=True,
+        text=True,
+        env=os.environ | environ,
+        timeout=60,
+    )
+    assert done.returncode == check, done.stdout + done.stderr
+    assert "Traceback" not in done.stderr
+    return done.stdout + done.stderr
+
+
+class Server:
+    """`mailapi serve` on a free port, stopped by its process id."""
+
+    command = MAILAPI
+
+    def __init__(self, folder, *arguments):
+        self.errors = tempfile.TemporaryFile("w+")  # a pipe that nobody reads would stop it
+        self.process = subprocess.Popen(
+            [*self.command, "serve", "--listen", "127.0.0.1:0", *arguments],
+            cwd=folder,
+            stdout=subprocess.PIPE,
+            stderr=self.errors,
+            text=True,
+        )
+        self.said = ""
+        while not (found := re.search(r"Serving .* on (\S+)", self.said)):
+            line = self.process.stdout.readline()
+            assert line, self.log()
+            self.said += line
+        self.url = found[1]
+        self.host, self.port = re.match(r"http://([^:]+):(\d+)", self.url).groups()
+
+    def __enter__(self):
+        return self
+
+    def __exit__(self, *_):
+        self.process.kill()
+        self.process.communicate()
+        self.errors.close()
+
+    def log(self) -> str:
+        self.errors.seek(0)
+        return self.errors.read()
+
+    def post(self, path, body: bytes, check=200, **headers):
+        try:
+            with urllib.request.urlopen(
+                urllib.request.Request(self.url + path, body, headers), timeout=30
+            ) as got:
+                status, answer = got.status, json.load(got)
+        except urllib.error.HTTPError as error:
+            status, answer = error.code, json.load(error)
+        assert status == check
+        return answer
+
+    def stop(self) -> tuple[int, str]:
+        self.process.send_signal(signal.SIGTERM)
+        self.process.communicate(timeout=10)
+        return self.process.returncode, self.log()
+
+
+def request(**fields) -> bytes:
+    return json.dumps(fields | {"auth": {"user_name": "root", "password": "pw"}}).encode()
+
+
+def on_terminal(folder, *arguments, answers=()) -> bytes:
+    """Run mailapi on a terminal of its own, typing an answer at each prompt; what it showed."""
+    child, terminal = pty.fork()
+    if child == 0:
+        os.chdir(folder)
+        os.execv(sys.executable, [*MAILAPI, *arguments])
+    said = b""
+    for prompt, typed in [*answers, (None, b"")]:
+        unread = len(said)
+        with contextlib.suppress(OSError):  # the other end was closed: it is over
+            while prompt is None or prompt not in said[unread:]:
+                said += os.read(terminal, 4096)
+        os.write(terminal, typed)
+    os.waitpid(child, 0)
+    os.close(terminal)
+    return said

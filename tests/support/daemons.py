@@ -1,0 +1,20 @@
+"""Mail daemons that use the master database file, too."""
+
+import contextlib
+import sqlite3
+
+
+def other_program(path, **options):
+    """A mail daemon's connection, which does not wait."""
+    return contextlib.closing(sqlite3.connect(path, isolation_level=None, timeout=0, **options))
+
+
+def nobody_holds(path) -> bool:
+    """Whether a daemon would get the file for itself at once."""
+    with other_program(path) as daemon:
+        try:
+            daemon.execute("BEGIN EXCLUSIVE")
+            daemon.execute("ROLLBACK")
+        except sqlite3.OperationalError:
+            return False
+    return True

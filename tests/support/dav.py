@@ -1,0 +1,101 @@
+"""Clients of dav/… and a DAV server that answers as a test says."""
+
+import base64
+import contextlib
+import http.client
+import http.server
+import re
+import socket
+import threading
+from pathlib import Path
+
+from support.command_line import Server
+from support.every_service import SERVICE
+from support.site import MODULES, Site
+
+EVENT = (
+    "BEGIN:VCALENDAR\r\nVERSION:2.0\r\nPRODID:-//test//EN\r\nBEGIN:VEVENT\r\nUID:{uid}\r\n"
+    "DTSTAMP:20260601T120000Z\r\nDTSTART:20260602T120000Z\r\nDTEND:20260602T130000Z\r\nSUMMARY:{summary}\r\n"
+    "END:VEVENT\r\nEND:VCALENDAR\r\n"
+)
+CARD = "BEGIN:VCARD\r\nVERSION:3.0\r\nUID:{uid}\r\nFN:{name}\r\nN:{name};;;;\r\nEMAIL:{name}@one.org\r\nEND:VCARD\r\n"
+
+
+def basic(user="ann", password="pw"):
+    return {"Authorization": "Basic " + base64.b64encode(f"{user}:{password}".encode()).decode()}
+
+
+class Dav:
+    """Whole HTTP requests to an API; `path` is what follows its mount point."""
+
+    def __init__(self, url):
+        self.url = url
+        self.netloc, self.mount = re.fullmatch(r"http://([^/]+)(.*)/", url).groups()
+
+    def __call__(self, method, path, body=None, user="ann", **headers):
+        headers = {name.replace("_", "-"): value for name, value in headers.items()} | (
+            basic(user) if user else {}
+        )
+        connection = http.client.HTTPConnection(self.netloc, timeout=60)
+        with contextlib.closing(connection):
+            connection.request(method, f"{self.mount}/{path}", body, headers)
+            answer = connection.getresponse()
+            answer.body = answer.read().decode(errors="replace")
+            return answer
+
+    def raw(self, *lines: str, body=b"") -> tuple[int, str]:
+        """Status and text of an answer to exactly these lines."""
+        host, port = self.netloc.split(":")
+        with socket.create_connection((host, int(port)), 30) as connection:
+            connection.sendall("\r\n".join([*lines, "", ""]).encode() + body)
+            answer = http.client.HTTPResponse(connection)
+            with contextlib.closing(answer):
+                answer.begin()
+                return answer.status, f"{answer.headers}{answer.read().decode(errors='replace')}"
+
+
+def install(folder: Path, services: dict, modules=MODULES | SERVICE) -> Site:
+    site = Site(folder, extra=SERVICE, services=services)
+    (folder / "config.py").write_text(
+        f'dbpath = "master.db3"\nmodulelist = {modules!r}\nservices = {services!r}\n'
+    )
+    return site
+
+
+class Backend(http.server.BaseHTTPRequestHandler):
+    """A DAV server that keeps what it was asked, and answers as `answers` says."""
+
+    protocol_version = "HTTP/1.1"
+    asked: list = []
+
+    def handle_one(self):
+        length = int(self.headers.get("Content-Length") or 0)
+        read = 0
+        while read < length and (piece := self.rfile.read(min(65536, length - read))):
+            read += len(piece)
+        self.asked.append((self.command, self.path, dict(self.headers.items()), read))
+        self.answer()
+
+    def answer(self):
+        self.send_response(200)
+        self.send_header("Content-Length", "2")
+        self.end_headers()
+        self.wfile.write(b"ok")
+
+    def log_message(self, *_):
+        pass
+
+    do_GET = do_PUT = do_PROPFIND = do_MOVE = do_POST = do_REPORT = handle_one
+
+
+@contextlib.contextmanager
+def behind(tmp_path, start=Server, path="", **methods):
+    """The API in front of a Backend with these methods; the API, and what the backend was asked."""
+    handler = type("Handler", (Backend,), {"asked": [], **methods})
+    with http.server.ThreadingHTTPServer(("127.0.0.1", 0), handler) as backend:
+        threading.Thread(target=backend.serve_forever, daemon=True).start()
+        url = f"http://127.0.0.1:{backend.server_port}{path}"
+        install(tmp_path, {"dav": {"url": url, "user_header": "X-Remote-User"}})
+        with start(tmp_path) as server:
+            yield Dav(getattr(server, "url", server)), handler.asked
+        backend.shutdown()

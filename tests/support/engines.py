@@ -1,0 +1,181 @@
+"""The engine that the tests' master databases are on: MAILAPI_TEST_DB=mariadb puts every Site on a MariaDB.
+
+Making tables takes longer than a test: databases are emptied and used again.
+"""
+
+import atexit
+import contextlib
+import itertools
+import os
+import re
+import sqlite3
+import tempfile
+from functools import lru_cache
+from pathlib import Path
+
+import pytest
+
+ENGINE = os.environ.get("MAILAPI_TEST_DB", "sqlite")
+NUMBERS = itertools.count(1)
+SQLITES_OWN = re.compile(r"typeof|ALTER TABLE|TRIGGER|PRAGMA|GLOB|CAST\(x'", re.IGNORECASE)
+FREE: dict[int, list] = {}  # databases by generation
+TAKEN: list = []
+
+
+class Kept:
+    """A database with the tables of a generation."""
+
+    def __init__(self, server, schema: sqlite3.Connection):
+        from mailapi_modules.mariadb import tables as serverschema
+
+        self.name = f"kept{next(NUMBERS)}"
+        server.sql(f"CREATE DATABASE {self.name}")
+        self.url, self.connection = server.url(self.name), connect(server, self.name)
+        self.tables = serverschema.tables(schema)
+        serverschema.create(self.connection, schema)
+
+    def fill(self, source: sqlite3.Connection):
+        """The rows of a SQLite database, and none besides."""
+        self.put(
+            {table.name: source.execute(f'SELECT * FROM "{table.name}"').fetchall() for table in self.tables}
+        )
+
+    def put(self, rows: dict[str, list]):
+        """These rows, and none besides."""
+        cursor = self.connection.cursor()
+        cursor.execute("SET foreign_key_checks = 0")
+        cursor.execute(
+            "SELECT TABLE_NAME, AUTO_INCREMENT FROM information_schema.TABLES WHERE TABLE_SCHEMA = %s AND"
+            " TABLE_TYPE = 'BASE TABLE'",
+            (self.name,),
+        )
+        unnumbered = {table.name for table in self.tables if not table.number}
+        for table, number in cursor.fetchall():
+            if table == "Sequences":
+                cursor.execute('UPDATE "Sequences" SET last = 0')
+            elif (
+                number and number > 1 and table != "mailapi_turn"
+            ) or table == "addresses":  # orders can be negative
+                cursor.execute(f'DELETE FROM "{table}"')
+                if table not in unnumbered:
+                    cursor.execute(f'ALTER TABLE "{table}" AUTO_INCREMENT = 1')
+        for name, found in rows.items():
+            if found:
+                cursor.executemany(
+                    f'INSERT INTO "{name}" VALUES ({", ".join(["%s"] * len(found[0]))})', found
+                )
+        cursor.execute("SET foreign_key_checks = 1")
+
+    def disconnect_others(self):
+        """End what the apps of a test have left in their pools."""
+        cursor = self.connection.cursor()
+        cursor.execute(
+            "SELECT id FROM information_schema.PROCESSLIST WHERE db = DATABASE() AND id <> CONNECTION_ID()"
+        )
+        for (number,) in cursor.fetchall():
+            with contextlib.suppress(Exception):  # it has just gone
+                cursor.execute(f"KILL {number}")
+
+
+def connect(server, name: str):
+    import pymysql
+    from mailapi_modules.mariadb.dialect import SQL_MODE
+
+    return pymysql.connect(
+        unix_socket=str(server.folder / "socket"),
+        user="root",
+        database=name,
+        autocommit=True,
+        charset="utf8mb4",
+        sql_mode=SQL_MODE,
+        client_flag=pymysql.constants.CLIENT.FOUND_ROWS,
+    )
+
+
+@lru_cache(maxsize=1)
+def server():
+    """The MariaDB of this process."""
+    from support.mariadb import Server
+
+    folder = tempfile.TemporaryDirectory(prefix="mailapi-test-")
+    atexit.register(folder.cleanup)
+    started = Server(Path(folder.name))
+    atexit.register(started.stop)
+    return started
+
+
+def take(generation: int, source: sqlite3.Connection) -> Kept:
+    """A database filled like a SQLite one, until the end of the test."""
+    free = FREE.setdefault(generation, [])
+    kept = free.pop() if free else Kept(server(), source)
+    TAKEN.append((generation, kept))
+    kept.fill(source)
+    return kept
+
+
+def give_back():
+    """The end of a test."""
+    for generation, kept in TAKEN:
+        kept.disconnect_others()
+        FREE[generation].append(kept)
+    TAKEN.clear()
+
+
+class OnMariaDB:
+    """A Site whose master and state database are on MariaDB."""
+
+    kept: Kept | None = None
+
+    @property
+    def dbpath(self) -> Path:
+        pytest.skip("about a SQLite file")
+
+    @property
+    def place(self) -> str:
+        return self.kept.url
+
+    def create(self):
+        super().create()
+        with contextlib.closing(sqlite3.connect(self.file)) as source:
+            self.kept = take(self.generation, source)
+
+    def run(self, statement: str, *values):
+        """As SQLite would; the cursor."""
+        import pymysql
+        from mailapi_modules.mariadb.dialect import translated
+
+        if SQLITES_OWN.search(statement):
+            pytest.skip("in SQLite's own words")
+        cursor = self.kept.connection.cursor()
+        try:
+            cursor.execute(translated(statement), {str(n): value for n, value in enumerate(values)})
+        except pymysql.DataError:
+            pytest.skip("nothing that the server could hold")
+        return cursor
+
+    def sql(self, statement: str, *values) -> list[tuple]:
+        return list(self.run(statement, *values).fetchall())
+
+    state = sql
+
+    def insert(self, statement: str, *values) -> int:
+        return self.run(statement, *values).lastrowid
+
+    def insert_many(self, statement: str, rows):
+        self.kept.connection.begin()
+        for row in rows:
+            self.run(statement, *row)
+        self.kept.connection.commit()
+
+    def save(self):
+        return {table.name: self.sql(f'SELECT * FROM "{table.name}"') for table in self.kept.tables}
+
+    def restore(self, saved):
+        self.kept.put(saved)
+
+    def dump(self) -> list[str]:
+        return [
+            f"{table.name} {row}"
+            for table in self.kept.tables
+            for row in self.sql(f'SELECT * FROM "{table.name}"')
+        ]

@@ -1,0 +1,46 @@
+"""Log-ins that fail, from addresses of their own, under a clock that a test moves."""
+
+import json
+
+import pytest
+
+import mailapi
+
+HERE, HOME = "192.0.2.1", "192.0.2.99"
+
+
+class Clock:
+    now = 1_800_000_000
+
+
+@pytest.fixture
+def clock(monkeypatch) -> Clock:
+    """Time stands still until a test moves it."""
+    clock = Clock()
+    monkeypatch.setattr(mailapi.time, "time", lambda: clock.now)
+    return clock
+
+
+def post(site, user="bob", password="wrong", address=HERE, **environ):
+    fields = {"pop_user": "ann", "auth": {"user_name": user, "password": password}}
+    return site.browser(REMOTE_ADDR=address, **environ).post(
+        "/pop/?get", json.dumps(fields).encode(), status="*"
+    )
+
+
+def attempt(site, *args, **environ):
+    """How a log-in ends: "in", "wrong", or the seconds that the client is told to wait."""
+    answer = post(site, *args, **environ)
+    if answer.status_int == 429:
+        wait = int(answer.headers["Retry-After"])
+        assert answer.json["status"] == f"Too many failed log-ins. Try again in {wait} seconds."
+        assert "login" not in answer.json and "Set-Cookie" not in answer.headers
+        return wait
+    assert answer.status_int == 200
+    assert answer.json["login"] is (answer.json["status"] != "Username or password is wrong.")
+    return "in" if answer.json["login"] else "wrong"
+
+
+def fail(site, times=10, *args, **environ):
+    """That many wrong tries, none of which has to wait."""
+    assert [attempt(site, *args, **environ) for _ in range(times)] == ["wrong"] * times

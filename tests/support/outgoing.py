@@ -1,0 +1,47 @@
+"""Mail on its way out: who may send, what is sent, what is queued."""
+
+from support.site import Site
+
+ROWS = "SELECT mail_remote, mail_envelopefrom, mail_envelopeto FROM outbox ORDER BY mail_id"
+
+
+def let_send(site: Site, router: str | None = "any", route: str | None = None, user: str = "ann") -> Site:
+    """An address that stores to the user, and an out router."""
+    if site.generation == 9:
+        site.sql("INSERT INTO addresses VALUES (?, NULL, 'store', ?)", f"{user}@one.org", user)
+        statement = "INSERT INTO smtpd VALUES (?, ?, ?)"
+    else:
+        site.sql("INSERT INTO addresses VALUES (?, NULL, ?)", f"{user}@one.org", user)
+        statement = "INSERT INTO msa VALUES (?, 'store', NULL, ?, ?)"
+    if router:
+        site.sql(statement, user, router, route)
+    return site
+
+
+def send(site: Site, user="ann", **fields) -> dict:
+    fields = {"from" if name == "sender" else name: value for name, value in fields.items()}
+    return site("mailbox/?send", user=user, **fields)
+
+
+def data_of(site: Site) -> list[bytes]:
+    return [data for (data,) in site.sql("SELECT CAST(mail_data AS BLOB) FROM outbox ORDER BY mail_id")]
+
+
+def put(
+    site: Site, sender: str | None = "a@x.org", submitter: str | None = "mx.host", to="b@y.org", remote=None
+) -> int:
+    """A mail in the queue, as the SMTP daemon puts it there; its id."""
+    return site.insert(
+        "INSERT INTO outbox (mail_remote, mail_envelopefrom, mail_envelopeto, mail_submitter, mail_data)"
+        " VALUES (?, ?, ?, ?, 'secret')",
+        remote,
+        sender,
+        to,
+        submitter,
+    )
+
+
+def seen(site: Site, user="root", **fields) -> list[int]:
+    answer = site("queue/?get", user=user, **fields)
+    assert answer["status"] == "ok"
+    return [mail["mail_id"] for mail in answer["queue"]]

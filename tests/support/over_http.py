@@ -1,0 +1,56 @@
+"""Whole servers and requests to them over HTTP."""
+
+import contextlib
+import json
+import os
+import sys
+import time
+import urllib.error
+import urllib.request
+
+from support.instances import free_port, instance
+from support.site import ROOT
+
+AUTH = {"user_name": "root", "password": "pw"}
+
+
+@contextlib.contextmanager
+def gunicorn(folder):
+    """Two workers on a free port."""
+    port = free_port()
+    command = [
+        sys.executable,
+        "-m",
+        "gunicorn",
+        "--workers",
+        "2",
+        "--bind",
+        f"127.0.0.1:{port}",
+        "mailapi:application",
+    ]
+    environ = os.environ | {"MAILAPI_CONFIG": str(folder / "config.py"), "PYTHONPATH": str(ROOT)}
+    with instance(command, folder / "gunicorn", port, env=environ):
+        yield f"http://127.0.0.1:{port}/"
+
+
+def post(url, **fields):
+    """The answer, and how many seconds it took."""
+    started = time.monotonic()
+    try:
+        with urllib.request.urlopen(url, json.dumps(fields | {"auth": AUTH}).encode(), timeout=60) as got:
+            answer = json.load(got)
+    except urllib.error.HTTPError as error:
+        answer = json.load(error)
+    return answer, time.monotonic() - started
+
+
+def new_session(url) -> str:
+    """The Set-Cookie of a log-in."""
+    auth = {"user_name": "dele", "password": "pw"}  # root's oldest session gives way to the writers'
+    with urllib.request.urlopen(url + "?login", json.dumps({"auth": auth}).encode()) as got:
+        return got.headers["Set-Cookie"]
+
+
+def cookie_of(url) -> str:
+    """The Cookie header of a new session."""
+    return new_session(url).split(";")[0]

@@ -1,0 +1,11 @@
+"""Titles of the recipes in docs/deploy.md."""
+
+from support.deployment import recipe
+
+NGINX = ["nginx and waitress", "nginx and gunicorn", "nginx and uWSGI"]
+APACHE = ["Apache and mod_wsgi", "Apache and CGI", "Apache and CGI by .htaccess"]
+LIGHTTPD = ["lighttpd and FastCGI", "lighttpd and CGI"]
+
+
+def nginx_of(title: str) -> str:
+    return recipe(title).get("nginx") or recipe("nginx and waitress")["nginx"]
