@@ -15,6 +15,8 @@ from mailapi import (
     PreparedQuery,
     RawJSON,
     Users,
+    each_generation,
+    param,
 )
 
 from .active_users import is_active, is_active_on_page, is_one_active, on_page, same_rows
@@ -46,6 +48,9 @@ MAIL_COUNTS = MailOwner.select(MailOwner.mail_user, fn.COUNT(MailOwner.mail_user
 COUNTS = MAIL_COUNTS.alias("counts")
 COUNTS_ON_PAGE = MAIL_COUNTS.where(on_page(MailOwner.mail_user)).alias("counts")
 WITH_MAIL = Active(MailOwner.mail_user)
+PERMISSIONS = each_generation(
+    lambda g: g.access.select(g.access.api_permission).where(g.access.api_user == param("user"))
+)
 
 
 def with_counts(counts: Select) -> Select:
@@ -132,11 +137,10 @@ class UserLists:
             raise ApiError(
                 call.in_generation(f"User has no {{permission}} to do this (not {which})."), users=[]
             )
-        access = call.generation.access
-        granted = access.select(access.api_permission).where(access.api_user == name)
+        number, permissions = call.generation.number, call.in_generation("user_{permission}s")
         return [
-            user | {call.in_generation("user_{permission}s"): call.db.column(granted)}
-            for user in call.db.rows(self.queries[call.generation.number, "one"], user=name)
+            user | {permissions: call.db.column(PERMISSIONS[number], user=name)}
+            for user in call.db.rows(self.queries[number, "one"], user=name)
         ]
 
 

@@ -67,6 +67,17 @@ ORPHANS = {
     )
     for number, tables in TABLES.items()
 }
+DELETE_OWNED = {  # other users lose the alias
+    number: [
+        PreparedQuery(
+            (table.update(user_alias=None) if table.__name__ == "users" else table.delete()).where(
+                is_owned_by(table, param("user"))
+            )
+        )
+        for table in tables
+    ]
+    for number, tables in TABLES.items()
+}
 SUBMITTED = [
     PreparedQuery(table.select(Value(1)).where(table.c.mail_submitter == param("user")).limit(1))
     for table in (Table("outbox"), Table("mailbox"))
@@ -93,9 +104,5 @@ def orphans(call) -> set[str]:
 
 def delete(call, user_name: str):
     """Delete the rows of a user who does not exist; other users lose the alias of that name."""
-    for table in TABLES[call.generation.number]:
-        owned = is_owned_by(table, user_name)
-        is_users = table.__name__ == "users"
-        call.db.execute(
-            table.update(user_alias=None).where(owned) if is_users else table.delete().where(owned)
-        )
+    for query in DELETE_OWNED[call.generation.number]:
+        call.db.execute(query, user=user_name)
