@@ -5,7 +5,7 @@ from collections.abc import Iterator
 from mailapi import PreparedQuery, Users
 
 from .account_tables import KINDS
-from .mailserver_tables import MailAccounts
+from .mailserver_tables import READ_COLUMNS
 
 ALL_USERS = PreparedQuery(Users.select(Users.user_name))
 USERS_WITH_PASSWORD_AND_ADDRESS = PreparedQuery(
@@ -54,7 +54,7 @@ def is_taken_over(account: dict) -> bool:
 def check_mailserver(mailserver, repair: bool) -> Iterator[tuple[bool, str]]:
     """Report whether its tables can be read, changes in doubt, and users that it lacks."""
     with mailserver.store.transaction("DEFERRED"):
-        mailserver.store.one(MailAccounts.select().limit(1))
+        mailserver.store.one(READ_COLUMNS)
     ended = mailserver.two_phase.resolve_in_doubt() if repair else 0
     with mailserver.store.transaction("DEFERRED"):
         left = len(mailserver.two_phase.in_doubt())

@@ -6,9 +6,12 @@ from mailapi import ApiError, Config, Store, is_url, repeated
 
 from ..state.store import StateStore
 from .account_tables import (
+    ACCOUNTS_OF_USERS,
+    ADD_ACCOUNT,
+    ADD_SERVICE,
     ADVANCE_SEQUENCE,
-    ALL_ACCOUNTS,
-    ALL_SERVICES,
+    CLAIM_AGAIN,
+    DELETE,
     FIND_ACCOUNT,
     FIND_SERVICES,
     KINDS,
@@ -18,10 +21,12 @@ from .account_tables import (
     LONGEST_TEXT,
     MARIADB_SCHEMA,
     NEW_AT_SERVICE,
+    NOT_AT_SERVICE,
+    SERVICES_OF_ACCOUNTS,
+    SET_ACTIVE,
+    SET_NUMBER,
     SET_OUTCOME,
     SQLITE_SCHEMA,
-    Accounts,
-    ServiceAccounts,
 )
 
 
@@ -69,17 +74,13 @@ class Ledger:
 
     def rows(self, names: list[str] | None = None) -> list[dict]:
         """Return the accounts of these users, or all, ordered by name, each with its service accounts."""
-        wanted = ALL_ACCOUNTS
-        if names is not None and len(names) < 1000:
-            wanted = wanted.where(Accounts.Name.in_(names))
         services: dict[int, list] = {}
         with self.store.transaction("DEFERRED"):
-            among = None if names is None else set(names)
-            accounts = [row for row in self.store.rows(wanted) if among is None or row["Name"] in among]
-            query = ALL_SERVICES
-            if len(accounts) < 1000:
-                query = query.where(ServiceAccounts.idAccount.in_([row["idAccount"] for row in accounts]))
-            for row in self.store.rows(query):
+            accounts = ACCOUNTS_OF_USERS.rows(self.store, names)
+            if names is not None:
+                among = set(names)  # the collation may ignore case
+                accounts = [row for row in accounts if row["Name"] in among]
+            for row in SERVICES_OF_ACCOUNTS.rows(self.store, [row["idAccount"] for row in accounts]):
                 services.setdefault(row.pop("idAccount"), []).append(row)
         return [row | {"services": services.get(row["idAccount"], [])} for row in accounts]
 
@@ -113,14 +114,8 @@ class Ledger:
         """Add an account without service accounts, and return it; raise ApiError for a name that is too long."""
         if len(user_name) > LONGEST_TEXT:
             raise ApiError(f"A user name of more than {LONGEST_TEXT} characters has no account.")
-        self.store.execute(
-            Accounts.insert(
-                Name=user_name,
-                idUsers=self.next_number("idUsers") if id_users is None else id_users,
-                IsPrimary=1,
-                Active=1,
-            )
-        )
+        id_users = self.next_number("idUsers") if id_users is None else id_users
+        self.store.execute(ADD_ACCOUNT, user=user_name, idUsers=id_users)
         account = self.find_exactly(user_name)
         assert account is not None  # it was just added
         return account
@@ -135,27 +130,22 @@ class Ledger:
         column, url, now = KINDS[kind].column, self.urls.get(kind), int(time.time())
         if account[column] is None:
             account[column] = self.next_number("idServiceAccount")
-            self.store.execute(
-                Accounts.update({column: account[column]}).where(Accounts.idAccount == account["idAccount"])
-            )
+            self.store.execute(SET_NUMBER[column], number=account[column], idAccount=account["idAccount"])
         if service is None:
             self.store.execute(
-                ServiceAccounts.insert(
-                    idServiceAccount=account[column],
-                    idAccount=account["idAccount"],
-                    kind=kind,
-                    url=url,
-                    **(NEW_AT_SERVICE | {"claimed": now} if url else {"state": "ok"}),
-                )
+                ADD_SERVICE,
+                idServiceAccount=account[column],
+                idAccount=account["idAccount"],
+                kind=kind,
+                url=url,
+                claimed=now if url else None,
+                **(NEW_AT_SERVICE if url else NOT_AT_SERVICE),
             )
             return url is not None
         if not self.needs_attempt(kind, service) or abs(now - (service["claimed"] or 0)) < LONGEST_CLAIM:
             return False
-        self.store.execute(
-            ServiceAccounts.update(state="pending", url=url, claimed=now).where(
-                ServiceAccounts.idServiceAccount == service["idServiceAccount"]
-            )
-        )
+        number = service["idServiceAccount"]
+        self.store.execute(CLAIM_AGAIN, url=url, claimed=now, idServiceAccount=number)
         return True
 
     @repeated
@@ -176,9 +166,7 @@ class Ledger:
         with self.store.transaction():
             account = self.find_exactly(user_name)
             if account:
-                self.store.execute(
-                    Accounts.update(Active=int(active)).where(Accounts.idAccount == account["idAccount"])
-                )
+                self.store.execute(SET_ACTIVE, Active=int(active), idAccount=account["idAccount"])
         return account is not None
 
     @repeated
@@ -187,8 +175,8 @@ class Ledger:
         with self.store.transaction():
             account = self.find_exactly(user_name)
             if account:
-                for table in (ServiceAccounts, Accounts):
-                    self.store.execute(table.delete().where(table.idAccount == account["idAccount"]))
+                for query in DELETE:
+                    self.store.execute(query, idAccount=account["idAccount"])
         return account is not None
 
 

@@ -1,10 +1,11 @@
 """The tables of accounts, which first log-ins fill, and the queries on them."""
 
+from collections.abc import Sequence
 from dataclasses import dataclass
 
-from peewee import IntegerField, TextField
+from peewee import Field, IntegerField, Select, TextField
 
-from mailapi import Model, PreparedQuery, param
+from mailapi import Model, PreparedQuery, Store, param
 
 
 class Accounts(Model):
@@ -71,6 +72,7 @@ MARIADB_SCHEMA = SCHEMA.format(
 )  # compares byte for byte, as SQLite's TEXT does
 LONGEST_TEXT = 255  # characters
 NEW_AT_SERVICE = {"state": "pending", "error": "It is being made."}
+NOT_AT_SERVICE: dict[str, str | None] = {"state": "ok", "error": None}
 LONGEST_CLAIM = 10  # seconds after which the log-in that claimed a service account must have died
 
 
@@ -95,15 +97,62 @@ FIND_SERVICES = PreparedQuery(
     .where(ServiceAccounts.idAccount == param("idAccount"))
     .order_by(ServiceAccounts.idServiceAccount)
 )
-ALL_ACCOUNTS = Accounts.select().order_by(Accounts.Name)
-ALL_SERVICES = ServiceAccounts.select(
+
+
+class AmongQuery:
+    """The rows of a query whose `column` has one of some values: a prepared query for each of a few numbers of values."""
+
+    SIZES = (1, 20, 999)
+
+    def __init__(self, query: Select, column: Field):
+        self.query, self.column, self.all = query, column, PreparedQuery(query)
+        self.queries: dict[int, PreparedQuery] = {}
+
+    def rows(self, store: Store, values: Sequence | None) -> list[dict]:
+        """Return the rows for these values; all rows for None, or where there are more values than the largest size."""
+        if values is None or len(values) > self.SIZES[-1]:
+            return store.rows(self.all)
+        size = next(size for size in self.SIZES if size >= len(values))
+        names = [f"value{n}" for n in range(size)]
+        if size not in self.queries:
+            among = self.column.in_([param(name) for name in names])
+            self.queries[size] = PreparedQuery(self.query.where(among))
+        return store.rows(self.queries[size], **dict.fromkeys(names) | dict(zip(names, values)))
+
+
+ACCOUNTS_OF_USERS = AmongQuery(Accounts.select().order_by(Accounts.Name), Accounts.Name)
+SERVICES_OF_ACCOUNTS = AmongQuery(
+    ServiceAccounts.select(
+        ServiceAccounts.idAccount,
+        ServiceAccounts.kind,
+        ServiceAccounts.idServiceAccount.alias("id"),
+        ServiceAccounts.state,
+        ServiceAccounts.url,
+        ServiceAccounts.error,
+    ).order_by(ServiceAccounts.idServiceAccount),
     ServiceAccounts.idAccount,
-    ServiceAccounts.kind,
-    ServiceAccounts.idServiceAccount.alias("id"),
-    ServiceAccounts.state,
-    ServiceAccounts.url,
-    ServiceAccounts.error,
-).order_by(ServiceAccounts.idServiceAccount)
+)
+ADD_ACCOUNT = PreparedQuery(
+    Accounts.insert(Name=param("user"), idUsers=param("idUsers"), IsPrimary=1, Active=1)
+)
+IS_ACCOUNT = Accounts.idAccount == param("idAccount")
+SET_NUMBER = {  # column → the statement that sets it
+    kind.column: PreparedQuery(Accounts.update({kind.column: param("number")}).where(IS_ACCOUNT))
+    for kind in KINDS.values()
+}
+SET_ACTIVE = PreparedQuery(Accounts.update(Active=param("Active")).where(IS_ACCOUNT))
+DELETE = [  # of an account
+    PreparedQuery(table.delete().where(table.idAccount == param("idAccount")))
+    for table in (ServiceAccounts, Accounts)
+]
+ADD_SERVICE = PreparedQuery(
+    ServiceAccounts.insert({name: param(name) for name in ServiceAccounts._meta.fields})
+)
+CLAIM_AGAIN = PreparedQuery(
+    ServiceAccounts.update(state="pending", url=param("url"), claimed=param("claimed")).where(
+        ServiceAccounts.idServiceAccount == param("idServiceAccount")
+    )
+)
 ADVANCE_SEQUENCE = PreparedQuery(
     Sequences.update(last=Sequences.last + 1).where(Sequences.name == param("name"))
 )

@@ -16,7 +16,7 @@ from .mailserver_tables import (
     NAMES_AND_STATUS,
     PASSWORD_FROM_ID,
     SET_PASSWORD,
-    MailAccounts,
+    STATUS_OF_USER,
 )
 from .two_phase import TwoPhaseCommit
 
@@ -83,13 +83,11 @@ class MailServer:
 
     def users(self, user_name: str | None) -> list[dict]:
         """Return all users of the mail server, or the one named, and whether they may log in."""
-        query = NAMES_AND_STATUS
-        if user_name is not None:
-            query = query.where(MailAccounts.username == user_name)
+        query = NAMES_AND_STATUS if user_name is None else STATUS_OF_USER
         with self.store.transaction("DEFERRED"):
             return [
                 {"user_name": row["username"], "user_login": int(row["userStatus"] == 0)}
-                for row in self.store.rows(query)
+                for row in self.store.rows(query, user=user_name)
                 if user_name in (None, row["username"])
             ]
 

@@ -41,9 +41,10 @@ FIND_ACCOUNT = PreparedQuery(ACCOUNT.where(MailAccounts.username == param("user"
 FIND_DOMAIN = PreparedQuery(
     Domains.select(Domains.domainId, Domains.domainName).where(Domains.domainName == param("domain"))
 )
-NAMES_AND_STATUS = MailAccounts.select(MailAccounts.username, MailAccounts.userStatus).order_by(
-    MailAccounts.username
-)
+NAMES = MailAccounts.select(MailAccounts.username, MailAccounts.userStatus).order_by(MailAccounts.username)
+NAMES_AND_STATUS = PreparedQuery(NAMES)
+STATUS_OF_USER = PreparedQuery(NAMES.where(MailAccounts.username == param("user")))
+READ_COLUMNS = PreparedQuery(MailAccounts.select().limit(1))
 SHARE_OF_HIGHEST_ID = MailAccounts.select(fn.FLOOR(fn.MAX(MailAccounts.accountId) * param("share")))
 PASSWORD_FROM_ID = PreparedQuery(
     MailAccounts.select(MailAccounts.password)
