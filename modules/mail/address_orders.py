@@ -8,6 +8,7 @@ from mailapi import PreparedQuery, optional_number, param, php_text, whole_numbe
 
 from ..directory.address_tables import Addresses
 
+ORDER = Addresses.address_order
 MAX_ORDER = 2**53 - 1  # clients whose numbers are doubles cannot name an order beyond it, or below -MAX_ORDER
 
 NEXT_ROW = Addresses.alias("above")
@@ -63,7 +64,7 @@ def next_order(call) -> int:
     stop others from adding addresses.
     """
     highest = (call.db.value(HIGHEST_WITH_FREE_SUCCESSOR) or 0) + 1
-    unused = call.db.next(Addresses.address_order)
+    unused = call.db.next(ORDER)
     if unused <= MAX_ORDER and call.db.value(ROW_WITH_ORDER, order=unused) is None:
         return max(highest, unused)
     return highest
