@@ -20,7 +20,6 @@ import secrets
 import sqlite3
 import sys
 import threading
-import time
 import traceback
 import types
 import urllib.parse
@@ -441,7 +440,6 @@ def refuse_forbidden_text(body: dict):
 NEW_SPELLING = re.compile(r"(?<=_)right(s?)\Z")
 SMALL_BODY = 64 * 1024  # bytes of a body that is parsed before its sender is known
 MOST_VALUES = 100_000  # commas, brackets and escapes of a larger one: each can take a hundred bytes of memory
-MOST_DISCARDED = 32 * 1024 * 1024  # bytes
 
 
 def canonical(name: str) -> str:
@@ -449,9 +447,7 @@ def canonical(name: str) -> str:
     return NEW_SPELLING.sub(r"permission\1", name.replace("-", "_"))
 
 
-def php_map(mapping: dict):
-    """Return a map as PHP encodes it: an empty one is []."""
-    return mapping or []
+PHP_EMPTY_MAP: list = []  # as which PHP encodes a map without entries
 
 
 def number(value):
@@ -521,45 +517,6 @@ def raw_body(environ: dict, length: int | None, limit: int) -> bytes:
         raise ApiError("Incomplete request body.", http=400)
     environ["mailapi.body_read"] = True
     return raw
-
-
-class Unread:
-    """An answer to a request whose body was not read: the body is discarded once the answer is sent.
-
-    CGI and some servers reset a connection on which something is left to read, and the answer is lost.
-    """
-
-    def __init__(self, payload: bytes, environ: dict):
-        self.payload, self.environ = payload, environ
-
-    def __iter__(self):
-        return iter([self.payload])
-
-    def close(self):
-        with contextlib.suppress(OSError, ApiError):
-            length = body_length(self.environ)
-            left = MOST_DISCARDED if length is None else min(length, MOST_DISCARDED)
-            while left and (piece := self.environ["wsgi.input"].read(min(left, 65536))):
-                left -= len(piece)
-
-
-class SharedLimit:
-    """Bytes of memory that all requests of a process may take together for one purpose."""
-
-    def __init__(self, most: int):
-        self.most, self.used, self.lock = most, 0, threading.Lock()
-
-    def take(self, size: int) -> int:
-        """Reserve and return size; ApiError (HTTP 503) where others have too much. A single request always gets it."""
-        with self.lock:
-            if self.used and self.used + size > self.most:
-                raise ApiError("The server is busy. Try again.", http=503, retry_after=1)
-            self.used += size
-        return size
-
-    def give_back(self, size: int):
-        with self.lock:
-            self.used -= size
 
 
 def read_object(raw: bytes) -> dict:
@@ -783,36 +740,6 @@ class ThreadConnection(threading.local):
     trace: Callable[[str], None] | None = None
 
 
-class ReadGate:
-    """Keeps the threads of a process from reading a file without a pause.
-
-    SQLite lets a thread read at once while another thread of its process reads, past a writer of another process that
-    waits for the readers to leave. Once threads have been reading for LONGEST_READING, new ones wait until all left.
-    """
-
-    LONGEST_READING = 0.05  # seconds
-
-    def __init__(self):
-        self.readers, self.waiting, self.since, self.lock = 0, 0, 0.0, threading.Lock()
-        self.empty = threading.Condition(self.lock)
-
-    def enter(self):
-        with self.lock:
-            while self.readers and time.monotonic() - self.since > self.LONGEST_READING:
-                self.waiting += 1
-                self.empty.wait()
-                self.waiting -= 1
-            if not self.readers:
-                self.since = time.monotonic()
-            self.readers += 1
-
-    def leave(self):
-        with self.lock:
-            self.readers -= 1
-            if self.waiting and not self.readers:
-                self.empty.notify_all()
-
-
 class Transaction:
     """A block whose statements take effect together or not at all."""
 
@@ -859,7 +786,7 @@ class Store:
         uri = Path(path).absolute().as_uri() + "?mode=rw"
         options = {"uri": True, "timeout": 5, "factory": ClosingConnection, "check_same_thread": False}
         self.database = peewee.SqliteDatabase(uri, pragmas=self.PRAGMAS, **options)
-        self.opened, self.gate = ThreadConnection(), ReadGate()
+        self.opened, self.gate = ThreadConnection(), load_part("state.read_gate").ReadGate()
         self.transactions = {
             lock_type: Transaction(self, lock_type) for lock_type in ("DEFERRED", "IMMEDIATE")
         }
@@ -998,15 +925,6 @@ def open_store(database: str, schema: str | None = None) -> Store:
     if is_url(database):
         return load_part("mariadb.store").ServerStore(database, schema)
     return Store(database) if schema is None else load_part("state.store").StateStore(database, schema)
-
-
-def chown_like(file: str | os.PathLike | int, model: str | os.PathLike):
-    """Give a path or an open file the owner and group of another file, such as its folder, so that the service can
-    use it. Only root can: for other users, and on file systems without owners, nothing is done."""
-    if os.geteuid() == 0:
-        status = os.stat(model)
-        with contextlib.suppress(OSError):
-            os.chown(file, status.st_uid, status.st_gid, follow_symlinks=isinstance(file, int))
 
 
 def repeated(method: Callable) -> Callable:
@@ -1244,7 +1162,7 @@ class Module:
     def __init__(self, app: "Application", name: str = ""):
         self.app, self.name = app, name
 
-    def on_request(self, event: "Event"):
+    def on_request(self, event):
         """Handle the end of a request, except for a successful one that only reads, in a session."""
 
     def on_user_deleted(self, user_name: str):
@@ -1548,42 +1466,6 @@ class Participant:
 
 
 @dataclasses.dataclass
-class Event:
-    """A request and its outcome, for Module.on_request."""
-
-    module: str
-    status: str
-    http: int
-    address: str
-    via: str  # password, session, log-out, token NAME, or local
-    session: str = ""  # the start of its hash, which relates the requests of a session
-    action: str = ""
-    user_name: str | None = None
-    target: str = ""
-    changes: bool = False
-    logs_in: bool = False
-    confirmed: bool = False  # the user was authenticated
-    refused_wait: str = ""  # names the wait, where a log-in came too early
-
-    def describe(self, call: Call, chosen: Endpoint | None):
-        """Add the user, the action and its identifiers; never a secret."""
-        self.user_name, self.refused_wait = call.user_name or call.claimed_name, call.refused_wait
-        self.confirmed = call.caller is not None or self.via in ("log-out", "local")
-        self.session = sha256(call.session)[:12] if call.session else ""
-        self.logs_in = self.via in ("password", "log-out")
-        if chosen:
-            self.action, self.changes = chosen.name, not chosen.read_only
-        if chosen and chosen.required:
-            allowed = chosen.identifiers
-            values = [
-                call.body.get(name)
-                for name in chosen.needed(call.generation)
-                if name in allowed and (allowed[name] is None or call.body.get(name) in allowed[name])
-            ]
-            self.target = " ".join([str(value)[:200] for value in values if value])
-
-
-@dataclasses.dataclass
 class Bearer:
     """The owner of a token."""
 
@@ -1614,7 +1496,8 @@ class Application:
         self.has_pools = is_url(config.dbpath) or is_url(config.state)
         self.sessions = sessions.Sessions(self.state, config.session_lifetime)
         self.throttle = throttle.LoginThrottle(self.state, config.free_attempts)
-        self.large_bodies = SharedLimit(config.max_bodies)
+        self.bodies, self.event_type = load_part("http.bodies"), load_part("http.event").Event
+        self.large_bodies = self.bodies.SharedLimit(config.max_bodies)
         self.mounts = {first: module for module in self.modules.values() for first in module.mounts}
         self.bottle = bottle.Bottle()
         self.bottle.route("/<path:re:[\\s\\S]*>", "ANY", self.serve, skip=True)  # no plug-ins
@@ -1655,7 +1538,7 @@ class Application:
 
     def module(self, path: str, generation: Generation) -> Module:
         """Return the module that a URL path names; ApiError (HTTP 404) where there is none."""
-        module = self.modules.get(module_name(path))
+        module = self.modules.get(path) or self.modules.get(module_name(path))
         if module is None or generation.number not in module.generations:
             self.check_generation(generation)
             raise ApiError(f"Unknown module {module_name(path)}.", http=404)
@@ -1826,6 +1709,7 @@ class RequestHandler:
 
     callback: str | None = None
     call: Call | None = None
+    module: Module | None = None
     chosen: Endpoint | None = None
     file: File | None = None
     via = ""  # how the caller was authenticated, for the audit
@@ -1872,7 +1756,9 @@ class RequestHandler:
             self.headers.append(("Access-Control-Allow-Origin", self.app.config.cors_origin))
         self.headers.append(("Cache-Control", "no-store"))
         self.environ["mailapi.head"] = f"{http} {bottle.HTTP_CODES[http]}", self.headers
-        return payload if "mailapi.body_read" in self.environ else Unread(payload, self.environ)
+        return (
+            payload if "mailapi.body_read" in self.environ else self.app.bodies.Unread(payload, self.environ)
+        )
 
     def outcome(self) -> tuple[dict, int]:
         """Return the answer and its HTTP status, also for refusals and failures that `act` does not handle."""
@@ -1894,7 +1780,8 @@ class RequestHandler:
 
     def report(self, status: str, http: int):
         """Pass the request and its outcome to the modules' on_request."""
-        event = Event(module_name(self.path), status, http, self.client, self.via)
+        path = self.module.path if self.module else module_name(self.path)
+        event = self.app.event_type(path, status, http, self.client, self.via)
         if self.call:
             event.describe(self.call, self.chosen)
         self.app.notify("on_request", event)
@@ -1907,13 +1794,13 @@ class RequestHandler:
             self.app.db.trace(self.frame["debug"].append)
         first, _, below = self.path.partition("/")
         if first in self.app.mounts:
-            return self.mount(first, below)
+            return load_part("http.mounts").answer(self, first, below)
         query = read_query(self.environ.get("QUERY_STRING", ""))
         if "callback" in query:
             self.callback = read_callback(query["callback"])
         generation = self.app.generation()
         self.frame["api_version"] = self.frame["schema_version"] = generation.number
-        module = self.app.module(self.path, generation)
+        self.module = module = self.app.module(self.path, generation)
         limit = read_limit(query["limit"]) if "limit" in query else None
         self.chosen = chosen = module.choose(query)
         if self.callback and chosen and chosen.download:
@@ -1932,25 +1819,9 @@ class RequestHandler:
         del body  # so that an action can free a large field that it has read
         return self.act(call, module, chosen, unread, auth, query)
 
-    def mount(self, first: str, below: str) -> dict:
-        """Let a module make the whole answer; its ApiErrors are answered like others."""
-        self.app.release()
-        self.path = first
-        try:
-            self.call = Call(self.app, self.app.generation(), {"path": below}, {})
-            self.frame |= dict.fromkeys(("api_version", "schema_version"), self.call.generation.number)
-            self.mounted_response = self.app.mounts[first].mount(self, below)
-        except ApiError as refused:  # to these clients HTTP 200 means done
-            http = 403 if refused.http == 200 else refused.http
-            raise ApiError(
-                refused.status, http, refused.retry_after, refused.audit, **refused.answer
-            ) from None
-        unchanged = self.mounted_response.status_code >= 400 and self.chosen and not self.chosen.read_only
-        return self.frame | {"status": self.mounted_response.status_line if unchanged else "ok"}
-
     def admit(self, module: Module, read_only: bool) -> Call:
         """Authenticate the caller of `module`'s mount by HTTP Basic or a token; ApiError (HTTP 401) otherwise."""
-        return load_part("http.basic").admit(self, module, read_only)
+        return load_part("http.mounts").admit(self, module, read_only)
 
     ##### The body
 
@@ -2066,26 +1937,13 @@ class RequestHandler:
     def read_fields(self, body: dict | bytes, auth: dict | None, query: dict):
         """Read the fields that the action declares, now that the caller is known."""
         if isinstance(body, bytes):
-            body = self.read_large_body(body, auth)
+            body = load_part("http.large_bodies").read_for_caller(self, body, auth)
         elif body.keys() <= {"auth"}:  # which was read
             body = {}
         else:
             refuse_forbidden_text(body)
         if self.chosen:
             self.call.body, self.call.query = self.chosen.read(self.call.generation, body, query)
-
-    def read_large_body(self, raw: bytes, auth: dict | None) -> dict:
-        """Return a large body's object, for callers who pass the access rules that need no fields."""
-        call, chosen = self.call, self.chosen
-        self.app.identify(call)
-        for rule in chosen.allow if chosen else ():
-            if not rule.of_fields and not rule.test(call):
-                raise ApiError(call.in_generation(rule.refusal))
-        body = chosen.read_body(raw, self.app.config.max_body) if chosen else read_object(raw)
-        if (body.get("auth") or {}) != (auth or {}):
-            raise invalid("auth")
-        refuse_forbidden_text(body)
-        return body
 
     def act(
         self,
@@ -2120,7 +1978,7 @@ class RequestHandler:
             self.file, added = added, {}
         return {
             **self.frame,
-            call.generation.permission + "s": php_map(dict.fromkeys(call.caller.permissions, True)),
+            call.generation.permission + "s": dict.fromkeys(call.caller.permissions, True) or PHP_EMPTY_MAP,
             "login": True,
             "auth_user": call.user_name,
             **(shorten(added, call.limit) if call.limit else added),

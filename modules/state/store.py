@@ -10,7 +10,9 @@ from pathlib import Path
 
 import peewee
 
-from mailapi import ApiError, CannotOpen, StateFailure, Store, chown_like, is_busy, refusal
+from mailapi import ApiError, CannotOpen, StateFailure, Store, is_busy, refusal
+
+from .owners import chown_like
 
 
 class StateStore(Store):

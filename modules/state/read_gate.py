@@ -1,0 +1,34 @@
+"""A gate that keeps readers of a SQLite file from shutting out its writers."""
+
+import threading
+import time
+
+
+class ReadGate:
+    """Keeps the threads of a process from reading a file without a pause.
+
+    SQLite lets a thread read at once while another thread of its process reads, past a writer of another process that
+    waits for the readers to leave. Once threads have been reading for LONGEST_READING, new ones wait until all left.
+    """
+
+    LONGEST_READING = 0.05  # seconds
+
+    def __init__(self):
+        self.readers, self.waiting, self.since, self.lock = 0, 0, 0.0, threading.Lock()
+        self.empty = threading.Condition(self.lock)
+
+    def enter(self):
+        with self.lock:
+            while self.readers and time.monotonic() - self.since > self.LONGEST_READING:
+                self.waiting += 1
+                self.empty.wait()
+                self.waiting -= 1
+            if not self.readers:
+                self.since = time.monotonic()
+            self.readers += 1
+
+    def leave(self):
+        with self.lock:
+            self.readers -= 1
+            if self.waiting and not self.readers:
+                self.empty.notify_all()
