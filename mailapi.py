@@ -651,7 +651,7 @@ class Generation:
 
     number: int
     permission: str  # the clients' word for a permission, alone and in names
-    access: type[Model]
+    access: type[ApiAccess] | type[ApiAccess8]
 
     def in_generation(self, sentence: str) -> str:
         return sentence.replace("{permission}", self.permission)
@@ -686,7 +686,7 @@ class PreparedQuery:
 
     json_sql = ""  # the SQL that returns the rows as one JSON list (modules/directory/lists.py)
 
-    def __init__(self, query: peewee.Query, nested: tuple = ()):
+    def __init__(self, query: peewee.Node, nested: tuple = ()):
         self.query = query
         self.nested = nested  # the columns that hold JSON
         self.compiled: dict[str, tuple[str, Callable]] = {}  # Store.dialect → SQL and binder
@@ -776,7 +776,7 @@ class Store:
     A missing file is refused and never created.
     """
 
-    PRAGMAS = {"foreign_keys": 1}
+    PRAGMAS: Mapping[str, object] = {"foreign_keys": 1}
     dialect = "SQLite"
     streams = True  # the beginning of a BLOB can be read without the rest
     encodes_json = True
@@ -786,7 +786,8 @@ class Store:
         uri = Path(path).absolute().as_uri() + "?mode=rw"
         options = {"uri": True, "timeout": 5, "factory": ClosingConnection, "check_same_thread": False}
         self.database = peewee.SqliteDatabase(uri, pragmas=self.PRAGMAS, **options)
-        self.opened, self.gate = ThreadConnection(), load_part("state.read_gate").ReadGate()
+        self.opened = ThreadConnection()
+        self.gate = load_part("state.read_gate").ReadGate()
         self.transactions = {
             lock_type: Transaction(self, lock_type) for lock_type in ("DEFERRED", "IMMEDIATE")
         }
@@ -821,12 +822,17 @@ class Store:
     def after_opening(self):
         """Prepare the open database, in a subclass."""
 
+    def identity(self) -> object:
+        """Connect, and return what tells the database from others that have its name at other times."""
+        self.connect()
+        return self.opened.identity
+
     def close(self):
         """Close this thread's connection."""
         self.database.close()
         self.opened.identity = None
 
-    def transaction(self, lock_type: str = "IMMEDIATE") -> "Transaction":
+    def transaction(self, lock_type: str = "IMMEDIATE") -> contextlib.AbstractContextManager:
         """Return a transaction to enter; IMMEDIATE to write, DEFERRED to read."""
         return self.transactions[lock_type]
 

@@ -1,10 +1,12 @@
 """Accounts: what users have at other services, created at the first log-in, and the mail server's database of users."""
 
 import os
+from collections.abc import Iterator
 
 from mailapi import (
     ApiError,
     Module,
+    Participant,
     admin,
     anyone,
     boolean,
@@ -109,7 +111,7 @@ class Account(Module):
             raise ApiError(" ".join(errors))
         self.ledger.delete(name)
 
-    def on_login(self, call, password):
+    def on_login(self, call, password: str):
         """Create the user's missing accounts, or retry them. With a mail server, only its users get accounts."""
         user = call.external_user or {}
         if self.mailserver is None or "accountId" in user:
@@ -117,7 +119,7 @@ class Account(Module):
                 call.user_name, self.mask, SECONDS_AT_LOGIN, password, user.get("accountId")
             )
 
-    def external_credentials(self, user_name, logging_in):
+    def external_credentials(self, user_name: str, logging_in: bool) -> dict | None:
         """Return the mail server's credentials for a name that is an address; None leaves the name to this database.
 
         A user whose accounts are not active can log in with neither.
@@ -128,25 +130,25 @@ class Account(Module):
             return self.mailserver.credentials(user_name, logging_in, shut_out)
         return SHUT_OUT if shut_out else None
 
-    def on_user_change(self, call, change, user_name, password):
+    def on_user_change(self, call, change: str, user_name: str, password: str | None) -> Participant | None:
         """Prepare the change in the mail server's database, if that may have the user."""
         if self.mailserver and ("@" in user_name or change == "add"):
             return self.mailserver.on_user_change(call, change, user_name, password)
         return None
 
-    def has_rows_of(self, user_name):
+    def has_rows_of(self, user_name: str) -> bool:
         """Return whether a user of that name has accounts."""
         return self.ledger.find(user_name) is not None
 
-    def on_user_deleted(self, user_name):
+    def on_user_deleted(self, user_name: str):
         """Delete the record of a deleted user's accounts. What the services store stays; a new user gets new accounts."""
         self.ledger.delete(user_name)
 
-    def external_users(self, user_name=None):
+    def external_users(self, user_name: str | None = None) -> list[dict]:
         """Return the mail server's users, or the one named, if that name is an address."""
         return self.mailserver.users(user_name) if self.mailserver and "@" in (user_name or "@") else []
 
-    def check(self, repair):
+    def check(self, repair: bool) -> Iterator[tuple[bool | None, str]]:
         """Check the records of accounts and the mail server's database, and repair them if `repair` is set."""
         yield from check_ledger(self, repair)
         if self.mailserver:

@@ -8,7 +8,19 @@ import time
 import peewee
 from peewee import IntegerField, TextField, fn
 
-from mailapi import ApiError, Model, Module, PreparedQuery, admin, endpoint, optional_number, param, php_text
+from mailapi import (
+    ApiError,
+    Application,
+    Event,
+    Model,
+    Module,
+    PreparedQuery,
+    admin,
+    endpoint,
+    optional_number,
+    param,
+    php_text,
+)
 
 log = logging.getLogger("mailapi.audit")
 
@@ -143,16 +155,16 @@ CREATE INDEX IF NOT EXISTS audit_entry_wait ON audit_entry (wait);
         with self.app.state.transaction("DEFERRED"):
             return {"audit": self.app.state.rows(rows)}
 
-    def __init__(self, app, name=""):
+    def __init__(self, app: Application, name: str = ""):
         super().__init__(app, name)
         self.log_ins: dict[tuple, int] = {}  # user, address, module and action → when a log-in was recorded
 
-    def on_request(self, event):
+    def on_request(self, event: Event):
         """Record a log-in, a change or a refusal, once it is certain how it ended."""
         has_user = event.user_name is not None or event.via.startswith("token")
         if not has_user or not (event.logs_in or event.changes or event.status not in ("ok", "warning")):
             return
-        row = {
+        row: dict = {
             "audit_time": int(time.time()),
             "audit_user": event.user_name,
             "audit_address": event.address,
@@ -224,7 +236,7 @@ CREATE INDEX IF NOT EXISTS audit_entry_wait ON audit_entry (wait);
                 state.execute(model.delete().where(model.audit_id.in_(obsolete)))
 
 
-def kind_of(event) -> int:
+def kind_of(event: Event) -> int:
     """Return the kind of an event's row."""
     if not event.confirmed:
         return NOT_LOGGED_IN

@@ -1,5 +1,7 @@
 """Mailbox: the caller's own mail, from all databases and servers that have some."""
 
+from typing import Any
+
 from mailapi import (
     Active,
     ApiError,
@@ -32,7 +34,7 @@ def source_name(value) -> str | None:
     return value
 
 
-OF_MAIL = {
+OF_MAIL: dict[str, Any] = {
     "required": {"mail_id": "No mail id is set"},
     "allow": anyone,
     "manages_transactions": True,
@@ -173,7 +175,7 @@ class Mailbox(Module):
         with self.mailboxes(call) as mailboxes:
             return *mailboxes.fetch(mark_read), mailboxes.warning
 
-    def on_user_deleted(self, user_name):
+    def on_user_deleted(self, user_name: str):
         """Delete what was stored about the IMAP mailbox of a deleted user."""
         if self.validity:
             self.validity.on_user_deleted(user_name)

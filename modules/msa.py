@@ -1,6 +1,6 @@
 """MSA: routers of users' incoming and outgoing mail in generation 8; in generation 9 a view of the table smtpd."""
 
-from peewee import IntegrityError, fn
+from peewee import IntegrityError, Select, fn
 
 from mailapi import (
     Active,
@@ -25,7 +25,7 @@ from .mail.routing import visible_routers
 MSA_IN_ROUTERS = ("store", "forward", "handoff", "reject", "drop")
 
 
-def first_address(user):
+def first_address(user) -> Select:
     """Return the query for the user's address that is matched first of those that store to them.
 
     Generation 9 has the routers of incoming mail in `addresses`. This address stands for them.
@@ -40,7 +40,7 @@ def first_address(user):
 
 FIRST_ADDRESS = first_address(Smtpd.smtpd_user)
 OWNER = {8: Msa.msa_user, 9: Smtpd.smtpd_user}
-ROWS = {
+ROWS: dict[int, Select] = {
     8: Msa.select(),
     9: Smtpd.select(
         Smtpd.smtpd_user.alias("msa_user"),

@@ -1,6 +1,6 @@
 """Queue: outgoing mails and their failures; retry, delete or bounce them."""
 
-from peewee import SQL, fn
+from peewee import SQL, Expression, Field, fn
 
 from mailapi import (
     ApiError,
@@ -53,8 +53,8 @@ AGE_RANK = fn.ROW_NUMBER().over(partition_by=[Faillog.fail_mail], order_by=[SQL(
 def mail_ids(value) -> list[int]:
     """Return a list of mail ids, from one id or a list of them."""
     values = value if isinstance(value, list) else [] if empty(value) else [value]
-    ids = [whole_number(each) for each in values]
-    if len(ids) > MOST_CHANGED or None in ids:
+    ids = [mail_id for each in values if (mail_id := whole_number(each)) is not None]
+    if len(values) > MOST_CHANGED or len(ids) < len(values):
         raise ValueError("too many ids, or one that is null")
     return ids
 
@@ -151,7 +151,7 @@ class Queue(Module):
             self.app.db.execute(Outbox.update(mail_submitter=None).where(Outbox.mail_submitter == user_name))
 
 
-def matches(column, value: str):
+def matches(column: Field, value: str) -> Expression:
     """Return the condition that a column equals a value, without regard to case; `@domain` matches all its addresses.
 
     It does not use LIKE: `_` and `%` in the value would be wildcards, and others choose the text of the columns.

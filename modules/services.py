@@ -2,12 +2,14 @@
 
 import re
 import time
+from collections.abc import Callable
 
 import bottle
 
 from mailapi import (
     ApiError,
     Module,
+    RequestHandler,
     admin,
     anyone,
     endpoint,
@@ -184,12 +186,14 @@ class Service(Module):
             raise ApiError(f"The {kind} service is not configured.", http=http)
         return self.clients[kind]
 
-    def mount(self, handler, path):
+    def mount(self, handler: RequestHandler, path: str) -> bottle.HTTPResponse:
         """Relay a request to the DAV server, or redirect a client that looks for it below /.well-known/."""
+        from .clients.dav import Dav
         from .clients.dav_proxy import READ_METHODS, forward, public_prefix
 
         dav, environ = self.client("dav", http=404), handler.environ
         if handler.path == "dav":
+            assert isinstance(dav, Dav)
             return forward(dav, environ, path, handler.admit(self, environ["REQUEST_METHOD"] in READ_METHODS))
         if path.strip("/") not in ("caldav", "carddav"):
             raise ApiError(f"Unknown module {handler.path}.", http=404)
@@ -198,7 +202,7 @@ class Service(Module):
         )  # RFC 6764 section 5
 
 
-def timed(job) -> tuple[str, float]:
+def timed(job: Callable[[], str]) -> tuple[str, float]:
     """Return the job's result and the time that it took, in ms."""
     started = time.monotonic()
     return job(), round((time.monotonic() - started) * 1000, 1)

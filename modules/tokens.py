@@ -12,6 +12,7 @@ from mailapi import (
     CLOCK_SKEW,
     ApiError,
     Bearer,
+    Endpoint,
     Model,
     Module,
     PreparedQuery,
@@ -214,7 +215,7 @@ CREATE TABLE IF NOT EXISTS token (token_id INTEGER PRIMARY KEY AUTOINCREMENT, to
         with contextlib.suppress(ApiError), self.app.state.transaction():  # the request does not depend on it
             self.app.state.execute(SET_USED, now=now, token_id=row["token_id"])
 
-    def has_rows_of(self, user_name):
+    def has_rows_of(self, user_name: str) -> bool:
         """Return whether a user of that name has tokens."""
         with self.app.state.transaction("DEFERRED"):
             return self.app.state.value(TOKEN_OF_USER, user=user_name) is not None
@@ -225,7 +226,7 @@ CREATE TABLE IF NOT EXISTS token (token_id INTEGER PRIMARY KEY AUTOINCREMENT, to
             self.app.state.execute(TokenRow.delete().where(TokenRow.token_user == user_name))
 
 
-def check_restrictions(row: dict, module: Module, chosen):
+def check_restrictions(row: dict, module: Module, chosen: Endpoint):
     """Refuse a request to a module that the token is not for, and a change with a token that may only read."""
     names = json.loads(row["token_modules"] or "null")
     if names is not None and module.path and not names_of(module).intersection(names):

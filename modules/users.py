@@ -1,5 +1,6 @@
 """Users: their names, passwords, permissions and aliases."""
 
+from collections.abc import Iterator
 from functools import cached_property, reduce
 
 from peewee import IntegrityError, fn
@@ -14,11 +15,13 @@ from mailapi import (
     anyone,
     boolean,
     delegate_of,
+    each_generation,
     endpoint,
     file_content,
     list_of_text,
     make_authdata,
     owner_or_delegate,
+    param,
     php_text,
     secret,
 )
@@ -38,6 +41,15 @@ WITHOUT_HEX_DIGITS = reduce(
 )
 IS_AUTHDATA = (FIRST_COLON > 0) & (fn.LENGTH(AUTHDATA_TEXT) - 64 == FIRST_COLON) & (WITHOUT_HEX_DIGITS == "")
 NAMES = PreparedQuery(Users.select(Users.user_name))
+IS_USER = Users.user_name == param("user_name")
+DELETE_USER = PreparedQuery(Users.delete().where(IS_USER))
+SET_AUTHDATA = PreparedQuery(Users.update(user_authdata=param("authdata")).where(IS_USER))
+REVOKE = each_generation(
+    lambda g: g.access.delete().where(
+        g.access.api_user == param("user_name"), g.access.api_permission == param("permission")
+    )
+)
+REVOKE_ALL = each_generation(lambda g: g.access.delete().where(g.access.api_user == param("user_name")))
 
 
 def check_new_user(call):
@@ -149,7 +161,7 @@ class User(Module):
         """
         name = call.body["user_name"]
         deleted_names.record(call, name)
-        if not call.db.execute(Users.delete().where(Users.user_name == name)).rowcount:
+        if not call.db.execute(DELETE_USER, user_name=name).rowcount:
             user_rows.delete(call, name)
         call.new_authdata[name] = None
         call.deleted_users.append(name)
@@ -164,7 +176,7 @@ class User(Module):
     def set_password(self, call):
         """Set a user's password and end their other sessions. Without user_authdata the user can no longer log in."""
         name, authdata = call.body["user_name"], make_authdata(call.body.get("user_authdata"))
-        call.db.execute(Users.update(user_authdata=authdata).where(Users.user_name == name))
+        call.db.execute(SET_AUTHDATA, user_name=name, authdata=authdata)
         call.new_authdata[name] = authdata
         call.enlist("set_password", name, call.body.get("user_authdata"))
 
@@ -176,12 +188,10 @@ class User(Module):
     @endpoint(**ONE_PERMISSION)
     def delete_permission(self, call):
         """Take one permission from a user."""
-        access = call.generation.access
         call.db.execute(
-            access.delete().where(
-                access.api_user == call.body["user_name"],
-                access.api_permission == call.body["user_permission"],
-            )
+            REVOKE[call.generation.number],
+            user_name=call.body["user_name"],
+            permission=call.body["user_permission"],
         )
 
     @endpoint(
@@ -192,8 +202,7 @@ class User(Module):
     )
     def update_permissions(self, call):
         """Replace all permissions of a user by those of the list."""
-        access = call.generation.access
-        call.db.execute(access.delete().where(access.api_user == call.body["user_name"]))
+        call.db.execute(REVOKE_ALL[call.generation.number], user_name=call.body["user_name"])
         new_users.grant(call, call.body["user_name"], dict.fromkeys(call.body["user_permissions"]))
 
     @endpoint(
@@ -205,9 +214,9 @@ class User(Module):
     def update_alias(self, call):
         """Make a user a log-in name for another user's mailbox. "" or null ends that."""
         call.db.execute(
-            Users.update(user_alias=call.body["user_alias"] or None).where(
-                Users.user_name == call.body["user_name"]
-            )
+            new_users.SET_ALIAS,
+            user_name=call.body["user_name"],
+            user_alias=call.body["user_alias"] or None,
         )
 
     @endpoint(
@@ -234,7 +243,7 @@ class User(Module):
             new_users.insert_users(call, users.sorted())
         return {"imported": 0 if call.body.get("dry_run") else len(users.users), "checked": len(users.users)}
 
-    def check(self, repair):
+    def check(self, repair: bool) -> Iterator[tuple[bool | None, str]]:
         """Yield the names that no new user could have, and those that look the same, also to services."""
         self.app.db.connect()
         names = self.app.db.column(NAMES)

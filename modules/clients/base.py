@@ -173,9 +173,10 @@ def clients(config: Config) -> dict[str, Client]:
 
     All modules share these clients, and with them the slots.
     """
-    if "clients" not in vars(config):
-        config.clients = {kind: client(kind, setting) for kind, setting in config.services.items()}
-    return config.clients
+    shared = vars(config)
+    if "clients" not in shared:
+        shared["clients"] = {kind: client(kind, setting) for kind, setting in config.services.items()}
+    return shared["clients"]
 
 
 def client(kind: str, setting: str | dict) -> Client:

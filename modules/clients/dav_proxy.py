@@ -7,6 +7,7 @@ import contextlib
 import re
 import tempfile
 import urllib.parse
+from collections.abc import Iterator
 
 import bottle
 
@@ -73,6 +74,7 @@ SANDBOX_HEADERS = [
 
 def forward(dav: Dav, environ: dict, path: str, call: Call) -> bottle.HTTPResponse:
     """Return the DAV server's response to a request. path: what follows `dav/`. ApiError: it was not passed on."""
+    assert call.user_name is not None  # only the command line acts without a user
     method, prefix = environ["REQUEST_METHOD"], public_prefix(environ)
     if not re.fullmatch("[A-Z]{1,20}", method) or method in ("CONNECT", "TRACE"):
         raise ApiError("Unknown method.", http=405)
@@ -123,7 +125,7 @@ def request_headers(environ: dict) -> dict[str, str]:
 
 
 @contextlib.contextmanager
-def upload_of(environ: dict):
+def upload_of(environ: dict) -> Iterator["Upload | None"]:
     """Open the request's body, or None. Without Content-Length it is read first, as many servers need the length."""
     length, source = body_length(environ), environ["wsgi.input"]
     if length and length > MAX_BODY:

@@ -95,9 +95,9 @@ class Context(ssl.SSLContext):
 class OpenSocketMixin:
     """Make a connection class of imaplib or poplib use a socket that is already open."""
 
-    def __init__(self, connection: DeadlineSocket, host: str):
+    def __init__(self, connection: DeadlineSocket, *host: str):
         self.connection = connection
-        super().__init__(host)
+        super().__init__(*host)
 
     def _create_socket(self, timeout):
         return self.connection

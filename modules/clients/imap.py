@@ -8,7 +8,7 @@ from collections.abc import Iterator
 from mailapi import ApiError
 
 from .base import MAX_BYTES, SLOT_WAIT, Client, ServiceDown
-from .deadline import OpenSocketMixin, to_text
+from .deadline import DeadlineSocket, DeadlineTLS, OpenSocketMixin, to_text
 
 SESSION_SECONDS = 10  # of a session, from the greeting on; Dovecot waits 2 s after a wrong password
 FOLDERS = ("INBOX", "Drafts", "Sent", "Trash", "Junk", "Archive")
@@ -16,6 +16,8 @@ FOLDERS = ("INBOX", "Drafts", "Sent", "Trash", "Junk", "Archive")
 
 class ImapConversation(OpenSocketMixin, imaplib.IMAP4):
     """An IMAP conversation over a socket that is already open."""
+
+    sock: DeadlineSocket | DeadlineTLS
 
     def read(self, size):
         if size > self.sock.deadline.max_bytes:  # before imaplib allocates that much
@@ -83,7 +85,7 @@ class Imap(Client):
             return super().purge(resource, user_name)
         with self.session(user_name, None) as imap:
             for folder in sorted(quoted_folders(imap), reverse=True):  # inner folders before outer ones
-                if folder.upper() != b'"INBOX"':
+                if folder.upper() != '"INBOX"':
                     imap.delete(folder)
             imap.select("INBOX")
             imap.uid("STORE", "1:*", "+FLAGS.SILENT", r"(\Deleted)")
@@ -105,7 +107,7 @@ class Imap(Client):
             ]
 
 
-def quoted_folders(imap: ImapConversation) -> list[bytes]:
+def quoted_folders(imap: ImapConversation) -> list[str]:
     """Return the names of all folders as quoted strings; names that a quoted string cannot hold are left out."""
     names = []
     for line in imap.list()[1]:
@@ -113,4 +115,4 @@ def quoted_folders(imap: ImapConversation) -> list[bytes]:
             names.append(b'"%b"' % re.sub(rb'(["\\])', rb"\\\1", line[1]))
         elif match := re.search(rb'(?:"[^"]*"|NIL) (?:"((?:[^"\\]|\\.)*)"|([^"\s]+))\Z', line or b""):
             names.append(b'"%b"' % (match[2] or match[1]))
-    return [name for name in names if name.isascii() and b"\r" not in name and b"\n" not in name]
+    return [name.decode() for name in names if name.isascii() and b"\r" not in name and b"\n" not in name]

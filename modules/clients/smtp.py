@@ -46,7 +46,7 @@ class Smtp(Client):
             smtp = SmtpConversation(connection, self.host)
             smtp.ehlo_or_helo_if_needed()
             if self.master:
-                self.log_in(smtp)
+                self.log_in(smtp, *self.master)
             connection.deadline.renew(DELIVERY_SECONDS)
             parameters = self.mail_parameters(smtp, sender, recipients, message)
             self.check_reply(smtp.docmd("MAIL", f"FROM:<{sender}>{parameters}"), sender)
@@ -56,15 +56,15 @@ class Smtp(Client):
             try:
                 self.check_reply(smtp.data(re.sub(rb"\r\n|\r|\n", b"\r\n", message)), "the message")
             except smtplib.SMTPDataError as refused:
-                self.check_reply(refused.args, "the message")
+                self.check_reply((refused.smtp_code, refused.smtp_error), "the message")
             with contextlib.suppress(OSError):  # the server has accepted the message by now
                 smtp.quit()
 
-    def log_in(self, smtp: SmtpConversation):
+    def log_in(self, smtp: SmtpConversation, user: str, password: str):
         if self.encrypt and self.scheme != "smtps":
             smtp.starttls(context=self.tls)
         try:
-            smtp.login(*self.master)
+            smtp.login(user, password)
         except smtplib.SMTPAuthenticationError:
             raise ServiceDown(self.kind, "it refused the log-in") from None
 
@@ -82,7 +82,7 @@ class Smtp(Client):
         return parameters + f" SIZE={len(message)}" if smtp.has_extn("size") else parameters
 
     @staticmethod
-    def check_reply(reply: tuple[int, bytes], subject: str):
+    def check_reply(reply: tuple[int, bytes | str], subject: str):
         """Refuse a reply that is not 2xx. subject: the address or message that the server refused."""
         if not 200 <= reply[0] < 300:
             sentence = f"The smtp service refused {subject}: {reply[0]}"

@@ -50,7 +50,9 @@ def run(args):
     return 0 if answer["status"] in ("ok", "warning") else 1
 
 
-def make_call(app, generation: mailapi.Generation, endpoint: mailapi.Endpoint, args) -> mailapi.Call:
+def make_call(
+    app: mailapi.Application, generation: mailapi.Generation, endpoint: mailapi.Endpoint, args
+) -> mailapi.Call:
     """Return the call of an action with the fields and the user of the command line."""
     fields = dict(read_field(argument, endpoint, generation) for argument in args.fields)
     fields |= ask_for_secrets(endpoint, generation, fields)
@@ -64,24 +66,32 @@ def make_call(app, generation: mailapi.Generation, endpoint: mailapi.Endpoint, a
     return call
 
 
-def perform(app, call: mailapi.Call, module, endpoint: mailapi.Endpoint) -> tuple[dict, bytes | None, str]:
+def perform(
+    app: mailapi.Application, call: mailapi.Call, module: mailapi.Module, endpoint: mailapi.Endpoint
+) -> tuple[dict, bytes | None, str]:
     """Run the action. Return its answer, the content of the file that it answers or None, and the status for the audit."""
     try:
         result = app.perform(call, module, endpoint)
     except mailapi.ApiError as refused:
         return {"status": refused.status} | refused.answer, None, refused.audit
     except mailapi.peewee.PeeweeException as error:
-        refused = mailapi.refusal(error)
-        return {"status": refused.status}, None, refused.audit
+        problem = mailapi.refusal(error)
+        return {"status": problem.status}, None, problem.audit
     if mailapi.is_url(app.config.state) or os.path.exists(app.config.state):  # else there are no sessions
         app.end_sessions(call)
-    if endpoint.download:
+    if isinstance(result, mailapi.File):
         return {"status": "ok"}, result.content, "ok"
     answer = {"status": "ok"} | result
     return answer, None, answer["status"]
 
 
-def notify(app, call: mailapi.Call, module, endpoint: mailapi.Endpoint, status: str):
+def notify(
+    app: mailapi.Application,
+    call: mailapi.Call,
+    module: mailapi.Module,
+    endpoint: mailapi.Endpoint,
+    status: str,
+):
     """Report a change to the modules that record requests, under the name of the system's user."""
     event = Event(module.path, status, 200, "", "local")
     event.describe(call, endpoint)

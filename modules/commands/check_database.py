@@ -79,7 +79,13 @@ def check_modules(report: Report, app: mailapi.Application, generation: mailapi.
             report.bad(f"schema: {name}: {error}")
 
 
-def check_module(report: Report, app: mailapi.Application, name: str, module, generation: mailapi.Generation):
+def check_module(
+    report: Report,
+    app: mailapi.Application,
+    name: str,
+    module: mailapi.Module,
+    generation: mailapi.Generation,
+):
     if active := module.active_in(generation):
         for query in active.rows:
             app.db.column(query.limit(1))
@@ -103,12 +109,12 @@ def check_permissions(report: Report, app: mailapi.Application, generation: mail
     for permission, names in users.items():
         report.warn(f"{word}s: {permission!r} means nothing here: {first_three(names)}")
     entitled = access.select(access.api_user).where(access.api_permission.in_(CORE_PERMISSIONS))
-    for table, objects in (
-        (mailapi.ApiUserDelegates, "users"),
-        (mailapi.ApiAddressDelegates, "address expressions"),
+    for delegate, objects in (
+        (mailapi.ApiUserDelegates.api_user, "users"),
+        (mailapi.ApiAddressDelegates.api_user, "address expressions"),
     ):
-        rows = table.select(table.api_user, fn.COUNT(table.api_user)).where(table.api_user.not_in(entitled))
-        for user, number in app.db.fetch(rows.group_by(table.api_user).order_by(table.api_user), {})[1]:
+        rows = delegate.model.select(delegate, fn.COUNT(delegate)).where(delegate.not_in(entitled))
+        for user, number in app.db.fetch(rows.group_by(delegate).order_by(delegate), {})[1]:
             report.warn(f"delegations: {user} has {number} {objects}, and no {word} delegate to use that")
 
 

@@ -11,6 +11,7 @@ import sys
 from collections.abc import Callable
 from pathlib import Path
 from types import ModuleType
+from typing import Any
 
 import mailapi
 
@@ -26,7 +27,7 @@ def check_service(report: Report, config: str, app: mailapi.Application, user: s
     for database in database_files(app):
         needs += database_needs(database)
     obstacles, config_error = run_as(user, lambda: find_obstacles(config, needs))
-    reported = set()
+    reported: set[str | None] = set()
     for (path, need), obstacle in zip(needs, obstacles):
         if need == READ and obstacle in reported - {None}:
             continue  # one line for all modules in a closed folder
@@ -104,7 +105,7 @@ def obstacle_to(path: str, need: int) -> str | None:
     return None
 
 
-def run_as(user: str, job: Callable):
+def run_as(user: str, job: Callable) -> Any:
     """Run job in a child process of that user, and return its result by way of JSON."""
     entry = pwd.getpwnam(user)
     if os.geteuid() not in (0, entry.pw_uid):

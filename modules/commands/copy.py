@@ -31,8 +31,8 @@ def run(args):
     source, target = (open_database(where, schema, args.state) for where in (args.source, args.target))
     with source.opened():
         source.refuse_unless_complete()
-        if source.is_file:  # its own schema may be generation 8's, or have tables that others added
-            schema = source.schema()
+        if isinstance(source, SqliteFile):
+            schema = source.schema()  # perhaps generation 8's, or with tables that others added
         tables = tables_of(schema)
         check_source(source, target, tables, args.state)
         with target.opened(make=True):
@@ -60,15 +60,15 @@ def tables_of(schema: str) -> list:
 
 def check_source(source: Database, target: Database, tables: list, is_state: bool):
     """Refuse tables and columns that the copy would leave out, or name them where that is harmless."""
-    if not source.is_file:
+    if isinstance(source, ServerDatabase):
         refuse_other_tables(source, tables, is_state)
     if not (source.is_file and target.is_file):  # a file's schema has all columns of a file
         source.refuse_other_columns(tables)
-    if source.is_file and not target.is_file and (triggers := source.triggers()):
+    if isinstance(source, SqliteFile) and not target.is_file and (triggers := source.triggers()):
         print(f"left out, as SQLite's own: the triggers {', '.join(triggers)}", file=sys.stderr)
 
 
-def refuse_other_tables(source: Database, tables: list, is_state: bool):
+def refuse_other_tables(source: ServerDatabase, tables: list, is_state: bool):
     """Refuse tables of modules that the config does not name; a server's database can be both master and state."""
     copied = {table.name for table in tables} | {"mailapi_turn"}
     if is_state:
@@ -88,7 +88,9 @@ def copy(source: Database, target: Database, tables: list):
 
     ConfigError where the target stores a row differently, or the source changes during MOST_PASSES passes.
     """
-    unchanged_since = []  # the source's version at the end of a pass in which it did not change
+    unchanged_since: list[
+        int | None
+    ] = []  # the source's version at the end of a pass in which it did not change
     for _ in range(MOST_PASSES):
         before = source.version()
         differences = [update_table(source, target, table) for table in tables if table.name != "meta"]

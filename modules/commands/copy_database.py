@@ -3,7 +3,8 @@
 import contextlib
 import re
 import sqlite3
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator
+from typing import Any
 
 from mailapi import GENERATIONS, ConfigError, number, without_password
 
@@ -19,12 +20,13 @@ class Database:
     """
 
     is_file = False
+    connection: Any  # sqlite3's or PyMySQL's
 
     def __init__(self, location: str, is_state: bool):
         self.location, self.is_state, self.label = location, is_state, without_password(location)
 
     @contextlib.contextmanager
-    def opened(self, make: bool = False):
+    def opened(self, make: bool = False) -> Iterator[None]:
         """Connect for the duration of a with statement; `make` creates a file that does not exist."""
         try:
             self.open(make)
@@ -35,15 +37,68 @@ class Database:
         finally:
             self.connection.close()
 
-    def rows(self, table, first: int, last: int = HIGHEST_KEY, size: int = -1) -> Iterator[tuple[int, tuple]]:
-        """Yield the keys and rows from key `first` to `last` in their order, at most `size` of them; -1: all."""
+    # What the subclasses do
+
+    def open(self, make: bool = False):
+        """Connect; `make` creates a file that does not exist."""
+        raise NotImplementedError
+
+    def query(self, sql: str, values: tuple = ()) -> list[tuple]:
+        """Run a statement and return its rows; ConfigError where the database refuses it."""
+        raise NotImplementedError
+
+    def error_class(self) -> type[Exception]:
+        """Return the class of the database's exceptions."""
+        raise NotImplementedError
+
+    def has_table(self, table: str) -> bool:
         raise NotImplementedError
 
     def columns(self, table: str) -> list[str]:
         """Return the names of a table's columns with the computed ones; [] where there is no such table."""
         raise NotImplementedError
 
-    def refuse_other_columns(self, tables):
+    def version(self) -> int | None:
+        """Return a number that changes when another connection changes the rows that are read here."""
+        raise NotImplementedError
+
+    def rows(self, table, first: int, last: int = HIGHEST_KEY, size: int = -1) -> Iterator[tuple[int, tuple]]:
+        """Yield the keys and rows from key `first` to `last` in their order, at most `size` of them; -1: all."""
+        raise NotImplementedError
+
+    def last_keys(self, tables: list) -> dict[str, int]:
+        """Return the last key that each AUTOINCREMENT column has given, by table."""
+        raise NotImplementedError
+
+    def prepare(self, schema: str, tables: list, source: str):
+        """Create the tables of a target, and the one that marks the copy as incomplete."""
+        raise NotImplementedError
+
+    def begin(self):
+        """Begin a transaction unless there is one."""
+        raise NotImplementedError
+
+    def insert_all(self, table, rows: dict[int, tuple]):
+        """Insert rows by their keys; `error_class` where the database refuses one."""
+        raise NotImplementedError
+
+    def delete(self, table, keys: Iterable[int]):
+        """Begin a transaction unless there is one, and delete rows by their keys."""
+        raise NotImplementedError
+
+    def rollback(self):
+        raise NotImplementedError
+
+    def commit(self):
+        raise NotImplementedError
+
+    def finish(self, tables: list, source: "Database"):
+        """Continue the source's AUTOINCREMENT keys, and mark the copy as complete."""
+        raise NotImplementedError
+
+    # What they have in common
+
+    def refuse_other_columns(self, tables: list):
         """Refuse a source with a column that the copy would leave out, or without one that it needs."""
         for table in tables:
             wanted = {column.name.lower() for column in table.columns}
@@ -60,7 +115,7 @@ class Database:
         if names:
             raise ConfigError(f"{self.label} has no column {table.name}.{min(names)}. Nothing was written.")
 
-    def insert(self, table, rows: dict):
+    def insert(self, table, rows: dict[int, tuple]):
         """Insert rows by their keys; ConfigError names the first one that the database refuses."""
         self.begin()
         try:
@@ -94,7 +149,7 @@ class Database:
         rows = self.query("SELECT value FROM meta WHERE \"key\" = 'schema_version'")
         return number(decoded(rows[0][0])) if rows else None
 
-    def refuse_unless_empty(self, tables, source: str):
+    def refuse_unless_empty(self, tables: list, source: str):
         """Refuse a target that has rows, unless an interrupted copy of the same source left them."""
         for table in tables:
             if self.has_table(table.name):

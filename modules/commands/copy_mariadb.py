@@ -1,12 +1,14 @@
 """A database on MariaDB or MySQL as source or target of `mailapi copy`."""
 
+from collections.abc import Iterable, Iterator
+
 from mailapi import ConfigError
 
 from .copy_database import COPY_TABLE, HIGHEST_KEY, Database, error_text
 
 
 class ServerDatabase(Database):
-    """A database on MariaDB or MySQL."""
+    """A database on MariaDB or MySQL; what Database says of AUTOINCREMENT is AUTO_INCREMENT here."""
 
     def __init__(self, location: str, is_state: bool, schema: str):
         super().__init__(location, is_state)
@@ -18,7 +20,7 @@ class ServerDatabase(Database):
         self.connection = self.store.open(patient=True)
         self.connection.begin()  # every read sees the database as it is now
 
-    def query(self, sql: str, values=()) -> list:
+    def query(self, sql: str, values: tuple = ()) -> list[tuple]:
         cursor = self.connection.cursor()
         try:
             cursor.execute(sql, values or None)
@@ -26,12 +28,12 @@ class ServerDatabase(Database):
             raise ConfigError(f"{self.label}: {error_text(error)}.") from error
         return list(cursor.fetchall())
 
-    def error_class(self):
+    def error_class(self) -> type[Exception]:
         import pymysql
 
         return pymysql.MySQLError
 
-    def columns(self, table):
+    def columns(self, table: str) -> list[str]:
         return [
             name
             for (name,) in self.query(
@@ -49,10 +51,10 @@ class ServerDatabase(Database):
             )
         )
 
-    def version(self):
+    def version(self) -> None:
         return None  # the transaction always reads the same rows
 
-    def rows(self, table, first, last=HIGHEST_KEY, size=-1):
+    def rows(self, table, first: int, last: int = HIGHEST_KEY, size: int = -1) -> Iterator[tuple[int, tuple]]:
         columns = ", ".join(f'"{column.name}"' for column in table.columns)
         limit = f" LIMIT {size}" if size >= 0 else ""
         for key, *row in self.query(
@@ -63,7 +65,6 @@ class ServerDatabase(Database):
             yield key, tuple(row)
 
     def prepare(self, schema: str, tables: list, source: str):
-        """Create the tables, and the one that marks the copy as incomplete."""
         from ..mariadb import tables as server_tables
 
         self.rollback()
@@ -78,12 +79,12 @@ class ServerDatabase(Database):
             self.query(f"INSERT INTO {COPY_TABLE} (source) VALUES (%s)", (source,))
         self.query("SET SESSION foreign_key_checks = 0")
 
-    def delete(self, table, keys):
+    def delete(self, table, keys: Iterable[int]):
         self.begin()
         for key in keys:
             self.query(f'DELETE FROM "{table.name}" WHERE "{table.key}" = %s', (key,))
 
-    def insert_all(self, table, rows: dict):
+    def insert_all(self, table, rows: dict[int, tuple]):
         names = ", ".join(
             f'"{name}"' for name in [*([] if table.number else [table.key]), *[c.name for c in table.columns]]
         )
@@ -112,8 +113,7 @@ class ServerDatabase(Database):
             )
         ]
 
-    def last_keys(self, tables) -> dict[str, int]:
-        """Return the last key that each AUTO_INCREMENT column has given, by table."""
+    def last_keys(self, tables: list) -> dict[str, int]:
         from ..mariadb import tables as server_tables
 
         following = {
@@ -123,8 +123,7 @@ class ServerDatabase(Database):
         }
         return {name: key - 1 for name, key in following.items() if key > 1}
 
-    def finish(self, tables, source: Database):
-        """Continue the source's AUTO_INCREMENT keys, and mark the copy as complete."""
+    def finish(self, tables: list, source: Database):
         numbered = {table.name for table in tables if table.number}
         for name, key in source.last_keys(tables).items():
             if name in numbered:

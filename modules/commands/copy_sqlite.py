@@ -3,6 +3,7 @@
 import contextlib
 import os
 import sqlite3
+from collections.abc import Iterable, Iterator
 from pathlib import Path
 
 from mailapi import ConfigError
@@ -35,19 +36,20 @@ class SqliteFile(Database):
             chown_like(handle, Path(self.location).absolute().parent)
             os.close(handle)
 
-    def query(self, sql: str, values=()) -> list:
+    def query(self, sql: str, values: tuple = ()) -> list[tuple]:
         try:
             return self.connection.execute(sql, values).fetchall()
         except sqlite3.Error as error:
             raise ConfigError(f"{self.label}: {error}.") from error
 
-    def error_class(self):
+    def error_class(self) -> type[Exception]:
         return sqlite3.Error
 
-    def columns(self, table):
+    def columns(self, table: str) -> list[str]:
         return [row[1].decode() for row in self.query(f'PRAGMA table_xinfo("{table}")')]
 
     def triggers(self) -> list[str]:
+        """Return the names of the file's triggers."""
         rows = self.query("SELECT name FROM sqlite_master WHERE type = 'trigger' ORDER BY 1")
         return [name.decode() for (name,) in rows]
 
@@ -67,11 +69,10 @@ class SqliteFile(Database):
             + ";"
         )
 
-    def version(self):
-        """Return a number that changes when another connection changes the file."""
+    def version(self) -> int:
         return self.query("PRAGMA data_version")[0][0]
 
-    def rows(self, table, first, last=HIGHEST_KEY, size=-1):
+    def rows(self, table, first: int, last: int = HIGHEST_KEY, size: int = -1) -> Iterator[tuple[int, tuple]]:
         columns = ", ".join(
             f'CAST("{c.name}" AS BLOB)' if c.name == "mail_data" else f'"{c.name}"' for c in table.columns
         )
@@ -85,7 +86,7 @@ class SqliteFile(Database):
                 tuple(self.checked(value, column, table, key) for value, column in zip(row, table.columns)),
             )
 
-    def checked(self, value, column, table, key):
+    def checked(self, value, column, table, key: int):
         """Return a value with its text decoded; ConfigError where a server would not store it."""
         if isinstance(value, bytes) and column.name != "mail_data" and column.type != "BLOB":
             try:
@@ -97,7 +98,6 @@ class SqliteFile(Database):
         return value
 
     def prepare(self, schema: str, tables: list, source: str):
-        """Create the tables, and the one that marks the copy as incomplete."""
         self.refuse_unless_empty(tables, source)
         if not self.has_table(COPY_TABLE):
             os.chmod(self.location, 0o600 if self.is_state else 0o660)
@@ -112,11 +112,11 @@ class SqliteFile(Database):
             self.query(f"INSERT INTO {COPY_TABLE} VALUES (?)", (source,))
             self.commit()
 
-    def delete(self, table, keys):
+    def delete(self, table, keys: Iterable[int]):
         self.begin()
         self.connection.executemany(f'DELETE FROM "{table.name}" WHERE rowid = ?', [(key,) for key in keys])
 
-    def insert_all(self, table, rows: dict):
+    def insert_all(self, table, rows: dict[int, tuple]):
         names = ", ".join(f'"{c.name}"' for c in table.columns)
         marks = ", ".join("CAST(? AS TEXT)" if c.name == "mail_data" else "?" for c in table.columns)
         self.connection.executemany(
@@ -136,14 +136,12 @@ class SqliteFile(Database):
         if self.connection.in_transaction:
             self.query("COMMIT")
 
-    def last_keys(self, tables) -> dict[str, int]:
-        """Return the last key that each AUTOINCREMENT column has given, by table."""
+    def last_keys(self, tables: list) -> dict[str, int]:
         if not self.has_table("sqlite_sequence"):
             return {}
         return {name.decode(): key for name, key in self.query("SELECT name, seq FROM sqlite_sequence")}
 
-    def finish(self, tables, source: Database):
-        """Continue the source's AUTOINCREMENT keys, and mark the copy as complete."""
+    def finish(self, tables: list, source: Database):
         self.begin()
         for name, key in source.last_keys(tables).items():
             if not self.query(

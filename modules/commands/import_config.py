@@ -11,6 +11,8 @@ from pathlib import Path
 
 import mailapi
 
+from .package_files import read_package_file
+
 TOKEN = re.compile(
     r"""
     (?P<space>\s+|//[^\n]*?(?=\?>|\n|\Z)|\#(?!\[)[^\n]*?(?=\?>|\n|\Z)|/\*.*?(?:\*/|\Z))
@@ -71,8 +73,8 @@ def module_names(modulelist, files: dict, path: Path) -> list[str]:
 def installed_modules() -> dict[str, str]:
     """Return the files of the modules that come with mailapi, by class name."""
     files = {}
-    for finder, module, _ in pkgutil.iter_modules(sys.modules["mailapi_modules"].__path__):
-        source = finder.find_spec(module).loader.get_source(module)
+    for _, module, _ in pkgutil.iter_modules(sys.modules["mailapi_modules"].__path__):
+        source = read_package_file(Path(__file__).parents[1] / f"{module}.py")
         for name in re.findall(r"^class (\w+)\(Module\)", source, re.MULTILINE):
             files[name] = f"modules/{module}.py"
     return files
@@ -84,7 +86,7 @@ class Reader:
     def __init__(self, source: str, path: Path):
         self.path, self.source = path, source
         self.tokens = [
-            (match.lastgroup, match[0], match.start())
+            (match.lastgroup or "", match[0], match.start())
             for match in TOKEN.finditer(source)
             if match.lastgroup != "space"
         ]

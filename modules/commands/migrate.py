@@ -99,7 +99,7 @@ def run(args):
     print("Dry run: nothing was changed." if args.dry_run else f"{path} is of generation 9 now.")
 
 
-def refuse_unknown(connection):
+def refuse_unknown(connection: sqlite3.Connection):
     """Refuse columns, indexes, triggers and tables that generation 8 does not have."""
     for table, expected in COLUMNS.items():
         columns = [row[1] for row in connection.execute(f"PRAGMA table_info({table})")]
@@ -145,7 +145,7 @@ def copy(path: Path) -> Path:
     return target
 
 
-def migrate(connection):
+def migrate(connection: sqlite3.Connection):
     """Replace the tables, print what became of their rows, and check the result."""
     line = TerminalLine()
     counter = connection.execute("SELECT seq FROM sqlite_sequence WHERE name = 'addresses'").fetchone()
@@ -168,7 +168,7 @@ def migrate(connection):
     verify(connection)
 
 
-def summarize(connection, before: dict):
+def summarize(connection: sqlite3.Connection, before: dict):
     """Print how many rows became what; ApiError where a row was lost."""
     after = {"addresses": "addresses", "msa": "smtpd", "api_access": "api_access"}
     for old, table in after.items():
@@ -183,11 +183,11 @@ def shortened(names: str) -> str:
     return names if len(names) <= 200 else names[:200] + " …"
 
 
-def count(connection, table: str) -> int:
+def count(connection: sqlite3.Connection, table: str) -> int:
     return connection.execute(f"SELECT COUNT(*) FROM {table}").fetchone()[0]
 
 
-def verify(connection):
+def verify(connection: sqlite3.Connection):
     """Check foreign keys and views; ApiError where one is broken."""
     if broken := connection.execute("PRAGMA foreign_key_check").fetchall():
         raise mailapi.ApiError(

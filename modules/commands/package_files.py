@@ -1,11 +1,14 @@
 """Files that come with mailapi. In mailapi.pyz they have no path that the system knows."""
 
+import importlib.abc
 from pathlib import Path
+from typing import cast
 
 
 def read_package_file(path: Path) -> str:
     """Return the text of a file in the folder or the archive that mailapi is in; OSError where there is none."""
-    return __spec__.loader.get_data(str(path)).decode()
+    loader = cast(importlib.abc.ResourceLoader, __spec__.loader)
+    return loader.get_data(str(path)).decode()
 
 
 def read_schema() -> str:

@@ -1,6 +1,7 @@
 """In which modules a user is active: SQL conditions for the lists of users, from what modules declare as `active`."""
 
 import operator
+from collections.abc import Iterable
 from functools import reduce
 
 from peewee import Expression, Field, fn
@@ -33,7 +34,7 @@ def on_page(user: Field) -> Expression:
     return (user >= param("first")) & (user <= param("last"))
 
 
-def any_of(conditions) -> Expression:
+def any_of(conditions: Iterable) -> Expression:
     return reduce(operator.or_, conditions)
 
 

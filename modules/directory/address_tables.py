@@ -1,8 +1,10 @@
 """The table `addresses` in both generations, and which of its rows store mail for a user."""
 
-from peewee import IntegerField, TextField
+from collections.abc import Callable
 
-from mailapi import Call, Model
+from peewee import IntegerField, Query, TextField
+
+from mailapi import Call, Model, PreparedQuery
 
 
 class Addresses(Model):
@@ -36,9 +38,15 @@ class Addresses8(Model):
         return row["address_user"]
 
 
-ADDRESS_TABLES = {8: Addresses8, 9: Addresses}  # by generation
+AddressTable = type[Addresses] | type[Addresses8]
+ADDRESS_TABLES: dict[int, AddressTable] = {8: Addresses8, 9: Addresses}  # by generation
 
 
-def address_table(call: Call) -> type[Addresses] | type[Addresses8]:
+def each_address_table(build: Callable[[AddressTable], Query]) -> dict[int, PreparedQuery]:
+    """Return a prepared query on the table of every generation, by its number."""
+    return {number: PreparedQuery(build(table)) for number, table in ADDRESS_TABLES.items()}
+
+
+def address_table(call: Call) -> AddressTable:
     """Return the table in the generation of the master database."""
     return ADDRESS_TABLES[call.generation.number]

@@ -7,7 +7,13 @@ from mailapi import ApiError, Module
 from .user_lists import matches_page
 
 # Columns that users of another database do not have.
-NOT_STORED_HERE = {"user_alias": None, "user_database": None, "link_count": None, "mails": 0, "modules": []}
+NOT_STORED_HERE: dict[str, object] = {
+    "user_alias": None,
+    "user_database": None,
+    "link_count": None,
+    "mails": 0,
+    "modules": [],
+}
 
 
 def asked_for(call) -> str | None:
@@ -32,7 +38,7 @@ def add_external_users(module: Module, call, answer: dict) -> dict:
         rows = [row for row in rows if matches_page(row["user_name"], call.query)]
     stored_here = {row["user_name"] for row in answer["users"]} if rows else ()
     shaped = full_row if lists_all and call.generation.number == 9 else brief_row
-    permissions = {} if lists_all else {call.in_generation("user_{permission}s"): []}
+    permissions: dict[str, list] = {} if lists_all else {call.in_generation("user_{permission}s"): []}
     external = [shaped(row) | permissions for row in rows if row["user_name"] not in stored_here]
     return {"users": sorted(answer["users"] + external, key=itemgetter("user_name"))} if external else answer
 

@@ -17,6 +17,8 @@ class ListQuery(PreparedQuery):
     A search finds any part of the column `searched`; without one it finds the beginning of the key, by the index.
     """
 
+    query: Select
+
     def __init__(
         self, query: Select, key: Field, searched: Field | None = None, descending: bool = False, nested=()
     ):

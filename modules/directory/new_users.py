@@ -1,13 +1,14 @@
 """New users: who may add which ones, the checks that `users/?add` and `users/?import` share, and the inserts of both."""
 
 import re
+from collections.abc import Collection, Iterable
 
 from peewee import SQL
 
 from mailapi import ApiError, ApiUserDelegates, PreparedQuery, Rule, Users, each_generation, param
 
 from . import deleted_names, user_names, user_rows
-from .address_tables import address_table
+from .address_tables import each_address_table
 
 INSERT_USER = PreparedQuery(
     Users.insert({name: param(name) for name in ("user_name", "user_authdata", "user_alias")})
@@ -16,6 +17,10 @@ SET_ALIAS = PreparedQuery(
     Users.update(user_alias=param("user_alias")).where(Users.user_name == param("user_name"))
 )
 GRANT = each_generation(lambda g: g.access.insert(api_user=param("user"), api_permission=param("permission")))
+EXPRESSIONS_STORING_TO = each_address_table(
+    lambda table: table.select(table.address_expression).where(table.stores_to(param("user")))
+)
+DELEGATE = PreparedQuery(ApiUserDelegates.insert(api_user=param("caller"), api_delegate=param("user")))
 # Changed pages stay in memory until the commit, so that readers wait only for that.
 KEEP_PAGES_IN_MEMORY = PreparedQuery(SQL("PRAGMA cache_spill = OFF"))
 ONE_ADDRESS = re.compile(r"[^\s@%]+@[^\s@%]+")
@@ -29,10 +34,7 @@ def may_add(call) -> bool:
     """
     if call.caller.admin or not (call.config.delegates_add_users and call.caller.delegate):
         return call.caller.admin
-    table = address_table(call)
-    stored_to = call.db.column(
-        table.select(table.address_expression).where(table.stores_to(call.body["user_name"]))
-    )
+    stored_to = call.db.column(EXPRESSIONS_STORING_TO[call.generation.number], user=call.body["user_name"])
     gives = call.body.get("user_permissions") or call.body.get("user_alias")
     return not gives and delegate_may_name(call) and all(map(call.caller.may_manage, stored_to))
 
@@ -70,7 +72,7 @@ def check_alias(user_name: str, user_alias: str | None):
         raise ApiError("Cannot alias to the same user.")
 
 
-def check_permissions(permissions, word: str = "permission"):
+def check_permissions(permissions: Iterable[str], word: str = "permission"):
     """Refuse a list with an empty permission; `word` is what the generation calls one."""
     if not all(permissions):
         raise ApiError(f"No {word} is set.")
@@ -94,7 +96,7 @@ def refuse_confusion(call, user_name: str):
         raise ApiError(f"Rows of this user name are left in {', '.join(tables)}: delete the user first.")
 
 
-def grant(call, user_name: str, permissions):
+def grant(call, user_name: str, permissions: Collection[str]):
     """Grant permissions to a user."""
     check_permissions(permissions, call.generation.permission)
     for permission in permissions:
@@ -103,7 +105,7 @@ def grant(call, user_name: str, permissions):
 
 def delegate_to_caller(call, user_name: str):
     """Put the caller in charge of a user."""
-    call.db.execute(ApiUserDelegates.insert(api_user=call.user_name, api_delegate=user_name))
+    call.db.execute(DELEGATE, caller=call.user_name, user=user_name)
 
 
 def insert_users(call, users: list[dict]):

@@ -4,12 +4,12 @@ from collections.abc import Callable
 
 import peewee
 
-from mailapi import DELEGATED, param
+from mailapi import DELEGATED, RawJSON, param
 
 from .lists import ListQuery, listing, whole_list
 
 
-def list_rows(call, query: ListQuery):
+def list_rows(call, query: ListQuery) -> RawJSON | list[dict]:
     """Return a query's rows for the caller, or the page that the request asks for."""
     return listing(call, query, user=call.user_name)
 
@@ -21,7 +21,10 @@ class OwnedRows:
     """
 
     def __init__(
-        self, rows: peewee.Select, owner: peewee.Field, list_for_delegate: Callable[..., object] = list_rows
+        self,
+        rows: peewee.Select,
+        owner: peewee.Field,
+        list_for_delegate: Callable[..., RawJSON | list[dict]] = list_rows,
     ):
         own = owner == param("user")
         self.all = ListQuery(rows.order_by(owner), owner)
@@ -29,7 +32,7 @@ class OwnedRows:
         self.own_and_delegated = ListQuery(rows.where(own | owner.in_(DELEGATED)).order_by(owner), owner)
         self.list_for_delegate = list_for_delegate
 
-    def visible_to(self, call, user_name: str | None = None):
+    def visible_to(self, call, user_name: str | None = None) -> RawJSON | list[dict]:
         """Return the rows of the user that is named, or else those that the caller may see.
 
         An admin sees all rows, a delegate their own ones and those of the delegated users, others their own ones.
@@ -43,6 +46,6 @@ class OwnedRows:
             return self.list_for_delegate(call, self.own_and_delegated)
         return list_rows(call, self.own)
 
-    def named(self, call, user_name: str):
+    def named(self, call, user_name: str) -> RawJSON | list[dict]:
         """Return all rows of one user, whichever page the request asks for."""
         return whole_list(call, self.own, user=user_name)

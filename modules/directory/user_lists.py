@@ -1,8 +1,8 @@
 """The lists of users that `users/?get` returns, with the modules in which each user is active."""
 
-from functools import reduce
+from collections.abc import Callable
 
-from peewee import JOIN, Case, TextField, Value, fn
+from peewee import JOIN, Case, ColumnBase, Expression, Select, TextField, Value, fn
 
 from mailapi import (
     ENCODER,
@@ -10,15 +10,21 @@ from mailapi import (
     Active,
     ApiError,
     Application,
+    Generation,
     Model,
     PreparedQuery,
+    RawJSON,
     Users,
+    each_generation,
+    param,
 )
 
 from .active_users import is_active, is_active_on_page, is_one_active, on_page, same_rows
 from .address_tables import Addresses
 from .lists import ListQuery, asks_for_page, whole_list
 from .owned_rows import OwnedRows
+
+ConditionFor = Callable[[Active], Expression]  # makes the condition for being active in a module
 
 
 class MailOwner(Model):
@@ -42,9 +48,12 @@ MAIL_COUNTS = MailOwner.select(MailOwner.mail_user, fn.COUNT(MailOwner.mail_user
 COUNTS = MAIL_COUNTS.alias("counts")
 COUNTS_ON_PAGE = MAIL_COUNTS.where(on_page(MailOwner.mail_user)).alias("counts")
 WITH_MAIL = Active(MailOwner.mail_user)
+PERMISSIONS = each_generation(
+    lambda g: g.access.select(g.access.api_permission).where(g.access.api_user == param("user"))
+)
 
 
-def with_counts(counts):
+def with_counts(counts: Select) -> Select:
     """Return the query for all users, with the numbers of the addresses that store to them and of their mails."""
     return (
         Users.select(
@@ -60,7 +69,7 @@ def with_counts(counts):
     )
 
 
-def active_by_counts(counts, otherwise):
+def active_by_counts(counts: Select, otherwise: ConditionFor) -> ConditionFor:
     """Return the function that makes the condition for being active in a module.
 
     Where the module asks for users with mail, the condition uses the counts: reading the mailbox again is slow.
@@ -70,12 +79,13 @@ def active_by_counts(counts, otherwise):
 
 ON_PAGE = on_page(Users.user_name)
 ALL, DELEGATED = BRIEF.all.query, BRIEF.own_and_delegated.query
-LISTS_OF_BOTH = {
+LISTS_OF_BOTH: dict[str, tuple[Select, ConditionFor]] = {
     "delegated": (DELEGATED, is_active),
     "delegated page": (DELEGATED.where(ON_PAGE), is_active_on_page),
     "one": (BRIEF.own.query, is_one_active),
 }
-LISTS = {  # generation → name → the query, and the function that makes the condition for being active in a module
+# Generation → name → the query, and the function that makes the condition for being active in a module.
+LISTS: dict[int, dict[str, tuple[Select, ConditionFor]]] = {
     8: LISTS_OF_BOTH | {"all": (ALL, is_active), "all page": (ALL.where(ON_PAGE), is_active_on_page)},
     9: LISTS_OF_BOTH
     | {
@@ -99,7 +109,7 @@ class UserLists:
             for name, (query, is_active) in lists.items()
         }
 
-    def visible_to(self, call):
+    def visible_to(self, call) -> RawJSON | list[dict]:
         """Return all users to an admin, themselves and the delegated users to a delegate, themselves to others."""
         if call.caller.admin:
             return self.listed(call, "all", USER_NAMES.all)
@@ -107,7 +117,7 @@ class UserLists:
             return self.listed(call, "delegated", USER_NAMES.own_and_delegated, user=call.user_name)
         return self.one(call, call.user_name) if matches_page(call.user_name, call.query) else []
 
-    def listed(self, call, name: str, names: ListQuery, **values):
+    def listed(self, call, name: str, names: ListQuery, **values) -> RawJSON | list[dict]:
         """Return a list, or the page of it that the request asks for; `names` selects the same users."""
         number = call.generation.number
         if asks_for_page(call):
@@ -127,11 +137,10 @@ class UserLists:
             raise ApiError(
                 call.in_generation(f"User has no {{permission}} to do this (not {which})."), users=[]
             )
-        access = call.generation.access
-        granted = access.select(access.api_permission).where(access.api_user == name)
+        number, permissions = call.generation.number, call.in_generation("user_{permission}s")
         return [
-            user | {call.in_generation("user_{permission}s"): call.db.column(granted)}
-            for user in call.db.rows(self.queries[call.generation.number, "one"], user=name)
+            user | {permissions: call.db.column(PERMISSIONS[number], user=name)}
+            for user in call.db.rows(self.queries[number, "one"], user=name)
         ]
 
 
@@ -140,7 +149,9 @@ def matches_page(name: str, query: dict) -> bool:
     return name > (query.get("after") or "") and name.startswith(query.get("search") or "")
 
 
-def with_modules(app: Application, query, generation, is_active) -> PreparedQuery:
+def with_modules(
+    app: Application, query: Select, generation: Generation, is_active: ConditionFor
+) -> PreparedQuery:
     """Return a list's query with the column `modules`."""
     active_in = {
         name: active for name, module in app.listed().items() if (active := module.active_in(generation))
@@ -148,14 +159,13 @@ def with_modules(app: Application, query, generation, is_active) -> PreparedQuer
     return PreparedQuery(query.select_extend(modules_column(active_in, is_active)), nested=("modules",))
 
 
-def modules_column(active_in: dict, is_active):
+def modules_column(active_in: dict[str, Active], is_active: ConditionFor) -> ColumnBase:
     """Return the column `modules`: a JSON object, {"NAME": true} for each module in which the user is active.
 
     Without any it is [], as in the original.
     """
-    members = [
-        Case(None, [(is_active(active), f",{ENCODER.encode(name)}:true")], "")
-        for name, active in active_in.items()
-    ]
-    joined = fn.SUBSTR(reduce(lambda text, member: text.concat(member), members, Value("")), 2)
+    members: ColumnBase = Value("")
+    for name, active in active_in.items():
+        members = members.concat(Case(None, [(is_active(active), f",{ENCODER.encode(name)}:true")], ""))
+    joined = fn.SUBSTR(members, 2)
     return fn.COALESCE(Value("{").concat(fn.NULLIF(joined, "")).concat("}"), "[]").alias("modules")

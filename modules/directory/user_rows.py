@@ -3,7 +3,7 @@
 from functools import reduce
 from operator import or_
 
-from peewee import Expression, Select, Table, Value, fn
+from peewee import Column, Expression, Select, SelectBase, Table, Value, fn
 
 from mailapi import GENERATIONS, PreparedQuery, Users, param
 
@@ -18,24 +18,31 @@ OWNED_TABLES = {
     "mailbox": ("mail_user",),
 }
 ROUTERS = {8: {"msa": ("msa_user",)}, 9: {"smtpd": ("smtpd_user",)}}
+
+
+class OwnedTable(Table):
+    """A table with columns that name a user."""
+
+    def __init__(self, name: str, columns: tuple[str, ...]):
+        super().__init__(name)
+        self.owners: list[Column] = [getattr(self.c, column) for column in columns]
+
+
 TABLES = {
-    number: [Table(name, columns) for name, columns in (ROUTERS[number] | OWNED_TABLES).items()]
+    number: [OwnedTable(name, columns) for name, columns in (ROUTERS[number] | OWNED_TABLES).items()]
     for number in GENERATIONS
 }
 
 
-def is_owned_by(table: Table, user) -> Expression:
+def is_owned_by(table: OwnedTable, user) -> Expression:
     """Return the condition for a user's rows of a table."""
-    return reduce(or_, [getattr(table, column) == user for column in table._columns])
+    return reduce(or_, [owner == user for owner in table.owners])
 
 
-def orphaned(table: Table, column: str) -> Select:
+def orphaned(table: OwnedTable, owner: Column) -> SelectBase:
     """Return the query for the names in a column that no user has."""
-    user_name = getattr(table, column)
     existing = Users.select(Users.user_name)
-    return table.select(user_name.alias("user_name")).where(
-        user_name.is_null(False), user_name.not_in(existing)
-    )
+    return table.select(owner.alias("user_name")).where(owner.is_null(False), owner.not_in(existing))
 
 
 HAVE_ROWS = {
@@ -43,7 +50,7 @@ HAVE_ROWS = {
         Select(
             columns=[
                 fn.EXISTS(table.select(Value(1)).where(is_owned_by(table, param("user")))).alias(
-                    f"in_{table._path[-1]}"
+                    f"in_{table.__name__}"
                 )
                 for table in tables
             ]
@@ -55,15 +62,25 @@ ORPHANS = {
     number: PreparedQuery(
         reduce(
             lambda query, other: query.union(other),
-            [orphaned(table, column) for table in tables for column in table._columns],
+            [orphaned(table, owner) for table in tables for owner in table.owners],
         )
     )
     for number, tables in TABLES.items()
 }
-OUTBOX = Table("outbox", ("mail_submitter",))
+DELETE_OWNED = {  # other users lose the alias
+    number: [
+        PreparedQuery(
+            (table.update(user_alias=None) if table.__name__ == "users" else table.delete()).where(
+                is_owned_by(table, param("user"))
+            )
+        )
+        for table in tables
+    ]
+    for number, tables in TABLES.items()
+}
 SUBMITTED = [
-    PreparedQuery(table.select(Value(1)).where(table.mail_submitter == param("user")).limit(1))
-    for table in (OUTBOX, Table("mailbox", ("mail_submitter",)))
+    PreparedQuery(table.select(Value(1)).where(table.c.mail_submitter == param("user")).limit(1))
+    for table in (Table("outbox"), Table("mailbox"))
 ]
 
 
@@ -87,9 +104,5 @@ def orphans(call) -> set[str]:
 
 def delete(call, user_name: str):
     """Delete the rows of a user who does not exist; other users lose the alias of that name."""
-    for table in TABLES[call.generation.number]:
-        owned = is_owned_by(table, user_name)
-        is_users = table._path[-1] == "users"
-        call.db.execute(
-            table.update(user_alias=None).where(owned) if is_users else table.delete().where(owned)
-        )
+    for query in DELETE_OWNED[call.generation.number]:
+        call.db.execute(query, user=user_name)

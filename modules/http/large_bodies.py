@@ -59,7 +59,8 @@ def read_large_object(raw: bytes, usual: int) -> dict:
     spans = long_strings(raw)
     if len(raw) - sum(end - start for start, end in spans) > usual:
         raise ApiError("Request body too large.", http=413)
-    key, pieces, position = secrets.token_hex(16), [], 0
+    key, position = secrets.token_hex(16), 0
+    pieces: list[bytes] = []
     for number, (start, end) in enumerate(spans):
         pieces += raw[position:start], f"{key}{number}".encode()
         position = end

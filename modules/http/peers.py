@@ -27,8 +27,9 @@ class Peers:
     def scheme(self, environ: dict) -> str:
         """Return http or https, as the client sees it: a trusted proxy's X-Forwarded-Proto counts."""
         forwarded = environ.get("HTTP_X_FORWARDED_PROTO")
-        trusted = forwarded and is_trusted(environ.get("REMOTE_ADDR", ""), self.proxies)
-        return forwarded if trusted else environ.get("wsgi.url_scheme", "http")
+        if forwarded and is_trusted(environ.get("REMOTE_ADDR", ""), self.proxies):
+            return forwarded
+        return environ.get("wsgi.url_scheme", "http")
 
     def is_cross_site(self, environ: dict) -> bool:
         """Check whether a page of another origin sent this request, so that its cookie does not count (docs/wire.md F42)."""

@@ -51,7 +51,8 @@ class Spooled:
 
     def victims(self, connection, size: int) -> list:
         """Return the connections to close for room, slowest first; NoRoom where all slow ones have too few bytes."""
-        excess, victims = self.used + size - self.limit, []
+        excess = self.used + size - self.limit
+        victims: list = []
         if excess <= 0:
             return victims
         if not self.all_fast:

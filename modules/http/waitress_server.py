@@ -68,14 +68,13 @@ def create_server(
     refuse_other_waitress()
     if max_spooled < most_unread:
         raise mailapi.ConfigError("max_spooled must be at least max_message.")
-    adjustments = Adjustments(
+    settings = Adjustments(
         listen=listen, outbuf_high_watermark=UNLIMITED, max_request_body_size=UNLIMITED, **adjustments
     )
-    shared = {"map": {}, "dispatcher": ThreadedTaskDispatcher(), "adj": adjustments}
+    shared = {"map": {}, "dispatcher": ThreadedTaskDispatcher(), "adj": settings}
     spooled, streams = Spooled(max_spooled), threading.BoundedSemaphore(STREAMS)
     servers = [
-        Server(app, spooled, most_unread, streams, sockinfo=address, **shared)
-        for address in adjustments.listen
+        Server(app, spooled, most_unread, streams, sockinfo=address, **shared) for address in settings.listen
     ]
     shared["dispatcher"].set_thread_count(threads + STREAMS)
     return servers[0]  # its loop serves all addresses

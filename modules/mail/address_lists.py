@@ -1,5 +1,7 @@
 """The lists of addresses that `addresses/?get` returns, highest order first, and the conditions that select from them."""
 
+from peewee import Expression
+
 from mailapi import param
 
 from ..directory.address_tables import ADDRESS_TABLES
@@ -7,7 +9,7 @@ from ..directory.lists import ListQuery, asks_for_page
 from .routing import ROWS_BY_ORDER, address_as_received, like
 
 
-def address_list(number: int, condition=None) -> ListQuery:
+def address_list(number: int, condition: Expression | None = None) -> ListQuery:
     """Return the list of the addresses that a condition selects, in a generation."""
     table, rows = ADDRESS_TABLES[number], ROWS_BY_ORDER[number]
     rows = rows if condition is None else rows.where(condition)

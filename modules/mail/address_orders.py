@@ -4,7 +4,7 @@ import re
 
 from peewee import fn
 
-from mailapi import PreparedQuery, empty, optional_number, param, raw_text, whole_number
+from mailapi import PreparedQuery, optional_number, param, php_text, whole_number
 
 from ..directory.address_tables import Addresses
 
@@ -49,11 +49,11 @@ def stored_order_number(value) -> int | None:
 
     An empty() value counts as not given.
     """
-    if empty(value):
+    if (text := php_text(value)) is None:
         return None
-    if not re.fullmatch(r"-?[0-9]{1,19}", raw_text(value)) or not -(2**63) <= int(value) < 2**63:
+    if not re.fullmatch(r"-?[0-9]{1,19}", text) or not -(2**63) <= int(text) < 2**63:
         raise ValueError("no row has this order")
-    return int(value)
+    return int(text)
 
 
 def next_order(call) -> int:

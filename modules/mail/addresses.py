@@ -82,7 +82,7 @@ def parse_address_list(value: str) -> Iterator[Mailbox | Group]:
     """Yield the entries of an address list in their order. NotAnAddress: an entry is no address."""
     if control := CONTROL.search(value):
         raise NotAnAddress(value, value.rfind(",", 0, control.start()) + 1)
-    position = compiled(SEPARATOR).match(value).end()
+    position = separator(value, 0).end()
     while position < len(value):
         begin = position
         if start := compiled(GROUP).match(value, position):
@@ -96,7 +96,7 @@ def parse_address_list(value: str) -> Iterator[Mailbox | Group]:
 
 def parse_group(value: str, begin: int, position: int) -> tuple[tuple[Mailbox, ...], int]:
     """Parse the members of a group from a position on. Return them, and the position after the group."""
-    members, position = [], compiled(SEPARATOR).match(value, position).end()
+    members, position = [], separator(value, position).end()
     while not (end := compiled(GROUP_END).match(value, position)):
         if position == len(value):
             raise NotAnAddress(value, begin)
@@ -119,10 +119,17 @@ def parse_mailbox(value: str, position: int) -> tuple[Mailbox, int]:
 
 def next_entry(value: str, begin: int, end: int, terminator: str) -> int:
     """Return the position after the comma or before the terminator that follows the entry from begin to end."""
-    separator = compiled(SEPARATOR).match(value, end)
-    if not separator[1] and value[separator.end() : separator.end() + 1] != terminator:
+    between = separator(value, end)
+    if not between[1] and value[between.end() : between.end() + 1] != terminator:
         raise NotAnAddress(value, begin)
-    return separator.end()
+    return between.end()
+
+
+def separator(value: str, position: int) -> re.Match[str]:
+    """Match the commas and blanks at a position, perhaps none."""
+    match = compiled(SEPARATOR).match(value, position)
+    assert match is not None
+    return match
 
 
 def all_mailboxes(entries: list[Mailbox | Group]) -> list[Mailbox]:

@@ -2,7 +2,7 @@
 
 from collections.abc import Callable
 
-from mailapi import ApiError, empty, long_text, object_of, php_text, raw_text
+from mailapi import ApiError, Config, empty, long_text, object_of, php_text, raw_text
 
 from .new_message import build_message
 from .outgoing import OutgoingMail, address_list, too_many_recipients, unique_recipients
@@ -49,7 +49,7 @@ PARTS = {
 FIELDS = ENVELOPE | PARTS | {"message": long_text}
 
 
-def compose_mail(body: dict, own_address: Callable[[], str | None], config) -> OutgoingMail:
+def compose_mail(body: dict, own_address: Callable[[], str | None], config: Config) -> OutgoingMail:
     """Make a mail of a request's fields. ApiError has the sentence about a wrong one.
 
     own_address: returns the sender's address where the request has none.

@@ -46,6 +46,7 @@ def is_read(items: dict[bytes, bytes]) -> bool:
 def received_time(items: dict[bytes, bytes]) -> int:
     """Return when the server received a mail, in seconds since 1970; 0 if INTERNALDATE is missing or malformed."""
     try:
-        return int(mktime_tz(parsedate_tz(to_text(items.get(b"INTERNALDATE", b"")).strip())))
+        parsed = parsedate_tz(to_text(items.get(b"INTERNALDATE", b"")).strip())
+        return int(mktime_tz(parsed)) if parsed else 0
     except (TypeError, ValueError, OverflowError):
         return 0

@@ -33,6 +33,7 @@ ENVELOPE = re.compile(rb"(?im)^(Return-Path|Delivered-To):([^\r\n]*)")
 def imap_factory(config: Config, validity: Validity) -> Callable[..., "ImapSource"]:
     """Return a function that makes the source for a call. ConfigError: `services` is wrong."""
     client = clients(config)["imap"]
+    assert isinstance(client, Imap)
     return lambda call: ImapSource(call, client, validity)
 
 
@@ -47,13 +48,14 @@ class ImapSource(MailSource):
     def __init__(self, call, client: Imap, validity: Validity):
         super().__init__(call)
         self.client, self.validity = client, validity
-        self.stack, self.imap = contextlib.ExitStack(), None
+        self.stack = contextlib.ExitStack()
+        self.imap: ImapConversation | None = None  # with INBOX open
 
     def exists(self) -> bool:
         """Check that the user is one of the mail server's."""
         return "accountId" in (self.call.external_user or self.call.app.external_credentials(self.user) or {})
 
-    def keys(self, only_unread=False):
+    def keys(self, only_unread: bool = False) -> list[dict]:
         with self.inbox():
             mails = self.fetch_items("1:*", "INTERNALDATE", max_bytes=MAX_LIST) if self.mail_count else []
             return [
@@ -62,7 +64,7 @@ class ImapSource(MailSource):
                 if not (only_unread and is_read(items))
             ]
 
-    def beginnings(self, mail_ids, size):
+    def beginnings(self, mail_ids: list[int], size: int) -> list[dict]:
         with self.inbox():
             uids = ",".join(str(mail_id - self.offset) for mail_id in mail_ids if self.is_possible(mail_id))
             fields = f"INTERNALDATE BODY.PEEK[{LISTED_FIELDS if size <= HEADER_BYTES else ''}]<0.{size}>"
@@ -70,7 +72,7 @@ class ImapSource(MailSource):
             mails = self.fetch_items(uids, fields, "BODY", max_bytes) if uids else []
             return list(map(self.row, mails))
 
-    def fetch(self, mail_id, mark_read=False):
+    def fetch(self, mail_id: int, mark_read: bool = False) -> dict | None:
         with self.inbox(writable=mark_read):
             if not (size := self.size(mail_id)):
                 return None
@@ -81,13 +83,13 @@ class ImapSource(MailSource):
                 self.store(mail_id, "+", r"\Seen")
             return items and self.row(items)
 
-    def mark(self, mail_id, read):
+    def mark(self, mail_id: int, read: bool) -> bool:
         with self.inbox(writable=True):
             if exists := bool(self.size(mail_id)):
                 self.store(mail_id, "+" if read else "-", r"\Seen")
             return exists
 
-    def delete(self, mail_id):
+    def delete(self, mail_id: int) -> bool:
         """Expunge this mail only. On a server without UIDPLUS (RFC 4315) it just stays marked as deleted.
 
         A mail that is marked already is expunged, too: an earlier attempt may have failed half-way.
@@ -104,7 +106,7 @@ class ImapSource(MailSource):
                     raise
             return True
 
-    def unread_count(self):
+    def unread_count(self) -> int:
         with self.inbox():
             return len((self.command("SEARCH", "UNSEEN", "UNDELETED")[0] or b"").split())
 
@@ -117,7 +119,7 @@ class ImapSource(MailSource):
         """Open INBOX for a block. Any exception ends the conversation. SourceUnavailable: the service failed."""
         try:
             if self.imap is None:
-                self.open(writable)
+                self.imap = self.open(writable)
             yield self.imap
         except Exception as error:
             self.imap = None
@@ -127,8 +129,9 @@ class ImapSource(MailSource):
             except ServiceDown as down:
                 raise SourceUnavailable(down.status, audit=down.audit) from error
 
-    def open(self, writable: bool):
-        self.imap = imap = self.stack.enter_context(
+    def open(self, writable: bool) -> ImapConversation:
+        """Return a new conversation with INBOX open."""
+        imap = self.stack.enter_context(
             self.client.session(self.user, self.call.password, seconds=None, wait=REQUEST_SLOT_WAIT)
         )
         status, reply = imap.select("INBOX", readonly=not writable)
@@ -139,6 +142,7 @@ class ImapSource(MailSource):
         self.offset = self.validity.id_offset(self.user, int(uidvalidity))
         imap.sock.deadline.max_idle = IDLE_SECONDS
         imap.sock.deadline.renew(REQUEST_SECONDS)
+        return imap
 
     def is_possible(self, mail_id: int) -> bool:
         """Check that a mail_id belongs to a UID of the present UIDVALIDITY."""
@@ -156,8 +160,10 @@ class ImapSource(MailSource):
     def store(self, mail_id: int, sign: str, flag: str):
         self.command("STORE", mail_id - self.offset, f"{sign}FLAGS.SILENT", f"({flag})")
 
-    def fetch_one(self, mail_id: int, *arguments: str, **options) -> dict[bytes, bytes] | None:
-        mails = self.fetch_items(mail_id - self.offset, *arguments, **options)
+    def fetch_one(
+        self, mail_id: int, names: str, required: str = "", max_bytes: int = 0, deleted: bool = False
+    ) -> dict[bytes, bytes] | None:
+        mails = self.fetch_items(mail_id - self.offset, names, required, max_bytes, deleted)
         return next((items for items in mails if self.mail_id(items) == mail_id), None)
 
     def fetch_items(
@@ -180,12 +186,14 @@ class ImapSource(MailSource):
 
     def command(self, name: str, *arguments, max_bytes: int = 0) -> list:
         """Send a UID command, and return the server's answer, max_bytes at most. ServiceDown: it refuses."""
-        self.imap.sock.deadline.max_bytes = max_bytes + MAX_UNSOLICITED
-        status, reply = self.imap.uid(name, *map(str, arguments))
+        imap = self.imap
+        assert imap is not None  # commands are sent within inbox()
+        imap.sock.deadline.max_bytes = max_bytes + MAX_UNSOLICITED
+        status, reply = imap.uid(name, *map(str, arguments))
         if status == "OK":
             return reply
         if name == "FETCH" and b"EXPUNGEISSUED" in reply[0]:  # RFC 5530: some of the mails are gone
-            return self.imap.response("FETCH")[1]
+            return imap.response("FETCH")[1]
         raise refusal(name, reply)
 
     def row(self, items: dict[bytes, bytes]) -> dict:

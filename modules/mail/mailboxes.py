@@ -42,7 +42,8 @@ class Mailboxes:
     def __init__(self, call, factories: Iterable[Callable[..., MailSource]]):
         if call.user_name is None:
             raise ApiError("Say whose mailbox: --as USER.")
-        self.call, self.problems = call, []
+        self.call = call
+        self.problems: list[str] = []
         sources = [make(call) for make in factories]
         self.supported = {source.name for source in sources}
         self.sources = [source for source in sources if source.exists()]
@@ -85,7 +86,8 @@ class Mailboxes:
     ) -> Iterator[tuple[MailRef, dict]]:
         """Yield these mails in their order, by MailSource.beginnings. Mails that are gone are left out."""
         for start in range(0, len(refs), batch):
-            some, rows = refs[start : start + batch], {}
+            some = refs[start : start + batch]
+            rows: dict[tuple[int, str], dict] = {}
             for source in {each.source for each in some}.intersection(self.sources):
                 with self.skip_if_unavailable(source):
                     ids = [each.mail_id for each in some if each.source is source]

@@ -5,7 +5,7 @@ import encodings
 import html
 import re
 from binascii import a2b_base64, a2b_qp
-from email.feedparser import BufferedSubFile, BytesFeedParser
+from email.feedparser import BufferedSubFile, BytesFeedParser  # type: ignore[attr-defined]  # typeshed lacks BufferedSubFile
 from email.message import Message
 from email.parser import BytesHeaderParser
 from email.policy import Compat32
@@ -81,7 +81,7 @@ def parse_message(raw: bytes, kind: type[Message] = Message) -> Message:
     """Parse a message; if the library fails on its parts, its headers only."""
     drop_unknown_charsets()
     parser = BytesFeedParser(kind, policy=POLICY)
-    parser._input = BoundedLines()
+    parser._input = BoundedLines()  # type: ignore[attr-defined]  # typeshed lacks it
     try:
         parser.feed(raw)
         return parser.close()
@@ -121,7 +121,8 @@ def part_text(part: Message) -> str:
 
 
 def payload(part: Message) -> bytes:
-    return part.get_payload(decode=True) or b""
+    content = part.get_payload(decode=True)
+    return content if isinstance(content, bytes) else b""
 
 
 MAX_CHARSETS = 1000  # in the cache, unknown ones included; Python has some 150

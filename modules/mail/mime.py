@@ -24,7 +24,7 @@ CONTENT_TYPE = re.compile(
 )
 FRAGILE_LINE = re.compile(rb"^\.\r$|^[^\r\n]{79}", re.MULTILINE)  # a line that some relays change
 
-Part = Iterable[bytes]  # the chunks of its header fields, an empty line and its body
+Part = Iterable[bytes | bytearray]  # the chunks of its header fields, an empty line and its body
 
 
 ########## Parts ###################################################################################
@@ -59,16 +59,14 @@ def multipart(subtype: str, parts: list[Part]) -> Part:
 
 def text_part(text: bytes, subtype: str) -> Part:
     """Make a text part with 7-bit bytes and short lines: relays that change others would break signatures."""
-    data, encoding = crlf(text), "7bit"
+    content_type, data = f"text/{subtype}; charset=utf-8", crlf(text)
     del text
-    if not data.isascii() or FRAGILE_LINE.search(data):
-        non_ascii = len(data.translate(None, bytes(range(128))))
-        data, encoding = (
-            (binascii.b2a_qp(data), "quoted-printable")
-            if non_ascii * 6 < len(data)
-            else (encode_base64(chunks(data)), "base64")
-        )
-    return mime_part(f"text/{subtype}; charset=utf-8", encoding, data)
+    if data.isascii() and not FRAGILE_LINE.search(data):
+        return mime_part(content_type, "7bit", data)
+    non_ascii = len(data.translate(None, bytes(range(128))))
+    if non_ascii * 6 < len(data):
+        return mime_part(content_type, "quoted-printable", binascii.b2a_qp(data))
+    return mime_part(content_type, "base64", encode_base64(chunks(data)))
 
 
 def attachment_part(given: dict) -> Part:
@@ -95,7 +93,7 @@ def attachment_part(given: dict) -> Part:
     )
 
 
-def mime_part(content_type: str, encoding: str, body: bytes, *fields: bytes) -> Part:
+def mime_part(content_type: str, encoding: str, body: bytes | bytearray, *fields: bytes) -> Part:
     return [
         fold_field("Content-Type", content_type),
         *fields,

@@ -3,7 +3,7 @@
 from dataclasses import dataclass
 from email.utils import formatdate, make_msgid
 
-from mailapi import ApiError
+from mailapi import ApiError, Config
 
 from .addresses import Group, Mailbox, NotAnAddress, parse_address_list
 from .mime import header_text
@@ -21,7 +21,7 @@ class OutgoingMail:
     data: bytes
 
 
-def address_list(name: str, value: str | None, config) -> list[Mailbox | Group]:
+def address_list(name: str, value: str | None, config: Config) -> list[Mailbox | Group]:
     """Parse the address list in a field. ApiError names the entry that is no address."""
     if len(value or "") > config.max_recipients * MAX_ENTRY:
         raise too_many_recipients(config)
@@ -39,7 +39,7 @@ def unique_recipients(recipients: list[str]) -> list[str]:
     return list(unique.values())
 
 
-def too_many_recipients(config) -> ApiError:
+def too_many_recipients(config: Config) -> ApiError:
     return ApiError(f"Too many recipients: {config.max_recipients} at most.")
 
 

@@ -128,6 +128,8 @@ def inline_images(mail_parts: list[Part]) -> Callable[[str], str | None]:
     @cache
     def data_uri(name: str) -> str | None:
         part = by_id.get(urllib.parse.unquote(name))
-        return part and f"data:{part.content_type};base64,{base64.b64encode(part.content).decode()}"
+        if part is None:
+            return None
+        return f"data:{part.content_type};base64,{base64.b64encode(part.content).decode()}"
 
     return data_uri

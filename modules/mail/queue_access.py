@@ -2,7 +2,7 @@
 
 import json
 
-from peewee import SQL
+from peewee import SQL, Expression
 
 from mailapi import PreparedQuery, param
 
@@ -60,7 +60,7 @@ def visible_ids(call, among: list[int] | None = None) -> list[int] | None:
     )
 
 
-def has_id_among(ids: list[int]):
+def has_id_among(ids: list[int]) -> Expression:
     """Return the condition for the mails with these ids; there may be more than a statement can have parameters."""
     return Outbox.mail_id.in_(SQL("(SELECT value FROM json_each(?))", [json.dumps(ids)]))
 

@@ -2,7 +2,7 @@
 
 import re
 
-from mailapi import ApiError, readable
+from mailapi import ApiError, Config, readable
 
 from .addresses import CONTROL, Group, Mailbox, all_mailboxes, fold_field
 from .mime import checked_lines, crlf, decode_base64
@@ -14,7 +14,7 @@ ONE_FROM = "A message needs one From, and has one Sender at most."
 FIELD = re.compile(rb"([!-9;-~]++)[ \t]*+:([^\r\n]*+(?>(?:\r\n[ \t][^\r\n]*+)*))\r\n")
 
 
-def prepare_message(message: bytes, lists: dict, config) -> OutgoingMail:
+def prepare_message(message: bytes, lists: dict, config: Config) -> OutgoingMail:
     """Remove Bcc from a message, and add Date and Message-ID if missing; all else stays.
 
     message: as such or in base64. lists: the parsed address fields of the request, which win over the message's.
@@ -42,7 +42,7 @@ def prepare_message(message: bytes, lists: dict, config) -> OutgoingMail:
     return OutgoingMail(sender, authors, recipients, b"".join([*remaining, *added, content]))
 
 
-def address_fields(fields: list, names: tuple, config) -> dict[str, list[Mailbox | Group]]:
+def address_fields(fields: list, names: tuple, config: Config) -> dict[str, list[Mailbox | Group]]:
     """Return the entries of address fields, by their names in lower case."""
     return {
         each: [
@@ -55,7 +55,7 @@ def address_fields(fields: list, names: tuple, config) -> dict[str, list[Mailbox
     }
 
 
-def authors_of(fields: list, config) -> list[Mailbox]:
+def authors_of(fields: list, config: Config) -> list[Mailbox]:
     """Return the authors in From and Sender. ApiError: it is ambiguous who they are."""
     names = [name for name, _, _ in fields]
     if names.count("from") > 1 or names.count("sender") > 1:
@@ -69,7 +69,7 @@ def authors_of(fields: list, config) -> list[Mailbox]:
     return authors
 
 
-def authors_in(message: bytes, config) -> list[Mailbox]:
+def authors_in(message: bytes, config: Config) -> list[Mailbox]:
     """Return the authors in the header of a message that an SMTP server delivers; [] if it has none.
 
     ApiError: a line of the header is no field, so that other programs could read the header differently.

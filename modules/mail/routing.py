@@ -2,7 +2,7 @@
 
 import re
 
-from peewee import OP, Expression
+from peewee import OP, Expression, Select
 
 from mailapi import DELEGATED, PreparedQuery, Users, param, readable
 
@@ -10,13 +10,13 @@ from ..directory import lists
 from ..directory.address_tables import ADDRESS_TABLES, Addresses, Addresses8
 from .routers import OUT_ROUTERS, Msa, Smtpd
 
-ROWS_BY_ORDER = {
+ROWS_BY_ORDER: dict[int, Select] = {
     8: Addresses8.select().order_by(Addresses8.address_order.desc()),
     9: Addresses.select().order_by(Addresses.address_order.desc()),
 }
 
 
-def like(value, expression):
+def like(value, expression) -> Expression:
     """Return SQLite's `value LIKE expression`: % is any run, _ one character, ASCII letters match in either case."""
     return Expression(value, OP.ILIKE, expression)
 
@@ -32,7 +32,9 @@ def matching_rows(call, address: str) -> list[dict]:
     return call.db.rows(MATCHING_ROWS[call.generation.number], address=address)
 
 
-def decision(steps: list, accepted=False, stored=None, queued=None) -> dict:
+def decision(
+    steps: list[str], accepted: bool = False, stored: str | None = None, queued: dict | None = None
+) -> dict:
     """Make the answer about a decision of the daemon. steps: sentences that explain it; the last one states it."""
     return {"steps": steps, "decision": {"accepted": accepted, "stored": stored, "queued": queued}}
 
@@ -49,9 +51,9 @@ def rejected_or_dropped(steps: list, router: str) -> dict:
     return decision([*steps, f"Accepted and thrown away by the router {router}."], True)
 
 
-def address_as_received(address: str | None, steps: list) -> str | None:
+def address_as_received(address: str, steps: list) -> str:
     """Drop bytes beyond ASCII from an address, as the SMTP daemon does, and add that to steps (docs/wire.md F46)."""
-    if address is None or address.isascii():
+    if address.isascii():
         return address
     received = address.encode("ascii", "ignore").decode()
     steps.append(f"The SMTP daemon drops bytes beyond ASCII: {address} is {received} to it.")
@@ -100,7 +102,7 @@ def visible_whole_routes(call) -> set[str]:
     return {route for query in queries for route in call.db.column(query, user=call.user_name)}
 
 
-def visible_routers(call, query: PreparedQuery) -> list[dict]:
+def visible_routers(call, query: lists.ListQuery) -> list[dict]:
     """Return a delegate's rows of smtpd/ or msa/. Their own row has no credentials, as they cannot set them."""
     rows = lists.rows(call, query, user=call.user_name)
     for row in rows if call.user_name not in call.caller.delegated_users else ():
@@ -113,7 +115,7 @@ def visible_routers(call, query: PreparedQuery) -> list[dict]:
     return rows
 
 
-def may_hold_credentials(router: str, route: str) -> bool:
+def may_hold_credentials(router: str | None, route: str) -> bool:
     """Check for a handoff route, or for one that stayed behind when the router changed."""
     return router == "handoff" or router != "store" and ":" in as_text(route).rpartition("@")[0]
 
@@ -135,22 +137,22 @@ def inbound(call, row: dict, sender: str | None, recipient: str) -> dict:
         target = redirect_target(route, recipient, sender or "")
         return decision([*steps, f"Redirected to {target}."], True, None, envelope(None, sender, target))
     if router == "handoff":
-        route = visible_route(call, route, row["address_user"] if call.generation.number == 8 else None)
-        return decision([*steps, f"Handed off to {route}."], True, None, envelope(route, sender, recipient))
+        host = visible_route(call, route, row["address_user"] if call.generation.number == 8 else None)
+        return decision([*steps, f"Handed off to {host}."], True, None, envelope(host, sender, recipient))
     return rejected_or_dropped(steps, router)
 
 
-def in_router(call, row: dict) -> tuple[str | None, str | None]:
-    """Return router and route of an address row; in generation 8, those in the MSA row of its user."""
+def in_router(call, row: dict) -> tuple[str | None, str]:
+    """Return router and route of an address row, "" without one; in generation 8, those in the MSA row of its user."""
     if call.generation.number == 9:
-        return row["address_router"], row["address_route"]
+        return row["address_router"], row["address_route"] or ""
     user = row["address_user"]
     msa = call.db.one(Msa.select(Msa.msa_inrouter, Msa.msa_inroute).where(Msa.msa_user == user))
     if msa is None:
-        return None, None
+        return None, ""
     if msa["msa_inrouter"] == "store":
         return "store", user
-    return "redirect" if msa["msa_inrouter"] == "forward" else msa["msa_inrouter"], msa["msa_inroute"]
+    return "redirect" if msa["msa_inrouter"] == "forward" else msa["msa_inrouter"], msa["msa_inroute"] or ""
 
 
 def stored_decision(call, steps: list, user: str) -> dict:
@@ -163,7 +165,7 @@ def stored_decision(call, steps: list, user: str) -> dict:
 
 def redirect_target(route: str, recipient: str, sender: str) -> str:
     """Replace (to-local), (to-domain), (from-local) and (from-domain) in the route of the router redirect."""
-    parts = {}
+    parts: dict[str, str] = {}
     for name, value in (("to", recipient), ("from", sender)):
         local, at, domain = value.rpartition("@")
         parts |= {f"({name}-local)": local if at else domain, f"({name}-domain)": domain if at else ""}

@@ -19,7 +19,7 @@ def report_inbound(call) -> dict:
     """Return the steps and the decision for a mail to `address_expression`, from `sender` if there is one."""
     dropped: list[str] = []
     recipient = address_as_received(call.body["address_expression"], dropped)
-    sender = address_as_received(call.body.get("sender"), dropped)
+    sender = call.body.get("sender") and address_as_received(call.body["sender"], dropped)
     rows = matching_rows(call, recipient)
     visible = rows and is_visible(call, rows[0])
     report = inbound(call, rows[0], sender, recipient) if visible else decision(["Address not found."])
@@ -38,7 +38,7 @@ def report_outbound(call) -> dict:
         raise ApiError("Not allowed.")
     dropped: list[str] = []
     sender = address_as_received(call.body["address_expression"], dropped)
-    recipient = address_as_received(call.body.get("recipient"), dropped)
+    recipient = call.body.get("recipient") and address_as_received(call.body["recipient"], dropped)
     rows = visible_matches(call, sender, named)
     steps = [f"Address matched: {rows[0]['address_expression']}" if rows else "Address not found.", *dropped]
     users = [user for row in rows if (user := address_table(call).user_of(row))]

@@ -132,7 +132,8 @@ class SanitizedHTML:
 
     def __init__(self, source: str, image_of: Callable[[str], str | None]):
         """Sanitize source. image_of: returns the data: URI of the mail's part with a Content-ID, or None."""
-        self.image_of, self.images, self.inline, self.blocked = image_of, [], 0, 0
+        self.image_of, self.inline, self.blocked = image_of, 0, 0
+        self.images: list[str] = []
         # Images inside the HTML are replaced by numbers, so that their length does not count.
         source = re.sub(rf"(?<=[\"']){IMAGE_DATA}(?=[\"'])", self.number_image, source)
         shortened = "<".join(source[:MAX_LENGTH].split("<", MAX_TAGS + 1)[: MAX_TAGS + 1])

@@ -1,6 +1,7 @@
 """SQL in the dialect of MariaDB and MySQL, translated from SQLite's, and SQLite's messages for their errors."""
 
 import re
+from collections.abc import Callable
 from functools import lru_cache, reduce
 
 # As in SQLite: "double quotes" for names, || joins text. Values that do not fit are refused.
@@ -52,7 +53,7 @@ UNIQUE, NOT_NULL, NO_DEFAULT, HAS_CHILDREN, NO_PARENT = 1062, 1048, 1364, 1451, 
 READ_ONLY = {1290, 1792, 1836}
 
 
-def refusal(code: int, message: str, sql: str, columns_of) -> str | None:
+def refusal(code: int, message: str, sql: str, columns_of: Callable[[str, str], list[str]]) -> str | None:
     """Return SQLite's message for a statement that the server refused; None if SQLite has none.
 
     columns_of(table, key) returns the columns of a unique key.

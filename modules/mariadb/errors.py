@@ -31,7 +31,7 @@ PACKET_TOO_LARGE = 1153
 NO_SUCH_LETTERS = 1267  # the character set of a column does not have them
 
 
-def code(error: Exception) -> int:
+def code(error: BaseException) -> int:
     """Return the server's or PyMySQL's number of an error; 0 if it has none."""
     first = next(iter(error.args), None)
     return first if isinstance(first, int) else 0

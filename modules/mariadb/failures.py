@@ -1,6 +1,7 @@
 """Translation of a server's errors into the exceptions that SQLite's errors lead to."""
 
 import re
+from typing import NoReturn
 
 import peewee
 
@@ -20,14 +21,25 @@ from .errors import (
     Unusable,
     code,
 )
+from .pooled_store import PooledStore
 
 
-class Failures:
-    """Raise the exception for an error of the server or of the connection; the part of ServerStore that does so."""
+class ErrorTranslatingStore(PooledStore):
+    """A store that raises, for each error of the server or of the connection, what SQLite's error leads to."""
 
     connection_lost: type[ApiError] = ConnectionLost
 
-    def fail(self, error: BaseException, sql: str, statement: str = ""):
+    def ask(self, sql: str, values: dict, original: str):
+        """Run the server's SQL; `original` is SQLite's."""
+        cursor, statement = self.cursor(), ""
+        try:
+            statement = cursor.mogrify(sql, values)
+            cursor.execute(statement)
+        except BaseException as error:
+            self.fail(error, original, statement)
+        return cursor
+
+    def fail(self, error: BaseException, sql: str, statement: str = "") -> NoReturn:
         """Raise the exception for an error of any statement; `commit_failure` does it for a commit.
 
         `sql` is SQLite's; `statement` is what was sent, with its values.
@@ -67,7 +79,7 @@ class Failures:
         if sentence:
             raise StateFailure(sentence) if self.is_state else kind(sentence) from error
 
-    def drop_connection(self, error: BaseException):
+    def drop_connection(self, error: BaseException) -> NoReturn:
         """Close the connection, whose next answer might be that of this statement, and raise the exception."""
         import pymysql
 

@@ -190,9 +190,13 @@ def hosts(named: str, unix_socket: str | None) -> list[dict]:
     """Return PyMySQL's options for each host of a URL, given as HOST:PORT with commas between them."""
     if unix_socket:
         return [{"unix_socket": unix_socket}]
-    split = [HOST.fullmatch(each) for each in named.split(",")]
-    if not all(match and int(match[3] or 1) in range(1, 65536) for match in split):
+    return [host_options(each) for each in named.split(",")]
+
+
+def host_options(named: str) -> dict:
+    match = HOST.fullmatch(named)
+    if not match or int(match[3] or 1) not in range(1, 65536):
         raise ConfigError(
             "The URL of a database names its hosts as HOST or HOST:PORT, with commas between them."
         )
-    return [{"host": match[1] or match[2], "port": int(match[3] or 3306)} for match in split]
+    return {"host": match[1] or match[2], "port": int(match[3] or 3306)}

@@ -16,7 +16,8 @@ class Pool:
     """Up to `most` connections, each lent to one thread at a time."""
 
     def __init__(self, connect: Callable, most: int):
-        self.connect, self.idle, self.places = connect, deque(), threading.BoundedSemaphore(most)
+        self.connect, self.places = connect, threading.BoundedSemaphore(most)
+        self.idle: deque = deque()
 
     def take(self):
         """Return an idle connection or a new one; raise ApiError if none is free within WAIT seconds."""

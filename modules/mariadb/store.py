@@ -2,7 +2,6 @@
 
 import contextlib
 import itertools
-import os
 import random
 import threading
 import time
@@ -10,14 +9,14 @@ from collections.abc import Callable
 
 import peewee
 
-from mailapi import Store, ThreadConnection, TransactionRolledBack, log
+from mailapi import Store, TransactionRolledBack, log
 
 from . import tables
 from .dialect import translated
 from .errors import ConnectionLost, Unusable
-from .failures import Failures
+from .failures import ErrorTranslatingStore
 from .link import Link
-from .pool import WAIT, Pool
+from .pool import WAIT
 from .transaction import Transaction
 
 LONGEST_BACK_OFF = 0.3  # seconds between two attempts of a transaction
@@ -37,17 +36,7 @@ STORE_METHODS = {
 }
 
 
-class ServerConnection(ThreadConnection):
-    """A thread's connection to a database on a server, and the state of its transaction."""
-
-    connection = None
-    process = 0  # that opened the connection
-    begun = False  # a transaction has begun
-    undone = False  # the server has rolled it back
-    in_xa = False  # a prepared change needs the connection until it ends
-
-
-class ServerStore(Failures, Store):
+class ServerStore(ErrorTranslatingStore):
     """A database named by a `mysql://` URL, in which only instances of mailapi write; several hosts are tried in
     their order. Given `schema` (SQL for SQLite) it is the state database, whose tables it creates."""
 
@@ -57,49 +46,6 @@ class ServerStore(Failures, Store):
     def __init__(self, url: str, schema: str | None = None):
         what, key = ("database", "dbpath") if schema is None else ("state database", "state")
         self.use(url, Link(url, what, key, schema), is_state=schema is not None)
-
-    def use(self, path: str, link: Link, is_state: bool):
-        """Set up the store for a link."""
-        self.path, self.what, self.is_state = path, link.what, is_state
-        self.link, self.open = link, link.open
-        self.opened, self.pools = ServerConnection(), {}
-        self.keys: dict[tuple, list] = {}
-
-    # Connections
-
-    @property
-    def pool(self) -> Pool:
-        """This process's pool; a parent process goes on using its own connections."""
-        here = os.getpid()
-        if here not in self.pools:
-            self.pools.setdefault(here, Pool(self.link.open, self.link.most))  # one, also where threads race
-            for other in set(self.pools) - {here}:
-                self.pools.pop(other, None)
-        return self.pools[here]
-
-    def connect(self):
-        """Return this thread's connection; take one from the pool if it has none."""
-        opened = self.opened
-        if opened.process != os.getpid():
-            opened.connection, opened.process, opened.begun = None, os.getpid(), False
-        if opened.connection is None:
-            opened.connection = self.pool.take()
-        return opened.connection
-
-    def close(self, usable: bool = False):
-        """Give this thread's connection back to the pool, which closes it unless it is usable."""
-        connection, self.opened.connection = self.opened.connection, None
-        if connection and self.opened.process == os.getpid():
-            self.pool.give_back(connection, usable)
-
-    def release(self):
-        """Give this thread's connection back to the pool, for other threads."""
-        self.close(usable=True)
-
-    def lose(self):
-        """Close this thread's connection, and mark its transaction as rolled back."""
-        self.opened.undone = True
-        self.close(usable=False)
 
     # Transactions
 
@@ -169,27 +115,12 @@ class ServerStore(Failures, Store):
                 raise
             return self.ask(translated(sql), filled, sql)  # no earlier statement was rolled back with it
 
-    def ask(self, sql: str, values: dict, original: str):
-        """Run the server's SQL; `original` is SQLite's."""
-        cursor, statement = self.cursor(), ""
-        try:
-            statement = cursor.mogrify(sql, values)
-            cursor.execute(statement)
-        except BaseException as error:
-            self.fail(error, original, statement)
-        return cursor
-
-    def cursor(self):
-        if self.opened.begun and self.opened.undone:
-            raise TransactionRolledBack()  # further statements would not be in the transaction
-        return self.connect().cursor()
-
     def execute_many(self, query, rows: list[dict]):
         """Run a prepared query once for each of rows."""
         sql, bind = self.compile(query)
         if self.opened.trace:
             self.opened.trace(sql)
-        filled = [numbered(bind(row)) for row in rows]
+        filled = [numbered(bind(row) if bind else ()) for row in rows]
         cursor = self.cursor()
         try:
             cursor.executemany(translated(sql), filled)

@@ -2,7 +2,7 @@
 
 import time
 
-from mailapi import ApiError, Store, is_url, repeated
+from mailapi import ApiError, Config, Store, is_url, repeated
 
 from ..state.store import StateStore
 from .account_tables import (
@@ -25,7 +25,7 @@ from .account_tables import (
 )
 
 
-def open_own_store(config) -> Store | None:
+def open_own_store(config: Config) -> Store | None:
     """Return the store that `apiserver` names: a URL or a file; None if it is not set."""
     if is_url(config.apiserver):
         from ..mariadb.shared_store import SharedStore
@@ -121,7 +121,9 @@ class Ledger:
                 Active=1,
             )
         )
-        return self.find_exactly(user_name)
+        account = self.find_exactly(user_name)
+        assert account is not None  # it was just added
+        return account
 
     def next_number(self, sequence: str) -> int:
         """Return the next number of a sequence, and note that it is given."""

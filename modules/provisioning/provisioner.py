@@ -5,7 +5,7 @@ import logging
 import re
 import threading
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from datetime import datetime
 from functools import partial
 from urllib.parse import urlsplit
@@ -16,7 +16,7 @@ from .account_store import Ledger
 from .account_tables import KINDS
 
 
-def read_mask(config: Config, environ) -> int:
+def read_mask(config: Config, environ: Mapping[str, str]) -> int:
     """Return PROVISION, from the environment or else from config.py: bits as in KINDS."""
     given = str(environ.get("PROVISION", config.PROVISION))
     if not re.fullmatch("[0-7]", given):

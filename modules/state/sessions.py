@@ -211,7 +211,7 @@ class Sessions:
     def change(self, token: str, session: Session, next_code: bytes | None):
         """Record what the id cannot know of a session. Of a user with very many records the oldest sessions end."""
         created = int.from_bytes(session.signed[VERSION : VERSION + TIME], "big")
-        user_hash, session_hash = hash_of(session.user_name.encode()), hash_of(decoded(token))
+        user_hash, session_hash = hash_of(session.user_name.encode()), hash_of(decoded(token) or b"")
         with self.store.transaction():
             self.store.execute(
                 ADD_CHANGE,

@@ -6,6 +6,7 @@ import os
 import re
 import sqlite3
 import tempfile
+from collections.abc import Mapping
 from pathlib import Path
 
 import peewee
@@ -18,7 +19,7 @@ from .owners import chown_like
 class StateStore(Store):
     """A file that only its owner can read; where root makes it, it belongs to its folder's owner."""
 
-    PRAGMAS = {"synchronous": "NORMAL"}
+    PRAGMAS: Mapping[str, object] = {"synchronous": "NORMAL"}
 
     def __init__(self, path: str, schema: str):
         super().__init__(path)
@@ -33,12 +34,11 @@ class StateStore(Store):
             raise CannotOpen(still) from None
 
     def identity(self) -> object:
-        """Return what tells this file, with its mode and owner, from others that have its name at other times."""
+        """Return what tells the file, with its mode and owner, from others; StateFailure where it cannot be opened."""
         try:
-            self.connect()
+            return super().identity()
         except peewee.PeeweeException as error:
             raise self.failure(error) from error
-        return self.opened.identity
 
     def before_opening(self):
         """Give SQLite's side files the file's mode, which was read-only perhaps when they were made. SQLite sets

@@ -120,6 +120,7 @@ class LoginThrottle:
         if attempt is None:
             self.prove_writable()
             attempt = self.read(user_name, address)
+        assert attempt is not None  # the database has its secret now
         if verify():
             if attempt.last_login is None or int(time.time()) - attempt.last_login > REMEMBERED_EVERY:
                 self.remember_network(attempt)
