@@ -12,7 +12,9 @@ pytest_plugins = [
     "support.every_service",
     "support.failed_log_ins",
     "support.mariadb",
+    "support.outgoing",
     "support.servers",
+    "support.slow_clients",
 ]  # imported instead, a server would be started for each file
 
 

@@ -12,7 +12,7 @@ import tempfile
 import urllib.error
 import urllib.request
 
-from support.site import ROOT
+from support.site import MODULES, ROOT
 
 MAILAPI = [sys.executable, str(ROOT / "mailapi.py")]
 CONFIG = (
@@ -106,3 +106,8 @@ def on_terminal(folder, *arguments, answers=()) -> bytes:
     os.waitpid(child, 0)
     os.close(terminal)
     return said
+
+
+def configure(folder, **keys):
+    keys = {"dbpath": "master.db3", "modulelist": MODULES} | keys
+    (folder / "config.py").write_text("".join(f"{key} = {value!r}\n" for key, value in keys.items()))
