@@ -21,10 +21,11 @@ quick: .venv/tested lint
 	$$(command -v eatmydata) $(BIN)/python -m pytest -n 2 --dist loadfile -m "not slow" \
 		tests/core tests/api tests/state tests/directory tests/project
 
-# The style of the code: rules and format.
+# The style of the code: rules, format and types.
 lint: .venv/tested
 	$(BIN)/ruff check .
 	$(BIN)/ruff format --check .
+	$(BIN)/mypy mailapi.py modules
 
 # Longer than in `make test`: ten minutes for each part.
 fuzz: .venv/tested

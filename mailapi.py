@@ -36,9 +36,9 @@ from peewee import TextField
 try:
     import orjson
 except ImportError:
-    orjson = None
+    orjson = None  # type: ignore[assignment]
 if orjson and orjson.dumps(1e16) != b"1e+16":  # before 3.11.9
-    orjson = None
+    orjson = None  # type: ignore[assignment]
 
 __version__ = "0.1.0"
 
@@ -155,7 +155,7 @@ def checked_config(given: dict, base: Path) -> Config:
     return Config(**given).resolve(base)
 
 
-def check_type(key: str, value, kind: type):
+def check_type(key: str, value, kind):
     """Raise ConfigError unless the value is of this type, and an integer not too small."""
     least = OPTIONS[key].metadata.get("least", 1)
     if isinstance(value, kind) and (kind is not int or not isinstance(value, bool) and value >= least):
@@ -343,7 +343,7 @@ def whole_number(value) -> int | None:
     """A whole number of at most 18 digits, sent as number or text (docs/wire.md F37); None stays None."""
     if value is None:
         return None
-    if not re.fullmatch(r"-?[0-9]{1,18}", raw_text(value)):
+    if not re.fullmatch(r"-?[0-9]{1,18}", raw_text(value) or ""):
         raise ValueError("not a whole number")
     return int(value)
 
@@ -423,9 +423,9 @@ def refuse_forbidden_text(body: dict):
         while todo:
             item = todo.pop()
             if isinstance(item, str):
-                forbidden = FORBIDDEN.search(item)
+                forbidden = bool(FORBIDDEN.search(item))
             else:
-                forbidden = isinstance(item, bytes) and FORBIDDEN_BYTES.search(item)
+                forbidden = isinstance(item, bytes) and bool(FORBIDDEN_BYTES.search(item))
             if forbidden:
                 refused = invalid(FORBIDDEN.sub("\ufffd", name))
                 refused.audit = "Invalid value for a field."  # the client sent the name, too
@@ -561,7 +561,7 @@ ENCODER = json.JSONEncoder(ensure_ascii=False, check_circular=False, separators=
 
 def encode(answer: dict) -> bytes:
     """Return the answer as JSON in UTF-8, with RawJSON members last; the same bytes with and without orjson."""
-    pieces = []
+    pieces: list[bytes] = []
     while RawJSON in (kinds := [*map(type, answer.values())]):
         name = [*answer][kinds.index(RawJSON)]  # an action's own, so that there is no quote in it
         pieces += f',"{name}":'.encode(), answer.pop(name).payload
@@ -607,7 +607,7 @@ class File:
 
 def table_name(model: type) -> str:
     """Return a model's class name in snake case, without the number of a generation."""
-    return peewee.make_snake_case(model.__name__).rstrip("0123456789")
+    return re.sub("(?<=[a-z])(?=[A-Z])", "_", model.__name__).lower().rstrip("0123456789")
 
 
 class Model(peewee.Model):
@@ -689,7 +689,10 @@ class PreparedQuery:
     def __init__(self, query: peewee.Node, nested: tuple = ()):
         self.query = query
         self.nested = nested  # the columns that hold JSON
-        self.compiled: dict[str, tuple[str, Callable]] = {}  # Store.dialect → SQL and binder
+        self.compiled: dict[str, Statement] = {}  # by Store.dialect
+
+
+Statement = tuple[str, Callable[[Mapping], Sequence] | None]  # SQL, and a binder
 
 
 def binder(parameters: Sequence) -> Callable[[Mapping], Sequence] | None:
@@ -697,26 +700,26 @@ def binder(parameters: Sequence) -> Callable[[Mapping], Sequence] | None:
     names = [each.name if type(each) is Param else number for number, each in enumerate(parameters)]
     constants = {n: each for n, each in enumerate(parameters) if type(each) is not Param}
     if len(names) < 2:
-        return (lambda values: [(constants | values)[names[0]]]) if names else None
+        return (lambda values: [{**constants, **values}[names[0]]]) if names else None
     pick = itemgetter(*names)
-    return (lambda values: pick(constants | values)) if constants else pick
+    return (lambda values: pick({**constants, **values})) if constants else pick
 
 
-def each_generation(build: Callable[[Generation], object]) -> dict:
+def each_generation(build: Callable[[Generation], peewee.Query]) -> dict:
     """Return a prepared query for every generation, by its number."""
     return {number: PreparedQuery(build(generation)) for number, generation in GENERATIONS.items()}
 
 
-SQLITE_SEQUENCE = peewee.Table("sqlite_sequence", ("name", "seq"))
+SQLITE_SEQUENCE = peewee.Table("sqlite_sequence")
 LAST_GIVEN = PreparedQuery(
-    SQLITE_SEQUENCE.select(SQLITE_SEQUENCE.seq).where(SQLITE_SEQUENCE.name == param("table"))
+    SQLITE_SEQUENCE.select(SQLITE_SEQUENCE.c.seq).where(SQLITE_SEQUENCE.c.name == param("table"))
 )
 
 
 def as_peewee(error: sqlite3.Error) -> Exception:
     """Return peewee's exception for one of SQLite's."""
     try:
-        with peewee.__exception_wrapper__:
+        with peewee.__exception_wrapper__:  # type: ignore[attr-defined]
             raise error
     except Exception as translated:
         return translated
@@ -784,7 +787,7 @@ class Store:
     def __init__(self, path: str):
         self.path = path
         uri = Path(path).absolute().as_uri() + "?mode=rw"
-        options = {"uri": True, "timeout": 5, "factory": ClosingConnection, "check_same_thread": False}
+        options: dict = {"uri": True, "timeout": 5, "factory": ClosingConnection, "check_same_thread": False}
         self.database = peewee.SqliteDatabase(uri, pragmas=self.PRAGMAS, **options)
         self.opened = ThreadConnection()
         self.gate = load_part("state.read_gate").ReadGate()
@@ -851,9 +854,7 @@ class Store:
     def release(self):
         """Give a connection back after a request; one to a file stays with its thread."""
 
-    def compile(
-        self, query: PreparedQuery | peewee.Query
-    ) -> tuple[str, Callable[[Mapping], Sequence] | None]:
+    def compile(self, query: PreparedQuery | peewee.Node) -> Statement:
         """Return a query's SQL and the binder of its parameters; a prepared query is compiled only once."""
         if isinstance(query, PreparedQuery):
             query.compiled[self.dialect] = query.compiled.get(self.dialect) or self.compile(query.query)
@@ -881,8 +882,8 @@ class Store:
         sql, bind = self.compile(query)
         if self.opened.trace:
             self.opened.trace(sql)
-        with peewee.__exception_wrapper__:
-            self.opened.connection.executemany(sql, map(bind, rows))
+        with peewee.__exception_wrapper__:  # type: ignore[attr-defined]
+            self.opened.connection.executemany(sql, map(bind, rows) if bind else [()] * len(rows))
 
     def fetch(self, query, values: dict) -> tuple[sqlite3.Cursor, list]:
         """Return a query's cursor, which describes the columns, and its rows."""
@@ -1252,7 +1253,7 @@ def module_name(path: str) -> str:
 def load_modules(app: "Application") -> dict[str, Module]:
     """Return the modules of modulelist by their URL path, which is the stem of their file."""
     modules: dict[str, Module] = {"": Root(app)}
-    stand_ins = {}
+    stand_ins: dict[int, tuple[str, str, Path]] = {}
     for name, file in app.config.modulelist.items():
         path = module_file(name, file, app.config.base)
         module = load_class(name, path)(app, name)
@@ -1273,7 +1274,8 @@ def module_file(name: str, file: str, base: Path) -> Path:
     for path in (base / file, HERE / file):
         if path.is_file():
             return path.resolve()
-    if installed := find_installed(Path(file).name):
+    installed = find_installed(Path(file).name)
+    if installed and installed.origin:
         return Path(installed.origin).with_suffix(".py")
     raise ConfigError(f"modulelist: the file of {name} is missing: {base / file}.")
 
@@ -1302,6 +1304,7 @@ def load_file(path: Path):
     if not spec:
         qualified = f"mailapi_modules.{path.stem}_{sha256(str(path))[:12]}"
         spec = importlib.util.spec_from_loader(qualified, SourceFileLoader(qualified, str(path)))
+    assert spec and spec.loader  # both ways make one
     python = sys.modules[spec.name] = importlib.util.module_from_spec(spec)
     spec.loader.exec_module(python)
     return python
@@ -1311,15 +1314,12 @@ def load_file(path: Path):
 
 CLOCK_SKEW = 60  # seconds that clocks may differ; later times were written by a wrong clock
 AUTHDATA = re.compile(r"([^:]*):([0-9a-f]{64})")
-NO_SUCH_USER = "0" * 32 + ":" + "0" * 64  # as long as a real one, so that checking takes as long
+NO_SUCH_USER = "0" * 32, "0" * 64  # salt and hash, as long as real ones, so that checking takes as long
 
 
 def sha256(value: str | bytes) -> str:
     """Return the hash of a text or of bytes: a user_authdata may be stored as either (docs/wire.md F35)."""
     return hashlib.sha256(value if isinstance(value, bytes) else value.encode()).hexdigest()
-
-
-authdata_hash = lru_cache(maxsize=1000)(sha256)  # needed in every request
 
 
 def make_authdata(password: str | None) -> str | None:
@@ -1334,23 +1334,23 @@ def verify(password: str, authdata: str | bytes | None) -> bool:
     """Check a password; it takes as long where there is no user (docs/wire.md F18, F35)."""
     if isinstance(authdata, bytes):  # a BLOB
         authdata = authdata.decode(errors="surrogateescape")
-    stored = isinstance(authdata, str) and AUTHDATA.fullmatch(authdata)
-    salt, digest = (stored or AUTHDATA.fullmatch(NO_SUCH_USER)).groups()
+    stored = AUTHDATA.fullmatch(authdata) if isinstance(authdata, str) else None
+    salt, digest = stored.groups() if stored else NO_SUCH_USER
     fits = hmac.compare_digest(sha256(salt.encode(errors="surrogateescape") + password.encode()), digest)
     return fits and bool(stored)
 
 
 ########## Calls ###################################################################################
 
-META = peewee.Table("meta", ("key", "value"))
-SCHEMA_VERSION = PreparedQuery(META.select(META.value).where(META.key == "schema_version"))
+META = peewee.Table("meta")
+SCHEMA_VERSION = PreparedQuery(META.select(META.c.value).where(META.c.key == "schema_version"))
 # In one query: the schema version, the credentials, and a row for every permission.
 CALLER = each_generation(
     lambda g: (
-        META.select(META.value, Users.user_name, Users.user_authdata, g.access.api_permission)
+        META.select(META.c.value, Users.user_name, Users.user_authdata, g.access.api_permission)
         .join(Users, peewee.JOIN.LEFT_OUTER, on=Users.user_name == param("user"))
         .join(g.access, peewee.JOIN.LEFT_OUTER, on=g.access.api_user == Users.user_name)
-        .where(META.key == "schema_version")
+        .where(META.c.key == "schema_version")
     )
 )
 CREDENTIALS_OF = PreparedQuery(
@@ -1369,14 +1369,11 @@ class Call:
     restriction: Callable[[Module, Endpoint], None] | None = (
         None  # raises ApiError for what a token may not do
     )
-    caller: Caller | None = None
+    caller: Caller  # once it is identified
+    identified = False
     authdata: str | None = None  # the caller's user_authdata, as read with the permissions
     refused_wait = ""  # names the wait, where a log-in came too early
     external_user: dict | None = None  # a module's row in the place of the one of users
-    # For actions that may change something, reset_changes makes them lists and a dict.
-    new_authdata: Mapping[str, str | None] = types.MappingProxyType({})  # of users whose sessions must end
-    deleted_users: Sequence[str] = ()
-    participants: "Sequence[Participant]" = ()
 
     def __init__(
         self,
@@ -1390,6 +1387,9 @@ class Call:
         self.app, self.config, self.db = app, app.config, app.db
         self.generation, self.body, self.query, self.limit = generation, body, query, limit
         self.report_progress = report_progress  # takes a sentence about how far a long action is
+        self.new_authdata: dict[str, str | None] = {}  # of users whose sessions must end
+        self.deleted_users: list[str] = []
+        self.participants: list[Participant] = []
         # Takes the user's row, read with the permissions; raises LoginRefused if it is no longer what was authenticated.
         self.check_identity: Callable[[dict | None], None] = accept_identity
 
@@ -1400,7 +1400,7 @@ class Call:
     def identify(self):
         """Read the caller's permissions, in the transaction of the action (docs/wire.md F19)."""
         if self.user_name is None:
-            self.caller = Caller(self.db, None, ["admin"])
+            self.caller, self.identified = Caller(self.db, None, ["admin"]), True
             return
         try:
             rows = self.db.fetch(CALLER[self.generation.number], {"user": self.user_name})[1]
@@ -1410,9 +1410,11 @@ class Call:
         if not rows or rows[0][0] != str(self.generation.number):
             self.app.check_generation(self.generation)
         _, user_name, user_authdata, _ = rows[0]
-        row = self.external_user or user_name and {"user_name": user_name, "user_authdata": user_authdata}
+        row = self.external_user
+        if not row and user_name:
+            row = {"user_name": user_name, "user_authdata": user_authdata}
         self.check_identity(row)
-        self.authdata = row and row["user_authdata"]
+        self.identified, self.authdata = True, row["user_authdata"] if row else None
         self.caller = Caller(self.db, self.user_name, [row[3] for row in rows if row[3] is not None])
 
     def in_generation(self, sentence: str) -> str:
@@ -1453,7 +1455,8 @@ def refuse_unless(test: Callable, sentence: str) -> Callable[[dict | None], None
 
 def fits_hash(user: dict | None, hashed: str) -> bool:
     """Check whether a user may log in and has the authdata with this hash."""
-    return bool(user and user["user_authdata"]) and authdata_hash(user["user_authdata"]) == hashed
+    authdata = user["user_authdata"] if user else None
+    return sha256(authdata) == hashed if authdata else False
 
 
 class Participant:
@@ -1591,8 +1594,10 @@ class Application:
             self.identify(call)
             self.release()
             return chosen.run(module, call)
-        run = self.run_write if chosen and not chosen.read_only else self.run_read
-        added = self.db.run_with_retry(partial(run, call, module, chosen))
+        if chosen and not chosen.read_only:
+            added = self.db.run_with_retry(partial(self.run_write, call, module, chosen))
+        else:
+            added = self.db.run_with_retry(partial(self.run_read, call, module, chosen))
         if chosen and chosen.after_commit:
             self.release()
             return chosen.after_commit(module, call, added)
@@ -1616,7 +1621,7 @@ class Application:
             with self.db.transaction():
                 call.identify()
                 added = chosen.run(module, call)
-                if authdata := call.new_authdata.get(call.user_name):
+                if authdata := call.new_authdata.get(call.user_name or ""):
                     self.sessions.expect(call.session, authdata)
         except BaseException as error:
             # A signal may come while the commit is under way, too.
@@ -1823,7 +1828,7 @@ class RequestHandler:
             self.refuse_change_by_link()
         unread = [body]
         del body  # so that an action can free a large field that it has read
-        return self.act(call, module, chosen, unread, auth, query)
+        return self.act(call, module, unread, auth, query)
 
     def admit(self, module: Module, read_only: bool) -> Call:
         """Authenticate the caller of `module`'s mount by HTTP Basic or a token; ApiError (HTTP 401) otherwise."""
@@ -1940,33 +1945,25 @@ class RequestHandler:
 
     ##### The fields and the action
 
-    def read_fields(self, body: dict | bytes, auth: dict | None, query: dict):
+    def read_fields(self, call: Call, body: dict | bytes, auth: dict | None, query: dict):
         """Read the fields that the action declares, now that the caller is known."""
         if isinstance(body, bytes):
-            body = load_part("http.large_bodies").read_for_caller(self, body, auth)
-        elif body.keys() <= {"auth"}:  # which was read
-            body = {}
+            fields = load_part("http.large_bodies").read_for_caller(call, self.chosen, body, auth)
         else:
-            refuse_forbidden_text(body)
+            fields = {} if body.keys() <= {"auth"} else body  # `auth` was read
+            if fields:
+                refuse_forbidden_text(fields)
         if self.chosen:
-            self.call.body, self.call.query = self.chosen.read(self.call.generation, body, query)
+            call.body, call.query = self.chosen.read(call.generation, fields, query)
 
-    def act(
-        self,
-        call: Call,
-        module: Module,
-        chosen: Endpoint | None,
-        unread: list,
-        auth: dict | None,
-        query: dict,
-    ) -> dict:
+    def act(self, call: Call, module: Module, unread: list, auth: dict | None, query: dict) -> dict:
         """Run the action and return the answer, which has the log-in also where the action is refused.
 
         `unread` has the body, and is empty afterwards.
         """
         try:
-            self.read_fields(unread.pop(), auth, query)
-            added = self.app.perform(call, module, chosen)
+            self.read_fields(call, unread.pop(), auth, query)
+            added = self.app.perform(call, module, self.chosen)
         except (LoginRefused, SchemaMismatch):
             raise
         except (ApiError, peewee.IntegrityError, peewee.OperationalError) as error:
@@ -1978,7 +1975,7 @@ class RequestHandler:
         else:
             if call.new_authdata:
                 self.app.end_sessions(call)
-        if call.caller is None:  # the transaction did not begin
+        if not call.identified:  # the transaction did not begin
             call.identify()
         if isinstance(added, File):
             self.file, added = added, {}

@@ -11,7 +11,8 @@ import secrets
 from mailapi import (
     SMALL_BODY,
     ApiError,
-    RequestHandler,
+    Call,
+    Endpoint,
     invalid,
     not_json,
     read_object,
@@ -37,14 +38,13 @@ def find_auth(raw: bytes) -> dict | None:
     return None
 
 
-def read_for_caller(handler: RequestHandler, raw: bytes, auth: dict | None) -> dict:
+def read_for_caller(call: Call, chosen: Endpoint | None, raw: bytes, auth: dict | None) -> dict:
     """Return the body's object, for callers who pass the access rules that need no fields."""
-    app, call, chosen = handler.app, handler.call, handler.chosen
-    app.identify(call)
+    call.app.identify(call)
     for rule in chosen.allow if chosen else ():
         if not rule.of_fields and not rule.test(call):
             raise ApiError(call.in_generation(rule.refusal))
-    body = chosen.read_body(raw, app.config.max_body) if chosen else read_object(raw)
+    body = chosen.read_body(raw, call.config.max_body) if chosen else read_object(raw)
     if (body.get("auth") or {}) != (auth or {}):
         raise invalid("auth")
     refuse_forbidden_text(body)
