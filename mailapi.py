@@ -1547,7 +1547,7 @@ class Application:
 
     def module(self, path: str, generation: Generation) -> Module:
         """Return the module that a URL path names; ApiError (HTTP 404) where there is none."""
-        module = self.modules.get(path) or self.modules.get(module_name(path))
+        module = self.modules.get(path.removesuffix("/")) or self.modules.get(module_name(path))
         if module is None or generation.number not in module.generations:
             self.check_generation(generation)
             raise ApiError(f"Unknown module {module_name(path)}.", http=404)
