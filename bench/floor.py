@@ -1,4 +1,4 @@
-"""The floor: a Bottle app that reads the body of any request and answers a constant as long as that to ?get_modules."""
+"""The floor: a Bottle app that reads the body of a request and answers a constant as long as that to ?get_modules."""
 
 import json
 
@@ -9,8 +9,8 @@ ANSWER = json.dumps({"status": "ok", "text": "x" * 110}, separators=(",", ":"))
 application = bottle.Bottle()
 
 
-@application.route("/<path:path>", ["GET", "POST"])
-def constant(path):
+@application.route("/", ["GET", "POST"])
+def constant():
     bottle.request.body.read()
     bottle.response.content_type = "application/json"
     return ANSWER

@@ -94,7 +94,9 @@ class Comparison:
     def round(self, seconds: float):
         for each, server in self.floors.items():
             requests = rows.repeated(FLOOR_REQUEST, {ADMIN: "0" * 64})
-            self.floor_figures[each].samples.append(load(server, requests, seconds))
+            self.floor_figures[each].samples.append(sample := load(server, requests, seconds))
+            if sample.unexpected:
+                raise AssertionError(f"the floor under {each}: {sample.unexpected[0]}")
         for row, figures in self.rows.items():
             figures.samples.append(self.installations[row.users].measure(row, seconds))
 
