@@ -36,10 +36,9 @@ fuzz: .venv/tested
 stress: .venv/tested
 	STRESS=120 $(BIN)/python -m pytest tests/deploy/test_survival.py
 
-# How mailapi compares with a floor under the same server; some ten minutes. `ARGS="--server uwsgi"` for a part of it.
-bench: SERVERS += wrk
+# How mailapi compares with the original and with a floor; some ten minutes. `ARGS="--server uwsgi"` for a part of it.
 bench: .venv/tested servers
-	$(BIN)/python -m bench run $(ARGS)
+	$(BIN)/python -m bench traffic $(ARGS)
 
 # mailapi and the packages that it needs in one file: dist/mailapi.pyz.
 pyz: .venv/bundled
