@@ -13,6 +13,7 @@ pytest_plugins = [
     "support.deployment",
     "support.every_service",
     "support.failed_log_ins",
+    "support.failures",
     "support.fuzzed_site",
     "support.mariadb",
     "support.outgoing",
