@@ -8,6 +8,7 @@ from support import engines  # noqa: E402
 from support.site import OPTIONAL, Site  # noqa: E402
 
 pytest_plugins = [
+    "support.accounts",
     "support.command_line",
     "support.dav",
     "support.deployment",
