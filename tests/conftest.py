@@ -20,6 +20,7 @@ pytest_plugins = [
     "support.mariadb",
     "support.outgoing",
     "support.servers",
+    "support.services",
     "support.slow_clients",
 ]  # imported instead, a server would be started for each file
 
