@@ -16,6 +16,7 @@ pytest_plugins = [
     "support.failed_log_ins",
     "support.failures",
     "support.fuzzed_site",
+    "support.imap_mailbox",
     "support.mailserver_site",
     "support.mariadb",
     "support.outgoing",
