@@ -21,8 +21,6 @@ from support.mails import (
     nested,
     typed,
 )
-from support.mariadb import TABLES, TEST, Database, mariadb  # noqa: F401
-from support.servers import dovecot, public_folder  # noqa: F401
 from support.site import Site, authdata
 
 pytestmark = pytest.mark.every_engine
@@ -263,7 +261,7 @@ def test_mails_that_go_while_they_are_listed_are_left_out(site, inbox, monkeypat
 ########## Which ids ###############################################################################
 
 
-def renumber(dovecot, uidvalidity: int):  # noqa: F811
+def renumber(dovecot, uidvalidity: int):
     """The server gives bob's mails their UIDs anew."""
     subprocess.run(
         [
@@ -283,7 +281,7 @@ def renumber(dovecot, uidvalidity: int):  # noqa: F811
     )
 
 
-def test_an_id_of_before_the_uids_were_given_anew_names_no_mail(site, inbox, dovecot):  # noqa: F811
+def test_an_id_of_before_the_uids_were_given_anew_names_no_mail(site, inbox, dovecot):
     inbox.add(letter(1), letter(2))
     old = [id_ for _, id_ in ids(ask_mailbox(site, "get"))]
     renumber(dovecot, 1000)

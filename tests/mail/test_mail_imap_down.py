@@ -12,8 +12,6 @@ from support.instances import free_port
 from support.mails import (
     deliver,
 )
-from support.mariadb import TABLES, TEST, Database, mariadb  # noqa: F401
-from support.servers import dovecot, public_folder  # noqa: F401
 from support.site import Site
 
 pytestmark = pytest.mark.every_engine

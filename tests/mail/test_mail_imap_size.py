@@ -9,8 +9,6 @@ from mailapi_modules.clients.imap import ImapConversation
 from mailapi_modules.mail import imap_source
 
 from support.imap_mailbox import ask_mailbox, fill, ids, letter
-from support.mariadb import TABLES, TEST, Database, mariadb  # noqa: F401
-from support.servers import dovecot, public_folder  # noqa: F401
 from support.site import Site
 
 pytestmark = pytest.mark.every_engine
@@ -21,7 +19,7 @@ def site(site_with_imap) -> Site:
     return site_with_imap
 
 
-def test_a_full_folder_is_listed_in_few_exchanges_and_one_log_in(site, inbox, dovecot, monkeypatch):  # noqa: F811
+def test_a_full_folder_is_listed_in_few_exchanges_and_one_log_in(site, inbox, dovecot, monkeypatch):
     count = 3000
     fill(dovecot, count)
     said, conversation = [], ImapConversation
@@ -41,7 +39,7 @@ def test_a_full_folder_is_listed_in_few_exchanges_and_one_log_in(site, inbox, do
     assert len(ask_mailbox(site, "get")["mails"]) == count and answer["unread_count"] == count
 
 
-def test_news_of_all_mails_in_the_middle_of_a_list_do_no_harm(site, inbox, dovecot, monkeypatch):  # noqa: F811
+def test_news_of_all_mails_in_the_middle_of_a_list_do_no_harm(site, inbox, dovecot, monkeypatch):
     fill(dovecot, 2000)
     keys = imap_source.ImapSource.keys
 

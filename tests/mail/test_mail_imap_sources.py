@@ -15,8 +15,6 @@ from support.mails import (
     deliver,
     give_database,
 )
-from support.mariadb import TABLES, TEST, Database, mariadb  # noqa: F401
-from support.servers import dovecot, public_folder  # noqa: F401
 from support.site import ROOT, Site, authdata
 
 pytestmark = pytest.mark.every_engine
@@ -30,7 +28,7 @@ def site(site_with_imap) -> Site:
 ########## Whose mail, and where it is #############################################################
 
 
-def test_everybody_has_their_own(site, inbox, dovecot):  # noqa: F811
+def test_everybody_has_their_own(site, inbox, dovecot):
     (uid,) = inbox.add(letter(1))
     before = inbox.flags()
     carols = Inbox(dovecot.port, CAROL)
@@ -155,7 +153,7 @@ def test_who_is_not_the_mail_servers_is_not_looked_for_there(make_imap_site):
     assert ids(site("mailbox/?get", user="bob")) == [("master", 1)]
 
 
-def test_services_act_for_nobody_whom_the_mail_server_has_under_another_name(tmp_path, imap_users, dovecot):  # noqa: F811
+def test_services_act_for_nobody_whom_the_mail_server_has_under_another_name(tmp_path, imap_users, dovecot):
     """A user BOB@… of the API alone, and a server that takes capitals for small letters."""
     modules = ACCOUNT | {"Service": "modules/services.py"}
     site = Site(tmp_path, extra=modules, mailserver=imap_users.url, services=dovecot.setting, PROVISION=0)

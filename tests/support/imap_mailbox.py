@@ -6,8 +6,7 @@ import re
 
 import pytest
 
-from support.mariadb import TABLES, TEST, Database, mariadb  # noqa: F401
-from support.servers import dovecot, public_folder  # noqa: F401
+from support.mariadb import TABLES, TEST, Database
 from support.site import OPTIONAL, Site
 
 BOB, CAROL = "bob@atmail.com", "carol@corp.org"
@@ -51,7 +50,7 @@ class Inbox:
 
 
 @pytest.fixture(scope="session")
-def imap_users(dovecot, mariadb):  # noqa: F811
+def imap_users(dovecot, mariadb):
     """A mail server's database with bob@atmail.com and carol@corp.org, whose password is `test`, and their Dovecot."""
     made = Database(mariadb)
     for statement in filter(str.strip, TABLES.split(";\n")):
@@ -71,7 +70,7 @@ def imap_users(dovecot, mariadb):  # noqa: F811
 
 
 @pytest.fixture
-def make_imap_site(tmp_path, imap_users, dovecot):  # noqa: F811
+def make_imap_site(tmp_path, imap_users, dovecot):
     """An installation with such a mail server, its IMAP service set up as given."""
 
     def made(**imap) -> Site:
@@ -89,7 +88,7 @@ def site_with_imap(make_imap_site) -> Site:
 
 
 @pytest.fixture
-def inbox(imap_users, dovecot):  # noqa: F811
+def inbox(imap_users, dovecot):
     """bob's INBOX, empty."""
     found = Inbox(dovecot.port)
     found.empty()
@@ -118,7 +117,7 @@ def letter(number, more=b"", text=b"Text.\r\n") -> bytes:
     )
 
 
-def fill(dovecot, count: int):  # noqa: F811
+def fill(dovecot, count: int):
     """Many mails at once, as files of the Maildir."""
     folder = dovecot.folder / "home" / BOB / "Maildir/cur"
     owner = folder.stat()

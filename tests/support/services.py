@@ -49,13 +49,15 @@ def site_with_dovecot(tmp_path_factory, dovecot):
 
 
 @pytest.fixture
-def filters(site_with_dovecot):
-    """A site whose user bob has no filter scripts."""
+def filters(site_with_dovecot, dovecot):
+    """A site whose user bob has no filter scripts; no user has one afterwards."""
     site = site_with_dovecot
     site("services/?sieve_deactivate", user="bob")
     for script in site("services/?sieve_list", user="bob")["scripts"]:
         site("services/?sieve_delete", user="bob", script_name=script["script_name"])
-    return site
+    yield site
+    for user in ("ann", "bob"):
+        client_of(dovecot, "managesieve").purge("mail", user)
 
 
 CLEAN = (
