@@ -29,7 +29,7 @@ lint: .venv/tested
 
 # Longer than in `make test`: ten minutes for each part.
 fuzz: .venv/tested
-	FUZZ=100 $(BIN)/python -m pytest tests/core/test_fuzz.py
+	FUZZ=100 $(BIN)/python -m pytest tests/core/test_fuzz.py tests/core/test_fuzz_mail.py
 	FUZZ_SECONDS=600 $(BIN)/python -m pytest tests/project/test_guided_fuzz.py
 
 # Longer than in `make test`: eight writers for two minutes, a server killed 120 times.
