@@ -45,7 +45,7 @@ def killed_at(site, moment: str, action: str, *fields: str):
     def connections() -> set:
         return set(site.mail.sql("SELECT id FROM information_schema.processlist WHERE user = 'mail'"))
 
-    before, until = connections(), time.monotonic() + 20
+    before, until = connections(), time.monotonic() + 60
     done = subprocess.run(
         [sys.executable, str(ROOT / "mailapi.py"), "call", "users", action, *fields],
         cwd=site.dbpath.parent,
