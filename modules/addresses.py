@@ -4,11 +4,11 @@ from mailapi import (
     Active,
     ApiError,
     Module,
+    PreparedQuery,
     address,
     address_delegate,
     admin_or_delegate,
     anyone,
-    each_generation,
     endpoint,
     object_of,
     optional_number,
@@ -16,11 +16,17 @@ from mailapi import (
     php_text,
 )
 
-from .directory.address_tables import ADDRESS_TABLES, Addresses, Addresses8, address_table
+from .directory.address_tables import ADDRESS_TABLES, Addresses, Addresses8
 from .directory.lists import listing
 from .mail.address_access import is_visible, managed_row, require_managed
 from .mail.address_lists import ALL_ADDRESSES, STORING_TO_USER, selected_by, selected_rows
-from .mail.address_orders import next_order, optional_order_number, order_number, stored_order_number
+from .mail.address_orders import (
+    ROW_WITH_ORDER,
+    next_order,
+    optional_order_number,
+    order_number,
+    stored_order_number,
+)
 from .mail.dangerous_addresses import DANGEROUS_ADDRESSES
 from .mail.routers import IN_ROUTERS, check_router
 from .mail.routing_report import report_inbound, report_outbound
@@ -29,12 +35,26 @@ COLUMNS = {
     8: ("address_expression", "address_user"),
     9: ("address_expression", "address_router", "address_route"),
 }
-INSERT_ADDRESS = each_generation(
-    lambda g: ADDRESS_TABLES[g.number].insert(
-        {name: param(name) for name in ("address_order", *COLUMNS[g.number])}
-    )
-)
-
+# The new values of a row, with their names as parameters.
+ROW = {
+    number: {name: param(name) for name in ("address_order", *columns)} for number, columns in COLUMNS.items()
+}
+INSERT = {number: PreparedQuery(table.insert(ROW[number])) for number, table in ADDRESS_TABLES.items()}
+# In generation 8 the expression names the rows to change or to delete.
+UPDATE = {
+    8: PreparedQuery(
+        Addresses8.update(ROW[8]).where(Addresses8.address_expression == param("address_expression"))
+    ),
+    9: PreparedQuery(Addresses.update(ROW[9]).where(Addresses.address_order == param("address_old_order"))),
+}
+DELETE = {
+    8: PreparedQuery(Addresses8.delete().where(Addresses8.address_expression == param("address_expression"))),
+    9: PreparedQuery(Addresses.delete().where(Addresses.address_order == param("address_order"))),
+}
+REPLACE_ROW = {
+    number: PreparedQuery(table.update(ROW[number]).where(table.address_order == param("address_order")))
+    for number, table in ADDRESS_TABLES.items()
+}
 ROUTE_MISSING = "Address router needs an argument (address_route)."
 DIRECTIONS = ("inrouter", "outrouter")
 NO_DIRECTION = "We need a routing direction (inrouter or outrouter)"
@@ -138,7 +158,7 @@ class Address(Module):
     def add(self, call):
         """Add an address. Without an order it gets the highest one, so that it is matched first."""
         order = call.body.get("address_order") or next_order(call)
-        call.db.execute(INSERT_ADDRESS[call.generation.number], **values_of(call), address_order=order)
+        call.db.execute(INSERT[call.generation.number], **values_of(call) | {"address_order": order})
 
     @endpoint(
         required=REQUIRED_TO_UPDATE,
@@ -153,18 +173,14 @@ class Address(Module):
 
         A delegate must manage both the stored expression and the new one. A route that is not given is removed.
         """
-        table = address_table(call)
-        if call.generation.number == 8:
-            return change(call, table.address_expression == call.body["address_expression"])
-        old, new = call.body["address_old_order"], call.body["address_order"]
-        require_managed(call, old, "No {permission} to update this to address")
-        if not call.body.get("address_router"):
-            raise ApiError("No address router defined.")
-        check_router(call.body["address_router"], "not checked yet", IN_ROUTERS, ROUTE_MISSING)
-        if new != old and call.db.column(table.select(table.address_order).where(table.address_order == new)):
-            raise ApiError("Duplicate order.")
-        check_new_router(call)
-        return change(call, table.address_order == old)
+        number, old, new = (
+            call.generation.number,
+            call.body.get("address_old_order"),
+            call.body["address_order"],
+        )
+        if number == 9:
+            check_update(call, old, new)
+        call.db.execute(UPDATE[number], **values_of(call), address_old_order=old)
 
     @endpoint(
         required=REQUIRED_TO_DELETE,
@@ -176,12 +192,9 @@ class Address(Module):
 
         A delegate must manage both the stored expression and the given one.
         """
-        table = address_table(call)
-        condition = table.address_expression == call.body["address_expression"]
         if call.generation.number == 9:
             require_managed(call, call.body["address_order"], "No access.")
-            condition = table.address_order == call.body["address_order"]
-        call.db.execute(table.delete().where(condition))
+        call.db.execute(DELETE[call.generation.number], **values_of(call))
 
     @endpoint(
         required=REQUIRED_TO_SWITCH,
@@ -191,14 +204,10 @@ class Address(Module):
     )
     def switch(self, call):
         """Exchange the orders of two addresses. A delegate must manage both."""
-        table = address_table(call)
         rows = [managed_row(call, call.body[name]) for name in ("address1", "address2")]
         for row, other in zip(rows, reversed(rows)):
-            call.db.execute(
-                table.update(row | {"address_order": other["address_order"]}).where(
-                    table.address_order == other["address_order"]
-                )
-            )
+            moved = row | {"address_order": other["address_order"]}
+            call.db.execute(REPLACE_ROW[call.generation.number], **moved)
 
     @endpoint(
         required=REQUIRE_EXPRESSION | {"address_routing": NO_DIRECTION},
@@ -222,12 +231,17 @@ class Address(Module):
         return report_inbound(call) if incoming else report_outbound(call)
 
 
+def check_update(call, old: int, new: int):
+    """Refuse a change of the address with the order `old`, which is to get the order `new`."""
+    require_managed(call, old, "No {permission} to update this to address")
+    if not call.body.get("address_router"):
+        raise ApiError("No address router defined.")
+    check_router(call.body["address_router"], "not checked yet", IN_ROUTERS, ROUTE_MISSING)
+    if new != old and call.db.value(ROW_WITH_ORDER, order=new) is not None:
+        raise ApiError("Duplicate order.")
+    check_new_router(call)
+
+
 def values_of(call) -> dict:
-    """Return the columns of an address but its order, from the request."""
-    return {name: call.body.get(name) for name in COLUMNS[call.generation.number]}
-
-
-def change(call, condition):
-    """Update the addresses that the condition selects, from the request."""
-    values = values_of(call) | {"address_order": call.body["address_order"]}
-    call.db.execute(address_table(call).update(values).where(condition))
+    """Return the columns of an address, from the request."""
+    return {name: call.body.get(name) for name in ROW[call.generation.number]}

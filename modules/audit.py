@@ -4,6 +4,7 @@ import json
 import logging
 import sqlite3
 import time
+from itertools import combinations
 
 import peewee
 from peewee import IntegerField, TextField, fn
@@ -57,11 +58,36 @@ class AuditEntry(Model):
         table_name = "audit_entry"
 
 
+MOST_LISTED = 1000  # rows
+FILTERS = (
+    "audit_user",
+    "audit_address",
+    "audit_via",
+    "audit_session",
+    "audit_module",
+    "audit_action",
+    "audit_target",
+    "audit_status",
+)
 NEWEST_FIRST = (
     AuditRow.select(AuditRow, fn.COALESCE(AuditEntry.times, 1).alias("audit_times"))
     .join(AuditEntry, peewee.JOIN.LEFT_OUTER, on=AuditEntry.audit_id == AuditRow.audit_id)
+    .where(
+        *(param(name).is_null() | (getattr(AuditRow, name) == param(name)) for name in FILTERS),
+    )
     .order_by(AuditRow.audit_id.desc())
+    .limit(MOST_LISTED)
 )
+RANGE = {  # these columns have an index
+    "since": AuditRow.audit_time >= param("since"),
+    "until": AuditRow.audit_time <= param("until"),
+    "before": AuditRow.audit_id < param("before"),
+}
+LISTS = {  # by the fields of RANGE that a request has
+    given: PreparedQuery(NEWEST_FIRST.where(*(RANGE[name] for name in given)))
+    for count in range(len(RANGE) + 1)
+    for given in combinations(RANGE, count)
+}
 COLUMNS = [name for name in AuditRow._meta.fields if name != "audit_id"]
 INSERT_ROW = PreparedQuery(AuditRow.insert({name: param(name) for name in COLUMNS}))
 INSERT_ENTRY = PreparedQuery(AuditEntry.replace({name: param(name) for name in AuditEntry._meta.fields}))
@@ -71,6 +97,10 @@ COUNT_AGAIN = PreparedQuery(
 BYTES_WRITTEN = PreparedQuery(
     AuditEntry.select(fn.MAX(AuditEntry.upto)).where(AuditEntry.failed == param("failed"))
 )
+DELETE_ROW = [
+    PreparedQuery(model.delete().where(model.audit_id == param("audit_id")))
+    for model in (AuditRow, AuditEntry)
+]
 MOST_PRUNED = 100  # rows of one transaction
 TOO_MANY = PreparedQuery(
     AuditEntry.select(AuditEntry.audit_id)
@@ -87,17 +117,6 @@ TOO_OLD = PreparedQuery(
 LAST_BEFORE = PreparedQuery(
     AuditRow.select(fn.MAX(AuditRow.audit_time)).where(AuditRow.audit_time <= param("time"))
 )
-FILTERS = (
-    "audit_user",
-    "audit_address",
-    "audit_via",
-    "audit_session",
-    "audit_module",
-    "audit_action",
-    "audit_target",
-    "audit_status",
-)
-MOST_LISTED = 1000  # rows
 MOST_REMEMBERED = 10_000  # log-ins
 # Characters of a text as JSON in the log. Whoever fails to log in chooses some of the texts.
 LONGEST = {
@@ -143,18 +162,10 @@ CREATE INDEX IF NOT EXISTS audit_entry_wait ON audit_entry (wait);
         Fields select the rows with these values, those since and until a time (seconds since 1970), and those before an
         audit_id, which continues the list.
         """
-        body, rows = call.body, NEWEST_FIRST.limit(MOST_LISTED)
-        for name in FILTERS:
-            if body.get(name):
-                rows = rows.where(getattr(AuditRow, name) == body[name])
-        for name, condition in (
-            ("since", AuditRow.audit_time >= body.get("since")),
-            ("until", AuditRow.audit_time <= body.get("until")),
-            ("before", AuditRow.audit_id < body.get("before")),
-        ):
-            rows = rows.where(condition) if body.get(name) else rows
+        values = {name: call.body.get(name) for name in (*FILTERS, *RANGE)}
+        query = LISTS[tuple(name for name in RANGE if values[name])]
         with self.app.state.transaction("DEFERRED"):
-            return {"audit": self.app.state.rows(rows)}
+            return {"audit": self.app.state.rows(query, **values)}
 
     def __init__(self, app: Application, name: str = ""):
         super().__init__(app, name)
@@ -233,8 +244,8 @@ CREATE INDEX IF NOT EXISTS audit_entry_wait ON audit_entry (wait);
         if (last := state.value(LAST_BEFORE, time=now - grace)) is not None:
             obsolete += state.column(TOO_OLD, before=min(now, last + 2 * grace) - lifetime)
         if obsolete:
-            for model in (AuditRow, AuditEntry):
-                state.execute(model.delete().where(model.audit_id.in_(obsolete)))
+            for query in DELETE_ROW:
+                state.execute_many(query, [{"audit_id": audit_id} for audit_id in obsolete])
 
 
 def kind_of(event: Event) -> int:

@@ -2,17 +2,57 @@
 
 from peewee import fn
 
-from mailapi import Active, ApiAddressDelegates, ApiUserDelegates, Module, address, admin, anyone, endpoint
+from mailapi import (
+    Active,
+    ApiAddressDelegates,
+    ApiUserDelegates,
+    Module,
+    PreparedQuery,
+    address,
+    admin,
+    anyone,
+    endpoint,
+    param,
+)
 
-from .directory.address_tables import address_table
+from .directory.address_tables import each_address_table
 from .mail.routing import like
 
-USER_DELEGATIONS = ApiUserDelegates.select(ApiUserDelegates.api_user, ApiUserDelegates.api_delegate).order_by(
-    ApiUserDelegates.api_user, ApiUserDelegates.api_delegate
+DELEGATES, EXPRESSIONS = ApiUserDelegates, ApiAddressDelegates
+USERS = DELEGATES.select(DELEGATES.api_user, DELEGATES.api_delegate).order_by(
+    DELEGATES.api_user, DELEGATES.api_delegate
 )
-ADDRESS_DELEGATIONS = ApiAddressDelegates.select(
-    ApiAddressDelegates.api_user, ApiAddressDelegates.api_expression
-).order_by(ApiAddressDelegates.api_user, ApiAddressDelegates.api_expression)
+ADDRESSES = EXPRESSIONS.select(EXPRESSIONS.api_user, EXPRESSIONS.api_expression).order_by(
+    EXPRESSIONS.api_user, EXPRESSIONS.api_expression
+)
+ALL_USERS, ALL_ADDRESSES = PreparedQuery(USERS), PreparedQuery(ADDRESSES)
+USERS_OF_DELEGATE = PreparedQuery(USERS.where(DELEGATES.api_user == param("user")))
+ADDRESSES_OF_DELEGATE = PreparedQuery(ADDRESSES.where(EXPRESSIONS.api_user == param("user")))
+DELEGATES_OF_USER = PreparedQuery(USERS.where(DELEGATES.api_delegate == param("user")))
+# The delegations of expressions that match an address which stores to the user.
+DELEGATES_OF_ADDRESSES = each_address_table(
+    lambda table: ADDRESSES.where(
+        fn.EXISTS(
+            table.select().where(
+                table.stores_to(param("user")), like(table.address_expression, EXPRESSIONS.api_expression)
+            )
+        )
+    )
+)
+USER_DELEGATION = {name: param(name) for name in ("api_user", "api_delegate")}
+ADDRESS_DELEGATION = {name: param(name) for name in ("api_user", "api_expression")}
+ADD_USER = PreparedQuery(DELEGATES.insert(USER_DELEGATION))
+DELETE_USER = PreparedQuery(
+    DELEGATES.delete().where(
+        DELEGATES.api_user == param("api_user"), DELEGATES.api_delegate == param("api_delegate")
+    )
+)
+ADD_ADDRESS = PreparedQuery(EXPRESSIONS.insert(ADDRESS_DELEGATION))
+DELETE_ADDRESS = PreparedQuery(
+    EXPRESSIONS.delete().where(
+        EXPRESSIONS.api_user == param("api_user"), EXPRESSIONS.api_expression == param("api_expression")
+    )
+)
 
 OF_USER = {
     "required": {"api_user": "User is not set.", "api_delegate": "Delegated user is not set."},
@@ -35,52 +75,40 @@ class Delegate(Module):
 
         An admin sees all of them, a delegate their own, others those of themselves and of addresses that store to them.
         """
-        users, addresses = USER_DELEGATIONS, ADDRESS_DELEGATIONS
-        if not call.caller.admin and call.caller.delegate:
-            users = users.where(ApiUserDelegates.api_user == call.user_name)
-            addresses = addresses.where(ApiAddressDelegates.api_user == call.user_name)
-        elif not call.caller.admin:
-            table = address_table(call)
-            storing_to_caller = table.select().where(
-                table.stores_to(call.user_name),
-                like(table.address_expression, ApiAddressDelegates.api_expression),
-            )
-            users = users.where(ApiUserDelegates.api_delegate == call.user_name)
-            addresses = addresses.where(fn.EXISTS(storing_to_caller))
-        return {"delegates": {"users": call.db.rows(users), "addresses": call.db.rows(addresses)}}
+        if call.caller.admin:
+            users, addresses = ALL_USERS, ALL_ADDRESSES
+        elif call.caller.delegate:
+            users, addresses = USERS_OF_DELEGATE, ADDRESSES_OF_DELEGATE
+        else:
+            users, addresses = DELEGATES_OF_USER, DELEGATES_OF_ADDRESSES[call.generation.number]
+        values = {"user": call.user_name}
+        return {
+            "delegates": {
+                "users": call.db.rows(users, **values),
+                "addresses": call.db.rows(addresses, **values),
+            }
+        }
 
     @endpoint(**OF_USER)
     def user_add(self, call):
         """Let api_user manage the user api_delegate."""
-        call.db.execute(
-            ApiUserDelegates.insert(api_user=call.body["api_user"], api_delegate=call.body["api_delegate"])
-        )
+        call.db.execute(ADD_USER, api_user=call.body["api_user"], api_delegate=call.body["api_delegate"])
 
     @endpoint(**OF_USER)
     def user_delete(self, call):
         """Stop api_user from managing the user api_delegate."""
-        call.db.execute(
-            ApiUserDelegates.delete().where(
-                ApiUserDelegates.api_user == call.body["api_user"],
-                ApiUserDelegates.api_delegate == call.body["api_delegate"],
-            )
-        )
+        call.db.execute(DELETE_USER, api_user=call.body["api_user"], api_delegate=call.body["api_delegate"])
 
     @endpoint(**OF_ADDRESS)
     def address_add(self, call):
         """Let api_user manage the addresses that api_expression covers."""
         call.db.execute(
-            ApiAddressDelegates.insert(
-                api_user=call.body["api_user"], api_expression=call.body["api_expression"]
-            )
+            ADD_ADDRESS, api_user=call.body["api_user"], api_expression=call.body["api_expression"]
         )
 
     @endpoint(**OF_ADDRESS)
     def address_delete(self, call):
         """Stop api_user from managing the addresses that api_expression covers."""
         call.db.execute(
-            ApiAddressDelegates.delete().where(
-                ApiAddressDelegates.api_user == call.body["api_user"],
-                ApiAddressDelegates.api_expression == call.body["api_expression"],
-            )
+            DELETE_ADDRESS, api_user=call.body["api_user"], api_expression=call.body["api_expression"]
         )

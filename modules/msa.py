@@ -13,6 +13,7 @@ from mailapi import (
     admin_or_delegate,
     delegate_of,
     endpoint,
+    param,
     php_text,
 )
 
@@ -20,7 +21,7 @@ from .directory.address_tables import Addresses
 from .directory.lists import PAGE_QUERY
 from .directory.owned_rows import OwnedRows
 from .mail.routers import OUT_ROUTERS, ROUTER_TABLES, Msa, Smtpd, check_router
-from .mail.routing import visible_routers
+from .mail.routing import USER_DATABASE, visible_routers
 
 MSA_IN_ROUTERS = ("store", "forward", "handoff", "reject", "drop")
 
@@ -53,6 +54,23 @@ ROWS: dict[int, Select] = {
 ROUTERS = {
     number: OwnedRows(ROWS[number], OWNER[number], list_for_delegate=visible_routers) for number in ROWS
 }
+# By generation, and with the columns of ROUTER_TABLES as parameters.
+NEW_ROW = {
+    number: {name: param(name) for name in table._meta.fields} for number, table in ROUTER_TABLES.items()
+}
+IS_USER = {number: owner == param(owner.name) for number, owner in OWNER.items()}
+ADD = {number: PreparedQuery(table.insert(NEW_ROW[number])) for number, table in ROUTER_TABLES.items()}
+UPDATE = {
+    number: PreparedQuery(table.update(NEW_ROW[number]).where(IS_USER[number]))
+    for number, table in ROUTER_TABLES.items()
+}
+DELETE = {
+    number: PreparedQuery(table.delete().where(IS_USER[number])) for number, table in ROUTER_TABLES.items()
+}
+FIRST_ADDRESS_OF_USER = PreparedQuery(first_address(param("user")))
+SET_DATABASE = PreparedQuery(
+    Users.update(user_database=param("database")).where(Users.user_name == param("user"))
+)
 
 
 def check_new_routers(call):
@@ -81,8 +99,8 @@ def keeps_database(call) -> bool:
     body = call.body
     if call.caller.admin or call.generation.number != 8 or body["msa_inrouter"] != "store":
         return True
-    stored = Users.select(Users.user_database).where(Users.user_name == body["msa_user"])
-    return not body.get("msa_inroute") or body["msa_inroute"] == call.db.value(stored)
+    stored = call.db.value(USER_DATABASE, user=body["msa_user"])
+    return not body.get("msa_inroute") or body["msa_inroute"] == stored
 
 
 may_set_database = Rule("of a database other than the stored one: admin", keeps_database)
@@ -141,7 +159,7 @@ class MSA(Module):
         """Give routers to a user who has none. `msa` is the new row's id, or -1 if the database refuses the row."""
         values = self.values(call)
         try:
-            row = call.db.execute(ROUTER_TABLES[call.generation.number].insert(values)).lastrowid
+            row = call.db.execute(ADD[call.generation.number], **values).lastrowid
             self.set_database(call)
         except IntegrityError as error:
             raise ApiError(str(error), msa=-1) from error
@@ -150,29 +168,21 @@ class MSA(Module):
     @endpoint(**ROUTERS_OF_USER)
     def update(self, call):
         """Set a user's routers. A route that is not given is removed."""
-        number = call.generation.number
-        changed = call.db.execute(
-            ROUTER_TABLES[call.generation.number]
-            .update(self.values(call))
-            .where(OWNER[number] == call.body["msa_user"])
-        ).rowcount
-        if changed:
+        if call.db.execute(UPDATE[call.generation.number], **self.values(call)).rowcount:
             self.set_database(call)
 
     @endpoint(required={"msa_user": "Username is not set."}, allow=delegate_of("msa_user"))
     def delete(self, call):
         """Delete a user's routers: the user then sends no mail and, in generation 8, receives none."""
         number = call.generation.number
-        call.db.execute(
-            ROUTER_TABLES[call.generation.number].delete().where(OWNER[number] == call.body["msa_user"])
-        )
+        call.db.execute(DELETE[number], **{OWNER[number].name: call.body["msa_user"]})
 
     def values(self, call) -> dict:
         """Return the row to store. In generation 9 refuse a router of incoming mail that the user does not have yet."""
         body = call.body
         if call.generation.number == 8:
             return {name: body.get(name) for name in Msa._meta.fields}
-        first = call.db.value(first_address(body["msa_user"]))
+        first = call.db.value(FIRST_ADDRESS_OF_USER, user=body["msa_user"])
         if body["msa_inrouter"] != "store" or (body.get("msa_inroute") or first) != first:
             raise ApiError("In this generation incoming mail is routed in addresses/, not in msa/.")
         return {
@@ -185,8 +195,4 @@ class MSA(Module):
         """Store the user's database: in generation 8 it is the route of the router `store` (docs/wire.md F29)."""
         body = call.body
         if call.generation.number == 8 and body["msa_inrouter"] == "store" and "msa_inroute" in body:
-            call.db.execute(
-                Users.update(user_database=body["msa_inroute"] or None).where(
-                    Users.user_name == body["msa_user"]
-                )
-            )
+            call.db.execute(SET_DATABASE, user=body["msa_user"], database=body["msa_inroute"] or None)

@@ -2,7 +2,7 @@
 
 from peewee import BooleanField, TextField
 
-from mailapi import Active, Model, Module, anyone, endpoint, owner_or_delegate, php_text
+from mailapi import Active, Model, Module, PreparedQuery, anyone, endpoint, owner_or_delegate, param, php_text
 
 from .directory.lists import PAGE_QUERY
 from .directory.owned_rows import OwnedRows
@@ -14,6 +14,10 @@ class Popd(Model):
 
 
 POP_USERS = OwnedRows(Popd.select(), owner=Popd.pop_user)
+ADD = PreparedQuery(Popd.insert(pop_user=param("pop_user")))
+IS_USER = Popd.pop_user == param("pop_user")
+DELETE = PreparedQuery(Popd.delete().where(IS_USER))
+UNLOCK = PreparedQuery(Popd.update(pop_lock=False).where(IS_USER))
 OF_USER = {"required": {"pop_user": "No username is set"}, "allow": owner_or_delegate("pop_user")}
 
 
@@ -37,14 +41,14 @@ class POP(Module):
     @endpoint(**OF_USER)
     def add(self, call):
         """Let a user collect mail over POP3."""
-        call.db.execute(Popd.insert(pop_user=call.body["pop_user"]))
+        call.db.execute(ADD, pop_user=call.body["pop_user"])
 
     @endpoint(**OF_USER)
     def delete(self, call):
         """Stop a user from collecting mail over POP3."""
-        call.db.execute(Popd.delete().where(Popd.pop_user == call.body["pop_user"]))
+        call.db.execute(DELETE, pop_user=call.body["pop_user"])
 
     @endpoint(**OF_USER)
     def unlock(self, call):
         """Clear the lock that a crashed POP session left behind."""
-        call.db.execute(Popd.update(pop_lock=False).where(Popd.pop_user == call.body["pop_user"]))
+        call.db.execute(UNLOCK, pop_user=call.body["pop_user"])

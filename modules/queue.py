@@ -1,6 +1,6 @@
 """Queue: outgoing mails and their failures; retry, delete or bounce them."""
 
-from peewee import SQL, Expression, Field, fn
+import json
 
 from mailapi import (
     ApiError,
@@ -16,38 +16,28 @@ from mailapi import (
     whole_number,
 )
 
-from .mail.outbox import Faillog, Outbox
-from .mail.queue_access import has_id_among, ids_with_remote, visible_ids, without_credentials
+from .mail.outbox import Outbox
+from .mail.queue_access import ids_with_remote, visible_ids, without_credentials
+from .mail.queue_queries import (
+    COUNTS,
+    DELETE,
+    EXISTING,
+    GIVE_UP,
+    GIVEN_UP_AMONG,
+    LATEST_FAILURES,
+    LISTS,
+    REMOVE_SUBMITTER,
+    RETRY,
+    SENDERS,
+    SUMMARIES,
+    filter_values,
+)
 from .mail.routing import visible_whole_routes
 
 MOST_LISTED = 1000  # mails
 MOST_CHANGED = 50  # mails of one request
-MOST_FAILURES = 10  # of each listed mail, the latest ones
 STATES = ("waiting", "deferred", "failed")  # not tried yet, to be tried again, given up
-
-COLUMNS = [column for column in Outbox._meta.sorted_fields if column is not Outbox.mail_data]
-TRIED = Faillog.select(Faillog.fail_mail)
-GIVEN_UP = TRIED.where(Faillog.fail_fatal != 0)
-IN_STATE = {
-    "waiting": Outbox.mail_id.not_in(TRIED),
-    "failed": Outbox.mail_id.in_(GIVEN_UP),
-    "deferred": Outbox.mail_id.in_(TRIED) & Outbox.mail_id.not_in(GIVEN_UP),
-}
-COUNTS = Outbox.select(
-    fn.COUNT(Outbox.mail_id).alias("mails"),
-    *(
-        fn.COALESCE(fn.SUM(Outbox.mail_id.in_(ids)), 0).alias(name)
-        for name, ids in (("tried", TRIED), ("failed", GIVEN_UP))
-    ),
-)
-SUMMARY = Faillog.select(  # as in the view `outbound`, which would read the failures of all mails
-    Faillog.fail_mail,
-    fn.COUNT(Faillog.fail_mail).alias("mail_failcount"),
-    fn.MAX(Faillog.fail_time).alias("mail_lasttry"),
-    fn.SUM(Faillog.fail_fatal).alias("mail_fatality"),
-).group_by(Faillog.fail_mail)
 NO_FAILURES = {"mail_failcount": 0, "mail_lasttry": 0, "mail_fatality": 0}
-AGE_RANK = fn.ROW_NUMBER().over(partition_by=[Faillog.fail_mail], order_by=[SQL("rowid DESC")])
 
 
 def mail_ids(value) -> list[int]:
@@ -101,63 +91,50 @@ class Queue(Module):
         for all its addresses. The list has at most 1,000 mails; `after`, a mail_id, continues it. `counts` ignores
         mail_state and `after`. Credentials are shown in mail_remote only to those who see them in smtpd/ or msa/.
         """
-        filters = {name: call.body[name] for name in FILTERS if call.body.get(name)}
-        remote = None if call.caller.admin else filters.pop("mail_remote", None)
-        conditions = [matches(getattr(Outbox, name), value) for name, value in filters.items()]
-        if call.body.get("mail_id"):
-            conditions.append(Outbox.mail_id.in_(call.body["mail_id"]))
+        filters = {name: call.body.get(name) or None for name in FILTERS}
+        remote = None
+        if not call.caller.admin:
+            remote, filters["mail_remote"] = filters["mail_remote"], None
         with call.db.transaction("DEFERRED"):
             visible = visible_ids(call)
             routes = None if visible is None else visible_whole_routes(call)
             if remote:
                 visible = ids_with_remote(call, visible, remote, routes)
+        ids = call.body.get("mail_id") or visible
         if visible is not None:
-            conditions.append(has_id_among(visible))
+            ids = [*set(ids).intersection(visible)]
+        values = filter_values(filters) | {"ids": json.dumps(ids)}
         with call.db.transaction("DEFERRED"):
-            counts = call.db.one(COUNTS.where(SQL("TRUE"), *conditions))
+            counts = call.db.one(COUNTS[ids is not None], **values)
         with call.db.transaction("DEFERRED"):
-            return {"counts": by_state(counts), "queue": page(call, conditions, routes)}
+            query = LISTS[ids is not None, call.body.get("mail_state")]
+            return {"counts": by_state(counts), "queue": page(call, query, values, routes)}
 
     @endpoint(**OF_MAILS)
     def retry(self, call):
         """Delete the failures of mails, so that the dispatch daemon tries them again at once."""
-        call.db.execute(Faillog.delete().where(Faillog.fail_mail.in_(existing_ids(call))))
+        call.db.execute_many(RETRY, [{"mail_id": mail_id} for mail_id in existing_ids(call)])
 
     @endpoint(**OF_MAILS)
     def delete(self, call):
         """Delete mails from the queue. Neither sender nor recipient is notified."""
-        call.db.execute(Outbox.delete().where(Outbox.mail_id.in_(existing_ids(call))))
+        call.db.execute_many(DELETE, [{"mail_id": mail_id} for mail_id in existing_ids(call)])
 
     @endpoint(**OF_MAILS)
     def bounce(self, call):
         """Give up mails, so that the dispatch daemon returns them to their senders with a report."""
         ids = existing_ids(call)
-        senders = call.db.column(Outbox.select(Outbox.mail_envelopefrom).where(Outbox.mail_id.in_(ids)))
-        if not all(senders):
+        among = {"ids": json.dumps(ids)}
+        if not all(call.db.column(SENDERS, **among)):
             raise ApiError("A mail without a sender cannot be returned.")
-        given_up = call.db.column(GIVEN_UP.where(Faillog.fail_mail.in_(ids)))
-        for mail_id in set(ids).difference(given_up):
-            call.db.execute(
-                Faillog.insert(
-                    fail_mail=mail_id,
-                    fail_fatal=True,
-                    fail_message=f"Returned by {call.user_name or 'the administrator'}.",
-                )
-            )
+        message = f"Returned by {call.user_name or 'the administrator'}."
+        to_give_up = set(ids).difference(call.db.column(GIVEN_UP_AMONG, **among))
+        call.db.execute_many(GIVE_UP, [{"mail_id": mail_id, "message": message} for mail_id in to_give_up])
 
     def on_user_deleted(self, user_name: str):
         """Remove the submitter from a deleted user's mails: they are delivered, but no later user of that name sees them."""
         with self.app.db.transaction():
-            self.app.db.execute(Outbox.update(mail_submitter=None).where(Outbox.mail_submitter == user_name))
-
-
-def matches(column: Field, value: str) -> Expression:
-    """Return the condition that a column equals a value, without regard to case; `@domain` matches all its addresses.
-
-    It does not use LIKE: `_` and `%` in the value would be wildcards, and others choose the text of the columns.
-    """
-    lower = fn.LOWER(column)
-    return (fn.SUBSTR(lower, -len(value)) if value[0] == "@" else lower) == fn.LOWER(value)
+            self.app.db.execute(REMOVE_SUBMITTER, user=user_name)
 
 
 def existing_ids(call) -> list[int]:
@@ -165,7 +142,7 @@ def existing_ids(call) -> list[int]:
     ids = call.body["mail_id"]
     visible = visible_ids(call, ids)
     if visible is None:
-        visible = call.db.column(Outbox.select(Outbox.mail_id).where(Outbox.mail_id.in_(ids)))
+        visible = call.db.column(EXISTING, ids=json.dumps(ids))
     if set(ids) != set(visible):
         raise ApiError("mail not found")
     return ids
@@ -177,20 +154,13 @@ def by_state(counts: dict) -> dict[str, int]:
     return {"waiting": mails - tried, "deferred": tried - failed, "failed": failed}
 
 
-def page(call, conditions: list, routes: set[str] | None) -> list[dict]:
+def page(call, query: PreparedQuery, values: dict, routes: set[str] | None) -> list[dict]:
     """Return the listed mails with an id above `after`; the caller sees credentials in `routes` (None: in all)."""
-    if call.body.get("mail_state"):
-        conditions = [*conditions, IN_STATE[call.body["mail_state"]]]
-    after = Outbox.mail_id > (call.body.get("after") or 0)
-    rows = call.db.rows(
-        Outbox.select(*COLUMNS)
-        .where(after, *conditions)
-        .order_by(Outbox.mail_id)
-        .limit(min(call.limit or MOST_LISTED, MOST_LISTED))
-    )
-    ids = [row["mail_id"] for row in rows]
-    summaries = {row.pop("fail_mail"): row for row in call.db.rows(SUMMARY.where(Faillog.fail_mail.in_(ids)))}
-    failures = latest_failures(call, ids)
+    limit = min(call.limit or MOST_LISTED, MOST_LISTED)
+    rows = call.db.rows(query, **values, after=call.body.get("after") or 0, limit=limit)
+    listed = json.dumps([row["mail_id"] for row in rows])
+    summaries = {row.pop("fail_mail"): row for row in call.db.rows(SUMMARIES, ids=listed)}
+    failures = latest_failures(call, listed)
     mails = [
         described(row, summaries.get(row["mail_id"], NO_FAILURES), failures.get(row["mail_id"], []))
         for row in rows
@@ -198,14 +168,10 @@ def page(call, conditions: list, routes: set[str] | None) -> list[dict]:
     return [without_credentials(mail, routes) for mail in mails]
 
 
-def latest_failures(call, ids: list[int]) -> dict[int, list[dict]]:
-    """Return the latest failures of each mail that has some, newest first."""
-    ranked = (
-        Faillog.select(Faillog, AGE_RANK.alias("age_rank")).where(Faillog.fail_mail.in_(ids)).alias("ranked")
-    )
-    columns, rank = SQL("fail_mail, fail_message, fail_time, fail_fatal"), SQL("age_rank")
+def latest_failures(call, ids: str) -> dict[int, list[dict]]:
+    """Return the latest failures, newest first, of each mail that has some among those of a JSON list."""
     failures: dict[int, list] = {}
-    for row in call.db.rows(ranked.select_from(columns).where(rank <= MOST_FAILURES).order_by(rank)):
+    for row in call.db.rows(LATEST_FAILURES, ids=ids):
         failures.setdefault(row.pop("fail_mail"), []).append(row | {"fail_time": number(row["fail_time"])})
     return failures
 

@@ -11,6 +11,7 @@ from mailapi import (
     admin_or_delegate,
     delegate_of,
     endpoint,
+    param,
     php_text,
 )
 
@@ -20,6 +21,16 @@ from .mail.routers import OUT_ROUTERS, Msa, Smtpd, check_router
 from .mail.routing import visible_routers
 
 SENDERS = OwnedRows(Smtpd.select(), owner=Smtpd.smtpd_user, list_for_delegate=visible_routers)
+ROUTER = {name: param(name) for name in ("smtpd_router", "smtpd_route")}
+IS_USER = Smtpd.smtpd_user == param("smtpd_user")
+ADD = PreparedQuery(Smtpd.insert(smtpd_user=param("smtpd_user"), **ROUTER))
+UPDATE = PreparedQuery(Smtpd.update(ROUTER).where(IS_USER))
+DELETE = PreparedQuery(Smtpd.delete().where(IS_USER))
+
+
+def values_of(call) -> dict:
+    """Return the columns of a row, from the request."""
+    return {name: call.body.get(name) for name in ("smtpd_user", *ROUTER)}
 
 
 def check_new_router(call):
@@ -73,13 +84,7 @@ class SMTPD(Module):
     def add(self, call):
         """Let a user send mail. `smtpd` is the new row's id, or -1 if the database refuses the row."""
         try:
-            cursor = call.db.execute(
-                Smtpd.insert(
-                    smtpd_user=call.body["smtpd_user"],
-                    smtpd_router=call.body["smtpd_router"],
-                    smtpd_route=call.body.get("smtpd_route"),
-                )
-            )
+            cursor = call.db.execute(ADD, **values_of(call))
         except IntegrityError as error:
             raise ApiError(str(error), smtpd=-1) from error
         return {"smtpd": cursor.lastrowid}
@@ -92,13 +97,9 @@ class SMTPD(Module):
     )
     def update(self, call):
         """Set the router and the route of a user's outgoing mail. Without smtpd_route the route is removed."""
-        call.db.execute(
-            Smtpd.update(
-                smtpd_router=call.body["smtpd_router"], smtpd_route=call.body.get("smtpd_route")
-            ).where(Smtpd.smtpd_user == call.body["smtpd_user"])
-        )
+        call.db.execute(UPDATE, **values_of(call))
 
     @endpoint(required={"smtpd_user": "Username is not set."}, allow=delegate_of("smtpd_user"))
     def delete(self, call):
         """Stop a user from sending mail."""
-        call.db.execute(Smtpd.delete().where(Smtpd.smtpd_user == call.body["smtpd_user"]))
+        call.db.execute(DELETE, smtpd_user=call.body["smtpd_user"])

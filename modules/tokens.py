@@ -54,18 +54,22 @@ WITHOUT_HASHES = TokenRow.select(
         for column in TokenRow._meta.sorted_fields
         if column not in {TokenRow.token_hash, TokenRow.authdata_hash}
     ]
-)
+).order_by(TokenRow.token_id)
+ALL_TOKENS = PreparedQuery(WITHOUT_HASHES)
+IS_OF_USER = TokenRow.token_user == param("user")
+TOKENS_OF_USER = PreparedQuery(WITHOUT_HASHES.where(IS_OF_USER))
 FIND_TOKEN = PreparedQuery(TokenRow.select().where(TokenRow.token_hash == param("token_hash")))
-TOKEN_OF_USER = PreparedQuery(
-    TokenRow.select(TokenRow.token_id).where(TokenRow.token_user == param("user")).limit(1)
-)
-COUNT_OF_USER = PreparedQuery(
-    TokenRow.select(fn.COUNT(TokenRow.token_id)).where(TokenRow.token_user == param("user"))
-)
+TOKEN_OF_USER = PreparedQuery(TokenRow.select(TokenRow.token_id).where(IS_OF_USER).limit(1))
+COUNT_OF_USER = PreparedQuery(TokenRow.select(fn.COUNT(TokenRow.token_id)).where(IS_OF_USER))
 SET_USED = PreparedQuery(
     TokenRow.update(token_used=param("now")).where(TokenRow.token_id == param("token_id"))
 )
-
+NEW_COLUMNS = TokenRow._meta.fields.keys() - {"token_id", "token_used"}
+INSERT = PreparedQuery(TokenRow.insert({name: param(name) for name in sorted(NEW_COLUMNS)}))
+IS_TOKEN = TokenRow.token_id == param("token_id")
+DELETE_ANY = PreparedQuery(TokenRow.delete().where(IS_TOKEN))
+DELETE_OWN = PreparedQuery(TokenRow.delete().where(IS_TOKEN, IS_OF_USER))
+DELETE_ALL_OF_USER = PreparedQuery(TokenRow.delete().where(IS_OF_USER))
 
 MOST_TOKENS = 100  # of one user
 MOST_NETWORKS = 50  # of a token: each is looked at in every request
@@ -114,13 +118,9 @@ CREATE TABLE IF NOT EXISTS token (token_id INTEGER PRIMARY KEY AUTOINCREMENT, to
     @endpoint(allow=not_by_token, read_only=True, manages_transactions=True)
     def get(self, call):
         """List the caller's tokens, or all tokens if the caller is an admin. The secrets are not stored."""
-        rows = (
-            WITHOUT_HASHES
-            if call.caller.admin
-            else WITHOUT_HASHES.where(TokenRow.token_user == call.user_name)
-        )
+        visible = ALL_TOKENS if call.caller.admin else TOKENS_OF_USER
         with self.app.state.transaction("DEFERRED"):
-            tokens = self.app.state.rows(rows.order_by(TokenRow.token_id))
+            tokens = self.app.state.rows(visible, user=call.user_name)
         return {"tokens": [with_lists(token) for token in tokens]}
 
     @endpoint(
@@ -152,17 +152,16 @@ CREATE TABLE IF NOT EXISTS token (token_id INTEGER PRIMARY KEY AUTOINCREMENT, to
             if self.app.state.value(COUNT_OF_USER, user=call.user_name) >= MOST_TOKENS:
                 raise ApiError(f"Too many tokens: {MOST_TOKENS} at most. Delete one first.")
             row = self.app.state.execute(
-                TokenRow.insert(
-                    token_hash=sha256(secret),
-                    token_user=call.user_name,
-                    token_name=call.body["token_name"],
-                    token_created=int(time.time()),
-                    token_expires=call.body.get("token_expires"),
-                    token_reads_only=call.body.get("token_reads_only") or False,
-                    # Of the password that the caller logged in with: if it has just been changed, the token has ended already.
-                    authdata_hash=sha256(call.authdata or ""),
-                    **lists,
-                )
+                INSERT,
+                token_hash=sha256(secret),
+                token_user=call.user_name,
+                token_name=call.body["token_name"],
+                token_created=int(time.time()),
+                token_expires=call.body.get("token_expires"),
+                token_reads_only=int(call.body.get("token_reads_only") or 0),
+                # Of the password that the caller logged in with: if it has just been changed, the token has ended already.
+                authdata_hash=sha256(call.authdata or ""),
+                **lists,
             ).lastrowid
         return {"token": secret, "token_id": row}
 
@@ -174,11 +173,11 @@ CREATE TABLE IF NOT EXISTS token (token_id INTEGER PRIMARY KEY AUTOINCREMENT, to
     )
     def delete(self, call):
         """Delete one of the caller's tokens, or any token if the caller is an admin."""
-        condition = TokenRow.token_id == call.body["token_id"]
-        if not call.caller.admin:
-            condition &= TokenRow.token_user == call.user_name
+        query = DELETE_ANY if call.caller.admin else DELETE_OWN
         with self.app.state.transaction():
-            if not self.app.state.execute(TokenRow.delete().where(condition)).rowcount:
+            if not self.app.state.execute(
+                query, token_id=call.body["token_id"], user=call.user_name
+            ).rowcount:
                 raise ApiError("Token not found.")
 
     def bearer(self, call, token: str, address: str) -> Bearer | None:
@@ -223,7 +222,7 @@ CREATE TABLE IF NOT EXISTS token (token_id INTEGER PRIMARY KEY AUTOINCREMENT, to
     def on_user_deleted(self, user_name: str):
         """Delete the tokens of a deleted user."""
         with self.app.state.transaction():
-            self.app.state.execute(TokenRow.delete().where(TokenRow.token_user == user_name))
+            self.app.state.execute(DELETE_ALL_OF_USER, user=user_name)
 
 
 def check_restrictions(row: dict, module: Module, chosen: Endpoint):

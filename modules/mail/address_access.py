@@ -1,8 +1,17 @@
 """Rows of `addresses` that a caller may see or change (docs/wire.md section 4)."""
 
-from mailapi import ApiError
+from mailapi import ApiError, param
 
-from ..directory.address_tables import address_table
+from ..directory.address_tables import address_table, each_address_table
+
+EXPRESSION_WITH_ORDER = each_address_table(
+    lambda table: table.select(table.address_expression).where(table.address_order == param("order"))
+)
+ROW = each_address_table(
+    lambda table: table.select().where(
+        table.address_expression == param("expression"), table.address_order == param("order")
+    )
+)
 
 
 def is_visible(call, row: dict) -> bool:
@@ -22,22 +31,17 @@ def require_managed(call, order: int, refusal: str):
 
     The expression in the request proves nothing: it may differ from the stored one (docs/wire.md F07).
     """
-    table = address_table(call)
-    expression = call.db.value(table.select(table.address_expression).where(table.address_order == order))
+    expression = call.db.value(EXPRESSION_WITH_ORDER[call.generation.number], order=order)
     if not call.caller.admin and (expression is None or not call.caller.may_manage(expression)):
         raise ApiError(call.in_generation(refusal))
 
 
 def managed_row(call, given: dict) -> dict:
     """Return the stored row with the expression and the order of an address that the caller may manage."""
-    table = address_table(call)
     if not call.caller.may_manage(given["address_expression"]):
         raise ApiError("No access.")
     row = call.db.one(
-        table.select().where(
-            table.address_expression == given["address_expression"],
-            table.address_order == given["address_order"],
-        )
+        ROW[call.generation.number], expression=given["address_expression"], order=given["address_order"]
     )
     if row is None:
         raise ApiError("Address not found.")

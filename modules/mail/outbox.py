@@ -4,7 +4,7 @@ from peewee import BooleanField, Cast, IntegerField, TextField
 
 from mailapi import ApiError, Model, PreparedQuery, param
 
-from ..directory.address_tables import address_table
+from ..directory.address_tables import address_table, each_address_table
 from .addresses import Mailbox
 from .outgoing import OutgoingMail
 from .routing import matching_rows, out_router, outbound
@@ -41,14 +41,14 @@ INSERT_ROW = PreparedQuery(
         mail_data=Cast(param("data"), "TEXT"),
     )
 )
+OWN_EXPRESSIONS = each_address_table(
+    lambda table: table.select(table.address_expression).where(table.stores_to(param("user"))).distinct()
+)
 
 
 def own_address(call) -> str | None:
     """Return the default sender: the caller's name if it stores to them, else their only address, or None."""
-    table = address_table(call)
-    expressions = call.db.column(
-        table.select(table.address_expression).where(table.stores_to(call.user_name)).distinct()
-    )
+    expressions = call.db.column(OWN_EXPRESSIONS[call.generation.number], user=call.user_name)
     addresses = [each for each in expressions if "@" in each and "%" not in each]
     return call.user_name if call.user_name in addresses else addresses[0] if len(addresses) == 1 else None
 

@@ -2,7 +2,7 @@
 
 import json
 
-from peewee import SQL, Expression
+from peewee import SQL, Expression, Field, Select, fn
 
 from mailapi import PreparedQuery, param
 
@@ -37,6 +37,18 @@ HIDDEN = "***"  # in the place of credentials
 AMONG_IDS = "mail_id IN (SELECT value FROM json_each(?))"
 
 
+def has_id_among(column: Field) -> Expression:
+    """Return the condition for the ids in param("ids"), a JSON list: there may be more than a statement can have parameters."""
+    return column.in_(Select([fn.json_each(param("ids"))], [SQL("value")]))
+
+
+REMOTES = PreparedQuery(
+    Outbox.select(Outbox.mail_id, Outbox.mail_remote).where(
+        has_id_among(Outbox.mail_id), Outbox.mail_remote.is_null(False)
+    )
+)
+
+
 def visible_query(generation: int, among: str, *parameters) -> PreparedQuery:
     """Return the query for the ids of the mails that a user sees, among those that a condition selects."""
     sql = VISIBLE_TO_USERS.format(which=among, stores=STORES[generation])
@@ -60,18 +72,12 @@ def visible_ids(call, among: list[int] | None = None) -> list[int] | None:
     )
 
 
-def has_id_among(ids: list[int]) -> Expression:
-    """Return the condition for the mails with these ids; there may be more than a statement can have parameters."""
-    return Outbox.mail_id.in_(SQL("(SELECT value FROM json_each(?))", [json.dumps(ids)]))
-
-
 def ids_with_remote(call, ids: list[int], remote: str, visible_whole_routes: set[str]) -> list[int]:
     """Return those mails whose remote host, as the caller sees it, is `remote` or ends with its `@domain`.
 
     Comparing the stored host would let the caller find out credentials by filtering (docs/wire.md F44).
     """
-    query = Outbox.select(Outbox.mail_id, Outbox.mail_remote)
-    rows = call.db.rows(query.where(has_id_among(ids), Outbox.mail_remote.is_null(False)))
+    rows = call.db.rows(REMOTES, ids=json.dumps(ids))
     wanted, is_domain = remote.lower(), remote.startswith("@")
     remotes = {
         row["mail_id"]: visible_remote(row["mail_remote"], visible_whole_routes).lower() for row in rows

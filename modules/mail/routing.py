@@ -26,6 +26,17 @@ MATCHING_ROWS = {
     for number, rows in ROWS_BY_ORDER.items()
 }
 
+USER_DATABASE = PreparedQuery(Users.select(Users.user_database).where(Users.user_name == param("user")))
+IN_ROUTER_OF_USER = PreparedQuery(
+    Msa.select(Msa.msa_inrouter, Msa.msa_inroute).where(Msa.msa_user == param("user"))
+)
+OUT_ROUTER_OF_USER = {
+    8: PreparedQuery(Msa.select(Msa.msa_outrouter, Msa.msa_outroute).where(Msa.msa_user == param("user"))),
+    9: PreparedQuery(
+        Smtpd.select(Smtpd.smtpd_router, Smtpd.smtpd_route).where(Smtpd.smtpd_user == param("user"))
+    ),
+}
+
 
 def matching_rows(call, address: str) -> list[dict]:
     """Return the rows whose expression matches an address, in the order in which the daemon tries them."""
@@ -147,7 +158,7 @@ def in_router(call, row: dict) -> tuple[str | None, str]:
     if call.generation.number == 9:
         return row["address_router"], row["address_route"] or ""
     user = row["address_user"]
-    msa = call.db.one(Msa.select(Msa.msa_inrouter, Msa.msa_inroute).where(Msa.msa_user == user))
+    msa = call.db.one(IN_ROUTER_OF_USER, user=user)
     if msa is None:
         return None, ""
     if msa["msa_inrouter"] == "store":
@@ -156,7 +167,7 @@ def in_router(call, row: dict) -> tuple[str | None, str]:
 
 
 def stored_decision(call, steps: list, user: str) -> dict:
-    user_row = call.db.one(Users.select(Users.user_database).where(Users.user_name == user))
+    user_row = call.db.one(USER_DATABASE, user=user)
     if user_row is None:
         return decision([*steps, f"Rejected: there is no user {user}."])
     database = "user database" if user_row["user_database"] else "master database"
@@ -177,11 +188,7 @@ def redirect_target(route: str, recipient: str, sender: str) -> str:
 
 def out_router(call, user: str) -> tuple[str | None, str | None]:
     """Return the out router and route of a user; None, None: the user may not send."""
-    if call.generation.number == 9:
-        columns = Smtpd.smtpd_router, Smtpd.smtpd_route, Smtpd.smtpd_user
-    else:
-        columns = Msa.msa_outrouter, Msa.msa_outroute, Msa.msa_user
-    rows = call.db.fetch(columns[0].model.select(*columns[:2]).where(columns[2] == user), {})[1]
+    rows = call.db.fetch(OUT_ROUTER_OF_USER[call.generation.number], {"user": user})[1]
     return rows[0] if rows else (None, None)
 
 

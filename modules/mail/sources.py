@@ -7,7 +7,9 @@ import sqlite3
 import peewee
 from peewee import BlobField, BooleanField, Case, Cast, IntegerField, TextField, fn
 
-from mailapi import ApiError, CannotOpen, Model, PreparedQuery, Store, Users, is_busy, param
+from mailapi import ApiError, CannotOpen, Model, PreparedQuery, Store, is_busy, param
+
+from .routing import USER_DATABASE
 
 
 class Mail(Model):
@@ -50,7 +52,6 @@ WITH_ID = OF_USER & (Mail.mail_id == param("mail_id"))
 ONE_MAIL = PreparedQuery(Mail.select(*COLUMNS, BYTES.alias("mail_data")).where(WITH_ID))
 MARK = PreparedQuery(Mail.update(mail_read=param("mail_read")).where(WITH_ID))
 DELETE = PreparedQuery(Mail.delete().where(WITH_ID))
-USER_DATABASE = PreparedQuery(Users.select(Users.user_database).where(Users.user_name == param("user")))
 
 HEADER_BYTES = 65536  # of a mail that are read to find its header
 

@@ -305,6 +305,6 @@ def test_a_deleted_users_row_goes(site, inbox):
         with site.app.state.transaction("DEFERRED"):
             return site.app.state.column(imap_validity.LAST_SEEN, user="dan@corp.org")
 
-    assert last_seen() == ["dan@corp.org"]
+    assert len(last_seen()) == 1
     assert site("users/?delete", user_name="dan@corp.org")["status"] == "ok"
     assert last_seen() == []
