@@ -747,11 +747,11 @@ class Transaction:
     """A block whose statements take effect together or not at all."""
 
     def __init__(self, store: "Store", lock_type: str):
-        self.store, self.begin, self.reads = store, f"BEGIN {lock_type}", lock_type == "DEFERRED"
+        self.store, self.lock_type, self.begin = store, lock_type, f"BEGIN {lock_type}"
 
     def __enter__(self):
         self.store.connect()
-        gate = self.reads and self.store.gate
+        gate = self.store.gates.get(self.lock_type)
         if gate:
             gate.enter()
         try:
@@ -769,8 +769,8 @@ class Transaction:
             connection = self.store.opened.connection
             if connection.in_transaction:  # SQLite may have rolled back already
                 connection.execute("ROLLBACK")
-            if self.reads and self.store.gate:
-                self.store.gate.leave()
+            if gate := self.store.gates.get(self.lock_type):
+                gate.leave()
 
 
 class Store:
@@ -790,7 +790,8 @@ class Store:
         options: dict = {"uri": True, "timeout": 5, "factory": ClosingConnection, "check_same_thread": False}
         self.database = peewee.SqliteDatabase(uri, pragmas=self.PRAGMAS, **options)
         self.opened = ThreadConnection()
-        self.gate = load_part("state.read_gate").ReadGate()
+        gates = load_part("state.gates")
+        self.gates = {"DEFERRED": gates.ReadGate(), "IMMEDIATE": gates.WriteQueue()}
         self.transactions = {
             lock_type: Transaction(self, lock_type) for lock_type in ("DEFERRED", "IMMEDIATE")
         }

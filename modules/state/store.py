@@ -23,7 +23,7 @@ class StateStore(Store):
 
     def __init__(self, path: str, schema: str):
         super().__init__(path)
-        self.gate = None  # in WAL mode readers and writers do not wait for each other
+        del self.gates["DEFERRED"]  # in WAL mode readers and writers do not wait for each other
         self.schema = schema
 
     def missing(self, error):

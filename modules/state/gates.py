@@ -1,7 +1,9 @@
-"""A gate that keeps readers of a SQLite file from shutting out its writers."""
+"""Gates that the transactions of a process pass on their way to a SQLite file."""
 
 import threading
 import time
+
+from mailapi import BUSY, ApiError
 
 
 class ReadGate:
@@ -32,3 +34,23 @@ class ReadGate:
             self.readers -= 1
             if self.waiting and not self.readers:
                 self.empty.notify_all()
+
+
+class WriteQueue:
+    """Lets the threads of a process write one after the other.
+
+    In SQLite's own wait for a lock each thread sleeps, longer each time, and whoever comes when the lock is free gets it.
+    A thread that is writing may enter again: SQLite then refuses the transaction within a transaction.
+    """
+
+    LONGEST_WAIT = 5  # seconds, as SQLite's own
+
+    def __init__(self):
+        self.lock = threading.RLock()
+
+    def enter(self):
+        if not self.lock.acquire(timeout=self.LONGEST_WAIT):
+            raise ApiError(BUSY, http=503, retry_after=1)
+
+    def leave(self):
+        self.lock.release()
