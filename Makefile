@@ -21,24 +21,24 @@ quick: .venv/tested lint
 	$$(command -v eatmydata) $(BIN)/python -m pytest -n 2 --dist loadfile -m "not slow" \
 		tests/core tests/api tests/state tests/directory tests/project
 
-# The style of the code: rules and format.
+# The style of the code: rules, format and types.
 lint: .venv/tested
 	$(BIN)/ruff check .
 	$(BIN)/ruff format --check .
+	$(BIN)/mypy mailapi.py modules
 
 # Longer than in `make test`: ten minutes for each part.
 fuzz: .venv/tested
-	FUZZ=100 $(BIN)/python -m pytest tests/core/test_fuzz.py
+	FUZZ=100 $(BIN)/python -m pytest tests/core/test_fuzz.py tests/core/test_fuzz_mail.py
 	FUZZ_SECONDS=600 $(BIN)/python -m pytest tests/project/test_guided_fuzz.py
 
 # Longer than in `make test`: eight writers for two minutes, a server killed 120 times.
 stress: .venv/tested
 	STRESS=120 $(BIN)/python -m pytest tests/deploy/test_survival.py
 
-# How mailapi compares with a floor under the same server; some ten minutes. `ARGS="--server uwsgi"` for a part of it.
-bench: SERVERS += wrk
+# How mailapi compares with the original and with a floor; some ten minutes. `ARGS="--server uwsgi"` for a part of it.
 bench: .venv/tested servers
-	$(BIN)/python -m bench run $(ARGS)
+	$(BIN)/python -m bench traffic $(ARGS)
 
 # mailapi and the packages that it needs in one file: dist/mailapi.pyz.
 pyz: .venv/bundled

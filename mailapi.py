@@ -20,7 +20,6 @@ import secrets
 import sqlite3
 import sys
 import threading
-import time
 import traceback
 import types
 import urllib.parse
@@ -37,9 +36,9 @@ from peewee import TextField
 try:
     import orjson
 except ImportError:
-    orjson = None
+    orjson = None  # type: ignore[assignment]
 if orjson and orjson.dumps(1e16) != b"1e+16":  # before 3.11.9
-    orjson = None
+    orjson = None  # type: ignore[assignment]
 
 __version__ = "0.1.0"
 
@@ -156,7 +155,7 @@ def checked_config(given: dict, base: Path) -> Config:
     return Config(**given).resolve(base)
 
 
-def check_type(key: str, value, kind: type):
+def check_type(key: str, value, kind):
     """Raise ConfigError unless the value is of this type, and an integer not too small."""
     least = OPTIONS[key].metadata.get("least", 1)
     if isinstance(value, kind) and (kind is not int or not isinstance(value, bool) and value >= least):
@@ -344,7 +343,7 @@ def whole_number(value) -> int | None:
     """A whole number of at most 18 digits, sent as number or text (docs/wire.md F37); None stays None."""
     if value is None:
         return None
-    if not re.fullmatch(r"-?[0-9]{1,18}", raw_text(value)):
+    if not re.fullmatch(r"-?[0-9]{1,18}", raw_text(value) or ""):
         raise ValueError("not a whole number")
     return int(value)
 
@@ -424,9 +423,9 @@ def refuse_forbidden_text(body: dict):
         while todo:
             item = todo.pop()
             if isinstance(item, str):
-                forbidden = FORBIDDEN.search(item)
+                forbidden = bool(FORBIDDEN.search(item))
             else:
-                forbidden = isinstance(item, bytes) and FORBIDDEN_BYTES.search(item)
+                forbidden = isinstance(item, bytes) and bool(FORBIDDEN_BYTES.search(item))
             if forbidden:
                 refused = invalid(FORBIDDEN.sub("\ufffd", name))
                 refused.audit = "Invalid value for a field."  # the client sent the name, too
@@ -441,7 +440,6 @@ def refuse_forbidden_text(body: dict):
 NEW_SPELLING = re.compile(r"(?<=_)right(s?)\Z")
 SMALL_BODY = 64 * 1024  # bytes of a body that is parsed before its sender is known
 MOST_VALUES = 100_000  # commas, brackets and escapes of a larger one: each can take a hundred bytes of memory
-MOST_DISCARDED = 32 * 1024 * 1024  # bytes
 
 
 def canonical(name: str) -> str:
@@ -449,9 +447,7 @@ def canonical(name: str) -> str:
     return NEW_SPELLING.sub(r"permission\1", name.replace("-", "_"))
 
 
-def php_map(mapping: dict):
-    """Return a map as PHP encodes it: an empty one is []."""
-    return mapping or []
+PHP_EMPTY_MAP: list = []  # as which PHP encodes a map without entries
 
 
 def number(value):
@@ -523,45 +519,6 @@ def raw_body(environ: dict, length: int | None, limit: int) -> bytes:
     return raw
 
 
-class Unread:
-    """An answer to a request whose body was not read: the body is discarded once the answer is sent.
-
-    CGI and some servers reset a connection on which something is left to read, and the answer is lost.
-    """
-
-    def __init__(self, payload: bytes, environ: dict):
-        self.payload, self.environ = payload, environ
-
-    def __iter__(self):
-        return iter([self.payload])
-
-    def close(self):
-        with contextlib.suppress(OSError, ApiError):
-            length = body_length(self.environ)
-            left = MOST_DISCARDED if length is None else min(length, MOST_DISCARDED)
-            while left and (piece := self.environ["wsgi.input"].read(min(left, 65536))):
-                left -= len(piece)
-
-
-class SharedLimit:
-    """Bytes of memory that all requests of a process may take together for one purpose."""
-
-    def __init__(self, most: int):
-        self.most, self.used, self.lock = most, 0, threading.Lock()
-
-    def take(self, size: int) -> int:
-        """Reserve and return size; ApiError (HTTP 503) where others have too much. A single request always gets it."""
-        with self.lock:
-            if self.used and self.used + size > self.most:
-                raise ApiError("The server is busy. Try again.", http=503, retry_after=1)
-            self.used += size
-        return size
-
-    def give_back(self, size: int):
-        with self.lock:
-            self.used -= size
-
-
 def read_object(raw: bytes) -> dict:
     """Return the JSON object of a body, {} of an empty one, whatever its Content-Type is (docs/wire.md F22).
 
@@ -604,7 +561,7 @@ ENCODER = json.JSONEncoder(ensure_ascii=False, check_circular=False, separators=
 
 def encode(answer: dict) -> bytes:
     """Return the answer as JSON in UTF-8, with RawJSON members last; the same bytes with and without orjson."""
-    pieces = []
+    pieces: list[bytes] = []
     while RawJSON in (kinds := [*map(type, answer.values())]):
         name = [*answer][kinds.index(RawJSON)]  # an action's own, so that there is no quote in it
         pieces += f',"{name}":'.encode(), answer.pop(name).payload
@@ -650,7 +607,7 @@ class File:
 
 def table_name(model: type) -> str:
     """Return a model's class name in snake case, without the number of a generation."""
-    return peewee.make_snake_case(model.__name__).rstrip("0123456789")
+    return re.sub("(?<=[a-z])(?=[A-Z])", "_", model.__name__).lower().rstrip("0123456789")
 
 
 class Model(peewee.Model):
@@ -732,7 +689,10 @@ class PreparedQuery:
     def __init__(self, query: peewee.Node, nested: tuple = ()):
         self.query = query
         self.nested = nested  # the columns that hold JSON
-        self.compiled: dict[str, tuple[str, Callable]] = {}  # Store.dialect → SQL and binder
+        self.compiled: dict[str, Statement] = {}  # by Store.dialect
+
+
+Statement = tuple[str, Callable[[Mapping], Sequence] | None]  # SQL, and a binder
 
 
 def binder(parameters: Sequence) -> Callable[[Mapping], Sequence] | None:
@@ -740,26 +700,26 @@ def binder(parameters: Sequence) -> Callable[[Mapping], Sequence] | None:
     names = [each.name if type(each) is Param else number for number, each in enumerate(parameters)]
     constants = {n: each for n, each in enumerate(parameters) if type(each) is not Param}
     if len(names) < 2:
-        return (lambda values: [(constants | values)[names[0]]]) if names else None
+        return (lambda values: [{**constants, **values}[names[0]]]) if names else None
     pick = itemgetter(*names)
-    return (lambda values: pick(constants | values)) if constants else pick
+    return (lambda values: pick({**constants, **values})) if constants else pick
 
 
-def each_generation(build: Callable[[Generation], object]) -> dict:
+def each_generation(build: Callable[[Generation], peewee.Query]) -> dict:
     """Return a prepared query for every generation, by its number."""
     return {number: PreparedQuery(build(generation)) for number, generation in GENERATIONS.items()}
 
 
-SQLITE_SEQUENCE = peewee.Table("sqlite_sequence", ("name", "seq"))
+SQLITE_SEQUENCE = peewee.Table("sqlite_sequence")
 LAST_GIVEN = PreparedQuery(
-    SQLITE_SEQUENCE.select(SQLITE_SEQUENCE.seq).where(SQLITE_SEQUENCE.name == param("table"))
+    SQLITE_SEQUENCE.select(SQLITE_SEQUENCE.c.seq).where(SQLITE_SEQUENCE.c.name == param("table"))
 )
 
 
 def as_peewee(error: sqlite3.Error) -> Exception:
     """Return peewee's exception for one of SQLite's."""
     try:
-        with peewee.__exception_wrapper__:
+        with peewee.__exception_wrapper__:  # type: ignore[attr-defined]
             raise error
     except Exception as translated:
         return translated
@@ -783,45 +743,15 @@ class ThreadConnection(threading.local):
     trace: Callable[[str], None] | None = None
 
 
-class ReadGate:
-    """Keeps the threads of a process from reading a file without a pause.
-
-    SQLite lets a thread read at once while another thread of its process reads, past a writer of another process that
-    waits for the readers to leave. Once threads have been reading for LONGEST_READING, new ones wait until all left.
-    """
-
-    LONGEST_READING = 0.05  # seconds
-
-    def __init__(self):
-        self.readers, self.waiting, self.since, self.lock = 0, 0, 0.0, threading.Lock()
-        self.empty = threading.Condition(self.lock)
-
-    def enter(self):
-        with self.lock:
-            while self.readers and time.monotonic() - self.since > self.LONGEST_READING:
-                self.waiting += 1
-                self.empty.wait()
-                self.waiting -= 1
-            if not self.readers:
-                self.since = time.monotonic()
-            self.readers += 1
-
-    def leave(self):
-        with self.lock:
-            self.readers -= 1
-            if self.waiting and not self.readers:
-                self.empty.notify_all()
-
-
 class Transaction:
     """A block whose statements take effect together or not at all."""
 
     def __init__(self, store: "Store", lock_type: str):
-        self.store, self.begin, self.reads = store, f"BEGIN {lock_type}", lock_type == "DEFERRED"
+        self.store, self.lock_type, self.begin = store, lock_type, f"BEGIN {lock_type}"
 
     def __enter__(self):
         self.store.connect()
-        gate = self.reads and self.store.gate
+        gate = self.store.gates.get(self.lock_type)
         if gate:
             gate.enter()
         try:
@@ -839,8 +769,8 @@ class Transaction:
             connection = self.store.opened.connection
             if connection.in_transaction:  # SQLite may have rolled back already
                 connection.execute("ROLLBACK")
-            if self.reads and self.store.gate:
-                self.store.gate.leave()
+            if gate := self.store.gates.get(self.lock_type):
+                gate.leave()
 
 
 class Store:
@@ -857,10 +787,11 @@ class Store:
     def __init__(self, path: str):
         self.path = path
         uri = Path(path).absolute().as_uri() + "?mode=rw"
-        options = {"uri": True, "timeout": 5, "factory": ClosingConnection, "check_same_thread": False}
+        options: dict = {"uri": True, "timeout": 5, "factory": ClosingConnection, "check_same_thread": False}
         self.database = peewee.SqliteDatabase(uri, pragmas=self.PRAGMAS, **options)
         self.opened = ThreadConnection()
-        self.gate: ReadGate | None = ReadGate()
+        gates = load_part("state.gates")
+        self.gates = {"DEFERRED": gates.ReadGate(), "IMMEDIATE": gates.WriteQueue()}
         self.transactions = {
             lock_type: Transaction(self, lock_type) for lock_type in ("DEFERRED", "IMMEDIATE")
         }
@@ -924,9 +855,7 @@ class Store:
     def release(self):
         """Give a connection back after a request; one to a file stays with its thread."""
 
-    def compile(
-        self, query: PreparedQuery | peewee.Query
-    ) -> tuple[str, Callable[[Mapping], Sequence] | None]:
+    def compile(self, query: PreparedQuery | peewee.Node) -> Statement:
         """Return a query's SQL and the binder of its parameters; a prepared query is compiled only once."""
         if isinstance(query, PreparedQuery):
             query.compiled[self.dialect] = query.compiled.get(self.dialect) or self.compile(query.query)
@@ -954,8 +883,8 @@ class Store:
         sql, bind = self.compile(query)
         if self.opened.trace:
             self.opened.trace(sql)
-        with peewee.__exception_wrapper__:
-            self.opened.connection.executemany(sql, map(bind, rows))
+        with peewee.__exception_wrapper__:  # type: ignore[attr-defined]
+            self.opened.connection.executemany(sql, map(bind, rows) if bind else [()] * len(rows))
 
     def fetch(self, query, values: dict) -> tuple[sqlite3.Cursor, list]:
         """Return a query's cursor, which describes the columns, and its rows."""
@@ -1004,15 +933,6 @@ def open_store(database: str, schema: str | None = None) -> Store:
     if is_url(database):
         return load_part("mariadb.store").ServerStore(database, schema)
     return Store(database) if schema is None else load_part("state.store").StateStore(database, schema)
-
-
-def chown_like(file: str | os.PathLike | int, model: str | os.PathLike):
-    """Give a path or an open file the owner and group of another file, such as its folder, so that the service can
-    use it. Only root can: for other users, and on file systems without owners, nothing is done."""
-    if os.geteuid() == 0:
-        status = os.stat(model)
-        with contextlib.suppress(OSError):
-            os.chown(file, status.st_uid, status.st_gid, follow_symlinks=isinstance(file, int))
 
 
 def repeated(method: Callable) -> Callable:
@@ -1250,7 +1170,7 @@ class Module:
     def __init__(self, app: "Application", name: str = ""):
         self.app, self.name = app, name
 
-    def on_request(self, event: "Event"):
+    def on_request(self, event):
         """Handle the end of a request, except for a successful one that only reads, in a session."""
 
     def on_user_deleted(self, user_name: str):
@@ -1334,7 +1254,7 @@ def module_name(path: str) -> str:
 def load_modules(app: "Application") -> dict[str, Module]:
     """Return the modules of modulelist by their URL path, which is the stem of their file."""
     modules: dict[str, Module] = {"": Root(app)}
-    stand_ins = {}
+    stand_ins: dict[int, tuple[str, str, Path]] = {}
     for name, file in app.config.modulelist.items():
         path = module_file(name, file, app.config.base)
         module = load_class(name, path)(app, name)
@@ -1355,7 +1275,8 @@ def module_file(name: str, file: str, base: Path) -> Path:
     for path in (base / file, HERE / file):
         if path.is_file():
             return path.resolve()
-    if installed := find_installed(Path(file).name):
+    installed = find_installed(Path(file).name)
+    if installed and installed.origin:
         return Path(installed.origin).with_suffix(".py")
     raise ConfigError(f"modulelist: the file of {name} is missing: {base / file}.")
 
@@ -1384,6 +1305,7 @@ def load_file(path: Path):
     if not spec:
         qualified = f"mailapi_modules.{path.stem}_{sha256(str(path))[:12]}"
         spec = importlib.util.spec_from_loader(qualified, SourceFileLoader(qualified, str(path)))
+    assert spec and spec.loader  # both ways make one
     python = sys.modules[spec.name] = importlib.util.module_from_spec(spec)
     spec.loader.exec_module(python)
     return python
@@ -1393,15 +1315,12 @@ def load_file(path: Path):
 
 CLOCK_SKEW = 60  # seconds that clocks may differ; later times were written by a wrong clock
 AUTHDATA = re.compile(r"([^:]*):([0-9a-f]{64})")
-NO_SUCH_USER = "0" * 32 + ":" + "0" * 64  # as long as a real one, so that checking takes as long
+NO_SUCH_USER = "0" * 32, "0" * 64  # salt and hash, as long as real ones, so that checking takes as long
 
 
 def sha256(value: str | bytes) -> str:
     """Return the hash of a text or of bytes: a user_authdata may be stored as either (docs/wire.md F35)."""
     return hashlib.sha256(value if isinstance(value, bytes) else value.encode()).hexdigest()
-
-
-authdata_hash = lru_cache(maxsize=1000)(sha256)  # needed in every request
 
 
 def make_authdata(password: str | None) -> str | None:
@@ -1416,23 +1335,23 @@ def verify(password: str, authdata: str | bytes | None) -> bool:
     """Check a password; it takes as long where there is no user (docs/wire.md F18, F35)."""
     if isinstance(authdata, bytes):  # a BLOB
         authdata = authdata.decode(errors="surrogateescape")
-    stored = isinstance(authdata, str) and AUTHDATA.fullmatch(authdata)
-    salt, digest = (stored or AUTHDATA.fullmatch(NO_SUCH_USER)).groups()
+    stored = AUTHDATA.fullmatch(authdata) if isinstance(authdata, str) else None
+    salt, digest = stored.groups() if stored else NO_SUCH_USER
     fits = hmac.compare_digest(sha256(salt.encode(errors="surrogateescape") + password.encode()), digest)
     return fits and bool(stored)
 
 
 ########## Calls ###################################################################################
 
-META = peewee.Table("meta", ("key", "value"))
-SCHEMA_VERSION = PreparedQuery(META.select(META.value).where(META.key == "schema_version"))
+META = peewee.Table("meta")
+SCHEMA_VERSION = PreparedQuery(META.select(META.c.value).where(META.c.key == "schema_version"))
 # In one query: the schema version, the credentials, and a row for every permission.
 CALLER = each_generation(
     lambda g: (
-        META.select(META.value, Users.user_name, Users.user_authdata, g.access.api_permission)
+        META.select(META.c.value, Users.user_name, Users.user_authdata, g.access.api_permission)
         .join(Users, peewee.JOIN.LEFT_OUTER, on=Users.user_name == param("user"))
         .join(g.access, peewee.JOIN.LEFT_OUTER, on=g.access.api_user == Users.user_name)
-        .where(META.key == "schema_version")
+        .where(META.c.key == "schema_version")
     )
 )
 CREDENTIALS_OF = PreparedQuery(
@@ -1451,14 +1370,11 @@ class Call:
     restriction: Callable[[Module, Endpoint], None] | None = (
         None  # raises ApiError for what a token may not do
     )
-    caller: Caller | None = None
+    caller: Caller  # once it is identified
+    identified = False
     authdata: str | None = None  # the caller's user_authdata, as read with the permissions
     refused_wait = ""  # names the wait, where a log-in came too early
     external_user: dict | None = None  # a module's row in the place of the one of users
-    # For actions that may change something, reset_changes makes them lists and a dict.
-    new_authdata: Mapping[str, str | None] = types.MappingProxyType({})  # of users whose sessions must end
-    deleted_users: Sequence[str] = ()
-    participants: "Sequence[Participant]" = ()
 
     def __init__(
         self,
@@ -1472,6 +1388,9 @@ class Call:
         self.app, self.config, self.db = app, app.config, app.db
         self.generation, self.body, self.query, self.limit = generation, body, query, limit
         self.report_progress = report_progress  # takes a sentence about how far a long action is
+        self.new_authdata: dict[str, str | None] = {}  # of users whose sessions must end
+        self.deleted_users: list[str] = []
+        self.participants: list[Participant] = []
         # Takes the user's row, read with the permissions; raises LoginRefused if it is no longer what was authenticated.
         self.check_identity: Callable[[dict | None], None] = accept_identity
 
@@ -1482,7 +1401,7 @@ class Call:
     def identify(self):
         """Read the caller's permissions, in the transaction of the action (docs/wire.md F19)."""
         if self.user_name is None:
-            self.caller = Caller(self.db, None, ["admin"])
+            self.caller, self.identified = Caller(self.db, None, ["admin"]), True
             return
         try:
             rows = self.db.fetch(CALLER[self.generation.number], {"user": self.user_name})[1]
@@ -1492,9 +1411,11 @@ class Call:
         if not rows or rows[0][0] != str(self.generation.number):
             self.app.check_generation(self.generation)
         _, user_name, user_authdata, _ = rows[0]
-        row = self.external_user or user_name and {"user_name": user_name, "user_authdata": user_authdata}
+        row = self.external_user
+        if not row and user_name:
+            row = {"user_name": user_name, "user_authdata": user_authdata}
         self.check_identity(row)
-        self.authdata = row and row["user_authdata"]
+        self.identified, self.authdata = True, row["user_authdata"] if row else None
         self.caller = Caller(self.db, self.user_name, [row[3] for row in rows if row[3] is not None])
 
     def in_generation(self, sentence: str) -> str:
@@ -1535,7 +1456,8 @@ def refuse_unless(test: Callable, sentence: str) -> Callable[[dict | None], None
 
 def fits_hash(user: dict | None, hashed: str) -> bool:
     """Check whether a user may log in and has the authdata with this hash."""
-    return bool(user and user["user_authdata"]) and authdata_hash(user["user_authdata"]) == hashed
+    authdata = user["user_authdata"] if user else None
+    return sha256(authdata) == hashed if authdata else False
 
 
 class Participant:
@@ -1551,42 +1473,6 @@ class Participant:
 
     def leave(self):
         """Leave the change prepared, as the outcome in the master database is unknown."""
-
-
-@dataclasses.dataclass
-class Event:
-    """A request and its outcome, for Module.on_request."""
-
-    module: str
-    status: str
-    http: int
-    address: str
-    via: str  # password, session, log-out, token NAME, or local
-    session: str = ""  # the start of its hash, which relates the requests of a session
-    action: str = ""
-    user_name: str | None = None
-    target: str = ""
-    changes: bool = False
-    logs_in: bool = False
-    confirmed: bool = False  # the user was authenticated
-    refused_wait: str = ""  # names the wait, where a log-in came too early
-
-    def describe(self, call: Call, chosen: Endpoint | None):
-        """Add the user, the action and its identifiers; never a secret."""
-        self.user_name, self.refused_wait = call.user_name or call.claimed_name, call.refused_wait
-        self.confirmed = call.caller is not None or self.via in ("log-out", "local")
-        self.session = sha256(call.session)[:12] if call.session else ""
-        self.logs_in = self.via in ("password", "log-out")
-        if chosen:
-            self.action, self.changes = chosen.name, not chosen.read_only
-        if chosen and chosen.required:
-            allowed = chosen.identifiers
-            values = [
-                call.body.get(name)
-                for name in chosen.needed(call.generation)
-                if name in allowed and (allowed[name] is None or call.body.get(name) in allowed[name])
-            ]
-            self.target = " ".join([str(value)[:200] for value in values if value])
 
 
 @dataclasses.dataclass
@@ -1620,7 +1506,8 @@ class Application:
         self.has_pools = is_url(config.dbpath) or is_url(config.state)
         self.sessions = sessions.Sessions(self.state, config.session_lifetime)
         self.throttle = throttle.LoginThrottle(self.state, config.free_attempts)
-        self.large_bodies = SharedLimit(config.max_bodies)
+        self.bodies, self.event_type = load_part("http.bodies"), load_part("http.event").Event
+        self.large_bodies = self.bodies.SharedLimit(config.max_bodies)
         self.mounts = {first: module for module in self.modules.values() for first in module.mounts}
         self.bottle = bottle.Bottle()
         self.bottle.route("/<path:re:[\\s\\S]*>", "ANY", self.serve, skip=True)  # no plug-ins
@@ -1661,7 +1548,7 @@ class Application:
 
     def module(self, path: str, generation: Generation) -> Module:
         """Return the module that a URL path names; ApiError (HTTP 404) where there is none."""
-        module = self.modules.get(module_name(path))
+        module = self.modules.get(path.removesuffix("/")) or self.modules.get(module_name(path))
         if module is None or generation.number not in module.generations:
             self.check_generation(generation)
             raise ApiError(f"Unknown module {module_name(path)}.", http=404)
@@ -1708,8 +1595,10 @@ class Application:
             self.identify(call)
             self.release()
             return chosen.run(module, call)
-        run = self.run_write if chosen and not chosen.read_only else self.run_read
-        added = self.db.run_with_retry(partial(run, call, module, chosen))
+        if chosen and not chosen.read_only:
+            added = self.db.run_with_retry(partial(self.run_write, call, module, chosen))
+        else:
+            added = self.db.run_with_retry(partial(self.run_read, call, module, chosen))
         if chosen and chosen.after_commit:
             self.release()
             return chosen.after_commit(module, call, added)
@@ -1733,7 +1622,7 @@ class Application:
             with self.db.transaction():
                 call.identify()
                 added = chosen.run(module, call)
-                if authdata := call.new_authdata.get(call.user_name):
+                if authdata := call.new_authdata.get(call.user_name or ""):
                     self.sessions.expect(call.session, authdata)
         except BaseException as error:
             # A signal may come while the commit is under way, too.
@@ -1832,6 +1721,7 @@ class RequestHandler:
 
     callback: str | None = None
     call: Call | None = None
+    module: Module | None = None
     chosen: Endpoint | None = None
     file: File | None = None
     via = ""  # how the caller was authenticated, for the audit
@@ -1878,7 +1768,9 @@ class RequestHandler:
             self.headers.append(("Access-Control-Allow-Origin", self.app.config.cors_origin))
         self.headers.append(("Cache-Control", "no-store"))
         self.environ["mailapi.head"] = f"{http} {bottle.HTTP_CODES[http]}", self.headers
-        return payload if "mailapi.body_read" in self.environ else Unread(payload, self.environ)
+        return (
+            payload if "mailapi.body_read" in self.environ else self.app.bodies.Unread(payload, self.environ)
+        )
 
     def outcome(self) -> tuple[dict, int]:
         """Return the answer and its HTTP status, also for refusals and failures that `act` does not handle."""
@@ -1900,7 +1792,8 @@ class RequestHandler:
 
     def report(self, status: str, http: int):
         """Pass the request and its outcome to the modules' on_request."""
-        event = Event(module_name(self.path), status, http, self.client, self.via)
+        path = self.module.path if self.module else module_name(self.path)
+        event = self.app.event_type(path, status, http, self.client, self.via)
         if self.call:
             event.describe(self.call, self.chosen)
         self.app.notify("on_request", event)
@@ -1913,13 +1806,13 @@ class RequestHandler:
             self.app.db.trace(self.frame["debug"].append)
         first, _, below = self.path.partition("/")
         if first in self.app.mounts:
-            return self.mount(first, below)
+            return load_part("http.mounts").answer(self, first, below)
         query = read_query(self.environ.get("QUERY_STRING", ""))
         if "callback" in query:
             self.callback = read_callback(query["callback"])
         generation = self.app.generation()
         self.frame["api_version"] = self.frame["schema_version"] = generation.number
-        module = self.app.module(self.path, generation)
+        self.module = module = self.app.module(self.path, generation)
         limit = read_limit(query["limit"]) if "limit" in query else None
         self.chosen = chosen = module.choose(query)
         if self.callback and chosen and chosen.download:
@@ -1936,27 +1829,11 @@ class RequestHandler:
             self.refuse_change_by_link()
         unread = [body]
         del body  # so that an action can free a large field that it has read
-        return self.act(call, module, chosen, unread, auth, query)
-
-    def mount(self, first: str, below: str) -> dict:
-        """Let a module make the whole answer; its ApiErrors are answered like others."""
-        self.app.release()
-        self.path = first
-        try:
-            self.call = Call(self.app, self.app.generation(), {"path": below}, {})
-            self.frame |= dict.fromkeys(("api_version", "schema_version"), self.call.generation.number)
-            self.mounted_response = self.app.mounts[first].mount(self, below)
-        except ApiError as refused:  # to these clients HTTP 200 means done
-            http = 403 if refused.http == 200 else refused.http
-            raise ApiError(
-                refused.status, http, refused.retry_after, refused.audit, **refused.answer
-            ) from None
-        unchanged = self.mounted_response.status_code >= 400 and self.chosen and not self.chosen.read_only
-        return self.frame | {"status": self.mounted_response.status_line if unchanged else "ok"}
+        return self.act(call, module, unread, auth, query)
 
     def admit(self, module: Module, read_only: bool) -> Call:
         """Authenticate the caller of `module`'s mount by HTTP Basic or a token; ApiError (HTTP 401) otherwise."""
-        return load_part("http.basic").admit(self, module, read_only)
+        return load_part("http.mounts").admit(self, module, read_only)
 
     ##### The body
 
@@ -2069,46 +1946,25 @@ class RequestHandler:
 
     ##### The fields and the action
 
-    def read_fields(self, body: dict | bytes, auth: dict | None, query: dict):
+    def read_fields(self, call: Call, body: dict | bytes, auth: dict | None, query: dict):
         """Read the fields that the action declares, now that the caller is known."""
         if isinstance(body, bytes):
-            body = self.read_large_body(body, auth)
-        elif body.keys() <= {"auth"}:  # which was read
-            body = {}
+            fields = load_part("http.large_bodies").read_for_caller(call, self.chosen, body, auth)
         else:
-            refuse_forbidden_text(body)
+            fields = {} if body.keys() <= {"auth"} else body  # `auth` was read
+            if fields:
+                refuse_forbidden_text(fields)
         if self.chosen:
-            self.call.body, self.call.query = self.chosen.read(self.call.generation, body, query)
+            call.body, call.query = self.chosen.read(call.generation, fields, query)
 
-    def read_large_body(self, raw: bytes, auth: dict | None) -> dict:
-        """Return a large body's object, for callers who pass the access rules that need no fields."""
-        call, chosen = self.call, self.chosen
-        self.app.identify(call)
-        for rule in chosen.allow if chosen else ():
-            if not rule.of_fields and not rule.test(call):
-                raise ApiError(call.in_generation(rule.refusal))
-        body = chosen.read_body(raw, self.app.config.max_body) if chosen else read_object(raw)
-        if (body.get("auth") or {}) != (auth or {}):
-            raise invalid("auth")
-        refuse_forbidden_text(body)
-        return body
-
-    def act(
-        self,
-        call: Call,
-        module: Module,
-        chosen: Endpoint | None,
-        unread: list,
-        auth: dict | None,
-        query: dict,
-    ) -> dict:
+    def act(self, call: Call, module: Module, unread: list, auth: dict | None, query: dict) -> dict:
         """Run the action and return the answer, which has the log-in also where the action is refused.
 
         `unread` has the body, and is empty afterwards.
         """
         try:
-            self.read_fields(unread.pop(), auth, query)
-            added = self.app.perform(call, module, chosen)
+            self.read_fields(call, unread.pop(), auth, query)
+            added = self.app.perform(call, module, self.chosen)
         except (LoginRefused, SchemaMismatch):
             raise
         except (ApiError, peewee.IntegrityError, peewee.OperationalError) as error:
@@ -2120,13 +1976,13 @@ class RequestHandler:
         else:
             if call.new_authdata:
                 self.app.end_sessions(call)
-        if call.caller is None:  # the transaction did not begin
+        if not call.identified:  # the transaction did not begin
             call.identify()
         if isinstance(added, File):
             self.file, added = added, {}
         return {
             **self.frame,
-            call.generation.permission + "s": php_map(dict.fromkeys(call.caller.permissions, True)),
+            call.generation.permission + "s": dict.fromkeys(call.caller.permissions, True) or PHP_EMPTY_MAP,
             "login": True,
             "auth_user": call.user_name,
             **(shorten(added, call.limit) if call.limit else added),

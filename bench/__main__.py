@@ -3,7 +3,7 @@
 import argparse
 import importlib
 
-MEASUREMENTS = ("run", "growth", "writes", "imports", "start", "memory", "scale")
+MEASUREMENTS = ("traffic", "growth", "writes", "imports", "start", "memory", "scale")
 
 
 def main():

@@ -4,6 +4,8 @@ import contextlib
 import hashlib
 import os
 import sqlite3
+import threading
+from collections.abc import Sequence
 from pathlib import Path
 
 ROOT = Path(__file__).resolve().parent.parent
@@ -65,26 +67,35 @@ def authdata(user_name: str) -> str:
     return f"{salt}:{hashlib.sha256((salt + PASSWORD).encode()).hexdigest()}"
 
 
-class Writer:
-    """A second connection whose `change` alters the answers of all measured lists."""
+class MailDaemon:
+    """Delivers a mail every second straight into the database, until the block ends; then removes what it delivered."""
 
-    TOGGLES = (
-        "UPDATE users SET user_alias = CASE WHEN user_alias IS NULL THEN 'user000002' END "
-        "WHERE user_name = 'user000001'",
-        "UPDATE popd SET pop_lock = 1 - pop_lock WHERE pop_user = 'user000002'",
-        "UPDATE addresses SET address_route = CASE address_route WHEN 'user000001' THEN 'user000002' ELSE 'user000001' "
-        "END WHERE address_order = 1",
-    )
+    SENDER = "daemon@example.org"
 
-    def __init__(self, path: Path):
-        self.connection = sqlite3.connect(path, isolation_level=None)
-        self.connection.execute("PRAGMA synchronous = OFF")
+    def __init__(self, path: Path, user_name: str):
+        self.path, self.user_name, self.stopped = path, user_name, threading.Event()
+        self.thread = threading.Thread(target=self.deliver)
 
-    def change(self):
-        self.connection.execute("BEGIN IMMEDIATE")
-        for statement in self.TOGGLES:
-            self.connection.execute(statement)
-        self.connection.execute("COMMIT")
+    def deliver(self):
+        insert = (
+            "INSERT INTO mailbox (mail_user, mail_envelopeto, mail_envelopefrom, mail_submission, mail_data) "
+            "VALUES (?, ?, ?, '1700000000', ?)"
+        )
+        mail = (self.user_name, f"{self.user_name}@example.org", self.SENDER, MAIL.ljust(1000, "x"))
+        while not self.stopped.wait(1):
+            execute(self.path, insert, mail)
 
-    def close(self):
-        self.connection.close()
+    def __enter__(self):
+        self.thread.start()
+
+    def __exit__(self, *_):
+        self.stopped.set()
+        self.thread.join()
+        execute(self.path, "DELETE FROM mailbox WHERE mail_envelopefrom = ?", [self.SENDER])
+
+
+def execute(path: Path, statement: str, values: Sequence = ()):
+    """Change the database as another program does."""
+    with contextlib.closing(sqlite3.connect(path, timeout=60)) as connection, connection:
+        connection.execute("PRAGMA foreign_keys = ON")
+        connection.execute(statement, values)

@@ -1,26 +1,16 @@
-"""The floor: a Bottle app that answers constant JSON of 140 bytes, or of the number of bytes in the path."""
+"""The floor: a Bottle app that reads the body of a request and answers a constant as long as that to ?get_modules."""
 
 import json
-from functools import lru_cache
 
 import bottle
+
+ANSWER = json.dumps({"status": "ok", "text": "x" * 110}, separators=(",", ":"))
 
 application = bottle.Bottle()
 
 
-@lru_cache
-def body(size: int) -> bytes:
-    frame = json.dumps({"status": "ok", "text": ""}).encode()
-    return frame[:-2] + b"x" * (size - len(frame)) + frame[-2:]
-
-
-@application.route("/")
-def smallest():
+@application.route("/", ["GET", "POST"])
+def constant():
+    bottle.request.body.read()
     bottle.response.content_type = "application/json"
-    return body(140)
-
-
-@application.route("/<size:int>")
-def as_large(size):
-    bottle.response.content_type = "application/json"
-    return body(size)
+    return ANSWER

@@ -1,46 +1,63 @@
-"""Clients: log in, send requests over four connections for a while, or singly with a change before each."""
+"""Clients: log in, ask once, or send requests over several connections for a while.
 
+The clients run in the process of the measurement, so that their CPU is not the server's.
+"""
+
+import contextlib
 import http.client
-import itertools
 import json
-import shutil
-import statistics
-import subprocess
-import threading
+import selectors
+import socket
 import time
-from dataclasses import dataclass
-from pathlib import Path
+from collections import Counter
+from collections.abc import Iterator
+from dataclasses import dataclass, field
 
-from bench.databases import ADMIN, PASSWORD, Writer
+from bench.databases import ADMIN, PASSWORD
 from bench.servers import Server
 
 CONNECTIONS = 4
-SCRIPT = Path(__file__).with_name("sessions.lua")
+PATIENCE = 60  # seconds without an answer after which a measurement fails
+TURN = b"#TURN#"  # stands in a body for the number of the connection's turn, in as many characters
+
+
+@dataclass(frozen=True)
+class Request:
+    """The bytes of a request, and how its answer's body must begin."""
+
+    name: str
+    raw: bytes
+    expected: bytes = b'{"status":"ok"'
+
+    def bytes_of(self, turn: int) -> bytes:
+        return self.raw.replace(TURN, b"%06d" % turn) if TURN in self.raw else self.raw
 
 
 @dataclass
 class Sample:
-    """The figures of one stretch of load."""
+    """What a stretch of load gave."""
 
-    requests: int
-    cpu: float  # µs a request
-    rate: float = 0  # requests/s
-    p50: float = 0  # µs
-    p99: float = 0  # µs
-    pss: int = 0  # bytes, of the largest worker
+    cpu: float = 0  # seconds, of the server
+    seconds: float = 0
+    counts: Counter[str] = field(default_factory=Counter)  # requests by name
+    times: list[float] = field(default_factory=list)  # seconds from a request to its whole answer
+    unexpected: list[str] = field(default_factory=list)  # answers that do not begin as they must
 
+    def microseconds(self) -> float:
+        """Return the CPU of a request."""
+        return self.cpu * 1e6 / len(self.times)
 
-def median(samples: list[Sample]) -> Sample:
-    """Return the median of each field, and the largest PSS."""
-    values = {
-        field: statistics.median(getattr(s, field) for s in samples) for field in Sample.__dataclass_fields__
-    }
-    return Sample(**values | {"pss": max(s.pss for s in samples)})
+    def rate(self) -> float:
+        return len(self.times) / self.seconds
+
+    def percentile(self, percent: int) -> float:
+        """Return a percentile of the times, in ms."""
+        return sorted(self.times)[min(len(self.times) - 1, len(self.times) * percent // 100)] * 1000
 
 
 def ask(port: int, path: str, cookie: str = "", body: dict | None = None) -> http.client.HTTPResponse:
     """Send a request on a connection of its own. Return the response, with its content as `body`."""
-    connection = http.client.HTTPConnection("127.0.0.1", port, timeout=60)
+    connection = http.client.HTTPConnection("127.0.0.1", port, timeout=PATIENCE)
     connection.request(
         "GET" if body is None else "POST",
         path,
@@ -53,99 +70,95 @@ def ask(port: int, path: str, cookie: str = "", body: dict | None = None) -> htt
     return response
 
 
-def log_in(port: int) -> str:
-    """Return the cookie of a new session of the administrator."""
-    response = ask(port, "/", body={"auth": {"user_name": ADMIN, "password": PASSWORD}})
+def log_in(port: int, user_name: str = ADMIN) -> str:
+    """Return the cookie of a new session."""
+    response = ask(port, "/", body={"auth": {"user_name": user_name, "password": PASSWORD}})
     return response.getheader("Set-Cookie").split("PHPSESSID=")[1].split(";")[0]
 
 
-def four_connections(
-    server: Server, path: str, cookies: list[str], seconds: float, differ: bool = False
-) -> Sample:
-    """Send requests over four connections, each one after the other; with `differ` no two have the same URL."""
-    server.wait_until_idle()
-    before = server.cpu()
-    arguments = [*cookies, "&"] if differ else cookies
-    made, answered, elapsed, p50, p99 = (wrk if shutil.which("wrk") else threads)(
-        server.port, path, arguments, seconds
-    )
-    server.wait_until_idle()
-    return Sample(made, (server.cpu() - before) * 1e6 / made, answered / elapsed, p50, p99, server.pss())
+def load(server: Server, requests: list[list[Request]], seconds: float) -> Sample:
+    """Send each list of requests, in turn, over a connection of its own. Return the figures.
 
-
-def wrk(port: int, path: str, arguments: list[str], seconds: float, connections: int = CONNECTIONS) -> tuple:
-    """Return the requests made and answered, the seconds that they took, p50 and p99 in µs."""
-    command = [
-        "wrk",
-        "-t1",
-        f"-c{connections}",
-        f"-d{max(1, round(seconds))}s",
-        "--timeout",
-        "10s",
-        "-s",
-        SCRIPT,
-        f"http://127.0.0.1:{port}{path}",
-        "--",
-        *arguments,
-    ]
-    output = subprocess.run(command, capture_output=True, text=True, check=True).stdout
-    made, answered, duration, failed, p50, p99 = map(int, output.split("wrk: ")[1].split())
-    if failed:
-        raise AssertionError(f"{path}: {failed} of {made} requests failed:\n{output}")
-    return made, answered, duration / 1e6, p50, p99
-
-
-def threads(port: int, path: str, arguments: list[str], seconds: float) -> tuple:
-    """Do the same without wrk; more slowly, which does not change the CPU time of the server."""
-    times: list[float] = []
-    until = time.monotonic() + seconds
-    number = itertools.count()
-
-    def client(cookie: str):
-        while time.monotonic() < until:
-            times.append(timed(port, f"{path}&n={next(number)}" if "&" in arguments else path, cookie)[1])
-
-    clients = [threading.Thread(target=client, args=(cookie,)) for cookie in arguments if cookie != "&"]
-    start = time.monotonic()
-    for thread in clients:
-        thread.start()
-    for thread in clients:
-        thread.join()
-    return len(times), len(times), time.monotonic() - start, *percentiles(times)
-
-
-def timed(port: int, path: str, cookie: str) -> tuple[bytes, float]:
-    """Return the answer's body, and the µs until it had arrived."""
-    start = time.perf_counter()
-    response = ask(port, path, cookie)
-    if response.status != 200:
-        raise AssertionError(f"{path}: HTTP {response.status}: {response.body[:200]}")
-    return response.body, (time.perf_counter() - start) * 1e6
-
-
-def percentiles(times: list[float]) -> tuple[float, float]:
-    """Return p50 and p99."""
-    ordered = sorted(times)
-    return ordered[len(ordered) // 2], ordered[min(len(ordered) - 1, len(ordered) * 99 // 100)]
-
-
-def after_changes(
-    server: Server, path: str, cookie: str, writer: Writer, seconds: float, least: int = 5
-) -> Sample:
-    """Send single requests, each after another connection changed the database.
-
-    AssertionError where an answer has the state before the change.
+    A connection sends its next request when the last one is answered; each sends one at least.
     """
     server.wait_until_idle()
-    before, times, start = server.cpu(), [], time.monotonic()
-    last = b""
-    while len(times) < least or time.monotonic() - start < seconds:
-        writer.change()
-        body, took = timed(server.port, path, cookie)
-        if b"user000001" in body and body == last:
-            raise AssertionError(f"{path}: the answer of before the change")
-        last = body
-        times.append(took)
+    sample, start, before = Sample(), time.perf_counter(), server.cpu()
+    with contextlib.ExitStack() as stack:
+        selector = stack.enter_context(selectors.DefaultSelector())
+        for each in requests:
+            connection = stack.enter_context(
+                contextlib.closing(Connection(server.port, each, selector, sample))
+            )
+            connection.send()
+        while selector.get_map():
+            ready = selector.select(PATIENCE)
+            if not ready:
+                raise AssertionError(f"no answer for {PATIENCE} s")
+            for key, _ in ready:
+                if key.data.receive() and time.perf_counter() - start < seconds:
+                    key.data.send()
+    sample.seconds = time.perf_counter() - start
     server.wait_until_idle()
-    cpu = (server.cpu() - before) * 1e6 / len(times)
-    return Sample(len(times), cpu, 0, *percentiles(times), server.pss())
+    sample.cpu = server.cpu() - before
+    return sample
+
+
+class Connection:
+    """One client. It connects anew where the server closes the connection after an answer."""
+
+    def __init__(self, port: int, requests: list[Request], selector, sample: Sample):
+        self.port, self.selector, self.sample = port, selector, sample
+        self.turns, self.socket = self.endless(requests), None
+
+    @staticmethod
+    def endless(requests: list[Request]) -> Iterator[tuple[Request, bytes]]:
+        turn = 0
+        while True:
+            for request in requests:
+                yield request, request.bytes_of(turn)
+            turn += 1
+
+    def send(self):
+        self.request, raw = next(self.turns)
+        self.received, self.head_size, self.size = bytearray(), 0, 0
+        self.sent_at = time.perf_counter()
+        if self.socket is None:
+            self.socket = socket.create_connection(("127.0.0.1", self.port), PATIENCE)
+            self.socket.setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)
+        self.selector.register(self.socket, selectors.EVENT_READ, self)
+        self.socket.sendall(raw)
+
+    def receive(self) -> bool:
+        """Read what has come. Return whether the answer is complete."""
+        piece = self.socket.recv(1 << 20)
+        self.received += piece
+        if not self.head_size:
+            self.read_head()
+        if piece and not (self.head_size and len(self.received) >= self.head_size + self.size):
+            return False
+        self.sample.times.append(time.perf_counter() - self.sent_at)
+        self.sample.counts[self.request.name] += 1
+        if not self.received.startswith(self.request.expected, self.head_size) or not self.head_size:
+            self.sample.unexpected.append(f"{self.request.name}: {bytes(self.received[:600])!r}")
+        self.selector.unregister(self.socket)
+        if not piece or self.closes:
+            self.socket.close()
+            self.socket = None
+        return True
+
+    def read_head(self):
+        end = self.received.find(b"\r\n\r\n")
+        self.closes = True
+        if end < 0:
+            return
+        self.head_size = end + 4
+        head = bytes(self.received[: self.head_size]).lower()
+        self.closes = b"\r\nconnection: close" in head
+        self.size = int(head.partition(b"\r\ncontent-length:")[2].partition(b"\r\n")[0])
+
+    def close(self):
+        if self.socket:
+            self.socket.close()
+
+
+__all__ = ["CONNECTIONS", "TURN", "Request", "Sample", "ask", "load", "log_in"]

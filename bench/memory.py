@@ -39,9 +39,8 @@ def install(folder: Path, users: int):
 @contextlib.contextmanager
 def serve(name: str, folder: Path, module: str = "mailapi"):
     """Run one of COMMANDS with the installation in folder; `module` may be a file there."""
-    kind, *options = name.split()
     port = free_port()
-    command = servers.SERVERS[kind](module, port, folder / "config.py") + options
+    command = servers.command(name, module, port, folder / "config.py")
     environ = os.environ | {
         "MAILAPI_CONFIG": str(folder / "config.py"),
         "PYTHONPATH": f"{ROOT}:{folder}",

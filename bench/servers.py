@@ -1,6 +1,7 @@
 """mailapi and the floor under real servers, each on a free port, and the CPU and memory of their workers."""
 
 import contextlib
+import importlib.util
 import os
 import re
 import sys
@@ -22,56 +23,45 @@ class Unavailable(Exception):
     """The server is not installed, or not for this Python."""
 
 
-def uwsgi(module: str, port: int, config: Path) -> list:
+def uwsgi(module: str, port: int, config: Path, *options: str) -> list:
     minor = "".join(map(str, sys.version_info[:2]))
     if not (PLUGINS / f"python{minor}_plugin.so").exists():
         raise Unavailable(
             f"{PLUGINS} has no plugin for the Python of .venv: install uwsgi-plugin-python3, "
             "and make .venv with its Python (make PYTHON=/usr/bin/python3)."
         )
-    return [
-        "uwsgi",
-        "--plugin",
-        f"python{minor}",
-        "--http-socket",
-        f"127.0.0.1:{port}",
-        "--master",
-        "--processes",
-        "2",
-        "--disable-logging",
-        "--die-on-term",
-        "--module",
-        f"{module}:application",
-        "--pythonpath",
-        ROOT,
-        "--pythonpath",
-        sysconfig.get_path("purelib"),
-        "--add-header",
-        "Connection: close",
-    ]
+    flags = f"--plugin python{minor} --http-socket 127.0.0.1:{port} --master --processes 2 --disable-logging"
+    paths = ["--pythonpath", ROOT, "--pythonpath", sysconfig.get_path("purelib")]
+    application = ["--die-on-term", "--module", f"{module}:application", *paths]
+    return ["uwsgi", *flags.split(), *application, "--add-header", "Connection: close", *options]
 
 
-def gunicorn(module: str, port: int, config: Path) -> list:
-    return [
-        sys.executable,
-        "-m",
-        "gunicorn",
-        "--workers",
-        "2",
-        "--bind",
-        f"127.0.0.1:{port}",
-        f"{module}:application",
-    ]
+def gunicorn(module: str, port: int, config: Path, *options: str) -> list:
+    bind = ["--workers", "2", "--bind", f"127.0.0.1:{port}"]
+    return [sys.executable, "-m", "gunicorn", *bind, f"{module}:application", *options]
 
 
-def waitress(module: str, port: int, config: Path) -> list:
-    listen = f"127.0.0.1:{port}"
+def granian(module: str, port: int, config: Path, *options: str) -> list:
+    if not importlib.util.find_spec("granian"):
+        raise Unavailable("granian is not installed.")
+    flags = f"--interface wsgi --no-ws --workers 2 --port {port} --log-level warning"
+    return [sys.executable, "-m", "granian", *flags.split(), *options, f"{module}:application"]
+
+
+def waitress(module: str, port: int, config: Path, *options: str) -> list:
+    listen = ["--listen", f"127.0.0.1:{port}", *options]
     if module == "mailapi":
-        return [sys.executable, ROOT / "mailapi.py", "serve", "--config", config, "--listen", listen]
-    return [sys.executable, "-m", "waitress", "--threads", "8", "--listen", listen, f"{module}:application"]
+        return [sys.executable, ROOT / "mailapi.py", "serve", "--config", config, *listen]
+    return [sys.executable, "-m", "waitress", "--threads", "8", *listen, f"{module}:application"]
 
 
-SERVERS = {"uwsgi": uwsgi, "gunicorn": gunicorn, "waitress": waitress}
+SERVERS = {"uwsgi": uwsgi, "gunicorn": gunicorn, "granian": granian, "waitress": waitress}
+
+
+def command(kind: str, module: str, port: int, config: Path) -> list:
+    """Return the command of a kind of server, which may be given with options: 'gunicorn --threads 4'."""
+    name, *options = kind.split()
+    return SERVERS[name](module, port, config, *options)
 
 
 @dataclass
@@ -127,19 +117,20 @@ def serve(kind: str, module: str, folder: Path, dbpath: Path | None = None):
         write_config(config, dbpath, folder)
     environ = os.environ | {"MAILAPI_CONFIG": str(config), "PYTHONPATH": str(ROOT), "PATH": SBIN}
     try:
-        with instance(SERVERS[kind](module, port, config), folder, port, env=environ) as process:
+        with instance(command(kind, module, port, config), folder, port, env=environ) as process:
             yield Server(port, process.pid)
     except FileNotFoundError as error:
         raise Unavailable(f"{error.filename} is not installed.") from None
 
 
 def write_config(config: Path, dbpath: Path, folder: Path):
-    """Write the sample's config for a database, with a state database of its own."""
+    """Write the sample's config for a database, with a state database of its own; wrong passwords may be many."""
     keys = mailapi.run_config(ROOT / "config.sample.py") | {
         "dbpath": str(dbpath),
         "state": str(folder / "state"),
+        "free_attempts": 10**9,
     }
     config.write_text("".join(f"{key} = {value!r}\n" for key, value in keys.items()))
 
 
-__all__ = ["FOLDER", "SERVERS", "Server", "Unavailable", "serve"]
+__all__ = ["FOLDER", "SERVERS", "Server", "Unavailable", "command", "serve"]

@@ -13,9 +13,10 @@ import statistics
 import time
 from pathlib import Path
 
-from bench.databases import authdata, database
-from bench.load import log_in, wrk
-from bench.servers import FOLDER, SERVERS, Unavailable, serve
+from bench.databases import ADMIN, PASSWORD, authdata, database
+from bench.load import load, log_in
+from bench.rows import Row
+from bench.servers import FOLDER, SERVERS, Server, Unavailable, serve
 
 INSERTS = (
     "INSERT INTO users (user_name, user_authdata) VALUES (:name, :authdata)",
@@ -45,12 +46,27 @@ def insert(path: Path, writer: int, seconds: float) -> int:
     return done
 
 
-def served(server, path: Path, clients: int, seconds: float) -> tuple[float, float]:
+def served(server: Server, path: Path, clients: int, seconds: float) -> tuple[float, float]:
     """Return the requests a second that added a row, and the µs of CPU of each."""
-    cookies, before, cpu = [log_in(server.port) for _ in range(clients)], rows(path), server.cpu()
-    made, _, elapsed, *_ = wrk(server.port, "/", [f"+w{time.monotonic_ns()}.", *cookies], seconds, clients)
-    server.wait_until_idle()
-    return (rows(path) - before) / elapsed, (server.cpu() - cpu) * 1e6 / made
+    cookies, stretch, before = {ADMIN: log_in(server.port)}, time.monotonic_ns(), rows(path)
+    adds = [
+        [row.encoded(client, cookies) for row in (add_user(stretch), add_address(stretch))]
+        for client in range(clients)
+    ]
+    sample = load(server, adds, seconds)
+    if sample.unexpected:
+        raise AssertionError(f"{len(sample.unexpected)} answers, the first: {sample.unexpected[0]}")
+    return (rows(path) - before) / sample.seconds, sample.microseconds()
+
+
+def add_user(stretch: int) -> Row:
+    return Row("users/?add", 0, {"user_name": f"{stretch}{{new}}", "user_authdata": PASSWORD})
+
+
+def add_address(stretch: int) -> Row:
+    user = f"{stretch}{{new}}"
+    fields = {"address_expression": f"{user}@example.org", "address_router": "store", "address_route": user}
+    return Row("addresses/?add", 0, fields)
 
 
 def rows(path: Path) -> int:

@@ -12,7 +12,6 @@ from peewee import IntegerField, TextField, fn
 from mailapi import (
     ApiError,
     Application,
-    Event,
     Model,
     Module,
     PreparedQuery,
@@ -22,6 +21,8 @@ from mailapi import (
     param,
     php_text,
 )
+
+from .http.event import Event
 
 log = logging.getLogger("mailapi.audit")
 

@@ -8,11 +8,21 @@ from support import engines  # noqa: E402
 from support.site import OPTIONAL, Site  # noqa: E402
 
 pytest_plugins = [
+    "support.accounts",
+    "support.command_line",
+    "support.dav",
     "support.deployment",
     "support.every_service",
     "support.failed_log_ins",
+    "support.failures",
+    "support.fuzzed_site",
+    "support.imap_mailbox",
+    "support.mailserver_site",
     "support.mariadb",
+    "support.outgoing",
     "support.servers",
+    "support.services",
+    "support.slow_clients",
 ]  # imported instead, a server would be started for each file
 
 

@@ -11,8 +11,9 @@ from collections.abc import Iterator
 
 import bottle
 
-from mailapi import ApiError, Call, Unread, body_length
+from mailapi import ApiError, Call, body_length
 
+from ..http.bodies import Unread
 from ..http.peers import own_host
 from .base import ServiceDown
 from .dav import Dav

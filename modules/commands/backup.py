@@ -7,6 +7,7 @@ from pathlib import Path
 
 import mailapi
 
+from ..state.owners import chown_like
 from .progress import TerminalLine
 
 PAGES_AT_ONCE = 1000  # between two steps the mail daemons may write, after which SQLite starts again
@@ -31,7 +32,7 @@ def run(args):
         raise mailapi.ConfigError(f"{target} exists; it was not touched.")
     part = target.with_name(target.name + ".part")
     handle = os.open(part, os.O_CREAT | os.O_EXCL | os.O_WRONLY, 0o600)
-    mailapi.chown_like(handle, target.parent)
+    chown_like(handle, target.parent)
     os.close(handle)
     try:
         copy(source, part)

@@ -14,6 +14,7 @@ from pathlib import Path
 
 import mailapi
 
+from ..http.event import Event
 from .progress import TerminalLine
 
 
@@ -92,7 +93,7 @@ def notify(
     status: str,
 ):
     """Report a change to the modules that record requests, under the name of the system's user."""
-    event = mailapi.Event(module.path, status, 200, "", "local")
+    event = Event(module.path, status, 200, "", "local")
     event.describe(call, endpoint)
     event.user_name = event.user_name or f"local:{getpass.getuser()}"
     if event.changes:

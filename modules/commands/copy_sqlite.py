@@ -6,8 +6,9 @@ import sqlite3
 from collections.abc import Iterable, Iterator
 from pathlib import Path
 
-from mailapi import ConfigError, chown_like
+from mailapi import ConfigError
 
+from ..state.owners import chown_like
 from .copy_database import COPY_TABLE, HIGHEST_KEY, Database
 
 

@@ -13,6 +13,7 @@ from pathlib import Path
 import mailapi
 
 from ..directory import user_names
+from ..state.owners import chown_like
 from .package_files import read_package_file, read_schema
 
 
@@ -71,7 +72,7 @@ def write_config(config: str, dbpath: str | None = None):
     with open(
         config, "x", encoding="utf-8", opener=private if dbpath and mailapi.is_url(dbpath) else None
     ) as file:
-        mailapi.chown_like(file.fileno(), Path(config).absolute().parent)
+        chown_like(file.fileno(), Path(config).absolute().parent)
         file.write(sample)
     print(f"Wrote {config}.")
 
@@ -102,7 +103,7 @@ def create(dbpath: str, admin: str, password: str):
         with contextlib.closing(sqlite3.connect(new)) as connection, connection:
             make_tables(connection, admin, password)
         os.chmod(new, 0o660)  # the mail daemons' group may write, nobody else may read
-        mailapi.chown_like(new, parent)
+        chown_like(new, parent)
         try:
             os.link(new, dbpath)
         except FileExistsError:
@@ -114,7 +115,7 @@ def make_folder(folder: Path):
     if not folder.exists():
         make_folder(folder.parent)
         folder.mkdir(exist_ok=True)
-        mailapi.chown_like(folder, folder.parent)
+        chown_like(folder, folder.parent)
 
 
 def make_tables(connection: sqlite3.Connection, admin: str, password: str):

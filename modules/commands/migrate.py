@@ -13,6 +13,7 @@ from pathlib import Path
 
 import mailapi
 
+from ..state.owners import chown_like
 from .package_files import read_schema
 from .progress import TerminalLine
 
@@ -129,7 +130,7 @@ def copy(path: Path) -> Path:
         leftover.unlink()  # a process that was killed left it: no other one has our lock
     part = target.with_name(target.name + ".part")
     handle = os.open(part, os.O_CREAT | os.O_EXCL | os.O_WRONLY, 0o600)  # not readable by others meanwhile
-    mailapi.chown_like(handle, path)
+    chown_like(handle, path)
     os.close(handle)
     with (
         contextlib.closing(sqlite3.connect(part)) as to,

@@ -67,7 +67,7 @@ def listing(call, query: ListQuery, **values) -> RawJSON | list[dict]:
     """Return a list or the page that the client asks for; a whole list as whole_list does."""
     if call.query or call.limit:
         return rows(call, query, **values)
-    return whole_list(call, query, **values)
+    return call.encodes and encoded(call.db, query, values) or call.db.rows(query, **values)
 
 
 def whole_list(call, query: PreparedQuery, **values) -> RawJSON | list[dict]:

@@ -74,8 +74,7 @@ def is_trusted(address: str, proxies: list) -> bool:
 
 
 def network(address: str) -> str:
-    """Return what log-ins are counted by: of IPv6 the /64, since one person has it all; else the address."""
-    address = plain_address(address)
+    """Return what log-ins from a plain address are counted by: of IPv6 the /64, since one person has it all."""
     try:
         return str(ipaddress.ip_network(f"{address}/64", strict=False)) if ":" in address else address
     except ValueError:

@@ -7,6 +7,7 @@ from waitress.utilities import BadRequest, Error
 
 import mailapi
 
+from .bodies import MOST_DISCARDED
 from .spool import IN_MEMORY, NoRoom, Spool
 
 MOST_CHUNK_HEADER = 4 * 1024  # bytes of a chunk's first line, or of the trailer behind the last chunk
@@ -111,4 +112,4 @@ class RequestParser(HTTPRequestParser):
         self.headers["CONNECTION"] = "close"
         if self.chunked:
             self.headers["CONTENT_LENGTH"] = str(self.most + 1)
-        self.channel.discard = mailapi.MOST_DISCARDED
+        self.channel.discard = MOST_DISCARDED

@@ -9,7 +9,7 @@ know: which sessions were ended, and which one set the password itself and goes 
 import base64
 import hashlib
 import hmac
-import secrets
+import os
 import time
 from functools import lru_cache
 
@@ -136,11 +136,11 @@ class Sessions:
             (self.make_key(), None, None, None)
         ]
         key, ended, *_ = rows[0]
-        created, version = max(milliseconds(), (ended or 0) + 1), WITH_NAME
+        created, version = max(int(time.time() * 1000), (ended or 0) + 1), WITH_NAME
         if len(name) > LONGEST_NAME:
             version, name = WITH_HASH, bytes.fromhex(user_hash)
             self.remember_long_name(user_hash, user_name)
-        start = version + created.to_bytes(TIME, "big") + secrets.token_bytes(RANDOM)
+        start = version + created.to_bytes(TIME, "big") + os.urandom(RANDOM)
         code = code_of(key, start + name, authdata)
         raw = start + check_of(key, start + name + code) + code + name
         return encoded(raw)
@@ -150,7 +150,7 @@ class Sessions:
         """Return the key; make it unless another process just has."""
         with self.store.transaction():
             if not (key := self.store.value(FIND, user_hash="", session_hash="")):
-                key = secrets.token_bytes(32)
+                key = os.urandom(32)
                 self.store.execute(ADD_KEY, secret=key)
             return key
 

@@ -11,7 +11,9 @@ from pathlib import Path
 
 import peewee
 
-from mailapi import ApiError, CannotOpen, StateFailure, Store, chown_like, is_busy, refusal
+from mailapi import ApiError, CannotOpen, StateFailure, Store, is_busy, refusal
+
+from .owners import chown_like
 
 
 class StateStore(Store):
@@ -21,7 +23,7 @@ class StateStore(Store):
 
     def __init__(self, path: str, schema: str):
         super().__init__(path)
-        self.gate = None  # in WAL mode readers and writers do not wait for each other
+        del self.gates["DEFERRED"]  # in WAL mode readers and writers do not wait for each other
         self.schema = schema
 
     def missing(self, error):

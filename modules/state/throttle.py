@@ -219,4 +219,4 @@ def user_prefix(user_name: str) -> str:
 def network_subjects(user_name: str, network: str) -> dict[str, str]:
     """Return the subject of a user's log-ins from a network, and the one that former versions gave them."""
     both = sha256(f"both {network} {user_name}")
-    return {"subject": user_prefix(user_name) + both[:40], "former": both}
+    return {"subject": sha256(f"owner {user_name}")[:24] + both[:40], "former": both}

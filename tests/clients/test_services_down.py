@@ -47,7 +47,7 @@ def asked(site):
 
 
 @pytest.mark.parametrize("kind", KINDS)
-def test_one_is_down(tmp_path, every, kind):  # noqa: F811
+def test_one_is_down(tmp_path, every, kind):
     site = Site(tmp_path, extra=SERVICE, services=every | {kind: setting(kind, free_port())})
     rows, took = asked(site)
     assert took < IN_TIME and {k for k, row in rows.items() if not row["up"]} == {kind}
@@ -56,7 +56,7 @@ def test_one_is_down(tmp_path, every, kind):  # noqa: F811
 
 
 @pytest.mark.parametrize("kind", KINDS)
-def test_one_hangs(tmp_path, every, kind):  # noqa: F811
+def test_one_hangs(tmp_path, every, kind):
     with hostile.server(hostile.silent) as port:
         rows, took = asked(Site(tmp_path, extra=SERVICE, services=every | {kind: setting(kind, port)}))
     assert took < IN_TIME and {k for k, row in rows.items() if not row["up"]} == {kind}

@@ -13,6 +13,7 @@ import pytest
 import mailapi
 from support.browsers import ask
 from support.command_line import on_terminal, run
+from support.counting import calls
 from support.site import MODULES, Site, authdata
 
 pytestmark = pytest.mark.every_engine
@@ -131,30 +132,32 @@ def test_outgoing_test_shows_nothing_of_hidden_rows(site):
     assert "secret" not in json.dumps(answer) and answer["decision"]["accepted"] is False
 
 
-def test_unknown_name_and_wrong_password_are_the_same_work():
-    known, unknown = [], []
-    for _ in range(40):
-        for times, stored in ((known, mailapi.make_authdata("other")), (unknown, None)):
-            started = time.perf_counter()
-            mailapi.verify("\U0001f600" + "x" * 300_000, stored)
-            times.append(time.perf_counter() - started)
-    assert 0.5 < sorted(known)[20] / sorted(unknown)[20] < 2
+def test_unknown_name_and_wrong_password_are_the_same_work(monkeypatch):
+    """As many bytes are hashed."""
+    sha256, hashed = mailapi.sha256, []
+    monkeypatch.setattr(mailapi, "sha256", lambda data: hashed.append(len(data)) or sha256(data))
+    for password in ("x", "\U0001f600" + "x" * 300_000):
+        authdata = mailapi.make_authdata("other")
+        del hashed[:]
+        assert not mailapi.verify(password, authdata) and not mailapi.verify(password, None)
+        known, unknown = hashed
+        assert known == unknown > len(password)
 
 
 def test_many_delegated_expressions_do_not_fall_off_a_cliff(site):
+    """More of them than the module re keeps patterns for."""
+    expressions, addresses = 1000, 40
     connection = sqlite3.connect(site.dbpath)
     with connection:
         connection.executemany(
-            "INSERT INTO api_address_delegates VALUES ('dele', ?)", [[f"a{n}@%"] for n in range(1500)]
+            "INSERT INTO api_address_delegates VALUES ('dele', ?)", [[f"a{n}@%"] for n in range(expressions)]
         )
         connection.executemany(
-            "INSERT INTO addresses (address_expression) VALUES (?)", [[f"b{n}@x"] for n in range(100)]
+            "INSERT INTO addresses (address_expression) VALUES (?)", [[f"b{n}@x"] for n in range(addresses)]
         )
     connection.close()
     site("addresses/?get", user="dele")
-    started = time.process_time()
-    site("addresses/?get", user="dele")
-    assert time.process_time() - started < 1
+    assert calls(lambda: site("addresses/?get", user="dele")) < 10 * expressions * addresses
 
 
 def test_migrate_never_shows_the_copy_to_others(site8, tmp_path):
@@ -169,6 +172,7 @@ def test_migrate_never_shows_the_copy_to_others(site8, tmp_path):
                     seen.add(stat.S_IMODE(file.stat().st_mode))
                 except FileNotFoundError:
                     pass
+            time.sleep(0.0005)
 
     watcher = threading.Thread(target=watch)
     watcher.start()

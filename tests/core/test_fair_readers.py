@@ -58,4 +58,4 @@ def test_a_reader_that_fails_lets_others_in(site):
         pass
     with site.app.db.transaction("DEFERRED"):
         assert site.app.db.run("SELECT count(*) FROM users").fetchone() == (5,)
-    assert site.app.db.gate.readers == 0
+    assert site.app.db.gates["DEFERRED"].readers == 0

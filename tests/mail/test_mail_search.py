@@ -1,4 +1,4 @@
-"""mailbox/?search, ?threads and ?unread_count: what is found, in which order, how long it takes, who else waits."""
+"""mailbox/?search and ?unread_count: what is found, in which order, how long it takes, who else waits."""
 
 import base64
 import sqlite3
@@ -9,22 +9,18 @@ from contextlib import closing
 
 import pytest
 from mailapi_modules.mail import search
-from mailapi_modules.mail.threads import group_into_threads
 
 import mailapi  # noqa: F401 what makes mailapi_modules importable
-from support.mails import LISTED, deliver, give_database, multipart, rows, typed
+from support.mails import LISTED, deliver, give_database, mail, multipart, rows, typed
 from support.site import Site
 
 pytestmark = [pytest.mark.every_engine, pytest.mark.slow]
+
 
 FILL = (
     "INSERT INTO mailbox (mail_user, mail_envelopeto, mail_envelopefrom, mail_submission, mail_data)"
     " VALUES (?, 't', 'f', ?, CAST(? AS TEXT))"
 )
-
-
-def mail(subject="", sender="", to="", text="", more="") -> bytes:
-    return f"From: {sender}\r\nTo: {to}\r\nSubject: {subject}\r\n{more}\r\n{text}".encode()
 
 
 def fill(path, mails):
@@ -299,103 +295,3 @@ def test_unread_mails_are_counted_by_source(either):
     either("mailbox/?read", user="bob", mail_id=1, mail_sourcedb="user")
     assert either("mailbox/?unread_count", user="bob")["unread_count"] == 2
     assert either("mailbox/?unread_count", user="root")["unread_count"] == 0
-
-
-########## Threads #################################################################################
-
-
-def linked(own: str, *references: str, answers: str = "") -> bytes:
-    """A mail's headers; an id is a letter here."""
-    more = f"References: {' '.join(f'<{r}@x>' for r in references)}\r\n" if references else ""
-    more += f"In-Reply-To: <{answers}@x>\r\n" if answers else ""
-    return (f"Message-ID: <{own}@x>\r\n" if own else "").encode() + mail(f"s{own}", more=more)
-
-
-def drawn(*heads: bytes) -> list:
-    """The threads of mails given from old to new: of each mail its number and depth."""
-    together = group_into_threads(heads)
-    assert sorted(place for thread in together for place, _ in thread) == list(range(len(heads)))
-    return together
-
-
-THREADS = {
-    "answers": (
-        [linked("a"), linked("b", "a"), linked("c", "a", "b"), linked("d", "a")],
-        [[(0, 0), (1, 1), (2, 2), (3, 1)]],
-    ),
-    "in-reply-to only": ([linked("a"), linked("b", answers="a")], [[(0, 0), (1, 1)]]),
-    "references count before in-reply-to": (
-        [linked("a"), linked("b"), linked("c", "b", answers="a")],
-        [[(0, 0)], [(1, 0), (2, 1)]],
-    ),
-    "nothing in common": (
-        [linked("a"), linked("b"), linked(""), linked("")],
-        [[(0, 0)], [(1, 0)], [(2, 0)], [(3, 0)]],
-    ),
-    "the same subject": ([mail("x"), mail("Re: x")], [[(0, 0)], [(1, 0)]]),
-    "one between is missing": ([linked("a"), linked("c", "a", "b")], [[(0, 0), (1, 1)]]),
-    "the first is missing": ([linked("b", "a"), linked("c", "a")], [[(0, 0), (1, 0)]]),
-    "the answer came first": ([linked("b", "a"), linked("a")], [[(1, 0), (0, 1)]]),
-    "a mail that answers itself": ([linked("a", "a"), linked("b", "a", "b")], [[(0, 0), (1, 1)]]),
-    "two that answer each other": ([linked("a", "b"), linked("b", "a")], [[(0, 0), (1, 1)]]),
-    "a circle of three": ([linked("a", "c"), linked("b", "a"), linked("c", "b")], [[(0, 0), (1, 1), (2, 2)]]),
-    "the same id twice": ([linked("a"), linked("a"), linked("b", "a")], [[(0, 0), (2, 1), (1, 0)]]),
-    "the same id twice, answering itself": ([linked("a", "a"), linked("a", "a")], [[(0, 0), (1, 1)]]),
-    "joined later": ([linked("a"), linked("b"), linked("c", "a", "b")], [[(0, 0), (1, 0), (2, 1)]]),
-    "folded, in capitals": (
-        [linked("a"), b"message-ID:<b@x>\r\nREFERENCES :\r\n\t<z@x>\r\n  <a@x>\r\n\r\nx"],
-        [[(0, 0), (1, 1)]],
-    ),
-    "not in the body": ([linked("a"), b"Subject: x\r\n"], [[(0, 0)], [(1, 0)]]),
-    "no ids": (
-        [b"Message-ID: x\r\nReferences: <>, < a >, <b\r\n", b"References: <>", b""],
-        [[(0, 0)], [(1, 0)], [(2, 0)]],
-    ),
-    "the first of two headers": (
-        [linked("a"), linked("b"), b"References: <a@x>\r\nReferences: <b@x>\r\n"],
-        [[(0, 0), (2, 1)], [(1, 0)]],
-    ),
-}
-
-
-@pytest.mark.parametrize("heads, together", THREADS.values(), ids=THREADS)
-def test_mails_that_answer_one_another_are_together(heads, together):
-    def key(thread):
-        return min(thread)
-
-    assert sorted(drawn(*heads), key=key) == sorted(together, key=key)
-
-
-def test_circles_of_any_length_end(site):
-    for length in (2, 3, 50, 5000):
-        (thread,) = drawn(*[linked(str(n), str((n + 1) % length)) for n in range(length)])
-        assert sorted(depth for _, depth in thread) == list(range(length))
-
-
-def test_long_threads_and_thousands_of_references_take_seconds():
-    start = time.process_time()
-    chain = [linked(str(n), str(n - 1)) for n in range(20_000)]
-    (thread,) = drawn(*chain)
-    assert thread[-1] == (19_999, 19_999)
-    many = " ".join(f"<{n}@x>" for n in range(7000)).encode()
-    assert len(drawn(*[b"Message-ID: <m%d@x>\r\nReferences: %s\r\n" % (n, many) for n in range(200)])) == 1
-    assert time.process_time() - start < 6
-
-
-def test_threads_are_listed_with_the_newest_mail_first(either):
-    path = give_database(either, "bob", "ann")
-    deliver(either, data=linked("a"), submission="10")
-    deliver(path, data=linked("b"), submission="20")
-    deliver(path, data=linked("c", "a"), submission="30")
-    deliver(either, data=linked("d", "b"), submission="25")
-    deliver(path, "ann", data=linked("e", "a"), submission="40")
-    answer = either("mailbox/?threads", user="bob")["threads"]
-    shown = [
-        [(m["mail_subject"], m["mail_sourcedb"], m["mail_depth"]) for m in thread["mails"]]
-        for thread in answer
-    ]
-    assert shown == [[("sa", "master", 0), ("sc", "user", 1)], [("sb", "user", 0), ("sd", "master", 1)]]
-    assert list(answer[0]["mails"][0]) == [*LISTED, "mail_depth"]
-    assert either("mailbox/?threads&limit=1", user="bob")["threads"] == answer[:1]
-    assert either("mailbox/?threads", user="root")["threads"] == []
-    assert [entry[2] for entry in rows(either)] == [0, 0]

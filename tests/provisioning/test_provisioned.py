@@ -117,7 +117,7 @@ def test_a_user_of_the_mail_server_by_a_dav_client(tmp_path, radicale, mailserve
         assert refused.status == 401
 
 
-def test_purge_ends_filters_with_the_mail_and_forgets_nothing_where_it_cannot(tmp_path, dovecot):  # noqa: F811
+def test_purge_ends_filters_with_the_mail_and_forgets_nothing_where_it_cannot(tmp_path, dovecot):
     services = {kind: dovecot.setting[kind] for kind in ("imap", "managesieve")}
     without = install(
         tmp_path, services=services | {"managesieve": services["managesieve"]["url"]}, PROVISION=1

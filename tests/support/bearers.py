@@ -26,3 +26,7 @@ def works(site, token, **environ) -> bool:
     answer = use(site, token, **environ)
     assert answer["status"] == ("ok" if answer["login"] else INVALID)
     return answer["login"]
+
+
+def ids(site, user) -> list[int]:
+    return [row["token_id"] for row in site("tokens/?get", user=user)["tokens"]]

@@ -86,3 +86,7 @@ def mails(path) -> list:
         return connection.execute(
             "SELECT mail_id, mail_user, mail_read FROM mailbox ORDER BY mail_id"
         ).fetchall()
+
+
+def orders(answer) -> list:
+    return [row["address_order"] for row in answer["addresses"]]

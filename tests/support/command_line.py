@@ -12,8 +12,11 @@ import tempfile
 import urllib.error
 import urllib.request
 
-from support.site import ROOT
+import pytest
 
+from support.site import MODULES, ROOT, Site
+
+as_root = pytest.mark.skipif(os.geteuid() != 0, reason="only root can give files away")
 MAILAPI = [sys.executable, str(ROOT / "mailapi.py")]
 CONFIG = (
     'dbpath = "master.db3"\nmodulelist = {"User": "modules/users.py", "Address": "modules/addresses.py"}\n'
@@ -106,3 +109,14 @@ def on_terminal(folder, *arguments, answers=()) -> bytes:
     os.waitpid(child, 0)
     os.close(terminal)
     return said
+
+
+def configure(folder, modules=MODULES, **config):
+    named = {"dbpath": "master.db3", "modulelist": modules} | config
+    (folder / "config.py").write_text("".join(f"{key} = {value!r}\n" for key, value in named.items()))
+
+
+@pytest.fixture
+def configured(tmp_path):
+    configure(tmp_path)
+    return Site(tmp_path)

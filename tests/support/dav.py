@@ -9,6 +9,10 @@ import socket
 import threading
 from pathlib import Path
 
+import pytest
+from mailapi_modules.clients.base import clients
+
+import mailapi
 from support.command_line import Server
 from support.every_service import SERVICE
 from support.site import MODULES, Site
@@ -99,3 +103,19 @@ def behind(tmp_path, start=Server, path="", **methods):
         with start(tmp_path) as server:
             yield Dav(getattr(server, "url", server)), handler.asked
         backend.shutdown()
+
+
+def provide(radicale, users=("ann", "bob")):
+    client = clients(mailapi.Config("", {}, services=radicale.setting))["dav"]
+    for user in users:
+        client.provision("calendar", user, None)
+        client.provision("contacts", user, None)
+    return client
+
+
+@pytest.fixture(scope="module")
+def dav_site(tmp_path_factory, radicale):
+    """An API in front of Radicale, for whose users the first log-in has made what they need."""
+    site = install(tmp_path_factory.mktemp("dav"), radicale.setting)
+    provide(radicale)
+    return site

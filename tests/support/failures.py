@@ -1,8 +1,11 @@
 """What answers say of a database that fails, and what may have been changed."""
 
+import contextlib
 import time
 
-from support.shared import Client
+import pytest
+
+from support.shared import Client, Installation, populate
 
 BUSY, AWAY = "The database is busy. Try again.", "The database cannot be reached. Try again."
 STATE_AWAY = "The state database cannot be reached. Try again."
@@ -51,3 +54,34 @@ def write_until(over, url: str, name: str, log: list):
         log.append((began, f"{name}-{number}", http, answer, headers))
         if http != 200:
             time.sleep(0.02)
+
+
+UNUSABLE = "The database cannot be used. The log has the cause."
+SECRET = ("se/cret", "se%2Fcret", "pw-of-")
+
+
+@pytest.fixture
+def no_secrets(caplog):
+    yield
+    assert not [secret for secret in SECRET if secret in caplog.text]
+
+
+@pytest.fixture
+def site_on_mariadb(tmp_path, database):
+    populate(database.url)
+    made = Installation(tmp_path / "site", database.url)
+    yield made
+    made.app.db.pool.forget(), made.app.state.pool.forget()
+
+
+@contextlib.contextmanager
+def session(server, database):
+    """A second client of the database."""
+    import pymysql
+
+    with contextlib.closing(
+        pymysql.connect(
+            unix_socket=str(server.folder / "socket"), user="root", database=database.name, charset="utf8mb4"
+        )
+    ) as connection:
+        yield connection.cursor()

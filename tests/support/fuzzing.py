@@ -3,6 +3,7 @@
 import os
 
 from hypothesis import HealthCheck
+from hypothesis import strategies as st
 
 TIMES = int(os.environ.get("FUZZ", "1"))
 FUZZ = {
@@ -15,3 +16,7 @@ FUZZ = {
         HealthCheck.large_base_example,
     ],
 }
+
+
+def one_of(*values):
+    return st.sampled_from(values)

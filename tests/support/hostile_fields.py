@@ -300,7 +300,10 @@ class Target(Site):
 OWN_MODULES = [
     regex_uses.module_of(file) for file in regex_uses.FILES if not file.stem.startswith("command_")
 ]
-CREDENTIALS = ("", "login", None, "auth", mailapi.CREDENTIALS, False)  # of every action
+AUTH = mailapi.object_of(
+    user_name=mailapi.php_text, password=mailapi.raw_text
+)  # as mailapi.read_auth reads it
+CREDENTIALS = ("", "login", None, "auth", AUTH, False)  # of every action
 
 
 ########## What is counted ##########################################################################

@@ -131,3 +131,7 @@ def composed() -> bytes:
     inner.set_content("deep\n")
     mail.add_attachment(inner)
     return mail.as_bytes()
+
+
+def mail(subject="", sender="", to="", text="", more="") -> bytes:
+    return f"From: {sender}\r\nTo: {to}\r\nSubject: {subject}\r\n{more}\r\n{text}".encode()

@@ -1,6 +1,7 @@
 """A private MariaDB, one a test session, and fresh databases in it."""
 
 import contextlib
+import functools
 import itertools
 import os
 import signal
@@ -44,10 +45,28 @@ BOB = (
 )
 
 
+@functools.cache
+def share_tls_context():
+    """Let PyMySQL read this system's certificate authorities once: for each connection it takes longer than a test."""
+    from pymysql.connections import Connection
+
+    make, made = Connection._create_ssl_ctx, []
+
+    def create(connection, settings):
+        if settings:  # those of a URL
+            return make(connection, settings)
+        if not made:
+            made.append(make(connection, settings))
+        return made[0]
+
+    Connection._create_ssl_ctx = create
+
+
 class Server:
     """A MariaDB that can be killed and started again; the user mail with the password `se/cret@` may do anything."""
 
     def __init__(self, folder: Path, *options: str):
+        share_tls_context()
         self.folder, self.port, self.numbers = folder, free_port(), itertools.count(1)
         self.data, self.options, self.environ = folder / "data", list(options), dict(os.environ)
         self.data.mkdir(parents=True)

@@ -1,7 +1,13 @@
 """Mail on its way out: who may send, what is sent, what is queued."""
 
+import email
+import email.policy
+
+import pytest
+
 from support.site import Site
 
+TO = {"to": "x@else.example"}
 ROWS = "SELECT mail_remote, mail_envelopefrom, mail_envelopeto FROM outbox ORDER BY mail_id"
 
 
@@ -45,3 +51,31 @@ def seen(site: Site, user="root", **fields) -> list[int]:
     answer = site("queue/?get", user=user, **fields)
     assert answer["status"] == "ok"
     return [mail["mail_id"] for mail in answer["queue"]]
+
+
+@pytest.fixture
+def ready(site) -> Site:
+    return let_send(site)
+
+
+def sent(site: Site, **fields) -> email.message.EmailMessage:
+    """The mail that these fields queue, read by the standard library; it is what will go over the wire."""
+    answer = send(site, **TO | fields)
+    assert answer["status"] == "ok", answer["status"]
+    data = data_of(site)[-1]
+    lines = data.split(b"\r\n")
+    assert lines[-1] == b"" and all(len(line) <= 998 and not set(line) & set(b"\r\n\0") for line in lines)
+    return email.message_from_bytes(data, policy=email.policy.SMTPUTF8)
+
+
+def content(part: email.message.EmailMessage) -> str:
+    """The text of a part with the line ends that it was written with."""
+    return part.get_content().replace("\r\n", "\n")
+
+
+def refused(site: Site, user="ann", **fields) -> str:
+    """The sentence for a mail that is not sent; nothing is queued."""
+    before = site.dump()
+    answer = send(site, user, **fields)
+    assert site.dump() == before and "queue_ids" not in answer and answer["status"] != "ok"
+    return answer["status"]

@@ -158,12 +158,12 @@ TABLE = [  # module, action, fields, generations, then the status for: foreign, 
         *["Token not found."] * 5,
     ),  # test_tokens.py has whose they are
     ("audit", "get", {}, BOTH, *ONLY_ADMIN),
-    ("accounts", "get", {}, BOTH, *ANYONE),  # test_accounts.py has whose they see
+    ("accounts", "get", {}, BOTH, *ANYONE),  # test_account_actions.py has whose they see
     ("accounts", "get", {"user_name": "USER"}, BOTH, *ACTING_OR_OWN),
     ("accounts", "provision", {"user_name": "USER"}, BOTH, *ONLY_ADMIN),
     ("accounts", "update", {"user_name": "nologin", "Active": 1}, BOTH, NO, NO, NO, NO, "Account not found."),
     ("accounts", "delete", {"user_name": "nologin"}, BOTH, NO, NO, NO, NO, "Account not found."),
-    # No service is configured here: who gets to hear that is who may ask; test_services.py has services.
+    # No service is configured here: who gets to hear that is who may ask; test_services_*.py have services.
     ("services", "get", {}, BOTH, *ONLY_ADMIN),
     (
         "services",

@@ -1,4 +1,7 @@
-"""Log-ins by HTTP Basic or a token, for clients of what a module mounts: no session is made, no cookie counts."""
+"""Requests below a path that a module mounts: it makes the whole answer, for clients that log in by HTTP Basic or a token.
+
+No session is made, no cookie counts.
+"""
 
 import base64
 import dataclasses
@@ -22,6 +25,22 @@ MOUNTED_REQUEST = dataclasses.replace(
     identifiers={"path": None},
 )
 CHALLENGE = ("WWW-Authenticate", 'Basic realm="mailapi", charset="UTF-8"')
+
+
+def answer(handler: RequestHandler, first: str, below: str) -> dict:
+    """Let the module that mounts the path's first segment make the answer; its ApiErrors are answered like others."""
+    app = handler.app
+    app.release()
+    handler.path = first
+    try:
+        handler.call = Call(app, app.generation(), {"path": below}, {})
+        handler.frame |= dict.fromkeys(("api_version", "schema_version"), handler.call.generation.number)
+        response = handler.mounted_response = app.mounts[first].mount(handler, below)
+    except ApiError as refused:  # to these clients HTTP 200 means done
+        http = 403 if refused.http == 200 else refused.http
+        raise ApiError(refused.status, http, refused.retry_after, refused.audit, **refused.answer) from None
+    unchanged = response.status_code >= 400 and handler.chosen and not handler.chosen.read_only
+    return handler.frame | {"status": response.status_line if unchanged else "ok"}
 
 
 def admit(handler: RequestHandler, module: Module, read_only: bool) -> Call:

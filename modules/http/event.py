@@ -1,0 +1,44 @@
+"""What a module's on_request is told of a request that has ended."""
+
+import dataclasses
+from collections.abc import Sequence
+
+from mailapi import Call, Endpoint, sha256
+
+
+@dataclasses.dataclass
+class Event:
+    """A request and its outcome, for Module.on_request."""
+
+    module: str
+    status: str
+    http: int
+    address: str
+    via: str  # password, session, log-out, token NAME, or local
+    session: str = ""  # the start of its hash, which relates the requests of a session
+    action: str = ""
+    user_name: str | None = None
+    target: str = ""
+    changes: bool = False
+    logs_in: bool = False
+    confirmed: bool = False  # the user was authenticated
+    refused_wait: str = ""  # names the wait, where a log-in came too early
+
+    def describe(self, call: Call, chosen: Endpoint | None):
+        """Add the user, the action and its identifiers; never a secret."""
+        self.user_name, self.refused_wait = call.user_name or call.claimed_name, call.refused_wait
+        self.confirmed = call.identified or self.via in ("log-out", "local")
+        self.session = sha256(call.session)[:12] if call.session else ""
+        self.logs_in = self.via in ("password", "log-out")
+        if chosen:
+            self.action, self.changes = chosen.name, not chosen.read_only
+        if chosen and chosen.required:
+            allowed = chosen.identifiers
+            given = {name: call.body.get(name) for name in chosen.needed(call.generation) if name in allowed}
+            values = [value for name, value in given.items() if may_be_recorded(value, allowed[name])]
+            self.target = " ".join([str(value)[:200] for value in values if value])
+
+
+def may_be_recorded(value, allowed: Sequence[str] | None) -> bool:
+    """Check whether the audit may have a value of an identifier, from what its module declares."""
+    return allowed is None or value in allowed

@@ -1,0 +1,53 @@
+"""How many functions a request calls on its way, Bottle's own included: a small request costs little else."""
+
+import io
+import json
+import sys
+
+import pytest
+
+from support.browsers import log_in, token
+
+AUTH = json.dumps({"auth": {"user_name": "root", "password": "pw"}}).encode()
+
+
+def calls_of(app, url: str, body: bytes, cookie: str = "") -> int:
+    """Return the Python functions that one request calls, once everything is prepared."""
+    counted = [0]
+
+    def count(frame, event, argument):
+        counted[0] += event == "call"
+
+    path, _, query = url.partition("?")
+    for _ in range(3):
+        environ = {
+            "REQUEST_METHOD": "POST",
+            "PATH_INFO": "/" + path,
+            "QUERY_STRING": query,
+            "HTTP_HOST": "localhost",
+            "REMOTE_ADDR": "127.0.0.1",
+            "CONTENT_LENGTH": str(len(body)),
+            "HTTP_COOKIE": cookie,
+            "wsgi.input": io.BytesIO(body),
+            "wsgi.url_scheme": "http",
+        }
+        counted[0], answers = 0, []
+        sys.setprofile(count)
+        try:
+            answer = app(environ, lambda status, headers, exc_info=None: answers.append(status))
+        finally:
+            sys.setprofile(None)
+        assert answers == ["200 OK"] and json.loads(b"".join(answer))["login"] is True
+    return counted[0] - 1  # start_response is the server's
+
+
+@pytest.mark.sqlite
+@pytest.mark.parametrize("url", ["?get_modules", "pop/?get", "addresses/?get"])
+def test_a_read_by_session_calls_110_functions_at_most(site, url):
+    cookie = "PHPSESSID=" + token(log_in(site, "root"))
+    assert calls_of(site.app, url, b"{}", cookie) <= 110
+
+
+@pytest.mark.sqlite
+def test_a_log_in_with_a_read_calls_160_functions_at_most(site):
+    assert calls_of(site.app, "?get_modules", AUTH) <= 160

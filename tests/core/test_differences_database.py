@@ -1,0 +1,101 @@
+"""Where mailapi answers differently on purpose (docs/wire.md section 5): a database that is missing or busy."""
+
+import contextlib
+import json
+import sqlite3
+import threading
+import time
+
+import pytest
+
+import mailapi
+from support.both_generations import (
+    done,
+    mail,
+    mails,
+    user_database,
+)
+
+pytestmark = pytest.mark.every_engine
+
+
+def files(site) -> list:
+    """What is in a site's folder, but for -wal and -shm: they go when an app that is no more lets go of them."""
+    return sorted(file for file in site.dbpath.parent.rglob("*") if not file.name.endswith(("-wal", "-shm")))
+
+
+def test_f26_a_missing_database_is_not_created(either):
+    done(either, "pop/?get")
+    for path in (either.dbpath, either.dbpath.parent / "nowhere" / "master.db3"):
+        either.dbpath.unlink(missing_ok=True)
+        before = files(either)
+        for url in ("users/?get", "users/?add", "?logout"):
+            answer = either(url, check=500, user_name="new")
+            assert answer["status"].startswith("The database cannot be opened")
+            assert "login" not in answer and answer["session"] is False
+        assert files(either) == before
+        either.app = mailapi.create_app(either.config | {"dbpath": str(path.parent / "nowhere" / path.name)})
+
+
+@contextlib.contextmanager
+def daemon(path, *statements):
+    """Another process that holds the file while the block runs."""
+    connection = sqlite3.connect(path, isolation_level=None, check_same_thread=False)
+    try:
+        for statement in statements:
+            connection.execute(statement).fetchall()
+        yield connection
+    finally:
+        connection.close()
+
+
+def busy(site, url, user="root", **fields):
+    before = site.dump() if "get" not in url else None
+    body = {"auth": {"user_name": user, "password": "pw"}, **fields}
+    answer = site.browser().post("/" + url, json.dumps(body), status=503)
+    assert answer.json["status"] == "The database is busy. Try again."
+    assert "login" not in answer.json and int(answer.headers["Retry-After"]) > 0
+    assert before is None or site.dump() == before
+
+
+@pytest.mark.parametrize(
+    "held",
+    [["BEGIN EXCLUSIVE"], ["BEGIN IMMEDIATE"], ["BEGIN", "SELECT * FROM users"]],
+    ids=["exclusive", "writer", "reader"],
+)
+def test_f36_a_write_that_finds_the_file_locked_is_not_answered_ok(either, held):
+    """The reader lets the statements pass and makes COMMIT fail."""
+    done(either, "pop/?get")
+    either.app.db.database.timeout = 0.2
+    before = either.dump()
+    with daemon(either.dbpath, *held):
+        answer = either("pop/?add", pop_user="ann", check=503)
+        assert answer["status"] == "The database is busy. Try again." and "login" not in answer
+        if held[0] == "BEGIN EXCLUSIVE":
+            busy(either, "users/?get")
+            busy(either, "?get_modules")
+        else:
+            busy(either, "users/?set_password", user_name="ann", user_authdata="new")
+            done(either, "users/?get")
+    assert either.dump() == before
+    done(either, "pop/?add", pop_user="ann")
+
+
+def test_f36_five_seconds_are_waited_and_no_more(site):
+    with daemon(site.dbpath, "BEGIN EXCLUSIVE") as connection:
+        start = time.monotonic()
+        busy(site, "users/?get")
+        assert 4.5 < time.monotonic() - start < 7
+        timer = threading.Timer(0.5, connection.rollback)
+        timer.start()
+        done(site, "pop/?add", pop_user="ann")
+        timer.join()
+    assert site.sql("SELECT pop_user FROM popd") == [("ann",)]
+
+
+def test_f36_a_locked_user_database_is_busy_too(site):
+    path = user_database(site, "ann")
+    mail_id = mail(site, "ann", path=path)
+    with daemon(path, "BEGIN EXCLUSIVE"):
+        busy(site, "mailbox/?delete", user="ann", mail_id=mail_id, mail_sourcedb="user")
+    assert mails(path) == [(mail_id, "ann", 0)]

@@ -1,0 +1,158 @@
+"""Clients of `mailapi serve` that do not read: the others are answered, and what is kept for all of them together has a
+limit."""
+
+import contextlib
+import http.client
+import json
+import signal
+import time
+
+import pytest
+
+from support.command_line import Server, configure, request
+from support.dav import basic, behind
+from support.slow_clients import (
+    MB,
+    Impatient,
+    connected,
+    first_bytes,
+    head,
+    send_all,
+    sockets,
+    spooled,
+    until,
+    what_is_large,
+)
+
+pytestmark = pytest.mark.usefixtures("python_path")
+
+
+@pytest.fixture
+def installed(site_with_large_mail):
+    return site_with_large_mail
+
+
+@pytest.mark.parametrize("what", ["raw", "static", "range"])
+def test_clients_that_do_not_read_hold_nothing_that_others_need(installed, tmp_path, what):
+    with Impatient(tmp_path, "--static", "/files=www") as server:
+        before = sockets(server)
+        large = what_is_large(server)[what]
+        with connected(server, 8) as slow:
+            send_all(slow, large * 3)
+            assert first_bytes(slow) == [b"HTTP/1.1 206" if what == "range" else b"HTTP/1.1 200"] * 8
+            for _ in range(10):
+                assert server.post("users/?get", request())["login"] is True
+            assert spooled(server) < 8 * 21 * MB  # the later requests were not even started
+            until(lambda: sockets(server) <= before and spooled(server) == 0)
+            assert server.post("users/?get", request())["login"] is True
+        assert "Traceback" not in server.stop()[1]
+
+
+def test_unread_answers_are_within_the_limit(installed, tmp_path):
+    configure(tmp_path, max_spooled=30 * MB, max_message=25 * MB)
+    with Server(tmp_path) as server:
+        large = what_is_large(server)["raw"]
+        for _ in range(3):
+            with connected(server, 8) as slow:
+                send_all(slow, large)
+                until(lambda: spooled(server) > 10 * MB)
+                assert server.post("users/?get", request())["login"] is True
+                assert spooled(server) <= 30 * MB
+            until(lambda: spooled(server) == 0)
+        assert "Traceback" not in server.log()
+
+
+def test_who_reads_slowly_gets_everything(installed, tmp_path):
+    """More than the system keeps, in more time than somebody may do nothing."""
+    with Impatient(tmp_path, "--static", "/files=www") as server:
+        for name, large in what_is_large(server).items():
+            with connected(server) as [slow]:
+                slow.sendall(large + head("GET /?login", "Connection: close"))
+                got = bytearray()
+                while piece := slow.recv(MB // 2):
+                    got += piece
+                    if len(got) < 2 * MB:
+                        time.sleep(0.005)
+            assert len(got) > 20 * MB and got.count(b"0123456789abcde\n") >= 20 * MB // 16 - 1, name
+            assert b'"status":"Username is not set!"' in got[-1000:]
+
+
+def test_an_answer_that_is_being_read_at_sigterm_arrives(installed, tmp_path):
+    with Server(tmp_path) as server:
+        large = what_is_large(server)["raw"]
+        with connected(server) as [slow]:
+            slow.sendall(large)
+            first_bytes([slow])
+            server.process.send_signal(signal.SIGTERM)
+            got = http.client.HTTPResponse(slow)
+            got.begin()
+            assert len(got.read()) > 20 * MB
+            got.close()
+        assert server.process.wait(60) == 0
+
+
+def large_answer(size):
+    def answer(self):
+        length = size if "large" in self.path else 0
+        self.send_response(200)
+        self.send_header("Content-Length", str(length))
+        self.end_headers()
+        with contextlib.suppress(OSError):
+            for _ in range(length // 65536):
+                self.wfile.write(b"x" * 65536)
+
+    return answer
+
+
+def test_unread_dav_downloads_close_dav_for_nobody(tmp_path):
+    with behind(tmp_path, answer=large_answer(20 * MB)) as (dav, _):
+        host, port = dav.netloc.split(":")
+        server = type("At", (), {"host": host, "port": port})
+        with connected(server, 8) as slow:
+            for each in slow:
+                send_all([each], head("GET /dav/large", f"Authorization: {basic()['Authorization']}"))
+                assert first_bytes([each]) == [b"HTTP/1.1 200"]
+            until(lambda: dav("GET", "dav/small").status == 200)
+            assert (
+                json.loads(
+                    dav(
+                        "POST",
+                        "?login",
+                        json.dumps({"auth": {"user_name": "ann", "password": "pw"}}),
+                        user=None,
+                    ).body
+                )["login"]
+                is True
+            )
+
+
+def test_dav_downloads_that_are_too_large_to_be_spooled_hold_two_threads(tmp_path):
+    started = []
+
+    def start(folder):
+        with open(folder / "config.py", "a") as config:
+            config.write(f"max_message = {MB}\n")
+        started.append(Impatient(folder))
+        return started[0]
+
+    with behind(tmp_path, start, answer=large_answer(20 * MB)) as (dav, _):
+        before = sockets(started[0])
+        with connected(started[0], 12) as slow:
+            send_all(slow, head("GET /dav/large", f"Authorization: {basic()['Authorization']}"))
+            assert (
+                json.loads(
+                    dav(
+                        "POST",
+                        "?login",
+                        json.dumps({"auth": {"user_name": "ann", "password": "pw"}}),
+                        user=None,
+                    ).body
+                )["login"]
+                is True
+            )
+            until(lambda: dav("GET", "dav/small").status == 200)
+            assert spooled(started[0]) <= 12 * 2 * MB
+            until(lambda: sockets(started[0]) <= before)
+        got = dav("GET", "dav/large")  # and who reads has it all
+        assert got.status == 200 and len(got.body) == 20 * MB
+        assert "Traceback" not in started[0].log()

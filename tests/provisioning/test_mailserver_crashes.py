@@ -1,0 +1,181 @@
+"""`mailserver`: a crash between the two databases, and how what is in doubt is brought to an end."""
+
+import contextlib
+import os
+import signal
+import sqlite3
+import subprocess
+import sys
+import time
+
+import pytest
+from mailapi_modules.provisioning import password_schemes as schemes
+
+import mailapi
+from support.mailserver_site import BOB, CAROL, add, check, everything, get_modules, in_doubt, row, works
+from support.site import ROOT, Site
+
+pytestmark = pytest.mark.slow
+
+
+@pytest.fixture
+def site(site_with_mailserver) -> Site:
+    return site_with_mailserver
+
+
+CHANGES = {
+    "add": ("new@corp.org", "pw", "new"),
+    "delete": (CAROL, "pw", None),
+    "set_password": (CAROL, "pw", "new"),
+}
+
+
+def in_step(site, user) -> str | None:
+    """The password that a user has in both databases."""
+    stored, there = site.sql("SELECT user_authdata FROM users WHERE user_name = ?", user), row(site, user)
+    assert bool(stored) == bool(there), "only in one of them"
+    fitting = [word for word in ("pw", "new") if stored and mailapi.verify(word, stored[0][0])]
+    assert fitting == [word for word in ("pw", "new") if there and schemes.verify(word, there[3])]
+    return fitting[0] if fitting else None
+
+
+def killed_at(site, moment: str, action: str, *fields: str):
+    """An action of `mailapi call users` that is killed at that moment, and MariaDB has noticed it."""
+
+    def connections() -> set:
+        return set(site.mail.sql("SELECT id FROM information_schema.processlist WHERE user = 'mail'"))
+
+    before, until = connections(), time.monotonic() + 60
+    done = subprocess.run(
+        [sys.executable, str(ROOT / "mailapi.py"), "call", "users", action, *fields],
+        cwd=site.dbpath.parent,
+        env=os.environ | {"CRASH": moment},
+    )
+    assert done.returncode == -signal.SIGKILL
+    while connections() - before:
+        assert time.monotonic() < until, "MariaDB keeps a killed client's connection"
+        time.sleep(0.01)
+
+
+def mend(site, how: str, user: str):
+    """What is left is mended by the next log-in of the user, or by the command."""
+    if how == "log-in":
+        assert get_modules(site, user, "whatever")["login"] is False
+    else:
+        said = check(site, "--repair")
+        assert "ok    Account: mailserver: 0 changes in doubt, 1 brought to an end" in said
+
+
+@pytest.mark.parametrize("how", ["log-in", "check --repair"])
+@pytest.mark.parametrize("action", CHANGES)
+def test_the_server_killed_between_the_two(site, mariadb, action, how):
+    """Prepared there, committed here, killed before it could commit: it does so when somebody comes by."""
+    add(site)
+    user, _, after = CHANGES[action]
+    crash = site.app.modules["crash"]
+    crash.moment, crash.act = "committed", mariadb.kill
+    try:
+        answer = site(f"users/?{action}", user_name=user, user_authdata="new")
+        assert answer["status"] == "ok"
+    finally:
+        mariadb.start()
+    crash.moment = None
+    assert len(in_doubt(site)) == 1  # what is left
+    mend(site, how, user)
+    assert in_doubt(site) == [] and in_step(site, user) == after
+
+
+@pytest.mark.parametrize("how", ["log-in", "check --repair"])
+@pytest.mark.parametrize("moment", ["prepared", "committed"])
+@pytest.mark.parametrize("action", CHANGES)
+def test_the_api_killed_between_the_two(site, action, moment, how):
+    """Before the master's commit the change is undone there, after it it is done."""
+    add(site)
+    user, before, after = CHANGES[action]
+    before = None if action == "add" else before
+    killed_at(site, moment, action, f"user_name={user}", *(["user_authdata=new"] if after else []))
+    assert len(in_doubt(site)) == 1
+    mend(site, how, user)
+    assert in_doubt(site) == [] and in_step(site, user) == (before if moment == "prepared" else after)
+
+
+@pytest.mark.parametrize("action", CHANGES)
+def test_a_commit_that_fails_because_a_daemon_reads_undoes_it_there(site, action):
+    """docs/wire.md F36: nothing changed, in either."""
+    add(site)
+    user = CHANGES[action][0]
+    before = everything(site)
+    site.app.db.connect()
+    site.app.db.database.timeout = 0.2
+    site.app.db.close()
+    with contextlib.closing(sqlite3.connect(site.dbpath, isolation_level=None)) as daemon:
+        daemon.execute("BEGIN")
+        daemon.execute("SELECT * FROM users").fetchall()
+        answer = site(f"users/?{action}", user_name=user, user_authdata="new", check=503)
+        assert answer["status"] == "The database is busy. Try again."
+    assert everything(site) == before and in_doubt(site) == []
+
+
+def test_another_change_waits_for_what_is_in_doubt_and_mends_it(site):
+    """The next change of the same user is made over what the last one has left."""
+    add(site)
+    killed_at(site, "committed", "set_password", f"user_name={CAROL}", "user_authdata=new")
+    assert len(in_doubt(site)) == 1
+    assert site("users/?set_password", user_name=CAROL, user_authdata="pw")["status"] == "ok"
+    assert in_doubt(site) == [] and in_step(site, CAROL) == "pw"
+
+
+def test_a_change_that_mends_and_then_fails_leaves_what_was_mended(site):
+    add(site)
+    killed_at(site, "committed", "set_password", f"user_name={CAROL}", "user_authdata=new")
+    crash = site.app.modules["crash"]
+    crash.moment = "prepared"
+
+    def fail():
+        raise mailapi.ApiError("no")
+
+    crash.act = fail
+    assert site("users/?set_password", user_name=CAROL, user_authdata="pw")["status"] == "no"
+    assert in_doubt(site) == [] and in_step(site, CAROL) == "new"
+
+
+def test_what_is_under_way_is_not_taken_for_a_crash(site):
+    """A change of a live process, seen prepared by a log-in in another: it ends as its own process says."""
+    add(site)
+    crash = site.app.modules["crash"]
+    crash.moment = "committed"
+    crash.act = lambda: said.append(
+        subprocess.run(
+            [sys.executable, str(ROOT / "mailapi.py"), "check", "--repair"],
+            cwd=site.dbpath.parent,
+            capture_output=True,
+            text=True,
+        ).stdout
+    )
+    said = []
+    assert site("users/?set_password", user_name=CAROL, user_authdata="new")["status"] == "ok"
+    assert "FAIL  Account: mailserver: 1 changes in doubt, 0 brought to an end" in said[0]
+    assert in_doubt(site) == [] and in_step(site, CAROL) == "new"
+
+
+def test_changes_of_others_are_left_alone(site):
+    """Of another installation on the same server, and of another program."""
+    others = ["'mailapi-000000000000-x','y'", "'program','z'"]
+    import pymysql
+
+    for number, xid in enumerate(others):
+        connection = pymysql.connect(
+            unix_socket=str(site.mail.server.folder / "socket"), user="root", database=site.mail.name
+        )
+        with connection.cursor() as cursor:
+            change = f"UPDATE domains SET domainName = 'x{number}' WHERE domainId = {number + 1}"
+            for statement in (f"XA START {xid}", change, f"XA END {xid}", f"XA PREPARE {xid}"):
+                cursor.execute(statement)
+        connection.close()
+    try:
+        assert works(site, BOB, "test")
+        assert "0 changes in doubt" in check(site, "--repair")
+        assert len(in_doubt(site)) == 2
+    finally:
+        for xid in others:
+            site.mail.sql(f"XA ROLLBACK {xid}")

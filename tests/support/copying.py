@@ -1,0 +1,40 @@
+"""`mailapi copy`, and the rows of a file."""
+
+import contextlib
+import os
+import sqlite3
+import subprocess
+
+from support.command_line import MAILAPI
+from support.site import MODULES
+
+
+def copy(folder, *arguments, check=0, **environ) -> str:
+    (folder / "config.py").write_text(f"dbpath = 'nowhere.db3'\nmodulelist = {MODULES!r}\n")
+    done = subprocess.run(
+        [*MAILAPI, "copy", "--config", "config.py", *map(str, arguments)],
+        cwd=folder,
+        text=True,
+        capture_output=True,
+        timeout=60,
+        env=os.environ | environ,
+    )
+    assert done.returncode == check and "Traceback" not in done.stderr, done.stdout + done.stderr
+    return done.stdout + done.stderr
+
+
+def rows(path) -> dict[str, list]:
+    """All that a file says, bytes as bytes, with the numbers that are hidden."""
+    with contextlib.closing(sqlite3.connect(path)) as connection:
+        connection.text_factory = bytes
+        names = [
+            name.decode()
+            for (name,) in connection.execute("SELECT name FROM sqlite_master WHERE type = 'table'")
+        ]
+        return {name: connection.execute(f"SELECT rowid, * FROM {name}").fetchall() for name in names}
+
+
+def put(path, *statements):
+    with contextlib.closing(sqlite3.connect(path)) as connection, connection:
+        for statement, *values in statements:
+            connection.execute(statement, values)

@@ -1,0 +1,113 @@
+"""Sites whose users are also a mail server's, in a database of their own."""
+
+import subprocess
+import sys
+
+import pytest
+
+from support.site import OPTIONAL, ROOT, Site
+
+ACCOUNT = {"Account": OPTIONAL["Account"]}
+WRONG, NO = "Username or password is wrong.", "Not allowed."
+AWAY = "The database of the mailserver cannot be reached. Try again."
+BOB, CAROL = "bob@atmail.com", "carol@corp.org"
+# What a test does in the middle of a change, when another module can: "prepared" in MariaDB, "committed" in SQLite.
+CRASH = """
+import os
+from mailapi import Participant, Module
+
+class Crash(Module):
+    moment = os.environ.get("CRASH")
+
+    def act(self):
+        os.kill(os.getpid(), 9)
+
+    def on_user_change(self, call, change, user_name, password):
+        if self.moment == "prepared":
+            self.act()
+        if self.moment == "committed":
+            call.participants.insert(0, self)
+
+    def rollback(self): pass
+    def commit(self): self.act()
+"""
+
+
+@pytest.fixture
+def site_with_mailserver(tmp_path, mailserver) -> Site:
+    (tmp_path / "crash.py").write_text(CRASH)
+    extra = ACCOUNT | {"Crash": str(tmp_path / "crash.py")}
+    found = Site(tmp_path, extra=extra, mailserver=mailserver.url)
+    found.mail = mailserver
+    (tmp_path / "config.py").write_text(
+        "\n".join(f"{key} = {value!r}" for key, value in found.config.items())
+    )
+    return found
+
+
+def get_modules(site, user=BOB, password="test", **fields) -> dict:
+    return site("?get_modules", user=user, password=password, **fields)
+
+
+def works(site, user, password) -> bool:
+    answer = get_modules(site, user, password)
+    assert answer["status"] == ("ok" if answer["login"] else WRONG)
+    return answer["login"]
+
+
+def row(site, user=BOB) -> tuple | None:
+    return next(iter(site.mail.sql("SELECT * FROM accounts WHERE BINARY username = %s", user)), None)
+
+
+def everything(site) -> list:
+    """Both databases, whole."""
+    return [site.dump(), site.mail.sql("SELECT * FROM accounts ORDER BY accountId")]
+
+
+def copy(site, user, status=0):
+    """Another user of the mail server's, with bob's password."""
+    site.mail.sql(
+        "INSERT INTO accounts SELECT NULL, 1, %s, password, 1, dateModified, dateCreate, %s, '', NULL, NULL, NULL,"
+        " NULL, NULL, 1, 0, 1, '', 1 FROM accounts WHERE accountId = 4",
+        user,
+        status,
+    )
+
+
+def browser_of(site, user=BOB, password="test"):
+    browser = site.browser()
+    assert browser.post_json("/", {"auth": {"user_name": user, "password": password}}).json["login"]
+    return browser
+
+
+def logged_in(browser) -> bool:
+    return browser.post("/").json["login"]
+
+
+def in_doubt(site) -> list:
+    return site.mail.sql("XA RECOVER")
+
+
+def add(site, user=CAROL, **fields) -> dict:
+    return site("users/?add", user_name=user, **({"user_authdata": "pw"} | fields))
+
+
+def check(site, *options, code=0) -> str:
+    done = subprocess.run(
+        [sys.executable, str(ROOT / "mailapi.py"), "check", *options],
+        cwd=site.dbpath.parent,
+        capture_output=True,
+        text=True,
+    )
+    assert done.returncode == code and "Traceback" not in done.stderr, done.stdout + done.stderr
+    return done.stdout
+
+
+def call(site, *arguments) -> tuple[int, str]:
+    done = subprocess.run(
+        [sys.executable, str(ROOT / "mailapi.py"), "call", *arguments],
+        cwd=site.dbpath.parent,
+        capture_output=True,
+        text=True,
+    )
+    return done.returncode, done.stdout + done.stderr

@@ -1,0 +1,97 @@
+"""Sites with services that real servers give."""
+
+import imaplib
+import smtplib
+
+import pytest
+from mailapi_modules.clients.base import clients
+
+import mailapi
+from support.every_service import SERVICE
+from support.site import Site
+
+
+def with_services(tmp_path, *servers, **services) -> Site:
+    for server in servers:
+        services |= server.setting
+    return Site(tmp_path, extra=SERVICE, services=services)
+
+
+def client_of(server, kind, **setting):
+    """A client of one service, its setting changed where that is wanted."""
+    given = server.setting[kind]
+    given = {"url": given} if isinstance(given, str) else given
+    given = {key: value for key, value in (given | setting).items() if value is not None}
+    return clients(mailapi.Config("", {}, services={kind: given}))[kind]
+
+
+def mailbox(dovecot, user, folder="INBOX"):
+    """The messages in a user's folder, as IMAP has them."""
+    imap = imaplib.IMAP4("127.0.0.1", dovecot.ports["imap"])
+    imap.login(user, "pw")
+    if imap.select(folder)[0] != "OK":
+        return None
+    found = [imap.fetch(number, "(RFC822)")[1][0][1] for number in imap.search(None, "ALL")[1][0].split()]
+    imap.logout()
+    return found
+
+
+def deliver(dovecot, user, subject):
+    """A mail for the user, brought by LMTP, which filters it."""
+    with smtplib.LMTP("127.0.0.1", dovecot.ports["lmtp"]) as lmtp:
+        lmtp.sendmail("a@from.example", [user], f"Subject: {subject}\r\nFrom: a@from.example\r\n\r\ntext\r\n")
+
+
+@pytest.fixture(scope="module")
+def site_with_dovecot(tmp_path_factory, dovecot):
+    client_of(dovecot, "imap").provision("mail", "bob", None)
+    return with_services(tmp_path_factory.mktemp("filters"), dovecot)
+
+
+@pytest.fixture
+def filters(site_with_dovecot, dovecot):
+    """A site whose user bob has no filter scripts; no user has one afterwards."""
+    site = site_with_dovecot
+    site("services/?sieve_deactivate", user="bob")
+    for script in site("services/?sieve_list", user="bob")["scripts"]:
+        site("services/?sieve_delete", user="bob", script_name=script["script_name"])
+    yield site
+    for user in ("ann", "bob"):
+        client_of(dovecot, "managesieve").purge("mail", user)
+
+
+CLEAN = (
+    "From: Ann <ann@one.org>\r\nTo: Bob <bob@one.org>\r\nSubject: Lunch\r\n"
+    "Date: Mon, 01 Jun 2026 12:00:00 +0000\r\nMessage-ID: <1@one.org>\r\n"
+    "Received: from one.org (one.org [192.0.2.1]) by two.org; Mon, 01 Jun 2026 12:00:01"
+    " +0000\r\n\r\nShall we have lunch at noon?\r\n"
+)
+
+
+@pytest.fixture(scope="module")
+def site_with_smtp(tmp_path_factory, smtp_sink):
+    site = with_services(tmp_path_factory.mktemp("smtp"), smtp_sink)
+    site.sql(
+        "INSERT INTO addresses VALUES ('ann@one.org', 10, 'store', 'ann'), ('%@corp.org', 11, 'store', 'ann'),"
+        " ('bob@one.org', 12, 'store', 'bob'), ('%@drop.org', 13, 'drop', NULL)"
+    )
+    site.sql("INSERT INTO smtpd VALUES ('ann', 'defined', NULL)")
+    site.sink = smtp_sink.folder / "mail/new"
+    return site
+
+
+@pytest.fixture
+def sender(site_with_smtp):
+    """A site whose SMTP server has got no mail yet."""
+    for mail in site_with_smtp.sink.glob("*"):
+        mail.unlink()
+    return site_with_smtp
+
+
+def send(site, **fields):
+    return site(
+        "services/?send",
+        user="ann",
+        **{"sender": "ann@one.org", "recipients": ["to@else.example"], "message": "Subject: hello\n\ntext\n"}
+        | fields,
+    )

@@ -1,0 +1,122 @@
+"""`mailapi serve` with clients that do not read or do not send, and what it holds for them."""
+
+import contextlib
+import http.client
+import json
+import os
+import socket
+import sys
+import time
+
+import pytest
+
+from support.command_line import Server, configure
+from support.over_http import cookie_of
+from support.site import ROOT, Site
+
+MB = 1024 * 1024
+WITH_LIMITS = """
+import sys, mailapi
+from mailapi_modules.http import waitress_server
+create = waitress_server.create_server
+waitress_server.create_server = lambda *given, **limits: create(*given, **limits | {limits})
+sys.exit(mailapi.main())
+"""
+
+
+def with_limits(**limits) -> type[Server]:
+    """`mailapi serve` with other limits than its own, in seconds."""
+    return type("Limited", (Server,), {"command": [sys.executable, "-c", WITH_LIMITS.format(limits=limits)]})
+
+
+Impatient = with_limits(channel_timeout=1, cleanup_interval=1)
+
+
+@pytest.fixture
+def python_path(monkeypatch):
+    """What a Limited server imports is found from any folder."""
+    monkeypatch.setenv(
+        "PYTHONPATH", os.pathsep.join([str(ROOT), os.environ.get("PYTHONPATH", "")]).rstrip(os.pathsep)
+    )
+
+
+@pytest.fixture
+def site_with_large_mail(tmp_path):
+    """A site with a mail of 20 MB for dele, and a folder with a file as large."""
+    site = Site(tmp_path)
+    configure(tmp_path)
+    site.sql(
+        "INSERT INTO mailbox (mail_id, mail_user, mail_envelopeto, mail_envelopefrom, mail_data)"
+        " VALUES (1, 'dele', 'a', 'b', ?)",
+        b"Subject: large\r\n\r\n" + b"0123456789abcde\n" * (20 * MB // 16),
+    )
+    (tmp_path / "www").mkdir()
+    (tmp_path / "www/large.bin").write_bytes(b"0123456789abcde\n" * (20 * MB // 16))
+    return site
+
+
+@contextlib.contextmanager
+def connected(server, number=1):
+    """Connections whose side takes only a few bytes that nobody reads."""
+    with contextlib.ExitStack() as stack:
+        opened = [stack.enter_context(socket.socket()) for _ in range(number)]
+        for each in opened:
+            each.setsockopt(socket.SOL_SOCKET, socket.SO_RCVBUF, 4096)
+            each.settimeout(60)
+            each.connect((server.host, int(server.port)))
+        yield opened
+
+
+def send_all(connections, said: bytes):
+    for each in connections:
+        each.sendall(said)
+
+
+def first_bytes(connections, flags=socket.MSG_PEEK):
+    return [each.recv(12, flags) for each in connections]
+
+
+def answer(connection) -> tuple[int, http.client.HTTPMessage, dict]:
+    with contextlib.closing(http.client.HTTPResponse(connection)) as got:
+        got.begin()
+        return got.status, got.headers, json.loads(got.read())
+
+
+def files_of(server) -> dict:
+    """What the server has open: path → size of the file, of sockets and pipes 0."""
+    found, folder = {}, f"/proc/{server.process.pid}/fd"
+    for name in set(os.listdir(folder)) - {"0", "1", "2"}:
+        with contextlib.suppress(OSError):
+            found[os.readlink(f"{folder}/{name}"), name] = os.stat(f"{folder}/{name}").st_size
+    return found
+
+
+def spooled(server) -> int:
+    """Bytes in files that have no name any more."""
+    return sum(
+        size for (path, _), size in files_of(server).items() if path.endswith("(deleted)") and "/tmp" in path
+    )
+
+
+def sockets(server) -> int:
+    return sum(path.startswith("socket:") for path, _ in files_of(server))
+
+
+def until(happened, seconds=60):
+    end = time.monotonic() + seconds
+    while not happened():
+        assert time.monotonic() < end, "it never happened"
+        time.sleep(0.05)
+
+
+def head(line: str, *headers: str) -> bytes:
+    return "\r\n".join([f"{line} HTTP/1.1", "Host: x", *headers, "", ""]).encode()
+
+
+def what_is_large(server) -> dict[str, bytes]:
+    cookie = f"Cookie: {cookie_of(server.url)}"
+    return {
+        "raw": head("GET /mailbox/?raw&mail_id=1", cookie),
+        "static": head("GET /files/large.bin"),
+        "range": head("GET /files/large.bin", "Range: bytes=1-"),
+    }
