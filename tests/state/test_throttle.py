@@ -177,7 +177,7 @@ def test_addresses_that_are_long_are_kept_in_no_cache(tmp_path):
                 "/?x", json.dumps({}).encode()
             )
             addresses.client_address(
-                {"REMOTE_ADDR": "10.0.0.1", "HTTP_X_FORWARDED_FOR": long}, site.app.peers.proxies
+                {"REMOTE_ADDR": "10.0.0.1", "HTTP_X_FORWARDED_FOR": long}, site.app.proxies
             )
     assert addresses.usual_form.cache_info().currsize <= 1
     assert (
