@@ -5,7 +5,7 @@ from mailapi_modules.commands.main import find_commands
 from mailapi_modules.http import spool, waitress_server
 
 import mailapi
-from support.command_line import configure, run
+from support.command_line import run_mailapi, write_config
 from support.site import Site
 from support.slow_clients import MB
 
@@ -53,8 +53,8 @@ def test_connections_are_as_many_as_the_system_has_files_for(monkeypatch):
 
 
 def test_a_limit_that_no_mail_keeps_to_is_refused(installed, tmp_path):
-    configure(tmp_path, max_spooled=MB)
-    assert "max_spooled must be at least max_message." in run(tmp_path, "serve", check=1)
+    write_config(tmp_path, max_spooled=MB)
+    assert "max_spooled must be at least max_message." in run_mailapi(tmp_path, "serve", check=1)
 
 
 class Connection:

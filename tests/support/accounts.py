@@ -6,8 +6,12 @@ import mailapi
 from support.site import OPTIONAL, Site
 
 ACCOUNT = {"Account": OPTIONAL["Account"]}
-WRONG, NO, GONE = "Username or password is wrong.", "Not allowed.", "Account not found."
-COLUMNS = [
+WRONG_CREDENTIALS, NOT_ALLOWED, ACCOUNT_NOT_FOUND = (
+    "Username or password is wrong.",
+    "Not allowed.",
+    "Account not found.",
+)
+ACCOUNT_COLUMNS = [
     "idAccount",
     "idUsers",
     "Name",
@@ -20,7 +24,7 @@ COLUMNS = [
 
 
 @pytest.fixture(params=["state database", "SQLite file", "MariaDB"])
-def anywhere(request, tmp_path) -> Site:
+def site_with_accounts(request, tmp_path) -> Site:
     """With the accounts in each of the places that `apiserver` can name."""
     places = {
         "state database": lambda: "",
@@ -34,22 +38,22 @@ def get_modules(site, user="bob", **fields) -> dict:
     return site("?get_modules", user=user, **fields)
 
 
-def account(site, user="bob") -> dict:
+def account_of(site, user="bob") -> dict:
     """A user's account, without a log-in that would make one of its own."""
     return next(iter(site.app.modules["accounts"].ledger.rows([user])), None)
 
 
-def numbers(row: dict) -> list:
-    return [row[column] for column in COLUMNS[-3:]]
+def service_numbers(row: dict) -> list:
+    return [row[column] for column in ACCOUNT_COLUMNS[-3:]]
 
 
-def restarted(site, **config):
+def reconfigure(site, **config):
     """The same installation, configured anew."""
     site.app = mailapi.create_app(site.config | config)
     return site
 
 
-def lines(caplog) -> list[str]:
+def provisioning_lines(caplog) -> list[str]:
     return [
         record.getMessage() for record in caplog.records if "checkUserProvisioning" in record.getMessage()
     ]

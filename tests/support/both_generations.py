@@ -5,7 +5,7 @@ import re
 import sqlite3
 
 
-def refused(site, url, status, http=200, **fields) -> dict:
+def assert_refused(site, url, status, http=200, **fields) -> dict:
     """The request is answered with that sentence, and nothing changed."""
     before = site.dump()
     answer = site(url, check=http, **fields)
@@ -14,24 +14,24 @@ def refused(site, url, status, http=200, **fields) -> dict:
     return answer
 
 
-def done(site, url, **fields) -> dict:
+def assert_done(site, url, **fields) -> dict:
     answer = site(url, **fields)
     assert answer["status"] == "ok"
     return answer
 
 
-def word(site) -> str:
+def permission_word(site) -> str:
     return {9: "permission", 8: "right"}[site.generation]
 
 
-def address(site, order, expression, user, router="store"):
+def add_address(site, order, expression, user, router="store"):
     if site.generation == 9:
         site.sql("INSERT INTO addresses VALUES (?, ?, ?, ?)", expression, order, router, user)
     else:
         site.sql("INSERT INTO addresses VALUES (?, ?, ?)", expression, order, user)
 
 
-def changed(site, order, expression, user, **other) -> dict:
+def update_fields(site, order, expression, user, **other) -> dict:
     """The fields of addresses/?update."""
     if site.generation == 8:
         return {"address_expression": expression, "address_user": user, "address_order": order} | other
@@ -44,17 +44,17 @@ def changed(site, order, expression, user, **other) -> dict:
     } | other
 
 
-def stored(site) -> list:
+def stored_addresses(site) -> list:
     return site.sql("SELECT * FROM addresses ORDER BY address_order")
 
 
-def who(browser) -> str | None:
+def logged_in_user(browser) -> str | None:
     answer = browser.post("/", b"").json
     assert answer["login"] is ("auth_user" in answer)
     return answer.get("auth_user")
 
 
-def mail(site, user, data=b"Subject: hello\r\n\r\ntext\r\n", path=None) -> int:
+def store_mail(site, user, data=b"Subject: hello\r\n\r\ntext\r\n", path=None) -> int:
     """A mail as the SMTP daemon stores it: TEXT that holds raw bytes."""
     statement = (
         "INSERT INTO mailbox (mail_user, mail_envelopeto, mail_envelopefrom, mail_submission, mail_data)"
@@ -66,7 +66,7 @@ def mail(site, user, data=b"Subject: hello\r\n\r\ntext\r\n", path=None) -> int:
         return connection.execute(statement, (user, data)).lastrowid
 
 
-def user_database(site, *users) -> str:
+def make_user_database(site, *users) -> str:
     """A mailbox file that these users share."""
     path = str(site.file.parent / "user.db3")
     with contextlib.closing(sqlite3.connect(site.file)) as master:
@@ -81,12 +81,12 @@ def user_database(site, *users) -> str:
     return path
 
 
-def mails(path) -> list:
+def mail_rows(path) -> list:
     with contextlib.closing(sqlite3.connect(path)) as connection:
         return connection.execute(
             "SELECT mail_id, mail_user, mail_read FROM mailbox ORDER BY mail_id"
         ).fetchall()
 
 
-def orders(answer) -> list:
+def listed_orders(answer) -> list:
     return [row["address_order"] for row in answer["addresses"]]

@@ -2,8 +2,12 @@
 
 import json
 
-NOBODY, NO_PASSWORD, WRONG = "Username is not set!", "Password is not set!", "Username or password is wrong."
-OUT, BROKEN = "Successfully logged out.", r"The state database cannot be used: .+\."
+NO_USER_NAME, NO_PASSWORD, WRONG_CREDENTIALS = (
+    "Username is not set!",
+    "Password is not set!",
+    "Username or password is wrong.",
+)
+LOGGED_OUT, STATE_UNUSABLE = "Successfully logged out.", r"The state database cannot be used: .+\."
 
 
 def post(browser, url="?get_modules", headers=None, status=200, **fields):
@@ -25,20 +29,20 @@ def log_in(site, user="bob", password="pw", **environ):
     return browser
 
 
-def token(browser) -> str:
+def session_of(browser) -> str:
     return browser.cookies["PHPSESSID"]
 
 
-def holding(site, session_id: str):
+def browser_with_session(site, session_id: str):
     """A client that sends this session id, whatever it is told."""
     return site.browser(HTTP_COOKIE=f"other=1; PHPSESSID={session_id}")
 
 
-def logged_in(browser) -> bool:
+def is_logged_in(browser) -> bool:
     return ask(browser)["login"]
 
 
-def spoil(path, how: str):
+def spoil_state_database(path, how: str):
     """Replace the state database by something that is none; undone by removing it."""
     for file in path.parent.glob(path.name + "*"):
         file.unlink()

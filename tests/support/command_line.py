@@ -23,7 +23,7 @@ CONFIG = (
 )
 
 
-def run(folder, *arguments, check=0, stdin="", **environ):
+def run_mailapi(folder, *arguments, check=0, stdin="", **environ):
     done = subprocess.run(
         [*MAILAPI, *arguments],
         cwd=folder,
@@ -89,11 +89,11 @@ class Server:
         return self.process.returncode, self.log()
 
 
-def request(**fields) -> bytes:
+def request_of_root(**fields) -> bytes:
     return json.dumps(fields | {"auth": {"user_name": "root", "password": "pw"}}).encode()
 
 
-def on_terminal(folder, *arguments, answers=()) -> bytes:
+def run_on_terminal(folder, *arguments, answers=()) -> bytes:
     """Run mailapi on a terminal of its own, typing an answer at each prompt; what it showed."""
     child, terminal = pty.fork()
     if child == 0:
@@ -111,12 +111,12 @@ def on_terminal(folder, *arguments, answers=()) -> bytes:
     return said
 
 
-def configure(folder, modules=MODULES, **config):
+def write_config(folder, modules=MODULES, **config):
     named = {"dbpath": "master.db3", "modulelist": modules} | config
     (folder / "config.py").write_text("".join(f"{key} = {value!r}\n" for key, value in named.items()))
 
 
 @pytest.fixture
-def configured(tmp_path):
-    configure(tmp_path)
+def configured_site(tmp_path):
+    write_config(tmp_path)
     return Site(tmp_path)

@@ -9,7 +9,7 @@ from support.command_line import MAILAPI
 from support.site import MODULES
 
 
-def copy(folder, *arguments, check=0, **environ) -> str:
+def run_copy(folder, *arguments, check=0, **environ) -> str:
     (folder / "config.py").write_text(f"dbpath = 'nowhere.db3'\nmodulelist = {MODULES!r}\n")
     done = subprocess.run(
         [*MAILAPI, "copy", "--config", "config.py", *map(str, arguments)],
@@ -23,7 +23,7 @@ def copy(folder, *arguments, check=0, **environ) -> str:
     return done.stdout + done.stderr
 
 
-def rows(path) -> dict[str, list]:
+def file_rows(path) -> dict[str, list]:
     """All that a file says, bytes as bytes, with the numbers that are hidden."""
     with contextlib.closing(sqlite3.connect(path)) as connection:
         connection.text_factory = bytes
@@ -34,7 +34,7 @@ def rows(path) -> dict[str, list]:
         return {name: connection.execute(f"SELECT rowid, * FROM {name}").fetchall() for name in names}
 
 
-def put(path, *statements):
+def execute_all(path, *statements):
     with contextlib.closing(sqlite3.connect(path)) as connection, connection:
         for statement, *values in statements:
             connection.execute(statement, values)

@@ -14,7 +14,7 @@ from mailapi_modules.clients.base import clients
 
 import mailapi
 from support.command_line import Server
-from support.every_service import SERVICE
+from support.every_service import SERVICE_MODULE
 from support.site import MODULES, Site
 
 EVENT = (
@@ -25,11 +25,11 @@ EVENT = (
 CARD = "BEGIN:VCARD\r\nVERSION:3.0\r\nUID:{uid}\r\nFN:{name}\r\nN:{name};;;;\r\nEMAIL:{name}@one.org\r\nEND:VCARD\r\n"
 
 
-def basic(user="ann", password="pw"):
+def basic_credentials(user="ann", password="pw"):
     return {"Authorization": "Basic " + base64.b64encode(f"{user}:{password}".encode()).decode()}
 
 
-class Dav:
+class DavClient:
     """Whole HTTP requests to an API; `path` is what follows its mount point."""
 
     def __init__(self, url):
@@ -38,7 +38,7 @@ class Dav:
 
     def __call__(self, method, path, body=None, user="ann", **headers):
         headers = {name.replace("_", "-"): value for name, value in headers.items()} | (
-            basic(user) if user else {}
+            basic_credentials(user) if user else {}
         )
         connection = http.client.HTTPConnection(self.netloc, timeout=60)
         with contextlib.closing(connection):
@@ -58,8 +58,8 @@ class Dav:
                 return answer.status, f"{answer.headers}{answer.read().decode(errors='replace')}"
 
 
-def install(folder: Path, services: dict, modules=MODULES | SERVICE) -> Site:
-    site = Site(folder, extra=SERVICE, services=services)
+def install_site(folder: Path, services: dict, modules=MODULES | SERVICE_MODULE) -> Site:
+    site = Site(folder, extra=SERVICE_MODULE, services=services)
     (folder / "config.py").write_text(
         f'dbpath = "master.db3"\nmodulelist = {modules!r}\nservices = {services!r}\n'
     )
@@ -93,19 +93,19 @@ class Backend(http.server.BaseHTTPRequestHandler):
 
 
 @contextlib.contextmanager
-def behind(tmp_path, start=Server, path="", **methods):
+def site_with_backend(tmp_path, start=Server, path="", **methods):
     """The API in front of a Backend with these methods; the API, and what the backend was asked."""
     handler = type("Handler", (Backend,), {"asked": [], **methods})
     with http.server.ThreadingHTTPServer(("127.0.0.1", 0), handler) as backend:
         threading.Thread(target=backend.serve_forever, daemon=True).start()
         url = f"http://127.0.0.1:{backend.server_port}{path}"
-        install(tmp_path, {"dav": {"url": url, "user_header": "X-Remote-User"}})
+        install_site(tmp_path, {"dav": {"url": url, "user_header": "X-Remote-User"}})
         with start(tmp_path) as server:
-            yield Dav(getattr(server, "url", server)), handler.asked
+            yield DavClient(getattr(server, "url", server)), handler.asked
         backend.shutdown()
 
 
-def provide(radicale, users=("ann", "bob")):
+def provision_collections(radicale, users=("ann", "bob")):
     client = clients(mailapi.Config("", {}, services=radicale.setting))["dav"]
     for user in users:
         client.provision("calendar", user, None)
@@ -116,6 +116,6 @@ def provide(radicale, users=("ann", "bob")):
 @pytest.fixture(scope="module")
 def dav_site(tmp_path_factory, radicale):
     """An API in front of Radicale, for whose users the first log-in has made what they need."""
-    site = install(tmp_path_factory.mktemp("dav"), radicale.setting)
-    provide(radicale)
+    site = install_site(tmp_path_factory.mktemp("dav"), radicale.setting)
+    provision_collections(radicale)
     return site

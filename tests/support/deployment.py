@@ -11,7 +11,7 @@ from pathlib import Path
 
 import pytest
 
-from support.instances import SBIN, absent, free_port, instance, need
+from support.instances import SBIN, free_port, require_program, running_instance, skip_without
 from support.site import ROOT, Site
 
 # Servers do not run as root, or only to become somebody else.
@@ -41,7 +41,7 @@ def folder_for(what: str):
 def installed():
     """The folder with mailapi in opt/mailapi, as docs/deploy.md installs it."""
     if not os.path.exists("/usr/bin/python3"):
-        absent("Debian's Python")
+        skip_without("Debian's Python")
     with folder_for("installed") as folder:
         checkout = folder / "checkout"
         shutil.copytree(ROOT, checkout, ignore=shutil.ignore_patterns(".*", "build", "tests", "*.egg-info"))
@@ -100,14 +100,16 @@ class Machine:
         (logs / "log").touch()
         if AS_USER:
             subprocess.run(["chown", "-R", f"{USER.pw_uid}:{USER.pw_gid}", self.folder], check=True)
-        with instance(command, logs, ready, env=ENVIRON, **AS_USER):
+        with running_instance(command, logs, ready, env=ENVIRON, **AS_USER):
             yield
 
     def backend(self, blocks: dict[str, str]):
         """The command of a recipe, running."""
         command = self.here(blocks["sh"])
         socket = re.search(r"\S+\.sock\b", command)
-        return self.running([need("bash"), "-c", command], Path(socket[0]) if socket else self.back)
+        return self.running(
+            [require_program("bash"), "-c", command], Path(socket[0]) if socket else self.back
+        )
 
     def nginx(self, configuration: str):
         file = self.write("/etc/nginx/nginx.conf", "")
@@ -121,7 +123,7 @@ class Machine:
             f"http {{ access_log off; {temporary} server {{ listen 127.0.0.1:{self.front};\n"
         )
         file.write_text(frame + self.here(configuration) + "} }\n")
-        return self.running([need("nginx"), "-e", "stderr", "-c", file], self.front)
+        return self.running([require_program("nginx"), "-e", "stderr", "-c", file], self.front)
 
     def apache(self, configuration: str):
         loaded = "".join(
@@ -138,7 +140,7 @@ class Machine:
         self.write("/var/www/html/index.html", "other")
         file = self.folder / "etc/apache.conf"
         file.write_text(frame + self.here(configuration))
-        return self.running([need("apache2"), "-DFOREGROUND", "-f", file], self.front)
+        return self.running([require_program("apache2"), "-DFOREGROUND", "-f", file], self.front)
 
     def lighttpd(self, configuration: str):
         self.write("/var/www/html/index.html", "other")
@@ -148,4 +150,4 @@ class Machine:
         )
         file = self.folder / "etc/lighttpd.conf"
         file.write_text(frame + self.here(configuration))
-        return self.running([need("lighttpd"), "-D", "-f", file], self.front)
+        return self.running([require_program("lighttpd"), "-D", "-f", file], self.front)

@@ -17,12 +17,12 @@ import pytest
 
 ENGINE = os.environ.get("MAILAPI_TEST_DB", "sqlite")
 NUMBERS = itertools.count(1)
-SQLITES_OWN = re.compile(r"typeof|ALTER TABLE|TRIGGER|PRAGMA|GLOB|CAST\(x'", re.IGNORECASE)
+ONLY_SQLITE = re.compile(r"typeof|ALTER TABLE|TRIGGER|PRAGMA|GLOB|CAST\(x'", re.IGNORECASE)
 FREE: dict[int, list] = {}  # databases by generation
 TAKEN: list = []
 
 
-class Kept:
+class ReusedDatabase:
     """A database with the tables of a generation."""
 
     def __init__(self, server, schema: sqlite3.Connection):
@@ -95,25 +95,25 @@ def connect(server, name: str):
 @lru_cache(maxsize=1)
 def server():
     """The MariaDB of this process."""
-    from support.mariadb import Server
+    from support.mariadb import MariaDBServer
 
     folder = tempfile.TemporaryDirectory(prefix="mailapi-test-")
     atexit.register(folder.cleanup)
-    started = Server(Path(folder.name))
+    started = MariaDBServer(Path(folder.name))
     atexit.register(started.stop)
     return started
 
 
-def take(generation: int, source: sqlite3.Connection) -> Kept:
+def take_database(generation: int, source: sqlite3.Connection) -> ReusedDatabase:
     """A database filled like a SQLite one, until the end of the test."""
     free = FREE.setdefault(generation, [])
-    kept = free.pop() if free else Kept(server(), source)
+    kept = free.pop() if free else ReusedDatabase(server(), source)
     TAKEN.append((generation, kept))
     kept.fill(source)
     return kept
 
 
-def give_back():
+def give_back_databases():
     """The end of a test."""
     for generation, kept in TAKEN:
         kept.disconnect_others()
@@ -124,7 +124,7 @@ def give_back():
 class OnMariaDB:
     """A Site whose master and state database are on MariaDB."""
 
-    kept: Kept | None = None
+    kept: ReusedDatabase | None = None
 
     @property
     def dbpath(self) -> Path:
@@ -137,14 +137,14 @@ class OnMariaDB:
     def create(self):
         super().create()
         with contextlib.closing(sqlite3.connect(self.file)) as source:
-            self.kept = take(self.generation, source)
+            self.kept = take_database(self.generation, source)
 
     def run(self, statement: str, *values):
         """As SQLite would; the cursor."""
         import pymysql
         from mailapi_modules.mariadb.dialect import translated
 
-        if SQLITES_OWN.search(statement):
+        if ONLY_SQLITE.search(statement):
             pytest.skip("in SQLite's own words")
         cursor = self.kept.connection.cursor()
         try:

@@ -6,7 +6,7 @@ import pytest
 
 import mailapi
 
-HERE, HOME = "192.0.2.1", "192.0.2.99"
+ADDRESS, OTHER_ADDRESS = "192.0.2.1", "192.0.2.99"
 
 
 class Clock:
@@ -21,16 +21,16 @@ def clock(monkeypatch) -> Clock:
     return clock
 
 
-def post(site, user="bob", password="wrong", address=HERE, **environ):
+def post_log_in(site, user="bob", password="wrong", address=ADDRESS, **environ):
     fields = {"pop_user": "ann", "auth": {"user_name": user, "password": password}}
     return site.browser(REMOTE_ADDR=address, **environ).post(
         "/pop/?get", json.dumps(fields).encode(), status="*"
     )
 
 
-def attempt(site, *args, **environ):
+def attempt_log_in(site, *args, **environ):
     """How a log-in ends: "in", "wrong", or the seconds that the client is told to wait."""
-    answer = post(site, *args, **environ)
+    answer = post_log_in(site, *args, **environ)
     if answer.status_int == 429:
         wait = int(answer.headers["Retry-After"])
         assert answer.json["status"] == f"Too many failed log-ins. Try again in {wait} seconds."
@@ -41,6 +41,6 @@ def attempt(site, *args, **environ):
     return "in" if answer.json["login"] else "wrong"
 
 
-def fail(site, times=10, *args, **environ):
+def fail_log_ins(site, times=10, *args, **environ):
     """That many wrong tries, none of which has to wait."""
-    assert [attempt(site, *args, **environ) for _ in range(times)] == ["wrong"] * times
+    assert [attempt_log_in(site, *args, **environ) for _ in range(times)] == ["wrong"] * times

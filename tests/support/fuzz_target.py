@@ -42,7 +42,7 @@ FIELDS = sorted(
 QUERY_END = b"\0\n"
 
 
-def made(data: bytes) -> bytes:
+def json_body(data: bytes) -> bytes:
     """A body that is JSON, with declared fields and odd values, for where raw bytes would never get to."""
     source = atheris.FuzzedDataProvider(data)
 
@@ -66,7 +66,7 @@ def made(data: bytes) -> bytes:
 
 def wire(data: bytes):
     query, _, body = data.partition(QUERY_END)
-    body = made(body[1:]) if body[:1] == b"!" else body
+    body = json_body(body[1:]) if body[:1] == b"!" else body
     environ = {"CONTENT_LENGTH": str(len(body)), "wsgi.input": io.BytesIO(body)}
     try:
         asked = mailapi.read_query(query.decode("latin-1"))

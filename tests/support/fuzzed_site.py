@@ -13,16 +13,16 @@ from contextlib import closing
 import pytest
 
 import mailapi
-from support.mails import deliver, give_database
+from support.mails import deliver, give_user_database
 from support.site import Site
 
 
-class Installation(Site):
+class FuzzedSite(Site):
     """A site with something in every table, and a database that bob and ann share."""
 
     def __init__(self, folder, generation):
         super().__init__(folder, generation, free_attempts=10**9)
-        self.people = give_database(self, "bob", "ann", name="people.db3")
+        self.people = give_user_database(self, "bob", "ann", name="people.db3")
         for user, path in itertools.product(("bob", "ann", "dele", "root"), (self.dbpath, self.people)):
             deliver(path, user)
             deliver(
@@ -57,7 +57,7 @@ class Installation(Site):
 
     def cookie(self, user) -> str:
         """A session that has just begun: the twenty-first log-in ends the first one's."""
-        headers = self.send(encoded({"auth": {"user_name": user, "password": "pw"}}))[1]
+        headers = self.send(to_json({"auth": {"user_name": user, "password": "pw"}}))[1]
         return dict(headers)["Set-Cookie"].split(";")[0]
 
     def bytes(self) -> list[bytes]:
@@ -115,22 +115,22 @@ class Installation(Site):
 
 
 @pytest.fixture(scope="module", params=[9, 8], ids=["generation9", "generation8"])
-def installation(request, tmp_path_factory) -> Installation:
-    return Installation(tmp_path_factory.mktemp("fuzz"), request.param)
+def fuzzed_site(request, tmp_path_factory) -> FuzzedSite:
+    return FuzzedSite(tmp_path_factory.mktemp("fuzz"), request.param)
 
 
-def encoded(value) -> bytes:
+def to_json(value) -> bytes:
     return json.dumps(value).encode()
 
 
 JSONP = re.compile(r"[A-Za-z_$][\w$.]{0,127}\('((?:[^'\\\r\n\u2028\u2029]|\\[\\'nu])*)'\)", re.ASCII)
 
 
-def answer_of(status: int, headers: list, payload: bytes) -> dict:
+def check_answer(status: int, headers: list, payload: bytes) -> dict:
     """The decoded answer of a response that is well formed."""
     head = dict(headers)
     if "Content-Disposition" in head:
-        return file_of(status, head, payload)
+        return check_file(status, head, payload)
     text = payload.decode()
     assert status in (200, 400, 404, 405, 411, 413), text[:500]
     assert all(re.fullmatch(r"[\x20-\xff]*", value) for _, value in headers)
@@ -145,7 +145,7 @@ def answer_of(status: int, headers: list, payload: bytes) -> dict:
     return answer
 
 
-def file_of(status: int, head: dict, payload: bytes) -> dict:
+def check_file(status: int, head: dict, payload: bytes) -> dict:
     """A download that is well formed."""
     assert status == 200 and head["Content-Length"] == str(len(payload))
     assert re.fullmatch(

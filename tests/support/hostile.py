@@ -25,7 +25,7 @@ def endless_lines(connection):
     yield from itertools.repeat((b"x\r\n" * 20000, 0))
 
 
-def saying(first: bytes, *again: bytes, every: float = 0.05):
+def repeating(first: bytes, *again: bytes, every: float = 0.05):
     """`first`, and then the others over and over; nothing more where there are no others."""
 
     def behave(connection):
@@ -49,7 +49,7 @@ def answering(*answers: bytes):
 
 
 @contextlib.contextmanager
-def server(behave):
+def misbehaving_server(behave):
     """A port of 127.0.0.1 on which every connection is treated like that."""
     stop, threads = threading.Event(), []
     listener = socket.create_server(("127.0.0.1", 0), backlog=50)

@@ -28,7 +28,7 @@ NOT_STYLED = re.compile(
 )
 
 
-def check(fragment: str):
+def check_harmless(fragment: str):
     """Every element and every attribute is one that can do no harm, however the fragment is taken in."""
     for scripting, container in itertools.product((True, False), ("div", "td", "template")):
         parser = html5lib.HTMLParser(namespaceHTMLElements=True)

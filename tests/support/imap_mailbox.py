@@ -6,7 +6,7 @@ import re
 
 import pytest
 
-from support.mariadb import TABLES, TEST, Database
+from support.mariadb import HASH_OF_TEST, MAILSERVER_TABLES, Database
 from support.site import OPTIONAL, Site
 
 BOB, CAROL = "bob@atmail.com", "carol@corp.org"
@@ -53,7 +53,7 @@ class Inbox:
 def imap_users(dovecot, mariadb):
     """A mail server's database with bob@atmail.com and carol@corp.org, whose password is `test`, and their Dovecot."""
     made = Database(mariadb)
-    for statement in filter(str.strip, TABLES.split(";\n")):
+    for statement in filter(str.strip, MAILSERVER_TABLES.split(";\n")):
         made.sql(statement)
     for number, name in enumerate((BOB, CAROL), 4):
         made.sql(
@@ -61,7 +61,7 @@ def imap_users(dovecot, mariadb):
             " 0, 1, '', 1)",
             number,
             name,
-            TEST,
+            HASH_OF_TEST,
         )
     with open(dovecot.folder / "users", "a") as file:
         file.write("".join(f"{name}:{{PLAIN}}test::::::\n" for name in (BOB, CAROL, "dan@corp.org")))
@@ -100,28 +100,32 @@ def ask_mailbox(site, action, user=BOB, **fields) -> dict:
     return site(f"mailbox/?{action}", user=user, password="test", **fields)
 
 
-def ids(answer) -> list[tuple]:
+def listed_ids(answer) -> list[tuple]:
     assert answer["status"] == "ok", answer
     return [(mail["mail_sourcedb"], mail["mail_id"]) for mail in answer["mails"]]
 
 
-TRACE = b"Return-Path: <ann@one.org>\r\nDelivered-To: bob@one.org\r\n"
+DELIVERY_TRACE = b"Return-Path: <ann@one.org>\r\nDelivered-To: bob@one.org\r\n"
 
 
-def letter(number, more=b"", text=b"Text.\r\n") -> bytes:
-    return TRACE + b"Message-ID: <%d@one.org>\r\n%sSubject: No. %d\r\nFrom: Ann <ann@one.org>\r\n\r\n%s" % (
-        number,
-        more,
-        number,
-        text,
+def make_letter(number, more=b"", text=b"Text.\r\n") -> bytes:
+    return (
+        DELIVERY_TRACE
+        + b"Message-ID: <%d@one.org>\r\n%sSubject: No. %d\r\nFrom: Ann <ann@one.org>\r\n\r\n%s"
+        % (
+            number,
+            more,
+            number,
+            text,
+        )
     )
 
 
-def fill(dovecot, count: int):
+def fill_inbox(dovecot, count: int):
     """Many mails at once, as files of the Maildir."""
     folder = dovecot.folder / "home" / BOB / "Maildir/cur"
     owner = folder.stat()
     for number in range(count):
         path = folder / f"{1446400000 + number}.M{number}P1.host:2,"
-        path.write_bytes(letter(number, text=b"x" * 2000))
+        path.write_bytes(make_letter(number, text=b"x" * 2000))
         os.chown(path, owner.st_uid, owner.st_gid)

@@ -14,15 +14,15 @@ import pytest
 SBIN = os.pathsep.join([os.environ.get("PATH", ""), "/usr/sbin", "/sbin"])
 
 
-def need(program: str) -> str:
+def require_program(program: str) -> str:
     """The path of a program; where there is none the test is skipped, and fails under CI=true."""
     found = shutil.which(program, path=SBIN)
     if not found:
-        absent(program)
+        skip_without(program)
     return found
 
 
-def absent(what: str):
+def skip_without(what: str):
     """What a test needs is not here: a visible skip on a laptop, a failure in CI."""
     if os.environ.get("CI") == "true":
         pytest.fail(f"{what} is not installed")
@@ -45,7 +45,7 @@ def free_port() -> int:
 
 
 @contextlib.contextmanager
-def instance(command: list, folder: Path, ready, seconds: float = 30, **options):
+def running_instance(command: list, folder: Path, ready, seconds: float = 30, **options):
     """A server in the foreground, its output in folder/log, until the block ends.
 
     `ready` is the port or the path of the socket that it opens when it can be asked.

@@ -8,8 +8,8 @@ import pytest
 from support.site import OPTIONAL, ROOT, Site
 
 ACCOUNT = {"Account": OPTIONAL["Account"]}
-WRONG, NO = "Username or password is wrong.", "Not allowed."
-AWAY = "The database of the mailserver cannot be reached. Try again."
+WRONG_CREDENTIALS, NOT_ALLOWED = "Username or password is wrong.", "Not allowed."
+MAILSERVER_UNREACHABLE = "The database of the mailserver cannot be reached. Try again."
 BOB, CAROL = "bob@atmail.com", "carol@corp.org"
 # What a test does in the middle of a change, when another module can: "prepared" in MariaDB, "committed" in SQLite.
 CRASH = """
@@ -49,22 +49,22 @@ def get_modules(site, user=BOB, password="test", **fields) -> dict:
     return site("?get_modules", user=user, password=password, **fields)
 
 
-def works(site, user, password) -> bool:
+def log_in_works(site, user, password) -> bool:
     answer = get_modules(site, user, password)
-    assert answer["status"] == ("ok" if answer["login"] else WRONG)
+    assert answer["status"] == ("ok" if answer["login"] else WRONG_CREDENTIALS)
     return answer["login"]
 
 
-def row(site, user=BOB) -> tuple | None:
+def mailserver_row(site, user=BOB) -> tuple | None:
     return next(iter(site.mail.sql("SELECT * FROM accounts WHERE BINARY username = %s", user)), None)
 
 
-def everything(site) -> list:
+def both_databases(site) -> list:
     """Both databases, whole."""
     return [site.dump(), site.mail.sql("SELECT * FROM accounts ORDER BY accountId")]
 
 
-def copy(site, user, status=0):
+def copy_bob(site, user, status=0):
     """Another user of the mail server's, with bob's password."""
     site.mail.sql(
         "INSERT INTO accounts SELECT NULL, 1, %s, password, 1, dateModified, dateCreate, %s, '', NULL, NULL, NULL,"
@@ -74,25 +74,25 @@ def copy(site, user, status=0):
     )
 
 
-def browser_of(site, user=BOB, password="test"):
+def log_in_browser(site, user=BOB, password="test"):
     browser = site.browser()
     assert browser.post_json("/", {"auth": {"user_name": user, "password": password}}).json["login"]
     return browser
 
 
-def logged_in(browser) -> bool:
+def is_logged_in(browser) -> bool:
     return browser.post("/").json["login"]
 
 
-def in_doubt(site) -> list:
+def prepared_transactions(site) -> list:
     return site.mail.sql("XA RECOVER")
 
 
-def add(site, user=CAROL, **fields) -> dict:
+def add_user(site, user=CAROL, **fields) -> dict:
     return site("users/?add", user_name=user, **({"user_authdata": "pw"} | fields))
 
 
-def check(site, *options, code=0) -> str:
+def run_check(site, *options, code=0) -> str:
     done = subprocess.run(
         [sys.executable, str(ROOT / "mailapi.py"), "check", *options],
         cwd=site.dbpath.parent,
@@ -103,7 +103,7 @@ def check(site, *options, code=0) -> str:
     return done.stdout
 
 
-def call(site, *arguments) -> tuple[int, str]:
+def run_call(site, *arguments) -> tuple[int, str]:
     done = subprocess.run(
         [sys.executable, str(ROOT / "mailapi.py"), "call", *arguments],
         cwd=site.dbpath.parent,

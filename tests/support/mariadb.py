@@ -9,10 +9,10 @@ from pathlib import Path
 
 import pytest
 
-from support.instances import absent, free_port, instance, need
+from support.instances import free_port, require_program, running_instance, skip_without
 
 # Nothing is forced to the disk: a killed server loses nothing by that, a power failure is not what is tested.
-SMALL = [
+SMALL_SERVER = [
     "--innodb-flush-method=nosync",
     "--skip-name-resolve",
     "--innodb-buffer-pool-size=8M",
@@ -27,7 +27,7 @@ SMALL = [
     "--collation-server=utf8mb4_general_ci",
 ]
 # What PROVISIONING says of the mail server's tables; nothing here may change them.
-TABLES = """
+MAILSERVER_TABLES = """
 CREATE TABLE domains (domainId INTEGER AUTO_INCREMENT PRIMARY KEY, domainName VARCHAR(255) NOT NULL UNIQUE);
 CREATE TABLE accounts (accountId INTEGER AUTO_INCREMENT PRIMARY KEY, createdByUserId INTEGER NOT NULL,
     username VARCHAR(255) NOT NULL UNIQUE, password VARCHAR(255) NOT NULL, domainId INTEGER NOT NULL,
@@ -37,14 +37,14 @@ CREATE TABLE accounts (accountId INTEGER AUTO_INCREMENT PRIMARY KEY, createdByUs
     mboxType VARCHAR(32) NOT NULL, groupId INTEGER NOT NULL, FOREIGN KEY (domainId) REFERENCES domains (domainId));
 INSERT INTO domains VALUES (1, 'corp.org'), (2, 'atmail.com');
 """
-TEST = "{SSHA256}diItlPkdWkA18C2u6tAkeX58S1wkmp2zxvjDxgSk0k2+cZ06mCoHNA+j+LZiHAxz3qZ0goVeCkSvc6AMNxgryw=="  # test
-BOB = (
+HASH_OF_TEST = "{SSHA256}diItlPkdWkA18C2u6tAkeX58S1wkmp2zxvjDxgSk0k2+cZ06mCoHNA+j+LZiHAxz3qZ0goVeCkSvc6AMNxgryw=="  # test
+INSERT_BOB = (
     "INSERT INTO accounts VALUES (4, 1, 'bob@atmail.com', %s, 2, '2017-04-27 14:17:20', '2017-04-27 14:17:20', 0,"
     " '/var/atmail/users/c/a/d/bob@atmail.com', NULL, NULL, NULL, NULL, NULL, 1024, 0, 1, 'Maildir', 1)"
 )
 
 
-class Server:
+class MariaDBServer:
     """A MariaDB that can be killed and started again; the user mail with the password `se/cret@` may do anything."""
 
     def __init__(self, folder: Path, *options: str):
@@ -52,11 +52,11 @@ class Server:
         self.data, self.options, self.environ = folder / "data", list(options), dict(os.environ)
         self.data.mkdir(parents=True)
         self.command = [
-            need("mariadbd"),
+            require_program("mariadbd"),
             "--no-defaults",
             f"--datadir={self.data}",
             f"--tmpdir={folder}",
-            *SMALL,
+            *SMALL_SERVER,
         ]
         if os.geteuid() == 0:
             self.command.append("--user=root")
@@ -80,7 +80,7 @@ class Server:
     def start(self, *options: str):
         self.running = contextlib.ExitStack()
         self.process = self.running.enter_context(
-            instance(
+            running_instance(
                 [
                     *self.command,
                     f"--socket={self.folder / 'socket'}",
@@ -145,7 +145,7 @@ def system_tables(part: str) -> Path:
 class Database:
     """A fresh database; its URL is what config.py has."""
 
-    def __init__(self, server: Server):
+    def __init__(self, server: MariaDBServer):
         self.server, self.name = server, f"db{next(server.numbers)}"
         server.sql(f"CREATE DATABASE {self.name}")
         self.url = server.url(self.name)
@@ -159,8 +159,8 @@ def mariadb(tmp_path_factory):
     try:
         import pymysql  # noqa: F401
     except ImportError:
-        absent("PyMySQL")
-    server = Server(tmp_path_factory.mktemp("mariadb"))
+        skip_without("PyMySQL")
+    server = MariaDBServer(tmp_path_factory.mktemp("mariadb"))
     yield server
     server.stop()
 
@@ -177,8 +177,8 @@ def database(mariadb):
 def mailserver(mariadb):
     """A mail server's database with the domains corp.org and atmail.com, and bob@atmail.com as he is described."""
     made = Database(mariadb)
-    for statement in filter(str.strip, TABLES.split(";\n")):
+    for statement in filter(str.strip, MAILSERVER_TABLES.split(";\n")):
         made.sql(statement)
-    made.sql(BOB, TEST)
+    made.sql(INSERT_BOB, HASH_OF_TEST)
     yield made
     mariadb.sql(f"DROP DATABASE {made.name}")

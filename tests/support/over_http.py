@@ -8,14 +8,14 @@ import time
 import urllib.error
 import urllib.request
 
-from support.instances import free_port, instance
+from support.instances import free_port, running_instance
 from support.site import ROOT
 
 AUTH = {"user_name": "root", "password": "pw"}
 
 
 @contextlib.contextmanager
-def gunicorn(folder):
+def gunicorn_server(folder):
     """Two workers on a free port."""
     port = free_port()
     command = [
@@ -29,7 +29,7 @@ def gunicorn(folder):
         "mailapi:application",
     ]
     environ = os.environ | {"MAILAPI_CONFIG": str(folder / "config.py"), "PYTHONPATH": str(ROOT)}
-    with instance(command, folder / "gunicorn", port, env=environ):
+    with running_instance(command, folder / "gunicorn", port, env=environ):
         yield f"http://127.0.0.1:{port}/"
 
 

@@ -173,7 +173,7 @@ class Reader(ast.NodeVisitor):
         self.generic_visit(node)
 
 
-def uses() -> list[Use]:
+def find_uses() -> list[Use]:
     """Every pattern with every way in which it is used, once."""
     files = [Reader(file) for file in FILES]
     found = [use for file in files for use in file.found]

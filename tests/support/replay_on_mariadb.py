@@ -19,15 +19,15 @@ spec = importlib.util.spec_from_file_location("replay", sys.argv.pop(1))
 replay = importlib.util.module_from_spec(spec)
 spec.loader.exec_module(replay)
 build, create_app = replay.build, mailapi.create_app
-databases: dict[str, engines.Kept] = {}  # by the path of the file that replay.py makes
+databases: dict[str, engines.ReusedDatabase] = {}  # by the path of the file that replay.py makes
 
 
 def build_and_move(path, scenario):
     """The rows of the file that replay.py made, on the server."""
-    engines.give_back()
+    engines.give_back_databases()
     build(path, scenario)
     with contextlib.closing(sqlite3.connect(path)) as source:
-        databases[path] = engines.take(scenario["schema"], source)
+        databases[path] = engines.take_database(scenario["schema"], source)
 
 
 def dump(path, tables):

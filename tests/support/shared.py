@@ -12,7 +12,7 @@ import mailapi
 from support.site import MODULES, PERMISSIONS, authdata
 
 
-def populate(url: str):
+def create_master_database(url: str):
     """Make a master database with the users of support.site.Site; the password is `pw`."""
     init = find_commands()["init"]
     init.create(url, "root", "pw")
@@ -27,7 +27,7 @@ def populate(url: str):
     store.close()
 
 
-class Installation:
+class SiteOnServer:
     """The app in this process; calling it posts one request, as Site does. Its config.py is for instances."""
 
     def __init__(self, folder: Path, url: str, **config):

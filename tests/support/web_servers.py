@@ -7,5 +7,5 @@ APACHE = ["Apache and mod_wsgi", "Apache and CGI", "Apache and CGI by .htaccess"
 LIGHTTPD = ["lighttpd and FastCGI", "lighttpd and CGI"]
 
 
-def nginx_of(title: str) -> str:
+def nginx_recipe(title: str) -> str:
     return recipe(title).get("nginx") or recipe("nginx and waitress")["nginx"]
