@@ -10,11 +10,6 @@ from support.site import Site
 from support.slow_clients import MB
 
 
-@pytest.fixture
-def installed(site_with_large_mail):
-    return site_with_large_mail
-
-
 def test_the_limit_of_a_body_is_known_from_the_first_line(tmp_path):
     app = Site(tmp_path, extra={"Service": "modules/services.py"}, max_body=2000, max_message=30_000).app
     limits = {
@@ -52,7 +47,7 @@ def test_connections_are_as_many_as_the_system_has_files_for(monkeypatch):
         assert serve.allow_connections(8000) == connections
 
 
-def test_a_limit_that_no_mail_keeps_to_is_refused(installed, tmp_path):
+def test_a_limit_that_no_mail_keeps_to_is_refused(site_with_large_mail, tmp_path):
     write_config(tmp_path, max_spooled=MB)
     assert "max_spooled must be at least max_message." in run_mailapi(tmp_path, "serve", check=1)
 

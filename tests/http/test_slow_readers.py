@@ -27,13 +27,8 @@ from support.slow_clients import (
 pytestmark = pytest.mark.usefixtures("python_path")
 
 
-@pytest.fixture
-def installed(site_with_large_mail):
-    return site_with_large_mail
-
-
 @pytest.mark.parametrize("what", ["raw", "static", "range"])
-def test_clients_that_do_not_read_hold_nothing_that_others_need(installed, tmp_path, what):
+def test_clients_that_do_not_read_hold_nothing_that_others_need(site_with_large_mail, tmp_path, what):
     with ImpatientServer(tmp_path, "--static", "/files=www") as server:
         before = open_sockets(server)
         large = large_requests(server)[what]
@@ -48,7 +43,7 @@ def test_clients_that_do_not_read_hold_nothing_that_others_need(installed, tmp_p
         assert "Traceback" not in server.stop()[1]
 
 
-def test_unread_answers_are_within_the_limit(installed, tmp_path):
+def test_unread_answers_are_within_the_limit(site_with_large_mail, tmp_path):
     write_config(tmp_path, max_spooled=30 * MB, max_message=25 * MB)
     with Server(tmp_path) as server:
         large = large_requests(server)["raw"]
@@ -62,7 +57,7 @@ def test_unread_answers_are_within_the_limit(installed, tmp_path):
         assert "Traceback" not in server.log()
 
 
-def test_who_reads_slowly_gets_everything(installed, tmp_path):
+def test_who_reads_slowly_gets_everything(site_with_large_mail, tmp_path):
     """More than the system keeps, in more time than somebody may do nothing."""
     with ImpatientServer(tmp_path, "--static", "/files=www") as server:
         for name, large in large_requests(server).items():
@@ -77,7 +72,7 @@ def test_who_reads_slowly_gets_everything(installed, tmp_path):
             assert b'"status":"Username is not set!"' in got[-1000:]
 
 
-def test_an_answer_that_is_being_read_at_sigterm_arrives(installed, tmp_path):
+def test_an_answer_that_is_being_read_at_sigterm_arrives(site_with_large_mail, tmp_path):
     with Server(tmp_path) as server:
         large = large_requests(server)["raw"]
         with slow_connections(server) as [slow]:

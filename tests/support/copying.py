@@ -10,6 +10,7 @@ from support.site import MODULES
 
 
 def run_copy(folder, *arguments, check=0, **environ) -> str:
+    """Run `mailapi copy` in a folder and return all that it prints; check its exit status."""
     (folder / "config.py").write_text(f"dbpath = 'nowhere.db3'\nmodulelist = {MODULES!r}\n")
     done = subprocess.run(
         [*MAILAPI, "copy", "--config", "config.py", *map(str, arguments)],
@@ -24,7 +25,7 @@ def run_copy(folder, *arguments, check=0, **environ) -> str:
 
 
 def file_rows(path) -> dict[str, list]:
-    """All that a file says, bytes as bytes, with the numbers that are hidden."""
+    """Return every row of every table of a file, bytes as bytes, with its rowid."""
     with contextlib.closing(sqlite3.connect(path)) as connection:
         connection.text_factory = bytes
         names = [
@@ -35,6 +36,7 @@ def file_rows(path) -> dict[str, list]:
 
 
 def execute_all(path, *statements):
+    """Execute statements with their values on a file."""
     with contextlib.closing(sqlite3.connect(path)) as connection, connection:
         for statement, *values in statements:
             connection.execute(statement, values)

@@ -5,12 +5,12 @@ import sqlite3
 
 
 def daemon_connection(path, **options):
-    """A mail daemon's connection, which does not wait."""
+    """Connect to a file as a mail daemon does, without waiting for locks."""
     return contextlib.closing(sqlite3.connect(path, isolation_level=None, timeout=0, **options))
 
 
 def file_is_free(path) -> bool:
-    """Whether a daemon would get the file for itself at once."""
+    """Tell whether a daemon would get the file for itself at once."""
     with daemon_connection(path) as daemon:
         try:
             daemon.execute("BEGIN EXCLUSIVE")

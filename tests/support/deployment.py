@@ -23,7 +23,7 @@ BLOCKS = re.compile(r"^(?:[^\n`]*`(/[^\n`]+)`[^\n`]*:\n\n)?```(\w+)\n(.*?)^```$"
 
 
 def recipe(title: str, document: str = "deploy.md") -> dict[str, str]:
-    """The code blocks under a heading, by the file that the line before a block names, or else by language."""
+    """Return the code blocks under a heading of docs/: the file that the line before names, or the language → block."""
     text = (ROOT / "docs" / document).read_text()
     section = re.search(rf"^#+ {re.escape(title)}\n(.*?)(?=^##+ |\Z)", text, re.MULTILINE | re.DOTALL)
     return {path or language: block for path, language, block in BLOCKS.findall(section[1])}
@@ -31,7 +31,7 @@ def recipe(title: str, document: str = "deploy.md") -> dict[str, str]:
 
 @contextlib.contextmanager
 def folder_for(what: str):
-    """A folder that other users can enter, with a short path: a socket's may have 107 characters."""
+    """Yield a folder that other users can enter, with a short path: a socket's may have 107 characters."""
     with tempfile.TemporaryDirectory(prefix=f"mailapi-{what}-") as folder:
         os.chmod(folder, 0o755)
         yield Path(folder)
@@ -53,12 +53,13 @@ def installed():
 
 @pytest.fixture
 def machine(installed):
+    """A folder with a machine as docs/deploy.md has it."""
     with folder_for("machine") as folder:
         yield Machine(folder, installed)
 
 
 class Machine:
-    """What the recipes speak of: mailapi installed, its config, a master database, a web server at `url`."""
+    """A machine as the recipes have it: mailapi installed, its config, a master database, a web server at `url`."""
 
     def __init__(self, folder: Path, installed: Path):
         self.folder, self.front, self.back = folder, free_port(), free_port()
@@ -73,7 +74,7 @@ class Machine:
         self.write("/etc/mailapi/config.py", sample + recipe("What it needs")["/etc/mailapi/config.py"])
 
     def here(self, text: str) -> str:
-        """A recipe's text with the paths, ports and users of the test."""
+        """Return a text of a recipe with the paths, ports and users of the test."""
         text = PATHS.sub(lambda path: f"{self.folder}{path[0]}", text)
         text = text.replace("127.0.0.1:8080", f"127.0.0.1:{self.back}")
         return text.replace("user=mailapi group=cmail", f"user={USER.pw_name} group=#{USER.pw_gid}")
@@ -94,7 +95,7 @@ class Machine:
 
     @contextlib.contextmanager
     def running(self, command: list, ready):
-        """A server of the user that the recipes' servers run as."""
+        """Run a server as the user that the recipes' servers run as."""
         logs = self.folder / "run" / Path(command[0]).name
         logs.mkdir(exist_ok=True)
         (logs / "log").touch()
@@ -104,7 +105,7 @@ class Machine:
             yield
 
     def backend(self, blocks: dict[str, str]):
-        """The command of a recipe, running."""
+        """Run the command of a recipe."""
         command = self.here(blocks["sh"])
         socket = re.search(r"\S+\.sock\b", command)
         return self.running(
@@ -112,6 +113,7 @@ class Machine:
         )
 
     def nginx(self, configuration: str):
+        """Run nginx with a configuration of a recipe."""
         file = self.write("/etc/nginx/nginx.conf", "")
         shutil.copy("/etc/nginx/uwsgi_params", file.parent)
         temporary = "".join(
@@ -126,6 +128,7 @@ class Machine:
         return self.running([require_program("nginx"), "-e", "stderr", "-c", file], self.front)
 
     def apache(self, configuration: str):
+        """Run Apache with a configuration of a recipe."""
         loaded = "".join(
             f"LoadModule {name}_module /usr/lib/apache2/modules/mod_{name}.so\n"
             for name in ("mpm_event", "authz_core", "alias", "env", "cgid", "wsgi")
@@ -143,6 +146,7 @@ class Machine:
         return self.running([require_program("apache2"), "-DFOREGROUND", "-f", file], self.front)
 
     def lighttpd(self, configuration: str):
+        """Run lighttpd with a configuration of a recipe."""
         self.write("/var/www/html/index.html", "other")
         frame = (
             f'server.port = {self.front}\nserver.bind = "127.0.0.1"\n'

@@ -23,7 +23,7 @@ TAKEN: list = []
 
 
 class ReusedDatabase:
-    """A database with the tables of a generation."""
+    """A database with the tables of a generation, which one test after the other uses."""
 
     def __init__(self, server, schema: sqlite3.Connection):
         from mailapi_modules.mariadb import tables as serverschema
@@ -35,13 +35,13 @@ class ReusedDatabase:
         serverschema.create(self.connection, schema)
 
     def fill(self, source: sqlite3.Connection):
-        """The rows of a SQLite database, and none besides."""
+        """Store the rows of a SQLite database, and delete all others."""
         self.put(
             {table.name: source.execute(f'SELECT * FROM "{table.name}"').fetchall() for table in self.tables}
         )
 
     def put(self, rows: dict[str, list]):
-        """These rows, and none besides."""
+        """Store these rows, and delete all others."""
         cursor = self.connection.cursor()
         cursor.execute("SET foreign_key_checks = 0")
         cursor.execute(
@@ -78,6 +78,7 @@ class ReusedDatabase:
 
 
 def connect(server, name: str):
+    """Connect to a database as root over the socket, with the settings of mailapi."""
     import pymysql
     from mailapi_modules.mariadb.dialect import SQL_MODE
 
@@ -105,7 +106,7 @@ def server():
 
 
 def take_database(generation: int, source: sqlite3.Connection) -> ReusedDatabase:
-    """A database filled like a SQLite one, until the end of the test."""
+    """Return a database with the rows of a SQLite one; it is reserved until the end of the test."""
     free = FREE.setdefault(generation, [])
     kept = free.pop() if free else ReusedDatabase(server(), source)
     TAKEN.append((generation, kept))
@@ -114,7 +115,7 @@ def take_database(generation: int, source: sqlite3.Connection) -> ReusedDatabase
 
 
 def give_back_databases():
-    """The end of a test."""
+    """Free the databases of a test that has ended."""
     for generation, kept in TAKEN:
         kept.disconnect_others()
         FREE[generation].append(kept)
@@ -128,19 +129,22 @@ class OnMariaDB:
 
     @property
     def dbpath(self) -> Path:
+        """Skip the test: it is about a file."""
         pytest.skip("about a SQLite file")
 
     @property
     def place(self) -> str:
+        """The URL that `dbpath` of the config has."""
         return self.kept.url
 
     def create(self):
+        """Make the file and a database with its rows."""
         super().create()
         with contextlib.closing(sqlite3.connect(self.file)) as source:
             self.kept = take_database(self.generation, source)
 
     def run(self, statement: str, *values):
-        """As SQLite would; the cursor."""
+        """Execute a statement of SQLite, translated; return the cursor."""
         import pymysql
         from mailapi_modules.mariadb.dialect import translated
 
@@ -154,26 +158,32 @@ class OnMariaDB:
         return cursor
 
     def sql(self, statement: str, *values) -> list[tuple]:
+        """Execute a statement and return its rows."""
         return list(self.run(statement, *values).fetchall())
 
     state = sql
 
     def insert(self, statement: str, *values) -> int:
+        """Execute an INSERT and return the number of the row."""
         return self.run(statement, *values).lastrowid
 
     def insert_many(self, statement: str, rows):
+        """Execute an INSERT for every row, in one transaction."""
         self.kept.connection.begin()
         for row in rows:
             self.run(statement, *row)
         self.kept.connection.commit()
 
     def save(self):
+        """Return all rows, for `restore`."""
         return {table.name: self.sql(f'SELECT * FROM "{table.name}"') for table in self.kept.tables}
 
     def restore(self, saved):
+        """Store the rows that `save` returned, and delete all others."""
         self.kept.put(saved)
 
     def dump(self) -> list[str]:
+        """Return every row as text."""
         return [
             f"{table.name} {row}"
             for table in self.kept.tables

@@ -13,6 +13,7 @@ OUTCOME_UNKNOWN = "whether the change was made is not known."
 
 
 def wait_until(condition, seconds: float = 10):
+    """Wait until a condition is true; fail when that takes too long."""
     until = time.monotonic() + seconds
     while not condition():
         assert time.monotonic() < until
@@ -20,7 +21,7 @@ def wait_until(condition, seconds: float = 10):
 
 
 def assert_answers_true(outcomes: dict, database, letter: str):
-    """Every name's answer is true: done as a whole, not at all, or said to be in doubt and one of the two."""
+    """Check every answer against the rows: done whole, not at all, or said to be in doubt and one of the two."""
     assert {answer for answer in outcomes.values() if not answer[1].endswith(OUTCOME_UNKNOWN)} <= {
         (200, "ok"),
         (503, BUSY),
@@ -41,6 +42,7 @@ def assert_answers_true(outcomes: dict, database, letter: str):
 
 
 def add_users_until(over, url: str, name: str, log: list):
+    """Add users, one request after the other, until the event `over` is set; append each outcome to the log."""
     client = Client()
     while client.log_in(url)[0] != 200:
         pass
@@ -62,12 +64,14 @@ SECRETS = ("se/cret", "se%2Fcret", "pw-of-")
 
 @pytest.fixture
 def no_secrets(caplog):
+    """Check after a test that no password is in the log."""
     yield
     assert not [secret for secret in SECRETS if secret in caplog.text]
 
 
 @pytest.fixture
 def site_on_mariadb(tmp_path, database):
+    """A site whose databases are on a private MariaDB."""
     create_master_database(database.url)
     made = SiteOnServer(tmp_path / "site", database.url)
     yield made
@@ -76,7 +80,7 @@ def site_on_mariadb(tmp_path, database):
 
 @contextlib.contextmanager
 def second_client(server, database):
-    """A second client of the database."""
+    """Yield the cursor of another client of the database."""
     import pymysql
 
     with contextlib.closing(

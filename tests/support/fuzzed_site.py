@@ -56,28 +56,29 @@ class FuzzedSite(Site):
         self.rows = self.dump()
 
     def cookie(self, user) -> str:
-        """A session that has just begun: the twenty-first log-in ends the first one's."""
+        """Log in anew and return the Cookie header: the twenty-first log-in ends the first session."""
         headers = self.send(to_json({"auth": {"user_name": user, "password": "pw"}}))[1]
         return dict(headers)["Set-Cookie"].split(";")[0]
 
     def bytes(self) -> list[bytes]:
+        """Return the bytes of both databases."""
         return [path.read_bytes() for path in (self.dbpath, self.people)]
 
     def dump(self) -> list[str]:
-        """The rows of both databases; without SQLite's own counters."""
+        """Return the rows of both databases, without SQLite's own counters."""
         with closing(sqlite3.connect(self.people)) as connection:
             connection.text_factory = bytes
             people = [f"people {row}" for row in connection.execute("SELECT * FROM mailbox")]
         return [row for row in super().dump() if not row.startswith("sqlite_")] + people
 
     def restore(self):
-        """New files in the place of changed ones, as a backup program would."""
+        """Replace files that have changed, as a backup program would."""
         for path, before in zip((self.dbpath, self.people), self.before):
             if path.read_bytes() != before:
                 os.replace(shutil.copy(f"{path}.pristine", f"{path}.new"), path)
 
     def actions(self) -> list[tuple]:
-        """Every action of every module: path, name, the fields of body and query."""
+        """Return every action of every module: path, name, the fields of body and query."""
         generation = mailapi.GENERATIONS[self.generation]
         return [
             (path, name, list(endpoint.fields(generation)), list(endpoint.query))
@@ -87,7 +88,7 @@ class FuzzedSite(Site):
         ]
 
     def send(self, body: bytes, **environ) -> tuple[int, list, bytes]:
-        """One request as a WSGI server hands it over; status, headers and body of the answer."""
+        """Send a request as a WSGI server does; return status, headers and body of the answer."""
         environ = {
             "REQUEST_METHOD": "POST",
             "SCRIPT_NAME": "",
@@ -116,10 +117,12 @@ class FuzzedSite(Site):
 
 @pytest.fixture(scope="module", params=[9, 8], ids=["generation9", "generation8"])
 def fuzzed_site(request, tmp_path_factory) -> FuzzedSite:
+    """A site of each generation, which all examples of a file share."""
     return FuzzedSite(tmp_path_factory.mktemp("fuzz"), request.param)
 
 
 def to_json(value) -> bytes:
+    """Encode a value as JSON."""
     return json.dumps(value).encode()
 
 
@@ -127,7 +130,7 @@ JSONP = re.compile(r"[A-Za-z_$][\w$.]{0,127}\('((?:[^'\\\r\n\u2028\u2029]|\\[\\'
 
 
 def check_answer(status: int, headers: list, payload: bytes) -> dict:
-    """The decoded answer of a response that is well formed."""
+    """Check that a response is well formed; return its decoded answer."""
     head = dict(headers)
     if "Content-Disposition" in head:
         return check_file(status, head, payload)
@@ -146,7 +149,7 @@ def check_answer(status: int, headers: list, payload: bytes) -> dict:
 
 
 def check_file(status: int, head: dict, payload: bytes) -> dict:
-    """A download that is well formed."""
+    """Check that a download is well formed; return an answer in its place."""
     assert status == 200 and head["Content-Length"] == str(len(payload))
     assert re.fullmatch(
         r"attachment; filename=\"[^\"\\%;/:]+\"; filename\*=UTF-8''[\w.~%-]+", head["Content-Disposition"]

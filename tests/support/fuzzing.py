@@ -19,4 +19,5 @@ HYPOTHESIS_SETTINGS = {
 
 
 def one_of(*values):
+    """Return a strategy that draws one of the values."""
     return st.sampled_from(values)

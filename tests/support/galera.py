@@ -109,7 +109,7 @@ class Cluster:
             node.sql("SET GLOBAL wsrep_provider_options = 'pc.bootstrap=YES'")
 
     def wait(self, size: int, seconds: float = 30):
-        """Until so many nodes serve."""
+        """Wait until so many nodes serve."""
         until = time.monotonic() + seconds
         while time.monotonic() < until:
             with contextlib.suppress(Exception):
@@ -129,10 +129,11 @@ class Cluster:
         )
 
     def stop(self):
+        """Stop both nodes."""
         for node in reversed(self.nodes):
             node.stop()
 
     def url(self, database: str, *numbers: int) -> str:
-        """All hosts, or those with the numbers, in their order."""
+        """Return the URL of a database on the hosts with these numbers, in their order."""
         hosts = ",".join(f"127.0.0.1:{self.nodes[number].port}" for number in numbers)
         return f"mysql://mail:se%2Fcret%40@{hosts}/{database}"

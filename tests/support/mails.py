@@ -31,7 +31,7 @@ PLAIN_MAIL = (
 def deliver(
     path, user="bob", data: bytes | None = PLAIN_MAIL, submission="100", stored_as="TEXT", **columns
 ) -> int:
-    """Store a mail as the SMTP daemon does: its bytes in a TEXT; the mail's id."""
+    """Store a mail as the SMTP daemon does, its bytes in a TEXT; return its id."""
     values = {
         "mail_user": user,
         "mail_submission": submission,
@@ -51,7 +51,7 @@ def deliver(
 
 
 def give_user_database(site, *users, name="user.db3"):
-    """A database of their own for these users, who share it; its path."""
+    """Make a database that these users share; return its path."""
     path = site.file.with_name(name)
     with closing(sqlite3.connect(site.file)) as master, closing(sqlite3.connect(path)) as connection:
         for (statement,) in master.execute("SELECT sql FROM sqlite_master WHERE name IN ('mailbox', 'meta')"):
@@ -62,6 +62,7 @@ def give_user_database(site, *users, name="user.db3"):
 
 
 def mailbox_rows(path) -> list[tuple]:
+    """Return id, user and read mark of every mail."""
     if isinstance(path, Site):
         return path.sql(MAILBOX_ROWS)
     with closing(sqlite3.connect(path)) as connection:
@@ -97,15 +98,18 @@ ENCODED_HEADERS = {
 
 
 def multipart(*parts: bytes, kind=b"mixed", boundary=b"zz", end=b"\r\n--zz--\r\n") -> bytes:
+    """Return a multipart mail of these parts."""
     head = b"Content-Type: multipart/%s; boundary=%s\r\n\r\npreamble" % (kind, boundary)
     return head + b"".join(b"\r\n--zz\r\n" + part for part in parts) + end
 
 
 def part_of_type(kind: bytes, text: bytes, encoding=b"8bit") -> bytes:
+    """Return a part with its content type and encoding."""
     return b"Content-Type: " + kind + b"\r\nContent-Transfer-Encoding: " + encoding + b"\r\n\r\n" + text
 
 
 def nested_multipart(depth: int, inner=b"\r\ndeep") -> bytes:
+    """Return multiparts inside each other."""
     return (
         b"".join(part_of_type(b"multipart/mixed; boundary=b%d" % n, b"--b%d\r\n" % n) for n in range(depth))
         + inner
@@ -120,7 +124,7 @@ PICTURE = bytes(range(256)) * 5
 
 @functools.cache
 def composed_mail() -> bytes:
-    """A mail that another program built: text, HTML with a picture, a file with a name in German, a message."""
+    """Build a mail with Python: text, HTML with a picture, a file with a name in German, a message."""
     mail = EmailMessage(policy=email.policy.SMTP)
     mail["Subject"], mail["From"], mail["To"] = "Grüße", "Ann <ann@one.org>", "bob@one.org"
     mail.set_content("Schöne Grüße\n")
@@ -135,4 +139,5 @@ def composed_mail() -> bytes:
 
 
 def make_mail(subject="", sender="", to="", text="", more="") -> bytes:
+    """Return a mail with these header fields and this text."""
     return f"From: {sender}\r\nTo: {to}\r\nSubject: {subject}\r\n{more}\r\n{text}".encode()

@@ -66,7 +66,7 @@ class MariaDBServer:
         self.sql("GRANT ALL ON *.* TO mail@'127.0.0.1'")
 
     def bootstrap(self):
-        """What mariadb-install-db does, which needs programs of further packages."""
+        """Make the system tables, as mariadb-install-db does, which needs programs of further packages."""
         first = "CREATE DATABASE mysql;\nUSE mysql;\nSET @auth_root_socket = NULL;\n"
         tables = [system_tables(part).read_text() for part in ("", "_data")]
         subprocess.run(
@@ -78,6 +78,7 @@ class MariaDBServer:
         )
 
     def start(self, *options: str):
+        """Start the server."""
         self.running = contextlib.ExitStack()
         self.process = self.running.enter_context(
             running_instance(
@@ -97,14 +98,14 @@ class MariaDBServer:
         )
 
     def kill(self):
-        """As a power failure would end it."""
+        """End the server as a power failure would."""
         self.process.send_signal(signal.SIGKILL)
         self.process.wait(10)
         self.running.close()
 
     @contextlib.contextmanager
     def hanging(self):
-        """It keeps its connections and says nothing."""
+        """Stop the process for a while: it keeps its connections and sends nothing."""
         self.process.send_signal(signal.SIGSTOP)
         try:
             yield
@@ -112,10 +113,11 @@ class MariaDBServer:
             self.process.send_signal(signal.SIGCONT)
 
     def stop(self):
+        """End the server in good order."""
         self.running.close()
 
     def sql(self, statement: str, *values, database: str | None = None) -> list[tuple]:
-        """A statement as root, over the socket."""
+        """Execute a statement as root, over the socket; return its rows."""
         import pymysql
 
         with contextlib.closing(
@@ -133,11 +135,12 @@ class MariaDBServer:
                 return list(cursor.fetchall())
 
     def url(self, database: str) -> str:
+        """Return the URL of a database for config.py."""
         return f"mysql://mail:se%2Fcret%40@127.0.0.1:{self.port}/{database}"
 
 
 def system_tables(part: str) -> Path:
-    """The SQL file under the name that it has in MariaDB 10.11 or in 11."""
+    """Return the SQL file under the name that it has in MariaDB 10.11 or in 11."""
     names = (f"{name}/{name}_system_tables{part}.sql" for name in ("mariadb", "mysql"))
     return next(path for name in names if (path := Path("/usr/share", name)).exists())
 
@@ -151,11 +154,13 @@ class Database:
         self.url = server.url(self.name)
 
     def sql(self, statement: str, *values) -> list[tuple]:
+        """Execute a statement in this database; return its rows."""
         return self.server.sql(statement, *values, database=self.name)
 
 
 @pytest.fixture(scope="session")
 def mariadb(tmp_path_factory):
+    """A MariaDB that all tests of a worker share."""
     try:
         import pymysql  # noqa: F401
     except ImportError:
@@ -175,7 +180,7 @@ def database(mariadb):
 
 @pytest.fixture
 def mailserver(mariadb):
-    """A mail server's database with the domains corp.org and atmail.com, and bob@atmail.com as he is described."""
+    """A mail server's database with the domains corp.org and atmail.com, and bob@atmail.com."""
     made = Database(mariadb)
     for statement in filter(str.strip, MAILSERVER_TABLES.split(";\n")):
         made.sql(statement)

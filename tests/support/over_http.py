@@ -16,7 +16,7 @@ AUTH = {"user_name": "root", "password": "pw"}
 
 @contextlib.contextmanager
 def gunicorn_server(folder):
-    """Two workers on a free port."""
+    """Run gunicorn with two workers; yield its URL."""
     port = free_port()
     command = [
         sys.executable,
@@ -34,7 +34,7 @@ def gunicorn_server(folder):
 
 
 def post(url, **fields):
-    """The answer, and how many seconds it took."""
+    """Post fields as root; return the answer, and how many seconds it took."""
     started = time.monotonic()
     try:
         with urllib.request.urlopen(url, json.dumps(fields | {"auth": AUTH}).encode(), timeout=60) as got:
@@ -45,12 +45,12 @@ def post(url, **fields):
 
 
 def new_session(url) -> str:
-    """The Set-Cookie of a log-in."""
+    """Log in and return the Set-Cookie header."""
     auth = {"user_name": "dele", "password": "pw"}  # root's oldest session gives way to the writers'
     with urllib.request.urlopen(url + "?login", json.dumps({"auth": auth}).encode()) as got:
         return got.headers["Set-Cookie"]
 
 
 def cookie_of(url) -> str:
-    """The Cookie header of a new session."""
+    """Log in and return the Cookie header of the session."""
     return new_session(url).split(";")[0]

@@ -5,7 +5,7 @@ USER, MAIL, ADDRESS, ORDER and NEXT in a line's fields stand for the target: a u
 
 from support.site import Site
 
-# Who asks about whom. bob is a plain user, dele looks after ann and %@corp.org.
+# Role → who asks, and about whom. bob is a plain user, dele looks after ann and %@corp.org.
 ROLES = {
     "foreign": ("bob", "ann"),
     "own": ("bob", "bob"),
@@ -14,7 +14,8 @@ ROLES = {
     "admin": ("root", "bob"),
     "nobody": (None, "bob"),
 }
-TARGETS = {  # user → what the words in the table mean
+# User → what the words in the table mean.
+TARGETS = {
     "ann": {
         "USER": "ann",
         "MAIL": 1,
@@ -32,30 +33,37 @@ TARGETS = {  # user → what the words in the table mean
         "ORDER2": 21,
     },
 }
-OK, NOT_ALLOWED, NO_ACCESS, MAIL_NOT_FOUND = "ok", "Not allowed.", "No access.", "mail not found"
-MAY_NOT_INSERT, MAY_NOT_MOVE_TO = "No {} to insert this expression.", "No {} to update this to address"
-MAY_NOT_ADD, MAY_NOT_UPDATE = "No {} to add an address.", "No {} to update an address."
-NOT_THE_USER, NOT_IN_DELEGATED_LIST = (
-    "User has no {} to do this (not the user).",
-    "User has no {} to do this (not in delegated list).",
-)
+# The statuses of answers. {} stands for the word of the generation, "permission" or "right", or for a name.
+OK = "ok"
+NOT_ALLOWED = "Not allowed."
+NO_ACCESS = "No access."
+NOT_AUTHORIZED = "Not authorized."
+NO_USER_NAME = "Username is not set!"  # nobody is logged in
+MAIL_NOT_FOUND = "mail not found"
+MAY_NOT_ADD = "No {} to add an address."
+MAY_NOT_INSERT = "No {} to insert this expression."
+MAY_NOT_UPDATE = "No {} to update an address."
+MAY_NOT_MOVE_TO = "No {} to update this to address"
+NOT_THE_USER = "User has no {} to do this (not the user)."
+NOT_IN_DELEGATED_LIST = "User has no {} to do this (not in delegated list)."
 MAY_NOT_SEND = "Rejected: user {} may not send."
-NOT_AUTHORIZED, NO_USER_NAME = "Not authorized.", "Username is not set!"
-NOT_CONFIGURED, MAY_NOT_SEND_AS = (
-    "The {} service is not configured.",
-    "Not allowed to send from this address.",
-)
+MAY_NOT_SEND_AS = "Not allowed to send from this address."
+NOT_CONFIGURED = "The {} service is not configured."
 NO_MANAGESIEVE = NOT_CONFIGURED.format("managesieve")
-ONLY_ADMIN = (NOT_ALLOWED, NOT_ALLOWED, NOT_ALLOWED, NOT_ALLOWED, OK)
+
+# The statuses for the roles foreign, own, delegated, undelegated and admin, where several actions have the same.
+ONLY_ADMIN = (NOT_ALLOWED,) * 4 + (OK,)
 ACTING = (
     NOT_ALLOWED,
     NOT_ALLOWED,
     OK,
     NOT_ALLOWED,
     OK,
-)  # may act for: admin, or delegate with that user delegated
-ACTING_OR_OWN = (NOT_ALLOWED, OK, OK, NOT_ALLOWED, OK)
-ANYONE = (OK, OK, OK, OK, OK)
+)  # who acts for the user: a delegate of theirs, an admin
+ACTING_OR_OWN = (NOT_ALLOWED, OK, OK, NOT_ALLOWED, OK)  # who acts for the user, and the user
+ANYONE = (OK,) * 5
+
+# The fields of requests.
 ONE_PERMISSION = {"user_name": "USER", "user_permission": "special"}
 SMTPD_FIELDS = {"smtpd_user": "USER", "smtpd_router": "any"}
 MSA_FIELDS = {"msa_user": "USER", "msa_inrouter": "store", "msa_outrouter": "any"}
@@ -69,16 +77,18 @@ ADDRESS_FIELDS = {
     "address_user": "root",
 }
 ADDRESS_UPDATE = ADDRESS_FIELDS | {"address_old_order": "ORDER", "address_order": 99}
-FALSE_CLAIM = ADDRESS_FIELDS | {
-    "address_expression": "mine@corp.org"
-}  # a delegated expression, claimed of a row that has another (F07)
+# A delegated expression, claimed of a row that has another one (docs/wire.md F07).
+FALSE_CLAIM = ADDRESS_FIELDS | {"address_expression": "mine@corp.org"}
 TWO_ADDRESSES = {
     "address1": {"address_expression": "ADDRESS", "address_order": "ORDER"},
     "address2": {"address_expression": "NEXT", "address_order": "ORDER2"},
 }
 OUTGOING_TEST = {"address_expression": "ADDRESS", "address_routing": "outrouter", "smtpd_user": "USER"}
-BOTH, ONLY_9, ONLY_8 = (9, 8), (9,), (8,)
-TABLE = [  # module, action, fields, generations, then the status for: foreign, own, delegated, undelegated, admin
+
+BOTH, ONLY_9, ONLY_8 = (9, 8), (9,), (8,)  # the generations that have the action
+
+# Module, action, fields, generations, then the status for each role: foreign, own, delegated, undelegated, admin.
+TABLE = [
     ("", "get_modules", {}, BOTH, *ANYONE),
     ("users", "get", {}, BOTH, *ANYONE),
     ("users", "get", {"username": "USER"}, BOTH, NOT_THE_USER, OK, OK, NOT_IN_DELEGATED_LIST, OK),
@@ -354,6 +364,7 @@ TABLE = [  # module, action, fields, generations, then the status for: foreign, 
     ("queue", "delete", {"mail_id": "MAIL"}, BOTH, MAIL_NOT_FOUND, OK, OK, MAIL_NOT_FOUND, OK),
     ("queue", "bounce", {"mail_id": "MAIL"}, BOTH, MAIL_NOT_FOUND, OK, OK, MAIL_NOT_FOUND, OK),
 ]
+# The actions that change nothing.
 READS = {
     "get",
     "get_modules",
@@ -366,7 +377,8 @@ READS = {
     "threads",
     "unread_count",
 }
-PREPARATIONS = {  # what has to be there, or not, before an action can change something
+# What has to be there, or not, before an action can change something: module and action → a statement.
+PREPARATIONS = {
     ("pop", "add"): "DELETE FROM popd",
     ("smtpd", "add"): "DELETE FROM smtpd",
     ("msa", "add"): "DELETE FROM msa",
@@ -403,7 +415,7 @@ def add_targets(site: Site):
 
 
 def fill_in(value, words: dict):
-    """The fields of a line with the target's own words in them."""
+    """Return the fields of a line with the target's own words in them."""
     if isinstance(value, dict):
         return {name: fill_in(entry, words) for name, entry in value.items()}
     if isinstance(value, str) and value not in words:
@@ -412,7 +424,7 @@ def fill_in(value, words: dict):
 
 
 def ask_as(site: Site, path: str, action: str, fields: dict, role: str) -> dict:
-    """The answer to a line of the table for one role, in the words of the site's generation."""
+    """Call the action of a line in one role, in the words of the site's generation; return the answer."""
     user, target = ROLES[role]
     if site.generation == 8:
         action = action.replace("permission", "right")

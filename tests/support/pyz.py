@@ -17,6 +17,7 @@ PACKAGES = ("bottle", "peewee", "pymysql", "waitress")
 
 
 def recipe(title: str) -> dict[str, str]:
+    """Return the code blocks under a heading of docs/pyz.md."""
     return deployment.recipe(title, "pyz.md")
 
 

@@ -17,6 +17,6 @@ LISTED_COLUMNS = [*AUDIT_COLUMNS, "audit_times"]
 
 
 def audit_rows(site) -> list[tuple]:
-    """The audit from the first to the last, without numbers, times and sessions."""
+    """Return the audit from the first row to the last, without numbers, times and sessions."""
     columns = [name for name in AUDIT_COLUMNS[2:] if name != "audit_session"]
     return site.state(f"SELECT {', '.join(columns)} FROM audit ORDER BY audit_id")

@@ -23,7 +23,7 @@ databases: dict[str, engines.ReusedDatabase] = {}  # by the path of the file tha
 
 
 def build_and_move(path, scenario):
-    """The rows of the file that replay.py made, on the server."""
+    """Make the file as replay.py does, and store its rows on the server."""
     engines.give_back_databases()
     build(path, scenario)
     with contextlib.closing(sqlite3.connect(path)) as source:
@@ -31,7 +31,7 @@ def build_and_move(path, scenario):
 
 
 def dump(path, tables):
-    """As replay.py's, from the server."""
+    """Return the rows on the server in the form of replay.py."""
     cursor, out = databases[path].connection.cursor(pymysql.cursors.DictCursor), {}
     for table in tables:
         cursor.execute(f"SELECT * FROM {table}")
@@ -45,6 +45,7 @@ def dump(path, tables):
 
 
 def create_app_there(config):
+    """Make the app on the database that has the rows of a file."""
     app = create_app(config | {"dbpath": databases[config["dbpath"]].url})
     assert not os.path.exists(config["dbpath"] + ".state") and mailapi.is_url(app.config.state)
     return app

@@ -27,7 +27,7 @@ GTUBE = "XJS*C4JDBQADN1" + ".NSBN3*2IDNEN*GTUBE-STANDARD-ANTI-UBE-TEST-EMAIL*C.3
 
 @dataclasses.dataclass
 class RunningServer:
-    """A server, where it keeps its files, and the setting by which config.py names it."""
+    """A server, the folder of its files, and the setting by which config.py names it."""
 
     folder: Path
     port: int
@@ -37,7 +37,7 @@ class RunningServer:
 
 @pytest.fixture(scope="session")
 def public_folder():
-    """A folder that servers can enter which give up root's rights."""
+    """A folder that servers can enter which have given up root's rights."""
     with tempfile.TemporaryDirectory(prefix="mailapi-test-") as folder:
         os.chmod(folder, 0o755)
         yield Path(folder)
@@ -217,7 +217,7 @@ def dovecot(public_folder):
 
 
 def make_certificate(folder: Path):
-    """cert.pem and key.pem for localhost, which nobody else vouches for."""
+    """Make cert.pem and key.pem for localhost, signed by itself."""
     subprocess.run(
         [
             require_program("openssl"),
@@ -246,7 +246,7 @@ def make_certificate(folder: Path):
 
 @pytest.fixture(scope="session")
 def radicale(public_folder):
-    """CalDAV and CardDAV, for whom X-Remote-User says."""
+    """CalDAV and CardDAV for the user that X-Remote-User names."""
     pytest.importorskip("radicale") if os.environ.get("CI") != "true" else __import__("radicale")
     folder, port = public_folder / "radicale", free_port()
     folder.mkdir()
@@ -287,7 +287,7 @@ def spamd(public_folder):
 
 
 def ask_port(port: int, said: bytes) -> bytes:
-    """What a server on that port answers."""
+    """Send bytes to a port and return what a server answers."""
     with socket.create_connection(("127.0.0.1", port), 30) as connection:
         connection.sendall(said)
         return connection.recv(1000)

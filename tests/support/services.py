@@ -12,13 +12,14 @@ from support.site import Site
 
 
 def site_with_services(tmp_path, *servers, **services) -> Site:
+    """Return a site with the services of these servers."""
     for server in servers:
         services |= server.setting
     return Site(tmp_path, extra=SERVICE_MODULE, services=services)
 
 
 def service_client(server, kind, **setting):
-    """A client of one service, its setting changed where that is wanted."""
+    """Return a client of one service; arguments change its setting."""
     given = server.setting[kind]
     given = {"url": given} if isinstance(given, str) else given
     given = {key: value for key, value in (given | setting).items() if value is not None}
@@ -26,7 +27,7 @@ def service_client(server, kind, **setting):
 
 
 def imap_messages(dovecot, user, folder="INBOX"):
-    """The messages in a user's folder, as IMAP has them."""
+    """Return the messages in a user's folder, read over IMAP."""
     imap = imaplib.IMAP4("127.0.0.1", dovecot.ports["imap"])
     imap.login(user, "pw")
     if imap.select(folder)[0] != "OK":
@@ -37,13 +38,14 @@ def imap_messages(dovecot, user, folder="INBOX"):
 
 
 def deliver_by_lmtp(dovecot, user, subject):
-    """A mail for the user, brought by LMTP, which filters it."""
+    """Bring a mail to a user by LMTP, which filters it."""
     with smtplib.LMTP("127.0.0.1", dovecot.ports["lmtp"]) as lmtp:
         lmtp.sendmail("a@from.example", [user], f"Subject: {subject}\r\nFrom: a@from.example\r\n\r\ntext\r\n")
 
 
 @pytest.fixture(scope="module")
 def site_with_dovecot(tmp_path_factory, dovecot):
+    """A site whose services are those of a Dovecot."""
     service_client(dovecot, "imap").provision("mail", "bob", None)
     return site_with_services(tmp_path_factory.mktemp("filters"), dovecot)
 
@@ -70,6 +72,7 @@ CLEAN_MAIL = (
 
 @pytest.fixture(scope="module")
 def site_with_smtp(tmp_path_factory, smtp_sink):
+    """A site with an SMTP service, in which ann and bob have addresses and ann may send."""
     site = site_with_services(tmp_path_factory.mktemp("smtp"), smtp_sink)
     site.sql(
         "INSERT INTO addresses VALUES ('ann@one.org', 10, 'store', 'ann'), ('%@corp.org', 11, 'store', 'ann'),"
@@ -82,13 +85,14 @@ def site_with_smtp(tmp_path_factory, smtp_sink):
 
 @pytest.fixture
 def site_with_empty_sink(site_with_smtp):
-    """A site whose SMTP server has got no mail yet."""
+    """A site whose SMTP server has no mail yet."""
     for mail in site_with_smtp.sink.glob("*"):
         mail.unlink()
     return site_with_smtp
 
 
 def hand_over(site, **fields):
+    """Call services/?send as ann."""
     return site(
         "services/?send",
         user="ann",

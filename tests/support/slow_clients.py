@@ -25,7 +25,7 @@ sys.exit(mailapi.main())
 
 
 def server_with_limits(**limits) -> type[Server]:
-    """`mailapi serve` with other limits than its own, in seconds."""
+    """Return a class of `mailapi serve` with other limits of waitress than its own."""
     return type("Limited", (Server,), {"command": [sys.executable, "-c", WITH_LIMITS.format(limits=limits)]})
 
 
@@ -34,7 +34,7 @@ ImpatientServer = server_with_limits(channel_timeout=1, cleanup_interval=1)
 
 @pytest.fixture
 def python_path(monkeypatch):
-    """What a Limited server imports is found from any folder."""
+    """The checkout in PYTHONPATH, for servers with other limits."""
     monkeypatch.setenv(
         "PYTHONPATH", os.pathsep.join([str(ROOT), os.environ.get("PYTHONPATH", "")]).rstrip(os.pathsep)
     )
@@ -57,7 +57,7 @@ def site_with_large_mail(tmp_path):
 
 @contextlib.contextmanager
 def slow_connections(server, number=1):
-    """Connections whose side takes only a few bytes that nobody reads."""
+    """Yield connections with small buffers, whose other side can send only a few bytes before they read."""
     with contextlib.ExitStack() as stack:
         opened = [stack.enter_context(socket.socket()) for _ in range(number)]
         for each in opened:
@@ -68,22 +68,25 @@ def slow_connections(server, number=1):
 
 
 def send_all(connections, said: bytes):
+    """Send the same bytes over every connection."""
     for each in connections:
         each.sendall(said)
 
 
 def first_bytes(connections, flags=socket.MSG_PEEK):
+    """Return the first bytes that each connection has received."""
     return [each.recv(12, flags) for each in connections]
 
 
 def read_answer(connection) -> tuple[int, http.client.HTTPMessage, dict]:
+    """Read a response; return its status, headers and decoded answer."""
     with contextlib.closing(http.client.HTTPResponse(connection)) as got:
         got.begin()
         return got.status, got.headers, json.loads(got.read())
 
 
 def open_files(server) -> dict:
-    """What the server has open: path → size of the file, of sockets and pipes 0."""
+    """Return the files that a server has open: (path, number) → size, 0 for sockets and pipes."""
     found, folder = {}, f"/proc/{server.process.pid}/fd"
     for name in set(os.listdir(folder)) - {"0", "1", "2"}:
         with contextlib.suppress(OSError):
@@ -92,7 +95,7 @@ def open_files(server) -> dict:
 
 
 def spooled_bytes(server) -> int:
-    """Bytes in files that have no name any more."""
+    """Return how many bytes a server has in temporary files, which have no name any more."""
     return sum(
         size
         for (path, _), size in open_files(server).items()
@@ -101,10 +104,12 @@ def spooled_bytes(server) -> int:
 
 
 def open_sockets(server) -> int:
+    """Return how many sockets a server has open."""
     return sum(path.startswith("socket:") for path, _ in open_files(server))
 
 
 def wait_until(happened, seconds=60):
+    """Wait until a condition is true; fail when that takes too long."""
     end = time.monotonic() + seconds
     while not happened():
         assert time.monotonic() < end, "it never happened"
@@ -112,10 +117,12 @@ def wait_until(happened, seconds=60):
 
 
 def request_head(line: str, *headers: str) -> bytes:
+    """Return the head of a request."""
     return "\r\n".join([f"{line} HTTP/1.1", "Host: x", *headers, "", ""]).encode()
 
 
 def large_requests(server) -> dict[str, bytes]:
+    """Return requests with large answers: a raw mail, a static file and a range of it."""
     cookie = f"Cookie: {cookie_of(server.url)}"
     return {
         "raw": request_head("GET /mailbox/?raw&mail_id=1", cookie),

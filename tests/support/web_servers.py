@@ -8,4 +8,5 @@ LIGHTTPD = ["lighttpd and FastCGI", "lighttpd and CGI"]
 
 
 def nginx_recipe(title: str) -> str:
+    """Return the nginx configuration of a recipe."""
     return recipe(title).get("nginx") or recipe("nginx and waitress")["nginx"]
