@@ -43,7 +43,7 @@ def pytest_collection_modifyitems(config, items):
 @pytest.fixture(autouse=True)
 def engine():
     yield
-    engines.give_back()
+    engines.give_back_databases()
 
 
 @pytest.fixture

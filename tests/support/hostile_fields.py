@@ -143,18 +143,18 @@ ALONE = {"message"}  # where it is given, the parts of a mail must not be
 
 
 def filled(unit: str, size: int, ends: tuple[str, str] = ("", "")) -> str:
-    """Text in JSON of some bytes."""
+    """Return a text of so many bytes, in JSON."""
     return ends[0] + unit * (size // len(unit.encode())) + ends[1]
 
 
 def inner_fields(kind) -> list[str]:
-    """The fields of a field that is an object."""
+    """Return the fields of a field that is an object."""
     nonlocals = inspect.getclosurevars(kind).nonlocals if inspect.isfunction(kind) else {}
     return list(nonlocals.get("kinds", ()))
 
 
 def values(name: str, kind, size: int) -> Iterator[tuple[str, str]]:
-    """What is sent in a field, in JSON, and what it is called."""
+    """Yield values for a field, in JSON, each with its name."""
     usual = USUAL.get(name)
     for unit in UNITS:
         for ends in ENDS:
@@ -184,12 +184,13 @@ def values(name: str, kind, size: int) -> Iterator[tuple[str, str]]:
 
 
 def closed_port() -> int:
+    """Return a port on which nobody listens."""
     with socket.create_server(("127.0.0.1", 0)) as listening:
         return listening.getsockname()[1]
 
 
 class Target(Site):
-    """An installation with all modules, whose services are not there."""
+    """A site with all modules, whose services are not there."""
 
     def __init__(self, folder: Path, generation: int = 9, **config):
         port = closed_port()
@@ -226,12 +227,13 @@ class Target(Site):
         self.cookie = self.log_in()
 
     def log_in(self) -> str:
+        """Log in as root; return the Cookie header."""
         _, headers, answer = self.send("", "login", b'{"auth": {"user_name": "root", "password": "pw"}}')
         assert json.loads(answer)["login"], answer
         return dict(headers)["Set-Cookie"].split(";")[0]
 
     def send(self, path: str, query: str, body: bytes, cookie: str | None = None) -> tuple[int, list, bytes]:
-        """One request as a WSGI server hands it over; status, headers and body of the answer."""
+        """Send a request as a WSGI server does; return status, headers and body of the answer."""
         environ = {
             "REQUEST_METHOD": "POST",
             "SCRIPT_NAME": "",
@@ -269,7 +271,7 @@ class Target(Site):
             other.replace(self.dbpath)
 
     def fields(self) -> list[tuple]:
-        """Path, action, endpoint, name and kind of every declared field; whether it is one of the query."""
+        """Return path, action, endpoint, name and kind of every declared field, and whether it is one of the query."""
         generation = mailapi.GENERATIONS[self.generation]
         found = []
         for path, module in self.app.modules.items():
@@ -282,7 +284,7 @@ class Target(Site):
         return found
 
     def body(self, endpoint, name: str, value: str) -> bytes:
-        """The fields of an action, one of them with the value, which is in JSON."""
+        """Return the body of an action: its usual fields, and one field with the value, which is in JSON."""
         usual = {
             other: USUAL[other]
             for other in endpoint.fields(mailapi.GENERATIONS[self.generation])
@@ -311,7 +313,7 @@ CREDENTIALS = ("", "login", None, "auth", AUTH, False)  # of every action
 
 @contextlib.contextmanager
 def calls_counted() -> Iterator[list[int]]:
-    """How many functions are called, those of C, too."""
+    """Count how many functions are called, those of C, too."""
     counted = [0]
 
     def count(frame, event, argument):
@@ -325,7 +327,7 @@ def calls_counted() -> Iterator[list[int]]:
 
 
 def reading(counter: Counter, kind, value) -> int:
-    """The steps of regular expressions with which a field is read."""
+    """Return the steps of regular expressions with which a field is read."""
     before = counter.steps
     with contextlib.suppress(ValueError, mailapi.ApiError):
         kind(value)
@@ -333,7 +335,7 @@ def reading(counter: Counter, kind, value) -> int:
 
 
 def grows(few: int, many: int) -> bool:
-    """Whether four times as much took more than in proportion."""
+    """Tell whether four times as much took more than in proportion."""
     return many > 5 * few + 2000
 
 
@@ -394,6 +396,7 @@ def limits(target: Target) -> dict:
 def attempt(
     target: Target, path: str, action: str, endpoint, name: str, value: str, in_query: bool, cookie
 ) -> int:
+    """Send one value in one field; return the HTTP status."""
     if endpoint is None:
         return target.send("", action, f'{{"{name}": {value}}}'.encode(), cookie)[0]
     if not in_query:
@@ -410,7 +413,7 @@ def attempt(
 
 
 def resident(what: str = "VmRSS") -> int:
-    """Bytes of this process in memory, or with VmHWM the most that there were."""
+    """Return the bytes of this process in memory, or with VmHWM the most that there were."""
     return int(re.search(rf"{what}:\s+(\d+)", Path("/proc/self/status").read_text())[1]) * 1024
 
 
@@ -432,7 +435,7 @@ LARGE = {  # action, field and what is in it
 
 
 def memory(target: Target) -> dict:
-    """What each of LARGE takes of a process of its own, of a caller who is logged in, and of one who is not."""
+    """Measure each of LARGE in a process of its own, for a caller who is logged in and for one who is not."""
     found = {}
     for what, cookie in itertools.product(LARGE, (target.cookie, None)):
         print(what, "logged in" if cookie else "", flush=True)
@@ -451,7 +454,7 @@ def memory(target: Target) -> dict:
 
 
 def large(target: Target, what: str, cookie: str | None) -> dict:
-    """How much memory one body takes that is as long as the action lets it be."""
+    """Send one body that is as long as the action takes; return how much memory that takes."""
     path, action, name, unit = LARGE[what]
     endpoint = target.app.modules[path].endpoints[action]
     limit = endpoint.max_body
@@ -480,6 +483,7 @@ def large(target: Target, what: str, cookie: str | None) -> dict:
 
 
 def main():
+    """Run one part and print what was found, in JSON."""
     folder, part = sys.argv[1:]
     most = 4096 if part == "memory" else 1024  # MB; the former are to be measured
     resource.setrlimit(resource.RLIMIT_AS, (most * MB, resource.RLIM_INFINITY))

@@ -39,7 +39,7 @@ CATEGORIES = {
 
 
 class Accepts:
-    """Tells which characters fit a part of a pattern that takes exactly one."""
+    """A test of which characters fit a part of a pattern that takes exactly one."""
 
     def __init__(self, node, flags: int):
         self.node, self.flags, self.known = node, flags, {}
@@ -59,6 +59,7 @@ class Accepts:
         return fits
 
     def test(self, node, code: int) -> bool:
+        """Tell whether a part of the pattern takes a character."""
         kind, value = node
         if kind is constants.ANY:
             return bool(self.flags & re.DOTALL) or code != 10
@@ -75,6 +76,7 @@ class Accepts:
 
 
 def is_word(text: str, position: int, flags: int) -> bool:
+    """Tell whether a character of a word is at a position."""
     return 0 <= position < len(text) and bool(re.match(r"\w", text[position], flags & re.ASCII))
 
 
@@ -82,7 +84,7 @@ def is_word(text: str, position: int, flags: int) -> bool:
 
 
 class Machine:
-    """A pattern as instructions, and what runs them on a text; bytes are run as their characters in Latin-1."""
+    """A pattern as instructions, and the loop that runs them on a text; bytes are run as Latin-1."""
 
     def __init__(self, pattern: re.Pattern):
         self.is_bytes = isinstance(pattern.pattern, bytes)
@@ -95,18 +97,22 @@ class Machine:
         self.emit("match")
 
     def emit(self, *instruction) -> list:
+        """Append an instruction and return it."""
         self.code.append([*instruction])
         return self.code[-1]
 
     def register(self) -> int:
+        """Return the number of a new register."""
         self.registers += 1
         return self.registers - 1
 
     def sequence(self, nodes, flags: int):
+        """Compile parts that follow each other."""
         for node in nodes:
             self.node(node, flags)
 
     def node(self, node, flags: int):
+        """Compile one part."""
         kind, value = node
         if kind in ONE_CHARACTER:
             self.emit("one", Accepts(node, flags))
@@ -135,6 +141,7 @@ class Machine:
             raise NotImplementedError(kind)
 
     def branch(self, branches: list, flags: int):
+        """Compile alternatives."""
         ends = []
         for branch in branches[:-1]:
             split = self.emit("split", len(self.code) + 1, None)
@@ -146,6 +153,7 @@ class Machine:
             end[1] = len(self.code)
 
     def repeat(self, least: int, most: int, inner, how: str, flags: int):
+        """Compile a repeat."""
         if one := self.single(inner, flags):
             self.emit("repeat", one, least, most, how)
         elif how == "possessive":
@@ -154,7 +162,7 @@ class Machine:
             self.loop(least, most, inner, how, flags)
 
     def single(self, inner, flags: int) -> Accepts | None:
-        """What a repeat repeats, if `re`, too, takes it for one character."""
+        """Return a test for what a repeat repeats, if `re`, too, takes it for one character."""
         if len(inner) != 1:
             return None
         kind, value = inner[0]
@@ -163,6 +171,7 @@ class Machine:
         return Accepts(inner[0], flags) if kind in ONE_CHARACTER else None
 
     def loop(self, least: int, most: int, inner, how: str, flags: int):
+        """Compile a repeat of more than one character."""
         if least > COPIES:
             raise NotImplementedError(f"a repeat of at least {least}")
         for _ in range(least):
@@ -182,7 +191,7 @@ class Machine:
             instruction[place] = len(self.code)
 
     def round(self, inner, begun: int, how: str, flags: int) -> list[tuple[list, int]]:
-        """What a loop does once; the instructions that leave it, with the place of where they go to."""
+        """Compile one pass of a loop; return the instructions that leave it, with the index of their target."""
         split = self.emit("split", None, None)
         split[2 if how == "lazy" else 1] = len(self.code)
         self.emit("mark", begun)
@@ -193,12 +202,14 @@ class Machine:
         ]  # an empty round is the last
 
     def atomic(self, make):
+        """Compile a part that is not tried again once it has matched."""
         height = self.register()
         self.emit("remember", height)
         make()
         self.emit("cut", height)
 
     def look(self, wanted: bool, direction: int, inner, flags: int):
+        """Compile a lookahead or lookbehind."""
         height, at = self.register(), self.register()
         skip = None if wanted else self.emit("split", len(self.code) + 1, None)
         self.emit("remember", height)
@@ -216,11 +227,14 @@ class Machine:
     # Running
 
     def text(self, given) -> str:
+        """Return what is matched as text."""
         return bytes(given).decode("latin-1") if self.is_bytes else given
 
     def run(self, text: str, start: int, how: str, most: float, not_to: int = -1) -> tuple[tuple | None, int]:
-        """The spans of the match and its groups, or None, and the steps of one attempt from start; the match must not
-        end at not_to."""
+        """Match at one position; return the spans of the match and its groups, or None, and the steps taken.
+
+        The match must not end at not_to.
+        """
         end, code, steps = len(text), self.code, 0
         pc, position, stack, saved = 0, start, [], (-1,) * self.registers
         while True:
@@ -300,7 +314,7 @@ class Machine:
                         stack.append((pc, position, saved, None, accepts, until))
 
     def spans(self, given, how: str, most: float = float("inf"), start: int = 0) -> tuple[list[tuple], int]:
-        """The matches that a method of re.Pattern finds, and the steps that it takes."""
+        """Return the matches that a method of re.Pattern finds, and the steps taken."""
         text, found, steps = self.text(given), [], 0
         if how in ("match", "fullmatch"):
             match, steps = self.run(text, start, how, most)
@@ -321,11 +335,12 @@ class Machine:
 
 
 def put(saved: tuple, register: int, value: int) -> tuple:
+    """Return the registers with one of them changed."""
     return saved[:register] + (value,) + saved[register + 1 :]
 
 
 def holds(where, text: str, position: int, flags: int) -> bool:
-    """Whether what an anchor asks for is so."""
+    """Tell whether an anchor matches at a position."""
     if where is constants.AT_BEGINNING_STRING or where is constants.AT_BEGINNING:
         multiline = where is constants.AT_BEGINNING and flags & re.MULTILINE
         return position == 0 or bool(multiline) and text[position - 1] == "\n"
@@ -348,7 +363,7 @@ OTHERS = "\0\n !\"'0<=?a\\~\xe9"  # tried where a character is needed that a pat
 
 
 def characters(node, flags: int) -> Iterator[str]:
-    """Some of the characters that fit a part of a pattern that takes one."""
+    """Yield some of the characters that fit a part of a pattern that takes one."""
     kind, value = node
     named = [(node,)] if kind is not constants.IN else [value]
     found = []
@@ -362,11 +377,12 @@ def characters(node, flags: int) -> Iterator[str]:
 
 
 def example(nodes, flags: int, repeats: int = 1) -> str:
-    """A text that fits, nearly always: what looks around is not looked at."""
+    """Return a text that nearly always fits; lookaheads and lookbehinds are ignored."""
     return "".join(example_of(node, flags, repeats) for node in nodes)
 
 
 def example_of(node, flags: int, repeats: int) -> str:
+    """Return a text that fits one part."""
     kind, value = node
     if kind in ONE_CHARACTER:
         return next(characters(node, flags), "")
@@ -380,7 +396,7 @@ def example_of(node, flags: int, repeats: int) -> str:
 
 
 def pieces(nodes, flags: int) -> Iterator[str]:
-    """Different short texts that fit."""
+    """Yield different short texts that fit."""
     if len(nodes) == 1:
         kind, value = nodes[0]
         if kind in ONE_CHARACTER:
@@ -398,7 +414,7 @@ def pieces(nodes, flags: int) -> Iterator[str]:
 
 
 def repeats_in(nodes, flags: int, before: str) -> Iterator[tuple[str, list[str], str]]:
-    """Of each repeat that can go on for long: what leads there, what it takes, and what may follow it."""
+    """Yield for each repeat without end: a text that leads there, what it takes, and what may follow it."""
     for number, node in enumerate(nodes):
         kind, value = node
         after = example(nodes[number + 1 :], flags)
@@ -419,6 +435,7 @@ def repeats_in(nodes, flags: int, before: str) -> Iterator[tuple[str, list[str],
 
 
 def alphabet(nodes, flags: int) -> Iterator[str]:
+    """Yield characters that a pattern names."""
     for kind, value in nodes:
         if kind in ONE_CHARACTER:
             yield from itertools.islice(characters((kind, value), flags), 4)
@@ -441,7 +458,7 @@ Recipe = tuple[
 
 
 def recipes(machine: Machine) -> list[Recipe]:
-    """How texts are made for which a pattern could take long."""
+    """Return recipes of texts for which a pattern could take long."""
     tree, flags = machine.tree, machine.flags
     signs = list(dict.fromkeys([*alphabet(tree, flags), *OTHERS]))[:24]
     found: dict[Recipe, None] = {}
@@ -468,16 +485,18 @@ def recipes(machine: Machine) -> list[Recipe]:
 
 
 def made(recipe: Recipe, n: int) -> str:
+    """Make the text of a recipe, with n repetitions."""
     before, one, other, after = recipe
     return before + one * n + other * n + after
 
 
 def given(machine: Machine, recipe: Recipe, n: int) -> str | bytes:
+    """Make the text of a recipe as the pattern takes it: bytes or text."""
     return made(recipe, n).encode("latin-1", "replace") if machine.is_bytes else made(recipe, n)
 
 
 def may_grow(machine: Machine, how: str, recipe: Recipe) -> bool:
-    """Whether so many steps are taken for each character of a short text that it is worth to look closer."""
+    """Tell whether a short text takes so many steps that longer ones are worth a try."""
     text = given(machine, recipe, 3 * SHORT)
     try:
         machine.spans(text, how, 8 * len(text) + 50)
@@ -487,7 +506,7 @@ def may_grow(machine: Machine, how: str, recipe: Recipe) -> bool:
 
 
 def grows(machine: Machine, how: str, recipe: Recipe, n: int) -> bool:
-    """Whether a text four times as long takes more than FACTOR times the steps."""
+    """Tell whether a text four times as long takes more than FACTOR times the steps."""
     try:
         _, steps = machine.spans(given(machine, recipe, n), how, 1000 * n)
         machine.spans(given(machine, recipe, 4 * n), how, FACTOR * steps + 100)
@@ -551,7 +570,7 @@ class Counted:
 
 
 class Counter:
-    """Counts the steps of all patterns of the modules given, while it is entered."""
+    """A context in which the steps of all patterns of the modules given are counted."""
 
     def __init__(self, modules):
         self.modules, self.steps, self.before = list(modules), 0, []
@@ -569,6 +588,7 @@ class Counter:
         return self
 
     def put(self, module, name: str, value):
+        """Replace a name of a module until the end of the context."""
         self.before.append((module, name, getattr(module, name)))
         setattr(module, name, value)
 
@@ -578,7 +598,7 @@ class Counter:
         self.before = []
 
     def functions(self):
-        """What stands for `re` in a module."""
+        """Return what stands for `re` in a module."""
 
         def function(name):
             def call(pattern, *given, flags=0):

@@ -16,18 +16,18 @@ from pathlib import Path
 
 import pytest
 
-from support.instances import absent, free_port, instance, need
+from support.instances import free_port, require_program, running_instance, skip_without
 
 USERS = ("root", "dele", "ann", "bob")
-MASTER = {"user": "master", "password": "master-secret"}
+MASTER_USER = {"user": "master", "password": "master-secret"}
 # The anti-virus test string, put together here so that no scanner takes this file for a virus.
 EICAR = r"X5O!P%@AP[4\PZX54(P^)7CC)7}$" + "EICAR" + "-STANDARD-ANTIVIRUS-TEST-FILE!$H+H*"
 GTUBE = "XJS*C4JDBQADN1" + ".NSBN3*2IDNEN*GTUBE-STANDARD-ANTI-UBE-TEST-EMAIL*C.34X"
 
 
 @dataclasses.dataclass
-class Running:
-    """A server, where it keeps its files, and the setting by which config.py names it."""
+class RunningServer:
+    """A server, the folder of its files, and the setting by which config.py names it."""
 
     folder: Path
     port: int
@@ -37,7 +37,7 @@ class Running:
 
 @pytest.fixture(scope="session")
 def public_folder():
-    """A folder that servers can enter which give up root's rights."""
+    """A folder that servers can enter which have given up root's rights."""
     with tempfile.TemporaryDirectory(prefix="mailapi-test-") as folder:
         os.chmod(folder, 0o755)
         yield Path(folder)
@@ -186,10 +186,10 @@ def dovecot(public_folder):
     import grp
     import pwd
 
-    program, folder = need("dovecot"), public_folder / "dovecot"
+    program, folder = require_program("dovecot"), public_folder / "dovecot"
     version = subprocess.run([program, "--version"], capture_output=True, text=True).stdout[:3]
     if version not in DOVECOT_BY_VERSION:
-        absent("dovecot 2.3 or 2.4")
+        skip_without("dovecot 2.3 or 2.4")
     home = folder / "home"
     home.mkdir(parents=True)
     root, me = os.getuid() == 0, pwd.getpwuid(os.getuid())
@@ -197,7 +197,7 @@ def dovecot(public_folder):
     if root:
         os.chown(home, uid, gid)
     (folder / "users").write_text("".join(f"{name}:{{PLAIN}}pw::::::\n" for name in USERS))
-    (folder / "masters").write_text("{user}:{{PLAIN}}{password}::::::\n".format(**MASTER))
+    (folder / "masters").write_text("{user}:{{PLAIN}}{password}::::::\n".format(**MASTER_USER))
     make_certificate(folder)
     ports = {name: free_port() for name in ("imap", "imaps", "pop", "sieve", "lmtp")}
     names = {"user": getpass.getuser(), "group": grp.getgrgid(me.pw_gid).gr_name}
@@ -207,20 +207,20 @@ def dovecot(public_folder):
             folder=folder, ports=ports, uid=uid, gid=gid, accounts="" if root else AS_US.format(**names)
         )
     )
-    with instance([program, "-F", "-c", config], folder, ports["imap"]):
+    with running_instance([program, "-F", "-c", config], folder, ports["imap"]):
         setting = {
-            "imap": {"url": f"imap://127.0.0.1:{ports['imap']}"} | MASTER,
+            "imap": {"url": f"imap://127.0.0.1:{ports['imap']}"} | MASTER_USER,
             "pop": f"pop3://127.0.0.1:{ports['pop']}",
-            "managesieve": {"url": f"sieve://127.0.0.1:{ports['sieve']}"} | MASTER,
+            "managesieve": {"url": f"sieve://127.0.0.1:{ports['sieve']}"} | MASTER_USER,
         }
-        yield Running(folder, ports["imap"], setting, ports)
+        yield RunningServer(folder, ports["imap"], setting, ports)
 
 
 def make_certificate(folder: Path):
-    """cert.pem and key.pem for localhost, which nobody else vouches for."""
+    """Make cert.pem and key.pem for localhost, signed by itself."""
     subprocess.run(
         [
-            need("openssl"),
+            require_program("openssl"),
             "req",
             "-x509",
             "-newkey",
@@ -246,7 +246,7 @@ def make_certificate(folder: Path):
 
 @pytest.fixture(scope="session")
 def radicale(public_folder):
-    """CalDAV and CardDAV, for whom X-Remote-User says."""
+    """CalDAV and CardDAV for the user that X-Remote-User names."""
     pytest.importorskip("radicale") if os.environ.get("CI") != "true" else __import__("radicale")
     folder, port = public_folder / "radicale", free_port()
     folder.mkdir()
@@ -255,8 +255,8 @@ def radicale(public_folder):
         f"[rights]\ntype = owner_only\n[storage]\nfilesystem_folder = {folder}/collections\n"
         "[web]\ntype = none\n[logging]\nlevel = warning\n"
     )
-    with instance([sys.executable, "-m", "radicale", "--config", folder / "config"], folder, port):
-        yield Running(
+    with running_instance([sys.executable, "-m", "radicale", "--config", folder / "config"], folder, port):
+        yield RunningServer(
             folder, port, {"dav": {"url": f"http://127.0.0.1:{port}", "user_header": "X-Remote-User"}}
         )
 
@@ -267,7 +267,7 @@ def spamd(public_folder):
     folder, port = public_folder / "spamd", free_port()
     folder.mkdir()
     command = [
-        need("spamd"),
+        require_program("spamd"),
         "--local",
         "--listen",
         f"127.0.0.1:{port}",
@@ -279,15 +279,15 @@ def spamd(public_folder):
         "--syslog",
         "stderr",
     ] + ["--username=nobody"] * (os.getuid() == 0)
-    with instance(command, folder, port, seconds=60):
+    with running_instance(command, folder, port, seconds=60):
         until = time.monotonic() + 60  # it listens before it has read its rules
-        while b"PONG" not in asked(port, b"PING SPAMC/1.5\r\n\r\n"):
+        while b"PONG" not in ask_port(port, b"PING SPAMC/1.5\r\n\r\n"):
             assert time.monotonic() < until, "spamd does not answer"
-        yield Running(folder, port, {"antispam": f"spamd://127.0.0.1:{port}"})
+        yield RunningServer(folder, port, {"antispam": f"spamd://127.0.0.1:{port}"})
 
 
-def asked(port: int, said: bytes) -> bytes:
-    """What a server on that port answers."""
+def ask_port(port: int, said: bytes) -> bytes:
+    """Send bytes to a port and return what a server answers."""
     with socket.create_connection(("127.0.0.1", port), 30) as connection:
         connection.sendall(said)
         return connection.recv(1000)
@@ -305,8 +305,12 @@ def clamd(public_folder):
         f"DatabaseDirectory {folder}\nLocalSocket {folder}/socket\n"
         "MaxThreads 4\nStreamMaxLength 2M\n"
     )
-    with instance([need("clamd"), "--config-file", folder / "clamd.conf"], folder, port, seconds=60):
-        yield Running(folder, port, {"antivirus": f"clamd://127.0.0.1:{port}"}, {"unix": folder / "socket"})
+    with running_instance(
+        [require_program("clamd"), "--config-file", folder / "clamd.conf"], folder, port, seconds=60
+    ):
+        yield RunningServer(
+            folder, port, {"antivirus": f"clamd://127.0.0.1:{port}"}, {"unix": folder / "socket"}
+        )
 
 
 @pytest.fixture(scope="session")
@@ -326,5 +330,7 @@ def smtp_sink(public_folder):
         "support.smtp_sink.Sink",
         folder / "mail",
     ]
-    with instance(command, folder, port, env=os.environ | {"PYTHONPATH": str(Path(__file__).parent.parent)}):
-        yield Running(folder, port, {"smtp": f"smtp://127.0.0.1:{port}"})
+    with running_instance(
+        command, folder, port, env=os.environ | {"PYTHONPATH": str(Path(__file__).parent.parent)}
+    ):
+        yield RunningServer(folder, port, {"smtp": f"smtp://127.0.0.1:{port}"})
