@@ -12,6 +12,7 @@ pytest_plugins = [
     "support.command_line",
     "support.dav",
     "support.deployment",
+    "support.dovecot",
     "support.every_service",
     "support.failed_log_ins",
     "support.failures",

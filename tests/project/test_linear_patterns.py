@@ -1,6 +1,6 @@
 """No regular expression takes more than linear time on what a client, a mail, a database or a service sends.
 
-Measured in steps of a backtracking engine (regex_steps.py), which are the same on every machine.
+Measured in steps of a backtracking engine (support/regex_machine.py), which are the same on every machine.
 """
 
 import ast
@@ -29,7 +29,8 @@ from mailapi_modules.mail import (
 
 import mailapi
 from support import regex_uses
-from support.regex_steps import Machine, super_linear
+from support.regex_machine import Machine
+from support.regex_texts import super_linear
 from support.site import MODULES
 
 ########## The measure ##############################################################################

@@ -18,6 +18,11 @@ from support.site import Site, authdata
 pytestmark = [pytest.mark.every_engine, pytest.mark.slow]
 
 
+@pytest.fixture
+def site(tmp_path) -> Site:
+    return Site(tmp_path, extra=ACCOUNT)
+
+
 def test_everybody_sees_whom_they_may_act_for(site_with_accounts):
     for user in ("root", "dele", "ann", "bob"):
         get_modules(site_with_accounts, user)
