@@ -1,4 +1,4 @@
-"""Addresses: the expressions that incoming mail is matched by, from the highest order down, and where it goes."""
+"""Addresses: patterns for recipients of incoming mail, tried from the highest order down, and where the mail goes."""
 
 from mailapi import (
     Active,
@@ -35,12 +35,12 @@ COLUMNS = {
     8: ("address_expression", "address_user"),
     9: ("address_expression", "address_router", "address_route"),
 }
-# The new values of a row, with their names as parameters.
+# Each column of a row → the parameter of that name.
 ROW = {
     number: {name: param(name) for name in ("address_order", *columns)} for number, columns in COLUMNS.items()
 }
 INSERT = {number: PreparedQuery(table.insert(ROW[number])) for number, table in ADDRESS_TABLES.items()}
-# In generation 8 the expression names the rows to change or to delete.
+# In generation 8 requests change and delete rows by their expression.
 UPDATE = {
     8: PreparedQuery(
         Addresses8.update(ROW[8]).where(Addresses8.address_expression == param("address_expression"))
@@ -83,9 +83,9 @@ EXPRESSION_AND_ORDER = object_of(address_expression=address, address_order=optio
 
 
 def check_new_router(call):
-    """Refuse a router that is missing, unknown or lacks its route (docs/wire.md F40).
+    """Refuse a request whose router is missing or unknown, or lacks its route (docs/wire.md F40).
 
-    In generation 8 the table msa has the routers.
+    Accepts any request with database generation 8: there the table msa has the routers.
     """
     if call.generation.number == 9:
         if not call.body.get("address_router"):
@@ -94,7 +94,7 @@ def check_new_router(call):
 
 
 def check_both_complete(call):
-    """Refuse two addresses of which one lacks the expression or the order."""
+    """Refuse a request in which address1 or address2 lacks its expression or its order."""
     first, second = call.body["address1"], call.body["address2"]
     for number, given in enumerate((first, second), 1):
         if not given["address_expression"]:
@@ -104,7 +104,7 @@ def check_both_complete(call):
 
 
 def check_direction(call):
-    """Refuse a routing direction that is not one of the two."""
+    """Refuse a request whose address_routing is neither inrouter nor outrouter."""
     if call.body["address_routing"] not in DIRECTIONS:
         raise ApiError(NO_DIRECTION)
 
@@ -132,9 +132,10 @@ class Address(Module):
     def get(self, call):
         """List the addresses that the caller may see, highest order first.
 
-        A field, or `test` in the URL's query, selects some of them: those with the order (generation 9), with the
-        expression, that match the address `test` (generation 9), or that store to the user. The first that is given counts.
-        An admin sees all addresses, a delegate those of delegated users and expressions, others those that store to them.
+        A field, or `test` in the URL's query, selects the addresses with the order (generation 9), with the
+        expression, that match the address `test` (generation 9), or that store to the user. The first that is given
+        counts. An admin sees all addresses, a delegate those of delegated users and expressions, others those that
+        store to them.
         """
         number, selected = call.generation.number, selected_by(call)
         if not selected and call.caller.admin:
@@ -169,7 +170,7 @@ class Address(Module):
         ),
     )
     def update(self, call):
-        """Change the address with the order address_old_order; in generation 8 all with the expression.
+        """Change the address with the order address_old_order; in generation 8 all addresses with the expression.
 
         A delegate must manage both the stored expression and the new one. A route that is not given is removed.
         """
@@ -188,7 +189,7 @@ class Address(Module):
         allow=address_delegate("address_expression").otherwise("No access."),
     )
     def delete(self, call):
-        """Delete the address with the order; in generation 8 all with the expression.
+        """Delete the address with the order; in generation 8 all addresses with the expression.
 
         A delegate must manage both the stored expression and the given one.
         """
@@ -224,15 +225,15 @@ class Address(Module):
     def test(self, call):
         """Return what the SMTP daemon would do with a mail: `steps` has sentences, `decision` the outcome.
 
-        The mail goes to the address with inrouter, from `sender`. It comes from the address with outrouter, to `recipient`
-        and sent by `smtpd_user`. Callers learn nothing of addresses that they may not see.
+        With inrouter the mail goes to the address, from `sender`. With outrouter it comes from the address, and
+        `smtpd_user` sends it to `recipient`. Callers learn nothing of addresses that they may not see.
         """
         incoming = call.body["address_routing"] == "inrouter"
         return report_inbound(call) if incoming else report_outbound(call)
 
 
 def check_update(call, old: int, new: int):
-    """Refuse a change of the address with the order `old`, which is to get the order `new`."""
+    """Refuse an update of the address with the order `old`, e.g. if another address has the order `new` already."""
     require_managed(call, old, "No {permission} to update this to address")
     if not call.body.get("address_router"):
         raise ApiError("No address router defined.")
@@ -243,5 +244,5 @@ def check_update(call, old: int, new: int):
 
 
 def values_of(call) -> dict:
-    """Return the columns of an address, from the request."""
+    """Return the request's fields that are columns of the table `addresses`."""
     return {name: call.body.get(name) for name in ROW[call.generation.number]}
