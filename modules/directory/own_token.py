@@ -4,9 +4,9 @@ from mailapi import Rule
 
 
 def not_by_own_token(sentence: str) -> Rule:
-    """Return the rule that refuses a token whose own user the request names.
+    """Return the access rule that no token may change its own user; `sentence` is the error message.
 
-    With a password or an alias the token's holder could log in, and with permissions do more than the token allows.
+    By a password or an alias somebody who has only the token could log in, and permissions would extend the token's.
     """
     return Rule(
         "no token of user_name's own",
