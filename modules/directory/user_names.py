@@ -157,7 +157,7 @@ def problems(names: Iterable[str]) -> Iterator[str]:
 
 
 def problems_at_services(names: Iterable[str]) -> Iterator[str]:
-    """Yield a sentence for each name that services misread as a path or pattern, and for names equal except for case."""
+    """Yield a sentence for each name that services misread as a path or pattern, and for names equal but for case."""
     by_form = defaultdict(set)
     for name in names:
         by_form[without_case(name)].add(visible(name))
