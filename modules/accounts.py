@@ -41,7 +41,7 @@ def one_or_zero(value) -> int | None:
 
 
 def require_active(call):
-    """Refuse a request without the field `Active`. (The check `required` would also refuse the value 0.)"""
+    """Raise ApiError for a request without the field `Active`. (The check `required` would also refuse the value 0.)"""
     if call.body.get("Active") is None:
         raise ApiError("Active is not set.")
 

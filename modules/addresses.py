@@ -83,9 +83,9 @@ EXPRESSION_AND_ORDER = object_of(address_expression=address, address_order=optio
 
 
 def check_new_router(call):
-    """Refuse a request whose router is missing or unknown, or lacks its route (docs/wire.md F40).
+    """Raise ApiError if the request has no router, an unknown one, or one without its route (docs/wire.md F40).
 
-    Accepts any request with database generation 8: there the table msa has the routers.
+    A router is what the SMTP daemon does with a mail. Database generation 8 has routers in `msa`: nothing is checked.
     """
     if call.generation.number == 9:
         if not call.body.get("address_router"):
@@ -94,7 +94,7 @@ def check_new_router(call):
 
 
 def check_both_complete(call):
-    """Refuse a request in which address1 or address2 lacks its expression or its order."""
+    """Raise ApiError if address1 or address2 in the request lacks its expression or its order."""
     first, second = call.body["address1"], call.body["address2"]
     for number, given in enumerate((first, second), 1):
         if not given["address_expression"]:
@@ -104,7 +104,7 @@ def check_both_complete(call):
 
 
 def check_direction(call):
-    """Refuse a request whose address_routing is neither inrouter nor outrouter."""
+    """Raise ApiError if address_routing in the request is neither inrouter nor outrouter."""
     if call.body["address_routing"] not in DIRECTIONS:
         raise ApiError(NO_DIRECTION)
 
@@ -132,10 +132,9 @@ class Address(Module):
     def get(self, call):
         """List the addresses that the caller may see, highest order first.
 
-        A field, or `test` in the URL's query, selects the addresses with the order (generation 9), with the
-        expression, that match the address `test` (generation 9), or that store to the user. The first that is given
-        counts. An admin sees all addresses, a delegate those of delegated users and expressions, others those that
-        store to them.
+        One of these selects: address_order (generation 9), address_expression, `test` in the URL's query (an address
+        that matches, generation 9), address_user (the user whose mail they store). The first that is given counts. An
+        admin sees all addresses, a delegate those of delegated users and expressions, others those that store to them.
         """
         number, selected = call.generation.number, selected_by(call)
         if not selected and call.caller.admin:
@@ -157,7 +156,7 @@ class Address(Module):
         ),
     )
     def add(self, call):
-        """Add an address. Without an order it gets the highest one, so that it is matched first."""
+        """Add an address. Without address_order it gets the highest one, so that it is matched first."""
         order = call.body.get("address_order") or next_order(call)
         call.db.execute(INSERT[call.generation.number], **values_of(call) | {"address_order": order})
 
@@ -170,7 +169,7 @@ class Address(Module):
         ),
     )
     def update(self, call):
-        """Change the address with the order address_old_order; in generation 8 all addresses with the expression.
+        """Change the address whose order is address_old_order; in generation 8 all with the address_expression.
 
         A delegate must manage both the stored expression and the new one. A route that is not given is removed.
         """
@@ -189,7 +188,7 @@ class Address(Module):
         allow=address_delegate("address_expression").otherwise("No access."),
     )
     def delete(self, call):
-        """Delete the address with the order; in generation 8 all addresses with the expression.
+        """Delete the address with the address_order; in generation 8 all with the address_expression.
 
         A delegate must manage both the stored expression and the given one.
         """
@@ -204,7 +203,7 @@ class Address(Module):
         allow=admin_or_delegate.otherwise("No access."),
     )
     def switch(self, call):
-        """Exchange the orders of two addresses. A delegate must manage both."""
+        """Exchange the orders of two addresses. A delegate must manage both addresses."""
         rows = [managed_row(call, call.body[name]) for name in ("address1", "address2")]
         for row, other in zip(rows, reversed(rows)):
             moved = row | {"address_order": other["address_order"]}
@@ -233,7 +232,7 @@ class Address(Module):
 
 
 def check_update(call, old: int, new: int):
-    """Refuse an update of the address with the order `old`, e.g. if another address has the order `new` already."""
+    """Raise ApiError if the caller may not change the address with the order `old`, or the order `new` is taken."""
     require_managed(call, old, "No {permission} to update this to address")
     if not call.body.get("address_router"):
         raise ApiError("No address router defined.")

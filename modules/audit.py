@@ -216,9 +216,10 @@ CREATE INDEX IF NOT EXISTS audit_entry_wait ON audit_entry (wait);
         return False
 
     def insert(self, row: dict, failed: int, wait: str | None) -> bool:
-        """Insert an audit row of the kind `failed` and return True; or count it in an earlier row and return False.
+        """Insert an audit row and return True; or count the event in an earlier row and return False.
 
-        `wait` identifies a waiting period that a log-in ignored: all log-ins in that period are counted in one row.
+        `failed` is the kind: DONE, NOT_LOGGED_IN or REFUSED. `wait` identifies a waiting period that a log-in ignored:
+        all log-ins in that period are counted in one row.
         """
         state = self.app.state
         with state.transaction():
@@ -231,9 +232,10 @@ CREATE INDEX IF NOT EXISTS audit_entry_wait ON audit_entry (wait);
         return True
 
     def prune(self, failed: int, upto: int, now: int):
-        """Delete the rows of the kind `failed` up to the byte position `upto`, and rows older than audit_lifetime.
+        """Delete rows that exceed the disk space of their kind `failed`, and rows older than audit_lifetime.
 
-        A clock that jumped ahead must not delete rows: age is measured from the latest row that is at least a day old.
+        `upto` is the number of bytes written before the oldest row that stays. Age is measured from the latest row
+        that is at least a day old: a clock that jumped ahead must not delete rows.
         """
         state, lifetime = self.app.state, self.app.config.audit_lifetime
         obsolete = state.column(TOO_MANY, failed=failed, upto=upto)

@@ -74,7 +74,7 @@ class Delegate(Module):
         """List the delegations that the caller may see: `users` and `addresses`.
 
         An admin sees all of them, a delegate their own. Any other caller sees who manages them, and who manages
-        addresses that store to them.
+        addresses whose mail is stored for them.
         """
         if call.caller.admin:
             users, addresses = ALL_USERS, ALL_ADDRESSES

@@ -27,7 +27,7 @@ MSA_IN_ROUTERS = ("store", "forward", "handoff", "reject", "drop")
 
 
 def first_address(user) -> Select:
-    """Return a query for the expression of one address that stores to `user`: the one with the highest order.
+    """Return a query for the address whose mail is stored for `user`; of several, the one with the highest order.
 
     In database generation 9 this address stands for the user's router of incoming mail.
     """
@@ -74,7 +74,7 @@ SET_DATABASE = PreparedQuery(
 
 
 def check_new_routers(call):
-    """Refuse a request whose in or out router is unknown to the daemons, or lacks the route that it needs."""
+    """Raise ApiError if a router in the request is unknown to the daemons, or lacks the route that it needs."""
     body = call.body
     check_router(
         body["msa_inrouter"],
@@ -94,8 +94,7 @@ def check_new_routers(call):
 def keeps_database(call) -> bool:
     """Return whether a request leaves the path of the user's own database unchanged, or removes it.
 
-    API and daemons open that path as the user's mailbox, so that only an admin may choose it: always True for an
-    admin.
+    API and daemons open that path as the user's mailbox, so that only an admin may choose it. True for any admin.
     """
     body = call.body
     if call.caller.admin or call.generation.number != 8 or body["msa_inrouter"] != "store":
@@ -181,8 +180,7 @@ class MSA(Module):
     def values(self, call) -> dict:
         """Return the columns to store, from the request's fields.
 
-        In database generation 9, where msa/ cannot route incoming mail, refuse an in router that would change
-        anything.
+        In database generation 9 msa/ cannot route incoming mail: raise ApiError if the request would change that.
         """
         body = call.body
         if call.generation.number == 8:

@@ -142,7 +142,7 @@ class Queue(Module):
 
 
 def existing_ids(call) -> list[int]:
-    """Return the mail ids of the request. ApiError: one of these mails does not exist, or the caller may not see it."""
+    """Return the mail ids in the request. ApiError: the caller may not see one of these mails, or it does not exist."""
     ids = call.body["mail_id"]
     visible = visible_ids(call, ids)
     if visible is None:

@@ -53,19 +53,19 @@ OF_SCRIPT = OF_CALLER | {"required": SCRIPT_NAME_MISSING, "optional": {"script_n
 
 
 def require_message(call):
-    """Refuse a request without a message. (A field declared as `required` would be copied into the audit.)"""
+    """Raise ApiError for a request without a message. (A field declared `required` would be copied into the audit.)"""
     if not call.body.get("message"):
         raise ApiError("No message is set.")
 
 
 def check_recipients(call):
-    """Refuse a request with more recipients than the setting max_recipients allows."""
+    """Raise ApiError for a request with more recipients than the setting max_recipients allows."""
     if len(call.body.get("recipients") or ()) > call.config.max_recipients:
         raise too_many_recipients(call.config)
 
 
 def require_script(call):
-    """Refuse a request without a script. (A field declared as `required` would be copied into the audit.)"""
+    """Raise ApiError for a request without a script. (A field declared `required` would be copied into the audit.)"""
     if not call.body.get("script"):
         raise ApiError("No script is set.")
 
@@ -232,8 +232,8 @@ def row(client: Client, outcome) -> dict:
 def mailbox_owner(call) -> tuple[str, str | None]:
     """Return the caller's name, and the password if the request has one, to log in to servers of their mailbox.
 
-    If a mail server is configured, refuse callers whom it does not know under exactly this name: other servers ignore
-    case, and could open another user's mailbox.
+    ApiError: a mail server is configured and does not know exactly this name. Other servers ignore case, and could
+    open another user's mailbox.
     """
     if call.user_name is None:
         raise ApiError("Say whose (--as).")

@@ -34,7 +34,7 @@ def values_of(call) -> dict:
 
 
 def check_new_router(call):
-    """Refuse a request whose router is unknown to the SMTP daemon, or lacks the route that it needs."""
+    """Raise ApiError if the router in the request is unknown to the SMTP daemon, or lacks the route that it needs."""
     router = call.body["smtpd_router"]
     check_router(
         router, call.body.get("smtpd_route"), OUT_ROUTERS, f"Router {router} needs an argument (smtpd_route)."

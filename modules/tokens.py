@@ -90,7 +90,7 @@ def expiry(value) -> int | None:
 
 
 def check_new_token(call):
-    """Refuse a request for a token with a name that is too long, unknown modules, or a time of expiry in the past."""
+    """Raise ApiError for a new token with a name that is too long, unknown modules, or an expiry in the past."""
     if len(call.body["token_name"]) > LONGEST_NAME:
         raise ApiError(f"Token name is too long: {LONGEST_NAME} characters at most.")
     for name in call.body.get("token_modules") or []:
@@ -181,10 +181,9 @@ CREATE TABLE IF NOT EXISTS token (token_id INTEGER PRIMARY KEY AUTOINCREMENT, to
                 raise ApiError("Token not found.")
 
     def bearer(self, call, token: str, address: str) -> Bearer | None:
-        """Return the user of a token and what the token may do, or None if it is not valid.
+        """Return the user of a token and what it allows, or None if it has expired or `address` is not in its networks.
 
-        A token ends at its time of expiry and when the user's password changes. `address` is the client's IP address:
-        it must be in the token's networks.
+        `address` is the client's IP address. A token also ends when the user's password changes.
         """
         with self.app.state.transaction("DEFERRED"):
             row = self.app.state.one(FIND_TOKEN, token_hash=sha256(token))
@@ -229,7 +228,7 @@ CREATE TABLE IF NOT EXISTS token (token_id INTEGER PRIMARY KEY AUTOINCREMENT, to
 
 
 def check_restrictions(row: dict, module: Module, chosen: Endpoint):
-    """Refuse a request to a module that the token `row` is not for, and any change (`chosen`) if it may only read."""
+    """Raise ApiError if a token is not for this module, or may only read and the action `chosen` changes something."""
     names = json.loads(row["token_modules"] or "null")
     if names is not None and module.path and not names_of(module).intersection(names):
         raise ApiError("This token is not for this module.")

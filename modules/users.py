@@ -53,25 +53,25 @@ REVOKE_ALL = each_generation(lambda g: g.access.delete().where(g.access.api_user
 
 
 def check_new_user(call):
-    """Refuse a request to add a user whose name is not allowed, or whose alias is their own name."""
+    """Raise ApiError if the name of a new user is not allowed, or their alias is their own name."""
     new_users.check_new_user(call.body["user_name"], call.body.get("user_alias"))
 
 
 def check_new_alias(call):
-    """Refuse a request whose user_alias is missing, or is the user's own name."""
+    """Raise ApiError if user_alias is missing in the request, or is the user's own name."""
     if call.body.get("user_alias") is None:
         raise ApiError("No alias set.")
     new_users.check_alias(call.body["user_name"], call.body["user_alias"])
 
 
 def require_permissions(call):
-    """Refuse a request without the list user_permissions. An empty list is allowed: it removes all permissions."""
+    """Raise ApiError if user_permissions is missing in the request. [] is allowed: it removes all permissions."""
     if call.body.get("user_permissions") is None:
         raise ApiError(call.in_generation("No {permission}s is set."))
 
 
 def require_file(call):
-    """Refuse a request without a file. (A field declared as `required` would be copied into the audit.)"""
+    """Raise ApiError for a request without a file. (A field declared `required` would be copied into the audit.)"""
     if not call.body.get("file"):
         raise ApiError("No file is set.")
 
