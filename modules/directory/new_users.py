@@ -61,19 +61,19 @@ may_add_user = Rule(
 
 
 def check_new_user(user_name: str, user_alias: str | None):
-    """Refuse a name that no new user may have, such as `main`, and an alias that is the user's own name."""
+    """Raise ApiError for a name that no new user may have, such as `main`, and for an alias equal to the name."""
     user_names.check_new(user_name)
     check_alias(user_name, user_alias)
 
 
 def check_alias(user_name: str, user_alias: str | None):
-    """Refuse an alias that is the user's own name. An alias is the name of the user whose mailbox is opened."""
+    """Raise ApiError if a user's alias, which names the user whose mailbox they open, is their own name."""
     if user_alias == user_name:
         raise ApiError("Cannot alias to the same user.")
 
 
 def check_permissions(permissions: Iterable[str], word: str = "permission"):
-    """Refuse an empty text in a list of permissions.
+    """Raise ApiError if a permission in the list is empty.
 
     `word` is "permission" or "right", as the database generation calls it; the error message uses it.
     """
@@ -82,11 +82,11 @@ def check_permissions(permissions: Iterable[str], word: str = "permission"):
 
 
 def refuse_confusion(call, user_name: str):
-    """Refuse a new user whose name looks like another user's, or if rows of a former user of that name are left.
+    """Raise ApiError if a new user's name looks like another user's, or a former user of the name left rows behind.
 
-    Call it after the insert: raising ApiError rolls that back. A delegate is also refused if other databases have data
-    of that name, or if a user of that name was deleted, and does not learn the reason. Upper and lower case are
-    different names only if an admin adds the user and no services are configured.
+    Call it after the insert, which the error rolls back. A delegate is also refused if other databases have data of
+    that name, or a user of that name was deleted, and does not learn the reason. Upper and lower case are different
+    names only if an admin adds the user and no services are configured.
     """
     by_delegate = not call.caller.admin
     if user_names.is_taken(call.db, user_name, ignore_case=by_delegate or bool(call.config.services)):
@@ -113,10 +113,10 @@ def delegate_to_caller(call, user_name: str):
 
 
 def insert_users(call, users: list[dict]):
-    """Insert many users in one transaction.
+    """Insert many users in one transaction, for users/?import.
 
-    The database is locked meanwhile. Therefore the caller has hashed the passwords and checked the users before. Each
-    user is a dictionary with user_name, user_authdata, user_alias and user_permissions.
+    Each user is a dictionary with user_name, user_authdata (hashed), user_alias and user_permissions, checked before:
+    other programs cannot write to the database during this transaction.
     """
     call.report_progress(f"writing {len(users):,} users")
     # Aliases are set last: an alias may name a user who is inserted later.

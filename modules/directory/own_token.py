@@ -4,9 +4,9 @@ from mailapi import Rule
 
 
 def not_by_own_token(sentence: str) -> Rule:
-    """Return the access rule that no token may change its own user; `sentence` is the error message.
+    """Return the access rule that a token must not change its own user. `sentence` is the error message.
 
-    By a password or an alias somebody who has only the token could log in, and permissions would extend the token's.
+    With a new password or alias, somebody who has only the token could log in; new permissions would let it do more.
     """
     return Rule(
         "no token of user_name's own",

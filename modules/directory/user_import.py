@@ -52,7 +52,7 @@ def lines(content: bytes) -> Iterator[str]:
 
 
 def records(content: bytes) -> Iterator[tuple[int, dict | ApiError]]:
-    """Yield the number of the first line and the fields of each user in a file of CSV or JSON lines.
+    """Yield the users in a file of CSV or JSON lines, each as its line number and its fields.
 
     A line that cannot be read yields an ApiError with the reason, in place of the fields.
     """

@@ -106,6 +106,6 @@ def orphans(call) -> set[str]:
 
 
 def delete(call, user_name: str):
-    """Delete the rows that name a user who does not exist. Users with this name as their alias lose the alias."""
+    """Delete the rows that name a user who does not exist. Users whose alias is this name lose their alias."""
     for query in DELETE_OWNED[call.generation.number]:
         call.db.execute(query, user=user_name)
