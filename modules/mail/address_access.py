@@ -17,8 +17,8 @@ ROW = each_address_table(
 def is_visible(call, row: dict) -> bool:
     """Return whether the caller may see a row of `addresses` (docs/wire.md F08, F09).
 
-    An admin sees every address. A delegate sees those that store to delegated users or match delegated patterns such
-    as `%@corp.org`. Any other caller sees those that store to them.
+    An admin sees every address. A delegate sees those whose mail is stored for delegated users, and those that
+    delegated patterns such as `%@corp.org` cover. Any other caller sees those whose mail is stored for them.
     """
     caller, user = call.caller, address_table(call).user_of(row)
     if caller.admin or not caller.delegate:
@@ -27,10 +27,10 @@ def is_visible(call, row: dict) -> bool:
 
 
 def require_managed(call, order: int, refusal: str):
-    """Raise ApiError unless the caller may manage the address stored with this `order`, its priority.
+    """Raise ApiError unless the caller may manage the stored address whose address_order is `order`.
 
-    Uses the stored expression, because the one in the request may be another one (docs/wire.md F07). `refusal` is the
-    error message.
+    The stored expression decides; the one in the request may differ from it (docs/wire.md F07). `refusal` is the
+    message.
     """
     expression = call.db.value(EXPRESSION_WITH_ORDER[call.generation.number], order=order)
     if not call.caller.admin and (expression is None or not call.caller.may_manage(expression)):

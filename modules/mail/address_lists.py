@@ -56,7 +56,7 @@ def selected_rows(call, selected: tuple[ListQuery, object] | None) -> list[dict]
     """Return the addresses that the request selects, also those that the caller may not see.
 
     `selected` is the result of selected_by(); None selects all addresses. The limit of the request is not applied,
-    since the caller filters the rows.
+    because invisible addresses are removed later.
     """
     query, value = selected or (ALL_ADDRESSES[call.generation.number], None)
     if not asks_for_page(call):

@@ -32,7 +32,7 @@ def mail_summary(mail: dict, source_name: str) -> dict:
 
 
 def mail_details(mail: dict, source_name: str) -> dict:
-    """Return a mail as mailbox/?read does: its columns, main headers, text and source data.
+    """Return a mail as mailbox/?read does: its columns, main headers, text, and the raw mail in mail_data.
 
     `source_name` becomes mail_sourcedb, e.g. "master".
     """
@@ -85,7 +85,7 @@ POLICY = BoundedPolicy()
 
 
 def parse_message(raw: bytes, kind: type[Message] = Message) -> Message:
-    """Parse a message; if the library fails on its parts, its headers only."""
+    """Parse a message as an object of the class `kind`. If the library fails on its parts, parse only its headers."""
     drop_unknown_charsets()
     parser = BytesFeedParser(kind, policy=POLICY)
     parser._input = BoundedLines()  # type: ignore[attr-defined]  # typeshed lacks it

@@ -47,10 +47,9 @@ OWN_EXPRESSIONS = each_address_table(
 
 
 def own_address(call) -> str | None:
-    """Return the address that the caller sends from by default, or None if it is ambiguous.
+    """Return the address that the caller sends from by default, or None if there is no obvious one.
 
-    That is the caller's user name, if mail to it is stored for them. Otherwise it is their address, if they have one
-    only.
+    That is the caller's user name, if mail to it is stored for them; otherwise their address, if they have only one.
     """
     expressions = call.db.column(OWN_EXPRESSIONS[call.generation.number], user=call.user_name)
     addresses = [each for each in expressions if "@" in each and "%" not in each]

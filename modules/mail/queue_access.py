@@ -84,7 +84,7 @@ def visible_ids(call, among: list[int] | None = None) -> list[int] | None:
 
 
 def ids_with_remote(call, ids: list[int], remote: str, visible_whole_routes: set[str]) -> list[int]:
-    """Return those of the mails `ids` that go to the host `remote`, or to any host of a domain given as `@domain`.
+    """Return those of the mails `ids` whose remote host equals `remote`, or ends with it if it begins with "@".
 
     Compares with the host as the caller sees it: otherwise a caller could find out hidden credentials by trying values
     (docs/wire.md F44). `visible_whole_routes` are the hosts that the caller sees with credentials.

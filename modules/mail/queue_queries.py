@@ -20,7 +20,7 @@ IN_STATE = {
 
 
 def matches(column: Field) -> Expression:
-    """Return the SQL condition that a column has the value of the parameter with its name, ignoring case.
+    """Return the SQL condition that a column equals the query parameter of the same name, ignoring case.
 
     NULL matches every row. `@domain` matches all values that end with it: for this the parameter NAME_start is minus
     its length, and otherwise 1. LIKE is not used, because `_` and `%` in a value would be wildcards.

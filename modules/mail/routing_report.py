@@ -34,7 +34,7 @@ def report_outbound(call) -> dict:
     """Return what the SMTP daemon would do with a mail from the address in the request: `steps` and `decision`.
 
     `smtpd_user` in the request is the user who sends it; by default, the user for whom mail to the address is stored.
-    ApiError: the caller may not act for `smtpd_user`.
+    ApiError: the caller is not this user and does not manage them.
     """
     named = call.body.get("smtpd_user") or None
     if named and named != call.user_name and not call.caller.may_act_for(named):
@@ -58,8 +58,8 @@ def report_outbound(call) -> dict:
 def visible_matches(call, sender: str, named: str | None) -> list[dict]:
     """Return the rows of `addresses` that match a sender and that the caller may see.
 
-    `named` is the user who sends the mail: rows that store to this user count as visible. Without `named`, return []
-    if the caller may not see the first matching row, which would decide about incoming mail.
+    `named` is the user who sends the mail: rows whose mail is stored for this user are visible, too. Without `named`,
+    return [] if the caller may not see the first matching row, which decides about incoming mail.
     """
     rows, user_of = matching_rows(call, sender), address_table(call).user_of
     if rows and not named and not is_visible(call, rows[0]):

@@ -59,19 +59,16 @@ def envelope(remote: str | None, sender: str | None, recipient: str | None) -> d
 
 
 def rejected_or_dropped(steps: list, router: str) -> dict:
-    """Return the decision for a mail whose router is `reject`, or else one that drops the mail.
-
-    The daemon drops mail for the router `drop` and for routers that it does not know (docs/wire.md F33).
-    """
+    """Return the decision for a mail: rejected by the router `reject`, or dropped by any other (docs/wire.md F33)."""
     if router == "reject":
         return decision([*steps, "Rejected by the router reject."])
     return decision([*steps, f"Accepted and thrown away by the router {router}."], True)
 
 
 def address_as_received(address: str, steps: list) -> str:
-    """Return an address as the SMTP daemon reads it: without bytes beyond ASCII (docs/wire.md F46).
+    """Return an address as the SMTP daemon reads it, and append to `steps` what that changes (docs/wire.md F46).
 
-    If that changes the address, append a sentence about it to `steps`.
+    The daemon drops bytes beyond ASCII.
     """
     if address.isascii():
         return address
@@ -151,7 +148,7 @@ def may_hold_credentials(router: str | None, route: str) -> bool:
 
 
 def inbound(call, row: dict, sender: str | None, recipient: str) -> dict:
-    """Return the decision about a mail whose recipient matched this row of `addresses`."""
+    """Return what the daemon does with a mail to `recipient`, as decision() does; `row` of `addresses` matched it."""
     steps = [f"Address matched: {row['address_expression']}"]
     router, route = in_router(call, row)
     if router is None:
@@ -170,9 +167,9 @@ def inbound(call, row: dict, sender: str | None, recipient: str) -> dict:
 
 
 def in_router(call, row: dict) -> tuple[str | None, str]:
-    """Return router and route for the incoming mail of a row of `addresses`; the route is "" if there is none.
+    """Return what the daemon does with mail to an address: the router, e.g. `store`, and its route or "".
 
-    In database generation 8, they are in the row of `msa` of the address's user. Router None: that row is missing.
+    Router None: in database generation 8, the user of the address has no row of `msa`, which would have the router.
     """
     if call.generation.number == 9:
         return row["address_router"], row["address_route"] or ""
@@ -209,7 +206,10 @@ def redirect_target(route: str, recipient: str, sender: str) -> str:
 
 
 def out_router(call, user: str) -> tuple[str | None, str | None]:
-    """Return router and route for the outgoing mail of a user. (None, None): the user may not send mail."""
+    """Return what the daemon does with mail from a user: the router, e.g. `handoff`, and its route, e.g. a host.
+
+    (None, None): the user may not send mail.
+    """
     rows = call.db.fetch(OUT_ROUTER_OF_USER[call.generation.number], {"user": user})[1]
     return rows[0] if rows else (None, None)
 
@@ -217,10 +217,9 @@ def out_router(call, user: str) -> tuple[str | None, str | None]:
 def outbound(
     steps: list, user: str, routing: tuple, stores_to_user: bool, sender: str, recipient: str | None
 ) -> dict:
-    """Return the decision about a mail that a user sends to a recipient who is not local.
+    """Return what the daemon does with a mail that a user sends to a recipient who is not local, as decision() does.
 
-    `routing` is the router and the route of the user's outgoing mail. `stores_to_user`: the sender's address is the
-    user's own. `steps` are sentences to begin the answer with.
+    `routing` is the user's out_router(). `stores_to_user`: mail to the sender's address is stored for the user.
     """
     router, route = routing
     if router is None:

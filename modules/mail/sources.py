@@ -61,7 +61,7 @@ class SourceUnavailable(ApiError):
 
 
 class MailSource:
-    """A source of the caller's mails: this class is the master database, its subclasses are other sources.
+    """A source of the caller's mails: this class is the master database (of the mail daemons), subclasses are others.
 
     A mail is a dictionary with the columns of `mailbox`, and mail_data as bytes. Every method has its own transaction,
     so that no database is locked while mails are parsed or other sources are read.

@@ -72,8 +72,8 @@ owns_sender = Rule(
 def check_authors(call, message: bytes):
     """Raise ApiError if an author in the message's header is not an address of the caller, as mailbox/?send does.
 
-    Applies only if the router of the caller's outgoing mail is `defined`. Then a header that cannot be read is
-    refused, too.
+    Applies only if the router of the caller's outgoing mail is `defined`, which also refuses a header that is
+    unreadable.
     """
     if call.user_name is None or out_router(call, call.user_name)[0] != "defined":
         return

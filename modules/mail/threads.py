@@ -18,7 +18,7 @@ MAX_REFERENCES = 20  # references used of one mail: the first one and the last o
 class Links:
     """The ids in a mail's header that connect it with other mails, as hashes, because ids can be long.
 
-    `own` is its Message-ID; `references` are the mails that it answers.
+    `own` is its Message-ID; `references` are the ids of the mails that it answers.
     """
 
     def __init__(self, head: bytes):
