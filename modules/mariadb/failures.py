@@ -29,20 +29,20 @@ class ErrorTranslatingStore(PooledStore):
 
     connection_lost: type[ApiError] = ConnectionLost
 
-    def ask(self, sql: str, values: dict, original: str):
-        """Run the server's SQL; `original` is SQLite's."""
+    def ask(self, sql: str, values: tuple | dict[str, object]):
+        """Run the server's SQL, and return the cursor."""
         cursor, statement = self.cursor(), ""
         try:
             statement = cursor.mogrify(sql, values)
             cursor.execute(statement)
         except BaseException as error:
-            self.fail(error, original, statement)
+            self.fail(error, sql, statement)
         return cursor
 
     def fail(self, error: BaseException, sql: str, statement: str = "") -> NoReturn:
         """Raise the exception for an error of any statement; `commit_failure` does it for a commit.
 
-        `sql` is SQLite's; `statement` is what was sent, with its values.
+        `statement` is what was sent, with its values.
         """
         import pymysql
 
@@ -110,7 +110,6 @@ class ErrorTranslatingStore(PooledStore):
                 "SELECT COLUMN_NAME FROM information_schema.STATISTICS WHERE TABLE_SCHEMA = DATABASE()"
                 " AND TABLE_NAME = %(table)s AND INDEX_NAME = %(key)s ORDER BY SEQ_IN_INDEX",
                 {"table": table, "key": key},
-                "SELECT",
             )
             self.keys[table, key] = [row[0] for row in cursor.fetchall()]
         return self.keys[table, key]
