@@ -1392,7 +1392,7 @@ class Call:
         self.deleted_users: list[str] = []
         self.participants: list[Participant] = []
         # Takes the user's row, read with the permissions; raises LoginRefused if it is no longer what was authenticated.
-        self.check_identity: Callable[[dict | None], None] = accept_identity
+        self.check_identity: Callable[[dict | None], None] = lambda user: None
 
     def reset_changes(self):
         """Discard the records of an attempt that the database has undone."""
@@ -1438,10 +1438,6 @@ class Call:
                 participant.leave()
             else:
                 participant.rollback()
-
-
-def accept_identity(user: dict | None):
-    """Accept any row of users, for calls from the command line."""
 
 
 def refuse_unless(test: Callable, sentence: str) -> Callable[[dict | None], None]:
@@ -1498,7 +1494,9 @@ class Application:
         self.credential_providers = self.implementers("external_credentials")
         hooks = ("on_request", "on_login", "on_user_deleted")
         self.listeners = {hook: self.implementers(hook) for hook in hooks}
-        self.peers = load_part("http.peers").Peers(config.trusted_proxies)
+        self.addresses = load_part("http.addresses")
+        self.proxies = self.addresses.read_proxies(config.trusted_proxies)
+        self.cookies = load_part("http.cookies").Cookies(self.proxies)
         sessions, throttle = load_part("state.sessions"), load_part("state.throttle")
         schemas = [sessions.STATE_SCHEMA, throttle.STATE_SCHEMA]
         self.state_schema = "".join(schemas + [module.state_schema for module in self.modules.values()])
@@ -1743,7 +1741,7 @@ class RequestHandler:
     @cached_property
     def client(self) -> str:
         """The client's address."""
-        return self.app.peers.address(self.environ)
+        return self.app.addresses.client_address(self.environ, self.app.proxies)
 
     def respond(self) -> bytes | Iterable[bytes] | bottle.HTTPResponse:
         """Process the request and return the body; status and headers go to Application.__call__."""
@@ -1894,10 +1892,10 @@ class RequestHandler:
 
     def begin_session(self, call: Call, authdata: str):
         """Set the cookie of a new session, which replaces the one that the request came with."""
-        peers, environ = self.app.peers, self.environ
-        call.session = self.app.sessions.begin(call.user_name, authdata, peers.cookie(environ))
-        if not peers.is_cross_site(environ):
-            self.headers.append(peers.set_cookie(environ, call.session))
+        cookies, environ = self.app.cookies, self.environ
+        call.session = self.app.sessions.begin(call.user_name, authdata, cookies.read(environ))
+        if not cookies.is_cross_site(environ):
+            self.headers.append(cookies.header(environ, call.session))
 
     def use_token(self, call: Call, bearer: str):
         """Authenticate the owner of a token, which the module that has it may restrict."""
@@ -1914,7 +1912,7 @@ class RequestHandler:
 
     def use_session(self, call: Call):
         """Authenticate the user of the cookie's session."""
-        sessions, self.via, token = self.app.sessions, "session", self.app.peers.cookie(self.environ)
+        sessions, self.via, token = self.app.sessions, "session", self.app.cookies.read(self.environ)
         session = token and sessions.find(token)
         if not session:
             raise LoginRefused("Username is not set!")
@@ -1927,8 +1925,8 @@ class RequestHandler:
         """End the session and return the answer."""
         self.app.db.release()  # the state database may keep it waiting
         status = "Successfully logged out."
-        if token := self.app.peers.cookie(self.environ):
-            self.headers.append(self.app.peers.set_cookie(self.environ, "", "; Max-Age=0"))
+        if token := self.app.cookies.read(self.environ):
+            self.headers.append(self.app.cookies.header(self.environ, "", "; Max-Age=0"))
             try:
                 session, call.session = self.app.sessions.find(token), token
                 self.via, call.claimed_name = "log-out", session and session.user_name

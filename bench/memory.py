@@ -16,7 +16,7 @@ from pathlib import Path
 
 from bench import servers
 from bench.databases import ADMIN, PASSWORD, ROOT, database
-from bench.servers import SBIN, Server, Unavailable, free_port, instance, write_config
+from bench.servers import SBIN, Server, Unavailable, free_port, running_instance, write_config
 
 CLIENTS = 8
 WARM_UP = 1000  # requests after which sessions and prepared queries are in memory
@@ -46,7 +46,7 @@ def serve(name: str, folder: Path, module: str = "mailapi"):
         "PYTHONPATH": f"{ROOT}:{folder}",
         "PATH": SBIN,
     }
-    with instance(command, folder / "server", port, env=environ) as process:
+    with running_instance(command, folder / "server", port, env=environ) as process:
         yield Server(port, process.pid)
 
 

@@ -14,7 +14,7 @@ import mailapi
 from bench.databases import FOLDER, ROOT
 
 sys.path.append(str(ROOT / "tests"))
-from support.instances import SBIN, free_port, instance  # noqa: E402
+from support.instances import SBIN, free_port, running_instance  # noqa: E402
 
 PLUGINS = Path("/usr/lib/uwsgi/plugins")
 
@@ -117,7 +117,7 @@ def serve(kind: str, module: str, folder: Path, dbpath: Path | None = None):
         write_config(config, dbpath, folder)
     environ = os.environ | {"MAILAPI_CONFIG": str(config), "PYTHONPATH": str(ROOT), "PATH": SBIN}
     try:
-        with instance(command(kind, module, port, config), folder, port, env=environ) as process:
+        with running_instance(command(kind, module, port, config), folder, port, env=environ) as process:
             yield Server(port, process.pid)
     except FileNotFoundError as error:
         raise Unavailable(f"{error.filename} is not installed.") from None

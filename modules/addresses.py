@@ -28,7 +28,7 @@ from .mail.address_orders import (
     stored_order_number,
 )
 from .mail.dangerous_addresses import DANGEROUS_ADDRESSES
-from .mail.routers import IN_ROUTERS, check_router
+from .mail.router_tables import IN_ROUTERS, check_router
 from .mail.routing_report import report_inbound, report_outbound
 
 COLUMNS = {

@@ -16,7 +16,7 @@ from mailapi import (
 )
 
 from .directory.address_tables import each_address_table
-from .mail.routing import like
+from .mail.routing_rules import like
 
 DELEGATES, EXPRESSIONS = ApiUserDelegates, ApiAddressDelegates
 USERS = DELEGATES.select(DELEGATES.api_user, DELEGATES.api_delegate).order_by(

@@ -20,8 +20,8 @@ from mailapi import (
 from .directory.address_tables import Addresses
 from .directory.lists import PAGE_QUERY
 from .directory.owned_rows import OwnedRows
-from .mail.routers import OUT_ROUTERS, ROUTER_TABLES, Msa, Smtpd, check_router
-from .mail.routing import USER_DATABASE, visible_routers
+from .mail.router_tables import OUT_ROUTERS, ROUTER_TABLES, Msa, Smtpd, check_router
+from .mail.routing_rules import USER_DATABASE, visible_routers
 
 MSA_IN_ROUTERS = ("store", "forward", "handoff", "reject", "drop")
 

@@ -32,7 +32,7 @@ from .mail.queue_queries import (
     SUMMARIES,
     filter_values,
 )
-from .mail.routing import visible_whole_routes
+from .mail.routing_rules import visible_whole_routes
 
 MOST_LISTED = 1000  # mails
 MOST_CHANGED = 50  # mails of one request

@@ -17,8 +17,8 @@ from mailapi import (
 
 from .directory.lists import PAGE_QUERY
 from .directory.owned_rows import OwnedRows
-from .mail.routers import OUT_ROUTERS, Msa, Smtpd, check_router
-from .mail.routing import visible_routers
+from .mail.router_tables import OUT_ROUTERS, Msa, Smtpd, check_router
+from .mail.routing_rules import visible_routers
 
 SENDERS = OwnedRows(Smtpd.select(), owner=Smtpd.smtpd_user, list_for_delegate=visible_routers)
 ROUTER = {name: param(name) for name in ("smtpd_router", "smtpd_route")}

@@ -12,6 +12,7 @@ pytest_plugins = [
     "support.command_line",
     "support.dav",
     "support.deployment",
+    "support.dovecot",
     "support.every_service",
     "support.failed_log_ins",
     "support.failures",
@@ -43,7 +44,7 @@ def pytest_collection_modifyitems(config, items):
 @pytest.fixture(autouse=True)
 def engine():
     yield
-    engines.give_back()
+    engines.give_back_databases()
 
 
 @pytest.fixture

@@ -14,7 +14,7 @@ import bottle
 from mailapi import ApiError, Call, body_length
 
 from ..http.bodies import Unread
-from ..http.peers import own_host
+from ..http.cookies import own_host
 from .base import ServiceDown
 from .dav import Dav
 from .dav_urls import inside_if, inside_url, outside_url, request_target

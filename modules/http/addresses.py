@@ -4,11 +4,21 @@ import ipaddress
 import re
 from functools import lru_cache
 
+from mailapi import ConfigError
+
 # An address as sockets, servers and proxies write it: with a port, brackets or a zone.
 ADDRESS = re.compile(
     r"(?:\[([0-9A-Fa-f:.]{2,45})(?:%[^\s\]]{0,40})?\]|([0-9.]{7,15}))(?::[0-9]{1,5})?"
     r"|([0-9A-Fa-f:.]{2,45})(?:%\S{0,40})?"
 )
+
+
+def read_proxies(trusted_proxies: list[str]) -> list:
+    """Return the networks that the config's trusted_proxies names; ConfigError where one is none."""
+    try:
+        return [ip_network(each) for each in trusted_proxies]
+    except ValueError as error:
+        raise ConfigError(f"trusted_proxies: {error}.") from None
 
 
 def client_address(environ: dict, proxies: list) -> str:

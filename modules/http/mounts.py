@@ -51,7 +51,9 @@ def admit(handler: RequestHandler, module: Module, read_only: bool) -> Call:
     call, method = handler.call, handler.environ["REQUEST_METHOD"]
     assert call is not None  # the handler makes it before it asks a module
     handler.chosen = dataclasses.replace(MOUNTED_REQUEST, name=method, read_only=read_only)
-    if handler.app.peers.is_cross_site(handler.environ):  # browsers send Basic credentials along like cookies
+    if handler.app.cookies.is_cross_site(
+        handler.environ
+    ):  # browsers send Basic credentials along like cookies
         raise ApiError("Not allowed from another site.", http=403)
     try:
         authenticate(handler, call)

@@ -6,7 +6,7 @@ from mailapi import param
 
 from ..directory.address_tables import ADDRESS_TABLES
 from ..directory.lists import ListQuery, asks_for_page
-from .routing import ROWS_BY_ORDER, address_as_received, like
+from .routing_rules import ROWS_BY_ORDER, address_as_received, like
 
 
 def address_list(number: int, condition: Expression | None = None) -> ListQuery:

@@ -6,7 +6,7 @@ from mailapi import PreparedQuery, Users
 
 from ..directory.address_tables import Addresses, Addresses8
 from .address_orders import MAX_ORDER
-from .routers import IN_ROUTERS
+from .router_tables import IN_ROUTERS
 
 
 def dangerous_in_both_generations(table) -> dict[str, PreparedQuery]:

@@ -7,7 +7,7 @@ from mailapi import ApiError, Model, PreparedQuery, param
 from ..directory.address_tables import address_table, each_address_table
 from .addresses import Mailbox
 from .outgoing import OutgoingMail
-from .routing import matching_rows, out_router, outbound
+from .routing_rules import matching_rows, out_router, outbound
 
 MAX_MESSAGES = 8  # times max_message: bytes that one request may queue, as writing them blocks all other mail
 LARGE = 1024 * 1024  # bytes of a message

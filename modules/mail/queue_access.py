@@ -7,7 +7,7 @@ from peewee import SQL, Expression, Field, Select, fn
 from mailapi import PreparedQuery, param
 
 from .outbox import Outbox
-from .routing import as_text, host_of
+from .routing_rules import as_text, host_of
 
 # The mails that some users submitted, or that go out under an address that stores to them. The matching_rows address with the
 # highest order decides, as for incoming mail: whoever has some addresses of a domain does not see what its other

@@ -4,7 +4,7 @@ from mailapi import ApiError
 
 from ..directory.address_tables import address_table
 from .address_access import is_visible
-from .routing import (
+from .routing_rules import (
     address_as_received,
     decision,
     inbound,

@@ -9,7 +9,7 @@ from peewee import BlobField, BooleanField, Case, Cast, IntegerField, TextField,
 
 from mailapi import ApiError, CannotOpen, Model, PreparedQuery, Store, is_busy, param
 
-from .routing import USER_DATABASE
+from .routing_rules import USER_DATABASE
 
 
 class Mail(Model):

@@ -8,7 +8,7 @@ from mailapi import Rule, invalid, list_of_text, long_text, php_text
 from ..directory.address_tables import address_table
 from .outbox import decide
 from .ready_message import authors_in
-from .routing import matching_rows, out_router, outbound
+from .routing_rules import matching_rows, out_router, outbound
 
 LONGEST_ENVELOPE_ADDRESS = 256  # bytes
 

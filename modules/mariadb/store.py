@@ -13,8 +13,8 @@ from mailapi import Store, TransactionRolledBack, log
 
 from . import tables
 from .dialect import translated
+from .error_translation import ErrorTranslatingStore
 from .errors import ConnectionLost, Unusable
-from .failures import ErrorTranslatingStore
 from .link import Link
 from .pool import WAIT
 from .queries import ServerDialect

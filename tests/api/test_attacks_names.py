@@ -5,7 +5,7 @@ import json
 import pytest
 
 import mailapi
-from support.outgoing import put, seen
+from support.outgoing import queue_mail, queued_ids
 from support.site import MODULES, OPTIONAL, Site
 
 pytestmark = pytest.mark.every_engine
@@ -36,8 +36,8 @@ def add(site: Site, name: str, user: str = "dele") -> str:
 def test_delegate_cannot_add_a_user_named_like_a_host(delegating, name):
     """Queued mail that came by SMTP has the client's host as its submitter, also mail that comes later."""
     assert add(delegating, name) == "Not allowed"
-    put(delegating, "a@else.example", submitter=name)
-    assert seen(delegating, "dele") == []
+    queue_mail(delegating, "a@else.example", submitter=name)
+    assert queued_ids(delegating, "dele") == []
     assert add(delegating, name, user="root") == "ok"
 
 

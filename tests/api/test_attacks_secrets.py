@@ -6,7 +6,7 @@ import sqlite3
 
 import pytest
 
-from support.outgoing import put
+from support.outgoing import queue_mail
 
 pytestmark = pytest.mark.every_engine
 
@@ -136,7 +136,7 @@ MESSAGES = [
 
 @pytest.mark.parametrize(("message", "shown"), MESSAGES)
 def test_failures_in_the_queue_show_no_credentials(either, message, shown):
-    mail = put(either, "x@y.org", submitter="ann", remote=REMOTE)
+    mail = queue_mail(either, "x@y.org", submitter="ann", remote=REMOTE)
     either.sql("INSERT INTO faillog VALUES (?, ?, 1700000000, 0)", mail, message)
     for user, expected in (("ann", shown), ("dele", shown), ("root", message)):
         (found,) = either("queue/?get", user=user)["queue"]
@@ -144,7 +144,7 @@ def test_failures_in_the_queue_show_no_credentials(either, message, shown):
 
 
 def test_host_is_shown_whole_where_the_password_is_a_part_of_it(site):
-    mail = put(site, "x@y.org", submitter="ann", remote="u:relay@mx.relay.example")
+    mail = queue_mail(site, "x@y.org", submitter="ann", remote="u:relay@mx.relay.example")
     site.sql("INSERT INTO faillog VALUES (?, 'mx.relay.example: no', 1700000000, 0)", mail)
     (found,) = site("queue/?get", user="ann")["queue"]
     assert found["failures"][0]["fail_message"] == "mx.relay.example: no"

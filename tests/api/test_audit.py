@@ -8,7 +8,7 @@ import pytest
 
 import mailapi
 from support.browsers import ask, credentials
-from support.recorded import SHOWN, recorded
+from support.recorded import LISTED_COLUMNS, audit_rows
 from support.site import MODULES, Site, authdata
 
 pytestmark = pytest.mark.every_engine
@@ -27,7 +27,7 @@ def test_every_log_in_is_recorded_however_it_ends(tmp_path):
     site.state("UPDATE failure SET failures = 9")
     wait = ask(browser, "users/?get", status=429, auth=credentials("ann"))["status"]
     bob, ann = ("bob", HERE, "password", "users", "get", ""), ("ann", HERE, "password", "users", "get", "")
-    assert recorded(site) == [
+    assert audit_rows(site) == [
         (*bob, "ok", 200),
         (*ann, "Password is not set!", 200),
         (*ann, WRONG, 200),
@@ -48,7 +48,7 @@ def test_what_was_done_in_a_session_can_be_told_from_others(site):
 def test_changes_and_refusals_are_recorded_and_successful_reads_are_not(either):
     browser = either.browser(REMOTE_ADDR=HERE)
     ask(browser, "?login", auth=credentials())
-    assert recorded(either) == [("bob", HERE, "password", "", "", "", "ok", 200)]
+    assert audit_rows(either) == [("bob", HERE, "password", "", "", "", "ok", 200)]
     either.state("DELETE FROM audit")
     for url in (
         "?get_modules",
@@ -60,7 +60,7 @@ def test_changes_and_refusals_are_recorded_and_successful_reads_are_not(either):
         "?nothing",
     ):
         assert ask(browser, url)["status"] == "ok"
-    assert recorded(either) == []
+    assert audit_rows(either) == []
     who = ("bob", HERE, "session")
     for url, fields, row in [
         ("pop/?add", {"pop_user": "bob"}, ("pop", "add", "bob", "ok", 200)),
@@ -85,8 +85,8 @@ def test_changes_and_refusals_are_recorded_and_successful_reads_are_not(either):
         ),
     ]:
         status = ask(browser, url, **fields)["status"]
-        assert recorded(either)[-1] == (*who, *row[:3], row[3] or status, row[4])
-    assert len(recorded(either)) == 8
+        assert audit_rows(either)[-1] == (*who, *row[:3], row[3] or status, row[4])
+    assert len(audit_rows(either)) == 8
 
 
 def test_token_is_recorded_by_its_name(site):
@@ -98,7 +98,7 @@ def test_token_is_recorded_by_its_name(site):
     ask(site.browser(REMOTE_ADDR=HERE), "tokens/?add", headers=header, token_name="x")
     ask(site.browser(REMOTE_ADDR=HERE), "pop/?add", headers={"Authorization": "Bearer x"}, pop_user="bob")
     who = ("bob", HERE, "token back up")
-    assert recorded(site) == [
+    assert audit_rows(site) == [
         (*who, "pop", "add", "bob", "ok", 200),
         (*who, "tokens", "add", "x", "A token cannot manage tokens.", 200),
         (None, HERE, "token", "pop", "add", "", "Token is not valid.", 200),
@@ -112,7 +112,7 @@ def test_noise_of_nobody_is_not_recorded(site):
     for url, status in (("pop/?add", 200), ("?logout", 200), ("nothing/?get", 404), ("?get&limit=0", 400)):
         ask(browser, url, status=status, pop_user="bob")
     ask(browser, "pop/?add", auth=credentials("", "pw"))
-    assert recorded(site) == []
+    assert audit_rows(site) == []
 
 
 def test_what_the_command_line_changes_is_recorded_as_local(tmp_path, monkeypatch, capsys):
@@ -123,7 +123,7 @@ def test_what_the_command_line_changes_is_recorded_as_local(tmp_path, monkeypatc
     assert mailapi.main([*call, "users", "set_password", "user_name=bob", "user_authdata=fresh"]) == 0
     assert mailapi.main([*call, "--as", "bob", "pop", "add", "pop_user=ann"]) == 1
     assert mailapi.main([*call, "users", "get"]) == 0
-    assert recorded(site) == [
+    assert audit_rows(site) == [
         ("local:operator", "", "local", "users", "set_password", "bob", "ok", 200),
         ("bob", "", "local", "pop", "add", "ann", "Not allowed.", 200),
     ]
@@ -182,14 +182,14 @@ def test_log_has_one_line_of_key_and_value_for_each_entry(site, caplog, name):
         f'user={json.dumps(name)} address="" via="password" session="" module="pop" action="add" target="" '
     )
     assert line.split(" ", 1)[1] == decoded + f'status="{WRONG}" http=200'
-    assert line.startswith("time=") and recorded(site)[0][0] == name
+    assert line.startswith("time=") and audit_rows(site)[0][0] == name
 
 
 def test_whoever_is_not_logged_in_cannot_store_much(site):
     assert site("pop/?add", user="x" * 60_000, pop_user="x")["status"] == WRONG
     token = site("tokens/?add", user="bob", token_name="x" * 200)["token"]
     ask(site.browser(), "pop/?add", headers={"Authorization": f"Bearer {token}"}, pop_user="bob")
-    assert [max(len(str(value)) for value in row) for row in recorded(site)] == [200, 200, 200]
+    assert [max(len(str(value)) for value in row) for row in audit_rows(site)] == [200, 200, 200]
 
 
 ########## Reading it ##############################################################################
@@ -218,7 +218,7 @@ def filled(either):
 def test_get_is_newest_first_and_filtered(filled):
     site, browser = filled
     rows = ask(browser, "audit/?get")["audit"]
-    assert list(rows[0]) == SHOWN and [row["audit_target"] for row in rows] == [
+    assert list(rows[0]) == LISTED_COLUMNS and [row["audit_target"] for row in rows] == [
         f"user{i}" for i in range(9, -1, -1)
     ]
     ask(site.browser(REMOTE_ADDR=HERE), "?login", auth=credentials("ann", "x"))
@@ -286,7 +286,7 @@ def test_entries_older_than_audit_lifetime_are_forgotten(tmp_path):
     site.state("UPDATE audit SET audit_time = audit_time - 980 WHERE audit_user = 'ann'")
     site.state("UPDATE audit SET audit_time = audit_time - 150 WHERE audit_user = 'dele'")
     site("?login", user="root")
-    assert [row[0] for row in recorded(site)] == ["ann", "dele", "root"]
+    assert [row[0] for row in audit_rows(site)] == ["ann", "dele", "root"]
 
 
 @pytest.mark.parametrize(

@@ -9,8 +9,8 @@ from mailapi_modules.state import throttle
 
 import mailapi
 from support.browsers import ask, credentials
-from support.failed_log_ins import HERE, HOME, attempt, fail, post
-from support.recorded import SHOWN, recorded
+from support.failed_log_ins import ADDRESS, OTHER_ADDRESS, attempt_log_in, fail_log_ins, post_log_in
+from support.recorded import LISTED_COLUMNS, audit_rows
 from support.site import Site
 
 pytestmark = pytest.mark.every_engine
@@ -35,34 +35,38 @@ def limit(monkeypatch, site, others: int, failed: int):
 
 def test_refusals_within_a_wait_are_one_entry_with_a_count(either, clock, caplog):
     caplog.set_level(logging.INFO, "mailapi.audit")
-    fail(either)
+    fail_log_ins(either)
     caplog.clear()
-    assert [attempt(either) for _ in range(17)] == [1] * 17
+    assert [attempt_log_in(either) for _ in range(17)] == [1] * 17
     assert len(caplog.messages) == 1 and "429" in caplog.messages[0]
     clock.now += 1
-    assert attempt(either) == "wrong"  # the next wait begins
-    assert [attempt(either) for _ in range(5)] == [2] * 5
+    assert attempt_log_in(either) == "wrong"  # the next wait begins
+    assert [attempt_log_in(either) for _ in range(5)] == [2] * 5
     shown = [(row["audit_http"], row["audit_times"]) for row in entries(either, audit_user="bob")]
     assert shown == [(429, 5), (200, 1), (429, 17)] + [(200, 1)] * 10
     assert len(caplog.messages) == 4  # with the log-in of whoever looks it up
-    assert list(entries(either)[0]) == SHOWN
+    assert list(entries(either)[0]) == LISTED_COLUMNS
 
 
 def test_refusals_of_one_address_are_one_entry_whatever_names_it_tries(site, clock):
-    fail(site, 10, "nobody")
-    assert [attempt(site, f"name {n}") for n in range(50)] == [1] * 50
+    fail_log_ins(site, 10, "nobody")
+    assert [attempt_log_in(site, f"name {n}") for n in range(50)] == [1] * 50
     refused = [row for row in entries(site) if row["audit_http"] == 429]
     assert [(row["audit_user"], row["audit_address"], row["audit_times"]) for row in refused] == [
-        ("name 0", HERE, 50)
+        ("name 0", ADDRESS, 50)
     ]
 
 
 def test_refusals_of_two_subjects_are_two_entries(site, clock):
-    assert attempt(site, "bob", "pw", HOME) == "in"
-    fail(site, 10, "bob", "x", HOME)
-    fail(site, 10, "ann", "x", HERE)
+    assert attempt_log_in(site, "bob", "pw", OTHER_ADDRESS) == "in"
+    fail_log_ins(site, 10, "bob", "x", OTHER_ADDRESS)
+    fail_log_ins(site, 10, "ann", "x", ADDRESS)
     for _ in range(3):
-        assert attempt(site, "bob", "x", HOME) == attempt(site, "ann", "x", "192.0.2.44") == 1
+        assert (
+            attempt_log_in(site, "bob", "x", OTHER_ADDRESS)
+            == attempt_log_in(site, "ann", "x", "192.0.2.44")
+            == 1
+        )
     assert sorted(
         (row["audit_user"], row["audit_times"]) for row in entries(site) if row["audit_http"] == 429
     ) == [("ann", 3), ("bob", 3)]
@@ -70,19 +74,19 @@ def test_refusals_of_two_subjects_are_two_entries(site, clock):
 
 def test_refusals_in_dav_are_counted_as_all_others(tmp_path, clock):
     site = Site(tmp_path, extra={"Service": "modules/services.py"}, services={"dav": "http://127.0.0.1:9/"})
-    fail(site)
+    fail_log_ins(site)
     for _ in range(4):
-        site.browser(REMOTE_ADDR=HERE, HTTP_AUTHORIZATION="Basic Ym9iOng=").get("/dav/bob/", status=429)
+        site.browser(REMOTE_ADDR=ADDRESS, HTTP_AUTHORIZATION="Basic Ym9iOng=").get("/dav/bob/", status=429)
     refused = [(row["audit_module"], row["audit_times"]) for row in entries(site) if row["audit_http"] == 429]
     assert refused == [("dav", 4)]
 
 
 def test_a_refusal_is_logged_where_it_cannot_be_kept(site, clock, caplog):
     caplog.set_level(logging.INFO, "mailapi.audit")
-    fail(site)
+    fail_log_ins(site)
     site.state("DROP TABLE audit_entry")
     caplog.clear()
-    assert attempt(site) == 1
+    assert attempt_log_in(site) == 1
     assert [r.message[:5] for r in caplog.records if r.name == "mailapi.audit"] == ["time=", "not k"]
 
 
@@ -93,7 +97,7 @@ def test_a_refusal_is_logged_where_it_cannot_be_kept(site, clock, caplog):
 def test_what_anybody_can_cause_is_cut_in_the_log_and_the_database(site, caplog, letter):
     caplog.set_level(logging.INFO)
     long = letter * 10_000
-    post(site, long, "wrong", "x" * 5000)
+    post_log_in(site, long, "wrong", "x" * 5000)
     site.raw(
         "pop/?add",
         json.dumps({"pop_user": long[:1000], "auth": credentials(long[:2000], long[:2000])}).encode(),
@@ -104,10 +108,10 @@ def test_what_anybody_can_cause_is_cut_in_the_log_and_the_database(site, caplog,
     assert site("addresses/?add", user="root", address_expression="a" * 900 + "@b.org", address_router="no")[
         "status"
     ]
-    assert len(recorded(site)) >= 4
+    assert len(audit_rows(site)) >= 4
     for line in caplog.messages:
         assert len(line) < LONGEST_LINE and line.isascii()
-    for row in recorded(site):
+    for row in audit_rows(site):
         assert sum(len(str(value).encode()) for value in row) < LONGEST_LINE
 
 
@@ -130,10 +134,10 @@ def test_failures_push_out_only_failures(site, monkeypatch):
     assert site("pop/?add", user="bob", pop_user="ann")["status"] == "Not allowed."
     limit(monkeypatch, site, 10**6, 20_000)
     for n in range(150):
-        attempt(site, "bob", f"guess {n}")
+        attempt_log_in(site, "bob", f"guess {n}")
         site("?login", user=f"nobody {n}", password="")
         site.browser(HTTP_AUTHORIZATION=f"Bearer {n}").get("/pop/?add")
-    rows = recorded(site)
+    rows = audit_rows(site)
     kept = [(row[0], row[6]) for row in rows if row[4] == "add" and row[5]]
     assert kept == [("root", "ok"), ("bob", "Not allowed.")]
     failed = [row for row in rows if row[6] not in ("ok", "Not allowed.")]
@@ -142,12 +146,12 @@ def test_failures_push_out_only_failures(site, monkeypatch):
 
 
 def test_others_push_out_no_failures(site, monkeypatch):
-    assert attempt(site, "bob", "wrong") == "wrong"
+    assert attempt_log_in(site, "bob", "wrong") == "wrong"
     limit(monkeypatch, site, 10_000, 10**6)
     for n in range(100):
         site.browser(REMOTE_ADDR=f"192.0.2.{n}").post_json("/?login", {"auth": credentials("ann")})
-    assert recorded(site)[0][6] == "Username or password is wrong."
-    assert 25 < len(recorded(site)) < 50
+    assert audit_rows(site)[0][6] == "Username or password is wrong."
+    assert 25 < len(audit_rows(site)) < 50
 
 
 @pytest.mark.sqlite
@@ -156,11 +160,11 @@ def test_the_file_takes_no_more_bytes_than_the_shares_say(site, monkeypatch, lon
     site.app.throttle.free = 10**6
     monkeypatch.setattr(throttle, "BUCKETS", 10)
     limit(monkeypatch, site, 200_000, 200_000)
-    attempt(site, "bob", "pw")
+    attempt_log_in(site, "bob", "pw")
     site.state("PRAGMA wal_checkpoint(TRUNCATE)")
     before = site.state("SELECT * FROM pragma_page_count")[0][0]
     for n in range(1500):
-        attempt(site, f"{n} {long}", "wrong")
+        attempt_log_in(site, f"{n} {long}", "wrong")
     pages = site.state("SELECT * FROM pragma_page_count")[0][0] - before
     assert pages * 4096 < 250_000
 

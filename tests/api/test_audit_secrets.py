@@ -7,7 +7,7 @@ import textwrap
 import pytest
 
 import mailapi
-from support.command_line import on_terminal, run
+from support.command_line import run_mailapi, run_on_terminal
 from support.site import MODULES, OPTIONAL, Site
 
 VAULT = '''
@@ -106,7 +106,7 @@ def folder(vault, tmp_path):
 @pytest.mark.sqlite
 @pytest.mark.parametrize("asked_for", [[], ["key"], ["key=-"]])
 def test_the_command_line_reads_a_secret_without_echo(folder, asked_for):
-    said = on_terminal(
+    said = run_on_terminal(
         folder,
         "call",
         "vault",
@@ -121,7 +121,7 @@ def test_the_command_line_reads_a_secret_without_echo(folder, asked_for):
 
 @pytest.mark.sqlite
 def test_the_command_line_asks_for_a_password_that_is_only_named(folder):
-    said = on_terminal(
+    said = run_on_terminal(
         folder,
         "call",
         "users",
@@ -138,4 +138,6 @@ def test_the_command_line_asks_for_a_password_that_is_only_named(folder):
 
 @pytest.mark.sqlite
 def test_without_a_terminal_nothing_is_asked_for(folder):
-    assert "Which key?" in run(folder, "call", "vault", "open", "user_name=ann", "password=x", check=1)
+    assert "Which key?" in run_mailapi(
+        folder, "call", "vault", "open", "user_name=ann", "password=x", check=1
+    )

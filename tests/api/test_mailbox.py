@@ -9,13 +9,13 @@ from contextlib import closing
 import pytest
 
 from support.mails import (
-    LISTED,
-    PLAIN,
-    ROW,
-    SHOWN,
+    LISTED_KEYS,
+    MAIL_COLUMNS,
+    PLAIN_MAIL,
+    READ_KEYS,
     deliver,
-    give_database,
-    rows,
+    give_user_database,
+    mailbox_rows,
 )
 
 pytestmark = pytest.mark.every_engine
@@ -26,7 +26,7 @@ def listed(site, user="bob", **fields) -> list:
 
 
 def test_list_has_the_callers_mail_of_both_databases_newest_first(either):
-    path = give_database(either, "bob", "ann")
+    path = give_user_database(either, "bob", "ann")
     for submission in ("10", "30", "not a number", "1e2", "-5", "20.5"):
         deliver(either, submission=submission)
     deliver(path, submission="25")
@@ -43,7 +43,7 @@ def test_list_has_the_callers_mail_of_both_databases_newest_first(either):
 def test_keys_types_and_values_of_a_listed_and_a_read_mail(either):
     deliver(either, mail_ident="007", mail_submission="1446400000")
     (entry,) = either("mailbox/?get", user="bob")["mails"]
-    assert list(entry) == LISTED
+    assert list(entry) == LISTED_KEYS
     assert list(entry.values()) == [
         1,
         "bob",
@@ -62,13 +62,17 @@ def test_keys_types_and_values_of_a_listed_and_a_read_mail(either):
         "master",
     ]
     mail = either("mailbox/?read", user="bob", mail_id="1")["mail"]
-    assert list(mail) == SHOWN and mail["mail_data"] == PLAIN.decode() and mail["mail_body"] == "Text.\r\n"
+    assert (
+        list(mail) == READ_KEYS
+        and mail["mail_data"] == PLAIN_MAIL.decode()
+        and mail["mail_body"] == "Text.\r\n"
+    )
     assert mail["mail_read"] == 0 and either("mailbox/?read", user="bob", mail_id=1)["mail"]["mail_read"] == 1
     assert either("mailbox/?get", user="bob")["mails"][0]["mail_read"] == 1
 
 
 def test_only_unread_in_both_databases_F15(either):
-    path = give_database(either, "bob")
+    path = give_user_database(either, "bob")
     for place in (either, path):
         deliver(place, mail_read=1)
         deliver(place, mail_read=0)
@@ -79,45 +83,47 @@ def test_only_unread_in_both_databases_F15(either):
 
 @pytest.mark.parametrize("user", ["ann", "dele", "root"])
 def test_nobody_else_reads_marks_or_deletes_a_mail_F14(either, user):
-    path = give_database(either, "bob", user)
+    path = give_user_database(either, "bob", user)
     for place in (either, path):
         deliver(place, mail_read=1)
-    before = rows(either), rows(path)
+    before = mailbox_rows(either), mailbox_rows(path)
     assert listed(either, user) == []
     for action in ("read", "unread", "delete"):
         for fields in ({}, {"mail_sourcedb": "master"}, {"mail_sourcedb": "user"}, {"mail_user": "bob"}):
             answer = either(f"mailbox/?{action}", user=user, mail_id=1, **fields)
             assert answer["status"] == "mail not found" and "mail" not in answer
-    assert (rows(either), rows(path)) == before
+    assert (mailbox_rows(either), mailbox_rows(path)) == before
 
 
 def test_without_a_source_read_prefers_the_user_database_and_the_others_the_master(site):
-    path = give_database(site, "bob")
+    path = give_user_database(site, "bob")
     deliver(site, mail_read=1, data=b"Subject: master\r\n\r\n")
     deliver(path, mail_read=1, data=b"Subject: user\r\n\r\n")
     deliver(site, data=b"Subject: only here\r\n\r\n")
     assert site("mailbox/?read", user="bob", mail_id=1)["mail"]["mail_subject"] == "user"
     assert site("mailbox/?read", user="bob", mail_id=2)["mail"]["mail_sourcedb"] == "master"
     assert site("mailbox/?unread", user="bob", mail_id=1)["status"] == "ok"
-    assert (rows(site)[0], rows(path)) == ((1, "bob", 0), [(1, "bob", 1)])
+    assert (mailbox_rows(site)[0], mailbox_rows(path)) == ((1, "bob", 0), [(1, "bob", 1)])
     assert site("mailbox/?delete", user="bob", mail_id=1)["status"] == "ok"
-    assert (rows(site), rows(path)) == ([(2, "bob", 1)], [(1, "bob", 1)])
+    assert (mailbox_rows(site), mailbox_rows(path)) == ([(2, "bob", 1)], [(1, "bob", 1)])
 
 
 @pytest.mark.parametrize("source", ["master", "user"])
 def test_a_source_is_the_only_place_that_is_looked_at(either, source):
-    path = give_database(either, "bob")
+    path = give_user_database(either, "bob")
     places = {"master": either, "user": path}
     for name, place in places.items():
         deliver(place, data=b"Subject: %s\r\n\r\n" % name.encode())
-    other = rows(places["user" if source == "master" else "master"])
+    other = mailbox_rows(places["user" if source == "master" else "master"])
     fields = {"user": "bob", "mail_id": 1, "mail_sourcedb": source}
     mail = either("mailbox/?read", **fields)["mail"]
     assert (mail["mail_subject"], mail["mail_sourcedb"]) == (source, source)
-    assert rows(places[source]) == [(1, "bob", 1)]
-    assert either("mailbox/?unread", **fields)["status"] == "ok" and rows(places[source]) == [(1, "bob", 0)]
-    assert either("mailbox/?delete", **fields)["status"] == "ok" and rows(places[source]) == []
-    assert rows(places["user" if source == "master" else "master"]) == other
+    assert mailbox_rows(places[source]) == [(1, "bob", 1)]
+    assert either("mailbox/?unread", **fields)["status"] == "ok" and mailbox_rows(places[source]) == [
+        (1, "bob", 0)
+    ]
+    assert either("mailbox/?delete", **fields)["status"] == "ok" and mailbox_rows(places[source]) == []
+    assert mailbox_rows(places["user" if source == "master" else "master"]) == other
     assert either("mailbox/?read", **fields)["status"] == "mail not found"
 
 
@@ -138,7 +144,7 @@ def test_a_mail_id_has_to_be_given_and_known(site, action):
 
 
 def test_a_user_database_may_have_any_name(site):
-    path = give_database(site, "bob", name="a?mode=memory&b#%20 ü'.db")
+    path = give_user_database(site, "bob", name="a?mode=memory&b#%20 ü'.db")
     deliver(path)
     assert listed(site) == [("user", 1)]
 
@@ -175,9 +181,9 @@ def test_a_listing_does_not_load_the_bodies(site):
         connection.executemany(
             "INSERT INTO mailbox (mail_user, mail_envelopeto, mail_envelopefrom, mail_submission, mail_data)"
             " VALUES ('bob', 't', 'f', ?, CAST(? AS TEXT))",
-            [(n, PLAIN) for n in range(999)],
+            [(n, PLAIN_MAIL) for n in range(999)],
         )
-    deliver(site, data=PLAIN + b"x" * 30_000_000, submission="5000")
+    deliver(site, data=PLAIN_MAIL + b"x" * 30_000_000, submission="5000")
     tracemalloc.start()
     try:
         start, answer = time.process_time(), site("mailbox/?get", user="bob")
@@ -192,7 +198,7 @@ def test_a_listing_does_not_load_the_bodies(site):
 def test_a_listing_reads_no_more_of_a_large_mail_than_its_beginning(site):
     """SQLite loads a whole mail for SUBSTR: the list must take a fraction of that time."""
     for _ in range(5):
-        deliver(site, data=PLAIN + b"x" * 30_000_000)
+        deliver(site, data=PLAIN_MAIL + b"x" * 30_000_000)
 
     def fastest(what) -> float:
         times = []
@@ -213,7 +219,7 @@ def test_mails_that_share_a_number_and_a_time_are_listed(site):
     """A user database that was made by hand, without a primary key."""
     path = site.dbpath.with_name("user.db3")
     with closing(sqlite3.connect(path)) as connection:
-        connection.execute(f"CREATE TABLE mailbox ({', '.join(ROW)})")
+        connection.execute(f"CREATE TABLE mailbox ({', '.join(MAIL_COLUMNS)})")
     for _ in range(2):
         deliver(path, mail_id=7)
     site.sql("UPDATE users SET user_database = ? WHERE user_name = 'bob'", str(path))

@@ -7,14 +7,14 @@ import time
 import pytest
 
 from support.mails import (
-    HEADERS,
-    HTML,
-    PLAIN,
-    ROW,
+    ENCODED_HEADERS,
+    HTML_PART,
+    MAIL_COLUMNS,
+    PLAIN_MAIL,
     deliver,
     multipart,
-    nested,
-    typed,
+    nested_multipart,
+    part_of_type,
 )
 
 pytestmark = pytest.mark.every_engine
@@ -56,8 +56,8 @@ def test_a_mail_without_anything_is_a_mail(either, data):
 
 
 def test_the_byte_ff_in_envelope_columns_is_replaced(either):
-    columns = set(ROW) - {"mail_id", "mail_user", "mail_read", "mail_data"}
-    mail = mail_of(either, PLAIN, **dict.fromkeys(columns, b"a\xffb"))
+    columns = set(MAIL_COLUMNS) - {"mail_id", "mail_user", "mail_read", "mail_data"}
+    mail = mail_of(either, PLAIN_MAIL, **dict.fromkeys(columns, b"a\xffb"))
     assert {mail[column] for column in columns} == {"a�b"}
     deliver(either, mail_ident="next")
     assert {m["mail_ident"] for m in either("mailbox/?get", user="bob")["mails"]} == {"a�b", "next"}
@@ -66,7 +66,7 @@ def test_the_byte_ff_in_envelope_columns_is_replaced(either):
 ########## Headers (RFC 5322, RFC 2047, docs/wire.md F31) ##################################################
 
 
-@pytest.mark.parametrize("raw, said", HEADERS.values(), ids=HEADERS)
+@pytest.mark.parametrize("raw, said", ENCODED_HEADERS.values(), ids=ENCODED_HEADERS)
 def test_header_is_unfolded_and_decoded(site, raw, said):
     data = b"SUBJECT: " + raw + b"\r\nx-other: 1\r\n\r\ntext"
     mail = mail_of(site, data)
@@ -84,31 +84,42 @@ def test_of_a_duplicated_header_the_first_counts_and_a_missing_one_is_empty(site
 
 
 GRUN, LATIN = "grün".encode(), "grün".encode("latin-1")
-INNER = typed(b"multipart/alternative; boundary=in", b"--in\r\n\r\nin\r\n--in\r\n" + HTML + b"\r\n--in--")
+INNER = part_of_type(
+    b"multipart/alternative; boundary=in", b"--in\r\n\r\nin\r\n--in\r\n" + HTML_PART + b"\r\n--in--"
+)
 BODIES = {
     "quoted-printable": (
-        typed(b"text/plain; charset=utf-8", b"gr=C3=BCn=\r\nb", b"Quoted-Printable"),
+        part_of_type(b"text/plain; charset=utf-8", b"gr=C3=BCn=\r\nb", b"Quoted-Printable"),
         "grünb",
     ),
-    "base64": (typed(b"text/plain; charset=utf-8", base64.encodebytes(GRUN * 30), b"BASE64"), "grün" * 30),
-    "base64 without padding": (typed(b"text/plain", b"aGVsbG8", b"base64"), "hello"),
-    "us-ascii lies": (typed(b"text/plain; charset=us-ascii", GRUN), "grün"),
-    "utf-8 lies": (typed(b"text/plain; charset=utf-8", LATIN), "gr�n"),
-    "latin-1": (typed(b'text/plain; charset="ISO-8859-1"', LATIN), "grün"),
-    "unknown": (typed(b"text/plain; charset=x-nowhere", GRUN), "grün"),
-    "charset that is no name": (typed(b'text/plain; charset="a\0\xff"', GRUN), "grün"),
-    "charset twice, RFC 2231": (typed(b"text/plain; charset*=utf-8''utf-8; charset*0=x", GRUN), "grün"),
-    "utf-7 surrogates": (typed(b"text/plain; charset=utf-7", b"+2AA- x"), "� x"),
-    "html": (HTML, "<p>x</p>"),
-    "alternative": (multipart(typed(b"text/plain", b"one"), HTML, kind=b"alternative"), "one\n----\n"),
+    "base64": (
+        part_of_type(b"text/plain; charset=utf-8", base64.encodebytes(GRUN * 30), b"BASE64"),
+        "grün" * 30,
+    ),
+    "base64 without padding": (part_of_type(b"text/plain", b"aGVsbG8", b"base64"), "hello"),
+    "us-ascii lies": (part_of_type(b"text/plain; charset=us-ascii", GRUN), "grün"),
+    "utf-8 lies": (part_of_type(b"text/plain; charset=utf-8", LATIN), "gr�n"),
+    "latin-1": (part_of_type(b'text/plain; charset="ISO-8859-1"', LATIN), "grün"),
+    "unknown": (part_of_type(b"text/plain; charset=x-nowhere", GRUN), "grün"),
+    "charset that is no name": (part_of_type(b'text/plain; charset="a\0\xff"', GRUN), "grün"),
+    "charset twice, RFC 2231": (
+        part_of_type(b"text/plain; charset*=utf-8''utf-8; charset*0=x", GRUN),
+        "grün",
+    ),
+    "utf-7 surrogates": (part_of_type(b"text/plain; charset=utf-7", b"+2AA- x"), "� x"),
+    "html": (HTML_PART, "<p>x</p>"),
+    "alternative": (
+        multipart(part_of_type(b"text/plain", b"one"), HTML_PART, kind=b"alternative"),
+        "one\n----\n",
+    ),
     "nested": (
-        multipart(b"\r\nout", INNER, typed(b"TEXT/plain", b"last")),
+        multipart(b"\r\nout", INNER, part_of_type(b"TEXT/plain", b"last")),
         "out\n----\nin\n----\nlast\n----\n",
     ),
     "encodings per part": (
         multipart(
-            typed(b"text/plain", b"gr=C3=BCn", b"quoted-printable"),
-            typed(b"text/plain; charset=latin1", LATIN),
+            part_of_type(b"text/plain", b"gr=C3=BCn", b"quoted-printable"),
+            part_of_type(b"text/plain; charset=latin1", LATIN),
         ),
         "grün\n----\ngrün\n----\n",
     ),
@@ -117,13 +128,13 @@ BODIES = {
         "a\r\n\r\n\n----\nb\n----\n",
     ),
     "blank parts": (multipart(b"\r\n", b"\r\n \r\n\t", b"", b"\r\nx"), "x\n----\n"),
-    "html only in parts": (multipart(HTML), ""),
+    "html only in parts": (multipart(HTML_PART), ""),
     "digest": (
         multipart(b"\r\nSubject: a\r\n\r\nfirst", b"\r\nSubject: b\r\n\r\nsecond", kind=b"digest"),
         "first\n----\nsecond\n----\n",
     ),
     "message inside": (
-        multipart(b"\r\nsee below", typed(b"message/rfc822", b"Subject: a\r\n\r\ninner")),
+        multipart(b"\r\nsee below", part_of_type(b"message/rfc822", b"Subject: a\r\n\r\ninner")),
         "see below\n----\ninner\n----\n",
     ),
     "boundary not ended": (multipart(b"\r\none", b"\r\ntwo", end=b""), "one\n----\ntwo\n----\n"),
@@ -164,7 +175,7 @@ def test_mail_body(site, raw, said):
 )
 def test_a_codec_that_only_python_knows_is_no_charset(site, charset):
     kind = f"text/plain; charset={charset}".encode()
-    assert body_of(site, typed(kind, b"a\\u0041\\q " + GRUN)) == "a\\u0041\\q grün"
+    assert body_of(site, part_of_type(kind, b"a\\u0041\\q " + GRUN)) == "a\\u0041\\q grün"
 
 
 @pytest.mark.parametrize(
@@ -175,12 +186,12 @@ def test_a_codec_that_only_python_knows_is_no_charset(site, charset):
         b'Content-Type: multipart/mixed; boundary=""\r\n\r\n--\r\n\r\nhi',
         b"Content-Type: text/plain; charset*=undefined'%s'%ff\r\n\r\nhi",
         b"Content-Type: \xff/\xff; =\r\nContent-Transfer-Encoding: \xff\r\n\r\nhi",
-        typed(b"text/plain", b"begin 644 x\r\nM\xff\xff\r\n#\x01hi\r\nend", b"x-uuencode"),
-        typed(b"text/plain", b"!!!!\xff=hi", b"base64"),
-        nested(500),
-        nested(940),
-        nested(2000),
-        typed(b"message/rfc822", b"") * 2000,
+        part_of_type(b"text/plain", b"begin 644 x\r\nM\xff\xff\r\n#\x01hi\r\nend", b"x-uuencode"),
+        part_of_type(b"text/plain", b"!!!!\xff=hi", b"base64"),
+        nested_multipart(500),
+        nested_multipart(940),
+        nested_multipart(2000),
+        part_of_type(b"message/rfc822", b"") * 2000,
     ],
     ids=range(11),
 )
@@ -193,7 +204,7 @@ def test_a_mail_that_is_badly_made_can_be_read(site, head):
     [
         b"Subject: " + b"=?utf-8?Q?a?= " * 100_000 + b"\r\n\r\nx",
         b'Content-Type: text/plain; a="' + b';\\"' * 100_000 + b"\r\n\r\nx",
-        nested(800, inner=b"\r\n" + b"a\r\n" * 100_000),
+        nested_multipart(800, inner=b"\r\n" + b"a\r\n" * 100_000),
     ],
     ids=["words", "parameters", "nested"],
 )

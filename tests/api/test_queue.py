@@ -9,7 +9,7 @@ from contextlib import closing
 
 import pytest
 
-from support.outgoing import let_send, put, seen, send
+from support.outgoing import allow_sending, queue_mail, queued_ids, send_mail
 from support.site import ROOT, Site, authdata
 
 pytestmark = pytest.mark.every_engine
@@ -45,7 +45,7 @@ def give(site: Site, *addresses: tuple):
 
 
 def test_mail_is_shown_with_its_failures_and_without_its_data(either):
-    first, second, third = (put(either, remote=remote) for remote in (None, "relay.org", None))
+    first, second, third = (queue_mail(either, remote=remote) for remote in (None, "relay.org", None))
     for number in range(12):
         fail(either, second, f"451 try {number}", 1700000000 + number)
     fail(either, third, "550 never", 1700000100, fatal=1)
@@ -73,7 +73,7 @@ def test_mail_is_shown_with_its_failures_and_without_its_data(either):
 
 def test_states_and_counts_are_those_of_the_view_outbound(site):
     for number in range(30):
-        mail_id = put(site)
+        mail_id = queue_mail(site)
         for _ in range(number % 3):
             fail(site, mail_id, fatal=number % 5 == 0)
     rows = site.sql("SELECT mail_id, mail_failcount, mail_lasttry, mail_fatality FROM outbound")
@@ -87,12 +87,12 @@ def test_states_and_counts_are_those_of_the_view_outbound(site):
         for m in mails
     } == {row[0]: (row[1], row[2] if row[1] else 0, int(row[3])) for row in rows}
     for state, count in site("queue/?get")["counts"].items():
-        found = seen(site, mail_state=state)
+        found = queued_ids(site, mail_state=state)
         assert found == [m["mail_id"] for m in mails if m["mail_state"] == state] and len(found) == count > 0
 
 
 def test_list_comes_in_pages(site):
-    ids = [put(site) for _ in range(25)]
+    ids = [queue_mail(site) for _ in range(25)]
     pages, after = [], 0
     while page := site("queue/?get&limit=10", after=after)["queue"]:
         pages.append([mail["mail_id"] for mail in page])
@@ -125,12 +125,12 @@ def test_list_comes_in_pages(site):
     ],
 )
 def test_filters(site, fields, found):
-    put(site, "a@one.org", to="b@two.org")
-    put(site, "b@one.org", "ann", to="x_1@two.org")
-    put(site, "a@One.org", to="xx1@three.org", remote="relay.org")
-    put(site, "", None, to="x@four.org")
+    queue_mail(site, "a@one.org", to="b@two.org")
+    queue_mail(site, "b@one.org", "ann", to="x_1@two.org")
+    queue_mail(site, "a@One.org", to="xx1@three.org", remote="relay.org")
+    queue_mail(site, "", None, to="x@four.org")
     fail(site, 2, fatal=1)
-    assert seen(site, **fields) == found
+    assert queued_ids(site, **fields) == found
 
 
 @pytest.mark.parametrize(
@@ -157,14 +157,14 @@ def test_odd_filters_are_refused(site, field, value):
 def test_everybody_sees_their_own(either):
     give(either, ("%@one.org", "bob"), ("ann@one.org", "ann"), ("dele@corp.org", "dele"))
     mails = {
-        "ann's": put(either, submitter="ann"),
-        "from ann": put(either, "ANN@one.org"),
-        "bob's": put(either, submitter="bob"),
-        "from bob": put(either, "x@One.org"),
-        "from dele": put(either, "dele@corp.org"),
-        "report": put(either, ""),
-        "report too": put(either, None, None),
-        "other": put(either, "x@two.org"),
+        "ann's": queue_mail(either, submitter="ann"),
+        "from ann": queue_mail(either, "ANN@one.org"),
+        "bob's": queue_mail(either, submitter="bob"),
+        "from bob": queue_mail(either, "x@One.org"),
+        "from dele": queue_mail(either, "dele@corp.org"),
+        "report": queue_mail(either, ""),
+        "report too": queue_mail(either, None, None),
+        "other": queue_mail(either, "x@two.org"),
     }
     sees = {
         "root": list(mails),
@@ -179,9 +179,12 @@ def test_everybody_sees_their_own(either):
 
 
 def test_what_one_sends_is_in_ones_queue(either):
-    let_send(either)
-    ids = send(either, to="x@y.org, z@y.org")["queue_ids"]
-    assert seen(either, "ann") == seen(either, "dele") == seen(either) == ids and seen(either, "bob") == []
+    allow_sending(either)
+    ids = send_mail(either, to="x@y.org, z@y.org")["queue_ids"]
+    assert (
+        queued_ids(either, "ann") == queued_ids(either, "dele") == queued_ids(either) == ids
+        and queued_ids(either, "bob") == []
+    )
 
 
 @pytest.mark.parametrize(
@@ -200,40 +203,40 @@ def test_what_one_sends_is_in_ones_queue(either):
 def test_the_first_address_that_matches_decides(either, expressions):
     """Who has the rest of a domain does not see what its others send."""
     give(either, *reversed(expressions))
-    mail = put(either, "ann@one.org")
-    assert seen(either, "ann") == [mail] and seen(either, "bob") == []
+    mail = queue_mail(either, "ann@one.org")
+    assert queued_ids(either, "ann") == [mail] and queued_ids(either, "bob") == []
 
 
 def test_a_first_address_that_does_not_store_is_nobodys(site):
     give(site, ("%@one.org", "bob"))
     site.sql("INSERT INTO addresses VALUES ('ann@one.org', NULL, 'redirect', 'bob')")
-    put(site, "ann@one.org")
-    assert seen(site, "bob") == seen(site, "ann") == []
+    queue_mail(site, "ann@one.org")
+    assert queued_ids(site, "bob") == queued_ids(site, "ann") == []
 
 
 def test_orders_below_zero_count_too(site):
     for expression, order, user in (("%@one.org", -10, "bob"), ("ann@one.org", -5, "ann")):
         site.sql("INSERT INTO addresses VALUES (?, ?, 'store', ?)", expression, order, user)
-    put(site, "ann@one.org")
-    assert seen(site, "ann") == [1] and seen(site, "bob") == []
+    queue_mail(site, "ann@one.org")
+    assert queued_ids(site, "ann") == [1] and queued_ids(site, "bob") == []
 
 
 def test_delegation_counts_only_with_the_permission(site):
-    put(site, submitter="ann")
+    queue_mail(site, submitter="ann")
     site.sql("DELETE FROM api_access WHERE api_user = 'dele'")
-    assert seen(site, "dele") == []
+    assert queued_ids(site, "dele") == []
     site.sql("UPDATE api_user_delegates SET api_delegate = 'bob'")
     site.sql("INSERT INTO api_access VALUES ('dele', 'delegate')")
-    assert seen(site, "dele") == []
+    assert queued_ids(site, "dele") == []
 
 
 def test_next_user_of_a_name_does_not_inherit_the_queue(site):
-    let_send(site)
-    (mail,) = send(site, to="x@y.org")["queue_ids"]
+    allow_sending(site)
+    (mail,) = send_mail(site, to="x@y.org")["queue_ids"]
     site("users/?delete", user_name="ann")
     site("addresses/?delete", address_expression="ann@one.org", address_order=1)
     site("users/?add", user_name="ann", user_authdata="pw")
-    assert seen(site, "ann") == [] and seen(site) == [mail], "it is delivered all the same"
+    assert queued_ids(site, "ann") == [] and queued_ids(site) == [mail], "it is delivered all the same"
     assert site.sql("SELECT mail_submitter FROM outbox") == [(None,)]
 
 
@@ -241,7 +244,7 @@ def test_next_user_of_a_name_does_not_inherit_the_queue(site):
 
 
 def test_retry_forgets_the_failures_of_that_mail(either):
-    one, two = put(either), put(either)
+    one, two = queue_mail(either), queue_mail(either)
     for mail in (one, one, two):
         fail(either, mail)
     assert either("queue/?retry", mail_id=one)["status"] == "ok"
@@ -252,7 +255,7 @@ def test_retry_forgets_the_failures_of_that_mail(either):
 
 
 def test_delete_takes_mail_out_with_its_failures(either):
-    one, two, three = put(either), put(either), put(either)
+    one, two, three = queue_mail(either), queue_mail(either), queue_mail(either)
     for mail in (one, two, three):
         fail(either, mail)
     assert either("queue/?delete", mail_id=[one, str(three)])["status"] == "ok"
@@ -260,7 +263,7 @@ def test_delete_takes_mail_out_with_its_failures(either):
 
 
 def test_bounce_gives_up_once(either):
-    one, two = put(either, submitter="ann"), put(either, submitter="ann")
+    one, two = queue_mail(either, submitter="ann"), queue_mail(either, submitter="ann")
     fail(either, two, fatal=1)
     for _ in range(2):
         assert either("queue/?bounce", user="ann", mail_id=[one, two, one])["status"] == "ok"
@@ -274,9 +277,9 @@ def test_bounce_gives_up_once(either):
 
 
 def test_report_cannot_be_returned(site):
-    one = put(site)
+    one = queue_mail(site)
     for sender in ("", None):
-        before, report = site.dump(), put(site, sender)
+        before, report = site.dump(), queue_mail(site, sender)
         assert (
             site("queue/?bounce", mail_id=[one, report])["status"]
             == "A mail without a sender cannot be returned."
@@ -289,7 +292,7 @@ def test_report_cannot_be_returned(site):
 
 @pytest.mark.parametrize("action", ["retry", "delete", "bounce"])
 def test_all_mails_that_are_named_or_none(either, action):
-    mine, foreign, gone = put(either, submitter="ann"), put(either, submitter="bob"), 99
+    mine, foreign, gone = queue_mail(either, submitter="ann"), queue_mail(either, submitter="bob"), 99
     for mail in (mine, foreign):
         fail(either, mail)
     before = either.dump()
@@ -309,7 +312,7 @@ def test_check_names_mail_without_data(site, tmp_path):
     (tmp_path / "config.py").write_text(
         f"dbpath = {site.place!r}\nmodulelist = {site.config['modulelist']!r}\n"
     )
-    put(site)
+    queue_mail(site)
     site.sql("UPDATE outbox SET mail_data = NULL")
     command = [sys.executable, ROOT / "mailapi.py", "check"]
     done = subprocess.run(command, cwd=tmp_path, capture_output=True, text=True, timeout=60)

@@ -9,10 +9,10 @@ import time
 import pytest
 
 import mailapi
-from support.command_line import CONFIG, on_terminal, run
-from support.every_service import KINDS, SERVICE
-from support.servers import MASTER
-from support.services import CLEAN, with_services
+from support.command_line import CONFIG, run_mailapi, run_on_terminal
+from support.every_service import SERVICE_KINDS, SERVICE_MODULE
+from support.servers import MASTER_USER
+from support.services import CLEAN_MAIL, site_with_services
 from support.site import MODULES, ROOT, Site
 
 pytestmark = pytest.mark.slow
@@ -21,38 +21,39 @@ pytestmark = pytest.mark.slow
 ########## services/?get #########################################################################
 
 
-def test_every_service_says_what_it_is(tmp_path, every):
-    site = Site(tmp_path, extra=SERVICE, services=every)
+def test_every_service_says_what_it_is(tmp_path, settings_of_every_service):
+    site = Site(tmp_path, extra=SERVICE_MODULE, services=settings_of_every_service)
     rows = site("services/?get")["services"]
-    assert [row["kind"] for row in rows] == KINDS
+    assert [row["kind"] for row in rows] == SERVICE_KINDS
     assert all(row["up"] and row["error"] is None and 0 < row["latency"] < 2000 for row in rows), rows
     said = {row["kind"]: row["version"] for row in rows}
     assert "Dovecot" in said["imap"] and "Dovecot" in said["pop"] and "Pigeonhole" in said["managesieve"]
     assert "SMTP" in said["smtp"] and "calendar-access" in said["dav"]
     assert said["antispam"].startswith("SPAMD/") and said["antivirus"].startswith("ClamAV ")
     assert {row["kind"]: row["url"] for row in rows} == {
-        kind: setting if isinstance(setting, str) else setting["url"] for kind, setting in every.items()
+        kind: setting if isinstance(setting, str) else setting["url"]
+        for kind, setting in settings_of_every_service.items()
     }
 
 
 def test_a_table_on_a_terminal_and_json_otherwise(tmp_path, dovecot):
-    with_services(tmp_path, dovecot)
+    site_with_services(tmp_path, dovecot)
     (tmp_path / "config.py").write_text(
         CONFIG.replace("}\n", f', "Service": "modules/services.py"}}\nservices = {dovecot.setting!r}\n')
     )
-    answer = json.loads(run(tmp_path, "call", "services", "get"))
+    answer = json.loads(run_mailapi(tmp_path, "call", "services", "get"))
     assert [row["up"] for row in answer["services"]] == [True] * 3
-    shown = on_terminal(tmp_path, "call", "services", "get").decode()
+    shown = run_on_terminal(tmp_path, "call", "services", "get").decode()
     assert "kind" in shown.splitlines()[0] and "Dovecot" in shown and "{" not in shown
-    assert MASTER["password"] not in shown + json.dumps(answer)
+    assert MASTER_USER["password"] not in shown + json.dumps(answer)
 
 
 def test_master_credentials_show_nowhere(tmp_path, dovecot, caplog):
-    site = with_services(tmp_path, dovecot, imap={"url": "imap://127.0.0.1:1"} | MASTER)
+    site = site_with_services(tmp_path, dovecot, imap={"url": "imap://127.0.0.1:1"} | MASTER_USER)
     seen = json.dumps([site("services/?get"), site("services/?quota"), site("services/?sieve_list")])
     service = site.app.modules["services"]
     seen += repr(site.app.config) + repr(service) + repr(service.clients) + repr(vars(service.clients["pop"]))
-    assert MASTER["password"] not in seen + caplog.text
+    assert MASTER_USER["password"] not in seen + caplog.text
 
 
 ########## Configuration #########################################################################
@@ -113,7 +114,7 @@ def test_master_credentials_show_nowhere(tmp_path, dovecot, caplog):
 )
 def test_what_cannot_be_used_is_refused_at_start(tmp_path, services, sentence):
     with pytest.raises(mailapi.ConfigError) as refused:
-        Site(tmp_path, extra=SERVICE, services=services)
+        Site(tmp_path, extra=SERVICE_MODULE, services=services)
     assert str(refused.value) == sentence and "geheim" not in str(refused.value)
 
 
@@ -125,7 +126,7 @@ def test_the_configuration_in_the_docs_works(tmp_path, monkeypatch):
     names = {"open": lambda path: io.StringIO("secret\n")}
     exec(sample, {"__builtins__": builtins} | names, given := names)
     site = Site(tmp_path, modulelist=given["modulelist"], services=given["services"])
-    assert list(site.app.modules["services"].clients) == KINDS
+    assert list(site.app.modules["services"].clients) == SERVICE_KINDS
 
 
 def test_what_is_not_configured_is_not_loaded():
@@ -149,8 +150,8 @@ def test_what_is_not_configured_is_not_loaded():
         ).stdout.split()
 
     assert loaded(MODULES, {}) == [] == loaded(MODULES, {"imap": "imap://127.0.0.1"})
-    assert loaded(SERVICE, {}) == ["mailapi_modules.clients.base"]
-    assert loaded(SERVICE, {"antivirus": "clamd://127.0.0.1"}) == [
+    assert loaded(SERVICE_MODULE, {}) == ["mailapi_modules.clients.base"]
+    assert loaded(SERVICE_MODULE, {"antivirus": "clamd://127.0.0.1"}) == [
         "mailapi_modules.clients.base",
         "mailapi_modules.clients.scanners",
     ]
@@ -162,7 +163,7 @@ def test_what_is_not_configured_is_not_loaded():
 def test_the_database_is_free_while_a_service_is_asked(tmp_path, spamd):
     import threading
 
-    site = with_services(tmp_path, spamd)
+    site = site_with_services(tmp_path, spamd)
     seen, done = [], threading.Event()
 
     def write():
@@ -174,7 +175,7 @@ def test_the_database_is_free_while_a_service_is_asked(tmp_path, spamd):
     thread = threading.Thread(target=write)
     thread.start()
     for _ in range(3):
-        assert site("services/?scan", message=CLEAN)["status"] == "ok"
+        assert site("services/?scan", message=CLEAN_MAIL)["status"] == "ok"
     done.set()
     thread.join()
     assert max(seen) < 1

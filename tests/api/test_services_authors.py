@@ -5,7 +5,7 @@ import email
 
 import pytest
 
-from support.every_service import SERVICE
+from support.every_service import SERVICE_MODULE
 from support.site import Site
 
 BOSS = "Rejected: boss@one.org does not store to user ann (router defined)."
@@ -16,7 +16,7 @@ OWN = "From: Ann <ann@one.org>\n"
 @pytest.fixture
 def sender(tmp_path, smtp_sink) -> Site:
     """ann may send from two addresses; root and dele, by any, from all."""
-    site = Site(tmp_path, extra=SERVICE, services=smtp_sink.setting)
+    site = Site(tmp_path, extra=SERVICE_MODULE, services=smtp_sink.setting)
     site.sql(
         "INSERT INTO addresses VALUES ('ann@one.org', 10, 'store', 'ann'), ('%@corp.org', 11, 'store', 'ann'),"
         " ('boss@one.org', 12, 'store', 'bob')"

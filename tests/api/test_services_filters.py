@@ -3,7 +3,7 @@
 import pytest
 from mailapi_modules.clients.base import ServiceDown
 
-from support.services import client_of, deliver, mailbox
+from support.services import deliver_by_lmtp, imap_messages, service_client
 
 pytestmark = pytest.mark.slow
 
@@ -12,34 +12,34 @@ GOOD = 'require "fileinto";\nif header :contains "subject" "invoice" { fileinto 
 BROKEN = 'require "fileinto";\nif header :contains "subject" { fileinto ;\n'
 
 
-def test_mail_is_filtered_by_the_active_script(filters, dovecot):
+def test_mail_is_filtered_by_the_active_script(site_without_filters, dovecot):
     def ask(action, **fields):
-        return filters(f"services/?sieve_{action}", user="bob", **fields)
+        return site_without_filters(f"services/?sieve_{action}", user="bob", **fields)
 
     refused = ask("put", script_name="mine", script=BROKEN)["status"]
     assert refused.startswith("mine: line 3: error: ") and "\r" not in refused
     assert ask("list")["scripts"] == []
     assert ask("put", script_name="mine", script=GOOD)["status"] == "ok"
     assert ask("list")["scripts"] == [{"script_name": "mine", "active": False}]
-    deliver(dovecot, "bob", "invoice 1")
+    deliver_by_lmtp(dovecot, "bob", "invoice 1")
     assert ask("activate", script_name="mine")["status"] == "ok"
     assert ask("list")["scripts"] == [{"script_name": "mine", "active": True}]
     assert ask("get", script_name="mine")["script"] == GOOD
-    deliver(dovecot, "bob", "invoice 2")
-    assert any(b"invoice 1" in mail for mail in mailbox(dovecot, "bob"))
-    assert not any(b"invoice 2" in mail for mail in mailbox(dovecot, "bob"))
-    assert any(b"invoice 2" in mail for mail in mailbox(dovecot, "bob", "Archive"))
+    deliver_by_lmtp(dovecot, "bob", "invoice 2")
+    assert any(b"invoice 1" in mail for mail in imap_messages(dovecot, "bob"))
+    assert not any(b"invoice 2" in mail for mail in imap_messages(dovecot, "bob"))
+    assert any(b"invoice 2" in mail for mail in imap_messages(dovecot, "bob", "Archive"))
     assert "active" in ask("delete", script_name="mine")["status"].lower()
     assert ask("deactivate")["status"] == ask("delete", script_name="mine")["status"] == "ok"
     assert ask("list")["scripts"] == []
 
 
-def test_scripts_are_ones_own(filters):
-    filters("services/?sieve_put", user="bob", script_name="secret", script="keep;")
-    assert filters("services/?sieve_list", user="ann")["scripts"] == []
-    assert filters("services/?sieve_get", user="ann", script_name="secret")["status"] != "ok"
-    assert filters("services/?sieve_delete", user="dele", script_name="secret")["status"] != "ok"
-    assert filters("services/?sieve_get", user="bob", script_name="secret")["script"] == "keep;"
+def test_scripts_are_ones_own(site_without_filters):
+    site_without_filters("services/?sieve_put", user="bob", script_name="secret", script="keep;")
+    assert site_without_filters("services/?sieve_list", user="ann")["scripts"] == []
+    assert site_without_filters("services/?sieve_get", user="ann", script_name="secret")["status"] != "ok"
+    assert site_without_filters("services/?sieve_delete", user="dele", script_name="secret")["status"] != "ok"
+    assert site_without_filters("services/?sieve_get", user="bob", script_name="secret")["script"] == "keep;"
 
 
 @pytest.mark.parametrize(
@@ -59,13 +59,20 @@ def test_scripts_are_ones_own(filters):
         "x;DELETESCRIPT y",
     ],
 )
-def test_any_name_comes_back_as_it_was(filters, name):
+def test_any_name_comes_back_as_it_was(site_without_filters, name):
     assert (
-        filters("services/?sieve_put", user="bob", script_name=name, script=f"# {name}\nkeep;")["status"]
+        site_without_filters("services/?sieve_put", user="bob", script_name=name, script=f"# {name}\nkeep;")[
+            "status"
+        ]
         == "ok"
     )
-    assert filters("services/?sieve_list", user="bob")["scripts"] == [{"script_name": name, "active": False}]
-    assert filters("services/?sieve_get", user="bob", script_name=name)["script"] == f"# {name}\nkeep;"
+    assert site_without_filters("services/?sieve_list", user="bob")["scripts"] == [
+        {"script_name": name, "active": False}
+    ]
+    assert (
+        site_without_filters("services/?sieve_get", user="bob", script_name=name)["script"]
+        == f"# {name}\nkeep;"
+    )
 
 
 @pytest.mark.parametrize(
@@ -83,12 +90,14 @@ def test_any_name_comes_back_as_it_was(filters, name):
         True,
     ],
 )
-def test_a_name_that_none_can_have_is_refused_before_it_is_sent(filters, name):
-    filters("services/?sieve_put", user="bob", script_name="kept", script="keep;")
+def test_a_name_that_none_can_have_is_refused_before_it_is_sent(site_without_filters, name):
+    site_without_filters("services/?sieve_put", user="bob", script_name="kept", script="keep;")
     for action in ("put", "get", "activate", "delete"):
-        answer = filters(f"services/?sieve_{action}", user="bob", check=400, script_name=name, script="keep;")
+        answer = site_without_filters(
+            f"services/?sieve_{action}", user="bob", check=400, script_name=name, script="keep;"
+        )
         assert answer["status"] == "Invalid value for script_name."
-    assert filters("services/?sieve_list", user="bob")["scripts"] == [
+    assert site_without_filters("services/?sieve_list", user="bob")["scripts"] == [
         {"script_name": "kept", "active": False}
     ]
 
@@ -103,12 +112,18 @@ def test_a_name_that_none_can_have_is_refused_before_it_is_sent(filters, name):
         "keep;\n\n",
     ],
 )
-def test_nothing_in_a_script_ends_it(filters, script):
-    filters("services/?sieve_put", user="bob", script_name="kept", script="keep;")
-    status = filters("services/?sieve_put", user="bob", script_name="other", script=script)["status"]
-    names = [row["script_name"] for row in filters("services/?sieve_list", user="bob")["scripts"]]
+def test_nothing_in_a_script_ends_it(site_without_filters, script):
+    site_without_filters("services/?sieve_put", user="bob", script_name="kept", script="keep;")
+    status = site_without_filters("services/?sieve_put", user="bob", script_name="other", script=script)[
+        "status"
+    ]
+    names = [
+        row["script_name"] for row in site_without_filters("services/?sieve_list", user="bob")["scripts"]
+    ]
     if status == "ok":
-        assert filters("services/?sieve_get", user="bob", script_name="other")["script"] == script
+        assert (
+            site_without_filters("services/?sieve_get", user="bob", script_name="other")["script"] == script
+        )
     assert names == (["kept", "other"] if status == "ok" else ["kept"])
 
 
@@ -129,11 +144,11 @@ def test_nothing_in_a_script_ends_it(filters, script):
         "ａnn",
     ],
 )
-def test_no_user_name_reaches_anothers_scripts_or_mail(filters, dovecot, user_name):
-    filters("services/?sieve_put", user="ann", script_name="anns", script="keep;")
+def test_no_user_name_reaches_anothers_scripts_or_mail(site_without_filters, dovecot, user_name):
+    site_without_filters("services/?sieve_put", user="ann", script_name="anns", script="keep;")
     for kind, act in (
         ("managesieve", lambda client: client.scripts(user_name, None)),
         ("imap", lambda client: client.quota(user_name, None)),
     ):
         with pytest.raises(ServiceDown, match="it refused the log-in|it takes no such user name"):
-            act(client_of(dovecot, kind))
+            act(service_client(dovecot, kind))

@@ -5,18 +5,18 @@ import base64
 import pytest
 
 from support.servers import EICAR, GTUBE
-from support.services import CLEAN, with_services
+from support.services import CLEAN_MAIL, site_with_services
 
 pytestmark = pytest.mark.slow
 
 
 @pytest.fixture(scope="module")
 def scanners(tmp_path_factory, spamd, clamd):
-    return with_services(tmp_path_factory.mktemp("scanners"), spamd, clamd)
+    return site_with_services(tmp_path_factory.mktemp("scanners"), spamd, clamd)
 
 
 def test_clean_text_is_clean(scanners):
-    answer = scanners("services/?scan", user="bob", message=CLEAN)
+    answer = scanners("services/?scan", user="bob", message=CLEAN_MAIL)
     assert answer["status"] == "ok" and answer["antivirus"] == {"clean": True, "signature": None}
     assert (
         answer["antispam"]["spam"] is False
@@ -25,7 +25,7 @@ def test_clean_text_is_clean(scanners):
 
 
 def test_spam_is_spam(scanners):
-    found = scanners("services/?scan", user="bob", message=CLEAN + GTUBE)["antispam"]
+    found = scanners("services/?scan", user="bob", message=CLEAN_MAIL + GTUBE)["antispam"]
     assert found["spam"] is True and found["score"] > 900 and "GTUBE" in found["rules"]
 
 
@@ -46,7 +46,7 @@ def test_a_virus_is_named(scanners, how):
 
 
 def test_scan_over_a_unix_socket(tmp_path, clamd):
-    site = with_services(tmp_path, antivirus=f"clamd://{clamd.ports['unix']}")
+    site = site_with_services(tmp_path, antivirus=f"clamd://{clamd.ports['unix']}")
     assert site("services/?scan", message=EICAR)["antivirus"]["clean"] is False
     assert list(site("services/?scan", message="x"))[-1] == "antivirus"  # and no antispam
 

@@ -7,7 +7,7 @@ import types
 
 import pytest
 
-from support.bearers import INVALID, ids, make, use, works
+from support.bearers import INVALID_TOKEN, ask_with_token, make_token, token_ids, token_works
 from support.site import MODULES, Site, authdata
 
 pytestmark = pytest.mark.every_engine
@@ -24,15 +24,15 @@ NO_MANAGING, OTHER_MODULE, ONLY_READS = (
 
 
 def test_expired_token_is_not_valid(site):
-    secret = make(site, token_expires=int(time.time()) + 1000)
-    assert works(site, secret)
+    secret = make_token(site, token_expires=int(time.time()) + 1000)
+    assert token_works(site, secret)
     site.state("UPDATE token SET token_expires = ?", int(time.time()))
-    assert not works(site, secret)
+    assert not token_works(site, secret)
 
 
 def test_token_counts_only_from_its_networks(tmp_path):
     site = Site(tmp_path, trusted_proxies=["10.0.0.1"])
-    secret = make(site, token_networks=["192.0.2.0/24", "2001:db8::/32"])
+    secret = make_token(site, token_networks=["192.0.2.0/24", "2001:db8::/32"])
     for address, good in (
         ("192.0.2.200", True),
         ("::ffff:192.0.2.1", True),
@@ -42,30 +42,30 @@ def test_token_counts_only_from_its_networks(tmp_path):
         ("2001:db9::1", False),
         ("10.0.0.1", False),
     ):
-        assert works(site, secret, REMOTE_ADDR=address) is good, address
-    assert works(site, secret, REMOTE_ADDR="10.0.0.1", HTTP_X_FORWARDED_FOR="192.0.2.1")
-    assert not works(site, secret, REMOTE_ADDR="198.51.100.1", HTTP_X_FORWARDED_FOR="192.0.2.1")
+        assert token_works(site, secret, REMOTE_ADDR=address) is good, address
+    assert token_works(site, secret, REMOTE_ADDR="10.0.0.1", HTTP_X_FORWARDED_FOR="192.0.2.1")
+    assert not token_works(site, secret, REMOTE_ADDR="198.51.100.1", HTTP_X_FORWARDED_FOR="192.0.2.1")
 
 
 def test_read_only_token_changes_nothing(either):
-    secret, before = make(either, "root", token_reads_only=1), either.dump()
+    secret, before = make_token(either, "root", token_reads_only=1), either.dump()
     for module in either.app.modules.values():
         for action in (e for e in module.endpoints.values() if either.generation in module.generations):
             if module.path != "tokens":
-                refused = use(
+                refused = ask_with_token(
                     either, secret, f"{module.path}/?{action.name}" if module.path else f"?{action.name}"
                 )
                 assert (refused["status"] == ONLY_READS) is not action.read_only, action.name
     fields = {"pop_user": "root", "user_name": "ann", "user_authdata": "x"}
     for url in ("pop/?add", "users/?delete", "users/?set_password", "users/?get&delete"):
-        assert use(either, secret, url, fields=fields)["status"] in (ONLY_READS, "ok")
+        assert ask_with_token(either, secret, url, fields=fields)["status"] in (ONLY_READS, "ok")
     assert either.dump() == before
 
 
 def test_token_reaches_only_its_modules(either):
-    secret = make(either, "root", token_modules=["POP"])
-    assert use(either, secret, "pop/?add", fields={"pop_user": "bob"})["status"] == "ok"
-    assert use(either, secret)["status"] == "ok"  # the API itself is no module
+    secret = make_token(either, "root", token_modules=["POP"])
+    assert ask_with_token(either, secret, "pop/?add", fields={"pop_user": "bob"})["status"] == "ok"
+    assert ask_with_token(either, secret)["status"] == "ok"  # the API itself is no module
     before = either.dump()
     for url in (
         "users/?get",
@@ -75,7 +75,7 @@ def test_token_reaches_only_its_modules(either):
         "delegates/?get",
         "mailbox/?get",
     ):
-        answer = use(either, secret, url, fields={"user_name": "ann"})
+        answer = ask_with_token(either, secret, url, fields={"user_name": "ann"})
         assert (answer["status"], answer["login"]) == (OTHER_MODULE, True)
         assert not {"users", "addresses", "audit", "delegates", "mails"} & set(answer)
     assert either.dump() == before
@@ -91,33 +91,36 @@ def test_module_that_stands_in_for_another_is_reached_by_the_name_of_that(
         configured: f"modules/{configured.lower()}.py",
     }
     site = Site(tmp_path, generation, modulelist=modules)
-    pop, other = make(site, "root", token_modules=["POP"]), make(site, "root", token_modules=[configured])
-    assert use(site, pop, f"{path}/?get")["status"] == OTHER_MODULE
-    assert use(site, other, f"{path}/?get")["status"] == "ok"
+    pop, other = (
+        make_token(site, "root", token_modules=["POP"]),
+        make_token(site, "root", token_modules=[configured]),
+    )
+    assert ask_with_token(site, pop, f"{path}/?get")["status"] == OTHER_MODULE
+    assert ask_with_token(site, other, f"{path}/?get")["status"] == "ok"
 
 
 def test_token_manages_no_tokens(either):
-    secret = make(either, "root")
+    secret = make_token(either, "root")
     for url, fields in (
         ("tokens/?get", {}),
         ("tokens/?add", {"token_name": "more"}),
         ("tokens/?delete", {"token_id": 1}),
     ):
-        answer = use(either, secret, url, fields=fields)
+        answer = ask_with_token(either, secret, url, fields=fields)
         assert answer["status"] == NO_MANAGING and not {"token", "tokens"} & set(answer)
-    assert ids(either, "root") == [1]
+    assert token_ids(either, "root") == [1]
 
 
 ########## Never more than its owner ###############################################################
 
 
 def test_token_does_what_its_owner_may_do_now(either):
-    secret, fields = make(either), {"pop_user": "ann"}
-    assert use(either, secret, "pop/?add", fields=fields)["status"] == "Not allowed."
+    secret, fields = make_token(either), {"pop_user": "ann"}
+    assert ask_with_token(either, secret, "pop/?add", fields=fields)["status"] == "Not allowed."
     either.sql("INSERT INTO api_access VALUES ('bob', 'admin')")
-    assert use(either, secret, "pop/?add", fields=fields)["status"] == "ok"
+    assert ask_with_token(either, secret, "pop/?add", fields=fields)["status"] == "ok"
     either.sql("DELETE FROM api_access WHERE api_user = 'bob'")
-    answer = use(either, secret, "pop/?delete", fields=fields)
+    answer = ask_with_token(either, secret, "pop/?delete", fields=fields)
     assert answer["status"] == "Not allowed." and either.sql("SELECT pop_user FROM popd") == [("ann",)]
 
 
@@ -155,18 +158,18 @@ def test_token_does_what_its_owner_may_do_now(either):
     ids=["and no more", "and made again", "and made again in the file"],
 )
 def test_token_ends_with_the_password_or_the_user_behind_it(either, change, again):
-    secret, other = make(either), make(either, "ann")
+    secret, other = make_token(either), make_token(either, "ann")
     change(either)
     again(either)  # nobody asked anything in between
-    assert not works(either, secret) and works(either, other)
+    assert not token_works(either, secret) and token_works(either, other)
 
 
 def test_nothing_of_a_deleted_user_is_left_to_the_next_of_that_name(either):
-    make(either)
+    make_token(either)
     either("users/?delete", user_name="bob")
     assert either.state("SELECT * FROM token") == []
     either("users/?add", user_name="bob", user_authdata="pw")
-    assert ids(either, "bob") == []
+    assert token_ids(either, "bob") == []
 
 
 ########## While the password is being changed #####################################################
@@ -217,7 +220,7 @@ def test_token_that_is_made_while_the_password_changes_does_not_outlive_it(eithe
     answer = client.post_json("/tokens/?add", {"token_name": "late"} | fields, status="*").json
     monkeypatch.undo()
     assert either("?login", user="bob", password="pw")["login"] is (change is CHANGES[1])
-    assert "token" not in answer or not works(either, answer["token"])
+    assert "token" not in answer or not token_works(either, answer["token"])
 
 
 def test_token_of_the_session_that_has_changed_the_password_is_valid(either):
@@ -226,12 +229,12 @@ def test_token_of_the_session_that_has_changed_the_password_is_valid(either):
     early = browser.post_json("/tokens/?add", {"token_name": "early"}).json["token"]
     browser.post_json("/users/?set_password", {"user_name": "bob", "user_authdata": "new"})
     late = browser.post_json("/tokens/?add", {"token_name": "late"}).json["token"]
-    assert works(either, late) and not works(either, early)
+    assert token_works(either, late) and not token_works(either, early)
 
 
 def test_token_does_nothing_once_the_password_has_changed(either, monkeypatch):
     """Also where that happens after the token was found, and before its action begins."""
-    secret = make(either)
+    secret = make_token(either)
     module = either.app.modules["tokens"]
     find = module.bearer
 
@@ -241,5 +244,7 @@ def test_token_does_nothing_once_the_password_has_changed(either, monkeypatch):
         return found
 
     monkeypatch.setattr(module, "bearer", bearer)
-    answer = use(either, secret, "pop/?add", fields={"pop_user": "bob"})
-    assert (answer["status"], answer["login"]) == (INVALID, False) and either.sql("SELECT * FROM popd") == []
+    answer = ask_with_token(either, secret, "pop/?add", fields={"pop_user": "bob"})
+    assert (answer["status"], answer["login"]) == (INVALID_TOKEN, False) and either.sql(
+        "SELECT * FROM popd"
+    ) == []

@@ -5,7 +5,16 @@ import time
 
 import pytest
 
-from support.bearers import INVALID, NOBODY, NOT_FOUND, ids, make, send, use, works
+from support.bearers import (
+    INVALID_TOKEN,
+    NO_USER_NAME,
+    TOKEN_NOT_FOUND,
+    ask_with_token,
+    make_token,
+    send_with_token,
+    token_ids,
+    token_works,
+)
 from support.site import Site
 
 pytestmark = pytest.mark.every_engine
@@ -15,7 +24,7 @@ pytestmark = pytest.mark.every_engine
 
 
 def test_token_logs_in_its_owner(either):
-    answer = use(either, make(either, "root"), "users/?get", fields={"username": "bob"})
+    answer = ask_with_token(either, make_token(either, "root"), "users/?get", fields={"username": "bob"})
     assert (answer["status"], answer["login"], answer["auth_user"]) == ("ok", True, "root")
     assert answer["permissions" if either.generation == 9 else "rights"] == {"admin": True}
     assert answer["users"][0]["user_name"] == "bob"
@@ -23,14 +32,14 @@ def test_token_logs_in_its_owner(either):
 
 def test_get_shows_everything_but_the_secret(either):
     later = int(time.time()) + 1000
-    secret = make(
+    secret = make_token(
         either,
         token_expires=later,
         token_reads_only=True,
         token_modules=["POP", "User"],
         token_networks=["192.0.2.7", "2001:db8::1/32"],
     )
-    make(either, token_name="plain")
+    make_token(either, token_name="plain")
     first, second = either("tokens/?get", user="bob")["tokens"]
     assert abs(first.pop("token_created") - time.time()) < 60 and second.pop("token_created")
     assert first == {
@@ -58,39 +67,45 @@ def test_get_shows_everything_but_the_secret(either):
 
 
 def test_secret_is_random_and_stored_only_as_a_hash(site):
-    secrets = {make(site) for _ in range(5)}
+    secrets = {make_token(site) for _ in range(5)}
     assert len(secrets) == 5 and {len(secret) for secret in secrets} == {51}
     stored = b"".join(file.read_bytes() for file in site.dbpath.parent.glob("master.db3*"))
     assert b"backup" in stored
     for secret in secrets:
-        assert works(site, secret) and not works(site, secret[:-1]) and not works(site, secret.upper())
+        assert (
+            token_works(site, secret)
+            and not token_works(site, secret[:-1])
+            and not token_works(site, secret.upper())
+        )
         for part in (secret, secret[8:], secret[8:30]):
             assert part.encode() not in stored
-    assert not any(works(site, token_hash) for (token_hash,) in site.state("SELECT token_hash FROM token"))
+    assert not any(
+        token_works(site, token_hash) for (token_hash,) in site.state("SELECT token_hash FROM token")
+    )
 
 
 def test_last_use_is_kept_to_the_minute(site):
-    secret = make(site)
-    assert works(site, secret)
+    secret = make_token(site)
+    assert token_works(site, secret)
     assert abs(site.state("SELECT token_used FROM token")[0][0] - time.time()) < 60
     recently = int(time.time()) - 30
     site.state("UPDATE token SET token_used = ?", recently)
-    assert works(site, secret) and site.state("SELECT token_used FROM token") == [(recently,)]
+    assert token_works(site, secret) and site.state("SELECT token_used FROM token") == [(recently,)]
 
 
 def test_use_that_cannot_be_noted_is_a_use_all_the_same(site):
-    secret = make(site)
+    secret = make_token(site)
     site.state("CREATE TRIGGER full BEFORE UPDATE ON token BEGIN SELECT RAISE(ABORT, 'disk full'); END")
-    assert works(site, secret)
+    assert token_works(site, secret)
 
 
 def test_deleted_token_ends(either):
-    secret, other = make(either), make(either)
+    secret, other = make_token(either), make_token(either)
     assert either("tokens/?delete", user="bob", token_id=1)["status"] == "ok"
-    assert not works(either, secret) and works(either, other)
-    assert ids(either, "bob") == [2]
+    assert not token_works(either, secret) and token_works(either, other)
+    assert token_ids(either, "bob") == [2]
     for token_id, status, http in (
-        ("1", NOT_FOUND, 200),
+        ("1", TOKEN_NOT_FOUND, 200),
         (None, "No token id is set.", 200),
         ("x", "Invalid value for token_id.", 400),
     ):
@@ -98,14 +113,14 @@ def test_deleted_token_ends(either):
 
 
 def test_tokens_of_others_are_not_there_but_for_an_admin(either):
-    secret = make(either, "ann")
+    secret = make_token(either, "ann")
     for user in ("bob", "dele"):
-        assert ids(either, user) == []
-        assert either("tokens/?delete", user=user, token_id=1)["status"] == NOT_FOUND
-    assert works(either, secret)
-    assert ids(either, "ann") == ids(either, "root") == [1]
+        assert token_ids(either, user) == []
+        assert either("tokens/?delete", user=user, token_id=1)["status"] == TOKEN_NOT_FOUND
+    assert token_works(either, secret)
+    assert token_ids(either, "ann") == token_ids(either, "root") == [1]
     assert either("tokens/?delete", token_id=1)["status"] == "ok"
-    assert not works(either, secret)
+    assert not token_works(either, secret)
 
 
 @pytest.mark.parametrize(
@@ -130,7 +145,7 @@ def test_tokens_of_others_are_not_there_but_for_an_admin(either):
 def test_badly_described_token_is_refused(site, fields, status, http):
     answer = site("tokens/?add", user="bob", check=http, **fields)
     assert answer["status"] == status and "token" not in answer
-    assert ids(site, "bob") == []
+    assert token_ids(site, "bob") == []
 
 
 ########## The header ##############################################################################
@@ -138,40 +153,40 @@ def test_badly_described_token_is_refused(site, fields, status, http):
 
 @pytest.mark.parametrize("scheme", ["Bearer ", "bearer ", "BEARER  "])
 def test_scheme_may_be_in_any_case(site, scheme):
-    assert use(site, make(site), scheme=scheme)["auth_user"] == "bob"
+    assert ask_with_token(site, make_token(site), scheme=scheme)["auth_user"] == "bob"
 
 
 @pytest.mark.parametrize(
     ("header", "status"),
     [
-        ("Bearer", INVALID),
-        ("Bearer ", INVALID),
-        ("Bearer mailapi_unknown", INVALID),
-        ("Bearer \xff\0'\"", INVALID),
-        ("Bearer " + "x" * 9000, INVALID),
-        ("Basic cm9vdDpwdw==", NOBODY),
-        ("", NOBODY),
-        ("mailapi_x", NOBODY),
+        ("Bearer", INVALID_TOKEN),
+        ("Bearer ", INVALID_TOKEN),
+        ("Bearer mailapi_unknown", INVALID_TOKEN),
+        ("Bearer \xff\0'\"", INVALID_TOKEN),
+        ("Bearer " + "x" * 9000, INVALID_TOKEN),
+        ("Basic cm9vdDpwdw==", NO_USER_NAME),
+        ("", NO_USER_NAME),
+        ("mailapi_x", NO_USER_NAME),
     ],
 )
 def test_other_headers_log_nobody_in(either, header, status):
-    make(either)
-    answer = use(either, "", "pop/?add", header, {"pop_user": "bob"})
+    make_token(either)
+    answer = ask_with_token(either, "", "pop/?add", header, {"pop_user": "bob"})
     assert list(answer) == ["status", "debug", "api_version", "schema_version", "session", "login"]
     assert (answer["status"], answer["login"]) == (status, False) and either.sql("SELECT * FROM popd") == []
 
 
 def test_no_cookie_is_set_for_a_token(site):
-    assert "Set-Cookie" not in send(site, make(site)).headers
+    assert "Set-Cookie" not in send_with_token(site, make_token(site)).headers
 
 
 def test_credentials_win_over_a_token_and_a_token_over_the_cookie(site):
-    token, browser = make(site), site.browser()
+    token, browser = make_token(site), site.browser()
     header = {"Authorization": f"Bearer {token}"}
     ann = browser.post_json("/?x", {"auth": {"user_name": "ann", "password": "pw"}}, headers=header)
     assert ann.json["auth_user"] == "ann"
     assert browser.post_json("/?x", {}, headers=header).json["auth_user"] == "bob"
-    assert browser.post_json("/?x", {}, headers={"Authorization": "Bearer x"}).json["status"] == INVALID
+    assert browser.post_json("/?x", {}, headers={"Authorization": "Bearer x"}).json["status"] == INVALID_TOKEN
     wrong = {"auth": {"user_name": "ann", "password": "wrong"}}
     assert browser.post_json("/?x", wrong, headers=header).json["login"] is False
     assert browser.post_json("/?x", {}).json["auth_user"] == "ann"
@@ -179,7 +194,7 @@ def test_credentials_win_over_a_token_and_a_token_over_the_cookie(site):
 
 def test_token_is_unknown_where_the_module_is_not_configured(tmp_path):
     site = Site(tmp_path, modulelist={"User": "modules/users.py"})
-    assert not works(site, "mailapi_x")
+    assert not token_works(site, "mailapi_x")
 
 
 def test_a_user_can_store_only_so_much(site):

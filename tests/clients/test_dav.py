@@ -12,7 +12,7 @@ import pytest
 import vobject
 
 from support.command_line import Server
-from support.dav import CARD, EVENT, Dav, basic, install
+from support.dav import CARD, EVENT, DavClient, basic_credentials, install_site
 from support.site import Site
 
 pytestmark = pytest.mark.slow
@@ -26,7 +26,7 @@ def site(dav_site) -> Site:
 @pytest.fixture(scope="module", params=["", "/cmail/api"], ids=["root", "mounted"])
 def dav(request, site):
     with Server(site.dbpath.parent, "--mount", request.param) as server:
-        yield Dav(server.url)
+        yield DavClient(server.url)
 
 
 ########## What clients do #######################################################################
@@ -219,12 +219,13 @@ def test_nobody_reaches_others(dav):
 
 
 def test_guesses_cost_time_and_are_in_the_audit(tmp_path, radicale):
-    site = install(tmp_path, radicale.setting)
+    site = install_site(tmp_path, radicale.setting)
     site.app.config.free_attempts = 10
     with Server(tmp_path) as server:
-        dav = Dav(server.url)
+        dav = DavClient(server.url)
         statuses = [
-            dav("PROPFIND", "dav/", user=None, **basic("bob", f"guess {n}")).status for n in range(12)
+            dav("PROPFIND", "dav/", user=None, **basic_credentials("bob", f"guess {n}")).status
+            for n in range(12)
         ]
         assert statuses[:10] == [401] * 10 and statuses[-1] == 429
         refused = dav("PROPFIND", "dav/", user="bob")
@@ -236,9 +237,9 @@ def test_guesses_cost_time_and_are_in_the_audit(tmp_path, radicale):
 
 
 def test_changes_are_in_the_audit_and_reads_are_not(tmp_path, radicale):
-    site = install(tmp_path, radicale.setting)
+    site = install_site(tmp_path, radicale.setting)
     with Server(tmp_path) as server:
-        dav = Dav(server.url)
+        dav = DavClient(server.url)
         dav("PROPFIND", "dav/ann/", Depth="0")
         dav("PUT", "dav/ann/calendar/audited.ics", EVENT.format(uid="audited", summary="s"))
         dav("DELETE", "dav/ann/calendar/audited.ics")
@@ -254,13 +255,13 @@ def test_changes_are_in_the_audit_and_reads_are_not(tmp_path, radicale):
         ("ann", "basic", "DELETE", "ann/calendar/audited.ics", "ok"),
         ("ann", "basic", "DELETE", "bob/calendar/", "403 Forbidden"),
     ]
-    assert basic()["Authorization"].split()[1] not in said and "Traceback" not in said
+    assert basic_credentials()["Authorization"].split()[1] not in said and "Traceback" not in said
 
 
 def test_no_session_is_made_and_none_counts(tmp_path, radicale):
-    site = install(tmp_path, radicale.setting)
+    site = install_site(tmp_path, radicale.setting)
     with Server(tmp_path) as server:
-        dav = Dav(server.url)
+        dav = DavClient(server.url)
         for _ in range(3):
             answer = dav("PROPFIND", "dav/ann/", Depth="0")
             assert answer.status == 207 and "Set-Cookie" not in answer.headers
@@ -271,14 +272,14 @@ def test_no_session_is_made_and_none_counts(tmp_path, radicale):
 
 
 def test_tokens(tmp_path, radicale):
-    site = install(tmp_path, radicale.setting)
+    site = install_site(tmp_path, radicale.setting)
 
     def bearer(**fields):
         token = site("tokens/?add", user="ann", token_name="dav", **fields)["token"]
         return {"Authorization": f"Bearer {token}"}
 
     with Server(tmp_path) as server:
-        dav = Dav(server.url)
+        dav = DavClient(server.url)
         body = EVENT.format(uid="token", summary="s")
         assert dav("PUT", "dav/ann/calendar/t.ics", body, user=None, **bearer()).status in (201, 204)
         reads = bearer(token_reads_only=1)

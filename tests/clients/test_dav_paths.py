@@ -11,13 +11,13 @@ from mailapi_modules.clients.dav_urls import outside_url
 
 import mailapi
 from support.command_line import Server
-from support.dav import Backend, Dav, basic, behind, install
+from support.dav import Backend, DavClient, basic_credentials, install_site, site_with_backend
 from support.deployment import recipe
-from support.every_service import SERVICE
-from support.over_http import gunicorn
+from support.every_service import SERVICE_MODULE
+from support.over_http import gunicorn_server
 from support.session import Client
 from support.site import MODULES
-from support.web_servers import APACHE, LIGHTTPD, NGINX, nginx_of
+from support.web_servers import APACHE, LIGHTTPD, NGINX, nginx_recipe
 
 INVALID_PATH, INVALID_DESTINATION = (400, "Invalid path."), (400, "Invalid Destination.")
 ELSEWHERE = (502, "The destination is not on this server.")
@@ -33,7 +33,7 @@ class Recorder(Backend):
 def forwarded(request, tmp_path_factory):
     """The API, and what the DAV server behind it was asked."""
     methods = {"do_DELETE": Backend.handle_one, "do_COPY": Backend.handle_one}
-    with behind(tmp_path_factory.mktemp("dav"), path=request.param, **methods) as (dav, asked):
+    with site_with_backend(tmp_path_factory.mktemp("dav"), path=request.param, **methods) as (dav, asked):
         dav.base = request.param
         yield dav, asked
 
@@ -47,7 +47,7 @@ def nothing_asked(request):
 def raw(dav, *lines, host: str = "") -> tuple[int, str | None]:
     """The HTTP status of an answer, and its sentence where it is the API's own."""
     status, said = dav.raw(
-        *lines, f"Host: {host or dav.netloc}", "Authorization: " + basic()["Authorization"]
+        *lines, f"Host: {host or dav.netloc}", "Authorization: " + basic_credentials()["Authorization"]
     )
     sentence = re.search('"status":"([^"]*)"', said)
     return status, sentence and sentence[1]
@@ -119,7 +119,7 @@ def test_a_path_arrives_as_it_is(forwarded, target, there):
 @pytest.mark.parametrize("target", ["/dav/x#frag", "/dav/%ff", "/dav/an\tn", "/dav/ann%2Fcalendar"])
 def test_nor_is_it_another_one_under_gunicorn(tmp_path, target):
     methods = {"do_DELETE": Backend.handle_one}
-    with behind(tmp_path, gunicorn, **methods) as (dav, asked):
+    with site_with_backend(tmp_path, gunicorn_server, **methods) as (dav, asked):
         assert raw(dav, f"DELETE {target} HTTP/1.1")[0] == 400
         assert raw(dav, "DELETE /dav/x%23frag HTTP/1.1")[0] == 200
         assert [request[1] for request in asked] == ["/x%23frag"]
@@ -136,18 +136,18 @@ def served(machine, title: str):
         config = machine.folder / "etc/mailapi/config.py"
         service = {"dav": {"url": f"http://127.0.0.1:{backend.server_port}", "user_header": "X-Remote-User"}}
         config.write_text(
-            f"{config.read_text()}\nmodulelist = {MODULES | SERVICE!r}\nservices = {service!r}\n"
+            f"{config.read_text()}\nmodulelist = {MODULES | SERVICE_MODULE!r}\nservices = {service!r}\n"
         )
         machine.files(blocks)
         if "sh" in blocks:
             stack.enter_context(machine.backend(blocks))
         if title in NGINX:
-            stack.enter_context(machine.nginx(nginx_of(title)))
+            stack.enter_context(machine.nginx(nginx_recipe(title)))
         elif title in APACHE:
             stack.enter_context(machine.apache(blocks.get("apache", "")))
         else:
             stack.enter_context(machine.lighttpd(blocks["lighttpd"]))
-        yield Dav(machine.url), handler.asked
+        yield DavClient(machine.url), handler.asked
 
 
 @pytest.mark.parametrize("title", NGINX + APACHE + LIGHTTPD)
@@ -260,9 +260,9 @@ def test_a_destination_of_another_port_is_on_another_server(forwarded, host, des
 
 
 def test_where_only_the_port_differs_the_log_says_so(tmp_path):
-    install(tmp_path, {"dav": {"url": "http://127.0.0.1:1", "user_header": "X-Remote-User"}})
+    install_site(tmp_path, {"dav": {"url": "http://127.0.0.1:1", "user_header": "X-Remote-User"}})
     with Server(tmp_path) as server:
-        dav = Dav(server.url)
+        dav = DavClient(server.url)
         for _ in range(3):
             assert move(dav, "https://mail.example:8443/dav/y", "mail.example") == ELSEWHERE
         assert server.log().count("A Destination has another port than the Host header") == 1
@@ -339,7 +339,7 @@ def test_the_audit_has_the_http_status_of_the_dav_server(tmp_path):
         self.send_header("Content-Length", "0")
         self.end_headers()
 
-    with behind(tmp_path, answer=answer) as (dav, _):
+    with site_with_backend(tmp_path, answer=answer) as (dav, _):
         given = [dav("PUT", "dav/x", "x").status for _ in range(6)]
         with Client(dav.url) as root:
             root.log_in("root")

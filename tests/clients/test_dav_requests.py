@@ -6,7 +6,7 @@ import json
 import pytest
 
 from support.command_line import Server
-from support.dav import Dav, basic
+from support.dav import DavClient, basic_credentials
 
 pytestmark = pytest.mark.slow
 
@@ -14,7 +14,7 @@ pytestmark = pytest.mark.slow
 @pytest.fixture(scope="module")
 def at_root(dav_site):
     with Server(dav_site.dbpath.parent) as server:
-        yield Dav(server.url)
+        yield DavClient(server.url)
 
 
 @pytest.mark.parametrize(
@@ -64,7 +64,7 @@ def test_no_path_leads_to_others_or_elsewhere(at_root, path):
         f"PROPFIND {path} HTTP/1.1",
         f"Host: {at_root.netloc}",
         "Depth: 1",
-        "Authorization: " + basic("bob")["Authorization"],
+        "Authorization: " + basic_credentials("bob")["Authorization"],
     )
     said = said.replace(path.lstrip("/"), "")
     assert "ann/calendar" not in said and "evil" not in said.replace("evil.example/dav/ann.", "")
@@ -89,7 +89,7 @@ def test_who_asks_is_not_for_the_client_to_say(at_root, headers):
     status, said = at_root.raw(
         "PROPFIND /dav/ann/calendar/ HTTP/1.1",
         f"Host: {at_root.netloc}",
-        "Authorization: " + basic("bob")["Authorization"],
+        "Authorization: " + basic_credentials("bob")["Authorization"],
         *headers,
     )
     assert status in (400, 403) and "/evil" not in said
@@ -111,7 +111,7 @@ def test_a_request_cannot_be_smuggled_inside_another(at_root):
             "PUT /dav/bob/calendar/s.ics HTTP/1.1",
             f"Host: {at_root.netloc}",
             *framing,
-            "Authorization: " + basic("bob")["Authorization"],
+            "Authorization: " + basic_credentials("bob")["Authorization"],
             body=b"0\r\n\r\n" + inner,
         )
         assert at_root("PROPFIND", "dav/ann/calendar/", Depth="0").status == 207, framing

@@ -13,18 +13,18 @@ from pathlib import Path
 import pytest
 
 from support import hostile
-from support.command_line import Server, run
-from support.dav import Dav, basic, behind, install, provide
-from support.every_service import SERVICE
+from support.command_line import Server, run_mailapi
+from support.dav import DavClient, basic_credentials, install_site, provision_collections, site_with_backend
+from support.every_service import SERVICE_MODULE
 from support.instances import free_port
-from support.over_http import gunicorn
+from support.over_http import gunicorn_server
 from support.site import Site
 
 pytestmark = pytest.mark.slow
 
 
 def test_only_what_concerns_the_dav_server_gets_there(tmp_path):
-    with behind(tmp_path, path="/base") as (dav, asked):
+    with site_with_backend(tmp_path, path="/base") as (dav, asked):
         dav(
             "PUT",
             "dav/a%20b?x=1",
@@ -55,16 +55,16 @@ def test_only_what_concerns_the_dav_server_gets_there(tmp_path):
 
 
 def test_the_users_own_password_goes_on_where_the_server_checks_it(tmp_path):
-    with behind(tmp_path) as (dav, asked):
+    with site_with_backend(tmp_path) as (dav, asked):
         url = re.search("http://[^']+", (tmp_path / "config.py").read_text())[0]
         folder = tmp_path / "other"
         folder.mkdir()
-        site = install(folder, {"dav": url})
+        site = install_site(folder, {"dav": url})
         with Server(folder) as server:
-            other = Dav(server.url)
+            other = DavClient(server.url)
             assert other("GET", "dav/").status == 200
             assert (
-                asked[-1][2]["Authorization"] == basic()["Authorization"]
+                asked[-1][2]["Authorization"] == basic_credentials()["Authorization"]
                 and "X-Remote-User" not in asked[-1][2]
             )
             token = site("tokens/?add", user="ann", token_name="x")["token"]
@@ -93,7 +93,7 @@ def test_what_comes_back(tmp_path):
         self.end_headers()
         self.wfile.write(b"<script>")
 
-    with behind(tmp_path, path="/base", answer=answer) as (dav, _):
+    with site_with_backend(tmp_path, path="/base", answer=answer) as (dav, _):
         got = dav("PUT", "dav/x", "x")
     assert got.status == 201 and got.body == "<script>"
     kept = {name.lower(): value for name, value in got.headers.items()}
@@ -121,7 +121,7 @@ def test_a_location_of_elsewhere_stays_what_it_is(tmp_path, location):
         self.send_header("Content-Length", "0")
         self.end_headers()
 
-    with behind(tmp_path, answer=answer) as (dav, _):
+    with site_with_backend(tmp_path, answer=answer) as (dav, _):
         got = dav("GET", "dav/x")
     assert (got.status, got.headers["Location"]) == (302, location) or got.status == 502
 
@@ -150,7 +150,7 @@ def test_bodies_are_not_kept_in_memory(tmp_path):
         started.append(Server(folder))
         return started[0]
 
-    with behind(tmp_path, start, answer=answer) as (dav, asked):
+    with site_with_backend(tmp_path, start, answer=answer) as (dav, asked):
         dav("GET", "?login")
         before = memory_of(started[0])
         assert len(dav("PUT", "dav/x", b"y" * size).body) == 5 * size
@@ -167,10 +167,10 @@ def test_clients_that_leave_early_let_go_of_the_dav_server(tmp_path):
                 for _ in range(1600):
                     self.wfile.write(b"x" * 65536)
 
-    with behind(tmp_path, answer=answer) as (dav, _):
+    with site_with_backend(tmp_path, answer=answer) as (dav, _):
         for _ in range(20):
             connection = http.client.HTTPConnection(dav.netloc, timeout=30)
-            connection.request("GET", "/dav/large", headers=basic())
+            connection.request("GET", "/dav/large", headers=basic_credentials())
             answer = connection.getresponse()
             answer.read(1000)
             answer.close()
@@ -190,7 +190,7 @@ def test_an_answer_that_breaks_off_is_not_taken_for_whole(tmp_path):
         self.close_connection = True
 
     with (
-        behind(tmp_path, answer=answer) as (dav, _),
+        site_with_backend(tmp_path, answer=answer) as (dav, _),
         pytest.raises((http.client.IncompleteRead, ConnectionError)),
     ):
         dav("GET", "dav/x")
@@ -205,7 +205,7 @@ def test_a_chunked_answer_that_breaks_off_is_not_taken_for_whole(tmp_path):
         self.close_connection = True
 
     with (
-        behind(tmp_path, answer=answer) as (dav, _),
+        site_with_backend(tmp_path, answer=answer) as (dav, _),
         pytest.raises((http.client.IncompleteRead, ConnectionError)),
     ):
         dav("GET", "dav/x")
@@ -213,7 +213,7 @@ def test_a_chunked_answer_that_breaks_off_is_not_taken_for_whole(tmp_path):
 
 def test_a_body_of_unknown_length_arrives_whole(tmp_path):
     """Under gunicorn, which hands chunks on as they come; many DAV servers take none."""
-    with behind(tmp_path, gunicorn) as (dav, asked):
+    with site_with_backend(tmp_path, gunicorn_server) as (dav, asked):
 
         def pieces():
             for _ in range(50):
@@ -237,7 +237,7 @@ def test_a_refusal_before_the_body_was_read(tmp_path):
         self.wfile.write(b"too much")
         self.close_connection = True
 
-    with behind(tmp_path, do_PUT=refuse) as (dav, _):
+    with site_with_backend(tmp_path, do_PUT=refuse) as (dav, _):
         answer = dav("PUT", "dav/x", b"x" * 200_000)
     assert answer.status in (413, 502)
 
@@ -258,24 +258,24 @@ def test_a_dav_server_that_is_down(tmp_path, how, sentence, monkeypatch):
     behave = {
         "unauthorized": hostile.answering(b"HTTP/1.1 401 No\r\nContent-Length: 0\r\n\r\n"),
         "hangs": hostile.silent,
-        "nonsense": hostile.saying(b"\0\xff\r\n\r\n"),
+        "nonsense": hostile.repeating(b"\0\xff\r\n\r\n"),
         "closed": hostile.silent,
     }[how]
-    with hostile.server(behave) as port:
+    with hostile.misbehaving_server(behave) as port:
         services = {
             "dav": {
                 "url": f"http://127.0.0.1:{free_port() if how == 'closed' else port}",
                 "user_header": "X-Remote-User",
             }
         }
-        site = Site(tmp_path, extra=SERVICE, services=services)
-        answer = site.browser().get("/dav/ann/", headers=basic(), status=502)
+        site = Site(tmp_path, extra=SERVICE_MODULE, services=services)
+        answer = site.browser().get("/dav/ann/", headers=basic_credentials(), status=502)
     assert answer.json["status"] == sentence or how == "nonsense"
     assert answer.json["status"].startswith("The dav service cannot be used: ")
 
 
 def test_without_a_dav_service(tmp_path):
-    browser = Site(tmp_path, extra=SERVICE).browser()
+    browser = Site(tmp_path, extra=SERVICE_MODULE).browser()
     for path in ("/dav/", "/dav/ann/", "/.well-known/caldav"):
         assert browser.get(path, status=404).json["status"] == "The dav service is not configured."
 
@@ -291,9 +291,9 @@ def test_without_the_module_nothing_is_there(tmp_path):
 def test_a_user_name_that_is_a_path_or_may_be_read_as_anothers(tmp_path, radicale, name):
     from support.site import authdata
 
-    site = Site(tmp_path, extra=SERVICE, services=radicale.setting)
+    site = Site(tmp_path, extra=SERVICE_MODULE, services=radicale.setting)
     site.sql("INSERT INTO users (user_name, user_authdata) VALUES (?, ?)", name, authdata("pw"))
-    answer = site.browser().get("/dav/ann/", headers=basic(name), status=502)
+    answer = site.browser().get("/dav/ann/", headers=basic_credentials(name), status=502)
     assert answer.json["status"] == "The dav service cannot be used: it takes no such user name."
 
 
@@ -303,9 +303,9 @@ def collections_of(radicale, user):
 
 
 def test_provisioning_and_purging(radicale):
-    client = provide(radicale, ["purged"])
+    client = provision_collections(radicale, ["purged"])
     assert collections_of(radicale, "purged") == ["calendar", "contacts"]
-    provide(radicale, ["purged"])
+    provision_collections(radicale, ["purged"])
     client.purge("calendar", "purged")
     assert collections_of(radicale, "purged") == ["contacts"]
     client.purge("contacts", "purged")
@@ -314,7 +314,7 @@ def test_provisioning_and_purging(radicale):
 
 
 def test_many_first_log_ins_make_one_calendar(radicale):
-    client = provide(radicale, [])
+    client = provision_collections(radicale, [])
     with concurrent.futures.ThreadPoolExecutor(5) as threads:
         list(threads.map(lambda _: client.provision("calendar", "hurried", None), range(5)))
     assert collections_of(radicale, "hurried") == ["calendar"]
@@ -322,5 +322,5 @@ def test_many_first_log_ins_make_one_calendar(radicale):
 
 
 def test_the_command_line_has_nothing_to_relay(tmp_path, radicale):
-    install(tmp_path, radicale.setting)
-    assert "Unknown module dav." in run(tmp_path, "call", "dav", "get", check=1)
+    install_site(tmp_path, radicale.setting)
+    assert "Unknown module dav." in run_mailapi(tmp_path, "call", "dav", "get", check=1)

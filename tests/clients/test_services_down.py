@@ -14,15 +14,15 @@ from mailapi_modules.clients.base import ServiceDown, clients
 import mailapi
 from support import hostile
 from support.command_line import Server
-from support.every_service import KINDS, SERVICE
+from support.every_service import SERVICE_KINDS, SERVICE_MODULE
 from support.instances import free_port
 from support.over_http import post
-from support.servers import MASTER
+from support.servers import MASTER_USER
 from support.site import Site
 
 pytestmark = pytest.mark.slow
 
-SCHEMES = dict(zip(KINDS, ("smtp", "imap", "pop3", "http", "spamd", "clamd", "sieve")))
+SCHEMES = dict(zip(SERVICE_KINDS, ("smtp", "imap", "pop3", "http", "spamd", "clamd", "sieve")))
 IN_TIME = 2.5  # seconds
 
 
@@ -30,12 +30,12 @@ def setting(kind, port):
     url = f"{SCHEMES[kind]}://127.0.0.1:{port}"
     if kind == "dav":
         return {"url": url, "user_header": "X-Remote-User"}
-    return {"url": url} | MASTER if kind in ("imap", "managesieve") else url
+    return {"url": url} | MASTER_USER if kind in ("imap", "managesieve") else url
 
 
 @contextlib.contextmanager
 def client(kind, behave):
-    with hostile.server(behave) as port:
+    with hostile.misbehaving_server(behave) as port:
         yield clients(mailapi.Config("", {}, services={kind: setting(kind, port)}))[kind]
 
 
@@ -46,31 +46,41 @@ def asked(site):
     return {row["kind"]: row for row in rows}, time.monotonic() - started
 
 
-@pytest.mark.parametrize("kind", KINDS)
-def test_one_is_down(tmp_path, every, kind):
-    site = Site(tmp_path, extra=SERVICE, services=every | {kind: setting(kind, free_port())})
+@pytest.mark.parametrize("kind", SERVICE_KINDS)
+def test_one_is_down(tmp_path, settings_of_every_service, kind):
+    site = Site(
+        tmp_path,
+        extra=SERVICE_MODULE,
+        services=settings_of_every_service | {kind: setting(kind, free_port())},
+    )
     rows, took = asked(site)
     assert took < IN_TIME and {k for k, row in rows.items() if not row["up"]} == {kind}
     assert rows[kind]["error"] == f"The {kind} service cannot be used: Connection refused."
     assert rows[kind]["version"] is rows[kind]["latency"] is None
 
 
-@pytest.mark.parametrize("kind", KINDS)
-def test_one_hangs(tmp_path, every, kind):
-    with hostile.server(hostile.silent) as port:
-        rows, took = asked(Site(tmp_path, extra=SERVICE, services=every | {kind: setting(kind, port)}))
+@pytest.mark.parametrize("kind", SERVICE_KINDS)
+def test_one_hangs(tmp_path, settings_of_every_service, kind):
+    with hostile.misbehaving_server(hostile.silent) as port:
+        rows, took = asked(
+            Site(
+                tmp_path,
+                extra=SERVICE_MODULE,
+                services=settings_of_every_service | {kind: setting(kind, port)},
+            )
+        )
     assert took < IN_TIME and {k for k, row in rows.items() if not row["up"]} == {kind}
     assert rows[kind]["error"] == f"The {kind} service cannot be used: it did not answer in time."
 
 
 CHATTER = {  # what each protocol allows to go on for ever
-    "smtp": hostile.saying(b"", b"220-hello\r\n"),
-    "imap": hostile.saying(b"* OK hello\r\n", b"* NOOP\r\n"),
-    "pop": hostile.saying(b"+OK\r\n+OK\r\n", b"USER\r\n"),
-    "dav": hostile.saying(b"", b"HTTP/1.1 100 Continue\r\n\r\n"),
-    "antispam": hostile.saying(b"SPAMD/1.5 0 EX_OK\r\n", b"X: y\r\n"),
-    "antivirus": hostile.saying(b"ClamAV 1", b"."),
-    "managesieve": hostile.saying(b'"IMPLEMENTATION" "x"\r\n', b'"X" "y"\r\n'),
+    "smtp": hostile.repeating(b"", b"220-hello\r\n"),
+    "imap": hostile.repeating(b"* OK hello\r\n", b"* NOOP\r\n"),
+    "pop": hostile.repeating(b"+OK\r\n+OK\r\n", b"USER\r\n"),
+    "dav": hostile.repeating(b"", b"HTTP/1.1 100 Continue\r\n\r\n"),
+    "antispam": hostile.repeating(b"SPAMD/1.5 0 EX_OK\r\n", b"X: y\r\n"),
+    "antivirus": hostile.repeating(b"ClamAV 1", b"."),
+    "managesieve": hostile.repeating(b'"IMPLEMENTATION" "x"\r\n', b'"X" "y"\r\n'),
 }
 
 
@@ -78,9 +88,15 @@ CHATTER = {  # what each protocol allows to go on for ever
 def test_all_hang(tmp_path, how):
     """The master database is free meanwhile."""
     with contextlib.ExitStack() as stack:
-        behave = CHATTER if how == "chatter" else dict.fromkeys(KINDS, getattr(hostile, how))
-        ports = {kind: stack.enter_context(hostile.server(behave[kind])) for kind in KINDS}
-        site = Site(tmp_path, extra=SERVICE, services={kind: setting(kind, ports[kind]) for kind in KINDS})
+        behave = CHATTER if how == "chatter" else dict.fromkeys(SERVICE_KINDS, getattr(hostile, how))
+        ports = {
+            kind: stack.enter_context(hostile.misbehaving_server(behave[kind])) for kind in SERVICE_KINDS
+        }
+        site = Site(
+            tmp_path,
+            extra=SERVICE_MODULE,
+            services={kind: setting(kind, ports[kind]) for kind in SERVICE_KINDS},
+        )
         with concurrent.futures.ThreadPoolExecutor(1) as threads:
             job = threads.submit(asked, site)
             time.sleep(1)
@@ -92,14 +108,16 @@ def test_all_hang(tmp_path, how):
             rows, took = job.result()
     assert 1 < took < IN_TIME
     assert {row["error"] for row in rows.values()} == {
-        f"The {kind} service cannot be used: it did not answer in time." for kind in KINDS
+        f"The {kind} service cannot be used: it did not answer in time." for kind in SERVICE_KINDS
     }
 
 
 @pytest.mark.parametrize("behave", [hostile.endless_line, hostile.endless_lines])
 def test_endless_answers_do_not_fill_the_memory(tmp_path, behave):
-    with hostile.server(behave) as port:
-        site = Site(tmp_path, extra=SERVICE, services={kind: setting(kind, port) for kind in KINDS})
+    with hostile.misbehaving_server(behave) as port:
+        site = Site(
+            tmp_path, extra=SERVICE_MODULE, services={kind: setting(kind, port) for kind in SERVICE_KINDS}
+        )
         asked(site)  # loads what it needs
         tracemalloc.start()
         rows, took = asked(site)
@@ -144,8 +162,10 @@ def test_nonsense_is_no_service(tmp_path):
             while connection.recv(65536):
                 pass
 
-    with hostile.server(behave) as port:
-        site = Site(tmp_path, extra=SERVICE, services={kind: setting(kind, port) for kind in KINDS})
+    with hostile.misbehaving_server(behave) as port:
+        site = Site(
+            tmp_path, extra=SERVICE_MODULE, services={kind: setting(kind, port) for kind in SERVICE_KINDS}
+        )
         for said in NONSENSE:
             say.append(said)
             rows, took = asked(site)
@@ -161,16 +181,16 @@ def test_nonsense_is_no_service(tmp_path):
 @pytest.mark.parametrize(
     ("kind", "behave"),
     [
-        ("imap", hostile.saying(b"* OK hello\r\n* OK {9999999999}\r\n")),
-        ("imap", hostile.saying(b'* OK hello\r\n* LIST () "/" {9999999999}\r\n', b"x" * 65536, every=0)),
-        ("imap", hostile.saying(b"* OK hello\r\n", b"* X " + b"y" * 10_000_000 + b"\r\n")),
-        ("managesieve", hostile.saying(b"{999999999}\r\n")),
-        ("managesieve", hostile.saying(b"{99999999999999}\r\n")),
-        ("managesieve", hostile.saying(b'"X" "' + b"y" * 10_000_000 + b'"\r\nOK\r\n')),
-        ("smtp", hostile.saying(b"220 " + b"y" * 10_000_000 + b"\r\n")),
-        ("pop", hostile.saying(b"+OK " + b"y" * 10_000_000 + b"\r\n")),
-        ("dav", hostile.saying(b"HTTP/1.1 200 OK\r\nDAV: " + b"y" * 10_000_000 + b"\r\n\r\n")),
-        ("antivirus", hostile.saying(b"ClamAV " + b"y" * 10_000_000 + b"\0")),
+        ("imap", hostile.repeating(b"* OK hello\r\n* OK {9999999999}\r\n")),
+        ("imap", hostile.repeating(b'* OK hello\r\n* LIST () "/" {9999999999}\r\n', b"x" * 65536, every=0)),
+        ("imap", hostile.repeating(b"* OK hello\r\n", b"* X " + b"y" * 10_000_000 + b"\r\n")),
+        ("managesieve", hostile.repeating(b"{999999999}\r\n")),
+        ("managesieve", hostile.repeating(b"{99999999999999}\r\n")),
+        ("managesieve", hostile.repeating(b'"X" "' + b"y" * 10_000_000 + b'"\r\nOK\r\n')),
+        ("smtp", hostile.repeating(b"220 " + b"y" * 10_000_000 + b"\r\n")),
+        ("pop", hostile.repeating(b"+OK " + b"y" * 10_000_000 + b"\r\n")),
+        ("dav", hostile.repeating(b"HTTP/1.1 200 OK\r\nDAV: " + b"y" * 10_000_000 + b"\r\n\r\n")),
+        ("antivirus", hostile.repeating(b"ClamAV " + b"y" * 10_000_000 + b"\0")),
     ],
 )
 def test_lengths_are_not_believed(kind, behave):
@@ -279,7 +299,7 @@ def test_provisioning_gives_up_in_time():
     ],
 )
 def test_a_request_for_one_that_is_down_is_answered_at_once(tmp_path, action, kind):
-    site = Site(tmp_path, extra=SERVICE, services={kind: setting(kind, free_port())})
+    site = Site(tmp_path, extra=SERVICE_MODULE, services={kind: setting(kind, free_port())})
     site.sql("INSERT INTO smtpd VALUES ('ann', 'any', NULL)")
     started = time.monotonic()
     answer = site(
@@ -294,7 +314,9 @@ def test_a_request_for_one_that_is_down_is_answered_at_once(tmp_path, action, ki
 
 def test_one_scanner_down_and_the_other_answers(tmp_path, clamd):
     site = Site(
-        tmp_path, extra=SERVICE, services=clamd.setting | {"antispam": setting("antispam", free_port())}
+        tmp_path,
+        extra=SERVICE_MODULE,
+        services=clamd.setting | {"antispam": setting("antispam", free_port())},
     )
     answer = site("services/?scan", message="x")
     assert answer["status"] == "The antispam service cannot be used: Connection refused."
@@ -302,10 +324,10 @@ def test_one_scanner_down_and_the_other_answers(tmp_path, clamd):
 
 
 def test_who_waits_for_a_service_that_hangs_keeps_nobody_else_waiting(tmp_path):
-    with hostile.server(hostile.silent) as port:
-        site = Site(tmp_path, extra=SERVICE)
+    with hostile.misbehaving_server(hostile.silent) as port:
+        site = Site(tmp_path, extra=SERVICE_MODULE)
         (tmp_path / "config.py").write_text(
-            f'dbpath = "master.db3"\nmodulelist = {SERVICE!r}\n'
+            f'dbpath = "master.db3"\nmodulelist = {SERVICE_MODULE!r}\n'
             f"services = {{'imap': {setting('imap', port)!r}}}\n"
         )
         assert site.sql("SELECT count(*) FROM users")[0][0] == 5
@@ -322,7 +344,7 @@ def test_who_waits_for_a_service_that_hangs_keeps_nobody_else_waiting(tmp_path):
 
 
 def test_the_answer_shows_no_more_than_a_sentence_of_what_a_server_said(tmp_path):
-    with hostile.server(hostile.saying(b"\x1b[2J <script>" + b"A" * 500 + b"\r\n")) as port:
-        site = Site(tmp_path, extra=SERVICE, services={"antivirus": setting("antivirus", port)})
+    with hostile.misbehaving_server(hostile.repeating(b"\x1b[2J <script>" + b"A" * 500 + b"\r\n")) as port:
+        site = Site(tmp_path, extra=SERVICE_MODULE, services={"antivirus": setting("antivirus", port)})
         [row] = site("services/?get")["services"]
     assert "\x1b" not in json.dumps(row) and len(row["error"]) < 200

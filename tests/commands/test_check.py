@@ -8,7 +8,7 @@ import sqlite3
 
 import pytest
 
-from support.command_line import configure, run
+from support.command_line import run_mailapi, write_config
 from support.site import MODULES, Site
 
 ACCOUNT = {"Account": "modules/accounts.py"}
@@ -36,25 +36,25 @@ def in_public(public_folder):
 
 @pytest.mark.parametrize("secret", SECRETS)
 def test_a_config_with_passwords_that_others_can_read_fails(in_public, secret):
-    configure(in_public, **secret)
+    write_config(in_public, **secret)
     said = "everybody on this machine can read it"
     (in_public / "config.py").chmod(0o644)
-    assert f"FAIL  config: config.py has passwords in it, and {said}: chmod o-r" in run(
+    assert f"FAIL  config: config.py has passwords in it, and {said}: chmod o-r" in run_mailapi(
         in_public, "check", check=1
     )
-    assert "s3cret" not in run(in_public, "check", check=1)
+    assert "s3cret" not in run_mailapi(in_public, "check", check=1)
     (in_public / "config.py").chmod(0o640)
-    assert said not in run(in_public, "check")
+    assert said not in run_mailapi(in_public, "check")
     (in_public / "config.py").chmod(0o644)
     in_public.chmod(0o750)  # nobody else gets there
-    assert said not in run(in_public, "check")
+    assert said not in run_mailapi(in_public, "check")
 
 
 def test_a_config_without_passwords_in_it_may_be_read(in_public):
     services = {"imap": "imap://127.0.0.1", "dav": {"url": "https://dav.example", "user_header": "X-User"}}
-    configure(in_public, services=services, mailserver="mysql://mailapi@127.0.0.1/mailserver")
+    write_config(in_public, services=services, mailserver="mysql://mailapi@127.0.0.1/mailserver")
     (in_public / "config.py").chmod(0o644)
-    assert "FAIL" not in run(in_public, "check")
+    assert "FAIL" not in run_mailapi(in_public, "check")
     (in_public / "secret").write_text("s3cret")
     (in_public / "secret").chmod(0o600)
     with (in_public / "config.py").open("a") as config:
@@ -62,13 +62,13 @@ def test_a_config_without_passwords_in_it_may_be_read(in_public):
             "with open(__file__[:-9] + 'secret') as file:\n"
             "    mailserver = f'mysql://mailapi:{file.read()}@127.0.0.1/mailserver'\ndel file\n"
         )
-    assert "FAIL" not in run(in_public, "check")
+    assert "FAIL" not in run_mailapi(in_public, "check")
 
 
 def test_a_config_that_others_can_write_to_fails(in_public):
-    configure(in_public)
+    write_config(in_public)
     (in_public / "config.py").chmod(0o666)
-    said = run(in_public, "check", check=1)
+    said = run_mailapi(in_public, "check", check=1)
     assert (
         "FAIL  config: everybody on this machine can write to config.py, which the API runs: chmod o-w"
         in said
@@ -88,27 +88,27 @@ def test_a_config_that_others_can_write_to_fails(in_public):
         ("CREATE INDEX IF NOT EXISTS i ON nowhere (x);", "no such table: main.nowhere"),
     ],
 )
-def test_a_state_schema_that_sqlite_refuses_is_told_by_its_module(configured, tmp_path, schema, said):
+def test_a_state_schema_that_sqlite_refuses_is_told_by_its_module(configured_site, tmp_path, schema, said):
     (tmp_path / "greeting.py").write_text(
         f"from mailapi import Module\nclass Greeting(Module):\n    state_schema = {schema!r}\n"
     )
-    configure(tmp_path, MODULES | {"Greeting": "greeting.py"})
-    lines = run(tmp_path, "check", check=1)
+    write_config(tmp_path, MODULES | {"Greeting": "greeting.py"})
+    lines = run_mailapi(tmp_path, "check", check=1)
     assert f"FAIL  state: the state_schema of Greeting is refused, and nobody can log in: {said}" in lines
     assert lines.count("the state_schema of") == 1
 
 
-def test_a_state_folder_that_is_not_there_or_cannot_be_written_fails(configured, tmp_path):
+def test_a_state_folder_that_is_not_there_or_cannot_be_written_fails(configured_site, tmp_path):
     for state in (tmp_path / "nowhere/state.db3", "/proc/state.db3", tmp_path / "config.py/state.db3"):
-        configure(tmp_path, state=str(state))
-        said = run(tmp_path, "check", check=1)
+        write_config(tmp_path, state=str(state))
+        said = run_mailapi(tmp_path, "check", check=1)
         assert (
             f"FAIL  state: {os.path.dirname(state)} cannot be written to: " in said
             and "will be made" not in said
         )
     (tmp_path / "folder").mkdir()
-    configure(tmp_path, state="folder/state.db3")
-    assert "will be made by the first log-in" in run(tmp_path, "check")
+    write_config(tmp_path, state="folder/state.db3")
+    assert "will be made by the first log-in" in run_mailapi(tmp_path, "check")
     assert list((tmp_path / "folder").iterdir()) == []
 
 
@@ -117,7 +117,7 @@ def test_a_state_folder_that_is_not_there_or_cannot_be_written_fails(configured,
 
 def warnings(folder) -> list[str]:
     """The warnings; they are no failure."""
-    return [line for line in run(folder, "check").splitlines() if line.startswith("warn")]
+    return [line for line in run_mailapi(folder, "check").splitlines() if line.startswith("warn")]
 
 
 @pytest.mark.parametrize("generation", [9, 8])
@@ -125,7 +125,7 @@ def test_permissions_that_mean_nothing_are_told_and_are_no_failure(tmp_path, gen
     site = Site(tmp_path, generation)
     word = {9: "permission", 8: "right"}[generation]
     modules = {"User": "modules/users.py", "Delegate": "modules/delegates.py"}
-    configure(tmp_path, modules)
+    write_config(tmp_path, modules)
     assert warnings(tmp_path) == []
     for user, permission in (
         ("ann", "delegte"),
@@ -145,7 +145,7 @@ def test_permissions_that_mean_nothing_are_told_and_are_no_failure(tmp_path, gen
     (tmp_path / "special.py").write_text(
         "from mailapi import Module\nclass Special(Module):\n    permissions = ('special',)\n"
     )
-    configure(tmp_path, modules | {"Special": "special.py"})
+    write_config(tmp_path, modules | {"Special": "special.py"})
     assert [line.split("'")[1] for line in warnings(tmp_path)] == ["Admin", "delegte"]
 
 
@@ -153,7 +153,7 @@ def test_permissions_that_mean_nothing_are_told_and_are_no_failure(tmp_path, gen
 def test_delegations_without_the_permission_to_use_them_are_told(tmp_path, generation):
     site = Site(tmp_path, generation)
     word = {9: "permission", 8: "right"}[generation]
-    configure(tmp_path, {"User": "modules/users.py"})
+    write_config(tmp_path, {"User": "modules/users.py"})
     for user, other in (("bob", "ann"), ("bob", "nologin"), ("root", "ann"), ("dele", "bob")):
         site.sql("INSERT INTO api_user_delegates VALUES (?, ?)", user, other)
     site.sql("INSERT INTO api_address_delegates VALUES ('ann', '%@one.org')")
@@ -163,8 +163,8 @@ def test_delegations_without_the_permission_to_use_them_are_told(tmp_path, gener
     ]
 
 
-def test_nothing_in_a_name_can_forge_a_line(configured, tmp_path):
-    configured.sql("INSERT INTO api_access VALUES ('ann', ?)", "x\nok    \x1b[2Jall is well")
+def test_nothing_in_a_name_can_forge_a_line(configured_site, tmp_path):
+    configured_site.sql("INSERT INTO api_access VALUES ('ann', ?)", "x\nok    \x1b[2Jall is well")
     [line] = warnings(tmp_path)
     assert "\x1b" not in line and line.startswith("warn  permissions: ")
 
@@ -172,29 +172,29 @@ def test_nothing_in_a_name_can_forge_a_line(configured, tmp_path):
 ########## Accounts that were taken over #########################################################
 
 
-def test_accounts_taken_over_whose_user_is_unknown_are_told_and_left_alone(configured, tmp_path):
-    configure(tmp_path, MODULES | ACCOUNT, apiserver="suite.db3")
-    run(tmp_path, "call", "accounts", "provision", "user_name=ann")
+def test_accounts_taken_over_whose_user_is_unknown_are_told_and_left_alone(configured_site, tmp_path):
+    write_config(tmp_path, MODULES | ACCOUNT, apiserver="suite.db3")
+    run_mailapi(tmp_path, "call", "accounts", "provision", "user_name=ann")
     with contextlib.closing(sqlite3.connect(tmp_path / "suite.db3")) as suite, suite:
         for number, name in enumerate(("carol@one.org", "dave@one.org", "erin@one.org", "frank@one.org")):
             suite.execute(
                 "INSERT INTO Accounts (idUsers, Name, idMailAccount) VALUES (?, ?, ?)", (number, name, 50)
             )
-    said = run(tmp_path, "check")
+    said = run_mailapi(tmp_path, "check")
     assert (
         "warn  Account: accounts that another program made, of nobody who is a user here, left alone: 4, such as "
         "carol@one.org, dave@one.org, erin@one.org"
     ) in said and "ok    Account: accounts: 5" in said
-    run(tmp_path, "check", "--repair")
-    assert len(json.loads(run(tmp_path, "call", "accounts", "get"))["accounts"]) == 5
+    run_mailapi(tmp_path, "check", "--repair")
+    assert len(json.loads(run_mailapi(tmp_path, "call", "accounts", "get"))["accounts"]) == 5
 
 
-def test_accounts_of_ours_whose_user_is_gone_still_fail_until_they_are_repaired(configured, tmp_path):
-    configure(tmp_path, MODULES | ACCOUNT)
-    run(tmp_path, "call", "accounts", "provision", "user_name=bob")
-    configured.sql("DELETE FROM users WHERE user_name = 'bob'")
-    assert "FAIL  Account: account of bob, who is no user" in run(tmp_path, "check", check=1)
-    assert "ok    Account: account of bob, who is no user any more: deleted" in run(
+def test_accounts_of_ours_whose_user_is_gone_still_fail_until_they_are_repaired(configured_site, tmp_path):
+    write_config(tmp_path, MODULES | ACCOUNT)
+    run_mailapi(tmp_path, "call", "accounts", "provision", "user_name=bob")
+    configured_site.sql("DELETE FROM users WHERE user_name = 'bob'")
+    assert "FAIL  Account: account of bob, who is no user" in run_mailapi(tmp_path, "check", check=1)
+    assert "ok    Account: account of bob, who is no user any more: deleted" in run_mailapi(
         tmp_path, "check", "--repair"
     )
-    assert "ok    Account: accounts: 0" in run(tmp_path, "check")
+    assert "ok    Account: accounts: 0" in run_mailapi(tmp_path, "check")

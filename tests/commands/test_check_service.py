@@ -7,7 +7,7 @@ import subprocess
 
 import pytest
 
-from support.command_line import as_root, run
+from support.command_line import as_root, run_mailapi
 from support.deployment import AS_USER, ENVIRON, USER
 from support.site import MODULES
 
@@ -156,10 +156,12 @@ def test_a_config_that_fails_only_for_the_service_is_told(service):
     assert "/etc/mailapi/greeting.py cannot be read: owner root" in line
 
 
-def test_a_service_user_that_is_none_or_another_one_is_refused(configured, tmp_path):
-    assert "There is no user nosuch" in run(tmp_path, "check", "--service", "nosuch", check=1)
+def test_a_service_user_that_is_none_or_another_one_is_refused(configured_site, tmp_path):
+    assert "There is no user nosuch" in run_mailapi(tmp_path, "check", "--service", "nosuch", check=1)
     me = pwd.getpwuid(os.geteuid()).pw_name
-    assert f"ok    service {me}: config and modules can be read" in run(tmp_path, "check", "--service", me)
+    assert f"ok    service {me}: config and modules can be read" in run_mailapi(
+        tmp_path, "check", "--service", me
+    )
 
 
 @as_root

@@ -14,7 +14,7 @@ import urllib.request
 import pytest
 
 import mailapi
-from support.command_line import CONFIG, MAILAPI, Server, on_terminal, request, run
+from support.command_line import CONFIG, MAILAPI, Server, request_of_root, run_mailapi, run_on_terminal
 from support.site import ROOT, Site
 
 pytestmark = pytest.mark.slow
@@ -29,7 +29,7 @@ def installed(tmp_path):
 
 
 def test_init_makes_a_database_and_never_touches_one(tmp_path):
-    said = run(tmp_path, "init", "--dbpath", "sub/mail.db3", "--admin", "chief")
+    said = run_mailapi(tmp_path, "init", "--dbpath", "sub/mail.db3", "--admin", "chief")
     password = re.search("Password, shown only now: (\\S+)", said)[1]
     with sqlite3.connect(tmp_path / "sub/mail.db3") as connection:
         made = dict(connection.execute("SELECT name, sql FROM sqlite_master"))
@@ -41,7 +41,7 @@ def test_init_makes_a_database_and_never_touches_one(tmp_path):
     assert made == dict(wanted.execute("SELECT name, sql FROM sqlite_master"))
     wanted.close()
     before = (tmp_path / "sub/mail.db3").read_bytes()
-    assert "exists; it was not touched" in run(tmp_path, "init", check=1)
+    assert "exists; it was not touched" in run_mailapi(tmp_path, "init", check=1)
     assert (tmp_path / "sub/mail.db3").read_bytes() == before
     with Server(tmp_path) as server:
         body = json.dumps({"auth": {"user_name": "chief", "password": password}}).encode()
@@ -50,7 +50,7 @@ def test_init_makes_a_database_and_never_touches_one(tmp_path):
 
 def test_init_asks_on_a_terminal(tmp_path):
     first, again = b"administrator: ", b"Once more: "
-    said = on_terminal(
+    said = run_on_terminal(
         tmp_path,
         "init",
         answers=[(first, b"one\n"), (again, b"two\n"), (first, b"se cret\n"), (again, b"se cret\n")],
@@ -64,42 +64,46 @@ def test_init_asks_on_a_terminal(tmp_path):
 def test_serve_answers_over_http_and_stops_on_sigterm(installed, tmp_path):
     with Server(tmp_path) as server:
         assert server.url.startswith("http://127.0.0.1:")
-        assert server.post("users/?add", request(user_name="carol"))["user"] is True
-        assert server.post("nothing/?get", request(), check=404)["status"] == "Unknown module nothing."
+        assert server.post("users/?add", request_of_root(user_name="carol"))["user"] is True
+        assert (
+            server.post("nothing/?get", request_of_root(), check=404)["status"] == "Unknown module nothing."
+        )
         assert server.post("users/?get", b"x" * 5_000_000, check=413)["status"] == "Request body too large."
         assert server.post("users/?get", b"x" * 30_000_000, check=413)["status"] == "Request body too large."
         assert server.post("users/?get", b"\xff", check=400)["status"] == "Invalid JSON in request body."
-        assert len(server.post("users/?get", request())["users"]) == 6
+        assert len(server.post("users/?get", request_of_root())["users"]) == 6
         code, errors = server.stop()
     assert code == 0 and "Traceback" not in errors and "pw" not in errors
 
 
 def test_serve_works_with_chunked_bodies(installed, tmp_path):
     with Server(tmp_path) as server:
-        chunks = iter([request()[:10], request()[10:]])
+        chunks = iter([request_of_root()[:10], request_of_root()[10:]])
         assert server.post("users/?get", chunks)["login"] is True
 
 
 def test_serve_names_what_is_wrong_with_the_config(tmp_path):
     (tmp_path / "config.py").write_text('dbpath = "x"\nmodulelist = {}\nmodules = 5\n')
-    assert "Unknown key modules" in run(tmp_path, "serve", check=1)
-    assert "There is no " in run(tmp_path, "serve", "--config", "nowhere.py", check=1)
+    assert "Unknown key modules" in run_mailapi(tmp_path, "serve", check=1)
+    assert "There is no " in run_mailapi(tmp_path, "serve", "--config", "nowhere.py", check=1)
 
 
 def test_serve_names_what_is_wrong_with_its_address(installed, tmp_path):
     for listen in ("garbage", ":8123", "127.0.0.1:99999", "127.0.0.1:80x"):
-        assert "is not HOST:PORT" in run(tmp_path, "serve", "--listen", listen, check=2)
+        assert "is not HOST:PORT" in run_mailapi(tmp_path, "serve", "--listen", listen, check=2)
     with Server(tmp_path) as server:
         taken = server.url.removeprefix("http://").rstrip("/")
-        assert "already in use; choose another" in run(tmp_path, "serve", "--listen", taken, check=1)
-    assert "is no URL path" in run(tmp_path, "serve", "--mount", "/a;b", check=2)
+        assert "already in use; choose another" in run_mailapi(tmp_path, "serve", "--listen", taken, check=1)
+    assert "is no URL path" in run_mailapi(tmp_path, "serve", "--mount", "/a;b", check=2)
 
 
 def test_serve_under_a_mount_behind_a_trusted_proxy(installed, tmp_path):
     (tmp_path / "config.py").write_text(CONFIG + 'trusted_proxies = ["127.0.0.1"]\n')
     with Server(tmp_path, "--mount", "cmail/api/") as server:
         assert server.url.endswith("/cmail/api/")
-        sent = urllib.request.Request(server.url + "?login", request(), {"X-Forwarded-Proto": "https"})
+        sent = urllib.request.Request(
+            server.url + "?login", request_of_root(), {"X-Forwarded-Proto": "https"}
+        )
         with urllib.request.urlopen(sent) as got:
             cookie = got.headers["Set-Cookie"]
     assert "Path=/cmail/api/;" in cookie and "Secure" in cookie
@@ -121,14 +125,14 @@ def test_backup_copies_while_others_write(installed, tmp_path):
     writer = sqlite3.connect(installed.dbpath, isolation_level=None)
     writer.execute("BEGIN IMMEDIATE")
     writer.execute("INSERT INTO users (user_name) VALUES ('uncommitted')")
-    run(tmp_path, "backup", "copy.db3")
+    run_mailapi(tmp_path, "backup", "copy.db3")
     writer.execute("COMMIT")
     writer.close()
     copy = sqlite3.connect(tmp_path / "copy.db3")
     assert copy.execute("SELECT COUNT(*) FROM users").fetchone() == (5,)
     copy.close()
     assert (tmp_path / "copy.db3").stat().st_mode & 0o777 == 0o600
-    assert "exists; it was not touched" in run(tmp_path, "backup", "copy.db3", check=1)
+    assert "exists; it was not touched" in run_mailapi(tmp_path, "backup", "copy.db3", check=1)
     assert not list(tmp_path.glob("*.part"))
 
 
@@ -166,7 +170,7 @@ def test_first_request_is_answered_within_half_a_second_of_cpu(installed, tmp_pa
 def test_call_has_the_rights_of_whoever_can_read_the_file(installed, tmp_path):
     assert (
         json.loads(
-            run(
+            run_mailapi(
                 tmp_path,
                 "call",
                 "users",
@@ -183,37 +187,50 @@ def test_call_has_the_rights_of_whoever_can_read_the_file(installed, tmp_path):
         "delegate": True,
         "special": True,
     }
-    users = json.loads(run(tmp_path, "call", "users", "get"))["users"]
+    users = json.loads(run_mailapi(tmp_path, "call", "users", "get"))["users"]
     assert "carol" in [user["user_name"] for user in users]
-    switch = run(tmp_path, "call", "addresses/", "switch", 'address1={"address_expression": "x"}', check=1)
+    switch = run_mailapi(
+        tmp_path, "call", "addresses/", "switch", 'address1={"address_expression": "x"}', check=1
+    )
     assert json.loads(switch) == {"status": "Address 2 is not defined"}
 
 
 def test_call_refuses_with_a_sentence(installed, tmp_path):
-    assert "Unknown action nothing. users has: get, add" in run(tmp_path, "call", "users", "nothing", check=1)
-    assert "Unknown module pop." in run(tmp_path, "call", "pop", "get", check=1)
-    assert "the fields are username, user_name" in run(tmp_path, "call", "users", "get", "name=x", check=1)
-    assert "the fields are" in run(tmp_path, "call", "users", "get", "username", check=1)
-    assert json.loads(run(tmp_path, "call", "users", "get", "--as", "bob", "username=bob"))["status"] == "ok"
-    assert "unrecognized arguments: --no" in run(
+    assert "Unknown action nothing. users has: get, add" in run_mailapi(
+        tmp_path, "call", "users", "nothing", check=1
+    )
+    assert "Unknown module pop." in run_mailapi(tmp_path, "call", "pop", "get", check=1)
+    assert "the fields are username, user_name" in run_mailapi(
+        tmp_path, "call", "users", "get", "name=x", check=1
+    )
+    assert "the fields are" in run_mailapi(tmp_path, "call", "users", "get", "username", check=1)
+    assert (
+        json.loads(run_mailapi(tmp_path, "call", "users", "get", "--as", "bob", "username=bob"))["status"]
+        == "ok"
+    )
+    assert "unrecognized arguments: --no" in run_mailapi(
         tmp_path, "call", "users", "get", "--no", "username=bob", check=2
     )
-    said = json.loads(run(tmp_path, "call", "users", "add", "user_name=ann", check=1))
+    said = json.loads(run_mailapi(tmp_path, "call", "users", "add", "user_name=ann", check=1))
     assert said == {"status": "UNIQUE constraint failed: users.user_name", "user": False}
-    assert "Invalid value for address_order." in run(
+    assert "Invalid value for address_order." in run_mailapi(
         tmp_path, "call", "addresses", "delete", "address_expression=x", "address_order=y", check=1
     )
 
 
 def test_call_as_a_user_has_that_users_rights(installed, tmp_path):
-    said = json.loads(run(tmp_path, "call", "--as", "bob", "users", "delete", "user_name=ann", check=1))
+    said = json.loads(
+        run_mailapi(tmp_path, "call", "--as", "bob", "users", "delete", "user_name=ann", check=1)
+    )
     assert said == {"status": "Not allowed."}
-    assert "There is no user nobody." in run(tmp_path, "call", "--as", "nobody", "users", "get", check=1)
+    assert "There is no user nobody." in run_mailapi(
+        tmp_path, "call", "--as", "nobody", "users", "get", check=1
+    )
 
 
 def test_call_prints_a_table_on_a_terminal(installed, tmp_path):
     installed.sql("INSERT INTO users (user_name) VALUES (?)", "a\x1b[31m\nb")
-    said = on_terminal(tmp_path, "call", "users", "get")
+    said = run_on_terminal(tmp_path, "call", "users", "get")
     lines = said.decode().split("\r\n")
     assert lines[0].split() == [
         "user_name",
@@ -229,7 +246,7 @@ def test_call_prints_a_table_on_a_terminal(installed, tmp_path):
 
 
 def test_check_says_what_is_well_and_what_is_not(installed, tmp_path):
-    good = run(tmp_path, "check")
+    good = run_mailapi(tmp_path, "check")
     assert "FAIL" not in good and "generation 9" in good and "ok    schema: Address" in good
     installed.sql("INSERT INTO addresses (address_expression, address_router) VALUES ('a@x', 'store')")
     installed.sql("INSERT INTO addresses (address_expression, address_router) VALUES ('b@x', 'bogus')")
@@ -238,7 +255,7 @@ def test_check_says_what_is_well_and_what_is_not(installed, tmp_path):
         "INSERT INTO mailbox (mail_user, mail_envelopeto, mail_envelopefrom) VALUES ('ann', 'a', 'b')"
     )
     (tmp_path / "config.py").write_text(CONFIG.replace("{", '{"Mailbox": "modules/mailbox.py", '))
-    bad = run(tmp_path, "check", check=1)
+    bad = run_mailapi(tmp_path, "check", check=1)
     assert "FAIL  Address: a@x stores to nobody" in bad
     assert "FAIL  Address: b@x has a router that the SMTP daemon does not know" in bad
     assert "FAIL  User: Temp has a password that is not stored as the daemons read it" in bad
@@ -248,30 +265,30 @@ def test_check_says_what_is_well_and_what_is_not(installed, tmp_path):
 
 def test_check_tells_a_foreign_journal_mode_schema_and_file(installed, tmp_path):
     installed.sql("PRAGMA journal_mode = WAL")
-    assert "FAIL  journal mode: wal" in run(tmp_path, "check", check=1)
+    assert "FAIL  journal mode: wal" in run_mailapi(tmp_path, "check", check=1)
     installed.sql("PRAGMA journal_mode = DELETE")
     installed.sql("DROP TABLE addresses")
-    assert "FAIL  schema: Address: no such table: addresses" in run(tmp_path, "check", check=1)
+    assert "FAIL  schema: Address: no such table: addresses" in run_mailapi(tmp_path, "check", check=1)
     installed.sql("UPDATE meta SET value = NULL")
-    assert "Api version and schema version is not the same." in run(tmp_path, "check", check=1)
+    assert "Api version and schema version is not the same." in run_mailapi(tmp_path, "check", check=1)
     installed.dbpath.unlink()
-    assert "No such file" in run(tmp_path, "check", check=1)
+    assert "No such file" in run_mailapi(tmp_path, "check", check=1)
 
 
 def test_check_looks_at_permissions_for_a_daemon_of_another_user(installed, tmp_path):
     tmp_path.chmod(0o755)
     installed.dbpath.chmod(0o644)
-    bad = run(tmp_path, "check", "--daemon", "nobody", check=1)
+    bad = run_mailapi(tmp_path, "check", "--daemon", "nobody", check=1)
     assert "cannot be read and written by nobody" in bad and "for the journal by nobody" in bad
     tmp_path.chmod(0o777)
     installed.dbpath.chmod(0o666)
-    run(tmp_path, "check", "--daemon", "nobody")
-    assert "There is no user nosuch" in run(tmp_path, "check", "--daemon", "nosuch", check=1)
+    run_mailapi(tmp_path, "check", "--daemon", "nobody")
+    assert "There is no user nosuch" in run_mailapi(tmp_path, "check", "--daemon", "nosuch", check=1)
 
 
 def test_check_looks_at_the_state_database(installed, tmp_path):
     (tmp_path / "master.db3.state").write_text("garbage" * 1000)
-    assert "The state database cannot be used" in run(tmp_path, "check", check=1)
+    assert "The state database cannot be used" in run_mailapi(tmp_path, "check", check=1)
 
 
 def test_make_run_serves_and_keeps_the_data(tmp_path):
@@ -289,7 +306,9 @@ def test_make_run_serves_and_keeps_the_data(tmp_path):
 
 def test_the_password_of_a_new_administrator_is_shown_even_where_serving_fails(tmp_path):
     with socket.create_server(("127.0.0.1", 0)) as taken:
-        said = run(tmp_path, "serve", "--init", "--listen", f"127.0.0.1:{taken.getsockname()[1]}", check=1)
+        said = run_mailapi(
+            tmp_path, "serve", "--init", "--listen", f"127.0.0.1:{taken.getsockname()[1]}", check=1
+        )
     password = re.search("shown only now: (\\S+)", said)[1]
     app = mailapi.create_app(str(tmp_path / "config.py"))
     app.generation()
@@ -319,7 +338,7 @@ $unrelated = new Thing(function () { return ["a" => 1]; });
 )
 def test_import_config_reads_the_original_without_running_it(tmp_path, array):
     (tmp_path / "config.php").write_text(PHP % array)
-    printed = run(tmp_path, "import-config", "config.php")
+    printed = run_mailapi(tmp_path, "import-config", "config.php")
     names: dict = {}
     exec(printed, names)
     assert names["dbpath"] == f"{tmp_path}/it's/master.db3"
@@ -329,7 +348,7 @@ def test_import_config_reads_the_original_without_running_it(tmp_path, array):
     ]
     assert names["debug"] is True and "'Foo'" in printed
     (tmp_path / "config.py").write_text(printed)
-    assert "ok    config" in run(tmp_path, "check", check=1)
+    assert "ok    config" in run_mailapi(tmp_path, "check", check=1)
 
 
 @pytest.mark.parametrize(
@@ -351,7 +370,7 @@ def test_import_config_reads_the_original_without_running_it(tmp_path, array):
 )
 def test_import_config_names_what_it_cannot_read(tmp_path, php, sentence):
     (tmp_path / "config.php").write_text(php)
-    assert sentence in run(tmp_path, "import-config", "config.php", check=1)
+    assert sentence in run_mailapi(tmp_path, "import-config", "config.php", check=1)
 
 
 def test_the_wheel_runs_outside_the_checkout(tmp_path):

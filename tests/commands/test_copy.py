@@ -12,7 +12,7 @@ from mailapi_modules.commands.main import find_commands
 
 import mailapi
 from support.command_line import MAILAPI
-from support.copying import copy, rows
+from support.copying import file_rows, run_copy
 from support.site import MODULES, SCHEMAS
 
 MAIL = b"Subject: \xff\xfe\r\n\r\nnot UTF-8 \x00 \\ ' % \xf0"
@@ -65,12 +65,12 @@ def filled(request, tmp_path):
 
 
 def test_there_and_back_every_row_is_the_same(filled, tmp_path, database):
-    assert "every row was compared" in copy(tmp_path, filled, database.url)
+    assert "every row was compared" in run_copy(tmp_path, filled, database.url)
     if filled_generation(filled) == 9:
-        copy(tmp_path, database.url, tmp_path / "back.db3")
-        assert rows(tmp_path / "back.db3") == rows(filled)
+        run_copy(tmp_path, database.url, tmp_path / "back.db3")
+        assert file_rows(tmp_path / "back.db3") == file_rows(filled)
     else:
-        assert "only databases of generation 9" in copy(
+        assert "only databases of generation 9" in run_copy(
             tmp_path, database.url, tmp_path / "back.db3", check=1
         )
     app = mailapi.create_app({"dbpath": database.url, "modulelist": MODULES})
@@ -82,11 +82,11 @@ def test_there_and_back_every_row_is_the_same(filled, tmp_path, database):
 
 
 def filled_generation(path) -> int:
-    return int(rows(path)["meta"][0][-1])
+    return int(file_rows(path)["meta"][0][-1])
 
 
 def test_numbers_go_on_where_they_were(filled, tmp_path, database):
-    copy(tmp_path, filled, database.url)
+    run_copy(tmp_path, filled, database.url)
     column = "address_user" if filled_generation(filled) == 8 else "address_route"
     addition = f"INSERT INTO addresses (address_expression, {column}) VALUES ('next', 'ann')"
     with contextlib.closing(sqlite3.connect(filled)) as connection, connection:
@@ -97,23 +97,23 @@ def test_numbers_go_on_where_they_were(filled, tmp_path, database):
             row[0]
             for row in database.sql("SELECT address_order FROM addresses WHERE address_expression = 'next'")
         ]
-        == [row[2] for row in rows(filled)["addresses"] if row[1] == b"next"]
+        == [row[2] for row in file_rows(filled)["addresses"] if row[1] == b"next"]
         == [10**12 + 2]
     )
 
 
 def test_a_target_that_is_not_empty_is_not_touched(filled, tmp_path, database):
-    copy(tmp_path, filled, database.url)
+    run_copy(tmp_path, filled, database.url)
     before = database.sql("SELECT * FROM users")
     database.sql("DELETE FROM popd")
-    assert "is not empty: " in copy(tmp_path, filled, database.url, check=1)
+    assert "is not empty: " in run_copy(tmp_path, filled, database.url, check=1)
     assert database.sql("SELECT * FROM users") == before and database.sql("SELECT * FROM popd") == []
-    copied = rows(filled)
+    copied = file_rows(filled)
     assert (
-        "From a server only" in (said := copy(tmp_path, database.url, filled, check=1))
+        "From a server only" in (said := run_copy(tmp_path, database.url, filled, check=1))
         or "is not empty" in said
     )
-    assert rows(filled) == copied
+    assert file_rows(filled) == copied
 
 
 @pytest.mark.parametrize(
@@ -134,7 +134,7 @@ def test_a_target_that_is_not_empty_is_not_touched(filled, tmp_path, database):
 def test_what_the_server_cannot_hold_is_named(filled, tmp_path, database, change, sentence):
     with contextlib.closing(sqlite3.connect(filled)) as connection, connection:
         connection.execute(change)
-    assert sentence in copy(tmp_path, filled, database.url, check=1)
+    assert sentence in run_copy(tmp_path, filled, database.url, check=1)
     app = mailapi.create_app({"dbpath": database.url, "modulelist": MODULES})
     with pytest.raises(mailapi.ApiError):  # nobody serves what is not complete
         app.generation()
@@ -163,9 +163,9 @@ def test_a_copy_that_was_killed_goes_on(tmp_path, database):
     there = copied_users(database)
     assert 0 < there < 30_000 and not database.sql("SELECT * FROM meta")
     (tmp_path / "other.db3").write_bytes(path.read_bytes())
-    assert "is a copy of" in copy(tmp_path, tmp_path / "other.db3", database.url, check=1)
+    assert "is a copy of" in run_copy(tmp_path, tmp_path / "other.db3", database.url, check=1)
     database.sql("UPDATE users SET user_name = 'damaged' WHERE user_name = 'user5'")
-    said = copy(tmp_path, path, database.url)
+    said = run_copy(tmp_path, path, database.url)
     written = int(re.search(r"users: 30,000 rows compared, ([\d,]+) written", said)[1].replace(",", ""))
     assert written <= 30_000 - there + 2001  # not what was there already
     assert copied_users(database) == 30_000 and database.sql("SHOW TABLES LIKE 'mailapi_copy'") == []
@@ -214,8 +214,8 @@ def test_a_source_that_changes_meanwhile_is_copied_as_it_is_at_the_end(filled, t
 
 def test_a_state_database_is_copied_with_its_tokens(site, tmp_path, database):
     token = site("tokens/?add", token_name="backup")["token"]
-    copy(tmp_path, site.file, database.url)
-    copy(tmp_path, "--state", site.app.config.state, database.url)
+    run_copy(tmp_path, site.file, database.url)
+    run_copy(tmp_path, "--state", site.app.config.state, database.url)
     moved = mailapi.create_app(site.config | {"dbpath": database.url})
     site.app = moved
     assert site.raw("users/?get", b"", HTTP_AUTHORIZATION=f"Bearer {token}")["login"] is True
@@ -228,22 +228,22 @@ def test_a_source_that_is_none_is_refused_and_not_made(site, tmp_path, database)
         (site.file, "is no state database"),
     ):
         for target in (database.url, tmp_path / "to.db3"):
-            assert sentence in copy(tmp_path, "--state", source, target, check=1)
-    assert "cannot be opened" in copy(tmp_path, tmp_path / "typo.db3", database.url, check=1)
+            assert sentence in run_copy(tmp_path, "--state", source, target, check=1)
+    assert "cannot be opened" in run_copy(tmp_path, tmp_path / "typo.db3", database.url, check=1)
     assert not (tmp_path / "typo.db3").exists() and not (tmp_path / "to.db3").exists()
 
 
 def test_no_module_is_left_out_of_a_state_database(site, tmp_path, database):
     site("tokens/?add", token_name="backup")
-    copy(tmp_path, site.file, database.url)
-    copy(tmp_path, "--state", site.app.config.state, database.url)
+    run_copy(tmp_path, site.file, database.url)
+    run_copy(tmp_path, "--state", site.app.config.state, database.url)
     (tmp_path / "config.py").write_text("dbpath = 'nowhere.db3'\nmodulelist = {}\n")
     done = subprocess.run(
         [*MAILAPI, "copy", "--state", database.url, "to.state"], cwd=tmp_path, capture_output=True, text=True
     )
     assert done.returncode == 1 and "has the tables audit, audit_entry, deleted_name, token of" in done.stderr
     assert not (tmp_path / "to.state").exists()
-    said = copy(tmp_path, database.url, tmp_path / "back.db3")
+    said = run_copy(tmp_path, database.url, tmp_path / "back.db3")
     assert "left alone, as no part of a master database: audit, audit_entry, deleted_name, failure" in said
 
 
@@ -261,8 +261,8 @@ def test_what_the_server_refuses_is_a_sentence(tmp_path, database):
 
 def test_the_password_may_come_by_the_environment_and_is_never_shown(filled, tmp_path, database):
     url = database.url.replace(":se%2Fcret%40", "")
-    said = copy(tmp_path, filled, url, MYSQL_PWD="se/cret@")
-    refused = copy(tmp_path, filled, database.url.replace("cret", "creT"), check=1)
+    said = run_copy(tmp_path, filled, url, MYSQL_PWD="se/cret@")
+    refused = run_copy(tmp_path, filled, database.url.replace("cret", "creT"), check=1)
     assert "cannot be reached" in refused
-    for text in (said, refused, copy(tmp_path, filled, database.url, check=1)):
+    for text in (said, refused, run_copy(tmp_path, filled, database.url, check=1)):
         assert "cret" not in text and "creT" not in text

@@ -8,7 +8,7 @@ import subprocess
 
 import pytest
 
-from support.command_line import MAILAPI, Server, as_root, configure, run
+from support.command_line import MAILAPI, Server, as_root, run_mailapi, write_config
 from support.site import MODULES, Site
 
 NOBODY = pwd.getpwnam("nobody")
@@ -30,8 +30,8 @@ def strangers(folder) -> dict:
 
 @as_root
 @pytest.mark.parametrize("umask", [0o077, 0o022])
-def test_what_root_calls_leaves_a_state_database_that_is_the_folders_owners(configured, tmp_path, umask):
-    configure(tmp_path, MODULES | ACCOUNT, apiserver="accounts.db3")
+def test_what_root_calls_leaves_a_state_database_that_is_the_folders_owners(configured_site, tmp_path, umask):
+    write_config(tmp_path, MODULES | ACCOUNT, apiserver="accounts.db3")
     own(tmp_path)
     subprocess.run(
         [*MAILAPI, "call", "users", "add", "user_name=carol"], cwd=tmp_path, check=True, umask=umask
@@ -45,16 +45,16 @@ def test_what_root_calls_leaves_a_state_database_that_is_the_folders_owners(conf
 
 
 @as_root
-def test_the_side_files_of_an_open_state_database_stay_its_owners(configured, tmp_path):
+def test_the_side_files_of_an_open_state_database_stay_its_owners(configured_site, tmp_path):
     """Of a service that has it open, and of one that left them, with root's as they were made before."""
-    configured("?get_modules")
+    configured_site("?get_modules")
     own(tmp_path)
     state = tmp_path / "master.db3.state"
     with contextlib.closing(sqlite3.connect(state)) as service:
         service.execute("SELECT * FROM session_key").fetchall()
         os.chown(f"{state}-wal", 0, 0)
         os.chmod(f"{state}-wal", 0o600)
-        run(tmp_path, "call", "users", "add", "user_name=carol")
+        run_mailapi(tmp_path, "call", "users", "add", "user_name=carol")
         assert {path.name for path in tmp_path.glob("*.state-*")} == {
             f"{state.name}-wal",
             f"{state.name}-shm",
@@ -63,22 +63,22 @@ def test_the_side_files_of_an_open_state_database_stay_its_owners(configured, tm
 
 
 @as_root
-def test_root_is_not_led_to_other_files_by_a_side_file_that_is_a_link(configured, tmp_path):
-    configured("?get_modules")
+def test_root_is_not_led_to_other_files_by_a_side_file_that_is_a_link(configured_site, tmp_path):
+    configured_site("?get_modules")
     other = tmp_path.parent / f"{tmp_path.name}-other"
     other.write_text("root's")
     other.chmod(0o640)
     own(tmp_path)
-    configured.app.state.close()
+    configured_site.app.state.close()
     for ending in ("-wal", "-shm"):
         (tmp_path / f"master.db3.state{ending}").unlink(missing_ok=True)
         (tmp_path / f"master.db3.state{ending}").symlink_to(other)
-    run(tmp_path, "check", check=1)
+    run_mailapi(tmp_path, "check", check=1)
     assert (other.stat().st_uid, other.stat().st_mode & 0o777, other.read_text()) == (0, 0o640, "root's")
 
 
 @as_root
-def test_a_state_database_behind_a_link_is_made_where_the_link_leads(configured, tmp_path):
+def test_a_state_database_behind_a_link_is_made_where_the_link_leads(configured_site, tmp_path):
     """Such as on another file system; the config may be a link, too."""
     elsewhere = tmp_path / "elsewhere"
     elsewhere.mkdir()
@@ -87,7 +87,7 @@ def test_a_state_database_behind_a_link_is_made_where_the_link_leads(configured,
     (tmp_path / "config.py").symlink_to("etc/real.py")
     (tmp_path / "master.db3.state").symlink_to(elsewhere / "state.db3")
     own(elsewhere)
-    run(tmp_path, "call", "users", "add", "user_name=carol")
+    run_mailapi(tmp_path, "call", "users", "add", "user_name=carol")
     assert (tmp_path / "master.db3.state").is_symlink() and (elsewhere / "state.db3").exists()
     assert strangers(elsewhere) == {}
 
@@ -95,11 +95,11 @@ def test_a_state_database_behind_a_link_is_made_where_the_link_leads(configured,
 @as_root
 def test_what_root_makes_by_commands_is_the_folders_owners(tmp_path):
     own(tmp_path)
-    run(tmp_path, "init", "--dbpath", "new/below/master.db3")
-    run(tmp_path, "backup", "new/copy.db3")
-    run(tmp_path, "call", "users", "add", "user_name=ann")
-    run(tmp_path, "copy", "new/below/master.db3", "copied.db3")
-    run(tmp_path, "copy", "--state", "new/below/master.db3.state", "copied.state")
+    run_mailapi(tmp_path, "init", "--dbpath", "new/below/master.db3")
+    run_mailapi(tmp_path, "backup", "new/copy.db3")
+    run_mailapi(tmp_path, "call", "users", "add", "user_name=ann")
+    run_mailapi(tmp_path, "copy", "new/below/master.db3", "copied.db3")
+    run_mailapi(tmp_path, "copy", "--state", "new/below/master.db3.state", "copied.state")
     made = {path.name for path in tmp_path.rglob("*")}
     assert made == {
         "config.py",
@@ -120,9 +120,9 @@ def test_what_root_makes_by_commands_is_the_folders_owners(tmp_path):
 @as_root
 def test_what_root_migrates_stays_the_owners_and_so_does_the_copy(tmp_path):
     Site(tmp_path, generation=8)
-    configure(tmp_path, {"User": "modules/users.py"})
+    write_config(tmp_path, {"User": "modules/users.py"})
     own(tmp_path)
-    run(tmp_path, "migrate")
+    run_mailapi(tmp_path, "migrate")
     assert len(list(tmp_path.glob("master.db3.generation8-*"))) == 1 and strangers(tmp_path) == {}
 
 

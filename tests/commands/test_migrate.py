@@ -9,7 +9,7 @@ import time
 import pytest
 
 import mailapi
-from support.command_line import MAILAPI, on_terminal, run
+from support.command_line import MAILAPI, run_mailapi, run_on_terminal
 from support.site import MODULES, ROOT, Site
 
 pytestmark = pytest.mark.slow
@@ -62,7 +62,7 @@ def test_every_row_becomes_what_it_means(old, tmp_path):
         for row in old.dump()
         if row.split()[0] in ("users", "mailbox", "api_user_delegates", "api_address_delegates", "popd")
     ]
-    said = run(tmp_path, "migrate")
+    said = run_mailapi(tmp_path, "migrate")
     assert old.sql("SELECT * FROM addresses ORDER BY address_order") == [
         ("ann@x.org", 7, "drop", None),
         ("a0@x.org", 10, "store", "u0"),
@@ -95,7 +95,7 @@ def test_every_row_becomes_what_it_means(old, tmp_path):
 
 
 def test_schema_is_that_of_a_new_database(old, tmp_path):
-    run(tmp_path, "migrate")
+    run_mailapi(tmp_path, "migrate")
     with sqlite3.connect(":memory:") as new:
         new.executescript((ROOT / "tests/conformance/schema9.sql").read_text())
         wanted = sorted(map(str, new.execute("SELECT type, name, tbl_name, sql FROM sqlite_master")))
@@ -106,11 +106,11 @@ def test_schema_is_that_of_a_new_database(old, tmp_path):
 
 def test_the_file_as_it_was_is_kept_and_a_second_run_does_nothing(old, tmp_path):
     before = old.dump()
-    run(tmp_path, "migrate")
+    run_mailapi(tmp_path, "migrate")
     (copy,) = tmp_path.glob("master.db3.generation8-*")
     shutil.copy(copy, tmp_path / "was.db3")
     after = old.dump()
-    assert "Nothing to do" in run(tmp_path, "migrate")
+    assert "Nothing to do" in run_mailapi(tmp_path, "migrate")
     assert old.dump() == after
     shutil.copy(tmp_path / "was.db3", old.dbpath)
     assert old.dump() == before
@@ -119,11 +119,13 @@ def test_the_file_as_it_was_is_kept_and_a_second_run_does_nothing(old, tmp_path)
 
 def test_dry_run_says_the_same_and_changes_nothing(old, tmp_path):
     before = old.dbpath.read_bytes()
-    said = run(tmp_path, "migrate", "--dry-run")
+    said = run_mailapi(tmp_path, "migrate", "--dry-run")
     assert old.dbpath.read_bytes() == before
     assert not list(tmp_path.glob("*generation8*")) and "Dry run: nothing was changed." in said
     told = [
-        line for line in run(tmp_path, "migrate").splitlines() if " became " in line or " now with " in line
+        line
+        for line in run_mailapi(tmp_path, "migrate").splitlines()
+        if " became " in line or " now with " in line
     ]
     assert told and all(line in said for line in told)
 
@@ -140,7 +142,7 @@ def test_the_api_lists_the_same_before_and_after(old, tmp_path):
         if e != "ann@x.org"
     ]  # ignored before for want of an MSA row, dropped now
     mail = old("mailbox/?get", user="ann")["mails"]
-    run(tmp_path, "migrate")
+    run_mailapi(tmp_path, "migrate")
     assert [user["user_name"] for user in old("users/?get")["users"]] == names
     assert {u["user_name"]: set(u["modules"]) - {"Address"} for u in old("users/?get")["users"]} == modules
     assert [
@@ -168,7 +170,7 @@ def test_the_api_lists_the_same_before_and_after(old, tmp_path):
 def test_what_would_be_lost_or_broken_is_refused(old, tmp_path, statement, sentence):
     old.sql(statement)
     before = old.dump()
-    assert sentence in run(tmp_path, "migrate", check=1)
+    assert sentence in run_mailapi(tmp_path, "migrate", check=1)
     assert old.dump() == before and old.sql("SELECT value FROM meta") == [("8",)]
 
 
@@ -184,7 +186,7 @@ def test_too_little_space_is_told_before_anything_happens(old, monkeypatch, caps
 def test_a_database_in_use_is_told(old, tmp_path):
     daemon = sqlite3.connect(old.dbpath, isolation_level=None)
     daemon.execute("BEGIN IMMEDIATE")
-    assert "nothing was changed: database is locked" in run(tmp_path, "migrate", check=1)
+    assert "nothing was changed: database is locked" in run_mailapi(tmp_path, "migrate", check=1)
     daemon.close()
 
 
@@ -213,7 +215,7 @@ def many(site: Site, users: int):
 def test_100000_users_migrate_in_under_30_seconds(old, tmp_path):
     many(old, 100_000)
     started = time.monotonic()
-    said = run(tmp_path, "migrate")
+    said = run_mailapi(tmp_path, "migrate")
     assert time.monotonic() - started < 30
     assert "100,001 addresses, now with the router store" in said
     assert old.sql("SELECT COUNT(*) FROM smtpd") == [(100_005,)]
@@ -224,7 +226,7 @@ def test_killed_at_any_moment_the_file_is_the_old_one_or_the_new_one(old, tmp_pa
     before = old.dump()
     shutil.copy(old.dbpath, tmp_path / "saved")
     started = time.monotonic()
-    run(tmp_path, "migrate")
+    run_mailapi(tmp_path, "migrate")
     took = time.monotonic() - started
     after, outcomes = old.dump(), {"old": 0, "new": 0}
     assert before != after
@@ -244,5 +246,5 @@ def test_killed_at_any_moment_the_file_is_the_old_one_or_the_new_one(old, tmp_pa
 
 
 def test_progress_is_shown_on_a_terminal(old, tmp_path):
-    said = on_terminal(tmp_path, "migrate")
+    said = run_on_terminal(tmp_path, "migrate")
     assert b"copying: " in said and b"tables, api_access: 3 of 3" in said

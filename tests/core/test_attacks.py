@@ -12,7 +12,7 @@ import pytest
 
 import mailapi
 from support.browsers import ask
-from support.command_line import on_terminal, run
+from support.command_line import run_mailapi, run_on_terminal
 from support.counting import calls
 from support.site import MODULES, Site, authdata
 
@@ -112,13 +112,13 @@ def test_no_session_outlives_its_user(site, tmp_path):
     (tmp_path / "config.py").write_text(f'dbpath = "master.db3"\nmodulelist = {MODULES!r}\n')
     own = cookie_of(site)
     assert ask(own, "users/?delete", user_name="root")["status"] == "ok"
-    run(tmp_path, "call", "users", "add", "user_name=root", "user_permissions=admin")
+    run_mailapi(tmp_path, "call", "users", "add", "user_name=root", "user_permissions=admin")
     assert ask(own, "?login")["login"] is False
     bob = cookie_of(site, "bob")
     assert ask(bob, "users/?set_password", user_name="bob")["status"] == "ok"  # no log-in any more
     assert ask(bob, "?login")["login"] is False
     ann = cookie_of(site, "ann")
-    run(tmp_path, "call", "users", "delete", "user_name=ann")
+    run_mailapi(tmp_path, "call", "users", "delete", "user_name=ann")
     site.sql("INSERT INTO users (user_name, user_authdata) VALUES ('ann', ?)", authdata("pw"))
     assert ask(ann, "?login")["login"] is False
 
@@ -176,7 +176,7 @@ def test_migrate_never_shows_the_copy_to_others(site8, tmp_path):
 
     watcher = threading.Thread(target=watch)
     watcher.start()
-    run(tmp_path, "migrate")
+    run_mailapi(tmp_path, "migrate")
     over.set()
     watcher.join()
     assert seen == {0o600}
@@ -209,7 +209,7 @@ def test_no_control_character_reaches_a_terminal(site, tmp_path):
         ["call", "addresses", "get"],
         ["call", "--as", "bob", "mailbox", "read", "mail_id=1"],
     ):
-        shown = on_terminal(tmp_path, *command).decode()
+        shown = run_on_terminal(tmp_path, *command).decode()
         assert not {"\x1b", "\x07", "\x9b", "\u202e"} & set(shown), command
 
 
@@ -277,11 +277,11 @@ def test_the_command_line_answers_with_a_sentence(site, tmp_path, arguments):
     (tmp_path / "config.py").write_text(f'dbpath = "master.db3"\nmodulelist = {MODULES!r}\n')
     (tmp_path / "deep.php").write_text("<?php $dbpath = " + "[" * 5000)
     (tmp_path / "odd.php").write_text("<?php $dbpath = [[1] => 2];")
-    assert "mailapi: " in run(tmp_path, *arguments, check=1)
+    assert "mailapi: " in run_mailapi(tmp_path, *arguments, check=1)
 
 
 def test_import_config_keeps_every_character(tmp_path):
     (tmp_path / "config.php").write_text("<?php $dbpath = '/d/\U0001f600.db3'; $modulelist = ['User'];")
     names: dict = {}
-    exec(run(tmp_path, "import-config", "config.php"), names)
+    exec(run_mailapi(tmp_path, "import-config", "config.php"), names)
     assert names["dbpath"] == "/d/\U0001f600.db3"

@@ -6,7 +6,7 @@ import sys
 
 import pytest
 
-from support.browsers import log_in, token
+from support.browsers import log_in, session_of
 
 AUTH = json.dumps({"auth": {"user_name": "root", "password": "pw"}}).encode()
 
@@ -44,7 +44,7 @@ def calls_of(app, url: str, body: bytes, cookie: str = "") -> int:
 @pytest.mark.sqlite
 @pytest.mark.parametrize("url", ["?get_modules", "pop/?get", "addresses/?get"])
 def test_a_read_by_session_calls_110_functions_at_most(site, url):
-    cookie = "PHPSESSID=" + token(log_in(site, "root"))
+    cookie = "PHPSESSID=" + session_of(log_in(site, "root"))
     assert calls_of(site.app, url, b"{}", cookie) <= 110
 
 

@@ -2,10 +2,10 @@
 
 import pytest
 
-from support.bearers import make, works
-from support.browsers import log_in, logged_in
-from support.failed_log_ins import HERE, HOME, attempt, fail
-from support.recorded import recorded
+from support.bearers import make_token, token_works
+from support.browsers import is_logged_in, log_in
+from support.failed_log_ins import ADDRESS, OTHER_ADDRESS, attempt_log_in, fail_log_ins
+from support.recorded import audit_rows
 
 pytestmark = pytest.mark.every_engine
 
@@ -14,52 +14,53 @@ YEAR = 365 * 86400
 
 def test_failures_of_the_future_lock_nobody_out(site, clock):
     clock.now += YEAR
-    fail(site)
+    fail_log_ins(site)
     site.state("UPDATE failure SET failures = 30")
-    assert attempt(site) == 900
+    assert attempt_log_in(site) == 900
     clock.now -= YEAR
-    fail(site)  # and are counted anew
-    assert attempt(site) == 1
+    fail_log_ins(site)  # and are counted anew
+    assert attempt_log_in(site) == 1
     site.state(
         "UPDATE failure SET last = last + 50, failures = 10"
     )  # another instance's clock, a little ahead
-    assert attempt(site) == 1
-    assert attempt(site, "bob", "pw", HOME) == 1
+    assert attempt_log_in(site) == 1
+    assert attempt_log_in(site, "bob", "pw", OTHER_ADDRESS) == 1
 
 
 def test_addresses_known_in_the_future_are_not_known(site, clock):
     clock.now += YEAR
-    assert attempt(site, "bob", "pw", HOME) == "in"
+    assert attempt_log_in(site, "bob", "pw", OTHER_ADDRESS) == "in"
     clock.now -= YEAR
-    fail(site, 10, "bob", "x", HERE)
-    assert attempt(site, "bob", "pw", HOME) == 1
+    fail_log_ins(site, 10, "bob", "x", ADDRESS)
+    assert attempt_log_in(site, "bob", "pw", OTHER_ADDRESS) == 1
     clock.now += 1
-    assert attempt(site, "bob", "pw", HOME) == "in"
-    fail(site, 1, "bob", "x", HERE)
+    assert attempt_log_in(site, "bob", "pw", OTHER_ADDRESS) == "in"
+    fail_log_ins(site, 1, "bob", "x", ADDRESS)
     assert (
-        attempt(site, "bob", "pw", "192.0.2.50") == 2 and attempt(site, "bob", "pw", HOME) == "in"
+        attempt_log_in(site, "bob", "pw", "192.0.2.50") == 2
+        and attempt_log_in(site, "bob", "pw", OTHER_ADDRESS) == "in"
     )  # known now
 
 
 def test_sessions_of_the_future_have_ended(site, clock):
     clock.now += YEAR
     browser = log_in(site)
-    assert logged_in(browser)
+    assert is_logged_in(browser)
     clock.now -= YEAR
-    assert not logged_in(browser)
+    assert not is_logged_in(browser)
     clock.now += YEAR - 50  # another instance's clock, a little behind
-    assert logged_in(browser)
+    assert is_logged_in(browser)
 
 
 def test_tokens_of_the_future_are_not_valid(site, clock):
     clock.now += YEAR
-    early = make(site, token_expires=clock.now + 3600)
-    assert works(site, early)
+    early = make_token(site, token_expires=clock.now + 3600)
+    assert token_works(site, early)
     clock.now -= YEAR
-    assert not works(site, early)
-    secret = make(site)
+    assert not token_works(site, early)
+    secret = make_token(site)
     site.state("UPDATE token SET token_used = ?", clock.now + YEAR)
-    assert works(site, secret)
+    assert token_works(site, secret)
     assert site.state("SELECT token_used FROM token ORDER BY token_id")[1] == (clock.now,)
 
 
@@ -79,21 +80,21 @@ def test_a_claim_of_the_future_holds_nobody_up(site, clock):
 
 
 def users(site) -> list[str]:
-    return [row[0] for row in recorded(site)]
+    return [row[0] for row in audit_rows(site)]
 
 
 def test_a_clock_that_jumps_ahead_erases_no_audit(site, clock):
     lifetime = site.app.config.audit_lifetime
     for days in range(0, 100, 2):
         clock.now += 43200
-        attempt(site, "bob", f"guess {days}")
+        attempt_log_in(site, "bob", f"guess {days}")
         clock.now += 43200
-        attempt(site, "ann", "pw")
+        attempt_log_in(site, "ann", "pw")
     clock.now += 2 * lifetime
     for n in range(20):
-        attempt(site, "root", "pw", f"192.0.2.{n}")
+        attempt_log_in(site, "root", "pw", f"192.0.2.{n}")
     clock.now -= 2 * lifetime
-    attempt(site, "dele", "pw")
+    attempt_log_in(site, "dele", "pw")
     seen = users(site)
     assert seen.count("root") == 20 and seen[-1] == "dele"
     assert seen.count("bob") + seen.count("ann") >= 96  # two days' entries at the most
@@ -101,32 +102,32 @@ def test_a_clock_that_jumps_ahead_erases_no_audit(site, clock):
 
 def test_what_is_too_old_is_forgotten_once_the_time_has_been_so_for_a_day(site, clock):
     """A server that was off for a year forgets what it must, a day later."""
-    attempt(site, "bob", "pw")
+    attempt_log_in(site, "bob", "pw")
     clock.now += YEAR
-    attempt(site, "ann", "pw")
+    attempt_log_in(site, "ann", "pw")
     assert users(site) == ["bob", "ann"]
     clock.now += 86400
-    attempt(site, "dele", "pw")
+    attempt_log_in(site, "dele", "pw")
     assert users(site) == ["ann", "dele"]
 
 
 def test_entries_are_forgotten_to_the_second_where_somebody_comes_every_day(site, clock):
-    attempt(site, "bob", "pw")
+    attempt_log_in(site, "bob", "pw")
     lifetime = site.app.config.audit_lifetime
     for _ in range(lifetime // 43200):
         clock.now += 43200
-        attempt(site, "ann", "pw")
+        attempt_log_in(site, "ann", "pw")
     assert users(site).count("bob") == 1
     clock.now += 1
-    attempt(site, "dele", "pw")
+    attempt_log_in(site, "dele", "pw")
     assert users(site).count("bob") == 0
 
 
 def test_a_clock_that_is_behind_for_a_while_erases_nothing(site, clock):
     for _ in range(3):
-        attempt(site, "bob", "pw")
+        attempt_log_in(site, "bob", "pw")
     clock.now -= 10 * YEAR
-    attempt(site, "ann", "pw")
+    attempt_log_in(site, "ann", "pw")
     clock.now += 10 * YEAR
-    attempt(site, "dele", "pw")
+    attempt_log_in(site, "dele", "pw")
     assert [name for name in users(site) if name != "ann"] == ["bob"] * 3 + ["dele"]

@@ -4,7 +4,17 @@ import json
 
 import pytest
 
-from support.browsers import NOBODY, OUT, ask, credentials, holding, log_in, logged_in, post, token
+from support.browsers import (
+    LOGGED_OUT,
+    NO_USER_NAME,
+    ask,
+    browser_with_session,
+    credentials,
+    is_logged_in,
+    log_in,
+    post,
+    session_of,
+)
 from support.site import OPTIONAL, Site
 
 SITE, ORIGIN = "Sec-Fetch-Site", "Origin"
@@ -36,7 +46,7 @@ SITE, ORIGIN = "Sec-Fetch-Site", "Origin"
 )
 def test_f42_a_cookie_counts_unless_a_page_of_another_origin_sent_it(site, headers, counts):
     answer = post(log_in(site), "pop/?add", headers, pop_user="bob").json
-    assert answer["status"] == ("ok" if counts else NOBODY)
+    assert answer["status"] == ("ok" if counts else NO_USER_NAME)
     assert bool(site.sql("SELECT * FROM popd")) is counts
 
 
@@ -65,7 +75,7 @@ def test_f42_the_origin_is_the_one_that_the_client_sees(tmp_path, environ, origi
         b"{}",
         **{
             "REMOTE_ADDR": "192.0.2.1",
-            "HTTP_COOKIE": f"PHPSESSID={token(log_in(site))}",
+            "HTTP_COOKIE": f"PHPSESSID={session_of(log_in(site))}",
             "HTTP_ORIGIN": origin,
         }
         | environ,
@@ -101,7 +111,7 @@ def test_f43_a_link_changes_nothing(tmp_path, method):
             method == "HEAD" or answer.json["status"] == "Use POST."
         )
     assert site.dump() == before
-    assert browser.get("/?logout").json["status"] == OUT and not logged_in(browser)
+    assert browser.get("/?logout").json["status"] == LOGGED_OUT and not is_logged_in(browser)
 
 
 def test_f43_credentials_and_tokens_may_use_any_method(site):
@@ -119,8 +129,8 @@ def test_f43_credentials_and_tokens_may_use_any_method(site):
 
 
 def test_another_site_cannot_end_a_session(site):
-    browser = holding(site, token(log_in(site)))
-    assert post(browser, "?logout", {SITE: "cross-site"}).json["status"] == OUT
+    browser = browser_with_session(site, session_of(log_in(site)))
+    assert post(browser, "?logout", {SITE: "cross-site"}).json["status"] == LOGGED_OUT
     post(browser, headers={SITE: "cross-site"}, auth=credentials("ann"))
     assert ask(browser)["auth_user"] == "bob"
 
@@ -133,4 +143,4 @@ def test_jsonp_shows_another_site_nothing(site):
     browser = log_in(site)
     assert '"auth_user":"bob"' in browser.get("/users/?get&callback=f", headers={SITE: "same-origin"}).text
     answer = browser.get("/users/?get&callback=f", headers={SITE: "cross-site"}).text
-    assert answer.startswith("f('") and NOBODY in answer and "bob" not in answer
+    assert answer.startswith("f('") and NO_USER_NAME in answer and "bob" not in answer

@@ -11,8 +11,8 @@ from pathlib import Path
 
 import pytest
 
-from support.daemons import nobody_holds, other_program
-from support.permission_table import READS, READY, ROLES, TABLE, TARGETS, ask_as, furnish
+from support.daemons import daemon_connection, file_is_free
+from support.permission_table import PREPARATIONS, READS, ROLES, TABLE, TARGETS, add_targets, ask_as
 from support.site import OPTIONAL, Site
 
 pytestmark = [pytest.mark.every_engine, pytest.mark.slow]
@@ -54,19 +54,19 @@ def types(site: Site) -> set[str]:
 def test_action_leaves_the_file_as_the_daemons_need_it(tmp_path, generation, path, action, fields):
     """No lock and no file left behind, allowed or refused; schema, meta and journal mode as before; text is text."""
     site = Site(tmp_path, generation, OPTIONAL)
-    furnish(site)
-    site.sql(READY.get((path, action), "SELECT 1"))
+    add_targets(site)
+    site.sql(PREPARATIONS.get((path, action), "SELECT 1"))
     before = foundation(site)
     for role in ROLES:
         ask_as(site, path, action, fields, role)
-        assert nobody_holds(site.dbpath) and side_files(site.dbpath) == [], role
+        assert file_is_free(site.dbpath) and side_files(site.dbpath) == [], role
     assert foundation(site) == before
     assert types(site) <= {"text", "integer", "null"}
 
 
 @pytest.mark.parametrize("table", ["popd", "users", "api_access", "addresses", "mailbox"])
 def test_failed_request_leaves_no_transaction_open(either_with_all_modules, table):
-    furnish(either_with_all_modules)
+    add_targets(either_with_all_modules)
     either_with_all_modules.sql(f"ALTER TABLE {table} RENAME TO gone")
     for path, action, fields, generations, *_ in TABLE:
         if either_with_all_modules.generation in generations:
@@ -78,7 +78,7 @@ def test_failed_request_leaves_no_transaction_open(either_with_all_modules, tabl
             )
             assert answer.json["status"] and "Traceback" not in answer.text
             assert (
-                nobody_holds(either_with_all_modules.dbpath)
+                file_is_free(either_with_all_modules.dbpath)
                 and side_files(either_with_all_modules.dbpath) == []
             )
     either_with_all_modules.sql(f"ALTER TABLE gone RENAME TO {table}")
@@ -100,8 +100,8 @@ def test_user_database_is_left_free_too(site, action):
     for mail_id in (7, 8):
         site(f"mailbox/?{action}", user="bob", mail_id=mail_id, mail_sourcedb="user")
         assert (
-            nobody_holds(path)
-            and nobody_holds(site.dbpath)
+            file_is_free(path)
+            and file_is_free(site.dbpath)
             and side_files(path) == side_files(site.dbpath) == []
         )
 
@@ -156,7 +156,7 @@ def test_foreign_keys_are_enforced_in_every_connection(site):
 
 
 def test_deleted_user_leaves_no_row_behind(either_with_all_modules):
-    furnish(either_with_all_modules)
+    add_targets(either_with_all_modules)
     either_with_all_modules.sql("UPDATE users SET user_alias = 'ann' WHERE user_name = 'bob'")
     either_with_all_modules("users/?delete", user_name="ann")
     assert either_with_all_modules.sql("PRAGMA foreign_key_check") == []
@@ -266,8 +266,8 @@ def test_unknown_schema_version_is_answered_with_both_versions_and_nothing_else(
 
 
 def test_reads_work_while_a_daemon_writes(either_with_all_modules):
-    furnish(either_with_all_modules)
-    with other_program(either_with_all_modules.dbpath) as daemon:
+    add_targets(either_with_all_modules)
+    with daemon_connection(either_with_all_modules.dbpath) as daemon:
         daemon.execute("BEGIN IMMEDIATE")
         daemon.execute("INSERT INTO users (user_name) VALUES ('coming')")
         for path, action, fields, generations, *_ in TABLE:
@@ -281,7 +281,7 @@ def test_reads_work_while_a_daemon_writes(either_with_all_modules):
 
 def test_write_waits_for_a_daemon_that_is_soon_done(site):
     site("?get_modules")
-    with other_program(site.dbpath, check_same_thread=False) as daemon:
+    with daemon_connection(site.dbpath, check_same_thread=False) as daemon:
         daemon.execute("BEGIN IMMEDIATE")
         timer = threading.Timer(0.5, lambda: daemon.execute("COMMIT"))
         timer.start()
@@ -308,7 +308,7 @@ def test_two_threads_at_once(either_with_all_modules):
     assert (
         failures == []
         and either_with_all_modules.sql("SELECT * FROM popd") == []
-        and nobody_holds(either_with_all_modules.dbpath)
+        and file_is_free(either_with_all_modules.dbpath)
     )
 
 

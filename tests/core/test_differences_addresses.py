@@ -3,12 +3,12 @@
 import pytest
 
 from support.both_generations import (
-    address,
-    changed,
-    done,
-    refused,
-    stored,
-    word,
+    add_address,
+    assert_done,
+    assert_refused,
+    permission_word,
+    stored_addresses,
+    update_fields,
 )
 
 pytestmark = pytest.mark.every_engine
@@ -39,55 +39,67 @@ def test_f10_adding_half_an_address_is_refused_in_words(either, nothing):
         }
     for field, sentence in sentences.items():
         for user in ("root", "dele", "ann"):
-            refused(either, "addresses/?add", sentence, user=user, **without(field))
+            assert_refused(either, "addresses/?add", sentence, user=user, **without(field))
 
 
 def test_f10_adding_takes_the_permission_and_the_expression(either):
-    refused(
-        either, "addresses/?add", f"No {word(either)} to add an address.", user="ann", **new_address(either)
-    )
-    refused(
+    assert_refused(
         either,
         "addresses/?add",
-        f"No {word(either)} to insert this expression.",
+        f"No {permission_word(either)} to add an address.",
+        user="ann",
+        **new_address(either),
+    )
+    assert_refused(
+        either,
+        "addresses/?add",
+        f"No {permission_word(either)} to insert this expression.",
         user="dele",
         **new_address(either),
     )
-    done(either, "addresses/?add", user="dele", **new_address(either, 7, "a@corp.org"))
-    done(either, "addresses/?add", **new_address(either))
-    rows = [(row[0], row[1], row[-1]) for row in stored(either)]
+    assert_done(either, "addresses/?add", user="dele", **new_address(either, 7, "a@corp.org"))
+    assert_done(either, "addresses/?add", **new_address(either))
+    rows = [(row[0], row[1], row[-1]) for row in stored_addresses(either)]
     assert rows == [("a@corp.org", 7, "ann"), ("a@one.org", 8, "ann")]
 
 
 @pytest.mark.parametrize("router", ["any", "defined", "forward", "Store", "store ", "x", "1"])
 def test_f33_a_router_that_the_daemons_do_not_know_is_refused(site, router):
-    address(site, 10, "a@one.org", "ann")
+    add_address(site, 10, "a@one.org", "ann")
     sentence = f"Unknown router {router}."
-    refused(site, "addresses/?add", sentence, **new_address(site, address_router=router))
-    refused(
-        site, "addresses/?update", sentence, **changed(site, 10, "a@one.org", "ann", address_router=router)
+    assert_refused(site, "addresses/?add", sentence, **new_address(site, address_router=router))
+    assert_refused(
+        site,
+        "addresses/?update",
+        sentence,
+        **update_fields(site, 10, "a@one.org", "ann", address_router=router),
     )
     if router not in ("any", "defined"):
         site.sql("INSERT INTO smtpd VALUES ('ann', 'any', NULL)")
         for action, user in (("add", "bob"), ("update", "ann")):
-            refused(site, f"smtpd/?{action}", sentence, smtpd_user=user, smtpd_router=router, smtpd_route="x")
+            assert_refused(
+                site, f"smtpd/?{action}", sentence, smtpd_user=user, smtpd_router=router, smtpd_route="x"
+            )
 
 
 @pytest.mark.parametrize("nothing", EMPTY)
 @pytest.mark.parametrize("router", ["store", "redirect", "handoff"])
 def test_f33_routers_that_need_a_route_are_not_stored_without(site, router, nothing):
-    address(site, 10, "a@one.org", "ann")
+    add_address(site, 10, "a@one.org", "ann")
     sentence = "Address router needs an argument (address_route)."
-    for action, fields in (("add", new_address(site)), ("update", changed(site, 10, "a@one.org", "ann"))):
+    for action, fields in (
+        ("add", new_address(site)),
+        ("update", update_fields(site, 10, "a@one.org", "ann")),
+    ):
         fields |= {"address_router": router, "address_route": nothing}
         fields = {name: value for name, value in fields.items() if value != "missing"}
-        refused(site, f"addresses/?{action}", sentence, **fields)
+        assert_refused(site, f"addresses/?{action}", sentence, **fields)
 
 
 @pytest.mark.parametrize("router", ["reject", "drop"])
 def test_f33_routers_without_a_route_need_none(site, router):
-    done(site, "addresses/?add", address_expression="a@one.org", address_router=router)
-    assert stored(site) == [("a@one.org", 1, router, None)]
+    assert_done(site, "addresses/?add", address_expression="a@one.org", address_router=router)
+    assert stored_addresses(site) == [("a@one.org", 1, router, None)]
 
 
 def test_f33_sending_has_its_own_routers(either):
@@ -98,13 +110,15 @@ def test_f33_sending_has_its_own_routers(either):
     )
     out = "smtpd_rout" if either.generation == 9 else "msa_outrout"
     for router in ("any", "defined", "drop", "reject"):
-        done(either, f"{table}/?add", **row | {f"{out}er": router})
+        assert_done(either, f"{table}/?add", **row | {f"{out}er": router})
         for action in ("add", "update"):
             sentence = f"Router handoff needs an argument ({out}e)."
-            refused(either, f"{table}/?{action}", sentence, **row, **{f"{out}e": ""})
-            refused(either, f"{table}/?{action}", "Unknown router store.", **row | {f"{out}er": "store"})
-        done(either, f"{table}/?update", **row, **{f"{out}e": "relay"})
-        done(either, f"{table}/?delete", **{f"{table}_user": "ann"})
+            assert_refused(either, f"{table}/?{action}", sentence, **row, **{f"{out}e": ""})
+            assert_refused(
+                either, f"{table}/?{action}", "Unknown router store.", **row | {f"{out}er": "store"}
+            )
+        assert_done(either, f"{table}/?update", **row, **{f"{out}e": "relay"})
+        assert_done(either, f"{table}/?delete", **{f"{table}_user": "ann"})
 
 
 @pytest.mark.parametrize(
@@ -119,11 +133,13 @@ def test_f33_sending_has_its_own_routers(either):
 def test_f33_mail_comes_in_by_routers_of_the_msa(site8, router, sentence):
     site8.sql("INSERT INTO msa VALUES ('ann', 'drop', NULL, 'drop', NULL)")
     for user, action in (("bob", "add"), ("ann", "update")):
-        refused(site8, f"msa/?{action}", sentence, msa_user=user, msa_inrouter=router, msa_outrouter="any")
+        assert_refused(
+            site8, f"msa/?{action}", sentence, msa_user=user, msa_inrouter=router, msa_outrouter="any"
+        )
 
 
 def test_f37_an_order_that_is_no_whole_number_is_refused(either):
-    address(either, 10, "a@one.org", "ann")
+    add_address(either, 10, "a@one.org", "ann")
     invalid = "Invalid value for address_order."
     texts = ("x", "1x", " 5", "5\n", "+5", "1e3", "1.5", "\u0665", str(10**18))
     for order in (
@@ -137,55 +153,57 @@ def test_f37_an_order_that_is_no_whole_number_is_refused(either):
         True,
         ["5"],
     ):  # docs/wire.md F47
-        refused(
+        assert_refused(
             either,
             "addresses/?update",
             invalid,
             400,
-            **changed(either, 10, "a@one.org", "ann") | {"address_order": order},
+            **update_fields(either, 10, "a@one.org", "ann") | {"address_order": order},
         )
-        refused(either, "addresses/?add", invalid, 400, **new_address(either, order))
+        assert_refused(either, "addresses/?add", invalid, 400, **new_address(either, order))
         if either.generation == 9:
-            refused(
+            assert_refused(
                 either, "addresses/?delete", invalid, 400, address_expression="a@one.org", address_order=order
             )
     for order in ("", []):
-        refused(
+        assert_refused(
             either,
             "addresses/?update",
             invalid,
             400,
-            **changed(either, 10, "a@one.org", "ann") | {"address_order": order},
+            **update_fields(either, 10, "a@one.org", "ann") | {"address_order": order},
         )
-    refused(
+    assert_refused(
         either,
         "addresses/?update",
         "We want also an order.",
-        **changed(either, 10, "a@one.org", "ann") | {"address_order": None},
+        **update_fields(either, 10, "a@one.org", "ann") | {"address_order": None},
     )
 
 
 def test_f37_orders_end_at_2_53_and_nothing_means_the_next_order(either):
-    address(either, 10, "a@one.org", "ann")
+    add_address(either, 10, "a@one.org", "ann")
     for order in ("", None):
-        done(either, "addresses/?add", **new_address(either, order))
+        assert_done(either, "addresses/?add", **new_address(either, order))
     for order in (2**53 - 1, 1 - 2**53, "5"):
-        done(either, "addresses/?add", **new_address(either, order))
-    assert [row[1] for row in stored(either)] == [1 - 2**53, 5, 10, 11, 12, 2**53 - 1]
+        assert_done(either, "addresses/?add", **new_address(either, order))
+    assert [row[1] for row in stored_addresses(either)] == [1 - 2**53, 5, 10, 11, 12, 2**53 - 1]
 
 
 @pytest.mark.parametrize("old, new", [(20, "20"), ("20", 20), ("20", "20"), (20, 20)])
 def test_f38_a_number_and_its_text_are_the_same_order(either, old, new):
-    address(either, 10, "a@one.org", "ann")
-    address(either, 20, "b@one.org", "ann")
-    fields = changed(either, 20, "b@one.org", "bob") | {"address_order": new}
-    done(
+    add_address(either, 10, "a@one.org", "ann")
+    add_address(either, 20, "b@one.org", "ann")
+    fields = update_fields(either, 20, "b@one.org", "bob") | {"address_order": new}
+    assert_done(
         either, "addresses/?update", **fields | ({"address_old_order": old} if either.generation == 9 else {})
     )
-    assert [(row[1], row[-1]) for row in stored(either)] == [(10, "ann"), (20, "bob")]
+    assert [(row[1], row[-1]) for row in stored_addresses(either)] == [(10, "ann"), (20, "bob")]
     if either.generation == 9:
         for taken in (10, "10"):
-            refused(either, "addresses/?update", "Duplicate order.", **fields | {"address_order": taken})
+            assert_refused(
+                either, "addresses/?update", "Duplicate order.", **fields | {"address_order": taken}
+            )
 
 
 @pytest.mark.parametrize(
@@ -231,23 +249,29 @@ def test_f39_an_expression_is_delegated_only_with_all_that_it_matches(either, gi
     either.sql("UPDATE api_address_delegates SET api_expression = ?", given)
     fields = new_address(either, 10, expression)
     if covered:
-        done(either, "addresses/?add", user="dele", **fields)
-        assert len(done(either, "addresses/?get", user="dele")["addresses"]) == 1
-        done(either, "addresses/?update", user="dele", **changed(either, 10, expression, "bob"))
-        done(either, "addresses/?delete", user="dele", address_expression=expression, address_order=10)
-        assert stored(either) == []
+        assert_done(either, "addresses/?add", user="dele", **fields)
+        assert len(assert_done(either, "addresses/?get", user="dele")["addresses"]) == 1
+        assert_done(either, "addresses/?update", user="dele", **update_fields(either, 10, expression, "bob"))
+        assert_done(either, "addresses/?delete", user="dele", address_expression=expression, address_order=10)
+        assert stored_addresses(either) == []
         return
-    refused(either, "addresses/?add", f"No {word(either)} to insert this expression.", user="dele", **fields)
-    address(either, 10, expression, "bob")
-    assert done(either, "addresses/?get", user="dele")["addresses"] == []
-    refused(
+    assert_refused(
+        either,
+        "addresses/?add",
+        f"No {permission_word(either)} to insert this expression.",
+        user="dele",
+        **fields,
+    )
+    add_address(either, 10, expression, "bob")
+    assert assert_done(either, "addresses/?get", user="dele")["addresses"] == []
+    assert_refused(
         either,
         "addresses/?update",
-        f"No {word(either)} to update this to address",
+        f"No {permission_word(either)} to update this to address",
         user="dele",
-        **changed(either, 10, expression, "ann"),
+        **update_fields(either, 10, expression, "ann"),
     )
-    refused(
+    assert_refused(
         either,
         "addresses/?delete",
         "No access.",
@@ -255,13 +279,13 @@ def test_f39_an_expression_is_delegated_only_with_all_that_it_matches(either, gi
         address_expression=expression,
         address_order=10,
     )
-    row = done(either, "addresses/?get")["addresses"][0]
-    refused(either, "addresses/?switch", "No access.", user="dele", address1=row, address2=row)
+    row = assert_done(either, "addresses/?get")["addresses"][0]
+    assert_refused(either, "addresses/?switch", "No access.", user="dele", address1=row, address2=row)
 
 
 def test_f39_many_wildcards_are_decided_quickly(site):
     site.sql("UPDATE api_address_delegates SET api_expression = ?", "%a" * 40 + "%b")
-    refused(
+    assert_refused(
         site,
         "addresses/?add",
         "No permission to insert this expression.",
@@ -284,14 +308,16 @@ def test_f40_in_addresses_empty_text_is_missing_in_this_order(either):
     fields = {"address_expression": "", "address_router": "", "address_route": "", "address_user": ""}
     for name, sentence, value in steps:
         if sentence:
-            refused(either, "addresses/?add", sentence, user="ann", **fields)
+            assert_refused(either, "addresses/?add", sentence, user="ann", **fields)
         fields[name] = value
-    refused(either, "addresses/?add", f"No {word(either)} to add an address.", user="ann", **fields)
+    assert_refused(
+        either, "addresses/?add", f"No {permission_word(either)} to add an address.", user="ann", **fields
+    )
 
 
 def test_f40_empty_text_is_missing_in_update_and_delete_too(either):
-    address(either, 10, "a@one.org", "ann")
-    good = changed(either, 10, "a@one.org", "ann")
+    add_address(either, 10, "a@one.org", "ann")
+    good = update_fields(either, 10, "a@one.org", "ann")
     sentences = {
         9: {
             "address_router": "No address router defined.",
@@ -300,12 +326,12 @@ def test_f40_empty_text_is_missing_in_update_and_delete_too(either):
         8: {"address_user": "We want also an username."},
     }[either.generation]
     for field, sentence in ({"address_expression": "We need an address expression."} | sentences).items():
-        refused(either, "addresses/?update", sentence, **good | {field: ""})
-    refused(
+        assert_refused(either, "addresses/?update", sentence, **good | {field: ""})
+    assert_refused(
         either, "addresses/?delete", "We need an address expression.", address_expression="", address_order=10
     )
     if either.generation == 9:
-        refused(
+        assert_refused(
             either,
             "addresses/?delete",
             "We need the address order.",
@@ -315,7 +341,9 @@ def test_f40_empty_text_is_missing_in_update_and_delete_too(either):
 
 
 def test_f40_an_empty_route_is_stored_as_none(site):
-    done(site, "addresses/?add", **new_address(site, 10, address_router="drop", address_route=""))
-    done(site, "addresses/?add", **new_address(site, 20))
-    done(site, "addresses/?update", **changed(site, 20, "a@one.org", "", address_router="reject"))
-    assert [row[2:] for row in stored(site)] == [("drop", None), ("reject", None)]
+    assert_done(site, "addresses/?add", **new_address(site, 10, address_router="drop", address_route=""))
+    assert_done(site, "addresses/?add", **new_address(site, 20))
+    assert_done(
+        site, "addresses/?update", **update_fields(site, 20, "a@one.org", "", address_router="reject")
+    )
+    assert [row[2:] for row in stored_addresses(site)] == [("drop", None), ("reject", None)]

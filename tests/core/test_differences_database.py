@@ -10,10 +10,10 @@ import pytest
 
 import mailapi
 from support.both_generations import (
-    done,
-    mail,
-    mails,
-    user_database,
+    assert_done,
+    mail_rows,
+    make_user_database,
+    store_mail,
 )
 
 pytestmark = pytest.mark.every_engine
@@ -25,7 +25,7 @@ def files(site) -> list:
 
 
 def test_f26_a_missing_database_is_not_created(either):
-    done(either, "pop/?get")
+    assert_done(either, "pop/?get")
     for path in (either.dbpath, either.dbpath.parent / "nowhere" / "master.db3"):
         either.dbpath.unlink(missing_ok=True)
         before = files(either)
@@ -65,7 +65,7 @@ def busy(site, url, user="root", **fields):
 )
 def test_f36_a_write_that_finds_the_file_locked_is_not_answered_ok(either, held):
     """The reader lets the statements pass and makes COMMIT fail."""
-    done(either, "pop/?get")
+    assert_done(either, "pop/?get")
     either.app.db.database.timeout = 0.2
     before = either.dump()
     with daemon(either.dbpath, *held):
@@ -76,9 +76,9 @@ def test_f36_a_write_that_finds_the_file_locked_is_not_answered_ok(either, held)
             busy(either, "?get_modules")
         else:
             busy(either, "users/?set_password", user_name="ann", user_authdata="new")
-            done(either, "users/?get")
+            assert_done(either, "users/?get")
     assert either.dump() == before
-    done(either, "pop/?add", pop_user="ann")
+    assert_done(either, "pop/?add", pop_user="ann")
 
 
 def test_f36_five_seconds_are_waited_and_no_more(site):
@@ -88,14 +88,14 @@ def test_f36_five_seconds_are_waited_and_no_more(site):
         assert 4.5 < time.monotonic() - start < 7
         timer = threading.Timer(0.5, connection.rollback)
         timer.start()
-        done(site, "pop/?add", pop_user="ann")
+        assert_done(site, "pop/?add", pop_user="ann")
         timer.join()
     assert site.sql("SELECT pop_user FROM popd") == [("ann",)]
 
 
 def test_f36_a_locked_user_database_is_busy_too(site):
-    path = user_database(site, "ann")
-    mail_id = mail(site, "ann", path=path)
+    path = make_user_database(site, "ann")
+    mail_id = store_mail(site, "ann", path=path)
     with daemon(path, "BEGIN EXCLUSIVE"):
         busy(site, "mailbox/?delete", user="ann", mail_id=mail_id, mail_sourcedb="user")
-    assert mails(path) == [(mail_id, "ann", 0)]
+    assert mail_rows(path) == [(mail_id, "ann", 0)]

@@ -7,7 +7,7 @@ from collections import Counter
 import pytest
 
 from support.both_generations import (
-    who,
+    logged_in_user,
 )
 from support.browsers import ask, log_in
 from support.site import authdata
@@ -88,11 +88,11 @@ def test_f30_credentials_decide_even_beside_a_live_session(either):
         )
         assert (answer.json["status"], answer.json["login"]) == (status, False)
         assert either.dump() == before and "Set-Cookie" not in answer.headers
-        assert who(browser) == "ann"
+        assert logged_in_user(browser) == "ann"
     for nobody in ({"user_name": "", "password": ""}, {"user_name": None, "password": "x"}, {}):
         assert ask(browser, "?login", auth=nobody)["auth_user"] == "ann"
     assert ask(browser, "?login", auth={"user_name": "bob", "password": "pw"})["auth_user"] == "bob"
-    assert who(browser) == "bob"
+    assert logged_in_user(browser) == "bob"
 
 
 @pytest.mark.parametrize(

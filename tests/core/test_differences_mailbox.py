@@ -3,12 +3,12 @@
 import pytest
 
 from support.both_generations import (
-    address,
-    done,
-    mail,
-    mails,
-    refused,
-    user_database,
+    add_address,
+    assert_done,
+    assert_refused,
+    mail_rows,
+    make_user_database,
+    store_mail,
 )
 
 pytestmark = pytest.mark.every_engine
@@ -17,32 +17,32 @@ pytestmark = pytest.mark.every_engine
 @pytest.mark.parametrize("caller", ["bob", "dele", "root"])
 @pytest.mark.parametrize("action", ["read", "unread", "delete"])
 def test_f14_nobody_touches_the_mail_of_others(either, caller, action):
-    path = user_database(either, "ann", caller)
-    there = mail(either, "ann", path=path)
-    here = mail(either, "ann")
+    path = make_user_database(either, "ann", caller)
+    there = store_mail(either, "ann", path=path)
+    here = store_mail(either, "ann")
     either.sql("UPDATE mailbox SET mail_read = 1")
-    kept = mails(path)
+    kept = mail_rows(path)
     for fields in (
         {"mail_id": here},
         {"mail_id": here, "mail_sourcedb": "master"},
         {"mail_id": there, "mail_sourcedb": "user"},
         {"mail_id": 999},
     ):
-        answer = refused(either, f"mailbox/?{action}", "mail not found", user=caller, **fields)
+        answer = assert_refused(either, f"mailbox/?{action}", "mail not found", user=caller, **fields)
         assert "mail" not in answer
-    assert mails(path) == kept
-    done(either, f"mailbox/?{action}", user="ann", mail_id=there, mail_sourcedb="user")
-    assert mails(path) == {"read": [(1, "ann", 1)], "unread": [(1, "ann", 0)], "delete": []}[action]
+    assert mail_rows(path) == kept
+    assert_done(either, f"mailbox/?{action}", user="ann", mail_id=there, mail_sourcedb="user")
+    assert mail_rows(path) == {"read": [(1, "ann", 1)], "unread": [(1, "ann", 0)], "delete": []}[action]
 
 
 def test_f15_mail_is_listed_from_both_databases(either):
-    path = user_database(either, "ann", "bob")
-    mail(either, "ann"), mail(either, "bob", path=path)
-    mail(either, "ann", path=path), mail(either, "bob")
-    done(either, "mailbox/?read", user="ann", mail_id=1, mail_sourcedb="master")
+    path = make_user_database(either, "ann", "bob")
+    store_mail(either, "ann"), store_mail(either, "bob", path=path)
+    store_mail(either, "ann", path=path), store_mail(either, "bob")
+    assert_done(either, "mailbox/?read", user="ann", mail_id=1, mail_sourcedb="master")
 
     def listed(**fields):
-        rows = done(either, "mailbox/?get", user="ann", **fields)["mails"]
+        rows = assert_done(either, "mailbox/?get", user="ann", **fields)["mails"]
         assert {row["mail_user"] for row in rows} <= {"ann"}
         return sorted((row["mail_sourcedb"], row["mail_id"], row["mail_read"]) for row in rows)
 
@@ -55,7 +55,7 @@ def test_f15_mail_is_listed_from_both_databases(either):
 def test_f15_a_missing_user_database_is_a_warning_and_is_not_made(either):
     missing = either.file.parent / "missing.db3"
     either.sql("UPDATE users SET user_database = ? WHERE user_name = 'ann'", str(missing))
-    mail(either, "ann")
+    store_mail(either, "ann")
     answer = either("mailbox/?get", user="ann")
     assert (answer["status"], answer["warning"]) == ("warning", "Cannot open userdb from user: ann")
     assert len(answer["mails"]) == 1 and not missing.exists()
@@ -63,21 +63,21 @@ def test_f15_a_missing_user_database_is_a_warning_and_is_not_made(either):
 
 def test_f16_bytes_that_are_not_utf8_are_replaced(either):
     raw = b"Subject: gr\xfc\xdfe\r\nFrom: \xff@one.org\r\n\r\nsch\xf6n\r\n"
-    mail_id = mail(either, "ann", raw)
+    mail_id = store_mail(either, "ann", raw)
     either.sql("UPDATE mailbox SET mail_envelopefrom = CAST(x'ff40' AS TEXT)")
-    listed = done(either, "mailbox/?get", user="ann")["mails"][0]
+    listed = assert_done(either, "mailbox/?get", user="ann")["mails"][0]
     assert (listed["mail_subject"], listed["mail_from"]) == ("gr\ufffd\ufffde", "\ufffd@one.org")
     assert (listed["mail_envelopefrom"], listed["mail_data"]) == ("\ufffd@", None)
-    shown = done(either, "mailbox/?read", user="ann", mail_id=mail_id)["mail"]
+    shown = assert_done(either, "mailbox/?read", user="ann", mail_id=mail_id)["mail"]
     assert shown["mail_data"] == raw.decode(errors="replace")
     assert shown["mail_body"] == "sch\ufffdn\r\n"
     assert either.sql("SELECT CAST(mail_data AS BLOB) FROM mailbox") == [(raw,)]
 
 
 def test_f16_a_broken_byte_in_any_column_does_not_empty_a_list(either):
-    address(either, 10, "a@corp.org", "ann")
+    add_address(either, 10, "a@corp.org", "ann")
     either.sql("UPDATE addresses SET address_expression = CAST(x'61ff' AS TEXT)")
-    assert done(either, "addresses/?get")["addresses"][0]["address_expression"] == "a\ufffd"
+    assert assert_done(either, "addresses/?get")["addresses"][0]["address_expression"] == "a\ufffd"
 
 
 @pytest.mark.parametrize("newline", [b"\r\n", b"\n"])
@@ -85,7 +85,7 @@ def test_f31_header_values_are_stripped_and_unfolded(either, newline):
     raw = newline.join(
         [b"Subject:   Hello", b" folded", b"\tworld  ", b"To:ann@one.org", b"From:", b" a@b.org"]
     )
-    mail_id = mail(either, "ann", raw + 2 * newline)
+    mail_id = store_mail(either, "ann", raw + 2 * newline)
     for row in (
         either("mailbox/?get", user="ann")["mails"][0],
         either("mailbox/?read", user="ann", mail_id=mail_id)["mail"],
@@ -114,6 +114,6 @@ def test_f31_the_line_break_before_a_boundary_is_not_part_of_the_text(either, ne
         "--b--",
         "",
     ]
-    mail_id = mail(either, "ann", newline.join(lines).encode())
+    mail_id = store_mail(either, "ann", newline.join(lines).encode())
     body = either("mailbox/?read", user="ann", mail_id=mail_id)["mail"]["mail_body"]
     assert body == f"one{newline}\n----\ntwo\n----\n"

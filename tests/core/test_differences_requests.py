@@ -7,14 +7,14 @@ from urllib.parse import quote
 import pytest
 
 from support.both_generations import (
-    address,
-    done,
-    mail,
-    mails,
-    refused,
-    user_database,
-    who,
-    word,
+    add_address,
+    assert_done,
+    assert_refused,
+    logged_in_user,
+    mail_rows,
+    make_user_database,
+    permission_word,
+    store_mail,
 )
 from support.browsers import log_in
 from support.site import authdata
@@ -58,7 +58,7 @@ def test_f22_a_body_that_is_no_json_object_does_nothing(either, body):
         answer = browser.post("/" + url, body, status=400).json
         assert answer["status"] == "Invalid JSON in request body." and "login" not in answer
     assert either.dump() == before
-    assert who(browser) == "ann"
+    assert logged_in_user(browser) == "ann"
 
 
 @pytest.mark.parametrize(
@@ -113,7 +113,7 @@ def test_f20_the_payload_of_a_callback_survives_quotes(site, callback):
     "limit", ["", "0", "00", "-1", "+1", "1.5", "x", "1x", "1e3", " 1", "1 ", "1\n", "\u0661"]
 )
 def test_f25_a_limit_that_is_no_positive_whole_number_is_refused(either, limit):
-    answer = refused(either, f"pop/?add&limit={quote(limit)}", "Invalid limit.", 400, pop_user="ann")
+    answer = assert_refused(either, f"pop/?add&limit={quote(limit)}", "Invalid limit.", 400, pop_user="ann")
     assert "login" not in answer
 
 
@@ -123,34 +123,37 @@ def test_f25_limit_cuts_the_returned_list_and_nothing_else(either):
     either.sql("INSERT INTO popd (pop_user) VALUES ('root'), ('ann')")
     either.sql("INSERT INTO api_user_delegates VALUES ('dele', 'bob')")
     either.sql("INSERT INTO api_address_delegates VALUES ('dele', '%@two.org')")
-    answer = done(either, "users/?get&limit=1", username="root")
-    assert answer[f"{word(either)}s"] == {"a": True, "admin": True, "b": True}
-    assert sorted(answer["users"][0][f"user_{word(either)}s"]) == ["a", "admin", "b"]
+    answer = assert_done(either, "users/?get&limit=1", username="root")
+    assert answer[f"{permission_word(either)}s"] == {"a": True, "admin": True, "b": True}
+    assert sorted(answer["users"][0][f"user_{permission_word(either)}s"]) == ["a", "admin", "b"]
     assert answer["users"][0]["modules"] == {"User": True, "POP": True}
-    assert [user["user_name"] for user in done(either, "users/?get&limit=2")["users"]] == ["ann", "bob"]
-    assert len(done(either, "pop/?get&limit=1")["pop"]) == 1
-    delegates = done(either, "delegates/?get&limit=1")["delegates"]
+    assert [user["user_name"] for user in assert_done(either, "users/?get&limit=2")["users"]] == [
+        "ann",
+        "bob",
+    ]
+    assert len(assert_done(either, "pop/?get&limit=1")["pop"]) == 1
+    delegates = assert_done(either, "delegates/?get&limit=1")["delegates"]
     assert [len(delegates["users"]), len(delegates["addresses"])] == [1, 1]
 
 
 @pytest.mark.parametrize("limit", ["2", "0002", "1000", str(10**18), str(10**30)])
 def test_f25_a_limit_beyond_the_list_is_no_limit(either, limit):
     either.sql("INSERT INTO popd (pop_user) VALUES ('root'), ('ann')")
-    assert len(done(either, f"pop/?get&limit={limit}")["pop"]) == 2
+    assert len(assert_done(either, f"pop/?get&limit={limit}")["pop"]) == 2
 
 
 def test_f25_limit_does_not_limit_what_may_be_seen_or_done(either):
     """The rows that a caller may see are counted after those that they may not."""
     for order, user in ((10, "ann"), (20, "bob"), (30, "bob")):
-        address(either, order, f"{order}@one.org", user)
+        add_address(either, order, f"{order}@one.org", user)
     assert [
-        row["address_order"] for row in done(either, "addresses/?get&limit=1", user="ann")["addresses"]
+        row["address_order"] for row in assert_done(either, "addresses/?get&limit=1", user="ann")["addresses"]
     ] == [10]
     either.sql("INSERT INTO api_user_delegates VALUES ('dele', 'bob')")
     for user in ("ann", "bob"):
-        done(either, "pop/?add&limit=1", user="dele", pop_user=user)
-    path = user_database(either, "ann")
+        assert_done(either, "pop/?add&limit=1", user="dele", pop_user=user)
+    path = make_user_database(either, "ann")
     for place in (None, path):
-        mail(either, "ann", path=place)
-    assert len(done(either, "mailbox/?get&limit=1", user="ann")["mails"]) == 1
-    assert len(mails(path)) == 1
+        store_mail(either, "ann", path=place)
+    assert len(assert_done(either, "mailbox/?get&limit=1", user="ann")["mails"]) == 1
+    assert len(mail_rows(path)) == 1

@@ -6,11 +6,11 @@ from urllib.parse import quote
 import pytest
 
 from support.both_generations import (
-    address,
-    done,
-    mail,
-    refused,
-    word,
+    add_address,
+    assert_done,
+    assert_refused,
+    permission_word,
+    store_mail,
 )
 
 pytestmark = pytest.mark.every_engine
@@ -29,7 +29,7 @@ def refused_raw(site, url, body, **environ):
 
 def test_f17_names_stay_text_and_counts_are_numbers(either):
     for name in ("007", "1e3"):
-        done(
+        assert_done(
             either,
             "users/?add",
             user_name=name,
@@ -39,28 +39,28 @@ def test_f17_names_stay_text_and_counts_are_numbers(either):
         )
     either.sql("UPDATE users SET user_alias = '007' WHERE user_name = '1e3'")
     either.sql("INSERT INTO popd VALUES ('007', 1)")
-    address(either, 10, "0x1A", "007")
-    address(either, 20, "5.0", "007")
-    mail_id = mail(either, "007", b"Subject: 0123\r\nFrom: 1\r\nTo: 2\r\nDate: 3\r\n\r\n456")
+    add_address(either, 10, "0x1A", "007")
+    add_address(either, 20, "5.0", "007")
+    mail_id = store_mail(either, "007", b"Subject: 0123\r\nFrom: 1\r\nTo: 2\r\nDate: 3\r\n\r\n456")
     for _ in range(2):  # by name, and by the number that is its text
-        user = done(either, "users/?get", username="1e3")["users"][0]
+        user = assert_done(either, "users/?get", username="1e3")["users"][0]
         assert (user["user_name"], user["user_alias"]) == ("1e3", "007")
-        assert user[f"user_{word(either)}s"] == ["42"]
-    rows = {row["user_name"]: row for row in done(either, "users/?get")["users"]}
+        assert user[f"user_{permission_word(either)}s"] == ["42"]
+    rows = {row["user_name"]: row for row in assert_done(either, "users/?get")["users"]}
     assert rows["1e3"]["user_alias"] == "007"
     if either.generation == 9:
         assert [rows["007"][k] for k in ("has_login", "link_count", "mails")] == [1, 2, 1]
         assert [rows["nologin"][k] for k in ("has_login", "link_count", "mails")] == [0, None, 0]
-    own = done(either, "pop/?get", user="007")
+    own = assert_done(either, "pop/?get", user="007")
     assert (own["auth_user"], own["pop"]) == ("007", [{"pop_user": "007", "pop_lock": 1}])
-    assert own[word(either) + "s"] == {"42": True}
+    assert own[permission_word(either) + "s"] == {"42": True}
     found = [
         (row["address_expression"], row["address_order"], row.get("address_route", row.get("address_user")))
-        for row in done(either, "addresses/?get")["addresses"]
+        for row in assert_done(either, "addresses/?get")["addresses"]
     ]
     assert found == [("5.0", 20, "007"), ("0x1A", 10, "007")]
-    listed = done(either, "mailbox/?get", user="007")["mails"][0]
-    shown = done(either, "mailbox/?read", user="007", mail_id=mail_id)["mail"]
+    listed = assert_done(either, "mailbox/?get", user="007")["mails"][0]
+    shown = assert_done(either, "mailbox/?read", user="007", mail_id=mail_id)["mail"]
     assert [listed[k] for k in ("mail_subject", "mail_from", "mail_to", "mail_date")] == [
         "0123",
         "1",
@@ -76,13 +76,13 @@ def test_f17_names_stay_text_and_counts_are_numbers(either):
 
 def test_f17_a_number_in_a_request_is_its_text(either):
     for name in (7, 10**17, 1.5):
-        done(either, "users/?add", user_name=name)
+        assert_done(either, "users/?add", user_name=name)
     assert either.sql("SELECT user_name, typeof(user_name) FROM users WHERE user_name < 'a'") == [
         ("1.5", "text"),
         ("100000000000000000", "text"),
         ("7", "text"),
     ]
-    assert done(either, "users/?get", username=7)["users"][0]["user_name"] == "7"
+    assert assert_done(either, "users/?get", username=7)["users"][0]["user_name"] == "7"
 
 
 TEXT_FIELDS = {
@@ -156,9 +156,9 @@ def test_f27_a_field_that_should_be_text_is_refused_by_name(either, action):
 )
 def test_f27_permissions_are_a_list_of_texts(either, action, value):
     """In generation 8 the field is user_rights, so that is what the sentence names."""
-    field = f"user_{word(either)}s"
+    field = f"user_{permission_word(either)}s"
     name = "new" if action == "add" else "root"
-    answer = refused(
+    answer = assert_refused(
         either, f"users/?{action}", f"Invalid value for {field}.", 400, user_name=name, **{field: value}
     )
     assert "login" not in answer
@@ -166,7 +166,7 @@ def test_f27_permissions_are_a_list_of_texts(either, action, value):
 
 @pytest.mark.parametrize("auth", ["root", "root:pw", True, 5, ["root", "pw"], "\0"])
 def test_f27_auth_is_an_object(either, auth):
-    refused(either, "users/?get", "Invalid value for auth.", 400, user=None, auth=auth)
+    assert_refused(either, "users/?get", "Invalid value for auth.", 400, user=None, auth=auth)
 
 
 @pytest.mark.parametrize("field", ["user_name", "password"])
@@ -179,7 +179,7 @@ def test_f27_credentials_are_text(either, field, value):
 
 def test_f27_only_missing_null_and_empty_are_no_password(either):
     for value in (False, []):
-        refused(
+        assert_refused(
             either,
             "users/?set_password",
             "Invalid value for user_authdata.",
@@ -191,9 +191,9 @@ def test_f27_only_missing_null_and_empty_are_no_password(either):
 
 @pytest.mark.parametrize("which", ["address1", "address2"])
 def test_f27_the_addresses_of_a_switch_are_objects_of_texts(either, which):
-    address(either, 10, "a@corp.org", "ann")
-    address(either, 20, "b@corp.org", "ann")
-    second, first = done(either, "addresses/?get")["addresses"]
+    add_address(either, 10, "a@corp.org", "ann")
+    add_address(either, 20, "b@corp.org", "ann")
+    second, first = assert_done(either, "addresses/?get")["addresses"]
     pair = {"address1": first, "address2": second}
     for field in ("address_expression", "address_order"):
         for value in NO_TEXT + FORBIDDEN + (["x", 1.5, 10**18] if field == "address_order" else []):
@@ -206,7 +206,7 @@ def test_f27_the_addresses_of_a_switch_are_objects_of_texts(either, which):
 @pytest.mark.parametrize("text", FORBIDDEN)
 def test_f27_forbidden_text_is_refused_anywhere(either, text):
     for where in ({"unknown": text}, {"unknown": [{"deep": [text]}]}, {"unknown": {text: 1}}):
-        refused(either, "pop/?add", "Invalid value for unknown.", 400, pop_user="ann", **where)
+        assert_refused(either, "pop/?add", "Invalid value for unknown.", 400, pop_user="ann", **where)
     answer = refused_raw(
         either,
         "pop/?add",
@@ -214,23 +214,23 @@ def test_f27_forbidden_text_is_refused_anywhere(either, text):
     )
     assert answer["status"].startswith("Invalid value for ")
     if "\0" in text and either.generation == 9:
-        refused(either, "addresses/?get&test=" + quote(text), "Invalid value for test.", 400)
+        assert_refused(either, "addresses/?get&test=" + quote(text), "Invalid value for test.", 400)
 
 
 def test_f27_a_pair_of_surrogates_is_a_character(either):
-    done(either, "users/?add", user_name="\U0001f600", user_authdata="\U0001f511")
+    assert_done(either, "users/?add", user_name="\U0001f600", user_authdata="\U0001f511")
     assert either("pop/?get", user="\U0001f600", password="\U0001f511")["auth_user"] == "\U0001f600"
 
 
 def test_f32_zero_is_a_password(either):
     for given in ("0", 0):
-        done(either, "users/?set_password", user_name="nologin", user_authdata=given)
+        assert_done(either, "users/?set_password", user_name="nologin", user_authdata=given)
         for password in ("0", 0):
             assert either("pop/?get", user="nologin", password=password)["auth_user"] == "nologin"
         assert either("pop/?get", user="nologin", password="00")["login"] is False
-        done(either, "users/?set_password", user_name="nologin", user_authdata=None)
+        assert_done(either, "users/?set_password", user_name="nologin", user_authdata=None)
         assert either.sql("SELECT user_authdata FROM users WHERE user_name = 'nologin'") == [(None,)]
-    done(either, "users/?add", user_name="new", user_authdata="0")
+    assert_done(either, "users/?add", user_name="new", user_authdata="0")
     assert either("pop/?get", user="new", password="0")["login"] is True
     for nothing in ("", None):
         assert either("pop/?get", user="new", password=nothing)["status"] == "Password is not set!"

@@ -6,10 +6,10 @@ import re
 import pytest
 
 from support.both_generations import (
-    address,
-    done,
-    refused,
-    word,
+    add_address,
+    assert_done,
+    assert_refused,
+    permission_word,
 )
 from support.site import Site
 
@@ -24,7 +24,7 @@ DUPLICATE_PERMISSION = {
 
 
 def test_f01_adding_an_existing_user_changes_nothing(either):
-    answer = refused(
+    answer = assert_refused(
         either,
         "users/?add",
         "UNIQUE constraint failed: users.user_name",
@@ -34,25 +34,29 @@ def test_f01_adding_an_existing_user_changes_nothing(either):
         user_permissions=["admin"],
     )
     assert answer["user"] is False
-    assert either("pop/?get", user="bob")[word(either) + "s"] == []
+    assert either("pop/?get", user="bob")[permission_word(either) + "s"] == []
 
 
 def test_f01_a_user_is_added_whole_or_not_at_all(either):
-    again = refused(
+    again = assert_refused(
         either,
         "users/?add",
         DUPLICATE_PERMISSION[either.generation],
         user_name="new",
         user_permissions=["other", "other"],
     )
-    alias = refused(
+    alias = assert_refused(
         either, "users/?add", "FOREIGN KEY constraint failed", user_name="new", user_alias="nobody"
     )
-    blank = refused(
-        either, "users/?add", f"No {word(either)} is set.", user_name="new", user_permissions=["x", ""]
+    blank = assert_refused(
+        either,
+        "users/?add",
+        f"No {permission_word(either)} is set.",
+        user_name="new",
+        user_permissions=["x", ""],
     )
     assert again["user"] is alias["user"] is blank["user"] is False
-    assert done(either, "users/?add", user_name="new", user_permissions=["other"])["user"] is True
+    assert assert_done(either, "users/?add", user_name="new", user_permissions=["other"])["user"] is True
 
 
 @pytest.mark.parametrize(
@@ -63,7 +67,7 @@ def test_f02_delete_permission_deletes_that_one(either, action, field):
     for user, permission in [("ann", "admin"), ("ann", "other"), ("bob", "other")]:
         either.sql("INSERT INTO api_access VALUES (?, ?)", user, permission)
     for user in ("bob", "dele"):
-        refused(
+        assert_refused(
             either,
             f"users/?{action}",
             "Not allowed.",
@@ -71,41 +75,47 @@ def test_f02_delete_permission_deletes_that_one(either, action, field):
             user_name="ann",
             **{f"user_{field}": "other"},
         )
-    done(either, f"users/?{action}", user_name="ann", **{f"user_{field}": "other"})
+    assert_done(either, f"users/?{action}", user_name="ann", **{f"user_{field}": "other"})
     rows = either.sql("SELECT * FROM api_access ORDER BY 1, 2")
     assert rows == [("ann", "admin"), ("bob", "other"), ("dele", "delegate"), ("root", "admin")]
 
 
 def test_f03_a_plain_user_sets_their_own_password(either):
     before = either.dump()
-    done(either, "users/?set_password", user="ann", user_name="ann", user_authdata="new")
+    assert_done(either, "users/?set_password", user="ann", user_name="ann", user_authdata="new")
     assert either("pop/?get", user="ann", password="new")["login"] is True
     assert either("pop/?get", user="ann")["status"] == WRONG
     assert len(set(either.dump()) ^ set(before)) == 2  # the row as it was and as it is
-    refused(either, "users/?set_password", "Not allowed.", user="bob", user_name="ann", user_authdata="x")
-    refused(either, "users/?set_password", "Not allowed.", user="dele", user_name="bob", user_authdata="x")
+    assert_refused(
+        either, "users/?set_password", "Not allowed.", user="bob", user_name="ann", user_authdata="x"
+    )
+    assert_refused(
+        either, "users/?set_password", "Not allowed.", user="dele", user_name="bob", user_authdata="x"
+    )
 
 
 @pytest.mark.parametrize("user, victim", [("ann", "bob"), ("ann", "ann"), ("dele", "bob"), ("dele", "dele")])
 def test_f04_deleting_a_user_takes_an_admin_or_their_delegate(either, user, victim):
-    answer = refused(either, "users/?delete", "Not allowed.", user=user, user_name=victim)
+    answer = assert_refused(either, "users/?delete", "Not allowed.", user=user, user_name=victim)
     assert "delete" not in answer
-    assert done(either, "users/?delete", user="dele", user_name="ann")["delete"] == "ok"
+    assert assert_done(either, "users/?delete", user="dele", user_name="ann")["delete"] == "ok"
 
 
 def test_f05_a_delegate_may_not_add_users(either):
     for user in ("dele", "bob"):
-        refused(either, "users/?add", "Not allowed", user=user, user_name="new")
+        assert_refused(either, "users/?add", "Not allowed", user=user, user_name="new")
 
 
 @pytest.mark.parametrize("generation", [9, 8])
 def test_f05_with_delegates_add_users_the_new_user_is_delegated(tmp_path, generation):
     site = Site(tmp_path, generation, delegates_add_users=True)
     for field in ("user_permissions", "user_rights"):
-        refused(site, "users/?add", "Not allowed", user="dele", user_name="new", **{field: ["other"]})
-    refused(site, "users/?add", "Not allowed", user="bob", user_name="new")
-    refused(site, "users/?add", "UNIQUE constraint failed: users.user_name", user="dele", user_name="bob")
-    assert done(site, "users/?add", user="dele", user_name="new", user_authdata="pw")["user"] is True
+        assert_refused(site, "users/?add", "Not allowed", user="dele", user_name="new", **{field: ["other"]})
+    assert_refused(site, "users/?add", "Not allowed", user="bob", user_name="new")
+    assert_refused(
+        site, "users/?add", "UNIQUE constraint failed: users.user_name", user="dele", user_name="bob"
+    )
+    assert assert_done(site, "users/?add", user="dele", user_name="new", user_authdata="pw")["user"] is True
     assert site.sql("SELECT * FROM api_user_delegates") == [("dele", "ann"), ("dele", "new")]
     assert site.sql("SELECT * FROM api_access WHERE api_user = 'new'") == []
     assert site("pop/?get", user="new")["login"] is True
@@ -119,10 +129,10 @@ def test_f06_one_user_is_a_list_of_one_object(either, fields):
         "user_login": 1,
         "user_alias": None,
         "modules": {"User": True, "POP": True},
-        f"user_{word(either)}s": [],
+        f"user_{permission_word(either)}s": [],
     }
     for caller in ("ann", "dele", "root") if fields else ("ann",):
-        assert done(either, "users/?get", user=caller, **fields)["users"] == [user]
+        assert assert_done(either, "users/?get", user=caller, **fields)["users"] == [user]
     assert either("users/?get", user="bob", username="bob")["users"][0]["modules"] == {"User": True}
     assert either("users/?get", username="nologin")["users"][0]["modules"] == []
 
@@ -130,11 +140,11 @@ def test_f06_one_user_is_a_list_of_one_object(either, fields):
 def test_f23_delegations_are_the_admins_and_visible_to_whom_they_concern(either):
     for user in ("ann", "dele"):
         for action in ("user_add", "user_delete"):
-            refused(
+            assert_refused(
                 either, f"delegates/?{action}", "Not allowed.", user=user, api_user="dele", api_delegate="ann"
             )
         for action in ("address_add", "address_delete"):
-            refused(
+            assert_refused(
                 either,
                 f"delegates/?{action}",
                 "Not allowed.",
@@ -142,10 +152,10 @@ def test_f23_delegations_are_the_admins_and_visible_to_whom_they_concern(either)
                 api_user="dele",
                 api_expression="%@corp.org",
             )
-    assert done(either, "delegates/?get", user="bob")["delegates"] == {"users": [], "addresses": []}
-    address(either, 10, "sales@corp.org", "ann")
+    assert assert_done(either, "delegates/?get", user="bob")["delegates"] == {"users": [], "addresses": []}
+    add_address(either, 10, "sales@corp.org", "ann")
     either.sql("INSERT INTO api_address_delegates VALUES ('dele', '%@else.org')")
-    assert done(either, "delegates/?get", user="ann")["delegates"] == {
+    assert assert_done(either, "delegates/?get", user="ann")["delegates"] == {
         "users": [{"api_user": "dele", "api_delegate": "ann"}],
         "addresses": [{"api_user": "dele", "api_expression": "%@corp.org"}],
     }
@@ -154,19 +164,21 @@ def test_f23_delegations_are_the_admins_and_visible_to_whom_they_concern(either)
 def test_f24_what_the_database_refuses_is_the_status(either):
     either.sql("INSERT INTO popd (pop_user) VALUES ('ann')")
     foreign = "FOREIGN KEY constraint failed"
-    refused(either, "pop/?add", foreign, pop_user="nobody")
-    refused(either, "pop/?add", "UNIQUE constraint failed: popd.pop_user", pop_user="ann")
-    refused(either, "users/?add_permission", foreign, user_name="nobody", user_permission="admin")
-    refused(either, "users/?update_permissions", foreign, user_name="nobody", user_permissions=["admin"])
-    refused(
+    assert_refused(either, "pop/?add", foreign, pop_user="nobody")
+    assert_refused(either, "pop/?add", "UNIQUE constraint failed: popd.pop_user", pop_user="ann")
+    assert_refused(either, "users/?add_permission", foreign, user_name="nobody", user_permission="admin")
+    assert_refused(
+        either, "users/?update_permissions", foreign, user_name="nobody", user_permissions=["admin"]
+    )
+    assert_refused(
         either,
         "users/?add_permission",
         DUPLICATE_PERMISSION[either.generation],
         user_name="root",
         user_permission="admin",
     )
-    refused(either, "delegates/?user_add", foreign, api_user="dele", api_delegate="nobody")
-    refused(either, "delegates/?address_add", foreign, api_user="nobody", api_expression="%")
+    assert_refused(either, "delegates/?user_add", foreign, api_user="dele", api_delegate="nobody")
+    assert_refused(either, "delegates/?address_add", foreign, api_user="nobody", api_expression="%")
 
 
 @pytest.mark.parametrize("action, event", [("delete", "DELETE"), ("set_password", "UPDATE")])
@@ -174,14 +186,16 @@ def test_f24_a_users_row_that_the_database_keeps_is_not_answered_ok(either, acti
     either.sql(
         f"CREATE TRIGGER keep BEFORE {event} ON users BEGIN SELECT RAISE(ABORT, 'kept for the audit'); END"
     )
-    answer = refused(either, f"users/?{action}", "kept for the audit", user_name="ann", user_authdata="new")
+    answer = assert_refused(
+        either, f"users/?{action}", "kept for the audit", user_name="ann", user_authdata="new"
+    )
     assert "delete" not in answer and answer["login"] is True
 
 
 def test_f28_every_password_has_its_own_salt_of_128_bits(either):
-    done(either, "users/?add", user_name="new", user_authdata="sesame")
+    assert_done(either, "users/?add", user_name="new", user_authdata="sesame")
     for name in ("ann", "bob"):
-        done(either, "users/?set_password", user_name=name, user_authdata="sesame")
+        assert_done(either, "users/?set_password", user_name=name, user_authdata="sesame")
     rows = either.sql("SELECT user_authdata FROM users WHERE user_name IN ('ann', 'bob', 'new')")
     salts = [re.fullmatch("([0-9a-f]{32}):[0-9a-f]{64}", row[0])[1] for row in rows]
     assert len(set(salts)) == 3
@@ -193,18 +207,20 @@ def test_f28_every_password_has_its_own_salt_of_128_bits(either):
 @pytest.mark.parametrize("nothing", ["", None])
 def test_f34_an_alias_can_be_taken_away(either, nothing):
     alias = "SELECT user_alias FROM users WHERE user_name = 'bob'"
-    done(either, "users/?update_alias", user_name="bob", user_alias="ann")
+    assert_done(either, "users/?update_alias", user_name="bob", user_alias="ann")
     assert either.sql(alias) == [("ann",)]
-    refused(either, "users/?update_alias", "No alias set.", user_name="bob")
-    refused(either, "users/?update_alias", "Not allowed.", user="bob", user_name="bob", user_alias=nothing)
-    refused(
+    assert_refused(either, "users/?update_alias", "No alias set.", user_name="bob")
+    assert_refused(
+        either, "users/?update_alias", "Not allowed.", user="bob", user_name="bob", user_alias=nothing
+    )
+    assert_refused(
         either, "users/?update_alias", "Cannot alias to the same user.", user_name="bob", user_alias="bob"
     )
-    done(either, "users/?update_alias", user_name="bob", user_alias=nothing)
+    assert_done(either, "users/?update_alias", user_name="bob", user_alias=nothing)
     assert either.sql(alias) == [(None,)]
 
 
 @pytest.mark.parametrize("alias", ["0", 0, False, []])
 def test_f34_only_an_empty_alias_clears_not_whatever_php_calls_empty(either, alias):
     either.sql("UPDATE users SET user_alias = 'ann' WHERE user_name = 'bob'")
-    refused(either, "users/?update_alias", "No alias set.", user_name="bob", user_alias=alias)
+    assert_refused(either, "users/?update_alias", "No alias set.", user_name="bob", user_alias=alias)

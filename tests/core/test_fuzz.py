@@ -9,8 +9,8 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from support.fuzzed_site import answer_of, encoded
-from support.fuzzing import FUZZ, TIMES, one_of
+from support.fuzzed_site import check_answer, to_json
+from support.fuzzing import EXAMPLES_FACTOR, HYPOTHESIS_SETTINGS, one_of
 
 pytestmark = pytest.mark.slow
 
@@ -140,7 +140,7 @@ def bodies(draw, fields: list, auth: dict | None) -> bytes:
             st.binary(max_size=60) | one_of(b"[", b"{}{}", b"\xff{}", b"null", b" ", b"\xef\xbb\xbf{}")
         )
     if kind == "any":
-        return encoded(draw(ANYTHING))
+        return to_json(draw(ANYTHING))
     body = {} if auth is None else {"auth": auth}
     for position, field in enumerate(draw(st.permutations(fields))):
         if rarely(draw, st.just(False), True, 8):
@@ -148,15 +148,15 @@ def bodies(draw, fields: list, auth: dict | None) -> bytes:
             body[spelling] = draw(NASTY | ANYTHING if kind == "wild" and position == 0 else values_of(field))
     body |= rarely(draw, st.dictionaries(TEXT | one_of("auth", "user-name"), ANYTHING, max_size=2), {})
     if kind == "cut":
-        return encoded(body)[: draw(st.integers(0, 80))]
+        return to_json(body)[: draw(st.integers(0, 80))]
     if kind == "deep":
         depth = draw(one_of(1, 300, 900, 950, 970, 985, 995, 1000, 10_000, 100_000))
         name, (left, right) = (
-            encoded(draw(one_of(*fields, "x", "auth"))),
+            to_json(draw(one_of(*fields, "x", "auth"))),
             draw(one_of((b"[", b"]"), (b'{"":', b"}"))),
         )
-        return b"{" + name + b":" + left * depth + b"1" + right * depth + b"," + encoded(body | {"a": 1})[1:]
-    return encoded(body)
+        return b"{" + name + b":" + left * depth + b"1" + right * depth + b"," + to_json(body | {"a": 1})[1:]
+    return to_json(body)
 
 
 LATIN = st.text(st.characters(max_codepoint=255), max_size=20)
@@ -266,27 +266,27 @@ def foreign(rows: list[str], user: str | None) -> list[str]:
     return sorted(row for row in rows if not MINE[user].search(row))
 
 
-@settings(max_examples=2000 * TIMES, **FUZZ)
+@settings(max_examples=2000 * EXAMPLES_FACTOR, **HYPOTHESIS_SETTINGS)
 @given(data=st.data())
-def test_random_requests(installation, data):
-    user, body, environ = data.draw(requests(installation))
+def test_random_requests(fuzzed_site, data):
+    user, body, environ = data.draw(requests(fuzzed_site))
     try:
-        status, headers, payload = installation.send(body, **environ)
-        changed = installation.bytes() != installation.before
-        rows = installation.dump() if changed else installation.rows
+        status, headers, payload = fuzzed_site.send(body, **environ)
+        changed = fuzzed_site.bytes() != fuzzed_site.before
+        rows = fuzzed_site.dump() if changed else fuzzed_site.rows
         if environ["REQUEST_METHOD"] != "HEAD":
-            answer = answer_of(status, headers, payload)
+            answer = check_answer(status, headers, payload)
             assert answer.get("auth_user", user) == user
             if answer["status"] not in ("ok", "warning") or not answer.get("login"):
-                assert rows == installation.rows
-        assert foreign(rows, user) == foreign(installation.rows, user)
+                assert rows == fuzzed_site.rows
+        assert foreign(rows, user) == foreign(fuzzed_site.rows, user)
     finally:
-        installation.restore()
+        fuzzed_site.restore()
 
 
 @pytest.mark.parametrize("size", [1024 * 1024, 2 * 1024 * 1024, 30 * 1024 * 1024])
 @pytest.mark.parametrize("chunked", [False, True])
-def test_large_bodies(installation, size, chunked):
+def test_large_bodies(fuzzed_site, size, chunked):
     start, end = b'{"auth": {"user_name": "root", "password": "pw"}, "user_name": "', b'"}'
     for body in (
         start + b"x" * (size - len(start + end)) + end,
@@ -296,14 +296,14 @@ def test_large_bodies(installation, size, chunked):
         start[:-1] + b"9" * (size - len(start)) + b"}",
     ):
         environ = {"CONTENT_LENGTH": "", "wsgi.input_terminated": True} if chunked else {}
-        status, headers, payload = installation.send(
+        status, headers, payload = fuzzed_site.send(
             body, PATH_INFO="/users/", QUERY_STRING="delete", **environ
         )
-        answer_of(status, headers, payload)
+        check_answer(status, headers, payload)
         assert (status == 413) == (size > 1024 * 1024)
-    assert installation.dump() == installation.rows
+    assert fuzzed_site.dump() == fuzzed_site.rows
 
 
 @pytest.mark.parametrize("path", ["", "*", "localhost:80", "pop/"])  # waitress hands on OPTIONS * and CONNECT
-def test_a_path_without_its_first_slash_is_answered_in_json(installation, path):
-    answer_of(*installation.send(b"", PATH_INFO=path, QUERY_STRING="get"))
+def test_a_path_without_its_first_slash_is_answered_in_json(fuzzed_site, path):
+    check_answer(*fuzzed_site.send(b"", PATH_INFO=path, QUERY_STRING="get"))

@@ -4,9 +4,9 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from support.fuzzed_site import answer_of, encoded
-from support.fuzzing import FUZZ, TIMES, one_of
-from support.html_check import check as check_html
+from support.fuzzed_site import check_answer, to_json
+from support.fuzzing import EXAMPLES_FACTOR, HYPOTHESIS_SETTINGS, one_of
+from support.html_check import check_harmless as check_html
 from support.mails import deliver, multipart
 
 pytestmark = pytest.mark.slow
@@ -85,19 +85,19 @@ MAILS = st.lists(PIECES | st.binary(max_size=4), max_size=25).map(b"".join) | PA
 )
 
 
-@settings(max_examples=1000 * TIMES, **FUZZ)
+@settings(max_examples=1000 * EXAMPLES_FACTOR, **HYPOTHESIS_SETTINGS)
 @given(
     mail=MAILS,
     stored_as=one_of("TEXT", "BLOB"),
     other=one_of("raw", "parts", "attachment", "html", "search", "threads"),
 )
-def test_random_mail(installation, mail, stored_as, other):
+def test_random_mail(fuzzed_site, mail, stored_as, other):
     try:
-        mail_id = deliver(installation.dbpath, "bob", mail, stored_as=stored_as)
+        mail_id = deliver(fuzzed_site.dbpath, "bob", mail, stored_as=stored_as)
         for action in (other, "get", "read"):
             fields = {"mail_id": mail_id, "mail_sourcedb": "master", "part": 1, "text": "R"}
-            body = encoded(fields | {"auth": {"user_name": "bob", "password": "pw"}})
-            answer = answer_of(*installation.send(body, PATH_INFO="/mailbox/", QUERY_STRING=action))
+            body = to_json(fields | {"auth": {"user_name": "bob", "password": "pw"}})
+            answer = check_answer(*fuzzed_site.send(body, PATH_INFO="/mailbox/", QUERY_STRING=action))
             assert answer["status"] == "ok"
             if action == other:
                 if action == "html":
@@ -107,4 +107,4 @@ def test_random_mail(installation, mail, stored_as, other):
             assert all(isinstance(shown[f"mail_{name}"], str) for name in ("subject", "from", "to"))
         assert shown["mail_data"] == mail.decode(errors="replace") and isinstance(shown["mail_body"], str)
     finally:
-        installation.restore()
+        fuzzed_site.restore()

@@ -2,7 +2,7 @@
 
 import pytest
 
-from support.command_line import run
+from support.command_line import run_mailapi
 from support.site import Site
 
 pytestmark = pytest.mark.every_engine
@@ -153,13 +153,13 @@ def test_a_module_that_is_not_asked_for_does_not_stand_in(both):
 def test_check_says_which_module_stands_in(tmp_path):
     site = Site(tmp_path, modulelist=MSA)
     (tmp_path / "config.py").write_text(f"dbpath = {site.place!r}\nmodulelist = {MSA!r}\n")
-    assert "MSA is not of generation 9: SMTPD serves at smtpd/" in run(tmp_path, "check")
+    assert "MSA is not of generation 9: SMTPD serves at smtpd/" in run_mailapi(tmp_path, "check")
 
 
 def test_database_that_is_migrated_under_the_server_is_served_as_it_is_then(site8, tmp_path):
     assert site8("msa/?add", **ROUTERS)["api_version"] == 8
     (tmp_path / "config.py").write_text(f"dbpath = {str(site8.dbpath)!r}\nmodulelist = {SMTPD!r}\n")
-    run(tmp_path, "migrate")
+    run_mailapi(tmp_path, "migrate")
     assert site8("smtpd/?get")["smtpd"] == [{"smtpd_user": "ann", "smtpd_router": "any", "smtpd_route": None}]
     assert site8("users/?get")["api_version"] == 9
 

@@ -2,7 +2,19 @@
 
 import pytest
 
-from support.permission_table import ADD, NO, NOBODY, OK, READS, READY, ROLES, ROW, TABLE, ask_as, furnish
+from support.permission_table import (
+    ADDRESS_FIELDS,
+    MAY_NOT_ADD,
+    NO_USER_NAME,
+    NOT_ALLOWED,
+    OK,
+    PREPARATIONS,
+    READS,
+    ROLES,
+    TABLE,
+    add_targets,
+    ask_as,
+)
 from support.site import OPTIONAL, Site
 
 pytestmark = pytest.mark.every_engine
@@ -12,7 +24,7 @@ ELSEWHERE = {"tokens", "audit", "accounts", "services"}  # what they change is n
 
 @pytest.fixture
 def furnished(either_with_all_modules):
-    furnish(either_with_all_modules)
+    add_targets(either_with_all_modules)
     return either_with_all_modules
 
 
@@ -23,11 +35,11 @@ def furnished(either_with_all_modules):
 def test_action_answers_each_role(tmp_path, generation, path, action, fields, statuses):
     """The status sentence; and a refused call changes nothing, an allowed one does what it is there for."""
     site = Site(tmp_path, generation, OPTIONAL)
-    furnish(site)
-    site.sql(READY.get((path, action), "SELECT 1"))
+    add_targets(site)
+    site.sql(PREPARATIONS.get((path, action), "SELECT 1"))
     before, saved = site.dump(), site.save()
     seen, expected = {}, {}
-    for role, status in zip(ROLES, (*statuses, NOBODY)):
+    for role, status in zip(ROLES, (*statuses, NO_USER_NAME)):
         answer = ask_as(site, path, action, fields, role)
         seen[role] = answer["status"], answer["login"], site.dump() != before
         word = "permission" if generation == 9 else "right"
@@ -85,14 +97,14 @@ def test_module_of_the_other_generation_is_unknown(either_with_all_modules):
 @pytest.mark.parametrize("permission", ["Admin", "admin ", "delegates", "%"])
 def test_only_the_exact_word_is_a_permission(site, permission):
     site.sql("INSERT INTO api_access VALUES ('bob', ?)", permission)
-    assert site("pop/?add", user="bob", pop_user="ann")["status"] == NO
+    assert site("pop/?add", user="bob", pop_user="ann")["status"] == NOT_ALLOWED
 
 
 def test_delegations_count_only_with_the_permission_delegate(site):
     site.sql("INSERT INTO api_user_delegates VALUES ('bob', 'ann')")
     site.sql("INSERT INTO api_address_delegates VALUES ('bob', '%')")
-    assert site("users/?delete", user="bob", user_name="ann")["status"] == NO
-    assert site("addresses/?add", user="bob", **ROW)["status"] == ADD.format("permission")
+    assert site("users/?delete", user="bob", user_name="ann")["status"] == NOT_ALLOWED
+    assert site("addresses/?add", user="bob", **ADDRESS_FIELDS)["status"] == MAY_NOT_ADD.format("permission")
 
 
 def test_a_permission_counts_from_the_next_request_and_so_does_its_loss(either_with_all_modules):
@@ -101,4 +113,4 @@ def test_a_permission_counts_from_the_next_request_and_so_does_its_loss(either_w
     either_with_all_modules.sql("INSERT INTO api_access VALUES ('bob', 'admin')")
     assert browser.post_json("/pop/?add", {"pop_user": "ann"}).json["status"] == OK
     either_with_all_modules.sql("DELETE FROM api_access WHERE api_user = 'bob'")
-    assert browser.post_json("/pop/?delete", {"pop_user": "ann"}).json["status"] == NO
+    assert browser.post_json("/pop/?delete", {"pop_user": "ann"}).json["status"] == NOT_ALLOWED

@@ -10,19 +10,19 @@ import pytest
 from mailapi_modules.state import sessions
 
 from support.browsers import (
-    BROKEN,
+    LOGGED_OUT,
     NO_PASSWORD,
-    NOBODY,
-    OUT,
-    WRONG,
+    NO_USER_NAME,
+    STATE_UNUSABLE,
+    WRONG_CREDENTIALS,
     ask,
+    browser_with_session,
     credentials,
-    holding,
+    is_logged_in,
     log_in,
-    logged_in,
     post,
-    spoil,
-    token,
+    session_of,
+    spoil_state_database,
 )
 from support.site import Site, authdata
 
@@ -62,26 +62,28 @@ def test_only_a_log_in_sets_a_cookie(site):
 
 
 def test_an_id_chosen_by_the_client_is_never_accepted(site):
-    victim = holding(site, "chosen")
-    assert not logged_in(victim)
+    victim = browser_with_session(site, "chosen")
+    assert not is_logged_in(victim)
     given = post(victim, auth=credentials()).headers["Set-Cookie"]
     assert "PHPSESSID=chosen" not in given
-    assert not logged_in(holding(site, "chosen"))
+    assert not is_logged_in(browser_with_session(site, "chosen"))
 
 
 def test_ids_are_such_that_the_session_start_of_php_takes_them(site):
     """It refuses others, and then answers nothing at all to a browser that has been with mailapi (docs/wire.md F41)."""
     for _ in range(25):
-        assert re.fullmatch("[A-Za-z0-9,-]{43,}", token(log_in(site)))
+        assert re.fullmatch("[A-Za-z0-9,-]{43,}", session_of(log_in(site)))
 
 
 def test_each_log_in_has_a_new_id_and_ends_the_session_that_came_along(site):
     browser = log_in(site)
-    other = holding(site, token(browser))
-    assert logged_in(other)
+    other = browser_with_session(site, session_of(browser))
+    assert is_logged_in(other)
     ask(browser, auth=credentials("ann"))
-    assert token(browser) not in other.extra_environ["HTTP_COOKIE"] and ask(browser)["auth_user"] == "ann"
-    assert not logged_in(other)
+    assert (
+        session_of(browser) not in other.extra_environ["HTTP_COOKIE"] and ask(browser)["auth_user"] == "ann"
+    )
+    assert not is_logged_in(other)
 
 
 def test_ids_are_stored_as_hashes_only(site):
@@ -91,7 +93,7 @@ def test_ids_are_stored_as_hashes_only(site):
     ask(browser, "users/?set_password", user_name="bob", user_authdata="new")
     stored = b"".join(file.read_bytes() for file in files)
     assert b"session_change" in stored
-    for secret in (token(browser), token(browser)[:20], authdata("pw"), authdata("pw")[5:]):
+    for secret in (session_of(browser), session_of(browser)[:20], authdata("pw"), authdata("pw")[5:]):
         assert secret.encode() not in stored
 
 
@@ -113,21 +115,21 @@ def test_state_files_are_readable_by_their_owner_only(site):
 @pytest.mark.parametrize(
     ("auth", "status"),
     [
-        (None, NOBODY),
-        ({}, NOBODY),
-        ([], NOBODY),
-        ({"password": "pw"}, NOBODY),
-        (credentials("", ""), NOBODY),
-        (credentials("0"), NOBODY),
-        (credentials(None), NOBODY),
+        (None, NO_USER_NAME),
+        ({}, NO_USER_NAME),
+        ([], NO_USER_NAME),
+        ({"password": "pw"}, NO_USER_NAME),
+        (credentials("", ""), NO_USER_NAME),
+        (credentials("0"), NO_USER_NAME),
+        (credentials(None), NO_USER_NAME),
         ({"user_name": "bob"}, NO_PASSWORD),
         (credentials(password=""), NO_PASSWORD),
         (credentials("nobody here", None), NO_PASSWORD),
-        (credentials(password="0"), WRONG),
-        (credentials(password="wrong"), WRONG),
-        (credentials("nobody here"), WRONG),
-        (credentials("nologin"), WRONG),
-        (credentials("BOB"), WRONG),
+        (credentials(password="0"), WRONG_CREDENTIALS),
+        (credentials(password="wrong"), WRONG_CREDENTIALS),
+        (credentials("nobody here"), WRONG_CREDENTIALS),
+        (credentials("nologin"), WRONG_CREDENTIALS),
+        (credentials("BOB"), WRONG_CREDENTIALS),
     ],
 )
 def test_refused_log_in_says_why_and_nothing_else(either, auth, status):
@@ -150,36 +152,39 @@ def test_empty_credentials_with_a_live_cookie_are_logged_in(site):
 )
 def test_wrong_credentials_leave_the_session_alone(site, auth):
     browser = log_in(site)
-    before = token(browser)
+    before = session_of(browser)
     answer = ask(browser, "pop/?add", auth=auth, pop_user="bob")
     assert answer["login"] is False and site.sql("SELECT * FROM popd") == []
-    assert token(browser) == before and logged_in(browser)
+    assert session_of(browser) == before and is_logged_in(browser)
 
 
 def test_logout_ends_the_session_and_takes_the_cookie_away(site):
     browser = log_in(site)
-    copy = holding(site, token(browser))
-    assert logged_in(copy)
+    copy = browser_with_session(site, session_of(browser))
+    assert is_logged_in(copy)
     answer = post(browser, "?logout")
-    assert list(answer.json)[-1] == "login" and (answer.json["status"], answer.json["login"]) == (OUT, False)
+    assert list(answer.json)[-1] == "login" and (answer.json["status"], answer.json["login"]) == (
+        LOGGED_OUT,
+        False,
+    )
     assert "Max-Age=0" in answer.headers["Set-Cookie"] and "PHPSESSID" not in browser.cookies
-    assert not logged_in(copy)
-    assert ask(browser, "?logout")["status"] == OUT  # nobody to log out is no error
+    assert not is_logged_in(copy)
+    assert ask(browser, "?logout")["status"] == LOGGED_OUT  # nobody to log out is no error
 
 
 @pytest.mark.parametrize("url", ["?logout", "users/?logout", "pop/?add&logout", "?get_modules&logout="])
 def test_logout_wins_over_credentials_and_actions(site, url):
     browser = log_in(site)
     answer = ask(browser, url, auth=credentials(), pop_user="bob")
-    assert (answer["status"], answer["login"]) == (OUT, False)
-    assert not logged_in(browser)
+    assert (answer["status"], answer["login"]) == (LOGGED_OUT, False)
+    assert not is_logged_in(browser)
     assert site.sql("SELECT * FROM popd") == []
 
 
 def test_two_browsers_are_two_sessions(site):
     first, second, third = log_in(site), log_in(site), log_in(site, "ann")
     ask(first, "?logout")
-    assert not logged_in(first) and ask(second)["auth_user"] == "bob" and ask(third)["auth_user"] == "ann"
+    assert not is_logged_in(first) and ask(second)["auth_user"] == "bob" and ask(third)["auth_user"] == "ann"
 
 
 def test_log_ins_store_nothing(site):
@@ -189,7 +194,7 @@ def test_log_ins_store_nothing(site):
     before = [site.state(f"SELECT * FROM {table}") for table in tables]
     browsers = [log_in(site) for _ in range(25)]
     assert [site.state(f"SELECT * FROM {table}") for table in tables] == before
-    assert all(map(logged_in, browsers))
+    assert all(map(is_logged_in, browsers))
 
 
 def test_what_is_stored_of_log_outs_is_bounded_and_the_oldest_sessions_give_way(site, clock, monkeypatch):
@@ -199,11 +204,11 @@ def test_what_is_stored_of_log_outs_is_bounded_and_the_oldest_sessions_give_way(
     for _ in range(30):
         clock.now += 1
         browser = log_in(site)
-        ended.append(token(browser))
+        ended.append(session_of(browser))
         ask(browser, "?logout")
     assert site.state("SELECT COUNT(*) FROM session_change") == [(10,)]
-    assert not any(logged_in(holding(site, each)) for each in ended)
-    assert not logged_in(old) and logged_in(other) and logged_in(log_in(site))
+    assert not any(is_logged_in(browser_with_session(site, each)) for each in ended)
+    assert not is_logged_in(old) and is_logged_in(other) and is_logged_in(log_in(site))
 
 
 def test_session_expires_after_session_lifetime(tmp_path, clock):
@@ -211,9 +216,9 @@ def test_session_expires_after_session_lifetime(tmp_path, clock):
     browser, ended = log_in(site), log_in(site)
     ask(ended, "?logout")
     clock.now += 590
-    assert logged_in(browser)
+    assert is_logged_in(browser)
     clock.now += 11
-    assert ask(browser)["status"] == NOBODY
+    assert ask(browser)["status"] == NO_USER_NAME
     ask(log_in(site), "?logout")
     assert site.state("SELECT COUNT(*) FROM session_change") == [(1,)]  # what expired does not pile up
 
@@ -222,20 +227,20 @@ def test_session_expires_after_session_lifetime(tmp_path, clock):
 def test_names_of_any_length_have_a_session_whose_id_the_original_takes(site, length):
     site("users/?add", user_name="ö" * (length // 2) + "x" * (length % 2), user_authdata="pw")
     browser = log_in(site, "ö" * (length // 2) + "x" * (length % 2))
-    assert re.fullmatch("[a-z0-9]{43,128}", token(browser)) and logged_in(browser)
+    assert re.fullmatch("[a-z0-9]{43,128}", session_of(browser)) and is_logged_in(browser)
     ask(browser, "?logout")
-    assert not logged_in(browser)
+    assert not is_logged_in(browser)
 
 
 def test_no_changed_id_is_a_session(site):
     """Each byte counts, also those that only spell an id differently."""
-    whole = token(log_in(site))
-    assert logged_in(holding(site, whole))
+    whole = session_of(log_in(site))
+    assert is_logged_in(browser_with_session(site, whole))
     for i in range(len(whole)):
         changed = whole[:i] + ("1" if whole[i] == "0" else "0") + whole[i + 1 :]
-        assert not logged_in(holding(site, changed))
+        assert not is_logged_in(browser_with_session(site, changed))
     for changed in (whole[:-1], whole + "0", whole.upper(), whole[:-1] + "v", "", "0" * 128, "v" * 128):
-        assert changed == whole or not logged_in(holding(site, changed))
+        assert changed == whole or not is_logged_in(browser_with_session(site, changed))
 
 
 def test_an_id_of_another_installation_is_no_session(tmp_path):
@@ -244,8 +249,8 @@ def test_an_id_of_another_installation_is_no_session(tmp_path):
     for name in ("one", "other"):
         (tmp_path / name).mkdir()
         installations.append(Site(tmp_path / name))
-    ids = [token(log_in(site)) for site in installations]
-    assert [logged_in(holding(site, each)) for site in installations for each in ids] == [
+    ids = [session_of(log_in(site)) for site in installations]
+    assert [is_logged_in(browser_with_session(site, each)) for site in installations for each in ids] == [
         True,
         False,
         False,
@@ -254,10 +259,10 @@ def test_an_id_of_another_installation_is_no_session(tmp_path):
 
 
 def test_a_name_put_into_an_id_is_no_session(site):
-    raw = sessions.decoded(token(log_in(site)))
+    raw = sessions.decoded(session_of(log_in(site)))
     forged = raw[: sessions.FIXED] + b"root"
-    assert not logged_in(holding(site, sessions.encoded(forged)))
-    assert logged_in(holding(site, sessions.encoded(raw)))
+    assert not is_logged_in(browser_with_session(site, sessions.encoded(forged)))
+    assert is_logged_in(browser_with_session(site, sessions.encoded(raw)))
 
 
 ########## Who a session is (F19) ##################################################################
@@ -266,9 +271,9 @@ def test_a_name_put_into_an_id_is_no_session(site):
 def test_session_ends_when_its_user_is_deleted_and_does_not_come_back_with_the_name(site):
     browser = log_in(site)
     site("users/?delete", user_name="bob")
-    assert ask(browser)["status"] == NOBODY
+    assert ask(browser)["status"] == NO_USER_NAME
     site("users/?add", user_name="bob", user_authdata="pw")
-    assert not logged_in(browser)
+    assert not is_logged_in(browser)
 
 
 @pytest.mark.parametrize(
@@ -293,8 +298,8 @@ def test_session_ends_when_its_user_is_deleted_and_does_not_come_back_with_the_n
 def test_sessions_end_when_the_password_changes(site, change):
     browsers, other = [log_in(site), log_in(site)], log_in(site, "ann")
     change(site)
-    assert [logged_in(browser) for browser in browsers] == [False, False]
-    assert logged_in(other)
+    assert [is_logged_in(browser) for browser in browsers] == [False, False]
+    assert is_logged_in(other)
 
 
 @pytest.mark.parametrize("auth", [{}, credentials()], ids=["by cookie", "by credentials"])
@@ -303,8 +308,8 @@ def test_session_that_changed_the_password_lives_on(site, auth):
     assert (
         ask(browser, "users/?set_password", auth=auth, user_name="bob", user_authdata="new")["status"] == "ok"
     )
-    assert logged_in(browser) and not logged_in(other)
-    assert ask(site.browser(), auth=credentials())["status"] == WRONG
+    assert is_logged_in(browser) and not is_logged_in(other)
+    assert ask(site.browser(), auth=credentials())["status"] == WRONG_CREDENTIALS
     log_in(site, password="new")
 
 
@@ -316,34 +321,34 @@ def test_state_database_deleted_while_running_is_made_anew(site):
     browser = log_in(site)
     for _ in range(2):
         os.remove(site.app.config.state)
-        assert ask(browser)["status"] == NOBODY
+        assert ask(browser)["status"] == NO_USER_NAME
         browser = log_in(site)
-        assert logged_in(browser)
+        assert is_logged_in(browser)
 
 
 def test_emptied_state_database_is_filled_again(site):
     browser, path = log_in(site), site.dbpath.with_name("master.db3.state")
-    spoil(path, "an empty file")
-    assert ask(browser)["status"] == NOBODY and logged_in(log_in(site))
+    spoil_state_database(path, "an empty file")
+    assert ask(browser)["status"] == NO_USER_NAME and is_logged_in(log_in(site))
 
 
 @pytest.mark.parametrize("how", ["garbage", "a folder"])
 def test_spoiled_state_database_is_named_and_recovers(site, how):
     browser, path = log_in(site), site.dbpath.with_name("master.db3.state")
-    spoil(path, how)
+    spoil_state_database(path, how)
     for fields in ({}, {"auth": credentials()}):
         answer = post(browser, status=500, **fields).json
-        assert re.fullmatch(BROKEN, answer["status"]) and "login" not in answer
+        assert re.fullmatch(STATE_UNUSABLE, answer["status"]) and "login" not in answer
     shutil.rmtree(path) if how == "a folder" else path.unlink()
-    assert ask(browser)["status"] == NOBODY and logged_in(log_in(site))
+    assert ask(browser)["status"] == NO_USER_NAME and is_logged_in(log_in(site))
 
 
 def test_state_database_without_its_folder_is_named_and_recovers(tmp_path):
     site = Site(tmp_path, state=str(tmp_path / "missing" / "state"))
     answer = post(site.browser(), status=500, auth=credentials()).json
-    assert re.fullmatch(BROKEN, answer["status"]) and "login" not in answer
+    assert re.fullmatch(STATE_UNUSABLE, answer["status"]) and "login" not in answer
     (tmp_path / "missing").mkdir()
-    assert logged_in(log_in(site))
+    assert is_logged_in(log_in(site))
 
 
 def test_state_database_is_made_once_by_many_threads(site):
@@ -363,7 +368,7 @@ def test_state_database_is_made_once_by_many_threads(site):
             thread.start()
         for thread in threads:
             thread.join()
-        assert seen == ["ok"] * len(seen) and all(map(logged_in, browsers))
+        assert seen == ["ok"] * len(seen) and all(map(is_logged_in, browsers))
 
 
 @pytest.mark.parametrize(

@@ -9,7 +9,7 @@ from selenium.webdriver.common.by import By
 from selenium.webdriver.support.wait import WebDriverWait
 
 from support.command_line import CONFIG, Server
-from support.instances import need
+from support.instances import require_program
 from support.site import ROOT, Site
 
 pytestmark = pytest.mark.slow
@@ -23,11 +23,11 @@ FLAGS = (
 @pytest.fixture(scope="module")
 def chromium(tmp_path_factory):
     options = webdriver.ChromeOptions()
-    options.binary_location = need("chromium")
+    options.binary_location = require_program("chromium")
     for flag in [*FLAGS, f"--user-data-dir={tmp_path_factory.mktemp('profile')}"]:
         options.add_argument(flag)
     options.set_capability("goog:loggingPrefs", {"browser": "ALL", "performance": "ALL"})
-    driver = webdriver.Chrome(options, webdriver.ChromeService(need("chromedriver")))
+    driver = webdriver.Chrome(options, webdriver.ChromeService(require_program("chromedriver")))
     yield driver
     driver.quit()
 

@@ -9,17 +9,17 @@ import pytest
 
 from support.deployment import recipe
 from support.outer_programs import PROGRAMS
-from support.session import TOO_LARGE, Client, session
+from support.session import TOO_LARGE, Client, check_session
 from support.site import ROOT
-from support.web_servers import APACHE, LIGHTTPD, NGINX, nginx_of
+from support.web_servers import APACHE, LIGHTTPD, NGINX, nginx_recipe
 
 pytestmark = pytest.mark.slow
 
 
 @pytest.mark.parametrize("title", NGINX)
 def test_nginx(machine, title):
-    with machine.backend(recipe(title)), machine.nginx(nginx_of(title)):
-        session(machine.url)
+    with machine.backend(recipe(title)), machine.nginx(nginx_recipe(title)):
+        check_session(machine.url)
 
 
 @pytest.mark.parametrize("host", ["mail.example:8443", "mail.example"])
@@ -38,7 +38,7 @@ def test_nginx_passes_the_host_on_with_its_port_and_says_how_it_was_asked(machin
 
     with http.server.ThreadingHTTPServer(("127.0.0.1", machine.back), Backend) as backend:
         threading.Thread(target=backend.serve_forever, daemon=True).start()
-        with machine.nginx(nginx_of("nginx and waitress")), Client(machine.url) as client:
+        with machine.nginx(nginx_recipe("nginx and waitress")), Client(machine.url) as client:
             client.send("?login", method="GET", headers={"Host": host, "X-Forwarded-Proto": "https"})
         backend.shutdown()
     assert got == [([host], ["http"])]
@@ -49,7 +49,7 @@ def test_apache(machine, title):
     blocks = recipe(title)
     machine.files(blocks)
     with machine.apache(blocks.get("apache", "")):
-        session(machine.url)
+        check_session(machine.url)
 
 
 @pytest.mark.parametrize("title", LIGHTTPD)
@@ -60,26 +60,26 @@ def test_lighttpd(machine, title):
         machine.backend(blocks) if "sh" in blocks else contextlib.nullcontext(),
         machine.lighttpd(blocks["lighttpd"]),
     ):
-        session(machine.url)
+        check_session(machine.url)
 
 
 @pytest.mark.parametrize("title", NGINX)
 def test_what_nginx_lets_through_mailapi_refuses(machine, title):
     """The answer arrives although the body was not read: 20 times, because it is a race."""
-    raised = nginx_of(title).replace("client_max_body_size 1m", "client_max_body_size 32m")
+    raised = nginx_recipe(title).replace("client_max_body_size 1m", "client_max_body_size 32m")
     with machine.backend(recipe(title)), machine.nginx(raised), Client(machine.url) as client:
         for _ in range(20):
             assert client("users/?get", check=413, body=TOO_LARGE)["status"] == "Request body too large."
 
 
 def test_nginx_says_in_json_that_mailapi_is_not_there(machine):
-    with machine.nginx(nginx_of("nginx and waitress")), Client(machine.url) as client:
+    with machine.nginx(nginx_recipe("nginx and waitress")), Client(machine.url) as client:
         assert client("users/?get", check=502)["status"] == "HTTP 502: not passed on."
 
 
 def test_gunicorn_alone(machine):
     with machine.backend(recipe("nginx and gunicorn")):
-        session(machine.url.replace(str(machine.front), str(machine.back)))
+        check_session(machine.url.replace(str(machine.front), str(machine.back)))
 
 
 def test_uwsgi_alone_refuses_what_it_cannot_read(machine):

@@ -9,9 +9,9 @@ import urllib.request
 import pytest
 
 from support.deployment import recipe
-from support.instances import instance
+from support.instances import running_instance
 from support.outer_programs import PROGRAMS
-from support.session import session
+from support.session import check_session
 from support.site import ROOT
 
 
@@ -22,7 +22,7 @@ def program(request, machine):
     machine.files(files(recipe(f"In a {request.param} program")))
     command = [sys.executable, "-m", "waitress", f"--listen=127.0.0.1:{machine.front}", name]
     environ = os.environ | {"PYTHONPATH": f"{machine.folder}/etc{os.pathsep}{ROOT}"}
-    with instance(command, machine.folder / "run/waitress", machine.front, env=environ):
+    with running_instance(command, machine.folder / "run/waitress", machine.front, env=environ):
         yield machine.url.removesuffix("/cmail/api/")
 
 
@@ -35,7 +35,7 @@ def test_mailapi_and_the_program_around_it_do_not_disturb_each_other(program):
             return json.load(got)
 
     assert post("/own", **sent) == {"sent": sent, "visits": 1}
-    session(program + "/cmail/api/")
+    check_session(program + "/cmail/api/")
     assert post("/own", **sent) == {"sent": sent, "visits": 2}
     assert post("/cmail/api?login", auth={"user_name": "ann", "password": "pw"})["login"] is True
     assert post("/own", **sent) == {"sent": sent, "visits": 3}

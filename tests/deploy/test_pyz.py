@@ -13,9 +13,9 @@ import pytest
 
 from support import deployment
 from support.deployment import AS_USER, PATHS, USER, Machine, folder_for
-from support.instances import absent, free_port, instance
-from support.pyz import BARE, EPOCH, PACKAGES, PYTHON, build, recipe, run
-from support.session import Client, session
+from support.instances import free_port, running_instance, skip_without
+from support.pyz import BARE_ENVIRON, BUILD_TIME, PACKAGES, PYTHON, build_pyz, recipe, run_command
+from support.session import Client, check_session
 from support.site import ROOT, Site
 
 SERVERS = ["waitress", "gunicorn", "uWSGI", "mod_wsgi"]
@@ -44,12 +44,12 @@ class Greeting(Module):
 def prepared():
     """The folder of a machine after the first commands of docs/pyz.md."""
     if not os.path.exists(PYTHON):
-        absent("Debian's Python")
+        skip_without("Debian's Python")
     with folder_for("pyz") as folder:
-        build(folder / "checkout")
+        build_pyz(folder / "checkout")
         commands = PATHS.sub(lambda path: f"{folder}{path[0]}", recipe("Put it in its place")["sh"])
         (folder / "opt").mkdir()
-        run("bash", "-ec", commands, cwd=folder / "checkout")
+        run_command("bash", "-ec", commands, cwd=folder / "checkout")
         yield folder
 
 
@@ -64,7 +64,7 @@ def gunicorn(prepared) -> Path:
     packages = prepared / "gunicorn"
     for name in ("gunicorn", "packaging"):
         if not (found := importlib.util.find_spec(name)):
-            absent(name)
+            skip_without(name)
         shutil.copytree(Path(found.origin).parent, packages / name)
     command = packages / "bin/gunicorn"
     command.parent.mkdir()
@@ -76,7 +76,7 @@ def gunicorn(prepared) -> Path:
 @pytest.fixture
 def machine(prepared, monkeypatch):
     """A machine with mailapi.pyz in the place of an installation, and no other Python than Debian's."""
-    monkeypatch.setattr(deployment, "ENVIRON", BARE)
+    monkeypatch.setattr(deployment, "ENVIRON", BARE_ENVIRON)
     with folder_for("machine") as folder:
         machine = Machine(folder, prepared)
         (folder / "opt/mailapi").unlink()  # the link to an installation
@@ -89,7 +89,7 @@ def prepare(machine: Machine, blocks: dict[str, str]):
     machine.files(blocks)
     if "sh" in blocks:
         (machine.folder / "var/www/html/cmail").mkdir(parents=True, exist_ok=True)
-        run("bash", "-ec", machine.here(blocks["sh"]))
+        run_command("bash", "-ec", machine.here(blocks["sh"]))
 
 
 ########## The build ###############################################################################
@@ -97,22 +97,24 @@ def prepare(machine: Machine, blocks: dict[str, str]):
 
 def test_two_builds_are_the_same_bytes(tmp_path):
     """Whatever the time of the files, the zone, the language and the seed of hashes."""
-    first = build(tmp_path / "first", PYTHONHASHSEED="1", TZ="UTC")
-    second = build(tmp_path / "second", PYTHONHASHSEED="2", TZ="Asia/Tokyo", LC_ALL="C")
+    first = build_pyz(tmp_path / "first", PYTHONHASHSEED="1", TZ="UTC")
+    second = build_pyz(tmp_path / "second", PYTHONHASHSEED="2", TZ="Asia/Tokyo", LC_ALL="C")
     for file in (tmp_path / "second").rglob("*.py"):
         os.utime(file, (1, 1))
         file.chmod(0o600)
-    run(sys.executable, "build_pyz.py", "again.pyz", cwd=second.parent.parent, env=os.environ | EPOCH)
+    run_command(
+        sys.executable, "build_pyz.py", "again.pyz", cwd=second.parent.parent, env=os.environ | BUILD_TIME
+    )
     assert first.read_bytes() == second.read_bytes() == (tmp_path / "second/again.pyz").read_bytes()
 
 
 def test_its_times_are_that_of_the_commit(tmp_path):
     if not (ROOT / ".git").exists() or not shutil.which("git"):
-        absent("a clone by git")
+        skip_without("a clone by git")
     environ = {name: value for name, value in os.environ.items() if name != "SOURCE_DATE_EPOCH"}
-    run(sys.executable, ROOT / "build_pyz.py", tmp_path / "mailapi.pyz", env=environ)
+    run_command(sys.executable, ROOT / "build_pyz.py", tmp_path / "mailapi.pyz", env=environ)
     command = ["git", "log", "-1", "--date=format-local:%Y %m %d %H %M %S", "--format=%cd"]
-    committed = run(*command, cwd=ROOT, env=environ | {"TZ": "UTC"})
+    committed = run_command(*command, cwd=ROOT, env=environ | {"TZ": "UTC"})
     *minutes, seconds = map(int, committed.split())
     with zipfile.ZipFile(tmp_path / "mailapi.pyz") as archive:
         times = {entry.date_time for entry in archive.infolist()}
@@ -139,7 +141,7 @@ def named(archive: zipfile.ZipFile, pattern: str) -> str:
 
 def test_on_sys_path_it_is_all_that_mailapi_needs(pyz):
     ask = f"import mailapi, {', '.join(PACKAGES)}; print(*(m.__file__ for m in (mailapi, {', '.join(PACKAGES)})))"
-    files = run(PYTHON, "-c", ask, env=BARE | {"PYTHONPATH": str(pyz)}).split()
+    files = run_command(PYTHON, "-c", ask, env=BARE_ENVIRON | {"PYTHONPATH": str(pyz)}).split()
     assert len(files) == 5 and all(file.startswith(f"{pyz}/") for file in files)
 
 
@@ -149,33 +151,33 @@ def test_on_sys_path_it_is_all_that_mailapi_needs(pyz):
 @pytest.fixture
 def folder(pyz, tmp_path):
     """A working folder after `python3 mailapi.pyz init`."""
-    said = run(PYTHON, pyz, "init", cwd=tmp_path)
+    said = run_command(PYTHON, pyz, "init", cwd=tmp_path)
     assert "Created data/master.db3" in said and "Wrote config.py" in said and "Password" in said
     return tmp_path
 
 
 def test_init_check_and_call(pyz, folder):
-    said = run(PYTHON, pyz, "check", cwd=folder)
+    said = run_command(PYTHON, pyz, "check", cwd=folder)
     assert "ok    modules: Address, User, SMTPD" in said and "FAIL" not in said
-    run(PYTHON, pyz, "call", "users", "add", "user_name=ann", cwd=folder)
-    assert '"user_name": "ann"' in run(pyz, "call", "users", "get", cwd=folder)
-    assert "exists; it was not touched" in run(PYTHON, pyz, "init", cwd=folder, check=1)
+    run_command(PYTHON, pyz, "call", "users", "add", "user_name=ann", cwd=folder)
+    assert '"user_name": "ann"' in run_command(pyz, "call", "users", "get", cwd=folder)
+    assert "exists; it was not touched" in run_command(PYTHON, pyz, "init", cwd=folder, check=1)
     assert not list(pyz.parent.glob("*pycache*"))
 
 
 def test_every_command_is_there(pyz, tmp_path):
     commands = {"backup", "call", "check", "compile", "copy", "import-config", "init", "migrate", "serve"}
-    assert set(re.findall(r"^    ([a-z-]+)", run(PYTHON, pyz, "--help"), re.MULTILINE)) == commands
+    assert set(re.findall(r"^    ([a-z-]+)", run_command(PYTHON, pyz, "--help"), re.MULTILINE)) == commands
     (tmp_path / "config.php").write_text('<?php $dbpath = "/x"; $modulelist = array("User" => "user.php");')
-    assert '"User": "modules/users.py"' in run(PYTHON, pyz, "import-config", tmp_path / "config.php")
+    assert '"User": "modules/users.py"' in run_command(PYTHON, pyz, "import-config", tmp_path / "config.php")
 
 
 def test_migrate_knows_the_schema(pyz, folder, tmp_path):
     (tmp_path / "old").mkdir()
     Site(tmp_path / "old", generation=8)
     shutil.copy(tmp_path / "old/master.db3", folder / "data/master.db3")
-    run(PYTHON, pyz, "migrate", cwd=folder)
-    assert "generation 9" in run(PYTHON, pyz, "check", cwd=folder)
+    run_command(PYTHON, pyz, "migrate", cwd=folder)
+    assert "generation 9" in run_command(PYTHON, pyz, "check", cwd=folder)
 
 
 def test_modules_beside_the_config_are_loaded_too(pyz, folder):
@@ -183,24 +185,24 @@ def test_modules_beside_the_config_are_loaded_too(pyz, folder):
     (folder / "modules/greeting.py").write_text(GREETING)
     with open(folder / "config.py", "a") as config:
         config.write('modulelist["Greeting"] = "modules/greeting.py"\n')
-    assert '"hello": "world"' in run(PYTHON, pyz, "call", "greeting", "hello", cwd=folder)
+    assert '"hello": "world"' in run_command(PYTHON, pyz, "call", "greeting", "hello", cwd=folder)
     with open(folder / "config.py", "a") as config:
         config.write('modulelist["Other"] = "modules/other.py"\n')
-    said = run(PYTHON, pyz, "call", "greeting", "hello", cwd=folder, check=1)
+    said = run_command(PYTHON, pyz, "call", "greeting", "hello", cwd=folder, check=1)
     assert said == f"mailapi: modulelist: the file of Other is missing: {folder}/modules/other.py.\n"
 
 
 def test_check_looks_whether_the_service_can_read_the_file(pyz):
     with folder_for("service") as folder:
         own = shutil.copy(pyz, folder / "own.pyz")
-        run(PYTHON, own, "init", cwd=folder)
+        run_command(PYTHON, own, "init", cwd=folder)
         if AS_USER:
-            run("chown", "-R", USER.pw_name, folder / "data")
+            run_command("chown", "-R", USER.pw_name, folder / "data")
         service = [PYTHON, own, "check", "--service", USER.pw_name]
-        assert f"service {USER.pw_name}: config and modules can be read" in run(*service, cwd=folder)
+        assert f"service {USER.pw_name}: config and modules can be read" in run_command(*service, cwd=folder)
         if AS_USER:
             os.chmod(own, 0o600)
-            said = run(*service, cwd=folder, check=1)
+            said = run_command(*service, cwd=folder, check=1)
             assert f"FAIL  service {USER.pw_name}: {own} cannot be read: owner root" in said
 
 
@@ -210,9 +212,11 @@ def test_serve_names_the_command_that_runs(pyz, folder):
     os.chmod(folder / "a file.py", 0o644)
     port = free_port()
     command = [PYTHON, folder / "a file.py", "serve", "--init", "--config", folder / "config.py"]
-    with instance([*command, "--listen", f"127.0.0.1:{port}"], folder / "log", port, env=BARE):
+    with running_instance(
+        [*command, "--listen", f"127.0.0.1:{port}"], folder / "log", port, env=BARE_ENVIRON
+    ):
         hint = re.search("^  (.*) users get$", (folder / "log/log").read_text(), re.MULTILINE)[0]
-    assert '"user_name": "admin"' in run("bash", "-c", hint, cwd="/")
+    assert '"user_name": "admin"' in run_command("bash", "-c", hint, cwd="/")
 
 
 ########## Servers #################################################################################
@@ -224,26 +228,26 @@ def at(machine: Machine, port: int) -> str:
 
 def test_waitress(machine):
     with machine.backend(recipe("waitress")):
-        session(at(machine, machine.back))
+        check_session(at(machine, machine.back))
 
 
 def test_gunicorn(machine, gunicorn, monkeypatch):
-    monkeypatch.setattr(deployment, "ENVIRON", BARE | {"PATH": f"{gunicorn}:{BARE['PATH']}"})
+    monkeypatch.setattr(deployment, "ENVIRON", BARE_ENVIRON | {"PATH": f"{gunicorn}:{BARE_ENVIRON['PATH']}"})
     with machine.backend(recipe("gunicorn")):
-        session(at(machine, machine.back))
+        check_session(at(machine, machine.back))
 
 
 def test_uwsgi(machine):
     nginx = deployment.recipe("nginx and uWSGI")["nginx"]
     with machine.backend(recipe("uWSGI")), machine.nginx(nginx):
-        session(machine.url)
+        check_session(machine.url)
 
 
 def test_mod_wsgi(machine):
     blocks = recipe("mod_wsgi")
     machine.files(blocks)
     with machine.apache(blocks["apache"]):
-        session(machine.url)
+        check_session(machine.url)
 
 
 ########## CGI #####################################################################################
@@ -259,7 +263,7 @@ def web_server(machine: Machine, blocks: dict[str, str]):
 def test_cgi(machine, title):
     prepare(machine, recipe(title))
     with web_server(machine, recipe(title)):
-        session(machine.url)
+        check_session(machine.url)
 
 
 @pytest.mark.parametrize("title", [CGI[0], CGI[2]])
@@ -318,7 +322,7 @@ def test_in_the_web_space_it_takes_no_config_beside_it(machine):
 @pytest.fixture(scope="session")
 def compiled(pyz) -> Path:
     target = pyz.with_name("compiled.pyz")
-    run(PYTHON, pyz, "compile", target)
+    run_command(PYTHON, pyz, "compile", target)
     return target
 
 
@@ -326,11 +330,11 @@ def test_a_compiled_copy_has_the_bytecode_of_its_python(compiled):
     """Of every module, so that nothing is compiled when a script starts."""
     with zipfile.ZipFile(compiled) as archive:
         names = set(archive.namelist())
-        magic = run(PYTHON, "-c", "import importlib.util as u; print(u.MAGIC_NUMBER.hex())").strip()
+        magic = run_command(PYTHON, "-c", "import importlib.util as u; print(u.MAGIC_NUMBER.hex())").strip()
         assert {archive.read(name)[:4].hex() for name in names if name.endswith(".pyc")} == {magic}
     assert all(f"{name}c" in names for name in names if name.endswith(".py"))
     ask = "import mailapi, peewee; print(mailapi.__file__, peewee.__file__)"
-    files = run(PYTHON, "-c", ask, env=BARE | {"PYTHONPATH": str(compiled)})
+    files = run_command(PYTHON, "-c", ask, env=BARE_ENVIRON | {"PYTHONPATH": str(compiled)})
     assert files == f"{compiled}/mailapi.pyc {compiled}/peewee.pyc\n"
     assert compiled.read_bytes().startswith(f"#!{PYTHON}\n".encode())
 
@@ -341,25 +345,25 @@ def test_another_python_runs_the_sources_of_a_compiled_copy(compiled, folder):
         for entry in archive.infolist():
             content = archive.read(entry)
             copy.writestr(entry, b"????" + content[4:] if entry.filename.endswith(".pyc") else content)
-    config = BARE | CGI_REQUEST | {"MAILAPI_CONFIG": str(folder / "config.py")}
+    config = BARE_ENVIRON | CGI_REQUEST | {"MAILAPI_CONFIG": str(folder / "config.py")}
     for file in (compiled, other):
-        assert '"login":false' in run(PYTHON, file, env=config)
-        assert '"user_name": "admin"' in run(PYTHON, file, "call", "users", "get", cwd=folder)
-    run(PYTHON, other, "compile", other)  # replaces itself
-    assert run(other, "--version") == run(compiled, "--version")
+        assert '"login":false' in run_command(PYTHON, file, env=config)
+        assert '"user_name": "admin"' in run_command(PYTHON, file, "call", "users", "get", cwd=folder)
+    run_command(PYTHON, other, "compile", other)  # replaces itself
+    assert run_command(other, "--version") == run_command(compiled, "--version")
 
 
 def test_only_the_file_can_be_compiled(tmp_path):
-    said = run(sys.executable, ROOT / "mailapi.py", "compile", tmp_path / "x", check=1)
+    said = run_command(sys.executable, ROOT / "mailapi.py", "compile", tmp_path / "x", check=1)
     assert said == "mailapi: Only mailapi.pyz can be compiled; `make pyz` makes one.\n"
     assert not list(tmp_path.iterdir())
 
 
 def test_a_compiled_copy_that_cannot_be_written_leaves_what_was_there(pyz, tmp_path):
-    said = run(PYTHON, pyz, "compile", tmp_path / "nowhere/x", check=1)
+    said = run_command(PYTHON, pyz, "compile", tmp_path / "nowhere/x", check=1)
     assert said.startswith("mailapi: ") and "Traceback" not in said
     (tmp_path / "folder").mkdir()
-    said = run(PYTHON, pyz, "compile", tmp_path / "folder", check=1)
+    said = run_command(PYTHON, pyz, "compile", tmp_path / "folder", check=1)
     assert said.startswith("mailapi: ") and "Traceback" not in said
     assert [file.name for file in tmp_path.iterdir()] == ["folder"]
 
@@ -378,4 +382,4 @@ def test_its_config_is_that_of_an_installation(machine):
     path = "/etc/mailapi/config.py"
     assert recipe("Put it in its place")[path] == deployment.recipe("What it needs")[path]
     check = machine.here(recipe("Put it in its place")["bash"])
-    assert "FAIL" not in run("bash", "-c", check)
+    assert "FAIL" not in run_command("bash", "-c", check)

@@ -12,8 +12,8 @@ import pytest
 from mailapi_modules.commands.main import find_commands
 
 from support.deployment import AS_USER, ENVIRON, recipe
-from support.instances import absent, instance, need
-from support.session import session
+from support.instances import require_program, running_instance, skip_without
+from support.session import check_session
 from support.site import ROOT
 
 UNIT = (ROOT / "docs/mailapi.service").read_text()
@@ -34,7 +34,7 @@ def service(unit) -> configparser.SectionProxy:
 
 def test_systemd_finds_nothing_wrong_with_the_unit(unit):
     done = subprocess.run(
-        [need("systemd-analyze"), "--man=no", "verify", unit], capture_output=True, text=True
+        [require_program("systemd-analyze"), "--man=no", "verify", unit], capture_output=True, text=True
     )
     assert (done.returncode, done.stdout + done.stderr) == (0, "")
 
@@ -42,7 +42,7 @@ def test_systemd_finds_nothing_wrong_with_the_unit(unit):
 def test_the_unit_is_hardened(unit):
     """Its exposure is at most 1.5 of 10."""
     done = subprocess.run(
-        [need("systemd-analyze"), "security", "--offline=true", "--threshold=15", unit],
+        [require_program("systemd-analyze"), "security", "--offline=true", "--threshold=15", unit],
         capture_output=True,
         text=True,
     )
@@ -65,7 +65,7 @@ class Shared:
 
     def __init__(self, machine):
         if os.geteuid() != 0:
-            absent("A second user, which only root has,")
+            skip_without("A second user, which only root has,")
         self.machine, self.path = machine, machine.site.dbpath
         self.daemon = {"user": "mail", "group": "mail", "extra_groups": [], "umask": 0o077}
         self.api = AS_USER | {"group": "mail"}
@@ -94,8 +94,10 @@ def test_the_unit_serves_beside_the_daemons(shared, unit):
     start = shlex.split(options["ExecStart"])
     assert options["User"] == "mailapi" and options["Group"] == "cmail"
     who = shared.api | {"umask": int(options["UMask"], 8)}
-    with instance(start, shared.machine.folder / "run/mailapi", shared.machine.back, env=ENVIRON, **who):
-        session(f"http://127.0.0.1:{shared.machine.back}/cmail/api/")
+    with running_instance(
+        start, shared.machine.folder / "run/mailapi", shared.machine.back, env=ENVIRON, **who
+    ):
+        check_session(f"http://127.0.0.1:{shared.machine.back}/cmail/api/")
         assert (
             shared.python("db.execute(\"INSERT INTO users (user_name) VALUES ('by daemon')\")", shared.daemon)
             == 0

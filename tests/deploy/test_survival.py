@@ -18,7 +18,7 @@ import urllib.request
 import pytest
 
 from support.command_line import Server
-from support.over_http import cookie_of, gunicorn, post
+from support.over_http import cookie_of, gunicorn_server, post
 from support.site import MODULES, Site
 
 pytestmark = pytest.mark.slow
@@ -71,7 +71,7 @@ def test_eight_writers_lose_nothing(installed, tmp_path, capsys):
     until = time.monotonic() + SECONDS
     with (
         Server(tmp_path) as waitress,
-        gunicorn(tmp_path) as other,
+        gunicorn_server(tmp_path) as other,
         concurrent.futures.ThreadPoolExecutor(4) as clients,
         concurrent.futures.ProcessPoolExecutor(4, multiprocessing.get_context("spawn")) as daemons,
     ):

@@ -13,7 +13,7 @@ from pathlib import Path
 import pytest
 
 from support.deployment import AS_USER, ENVIRON, USER, recipe
-from support.instances import free_port, need
+from support.instances import free_port, require_program
 from support.session import ADDRESS, Client
 from support.site import MODULES, Site
 
@@ -52,7 +52,7 @@ class Swap:
         (machine.folder / "etc/nginx/snippets/cmail-api.conf").symlink_to("cmail-php.conf")
         (machine.folder / "login.json").write_text('{"auth": {"user_name": "root", "password": "pw"}}')
         # The machine's nginx is one with another configuration file.
-        nginx = f'#!/bin/sh\nexec {need("nginx")} -e stderr -c /etc/nginx/nginx.conf "$@"\n'
+        nginx = f'#!/bin/sh\nexec {require_program("nginx")} -e stderr -c /etc/nginx/nginx.conf "$@"\n'
         script = machine.write("/opt/bin/nginx", nginx)
         self.environ = ENVIRON | {"PATH": f"{script.parent}:{ENVIRON['PATH']}"}
 
@@ -70,7 +70,7 @@ class Swap:
     def run(self, lines: list[str]) -> str:
         """Run commands as one would paste them; what they print. The last one must succeed."""
         done = subprocess.run(
-            [need("bash"), "-c", "\n".join(lines)],
+            [require_program("bash"), "-c", "\n".join(lines)],
             cwd=self.machine.folder,
             env=self.environ,
             text=True,
@@ -94,7 +94,7 @@ class Swap:
         return set(Path(f"/proc/{nginx}/task/{nginx}/children").read_text().split())
 
     def serving(self, command: str, port: int):
-        return self.machine.running([need("bash"), "-c", self.machine.here(command)], port)
+        return self.machine.running([require_program("bash"), "-c", self.machine.here(command)], port)
 
     def ask(self, user: str, url: str = "users/?get", **fields) -> dict:
         """An answer of whatever the web server passes on to now."""
@@ -213,7 +213,7 @@ def compared(folder: Path, php: dict, mailapi: dict) -> str:
             "127.0.0.1:8081", f"127.0.0.1:{after}"
         )
         done = subprocess.run(
-            [need("bash"), "-c", text], cwd=folder, env=ENVIRON, text=True, capture_output=True
+            [require_program("bash"), "-c", text], cwd=folder, env=ENVIRON, text=True, capture_output=True
         )
     assert not done.stderr
     return done.stdout

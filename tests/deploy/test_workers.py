@@ -19,7 +19,7 @@ import pytest
 
 import mailapi
 from support.command_line import Server
-from support.instances import absent
+from support.instances import skip_without
 from support.over_http import post
 from support.site import MODULES, ROOT, Site
 
@@ -46,7 +46,7 @@ def serving(name, folder, module="mailapi"):
         try:
             server = stack.enter_context(memory.serve(name, folder, module))
         except memory.Unavailable:
-            absent(f"{name} for this Python")
+            skip_without(f"{name} for this Python")
         yield server
 
 

@@ -9,8 +9,8 @@ import time
 import pytest
 
 import mailapi
-from support.browsers import log_in, token
-from support.command_line import MAILAPI, run
+from support.browsers import log_in, session_of
+from support.command_line import MAILAPI, run_mailapi
 from support.site import Site, authdata
 
 pytestmark = pytest.mark.every_engine
@@ -37,7 +37,7 @@ def perform(site, content: str, tell=lambda sentence: None, user: str | None = N
 
 def session_of_root(site) -> dict:
     """The headers of root's session."""
-    return {"HTTP_COOKIE": f"PHPSESSID={token(log_in(site, 'root'))}"}
+    return {"HTTP_COOKIE": f"PHPSESSID={session_of(log_in(site, 'root'))}"}
 
 
 def large(site, **fields) -> bytes:
@@ -276,17 +276,17 @@ def test_command_imports_a_file_and_standard_input(tmp_path):
         f'dbpath = {site.place!r}\nmodulelist = {{"User": "modules/users.py"}}\n'
     )
     (tmp_path / "users.csv").write_bytes(b"\xef\xbb\xbf" + CSV.encode())
-    assert json.loads(run(tmp_path, "call", "users", "import", "file=users.csv"))["imported"] == 3
+    assert json.loads(run_mailapi(tmp_path, "call", "users", "import", "file=users.csv"))["imported"] == 3
     assert (
-        json.loads(run(tmp_path, "call", "users", "import", "file=-", stdin='{"user_name": "ida"}'))[
+        json.loads(run_mailapi(tmp_path, "call", "users", "import", "file=-", stdin='{"user_name": "ida"}'))[
             "imported"
         ]
         == 1
     )
     assert {"xia", "yan", "zoe", "ida"} < set(names(site))
-    assert "gone.csv" in run(tmp_path, "call", "users", "import", "file=gone.csv", check=1)
+    assert "gone.csv" in run_mailapi(tmp_path, "call", "users", "import", "file=gone.csv", check=1)
     (tmp_path / "latin.csv").write_bytes("user_name\nü".encode("latin-1"))
-    assert "latin.csv is not text in UTF-8." in run(
+    assert "latin.csv is not text in UTF-8." in run_mailapi(
         tmp_path, "call", "users", "import", "file=latin.csv", check=1
     )
 

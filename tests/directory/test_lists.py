@@ -18,7 +18,7 @@ from mailapi_modules.directory.lists import encoded
 
 import mailapi
 from support.browsers import log_in
-from support.daemons import nobody_holds
+from support.daemons import file_is_free
 from support.site import Site, authdata
 
 
@@ -142,7 +142,7 @@ def test_no_daemon_waits_while_a_reader_waits_for_the_state_database(site, url):
         looking = threading.Thread(target=ann.get, args=(url,))
         looking.start()
         time.sleep(0.5)
-        assert looking.is_alive() and nobody_holds(site.file)
+        assert looking.is_alive() and file_is_free(site.file)
         other.execute("ROLLBACK")
         looking.join()
 
@@ -159,7 +159,7 @@ def test_no_daemon_waits_while_an_answer_is_sent(site):
             "wsgi.input": io.BytesIO(),
             "wsgi.errors": sys.stderr,
         }
-        site.app(environ, lambda status, headers, *_: free.append(nobody_holds(site.file)))
+        site.app(environ, lambda status, headers, *_: free.append(file_is_free(site.file)))
     assert free == [True, True]
 
 

@@ -5,14 +5,9 @@ from mailapi_modules.commands.main import find_commands
 from mailapi_modules.http import spool, waitress_server
 
 import mailapi
-from support.command_line import configure, run
+from support.command_line import run_mailapi, write_config
 from support.site import Site
 from support.slow_clients import MB
-
-
-@pytest.fixture
-def installed(site_with_large_mail):
-    return site_with_large_mail
 
 
 def test_the_limit_of_a_body_is_known_from_the_first_line(tmp_path):
@@ -52,9 +47,9 @@ def test_connections_are_as_many_as_the_system_has_files_for(monkeypatch):
         assert serve.allow_connections(8000) == connections
 
 
-def test_a_limit_that_no_mail_keeps_to_is_refused(installed, tmp_path):
-    configure(tmp_path, max_spooled=MB)
-    assert "max_spooled must be at least max_message." in run(tmp_path, "serve", check=1)
+def test_a_limit_that_no_mail_keeps_to_is_refused(site_with_large_mail, tmp_path):
+    write_config(tmp_path, max_spooled=MB)
+    assert "max_spooled must be at least max_message." in run_mailapi(tmp_path, "serve", check=1)
 
 
 class Connection:

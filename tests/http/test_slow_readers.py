@@ -9,65 +9,60 @@ import time
 
 import pytest
 
-from support.command_line import Server, configure, request
-from support.dav import basic, behind
+from support.command_line import Server, request_of_root, write_config
+from support.dav import basic_credentials, site_with_backend
 from support.slow_clients import (
     MB,
-    Impatient,
-    connected,
+    ImpatientServer,
     first_bytes,
-    head,
+    large_requests,
+    open_sockets,
+    request_head,
     send_all,
-    sockets,
-    spooled,
-    until,
-    what_is_large,
+    slow_connections,
+    spooled_bytes,
+    wait_until,
 )
 
 pytestmark = pytest.mark.usefixtures("python_path")
 
 
-@pytest.fixture
-def installed(site_with_large_mail):
-    return site_with_large_mail
-
-
 @pytest.mark.parametrize("what", ["raw", "static", "range"])
-def test_clients_that_do_not_read_hold_nothing_that_others_need(installed, tmp_path, what):
-    with Impatient(tmp_path, "--static", "/files=www") as server:
-        before = sockets(server)
-        large = what_is_large(server)[what]
-        with connected(server, 8) as slow:
+def test_clients_that_do_not_read_hold_nothing_that_others_need(site_with_large_mail, tmp_path, what):
+    with ImpatientServer(tmp_path, "--static", "/files=www") as server:
+        before = open_sockets(server)
+        large = large_requests(server)[what]
+        with slow_connections(server, 8) as slow:
             send_all(slow, large * 3)
             assert first_bytes(slow) == [b"HTTP/1.1 206" if what == "range" else b"HTTP/1.1 200"] * 8
             for _ in range(10):
-                assert server.post("users/?get", request())["login"] is True
-            assert spooled(server) < 8 * 21 * MB  # the later requests were not even started
-            until(lambda: sockets(server) <= before and spooled(server) == 0)
-            assert server.post("users/?get", request())["login"] is True
+                assert server.post("users/?get", request_of_root())["login"] is True
+            assert spooled_bytes(server) < 8 * 21 * MB  # the later requests were not even started
+            wait_until(lambda: open_sockets(server) <= before and spooled_bytes(server) == 0)
+            assert server.post("users/?get", request_of_root())["login"] is True
         assert "Traceback" not in server.stop()[1]
 
 
-def test_unread_answers_are_within_the_limit(installed, tmp_path):
-    configure(tmp_path, max_spooled=30 * MB, max_message=25 * MB)
+def test_unread_answers_are_within_the_limit(site_with_large_mail, tmp_path):
+    write_config(tmp_path, max_spooled=30 * MB, max_message=25 * MB)
     with Server(tmp_path) as server:
-        large = what_is_large(server)["raw"]
+        large = large_requests(server)["raw"]
         for _ in range(3):
-            with connected(server, 8) as slow:
+            with slow_connections(server, 8) as slow:
                 send_all(slow, large)
-                until(lambda: spooled(server) > 10 * MB)
-                assert server.post("users/?get", request())["login"] is True
-                assert spooled(server) <= 30 * MB
-            until(lambda: spooled(server) == 0)
+                wait_until(lambda: spooled_bytes(server) > 10 * MB)
+                assert server.post("users/?get", request_of_root())["login"] is True
+                assert spooled_bytes(server) <= 30 * MB
+            wait_until(lambda: spooled_bytes(server) == 0)
         assert "Traceback" not in server.log()
 
 
-def test_who_reads_slowly_gets_everything(installed, tmp_path):
+def test_who_reads_slowly_gets_everything(site_with_large_mail, tmp_path):
     """More than the system keeps, in more time than somebody may do nothing."""
-    with Impatient(tmp_path, "--static", "/files=www") as server:
-        for name, large in what_is_large(server).items():
-            with connected(server) as [slow]:
-                slow.sendall(large + head("GET /?login", "Connection: close"))
+    with ImpatientServer(tmp_path, "--static", "/files=www") as server:
+        for name, large in large_requests(server).items():
+            with slow_connections(server) as [slow]:
+                slow.sendall(large + request_head("GET /?login", "Connection: close"))
                 got = bytearray()
                 while piece := slow.recv(MB // 2):
                     got += piece
@@ -77,10 +72,10 @@ def test_who_reads_slowly_gets_everything(installed, tmp_path):
             assert b'"status":"Username is not set!"' in got[-1000:]
 
 
-def test_an_answer_that_is_being_read_at_sigterm_arrives(installed, tmp_path):
+def test_an_answer_that_is_being_read_at_sigterm_arrives(site_with_large_mail, tmp_path):
     with Server(tmp_path) as server:
-        large = what_is_large(server)["raw"]
-        with connected(server) as [slow]:
+        large = large_requests(server)["raw"]
+        with slow_connections(server) as [slow]:
             slow.sendall(large)
             first_bytes([slow])
             server.process.send_signal(signal.SIGTERM)
@@ -105,14 +100,17 @@ def large_answer(size):
 
 
 def test_unread_dav_downloads_close_dav_for_nobody(tmp_path):
-    with behind(tmp_path, answer=large_answer(20 * MB)) as (dav, _):
+    with site_with_backend(tmp_path, answer=large_answer(20 * MB)) as (dav, _):
         host, port = dav.netloc.split(":")
         server = type("At", (), {"host": host, "port": port})
-        with connected(server, 8) as slow:
+        with slow_connections(server, 8) as slow:
             for each in slow:
-                send_all([each], head("GET /dav/large", f"Authorization: {basic()['Authorization']}"))
+                send_all(
+                    [each],
+                    request_head("GET /dav/large", f"Authorization: {basic_credentials()['Authorization']}"),
+                )
                 assert first_bytes([each]) == [b"HTTP/1.1 200"]
-            until(lambda: dav("GET", "dav/small").status == 200)
+            wait_until(lambda: dav("GET", "dav/small").status == 200)
             assert (
                 json.loads(
                     dav(
@@ -132,13 +130,15 @@ def test_dav_downloads_that_are_too_large_to_be_spooled_hold_two_threads(tmp_pat
     def start(folder):
         with open(folder / "config.py", "a") as config:
             config.write(f"max_message = {MB}\n")
-        started.append(Impatient(folder))
+        started.append(ImpatientServer(folder))
         return started[0]
 
-    with behind(tmp_path, start, answer=large_answer(20 * MB)) as (dav, _):
-        before = sockets(started[0])
-        with connected(started[0], 12) as slow:
-            send_all(slow, head("GET /dav/large", f"Authorization: {basic()['Authorization']}"))
+    with site_with_backend(tmp_path, start, answer=large_answer(20 * MB)) as (dav, _):
+        before = open_sockets(started[0])
+        with slow_connections(started[0], 12) as slow:
+            send_all(
+                slow, request_head("GET /dav/large", f"Authorization: {basic_credentials()['Authorization']}")
+            )
             assert (
                 json.loads(
                     dav(
@@ -150,9 +150,9 @@ def test_dav_downloads_that_are_too_large_to_be_spooled_hold_two_threads(tmp_pat
                 )["login"]
                 is True
             )
-            until(lambda: dav("GET", "dav/small").status == 200)
-            assert spooled(started[0]) <= 12 * 2 * MB
-            until(lambda: sockets(started[0]) <= before)
+            wait_until(lambda: dav("GET", "dav/small").status == 200)
+            assert spooled_bytes(started[0]) <= 12 * 2 * MB
+            wait_until(lambda: open_sockets(started[0]) <= before)
         got = dav("GET", "dav/large")  # and who reads has it all
         assert got.status == 200 and len(got.body) == 20 * MB
         assert "Traceback" not in started[0].log()

@@ -7,30 +7,25 @@ import json
 
 import pytest
 
-from support.command_line import Server, configure, request
+from support.command_line import Server, request_of_root, write_config
 from support.slow_clients import (
     MB,
-    Impatient,
-    answer,
-    connected,
-    head,
+    ImpatientServer,
+    open_sockets,
+    read_answer,
+    request_head,
     send_all,
-    sockets,
-    spooled,
-    until,
-    with_limits,
+    server_with_limits,
+    slow_connections,
+    spooled_bytes,
+    wait_until,
 )
 
 pytestmark = pytest.mark.usefixtures("python_path")
 
 
-@pytest.fixture
-def installed(site_with_large_mail):
-    return site_with_large_mail
-
-
 def upload(line: str, length: int, *headers) -> bytes:
-    return head(f"POST {line}", f"Content-Length: {length}", *headers)
+    return request_head(f"POST {line}", f"Content-Length: {length}", *headers)
 
 
 @pytest.mark.parametrize(
@@ -44,14 +39,14 @@ def upload(line: str, length: int, *headers) -> bytes:
         ("/users/?get" + "&x" * 200, 400),
     ],
 )
-def test_a_body_that_is_too_long_is_read_and_not_kept(installed, tmp_path, line, status):
+def test_a_body_that_is_too_long_is_read_and_not_kept(site_with_large_mail, tmp_path, line, status):
     size = 36 * MB if "send" in line else 30 * MB
-    with Server(tmp_path, "--static", "/files=www") as server, connected(server, 10) as clients:
+    with Server(tmp_path, "--static", "/files=www") as server, slow_connections(server, 10) as clients:
         for client in clients:
             client.sendall(upload(line, size) + b" " * MB)
         for client in clients[:5]:
             client.sendall(b" " * (20 * MB))
-            assert spooled(server) == 0
+            assert spooled_bytes(server) == 0
             got = http.client.HTTPResponse(client)
             got.begin()
             body = got.read()
@@ -63,35 +58,35 @@ def test_a_body_that_is_too_long_is_read_and_not_kept(installed, tmp_path, line,
                     400: "Too many fields in the query.",
                 }
                 assert json.loads(body)["status"] == sentences[status]
-        assert server.post("users/?get", request())["login"] is True and spooled(server) == 0
+        assert server.post("users/?get", request_of_root())["login"] is True and spooled_bytes(server) == 0
 
 
-def test_a_body_of_unknown_length_has_the_same_limits(installed, tmp_path):
+def test_a_body_of_unknown_length_has_the_same_limits(site_with_large_mail, tmp_path):
     with Server(tmp_path, "--static", "/files=www") as server:
         for line, status, most in (
             ("/nothing/?get", 404, MB),
             ("/users/?get", 413, MB),
             ("/files/large.bin", 405, 0),
         ):
-            with connected(server, 5) as clients:
-                send_all(clients, head(f"POST {line}", "Transfer-Encoding: chunked"))
+            with slow_connections(server, 5) as clients:
+                send_all(clients, request_head(f"POST {line}", "Transfer-Encoding: chunked"))
                 send_all(clients, (b"10000\r\n" + b" " * 65536 + b"\r\n") * 15)
                 if most:
-                    until(lambda: spooled(server) > 5 * MB // 2)
-                assert spooled(server) <= 5 * most
+                    wait_until(lambda: spooled_bytes(server) > 5 * MB // 2)
+                assert spooled_bytes(server) <= 5 * most
                 send_all(clients, (b"10000\r\n" + b" " * 65536 + b"\r\n") * 60)
                 for client in clients:
                     got = http.client.HTTPResponse(client)
                     got.begin()
                     assert got.status == status
-            until(lambda: spooled(server) == 0)
+            wait_until(lambda: spooled_bytes(server) == 0)
 
 
 @pytest.mark.parametrize(
     "line, status", [("/nothing/?get", 404), ("/users/?get", 413), ("/files/large.bin", 405)]
 )
-def test_no_100_continue_for_what_is_refused(installed, tmp_path, line, status):
-    with Server(tmp_path, "--static", "/files=www") as server, connected(server) as [client]:
+def test_no_100_continue_for_what_is_refused(site_with_large_mail, tmp_path, line, status):
+    with Server(tmp_path, "--static", "/files=www") as server, slow_connections(server) as [client]:
         client.sendall(upload(line, 30 * MB, "Expect: 100-continue"))
         got = http.client.HTTPResponse(client)
         got.begin()
@@ -99,54 +94,59 @@ def test_no_100_continue_for_what_is_refused(installed, tmp_path, line, status):
         assert b"".join(iter(lambda: client.recv(1000), b"")).count(b"100 Continue") == 0
 
 
-def test_100_continue_for_what_is_taken(installed, tmp_path):
-    with Server(tmp_path) as server, connected(server) as [client]:
+def test_100_continue_for_what_is_taken(site_with_large_mail, tmp_path):
+    with Server(tmp_path) as server, slow_connections(server) as [client]:
         client.sendall(upload("/users/?get", 200_000, "Expect: 100-continue"))
         assert client.recv(1000) == b"HTTP/1.1 100 Continue\r\n\r\n"
-        client.sendall(request() + b" " * (200_000 - len(request())))
-        assert answer(client)[2]["login"] is True
+        client.sendall(request_of_root() + b" " * (200_000 - len(request_of_root())))
+        assert read_answer(client)[2]["login"] is True
         client.sendall(upload("/users/?get", 0, "Expect: 100-continue"))  # there is nothing to wait for
-        assert answer(client)[2]["login"] is False
+        assert read_answer(client)[2]["login"] is False
 
 
 @contextlib.contextmanager
 def filled(tmp_path, kind):
     """A server with its limit for spooled bytes nearly reached by two uploads that do not go on."""
-    configure(tmp_path, max_spooled=6 * MB, max_message=3 * MB)
-    with kind(tmp_path) as server, connected(server, 2) as clients:
+    write_config(tmp_path, max_spooled=6 * MB, max_message=3 * MB)
+    with kind(tmp_path) as server, slow_connections(server, 2) as clients:
         for number, client in enumerate(clients, 1):
             client.sendall(upload("/mailbox/?send", 3 * MB) + b" " * (3 * MB - MB // 4))
-            until(lambda number=number: spooled(server) >= number * (3 * MB - MB // 4))
+            wait_until(lambda number=number: spooled_bytes(server) >= number * (3 * MB - MB // 4))
         yield server, clients
 
 
-LARGE = request() + b" " * (MB - len(request()))
+LARGE = request_of_root() + b" " * (MB - len(request_of_root()))
 
 
-def test_unfinished_uploads_have_a_limit(installed, tmp_path):
-    with filled(tmp_path, with_limits(cleanup_interval=1000)) as (server, _), connected(server, 3) as others:
+def test_unfinished_uploads_have_a_limit(site_with_large_mail, tmp_path):
+    with (
+        filled(tmp_path, server_with_limits(cleanup_interval=1000)) as (server, _),
+        slow_connections(server, 3) as others,
+    ):
         others[0].sendall(upload("/users/?get", MB, "Expect: 100-continue"))
         others[1].sendall(upload("/users/?get", MB) + LARGE)
-        others[2].sendall(head("POST /users/?get", "Transfer-Encoding: chunked") + b"%x\r\n" % MB + LARGE)
+        others[2].sendall(
+            request_head("POST /users/?get", "Transfer-Encoding: chunked") + b"%x\r\n" % MB + LARGE
+        )
         for client in others:
-            status, headers, said = answer(client)
+            status, headers, said = read_answer(client)
             assert (status, said) == (503, {"status": "Too much is being sent at the same time. Try again."})
             assert int(headers["Retry-After"]) > 0
-            assert spooled(server) <= 6 * MB
-        assert server.post("users/?get", request())["login"] is True  # it is small
-        assert server.post("users/?get", iter([request()]))["login"] is True
+            assert spooled_bytes(server) <= 6 * MB
+        assert server.post("users/?get", request_of_root())["login"] is True  # it is small
+        assert server.post("users/?get", iter([request_of_root()]))["login"] is True
 
 
-def test_who_does_not_go_on_gives_way_to_others(installed, tmp_path):
-    with filled(tmp_path, with_limits(cleanup_interval=1, channel_timeout=1000)) as (server, _):
-        until(lambda: json_of(server, LARGE).get("login"))
-        assert spooled(server) <= 6 * MB
-        until(lambda: spooled(server) < 3 * MB)  # one of the two is enough
+def test_who_does_not_go_on_gives_way_to_others(site_with_large_mail, tmp_path):
+    with filled(tmp_path, server_with_limits(cleanup_interval=1, channel_timeout=1000)) as (server, _):
+        wait_until(lambda: json_of(server, LARGE).get("login"))
+        assert spooled_bytes(server) <= 6 * MB
+        wait_until(lambda: spooled_bytes(server) < 3 * MB)  # one of the two is enough
 
 
-def test_who_does_not_go_on_is_closed(installed, tmp_path):
-    with filled(tmp_path, with_limits(cleanup_interval=1, channel_timeout=1)) as (server, _):
-        until(lambda: spooled(server) == 0)
+def test_who_does_not_go_on_is_closed(site_with_large_mail, tmp_path):
+    with filled(tmp_path, server_with_limits(cleanup_interval=1, channel_timeout=1)) as (server, _):
+        wait_until(lambda: spooled_bytes(server) == 0)
         assert json_of(server, LARGE)["login"] is True
 
 
@@ -161,86 +161,86 @@ def json_of(server, body: bytes) -> dict:
     "start",
     [
         upload("/users/?get", 500_000) + b" " * 100_000,
-        head("POST /users/?get", "Transfer-Encoding: chunked") + b"10000\r\n",
+        request_head("POST /users/?get", "Transfer-Encoding: chunked") + b"10000\r\n",
         b"GET / HT",
         upload("/nothing/?get", 30 * MB) + b" " * 100_000,
     ],
     ids=["body", "chunked", "headers", "refused"],
 )
-def test_who_sends_at_a_crawl_is_closed(installed, tmp_path, start):
-    with Impatient(tmp_path) as server:
-        before = sockets(server)
-        with connected(server, 5) as clients:
+def test_who_sends_at_a_crawl_is_closed(site_with_large_mail, tmp_path, start):
+    with ImpatientServer(tmp_path) as server:
+        before = open_sockets(server)
+        with slow_connections(server, 5) as clients:
             send_all(clients, start)
-            until(lambda: sockets(server) > before)
+            wait_until(lambda: open_sockets(server) > before)
 
             def all_closed():
                 for client in clients:
                     with contextlib.suppress(OSError):
                         client.send(b" ")
-                return sockets(server) <= before and spooled(server) == 0
+                return open_sockets(server) <= before and spooled_bytes(server) == 0
 
-            until(all_closed)
+            wait_until(all_closed)
 
 
-def test_what_is_between_chunks_has_a_limit(installed, tmp_path):
+def test_what_is_between_chunks_has_a_limit(site_with_large_mail, tmp_path):
     for endless in (b"1" * 100_000, b"1;" + b"x" * 100_000, b"0\r\n" + b"x" * 100_000):
-        with Server(tmp_path) as server, connected(server) as [client]:
-            client.sendall(head("POST /mailbox/?send", "Transfer-Encoding: chunked") + endless)
-            assert answer(client)[0] == 400
+        with Server(tmp_path) as server, slow_connections(server) as [client]:
+            client.sendall(request_head("POST /mailbox/?send", "Transfer-Encoding: chunked") + endless)
+            assert read_answer(client)[0] == 400
 
 
-def test_chunk_headers_are_no_progress(installed, tmp_path):
+def test_chunk_headers_are_no_progress(site_with_large_mail, tmp_path):
     """A client that sends little else is closed, although a lot of bytes come."""
-    with Impatient(tmp_path) as server:
-        before = sockets(server)
-        with connected(server) as [client]:
-            client.sendall(head("POST /mailbox/?send", "Transfer-Encoding: chunked"))
-            until(lambda: sockets(server) > before)
+    with ImpatientServer(tmp_path) as server:
+        before = open_sockets(server)
+        with slow_connections(server) as [client]:
+            client.sendall(request_head("POST /mailbox/?send", "Transfer-Encoding: chunked"))
+            wait_until(lambda: open_sockets(server) > before)
 
             def closed():
                 with contextlib.suppress(OSError):
                     client.send((b"1;" + b"a" * 2000 + b"\r\nx\r\n") * 2)
-                return sockets(server) <= before
+                return open_sockets(server) <= before
 
-            until(closed)
-
-
-def test_many_header_lines_are_refused(installed, tmp_path):
-    with Server(tmp_path) as server, connected(server, 2) as [few, many]:
-        few.sendall(head("GET /?login", *(f"A{n}: x" for n in range(150))))
-        assert answer(few)[0] == 200
-        many.sendall(head("GET /?login", *(f"A{n}:" for n in range(500))))
-        assert answer(many)[0] == 400
+            wait_until(closed)
 
 
-def test_too_many_pipelined_requests_are_not_kept(installed, tmp_path):
-    with Server(tmp_path) as server, connected(server) as [client]:
+def test_many_header_lines_are_refused(site_with_large_mail, tmp_path):
+    with Server(tmp_path) as server, slow_connections(server, 2) as [few, many]:
+        few.sendall(request_head("GET /?login", *(f"A{n}: x" for n in range(150))))
+        assert read_answer(few)[0] == 200
+        many.sendall(request_head("GET /?login", *(f"A{n}:" for n in range(500))))
+        assert read_answer(many)[0] == 400
+
+
+def test_too_many_pipelined_requests_are_not_kept(site_with_large_mail, tmp_path):
+    with Server(tmp_path) as server, slow_connections(server) as [client]:
         with contextlib.suppress(
             ConnectionError
         ):  # the server resets a connection on which something is left to read
             client.sendall(b"A / HTTP/1.1\r\n\r\n" * 5000)
             while client.recv(MB):
                 pass
-        with connected(server) as [other]:
-            other.sendall(head("GET /?login"))
-            assert answer(other)[0] == 200
+        with slow_connections(server) as [other]:
+            other.sendall(request_head("GET /?login"))
+            assert read_answer(other)[0] == 200
 
 
-def test_a_length_that_python_cannot_read_is_refused(installed, tmp_path):
-    with Server(tmp_path) as server, connected(server) as [client]:
-        client.sendall(head("POST /", "Content-Length: " + "1" * 5000))
-        assert answer(client)[0] == 400
+def test_a_length_that_python_cannot_read_is_refused(site_with_large_mail, tmp_path):
+    with Server(tmp_path) as server, slow_connections(server) as [client]:
+        client.sendall(request_head("POST /", "Content-Length: " + "1" * 5000))
+        assert read_answer(client)[0] == 400
         assert "uncaptured" not in server.log() and "Traceback" not in server.log()
 
 
-def test_pipelined_requests_are_all_answered(installed, tmp_path):
-    with Server(tmp_path, "--static", "/files=www") as server, connected(server) as [client]:
-        body = request()
+def test_pipelined_requests_are_all_answered(site_with_large_mail, tmp_path):
+    with Server(tmp_path, "--static", "/files=www") as server, slow_connections(server) as [client]:
+        body = request_of_root()
         client.sendall(
-            (upload("/users/?get", len(body)) + body + head("GET /?login")) * 20
-            + head("GET /files/large.bin")
-            + head("GET /nothing/", "Connection: close")
+            (upload("/users/?get", len(body)) + body + request_head("GET /?login")) * 20
+            + request_head("GET /files/large.bin")
+            + request_head("GET /nothing/", "Connection: close")
         )
         got = b"".join(iter(lambda: client.recv(MB), b""))
         assert got.count(b"HTTP/1.1 200") == 41 and got.count(b'"login":true') == 20

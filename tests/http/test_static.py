@@ -8,10 +8,10 @@ import urllib.request
 
 import pytest
 
-from support.command_line import CONFIG, Server, request, run
+from support.command_line import CONFIG, Server, request_of_root, run_mailapi
 from support.deployment import recipe
 from support.over_http import new_session
-from support.session import session
+from support.session import check_session
 from support.site import ROOT, Site
 
 SECRET = "nobody may read this"
@@ -258,8 +258,8 @@ def test_a_file_larger_than_every_buffer_arrives_whole(server, folder):
 
 def test_the_api_answers_beside_the_files(server):
     assert server.url.endswith(f":{server.port}/")
-    assert len(server.post("users/?get", request())["users"]) == 5
-    assert server.post("nothing/?get", request(), check=404)["status"] == "Unknown module nothing."
+    assert len(server.post("users/?get", request_of_root())["users"]) == 5
+    assert server.post("nothing/?get", request_of_root(), check=404)["status"] == "Unknown module nothing."
     assert "The files of" in server.said and f":{server.port}/other/place/\n" in server.said
 
 
@@ -275,7 +275,7 @@ def test_the_api_answers_beside_the_files(server):
 def test_the_longest_path_decides(folder, mount, static, page, absent):
     with Server(folder, "--mount", mount, "--static", f"{static}=www") as server:
         assert server.url.endswith(mount + "/")
-        answer = server.post("users/?get", request())
+        answer = server.post("users/?get", request_of_root())
         assert len(answer["users"]) == 5
         status, _, body = fetch(server, page)
         assert status == 200 and body.endswith("ä")
@@ -309,7 +309,7 @@ def test_a_proxy_may_take_the_mount_away(folder):
     ],
 )
 def test_what_cannot_be_read_is_told(folder, arguments, sentence):
-    assert sentence in run(folder, "serve", *arguments, check=2)
+    assert sentence in run_mailapi(folder, "serve", *arguments, check=2)
 
 
 @pytest.mark.parametrize(
@@ -329,7 +329,7 @@ def test_what_cannot_be_read_is_told(folder, arguments, sentence):
     ],
 )
 def test_what_would_hide_the_api_or_show_its_files_is_refused(folder, arguments, sentence):
-    assert sentence in run(folder, "serve", *arguments, check=1)
+    assert sentence in run_mailapi(folder, "serve", *arguments, check=1)
 
 
 @pytest.mark.parametrize("secret", ["config.py", "elsewhere/master.db3", "data/sessions"])
@@ -340,7 +340,7 @@ def test_config_and_databases_are_never_in_a_folder_that_is_served(tmp_path, sec
         CONFIG.replace("master.db3", "elsewhere/master.db3") + 'state = "data/sessions"\n'
     )
     folder = (tmp_path / secret).parent
-    said = run(tmp_path, "serve", "--static", f"/a={folder}", check=1)
+    said = run_mailapi(tmp_path, "serve", "--static", f"/a={folder}", check=1)
     assert f"--static: {tmp_path}/" in said and "is in " + str(folder) in said
 
 
@@ -358,6 +358,6 @@ def test_the_recipe_serves_a_client_and_the_api(machine):
     shutil.copytree(ROOT / "tests/client", machine.folder / "var/www/cmail-admin")
     origin = f"http://127.0.0.1:{machine.back}/cmail"
     with machine.backend(recipe("Static files beside the API")):
-        session(f"{origin}/api/")
+        check_session(f"{origin}/api/")
         with urllib.request.urlopen(f"{origin}/admin") as got:
             assert got.url == f"{origin}/admin/" and b"<title>Users</title>" in got.read()

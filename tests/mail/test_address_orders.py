@@ -2,7 +2,7 @@
 
 import pytest
 
-from support.command_line import CONFIG, run
+from support.command_line import CONFIG, run_mailapi
 from support.site import Site
 
 pytestmark = pytest.mark.every_engine
@@ -157,7 +157,7 @@ def test_check_names_addresses_with_orders_beyond(either, tmp_path):
     put(either, "old@corp.org", 10**18 - 1)
     put(either, "a@corp.org", HIGHEST)
     (tmp_path / "config.py").write_text(CONFIG)
-    printed = run(tmp_path, "check", check=1)
+    printed = run_mailapi(tmp_path, "check", check=1)
     assert (
         f"FAIL  Address: old@corp.org has an order beyond {HIGHEST}" in printed
         and "a@corp.org" not in printed

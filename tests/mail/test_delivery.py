@@ -18,8 +18,8 @@ from aiosmtpd.controller import Controller
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
-from support.instances import free_port, instance, need
-from support.outgoing import data_of, let_send, send
+from support.instances import free_port, require_program, running_instance
+from support.outgoing import allow_sending, queued_data, send_mail
 from support.site import MODULES, ROOT, Site
 
 pytestmark = [pytest.mark.every_engine, pytest.mark.slow]
@@ -108,13 +108,13 @@ def dispatch(path, port: int, change=lambda data: data):
 
 @pytest.fixture
 def ready(site) -> Site:
-    return let_send(site)
+    return allow_sending(site)
 
 
 def queue(site: Site, fields: dict) -> list[bytes]:
-    answer = send(site, **fields)
+    answer = send_mail(site, **fields)
     assert answer["status"] == "ok", answer["status"]
-    return data_of(site)
+    return queued_data(site)
 
 
 @pytest.mark.parametrize("fields", MAILS)
@@ -206,7 +206,9 @@ def key(tmp_path_factory) -> tuple[bytes, bytes]:
     """A key to sign with, and what DNS has of it."""
     file = tmp_path_factory.mktemp("key") / "key.pem"
     subprocess.run(
-        [need("openssl"), "genrsa", "-traditional", "-out", file, "2048"], check=True, capture_output=True
+        [require_program("openssl"), "genrsa", "-traditional", "-out", file, "2048"],
+        check=True,
+        capture_output=True,
     )
     public = subprocess.run(
         ["openssl", "rsa", "-in", file, "-pubout", "-outform", "DER"], check=True, capture_output=True
@@ -269,7 +271,7 @@ MOST = 200  # MB
 @pytest.mark.sqlite
 def test_25_mb_are_sent_in_less_than_200_mb(tmp_path):
     """The most that the process of `mailapi serve` ever had, for mails of each shape; and it gives the memory back."""
-    site = let_send(Site(tmp_path))
+    site = allow_sending(Site(tmp_path))
     (tmp_path / "config.py").write_text(f'dbpath = "master.db3"\nmodulelist = {MODULES!r}\n')
     port, size = free_port(), 25 * 1024 * 1024
     data = base64.b64encode(os.urandom(size)).decode()
@@ -280,7 +282,7 @@ def test_25_mb_are_sent_in_less_than_200_mb(tmp_path):
         {"message": "From: ann@one.org\n\n" + ("x" * 76 + "\n") * (size // 77)},
     ]
     command = [sys.executable, ROOT / "mailapi.py", "serve", "--listen", f"127.0.0.1:{port}"]
-    with instance(command, tmp_path, port) as process:
+    with running_instance(command, tmp_path, port) as process:
         for fields in [*mails, mails[0]]:
             body = fields | {
                 "to": "x@else.example, y@else.example",

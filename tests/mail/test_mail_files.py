@@ -12,8 +12,18 @@ from email.message import EmailMessage
 
 import pytest
 
-from support.command_line import on_terminal
-from support.mails import HTML, PICTURE, PLAIN, composed, deliver, give_database, multipart, rows, typed
+from support.command_line import run_on_terminal
+from support.mails import (
+    HTML_PART,
+    PICTURE,
+    PLAIN_MAIL,
+    composed_mail,
+    deliver,
+    give_user_database,
+    mailbox_rows,
+    multipart,
+    part_of_type,
+)
 from support.site import MODULES, ROOT, Site
 
 pytestmark = pytest.mark.every_engine
@@ -47,10 +57,12 @@ def check_headers(response, content_type: str):
 ########## The message itself ######################################################################
 
 
-@pytest.mark.parametrize("data", [PLAIN, b"Subject: \xff\r\n\n\0\r\xfe", b"", composed()], ids=range(4))
+@pytest.mark.parametrize(
+    "data", [PLAIN_MAIL, b"Subject: \xff\r\n\n\0\r\xfe", b"", composed_mail()], ids=range(4)
+)
 @pytest.mark.parametrize("stored_as", ["TEXT", "BLOB"])
 def test_raw_is_every_byte_of_the_message(either, data, stored_as):
-    path = give_database(either, "bob")
+    path = give_user_database(either, "bob")
     for place, source in ((either, "master"), (path, "user")):
         mail_id = deliver(place, data=data, stored_as=stored_as)
         response = download(either, "mailbox/?raw", mail_id=mail_id, mail_sourcedb=source)
@@ -59,10 +71,10 @@ def test_raw_is_every_byte_of_the_message(either, data, stored_as):
 
 
 def test_a_download_leaves_the_mail_unread(either):
-    deliver(either, data=composed())
+    deliver(either, data=composed_mail())
     for url in ("raw", "parts", "attachment", "html"):
         download(either, f"mailbox/?{url}", mail_id=1, part=1)
-    assert rows(either) == [(1, "bob", 0)]
+    assert mailbox_rows(either) == [(1, "bob", 0)]
 
 
 def test_raw_is_named_after_the_subject(site):
@@ -73,12 +85,12 @@ def test_raw_is_named_after_the_subject(site):
 
 
 def test_a_link_has_its_fields_in_the_query(site):
-    deliver(site, data=composed())
+    deliver(site, data=composed_mail())
     browser = site.browser()
     browser.post("/?login", json.dumps({"auth": AUTH}))
-    assert browser.get("/mailbox/?raw&mail_id=1").body == composed()
+    assert browser.get("/mailbox/?raw&mail_id=1").body == composed_mail()
     assert browser.get("/mailbox/?attachment&mail_id=1&mail_sourcedb=master&part=4").body == PICTURE
-    assert browser.post("/mailbox/?raw&mail_id=7", json.dumps({"mail_id": 1})).body == composed()
+    assert browser.post("/mailbox/?raw&mail_id=7", json.dumps({"mail_id": 1})).body == composed_mail()
     for query, http, status in (
         ("mail_id=2", 200, "mail not found"),
         ("mail_id=x", 400, "Invalid value for mail_id."),
@@ -135,13 +147,13 @@ def test_a_token_that_may_only_read_may_download(site):
     deliver(site)
     token = site("tokens/?add", user="bob", token_name="t", token_reads_only=True)["token"]
     bearer = site.browser(HTTP_AUTHORIZATION=f"Bearer {token}")
-    assert bearer.get("/mailbox/?raw&mail_id=1").body == PLAIN
+    assert bearer.get("/mailbox/?raw&mail_id=1").body == PLAIN_MAIL
 
 
 def test_a_user_database_out_of_reach_does_not_keep_the_masters_mail_back(site):
-    deliver(site, data=composed())
+    deliver(site, data=composed_mail())
     site.sql("UPDATE users SET user_database = '/nowhere/x.db3' WHERE user_name = 'bob'")
-    assert download(site, "mailbox/?raw", mail_id=1).body == composed()
+    assert download(site, "mailbox/?raw", mail_id=1).body == composed_mail()
     assert download(site, "mailbox/?attachment", mail_id=1, part=4).body == PICTURE
     for action in ("parts", "html"):
         answer = site(f"mailbox/?{action}", user="bob", mail_id=1)
@@ -153,7 +165,7 @@ def test_a_user_database_out_of_reach_does_not_keep_the_masters_mail_back(site):
 
 
 def test_parts_lists_what_another_program_built(either):
-    deliver(either, data=composed())
+    deliver(either, data=composed_mail())
     listed = either("mailbox/?parts", user="bob", mail_id=1)["mail_parts"]
     assert [list(part) for part in listed] == [
         ["part", "content_type", "filename", "size", "attached", "content_id"]
@@ -195,8 +207,8 @@ def test_a_mail_in_one_piece_has_one_part(site):
 def test_an_enclosed_message_stays_as_it_was_sent(site):
     inner = b"Subject: a\r\nContent-Type: multipart/mixed; boundary=in\r\n\r\n--in\r\n\r\n\xff\r\n--in--\r\n"
     for part in (
-        typed(b"message/rfc822", inner),
-        typed(b"message/rfc822", base64.encodebytes(inner), b"base64"),
+        part_of_type(b"message/rfc822", inner),
+        part_of_type(b"message/rfc822", base64.encodebytes(inner), b"base64"),
     ):
         mail_id = deliver(site, data=multipart(part))
         assert download(site, "mailbox/?attachment", mail_id=mail_id, part=1).body == inner
@@ -249,7 +261,7 @@ def test_a_part_has_to_be_given_and_there(site, number, status):
     ],
 )
 def test_no_attachment_has_a_type_that_a_browser_shows_as_a_page(site, claimed, answered):
-    deliver(site, data=multipart(typed(claimed.encode(), b"<script>alert(1)</script>")))
+    deliver(site, data=multipart(part_of_type(claimed.encode(), b"<script>alert(1)</script>")))
     response = download(site, "mailbox/?attachment", mail_id=1, part=1)
     check_headers(response, answered)
     assert response.body.strip() == b"<script>alert(1)</script>" and "Set-Cookie: a" not in str(
@@ -297,10 +309,10 @@ def test_the_name_of_a_download_is_safe(site, given, names):
 @pytest.mark.parametrize(
     "raw",
     [
-        typed(b"text/plain", b"!!!!\xff=hi", b"base64"),
-        typed(b"image/png", b"begin 644 x\nM\xff", b"x-uuencode"),
-        typed(b"text/plain", b"=\xff=zz", b"quoted-printable"),
-        typed(b"message/delivery-status", b"A: b\r\n\r\nC: d"),
+        part_of_type(b"text/plain", b"!!!!\xff=hi", b"base64"),
+        part_of_type(b"image/png", b"begin 644 x\nM\xff", b"x-uuencode"),
+        part_of_type(b"text/plain", b"=\xff=zz", b"quoted-printable"),
+        part_of_type(b"message/delivery-status", b"A: b\r\n\r\nC: d"),
         b"Content-Type: multipart/mixed; boundary=zz\r\n\r\n" + b"--zz\r\n\r\n" * 130_000,
         multipart(*[b'Content-Disposition: attachment; filename="' + b';\\"' * 1300 + b"\r\n\r\n"] * 50),
     ],
@@ -361,7 +373,7 @@ def test_on_the_command_line_a_file_is_its_bytes(site, tmp_path):
     assert (done.stdout, done.stderr, done.returncode) == (data, b"", 0)
     refused = command(tmp_path, "--as", "ann", "mailbox", "raw", "mail_id=1")
     assert (json.loads(refused.stdout), refused.returncode) == ({"status": "mail not found"}, 1)
-    assert b"\x1b" not in on_terminal(tmp_path, "call", "--as", "bob", "mailbox", "raw", "mail_id=1")
+    assert b"\x1b" not in run_on_terminal(tmp_path, "call", "--as", "bob", "mailbox", "raw", "mail_id=1")
 
 
 def test_disposition_can_be_read_by_the_library(site):
@@ -380,6 +392,6 @@ def test_disposition_can_be_read_by_the_library(site):
 
 
 def test_the_html_of_a_mail_is_never_an_answer_of_its_own(site):
-    deliver(site, data=HTML)
+    deliver(site, data=HTML_PART)
     check_headers(download(site, "mailbox/?attachment", mail_id=1, part=1), "application/octet-stream")
     assert download(site, "mailbox/?html", mail_id=1).headers["Content-Type"] == "application/json"

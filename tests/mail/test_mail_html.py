@@ -21,10 +21,10 @@ from hypothesis import strategies as st
 from mailapi_modules.mail.sanitizer import MAX_LENGTH, MAX_TAGS, SanitizedHTML
 
 import mailapi  # noqa: F401 what makes mailapi_modules importable
-from support.fuzzing import FUZZ, TIMES
-from support.html_check import check
-from support.instances import need
-from support.mails import deliver, multipart, typed
+from support.fuzzing import EXAMPLES_FACTOR, HYPOTHESIS_SETTINGS
+from support.html_check import check_harmless
+from support.instances import require_program
+from support.mails import deliver, multipart, part_of_type
 from support.site import ROOT
 
 PIXEL_URI = (
@@ -57,9 +57,9 @@ def safe(source: str, found: str | None = PIXEL_URI) -> str:
 def test_nothing_that_runs_or_loads_is_left(vector, evil):
     cleaned = safe(vector.replace("EVIL", evil))
     for _ in range(3):
-        check(cleaned)
+        check_harmless(cleaned)
         cleaned = again(cleaned)
-    check(safe(safe(vector.replace("EVIL", evil))))
+    check_harmless(safe(safe(vector.replace("EVIL", evil))))
 
 
 def test_the_check_finds_what_is_bad():
@@ -67,7 +67,7 @@ def test_the_check_finds_what_is_bad():
     passed = []
     for vector in VECTORS:
         with contextlib.suppress(AssertionError, KeyError):
-            check(vector)
+            check_harmless(vector)
             passed.append(vector[:15])
     assert passed == ["<img src='EVIL/", "&lt;script&gt;a"]
 
@@ -78,12 +78,12 @@ PIECES = st.sampled_from(
 LINES = st.lists(st.sampled_from(VECTORS), max_size=4)
 
 
-@settings(max_examples=300 * TIMES, **FUZZ)
+@settings(max_examples=300 * EXAMPLES_FACTOR, **HYPOTHESIS_SETTINGS)
 @given((st.lists(PIECES, max_size=30) | LINES).map("".join) | st.text())
 def test_pieces_of_bad_html_in_any_order(source):
     cleaned = safe(source)
-    check(cleaned)
-    check(again(cleaned))
+    check_harmless(cleaned)
+    check_harmless(again(cleaned))
 
 
 def test_a_filter_that_fails_lets_nothing_through():
@@ -140,7 +140,7 @@ def counting_server(boxes):
 
 def browse(boxes, folder) -> tuple[set, int]:
     """What a browser asked for beyond the page, and how many scripts of the boxes ran."""
-    chromium = need("chromium")
+    chromium = require_program("chromium")
     with counting_server(boxes) as (port, asked):
         browser = subprocess.Popen(
             [
@@ -218,13 +218,13 @@ def html_of(site, *parts: bytes, kind=b"related", data: bytes = b"") -> dict:
 
 
 def picture(content_id: bytes, kind=b"image/png", data=PIXEL) -> bytes:
-    return b"Content-ID: <" + content_id + b">\r\n" + typed(kind, base64.encodebytes(data), b"base64")
+    return b"Content-ID: <" + content_id + b">\r\n" + part_of_type(kind, base64.encodebytes(data), b"base64")
 
 
 def test_pictures_of_the_mail_itself_are_shown(either):
     shown = html_of(
         either,
-        typed(b"text/html", b'<img src="cid:a%40b"><img src=CID:a@b><img src="cid:none">'),
+        part_of_type(b"text/html", b'<img src="cid:a%40b"><img src=CID:a@b><img src="cid:none">'),
         picture(b"a@b"),
     )
     assert shown["mail_html"] == f'<img src="{PIXEL_URI}"><img src="{PIXEL_URI}"><img>'
@@ -234,19 +234,19 @@ def test_pictures_of_the_mail_itself_are_shown(either):
     "kind", [b"image/svg+xml", b"text/x", b"image/png;x", b"application/octet-stream", b"image/x-icon"]
 )
 def test_other_parts_are_no_pictures(site, kind):
-    shown = html_of(site, typed(b"text/html", b"<img src=cid:a>"), picture(b"a", kind))["mail_html"]
+    shown = html_of(site, part_of_type(b"text/html", b"<img src=cid:a>"), picture(b"a", kind))["mail_html"]
     assert shown == (f'<img src="{PIXEL_URI}">' if kind.startswith(b"image/png") else "<img>")
 
 
 def test_pictures_have_a_limit_together(site):
     large = picture(b"a", data=b"x" * 3_000_000)
-    shown = html_of(site, typed(b"text/html", b"<img src=cid:a>" * 50), large)["mail_html"]
+    shown = html_of(site, part_of_type(b"text/html", b"<img src=cid:a>" * 50), large)["mail_html"]
     assert shown.count("src=") == 2 and shown.count("<img") == 50
 
 
 def test_remote_pictures_are_counted(site):
     shown = html_of(
-        site, typed(b"text/html", b"<img src=http://x/1><img src=//x/2><img src=cid:a><img src=/x>")
+        site, part_of_type(b"text/html", b"<img src=http://x/1><img src=//x/2><img src=cid:a><img src=/x>")
     )
     assert (shown["mail_html_blocked"], shown["mail_html"]) == (2, "<img>" * 4)
 
@@ -255,16 +255,23 @@ def test_remote_pictures_are_counted(site):
     "data, shown",
     [
         (b"Subject: x\r\n\r\n<b>text</b>", ""),
-        (typed(b"text/html", b""), ""),
-        (typed(b"text/html; charset=latin1", b"gr\xfcn"), "grün"),
-        (typed(b"text/html", b"PGI+eDwvYj4=", b"base64"), "<b>x</b>"),
+        (part_of_type(b"text/html", b""), ""),
+        (part_of_type(b"text/html; charset=latin1", b"gr\xfcn"), "grün"),
+        (part_of_type(b"text/html", b"PGI+eDwvYj4=", b"base64"), "<b>x</b>"),
         (
-            multipart(typed(b"text/plain", b"one"), typed(b"text/html", b"<i>two"), kind=b"alternative"),
+            multipart(
+                part_of_type(b"text/plain", b"one"),
+                part_of_type(b"text/html", b"<i>two"),
+                kind=b"alternative",
+            ),
             "<i>two</i>",
         ),
-        (multipart(typed(b"text/html", b"one"), b"\r\nfoot", typed(b"text/html", b"two")), "one<hr>two"),
-        (multipart(b"Content-Disposition: attachment\r\n" + typed(b"text/html", b"x")), ""),
-        (multipart(typed(b"message/rfc822", typed(b"text/html", b"inside"))), ""),
+        (
+            multipart(part_of_type(b"text/html", b"one"), b"\r\nfoot", part_of_type(b"text/html", b"two")),
+            "one<hr>two",
+        ),
+        (multipart(b"Content-Disposition: attachment\r\n" + part_of_type(b"text/html", b"x")), ""),
+        (multipart(part_of_type(b"message/rfc822", part_of_type(b"text/html", b"inside"))), ""),
     ],
     ids=range(8),
 )
@@ -305,7 +312,7 @@ def test_long_html_with_pictures_in_it_is_complete():
 
 def test_without_the_package_the_answer_says_so(site, monkeypatch):
     monkeypatch.setitem(sys.modules, "nh3", None)
-    deliver(site, data=typed(b"text/html", b"x"))
+    deliver(site, data=part_of_type(b"text/html", b"x"))
     answer = site("mailbox/?html", user="bob", check=500, mail_id=1)
     assert answer["status"].startswith("The HTML of mail needs the package nh3 of mailapi[mail]: ")
     assert json.dumps(site("mailbox/?read", user="bob", mail_id=1))

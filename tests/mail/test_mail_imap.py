@@ -8,18 +8,18 @@ import pytest
 from mailapi_modules.clients.imap import ImapConversation
 from mailapi_modules.mail import imap_source, imap_validity
 
-from support.imap_mailbox import BOB, TRACE, ask_mailbox, ids, letter
-from support.instances import need
+from support.imap_mailbox import BOB, DELIVERY_TRACE, ask_mailbox, listed_ids, make_letter
+from support.instances import require_program
 from support.mails import (
-    HEADERS,
-    LISTED,
-    PLAIN,
-    SHOWN,
-    composed,
+    ENCODED_HEADERS,
+    LISTED_KEYS,
+    PLAIN_MAIL,
+    READ_KEYS,
+    composed_mail,
     deliver,
     multipart,
-    nested,
-    typed,
+    nested_multipart,
+    part_of_type,
 )
 from support.site import Site, authdata
 
@@ -35,15 +35,15 @@ def site(site_with_imap) -> Site:
 
 
 MAILS = [
-    TRACE + PLAIN,
-    TRACE + composed(),
-    letter(1),
-    letter(2, b"In-Reply-To: <1@one.org>\r\n"),
-    TRACE + b"Subject: Gr\xfc\xdfe\r\nContent-Type: text/plain; charset=latin-1\r\n\r\nsch\xf6n\r\n",
-    TRACE + typed(b"text/html", b"<p onclick=x>Hi <img src=http://else.example/a.png></p>"),
-    TRACE + multipart(b"\r\none", typed(b"application/pdf", b"JVBERg==", b"base64")),
-    letter(3, b"References: <2@one.org> <9@one.org>\r\n", b"needle \xe4 " * 50),
-    letter(4, text=b"x" * 200_000),
+    DELIVERY_TRACE + PLAIN_MAIL,
+    DELIVERY_TRACE + composed_mail(),
+    make_letter(1),
+    make_letter(2, b"In-Reply-To: <1@one.org>\r\n"),
+    DELIVERY_TRACE + b"Subject: Gr\xfc\xdfe\r\nContent-Type: text/plain; charset=latin-1\r\n\r\nsch\xf6n\r\n",
+    DELIVERY_TRACE + part_of_type(b"text/html", b"<p onclick=x>Hi <img src=http://else.example/a.png></p>"),
+    DELIVERY_TRACE + multipart(b"\r\none", part_of_type(b"application/pdf", b"JVBERg==", b"base64")),
+    make_letter(3, b"References: <2@one.org> <9@one.org>\r\n", b"needle \xe4 " * 50),
+    make_letter(4, text=b"x" * 200_000),
 ]
 # What a web client asks for, in this order; a mail is named by its place in MAILS.
 SESSION = [
@@ -115,7 +115,7 @@ ODD = [
     b"\xff\xfe\x01",
     b":\r\n",
     b" leading\r\nSubject: s\r\n\r\n",
-    nested(50),
+    nested_multipart(50),
     b"From a@b Mon\r\nSubject: s\r\n\r\nx",
     b"Subject : space\r\n\r\nx",
     b"Subject: " + b"x" * 70000 + b"\r\n\r\nbody",
@@ -127,7 +127,7 @@ ODD = [
 def test_badly_made_mails_are_told_alike(site, inbox):
     """Both in one installation; only bytes that IMAP cannot carry (NUL, a bare CR) are not among these."""
     site.sql("INSERT INTO users (user_name) VALUES (?)", BOB)
-    mails = ODD + [b"Subject: " + raw + b"\r\nx-other: 1\r\n\r\ntext" for raw, _ in HEADERS.values()]
+    mails = ODD + [b"Subject: " + raw + b"\r\nx-other: 1\r\n\r\ntext" for raw, _ in ENCODED_HEADERS.values()]
     pairs = [{"imap": inbox.add(mail)[0], "master": deliver(site, BOB, mail)} for mail in mails]
     listed = {(m["mail_sourcedb"], m["mail_id"]): m for m in ask_mailbox(site, "get")["mails"]}
     for mail, pair in zip(mails, pairs):
@@ -143,9 +143,9 @@ def test_badly_made_mails_are_told_alike(site, inbox):
 
 
 def test_the_list_and_a_mail(site, inbox):
-    (uid,) = inbox.add(TRACE + PLAIN)
+    (uid,) = inbox.add(DELIVERY_TRACE + PLAIN_MAIL)
     (entry,) = ask_mailbox(site, "get")["mails"]
-    assert list(entry) == LISTED
+    assert list(entry) == LISTED_KEYS
     assert list(entry.values()) == [
         uid,
         BOB,
@@ -165,15 +165,15 @@ def test_the_list_and_a_mail(site, inbox):
     ]
     mail = ask_mailbox(site, "read", mail_id=uid)["mail"]
     assert (
-        list(mail) == SHOWN
+        list(mail) == READ_KEYS
         and mail["mail_body"] == "Text.\r\n"
-        and mail["mail_data"].endswith(PLAIN.decode())
+        and mail["mail_data"].endswith(PLAIN_MAIL.decode())
     )
     assert mail["mail_read"] == 0 and ask_mailbox(site, "read", mail_id=uid)["mail"]["mail_read"] == 1
 
 
 def test_without_a_trace_of_the_delivery_the_envelope_is_the_users(site, inbox):
-    inbox.add(PLAIN, b"Return-Path: <>\r\n\r\nDelivered-To: body@one.org\r\n")
+    inbox.add(PLAIN_MAIL, b"Return-Path: <>\r\n\r\nDelivered-To: body@one.org\r\n")
     assert [(m["mail_envelopeto"], m["mail_envelopefrom"]) for m in ask_mailbox(site, "get")["mails"]] == [
         (BOB, "")
     ] * 2
@@ -183,7 +183,7 @@ def test_without_a_trace_of_the_delivery_the_envelope_is_the_users(site, inbox):
 
 
 def test_only_read_marks_a_mail_as_read_and_no_other_flag_changes(site, inbox):
-    (uid,) = inbox.add(composed(), flags=r"(\Flagged $Label)")
+    (uid,) = inbox.add(composed_mail(), flags=r"(\Flagged $Label)")
     before = inbox.flags()
     for action, fields in (
         ("get", {}),
@@ -203,9 +203,9 @@ def test_only_read_marks_a_mail_as_read_and_no_other_flag_changes(site, inbox):
 
 
 def test_what_others_marked_as_deleted_is_not_shown_and_not_expunged(site, inbox):
-    marked, wanted, kept = inbox.add(letter(1), letter(2), letter(3))
+    marked, wanted, kept = inbox.add(make_letter(1), make_letter(2), make_letter(3))
     inbox.imap.uid("STORE", str(marked), "+FLAGS.SILENT", r"(\Deleted)")
-    assert {id_ for _, id_ in ids(ask_mailbox(site, "get"))} == {wanted, kept}
+    assert {id_ for _, id_ in listed_ids(ask_mailbox(site, "get"))} == {wanted, kept}
     assert ask_mailbox(site, "unread_count")["unread_count"] == 2
     for action in ("read", "unread", "raw"):
         assert ask_mailbox(site, action, mail_id=marked)["status"] == "mail not found"
@@ -217,7 +217,7 @@ def test_what_others_marked_as_deleted_is_not_shown_and_not_expunged(site, inbox
 
 def test_a_server_that_cannot_expunge_one_mail_is_not_told_to_expunge_all(site, inbox, monkeypatch):
     monkeypatch.setattr(ImapConversation, "capability", lambda imap: ("OK", [b"IMAP4rev1"]))
-    marked, wanted = inbox.add(letter(1), letter(2))
+    marked, wanted = inbox.add(make_letter(1), make_letter(2))
     inbox.imap.uid("STORE", str(marked), "+FLAGS.SILENT", r"(\Deleted)")
     assert (
         ask_mailbox(site, "delete", mail_id=wanted)["status"] == "ok"
@@ -228,7 +228,7 @@ def test_a_server_that_cannot_expunge_one_mail_is_not_told_to_expunge_all(site, 
 
 @pytest.mark.parametrize("mail_id", ["1:*", "*", "1,2", "1 (FLAGS)\r\nx DELETE INBOX", "1\r\n", True, [1]])
 def test_no_id_is_more_than_one_mail(site, inbox, mail_id):
-    inbox.add(letter(1), letter(2))
+    inbox.add(make_letter(1), make_letter(2))
     before = inbox.flags()
     for action in ("delete", "unread", "read"):
         assert ask_mailbox(site, action, check=400, mail_id=mail_id)["status"] == "Invalid value for mail_id."
@@ -237,7 +237,7 @@ def test_no_id_is_more_than_one_mail(site, inbox, mail_id):
 
 @pytest.mark.parametrize("mail_id", [-1, 2**32, 2**32 - 1, 10**17])
 def test_an_id_that_no_mail_has(site, inbox, mail_id):
-    inbox.add(letter(1))
+    inbox.add(make_letter(1))
     before = inbox.flags()
     for action in ("delete", "unread", "read", "raw"):
         assert ask_mailbox(site, action, mail_id=mail_id, mail_sourcedb="imap")["status"] == "mail not found"
@@ -245,7 +245,7 @@ def test_an_id_that_no_mail_has(site, inbox, mail_id):
 
 
 def test_mails_that_go_while_they_are_listed_are_left_out(site, inbox, monkeypatch):
-    uids = inbox.add(*map(letter, range(5)))
+    uids = inbox.add(*map(make_letter, range(5)))
     keys = imap_source.ImapSource.keys
 
     def then_expunged(source, only_unread=False):
@@ -255,7 +255,7 @@ def test_mails_that_go_while_they_are_listed_are_left_out(site, inbox, monkeypat
         return found
 
     monkeypatch.setattr(imap_source.ImapSource, "keys", then_expunged)
-    assert {id_ for _, id_ in ids(ask_mailbox(site, "get"))} == {uids[0], uids[3], uids[4]}
+    assert {id_ for _, id_ in listed_ids(ask_mailbox(site, "get"))} == {uids[0], uids[3], uids[4]}
 
 
 ########## Which ids ###############################################################################
@@ -265,7 +265,7 @@ def renumber(dovecot, uidvalidity: int):
     """The server gives bob's mails their UIDs anew."""
     subprocess.run(
         [
-            need("doveadm"),
+            require_program("doveadm"),
             "-c",
             dovecot.folder / "dovecot.conf",
             "mailbox",
@@ -282,18 +282,18 @@ def renumber(dovecot, uidvalidity: int):
 
 
 def test_an_id_of_before_the_uids_were_given_anew_names_no_mail(site, inbox, dovecot):
-    inbox.add(letter(1), letter(2))
-    old = [id_ for _, id_ in ids(ask_mailbox(site, "get"))]
+    inbox.add(make_letter(1), make_letter(2))
+    old = [id_ for _, id_ in listed_ids(ask_mailbox(site, "get"))]
     renumber(dovecot, 1000)
     for action in ("read", "unread", "delete", "raw"):
         assert ask_mailbox(site, action, mail_id=old[0])["status"] == "mail not found"
-    new = [id_ for _, id_ in ids(ask_mailbox(site, "get"))]
+    new = [id_ for _, id_ in listed_ids(ask_mailbox(site, "get"))]
     assert len(new) == 2 and not set(old) & set(new) and max(new) < 2**53
     renumber(dovecot, 2000)
     renumber(dovecot, 1000)
-    assert [id_ for _, id_ in ids(ask_mailbox(site, "get"))] == new  # nobody looked meanwhile
+    assert [id_ for _, id_ in listed_ids(ask_mailbox(site, "get"))] == new  # nobody looked meanwhile
     assert ask_mailbox(site, "delete", mail_id=new[0])["status"] == "ok"
-    assert [id_ for _, id_ in ids(ask_mailbox(site, "get"))] == new[1:] and len(inbox.flags()) == 1
+    assert [id_ for _, id_ in listed_ids(ask_mailbox(site, "get"))] == new[1:] and len(inbox.flags()) == 1
     assert ask_mailbox(site, "read", mail_id=old[1])["status"] == "mail not found"
 
 

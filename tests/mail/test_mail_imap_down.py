@@ -7,7 +7,7 @@ import time
 import pytest
 
 from support import hostile
-from support.imap_mailbox import BOB, ask_mailbox, ids
+from support.imap_mailbox import BOB, ask_mailbox, listed_ids
 from support.instances import free_port
 from support.mails import (
     deliver,
@@ -68,7 +68,7 @@ TROUBLE = {
         speaking(*OPEN, LIST + b"TAG OK done\r\n", b"* 1 FETCH (UID 1 BODY[] {99999999999}\r\n"),
         None,
     ),
-    "nonsense": (hostile.saying(b"* OK {\r\n* 1 FETCH\r\n", b"\0\xff\r\n"), None),
+    "nonsense": (hostile.repeating(b"* OK {\r\n* 1 FETCH\r\n", b"\0\xff\r\n"), None),
 }
 
 
@@ -78,7 +78,7 @@ def broken(make_imap_site):
 
     @contextlib.contextmanager
     def made(behave):
-        with hostile.server(behave) as port:
+        with hostile.misbehaving_server(behave) as port:
             site = make_imap_site(url=f"imap://127.0.0.1:{port}")
             site.sql("INSERT INTO users (user_name) VALUES (?)", BOB)
             deliver(site, BOB)
@@ -119,7 +119,7 @@ def test_the_other_places_answer_and_the_reason_is_told_in_time(broken, trouble)
         started = time.monotonic()
         answer = browser.post_json("/mailbox/?get").json
         took = time.monotonic() - started
-    assert (trouble, answer["status"], ids(answer | {"status": "ok"})) == (
+    assert (trouble, answer["status"], listed_ids(answer | {"status": "ok"})) == (
         trouble,
         "warning",
         [("master", 1)],

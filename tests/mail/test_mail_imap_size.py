@@ -8,7 +8,7 @@ import pytest
 from mailapi_modules.clients.imap import ImapConversation
 from mailapi_modules.mail import imap_source
 
-from support.imap_mailbox import ask_mailbox, fill, ids, letter
+from support.imap_mailbox import ask_mailbox, fill_inbox, listed_ids, make_letter
 from support.site import Site
 
 pytestmark = pytest.mark.every_engine
@@ -21,7 +21,7 @@ def site(site_with_imap) -> Site:
 
 def test_a_full_folder_is_listed_in_few_exchanges_and_one_log_in(site, inbox, dovecot, monkeypatch):
     count = 3000
-    fill(dovecot, count)
+    fill_inbox(dovecot, count)
     said, conversation = [], ImapConversation
     send = conversation.send
     monkeypatch.setattr(conversation, "send", lambda imap, data: said.append(data) or send(imap, data))
@@ -40,7 +40,7 @@ def test_a_full_folder_is_listed_in_few_exchanges_and_one_log_in(site, inbox, do
 
 
 def test_news_of_all_mails_in_the_middle_of_a_list_do_no_harm(site, inbox, dovecot, monkeypatch):
-    fill(dovecot, 2000)
+    fill_inbox(dovecot, 2000)
     keys = imap_source.ImapSource.keys
 
     def then_flagged(source, only_unread=False):
@@ -50,19 +50,19 @@ def test_news_of_all_mails_in_the_middle_of_a_list_do_no_harm(site, inbox, dovec
         return found
 
     monkeypatch.setattr(imap_source.ImapSource, "keys", then_flagged)
-    assert len(ids(ask_mailbox(site, "get&limit=2"))) == 2
+    assert len(listed_ids(ask_mailbox(site, "get&limit=2"))) == 2
 
 
 def test_of_a_large_mail_no_more_is_read_than_needed(site, inbox):
-    (uid,) = inbox.add(letter(1, text=b"needle " + b"x" * 76 * 400_000))
+    (uid,) = inbox.add(make_letter(1, text=b"needle " + b"x" * 76 * 400_000))
     ask_mailbox(site, "get")
     tracemalloc.start()
     try:
         assert (
-            ids(ask_mailbox(site, "get")) == [("imap", uid)]
+            listed_ids(ask_mailbox(site, "get")) == [("imap", uid)]
             and tracemalloc.get_traced_memory()[1] < 2_000_000
         )
-        assert ids(ask_mailbox(site, "search", text="needle")) == [("imap", uid)]
+        assert listed_ids(ask_mailbox(site, "search", text="needle")) == [("imap", uid)]
         assert tracemalloc.get_traced_memory()[1] < 20_000_000
     finally:
         tracemalloc.stop()
@@ -71,17 +71,17 @@ def test_of_a_large_mail_no_more_is_read_than_needed(site, inbox):
 
 def test_a_mail_that_is_too_large_is_not_read(site, inbox, monkeypatch):
     monkeypatch.setattr(imap_source, "MAX_MAIL", 1000)
-    (uid,) = inbox.add(letter(1, text=b"x" * 2000))
+    (uid,) = inbox.add(make_letter(1, text=b"x" * 2000))
     for action in ("read", "raw"):
         assert (
             ask_mailbox(site, action, mail_id=uid)["status"]
             == "The mail is too large to be read: 1000 bytes at most."
         )
-    assert inbox.flags() == {uid: b""} and len(ids(ask_mailbox(site, "get"))) == 1
+    assert inbox.flags() == {uid: b""} and len(listed_ids(ask_mailbox(site, "get"))) == 1
 
 
 def test_more_requests_than_turns(site, inbox):
-    inbox.add(*map(letter, range(20)))
+    inbox.add(*map(make_letter, range(20)))
     with concurrent.futures.ThreadPoolExecutor(12) as threads:
         answers = list(threads.map(lambda _: ask_mailbox(site, "get"), range(36)))
-    assert {len(ids(answer)) for answer in answers} == {20}
+    assert {len(listed_ids(answer)) for answer in answers} == {20}

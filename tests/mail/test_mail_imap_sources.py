@@ -7,13 +7,13 @@ import sys
 import pytest
 
 import mailapi
-from support.command_line import run
-from support.imap_mailbox import ACCOUNT, BOB, CAROL, NO_PASSWORD, Inbox, ask_mailbox, ids, letter
+from support.command_line import run_mailapi
+from support.imap_mailbox import ACCOUNT, BOB, CAROL, NO_PASSWORD, Inbox, ask_mailbox, listed_ids, make_letter
 from support.instances import free_port
 from support.mails import (
-    PLAIN,
+    PLAIN_MAIL,
     deliver,
-    give_database,
+    give_user_database,
 )
 from support.site import ROOT, Site, authdata
 
@@ -29,7 +29,7 @@ def site(site_with_imap) -> Site:
 
 
 def test_everybody_has_their_own(site, inbox, dovecot):
-    (uid,) = inbox.add(letter(1))
+    (uid,) = inbox.add(make_letter(1))
     before = inbox.flags()
     carols = Inbox(dovecot.port, CAROL)
     carols.empty()
@@ -45,34 +45,34 @@ def test_everybody_has_their_own(site, inbox, dovecot):
 
 
 def test_a_session_and_a_token_need_the_master_credentials(make_imap_site, inbox):
-    inbox.add(letter(1))
+    inbox.add(make_letter(1))
     with_master = make_imap_site()
     browser = with_master.browser()
     browser.post_json("/", {"auth": {"user_name": BOB, "password": "test"}})
-    assert len(ids(browser.post_json("/mailbox/?get").json)) == 1
+    assert len(listed_ids(browser.post_json("/mailbox/?get").json)) == 1
     token = browser.post_json("/tokens/?add", {"token_name": "script"}).json["token"]
     by_token = with_master.browser(HTTP_AUTHORIZATION=f"Bearer {token}")
-    assert len(ids(by_token.post_json("/mailbox/?get").json)) == 1
+    assert len(listed_ids(by_token.post_json("/mailbox/?get").json)) == 1
     imap = with_master.config["services"]["imap"]["url"]
     browser.app = mailapi.create_app(with_master.config | {"services": {"imap": imap}})
     answer = browser.post_json("/mailbox/?get").json
     assert (answer["status"], answer["warning"], answer["mails"]) == ("warning", NO_PASSWORD, [])
     assert browser.post_json("/mailbox/?delete", {"mail_id": 1}).json["status"] == NO_PASSWORD
     auth = {"auth": {"user_name": BOB, "password": "test"}}
-    assert len(ids(browser.post_json("/mailbox/?get", auth).json)) == 1
+    assert len(listed_ids(browser.post_json("/mailbox/?get", auth).json)) == 1
 
 
 def test_from_the_terminal(make_imap_site, inbox, tmp_path):
-    inbox.add(letter(1))
+    inbox.add(make_letter(1))
     config = "\n".join(f"{key} = {value!r}" for key, value in make_imap_site().config.items())
     (tmp_path / "config.py").write_text(config)
-    answer = json.loads(run(tmp_path, "call", "--as", BOB, "mailbox", "get"))
+    answer = json.loads(run_mailapi(tmp_path, "call", "--as", BOB, "mailbox", "get"))
     assert [mail["mail_subject"] for mail in answer["mails"]] == ["No. 1"]
 
 
 def test_without_a_source_only_imap_is_changed_and_read_looks_there_first(site, inbox):
     site.sql("INSERT INTO users (user_name) VALUES (?)", BOB)
-    (uid,) = inbox.add(letter(1))
+    (uid,) = inbox.add(make_letter(1))
     deliver(site, BOB, mail_id=uid, mail_read=1)
     deliver(site, BOB, mail_id=uid + 1, mail_read=1)
     before = site.dump()
@@ -94,19 +94,19 @@ def test_without_a_source_only_imap_is_changed_and_read_looks_there_first(site, 
 
 def test_all_places_are_listed_together(site, inbox):
     site.sql("INSERT INTO users (user_name) VALUES (?)", BOB)
-    path = give_database(site, BOB)
-    (uid,) = inbox.add(letter(1, b"In-Reply-To: <m@x>\r\n"), submission=1446400002)
+    path = give_user_database(site, BOB)
+    (uid,) = inbox.add(make_letter(1, b"In-Reply-To: <m@x>\r\n"), submission=1446400002)
     deliver(site, BOB, b"Message-ID: <m@x>\r\n\r\n", "1446400001")
-    deliver(path, BOB, PLAIN, "1446400003")
-    assert ids(ask_mailbox(site, "get")) == [("user", 1), ("imap", uid), ("master", 1)]
+    deliver(path, BOB, PLAIN_MAIL, "1446400003")
+    assert listed_ids(ask_mailbox(site, "get")) == [("user", 1), ("imap", uid), ("master", 1)]
     assert ask_mailbox(site, "unread_count")["unread_counts"] == {"master": 1, "user": 1, "imap": 1}
     threads = [
         [m["mail_sourcedb"] for m in thread["mails"]] for thread in ask_mailbox(site, "threads")["threads"]
     ]
     assert threads == [["user"], ["master", "imap"]]
     first = ask_mailbox(site, "search&limit=2")
-    assert ids(first) == [("user", 1), ("imap", uid)]
-    assert ids(ask_mailbox(site, "search", next=first["next"])) == [("master", 1)]
+    assert listed_ids(first) == [("user", 1), ("imap", uid)]
+    assert listed_ids(ask_mailbox(site, "search", next=first["next"])) == [("master", 1)]
 
 
 ########## Where nothing of it is configured #######################################################
@@ -150,7 +150,7 @@ def test_without_them_imap_is_no_source(make_imap_site, given):
 def test_who_is_not_the_mail_servers_is_not_looked_for_there(make_imap_site):
     site = make_imap_site(url=f"imap://127.0.0.1:{free_port()}")
     deliver(site, "bob")
-    assert ids(site("mailbox/?get", user="bob")) == [("master", 1)]
+    assert listed_ids(site("mailbox/?get", user="bob")) == [("master", 1)]
 
 
 def test_services_act_for_nobody_whom_the_mail_server_has_under_another_name(tmp_path, imap_users, dovecot):

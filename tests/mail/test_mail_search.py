@@ -11,7 +11,15 @@ import pytest
 from mailapi_modules.mail import search
 
 import mailapi  # noqa: F401 what makes mailapi_modules importable
-from support.mails import LISTED, deliver, give_database, mail, multipart, rows, typed
+from support.mails import (
+    LISTED_KEYS,
+    deliver,
+    give_user_database,
+    mailbox_rows,
+    make_mail,
+    multipart,
+    part_of_type,
+)
 from support.site import Site
 
 pytestmark = [pytest.mark.every_engine, pytest.mark.slow]
@@ -42,12 +50,13 @@ def found(site, user="bob", **terms) -> list:
 
 
 def test_an_entry_is_one_of_the_list(either):
-    deliver(either, data=mail("Hello", "ann@one.org", text="x"))
+    deliver(either, data=make_mail("Hello", "ann@one.org", text="x"))
     answer = either("mailbox/?search", user="bob", subject="hell")
     assert (
-        answer["mails"] == either("mailbox/?get", user="bob")["mails"] and list(answer["mails"][0]) == LISTED
+        answer["mails"] == either("mailbox/?get", user="bob")["mails"]
+        and list(answer["mails"][0]) == LISTED_KEYS
     )
-    assert answer["next"] is None and rows(either) == [(1, "bob", 0)]
+    assert answer["next"] is None and mailbox_rows(either) == [(1, "bob", 0)]
 
 
 @pytest.mark.parametrize(
@@ -65,7 +74,7 @@ def test_an_entry_is_one_of_the_list(either):
     ],
 )
 def test_subjects_are_searched_as_they_are_read(either, subject, said, otherwise):
-    deliver(either, data=mail(subject))
+    deliver(either, data=make_mail(subject))
     for words in said:
         assert found(either, subject=words) == [1], words
     for words in otherwise:
@@ -73,29 +82,33 @@ def test_subjects_are_searched_as_they_are_read(either, subject, said, otherwise
 
 
 def test_senders_are_searched(either):
-    deliver(either, data=mail(sender="=?utf-8?Q?J=C3=B6rg?= <joerg@One.org>", to="ann@one.org"))
+    deliver(either, data=make_mail(sender="=?utf-8?Q?J=C3=B6rg?= <joerg@One.org>", to="ann@one.org"))
     assert found(either, **{"from": "jörg"}) == found(either, **{"from": "@ONE"}) == [1]
     assert found(either, **{"from": "ann"}) == []
 
 
 GRUN = "grün und   blau\r\nund weit"
 TEXTS = {
-    "plain": typed(b"text/plain; charset=utf-8", GRUN.encode()),
-    "latin-1": typed(b"text/plain; charset=latin1", GRUN.encode("latin-1")),
-    "quoted-printable": typed(
+    "plain": part_of_type(b"text/plain; charset=utf-8", GRUN.encode()),
+    "latin-1": part_of_type(b"text/plain; charset=latin1", GRUN.encode("latin-1")),
+    "quoted-printable": part_of_type(
         b"text/plain; charset=utf-8", b"gr=C3=BCn u=\r\nnd blau und=\r\n weit", b"quoted-printable"
     ),
-    "base64": typed(b"text/plain; charset=utf-8", base64.encodebytes(GRUN.encode()), b"base64"),
-    "utf-16": typed(b"text/plain; charset=utf-16", base64.encodebytes(GRUN.encode("utf-16")), b"base64"),
-    "html": typed(b"text/html", b"<p>gr<b>&uuml;</b>n und<br>blau</p><p>und&#32;weit</p>"),
-    "a part": multipart(typed(b"text/html", b"<i>x</i>"), typed(b"text/plain; charset=utf-8", GRUN.encode())),
-    "html only": multipart(typed(b"text/html; charset=utf-8", GRUN.encode())),
-    "a message inside": multipart(
-        typed(b"message/rfc822", typed(b"text/plain; charset=utf-8", GRUN.encode()))
+    "base64": part_of_type(b"text/plain; charset=utf-8", base64.encodebytes(GRUN.encode()), b"base64"),
+    "utf-16": part_of_type(
+        b"text/plain; charset=utf-16", base64.encodebytes(GRUN.encode("utf-16")), b"base64"
     ),
-    "the subject": mail("Grün und blau und weit"),
-    "the sender": mail(sender="Grün und blau und weit <a@b>"),
-    "the recipient": mail(to="grün und blau und weit <a@b>"),
+    "html": part_of_type(b"text/html", b"<p>gr<b>&uuml;</b>n und<br>blau</p><p>und&#32;weit</p>"),
+    "a part": multipart(
+        part_of_type(b"text/html", b"<i>x</i>"), part_of_type(b"text/plain; charset=utf-8", GRUN.encode())
+    ),
+    "html only": multipart(part_of_type(b"text/html; charset=utf-8", GRUN.encode())),
+    "a message inside": multipart(
+        part_of_type(b"message/rfc822", part_of_type(b"text/plain; charset=utf-8", GRUN.encode()))
+    ),
+    "the subject": make_mail("Grün und blau und weit"),
+    "the sender": make_mail(sender="Grün und blau und weit <a@b>"),
+    "the recipient": make_mail(to="grün und blau und weit <a@b>"),
 }
 
 
@@ -109,7 +122,7 @@ def test_text_is_searched_as_it_is_read(site, data):
 
 
 def test_an_attachment_is_no_text(site):
-    deliver(site, data=multipart(typed(b"application/octet-stream", b"secret word")))
+    deliver(site, data=multipart(part_of_type(b"application/octet-stream", b"secret word")))
     assert found(site, text="secret") == []
 
 
@@ -117,7 +130,7 @@ def test_everything_that_is_given_must_be_so(either):
     for number, (subject, sender, read) in enumerate(
         [("a", "x", 0), ("a", "y", 0), ("b", "x", 0), ("a", "x", 1)]
     ):
-        deliver(either, data=mail(subject, sender), submission=str(100 + number), mail_read=read)
+        deliver(either, data=make_mail(subject, sender), submission=str(100 + number), mail_read=read)
     assert found(either, subject="a", **{"from": "x"}) == [4, 1]
     assert found(either, subject="a", unread=True) == [2, 1] == found(either, text="a", unread=1)
     assert found(either, after=101, before=103) == [3, 2]  # from after on, earlier than before
@@ -126,10 +139,10 @@ def test_everything_that_is_given_must_be_so(either):
 
 
 def test_only_the_callers_mail_is_found(either):
-    path = give_database(either, "bob", "ann")
+    path = give_user_database(either, "bob", "ann")
     for place in (either, path):
         for user in ("bob", "ann"):
-            deliver(place, user, data=mail("same", text="same"))
+            deliver(place, user, data=make_mail("same", text="same"))
     for terms in ({}, {"subject": "same"}, {"text": "same"}, {"unread": 1}):
         for user in ("bob", "ann", "root", "dele"):
             mails = either("mailbox/?search", user=user, **terms)["mails"]
@@ -141,10 +154,12 @@ def test_only_the_callers_mail_is_found(either):
 
 def test_pages_are_stable(either):
     """New mail and deleted mail change no later page, and mails of one second in both databases keep their order."""
-    path = give_database(either, "bob")
+    path = give_user_database(either, "bob")
     for number in range(10):
         for place in (either, path):
-            deliver(place, data=mail(f"s{number}"), submission=str(number // 3 * 10 + 0.5 * (number == 5)))
+            deliver(
+                place, data=make_mail(f"s{number}"), submission=str(number // 3 * 10 + 0.5 * (number == 5))
+            )
     everything = [(e["mail_sourcedb"], e["mail_id"]) for e in either("mailbox/?get", user="bob")["mails"]]
     seen, after, pages = [], None, 0
     while pages == 0 or after:
@@ -188,7 +203,7 @@ def test_any_time_can_be_the_end_of_a_page(site, submission):
 
 
 def test_a_page_has_a_hundred_mails_and_at_most_a_thousand(site):
-    fill(site, (("bob", n, mail(str(n))) for n in range(1200)))
+    fill(site, (("bob", n, make_mail(str(n))) for n in range(1200)))
     assert len(site("mailbox/?search", user="bob")["mails"]) == 100
     answer = site("mailbox/?search&limit=5000", user="bob")
     assert len(answer["mails"]) == 1000
@@ -197,7 +212,7 @@ def test_a_page_has_a_hundred_mails_and_at_most_a_thousand(site):
 
 @pytest.mark.parametrize("action", ["search", "threads", "unread_count"])
 def test_without_the_user_database_the_masters_mail_is_still_looked_at(either, action):
-    deliver(either, data=mail("s"))
+    deliver(either, data=make_mail("s"))
     either.sql("UPDATE users SET user_database = '/nowhere/x.db3' WHERE user_name = 'bob'")
     answer = either(f"mailbox/?{action}", user="bob", subject="s")
     assert (answer["status"], answer["warning"]) == ("warning", "Cannot open userdb from user: bob")
@@ -211,10 +226,12 @@ def test_without_the_user_database_the_masters_mail_is_still_looked_at(either, a
 def large(tmp_path_factory):
     """A mailbox of 20,000 mails of 5 kB, the oldest with a word of its own, in threads of four."""
     site = Site(tmp_path_factory.mktemp("large"))
-    text = typed(b"text/plain; charset=utf-8", base64.encodebytes(b"some words \xc3\xa4 " * 250), b"base64")
+    text = part_of_type(
+        b"text/plain; charset=utf-8", base64.encodebytes(b"some words \xc3\xa4 " * 250), b"base64"
+    )
     head = "Subject: number {0}\r\nMessage-ID: <{0}@x>\r\nReferences: <{1}@x>\r\n"
     fill(site.dbpath, (("bob", n, head.format(n, n - n % 4).encode() + text) for n in range(1, 20_000)))
-    deliver(site, data=mail("oldest", text="needle"), submission="0")
+    deliver(site, data=make_mail("oldest", text="needle"), submission="0")
     return site
 
 
@@ -267,7 +284,7 @@ def test_writers_do_not_wait_for_a_search(large):
 
 
 def test_memory_does_not_grow_with_what_is_searched(site):
-    fill(site, (("bob", n, mail(str(n), text="x " * 500_000)) for n in range(60)))
+    fill(site, (("bob", n, make_mail(str(n), text="x " * 500_000)) for n in range(60)))
     tracemalloc.start()
     try:
         assert found(site, text="nowhere") == []
@@ -277,7 +294,7 @@ def test_memory_does_not_grow_with_what_is_searched(site):
 
 
 def test_of_a_large_mail_the_beginning_is_searched(site):
-    deliver(site, data=mail(text="first " + "x " * 600_000 + "last"))
+    deliver(site, data=make_mail(text="first " + "x " * 600_000 + "last"))
     assert found(site, text="first") == [1] and found(site, text="last") == []
 
 
@@ -286,7 +303,7 @@ def test_of_a_large_mail_the_beginning_is_searched(site):
 
 def test_unread_mails_are_counted_by_source(either):
     assert either("mailbox/?unread_count", user="bob")["unread_counts"] == {"master": 0}
-    path = give_database(either, "bob", "ann")
+    path = give_user_database(either, "bob", "ann")
     for place, read in ((either, 0), (either, 1), (path, 0), (path, 0), (path, 1)):
         deliver(place, mail_read=read)
         deliver(place, "ann")

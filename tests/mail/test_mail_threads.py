@@ -6,7 +6,7 @@ import pytest
 from mailapi_modules.mail.threads import group_into_threads
 
 import mailapi  # noqa: F401 what makes mailapi_modules importable
-from support.mails import LISTED, deliver, give_database, mail, rows
+from support.mails import LISTED_KEYS, deliver, give_user_database, mailbox_rows, make_mail
 
 pytestmark = [pytest.mark.every_engine, pytest.mark.slow]
 
@@ -15,7 +15,7 @@ def linked(own: str, *references: str, answers: str = "") -> bytes:
     """A mail's headers; an id is a letter here."""
     more = f"References: {' '.join(f'<{r}@x>' for r in references)}\r\n" if references else ""
     more += f"In-Reply-To: <{answers}@x>\r\n" if answers else ""
-    return (f"Message-ID: <{own}@x>\r\n" if own else "").encode() + mail(f"s{own}", more=more)
+    return (f"Message-ID: <{own}@x>\r\n" if own else "").encode() + make_mail(f"s{own}", more=more)
 
 
 def drawn(*heads: bytes) -> list:
@@ -39,7 +39,7 @@ THREADS = {
         [linked("a"), linked("b"), linked(""), linked("")],
         [[(0, 0)], [(1, 0)], [(2, 0)], [(3, 0)]],
     ),
-    "the same subject": ([mail("x"), mail("Re: x")], [[(0, 0)], [(1, 0)]]),
+    "the same subject": ([make_mail("x"), make_mail("Re: x")], [[(0, 0)], [(1, 0)]]),
     "one between is missing": ([linked("a"), linked("c", "a", "b")], [[(0, 0), (1, 1)]]),
     "the first is missing": ([linked("b", "a"), linked("c", "a")], [[(0, 0), (1, 0)]]),
     "the answer came first": ([linked("b", "a"), linked("a")], [[(1, 0), (0, 1)]]),
@@ -90,7 +90,7 @@ def test_long_threads_and_thousands_of_references_take_seconds():
 
 
 def test_threads_are_listed_with_the_newest_mail_first(either):
-    path = give_database(either, "bob", "ann")
+    path = give_user_database(either, "bob", "ann")
     deliver(either, data=linked("a"), submission="10")
     deliver(path, data=linked("b"), submission="20")
     deliver(path, data=linked("c", "a"), submission="30")
@@ -102,7 +102,7 @@ def test_threads_are_listed_with_the_newest_mail_first(either):
         for thread in answer
     ]
     assert shown == [[("sa", "master", 0), ("sc", "user", 1)], [("sb", "user", 0), ("sd", "master", 1)]]
-    assert list(answer[0]["mails"][0]) == [*LISTED, "mail_depth"]
+    assert list(answer[0]["mails"][0]) == [*LISTED_KEYS, "mail_depth"]
     assert either("mailbox/?threads&limit=1", user="bob")["threads"] == answer[:1]
     assert either("mailbox/?threads", user="root")["threads"] == []
-    assert [entry[2] for entry in rows(either)] == [0, 0]
+    assert [entry[2] for entry in mailbox_rows(either)] == [0, 0]

@@ -5,8 +5,8 @@ import json
 
 import pytest
 
-from support.command_line import CONFIG, run
-from support.outgoing import ROWS, put, seen, send
+from support.command_line import CONFIG, run_mailapi
+from support.outgoing import QUEUE_ROWS, queue_mail, queued_ids, send_mail
 from support.site import Site
 
 pytestmark = pytest.mark.every_engine
@@ -106,7 +106,7 @@ def test_smtpd_and_msa_show_delegates_no_password_of_their_own(handoff):
 
 def test_f44_queue_shows_the_host_alone(handoff):
     """To the user whose mail it is; whole to who may act for them."""
-    ids = send(handoff, sender="ann@one.org", to="x@y.org")["queue_ids"]
+    ids = send_mail(handoff, sender="ann@one.org", to="x@y.org")["queue_ids"]
     assert handoff.sql("SELECT mail_remote FROM outbox") == [(ROUTE,)]
     handoff.sql("INSERT INTO faillog VALUES (?, ?, 1700000000, 0)", ids[0], f"Cannot reach {ROUTE}: refused")
     for user, route in (("root", ROUTE), ("dele", ROUTE), ("ann", HOST)):
@@ -117,7 +117,7 @@ def test_f44_queue_shows_the_host_alone(handoff):
 
 def test_queue_shows_no_password_to_who_only_calls_themselves_a_user(site):
     """The submitter of mail that came by SMTP is what its client said; its remote host is an address's route."""
-    put(site, "x@y.org", submitter="ann", remote=ROUTE)
+    queue_mail(site, "x@y.org", submitter="ann", remote=ROUTE)
     for user in ("ann", "dele"):
         assert site("queue/?get", user=user)["queue"][0]["mail_remote"] == HOST
     assert site("queue/?get")["queue"][0]["mail_remote"] == ROUTE
@@ -127,13 +127,17 @@ def test_queue_shows_no_password_to_who_only_calls_themselves_a_user(site):
     "remote", [ROUTE, ROUTE.upper(), "@" + HOST, "@ss:secret@" + HOST, f"relay:wrong@{HOST}", "@", "@example"]
 )
 def test_a_filter_of_the_queue_tells_no_password(handoff, remote):
-    send(handoff, sender="ann@one.org", to="x@y.org")
-    other = put(handoff, "ann@one.org", submitter="ann", remote=HOST)
+    send_mail(handoff, sender="ann@one.org", to="x@y.org")
+    other = queue_mail(handoff, "ann@one.org", submitter="ann", remote=HOST)
     answer = handoff("queue/?get", user="ann", mail_remote=remote)
     assert answer["queue"] == [] and answer["counts"] == {"waiting": 0, "deferred": 0, "failed": 0}
-    assert seen(handoff, "ann", mail_remote=HOST.upper()) == [1, other] == seen(handoff, "ann")
-    assert seen(handoff, "root", mail_remote=ROUTE) == seen(handoff, "dele", mail_remote=ROUTE) == [1]
-    assert seen(handoff, "root", mail_remote="@" + HOST) == [1]
+    assert queued_ids(handoff, "ann", mail_remote=HOST.upper()) == [1, other] == queued_ids(handoff, "ann")
+    assert (
+        queued_ids(handoff, "root", mail_remote=ROUTE)
+        == queued_ids(handoff, "dele", mail_remote=ROUTE)
+        == [1]
+    )
+    assert queued_ids(handoff, "root", mail_remote="@" + HOST) == [1]
 
 
 def test_no_sentence_trace_or_audit_has_a_routes_password(tmp_path):
@@ -145,8 +149,8 @@ def test_no_sentence_trace_or_audit_has_a_routes_password(tmp_path):
         site("smtpd/?update", smtpd_user="ann", smtpd_router="handoff", smtpd_route=ROUTE),
         site("addresses/?add", address_expression="x@y.org", address_router="handoff", address_route=ROUTE),
         site("smtpd/?update", user="bob", smtpd_user="ann", smtpd_router="handoff", smtpd_route=ROUTE),
-        send(site, to="x@y.org", message="From: boss@one.org\n\n"),
-        send(site, to="x@y.org", text="x"),
+        send_mail(site, to="x@y.org", message="From: boss@one.org\n\n"),
+        send_mail(site, to="x@y.org", text="x"),
         outbound(site, "ann", "ann@one.org"),
         site("queue/?get", user="ann"),
         site("audit/?get"),
@@ -172,8 +176,8 @@ def test_f45_unknown_out_router_sends_as_any(either, router):
     answer = outbound(either, "ann", "boss@one.org", smtpd_user="ann", recipient="x@y.org")
     assert answer["decision"] == {"accepted": True, "stored": None, "queued": queued}
     assert "does not know" in answer["steps"][-1] and "Accepted" in answer["steps"][-1]
-    assert len(send(either, sender="boss@one.org", to="x@y.org")["queue_ids"]) == 1
-    assert either.sql(ROWS) == [tuple(queued.values())]
+    assert len(send_mail(either, sender="boss@one.org", to="x@y.org")["queue_ids"]) == 1
+    assert either.sql(QUEUE_ROWS) == [tuple(queued.values())]
 
 
 @pytest.mark.sqlite
@@ -181,12 +185,12 @@ def test_check_says_what_unknown_routers_do(either, tmp_path):
     with_router(either, "teleport")
     module = {9: '"SMTPD": "modules/smtpd.py"', 8: '"MSA": "modules/msa.py"'}[either.generation]
     (tmp_path / "config.py").write_text(CONFIG.replace("{", "{" + module + ", "))
-    printed = run(tmp_path, "check", check=1)
+    printed = run_mailapi(tmp_path, "check", check=1)
     assert "does not know: it takes it for any" in printed or "do not know: they take it for any" in printed
     assert "lost" not in printed
     if either.generation == 8:
         either.sql("UPDATE msa SET msa_inrouter = 'teleport', msa_outrouter = 'any'")
-        assert "MSA: ann has an in router that the daemons do not know: what comes in is lost" in run(
+        assert "MSA: ann has an in router that the daemons do not know: what comes in is lost" in run_mailapi(
             tmp_path, "check", check=1
         )
 
@@ -248,8 +252,8 @@ def test_mailbox_send_compares_addresses_as_they_are_written(site):
     site.sql("INSERT INTO addresses VALUES ('jrg@one.org', 2, 'store', 'ann')")
     with_router(site, "defined")
     refused = "Rejected: jörg@one.org does not store to user ann (router defined)."
-    assert send(site, sender="jörg@one.org", to="x@y.org")["status"] == refused
-    assert send(site, sender="jrg@one.org", to="x@y.org")["status"] == "ok"
+    assert send_mail(site, sender="jörg@one.org", to="x@y.org")["status"] == refused
+    assert send_mail(site, sender="jrg@one.org", to="x@y.org")["status"] == "ok"
 
 
 def test_unseen_address_looks_like_none_also_beyond_ascii(site):
@@ -267,9 +271,13 @@ def test_mail_from_beyond_ascii_is_in_nobodys_queue_but_the_submitters(site):
     site.sql(
         "INSERT INTO addresses VALUES ('jörg@one.org', 2, 'store', 'bob'), ('%@one.org', 1, 'store', 'bob')"
     )
-    put(site, "jörg@one.org", submitter="ann")
-    plain = put(site, "jrg@one.org", submitter=None)
-    assert seen(site, "bob") == [plain] and seen(site, "ann") == [1] and seen(site) == [1, plain]
+    queue_mail(site, "jörg@one.org", submitter="ann")
+    plain = queue_mail(site, "jrg@one.org", submitter=None)
+    assert (
+        queued_ids(site, "bob") == [plain]
+        and queued_ids(site, "ann") == [1]
+        and queued_ids(site) == [1, plain]
+    )
 
 
 @pytest.mark.sqlite
@@ -278,7 +286,7 @@ def test_check_names_expressions_that_never_match(either, tmp_path):
     for expression in ("jörg@one.org", "jorg@one.org", "%@bücher.example"):
         either.sql(f"INSERT INTO addresses VALUES (?, NULL, {row})", expression)
     (tmp_path / "config.py").write_text(CONFIG)
-    printed = run(tmp_path, "check", check=1)
+    printed = run_mailapi(tmp_path, "check", check=1)
     for expression in ("jörg@one.org", "%@bücher.example"):
         assert f"FAIL  Address: {expression} has letters beyond ASCII" in printed
     assert "jorg" not in printed

@@ -5,7 +5,7 @@ import time
 
 import pytest
 
-from support.outgoing import ROWS, TO, let_send, refused, send, sent
+from support.outgoing import ONE_RECIPIENT, QUEUE_ROWS, allow_sending, refusal_of, send_mail, sent_mail
 from support.site import ROOT, Site, authdata
 
 pytestmark = [pytest.mark.every_engine, pytest.mark.slow]
@@ -32,10 +32,10 @@ def test_the_queue_is_as_the_smtp_daemon_left_it(tmp_path, file):
             site.sql("INSERT INTO smtpd VALUES (?, ?, ?)", *row)
         for test in scenario["tests"]:
             if test["address_routing"] == "outrouter":
-                answer = send(
+                answer = send_mail(
                     site, test["smtpd_user"], sender=test["address_expression"], to=test["recipient"]
                 )
-                queued, decision = site.sql(ROWS), test["decision"]
+                queued, decision = site.sql(QUEUE_ROWS), test["decision"]
                 assert queued == ([tuple(decision["queued"].values())] if decision["queued"] else [])
                 assert (answer["status"] == "ok") is decision["accepted"]
                 assert len(answer.get("queue_ids", [])) == len(queued)
@@ -59,20 +59,20 @@ ROUTERS = [  # router, route → the sentence or the row for a sender that store
 
 @pytest.mark.parametrize(("router", "route", "own", "foreign"), ROUTERS)
 def test_out_router_of_the_caller_decides(either, router, route, own, foreign):
-    let_send(either, router, route)
+    allow_sending(either, router, route)
     for sender, expected in (("ann@one.org", own), ("else@two.org", foreign)):
         if isinstance(expected, str):
-            assert refused(either, sender=sender, **TO) == expected
+            assert refusal_of(either, sender=sender, **ONE_RECIPIENT) == expected
         else:
-            answer = send(either, sender=sender, **TO)
+            answer = send_mail(either, sender=sender, **ONE_RECIPIENT)
             assert answer["status"] == "ok" and len(answer["queue_ids"]) == (expected is not None)
-            assert either.sql(ROWS) == ([expected] if expected else [])
+            assert either.sql(QUEUE_ROWS) == ([expected] if expected else [])
             either.sql("DELETE FROM outbox")
 
 
-def test_row_is_as_the_schema_documents_it(ready):
-    answer = send(ready, **TO, text="ü")
-    ((mail_id, submission, submitter, kind),) = ready.sql(
+def test_row_is_as_the_schema_documents_it(sending_site):
+    answer = send_mail(sending_site, **ONE_RECIPIENT, text="ü")
+    ((mail_id, submission, submitter, kind),) = sending_site.sql(
         "SELECT mail_id, mail_submission, mail_submitter, typeof(mail_data) FROM outbox"
     )
     assert answer["queue_ids"] == [mail_id] and submitter == "ann" and kind == "text"
@@ -80,26 +80,26 @@ def test_row_is_as_the_schema_documents_it(ready):
 
 
 def test_defined_counts_every_address_that_the_header_shows(either):
-    let_send(either, "defined")
+    allow_sending(either, "defined")
     message = "From: {}\nTo: x@else.example\n\ntext"
-    assert send(either, message=message.format("ann@one.org"))["status"] == "ok"
+    assert send_mail(either, message=message.format("ann@one.org"))["status"] == "ok"
     for header in (
         "boss@one.org",
         "Boss <boss@one.org>\nSender: ann@one.org",
         "ann@one.org\nSender: boss@one.org",
     ):
         sentence = "Rejected: boss@one.org does not store to user ann (router defined)."
-        assert refused(either, sender="ann@one.org", message=message.format(header)) == sentence
+        assert refusal_of(either, sender="ann@one.org", message=message.format(header)) == sentence
 
 
 def test_defined_knows_a_domain_in_either_spelling(site):
-    let_send(site, "defined")
+    allow_sending(site, "defined")
     for stored, sender in (
         ("ann@bücher.example", "ann@xn--bcher-kva.example"),
         ("ann@xn--tst-qla.org", "ann@täst.org"),
     ):
         site.sql("INSERT INTO addresses VALUES (?, NULL, 'store', 'ann')", stored)
-        assert send(site, sender=sender, **TO)["status"] == "ok"
+        assert send_mail(site, sender=sender, **ONE_RECIPIENT)["status"] == "ok"
     assert site.sql("SELECT mail_envelopefrom FROM outbox ORDER BY mail_id") == [
         ("ann@xn--bcher-kva.example",),
         ("ann@xn--tst-qla.org",),
@@ -108,9 +108,12 @@ def test_defined_knows_a_domain_in_either_spelling(site):
 
 def test_permission_of_others_does_not_count(site):
     """An administrator may change who sends what; sending, they are a user like any other."""
-    let_send(site, "any")
+    allow_sending(site, "any")
     for user in ("root", "dele"):
-        assert refused(site, user, sender="ann@one.org", **TO) == f"Rejected: user {user} may not send."
+        assert (
+            refusal_of(site, user, sender="ann@one.org", **ONE_RECIPIENT)
+            == f"Rejected: user {user} may not send."
+        )
 
 
 @pytest.mark.parametrize(
@@ -132,9 +135,12 @@ def test_without_from_it_is_the_only_address_of_the_caller(site, addresses, defa
     for address in addresses:
         site.sql("INSERT INTO addresses VALUES (?, NULL, 'store', 'ann')", address)
     if default:
-        assert sent(site)["From"] == default and site.sql(ROWS)[0][1] == default
+        assert sent_mail(site)["From"] == default and site.sql(QUEUE_ROWS)[0][1] == default
     else:
-        assert refused(site, **TO) in ("Say which address it is from.", "Not an address: no address@one.org.")
+        assert refusal_of(site, **ONE_RECIPIENT) in (
+            "Say which address it is from.",
+            "Not an address: no address@one.org.",
+        )
 
 
 def test_without_from_it_is_the_address_that_is_the_users_name(site):
@@ -142,11 +148,14 @@ def test_without_from_it_is_the_address_that_is_the_users_name(site):
     site.sql("INSERT INTO smtpd VALUES ('lee@one.org', 'any', NULL)")
     for address in ("office@one.org", "lee@one.org"):
         site.sql("INSERT INTO addresses VALUES (?, NULL, 'store', 'lee@one.org')", address)
-    assert send(site, "lee@one.org", **TO)["status"] == "ok" and site.sql(ROWS)[0][1] == "lee@one.org"
+    assert (
+        send_mail(site, "lee@one.org", **ONE_RECIPIENT)["status"] == "ok"
+        and site.sql(QUEUE_ROWS)[0][1] == "lee@one.org"
+    )
 
 
-def test_local_recipient_is_queued_like_any_other(ready):
+def test_local_recipient_is_queued_like_any_other(sending_site):
     """The dispatch daemon brings it to the SMTP daemon, whose in routers then decide."""
-    ready.sql("INSERT INTO addresses VALUES ('bob@one.org', NULL, 'redirect', 'z@z.example')")
-    assert send(ready, to="bob@one.org")["status"] == "ok"
-    assert ready.sql(ROWS) == [(None, "ann@one.org", "bob@one.org")]
+    sending_site.sql("INSERT INTO addresses VALUES ('bob@one.org', NULL, 'redirect', 'z@z.example')")
+    assert send_mail(sending_site, to="bob@one.org")["status"] == "ok"
+    assert sending_site.sql(QUEUE_ROWS) == [(None, "ann@one.org", "bob@one.org")]

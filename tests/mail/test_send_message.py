@@ -5,7 +5,7 @@ import re
 
 import pytest
 
-from support.outgoing import ROWS, content, data_of, refused, send, sent
+from support.outgoing import QUEUE_ROWS, queued_data, refusal_of, send_mail, sent_mail, text_of_part
 
 pytestmark = [pytest.mark.every_engine, pytest.mark.slow]
 
@@ -18,49 +18,49 @@ MESSAGE = (
 )
 
 
-def test_ready_message_is_queued_as_it_is_without_bcc(ready):
+def test_ready_message_is_queued_as_it_is_without_bcc(sending_site):
     message = MESSAGE.replace("Resent-Bcc: g@x.org\r\n", "")
     for form in (message, base64.b64encode(message.encode()).decode(), message.replace("\r\n", "\n")):
-        assert len(send(ready, message=form)["queue_ids"]) == 6
-        assert [to for _, _, to in ready.sql(ROWS)] == [f"{letter}@x.org" for letter in "abcdef"]
+        assert len(send_mail(sending_site, message=form)["queue_ids"]) == 6
+        assert [to for _, _, to in sending_site.sql(QUEUE_ROWS)] == [f"{letter}@x.org" for letter in "abcdef"]
         expected = re.sub(r"(?i)bcc ?:.*\r\n( .*\r\n)*", "", message)
-        assert set(data_of(ready)) == {expected.encode()} and "d@x.org" not in expected
-        ready.sql("DELETE FROM outbox")
+        assert set(queued_data(sending_site)) == {expected.encode()} and "d@x.org" not in expected
+        sending_site.sql("DELETE FROM outbox")
 
 
-def test_eight_bits_stay_as_they_are(ready):
+def test_eight_bits_stay_as_they_are(sending_site):
     raw = b'From: ann@one.org\r\nSubject: Gr\xfc\xdfe\r\nTo: "J\xc3\xb6rg" <j@x.org>\r\n\r\n'
     raw += bytes(range(1, 256)).replace(b"\r", b"") + b"\r\n"
     expected = raw.replace(b"\t\n\x0b", b"\t\r\n\x0b")
-    assert send(ready, message=base64.b64encode(raw).decode())["status"] == "ok"
-    head, _, body = data_of(ready)[0].partition(b"\r\n\r\n")
+    assert send_mail(sending_site, message=base64.b64encode(raw).decode())["status"] == "ok"
+    head, _, body = queued_data(sending_site)[0].partition(b"\r\n\r\n")
     assert expected.partition(b"\r\n\r\n")[2] == body and head.startswith(expected.partition(b"\r\n\r\n")[0])
 
 
-def test_date_and_message_id_are_added_where_missing(ready):
-    mail = sent(ready, to=None, message="From: Ann <ann@one.org>\nTo: x@y.org\n\ntext")
-    assert mail["Date"] and mail["Message-ID"].endswith("@one.org>") and content(mail) == "text\n"
-    assert data_of(ready)[-1].startswith(b"From: Ann <ann@one.org>\r\nTo: x@y.org\r\nDate: ")
-    only_header = sent(ready, message="From: ann@one.org")
+def test_date_and_message_id_are_added_where_missing(sending_site):
+    mail = sent_mail(sending_site, to=None, message="From: Ann <ann@one.org>\nTo: x@y.org\n\ntext")
+    assert mail["Date"] and mail["Message-ID"].endswith("@one.org>") and text_of_part(mail) == "text\n"
+    assert queued_data(sending_site)[-1].startswith(b"From: Ann <ann@one.org>\r\nTo: x@y.org\r\nDate: ")
+    only_header = sent_mail(sending_site, message="From: ann@one.org")
     assert only_header["From"] == "ann@one.org" and only_header.get_payload() == ""
 
 
-def test_envelope_of_a_ready_message_may_be_given(ready):
-    assert send(ready, sender="bounces@one.org", bcc="z@x.org", message=MESSAGE)["status"] == "ok"
-    assert ready.sql(ROWS) == [(None, "bounces@one.org", "z@x.org")]
-    assert b"To: a@x.org" in data_of(ready)[0]
+def test_envelope_of_a_ready_message_may_be_given(sending_site):
+    assert send_mail(sending_site, sender="bounces@one.org", bcc="z@x.org", message=MESSAGE)["status"] == "ok"
+    assert sending_site.sql(QUEUE_ROWS) == [(None, "bounces@one.org", "z@x.org")]
+    assert b"To: a@x.org" in queued_data(sending_site)[0]
     several = "From: ann@one.org, bob@one.org\n{}To: x@y.org\n\n"
-    assert refused(ready, message=several.format("")) == "Say which address it is from."
-    assert send(ready, message=several.format("Sender: ann@one.org\n"))["status"] == "ok"
-    assert ready.sql(ROWS)[-1][1] == "ann@one.org"
+    assert refusal_of(sending_site, message=several.format("")) == "Say which address it is from."
+    assert send_mail(sending_site, message=several.format("Sender: ann@one.org\n"))["status"] == "ok"
+    assert sending_site.sql(QUEUE_ROWS)[-1][1] == "ann@one.org"
 
 
-def test_lone_cr_and_lf_become_line_ends(ready):
+def test_lone_cr_and_lf_become_line_ends(sending_site):
     """One server's line end is another's blank: the way to smuggle a second mail past the first server."""
     body = "a\n.\nb\r.\rc\r\n.\n\r\nMAIL FROM:<x>\r\r\n"
-    mail = sent(ready, message=f"From: ann@one.org\nSubject: x\r\n\n{body}")
+    mail = sent_mail(sending_site, message=f"From: ann@one.org\nSubject: x\r\n\n{body}")
     body = b"\r\n\r\na\r\n.\r\nb\r\n.\r\nc\r\n.\r\n\r\nMAIL FROM:<x>\r\n\r\n"
-    assert mail["Subject"] == "x" and data_of(ready)[-1].endswith(body)
+    assert mail["Subject"] == "x" and queued_data(sending_site)[-1].endswith(body)
 
 
 FROM = "From: ann@one.org\n"
@@ -104,11 +104,14 @@ FROM = "From: ann@one.org\n"
         (FROM + "To: nobody:;\n\n", "Say to whom."),
     ],
 )
-def test_message_that_is_none_is_refused(ready, message, status):
-    assert refused(ready, message=message) == status
+def test_message_that_is_none_is_refused(sending_site, message, status):
+    assert refusal_of(sending_site, message=message) == status
 
 
-def test_sent_on_message_goes_to_whom_the_fields_name(ready):
+def test_sent_on_message_goes_to_whom_the_fields_name(sending_site):
     message = "Resent-From: ann@one.org\nResent-To: b@x.org\nResent-Bcc: s@x.org\nFrom: ann@one.org\nTo: a@x.org\n\nx"
-    assert send(ready, to="b@x.org", message=message)["status"] == "ok"
-    assert ready.sql(ROWS) == [(None, "ann@one.org", "b@x.org")] and b"s@x.org" not in data_of(ready)[0]
+    assert send_mail(sending_site, to="b@x.org", message=message)["status"] == "ok"
+    assert (
+        sending_site.sql(QUEUE_ROWS) == [(None, "ann@one.org", "b@x.org")]
+        and b"s@x.org" not in queued_data(sending_site)[0]
+    )

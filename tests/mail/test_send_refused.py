@@ -5,7 +5,7 @@ import re
 
 import pytest
 
-from support.outgoing import TO, refused
+from support.outgoing import ONE_RECIPIENT, refusal_of
 
 pytestmark = [pytest.mark.every_engine, pytest.mark.slow]
 
@@ -27,7 +27,7 @@ BREAKS = [
 @pytest.mark.parametrize(
     "field", ["from", "to", "cc", "bcc", "reply_to", "subject", "in_reply_to", "references"]
 )
-def test_no_field_gets_another_line_into_the_header(ready, field, wrong):
+def test_no_field_gets_another_line_into_the_header(sending_site, field, wrong):
     value = (
         [wrong]
         if field in ("to", "cc")
@@ -35,16 +35,21 @@ def test_no_field_gets_another_line_into_the_header(ready, field, wrong):
         if field in ("from", "reply_to")
         else wrong
     )
-    assert refused(ready, **TO | {field: value}) == f"A line break or control character in {field}."
+    assert (
+        refusal_of(sending_site, **ONE_RECIPIENT | {field: value})
+        == f"A line break or control character in {field}."
+    )
 
 
 @pytest.mark.parametrize("wrong", BREAKS)
-def test_no_attachment_gets_another_line_into_the_header(ready, wrong):
+def test_no_attachment_gets_another_line_into_the_header(sending_site, wrong):
     assert (
-        refused(ready, **TO, attachments=[{"filename": wrong, "data": ""}])
+        refusal_of(sending_site, **ONE_RECIPIENT, attachments=[{"filename": wrong, "data": ""}])
         == "A line break or control character in filename."
     )
-    sentence = refused(ready, **TO, attachments=[{"content_type": f"text/plain{wrong}", "data": ""}])
+    sentence = refusal_of(
+        sending_site, **ONE_RECIPIENT, attachments=[{"content_type": f"text/plain{wrong}", "data": ""}]
+    )
     assert re.fullmatch(r"Not a content type of an attachment: [^\r\n\x1b]+\.", sentence)
 
 
@@ -64,9 +69,9 @@ def test_no_attachment_gets_another_line_into_the_header(ready, wrong):
         "message",
     ],
 )
-def test_nul_byte_is_refused(ready, field):
+def test_nul_byte_is_refused(sending_site, field):
     assert (
-        ready("mailbox/?send", user="ann", check=400, **TO | {field: "a\0b"})["status"]
+        sending_site("mailbox/?send", user="ann", check=400, **ONE_RECIPIENT | {field: "a\0b"})["status"]
         == f"Invalid value for {field}."
     )
 
@@ -93,8 +98,10 @@ def test_nul_byte_is_refused(ready, field):
         "text /plain",
     ],
 )
-def test_what_is_no_content_type_is_refused(ready, content_type):
-    sentence = refused(ready, **TO, attachments=[{"content_type": content_type, "data": ""}])
+def test_what_is_no_content_type_is_refused(sending_site, content_type):
+    sentence = refusal_of(
+        sending_site, **ONE_RECIPIENT, attachments=[{"content_type": content_type, "data": ""}]
+    )
     assert sentence.startswith("Not a content type of an attachment: ")
 
 
@@ -117,9 +124,9 @@ def test_what_is_no_content_type_is_refused(ready, content_type):
         "QUJD" * 189_999 + "QUI=" + "QUJD" * 10,
     ],
 )
-def test_what_is_not_base64_is_refused(ready, data):
+def test_what_is_not_base64_is_refused(sending_site, data):
     assert (
-        refused(ready, **TO, attachments=[{"filename": "a", "data": data}])
+        refusal_of(sending_site, **ONE_RECIPIENT, attachments=[{"filename": "a", "data": data}])
         == "The data of attachment a is not base64."
     )
 
@@ -143,17 +150,17 @@ def test_what_is_not_base64_is_refused(ready, data):
         ("attachments", [None]),
     ],
 )
-def test_values_of_the_wrong_type_are_refused(ready, field, value):
-    before = ready.dump()
-    body = json.dumps(TO | {field: value, "auth": {"user_name": "ann", "password": "pw"}}).encode()
-    status = ready.raw("mailbox/?send", body, 400)["status"]
+def test_values_of_the_wrong_type_are_refused(sending_site, field, value):
+    before = sending_site.dump()
+    body = json.dumps(ONE_RECIPIENT | {field: value, "auth": {"user_name": "ann", "password": "pw"}}).encode()
+    status = sending_site.raw("mailbox/?send", body, 400)["status"]
     assert status.startswith(f"Invalid value for {field}") or "Infinity" in body.decode()
-    assert ready.dump() == before
+    assert sending_site.dump() == before
 
 
-def test_long_fields_are_refused(ready):
-    assert refused(ready, **TO, subject="x" * 40_000) == "The subject is too long."
-    assert refused(ready, **TO, attachments=[{"filename": "x" * 256, "data": ""}]) == (
+def test_long_fields_are_refused(sending_site):
+    assert refusal_of(sending_site, **ONE_RECIPIENT, subject="x" * 40_000) == "The subject is too long."
+    assert refusal_of(sending_site, **ONE_RECIPIENT, attachments=[{"filename": "x" * 256, "data": ""}]) == (
         "The name of an attachment is too long: 255 characters at most."
     )
-    assert refused(ready, to="x" * 250 + "@x.org").startswith("Not an address: xxx")
+    assert refusal_of(sending_site, to="x" * 250 + "@x.org").startswith("Not an address: xxx")

@@ -7,9 +7,16 @@ from concurrent.futures import ThreadPoolExecutor
 import pytest
 
 from support.command_line import Server
-from support.failures import AWAY, BUSY, STATE_AWAY, held_against, wait_until, write_until
+from support.failures import (
+    BUSY,
+    STATE_UNREACHABLE,
+    UNREACHABLE,
+    add_users_until,
+    assert_answers_true,
+    wait_until,
+)
 from support.galera import Cluster
-from support.shared import Client, Installation, populate
+from support.shared import Client, SiteOnServer, create_master_database
 
 
 @pytest.fixture(scope="module")
@@ -41,15 +48,15 @@ class Database:
 @pytest.fixture
 def database(cluster):
     made = Database(cluster)
-    populate(cluster.url(made.name, 0, 1))
+    create_master_database(cluster.url(made.name, 0, 1))
     return made
 
 
 @pytest.fixture
-def two(cluster, database, tmp_path) -> list[Installation]:
+def two(cluster, database, tmp_path) -> list[SiteOnServer]:
     """An instance that asks the first node first, and one that asks the second."""
     return [
-        Installation(tmp_path / name, cluster.url(database.name, *order))
+        SiteOnServer(tmp_path / name, cluster.url(database.name, *order))
         for name, order in (("one", (0, 1)), ("two", (1, 0)))
     ]
 
@@ -178,7 +185,7 @@ def test_a_node_that_goes_and_comes_back(cluster, two, database, tmp_path, how):
     over, log = threading.Event(), []
     with Server(tmp_path / name) as server, ThreadPoolExecutor(3) as threads:
         writers = [
-            threads.submit(write_until, over, server.url, f"{letter}{number}", log) for number in range(3)
+            threads.submit(add_users_until, over, server.url, f"{letter}{number}", log) for number in range(3)
         ]
         try:
             wait_until(lambda: len(log) > 20)
@@ -197,7 +204,7 @@ def test_a_node_that_goes_and_comes_back(cluster, two, database, tmp_path, how):
         for writer in writers:
             writer.result()
         assert "Traceback" not in server.log() and "se/cret" not in server.log()
-    held_against({key: (http, answer["status"]) for _, key, http, answer, _ in log}, database, letter)
+    assert_answers_true({key: (http, answer["status"]) for _, key, http, answer, _ in log}, database, letter)
     assert {(http, headers["Retry-After"]) for _, _, http, _, headers in log if http != 200} <= {
         (503, "1"),
         (503, "5"),
@@ -208,14 +215,14 @@ def test_a_node_that_goes_and_comes_back(cluster, two, database, tmp_path, how):
 
 def test_a_node_without_the_others_serves_nobody(cluster, two, database, tmp_path):
     """The first is killed: the second cannot know whether the first goes on, and refuses until it is back."""
-    alone = Installation(tmp_path / "alone", cluster.url(database.name, 1))
+    alone = SiteOnServer(tmp_path / "alone", cluster.url(database.name, 1))
     assert alone("?login")["login"] is True and two[1]("?login")["login"] is True
     cluster.nodes[0].kill()
     wait_until(
         lambda: alone.answer("users/?add", "*", **ROOT, user_name="lost").status_int == 503, seconds=20
     )
     answer = two[1].answer("users/?add", "*", **ROOT, user_name="lost")
-    assert (answer.status_int, answer.json["status"] in (AWAY, STATE_AWAY, BUSY)) == (503, True)
+    assert (answer.status_int, answer.json["status"] in (UNREACHABLE, STATE_UNREACHABLE, BUSY)) == (503, True)
     cluster.make_primary(cluster.nodes[1])
     cluster.wait(1)
     assert two[0]("users/?add", user_name="found")["status"] == "ok"

@@ -8,8 +8,15 @@ from concurrent.futures import ThreadPoolExecutor
 import pytest
 
 import mailapi
-from support.failures import AWAY, BUSY, DOUBTFUL, held_against, session, wait_until
-from support.shared import Installation, populate
+from support.failures import (
+    BUSY,
+    OUTCOME_UNKNOWN,
+    UNREACHABLE,
+    assert_answers_true,
+    second_client,
+    wait_until,
+)
+from support.shared import SiteOnServer, create_master_database
 
 pytestmark = pytest.mark.usefixtures("no_secrets")
 
@@ -22,7 +29,7 @@ def site(site_on_mariadb):
 def test_a_deadlock_is_repeated_and_done_once(site, database, mariadb):
     """Another client holds what the API wants and wants what the API holds; it has done more, and so it stays."""
     site("users/?add", user_name="new")
-    with session(mariadb, database) as other, ThreadPoolExecutor(1) as threads:
+    with second_client(mariadb, database) as other, ThreadPoolExecutor(1) as threads:
         other.execute("BEGIN")
         other.execute("UPDATE users SET user_database = 'other'")
         undone = deadlocks(mariadb)
@@ -62,7 +69,7 @@ CONFLICTS = """CREATE TRIGGER conflicts AFTER INSERT ON api_access FOR EACH ROW 
         (1205, 999, BUSY, 503),
         (1317, 1, "ok", 200),
         (1047, 9, "ok", 200),
-        (1047, 999, AWAY, 503),
+        (1047, 999, UNREACHABLE, 503),
     ],
 )
 def test_conflicts_are_repeated_until_they_end_or_the_time_is_over(
@@ -169,7 +176,7 @@ def test_whatever_statement_fails_is_repeated_or_refused(
                 sent[position],
             )
         after = [database.sql(f"SELECT * FROM {table} ORDER BY 1, 2") for table in tables]
-        known = answer.status_int == 200 or not answer.json["status"].endswith(DOUBTFUL)
+        known = answer.status_int == 200 or not answer.json["status"].endswith(OUTCOME_UNKNOWN)
         assert not known or (after != before) == (answer.json["status"] == "ok"), (
             position,
             sent[position:][:1],
@@ -233,7 +240,7 @@ def test_killed_connections_lose_nothing_and_do_nothing_twice(site, database, ma
         finally:
             over.set()
         killer.result()
-    held_against(outcomes, database, "k")
+    assert_answers_true(outcomes, database, "k")
     assert sum(http == 200 for http, _ in outcomes.values()) > len(outcomes) / 10
     assert site("users/?get")["status"] == "ok"
 
@@ -243,8 +250,8 @@ def test_a_transaction_that_says_no_more_does_not_hold_the_others_up(tmp_path, d
     from mailapi_modules.mariadb import link as serverlink
 
     monkeypatch.setattr(serverlink, "LONGEST_PAUSE", 1)
-    populate(database.url)
-    gone, site = (Installation(tmp_path / name, database.url) for name in ("gone", "site"))
+    create_master_database(database.url)
+    gone, site = (SiteOnServer(tmp_path / name, database.url) for name in ("gone", "site"))
     site("?login")
     store = gone.app.db
     with pytest.raises(mailapi.TransactionRolledBack), store.transaction():

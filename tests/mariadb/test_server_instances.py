@@ -9,15 +9,15 @@ from concurrent.futures import ThreadPoolExecutor
 import pytest
 
 from support.command_line import Server
-from support.instances import free_port, instance
-from support.shared import Client, Installation, populate
+from support.instances import free_port, running_instance
+from support.shared import Client, SiteOnServer, create_master_database
 from support.site import MODULES, ROOT
 
 
 @pytest.fixture
 def installed(tmp_path, database):
-    populate(database.url)
-    return Installation(tmp_path / "installed", database.url)
+    create_master_database(database.url)
+    return SiteOnServer(tmp_path / "installed", database.url)
 
 
 @pytest.fixture
@@ -75,7 +75,7 @@ def test_failed_log_ins_count_across_instances(folder):
 
 
 def test_more_threads_than_connections_wait_and_are_served(installed, database, mariadb, tmp_path):
-    small = Installation(tmp_path / "small", database.url + "?max_connections=2")
+    small = SiteOnServer(tmp_path / "small", database.url + "?max_connections=2")
     most = []
     with ThreadPoolExecutor(16) as threads:
         jobs = [threads.submit(small, "users/?add", user_name=f"u{number}") for number in range(64)]
@@ -90,9 +90,9 @@ def test_more_threads_than_connections_wait_and_are_served(installed, database, 
 
 
 def test_the_first_requests_of_many_threads_share_one_pool(database, tmp_path):
-    populate(database.url)
+    create_master_database(database.url)
     for number in range(4):
-        app = Installation(tmp_path / str(number), database.url + "?max_connections=8")
+        app = SiteOnServer(tmp_path / str(number), database.url + "?max_connections=8")
         together = threading.Barrier(8)
         with ThreadPoolExecutor(8) as threads:
             jobs = [threads.submit(lambda: (together.wait(), app("?get_modules"))[1]) for _ in range(8)]
@@ -115,12 +115,12 @@ FAILS = {
 
 
 def test_no_request_takes_a_connection_along_however_it_fails(database, mariadb, tmp_path):
-    populate(database.url)
+    create_master_database(database.url)
     file = tmp_path / "failing.py"
     file.write_text(
         f"import sys\nsys.path.append({str(ROOT / 'tests')!r})\nfrom support.failing_module import Failing\n"
     )
-    site = Installation(
+    site = SiteOnServer(
         tmp_path / "site", database.url + "?max_connections=2", modulelist=MODULES | {"Failing": str(file)}
     )
     before = database.sql("SELECT * FROM users ORDER BY user_name")
@@ -197,7 +197,7 @@ def test_workers_of_a_warm_application(installed, folder, database, mariadb):
         "warm:application",
     ]
     environ = os.environ | {"PYTHONPATH": f"{ROOT}:{folder}"}
-    with instance(command, folder / "gunicorn", port, env=environ), ThreadPoolExecutor(9) as threads:
+    with running_instance(command, folder / "gunicorn", port, env=environ), ThreadPoolExecutor(9) as threads:
         warm = {number for number, _ in connections(mariadb, database)}
         jobs = [threads.submit(work, f"http://127.0.0.1:{port}/", f"w{number}") for number in range(9)]
         assert [job.result() for job in jobs] == [8] * 9

@@ -8,7 +8,7 @@ from mailapi_modules.directory.address_tables import Addresses
 from mailapi_modules.mariadb.shared_store import SharedStore
 
 import mailapi
-from support.shared import Installation, populate
+from support.shared import SiteOnServer, create_master_database
 
 V, E = "v" * 255, "e" * 512
 TOO_LONG = "{} is too long."
@@ -16,8 +16,8 @@ TOO_LONG = "{} is too long."
 
 @pytest.fixture
 def site(tmp_path, database):
-    populate(database.url)
-    made = Installation(tmp_path / "site", database.url)
+    create_master_database(database.url)
+    made = SiteOnServer(tmp_path / "site", database.url)
     yield made
     made.app.db.pool.forget(), made.app.state.pool.forget()
 
@@ -305,7 +305,7 @@ def test_a_connection_to_another_host_than_the_first_is_given_up_in_time(
 
     from support.instances import free_port
 
-    populate(database.url)
+    create_master_database(database.url)
     away = database.url.replace("@127", f"@127.0.0.1:{free_port()},127")
     for url, longest, same in ((away, 60, True), (away, 0, False), (database.url, 0, True)):
         monkeypatch.setattr(serverlink, "LONGEST_AWAY", longest)
@@ -327,7 +327,7 @@ def test_a_deadlock_of_the_mail_servers_database_may_be_repeated(database):
 
 def test_a_commit_that_a_read_only_server_refuses_is_no_doubt(tmp_path, database, mariadb):
     """The server says that it did not commit, and it is true."""
-    populate(database.url)
+    create_master_database(database.url)
     mariadb.sql("CREATE USER guest@'127.0.0.1' IDENTIFIED BY 'pw-of-guest'")
     mariadb.sql(f"GRANT ALL ON {database.name}.* TO guest@'127.0.0.1'")
     store = mailapi.open_store(f"mysql://guest:pw-of-guest@127.0.0.1:{mariadb.port}/{database.name}")

@@ -7,11 +7,11 @@ import pytest
 
 import mailapi
 from support import deployment
-from support.command_line import run
-from support.failures import AWAY, SECRET, UNUSABLE
-from support.instances import free_port, need
-from support.mariadb import Server as MariaDB
-from support.shared import Installation, populate
+from support.command_line import run_mailapi
+from support.failures import SECRETS, UNREACHABLE, UNUSABLE
+from support.instances import free_port, require_program
+from support.mariadb import MariaDBServer as MariaDB
+from support.shared import SiteOnServer, create_master_database
 from support.site import authdata
 
 pytestmark = pytest.mark.usefixtures("no_secrets")
@@ -44,9 +44,9 @@ def test_the_privileges_of_the_documentation_are_enough(tmp_path, mariadb, datab
     try:
         for statement in filter(str.strip, recipe.split(";")):
             mariadb.sql(statement)
-        assert "Created" in run(tmp_path, "init", "--dbpath", url, "--admin", "root")
-        assert "FAIL" not in run(tmp_path, "check")
-        site = Installation(tmp_path / "site", url, state=str(tmp_path / "state"))
+        assert "Created" in run_mailapi(tmp_path, "init", "--dbpath", url, "--admin", "root")
+        assert "FAIL" not in run_mailapi(tmp_path, "check")
+        site = SiteOnServer(tmp_path / "site", url, state=str(tmp_path / "state"))
         database.sql("UPDATE users SET user_authdata = %s", authdata("pw"))
         assert site("users/?add", user_name="new")["status"] == "ok"
         mariadb.sql(f"REVOKE ALL ON {database.name}.* FROM mailapi@'127.0.0.1'")
@@ -58,7 +58,7 @@ def test_the_privileges_of_the_documentation_are_enough(tmp_path, mariadb, datab
             " AND table_name IN ('session', 'audit', 'mailapi_turn')"
         ):
             database.sql(f"DROP TABLE {table}")
-        daily = Installation(tmp_path / "daily", url)
+        daily = SiteOnServer(tmp_path / "daily", url)
         assert daily("users/?delete", user_name="new")["status"] == "ok" and daily("audit/?get")["audit"]
     finally:
         mariadb.sql("DROP USER IF EXISTS mailapi@'127.0.0.1'")
@@ -67,9 +67,9 @@ def test_the_privileges_of_the_documentation_are_enough(tmp_path, mariadb, datab
 
 def test_a_read_only_server(tmp_path, database, mariadb, guest):
     mariadb.sql(f"GRANT ALL ON {database.name}.* TO guest@'127.0.0.1'")
-    populate(database.url)
-    state = Installation(tmp_path / "both", guest)
-    site = Installation(tmp_path / "master", guest, state=str(tmp_path / "state"))
+    create_master_database(database.url)
+    state = SiteOnServer(tmp_path / "both", guest)
+    site = SiteOnServer(tmp_path / "master", guest, state=str(tmp_path / "state"))
     assert state("?login")["login"] is True
     before = database.sql("SELECT * FROM users")
     mariadb.sql("SET GLOBAL read_only = 1")
@@ -86,9 +86,9 @@ def test_a_read_only_server(tmp_path, database, mariadb, guest):
 
 
 def test_a_user_without_privileges(tmp_path, database, mariadb, guest, caplog):
-    populate(database.url)
-    site = Installation(tmp_path / "master", guest, state=str(tmp_path / "state"))
-    assert site("users/?get", check=503)["status"] == AWAY and "Access denied" in caplog.text
+    create_master_database(database.url)
+    site = SiteOnServer(tmp_path / "master", guest, state=str(tmp_path / "state"))
+    assert site("users/?get", check=503)["status"] == UNREACHABLE and "Access denied" in caplog.text
     mariadb.sql(f"GRANT SELECT ON {database.name}.* TO guest@'127.0.0.1'")
     assert site("users/?get")["status"] == "ok"
     assert site("users/?add", check=500, user_name="new")["status"] == UNUSABLE
@@ -97,7 +97,7 @@ def test_a_user_without_privileges(tmp_path, database, mariadb, guest, caplog):
     assert site("users/?delete", check=500, user_name="new")["status"] == UNUSABLE
     assert "DELETE command denied" in caplog.text
     assert len(database.sql("SELECT 1 FROM users WHERE user_name = 'new'")) == 1
-    both = Installation(tmp_path / "both", guest)
+    both = SiteOnServer(tmp_path / "both", guest)
     assert both("?login", check=500)["status"] == "The state database cannot be used. The log has the cause."
     assert "CREATE command denied" in caplog.text
 
@@ -113,14 +113,16 @@ def test_a_user_without_privileges(tmp_path, database, mariadb, guest, caplog):
     ],
 )
 def test_a_server_that_lets_nobody_in(tmp_path, database, change, caplog):
-    site = Installation(tmp_path, change(database.url))
+    site = SiteOnServer(tmp_path, change(database.url))
     answer = site.answer("?login", 503, auth={"user_name": "root", "password": "pw"})
     assert (
-        answer.json["status"] == AWAY and "login" not in answer.json and answer.headers["Retry-After"] == "5"
+        answer.json["status"] == UNREACHABLE
+        and "login" not in answer.json
+        and answer.headers["Retry-After"] == "5"
     )
     assert [record.levelno for record in caplog.records] == [logging.WARNING]
     with pytest.raises(mailapi.ApiError):
-        populate(change(database.url))
+        create_master_database(change(database.url))
 
 
 @pytest.mark.parametrize("key", ["dbpath", "state"])
@@ -145,16 +147,16 @@ def test_a_server_that_lets_nobody_in(tmp_path, database, change, caplog):
 )
 def test_a_url_that_is_none_is_refused_without_its_password(tmp_path, url, key):
     with pytest.raises(mailapi.ConfigError) as refused:
-        Installation(tmp_path, **{"url": "x.db3"} | {"url" if key == "dbpath" else key: url})
-    assert not [secret for secret in SECRET if secret in str(refused.value)]
+        SiteOnServer(tmp_path, **{"url": "x.db3"} | {"url" if key == "dbpath" else key: url})
+    assert not [secret for secret in SECRETS if secret in str(refused.value)]
 
 
 def test_a_mail_that_is_too_large_for_the_server(tmp_path, database, mariadb):
-    populate(database.url)
+    create_master_database(database.url)
     [(before,)] = mariadb.sql("SELECT @@GLOBAL.max_allowed_packet")
     mariadb.sql("SET GLOBAL max_allowed_packet = 1048576")
     try:
-        site = Installation(tmp_path, database.url)
+        site = SiteOnServer(tmp_path, database.url)
         site("addresses/?add", address_expression="ann@one.org", address_router="store", address_route="ann")
         site("smtpd/?add", smtpd_user="ann", smtpd_router="any")
         mail = {"user": "ann", "to": "x@else.example", "subject": "large"}
@@ -176,7 +178,7 @@ def certificates(folder):
     """Two authorities, ca and other; a certificate for 127.0.0.1 by the first."""
 
     def openssl(*words):
-        subprocess.run([need("openssl"), *words], cwd=folder, check=True, capture_output=True)
+        subprocess.run([require_program("openssl"), *words], cwd=folder, check=True, capture_output=True)
 
     key = ["-newkey", "ec", "-pkeyopt", "ec_paramgen_curve:prime256v1", "-nodes"]
     for name in ("ca", "other"):
@@ -227,29 +229,33 @@ def test_tls(tmp_path, caplog):
         server.sql("ALTER USER mail@'127.0.0.1' REQUIRE SSL")
         server.sql("CREATE DATABASE db")
         url, ca = server.url("db"), tmp_path / "ca.pem"
-        populate(f"{url}?ssl_ca={ca}")
-        site = Installation(tmp_path / "site", f"{url}?ssl_ca={ca}&ssl_verify_identity=true")
+        create_master_database(f"{url}?ssl_ca={ca}")
+        site = SiteOnServer(tmp_path / "site", f"{url}?ssl_ca={ca}&ssl_verify_identity=true")
         assert site("?login")["login"] is True
         site.app.db.connect()
         assert site.app.db.run("SHOW STATUS WHERE Variable_name = 'Ssl_cipher'").fetchone()[1]
         site.app.db.release()
-        assert Installation(tmp_path / "any", url)("?login")["login"] is True  # encrypted, to whoever it is
-        wrong = Installation(tmp_path / "wrong", f"{url}?ssl_ca={tmp_path / 'other.pem'}")
-        assert wrong("?login", check=503)["status"] == AWAY and "certificate verify failed" in caplog.text
-        missing = Installation(tmp_path / "missing", f"{url}?ssl_ca={tmp_path / 'missing.pem'}")
-        assert missing("?login", check=503)["status"] == AWAY and "No such file" in caplog.text
+        assert SiteOnServer(tmp_path / "any", url)("?login")["login"] is True  # encrypted, to whoever it is
+        wrong = SiteOnServer(tmp_path / "wrong", f"{url}?ssl_ca={tmp_path / 'other.pem'}")
+        assert (
+            wrong("?login", check=503)["status"] == UNREACHABLE and "certificate verify failed" in caplog.text
+        )
+        missing = SiteOnServer(tmp_path / "missing", f"{url}?ssl_ca={tmp_path / 'missing.pem'}")
+        assert missing("?login", check=503)["status"] == UNREACHABLE and "No such file" in caplog.text
         server.options[1:] = [
             f"--ssl-cert={tmp_path / 'elsewhere.pem'}",
             f"--ssl-key={tmp_path / 'elsewhere.key'}",
         ]
         server.stop(), server.start()
-        assert site("?login", check=503)["status"] == AWAY and "not valid for '127.0.0.1'" in caplog.text
+        assert (
+            site("?login", check=503)["status"] == UNREACHABLE and "not valid for '127.0.0.1'" in caplog.text
+        )
         server.sql("ALTER USER mail@'127.0.0.1' REQUIRE NONE")
         server.options[:] = ["--skip-ssl"]
         server.stop(), server.start()
         caplog.clear()
         assert (
-            site("?login", check=503)["status"] == AWAY and "SSL" in caplog.text
+            site("?login", check=503)["status"] == UNREACHABLE and "SSL" in caplog.text
         )  # nobody in between strips it off
     finally:
         server.stop()

@@ -8,8 +8,16 @@ import pytest
 
 import mailapi
 from support.command_line import Server
-from support.failures import AWAY, DOUBTFUL, SECRET, held_against, session, wait_until, write_until
-from support.shared import Installation, populate
+from support.failures import (
+    OUTCOME_UNKNOWN,
+    SECRETS,
+    UNREACHABLE,
+    add_users_until,
+    assert_answers_true,
+    second_client,
+    wait_until,
+)
+from support.shared import SiteOnServer, create_master_database
 from support.site import MODULES
 
 pytestmark = pytest.mark.usefixtures("no_secrets")
@@ -26,7 +34,7 @@ def test_a_restart_under_load(site, tmp_path, database, mariadb, how):
     over, log = threading.Event(), []
     with Server(tmp_path / "site") as instance, ThreadPoolExecutor(4) as threads:
         writers = [
-            threads.submit(write_until, over, instance.url, f"{how}-{number}", log) for number in range(4)
+            threads.submit(add_users_until, over, instance.url, f"{how}-{number}", log) for number in range(4)
         ]
         try:
             wait_until(lambda: len(log) > 20)
@@ -42,7 +50,7 @@ def test_a_restart_under_load(site, tmp_path, database, mariadb, how):
             writer.result()
         said = instance.log()
     outcomes = {name: (http, answer["status"]) for _, name, http, answer, _ in log}
-    held_against(outcomes, database, how)
+    assert_answers_true(outcomes, database, how)
     for began, _, http, _, headers in log:
         if http != 200:
             assert http == 503 and headers["Retry-After"] in ("1", "5")
@@ -50,7 +58,7 @@ def test_a_restart_under_load(site, tmp_path, database, mariadb, how):
     assert any(http == 503 for http, _ in outcomes.values())
     later = [http for began, _, http, _, _ in log if began > back + 0.2]
     assert len(later) > 20 and set(later) == {200}
-    assert "Traceback" not in said and not [secret for secret in SECRET if secret in said]
+    assert "Traceback" not in said and not [secret for secret in SECRETS if secret in said]
 
 
 def test_a_server_that_hangs_costs_a_bounded_wait_and_nobody_queues(site, mariadb):
@@ -64,7 +72,7 @@ def test_a_server_that_hangs_costs_a_bounded_wait_and_nobody_queues(site, mariad
             lambda: site.answer("?login", "*", auth={"user_name": "root", "password": "pw"}).status_int == 200
         )
         assert time.monotonic() - began < 3
-    assert {answer for answer, _ in first + later} == {(503, AWAY, "5")}
+    assert {answer for answer, _ in first + later} == {(503, UNREACHABLE, "5")}
     assert max(took for _, took in first) < 6  # an old connection is tried, then a new one
     assert min(took for _, took in later) < 0.5  # it is known to hang
 
@@ -85,10 +93,10 @@ def test_a_statement_that_is_not_answered_is_given_up_and_not_repeated(
     from mailapi_modules.mariadb import link as serverlink
 
     monkeypatch.setattr(serverlink, "LONGEST_SILENCE", 2)
-    populate(database.url)
-    site = Installation(tmp_path / "site", database.url)
+    create_master_database(database.url)
+    site = SiteOnServer(tmp_path / "site", database.url)
     site("?login")
-    with session(mariadb, database) as other, ThreadPoolExecutor(1) as threads:
+    with second_client(mariadb, database) as other, ThreadPoolExecutor(1) as threads:
         other.execute("BEGIN")
         other.execute("SELECT value FROM meta FOR UPDATE")
         began = time.monotonic()
@@ -97,7 +105,7 @@ def test_a_statement_that_is_not_answered_is_given_up_and_not_repeated(
             lambda: mariadb.sql("SELECT 1 FROM information_schema.innodb_trx WHERE trx_state = 'LOCK WAIT'")
         )
         with mariadb.hanging():
-            assert job.result()["status"] == AWAY and time.monotonic() - began < 5
+            assert job.result()["status"] == UNREACHABLE and time.monotonic() - began < 5
         other.execute("COMMIT")
     assert site("users/?add", user_name="next")["status"] == "ok"
     assert database.sql("SELECT user_name FROM users WHERE user_name IN ('late', 'next')") == [("next",)]
@@ -107,7 +115,7 @@ def test_a_slow_statement_is_ended_by_the_server_too(tmp_path, database, monkeyp
     from mailapi_modules.mariadb import link as serverlink
 
     monkeypatch.setattr(serverlink, "LONGEST_STATEMENT", 1)
-    populate(database.url)
+    create_master_database(database.url)
     store = mailapi.open_store(database.url)
     with pytest.raises(mailapi.ApiError, match="busy") as refused:
         store.run("SELECT COUNT(*) FROM " + ", ".join(f"users AS u{number}" for number in range(20)))
@@ -118,8 +126,8 @@ def test_a_slow_statement_is_ended_by_the_server_too(tmp_path, database, monkeyp
 @pytest.mark.parametrize("committed", [True, False])
 def test_a_connection_lost_in_the_commit(tmp_path, database, mariadb, monkeypatch, committed):
     """Nobody knows then whether it is done, and the answer says so; it is not done once more."""
-    populate(database.url)
-    site = Installation(tmp_path / "site", database.url)
+    create_master_database(database.url)
+    site = SiteOnServer(tmp_path / "site", database.url)
     lose_the_commit(site, mariadb, monkeypatch, committed)
     answer = site("users/?add", check=503, user_name="new", user_permissions=["special"])
     assert (
@@ -158,8 +166,8 @@ def test_what_the_mail_server_prepared_waits_until_somebody_looks(
     tmp_path, database, mailserver, mariadb, monkeypatch, committed
 ):
     """It is then brought to the end that the master database came to."""
-    populate(database.url)
-    site = Installation(
+    create_master_database(database.url)
+    site = SiteOnServer(
         tmp_path / "site",
         database.url,
         mailserver=mailserver.url,
@@ -167,7 +175,7 @@ def test_what_the_mail_server_prepared_waits_until_somebody_looks(
     )
     lose_the_commit(site, mariadb, monkeypatch, committed)
     answer = site("users/?add", check=503, user_name="carol@corp.org", user_authdata="secret")
-    assert answer["status"].endswith(DOUBTFUL) and len(mailserver.sql("XA RECOVER")) == 1
+    assert answer["status"].endswith(OUTCOME_UNKNOWN) and len(mailserver.sql("XA RECOVER")) == 1
     assert site("?login", user="carol@corp.org", password="secret")["login"] is committed
     assert mailserver.sql("XA RECOVER") == []
     there = mailserver.sql("SELECT 1 FROM accounts WHERE username = 'carol@corp.org'")

@@ -1,6 +1,6 @@
 """No regular expression takes more than linear time on what a client, a mail, a database or a service sends.
 
-Measured in steps of a backtracking engine (regex_steps.py), which are the same on every machine.
+Measured in steps of a backtracking engine (support/regex_machine.py), which are the same on every machine.
 """
 
 import ast
@@ -29,7 +29,8 @@ from mailapi_modules.mail import (
 
 import mailapi
 from support import regex_uses
-from support.regex_steps import Machine, super_linear
+from support.regex_machine import Machine
+from support.regex_texts import super_linear
 from support.site import MODULES
 
 ########## The measure ##############################################################################
@@ -77,7 +78,7 @@ def texts(letters: str, number: int) -> list[str]:
 
 @pytest.mark.parametrize("how", ["match", "fullmatch", "search", "finditer"])
 def test_the_machine_matches_as_re_does(how):
-    own = [use.pattern for use in regex_uses.uses()]
+    own = [use.pattern for use in regex_uses.find_uses()]
     for pattern, known in itertools.chain(
         zip(map(re.compile, WELL_KNOWN), itertools.repeat(True)), zip(own, itertools.repeat(False))
     ):
@@ -140,7 +141,7 @@ def test_what_is_known_to_be_linear_passes(pattern, how):
 
 @pytest.mark.slow
 def test_every_pattern_takes_linear_time():
-    uses = regex_uses.uses()
+    uses = regex_uses.find_uses()
     assert len(uses) > 100  # else they were not found
     assert {
         use.where: (use.pattern.pattern, slow) for use in uses if (slow := super_linear(use.pattern, use.how))
@@ -148,7 +149,7 @@ def test_every_pattern_takes_linear_time():
 
 
 def test_patterns_are_found_wherever_they_are_used():
-    found = {(use.pattern.pattern, use.how) for use in regex_uses.uses()}
+    found = {(use.pattern.pattern, use.how) for use in regex_uses.find_uses()}
     assert (addresses.BARE, "match") in found  # by `compiled`
     assert (addresses.DOT_ATOM, "fullmatch") in found  # by re itself
     assert (addresses.LABEL.pattern, "fullmatch") in found  # handed on

@@ -1,6 +1,6 @@
 """What reads a text of others takes steps in proportion to its length, and keeps nothing for ever.
 
-Measured in steps of a backtracking engine (regex_steps.py) and in calls.
+Measured in steps of a backtracking engine (support/regex_machine.py) and in calls.
 """
 
 import itertools

@@ -10,7 +10,7 @@ import peewee
 import pytest
 
 import mailapi
-from support.permission_table import READY, ROLES, TABLE, ask_as, furnish
+from support.permission_table import PREPARATIONS, ROLES, TABLE, add_targets, ask_as
 from support.site import OPTIONAL, PERMISSIONS, Site
 
 pytestmark = pytest.mark.every_engine
@@ -57,7 +57,7 @@ def requests(generation: int):
     """Yield path, action, fields, and the SQL that the action needs to have something to do."""
     for path, action, fields, generations, *_ in TABLE:
         if generation in generations:
-            yield path, action, fields, READY.get((path, action), "SELECT 1")
+            yield path, action, fields, PREPARATIONS.get((path, action), "SELECT 1")
     for path, query in PAGED.items():
         yield path, f"get&{query}", {}, "SELECT 1"
     for path, filters in FILTERS.items():
@@ -67,7 +67,7 @@ def requests(generation: int):
 @pytest.fixture(params=[9, 8], ids=["generation9", "generation8"])
 def furnished(request, tmp_path) -> Site:
     site = Site(tmp_path, request.param, OPTIONAL, delegates_add_users=True)
-    furnish(site)
+    add_targets(site)
     return site
 
 

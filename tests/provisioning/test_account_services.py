@@ -14,7 +14,7 @@ from concurrent.futures import ThreadPoolExecutor
 import pytest
 
 import mailapi
-from support.accounts import account, get_modules, lines, numbers, restarted
+from support.accounts import account_of, get_modules, provisioning_lines, reconfigure, service_numbers
 from support.counting import ended
 from support.instances import free_port
 from support.site import ROOT, Site
@@ -86,16 +86,16 @@ def ports(monkeypatch) -> dict[str, int]:
 
 
 @pytest.fixture
-def served(anywhere, ports) -> Site:
-    return restarted(anywhere, services={"imap": "imap://x", "dav": "http://x"})
+def served(site_with_accounts, ports) -> Site:
+    return reconfigure(site_with_accounts, services={"imap": "imap://x", "dav": "http://x"})
 
 
 def states(site, user="bob") -> dict:
-    return {service["kind"]: service["state"] for service in account(site, user)["services"]}
+    return {service["kind"]: service["state"] for service in account_of(site, user)["services"]}
 
 
 def errors(site, user="bob") -> list:
-    return [service["error"] for service in account(site, user)["services"]]
+    return [service["error"] for service in account_of(site, user)["services"]]
 
 
 def settled(site) -> dict:
@@ -116,7 +116,7 @@ def test_services_are_told_the_user_and_the_password(served, ports):
         get_modules(served)
         assert settled(served) == ALL_OK
     assert sorted(kept) == [("make", kind, "bob", "pw") for kind in ("calendar", "contacts", "mail")]
-    urls = {service["kind"]: service["url"] for service in account(served)["services"]}
+    urls = {service["kind"]: service["url"] for service in account_of(served)["services"]}
     assert urls == {
         "mail": f"http://127.0.0.1:{ports['imap']}/",
         "contacts": f"http://127.0.0.1:{ports['dav']}/",
@@ -131,11 +131,14 @@ def test_a_service_that_is_down_is_pending_and_tried_again_at_the_next_log_in(se
         assert settled(served) == ALL_PENDING | {"mail": "ok"}
         down = f"The service at {ports['dav']} is down: ConnectionRefusedError."
         assert errors(served) == [None, down, down]
-        assert 'msg="checkUserProvisioning: PENDING"' in lines(caplog)[0] and "pw" not in lines(caplog)[0]
-        before = numbers(account(served))
+        assert (
+            'msg="checkUserProvisioning: PENDING"' in provisioning_lines(caplog)[0]
+            and "pw" not in provisioning_lines(caplog)[0]
+        )
+        before = service_numbers(account_of(served))
         with Shelf(ports["dav"], kept):
             get_modules(served)
-            assert settled(served) == ALL_OK and numbers(account(served)) == before
+            assert settled(served) == ALL_OK and service_numbers(account_of(served)) == before
             assert errors(served) == [None] * 3
     assert len(kept) == 3  # what was there was not made again
 
@@ -170,12 +173,12 @@ def test_a_service_that_says_no_is_pending_with_what_it_said(served, ports):
     assert errors(served)[0] == f"The service at {ports['imap']} said NO quota\n"
 
 
-def test_a_service_that_is_configured_later_gets_what_it_missed(anywhere, ports):
-    get_modules(anywhere)
+def test_a_service_that_is_configured_later_gets_what_it_missed(site_with_accounts, ports):
+    get_modules(site_with_accounts)
     kept = []
     with Shelf(ports["dav"], kept):
-        get_modules(restarted(anywhere, services={"dav": "http://x"}))
-        assert settled(anywhere) == ALL_OK
+        get_modules(reconfigure(site_with_accounts, services={"dav": "http://x"}))
+        assert settled(site_with_accounts) == ALL_OK
     assert {line[1] for line in kept} == {"contacts", "calendar"}
 
 
@@ -210,10 +213,13 @@ def at_once(site, users: list[str]):
 
 def check_numbers(site, users: int):
     rows = site("accounts/?get")["accounts"]
-    given = sorted(number for row in rows for number in numbers(row))
+    given = sorted(number for row in rows for number in service_numbers(row))
     assert len(rows) == users and len({row["Name"] for row in rows}) == users
     assert given == list(range(1, 3 * users + 1))
-    assert all(numbers(row) == list(range(numbers(row)[0], numbers(row)[0] + 3)) for row in rows)
+    assert all(
+        service_numbers(row) == list(range(service_numbers(row)[0], service_numbers(row)[0] + 3))
+        for row in rows
+    )
     assert sorted(service["id"] for row in rows for service in row["services"]) == given
 
 
@@ -227,15 +233,15 @@ def test_twenty_first_log_ins_of_one_user_at_once_make_one_account(served, ports
     assert len(kept) == 6  # nor is anything made twice at a service
 
 
-def test_twenty_users_at_once_have_twenty_accounts(anywhere):
+def test_twenty_users_at_once_have_twenty_accounts(site_with_accounts):
     for number in range(20):
-        anywhere.sql(
+        site_with_accounts.sql(
             "INSERT INTO users SELECT ?, user_authdata, NULL, NULL FROM users WHERE user_name = 'bob'",
             f"user{number}",
         )
-    at_once(anywhere, [f"user{number}" for number in range(20)])
-    get_modules(anywhere, "root")
-    check_numbers(anywhere, users=21)
+    at_once(site_with_accounts, [f"user{number}" for number in range(20)])
+    get_modules(site_with_accounts, "root")
+    check_numbers(site_with_accounts, users=21)
 
 
 PROCESS = """
@@ -260,8 +266,8 @@ print(json.dumps(said))
 """
 
 
-def test_first_log_ins_in_four_processes_at_once_make_one_account(anywhere):
-    command = [sys.executable, "-c", PROCESS, str(ROOT), json.dumps(anywhere.config)]
+def test_first_log_ins_in_four_processes_at_once_make_one_account(site_with_accounts):
+    command = [sys.executable, "-c", PROCESS, str(ROOT), json.dumps(site_with_accounts.config)]
     processes = [
         subprocess.Popen(command, stdin=subprocess.PIPE, stdout=subprocess.PIPE, text=True) for _ in range(4)
     ]
@@ -271,8 +277,8 @@ def test_first_log_ins_in_four_processes_at_once_make_one_account(anywhere):
         process.stdin.flush()
     said = [json.loads(process.communicate(timeout=60)[0]) for process in processes]
     assert said == [[True] * 5] * 4
-    get_modules(anywhere, "root")
-    check_numbers(anywhere, users=2)
+    get_modules(site_with_accounts, "root")
+    check_numbers(site_with_accounts, users=2)
 
 
 def test_purge_deletes_at_the_services_first(served, ports):
@@ -281,8 +287,8 @@ def test_purge_deletes_at_the_services_first(served, ports):
         with Shelf(ports["dav"], kept):
             get_modules(served)
         answer = served("accounts/?delete", user_name="bob", purge=True)
-        assert answer["status"].count(f"The service at {ports['dav']} is down") == 2 and account(served)
+        assert answer["status"].count(f"The service at {ports['dav']} is down") == 2 and account_of(served)
         with Shelf(ports["dav"], kept):
             assert served("accounts/?delete", user_name="bob", purge=True)["status"] == "ok"
-    assert account(served) is None
+    assert account_of(served) is None
     assert {line for line in kept if line[0] == "purge"} == {("purge", kind, "bob") for kind in ALL_OK}

@@ -9,7 +9,16 @@ import sys
 import pytest
 
 import mailapi
-from support.accounts import ACCOUNT, COLUMNS, WRONG, account, get_modules, lines, numbers, restarted
+from support.accounts import (
+    ACCOUNT,
+    ACCOUNT_COLUMNS,
+    WRONG_CREDENTIALS,
+    account_of,
+    get_modules,
+    provisioning_lines,
+    reconfigure,
+    service_numbers,
+)
 from support.instances import free_port
 from support.site import MODULES, ROOT, Site, authdata
 
@@ -24,36 +33,38 @@ def site(tmp_path) -> Site:
 ########## The first log-in ########################################################################
 
 
-def test_first_log_in_makes_the_account_and_its_service_accounts(anywhere):
-    get_modules(anywhere)
-    answer = anywhere("accounts/?get", user="bob")
+def test_first_log_in_makes_the_account_and_its_service_accounts(site_with_accounts):
+    get_modules(site_with_accounts)
+    answer = site_with_accounts("accounts/?get", user="bob")
     assert list(answer)[-1] == "accounts"
     services = [
         {"kind": kind, "id": number, "state": "ok", "url": None, "error": None}
         for kind, number in (("mail", 1), ("contacts", 2), ("calendar", 3))
     ]
-    assert answer["accounts"] == [dict(zip(COLUMNS, (1, 1, "bob", 1, 1, 1, 2, 3))) | {"services": services}]
-    assert list(answer["accounts"][0]) == [*COLUMNS, "services"]
+    assert answer["accounts"] == [
+        dict(zip(ACCOUNT_COLUMNS, (1, 1, "bob", 1, 1, 1, 2, 3))) | {"services": services}
+    ]
+    assert list(answer["accounts"][0]) == [*ACCOUNT_COLUMNS, "services"]
 
 
-def test_numbers_come_from_one_sequence_in_the_order_mail_contacts_calendar(anywhere):
+def test_numbers_come_from_one_sequence_in_the_order_mail_contacts_calendar(site_with_accounts):
     for user in ("bob", "ann", "dele"):
-        get_modules(anywhere, user)
-    assert numbers(account(anywhere, "dele")) == [7, 8, 9]
-    assert [account(anywhere, user)["idAccount"] for user in ("bob", "ann", "dele")] == [1, 2, 3]
+        get_modules(site_with_accounts, user)
+    assert service_numbers(account_of(site_with_accounts, "dele")) == [7, 8, 9]
+    assert [account_of(site_with_accounts, user)["idAccount"] for user in ("bob", "ann", "dele")] == [1, 2, 3]
 
 
-def test_later_log_ins_change_nothing(anywhere):
-    get_modules(anywhere)
-    before = account(anywhere)
+def test_later_log_ins_change_nothing(site_with_accounts):
+    get_modules(site_with_accounts)
+    before = account_of(site_with_accounts)
     for _ in range(3):
-        get_modules(anywhere)
-    assert account(anywhere) == before
+        get_modules(site_with_accounts)
+    assert account_of(site_with_accounts) == before
 
 
 def test_a_wrong_password_or_a_session_makes_nothing(site):
-    assert site("?get_modules", user="bob", password="wrong")["status"] == WRONG
-    assert site("?get_modules", user="nobody")["status"] == WRONG
+    assert site("?get_modules", user="bob", password="wrong")["status"] == WRONG_CREDENTIALS
+    assert site("?get_modules", user="nobody")["status"] == WRONG_CREDENTIALS
     assert [row["Name"] for row in site("accounts/?get")["accounts"]] == ["root"]
 
 
@@ -63,19 +74,19 @@ def test_every_mask_makes_what_its_bits_say(tmp_path, mask):
     get_modules(site)
     counter = iter(range(1, 4))
     wanted = [next(counter) if mask & bit else None for bit in (1, 4, 2)]
-    assert numbers(account(site)) == wanted
+    assert service_numbers(account_of(site)) == wanted
     kinds = [kind for kind, bit in (("mail", 1), ("contacts", 4), ("calendar", 2)) if mask & bit]
-    assert [service["kind"] for service in account(site)["services"]] == kinds
+    assert [service["kind"] for service in account_of(site)["services"]] == kinds
 
 
 @pytest.mark.parametrize("before", range(8))
 def test_a_grown_mask_adds_at_the_next_log_in_and_a_smaller_one_removes_nothing(tmp_path, before):
     site = Site(tmp_path, extra=ACCOUNT, PROVISION=before)
     for after in (*range(8), before):
-        get_modules(restarted(site, PROVISION=before))
-        first = numbers(account(site))
-        get_modules(restarted(site, PROVISION=after))
-        second = numbers(account(site))
+        get_modules(reconfigure(site, PROVISION=before))
+        first = service_numbers(account_of(site))
+        get_modules(reconfigure(site, PROVISION=after))
+        second = service_numbers(account_of(site))
         assert [new for old, new in zip(first, second) if old is not None] == [
             n for n in first if n is not None
         ]
@@ -89,7 +100,7 @@ def test_the_environment_counts_before_the_config(tmp_path, monkeypatch):
     monkeypatch.setenv("PROVISION", "5")
     site = Site(tmp_path, extra=ACCOUNT, PROVISION=2)
     get_modules(site)
-    assert numbers(account(site)) == [1, 2, None]
+    assert service_numbers(account_of(site)) == [1, 2, None]
 
 
 @pytest.mark.parametrize("value", ["8", "-1", "", "x", "7 ", "7\n", "07", "1.0", "٣"])
@@ -137,7 +148,7 @@ def test_nothing_is_imported_without_the_module(tmp_path):
 def test_a_line_as_the_originals_but_without_the_password(site, caplog):
     caplog.set_level(logging.INFO)
     get_modules(site)
-    (line,) = lines(caplog)
+    (line,) = provisioning_lines(caplog)
     assert re.fullmatch(
         r'time="\d{4}-\d\d-\d\dT\d\d:\d\d:\d\d[+-]\d\d:\d\d" level=info msg="checkUserProvisioning: OK" AccountID=1 '
         r'ID=1 IdentityID=1 Name=bob "ServiceAccountID \(CALENDAR\)"=3 "ServiceAccountID \(CONTACTS\)"=2 '
@@ -145,7 +156,7 @@ def test_a_line_as_the_originals_but_without_the_password(site, caplog):
         line,
     )
     get_modules(site)
-    assert len(lines(caplog)) == 1  # nothing to tell
+    assert len(provisioning_lines(caplog)) == 1  # nothing to tell
 
 
 @pytest.mark.parametrize("name", ['a "b" c', "x\nlevel=error", "back\\slash", "=", "ü@x.org", "a\x1b[31m"])
@@ -153,16 +164,16 @@ def test_no_name_can_break_the_line(site, caplog, name):
     caplog.set_level(logging.INFO)
     site.sql("INSERT INTO users (user_name, user_authdata) VALUES (?, ?)", name, authdata("se cret"))
     get_modules(site, name, password="se cret")
-    line = lines(caplog)[-1]
+    line = provisioning_lines(caplog)[-1]
     assert len(line.splitlines()) == 1 and line.isprintable() and "se cret" not in line
     assert "Name=" + json.dumps(name) in line
 
 
-def test_no_secret_is_kept_or_logged(anywhere, caplog, tmp_path):
+def test_no_secret_is_kept_or_logged(site_with_accounts, caplog, tmp_path):
     caplog.set_level(logging.DEBUG)
-    anywhere("users/?add", user_name="carol", user_authdata="correct horse")
-    get_modules(anywhere, "carol", password="correct horse")
-    assert account(anywhere, "carol") and "correct horse" not in caplog.text
+    site_with_accounts("users/?add", user_name="carol", user_authdata="correct horse")
+    get_modules(site_with_accounts, "carol", password="correct horse")
+    assert account_of(site_with_accounts, "carol") and "correct horse" not in caplog.text
     for file in tmp_path.iterdir():
         assert b"correct horse" not in file.read_bytes()
 

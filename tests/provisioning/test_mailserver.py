@@ -10,20 +10,20 @@ import mailapi
 from support.counting import ended
 from support.mailserver_site import (
     ACCOUNT,
-    AWAY,
     BOB,
     CAROL,
-    WRONG,
-    add,
-    browser_of,
-    copy,
-    everything,
+    MAILSERVER_UNREACHABLE,
+    WRONG_CREDENTIALS,
+    add_user,
+    both_databases,
+    copy_bob,
     get_modules,
-    in_doubt,
-    logged_in,
-    works,
+    is_logged_in,
+    log_in_browser,
+    log_in_works,
+    prepared_transactions,
 )
-from support.mariadb import TEST
+from support.mariadb import HASH_OF_TEST
 from support.site import Site, authdata
 
 pytestmark = pytest.mark.slow
@@ -38,16 +38,20 @@ def site(site_with_mailserver) -> Site:
 
 
 def test_who_exists_only_in_the_mail_server_logs_in(site):
-    before = everything(site)
-    assert works(site, BOB, "test") and not works(site, BOB, "Test") and not works(site, BOB, TEST)
-    assert everything(site) == before
+    before = both_databases(site)
+    assert (
+        log_in_works(site, BOB, "test")
+        and not log_in_works(site, BOB, "Test")
+        and not log_in_works(site, BOB, HASH_OF_TEST)
+    )
+    assert both_databases(site) == before
     (account,) = site("accounts/?get", user=BOB, password="test")["accounts"]
     assert (account["idUsers"], account["Name"]) == (4, BOB)  # its accountId
 
 
 def test_the_numbers_of_the_original(site):
     """idAccount 3, idUsers 4, service accounts 8, 9 and 10, where two accounts and seven numbers were before."""
-    works(site, "ann", "pw")
+    log_in_works(site, "ann", "pw")
     with site.app.state.transaction():
         for statement in (
             "UPDATE Sequences SET last = 7 WHERE name = 'idServiceAccount'",
@@ -70,7 +74,7 @@ def test_the_numbers_of_the_original(site):
 
 def test_who_is_no_user_of_the_mail_server_has_no_account(site):
     for user in ("root", "ann"):
-        assert works(site, user, "pw")
+        assert log_in_works(site, user, "pw")
     assert site("accounts/?get")["accounts"] == []
     assert site("accounts/?provision", user_name="ann")["status"] == "There is no such user."
 
@@ -79,60 +83,60 @@ def test_who_is_no_user_of_the_mail_server_has_no_account(site):
 def test_other_schemes(site, scheme, digest):
     made = hashlib.new(digest, b"pw" + b"saltsalt").digest() + b"saltsalt"
     site.mail.sql("UPDATE accounts SET password = %s", f"{{{scheme}}}{base64.b64encode(made).decode()}")
-    assert works(site, BOB, "pw") and not works(site, BOB, "test")
+    assert log_in_works(site, BOB, "pw") and not log_in_works(site, BOB, "test")
 
 
 @pytest.mark.parametrize("stored", ["{PLAIN-MD5}098f6bcd4621d373cade4e832627b4f6", "{PLAIN}test", "test", ""])
 def test_refused_schemes(site, stored):
     site.mail.sql("UPDATE accounts SET password = %s", stored)
-    assert not works(site, BOB, "test") and not works(site, BOB, stored or "x")
+    assert not log_in_works(site, BOB, "test") and not log_in_works(site, BOB, stored or "x")
 
 
 @pytest.mark.parametrize("status", [1, 2, -1])
 def test_a_status_other_than_0_is_like_a_wrong_password_and_ends_sessions_and_tokens(site, status):
-    browser = browser_of(site)
+    browser = log_in_browser(site)
     token = site("tokens/?add", user=BOB, password="test", token_name="t")["token"]
     bearer = site.browser(HTTP_AUTHORIZATION=f"Bearer {token}")
-    assert logged_in(browser) and logged_in(bearer)
+    assert is_logged_in(browser) and is_logged_in(bearer)
     site.mail.sql("UPDATE accounts SET userStatus = %s", status)
-    assert not works(site, BOB, "test") and not logged_in(browser) and not logged_in(bearer)
+    assert not log_in_works(site, BOB, "test") and not is_logged_in(browser) and not is_logged_in(bearer)
     site.mail.sql("UPDATE accounts SET userStatus = 0")
-    assert works(site, BOB, "test") and logged_in(browser) and logged_in(bearer)
+    assert log_in_works(site, BOB, "test") and is_logged_in(browser) and is_logged_in(bearer)
 
 
 def test_a_password_changed_or_a_row_deleted_by_the_mail_server_ends_sessions_and_tokens(site):
-    browser = browser_of(site)
+    browser = log_in_browser(site)
     token = site("tokens/?add", user=BOB, password="test", token_name="t")["token"]
     bearer = site.browser(HTTP_AUTHORIZATION=f"Bearer {token}")
     site.mail.sql("UPDATE accounts SET password = %s", schemes.make("new"))
-    assert not logged_in(browser) and not logged_in(bearer) and works(site, BOB, "new")
-    browser = browser_of(site, password="new")
+    assert not is_logged_in(browser) and not is_logged_in(bearer) and log_in_works(site, BOB, "new")
+    browser = log_in_browser(site, password="new")
     site.mail.sql("DELETE FROM accounts")
-    assert not logged_in(browser) and not works(site, BOB, "new")
+    assert not is_logged_in(browser) and not log_in_works(site, BOB, "new")
 
 
 def test_of_who_is_in_both_the_mail_servers_password_counts(site):
     """As everywhere else in the suite: a password changed there is no longer good here."""
-    add(site)
+    add_user(site)
     site.mail.sql("UPDATE accounts SET password = %s WHERE username = %s", schemes.make("theirs"), CAROL)
-    assert works(site, CAROL, "theirs") and not works(site, CAROL, "pw")
+    assert log_in_works(site, CAROL, "theirs") and not log_in_works(site, CAROL, "pw")
     site.mail.sql("UPDATE accounts SET userStatus = 1 WHERE username = %s", CAROL)
-    assert not works(site, CAROL, "theirs") and not works(site, CAROL, "pw")
+    assert not log_in_works(site, CAROL, "theirs") and not log_in_works(site, CAROL, "pw")
 
 
 def test_who_was_shut_out_before_there_was_a_mail_server_still_is(tmp_path, mailserver):
     site = Site(tmp_path, extra=ACCOUNT)
-    assert works(site, "ann", "pw")
+    assert log_in_works(site, "ann", "pw")
     site("accounts/?update", user_name="ann", Active=0)
     site.app = mailapi.create_app(site.config | {"mailserver": mailserver.url})
-    assert not works(site, "ann", "pw") and works(site, "bob", "pw")
+    assert not log_in_works(site, "ann", "pw") and log_in_works(site, "bob", "pw")
 
 
 def test_an_address_that_only_the_master_knows_logs_in_by_it(site):
     site.sql("INSERT INTO users (user_name, user_authdata) VALUES ('old@corp.org', ?)", authdata("pw"))
-    assert works(site, "old@corp.org", "pw") and not works(site, "old@corp.org", "test")
+    assert log_in_works(site, "old@corp.org", "pw") and not log_in_works(site, "old@corp.org", "test")
     site.sql("INSERT INTO users (user_name) VALUES ('none@corp.org')")
-    assert not works(site, "none@corp.org", "test")
+    assert not log_in_works(site, "none@corp.org", "test")
 
 
 NOT_BOB = [
@@ -158,40 +162,40 @@ NOT_BOB = [
 def test_a_name_is_that_name_only_whatever_the_collation(site, collation):
     site.mail.sql(f"ALTER TABLE accounts MODIFY username VARCHAR(255) COLLATE {collation} NOT NULL")
     site.app.throttle.free = 1000
-    before = everything(site)
+    before = both_databases(site)
     for name in NOT_BOB:
-        assert not works(site, name, "test")
+        assert not log_in_works(site, name, "test")
         assert site("users/?get", username=name)["users"] == []
         site("users/?set_password", user_name=name, user_authdata="stolen")
         site("users/?delete", user_name=name)
-    assert everything(site) == before and works(site, BOB, "test")
+    assert both_databases(site) == before and log_in_works(site, BOB, "test")
 
 
 def test_letters_that_the_table_does_not_have_are_refused(site):
     site.mail.sql("ALTER TABLE accounts MODIFY username VARCHAR(255) COLLATE latin1_swedish_ci NOT NULL")
-    before = everything(site)
-    answer = add(site, "\U0001f600@atmail.com")
+    before = both_databases(site)
+    answer = add_user(site, "\U0001f600@atmail.com")
     assert (answer["status"], answer["user"]) == (
         "The database of the mailserver has no place for this. The log has the cause.",
         False,
     )
-    assert everything(site) == before
+    assert both_databases(site) == before
 
 
 def test_a_name_that_differs_in_case_only_cannot_be_added(site):
-    before = everything(site)
-    answer = add(site, "Bob@atmail.com")
+    before = both_databases(site)
+    answer = add_user(site, "Bob@atmail.com")
     assert (answer["status"], answer["user"]) == ("The mailserver has a user bob@atmail.com already.", False)
-    assert everything(site) == before
+    assert both_databases(site) == before
 
 
 def test_their_own_password_by_session_keeps_that_session_only(site):
-    mine, other = browser_of(site), browser_of(site)
+    mine, other = log_in_browser(site), log_in_browser(site)
     answer = mine.post_json("/users/?set_password", {"user_name": BOB, "user_authdata": "new"}).json
-    assert answer["status"] == "ok" and logged_in(mine) and not logged_in(other)
-    assert works(site, BOB, "new") and not works(site, BOB, "test")
+    assert answer["status"] == "ok" and is_logged_in(mine) and not is_logged_in(other)
+    assert log_in_works(site, BOB, "new") and not log_in_works(site, BOB, "test")
     mine.post_json("/users/?set_password", {"user_name": BOB})
-    assert not logged_in(mine) and not works(site, BOB, "new")
+    assert not is_logged_in(mine) and not log_in_works(site, BOB, "new")
 
 
 ########## The same work for every failure (docs/wire.md F18) ##############################################
@@ -205,12 +209,14 @@ def test_unknown_wrong_and_disabled_cost_the_same(site, scheme, monkeypatch):
         schemes, "verify", lambda given, stored: verified.append(stored) or verify(given, stored)
     )
     stored = (
-        TEST if scheme == "{SSHA256}" else scheme + schemes.crypt("test", "$6$rounds=60000$saltsaltsaltsalt")
+        HASH_OF_TEST
+        if scheme == "{SSHA256}"
+        else scheme + schemes.crypt("test", "$6$rounds=60000$saltsaltsaltsalt")
     )
     site.mail.sql("UPDATE accounts SET password = %s", stored)
-    copy(site, "u0@corp.org")
-    copy(site, "u1@corp.org", status=1)
-    copy(site, "u2@corp.org")
+    copy_bob(site, "u0@corp.org")
+    copy_bob(site, "u1@corp.org", status=1)
+    copy_bob(site, "u2@corp.org")
     kinds = {
         "wrong": BOB,
         "disabled": "u1@corp.org",
@@ -219,17 +225,17 @@ def test_unknown_wrong_and_disabled_cost_the_same(site, scheme, monkeypatch):
     }
     for kind, user in kinds.items():
         del verified[:]
-        assert not works(site, user, "wrong") and verified == [stored], kind
+        assert not log_in_works(site, user, "wrong") and verified == [stored], kind
 
 
 def test_every_failure_has_one_sentence(site):
-    copy(site, "off@corp.org", status=1)
+    copy_bob(site, "off@corp.org", status=1)
     get_modules(site)
     site("accounts/?update", user_name=BOB, Active=0)
     answers = [
         get_modules(site, user, "test") for user in (BOB, "off@corp.org", "nobody@corp.org", "x@y", "nobody")
     ]
-    assert all(answer == answers[0] for answer in answers) and answers[0]["status"] == WRONG
+    assert all(answer == answers[0] for answer in answers) and answers[0]["status"] == WRONG_CREDENTIALS
 
 
 ########## A mail server's database that is away ###################################################
@@ -238,7 +244,7 @@ def test_every_failure_has_one_sentence(site):
 @pytest.fixture
 def away(site, mariadb):
     """Killed, until the test is over."""
-    add(site)
+    add_user(site)
     get_modules(site)
     site.mail.server.kill()
     yield site
@@ -247,11 +253,13 @@ def away(site, mariadb):
 
 
 def test_while_it_is_away_its_users_are_told_so_and_administrators_get_in(away):
-    assert away("?get_modules", user=BOB, password="test", check=503)["status"] == AWAY
-    assert away("?get_modules", user="nobody@corp.org", check=503)["status"] == AWAY
+    assert away("?get_modules", user=BOB, password="test", check=503)["status"] == MAILSERVER_UNREACHABLE
+    assert away("?get_modules", user="nobody@corp.org", check=503)["status"] == MAILSERVER_UNREACHABLE
     assert get_modules(away, "root", "pw")["login"] is True
     listed = away("users/?get")
-    assert (listed["status"], listed["warning"]) == ("warning", AWAY) and len(listed["users"]) == 6
+    assert (listed["status"], listed["warning"]) == ("warning", MAILSERVER_UNREACHABLE) and len(
+        listed["users"]
+    ) == 6
 
 
 @pytest.mark.parametrize("action", ["add", "delete", "set_password"])
@@ -259,17 +267,21 @@ def test_while_it_is_away_nothing_is_changed(away, mariadb, action):
     before = away.dump()
     name = "new@corp.org" if action == "add" else CAROL
     answer = away(f"users/?{action}", user_name=name, user_authdata="new", check=503)
-    assert answer["status"] == AWAY and away.dump() == before
+    assert answer["status"] == MAILSERVER_UNREACHABLE and away.dump() == before
     mariadb.start()
-    assert works(away, CAROL, "pw") and not works(away, "new@corp.org", "new") and in_doubt(away) == []
+    assert (
+        log_in_works(away, CAROL, "pw")
+        and not log_in_works(away, "new@corp.org", "new")
+        and prepared_transactions(away) == []
+    )
 
 
 def test_sessions_go_on_when_it_is_back(site, mariadb):
-    browser = browser_of(site)
+    browser = log_in_browser(site)
     mariadb.kill()
-    assert browser.post("/", status=503).json["status"] == AWAY
+    assert browser.post("/", status=503).json["status"] == MAILSERVER_UNREACHABLE
     mariadb.start()
-    assert logged_in(browser)
+    assert is_logged_in(browser)
 
 
 def test_one_that_hangs_is_away_within_seconds(tmp_path):
@@ -278,4 +290,4 @@ def test_one_that_hangs_is_away_within_seconds(tmp_path):
     with socket.create_server(("127.0.0.1", 0)) as silent:
         url = f"mysql://u:secret@127.0.0.1:{silent.getsockname()[1]}/x"
         site = Site(tmp_path, extra=ACCOUNT, mailserver=url)
-        assert ended(lambda: site("?get_modules", user=BOB, check=503))["status"] == AWAY
+        assert ended(lambda: site("?get_modules", user=BOB, check=503))["status"] == MAILSERVER_UNREACHABLE

@@ -12,7 +12,17 @@ import pytest
 from mailapi_modules.provisioning import password_schemes as schemes
 
 import mailapi
-from support.mailserver_site import BOB, CAROL, add, check, everything, get_modules, in_doubt, row, works
+from support.mailserver_site import (
+    BOB,
+    CAROL,
+    add_user,
+    both_databases,
+    get_modules,
+    log_in_works,
+    mailserver_row,
+    prepared_transactions,
+    run_check,
+)
 from support.site import ROOT, Site
 
 pytestmark = pytest.mark.slow
@@ -32,7 +42,10 @@ CHANGES = {
 
 def in_step(site, user) -> str | None:
     """The password that a user has in both databases."""
-    stored, there = site.sql("SELECT user_authdata FROM users WHERE user_name = ?", user), row(site, user)
+    stored, there = (
+        site.sql("SELECT user_authdata FROM users WHERE user_name = ?", user),
+        mailserver_row(site, user),
+    )
     assert bool(stored) == bool(there), "only in one of them"
     fitting = [word for word in ("pw", "new") if stored and mailapi.verify(word, stored[0][0])]
     assert fitting == [word for word in ("pw", "new") if there and schemes.verify(word, there[3])]
@@ -62,7 +75,7 @@ def mend(site, how: str, user: str):
     if how == "log-in":
         assert get_modules(site, user, "whatever")["login"] is False
     else:
-        said = check(site, "--repair")
+        said = run_check(site, "--repair")
         assert "ok    Account: mailserver: 0 changes in doubt, 1 brought to an end" in said
 
 
@@ -70,7 +83,7 @@ def mend(site, how: str, user: str):
 @pytest.mark.parametrize("action", CHANGES)
 def test_the_server_killed_between_the_two(site, mariadb, action, how):
     """Prepared there, committed here, killed before it could commit: it does so when somebody comes by."""
-    add(site)
+    add_user(site)
     user, _, after = CHANGES[action]
     crash = site.app.modules["crash"]
     crash.moment, crash.act = "committed", mariadb.kill
@@ -80,9 +93,9 @@ def test_the_server_killed_between_the_two(site, mariadb, action, how):
     finally:
         mariadb.start()
     crash.moment = None
-    assert len(in_doubt(site)) == 1  # what is left
+    assert len(prepared_transactions(site)) == 1  # what is left
     mend(site, how, user)
-    assert in_doubt(site) == [] and in_step(site, user) == after
+    assert prepared_transactions(site) == [] and in_step(site, user) == after
 
 
 @pytest.mark.parametrize("how", ["log-in", "check --repair"])
@@ -90,21 +103,23 @@ def test_the_server_killed_between_the_two(site, mariadb, action, how):
 @pytest.mark.parametrize("action", CHANGES)
 def test_the_api_killed_between_the_two(site, action, moment, how):
     """Before the master's commit the change is undone there, after it it is done."""
-    add(site)
+    add_user(site)
     user, before, after = CHANGES[action]
     before = None if action == "add" else before
     killed_at(site, moment, action, f"user_name={user}", *(["user_authdata=new"] if after else []))
-    assert len(in_doubt(site)) == 1
+    assert len(prepared_transactions(site)) == 1
     mend(site, how, user)
-    assert in_doubt(site) == [] and in_step(site, user) == (before if moment == "prepared" else after)
+    assert prepared_transactions(site) == [] and in_step(site, user) == (
+        before if moment == "prepared" else after
+    )
 
 
 @pytest.mark.parametrize("action", CHANGES)
 def test_a_commit_that_fails_because_a_daemon_reads_undoes_it_there(site, action):
     """docs/wire.md F36: nothing changed, in either."""
-    add(site)
+    add_user(site)
     user = CHANGES[action][0]
-    before = everything(site)
+    before = both_databases(site)
     site.app.db.connect()
     site.app.db.database.timeout = 0.2
     site.app.db.close()
@@ -113,20 +128,20 @@ def test_a_commit_that_fails_because_a_daemon_reads_undoes_it_there(site, action
         daemon.execute("SELECT * FROM users").fetchall()
         answer = site(f"users/?{action}", user_name=user, user_authdata="new", check=503)
         assert answer["status"] == "The database is busy. Try again."
-    assert everything(site) == before and in_doubt(site) == []
+    assert both_databases(site) == before and prepared_transactions(site) == []
 
 
 def test_another_change_waits_for_what_is_in_doubt_and_mends_it(site):
     """The next change of the same user is made over what the last one has left."""
-    add(site)
+    add_user(site)
     killed_at(site, "committed", "set_password", f"user_name={CAROL}", "user_authdata=new")
-    assert len(in_doubt(site)) == 1
+    assert len(prepared_transactions(site)) == 1
     assert site("users/?set_password", user_name=CAROL, user_authdata="pw")["status"] == "ok"
-    assert in_doubt(site) == [] and in_step(site, CAROL) == "pw"
+    assert prepared_transactions(site) == [] and in_step(site, CAROL) == "pw"
 
 
 def test_a_change_that_mends_and_then_fails_leaves_what_was_mended(site):
-    add(site)
+    add_user(site)
     killed_at(site, "committed", "set_password", f"user_name={CAROL}", "user_authdata=new")
     crash = site.app.modules["crash"]
     crash.moment = "prepared"
@@ -136,12 +151,12 @@ def test_a_change_that_mends_and_then_fails_leaves_what_was_mended(site):
 
     crash.act = fail
     assert site("users/?set_password", user_name=CAROL, user_authdata="pw")["status"] == "no"
-    assert in_doubt(site) == [] and in_step(site, CAROL) == "new"
+    assert prepared_transactions(site) == [] and in_step(site, CAROL) == "new"
 
 
 def test_what_is_under_way_is_not_taken_for_a_crash(site):
     """A change of a live process, seen prepared by a log-in in another: it ends as its own process says."""
-    add(site)
+    add_user(site)
     crash = site.app.modules["crash"]
     crash.moment = "committed"
     crash.act = lambda: said.append(
@@ -155,7 +170,7 @@ def test_what_is_under_way_is_not_taken_for_a_crash(site):
     said = []
     assert site("users/?set_password", user_name=CAROL, user_authdata="new")["status"] == "ok"
     assert "FAIL  Account: mailserver: 1 changes in doubt, 0 brought to an end" in said[0]
-    assert in_doubt(site) == [] and in_step(site, CAROL) == "new"
+    assert prepared_transactions(site) == [] and in_step(site, CAROL) == "new"
 
 
 def test_changes_of_others_are_left_alone(site):
@@ -173,9 +188,9 @@ def test_changes_of_others_are_left_alone(site):
                 cursor.execute(statement)
         connection.close()
     try:
-        assert works(site, BOB, "test")
-        assert "0 changes in doubt" in check(site, "--repair")
-        assert len(in_doubt(site)) == 2
+        assert log_in_works(site, BOB, "test")
+        assert "0 changes in doubt" in run_check(site, "--repair")
+        assert len(prepared_transactions(site)) == 2
     finally:
         for xid in others:
             site.mail.sql(f"XA ROLLBACK {xid}")

@@ -10,8 +10,8 @@ import vobject
 
 import mailapi
 from support.command_line import Server
-from support.dav import CARD, EVENT, Dav
-from support.instances import free_port, instance
+from support.dav import CARD, EVENT, DavClient
+from support.instances import free_port, running_instance
 from support.site import OPTIONAL, Site
 
 KINDS = ("mail", "contacts", "calendar")
@@ -61,7 +61,7 @@ def test_clients_find_what_was_made_through_the_api(tmp_path, radicale):
             uid = f"first-{time.time_ns()}"
             calendar.save_event(EVENT.format(uid=uid, summary="Breakfast"))
             assert "SUMMARY:Breakfast" in calendar.event_by_uid(uid).data
-        dav = Dav(server.url)
+        dav = DavClient(server.url)
         types = '<propfind xmlns="DAV:"><prop><resourcetype/></prop></propfind>'
         listed = dav("PROPFIND", "dav/carol/", types, user="carol", Depth="1").body.split("<response>")
         book = next(re.search("<href>/([^<]+)", part)[1] for part in listed if "addressbook" in part)
@@ -88,7 +88,9 @@ def test_a_server_that_starts_later_gets_what_was_pending(tmp_path, public_folde
         f"[server]\nhosts = 127.0.0.1:{port}\n[auth]\ntype = http_x_remote_user\ndelay = 0\n"
         f"[storage]\nfilesystem_folder = {tmp_path / 'collections'}\n[web]\ntype = none\n"
     )
-    with instance([sys.executable, "-m", "radicale", "--config", config], tmp_path / "radicale", port):
+    with running_instance(
+        [sys.executable, "-m", "radicale", "--config", config], tmp_path / "radicale", port
+    ):
         up = services_of(site)
         assert {kind: up[kind]["state"] for kind in KINDS} == dict.fromkeys(KINDS, "ok")
         assert [up[kind]["id"] for kind in KINDS] == [down[kind]["id"] for kind in KINDS]
@@ -111,7 +113,7 @@ def test_a_user_of_the_mail_server_by_a_dav_client(tmp_path, radicale, mailserve
             (calendar,) = client.principal().calendars()
             calendar.save_event(EVENT.format(uid="atmail", summary="Tea"))
             assert "SUMMARY:Tea" in calendar.event_by_uid("atmail").data
-        dav = Dav(server.url)
+        dav = DavClient(server.url)
         mailserver.sql("UPDATE accounts SET userStatus = 1")
         refused = dav("PROPFIND", "dav/", user=None, Authorization="Basic Ym9iQGF0bWFpbC5jb206dGVzdA==")
         assert refused.status == 401

@@ -7,7 +7,7 @@ import pytest
 
 import mailapi
 from support.counting import statements
-from support.failed_log_ins import HERE, HOME, attempt, fail, post
+from support.failed_log_ins import ADDRESS, OTHER_ADDRESS, attempt_log_in, fail_log_ins, post_log_in
 from support.site import Site
 
 pytestmark = pytest.mark.every_engine
@@ -35,110 +35,113 @@ def in_threads(number: int, work) -> list:
 @pytest.mark.parametrize(
     "who",
     [
-        lambda i: (f"user{i}", "x", HERE),
+        lambda i: (f"user{i}", "x", ADDRESS),
         lambda i: ("bob", "x", f"192.0.2.{i}"),
         lambda i: ("nobody here", "x", f"192.0.2.{i}"),
-        lambda i: ("nologin", "x", HERE),
+        lambda i: ("nologin", "x", ADDRESS),
     ],
     ids=["one address, many names", "a name", "an unknown name", "a name without a log-in"],
 )
 def test_ten_failures_are_free_then_the_wait_doubles_up_to_900_seconds(either, clock, who):
-    assert [attempt(either, *who(i)) for i in range(10)] == ["wrong"] * 10
+    assert [attempt_log_in(either, *who(i)) for i in range(10)] == ["wrong"] * 10
     for i, wait in enumerate([1, 2, 4, 8, 16, 32, 64, 128, 256, 512, 900, 900, 900]):
-        assert [attempt(either, *who(100 + i)) for _ in range(3)] == [
+        assert [attempt_log_in(either, *who(100 + i)) for _ in range(3)] == [
             wait
         ] * 3  # asking again costs nothing more
         clock.now += wait - 1
-        assert attempt(either, *who(100 + i)) == 1
+        assert attempt_log_in(either, *who(100 + i)) == 1
         clock.now += 1
-        assert attempt(either, *who(100 + i)) == "wrong"
+        assert attempt_log_in(either, *who(100 + i)) == "wrong"
 
 
 def test_known_address_waits_30_seconds_at_most(site, clock):
-    assert attempt(site, "bob", "pw") == "in"
-    fail(site)
+    assert attempt_log_in(site, "bob", "pw") == "in"
+    fail_log_ins(site)
     for wait in [1, 2, 4, 8, 16, 30, 30, 30]:
-        assert attempt(site) == wait
+        assert attempt_log_in(site) == wait
         clock.now += wait
-        assert attempt(site) == "wrong"
+        assert attempt_log_in(site) == "wrong"
     clock.now += 30
-    assert attempt(site, "bob", "pw") == "in"
+    assert attempt_log_in(site, "bob", "pw") == "in"
 
 
 def test_free_attempts_is_configurable(tmp_path, clock):
     site = Site(tmp_path, free_attempts=2)
-    fail(site, 2)
-    assert attempt(site) == 1
+    fail_log_ins(site, 2)
+    assert attempt_log_in(site) == 1
 
 
 def test_who_has_to_wait_gets_no_login_key_and_nothing_is_done(site, clock):
-    fail(site)
+    fail_log_ins(site)
     before = site.dump()
     fields = {"pop_user": "bob", "auth": {"user_name": "bob", "password": "pw"}}
-    answer = site.browser(REMOTE_ADDR=HERE).post("/pop/?add", json.dumps(fields).encode(), status=429)
+    answer = site.browser(REMOTE_ADDR=ADDRESS).post("/pop/?add", json.dumps(fields).encode(), status=429)
     assert list(answer.json) == ["status", "debug", "api_version", "schema_version", "session"]
     assert answer.headers["Content-Type"] == "application/json" and "Set-Cookie" not in answer.headers
     assert site.dump() == before
 
 
 def test_right_password_is_refused_while_an_unknown_address_has_to_wait(site, clock):
-    fail(site)
-    assert attempt(site, "bob", "pw") == 1
+    fail_log_ins(site)
+    assert attempt_log_in(site, "bob", "pw") == 1
     clock.now += 1
-    assert attempt(site, "bob", "pw") == "in"
+    assert attempt_log_in(site, "bob", "pw") == "in"
 
 
 def test_a_session_goes_on_while_its_address_has_to_wait(site, clock):
-    browser = site.browser(REMOTE_ADDR=HERE)
+    browser = site.browser(REMOTE_ADDR=ADDRESS)
     browser.post_json("/?x", {"auth": {"user_name": "bob", "password": "pw"}})
-    fail(site, 10, "root")
+    fail_log_ins(site, 10, "root")
     assert browser.post_json("/?x", {}).json["login"] is True
 
 
 def test_user_is_not_locked_out_where_they_logged_in_before(site, clock):
-    assert attempt(site, "bob", "pw", HOME) == "in"
-    fail(site, 10, "bob", "x", HERE)
-    fail(site, 10, "ann", "x", HOME)
-    assert attempt(site, "bob", "x", "192.0.2.5") == 1 and attempt(site, "root", "pw", HOME) == 1
-    assert attempt(site, "bob", "pw", HOME) == "in"
+    assert attempt_log_in(site, "bob", "pw", OTHER_ADDRESS) == "in"
+    fail_log_ins(site, 10, "bob", "x", ADDRESS)
+    fail_log_ins(site, 10, "ann", "x", OTHER_ADDRESS)
+    assert (
+        attempt_log_in(site, "bob", "x", "192.0.2.5") == 1
+        and attempt_log_in(site, "root", "pw", OTHER_ADDRESS) == 1
+    )
+    assert attempt_log_in(site, "bob", "pw", OTHER_ADDRESS) == "in"
     site.state("UPDATE failure SET failures = 1000")
-    assert attempt(site, "bob", "pw", HOME) == "in"
+    assert attempt_log_in(site, "bob", "pw", OTHER_ADDRESS) == "in"
 
 
 def test_an_account_of_ones_own_does_not_make_room_to_guess(site, clock):
-    assert attempt(site, "ann", "pw") == "in"
+    assert attempt_log_in(site, "ann", "pw") == "in"
     for _ in range(10):
-        assert attempt(site, "bob") == "wrong" and attempt(site, "ann", "pw") == "in"
-    assert attempt(site, "bob") == 1 and attempt(site, "root") == 1
+        assert attempt_log_in(site, "bob") == "wrong" and attempt_log_in(site, "ann", "pw") == "in"
+    assert attempt_log_in(site, "bob") == 1 and attempt_log_in(site, "root") == 1
 
 
 def test_failures_are_forgotten_after_an_hour(site, clock):
-    fail(site)
+    fail_log_ins(site)
     site.state("UPDATE failure SET failures = 20")
     clock.now += 3599
-    assert attempt(site) == "wrong" and attempt(site) == 900  # 20 and one more
+    assert attempt_log_in(site) == "wrong" and attempt_log_in(site) == 900  # 20 and one more
     clock.now += 3600
-    fail(site)
-    assert attempt(site) == 1
+    fail_log_ins(site)
+    assert attempt_log_in(site) == 1
     clock.now += 3600
-    fail(site, 1, "ann", "x", HOME)
-    assert attempt(site, "bob", "pw") == "in"
+    fail_log_ins(site, 1, "ann", "x", OTHER_ADDRESS)
+    assert attempt_log_in(site, "bob", "pw") == "in"
     assert site.state("SELECT COUNT(*) FROM failure") == [(2,)]  # what is forgotten does not pile up
 
 
 def test_known_address_is_forgotten_after_180_days_without_a_log_in(site, clock):
-    assert attempt(site, "bob", "pw") == "in"
+    assert attempt_log_in(site, "bob", "pw") == "in"
     clock.now += 181 * 86400
-    assert attempt(site, "ann", "pw") == "in"
+    assert attempt_log_in(site, "ann", "pw") == "in"
     assert len(site.state("SELECT * FROM known_address")) == 1
     assert "ann" not in str(site.state("SELECT * FROM known_address"))
 
 
 def test_ipv6_counts_by_network_of_64_bits(site, clock):
     for i in range(10):
-        fail(site, 1, f"user{i}", "x", f"2001:db8:0:1:{i}::{i}")
-    assert attempt(site, "user10", "x", "2001:db8:0:1:ffff::") == 1
-    assert attempt(site, "user10", "x", "2001:db8:0:2::1") == "wrong"
+        fail_log_ins(site, 1, f"user{i}", "x", f"2001:db8:0:1:{i}::{i}")
+    assert attempt_log_in(site, "user10", "x", "2001:db8:0:1:ffff::") == 1
+    assert attempt_log_in(site, "user10", "x", "2001:db8:0:2::1") == "wrong"
 
 
 ########## Right ones, and many at once ############################################################
@@ -146,26 +149,26 @@ def test_ipv6_counts_by_network_of_64_bits(site, clock):
 
 def test_right_credentials_leave_no_count(site):
     for _ in range(15):
-        assert attempt(site, "bob", "pw") == attempt(site, "ann", "pw", HOME) == "in"
-    assert post(site, "bob", "").json["status"] == "Password is not set!"
+        assert attempt_log_in(site, "bob", "pw") == attempt_log_in(site, "ann", "pw", OTHER_ADDRESS) == "in"
+    assert post_log_in(site, "bob", "").json["status"] == "Password is not set!"
     assert site.state("SELECT * FROM failure") == []
 
 
 def test_scripts_that_log_in_with_every_request_never_wait(site):
-    seen = in_threads(8, lambda i: [attempt(site, ("bob", "ann")[i % 2], "pw") for _ in range(25)])
+    seen = in_threads(8, lambda i: [attempt_log_in(site, ("bob", "ann")[i % 2], "pw") for _ in range(25)])
     assert seen == ["in"] * 200
 
 
 @pytest.mark.parametrize("known", [False, True])
 def test_guesses_at_the_same_time_gain_one_for_each_thread_at_most(site, clock, known):
     if known:
-        assert attempt(site, "bob", "pw") == "in"
+        assert attempt_log_in(site, "bob", "pw") == "in"
     threads = 8
-    seen = in_threads(threads, lambda i: [attempt(site, "bob", f"guess{i} {n}") for n in range(20)])
+    seen = in_threads(threads, lambda i: [attempt_log_in(site, "bob", f"guess{i} {n}") for n in range(20)])
     assert 10 <= seen.count("wrong") < 10 + threads
     assert (
-        attempt(site, "bob", "guess")
-        == attempt(site, "bob", "pw")
+        attempt_log_in(site, "bob", "guess")
+        == attempt_log_in(site, "bob", "pw")
         == min(2 ** (seen.count("wrong") - 10), 30 if known else 900)
     )
 
@@ -176,12 +179,12 @@ def test_a_wrong_password_takes_as_long_as_an_unknown_name(site, monkeypatch):
     monkeypatch.setattr(
         mailapi, "verify", lambda given, stored: verified.append(given) or verify(given, stored)
     )
-    fail(site, 1, "bob")  # opens the databases
-    fail(site, 1, "nobody")
+    fail_log_ins(site, 1, "bob")  # opens the databases
+    fail_log_ins(site, 1, "nobody")
     work = {}
     for name in ("bob", "nobody", "nologin"):
         del verified[:]
-        work[name] = (statements(site, lambda name=name: fail(site, 1, name)), list(verified))
+        work[name] = (statements(site, lambda name=name: fail_log_ins(site, 1, name)), list(verified))
     assert work["bob"][0] and work["bob"][1] == ["wrong"]
     assert work["bob"] == work["nobody"] == work["nologin"]
 
@@ -222,14 +225,14 @@ def test_a_wrong_password_takes_as_long_as_an_unknown_name(site, monkeypatch):
 def test_forwarded_for_is_believed_as_far_as_proxies_are_trusted(tmp_path, peer, forwarded, client):
     site = Site(tmp_path, trusted_proxies=["10.0.0.0/8", "2001:db8:1::/48"])
     headers = {} if forwarded is None else {"HTTP_X_FORWARDED_FOR": forwarded}
-    assert attempt(site, "bob", "x", peer, **headers) == "wrong"
+    assert attempt_log_in(site, "bob", "x", peer, **headers) == "wrong"
     assert site.state("SELECT audit_address FROM audit") == [(client,)]
 
 
 def test_without_trusted_proxies_nothing_is_believed(site):
     for peer in ("127.0.0.1", ""):
         headers = {"HTTP_X_FORWARDED_FOR": "1.2.3.4", "HTTP_X_FORWARDED_PROTO": "https"}
-        assert "Secure" not in post(site, "bob", "pw", peer, **headers).headers["Set-Cookie"]
+        assert "Secure" not in post_log_in(site, "bob", "pw", peer, **headers).headers["Set-Cookie"]
     assert site.state("SELECT audit_address FROM audit") == [("127.0.0.1",), ("",)]
 
 
@@ -237,9 +240,9 @@ def test_spoofed_headers_neither_spread_nor_shift_the_count(tmp_path, clock):
     site = Site(tmp_path, trusted_proxies=["10.0.0.0/8"])
     for i in range(10):
         header = {"HTTP_X_FORWARDED_FOR": f"10.0.0.7, 6.6.6.{i}, 1.2.3.4"}
-        assert attempt(site, f"user{i}", "x", "10.0.0.1", **header) == "wrong"
-    assert attempt(site, "ann", "pw", "10.0.0.1", HTTP_X_FORWARDED_FOR="5.5.5.5, 1.2.3.4") == 1
-    assert attempt(site, "ann", "pw", "10.0.0.1", HTTP_X_FORWARDED_FOR="1.2.3.4, 5.5.5.5") == "in"
+        assert attempt_log_in(site, f"user{i}", "x", "10.0.0.1", **header) == "wrong"
+    assert attempt_log_in(site, "ann", "pw", "10.0.0.1", HTTP_X_FORWARDED_FOR="5.5.5.5, 1.2.3.4") == 1
+    assert attempt_log_in(site, "ann", "pw", "10.0.0.1", HTTP_X_FORWARDED_FOR="1.2.3.4, 5.5.5.5") == "in"
 
 
 @pytest.mark.parametrize(
@@ -256,7 +259,7 @@ def test_spoofed_headers_neither_spread_nor_shift_the_count(tmp_path, clock):
 def test_forwarded_proto_of_a_trusted_proxy_makes_the_cookie_secure(tmp_path, peer, scheme, proto, secure):
     site = Site(tmp_path, trusted_proxies=["10.0.0.1"])
     headers = {"wsgi.url_scheme": scheme} | ({"HTTP_X_FORWARDED_PROTO": proto} if proto else {})
-    assert ("; Secure" in post(site, "bob", "pw", peer, **headers).headers["Set-Cookie"]) is secure
+    assert ("; Secure" in post_log_in(site, "bob", "pw", peer, **headers).headers["Set-Cookie"]) is secure
 
 
 @pytest.mark.parametrize(

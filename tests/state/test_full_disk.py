@@ -9,8 +9,19 @@ import resource
 
 import pytest
 
-from support.browsers import BROKEN, OUT, ask, credentials, holding, log_in, logged_in, post, spoil, token
-from support.failed_log_ins import attempt
+from support.browsers import (
+    LOGGED_OUT,
+    STATE_UNUSABLE,
+    ask,
+    browser_with_session,
+    credentials,
+    is_logged_in,
+    log_in,
+    post,
+    session_of,
+    spoil_state_database,
+)
+from support.failed_log_ins import attempt_log_in
 from support.site import Site
 
 ONLY_HERE = "Logged out in this browser only: the session could not be ended. "
@@ -35,10 +46,12 @@ def test_right_and_wrong_passwords_are_refused_alike(site):
             post(site.browser(), status=500, auth=credentials(password=given))
             for given in ("wrong", "pw") * 15
         ]
-        assert logged_in(browser)  # who is in stays in
-    assert len({answer.body for answer in answers}) == 1 and re.fullmatch(BROKEN, answers[0].json["status"])
+        assert is_logged_in(browser)  # who is in stays in
+    assert len({answer.body for answer in answers}) == 1 and re.fullmatch(
+        STATE_UNUSABLE, answers[0].json["status"]
+    )
     assert not any("Set-Cookie" in answer.headers or "login" in answer.json for answer in answers)
-    assert site.state("SELECT * FROM failure") == [] and attempt(site, "bob", "pw") == "in"
+    assert site.state("SELECT * FROM failure") == [] and attempt_log_in(site, "bob", "pw") == "in"
 
 
 def test_basic_credentials_that_make_no_session_are_no_way_to_guess(tmp_path):
@@ -54,7 +67,7 @@ def test_basic_credentials_that_make_no_session_are_no_way_to_guess(tmp_path):
     with full_disk(site):
         answers = [dav(given) for given in ("wrong", "pw") * 15]
     assert len({answer.body for answer in answers}) == 1 and answers[0].status_int == 500
-    assert re.fullmatch(BROKEN, answers[0].json["status"])
+    assert re.fullmatch(STATE_UNUSABLE, answers[0].json["status"])
     assert site.state("SELECT failures FROM failure") == [(1,)]
 
 
@@ -62,32 +75,32 @@ def test_log_out_ends_the_session_in_the_room_that_the_journal_has(site):
     for _ in range(30):
         ask(log_in(site), "?logout")
     browser = log_in(site)
-    copy = holding(site, token(browser))
+    copy = browser_with_session(site, session_of(browser))
     with full_disk(site):
         for password in ("wrong", "pw"):
             post(site.browser(), status=500, auth=credentials(password=password))
         answer = post(browser, "?logout")
-    assert answer.json["status"] == OUT and "Max-Age=0" in answer.headers["Set-Cookie"]
-    assert not logged_in(copy)
+    assert answer.json["status"] == LOGGED_OUT and "Max-Age=0" in answer.headers["Set-Cookie"]
+    assert not is_logged_in(copy)
 
 
 def test_log_out_takes_the_cookie_away_and_says_that_the_session_goes_on(site, caplog):
     browser = log_in(site)
-    copy = holding(site, token(browser))
+    copy = browser_with_session(site, session_of(browser))
     with full_disk(site, room=1):
         answer = post(browser, "?logout")
     status = answer.json["status"]
-    assert status.startswith(ONLY_HERE) and re.fullmatch(BROKEN, status.removeprefix(ONLY_HERE))
+    assert status.startswith(ONLY_HERE) and re.fullmatch(STATE_UNUSABLE, status.removeprefix(ONLY_HERE))
     assert answer.json["login"] is False and "Max-Age=0" in answer.headers["Set-Cookie"]
-    assert "PHPSESSID" not in browser.cookies and logged_in(copy)  # as it was told
+    assert "PHPSESSID" not in browser.cookies and is_logged_in(copy)  # as it was told
     errors = [record.message for record in caplog.records if record.levelno == logging.ERROR]
     assert any(message.startswith("a session could not be ended: ") for message in errors)
-    assert ask(copy, "?logout")["status"] == OUT and not logged_in(copy)
+    assert ask(copy, "?logout")["status"] == LOGGED_OUT and not is_logged_in(copy)
 
 
 @pytest.mark.parametrize("how", ["garbage", "a folder"])
 def test_log_out_answers_where_the_state_database_is_spoiled(site, how):
     browser = log_in(site)
-    spoil(site.dbpath.with_name("master.db3.state"), how)
+    spoil_state_database(site.dbpath.with_name("master.db3.state"), how)
     answer = post(browser, "?logout")
     assert answer.json["status"].startswith(ONLY_HERE) and "Max-Age=0" in answer.headers["Set-Cookie"]

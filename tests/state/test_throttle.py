@@ -7,7 +7,7 @@ from mailapi_modules.http import addresses
 from mailapi_modules.state import throttle
 
 import mailapi
-from support.failed_log_ins import HERE, HOME, attempt, fail, post
+from support.failed_log_ins import ADDRESS, OTHER_ADDRESS, attempt_log_in, fail_log_ins, post_log_in
 from support.site import Site
 
 pytestmark = pytest.mark.every_engine
@@ -17,32 +17,37 @@ pytestmark = pytest.mark.every_engine
 
 def test_user_who_moves_within_their_network_is_not_locked_out_by_others_there(site, clock):
     """With privacy addresses (RFC 8981) a device has another one every day, from a /64 that others share."""
-    assert attempt(site, "bob", "pw", "2001:db8:0:1::1") == "in"
-    fail(site, 10, "ann", "x", "2001:db8:0:1::bad")
-    fail(site, 10, "bob", "x", "2001:db8:0:2::bad")
+    assert attempt_log_in(site, "bob", "pw", "2001:db8:0:1::1") == "in"
+    fail_log_ins(site, 10, "ann", "x", "2001:db8:0:1::bad")
+    fail_log_ins(site, 10, "bob", "x", "2001:db8:0:2::bad")
     assert (
-        attempt(site, "root", "pw", "2001:db8:0:1::1") == attempt(site, "bob", "pw", "2001:db8:0:3::1") == 1
+        attempt_log_in(site, "root", "pw", "2001:db8:0:1::1")
+        == attempt_log_in(site, "bob", "pw", "2001:db8:0:3::1")
+        == 1
     )
     clock.now += 86400 - 3600
-    fail(site, 10, "ann", "x", "2001:db8:0:1::bad")
-    assert attempt(site, "bob", "pw", "2001:db8:0:1:aaaa:bbbb:cccc:dddd") == "in"
+    fail_log_ins(site, 10, "ann", "x", "2001:db8:0:1::bad")
+    assert attempt_log_in(site, "bob", "pw", "2001:db8:0:1:aaaa:bbbb:cccc:dddd") == "in"
 
 
 def test_address_that_was_known_to_a_former_version_still_is(site, clock):
-    assert attempt(site, "bob", "pw", HOME) == "in"
-    site.state("UPDATE known_address SET subject = ?", mailapi.sha256(f"both {HOME} bob"))
-    fail(site, 10, "bob")
-    assert attempt(site, "bob", "pw", "192.0.2.77") == 1 and attempt(site, "bob", "pw", HOME) == "in"
+    assert attempt_log_in(site, "bob", "pw", OTHER_ADDRESS) == "in"
+    site.state("UPDATE known_address SET subject = ?", mailapi.sha256(f"both {OTHER_ADDRESS} bob"))
+    fail_log_ins(site, 10, "bob")
+    assert (
+        attempt_log_in(site, "bob", "pw", "192.0.2.77") == 1
+        and attempt_log_in(site, "bob", "pw", OTHER_ADDRESS) == "in"
+    )
 
 
 def test_ever_new_names_and_addresses_fill_no_disk_and_make_nobody_forget(site, clock, monkeypatch):
     monkeypatch.setattr(throttle, "BUCKETS", 20)
-    fail(site, 10, "bob", "x", HERE)
-    assert attempt(site, "bob", "x", HERE) == 1
+    fail_log_ins(site, 10, "bob", "x", ADDRESS)
+    assert attempt_log_in(site, "bob", "x", ADDRESS) == 1
     for i in range(400):
-        attempt(site, f"user{i}", "x", f"2001:db8:{i:x}::1")
+        attempt_log_in(site, f"user{i}", "x", f"2001:db8:{i:x}::1")
     assert site.state("SELECT COUNT(*) FROM failure")[0][0] <= 40
-    assert attempt(site, "bob", "x", HERE) >= 1
+    assert attempt_log_in(site, "bob", "x", ADDRESS) >= 1
 
 
 def test_who_shares_a_count_can_be_told_by_nobody_outside(tmp_path, clock):
@@ -51,30 +56,33 @@ def test_who_shares_a_count_can_be_told_by_nobody_outside(tmp_path, clock):
     for name in ("one", "two", "three"):
         (tmp_path / name).mkdir()
         site = Site(tmp_path / name)
-        fail(site, 1, "bob", "x", HERE)
+        fail_log_ins(site, 1, "bob", "x", ADDRESS)
         seen.add(str(sorted(site.state("SELECT subject FROM failure"))))
         assert site.state("SELECT COUNT(*) FROM throttle_key") == [(1,)]
     assert len(seen) == 3
 
 
 def test_a_user_is_known_at_100_networks_at_most(site, clock):
-    assert attempt(site, "ann", "pw", HOME) == "in"
+    assert attempt_log_in(site, "ann", "pw", OTHER_ADDRESS) == "in"
     for i in range(110):
         clock.now += 1
-        assert attempt(site, "bob", "pw", f"2001:db8:{i:x}::1") == "in"
+        assert attempt_log_in(site, "bob", "pw", f"2001:db8:{i:x}::1") == "in"
     assert site.state("SELECT COUNT(*) FROM known_address") == [(101,)]
-    fail(site, 10, "bob")
-    assert attempt(site, "ann", "pw", HERE) == 1 and attempt(site, "ann", "pw", HOME) == "in"
-    assert attempt(site, "bob", "pw", f"2001:db8:{109:x}::7") == "in"
-    assert attempt(site, "bob", "pw", "2001:db8:0::1") == 1  # the oldest gave way
+    fail_log_ins(site, 10, "bob")
+    assert (
+        attempt_log_in(site, "ann", "pw", ADDRESS) == 1
+        and attempt_log_in(site, "ann", "pw", OTHER_ADDRESS) == "in"
+    )
+    assert attempt_log_in(site, "bob", "pw", f"2001:db8:{109:x}::7") == "in"
+    assert attempt_log_in(site, "bob", "pw", "2001:db8:0::1") == 1  # the oldest gave way
 
 
 def test_waits_are_not_kept_longer_by_the_right_password(site, clock):
     """What a right password is counted for while it is looked at is taken back as it was."""
-    fail(site, 9)
+    fail_log_ins(site, 9)
     before = site.state("SELECT * FROM failure")
     clock.now += 1000
-    assert attempt(site, "bob", "pw") == "in"
+    assert attempt_log_in(site, "bob", "pw") == "in"
     assert site.state("SELECT * FROM failure") == before
 
 
@@ -116,7 +124,7 @@ def test_waits_are_not_kept_longer_by_the_right_password(site, clock):
 )
 def test_ports_brackets_quotes_and_zones_of_proxies_are_left_out(tmp_path, forwarded, client):
     site = Site(tmp_path, trusted_proxies=["10.0.0.0/8"])
-    assert attempt(site, "bob", "x", "10.0.0.1", HTTP_X_FORWARDED_FOR=forwarded) == "wrong"
+    assert attempt_log_in(site, "bob", "x", "10.0.0.1", HTTP_X_FORWARDED_FOR=forwarded) == "wrong"
     assert site.state("SELECT audit_address FROM audit") == [(client,)]
 
 
@@ -136,7 +144,10 @@ def test_who_comes_without_a_proxy_can_log_in_however_the_server_writes_the_addr
     for proxies in ([], ["10.0.0.0/8"]):
         (folder := tmp_path / str(len(proxies))).mkdir()
         site = Site(folder, trusted_proxies=proxies)
-        assert attempt(site, "bob", "wrong", peer) == "wrong" and attempt(site, "bob", "pw", peer) == "in"
+        assert (
+            attempt_log_in(site, "bob", "wrong", peer) == "wrong"
+            and attempt_log_in(site, "bob", "pw", peer) == "in"
+        )
         assert site.state("SELECT audit_address FROM audit") == [(client,)] * 2
 
 
@@ -144,10 +155,11 @@ def test_each_client_behind_a_proxy_that_writes_ports_has_a_count_of_their_own(t
     site = Site(tmp_path, trusted_proxies=["10.0.0.0/8"])
     for i in range(10):
         assert (
-            attempt(site, f"user{i}", "x", "10.0.0.1", HTTP_X_FORWARDED_FOR=f"6.6.6.6:{1000 + i}") == "wrong"
+            attempt_log_in(site, f"user{i}", "x", "10.0.0.1", HTTP_X_FORWARDED_FOR=f"6.6.6.6:{1000 + i}")
+            == "wrong"
         )
-    assert attempt(site, "ann", "pw", "10.0.0.1", HTTP_X_FORWARDED_FOR="6.6.6.6:2000") == 1
-    assert attempt(site, "ann", "pw", "10.0.0.1", HTTP_X_FORWARDED_FOR="1.2.3.4:2000") == "in"
+    assert attempt_log_in(site, "ann", "pw", "10.0.0.1", HTTP_X_FORWARDED_FOR="6.6.6.6:2000") == 1
+    assert attempt_log_in(site, "ann", "pw", "10.0.0.1", HTTP_X_FORWARDED_FOR="1.2.3.4:2000") == "in"
 
 
 def test_networks_may_be_written_as_ipv6(tmp_path):
@@ -177,7 +189,7 @@ def test_addresses_that_are_long_are_kept_in_no_cache(tmp_path):
                 "/?x", json.dumps({}).encode()
             )
             addresses.client_address(
-                {"REMOTE_ADDR": "10.0.0.1", "HTTP_X_FORWARDED_FOR": long}, site.app.peers.proxies
+                {"REMOTE_ADDR": "10.0.0.1", "HTTP_X_FORWARDED_FOR": long}, site.app.proxies
             )
     assert addresses.usual_form.cache_info().currsize <= 1
     assert (
@@ -186,5 +198,5 @@ def test_addresses_that_are_long_are_kept_in_no_cache(tmp_path):
 
 
 def test_refusals_are_the_same_for_right_and_wrong(site, clock):
-    fail(site)
-    assert post(site, "bob", "pw").json == post(site, "bob", "x").json
+    fail_log_ins(site)
+    assert post_log_in(site, "bob", "pw").json == post_log_in(site, "bob", "x").json

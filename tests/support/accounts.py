@@ -6,8 +6,12 @@ import mailapi
 from support.site import OPTIONAL, Site
 
 ACCOUNT = {"Account": OPTIONAL["Account"]}
-WRONG, NO, GONE = "Username or password is wrong.", "Not allowed.", "Account not found."
-COLUMNS = [
+WRONG_CREDENTIALS, NOT_ALLOWED, ACCOUNT_NOT_FOUND = (
+    "Username or password is wrong.",
+    "Not allowed.",
+    "Account not found.",
+)
+ACCOUNT_COLUMNS = [
     "idAccount",
     "idUsers",
     "Name",
@@ -20,8 +24,8 @@ COLUMNS = [
 
 
 @pytest.fixture(params=["state database", "SQLite file", "MariaDB"])
-def anywhere(request, tmp_path) -> Site:
-    """With the accounts in each of the places that `apiserver` can name."""
+def site_with_accounts(request, tmp_path) -> Site:
+    """A site whose accounts are in each of the places that `apiserver` can name, one after the other."""
     places = {
         "state database": lambda: "",
         "SQLite file": lambda: str(tmp_path / "api.db3"),
@@ -31,25 +35,28 @@ def anywhere(request, tmp_path) -> Site:
 
 
 def get_modules(site, user="bob", **fields) -> dict:
+    """Log in and ask for the modules; return the answer."""
     return site("?get_modules", user=user, **fields)
 
 
-def account(site, user="bob") -> dict:
-    """A user's account, without a log-in that would make one of its own."""
+def account_of(site, user="bob") -> dict:
+    """Return a user's account, or None, without a log-in, which would make one."""
     return next(iter(site.app.modules["accounts"].ledger.rows([user])), None)
 
 
-def numbers(row: dict) -> list:
-    return [row[column] for column in COLUMNS[-3:]]
+def service_numbers(row: dict) -> list:
+    """Return an account's numbers of its mail, contacts and calendar."""
+    return [row[column] for column in ACCOUNT_COLUMNS[-3:]]
 
 
-def restarted(site, **config):
-    """The same installation, configured anew."""
+def reconfigure(site, **config):
+    """Restart the API of a site with other settings; return the site."""
     site.app = mailapi.create_app(site.config | config)
     return site
 
 
-def lines(caplog) -> list[str]:
+def provisioning_lines(caplog) -> list[str]:
+    """Return the lines of the log about accounts that were made."""
     return [
         record.getMessage() for record in caplog.records if "checkUserProvisioning" in record.getMessage()
     ]

@@ -2,31 +2,39 @@
 
 import json
 
-INVALID, NOT_FOUND, NOBODY = "Token is not valid.", "Token not found.", "Username is not set!"
+INVALID_TOKEN, TOKEN_NOT_FOUND, NO_USER_NAME = (
+    "Token is not valid.",
+    "Token not found.",
+    "Username is not set!",
+)
 
 
-def make(site, user="bob", token_name="backup", **fields) -> str:
-    """A new token of user's; its secret."""
+def make_token(site, user="bob", token_name="backup", **fields) -> str:
+    """Make a token of a user and return its secret."""
     answer = site("tokens/?add", user=user, token_name=token_name, **fields)
     assert answer["status"] == "ok", answer
     return answer["token"]
 
 
-def send(site, token, url="?get_modules", scheme="Bearer ", fields=None, **environ):
+def send_with_token(site, token, url="?get_modules", scheme="Bearer ", fields=None, **environ):
+    """Post a request with a token and return the response."""
     return site.browser(HTTP_AUTHORIZATION=scheme + token, **environ).post(
         "/" + url, json.dumps(fields or {}).encode()
     )
 
 
-def use(site, token, url="?get_modules", scheme="Bearer ", fields=None, **environ) -> dict:
-    return send(site, token, url, scheme, fields, **environ).json
+def ask_with_token(site, token, url="?get_modules", scheme="Bearer ", fields=None, **environ) -> dict:
+    """Post a request with a token and return the decoded answer."""
+    return send_with_token(site, token, url, scheme, fields, **environ).json
 
 
-def works(site, token, **environ) -> bool:
-    answer = use(site, token, **environ)
-    assert answer["status"] == ("ok" if answer["login"] else INVALID)
+def token_works(site, token, **environ) -> bool:
+    """Tell whether a token logs in; check the status of the answer."""
+    answer = ask_with_token(site, token, **environ)
+    assert answer["status"] == ("ok" if answer["login"] else INVALID_TOKEN)
     return answer["login"]
 
 
-def ids(site, user) -> list[int]:
+def token_ids(site, user) -> list[int]:
+    """Return the ids of a user's tokens."""
     return [row["token_id"] for row in site("tokens/?get", user=user)["tokens"]]

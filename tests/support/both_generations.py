@@ -5,8 +5,8 @@ import re
 import sqlite3
 
 
-def refused(site, url, status, http=200, **fields) -> dict:
-    """The request is answered with that sentence, and nothing changed."""
+def assert_refused(site, url, status, http=200, **fields) -> dict:
+    """Check that a request is answered with this status and changes nothing; return the answer."""
     before = site.dump()
     answer = site(url, check=http, **fields)
     assert answer["status"] == status
@@ -14,25 +14,28 @@ def refused(site, url, status, http=200, **fields) -> dict:
     return answer
 
 
-def done(site, url, **fields) -> dict:
+def assert_done(site, url, **fields) -> dict:
+    """Check that a request is answered with "ok"; return the answer."""
     answer = site(url, **fields)
     assert answer["status"] == "ok"
     return answer
 
 
-def word(site) -> str:
+def permission_word(site) -> str:
+    """Return the word that the generation has for a permission."""
     return {9: "permission", 8: "right"}[site.generation]
 
 
-def address(site, order, expression, user, router="store"):
+def add_address(site, order, expression, user, router="store"):
+    """Store a row of addresses."""
     if site.generation == 9:
         site.sql("INSERT INTO addresses VALUES (?, ?, ?, ?)", expression, order, router, user)
     else:
         site.sql("INSERT INTO addresses VALUES (?, ?, ?)", expression, order, user)
 
 
-def changed(site, order, expression, user, **other) -> dict:
-    """The fields of addresses/?update."""
+def update_fields(site, order, expression, user, **other) -> dict:
+    """Return the fields of addresses/?update."""
     if site.generation == 8:
         return {"address_expression": expression, "address_user": user, "address_order": order} | other
     return {
@@ -44,18 +47,20 @@ def changed(site, order, expression, user, **other) -> dict:
     } | other
 
 
-def stored(site) -> list:
+def stored_addresses(site) -> list:
+    """Return the rows of addresses by their order."""
     return site.sql("SELECT * FROM addresses ORDER BY address_order")
 
 
-def who(browser) -> str | None:
+def logged_in_user(browser) -> str | None:
+    """Return the user whose session a browser has, or None."""
     answer = browser.post("/", b"").json
     assert answer["login"] is ("auth_user" in answer)
     return answer.get("auth_user")
 
 
-def mail(site, user, data=b"Subject: hello\r\n\r\ntext\r\n", path=None) -> int:
-    """A mail as the SMTP daemon stores it: TEXT that holds raw bytes."""
+def store_mail(site, user, data=b"Subject: hello\r\n\r\ntext\r\n", path=None) -> int:
+    """Store a mail as the SMTP daemon does, raw bytes in a TEXT; return its id."""
     statement = (
         "INSERT INTO mailbox (mail_user, mail_envelopeto, mail_envelopefrom, mail_submission, mail_data)"
         " VALUES (?, 'to@one.org', 'from@one.org', '1700000000', CAST(? AS TEXT))"
@@ -66,8 +71,8 @@ def mail(site, user, data=b"Subject: hello\r\n\r\ntext\r\n", path=None) -> int:
         return connection.execute(statement, (user, data)).lastrowid
 
 
-def user_database(site, *users) -> str:
-    """A mailbox file that these users share."""
+def make_user_database(site, *users) -> str:
+    """Make a mailbox file that these users share; return its path."""
     path = str(site.file.parent / "user.db3")
     with contextlib.closing(sqlite3.connect(site.file)) as master:
         schema = master.execute("SELECT sql FROM sqlite_master WHERE name = 'mailbox'").fetchone()[0]
@@ -81,12 +86,14 @@ def user_database(site, *users) -> str:
     return path
 
 
-def mails(path) -> list:
+def mail_rows(path) -> list:
+    """Return id, user and read mark of every mail in a file."""
     with contextlib.closing(sqlite3.connect(path)) as connection:
         return connection.execute(
             "SELECT mail_id, mail_user, mail_read FROM mailbox ORDER BY mail_id"
         ).fetchall()
 
 
-def orders(answer) -> list:
+def listed_orders(answer) -> list:
+    """Return the orders of the addresses in an answer."""
     return [row["address_order"] for row in answer["addresses"]]

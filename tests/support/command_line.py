@@ -23,7 +23,8 @@ CONFIG = (
 )
 
 
-def run(folder, *arguments, check=0, stdin="", **environ):
+def run_mailapi(folder, *arguments, check=0, stdin="", **environ):
+    """Run a command of mailapi in a folder and return all that it prints; check its exit status."""
     done = subprocess.run(
         [*MAILAPI, *arguments],
         cwd=folder,
@@ -69,10 +70,12 @@ class Server:
         self.errors.close()
 
     def log(self) -> str:
+        """Return what the server has written to its error output."""
         self.errors.seek(0)
         return self.errors.read()
 
     def post(self, path, body: bytes, check=200, **headers):
+        """Post a body and return the decoded answer; check its HTTP status."""
         try:
             with urllib.request.urlopen(
                 urllib.request.Request(self.url + path, body, headers), timeout=30
@@ -84,17 +87,19 @@ class Server:
         return answer
 
     def stop(self) -> tuple[int, str]:
+        """End the server by SIGTERM; return its exit status and its log."""
         self.process.send_signal(signal.SIGTERM)
         self.process.communicate(timeout=10)
         return self.process.returncode, self.log()
 
 
-def request(**fields) -> bytes:
+def request_of_root(**fields) -> bytes:
+    """Return a request's body with root's credentials."""
     return json.dumps(fields | {"auth": {"user_name": "root", "password": "pw"}}).encode()
 
 
-def on_terminal(folder, *arguments, answers=()) -> bytes:
-    """Run mailapi on a terminal of its own, typing an answer at each prompt; what it showed."""
+def run_on_terminal(folder, *arguments, answers=()) -> bytes:
+    """Run mailapi on a terminal of its own, typing an answer at each prompt; return what it shows."""
     child, terminal = pty.fork()
     if child == 0:
         os.chdir(folder)
@@ -111,12 +116,14 @@ def on_terminal(folder, *arguments, answers=()) -> bytes:
     return said
 
 
-def configure(folder, modules=MODULES, **config):
+def write_config(folder, modules=MODULES, **config):
+    """Write a config.py that names the master database and these settings."""
     named = {"dbpath": "master.db3", "modulelist": modules} | config
     (folder / "config.py").write_text("".join(f"{key} = {value!r}\n" for key, value in named.items()))
 
 
 @pytest.fixture
-def configured(tmp_path):
-    configure(tmp_path)
+def configured_site(tmp_path):
+    """A site beside its config.py."""
+    write_config(tmp_path)
     return Site(tmp_path)

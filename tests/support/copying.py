@@ -9,7 +9,8 @@ from support.command_line import MAILAPI
 from support.site import MODULES
 
 
-def copy(folder, *arguments, check=0, **environ) -> str:
+def run_copy(folder, *arguments, check=0, **environ) -> str:
+    """Run `mailapi copy` in a folder and return all that it prints; check its exit status."""
     (folder / "config.py").write_text(f"dbpath = 'nowhere.db3'\nmodulelist = {MODULES!r}\n")
     done = subprocess.run(
         [*MAILAPI, "copy", "--config", "config.py", *map(str, arguments)],
@@ -23,8 +24,8 @@ def copy(folder, *arguments, check=0, **environ) -> str:
     return done.stdout + done.stderr
 
 
-def rows(path) -> dict[str, list]:
-    """All that a file says, bytes as bytes, with the numbers that are hidden."""
+def file_rows(path) -> dict[str, list]:
+    """Return every row of every table of a file, bytes as bytes, with its rowid."""
     with contextlib.closing(sqlite3.connect(path)) as connection:
         connection.text_factory = bytes
         names = [
@@ -34,7 +35,8 @@ def rows(path) -> dict[str, list]:
         return {name: connection.execute(f"SELECT rowid, * FROM {name}").fetchall() for name in names}
 
 
-def put(path, *statements):
+def execute_all(path, *statements):
+    """Execute statements with their values on a file."""
     with contextlib.closing(sqlite3.connect(path)) as connection, connection:
         for statement, *values in statements:
             connection.execute(statement, values)

@@ -4,14 +4,14 @@ import contextlib
 import sqlite3
 
 
-def other_program(path, **options):
-    """A mail daemon's connection, which does not wait."""
+def daemon_connection(path, **options):
+    """Connect to a file as a mail daemon does, without waiting for locks."""
     return contextlib.closing(sqlite3.connect(path, isolation_level=None, timeout=0, **options))
 
 
-def nobody_holds(path) -> bool:
-    """Whether a daemon would get the file for itself at once."""
-    with other_program(path) as daemon:
+def file_is_free(path) -> bool:
+    """Tell whether a daemon would get the file for itself at once."""
+    with daemon_connection(path) as daemon:
         try:
             daemon.execute("BEGIN EXCLUSIVE")
             daemon.execute("ROLLBACK")

@@ -14,7 +14,7 @@ from mailapi_modules.clients.base import clients
 
 import mailapi
 from support.command_line import Server
-from support.every_service import SERVICE
+from support.every_service import SERVICE_MODULE
 from support.site import MODULES, Site
 
 EVENT = (
@@ -25,12 +25,13 @@ EVENT = (
 CARD = "BEGIN:VCARD\r\nVERSION:3.0\r\nUID:{uid}\r\nFN:{name}\r\nN:{name};;;;\r\nEMAIL:{name}@one.org\r\nEND:VCARD\r\n"
 
 
-def basic(user="ann", password="pw"):
+def basic_credentials(user="ann", password="pw"):
+    """Return the header of HTTP Basic for a user."""
     return {"Authorization": "Basic " + base64.b64encode(f"{user}:{password}".encode()).decode()}
 
 
-class Dav:
-    """Whole HTTP requests to an API; `path` is what follows its mount point."""
+class DavClient:
+    """A client of dav/… that sends whole HTTP requests; a path is what follows the mount point."""
 
     def __init__(self, url):
         self.url = url
@@ -38,7 +39,7 @@ class Dav:
 
     def __call__(self, method, path, body=None, user="ann", **headers):
         headers = {name.replace("_", "-"): value for name, value in headers.items()} | (
-            basic(user) if user else {}
+            basic_credentials(user) if user else {}
         )
         connection = http.client.HTTPConnection(self.netloc, timeout=60)
         with contextlib.closing(connection):
@@ -48,7 +49,7 @@ class Dav:
             return answer
 
     def raw(self, *lines: str, body=b"") -> tuple[int, str]:
-        """Status and text of an answer to exactly these lines."""
+        """Send exactly these lines; return status and text of the answer."""
         host, port = self.netloc.split(":")
         with socket.create_connection((host, int(port)), 30) as connection:
             connection.sendall("\r\n".join([*lines, "", ""]).encode() + body)
@@ -58,8 +59,9 @@ class Dav:
                 return answer.status, f"{answer.headers}{answer.read().decode(errors='replace')}"
 
 
-def install(folder: Path, services: dict, modules=MODULES | SERVICE) -> Site:
-    site = Site(folder, extra=SERVICE, services=services)
+def install_site(folder: Path, services: dict, modules=MODULES | SERVICE_MODULE) -> Site:
+    """Make a site with services and its config.py."""
+    site = Site(folder, extra=SERVICE_MODULE, services=services)
     (folder / "config.py").write_text(
         f'dbpath = "master.db3"\nmodulelist = {modules!r}\nservices = {services!r}\n'
     )
@@ -67,12 +69,13 @@ def install(folder: Path, services: dict, modules=MODULES | SERVICE) -> Site:
 
 
 class Backend(http.server.BaseHTTPRequestHandler):
-    """A DAV server that keeps what it was asked, and answers as `answers` says."""
+    """A DAV server that records its requests in `asked`, and answers by its method `answer`."""
 
     protocol_version = "HTTP/1.1"
     asked: list = []
 
     def handle_one(self):
+        """Read and record a request."""
         length = int(self.headers.get("Content-Length") or 0)
         read = 0
         while read < length and (piece := self.rfile.read(min(65536, length - read))):
@@ -81,31 +84,33 @@ class Backend(http.server.BaseHTTPRequestHandler):
         self.answer()
 
     def answer(self):
+        """Send "ok"."""
         self.send_response(200)
         self.send_header("Content-Length", "2")
         self.end_headers()
         self.wfile.write(b"ok")
 
     def log_message(self, *_):
-        pass
+        """Write no log."""
 
     do_GET = do_PUT = do_PROPFIND = do_MOVE = do_POST = do_REPORT = handle_one
 
 
 @contextlib.contextmanager
-def behind(tmp_path, start=Server, path="", **methods):
-    """The API in front of a Backend with these methods; the API, and what the backend was asked."""
+def site_with_backend(tmp_path, start=Server, path="", **methods):
+    """Serve the API in front of a Backend with these methods; yield its client and what the backend was asked."""
     handler = type("Handler", (Backend,), {"asked": [], **methods})
     with http.server.ThreadingHTTPServer(("127.0.0.1", 0), handler) as backend:
         threading.Thread(target=backend.serve_forever, daemon=True).start()
         url = f"http://127.0.0.1:{backend.server_port}{path}"
-        install(tmp_path, {"dav": {"url": url, "user_header": "X-Remote-User"}})
+        install_site(tmp_path, {"dav": {"url": url, "user_header": "X-Remote-User"}})
         with start(tmp_path) as server:
-            yield Dav(getattr(server, "url", server)), handler.asked
+            yield DavClient(getattr(server, "url", server)), handler.asked
         backend.shutdown()
 
 
-def provide(radicale, users=("ann", "bob")):
+def provision_collections(radicale, users=("ann", "bob")):
+    """Make the calendar and the address book of users; return the client that made them."""
     client = clients(mailapi.Config("", {}, services=radicale.setting))["dav"]
     for user in users:
         client.provision("calendar", user, None)
@@ -115,7 +120,7 @@ def provide(radicale, users=("ann", "bob")):
 
 @pytest.fixture(scope="module")
 def dav_site(tmp_path_factory, radicale):
-    """An API in front of Radicale, for whose users the first log-in has made what they need."""
-    site = install(tmp_path_factory.mktemp("dav"), radicale.setting)
-    provide(radicale)
+    """A site in front of Radicale, in which ann and bob have a calendar and an address book."""
+    site = install_site(tmp_path_factory.mktemp("dav"), radicale.setting)
+    provision_collections(radicale)
     return site

@@ -11,7 +11,7 @@ from pathlib import Path
 
 import pytest
 
-from support.instances import SBIN, absent, free_port, instance, need
+from support.instances import SBIN, free_port, require_program, running_instance, skip_without
 from support.site import ROOT, Site
 
 # Servers do not run as root, or only to become somebody else.
@@ -23,7 +23,7 @@ BLOCKS = re.compile(r"^(?:[^\n`]*`(/[^\n`]+)`[^\n`]*:\n\n)?```(\w+)\n(.*?)^```$"
 
 
 def recipe(title: str, document: str = "deploy.md") -> dict[str, str]:
-    """The code blocks under a heading, by the file that the line before a block names, or else by language."""
+    """Return the code blocks under a heading of docs/: the file that the line before names, or the language → block."""
     text = (ROOT / "docs" / document).read_text()
     section = re.search(rf"^#+ {re.escape(title)}\n(.*?)(?=^##+ |\Z)", text, re.MULTILINE | re.DOTALL)
     return {path or language: block for path, language, block in BLOCKS.findall(section[1])}
@@ -31,7 +31,7 @@ def recipe(title: str, document: str = "deploy.md") -> dict[str, str]:
 
 @contextlib.contextmanager
 def folder_for(what: str):
-    """A folder that other users can enter, with a short path: a socket's may have 107 characters."""
+    """Yield a folder that other users can enter, with a short path: a socket's may have 107 characters."""
     with tempfile.TemporaryDirectory(prefix=f"mailapi-{what}-") as folder:
         os.chmod(folder, 0o755)
         yield Path(folder)
@@ -41,7 +41,7 @@ def folder_for(what: str):
 def installed():
     """The folder with mailapi in opt/mailapi, as docs/deploy.md installs it."""
     if not os.path.exists("/usr/bin/python3"):
-        absent("Debian's Python")
+        skip_without("Debian's Python")
     with folder_for("installed") as folder:
         checkout = folder / "checkout"
         shutil.copytree(ROOT, checkout, ignore=shutil.ignore_patterns(".*", "build", "tests", "*.egg-info"))
@@ -53,12 +53,13 @@ def installed():
 
 @pytest.fixture
 def machine(installed):
+    """A folder with a machine as docs/deploy.md has it."""
     with folder_for("machine") as folder:
         yield Machine(folder, installed)
 
 
 class Machine:
-    """What the recipes speak of: mailapi installed, its config, a master database, a web server at `url`."""
+    """A machine as the recipes have it: mailapi installed, its config, a master database, a web server at `url`."""
 
     def __init__(self, folder: Path, installed: Path):
         self.folder, self.front, self.back = folder, free_port(), free_port()
@@ -73,7 +74,7 @@ class Machine:
         self.write("/etc/mailapi/config.py", sample + recipe("What it needs")["/etc/mailapi/config.py"])
 
     def here(self, text: str) -> str:
-        """A recipe's text with the paths, ports and users of the test."""
+        """Return a text of a recipe with the paths, ports and users of the test."""
         text = PATHS.sub(lambda path: f"{self.folder}{path[0]}", text)
         text = text.replace("127.0.0.1:8080", f"127.0.0.1:{self.back}")
         return text.replace("user=mailapi group=cmail", f"user={USER.pw_name} group=#{USER.pw_gid}")
@@ -94,22 +95,25 @@ class Machine:
 
     @contextlib.contextmanager
     def running(self, command: list, ready):
-        """A server of the user that the recipes' servers run as."""
+        """Run a server as the user that the recipes' servers run as."""
         logs = self.folder / "run" / Path(command[0]).name
         logs.mkdir(exist_ok=True)
         (logs / "log").touch()
         if AS_USER:
             subprocess.run(["chown", "-R", f"{USER.pw_uid}:{USER.pw_gid}", self.folder], check=True)
-        with instance(command, logs, ready, env=ENVIRON, **AS_USER):
+        with running_instance(command, logs, ready, env=ENVIRON, **AS_USER):
             yield
 
     def backend(self, blocks: dict[str, str]):
-        """The command of a recipe, running."""
+        """Run the command of a recipe."""
         command = self.here(blocks["sh"])
         socket = re.search(r"\S+\.sock\b", command)
-        return self.running([need("bash"), "-c", command], Path(socket[0]) if socket else self.back)
+        return self.running(
+            [require_program("bash"), "-c", command], Path(socket[0]) if socket else self.back
+        )
 
     def nginx(self, configuration: str):
+        """Run nginx with a configuration of a recipe."""
         file = self.write("/etc/nginx/nginx.conf", "")
         shutil.copy("/etc/nginx/uwsgi_params", file.parent)
         temporary = "".join(
@@ -121,9 +125,10 @@ class Machine:
             f"http {{ access_log off; {temporary} server {{ listen 127.0.0.1:{self.front};\n"
         )
         file.write_text(frame + self.here(configuration) + "} }\n")
-        return self.running([need("nginx"), "-e", "stderr", "-c", file], self.front)
+        return self.running([require_program("nginx"), "-e", "stderr", "-c", file], self.front)
 
     def apache(self, configuration: str):
+        """Run Apache with a configuration of a recipe."""
         loaded = "".join(
             f"LoadModule {name}_module /usr/lib/apache2/modules/mod_{name}.so\n"
             for name in ("mpm_event", "authz_core", "alias", "env", "cgid", "wsgi")
@@ -138,9 +143,10 @@ class Machine:
         self.write("/var/www/html/index.html", "other")
         file = self.folder / "etc/apache.conf"
         file.write_text(frame + self.here(configuration))
-        return self.running([need("apache2"), "-DFOREGROUND", "-f", file], self.front)
+        return self.running([require_program("apache2"), "-DFOREGROUND", "-f", file], self.front)
 
     def lighttpd(self, configuration: str):
+        """Run lighttpd with a configuration of a recipe."""
         self.write("/var/www/html/index.html", "other")
         frame = (
             f'server.port = {self.front}\nserver.bind = "127.0.0.1"\n'
@@ -148,4 +154,4 @@ class Machine:
         )
         file = self.folder / "etc/lighttpd.conf"
         file.write_text(frame + self.here(configuration))
-        return self.running([need("lighttpd"), "-D", "-f", file], self.front)
+        return self.running([require_program("lighttpd"), "-D", "-f", file], self.front)

@@ -17,13 +17,13 @@ import pytest
 
 ENGINE = os.environ.get("MAILAPI_TEST_DB", "sqlite")
 NUMBERS = itertools.count(1)
-SQLITES_OWN = re.compile(r"typeof|ALTER TABLE|TRIGGER|PRAGMA|GLOB|CAST\(x'", re.IGNORECASE)
+ONLY_SQLITE = re.compile(r"typeof|ALTER TABLE|TRIGGER|PRAGMA|GLOB|CAST\(x'", re.IGNORECASE)
 FREE: dict[int, list] = {}  # databases by generation
 TAKEN: list = []
 
 
-class Kept:
-    """A database with the tables of a generation."""
+class ReusedDatabase:
+    """A database with the tables of a generation, which one test after the other uses."""
 
     def __init__(self, server, schema: sqlite3.Connection):
         from mailapi_modules.mariadb import tables as serverschema
@@ -35,13 +35,13 @@ class Kept:
         serverschema.create(self.connection, schema)
 
     def fill(self, source: sqlite3.Connection):
-        """The rows of a SQLite database, and none besides."""
+        """Store the rows of a SQLite database, and delete all others."""
         self.put(
             {table.name: source.execute(f'SELECT * FROM "{table.name}"').fetchall() for table in self.tables}
         )
 
     def put(self, rows: dict[str, list]):
-        """These rows, and none besides."""
+        """Store these rows, and delete all others."""
         cursor = self.connection.cursor()
         cursor.execute("SET foreign_key_checks = 0")
         cursor.execute(
@@ -78,6 +78,7 @@ class Kept:
 
 
 def connect(server, name: str):
+    """Connect to a database as root over the socket, with the settings of mailapi."""
     import pymysql
     from mailapi_modules.mariadb.dialect import SQL_MODE
 
@@ -95,26 +96,26 @@ def connect(server, name: str):
 @lru_cache(maxsize=1)
 def server():
     """The MariaDB of this process."""
-    from support.mariadb import Server
+    from support.mariadb import MariaDBServer
 
     folder = tempfile.TemporaryDirectory(prefix="mailapi-test-")
     atexit.register(folder.cleanup)
-    started = Server(Path(folder.name))
+    started = MariaDBServer(Path(folder.name))
     atexit.register(started.stop)
     return started
 
 
-def take(generation: int, source: sqlite3.Connection) -> Kept:
-    """A database filled like a SQLite one, until the end of the test."""
+def take_database(generation: int, source: sqlite3.Connection) -> ReusedDatabase:
+    """Return a database with the rows of a SQLite one; it is reserved until the end of the test."""
     free = FREE.setdefault(generation, [])
-    kept = free.pop() if free else Kept(server(), source)
+    kept = free.pop() if free else ReusedDatabase(server(), source)
     TAKEN.append((generation, kept))
     kept.fill(source)
     return kept
 
 
-def give_back():
-    """The end of a test."""
+def give_back_databases():
+    """Free the databases of a test that has ended."""
     for generation, kept in TAKEN:
         kept.disconnect_others()
         FREE[generation].append(kept)
@@ -124,27 +125,30 @@ def give_back():
 class OnMariaDB:
     """A Site whose master and state database are on MariaDB."""
 
-    kept: Kept | None = None
+    kept: ReusedDatabase | None = None
 
     @property
     def dbpath(self) -> Path:
+        """Skip the test: it is about a file."""
         pytest.skip("about a SQLite file")
 
     @property
     def place(self) -> str:
+        """The URL that `dbpath` of the config has."""
         return self.kept.url
 
     def create(self):
+        """Make the file and a database with its rows."""
         super().create()
         with contextlib.closing(sqlite3.connect(self.file)) as source:
-            self.kept = take(self.generation, source)
+            self.kept = take_database(self.generation, source)
 
     def run(self, statement: str, *values):
-        """As SQLite would; the cursor."""
+        """Execute a statement of SQLite, translated; return the cursor."""
         import pymysql
         from mailapi_modules.mariadb.dialect import translated
 
-        if SQLITES_OWN.search(statement):
+        if ONLY_SQLITE.search(statement):
             pytest.skip("in SQLite's own words")
         cursor = self.kept.connection.cursor()
         try:
@@ -154,26 +158,32 @@ class OnMariaDB:
         return cursor
 
     def sql(self, statement: str, *values) -> list[tuple]:
+        """Execute a statement and return its rows."""
         return list(self.run(statement, *values).fetchall())
 
     state = sql
 
     def insert(self, statement: str, *values) -> int:
+        """Execute an INSERT and return the number of the row."""
         return self.run(statement, *values).lastrowid
 
     def insert_many(self, statement: str, rows):
+        """Execute an INSERT for every row, in one transaction."""
         self.kept.connection.begin()
         for row in rows:
             self.run(statement, *row)
         self.kept.connection.commit()
 
     def save(self):
+        """Return all rows, for `restore`."""
         return {table.name: self.sql(f'SELECT * FROM "{table.name}"') for table in self.kept.tables}
 
     def restore(self, saved):
+        """Store the rows that `save` returned, and delete all others."""
         self.kept.put(saved)
 
     def dump(self) -> list[str]:
+        """Return every row as text."""
         return [
             f"{table.name} {row}"
             for table in self.kept.tables

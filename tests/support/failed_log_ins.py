@@ -5,31 +5,34 @@ import time
 
 import pytest
 
-HERE, HOME = "192.0.2.1", "192.0.2.99"
+ADDRESS, OTHER_ADDRESS = "192.0.2.1", "192.0.2.99"
 
 
 class Clock:
+    """A clock that stands still; a test sets `now`, in seconds since 1970."""
+
     now = 1_800_000_000
 
 
 @pytest.fixture
 def clock(monkeypatch) -> Clock:
-    """Time stands still until a test moves it."""
+    """The clock of mailapi, which stands still until a test moves it."""
     clock = Clock()
     monkeypatch.setattr(time, "time", lambda: clock.now)
     return clock
 
 
-def post(site, user="bob", password="wrong", address=HERE, **environ):
+def post_log_in(site, user="bob", password="wrong", address=ADDRESS, **environ):
+    """Post a request with credentials from an address; return the response."""
     fields = {"pop_user": "ann", "auth": {"user_name": user, "password": password}}
     return site.browser(REMOTE_ADDR=address, **environ).post(
         "/pop/?get", json.dumps(fields).encode(), status="*"
     )
 
 
-def attempt(site, *args, **environ):
-    """How a log-in ends: "in", "wrong", or the seconds that the client is told to wait."""
-    answer = post(site, *args, **environ)
+def attempt_log_in(site, *args, **environ):
+    """Try to log in; return "in", "wrong", or the seconds that the client is told to wait."""
+    answer = post_log_in(site, *args, **environ)
     if answer.status_int == 429:
         wait = int(answer.headers["Retry-After"])
         assert answer.json["status"] == f"Too many failed log-ins. Try again in {wait} seconds."
@@ -40,6 +43,6 @@ def attempt(site, *args, **environ):
     return "in" if answer.json["login"] else "wrong"
 
 
-def fail(site, times=10, *args, **environ):
-    """That many wrong tries, none of which has to wait."""
-    assert [attempt(site, *args, **environ) for _ in range(times)] == ["wrong"] * times
+def fail_log_ins(site, times=10, *args, **environ):
+    """Check that so many wrong passwords are answered without a wait."""
+    assert [attempt_log_in(site, *args, **environ) for _ in range(times)] == ["wrong"] * times

@@ -5,27 +5,28 @@ import time
 
 import pytest
 
-from support.shared import Client, Installation, populate
+from support.shared import Client, SiteOnServer, create_master_database
 
-BUSY, AWAY = "The database is busy. Try again.", "The database cannot be reached. Try again."
-STATE_AWAY = "The state database cannot be reached. Try again."
-DOUBTFUL = "whether the change was made is not known."
+BUSY, UNREACHABLE = "The database is busy. Try again.", "The database cannot be reached. Try again."
+STATE_UNREACHABLE = "The state database cannot be reached. Try again."
+OUTCOME_UNKNOWN = "whether the change was made is not known."
 
 
 def wait_until(condition, seconds: float = 10):
+    """Wait until a condition is true; fail when that takes too long."""
     until = time.monotonic() + seconds
     while not condition():
         assert time.monotonic() < until
         time.sleep(0.01)
 
 
-def held_against(outcomes: dict, database, letter: str):
-    """Every name's answer is true: done as a whole, not at all, or said to be in doubt and one of the two."""
-    assert {answer for answer in outcomes.values() if not answer[1].endswith(DOUBTFUL)} <= {
+def assert_answers_true(outcomes: dict, database, letter: str):
+    """Check every answer against the rows: done whole, not at all, or said to be in doubt and one of the two."""
+    assert {answer for answer in outcomes.values() if not answer[1].endswith(OUTCOME_UNKNOWN)} <= {
         (200, "ok"),
         (503, BUSY),
-        (503, AWAY),
-        (503, STATE_AWAY),
+        (503, UNREACHABLE),
+        (503, STATE_UNREACHABLE),
     }
     users = [
         name for (name,) in database.sql("SELECT user_name FROM users WHERE user_name LIKE %s", letter + "%")
@@ -36,11 +37,12 @@ def held_against(outcomes: dict, database, letter: str):
     ]
     assert sorted(users) == sorted(granted) and len(set(users)) == len(users)  # each whole, each once
     done = {name for name, (http, _) in outcomes.items() if http == 200}
-    doubtful = {name for name, (_, status) in outcomes.items() if status.endswith(DOUBTFUL)}
+    doubtful = {name for name, (_, status) in outcomes.items() if status.endswith(OUTCOME_UNKNOWN)}
     assert done <= set(users) <= done | doubtful
 
 
-def write_until(over, url: str, name: str, log: list):
+def add_users_until(over, url: str, name: str, log: list):
+    """Add users, one request after the other, until the event `over` is set; append each outcome to the log."""
     client = Client()
     while client.log_in(url)[0] != 200:
         pass
@@ -57,26 +59,28 @@ def write_until(over, url: str, name: str, log: list):
 
 
 UNUSABLE = "The database cannot be used. The log has the cause."
-SECRET = ("se/cret", "se%2Fcret", "pw-of-")
+SECRETS = ("se/cret", "se%2Fcret", "pw-of-")
 
 
 @pytest.fixture
 def no_secrets(caplog):
+    """Check after a test that no password is in the log."""
     yield
-    assert not [secret for secret in SECRET if secret in caplog.text]
+    assert not [secret for secret in SECRETS if secret in caplog.text]
 
 
 @pytest.fixture
 def site_on_mariadb(tmp_path, database):
-    populate(database.url)
-    made = Installation(tmp_path / "site", database.url)
+    """A site whose databases are on a private MariaDB."""
+    create_master_database(database.url)
+    made = SiteOnServer(tmp_path / "site", database.url)
     yield made
     made.app.db.pool.forget(), made.app.state.pool.forget()
 
 
 @contextlib.contextmanager
-def session(server, database):
-    """A second client of the database."""
+def second_client(server, database):
+    """Yield the cursor of another client of the database."""
     import pymysql
 
     with contextlib.closing(

@@ -42,8 +42,8 @@ FIELDS = sorted(
 QUERY_END = b"\0\n"
 
 
-def made(data: bytes) -> bytes:
-    """A body that is JSON, with declared fields and odd values, for where raw bytes would never get to."""
+def json_body(data: bytes) -> bytes:
+    """Return a JSON body with declared fields and odd values, which random bytes would hardly ever be."""
     source = atheris.FuzzedDataProvider(data)
 
     def value(depth=0):
@@ -65,8 +65,9 @@ def made(data: bytes) -> bytes:
 
 
 def wire(data: bytes):
+    """Read a request."""
     query, _, body = data.partition(QUERY_END)
-    body = made(body[1:]) if body[:1] == b"!" else body
+    body = json_body(body[1:]) if body[:1] == b"!" else body
     environ = {"CONTENT_LENGTH": str(len(body)), "wsgi.input": io.BytesIO(body)}
     try:
         asked = mailapi.read_query(query.decode("latin-1"))
@@ -92,6 +93,7 @@ def wire(data: bytes):
 
 
 def mail(data: bytes):
+    """Show bytes as a mail."""
     row = {"mail_id": 1, "mail_submission": "1", "mail_data": data}
     for answer in (messages.mail_summary(row, "master"), messages.mail_details(row, "master")):
         again = json.loads(mailapi.encode(answer))
@@ -109,7 +111,7 @@ def mail(data: bytes):
 
 
 def tags(shown: str) -> str:
-    """The tags alone, without what is in quotes."""
+    """Return the tags alone, without what is in quotes."""
     return re.sub('"[^"]*"', "", " ".join(re.findall("<[^>]*>", shown)))
 
 
@@ -117,6 +119,7 @@ ENVELOPE = re.compile(r"""[^\s<>"@]+@\S+|"([^"\\\r\n\0]|\\.)+"@\S+""")
 
 
 def send(data: bytes):
+    """Send bytes as a ready message."""
     message = base64.b64encode(data)
     try:
         made = compose.compose_mail({"message": message}, lambda: None, app.config)

@@ -13,16 +13,16 @@ from contextlib import closing
 import pytest
 
 import mailapi
-from support.mails import deliver, give_database
+from support.mails import deliver, give_user_database
 from support.site import Site
 
 
-class Installation(Site):
+class FuzzedSite(Site):
     """A site with something in every table, and a database that bob and ann share."""
 
     def __init__(self, folder, generation):
         super().__init__(folder, generation, free_attempts=10**9)
-        self.people = give_database(self, "bob", "ann", name="people.db3")
+        self.people = give_user_database(self, "bob", "ann", name="people.db3")
         for user, path in itertools.product(("bob", "ann", "dele", "root"), (self.dbpath, self.people)):
             deliver(path, user)
             deliver(
@@ -56,28 +56,29 @@ class Installation(Site):
         self.rows = self.dump()
 
     def cookie(self, user) -> str:
-        """A session that has just begun: the twenty-first log-in ends the first one's."""
-        headers = self.send(encoded({"auth": {"user_name": user, "password": "pw"}}))[1]
+        """Log in anew and return the Cookie header: the twenty-first log-in ends the first session."""
+        headers = self.send(to_json({"auth": {"user_name": user, "password": "pw"}}))[1]
         return dict(headers)["Set-Cookie"].split(";")[0]
 
     def bytes(self) -> list[bytes]:
+        """Return the bytes of both databases."""
         return [path.read_bytes() for path in (self.dbpath, self.people)]
 
     def dump(self) -> list[str]:
-        """The rows of both databases; without SQLite's own counters."""
+        """Return the rows of both databases, without SQLite's own counters."""
         with closing(sqlite3.connect(self.people)) as connection:
             connection.text_factory = bytes
             people = [f"people {row}" for row in connection.execute("SELECT * FROM mailbox")]
         return [row for row in super().dump() if not row.startswith("sqlite_")] + people
 
     def restore(self):
-        """New files in the place of changed ones, as a backup program would."""
+        """Replace files that have changed, as a backup program would."""
         for path, before in zip((self.dbpath, self.people), self.before):
             if path.read_bytes() != before:
                 os.replace(shutil.copy(f"{path}.pristine", f"{path}.new"), path)
 
     def actions(self) -> list[tuple]:
-        """Every action of every module: path, name, the fields of body and query."""
+        """Return every action of every module: path, name, the fields of body and query."""
         generation = mailapi.GENERATIONS[self.generation]
         return [
             (path, name, list(endpoint.fields(generation)), list(endpoint.query))
@@ -87,7 +88,7 @@ class Installation(Site):
         ]
 
     def send(self, body: bytes, **environ) -> tuple[int, list, bytes]:
-        """One request as a WSGI server hands it over; status, headers and body of the answer."""
+        """Send a request as a WSGI server does; return status, headers and body of the answer."""
         environ = {
             "REQUEST_METHOD": "POST",
             "SCRIPT_NAME": "",
@@ -115,22 +116,24 @@ class Installation(Site):
 
 
 @pytest.fixture(scope="module", params=[9, 8], ids=["generation9", "generation8"])
-def installation(request, tmp_path_factory) -> Installation:
-    return Installation(tmp_path_factory.mktemp("fuzz"), request.param)
+def fuzzed_site(request, tmp_path_factory) -> FuzzedSite:
+    """A site of each generation, which all examples of a file share."""
+    return FuzzedSite(tmp_path_factory.mktemp("fuzz"), request.param)
 
 
-def encoded(value) -> bytes:
+def to_json(value) -> bytes:
+    """Encode a value as JSON."""
     return json.dumps(value).encode()
 
 
 JSONP = re.compile(r"[A-Za-z_$][\w$.]{0,127}\('((?:[^'\\\r\n\u2028\u2029]|\\[\\'nu])*)'\)", re.ASCII)
 
 
-def answer_of(status: int, headers: list, payload: bytes) -> dict:
-    """The decoded answer of a response that is well formed."""
+def check_answer(status: int, headers: list, payload: bytes) -> dict:
+    """Check that a response is well formed; return its decoded answer."""
     head = dict(headers)
     if "Content-Disposition" in head:
-        return file_of(status, head, payload)
+        return check_file(status, head, payload)
     text = payload.decode()
     assert status in (200, 400, 404, 405, 411, 413), text[:500]
     assert all(re.fullmatch(r"[\x20-\xff]*", value) for _, value in headers)
@@ -145,8 +148,8 @@ def answer_of(status: int, headers: list, payload: bytes) -> dict:
     return answer
 
 
-def file_of(status: int, head: dict, payload: bytes) -> dict:
-    """A download that is well formed."""
+def check_file(status: int, head: dict, payload: bytes) -> dict:
+    """Check that a download is well formed; return an answer in its place."""
     assert status == 200 and head["Content-Length"] == str(len(payload))
     assert re.fullmatch(
         r"attachment; filename=\"[^\"\\%;/:]+\"; filename\*=UTF-8''[\w.~%-]+", head["Content-Disposition"]

@@ -5,8 +5,8 @@ import os
 from hypothesis import HealthCheck
 from hypothesis import strategies as st
 
-TIMES = int(os.environ.get("FUZZ", "1"))
-FUZZ = {
+EXAMPLES_FACTOR = int(os.environ.get("FUZZ", "1"))
+HYPOTHESIS_SETTINGS = {
     "deadline": None,
     "derandomize": "CI" in os.environ,
     "print_blob": True,
@@ -19,4 +19,5 @@ FUZZ = {
 
 
 def one_of(*values):
+    """Return a strategy that draws one of the values."""
     return st.sampled_from(values)

@@ -8,8 +8,8 @@ import subprocess
 import time
 from pathlib import Path
 
-from support.instances import absent, free_port
-from support.mariadb import Server
+from support.instances import free_port, skip_without
+from support.mariadb import MariaDBServer
 
 PROVIDER = Path("/usr/lib/galera/libgalera_smm.so")
 # A node that comes back gets what it has missed (IST) from the other. To copy whole databases (SST) takes programs of
@@ -33,13 +33,13 @@ class Cluster:
 
     def __init__(self, folder: Path):
         if not PROVIDER.exists():
-            absent("galera-4")
+            skip_without("galera-4")
         script = folder / "bin/wsrep_sst_bypass"
         script.parent.mkdir()
         script.write_text(TRANSFER)
         script.chmod(0o755)
-        first = Server(folder / "1")
-        second = Server.__new__(Server)
+        first = MariaDBServer(folder / "1")
+        second = MariaDBServer.__new__(MariaDBServer)
         second.__dict__ |= first.__dict__ | {
             "folder": folder / "2",
             "data": folder / "2/data",
@@ -83,7 +83,7 @@ class Cluster:
         second.start()
         self.wait(2)
 
-    def restart(self, node: Server):
+    def restart(self, node: MariaDBServer):
         """Start a node again, from the position that it had where it was killed; as systemd does."""
         found = subprocess.run(
             [
@@ -101,7 +101,7 @@ class Cluster:
         node.start(f"--wsrep-start-position={position[1]}")
         self.wait(2)
 
-    def make_primary(self, node: Server):
+    def make_primary(self, node: MariaDBServer):
         """Let a node serve without the others, as its administrator would; MariaDB 11 has a variable for each option."""
         if node.sql("SHOW VARIABLES LIKE 'wsrep_provider_pc_bootstrap'"):
             node.sql("SET GLOBAL wsrep_provider_pc_bootstrap = ON")
@@ -109,7 +109,7 @@ class Cluster:
             node.sql("SET GLOBAL wsrep_provider_options = 'pc.bootstrap=YES'")
 
     def wait(self, size: int, seconds: float = 30):
-        """Until so many nodes serve."""
+        """Wait until so many nodes serve."""
         until = time.monotonic() + seconds
         while time.monotonic() < until:
             with contextlib.suppress(Exception):
@@ -129,10 +129,11 @@ class Cluster:
         )
 
     def stop(self):
+        """Stop both nodes."""
         for node in reversed(self.nodes):
             node.stop()
 
     def url(self, database: str, *numbers: int) -> str:
-        """All hosts, or those with the numbers, in their order."""
+        """Return the URL of a database on the hosts with these numbers, in their order."""
         hosts = ",".join(f"127.0.0.1:{self.nodes[number].port}" for number in numbers)
         return f"mysql://mail:se%2Fcret%40@{hosts}/{database}"

@@ -8,25 +8,27 @@ import time
 
 
 def silent(connection):
-    """Accepts, and says nothing."""
+    """Accept a connection and send nothing."""
     yield from itertools.repeat((b"", 0.1))
 
 
 def dripping(connection):
-    """A byte at a time, for ever."""
+    """Send a byte at a time, without end."""
     yield from itertools.repeat((b"2", 0.2))
 
 
 def endless_line(connection):
+    """Send a line without end."""
     yield from itertools.repeat((b"x" * 65536, 0))
 
 
 def endless_lines(connection):
+    """Send lines without end."""
     yield from itertools.repeat((b"x\r\n" * 20000, 0))
 
 
-def saying(first: bytes, *again: bytes, every: float = 0.05):
-    """`first`, and then the others over and over; nothing more where there are no others."""
+def repeating(first: bytes, *again: bytes, every: float = 0.05):
+    """Return a behaviour: send `first`, and then the other pieces over and over, if there are any."""
 
     def behave(connection):
         yield first, 0
@@ -37,7 +39,7 @@ def saying(first: bytes, *again: bytes, every: float = 0.05):
 
 
 def answering(*answers: bytes):
-    """The next of the answers to whatever comes, and then silence."""
+    """Return a behaviour: send the next of the answers to whatever comes, and then nothing."""
 
     def behave(connection):
         for answer in answers:
@@ -49,8 +51,8 @@ def answering(*answers: bytes):
 
 
 @contextlib.contextmanager
-def server(behave):
-    """A port of 127.0.0.1 on which every connection is treated like that."""
+def misbehaving_server(behave):
+    """Listen on a port of 127.0.0.1 and behave so to every connection; yield the port."""
     stop, threads = threading.Event(), []
     listener = socket.create_server(("127.0.0.1", 0), backlog=50)
 

@@ -28,8 +28,8 @@ NOT_STYLED = re.compile(
 )
 
 
-def check(fragment: str):
-    """Every element and every attribute is one that can do no harm, however the fragment is taken in."""
+def check_harmless(fragment: str):
+    """Check that every element and attribute of a fragment is harmless, in whatever element it is shown."""
     for scripting, container in itertools.product((True, False), ("div", "td", "template")):
         parser = html5lib.HTMLParser(namespaceHTMLElements=True)
         tree = parser.parseFragment(fragment, container=container, scripting=scripting)
@@ -38,6 +38,7 @@ def check(fragment: str):
 
 
 def check_element(element):
+    """Check one element and its attributes."""
     assert isinstance(element.tag, str), f"a comment: {element}"
     if element.tag == "DOCUMENT_FRAGMENT":
         return

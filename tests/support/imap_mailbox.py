@@ -6,7 +6,7 @@ import re
 
 import pytest
 
-from support.mariadb import TABLES, TEST, Database
+from support.mariadb import HASH_OF_TEST, MAILSERVER_TABLES, Database
 from support.site import OPTIONAL, Site
 
 BOB, CAROL = "bob@atmail.com", "carol@corp.org"
@@ -27,16 +27,17 @@ class Inbox:
         self.imap.select("INBOX")
 
     def empty(self):
+        """Delete all mails."""
         self.imap.uid("STORE", "1:*", "+FLAGS.SILENT", r"(\Deleted)")
         self.imap.expunge()
 
     def add(self, *mails: bytes, flags="", submission=1446400000) -> list[int]:
-        """Mails at the end of the folder; their UIDs."""
+        """Add mails at the end of the folder; return their UIDs."""
         done = [self.imap.append("INBOX", flags, submission, mail)[1][0] for mail in mails]
         return [int(re.search(rb"APPENDUID \d+ (\d+)", said)[1]) for said in done]
 
     def flags(self) -> dict[int, bytes]:
-        """What is there, and how it is flagged, but for \\Recent."""
+        """Return UID → flags of every mail, but for \\Recent."""
         self.imap.select("INBOX")
         found = [
             re.search(rb"FLAGS \((.*?)\).*UID (\d+)|UID (\d+) FLAGS \((.*?)\)", line)
@@ -53,7 +54,7 @@ class Inbox:
 def imap_users(dovecot, mariadb):
     """A mail server's database with bob@atmail.com and carol@corp.org, whose password is `test`, and their Dovecot."""
     made = Database(mariadb)
-    for statement in filter(str.strip, TABLES.split(";\n")):
+    for statement in filter(str.strip, MAILSERVER_TABLES.split(";\n")):
         made.sql(statement)
     for number, name in enumerate((BOB, CAROL), 4):
         made.sql(
@@ -61,7 +62,7 @@ def imap_users(dovecot, mariadb):
             " 0, 1, '', 1)",
             number,
             name,
-            TEST,
+            HASH_OF_TEST,
         )
     with open(dovecot.folder / "users", "a") as file:
         file.write("".join(f"{name}:{{PLAIN}}test::::::\n" for name in (BOB, CAROL, "dan@corp.org")))
@@ -71,7 +72,7 @@ def imap_users(dovecot, mariadb):
 
 @pytest.fixture
 def make_imap_site(tmp_path, imap_users, dovecot):
-    """An installation with such a mail server, its IMAP service set up as given."""
+    """Return a function that makes a site with that mail server and IMAP service; its arguments change the setting."""
 
     def made(**imap) -> Site:
         setting = {k: v for k, v in (dovecot.setting["imap"] | imap).items() if v is not None}
@@ -84,12 +85,13 @@ def make_imap_site(tmp_path, imap_users, dovecot):
 
 @pytest.fixture
 def site_with_imap(make_imap_site) -> Site:
+    """A site whose users' mail is on a Dovecot."""
     return make_imap_site()
 
 
 @pytest.fixture
 def inbox(imap_users, dovecot):
-    """bob's INBOX, empty."""
+    """The INBOX of bob@atmail.com, empty."""
     found = Inbox(dovecot.port)
     found.empty()
     yield found
@@ -97,31 +99,38 @@ def inbox(imap_users, dovecot):
 
 
 def ask_mailbox(site, action, user=BOB, **fields) -> dict:
+    """Call an action of mailbox/ as a user of the mail server."""
     return site(f"mailbox/?{action}", user=user, password="test", **fields)
 
 
-def ids(answer) -> list[tuple]:
+def listed_ids(answer) -> list[tuple]:
+    """Return source and id of every mail in an answer."""
     assert answer["status"] == "ok", answer
     return [(mail["mail_sourcedb"], mail["mail_id"]) for mail in answer["mails"]]
 
 
-TRACE = b"Return-Path: <ann@one.org>\r\nDelivered-To: bob@one.org\r\n"
+DELIVERY_TRACE = b"Return-Path: <ann@one.org>\r\nDelivered-To: bob@one.org\r\n"
 
 
-def letter(number, more=b"", text=b"Text.\r\n") -> bytes:
-    return TRACE + b"Message-ID: <%d@one.org>\r\n%sSubject: No. %d\r\nFrom: Ann <ann@one.org>\r\n\r\n%s" % (
-        number,
-        more,
-        number,
-        text,
+def make_letter(number, more=b"", text=b"Text.\r\n") -> bytes:
+    """Return a mail with a number."""
+    return (
+        DELIVERY_TRACE
+        + b"Message-ID: <%d@one.org>\r\n%sSubject: No. %d\r\nFrom: Ann <ann@one.org>\r\n\r\n%s"
+        % (
+            number,
+            more,
+            number,
+            text,
+        )
     )
 
 
-def fill(dovecot, count: int):
-    """Many mails at once, as files of the Maildir."""
+def fill_inbox(dovecot, count: int):
+    """Store many mails at once, as files of the Maildir."""
     folder = dovecot.folder / "home" / BOB / "Maildir/cur"
     owner = folder.stat()
     for number in range(count):
         path = folder / f"{1446400000 + number}.M{number}P1.host:2,"
-        path.write_bytes(letter(number, text=b"x" * 2000))
+        path.write_bytes(make_letter(number, text=b"x" * 2000))
         os.chown(path, owner.st_uid, owner.st_gid)

@@ -14,16 +14,16 @@ import pytest
 SBIN = os.pathsep.join([os.environ.get("PATH", ""), "/usr/sbin", "/sbin"])
 
 
-def need(program: str) -> str:
-    """The path of a program; where there is none the test is skipped, and fails under CI=true."""
+def require_program(program: str) -> str:
+    """Return the path of a program; skip the test where there is none, or fail under CI=true."""
     found = shutil.which(program, path=SBIN)
     if not found:
-        absent(program)
+        skip_without(program)
     return found
 
 
-def absent(what: str):
-    """What a test needs is not here: a visible skip on a laptop, a failure in CI."""
+def skip_without(what: str):
+    """Skip the test, which needs what is not here, or fail under CI=true."""
     if os.environ.get("CI") == "true":
         pytest.fail(f"{what} is not installed")
     pytest.skip(f"{what} is not installed")
@@ -37,7 +37,7 @@ PORTS = random.sample(range(10_000 + WORKER, 32_000, WORKERS), 1000)
 
 
 def free_port() -> int:
-    """A port that is handed out once; each worker has its own."""
+    """Return a port, each one only once; each worker has its own."""
     while True:
         with contextlib.suppress(OSError), socket.socket() as free:
             free.bind(("127.0.0.1", port := PORTS.pop()))
@@ -45,8 +45,8 @@ def free_port() -> int:
 
 
 @contextlib.contextmanager
-def instance(command: list, folder: Path, ready, seconds: float = 30, **options):
-    """A server in the foreground, its output in folder/log, until the block ends.
+def running_instance(command: list, folder: Path, ready, seconds: float = 30, **options):
+    """Run a server in the foreground, its output in folder/log, until the block ends.
 
     `ready` is the port or the path of the socket that it opens when it can be asked.
     """
@@ -68,6 +68,7 @@ def instance(command: list, folder: Path, ready, seconds: float = 30, **options)
 
 
 def wait_for(process, ready, log: Path, seconds: float):
+    """Wait until a server accepts a connection; fail with its log."""
     until = time.monotonic() + seconds
     while time.monotonic() < until and process.poll() is None:
         with contextlib.suppress(OSError), connect(ready):
@@ -79,6 +80,7 @@ def wait_for(process, ready, log: Path, seconds: float):
 
 
 def connect(ready) -> socket.socket:
+    """Connect to a port or to the path of a socket."""
     if isinstance(ready, int):
         return socket.create_connection(("127.0.0.1", ready), 1)
     found = socket.socket(socket.AF_UNIX)

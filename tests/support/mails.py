@@ -9,7 +9,7 @@ from email.message import EmailMessage
 
 from support.site import Site
 
-ROW = [
+MAIL_COLUMNS = [
     "mail_id",
     "mail_user",
     "mail_read",
@@ -21,17 +21,17 @@ ROW = [
     "mail_proto",
     "mail_data",
 ]
-LISTED = [*ROW, "mail_subject", "mail_from", "mail_to", "mail_date", "mail_sourcedb"]
-SHOWN = [*ROW, "mail_sourcedb", "mail_from", "mail_to", "mail_subject", "mail_body"]
-PLAIN = (
+LISTED_KEYS = [*MAIL_COLUMNS, "mail_subject", "mail_from", "mail_to", "mail_date", "mail_sourcedb"]
+READ_KEYS = [*MAIL_COLUMNS, "mail_sourcedb", "mail_from", "mail_to", "mail_subject", "mail_body"]
+PLAIN_MAIL = (
     b"From: Ann <ann@one.org>\r\nTo: bob@one.org\r\nSubject: Hello\r\nDate: Mon, 02 Nov 2015\r\n\r\nText.\r\n"
 )
 
 
 def deliver(
-    path, user="bob", data: bytes | None = PLAIN, submission="100", stored_as="TEXT", **columns
+    path, user="bob", data: bytes | None = PLAIN_MAIL, submission="100", stored_as="TEXT", **columns
 ) -> int:
-    """Store a mail as the SMTP daemon does: its bytes in a TEXT; the mail's id."""
+    """Store a mail as the SMTP daemon does, its bytes in a TEXT; return its id."""
     values = {
         "mail_user": user,
         "mail_submission": submission,
@@ -50,8 +50,8 @@ def deliver(
         return connection.execute(statement, list(values.values())).lastrowid
 
 
-def give_database(site, *users, name="user.db3"):
-    """A database of their own for these users, who share it; its path."""
+def give_user_database(site, *users, name="user.db3"):
+    """Make a database that these users share; return its path."""
     path = site.file.with_name(name)
     with closing(sqlite3.connect(site.file)) as master, closing(sqlite3.connect(path)) as connection:
         for (statement,) in master.execute("SELECT sql FROM sqlite_master WHERE name IN ('mailbox', 'meta')"):
@@ -61,17 +61,18 @@ def give_database(site, *users, name="user.db3"):
     return path
 
 
-def rows(path) -> list[tuple]:
+def mailbox_rows(path) -> list[tuple]:
+    """Return id, user and read mark of every mail."""
     if isinstance(path, Site):
-        return path.sql(ROWS)
+        return path.sql(MAILBOX_ROWS)
     with closing(sqlite3.connect(path)) as connection:
-        return connection.execute(ROWS).fetchall()
+        return connection.execute(MAILBOX_ROWS).fetchall()
 
 
-ROWS = "SELECT mail_id, mail_user, mail_read FROM mailbox ORDER BY mail_id"
+MAILBOX_ROWS = "SELECT mail_id, mail_user, mail_read FROM mailbox ORDER BY mail_id"
 
 
-HEADERS = {
+ENCODED_HEADERS = {
     "B": (b"=?UTF-8?B?R3LDvMOfZQ==?=", "Grüße"),
     "Q": (b"=?utf-8?Q?Gr=C3=BC=C3=9Fe_an=20alle=5F?=", "Grüße an alle_"),
     "latin-1": (b"Re: =?iso-8859-1?q?Gr=FC=DFe?= (x)", "Re: Grüße (x)"),
@@ -97,29 +98,33 @@ HEADERS = {
 
 
 def multipart(*parts: bytes, kind=b"mixed", boundary=b"zz", end=b"\r\n--zz--\r\n") -> bytes:
+    """Return a multipart mail of these parts."""
     head = b"Content-Type: multipart/%s; boundary=%s\r\n\r\npreamble" % (kind, boundary)
     return head + b"".join(b"\r\n--zz\r\n" + part for part in parts) + end
 
 
-def typed(kind: bytes, text: bytes, encoding=b"8bit") -> bytes:
+def part_of_type(kind: bytes, text: bytes, encoding=b"8bit") -> bytes:
+    """Return a part with its content type and encoding."""
     return b"Content-Type: " + kind + b"\r\nContent-Transfer-Encoding: " + encoding + b"\r\n\r\n" + text
 
 
-def nested(depth: int, inner=b"\r\ndeep") -> bytes:
+def nested_multipart(depth: int, inner=b"\r\ndeep") -> bytes:
+    """Return multiparts inside each other."""
     return (
-        b"".join(typed(b"multipart/mixed; boundary=b%d" % n, b"--b%d\r\n" % n) for n in range(depth)) + inner
+        b"".join(part_of_type(b"multipart/mixed; boundary=b%d" % n, b"--b%d\r\n" % n) for n in range(depth))
+        + inner
     )
 
 
-HTML = typed(b"text/html", b"<p>x</p>")
+HTML_PART = part_of_type(b"text/html", b"<p>x</p>")
 
 
 PICTURE = bytes(range(256)) * 5
 
 
 @functools.cache
-def composed() -> bytes:
-    """A mail that another program built: text, HTML with a picture, a file with a name in German, a message."""
+def composed_mail() -> bytes:
+    """Build a mail with Python: text, HTML with a picture, a file with a name in German, a message."""
     mail = EmailMessage(policy=email.policy.SMTP)
     mail["Subject"], mail["From"], mail["To"] = "Grüße", "Ann <ann@one.org>", "bob@one.org"
     mail.set_content("Schöne Grüße\n")
@@ -133,5 +138,6 @@ def composed() -> bytes:
     return mail.as_bytes()
 
 
-def mail(subject="", sender="", to="", text="", more="") -> bytes:
+def make_mail(subject="", sender="", to="", text="", more="") -> bytes:
+    """Return a mail with these header fields and this text."""
     return f"From: {sender}\r\nTo: {to}\r\nSubject: {subject}\r\n{more}\r\n{text}".encode()

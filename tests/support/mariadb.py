@@ -10,10 +10,10 @@ from pathlib import Path
 
 import pytest
 
-from support.instances import absent, free_port, instance, need
+from support.instances import free_port, require_program, running_instance, skip_without
 
 # Nothing is forced to the disk: a killed server loses nothing by that, a power failure is not what is tested.
-SMALL = [
+SMALL_SERVER = [
     "--innodb-flush-method=nosync",
     "--skip-name-resolve",
     "--innodb-buffer-pool-size=8M",
@@ -28,7 +28,7 @@ SMALL = [
     "--collation-server=utf8mb4_general_ci",
 ]
 # What PROVISIONING says of the mail server's tables; nothing here may change them.
-TABLES = """
+MAILSERVER_TABLES = """
 CREATE TABLE domains (domainId INTEGER AUTO_INCREMENT PRIMARY KEY, domainName VARCHAR(255) NOT NULL UNIQUE);
 CREATE TABLE accounts (accountId INTEGER AUTO_INCREMENT PRIMARY KEY, createdByUserId INTEGER NOT NULL,
     username VARCHAR(255) NOT NULL UNIQUE, password VARCHAR(255) NOT NULL, domainId INTEGER NOT NULL,
@@ -38,8 +38,8 @@ CREATE TABLE accounts (accountId INTEGER AUTO_INCREMENT PRIMARY KEY, createdByUs
     mboxType VARCHAR(32) NOT NULL, groupId INTEGER NOT NULL, FOREIGN KEY (domainId) REFERENCES domains (domainId));
 INSERT INTO domains VALUES (1, 'corp.org'), (2, 'atmail.com');
 """
-TEST = "{SSHA256}diItlPkdWkA18C2u6tAkeX58S1wkmp2zxvjDxgSk0k2+cZ06mCoHNA+j+LZiHAxz3qZ0goVeCkSvc6AMNxgryw=="  # test
-BOB = (
+HASH_OF_TEST = "{SSHA256}diItlPkdWkA18C2u6tAkeX58S1wkmp2zxvjDxgSk0k2+cZ06mCoHNA+j+LZiHAxz3qZ0goVeCkSvc6AMNxgryw=="  # test
+INSERT_BOB = (
     "INSERT INTO accounts VALUES (4, 1, 'bob@atmail.com', %s, 2, '2017-04-27 14:17:20', '2017-04-27 14:17:20', 0,"
     " '/var/atmail/users/c/a/d/bob@atmail.com', NULL, NULL, NULL, NULL, NULL, 1024, 0, 1, 'Maildir', 1)"
 )
@@ -62,7 +62,7 @@ def share_tls_context():
     Connection._create_ssl_ctx = create
 
 
-class Server:
+class MariaDBServer:
     """A MariaDB that can be killed and started again; the user mail with the password `se/cret@` may do anything."""
 
     def __init__(self, folder: Path, *options: str):
@@ -71,11 +71,11 @@ class Server:
         self.data, self.options, self.environ = folder / "data", list(options), dict(os.environ)
         self.data.mkdir(parents=True)
         self.command = [
-            need("mariadbd"),
+            require_program("mariadbd"),
             "--no-defaults",
             f"--datadir={self.data}",
             f"--tmpdir={folder}",
-            *SMALL,
+            *SMALL_SERVER,
         ]
         if os.geteuid() == 0:
             self.command.append("--user=root")
@@ -85,7 +85,7 @@ class Server:
         self.sql("GRANT ALL ON *.* TO mail@'127.0.0.1'")
 
     def bootstrap(self):
-        """What mariadb-install-db does, which needs programs of further packages."""
+        """Make the system tables, as mariadb-install-db does, which needs programs of further packages."""
         first = "CREATE DATABASE mysql;\nUSE mysql;\nSET @auth_root_socket = NULL;\n"
         tables = [system_tables(part).read_text() for part in ("", "_data")]
         subprocess.run(
@@ -97,9 +97,10 @@ class Server:
         )
 
     def start(self, *options: str):
+        """Start the server."""
         self.running = contextlib.ExitStack()
         self.process = self.running.enter_context(
-            instance(
+            running_instance(
                 [
                     *self.command,
                     f"--socket={self.folder / 'socket'}",
@@ -116,14 +117,14 @@ class Server:
         )
 
     def kill(self):
-        """As a power failure would end it."""
+        """End the server as a power failure would."""
         self.process.send_signal(signal.SIGKILL)
         self.process.wait(10)
         self.running.close()
 
     @contextlib.contextmanager
     def hanging(self):
-        """It keeps its connections and says nothing."""
+        """Stop the process for a while: it keeps its connections and sends nothing."""
         self.process.send_signal(signal.SIGSTOP)
         try:
             yield
@@ -131,10 +132,11 @@ class Server:
             self.process.send_signal(signal.SIGCONT)
 
     def stop(self):
+        """End the server in good order."""
         self.running.close()
 
     def sql(self, statement: str, *values, database: str | None = None) -> list[tuple]:
-        """A statement as root, over the socket."""
+        """Execute a statement as root, over the socket; return its rows."""
         import pymysql
 
         with contextlib.closing(
@@ -152,11 +154,12 @@ class Server:
                 return list(cursor.fetchall())
 
     def url(self, database: str) -> str:
+        """Return the URL of a database for config.py."""
         return f"mysql://mail:se%2Fcret%40@127.0.0.1:{self.port}/{database}"
 
 
 def system_tables(part: str) -> Path:
-    """The SQL file under the name that it has in MariaDB 10.11 or in 11."""
+    """Return the SQL file under the name that it has in MariaDB 10.11 or in 11."""
     names = (f"{name}/{name}_system_tables{part}.sql" for name in ("mariadb", "mysql"))
     return next(path for name in names if (path := Path("/usr/share", name)).exists())
 
@@ -164,22 +167,24 @@ def system_tables(part: str) -> Path:
 class Database:
     """A fresh database; its URL is what config.py has."""
 
-    def __init__(self, server: Server):
+    def __init__(self, server: MariaDBServer):
         self.server, self.name = server, f"db{next(server.numbers)}"
         server.sql(f"CREATE DATABASE {self.name}")
         self.url = server.url(self.name)
 
     def sql(self, statement: str, *values) -> list[tuple]:
+        """Execute a statement in this database; return its rows."""
         return self.server.sql(statement, *values, database=self.name)
 
 
 @pytest.fixture(scope="session")
 def mariadb(tmp_path_factory):
+    """A MariaDB that all tests of a worker share."""
     try:
         import pymysql  # noqa: F401
     except ImportError:
-        absent("PyMySQL")
-    server = Server(tmp_path_factory.mktemp("mariadb"))
+        skip_without("PyMySQL")
+    server = MariaDBServer(tmp_path_factory.mktemp("mariadb"))
     yield server
     server.stop()
 
@@ -194,10 +199,10 @@ def database(mariadb):
 
 @pytest.fixture
 def mailserver(mariadb):
-    """A mail server's database with the domains corp.org and atmail.com, and bob@atmail.com as he is described."""
+    """A mail server's database with the domains corp.org and atmail.com, and bob@atmail.com."""
     made = Database(mariadb)
-    for statement in filter(str.strip, TABLES.split(";\n")):
+    for statement in filter(str.strip, MAILSERVER_TABLES.split(";\n")):
         made.sql(statement)
-    made.sql(BOB, TEST)
+    made.sql(INSERT_BOB, HASH_OF_TEST)
     yield made
     mariadb.sql(f"DROP DATABASE {made.name}")

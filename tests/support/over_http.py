@@ -8,15 +8,15 @@ import time
 import urllib.error
 import urllib.request
 
-from support.instances import free_port, instance
+from support.instances import free_port, running_instance
 from support.site import ROOT
 
 AUTH = {"user_name": "root", "password": "pw"}
 
 
 @contextlib.contextmanager
-def gunicorn(folder):
-    """Two workers on a free port."""
+def gunicorn_server(folder):
+    """Run gunicorn with two workers; yield its URL."""
     port = free_port()
     command = [
         sys.executable,
@@ -29,12 +29,12 @@ def gunicorn(folder):
         "mailapi:application",
     ]
     environ = os.environ | {"MAILAPI_CONFIG": str(folder / "config.py"), "PYTHONPATH": str(ROOT)}
-    with instance(command, folder / "gunicorn", port, env=environ):
+    with running_instance(command, folder / "gunicorn", port, env=environ):
         yield f"http://127.0.0.1:{port}/"
 
 
 def post(url, **fields):
-    """The answer, and how many seconds it took."""
+    """Post fields as root; return the answer, and how many seconds it took."""
     started = time.monotonic()
     try:
         with urllib.request.urlopen(url, json.dumps(fields | {"auth": AUTH}).encode(), timeout=60) as got:
@@ -45,12 +45,12 @@ def post(url, **fields):
 
 
 def new_session(url) -> str:
-    """The Set-Cookie of a log-in."""
+    """Log in and return the Set-Cookie header."""
     auth = {"user_name": "dele", "password": "pw"}  # root's oldest session gives way to the writers'
     with urllib.request.urlopen(url + "?login", json.dumps({"auth": auth}).encode()) as got:
         return got.headers["Set-Cookie"]
 
 
 def cookie_of(url) -> str:
-    """The Cookie header of a new session."""
+    """Log in and return the Cookie header of the session."""
     return new_session(url).split(";")[0]

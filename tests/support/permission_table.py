@@ -5,7 +5,7 @@ USER, MAIL, ADDRESS, ORDER and NEXT in a line's fields stand for the target: a u
 
 from support.site import Site
 
-# Who asks about whom. bob is a plain user, dele looks after ann and %@corp.org.
+# Role → who asks, and about whom. bob is a plain user, dele looks after ann and %@corp.org.
 ROLES = {
     "foreign": ("bob", "ann"),
     "own": ("bob", "bob"),
@@ -14,7 +14,8 @@ ROLES = {
     "admin": ("root", "bob"),
     "nobody": (None, "bob"),
 }
-TARGETS = {  # user → what the words in the table mean
+# User → what the words in the table mean.
+TARGETS = {
     "ann": {
         "USER": "ann",
         "MAIL": 1,
@@ -32,91 +33,110 @@ TARGETS = {  # user → what the words in the table mean
         "ORDER2": 21,
     },
 }
-OK, NO, NONE, GONE = "ok", "Not allowed.", "No access.", "mail not found"
-NEW, TO = "No {} to insert this expression.", "No {} to update this to address"
-ADD, UPDATE = "No {} to add an address.", "No {} to update an address."
-USERS, LIST = (
-    "User has no {} to do this (not the user).",
-    "User has no {} to do this (not in delegated list).",
-)
+# The statuses of answers. {} stands for the word of the generation, "permission" or "right", or for a name.
+OK = "ok"
+NOT_ALLOWED = "Not allowed."
+NO_ACCESS = "No access."
+NOT_AUTHORIZED = "Not authorized."
+NO_USER_NAME = "Username is not set!"  # nobody is logged in
+MAIL_NOT_FOUND = "mail not found"
+MAY_NOT_ADD = "No {} to add an address."
+MAY_NOT_INSERT = "No {} to insert this expression."
+MAY_NOT_UPDATE = "No {} to update an address."
+MAY_NOT_MOVE_TO = "No {} to update this to address"
+NOT_THE_USER = "User has no {} to do this (not the user)."
+NOT_IN_DELEGATED_LIST = "User has no {} to do this (not in delegated list)."
 MAY_NOT_SEND = "Rejected: user {} may not send."
-UNSEEN, NOBODY = "Not authorized.", "Username is not set!"
-NOT, AS = "The {} service is not configured.", "Not allowed to send from this address."
-SIEVE = NOT.format("managesieve")
-ONLY_ADMIN = (NO, NO, NO, NO, OK)
-ACTING = (NO, NO, OK, NO, OK)  # may act for: admin, or delegate with that user delegated
-ACTING_OR_OWN = (NO, OK, OK, NO, OK)
-ANYONE = (OK, OK, OK, OK, OK)
-PERMISSION = {"user_name": "USER", "user_permission": "special"}
-SMTPD = {"smtpd_user": "USER", "smtpd_router": "any"}
-MSA = {"msa_user": "USER", "msa_inrouter": "store", "msa_outrouter": "any"}
-OTHER_DATABASE = MSA | {"msa_inroute": "x.db3"}
+MAY_NOT_SEND_AS = "Not allowed to send from this address."
+NOT_CONFIGURED = "The {} service is not configured."
+NO_MANAGESIEVE = NOT_CONFIGURED.format("managesieve")
+
+# The statuses for the roles foreign, own, delegated, undelegated and admin, where several actions have the same.
+ONLY_ADMIN = (NOT_ALLOWED,) * 4 + (OK,)
+# Those who act for the user: a delegate of theirs and an admin.
+ACTING = (NOT_ALLOWED, NOT_ALLOWED, OK, NOT_ALLOWED, OK)
+ACTING_OR_OWN = (NOT_ALLOWED, OK, OK, NOT_ALLOWED, OK)
+ANYONE = (OK,) * 5
+USER_LISTED = (NOT_THE_USER, OK, OK, NOT_IN_DELEGATED_LIST, OK)
+USER_ADDED = ("Not allowed",) * 4 + (OK,)  # the one refusal without a full stop
+ADDRESS_LISTED = (NOT_AUTHORIZED, OK, OK, NOT_AUTHORIZED, OK)
+ADDRESS_ACCESS = (NO_ACCESS, NO_ACCESS, OK, NO_ACCESS, OK)
+# Of an expression that dele looks after, and of one that only an admin may have.
+DELEGATED_INSERT = (MAY_NOT_ADD, MAY_NOT_ADD, OK, MAY_NOT_INSERT, OK)
+FOREIGN_INSERT = (MAY_NOT_ADD, MAY_NOT_ADD, MAY_NOT_INSERT, MAY_NOT_INSERT, OK)
+DELEGATED_UPDATE = (MAY_NOT_UPDATE, MAY_NOT_UPDATE, OK, MAY_NOT_MOVE_TO, OK)
+FOREIGN_UPDATE = (MAY_NOT_UPDATE, MAY_NOT_UPDATE, MAY_NOT_MOVE_TO, MAY_NOT_MOVE_TO, OK)
+ANY_ROUTER = (NOT_ALLOWED, NOT_ALLOWED, OK, OK, OK)
+OWN_MAIL = (MAIL_NOT_FOUND, OK, MAIL_NOT_FOUND, MAIL_NOT_FOUND, MAIL_NOT_FOUND)
+QUEUED_MAIL = (MAIL_NOT_FOUND, OK, OK, MAIL_NOT_FOUND, OK)
+NO_ACCOUNT = (NOT_ALLOWED,) * 4 + ("Account not found.",)
+
+# The fields of requests.
+ONE_PERMISSION = {"user_name": "USER", "user_permission": "special"}
+SMTPD_FIELDS = {"smtpd_user": "USER", "smtpd_router": "any"}
+MSA_FIELDS = {"msa_user": "USER", "msa_inrouter": "store", "msa_outrouter": "any"}
+MSA_FOREIGN_DATABASE = MSA_FIELDS | {"msa_inroute": "x.db3"}
 DELEGATION = {"api_user": "nologin", "api_delegate": "USER"}
 EXPRESSION = {"api_user": "nologin", "api_expression": "ADDRESS"}
-ROW = {
+ADDRESS_FIELDS = {
     "address_expression": "ADDRESS",
     "address_router": "store",
     "address_route": "root",
     "address_user": "root",
 }
-MOVED = ROW | {"address_old_order": "ORDER", "address_order": 99}
-LIE = ROW | {
-    "address_expression": "mine@corp.org"
-}  # a delegated expression, claimed of a row that has another (F07)
-PAIR = {
+ADDRESS_UPDATE = ADDRESS_FIELDS | {"address_old_order": "ORDER", "address_order": 99}
+# A delegated expression, claimed of a row that has another one (docs/wire.md F07).
+FALSE_CLAIM = ADDRESS_FIELDS | {"address_expression": "mine@corp.org"}
+TWO_ADDRESSES = {
     "address1": {"address_expression": "ADDRESS", "address_order": "ORDER"},
     "address2": {"address_expression": "NEXT", "address_order": "ORDER2"},
 }
-OUT = {"address_expression": "ADDRESS", "address_routing": "outrouter", "smtpd_user": "USER"}
-BOTH, NINE, EIGHT = (9, 8), (9,), (8,)
-TABLE = [  # module, action, fields, generations, then the status for: foreign, own, delegated, undelegated, admin
+OUTGOING_TEST = {"address_expression": "ADDRESS", "address_routing": "outrouter", "smtpd_user": "USER"}
+
+BOTH, ONLY_9, ONLY_8 = (9, 8), (9,), (8,)  # the generations that have the action
+
+# Module, action, fields, generations, then the status for each role: foreign, own, delegated, undelegated, admin.
+TABLE = [
     ("", "get_modules", {}, BOTH, *ANYONE),
     ("users", "get", {}, BOTH, *ANYONE),
-    ("users", "get", {"username": "USER"}, BOTH, USERS, OK, OK, LIST, OK),
-    ("users", "get", {"user_name": "USER"}, BOTH, USERS, OK, OK, LIST, OK),
-    ("users", "add", {"user_name": "newUSER", "user_authdata": "pw"}, BOTH, *(["Not allowed"] * 4), OK),
-    (
-        "users",
-        "add",
-        {"user_name": "newUSER", "user_permissions": ["admin"]},
-        BOTH,
-        *(["Not allowed"] * 4),
-        OK,
-    ),
+    ("users", "get", {"username": "USER"}, BOTH, *USER_LISTED),
+    ("users", "get", {"user_name": "USER"}, BOTH, *USER_LISTED),
+    ("users", "add", {"user_name": "newUSER", "user_authdata": "pw"}, BOTH, *USER_ADDED),
+    ("users", "add", {"user_name": "newUSER", "user_permissions": ["admin"]}, BOTH, *USER_ADDED),
     ("users", "delete", {"user_name": "USER"}, BOTH, *ACTING),
     ("users", "set_password", {"user_name": "USER", "user_authdata": "new"}, BOTH, *ACTING_OR_OWN),
     ("users", "set_password", {"user_name": "USER"}, BOTH, *ACTING_OR_OWN),
     ("users", "add_permission", {"user_name": "USER", "user_permission": "admin"}, BOTH, *ONLY_ADMIN),
-    ("users", "delete_permission", PERMISSION, BOTH, *ONLY_ADMIN),
+    ("users", "delete_permission", ONE_PERMISSION, BOTH, *ONLY_ADMIN),
     ("users", "update_permissions", {"user_name": "USER", "user_permissions": ["admin"]}, BOTH, *ONLY_ADMIN),
     ("users", "update_alias", {"user_name": "USER", "user_alias": "root"}, BOTH, *ONLY_ADMIN),
     ("users", "import", {"file": "user_name\nnewUSER"}, BOTH, *ONLY_ADMIN),
     ("addresses", "get", {}, BOTH, *ANYONE),
-    ("addresses", "get", {"address_order": "ORDER"}, NINE, UNSEEN, OK, OK, UNSEEN, OK),
+    ("addresses", "get", {"address_order": "ORDER"}, ONLY_9, *ADDRESS_LISTED),
     ("addresses", "get", {"address_expression": "ADDRESS"}, BOTH, *ANYONE),
     ("addresses", "get", {"address_user": "USER"}, BOTH, *ANYONE),
-    ("addresses", "add", ROW | {"address_expression": "newADDRESS"}, BOTH, ADD, ADD, OK, NEW, OK),
-    ("addresses", "add", ROW | {"address_expression": "%"}, BOTH, ADD, ADD, NEW, NEW, OK),
-    ("addresses", "update", MOVED, BOTH, UPDATE, UPDATE, OK, TO, OK),
-    ("addresses", "update", MOVED | LIE, NINE, UPDATE, UPDATE, OK, TO, OK),
-    ("addresses", "update", MOVED | {"address_expression": "x@two.org"}, NINE, UPDATE, UPDATE, TO, TO, OK),
-    ("addresses", "delete", ROW | {"address_order": "ORDER"}, BOTH, NONE, NONE, OK, NONE, OK),
-    ("addresses", "delete", LIE | {"address_order": "ORDER"}, NINE, NONE, NONE, OK, NONE, OK),
-    ("addresses", "switch", PAIR, BOTH, NONE, NONE, OK, NONE, OK),
+    ("addresses", "add", ADDRESS_FIELDS | {"address_expression": "newADDRESS"}, BOTH, *DELEGATED_INSERT),
+    ("addresses", "add", ADDRESS_FIELDS | {"address_expression": "%"}, BOTH, *FOREIGN_INSERT),
+    ("addresses", "update", ADDRESS_UPDATE, BOTH, *DELEGATED_UPDATE),
+    ("addresses", "update", ADDRESS_UPDATE | FALSE_CLAIM, ONLY_9, *DELEGATED_UPDATE),
+    ("addresses", "update", ADDRESS_UPDATE | {"address_expression": "x@two.org"}, ONLY_9, *FOREIGN_UPDATE),
+    ("addresses", "delete", ADDRESS_FIELDS | {"address_order": "ORDER"}, BOTH, *ADDRESS_ACCESS),
+    ("addresses", "delete", FALSE_CLAIM | {"address_order": "ORDER"}, ONLY_9, *ADDRESS_ACCESS),
+    ("addresses", "switch", TWO_ADDRESSES, BOTH, *ADDRESS_ACCESS),
     ("addresses", "test", {"address_expression": "ADDRESS", "address_routing": "inrouter"}, BOTH, *ANYONE),
-    ("addresses", "test", OUT, BOTH, *ACTING_OR_OWN),
-    ("smtpd", "get", {}, NINE, NO, NO, OK, OK, OK),
-    ("smtpd", "get", {"smtpd_user": "USER"}, NINE, *ACTING),
-    ("smtpd", "add", SMTPD, NINE, *ACTING),
-    ("smtpd", "update", SMTPD, NINE, *ACTING),
-    ("smtpd", "delete", {"smtpd_user": "USER"}, NINE, *ACTING),
-    ("msa", "get", {}, EIGHT, NO, NO, OK, OK, OK),
-    ("msa", "get", {"msa_user": "USER"}, EIGHT, *ACTING),
-    ("msa", "add", MSA, EIGHT, *ACTING),
-    ("msa", "update", MSA, EIGHT, *ACTING),
-    ("msa", "add", OTHER_DATABASE, EIGHT, *ONLY_ADMIN),
-    ("msa", "update", OTHER_DATABASE, EIGHT, *ONLY_ADMIN),
-    ("msa", "delete", {"msa_user": "USER"}, EIGHT, *ACTING),
+    ("addresses", "test", OUTGOING_TEST, BOTH, *ACTING_OR_OWN),
+    ("smtpd", "get", {}, ONLY_9, *ANY_ROUTER),
+    ("smtpd", "get", {"smtpd_user": "USER"}, ONLY_9, *ACTING),
+    ("smtpd", "add", SMTPD_FIELDS, ONLY_9, *ACTING),
+    ("smtpd", "update", SMTPD_FIELDS, ONLY_9, *ACTING),
+    ("smtpd", "delete", {"smtpd_user": "USER"}, ONLY_9, *ACTING),
+    ("msa", "get", {}, ONLY_8, *ANY_ROUTER),
+    ("msa", "get", {"msa_user": "USER"}, ONLY_8, *ACTING),
+    ("msa", "add", MSA_FIELDS, ONLY_8, *ACTING),
+    ("msa", "update", MSA_FIELDS, ONLY_8, *ACTING),
+    ("msa", "add", MSA_FOREIGN_DATABASE, ONLY_8, *ONLY_ADMIN),
+    ("msa", "update", MSA_FOREIGN_DATABASE, ONLY_8, *ONLY_ADMIN),
+    ("msa", "delete", {"msa_user": "USER"}, ONLY_8, *ACTING),
     ("pop", "get", {}, BOTH, *ANYONE),
     ("pop", "get", {"pop_user": "USER"}, BOTH, *ACTING_OR_OWN),
     ("pop", "add", {"pop_user": "USER"}, BOTH, *ACTING_OR_OWN),
@@ -128,13 +148,13 @@ TABLE = [  # module, action, fields, generations, then the status for: foreign, 
     ("delegates", "address_add", EXPRESSION | {"api_user": "root"}, BOTH, *ONLY_ADMIN),
     ("delegates", "address_delete", EXPRESSION, BOTH, *ONLY_ADMIN),
     ("mailbox", "get", {}, BOTH, *ANYONE),
-    ("mailbox", "read", {"mail_id": "MAIL"}, BOTH, GONE, OK, GONE, GONE, GONE),
-    ("mailbox", "unread", {"mail_id": "MAIL"}, BOTH, GONE, OK, GONE, GONE, GONE),
-    ("mailbox", "delete", {"mail_id": "MAIL"}, BOTH, GONE, OK, GONE, GONE, GONE),
-    ("mailbox", "raw", {"mail_id": "MAIL"}, BOTH, GONE, OK, GONE, GONE, GONE),
-    ("mailbox", "parts", {"mail_id": "MAIL"}, BOTH, GONE, OK, GONE, GONE, GONE),
-    ("mailbox", "attachment", {"mail_id": "MAIL", "part": 1}, BOTH, GONE, OK, GONE, GONE, GONE),
-    ("mailbox", "html", {"mail_id": "MAIL"}, BOTH, GONE, OK, GONE, GONE, GONE),
+    ("mailbox", "read", {"mail_id": "MAIL"}, BOTH, *OWN_MAIL),
+    ("mailbox", "unread", {"mail_id": "MAIL"}, BOTH, *OWN_MAIL),
+    ("mailbox", "delete", {"mail_id": "MAIL"}, BOTH, *OWN_MAIL),
+    ("mailbox", "raw", {"mail_id": "MAIL"}, BOTH, *OWN_MAIL),
+    ("mailbox", "parts", {"mail_id": "MAIL"}, BOTH, *OWN_MAIL),
+    ("mailbox", "attachment", {"mail_id": "MAIL", "part": 1}, BOTH, *OWN_MAIL),
+    ("mailbox", "html", {"mail_id": "MAIL"}, BOTH, *OWN_MAIL),
     ("mailbox", "search", {}, BOTH, *ANYONE),
     ("mailbox", "threads", {}, BOTH, *ANYONE),
     ("mailbox", "unread_count", {}, BOTH, *ANYONE),
@@ -156,13 +176,13 @@ TABLE = [  # module, action, fields, generations, then the status for: foreign, 
         {"token_id": 1},
         BOTH,
         *["Token not found."] * 5,
-    ),  # test_tokens.py has whose they are
+    ),  # test_tokens.py tests whose they are
     ("audit", "get", {}, BOTH, *ONLY_ADMIN),
     ("accounts", "get", {}, BOTH, *ANYONE),  # test_account_actions.py has whose they see
     ("accounts", "get", {"user_name": "USER"}, BOTH, *ACTING_OR_OWN),
     ("accounts", "provision", {"user_name": "USER"}, BOTH, *ONLY_ADMIN),
-    ("accounts", "update", {"user_name": "nologin", "Active": 1}, BOTH, NO, NO, NO, NO, "Account not found."),
-    ("accounts", "delete", {"user_name": "nologin"}, BOTH, NO, NO, NO, NO, "Account not found."),
+    ("accounts", "update", {"user_name": "nologin", "Active": 1}, BOTH, *NO_ACCOUNT),
+    ("accounts", "delete", {"user_name": "nologin"}, BOTH, *NO_ACCOUNT),
     # No service is configured here: who gets to hear that is who may ask; test_services_*.py have services.
     ("services", "get", {}, BOTH, *ONLY_ADMIN),
     (
@@ -170,13 +190,13 @@ TABLE = [  # module, action, fields, generations, then the status for: foreign, 
         "send",
         {"sender": "ADDRESS", "recipients": ["a@b.org"], "message": "m"},
         BOTH,
-        AS,
-        NOT.format("smtp"),
-        AS,
-        AS,
-        AS,
+        MAY_NOT_SEND_AS,
+        NOT_CONFIGURED.format("smtp"),
+        MAY_NOT_SEND_AS,
+        MAY_NOT_SEND_AS,
+        MAY_NOT_SEND_AS,
     ),
-    ("services", "quota", {}, BOTH, *[NOT.format("imap")] * 5),
+    ("services", "quota", {}, BOTH, *[NOT_CONFIGURED.format("imap")] * 5),
     (
         "services",
         "scan",
@@ -184,17 +204,18 @@ TABLE = [  # module, action, fields, generations, then the status for: foreign, 
         BOTH,
         *["Neither antispam nor antivirus service is configured."] * 5,
     ),
-    ("services", "sieve_list", {}, BOTH, *[SIEVE] * 5),
-    ("services", "sieve_get", {"script_name": "s"}, BOTH, *[SIEVE] * 5),
-    ("services", "sieve_put", {"script_name": "s", "script": "keep;"}, BOTH, *[SIEVE] * 5),
-    ("services", "sieve_activate", {"script_name": "s"}, BOTH, *[SIEVE] * 5),
-    ("services", "sieve_deactivate", {}, BOTH, *[SIEVE] * 5),
-    ("services", "sieve_delete", {"script_name": "s"}, BOTH, *[SIEVE] * 5),
+    ("services", "sieve_list", {}, BOTH, *[NO_MANAGESIEVE] * 5),
+    ("services", "sieve_get", {"script_name": "s"}, BOTH, *[NO_MANAGESIEVE] * 5),
+    ("services", "sieve_put", {"script_name": "s", "script": "keep;"}, BOTH, *[NO_MANAGESIEVE] * 5),
+    ("services", "sieve_activate", {"script_name": "s"}, BOTH, *[NO_MANAGESIEVE] * 5),
+    ("services", "sieve_deactivate", {}, BOTH, *[NO_MANAGESIEVE] * 5),
+    ("services", "sieve_delete", {"script_name": "s"}, BOTH, *[NO_MANAGESIEVE] * 5),
     ("queue", "get", {}, BOTH, *ANYONE),
-    ("queue", "retry", {"mail_id": "MAIL"}, BOTH, GONE, OK, OK, GONE, OK),
-    ("queue", "delete", {"mail_id": "MAIL"}, BOTH, GONE, OK, OK, GONE, OK),
-    ("queue", "bounce", {"mail_id": "MAIL"}, BOTH, GONE, OK, OK, GONE, OK),
+    ("queue", "retry", {"mail_id": "MAIL"}, BOTH, *QUEUED_MAIL),
+    ("queue", "delete", {"mail_id": "MAIL"}, BOTH, *QUEUED_MAIL),
+    ("queue", "bounce", {"mail_id": "MAIL"}, BOTH, *QUEUED_MAIL),
 ]
+# The actions that change nothing.
 READS = {
     "get",
     "get_modules",
@@ -207,7 +228,8 @@ READS = {
     "threads",
     "unread_count",
 }
-READY = {  # what has to be there, or not, before an action can change something
+# What has to be there, or not, before an action can change something: module and action → a statement.
+PREPARATIONS = {
     ("pop", "add"): "DELETE FROM popd",
     ("smtpd", "add"): "DELETE FROM smtpd",
     ("msa", "add"): "DELETE FROM msa",
@@ -215,7 +237,7 @@ READY = {  # what has to be there, or not, before an action can change something
 }
 
 
-def furnish(site: Site):
+def add_targets(site: Site):
     """Give every target one row of everything that the table acts on."""
     rows = []
     for user, words in TARGETS.items():
@@ -243,19 +265,19 @@ def furnish(site: Site):
         site.sql("INSERT INTO " + row)
 
 
-def fill(value, words: dict):
-    """The fields of a line with the target's own words in them."""
+def fill_in(value, words: dict):
+    """Return the fields of a line with the target's own words in them."""
     if isinstance(value, dict):
-        return {name: fill(entry, words) for name, entry in value.items()}
+        return {name: fill_in(entry, words) for name, entry in value.items()}
     if isinstance(value, str) and value not in words:
         return value.replace("USER", words["USER"]).replace("ADDRESS", words["ADDRESS"])
     return words[value] if isinstance(value, str) else value
 
 
 def ask_as(site: Site, path: str, action: str, fields: dict, role: str) -> dict:
-    """The answer to a line of the table for one role, in the words of the site's generation."""
+    """Call the action of a line in one role, in the words of the site's generation; return the answer."""
     user, target = ROLES[role]
     if site.generation == 8:
         action = action.replace("permission", "right")
         fields = {name.replace("permission", "right"): value for name, value in fields.items()}
-    return site(f"{path}/?{action}" if path else f"?{action}", user=user, **fill(fields, TARGETS[target]))
+    return site(f"{path}/?{action}" if path else f"?{action}", user=user, **fill_in(fields, TARGETS[target]))

@@ -7,20 +7,21 @@ import sys
 from pathlib import Path
 
 from support import deployment
-from support.instances import need
+from support.instances import require_program
 from support.site import ROOT
 
 PYTHON = "/usr/bin/python3"
-EPOCH = {"SOURCE_DATE_EPOCH": "1700000000"}
-BARE = {"PATH": "/usr/sbin:/usr/bin:/sbin:/bin", "LANG": "C.UTF-8"}  # no virtual environment
+BUILD_TIME = {"SOURCE_DATE_EPOCH": "1700000000"}
+BARE_ENVIRON = {"PATH": "/usr/sbin:/usr/bin:/sbin:/bin", "LANG": "C.UTF-8"}  # no virtual environment
 PACKAGES = ("bottle", "peewee", "pymysql", "waitress")
 
 
 def recipe(title: str) -> dict[str, str]:
+    """Return the code blocks under a heading of docs/pyz.md."""
     return deployment.recipe(title, "pyz.md")
 
 
-def run(*command, check: int = 0, env=BARE, cwd="/") -> str:
+def run_command(*command, check: int = 0, env=BARE_ENVIRON, cwd="/") -> str:
     """Run a command without a terminal; return what it prints."""
     done = subprocess.run(
         list(map(str, command)),
@@ -36,10 +37,10 @@ def run(*command, check: int = 0, env=BARE, cwd="/") -> str:
     return done.stdout
 
 
-def build(checkout: Path, **environ) -> Path:
+def build_pyz(checkout: Path, **environ) -> Path:
     """Copy the checkout there and run `make pyz` with the packages of the tests' Python."""
     ignored = shutil.ignore_patterns(".*", "__pycache__", "build", "dist", "tests", "*.egg-info")
     shutil.copytree(ROOT, checkout, ignore=ignored)
-    make = [need("make"), "--old-file=.venv/bundled", f"BIN={Path(sys.executable).parent}", "pyz"]
-    run(*make, cwd=checkout, env=os.environ | EPOCH | environ)
+    make = [require_program("make"), "--old-file=.venv/bundled", f"BIN={Path(sys.executable).parent}", "pyz"]
+    run_command(*make, cwd=checkout, env=os.environ | BUILD_TIME | environ)
     return checkout / "dist/mailapi.pyz"

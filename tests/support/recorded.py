@@ -1,6 +1,6 @@
 """What the audit has recorded."""
 
-COLUMNS = [
+AUDIT_COLUMNS = [
     "audit_id",
     "audit_time",
     "audit_user",
@@ -13,10 +13,10 @@ COLUMNS = [
     "audit_status",
     "audit_http",
 ]
-SHOWN = [*COLUMNS, "audit_times"]
+LISTED_COLUMNS = [*AUDIT_COLUMNS, "audit_times"]
 
 
-def recorded(site) -> list[tuple]:
-    """The audit from the first to the last, without numbers, times and sessions."""
-    columns = [name for name in COLUMNS[2:] if name != "audit_session"]
+def audit_rows(site) -> list[tuple]:
+    """Return the audit from the first row to the last, without numbers, times and sessions."""
+    columns = [name for name in AUDIT_COLUMNS[2:] if name != "audit_session"]
     return site.state(f"SELECT {', '.join(columns)} FROM audit ORDER BY audit_id")

@@ -49,24 +49,26 @@ NO_PATTERN = {
 
 
 class Use(NamedTuple):
+    """A pattern and one way in which it is used."""
+
     where: str
     pattern: re.Pattern
     how: str  # match, fullmatch, search or finditer
 
 
 class Unresolved(Exception):
-    """A use of `re` whose pattern cannot be told from the source: give it to MAKERS, or write it so that it can."""
+    """A use of `re` whose pattern cannot be told from the source: give it to MAKERS, or write it plainly."""
 
 
 def module_of(file: Path):
-    """The module that a file is, as the program has loaded it."""
+    """Return the module of a file, as the program has loaded it."""
     parts = file.relative_to(ROOT).with_suffix("").parts
     name = ".".join(["mailapi_modules", *parts[1:]]) if parts[0] == "modules" else file.stem
     return importlib.import_module(name)
 
 
 def patterns_in(value, depth: int = 0) -> Iterator[re.Pattern]:
-    """The compiled patterns in what a module's name stands for."""
+    """Yield the compiled patterns in the value of a name."""
     if isinstance(value, re.Pattern):
         yield value
     elif isinstance(value, (list, tuple, set, frozenset)) and depth < 4:
@@ -79,7 +81,7 @@ def patterns_in(value, depth: int = 0) -> Iterator[re.Pattern]:
 
 
 class Reader(ast.NodeVisitor):
-    """All uses in one file."""
+    """A visitor that finds all uses in one file."""
 
     def __init__(self, file: Path, module=None):
         self.file, self.module, self.found, self.functions = file, module or module_of(file), [], []
@@ -88,25 +90,30 @@ class Reader(ast.NodeVisitor):
         self.visit(ast.parse(file.read_text()))
 
     def where(self, node) -> str:
+        """Return file and line of a node."""
         return f"{self.file.name}:{node.lineno}"
 
     def value(self, node):
-        """What an expression stands for at import."""
+        """Return the value that an expression has at import."""
         return eval(compile(ast.Expression(node), str(self.file), "eval"), dict(vars(self.module)))
 
     def add(self, node, pattern: re.Pattern, method: str):
+        """Add a use."""
         self.found.append(Use(self.where(node), pattern, HOW.get(method, "finditer")))
 
     def visit_FunctionDef(self, node):
+        """Remember the function that we are in."""
         self.functions.append(node.name)
         self.generic_visit(node)
         self.functions.pop()
 
     def visit_ImportFrom(self, node):
+        """Refuse `from re import …`."""
         if node.module == "re":
             raise Unresolved(f"{self.where(node)}: import re as a whole")
 
     def visit_Import(self, node):
+        """Refuse other names and other engines."""
         if any(
             name.name in ("regex", "fnmatch", "sre_compile") or name.name == "re" and name.asname
             for name in node.names
@@ -114,11 +121,12 @@ class Reader(ast.NodeVisitor):
             raise Unresolved(f"{self.where(node)}: import re, and nothing else")
 
     def visit_Constant(self, node):
-        """The patterns of Bottle's routes."""
+        """Add the patterns of Bottle's routes."""
         for pattern in re.findall(r"<\w*:re:(.*)>", node.value) if isinstance(node.value, str) else ():
             self.add(node, re.compile(f"^({pattern})$"), "match")
 
     def visit_Call(self, node):
+        """Add a call of `re` or of a compiled pattern."""
         function = node.func
         if (
             isinstance(function, ast.Attribute)
@@ -132,7 +140,7 @@ class Reader(ast.NodeVisitor):
         self.generic_visit(node)
 
     def direct(self, node, name: str):
-        """A call of `re`'s own functions."""
+        """Add a call of `re`'s own functions."""
         flags = [word.value for word in node.keywords if word.arg == "flags"] + node.args[FUNCTIONS[name] :]
         try:
             given = self.value(node.args[0])
@@ -148,7 +156,7 @@ class Reader(ast.NodeVisitor):
             self.add(node, pattern, "finditer")  # nobody knows what becomes of it
 
     def made(self, node, function: ast.Attribute):
-        """`compiled(…).match(…)`, or a method of what one of MAKERS makes."""
+        """Add `compiled(…).match(…)`, or a method of a pattern that one of MAKERS makes."""
         made_by = function.value.func
         if function.attr not in FUNCTIONS or not isinstance(made_by, ast.Name):
             return
@@ -158,6 +166,7 @@ class Reader(ast.NodeVisitor):
             self.add(node, pattern, function.attr)
 
     def visit_Attribute(self, node):
+        """Add a method of a named pattern; refuse uses of `re` that are no calls."""
         words = ast.unparse(node)
         of_re = isinstance(node.value, ast.Name) and node.value.id == "re"
         if of_re and id(node) not in self.called and words not in NO_PATTERN:
@@ -173,8 +182,8 @@ class Reader(ast.NodeVisitor):
         self.generic_visit(node)
 
 
-def uses() -> list[Use]:
-    """Every pattern with every way in which it is used, once."""
+def find_uses() -> list[Use]:
+    """Return every pattern with every way in which it is used, once."""
     files = [Reader(file) for file in FILES]
     found = [use for file in files for use in file.found]
     seen = {number for file in files for number in file.seen}

@@ -19,19 +19,19 @@ spec = importlib.util.spec_from_file_location("replay", sys.argv.pop(1))
 replay = importlib.util.module_from_spec(spec)
 spec.loader.exec_module(replay)
 build, create_app = replay.build, mailapi.create_app
-databases: dict[str, engines.Kept] = {}  # by the path of the file that replay.py makes
+databases: dict[str, engines.ReusedDatabase] = {}  # by the path of the file that replay.py makes
 
 
 def build_and_move(path, scenario):
-    """The rows of the file that replay.py made, on the server."""
-    engines.give_back()
+    """Make the file as replay.py does, and store its rows on the server."""
+    engines.give_back_databases()
     build(path, scenario)
     with contextlib.closing(sqlite3.connect(path)) as source:
-        databases[path] = engines.take(scenario["schema"], source)
+        databases[path] = engines.take_database(scenario["schema"], source)
 
 
 def dump(path, tables):
-    """As replay.py's, from the server."""
+    """Return the rows on the server in the form of replay.py."""
     cursor, out = databases[path].connection.cursor(pymysql.cursors.DictCursor), {}
     for table in tables:
         cursor.execute(f"SELECT * FROM {table}")
@@ -45,6 +45,7 @@ def dump(path, tables):
 
 
 def create_app_there(config):
+    """Make the app on the database that has the rows of a file."""
     app = create_app(config | {"dbpath": databases[config["dbpath"]].url})
     assert not os.path.exists(config["dbpath"] + ".state") and mailapi.is_url(app.config.state)
     return app

@@ -7,26 +7,27 @@ import pytest
 from mailapi_modules.clients.base import clients
 
 import mailapi
-from support.every_service import SERVICE
+from support.every_service import SERVICE_MODULE
 from support.site import Site
 
 
-def with_services(tmp_path, *servers, **services) -> Site:
+def site_with_services(tmp_path, *servers, **services) -> Site:
+    """Return a site with the services of these servers."""
     for server in servers:
         services |= server.setting
-    return Site(tmp_path, extra=SERVICE, services=services)
+    return Site(tmp_path, extra=SERVICE_MODULE, services=services)
 
 
-def client_of(server, kind, **setting):
-    """A client of one service, its setting changed where that is wanted."""
+def service_client(server, kind, **setting):
+    """Return a client of one service; arguments change its setting."""
     given = server.setting[kind]
     given = {"url": given} if isinstance(given, str) else given
     given = {key: value for key, value in (given | setting).items() if value is not None}
     return clients(mailapi.Config("", {}, services={kind: given}))[kind]
 
 
-def mailbox(dovecot, user, folder="INBOX"):
-    """The messages in a user's folder, as IMAP has them."""
+def imap_messages(dovecot, user, folder="INBOX"):
+    """Return the messages in a user's folder, read over IMAP."""
     imap = imaplib.IMAP4("127.0.0.1", dovecot.ports["imap"])
     imap.login(user, "pw")
     if imap.select(folder)[0] != "OK":
@@ -36,20 +37,21 @@ def mailbox(dovecot, user, folder="INBOX"):
     return found
 
 
-def deliver(dovecot, user, subject):
-    """A mail for the user, brought by LMTP, which filters it."""
+def deliver_by_lmtp(dovecot, user, subject):
+    """Bring a mail to a user by LMTP, which filters it."""
     with smtplib.LMTP("127.0.0.1", dovecot.ports["lmtp"]) as lmtp:
         lmtp.sendmail("a@from.example", [user], f"Subject: {subject}\r\nFrom: a@from.example\r\n\r\ntext\r\n")
 
 
 @pytest.fixture(scope="module")
 def site_with_dovecot(tmp_path_factory, dovecot):
-    client_of(dovecot, "imap").provision("mail", "bob", None)
-    return with_services(tmp_path_factory.mktemp("filters"), dovecot)
+    """A site whose services are those of a Dovecot."""
+    service_client(dovecot, "imap").provision("mail", "bob", None)
+    return site_with_services(tmp_path_factory.mktemp("filters"), dovecot)
 
 
 @pytest.fixture
-def filters(site_with_dovecot, dovecot):
+def site_without_filters(site_with_dovecot, dovecot):
     """A site whose user bob has no filter scripts; no user has one afterwards."""
     site = site_with_dovecot
     site("services/?sieve_deactivate", user="bob")
@@ -57,10 +59,10 @@ def filters(site_with_dovecot, dovecot):
         site("services/?sieve_delete", user="bob", script_name=script["script_name"])
     yield site
     for user in ("ann", "bob"):
-        client_of(dovecot, "managesieve").purge("mail", user)
+        service_client(dovecot, "managesieve").purge("mail", user)
 
 
-CLEAN = (
+CLEAN_MAIL = (
     "From: Ann <ann@one.org>\r\nTo: Bob <bob@one.org>\r\nSubject: Lunch\r\n"
     "Date: Mon, 01 Jun 2026 12:00:00 +0000\r\nMessage-ID: <1@one.org>\r\n"
     "Received: from one.org (one.org [192.0.2.1]) by two.org; Mon, 01 Jun 2026 12:00:01"
@@ -70,7 +72,8 @@ CLEAN = (
 
 @pytest.fixture(scope="module")
 def site_with_smtp(tmp_path_factory, smtp_sink):
-    site = with_services(tmp_path_factory.mktemp("smtp"), smtp_sink)
+    """A site with an SMTP service, in which ann and bob have addresses and ann may send."""
+    site = site_with_services(tmp_path_factory.mktemp("smtp"), smtp_sink)
     site.sql(
         "INSERT INTO addresses VALUES ('ann@one.org', 10, 'store', 'ann'), ('%@corp.org', 11, 'store', 'ann'),"
         " ('bob@one.org', 12, 'store', 'bob'), ('%@drop.org', 13, 'drop', NULL)"
@@ -81,14 +84,15 @@ def site_with_smtp(tmp_path_factory, smtp_sink):
 
 
 @pytest.fixture
-def sender(site_with_smtp):
-    """A site whose SMTP server has got no mail yet."""
+def site_with_empty_sink(site_with_smtp):
+    """A site whose SMTP server has no mail yet."""
     for mail in site_with_smtp.sink.glob("*"):
         mail.unlink()
     return site_with_smtp
 
 
-def send(site, **fields):
+def hand_over(site, **fields):
+    """Call services/?send as ann."""
     return site(
         "services/?send",
         user="ann",

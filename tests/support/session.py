@@ -7,7 +7,7 @@ import re
 import subprocess
 import urllib.parse
 
-from support.instances import need
+from support.instances import require_program
 
 ADDRESS = "127.0.0.2"  # the client's: not one that trusted_proxies names
 TOO_LARGE = (
@@ -32,7 +32,7 @@ class Client:
         self.connection.close()
 
     def send(self, url: str, body=b"", method="POST", headers=(), **fields):
-        """A response and its content; fields are the JSON object of the body."""
+        """Send a request; return the response and its content. Fields are the JSON object of the body."""
         body = json.dumps(fields).encode() if fields else body
         headers = dict(headers) | ({"Cookie": self.cookie} if self.cookie else {})
         with contextlib.suppress(
@@ -52,85 +52,99 @@ class Client:
         return json.loads(content)
 
     def log_in(self, user: str, headers=()):
-        """The response that sets the cookie."""
+        """Log in; return the response that sets the cookie."""
         response, content = self.send("?login", auth={"user_name": user, "password": "pw"}, headers=headers)
         assert json.loads(content)["login"] is True
         return response
 
 
-def session(url: str):
-    """Log-in, list, add, refusal, JSONP, other methods, a token, large bodies, addresses, log-out."""
+def check_session(url: str):
+    """Check log-in, list, add, refusal, JSONP, other methods, a token, large bodies, addresses and log-out."""
     with Client(url) as root:
         cookie = root.log_in("root").headers["Set-Cookie"]
         assert cookie.endswith(f"; Path={root.path}; HttpOnly; SameSite=Lax")
-        listed = names(root("users/index.php?get"))
-        assert listed == names(root("users?get")) == ["ann", "bob", "dele", "nologin", "root"]
+        listed = user_names(root("users/index.php?get"))
+        assert listed == user_names(root("users?get")) == ["ann", "bob", "dele", "nologin", "root"]
         assert root("users/?add", user_name="carol", user_permissions=["special"])["user"] is True
         assert root("users/?get", username="carol")["users"][0]["user_permissions"] == ["special"]
         assert root("nothing/?get", check=404, body=b"x" * 1000)["status"] == "Unknown module nothing."
-        for step in (refused, jsonp, from_pages, other_methods, chunked, by_token, too_large, seen_from):
+        for step in (
+            check_refusals,
+            check_jsonp,
+            check_origins,
+            check_methods,
+            check_chunked_body,
+            check_token,
+            check_large_bodies,
+            check_client_address,
+        ):
             step(url, root)
         assert root("?logout")["status"] == "Successfully logged out."
         assert root.cookie == "PHPSESSID=" and root("users/?get")["login"] is False
 
 
-def names(answer: dict) -> list[str]:
+def user_names(answer: dict) -> list[str]:
+    """Return the names of the users in an answer."""
     assert answer["login"] is True, answer
     return [user["user_name"] for user in answer["users"]]
 
 
-def refused(url: str, root: Client):
+def check_refusals(url: str, root: Client):
+    """Check that a stranger and a plain user may not delete users."""
     with Client(url) as bob:
         assert bob("users/?delete", user_name="ann")["status"] == "Username is not set!"
         bob.log_in("bob")
         assert bob("users/?delete", user_name="ann")["status"] == "Not allowed."
-        assert names(bob("users/?get")) == ["bob"]
-    assert "ann" in names(root("users/?get"))
+        assert user_names(bob("users/?get")) == ["bob"]
+    assert "ann" in user_names(root("users/?get"))
 
 
-def jsonp(url: str, root: Client):
+def check_jsonp(url: str, root: Client):
+    """Check an answer that calls a function of JavaScript."""
     response, content = root.send("users/?get&callback=show", method="GET")
     assert response.headers["Content-Type"].endswith("/javascript")  # lighttpd makes text/ of application/
     inner = re.fullmatch(rb"show\('(.*)'\)", content)[1]
-    assert "carol" in names(json.loads(inner))
+    assert "carol" in user_names(json.loads(inner))
 
 
-def from_pages(url: str, root: Client):
-    """A page of the same origin, port included, may use the cookie, and one of another host may not (docs/wire.md F42)."""
+def check_origins(url: str, root: Client):
+    """Check that pages of the same origin may use the cookie and those of another host may not (docs/wire.md F42)."""
     own = urllib.parse.urlsplit(url)
-    assert "carol" in names(root("users/?get", headers={"Origin": f"{own.scheme}://{own.netloc}"}))
+    assert "carol" in user_names(root("users/?get", headers={"Origin": f"{own.scheme}://{own.netloc}"}))
     assert root("users/?get", headers={"Origin": "http://evil.example"})["login"] is False
 
 
-def other_methods(url: str, root: Client):
+def check_methods(url: str, root: Client):
+    """Check that every method is answered, HEAD without a body."""
     response, content = root.send("users/?get", method="HEAD")
     assert (response.status, content) == (200, b"")
     for method in ("GET", "OPTIONS", "PUT", "DELETE", "PATCH"):
-        assert "carol" in names(root("users/?get", method=method))
+        assert "carol" in user_names(root("users/?get", method=method))
 
 
-def chunked(url: str, root: Client):
-    """A body without Content-Length."""
+def check_chunked_body(url: str, root: Client):
+    """Check that a body without Content-Length is read."""
     text = json.dumps({"auth": {"user_name": "ann", "password": "pw"}}).encode()
     with Client(url) as ann:
-        assert names(ann("users/?get", body=iter([text[:9], text[9:]]))) == ["ann"]
+        assert user_names(ann("users/?get", body=iter([text[:9], text[9:]]))) == ["ann"]
 
 
-def by_token(url: str, root: Client):
+def check_token(url: str, root: Client):
+    """Check that a script logs in with a token."""
     bearer = {"Authorization": "Bearer " + root("tokens/?add", token_name="script")["token"]}
     with Client(url) as script:
-        assert "carol" in names(script("users/?get", headers=bearer))
+        assert "carol" in user_names(script("users/?get", headers=bearer))
 
 
-def too_large(url: str, root: Client):
-    """Refused in JSON, and what is left of it is not taken for the next request."""
+def check_large_bodies(url: str, root: Client):
+    """Check that a large body is refused in JSON, and that its rest is not taken for the next request."""
     for body in (TOO_LARGE, iter([TOO_LARGE])):
         assert root("users/?get", check=413, body=body)["status"]
-        assert names(root("users/?get", username="carol")) == ["carol"]
+        assert user_names(root("users/?get", username="carol")) == ["carol"]
     # curl asks before it sends that much (Expect: 100-continue).
     asked = subprocess.run(
         [
-            need("curl"),
+            require_program("curl"),
             "-sS",
             "--max-time",
             "20",
@@ -147,8 +161,8 @@ def too_large(url: str, root: Client):
     assert json.loads(asked.stdout)["status"], asked.stderr
 
 
-def seen_from(url: str, root: Client):
-    """The audit has the client's own address, whatever it says itself."""
+def check_client_address(url: str, root: Client):
+    """Check that the audit has the client's real address, whatever its headers say."""
     lies = {
         "X-Forwarded-For": "203.0.113.9",
         "X-Real-IP": "203.0.113.9",

@@ -12,7 +12,7 @@ import mailapi
 from support.site import MODULES, PERMISSIONS, authdata
 
 
-def populate(url: str):
+def create_master_database(url: str):
     """Make a master database with the users of support.site.Site; the password is `pw`."""
     init = find_commands()["init"]
     init.create(url, "root", "pw")
@@ -27,8 +27,8 @@ def populate(url: str):
     store.close()
 
 
-class Installation:
-    """The app in this process; calling it posts one request, as Site does. Its config.py is for instances."""
+class SiteOnServer:
+    """A site on a server; calling it posts one request in this process, its config.py is for other processes."""
 
     def __init__(self, folder: Path, url: str, **config):
         self.config = {"dbpath": url, "modulelist": MODULES} | config
@@ -46,17 +46,18 @@ class Installation:
         return self.answer(url, check, **fields).json
 
     def answer(self, url: str, check: int = 200, **fields) -> webtest.TestResponse:
+        """Post a request and return the response."""
         return webtest.TestApp(self.app).post("/" + url, json.dumps(fields).encode(), status=check)
 
 
 class Client:
-    """What a browser or, with a token, a script asks; it keeps its session, whichever instance it asks."""
+    """A browser, or a script with a token, that keeps its session, whichever instance it asks."""
 
     def __init__(self, token: str | None = None):
         self.headers = {"Authorization": f"Bearer {token}"} if token else {}
 
     def ask(self, url: str, **fields) -> tuple[int, dict, dict]:
-        """HTTP status, answer and headers; 0 where there was no answer."""
+        """Post fields; return HTTP status, answer and headers, and status 0 where there was no answer."""
         request = urllib.request.Request(url, json.dumps(fields).encode(), self.headers)
         try:
             with urllib.request.urlopen(request, timeout=60) as got:
@@ -68,4 +69,5 @@ class Client:
         return status, answer, headers
 
     def log_in(self, url: str, user: str = "root", password: str = "pw") -> tuple[int, dict, dict]:
+        """Log in; return HTTP status, answer and headers."""
         return self.ask(url + "?login", auth={"user_name": user, "password": password})

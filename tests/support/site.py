@@ -46,12 +46,13 @@ def load_file(path: Path):
 
 
 def authdata(password: str) -> str:
+    """Return a password as the users' table has it."""
     return "salt:" + hashlib.sha256(("salt" + password).encode()).hexdigest()
 
 
 @functools.cache
-def fresh(generation: int) -> bytes:
-    """The file of a site's database; a copy takes a fiftieth of the time that its statements take."""
+def fresh_database(generation: int) -> bytes:
+    """Return the bytes of a new site's file; to copy it takes a fiftieth of the time that its statements take."""
     with contextlib.closing(sqlite3.connect(":memory:")) as made:
         made.executescript(SCHEMAS[generation].read_text())
         for name, permissions in PERMISSIONS.items():
@@ -84,18 +85,20 @@ class Site:
 
     @property
     def dbpath(self) -> Path:
+        """The path of the file."""
         return self.file
 
     @property
     def place(self) -> str:
-        """What `dbpath` of the config is."""
+        """The value of `dbpath` in the config."""
         return str(self.file)
 
     def create(self):
-        self.file.write_bytes(fresh(self.generation))
+        """Write the file."""
+        self.file.write_bytes(fresh_database(self.generation))
 
     def sql(self, statement: str, *values) -> list[tuple]:
-        """A statement straight on the file, as a mail daemon would."""
+        """Execute a statement on the file, as a mail daemon would; return its rows."""
         connection = sqlite3.connect(self.file)
         try:
             connection.execute("PRAGMA synchronous = OFF")  # no test takes the power away
@@ -105,30 +108,32 @@ class Site:
             connection.close()
 
     def insert(self, statement: str, *values) -> int:
-        """The same for an INSERT; the number of the row."""
+        """Execute an INSERT and return the number of the row."""
         with contextlib.closing(sqlite3.connect(self.file)) as connection, connection:
             return connection.execute(statement, values).lastrowid
 
     def insert_many(self, statement: str, rows):
+        """Execute an INSERT for every row."""
         with contextlib.closing(sqlite3.connect(self.file)) as connection, connection:
             connection.executemany(statement, rows)
 
     def save(self):
-        """The whole database, for `restore`."""
+        """Return the whole database, for `restore`."""
         return self.file.read_bytes()
 
     def restore(self, saved):
-        """As a new file: pages of the old one must not be taken for the new one's."""
+        """Write a new file: pages of the old one must not be taken for the new one's."""
         other = self.file.with_suffix(".new")
         other.write_bytes(saved)
         other.replace(self.file)
 
     def state(self, statement: str, *values) -> list[tuple]:
-        """A statement on the state database."""
+        """Execute a statement on the state database; return its rows."""
         with contextlib.closing(sqlite3.connect(self.app.config.state)) as connection, connection:
             return connection.execute(statement, values).fetchall()
 
     def dump(self) -> list[str]:
+        """Return every row as text."""
         connection = sqlite3.connect(self.file)
         connection.text_factory = bytes
         try:
@@ -141,7 +146,7 @@ class Site:
             connection.close()
 
     def browser(self, **environ) -> webtest.TestApp:
-        """A client that keeps its cookies."""
+        """Return a client that keeps its cookies."""
         return webtest.TestApp(self.app, extra_environ={"HTTP_HOST": "localhost", **environ})
 
     def __call__(
@@ -153,6 +158,7 @@ class Site:
         return self.raw(url, json.dumps(fields).encode(), check)
 
     def raw(self, url: str, body: bytes, check: int = 200, **environ) -> dict:
+        """Post a body; return the decoded answer, or the file that is downloaded."""
         answer = self.browser(**environ).post("/" + url, body, status=check)
         if "Content-Disposition" in answer.headers:
             return {"status": "ok", "login": True, "file": answer.body}

@@ -10,7 +10,7 @@ import time
 
 import pytest
 
-from support.command_line import Server, configure
+from support.command_line import Server, write_config
 from support.over_http import cookie_of
 from support.site import ROOT, Site
 
@@ -24,17 +24,17 @@ sys.exit(mailapi.main())
 """
 
 
-def with_limits(**limits) -> type[Server]:
-    """`mailapi serve` with other limits than its own, in seconds."""
+def server_with_limits(**limits) -> type[Server]:
+    """Return a class of `mailapi serve` with other limits of waitress than its own."""
     return type("Limited", (Server,), {"command": [sys.executable, "-c", WITH_LIMITS.format(limits=limits)]})
 
 
-Impatient = with_limits(channel_timeout=1, cleanup_interval=1)
+ImpatientServer = server_with_limits(channel_timeout=1, cleanup_interval=1)
 
 
 @pytest.fixture
 def python_path(monkeypatch):
-    """What a Limited server imports is found from any folder."""
+    """The checkout in PYTHONPATH, for servers with other limits."""
     monkeypatch.setenv(
         "PYTHONPATH", os.pathsep.join([str(ROOT), os.environ.get("PYTHONPATH", "")]).rstrip(os.pathsep)
     )
@@ -44,7 +44,7 @@ def python_path(monkeypatch):
 def site_with_large_mail(tmp_path):
     """A site with a mail of 20 MB for dele, and a folder with a file as large."""
     site = Site(tmp_path)
-    configure(tmp_path)
+    write_config(tmp_path)
     site.sql(
         "INSERT INTO mailbox (mail_id, mail_user, mail_envelopeto, mail_envelopefrom, mail_data)"
         " VALUES (1, 'dele', 'a', 'b', ?)",
@@ -56,8 +56,8 @@ def site_with_large_mail(tmp_path):
 
 
 @contextlib.contextmanager
-def connected(server, number=1):
-    """Connections whose side takes only a few bytes that nobody reads."""
+def slow_connections(server, number=1):
+    """Yield connections with small buffers, whose other side can send only a few bytes before they read."""
     with contextlib.ExitStack() as stack:
         opened = [stack.enter_context(socket.socket()) for _ in range(number)]
         for each in opened:
@@ -68,22 +68,25 @@ def connected(server, number=1):
 
 
 def send_all(connections, said: bytes):
+    """Send the same bytes over every connection."""
     for each in connections:
         each.sendall(said)
 
 
 def first_bytes(connections, flags=socket.MSG_PEEK):
+    """Return the first bytes that each connection has received."""
     return [each.recv(12, flags) for each in connections]
 
 
-def answer(connection) -> tuple[int, http.client.HTTPMessage, dict]:
+def read_answer(connection) -> tuple[int, http.client.HTTPMessage, dict]:
+    """Read a response; return its status, headers and decoded answer."""
     with contextlib.closing(http.client.HTTPResponse(connection)) as got:
         got.begin()
         return got.status, got.headers, json.loads(got.read())
 
 
-def files_of(server) -> dict:
-    """What the server has open: path → size of the file, of sockets and pipes 0."""
+def open_files(server) -> dict:
+    """Return the files that a server has open: (path, number) → size, 0 for sockets and pipes."""
     found, folder = {}, f"/proc/{server.process.pid}/fd"
     for name in set(os.listdir(folder)) - {"0", "1", "2"}:
         with contextlib.suppress(OSError):
@@ -91,32 +94,38 @@ def files_of(server) -> dict:
     return found
 
 
-def spooled(server) -> int:
-    """Bytes in files that have no name any more."""
+def spooled_bytes(server) -> int:
+    """Return how many bytes a server has in temporary files, which have no name any more."""
     return sum(
-        size for (path, _), size in files_of(server).items() if path.endswith("(deleted)") and "/tmp" in path
+        size
+        for (path, _), size in open_files(server).items()
+        if path.endswith("(deleted)") and "/tmp" in path
     )
 
 
-def sockets(server) -> int:
-    return sum(path.startswith("socket:") for path, _ in files_of(server))
+def open_sockets(server) -> int:
+    """Return how many sockets a server has open."""
+    return sum(path.startswith("socket:") for path, _ in open_files(server))
 
 
-def until(happened, seconds=60):
+def wait_until(happened, seconds=60):
+    """Wait until a condition is true; fail when that takes too long."""
     end = time.monotonic() + seconds
     while not happened():
         assert time.monotonic() < end, "it never happened"
         time.sleep(0.05)
 
 
-def head(line: str, *headers: str) -> bytes:
+def request_head(line: str, *headers: str) -> bytes:
+    """Return the head of a request."""
     return "\r\n".join([f"{line} HTTP/1.1", "Host: x", *headers, "", ""]).encode()
 
 
-def what_is_large(server) -> dict[str, bytes]:
+def large_requests(server) -> dict[str, bytes]:
+    """Return requests with large answers: a raw mail, a static file and a range of it."""
     cookie = f"Cookie: {cookie_of(server.url)}"
     return {
-        "raw": head("GET /mailbox/?raw&mail_id=1", cookie),
-        "static": head("GET /files/large.bin"),
-        "range": head("GET /files/large.bin", "Range: bytes=1-"),
+        "raw": request_head("GET /mailbox/?raw&mail_id=1", cookie),
+        "static": request_head("GET /files/large.bin"),
+        "range": request_head("GET /files/large.bin", "Range: bytes=1-"),
     }

@@ -7,5 +7,6 @@ APACHE = ["Apache and mod_wsgi", "Apache and CGI", "Apache and CGI by .htaccess"
 LIGHTTPD = ["lighttpd and FastCGI", "lighttpd and CGI"]
 
 
-def nginx_of(title: str) -> str:
+def nginx_recipe(title: str) -> str:
+    """Return the nginx configuration of a recipe."""
     return recipe(title).get("nginx") or recipe("nginx and waitress")["nginx"]

@@ -8,7 +8,7 @@ from mailapi import DELEGATED, PreparedQuery, Users, param, readable
 
 from ..directory import lists
 from ..directory.address_tables import ADDRESS_TABLES, Addresses, Addresses8
-from .routers import OUT_ROUTERS, Msa, Smtpd
+from .router_tables import OUT_ROUTERS, Msa, Smtpd
 
 ROWS_BY_ORDER: dict[int, Select] = {
     8: Addresses8.select().order_by(Addresses8.address_order.desc()),

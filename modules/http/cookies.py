@@ -1,28 +1,21 @@
-"""Who sends a request: the client's address behind proxies, the page that it comes from, and the cookie."""
+"""The session cookie: reading it, setting it, and which requests it does not count in, as a page of another site sent them."""
 
 import re
 import urllib.parse
 
-from mailapi import ConfigError, log
+from mailapi import log
 
-from .addresses import client_address, ip_network, is_trusted
+from .addresses import is_trusted
 
 COOKIE = re.compile(r"(?:^|;)\s*PHPSESSID=([A-Za-z0-9_-]{1,128})")
 
 
-class Peers:
-    """The clients of one application, which trusts the proxies in some networks; ConfigError where one is invalid."""
+class Cookies:
+    """The cookies of one application. `proxies`: the networks of the proxies that it trusts."""
 
-    def __init__(self, trusted_proxies: list[str]):
-        try:
-            self.proxies = [ip_network(network) for network in trusted_proxies]
-        except ValueError as error:
-            raise ConfigError(f"trusted_proxies: {error}.") from None
+    def __init__(self, proxies: list):
+        self.proxies = proxies
         self.origin_logged = False
-
-    def address(self, environ: dict) -> str:
-        """Return the client's address."""
-        return client_address(environ, self.proxies)
 
     def scheme(self, environ: dict) -> str:
         """Return http or https, as the client sees it: a trusted proxy's X-Forwarded-Proto counts."""
@@ -53,12 +46,12 @@ class Peers:
                 *own,
             )
 
-    def cookie(self, environ: dict) -> str | None:
+    def read(self, environ: dict) -> str | None:
         """Return the session id in the cookie, unless a page of another origin sent it."""
         found = COOKIE.search(environ.get("HTTP_COOKIE", ""))
         return found[1] if found and not self.is_cross_site(environ) else None
 
-    def set_cookie(self, environ: dict, token: str, expiry: str = "") -> tuple[str, str]:
+    def header(self, environ: dict, token: str, expiry: str = "") -> tuple[str, str]:
         """Return the header that sets the cookie for all URLs of the application."""
         script_name = environ.get("SCRIPT_NAME", "").rstrip("/")
         path = "/"
