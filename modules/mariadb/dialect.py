@@ -1,4 +1,7 @@
-"""SQL in the dialect of MariaDB and MySQL, translated from SQLite's, and SQLite's messages for their errors."""
+"""SQL text in the dialect of MariaDB and MySQL, translated from SQLite's, and SQLite's messages for their errors.
+
+queries.py has peewee's queries in that dialect.
+"""
 
 import re
 from collections.abc import Callable
@@ -25,7 +28,7 @@ LOWER = re.compile(rf"\bLOWER\(({OPERAND})\)", re.IGNORECASE)
 
 @lru_cache(maxsize=1000)
 def translated(sql: str) -> str:
-    """Translate a query from SQLite's dialect; its n-th `?` becomes `%(n)s`, counted from 0."""
+    """Translate SQL text from SQLite's dialect; its n-th `?` becomes `%(n)s`, counted from 0."""
     pieces = sql.replace("%", "%%").split("?")
     sql = pieces[0] + "".join(f"%({n})s{piece}" for n, piece in enumerate(pieces[1:]))
     for pattern, text in RULES:

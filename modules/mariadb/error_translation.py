@@ -32,24 +32,21 @@ class ErrorTranslatingStore(PooledStore):
 
     connection_lost: type[ApiError] = ConnectionLost
 
-    def ask(self, sql: str, values: dict, original: str):
-        """Run a statement in the server's dialect of SQL, and return the cursor.
-
-        `original` is the same statement in SQLite's dialect, which error messages need.
-        """
+    def ask(self, sql: str, values: tuple | dict[str, object]):
+        """Run a statement in the server's dialect of SQL, and return the cursor."""
         cursor, statement = self.cursor(), ""
         try:
             statement = cursor.mogrify(sql, values)
             cursor.execute(statement)
         except BaseException as error:
-            self.fail(error, original, statement)
+            self.fail(error, sql, statement)
         return cursor
 
     def fail(self, error: BaseException, sql: str, statement: str = "") -> NoReturn:
         """Raise mailapi's exception for an error of the driver or the server in a statement.
 
-        `sql` is the statement in SQLite's dialect. `statement` is what was sent to the server, with the values in
-        it. For an error in a COMMIT, call `commit_failure`.
+        `sql` is the statement. `statement` is what was sent to the server, with the values in it. For an error in a
+        COMMIT, call `commit_failure`.
         """
         import pymysql
 
@@ -127,7 +124,6 @@ class ErrorTranslatingStore(PooledStore):
                 "SELECT COLUMN_NAME FROM information_schema.STATISTICS WHERE TABLE_SCHEMA = DATABASE()"
                 " AND TABLE_NAME = %(table)s AND INDEX_NAME = %(key)s ORDER BY SEQ_IN_INDEX",
                 {"table": table, "key": key},
-                "SELECT",
             )
             self.keys[table, key] = [row[0] for row in cursor.fetchall()]
         return self.keys[table, key]

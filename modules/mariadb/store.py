@@ -17,6 +17,7 @@ from .error_translation import ErrorTranslatingStore
 from .errors import ConnectionLost, Unusable
 from .link import Link
 from .pool import WAIT
+from .queries import ServerDialect
 from .transaction import Transaction
 
 LONGEST_BACK_OFF = 0.3  # seconds between two attempts of a transaction
@@ -29,6 +30,7 @@ STORE_METHODS = {
     "release": "Let another thread use the connection. A request calls it at its end and before long waits.",
     "transaction": "Return a context manager that commits or rolls back; IMMEDIATE to write, DEFERRED to read.",
     "run_with_retry": "Return what a function returns; call it again if the database rolled its transaction back.",
+    "execute": "Run a query, a prepared one with its values, and return the cursor.",
     "run": "Run SQL in SQLite's dialect, and return a cursor with fetchone, fetchall, rowcount and description.",
     "execute_many": "Run a prepared query once for each of several rows.",
     "fetch": "Return the cursor and all rows of a query.",
@@ -44,7 +46,8 @@ class ServerStore(ErrorTranslatingStore):
     """
 
     streams = encodes_json = False
-    database = peewee.SqliteDatabase(None)  # builds the SQL, which `translated` translates
+    dialect = "MariaDB"
+    database = ServerDialect(None)
 
     def __init__(self, url: str, schema: str | None = None):
         what, key = ("database", "dbpath") if schema is None else ("state database", "state")
@@ -116,29 +119,38 @@ class ServerStore(ErrorTranslatingStore):
 
     # Queries
 
+    def execute(self, query, **values):
+        """Run a query, a prepared one with its values, and return the cursor."""
+        sql, bind = self.compile(query)
+        return self.send(sql, tuple(map(sendable, bind(values))) if bind else ())
+
     def run(self, sql: str, parameters=()):
         """Run a statement in SQLite's dialect of SQL, and return the cursor. PRAGMA statements do nothing."""
+        values = {str(number): sendable(value) for number, value in enumerate(parameters)}
+        return self.send(translated(sql), values)
+
+    def send(self, sql: str, values: tuple | dict[str, object]):
+        """Run a statement in the server's dialect of SQL, and return the cursor."""
         if self.opened.trace:
             self.opened.trace(sql)
         if sql.startswith("PRAGMA"):
             return None
-        filled = numbered(parameters)
         try:
-            return self.ask(translated(sql), filled, sql)
+            return self.ask(sql, values)
         except ConnectionLost:
             if self.opened.begun or not sql.startswith(("SELECT", "START TRANSACTION")):
                 raise
-            return self.ask(translated(sql), filled, sql)  # safe: it was not in a transaction
+            return self.ask(sql, values)  # safe: it was not in a transaction
 
     def execute_many(self, query, rows: list[dict]):
         """Run a prepared query once for each row; `rows` have the values of its parameters."""
         sql, bind = self.compile(query)
         if self.opened.trace:
             self.opened.trace(sql)
-        filled = [numbered(bind(row) if bind else ()) for row in rows]
+        filled = [tuple(map(sendable, bind(row) if bind else ())) for row in rows]
         cursor = self.cursor()
         try:
-            cursor.executemany(translated(sql), filled)
+            cursor.executemany(sql, filled)
         except BaseException as error:
             self.fail(error, sql)
 
@@ -161,11 +173,9 @@ class ServerStore(ErrorTranslatingStore):
         return max(highest + 1, counter if counter <= HIGHEST else 1)
 
 
-def numbered(parameters) -> dict[str, object]:
-    """Return the values of a query's parameters by number, such as {"0": "bob"}, in types that PyMySQL accepts."""
-    return {
-        str(n): bytes(value) if isinstance(value, memoryview) else value for n, value in enumerate(parameters)
-    }
+def sendable(value: object) -> object:
+    """Return a value in a type that PyMySQL accepts."""
+    return bytes(value) if isinstance(value, memoryview) else value
 
 
 # A method that is missing here would be inherited, and open a SQLite file.

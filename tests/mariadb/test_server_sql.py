@@ -5,11 +5,15 @@ import itertools
 import sqlite3
 
 import pytest
+from mailapi_modules.mail.queue_access import has_id_among
 from mailapi_modules.mariadb import tables as serverschema
 from mailapi_modules.mariadb.dialect import translated
 from mailapi_modules.mariadb.store import ServerStore
+from mailapi_modules.pop import Popd
+from peewee import OP, SQL, Cast, Expression, Query, fn
 
 import mailapi
+from mailapi import Users
 from support.site import SCHEMAS
 
 LETTERS = ["\\", "%", "_", "a", "A", "ä", "Ä", " "]
@@ -27,12 +31,14 @@ def both(database):
         serverschema.create(server, sqlite)
         serverschema.insert_rows(server, sqlite)
 
-        def ask(sql: str, *values) -> tuple[list, list]:
+        def ask(query: str | Query, *values, **named) -> tuple[list, list]:
             store.connect()
-            return (
-                sorted(sqlite.execute(sql, values).fetchall(), key=repr),
-                sorted(store.run(sql, list(values)).fetchall(), key=repr),
-            )
+            if isinstance(query, str):
+                cursors = sqlite.execute(query, values), store.run(query, list(values))
+            else:
+                sql, bind = mailapi.Store("never opened").compile(query)
+                cursors = sqlite.execute(sql, bind(named) if bind else ()), store.execute(query, **named)
+            return tuple(sorted(cursor.fetchall(), key=repr) for cursor in cursors)
 
         yield ask
         store.close()
@@ -70,6 +76,42 @@ def test_a_pattern_or_a_text_that_was_given_is_taken_as_it_is(both, pattern):
 def test_a_like_that_is_not_understood_is_refused(condition):
     with pytest.raises(ValueError, match="would not be SQLite's"):
         translated(f"SELECT 1 FROM users WHERE {condition}")
+
+
+def test_queries_of_peewee_select_the_same_rows(both):
+    """Compiled for each engine: LIKE, LOWER and LENGTH of every word, JSON lists, CASE and bytes."""
+    user, other = Users.user_name, Users.alias("other")
+    pair = Users.select(user, other.user_name)
+    for query in (
+        pair.join(other, on=Expression(user, OP.ILIKE, other.user_name)),
+        pair.join(other, on=(fn.LOWER(user) == fn.LOWER(other.user_name))),
+        Users.select(user, fn.LENGTH(user), fn.length(fn.LOWER(user.concat("B"))), fn.IIF(user > "a", 1, 2)),
+        Users.select(user).where(user.concat("|") == user.concat("|"), has_id_among(fn.LENGTH(user))),
+        Users.select(Cast(user, "BLOB")).where(user.contains("A")),
+    ):
+        in_sqlite, on_server = both(query, ids="[1, 2]")
+        assert on_server == in_sqlite and len(in_sqlite) > 50
+
+
+def test_a_row_is_replaced_or_ignored_as_in_sqlite(both):
+    for query in (
+        Popd.insert(pop_user="a", pop_lock=True),
+        Popd.insert(pop_user="a", pop_lock=False).on_conflict_ignore(),
+        Popd.replace(pop_user="A", pop_lock=True),
+        Popd.replace(pop_user="A", pop_lock=False),
+    ):
+        both(query)
+    in_sqlite, on_server = both(Popd.select())
+    assert on_server == in_sqlite == [("A", 0), ("a", 1)]
+
+
+@pytest.mark.parametrize(
+    "condition",
+    [Expression(Users.user_name, OP.LIKE, "a*"), SQL("? LIKE user_name", ["a"]), Users.user_name % 2],
+)
+def test_a_query_that_would_mean_something_else_is_refused(condition):
+    with pytest.raises(ValueError, match="lacks|in their order"):
+        ServerStore.database.get_sql_context().sql(Users.select().where(condition))
 
 
 def test_backslashes_in_expressions_decide_as_in_sqlite(site, tmp_path, database):
