@@ -86,7 +86,7 @@ def test_failed_request_leaves_no_transaction_open(either_with_all_modules, tabl
 
 
 @pytest.mark.parametrize("action", ["get", "read", "unread", "delete"])
-def test_user_database_is_left_free_too(site, action):
+def test_action_leaves_the_user_database_unlocked_too(site, action):
     path = site.dbpath.with_name("bob.db3")
     with contextlib.closing(sqlite3.connect(path)) as connection:
         [schema] = site.sql("SELECT sql FROM sqlite_master WHERE name = 'mailbox'")[0]
@@ -106,7 +106,7 @@ def test_user_database_is_left_free_too(site, action):
         )
 
 
-def test_journal_mode_that_somebody_else_chose_is_kept(site):
+def test_journal_mode_set_by_another_program_is_kept(site):
     site.sql("PRAGMA journal_mode = WAL")
     assert site("pop/?add", pop_user="bob")["status"] == site("pop/?get")["status"] == "ok"
     assert site.sql("PRAGMA journal_mode") == [("wal",)]
@@ -184,7 +184,7 @@ def spoil(path: Path, how: str):
     "how", ["missing", "a folder", "a link to nothing", "garbage", "short", "an empty file"]
 )
 @pytest.mark.parametrize("used", [True, False], ids=["while running", "from the start"])
-def test_file_that_is_no_database_is_named_and_left_alone(site, how, used):
+def test_a_file_that_is_no_database_is_named_and_not_changed(site, how, used):
     """HTTP 500, nothing created (F26); put back, it works without a restart."""
     if used:
         site("?get_modules")
@@ -203,7 +203,7 @@ def test_file_that_is_no_database_is_named_and_left_alone(site, how, used):
     assert site("pop/?add", pop_user="bob")["status"] == "ok"
 
 
-def test_next_request_sees_a_file_that_took_the_old_ones_place(site, tmp_path):
+def test_next_request_uses_a_file_that_has_replaced_the_old_one(site, tmp_path):
     (tmp_path / "other").mkdir()
     other = Site(tmp_path / "other")
     other.sql("INSERT INTO users (user_name) VALUES ('new')")
@@ -215,7 +215,7 @@ def test_next_request_sees_a_file_that_took_the_old_ones_place(site, tmp_path):
     ]
 
 
-def test_next_request_sees_a_file_deleted_and_made_again(either_with_all_modules):
+def test_next_request_uses_a_file_that_was_deleted_and_made_again(either_with_all_modules):
     for _ in range(3):
         assert either_with_all_modules("pop/?add", pop_user="bob")["status"] == "ok"
         os.remove(either_with_all_modules.dbpath)
@@ -279,7 +279,7 @@ def test_reads_work_while_a_daemon_writes(either_with_all_modules):
     assert "coming" in str(either_with_all_modules("users/?get")["users"])
 
 
-def test_write_waits_for_a_daemon_that_is_soon_done(site):
+def test_write_waits_until_a_daemon_has_finished_writing(site):
     site("?get_modules")
     with daemon_connection(site.dbpath, check_same_thread=False) as daemon:
         daemon.execute("BEGIN IMMEDIATE")
@@ -289,7 +289,7 @@ def test_write_waits_for_a_daemon_that_is_soon_done(site):
         timer.join()
 
 
-def test_two_threads_at_once(either_with_all_modules):
+def test_two_threads_read_and_write_at_the_same_time(either_with_all_modules):
     failures = []
     either_with_all_modules("?get_modules")  # makes the state database
 
@@ -334,7 +334,7 @@ def modest():
             yield site
 
 
-def test_read_only_file_is_read_and_its_refusal_to_be_written_is_told(modest):
+def test_a_read_only_file_is_read_and_a_change_is_refused_with_the_reason(modest):
     os.chmod(modest.dbpath, 0o444)
     before = modest.dbpath.read_bytes()
     assert len(modest("users/?get")["users"]) == 5

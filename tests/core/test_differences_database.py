@@ -81,7 +81,7 @@ def test_f36_a_write_that_finds_the_file_locked_is_not_answered_ok(either, held)
     assert_done(either, "pop/?add", pop_user="ann")
 
 
-def test_f36_five_seconds_are_waited_and_no_more(site):
+def test_f36_a_locked_file_is_waited_for_five_seconds_and_no_more(site):
     with daemon(site.dbpath, "BEGIN EXCLUSIVE") as connection:
         start = time.monotonic()
         busy(site, "users/?get")

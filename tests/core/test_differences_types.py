@@ -222,7 +222,7 @@ def test_f27_a_pair_of_surrogates_is_a_character(either):
     assert either("pop/?get", user="\U0001f600", password="\U0001f511")["auth_user"] == "\U0001f600"
 
 
-def test_f32_zero_is_a_password(either):
+def test_f32_the_password_0_is_accepted(either):
     for given in ("0", 0):
         assert_done(either, "users/?set_password", user_name="nologin", user_authdata=given)
         for password in ("0", 0):

@@ -32,7 +32,9 @@ def furnished(either_with_all_modules):
     ("generation", "path", "action", "fields", "statuses"),
     [(g, *line[:3], line[4:]) for line in TABLE for g in line[3]],
 )
-def test_action_answers_each_role(tmp_path, generation, path, action, fields, statuses):
+def test_each_action_answers_each_role_as_the_table_says(
+    tmp_path, generation, path, action, fields, statuses
+):
     """The status sentence; and a refused call changes nothing, an allowed one does what it is there for."""
     site = Site(tmp_path, generation, OPTIONAL)
     add_targets(site)
@@ -53,7 +55,7 @@ def test_action_answers_each_role(tmp_path, generation, path, action, fields, st
     assert seen == expected
 
 
-def test_nobody_learns_nothing(furnished):
+def test_a_stranger_learns_nothing(furnished):
     for path, action, fields, generations, *_ in TABLE:
         if furnished.generation in generations:
             answer = ask_as(furnished, path, action, fields, "nobody")
@@ -95,7 +97,7 @@ def test_module_of_the_other_generation_is_unknown(either_with_all_modules):
 
 
 @pytest.mark.parametrize("permission", ["Admin", "admin ", "delegates", "%"])
-def test_only_the_exact_word_is_a_permission(site, permission):
+def test_only_the_exact_word_counts_as_a_permission(site, permission):
     site.sql("INSERT INTO api_access VALUES ('bob', ?)", permission)
     assert site("pop/?add", user="bob", pop_user="ann")["status"] == NOT_ALLOWED
 
@@ -107,7 +109,7 @@ def test_delegations_count_only_with_the_permission_delegate(site):
     assert site("addresses/?add", user="bob", **ADDRESS_FIELDS)["status"] == MAY_NOT_ADD.format("permission")
 
 
-def test_a_permission_counts_from_the_next_request_and_so_does_its_loss(either_with_all_modules):
+def test_a_permission_given_or_taken_counts_on_the_next_request(either_with_all_modules):
     browser = either_with_all_modules.browser()
     browser.post_json("/?get_modules", {"auth": {"user_name": "bob", "password": "pw"}})
     either_with_all_modules.sql("INSERT INTO api_access VALUES ('bob', 'admin')")

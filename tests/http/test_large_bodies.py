@@ -112,7 +112,7 @@ TEXT = st.lists(
     ascii_only=st.booleans(),
     cut=st.integers(0, 200),
 )
-def test_a_large_body_says_what_it_says_to_pythons_own_parser(values, ascii_only, cut):
+def test_a_large_body_is_read_as_pythons_own_parser_reads_it(values, ascii_only, cut):
     raw = json.dumps({"a": values, "b": "x"}, ensure_ascii=ascii_only).encode(errors="surrogatepass")
     for body in (raw, raw[:cut] + raw[cut + 1 :]):
         try:
@@ -144,7 +144,7 @@ def in_text(value):
     return [in_text(inner) for inner in value] if isinstance(value, list) else value
 
 
-def test_the_credentials_of_a_large_body_may_stand_at_either_end(site):
+def test_credentials_are_found_at_either_end_of_a_large_body(site):
     padding = b'"padding": ["' + b"x" * 70_000 + rb'", "\"auth\": {}"]'
     for body in (
         b"{" + AUTH + b", " + padding + b"}",
@@ -165,7 +165,7 @@ def test_the_credentials_of_a_large_body_may_stand_at_either_end(site):
     assert site.raw("pop/?get", deep)["status"] == NOBODY
 
 
-def test_a_field_is_not_read_before_it_is_known_who_asks(tmp_path, monkeypatch):
+def test_fields_are_read_only_after_the_log_in(tmp_path, monkeypatch):
     site, read = Site(tmp_path), []
 
     def note(value):
@@ -185,7 +185,7 @@ def test_a_field_is_not_read_before_it_is_known_who_asks(tmp_path, monkeypatch):
     assert read == []
 
 
-def test_large_bodies_together_take_no_more_than_the_config_says(tmp_path):
+def test_all_large_bodies_together_keep_the_limit_of_the_config(tmp_path):
     site, waiting, go_on = Site(tmp_path, max_bodies=3 * MIB), threading.Event(), threading.Event()
     body = b"{" + AUTH + b', "x": "' + b"x" * 600_000 + b'"}'
     log_in = mailapi.RequestHandler.log_in

@@ -28,7 +28,7 @@ pytestmark = pytest.mark.usefixtures("python_path")
 
 
 @pytest.mark.parametrize("what", ["raw", "static", "range"])
-def test_clients_that_do_not_read_hold_nothing_that_others_need(site_with_large_mail, tmp_path, what):
+def test_clients_that_do_not_read_keep_no_thread_from_others(site_with_large_mail, tmp_path, what):
     with ImpatientServer(tmp_path, "--static", "/files=www") as server:
         before = open_sockets(server)
         large = large_requests(server)[what]
@@ -57,7 +57,7 @@ def test_unread_answers_are_within_the_limit(site_with_large_mail, tmp_path):
         assert "Traceback" not in server.log()
 
 
-def test_who_reads_slowly_gets_everything(site_with_large_mail, tmp_path):
+def test_a_client_that_reads_slowly_gets_everything(site_with_large_mail, tmp_path):
     """More than the system keeps, in more time than somebody may do nothing."""
     with ImpatientServer(tmp_path, "--static", "/files=www") as server:
         for name, large in large_requests(server).items():
@@ -99,7 +99,7 @@ def large_answer(size):
     return answer
 
 
-def test_unread_dav_downloads_close_dav_for_nobody(tmp_path):
+def test_unread_dav_downloads_do_not_keep_others_from_dav(tmp_path):
     with site_with_backend(tmp_path, answer=large_answer(20 * MB)) as (dav, _):
         host, port = dav.netloc.split(":")
         server = type("At", (), {"host": host, "port": port})
@@ -124,7 +124,7 @@ def test_unread_dav_downloads_close_dav_for_nobody(tmp_path):
             )
 
 
-def test_dav_downloads_that_are_too_large_to_be_spooled_hold_two_threads(tmp_path):
+def test_dav_downloads_too_large_to_be_spooled_take_two_threads_at_most(tmp_path):
     started = []
 
     def start(folder):

@@ -39,7 +39,7 @@ def upload(line: str, length: int, *headers) -> bytes:
         ("/users/?get" + "&x" * 200, 400),
     ],
 )
-def test_a_body_that_is_too_long_is_read_and_not_kept(site_with_large_mail, tmp_path, line, status):
+def test_a_body_that_is_too_long_is_read_and_not_stored(site_with_large_mail, tmp_path, line, status):
     size = 36 * MB if "send" in line else 30 * MB
     with Server(tmp_path, "--static", "/files=www") as server, slow_connections(server, 10) as clients:
         for client in clients:
@@ -85,7 +85,7 @@ def test_a_body_of_unknown_length_has_the_same_limits(site_with_large_mail, tmp_
 @pytest.mark.parametrize(
     "line, status", [("/nothing/?get", 404), ("/users/?get", 413), ("/files/large.bin", 405)]
 )
-def test_no_100_continue_for_what_is_refused(site_with_large_mail, tmp_path, line, status):
+def test_a_request_that_is_refused_gets_no_100_continue(site_with_large_mail, tmp_path, line, status):
     with Server(tmp_path, "--static", "/files=www") as server, slow_connections(server) as [client]:
         client.sendall(upload(line, 30 * MB, "Expect: 100-continue"))
         got = http.client.HTTPResponse(client)
@@ -94,7 +94,7 @@ def test_no_100_continue_for_what_is_refused(site_with_large_mail, tmp_path, lin
         assert b"".join(iter(lambda: client.recv(1000), b"")).count(b"100 Continue") == 0
 
 
-def test_100_continue_for_what_is_taken(site_with_large_mail, tmp_path):
+def test_a_request_that_is_accepted_gets_100_continue(site_with_large_mail, tmp_path):
     with Server(tmp_path) as server, slow_connections(server) as [client]:
         client.sendall(upload("/users/?get", 200_000, "Expect: 100-continue"))
         assert client.recv(1000) == b"HTTP/1.1 100 Continue\r\n\r\n"
@@ -137,14 +137,14 @@ def test_unfinished_uploads_have_a_limit(site_with_large_mail, tmp_path):
         assert server.post("users/?get", iter([request_of_root()]))["login"] is True
 
 
-def test_who_does_not_go_on_gives_way_to_others(site_with_large_mail, tmp_path):
+def test_an_unfinished_upload_is_closed_when_others_need_the_room(site_with_large_mail, tmp_path):
     with filled(tmp_path, server_with_limits(cleanup_interval=1, channel_timeout=1000)) as (server, _):
         wait_until(lambda: json_of(server, LARGE).get("login"))
         assert spooled_bytes(server) <= 6 * MB
         wait_until(lambda: spooled_bytes(server) < 3 * MB)  # one of the two is enough
 
 
-def test_who_does_not_go_on_is_closed(site_with_large_mail, tmp_path):
+def test_an_unfinished_upload_is_closed_after_a_while(site_with_large_mail, tmp_path):
     with filled(tmp_path, server_with_limits(cleanup_interval=1, channel_timeout=1)) as (server, _):
         wait_until(lambda: spooled_bytes(server) == 0)
         assert json_of(server, LARGE)["login"] is True
@@ -167,7 +167,7 @@ def json_of(server, body: bytes) -> dict:
     ],
     ids=["body", "chunked", "headers", "refused"],
 )
-def test_who_sends_at_a_crawl_is_closed(site_with_large_mail, tmp_path, start):
+def test_a_client_that_sends_too_slowly_is_closed(site_with_large_mail, tmp_path, start):
     with ImpatientServer(tmp_path) as server:
         before = open_sockets(server)
         with slow_connections(server, 5) as clients:
@@ -183,14 +183,14 @@ def test_who_sends_at_a_crawl_is_closed(site_with_large_mail, tmp_path, start):
             wait_until(all_closed)
 
 
-def test_what_is_between_chunks_has_a_limit(site_with_large_mail, tmp_path):
+def test_chunk_sizes_extensions_and_trailers_have_a_limit(site_with_large_mail, tmp_path):
     for endless in (b"1" * 100_000, b"1;" + b"x" * 100_000, b"0\r\n" + b"x" * 100_000):
         with Server(tmp_path) as server, slow_connections(server) as [client]:
             client.sendall(request_head("POST /mailbox/?send", "Transfer-Encoding: chunked") + endless)
             assert read_answer(client)[0] == 400
 
 
-def test_chunk_headers_are_no_progress(site_with_large_mail, tmp_path):
+def test_chunk_headers_do_not_count_as_progress(site_with_large_mail, tmp_path):
     """A client that sends little else is closed, although a lot of bytes come."""
     with ImpatientServer(tmp_path) as server:
         before = open_sockets(server)
@@ -214,7 +214,7 @@ def test_many_header_lines_are_refused(site_with_large_mail, tmp_path):
         assert read_answer(many)[0] == 400
 
 
-def test_too_many_pipelined_requests_are_not_kept(site_with_large_mail, tmp_path):
+def test_too_many_pipelined_requests_are_not_stored(site_with_large_mail, tmp_path):
     with Server(tmp_path) as server, slow_connections(server) as [client]:
         with contextlib.suppress(
             ConnectionError
