@@ -18,7 +18,8 @@ from support.site import MODULES, Site, authdata
 pytestmark = pytest.mark.every_engine
 
 
-def cookie_of(site, user="root", password="pw", **environ):
+def log_in_browser(site, user="root", password="pw", **environ):
+    """Return a browser in which the user is logged in."""
     browser = site.browser(**environ)
     auth = {"auth": {"user_name": user, "password": password}}
     assert browser.post("/?login", json.dumps(auth)).json["login"] is True
@@ -63,7 +64,7 @@ def test_a_route_with_many_placeholders_stays_bounded(site):
 
 
 def test_parallel_changes_of_ones_own_account_keep_the_session(site):
-    browser = cookie_of(site)
+    browser = log_in_browser(site)
     cookie = "PHPSESSID=" + browser.cookies["PHPSESSID"]
 
     def save(url, **fields):
@@ -82,7 +83,7 @@ def test_parallel_changes_of_ones_own_account_keep_the_session(site):
 
 @pytest.mark.parametrize("by", ["password", "session"])
 def test_a_request_with_the_old_password_does_nothing_once_it_has_changed(site, by):
-    browser = cookie_of(site, "bob")
+    browser = log_in_browser(site, "bob")
     held = sqlite3.connect(site.dbpath, isolation_level=None)
     held.execute("BEGIN IMMEDIATE")
     answers = []
@@ -109,14 +110,14 @@ def test_a_request_with_the_old_password_does_nothing_once_it_has_changed(site, 
 @pytest.mark.sqlite
 def test_no_session_outlives_its_user(site, tmp_path):
     (tmp_path / "config.py").write_text(f'dbpath = "master.db3"\nmodulelist = {MODULES!r}\n')
-    own = cookie_of(site)
+    own = log_in_browser(site)
     assert ask(own, "users/?delete", user_name="root")["status"] == "ok"
     run_mailapi(tmp_path, "call", "users", "add", "user_name=root", "user_permissions=admin")
     assert ask(own, "?login")["login"] is False
-    bob = cookie_of(site, "bob")
+    bob = log_in_browser(site, "bob")
     assert ask(bob, "users/?set_password", user_name="bob")["status"] == "ok"  # no log-in any more
     assert ask(bob, "?login")["login"] is False
-    ann = cookie_of(site, "ann")
+    ann = log_in_browser(site, "ann")
     run_mailapi(tmp_path, "call", "users", "delete", "user_name=ann")
     site.sql("INSERT INTO users (user_name, user_authdata) VALUES ('ann', ?)", authdata("pw"))
     assert ask(ann, "?login")["login"] is False
@@ -220,7 +221,7 @@ def test_cookie_path_is_what_the_browser_calls_the_mount(site, mount, path):
 
 @pytest.mark.parametrize("origin", ["null", "file://localhost", "http://[", "https://evil.example", ""])
 def test_a_page_of_another_origin_neither_uses_nor_gets_a_cookie(site, origin):
-    browser = cookie_of(site)
+    browser = log_in_browser(site)
     foreign = {"Origin": origin}
     assert browser.post("/?login", "", headers=foreign).json["login"] is False
     auth = json.dumps({"auth": {"user_name": "root", "password": "pw"}})

@@ -79,7 +79,8 @@ def test_a_claim_dated_in_the_future_blocks_nobody(site, clock):
 ########## The audit ###############################################################################
 
 
-def users(site) -> list[str]:
+def audited_users(site) -> list[str]:
+    """Return the users in the audit, from the oldest row to the newest."""
     return [row[0] for row in audit_rows(site)]
 
 
@@ -95,7 +96,7 @@ def test_a_clock_that_jumps_ahead_deletes_no_audit(site, clock):
         attempt_log_in(site, "root", "pw", f"192.0.2.{n}")
     clock.now -= 2 * lifetime
     attempt_log_in(site, "dele", "pw")
-    seen = users(site)
+    seen = audited_users(site)
     assert seen.count("root") == 20 and seen[-1] == "dele"
     assert seen.count("bob") + seen.count("ann") >= 96  # two days' entries at the most
 
@@ -105,10 +106,10 @@ def test_old_rows_are_deleted_after_the_clock_has_been_ahead_for_a_day(site, clo
     attempt_log_in(site, "bob", "pw")
     clock.now += YEAR
     attempt_log_in(site, "ann", "pw")
-    assert users(site) == ["bob", "ann"]
+    assert audited_users(site) == ["bob", "ann"]
     clock.now += 86400
     attempt_log_in(site, "dele", "pw")
-    assert users(site) == ["ann", "dele"]
+    assert audited_users(site) == ["ann", "dele"]
 
 
 def test_old_rows_are_deleted_to_the_second_when_requests_come_every_day(site, clock):
@@ -117,10 +118,10 @@ def test_old_rows_are_deleted_to_the_second_when_requests_come_every_day(site, c
     for _ in range(lifetime // 43200):
         clock.now += 43200
         attempt_log_in(site, "ann", "pw")
-    assert users(site).count("bob") == 1
+    assert audited_users(site).count("bob") == 1
     clock.now += 1
     attempt_log_in(site, "dele", "pw")
-    assert users(site).count("bob") == 0
+    assert audited_users(site).count("bob") == 0
 
 
 def test_a_clock_that_is_behind_for_a_while_deletes_nothing(site, clock):
@@ -130,4 +131,4 @@ def test_a_clock_that_is_behind_for_a_while_deletes_nothing(site, clock):
     attempt_log_in(site, "ann", "pw")
     clock.now += 10 * YEAR
     attempt_log_in(site, "dele", "pw")
-    assert [name for name in users(site) if name != "ann"] == ["bob"] * 3 + ["dele"]
+    assert [name for name in audited_users(site) if name != "ann"] == ["bob"] * 3 + ["dele"]

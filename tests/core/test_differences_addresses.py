@@ -1,4 +1,4 @@
-"""Where mailapi answers differently on purpose (docs/wire.md section 5): addresses that say too little, or something else."""
+"""Where mailapi answers differently on purpose (docs/wire.md section 5): incomplete and wrong addresses."""
 
 import pytest
 
@@ -15,7 +15,7 @@ pytestmark = pytest.mark.every_engine
 
 
 def new_address(site, order="", expression="a@one.org", user="ann", **other) -> dict:
-    """The fields of addresses/?add."""
+    """Return the fields of addresses/?add."""
     fields = (
         {"address_user": user} if site.generation == 8 else {"address_router": "store", "address_route": user}
     )

@@ -43,8 +43,8 @@ def test_f18_a_failed_login_takes_the_same_work(site):
     assert all(done == hashing[0] for done in hashing)
 
 
-def attributes(answer) -> tuple[str, dict]:
-    """The value and the attributes of the session cookie."""
+def cookie_attributes(answer) -> tuple[str, dict]:
+    """Return the value and the attributes of the session cookie."""
     first, *rest = answer.headers["Set-Cookie"].split("; ")
     assert first.startswith("PHPSESSID=")
     pairs = [pair.partition("=") for pair in rest]
@@ -55,7 +55,7 @@ def attributes(answer) -> tuple[str, dict]:
 def test_f21_the_session_cookie_is_httponly_and_samesite(either, scheme):
     browser = either.browser(SCRIPT_NAME="/mail/api", **{"wsgi.url_scheme": scheme})
     answer = browser.post("/mail/api/?login", json.dumps({"auth": {"user_name": "ann", "password": "pw"}}))
-    token, flags = attributes(answer)
+    token, flags = cookie_attributes(answer)
     assert flags.pop("path").rstrip("/") == "/mail/api"
     assert flags == {"httponly": "", "samesite": "Lax"} | ({"secure": ""} if scheme == "https" else {})
     assert len(token) >= 22  # 128 bits
@@ -66,7 +66,7 @@ def test_f21_every_log_in_has_a_new_session_id_chosen_by_the_server(either):
     tokens = ["chosen-by-the-attacker"]
     for _ in range(3):  # each with the cookie of the one before
         answer = either.browser().post("/?login", body, headers={"Cookie": f"PHPSESSID={tokens[-1]}"})
-        tokens.append(attributes(answer)[0])
+        tokens.append(cookie_attributes(answer)[0])
     assert len(set(tokens)) == 4
     alive = [
         either.browser().post("/", headers={"Cookie": f"PHPSESSID={token}"}).json["login"] for token in tokens

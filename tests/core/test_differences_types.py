@@ -21,6 +21,7 @@ FORBIDDEN = ["\0", "a\0b", "x\0", "\ud800", "a\udfffb", "\udc00\ud800"]
 
 
 def refused_raw(site, url, body, **environ):
+    """Check that a body is refused before the log-in and changes nothing; return the answer."""
     before = site.dump()
     answer = site.raw(url, body, 400, **environ)
     assert site.dump() == before and "login" not in answer

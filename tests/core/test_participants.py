@@ -24,7 +24,7 @@ class Follower(Module):
 
 
 class Signalled(BaseException):
-    """What a handler of a signal may raise anywhere, such as SystemExit."""
+    """An exception that a signal handler may raise anywhere, such as SystemExit."""
 
 
 @pytest.fixture
@@ -42,7 +42,7 @@ def test_a_participant_commits_with_the_master_and_is_not_involved_in_a_refusal(
 
 
 def test_a_signal_during_the_commit_leaves_the_other_database_prepared(site, monkeypatch):
-    """The master may have committed already: only who looks at its row knows."""
+    """The master may have committed already: the next change or `check` finds out by its row."""
     run = site.app.db.run
 
     def signalled(sql, *rest):

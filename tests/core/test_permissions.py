@@ -23,7 +23,7 @@ ELSEWHERE = {"tokens", "audit", "accounts", "services"}  # what they change is n
 
 
 @pytest.fixture
-def furnished(either_with_all_modules):
+def site_with_targets(either_with_all_modules):
     add_targets(either_with_all_modules)
     return either_with_all_modules
 
@@ -35,7 +35,7 @@ def furnished(either_with_all_modules):
 def test_each_action_answers_each_role_as_the_table_says(
     tmp_path, generation, path, action, fields, statuses
 ):
-    """The status sentence; and a refused call changes nothing, an allowed one does what it is there for."""
+    """The status is that of the table; a refused action changes nothing, and an allowed one changes something."""
     site = Site(tmp_path, generation, OPTIONAL)
     add_targets(site)
     site.sql(PREPARATIONS.get((path, action), "SELECT 1"))
@@ -55,16 +55,16 @@ def test_each_action_answers_each_role_as_the_table_says(
     assert seen == expected
 
 
-def test_a_stranger_learns_nothing(furnished):
+def test_a_stranger_learns_nothing(site_with_targets):
     for path, action, fields, generations, *_ in TABLE:
-        if furnished.generation in generations:
-            answer = ask_as(furnished, path, action, fields, "nobody")
+        if site_with_targets.generation in generations:
+            answer = ask_as(site_with_targets, path, action, fields, "nobody")
             assert list(answer) == ["status", "debug", "api_version", "schema_version", "session", "login"]
 
 
 @pytest.mark.parametrize("role", ["foreign", "undelegated"])
-def test_refused_get_shows_no_row(furnished, role):
-    field = "smtpd_user" if furnished.generation == 9 else "msa_user"
+def test_refused_get_shows_no_row(site_with_targets, role):
+    field = "smtpd_user" if site_with_targets.generation == 9 else "msa_user"
     module = field.removesuffix("_user")
     for path, fields in (
         ("users", {"username": "USER"}),
@@ -73,7 +73,7 @@ def test_refused_get_shows_no_row(furnished, role):
         ("addresses", {"address_user": "USER"}),
         ("addresses", {"address_expression": "ADDRESS"}),
     ):
-        assert not ask_as(furnished, path, "get", fields, role).get(path)
+        assert not ask_as(site_with_targets, path, "get", fields, role).get(path)
 
 
 def test_every_action_has_a_line(either_with_all_modules):

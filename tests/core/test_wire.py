@@ -162,7 +162,7 @@ def test_body_over_max_body_is_refused_before_it_is_read(tmp_path):
 
 
 def exchange(site, stream: io.BytesIO, **environ) -> tuple[int, dict]:
-    """HTTP status and answer of a POST as a WSGI server hands it over: the iterable is closed at its end."""
+    """Post as a WSGI server does, which closes the iterable at its end; return HTTP status and answer."""
     environ = {
         "REQUEST_METHOD": "POST",
         "PATH_INFO": "/users/",

@@ -54,7 +54,7 @@ UNITS = {
 }
 
 
-def take(site: Site, unit: str, size: int, auth: bytes = AUTH, **environ) -> tuple[str, int]:
+def measure_request(site: Site, unit: str, size: int, auth: bytes = AUTH, **environ) -> tuple[str, int]:
     """Return the status of a request of that size in a process of its own, and the memory that it took."""
     repeated, before, after = UNITS[unit]
     config = {"dbpath": site.place, "modulelist": MODULES, "free_attempts": 1000}
@@ -81,14 +81,14 @@ def take(site: Site, unit: str, size: int, auth: bytes = AUTH, **environ) -> tup
 @pytest.mark.sqlite
 @pytest.mark.parametrize("unit", UNITS)
 def test_a_large_body_takes_three_times_its_size_at_most(site, unit):
-    """And nobody who is not logged in has it taken apart."""
+    """The body of a stranger is not even parsed."""
     size = 34 * MIB
     site.sql("INSERT INTO smtpd (smtpd_user, smtpd_router) VALUES ('ann', 'any')")
     site.sql("INSERT INTO addresses VALUES ('ann@one.org', 1, 'store', 'ann')")
-    status, taken = take(site, unit, size)
+    status, taken = measure_request(site, unit, size)
     assert status and status != NOBODY and taken < 3 * size + 24 * MIB
     for auth in (b'"auth": {"user_name": "ann", "password": "wrong"}', b'"x": 1'):
-        status, taken = take(site, unit, size, auth)
+        status, taken = measure_request(site, unit, size, auth)
         assert status in (NOBODY, "Username or password is wrong.") and taken < size + 4 * MIB
 
 

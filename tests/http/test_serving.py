@@ -53,6 +53,8 @@ def test_max_spooled_below_the_size_of_a_mail_is_refused(site_with_large_mail, t
 
 
 class Connection:
+    """A connection as the spool sees it: `pace` is how many bytes a second its client reads or sends."""
+
     def __init__(self, pace):
         self.pace, self.closed = pace, False
 

@@ -1,5 +1,4 @@
-"""Clients of `mailapi serve` that do not read: the others are answered, and what is kept for all of them together has a
-limit."""
+"""Clients of `mailapi serve` that do not read: others are answered, and the room that all of them take has a limit."""
 
 import contextlib
 import http.client
@@ -58,7 +57,7 @@ def test_unread_answers_are_within_the_limit(site_with_large_mail, tmp_path):
 
 
 def test_a_client_that_reads_slowly_gets_everything(site_with_large_mail, tmp_path):
-    """More than the system keeps, in more time than somebody may do nothing."""
+    """The answer is larger than the buffers of the system, and takes longer than the limit of an idle connection."""
     with ImpatientServer(tmp_path, "--static", "/files=www") as server:
         for name, large in large_requests(server).items():
             with slow_connections(server) as [slow]:
@@ -87,6 +86,8 @@ def test_an_answer_that_is_being_read_at_sigterm_arrives(site_with_large_mail, t
 
 
 def large_answer(size):
+    """Return a method of a DAV server that sends so many bytes below paths with "large" in them."""
+
     def answer(self):
         length = size if "large" in self.path else 0
         self.send_response(200)

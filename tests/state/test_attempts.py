@@ -15,7 +15,7 @@ pytestmark = pytest.mark.every_engine
 
 
 def in_threads(number: int, work) -> list:
-    """What work(0), work(1), … answer when all begin at once."""
+    """Run work(0), work(1), … at the same moment; return their results."""
     together, seen = threading.Barrier(number), []
 
     def run(i):

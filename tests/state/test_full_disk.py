@@ -29,7 +29,7 @@ ONLY_HERE = "Logged out in this browser only: the session could not be ended. "
 
 @contextlib.contextmanager
 def full_disk(site, room: int | None = None):
-    """No file gets longer than the journal of the state database is now, or than that many bytes."""
+    """Limit the length of files to that of the state database's journal, or to `room` bytes, as a full disk would."""
     soft, hard = resource.getrlimit(resource.RLIMIT_FSIZE)
     size = os.path.getsize(site.app.config.state + "-wal") if room is None else room
     resource.setrlimit(resource.RLIMIT_FSIZE, (size, hard))

@@ -78,7 +78,7 @@ def test_a_user_is_known_at_100_networks_at_most(site, clock):
 
 
 def test_a_right_password_does_not_prolong_waits(site, clock):
-    """What a right password is counted for while it is looked at is taken back as it was."""
+    """While a right password is verified it counts as an attempt; afterwards the count is what it was."""
     fail_log_ins(site, 9)
     before = site.state("SELECT * FROM failure")
     clock.now += 1000
