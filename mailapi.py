@@ -1499,7 +1499,7 @@ class Application:
         self.proxies = self.addresses.read_proxies(config.trusted_proxies)
         self.cookies = load_part("http.cookies").Cookies(self.proxies)
         sessions, throttle = load_part("state.sessions"), load_part("state.throttle")
-        schemas = [sessions.STATE_SCHEMA, throttle.STATE_SCHEMA]
+        schemas = [load_part("state.session_rows").STATE_SCHEMA, throttle.STATE_SCHEMA]
         self.state_schema = "".join(schemas + [module.state_schema for module in self.modules.values()])
         self.state = open_store(config.state, self.state_schema)
         self.has_pools = is_url(config.dbpath) or is_url(config.state)

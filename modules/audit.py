@@ -4,119 +4,40 @@ import json
 import logging
 import sqlite3
 import time
-from itertools import combinations
 
 import peewee
-from peewee import IntegerField, TextField, fn
 
 from mailapi import (
     ApiError,
     Application,
-    Model,
     Module,
-    PreparedQuery,
     admin,
     endpoint,
     optional_number,
-    param,
     php_text,
 )
 
 from .http.event import Event
+from .state.audit_rows import (
+    BYTES_WRITTEN,
+    COUNT_AGAIN,
+    DELETE_ROW,
+    DONE,
+    FILTERS,
+    INSERT_ENTRY,
+    INSERT_ROW,
+    LAST_BEFORE,
+    LISTS,
+    NOT_LOGGED_IN,
+    RANGE,
+    REFUSED,
+    TOO_MANY,
+    TOO_OLD,
+)
 
 log = logging.getLogger("mailapi.audit")
 
 
-class AuditRow(Model):
-    audit_id = IntegerField()
-    audit_time = IntegerField()  # seconds since 1970
-    audit_user = TextField(null=True)
-    audit_address = TextField()
-    audit_via = TextField()  # password, session, token NAME, local
-    audit_session = TextField()  # the start of the hash of its id
-    audit_module = TextField()
-    audit_action = TextField()
-    audit_target = TextField()
-    audit_status = TextField()
-    audit_http = IntegerField()
-
-    class Meta:
-        table_name = "audit"
-
-
-class AuditEntry(Model):
-    """The size and the count of one row of `audit`. Rows written by former versions have no AuditEntry."""
-
-    audit_id = IntegerField()
-    failed = IntegerField()  # the kind of row: DONE, NOT_LOGGED_IN or REFUSED
-    # The bytes of all rows with the same `failed` that were ever written, up to this one.
-    upto = IntegerField()
-    times = IntegerField()  # how many log-ins the row stands for
-    wait = TextField(null=True)  # identifies a waiting period that a log-in ignored: one row each
-
-    class Meta:
-        table_name = "audit_entry"
-
-
-MOST_LISTED = 1000  # rows
-FILTERS = (
-    "audit_user",
-    "audit_address",
-    "audit_via",
-    "audit_session",
-    "audit_module",
-    "audit_action",
-    "audit_target",
-    "audit_status",
-)
-NEWEST_FIRST = (
-    AuditRow.select(AuditRow, fn.COALESCE(AuditEntry.times, 1).alias("audit_times"))
-    .join(AuditEntry, peewee.JOIN.LEFT_OUTER, on=AuditEntry.audit_id == AuditRow.audit_id)
-    .where(
-        *(param(name).is_null() | (getattr(AuditRow, name) == param(name)) for name in FILTERS),
-    )
-    .order_by(AuditRow.audit_id.desc())
-    .limit(MOST_LISTED)
-)
-RANGE = {  # these columns have an index
-    "since": AuditRow.audit_time >= param("since"),
-    "until": AuditRow.audit_time <= param("until"),
-    "before": AuditRow.audit_id < param("before"),
-}
-LISTS = {  # by the fields of RANGE that a request has
-    given: PreparedQuery(NEWEST_FIRST.where(*(RANGE[name] for name in given)))
-    for count in range(len(RANGE) + 1)
-    for given in combinations(RANGE, count)
-}
-COLUMNS = [name for name in AuditRow._meta.fields if name != "audit_id"]
-INSERT_ROW = PreparedQuery(AuditRow.insert({name: param(name) for name in COLUMNS}))
-INSERT_ENTRY = PreparedQuery(AuditEntry.replace({name: param(name) for name in AuditEntry._meta.fields}))
-COUNT_AGAIN = PreparedQuery(
-    AuditEntry.update(times=AuditEntry.times + 1).where(AuditEntry.wait == param("wait"))
-)
-BYTES_WRITTEN = PreparedQuery(
-    AuditEntry.select(fn.MAX(AuditEntry.upto)).where(AuditEntry.failed == param("failed"))
-)
-DELETE_ROW = [
-    PreparedQuery(model.delete().where(model.audit_id == param("audit_id")))
-    for model in (AuditRow, AuditEntry)
-]
-MOST_PRUNED = 100  # rows of one transaction
-TOO_MANY = PreparedQuery(
-    AuditEntry.select(AuditEntry.audit_id)
-    .where(AuditEntry.failed == param("failed"), AuditEntry.upto <= param("upto"))
-    .order_by(AuditEntry.upto)
-    .limit(MOST_PRUNED)
-)
-TOO_OLD = PreparedQuery(
-    AuditRow.select(AuditRow.audit_id)
-    .where(AuditRow.audit_time < param("before"))
-    .order_by(AuditRow.audit_time)
-    .limit(MOST_PRUNED)
-)
-LAST_BEFORE = PreparedQuery(
-    AuditRow.select(fn.MAX(AuditRow.audit_time)).where(AuditRow.audit_time <= param("time"))
-)
 MOST_REMEMBERED = 10_000  # log-ins
 # Characters of a text as JSON in the log. Somebody who fails to log in chooses some of these texts.
 LONGEST = {
@@ -132,7 +53,6 @@ LONGEST = {
 OVERHEAD = 200  # bytes of a row beside its texts, in two tables and their indexes
 # Bytes of the rows of each kind (the column `failed`). Each kind has its own share of the disk, so that rows about
 # failed log-ins and about refusals, which anybody can cause, never displace rows about changes.
-DONE, NOT_LOGGED_IN, REFUSED = 0, 1, 2
 MOST_BYTES = {DONE: 192 * 2**20, NOT_LOGGED_IN: 64 * 2**20, REFUSED: 64 * 2**20}
 
 

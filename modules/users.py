@@ -1,9 +1,9 @@
 """Users: their names, passwords, permissions and aliases."""
 
 from collections.abc import Iterator
-from functools import cached_property, reduce
+from functools import cached_property
 
-from peewee import IntegrityError, fn
+from peewee import IntegrityError
 
 from mailapi import (
     Active,
@@ -27,6 +27,7 @@ from mailapi import (
 )
 
 from .directory import deleted_names, new_users, user_names, user_rows
+from .directory.dangerous_users import DANGEROUS_USERS
 from .directory.external_users import add_external_users, asked_for
 from .directory.lists import PAGE_QUERY
 from .directory.own_token import may_change_alias, may_change_permissions, may_set_password
@@ -34,12 +35,6 @@ from .directory.user_import import UserImport
 from .directory.user_lists import HAS_LOGIN, UserLists
 from .http.large_bodies import read_large_object
 
-AUTHDATA_TEXT = Users.user_authdata.concat("")  # text, even if the password is stored as a BLOB
-FIRST_COLON = fn.INSTR(AUTHDATA_TEXT, ":")
-WITHOUT_HEX_DIGITS = reduce(
-    lambda text, digit: fn.REPLACE(text, digit, ""), "0123456789abcdef", fn.SUBSTR(AUTHDATA_TEXT, -64)
-)
-IS_AUTHDATA = (FIRST_COLON > 0) & (fn.LENGTH(AUTHDATA_TEXT) - 64 == FIRST_COLON) & (WITHOUT_HEX_DIGITS == "")
 NAMES = PreparedQuery(Users.select(Users.user_name))
 IS_USER = Users.user_name == param("user_name")
 DELETE_USER = PreparedQuery(Users.delete().where(IS_USER))
@@ -91,17 +86,7 @@ class User(Module):
     identifiers = ("user_name", "user_permission")
     state_schema = deleted_names.STATE_SCHEMA
     active = Active(Users.user_name, where=HAS_LOGIN)
-    dangerous_rows = {
-        "is named like a SQLite database": PreparedQuery(
-            Users.select(Users.user_name).where(fn.LOWER(Users.user_name).in_(list(user_names.RESERVED)))
-        ),
-        "is an alias of itself": PreparedQuery(
-            Users.select(Users.user_name).where(Users.user_alias == Users.user_name)
-        ),
-        "has a password that is not stored as the daemons read it": PreparedQuery(
-            Users.select(Users.user_name).where(HAS_LOGIN, ~IS_AUTHDATA)
-        ),
-    }
+    dangerous_rows = DANGEROUS_USERS
 
     @endpoint(
         allow=anyone,

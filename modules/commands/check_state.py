@@ -7,7 +7,7 @@ from pathlib import Path
 
 import mailapi
 
-from ..state import sessions, throttle
+from ..state import session_rows, throttle
 from .check_report import Report, describe
 
 
@@ -33,7 +33,7 @@ def check_state(report: Report, app: mailapi.Application):
 def check_state_schemas(report: Report, app: mailapi.Application):
     """Report modules whose `state_schema` SQLite refuses, or refuses when it is run a second time."""
     with contextlib.closing(sqlite3.connect(":memory:")) as connection:
-        connection.executescript(sessions.STATE_SCHEMA + throttle.STATE_SCHEMA)
+        connection.executescript(session_rows.STATE_SCHEMA + throttle.STATE_SCHEMA)
         for name, module in app.listed().items():
             try:
                 for _ in range(2):

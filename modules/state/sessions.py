@@ -7,102 +7,43 @@ state database records what an id cannot contain: which sessions have ended, and
 and therefore goes on.
 """
 
-import base64
-import hashlib
 import hmac
 import os
 import time
-from functools import lru_cache
 
-from peewee import JOIN, BlobField, IntegerField, TextField
+from mailapi import CLOCK_SKEW, LoginRefused, StateFailure, Store, repeated
 
-from mailapi import CLOCK_SKEW, LoginRefused, Model, PreparedQuery, StateFailure, Store, param, repeated
+from .session_ids import (
+    CHECK,
+    FIXED,
+    LONGEST_NAME,
+    RANDOM,
+    START,
+    TIME,
+    VERSION,
+    WITH_HASH,
+    WITH_NAME,
+    check_of,
+    code_of,
+    decoded,
+    encoded,
+    hash_of,
+    next_code,
+)
+from .session_rows import (
+    ADD_CHANGE,
+    ADD_KEY,
+    ADD_LONG_NAME,
+    END_UNTIL,
+    EXPIRED,
+    FIND,
+    FIND_LONG_NAME,
+    FORGET_CHANGES,
+    LAST_KEPT_CHANGE,
+)
 
-STATE_SCHEMA = """
-CREATE TABLE IF NOT EXISTS session_key (secret BLOB NOT NULL);
-CREATE TABLE IF NOT EXISTS sessions_end (user_hash TEXT PRIMARY KEY, ended INTEGER NOT NULL);
-CREATE INDEX IF NOT EXISTS sessions_end_ended ON sessions_end (ended);
-CREATE TABLE IF NOT EXISTS session_change (session_hash TEXT PRIMARY KEY, user_hash TEXT NOT NULL,
-    created INTEGER NOT NULL, next_code BLOB);
-CREATE INDEX IF NOT EXISTS session_change_user ON session_change (user_hash, created);
-CREATE INDEX IF NOT EXISTS session_change_created ON session_change (created);
-CREATE TABLE IF NOT EXISTS long_user_name (user_hash TEXT PRIMARY KEY, user_name TEXT NOT NULL);
-"""
 MOST_CHANGES = 1000  # rows that a user has in session_change; beyond that, the user's oldest sessions end
 SKEW = CLOCK_SKEW * 1000  # milliseconds
-
-# The bytes of an id; PHP takes ids of at most 128 characters (docs/wire.md F41), in base 32 these are 80 bytes.
-VERSION, TIME, RANDOM, CHECK, CODE = 1, 6, 8, 6, 16
-START = VERSION + TIME + RANDOM
-FIXED = START + CHECK + CODE
-LONGEST_NAME = 80 - FIXED
-WITH_NAME, WITH_HASH = b"\1", b"\2"  # the version: the id ends with the user's name, or with its hash
-
-
-class SessionKey(Model):
-    """The secret key with which the codes of all session ids are made; one row."""
-
-    secret = BlobField()
-
-
-class SessionsEnd(Model):
-    """A user whose sessions have ended if they began at the time `ended` or before."""
-
-    user_hash = TextField()
-    ended = IntegerField()  # milliseconds since 1970
-
-
-class SessionChange(Model):
-    """A session that was ended, or one that set its user's password and goes on."""
-
-    session_hash = TextField()
-    user_hash = TextField()
-    created = IntegerField()  # milliseconds since 1970
-    next_code = BlobField(null=True)  # for the new user_authdata; None: ended
-
-
-class LongUserName(Model):
-    """A user name that is too long for an id, which has its hash instead."""
-
-    user_hash = TextField()
-    user_name = TextField()
-
-
-OF_USER = SessionChange.user_hash == param("user_hash")
-CHANGES = ("session_hash", "user_hash", "created", "next_code")
-# One row: the key, the user's row of sessions_end and the session's row of session_change.
-FIND = PreparedQuery(
-    SessionKey.select(
-        SessionKey.secret, SessionsEnd.ended, SessionChange.session_hash, SessionChange.next_code
-    )
-    .join(SessionsEnd, JOIN.LEFT_OUTER, on=SessionsEnd.user_hash == param("user_hash"))
-    .join(SessionChange, JOIN.LEFT_OUTER, on=SessionChange.session_hash == param("session_hash"))
-)
-ADD_KEY = PreparedQuery(SessionKey.insert(secret=param("secret")))
-ADD_CHANGE = PreparedQuery(SessionChange.replace({name: param(name) for name in CHANGES}))
-LAST_KEPT_CHANGE = PreparedQuery(
-    SessionChange.select(SessionChange.created)
-    .where(OF_USER)
-    .order_by(SessionChange.created.desc())
-    .limit(1)
-    .offset(param("most"))
-)
-FORGET_CHANGES = PreparedQuery(
-    SessionChange.delete().where(
-        OF_USER, SessionChange.created <= param("ended"), SessionChange.session_hash != param("but")
-    )
-)
-END_UNTIL = PreparedQuery(SessionsEnd.replace(user_hash=param("user_hash"), ended=param("ended")))
-EXPIRED = (
-    PreparedQuery(SessionChange.delete().where(SessionChange.created <= param("before"))),
-    PreparedQuery(SessionsEnd.delete().where(SessionsEnd.ended <= param("before"))),
-)
-ADD_LONG_NAME = PreparedQuery(
-    LongUserName.replace(user_hash=param("user_hash"), user_name=param("user_name"))
-)
-FIND_LONG_NAME = PreparedQuery(
-    LongUserName.select(LongUserName.user_name).where(LongUserName.user_hash == param("user_hash"))
-)
 
 
 class Session:
@@ -261,48 +202,3 @@ class Sessions:
 
 def milliseconds() -> int:
     return int(time.time() * 1000)
-
-
-def encoded(raw: bytes) -> str:
-    return base64.b32hexencode(raw).decode().rstrip("=").lower()
-
-
-def decoded(token: str) -> bytes | None:
-    """Return the bytes of an id: version, time, random bits, two codes, name. None if the text cannot be an id."""
-    try:
-        number = int(token, 32) if token.isalnum() else 0
-    except ValueError:
-        return None
-    size, unused = divmod(5 * len(token), 8)
-    if size <= FIXED or unused > 4 or number & ((1 << unused) - 1) or token != token.lower():
-        return None  # an id can be written in one way only
-    raw = (number >> unused).to_bytes(size, "big")
-    return raw if raw[:VERSION] in (WITH_NAME, WITH_HASH) else None
-
-
-def hash_of(data: bytes) -> str:
-    """Return the hash under which a user's name or a session's id is stored."""
-    return hashlib.blake2b(data, digest_size=16).hexdigest()
-
-
-@lru_cache(maxsize=1000)
-def digest_of(authdata: str | bytes) -> bytes:
-    """Return a hash of a user_authdata (stored password) for making codes. The hash itself is stored nowhere."""
-    data = authdata if isinstance(authdata, bytes) else authdata.encode(errors="surrogatepass")
-    return hashlib.blake2b(data, digest_size=32, person=b"mailapi authdata").digest()
-
-
-def code_of(key: bytes, signed: bytes, authdata: str | bytes) -> bytes:
-    """Return the code of an id that proves the user's user_authdata; signed: the rest of the id."""
-    data = digest_of(authdata) + signed
-    return hashlib.blake2b(data, key=key, digest_size=CODE, person=b"mailapi code").digest()
-
-
-def check_of(key: bytes, signed: bytes) -> bytes:
-    """Return the code of an id that needs no user_authdata, to refuse a forged id without the master database."""
-    return hashlib.blake2b(signed, key=key, digest_size=CHECK, person=b"mailapi check").digest()
-
-
-def next_code(key: bytes, authdata: str | bytes) -> bytes:
-    """Return the code that is stored for a session which goes on with a new user_authdata."""
-    return hashlib.blake2b(digest_of(authdata), key=key, digest_size=CODE, person=b"mailapi next").digest()

@@ -7,7 +7,7 @@ import stat
 import threading
 
 import pytest
-from mailapi_modules.state import sessions
+from mailapi_modules.state import session_ids, sessions
 
 from support.browsers import (
     LOGGED_OUT,
@@ -259,10 +259,10 @@ def test_a_session_id_of_another_installation_is_not_valid(tmp_path):
 
 
 def test_a_session_id_with_another_users_name_in_it_is_not_valid(site):
-    raw = sessions.decoded(session_of(log_in(site)))
-    forged = raw[: sessions.FIXED] + b"root"
-    assert not is_logged_in(browser_with_session(site, sessions.encoded(forged)))
-    assert is_logged_in(browser_with_session(site, sessions.encoded(raw)))
+    raw = session_ids.decoded(session_of(log_in(site)))
+    forged = raw[: session_ids.FIXED] + b"root"
+    assert not is_logged_in(browser_with_session(site, session_ids.encoded(forged)))
+    assert is_logged_in(browser_with_session(site, session_ids.encoded(raw)))
 
 
 ########## Who a session is (F19) ##################################################################

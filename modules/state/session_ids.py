@@ -1,0 +1,61 @@
+"""Session ids: what the text in the cookie contains, and the codes in it that nobody else can make.
+
+An id has the user's name, the time of the log-in, random bits, and two codes (keyed BLAKE2b, RFC 7693). The key of both
+codes is in the state database. One code is also made from the user's user_authdata (the stored password).
+"""
+
+import base64
+import hashlib
+from functools import lru_cache
+
+# The bytes of an id; PHP takes ids of at most 128 characters (docs/wire.md F41), in base 32 these are 80 bytes.
+VERSION, TIME, RANDOM, CHECK, CODE = 1, 6, 8, 6, 16
+START = VERSION + TIME + RANDOM
+FIXED = START + CHECK + CODE
+LONGEST_NAME = 80 - FIXED
+WITH_NAME, WITH_HASH = b"\1", b"\2"  # the version: the id ends with the user's name, or with its hash
+
+
+def encoded(raw: bytes) -> str:
+    return base64.b32hexencode(raw).decode().rstrip("=").lower()
+
+
+def decoded(token: str) -> bytes | None:
+    """Return the bytes of an id: version, time, random bits, two codes, name. None if the text cannot be an id."""
+    try:
+        number = int(token, 32) if token.isalnum() else 0
+    except ValueError:
+        return None
+    size, unused = divmod(5 * len(token), 8)
+    if size <= FIXED or unused > 4 or number & ((1 << unused) - 1) or token != token.lower():
+        return None  # an id can be written in one way only
+    raw = (number >> unused).to_bytes(size, "big")
+    return raw if raw[:VERSION] in (WITH_NAME, WITH_HASH) else None
+
+
+def hash_of(data: bytes) -> str:
+    """Return the hash under which a user's name or a session's id is stored."""
+    return hashlib.blake2b(data, digest_size=16).hexdigest()
+
+
+@lru_cache(maxsize=1000)
+def digest_of(authdata: str | bytes) -> bytes:
+    """Return a hash of a user_authdata (stored password) for making codes. The hash itself is stored nowhere."""
+    data = authdata if isinstance(authdata, bytes) else authdata.encode(errors="surrogatepass")
+    return hashlib.blake2b(data, digest_size=32, person=b"mailapi authdata").digest()
+
+
+def code_of(key: bytes, signed: bytes, authdata: str | bytes) -> bytes:
+    """Return the code of an id that proves the user's user_authdata; signed: the rest of the id."""
+    data = digest_of(authdata) + signed
+    return hashlib.blake2b(data, key=key, digest_size=CODE, person=b"mailapi code").digest()
+
+
+def check_of(key: bytes, signed: bytes) -> bytes:
+    """Return the code of an id that needs no user_authdata, to refuse a forged id without the master database."""
+    return hashlib.blake2b(signed, key=key, digest_size=CHECK, person=b"mailapi check").digest()
+
+
+def next_code(key: bytes, authdata: str | bytes) -> bytes:
+    """Return the code that is stored for a session which goes on with a new user_authdata."""
+    return hashlib.blake2b(digest_of(authdata), key=key, digest_size=CODE, person=b"mailapi next").digest()

@@ -1,0 +1,82 @@
+"""What the state database stores of sessions, and the queries for it."""
+
+from peewee import JOIN, BlobField, IntegerField, TextField
+
+from mailapi import Model, PreparedQuery, param
+
+STATE_SCHEMA = """
+CREATE TABLE IF NOT EXISTS session_key (secret BLOB NOT NULL);
+CREATE TABLE IF NOT EXISTS sessions_end (user_hash TEXT PRIMARY KEY, ended INTEGER NOT NULL);
+CREATE INDEX IF NOT EXISTS sessions_end_ended ON sessions_end (ended);
+CREATE TABLE IF NOT EXISTS session_change (session_hash TEXT PRIMARY KEY, user_hash TEXT NOT NULL,
+    created INTEGER NOT NULL, next_code BLOB);
+CREATE INDEX IF NOT EXISTS session_change_user ON session_change (user_hash, created);
+CREATE INDEX IF NOT EXISTS session_change_created ON session_change (created);
+CREATE TABLE IF NOT EXISTS long_user_name (user_hash TEXT PRIMARY KEY, user_name TEXT NOT NULL);
+"""
+
+
+class SessionKey(Model):
+    """The secret key with which the codes of all session ids are made; one row."""
+
+    secret = BlobField()
+
+
+class SessionsEnd(Model):
+    """A user whose sessions have ended if they began at the time `ended` or before."""
+
+    user_hash = TextField()
+    ended = IntegerField()  # milliseconds since 1970
+
+
+class SessionChange(Model):
+    """A session that was ended, or one that set its user's password and goes on."""
+
+    session_hash = TextField()
+    user_hash = TextField()
+    created = IntegerField()  # milliseconds since 1970
+    next_code = BlobField(null=True)  # for the new user_authdata; None: ended
+
+
+class LongUserName(Model):
+    """A user name that is too long for an id, which has its hash instead."""
+
+    user_hash = TextField()
+    user_name = TextField()
+
+
+OF_USER = SessionChange.user_hash == param("user_hash")
+CHANGES = ("session_hash", "user_hash", "created", "next_code")
+# One row: the key, the user's row of sessions_end and the session's row of session_change.
+FIND = PreparedQuery(
+    SessionKey.select(
+        SessionKey.secret, SessionsEnd.ended, SessionChange.session_hash, SessionChange.next_code
+    )
+    .join(SessionsEnd, JOIN.LEFT_OUTER, on=SessionsEnd.user_hash == param("user_hash"))
+    .join(SessionChange, JOIN.LEFT_OUTER, on=SessionChange.session_hash == param("session_hash"))
+)
+ADD_KEY = PreparedQuery(SessionKey.insert(secret=param("secret")))
+ADD_CHANGE = PreparedQuery(SessionChange.replace({name: param(name) for name in CHANGES}))
+LAST_KEPT_CHANGE = PreparedQuery(
+    SessionChange.select(SessionChange.created)
+    .where(OF_USER)
+    .order_by(SessionChange.created.desc())
+    .limit(1)
+    .offset(param("most"))
+)
+FORGET_CHANGES = PreparedQuery(
+    SessionChange.delete().where(
+        OF_USER, SessionChange.created <= param("ended"), SessionChange.session_hash != param("but")
+    )
+)
+END_UNTIL = PreparedQuery(SessionsEnd.replace(user_hash=param("user_hash"), ended=param("ended")))
+EXPIRED = (
+    PreparedQuery(SessionChange.delete().where(SessionChange.created <= param("before"))),
+    PreparedQuery(SessionsEnd.delete().where(SessionsEnd.ended <= param("before"))),
+)
+ADD_LONG_NAME = PreparedQuery(
+    LongUserName.replace(user_hash=param("user_hash"), user_name=param("user_name"))
+)
+FIND_LONG_NAME = PreparedQuery(
+    LongUserName.select(LongUserName.user_name).where(LongUserName.user_hash == param("user_hash"))
+)
