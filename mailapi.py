@@ -315,7 +315,7 @@ def raw_text(value) -> str | None:
 
 
 def secret(value) -> str | None:
-    """Convert a password, key or token like raw_text. The audit omits it; `mailapi call` hides it while it is typed."""
+    """Read a password, key or token as text. It is never recorded, and a terminal does not show it while it is typed."""
     return raw_text(value)
 
 
@@ -1325,7 +1325,7 @@ def sha256(value: str | bytes) -> str:
 
 
 def make_authdata(password: str | None) -> str | None:
-    """Return SALT:HASH, the form in which a password is stored (docs/wire.md F28). None without one: no log-in."""
+    """Return SALT:HASH, as a password is stored (docs/wire.md F28). None for no password: the user cannot log in."""
     if not password:
         return None
     salt = secrets.token_hex(16)

@@ -4,8 +4,9 @@ from mailapi import Rule
 
 
 def not_by_own_token(sentence: str) -> Rule:
-    """Return the access rule that a token must not change its own user. `sentence` is the error message.
+    """Return an access rule: a request by token must not change the user whom the token belongs to.
 
+    `sentence` is the error message.
     With a new password or alias, somebody who has only the token could log in; new permissions would let it do more.
     """
     return Rule(

@@ -157,7 +157,10 @@ def problems(names: Iterable[str]) -> Iterator[str]:
 
 
 def problems_at_services(names: Iterable[str]) -> Iterator[str]:
-    """Yield a sentence for each name that services misread as a path or pattern, and for names equal but for case."""
+    """Yield a warning for each user name that a mail service could take for a file's path, a pattern, or another user's.
+
+    A service that ignores case takes Ann and ann for one user.
+    """
     by_form = defaultdict(set)
     for name in names:
         by_form[without_case(name)].add(visible(name))

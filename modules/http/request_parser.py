@@ -15,7 +15,7 @@ MOST_HEADERS = 200  # lines of a header: each takes some eighty bytes of memory,
 
 
 class JsonError(ErrorTask):
-    """The task that answers invalid HTTP in JSON; the app does not see such requests (docs/wire.md section 7a)."""
+    """The answer, in JSON, to a request that is no valid HTTP and that the app never sees (docs/wire.md section 7a)."""
 
     def execute(self):
         error = self.request.error

@@ -52,10 +52,10 @@ def head(raw: bytes) -> bytes:
 
 
 class BoundedLines(BufferedSubFile):
-    """The lines of a mail, for the standard library's parser, with a limit on its parts.
+    """Feeds the lines of a mail to the standard library's parser. ValueError: the mail has too many parts.
 
-    The parser compares each line with every enclosing boundary. ValueError: parts are nested more than 10 deep, or
-    there are more than 10,000.
+    At most 10 parts may be nested in each other, since the parser compares each line with the boundary of every
+    enclosing part, and at most 10,000 in all.
     """
 
     parts = 0

@@ -18,7 +18,7 @@ class Smtpd(Model):
 
 
 class Msa(Model):
-    """A row of `msa` in database generation 8: the routers and routes of the mail that a user sends and receives."""
+    """How the daemons of a generation 8 database route a user's mail: what arrives (in) and what the user sends (out)."""
 
     msa_user = TextField()
     msa_inrouter = TextField()

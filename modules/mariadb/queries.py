@@ -12,7 +12,7 @@ from .dialect import translated
 
 
 class ServerSQL(SQL):
-    """SQL text in the server's dialect."""
+    """SQL text that MariaDB gets as it is; other SQL text is in SQLite's dialect and is translated."""
 
 
 # A pattern has no escape character in SQLite. ESCAPE '' would mean \ to MariaDB, so it is NUL, which no text has.

@@ -45,10 +45,10 @@ def open_own_store(config: Config) -> Store | None:
 
 
 class Ledger:
-    """The tables of accounts.
+    """Reads and writes the tables that record which users have accounts for mail, contacts and calendar.
 
-    They are in the database that `apiserver` in config.py names, or else in mailapi's own state database, which also
-    has the sessions. `urls` has the URL of the service for each kind: mail, contacts, calendar.
+    The tables are in the database that `apiserver` in config.py names, or else in mailapi's own state database. `urls`
+    maps each kind of account to the URL of its service.
     """
 
     def __init__(self, app, urls: dict[str, str]):

@@ -56,7 +56,7 @@ class ThrottleKey(Model):
 
 
 def is_recent(column):
-    """Return the SQL condition that a time in a column is later than `after`, and not in the future (`latest`)."""
+    """Return the SQL condition that a column's time lies between two values that the query gets: `after` and `latest`."""
     return (column > param("after")) & (column <= param("latest"))
 
 
