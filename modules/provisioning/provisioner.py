@@ -3,8 +3,6 @@
 import json
 import logging
 import re
-import threading
-import time
 from collections.abc import Callable, Mapping
 from datetime import datetime
 from functools import partial
@@ -37,9 +35,9 @@ def clients(config: Config) -> dict:
     """Return the clients of the services that config.py names, by kind of service, such as "imap"."""
     if not config.services:
         return {}
-    from ..clients import base as protocols
+    from ..clients import base  # imported for installations with services only
 
-    return protocols.clients(config)
+    return base.clients(config)
 
 
 class Provisioner:
@@ -76,17 +74,15 @@ class Provisioner:
             outcomes[kind] = attempt(lambda: self.clients[kind].provision(kind, user_name, password))
             try:
                 self.ledger.record_outcome(account, kind, outcomes[kind])
-            except Exception as error:  # the claim ends by itself
+            except Exception as error:  # after LONGEST_CLAIM seconds, a log-in tries again
                 log.error("%s of %s is made, and not noted: %s", kind, user_name, error)
             finally:
                 self.ledger.store.close()
 
-        threads = [threading.Thread(target=make, args=(kind,), daemon=True) for kind in ours]
-        until = time.monotonic() + deadline
-        for thread in threads:
-            thread.start()
-        for thread in threads:
-            thread.join(max(0.0, until - time.monotonic()))
+        if ours:
+            from ..clients.base import run_in_parallel
+
+            run_in_parallel({kind: partial(make, kind) for kind in ours}, deadline)
         log_check(account, dict(outcomes))
 
     def purge(self, account: dict) -> list[str]:

@@ -1,6 +1,5 @@
 """accounts/: services that are down or slow at the first log-in, and many first log-ins at the same moment."""
 
-import importlib
 import json
 import socket
 import socketserver
@@ -8,10 +7,10 @@ import subprocess
 import sys
 import threading
 import time
-import types
 from concurrent.futures import ThreadPoolExecutor
 
 import pytest
+from mailapi_modules.clients import base
 
 import mailapi
 from support.accounts import account_of, get_modules, provisioning_lines, reconfigure, service_numbers
@@ -52,7 +51,7 @@ class Request(socketserver.StreamRequestHandler):
 
 
 class Client:
-    """A way to a Shelf, as modules/protocols.py has them to real services."""
+    """A way to a Shelf, as modules/clients has them to real services."""
 
     def __init__(self, port: int):
         self.port, self.url = port, f"http://master:secret@127.0.0.1:{port}/"
@@ -78,10 +77,9 @@ class Client:
 def ports(monkeypatch) -> dict[str, int]:
     """Where the services would be: imap for mail, dav for the others."""
     found = {"imap": free_port(), "dav": free_port()}
-    protocols = types.ModuleType("mailapi_modules.clients.base")
-    protocols.clients = lambda config: {kind: Client(found[kind]) for kind in config.services}
-    monkeypatch.setitem(sys.modules, "mailapi_modules.clients.base", protocols)
-    monkeypatch.setattr(importlib.import_module("mailapi_modules.clients"), "base", protocols, raising=False)
+    monkeypatch.setattr(
+        base, "clients", lambda config: {kind: Client(found[kind]) for kind in config.services}
+    )
     return found
 
 
