@@ -1,8 +1,8 @@
 """Build mailapi.pyz: mailapi and the packages that it needs in one file, which any Python from 3.11 on runs.
 
-`make pyz` calls it. The bytes depend on the commit and on the versions of the packages that the running Python has,
-and on nothing else: entries are sorted, not compressed, and have the commit's time. It has sources only, since bytecode
-is of one version of Python; `mailapi.pyz compile` adds that.
+`make pyz` calls it. The bytes of the file depend only on the commit and on the versions of the packages that are
+installed: its entries are sorted, not compressed, and have the commit's time. It has sources only, since bytecode is
+for one version of Python; `mailapi.pyz compile` adds bytecode.
 """
 
 import os
@@ -49,7 +49,7 @@ def main():
 
 
 def installed_packages() -> dict[str, metadata.Distribution]:
-    """Return the packages that mailapi needs, and those that they need, by name."""
+    """Return by name the installed packages that mailapi needs, and those that these packages need."""
     found, wanted = {}, list(REQUIREMENTS)
     while wanted:
         name = re.match(r"[\w.-]+", wanted.pop(0))[0].lower()
@@ -60,7 +60,10 @@ def installed_packages() -> dict[str, metadata.Distribution]:
 
 
 def own_files(packages: dict[str, metadata.Distribution]) -> dict[str, bytes]:
-    """Return mailapi's own entries. Its modules are in the folder that the wheel has, too."""
+    """Return the content of mailapi's own entries in the archive, by path.
+
+    Its modules are in the folder mailapi_modules, as in the wheel. `packages` are those that mailapi requires.
+    """
     entries = {"__main__.py": START}
     for name in ("mailapi.py", "config.sample.py"):
         entries[name] = (ROOT / name).read_bytes()
@@ -73,7 +76,10 @@ def own_files(packages: dict[str, metadata.Distribution]) -> dict[str, bytes]:
 
 
 def package_files(package: metadata.Distribution) -> dict[str, bytes]:
-    """Return a package's Python sources, metadata and licences; not what was compiled for one machine, no scripts."""
+    """Return the content of a package's entries in the archive, by path: Python sources, metadata and licences.
+
+    Compiled files, which are for one kind of machine, and scripts are left out. Exit if the package has no licence.
+    """
     sources, licences = {}, {}
     for file in package.files:
         if file.suffix == ".py" and ".." not in file.parts:
@@ -88,7 +94,11 @@ def package_files(package: metadata.Distribution) -> dict[str, bytes]:
 
 
 def package_info(name: str, version: str, licences: dict[str, bytes], requires=()) -> dict[str, bytes]:
-    """Return the metadata of a package; what an installer makes of it differs from version to version."""
+    """Return the content of a package's metadata entries (NAME-VERSION.dist-info), by path.
+
+    They are written anew, because an installer's metadata differs from version to version. `licences` has texts by
+    file name, `requires` has requirements such as "peewee==3.18".
+    """
     folder = f"{name}-{version}.dist-info"
     lines = ["Metadata-Version: 2.4", f"Name: {name}", f"Version: {version}"]
     lines += [f"License-File: {licence}" for licence in sorted(licences)]
@@ -98,7 +108,10 @@ def package_info(name: str, version: str, licences: dict[str, bytes], requires=(
 
 
 def write_archive(file, entries: dict[str, bytes]):
-    """Write a ZIP file with these entries and their folders, which Python looks for before 3.13."""
+    """Write a ZIP file with these entries, a mapping of path to content, and with their folders.
+
+    Python before 3.13 needs the folders.
+    """
     folders = {f"{folder}/": b"" for name in entries for folder in PurePosixPath(name).parents if folder.name}
     commit_time = time.gmtime(int(os.environ.get("SOURCE_DATE_EPOCH") or git("log", "-1", "--format=%ct")))[
         :6

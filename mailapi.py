@@ -1,9 +1,11 @@
 #!/usr/bin/env python3
-"""mailapi: an HTTP control plane for a mail server, in the place of the PHP API of cmail.
+"""mailapi: an HTTP control plane for a mail server, with the interface of the PHP API of cmail, which it replaces.
 
 The core knows no module by name. It reads a config, loads the module files that `modulelist` names,
 and turns requests such as `users/?add` into calls of their endpoints: it reads the declared fields,
 checks the access rule, runs the action in one transaction, and answers one JSON object.
+Master database: the mail server's own; its schema has version ("generation") 8 or 9. State database: mailapi's
+own, with sessions, failed log-ins and the audit.
 """
 
 import contextlib
@@ -55,7 +57,7 @@ sys.modules["mailapi_modules"].__path__ = list(map(str, INSTALLED))
 
 
 def load_part(name: str):
-    """Import a part of mailapi that not every request needs, such as `mariadb.store`, from modules/."""
+    """Import a Python module below modules/ at its first use, and return it. name: dotted, such as `mariadb.store`."""
     return importlib.import_module(f"mailapi_modules.{name}")
 
 
@@ -63,12 +65,12 @@ def load_part(name: str):
 
 
 class ConfigError(Exception):
-    """The configuration cannot be used; the sentence names the key or file and the cause."""
+    """The configuration cannot be used; the text names the key or the file, and the cause."""
 
 
 @dataclasses.dataclass
 class Config:
-    """The keys of config.py; config.sample.py explains each."""
+    """The settings in config.py; config.sample.py explains each."""
 
     dbpath: str = dataclasses.field(repr=False)  # like others below: a URL holds a password
     modulelist: dict
@@ -91,7 +93,7 @@ class Config:
     services: dict = dataclasses.field(default_factory=dict, repr=False)
 
     def resolve(self, base: Path) -> "Config":
-        """Make relative paths start from base, and name the state database."""
+        """Make paths relative to the folder `base`. An empty `state` becomes dbpath + ".state", or the same URL."""
         self.base = base
         self.state = self.state or (self.dbpath if is_url(self.dbpath) else self.dbpath + ".state")
         self.dbpath, self.state = (db if is_url(db) else str(base / db) for db in (self.dbpath, self.state))
@@ -103,17 +105,17 @@ TYPE_NAMES = {str: "text", bool: "True or False", dict: "a mapping", list: "a li
 
 
 def is_url(database: str) -> bool:
-    """Check whether a database is on a server; otherwise it is a file."""
+    """Return whether a database is on a server (mysql://…); otherwise the text is the path of a file."""
     return database.startswith("mysql://")
 
 
 def without_password(database: str) -> str:
-    """Return a database's path or URL, without user name and password."""
+    """Return a database's path, or its URL without user name and password, as logs and messages show it."""
     return re.sub("^mysql://.*@", "mysql://", database) if is_url(database) else database
 
 
 def read_config(source: str | os.PathLike | Mapping) -> Config:
-    """Read the path of a config.py, or a mapping of its keys; ConfigError where it cannot be used."""
+    """Read the config.py at a path, or a mapping of the same keys. Raise ConfigError if it cannot be used."""
     if isinstance(source, Mapping):
         return checked_config(dict(source), Path.cwd())
     path = Path(source).absolute()
@@ -121,7 +123,7 @@ def read_config(source: str | os.PathLike | Mapping) -> Config:
 
 
 def run_config(path: Path) -> dict:
-    """Run a config.py and return what it sets; ConfigError where it is missing or raises."""
+    """Execute a config.py and return its public variables. Raise ConfigError if the file is missing or fails."""
     names: dict = {"__file__": str(path), "__name__": "config"}
     if not path.exists():
         raise ConfigError(
@@ -135,7 +137,7 @@ def run_config(path: Path) -> dict:
 
 
 def checked_config(given: dict, base: Path) -> Config:
-    """Return the config of these keys; ConfigError names the first one that cannot be used."""
+    """Check the keys and values in `given`, and return them as Config. ConfigError names the first invalid key."""
     for key, value in given.items():
         if key not in OPTIONS:
             raise ConfigError(f"Unknown key {key} in the configuration.")
@@ -156,7 +158,7 @@ def checked_config(given: dict, base: Path) -> Config:
 
 
 def check_type(key: str, value, kind):
-    """Raise ConfigError unless the value is of this type, and an integer not too small."""
+    """Raise ConfigError unless `value` is of the type `kind`, and not below the key's minimum if it is an integer."""
     least = OPTIONS[key].metadata.get("least", 1)
     if isinstance(value, kind) and (kind is not int or not isinstance(value, bool) and value >= least):
         return
@@ -171,10 +173,8 @@ BUSY = "The database is busy. Try again."
 
 
 class ApiError(Exception):
-    """An action is refused: the sentence for `status`, the HTTP status, and more members of the answer.
-
-    audit: the sentence for the audit and the log, where `status` quotes what a client or a service sent.
-    """
+    """A refusal of a request: the `status` sentence of the answer, the HTTP status, and further members of the answer.
+    audit: the sentence for the audit and the log, if `status` quotes text that a client or another server sent."""
 
     def __init__(self, status: str, http: int = 200, retry_after: int = 0, audit: str = "", **answer):
         super().__init__(status)
@@ -183,7 +183,7 @@ class ApiError(Exception):
         self.retry_after = retry_after  # seconds; 0: waiting does not help
 
     def bare(self) -> "ApiError":
-        """Return the error without tracebacks, which would keep a large body until the garbage collector runs."""
+        """Return this error without tracebacks: they would keep a large body in memory until garbage collection."""
         self.__traceback__ = self.__context__ = self.__cause__ = None
         return self
 
@@ -196,27 +196,27 @@ class CannotOpen(ApiError):
 
 
 class TransactionRolledBack(ApiError):
-    """The database undid a transaction because of concurrent ones; the whole transaction can be repeated."""
+    """The database rolled a transaction back because of concurrent ones; the whole transaction may be repeated."""
 
     def __init__(self):
         super().__init__(BUSY, http=503, retry_after=1)
 
 
 class CommitOutcomeUnknown(ApiError):
-    """The connection was lost during a commit in `store_in_doubt`, so that its outcome is unknown."""
+    """The connection to the database `store_in_doubt` broke during a commit: nobody knows whether it took effect."""
 
     store_in_doubt: "Store"
 
 
 class StateFailure(ApiError):
-    """The state database cannot be used."""
+    """The state database (mailapi's own, with sessions and the audit) cannot be used."""
 
     def __init__(self, error):
         super().__init__(f"The state database cannot be used: {error}.", http=500)
 
 
 class SchemaMismatch(ApiError):
-    """The master database has a schema that this API does not support; the answer has both versions, nothing else."""
+    """The schema of the master database has an unsupported version. The answer has `status` and both versions only."""
 
     def __init__(self, version):
         super().__init__("Api version and schema version is not the same.")
@@ -224,21 +224,21 @@ class SchemaMismatch(ApiError):
 
 
 class Migrated(ApiError):
-    """The master database was migrated to another generation during the request."""
+    """The schema of the master database was migrated to another version during the request."""
 
     def __init__(self):
         super().__init__("The database has been migrated. Try again.", http=503, retry_after=1)
 
 
 class LoginRefused(ApiError):
-    """Nobody is logged in: nothing was done, and the answer has "login": false."""
+    """The caller could not be authenticated, so that no action was run. The answer has "login": false."""
 
     def __init__(self, status: str):
         super().__init__(status, login=False)
 
 
 class TooManyFailures(ApiError):
-    """A log-in is refused because it comes too early after failed ones."""
+    """A log-in is refused because it came too soon after failed ones. The next one may come in `seconds`."""
 
     def __init__(self, seconds: int, wait: str):
         sentence = f"Too many failed log-ins. Try again in {seconds} seconds."
@@ -247,12 +247,12 @@ class TooManyFailures(ApiError):
 
 
 def invalid(field: str) -> ApiError:
-    """Return the error for a field whose value cannot be read (docs/wire.md F27, F37)."""
+    """Return the error (HTTP 400) for a request field whose value cannot be read (docs/wire.md F27, F37)."""
     return ApiError(f"Invalid value for {field}.", http=400)
 
 
 def refusal(error: peewee.PeeweeException) -> ApiError:
-    """Return the ApiError for an error of the database (docs/wire.md section 4, F24, F36)."""
+    """Return the ApiError for a database exception: HTTP 503 for a lock, 200 for a refused change, otherwise 500."""
     if is_busy(error):
         return ApiError(BUSY, http=503, retry_after=1)
     refused = isinstance(error, (peewee.IntegrityError, peewee.OperationalError))
@@ -260,7 +260,7 @@ def refusal(error: peewee.PeeweeException) -> ApiError:
 
 
 def is_busy(error: Exception) -> bool:
-    """Check whether SQLite gave up waiting for another connection."""
+    """Return whether SQLite gave up waiting for another connection's lock."""
     code = getattr(getattr(error, "orig", None), "sqlite_errorcode", 0) & 0xFF
     return code in (sqlite3.SQLITE_BUSY, sqlite3.SQLITE_LOCKED)
 
@@ -270,19 +270,19 @@ def cause(error: BaseException) -> str:
 
 
 def log_exception(sentence: str):
-    """Log the exception being handled, cut to 8,000 characters: its text may have a whole request in it."""
+    """Log `sentence` and the current exception's traceback, cut to 8,000 characters: it may contain a whole request."""
     log.error("%s\n%s", sentence, traceback.format_exc(limit=-20)[-8000:])
 
 
 def printable(value) -> str:
-    """Return a value's text for a terminal or the log, without characters that move the cursor or hide."""
+    """Return a value as text for a terminal or the log, with U+FFFD for invisible and control characters."""
     if isinstance(value, (list, dict)):
         value = " ".join(map(str, value))
     return "".join(c if c.isprintable() else "\ufffd" for c in str("" if value is None else value))
 
 
 ########## Field types #############################################################################
-# A type is a function: it takes what the client sent and returns what the action gets, or raises ValueError.
+# A field type is a function: it turns the JSON value from the client into what the action gets, or raises ValueError.
 
 LONGEST = 1000  # bytes of an address, an expression or a route; the SMTP protocol ends at 256
 INFINITE = (float("inf"), float("-inf"))
@@ -291,17 +291,17 @@ FORBIDDEN_BYTES = re.compile(rb"\0|\xed[\xa0-\xbf]")  # the same characters in l
 
 
 def empty(value) -> bool:
-    """Apply PHP's empty(): null, false, 0, "0", "" and empty lists are not given (docs/wire.md section 1)."""
+    """Return whether PHP's empty() is true: of null, false, 0, "0", "", [] and {}. Such a field counts as not given."""
     return not value or value == "0"
 
 
 def php_text(value) -> str | None:
-    """A text field: text, or a number's decimal text; None where PHP's empty() is true."""
+    """Convert a text field's JSON value: a number to its text; what PHP calls empty ("", "0", 0, null, …) to None."""
     return None if empty(value) else raw_text(value)
 
 
 def raw_text(value) -> str | None:
-    """A text field to which PHP's empty() does not apply (docs/wire.md F32): only null is None."""
+    """Convert a text field's JSON value; only null becomes None, while "" and "0" stay (docs/wire.md F32)."""
     if value is None or isinstance(value, str):
         return value
     # Bytes come from a large body. Text beyond ASCII can take four times their memory.
@@ -315,24 +315,24 @@ def raw_text(value) -> str | None:
 
 
 def secret(value) -> str | None:
-    """A password, key or token, read like raw_text: the audit omits it, `mailapi call` reads it without echo."""
+    """Convert a password, key or token like raw_text. The audit omits it; `mailapi call` hides it while it is typed."""
     return raw_text(value)
 
 
 def long_text(value) -> bytes | None:
-    """Text that may be large, as UTF-8 bytes, to which PHP's empty() does not apply."""
+    """Convert a text field that may be large to UTF-8 bytes. Only null becomes None; "" and "0" stay."""
     if isinstance(value, bytes):  # from a large body
         return value
     return None if (text := raw_text(value)) is None else text.encode()
 
 
 def file_content(value) -> bytes | None:
-    """The content of a file, read like long_text; `mailapi call` takes its path."""
+    """Convert a file's content like long_text. On the command line the value of such a field is the file's path."""
     return long_text(value)
 
 
 def address(value) -> str | None:
-    """Text of at most LONGEST bytes, since matching takes time and memory with the length."""
+    """Convert an address like php_text. ValueError beyond LONGEST bytes: matching it takes memory and time."""
     value = php_text(value)
     if value and len(value.encode()) > LONGEST:
         raise ValueError("too long for an address")
@@ -340,7 +340,7 @@ def address(value) -> str | None:
 
 
 def whole_number(value) -> int | None:
-    """A whole number of at most 18 digits, sent as number or text (docs/wire.md F37); None stays None."""
+    """Convert a whole number of at most 18 digits, sent as number or text (docs/wire.md F37). None stays None."""
     if value is None:
         return None
     if not re.fullmatch(r"-?[0-9]{1,18}", raw_text(value) or ""):
@@ -349,19 +349,19 @@ def whole_number(value) -> int | None:
 
 
 def optional_number(value) -> int | None:
-    """A whole number; None where PHP's empty() is true."""
+    """Convert a whole number of at most 18 digits; all that PHP calls empty ("", "0", 0, null, …) becomes None."""
     return whole_number(php_text(value))
 
 
 def boolean(value) -> bool:
-    """True unless PHP's empty() is true."""
+    """Convert a flag: False for all that PHP calls empty ("", "0", 0, null, …), else True. ValueError for a list."""
     if isinstance(value, (list, dict)) and value:
         raise ValueError("not a flag")
     return not empty(value)
 
 
 def list_of_text(value) -> list | None:
-    """A list of texts; None stays None, and an empty entry is ""."""
+    """Convert a list of texts. None stays None; entries that PHP calls empty (null, "0", 0, …) become ""."""
     if value is None:
         return None
     if not isinstance(value, list) and value != {} or len(value) > LONGEST:
@@ -370,7 +370,7 @@ def list_of_text(value) -> list | None:
 
 
 def object_of(**types):
-    """Return the type of a field that is an object with fields of these types."""
+    """Return a field type for objects; `types` maps their fields to field types: object_of(smtpd_user=php_text)."""
 
     def read(value):
         if empty(value):
@@ -383,10 +383,10 @@ def object_of(**types):
 
 
 def read_fields(given: dict, types: dict) -> dict:
-    """Return the fields that `types` declares, each read by its type; clients may write right for permission.
+    """Return the fields in `given` that `types` declares, each converted by its field type.
 
-    ApiError (HTTP 400) names a field that cannot be read as the client wrote it, a field of an object with the
-    object's name before it (docs/wire.md F27).
+    Old clients may write "right" for "permission" in a name. ApiError (HTTP 400) names an invalid field as the client
+    wrote it, or OBJECT.FIELD within an object (docs/wire.md F27).
     """
     fields = {}
     for name, read in types.items() if given else ():
@@ -402,7 +402,7 @@ def read_fields(given: dict, types: dict) -> dict:
 
 
 def read_auth(auth) -> tuple[str | None, str | None]:
-    """Return user name and password of the field `auth`; ApiError (HTTP 400) names what cannot be read."""
+    """Return user name and password from the request's `auth`; two None if it is empty, ApiError if it is invalid."""
     if empty(auth):
         return None, None
     if not isinstance(auth, dict):
@@ -417,7 +417,7 @@ def read_auth(auth) -> tuple[str | None, str | None]:
 
 
 def refuse_forbidden_text(body: dict):
-    """Raise ApiError (HTTP 400) for a NUL byte or a lone surrogate in any text of a body (docs/wire.md F27)."""
+    """Raise ApiError (HTTP 400) for a NUL byte or a lone surrogate in a name or value of a body (docs/wire.md F27)."""
     for name, value in body.items():
         todo = [name, value]
         while todo:
@@ -439,19 +439,19 @@ def refuse_forbidden_text(body: dict):
 
 NEW_SPELLING = re.compile(r"(?<=_)right(s?)\Z")
 SMALL_BODY = 64 * 1024  # bytes of a body that is parsed before its sender is known
-MOST_VALUES = 100_000  # commas, brackets and escapes of a larger one: each can take a hundred bytes of memory
+MOST_VALUES = 100_000  # commas, brackets, escapes in a larger body: each can take a hundred bytes of memory
 
 
 def canonical(name: str) -> str:
-    """Return an action's name without dashes and with permission for right (docs/wire.md section 4)."""
+    """Return an action's name as mailapi spells it: `update-rights` becomes `update_permissions`."""
     return NEW_SPELLING.sub(r"permission\1", name.replace("-", "_"))
 
 
-PHP_EMPTY_MAP: list = []  # as which PHP encodes a map without entries
+PHP_EMPTY_MAP: list = []  # PHP encodes a map without entries as []
 
 
 def number(value):
-    """Return text that is a number as that number, like PHP's JSON_NUMERIC_CHECK; else the value unchanged."""
+    """Return numeric text as int or float, like PHP's JSON_NUMERIC_CHECK; return any other value unchanged."""
     if not isinstance(value, str):
         return value
     if re.fullmatch(r"-?[0-9]{1,18}", value):
@@ -462,7 +462,7 @@ def number(value):
 
 
 def read_query(query_string: str) -> dict:
-    """Return the decoded keys and values of a query; of a repeated key the last one counts, as in PHP."""
+    """Return a query string as a dictionary of decoded texts. The last one of repeated keys counts, as in PHP."""
     if query_string.count("&") >= 100:
         raise ApiError("Too many fields in the query.", http=400)
     query, encoded, decoded = {}, "%" in query_string or "+" in query_string, urllib.parse.unquote_plus
@@ -476,21 +476,21 @@ def read_query(query_string: str) -> dict:
 
 
 def read_limit(limit: str) -> int:
-    """Read `limit`, a positive whole number (docs/wire.md F25)."""
+    """Return the query key `limit`, a positive whole number; ApiError (HTTP 400) otherwise (docs/wire.md F25)."""
     if not (found := re.fullmatch("0*([1-9][0-9]{0,999})", limit)):
         raise ApiError("Invalid limit.", http=400)
     return int(found[1])
 
 
 def read_callback(callback: str) -> str:
-    """Read `callback`, the name of a JSONP function (docs/wire.md F20)."""
+    """Return the query key `callback`, a function name for JSONP (docs/wire.md F20); ApiError (HTTP 400) otherwise."""
     if not re.fullmatch(r"[A-Za-z_$][\w$.]{0,127}", callback, re.ASCII):
         raise ApiError("Invalid callback.", http=400)
     return callback
 
 
 def body_length(environ: dict) -> int | None:
-    """Return the bytes of a body; None where it ends with its stream."""
+    """Return the number of bytes in a request's body; None if it is unknown until the stream ends."""
     length, chunked = environ.get("CONTENT_LENGTH"), "HTTP_TRANSFER_ENCODING" in environ
     if length:
         if not length.isascii() or not length.isdigit() or len(length) > 18:
@@ -504,7 +504,7 @@ def body_length(environ: dict) -> int | None:
 
 
 def raw_body(environ: dict, length: int | None, limit: int) -> bytes:
-    """Read a body of this length, at most `limit` bytes; ApiError (HTTP 413) refuses a longer one before it is read."""
+    """Read a body of `length` bytes (None: unknown); ApiError if it has more than `limit` bytes or is incomplete."""
     if length and length > limit:
         raise ApiError("Request body too large.", http=413)
     try:
@@ -520,10 +520,8 @@ def raw_body(environ: dict, length: int | None, limit: int) -> bytes:
 
 
 def read_object(raw: bytes) -> dict:
-    """Return the JSON object of a body, {} of an empty one, whatever its Content-Type is (docs/wire.md F22).
-
-    ApiError: HTTP 400 where it is no object; HTTP 413 where it is large and would take many times its size.
-    """
+    """Parse a body as a JSON object, whatever its Content-Type is; an empty body gives {} (docs/wire.md F22). ApiError:
+    HTTP 400 if it is no object; HTTP 413 if it has so many values that parsing would take too much memory."""
     if raw == b"{}" or not raw or raw.isspace():  # what browser clients send, and scripts without fields
         return {}
     if len(raw) > SMALL_BODY and sum(map(raw.count, (b",", b"[", b"{", b"\\"))) > MOST_VALUES:
@@ -545,14 +543,14 @@ DECODER = json.JSONDecoder(parse_constant=not_json)
 
 
 class RawJSON:
-    """A list that the database has encoded, for `encode` to copy into the answer."""
+    """A list that the database has already encoded as JSON; `encode` copies it into the answer."""
 
     def __init__(self, payload: bytes):
         self.payload = payload
 
 
 def readable(value) -> str:
-    """Return BLOBs that the database has in the place of text as text; TypeError for other values."""
+    """Decode a BLOB that is stored in a text column, replacing invalid bytes. TypeError for values of other types."""
     return str(memoryview(value), errors="replace")
 
 
@@ -560,7 +558,7 @@ ENCODER = json.JSONEncoder(ensure_ascii=False, check_circular=False, separators=
 
 
 def encode(answer: dict) -> bytes:
-    """Return the answer as JSON in UTF-8, with RawJSON members last; the same bytes with and without orjson."""
+    """Encode an answer as UTF-8 JSON, RawJSON members last. With and without orjson the bytes are the same."""
     pieces: list[bytes] = []
     while RawJSON in (kinds := [*map(type, answer.values())]):
         name = [*answer][kinds.index(RawJSON)]  # an action's own, so that there is no quote in it
@@ -575,13 +573,13 @@ def encode(answer: dict) -> bytes:
 
 
 def jsonp(callback: str, payload: str) -> str:
-    """Return a call of `callback` with the payload as a JavaScript string, whatever is in it (F20)."""
+    """Return JavaScript that calls the function `callback` with `payload` as a quoted string (docs/wire.md F20)."""
     payload = payload.replace("\\", "\\\\").replace("'", "\\'")
     return f"{callback}('{payload}')".replace("\u2028", "\\u2028").replace("\u2029", "\\u2029")
 
 
 def shorten(answer: dict, limit: int) -> dict:
-    """Cut the lists that an action returned to `limit` entries each."""
+    """Cut the lists in an answer, also in nested objects, to `limit` entries each. Changes and returns the answer."""
     for name, value in answer.items():
         if isinstance(value, list):
             answer[name] = value[:limit]
@@ -592,7 +590,7 @@ def shorten(answer: dict, limit: int) -> dict:
 
 @dataclasses.dataclass(frozen=True)
 class File:
-    """An action's answer in the place of an object: bytes that browsers save and never show as a page."""
+    """A file that an action returns in place of a JSON object. Browsers save it and never display it as a page."""
 
     content: bytes
     content_type: str
@@ -606,12 +604,12 @@ class File:
 
 
 def table_name(model: type) -> str:
-    """Return a model's class name in snake case, without the number of a generation."""
+    """Return the table's name: the class name in snake case without schema version (ApiAccess8 → api_access)."""
     return re.sub("(?<=[a-z])(?=[A-Z])", "_", model.__name__).lower().rstrip("0123456789")
 
 
 class Model(peewee.Model):
-    """A table's columns. Models are bound to no database: an app's Store runs their queries."""
+    """The base class of tables. Models are bound to no database: the Store of an application runs their queries."""
 
     class Meta:
         primary_key = False
@@ -647,7 +645,7 @@ class ApiAddressDelegates(Model):
 
 @dataclasses.dataclass(frozen=True)
 class Generation:
-    """A version of the schema that both the daemons and this API support, and how it differs from others."""
+    """A supported version of the master database's schema, 8 or 9, and how it differs from the other one."""
 
     number: int
     permission: str  # the clients' word for a permission, alone and in names
@@ -661,9 +659,8 @@ GENERATIONS = {
     8: Generation(8, "right", ApiAccess8),
     9: Generation(9, "permission", ApiAccess),
 }
-GENERATIONS_BY_VERSION = GENERATIONS | {
-    str(number): each for number, each in GENERATIONS.items()
-}  # as in `meta`
+# The table `meta` has the version as a number or as text.
+GENERATIONS_BY_VERSION = GENERATIONS | {str(number): each for number, each in GENERATIONS.items()}
 LATEST = max(GENERATIONS)
 
 
@@ -671,18 +668,19 @@ LATEST = max(GENERATIONS)
 
 
 class Param:
-    """A named parameter of a prepared query."""
+    """A named parameter of a prepared query. Its value is given by this name when the query runs."""
 
     def __init__(self, name: str):
         self.name = name
 
 
 def param(name: str) -> peewee.Value:
+    """Return a named parameter for the expressions of a prepared query, as in `Users.user_name == param("user")`."""
     return peewee.Value(Param(name), converter=False)
 
 
 class PreparedQuery:
-    """A query built once, at import, and compiled at its first use: building takes ten times as long as running."""
+    """A query that is built once, at import, and compiled to SQL at first use: building takes longer than running."""
 
     json_sql = ""  # the SQL that returns the rows as one JSON list (modules/directory/lists.py)
 
@@ -696,7 +694,7 @@ Statement = tuple[str, Callable[[Mapping], Sequence] | None]  # SQL, and a binde
 
 
 def binder(parameters: Sequence) -> Callable[[Mapping], Sequence] | None:
-    """Return the function that makes a statement's parameters from the values of its Params; None if it has none."""
+    """Return a function from {Param name: value} to a statement's parameters, constants included; None without any."""
     names = [each.name if type(each) is Param else number for number, each in enumerate(parameters)]
     constants = {n: each for n, each in enumerate(parameters) if type(each) is not Param}
     if len(names) < 2:
@@ -706,7 +704,7 @@ def binder(parameters: Sequence) -> Callable[[Mapping], Sequence] | None:
 
 
 def each_generation(build: Callable[[Generation], peewee.Query]) -> dict:
-    """Return a prepared query for every generation, by its number."""
+    """Return {8: query, 9: query}: what `build` returns for each version of the schema, as prepared queries."""
     return {number: PreparedQuery(build(generation)) for number, generation in GENERATIONS.items()}
 
 
@@ -717,7 +715,7 @@ LAST_GIVEN = PreparedQuery(
 
 
 def as_peewee(error: sqlite3.Error) -> Exception:
-    """Return peewee's exception for one of SQLite's."""
+    """Return peewee's exception that corresponds to one of sqlite3's, such as IntegrityError."""
     try:
         with peewee.__exception_wrapper__:  # type: ignore[attr-defined]
             raise error
@@ -728,7 +726,7 @@ def as_peewee(error: sqlite3.Error) -> Exception:
 
 
 class ClosingConnection(sqlite3.Connection):
-    """A connection that is closed when its thread ends or its store is dropped, in whatever thread that happens."""
+    """A SQLite connection that closes itself when its thread ends or its store is dropped, in any thread."""
 
     def __del__(self):
         with contextlib.suppress(sqlite3.ProgrammingError):  # it was never opened
@@ -736,7 +734,7 @@ class ClosingConnection(sqlite3.Connection):
 
 
 class ThreadConnection(threading.local):
-    """A thread's connection."""
+    """A store's connection in the current thread, and the identity of the file that it has open."""
 
     connection: sqlite3.Connection
     identity: tuple | None = None  # of the file that it has open
@@ -744,7 +742,7 @@ class ThreadConnection(threading.local):
 
 
 class Transaction:
-    """A block whose statements take effect together or not at all."""
+    """A context manager: its statements take effect together or not at all. lock_type: DEFERRED or IMMEDIATE."""
 
     def __init__(self, store: "Store", lock_type: str):
         self.store, self.lock_type, self.begin = store, lock_type, f"BEGIN {lock_type}"
@@ -774,10 +772,8 @@ class Transaction:
 
 
 class Store:
-    """A SQLite file: a connection per thread, opened anew when the file was replaced (docs/wire.md section 7).
-
-    A missing file is refused and never created.
-    """
+    """A database in a SQLite file, with a connection for each thread. A thread connects anew when the file was replaced
+    (docs/wire.md section 7). A missing file is refused and never created, except by a subclass."""
 
     PRAGMAS: Mapping[str, object] = {"foreign_keys": 1}
     dialect = "SQLite"
@@ -797,11 +793,11 @@ class Store:
         }
 
     def trace(self, report: Callable[[str], None] | None):
-        """Report the SQL of this thread's statements, without values."""
+        """Call `report` with the SQL of each statement that this thread runs, without values; None ends that."""
         self.opened.trace = report
 
     def connect(self) -> sqlite3.Connection:
-        """Return this thread's connection to the file that has the name now."""
+        """Return this thread's connection; open it first if there is none, or if the file was replaced."""
         try:
             status = os.stat(self.path)
         except (OSError, ValueError) as error:
@@ -817,17 +813,17 @@ class Store:
         return opened.connection
 
     def missing(self, error: Exception) -> os.stat_result:
-        """Make the missing file and return its status, or raise CannotOpen."""
+        """Raise CannotOpen for a missing file. A subclass may create the file and return its status."""
         raise CannotOpen(error) from None
 
     def before_opening(self):
-        """Prepare the file, in a subclass."""
+        """Prepare the file before it is opened; for subclasses."""
 
     def after_opening(self):
-        """Prepare the open database, in a subclass."""
+        """Prepare the database after it was opened; for subclasses."""
 
     def identity(self) -> object:
-        """Connect, and return what tells the database from others that have its name at other times."""
+        """Connect, and return a value that changes when another database replaces this one at its path or URL."""
         self.connect()
         return self.opened.identity
 
@@ -837,26 +833,25 @@ class Store:
         self.opened.identity = None
 
     def transaction(self, lock_type: str = "IMMEDIATE") -> contextlib.AbstractContextManager:
-        """Return a transaction to enter; IMMEDIATE to write, DEFERRED to read."""
+        """Return a context manager for a transaction. lock_type: IMMEDIATE to write, DEFERRED only to read."""
         return self.transactions[lock_type]
 
     def run_with_retry(self, work: Callable):
-        """Return work(), whose effect is one transaction; repeat it after TransactionRolledBack, which SQLite never
-        raises."""
+        """Return work(), which runs one transaction. Stores on a server repeat it after TransactionRolledBack."""
         return work()
 
     def make_room(self):
-        """Free room on the disk, where the database does not do so by itself."""
+        """Free disk space that the database does not free by itself; for subclasses."""
 
     def next(self, column: peewee.Field) -> int:
-        """Return the lowest number that an AUTOINCREMENT column has never given. A row that was updated may have it."""
+        """Return the number after the highest that AUTOINCREMENT gave in a column. An UPDATE may have set it since."""
         return (self.value(LAST_GIVEN, table=column.model._meta.table_name) or 0) + 1
 
     def release(self):
-        """Give a connection back after a request; one to a file stays with its thread."""
+        """Return the connection to its pool after a request. A connection to a file stays with its thread."""
 
     def compile(self, query: PreparedQuery | peewee.Node) -> Statement:
-        """Return a query's SQL and the binder of its parameters; a prepared query is compiled only once."""
+        """Return a query's SQL and the function that binds its parameters. A prepared query is compiled only once."""
         if isinstance(query, PreparedQuery):
             query.compiled[self.dialect] = query.compiled.get(self.dialect) or self.compile(query.query)
             return query.compiled[self.dialect]
@@ -864,12 +859,12 @@ class Store:
         return sql, binder(parameters)
 
     def execute(self, query, **values) -> sqlite3.Cursor:
-        """Run a query, a prepared one with its values, and return the cursor."""
+        """Run a query and return the cursor. values: by parameter name, for a PreparedQuery."""
         sql, bind = self.compile(query)
         return self.run(sql, bind(values) if bind else ())
 
     def run(self, sql: str, parameters: Sequence = ()) -> sqlite3.Cursor:
-        """Run SQL and return the cursor; peewee's exceptions where it fails."""
+        """Run a statement of SQL and return the cursor. Raises peewee's exceptions."""
         opened = self.opened
         if opened.trace:
             opened.trace(sql)
@@ -879,7 +874,7 @@ class Store:
             raise as_peewee(error) from error
 
     def execute_many(self, query: PreparedQuery, rows: list[dict]):
-        """Run a query once for each row of values; the fastest way to insert many."""
+        """Run a query once for each dictionary of values in `rows`: the fastest way to insert many rows."""
         sql, bind = self.compile(query)
         if self.opened.trace:
             self.opened.trace(sql)
@@ -887,7 +882,7 @@ class Store:
             self.opened.connection.executemany(sql, map(bind, rows) if bind else [()] * len(rows))
 
     def fetch(self, query, values: dict) -> tuple[sqlite3.Cursor, list]:
-        """Return a query's cursor, which describes the columns, and its rows."""
+        """Run a query and return the cursor, whose `description` has the column names, and all rows."""
         prepared = isinstance(query, PreparedQuery) and query.compiled.get(self.dialect)
         sql, bind = prepared or self.compile(query)
         try:
@@ -902,12 +897,12 @@ class Store:
             return self.fetch(query, values)
 
     def read(self, query, **values) -> list[tuple]:
-        """Connect, and return the rows of a query that is a transaction by itself."""
+        """Connect, run a query outside of a transaction, and return its rows."""
         self.connect()
         return self.fetch(query, values)[1]
 
     def rows(self, query, **values) -> list[dict]:
-        """Return the rows as dictionaries, keyed by column names."""
+        """Run a query and return its rows as dictionaries, keyed by column name."""
         cursor, tuples = self.fetch(query, values)
         names = [column[0] for column in cursor.description]
         rows = [dict(zip(names, row)) for row in tuples]
@@ -916,27 +911,28 @@ class Store:
         return rows
 
     def one(self, query, **values) -> dict | None:
-        """Return the first row, or None."""
+        """Run a query and return its first row as a dictionary, or None if there is no row."""
         return next(iter(self.rows(query, **values)), None)
 
     def column(self, query, **values) -> list:
-        """Return the first column of every row."""
+        """Run a query and return the first column of every row."""
         return [row[0] for row in self.fetch(query, values)[1]]
 
     def value(self, query, **values):
-        """Return the first column of the first row, or None."""
+        """Run a query and return the first column of its first row, or None if there is no row."""
         return next(iter(self.column(query, **values)), None)
 
 
 def open_store(database: str, schema: str | None = None) -> Store:
-    """Return the master database, or with the schema of its tables the state database: a file, or on a server."""
+    """Return a Store for a path or mysql:// URL. schema: statements that create a state database's tables; None for a
+    master database, whose tables exist."""
     if is_url(database):
         return load_part("mariadb.store").ServerStore(database, schema)
     return Store(database) if schema is None else load_part("state.store").StateStore(database, schema)
 
 
 def repeated(method: Callable) -> Callable:
-    """Decorate a method whose effect is one transaction of self.store, for the store to repeat where it must."""
+    """Decorate a method that runs one transaction on `self.store`: the store repeats it after TransactionRolledBack."""
 
     @wraps(method)
     def repeating(self, *args, **named):
@@ -960,7 +956,7 @@ DELEGATED_EXPRESSIONS = PreparedQuery(
 
 
 class Caller:
-    """The user who asks, with permissions read in every request, so that revoking takes effect at once (F19)."""
+    """The user who makes a request. Permissions are read in every request, so that a revocation holds at once."""
 
     def __init__(self, db: Store, user_name: str | None, permissions: list[str]):
         self.db, self.user_name, self.permissions = db, user_name, permissions
@@ -982,15 +978,18 @@ class Caller:
         return self.db.column(DELEGATED_EXPRESSIONS, user=self.user_name) if self.delegate else []
 
     def may_act_for(self, user_name: str) -> bool:
+        """Return whether the caller is an admin, or a delegate to whom this user was delegated."""
         return self.admin or user_name in self.delegated_users
 
     def may_manage(self, expression: str) -> bool:
-        """Check whether an address expression was delegated to the caller (docs/wire.md section 3, F09)."""
+        """Return whether the caller is an admin, or has a delegated expression that covers this address expression
+        (docs/wire.md F09)."""
         return self.admin or any(covers(given, expression) for given in self.delegated_expressions)
 
 
 def covers(given: str, expression: str) -> bool:
-    """Check whether `given` matches everything that `expression` matches: `%` only under `%` (docs/wire.md F39)."""
+    """Return whether the LIKE pattern `given` matches everything that `expression` matches, as `%@corp.org` covers
+    `a%@corp.org`. A `%` in `expression` needs a `%` in `given` (docs/wire.md F39)."""
     if len(expression) > LONGEST or len(given.replace("%", "")) > len(expression):
         return False
     return covering(given).fullmatch(expression) is not None
@@ -998,7 +997,7 @@ def covers(given: str, expression: str) -> bool:
 
 @lru_cache(maxsize=10_000)
 def covering(given: str) -> re.Pattern:
-    # Each run of letters is taken where it first fits (an atomic group), so that matching stays linear.
+    # Each text between two % is matched at its first occurrence (an atomic group), so that matching stays linear.
     first, *others = ["".join("[^%]" if c == "_" else re.escape(c) for c in run) for run in given.split("%")]
     middle = "".join(f"(?>.*?{run})" for run in others[:-1] if run)
     last = f".*{others[-1]}" if others else ""
@@ -1007,12 +1006,12 @@ def covering(given: str) -> re.Pattern:
 
 @dataclasses.dataclass(frozen=True)
 class Rule:
-    """An access rule: its description for the docs, a test, and the sentence for callers who fail it."""
+    """An access rule: its description for the docs, a test of a Call, and the `status` for callers who fail it."""
 
     description: str
     test: Callable[["Call"], bool]
     refusal: str = "Not allowed."
-    of_fields: bool = True  # the test reads the request's fields, not only the caller
+    of_fields: bool = True  # the test needs the request's fields, not only the caller
 
     def otherwise(self, refusal: str) -> "Rule":
         return dataclasses.replace(self, refusal=refusal)
@@ -1027,12 +1026,14 @@ admin_or_delegate = Rule(
 
 
 def delegate_of(field: str, missing: Rule = nobody) -> Rule:
-    """Allow callers who may act for the user that the field names; without the field apply `missing`."""
+    """Return a Rule that admits admins, and delegates of the user whom the request field `field` names. If the field is
+    empty, the rule `missing` decides."""
     return user_rule(field, f"admin, or delegate of {field}", missing, Caller.may_act_for)
 
 
 def owner_or_delegate(field: str, missing: Rule = nobody) -> Rule:
-    """Allow the user that the field names, and callers who may act for them; without the field apply `missing`."""
+    """Return a Rule that admits the user whom the request field `field` names, their delegates, and admins. If the
+    field is empty, the rule `missing` decides."""
 
     def test(caller, user_name):
         return caller.user_name == user_name or caller.may_act_for(user_name)
@@ -1050,7 +1051,7 @@ def user_rule(field: str, allowed: str, missing: Rule, test: Callable[[Caller, s
 
 
 def address_delegate(field: str) -> Rule:
-    """Allow callers who may manage the address expression in the field."""
+    """Return a Rule for admins, and for delegates who may manage the address expression in a request field."""
     description = f"admin, or delegate of the expression in {field}"
     return Rule(description, lambda call: call.caller.may_manage(call.body.get(field) or ""))
 
@@ -1060,26 +1061,26 @@ def address_delegate(field: str) -> Rule:
 
 @dataclasses.dataclass(frozen=True)
 class Endpoint:
-    """A declared action: routes, the command line, the docs and the tests read it."""
+    """The declaration of an action. HTTP routes, command line, reference docs and permission tests use it."""
 
     name: str
     action: Callable
     allow: tuple[Rule, ...]  # checked in this order, each with its refusal
-    # Field → the sentence where it is empty, checked in this order; or generation → such a mapping.
+    # Field → the `status` if it is empty, checked in this order; or schema version → such a mapping.
     required: dict = dataclasses.field(default_factory=dict)
-    # Field → its type; required fields that are not here are text.
+    # Field → its field type; required fields that are not here are php_text.
     optional: dict[str, Callable] = dataclasses.field(default_factory=dict)
     validators: Sequence[Callable] = ()  # raise ApiError; run after `required`, before `allow`
-    query: dict[str, Callable] = dataclasses.field(default_factory=dict)  # field of the query → its type
+    query: dict[str, Callable] = dataclasses.field(default_factory=dict)  # query key → its field type
     read_only: bool = False  # the action changes nothing
-    manages_transactions: bool = False  # the action begins transactions itself, as it waits for other servers
-    max_body: int | str = 0  # bytes of a request's body, or the config's key for it; 0: the config's max_body
-    # Reads a body of more than SMALL_BODY; takes it and the config's max_body.
+    manages_transactions: bool = False  # it begins transactions itself, as it waits for other servers
+    max_body: int | str = 0  # bytes of a request's body, or a key of the config; 0: the config's max_body
+    # Parses a body of more than SMALL_BODY; its arguments are the body and the config's max_body.
     read_body: Callable[[bytes, int], dict] = lambda raw, usual: read_object(raw)
-    # Takes module, call and answer after the transaction, for what takes time; returns the answer.
+    # Called with module, call and answer after the commit, for work that takes time; returns the answer.
     after_commit: Callable | None = None
-    download: bool = False  # answers a File; its fields may come in the query, too, as in a link
-    # Fields of `required` for the audit → the values that it may have of each, None: any; from Module.identifiers.
+    download: bool = False  # returns a File; its fields may come in the query, too, as in a link
+    # Required field → its values that the audit may record, None: any value; made from Module.identifiers.
     identifiers: dict[str, Sequence[str] | None] = dataclasses.field(default_factory=dict)
 
     def needed(self, generation: Generation) -> dict[str, str]:
@@ -1089,7 +1090,7 @@ class Endpoint:
         return dict.fromkeys(self.needed(generation), php_text) | self.optional
 
     def read(self, generation: Generation, body: dict, query: dict) -> tuple[dict, dict]:
-        """Return the declared fields of body and query; ApiError (HTTP 400) names one that cannot be read."""
+        """Convert and return the declared fields of a body and of a query; ApiError (HTTP 400) names a bad one."""
         if not body and not self.download and self.query.keys().isdisjoint(query):
             return {}, {}
         fields = self.fields(generation)
@@ -1098,7 +1099,7 @@ class Endpoint:
         return read_fields(query | body if self.download else body, fields), read_fields(query, self.query)
 
     def run(self, module: "Module", call: "Call") -> dict:
-        """Make the declared checks in their order, then run the action; return its part of the answer."""
+        """Check required fields, validators and access rules, run the action, and return its part of the answer."""
         if call.restriction:
             call.restriction(module, self)
         for field, sentence in self.needed(call.generation).items() if self.required else ():
@@ -1113,12 +1114,12 @@ class Endpoint:
 
 
 def body_limit(declared: int | str, config: Config) -> int:
-    """Return the bytes that a request's body may have, from what an endpoint or module declares."""
+    """Return the most bytes that a request's body may have. declared: that number, a config key, or 0 for max_body."""
     return (getattr(config, declared) if isinstance(declared, str) else declared) or config.max_body
 
 
 def endpoint(*, allow, **declared):
-    """Declare a method of a Module as an action, with the fields of Endpoint.
+    """Decorate a method of a Module as an action; `declared` are the fields of Endpoint, such as `read_only=True`.
 
     allow: one Rule or a tuple of them; it has no default, so that no action is unguarded by mistake.
     """
@@ -1134,7 +1135,7 @@ def endpoint(*, allow, **declared):
 
 
 class Active:
-    """The users for whom users/?get lists a module: those whom one of the fields names, in rows where `where` holds."""
+    """Users for whom users/?get lists a module: those in one of the columns `fields`, in rows that match `where`."""
 
     def __init__(self, *fields: peewee.Field, where=None):
         rows = [field.model.select(field) for field in fields]
@@ -1143,27 +1144,27 @@ class Active:
 
 
 class Module:
-    """A part of the API: its endpoints are its actions; where a query names several, the first declared one runs."""
+    """A part of the API, at one URL path. Its actions are the methods declared with @endpoint."""
 
     endpoints: dict[str, Endpoint] = {}
-    # For users/?get: the users who have rows here; or generation → such a declaration.
+    # For users/?get: the users who have rows in the module's tables; or schema version → such an Active.
     active: "Active | dict[int, Active] | None" = None
-    # For `mailapi check`: rows that harm the daemons: sentence → query that selects what identifies them.
+    # For `mailapi check`: sentence → query for rows that harm the mail daemons; selects what identifies a row.
     dangerous_rows: dict = {}
-    path = ""  # in the URL
-    generations: tuple = tuple(GENERATIONS)  # those that it serves
-    # Generation → (class name, file) of the module that serves in its place there, beside its own file.
+    path = ""  # in the URL, such as "users"
+    generations: tuple = tuple(GENERATIONS)  # the schema versions that it supports
+    # Schema version → (class name, file) of the module that replaces this one; its file is in the same folder.
     stand_ins: dict[int, tuple[str, str]] = {}
 
-    # Permissions of api_access that mean something to the module, beside admin and delegate.
+    # The permissions in api_access that the module checks, besides admin and delegate.
     permissions: tuple[str, ...] = ()
-    # Fields that name what an action is about. The audit has those that an action requires, and no others. As a
-    # mapping: field → the values that the audit may have of it, where a client may send others; None: any.
+    # Fields that name what an action is about, such as user_name: the audit records those that an action requires.
+    # As a mapping: field → the only values that the audit records; None: any value.
     identifiers: tuple[str, ...] | dict[str, Sequence[str] | None] = ()
 
-    # Tables that the module has in the state database: CREATE … IF NOT EXISTS.
+    # SQL that creates the module's tables in the state database: CREATE … IF NOT EXISTS.
     state_schema = ""
-    # First segments of URL paths below which the module itself answers whole HTTP requests, by `mount`.
+    # First segments of URL paths, such as "dav": the module answers HTTP requests below them itself, by `mount`.
     mounts: tuple[str, ...] = ()
     mount_max_body: int | str = 0  # like an endpoint's max_body, for the requests that `mount` answers
 
@@ -1171,42 +1172,42 @@ class Module:
         self.app, self.name = app, name
 
     def on_request(self, event):
-        """Handle the end of a request, except for a successful one that only reads, in a session."""
+        """Take note of a request that has ended, as the audit does. Not called for successful reads by session."""
 
     def on_user_deleted(self, user_name: str):
-        """Delete what the module stores of a user who was deleted, lest the next user of that name gets it."""
+        """Delete what the module stores about a deleted user, so that a later user of the same name does not get it."""
 
     def has_rows_of(self, user_name: str) -> bool:
-        """Check whether the module stores something of a user of that name: then no delegate can add one."""
+        """Return whether the module stores data under a user name: a delegate may not add a user of such a name."""
         return False
 
     def bearer(self, call: "Call", token: str, address: str) -> "Bearer | None":
-        """Return the owner of a token of the Authorization header; None where the module does not have it."""
+        """Return the owner of a bearer token; None if it is not this module's. address: the client's IP address."""
 
     def external_credentials(self, user_name: str, logging_in: bool) -> dict | None:
-        """Return the row that replaces the user's in `users`, for a user whom another database authenticates or bars.
-
-        Called in every request, before its transaction. A function `verify` in the row replaces mailapi.verify.
-        """
+        """Return the credentials of a user whom another database authenticates or bars; None for all other users. They
+        replace the user's row of `users`; a function `verify` in them replaces mailapi.verify. Called in each request
+        before its transaction. logging_in: the request has a password."""
 
     def on_login(self, call: "Call", password: str):
-        """Handle a log-in with a password."""
+        """Handle a successful log-in with a password."""
 
     def on_user_change(
         self, call: "Call", change: str, user_name: str, password: str | None
     ) -> "Participant | None":
-        """Prepare a change of a user (add, delete, set_password) in another database; ApiError refuses it in both."""
+        """Prepare a user's change (add, delete, set_password) in another database, or refuse it by ApiError."""
 
     def external_users(self, user_name: str | None = None) -> list[dict]:
-        """Return `user_name` and `user_login` of the users in another database, or of the one named."""
+        """Return `user_name` and `user_login` of the users in another database: of all, or of the one named."""
         return []
 
     def check(self, repair: bool) -> Iterable[tuple[bool | None, str]]:
-        """Return results for `mailapi check`: True, False or None for a warning, and a sentence; repair first if asked."""
+        """Yield results for `mailapi check`: True (good), False (bad) or None (warning), and a sentence. repair: first
+        mend what can be mended."""
         return ()
 
     def mount(self, handler: "RequestHandler", path: str) -> bottle.HTTPResponse:
-        """Answer a request below one of `mounts`; path is the rest. `handler.admit` identifies the caller."""
+        """Answer a whole HTTP request below one of `mounts`. path: the rest of the URL path. See handler.admit."""
         raise NotImplementedError
 
     def __init_subclass__(cls):
@@ -1222,7 +1223,7 @@ class Module:
         cls.endpoints = cls.endpoints | {e.name: e for e in own}
 
     def choose(self, query: dict) -> Endpoint | None:
-        """Return the first declared action that the query names (docs/wire.md section 1)."""
+        """Return the action that a query names; of several, the one that is declared first; None without one."""
         asked = self.endpoints.keys() & query.keys()
         for name in query:
             if "-" in name or "right" in name:
@@ -1237,7 +1238,7 @@ class Module:
 
 
 class Root(Module):
-    """The API itself, under no module's path."""
+    """The actions of the API itself, which belong to no module: `/?get_modules`."""
 
     @endpoint(allow=anyone, read_only=True)
     def get_modules(self, call):
@@ -1246,13 +1247,13 @@ class Root(Module):
 
 
 def module_name(path: str) -> str:
-    """Return the module that a URL path names, with or without slash and index.php (docs/wire.md section 1)."""
+    """Return the module that a URL path names: `users` for users, users/ and users/index.php."""
     name = path.removesuffix("/")
     return "" if name == "index.php" else name.removesuffix("/index.php")
 
 
 def load_modules(app: "Application") -> dict[str, Module]:
-    """Return the modules of modulelist by their URL path, which is the stem of their file."""
+    """Load the modules that modulelist names; return them by URL path, which is their file's name without `.py`."""
     modules: dict[str, Module] = {"": Root(app)}
     stand_ins: dict[int, tuple[str, str, Path]] = {}
     for name, file in app.config.modulelist.items():
@@ -1271,7 +1272,7 @@ def load_modules(app: "Application") -> dict[str, Module]:
 
 
 def module_file(name: str, file: str, base: Path) -> Path:
-    """Return the path of a module's file: beside the config, else where mailapi is installed."""
+    """Return the path of a module's file: relative to the config's folder `base`, else as installed with mailapi."""
     for path in (base / file, HERE / file):
         if path.is_file():
             return path.resolve()
@@ -1282,14 +1283,14 @@ def module_file(name: str, file: str, base: Path) -> Path:
 
 
 def find_installed(file: str) -> ModuleSpec | None:
-    """Return the spec of a module file that comes with mailapi, in a folder or in mailapi.pyz."""
+    """Return the import spec of a module file that comes with mailapi, such as `users.py`; None if there is none."""
     name, _, ending = file.partition(".")
     spec = PathFinder.find_spec(f"mailapi_modules.{name}", sys.modules["mailapi_modules"].__path__)
     return spec if spec and spec.has_location and ending == "py" else None  # folders have no location
 
 
 def load_class(name: str, path: Path) -> type[Module]:
-    """Load a file and return its module class of this name; ConfigError where that fails."""
+    """Load a Python file and return its Module class of this name. Raise ConfigError if that fails."""
     try:
         found = getattr(load_file(path), name, None)
     except (Exception, SystemExit) as error:
@@ -1300,7 +1301,7 @@ def load_class(name: str, path: Path) -> type[Module]:
 
 
 def load_file(path: Path):
-    """Run a Python file under a qualified name, so that `queue.py` does not replace the standard library's."""
+    """Import a Python file and return the module. Its qualified name keeps `queue.py` from hiding the standard one."""
     spec = find_installed(path.name) if path.parent in INSTALLED else None
     if not spec:
         qualified = f"mailapi_modules.{path.stem}_{sha256(str(path))[:12]}"
@@ -1315,16 +1316,16 @@ def load_file(path: Path):
 
 CLOCK_SKEW = 60  # seconds that clocks may differ; later times were written by a wrong clock
 AUTHDATA = re.compile(r"([^:]*):([0-9a-f]{64})")
-NO_SUCH_USER = "0" * 32, "0" * 64  # salt and hash, as long as real ones, so that checking takes as long
+NO_SUCH_USER = "0" * 32, "0" * 64  # salt and hash for unknown users, checked in the same time as real ones
 
 
 def sha256(value: str | bytes) -> str:
-    """Return the hash of a text or of bytes: a user_authdata may be stored as either (docs/wire.md F35)."""
+    """Return the SHA-256 of text or bytes in hexadecimal; a user_authdata comes as either (docs/wire.md F35)."""
     return hashlib.sha256(value if isinstance(value, bytes) else value.encode()).hexdigest()
 
 
 def make_authdata(password: str | None) -> str | None:
-    """Return the stored form of a password, as the daemons verify it (docs/wire.md F28); None: no log-in."""
+    """Return SALT:HASH, the form in which a password is stored (docs/wire.md F28). None without one: no log-in."""
     if not password:
         return None
     salt = secrets.token_hex(16)
@@ -1332,7 +1333,8 @@ def make_authdata(password: str | None) -> str | None:
 
 
 def verify(password: str, authdata: str | bytes | None) -> bool:
-    """Check a password; it takes as long where there is no user (docs/wire.md F18, F35)."""
+    """Check a password against the stored SALT:HASH. Takes equally long for unknown users, so that timing reveals
+    nothing (docs/wire.md F18, F35)."""
     if isinstance(authdata, bytes):  # a BLOB
         authdata = authdata.decode(errors="surrogateescape")
     stored = AUTHDATA.fullmatch(authdata) if isinstance(authdata, str) else None
@@ -1360,21 +1362,20 @@ CREDENTIALS_OF = PreparedQuery(
 
 
 class Call:
-    """A request to an endpoint: its fields, its caller, the database to act on."""
+    """A request to an action: its fields, its caller, the database to act on."""
 
     encodes = False  # the answer goes out as JSON
-    user_name: str | None = None  # None: somebody who can read the database file
+    user_name: str | None = None  # None: the command line, used by somebody who can read the database
     session = ""  # its id
-    password: str | None = None  # the right one, as sent, for services that check it; stored nowhere
+    password: str | None = None  # as sent and verified, for other servers that check it; stored nowhere
     claimed_name: str | None = None  # the user name of a log-in that may have failed
-    restriction: Callable[[Module, Endpoint], None] | None = (
-        None  # raises ApiError for what a token may not do
-    )
-    caller: Caller  # once it is identified
+    # Raises ApiError if the caller's token does not permit an action.
+    restriction: Callable[[Module, Endpoint], None] | None = None
+    caller: Caller  # set by `identify`
     identified = False
     authdata: str | None = None  # the caller's user_authdata, as read with the permissions
-    refused_wait = ""  # names the wait, where a log-in came too early
-    external_user: dict | None = None  # a module's row in the place of the one of users
+    refused_wait = ""  # for the audit: which wait refused the log-in
+    external_user: dict | None = None  # credentials from another database, in place of the row of `users`
 
     def __init__(
         self,
@@ -1395,11 +1396,11 @@ class Call:
         self.check_identity: Callable[[dict | None], None] = lambda user: None
 
     def reset_changes(self):
-        """Discard the records of an attempt that the database has undone."""
+        """Discard the changes that this call recorded in an attempt which the database has rolled back."""
         self.new_authdata, self.deleted_users, self.participants = {}, [], []
 
     def identify(self):
-        """Read the caller's permissions, in the transaction of the action (docs/wire.md F19)."""
+        """Read the caller's permissions into `caller`. Runs in the action's transaction: revocations hold at once."""
         if self.user_name is None:
             self.caller, self.identified = Caller(self.db, None, ["admin"]), True
             return
@@ -1422,7 +1423,7 @@ class Call:
         return self.generation.in_generation(sentence)
 
     def enlist(self, change: str, user_name: str, password: str | None = None):
-        """Prepare a change of a user in the modules' databases, to be committed or rolled back with this one's."""
+        """Prepare a user's change (add, delete, set_password) in the modules' databases, to commit it with this one."""
         for module in self.app.modules.values():
             if participant := module.on_user_change(self, change, user_name, password):
                 self.participants.append(participant)
@@ -1430,7 +1431,7 @@ class Call:
                     self.new_authdata[user_name] = participant.authdata
 
     def end_participants(self, committed: bool | None):
-        """Commit or roll back every participant. None: the outcome is unknown, so leave them prepared."""
+        """Commit or roll back the changes in other databases. None: the outcome is unknown, so leave them prepared."""
         for participant in self.participants:
             if committed:
                 participant.commit()
@@ -1441,7 +1442,7 @@ class Call:
 
 
 def refuse_unless(test: Callable, sentence: str) -> Callable[[dict | None], None]:
-    """Return a Call.check_identity that raises LoginRefused with the sentence unless the row passes the test."""
+    """Return a function for Call.check_identity: it raises LoginRefused(sentence) unless test(user's row) is true."""
 
     def check_identity(user):
         if not test(user):
@@ -1451,41 +1452,41 @@ def refuse_unless(test: Callable, sentence: str) -> Callable[[dict | None], None
 
 
 def fits_hash(user: dict | None, hashed: str) -> bool:
-    """Check whether a user may log in and has the authdata with this hash."""
+    """Return whether a user's stored password (user_authdata) has this SHA-256; False without user or password."""
     authdata = user["user_authdata"] if user else None
     return sha256(authdata) == hashed if authdata else False
 
 
 class Participant:
-    """A change in another database, prepared so that committing cannot fail (two-phase commit). No method raises."""
+    """A change prepared in another database, so that its commit cannot fail (two-phase commit). No method raises."""
 
     authdata: str | None = None  # the user's authdata from now on, for their sessions
 
     def commit(self):
-        """Commit, as the master database has."""
+        """Commit the change, since the master database has committed."""
 
     def rollback(self):
-        """Roll back, as the master database has."""
+        """Roll the change back, since the master database has rolled back."""
 
     def leave(self):
-        """Leave the change prepared, as the outcome in the master database is unknown."""
+        """Leave the change prepared, since nobody knows whether the master database has committed."""
 
 
 @dataclasses.dataclass
 class Bearer:
-    """The owner of a token."""
+    """The owner of a bearer token, and what the token permits."""
 
     user_name: str
     via: str  # the token's name in the audit
     refuse: Callable[[Module, Endpoint], None]  # raises ApiError for what the token may not do
-    authdata_hash: str  # of the owner's authdata when the token was made: another password ends it
+    authdata_hash: str  # of the owner's stored password when the token was made: another password ends it
 
 
 ########## Application #############################################################################
 
 
 class Application:
-    """A WSGI callable over one master database; several live side by side in one process."""
+    """A WSGI callable for one master database. Several can live side by side in one process."""
 
     def __init__(self, config: Config):
         self.config = config
@@ -1511,11 +1512,11 @@ class Application:
         self.bottle.route("/<path:re:[\\s\\S]*>", "ANY", self.serve, skip=True)  # no plug-ins
 
     def implementers(self, hook: str) -> list[Module]:
-        """Return the modules that have this hook."""
+        """Return the modules that override a method of Module, such as "on_login"."""
         return [m for m in self.modules.values() if getattr(type(m), hook) is not getattr(Module, hook)]
 
     def listed(self) -> dict[str, Module]:
-        """Return the configured modules by their names, in the order of modulelist."""
+        """Return the configured modules by their class names, in the order of modulelist."""
         return {module.name: module for module in self.modules.values() if module.name}
 
     def __call__(self, environ, start_response):
@@ -1526,7 +1527,7 @@ class Application:
         environ["PATH_INFO"] = "/" + path.encode().decode("latin-1")  # Bottle leaves out what is not UTF-8
 
         def start(status, headers, exc_info=None):
-            # An answer's own status and headers go past bottle.response, which would take as long as the request.
+            # Status and headers do not pass through bottle.response, which would take as long as the whole request.
             return start_response(*environ.pop("mailapi.head", (status, headers)), exc_info)
 
         try:
@@ -1536,16 +1537,16 @@ class Application:
                 self.release()
 
     def serve(self, path: str) -> bytes | Iterable[bytes] | bottle.HTTPResponse:
-        """Answer Bottle's current request."""
+        """Answer Bottle's current request; path: its URL path without the leading slash."""
         return RequestHandler(self, bottle.request.environ, path).respond()
 
     def release(self):
-        """Give the databases' connections back, before waiting for others or at the end of a request."""
+        """Return connections to their pools: at the end of a request, and before it waits for another server."""
         self.db.release()
         self.state.release()
 
     def module(self, path: str, generation: Generation) -> Module:
-        """Return the module that a URL path names; ApiError (HTTP 404) where there is none."""
+        """Return the module at a URL path; ApiError (HTTP 404) if there is none in this schema version."""
         module = self.modules.get(path.removesuffix("/")) or self.modules.get(module_name(path))
         if module is None or generation.number not in module.generations:
             self.check_generation(generation)
@@ -1553,7 +1554,7 @@ class Application:
         return module
 
     def body_limit(self, path: str, query_string: str) -> int:
-        """Return the bytes that a request's body may have, for servers that receive it before the app is called."""
+        """Return how many bytes a request's body may have, for servers that receive it before they call the app."""
         first, name = path.removeprefix("/").partition("/")[0], module_name(path.removeprefix("/"))
         limit: int | str = 0
         if first in self.mounts:
@@ -1567,7 +1568,7 @@ class Application:
     ##### The generation of the master database
 
     def generation(self) -> Generation:
-        """Return the generation that the master database has now; Call.identify checks it in its transaction."""
+        """Read which schema version the master database has now, 8 or 9. Raise SchemaMismatch for any other."""
         try:
             rows = self.db.read(SCHEMA_VERSION)
         except peewee.PeeweeException as error:
@@ -1580,14 +1581,14 @@ class Application:
         return GENERATIONS_BY_VERSION[version]
 
     def check_generation(self, expected: Generation):
-        """Raise Migrated where the database has another generation now."""
+        """Raise Migrated if the master database no longer has the schema version `expected`."""
         if self.generation() is not expected:
             raise Migrated()
 
     ##### Transactions: each one on the master database begins and ends here
 
     def perform(self, call: Call, module: Module, chosen: Endpoint | None) -> dict:
-        """Run an action, or none, and return its part of the answer."""
+        """Run an action (None: only authenticate the caller), and return the members that it adds to the answer."""
         if chosen and chosen.manages_transactions:
             call.reset_changes()
             self.identify(call)
@@ -1603,18 +1604,18 @@ class Application:
         return added
 
     def identify(self, call: Call):
-        """Read the caller's permissions in a transaction of its own."""
+        """Read the caller's permissions in a transaction that does nothing else."""
         with self.db.transaction("DEFERRED"):
             call.identify()
 
     def run_read(self, call: Call, module: Module, chosen: Endpoint | None) -> dict:
-        """Run an action that changes nothing."""
+        """Authenticate the caller and run an action that changes nothing (None: no action), in one transaction."""
         with self.db.transaction("DEFERRED"):
             call.identify()
             return chosen.run(module, call) if chosen else {}
 
     def run_write(self, call: Call, module: Module, chosen: Endpoint) -> dict:
-        """Run an action that may change something, here and in the modules' databases."""
+        """Run an action that may change something in one transaction, with two-phase commit for other databases."""
         call.reset_changes()
         try:
             with self.db.transaction():
@@ -1635,7 +1636,7 @@ class Application:
     ##### After the commit
 
     def is_gone(self, user_name: str) -> bool:
-        """Check whether a user was deleted; False where the database cannot be asked."""
+        """Return whether a user no longer exists; False if the database cannot be asked."""
         with contextlib.suppress(ApiError, peewee.PeeweeException):
             self.db.connect()
             return self.db.one(CREDENTIALS_OF, user=user_name) is None
@@ -1652,19 +1653,19 @@ class Application:
         self.notify_deleted(call.deleted_users)
 
     def notify_deleted(self, user_names: Sequence[str]):
-        """Let the modules delete what they store of deleted users, lest the next user of that name gets it."""
+        """Have modules delete what they store about deleted users, so that new users of these names do not get it."""
         for user_name in user_names:
             for module in self.listeners["on_user_deleted"]:
                 work = partial(self.state.run_with_retry, partial(module.on_user_deleted, user_name))
                 self.take_note(module, partial(self.db.run_with_retry, work))
 
     def notify(self, hook: str, *args):
-        """Call a hook of the modules that have it."""
+        """Call a hook, such as "on_request", of all modules that have it."""
         for module in self.listeners[hook]:
             self.take_note(module, partial(getattr(module, hook), *args))
 
     def take_note(self, module: Module, work: Callable[[], object]):
-        """Call a hook; log its failure, which undoes nothing."""
+        """Run `work`, a call of a module's hook after the commit. Log its failure: nothing can be undone any more."""
         try:
             work()
         except ApiError as error:
@@ -1675,22 +1676,20 @@ class Application:
     ##### Credentials
 
     def external_credentials(self, user_name: str, logging_in: bool = False) -> dict | None:
-        """Return the row that a module has in the place of the user's in `users`."""
+        """Return the credentials of a user whom another database authenticates; None if the table `users` has them."""
         for module in self.credential_providers:
             if (row := module.external_credentials(user_name, logging_in)) is not None:
                 return row
         return None
 
     def credentials(self, user_name: str) -> dict | None:
-        """Return the row with which a user's log-ins are checked now."""
+        """Return a user's current user_name and user_authdata, from another database or `users`; None if unknown."""
         return self.external_credentials(user_name) or self.db.one(CREDENTIALS_OF, user=user_name)
 
 
 def create_app(config: str | os.PathLike | Mapping) -> Application:
-    """Return a WSGI callable for the path of a config.py or a mapping of its keys.
-
-    ConfigError where the config or one of its modules cannot be used. The databases are opened by requests.
-    """
+    """Return a WSGI callable for a config: the path of a config.py, or a mapping of its keys. Databases are opened by
+    requests. ConfigError if the config or one of its modules cannot be used."""
     return Application(read_config(config))
 
 
@@ -1700,7 +1699,7 @@ def default_application() -> Application:
 
 
 def application(environ, start_response):
-    """Serve the app of the config that MAILAPI_CONFIG names (default config.py), made at the first request."""
+    """Serve WSGI requests with the config that MAILAPI_CONFIG names (default: config.py), read at the first request."""
     try:
         app = default_application()
     except ConfigError as error:
@@ -1715,7 +1714,7 @@ def application(environ, start_response):
 
 
 class RequestHandler:
-    """A request over HTTP and its answer (docs/wire.md sections 1 and 2)."""
+    """An HTTP request to the API, and its answer (docs/wire.md sections 1 and 2)."""
 
     callback: str | None = None
     call: Call | None = None
@@ -1723,7 +1722,7 @@ class RequestHandler:
     chosen: Endpoint | None = None
     file: File | None = None
     via = ""  # how the caller was authenticated, for the audit
-    refused: ApiError | None = None  # the refusal that the answer's status is from
+    refused: ApiError | None = None  # the refusal whose sentence is the answer's status
     mounted_response: bottle.HTTPResponse | None = None  # the whole answer, made by a module
 
     def __init__(self, app: Application, environ: dict, path: str):
@@ -1740,11 +1739,11 @@ class RequestHandler:
 
     @cached_property
     def client(self) -> str:
-        """The client's address."""
+        """Return the client's IP address; behind a trusted proxy, the address that the proxy reports."""
         return self.app.addresses.client_address(self.environ, self.app.proxies)
 
     def respond(self) -> bytes | Iterable[bytes] | bottle.HTTPResponse:
-        """Process the request and return the body; status and headers go to Application.__call__."""
+        """Process the request and return the answer's body; leave status and headers in environ["mailapi.head"]."""
         try:
             answer, http = self.outcome()
         finally:
@@ -1771,7 +1770,7 @@ class RequestHandler:
         )
 
     def outcome(self) -> tuple[dict, int]:
-        """Return the answer and its HTTP status, also for refusals and failures that `act` does not handle."""
+        """Process the request and return the answer and its HTTP status, also if it was refused or failed."""
         try:
             return self.process(), 200 if self.mounted_response is None else self.mounted_response.status_code
         except SchemaMismatch as mismatch:
@@ -1789,7 +1788,7 @@ class RequestHandler:
         return self.frame | {"status": problem.status} | problem.answer, problem.http
 
     def report(self, status: str, http: int):
-        """Pass the request and its outcome to the modules' on_request."""
+        """Call on_request of the modules with the request and its outcome: the answer's `status` and HTTP status."""
         path = self.module.path if self.module else module_name(self.path)
         event = self.app.event_type(path, status, http, self.client, self.via)
         if self.call:
@@ -1830,13 +1829,13 @@ class RequestHandler:
         return self.act(call, module, unread, auth, query)
 
     def admit(self, module: Module, read_only: bool) -> Call:
-        """Authenticate the caller of `module`'s mount by HTTP Basic or a token; ApiError (HTTP 401) otherwise."""
+        """Authenticate the caller by HTTP Basic or a token, for Module.mount; ApiError (HTTP 401) if that fails."""
         return load_part("http.mounts").admit(self, module, read_only)
 
     ##### The body
 
     def read_body(self, chosen: Endpoint | None) -> tuple[dict | bytes, dict | None]:
-        """Return the body's object and its `auth`; a large body as bytes, of which only `auth` is parsed."""
+        """Return the body's JSON object and its `auth`. A large body is returned as bytes; only `auth` is parsed."""
         config, length = self.app.config, body_length(self.environ)
         most = body_limit(chosen.max_body, config) if chosen and chosen.max_body else config.max_body
         if length is None or SMALL_BODY < length <= most:
@@ -1855,7 +1854,7 @@ class RequestHandler:
     ##### The log-in
 
     def log_in(self, call: Call, auth: dict | None):
-        """Authenticate the caller: by credentials if given, else by a token if given, else by the session."""
+        """Authenticate the caller: by password if `auth` has a user name, else by token, else by session cookie."""
         user_name, password = read_auth(auth) if auth else (None, None)
         scheme, _, bearer = self.environ.get("HTTP_AUTHORIZATION", "").partition(" ")
         if user_name:
@@ -1866,7 +1865,7 @@ class RequestHandler:
             self.use_session(call)
 
     def check_password(self, call: Call, user_name: str, given: str | None, remember: bool = True):
-        """Log a user in, with a session if `remember`; LoginRefused for a wrong password."""
+        """Authenticate a user by password, or raise LoginRefused. remember: begin a session, too."""
         self.via, call.claimed_name = "password", user_name
         if not given:
             raise LoginRefused("Password is not set!")
@@ -1891,14 +1890,14 @@ class RequestHandler:
         self.app.notify("on_login", call, given)
 
     def begin_session(self, call: Call, authdata: str):
-        """Set the cookie of a new session, which replaces the one that the request came with."""
+        """Begin a session and set its cookie. It replaces the session whose cookie the request has."""
         cookies, environ = self.app.cookies, self.environ
         call.session = self.app.sessions.begin(call.user_name, authdata, cookies.read(environ))
         if not cookies.is_cross_site(environ):
             self.headers.append(cookies.header(environ, call.session))
 
     def use_token(self, call: Call, bearer: str):
-        """Authenticate the owner of a token, which the module that has it may restrict."""
+        """Authenticate the owner of a bearer token. The module that issued the token may restrict what it permits."""
         self.via = "token"
         for module in self.app.modules.values():
             if found := module.bearer(call, bearer, self.client):
@@ -1911,7 +1910,7 @@ class RequestHandler:
         raise LoginRefused("Token is not valid.")
 
     def use_session(self, call: Call):
-        """Authenticate the user of the cookie's session."""
+        """Authenticate the user of the session in the cookie, or raise LoginRefused."""
         sessions, self.via, token = self.app.sessions, "session", self.app.cookies.read(self.environ)
         session = token and sessions.find(token)
         if not session:
@@ -1922,8 +1921,8 @@ class RequestHandler:
         call.check_identity = partial(sessions.check, session, token)
 
     def log_out(self, call: Call) -> dict:
-        """End the session and return the answer."""
-        self.app.db.release()  # the state database may keep it waiting
+        """End the session of the cookie, delete the cookie, and return the answer."""
+        self.app.db.release()  # since the request may wait for the state database
         status = "Successfully logged out."
         if token := self.app.cookies.read(self.environ):
             self.headers.append(self.app.cookies.header(self.environ, "", "; Max-Age=0"))
@@ -1937,7 +1936,7 @@ class RequestHandler:
         return self.frame | {"status": status, "login": False}
 
     def refuse_change_by_link(self):
-        """Refuse a change by GET with a cookie, which a link in a mail could bring about (docs/wire.md F43)."""
+        """Raise ApiError (HTTP 405) for a change by GET with a cookie, which a link in a mail could cause (F43)."""
         if self.via == "session" and self.environ["REQUEST_METHOD"] in ("GET", "HEAD"):
             self.headers.append(("Allow", "POST"))
             raise ApiError("Use POST.", http=405)
@@ -1945,7 +1944,7 @@ class RequestHandler:
     ##### The fields and the action
 
     def read_fields(self, call: Call, body: dict | bytes, auth: dict | None, query: dict):
-        """Read the fields that the action declares, now that the caller is known."""
+        """Read the action's fields into `call`. Only now, after authentication, a large body (bytes) is parsed."""
         if isinstance(body, bytes):
             fields = load_part("http.large_bodies").read_for_caller(call, self.chosen, body, auth)
         else:
@@ -1956,10 +1955,8 @@ class RequestHandler:
             call.body, call.query = self.chosen.read(call.generation, fields, query)
 
     def act(self, call: Call, module: Module, unread: list, auth: dict | None, query: dict) -> dict:
-        """Run the action and return the answer, which has the log-in also where the action is refused.
-
-        `unread` has the body, and is empty afterwards.
-        """
+        """Run the action and return the whole answer; it has the caller's permissions even if the action is refused.
+        unread: a list with the body, which this method takes out of the list, so that an action can free it."""
         try:
             self.read_fields(call, unread.pop(), auth, query)
             added = self.app.perform(call, module, self.chosen)

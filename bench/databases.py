@@ -1,4 +1,4 @@
-"""The master databases for measurements: always the same content for a number of users."""
+"""Databases for measurements. Their content depends only on the number of users."""
 
 import contextlib
 import hashlib
@@ -16,7 +16,7 @@ MAIL = "From: sender@example.org\r\nSubject: A mail of 1 kB\r\n\r\n"
 
 
 def database(users: int) -> Path:
-    """Return the path of a database with that many users and an administrator; create it if it is missing."""
+    """Return the path of a database with that many users and an administrator. Create it if it is missing."""
     path = FOLDER / f"{users}.db3"
     if not path.exists():
         FOLDER.mkdir(parents=True, exist_ok=True)
@@ -27,8 +27,11 @@ def database(users: int) -> Path:
 
 
 def build(path: Path, users: int):
-    """Create a database. All users have a password and an address, every second POP, every third SMTP, user i has
-    i % 3 mails."""
+    """Create a database with `users` users and an administrator.
+
+    All users have a password and an address, every second one may use POP, every third one SMTP. User i has i % 3
+    mails.
+    """
     names = [name(i) for i in range(1, users + 1)]
     with contextlib.closing(sqlite3.connect(path)) as connection, connection:
         connection.executescript("PRAGMA synchronous = OFF;" + SCHEMA.read_text())
@@ -63,12 +66,16 @@ def name(i: int) -> str:
 
 
 def authdata(user_name: str) -> str:
+    """Return a user's salted hash of PASSWORD for the column user_authdata, SALT:HASH. The salt depends on the name."""
     salt = hashlib.sha256(user_name.encode()).hexdigest()[:32]
     return f"{salt}:{hashlib.sha256((salt + PASSWORD).encode()).hexdigest()}"
 
 
 class MailDaemon:
-    """Delivers a mail every second straight into the database, until the block ends; then removes what it delivered."""
+    """A context manager: during its block, a thread delivers one mail per second to a user.
+
+    The thread writes directly to the database, without mailapi. Its mails are deleted after the block.
+    """
 
     SENDER = "daemon@example.org"
 
@@ -95,7 +102,7 @@ class MailDaemon:
 
 
 def execute(path: Path, statement: str, values: Sequence = ()):
-    """Change the database as another program does."""
+    """Execute one statement on a database over a new connection, as a program other than mailapi does."""
     with contextlib.closing(sqlite3.connect(path, timeout=60)) as connection, connection:
         connection.execute("PRAGMA foreign_keys = ON")
         connection.execute(statement, values)

@@ -1,4 +1,7 @@
-"""The floor: a Bottle app that reads the body of a request and answers a constant as long as that to ?get_modules."""
+"""The floor: the least that an app must do, for comparison with mailapi.
+
+It is a Bottle app that reads the request's body and answers a constant, as long as mailapi's answer to ?get_modules.
+"""
 
 import json
 

@@ -1,8 +1,8 @@
 """Measure how CPU and memory grow with the number of users, and draw docs/growth.svg.
 
-One client sends its requests to a fresh server for each action and size. Time is the server's CPU for a request; memory
-is the peak above the memory before. The exponent is the slope of the time between the two largest sizes: 0 means that
-the time does not depend on the number of users, 1 that it is proportional to it.
+For each action and number of users, one client sends its requests to a fresh server. Time is the server's CPU for a
+request; memory is the peak above the memory before. The exponent is the slope of the time between the two largest
+numbers of users: 0 means that the time does not depend on the number, 1 that it is proportional to it.
 """
 
 import contextlib
@@ -23,7 +23,7 @@ from bench.servers import FOLDER, SERVERS, Server, serve
 SIZES = (1, 10, 100, 1000, 10_000, 100_000)
 MOST_REQUESTS = 200
 AUTH = {"user_name": ADMIN, "password": PASSWORD}
-ACTIONS = {  # path and body, by the number of users and that of the request
+ACTIONS = {  # functions of the number of users and of the request's number; they return path and body
     "list": lambda users, i: ("/users/?get", {}),
     "one user": lambda users, i: ("/users/?get", {"username": name(1 + i % users)}),
     "log-in": lambda users, i: ("/?login", {"auth": AUTH}),
@@ -38,12 +38,16 @@ ACTIONS = {  # path and body, by the number of users and that of the request
 
 @dataclass
 class Curve:
-    """The figures of an action, by number of users."""
+    """The measured time and memory of an action, each by number of users."""
 
     time: dict[int, float] = field(default_factory=dict)  # ms of CPU
     memory: dict[int, float] = field(default_factory=dict)  # MB
 
     def exponent(self) -> float:
+        """Return how the time grows between the two largest numbers of users.
+
+        0 means not at all, 1 in proportion to the number of users.
+        """
         if len(self.time) < 2:
             return math.nan
         (less, before), (more, after) = sorted(self.time.items())[-2:]
@@ -51,7 +55,7 @@ class Curve:
 
 
 def send(server: Server, action: str, users: int, i: int, cookie: str):
-    """Send request number i of an action; AssertionError where it is refused."""
+    """Send request number `i` of an action to a server. Raise AssertionError unless the answer is ok."""
     path, body = ACTIONS[action](users, i)
     answer = json.loads(ask(server.port, path, "" if "auth" in body else cookie, body).body)
     if answer["status"] != "ok" or not answer["login"]:
@@ -59,7 +63,10 @@ def send(server: Server, action: str, users: int, i: int, cookie: str):
 
 
 def measure(server: Server, action: str, users: int, seconds: float) -> tuple[float, float]:
-    """Return ms of CPU a request, the median of five stretches, and the MB that the requests took."""
+    """Send the requests of an action for some seconds. Return ms of CPU per request, and the MB of memory they took.
+
+    The CPU is the median of five parts of the time.
+    """
     cookie, i = log_in(server.port), 0
     for _ in range(20):
         ask(server.port, "/?get_modules", cookie)
@@ -77,7 +84,10 @@ def measure(server: Server, action: str, users: int, seconds: float) -> tuple[fl
 
 
 def curves(kind: str, sizes: list[int], seconds: float) -> dict[str, Curve]:
-    """Measure all actions with each number of users."""
+    """Measure every action with each number of users, and return the curves by action.
+
+    `kind` is the server, such as "waitress". `seconds` is the duration of one measurement.
+    """
     measured = {action: Curve() for action in ACTIONS}
     for users in sizes:
         folder = FOLDER / f"growth-{os.getpid()}"

@@ -28,7 +28,11 @@ FILES = {
 
 
 def daemon(path: Path, statement: str, stop, longest):
-    """Repeat a statement until `stop` is set; `longest` becomes the longest time that it was refused, in seconds."""
+    """Execute a statement on a database over and over until the event `stop` is set.
+
+    `longest.value` becomes the longest time, in seconds, during which SQLite refused the statement because of a
+    lock.
+    """
     since = None
     with contextlib.closing(sqlite3.connect(path, isolation_level=None, timeout=0)) as connection:
         while not stop.is_set():
@@ -45,7 +49,10 @@ def daemon(path: Path, statement: str, stop, longest):
 
 @contextlib.contextmanager
 def daemons(path: Path):
-    """Run a writer and a reader, and yield for how long each had to wait."""
+    """Run a process that writes and one that reads a database during a `with` block.
+
+    Yield two shared values: the longest time in seconds that each of them had to wait.
+    """
     stop, waits = multiprocessing.Event(), [multiprocessing.Value("d", 0), multiprocessing.Value("d", 0)]
     processes = [
         multiprocessing.Process(target=daemon, args=(path, statement, stop, wait), daemon=True)
@@ -60,7 +67,10 @@ def daemons(path: Path):
 
 
 def measure(kind: str, users: int, file: str, number: int):
-    """Import one of FILES into a database with so many users, and print the figures."""
+    """Measure the import of `number` users into a database that has `users` users, and print the figures.
+
+    `kind` is the server, such as "waitress". `file` is a key of FILES, such as "ready hashes, CSV".
+    """
     folder = FOLDER / f"imports-{os.getpid()}"
     folder.mkdir(parents=True)
     content = FILES[file]([f"new{i * 7919 % number:06}" for i in range(number)])

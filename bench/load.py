@@ -1,6 +1,6 @@
-"""Clients: log in, ask once, or send requests over several connections for a while.
+"""Clients for measurements: log in, send one request, or send requests over several connections for a while.
 
-The clients run in the process of the measurement, so that their CPU is not the server's.
+The clients run in the process of the measurement, so that their CPU does not count as the server's.
 """
 
 import contextlib
@@ -18,24 +18,25 @@ from bench.servers import Server
 
 CONNECTIONS = 4
 PATIENCE = 60  # seconds without an answer after which a measurement fails
-TURN = b"#TURN#"  # stands in a body for the number of the connection's turn, in as many characters
+TURN = b"#TURN#"  # replaced in a body by the number of the round, with as many digits
 
 
 @dataclass(frozen=True)
 class Request:
-    """The bytes of a request, and how its answer's body must begin."""
+    """The bytes of an HTTP request, and the bytes with which the body of its answer must begin."""
 
     name: str
     raw: bytes
     expected: bytes = b'{"status":"ok"'
 
     def bytes_of(self, turn: int) -> bytes:
+        """Return the request's bytes with the number `turn` in place of TURN, if the request contains TURN."""
         return self.raw.replace(TURN, b"%06d" % turn) if TURN in self.raw else self.raw
 
 
 @dataclass
 class Sample:
-    """What a stretch of load gave."""
+    """The measurements of one period in which clients sent requests to a server."""
 
     cpu: float = 0  # seconds, of the server
     seconds: float = 0
@@ -44,19 +45,23 @@ class Sample:
     unexpected: list[str] = field(default_factory=list)  # answers that do not begin as they must
 
     def microseconds(self) -> float:
-        """Return the CPU of a request."""
+        """Return the CPU that the server took per request, in µs."""
         return self.cpu * 1e6 / len(self.times)
 
     def rate(self) -> float:
+        """Return the number of requests per second."""
         return len(self.times) / self.seconds
 
     def percentile(self, percent: int) -> float:
-        """Return a percentile of the times, in ms."""
+        """Return a percentile of the times from request to answer, in ms; 50 is the median."""
         return sorted(self.times)[min(len(self.times) - 1, len(self.times) * percent // 100)] * 1000
 
 
 def ask(port: int, path: str, cookie: str = "", body: dict | None = None) -> http.client.HTTPResponse:
-    """Send a request on a connection of its own. Return the response, with its content as `body`."""
+    """Send a request over a new connection. Return the response, with the bytes of its body as `body`.
+
+    It is a GET, or, if a body is given, a POST with the body as JSON. `cookie` is the ID of a session.
+    """
     connection = http.client.HTTPConnection("127.0.0.1", port, timeout=PATIENCE)
     connection.request(
         "GET" if body is None else "POST",
@@ -71,15 +76,16 @@ def ask(port: int, path: str, cookie: str = "", body: dict | None = None) -> htt
 
 
 def log_in(port: int, user_name: str = ADMIN) -> str:
-    """Return the cookie of a new session."""
+    """Log in as a user whose password is PASSWORD, and return the cookie of the session."""
     response = ask(port, "/", body={"auth": {"user_name": user_name, "password": PASSWORD}})
     return response.getheader("Set-Cookie").split("PHPSESSID=")[1].split(";")[0]
 
 
 def load(server: Server, requests: list[list[Request]], seconds: float) -> Sample:
-    """Send each list of requests, in turn, over a connection of its own. Return the figures.
+    """Send requests from several clients for some seconds, and return the measurements.
 
-    A connection sends its next request when the last one is answered; each sends one at least.
+    Each item of `requests` is one client with a connection of its own. A client sends its list of requests over and
+    over, each when the one before is answered. Each client sends at least one request.
     """
     server.wait_until_idle()
     sample, start, before = Sample(), time.perf_counter(), server.cpu()
@@ -104,7 +110,10 @@ def load(server: Server, requests: list[list[Request]], seconds: float) -> Sampl
 
 
 class Connection:
-    """One client. It connects anew where the server closes the connection after an answer."""
+    """One client, which sends a list of requests over and over, and records the answers in `sample`.
+
+    It connects again if the server closes the connection after an answer.
+    """
 
     def __init__(self, port: int, requests: list[Request], selector, sample: Sample):
         self.port, self.selector, self.sample = port, selector, sample
@@ -112,6 +121,7 @@ class Connection:
 
     @staticmethod
     def endless(requests: list[Request]) -> Iterator[tuple[Request, bytes]]:
+        """Yield the requests over and over, each with its bytes."""
         turn = 0
         while True:
             for request in requests:
@@ -129,7 +139,7 @@ class Connection:
         self.socket.sendall(raw)
 
     def receive(self) -> bool:
-        """Read what has come. Return whether the answer is complete."""
+        """Read the bytes that have arrived. Return whether the answer is complete now; if so, record it."""
         piece = self.socket.recv(1 << 20)
         self.received += piece
         if not self.head_size:

@@ -1,6 +1,7 @@
 """Measure the memory of a worker under each server: PSS after the start, after 1,000 and after 10,000 requests.
 
-Servers are named with their options, such as 'gunicorn --threads 4'. The default, all of them, takes some minutes.
+PSS is a process's memory, with its share of what processes have in common. Servers are named with their options,
+such as 'gunicorn --threads 4'. The default, all of them, takes some minutes.
 """
 
 import concurrent.futures
@@ -31,14 +32,17 @@ COMMANDS = [
 
 
 def install(folder: Path, users: int):
-    """Make a config.py and a database in folder."""
+    """Write a config.py and a database with that many users to a folder."""
     shutil.copy(database(users), folder / "master.db3")
     write_config(folder / "config.py", folder / "master.db3", folder)
 
 
 @contextlib.contextmanager
 def serve(name: str, folder: Path, module: str = "mailapi"):
-    """Run one of COMMANDS with the installation in folder; `module` may be a file there."""
+    """Run mailapi under a server during a `with` block, and yield the server.
+
+    `name` is one of COMMANDS. `folder` has the config.py. `module` is the WSGI module, by default mailapi.
+    """
     port = free_port()
     command = servers.command(name, module, port, folder / "config.py")
     environ = os.environ | {
@@ -51,7 +55,7 @@ def serve(name: str, folder: Path, module: str = "mailapi"):
 
 
 class Client:
-    """An administrator and a user without permissions, each with a session."""
+    """A client of mailapi with two sessions: "admin" is an administrator, "plain" a user without permissions."""
 
     USERS = {"admin": ADMIN, "plain": "user000001"}
 
@@ -64,7 +68,10 @@ class Client:
         return self.ask("POST", "?login", who, auth={"user_name": self.USERS[who], "password": PASSWORD})
 
     def ask(self, method: str, url: str, who: str, **fields) -> tuple[int, str]:
-        """Send a request as one of USERS. Return the HTTP status and the status of the answer."""
+        """Send a request in the session of `who`, "admin" or "plain". `fields` are those of the JSON body.
+
+        Return the HTTP status and the answer's `status`, such as (200, "ok").
+        """
         body = json.dumps(fields) if fields else None
         self.connection.request(method, "/" + url, body, {"Cookie": self.cookies.get(who, "")})
         with self.connection.getresponse() as got:
@@ -76,7 +83,10 @@ class Client:
         return got.status, json.loads(answer)["status"]
 
     def round(self, name: str) -> list[tuple[int, str]]:
-        """Send ten requests: log-ins, lists, JSONP, a user added and deleted, and three that are refused."""
+        """Send ten requests: log-ins, lists, JSONP, one that adds a user, one that deletes it, and three that fail.
+
+        `name` is the name of the user to add. Return the HTTP status and the `status` of each answer.
+        """
         return [
             self.log_in("admin"),
             self.log_in("plain"),
@@ -109,7 +119,10 @@ ANSWERS = Counter(
 
 
 def work(port: int, requests: int):
-    """Send so many requests by CLIENTS at once; AssertionError where an answer is not one of ANSWERS."""
+    """Send that many requests to a server, from CLIENTS threads. Raise AssertionError for unexpected answers.
+
+    ANSWERS has those that are expected of each ten requests.
+    """
     turns = iter(range(requests // 10))
 
     def rounds(_):
@@ -123,7 +136,11 @@ def work(port: int, requests: int):
 
 
 def measure(name: str, users: int, requests: int) -> list:
-    """Return the number of workers, and the PSS of the largest in MB: at first, warm, at the end, and the growth."""
+    """Measure one server of COMMANDS. Return the number of its workers, and the PSS of the largest one in MB.
+
+    There are four figures of PSS: after the start, after WARM_UP requests, after all requests, and how much it grew
+    between the last two.
+    """
     with tempfile.TemporaryDirectory() as folder:
         install(Path(folder), users)
         with serve(name, Path(folder)) as server:

@@ -1,4 +1,4 @@
-"""Draw curves over the number of users as SVG, with logarithmic axes and a name at the end of each curve."""
+"""Drawings of curves over the number of users, as SVG with logarithmic axes and a name at the end of each curve."""
 
 import math
 from html import escape
@@ -11,7 +11,10 @@ LEAST = 0.1  # smaller values are drawn as this
 
 
 def draw(*panels) -> str:
-    """Return an SVG of panels side by side. Arguments: for each a title, and its curves: name → users → value."""
+    """Return an SVG with charts side by side.
+
+    `panels` are alternately a chart's title and its curves. The curves map a name to a mapping of users to value.
+    """
     pairs = list(zip(panels[::2], panels[1::2]))
     step = LEFT + WIDTH + NAMES
     parts = [panel(title, curves, LEFT + number * step) for number, (title, curves) in enumerate(pairs)]
@@ -23,6 +26,7 @@ def draw(*panels) -> str:
 
 
 def panel(title: str, curves: dict[str, dict[int, float]], left: int) -> str:
+    """Return the SVG of one chart. `left` is the horizontal position of its vertical axis."""
     values = [max(value, LEAST) for curve in curves.values() for value in curve.values()]
     across = Axis([users for curve in curves.values() for users in curve], left, WIDTH)
     up = Axis(values, TOP + HEIGHT, -HEIGHT)
@@ -53,7 +57,10 @@ def panel(title: str, curves: dict[str, dict[int, float]], left: int) -> str:
 
 
 class Axis:
-    """A logarithmic axis of whole decades; called with a value, it returns the coordinate."""
+    """A logarithmic axis that covers whole powers of ten. Calling it converts a value to its coordinate.
+
+    The axis begins at the coordinate `start`, and is `length` long.
+    """
 
     def __init__(self, values: list[float], start: float, length: float):
         self.low, high = math.floor(math.log10(min(values))), math.ceil(math.log10(max(values)))
@@ -66,7 +73,7 @@ class Axis:
 
 
 def apart(heights: dict[str, float]) -> dict[str, float]:
-    """Return the heights, moved up where names would overlap."""
+    """Return the vertical positions of the curves' names, moved up where two of them would overlap."""
     free, moved = TOP + HEIGHT + LINE, {}
     for name, height in sorted(heights.items(), key=lambda item: -item[1]):
         free = moved[name] = min(height, free - LINE)

@@ -1,4 +1,4 @@
-"""The requests that clients really send, and what they took the original: the rows of `bench traffic`."""
+"""The requests of `bench traffic`, and the CPU that each took the original PHP API."""
 
 import json
 from collections import Counter
@@ -9,7 +9,7 @@ from bench.load import CONNECTIONS, TURN, Request
 
 READER = name(2)  # has two mails, and reads them
 FIRST_MAIL = 2  # the mail_id of the reader's first mail
-SCRIPT = name(1)  # whom a script logs in
+SCRIPT = name(1)  # the user as whom a script logs in
 
 # The original behind nginx and PHP-FPM 8.2 with opcache and 4 children, in µs of CPU a request, measured beside the
 # uWSGI floor with four connections on a noisy machine with two cores; p99 in ms. A log-in by password took 830 to
@@ -19,14 +19,17 @@ ORIGINAL_FLOOR = 130
 
 @dataclass(frozen=True, eq=False)
 class Row:
-    """A request that four clients repeat; they are browsers with a session, unless it says otherwise."""
+    """A request that four clients send over and over.
+
+    They are browsers with an administrator's session, unless `session` names another user.
+    """
 
     request: str
     original: float  # µs of CPU
-    fields: dict = field(default_factory=dict)  # of the body; {user} and {new} stand for names
+    fields: dict = field(default_factory=dict)  # of the body; {user} and {new} are replaced by names
     note: str = ""
     users: int = 5  # in the database
-    session: str = ADMIN  # whose cookie it has, "" for none
+    session: str = ADMIN  # the user whose session it uses, "" for none
     method: str = "POST"
     status: str = "ok"
     original_p99: float | None = None  # ms, where it was measured
@@ -37,7 +40,10 @@ class Row:
         return " ".join(filter(None, [self.request, self.note]))
 
     def encoded(self, client: int, cookies: dict[str, str]) -> Request:
-        """Return the request of one of the clients, as a browser sends it: JSON under the content type of a form."""
+        """Return the request of one of the four clients, as a browser sends it.
+
+        That is JSON under the content type of a form. `cookies` has the session's cookie of each user.
+        """
         body = b""
         if self.method == "POST":
             body = json.dumps(self.fields).encode()
@@ -114,12 +120,15 @@ MIX = {  # names of rows, by client
 
 
 def repeated(row: Row, cookies: dict[str, str]) -> list[list[Request]]:
-    """Return the requests of each client for a row."""
+    """Return, for each of the four clients, the list of requests that it repeats: that of a row."""
     return [[row.encoded(client, cookies)] for client in range(CONNECTIONS)]
 
 
 def mix(cookies: dict[str, str]) -> list[list[Request]]:
-    """Return the requests of each client of the mix."""
+    """Return, for each client of MIX, the list of requests that it repeats.
+
+    `cookies` has the session's cookie of each user.
+    """
     return [
         [BY_NAME[each].encoded(client, cookies) for each in names]
         for client, names in enumerate(MIX.values())
@@ -127,5 +136,8 @@ def mix(cookies: dict[str, str]) -> list[list[Request]]:
 
 
 def original_of(counts: Counter[str]) -> float:
-    """Return the µs that the original would take for a request of the mix, of which so many had each name."""
+    """Return the average CPU, in µs, that the original took for a request of the mix.
+
+    `counts` is how many requests of each name were sent.
+    """
     return sum(BY_NAME[name].original * count for name, count in counts.items()) / counts.total()

@@ -1,7 +1,7 @@
 """Compare a large database on SQLite and on MariaDB: the table of docs/scale.md.
 
-A client sends the requests to `mailapi serve` one at a time; the times are the client's, medians of up to 50 requests.
-MariaDB is a private instance with a buffer pool of 1 GB that writes as durably as SQLite.
+A client sends the requests to `mailapi serve` one at a time. The times are the client's, as medians of up to 50
+requests. MariaDB is a private instance with a buffer pool of 1 GB that writes as durably as SQLite.
 """
 
 import contextlib
@@ -30,7 +30,7 @@ SERVER_OPTIONS = [
     "--innodb-flush-method=O_DIRECT",
     "--max-allowed-packet=128M",
 ]
-ACTIONS = {  # path and body, by the number of users and that of the request
+ACTIONS = {  # functions of the number of users and of the request's number; they return path and body
     "users, first page of 100": lambda users, i: ("/users/?get&limit=100", {}),
     "users, page in the middle": lambda users, i: (f"/users/?get&limit=100&after={name(users // 2 + i)}", {}),
     "users, by beginning": lambda users, i: (f"/users/?get&limit=100&search={name(users // 3 + i)[:-1]}", {}),
@@ -61,7 +61,7 @@ ACTIONS = {  # path and body, by the number of users and that of the request
 
 
 def measure(server: Server, action: str, users: int, cookie: str) -> str:
-    """Return the ms of a request, with the size of a large answer."""
+    """Return the ms that a request of an action takes, as text; with the size of a large answer: "120 (35 MB)"."""
     times, size, until = [], 0, time.monotonic() + SECONDS
     while not times or (len(times) < MOST_REQUESTS and time.monotonic() < until):
         path, body = ACTIONS[action](users, len(times))
@@ -77,7 +77,10 @@ def measure(server: Server, action: str, users: int, cookie: str) -> str:
 
 
 def column(dbpath: str, state: str, users: int, folder: Path) -> dict[str, str]:
-    """Measure all actions on one database."""
+    """Measure every action on one database, and return the figures by action.
+
+    `dbpath` and `state` are the master and the state database: files or URLs. `folder` gets the server's config.py.
+    """
     config = folder / "config.py"
     keys = mailapi.run_config(ROOT / "config.sample.py") | {"dbpath": dbpath, "state": state}
     config.write_text("".join(f"{key} = {value!r}\n" for key, value in keys.items()))
@@ -89,7 +92,7 @@ def column(dbpath: str, state: str, users: int, folder: Path) -> dict[str, str]:
 
 @contextlib.contextmanager
 def mariadb(folder: Path):
-    """Run a private server, and yield the URL of its database."""
+    """Run a private MariaDB server during a `with` block, and yield the URL of an empty database on it."""
     from support import mariadb as private
 
     private.SMALL[:] = [

@@ -1,4 +1,4 @@
-"""mailapi and the floor under real servers, each on a free port, and the CPU and memory of their workers."""
+"""mailapi and the app in bench/floor.py under real servers, and the CPU and memory that the servers' workers use."""
 
 import contextlib
 import importlib.util
@@ -20,7 +20,7 @@ PLUGINS = Path("/usr/lib/uwsgi/plugins")
 
 
 class Unavailable(Exception):
-    """The server is not installed, or not for this Python."""
+    """The error for a server that is not installed, or is not for this version of Python."""
 
 
 def uwsgi(module: str, port: int, config: Path, *options: str) -> list:
@@ -59,19 +59,23 @@ SERVERS = {"uwsgi": uwsgi, "gunicorn": gunicorn, "granian": granian, "waitress":
 
 
 def command(kind: str, module: str, port: int, config: Path) -> list:
-    """Return the command of a kind of server, which may be given with options: 'gunicorn --threads 4'."""
+    """Return the command line that starts a server.
+
+    `kind` is a key of SERVERS, with options or without: 'gunicorn --threads 4'. `module` is the WSGI module.
+    """
     name, *options = kind.split()
     return SERVERS[name](module, port, config, *options)
 
 
 @dataclass
 class Server:
-    """A running server; its workers are its child processes or, where it has none, itself."""
+    """A running server. Its workers are its child processes; without child processes it is the only worker."""
 
     port: int
     pid: int
 
     def workers(self) -> list[int]:
+        """Return the process IDs of the workers."""
         children = Path(f"/proc/{self.pid}/task/{self.pid}/children").read_text().split()
         return [int(child) for child in children] or [self.pid]
 
@@ -85,14 +89,20 @@ class Server:
         return sum(map(int, used)) / 1e9
 
     def wait_until_idle(self):
-        """Wait until the workers use no CPU; they also finish requests that a client has given up."""
+        """Wait until the workers use no CPU any more.
+
+        They may still work on requests that clients have given up.
+        """
         before = -1.0
         while (now := self.cpu()) != before:
             before = now
             time.sleep(0.05)
 
     def memory(self, field: str, file: str = "status") -> int:
-        """Return the largest value among the workers, in bytes, of a field of /proc/PID/status or smaps_rollup."""
+        """Return a figure of the workers' memory in bytes, such as "VmRSS": that of the worker with the most.
+
+        `file` is the file in /proc/PID that has the field: status or smaps_rollup.
+        """
         return max(
             int(re.search(rf"^{field}:\s+(\d+) kB", Path(f"/proc/{worker}/{file}").read_text(), re.M)[1])
             * 1024
@@ -100,17 +110,22 @@ class Server:
         )
 
     def pss(self) -> int:
+        """Return the PSS of the largest worker in bytes: its memory, with its share of common memory."""
         return self.memory("Pss", "smaps_rollup")
 
     def reset_peak(self):
-        """Set VmHWM, the peak of memory, to the current use."""
+        """Reset VmHWM, the largest memory that each worker has had, to its memory now."""
         for worker in self.workers():
             Path(f"/proc/{worker}/clear_refs").write_text("5")
 
 
 @contextlib.contextmanager
 def serve(kind: str, module: str, folder: Path, dbpath: Path | None = None):
-    """Run the WSGI `application` of a module, mailapi or bench.floor, under a kind of server."""
+    """Run a server during a `with` block, and yield it. Raise Unavailable if it is not installed.
+
+    `kind` is a key of SERVERS, with options or without. `module` is mailapi or bench.floor. With `dbpath`, a
+    config.py for that database is written to `folder`.
+    """
     folder.mkdir(parents=True, exist_ok=True)
     config, port = folder / "config.py", free_port()
     if dbpath:
@@ -124,7 +139,10 @@ def serve(kind: str, module: str, folder: Path, dbpath: Path | None = None):
 
 
 def write_config(config: Path, dbpath: Path, folder: Path):
-    """Write the sample's config for a database, with a state database of its own; wrong passwords may be many."""
+    """Write a config.py with the values of config.sample.py, for the database `dbpath`.
+
+    The state database is in `folder`. The number of failed log-ins is practically unlimited.
+    """
     keys = mailapi.run_config(ROOT / "config.sample.py") | {
         "dbpath": str(dbpath),
         "state": str(folder / "state"),

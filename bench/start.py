@@ -1,7 +1,7 @@
-"""Measure the CPU of a fresh process up to its first answer, as a CGI script runs, and that of its imports.
+"""Measure the CPU that a fresh process takes up to its first answer, as a CGI script, and for its imports.
 
-The figure includes the interpreter's own start, but not the finder of an editable installation. An import's
-milliseconds are the least of several runs, with all that it imports itself.
+The figures include the start of Python itself, but not the finder of an editable installation. An import's
+milliseconds are the least of several runs, and include the imports inside it.
 """
 
 import contextlib
@@ -54,14 +54,17 @@ class Copy:
         self.environ["HTTP_COOKIE"] = re.search(rb"PHPSESSID=[^;]+", answer)[0].decode()
 
     def make_archives(self) -> dict[str, Path]:
-        """Return mailapi.pyz as it is built, and a copy with bytecode."""
+        """Return the paths of a new mailapi.pyz, and of a copy that has bytecode, by their names in the report."""
         built, compiled = self.folder / "mailapi.pyz", self.folder / "compiled.pyz"
         for command in ([ROOT / "build_pyz.py", built], [built, "compile", compiled]):
             subprocess.run([sys.executable, *command], check=True, stdout=subprocess.DEVNULL)
         return {"mailapi.pyz": built, "mailapi.pyz, compiled": compiled}
 
     def run(self, script: str, *options, body: str = "", **environ) -> tuple[bytes, bytes, float]:
-        """Run Python. Return its standard output, its standard error and its milliseconds of CPU."""
+        """Run Python with a script (`-c`). Return its standard output, its standard error and its ms of CPU.
+
+        `options` are for Python, `body` is the standard input, `environ` are further environment variables.
+        """
         return self.start([*options, "-c", script], body, environ)
 
     def start(self, arguments: list, body: str, environ: dict) -> tuple[bytes, bytes, float]:
@@ -81,29 +84,35 @@ class Copy:
             return output.read(), errors.read(), (usage.ru_utime + usage.ru_stime) * 1000
 
     def answer(self, *options) -> float:
-        """Return the milliseconds of CPU of a process that answers one request."""
+        """Return the ms of CPU of a process that answers one request. `options` are for Python."""
         return checked(*self.run(SCRIPT, *options))
 
     def answer_of(self, archive: Path) -> float:
-        """Return the same of mailapi.pyz as a CGI script, where no other packages are."""
+        """Return the ms of CPU of a mailapi.pyz that answers one request as a CGI script.
+
+        It can import only what is in `archive` and in Python's standard library.
+        """
         return checked(*self.start([archive], "", {"PYTHONPATH": "", "GATEWAY_INTERFACE": "CGI/1.1"}))
 
     def imports(self) -> dict[str, tuple[int, float]]:
-        """Return the depth and milliseconds of each import."""
+        """Import mailapi in a fresh process. Return the depth and the ms of each import, by the module's name."""
         output = self.run("import mailapi; mailapi.default_application()", "-X", "importtime")[1].decode()
         lines = filter(None, map(LINE.match, output.splitlines()))
         return {line[4]: (len(line[3]) // 2, int(line[2]) / 1000) for line in lines}
 
 
 def checked(output: bytes, errors: bytes, spent: float) -> float:
-    """Return the milliseconds of a process that has answered."""
+    """Return `spent`, the ms of CPU of a process. Raise AssertionError unless its output is a list of users."""
     if b'"users":' not in output:
         raise AssertionError(output + errors)
     return spent
 
 
 def report(copy: Copy, rounds: int, least: float):
-    """Print both tables."""
+    """Print the CPU of first answers and of imports. Each figure comes from `rounds` processes.
+
+    Imports of less than `least` ms are left out.
+    """
     python_alone = [copy.run("pass")[2] for _ in range(rounds)]
     uncached = [copy.answer("-B") for _ in range(rounds)]
     copy.answer()  # writes the bytecode

@@ -1,12 +1,12 @@
 """Compare mailapi with the original PHP API, by the requests that clients really send.
 
-Four clients send a request over and over, each the next one when the last one is answered; the mix is two browsers, a
-web mailbox and a script that logs in each time, while a mail daemon delivers a mail every second.
+Four clients send a request over and over, each the next one when the last one is answered. The mix is two browsers,
+a web mailbox and a script that logs in each time, while a mail daemon delivers a mail every second.
 
-CPU is that of the server's workers, divided by the number of requests. A floor is a Bottle app that reads the body and
-answers a constant. The original was measured in multiples of the floor under uWSGI; so is mailapi, under whatever
-server. `× own floor` is the multiple of the same server's floor. All figures are medians of interleaved rounds, the
-multiples those of each round.
+CPU is that of the server's workers, divided by the number of requests. The floor is a Bottle app that reads the body
+and answers a constant. The original was measured in multiples of the floor under uWSGI; so is mailapi, under any
+server. `× own floor` is the multiple of the floor under the same server. All figures are medians of several rounds,
+in which the rows take turns; the multiples are those of each round.
 """
 
 import contextlib
@@ -42,19 +42,21 @@ HEAD = (
 
 @dataclass
 class Figures:
-    """The samples of a row under one server."""
+    """The measurements of a row under one server."""
 
     samples: list[Sample] = field(default_factory=list)
 
     def median(self, figure) -> float:
+        """Return the median of a figure of each sample, such as Sample.rate."""
         return statistics.median(map(figure, self.samples))
 
     def counts(self) -> Counter[str]:
+        """Return how many requests of each name were sent."""
         return sum((sample.counts for sample in self.samples), Counter())
 
 
 class Installation:
-    """mailapi under one server with a database of its own, and the sessions of its users."""
+    """mailapi under one server, with a database of its own, and sessions of the users that send requests."""
 
     def __init__(self, stack: contextlib.ExitStack, kind: str, users: int, folder: Path):
         folder.mkdir(parents=True)
@@ -64,7 +66,7 @@ class Installation:
         self.cookies = {user: log_in(self.server.port, user) for user in (ADMIN, rows.READER)}
 
     def measure(self, row: Row, seconds: float) -> Sample:
-        """Send a row's requests, and put the database back as it was."""
+        """Send the requests of a row for some seconds, then undo what they have changed in the database."""
         if row is MIX:
             with MailDaemon(self.dbpath, rows.READER):
                 return load(self.server, rows.mix(self.cookies), seconds)
@@ -75,12 +77,15 @@ class Installation:
 
 
 class Comparison:
-    """The floors and mailapi under one kind of server."""
+    """mailapi and the floor, the least that an app must do, under one kind of server.
+
+    The floor under uWSGI is the reference: CPU is reported in multiples of it.
+    """
 
     def __init__(self, stack: contextlib.ExitStack, kind: str, chosen: list[Row], folder: Path):
         self.kind, self.rows = kind, {row: Figures() for row in chosen}
         self.floors = {kind: stack.enter_context(serve(kind, "bench.floor", folder / "floor"))}
-        self.reference = kind  # of multiples, where uWSGI is missing
+        self.reference = kind  # the server whose floor is the unit of multiples, if uWSGI is missing
         with contextlib.suppress(Unavailable):
             if kind != "uwsgi":
                 self.floors["uwsgi"] = stack.enter_context(serve("uwsgi", "bench.floor", folder / "uwsgi"))
@@ -92,6 +97,7 @@ class Comparison:
         }
 
     def round(self, seconds: float):
+        """Measure the floors and each row once, for some seconds each."""
         for each, server in self.floors.items():
             requests = rows.repeated(FLOOR_REQUEST, {ADMIN: "0" * 64})
             self.floor_figures[each].samples.append(sample := load(server, requests, seconds))
@@ -101,7 +107,10 @@ class Comparison:
             figures.samples.append(self.installations[row.users].measure(row, seconds))
 
     def report(self, extent: str):
-        """Print the table, and the rows by which mailapi is judged."""
+        """Print the table of all rows, and the ratios by which mailapi is judged.
+
+        `extent` is how long it was measured, such as "5 rounds of 1 s".
+        """
         print(f"\n### {self.kind}: {extent}, load average {os.getloadavg()[0]:.1f}\n")
         for each, figures in self.floor_figures.items():
             print(
@@ -123,20 +132,25 @@ class Comparison:
             print_unexpected(row, figures)
 
     def ratio(self, row: Row, figures: Figures) -> float:
+        """Return mailapi's CPU for a row divided by the original's, both in multiples of their floors."""
         return self.multiple(figures) / self.original(row, figures)
 
     def multiple(self, figures: Figures, of: str = "") -> float:
-        """Return the CPU as a multiple of the floor under a server, by default the reference."""
+        """Return mailapi's CPU as a multiple of the floor's under server `of`, by default the reference."""
         floors = self.floor_figures[of or self.reference].samples
         return statistics.median(
             sample.microseconds() / floor.microseconds() for sample, floor in zip(figures.samples, floors)
         )
 
     def original(self, row: Row, figures: Figures) -> float:
-        """Return the original's multiple of the floor; of the mix, that of the requests that it had."""
+        """Return the original's CPU for a row as a multiple of its floor.
+
+        For the mix it depends on how many requests of each name were sent.
+        """
         return (rows.original_of(figures.counts()) if row is MIX else row.original) / ORIGINAL_FLOOR
 
     def line(self, row: Row, figures: Figures) -> list[str]:
+        """Return the cells of a row in the table."""
         return [
             row.name,
             f"{row.users:,}",
@@ -153,7 +167,7 @@ class Comparison:
 
 
 def print_unexpected(row: Row, figures: Figures):
-    """Print how many answers were refusals or errors, and one of them."""
+    """Print how many answers of a row were unexpected (refusals or errors), and the first of them."""
     answers = [answer for sample in figures.samples for answer in sample.unexpected]
     if answers:
         print(f"\n{row.name}: {len(answers)} answers were not as they must be. The first: {answers[0]}")
@@ -178,7 +192,7 @@ def print_table(lines: list[list[str]]):
 
 
 def compare(kind: str, chosen: list[Row], rounds: int, seconds: float):
-    """Measure one kind of server, and print its table."""
+    """Measure the chosen rows under one kind of server, and print the table."""
     folder = FOLDER / f"traffic-{os.getpid()}"
     with contextlib.ExitStack() as stack:
         stack.callback(shutil.rmtree, folder, ignore_errors=True)

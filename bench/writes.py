@@ -26,13 +26,13 @@ INSERTS = (
 
 
 def bare(path: Path, writers: int, seconds: float) -> float:
-    """Return the transactions a second of that many processes together."""
+    """Return the transactions per second that `writers` processes together run in plain SQLite."""
     with multiprocessing.Pool(writers) as pool:
         return sum(pool.starmap(insert, [(path, writer, seconds) for writer in range(writers)])) / seconds
 
 
 def insert(path: Path, writer: int, seconds: float) -> int:
-    """Run transactions for a while. Return their number."""
+    """Run transactions with INSERTs for some seconds, and return their number. `writer` is the process's number."""
     done, until = 0, time.monotonic() + seconds
     with contextlib.closing(sqlite3.connect(path, isolation_level=None, timeout=5)) as connection:
         connection.execute("PRAGMA foreign_keys = ON")
@@ -47,7 +47,7 @@ def insert(path: Path, writer: int, seconds: float) -> int:
 
 
 def served(server: Server, path: Path, clients: int, seconds: float) -> tuple[float, float]:
-    """Return the requests a second that added a row, and the µs of CPU of each."""
+    """Have clients add users and addresses over HTTP for a while. Return rows per second, and µs of CPU per row."""
     cookies, stretch, before = {ADMIN: log_in(server.port)}, time.monotonic_ns(), rows(path)
     adds = [
         [row.encoded(client, cookies) for row in (add_user(stretch), add_address(stretch))]
@@ -70,6 +70,7 @@ def add_address(stretch: int) -> Row:
 
 
 def rows(path: Path) -> int:
+    """Return how many users and addresses a database has."""
     with contextlib.closing(sqlite3.connect(path)) as connection:
         return sum(
             connection.execute(
@@ -79,7 +80,7 @@ def rows(path: Path) -> int:
 
 
 def compare(kind: str, users: int, rounds: int, seconds: float):
-    """Print the figures of one kind of server."""
+    """Measure HTTP and plain SQLite in turn, with 1 and with 4 clients, and print the figures."""
     folder = FOLDER / f"writes-{os.getpid()}"
     folder.mkdir(parents=True)
     with contextlib.ExitStack() as stack:

@@ -22,7 +22,10 @@ from .provisioning.provisioner import Provisioner, read_mask
 
 
 def mask(value) -> int | None:
-    """Return the bits of services, as PROVISION has them, or None."""
+    """Read the field `provision`: a sum of service bits (1 mail, 2 calendar, 4 contacts), or None if it is not given.
+
+    ValueError: it is not a number from 0 to 7.
+    """
     bits = whole_number(value)
     if bits is not None and not 0 <= bits <= 7:
         raise ValueError("unknown bits")
@@ -30,7 +33,7 @@ def mask(value) -> int | None:
 
 
 def one_or_zero(value) -> int | None:
-    """Return 1 or 0, also for true and false, or None."""
+    """Read the field `Active`: 1, 0, true or false become 1 or 0. A missing value stays None."""
     bit = whole_number(int(value) if isinstance(value, bool) else value)
     if bit not in (None, 0, 1):
         raise ValueError("neither 0 nor 1")
@@ -38,12 +41,12 @@ def one_or_zero(value) -> int | None:
 
 
 def require_active(call):
-    """Refuse a request without Active; 0 counts as given, which `required` would refuse."""
+    """Raise ApiError for a request without the field `Active`. (The check `required` would also refuse the value 0.)"""
     if call.body.get("Active") is None:
         raise ApiError("Active is not set.")
 
 
-SECONDS_AT_LOGIN, SECONDS_OF_ACTION = 0.3, 5  # for which services are waited for
+SECONDS_AT_LOGIN, SECONDS_OF_ACTION = 0.3, 5  # how long a request waits for services
 OF_USER = {"required": {"user_name": "Username is not set."}, "allow": admin, "manages_transactions": True}
 
 
@@ -66,7 +69,7 @@ class Account(Module):
     def get(self, call):
         """List the accounts that the caller may see, or only those of the user named.
 
-        An admin sees all of them, a delegate their own and the delegated users', others their own.
+        An admin sees all accounts, a delegate their own and the delegated users', any other caller their own.
         """
         names = [call.body["user_name"]] if call.body.get("user_name") else None
         if names is None and not call.caller.admin:
@@ -77,8 +80,8 @@ class Account(Module):
     def provision(self, call):
         """Create a user's accounts now, and retry those that are pending.
 
-        `provision` is the sum of the services' bits; without it PROVISION counts. Returns the user's accounts after at most
-        5 seconds; what a service has not done by then stays pending.
+        `provision` is the sum of the bits of the wanted services; without it PROVISION in the configuration counts.
+        Returns the user's accounts after at most 5 seconds; what a service has not created by then stays pending.
         """
         name, bits = call.body["user_name"], call.body.get("provision")
         user = self.mailserver.find(name) if self.mailserver else self.app.credentials(name)
@@ -91,7 +94,7 @@ class Account(Module):
 
     @endpoint(**OF_USER, optional={"Active": one_or_zero}, validators=[require_active])
     def update(self, call):
-        """Lock a user out with Active 0, which ends their sessions and tokens, or let them log in again with 1."""
+        """Lock a user out (Active 0), which ends their sessions and tokens, or let them log in again (Active 1)."""
         name, active = call.body["user_name"], call.body["Active"]
         if not self.ledger.activate(name, active):
             raise ApiError("Account not found.")
@@ -102,7 +105,7 @@ class Account(Module):
     def delete(self, call):
         """Delete the record of a user's accounts. With purge the services first delete what they store for the user.
 
-        If a service fails to delete it, the record stays and `status` has the errors.
+        If a service fails to delete the user's data, the record stays and `status` has the errors.
         """
         name = call.body["user_name"]
         if not (account := self.ledger.find(name)):
@@ -112,7 +115,10 @@ class Account(Module):
         self.ledger.delete(name)
 
     def on_login(self, call, password: str):
-        """Create the user's missing accounts, or retry them. With a mail server, only its users get accounts."""
+        """Create the accounts that the user lacks, and retry pending ones.
+
+        If a mail server is configured, only users whom it knows get accounts.
+        """
         user = call.external_user or {}
         if self.mailserver is None or "accountId" in user:
             self.provisioner.provision(
@@ -120,9 +126,10 @@ class Account(Module):
             )
 
     def external_credentials(self, user_name: str, logging_in: bool) -> dict | None:
-        """Return the mail server's credentials for a name that is an address; None leaves the name to this database.
+        """Return the row to check a log-in with, for a user whom the mail server authenticates or who is locked out.
 
-        A user whose accounts are not active can log in with neither.
+        Users named like an address belong to the mail server, if one is configured. Returns None for all others: their
+        password is in this database. A user who was locked out (Active 0) gets a row that no password fits.
         """
         account = self.ledger.find(user_name)
         shut_out = account is not None and not account["Active"]
@@ -131,25 +138,34 @@ class Account(Module):
         return SHUT_OUT if shut_out else None
 
     def on_user_change(self, call, change: str, user_name: str, password: str | None) -> Participant | None:
-        """Prepare the change in the mail server's database, if that may have the user."""
+        """Prepare a change of a user in the mail server's database, and return it for the two-phase commit.
+
+        `change` is add, delete or set_password. Returns None if the mail server cannot have a user of this name.
+        """
         if self.mailserver and ("@" in user_name or change == "add"):
             return self.mailserver.on_user_change(call, change, user_name, password)
         return None
 
     def has_rows_of(self, user_name: str) -> bool:
-        """Return whether a user of that name has accounts."""
+        """Return whether there is a record of accounts for this user name."""
         return self.ledger.find(user_name) is not None
 
     def on_user_deleted(self, user_name: str):
-        """Delete the record of a deleted user's accounts. What the services store stays; a new user gets new accounts."""
+        """Delete the record of a deleted user's accounts. The services keep the user's data.
+
+        A later user of the same name gets new accounts.
+        """
         self.ledger.delete(user_name)
 
     def external_users(self, user_name: str | None = None) -> list[dict]:
-        """Return the mail server's users, or the one named, if that name is an address."""
+        """Return the users in the mail server's database, or only the one named; [] if the name is no address."""
         return self.mailserver.users(user_name) if self.mailserver and "@" in (user_name or "@") else []
 
     def check(self, repair: bool) -> Iterator[tuple[bool | None, str]]:
-        """Check the records of accounts and the mail server's database, and repair them if `repair` is set."""
+        """Check the records of accounts and the mail server's database, for `mailapi check`.
+
+        `repair`: also correct what is wrong.
+        """
         yield from check_ledger(self, repair)
         if self.mailserver:
             yield from check_mailserver(self.mailserver, repair)

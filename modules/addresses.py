@@ -1,4 +1,4 @@
-"""Addresses: the expressions that incoming mail is matched by, from the highest order down, and where it goes."""
+"""Addresses: patterns for recipients of incoming mail, tried from the highest order down, and where the mail goes."""
 
 from mailapi import (
     Active,
@@ -35,12 +35,12 @@ COLUMNS = {
     8: ("address_expression", "address_user"),
     9: ("address_expression", "address_router", "address_route"),
 }
-# The new values of a row, with their names as parameters.
+# Each column of a row → the parameter of that name.
 ROW = {
     number: {name: param(name) for name in ("address_order", *columns)} for number, columns in COLUMNS.items()
 }
 INSERT = {number: PreparedQuery(table.insert(ROW[number])) for number, table in ADDRESS_TABLES.items()}
-# In generation 8 the expression names the rows to change or to delete.
+# In generation 8 requests change and delete rows by their expression.
 UPDATE = {
     8: PreparedQuery(
         Addresses8.update(ROW[8]).where(Addresses8.address_expression == param("address_expression"))
@@ -83,9 +83,9 @@ EXPRESSION_AND_ORDER = object_of(address_expression=address, address_order=optio
 
 
 def check_new_router(call):
-    """Refuse a router that is missing, unknown or lacks its route (docs/wire.md F40).
+    """Raise ApiError if the request has no router, an unknown one, or one without its route (docs/wire.md F40).
 
-    In generation 8 the table msa has the routers.
+    A router is what the SMTP daemon does with a mail. Database generation 8 has routers in `msa`: nothing is checked.
     """
     if call.generation.number == 9:
         if not call.body.get("address_router"):
@@ -94,7 +94,7 @@ def check_new_router(call):
 
 
 def check_both_complete(call):
-    """Refuse two addresses of which one lacks the expression or the order."""
+    """Raise ApiError if address1 or address2 in the request lacks its expression or its order."""
     first, second = call.body["address1"], call.body["address2"]
     for number, given in enumerate((first, second), 1):
         if not given["address_expression"]:
@@ -104,7 +104,7 @@ def check_both_complete(call):
 
 
 def check_direction(call):
-    """Refuse a routing direction that is not one of the two."""
+    """Raise ApiError if address_routing in the request is neither inrouter nor outrouter."""
     if call.body["address_routing"] not in DIRECTIONS:
         raise ApiError(NO_DIRECTION)
 
@@ -132,9 +132,9 @@ class Address(Module):
     def get(self, call):
         """List the addresses that the caller may see, highest order first.
 
-        A field, or `test` in the URL's query, selects some of them: those with the order (generation 9), with the
-        expression, that match the address `test` (generation 9), or that store to the user. The first that is given counts.
-        An admin sees all addresses, a delegate those of delegated users and expressions, others those that store to them.
+        One of these selects: address_order (generation 9), address_expression, `test` in the URL's query (an address
+        that matches, generation 9), address_user (the user whose mail they store). The first that is given counts. An
+        admin sees all addresses, a delegate those of delegated users and expressions, others those that store to them.
         """
         number, selected = call.generation.number, selected_by(call)
         if not selected and call.caller.admin:
@@ -156,7 +156,7 @@ class Address(Module):
         ),
     )
     def add(self, call):
-        """Add an address. Without an order it gets the highest one, so that it is matched first."""
+        """Add an address. Without address_order it gets the highest one, so that it is matched first."""
         order = call.body.get("address_order") or next_order(call)
         call.db.execute(INSERT[call.generation.number], **values_of(call) | {"address_order": order})
 
@@ -169,7 +169,7 @@ class Address(Module):
         ),
     )
     def update(self, call):
-        """Change the address with the order address_old_order; in generation 8 all with the expression.
+        """Change the address whose order is address_old_order; in generation 8 all with the address_expression.
 
         A delegate must manage both the stored expression and the new one. A route that is not given is removed.
         """
@@ -188,7 +188,7 @@ class Address(Module):
         allow=address_delegate("address_expression").otherwise("No access."),
     )
     def delete(self, call):
-        """Delete the address with the order; in generation 8 all with the expression.
+        """Delete the address with the address_order; in generation 8 all with the address_expression.
 
         A delegate must manage both the stored expression and the given one.
         """
@@ -203,7 +203,7 @@ class Address(Module):
         allow=admin_or_delegate.otherwise("No access."),
     )
     def switch(self, call):
-        """Exchange the orders of two addresses. A delegate must manage both."""
+        """Exchange the orders of two addresses. A delegate must manage both addresses."""
         rows = [managed_row(call, call.body[name]) for name in ("address1", "address2")]
         for row, other in zip(rows, reversed(rows)):
             moved = row | {"address_order": other["address_order"]}
@@ -224,15 +224,15 @@ class Address(Module):
     def test(self, call):
         """Return what the SMTP daemon would do with a mail: `steps` has sentences, `decision` the outcome.
 
-        The mail goes to the address with inrouter, from `sender`. It comes from the address with outrouter, to `recipient`
-        and sent by `smtpd_user`. Callers learn nothing of addresses that they may not see.
+        With inrouter the mail goes to the address, from `sender`. With outrouter it comes from the address, and
+        `smtpd_user` sends it to `recipient`. Callers learn nothing of addresses that they may not see.
         """
         incoming = call.body["address_routing"] == "inrouter"
         return report_inbound(call) if incoming else report_outbound(call)
 
 
 def check_update(call, old: int, new: int):
-    """Refuse a change of the address with the order `old`, which is to get the order `new`."""
+    """Raise ApiError if the caller may not change the address with the order `old`, or the order `new` is taken."""
     require_managed(call, old, "No {permission} to update this to address")
     if not call.body.get("address_router"):
         raise ApiError("No address router defined.")
@@ -243,5 +243,5 @@ def check_update(call, old: int, new: int):
 
 
 def values_of(call) -> dict:
-    """Return the columns of an address, from the request."""
+    """Return the request's fields that are columns of the table `addresses`."""
     return {name: call.body.get(name) for name in ROW[call.generation.number]}

@@ -45,14 +45,14 @@ class AuditRow(Model):
 
 
 class AuditEntry(Model):
-    """The bookkeeping of a row of audit; rows of former versions have none."""
+    """The size and the count of one row of `audit`. Rows written by former versions have no AuditEntry."""
 
     audit_id = IntegerField()
-    failed = IntegerField()  # 1: a failed log-in, which anybody can cause
+    failed = IntegerField()  # the kind of row: DONE, NOT_LOGGED_IN or REFUSED
     # The bytes of all rows with the same `failed` that were ever written, up to this one.
     upto = IntegerField()
-    times = IntegerField()  # how often it happened
-    wait = TextField(null=True)  # names the wait that a log-in ignored: each wait has one row
+    times = IntegerField()  # how many log-ins the row stands for
+    wait = TextField(null=True)  # identifies a waiting period that a log-in ignored: one row each
 
     class Meta:
         table_name = "audit_entry"
@@ -118,7 +118,7 @@ LAST_BEFORE = PreparedQuery(
     AuditRow.select(fn.MAX(AuditRow.audit_time)).where(AuditRow.audit_time <= param("time"))
 )
 MOST_REMEMBERED = 10_000  # log-ins
-# Characters of a text as JSON in the log. Whoever fails to log in chooses some of the texts.
+# Characters of a text as JSON in the log. Somebody who fails to log in chooses some of these texts.
 LONGEST = {
     "audit_user": 200,
     "audit_address": 60,
@@ -130,8 +130,8 @@ LONGEST = {
     "audit_status": 400,
 }
 OVERHEAD = 200  # bytes of a row beside its texts, in two tables and their indexes
-# Bytes of the rows of each kind (the column `failed`). Each kind has its own share of the disk, so that neither strangers nor
-# users who repeat what they may not do displace what really happened.
+# Bytes of the rows of each kind (the column `failed`). Each kind has its own share of the disk, so that rows about
+# failed log-ins and about refusals, which anybody can cause, never displace rows about changes.
 DONE, NOT_LOGGED_IN, REFUSED = 0, 1, 2
 MOST_BYTES = {DONE: 192 * 2**20, NOT_LOGGED_IN: 64 * 2**20, REFUSED: 64 * 2**20}
 
@@ -159,8 +159,8 @@ CREATE INDEX IF NOT EXISTS audit_entry_wait ON audit_entry (wait);
     def get(self, call):
         """List the audit, newest first, at most 1,000 rows.
 
-        Fields select the rows with these values, those since and until a time (seconds since 1970), and those before an
-        audit_id, which continues the list.
+        `since` and `until` (seconds since 1970) limit the time. `before`, an audit_id, continues the list. Every other
+        field selects the rows with that value.
         """
         values = {name: call.body.get(name) for name in (*FILTERS, *RANGE)}
         query = LISTS[tuple(name for name in RANGE if values[name])]
@@ -172,7 +172,7 @@ CREATE INDEX IF NOT EXISTS audit_entry_wait ON audit_entry (wait);
         self.log_ins: dict[tuple, int] = {}  # user, address, module and action → when a log-in was recorded
 
     def on_request(self, event: Event):
-        """Record a log-in, a change or a refusal, once it is certain how it ended."""
+        """Record a request that has ended: a log-in, a change or a refusal, but not a read within a session."""
         has_user = event.user_name is not None or event.via.startswith("token")
         if not has_user or not (event.logs_in or event.changes or event.status not in ("ok", "warning")):
             return
@@ -196,19 +196,14 @@ CREATE INDEX IF NOT EXISTS audit_entry_wait ON audit_entry (wait);
                 lambda: self.insert(row, kind_of(event), event.refused_wait or None)
             ):
                 log_row(row)
-        except (
-            ApiError,
-            peewee.PeeweeException,
-            sqlite3.Error,
-            OSError,
-        ) as error:  # the answer is sent anyway
-            log_row(row)
+        except (ApiError, peewee.PeeweeException, sqlite3.Error, OSError) as error:
+            log_row(row)  # the client gets its answer anyway
             log.error("not kept: %s", str(error)[:500])
 
     def is_repeated(self, event, now: int) -> bool:
-        """Check whether a log-in that only reads is like one of the last hour, which has a row.
+        """Check whether the same log-in was recorded within the last hour; if not, remember it in memory.
 
-        Scripts log in with every request: so that they need not wait for the disk, this process remembers.
+        Applies to successful log-ins for reading: scripts log in with every request, and need not wait for the disk.
         """
         if event.changes or event.via != "password" or kind_of(event) != DONE:
             return False
@@ -221,7 +216,11 @@ CREATE INDEX IF NOT EXISTS audit_entry_wait ON audit_entry (wait);
         return False
 
     def insert(self, row: dict, failed: int, wait: str | None) -> bool:
-        """Insert a row and return True, or count one more log-in of a wait that has a row and return False."""
+        """Insert an audit row and return True; or count the event in an earlier row and return False.
+
+        `failed` is the kind: DONE, NOT_LOGGED_IN or REFUSED. `wait` identifies a waiting period that a log-in ignored:
+        all log-ins in that period are counted in one row.
+        """
         state = self.app.state
         with state.transaction():
             if wait and state.execute(COUNT_AGAIN, wait=wait).rowcount:
@@ -233,10 +232,10 @@ CREATE INDEX IF NOT EXISTS audit_entry_wait ON audit_entry (wait);
         return True
 
     def prune(self, failed: int, upto: int, now: int):
-        """Delete the oldest rows beyond the share of their kind, and rows older than audit_lifetime.
+        """Delete rows that exceed the disk space of their kind `failed`, and rows older than audit_lifetime.
 
-        The clock may have jumped ahead. Therefore the age counts from the latest row that is at least a day old, not from
-        `now` alone: a row that a wrong clock deletes is lost.
+        `upto` is the number of bytes written before the oldest row that stays. Age is measured from the latest row
+        that is at least a day old: a clock that jumped ahead must not delete rows.
         """
         state, lifetime = self.app.state, self.app.config.audit_lifetime
         obsolete = state.column(TOO_MANY, failed=failed, upto=upto)
@@ -249,14 +248,14 @@ CREATE INDEX IF NOT EXISTS audit_entry_wait ON audit_entry (wait);
 
 
 def kind_of(event: Event) -> int:
-    """Return the kind of an event's row."""
+    """Return the kind of an event: NOT_LOGGED_IN, DONE or REFUSED. Each kind has its own share of the disk."""
     if not event.confirmed:
         return NOT_LOGGED_IN
     return DONE if event.status in ("ok", "warning") else REFUSED
 
 
 def shortened(text: str, most: int) -> str:
-    """Return the start of a text that has at most so many characters in the log, and bytes in the database."""
+    """Return the start of a text, cut so that it takes at most `most` characters as JSON."""
     text = text[:most]
     while (length := len(json.dumps(text)) - 2) > most:
         text = text[: len(text) * most // length]
@@ -264,18 +263,18 @@ def shortened(text: str, most: int) -> str:
 
 
 def size(row: dict) -> int:
-    """Return the bytes that a row takes, rounded up."""
+    """Return the approximate number of bytes that a row takes in the database, rounded up."""
     return OVERHEAD + sum(
         len(value.encode(errors="replace")) for value in row.values() if isinstance(value, str)
     )
 
 
 def log_row(row: dict):
-    """Write a row to the log."""
+    """Write an audit row to the log, in one line."""
     if log.isEnabledFor(logging.INFO):  # encoding a row takes longer than storing it
         log.info("%s", logfmt(row))
 
 
 def logfmt(row: dict) -> str:
-    """Return a row as key=value pairs, with JSON values: they escape what could end the line or the value."""
+    """Return an audit row as `key=value` pairs, such as `user="bob"`; JSON escapes quotes and line breaks in values."""
     return " ".join(f"{key.removeprefix('audit_')}={json.dumps(value)}" for key, value in row.items())

@@ -1,4 +1,4 @@
-"""Delegates: the users and the address expressions that a delegate manages for the administrator."""
+"""Delegates: the users and address expressions (such as `%@corp.org`) that a delegate manages for the administrator."""
 
 from peewee import fn
 
@@ -29,7 +29,7 @@ ALL_USERS, ALL_ADDRESSES = PreparedQuery(USERS), PreparedQuery(ADDRESSES)
 USERS_OF_DELEGATE = PreparedQuery(USERS.where(DELEGATES.api_user == param("user")))
 ADDRESSES_OF_DELEGATE = PreparedQuery(ADDRESSES.where(EXPRESSIONS.api_user == param("user")))
 DELEGATES_OF_USER = PreparedQuery(USERS.where(DELEGATES.api_delegate == param("user")))
-# The delegations of expressions that match an address which stores to the user.
+# The delegations whose expression matches an address that stores to the user.
 DELEGATES_OF_ADDRESSES = each_address_table(
     lambda table: ADDRESSES.where(
         fn.EXISTS(
@@ -73,7 +73,8 @@ class Delegate(Module):
     def get(self, call):
         """List the delegations that the caller may see: `users` and `addresses`.
 
-        An admin sees all of them, a delegate their own, others those of themselves and of addresses that store to them.
+        An admin sees all of them, a delegate their own. Any other caller sees who manages them, and who manages
+        addresses whose mail is stored for them.
         """
         if call.caller.admin:
             users, addresses = ALL_USERS, ALL_ADDRESSES

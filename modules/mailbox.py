@@ -1,4 +1,4 @@
-"""Mailbox: the caller's own mail, from all databases and servers that have some."""
+"""Mailbox: the caller's own mail, from all databases and servers that store some of it."""
 
 from typing import Any
 
@@ -30,7 +30,7 @@ MOST_LISTS = 3  # that a user may have made at the same time: mailapi serve has 
 
 
 def source_name(value) -> str | None:
-    """Return the name of a source of mail, or None."""
+    """Read the field mail_sourcedb: master, user or imap; None if it is not given. ValueError: it is another text."""
     value = php_text(value) or None
     if value not in (None, *SOURCE_NAMES):
         raise ValueError("no such source")
@@ -68,14 +68,14 @@ class Mailbox(Module):
             self.kinds.append(imap_source.imap_factory(app.config, self.validity))
 
     def mailboxes(self, call) -> Mailboxes:
-        """Return the caller's mail in all sources."""
+        """Return the caller's sources of mail (the databases and the IMAP server) as one object."""
         return Mailboxes(call, self.kinds)
 
     @endpoint(allow=anyone, optional={"mail_only_unread": boolean}, read_only=True, manages_transactions=True)
     def get(self, call):
         """List the caller's mails, newest first, with their main headers; with mail_only_unread only the unread ones.
 
-        If a source does not answer, the answer is a warning and has the mails of the others.
+        If a source does not answer, the answer is a warning and has the mails of the other sources.
         """
         with self.lists.of(call.user_name), self.mailboxes(call) as mailboxes:
             refs = mailboxes.index(call.body.get("mail_only_unread"))[: call.limit]
@@ -84,7 +84,7 @@ class Mailbox(Module):
 
     @endpoint(**OF_MAIL)
     def read(self, call):
-        """Return a mail with its text and mark it as read. `mail_read` is its value before."""
+        """Return a mail with its text and mark it as read. `mail_read` in the answer is the value before."""
         mail, source, warning = self.fetched(call, mark_read=True)
         return warning | {"mail": mail_details(mail, source)}
 
@@ -102,7 +102,7 @@ class Mailbox(Module):
 
     @endpoint(**OF_MAIL, read_only=True, download=True)
     def raw(self, call):
-        """Return the whole message (RFC 5322) as a file. It is not marked as read."""
+        """Return the whole message (RFC 5322) as a file. The mail is not marked as read."""
         mail, _, _ = self.fetched(call)
         subject = header(parse_headers(head(mail_bytes(mail))), "subject")
         return File(mail_bytes(mail), "message/rfc822", f"{subject or 'mail'}.eml")
@@ -115,7 +115,7 @@ class Mailbox(Module):
 
     @endpoint(**OF_PART, read_only=True, download=True)
     def attachment(self, call):
-        """Return a part of a mail as a file, decoded."""
+        """Return one part of a mail, such as an attachment, as a file, decoded."""
         mail, _, _ = self.fetched(call)
         for part in parts(mail_bytes(mail)):
             if part.number == call.body["part"]:
@@ -124,9 +124,10 @@ class Mailbox(Module):
 
     @endpoint(**OF_MAIL, read_only=True)
     def html(self, call):
-        """Return a mail's HTML without what could run code or load anything, or "" if it has none.
+        """Return a mail's HTML without anything that could run code or load data, or "" if the mail has no HTML.
 
-        `mail_html_complete` is false if some of it was left out for its size, `mail_html_blocked` counts the pictures from elsewhere.
+        `mail_html_complete` is false if some of it was left out for its size. `mail_html_blocked` counts the remote
+        images that were removed.
         """
         mail, _, warning = self.fetched(call)
         mail_parts = parts(mail_bytes(mail))
@@ -164,9 +165,10 @@ class Mailbox(Module):
         read_body=read_large_object,
     )
     def send(self, call):
-        """Queue a mail for the dispatch daemon, as the SMTP daemon would if the caller sent it. `queue_ids` are its mail_ids.
+        """Queue a mail for the dispatch daemon, as the SMTP daemon would if the caller sent it.
 
-        Refuses the mail, with the daemon's reason, if the SMTP daemon would refuse the sender or a recipient.
+        `queue_ids` are its mail_ids. Refuses the mail, with the daemon's reason, if the SMTP daemon would refuse the
+        sender or a recipient.
         """
         if call.user_name is None:
             raise ApiError("Say whose mailbox: --as USER.")
@@ -174,11 +176,14 @@ class Mailbox(Module):
         return {"queue_ids": outbox.enqueue(call, mail)}
 
     def fetched(self, call, mark_read: bool = False) -> tuple[dict, str, dict]:
-        """Return the mail that the request names, the name of its source, and the warning of a source without answer."""
+        """Return the mail that the request names, the name of its source (master, user or imap), and a warning.
+
+        The warning reports sources that did not answer, and is {} if all did. ApiError: no source has the mail.
+        """
         with self.mailboxes(call) as mailboxes:
             return *mailboxes.fetch(mark_read), mailboxes.warning
 
     def on_user_deleted(self, user_name: str):
-        """Delete what was stored about the IMAP mailbox of a deleted user."""
+        """Delete the stored UIDVALIDITY of a deleted user's IMAP mailbox."""
         if self.validity:
             self.validity.on_user_deleted(user_name)

@@ -27,9 +27,9 @@ MSA_IN_ROUTERS = ("store", "forward", "handoff", "reject", "drop")
 
 
 def first_address(user) -> Select:
-    """Return the query for the user's address that is matched first of those that store to them.
+    """Return a query for the address whose mail is stored for `user`; of several, the one with the highest order.
 
-    Generation 9 has the routers of incoming mail in `addresses`. This address stands for them.
+    In database generation 9 this address stands for the user's router of incoming mail.
     """
     return (
         Addresses.select(Addresses.address_expression)
@@ -74,7 +74,7 @@ SET_DATABASE = PreparedQuery(
 
 
 def check_new_routers(call):
-    """Refuse routers that the daemons do not know, and those that lack their route."""
+    """Raise ApiError if a router in the request is unknown to the daemons, or lacks the route that it needs."""
     body = call.body
     check_router(
         body["msa_inrouter"],
@@ -92,9 +92,9 @@ def check_new_routers(call):
 
 
 def keeps_database(call) -> bool:
-    """Return whether the user's database stays the stored one, or becomes none.
+    """Return whether a request leaves the path of the user's own database unchanged, or removes it.
 
-    API and daemons open the path: whoever chooses it reads that file as the user's mailbox.
+    API and daemons open that path as the user's mailbox, so that only an admin may choose it. True for any admin.
     """
     body = call.body
     if call.caller.admin or call.generation.number != 8 or body["msa_inrouter"] != "store":
@@ -146,8 +146,8 @@ class MSA(Module):
     def get(self, call):
         """List the users with their routers and routes, or only the one named.
 
-        An admin sees all of them, a delegate themselves and the delegated users. A delegate sees no credentials in
-        the routes of their own row.
+        An admin sees all users, a delegate themselves and the delegated users. A delegate sees no credentials in the
+        routes of their own row.
         """
         routers = ROUTERS[call.generation.number]
         if call.body.get("msa_user"):
@@ -178,7 +178,10 @@ class MSA(Module):
         call.db.execute(DELETE[number], **{OWNER[number].name: call.body["msa_user"]})
 
     def values(self, call) -> dict:
-        """Return the row to store. In generation 9 refuse a router of incoming mail that the user does not have yet."""
+        """Return the columns to store, from the request's fields.
+
+        In database generation 9 msa/ cannot route incoming mail: raise ApiError if the request would change that.
+        """
         body = call.body
         if call.generation.number == 8:
             return {name: body.get(name) for name in Msa._meta.fields}
@@ -192,7 +195,10 @@ class MSA(Module):
         }
 
     def set_database(self, call):
-        """Store the user's database: in generation 8 it is the route of the router `store` (docs/wire.md F29)."""
+        """Store the path of the user's own database, which is the route of the in router `store` (docs/wire.md F29).
+
+        Do nothing for other in routers, and in database generation 9.
+        """
         body = call.body
         if call.generation.number == 8 and body["msa_inrouter"] == "store" and "msa_inroute" in body:
             call.db.execute(SET_DATABASE, user=body["msa_user"], database=body["msa_inroute"] or None)

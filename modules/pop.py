@@ -34,7 +34,7 @@ class POP(Module):
     def get(self, call):
         """List the users who may collect mail over POP3, or only the one named, each with the lock.
 
-        An admin sees all of them, a delegate themselves and the delegated users, others themselves.
+        An admin sees all users, a delegate themselves and the delegated users, any other caller themselves.
         """
         return {"pop": POP_USERS.visible_to(call, call.body.get("pop_user"))}
 

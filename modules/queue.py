@@ -41,7 +41,7 @@ NO_FAILURES = {"mail_failcount": 0, "mail_lasttry": 0, "mail_fatality": 0}
 
 
 def mail_ids(value) -> list[int]:
-    """Return a list of mail ids, from one id or a list of them."""
+    """Read the field mail_id: one id or a list of at most 50, returned as a list. ValueError: it is neither."""
     values = value if isinstance(value, list) else [] if empty(value) else [value]
     ids = [mail_id for each in values if (mail_id := whole_number(each)) is not None]
     if len(values) > MOST_CHANGED or len(ids) < len(values):
@@ -50,7 +50,7 @@ def mail_ids(value) -> list[int]:
 
 
 def state(value) -> str | None:
-    """Return one of STATES, or None."""
+    """Read the field mail_state: waiting, deferred or failed, or None if it is not given."""
     if (value := php_text(value)) not in (None, *STATES):
         raise ValueError("unknown state")
     return value
@@ -84,12 +84,13 @@ class Queue(Module):
         optional=FILTERS | {"mail_id": mail_ids, "mail_state": state, "after": optional_number},
     )
     def get(self, call):
-        """List the queued mails that the caller may see, oldest first, with their latest 10 failures; count them by state.
+        """List the queued mails that the caller may see, oldest first, with their latest 10 failures.
 
-        An admin sees all mails. Others see those that they or their delegated users submitted, and those with a sender
-        address that stores to one of these users. The fields filter by equality, without regard to case; `@domain` stands
-        for all its addresses. The list has at most 1,000 mails; `after`, a mail_id, continues it. `counts` ignores
-        mail_state and `after`. Credentials are shown in mail_remote only to those who see them in smtpd/ or msa/.
+        `counts` has their numbers by state. An admin sees all mails. Other callers see those that they or their
+        delegated users submitted, and those with a sender address that stores to one of these users. The fields filter
+        by equality, without regard to case; `@domain` stands for all its addresses. The list has at most 1,000 mails;
+        `after`, a mail_id, continues it. `counts` ignores mail_state and `after`. Credentials are shown in mail_remote
+        only to those who see them in smtpd/ or msa/.
         """
         filters = {name: call.body.get(name) or None for name in FILTERS}
         remote = None
@@ -132,13 +133,16 @@ class Queue(Module):
         call.db.execute_many(GIVE_UP, [{"mail_id": mail_id, "message": message} for mail_id in to_give_up])
 
     def on_user_deleted(self, user_name: str):
-        """Remove the submitter from a deleted user's mails: they are delivered, but no later user of that name sees them."""
+        """Remove a deleted user's name from the mails that they queued.
+
+        The mails are still delivered, but a later user of the same name does not see them.
+        """
         with self.app.db.transaction():
             self.app.db.execute(REMOVE_SUBMITTER, user=user_name)
 
 
 def existing_ids(call) -> list[int]:
-    """Return the ids of the request; ApiError unless the caller may see each of these mails."""
+    """Return the mail ids in the request. ApiError: the caller may not see one of these mails, or it does not exist."""
     ids = call.body["mail_id"]
     visible = visible_ids(call, ids)
     if visible is None:
@@ -149,13 +153,20 @@ def existing_ids(call) -> list[int]:
 
 
 def by_state(counts: dict) -> dict[str, int]:
-    """Return the numbers of mails by state, from the row of COUNTS."""
+    """Return the number of mails in each state: waiting, deferred and failed.
+
+    `counts` has the numbers of all mails, of those tried at least once, and of those given up (`failed`).
+    """
     mails, tried, failed = (int(counts[name]) for name in ("mails", "tried", "failed"))
     return {"waiting": mails - tried, "deferred": tried - failed, "failed": failed}
 
 
 def page(call, query: PreparedQuery, values: dict, routes: set[str] | None) -> list[dict]:
-    """Return the listed mails with an id above `after`; the caller sees credentials in `routes` (None: in all)."""
+    """Return one page of the queue: mails with an id above `after`, each with its state and latest failures.
+
+    `query` and `values` select the mails. `routes` are the remote hosts that the caller may see with their
+    credentials; None means all of them.
+    """
     limit = min(call.limit or MOST_LISTED, MOST_LISTED)
     rows = call.db.rows(query, **values, after=call.body.get("after") or 0, limit=limit)
     listed = json.dumps([row["mail_id"] for row in rows])
@@ -169,7 +180,10 @@ def page(call, query: PreparedQuery, values: dict, routes: set[str] | None) -> l
 
 
 def latest_failures(call, ids: str) -> dict[int, list[dict]]:
-    """Return the latest failures, newest first, of each mail that has some among those of a JSON list."""
+    """Return the latest failures of mails, newest first, by mail id. `ids` is a JSON list of the mail ids.
+
+    Mails without failures are left out.
+    """
     failures: dict[int, list] = {}
     for row in call.db.rows(LATEST_FAILURES, ids=ids):
         failures.setdefault(row.pop("fail_mail"), []).append(row | {"fail_time": number(row["fail_time"])})
@@ -177,7 +191,10 @@ def latest_failures(call, ids: str) -> dict[int, list[dict]]:
 
 
 def described(mail: dict, summary: dict, failures: list[dict]) -> dict:
-    """Return a mail with its state, the summary of its failures and the latest ones."""
+    """Return a queued mail with its state (`waiting`, `deferred` or `failed`) and its failures added.
+
+    `summary` has the number of failures, the time of the last one, and whether delivery was given up.
+    """
     mail_state = (
         "failed" if summary["mail_fatality"] else "deferred" if summary["mail_failcount"] else "waiting"
     )

@@ -1,4 +1,4 @@
-"""Services: requests that other servers answer for the caller: SMTP, IMAP quota, ManageSieve, DAV and scanners."""
+"""Services: requests that mailapi passes on to other servers: SMTP, IMAP quota, ManageSieve, DAV and scanners."""
 
 import re
 import time
@@ -32,7 +32,7 @@ LONGEST_SCRIPT = 512 * 1024  # bytes
 
 
 def script_name(value) -> str | None:
-    """Return a script's name: at most 128 characters, without controls and line separators (RFC 5804 section 1.6)."""
+    """Read the name of a filter script: at most 128 characters, no control characters (RFC 5804 section 1.6)."""
     value = php_text(value)
     if value and (re.search(r"[\x00-\x1f\x7f-\x9f\u2028\u2029]", value) or len(value) > 128):
         raise ValueError("not a script name")
@@ -40,7 +40,7 @@ def script_name(value) -> str | None:
 
 
 def script_text(value) -> str | None:
-    """Return the text of a filter script."""
+    """Read the text of a filter script, or None if it is missing. ValueError: it has more than 512 KiB."""
     value = php_text(value)
     if value and len(value.encode()) > LONGEST_SCRIPT:
         raise ValueError("too long")
@@ -53,19 +53,19 @@ OF_SCRIPT = OF_CALLER | {"required": SCRIPT_NAME_MISSING, "optional": {"script_n
 
 
 def require_message(call):
-    """Refuse a request without a message: `required` would put the message into the audit."""
+    """Raise ApiError for a request without a message. (A field declared `required` would be copied into the audit.)"""
     if not call.body.get("message"):
         raise ApiError("No message is set.")
 
 
 def check_recipients(call):
-    """Refuse more recipients than max_recipients."""
+    """Raise ApiError for a request with more recipients than the setting max_recipients allows."""
     if len(call.body.get("recipients") or ()) > call.config.max_recipients:
         raise too_many_recipients(call.config)
 
 
 def require_script(call):
-    """Refuse a request without a script: `required` would put the script into the audit."""
+    """Raise ApiError for a request without a script. (A field declared `required` would be copied into the audit.)"""
     if not call.body.get("script"):
         raise ApiError("No script is set.")
 
@@ -83,7 +83,7 @@ class Service(Module):
     def get(self, call):
         """List the configured services: kind, url, up, latency in ms, version or banner, error.
 
-        All are asked at the same time; one that does not answer within 2 seconds is down.
+        All services are asked at the same time; one that does not answer within 2 seconds is down.
         """
         pings = {kind: lambda client=client: timed(client.ping) for kind, client in self.clients.items()}
         outcomes = run_in_parallel(pings, PROMPT_SECONDS)
@@ -101,7 +101,8 @@ class Service(Module):
     def send(self, call):
         """Send a message (RFC 5322) through the SMTP server, to all recipients or to none.
 
-        The caller's out router must pass on the sender and, if it is `defined`, the authors in the message's header.
+        The router of the caller's outgoing mail must accept the sender. If that router is `defined`, it must also
+        accept the authors in the message's header.
         """
         smtp, message = self.client("smtp"), decoded_message(call)
         check_authors(call, message)
@@ -125,7 +126,7 @@ class Service(Module):
     def scan(self, call):
         """Return what the anti-spam and the anti-virus service say about a message, by service.
 
-        If one of them fails, the answer is its error, with the other one's result.
+        If one of them fails, the answer is its error, with the result of the other one.
         """
         message = decoded_message(call)
         scanners = {kind: self.clients[kind] for kind in ("antispam", "antivirus") if kind in self.clients}
@@ -157,7 +158,7 @@ class Service(Module):
         validators=[require_script],
     )
     def sieve_put(self, call):
-        """Store a filter script under its name, in the place of an earlier one.
+        """Store a filter script under its name, replacing an earlier script of that name.
 
         The ManageSieve server checks the script: `status` is its error, `warnings` what it warns about.
         """
@@ -177,17 +178,20 @@ class Service(Module):
 
     @endpoint(**OF_SCRIPT)
     def sieve_delete(self, call):
-        """Delete a filter script of the caller's. The server refuses to delete the active one."""
+        """Delete one of the caller's filter scripts. The server refuses to delete the active one."""
         self.client("managesieve").delete(*mailbox_owner(call), call.body["script_name"])
 
     def client(self, kind: str, http: int = 200) -> Client:
-        """Return the client of a configured service; ApiError with the HTTP status `http` if there is none."""
+        """Return the client for a service, such as "imap". ApiError, with HTTP status `http`: it is not configured."""
         if kind not in self.clients:
             raise ApiError(f"The {kind} service is not configured.", http=http)
         return self.clients[kind]
 
     def mount(self, handler: RequestHandler, path: str) -> bottle.HTTPResponse:
-        """Relay a request to the DAV server, or redirect a client that looks for it below /.well-known/."""
+        """Relay a request below /dav/ to the DAV server, and redirect /.well-known/caldav and carddav to /dav/.
+
+        `path` is the rest of the URL's path.
+        """
         from .clients.dav import Dav
         from .clients.dav_proxy import READ_METHODS, forward, public_prefix
 
@@ -203,13 +207,16 @@ class Service(Module):
 
 
 def timed(job: Callable[[], str]) -> tuple[str, float]:
-    """Return the job's result and the time that it took, in ms."""
+    """Run a job, and return its result and the time that it took, in ms."""
     started = time.monotonic()
     return job(), round((time.monotonic() - started) * 1000, 1)
 
 
 def row(client: Client, outcome) -> dict:
-    """Return a service for the list: `outcome` is the version and the latency, or the ApiError."""
+    """Return the entry of a service for the list of services/?get.
+
+    `outcome` is a pair of version and latency in ms, or the ApiError with which the service failed.
+    """
     up = not isinstance(outcome, ApiError)
     version, latency = outcome if up else (None, None)
     return {
@@ -223,9 +230,9 @@ def row(client: Client, outcome) -> dict:
 
 
 def mailbox_owner(call) -> tuple[str, str | None]:
-    """Return the caller's name and, if the request came with one, their password, for the servers of their mailbox.
+    """Return the caller's name, and the password if the request has one, to log in to servers of their mailbox.
 
-    With a mail server, refuse a name that it does not have in exactly this form: other servers ignore case and would
+    ApiError: a mail server is configured and does not know exactly this name. Other servers ignore case, and could
     open another user's mailbox.
     """
     if call.user_name is None:

@@ -29,12 +29,12 @@ DELETE = PreparedQuery(Smtpd.delete().where(IS_USER))
 
 
 def values_of(call) -> dict:
-    """Return the columns of a row, from the request."""
+    """Return the request's fields that are columns of the table smtpd."""
     return {name: call.body.get(name) for name in ("smtpd_user", *ROUTER)}
 
 
 def check_new_router(call):
-    """Refuse a router that the SMTP daemon does not know, or one that lacks its route."""
+    """Raise ApiError if the router in the request is unknown to the SMTP daemon, or lacks the route that it needs."""
     router = call.body["smtpd_router"]
     check_router(
         router, call.body.get("smtpd_route"), OUT_ROUTERS, f"Router {router} needs an argument (smtpd_route)."
@@ -68,8 +68,8 @@ class SMTPD(Module):
     def get(self, call):
         """List the users who may send mail, or only the one named, each with the router and the route.
 
-        An admin sees all of them, a delegate themselves and the delegated users. A delegate sees no credentials in
-        the route of their own row.
+        An admin sees all users, a delegate themselves and the delegated users. A delegate sees no credentials in the
+        route of their own row.
         """
         if call.body.get("smtpd_user"):
             return {"smtpd": SENDERS.named(call, call.body["smtpd_user"])}

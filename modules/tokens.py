@@ -40,8 +40,8 @@ class TokenRow(Model):
     token_reads_only = IntegerField()
     token_modules = TextField(null=True)  # JSON lists, as is token_networks; null: all
     token_networks = TextField(null=True)
-    # A token ends when the password changes that its user had when it was created, as a session does. So it never
-    # becomes another user's of the same name, even one who was added in the database file.
+    # Of the password that the user had when the token was created. Another password ends the token, as it ends a
+    # session. So a later user of the same name never gets it, even if they were added in the database file.
     authdata_hash = TextField()
 
     class Meta:
@@ -72,12 +72,12 @@ DELETE_OWN = PreparedQuery(TokenRow.delete().where(IS_TOKEN, IS_OF_USER))
 DELETE_ALL_OF_USER = PreparedQuery(TokenRow.delete().where(IS_OF_USER))
 
 MOST_TOKENS = 100  # of one user
-MOST_NETWORKS = 50  # of a token: each is looked at in every request
+MOST_NETWORKS = 50  # of a token; every request compares its address with all of them
 LONGEST_NAME = 200  # characters
 
 
 def networks(value) -> list | None:
-    """Return a list of networks, such as 192.0.2.0/24; an address is a network of one."""
+    """Read the field token_networks: a list of networks such as 192.0.2.0/24. An IP address is a network of one."""
     listed = list_of_text(value)
     if listed and len(listed) > MOST_NETWORKS:
         raise ValueError("too many")
@@ -85,12 +85,12 @@ def networks(value) -> list | None:
 
 
 def expiry(value) -> int | None:
-    """Return a time in seconds since 1970, or None for never: for null and "". 0 is a time that is past."""
+    """Read the field token_expires: seconds since 1970; null and "" mean never (None). 0 is a time in the past."""
     return None if value == "" else whole_number(value)
 
 
 def check_new_token(call):
-    """Refuse a long name, unknown modules and a time of expiry that is past."""
+    """Raise ApiError for a new token with a name that is too long, unknown modules, or an expiry in the past."""
     if len(call.body["token_name"]) > LONGEST_NAME:
         raise ApiError(f"Token name is too long: {LONGEST_NAME} characters at most.")
     for name in call.body.get("token_modules") or []:
@@ -138,8 +138,8 @@ CREATE TABLE IF NOT EXISTS token (token_id INTEGER PRIMARY KEY AUTOINCREMENT, to
     def add(self, call):
         """Create a token for the caller. `token` is its secret, which no other answer has.
 
-        token_expires is in seconds since 1970. Without token_modules or token_networks the token is good for all modules
-        or from all networks. With token_reads_only it cannot change anything.
+        token_expires is in seconds since 1970. Without token_modules or token_networks the token is good for all
+        modules or from all networks. With token_reads_only it cannot change anything.
         """
         if call.user_name is None:
             raise ApiError("A token belongs to a user: say which (--as).")
@@ -159,7 +159,7 @@ CREATE TABLE IF NOT EXISTS token (token_id INTEGER PRIMARY KEY AUTOINCREMENT, to
                 token_created=int(time.time()),
                 token_expires=call.body.get("token_expires"),
                 token_reads_only=int(call.body.get("token_reads_only") or 0),
-                # Of the password that the caller logged in with: if it has just been changed, the token has ended already.
+                # Of the password that the caller logged in with. If that has just been changed, the token is void.
                 authdata_hash=sha256(call.authdata or ""),
                 **lists,
             ).lastrowid
@@ -181,7 +181,10 @@ CREATE TABLE IF NOT EXISTS token (token_id INTEGER PRIMARY KEY AUTOINCREMENT, to
                 raise ApiError("Token not found.")
 
     def bearer(self, call, token: str, address: str) -> Bearer | None:
-        """Return the user and the restrictions of a token, or None if it is not valid from this address now."""
+        """Return the user of a token and what it allows, or None if it has expired or `address` is not in its networks.
+
+        `address` is the client's IP address. A token also ends when the user's password changes.
+        """
         with self.app.state.transaction("DEFERRED"):
             row = self.app.state.one(FIND_TOKEN, token_hash=sha256(token))
         now = int(time.time())
@@ -195,9 +198,8 @@ CREATE TABLE IF NOT EXISTS token (token_id INTEGER PRIMARY KEY AUTOINCREMENT, to
         if row["token_created"] > now + CLOCK_SKEW:  # a clock was wrong
             return None
         user = call.app.credentials(row["token_user"]) or {}
-        if row["authdata_hash"] != sha256(
-            user.get("user_authdata") or ""
-        ):  # checked again in the transaction
+        # The password has changed. This is checked again in the transaction of the action.
+        if row["authdata_hash"] != sha256(user.get("user_authdata") or ""):
             return None
         self.record_use(row, now)
         return Bearer(
@@ -208,25 +210,25 @@ CREATE TABLE IF NOT EXISTS token (token_id INTEGER PRIMARY KEY AUTOINCREMENT, to
         )
 
     def record_use(self, row: dict, now: int):
-        """Store when a token was used, to the minute: a write for every request would cost too much."""
+        """Store `now` (seconds since 1970) as the time of a token's last use; at most once a minute, to save writes."""
         if abs(now - (row["token_used"] or 0)) <= 60:
             return
         with contextlib.suppress(ApiError), self.app.state.transaction():  # the request does not depend on it
             self.app.state.execute(SET_USED, now=now, token_id=row["token_id"])
 
     def has_rows_of(self, user_name: str) -> bool:
-        """Return whether a user of that name has tokens."""
+        """Return whether a user of this name has tokens."""
         with self.app.state.transaction("DEFERRED"):
             return self.app.state.value(TOKEN_OF_USER, user=user_name) is not None
 
     def on_user_deleted(self, user_name: str):
-        """Delete the tokens of a deleted user."""
+        """Delete all tokens of a deleted user."""
         with self.app.state.transaction():
             self.app.state.execute(DELETE_ALL_OF_USER, user=user_name)
 
 
 def check_restrictions(row: dict, module: Module, chosen: Endpoint):
-    """Refuse a request to a module that the token is not for, and a change with a token that may only read."""
+    """Raise ApiError if a token is not for this module, or may only read and the action `chosen` changes something."""
     names = json.loads(row["token_modules"] or "null")
     if names is not None and module.path and not names_of(module).intersection(names):
         raise ApiError("This token is not for this module.")
@@ -235,7 +237,7 @@ def check_restrictions(row: dict, module: Module, chosen: Endpoint):
 
 
 def names_of(module: Module) -> set:
-    """Return the names in modulelist under which a module serves; a stand-in has those of the modules it replaces."""
+    """Return a module's names in modulelist. A replacement, such as MSA for SMTPD, has the replaced module's names."""
     return (
         {module.name}
         if module.name
@@ -248,7 +250,7 @@ def names_of(module: Module) -> set:
 
 
 def is_in_networks(address: str, networks: str | None) -> bool:
-    """Return whether an address is in one of the networks of a JSON list; None stands for all networks."""
+    """Return whether an IP address is in one of the networks. `networks` is a JSON list; None means all networks."""
     if networks is None:
         return True
     try:
@@ -258,7 +260,7 @@ def is_in_networks(address: str, networks: str | None) -> bool:
 
 
 def with_lists(row: dict) -> dict:
-    """Return a token with its modules and networks as lists, as they are stored in JSON."""
+    """Return a token with its modules and networks as lists; the database stores them as JSON text."""
     lists = {
         name: json.loads(row[name]) if row[name] else None for name in ("token_modules", "token_networks")
     }

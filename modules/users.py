@@ -34,7 +34,7 @@ from .directory.user_import import UserImport
 from .directory.user_lists import HAS_LOGIN, UserLists
 from .http.large_bodies import read_large_object
 
-AUTHDATA_TEXT = Users.user_authdata.concat("")  # also where the password is stored as a BLOB
+AUTHDATA_TEXT = Users.user_authdata.concat("")  # text, even if the password is stored as a BLOB
 FIRST_COLON = fn.INSTR(AUTHDATA_TEXT, ":")
 WITHOUT_HEX_DIGITS = reduce(
     lambda text, digit: fn.REPLACE(text, digit, ""), "0123456789abcdef", fn.SUBSTR(AUTHDATA_TEXT, -64)
@@ -53,31 +53,31 @@ REVOKE_ALL = each_generation(lambda g: g.access.delete().where(g.access.api_user
 
 
 def check_new_user(call):
-    """Refuse a name that no new user may have, and an alias of the same name."""
+    """Raise ApiError if the name of a new user is not allowed, or their alias is their own name."""
     new_users.check_new_user(call.body["user_name"], call.body.get("user_alias"))
 
 
 def check_new_alias(call):
-    """Refuse a request without an alias, and an alias of the same name."""
+    """Raise ApiError if user_alias is missing in the request, or is the user's own name."""
     if call.body.get("user_alias") is None:
         raise ApiError("No alias set.")
     new_users.check_alias(call.body["user_name"], call.body["user_alias"])
 
 
 def require_permissions(call):
-    """Refuse a request without a list of permissions; an empty list is one."""
+    """Raise ApiError if user_permissions is missing in the request. [] is allowed: it removes all permissions."""
     if call.body.get("user_permissions") is None:
         raise ApiError(call.in_generation("No {permission}s is set."))
 
 
 def require_file(call):
-    """Refuse a request without a file: `required` would put the file into the audit."""
+    """Raise ApiError for a request without a file. (A field declared `required` would be copied into the audit.)"""
     if not call.body.get("file"):
         raise ApiError("No file is set.")
 
 
 def alias(value) -> str | None:
-    """Return the user name of an alias; null and "" become "", which removes the alias (docs/wire.md F34)."""
+    """Read the field user_alias: the name of a user, or "" to remove the alias. null becomes "" (docs/wire.md F34)."""
     return "" if value in (None, "") else php_text(value)
 
 
@@ -113,9 +113,9 @@ class User(Module):
     def get(self, call):
         """List the users that the caller may see, or only the one named.
 
-        An admin sees all of them, a delegate themselves and the delegated users, others themselves. A user that is named,
-        and the list of somebody without powers, come with the user's permissions. Users whom only the mail server has are
-        in the list, too; if it cannot be asked, the answer is a warning without them.
+        An admin sees all users, a delegate themselves and the delegated users, any other caller themselves. A user
+        that is named, and the list of a caller without powers, come with the user's permissions. Users whom only the
+        mail server has are in the list, too; if it cannot be asked, the answer is a warning without them.
         """
         if name := asked_for(call):
             return {"users": self.lists.one(call, name)}
@@ -157,7 +157,7 @@ class User(Module):
     def delete(self, call):
         """Delete a user with their mail, permissions, delegations and settings; end their sessions and tokens.
 
-        If there is no such user, delete the rows of that name that a former one left behind.
+        If there is no such user, delete the rows that a former user of that name left behind.
         """
         name = call.body["user_name"]
         deleted_names.record(call, name)
@@ -244,7 +244,7 @@ class User(Module):
         return {"imported": 0 if call.body.get("dry_run") else len(users.users), "checked": len(users.users)}
 
     def check(self, repair: bool) -> Iterator[tuple[bool | None, str]]:
-        """Yield the names that no new user could have, and those that look the same, also to services."""
+        """Yield what is wrong with user names, for `mailapi check`: False (error) or None (warning), and a sentence."""
         self.app.db.connect()
         names = self.app.db.column(NAMES)
         yield from ((False, problem) for problem in user_names.problems(names))

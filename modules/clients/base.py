@@ -1,4 +1,4 @@
-"""The common base of all service clients, and the clients that `services` in config.py configures."""
+"""The base class of the clients of mail services, and the clients of the services that config.py names."""
 
 import contextlib
 import importlib
@@ -22,7 +22,7 @@ SCAN_SECONDS = 30
 # answers requests in 8 threads, and a service that hangs must not block them all.
 SLOTS, SLOT_WAIT = 6, 0.1
 MAX_BYTES = 1024 * 1024  # received in one conversation, unless the caller sets another limit
-# Kind → the file beside this one and the class in it. Only configured kinds are imported.
+# Kind of service → the file in this folder and the class in it. Only the configured kinds are imported.
 KINDS = {
     "smtp": ("smtp", "Smtp"),
     "imap": ("imap", "Imap"),
@@ -37,7 +37,7 @@ TLS_SCHEMES = ("smtps", "imaps", "pop3s", "https")
 
 
 class ServiceDown(ApiError):
-    """A service cannot be reached, does not answer in time, refuses the log-in or breaks its protocol."""
+    """The error for a service that cannot be reached, answers too late, refuses the log-in or breaks its protocol."""
 
     def __init__(self, kind: str, reason: str, audit: str = ""):
         sentence = f"The {kind} service cannot be used: "
@@ -45,12 +45,12 @@ class ServiceDown(ApiError):
 
 
 class Client:
-    """One service of the installation. Each kind of service has a subclass."""
+    """A client of one service of the installation, such as its IMAP server. Each kind of service has a subclass."""
 
     kind = ""
     schemes: dict[str, int] = {}  # URL scheme → default port
     setting_keys: tuple[str, ...] = ("url",)  # the keys of SETTINGS that this kind accepts
-    provides: tuple[str, ...] = ()  # the resources that `provision` can make: mail, contacts, calendar
+    provides: tuple[str, ...] = ()  # the resources that `provision` can create: mail, contacts, calendar
 
     def __init__(self, setting: dict):
         self.url: str = setting["url"]
@@ -58,7 +58,7 @@ class Client:
         self.scheme, self.host, self.path = parts.scheme, parts.hostname or "", parts.path
         self.port: int = parts.port or self.schemes[parts.scheme]
         self.master = (setting["user"], setting["password"]) if "user" in setting else None
-        # Passwords need TLS, by default unless the service is on this machine.
+        # Passwords need TLS, by default unless the service is on this machine. `plain` in config.py overrides that.
         self.encrypt = not setting.get("plain", is_local(self.host))
         self.slots = threading.BoundedSemaphore(SLOTS)
 
@@ -67,25 +67,36 @@ class Client:
         return tls_context()
 
     def ping(self) -> str:
-        """Return the version or banner of the service. ServiceDown: it cannot be used."""
+        """Return the version or the greeting of the service. Raise ServiceDown if it cannot be used."""
         raise NotImplementedError
 
     def provision(self, resource: str, user_name: str, password: str | None):
-        """Make the folders or collections that a new user needs; existing ones stay. ServiceDown: it failed."""
+        """Create what a new user needs at the service, such as mail folders. What exists already stays unchanged.
+
+        `resource` is "mail", "contacts" or "calendar". `password` is the user's, or None if it is unknown. Raise
+        ServiceDown if the service did not create everything.
+        """
         raise ServiceDown(self.kind, f"it does not provide {resource}")
 
     def purge(self, resource: str, user_name: str):
-        """Delete all data that the service has of a user. ServiceDown: the service could not delete it."""
+        """Delete all data of a user at the service. Raise ServiceDown if the service did not delete it.
+
+        `resource` is "mail", "contacts" or "calendar".
+        """
         raise ServiceDown(self.kind, f"it does not provide {resource}")
 
     @contextlib.contextmanager
     def conversation(
         self, seconds: float = PROMPT_SECONDS, max_bytes: float = MAX_BYTES, wait: float = SLOT_WAIT
     ) -> Iterator[DeadlineSocket]:
-        """Connect for a block, and close the connection after it. Any failure inside becomes ServiceDown.
+        """Connect to the service for a `with` block, and close the connection after it.
 
-        seconds: for connecting and the block together, up to PROMPT_SECONDS; if more, connecting may take
-        PROMPT_SECONDS, and the block so many seconds from then on. wait: seconds to wait for a slot.
+        `seconds` limits the time for connecting and for the block together. If it is more than PROMPT_SECONDS,
+        connecting may take PROMPT_SECONDS, and the block `seconds` from then on. `max_bytes` limits what the service
+        may send. At most SLOTS conversations with a service run at once: `wait` is how many seconds to wait for the
+        end of another one.
+
+        Raise ServiceDown for any error but ApiError, also for errors in the block.
         """
         deadline = Deadline(min(seconds, PROMPT_SECONDS), max_bytes)
         if not self.slots.acquire(timeout=wait):
@@ -104,7 +115,7 @@ class Client:
             self.slots.release()
 
     def connect(self, deadline: Deadline) -> DeadlineSocket:
-        """Connect to the first address of the host that accepts, with TLS if the URL's scheme says so."""
+        """Connect to the first address of the service's host that accepts, with TLS if the URL's scheme demands it."""
         if not self.host:
             return open_socket(socket.AF_UNIX, self.path, deadline)
         failure = OSError("the host has no address")
@@ -120,7 +131,11 @@ class Client:
         raise failure
 
     def sasl_identity(self, user_name: str, password: str | None) -> tuple[str, str, str]:
-        """Return authorization identity, authentication identity and password for SASL PLAIN (RFC 4616)."""
+        """Return the three fields of a SASL PLAIN log-in as a user (RFC 4616).
+
+        The fields are (user name, master user, master password) if config.py has master credentials for the service,
+        otherwise ("", user name, the user's password). Raise ServiceDown if neither password is known.
+        """
         self.check_user_name(user_name)
         if self.master:
             return user_name, *self.master
@@ -131,18 +146,18 @@ class Client:
         return "", user_name, password
 
     def check_user_name(self, user_name: str):
-        """Refuse a name that the service may normalize to another user's, or read as a path or a pattern."""
+        """Raise ServiceDown for a user name that a service might change, or read as a path or as a pattern."""
         if not (user_names.same_everywhere(user_name) and user_names.is_word(user_name)):
             raise ServiceDown(self.kind, "it takes no such user name")
 
     def protocol_error(self, answer: str) -> ServiceDown:
-        """Return the exception for an answer that is not of the protocol."""
+        """Return a ServiceDown error that quotes an answer that violates the protocol. The audit does not quote it."""
         reason = f"it said {answer[:100]!r}" if answer else "it said nothing"
         return ServiceDown(self.kind, reason, audit="it breaks its protocol")
 
 
 def is_local(host: str) -> bool:
-    """Check that a host is this machine. The host of a Unix socket is ""."""
+    """Return whether a host is this machine. The host of a URL of a Unix socket, "", is this machine, too."""
     try:
         return host in ("", "localhost") or ipaddress.ip_address(host).is_loopback
     except ValueError:
@@ -150,7 +165,11 @@ def is_local(host: str) -> bool:
 
 
 def run_in_parallel(jobs: dict[str, Callable], seconds: float) -> dict:
-    """Run a job for each kind, and return their results or ApiErrors; ServiceDown for a job that takes too long."""
+    """Run one job for each kind of service, all at the same time, and return the outcomes by kind.
+
+    An outcome is the job's return value, the ApiError that it raised, or a ServiceDown error if it has not ended
+    after `seconds`. Such a job continues in its own thread.
+    """
     results: dict = {kind: ServiceDown(kind, "it did not answer in time") for kind in jobs}
 
     def run(kind, job):
@@ -169,9 +188,10 @@ def run_in_parallel(jobs: dict[str, Callable], seconds: float) -> dict:
 
 
 def clients(config: Config) -> dict[str, Client]:
-    """Return a client for every kind in `services` of config.py. ConfigError: a setting there is wrong.
+    """Return a client for every service in `services` of config.py, by kind of service, such as "imap".
 
-    All modules share these clients, and with them the slots.
+    All callers get the same clients, because a client limits the simultaneous conversations with its service. Raise
+    ConfigError if a setting of a service is wrong.
     """
     shared = vars(config)
     if "clients" not in shared:
@@ -180,7 +200,10 @@ def clients(config: Config) -> dict[str, Client]:
 
 
 def client(kind: str, setting: str | dict) -> Client:
-    """Import the class of a kind, check its setting and make the client."""
+    """Return a new client for a kind of service, such as "imap". Raise ConfigError if its setting is wrong.
+
+    `setting` is the service's URL, or a mapping with the key `url` and other keys of SETTINGS.
+    """
     if kind not in KINDS:
         raise ConfigError(f"services: {kind} is none of {', '.join(KINDS)}.")
     file, name = KINDS[kind]
@@ -201,7 +224,7 @@ def client(kind: str, setting: str | dict) -> Client:
 
 
 def check_url(cls: type[Client], url: str):
-    """Refuse a URL that the class cannot use. ConfigError does not repeat the URL, which may have a password."""
+    """Raise ConfigError if a client class cannot use a URL. The message omits the URL, which may have a password."""
     try:
         parts = urllib.parse.urlsplit(url)
         on_socket = "///" in url[:9] and cls.kind in ("antispam", "antivirus")

@@ -60,7 +60,10 @@ class Dav(Client):
             return "DAV " + " ".join(classes.split())[:200]
 
     def provision(self, resource: str, user_name: str, password: str | None):
-        """Create a calendar or an address book unless the user has one, under any name."""
+        """Create a calendar or an address book for a user who has none.
+
+        `resource` is "calendar" or "contacts", which means an address book.
+        """
         if resource not in self.provides:
             return super().provision(resource, user_name, password)
         user = UserRequests(self, user_name, password)
@@ -74,7 +77,7 @@ class Dav(Client):
         return None
 
     def purge(self, resource: str, user_name: str):
-        """Delete all of the user's calendars or address books."""
+        """Delete all calendars (`resource` "calendar") or all address books ("contacts") of a user."""
         if resource not in self.provides:
             return super().purge(resource, user_name)
         user = UserRequests(self, user_name, None)
@@ -87,7 +90,10 @@ class Dav(Client):
     def request(
         self, connection, method: str, target: str, headers: dict, body=None
     ) -> http.client.HTTPResponse:
-        """Send a request over an open connection, and return its response before the body is read."""
+        """Send an HTTP request over an open connection, and return the response, whose body the caller reads.
+
+        `target` is the path and query to request.
+        """
         exchange = http.client.HTTPConnection(self.host, self.port)
         exchange.sock = connection
         try:
@@ -97,7 +103,12 @@ class Dav(Client):
         return exchange.getresponse()
 
     def credentials(self, user_name: str, password: str | None) -> dict[str, str]:
-        """Return the header that names the user: user_header, which the server trusts, or HTTP Basic."""
+        """Return the HTTP header that tells the DAV server which user sends a request.
+
+        It is the header that `user_header` in config.py names, which the server trusts, or else HTTP Basic
+        authentication with the user's password. Raise ServiceDown if the password is needed and None, or if the name
+        is not safe to send.
+        """
         self.check_user_name(user_name)
         if re.search(r"[/\x00-\x1f\x7f]", user_name) or user_name in (".", ".."):
             raise ServiceDown(self.kind, "it takes no such user name")
@@ -111,14 +122,14 @@ class Dav(Client):
 
 
 class UserRequests:
-    """Requests on behalf of one user, PROMPT_SECONDS for all of them together."""
+    """The HTTP requests of one user to the DAV server. All of them together may take PROMPT_SECONDS."""
 
     def __init__(self, dav: Dav, user_name: str, password: str | None):
         self.dav, self.credentials = dav, dav.credentials(user_name, password)
         self.until = time.monotonic() + PROMPT_SECONDS
 
     def request(self, method: str, target: str, body: str = "", **headers: str) -> tuple[int, bytes]:
-        """Send a request, and return HTTP status and body of the response."""
+        """Send a request for the path `target`, and return HTTP status and body of the response."""
         with self.dav.conversation(max(0.001, self.until - time.monotonic())) as connection:
             if body:
                 headers["Content-Type"] = "application/xml; charset=utf-8"
@@ -127,7 +138,10 @@ class UserRequests:
                 return response.status, response.read()
 
     def collections(self, resource: str) -> tuple[str, list[str]]:
-        """Return the path of the user's home for a resource, and the paths of its collections there."""
+        """Return the folder of the user's calendars or address books, and the paths of those in it.
+
+        `resource` is "calendar" or "contacts". An example: ("/bob/", ["/bob/work/", "/bob/private/"]).
+        """
         namespace, resource_type, home_set = COLLECTIONS[resource]
         principal = self.property_path(self.dav.path + "/", DAV, "current-user-principal")
         home = self.property_path(principal, namespace, home_set).rstrip("/") + "/"
@@ -138,7 +152,11 @@ class UserRequests:
         ]
 
     def property_path(self, target: str, namespace: str, name: str) -> str:
-        """Return the path in a property of target. ServiceDown: there is none."""
+        """Return the path that is the value of a DAV property, such as of current-user-principal.
+
+        `target` is the path of the resource that has the property, `namespace` and `name` are the property's in XML.
+        Raise ServiceDown if the resource has no such property.
+        """
         for _, prop in self.properties(target, namespace, name):
             if href := prop.findtext(f"{{{DAV}}}href"):
                 return self.path_of(href)
@@ -147,7 +165,11 @@ class UserRequests:
     def properties(
         self, target: str, namespace: str, name: str, depth: str = "0"
     ) -> list[tuple[str, ElementTree.Element]]:
-        """Return the paths, of target and `depth` levels below, that have a property, each with the property."""
+        """Ask the DAV server for one property of a resource; return pairs of a path and its property.
+
+        `target` is the path of the resource. With `depth` "1", the server also answers for the members of a
+        collection. Resources without the property are left out. The request is a PROPFIND (RFC 4918 section 9.1).
+        """
         status, body = self.request("PROPFIND", target, PROPFIND_BODY.format(namespace, name), Depth=depth)
         if status != 207 or b"<!DOCTYPE" in body:
             raise ServiceDown(self.dav.kind, f"it answered HTTP {status} to PROPFIND")
@@ -162,7 +184,10 @@ class UserRequests:
         return [(self.path_of(href), prop) for href, prop in matches if prop is not None]
 
     def path_of(self, href: str) -> str:
-        """Return the path of an href without its host: requests go to the configured server only."""
+        """Return the path of a URL that the DAV server sent in an XML element `href`.
+
+        The URL's host is ignored, so that requests always go to the configured server.
+        """
         path = re.sub("^https?://[^/]*", "", href.strip())
         if not re.fullmatch("/(?!/)[!-~]*", path):
             raise self.dav.protocol_error(href)

@@ -1,6 +1,7 @@
 """A reverse proxy for the DAV server, which streams requests and responses.
 
-It passes on the path below dav/ and the headers listed here only: a client chooses neither server, port nor user.
+It passes on only the path below `dav/` and the headers listed here, so that a client cannot choose the server, its
+port or the user.
 """
 
 import contextlib
@@ -21,7 +22,7 @@ from .dav_urls import inside_if, inside_url, outside_url, request_target
 from .deadline import Deadline
 
 READ_METHODS = ("GET", "HEAD", "OPTIONS", "PROPFIND", "REPORT")
-IDLE_SECONDS = 30  # without progress on either side, after which the exchange ends
+IDLE_SECONDS = 30  # after which an exchange ends if neither client nor server has sent anything
 MAX_BODY = 32 * 1024 * 1024  # bytes of a request's body
 MAX_IN_MEMORY = 1024 * 1024  # bytes of a body without Content-Length; larger ones are written to a file
 CHUNK = 64 * 1024  # bytes
@@ -73,7 +74,11 @@ SANDBOX_HEADERS = [
 
 
 def forward(dav: Dav, environ: dict, path: str, call: Call) -> bottle.HTTPResponse:
-    """Return the DAV server's response to a request. path: what follows `dav/`. ApiError: it was not passed on."""
+    """Send a client's request on to the DAV server, and return the DAV server's response.
+
+    `path` is the part of the client's path after `dav/`. Raise ApiError if the request cannot be sent on, or, with
+    HTTP status 502, if the DAV server cannot be used.
+    """
     assert call.user_name is not None  # only the command line acts without a user
     method, prefix = environ["REQUEST_METHOD"], public_prefix(environ)
     if not re.fullmatch("[A-Z]{1,20}", method) or method in ("CONNECT", "TRACE"):
@@ -111,13 +116,17 @@ def forward(dav: Dav, environ: dict, path: str, call: Call) -> bottle.HTTPRespon
 
 
 def public_prefix(environ: dict) -> str:
-    """Return the path under which clients reach the DAV server."""
+    """Return the path under which clients reach the DAV server, such as "/api/dav"."""
     mount = environ.get("SCRIPT_NAME", "").rstrip("/").encode("latin-1", "replace")
     return urllib.parse.quote(mount, safe="/~@:+") + "/dav"
 
 
 def request_headers(environ: dict) -> dict[str, str]:
-    """Return the request's headers to pass on: without those of this connection only (RFC 9110 section 7.6.1)."""
+    """Return those headers of a client's request that are sent on to the DAV server.
+
+    Headers that the Connection header names are left out: they concern only the connection between client and
+    mailapi (RFC 9110 section 7.6.1).
+    """
     hop_by_hop = {name.strip().lower() for name in environ.get("HTTP_CONNECTION", "").split(",")}
     given = {name: environ.get("HTTP_" + name.upper().replace("-", "_")) for name in REQUEST_HEADERS}
     given["Content-Type"] = environ.get("CONTENT_TYPE")
@@ -126,7 +135,11 @@ def request_headers(environ: dict) -> dict[str, str]:
 
 @contextlib.contextmanager
 def upload_of(environ: dict) -> Iterator["Upload | None"]:
-    """Open the request's body, or None. Without Content-Length it is read first, as many servers need the length."""
+    """Yield the body of a client's request as an Upload, or None if there is no body; for a `with` block.
+
+    A body without Content-Length is read as a whole first, since many DAV servers need the length. Raise ApiError if
+    the body is longer than MAX_BODY.
+    """
     length, source = body_length(environ), environ["wsgi.input"]
     if length and length > MAX_BODY:
         raise ApiError("Request body too large.", http=413)
@@ -141,7 +154,10 @@ def upload_of(environ: dict) -> Iterator["Upload | None"]:
 
 
 class Upload:
-    """A request body for http.client: exactly as long as announced; every read renews the deadline."""
+    """The body of a client's request, which http.client reads while it sends the request to the DAV server.
+
+    Each read extends the deadline. If the body ends before `length` bytes, the read raises ApiError.
+    """
 
     deadline: Deadline
 
@@ -158,13 +174,13 @@ class Upload:
 
 
 class ResponseBody:
-    """The chunks of a response's body as they come. `close` ends the connection."""
+    """An iterator over the chunks of the DAV server's response. `close` closes the connection to the server."""
 
     stack: contextlib.ExitStack
 
     def __init__(self, response, deadline: Deadline):
         self.response, self.deadline = response, deadline
-        self.first = self.next_chunk()  # before the status line is sent, so that a failure can be answered
+        self.first = self.next_chunk()  # before the status line is sent: a failure can still be answered
 
     def next_chunk(self) -> bytes:
         self.deadline.renew(IDLE_SECONDS)
@@ -184,7 +200,11 @@ class ResponseBody:
 
 
 def passed_headers(dav: Dav, response, prefix: str) -> list[tuple[str, str]]:
-    """Return a response's headers to pass on: without those about connection, log-in and other origins."""
+    """Return those headers of the DAV server's response that are sent on to the client.
+
+    Headers about the connection, the log-in and access from other origins (CORS) are left out. URLs in Location
+    headers are translated for the client.
+    """
     dropped = DROPPED_RESPONSE_HEADERS | {
         name.strip().lower() for name in response.headers.get("Connection", "").split(",")
     }

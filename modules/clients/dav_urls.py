@@ -1,6 +1,6 @@
-"""URLs of the DAV server: translated between those that clients use (outside) and its own (inside).
+"""Translation between the URLs that clients use (outside) and those of the DAV server behind mailapi (inside).
 
-A URL names the same resource on both sides. Those for which that is not certain are refused.
+Both must name the same resource. A URL for which that is not certain is refused.
 """
 
 import logging
@@ -18,14 +18,18 @@ log = logging.getLogger("mailapi")
 SAFE = "/~@:+!$&'()*,;="
 # A URL in a header: absolute, without user and password, or a path (RFC 4918 section 8.3).
 URL = re.compile(r"(?:https?://([^/@]+))?(/(?!/).*)", re.IGNORECASE)
-# Characters that such a URL cannot have; also %2F: in PATH_INFO, WSGI has it decoded, like a slash between names.
+# What such a URL cannot contain. %2F: WSGI decodes it in PATH_INFO, where it would look like a slash between names.
 INVALID_IN_URL = re.compile(r"[^!-~]|[#?\\]|%(?![0-9A-Fa-f]{2})|%2[Ff]")
 IF_TOKEN = re.compile(r'[ \t]+|[()]|[Nn][Oo][Tt]|\[(?:W/)?"[^"]*"\]|<[^<>]*>')
 
 
 def request_target(dav: Dav, environ: dict, path: str) -> str:
-    """Return a request's path and query for the DAV server. ApiError: the path is ambiguous."""
-    # The target as the client sent it: web servers cut the fragment off, and some drop tabs and line ends.
+    """Return the path and query that mailapi requests from the DAV server for a client's request.
+
+    `path` is the part of the client's path after `dav/`. Raise ApiError if the path is ambiguous, for example
+    because it has an encoded slash.
+    """
+    # `raw` is as the client sent it. In PATH_INFO, web servers omit the fragment, and some omit tabs and line ends.
     raw = environ.get("REQUEST_URI") or environ.get("RAW_URI") or ""
     query = environ.get("QUERY_STRING", "")
     if re.search(r"[\x00-\x20\x7f#]|^[^?]*%2[Ff]", raw) or re.search("[^!-~]|#", query):
@@ -34,9 +38,10 @@ def request_target(dav: Dav, environ: dict, path: str) -> str:
 
 
 def quote_path(path: str) -> str:
-    """Percent-encode a path below the DAV server's root.
+    """Percent-encode a path on the DAV server, which begins at the server's configured root.
 
-    ApiError: it could lead out of the root, or has U+FFFD, by which the core replaces bytes that are not UTF-8.
+    Raise ApiError if the path could lead out of the root, or if it contains U+FFFD: by that mailapi.py replaces
+    bytes that are not UTF-8.
     """
     names = [segment.partition(";")[0] for segment in path.split("/")]
     if re.search(r"[\x00-\x1f\x7f\\\ufffd]", path) or {".", ".."}.intersection(names):
@@ -45,9 +50,11 @@ def quote_path(path: str) -> str:
 
 
 def inside_url(dav: Dav, url: str, prefix: str, host: str) -> str:
-    """Return a header's URL for the DAV server: with its host, and the path of the outside (see X-Script-Name).
+    """Translate the URL in a client's Destination or If header into the DAV server's URL for the same resource.
 
-    host is the Host header of the request.
+    `prefix` is the path under which clients reach the DAV server, such as /api/dav. It stays in the URL, because the
+    DAV server knows it from the header X-Script-Name. `host` is the request's Host header. Raise ApiError for the
+    URL of another server.
     """
     match = URL.fullmatch(url)
     try:
@@ -65,9 +72,10 @@ def inside_url(dav: Dav, url: str, prefix: str, host: str) -> str:
 
 
 def same_host(authority: str, host: str) -> bool:
-    """Check that a URL's host and port are those of the Host header.
+    """Return whether `authority`, the host and port of a URL, is the same as the Host header.
 
-    Ports 80 and 443 count as no port: behind a proxy the API does not know which of them the client uses.
+    Ports 80 and 443 are treated like a missing port: behind a reverse proxy, mailapi does not know which one clients
+    use.
     """
     (name, port), (own_name, own_port) = map(name_and_port, (authority, host))
     if name == own_name and port != own_port:
@@ -76,13 +84,14 @@ def same_host(authority: str, host: str) -> bool:
 
 
 def name_and_port(authority: str) -> tuple[str | None, int | None]:
+    """Split "host:port". The port is None if it is missing, 80 or 443."""
     parts = urllib.parse.urlsplit("//" + authority)
     return parts.hostname, None if parts.port in (80, 443) else parts.port
 
 
 @lru_cache(maxsize=1)
 def warn_about_port():
-    """Log, once, why a MOVE or COPY may have failed."""
+    """Log that a MOVE or COPY may have failed because of a port. Only the first call logs it."""
     log.warning(
         "A Destination has another port than the Host header: does a proxy pass it on without the port? "
         "docs/deploy.md has proxies that do not."
@@ -90,9 +99,10 @@ def warn_about_port():
 
 
 def inside_if(dav: Dav, condition: str, prefix: str, host: str) -> str:
-    """Return an If header with its resource URLs translated for the DAV server (RFC 4918 section 10.4).
+    """Translate the resource URLs in a client's If header into the DAV server's URLs (RFC 4918 section 10.4).
 
-    URLs of other servers stay unchanged, and so does a header that is not valid.
+    `prefix` is the path under which clients reach the DAV server, `host` is the request's Host header. URLs of other
+    servers stay unchanged. An invalid header is returned unchanged.
     """
     position, in_list, tokens = 0, False, []
     while position < len(condition):
@@ -110,7 +120,11 @@ def inside_if(dav: Dav, condition: str, prefix: str, host: str) -> str:
 
 
 def outside_url(dav: Dav, url: str, prefix: str) -> str:
-    """Return a URL of the DAV server as clients reach it. URLs of other servers stay unchanged."""
+    """Translate a URL that the DAV server sent into the path under which clients reach the same resource.
+
+    `prefix` is the path under which clients reach the DAV server, such as /api/dav. URLs of other servers stay
+    unchanged.
+    """
     try:
         parts = urllib.parse.urlsplit(url)
         port = parts.port or dav.schemes.get(parts.scheme or dav.scheme)

@@ -1,4 +1,4 @@
-"""Sockets with a deadline and a limit of bytes, for services that may be slow, broken or hostile."""
+"""Sockets with a time limit and a limit of received bytes, for services that may be slow, broken or hostile."""
 
 import logging
 import math
@@ -12,16 +12,19 @@ log = logging.getLogger("mailapi.services")
 
 
 class Deadline:
-    """The limits of one conversation, in seconds and in bytes received, and the sockets and files it has open."""
+    """The limits of one conversation with a service: when it must end, and how many bytes it may still receive.
+
+    `opened` lists the sockets and files that `close` closes.
+    """
 
     def __init__(self, seconds: float, max_bytes: float):
         self.max_bytes = max_bytes
         self.max_idle = math.inf  # seconds to wait for the next bytes
-        self.opened: list = []  # sockets, and the files made of them
+        self.opened: list = []  # sockets, and the files made from them
         self.renew(seconds)
 
     def renew(self, seconds: float):
-        """Set the end to so many seconds from now."""
+        """Set the end of the conversation to `seconds` from now."""
         self.until = time.monotonic() + seconds
 
     @property
@@ -29,19 +32,25 @@ class Deadline:
         return time.monotonic() >= self.until
 
     def remaining(self) -> float:
-        """Return the seconds that the next bytes may take. TimeoutError: the time is up."""
+        """Return the timeout in seconds for the next read or write. Raise TimeoutError if the time is up.
+
+        It is the time until the end of the conversation, but at most `max_idle`.
+        """
         seconds = self.until - time.monotonic()
         if seconds <= 0:
             raise TimeoutError
         return min(seconds, self.max_idle)
 
     def close(self):
-        """Close the socket and every file made of it: while one of them is open, so is the connection."""
+        """Close the conversation's sockets, and the files made from them with `makefile`.
+
+        A file that stays open would keep its connection open.
+        """
         for each in reversed(self.opened):
             each.close()
 
     def count_received(self, size: int) -> int:
-        """Subtract received bytes from the limit, and return their number. OSError: they are too many."""
+        """Count `size` received bytes, and return `size`. Raise OSError if they exceed the limit of bytes."""
         self.max_bytes -= size
         if self.max_bytes < 0:
             raise OSError("it sends too much")
@@ -49,7 +58,11 @@ class Deadline:
 
 
 class DeadlineMixin:
-    """Make every wait of a socket class end with the deadline of its conversation."""
+    """A mixin for socket classes: reading or writing past the socket's deadline raises TimeoutError.
+
+    Received bytes count towards the deadline's limit of bytes. Whoever creates a socket sets its attribute
+    `deadline`.
+    """
 
     deadline: Deadline
 
@@ -80,7 +93,7 @@ class DeadlineTLS(DeadlineMixin, ssl.SSLSocket):
 
 
 class Context(ssl.SSLContext):
-    """A TLS context whose sockets keep the deadline of the socket that they wrap."""
+    """A TLS context that gives each TLS socket the deadline of the plain socket that it wraps."""
 
     sslsocket_class = DeadlineTLS
 
@@ -93,7 +106,10 @@ class Context(ssl.SSLContext):
 
 
 class OpenSocketMixin:
-    """Make a connection class of imaplib or poplib use a socket that is already open."""
+    """A mixin for a connection class such as imaplib.IMAP4: it uses an open socket instead of connecting by itself.
+
+    `host` is passed on to the connection class.
+    """
 
     def __init__(self, connection: DeadlineSocket, *host: str):
         self.connection = connection
@@ -104,14 +120,17 @@ class OpenSocketMixin:
 
 
 def tls_context() -> Context:
-    """Return a context that verifies certificates by the system's authorities."""
+    """Return a TLS context for clients, which verifies server certificates by the system's trusted authorities."""
     context = Context(ssl.PROTOCOL_TLS_CLIENT)
     context.load_default_certs()
     return context
 
 
 def open_socket(family: int, address, deadline: Deadline) -> DeadlineSocket:
-    """Open a stream socket before the deadline; the deadline closes it."""
+    """Return a new socket that is connected to an address. Raise OSError if that fails or the deadline passes.
+
+    `family` and `address` are those of socket.getaddrinfo. The deadline's `close` will close the socket.
+    """
     sock = DeadlineSocket(family, socket.SOCK_STREAM)
     sock.deadline = deadline
     deadline.opened.append(sock)
@@ -124,7 +143,10 @@ def open_socket(family: int, address, deadline: Deadline) -> DeadlineSocket:
 
 
 def failure_reason(error: Exception, deadline: Deadline) -> str:
-    """Return why a conversation failed: one line of at most 200 printable characters."""
+    """Return the reason for a failed conversation, such as "Connection refused", on one line.
+
+    It has at most 200 characters, all of them printable.
+    """
     if isinstance(error, TimeoutError) or deadline.expired:
         return "it did not answer in time"
     if not isinstance(error, (OSError, EOFError, ValueError)):
@@ -135,5 +157,5 @@ def failure_reason(error: Exception, deadline: Deadline) -> str:
 
 
 def to_text(value) -> str:
-    """Return bytes of a service as text, and anything else as str() does."""
+    """Decode bytes as UTF-8, with U+FFFD in place of invalid bytes; convert any other value by str()."""
     return value.decode(errors="replace") if isinstance(value, bytes) else str(value)

@@ -43,9 +43,12 @@ class Imap(Client):
         max_bytes: float = MAX_BYTES,
         wait: float = SLOT_WAIT,
     ) -> Iterator[ImapConversation]:
-        """Open a conversation logged in as a user, by the master credentials or the user's own password.
+        """Log in to the IMAP server as a user for a `with` block, and yield the connection.
 
-        seconds: how long it may take from the greeting on; None: PROMPT_SECONDS, the greeting included.
+        The log-in uses the service's master credentials if config.py has them, otherwise the user's `password`.
+        `seconds` limits the session from the server's greeting on; None limits connecting and session together to
+        PROMPT_SECONDS. `wait` is how many seconds to wait while too many other conversations with the server are
+        open.
         """
         identity = "\0".join(self.sasl_identity(user_name, password)).encode()
         with self.conversation(max_bytes=max_bytes, wait=wait) as connection:
@@ -64,7 +67,10 @@ class Imap(Client):
             yield imap
 
     def provision(self, resource: str, user_name: str, password: str | None):
-        """Create and subscribe the folders that mail clients expect."""
+        """Create and subscribe the folders that mail clients expect in a new user's mailbox, such as Drafts.
+
+        `resource` must be "mail". Raise ServiceDown if the server did not create a folder.
+        """
         if resource not in self.provides:
             return super().provision(resource, user_name, password)
         with self.session(user_name, password, seconds=None) as imap:
@@ -74,13 +80,16 @@ class Imap(Client):
         return None
 
     def create_folder(self, imap: ImapConversation, folder: str):
-        """Create a folder that may exist already. ServiceDown: it does not exist afterwards."""
+        """Create a folder unless it exists. Raise ServiceDown if it does not exist afterwards."""
         status, reply = imap.create(folder) if folder != "INBOX" else imap.status(folder, "(MESSAGES)")
         if status != "OK" and b"[ALREADYEXISTS]" not in reply[0] and imap.list(pattern=folder)[1] == [None]:
             raise ServiceDown(self.kind, f"it did not make {folder}: {to_text(reply[0])[:100]}")
 
     def purge(self, resource: str, user_name: str):
-        """Delete every folder with its mail, and the mail in INBOX, which itself cannot be deleted."""
+        """Delete all mail and folders of a user. INBOX cannot be deleted, and stays as an empty folder.
+
+        `resource` must be "mail". The log-in needs the service's master credentials.
+        """
         if resource not in self.provides:
             return super().purge(resource, user_name)
         with self.session(user_name, None) as imap:
@@ -93,7 +102,10 @@ class Imap(Client):
         return None
 
     def quota(self, user_name: str, password: str | None) -> list[dict]:
-        """Return resource, use and limit of each quota; STORAGE is in units of 1024 bytes (RFC 9208)."""
+        """Return a user's quotas, such as [{"resource": "STORAGE", "used": 10, "limit": 1024}].
+
+        The unit of STORAGE is 1024 bytes (RFC 9208). Raise ApiError if the server does not support quotas.
+        """
         with self.session(user_name, password) as imap:
             if b"QUOTA" not in imap.capability()[1][0].split():  # capabilities may grow at the log-in
                 raise ApiError("The imap service keeps no quotas.")
@@ -108,7 +120,10 @@ class Imap(Client):
 
 
 def quoted_folders(imap: ImapConversation) -> list[str]:
-    """Return the names of all folders as quoted strings; names that a quoted string cannot hold are left out."""
+    """Return the names of all the user's folders as IMAP quoted strings, such as '"Sent"'.
+
+    Names that a quoted string cannot contain are left out: those with line ends or characters that are not ASCII.
+    """
     names = []
     for line in imap.list()[1]:
         if isinstance(line, tuple):  # the name came as a literal

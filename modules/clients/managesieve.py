@@ -1,7 +1,7 @@
 """A client of ManageSieve servers (RFC 5804), on which users store their filter scripts.
 
 Existing libraries have no deadline for a whole conversation, and quote script names wrongly or not at all. This
-client sends every argument as a literal, with its length first, so that no argument can end early.
+client sends every argument as a literal, with its length first, so that no argument can be read as a command.
 """
 
 import base64
@@ -20,7 +20,7 @@ TOKEN = re.compile(rb'"((?>(?:[^"\\]|\\.)*))"?|([^\s"]+)')
 
 
 class Refused(Exception):
-    """The server answered NO or BYE. The message is its sentence."""
+    """The error for a command that the server answered with NO or BYE. Its message is the server's explanation."""
 
 
 class ManageSieve(Client):
@@ -32,7 +32,7 @@ class ManageSieve(Client):
             return Conversation(self, connection).capabilities.get("IMPLEMENTATION") or "sieve"
 
     def scripts(self, user_name: str, password: str | None) -> list[dict]:
-        """List a user's scripts by name, and which of them is active."""
+        """Return a user's filter scripts ordered by name, such as [{"script_name": "spam", "active": True}]."""
         with self.session(user_name, password) as sieve:
             lines, _ = sieve.command("LISTSCRIPTS")
             return [
@@ -40,18 +40,22 @@ class ManageSieve(Client):
             ]
 
     def get(self, user_name: str, password: str | None, name: str) -> str:
+        """Return the text of one of the user's filter scripts."""
         with self.session(user_name, password) as sieve:
             lines, _ = sieve.command("GETSCRIPT", name)
             return lines[0][0]
 
     def put(self, user_name: str, password: str | None, name: str, script: str) -> str:
-        """Store a script, and return the server's warnings or "". ApiError: the server finds an error in it."""
+        """Store a filter script for a user, and return the server's warnings about it; "" if there are none.
+
+        Raise ApiError with the server's explanation if the script has an error.
+        """
         with self.session(user_name, password) as sieve:
             _, response = sieve.command("PUTSCRIPT", name, script)
             return response[-1].strip() if "(WARNINGS)" in response[:-1] else ""
 
     def activate(self, user_name: str, password: str | None, name: str):
-        """Filter the user's mail by this script, or, if the name is "", by none."""
+        """Make one script the filter of the user's mail. With the name "", no script filters it any more."""
         with self.session(user_name, password) as sieve:
             sieve.command("SETACTIVE", name)
 
@@ -60,7 +64,7 @@ class ManageSieve(Client):
             sieve.command("DELETESCRIPT", name)
 
     def purge(self, resource: str, user_name: str):
-        """Delete all of a user's scripts, the active one included."""
+        """Delete all filter scripts of a user, including the active one. `resource` makes no difference."""
         with self.session(user_name, None) as sieve:
             sieve.command("SETACTIVE", "")
             for line in filter(None, sieve.command("LISTSCRIPTS")[0]):
@@ -68,7 +72,11 @@ class ManageSieve(Client):
 
     @contextlib.contextmanager
     def session(self, user_name: str, password: str | None) -> Iterator["Conversation"]:
-        """Log in for a user. A command that the server refuses in the block raises ApiError with its sentence."""
+        """Log in to the server as a user for a `with` block, and yield the connection.
+
+        If the server refuses a command in the block, the block ends with an ApiError that has the server's
+        explanation.
+        """
         identity = self.sasl_identity(user_name, password)
         with self.conversation(max_bytes=MAX_BYTES) as connection:
             sieve = Conversation(self, connection)
@@ -84,7 +92,7 @@ class ManageSieve(Client):
 
 
 class Conversation:
-    """Commands and responses on one connection, from the greeting on."""
+    """A connection to a ManageSieve server. It reads the server's greeting, sends commands and reads responses."""
 
     def __init__(self, client: ManageSieve, connection):
         self.client, self.connection = client, connection
@@ -108,7 +116,11 @@ class Conversation:
             raise ServiceDown(self.client.kind, "it refused the log-in") from None
 
     def command(self, name: str, *arguments: str) -> tuple[list[list[str]], list[str]]:
-        """Send a command. Return the tokens of each line of the response, and those after its OK."""
+        """Send a command, and return the lines of the response and the words after its final OK.
+
+        A line is the list of its words and strings, such as ["spam", "ACTIVE"]. Raise Refused if the response is NO
+        or BYE.
+        """
         literals = [b" {%d+}\r\n%b" % (len(text), text) for text in map(str.encode, arguments)]
         self.connection.sendall(name.encode() + b"".join(literals) + b"\r\n")
         return self.read_response()
@@ -124,7 +136,11 @@ class Conversation:
             lines.append(tokens)
 
     def read_tokens(self) -> tuple[bytes, list[str]]:
-        """Read a line with its literals. Return its OK, NO, BYE or b"", and its atoms, strings and literals."""
+        """Read one line of a response, and return its status and its words.
+
+        The status is b"OK", b"NO" or b"BYE", and b"" for a line of data. The words are atoms and the contents of
+        quoted strings and of literals (RFC 5804 section 1.2).
+        """
         raw, tokens, status = self.read_line(), [], b""
         if match := re.match(rb"(OK|NO|BYE)\b", raw):
             status = match[1]

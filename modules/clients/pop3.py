@@ -1,4 +1,4 @@
-"""A client of POP3 servers (RFC 1939), on top of poplib: it asks for their greeting only."""
+"""A client of POP3 servers (RFC 1939), on top of poplib. It only asks whether the server can be used."""
 
 import contextlib
 import poplib

@@ -14,7 +14,7 @@ VERDICT = re.compile(rf"(?im)^spam: *(true|false|yes|no) *; *{NUMBER} */ *{NUMBE
 
 
 class Spamd(Client):
-    """A client of SPAMC/1.5 (spamd/PROTOCOL in SpamAssassin's source)."""
+    """A client of SpamAssassin's spamd, in version 1.5 of its protocol (spamd/PROTOCOL in SpamAssassin's source)."""
 
     kind, schemes = "antispam", {"spamd": 783}
 
@@ -22,7 +22,11 @@ class Spamd(Client):
         return "SPAMD/" + self.request("PING", b"", PROMPT_SECONDS)[0]
 
     def scan(self, message: bytes) -> dict:
-        """Return whether a message is spam, its score, the threshold, and the names of the rules that matched."""
+        """Have spamd check a message for spam, and return its verdict.
+
+        For example {"spam": True, "score": 7.1, "threshold": 5.0, "rules": ["GTUBE"]}: the rules are those that
+        matched.
+        """
         _, head, body = self.request("SYMBOLS", message, SCAN_SECONDS)
         if not (verdict := VERDICT.search(head)):
             raise self.protocol_error(head)
@@ -34,7 +38,10 @@ class Spamd(Client):
         }
 
     def request(self, command: str, message: bytes, seconds: float) -> tuple[str, str, str]:
-        """Send a command with a message. Return the protocol's version, the headers and the body of the response."""
+        """Send a command with a message. Return the protocol version, the headers and the body of the response.
+
+        `seconds` limits the time for the whole exchange.
+        """
         with self.conversation(seconds) as connection:
             connection.sendall(
                 b"%b SPAMC/1.5\r\nContent-length: %d\r\n\r\n" % (command.encode(), len(message))
@@ -51,7 +58,7 @@ class Spamd(Client):
 
 
 class Clamd(Client):
-    """A client of clamd(8). Commands that begin with z, and their answers, end with a NUL byte."""
+    """A client of ClamAV's clamd(8). Its commands begin with z, so that commands and answers end with a NUL byte."""
 
     kind, schemes = "antivirus", {"clamd": 3310}
 
@@ -64,7 +71,11 @@ class Clamd(Client):
             return version
 
     def scan(self, message: bytes) -> dict:
-        """Return whether a message is clean, and the signature of the virus in it or None."""
+        """Have clamd check a message for viruses, and return its verdict.
+
+        It is {"clean": True, "signature": None}, or False and the name of the virus. Raise ApiError if clamd refuses
+        the message, for example because it is too large.
+        """
         with self.conversation(SCAN_SECONDS) as connection:
             try:
                 connection.sendall(b"zINSTREAM\0")
@@ -86,7 +97,7 @@ class Clamd(Client):
 
 
 def read_answer(connection) -> str:
-    """Read up to the NUL byte, or to the end if there is none."""
+    """Read one answer of clamd: up to a NUL byte, or up to the end of the connection if there is none."""
     answer, file = bytearray(), connection.makefile("rb")  # bytes would be copied for every chunk
     while not answer.endswith(b"\0") and (chunk := file.read1(4096)):
         answer.extend(chunk)

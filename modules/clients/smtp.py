@@ -41,7 +41,10 @@ class Smtp(Client):
             return to_text(smtp.welcome).split("\n")[0]
 
     def send(self, sender: str, recipients: list[str], message: bytes):
-        """Hand a message over for all recipients or for none. ApiError has the server's reason for a refusal."""
+        """Send a message to all recipients, or to none if the server refuses one of them.
+
+        Raise ApiError with the server's reason if it refuses the sender, a recipient or the message.
+        """
         with self.conversation() as connection:
             smtp = SmtpConversation(connection, self.host)
             smtp.ehlo_or_helo_if_needed()
@@ -61,6 +64,7 @@ class Smtp(Client):
                 smtp.quit()
 
     def log_in(self, smtp: SmtpConversation, user: str, password: str):
+        """Log in to the server, after STARTTLS if passwords must be encrypted. Raise ServiceDown if it is refused."""
         if self.encrypt and self.scheme != "smtps":
             smtp.starttls(context=self.tls)
         try:
@@ -71,7 +75,11 @@ class Smtp(Client):
     def mail_parameters(
         self, smtp: SmtpConversation, sender: str, recipients: list[str], message: bytes
     ) -> str:
-        """Return the parameters of MAIL that the message needs. ApiError: the server lacks SMTPUTF8 (RFC 6531)."""
+        """Return the parameters for the command MAIL FROM, such as " SMTPUTF8 SIZE=1234".
+
+        They depend on the message and on what the server supports. Raise ApiError if an address is not ASCII and the
+        server lacks SMTPUTF8 (RFC 6531).
+        """
         parameters = ""
         if not (sender + "".join(recipients)).isascii():
             if not smtp.has_extn("smtputf8"):
@@ -83,7 +91,10 @@ class Smtp(Client):
 
     @staticmethod
     def check_reply(reply: tuple[int, bytes | str], subject: str):
-        """Refuse a reply that is not 2xx. subject: the address or message that the server refused."""
+        """Raise ApiError unless an SMTP reply, a pair of code and text, means success (2xx).
+
+        `subject` is what the reply is about, for the error: an address or "the message".
+        """
         if not 200 <= reply[0] < 300:
             sentence = f"The smtp service refused {subject}: {reply[0]}"
             raise ApiError(f"{sentence} {to_text(reply[1])[:200]}", audit=sentence)

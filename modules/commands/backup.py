@@ -10,8 +10,8 @@ import mailapi
 from ..state.owners import chown_like
 from .progress import TerminalLine
 
-PAGES_AT_ONCE = 1000  # between two steps the mail daemons may write, after which SQLite starts again
-MOST_RESTARTS = 3  # then the copy is made in one step, for which writers wait
+PAGES_AT_ONCE = 1000  # after each step the mail daemons may write; then SQLite starts the copy again
+MOST_RESTARTS = 3  # after these the copy is made in one step, while writers wait
 
 
 def options(parser):
@@ -45,7 +45,7 @@ def run(args):
 
 
 def copy(source: Path, target: Path):
-    """Copy a database, and check the copy."""
+    """Copy a SQLite database to another file, and check the copy's integrity; sqlite3.Error if it is damaged."""
     uri = f"{source.absolute().as_uri()}?mode=ro"
     with (
         contextlib.closing(sqlite3.connect(uri, uri=True)) as old,
@@ -61,11 +61,11 @@ def copy(source: Path, target: Path):
 
 
 class TooManyRestarts(Exception):
-    """Writers changed the database more often than the copy can start again."""
+    """Writers changed the database during the copy more often than MOST_RESTARTS permits."""
 
 
 class Progress:
-    """Show the progress, and count how often SQLite starts the copy again."""
+    """A callback for sqlite3's backup: shows the progress, and counts how often SQLite starts the copy again."""
 
     def __init__(self):
         self.fewest_left, self.restarts, self.line = None, 0, TerminalLine()

@@ -53,7 +53,7 @@ def run(args):
 def make_call(
     app: mailapi.Application, generation: mailapi.Generation, endpoint: mailapi.Endpoint, args
 ) -> mailapi.Call:
-    """Return the call of an action with the fields and the user of the command line."""
+    """Return the call of an action from the command line's arguments: its fields, and the user of --as if given."""
     fields = dict(read_field(argument, endpoint, generation) for argument in args.fields)
     fields |= ask_for_secrets(endpoint, generation, fields)
     mailapi.refuse_forbidden_text(fields)
@@ -69,7 +69,7 @@ def make_call(
 def perform(
     app: mailapi.Application, call: mailapi.Call, module: mailapi.Module, endpoint: mailapi.Endpoint
 ) -> tuple[dict, bytes | None, str]:
-    """Run the action. Return its answer, the content of the file that it answers or None, and the status for the audit."""
+    """Run the action. Return its answer, the bytes of the file that it returns or None, and the audit's status."""
     try:
         result = app.perform(call, module, endpoint)
     except mailapi.ApiError as refused:
@@ -92,7 +92,7 @@ def notify(
     endpoint: mailapi.Endpoint,
     status: str,
 ):
-    """Report a change to the modules that record requests, under the name of the system's user."""
+    """Report a change to the modules' on_request, as the audit needs it; without --as under the system user's name."""
     event = Event(module.path, status, 200, "", "local")
     event.describe(call, endpoint)
     event.user_name = event.user_name or f"local:{getpass.getuser()}"
@@ -103,7 +103,10 @@ def notify(
 def read_field(
     argument: str, endpoint: mailapi.Endpoint, generation: mailapi.Generation
 ) -> tuple[str, object]:
-    """Return a field's name, and its value as a client would send it."""
+    """Return the field's name and value from the argument FIELD=VALUE; a secret's value may be asked for.
+
+    The value is as a client would send it, for example a list for a field of the type list_of_text.
+    """
     name, equals, value = argument.partition("=")
     name = mailapi.canonical(name)
     kinds = endpoint.fields(generation) | endpoint.query
@@ -128,12 +131,12 @@ def read_field(
 
 
 def read_secret(name: str) -> str:
-    """Read a secret without echo, or a line of standard input that is no terminal."""
+    """Ask for a secret at the terminal without echo; without a terminal, read a line of standard input."""
     return getpass.getpass(f"{name}: ") if sys.stdin.isatty() else sys.stdin.readline().rstrip("\n")
 
 
 def ask_for_secrets(endpoint: mailapi.Endpoint, generation: mailapi.Generation, fields: dict) -> dict:
-    """Ask at the terminal for the required secrets that are missing, and return them; {} without a terminal."""
+    """Ask at the terminal for required secrets that `fields` lacks. Return {name: secret}; {} without a terminal."""
     missing = (
         [
             name
@@ -147,7 +150,7 @@ def ask_for_secrets(endpoint: mailapi.Endpoint, generation: mailapi.Generation, 
 
 
 def read_document(path: str) -> str:
-    """Return the text of a file or, for -, of standard input."""
+    """Return the text of a file, or of standard input if the path is "-"; ApiError unless it is UTF-8."""
     try:
         return (sys.stdin.buffer.read() if path == "-" else Path(path).read_bytes()).decode("utf-8-sig")
     except UnicodeDecodeError:
@@ -155,7 +158,10 @@ def read_document(path: str) -> str:
 
 
 def print_answer(answer: dict, as_table: bool):
-    """Print an answer's lists as tables and the other fields below; JSON where it has objects or as_table is false."""
+    """Print an answer's lists as tables and its other members below.
+
+    Print JSON if the answer contains objects, or if `as_table` is false.
+    """
     lists = [value for value in answer.values() if isinstance(value, list)]
     if not as_table or any(isinstance(value, dict) for value in answer.values()):
         print(json.dumps(answer, ensure_ascii=sys.stdout.isatty(), indent=2, default=mailapi.readable))
@@ -168,7 +174,7 @@ def print_answer(answer: dict, as_table: bool):
 
 
 def print_table(rows: list[dict]):
-    """Print rows in columns; no cell can move the cursor."""
+    """Print rows in columns, with the keys of the dictionaries as headings. Control characters are replaced."""
     if not rows:
         return print("(none)")
     names = list(dict.fromkeys(name for row in rows for name in row))
@@ -180,7 +186,7 @@ def print_table(rows: list[dict]):
 
 
 def cell(value) -> str:
-    """Return a value as one line; of a list of rows, their values."""
+    """Return a value as one line of text; for a list of objects, their values separated by commas."""
     if isinstance(value, list) and value and isinstance(value[0], dict):
         return ", ".join(
             mailapi.printable([part for part in row.values() if part is not None]) for row in value

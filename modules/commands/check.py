@@ -44,7 +44,7 @@ def run(args):
 
 
 def check_module_databases(report: Report, app: mailapi.Application, repair: bool):
-    """Report what modules find in databases of their own, and let them repair it."""
+    """Report the results of each module's own check (Module.check). repair: first mend what can be mended."""
     for name, module in app.listed().items():
         try:
             for good, line in module.check(repair):

@@ -1,4 +1,4 @@
-"""Parts of `mailapi check`: passwords in config.py, and who can read or change it."""
+"""Part of `mailapi check`: whether config.py contains passwords, and who can read or change it."""
 
 import ast
 import re
@@ -12,7 +12,7 @@ from .check_report import Report
 
 
 def check_config_file(report: Report, config: str, app: mailapi.Application):
-    """Report passwords in config.py that others can read, and a config.py that others can change."""
+    """Report a config.py that everybody can change, or that contains passwords and everybody can read."""
     path = Path(config).resolve()
     mode = path.stat().st_mode if reachable_by_everybody(path) else 0
     if mode & stat.S_IROTH and has_passwords(path, app.config):
@@ -24,12 +24,12 @@ def check_config_file(report: Report, config: str, app: mailapi.Application):
 
 
 def reachable_by_everybody(path: Path) -> bool:
-    """Return whether everybody may enter the folders above a file."""
+    """Return whether every user of the system may enter all folders above a file."""
     return all(folder.stat().st_mode & stat.S_IXOTH for folder in path.parents)
 
 
 def has_passwords(path: Path, config: mailapi.Config) -> bool:
-    """Return whether the file itself contains one of the passwords, which may also come from another file."""
+    """Return whether the text of config.py contains a password of the config, which may also come from another file."""
     texts = [
         node.value
         for node in ast.walk(ast.parse(path.read_bytes()))
@@ -40,7 +40,7 @@ def has_passwords(path: Path, config: mailapi.Config) -> bool:
 
 
 def passwords(value) -> Iterator[str]:
-    """Yield the passwords in a value of the config: those in URLs, and those under a key `password`."""
+    """Yield the passwords in a value of the config: those in URLs, and the texts under a key `password`."""
     if isinstance(value, dict):
         for key, entry in value.items():
             yield from [entry] if key == "password" and isinstance(entry, str) else passwords(entry)

@@ -1,4 +1,4 @@
-"""Parts of `mailapi check` that ask the master database: its engine, the modules' tables, permissions, delegations."""
+"""Part of `mailapi check` that queries the master database: its engine, tables, permissions and delegations."""
 
 from pathlib import Path
 
@@ -12,7 +12,7 @@ CORE_PERMISSIONS = {"admin", "delegate"}  # modules declare theirs as Module.per
 
 
 def check_database(report: Report, app: mailapi.Application):
-    """Report the state of the master database, and why it cannot be used."""
+    """Check the master database with queries, and report the result or the error that stops them."""
     location = mailapi.without_password(app.config.dbpath)
     try:
         generation = app.generation()
@@ -25,7 +25,7 @@ def check_database(report: Report, app: mailapi.Application):
 
 
 def check_server(report: Report, app: mailapi.Application):
-    """Check max_allowed_packet and the columns' collations."""
+    """Check two settings of a master database on a server: max_allowed_packet and the columns' collations."""
     with app.db.transaction("DEFERRED"):
         packet = app.db.run("SELECT @@max_allowed_packet").fetchone()[0]
         columns = app.db.run("""SELECT TABLE_NAME, COLUMN_NAME FROM information_schema.COLUMNS WHERE
@@ -44,7 +44,7 @@ def check_server(report: Report, app: mailapi.Application):
 
 
 def check_file(report: Report, app: mailapi.Application):
-    """Check the journal mode, integrity and foreign keys of a SQLite file."""
+    """Check a master database in a SQLite file: its journal mode, integrity and foreign keys."""
     run = app.db.connect().execute
     journal = run("PRAGMA journal_mode").fetchone()[0]
     report.result(
@@ -64,7 +64,7 @@ def check_file(report: Report, app: mailapi.Application):
 
 
 def check_modules(report: Report, app: mailapi.Application, generation: mailapi.Generation):
-    """Check the tables of each listed module, and name the module that serves in its stead in this generation."""
+    """Check the tables of each configured module. Report which modules another one replaces in this schema version."""
     for name, module in app.listed().items():
         if other := module.stand_ins.get(generation.number):
             path = Path(other[1]).stem
@@ -86,6 +86,7 @@ def check_module(
     module: mailapi.Module,
     generation: mailapi.Generation,
 ):
+    """Check that the tables of a module have its columns, and report rows that harm the mail daemons."""
     if active := module.active_in(generation):
         for query in active.rows:
             app.db.column(query.limit(1))
@@ -99,7 +100,7 @@ def check_module(
 
 
 def check_permissions(report: Report, app: mailapi.Application, generation: mailapi.Generation):
-    """Warn of permissions that no module declares, and of delegations of users who lack the permission to use them."""
+    """Warn of permissions that no module uses, and of delegations to users without the permission to use them."""
     access, word = generation.access, generation.permission
     valid = CORE_PERMISSIONS.union(*(module.permissions for module in app.modules.values()))
     unknown = access.select(access.api_permission, access.api_user).where(access.api_permission.not_in(valid))
@@ -119,5 +120,5 @@ def check_permissions(report: Report, app: mailapi.Application, generation: mail
 
 
 def first_three(names: list[str]) -> str:
-    """Return the first three names and the number of the others."""
+    """Return the first three names, and how many more there are: "ann, ben, cat and 7 more"."""
     return ", ".join(map(str, names[:3])) + (f" and {len(names) - 3} more" if len(names) > 3 else "")

@@ -1,4 +1,4 @@
-"""Parts of `mailapi check`: who may read and write the master database's files."""
+"""Part of `mailapi check`: who may read and write the files of the master database."""
 
 import os
 import pwd
@@ -11,7 +11,10 @@ from .check_report import Report, describe
 
 
 def check_database_files(report: Report, app: mailapi.Application, daemon: str | None):
-    """Check the database file, its folder and side files for this process's user and the mail daemons'."""
+    """Check that this process's user, and the mail daemons' user `daemon`, can use the database file and its folder.
+
+    Also check that journals and other side files belong to the owner of the database file.
+    """
     database = Path(app.config.dbpath)
     if not database.exists():
         return
@@ -33,7 +36,7 @@ def check_database_files(report: Report, app: mailapi.Application, daemon: str |
 
 
 def may_write(user: str, path: Path) -> bool:
-    """Return whether owner, group and mode let a user read and write a file, or enter and change a folder."""
+    """Return whether a user may read and write a file, or enter and change a folder, by its owner, group and mode."""
     try:
         entry = pwd.getpwnam(user)
     except KeyError:

@@ -1,4 +1,4 @@
-"""Part of `mailapi check --service USER`: access to the files as that user, whom the API runs as, has it.
+"""Part of `mailapi check --service USER`: what the user that the API runs as can read and change.
 
 A child process becomes that user and asks the kernel. So access control lists (ACL), closed folders above a file and
 read-only file systems count as they do for the service.
@@ -22,7 +22,7 @@ ACCESS_NAMES = {READ: "read", CHANGE: "read and written", CHANGE_FOLDER: "writte
 
 
 def check_service(report: Report, config: str, app: mailapi.Application, user: str):
-    """Report which databases and folders that user can use, and which of config and modules they cannot read."""
+    """Report which databases and folders a user can change, and which files of config and code the user cannot read."""
     needs = [(config, READ), *((file, READ) for file in code_files())]
     for database in database_files(app):
         needs += database_needs(database)
@@ -46,20 +46,20 @@ def check_service(report: Report, config: str, app: mailapi.Application, user: s
 
 
 def code_files() -> list[str]:
-    """Return the files of the core and of the modules that are loaded."""
+    """Return the paths of the loaded files of mailapi.py and modules/."""
     ours = ("mailapi.", "mailapi_modules.")
     loaded = [python for name, python in sys.modules.items() if f"{name}.".startswith(ours)]
     return sorted({file for python in loaded if (file := code_file(python))})
 
 
 def code_file(python: ModuleType) -> str | None:
-    """Return the file that has a module's code: its own, or mailapi.pyz; None for a folder of modules."""
+    """Return the file that has a Python module's code, which may be mailapi.pyz; None for a folder of modules."""
     archive = getattr(getattr(python, "__loader__", None), "archive", None)
     return archive or getattr(python, "__file__", None)
 
 
 def database_files(app: mailapi.Application) -> list[str]:
-    """Return the databases that are files: the master, the state, and that of accounts where it is a separate one."""
+    """Return the paths of the databases that are files: master, state, and that of accounts/ if it is another one."""
     config, locations = app.config, [app.config.dbpath, app.config.state]
     if config.apiserver and "accounts" in app.modules:
         locations.append(
@@ -69,9 +69,10 @@ def database_files(app: mailapi.Application) -> list[str]:
 
 
 def database_needs(database: str) -> list[tuple[str, int]]:
-    """Return a database's folder, and those of the file and its side files that exist, with the access needed.
+    """Return which files and folders of a database must be accessible: (path, CHANGE or CHANGE_FOLDER).
 
-    SQLite makes side files beside the file that a link leads to.
+    These are its folder, and the database file and its side files if they exist. If the path is a link, SQLite makes
+    side files beside the file that it leads to.
     """
     file = Path(os.path.realpath(database))
     main = [Path(database)] if file.exists() else []
@@ -84,7 +85,8 @@ def database_needs(database: str) -> list[tuple[str, int]]:
 
 
 def find_obstacles(config: str, needs: list[tuple[str, int]]) -> tuple[list[str | None], str | None]:
-    """Return the obstacle to each file, or None, and the error in the config as this process reads it, or None."""
+    """Return two things, for the user of this process: for each file in `needs` the closed file or folder that prevents
+    access, or None; and the error if the config cannot be loaded, or None."""
     obstacles, config_error = [obstacle_to(path, need) for path, need in needs], None
     if not any(obstacle for obstacle, (_, need) in zip(obstacles, needs) if need == READ):
         try:
@@ -95,7 +97,10 @@ def find_obstacles(config: str, needs: list[tuple[str, int]]) -> tuple[list[str 
 
 
 def obstacle_to(path: str, need: int) -> str | None:
-    """Return the first closed folder above a file or its link's target, or the closed file itself; None if open."""
+    """Return the first folder on the way to a file that is closed, or the file itself; None if `need` is satisfied.
+
+    The way to a link's target is checked, too. need: os.R_OK and the like.
+    """
     for way in (os.path.abspath(path), os.path.realpath(path)):
         for folder in reversed(Path(way).parents):
             if not os.access(folder, os.X_OK):
@@ -106,7 +111,7 @@ def obstacle_to(path: str, need: int) -> str | None:
 
 
 def run_as(user: str, job: Callable) -> Any:
-    """Run job in a child process of that user, and return its result by way of JSON."""
+    """Run `job` in a child process as a user, and return its result, which must be JSON data."""
     entry = pwd.getpwnam(user)
     if os.geteuid() not in (0, entry.pw_uid):
         raise mailapi.ConfigError(f"--service {user}: run it as root or as {user}.")
@@ -123,7 +128,7 @@ def run_as(user: str, job: Callable) -> Any:
 
 
 def run_in_child(entry: pwd.struct_passwd, job: Callable, writer: int):
-    """Become a user, write the result of job to a pipe as JSON, and end the process."""
+    """Become the user in the child process, write the result of `job` to a pipe as JSON, and end the process."""
     try:
         if os.geteuid() == 0:
             os.initgroups(entry.pw_name, entry.pw_gid)
@@ -134,4 +139,4 @@ def run_in_child(entry: pwd.struct_passwd, job: Callable, writer: int):
     except Exception as error:
         print(f"mailapi: {mailapi.printable(mailapi.cause(error))}", file=sys.stderr, flush=True)
     finally:
-        os._exit(0)  # nothing of the parent's may be closed or written twice
+        os._exit(0)  # without clean-up: open files and buffers belong to the parent process

@@ -1,4 +1,4 @@
-"""Parts of `mailapi check`: the state database's tables, folder and owner."""
+"""Part of `mailapi check`: the state database, its tables, folder and owner."""
 
 import contextlib
 import os
@@ -12,7 +12,7 @@ from .check_report import Report, describe
 
 
 def check_state(report: Report, app: mailapi.Application):
-    """Check that the state database can be written, or be made."""
+    """Check that the state database can be written to; or created, if it does not exist yet."""
     is_url, path = mailapi.is_url(app.config.state), Path(app.config.state)
     if not is_url and not check_state_folder(report, path):
         return
@@ -31,7 +31,7 @@ def check_state(report: Report, app: mailapi.Application):
 
 
 def check_state_schemas(report: Report, app: mailapi.Application):
-    """Report modules whose tables SQLite refuses, or refuses to create a second time."""
+    """Report modules whose `state_schema` SQLite refuses, or refuses when it is run a second time."""
     with contextlib.closing(sqlite3.connect(":memory:")) as connection:
         connection.executescript(sessions.STATE_SCHEMA + throttle.STATE_SCHEMA)
         for name, module in app.listed().items():
@@ -45,7 +45,7 @@ def check_state_schemas(report: Report, app: mailapi.Application):
 
 
 def check_state_folder(report: Report, path: Path) -> bool:
-    """Return whether SQLite can make files in the folder of the state database; report the folder where it cannot."""
+    """Return whether files can be created in the state database's folder; report an error if they cannot."""
     folder = Path(os.path.realpath(path)).parent
     try:
         probe = folder / f".mailapi-check-{os.getpid()}"
@@ -58,7 +58,7 @@ def check_state_folder(report: Report, path: Path) -> bool:
 
 
 def check_state_owner(report: Report, path: Path):
-    """Report a state database of root's in another user's folder, and side files that are not its owner's."""
+    """Report a state database of root in another user's folder, and side files with another owner than the database."""
     path = Path(os.path.realpath(path))
     status, folder = path.stat(), path.parent.stat()
     if status.st_uid == 0 != folder.st_uid:

@@ -13,7 +13,7 @@ from pathlib import Path
 
 import mailapi
 
-UNCHECKED = (1).to_bytes(4, "little")  # Python does not look for the source of such bytecode (PEP 552)
+UNCHECKED = (1).to_bytes(4, "little")  # flag of a .pyc file that is never compared with its source (PEP 552)
 
 
 def options(parser):
@@ -36,11 +36,11 @@ def run(args):
 
 
 def copy_compiled(archive: zipfile.ZipFile, file, target: Path):
-    """Copy the entries of an archive, and add the bytecode of each source."""
+    """Copy an archive's entries to `file`, with the bytecode of each Python source. target: the path in tracebacks."""
     with zipfile.ZipFile(file, "w") as copy:
         for entry in archive.infolist():
             if entry.filename.endswith(".pyc"):
-                continue  # of the Python that compiled the original
+                continue  # made by the Python that compiled the original
             content = archive.read(entry)
             copy.writestr(entry, content)
             if entry.filename.endswith(".py"):
@@ -49,6 +49,6 @@ def copy_compiled(archive: zipfile.ZipFile, file, target: Path):
 
 
 def compiled(source: bytes, path: str) -> bytes:
-    """Return what a .pyc file has for a source."""
+    """Return the content of the .pyc file for a Python source. path: the file's name in tracebacks."""
     code = compile(source, path, "exec", dont_inherit=True)
     return importlib.util.MAGIC_NUMBER + UNCHECKED + importlib.util.source_hash(source) + marshal.dumps(code)

@@ -12,7 +12,7 @@ from .package_files import read_schema
 from .progress import RowCounts
 
 ROWS_AT_ONCE = 2000
-BYTES_AT_ONCE = 8 * 1024 * 1024  # of mails, estimated from those before
+BYTES_AT_ONCE = 8 * 1024 * 1024  # of mails, estimated from the size of the last ones read
 MOST_PASSES = 5
 
 
@@ -23,7 +23,7 @@ def options(parser):
 
 
 def run(args):
-    """Copy the rows of all tables, and compare them once more at the end.
+    """Copy the rows of all tables, and compare all of them once more at the end.
 
     The schema's version is written last, so that no API serves an incomplete copy.
     """
@@ -46,12 +46,14 @@ def run(args):
 
 
 def open_database(location: str, schema: str, is_state: bool) -> Database:
+    """Return the database at a path or URL, not yet connected. schema: tables of a state database on a server."""
     if is_url(location):
         return ServerDatabase(location, is_state, schema)
     return SqliteFile(location, is_state)
 
 
 def tables_of(schema: str) -> list:
+    """Return the tables that a schema creates, as mariadb.tables describes them."""
     from ..mariadb import tables as server_tables
 
     with server_tables.model(schema) as model:
@@ -59,7 +61,7 @@ def tables_of(schema: str) -> list:
 
 
 def check_source(source: Database, target: Database, tables: list, is_state: bool):
-    """Refuse tables and columns that the copy would leave out, or name them where that is harmless."""
+    """Raise ConfigError if the copy would leave out tables or columns; only print foreign tables and triggers."""
     if isinstance(source, ServerDatabase):
         refuse_other_tables(source, tables, is_state)
     if not (source.is_file and target.is_file):  # a file's schema has all columns of a file
@@ -69,7 +71,10 @@ def check_source(source: Database, target: Database, tables: list, is_state: boo
 
 
 def refuse_other_tables(source: ServerDatabase, tables: list, is_state: bool):
-    """Refuse tables of modules that the config does not name; a server's database can be both master and state."""
+    """Raise ConfigError if a state database has tables that no module of modulelist declares: they would be left out.
+
+    A server's database can be master and state in one. For a master database only print the names of other tables.
+    """
     copied = {table.name for table in tables} | {"mailapi_turn"}
     if is_state:
         copied |= {table.name for table in tables_of(read_schema())}
@@ -84,9 +89,9 @@ def refuse_other_tables(source: ServerDatabase, tables: list, is_state: bool):
 
 
 def copy(source: Database, target: Database, tables: list):
-    """Repeat passes over all tables until one finds no difference and no change of the source.
+    """Make the target's tables equal to the source's, except for `meta`: repeat passes until one finds no difference.
 
-    ConfigError where the target stores a row differently, or the source changes during MOST_PASSES passes.
+    ConfigError if the target stores a row differently, or if the source changes during each of MOST_PASSES passes.
     """
     unchanged_since: list[
         int | None
@@ -105,7 +110,7 @@ def copy(source: Database, target: Database, tables: list):
 
 
 def update_table(source: Database, target: Database, table) -> str:
-    """Make a table of the target equal to the source's. Return the name of a row that was not, or ""."""
+    """Make a table of the target equal to the source's. Return the first row that differed ("users, row 7") or ""."""
     first, compared, changed, difference, progress = LOWEST_KEY, 0, 0, "", RowCounts(table.name)
     mails = next((index for index, column in enumerate(table.columns) if column.name == "mail_data"), None)
     size = ROWS_AT_ONCE if mails is None else 1
@@ -125,7 +130,7 @@ def update_table(source: Database, target: Database, table) -> str:
 
 
 def update_rows(target: Database, table, wanted: dict, present: dict) -> set[int]:
-    """Replace a range of the target's rows by the wanted ones. Return the keys of those that differed."""
+    """Replace the rows `present` in the target by `wanted` (key → row). Return the keys of rows that differed."""
     different = {key: row for key, row in wanted.items() if present.get(key) != row}
     surplus = present.keys() - wanted.keys()
     if outdated := surplus | different.keys() & present.keys():
@@ -137,5 +142,5 @@ def update_rows(target: Database, table, wanted: dict, present: dict) -> set[int
 
 
 def next_size(size: int, read: int) -> int:
-    """Return how many mails to read at once after `size` mails of `read` bytes together."""
+    """Return how many mails to read at once, after `size` mails had `read` bytes together."""
     return max(1, min(2 * size, BYTES_AT_ONCE * size // (read + 1), ROWS_AT_ONCE))

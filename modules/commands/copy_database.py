@@ -1,4 +1,4 @@
-"""A database of `mailapi copy`: what SQLite and MariaDB have in common."""
+"""The base of a database that `mailapi copy` reads or writes: what SQLite and MariaDB have in common."""
 
 import contextlib
 import re
@@ -8,15 +8,15 @@ from typing import Any
 
 from mailapi import GENERATIONS, ConfigError, number, without_password
 
-COPY_TABLE = "mailapi_copy"  # a table that the target has for as long as the copy is not complete
+COPY_TABLE = "mailapi_copy"  # a table that the target has until the copy is complete
 LOWEST_KEY, HIGHEST_KEY = -(2**63), 2**63 - 1
 
 
 class Database:
     """The source or the target of a copy.
 
-    A row is a tuple in the order of its table's columns, its key an integer. `location` is a path or a URL, `label`
-    the same without a password.
+    A row is a tuple in the order of its table's columns; its key is an integer. `location` is a path or a URL,
+    `label` the same without a password.
     """
 
     is_file = False
@@ -27,7 +27,7 @@ class Database:
 
     @contextlib.contextmanager
     def opened(self, make: bool = False) -> Iterator[None]:
-        """Connect for the duration of a with statement; `make` creates a file that does not exist."""
+        """Connect for the duration of a with statement. make: create the file if it does not exist."""
         try:
             self.open(make)
         except sqlite3.Error as error:
@@ -40,50 +40,50 @@ class Database:
     # What the subclasses do
 
     def open(self, make: bool = False):
-        """Connect; `make` creates a file that does not exist."""
+        """Connect. make: create the file if it does not exist."""
         raise NotImplementedError
 
     def query(self, sql: str, values: tuple = ()) -> list[tuple]:
-        """Run a statement and return its rows; ConfigError where the database refuses it."""
+        """Run a statement of SQL and return its rows; ConfigError if the database refuses it."""
         raise NotImplementedError
 
     def error_class(self) -> type[Exception]:
-        """Return the class of the database's exceptions."""
+        """Return the class of the driver's exceptions: sqlite3.Error or pymysql.MySQLError."""
         raise NotImplementedError
 
     def has_table(self, table: str) -> bool:
         raise NotImplementedError
 
     def columns(self, table: str) -> list[str]:
-        """Return the names of a table's columns with the computed ones; [] where there is no such table."""
+        """Return the names of a table's columns, including computed ones; [] if there is no such table."""
         raise NotImplementedError
 
     def version(self) -> int | None:
-        """Return a number that changes when another connection changes the rows that are read here."""
+        """Return a number that changes when another connection changes rows that this connection would read."""
         raise NotImplementedError
 
     def rows(self, table, first: int, last: int = HIGHEST_KEY, size: int = -1) -> Iterator[tuple[int, tuple]]:
-        """Yield the keys and rows from key `first` to `last` in their order, at most `size` of them; -1: all."""
+        """Yield (key, row) for the keys from `first` to `last`, in their order; at most `size` rows, -1 for all."""
         raise NotImplementedError
 
     def last_keys(self, tables: list) -> dict[str, int]:
-        """Return the last key that each AUTOINCREMENT column has given, by table."""
+        """Return {table: the highest key that its AUTOINCREMENT column has given}."""
         raise NotImplementedError
 
     def prepare(self, schema: str, tables: list, source: str):
-        """Create the tables of a target, and the one that marks the copy as incomplete."""
+        """Create the target's tables, and COPY_TABLE, which marks the copy as incomplete. source: the source's name."""
         raise NotImplementedError
 
     def begin(self):
-        """Begin a transaction unless there is one."""
+        """Begin a transaction, unless this connection is in one."""
         raise NotImplementedError
 
     def insert_all(self, table, rows: dict[int, tuple]):
-        """Insert rows by their keys; `error_class` where the database refuses one."""
+        """Insert rows with their keys; raise an exception of `error_class` if the database refuses one."""
         raise NotImplementedError
 
     def delete(self, table, keys: Iterable[int]):
-        """Begin a transaction unless there is one, and delete rows by their keys."""
+        """Delete rows by their keys, in a transaction that this method begins if there is none."""
         raise NotImplementedError
 
     def rollback(self):
@@ -93,13 +93,13 @@ class Database:
         raise NotImplementedError
 
     def finish(self, tables: list, source: "Database"):
-        """Continue the source's AUTOINCREMENT keys, and mark the copy as complete."""
+        """Make a target continue the source's AUTOINCREMENT keys, and mark the copy as complete."""
         raise NotImplementedError
 
     # What they have in common
 
     def refuse_other_columns(self, tables: list):
-        """Refuse a source with a column that the copy would leave out, or without one that it needs."""
+        """Raise ConfigError if a table of the source has a column that would be left out, or lacks a needed one."""
         for table in tables:
             wanted = {column.name.lower() for column in table.columns}
             have = {name.lower() for name in self.columns(table.name)}
@@ -111,12 +111,12 @@ class Database:
             self.refuse_missing(table, wanted - have)
 
     def refuse_missing(self, table, names: set[str]):
-        """Refuse a table that lacks one of the named columns."""
+        """Raise ConfigError if `names`, the columns that the table lacks, is not empty."""
         if names:
             raise ConfigError(f"{self.label} has no column {table.name}.{min(names)}. Nothing was written.")
 
     def insert(self, table, rows: dict[int, tuple]):
-        """Insert rows by their keys; ConfigError names the first one that the database refuses."""
+        """Insert rows with their keys; ConfigError names the first row that the database refuses."""
         self.begin()
         try:
             self.insert_all(table, rows)
@@ -130,7 +130,7 @@ class Database:
                     raise ConfigError(f"{table.name}, row {key}: {error_text(error)}.") from error
 
     def refuse_unless_complete(self):
-        """Refuse a source that is no database of the API, or a copy that was interrupted."""
+        """Raise ConfigError if the source is not a database of the API, or if a copy to it was interrupted."""
         if self.has_table(COPY_TABLE):
             raise ConfigError(f"{self.label} is itself a copy that is not complete.")
         if self.is_state and not self.has_table("session"):
@@ -143,14 +143,14 @@ class Database:
             raise ConfigError("From a server only databases of generation 9 are copied.")
 
     def schema_version(self):
-        """Return the schema version of a master database, or None."""
+        """Return the schema version of a master database (8 or 9); None if there is none."""
         if not self.has_table("meta"):
             return None
         rows = self.query("SELECT value FROM meta WHERE \"key\" = 'schema_version'")
         return number(decoded(rows[0][0])) if rows else None
 
     def refuse_unless_empty(self, tables: list, source: str):
-        """Refuse a target that has rows, unless an interrupted copy of the same source left them."""
+        """Raise ConfigError if the target has rows, unless an interrupted copy from the same source left them."""
         for table in tables:
             if self.has_table(table.name):
                 self.refuse_missing(
@@ -171,15 +171,15 @@ class Database:
                 raise ConfigError(f"{self.label} is not empty: {table.name} has rows. It was not touched.")
 
     def may_have_rows(self, table) -> bool:
-        """Return whether every new state database has rows in the table."""
+        """Return whether a table of a state database has rows from its creation on."""
         return self.is_state and table.name in ("mailapi_turn", "Sequences")
 
 
 def error_text(error: Exception) -> str:
-    """Return a database's message without the server's error number and its row number within a statement."""
+    """Return a database's error message without the server's error number and without the row number in it."""
     return re.sub(r" at row \d+$", "", str(error.args[-1] if error.args else error)).rstrip(".")
 
 
 def decoded(value):
-    """Return a text that SQLite may have given as bytes."""
+    """Return text as str; SQLite may have given it as bytes."""
     return value.decode() if isinstance(value, bytes) else value

@@ -8,7 +8,7 @@ from .copy_database import COPY_TABLE, HIGHEST_KEY, Database, error_text
 
 
 class ServerDatabase(Database):
-    """A database on MariaDB or MySQL; what Database says of AUTOINCREMENT is AUTO_INCREMENT here."""
+    """A database on MariaDB or MySQL. Where the base class says AUTOINCREMENT, it has AUTO_INCREMENT."""
 
     def __init__(self, location: str, is_state: bool, schema: str):
         super().__init__(location, is_state)

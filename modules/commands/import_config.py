@@ -41,7 +41,7 @@ def run(args):
 
 
 def config_py(values: dict, path: Path) -> str:
-    """Return the text of a config.py with the values of a PHP config."""
+    """Return the text of a config.py with the values of a PHP config. path: the PHP file, for messages."""
     for key in ("dbpath", "modulelist"):
         if key not in values:
             raise mailapi.ConfigError(f"{path} does not set ${key}.")
@@ -62,7 +62,7 @@ def config_py(values: dict, path: Path) -> str:
 
 
 def module_names(modulelist, files: dict, path: Path) -> list[str]:
-    """Return the class names of the modules, which the array has as keys or as values."""
+    """Return the class names of modules in the PHP array $modulelist, which has them as keys or as values."""
     if not isinstance(modulelist, dict):
         raise mailapi.ConfigError(f"{path}: $modulelist is no array.")
     return [
@@ -71,7 +71,7 @@ def module_names(modulelist, files: dict, path: Path) -> list[str]:
 
 
 def installed_modules() -> dict[str, str]:
-    """Return the files of the modules that come with mailapi, by class name."""
+    """Return the modules that come with mailapi: {class name: file}, such as {"Users": "modules/users.py"}."""
     files = {}
     for _, module, _ in pkgutil.iter_modules(sys.modules["mailapi_modules"].__path__):
         source = read_package_file(Path(__file__).parents[1] / f"{module}.py")
@@ -81,7 +81,7 @@ def installed_modules() -> dict[str, str]:
 
 
 class Reader:
-    """The assignments of a PHP file, read without running it."""
+    """A parser of a PHP file's assignments, which does not run it."""
 
     def __init__(self, source: str, path: Path):
         self.path, self.source = path, source
@@ -93,7 +93,7 @@ class Reader:
         self.position = 0
 
     def assignments(self) -> dict:
-        """Return the values that variables or constants named in KEYS get; the last assignment wins."""
+        """Return the values of the variables and constants named in KEYS; the last assignment to one counts."""
         values = {}
         while self.position < len(self.tokens):
             _, word, _ = self.take()
@@ -109,7 +109,7 @@ class Reader:
         return values
 
     def take(self) -> tuple[str, str, int]:
-        """Return the next token: its kind, text and position in the source."""
+        """Consume the next token and return it: its kind, text and position in the source."""
         if self.position >= len(self.tokens):
             raise mailapi.ConfigError(f"{self.path} ends in the middle of a value.")
         self.position += 1
@@ -159,7 +159,7 @@ class Reader:
         return re.sub(r"\\([ntr$\"\\])", lambda match: ESCAPES[match[1]], inner)
 
     def array(self, end: str) -> dict:
-        """Return an array up to its closing sign; values without a key get the next number."""
+        """Parse an array up to its closing sign `end`; values without a key get the next number."""
         values: dict = {}
         while self.peek() != end:
             value = self.expression()

@@ -42,7 +42,7 @@ def run(args):
 
 
 def same_database(dbpath: str, configured: str) -> bool:
-    """Return whether two values of dbpath name the same database."""
+    """Return whether two values of the config's dbpath name the same database."""
     return dbpath == configured or (
         os.path.exists(configured) and os.path.exists(dbpath) and os.path.samefile(dbpath, configured)
     )
@@ -53,7 +53,7 @@ def random_password() -> str:
 
 
 def ask_password() -> str:
-    """Ask for a password at the terminal until it was given twice alike."""
+    """Ask for a password at the terminal until the same one was typed twice."""
     while True:
         password = getpass.getpass("Password for the administrator: ")
         if password and password == getpass.getpass("Once more: "):
@@ -62,7 +62,7 @@ def ask_password() -> str:
 
 
 def write_config(config: str, dbpath: str | None = None):
-    """Write the sample config with the given dbpath, unless there is a config."""
+    """Write config.sample.py as the config file, with this dbpath if given. An existing config is not changed."""
     if os.path.exists(config):
         return
     sample = sample_config()
@@ -78,12 +78,12 @@ def write_config(config: str, dbpath: str | None = None):
 
 
 def private(path: str, flags: int) -> int:
-    """Open a file that nobody else may read, since its URL has a password."""
+    """Open a file with mode 0600 (for `open(opener=…)`), since the URL in it has a password."""
     return os.open(path, flags, 0o600)
 
 
 def sample_config() -> str:
-    """Return config.sample.py: it is beside mailapi.py, or in an environment's share/."""
+    """Return the text of config.sample.py, which is beside mailapi.py or in share/ of the virtual environment."""
     try:
         return read_package_file(mailapi.HERE / "config.sample.py")
     except OSError:
@@ -91,7 +91,10 @@ def sample_config() -> str:
 
 
 def create(dbpath: str, admin: str, password: str):
-    """Create a complete database, or raise ConfigError and leave an existing one as it was."""
+    """Create a master database with an administrator, completely or not at all.
+
+    ConfigError if it exists already: then it is not changed.
+    """
     if admin in ("", "0") or not user_names.may_be_new(admin):
         raise mailapi.ConfigError(f"{admin!r} cannot be a user's name.")
     if mailapi.is_url(dbpath):
@@ -111,7 +114,7 @@ def create(dbpath: str, admin: str, password: str):
 
 
 def make_folder(folder: Path):
-    """Make a folder and those above it; each gets the owner of the one above."""
+    """Create a folder and the missing ones above it; each gets the owner of the folder above."""
     if not folder.exists():
         make_folder(folder.parent)
         folder.mkdir(exist_ok=True)
@@ -119,7 +122,7 @@ def make_folder(folder: Path):
 
 
 def make_tables(connection: sqlite3.Connection, admin: str, password: str):
-    """Create the tables, and the administrator in them."""
+    """Create the tables of a master database, and insert the administrator."""
     connection.executescript(read_schema())
     connection.execute(
         "INSERT INTO users (user_name, user_authdata) VALUES (?, ?)", (admin, mailapi.make_authdata(password))
@@ -128,7 +131,7 @@ def make_tables(connection: sqlite3.Connection, admin: str, password: str):
 
 
 def create_on_server(url: str, admin: str, password: str):
-    """Create tables, and insert the rows in one transaction; ConfigError where a table has rows already."""
+    """Create the tables on a server, and insert the rows in one transaction. ConfigError if a table has rows."""
     from ..mariadb import tables as server_tables
     from ..mariadb.store import ServerStore
 

@@ -1,6 +1,7 @@
-"""The command line: each file of this folder that has `run` is a command.
+"""The command line: each file of this folder that has a function `run` is a command.
 
-A command has a docstring, whose first line is its help, `options(parser)` and `run(args)`, which returns the exit status.
+Such a file has a docstring, whose first line is the command's help, `options(parser)`, which declares its arguments,
+and `run(args)`, which returns the exit status or None for 0.
 """
 
 import argparse
@@ -17,18 +18,18 @@ ANSWERED = (ConfigError, ApiError, peewee.PeeweeException, OSError, ValueError, 
 
 
 def main(arguments: list[str] | None = None) -> int:
-    """Run the command that the arguments name; return the exit status."""
+    """Run the command that the arguments name (None: those of the process), and return the exit status."""
     args = read_arguments(arguments)
     try:
         return args.run(args) or 0
-    except BrokenPipeError:  # the reader of our output has closed it
+    except BrokenPipeError:  # the program that reads our output has ended
         os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
         return 1
     except ANSWERED as error:
         print(f"mailapi: {printable(error)}", file=sys.stderr)
         return 1
     except Exception as error:
-        if type(error).__module__ != "pymysql.err":  # which is not imported where the databases are files
+        if type(error).__module__ != "pymysql.err":  # pymysql is not imported if the databases are files
             raise
         print(f"mailapi: the server refused it: {printable(error.args[-1])}", file=sys.stderr)
         return 1
@@ -54,7 +55,7 @@ def read_arguments(arguments: list[str] | None) -> argparse.Namespace:
 
 
 def find_commands() -> dict:
-    """Return the installed commands by their names."""
+    """Return the modules of the commands by name: {"import-config": the module import_config}."""
     names = sorted({module.name for module in pkgutil.iter_modules(sys.modules[__package__].__path__)})
     found = {name: importlib.import_module(f"mailapi_modules.commands.{name}") for name in names}
     return {name.replace("_", "-"): command for name, command in found.items() if hasattr(command, "run")}

@@ -100,7 +100,7 @@ def run(args):
 
 
 def refuse_unknown(connection: sqlite3.Connection):
-    """Refuse columns, indexes, triggers and tables that generation 8 does not have."""
+    """Raise ApiError for columns, indexes, triggers or tables that a database with schema version 8 does not have."""
     for table, expected in COLUMNS.items():
         columns = [row[1] for row in connection.execute(f"PRAGMA table_info({table})")]
         if columns != expected:
@@ -119,7 +119,10 @@ def refuse_unknown(connection: sqlite3.Connection):
 
 
 def copy(path: Path) -> Path:
-    """Copy the file beside it, with its owner and mode. The caller's transaction keeps others from writing."""
+    """Copy the database file to a new one beside it, with the same owner and mode, and return the copy's path.
+
+    The caller has begun a transaction, so that nobody writes to the database meanwhile.
+    """
     size, free = path.stat().st_size, shutil.disk_usage(path.parent).free
     if free < 2 * size:  # for the copy and the transaction's journal
         raise mailapi.ApiError(
@@ -146,7 +149,7 @@ def copy(path: Path) -> Path:
 
 
 def migrate(connection: sqlite3.Connection):
-    """Replace the tables, print what became of their rows, and check the result."""
+    """Replace the tables that differ in schema version 9, print what their rows became, and check the result."""
     line = TerminalLine()
     counter = connection.execute("SELECT seq FROM sqlite_sequence WHERE name = 'addresses'").fetchone()
     new = schema_of(read_schema())
@@ -169,7 +172,7 @@ def migrate(connection: sqlite3.Connection):
 
 
 def summarize(connection: sqlite3.Connection, before: dict):
-    """Print how many rows became what; ApiError where a row was lost."""
+    """Print how many rows became what. ApiError if rows were lost. before: {table: number of rows before}."""
     after = {"addresses": "addresses", "msa": "smtpd", "api_access": "api_access"}
     for old, table in after.items():
         if before[old] != (now := count(connection, table)):
@@ -188,7 +191,7 @@ def count(connection: sqlite3.Connection, table: str) -> int:
 
 
 def verify(connection: sqlite3.Connection):
-    """Check foreign keys and views; ApiError where one is broken."""
+    """Raise an exception if foreign keys or views are broken."""
     if broken := connection.execute("PRAGMA foreign_key_check").fetchall():
         raise mailapi.ApiError(
             f"Not migrated: {len(broken)} rows refer to nothing, the first in {broken[0][0]}."
@@ -198,7 +201,7 @@ def verify(connection: sqlite3.Connection):
 
 
 def schema_of(statements: str) -> dict[str, str]:
-    """Return the statements of a schema by the names of the tables and indexes that they create."""
+    """Return the statements of a schema: {name of a table or index: its CREATE statement}."""
     with contextlib.closing(sqlite3.connect(":memory:")) as connection:
         connection.executescript(statements)
         return dict(connection.execute("SELECT name, sql FROM sqlite_master"))

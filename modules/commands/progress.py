@@ -1,22 +1,22 @@
-"""Progress of long commands, on standard error."""
+"""The progress of long commands, printed to standard error."""
 
 import sys
 import time
 
 
 class TerminalLine:
-    """A line on a terminal that each report replaces; nothing where standard error is no terminal."""
+    """A line on the terminal that each call replaces. Without a terminal nothing is printed."""
 
     text = ""
 
     def __call__(self, text: str):
-        """Replace the line; an empty text clears it for the command's output."""
+        """Replace the line's text; "" clears the line before the command's output."""
         if sys.stderr.isatty() and text != self.text:
             print(f"\r{text}\033[K", end="", file=sys.stderr, flush=True)
             self.text = text
 
     def count(self, done: int, total: int, before: str = "", after: str = ""):
-        """Show how many are done, between two texts; the last count ends the line."""
+        """Show the text `before`, "3 of 10", and the text `after`. When all are done, end the line."""
         self(f"{before}{done:,} of {total:,}{after}")
         if done >= total and sys.stderr.isatty():
             print(file=sys.stderr, flush=True)
@@ -24,7 +24,7 @@ class TerminalLine:
 
 
 class RowCounts:
-    """Lines with the row counts of a table, one a second and one at the end, also into a file."""
+    """Counts of a table's rows, printed at most once a second and at the end, also if standard error is a file."""
 
     def __init__(self, table: str):
         self.table, self.written_at = table, time.monotonic()
@@ -34,7 +34,7 @@ class RowCounts:
             self.write(compared, changed)
 
     def write(self, compared: int, changed: int):
-        """Print the counts now; nothing for an empty table."""
+        """Print the counts now, unless both are 0."""
         self.written_at = time.monotonic()
         if compared or changed:
             print(

@@ -1,4 +1,4 @@
-"""The table `addresses` in both generations, and which of its rows store mail for a user."""
+"""The table `addresses` in database generations 8 and 9, and which of its rows store mail for a user."""
 
 from collections.abc import Callable
 
@@ -8,6 +8,8 @@ from mailapi import Call, Model, PreparedQuery
 
 
 class Addresses(Model):
+    """A row of `addresses` in database generation 9: a pattern of addresses, and where mail to them goes."""
+
     address_expression = TextField()
     address_order = IntegerField()
     address_router = TextField()
@@ -15,16 +17,18 @@ class Addresses(Model):
 
     @classmethod
     def stores_to(cls, user):
-        """Return the condition that a row stores mail for user."""
+        """Return the SQL condition that a row stores incoming mail for this user."""
         return (cls.address_router == "store") & (cls.address_route == user)
 
     @classmethod
     def user_of(cls, row: dict) -> str | None:
-        """Return the user for whom a row stores mail."""
+        """Return the user for whom a row stores incoming mail. None: it redirects, hands off, rejects or drops it."""
         return row["address_route"] if row["address_router"] == "store" else None
 
 
 class Addresses8(Model):
+    """A row of `addresses` in database generation 8: a pattern of addresses, and the user who gets mail to them."""
+
     address_expression = TextField()
     address_order = IntegerField()
     address_user = TextField()
@@ -43,10 +47,13 @@ ADDRESS_TABLES: dict[int, AddressTable] = {8: Addresses8, 9: Addresses}  # by ge
 
 
 def each_address_table(build: Callable[[AddressTable], Query]) -> dict[int, PreparedQuery]:
-    """Return a prepared query on the table of every generation, by its number."""
+    """Build a query on `addresses` for each database generation, 8 and 9, and return them by generation.
+
+    `build` makes the query from the model of the table.
+    """
     return {number: PreparedQuery(build(table)) for number, table in ADDRESS_TABLES.items()}
 
 
 def address_table(call: Call) -> AddressTable:
-    """Return the table in the generation of the master database."""
+    """Return the model of the table `addresses` for the generation (8 or 9) of the master database."""
     return ADDRESS_TABLES[call.generation.number]

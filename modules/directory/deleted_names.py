@@ -1,4 +1,4 @@
-"""Names of deleted users. Services may still have their data, which a delegate must not pass to somebody else."""
+"""Names of deleted users. Services may still have their data, which a delegate must not pass on to another user."""
 
 import hashlib
 
@@ -8,8 +8,8 @@ from mailapi import Model, PreparedQuery, param
 
 from . import user_names
 
-# A name is one of so many numbers, so that the table is bounded and no number ever gives way to another: some 200 MB
-# if all are taken. Of 10,000 names that nobody had, 6 share the number of one of 10,000 deleted users.
+# Names are stored as hashes from 1 to NUMBERS, so that the table is bounded (some 200 MB) and never pruned.
+# After 10,000 users were deleted, 6 of 10,000 new names are refused by chance, as their hash is stored already.
 NUMBERS = 2**24
 
 
@@ -30,17 +30,20 @@ FIND = PreparedQuery(
 
 
 def number_of(name: str) -> int:
-    """Return the number of a name, from 1; names that a service could take for each other have the same."""
+    """Return a number from 1 to NUMBERS for a user name: a hash, equal for names that differ only by case or looks."""
     form = user_names.without_case(name)
     return int.from_bytes(hashlib.sha256(form.encode()).digest()[:8], "big") % NUMBERS + 1
 
 
 def record(call, name: str):
-    """Record that a user of this name is about to be deleted: where this cannot be written, nobody is deleted."""
+    """Record a name, in the state database (mailapi's own file), before the user of this name is deleted.
+
+    If it cannot be written, this raises an error, so that the user is not deleted.
+    """
     with call.app.state.transaction():
         call.app.state.execute(ADD, number=number_of(name))
 
 
 def is_recorded(call, name: str) -> bool:
-    """Return whether a user of this name, or of one that looks the same, was deleted."""
+    """Return whether a user of this name, or of a name that looks the same, was deleted before."""
     return bool(call.app.state.read(FIND, number=number_of(name)))

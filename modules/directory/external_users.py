@@ -1,4 +1,4 @@
-"""Users whom only another database has, such as a mail server's, in the answer of `users/?get`."""
+"""External users: those whom only another database has, such as a mail server's; for the answer of users/?get."""
 
 from operator import itemgetter
 
@@ -17,14 +17,15 @@ NOT_STORED_HERE: dict[str, object] = {
 
 
 def asked_for(call) -> str | None:
-    """Return the name of the user that a request to `users/?get` asks for."""
+    """Return the name of the one user that a request to users/?get asks for, or None if it asks for a list."""
     return call.body.get("username") or call.body.get("user_name")
 
 
 def add_external_users(module: Module, call, answer: dict) -> dict:
-    """Return the answer with the external users that the caller may see.
+    """Add to the answer of users/?get the external users that the caller may see, and return it.
 
-    If the other database cannot be asked, the answer is a warning and has only the users of this one.
+    External users are in another database only, such as a mail server's. If that database cannot be read, the answer
+    is a warning without them.
     """
     lists_all = call.caller.admin and not asked_for(call)
     name = None if lists_all else asked_for(call) or call.user_name
@@ -44,10 +45,10 @@ def add_external_users(module: Module, call, answer: dict) -> dict:
 
 
 def full_row(row: dict) -> dict:
-    """Return an external user with the columns of an admin's list in generation 9."""
+    """Return an external user with all columns that an admin's list of users has in database generation 9."""
     return {"user_name": row["user_name"], "has_login": row["user_login"]} | NOT_STORED_HERE
 
 
 def brief_row(row: dict) -> dict:
-    """Return an external user with the columns of the other lists."""
+    """Return an external user with the columns of all other lists of users."""
     return row | {"user_alias": None, "modules": []}

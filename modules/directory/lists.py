@@ -1,4 +1,4 @@
-"""Lists: all rows of a query, encoded by the database, or a page of them, which costs the same wherever it is."""
+"""Lists: all rows of a query as JSON made by the database, or one page of them, at a cost that does not grow."""
 
 import sqlite3
 
@@ -6,15 +6,16 @@ from peewee import Field, OperationalError, Select, fn
 
 from mailapi import PreparedQuery, RawJSON, Store, param, php_text
 
-PAGE_QUERY = {"after": php_text, "search": php_text}  # of a list's query, beside limit
+PAGE_QUERY = {"after": php_text, "search": php_text}  # fields in the URL's query of a list, beside limit
 LAST_CHARACTER = "\U0010ffff"
 NO_LIMIT = 2**63 - 1
 
 
 class ListQuery(PreparedQuery):
-    """The query of a list that is ordered by `key`, which has an index, and the queries of its pages.
+    """A query that lists rows in the order of `key`, an indexed column, with variants that return one page.
 
-    A search finds any part of the column `searched`; without one it finds the beginning of the key, by the index.
+    `searched` is the column in which a search looks for a text anywhere. If it is None, a search finds the rows whose
+    key begins with the text. `nested` names columns that contain JSON.
     """
 
     query: Select
@@ -27,7 +28,10 @@ class ListQuery(PreparedQuery):
         self.pages: dict[tuple[bool, bool], PreparedQuery] = {}
 
     def page(self, call, limited: bool = True) -> tuple[PreparedQuery, dict]:
-        """Return the query of the page that the client asks for, and its values; without `limited` of all that follows."""
+        """Return the query and its parameters for the page that a request asks for (`after`, `search`, `limit`).
+
+        `limited=False` ignores the limit and selects all rows from the start of the page.
+        """
         after, search = call.query.get("after"), call.query.get("search")
         kind = after is not None, bool(search)
         if kind not in self.pages:
@@ -40,6 +44,7 @@ class ListQuery(PreparedQuery):
         return self.pages[kind], values
 
     def page_query(self, after: bool, search: bool) -> PreparedQuery:
+        """Build the query for pages that begin after a key (`after`), are searched (`search`), or both."""
         query, key = self.query, self.key
         if after:
             query = query.where(key < param("after") if self.descending else key > param("after"))
@@ -51,12 +56,12 @@ class ListQuery(PreparedQuery):
 
 
 def asks_for_page(call) -> bool:
-    """Check whether the client asks for a part of a list."""
+    """Check whether a request asks for a part of a list, by `limit`, `after` or `search`."""
     return call.limit is not None or not call.query.keys().isdisjoint(PAGE_QUERY)
 
 
 def rows(call, query: ListQuery, **values) -> list[dict]:
-    """Return the rows of a list or of the page that the client asks for."""
+    """Return the rows of a list, or of the page that the request asks for. `values` are the query's parameters."""
     if not asks_for_page(call):
         return call.db.rows(query, **values)
     page, more = query.page(call)
@@ -64,21 +69,25 @@ def rows(call, query: ListQuery, **values) -> list[dict]:
 
 
 def listing(call, query: ListQuery, **values) -> RawJSON | list[dict]:
-    """Return a list or the page that the client asks for; a whole list as whole_list does."""
+    """Return a list, or the page that the request asks for.
+
+    `values` are the query's parameters. A whole list may come as ready JSON (RawJSON), which is faster than rows.
+    """
     if call.query or call.limit:
         return rows(call, query, **values)
     return call.encodes and encoded(call.db, query, values) or call.db.rows(query, **values)
 
 
 def whole_list(call, query: PreparedQuery, **values) -> RawJSON | list[dict]:
-    """Return all rows, encoded by the database where the answer goes out as JSON and the database can."""
+    """Return all rows of a query, as JSON made by the database (RawJSON) if possible, because that is faster."""
     return call.encodes and encoded(call.db, query, values) or call.db.rows(query, **values)
 
 
 def encoded(store: Store, query: PreparedQuery, values: dict) -> RawJSON | None:
-    """Return the rows as JSON that SQLite makes, in less than half of the time that `rows` and mailapi.encode take.
+    """Let SQLite return the rows as one JSON list, in less than half the time that Python takes to encode them.
 
-    None where it cannot, or would make something else: for BLOBs, text that is not UTF-8, and on a server.
+    Returns None if SQLite cannot, or would return other JSON than mailapi: for BLOBs and for text that is not UTF-8.
+    Also None if the database is on a server.
     """
     if not store.encodes_json:
         return None
@@ -94,7 +103,10 @@ def encoded(store: Store, query: PreparedQuery, values: dict) -> RawJSON | None:
 
 
 def json_sql(sql: str, cursor: sqlite3.Cursor, nested: tuple) -> str:
-    """Return SQL whose only value is the JSON list of the rows of `sql`, in their order."""
+    """Return an SQL statement whose only value is the JSON list of the rows that the statement `sql` returns.
+
+    `cursor` describes the columns of `sql`. `nested` names those that contain JSON already.
+    """
     pairs = ", ".join(
         f"'{name}', " + (f'json("{name}")' if name in nested else f'"{name}"')
         for name, *_ in cursor.description

@@ -1,4 +1,4 @@
-"""New users: who may add which ones, the checks that `users/?add` and `users/?import` share, and the inserts of both."""
+"""New users: who may add which ones, the checks that `users/?add` and `users/?import` share, and their inserts."""
 
 import re
 from collections.abc import Collection, Iterable
@@ -27,10 +27,10 @@ ONE_ADDRESS = re.compile(r"[^\s@%]+@[^\s@%]+")
 
 
 def may_add(call) -> bool:
-    """Return whether the caller may add the user: an admin, and with delegates_add_users a delegate (docs/wire.md F05).
+    """Return whether the caller may add the user in the request (docs/wire.md F05). An admin may.
 
-    A delegate may give neither permissions nor an alias. They may not give a name that is an address of somebody else's,
-    or to which an address of somebody else's still stores: the new user would get that mail.
+    A delegate may if the setting delegates_add_users is on, but cannot give permissions or an alias. The user name
+    must not be, or already receive the mail of, an address that the delegate does not manage.
     """
     if call.caller.admin or not (call.config.delegates_add_users and call.caller.delegate):
         return call.caller.admin
@@ -40,11 +40,11 @@ def may_add(call) -> bool:
 
 
 def delegate_may_name(call) -> bool:
-    """Return whether a delegate may give the new user this name.
+    """Return whether a delegate may give a new user the name in the request.
 
-    They must manage a name that is an address. A mail server makes every new user a mailbox, so that with one every name
-    must be an address. No name may be a path or a pattern to services, or what a host may call itself: queued mail that
-    came by SMTP would be the new user's.
+    A name that is an address must be one that the delegate manages. If a mail server is configured, every name must be
+    an address. A name must not look like a path, a pattern or a host name: services would misread it, and queued mail
+    that came by SMTP belongs to the name of the sending host.
     """
     name = call.body["user_name"]
     visible = user_names.visible(name)
@@ -61,28 +61,32 @@ may_add_user = Rule(
 
 
 def check_new_user(user_name: str, user_alias: str | None):
-    """Refuse a name that no new user may have, and an alias of the same name."""
+    """Raise ApiError for a name that no new user may have, such as `main`, and for an alias equal to the name."""
     user_names.check_new(user_name)
     check_alias(user_name, user_alias)
 
 
 def check_alias(user_name: str, user_alias: str | None):
-    """Refuse to make a user an alias of themselves."""
+    """Raise ApiError if a user's alias, which names the user whose mailbox they open, is their own name."""
     if user_alias == user_name:
         raise ApiError("Cannot alias to the same user.")
 
 
 def check_permissions(permissions: Iterable[str], word: str = "permission"):
-    """Refuse a list with an empty permission; `word` is what the generation calls one."""
+    """Raise ApiError if a permission in the list is empty.
+
+    `word` is "permission" or "right", as the database generation calls it; the error message uses it.
+    """
     if not all(permissions):
         raise ApiError(f"No {word} is set.")
 
 
 def refuse_confusion(call, user_name: str):
-    """Refuse a user who was just added if people may take them for another one, or if rows of a former user are left.
+    """Raise ApiError if a new user's name looks like another user's, or a former user of the name left rows behind.
 
-    A delegate is also refused where other databases have such rows, or a user of that name was deleted, and is not told
-    which. Case counts only if an admin adds the user and no services are configured.
+    Call it after the insert, which the error rolls back. A delegate is also refused if other databases have data of
+    that name, or a user of that name was deleted, and does not learn the reason. Upper and lower case are different
+    names only if an admin adds the user and no services are configured.
     """
     by_delegate = not call.caller.admin
     if user_names.is_taken(call.db, user_name, ignore_case=by_delegate or bool(call.config.services)):
@@ -97,24 +101,26 @@ def refuse_confusion(call, user_name: str):
 
 
 def grant(call, user_name: str, permissions: Collection[str]):
-    """Grant permissions to a user."""
+    """Grant permissions, such as `admin`, to a user."""
     check_permissions(permissions, call.generation.permission)
     for permission in permissions:
         call.db.execute(GRANT[call.generation.number], user=user_name, permission=permission)
 
 
 def delegate_to_caller(call, user_name: str):
-    """Put the caller in charge of a user."""
+    """Let the caller manage a user, as the user's delegate."""
     call.db.execute(DELEGATE, caller=call.user_name, user=user_name)
 
 
 def insert_users(call, users: list[dict]):
-    """Insert many users in one transaction.
+    """Insert many users in one transaction, for users/?import.
 
-    Nobody else can write during it: the passwords are hashed, and all checks are made, before.
+    Each user is a dictionary with user_name, user_authdata (hashed), user_alias and user_permissions, checked before:
+    other programs cannot write to the database during this transaction.
     """
     call.report_progress(f"writing {len(users):,} users")
-    without_alias = [user | {"user_alias": None} for user in users]  # an alias may name a user further down
+    # Aliases are set last: an alias may name a user who is inserted later.
+    without_alias = [user | {"user_alias": None} for user in users]
     with_alias = [user for user in users if user["user_alias"]]
     grants = [
         {"user": user["user_name"], "permission": permission}

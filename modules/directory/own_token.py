@@ -4,9 +4,9 @@ from mailapi import Rule
 
 
 def not_by_own_token(sentence: str) -> Rule:
-    """Return the rule that refuses a token whose own user the request names.
+    """Return the access rule that a token must not change its own user. `sentence` is the error message.
 
-    With a password or an alias the token's holder could log in, and with permissions do more than the token allows.
+    With a new password or alias, somebody who has only the token could log in; new permissions would let it do more.
     """
     return Rule(
         "no token of user_name's own",

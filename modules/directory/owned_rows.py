@@ -10,14 +10,14 @@ from .lists import ListQuery, listing, whole_list
 
 
 def list_rows(call, query: ListQuery) -> RawJSON | list[dict]:
-    """Return a query's rows for the caller, or the page that the request asks for."""
+    """Return the rows of a query for the caller's user name, or the page of them that the request asks for."""
     return listing(call, query, user=call.user_name)
 
 
 class OwnedRows:
-    """The rows of a query, of which one column names the owner, ordered by that column.
+    """The rows of a table in which the column `owner` names a user, listed in the order of that column.
 
-    `list_for_delegate` replaces the plain list where a delegate must not see every column as it is stored.
+    `list_for_delegate` replaces the function that lists rows for a delegate, e.g. to hide credentials.
     """
 
     def __init__(
@@ -33,10 +33,10 @@ class OwnedRows:
         self.list_for_delegate = list_for_delegate
 
     def visible_to(self, call, user_name: str | None = None) -> RawJSON | list[dict]:
-        """Return the rows of the user that is named, or else those that the caller may see.
+        """Return the rows that the caller may see, or all rows of `user_name` if that is given.
 
-        An admin sees all rows, a delegate their own ones and those of the delegated users, others their own ones.
-        Whether the caller may name that user is for the endpoint's `allow` to decide.
+        An admin sees all rows, a delegate their own and those of delegated users, any other caller their own. This
+        does not check whether the caller may see `user_name`: the endpoint has checked that.
         """
         if user_name:
             return listing(call, self.own, user=user_name)
@@ -47,5 +47,5 @@ class OwnedRows:
         return list_rows(call, self.own)
 
     def named(self, call, user_name: str) -> RawJSON | list[dict]:
-        """Return all rows of one user, whichever page the request asks for."""
+        """Return all rows of one user. A page that the request asks for is ignored."""
         return whole_list(call, self.own, user=user_name)

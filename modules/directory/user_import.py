@@ -1,4 +1,4 @@
-"""Reading the file of `users/?import`: users as CSV with a header, or as JSON lines, with a sentence for each bad line."""
+"""Reading the file of users/?import: users as CSV with a header, or as JSON lines, with a sentence for a bad line."""
 
 import csv
 import json
@@ -20,16 +20,15 @@ from . import user_names
 from .new_users import check_new_user, check_permissions
 
 HEADER = "The first line must name the fields: user_name, and of user_authdata, password, user_alias, user_permissions."
-MOST_USERS = (
-    100_000  # and permissions; writing them takes up to a second, in which the mail daemons cannot write
-)
+# Also of permissions. Writing so many takes up to a second, in which the mail daemons cannot write.
+MOST_USERS = 100_000
 MOST_PROBLEMS = 100  # more bad lines are only counted
 PROGRESS_STEP = 5000  # users between two reports of progress
 BOM = b"\xef\xbb\xbf"
 
 
 def permissions(value) -> list | None:
-    """Return a list of permissions; a text, as CSV has it, is split at commas."""
+    """Read a list of permissions. A text, which CSV has for a list, is split at commas."""
     return list_of_text(value.split(",") if isinstance(value, str) and value else value or None)
 
 
@@ -44,7 +43,7 @@ FIELDS = {*FIELD_TYPES, "user_rights"}
 
 
 def lines(content: bytes) -> Iterator[str]:
-    """Yield each line with its line feed, the only character that ends a line."""
+    """Yield the lines of a file, each with its line feed. No other character ends a line."""
     start = 0
     while start < len(content):
         end = content.find(b"\n", start) + 1 or len(content)
@@ -53,20 +52,23 @@ def lines(content: bytes) -> Iterator[str]:
 
 
 def records(content: bytes) -> Iterator[tuple[int, dict | ApiError]]:
-    """Yield the line number and the fields of each user, or the ApiError that says why the line cannot be read."""
+    """Yield the users in a file of CSV or JSON lines, each as its line number and its fields.
+
+    A line that cannot be read yields an ApiError with the reason, in place of the fields.
+    """
     content = content.removeprefix(BOM)
     return from_json(content) if content[:5000].lstrip()[:1] == b"{" else from_csv(content)
 
 
 def from_json(content: bytes) -> Iterator[tuple[int, dict | ApiError]]:
-    """Yield the users of a file with one JSON object a line; empty lines are skipped."""
+    """Yield the users in a file with one JSON object per line, as records() does. Skip empty lines."""
     for number, line in enumerate(lines(content), 1):
         if line.strip():
             yield number, json_object(line)
 
 
 def json_object(line: str) -> dict | ApiError:
-    """Return the object that a line is, or the ApiError that says why it is none."""
+    """Parse a line as a JSON object. If it is none, return (do not raise) an ApiError with the reason."""
     try:
         value = json.loads(line, parse_constant=not_json)
         if isinstance(value, dict):
@@ -80,7 +82,7 @@ def json_object(line: str) -> dict | ApiError:
 
 
 def from_csv(content: bytes) -> Iterator[tuple[int, dict | ApiError]]:
-    """Yield the users of a CSV file whose first line names the fields."""
+    """Yield the users in a CSV file whose first line names the fields, as records() does."""
     reader = csv.reader(lines(content), strict=True)
     header, ended = read_header(reader), False
     while not ended:
@@ -95,14 +97,20 @@ def from_csv(content: bytes) -> Iterator[tuple[int, dict | ApiError]]:
 
 
 def csv_record(header: list[str], cells: list[str]) -> dict | ApiError:
-    """Return the fields of a line of CSV, or an ApiError if there are more or fewer than the header names."""
+    """Return the cells of a CSV line by the field names in `header`.
+
+    If the numbers differ, return (do not raise) an ApiError.
+    """
     if len(cells) == len(header):
         return dict(zip(header, cells))
     return ApiError(f"There are {len(cells)} fields where the first line names {len(header)}.")
 
 
 def read_header(reader) -> list[str]:
-    """Return the names of the fields; refuse unknown ones, one that comes twice, and a header without user_name."""
+    """Return the field names in the first line of a CSV file.
+
+    ApiError: one is unknown or occurs twice, or user_name is missing.
+    """
     try:
         header = [cell.strip() for cell in next(reader, [])]
     except csv.Error:
@@ -113,7 +121,10 @@ def read_header(reader) -> list[str]:
 
 
 class UserImport:
-    """The users of a file, each checked by itself and against the others; `problems` are the bad lines."""
+    """The users in an uploaded file, checked when the object is made; `problems` lists the bad lines.
+
+    `visible_form` maps a name to a form in which names that could be confused are equal.
+    """
 
     def __init__(
         self,
@@ -139,7 +150,10 @@ class UserImport:
                 report_progress(f"{self.records:,} users read")
 
     def add(self, number: int, record: dict | ApiError):
-        """Check one user and add them to the others; ApiError names what is wrong."""
+        """Check one user of the file and store them in `users`. ApiError: what is wrong with the user.
+
+        `number` is the line. The name must not be, or look like, that of an earlier line.
+        """
         user = read_user(record)
         name = user["user_name"]
         visible = self.visible_form(name)
@@ -151,7 +165,11 @@ class UserImport:
         self.permissions += len(user["user_permissions"])
 
     def compare(self, existing: set[str], orphans: set[str]):
-        """Add problems for names that are taken or look so, names of which rows are left, and aliases of nobody."""
+        """Check all users of the file against the database, and add a problem for each user that cannot be added.
+
+        `existing` are the names of all users. `orphans` are names that no user has, but rows that a deleted user left
+        behind.
+        """
         existing_visible = set(map(self.visible_form, existing))
         for (visible, name), user in zip(self.name_of.items(), self.users.values()):
             line = self.line_of[name]
@@ -166,13 +184,13 @@ class UserImport:
                 self.add_problem(line, f"There is no user {alias:.100} to be an alias of.")
 
     def add_problem(self, line: int, sentence: str):
-        """Count a bad user, and list their line unless too many are listed."""
+        """Add an error message for a line of the file to `problems`. Beyond MOST_PROBLEMS, only count it."""
         self.bad_records += 1
         if len(self.problems) < MOST_PROBLEMS:
             self.problems.append({"line": line, "status": sentence.strip()})
 
     def refuse_bad(self):
-        """Refuse a file with problems, or without users."""
+        """Raise ApiError if the file has problems, or no users at all."""
         if self.problems:
             self.problems.sort(key=lambda problem: problem["line"])
             raise ApiError(
@@ -183,19 +201,22 @@ class UserImport:
             raise ApiError("There are no users in the file.")
 
     def hash(self, report_progress: Callable[[str], None]):
-        """Replace the passwords by the salted hashes that are stored."""
+        """Replace the password of each user by its salted hash, the form in which it is stored."""
         for number, user in enumerate(self.users.values(), 1):
             user["user_authdata"] = user["user_authdata"] or make_authdata(user.pop("password"))
             if number % PROGRESS_STEP == 0:
                 report_progress(f"{number:,} of {len(self.users):,} passwords hashed")
 
     def sorted(self) -> list[dict]:
-        """Return the users by name: inserting them in this order makes the index grow only at its end."""
+        """Return the users sorted by name. Inserting them in this order is faster: the index grows only at its end."""
         return [self.users[name] for name in sorted(self.users)]
 
 
 def read_user(record: dict | ApiError) -> dict:
-    """Return the fields of one user; ApiError where users/?add would refuse them, or a field cannot be read."""
+    """Return the checked fields of one user. ApiError: a field is unknown or wrong, or the line could not be read.
+
+    `record` is what records() yields.
+    """
     if isinstance(record, ApiError):
         raise record
     if unknown := record.keys() - FIELDS:
@@ -207,7 +228,7 @@ def read_user(record: dict | ApiError) -> dict:
 
 
 def check_user(user: dict):
-    """Refuse one user of a file for what does not depend on the others."""
+    """Check the fields of one user of a file, without regard to other users. ApiError: what is wrong."""
     if not user["user_name"]:
         raise ApiError("Username is not set.")
     check_new_user(user["user_name"], user["user_alias"])

@@ -54,7 +54,10 @@ PERMISSIONS = each_generation(
 
 
 def with_counts(counts: Select) -> Select:
-    """Return the query for all users, with the numbers of the addresses that store to them and of their mails."""
+    """Return the query for all users, each with `link_count` (addresses that store to the user) and `mails`.
+
+    `counts` is a subquery for the number of mails of each mailbox owner.
+    """
     return (
         Users.select(
             Users.user_name,
@@ -70,9 +73,10 @@ def with_counts(counts: Select) -> Select:
 
 
 def active_by_counts(counts: Select, otherwise: ConditionFor) -> ConditionFor:
-    """Return the function that makes the condition for being active in a module.
+    """Return a function that makes, for a module, the SQL condition that a user is active in it.
 
-    Where the module asks for users with mail, the condition uses the counts: reading the mailbox again is slow.
+    The module Mailbox, where users with mail are active, uses the subquery `counts`, so that the mailbox is read only
+    once. Other modules use the function `otherwise`.
     """
     return lambda active: counts.c.mails.is_null(False) if same_rows(active, WITH_MAIL) else otherwise(active)
 
@@ -99,7 +103,7 @@ LISTS: dict[int, dict[str, tuple[Select, ConditionFor]]] = {
 
 
 class UserLists:
-    """The lists of users of one application, whose modules decide what the column `modules` has."""
+    """The queries for lists of users. The column `modules` depends on the modules that the application has."""
 
     def __init__(self, app: Application):
         self.app = app
@@ -110,7 +114,10 @@ class UserLists:
         }
 
     def visible_to(self, call) -> RawJSON | list[dict]:
-        """Return all users to an admin, themselves and the delegated users to a delegate, themselves to others."""
+        """Return the users that the caller may see, or the page of them that the request asks for.
+
+        An admin sees all users, a delegate themselves and the delegated users, any other caller themselves.
+        """
         if call.caller.admin:
             return self.listed(call, "all", USER_NAMES.all)
         if call.caller.delegate:
@@ -118,7 +125,11 @@ class UserLists:
         return self.one(call, call.user_name) if matches_page(call.user_name, call.query) else []
 
     def listed(self, call, name: str, names: ListQuery, **values) -> RawJSON | list[dict]:
-        """Return a list, or the page of it that the request asks for; `names` selects the same users."""
+        """Return a list of users, or the page of it that the request asks for.
+
+        `name` is "all" or "delegated", and names the query. `names` is a query for the names of the same users: it
+        finds the first and the last user of a page.
+        """
         number = call.generation.number
         if asks_for_page(call):
             page, more = names.page(call)
@@ -131,7 +142,7 @@ class UserLists:
         return whole_list(call, query, **values)
 
     def one(self, call, name: str) -> list:
-        """Return a list of the one user, with their permissions; refuse callers who may not see them (docs/wire.md F06)."""
+        """Return a list of one user, with their permissions. ApiError: the caller may not see the user."""
         if call.user_name != name and not call.caller.may_act_for(name):
             which = "in delegated list" if call.caller.delegate else "the user"
             raise ApiError(
@@ -145,14 +156,17 @@ class UserLists:
 
 
 def matches_page(name: str, query: dict) -> bool:
-    """Return whether a user is on the page that a URL's query asks for, or on a later one."""
+    """Return whether a user name comes after `after` and begins with `search`, the fields of a request for a page."""
     return name > (query.get("after") or "") and name.startswith(query.get("search") or "")
 
 
 def with_modules(
     app: Application, query: Select, generation: Generation, is_active: ConditionFor
 ) -> PreparedQuery:
-    """Return a list's query with the column `modules`."""
+    """Return a query for users with the column `modules` added: the modules in which each user is active.
+
+    `is_active` makes the SQL condition for one module.
+    """
     active_in = {
         name: active for name, module in app.listed().items() if (active := module.active_in(generation))
     }
@@ -160,9 +174,9 @@ def with_modules(
 
 
 def modules_column(active_in: dict[str, Active], is_active: ConditionFor) -> ColumnBase:
-    """Return the column `modules`: a JSON object, {"NAME": true} for each module in which the user is active.
+    """Return the SQL column `modules`: {"POP": true, …} as JSON text, with each module in which a user is active.
 
-    Without any it is [], as in the original.
+    `active_in` has the modules by name. A user who is active in none has [], as in the original PHP API.
     """
     members: ColumnBase = Value("")
     for name, active in active_in.items():

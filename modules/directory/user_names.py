@@ -1,4 +1,4 @@
-"""Names of users: which ones a new user may have, and which look the same to people and to servers (docs/wire.md F47)."""
+"""Names of users: which ones a new user may have, and which look the same to people and servers (docs/wire.md F47)."""
 
 import re
 import unicodedata
@@ -13,17 +13,17 @@ from mailapi import ApiError, Param, PreparedQuery, Store, Users, param
 from .lists import LAST_CHARACTER
 
 RESERVED = ("main", "temp")  # SQLite uses these names for databases (docs/wire.md section 7)
-# Invisible characters outside the categories Z and C: fillers, joiners, variation selectors, the Braille blank, two
-# blanks of Egyptian hieroglyphs, the filler of the Khitan script, the null notehead.
+# Invisible characters outside the Unicode categories Z and C: fillers, joiners, variation selectors, the Braille blank,
+# two blanks of Egyptian hieroglyphs, the filler of the Khitan script, the null notehead.
 INVISIBLE = frozenset("\u034f\u115f\u1160\u17b4\u17b5\u180b\u180c\u180d\u180f\u2800\u3164\uffa0") | frozenset(
     map(chr, [*range(0xFE00, 0xFE10), *range(0xE0100, 0xE01F0), 0x13441, 0x13442, 0x16FE4, 0x1D159])
 )
-# Paths and patterns to services: folders, Dovecot's USER*MASTER, wildcards of IMAP and of shells, the end of a name in
-# HTTP Basic.
+# Characters that services do not take literally: separators of folders, `*` in Dovecot's USER*MASTER, wildcards of IMAP
+# and of shells, `:` after the name in HTTP Basic.
 NOT_IN_A_WORD = re.compile(r"[/\\:*?%]")
 MOST_PREFIXES = 200
 NAME = Users.user_name
-MOST_RANGES = 50  # of the index, read by one statement; SQLite joins up to 500 queries with UNION
+MOST_RANGES = 50  # ranges of names that one statement reads; SQLite allows 500 queries in a UNION
 IN_RANGES = PreparedQuery(
     SQL(
         " UNION ALL ".join(
@@ -32,7 +32,7 @@ IN_RANGES = PreparedQuery(
         [Param(f"{end}{number}") for number in range(MOST_RANGES) for end in ("from", "to")],
     )
 )
-# Names that may differ only by case. The query reads a whole index, which takes 20 ms for 100,000 users.
+# Names that may equal param("form") except for case. Reads a whole index, in 20 ms for 100,000 users.
 IN_ANY_CASE = PreparedQuery(
     Users.select(NAME).where(
         (fn.LOWER(NAME) == param("form"))
@@ -43,48 +43,55 @@ IN_ANY_CASE = PreparedQuery(
 
 
 def is_visible(character: str) -> bool:
-    """Return whether people can see a character. They cannot see blanks."""
+    """Return whether people can see a character. Spaces and zero-width characters are not visible."""
     return unicodedata.category(character)[0] not in "ZC" and character not in INVISIBLE
 
 
 def may_be_new(name: str) -> bool:
-    """Return whether a new user may have a name: it must not be reserved, and is_plain."""
+    """Return whether a new user may have a name: it is not reserved (main, temp), and is_plain is true."""
     return name.lower() not in RESERVED and is_plain(name)
 
 
 def is_plain(name: str) -> bool:
-    """Return whether a name has neither outer blanks nor invisible characters.
+    """Return whether a name has no invisible characters, and no spaces at its ends.
 
-    A space between other characters is allowed, because the original has users with one.
+    Spaces inside a name are allowed, because existing users have such names.
     """
     printable = name.isascii() and name.isprintable() or all(c == " " or is_visible(c) for c in name)
     return printable and name == name.strip(" ")
 
 
 def check_new(name: str):
-    """Refuse a name that no new user may have."""
+    """Raise ApiError for a name that no new user may have, such as one with invisible characters."""
     if not may_be_new(name):
         raise ApiError("Username is not allowed. ")
 
 
 def same_everywhere(name: str) -> bool:
-    """Return whether servers leave a name as it is. HTTP headers drop outer blanks, SASLprep changes more characters."""
+    """Return whether all servers take a name unchanged. HTTP drops outer spaces, SASLprep maps more characters."""
     return visible(name) == name
 
 
 def is_word(name: str) -> bool:
-    """Return whether no server reads a name as a path or a pattern, such as `../bob`, `bob/` or `b*`."""
+    """Return whether services take a name literally: it is not a path or a pattern such as `../bob`, `bob/` or `b*`."""
     return not name.startswith(".") and NOT_IN_A_WORD.search(name) is None
 
 
 def may_be_host(name: str) -> bool:
-    """Return whether an SMTP client may call itself so: mail that came by SMTP has that as its submitter."""
+    """Return whether a name may be a host name, such as `localhost` or `mx.example.com`.
+
+    For mail that came by SMTP, mail_submitter is the name of the sending host: a user of that name would own that
+    mail.
+    """
     form = without_case(name)
     return "@" not in form and (form == "localhost" or any(mark in form for mark in ".:"))
 
 
 def visible(name: str) -> str:
-    """Return the form of a name that people see, and that servers use which prepare names (SASLprep, RFC 4013)."""
+    """Return the visible form of a name: names that look the same to people have the same visible form.
+
+    Servers that apply SASLprep (RFC 4013) to names use this form, too.
+    """
     if not (name.isascii() and name.isprintable()):
         decomposed = unicodedata.normalize("NFKD", name)
         name = unicodedata.normalize("NFKC", "".join(c for c in decomposed if is_visible(c) or c.isspace()))
@@ -92,12 +99,15 @@ def visible(name: str) -> str:
 
 
 def without_case(name: str) -> str:
-    """Return the form of a name that servers use which also ignore case."""
+    """Return the visible form of a name, case-folded: equal for names that servers without case confuse."""
     return visible(visible(name).casefold())
 
 
 def is_taken(db: Store, name: str, ignore_case: bool = False) -> bool:
-    """Return whether another user's name looks the same. The same name does not count: the database refuses it."""
+    """Return whether another user has a name that looks like `name` without being equal to it.
+
+    `ignore_case`: names that differ only by upper and lower case count as equal, too.
+    """
     form_of = without_case if ignore_case else visible
     form, others = form_of(name), similar(db, visible(name))
     if ignore_case:
@@ -106,22 +116,22 @@ def is_taken(db: Store, name: str, ignore_case: bool = False) -> bool:
 
 
 def similar(db: Store, form: str) -> list[str]:
-    """Return all names whose visible form may be this one."""
+    """Return the existing user names whose visible form may be `form`, and some others: check each with visible()."""
     names: list[str] = []
     ranges = ranges_of_similar(form)
     for position in range(0, len(ranges), MOST_RANGES):
         some = ranges[position : position + MOST_RANGES]
-        some += [("", "")] * (MOST_RANGES - len(some))  # in which there are no names
+        some += [("", "")] * (MOST_RANGES - len(some))  # empty ranges
         bounds = {f"from{n}": first for n, (first, _) in enumerate(some)}
         names += db.column(IN_RANGES, **bounds, **{f"to{n}": end for n, (_, end) in enumerate(some)})
     return names
 
 
 def ranges_of_similar(form: str) -> list[tuple[str, str]]:
-    """Return the ranges of the index that have all names whose visible form may be this one; their ends do not count.
+    """Return ranges of user names, as (first, end) without end, that contain all names with the visible form `form`.
 
-    Such a name equals the form up to some character that is not visible ASCII. The ranges are therefore, for each prefix,
-    the names that go on with such a character.
+    A name with this form equals it up to the first character that is not visible ASCII. So there is a range for each
+    prefix of the form: the names that go on with such a character.
     """
     start = "".join(takewhile(lambda c: "!" <= c <= "~", unicodedata.normalize("NFKD", form)))
     if len(start) > MOST_PREFIXES:
@@ -135,7 +145,7 @@ def ranges_of_similar(form: str) -> list[tuple[str, str]]:
 
 
 def problems(names: Iterable[str]) -> Iterator[str]:
-    """Yield a sentence for each name that is not plain, and for each group of names that look the same."""
+    """Yield a sentence for each name with outer spaces or invisible characters, and for names that look the same."""
     by_form = defaultdict(list)
     for name in names:
         by_form[visible(name)].append(name)
@@ -147,7 +157,7 @@ def problems(names: Iterable[str]) -> Iterator[str]:
 
 
 def problems_at_services(names: Iterable[str]) -> Iterator[str]:
-    """Yield a sentence for each name that is a path or a pattern to services, and for those that differ only by case."""
+    """Yield a sentence for each name that services misread as a path or pattern, and for names equal but for case."""
     by_form = defaultdict(set)
     for name in names:
         by_form[without_case(name)].add(visible(name))

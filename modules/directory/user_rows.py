@@ -21,7 +21,7 @@ ROUTERS = {8: {"msa": ("msa_user",)}, 9: {"smtpd": ("smtpd_user",)}}
 
 
 class OwnedTable(Table):
-    """A table with columns that name a user."""
+    """A table with columns that name a user, such as popd.pop_user; `owners` has these columns."""
 
     def __init__(self, name: str, columns: tuple[str, ...]):
         super().__init__(name)
@@ -35,12 +35,12 @@ TABLES = {
 
 
 def is_owned_by(table: OwnedTable, user) -> Expression:
-    """Return the condition for a user's rows of a table."""
+    """Return the SQL condition that a row of the table names this user."""
     return reduce(or_, [owner == user for owner in table.owners])
 
 
 def orphaned(table: OwnedTable, owner: Column) -> SelectBase:
-    """Return the query for the names in a column that no user has."""
+    """Return a query for the names in the column `owner` that no user has."""
     existing = Users.select(Users.user_name)
     return table.select(owner.alias("user_name")).where(owner.is_null(False), owner.not_in(existing))
 
@@ -67,7 +67,7 @@ ORPHANS = {
     )
     for number, tables in TABLES.items()
 }
-DELETE_OWNED = {  # other users lose the alias
+DELETE_OWNED = {  # a row of users is not deleted: it only loses its alias
     number: [
         PreparedQuery(
             (table.update(user_alias=None) if table.__name__ == "users" else table.delete()).where(
@@ -85,24 +85,27 @@ SUBMITTED = [
 
 
 def left(call, user_name: str) -> list[str]:
-    """Return the names of the tables that have rows of a user who was just added."""
+    """Return the names of the tables with rows of this user name, e.g. ["popd"]: rows that a former user left behind.
+
+    Call it right after adding the user, when they cannot have rows of their own.
+    """
     has_rows = call.db.one(HAVE_ROWS[call.generation.number], user=user_name)
     return [column.removeprefix("in_") for column, exists in has_rows.items() if exists]
 
 
 def left_elsewhere(call, user_name: str) -> bool:
-    """Return whether there is mail submitted under that name, or rows that a module stores elsewhere."""
+    """Return whether mail was submitted under this user name, or a module stores data of a user with this name."""
     if any(call.db.value(query, user=user_name) for query in SUBMITTED):
         return True
     return any(module.has_rows_of(user_name) for module in call.app.modules.values())
 
 
 def orphans(call) -> set[str]:
-    """Return the user names that rows have, but no user."""
+    """Return the names that rows of the master database have as owner, but that no user has."""
     return set(call.db.column(ORPHANS[call.generation.number]))
 
 
 def delete(call, user_name: str):
-    """Delete the rows of a user who does not exist; other users lose the alias of that name."""
+    """Delete the rows that name a user who does not exist. Users whose alias is this name lose their alias."""
     for query in DELETE_OWNED[call.generation.number]:
         call.db.execute(query, user=user_name)

@@ -1,4 +1,4 @@
-"""IP addresses and networks, as sockets, servers and proxies write them, and the address of a request's client."""
+"""IP addresses and networks, in the forms that sockets, servers and proxies write, and the address of a client."""
 
 import ipaddress
 import re
@@ -14,7 +14,7 @@ ADDRESS = re.compile(
 
 
 def read_proxies(trusted_proxies: list[str]) -> list:
-    """Return the networks that the config's trusted_proxies names; ConfigError where one is none."""
+    """Return the IP networks in the config's list `trusted_proxies`; ConfigError if an entry is no network."""
     try:
         return [ip_network(each) for each in trusted_proxies]
     except ValueError as error:
@@ -22,9 +22,10 @@ def read_proxies(trusted_proxies: list[str]) -> list:
 
 
 def client_address(environ: dict, proxies: list) -> str:
-    """Return the client's address; behind trusted proxies the last one in X-Forwarded-For that is none of them.
+    """Return the client's IP address: REMOTE_ADDR, or the last address in X-Forwarded-For that is no trusted proxy's.
 
-    Where a proxy passes on something that is no address, the last trusted proxy counts as the client.
+    X-Forwarded-For counts only behind a trusted proxy. If it has text that is no IP address, the proxy that sent this
+    text counts as the client. proxies: the networks of the trusted proxies.
     """
     address = plain_address(environ.get("REMOTE_ADDR", ""))
     for hop in reversed(environ.get("HTTP_X_FORWARDED_FOR", "").split(",")) if proxies else ():
@@ -41,7 +42,7 @@ LONGEST = 50  # characters of an address that is cached
 
 
 def plain_address(address: str) -> str:
-    """Return an address in its usual form; text that is none, such as a Unix socket's, stays unchanged."""
+    """Return an IP address without port, brackets or zone. Other text, such as a Unix socket's path, is unchanged."""
     try:
         return usual_form(address) if len(address) <= LONGEST else str(ip(address))
     except ValueError:
@@ -54,7 +55,10 @@ def usual_form(address: str) -> str:
 
 
 def ip(address: str) -> ipaddress.IPv4Address | ipaddress.IPv6Address:
-    """Return the IP address in a text like ADDRESS, IPv4 within IPv6 as IPv4; ValueError where there is none."""
+    """Parse an IP address in one of the forms of ADDRESS, such as `[::1]:80`; IPv4 within IPv6 becomes IPv4.
+
+    ValueError if the text is none.
+    """
     return bare_ip(address.strip(' \t"')[:200])
 
 
@@ -67,7 +71,7 @@ def bare_ip(address: str) -> ipaddress.IPv4Address | ipaddress.IPv6Address:
 
 
 def ip_network(network: str, strict: bool = True) -> ipaddress.IPv4Network | ipaddress.IPv6Network:
-    """Return a network, IPv4 within IPv6 as IPv4 like addresses; ValueError where the text is none."""
+    """Parse an IP network such as `10.0.0.0/8`; IPv4 within IPv6 becomes IPv4. ValueError if the text is none."""
     parsed = ipaddress.ip_network(network, strict)
     mapped = getattr(parsed.network_address, "ipv4_mapped", None)
     if not mapped or parsed.prefixlen < 96:
@@ -76,7 +80,7 @@ def ip_network(network: str, strict: bool = True) -> ipaddress.IPv4Network | ipa
 
 
 def is_trusted(address: str, proxies: list) -> bool:
-    """Check whether a peer is a trusted proxy. One on a Unix socket, which has no address, is."""
+    """Return whether a peer's address is in the networks of trusted proxies; that of a Unix socket ("") always is."""
     try:
         return bool(proxies) and (not address or any(ip(address) in network for network in proxies))
     except ValueError:
@@ -84,7 +88,8 @@ def is_trusted(address: str, proxies: list) -> bool:
 
 
 def network(address: str) -> str:
-    """Return what log-ins from a plain address are counted by: of IPv6 the /64, since one person has it all."""
+    """Return what log-ins from an IP address are counted by: the /64 of an IPv6 address, all of which one person has;
+    an IPv4 address itself."""
     try:
         return str(ipaddress.ip_network(f"{address}/64", strict=False)) if ":" in address else address
     except ValueError:

@@ -1,4 +1,4 @@
-"""Request bodies that are not read, and the memory that large ones may take together."""
+"""Request bodies that nobody reads, and a limit for the memory of large ones."""
 
 import contextlib
 import threading
@@ -9,9 +9,9 @@ MOST_DISCARDED = 32 * 1024 * 1024  # bytes
 
 
 class Unread:
-    """An answer to a request whose body was not read: the body is discarded once the answer is sent.
+    """The answer to a request whose body was not read. `close` reads the body, after the server has sent the answer.
 
-    CGI and some servers reset a connection on which something is left to read, and the answer is lost.
+    CGI and some servers reset a connection on which unread bytes are left, and the client loses the answer.
     """
 
     def __init__(self, payload: bytes, environ: dict):
@@ -21,6 +21,7 @@ class Unread:
         return iter([self.payload])
 
     def close(self):
+        """Read and discard the body, up to MOST_DISCARDED bytes. The WSGI server calls this after the answer."""
         with contextlib.suppress(OSError, ApiError):
             length = body_length(self.environ)
             left = MOST_DISCARDED if length is None else min(length, MOST_DISCARDED)
@@ -29,13 +30,16 @@ class Unread:
 
 
 class SharedLimit:
-    """Bytes of memory that all requests of a process may take together for one purpose."""
+    """A limit of `most` bytes of memory for one purpose, shared by all requests of a process."""
 
     def __init__(self, most: int):
         self.most, self.used, self.lock = most, 0, threading.Lock()
 
     def take(self, size: int) -> int:
-        """Reserve and return size; ApiError (HTTP 503) where others have too much. A single request always gets it."""
+        """Reserve `size` bytes and return that number; ApiError (HTTP 503) if that exceeds the limit.
+
+        While no other request has reserved memory, any size is granted.
+        """
         with self.lock:
             if self.used and self.used + size > self.most:
                 raise ApiError("The server is busy. Try again.", http=503, retry_after=1)

@@ -1,4 +1,4 @@
-"""CGI: answer the one request that the environment describes. mailapi.pyz does so where a web server runs it."""
+"""CGI: answer the one request that the environment describes, when a web server runs mailapi.pyz."""
 
 import os
 from pathlib import Path
@@ -8,9 +8,10 @@ import mailapi
 
 
 def run():
-    """Answer with the config that MAILAPI_CONFIG names, else with the config.py beside mailapi.pyz.
+    """Answer the request with the config that MAILAPI_CONFIG names, or else with the config.py beside mailapi.pyz.
 
-    Arguments are ignored: web servers make them of a query without "=", so any client chooses them (RFC 3875 4.4).
+    The command line is ignored: web servers pass a query without "=" as arguments, so that any client chooses them (RFC
+    3875 section 4.4).
     """
     if "MAILAPI_CONFIG" not in os.environ and is_public(mailapi.HERE):
         CGIHandler().run(refuse)
@@ -20,13 +21,13 @@ def run():
 
 
 def is_public(file: Path) -> bool:
-    """Check whether a file is below the web server's document root, and a config.py beside it could be downloaded."""
+    """Return whether a file is below the web server's document root: anybody could download a config.py beside it."""
     root = os.environ.get("DOCUMENT_ROOT", "")
     return root != "" and Path(root).resolve() in file.parents
 
 
 def refuse(environ, start_response):
-    """Answer as mailapi does without a config."""
+    """Answer HTTP 500 as if there were no config: mailapi.pyz is in the web space, and MAILAPI_CONFIG is not set."""
     mailapi.log.error(
         "%s is in the web space, where everybody could read a config.py beside it: MAILAPI_CONFIG must name one.",
         mailapi.HERE,

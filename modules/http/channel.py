@@ -1,11 +1,11 @@
-"""A connection of `mailapi serve`: no slow or hostile client makes others wait.
+"""A client's connection to `mailapi serve`. Its rules keep slow and hostile clients from making others wait:
 
-- An answer is written to the socket as far as the socket takes it, and the rest is spooled. No thread waits for a
-  client, apart from the few that pass on answers which are too large to be spooled.
-- Of several requests that arrive at once, the next one starts when the answer before it is sent.
+- An answer is written to the socket as far as the socket takes it, and the rest is spooled to a file. No thread waits
+  for a client, except for the few that pass on answers which are too large to be spooled.
+- If several requests arrive at once, each one starts when the answer before it is sent.
 - The body of a refused request is read, but not stored.
-- A client that moves less than SLOWEST for `channel_timeout` seconds, in the middle of a request or an answer, is
-  disconnected.
+- A client that moves less than SLOWEST bytes a second for `channel_timeout` seconds, in the middle of a request or an
+  answer, is disconnected.
 """
 
 import contextlib
@@ -27,11 +27,11 @@ if TYPE_CHECKING:
     from .waitress_server import Server
 
 SLOWEST = 512  # bytes a second, in the middle of a request or an answer
-MOST_PIPELINED = 100  # requests that are sent without waiting for the answers before them
+MOST_PIPELINED = 100  # requests that a client may send without waiting for answers
 
 
 class Channel(HTTPChannel):
-    """A connection."""
+    """A client's connection, with waitress' methods overridden where slow or hostile clients matter."""
 
     error_task_class = JsonError
     discard = 0  # bytes of a refused body still to be read: a client may read the answer only after it has sent them
@@ -39,7 +39,7 @@ class Channel(HTTPChannel):
     parked = False  # the next request waits until the answer before it is sent
     closed = False
     bytes_in = bytes_out = 0
-    pace = math.inf  # bytes a second in the last interval, if the server waited for the client all the time
+    pace = math.inf  # bytes a second in the last interval, in all of which the server waited for the client
 
     def __init__(self, server: "Server", sock, addr, adj, map=None):
         super().__init__(server, sock, addr, adj, map=map)
@@ -83,7 +83,7 @@ class Channel(HTTPChannel):
         return sent
 
     def write_soon(self, data):
-        """Send what the socket takes, and spool the rest. Threads that answer requests call this."""
+        """Send as much of `data` as the socket takes, and spool the rest. Threads that answer requests call this."""
         if not data:
             return 0
         with self.outbuf_lock:
@@ -103,7 +103,7 @@ class Channel(HTTPChannel):
             return len(data)
 
     def send_now(self, data) -> int:
-        """Return how many bytes the socket took."""
+        """Send data and return how many bytes the socket took; ClientDisconnected if the connection is broken."""
         try:
             return self.send(data, do_close=False) or 0
         except OSError:
@@ -111,6 +111,7 @@ class Channel(HTTPChannel):
             raise ClientDisconnected from None
 
     def spool(self, data):
+        """Append unsent data to the spool; if there is no room, close the connection and raise ClientDisconnected."""
         try:
             self.outbufs[-1].append(data)
         except NoRoom:
@@ -119,9 +120,9 @@ class Channel(HTTPChannel):
         self.total_outbufs_len += len(data)
 
     def wait_for_reader(self):
-        """Wait until the client has read half of what is spooled.
+        """Wait until the client has read half of what may be spooled. Close the connection if too many threads wait.
 
-        `Server.maintenance` closes the connection if the client does not read.
+        If a client does not read at all, `Server.maintenance` closes its connection, which ends the wait.
         """
         if not self.server.streams.acquire(blocking=False):
             self.close_soon()
@@ -142,13 +143,16 @@ class Channel(HTTPChannel):
                 self.start()
 
     def start(self):
-        """Start the next request, if one waits and the last answer is sent. The caller has requests_lock."""
+        """Queue the next request for a thread, if one waits and the last answer is sent. Call it with requests_lock."""
         if self.parked and not self.total_outbufs_len:
             self.parked = False
             self.server.task_dispatcher.add_task(self)
 
     def linger(self):
-        """Send the answer and keep reading: closing now would discard the answer for a client that still sends."""
+        """Send the rest of the answer, but keep the connection open for reading while the client still sends.
+
+        If it were closed now, the client's system would discard the answer.
+        """
         self._flush_exception(self._flush_some)
         if self.will_close:
             self.handle_close()
@@ -160,7 +164,7 @@ class Channel(HTTPChannel):
     ########## Closing
 
     def close_soon(self):
-        """Have the main thread close the connection, even while its socket is full. Any thread may call this."""
+        """Have the main thread close the connection, also if its socket is full. Any thread may call this."""
         self.server.to_close.append(self)
         self.server.pull_trigger()
 
@@ -175,7 +179,10 @@ class Channel(HTTPChannel):
                 request.close()
 
     def measure(self, now: float) -> bool:
-        """Measure the pace since the last call. Return whether the client was too slow for `channel_timeout` seconds."""
+        """Measure how fast the client moved bytes since the last call, at time `now` (seconds, monotonic).
+
+        Return whether it was too slow for `channel_timeout` seconds.
+        """
         waits = bool(self.total_outbufs_len or self.discard or self.request is not None and not self.requests)
         moved, seconds = self.bytes_in + self.bytes_out - unsent(self.socket), now - self.measured_at
         self.pace = (moved - self.measured) / seconds if waits and self.waited and seconds > 0 else math.inf
@@ -185,12 +192,12 @@ class Channel(HTTPChannel):
         return now - self.moved_at > self.adj.channel_timeout
 
     def idle(self, now: float) -> bool:
-        """Return whether no request has come for `channel_timeout` seconds."""
+        """Return whether the connection was without a request for `channel_timeout` seconds. now: as time.time()."""
         return not self.waited and not self.requests and now - self.last_activity > self.adj.channel_timeout
 
 
 def unsent(sock) -> int:
-    """Return how many bytes the client's system has not acknowledged; a socket may buffer megabytes."""
+    """Return how many bytes in the socket's buffer, which may hold megabytes, the client has not acknowledged."""
     try:
         return struct.unpack("i", fcntl.ioctl(sock.fileno(), termios.TIOCOUTQ, b"\0" * 4))[0]
     except (OSError, ValueError):

@@ -1,4 +1,4 @@
-"""The headers of a file that an action answers."""
+"""The headers of files that actions return."""
 
 import re
 import urllib.parse
@@ -7,7 +7,7 @@ from mailapi import File
 
 
 def headers(file: File) -> list[tuple[str, str]]:
-    """Return headers with which browsers save the file and run nothing in it."""
+    """Return headers that make browsers save the file under its name and run nothing in it."""
     return [
         ("Content-Type", file.content_type),
         ("Content-Disposition", disposition(file.name)),
@@ -16,7 +16,8 @@ def headers(file: File) -> list[tuple[str, str]]:
 
 
 def disposition(name: str) -> str:
-    """Return the Content-Disposition of a download (RFC 6266), with a name of printable characters and without folders."""
+    """Return the value of Content-Disposition for a download (RFC 6266). Characters that file names must not have, like
+    slashes, are replaced; long names are cut."""
     name = (
         "".join(c if c.isprintable() and c not in '"*/:<>?\\|' else "_" for c in name).strip(" .") or "file"
     )

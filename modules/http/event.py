@@ -1,4 +1,4 @@
-"""What a module's on_request is told of a request that has ended."""
+"""The event that modules get after each request, for example to write the audit."""
 
 import dataclasses
 from collections.abc import Sequence
@@ -8,24 +8,24 @@ from mailapi import Call, Endpoint, sha256
 
 @dataclasses.dataclass
 class Event:
-    """A request and its outcome, for Module.on_request."""
+    """A request and its outcome, as passed to Module.on_request."""
 
     module: str
     status: str
     http: int
     address: str
-    via: str  # password, session, log-out, token NAME, or local
-    session: str = ""  # the start of its hash, which relates the requests of a session
+    via: str  # how the caller was authenticated: password, session, log-out, token NAME, basic, or local
+    session: str = ""  # the start of the session id's hash, equal in all requests of a session
     action: str = ""
     user_name: str | None = None
     target: str = ""
     changes: bool = False
     logs_in: bool = False
     confirmed: bool = False  # the user was authenticated
-    refused_wait: str = ""  # names the wait, where a log-in came too early
+    refused_wait: str = ""  # which wait refused a log-in that came too early
 
     def describe(self, call: Call, chosen: Endpoint | None):
-        """Add the user, the action and its identifiers; never a secret."""
+        """Fill in the user, the action and its identifiers from the call. No secret is copied."""
         self.user_name, self.refused_wait = call.user_name or call.claimed_name, call.refused_wait
         self.confirmed = call.identified or self.via in ("log-out", "local")
         self.session = sha256(call.session)[:12] if call.session else ""
@@ -40,5 +40,5 @@ class Event:
 
 
 def may_be_recorded(value, allowed: Sequence[str] | None) -> bool:
-    """Check whether the audit may have a value of an identifier, from what its module declares."""
+    """Return whether the audit may record an identifier's value; `allowed`: the permitted values, None for any."""
     return allowed is None or value in allowed

@@ -1,4 +1,4 @@
-"""Large request bodies: JSON whose long strings are read in little memory.
+"""Large request bodies: a JSON reader that needs little memory for long strings.
 
 Python's own parser takes thirty bytes of memory for each escape of a string. This one sets long strings aside and
 decodes them piece by piece into UTF-8 bytes. A body and its fields together take at most three times the body's size.
@@ -25,9 +25,10 @@ MOST_STRINGS = 100_000  # in a body
 
 
 def find_auth(raw: bytes) -> dict | None:
-    """Return the member `auth` of a large body without parsing the body: the last one, or else the first.
+    """Return the member `auth` of a JSON object without parsing the whole body; None if there is none.
 
-    Once its sender is let in, the body is read as a whole, and must have the same `auth`.
+    Looks at the last "auth" in the body, then at the first. Either may be a wrong one: so read_for_caller, which parses
+    the body after the log-in, refuses the request if its real `auth` differs.
     """
     for start in (raw.rfind(b'"auth"'), raw.find(b'"auth"')):
         member = raw[start + 6 : start + SMALL_BODY].decode(errors="replace").lstrip() if start >= 0 else ""
@@ -39,7 +40,10 @@ def find_auth(raw: bytes) -> dict | None:
 
 
 def read_for_caller(call: Call, chosen: Endpoint | None, raw: bytes, auth: dict | None) -> dict:
-    """Return the body's object, for callers who pass the access rules that need no fields."""
+    """Parse a large body after its sender was authenticated and has passed the access rules that need no fields.
+
+    Return the JSON object. ApiError (HTTP 400) if its `auth` is not the one by which the sender was authenticated.
+    """
     call.app.identify(call)
     for rule in chosen.allow if chosen else ():
         if not rule.of_fields and not rule.test(call):
@@ -52,9 +56,9 @@ def read_for_caller(call: Call, chosen: Endpoint | None, raw: bytes, auth: dict 
 
 
 def read_large_object(raw: bytes, usual: int) -> dict:
-    """Return the object of a body as mailapi.read_object does, its long strings as UTF-8 bytes.
+    """Parse a JSON object like mailapi.read_object, but return its long strings as UTF-8 bytes.
 
-    ApiError: HTTP 413 where the rest has more than `usual` bytes, HTTP 400 where the body is no JSON object.
+    ApiError: HTTP 413 if the body has more than `usual` bytes beside its long strings; HTTP 400 if it is no object.
     """
     spans = long_strings(raw)
     if len(raw) - sum(end - start for start, end in spans) > usual:
@@ -75,8 +79,8 @@ def read_large_object(raw: bytes, usual: int) -> dict:
 
 
 def long_strings(raw: bytes) -> list[tuple[int, int]]:
-    """Return the start and end of each long string, without its quotation marks."""
-    # After this every quotation mark begins or ends a string.
+    """Return the start and end of each JSON string of more than LONG bytes, without its quotation marks."""
+    # Without escaped quotation marks, each one that is left begins or ends a string.
     masked = raw.replace(b"\\\\", b"__").replace(b'\\"', b"__")
     if masked.count(b'"') > 2 * MOST_STRINGS:
         raise ApiError("Request body too large.", http=413)
@@ -89,9 +93,9 @@ def long_strings(raw: bytes) -> list[tuple[int, int]]:
 
 
 def decoded(raw: bytes, start: int, end: int) -> bytes:
-    """Return the value of a JSON string from its content between the quotation marks; lone surrogates stay.
+    """Decode the JSON string whose content is raw[start:end], without quotation marks, to UTF-8 bytes.
 
-    ValueError where the content is invalid.
+    Lone surrogates stay in it. ValueError if the content is invalid.
     """
     content = bytearray()
     while start < end:
@@ -104,7 +108,7 @@ def decoded(raw: bytes, start: int, end: int) -> bytes:
 
 
 def complete_size(piece: bytes) -> int:
-    """Return the size of a piece of a string without a character or escape that may be cut at its end."""
+    """Return the size of a piece of a JSON string without the character or escape that may be cut off at its end."""
     end = len(piece)
     for _ in range(3):
         end -= piece[end - 1] & 0xC0 == 0x80
@@ -124,7 +128,10 @@ def complete_size(piece: bytes) -> int:
 
 
 def put_back(fields: dict, set_aside: dict[str, bytes]) -> dict:
-    """Return the object with its long strings in their places; ApiError where one of them is a key."""
+    """Replace the placeholders in a parsed object by the long strings that they stand for; return the object.
+
+    set_aside: placeholder → string. ApiError (HTTP 413) if a long string is an object's key.
+    """
     todo: list = [fields]
     while todo:
         container = todo.pop()

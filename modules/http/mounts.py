@@ -1,6 +1,6 @@
-"""Requests below a path that a module mounts: it makes the whole answer, for clients that log in by HTTP Basic or a token.
+"""Requests below a mount, a URL path such as /dav at which a module makes the whole answer (Module.mount).
 
-No session is made, no cookie counts.
+Their clients authenticate by HTTP Basic or a token. No session is begun, and no cookie counts.
 """
 
 import base64
@@ -17,7 +17,7 @@ from mailapi import (
     endpoint,
 )
 
-# A request below a mount, as tokens and the audit see it: the action is the HTTP method.
+# The declaration of a request below a mount, for tokens and the audit: the action's name is the HTTP method.
 MOUNTED_REQUEST = dataclasses.replace(
     endpoint(allow=anyone, required={"path": ""}, manages_transactions=True)(
         lambda module, call: {}
@@ -28,7 +28,10 @@ CHALLENGE = ("WWW-Authenticate", 'Basic realm="mailapi", charset="UTF-8"')
 
 
 def answer(handler: RequestHandler, first: str, below: str) -> dict:
-    """Let the module that mounts the path's first segment make the answer; its ApiErrors are answered like others."""
+    """Have the module that mounts the path `first` answer the request; return the answer for the audit.
+
+    first, below: the URL path's first segment and the rest. The module's ApiErrors are answered in JSON as everywhere.
+    """
     app = handler.app
     app.release()
     handler.path = first
@@ -36,7 +39,7 @@ def answer(handler: RequestHandler, first: str, below: str) -> dict:
         handler.call = Call(app, app.generation(), {"path": below}, {})
         handler.frame |= dict.fromkeys(("api_version", "schema_version"), handler.call.generation.number)
         response = handler.mounted_response = app.mounts[first].mount(handler, below)
-    except ApiError as refused:  # to these clients HTTP 200 means done
+    except ApiError as refused:  # these clients take HTTP 200 for success
         http = 403 if refused.http == 200 else refused.http
         raise ApiError(refused.status, http, refused.retry_after, refused.audit, **refused.answer) from None
     unchanged = response.status_code >= 400 and handler.chosen and not handler.chosen.read_only
@@ -44,9 +47,10 @@ def answer(handler: RequestHandler, first: str, below: str) -> dict:
 
 
 def admit(handler: RequestHandler, module: Module, read_only: bool) -> Call:
-    """Identify the caller of a request below a mount of `module` and return the call.
+    """Authenticate the caller of a request below a mount of `module`, and return the call.
 
-    ApiError: HTTP 401 with a challenge where nobody is logged in; HTTP 403 where a page of another site asks.
+    ApiError: HTTP 401 with a challenge if authentication fails; HTTP 403 if a page of another site sent the request.
+    read_only: the request changes nothing; there are tokens that permit no other requests.
     """
     call, method = handler.call, handler.environ["REQUEST_METHOD"]
     assert call is not None  # the handler makes it before it asks a module
@@ -66,6 +70,7 @@ def admit(handler: RequestHandler, module: Module, read_only: bool) -> Call:
 
 
 def authenticate(handler: RequestHandler, call: Call):
+    """Authenticate the caller by bearer token or HTTP Basic and read their permissions; LoginRefused otherwise."""
     scheme, _, credentials = handler.environ.get("HTTP_AUTHORIZATION", "").partition(" ")
     if scheme.lower() == "bearer":
         handler.use_token(call, credentials.strip())
@@ -76,7 +81,10 @@ def authenticate(handler: RequestHandler, call: Call):
 
 
 def basic_credentials(scheme: str, credentials: str) -> tuple[str, str]:
-    """Return user name and password of HTTP Basic (RFC 7617); LoginRefused where there is no user name."""
+    """Return the user name and password of HTTP Basic (RFC 7617); LoginRefused if there is no user name.
+
+    scheme, credentials: the two parts of the Authorization header.
+    """
     try:
         decoded = base64.b64decode(credentials, validate=True).decode() if scheme.lower() == "basic" else ""
     except ValueError:

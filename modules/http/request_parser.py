@@ -1,4 +1,4 @@
-"""The parser of requests to `mailapi serve`: it checks a body's length before it stores any of the body."""
+"""The request parser of `mailapi serve`: it checks a body's length before it stores any of the body."""
 
 from waitress.parser import HTTPRequestParser, ParsingError
 from waitress.receiver import ChunkedReceiver, FixedStreamReceiver
@@ -15,7 +15,7 @@ MOST_HEADERS = 200  # lines of a header: each takes some eighty bytes of memory,
 
 
 class JsonError(ErrorTask):
-    """An error of HTTP that the API does not see, answered in JSON (docs/wire.md section 7a)."""
+    """The task that answers invalid HTTP in JSON; the app does not see such requests (docs/wire.md section 7a)."""
 
     def execute(self):
         error = self.request.error
@@ -37,9 +37,9 @@ class TooMuchSpooled(Error):
 
 
 class ChunkedBody(ChunkedReceiver):
-    """A chunked body. waitress keeps chunk headers in memory and scans them again with every piece: they are limited.
+    """A chunked body, whose chunk headers are limited: waitress keeps them in memory and scans them with every piece.
 
-    They do not count as progress: a client could send nothing else for hours.
+    Chunk headers do not count as progress, since a client could send nothing else for hours.
     """
 
     def __init__(self, spool, channel):
@@ -56,7 +56,7 @@ class ChunkedBody(ChunkedReceiver):
 
 
 class RequestParser(HTTPRequestParser):
-    """The parser of one request. A request whose body is too long goes to the app without it, and the app refuses it."""
+    """The parser of one request. If the body is too long, the app gets the request without its body, and refuses it."""
 
     most = 0  # bytes that the body may have
     refused = False
@@ -105,7 +105,10 @@ class RequestParser(HTTPRequestParser):
         return len(data) if self.refused else consumed
 
     def refuse(self, error: Error | None = None):
-        """Complete the request without its body, which the channel discards. Without an error the app refuses it."""
+        """Complete the request without its body, which the channel then discards.
+
+        error: what to answer; None: the app gets the request and refuses it for the length of its body.
+        """
         self.close()
         self.body_rcv, self.error, self.completed, self.refused = None, error, True, True
         self.expect_continue = False

@@ -6,20 +6,20 @@ import os
 import tempfile
 import threading
 
-IN_MEMORY = 32 * 1024  # bytes of a request or an answer that need no file and are not counted
+IN_MEMORY = 32 * 1024  # bytes; a smaller request or answer needs no file and is not counted
 SLOW = 8 * 1024  # bytes a second; slower connections are closed when there is no room
 LONGEST_HOLD = 120  # seconds in which a connection must be able to move all that it has in temporary files
 
 
 class NoRoom(Exception):
-    """The limit for spooled bytes is reached, or the disk is full."""
+    """The limit for bytes in temporary files is reached, or the disk is full."""
 
 
 class Spooled:
-    """The bytes that all connections have in temporary files.
+    """A count of the bytes that all connections have in temporary files, with a limit.
 
-    A connection has `pace`, the bytes a second that last moved while the server waited for the client, and
-    `close_soon()`.
+    A connection has an attribute `pace`, the bytes a second that it moved while the server waited for the client, and a
+    method `close_soon()`.
     """
 
     def __init__(self, limit: int):
@@ -29,7 +29,10 @@ class Spooled:
         self.all_fast = False  # no connection was slow enough in this interval
 
     def reserve(self, connection, size: int):
-        """Count bytes of a connection. Closes the slowest ones where there is no room; NoRoom where that is not enough."""
+        """Add `size` bytes to the count of a connection. Beyond the limit, close the slowest other connections.
+
+        NoRoom if that does not free enough bytes.
+        """
         with self.lock:
             victims = self.victims(connection, size)
             for victim in victims:
@@ -40,7 +43,7 @@ class Spooled:
             self.sizes[connection] = self.sizes.get(connection, 0) + size
 
     def release(self, connection, size: int):
-        """Stop counting bytes of a connection; `reserve` has already released those of one that it closed."""
+        """Subtract `size` bytes from the count of a connection, unless `reserve` has closed it and has done so."""
         with self.lock:
             size = min(size, self.sizes.get(connection, 0))
             self.used -= size
@@ -50,7 +53,10 @@ class Spooled:
                 self.sizes[connection] -= size
 
     def victims(self, connection, size: int) -> list:
-        """Return the connections to close for room, slowest first; NoRoom where all slow ones have too few bytes."""
+        """Return which connections to close, slowest first, so that `connection` can have `size` more bytes.
+
+        [] if there is room; NoRoom if all slow connections together have too few bytes.
+        """
         excess = self.used + size - self.limit
         victims: list = []
         if excess <= 0:
@@ -67,23 +73,26 @@ class Spooled:
         raise NoRoom
 
     def is_slow(self, connection) -> bool:
-        """Check whether a connection is too slow for what it has in temporary files."""
+        """Return whether a connection is too slow for the number of bytes that it has in temporary files."""
         return connection.pace < max(SLOW, self.sizes.get(connection, 0) / LONGEST_HOLD)
 
     def check(self, connection, size: int):
-        """Raise NoRoom where `reserve` would."""
+        """Raise NoRoom if `reserve` would raise it; nothing is counted or closed."""
         with self.lock:
             self.victims(connection, size)
 
     def new_interval(self) -> tuple[int, int]:
-        """Note that all paces were measured. Return how many requests were refused, connections closed since the last time."""
+        """Begin an interval, after the pace of all connections was measured.
+
+        Return how many requests were refused and how many connections closed in the last interval.
+        """
         with self.lock:
             counts, self.refused, self.closed, self.all_fast = (self.refused, self.closed), 0, 0, False
             return counts
 
 
 class Spool:
-    """A buffer of waitress: bytes that were received and not yet read, or written and not yet sent."""
+    """A buffer for waitress, in memory or in a file: received bytes not yet read, or written bytes not yet sent."""
 
     def __init__(self, spooled: Spooled, connection):
         self.spooled, self.connection = spooled, connection
@@ -94,7 +103,7 @@ class Spool:
         return self.end - self.start
 
     def append(self, data):
-        """Add bytes; NoRoom where they need a file and there is no room."""
+        """Add bytes at the end; NoRoom if they need a file and the limit does not permit it."""
         if self.connection is None:
             raise NoRoom
         if self.file is None and self.end + len(data) <= IN_MEMORY:
@@ -104,7 +113,7 @@ class Spool:
         self.end += len(data)
 
     def to_file(self, data):
-        """Append to the file, after what is in memory."""
+        """Append the bytes in memory and then `data` to the file."""
         size = len(data) + len(self.memory)
         self.spooled.reserve(self.connection, size)
         self.counted += size
@@ -120,23 +129,23 @@ class Spool:
         self.memory = bytearray()
 
     def get(self, size: int = -1) -> bytes:
-        """Return the next bytes, at most `size`, without removing them."""
+        """Return the next bytes, at most `size` (-1: all), and leave them in the buffer."""
         size = len(self) if size < 0 else min(size, len(self))
         if self.file is None:
             return bytes(self.memory[self.start : self.start + size])
         return os.pread(self.file.fileno(), size, self.start)
 
     def skip(self, size: int, allow_prune: bool = False):
-        """Remove the next bytes."""
+        """Remove the next `size` bytes. allow_prune: waitress passes it; it has no effect."""
         self.start += size
         if self.start >= self.end:
             self.clear()
 
     def prune(self):
-        """Do nothing: a file is removed as a whole, after its last byte."""
+        """Do nothing, though waitress calls this to save space: the file is removed as a whole, after its last byte."""
 
     def getfile(self):
-        """Return a stream of all bytes; nothing may be appended afterwards."""
+        """Return a stream of all bytes in the buffer; nothing may be appended afterwards."""
         if self.file is None:
             return io.BytesIO(self.memory)
         self.file.seek(0)
@@ -144,7 +153,7 @@ class Spool:
         return self.file
 
     def clear(self):
-        """Remove all bytes and the file."""
+        """Remove all bytes and the file, and release their count."""
         self.memory = bytearray()
         self.start = self.end = 0
         if self.file is not None:

@@ -1,4 +1,4 @@
-"""Folders of static files beside the API, at the same origin: for `mailapi serve --static /admin=FOLDER`."""
+"""Folders of static files at the same origin as the API: `mailapi serve --static /admin=FOLDER`."""
 
 import argparse
 import functools
@@ -14,7 +14,7 @@ import mailapi
 
 INDEX = "index.html"
 VISIBLE_PATH = re.compile(r"(?:[^./\0][^/\0]*(?:/|\Z))*")  # no part empty or hidden, so none is `..`
-# Scripts, backups of editors and databases: never to be read.
+# Scripts, editors' backup files and databases, which are never served.
 PRIVATE_FILE = re.compile(
     r"(?:~|\.(?:php\w*|phtml|inc|py|cgi|(?:db3?|sqlite3?|state)(?:-\w+)?))\Z", re.IGNORECASE
 )
@@ -36,7 +36,7 @@ for suffix, kind in {
 
 
 def url_path(value: str) -> str:
-    """Check a URL path of --mount or --static. Return "" or "/one/two"."""
+    """Check the URL path in --mount or --static, and return it with a slash at the start only: "/one/two" or ""."""
     path = value.strip("/")
     if not re.fullmatch(r"[\w/.~@:+-]*", value, re.ASCII) or not VISIBLE_PATH.fullmatch(path):
         raise argparse.ArgumentTypeError(f"{value} is no URL path")
@@ -55,10 +55,10 @@ def url_and_folder(value: str) -> tuple[str, str]:
 
 
 class StaticFolders:
-    """A WSGI callable with the API below its mount and static folders below their paths.
+    """A WSGI callable that serves the API below the URL path `mount`, and static folders below theirs.
 
-    The longest path that a request begins with decides. A request without one goes to the API, since a proxy may have
-    removed the mount. ConfigError where a folder would hide the API, or show secrets.
+    The longest path that is a prefix of the request's path decides. If none is, the API gets the request, since a proxy
+    may have removed the mount. ConfigError if a folder would hide the API or contains one of the files `secrets`.
     """
 
     def __init__(
@@ -82,7 +82,7 @@ class StaticFolders:
         return self.app(environ, start_response)
 
     def body_limit(self, path: str, query_string: str) -> int:
-        """Return how many bytes the body of a request may have; 0 for a static folder."""
+        """Return how many bytes the body of a request may have: 0 for a static folder, else what the API permits."""
         path = "/" + path.lstrip("/")  # waitress gives the app one slash, too
         for url, serve in self.mounts:
             if path == url or path.startswith(url + "/"):
@@ -91,7 +91,7 @@ class StaticFolders:
 
 
 def refuse_collision(app: mailapi.Application, mount: str, url: str, taken: bool):
-    """Raise ConfigError where the API or another folder answers at the URL path."""
+    """Raise ConfigError if the API or another folder (`taken`) answers at the URL path `url` of a static folder."""
     if url == mount:
         raise mailapi.ConfigError(f"--static {url or '/'}: the API is there; --mount gives it another path.")
     if taken:
@@ -102,7 +102,7 @@ def refuse_collision(app: mailapi.Application, mount: str, url: str, taken: bool
 
 
 def refuse_secrets(folder: str, secrets: Iterable[str]):
-    """Raise ConfigError where one of the secret files is in the folder."""
+    """Raise ConfigError if one of the files `secrets`, such as config.py, is in the folder."""
     for secret in map(os.path.realpath, secrets):
         if secret.startswith(os.path.join(folder, "")):
             raise mailapi.ConfigError(
@@ -111,7 +111,7 @@ def refuse_secrets(folder: str, secrets: Iterable[str]):
 
 
 def folder_app(folder: str) -> bottle.Bottle:
-    """Return a WSGI callable that serves the files of a folder to GET and HEAD."""
+    """Return a WSGI callable that answers GET and HEAD with the files of a folder."""
     app = bottle.Bottle()
     app.route("/<path:re:[\\s\\S]*>", "GET", functools.partial(send, folder))
     app.default_error_handler = plain_error
@@ -125,7 +125,7 @@ def plain_error(error: bottle.HTTPError) -> str:
 
 
 def send(folder: str, path: str) -> bottle.HTTPResponse:
-    """Answer Bottle's current request with the file at a path below folder."""
+    """Return the response to Bottle's current request: the file at a URL path below the folder."""
     environ = bottle.request.environ
     file = real_file(folder, path)
     if os.path.isdir(file):
@@ -136,7 +136,7 @@ def send(folder: str, path: str) -> bottle.HTTPResponse:
         raise bottle.HTTPError(404)
     if not os.path.isfile(file) or PRIVATE_FILE.search(file):
         raise bottle.HTTPError(404)
-    if "HTTP_IF_NONE_MATCH" in environ:  # then the date does not count (RFC 9110, 13.1.3)
+    if "HTTP_IF_NONE_MATCH" in environ:  # then If-Modified-Since does not count (RFC 9110, 13.1.3)
         environ.pop("HTTP_IF_MODIFIED_SINCE", None)
     kind, packed = TYPES.guess_type(file)
     headers = {"Cache-Control": "no-cache", "X-Content-Type-Options": "nosniff"}
@@ -150,7 +150,7 @@ def send(folder: str, path: str) -> bottle.HTTPResponse:
 
 
 def real_file(folder: str, path: str) -> str:
-    """Return the real path of a path below folder; 404 where it is hidden or outside the folder."""
+    """Return the real path of the file at a path below the folder; raise HTTP 404 if the file is hidden or outside."""
     file = os.path.realpath(os.path.join(folder, path)) if VISIBLE_PATH.fullmatch(path) else ""
     if not f"{file}/".startswith(f"{folder}/") or not VISIBLE_PATH.fullmatch(file[len(folder) + 1 :]):
         raise bottle.HTTPError(404)
@@ -158,12 +158,12 @@ def real_file(folder: str, path: str) -> str:
 
 
 def with_slash(environ: dict) -> str:
-    """Return the URL of a folder with a slash, relative to the one without: a proxy may have changed the start."""
+    """Return the URL with a slash to which a folder's URL redirects; relative, as a proxy may have changed the path."""
     name = (environ["SCRIPT_NAME"] + environ["PATH_INFO"]).rpartition("/")[2]
     query = environ.get("QUERY_STRING", "")
     return f"./{urllib.parse.quote(name)}/" + (f"?{query}" if query else "")
 
 
 def etag(status: os.stat_result) -> str:
-    """Return an ETag that differs for every version of a file."""
+    """Return an ETag, which differs for each version of a file. status: from os.stat."""
     return f'"{status.st_ino:x}-{status.st_mtime_ns:x}-{status.st_size:x}"'

@@ -15,10 +15,10 @@ ROW = each_address_table(
 
 
 def is_visible(call, row: dict) -> bool:
-    """Return whether the caller may see an address (docs/wire.md F08, F09).
+    """Return whether the caller may see a row of `addresses` (docs/wire.md F08, F09).
 
-    An admin sees every address, a delegate those that store to delegated users or lie in delegated expressions, others
-    those that store to them.
+    An admin sees every address. A delegate sees those whose mail is stored for delegated users, and those that
+    delegated patterns such as `%@corp.org` cover. Any other caller sees those whose mail is stored for them.
     """
     caller, user = call.caller, address_table(call).user_of(row)
     if caller.admin or not caller.delegate:
@@ -27,9 +27,10 @@ def is_visible(call, row: dict) -> bool:
 
 
 def require_managed(call, order: int, refusal: str):
-    """Refuse a caller who may not manage the stored address with that order.
+    """Raise ApiError unless the caller may manage the stored address whose address_order is `order`.
 
-    The expression in the request proves nothing: it may differ from the stored one (docs/wire.md F07).
+    The stored expression decides; the one in the request may differ from it (docs/wire.md F07). `refusal` is the
+    message.
     """
     expression = call.db.value(EXPRESSION_WITH_ORDER[call.generation.number], order=order)
     if not call.caller.admin and (expression is None or not call.caller.may_manage(expression)):
@@ -37,7 +38,10 @@ def require_managed(call, order: int, refusal: str):
 
 
 def managed_row(call, given: dict) -> dict:
-    """Return the stored row with the expression and the order of an address that the caller may manage."""
+    """Return the stored row of an address. ApiError: it does not exist, or the caller may not manage it.
+
+    `given` is an address in the request, with address_expression and address_order.
+    """
     if not call.caller.may_manage(given["address_expression"]):
         raise ApiError("No access.")
     row = call.db.one(

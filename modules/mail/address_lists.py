@@ -1,4 +1,4 @@
-"""The lists of addresses that `addresses/?get` returns, highest order first, and the conditions that select from them."""
+"""The lists of addresses that `addresses/?get` returns, highest order first, and the fields that select from them."""
 
 from peewee import Expression
 
@@ -10,7 +10,10 @@ from .routing_rules import ROWS_BY_ORDER, address_as_received, like
 
 
 def address_list(number: int, condition: Expression | None = None) -> ListQuery:
-    """Return the list of the addresses that a condition selects, in a generation."""
+    """Return a query that lists addresses, highest order first, for a database generation (`number`, 8 or 9).
+
+    `condition` restricts it, for example to the addresses of one user.
+    """
     table, rows = ADDRESS_TABLES[number], ROWS_BY_ORDER[number]
     rows = rows if condition is None else rows.where(condition)
     return ListQuery(rows, table.address_order, table.address_expression, descending=True)
@@ -32,7 +35,11 @@ SELECTED = {
 
 
 def selected_by(call) -> tuple[ListQuery, object] | None:
-    """Return the list that the first field which selects addresses asks for, and the field's value; None without one."""
+    """Return the query for the addresses that the request selects, and its parameter `value`.
+
+    The first of the fields address_order, address_expression, `test` and address_user that has a value selects. None:
+    the request has none of them.
+    """
     lists, body = SELECTED[call.generation.number], call.body
     if call.generation.number == 9 and body.get("address_order"):
         return lists["address_order"], body["address_order"]
@@ -46,9 +53,10 @@ def selected_by(call) -> tuple[ListQuery, object] | None:
 
 
 def selected_rows(call, selected: tuple[ListQuery, object] | None) -> list[dict]:
-    """Return the addresses that selected_by has found, all if it is None, from the page that is asked for on.
+    """Return the addresses that the request selects, also those that the caller may not see.
 
-    The caller may not see all of them: so these are more than the client's limit.
+    `selected` is the result of selected_by(); None selects all addresses. The limit of the request is not applied,
+    because invisible addresses are removed later.
     """
     query, value = selected or (ALL_ADDRESSES[call.generation.number], None)
     if not asks_for_page(call):

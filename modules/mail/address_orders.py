@@ -1,4 +1,4 @@
-"""The order in which the SMTP daemon tries addresses: field types, and the next number (docs/wire.md F47)."""
+"""Field types for address_order (the SMTP daemon tries the highest first), and the next number (docs/wire.md F47)."""
 
 import re
 
@@ -33,7 +33,7 @@ ROW_WITH_ORDER = PreparedQuery(
 
 
 def order_number(value) -> int | None:
-    """Read an order for a new row, or one that names a row. None stays None."""
+    """Read an address_order, a whole number from -MAX_ORDER to MAX_ORDER. None stays None."""
     number = whole_number(value)
     if number is not None and abs(number) > MAX_ORDER:
         raise ValueError("an order that clients cannot name")
@@ -41,14 +41,14 @@ def order_number(value) -> int | None:
 
 
 def optional_order_number(value) -> int | None:
-    """Read an order; an empty() value counts as not given."""
+    """Read an optional address_order; "", 0 and null count as not given (None)."""
     return order_number(optional_number(value))
 
 
 def stored_order_number(value) -> int | None:
-    """Read the order of a stored row: older versions and the original may have written any number of 64 bits.
+    """Read the address_order of an existing row, which may be any 64-bit number; "", 0 and null return None.
 
-    An empty() value counts as not given.
+    Old versions and the original PHP API stored numbers beyond MAX_ORDER, too.
     """
     if (text := php_text(value)) is None:
         return None
@@ -58,10 +58,9 @@ def stored_order_number(value) -> int | None:
 
 
 def next_order(call) -> int:
-    """Return the order of a new address: above all others, and never used before.
+    """Return an address_order for a new address: higher than that of all other addresses, and never used before.
 
-    An address at MAX_ORDER is skipped, and orders beyond it are ignored: otherwise a user who may choose orders could
-    stop others from adding addresses.
+    Ignores orders of MAX_ORDER and beyond. Otherwise a user could store one, and nobody could add addresses any more.
     """
     highest = (call.db.value(HIGHEST_WITH_FREE_SUCCESSOR) or 0) + 1
     unused = call.db.next(ORDER)

@@ -38,7 +38,7 @@ LABEL = re.compile(r"[A-Za-z0-9_](?:[A-Za-z0-9_-]{0,61}[A-Za-z0-9_])?")
 
 
 class NotAnAddress(ValueError):
-    """An entry of a list is no address. The message is how the entry begins."""
+    """An entry of an address list is not an address. The exception's text is the beginning of that entry."""
 
     def __init__(self, value: str, position: int):
         super().__init__(CONTROL.sub("\ufffd", value[position : position + 100]).partition(",")[0].strip())
@@ -46,7 +46,7 @@ class NotAnAddress(ValueError):
 
 @dataclass(frozen=True)
 class Mailbox:
-    """One address, with its display name or ""."""
+    """One address of a header field, with its display name, which may be ""."""
 
     name: str
     local: str  # unquoted
@@ -55,7 +55,7 @@ class Mailbox:
 
     @property
     def variants(self) -> set[str]:
-        """Return the forms in which a table may have the address: its domain as written, in ASCII, in Unicode."""
+        """Return the spellings under which a database may have the address: domain as written, in ASCII, in Unicode."""
         local, _, ascii_domain = self.address.rpartition("@")
         domains = self.domain, ascii_domain, ".".join(map(u_label, ascii_domain.split(".")))
         return {f"{local}@{domain}" for domain in domains}
@@ -79,7 +79,7 @@ class Group:
 
 
 def parse_address_list(value: str) -> Iterator[Mailbox | Group]:
-    """Yield the entries of an address list in their order. NotAnAddress: an entry is no address."""
+    """Yield the addresses and groups of a header field such as To. NotAnAddress: an entry is malformed."""
     if control := CONTROL.search(value):
         raise NotAnAddress(value, value.rfind(",", 0, control.start()) + 1)
     position = separator(value, 0).end()
@@ -95,7 +95,10 @@ def parse_address_list(value: str) -> Iterator[Mailbox | Group]:
 
 
 def parse_group(value: str, begin: int, position: int) -> tuple[tuple[Mailbox, ...], int]:
-    """Parse the members of a group from a position on. Return them, and the position after the group."""
+    """Parse the members of a group. Return them, and the position after the group.
+
+    `begin` is the position of the group's name, `position` that after its colon.
+    """
     members, position = [], separator(value, position).end()
     while not (end := compiled(GROUP_END).match(value, position)):
         if position == len(value):
@@ -107,7 +110,7 @@ def parse_group(value: str, begin: int, position: int) -> tuple[tuple[Mailbox, .
 
 
 def parse_mailbox(value: str, position: int) -> tuple[Mailbox, int]:
-    """Parse a mailbox at a position. Return it, and the position after it."""
+    """Parse the address, with or without a display name, at a position. Return it and the position after it."""
     match = compiled(NAME_ADDR).match(value, position) or compiled(BARE).match(value, position)
     if not match:
         raise NotAnAddress(value, position)
@@ -118,7 +121,10 @@ def parse_mailbox(value: str, position: int) -> tuple[Mailbox, int]:
 
 
 def next_entry(value: str, begin: int, end: int, terminator: str) -> int:
-    """Return the position after the comma or before the terminator that follows the entry from begin to end."""
+    """Return the position of the next entry of a list: after the comma, or of the character `terminator`.
+
+    `begin` and `end` delimit the entry before. NotAnAddress: neither a comma nor the terminator follows it.
+    """
     between = separator(value, end)
     if not between[1] and value[between.end() : between.end() + 1] != terminator:
         raise NotAnAddress(value, begin)
@@ -126,19 +132,19 @@ def next_entry(value: str, begin: int, end: int, terminator: str) -> int:
 
 
 def separator(value: str, position: int) -> re.Match[str]:
-    """Match the commas and blanks at a position, perhaps none."""
+    """Match commas, white space and comments at a position. Always matches, perhaps the empty string."""
     match = compiled(SEPARATOR).match(value, position)
     assert match is not None
     return match
 
 
 def all_mailboxes(entries: list[Mailbox | Group]) -> list[Mailbox]:
-    """Return the mailboxes of an address list and of the groups in it."""
+    """Return all addresses of a parsed list, including the members of groups."""
     return [each for entry in entries for each in (entry.mailboxes if isinstance(entry, Group) else (entry,))]
 
 
 def make_mailbox(name: str | None, local: str, domain: str) -> Mailbox:
-    """Make a mailbox of its parts as written. ValueError: SMTP could not deliver to such an address."""
+    """Make a Mailbox from display name, local part and domain as written. ValueError: SMTP cannot deliver to it."""
     if len(domain) > MAX_ADDRESS or len(name or "") > MAX_NAME:
         raise ValueError("too long")
     local = unquoted(local)
@@ -149,7 +155,7 @@ def make_mailbox(name: str | None, local: str, domain: str) -> Mailbox:
 
 
 def ascii_domain(domain: str) -> str:
-    """Return a domain in ASCII, by A-labels (RFC 5891), mapped by RFC 5895. ValueError: it is no domain."""
+    """Return a domain in ASCII, such as `xn--bcher-kva.de` for `bücher.de` (RFC 5891, 5895). ValueError: malformed."""
     if domain.startswith("["):
         return address_literal(domain)
     if not domain.isascii():
@@ -161,7 +167,7 @@ def ascii_domain(domain: str) -> str:
 
 
 def a_label(label: str) -> str:
-    """Encode a label. Python's codec idna has IDNA 2003, which turns straße.de into another domain, strasse.de."""
+    """Encode one label of a domain as Punycode. Python's codec idna would turn straße.de into strasse.de."""
     return label if label.isascii() else f"xn--{label.encode('punycode').decode()}"
 
 
@@ -173,7 +179,7 @@ def u_label(label: str) -> str:
 
 
 def address_literal(domain: str) -> str:
-    """Check an IP address in brackets (RFC 5321, 4.1.3)."""
+    """Check an IP address in brackets such as `[192.0.2.1]`, and return it (RFC 5321, 4.1.3). ValueError: malformed."""
     inner = domain[1:-1]
     if inner[:5].lower() == "ipv6:":
         ipaddress.IPv6Address(inner[5:])
@@ -202,19 +208,19 @@ def quoted(value: str) -> str:
 
 
 def phrase(name: str) -> str:
-    """Write a display name for a header field: as it is, quoted, or as encoded words."""
+    """Return a display name in the form for a header field: plain, quoted, or as encoded words (RFC 2047)."""
     if is_plain(name):
         return name if re.fullmatch(rf"{ATOM}++(?>(?: {ATOM}++)*)", name) else quoted(name)
     return encoded_words(name)
 
 
 def is_plain(value: str) -> bool:
-    """Check that a header field can have a text as it is: ASCII, in words that fit into a line."""
+    """Check whether a header field can contain a text unchanged: printable ASCII, words of less than 70 characters."""
     return value.isascii() and value.isprintable() and not re.search("[^ ]{70}", value)
 
 
 def encoded_words(value: str) -> str:
-    """Encode text beyond ASCII for a header field (RFC 2047)."""
+    """Encode a text with characters beyond ASCII as encoded words for a header field (RFC 2047)."""
     return Header(value, "utf-8", maxlinelen=64).encode(linesep="")
 
 
@@ -222,12 +228,15 @@ ADDRESS_FIELDS = {"From", "Sender", "Reply-To", "To", "Cc", "Bcc"}  # in the cas
 
 
 def protect_spaces(word: str) -> str:
-    """Replace the spaces of a quoted local part by NUL, so that no line is broken there. Other strings stay."""
+    """Replace the spaces in a quoted local part, which ends with "@", by NUL, so that lines do not break there.
+
+    Return other strings unchanged.
+    """
     return word.replace(" ", "\0") if word.endswith("@") else word
 
 
 def fold_field(name: str, value: str) -> bytes:
-    """Return a header field with CRLF, folded before spaces to lines of 76 bytes if possible (RFC 2047, 2)."""
+    """Return a header field as bytes with CRLF, folded at spaces into lines of 76 bytes if possible (RFC 2047, 2)."""
     lines = [first := f"{name}:".encode()]
     if name.title() in ADDRESS_FIELDS:
         value = QUOTED_LOCAL.sub(lambda match: protect_spaces(match[0]), value)

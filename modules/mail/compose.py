@@ -10,14 +10,14 @@ from .ready_message import prepare_message
 
 
 def list_text(value) -> str | None:
-    """Read an address list: a text as in a header field, or a list of its entries."""
+    """Read an address list: a text as in a header field, or a JSON list of addresses, which is joined by commas."""
     if isinstance(value, list):
         value = ", ".join(raw_text(entry) or "" for entry in value)
     return php_text(value)
 
 
 def short_text(value) -> str | None:
-    """Read a text, but none of the long strings that a large body has as bytes: attachments can be many."""
+    """Read a text field. ValueError: it is bytes, which the parser of large bodies makes of strings beyond 16 KiB."""
     if isinstance(value, bytes):
         raise ValueError("too long")
     return raw_text(value)
@@ -27,7 +27,7 @@ ATTACHMENT = object_of(filename=short_text, content_type=short_text, data=long_t
 
 
 def attachment_list(value) -> list[dict]:
-    """Read a list of attachments. Each needs `data`, which may be ""."""
+    """Read a list of attachments (filename, content_type, data). ValueError: one has no `data`; "" is allowed."""
     if not isinstance(value, list) and not empty(value):
         raise ValueError("not a list")
     attachments = [ATTACHMENT(entry) for entry in value or ()]
@@ -50,9 +50,9 @@ FIELDS = ENVELOPE | PARTS | {"message": long_text}
 
 
 def compose_mail(body: dict, own_address: Callable[[], str | None], config: Config) -> OutgoingMail:
-    """Make a mail of a request's fields. ApiError has the sentence about a wrong one.
+    """Make the mail that a request to mailbox/?send describes. ApiError: a field is wrong or missing.
 
-    own_address: returns the sender's address where the request has none.
+    `body` has the fields. `own_address` is called for the sender's address if the request has no `from`.
     """
     lists = {name: address_list(name, body.get(name), config) for name in (*ENVELOPE, "reply_to")}
     if not body.get("message"):

@@ -10,7 +10,10 @@ from .router_tables import IN_ROUTERS
 
 
 def dangerous_in_both_generations(table) -> dict[str, PreparedQuery]:
-    """Return the sentences and queries that apply to a table of addresses of either generation."""
+    """Return queries that find harmful addresses, by the sentence that says what is wrong with them.
+
+    `table` is the model of `addresses` for database generation 8 or 9; these queries apply to both.
+    """
     expression, order = table.address_expression, table.address_order
     return {
         "has letters beyond ASCII: the SMTP daemon drops them from addresses, so that it never matches": PreparedQuery(

@@ -14,7 +14,10 @@ ITEM = re.compile(
 
 
 def parse_answers(pieces: list) -> Iterator[dict[bytes, bytes]]:
-    """Yield the items of each FETCH answer by name. imaplib separates a literal from the text around it."""
+    """Yield the items of each FETCH answer by name, such as {b"UID": b"7", b"RFC822.SIZE": b"512"}.
+
+    `pieces` is the list that imaplib returns: bytes, and tuples of a text and the literal that follows it.
+    """
     texts, literal = [], b""
     for piece in pieces:
         if isinstance(piece, tuple):
@@ -26,7 +29,7 @@ def parse_answers(pieces: list) -> Iterator[dict[bytes, bytes]]:
 
 
 def parse_items(text: bytes, literal: bytes) -> dict[bytes, bytes]:
-    """Return the items in the text of an answer. An item without a value in the text gets the literal."""
+    """Return the items of one FETCH answer by name. `literal` is the value of the item that has none in `text`."""
     items = {}
     for match in ITEM.finditer(text):
         name, value = ([group for group in match.groups() if group is not None] + [literal])[:2]
@@ -35,7 +38,7 @@ def parse_items(text: bytes, literal: bytes) -> dict[bytes, bytes]:
 
 
 def flags(items: dict[bytes, bytes]) -> list[bytes]:
-    """Return the flags in lower case."""
+    """Return the flags of a mail in lower case, from the items of its FETCH answer."""
     return items.get(b"FLAGS", b"").lower().split()
 
 

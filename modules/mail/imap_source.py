@@ -14,13 +14,13 @@ from .imap_validity import Validity
 from .messages import head
 from .sources import HEADER_BYTES, MailSource, SourceUnavailable
 
-REQUEST_SLOT_WAIT = 1  # seconds to wait for a slot, within PROMPT_SECONDS for connecting and opening INBOX
-IDLE_SECONDS = 2  # without a byte from the server, after which it counts as unavailable
+REQUEST_SLOT_WAIT = 1  # seconds to wait for a slot (clients/base.py); they count towards PROMPT_SECONDS
+IDLE_SECONDS = 2  # without a byte from the server, after which the source counts as unavailable
 REQUEST_SECONDS = 30  # for all commands of a request, once INBOX is open
 MAX_MAIL = 128 * 1024 * 1024  # bytes of a mail that is read whole
 MAX_LIST = 64 * 1024 * 1024  # bytes of the flags and times of all mails
 MAX_ROW = 64 * 1024  # bytes of an answer about one mail, apart from the mail itself
-MAX_UNSOLICITED = 1024 * 1024  # bytes of news about changes by other programs
+MAX_UNSOLICITED = 1024 * 1024  # bytes of answers about changes by other programs
 UID_LIMIT = 2**32  # UIDs are below it
 
 # The header fields that lists, searches and threads use. Servers cache them, and need not open every mail.
@@ -31,16 +31,16 @@ ENVELOPE = re.compile(rb"(?im)^(Return-Path|Delivered-To):([^\r\n]*)")
 
 
 def imap_factory(config: Config, validity: Validity) -> Callable[..., "ImapSource"]:
-    """Return a function that makes the source for a call. ConfigError: `services` is wrong."""
+    """Return a function that makes the ImapSource for a request. ConfigError: the setting `services` is wrong."""
     client = clients(config)["imap"]
     assert isinstance(client, Imap)
     return lambda call: ImapSource(call, client, validity)
 
 
 class ImapSource(MailSource):
-    """A user's INBOX. All methods of a request share one conversation.
+    """A user's INBOX on the IMAP server. All methods of a request share one connection.
 
-    Mails that are marked as deleted, but not yet expunged, count as gone.
+    A mail that is flagged as deleted counts as deleted, even if the server still has it.
     """
 
     name = "imap"
@@ -52,7 +52,7 @@ class ImapSource(MailSource):
         self.imap: ImapConversation | None = None  # with INBOX open
 
     def exists(self) -> bool:
-        """Check that the user is one of the mail server's."""
+        """Check whether the mail server knows the user."""
         return "accountId" in (self.call.external_user or self.call.app.external_credentials(self.user) or {})
 
     def keys(self, only_unread: bool = False) -> list[dict]:
@@ -90,9 +90,10 @@ class ImapSource(MailSource):
             return exists
 
     def delete(self, mail_id: int) -> bool:
-        """Expunge this mail only. On a server without UIDPLUS (RFC 4315) it just stays marked as deleted.
+        """Delete a mail, and return whether it existed. Does not expunge other mails that are flagged as deleted.
 
-        A mail that is marked already is expunged, too: an earlier attempt may have failed half-way.
+        A server without UIDPLUS (RFC 4315) cannot expunge a single mail: there the mail is only flagged as deleted. A
+        mail that an earlier, failed attempt has flagged exists, too.
         """
         with self.inbox(writable=True) as imap:
             if not self.size(mail_id, deleted=True):
@@ -116,7 +117,10 @@ class ImapSource(MailSource):
 
     @contextlib.contextmanager
     def inbox(self, writable: bool = False) -> Iterator[ImapConversation]:
-        """Open INBOX for a block. Any exception ends the conversation. SourceUnavailable: the service failed."""
+        """Provide the connection with INBOX open, for a `with` block. Any exception closes the connection.
+
+        SourceUnavailable: the IMAP server failed.
+        """
         try:
             if self.imap is None:
                 self.imap = self.open(writable)
@@ -130,7 +134,7 @@ class ImapSource(MailSource):
                 raise SourceUnavailable(down.status, audit=down.audit) from error
 
     def open(self, writable: bool) -> ImapConversation:
-        """Return a new conversation with INBOX open."""
+        """Connect to the IMAP server, open INBOX and return the connection. `writable` allows changes of flags."""
         imap = self.stack.enter_context(
             self.client.session(self.user, self.call.password, seconds=None, wait=REQUEST_SLOT_WAIT)
         )
@@ -145,14 +149,17 @@ class ImapSource(MailSource):
         return imap
 
     def is_possible(self, mail_id: int) -> bool:
-        """Check that a mail_id belongs to a UID of the present UIDVALIDITY."""
+        """Check whether a mail_id can exist: ids from before a change of UIDVALIDITY cannot."""
         return 0 < mail_id - self.offset < UID_LIMIT
 
     def mail_id(self, items: dict[bytes, bytes]) -> int:
         return int(items[b"UID"]) + self.offset
 
     def size(self, mail_id: int, deleted: bool = False) -> int:
-        """Return the bytes of a mail, at least 1; 0 if it does not exist. deleted: include one marked as deleted."""
+        """Return the size of a mail in bytes, at least 1; 0 if the mail does not exist.
+
+        `deleted`: a mail that is flagged as deleted exists, too.
+        """
         possible = self.is_possible(mail_id)
         items = self.fetch_one(mail_id, "RFC822.SIZE", deleted=deleted) if possible else None
         return max(1, int(items[b"RFC822.SIZE"])) if items else 0
@@ -169,10 +176,10 @@ class ImapSource(MailSource):
     def fetch_items(
         self, uids, names: str, required: str = "", max_bytes: int = 0, deleted: bool = False
     ) -> list[dict]:
-        """Fetch flags and the named items of mails, max_bytes at most. Mails that are gone are left out.
+        """Fetch the flags and the items `names` of mails; leave out mails that do not exist.
 
-        required: the item that an answer must have, by default all of names, as a server may also send answers about
-        flags that other programs changed. deleted: include mails that are marked as deleted.
+        Answers without the item `required`, by default all of `names`, are ignored: a server may also report changes
+        by other programs. `deleted`: include mails that are flagged as deleted.
         """
         mails: dict[bytes, dict] = {}
         for items in parse_answers(self.command("FETCH", uids, f"(FLAGS {names})", max_bytes=max_bytes)):
@@ -185,7 +192,10 @@ class ImapSource(MailSource):
         ]
 
     def command(self, name: str, *arguments, max_bytes: int = 0) -> list:
-        """Send a UID command, and return the server's answer, max_bytes at most. ServiceDown: it refuses."""
+        """Send a UID command, such as FETCH, and return the server's answer. ServiceDown: the server refuses it.
+
+        `max_bytes` limits the size of the answer.
+        """
         imap = self.imap
         assert imap is not None  # commands are sent within inbox()
         imap.sock.deadline.max_bytes = max_bytes + MAX_UNSOLICITED
@@ -197,7 +207,10 @@ class ImapSource(MailSource):
         raise refusal(name, reply)
 
     def row(self, items: dict[bytes, bytes]) -> dict:
-        """Return a mail as a row of the mailbox table, its envelope from Return-Path and Delivered-To."""
+        """Return a mail as a row of the table `mailbox`, from the items of its FETCH answer.
+
+        The envelope addresses come from the header fields Return-Path and Delivered-To.
+        """
         raw = items.get(b"BODY", b"")
         envelope = {
             name.lower(): to_text(value.strip(b" \t<>"))

@@ -33,7 +33,7 @@ DELETE = PreparedQuery(ImapValidity.delete().where(ImapValidity.user_name == par
 
 
 class Validity:
-    """The last UIDVALIDITY of each user, in the state database."""
+    """The last UIDVALIDITY of each user's INBOX, stored in the state database (mailapi's own tables)."""
 
     def __init__(self, app):
         self.app = app
@@ -43,7 +43,7 @@ class Validity:
         return self.app.state
 
     def id_offset(self, user_name: str, uidvalidity: int) -> int:
-        """Return the number to add to a UID to get the mail_id."""
+        """Return the number to add to an IMAP UID to get the mail_id, for this UIDVALIDITY of the user's INBOX."""
         for last_uidvalidity, changes in self.store.read(LAST_SEEN, user=user_name):
             if last_uidvalidity == uidvalidity:
                 return changes * 2**32
@@ -51,7 +51,7 @@ class Validity:
 
     @repeated
     def record(self, user_name: str, uidvalidity: int) -> int:
-        """Store a UIDVALIDITY, and return how often it has changed."""
+        """Store the present UIDVALIDITY of a user's INBOX, and return how many times it has changed."""
         with self.store.transaction():
             last = self.store.one(LAST_SEEN, user=user_name) or {"uidvalidity": uidvalidity, "changes": 0}
             changes = last["changes"] + (last["uidvalidity"] != uidvalidity)

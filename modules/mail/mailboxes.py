@@ -1,4 +1,4 @@
-"""All sources of the caller's mails, used together for one request."""
+"""All sources of the caller's mails (databases, IMAP server), used together for one request."""
 
 import contextlib
 from collections.abc import Callable, Iterable, Iterator
@@ -10,16 +10,14 @@ from mailapi import ApiError, invalid, number
 from .sources import HEADER_BYTES, MailSource, SourceUnavailable
 
 SOURCE_NAMES = ("master", "user", "imap")  # the values of mail_sourcedb
-READ_ORDER = ("imap", "user", "master")  # in which sources are searched for a mail_id without mail_sourcedb
-CHANGE_ORDER = (
-    "imap",
-    "master",
-)  # without mail_sourcedb, only the first of these that the caller has is changed
+READ_ORDER = ("imap", "user", "master")  # in which sources are searched, if mail_sourcedb is not given
+# Without mail_sourcedb, a change is made only in the first of these sources that the caller has.
+CHANGE_ORDER = ("imap", "master")
 BATCH = 100  # mails read in one transaction, and in memory at the same time
 
 
 class MailRef(NamedTuple):
-    """A mail in one of the sources, by what lists are sorted by."""
+    """A reference to one mail in one of the caller's sources, with the values by which lists are sorted."""
 
     sent: int | float  # seconds since 1970
     mail_id: int
@@ -28,15 +26,15 @@ class MailRef(NamedTuple):
 
 
 def sent_time(row: dict) -> int | float:
-    """Return when a mail was submitted, in seconds since 1970; 0 if that is no number."""
+    """Return the time in mail_submission, in seconds since 1970; 0 if it is not a number."""
     seconds = number(row["mail_submission"])
     return seconds if isinstance(seconds, (int, float)) else 0
 
 
 class Mailboxes:
-    """The sources that the caller has, closed at the end of the block.
+    """All sources of the caller's mails, such as the database and the IMAP server; a context manager that closes them.
 
-    A source that turns out to be unavailable is not used again for the request.
+    A source that fails once is not used again for the request, and `warning` reports it.
     """
 
     def __init__(self, call, factories: Iterable[Callable[..., MailSource]]):
@@ -57,12 +55,12 @@ class Mailboxes:
 
     @property
     def warning(self) -> dict:
-        """Return the fields of the answer that report unavailable sources."""
+        """Return the answer fields `status` and `warning` that report failed sources, or {} if none failed."""
         return {"status": "warning", "warning": " ".join(self.problems)} if self.problems else {}
 
     @contextlib.contextmanager
     def skip_if_unavailable(self, source: MailSource) -> Iterator[None]:
-        """Leave the block without an error, and drop the source, if it is unavailable."""
+        """Suppress SourceUnavailable in a `with` block. If it is raised, do not use the source any more."""
         try:
             yield
         except SourceUnavailable as error:
@@ -71,7 +69,7 @@ class Mailboxes:
             source.close()
 
     def index(self, only_unread: bool = False) -> list[MailRef]:
-        """Return references to all mails of the caller, newest first."""
+        """Return references to all mails of the caller, or to the unread ones, from all sources, newest first."""
         refs: list[MailRef] = []
         for source in list(self.sources):
             with self.skip_if_unavailable(source):
@@ -84,7 +82,10 @@ class Mailboxes:
     def beginnings(
         self, refs: list[MailRef], size: int = HEADER_BYTES, batch: int = BATCH
     ) -> Iterator[tuple[MailRef, dict]]:
-        """Yield these mails in their order, by MailSource.beginnings. Mails that are gone are left out."""
+        """Yield the mails of `refs` in their order, each with its reference and its first `size` bytes.
+
+        Leaves out mails that do not exist any more. `batch` is the number of mails read at a time.
+        """
         for start in range(0, len(refs), batch):
             some = refs[start : start + batch]
             rows: dict[tuple[int, str], dict] = {}
@@ -95,7 +96,7 @@ class Mailboxes:
             yield from ((each, rows[each[1:3]]) for each in some if each[1:3] in rows)
 
     def unread_counts(self) -> dict[str, int]:
-        """Return the number of unread mails, by source."""
+        """Return the number of unread mails in each source, such as {"master": 2, "imap": 5}."""
         counts = {}
         for source in list(self.sources):
             with self.skip_if_unavailable(source):
@@ -103,7 +104,10 @@ class Mailboxes:
         return counts
 
     def fetch(self, mark_read: bool = False) -> tuple[dict, str]:
-        """Return the mail that the request names, and the name of its source. ApiError: there is none."""
+        """Return the mail that the request names, and the name of its source. ApiError: no source has it.
+
+        `mark_read` also marks it as read.
+        """
         problem = ApiError("mail not found")
         for source in self.requested(READ_ORDER):
             try:
@@ -117,15 +121,19 @@ class Mailboxes:
         raise problem
 
     def change(self, action: Callable[[MailSource, int], bool]):
-        """Call the action for the mail that the request names. ApiError: the action returned False.
+        """Call `action` with a source and the request's mail_id. ApiError: it returned False, as there is no such mail.
 
-        Without mail_sourcedb only one source is tried: an id that is gone there may be another mail's elsewhere.
+        Without mail_sourcedb in the request, the source is the IMAP server or else the master database. No other
+        source is tried, because the same id may be another mail's there.
         """
         if not any(action(source, self.call.body["mail_id"]) for source in self.requested(CHANGE_ORDER)[:1]):
             raise ApiError("mail not found")
 
     def requested(self, default: tuple[str, ...]) -> list[MailSource]:
-        """Return the source in mail_sourcedb, or else the default ones, as far as the caller has them."""
+        """Return the source that mail_sourcedb in the request names, or without it those in `default`.
+
+        Leaves out sources that the caller does not have.
+        """
         name = self.call.body.get("mail_sourcedb")
         if name and name not in self.supported:
             raise invalid("mail_sourcedb")

@@ -15,11 +15,14 @@ from mailapi import number, readable
 BLANK_LINE = re.compile(rb"\n\r?\n")
 
 
-LONGEST_IN_LIST = 1000  # characters of a header; anybody can send thousands of mails with long ones
+LONGEST_IN_LIST = 1000  # characters of a header field; anybody can send thousands of mails with long ones
 
 
 def mail_summary(mail: dict, source_name: str) -> dict:
-    """Return a mail for a list: its row and headers, without mail_data."""
+    """Return a mail as it appears in lists: its columns and main headers, but not its text.
+
+    `source_name` becomes mail_sourcedb, e.g. "master".
+    """
     message = parse_headers(head(mail_bytes(mail)))
     headers = {
         f"mail_{name}": header(message, name)[:LONGEST_IN_LIST] for name in ("subject", "from", "to", "date")
@@ -29,7 +32,10 @@ def mail_summary(mail: dict, source_name: str) -> dict:
 
 
 def mail_details(mail: dict, source_name: str) -> dict:
-    """Return a whole mail: its row, headers and text."""
+    """Return a mail as mailbox/?read does: its columns, main headers, text, and the raw mail in mail_data.
+
+    `source_name` becomes mail_sourcedb, e.g. "master".
+    """
     message = parse_message(mail_bytes(mail))
     headers = {f"mail_{name}": header(message, name) for name in ("from", "to", "subject")}
     row = mail | {"mail_submission": number(mail["mail_submission"]), "mail_data": readable(mail_bytes(mail))}
@@ -41,14 +47,15 @@ def mail_bytes(mail: dict) -> bytes:
 
 
 def head(raw: bytes) -> bytes:
-    """Cut off a mail's header, which ends with the first empty line; all of raw if there is none."""
+    """Return the header of a mail, up to the first empty line. Without an empty line, return all of it."""
     return raw[: end.end()] if (end := BLANK_LINE.search(raw)) else raw
 
 
 class BoundedLines(BufferedSubFile):
-    """A mail's lines for the parser, which compares each with every enclosing boundary.
+    """The lines of a mail, for the standard library's parser, with a limit on its parts.
 
-    ValueError: parts are nested more than 10 deep, or there are more than 10,000.
+    The parser compares each line with every enclosing boundary. ValueError: parts are nested more than 10 deep, or
+    there are more than 10,000.
     """
 
     parts = 0
@@ -61,9 +68,9 @@ class BoundedLines(BufferedSubFile):
 
 
 class BoundedPolicy(Compat32):
-    """A policy that reads headers as UTF-8, and Content fields up to 4096 characters.
+    """An email policy that decodes header fields as UTF-8, and cuts off Content-* fields at 4096 characters.
 
-    The library's search for a parameter takes time that grows with the square of a field's length.
+    The library takes quadratic time to find the parameters of such a field.
     """
 
     def header_source_parse(self, sourcelines):
@@ -78,7 +85,7 @@ POLICY = BoundedPolicy()
 
 
 def parse_message(raw: bytes, kind: type[Message] = Message) -> Message:
-    """Parse a message; if the library fails on its parts, its headers only."""
+    """Parse a message as an object of the class `kind`. If the library fails on its parts, parse only its headers."""
     drop_unknown_charsets()
     parser = BytesFeedParser(kind, policy=POLICY)
     parser._input = BoundedLines()  # type: ignore[attr-defined]  # typeshed lacks it
@@ -94,7 +101,7 @@ def parse_headers(raw: bytes, kind: type[Message] = Message) -> Message:
 
 
 def body_text(message: Message) -> str:
-    """Return the text of a mail for mail_body (docs/wire.md section 4)."""
+    """Return the readable text of a mail, for mail_body: its text, or all text/plain parts (docs/wire.md section 4)."""
     if not message.is_multipart():
         return part_text(message)
     plain = [
@@ -104,7 +111,10 @@ def body_text(message: Message) -> str:
 
 
 def drop_unknown_charsets():
-    """Remove unknown charsets from Python's cache, which keeps every name that a mail makes up, once it is large."""
+    """Remove unknown charset names from the cache of Python's module encodings, when it has more than MAX_CHARSETS.
+
+    Python never removes them, and received mail can contain any number of invented names.
+    """
     names = getattr(encodings, "_cache", {})
     if len(names) > MAX_CHARSETS:
         for name in [name for name, codec in list(names.items()) if codec is None]:
@@ -112,7 +122,7 @@ def drop_unknown_charsets():
 
 
 def part_text(part: Message) -> str:
-    """Decode the text of a part, from its transfer encoding and charset."""
+    """Return the text of a MIME part, decoded from its transfer encoding and charset."""
     try:
         return decode(payload(part), part.get_content_charset())
     except Exception:  # the library raises many types on malformed parameters
@@ -132,7 +142,10 @@ SURROGATES = re.compile("[\ud800-\udfff]")
 
 
 def decode(raw: bytes, charset: str | None) -> str:
-    """Decode bytes by the declared charset, or else as UTF-8, with U+FFFD for invalid bytes (docs/wire.md F16)."""
+    """Decode bytes by the charset that the mail declares, or else as UTF-8 (docs/wire.md F16).
+
+    Bytes that are invalid in both become U+FFFD.
+    """
     for name in (charset or "utf-8", "utf-8"):
         try:
             if codecs.lookup(name).name.replace("-", "_") not in UNSAFE_CODECS:
@@ -147,7 +160,10 @@ ENCODED_WORDS = re.compile(r"(?:=\?[^?\s]+\?[bBqQ]\?[^?]*\?=\s*)*=\?[^?\s]+\?[bB
 
 
 def header(message: Message, name: str) -> str:
-    """Return a field's value, unfolded and decoded (RFC 5322, RFC 2047, docs/wire.md F31), "" if it is missing."""
+    """Return the value of a header field, unfolded and decoded, or "" if it is missing (RFC 2047, docs/wire.md F31).
+
+    `name` is in lower case.
+    """
     value = next((value for field, value in message.raw_items() if field.lower() == name), "")
     return unfold(value)
 
@@ -158,7 +174,7 @@ def unfold(value: str) -> str:
 
 
 def decode_words(match: re.Match) -> str:
-    """Decode adjacent encoded words, without the spaces between them. A character may be split over two of them."""
+    """Decode a run of encoded words (RFC 2047) as one text: a character may be split over two words."""
     chunks: list[tuple[str, list]] = []
     for charset, encoding, word in ENCODED_WORD.findall(match[0]):
         charset = charset.partition("*")[0].lower()  # RFC 2231 adds a language
@@ -178,7 +194,7 @@ INLINE_TAGS = re.compile("</?(?:a|b|i|u|em|strong|span|font)(?: [^<>]*)?>", re.I
 
 
 def searchable_text(raw: bytes) -> str:
-    """Return all text that a search looks at: plain texts, and HTML without its tags."""
+    """Return the text that a search looks through: all text/plain parts, and text/html parts without their tags."""
     texts = []
     for part in parse_message(raw).walk():
         if not part.is_multipart() and (kind := part.get_content_type()) in ("text/plain", "text/html"):

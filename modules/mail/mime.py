@@ -22,7 +22,7 @@ CONTENT_TYPE = re.compile(
     r'[\w!#$&^.+-]{1,127}/[\w!#$&^.+-]{1,127}(?>(?:; ?[\w.-]{1,60}=(?:[\w.+-]{1,60}|"[\w .:+/-]{1,60}"))*)',
     re.ASCII,
 )
-FRAGILE_LINE = re.compile(rb"^\.\r$|^[^\r\n]{79}", re.MULTILINE)  # a line that some relays change
+FRAGILE_LINE = re.compile(rb"^\.\r$|^[^\r\n]{79}", re.MULTILINE)  # some mail servers change such lines
 
 Part = Iterable[bytes | bytearray]  # the chunks of its header fields, an empty line and its body
 
@@ -31,9 +31,9 @@ Part = Iterable[bytes | bytearray]  # the chunks of its header fields, an empty 
 
 
 def message_content(body: dict) -> Part:
-    """Return the content of a message, header fields from Content-Type on: text, HTML or both, then attachments.
+    """Return the body of a new message, from the header field Content-Type on: texts, then attachments.
 
-    Takes `text`, `html` and `attachments` out of the body, so that memory is freed as soon as they are encoded.
+    Removes `text`, `html` and `attachments` from `body`, so that their memory is freed as soon as they are encoded.
     """
     texts = [
         text_part(body.pop(name), subtype)
@@ -45,7 +45,7 @@ def message_content(body: dict) -> Part:
 
 
 def multipart(subtype: str, parts: list[Part]) -> Part:
-    """Combine parts; a single part stays as it is. The line break at the end of each part belongs to the boundary."""
+    """Combine MIME parts into one multipart part; return a single part unchanged. `subtype` is e.g. "mixed"."""
     if len(parts) == 1:
         return parts[0]
     boundary = secrets.token_hex(16)
@@ -58,7 +58,7 @@ def multipart(subtype: str, parts: list[Part]) -> Part:
 
 
 def text_part(text: bytes, subtype: str) -> Part:
-    """Make a text part with 7-bit bytes and short lines: relays that change others would break signatures."""
+    """Make a MIME part of a text, with ASCII bytes and short lines, which no mail server changes on the way."""
     content_type, data = f"text/{subtype}; charset=utf-8", crlf(text)
     del text
     if data.isascii() and not FRAGILE_LINE.search(data):
@@ -70,7 +70,7 @@ def text_part(text: bytes, subtype: str) -> Part:
 
 
 def attachment_part(given: dict) -> Part:
-    """Make the part of a file: `data` in base64; without `content_type` it is application/octet-stream."""
+    """Make the MIME part of an attachment from its fields filename, content_type and `data`, which is in base64."""
     content_type = given["content_type"] or "application/octet-stream"
     filename, kind = file_name(given["filename"] or ""), content_type.partition(";")[0].lower()
     forwarded = kind == "message/rfc822"  # base64 is not allowed for a mail (RFC 2046, 5.2.1)
@@ -104,14 +104,14 @@ def mime_part(content_type: str, encoding: str, body: bytes | bytearray, *fields
 
 
 def header_text(name: str, value: str | None) -> str:
-    """Check a text for a header field: no control character, so that it cannot begin another field."""
+    """Return a text for the header field `name`. ApiError: it has a control character, e.g. a line break."""
     if value and CONTROL.search(value):
         raise ApiError(f"A line break or control character in {name}.")
     return (value or "").strip()
 
 
 def file_name(name: str) -> str:
-    """Return the last name of a path, "" if there is none."""
+    """Return the last component of a path as the name of an attachment, or "" if there is none."""
     name = re.split(r"[/\\]", header_text("filename", name))[-1].strip()
     if len(name) > MAX_FILE_NAME:
         raise ApiError(f"The name of an attachment is too long: {MAX_FILE_NAME} characters at most.")
@@ -119,7 +119,7 @@ def file_name(name: str) -> str:
 
 
 def attachment_disposition(filename: str) -> str:
-    """Return the Content-Disposition of an attachment in mail (RFC 2183): simple names quoted, others by RFC 2231."""
+    """Return the Content-Disposition of an attachment: a simple file name quoted, others encoded (RFC 2183, 2231)."""
     if re.fullmatch(r"[\w.+-][\w .+-]{0,49}|", filename, re.ASCII):
         return f'attachment; filename="{filename}"' if filename else "attachment"
     first, *others = re.findall(r"(?:%..|[^%]){1,16}", quote(filename, safe=""))
@@ -133,13 +133,13 @@ def attachment_disposition(filename: str) -> str:
 
 
 def crlf(raw: bytes) -> bytes:
-    """End every line with CRLF, the last one, too. Only some servers take a lone CR or LF as a line end."""
+    """Return bytes in which every line ends with CRLF, including the last one. A lone CR or LF also ends a line."""
     raw = raw.replace(b"\r\n", b"\n").replace(b"\r", b"\n").replace(b"\n", b"\r\n")
     return raw if raw.endswith(b"\r\n") else raw + b"\r\n"
 
 
 def checked_lines(raw: bytes) -> bytes:
-    """Return a message with CRLF line ends. ApiError: a line is too long for SMTP, or daemons would cut it at NUL."""
+    """Return a message with CRLF line ends. ApiError: it has a NUL byte, or a line that is too long for SMTP."""
     raw, start = crlf(raw), 0
     if b"\0" in raw:
         raise ApiError("The message has a NUL byte.")
@@ -156,7 +156,7 @@ def chunks(data: bytes) -> Iterator[bytes]:
 
 
 def encode_base64(raw: Iterable[bytes]) -> bytearray:
-    """Encode chunks as lines of base64. The length of all but the last is a multiple of 57 bytes."""
+    """Encode chunks of bytes as lines of base64. All chunks but the last must have a multiple of 57 bytes."""
     lines = bytearray()
     for chunk in raw:
         lines += base64.encodebytes(chunk).replace(b"\n", b"\r\n")
@@ -164,7 +164,7 @@ def encode_base64(raw: Iterable[bytes]) -> bytearray:
 
 
 def decode_base64(data: bytes) -> Iterator[bytes]:
-    """Decode base64, with or without line breaks, in chunks of CHUNK bytes. ValueError: it is invalid."""
+    """Decode base64, with or without line breaks, into chunks of CHUNK bytes. ValueError: it is malformed."""
     data = data.replace(b"\r", b"").replace(b"\n", b"")
     if len(data) % 4 or data.find(b"=", 0, -2) >= 0:
         raise ValueError("not whole, or padding in the middle")

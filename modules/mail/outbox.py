@@ -9,19 +9,19 @@ from .addresses import Mailbox
 from .outgoing import OutgoingMail
 from .routing_rules import matching_rows, out_router, outbound
 
-MAX_MESSAGES = 8  # times max_message: bytes that one request may queue, as writing them blocks all other mail
+MAX_MESSAGES = 8  # one request may queue so many times max_message bytes; writing them blocks all other mail
 LARGE = 1024 * 1024  # bytes of a message
-# Of a refused author, for the audit: the message may say whose the address is.
+# The text for the audit when an author is refused: the error message itself contains the address.
 REFUSED_AUTHOR = "Rejected: the author does not store to user {} (router defined)."
 
 
 class Outbox(Model):
     mail_id = IntegerField()
-    mail_remote = TextField(null=True)  # the host to deliver to; NULL: that of the recipient's domain
+    mail_remote = TextField(null=True)  # the host to deliver to; NULL: the host of the recipient's domain
     mail_envelopefrom = TextField(null=True)
     mail_envelopeto = TextField()
     mail_submission = IntegerField()  # seconds since 1970
-    mail_submitter = TextField(null=True)  # the user, or for mail received over SMTP the host
+    mail_submitter = TextField(null=True)  # the user, or the sending host of mail that came by SMTP
     mail_data = TextField(null=True)  # raw bytes, stored as TEXT (docs/wire.md section 7)
 
 
@@ -47,14 +47,20 @@ OWN_EXPRESSIONS = each_address_table(
 
 
 def own_address(call) -> str | None:
-    """Return the default sender: the caller's name if it stores to them, else their only address, or None."""
+    """Return the address that the caller sends from by default, or None if there is no obvious one.
+
+    That is the caller's user name, if mail to it is stored for them; otherwise their address, if they have only one.
+    """
     expressions = call.db.column(OWN_EXPRESSIONS[call.generation.number], user=call.user_name)
     addresses = [each for each in expressions if "@" in each and "%" not in each]
     return call.user_name if call.user_name in addresses else addresses[0] if len(addresses) == 1 else None
 
 
 def enqueue(call, mail: OutgoingMail) -> list[int]:
-    """Queue a mail as the SMTP daemon would, and return the ids of its rows. ApiError: it would be refused."""
+    """Queue a mail for delivery, as the SMTP daemon would, and return the ids of its rows, one for each recipient.
+
+    ApiError: the daemon would refuse the sender or a recipient.
+    """
     if len(mail.data) * len(mail.recipients) > MAX_MESSAGES * call.config.max_message:
         raise ApiError("The message is too large for so many recipients.")
     with call.db.transaction():
@@ -71,7 +77,10 @@ def enqueue(call, mail: OutgoingMail) -> list[int]:
 
 
 def decide(call, routing: tuple, sender: Mailbox, recipients: list) -> list[dict | None]:
-    """Return each recipient's row for outbox, None if the daemon drops the mail. ApiError: it refuses it."""
+    """Return the row to queue for each recipient, as the SMTP daemon would, or None if it would drop the mail.
+
+    `routing` is the router and the route for the caller's outgoing mail. ApiError: the daemon would refuse the mail.
+    """
     user_of, user = address_table(call).user_of, call.user_name
     stores = any(user_of(row) == user for each in sender.variants for row in matching_rows(call, each))
     decisions = [outbound([], user, routing, stores, sender.address, recipient) for recipient in recipients]

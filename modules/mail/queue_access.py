@@ -9,10 +9,11 @@ from mailapi import PreparedQuery, param
 from .outbox import Outbox
 from .routing_rules import as_text, host_of
 
-# The mails that some users submitted, or that go out under an address that stores to them. The matching_rows address with the
-# highest order decides, as for incoming mail: whoever has some addresses of a domain does not see what its other
-# addresses send. LIKE is slow: expressions without a wildcard are compared for equality, those without % by their length
-# first. A sender with letters beyond ASCII matches nothing: the SMTP daemon would read another address (docs/wire.md F46).
+# Selects the mails that some users submitted, or whose sender is an address that stores to these users. If several rows
+# of `addresses` match a sender, the one with the highest address_order decides, as for incoming mail: a user who has
+# some addresses of a domain does not see what its other addresses send. LIKE is slow: so expressions without a wildcard
+# are compared for equality, and those without % only with senders of the same length. A sender with letters beyond
+# ASCII matches nothing, because the SMTP daemon would read another address (docs/wire.md F46).
 VISIBLE_TO_USERS = """
     WITH users AS (SELECT ? AS name UNION SELECT api_delegate FROM api_user_delegates WHERE api_user = ? AND ?),
     mails AS MATERIALIZED (SELECT mail_id, mail_submitter, mail_envelopefrom AS sender FROM outbox WHERE {which}),
@@ -33,12 +34,15 @@ STORES = {  # generation → the condition for addresses that store to the users
     8: "address_user IN (SELECT name FROM users)",
     9: "address_router = 'store' AND address_route IN (SELECT name FROM users)",
 }
-HIDDEN = "***"  # in the place of credentials
+HIDDEN = "***"  # replaces credentials
 AMONG_IDS = "mail_id IN (SELECT value FROM json_each(?))"
 
 
 def has_id_among(column: Field) -> Expression:
-    """Return the condition for the ids in param("ids"), a JSON list: there may be more than a statement can have parameters."""
+    """Return the SQL condition that a column equals one of the ids in the parameter `ids`, a JSON list.
+
+    One parameter for each id could be more than a statement can have.
+    """
     return column.in_(Select([fn.json_each(param("ids"))], [SQL("value")]))
 
 
@@ -50,7 +54,11 @@ REMOTES = PreparedQuery(
 
 
 def visible_query(generation: int, among: str, *parameters) -> PreparedQuery:
-    """Return the query for the ids of the mails that a user sees, among those that a condition selects."""
+    """Return the query for the ids of the queued mails that a user may see.
+
+    `among` is an SQL condition that restricts the mails to search, with its `parameters`. `generation` (8 or 9) is
+    that of the database.
+    """
     sql = VISIBLE_TO_USERS.format(which=among, stores=STORES[generation])
     user, delegate = param("user").value, param("delegate").value
     return PreparedQuery(SQL(sql, [user, user, delegate, *parameters]))
@@ -63,7 +71,10 @@ VISIBLE_AMONG = {
 
 
 def visible_ids(call, among: list[int] | None = None) -> list[int] | None:
-    """Return the ids of the mails that the caller may see, of all or of those given; None for an admin, who sees all."""
+    """Return the ids of the queued mails that the caller may see. None means all mails: the caller is an admin.
+
+    `among` restricts the result to these ids.
+    """
     if call.caller.admin:
         return None
     queries, ids = (VISIBLE, {}) if among is None else (VISIBLE_AMONG, {"ids": json.dumps(among)})
@@ -73,9 +84,10 @@ def visible_ids(call, among: list[int] | None = None) -> list[int] | None:
 
 
 def ids_with_remote(call, ids: list[int], remote: str, visible_whole_routes: set[str]) -> list[int]:
-    """Return those mails whose remote host, as the caller sees it, is `remote` or ends with its `@domain`.
+    """Return those of the mails `ids` whose remote host equals `remote`, or ends with it if it begins with "@".
 
-    Comparing the stored host would let the caller find out credentials by filtering (docs/wire.md F44).
+    Compares with the host as the caller sees it: otherwise a caller could find out hidden credentials by trying values
+    (docs/wire.md F44). `visible_whole_routes` are the hosts that the caller sees with credentials.
     """
     rows = call.db.rows(REMOTES, ids=json.dumps(ids))
     wanted, is_domain = remote.lower(), remote.startswith("@")
@@ -90,12 +102,18 @@ def ids_with_remote(call, ids: list[int], remote: str, visible_whole_routes: set
 
 
 def visible_remote(remote: str, visible_whole_routes: set[str] | None) -> str:
-    """Return a remote host without credentials, unless the caller sees this route whole (None: every route)."""
+    """Return a remote host such as `user:password@host` as the caller may see it: whole, or only `host`.
+
+    `visible_whole_routes` has those that the caller sees whole; None means all.
+    """
     return remote if visible_whole_routes is None or remote in visible_whole_routes else host_of(remote)
 
 
 def without_credentials(mail: dict, visible_whole_routes: set[str] | None) -> dict:
-    """Return a mail as the caller may see it, without credentials also in the failures that name the remote host."""
+    """Return a queued mail without credentials that the caller may not see, in mail_remote and in its failures.
+
+    `visible_whole_routes` has the remote hosts that the caller sees with credentials; None means all.
+    """
     remote = mail["mail_remote"]
     if remote is None or (host := visible_remote(remote, visible_whole_routes)) == remote:
         return mail
@@ -107,9 +125,9 @@ def without_credentials(mail: dict, visible_whole_routes: set[str] | None) -> di
 
 
 def host_alone(message: str, remote: str, host: str) -> str:
-    """Replace the remote in a message by its host, and its credentials or password by HIDDEN. Case does not count.
+    """Return a message with the credentials of `remote` (`user:password@host`) removed, and its passwords as HIDDEN.
 
-    The host stays as it is where the password is a part of it: the caller sees it anyway.
+    Upper and lower case count as equal. The text of `host` itself stays, even if the password occurs in it.
     """
     credentials = remote.removesuffix(host).removesuffix("@")
     pieces = [piece for between in split(message, remote) for piece in split(between, host)]
@@ -119,7 +137,7 @@ def host_alone(message: str, remote: str, host: str) -> str:
 
 
 def split(text: str, separator: str) -> list[str]:
-    """Return the parts of a text between the separators. Case does not count; "" separates nothing."""
+    """Split a text at each separator, ignoring case. An empty separator does not split it."""
     searched, wanted = lower(text), lower(separator)
     pieces, start = [], 0
     while wanted and (end := searched.find(wanted, start)) >= 0:
@@ -129,5 +147,5 @@ def split(text: str, separator: str) -> list[str]:
 
 
 def lower(text: str) -> str:
-    """Return a text in lower case, of the same length."""
+    """Return a text in lower case with the same number of characters; str.lower may return more."""
     return "".join(letter.lower()[0] for letter in text)

@@ -7,7 +7,7 @@ from mailapi import PreparedQuery, param
 from .outbox import Faillog, Outbox
 from .queue_access import has_id_among
 
-MOST_FAILURES = 10  # of each listed mail, the latest ones
+MOST_FAILURES = 10  # the latest ones of each listed mail
 
 COLUMNS = [column for column in Outbox._meta.sorted_fields if column is not Outbox.mail_data]
 TRIED = Faillog.select(Faillog.fail_mail)
@@ -20,17 +20,17 @@ IN_STATE = {
 
 
 def matches(column: Field) -> Expression:
-    """Return the condition that a column equals the parameter of its name, without regard to case; NULL matches all.
+    """Return the SQL condition that a column equals the query parameter of the same name, ignoring case.
 
-    The parameter NAME_start is 1, or for `@domain`, which matches all its addresses, minus its length. LIKE would take `_` and
-    `%` in a value for wildcards, and others choose the text of the columns.
+    NULL matches every row. `@domain` matches all values that end with it: for this the parameter NAME_start is minus
+    its length, and otherwise 1. LIKE is not used, because `_` and `%` in a value would be wildcards.
     """
     wanted, start = param(column.name), param(f"{column.name}_start")
     return wanted.is_null() | (fn.SUBSTR(fn.LOWER(column), start) == fn.LOWER(wanted))
 
 
 def filter_values(filters: dict[str, str | None]) -> dict[str, str | int | None]:
-    """Return the parameters of `matches` for the values that are wanted, by column."""
+    """Return the parameters for the conditions made by matches(). `filters` maps each column to the wanted value."""
     starts = {
         f"{name}_start": -len(value) if value and value[0] == "@" else 1 for name, value in filters.items()
     }

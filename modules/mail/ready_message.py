@@ -15,9 +15,10 @@ FIELD = re.compile(rb"([!-9;-~]++)[ \t]*+:([^\r\n]*+(?>(?:\r\n[ \t][^\r\n]*+)*))
 
 
 def prepare_message(message: bytes, lists: dict, config: Config) -> OutgoingMail:
-    """Remove Bcc from a message, and add Date and Message-ID if missing; all else stays.
+    """Return a given message as a mail to send: without Bcc, and with Date and Message-ID added if missing.
 
-    message: as such or in base64. lists: the parsed address fields of the request, which win over the message's.
+    `message` is the message itself or its base64. `lists` has the parsed address fields of the request, which take
+    precedence over those in the header.
     """
     raw = checked_lines(message if b":" in message else unpack_base64(message))
     header = raw[: raw.find(b"\r\n\r\n") + 2] if b"\r\n\r\n" in raw else raw
@@ -43,7 +44,10 @@ def prepare_message(message: bytes, lists: dict, config: Config) -> OutgoingMail
 
 
 def address_fields(fields: list, names: tuple, config: Config) -> dict[str, list[Mailbox | Group]]:
-    """Return the entries of address fields, by their names in lower case."""
+    """Return the parsed addresses of the header fields `names`, by name in lower case.
+
+    `fields` is the result of header_fields().
+    """
     return {
         each: [
             entry
@@ -56,7 +60,10 @@ def address_fields(fields: list, names: tuple, config: Config) -> dict[str, list
 
 
 def authors_of(fields: list, config: Config) -> list[Mailbox]:
-    """Return the authors in From and Sender. ApiError: it is ambiguous who they are."""
+    """Return the addresses in From and Sender of a header. ApiError: one of them occurs twice, or has no address.
+
+    `fields` is the result of header_fields().
+    """
     names = [name for name, _, _ in fields]
     if names.count("from") > 1 or names.count("sender") > 1:
         raise ApiError(ONE_FROM)
@@ -70,9 +77,9 @@ def authors_of(fields: list, config: Config) -> list[Mailbox]:
 
 
 def authors_in(message: bytes, config: Config) -> list[Mailbox]:
-    """Return the authors in the header of a message that an SMTP server delivers; [] if it has none.
+    """Return the addresses in From and Sender of a message that the caller sends through an SMTP server.
 
-    ApiError: a line of the header is no field, so that other programs could read the header differently.
+    ApiError: a header line is malformed, so that other programs might read other authors.
     """
     begin = crlf(message[: MAX_HEADER + 2])
     end = begin.find(b"\r\n\r\n")
@@ -89,7 +96,10 @@ def unpack_base64(message: bytes) -> bytes:
 
 
 def header_fields(header: bytes) -> list[tuple[str, bytes, bytes]]:
-    """Return of each field its name in lower case, its value, and the whole field with its line ends."""
+    """Return the fields of a header, each as its name in lower case, its value, and the whole field with line ends.
+
+    ApiError: a line is malformed, or the header is too long.
+    """
     fields, position = [], 0
     if len(header) > MAX_HEADER:
         raise ApiError(f"The header of the message is too long: {MAX_HEADER} bytes at most.")
@@ -104,7 +114,7 @@ def header_fields(header: bytes) -> list[tuple[str, bytes, bytes]]:
 
 
 def unfold(value: bytes) -> str:
-    """Join the lines of an address field. ApiError: it is not UTF-8 (RFC 6532)."""
+    """Return the value of an address field as one line of text. ApiError: it is not UTF-8 (RFC 6532)."""
     value = value.replace(b"\r\n", b"")
     try:
         return value.decode()

@@ -1,4 +1,4 @@
-"""The daemons' routers: their names, the routes that they need, and the tables of who may send through which."""
+"""The daemons' routers (what they do with a mail): names, the routes that they need, and the tables that store them."""
 
 from peewee import TextField
 
@@ -10,7 +10,7 @@ NEED_ROUTE = ("store", "redirect", "forward", "handoff")
 
 
 class Smtpd(Model):
-    """The router and route of what a user sends, in generation 9."""
+    """A row of `smtpd` in database generation 9: the router and route of the mail that a user sends."""
 
     smtpd_user = TextField()
     smtpd_router = TextField()
@@ -18,7 +18,7 @@ class Smtpd(Model):
 
 
 class Msa(Model):
-    """The routers and routes of what a user sends and of what arrives for them, in generation 8."""
+    """A row of `msa` in database generation 8: the routers and routes of the mail that a user sends and receives."""
 
     msa_user = TextField()
     msa_inrouter = TextField()
@@ -31,9 +31,10 @@ ROUTER_TABLES = {8: Msa, 9: Smtpd}  # by generation
 
 
 def check_router(router: str, route: str | None, allowed: tuple, sentence: str, need_route=NEED_ROUTE):
-    """Refuse an unknown router, and with `sentence` a router without the route that it needs.
+    """Raise ApiError for an unknown router, or, with the message `sentence`, for one without the route that it needs.
 
-    The daemons answer 250 to mail for such a row and then lose it, or crash (docs/wire.md F33).
+    A router, such as `handoff`, is what the daemons do with a mail; a route is its argument, such as a host. The
+    daemons lose mail or crash if these are wrong (docs/wire.md F33).
     """
     if router not in allowed:
         raise ApiError(f"Unknown router {router}.", audit="Unknown router.")

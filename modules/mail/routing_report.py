@@ -1,4 +1,4 @@
-"""The answers of `addresses/?test`: what the SMTP daemon would do with a mail, as far as the caller may see the rows."""
+"""The answers of addresses/?test: what the SMTP daemon would do with a mail, as far as the caller may see the rows."""
 
 from mailapi import ApiError
 
@@ -16,7 +16,10 @@ from .routing_rules import (
 
 
 def report_inbound(call) -> dict:
-    """Return the steps and the decision for a mail to `address_expression`, from `sender` if there is one."""
+    """Return what the SMTP daemon would do with a mail to the address in the request: `steps` and `decision`.
+
+    If the caller may not see the address, the answer is that it was not found.
+    """
     dropped: list[str] = []
     recipient = address_as_received(call.body["address_expression"], dropped)
     sender = call.body.get("sender") and address_as_received(call.body["sender"], dropped)
@@ -28,10 +31,10 @@ def report_inbound(call) -> dict:
 
 
 def report_outbound(call) -> dict:
-    """Return the steps and the decision for a mail from `address_expression`.
+    """Return what the SMTP daemon would do with a mail from the address in the request: `steps` and `decision`.
 
-    `smtpd_user` is the user who sends it; without one, it is the first user that the address stores to. Refuses a caller
-    who may not act for `smtpd_user`.
+    `smtpd_user` in the request is the user who sends it; by default, the user for whom mail to the address is stored.
+    ApiError: the caller is not this user and does not manage them.
     """
     named = call.body.get("smtpd_user") or None
     if named and named != call.user_name and not call.caller.may_act_for(named):
@@ -53,9 +56,10 @@ def report_outbound(call) -> dict:
 
 
 def visible_matches(call, sender: str, named: str | None) -> list[dict]:
-    """Return the rows that match a sender and that the caller may see, or that store to the user who is named.
+    """Return the rows of `addresses` that match a sender and that the caller may see.
 
-    Without a named user there are none if the caller may not see the first match, which decides about incoming mail.
+    `named` is the user who sends the mail: rows whose mail is stored for this user are visible, too. Without `named`,
+    return [] if the caller may not see the first matching row, which decides about incoming mail.
     """
     rows, user_of = matching_rows(call, sender), address_table(call).user_of
     if rows and not named and not is_visible(call, rows[0]):

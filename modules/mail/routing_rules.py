@@ -17,7 +17,7 @@ ROWS_BY_ORDER: dict[int, Select] = {
 
 
 def like(value, expression) -> Expression:
-    """Return SQLite's `value LIKE expression`: % is any run, _ one character, ASCII letters match in either case."""
+    """Return the SQL condition that a value matches a LIKE pattern such as `%@corp.org`, ignoring ASCII case."""
     return Expression(value, OP.ILIKE, expression)
 
 
@@ -39,31 +39,37 @@ OUT_ROUTER_OF_USER = {
 
 
 def matching_rows(call, address: str) -> list[dict]:
-    """Return the rows whose expression matches an address, in the order in which the daemon tries them."""
+    """Return the rows of `addresses` whose pattern matches an address, in the order in which the daemon tries them."""
     return call.db.rows(MATCHING_ROWS[call.generation.number], address=address)
 
 
 def decision(
     steps: list[str], accepted: bool = False, stored: str | None = None, queued: dict | None = None
 ) -> dict:
-    """Make the answer about a decision of the daemon. steps: sentences that explain it; the last one states it."""
+    """Return the answer of addresses/?test: `steps`, the sentences that explain it, and `decision`, the outcome.
+
+    `stored` is the user who gets the mail, `queued` the envelope of a mail that is passed on.
+    """
     return {"steps": steps, "decision": {"accepted": accepted, "stored": stored, "queued": queued}}
 
 
 def envelope(remote: str | None, sender: str | None, recipient: str | None) -> dict:
-    """Return the envelope as columns of an outbox row."""
+    """Return the envelope of a mail as columns of the table outbox. `remote` is the host to deliver to."""
     return {"mail_remote": remote, "mail_envelopefrom": sender, "mail_envelopeto": recipient}
 
 
 def rejected_or_dropped(steps: list, router: str) -> dict:
-    """Decide for reject, drop and unknown in routers; the daemon drops mail for the last two (docs/wire.md F33)."""
+    """Return the decision for a mail: rejected by the router `reject`, or dropped by any other (docs/wire.md F33)."""
     if router == "reject":
         return decision([*steps, "Rejected by the router reject."])
     return decision([*steps, f"Accepted and thrown away by the router {router}."], True)
 
 
 def address_as_received(address: str, steps: list) -> str:
-    """Drop bytes beyond ASCII from an address, as the SMTP daemon does, and add that to steps (docs/wire.md F46)."""
+    """Return an address as the SMTP daemon reads it, and append to `steps` what that changes (docs/wire.md F46).
+
+    The daemon drops bytes beyond ASCII.
+    """
     if address.isascii():
         return address
     received = address.encode("ascii", "ignore").decode()
@@ -72,8 +78,8 @@ def address_as_received(address: str, steps: list) -> str:
 
 
 ########## Credentials in routes ###################################################################
-# cmail accepts `user:password@host` as the route of the router handoff. Callers who may act for the routers' user see
-# the whole route, as in smtpd/ and msa/. All others see the host only (docs/wire.md F44).
+# The daemons (cmail) accept `user:password@host` as the route of the router handoff. Callers who may act for the user
+# of the router see the whole route, as in smtpd/ and msa/. All other callers see the host only (docs/wire.md F44).
 
 DELEGATED_HANDOFF_ROUTES = {
     number: [
@@ -91,22 +97,26 @@ DELEGATED_HANDOFF_ROUTES = {
 
 
 def host_of(route: str) -> str:
-    """Return the host of a handoff route, without credentials."""
+    """Return the host in a route of the router handoff: `mx.corp.org` for `user:password@mx.corp.org`."""
     return as_text(route).rpartition("@")[2]
 
 
 def as_text(value: str | bytes) -> str:
-    """Return text, also where another program stored it as a BLOB."""
+    """Return a value as text, even if another program stored it as a BLOB."""
     return value if isinstance(value, str) else readable(value)
 
 
 def visible_route(call, route: str | None, user: str | None) -> str | None:
-    """Return a handoff route as the caller may see it. user: the owner of its router; None: an address has it."""
+    """Return a route such as `user:password@host` as the caller may see it: whole, or only the host.
+
+    The caller sees it whole if they may act for `user`, whose router it belongs to. `user` is None if an address has
+    it.
+    """
     return route if not route or call.caller.may_act_for(user) else host_of(route)
 
 
 def visible_whole_routes(call) -> set[str]:
-    """Return the handoff routes of a delegate's users, which smtpd/ and msa/ show in full."""
+    """Return the handoff routes, with their credentials, of the users whom the caller manages as a delegate."""
     if not call.caller.delegated_users:
         return set()
     queries = DELEGATED_HANDOFF_ROUTES[call.generation.number]
@@ -114,7 +124,10 @@ def visible_whole_routes(call) -> set[str]:
 
 
 def visible_routers(call, query: lists.ListQuery) -> list[dict]:
-    """Return a delegate's rows of smtpd/ or msa/. Their own row has no credentials, as they cannot set them."""
+    """Return the rows of smtpd or msa that a delegate may see, or the page of them that the request asks for.
+
+    The credentials in the delegate's own row are removed, as they may not set them either.
+    """
     rows = lists.rows(call, query, user=call.user_name)
     for row in rows if call.user_name not in call.caller.delegated_users else ():
         if call.user_name not in (row.get("smtpd_user"), row.get("msa_user")):
@@ -127,7 +140,7 @@ def visible_routers(call, query: lists.ListQuery) -> list[dict]:
 
 
 def may_hold_credentials(router: str | None, route: str) -> bool:
-    """Check for a handoff route, or for one that stayed behind when the router changed."""
+    """Check whether a route may contain credentials: it is a handoff route, or was one before the router changed."""
     return router == "handoff" or router != "store" and ":" in as_text(route).rpartition("@")[0]
 
 
@@ -135,7 +148,7 @@ def may_hold_credentials(router: str | None, route: str) -> bool:
 
 
 def inbound(call, row: dict, sender: str | None, recipient: str) -> dict:
-    """Decide about a mail by the address row that matches its recipient."""
+    """Return what the daemon does with a mail to `recipient`, as decision() does; `row` of `addresses` matched it."""
     steps = [f"Address matched: {row['address_expression']}"]
     router, route = in_router(call, row)
     if router is None:
@@ -154,7 +167,10 @@ def inbound(call, row: dict, sender: str | None, recipient: str) -> dict:
 
 
 def in_router(call, row: dict) -> tuple[str | None, str]:
-    """Return router and route of an address row, "" without one; in generation 8, those in the MSA row of its user."""
+    """Return what the daemon does with mail to an address: the router, e.g. `store`, and its route or "".
+
+    Router None: in database generation 8, the user of the address has no row of `msa`, which would have the router.
+    """
     if call.generation.number == 9:
         return row["address_router"], row["address_route"] or ""
     user = row["address_user"]
@@ -175,7 +191,10 @@ def stored_decision(call, steps: list, user: str) -> dict:
 
 
 def redirect_target(route: str, recipient: str, sender: str) -> str:
-    """Replace (to-local), (to-domain), (from-local) and (from-domain) in the route of the router redirect."""
+    """Return the address that a redirect route such as `(to-local)@corp.org` makes of a recipient.
+
+    Placeholders: (to-local), (to-domain), (from-local), (from-domain).
+    """
     parts: dict[str, str] = {}
     for name, value in (("to", recipient), ("from", sender)):
         local, at, domain = value.rpartition("@")
@@ -187,7 +206,10 @@ def redirect_target(route: str, recipient: str, sender: str) -> str:
 
 
 def out_router(call, user: str) -> tuple[str | None, str | None]:
-    """Return the out router and route of a user; None, None: the user may not send."""
+    """Return what the daemon does with mail from a user: the router, e.g. `handoff`, and its route, e.g. a host.
+
+    (None, None): the user may not send mail.
+    """
     rows = call.db.fetch(OUT_ROUTER_OF_USER[call.generation.number], {"user": user})[1]
     return rows[0] if rows else (None, None)
 
@@ -195,7 +217,10 @@ def out_router(call, user: str) -> tuple[str | None, str | None]:
 def outbound(
     steps: list, user: str, routing: tuple, stores_to_user: bool, sender: str, recipient: str | None
 ) -> dict:
-    """Decide about a mail from a user to a recipient who is not local. routing: the user's out router and route."""
+    """Return what the daemon does with a mail that a user sends to a recipient who is not local, as decision() does.
+
+    `routing` is the user's out_router(). `stores_to_user`: mail to the sender's address is stored for the user.
+    """
     router, route = routing
     if router is None:
         return decision([*steps, f"Rejected: user {user} may not send."])

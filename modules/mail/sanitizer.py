@@ -128,10 +128,13 @@ MAX_INLINE = 8 * 1024 * 1024  # characters of all images together
 
 
 class SanitizedHTML:
-    """Sanitized HTML; `complete` is False if it was cut off, `blocked` counts the remote images that were removed."""
+    """HTML without active or remote content, in `html`.
+
+    `complete` is False if it was cut off. `blocked` is the number of remote images that were removed.
+    """
 
     def __init__(self, source: str, image_of: Callable[[str], str | None]):
-        """Sanitize source. image_of: returns the data: URI of the mail's part with a Content-ID, or None."""
+        """Sanitize the HTML text `source`. `image_of` maps a Content-ID to a data: URL of that image, or None."""
         self.image_of, self.inline, self.blocked = image_of, 0, 0
         self.images: list[str] = []
         # Images inside the HTML are replaced by numbers, so that their length does not count.
@@ -145,7 +148,10 @@ class SanitizedHTML:
         return f"data:{len(self.images)}"
 
     def filter_attribute(self, tag: str, name: str, value: str) -> str | None:
-        """Return the value to keep of an attribute; None removes it. An exception would keep the original value."""
+        """Return the value that an HTML attribute may have, or None to remove the attribute.
+
+        Never raises: on an exception, the library nh3 would leave the attribute unchanged.
+        """
         try:
             return self.allowed_value(name, value)
         except Exception:
@@ -163,7 +169,7 @@ class SanitizedHTML:
         return value if PLAIN_VALUE.fullmatch(value) else None
 
     def image(self, value: str) -> str | None:
-        """Return the data: URI of an image in the mail itself. Count remote images as blocked."""
+        """Return the data: URL of an image inside the mail, or None. Remote images are counted in `blocked`."""
         if REMOTE_URL.match(value):
             self.blocked += 1
             return None
@@ -178,7 +184,7 @@ class SanitizedHTML:
 
 
 def filter_style(value: str) -> str | None:
-    """Keep only the declarations that change the look of text and boxes."""
+    """Return the CSS declarations that only change the look of text and boxes, or None if there are none."""
     declarations = []
     for declaration in value[:4096].split(";"):
         name, _, setting = (part.strip() for part in declaration.partition(":"))
@@ -188,7 +194,7 @@ def filter_style(value: str) -> str | None:
 
 
 def cleaner() -> Callable:
-    """Import nh3, and return its clean function with our rules."""
+    """Return a function that cleans HTML with the package nh3 and our rules. ApiError: nh3 is not installed."""
     try:
         import nh3
     except ImportError as error:

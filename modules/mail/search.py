@@ -10,14 +10,14 @@ from .messages import head, header, mail_bytes, mail_summary, parse_headers, sea
 from .sources import HEADER_BYTES
 
 DEFAULT_PAGE, MAX_PAGE = 100, 1000  # mails in an answer
-SECONDS = 5  # after which the answer has the matches up to then
-TEXT_BYTES = 2**20  # of a mail that are searched for a text
-TEXT_BATCH = 16  # mails read at a time for that
+SECONDS = 5  # after which the search ends, and the answer has the matches so far
+TEXT_BYTES = 2**20  # bytes of a mail that are searched for a text
+TEXT_BATCH = 16  # mails read at a time when searching for a text
 MAX_POSITION = 100  # characters of `next`: a time as a float of 25, an id of 20 and a source
 
 
 def position(value) -> tuple | None:
-    """Read the end of the previous page: `next` of its answer."""
+    """Read the request field `next`: time, id and source of the last mail on the page before. None: the first page."""
     if (value := php_text(value)) is None:
         return None
     sent, mail_id, name = value.split(" ") if len(value) <= MAX_POSITION else ("", "", "")
@@ -42,7 +42,7 @@ TERMS = {
 
 
 class Search:
-    """The terms of a search. A mail matches if it matches each of them."""
+    """The terms of a search, from the request's fields. A mail must match all of them."""
 
     def __init__(self, terms: dict):
         self.terms = terms
@@ -51,7 +51,7 @@ class Search:
         )
 
     def in_range(self, ref: MailRef) -> bool:
-        """Check a mail's time, and that it comes after the previous page."""
+        """Check whether a mail's time is within `after` and `before`, and the mail is not on a previous page."""
         after, before, page_end = (self.terms.get(name) for name in ("after", "before", "next"))
         return (
             (after is None or ref.sent >= after)
@@ -60,7 +60,7 @@ class Search:
         )
 
     def matches(self, raw: bytes) -> bool:
-        """Check subject, sender and text of a mail."""
+        """Check whether subject, sender and text of a mail match the search terms. `raw` is the mail."""
         message = parse_headers(head(raw))
         subject, sender = normalized(header(message, "subject")), normalized(header(message, "from"))
         if self.subject not in subject or self.sender not in sender:
@@ -74,12 +74,15 @@ class Search:
 
 
 def normalized(value: str) -> str:
-    """Return a text for comparison: case-folded, each run of white space as one space."""
+    """Return a text in the form in which searches compare it: case-folded, with single spaces."""
     return " ".join(value.split()).casefold()
 
 
 def search(call, mailboxes: Mailboxes) -> dict:
-    """Return a page of the matching mails, newest first, and the position of the next page, None at the end."""
+    """Return a page of the mails that match the request, newest first, in `mails`.
+
+    `next` is the value to send for the next page, None after the last one.
+    """
     terms = Search(call.body)
     refs = mailboxes.index(call.body.get("unread"))
     size, until = min(call.limit or DEFAULT_PAGE, MAX_PAGE), time.monotonic() + SECONDS

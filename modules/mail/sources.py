@@ -25,7 +25,7 @@ class Mail(Model):
     mail_data = BlobField(null=True)  # a BLOB column with raw bytes stored as TEXT (docs/wire.md section 7)
 
     class Meta:
-        table_name = "mailbox"  # as the API module is called
+        table_name = "mailbox"  # the class is not called Mailbox: the API module is
 
 
 COLUMNS = [column for column in Mail._meta.sorted_fields if column is not Mail.mail_data]
@@ -36,7 +36,7 @@ ALL_KEYS, UNREAD_KEYS = PreparedQuery(KEYS), PreparedQuery(KEYS.where(Mail.mail_
 UNREAD_COUNT = PreparedQuery(Mail.select(fn.COUNT(Mail.mail_id)).where(OF_USER, Mail.mail_read == 0))
 WITH_IDS = Mail.mail_id.in_(peewee.Select([fn.json_each(param("ids"))], [peewee.SQL("value")]))
 HAS_BYTES = fn.TYPEOF(Mail.mail_data).in_(["text", "blob"])
-# Without the bytes: SQLite would load a large mail whole to cut off its beginning. blobopen reads them by rowid.
+# Without mail_data: SQLite would load a large mail whole to return its beginning. blobopen reads that by the rowid.
 ROWS = PreparedQuery(
     Mail.select(
         *COLUMNS,
@@ -53,18 +53,18 @@ ONE_MAIL = PreparedQuery(Mail.select(*COLUMNS, BYTES.alias("mail_data")).where(W
 MARK = PreparedQuery(Mail.update(mail_read=param("mail_read")).where(WITH_ID))
 DELETE = PreparedQuery(Mail.delete().where(WITH_ID))
 
-HEADER_BYTES = 65536  # of a mail that are read to find its header
+HEADER_BYTES = 65536  # bytes of a mail that are read to find its header
 
 
 class SourceUnavailable(ApiError):
-    """A source cannot be used now. The answer has the mails of the others, and a warning."""
+    """A source of mails does not work at present. The answer then is a warning, with the mails of other sources."""
 
 
 class MailSource:
-    """A source of the caller's mails. This class is the master database; its subclasses are the others.
+    """A source of the caller's mails: this class is the master database (of the mail daemons), subclasses are others.
 
-    A mail is its row as a dictionary, with bytes as mail_data. Every method has a transaction of its own: mails are
-    parsed after it, and no source is locked while the request waits for another.
+    A mail is a dictionary with the columns of `mailbox`, and mail_data as bytes. Every method has its own transaction,
+    so that no database is locked while mails are parsed or other sources are read.
     """
 
     name = "master"  # mail_sourcedb
@@ -73,7 +73,7 @@ class MailSource:
         self.call, self.user = call, call.user_name
 
     def exists(self) -> bool:
-        """Check that the caller has such a source."""
+        """Check whether the caller has this source."""
         return True
 
     @contextlib.contextmanager
@@ -82,14 +82,15 @@ class MailSource:
             yield self.call.db
 
     def keys(self, only_unread: bool = False) -> list[dict]:
-        """Return mail_id and mail_submission of every mail, or of every unread one."""
+        """Return mail_id and mail_submission of all mails, or of the unread ones."""
         with self.transaction() as db:
             return db.rows(UNREAD_KEYS if only_unread else ALL_KEYS, user=self.user)
 
     def beginnings(self, mail_ids: list[int], size: int) -> list[dict]:
-        """Return mails with the first `size` bytes of each. Mails that are gone are left out.
+        """Return mails with their first `size` bytes; leave out those that do not exist any more.
 
-        Up to HEADER_BYTES, a source may return only the header fields that lists, searches and threads use.
+        If `size` is at most HEADER_BYTES, a source may return only the header fields that lists, searches and threads
+        use.
         """
         with self.transaction() as db:
             if not db.streams:
@@ -104,7 +105,10 @@ class MailSource:
         return rows
 
     def fetch(self, mail_id: int, mark_read: bool = False) -> dict | None:
-        """Return a whole mail or None. mark_read: mark it in the same transaction, and return the row before that."""
+        """Return a whole mail, or None if it does not exist.
+
+        `mark_read` also marks it as read, in the same transaction; the returned mail still has the earlier state.
+        """
         with self.transaction("IMMEDIATE" if mark_read else "DEFERRED") as db:
             mail = db.one(ONE_MAIL, user=self.user, mail_id=mail_id)
             if mail and mark_read:
@@ -112,7 +116,7 @@ class MailSource:
         return mail
 
     def mark(self, mail_id: int, read: bool) -> bool:
-        """Mark a mail read or unread. Return whether it exists."""
+        """Mark a mail as read or unread. Return whether it exists."""
         with self.transaction("IMMEDIATE") as db:
             return bool(db.execute(MARK, user=self.user, mail_id=mail_id, mail_read=int(read)).rowcount)
 
@@ -126,11 +130,11 @@ class MailSource:
             return db.value(UNREAD_COUNT, user=self.user)
 
     def close(self):
-        """Close connections that the source has kept for the request."""
+        """Close the connections that the source has opened for the request."""
 
 
 class UserDatabase(MailSource):
-    """The SQLite file in users.user_database, which several users may share."""
+    """The SQLite file with the user's own mail, whose path is in users.user_database. Several users may share it."""
 
     name = "user"
 

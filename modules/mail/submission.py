@@ -14,7 +14,7 @@ LONGEST_ENVELOPE_ADDRESS = 256  # bytes
 
 
 def envelope_address(value) -> str | None:
-    """Return an address for the SMTP envelope: without characters that end the address or the command."""
+    """Read an address for the SMTP envelope. ValueError: it is too long, or has white space, `<` or `>`."""
     value = php_text(value)
     too_long = value and len(value.encode()) > LONGEST_ENVELOPE_ADDRESS
     if value and (too_long or re.search(r"[\x00-\x20\x7f-\xa0<>\u2028\u2029]", value)):
@@ -23,7 +23,7 @@ def envelope_address(value) -> str | None:
 
 
 def envelope_addresses(value) -> list | None:
-    """Return a list of addresses for the SMTP envelope, none of them empty."""
+    """Read a list of addresses for the SMTP envelope. ValueError: one is empty or malformed."""
     addresses = list_of_text(value)
     if addresses and "" in addresses:
         raise ValueError("an address is empty")
@@ -31,7 +31,7 @@ def envelope_addresses(value) -> list | None:
 
 
 def encoding(value) -> str | None:
-    """Return the encoding of a message: base64, or None for text."""
+    """Read the encoding of the field `message`: "base64", or None if the message is plain text."""
     value = php_text(value)
     if value not in (None, "base64"):
         raise ValueError("unknown encoding")
@@ -42,7 +42,7 @@ MESSAGE_FIELDS = {"message": long_text, "encoding": encoding}
 
 
 def decoded_message(call) -> bytes:
-    """Return the message of a request, decoded if it came as base64."""
+    """Return the message in the request as bytes, decoded if it is in base64."""
     message = call.body["message"]
     if not call.body.get("encoding"):
         return message
@@ -53,9 +53,10 @@ def decoded_message(call) -> bytes:
 
 
 def may_send_from(call) -> bool:
-    """Return whether the caller's out router passes mail from `sender` on, as in mailbox/?send (docs/wire.md section 6).
+    """Return whether the caller may send from the address `sender` in the request (docs/wire.md section 6).
 
-    Whoever can read the database file may send from any address. What the router would drop is refused, too.
+    The router of the caller's outgoing mail decides, as in mailbox/?send, but a mail that it drops is refused, too. A
+    caller without a user name, who works on the database file itself, may send from any address.
     """
     user, sender, user_of = call.user_name, call.body["sender"], address_table(call).user_of
     stores = any(user_of(row) == user for row in matching_rows(call, sender))
@@ -69,9 +70,10 @@ owns_sender = Rule(
 
 
 def check_authors(call, message: bytes):
-    """Refuse a message whose header names an author that the caller's out router would refuse, as mailbox/?send does.
+    """Raise ApiError if an author in the message's header is not an address of the caller, as mailbox/?send does.
 
-    Only the router `defined` checks addresses. With it, a header whose authors cannot be read is refused, too.
+    Applies only if the router of the caller's outgoing mail is `defined`, which also refuses a header that is
+    unreadable.
     """
     if call.user_name is None or out_router(call, call.user_name)[0] != "defined":
         return

@@ -12,11 +12,14 @@ from .messages import head, mail_bytes, mail_summary
 
 FIELD = re.compile(rb"(?im)^(message-id|in-reply-to|references)[ \t]*:([^\n]*(?:\n[ \t][^\n]*)*)")
 ID = re.compile(rb"<[^<>\s]+>")
-MAX_REFERENCES = 20  # used of one mail: the first and the last ones
+MAX_REFERENCES = 20  # references used of one mail: the first one and the last ones
 
 
 class Links:
-    """The ids in a mail's header, as hashes, because ids can be long: its own, and those of mails before it."""
+    """The ids in a mail's header that connect it with other mails, as hashes, because ids can be long.
+
+    `own` is its Message-ID; `references` are the ids of the mails that it answers.
+    """
 
     def __init__(self, head: bytes):
         fields: dict[bytes, list[int]] = {}
@@ -28,7 +31,7 @@ class Links:
 
 
 def list_threads(call, mailboxes: Mailboxes) -> dict:
-    """Return the caller's mails as threads, the thread with the newest mail first."""
+    """Return the caller's mails as threads, the thread with the newest mail first, in `threads`."""
     refs = mailboxes.index()
     oldest_first: list[MailRef] = []
 
@@ -52,9 +55,10 @@ def list_threads(call, mailboxes: Mailboxes) -> dict:
 
 
 def group_into_threads(heads: Iterable[bytes]) -> list[list[tuple[int, int]]]:
-    """Group mails, given by their headers, oldest first. A thread has the index and depth of each of its mails.
+    """Group mails into threads. `heads` are the headers of the mails, oldest first.
 
-    Answers come after the mail that they answer. If two mails have the same id, answers belong to the older one.
+    A thread is a list of (index in `heads`, depth); an answer comes after the mail that it answers, one deeper. If two
+    mails have the same id, answers belong to the older one.
     """
     mails = [Links(head) for head in heads]
     oldest: dict[int, int] = {}  # id → index
@@ -73,12 +77,12 @@ def group_into_threads(heads: Iterable[bytes]) -> list[list[tuple[int, int]]]:
 
 
 def parent_of(index: int, mail: Links, oldest: dict[int, int]) -> int | None:
-    """Return the index of the nearest mail in its references that exists."""
+    """Return the index of the mail that a mail answers: the last one in its references that exists, or None."""
     return next((oldest[id_] for id_ in reversed(mail.references) if oldest.get(id_, index) != index), None)
 
 
 def without_cycles(parents: list[int | None]) -> list[int | None]:
-    """Remove one link from each cycle of mails that claim to answer one another; changes the list."""
+    """Set one parent to None in each cycle of mails that claim to answer one another. Changes and returns the list."""
     walk_of: dict[int, int] = {}  # index → start of the walk that visited it
     for start in range(len(parents)):
         index: int | None = start
@@ -91,7 +95,7 @@ def without_cycles(parents: list[int | None]) -> list[int | None]:
 
 
 def group_numbers(mails: list[Links]) -> list[int]:
-    """Return a number for each mail, equal for mails that share an id, also the id of a missing mail."""
+    """Return a number for each mail, equal for the mails of one thread: those that share an id or a reference."""
     links: dict[int, int] = {}
 
     def representative(id_: int) -> int:
@@ -108,7 +112,10 @@ def group_numbers(mails: list[Links]) -> list[int]:
 
 
 def with_descendants(root: int, answers: dict) -> list[tuple[int, int]]:
-    """Return a mail and everything that answers it, as index and depth."""
+    """Return a mail and all answers to it, direct and indirect, as a list of (index, depth).
+
+    `answers` maps the index of a mail to those of its direct answers.
+    """
     thread, pending = [], [(root, 0)]
     while pending:
         index, depth = pending.pop()

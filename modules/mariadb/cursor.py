@@ -1,4 +1,4 @@
-"""The cursor of all connections to MariaDB and MySQL. It needs PyMySQL, so it is imported with the first connection."""
+"""The cursor of all connections to MariaDB and MySQL. It needs PyMySQL, so the first connection imports it."""
 
 from pymysql import DataError, OperationalError
 from pymysql.cursors import Cursor
@@ -7,7 +7,7 @@ from .errors import PACKET_TOO_LARGE, TOO_LONG, TRUNCATED
 
 
 class ServerCursor(Cursor):
-    """A cursor that refuses statements that the server would shorten, or would end the connection for."""
+    """A cursor that refuses a statement which the server would shorten, or for which it would end the connection."""
 
     def _query(self, q):
         self.refuse_too_large(q)
@@ -17,7 +17,10 @@ class ServerCursor(Cursor):
         return rows
 
     def refuse_too_large(self, statement: str | bytes):
-        """Refuse a statement longer than max_allowed_packet, for which the server would end the connection."""
+        """Raise OperationalError if a statement is longer than the server's max_allowed_packet.
+
+        The server would end the connection.
+        """
         most = self.connection.max_allowed_packet - 1
         if len(statement) * 4 <= most:
             return
@@ -27,7 +30,10 @@ class ServerCursor(Cursor):
             raise OperationalError(PACKET_TOO_LARGE, "more than max_allowed_packet")
 
     def refuse_shortened(self):
-        """Refuse a statement after which the server notes truncated text: it cuts blanks also in strict mode."""
+        """Raise DataError if the server warns that it has truncated a text of the last statement.
+
+        It truncates blanks at the end of a text even in strict mode.
+        """
         warnings = Cursor(self.connection)
         warnings.execute("SHOW WARNINGS")
         for _, number, message in warnings.fetchall():

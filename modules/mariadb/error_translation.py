@@ -1,4 +1,4 @@
-"""Translation of a server's errors into the exceptions that SQLite's errors lead to."""
+"""Translation of errors of MariaDB and MySQL into the exceptions that mailapi raises for the same errors of SQLite."""
 
 import re
 from typing import NoReturn
@@ -25,12 +25,15 @@ from .pooled_store import PooledStore
 
 
 class ErrorTranslatingStore(PooledStore):
-    """A store that raises, for each error of the server or of the connection, what SQLite's error leads to."""
+    """A database on a server, whose errors are translated into exceptions of mailapi and of SQLite.
+
+    So the code that uses a database need not know whether it is SQLite or MariaDB.
+    """
 
     connection_lost: type[ApiError] = ConnectionLost
 
     def ask(self, sql: str, values: tuple | dict[str, object]):
-        """Run the server's SQL, and return the cursor."""
+        """Run a statement in the server's dialect of SQL, and return the cursor."""
         cursor, statement = self.cursor(), ""
         try:
             statement = cursor.mogrify(sql, values)
@@ -40,9 +43,10 @@ class ErrorTranslatingStore(PooledStore):
         return cursor
 
     def fail(self, error: BaseException, sql: str, statement: str = "") -> NoReturn:
-        """Raise the exception for an error of any statement; `commit_failure` does it for a commit.
+        """Raise mailapi's exception for an error of the driver or the server in a statement.
 
-        `statement` is what was sent, with its values.
+        `sql` is the statement. `statement` is what was sent to the server, with the values in it. For an error in a
+        COMMIT, call `commit_failure`.
         """
         import pymysql
 
@@ -65,7 +69,11 @@ class ErrorTranslatingStore(PooledStore):
         raise Unusable(self.what) from error
 
     def refuse(self, error: Exception, sql: str, statement: str):
-        """Raise SQLite's error for a statement that the server refused, if SQLite refuses it, too."""
+        """Raise the exception that SQLite would lead to, such as for a violated constraint; return if there is none.
+
+        `error` is the server's. `sql` is the statement in SQLite's dialect, `statement` what was sent, with the
+        values in it.
+        """
         import pymysql
 
         number, message = code(error), str(error.args[-1])
@@ -80,7 +88,10 @@ class ErrorTranslatingStore(PooledStore):
             raise StateFailure(sentence) if self.is_state else kind(sentence) from error
 
     def drop_connection(self, error: BaseException) -> NoReturn:
-        """Close the connection, whose next answer might be that of this statement, and raise the exception."""
+        """Close this thread's connection after an error, and raise mailapi's exception for the error.
+
+        The connection must not be used again: its next answer might be that to the failed statement.
+        """
         import pymysql
 
         self.lose()
@@ -95,7 +106,10 @@ class ErrorTranslatingStore(PooledStore):
         raise (Unreachable if timed_out else self.connection_lost)(self.what) from error
 
     def commit_failure(self, error: Exception) -> Exception:
-        """Return the exception for a commit that failed: CommitLost unless the server says that it did not commit."""
+        """Return mailapi's exception for an error in a COMMIT.
+
+        It is CommitLost, since the outcome is unknown, unless the server says that it did not commit.
+        """
         if code(error) in UNDONE:
             return TransactionRolledBack()
         if code(error) in dialect.READ_ONLY:
@@ -104,7 +118,7 @@ class ErrorTranslatingStore(PooledStore):
         return CommitLost(self)
 
     def columns_of(self, table: str, key: str) -> list[str]:
-        """Return the columns of a unique key."""
+        """Return the names of the columns of a unique key. The server is asked once for each key."""
         if (table, key) not in self.keys:
             cursor = self.ask(
                 "SELECT COLUMN_NAME FROM information_schema.STATISTICS WHERE TABLE_SCHEMA = DATABASE()"
@@ -115,9 +129,10 @@ class ErrorTranslatingStore(PooledStore):
         return self.keys[table, key]
 
     def duplicate(self, statement: str) -> tuple[int, str] | None:
-        """Return the number and message for a duplicate in a statement that was refused for a missing parent, or None.
+        """Return error number and message if a statement would add a duplicate, or None.
 
-        SQLite looks for duplicates first; MySQL 9 does not. Nothing of the statement remains.
+        `statement` was refused because of a missing parent row (foreign key). SQLite reports a duplicate rather than
+        a missing parent; MySQL 9 does not. The statement is run again without foreign keys, and then undone.
         """
         import pymysql
 

@@ -1,4 +1,4 @@
-"""Errors of a database server: its error numbers by their meaning, and the exceptions that answers are made of."""
+"""Error numbers of MariaDB and MySQL by their meaning, and the exceptions that mailapi raises for them."""
 
 from mailapi import ApiError, CommitOutcomeUnknown, TransactionRolledBack
 
@@ -23,47 +23,54 @@ CONNECTION_REFUSED = {
 CONNECTION_REFUSED |= {1161, 1927}
 # The connection cannot be used any more, or the server does not serve.
 LOST = CONNECTION_REFUSED | {0, 1028, 1184, 1203, 1226, 2002, 2003, 2006, 2012, 2013, 2014, 2026, 2055, 4031}
-UNDONE = {1020, 1213, 1317}  # changed meanwhile, a deadlock or another node's commit, KILL QUERY
+# The server has rolled the transaction back: changed meanwhile, a deadlock or another node's commit, KILL QUERY.
+UNDONE = {1020, 1213, 1317}
 BUSY_NUMBERS = {1205, 1969, 3024}  # a wait for a lock, a statement that took too long
 TRUNCATED, TOO_LONG = 1265, 1406  # a note about blanks at the end; an error
 UNFIT = {1264, TOO_LONG}
 PACKET_TOO_LARGE = 1153
-NO_SUCH_LETTERS = 1267  # the character set of a column does not have them
+NO_SUCH_LETTERS = 1267  # a text has letters that the character set of a column does not have
 
 
 def code(error: BaseException) -> int:
-    """Return the server's or PyMySQL's number of an error; 0 if it has none."""
+    """Return the error number of an exception of PyMySQL, such as 1062; 0 if the exception has none."""
     first = next(iter(error.args), None)
     return first if isinstance(first, int) else 0
 
 
 class Unreachable(ApiError):
-    """A database server is down, hangs or refuses the log-in; the log has the server's message."""
+    """The error for a database server that is down, hangs or refuses the log-in.
+
+    `what` is the database in the message, such as "state database". The log has the server's own message.
+    """
 
     def __init__(self, what: str):
         super().__init__(f"The {what} cannot be reached. Try again.", http=503, retry_after=5)
 
 
 class Unusable(ApiError):
-    """A database lacks what the API needs, or refuses it; the log has the server's message."""
+    """The error for a database that lacks something which mailapi needs, such as a table or a privilege.
+
+    `what` is the database in the message, such as "state database". The log has the server's own message.
+    """
 
     def __init__(self, what: str):
         super().__init__(f"The {what} cannot be used. The log has the cause.", http=500)
 
 
 class NoSuchLetters(Unusable):
-    """A text has letters that the character set of a column lacks, so that no row can equal it."""
+    """The error for a text with letters that a column's character set lacks, so that no row can contain it."""
 
 
 class Unfit(ApiError):
-    """A value is too long for a column, or has letters that the column cannot have."""
+    """The error for a value that is too long for its column, or has letters that the column cannot store."""
 
     def __init__(self, what: str):
         super().__init__(f"The {what} has no place for this. The log has the cause.")
 
 
 class ConnectionLost(TransactionRolledBack):
-    """The connection was lost before the commit: the server rolls the transaction back."""
+    """The error for a connection that was lost before the commit. The server rolls the transaction back."""
 
     def __init__(self, what: str):
         super().__init__()
@@ -71,7 +78,7 @@ class ConnectionLost(TransactionRolledBack):
 
 
 class CommitLost(CommitOutcomeUnknown):
-    """The connection was lost during the commit of a change."""
+    """The error for a connection that was lost during a commit. Nobody knows whether the server committed."""
 
     def __init__(self, store):
         super().__init__(
@@ -83,7 +90,7 @@ class CommitLost(CommitOutcomeUnknown):
 
 
 class TooLarge(ApiError):
-    """A statement is longer than the server's max_allowed_packet, which its administrator sets."""
+    """The error for a statement longer than `most` bytes, the server's setting max_allowed_packet."""
 
     def __init__(self, most: int):
         super().__init__(

@@ -1,4 +1,4 @@
-"""Open connections to the servers of a `mysql://` URL, with a session in which queries mean what they mean to SQLite."""
+"""Opening of connections to the servers of a `mysql://` URL, set up so that SQL means what it means to SQLite."""
 
 import math
 import os
@@ -15,10 +15,10 @@ from .errors import BUSY_NUMBERS, LOST, UNDONE, Unreachable, Unusable, code
 from .pool import PROMPT, WAIT, discard, wait_for
 from .url import read_url
 
-LONGEST_STATEMENT = 50  # seconds, after which the server itself ends it
+LONGEST_STATEMENT = 50  # seconds, after which the server ends a statement
 LONGEST_SILENCE = 60  # seconds without an answer while the server runs a statement
-LONGEST_AWAY = 60  # seconds of a connection to another host than the first: that one may serve again
-LONGEST_PAUSE = 30  # seconds between two statements of a transaction, whose locks others wait for
+LONGEST_AWAY = 60  # seconds that a connection to another host than the first is used: the first may be back
+LONGEST_PAUSE = 30  # seconds between two statements of a transaction: other transactions wait for its locks
 CONNECTION = {
     "charset": "utf8mb4",
     "connect_timeout": PROMPT,
@@ -39,9 +39,10 @@ HOST = re.compile(r"(?:\[([0-9a-fA-F:]+)\]|([^:\[\]]+))(?::(\d{1,5}))?")
 
 
 class Link:
-    """Open connections to the first of several hosts that serves; `key` names the URL in the config.
+    """The database servers that a `mysql://` URL names. `open` connects to the first of them that serves.
 
-    Given `schema`, create the tables of the state database.
+    `what` is the database in messages, such as "state database". `key` is the key in config.py that has the URL.
+    `schema` is SQL for SQLite: the first connection creates its tables in the state database (sessions and audit).
     """
 
     isolation = "REPEATABLE-READ"
@@ -54,7 +55,10 @@ class Link:
         self.hanging: dict[int, float] = {}  # number of a host → monotonic time until which it is skipped
 
     def read_options(self, url: str, key: str) -> dict:
-        """Return PyMySQL's options, and in `hosts` those of each host. Set `most` to the URL's max_connections."""
+        """Return PyMySQL's options for the URL. The item `hosts` has those that differ from host to host.
+
+        Set `self.most`, the maximum number of connections, from the URL's option max_connections.
+        """
         try:
             parts = urlsplit(url)
         except ValueError:  # its message may have the password
@@ -71,7 +75,10 @@ class Link:
         return options
 
     def open(self, patient: bool = False):
-        """Return a new connection; a patient one has no time limit for statements. Raise Unreachable or Unusable."""
+        """Return a new connection to the first host that accepts one. Raise Unreachable or Unusable if none does.
+
+        A patient connection has no time limit for statements.
+        """
         import pymysql
 
         refused = False
@@ -87,11 +94,12 @@ class Link:
                 # PyMySQL raises RuntimeError if a package for the log-in's method is missing.
                 log.warning("%s at %s: %s", self.what, host.get("host") or host.get("unix_socket"), error)
                 refused = refused or is_refusal(code(error))
-                if time.monotonic() - started > PROMPT / 2:  # all threads would wait as long
+                if time.monotonic() - started > PROMPT / 2:  # the host hangs: every thread would wait as long
                     self.hanging[number] = time.monotonic() + PROMPT
         raise (Unusable if refused else Unreachable)(self.what)
 
     def open_to(self, host: dict, patient: bool):
+        """Return a new connection to one host, prepared for statements. `host` has PyMySQL's options for it."""
         import pymysql
 
         from .cursor import ServerCursor
@@ -114,7 +122,10 @@ class Link:
             raise
 
     def prepare(self, connection, patient: bool):
-        """Set the session's variables, and create the tables that are missing."""
+        """Set the session variables of a new connection, and create missing tables.
+
+        A patient connection gets no time limits for statements.
+        """
         cursor = connection.cursor()
         cursor.execute(f"SHOW VARIABLES WHERE Variable_name IN {SERVER_VARIABLES}")
         variables = dict(cursor.fetchall())
@@ -127,11 +138,14 @@ class Link:
             settings |= self.limits(variables)
         cursor.execute("SET SESSION " + ", ".join(f"{name} = {value}" for name, value in settings.items()))
         if connection.in_cluster:
-            cursor.execute("SELECT 1")  # 1047: this node is not one of the cluster now
+            cursor.execute("SELECT 1")  # fails with 1047 if this node is not part of the cluster now
         self.make_tables(connection)
 
     def settings(self, variables: dict[str, str]) -> dict[str, str]:
-        """Return the session's variables with their values as SQL."""
+        """Return the session variables to set, such as {"sql_notes": "1"}. The values are SQL.
+
+        `variables` are those that the server has, with their values.
+        """
         isolation = (
             "transaction_isolation" if "transaction_isolation" in variables else "tx_isolation"
         )  # MariaDB before 11.1 has the second
@@ -149,12 +163,19 @@ class Link:
         return settings
 
     def limits(self, variables: dict[str, str]) -> dict[str, str]:
-        """Return the limits by which the server frees the locks of an instance that died or lost its network."""
+        """Return the session variables that limit the time of a statement and of a transaction without statements.
+
+        With them the server frees the locks of a mailapi process that died or lost its network. `variables` are
+        those that the server has, with their values.
+        """
         limits = {"max_statement_time": LONGEST_STATEMENT, "idle_transaction_timeout": LONGEST_PAUSE}
         return {name: str(limit) for name, limit in limits.items() if name in variables}
 
     def make_tables(self, connection):
-        """Create the state database's tables; in a cluster also mailapi_turn, by whose row writers take turns."""
+        """Create the missing tables of the state database and, in a Galera cluster, the table mailapi_turn.
+
+        In a cluster, transactions that write lock a row of mailapi_turn, so that they run one after the other.
+        """
         if self.tables_made or not (self.schema or connection.in_cluster):
             return
         import pymysql
@@ -172,12 +193,18 @@ class Link:
 
 
 def is_refusal(number: int) -> bool:
-    """Return whether a server that serves refused a connection, by the number of its error."""
+    """Return whether an error number means that a server which works has refused something.
+
+    Such a refusal, for example of a missing privilege (1142), stays until an administrator changes something.
+    """
     return 1000 <= number < 2000 and number not in LOST | UNDONE | BUSY_NUMBERS
 
 
 def conversions() -> dict:
-    """Return PyMySQL's conversions of values, with sums as whole numbers."""
+    """Return PyMySQL's functions that convert column values, changed for DECIMAL: to int, or else to float.
+
+    MariaDB's SUM() returns DECIMAL, SQLite's an integer.
+    """
     from pymysql.constants import FIELD_TYPE
     from pymysql.converters import conversions
 
@@ -187,13 +214,17 @@ def conversions() -> dict:
 
 
 def hosts(named: str, unix_socket: str | None) -> list[dict]:
-    """Return PyMySQL's options for each host of a URL, given as HOST:PORT with commas between them."""
+    """Return PyMySQL's options for each host of a URL.
+
+    `named` are the hosts as in the URL, such as "db1,db2:3307". A `unix_socket` takes precedence over them.
+    """
     if unix_socket:
         return [{"unix_socket": unix_socket}]
     return [host_options(each) for each in named.split(",")]
 
 
 def host_options(named: str) -> dict:
+    """Return PyMySQL's options for a host such as "db2:3307". Raise ConfigError if it cannot be read."""
     match = HOST.fullmatch(named)
     if not match or int(match[3] or 1) not in range(1, 65536):
         raise ConfigError(

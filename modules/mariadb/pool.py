@@ -1,4 +1,4 @@
-"""A pool of connections, which threads share; each is tested before it is used again."""
+"""A pool of connections to a database server, which threads share. A connection is tested before it is used again."""
 
 import contextlib
 import threading
@@ -8,19 +8,22 @@ from collections.abc import Callable
 
 from mailapi import BUSY, ApiError
 
-WAIT = 5  # seconds for a lock or a connection, as SQLite's
+WAIT = 5  # seconds to wait for a lock or a connection, as with SQLite
 PROMPT = 2  # seconds in which a working server answers a ping
 
 
 class Pool:
-    """Up to `most` connections, each lent to one thread at a time."""
+    """Up to `most` connections, each lent to one thread at a time. `connect` opens a new connection."""
 
     def __init__(self, connect: Callable, most: int):
         self.connect, self.places = connect, threading.BoundedSemaphore(most)
         self.idle: deque = deque()
 
     def take(self):
-        """Return an idle connection or a new one; raise ApiError if none is free within WAIT seconds."""
+        """Lend the calling thread a connection: one that no thread uses, or else a new one.
+
+        Raise ApiError if all are lent, and none is returned within WAIT seconds.
+        """
         if not self.places.acquire(timeout=WAIT):
             raise ApiError(BUSY, http=503, retry_after=1)
         try:
@@ -30,9 +33,10 @@ class Pool:
             raise
 
     def take_idle(self):
-        """Return an idle connection that still answers, or None.
+        """Return a connection that no thread uses and whose server still answers, or None.
 
-        After one that does not answer, close the others, too: on a server that hangs, each test costs PROMPT seconds.
+        If a connection gets no answer, all idle connections are closed: if the server hangs, each test costs PROMPT
+        seconds.
         """
         with contextlib.suppress(IndexError):  # there is none, or another thread took the last
             connection = self.idle.pop()
@@ -43,7 +47,7 @@ class Pool:
         return None
 
     def give_back(self, connection, usable: bool):
-        """Keep a connection for the next thread, or close it if it is unusable or has an open transaction."""
+        """Take back a connection that was lent. Close it unless it is usable and without a transaction."""
         if (
             usable
             and connection.open
@@ -56,21 +60,21 @@ class Pool:
         self.places.release()
 
     def forget(self):
-        """Close all idle connections."""
+        """Close all connections that are not lent."""
         with contextlib.suppress(IndexError):
             while True:
                 discard(self.idle.pop())
 
 
 def in_transaction(connection) -> bool:
-    """Return whether the server has an open transaction of this connection."""
+    """Return whether the server has an open transaction on a connection."""
     from pymysql.constants.SERVER_STATUS import SERVER_STATUS_IN_TRANS
 
     return bool(connection.server_status & SERVER_STATUS_IN_TRANS)
 
 
 def answers(connection) -> bool:
-    """Return whether the server answers a ping on this connection within PROMPT seconds."""
+    """Return whether the server answers a ping on a connection within PROMPT seconds."""
     wait_for(connection, PROMPT)
     try:
         connection.ping(reconnect=False)
@@ -81,11 +85,11 @@ def answers(connection) -> bool:
 
 
 def wait_for(connection, seconds: int | None):
-    """Set the seconds after which a read from the server times out; None: never."""
-    connection._read_timeout = seconds  # PyMySQL sets the socket's by it before it reads
+    """Set the seconds that a read from the server may take before it times out; None for any time."""
+    connection._read_timeout = seconds  # from which PyMySQL sets the socket's timeout before each read
 
 
 def discard(connection):
-    """Close a connection."""
+    """Close a connection, even if it is broken or closed already."""
     with contextlib.suppress(Exception):  # closed already
         connection.close()

@@ -1,4 +1,4 @@
-"""A store on a server, whose threads take their connections from a pool."""
+"""A database on a server, whose connections threads take from a pool."""
 
 import os
 from typing import Any
@@ -13,19 +13,26 @@ class ServerConnection(ThreadConnection):
     """A thread's connection to a database on a server, and the state of its transaction."""
 
     connection: Any = None  # PyMySQL's
-    process = 0  # that opened the connection
+    process = 0  # the id of the process that opened the connection
     begun = False  # a transaction has begun
     undone = False  # the server has rolled it back
     in_xa = False  # a prepared change needs the connection until it ends
 
 
 class PooledStore(Store):
-    """A database on a server, to which each thread has a connection from its request's first statement to its end."""
+    """A database on a server. Each thread takes a connection from a pool when it needs one.
+
+    Requests give the connection back at their end.
+    """
 
     opened: ServerConnection
 
     def use(self, path: str, link: Link, is_state: bool):
-        """Set up the store for a link."""
+        """Set the attributes; subclasses call it in their constructors.
+
+        `path` is the database's URL or name. `link` opens connections. `is_state` tells that it is mailapi's state
+        database, which has the sessions and the audit.
+        """
         self.path, self.what, self.is_state = path, link.what, is_state
         self.link, self.open = link, link.open
         self.opened = ServerConnection()
@@ -34,16 +41,16 @@ class PooledStore(Store):
 
     @property
     def pool(self) -> Pool:
-        """This process's pool; a parent process goes on using its own connections."""
+        """This process's pool of connections. A forked child gets its own, since the parent uses the old one."""
         here = os.getpid()
         if here not in self.pools:
-            self.pools.setdefault(here, Pool(self.link.open, self.link.most))  # one, also where threads race
+            self.pools.setdefault(here, Pool(self.link.open, self.link.most))  # only one, if threads race
             for other in set(self.pools) - {here}:
                 self.pools.pop(other, None)
         return self.pools[here]
 
     def connect(self):
-        """Return this thread's connection; take one from the pool if it has none."""
+        """Return this thread's connection; take one from the pool if the thread has none."""
         opened = self.opened
         if opened.process != os.getpid():
             opened.connection, opened.process, opened.begun = None, os.getpid(), False
@@ -52,22 +59,25 @@ class PooledStore(Store):
         return opened.connection
 
     def close(self, usable: bool = False):
-        """Give this thread's connection back to the pool, which closes it unless it is usable."""
+        """Give this thread's connection back to the pool, which closes it unless it is `usable`."""
         connection, self.opened.connection = self.opened.connection, None
         if connection and self.opened.process == os.getpid():
             self.pool.give_back(connection, usable)
 
     def release(self):
-        """Give this thread's connection back to the pool, for other threads."""
+        """Give this thread's connection back to the pool, so that another thread can use it."""
         self.close(usable=True)
 
     def lose(self):
-        """Close this thread's connection, and mark its transaction as rolled back."""
+        """Close this thread's connection after an error, and note that its transaction was rolled back."""
         self.opened.undone = True
         self.close(usable=False)
 
     def cursor(self):
-        """Return a cursor of this thread's connection; TransactionRolledBack where the server has ended a transaction."""
+        """Return a cursor on this thread's connection.
+
+        Raise TransactionRolledBack if the server has rolled back the transaction that the thread is in.
+        """
         if self.opened.begun and self.opened.undone:
             raise TransactionRolledBack()  # further statements would not be in the transaction
         return self.connect().cursor()

@@ -1,4 +1,4 @@
-"""A MariaDB database that the mail server or the API server writes, too: `mailserver` and `apiserver` in the config."""
+"""A MariaDB database that another program writes, too: that of `mailserver` or `apiserver` in config.py."""
 
 import contextlib
 
@@ -14,7 +14,11 @@ from .url import read_url
 
 
 class SharedLink(Link):
-    """Open connections to one host, to a database whose other tables and settings belong to somebody else."""
+    """The server of a database whose tables and settings belong to another program.
+
+    `key` is the key in config.py that has the URL. An answer may take `deadline` seconds. `schema` is SQL for
+    MariaDB: the first connection creates its tables.
+    """
 
     isolation = "READ-COMMITTED"
 
@@ -23,17 +27,20 @@ class SharedLink(Link):
         self.longest_silence = deadline
 
     def read_options(self, url: str, key: str) -> dict:
-        """Return PyMySQL's options."""
+        """Return PyMySQL's options for the URL. The item `hosts` has those of its only host."""
         options = read_url(url, key)
         host = {name: options.pop(name) for name in ("host", "port", "unix_socket") if name in options}
         return options | {"hosts": [host]}
 
     def limits(self, variables: dict[str, str]) -> dict[str, str]:
-        """Return no limits: `longest_silence` is shorter."""
+        """Return no session variables with time limits: `longest_silence`, the driver's time limit, is shorter."""
         return {}
 
     def make_tables(self, connection):
-        """Create the tables of `schema`, statement by statement, unless there is a table Sequences."""
+        """Create the tables of `schema`, unless the database has the last of them, Sequences.
+
+        MariaDB cannot create several tables in one transaction.
+        """
         statements = [part for part in self.schema.split(";\n") if part.strip()]
         if self.tables_made or not statements:
             return
@@ -47,22 +54,25 @@ class SharedLink(Link):
 
 
 class SharedStore(ServerStore):
-    """A database named by a `mysql://` URL; `key` is its key in the config, by which the answers name it.
+    """A database on MariaDB that another program writes, too.
 
-    No wait is longer than `deadline` seconds. Every statement sees what was committed before it. The caller compares
-    names exactly, as the tables may have any collation. A thread has a connection only during a transaction.
+    `url` is its `mysql://` URL, and `key` the key in config.py that has it, which answers name. No wait is longer
+    than `deadline` seconds. Each statement sees what other programs have committed before it. Callers compare names
+    in Python, because the columns may ignore case. A thread has a connection only during a transaction.
     """
 
-    connection_lost = Unreachable  # whoever changes two databases decides about a repetition
+    connection_lost = Unreachable  # not repeated here: the caller may have changed another database, too
 
     def __init__(self, url: str, key: str, deadline: int = 2, schema: str = ""):
         self.use(key, SharedLink(url, key, deadline, schema), is_state=False)
 
     @contextlib.contextmanager
     def transaction(self, lock_type: str = "IMMEDIATE"):
-        """Commit or roll back, then release the connection unless a prepared change needs it.
+        """Return a context manager that commits at the end of its block, or rolls back after an error.
 
-        DEFERRED starts no transaction: each statement reads what is committed.
+        With lock_type "DEFERRED" the block has a connection but no transaction, so that each statement sees what is
+        committed by then. The connection goes back to the pool after the block, unless a change is prepared on it
+        (two-phase commit).
         """
         try:
             if lock_type == "DEFERRED":
@@ -76,17 +86,24 @@ class SharedStore(ServerStore):
                 self.release()
 
     def take_turn(self):
-        """Do nothing: callers lock the rows that they need."""
+        """Do nothing. Transactions that write need not wait for each other: callers lock the rows they need."""
 
     def rows(self, query, **values) -> list[dict]:
-        """Return the rows as dictionaries; none for a name with letters that the table cannot have."""
+        """Return the rows of a query as dictionaries.
+
+        There are none for a text with letters that the column's character set lacks.
+        """
         try:
             return super().rows(query, **values)
         except NoSuchLetters:
             return []
 
     def refuse(self, error: Exception, sql: str, statement: str):
-        """Raise the server's own message for a violated constraint, Unfit for a value that does not fit its column."""
+        """Raise the exception for a statement that the server refused; return for other errors than these.
+
+        They are a violated constraint, with the server's own message, and a value that does not fit its column
+        (Unfit).
+        """
         import pymysql
 
         if isinstance(error, pymysql.IntegrityError):

@@ -1,4 +1,4 @@
-"""A master or state database on MariaDB or MySQL, or a Galera cluster of them, with the methods of the core's Store."""
+"""A master or state database on MariaDB or MySQL, or on a Galera cluster, with the methods of the core's Store."""
 
 import contextlib
 import itertools
@@ -21,7 +21,7 @@ from .queries import ServerDialect
 from .transaction import Transaction
 
 LONGEST_BACK_OFF = 0.3  # seconds between two attempts of a transaction
-RETRY = threading.local()  # has the deadline of this thread's attempts
+RETRY = threading.local()  # `deadline`: the time until which this thread may repeat a transaction
 HIGHEST = 2**53 - 1  # of the numbers that are given: JavaScript rounds those above (docs/wire.md F47)
 # The methods of the core's Store that work on a SQLite file, and that a store on a server defines anew.
 STORE_METHODS = {
@@ -29,7 +29,7 @@ STORE_METHODS = {
     "close": "Close this thread's connection.",
     "release": "Let another thread use the connection. A request calls it at its end and before long waits.",
     "transaction": "Return a context manager that commits or rolls back; IMMEDIATE to write, DEFERRED to read.",
-    "run_with_retry": "Return what a function returns; repeat it where the database rolled its transaction back.",
+    "run_with_retry": "Return what a function returns; call it again if the database rolled its transaction back.",
     "execute": "Run a query, a prepared one with its values, and return the cursor.",
     "run": "Run SQL in SQLite's dialect, and return a cursor with fetchone, fetchall, rowcount and description.",
     "execute_many": "Run a prepared query once for each of several rows.",
@@ -39,8 +39,11 @@ STORE_METHODS = {
 
 
 class ServerStore(ErrorTranslatingStore):
-    """A database named by a `mysql://` URL, in which only instances of mailapi write; several hosts are tried in
-    their order. Given `schema` (SQL for SQLite) it is the state database, whose tables it creates."""
+    """A database on MariaDB or MySQL that only mailapi writes. `url` is its `mysql://` URL.
+
+    If the URL names several hosts, the first that serves is used. With `schema`, SQL for SQLite, the database is
+    mailapi's state database (sessions and audit), and the first connection creates its tables.
+    """
 
     streams = encodes_json = False
     dialect = "MariaDB"
@@ -53,15 +56,21 @@ class ServerStore(ErrorTranslatingStore):
     # Transactions
 
     def identity(self) -> object:
-        """Return what tells the database from others."""
+        """Return a value that only this database has: its URL."""
         return self.path
 
     def transaction(self, lock_type: str = "IMMEDIATE") -> contextlib.AbstractContextManager:
-        """Return a context manager that commits or rolls back; IMMEDIATE to write, DEFERRED to read."""
+        """Return a context manager that commits at the end of its block, or rolls back after an error.
+
+        `lock_type` is "IMMEDIATE" for a transaction that writes, "DEFERRED" for one that only reads.
+        """
         return Transaction(self, lock_type)
 
     def take_turn(self):
-        """Lock the row that all writers lock first. In a cluster, write to it: other nodes see no locks of reads."""
+        """Wait until no other transaction writes: lock the one row that all of them lock first.
+
+        In a Galera cluster, change the row: other nodes do not see that it is locked for reading.
+        """
         name = "writer" if self.is_state else "master"
         if self.opened.connection.in_cluster:
             if not self.run(f"UPDATE mailapi_turn SET last = last + 1 WHERE name = '{name}'").rowcount:
@@ -73,7 +82,10 @@ class ServerStore(ErrorTranslatingStore):
             self.run("SELECT value FROM meta WHERE \"key\" = 'schema_version' FOR UPDATE")
 
     def commit(self, writes: bool = True):
-        """Commit; on an error raise `commit_failure` if the transaction writes."""
+        """Commit this thread's transaction. Raise what `commit_failure` returns if that fails.
+
+        The failure of a transaction that only reads (`writes` is False) is ignored.
+        """
         try:
             self.opened.connection.commit()
         except BaseException as error:
@@ -85,8 +97,11 @@ class ServerStore(ErrorTranslatingStore):
                 raise self.commit_failure(error) from error
 
     def run_with_retry(self, work: Callable):
-        """Return what work returns, whose whole effect is one transaction. Repeat it while the server rolls it back,
-        for WAIT seconds at most; within another call (also of another store) until that one's deadline."""
+        """Call a function and return its result. Call it again if the server has rolled its transaction back.
+
+        All effects of the function must be in one transaction, which, for example, a deadlock can undo. The attempts
+        end after WAIT seconds; a call within another call, also of another store, ends with the outer one.
+        """
         outer = getattr(RETRY, "deadline", None)
         RETRY.deadline = outer or time.monotonic() + WAIT
         try:
@@ -110,12 +125,12 @@ class ServerStore(ErrorTranslatingStore):
         return self.send(sql, tuple(map(sendable, bind(values))) if bind else ())
 
     def run(self, sql: str, parameters=()):
-        """Run SQL in SQLite's dialect; return the cursor."""
+        """Run a statement in SQLite's dialect of SQL, and return the cursor. PRAGMA statements do nothing."""
         values = {str(number): sendable(value) for number, value in enumerate(parameters)}
         return self.send(translated(sql), values)
 
     def send(self, sql: str, values: tuple | dict[str, object]):
-        """Run SQL in the server's dialect; return the cursor."""
+        """Run a statement in the server's dialect of SQL, and return the cursor."""
         if self.opened.trace:
             self.opened.trace(sql)
         if sql.startswith("PRAGMA"):
@@ -125,10 +140,10 @@ class ServerStore(ErrorTranslatingStore):
         except ConnectionLost:
             if self.opened.begun or not sql.startswith(("SELECT", "START TRANSACTION")):
                 raise
-            return self.ask(sql, values)  # no earlier statement was rolled back with it
+            return self.ask(sql, values)  # safe: it was not in a transaction
 
     def execute_many(self, query, rows: list[dict]):
-        """Run a prepared query once for each of rows."""
+        """Run a prepared query once for each row; `rows` have the values of its parameters."""
         sql, bind = self.compile(query)
         if self.opened.trace:
             self.opened.trace(sql)
@@ -140,13 +155,16 @@ class ServerStore(ErrorTranslatingStore):
             self.fail(error, sql)
 
     def fetch(self, query, values: dict) -> tuple:
-        """Return the cursor and all rows of a query."""
+        """Run a prepared query, and return the cursor and all rows. `values` are those of its parameters."""
         cursor = self.execute(query, **values)
         return cursor, cursor.fetchall()
 
     def next(self, column: peewee.Field) -> int:
-        """Return the lowest number up to HIGHEST that was never given, also not by an UPDATE, which InnoDB's counter
-        does not see. Numbers above HIGHEST, in rows of an older version, are ignored."""
+        """Return the lowest number that an AUTO_INCREMENT column has never had, at most HIGHEST.
+
+        The table's rows are read, too, because InnoDB's counter does not see a number that an UPDATE has set.
+        Numbers above HIGHEST, in rows of an older version, are ignored.
+        """
         table, name = column.model._meta.table_name, column.column_name
         counter = tables.counter(self.run(f'SHOW CREATE TABLE "{table}"').fetchone()[1])
         highest = (
@@ -156,7 +174,7 @@ class ServerStore(ErrorTranslatingStore):
 
 
 def sendable(value: object) -> object:
-    """Return a value as PyMySQL takes it."""
+    """Return a value in a type that PyMySQL accepts."""
     return bytes(value) if isinstance(value, memoryview) else value
 
 

@@ -1,4 +1,4 @@
-"""Create the tables of a database on a server from the SQLite schema, with its names."""
+"""Creation of tables on MariaDB or MySQL from a schema for SQLite, with the same names."""
 
 import contextlib
 import re
@@ -7,7 +7,7 @@ from dataclasses import dataclass
 
 from .dialect import translated
 
-SHORT, LONG = 255, 512  # characters of a text in a key; InnoDB can index both together
+SHORT, LONG = 255, 512  # characters of a text in a key; InnoDB can index one of each together
 PREFIX = 191  # characters of a text that an index has
 TYPES = {"INTEGER": "BIGINT", "BOOLEAN": "TINYINT(1)", "BLOB": "LONGBLOB"}
 NOW = "strftime('%s', 'now')"
@@ -16,7 +16,7 @@ TABLES = "SELECT name FROM sqlite_master WHERE type = 'table' AND name NOT LIKE 
 
 @dataclass(frozen=True)
 class Column:
-    """A column as SQLite declares it."""
+    """A column as SQLite's schema declares it."""
 
     name: str
     type: str
@@ -25,7 +25,7 @@ class Column:
 
 
 class Table:
-    """A table of a SQLite database, with its columns, keys and indexes, and its definition for a server."""
+    """A table of a SQLite database: its columns, keys and indexes, and the CREATE TABLE statement for MariaDB."""
 
     def __init__(self, connection: sqlite3.Connection, name: str):
         def pragma(what: str, of: str = name):
@@ -41,7 +41,7 @@ class Table:
             and next(c for c in self.columns if c.name == primary[0]).type == "INTEGER"
             and len(primary) == 1
             else None
-        )  # SQLite's rowid
+        )  # the column that is SQLite's rowid
         indexes = [
             (row[2], [part[2] for part in pragma("index_info", row[1])])
             for row in reversed(pragma("index_list"))
@@ -60,11 +60,11 @@ class Table:
 
     @property
     def key(self) -> str:
-        """Return the column that identifies a row: the hidden rowid if the schema has none."""
+        """The name of the column that identifies a row: the integer primary key, or else the hidden column `rowid`."""
         return self.number or "rowid"
 
     def type_of(self, column: Column) -> str:
-        """Return the server's type of a column."""
+        """Return the type of a column on MariaDB, such as "VARCHAR(255)"."""
         if column.name == "mail_data":
             return "LONGBLOB"  # bytes in any charset, which SQLite has as TEXT (docs/wire.md section 7)
         if column.type in TYPES:
@@ -77,7 +77,7 @@ class Table:
         return "MEDIUMTEXT"
 
     def definition(self, collation: str) -> str:
-        """Return the CREATE TABLE statement for the server."""
+        """Return the CREATE TABLE statement for MariaDB. `collation` is that of all text columns."""
         lines = [] if self.number else ["rowid BIGINT NOT NULL AUTO_INCREMENT INVISIBLE PRIMARY KEY"]
         lines += [self.line(column) for column in self.columns]
         lines += [f"UNIQUE KEY ({quoted(key)})" for key in self.unique]
@@ -94,7 +94,7 @@ class Table:
         )
 
     def line(self, column: Column) -> str:
-        """Return a column's definition."""
+        """Return a column's line in the CREATE TABLE statement, such as '"name" VARCHAR(255) NOT NULL'."""
         if column.name == self.number:
             return f'"{column.name}" BIGINT NOT NULL AUTO_INCREMENT PRIMARY KEY'
         default = column.default
@@ -112,7 +112,10 @@ class Table:
         )
 
     def indexed(self, name: str) -> str:
-        """Return a column as a part of an index: its first PREFIX characters if it may be longer."""
+        """Return a column's name as an index lists it, such as '"name"' or '"name"(191)'.
+
+        Of a text that may be long, an index has only the first PREFIX characters.
+        """
         kind = self.type_of(next(column for column in self.columns if column.name == name))
         return f'"{name}"' + (f"({PREFIX})" if kind in ("MEDIUMTEXT", "VARCHAR(512)") else "")
 
@@ -122,24 +125,28 @@ def quoted(names: list[str]) -> str:
 
 
 def tables(connection: sqlite3.Connection) -> list[Table]:
+    """Return the tables of a SQLite database, in the order of their creation."""
     return [Table(connection, row[0]) for row in connection.execute(TABLES).fetchall()]
 
 
 def collation(server) -> str:
-    """Return the collation that compares text byte for byte, including blanks at its end."""
+    """Return the collation by which the server compares texts byte for byte, including blanks at the end."""
     return "utf8mb4_nopad_bin" if "MariaDB" in server.get_server_info() else "utf8mb4_0900_bin"
 
 
 @contextlib.contextmanager
 def model(schema: str):
-    """Open an empty SQLite database in memory, with a schema, to read its tables."""
+    """Yield an empty SQLite database in memory that has the tables of a schema, for a `with` block."""
     with contextlib.closing(sqlite3.connect(":memory:")) as connection:
         connection.executescript(schema)
         yield connection
 
 
 def create(server, schema: sqlite3.Connection):
-    """Create a SQLite database's tables and views on a server, without rows, where they are missing."""
+    """Create on a server the tables of a SQLite database that it does not have yet, and all views; copy no rows.
+
+    `server` is a connection to it.
+    """
     cursor = server.cursor()
     for table in tables(schema):
         cursor.execute(table.definition(collation(server)))
@@ -148,7 +155,10 @@ def create(server, schema: sqlite3.Connection):
 
 
 def add_state_tables(server, schema: str):
-    """Create the missing tables of the state database, with their first rows."""
+    """Create the missing tables of the state database, and insert the rows that the schema inserts.
+
+    `server` is a connection. `schema` is SQL for SQLite.
+    """
     cursor = server.cursor()
     cursor.execute("SHOW TABLES")
     have = {row[0].lower() for row in cursor.fetchall()}
@@ -160,7 +170,10 @@ def add_state_tables(server, schema: str):
 
 
 def insert_rows(server, source: sqlite3.Connection, verb: str = "INSERT"):
-    """Insert the rows of a SQLite database, in one transaction."""
+    """Insert all rows of a SQLite database into the server's tables of the same names, in one transaction.
+
+    `server` is a connection. `verb` is INSERT, or INSERT IGNORE to skip rows that exist.
+    """
     cursor = server.cursor()
     server.begin()
     for table in tables(source):
@@ -170,21 +183,23 @@ def insert_rows(server, source: sqlite3.Connection, verb: str = "INSERT"):
 
 
 def counter(statement: str) -> int:
-    """Return the next number of a table's AUTO_INCREMENT column; `statement` is the result of SHOW CREATE TABLE.
+    """Return the next number of a table's AUTO_INCREMENT column.
 
-    MySQL's information_schema has it, too, but cached for up to a day.
+    `statement` is the result of SHOW CREATE TABLE. MySQL's information_schema has the number, too, but up to a day
+    old.
     """
     match = re.search(r"^\).*? AUTO_INCREMENT=(\d+)", statement, re.MULTILINE)
     return int(match[1]) if match else 1
 
 
 def has_rows(server, table: str) -> bool:
+    """Return whether the database of a connection has a table, and the table has a row."""
     cursor = server.cursor()
     cursor.execute("SHOW TABLES LIKE %s", (table,))
     return bool(cursor.fetchall()) and bool(cursor.execute(f'SELECT 1 FROM "{table}" LIMIT 1'))
 
 
-# A writer locks its row of this table until it commits.
+# Transactions that write lock a row until they commit: 'writer' in the state database, 'master' in the master's.
 TURN = """
 CREATE TABLE IF NOT EXISTS mailapi_turn (name TEXT NOT NULL UNIQUE, last INTEGER);
 INSERT INTO mailapi_turn VALUES ('writer', 0), ('master', 0);

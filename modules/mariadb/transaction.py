@@ -8,10 +8,10 @@ from .pool import in_transaction
 
 
 class Transaction:
-    """Run all statements of a block or none.
+    """A context manager that commits the statements of its block together, or rolls all of them back.
 
-    A block that reads sees one state of the database. Blocks that write run one after the other, as with SQLite, so
-    that the rows they have read do not change before they commit.
+    A transaction that only reads (lock_type "DEFERRED") sees one state of the database. Transactions that write run
+    one after the other, as on SQLite, so that rows they have read do not change before they commit.
     """
 
     def __init__(self, store, lock_type: str):
@@ -43,7 +43,7 @@ class Transaction:
         self.store.commit(self.writes)
 
     def end(self):
-        """Roll back the statements that were not committed."""
+        """Roll back what was not committed. After a commit, do nothing."""
         opened, self.store.opened.begun = self.store.opened, False
         if opened.connection and in_transaction(opened.connection):
             try:

@@ -1,4 +1,4 @@
-"""`mysql://` URLs of the config, as options for PyMySQL."""
+"""`mysql://` URLs of config.py, as options for PyMySQL."""
 
 from collections.abc import Iterable
 
@@ -20,9 +20,10 @@ OPTIONS = {
 
 
 def read_url(url: str, key: str, also: Iterable[str] = ()) -> dict:
-    """Return PyMySQL's options for a `mysql://` URL; `key` is the URL's key in the config, `also` are further options.
+    """Return the options with which PyMySQL connects to the database of a `mysql://` URL.
 
-    Raise ConfigError, never with the password in it, for any other URL.
+    `key` is the key in config.py that has the URL, for messages. `also` are names of further options that the URL
+    may have. Raise ConfigError, without the password in its message, for any other URL.
     """
     from playhouse.db_url import parse
 

@@ -1,4 +1,4 @@
-"""The part of `mailapi check` about accounts and the mail server, with the repairs of `--repair`."""
+"""The part of `mailapi check` about accounts and the mail server. With `--repair` it also repairs them."""
 
 from collections.abc import Iterator
 
@@ -14,7 +14,11 @@ USERS_WITH_PASSWORD_AND_ADDRESS = PreparedQuery(
 
 
 def check_ledger(module, repair: bool) -> Iterator[tuple[bool | None, str]]:
-    """Report accounts without a user, and service accounts that their service does not have yet."""
+    """Check that every account has a user, and that the services have created all their service accounts.
+
+    Yield pairs of a result and a sentence: True is a success, False a problem, None a remark. `module` is the module
+    `accounts`. `repair` deletes accounts without a user, and lets the services try again.
+    """
     ledger, users, taken_over = module.ledger, set(module.app.db.column(ALL_USERS)), []
     users |= {row["user_name"] for row in module.external_users()}
     for account in ledger.rows():
@@ -46,13 +50,22 @@ def check_ledger(module, repair: bool) -> Iterator[tuple[bool | None, str]]:
 
 
 def is_taken_over(account: dict) -> bool:
-    """Return whether another program made an account: it has services without a row of ServiceAccounts, or none."""
+    """Return whether another program than mailapi created an account.
+
+    `account` is a row of Ledger.rows. mailapi stores a row of ServiceAccounts for each of its services, other
+    programs do not.
+    """
     ours = {service["kind"] for service in account["services"]}
     return not ours or any(account[k.column] is not None and kind not in ours for kind, k in KINDS.items())
 
 
 def check_mailserver(mailserver, repair: bool) -> Iterator[tuple[bool, str]]:
-    """Report whether its tables can be read, changes in doubt, and users that it lacks."""
+    """Check that the mail server's database can be read, is complete, and has no unfinished changes.
+
+    Yield pairs of a result and a sentence: True is a success, False a problem. An unfinished change was prepared,
+    but neither committed nor rolled back (two-phase commit); `repair` finishes it. Users with a password and an
+    address as their name should be in both `users` and the mail server's database.
+    """
     with mailserver.store.transaction("DEFERRED"):
         mailserver.store.one(READ_COLUMNS)
     ended = mailserver.two_phase.resolve_in_doubt() if repair else 0

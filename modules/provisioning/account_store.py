@@ -1,4 +1,7 @@
-"""The accounts: which services a user has, and whether the services know it."""
+"""The store of accounts: which services (mail, contacts, calendar) each user has, and whether they are set up.
+
+An account belongs to one user, and has a service account for each kind of service.
+"""
 
 import time
 
@@ -31,7 +34,7 @@ from .account_tables import (
 
 
 def open_own_store(config: Config) -> Store | None:
-    """Return the store that `apiserver` names: a URL or a file; None if it is not set."""
+    """Open the database for accounts that `apiserver` in config.py names. Return None if `apiserver` is not set."""
     if is_url(config.apiserver):
         from ..mariadb.shared_store import SharedStore
 
@@ -42,15 +45,19 @@ def open_own_store(config: Config) -> Store | None:
 
 
 class Ledger:
-    """The tables of accounts, in the state database or in the one that `apiserver` names."""
+    """The tables of accounts.
+
+    They are in the database that `apiserver` in config.py names, or else in mailapi's own state database, which also
+    has the sessions. `urls` has the URL of the service for each kind: mail, contacts, calendar.
+    """
 
     def __init__(self, app, urls: dict[str, str]):
-        self.app, self.urls = app, urls  # of the services, by kind
+        self.app, self.urls = app, urls
         self.own_store = open_own_store(app.config)
 
     @property
     def state_schema(self) -> str:
-        """The schema that the state database gets for accounts."""
+        """Return the SQL that creates the tables of accounts in the state database; "" if they are not there."""
         return "" if self.own_store else SQLITE_SCHEMA
 
     @property
@@ -58,27 +65,33 @@ class Ledger:
         return self.own_store or self.app.state
 
     def find(self, user_name: str) -> dict | None:
-        """Return a user's account, or None."""
+        """Return a user's row of Accounts, or None if the user has no account."""
         with self.store.transaction("DEFERRED"):
             return self.find_exactly(user_name)
 
     def find_exactly(self, user_name: str) -> dict | None:
-        """Return a user's account, or None, within a transaction. Compare here: the collation may ignore case."""
+        """Return a user's row of Accounts, or None if the user has no account. The caller has begun a transaction.
+
+        Python compares the names, because the database may ignore their case.
+        """
         rows = self.store.rows(FIND_ACCOUNT, user=user_name)
         return next((row for row in rows if row["Name"] == user_name), None)
 
     def services(self, account: dict) -> dict[str, dict]:
-        """Return an account's service accounts by their kind."""
+        """Return the rows of ServiceAccounts that belong to an account, by kind: mail, contacts or calendar."""
         rows = self.store.rows(FIND_SERVICES, idAccount=account["idAccount"])
         return {row["kind"]: row for row in rows}
 
     def rows(self, names: list[str] | None = None) -> list[dict]:
-        """Return the accounts of these users, or all, ordered by name, each with its service accounts."""
+        """Return the accounts of these users, or of all users for None, ordered by name.
+
+        An account is its row of Accounts with one more key: `services`, a list of its rows of ServiceAccounts.
+        """
         services: dict[int, list] = {}
         with self.store.transaction("DEFERRED"):
             accounts = ACCOUNTS_OF_USERS.rows(self.store, names)
             if names is not None:
-                among = set(names)  # the collation may ignore case
+                among = set(names)  # compared here, because the database may ignore case
                 accounts = [row for row in accounts if row["Name"] in among]
             for row in SERVICES_OF_ACCOUNTS.rows(self.store, [row["idAccount"] for row in accounts]):
                 services.setdefault(row.pop("idAccount"), []).append(row)
@@ -86,7 +99,11 @@ class Ledger:
 
     @repeated
     def enter(self, user_name: str, mask: int, id_users: int | None) -> tuple[dict, list[str]]:
-        """Give a user an account with a number for each kind in mask; return it and the kinds that the caller is to make."""
+        """Give a user an account, and in it a service account for each kind in `mask`, unless they exist.
+
+        Return the account and those kinds that the caller must now create at their services. `mask` is a sum of the
+        bits in KINDS, such as 1 for mail. `id_users` is the new account's idUsers, by default the next free number.
+        """
         with self.store.transaction():
             self.store.execute(LOCK_ACCOUNTS)
             account = self.find_exactly(user_name) or self.add(user_name, id_users)
@@ -96,7 +113,10 @@ class Ledger:
             ]
 
     def is_complete(self, user_name: str, mask: int) -> bool:
-        """Return whether `enter` would change nothing, without a lock: true for all log-ins of a user but the first."""
+        """Return whether `enter` would change nothing: the user has an account with all kinds in `mask`.
+
+        This needs no lock, unlike `enter`, and is true at every log-in of a user except the first.
+        """
         with self.store.transaction("DEFERRED"):
             account = self.find_exactly(user_name)
             services = self.services(account) if account else {}
@@ -106,12 +126,18 @@ class Ledger:
         )
 
     def needs_attempt(self, kind: str, service: dict | None) -> bool:
-        """Return whether a service account is yet to be made, or was made at another URL of the service."""
+        """Return whether a service must still create a service account, or must do so again because its URL changed.
+
+        `service` is the row of ServiceAccounts, or None if there is no such row yet.
+        """
         url = self.urls.get(kind)
         return service is None or url is not None and (service["state"] != "ok" or service["url"] != url)
 
     def add(self, user_name: str, id_users: int | None) -> dict:
-        """Add an account without service accounts, and return it; raise ApiError for a name that is too long."""
+        """Insert an account without service accounts, and return its row. Raise ApiError for a too long user name.
+
+        `id_users` is the account's idUsers, by default the next free number.
+        """
         if len(user_name) > LONGEST_TEXT:
             raise ApiError(f"A user name of more than {LONGEST_TEXT} characters has no account.")
         id_users = self.next_number("idUsers") if id_users is None else id_users
@@ -121,12 +147,17 @@ class Ledger:
         return account
 
     def next_number(self, sequence: str) -> int:
-        """Return the next number of a sequence, and note that it is given."""
+        """Return the next number of a sequence, "idUsers" or "idServiceAccount", and store that it is used."""
         self.store.execute(ADVANCE_SEQUENCE, name=sequence)
         return self.store.value(LAST_NUMBER, name=sequence)
 
     def claim(self, account: dict, kind: str, service: dict | None) -> bool:
-        """Give an account a service account of a kind; return whether the caller is to make it at the service."""
+        """Give an account a service account of one kind. Return whether the caller must create it at the service.
+
+        `service` is the row of ServiceAccounts, or None if there is none yet. The caller must not create the service
+        account if the service has it, if another log-in is creating it at the moment, or if no such service is
+        configured.
+        """
         column, url, now = KINDS[kind].column, self.urls.get(kind), int(time.time())
         if account[column] is None:
             account[column] = self.next_number("idServiceAccount")
@@ -150,7 +181,7 @@ class Ledger:
 
     @repeated
     def record_outcome(self, account: dict, kind: str, error: str | None):
-        """Record how an attempt at a service ended: the error, or None if the service has the account now."""
+        """Store whether a service created its service account: `error` is the reason why not, or None."""
         with self.store.transaction():
             self.store.execute(
                 SET_OUTCOME,
@@ -162,7 +193,7 @@ class Ledger:
 
     @repeated
     def activate(self, user_name: str, active: bool) -> bool:
-        """Allow or refuse a user's log-ins; return whether the user has an account."""
+        """Allow (or, with active=False, refuse) a user's log-ins. Return False if the user has no account."""
         with self.store.transaction():
             account = self.find_exactly(user_name)
             if account:
@@ -171,7 +202,7 @@ class Ledger:
 
     @repeated
     def delete(self, user_name: str) -> bool:
-        """Delete a user's account and service accounts; return whether there was one."""
+        """Delete a user's account with its service accounts from the tables. Return False if there was none."""
         with self.store.transaction():
             account = self.find_exactly(user_name)
             if account:
@@ -181,5 +212,8 @@ class Ledger:
 
 
 def wanted_kinds(account: dict, mask: int) -> list[str]:
-    """Return the kinds that an account is to have: those in mask, and those that it has."""
+    """Return the kinds of service (mail, contacts, calendar) that an account should have.
+
+    They are those in `mask`, a sum of the bits in KINDS, and those for which the account has a number already.
+    """
     return [kind for kind, k in KINDS.items() if k.bit & mask or account[k.column] is not None]

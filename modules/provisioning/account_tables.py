@@ -1,4 +1,4 @@
-"""The tables of accounts, which first log-ins fill, and the queries on them."""
+"""The tables of accounts, to which a user's first log-in adds rows, and the prepared queries on them."""
 
 from collections.abc import Sequence
 from dataclasses import dataclass
@@ -9,7 +9,7 @@ from mailapi import Model, PreparedQuery, Store, param
 
 
 class Accounts(Model):
-    """The account that ties a user's service accounts together."""
+    """A user's account, with the numbers of the user's service accounts for mail, contacts and calendar."""
 
     idAccount = IntegerField()
     idUsers = IntegerField()
@@ -25,7 +25,7 @@ class Accounts(Model):
 
 
 class ServiceAccounts(Model):
-    """A service account: one service's part of an account, and whether the service has it."""
+    """A service account: what a user has at one service, such as a mailbox, and whether it exists there."""
 
     idServiceAccount = IntegerField()
     idAccount = IntegerField()
@@ -33,14 +33,17 @@ class ServiceAccounts(Model):
     state = TextField()  # ok, pending
     url = TextField(null=True)  # of the service, without credentials
     error = TextField(null=True)
-    claimed = IntegerField(null=True)  # seconds since 1970; when a log-in began to make it
+    claimed = IntegerField(null=True)  # seconds since 1970; when a log-in began to create it at the service
 
     class Meta:
         table_name = "ServiceAccounts"
 
 
 class Sequences(Model):
-    """The last number given of each kind. Simultaneous log-ins wait for each other by locking its rows."""
+    """The last number that each sequence has given out.
+
+    Log-ins lock these rows, so that two log-ins at the same time do not get the same number.
+    """
 
     name = TextField()
     last = IntegerField()
@@ -73,19 +76,19 @@ MARIADB_SCHEMA = SCHEMA.format(
 LONGEST_TEXT = 255  # characters
 NEW_AT_SERVICE = {"state": "pending", "error": "It is being made."}
 NOT_AT_SERVICE: dict[str, str | None] = {"state": "ok", "error": None}
-LONGEST_CLAIM = 10  # seconds after which the log-in that claimed a service account must have died
+LONGEST_CLAIM = 10  # seconds after which the log-in that began to create a service account must have died
 
 
 @dataclass(frozen=True)
 class Kind:
-    """A kind of service account."""
+    """A kind of service account: mail, contacts or calendar."""
 
     bit: int  # in PROVISION
     column: str  # in Accounts
     service: str  # in the config's services
 
 
-KINDS = {  # in the order in which an account gets their numbers
+KINDS = {  # in the order in which an account gets the numbers of its service accounts
     "mail": Kind(1, "idMailAccount", "imap"),
     "contacts": Kind(4, "idContactAccount", "dav"),
     "calendar": Kind(2, "idCalendarAccount", "dav"),
@@ -100,7 +103,10 @@ FIND_SERVICES = PreparedQuery(
 
 
 class AmongQuery:
-    """The rows of a query whose `column` has one of some values: a prepared query for each of a few numbers of values."""
+    """A query for the rows whose `column` has one of several values (IN in SQL).
+
+    It is prepared for 1, 20 and 999 values, so that calls with other numbers of values need no new statement.
+    """
 
     SIZES = (1, 20, 999)
 
@@ -109,7 +115,7 @@ class AmongQuery:
         self.queries: dict[int, PreparedQuery] = {}
 
     def rows(self, store: Store, values: Sequence | None) -> list[dict]:
-        """Return the rows for these values; all rows for None, or where there are more values than the largest size."""
+        """Return the rows with one of these values; all rows if `values` is None or has more than 999 items."""
         if values is None or len(values) > self.SIZES[-1]:
             return store.rows(self.all)
         size = next(size for size in self.SIZES if size >= len(values))
@@ -141,7 +147,7 @@ SET_NUMBER = {  # column → the statement that sets it
     for kind in KINDS.values()
 }
 SET_ACTIVE = PreparedQuery(Accounts.update(Active=param("Active")).where(IS_ACCOUNT))
-DELETE = [  # of an account
+DELETE = [  # the statements that delete an account
     PreparedQuery(table.delete().where(table.idAccount == param("idAccount")))
     for table in (ServiceAccounts, Accounts)
 ]

@@ -1,4 +1,4 @@
-"""The mail server's own database of users: log-ins by it, and changes of users in it together with `users`."""
+"""The mail server's own database of users, which verifies their log-ins and is changed together with table `users`."""
 
 import hashlib
 import hmac
@@ -27,12 +27,15 @@ HOME = "/var/atmail/users/{}/{}/{}/{}"
 
 
 def home(user_name: str) -> str:
-    """Return the folder of a user's mail, below three folders named by the first hex digits of the name's MD5."""
+    """Return the folder for a user's mail, such as /var/atmail/users/a/b/c/bob@example.org.
+
+    The three letters are the first hex digits of the name's MD5.
+    """
     return HOME.format(*hashlib.md5(user_name.encode(), usedforsecurity=False).hexdigest()[:3], user_name)
 
 
 class MailServer:
-    """The mail server's `accounts`, for log-ins and for changes of users."""
+    """The mail server's table `accounts`, which verifies log-ins and gets the changes of users."""
 
     def __init__(self, app):
         from ..mariadb.shared_store import SharedStore
@@ -42,19 +45,24 @@ class MailServer:
         self.two_phase = TwoPhaseCommit(app, self.store)
 
     def find(self, user_name: str) -> dict | None:
-        """Return a user's row, or None."""
+        """Return a user's row of the mail server's table `accounts`, or None."""
         with self.store.transaction("DEFERRED"):
             return self.find_exactly(user_name)
 
     def find_exactly(self, user_name: str) -> dict | None:
-        """Return a user's row, or None, within a transaction. Compare names here: the collation may ignore case."""
+        """Return a user's row of the mail server's table `accounts`, or None. The caller has begun a transaction.
+
+        Python compares the names, because the database may ignore their case.
+        """
         rows = self.store.rows(FIND_ACCOUNT, user=user_name)
         return next((row for row in rows if row["username"] == user_name), None)
 
     def credentials(self, user_name: str, logging_in: bool, shut_out: bool) -> dict | None:
-        """Return the row that a log-in is verified against; None for a user whom only `users` has.
+        """Return a user's stored password, and the function that verifies it; None if only `users` has the user.
 
-        An unknown, disabled or shut out user costs the same work as a wrong password (docs/wire.md F18).
+        `logging_in` is False when a session or token is checked, without a password. `shut_out` means that an admin
+        has refused the user's log-ins. For an unknown, disabled or shut out user, the returned function accepts no
+        password but takes as long as for a wrong one (docs/wire.md F18).
         """
         if logging_in:
             self.two_phase.resolve_in_doubt()
@@ -73,16 +81,20 @@ class MailServer:
         return SHUT_OUT | {"verify": lambda password, _: password_schemes.verify(password, stored) and False}
 
     def other_password(self, user_name: str) -> str | None:
-        """Return a stored password of another user, always the same one for a name.
+        """Return the stored password of some other user; for the same name always the same user's.
 
-        Verifying it makes an unknown name cost as much as an existing one (docs/wire.md F18).
+        An unknown user's log-in is verified against it, so that it takes as long as that of an existing user
+        (docs/wire.md F18).
         """
         share = int.from_bytes(hmac.digest(self.key, user_name.encode(), "sha256")[:6]) / 2**48
         with self.store.transaction("DEFERRED"):
             return self.store.value(PASSWORD_FROM_ID, share=share)
 
     def users(self, user_name: str | None) -> list[dict]:
-        """Return all users of the mail server, or the one named, and whether they may log in."""
+        """Return all users of the mail server, or only the one named, with `user_login` 1 if they may log in.
+
+        For example [{"user_name": "bob@example.org", "user_login": 1}].
+        """
         query = NAMES_AND_STATUS if user_name is None else STATUS_OF_USER
         with self.store.transaction("DEFERRED"):
             return [
@@ -92,9 +104,11 @@ class MailServer:
             ]
 
     def on_user_change(self, call, change: str, user_name: str, password: str | None) -> Participant | None:
-        """Prepare a change of a user; return None if the mail server's database stays as it is.
+        """Prepare a change of a user in the mail server's database, or return None if it needs no change there.
 
-        An admin who adds a user of the mail server without a password gives that user a row of `users` only.
+        `change` is what mailapi does to the user in its table `users`: "add", "delete" or "set_password". The two
+        changes are committed one after the other (two-phase commit). None is returned for a user whom the mail
+        server lacks, and if an admin adds, without a password, a user whom it has.
         """
         with self.store.transaction("DEFERRED"):
             self.two_phase.resolve_locked()
@@ -108,7 +122,10 @@ class MailServer:
             return self.two_phase.prepare(call.db, query, values, password)
 
     def new_row(self, user_name: str) -> dict:
-        """Return the values of a new user's row; raise ApiError for a name that no mail account can have."""
+        """Return the values for a new user's row of the mail server's table `accounts`.
+
+        Raise ApiError if the name is not a mail address, is taken, or has a domain that the mail server lacks.
+        """
         if (
             not NAME.fullmatch(user_name)
             or len(user_name) > LONGEST_NAME

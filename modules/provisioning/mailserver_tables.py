@@ -1,4 +1,4 @@
-"""The mail server's tables of users and domains, and the queries on them."""
+"""The mail server's tables of users and domains, and the prepared queries on them."""
 
 from peewee import DateTimeField, IntegerField, TextField, fn
 
@@ -6,7 +6,7 @@ from mailapi import Model, PreparedQuery, param
 
 
 class MailAccounts(Model):
-    """The columns of the mail server's table `accounts` that mailapi reads or writes."""
+    """A user of the mail server: the columns of its table `accounts` that mailapi reads or writes."""
 
     accountId = IntegerField()
     createdByUserId = IntegerField()
@@ -28,7 +28,7 @@ class MailAccounts(Model):
 
 
 class Domains(Model):
-    """The domains of the mail server."""
+    """A mail domain of the mail server, such as example.org."""
 
     domainId = IntegerField()
     domainName = TextField()

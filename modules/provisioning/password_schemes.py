@@ -1,4 +1,4 @@
-"""Passwords as a mail server stores them: {SCHEME} and a hash."""
+"""Passwords in the form in which mail servers store them: the name of a scheme and a hash, {SCHEME}HASH."""
 
 import base64
 import binascii
@@ -16,7 +16,10 @@ STORED = re.compile(r"\{([A-Z0-9-]{1,20})\}([!-~]+)")
 
 
 def make(password: str | None) -> str:
-    """Return the stored form of a password: {SSHA256} with a salt of 32 bytes; for None, that of a random password."""
+    """Return the form in which a mail server stores a password: {SSHA256} and a salted hash.
+
+    None means a random password, with which nobody can log in.
+    """
     salt = secrets.token_bytes(32)
     password = password or secrets.token_urlsafe(32)
     digest = hashlib.sha256(password.encode() + salt).digest()
@@ -24,7 +27,10 @@ def make(password: str | None) -> str:
 
 
 def verify(password: str, stored: str | None) -> bool:
-    """Return whether a password matches its stored form. An unsupported scheme costs the same work."""
+    """Return whether a password matches the stored form, such as "{SSHA256}…" or "{SHA512-CRYPT}$6$…".
+
+    An unsupported scheme matches no password, but takes as long as a supported one.
+    """
     match = STORED.fullmatch(stored or "")
     scheme, value = match.groups() if match else ("", "")
     if scheme in CRYPTED and value.startswith(CRYPTED[scheme]) and "\0" not in password:
@@ -36,7 +42,11 @@ def verify(password: str, stored: str | None) -> bool:
 
 
 def split_digest(value: str, make_digest: Callable) -> tuple[bytes, bytes]:
-    """Return digest and salt; both empty if there is no salt, or no digest of the right length."""
+    """Decode base64, and split it into a digest and the salt after it.
+
+    `make_digest` is the hash function, such as hashlib.sha256: it tells how long the digest is. Both are b"" if the
+    value is invalid or has no salt.
+    """
     try:
         raw = base64.b64decode(value, validate=True)
     except binascii.Error:
@@ -46,14 +56,17 @@ def split_digest(value: str, make_digest: Callable) -> tuple[bytes, bytes]:
 
 
 def verify_crypt(password: str, value: str) -> bool:
-    """Return whether a password matches a hash of crypt(3)."""
+    """Return whether a password matches a hash of crypt(3), such as "$6$SALT$…"."""
     made = crypt(password, value) or "*"
     # "*0" and "*1" stand for a scheme that this system's library does not have.
     return made[0] != "*" and hmac.compare_digest(made, value)
 
 
 def crypt(password: str, setting: str) -> str | None:
-    """Hash a password with the system's crypt_r(3); None if that fails or the system has none."""
+    """Hash a password with the system's function crypt_r(3). Return None if that fails or does not exist.
+
+    `setting` names the method and the salt, such as "$6$SALT"; a whole hash may follow.
+    """
     library = crypt_library()
     if not library:
         return None
@@ -65,7 +78,10 @@ def crypt(password: str, setting: str) -> str | None:
 
 @cache
 def crypt_library():
-    """Load the library with crypt_r(3); Python's own module is gone from 3.13 on. None if there is none."""
+    """Load the C library that has crypt_r(3), or return None if there is none.
+
+    Python has no module for it from 3.13 on.
+    """
     for name in ("libcrypt.so.1", "libcrypt.so.2", None):  # glibc and libxcrypt, libxcrypt alone, musl
         try:
             library = ctypes.CDLL(name)

@@ -1,4 +1,4 @@
-"""Make a user's accounts at the services, at log-ins and on demand, and log each attempt."""
+"""Creation of users' service accounts, such as mail folders and calendars, at the services."""
 
 import json
 import logging
@@ -17,7 +17,10 @@ from .account_tables import KINDS
 
 
 def read_mask(config: Config, environ: Mapping[str, str]) -> int:
-    """Return PROVISION, from the environment or else from config.py: bits as in KINDS."""
+    """Return the kinds of service accounts that a log-in creates, as a sum of the bits in KINDS: 0 to 7.
+
+    The environment variable PROVISION comes first, then PROVISION in config.py. Raise ConfigError for another value.
+    """
     given = str(environ.get("PROVISION", config.PROVISION))
     if not re.fullmatch("[0-7]", given):
         raise ConfigError(f"PROVISION must be a whole number from 0 to 7, not {given}.")
@@ -25,13 +28,13 @@ def read_mask(config: Config, environ: Mapping[str, str]) -> int:
 
 
 def without_credentials(url: str) -> str:
-    """Return a URL without user and password."""
+    """Return a URL without user and password: "imap://host" for "imap://me:secret@host"."""
     parts = urlsplit(url)
     return parts._replace(netloc=parts.netloc.rpartition("@")[2]).geturl()
 
 
 def clients(config: Config) -> dict:
-    """Return the clients of the services that the config names, by the service's kind."""
+    """Return the clients of the services that config.py names, by kind of service, such as "imap"."""
     if not config.services:
         return {}
     from ..clients import base as protocols
@@ -40,7 +43,7 @@ def clients(config: Config) -> dict:
 
 
 class Provisioner:
-    """Make at the services the service accounts that the ledger has."""
+    """Creator of users' service accounts at the services. It stores the outcomes in the accounts' tables (Ledger)."""
 
     def __init__(self, app):
         reach = clients(app.config)
@@ -58,9 +61,11 @@ class Provisioner:
         password: str | None = None,
         id_users: int | None = None,
     ):
-        """Make the service accounts of mask that do not exist yet, and try the pending ones again, in parallel.
+        """Create a user's service accounts that do not exist yet or failed before, at all services in parallel.
 
-        Return after `deadline` seconds at the latest; what takes longer goes on in its thread.
+        Return after `deadline` seconds at the latest. Services that take longer continue in their threads. `mask` is
+        a sum of the bits in KINDS. `password` is for services without master credentials. `id_users` is a new
+        account's idUsers.
         """
         if self.ledger.is_complete(user_name, mask):
             return
@@ -85,7 +90,10 @@ class Provisioner:
         log_check(account, dict(outcomes))
 
     def purge(self, account: dict) -> list[str]:
-        """Have the services delete a user's data; return the errors of those that did not."""
+        """Have the services delete all data of a user. Return the error messages of those that did not.
+
+        `account` is the user's row of Accounts.
+        """
         holders = [*self.clients.items()] + ([("mail", self.filters)] if self.filters else [])
         tried = [
             attempt(partial(client.purge, kind, account["Name"]))
@@ -96,7 +104,7 @@ class Provisioner:
 
 
 def attempt(do: Callable[[], None]) -> str | None:
-    """Do something at a service; return the error, or None."""
+    """Call a function that uses a service. Return None if it succeeds, or else the error message."""
     try:
         do()
     except ApiError as error:
@@ -108,7 +116,11 @@ def attempt(do: Callable[[], None]) -> str | None:
 
 
 def log_check(account: dict, outcomes: dict[str, str | None]):
-    """Log the outcomes in logfmt, as the original does, but without the password."""
+    """Log whether a user's service accounts were created, in one line in logfmt.
+
+    The line is that of the original PHP API, but without the password. `outcomes` has an error or None for each
+    kind.
+    """
     errors = {f"Error ({kind.upper()})": error for kind, error in sorted(outcomes.items()) if error}
     fields = {
         "time": datetime.now().astimezone().isoformat(timespec="seconds"),
@@ -125,11 +137,11 @@ def log_check(account: dict, outcomes: dict[str, str | None]):
 
 
 def logfmt(fields: dict) -> str:
-    """Return key=value pairs, without those whose value is None."""
+    """Return fields in logfmt, such as `level=info msg="two words"`. Fields whose value is None are left out."""
     return " ".join(f"{quoted(key)}={quoted(value)}" for key, value in fields.items() if value is not None)
 
 
 def quoted(value) -> str:
-    """Return a value as logfmt has it: in quotes unless it is a plain word."""
+    """Return a value for logfmt: in double quotes, with JSON's escapes, unless it is a plain word."""
     plain = re.fullmatch(r"[A-Za-z0-9._/@^+-]+", str(value))
     return str(value) if plain else json.dumps(str(value))

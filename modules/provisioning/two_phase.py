@@ -1,8 +1,9 @@
-"""Two-phase commit of a change in `users` and in the mail server's database: both have it, or neither.
+"""Two-phase commit: both mailapi's table `users` and the mail server's database get a change of a user, or neither.
 
-MariaDB prepares its part (XA) within the master's transaction, and commits it after the master has. A crash between
-the two leaves it prepared. The XA identifier has the hash of the row of `users` that belongs to the change: if the
-master has that row, the change is committed, otherwise it is rolled back.
+MariaDB prepares the mail server's part (XA) while the transaction of the master database, which has `users`, is
+open, and commits it after the master has committed. A crash between the two leaves the part prepared: the change is
+"in doubt". Its XA identifier has a hash of the user's row in `users` after the change. If the master has that row,
+the change is committed, otherwise it is rolled back.
 """
 
 import contextlib
@@ -26,12 +27,12 @@ from . import password_schemes
 from .mailserver_tables import NAMES_AND_STATUS
 
 IN_DOUBT = "mailserver: a change is in doubt until the next log-in or `mailapi check --repair`"
-UNKNOWN_XID = 1397  # another connection has this change, and will end it
+UNKNOWN_XID = 1397  # another connection has this change, and will commit it or roll it back
 USER_NAMES = PreparedQuery(Users.select(Users.user_name))
 
 
 class TwoPhaseCommit:
-    """Prepare changes in the mail server's database, and resolve those that a crash left prepared."""
+    """The changes that are prepared in the mail server's database, and their end after a crash."""
 
     def __init__(self, app, store):
         self.app, self.store, self.master = app, store, open_store(app.config.dbpath)
@@ -40,9 +41,10 @@ class TwoPhaseCommit:
     def prepare(
         self, master: Store, query: PreparedQuery, values: dict, password: str | None
     ) -> "PreparedChange":
-        """Run a query that changes values["user"], and prepare it, so that its commit cannot be refused.
+        """Run a query in the mail server's database, and prepare the change so that its commit cannot fail.
 
-        The caller is within a transaction of `master` that has changed the row of `users` already.
+        The query changes the user `values["user"]`, and gets the stored form of `password`. The caller has changed
+        the user's row in `users` already, and has not yet committed that transaction of `master`.
         """
         name, stored = values["user"], password_schemes.make(password)
         self.store.connect()
@@ -59,23 +61,27 @@ class TwoPhaseCommit:
         return change
 
     def in_doubt(self) -> list[tuple[str, str]]:
-        """Return the identifiers of the changes that are prepared, and neither committed nor rolled back."""
+        """Return the XA identifiers of the changes that are prepared, but neither committed nor rolled back.
+
+        Changes of other installations in the same database are left out.
+        """
         rows = self.store.run("XA RECOVER").fetchall()
         xids = [(as_text(data)[:length], as_text(data)[length:]) for _, length, _, data in rows]
         return [xid for xid in xids if xid[0].startswith(self.prefix)]
 
     def resolve_in_doubt(self) -> int:
-        """Commit or roll back what a crash left prepared; return the number of these changes."""
+        """Commit or roll back the changes that a crash left prepared. Return their number."""
         with self.store.transaction("DEFERRED"):
             if not self.in_doubt():
                 return 0
-            with self.app.db.transaction():  # with the lock, no other change is between its two commits
+            # With the write lock of the master database, no other change is between its two commits.
+            with self.app.db.transaction():
                 return self.resolve_locked()
 
     def resolve_locked(self) -> int:
-        """Resolve while the caller holds the master's write lock.
+        """Commit or roll back the changes that a crash left prepared, while the caller has the master's write lock.
 
-        Read the master by a connection of its own, which sees what is committed and not what the caller writes.
+        Return their number. `users` is read over a second connection, which sees only what is committed.
         """
         if not (xids := self.in_doubt()):
             return 0
@@ -89,7 +95,11 @@ class TwoPhaseCommit:
         return resolved
 
     def resolve(self, xid: tuple[str, str], user_name: str | None) -> bool:
-        """Commit a change if the master has the row that belongs to it, else roll it back; False if it is under way."""
+        """Commit a prepared change if the master's `users` has the row that belongs to it, or else roll it back.
+
+        `user_name` is the user whose change it is, or None if no such user exists. Return False if another
+        connection is still working on the change.
+        """
         commit = user_name is not None and digest_of_row(self.master, user_name) == xid[1]
         statement = f"XA {'COMMIT' if commit else 'ROLLBACK'} %s, %s"
         try:
@@ -107,7 +117,11 @@ class TwoPhaseCommit:
 
 
 class PreparedChange(Participant):
-    """A change of the mail server's database under an XA identifier. It keeps this thread's connection until it ends."""
+    """A change that the mail server's database has prepared under an XA identifier.
+
+    It occupies this thread's connection until it is committed, rolled back or left prepared. A prepared change that
+    is left is ended by TwoPhaseCommit.resolve_in_doubt later. `authdata` is the user's new stored password.
+    """
 
     def __init__(self, store, xid: tuple[str, str], authdata: str):
         self.store, self.xid, self.authdata, self.connection = store, xid, authdata, store.connect()
@@ -117,7 +131,7 @@ class PreparedChange(Participant):
         self.connection.cursor().execute(f"XA {verb} %s, %s", self.xid)
 
     def commit(self):
-        """Commit the change; if that fails, leave it in doubt."""
+        """Commit the change. If that fails, log it, and leave the change prepared for `resolve_in_doubt`."""
         try:
             self.execute("COMMIT")
             self.free_connection()
@@ -126,7 +140,10 @@ class PreparedChange(Participant):
             self.free_connection(usable=False)
 
     def rollback(self):
-        """Roll the change back, prepared or not; if that fails, leave it in doubt."""
+        """Roll the change back, even if its preparation has failed halfway.
+
+        If that is not possible, log it, and leave the change prepared for `resolve_in_doubt`.
+        """
         with contextlib.suppress(Exception):
             self.execute("END")  # fails unless the change is active
         try:
@@ -137,7 +154,7 @@ class PreparedChange(Participant):
             self.free_connection(usable=False)
 
     def leave(self):
-        """Leave the change prepared, as the outcome of the master's commit is unknown."""
+        """Leave the change prepared for `resolve_in_doubt`: nobody knows whether the master database committed."""
         log.warning(IN_DOUBT)
         self.free_connection(usable=False)
 
@@ -147,7 +164,10 @@ class PreparedChange(Participant):
 
 
 def identify_master(dbpath: str) -> str:
-    """Return a name of the master database that is equal in all instances: without user, password or order of hosts."""
+    """Return a text for the master database that is the same in every mailapi process which uses it.
+
+    For a file it is the absolute path; for a URL the hosts, sorted, and the database, without user and password.
+    """
     if not is_url(dbpath):
         return os.path.realpath(dbpath)
     parts = urlsplit(dbpath)
@@ -155,12 +175,12 @@ def identify_master(dbpath: str) -> str:
 
 
 def digest(value: str) -> str:
-    """Return 40 hex digits of a text's SHA-256."""
+    """Return the first 40 hex digits of a text's SHA-256."""
     return hashlib.sha256(value.encode()).hexdigest()[:40]
 
 
 def digest_of_row(master: Store, user_name: str) -> str:
-    """Return the digest of a row of `users`, or of its absence."""
+    """Return a hash of a user's name and stored password in `users`, or of the fact that there is no such row."""
     row = master.one(CREDENTIALS_OF, user=user_name)
     return digest(f"{user_name} {row['user_authdata']}" if row else f"no {user_name}")
 

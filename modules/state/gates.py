@@ -1,4 +1,4 @@
-"""Gates that the transactions of a process pass on their way to a SQLite file."""
+"""Gates, which a process's transactions pass before they lock a SQLite file: one for readers, one for writers."""
 
 import threading
 import time
@@ -7,10 +7,10 @@ from mailapi import BUSY, ApiError
 
 
 class ReadGate:
-    """Keeps the threads of a process from reading a file without a pause.
+    """A gate for the readers of a file. It gives writers of other processes a moment without readers of this process.
 
-    SQLite lets a thread read at once while another thread of its process reads, past a writer of another process that
-    waits for the readers to leave. Once threads have been reading for LONGEST_READING, new ones wait until all left.
+    SQLite lets a thread read at once while another thread of its process reads, even if a writer of another process
+    waits for all readers to leave. So after LONGEST_READING seconds without a pause, new readers wait until all left.
     """
 
     LONGEST_READING = 0.05  # seconds
@@ -20,6 +20,7 @@ class ReadGate:
         self.empty = threading.Condition(self.lock)
 
     def enter(self):
+        """Begin to read; first wait for a pause if this process has been reading for too long."""
         with self.lock:
             while self.readers and time.monotonic() - self.since > self.LONGEST_READING:
                 self.waiting += 1
@@ -30,6 +31,7 @@ class ReadGate:
             self.readers += 1
 
     def leave(self):
+        """End reading; the last reader to leave lets the waiting ones in."""
         with self.lock:
             self.readers -= 1
             if self.waiting and not self.readers:
@@ -37,10 +39,10 @@ class ReadGate:
 
 
 class WriteQueue:
-    """Lets the threads of a process write one after the other.
+    """A queue in which the threads of a process wait to write to a file, one after the other.
 
-    In SQLite's own wait for a lock each thread sleeps, longer each time, and whoever comes when the lock is free gets it.
-    A thread that is writing may enter again: SQLite then refuses the transaction within a transaction.
+    If they waited for SQLite's lock, each thread would sleep for longer and longer, and the lock would go to any thread
+    that asks when it is free. A thread that is writing may enter again: SQLite then refuses the nested transaction.
     """
 
     LONGEST_WAIT = 5  # seconds, as SQLite's own
@@ -49,6 +51,7 @@ class WriteQueue:
         self.lock = threading.RLock()
 
     def enter(self):
+        """Wait until this thread may write; ApiError (HTTP 503) after LONGEST_WAIT seconds."""
         if not self.lock.acquire(timeout=self.LONGEST_WAIT):
             raise ApiError(BUSY, http=503, retry_after=1)
 

@@ -1,12 +1,12 @@
-"""Owners of files that root makes for the service."""
+"""The owner of files that root creates, for example by `mailapi init`, and that the service must be able to use."""
 
 import contextlib
 import os
 
 
 def chown_like(file: str | os.PathLike | int, model: str | os.PathLike):
-    """Give a path or an open file the owner and group of another file, such as its folder, so that the service can
-    use it. Only root can: for other users, and on file systems without owners, nothing is done."""
+    """Give a file, by its path or descriptor, the owner and group of another file (`model`), such as its folder. Does
+    nothing if this process does not run as root, or if the file system has no owners."""
     if os.geteuid() == 0:
         status = os.stat(model)
         with contextlib.suppress(OSError):

@@ -1,9 +1,10 @@
-"""Sessions: the id in the cookie proves itself, so that a log-in stores nothing.
+"""Sessions: the session id in the cookie proves that it is genuine, so that a log-in stores nothing.
 
-The id holds the user's name, the time of the log-in and random bits, and two codes (keyed BLAKE2b, RFC 7693) made with a key in the
-state database. One of them also needs the user's user_authdata: another password ends the session, whoever sets it
-(docs/wire.md F19), and neither of the two databases alone is enough to make an id. The state database has what the id cannot
-know: which sessions were ended, and which one set the password itself and goes on.
+An id has the user's name, the time of the log-in, random bits, and two codes (keyed BLAKE2b, RFC 7693). The key of both
+codes is in the state database. One code is also made from the user's user_authdata (the stored password). So another
+password ends the session, whoever sets it (docs/wire.md F19), and nobody can make an id from one database alone. The
+state database records what an id cannot contain: which sessions have ended, and which session set the password itself
+and therefore goes on.
 """
 
 import base64
@@ -27,7 +28,7 @@ CREATE INDEX IF NOT EXISTS session_change_user ON session_change (user_hash, cre
 CREATE INDEX IF NOT EXISTS session_change_created ON session_change (created);
 CREATE TABLE IF NOT EXISTS long_user_name (user_hash TEXT PRIMARY KEY, user_name TEXT NOT NULL);
 """
-MOST_CHANGES = 1000  # rows of session_change that a user has; beyond that their oldest sessions end
+MOST_CHANGES = 1000  # rows that a user has in session_change; beyond that, the user's oldest sessions end
 SKEW = CLOCK_SKEW * 1000  # milliseconds
 
 # The bytes of an id; PHP takes ids of at most 128 characters (docs/wire.md F41), in base 32 these are 80 bytes.
@@ -35,24 +36,24 @@ VERSION, TIME, RANDOM, CHECK, CODE = 1, 6, 8, 6, 16
 START = VERSION + TIME + RANDOM
 FIXED = START + CHECK + CODE
 LONGEST_NAME = 80 - FIXED
-WITH_NAME, WITH_HASH = b"\1", b"\2"  # the version: what the id ends with
+WITH_NAME, WITH_HASH = b"\1", b"\2"  # the version: the id ends with the user's name, or with its hash
 
 
 class SessionKey(Model):
-    """The key with which the codes are made."""
+    """The secret key with which the codes of all session ids are made; one row."""
 
     secret = BlobField()
 
 
 class SessionsEnd(Model):
-    """Until when the sessions of a user were made that have ended."""
+    """A user whose sessions have ended if they began at the time `ended` or before."""
 
     user_hash = TextField()
     ended = IntegerField()  # milliseconds since 1970
 
 
 class SessionChange(Model):
-    """A session that was ended, or one that set its user's password and goes on with it."""
+    """A session that was ended, or one that set its user's password and goes on."""
 
     session_hash = TextField()
     user_hash = TextField()
@@ -61,7 +62,7 @@ class SessionChange(Model):
 
 
 class LongUserName(Model):
-    """A name that is too long for an id."""
+    """A user name that is too long for an id, which has its hash instead."""
 
     user_hash = TextField()
     user_name = TextField()
@@ -69,7 +70,7 @@ class LongUserName(Model):
 
 OF_USER = SessionChange.user_hash == param("user_hash")
 CHANGES = ("session_hash", "user_hash", "created", "next_code")
-# One row: the key, and what is stored of the user and of the session.
+# One row: the key, the user's row of sessions_end and the session's row of session_change.
 FIND = PreparedQuery(
     SessionKey.select(
         SessionKey.secret, SessionsEnd.ended, SessionChange.session_hash, SessionChange.next_code
@@ -105,14 +106,14 @@ FIND_LONG_NAME = PreparedQuery(
 
 
 class Session:
-    """A session that has not ended, unless its user has another password now."""
+    """A genuine session that was not ended. It counts if `fits` is true of its user's current user_authdata."""
 
     def __init__(self, user_name: str, signed: bytes, code: bytes, key: bytes, next_code: bytes | None):
         self.user_name, self.signed, self.code, self.key = user_name, signed, code, key
         self.next_code = next_code  # of a user_authdata that the session has set, or is setting
 
     def fits(self, authdata: str | bytes) -> bool:
-        """Check whether the user had this user_authdata at the log-in, or has got it in this session."""
+        """Return whether the session began with this user_authdata (stored password), or has set it itself."""
         if hmac.compare_digest(code_of(self.key, self.signed, authdata), self.code):
             return True
         return self.next_code is not None and hmac.compare_digest(
@@ -121,13 +122,13 @@ class Session:
 
 
 class Sessions:
-    """The sessions of one application; `lifetime` in seconds."""
+    """The sessions of one application. store: the state database; lifetime: in seconds."""
 
     def __init__(self, store: Store, lifetime: int):
         self.store, self.lifetime = store, lifetime * 1000
 
     def begin(self, user_name: str, authdata: str | bytes, replaced: str | None) -> str:
-        """Return the id of a new session, which replaces the one that the request came with."""
+        """Begin a session and return its id. authdata: the user's user_authdata; replaced: id of a session to end."""
         name = user_name.encode()
         user_hash = hash_of(name)
         if replaced:
@@ -147,7 +148,7 @@ class Sessions:
 
     @repeated
     def make_key(self) -> bytes:
-        """Return the key; make it unless another process just has."""
+        """Return the key for the codes; make and store it if no other process has done so."""
         with self.store.transaction():
             if not (key := self.store.value(FIND, user_hash="", session_hash="")):
                 key = os.urandom(32)
@@ -156,12 +157,13 @@ class Sessions:
 
     @repeated
     def remember_long_name(self, user_hash: str, user_name: str):
+        """Store a user name that is too long for a session id, unless it is stored already."""
         if not self.store.read(FIND_LONG_NAME, user_hash=user_hash):
             with self.store.transaction():
                 self.store.execute(ADD_LONG_NAME, user_hash=user_hash, user_name=user_name)
 
     def find(self, token: str) -> Session | None:
-        """Return the session with this id, unless it has ended or expired."""
+        """Return the session with the id `token`; None if the id is forged, or the session has ended or expired."""
         if not (raw := decoded(token)):
             return None
         created = int.from_bytes(raw[VERSION : VERSION + TIME], "big")
@@ -184,7 +186,11 @@ class Sessions:
         return Session(name.decode(), signed, code, key, next_code)
 
     def check(self, session: Session, token: str, user: dict | None):
-        """Raise LoginRefused unless the session is this user's, with this password or the one that it is setting."""
+        """Raise LoginRefused unless the session belongs to this user and fits the user's stored password.
+
+        user: a row with user_name and user_authdata, or None; token: the session's id. If the password does not fit,
+        the session is read again, since it may just have set a new one.
+        """
         if user and user["user_authdata"] and session.user_name == user["user_name"]:
             if session.fits(user["user_authdata"]):
                 return
@@ -194,13 +200,13 @@ class Sessions:
         raise LoginRefused("Username is not set!")
 
     def expect(self, token: str, authdata: str):
-        """Let a session outlive the change of password that it is about to commit."""
+        """Record the user_authdata that a session is about to set, so that it goes on after the change of password."""
         if session := self.find(token):
             self.change(token, session, next_code(session.key, authdata))
 
     @repeated
     def end(self, token: str):
-        """End a session; on a full disk in the room that the database has already, if there is any."""
+        """End the session with this id. On a full disk, make room in the state database and try again."""
         if session := self.find(token):
             try:
                 self.change(token, session, None)
@@ -209,7 +215,10 @@ class Sessions:
                 self.change(token, session, None)
 
     def change(self, token: str, session: Session, next_code: bytes | None):
-        """Record what the id cannot know of a session. Of a user with very many records the oldest sessions end."""
+        """Record that a session has ended, or (next_code) that it goes on with a new password.
+
+        If the user then has more than MOST_CHANGES records, the user's oldest sessions end.
+        """
         created = int.from_bytes(session.signed[VERSION : VERSION + TIME], "big")
         user_hash, session_hash = hash_of(session.user_name.encode()), hash_of(decoded(token) or b"")
         with self.store.transaction():
@@ -227,20 +236,21 @@ class Sessions:
 
     @repeated
     def end_others(self, user_name: str, but: str):
-        """End a user's sessions, except for the one that set the password itself."""
+        """End all sessions of a user, except for the one with the id `but` ("": none), which set a new password."""
         user_hash = hash_of(user_name.encode())
         with self.store.transaction():
-            # Sessions end that another machine, whose clock differs, makes now; and those that began after the last end.
+            # A clock may differ: also end sessions that another machine begins now, or that began after the last end.
             ended = max(milliseconds() + SKEW // 2, self.ended(user_hash) + 1)
             self.end_until(user_hash, ended, hash_of(decoded(but) or b""))
             self.delete_expired()
 
     def ended(self, user_hash: str) -> int:
-        """Return until when the sessions of a user were made that have ended."""
+        """Return the time, in milliseconds since 1970, up to which a user's sessions have ended; 0 if none has."""
         rows = self.store.fetch(FIND, {"user_hash": user_hash, "session_hash": ""})[1]
         return rows and rows[0][1] or 0
 
     def end_until(self, user_hash: str, ended: int, but: str):
+        """End a user's sessions that began up to the time `ended` (milliseconds), except one with the hash `but`."""
         self.store.execute(END_UNTIL, user_hash=user_hash, ended=ended)
         self.store.execute(FORGET_CHANGES, user_hash=user_hash, ended=ended, but=but)
 
@@ -258,7 +268,7 @@ def encoded(raw: bytes) -> str:
 
 
 def decoded(token: str) -> bytes | None:
-    """Return the bytes of an id: version, time, random bits, the two codes, name; None where it cannot be one."""
+    """Return the bytes of an id: version, time, random bits, two codes, name. None if the text cannot be an id."""
     try:
         number = int(token, 32) if token.isalnum() else 0
     except ValueError:
@@ -271,26 +281,28 @@ def decoded(token: str) -> bytes | None:
 
 
 def hash_of(data: bytes) -> str:
-    """Return what a user's name or an id is stored as."""
+    """Return the hash under which a user's name or a session's id is stored."""
     return hashlib.blake2b(data, digest_size=16).hexdigest()
 
 
 @lru_cache(maxsize=1000)
 def digest_of(authdata: str | bytes) -> bytes:
-    """Return a hash of user_authdata that is stored nowhere."""
+    """Return a hash of a user_authdata (stored password) for making codes. The hash itself is stored nowhere."""
     data = authdata if isinstance(authdata, bytes) else authdata.encode(errors="surrogatepass")
     return hashlib.blake2b(data, digest_size=32, person=b"mailapi authdata").digest()
 
 
 def code_of(key: bytes, signed: bytes, authdata: str | bytes) -> bytes:
+    """Return the code of an id that proves the user's user_authdata; signed: the rest of the id."""
     data = digest_of(authdata) + signed
     return hashlib.blake2b(data, key=key, digest_size=CODE, person=b"mailapi code").digest()
 
 
 def check_of(key: bytes, signed: bytes) -> bytes:
-    """Return the code that needs no user_authdata: other ids are refused before the master database is asked."""
+    """Return the code of an id that needs no user_authdata, to refuse a forged id without the master database."""
     return hashlib.blake2b(signed, key=key, digest_size=CHECK, person=b"mailapi check").digest()
 
 
 def next_code(key: bytes, authdata: str | bytes) -> bytes:
+    """Return the code that is stored for a session which goes on with a new user_authdata."""
     return hashlib.blake2b(digest_of(authdata), key=key, digest_size=CODE, person=b"mailapi next").digest()

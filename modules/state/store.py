@@ -1,4 +1,4 @@
-"""The state database: a SQLite file with the API's own tables, made at first use."""
+"""The state database: a SQLite file with mailapi's own tables, such as sessions and the audit, created at first use."""
 
 import contextlib
 import fcntl
@@ -17,7 +17,7 @@ from .owners import chown_like
 
 
 class StateStore(Store):
-    """A file that only its owner can read; where root makes it, it belongs to its folder's owner."""
+    """The state database in a SQLite file that only its owner can read: if root creates it, the owner of its folder."""
 
     PRAGMAS: Mapping[str, object] = {"synchronous": "NORMAL"}
 
@@ -34,23 +34,26 @@ class StateStore(Store):
             raise CannotOpen(still) from None
 
     def identity(self) -> object:
-        """Return what tells the file, with its mode and owner, from others; StateFailure where it cannot be opened."""
+        """Connect, and return a value that changes when another file, mode or owner replaces the database's.
+
+        StateFailure if the database cannot be opened.
+        """
         try:
             return super().identity()
         except peewee.PeeweeException as error:
             raise self.failure(error) from error
 
     def before_opening(self):
-        """Give SQLite's side files the file's mode, which was read-only perhaps when they were made. SQLite sets
-        their owner."""
+        """Give the side files (-wal, -shm) the mode of the database file, which may have been read-only when SQLite
+        made them. SQLite sets their owner."""
         path = os.path.realpath(self.path)
         for side in (path + "-wal", path + "-shm"):
             with contextlib.suppress(OSError):
-                if not os.path.islink(side):  # which would lead root elsewhere
+                if not os.path.islink(side):  # a link could lead root to any other file
                     os.chmod(side, os.stat(path).st_mode & 0o777)
 
     def after_opening(self):
-        """Add the tables that an older version or a shorter modulelist did not have."""
+        """Create missing tables: a new version of mailapi or a longer modulelist may need more than the file has."""
         connection = self.database.connection()
         try:
             have = {row[0] for row in connection.execute("SELECT name FROM sqlite_master")}
@@ -62,7 +65,7 @@ class StateStore(Store):
             raise StateFailure(error) from None
 
     def create(self):
-        """Make the file complete under another name and rename it: several processes may start at once."""
+        """Create the file with all tables under another name, then rename it: several processes may start at once."""
         path = os.path.realpath(self.path)  # of a link that leads nowhere yet
         folder = os.path.dirname(path)
         try:
@@ -74,7 +77,7 @@ class StateStore(Store):
                     connection.executescript("PRAGMA journal_mode = WAL;" + self.schema)
                 os.chmod(new, 0o600)
                 chown_like(new, folder)
-                for leftover in ("-wal", "-shm"):  # of a file that was deleted: not to be replayed
+                for leftover in ("-wal", "-shm"):  # of a deleted file; SQLite would apply them to the new one
                     Path(path + leftover).unlink(missing_ok=True)
                 os.rename(new, path)
         except (OSError, sqlite3.Error) as error:
@@ -89,7 +92,7 @@ class StateStore(Store):
             raise self.failure(error) from error
 
     def read(self, query, **values):
-        """Return the rows of a query that is a transaction by itself; StateFailure where it fails."""
+        """Run a query outside of a transaction and return its rows; StateFailure if that fails."""
         try:
             self.connect()
             return self.fetch(query, values)[1]
@@ -97,18 +100,19 @@ class StateStore(Store):
             raise self.failure(error) from error
 
     def make_room(self):
-        """Let the next transaction overwrite the journal's beginning, so that the disk need not have room for more."""
+        """Have the next transaction overwrite the write-ahead log from its start, which needs no more disk space."""
         with contextlib.suppress(ApiError, peewee.PeeweeException, sqlite3.Error):
             self.connect().execute("PRAGMA wal_checkpoint(RESTART)")
 
     @staticmethod
     def failure(error: peewee.PeeweeException) -> ApiError:
+        """Return the ApiError for a database exception: HTTP 503 if another connection has a lock, or StateFailure."""
         return refusal(error) if is_busy(error) else StateFailure(error)
 
 
 @contextlib.contextmanager
 def folder_lock(folder: str):
-    """Let one thread of one process in at a time."""
+    """A context manager that one thread of one process at a time enters for a folder."""
     handle = os.open(folder, os.O_RDONLY)
     try:
         fcntl.flock(handle, fcntl.LOCK_EX)

@@ -1,7 +1,8 @@
-"""The throttle of log-ins: failed ones make the next ones wait, by address and by user.
+"""The throttle of log-ins: after failed ones the next must wait, counted by network and by user.
 
-A user's log-ins from a network where they have logged in before are counted apart, so that others' failures do not shut
-them out there.
+Log-ins of a user from a network where the user has logged in before are counted separately, so that other people's
+failures do not lock the user out there. Counts have a `subject`: the kind (a key of LONGEST_WAIT) and a bucket, a
+number that is computed from the network, the user, or both.
 """
 
 import dataclasses
@@ -25,16 +26,16 @@ CREATE TABLE IF NOT EXISTS throttle_key (secret TEXT NOT NULL);
 """
 
 FAILURE_LIFETIME = 3600  # seconds after which a failed log-in no longer counts
-LONGEST_WAIT = {"known": 30, "address": 900, "user": 900}  # seconds
-NETWORK_LIFETIME = 180 * 86400  # seconds
-REMEMBERED_EVERY = 86400  # seconds
-MOST_NETWORKS = 100  # of one user; the one that was not used for longest is deleted
-BUCKETS = 250_000  # counts of each kind: failures under ever new names and addresses must not fill the disk
+LONGEST_WAIT = {"known": 30, "address": 900, "user": 900}  # seconds; known: where the user logged in before
+NETWORK_LIFETIME = 180 * 86400  # seconds for which a user's network is remembered after a log-in
+REMEMBERED_EVERY = 86400  # seconds; more frequent log-ins from a network are not written
+MOST_NETWORKS = 100  # of a user; beyond that, the least recently used one is deleted
+BUCKETS = 250_000  # counts of each kind, so that failures under ever new names cannot fill the disk
 ROWS_AT_ONCE = 100  # deleted in one transaction, so that nobody waits for it
 
 
 class Failure(Model):
-    """The recent failed log-ins of a subject."""
+    """The number of recent failed log-ins of a subject."""
 
     subject = TextField()  # its kind (a key of LONGEST_WAIT) and the number of a bucket
     failures = IntegerField()
@@ -42,19 +43,20 @@ class Failure(Model):
 
 
 class KnownAddress(Model):
-    """The networks from which users have logged in."""
+    """A network from which a user has logged in."""
 
-    subject = TextField()  # a hash of user name and network, after one of the user name
+    subject = TextField()  # a hash of the user name, then a hash of user name and network
     last = IntegerField()  # seconds since 1970
 
 
 class ThrottleKey(Model):
-    """The secret without which nobody can compute which subjects share a bucket."""
+    """The secret key of the buckets. Without it nobody can compute which users or networks share a bucket."""
 
     secret = TextField()
 
 
 def is_recent(column):
+    """Return the SQL condition that a time in a column is later than `after`, and not in the future (`latest`)."""
     return (column > param("after")) & (column <= param("latest"))
 
 
@@ -91,19 +93,19 @@ ADD_KEY = PreparedQuery(ThrottleKey.insert(secret=param("secret")))
 
 @dataclasses.dataclass
 class Attempt:
-    """A log-in that need not wait."""
+    """A log-in that may check its password now."""
 
     user_name: str
     network: str
-    last_login: int | None  # of the user from this network, in seconds since 1970
-    subjects: list[str]  # what it counts for if it fails
+    last_login: int | None  # the user's last log-in from this network, in seconds since 1970
+    subjects: list[str]  # whose counts increase if it fails
 
 
 class LoginThrottle:
-    """Count failed log-ins, and refuse a log-in for 1, 2, 4 … seconds after each one beyond the free attempts.
+    """A counter of failed log-ins. Beyond `free_attempts` failures, a log-in has to wait for 1, 2, 4 … seconds.
 
-    The counts are read before the password is checked, and only failures are written. So of guesses at the same time, one
-    for each thread can come too early; all of them count.
+    Counts are read before the password is checked, and written only after a failure. So of guesses at the same time,
+    each thread can check one too early; but all of them count.
     """
 
     def __init__(self, store: Store, free_attempts: int):
@@ -111,10 +113,10 @@ class LoginThrottle:
         self.written: object = None  # the database that took a write; another one may have its name now
 
     def attempt(self, user_name: str, address: str, verify: Callable[[], bool]) -> bool:
-        """Return what verify returns, and count it if it is False; TooManyFailures where the log-in comes too early.
+        """Return verify(), which checks the password, and count a failure; TooManyFailures if the log-in is too early.
 
-        Where failures cannot be counted, as on a full disk, nobody gets in: a process writes before its first attempt, when
-        the database was replaced or has another mode, and after each write that failed.
+        If failures cannot be counted, as on a full disk, nobody gets in (StateFailure). So a process proves that it can
+        write before its first attempt, when the database was replaced or got another mode, and after a failed write.
         """
         attempt = self.read(user_name, address) if self.written == self.store.identity() else None
         if attempt is None:
@@ -134,7 +136,7 @@ class LoginThrottle:
 
     @repeated
     def prove_writable(self):
-        """Write as much as a failure does, and the secret if there is none; StateFailure where that cannot be written."""
+        """Write as much as counting a failure does, and the key if it is missing; StateFailure if that fails."""
         with self.store.transaction():
             self.store.execute(COUNT_FAILURE, subject="none", failures=0, last=int(time.time()))
             self.store.execute(DELETE_FAILURE, subject="none")
@@ -143,7 +145,7 @@ class LoginThrottle:
         self.written = self.store.identity()
 
     def read(self, user_name: str, address: str) -> Attempt | None:
-        """Return the attempt; None in a new database. TooManyFailures where it has to wait."""
+        """Return the attempt, or raise TooManyFailures if it is too early. None if the database is new, without key."""
         client, now = network(address), int(time.time())
         names = network_subjects(user_name, client)
         found = self.store.read(
@@ -162,13 +164,14 @@ class LoginThrottle:
         return attempt
 
     def failures(self, attempt: Attempt, now: int) -> list[tuple]:
-        """Return the counts of an attempt: subject, failures, the last one's time."""
+        """Return the counts of an attempt's subjects: subject, failures, time of the last one (seconds since 1970)."""
         first, last = attempt.subjects[0], attempt.subjects[-1]
         return self.store.read(
             FIND_FAILURES, subject=first, other=last, after=now - FAILURE_LIFETIME, latest=now + CLOCK_SKEW
         )
 
     def check_wait(self, subject: str, failures: int, last: int, now: int):
+        """Raise TooManyFailures if a subject with these failures, the last one at `last`, must still wait at `now`."""
         if (over := failures - self.free) < 0:
             return
         longest = LONGEST_WAIT[subject.partition(" ")[0]]
@@ -178,7 +181,7 @@ class LoginThrottle:
 
     @repeated
     def record_failure(self, attempt: Attempt):
-        """Count a failure, and delete counts that have expired."""
+        """Count a failed attempt for its subjects, and delete counts that have expired."""
         now = int(time.time())
         with self.store.transaction():
             counts = {subject: failures for subject, failures, _ in self.failures(attempt, now)}
@@ -192,7 +195,7 @@ class LoginThrottle:
 
     @repeated
     def remember_network(self, attempt: Attempt):
-        """Record that the user has logged in from this network."""
+        """Record that the user has logged in from this network; delete the networks that are old or too many."""
         now, first = int(time.time()), user_prefix(attempt.user_name)
         subject = network_subjects(attempt.user_name, attempt.network)["subject"]
         with self.store.transaction():
@@ -208,15 +211,17 @@ class LoginThrottle:
 
 
 def bucket(key: str, value: str) -> int:
+    """Return the number of the bucket in which a network or user (`value`) is counted."""
     digest = hmac.digest(key.encode(), value.encode(), "sha256")
     return int.from_bytes(digest[:8], "big") % BUCKETS
 
 
 def user_prefix(user_name: str) -> str:
+    """Return the start of the subjects of all networks of a user in known_address."""
     return sha256(f"owner {user_name}")[:24]
 
 
 def network_subjects(user_name: str, network: str) -> dict[str, str]:
-    """Return the subject of a user's log-ins from a network, and the one that former versions gave them."""
+    """Return a user's network as known_address stores it: `subject`, and `former`, as older versions stored it."""
     both = sha256(f"both {network} {user_name}")
     return {"subject": sha256(f"owner {user_name}")[:24] + both[:40], "former": both}

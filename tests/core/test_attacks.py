@@ -19,7 +19,8 @@ from support.site import MODULES, Site, authdata
 pytestmark = pytest.mark.every_engine
 
 
-def cookie_of(site, user="root", password="pw", **environ):
+def log_in_browser(site, user="root", password="pw", **environ):
+    """Return a browser in which the user is logged in."""
     browser = site.browser(**environ)
     auth = {"auth": {"user_name": user, "password": password}}
     assert browser.post("/?login", json.dumps(auth)).json["login"] is True
@@ -38,7 +39,7 @@ def cookie_of(site, user="root", password="pw", **environ):
         ("smtpd/?add", "smtpd_route"),
     ],
 )
-def test_what_is_longer_than_any_address_is_refused(site, url, field):
+def test_text_longer_than_any_address_is_refused(site, url, field):
     fields = {"address_expression": "a@b", "address_routing": "inrouter", field: "@" * 1001}
     assert site(url, check=400, **fields)["status"] == f"Invalid value for {field}."
     long = site("addresses/?get&test=" + "@" * 1001, check=400)
@@ -51,7 +52,7 @@ def test_what_is_longer_than_any_address_is_refused(site, url, field):
     )
 
 
-def test_filling_in_a_route_stays_small(site):
+def test_a_route_with_many_placeholders_stays_bounded(site):
     site.sql(
         "INSERT INTO addresses (address_expression, address_router, address_route) VALUES (?, 'redirect', ?)",
         "%",
@@ -63,8 +64,8 @@ def test_filling_in_a_route_stays_small(site):
     assert len(decision["queued"]["mail_envelopeto"]) == 90 * 990
 
 
-def test_saving_ones_own_account_at_once_keeps_the_session(site):
-    browser = cookie_of(site)
+def test_parallel_changes_of_ones_own_account_keep_the_session(site):
+    browser = log_in_browser(site)
     cookie = "PHPSESSID=" + browser.cookies["PHPSESSID"]
 
     def save(url, **fields):
@@ -82,8 +83,8 @@ def test_saving_ones_own_account_at_once_keeps_the_session(site):
 
 
 @pytest.mark.parametrize("by", ["password", "session"])
-def test_a_password_that_was_changed_meanwhile_does_nothing_any_more(site, by):
-    browser = cookie_of(site, "bob")
+def test_a_request_with_the_old_password_does_nothing_once_it_has_changed(site, by):
+    browser = log_in_browser(site, "bob")
     held = sqlite3.connect(site.dbpath, isolation_level=None)
     held.execute("BEGIN IMMEDIATE")
     answers = []
@@ -110,20 +111,20 @@ def test_a_password_that_was_changed_meanwhile_does_nothing_any_more(site, by):
 @pytest.mark.sqlite
 def test_no_session_outlives_its_user(site, tmp_path):
     (tmp_path / "config.py").write_text(f'dbpath = "master.db3"\nmodulelist = {MODULES!r}\n')
-    own = cookie_of(site)
+    own = log_in_browser(site)
     assert ask(own, "users/?delete", user_name="root")["status"] == "ok"
     run_mailapi(tmp_path, "call", "users", "add", "user_name=root", "user_permissions=admin")
     assert ask(own, "?login")["login"] is False
-    bob = cookie_of(site, "bob")
+    bob = log_in_browser(site, "bob")
     assert ask(bob, "users/?set_password", user_name="bob")["status"] == "ok"  # no log-in any more
     assert ask(bob, "?login")["login"] is False
-    ann = cookie_of(site, "ann")
+    ann = log_in_browser(site, "ann")
     run_mailapi(tmp_path, "call", "users", "delete", "user_name=ann")
     site.sql("INSERT INTO users (user_name, user_authdata) VALUES ('ann', ?)", authdata("pw"))
     assert ask(ann, "?login")["login"] is False
 
 
-def test_outgoing_test_shows_nothing_of_hidden_rows(site):
+def test_addresses_test_shows_no_row_that_the_caller_may_not_see(site):
     site.sql("INSERT INTO addresses VALUES ('x@%', 1, 'store', 'root'), ('x@corp.org', 2, 'drop', NULL)")
     site.sql("INSERT INTO smtpd VALUES ('root', 'handoff', 'secret-relay:25')")
     answer = site(
@@ -182,12 +183,12 @@ def test_migrate_never_shows_the_copy_to_others(site8, tmp_path):
     assert seen == {0o600}
 
 
-def test_lists_without_end_are_refused(site):
+def test_lists_of_too_many_entries_are_refused(site):
     answer = site("users/?update_permissions", check=400, user_name="ann", user_permissions=["x"] * 1001)
     assert answer["status"] == "Invalid value for user_permissions."
 
 
-def test_a_limit_of_many_digits_is_no_failure(site):
+def test_a_limit_of_many_digits_is_refused_without_an_error(site):
     zeros = "0" * 4300
     assert len(site.browser().get(f"/users/?get&limit={zeros}1").json) > 0
     site.browser().get(f"/users/?get&limit={'9' * 4400}", status=400)
@@ -223,8 +224,8 @@ def test_cookie_path_is_what_the_browser_calls_the_mount(site, mount, path):
 
 
 @pytest.mark.parametrize("origin", ["null", "file://localhost", "http://[", "https://evil.example", ""])
-def test_a_foreign_origin_has_no_cookie_and_gets_none(site, origin):
-    browser = cookie_of(site)
+def test_a_page_of_another_origin_neither_uses_nor_gets_a_cookie(site, origin):
+    browser = log_in_browser(site)
     foreign = {"Origin": origin}
     assert browser.post("/?login", "", headers=foreign).json["login"] is False
     auth = json.dumps({"auth": {"user_name": "root", "password": "pw"}})
@@ -237,7 +238,7 @@ def test_a_path_that_is_no_utf8_is_unknown(site):
     assert answer.json["status"] == "Unknown module us\ufffders."
 
 
-def test_half_a_change_is_none(site, site8_folder):
+def test_a_change_is_made_whole_or_not_at_all(site, site8_folder):
     assert site("users/?add", user_name="x", user_alias="x")["status"] == "Cannot alias to the same user."
     old = Site(site8_folder, generation=8)
     old("msa/?update", msa_user="ann", msa_inrouter="store", msa_inroute="/x.db3", msa_outrouter="any")

@@ -12,7 +12,7 @@ pytestmark = pytest.mark.every_engine
 YEAR = 365 * 86400
 
 
-def test_failures_of_the_future_lock_nobody_out(site, clock):
+def test_failed_log_ins_dated_in_the_future_lock_nobody_out(site, clock):
     clock.now += YEAR
     fail_log_ins(site)
     site.state("UPDATE failure SET failures = 30")
@@ -27,7 +27,7 @@ def test_failures_of_the_future_lock_nobody_out(site, clock):
     assert attempt_log_in(site, "bob", "pw", OTHER_ADDRESS) == 1
 
 
-def test_addresses_known_in_the_future_are_not_known(site, clock):
+def test_a_known_address_dated_in_the_future_does_not_count(site, clock):
     clock.now += YEAR
     assert attempt_log_in(site, "bob", "pw", OTHER_ADDRESS) == "in"
     clock.now -= YEAR
@@ -42,7 +42,7 @@ def test_addresses_known_in_the_future_are_not_known(site, clock):
     )  # known now
 
 
-def test_sessions_of_the_future_have_ended(site, clock):
+def test_a_session_dated_in_the_future_is_not_valid(site, clock):
     clock.now += YEAR
     browser = log_in(site)
     assert is_logged_in(browser)
@@ -52,7 +52,7 @@ def test_sessions_of_the_future_have_ended(site, clock):
     assert is_logged_in(browser)
 
 
-def test_tokens_of_the_future_are_not_valid(site, clock):
+def test_a_token_dated_in_the_future_is_not_valid(site, clock):
     clock.now += YEAR
     early = make_token(site, token_expires=clock.now + 3600)
     assert token_works(site, early)
@@ -64,7 +64,7 @@ def test_tokens_of_the_future_are_not_valid(site, clock):
     assert site.state("SELECT token_used FROM token ORDER BY token_id")[1] == (clock.now,)
 
 
-def test_a_claim_of_the_future_holds_nobody_up(site, clock):
+def test_a_claim_dated_in_the_future_blocks_nobody(site, clock):
     from mailapi_modules.provisioning.account_store import Ledger
 
     site.app.config.apiserver = str(site.file.with_name("accounts.db3"))
@@ -79,11 +79,12 @@ def test_a_claim_of_the_future_holds_nobody_up(site, clock):
 ########## The audit ###############################################################################
 
 
-def users(site) -> list[str]:
+def audited_users(site) -> list[str]:
+    """Return the users in the audit, from the oldest row to the newest."""
     return [row[0] for row in audit_rows(site)]
 
 
-def test_a_clock_that_jumps_ahead_erases_no_audit(site, clock):
+def test_a_clock_that_jumps_ahead_deletes_no_audit(site, clock):
     lifetime = site.app.config.audit_lifetime
     for days in range(0, 100, 2):
         clock.now += 43200
@@ -95,39 +96,39 @@ def test_a_clock_that_jumps_ahead_erases_no_audit(site, clock):
         attempt_log_in(site, "root", "pw", f"192.0.2.{n}")
     clock.now -= 2 * lifetime
     attempt_log_in(site, "dele", "pw")
-    seen = users(site)
+    seen = audited_users(site)
     assert seen.count("root") == 20 and seen[-1] == "dele"
     assert seen.count("bob") + seen.count("ann") >= 96  # two days' entries at the most
 
 
-def test_what_is_too_old_is_forgotten_once_the_time_has_been_so_for_a_day(site, clock):
+def test_old_rows_are_deleted_after_the_clock_has_been_ahead_for_a_day(site, clock):
     """A server that was off for a year forgets what it must, a day later."""
     attempt_log_in(site, "bob", "pw")
     clock.now += YEAR
     attempt_log_in(site, "ann", "pw")
-    assert users(site) == ["bob", "ann"]
+    assert audited_users(site) == ["bob", "ann"]
     clock.now += 86400
     attempt_log_in(site, "dele", "pw")
-    assert users(site) == ["ann", "dele"]
+    assert audited_users(site) == ["ann", "dele"]
 
 
-def test_entries_are_forgotten_to_the_second_where_somebody_comes_every_day(site, clock):
+def test_old_rows_are_deleted_to_the_second_when_requests_come_every_day(site, clock):
     attempt_log_in(site, "bob", "pw")
     lifetime = site.app.config.audit_lifetime
     for _ in range(lifetime // 43200):
         clock.now += 43200
         attempt_log_in(site, "ann", "pw")
-    assert users(site).count("bob") == 1
+    assert audited_users(site).count("bob") == 1
     clock.now += 1
     attempt_log_in(site, "dele", "pw")
-    assert users(site).count("bob") == 0
+    assert audited_users(site).count("bob") == 0
 
 
-def test_a_clock_that_is_behind_for_a_while_erases_nothing(site, clock):
+def test_a_clock_that_is_behind_for_a_while_deletes_nothing(site, clock):
     for _ in range(3):
         attempt_log_in(site, "bob", "pw")
     clock.now -= 10 * YEAR
     attempt_log_in(site, "ann", "pw")
     clock.now += 10 * YEAR
     attempt_log_in(site, "dele", "pw")
-    assert [name for name in users(site) if name != "ann"] == ["bob"] * 3 + ["dele"]
+    assert [name for name in audited_users(site) if name != "ann"] == ["bob"] * 3 + ["dele"]

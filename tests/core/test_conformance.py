@@ -16,7 +16,7 @@ SHARED = ROOT.parent / "shared/conformance"
 
 
 def replay(folder) -> int:
-    """Replay a folder's recordings; how many passed, and none failed."""
+    """Replay a folder's recordings; check that none fails and return how many pass."""
     files = sorted(str(file) for file in folder.glob("*.jsonl"))
     program = [ROOT / "tests/support/replay_on_mariadb.py"] if engines.ENGINE == "mariadb" else []
     done = subprocess.run(

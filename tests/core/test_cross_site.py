@@ -95,7 +95,7 @@ def test_f42_a_proxy_that_drops_the_port_is_logged_once(site, caplog):
 
 
 @pytest.mark.parametrize("method", ["GET", "HEAD"])
-def test_f43_a_link_changes_nothing(tmp_path, method):
+def test_f43_a_link_on_another_page_changes_nothing(tmp_path, method):
     site = Site(tmp_path, extra=OPTIONAL)
     browser, before = log_in(site), site.dump()
     urls = [
@@ -139,7 +139,7 @@ def test_another_site_may_send_credentials(site):
     assert post(site.browser(), headers={SITE: "cross-site"}, auth=credentials()).json["login"] is True
 
 
-def test_jsonp_shows_another_site_nothing(site):
+def test_jsonp_called_by_another_site_shows_nothing(site):
     browser = log_in(site)
     assert '"auth_user":"bob"' in browser.get("/users/?get&callback=f", headers={SITE: "same-origin"}).text
     answer = browser.get("/users/?get&callback=f", headers={SITE: "cross-site"}).text

@@ -22,13 +22,14 @@ LINES = [(generation, *line[:3]) for line in TABLE for generation in line[3]]
 
 
 def side_files(path) -> list[str]:
+    """Return the names of the files that SQLite has made beside a database."""
     return [
         path.name + end for end in ("-wal", "-shm", "-journal") if path.with_name(path.name + end).exists()
     ]
 
 
-def foundation(site: Site) -> tuple:
-    """What is not ours to change: the journal mode, the schema and meta."""
+def unchangeable_parts(site: Site) -> tuple:
+    """Return what the API must never change: the journal mode, the schema and meta."""
     return (
         site.sql("PRAGMA journal_mode"),
         site.sql("PRAGMA user_version"),
@@ -38,8 +39,8 @@ def foundation(site: Site) -> tuple:
     )
 
 
-def types(site: Site) -> set[str]:
-    """The storage classes of all that is stored, but for mail_data."""
+def storage_classes(site: Site) -> set[str]:
+    """Return the storage classes of all values, but for mail_data."""
     columns = site.sql(
         "SELECT m.name, c.name FROM sqlite_master m, pragma_table_info(m.name) c"
         " WHERE m.type = 'table' AND c.name <> 'mail_data'"
@@ -52,16 +53,16 @@ def types(site: Site) -> set[str]:
 
 @pytest.mark.parametrize(("generation", "path", "action", "fields"), LINES)
 def test_action_leaves_the_file_as_the_daemons_need_it(tmp_path, generation, path, action, fields):
-    """No lock and no file left behind, allowed or refused; schema, meta and journal mode as before; text is text."""
+    """Allowed or refused, an action leaves no lock and no file; schema, meta and journal mode stay, text is TEXT."""
     site = Site(tmp_path, generation, OPTIONAL)
     add_targets(site)
     site.sql(PREPARATIONS.get((path, action), "SELECT 1"))
-    before = foundation(site)
+    before = unchangeable_parts(site)
     for role in ROLES:
         ask_as(site, path, action, fields, role)
         assert file_is_free(site.dbpath) and side_files(site.dbpath) == [], role
-    assert foundation(site) == before
-    assert types(site) <= {"text", "integer", "null"}
+    assert unchangeable_parts(site) == before
+    assert storage_classes(site) <= {"text", "integer", "null"}
 
 
 @pytest.mark.parametrize("table", ["popd", "users", "api_access", "addresses", "mailbox"])
@@ -86,7 +87,7 @@ def test_failed_request_leaves_no_transaction_open(either_with_all_modules, tabl
 
 
 @pytest.mark.parametrize("action", ["get", "read", "unread", "delete"])
-def test_user_database_is_left_free_too(site, action):
+def test_action_leaves_the_user_database_unlocked_too(site, action):
     path = site.dbpath.with_name("bob.db3")
     with contextlib.closing(sqlite3.connect(path)) as connection:
         [schema] = site.sql("SELECT sql FROM sqlite_master WHERE name = 'mailbox'")[0]
@@ -106,7 +107,7 @@ def test_user_database_is_left_free_too(site, action):
         )
 
 
-def test_journal_mode_that_somebody_else_chose_is_kept(site):
+def test_journal_mode_set_by_another_program_is_kept(site):
     site.sql("PRAGMA journal_mode = WAL")
     assert site("pop/?add", pop_user="bob")["status"] == site("pop/?get")["status"] == "ok"
     assert site.sql("PRAGMA journal_mode") == [("wal",)]
@@ -170,7 +171,8 @@ def test_deleted_user_leaves_no_row_behind(either_with_all_modules):
 ########## The file comes and goes #################################################################
 
 
-def spoil(path: Path, how: str):
+def damage(path: Path, how: str):
+    """Delete the file, or replace it by something that is no database."""
     os.remove(path)
     if how == "a folder":
         path.mkdir()
@@ -184,12 +186,12 @@ def spoil(path: Path, how: str):
     "how", ["missing", "a folder", "a link to nothing", "garbage", "short", "an empty file"]
 )
 @pytest.mark.parametrize("used", [True, False], ids=["while running", "from the start"])
-def test_file_that_is_no_database_is_named_and_left_alone(site, how, used):
+def test_a_file_that_is_no_database_is_named_and_not_changed(site, how, used):
     """HTTP 500, nothing created (F26); put back, it works without a restart."""
     if used:
         site("?get_modules")
     kept = site.dbpath.read_bytes()
-    spoil(site.dbpath, how)
+    damage(site.dbpath, how)
     before = sorted((file.name, file.lstat().st_size) for file in site.dbpath.parent.glob("master*"))
     for url in ("users/?get", "pop/?add", "?get_modules", "?logout"):
         answer = site(url, check=500, pop_user="bob")
@@ -203,7 +205,7 @@ def test_file_that_is_no_database_is_named_and_left_alone(site, how, used):
     assert site("pop/?add", pop_user="bob")["status"] == "ok"
 
 
-def test_next_request_sees_a_file_that_took_the_old_ones_place(site, tmp_path):
+def test_next_request_uses_a_file_that_has_replaced_the_old_one(site, tmp_path):
     (tmp_path / "other").mkdir()
     other = Site(tmp_path / "other")
     other.sql("INSERT INTO users (user_name) VALUES ('new')")
@@ -215,7 +217,7 @@ def test_next_request_sees_a_file_that_took_the_old_ones_place(site, tmp_path):
     ]
 
 
-def test_next_request_sees_a_file_deleted_and_made_again(either_with_all_modules):
+def test_next_request_uses_a_file_that_was_deleted_and_made_again(either_with_all_modules):
     for _ in range(3):
         assert either_with_all_modules("pop/?add", pop_user="bob")["status"] == "ok"
         os.remove(either_with_all_modules.dbpath)
@@ -279,7 +281,7 @@ def test_reads_work_while_a_daemon_writes(either_with_all_modules):
     assert "coming" in str(either_with_all_modules("users/?get")["users"])
 
 
-def test_write_waits_for_a_daemon_that_is_soon_done(site):
+def test_write_waits_until_a_daemon_has_finished_writing(site):
     site("?get_modules")
     with daemon_connection(site.dbpath, check_same_thread=False) as daemon:
         daemon.execute("BEGIN IMMEDIATE")
@@ -289,7 +291,7 @@ def test_write_waits_for_a_daemon_that_is_soon_done(site):
         timer.join()
 
 
-def test_two_threads_at_once(either_with_all_modules):
+def test_two_threads_read_and_write_at_the_same_time(either_with_all_modules):
     failures = []
     either_with_all_modules("?get_modules")  # makes the state database
 
@@ -314,7 +316,7 @@ def test_two_threads_at_once(either_with_all_modules):
 
 @contextlib.contextmanager
 def ordinary_user(*owned: Path):
-    """Modes mean nothing to root: go on as somebody to whom they do, and who owns these files."""
+    """Go on as an ordinary user who owns these files: the modes of files mean nothing to root."""
     root = os.geteuid() == 0
     for path in owned if root else ():
         os.chown(path, 65534, 65534)
@@ -326,55 +328,58 @@ def ordinary_user(*owned: Path):
 
 
 @pytest.fixture
-def modest():
-    """A site that an ordinary user reaches: pytest's own folders are closed to others."""
+def site_of_ordinary_user():
+    """A site in a folder that an ordinary user can enter: pytest's own folders are closed to others."""
     with tempfile.TemporaryDirectory() as folder:
         site = Site(Path(folder))
         with ordinary_user(Path(folder), site.dbpath):
             yield site
 
 
-def test_read_only_file_is_read_and_its_refusal_to_be_written_is_told(modest):
-    os.chmod(modest.dbpath, 0o444)
-    before = modest.dbpath.read_bytes()
-    assert len(modest("users/?get")["users"]) == 5
+def test_a_read_only_file_is_read_and_a_change_is_refused_with_the_reason(site_of_ordinary_user):
+    os.chmod(site_of_ordinary_user.dbpath, 0o444)
+    before = site_of_ordinary_user.dbpath.read_bytes()
+    assert len(site_of_ordinary_user("users/?get")["users"]) == 5
     for url in ("pop/?add", "pop/?delete", "users/?set_password"):
-        answer = modest(url, pop_user="bob", user_name="bob")
+        answer = site_of_ordinary_user(url, pop_user="bob", user_name="bob")
         assert (answer["status"], answer["login"]) == ("attempt to write a readonly database", True)
-    assert modest.dbpath.read_bytes() == before and side_files(modest.dbpath) == []
-    os.chmod(modest.dbpath, 0o644)
-    assert modest("pop/?add", pop_user="bob")["status"] == "ok"  # without a restart
+    assert (
+        site_of_ordinary_user.dbpath.read_bytes() == before and side_files(site_of_ordinary_user.dbpath) == []
+    )
+    os.chmod(site_of_ordinary_user.dbpath, 0o644)
+    assert site_of_ordinary_user("pop/?add", pop_user="bob")["status"] == "ok"  # without a restart
 
 
-def test_unreadable_file_is_named_and_recovers(modest):
-    os.chmod(modest.dbpath, 0o000)
-    assert re.fullmatch(CLOSED, modest("users/?get", check=500)["status"])
-    os.chmod(modest.dbpath, 0o644)
-    assert modest("pop/?add", pop_user="bob")["status"] == "ok"
+def test_unreadable_file_is_named_and_recovers(site_of_ordinary_user):
+    os.chmod(site_of_ordinary_user.dbpath, 0o000)
+    assert re.fullmatch(CLOSED, site_of_ordinary_user("users/?get", check=500)["status"])
+    os.chmod(site_of_ordinary_user.dbpath, 0o644)
+    assert site_of_ordinary_user("pop/?add", pop_user="bob")["status"] == "ok"
 
 
-def test_state_database_that_cannot_be_made_is_named_and_recovers(modest):
-    folder = modest.dbpath.parent
+def test_state_database_that_cannot_be_made_is_named_and_recovers(site_of_ordinary_user):
+    folder = site_of_ordinary_user.dbpath.parent
     os.chmod(folder, 0o555)
     assert (
-        modest("?get_modules", check=500)["status"] == "The state database cannot be used: Permission denied."
+        site_of_ordinary_user("?get_modules", check=500)["status"]
+        == "The state database cannot be used: Permission denied."
     )
     os.chmod(folder, 0o755)
-    assert modest("?get_modules")["login"] is True
+    assert site_of_ordinary_user("?get_modules")["login"] is True
 
 
-def test_state_database_that_cannot_be_written_is_named_and_recovers(modest):
-    state = modest.app.config.state
-    modest("?get_modules")
-    modest.app.sessions.store.close()
+def test_state_database_that_cannot_be_written_is_named_and_recovers(site_of_ordinary_user):
+    state = site_of_ordinary_user.app.config.state
+    site_of_ordinary_user("?get_modules")
+    site_of_ordinary_user.app.sessions.store.close()
     os.chmod(state, 0o400)
-    answer = modest("pop/?add", check=500, pop_user="bob")
+    answer = site_of_ordinary_user("pop/?add", check=500, pop_user="bob")
     assert (
         re.fullmatch(r"The state database cannot be used: .+\.", answer["status"]) and "login" not in answer
     )
-    assert modest.sql("SELECT * FROM popd") == []
+    assert site_of_ordinary_user.sql("SELECT * FROM popd") == []
     os.chmod(state, 0o600)
-    assert modest("pop/?add", pop_user="bob")["status"] == "ok"  # without a restart
+    assert site_of_ordinary_user("pop/?add", pop_user="bob")["status"] == "ok"  # without a restart
 
 
 @pytest.mark.sqlite

@@ -1,4 +1,4 @@
-"""Where mailapi answers differently on purpose (docs/wire.md section 5): addresses that say too little, or something else."""
+"""Where mailapi answers differently on purpose (docs/wire.md section 5): incomplete and wrong addresses."""
 
 import pytest
 
@@ -15,7 +15,7 @@ pytestmark = pytest.mark.every_engine
 
 
 def new_address(site, order="", expression="a@one.org", user="ann", **other) -> dict:
-    """The fields of addresses/?add."""
+    """Return the fields of addresses/?add."""
     fields = (
         {"address_user": user} if site.generation == 8 else {"address_router": "store", "address_route": user}
     )
@@ -102,7 +102,7 @@ def test_f33_routers_without_a_route_need_none(site, router):
     assert stored_addresses(site) == [("a@one.org", 1, router, None)]
 
 
-def test_f33_sending_has_its_own_routers(either):
+def test_f33_out_routers_differ_from_the_routers_of_addresses(either):
     table, row = (
         ("smtpd", {"smtpd_user": "ann", "smtpd_router": "handoff"})
         if either.generation == 9
@@ -130,7 +130,7 @@ def test_f33_sending_has_its_own_routers(either):
         ("redirect", "Unknown router redirect."),
     ],
 )
-def test_f33_mail_comes_in_by_routers_of_the_msa(site8, router, sentence):
+def test_f33_the_msa_has_in_routers_of_its_own(site8, router, sentence):
     site8.sql("INSERT INTO msa VALUES ('ann', 'drop', NULL, 'drop', NULL)")
     for user, action in (("bob", "add"), ("ann", "update")):
         assert_refused(
@@ -181,7 +181,7 @@ def test_f37_an_order_that_is_no_whole_number_is_refused(either):
     )
 
 
-def test_f37_orders_end_at_2_53_and_nothing_means_the_next_order(either):
+def test_f37_orders_end_at_2_53_and_an_empty_order_is_the_next_one(either):
     add_address(either, 10, "a@one.org", "ann")
     for order in ("", None):
         assert_done(either, "addresses/?add", **new_address(either, order))
@@ -245,7 +245,9 @@ def test_f38_a_number_and_its_text_are_the_same_order(either, old, new):
         ("%@corp.org", "a\n@corp.org", True),
     ],
 )
-def test_f39_an_expression_is_delegated_only_with_all_that_it_matches(either, given, expression, covered):
+def test_f39_a_delegate_may_use_an_expression_only_if_all_that_it_matches_is_delegated(
+    either, given, expression, covered
+):
     either.sql("UPDATE api_address_delegates SET api_expression = ?", given)
     fields = new_address(either, 10, expression)
     if covered:
@@ -294,7 +296,7 @@ def test_f39_many_wildcards_are_decided_quickly(site):
     )
 
 
-def test_f40_in_addresses_empty_text_is_missing_in_this_order(either):
+def test_f40_empty_fields_of_an_address_are_refused_in_this_order(either):
     """What is given grows by one field at a time; a plain user's permission comes last."""
     steps = [("address_expression", "We need an address expression.", "a@one.org")]
     if either.generation == 9:
@@ -315,7 +317,7 @@ def test_f40_in_addresses_empty_text_is_missing_in_this_order(either):
     )
 
 
-def test_f40_empty_text_is_missing_in_update_and_delete_too(either):
+def test_f40_empty_fields_are_refused_in_update_and_delete_too(either):
     add_address(either, 10, "a@one.org", "ann")
     good = update_fields(either, 10, "a@one.org", "ann")
     sentences = {

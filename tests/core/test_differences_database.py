@@ -19,8 +19,8 @@ from support.both_generations import (
 pytestmark = pytest.mark.every_engine
 
 
-def files(site) -> list:
-    """What is in a site's folder, but for -wal and -shm: they go when an app that is no more lets go of them."""
+def files_of_site(site) -> list:
+    """Return the files of a site, but for -wal and -shm, which stay until the last app has closed the database."""
     return sorted(file for file in site.dbpath.parent.rglob("*") if not file.name.endswith(("-wal", "-shm")))
 
 
@@ -28,18 +28,18 @@ def test_f26_a_missing_database_is_not_created(either):
     assert_done(either, "pop/?get")
     for path in (either.dbpath, either.dbpath.parent / "nowhere" / "master.db3"):
         either.dbpath.unlink(missing_ok=True)
-        before = files(either)
+        before = files_of_site(either)
         for url in ("users/?get", "users/?add", "?logout"):
             answer = either(url, check=500, user_name="new")
             assert answer["status"].startswith("The database cannot be opened")
             assert "login" not in answer and answer["session"] is False
-        assert files(either) == before
+        assert files_of_site(either) == before
         either.app = mailapi.create_app(either.config | {"dbpath": str(path.parent / "nowhere" / path.name)})
 
 
 @contextlib.contextmanager
-def daemon(path, *statements):
-    """Another process that holds the file while the block runs."""
+def locking_daemon(path, *statements):
+    """Hold the file with these statements, as a mail daemon would, while the block runs."""
     connection = sqlite3.connect(path, isolation_level=None, check_same_thread=False)
     try:
         for statement in statements:
@@ -49,7 +49,8 @@ def daemon(path, *statements):
         connection.close()
 
 
-def busy(site, url, user="root", **fields):
+def assert_busy(site, url, user="root", **fields):
+    """Check that a request is answered with 503 and changes nothing."""
     before = site.dump() if "get" not in url else None
     body = {"auth": {"user_name": user, "password": "pw"}, **fields}
     answer = site.browser().post("/" + url, json.dumps(body), status=503)
@@ -68,23 +69,23 @@ def test_f36_a_write_that_finds_the_file_locked_is_not_answered_ok(either, held)
     assert_done(either, "pop/?get")
     either.app.db.database.timeout = 0.2
     before = either.dump()
-    with daemon(either.dbpath, *held):
+    with locking_daemon(either.dbpath, *held):
         answer = either("pop/?add", pop_user="ann", check=503)
         assert answer["status"] == "The database is busy. Try again." and "login" not in answer
         if held[0] == "BEGIN EXCLUSIVE":
-            busy(either, "users/?get")
-            busy(either, "?get_modules")
+            assert_busy(either, "users/?get")
+            assert_busy(either, "?get_modules")
         else:
-            busy(either, "users/?set_password", user_name="ann", user_authdata="new")
+            assert_busy(either, "users/?set_password", user_name="ann", user_authdata="new")
             assert_done(either, "users/?get")
     assert either.dump() == before
     assert_done(either, "pop/?add", pop_user="ann")
 
 
-def test_f36_five_seconds_are_waited_and_no_more(site):
-    with daemon(site.dbpath, "BEGIN EXCLUSIVE") as connection:
+def test_f36_a_locked_file_is_waited_for_five_seconds_and_no_more(site):
+    with locking_daemon(site.dbpath, "BEGIN EXCLUSIVE") as connection:
         start = time.monotonic()
-        busy(site, "users/?get")
+        assert_busy(site, "users/?get")
         assert 4.5 < time.monotonic() - start < 7
         timer = threading.Timer(0.5, connection.rollback)
         timer.start()
@@ -96,6 +97,6 @@ def test_f36_five_seconds_are_waited_and_no_more(site):
 def test_f36_a_locked_user_database_is_busy_too(site):
     path = make_user_database(site, "ann")
     mail_id = store_mail(site, "ann", path=path)
-    with daemon(path, "BEGIN EXCLUSIVE"):
-        busy(site, "mailbox/?delete", user="ann", mail_id=mail_id, mail_sourcedb="user")
+    with locking_daemon(path, "BEGIN EXCLUSIVE"):
+        assert_busy(site, "mailbox/?delete", user="ann", mail_id=mail_id, mail_sourcedb="user")
     assert mail_rows(path) == [(mail_id, "ann", 0)]

@@ -43,8 +43,8 @@ def test_f18_a_failed_login_takes_the_same_work(site):
     assert all(done == hashing[0] for done in hashing)
 
 
-def attributes(answer) -> tuple[str, dict]:
-    """The value and the attributes of the session cookie."""
+def cookie_attributes(answer) -> tuple[str, dict]:
+    """Return the value and the attributes of the session cookie."""
     first, *rest = answer.headers["Set-Cookie"].split("; ")
     assert first.startswith("PHPSESSID=")
     pairs = [pair.partition("=") for pair in rest]
@@ -52,21 +52,21 @@ def attributes(answer) -> tuple[str, dict]:
 
 
 @pytest.mark.parametrize("scheme", ["http", "https"])
-def test_f21_the_session_cookie_is_out_of_reach_for_scripts_and_other_sites(either, scheme):
+def test_f21_the_session_cookie_is_httponly_and_samesite(either, scheme):
     browser = either.browser(SCRIPT_NAME="/mail/api", **{"wsgi.url_scheme": scheme})
     answer = browser.post("/mail/api/?login", json.dumps({"auth": {"user_name": "ann", "password": "pw"}}))
-    token, flags = attributes(answer)
+    token, flags = cookie_attributes(answer)
     assert flags.pop("path").rstrip("/") == "/mail/api"
     assert flags == {"httponly": "", "samesite": "Lax"} | ({"secure": ""} if scheme == "https" else {})
     assert len(token) >= 22  # 128 bits
 
 
-def test_f21_every_login_has_a_new_id_that_the_server_chose(either):
+def test_f21_every_log_in_has_a_new_session_id_chosen_by_the_server(either):
     body = json.dumps({"auth": {"user_name": "ann", "password": "pw"}})
     tokens = ["chosen-by-the-attacker"]
     for _ in range(3):  # each with the cookie of the one before
         answer = either.browser().post("/?login", body, headers={"Cookie": f"PHPSESSID={tokens[-1]}"})
-        tokens.append(attributes(answer)[0])
+        tokens.append(cookie_attributes(answer)[0])
     assert len(set(tokens)) == 4
     alive = [
         either.browser().post("/", headers={"Cookie": f"PHPSESSID={token}"}).json["login"] for token in tokens
@@ -74,7 +74,7 @@ def test_f21_every_login_has_a_new_id_that_the_server_chose(either):
     assert alive == [False, False, False, True]  # a log-in ends the session whose cookie came along
 
 
-def test_f30_credentials_decide_even_beside_a_live_session(either):
+def test_f30_credentials_count_more_than_a_valid_session(either):
     browser = log_in(either, "ann")
     for auth, status in [
         (("bob", "wrong"), WRONG),
@@ -98,7 +98,7 @@ def test_f30_credentials_decide_even_beside_a_live_session(either):
 @pytest.mark.parametrize(
     "form", ["{0} ", "{0}\n", "{0}0", "{0}:", " {0}x", "{1}", "s:{0}", "{2}", "x{2}", "", ":"]
 )
-def test_f35_only_what_the_daemons_accept_logs_in(either, form):
+def test_f35_only_passwords_that_the_daemons_accept_log_in(either, form):
     good = authdata("pw")
     salt, digest = good.split(":")
     for stored_form, works in [(form.format(good, f"{salt}:{digest.upper()}", digest), False), (good, True)]:

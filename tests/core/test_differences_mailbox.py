@@ -16,7 +16,7 @@ pytestmark = pytest.mark.every_engine
 
 @pytest.mark.parametrize("caller", ["bob", "dele", "root"])
 @pytest.mark.parametrize("action", ["read", "unread", "delete"])
-def test_f14_nobody_touches_the_mail_of_others(either, caller, action):
+def test_f14_nobody_reads_marks_or_deletes_the_mail_of_others(either, caller, action):
     path = make_user_database(either, "ann", caller)
     there = store_mail(either, "ann", path=path)
     here = store_mail(either, "ann")

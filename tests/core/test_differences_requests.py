@@ -82,7 +82,7 @@ def test_f22_a_body_that_is_no_json_object_does_nothing(either, body):
         "a\0",
     ],
 )
-def test_f20_a_callback_that_is_no_name_is_refused(either, callback):
+def test_f20_a_callback_that_is_no_javascript_name_is_refused(either, callback):
     before = either.dump()
     body = json.dumps({"pop_user": "ann", "auth": {"user_name": "root", "password": "pw"}})
     answer = either.browser().post(f"/pop/?add&callback={quote(callback)}", body, status=400)

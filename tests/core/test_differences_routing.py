@@ -82,7 +82,7 @@ def test_f07_a_delegate_changes_only_rows_that_are_theirs_before_and_after(eithe
     assert [row[0] for row in stored_addresses(either)] == ["boss@other.org"]
 
 
-def test_f07_the_claimed_expression_selects_no_other_rows(either):
+def test_f07_the_expression_in_a_request_selects_no_other_rows(either):
     """In generation 8 the row is found by its expression, which is not a pattern then."""
     add_address(either, 10, "sales@corp.org", "ann")
     before = stored_addresses(either)
@@ -91,7 +91,7 @@ def test_f07_the_claimed_expression_selects_no_other_rows(either):
     assert stored_addresses(either) == before
 
 
-def test_f08_addresses_are_seen_by_whom_they_concern(either):
+def test_f08_users_see_the_addresses_that_concern_them(either):
     add_address(either, 10, "ann@one.org", "ann")
     add_address(either, 20, "bob@one.org", "bob")
     add_address(either, 30, "x@corp.org", "bob")
@@ -169,7 +169,7 @@ def test_f09_an_admin_who_is_a_delegate_too_sees_everything(either):
     assert [row[1] for row in stored_addresses(either)] == [10]
 
 
-def test_f11_two_rows_as_get_returns_them_switch_places(either):
+def test_f11_two_rows_as_returned_by_get_can_be_switched(either):
     add_address(either, 10, "a@corp.org", "ann")
     add_address(either, 20, "b@corp.org", "bob")
     second, first = assert_done(either, "addresses/?get", user="dele")["addresses"]

@@ -39,7 +39,7 @@ def test_f19_what_was_revoked_is_gone_on_the_next_request(either, how):
     assert logged_in_user(browser) == "dele"
 
 
-def test_f19_an_undelegated_expression_and_a_new_permission_count_at_once(either):
+def test_f19_a_withdrawn_delegation_and_a_new_permission_count_on_the_next_request(either):
     add_address(either, 10, "a@corp.org", "bob")
     browser = log_in(either, "dele")
     assert listed_orders(ask(browser, "addresses/?get")) == [10]
@@ -92,7 +92,7 @@ def test_f19_a_changed_password_ends_the_users_sessions(either, how):
     assert logged_in_user(bob) == "bob"
 
 
-def test_f19_the_session_that_changed_the_password_lives_on(either):
+def test_f19_the_session_that_changed_the_password_stays_valid(either):
     for user in ("ann", "root"):
         first, second = log_in(either, user), log_in(either, user)
         assert ask(first, "users/?set_password", user_name=user, user_authdata="new")["status"] == "ok"

@@ -21,6 +21,7 @@ FORBIDDEN = ["\0", "a\0b", "x\0", "\ud800", "a\udfffb", "\udc00\ud800"]
 
 
 def refused_raw(site, url, body, **environ):
+    """Check that a body is refused before the log-in and changes nothing; return the answer."""
     before = site.dump()
     answer = site.raw(url, body, 400, **environ)
     assert site.dump() == before and "login" not in answer
@@ -222,7 +223,7 @@ def test_f27_a_pair_of_surrogates_is_a_character(either):
     assert either("pop/?get", user="\U0001f600", password="\U0001f511")["auth_user"] == "\U0001f600"
 
 
-def test_f32_zero_is_a_password(either):
+def test_f32_the_password_0_is_accepted(either):
     for given in ("0", 0):
         assert_done(either, "users/?set_password", user_name="nologin", user_authdata=given)
         for password in ("0", 0):

@@ -63,7 +63,7 @@ def test_f01_a_user_is_added_whole_or_not_at_all(either):
     "action, field",
     [("delete_permission", "permission"), ("delete-permission", "right"), ("delete_right", "right")],
 )
-def test_f02_delete_permission_deletes_that_one(either, action, field):
+def test_f02_delete_permission_deletes_only_the_permission_named(either, action, field):
     for user, permission in [("ann", "admin"), ("ann", "other"), ("bob", "other")]:
         either.sql("INSERT INTO api_access VALUES (?, ?)", user, permission)
     for user in ("bob", "dele"):
@@ -95,7 +95,7 @@ def test_f03_a_plain_user_sets_their_own_password(either):
 
 
 @pytest.mark.parametrize("user, victim", [("ann", "bob"), ("ann", "ann"), ("dele", "bob"), ("dele", "dele")])
-def test_f04_deleting_a_user_takes_an_admin_or_their_delegate(either, user, victim):
+def test_f04_only_an_admin_or_their_delegate_deletes_a_user(either, user, victim):
     answer = assert_refused(either, "users/?delete", "Not allowed.", user=user, user_name=victim)
     assert "delete" not in answer
     assert assert_done(either, "users/?delete", user="dele", user_name="ann")["delete"] == "ok"
@@ -182,7 +182,7 @@ def test_f24_what_the_database_refuses_is_the_status(either):
 
 
 @pytest.mark.parametrize("action, event", [("delete", "DELETE"), ("set_password", "UPDATE")])
-def test_f24_a_users_row_that_the_database_keeps_is_not_answered_ok(either, action, event):
+def test_f24_a_change_that_a_trigger_prevents_is_not_answered_ok(either, action, event):
     either.sql(
         f"CREATE TRIGGER keep BEFORE {event} ON users BEGIN SELECT RAISE(ABORT, 'kept for the audit'); END"
     )
@@ -221,6 +221,6 @@ def test_f34_an_alias_can_be_taken_away(either, nothing):
 
 
 @pytest.mark.parametrize("alias", ["0", 0, False, []])
-def test_f34_only_an_empty_alias_clears_not_whatever_php_calls_empty(either, alias):
+def test_f34_only_an_empty_alias_clears_and_not_0_or_false(either, alias):
     either.sql("UPDATE users SET user_alias = 'ann' WHERE user_name = 'bob'")
     assert_refused(either, "users/?update_alias", "No alias set.", user_name="bob", user_alias=alias)

@@ -20,7 +20,7 @@ print("committed")
 
 
 @pytest.mark.sqlite
-def test_a_daemon_gets_its_turn_among_readers_that_overlap(site):
+def test_a_daemon_can_write_while_requests_that_overlap_read(site):
     """Each of two threads reads until the other reads, too, so that there always is one that reads."""
     daemon = subprocess.Popen(
         [sys.executable, "-c", DAEMON, str(site.file)], stdout=subprocess.PIPE, text=True
@@ -50,7 +50,7 @@ def test_a_daemon_gets_its_turn_among_readers_that_overlap(site):
 
 
 @pytest.mark.sqlite
-def test_a_reader_that_fails_lets_others_in(site):
+def test_a_reader_that_fails_does_not_keep_others_out(site):
     site.app.db.connect()
     with pytest.raises(sqlite3.Error), site.app.db.transaction("DEFERRED"):
         site.app.db.opened.connection.execute("SELECT nonsense")

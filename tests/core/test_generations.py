@@ -22,7 +22,7 @@ def test_both_spellings_work_in_both_generations(either, action, field):
     assert ("ann", "special") not in either.sql("SELECT * FROM api_access")
 
 
-def test_answers_speak_the_words_of_their_generation(both):
+def test_answers_have_the_field_names_of_their_generation(both):
     site, site8 = both
     assert site("users/?add_right", user_name="ann")["status"] == "No permission is set."
     assert site8("users/?add_permission", user_name="ann")["status"] == "No right is set."
@@ -129,7 +129,7 @@ def test_incoming_mail_is_not_set_in_msa_on_9(tmp_path, change):
     assert site.dump() == before
 
 
-def test_the_other_generations_module_serves_under_its_own_path(tmp_path):
+def test_the_module_of_the_other_generation_answers_under_its_own_path(tmp_path):
     site = Site(tmp_path, modulelist=MSA)
     assert site("smtpd/?add", smtpd_user="ann", smtpd_router="any")["status"] == "ok"
     assert site("smtpd/?get", smtpd_user="ann")["smtpd"] == [
@@ -144,7 +144,7 @@ def test_the_other_generations_module_serves_under_its_own_path(tmp_path):
     assert old("users/?get", username="ann")["users"][0]["modules"] == {"User": True, "SMTPD": True}
 
 
-def test_a_module_that_is_not_asked_for_does_not_stand_in(both):
+def test_a_module_that_is_not_in_modulelist_does_not_stand_in(both):
     site, site8 = both
     assert site("msa/?get", check=404)["status"] == "Unknown module msa."
     assert site8("smtpd/?get", check=404)["status"] == "Unknown module smtpd."
@@ -156,7 +156,7 @@ def test_check_says_which_module_stands_in(tmp_path):
     assert "MSA is not of generation 9: SMTPD serves at smtpd/" in run_mailapi(tmp_path, "check")
 
 
-def test_database_that_is_migrated_under_the_server_is_served_as_it_is_then(site8, tmp_path):
+def test_a_database_migrated_while_it_is_served_is_served_as_generation_9(site8, tmp_path):
     assert site8("msa/?add", **ROUTERS)["api_version"] == 8
     (tmp_path / "config.py").write_text(f"dbpath = {str(site8.dbpath)!r}\nmodulelist = {SMTPD!r}\n")
     run_mailapi(tmp_path, "migrate")

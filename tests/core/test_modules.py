@@ -34,7 +34,7 @@ def write(path, source):
     return str(path)
 
 
-def test_a_module_from_outside_works_like_ours(tmp_path):
+def test_a_module_outside_the_repository_works_like_ours(tmp_path):
     (tmp_path / "elsewhere").mkdir()
     file = write(tmp_path / "elsewhere/hello.py", GREETING)
     site = Site(tmp_path, modulelist={"User": "modules/users.py", "Greeting": file})
@@ -145,7 +145,7 @@ def test_sample_config_has_every_key_with_its_default():
     assert values["modulelist"] == MODULES
 
 
-def test_two_apps_live_side_by_side(tmp_path):
+def test_two_apps_in_one_process_have_databases_of_their_own(tmp_path):
     sites = []
     for name in ("one", "two"):
         (tmp_path / name).mkdir()

@@ -24,7 +24,7 @@ class Follower(Module):
 
 
 class Signalled(BaseException):
-    """What a handler of a signal may raise anywhere, such as SystemExit."""
+    """An exception that a signal handler may raise anywhere, such as SystemExit."""
 
 
 @pytest.fixture
@@ -35,14 +35,14 @@ def site(tmp_path) -> Site:
     return made
 
 
-def test_done_is_done_and_refused_is_undone(site):
+def test_a_participant_commits_with_the_master_and_is_not_involved_in_a_refusal(site):
     assert site("users/?add", user_name="new")["status"] == "ok"
     assert site("users/?add", user_name="new")["status"] == "UNIQUE constraint failed: users.user_name"
     assert site.app.modules["follower"].ended == ["commit"]  # the other was refused before it joined
 
 
-def test_a_signal_while_it_is_committed_leaves_the_other_database_to_whoever_looks(site, monkeypatch):
-    """The master may have committed already: only who looks at its row knows."""
+def test_a_signal_during_the_commit_leaves_the_other_database_prepared(site, monkeypatch):
+    """The master may have committed already: the next change or `check` finds out by its row."""
     run = site.app.db.run
 
     def signalled(sql, *rest):
@@ -74,7 +74,7 @@ def test_a_commit_of_unknown_outcome_leaves_the_other_database_prepared(site, mo
     assert site.app.modules["follower"].ended == ["leave"]
 
 
-def test_a_commit_that_waited_in_vain_is_undone(site):
+def test_a_commit_that_waits_in_vain_for_a_lock_rolls_back_the_other_database(site):
     site.app.db.database.timeout = 0.2
     site.app.db.close()
     reader = sqlite3.connect(site.dbpath, isolation_level=None, check_same_thread=False)

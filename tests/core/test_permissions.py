@@ -23,7 +23,7 @@ ELSEWHERE = {"tokens", "audit", "accounts", "services"}  # what they change is n
 
 
 @pytest.fixture
-def furnished(either_with_all_modules):
+def site_with_targets(either_with_all_modules):
     add_targets(either_with_all_modules)
     return either_with_all_modules
 
@@ -32,8 +32,10 @@ def furnished(either_with_all_modules):
     ("generation", "path", "action", "fields", "statuses"),
     [(g, *line[:3], line[4:]) for line in TABLE for g in line[3]],
 )
-def test_action_answers_each_role(tmp_path, generation, path, action, fields, statuses):
-    """The status sentence; and a refused call changes nothing, an allowed one does what it is there for."""
+def test_each_action_answers_each_role_as_the_table_says(
+    tmp_path, generation, path, action, fields, statuses
+):
+    """The status is that of the table; a refused action changes nothing, and an allowed one changes something."""
     site = Site(tmp_path, generation, OPTIONAL)
     add_targets(site)
     site.sql(PREPARATIONS.get((path, action), "SELECT 1"))
@@ -53,16 +55,16 @@ def test_action_answers_each_role(tmp_path, generation, path, action, fields, st
     assert seen == expected
 
 
-def test_nobody_learns_nothing(furnished):
+def test_a_stranger_learns_nothing(site_with_targets):
     for path, action, fields, generations, *_ in TABLE:
-        if furnished.generation in generations:
-            answer = ask_as(furnished, path, action, fields, "nobody")
+        if site_with_targets.generation in generations:
+            answer = ask_as(site_with_targets, path, action, fields, "nobody")
             assert list(answer) == ["status", "debug", "api_version", "schema_version", "session", "login"]
 
 
 @pytest.mark.parametrize("role", ["foreign", "undelegated"])
-def test_refused_get_shows_no_row(furnished, role):
-    field = "smtpd_user" if furnished.generation == 9 else "msa_user"
+def test_refused_get_shows_no_row(site_with_targets, role):
+    field = "smtpd_user" if site_with_targets.generation == 9 else "msa_user"
     module = field.removesuffix("_user")
     for path, fields in (
         ("users", {"username": "USER"}),
@@ -71,7 +73,7 @@ def test_refused_get_shows_no_row(furnished, role):
         ("addresses", {"address_user": "USER"}),
         ("addresses", {"address_expression": "ADDRESS"}),
     ):
-        assert not ask_as(furnished, path, "get", fields, role).get(path)
+        assert not ask_as(site_with_targets, path, "get", fields, role).get(path)
 
 
 def test_every_action_has_a_line(either_with_all_modules):
@@ -95,7 +97,7 @@ def test_module_of_the_other_generation_is_unknown(either_with_all_modules):
 
 
 @pytest.mark.parametrize("permission", ["Admin", "admin ", "delegates", "%"])
-def test_only_the_exact_word_is_a_permission(site, permission):
+def test_only_the_exact_word_counts_as_a_permission(site, permission):
     site.sql("INSERT INTO api_access VALUES ('bob', ?)", permission)
     assert site("pop/?add", user="bob", pop_user="ann")["status"] == NOT_ALLOWED
 
@@ -107,7 +109,7 @@ def test_delegations_count_only_with_the_permission_delegate(site):
     assert site("addresses/?add", user="bob", **ADDRESS_FIELDS)["status"] == MAY_NOT_ADD.format("permission")
 
 
-def test_a_permission_counts_from_the_next_request_and_so_does_its_loss(either_with_all_modules):
+def test_a_permission_given_or_taken_counts_on_the_next_request(either_with_all_modules):
     browser = either_with_all_modules.browser()
     browser.post_json("/?get_modules", {"auth": {"user_name": "bob", "password": "pw"}})
     either_with_all_modules.sql("INSERT INTO api_access VALUES ('bob', 'admin')")

@@ -36,7 +36,7 @@ def set_cookie(site, environ=None, **fields) -> str | None:
 ########## The cookie ##############################################################################
 
 
-def test_cookie_has_its_attributes(site):
+def test_cookie_has_path_httponly_and_samesite(site):
     name_and_value, *attributes = set_cookie(site, auth=credentials()).split("; ")
     assert re.fullmatch("PHPSESSID=[0-9a-v]{60,128}", name_and_value)
     assert attributes == ["Path=/", "HttpOnly", "SameSite=Lax"]
@@ -69,13 +69,13 @@ def test_an_id_chosen_by_the_client_is_never_accepted(site):
     assert not is_logged_in(browser_with_session(site, "chosen"))
 
 
-def test_ids_are_such_that_the_session_start_of_php_takes_them(site):
+def test_session_ids_are_accepted_by_session_start_of_php(site):
     """It refuses others, and then answers nothing at all to a browser that has been with mailapi (docs/wire.md F41)."""
     for _ in range(25):
         assert re.fullmatch("[A-Za-z0-9,-]{43,}", session_of(log_in(site)))
 
 
-def test_each_log_in_has_a_new_id_and_ends_the_session_that_came_along(site):
+def test_each_log_in_has_a_new_id_and_ends_the_session_sent_with_it(site):
     browser = log_in(site)
     other = browser_with_session(site, session_of(browser))
     assert is_logged_in(other)
@@ -132,7 +132,7 @@ def test_state_files_are_readable_by_their_owner_only(site):
         (credentials("BOB"), WRONG_CREDENTIALS),
     ],
 )
-def test_refused_log_in_says_why_and_nothing_else(either, auth, status):
+def test_a_refused_log_in_gives_the_reason_and_nothing_else(either, auth, status):
     before = either.dump()
     answer = ask(either.browser(), "pop/?add", auth=auth, pop_user="bob")
     assert list(answer) == ["status", "debug", "api_version", "schema_version", "session", "login"]
@@ -158,7 +158,7 @@ def test_wrong_credentials_leave_the_session_alone(site, auth):
     assert session_of(browser) == before and is_logged_in(browser)
 
 
-def test_logout_ends_the_session_and_takes_the_cookie_away(site):
+def test_logout_ends_the_session_and_deletes_the_cookie(site):
     browser = log_in(site)
     copy = browser_with_session(site, session_of(browser))
     assert is_logged_in(copy)
@@ -181,7 +181,7 @@ def test_logout_wins_over_credentials_and_actions(site, url):
     assert site.sql("SELECT * FROM popd") == []
 
 
-def test_two_browsers_are_two_sessions(site):
+def test_two_browsers_have_a_session_each(site):
     first, second, third = log_in(site), log_in(site), log_in(site, "ann")
     ask(first, "?logout")
     assert not is_logged_in(first) and ask(second)["auth_user"] == "bob" and ask(third)["auth_user"] == "ann"
@@ -197,7 +197,7 @@ def test_log_ins_store_nothing(site):
     assert all(map(is_logged_in, browsers))
 
 
-def test_what_is_stored_of_log_outs_is_bounded_and_the_oldest_sessions_give_way(site, clock, monkeypatch):
+def test_stored_log_outs_are_bounded_and_the_oldest_sessions_end_first(site, clock, monkeypatch):
     monkeypatch.setattr(sessions, "MOST_CHANGES", 10)
     old, other = log_in(site), log_in(site, "ann")
     ended = []
@@ -224,7 +224,7 @@ def test_session_expires_after_session_lifetime(tmp_path, clock):
 
 
 @pytest.mark.parametrize("length", [43, 44, 200])
-def test_names_of_any_length_have_a_session_whose_id_the_original_takes(site, length):
+def test_users_with_long_names_have_session_ids_that_php_accepts(site, length):
     site("users/?add", user_name="ö" * (length // 2) + "x" * (length % 2), user_authdata="pw")
     browser = log_in(site, "ö" * (length // 2) + "x" * (length % 2))
     assert re.fullmatch("[a-z0-9]{43,128}", session_of(browser)) and is_logged_in(browser)
@@ -232,7 +232,7 @@ def test_names_of_any_length_have_a_session_whose_id_the_original_takes(site, le
     assert not is_logged_in(browser)
 
 
-def test_no_changed_id_is_a_session(site):
+def test_an_id_with_any_byte_changed_is_no_session(site):
     """Each byte counts, also those that only spell an id differently."""
     whole = session_of(log_in(site))
     assert is_logged_in(browser_with_session(site, whole))
@@ -243,7 +243,7 @@ def test_no_changed_id_is_a_session(site):
         assert changed == whole or not is_logged_in(browser_with_session(site, changed))
 
 
-def test_an_id_of_another_installation_is_no_session(tmp_path):
+def test_a_session_id_of_another_installation_is_not_valid(tmp_path):
     """The users are the same, and so are their passwords."""
     installations = []
     for name in ("one", "other"):
@@ -258,7 +258,7 @@ def test_an_id_of_another_installation_is_no_session(tmp_path):
     ]
 
 
-def test_a_name_put_into_an_id_is_no_session(site):
+def test_a_session_id_with_another_users_name_in_it_is_not_valid(site):
     raw = sessions.decoded(session_of(log_in(site)))
     forged = raw[: sessions.FIXED] + b"root"
     assert not is_logged_in(browser_with_session(site, sessions.encoded(forged)))
@@ -303,7 +303,7 @@ def test_sessions_end_when_the_password_changes(site, change):
 
 
 @pytest.mark.parametrize("auth", [{}, credentials()], ids=["by cookie", "by credentials"])
-def test_session_that_changed_the_password_lives_on(site, auth):
+def test_session_that_changed_the_password_stays_valid(site, auth):
     browser, other = log_in(site), log_in(site)
     assert (
         ask(browser, "users/?set_password", auth=auth, user_name="bob", user_authdata="new")["status"] == "ok"
@@ -333,7 +333,7 @@ def test_emptied_state_database_is_filled_again(site):
 
 
 @pytest.mark.parametrize("how", ["garbage", "a folder"])
-def test_spoiled_state_database_is_named_and_recovers(site, how):
+def test_a_damaged_state_database_is_named_and_used_again_after_repair(site, how):
     browser, path = log_in(site), site.dbpath.with_name("master.db3.state")
     spoil_state_database(path, how)
     for fields in ({}, {"auth": credentials()}):
@@ -343,7 +343,7 @@ def test_spoiled_state_database_is_named_and_recovers(site, how):
     assert ask(browser)["status"] == NO_USER_NAME and is_logged_in(log_in(site))
 
 
-def test_state_database_without_its_folder_is_named_and_recovers(tmp_path):
+def test_a_state_database_without_its_folder_is_named_and_used_again_later(tmp_path):
     site = Site(tmp_path, state=str(tmp_path / "missing" / "state"))
     answer = post(site.browser(), status=500, auth=credentials()).json
     assert re.fullmatch(STATE_UNUSABLE, answer["status"]) and "login" not in answer
@@ -380,6 +380,6 @@ def test_state_database_is_made_once_by_many_threads(site):
         ("users/?get", b" " * 1_100_000, 413),
     ],
 )
-def test_what_is_decided_before_the_credentials_says_nothing_of_a_log_in(site, url, body, status):
+def test_errors_found_before_the_log_in_have_no_login_key(site, url, body, status):
     answer = log_in(site).post("/" + url, body, status=status).json
     assert not {"login", "auth_user", "permissions"} & set(answer)

@@ -41,12 +41,12 @@ def test_get_modules_lists_modulelist_in_order(site, url):
     ]
 
 
-def test_first_declared_of_several_actions_wins(site):
+def test_of_several_actions_the_first_declared_is_run(site):
     assert "user" not in site("users/?update_alias&add_permission&delete&get&add", user_name="carol")
     assert "users" in site("users/?add&get", user_name="carol")
 
 
-def test_unknown_action_logs_in_and_does_nothing(site):
+def test_an_unknown_action_logs_in_and_does_nothing(site):
     answer = site("users/?nothing", user="bob")
     assert list(answer) == [*FRAME, "permissions", "login", "auth_user"] and answer["status"] == "ok"
 
@@ -163,7 +163,7 @@ def test_body_over_max_body_is_refused_before_it_is_read(tmp_path):
 
 
 def exchange(site, stream: io.BytesIO, **environ) -> tuple[int, dict]:
-    """HTTP status and answer of a POST as a WSGI server hands it over: the iterable is closed at its end."""
+    """Post as a WSGI server does, which closes the iterable at its end; return HTTP status and answer."""
     environ = {
         "REQUEST_METHOD": "POST",
         "PATH_INFO": "/users/",
@@ -180,7 +180,7 @@ def exchange(site, stream: io.BytesIO, **environ) -> tuple[int, dict]:
     return int(seen[0][:3]), json.loads(payload)
 
 
-def test_a_body_that_was_not_read_is_thrown_away_after_the_answer(tmp_path):
+def test_a_body_that_was_not_read_is_discarded_after_the_answer(tmp_path):
     site = Site(tmp_path, max_body=1000)
     for path, status in (("/users/", 413), ("/nothing/", 404)):
         stream = io.BytesIO(b"x" * 200_000)
@@ -203,7 +203,7 @@ def test_a_body_that_ends_early_is_refused(site):
     assert exchange(site, Gone(), CONTENT_LENGTH="10")[1]["status"] == "Incomplete request body."
 
 
-def test_a_chunked_body_is_read_where_the_server_ends_it_and_refused_elsewhere(site):
+def test_a_chunked_body_is_read_only_if_the_server_marks_its_end(site):
     body = json.dumps({"auth": {"user_name": "root", "password": "pw"}}).encode()
     chunked = {"HTTP_TRANSFER_ENCODING": "chunked"}
     for ends in ({"wsgi.input_terminated": True}, {"wsgi.run_once": True}):
@@ -230,7 +230,7 @@ def test_other_limits_are_refused(site, limit):
     assert answer["status"] == "Invalid limit." and "login" not in answer
 
 
-def test_jsonp_hands_the_json_over_as_a_string(site):
+def test_jsonp_passes_the_json_to_the_callback_as_a_string(site):
     site.sql("INSERT INTO users (user_name) VALUES (?)", "o'b\\r\"ien\u2028</script>")
     body = json.dumps({"auth": {"user_name": "root", "password": "pw"}})
     answer = site.browser().post("/users/?get&callback=jQuery_1.cb$", body)
@@ -260,7 +260,7 @@ def test_debug_lists_statements_without_values(tmp_path):
     assert "geheim" not in str(debug) and "salt" not in str(debug)
 
 
-def test_on_load_the_client_finds_out_that_nobody_is_logged_in(site):
+def test_a_client_that_loads_learns_that_nobody_is_logged_in(site):
     answer = site.raw("?login", json.dumps({"auth": {"user_name": "", "password": ""}}).encode())
     assert answer["login"] is False
 
@@ -269,7 +269,7 @@ def test_cors_preflight_is_answered_in_json(site):
     assert site.browser().options("/users/?get").json["status"] == "Username is not set!"
 
 
-def test_no_answer_body_to_head(site):
+def test_the_answer_to_head_has_no_body(site):
     assert site.browser().head("/users/?get").body == b""
 
 
@@ -298,11 +298,11 @@ def test_an_answer_has_the_same_bytes_whether_orjson_is_installed_or_not(answer)
 @pytest.mark.parametrize(
     "number", [1e-05, 0.00001234, 1e-7, 5e-324, 0.0001, 1e16, 1e22, -0.0, 2**64, -(2**70)]
 )
-def test_numbers_are_spelled_as_python_spells_them(number):
+def test_numbers_are_written_as_python_writes_them(number):
     assert mailapi.encode({"n": number}) == b'{"n":%s}' % repr(number).encode()
 
 
-def test_without_orjson_everything_is_answered(site, monkeypatch):
+def test_without_orjson_every_value_is_encoded(site, monkeypatch):
     with_it = site("users/?get"), site("?get_modules")
     monkeypatch.setattr(mailapi, "orjson", None)
     assert (site("users/?get"), site("?get_modules")) == with_it

@@ -54,7 +54,7 @@ UNITS = {
 }
 
 
-def take(site: Site, unit: str, size: int, auth: bytes = AUTH, **environ) -> tuple[str, int]:
+def measure_request(site: Site, unit: str, size: int, auth: bytes = AUTH, **environ) -> tuple[str, int]:
     """Return the status of a request of that size in a process of its own, and the memory that it took."""
     repeated, before, after = UNITS[unit]
     config = {"dbpath": site.place, "modulelist": MODULES, "free_attempts": 1000}
@@ -81,14 +81,14 @@ def take(site: Site, unit: str, size: int, auth: bytes = AUTH, **environ) -> tup
 @pytest.mark.sqlite
 @pytest.mark.parametrize("unit", UNITS)
 def test_a_large_body_takes_three_times_its_size_at_most(site, unit):
-    """And nobody who is not logged in has it taken apart."""
+    """The body of a stranger is not even parsed."""
     size = 34 * MIB
     site.sql("INSERT INTO smtpd (smtpd_user, smtpd_router) VALUES ('ann', 'any')")
     site.sql("INSERT INTO addresses VALUES ('ann@one.org', 1, 'store', 'ann')")
-    status, taken = take(site, unit, size)
+    status, taken = measure_request(site, unit, size)
     assert status and status != NOBODY and taken < 3 * size + 24 * MIB
     for auth in (b'"auth": {"user_name": "ann", "password": "wrong"}', b'"x": 1'):
-        status, taken = take(site, unit, size, auth)
+        status, taken = measure_request(site, unit, size, auth)
         assert status in (NOBODY, "Username or password is wrong.") and taken < size + 4 * MIB
 
 
@@ -112,7 +112,7 @@ TEXT = st.lists(
     ascii_only=st.booleans(),
     cut=st.integers(0, 200),
 )
-def test_a_large_body_says_what_it_says_to_pythons_own_parser(values, ascii_only, cut):
+def test_a_large_body_is_read_as_pythons_own_parser_reads_it(values, ascii_only, cut):
     raw = json.dumps({"a": values, "b": "x"}, ensure_ascii=ascii_only).encode(errors="surrogatepass")
     for body in (raw, raw[:cut] + raw[cut + 1 :]):
         try:
@@ -144,7 +144,7 @@ def in_text(value):
     return [in_text(inner) for inner in value] if isinstance(value, list) else value
 
 
-def test_the_credentials_of_a_large_body_may_stand_at_either_end(site):
+def test_credentials_are_found_at_either_end_of_a_large_body(site):
     padding = b'"padding": ["' + b"x" * 70_000 + rb'", "\"auth\": {}"]'
     for body in (
         b"{" + AUTH + b", " + padding + b"}",
@@ -165,7 +165,7 @@ def test_the_credentials_of_a_large_body_may_stand_at_either_end(site):
     assert site.raw("pop/?get", deep)["status"] == NOBODY
 
 
-def test_a_field_is_not_read_before_it_is_known_who_asks(tmp_path, monkeypatch):
+def test_fields_are_read_only_after_the_log_in(tmp_path, monkeypatch):
     site, read = Site(tmp_path), []
 
     def note(value):
@@ -185,7 +185,7 @@ def test_a_field_is_not_read_before_it_is_known_who_asks(tmp_path, monkeypatch):
     assert read == []
 
 
-def test_large_bodies_together_take_no_more_than_the_config_says(tmp_path):
+def test_all_large_bodies_together_keep_the_limit_of_the_config(tmp_path):
     site, waiting, go_on = Site(tmp_path, max_bodies=3 * MIB), threading.Event(), threading.Event()
     body = b"{" + AUTH + b', "x": "' + b"x" * 600_000 + b'"}'
     log_in = mailapi.RequestHandler.log_in

@@ -10,7 +10,7 @@ from support.site import Site
 from support.slow_clients import MB
 
 
-def test_the_limit_of_a_body_is_known_from_the_first_line(tmp_path):
+def test_the_limit_of_a_body_depends_on_path_and_query(tmp_path):
     app = Site(tmp_path, extra={"Service": "modules/services.py"}, max_body=2000, max_message=30_000).app
     limits = {
         "users/?get": 2000,
@@ -31,7 +31,7 @@ def test_the_limit_of_a_body_is_known_from_the_first_line(tmp_path):
         assert app.body_limit("/" + path, query) == limit, url
 
 
-def test_another_waitress_is_refused_with_a_sentence(monkeypatch):
+def test_a_waitress_that_lacks_what_we_use_is_refused_with_a_sentence(monkeypatch):
     monkeypatch.delattr(waitress_server.ChunkedReceiver, "trailer")
     with pytest.raises(
         mailapi.ConfigError, match=r"waitress 3\S+ has no ChunkedReceiver.trailer: install waitress"
@@ -39,7 +39,7 @@ def test_another_waitress_is_refused_with_a_sentence(monkeypatch):
         waitress_server.create_server(None, "127.0.0.1:0", 1, 1, 1)
 
 
-def test_connections_are_as_many_as_the_system_has_files_for(monkeypatch):
+def test_the_limit_of_connections_follows_the_limit_of_open_files(monkeypatch):
     serve = find_commands()["serve"]
     monkeypatch.setattr(serve.resource, "setrlimit", lambda *_: None)
     for hard, connections in ((1_000_000, 8000), (serve.resource.RLIM_INFINITY, 8000), (4096, 1948)):
@@ -47,12 +47,14 @@ def test_connections_are_as_many_as_the_system_has_files_for(monkeypatch):
         assert serve.allow_connections(8000) == connections
 
 
-def test_a_limit_that_no_mail_keeps_to_is_refused(site_with_large_mail, tmp_path):
+def test_max_spooled_below_the_size_of_a_mail_is_refused(site_with_large_mail, tmp_path):
     write_config(tmp_path, max_spooled=MB)
     assert "max_spooled must be at least max_message." in run_mailapi(tmp_path, "serve", check=1)
 
 
 class Connection:
+    """A connection as the spool sees it: `pace` is how many bytes a second its client reads or sends."""
+
     def __init__(self, pace):
         self.pace, self.closed = pace, False
 
@@ -60,7 +62,7 @@ class Connection:
         self.closed = True
 
 
-def test_the_slowest_give_way(monkeypatch):
+def test_the_slowest_connections_are_closed_first(monkeypatch):
     spooled = spool.Spooled(100)
     slow, slower, fast, other = (Connection(pace) for pace in (100, 10, 1_000_000, 1_000_000))
     for each in (slow, slower, fast):
@@ -81,7 +83,7 @@ def test_the_slowest_give_way(monkeypatch):
     assert spooled.used == 0 and not spooled.sizes
 
 
-def test_who_holds_much_must_be_fast(monkeypatch):
+def test_a_connection_with_much_spooled_has_to_be_fast(monkeypatch):
     spooled = spool.Spooled(100 * MB)
     large, small = Connection(10_000), Connection(10_000)
     spooled.reserve(large, 90 * MB)
@@ -90,7 +92,7 @@ def test_who_holds_much_must_be_fast(monkeypatch):
     assert (large.closed, small.closed) == (True, False)
 
 
-def test_what_was_appended_comes_out(tmp_path):
+def test_a_spool_returns_the_bytes_appended_to_it(tmp_path):
     spooled, connection = spool.Spooled(10 * MB), Connection(0)
     for sizes in ([10, 20], [spool.IN_MEMORY, 1, 70_000], [0, 500_000], [20_000] * 5):
         buffer, put, got = spool.Spool(spooled, connection), b"", b""
@@ -115,7 +117,7 @@ def test_what_was_appended_comes_out(tmp_path):
             buffer.append(b"x")
 
 
-def test_a_full_disk_is_no_room(monkeypatch):
+def test_a_full_disk_counts_as_a_full_spool(monkeypatch):
     def full(**_):
         raise OSError(28, "No space left on device")
 

@@ -1,5 +1,4 @@
-"""Clients of `mailapi serve` that do not read: the others are answered, and what is kept for all of them together has a
-limit."""
+"""Clients of `mailapi serve` that do not read: others are answered, and the room that all of them take has a limit."""
 
 import contextlib
 import http.client
@@ -28,7 +27,7 @@ pytestmark = pytest.mark.usefixtures("python_path")
 
 
 @pytest.mark.parametrize("what", ["raw", "static", "range"])
-def test_clients_that_do_not_read_hold_nothing_that_others_need(site_with_large_mail, tmp_path, what):
+def test_clients_that_do_not_read_keep_no_thread_from_others(site_with_large_mail, tmp_path, what):
     with ImpatientServer(tmp_path, "--static", "/files=www") as server:
         before = open_sockets(server)
         large = large_requests(server)[what]
@@ -57,8 +56,8 @@ def test_unread_answers_are_within_the_limit(site_with_large_mail, tmp_path):
         assert "Traceback" not in server.log()
 
 
-def test_who_reads_slowly_gets_everything(site_with_large_mail, tmp_path):
-    """More than the system keeps, in more time than somebody may do nothing."""
+def test_a_client_that_reads_slowly_gets_everything(site_with_large_mail, tmp_path):
+    """The answer is larger than the buffers of the system, and takes longer than the limit of an idle connection."""
     with ImpatientServer(tmp_path, "--static", "/files=www") as server:
         for name, large in large_requests(server).items():
             with slow_connections(server) as [slow]:
@@ -87,6 +86,8 @@ def test_an_answer_that_is_being_read_at_sigterm_arrives(site_with_large_mail, t
 
 
 def large_answer(size):
+    """Return a method of a DAV server that sends so many bytes below paths with "large" in them."""
+
     def answer(self):
         length = size if "large" in self.path else 0
         self.send_response(200)
@@ -99,7 +100,7 @@ def large_answer(size):
     return answer
 
 
-def test_unread_dav_downloads_close_dav_for_nobody(tmp_path):
+def test_unread_dav_downloads_do_not_keep_others_from_dav(tmp_path):
     with site_with_backend(tmp_path, answer=large_answer(20 * MB)) as (dav, _):
         host, port = dav.netloc.split(":")
         server = type("At", (), {"host": host, "port": port})
@@ -124,7 +125,7 @@ def test_unread_dav_downloads_close_dav_for_nobody(tmp_path):
             )
 
 
-def test_dav_downloads_that_are_too_large_to_be_spooled_hold_two_threads(tmp_path):
+def test_dav_downloads_too_large_to_be_spooled_take_two_threads_at_most(tmp_path):
     started = []
 
     def start(folder):

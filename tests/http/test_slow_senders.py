@@ -1,5 +1,5 @@
-"""Clients of `mailapi serve` that do not send, or send too much: the others are answered, and what is kept for all of them
-together has a limit."""
+"""Clients of `mailapi serve` that do not send, or send too much: others are answered, and what is stored for all
+of them has a limit."""
 
 import contextlib
 import http.client
@@ -24,7 +24,8 @@ from support.slow_clients import (
 pytestmark = pytest.mark.usefixtures("python_path")
 
 
-def upload(line: str, length: int, *headers) -> bytes:
+def upload_head(line: str, length: int, *headers) -> bytes:
+    """Return the head of a POST with a body of this length."""
     return request_head(f"POST {line}", f"Content-Length: {length}", *headers)
 
 
@@ -39,11 +40,11 @@ def upload(line: str, length: int, *headers) -> bytes:
         ("/users/?get" + "&x" * 200, 400),
     ],
 )
-def test_a_body_that_is_too_long_is_read_and_not_kept(site_with_large_mail, tmp_path, line, status):
+def test_a_body_that_is_too_long_is_read_and_not_stored(site_with_large_mail, tmp_path, line, status):
     size = 36 * MB if "send" in line else 30 * MB
     with Server(tmp_path, "--static", "/files=www") as server, slow_connections(server, 10) as clients:
         for client in clients:
-            client.sendall(upload(line, size) + b" " * MB)
+            client.sendall(upload_head(line, size) + b" " * MB)
         for client in clients[:5]:
             client.sendall(b" " * (20 * MB))
             assert spooled_bytes(server) == 0
@@ -85,48 +86,48 @@ def test_a_body_of_unknown_length_has_the_same_limits(site_with_large_mail, tmp_
 @pytest.mark.parametrize(
     "line, status", [("/nothing/?get", 404), ("/users/?get", 413), ("/files/large.bin", 405)]
 )
-def test_no_100_continue_for_what_is_refused(site_with_large_mail, tmp_path, line, status):
+def test_a_request_that_is_refused_gets_no_100_continue(site_with_large_mail, tmp_path, line, status):
     with Server(tmp_path, "--static", "/files=www") as server, slow_connections(server) as [client]:
-        client.sendall(upload(line, 30 * MB, "Expect: 100-continue"))
+        client.sendall(upload_head(line, 30 * MB, "Expect: 100-continue"))
         got = http.client.HTTPResponse(client)
         got.begin()
         assert got.status == status  # http.client would leave out a 100
         assert b"".join(iter(lambda: client.recv(1000), b"")).count(b"100 Continue") == 0
 
 
-def test_100_continue_for_what_is_taken(site_with_large_mail, tmp_path):
+def test_a_request_that_is_accepted_gets_100_continue(site_with_large_mail, tmp_path):
     with Server(tmp_path) as server, slow_connections(server) as [client]:
-        client.sendall(upload("/users/?get", 200_000, "Expect: 100-continue"))
+        client.sendall(upload_head("/users/?get", 200_000, "Expect: 100-continue"))
         assert client.recv(1000) == b"HTTP/1.1 100 Continue\r\n\r\n"
         client.sendall(request_of_root() + b" " * (200_000 - len(request_of_root())))
         assert read_answer(client)[2]["login"] is True
-        client.sendall(upload("/users/?get", 0, "Expect: 100-continue"))  # there is nothing to wait for
+        client.sendall(upload_head("/users/?get", 0, "Expect: 100-continue"))  # there is nothing to wait for
         assert read_answer(client)[2]["login"] is False
 
 
 @contextlib.contextmanager
-def filled(tmp_path, kind):
-    """A server with its limit for spooled bytes nearly reached by two uploads that do not go on."""
+def nearly_full_server(tmp_path, kind):
+    """Yield a server and two clients whose unfinished uploads take nearly all that may be spooled."""
     write_config(tmp_path, max_spooled=6 * MB, max_message=3 * MB)
     with kind(tmp_path) as server, slow_connections(server, 2) as clients:
         for number, client in enumerate(clients, 1):
-            client.sendall(upload("/mailbox/?send", 3 * MB) + b" " * (3 * MB - MB // 4))
+            client.sendall(upload_head("/mailbox/?send", 3 * MB) + b" " * (3 * MB - MB // 4))
             wait_until(lambda number=number: spooled_bytes(server) >= number * (3 * MB - MB // 4))
         yield server, clients
 
 
-LARGE = request_of_root() + b" " * (MB - len(request_of_root()))
+LARGE_REQUEST = request_of_root() + b" " * (MB - len(request_of_root()))
 
 
 def test_unfinished_uploads_have_a_limit(site_with_large_mail, tmp_path):
     with (
-        filled(tmp_path, server_with_limits(cleanup_interval=1000)) as (server, _),
+        nearly_full_server(tmp_path, server_with_limits(cleanup_interval=1000)) as (server, _),
         slow_connections(server, 3) as others,
     ):
-        others[0].sendall(upload("/users/?get", MB, "Expect: 100-continue"))
-        others[1].sendall(upload("/users/?get", MB) + LARGE)
+        others[0].sendall(upload_head("/users/?get", MB, "Expect: 100-continue"))
+        others[1].sendall(upload_head("/users/?get", MB) + LARGE_REQUEST)
         others[2].sendall(
-            request_head("POST /users/?get", "Transfer-Encoding: chunked") + b"%x\r\n" % MB + LARGE
+            request_head("POST /users/?get", "Transfer-Encoding: chunked") + b"%x\r\n" % MB + LARGE_REQUEST
         )
         for client in others:
             status, headers, said = read_answer(client)
@@ -137,20 +138,27 @@ def test_unfinished_uploads_have_a_limit(site_with_large_mail, tmp_path):
         assert server.post("users/?get", iter([request_of_root()]))["login"] is True
 
 
-def test_who_does_not_go_on_gives_way_to_others(site_with_large_mail, tmp_path):
-    with filled(tmp_path, server_with_limits(cleanup_interval=1, channel_timeout=1000)) as (server, _):
-        wait_until(lambda: json_of(server, LARGE).get("login"))
+def test_an_unfinished_upload_is_closed_when_others_need_the_room(site_with_large_mail, tmp_path):
+    with nearly_full_server(tmp_path, server_with_limits(cleanup_interval=1, channel_timeout=1000)) as (
+        server,
+        _,
+    ):
+        wait_until(lambda: answer_to(server, LARGE_REQUEST).get("login"))
         assert spooled_bytes(server) <= 6 * MB
         wait_until(lambda: spooled_bytes(server) < 3 * MB)  # one of the two is enough
 
 
-def test_who_does_not_go_on_is_closed(site_with_large_mail, tmp_path):
-    with filled(tmp_path, server_with_limits(cleanup_interval=1, channel_timeout=1)) as (server, _):
+def test_an_unfinished_upload_is_closed_after_a_while(site_with_large_mail, tmp_path):
+    with nearly_full_server(tmp_path, server_with_limits(cleanup_interval=1, channel_timeout=1)) as (
+        server,
+        _,
+    ):
         wait_until(lambda: spooled_bytes(server) == 0)
-        assert json_of(server, LARGE)["login"] is True
+        assert answer_to(server, LARGE_REQUEST)["login"] is True
 
 
-def json_of(server, body: bytes) -> dict:
+def answer_to(server, body: bytes) -> dict:
+    """Post a body to users/?get and return the decoded answer."""
     connection = http.client.HTTPConnection(server.host, int(server.port), timeout=60)
     with contextlib.closing(connection):
         connection.request("POST", "/users/?get", body)
@@ -160,14 +168,14 @@ def json_of(server, body: bytes) -> dict:
 @pytest.mark.parametrize(
     "start",
     [
-        upload("/users/?get", 500_000) + b" " * 100_000,
+        upload_head("/users/?get", 500_000) + b" " * 100_000,
         request_head("POST /users/?get", "Transfer-Encoding: chunked") + b"10000\r\n",
         b"GET / HT",
-        upload("/nothing/?get", 30 * MB) + b" " * 100_000,
+        upload_head("/nothing/?get", 30 * MB) + b" " * 100_000,
     ],
     ids=["body", "chunked", "headers", "refused"],
 )
-def test_who_sends_at_a_crawl_is_closed(site_with_large_mail, tmp_path, start):
+def test_a_client_that_sends_too_slowly_is_closed(site_with_large_mail, tmp_path, start):
     with ImpatientServer(tmp_path) as server:
         before = open_sockets(server)
         with slow_connections(server, 5) as clients:
@@ -183,14 +191,14 @@ def test_who_sends_at_a_crawl_is_closed(site_with_large_mail, tmp_path, start):
             wait_until(all_closed)
 
 
-def test_what_is_between_chunks_has_a_limit(site_with_large_mail, tmp_path):
+def test_chunk_sizes_extensions_and_trailers_have_a_limit(site_with_large_mail, tmp_path):
     for endless in (b"1" * 100_000, b"1;" + b"x" * 100_000, b"0\r\n" + b"x" * 100_000):
         with Server(tmp_path) as server, slow_connections(server) as [client]:
             client.sendall(request_head("POST /mailbox/?send", "Transfer-Encoding: chunked") + endless)
             assert read_answer(client)[0] == 400
 
 
-def test_chunk_headers_are_no_progress(site_with_large_mail, tmp_path):
+def test_chunk_headers_do_not_count_as_progress(site_with_large_mail, tmp_path):
     """A client that sends little else is closed, although a lot of bytes come."""
     with ImpatientServer(tmp_path) as server:
         before = open_sockets(server)
@@ -214,7 +222,7 @@ def test_many_header_lines_are_refused(site_with_large_mail, tmp_path):
         assert read_answer(many)[0] == 400
 
 
-def test_too_many_pipelined_requests_are_not_kept(site_with_large_mail, tmp_path):
+def test_too_many_pipelined_requests_are_not_stored(site_with_large_mail, tmp_path):
     with Server(tmp_path) as server, slow_connections(server) as [client]:
         with contextlib.suppress(
             ConnectionError
@@ -238,7 +246,7 @@ def test_pipelined_requests_are_all_answered(site_with_large_mail, tmp_path):
     with Server(tmp_path, "--static", "/files=www") as server, slow_connections(server) as [client]:
         body = request_of_root()
         client.sendall(
-            (upload("/users/?get", len(body)) + body + request_head("GET /?login")) * 20
+            (upload_head("/users/?get", len(body)) + body + request_head("GET /?login")) * 20
             + request_head("GET /files/large.bin")
             + request_head("GET /nothing/", "Connection: close")
         )

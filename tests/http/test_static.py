@@ -79,7 +79,7 @@ def server(folder):
 
 
 def fetch(server, path, method="GET", **headers):
-    """Send a path as it is; the status, the headers and the body."""
+    """Send a path as it is; return status, headers and body."""
     connection = http.client.HTTPConnection(server.host, int(server.port), timeout=10)
     connection.putrequest(method, path, skip_accept_encoding=True)
     for name, value in headers.items():
@@ -177,7 +177,7 @@ def test_files_have_the_type_of_their_name(server, name, kind):
         "...",
     ],
 )
-def test_nothing_else_can_be_read(server, path):
+def test_no_path_leads_out_of_the_folder_or_to_hidden_files(server, path):
     status, headers, body = fetch(server, "/admin/" + path)
     assert status == 404 and body == "404 Not Found\n"
     assert headers["Content-Type"] == PLAIN
@@ -198,7 +198,7 @@ def test_nothing_else_can_be_read(server, path):
         "/www/index.html",
     ],
 )
-def test_beside_the_folders_is_the_api(server, path):
+def test_paths_outside_the_folders_are_answered_by_the_api(server, path):
     status, headers, body = fetch(server, path)
     assert status == 404
     in_folder = path.replace("%2f", "/").startswith("/admin/")
@@ -217,7 +217,7 @@ def test_beside_the_folders_is_the_api(server, path):
         ("/other/place", "./place/"),
     ],
 )
-def test_a_folder_without_its_slash_is_led_to_it(server, path, location):
+def test_a_folder_without_its_slash_is_redirected_to_the_slash(server, path, location):
     status, headers, body = fetch(server, path)
     assert (status, headers["Location"], body) == (302, location, "")
 
@@ -232,13 +232,13 @@ def test_head_answers_as_get_without_the_file(server):
 
 
 @pytest.mark.parametrize("method", ["POST", "PUT", "DELETE", "OPTIONS", "PROPFIND", "TRACE"])
-def test_files_are_only_read(server, folder, method):
+def test_files_cannot_be_changed(server, folder, method):
     status, headers, _ = fetch(server, "/admin/index.html", method)
     assert status == 405 and headers["Allow"] == "GET"
     assert (folder / "www/index.html").read_text().endswith("index.html ä")
 
 
-def test_a_browser_that_has_the_file_is_told_so(server, folder):
+def test_a_browser_that_has_the_file_gets_304(server, folder):
     path, url = folder / "www/app.js", "/admin/app.js"
     _, headers, _ = fetch(server, url)
     known = {"If_None_Match": headers["ETag"], "If_Modified_Since": headers["Last-Modified"]}
@@ -272,7 +272,7 @@ def test_the_api_answers_beside_the_files(server):
         ("/a", "/a/b", "/a/b/sub/", "/b/"),
     ],
 )
-def test_the_longest_path_decides(folder, mount, static, page, absent):
+def test_of_several_folders_the_longest_path_counts(folder, mount, static, page, absent):
     with Server(folder, "--mount", mount, "--static", f"{static}=www") as server:
         assert server.url.endswith(mount + "/")
         answer = server.post("users/?get", request_of_root())
@@ -285,7 +285,7 @@ def test_the_longest_path_decides(folder, mount, static, page, absent):
         assert new_session(server.url).split("; ")[1] == f"Path={mount}/"
 
 
-def test_a_proxy_may_take_the_mount_away(folder):
+def test_a_proxy_may_strip_the_mount_point(folder):
     with Server(folder, "--mount", "/cmail/api", "--static", "/admin=www") as server:
         _, _, body = fetch(server, "/users/?get")
         assert json.loads(body)["status"] == "Username is not set!"
@@ -308,7 +308,7 @@ def test_a_proxy_may_take_the_mount_away(folder):
         (["--mount", "/../x"], "/../x is no URL path"),
     ],
 )
-def test_what_cannot_be_read_is_told(folder, arguments, sentence):
+def test_a_folder_or_path_that_cannot_be_served_is_named_at_start(folder, arguments, sentence):
     assert sentence in run_mailapi(folder, "serve", *arguments, check=2)
 
 
@@ -328,7 +328,7 @@ def test_what_cannot_be_read_is_told(folder, arguments, sentence):
         (["--static", "/a=/"], "not for everybody to read; serve a folder without it."),
     ],
 )
-def test_what_would_hide_the_api_or_show_its_files_is_refused(folder, arguments, sentence):
+def test_a_path_that_hides_the_api_or_shows_its_files_is_refused(folder, arguments, sentence):
     assert sentence in run_mailapi(folder, "serve", *arguments, check=1)
 
 

@@ -14,7 +14,7 @@ pytestmark = pytest.mark.every_engine
 
 
 def in_threads(number: int, work) -> list:
-    """What work(0), work(1), … answer when all begin at once."""
+    """Run work(0), work(1), … at the same moment; return their results."""
     together, seen = threading.Barrier(number), []
 
     def run(i):
@@ -71,7 +71,7 @@ def test_free_attempts_is_configurable(tmp_path, clock):
     assert attempt_log_in(site) == 1
 
 
-def test_who_has_to_wait_gets_no_login_key_and_nothing_is_done(site, clock):
+def test_a_client_that_has_to_wait_gets_no_login_key_and_changes_nothing(site, clock):
     fail_log_ins(site)
     before = site.dump()
     fields = {"pop_user": "bob", "auth": {"user_name": "bob", "password": "pw"}}
@@ -88,7 +88,7 @@ def test_right_password_is_refused_while_an_unknown_address_has_to_wait(site, cl
     assert attempt_log_in(site, "bob", "pw") == "in"
 
 
-def test_a_session_goes_on_while_its_address_has_to_wait(site, clock):
+def test_a_session_stays_valid_while_its_address_has_to_wait(site, clock):
     browser = site.browser(REMOTE_ADDR=ADDRESS)
     browser.post_json("/?x", {"auth": {"user_name": "bob", "password": "pw"}})
     fail_log_ins(site, 10, "root")
@@ -108,7 +108,7 @@ def test_user_is_not_locked_out_where_they_logged_in_before(site, clock):
     assert attempt_log_in(site, "bob", "pw", OTHER_ADDRESS) == "in"
 
 
-def test_an_account_of_ones_own_does_not_make_room_to_guess(site, clock):
+def test_logging_in_to_ones_own_account_gives_no_further_guesses(site, clock):
     assert attempt_log_in(site, "ann", "pw") == "in"
     for _ in range(10):
         assert attempt_log_in(site, "bob") == "wrong" and attempt_log_in(site, "ann", "pw") == "in"
@@ -147,7 +147,7 @@ def test_ipv6_counts_by_network_of_64_bits(site, clock):
 ########## Right ones, and many at once ############################################################
 
 
-def test_right_credentials_leave_no_count(site):
+def test_a_right_password_is_not_counted(site):
     for _ in range(15):
         assert attempt_log_in(site, "bob", "pw") == attempt_log_in(site, "ann", "pw", OTHER_ADDRESS) == "in"
     assert post_log_in(site, "bob", "").json["status"] == "Password is not set!"
@@ -160,7 +160,7 @@ def test_scripts_that_log_in_with_every_request_never_wait(site):
 
 
 @pytest.mark.parametrize("known", [False, True])
-def test_guesses_at_the_same_time_gain_one_for_each_thread_at_most(site, clock, known):
+def test_parallel_guesses_gain_at_most_one_for_each_thread(site, clock, known):
     if known:
         assert attempt_log_in(site, "bob", "pw") == "in"
     threads = 8
@@ -222,14 +222,14 @@ def test_a_wrong_password_takes_as_long_as_an_unknown_name(site, monkeypatch):
         ("10.0.0.1", "1.2.3.4, ::ffff:10.0.0.2", "1.2.3.4"),
     ],
 )
-def test_forwarded_for_is_believed_as_far_as_proxies_are_trusted(tmp_path, peer, forwarded, client):
+def test_forwarded_for_counts_as_far_as_proxies_are_trusted(tmp_path, peer, forwarded, client):
     site = Site(tmp_path, trusted_proxies=["10.0.0.0/8", "2001:db8:1::/48"])
     headers = {} if forwarded is None else {"HTTP_X_FORWARDED_FOR": forwarded}
     assert attempt_log_in(site, "bob", "x", peer, **headers) == "wrong"
     assert site.state("SELECT audit_address FROM audit") == [(client,)]
 
 
-def test_without_trusted_proxies_nothing_is_believed(site):
+def test_without_trusted_proxies_forwarding_headers_are_ignored(site):
     for peer in ("127.0.0.1", ""):
         headers = {"HTTP_X_FORWARDED_FOR": "1.2.3.4", "HTTP_X_FORWARDED_PROTO": "https"}
         assert "Secure" not in post_log_in(site, "bob", "pw", peer, **headers).headers["Set-Cookie"]

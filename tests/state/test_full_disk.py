@@ -29,7 +29,7 @@ ONLY_HERE = "Logged out in this browser only: the session could not be ended. "
 
 @contextlib.contextmanager
 def full_disk(site, room: int | None = None):
-    """No file gets longer than the journal of the state database is now, or than that many bytes."""
+    """Limit the length of files to that of the state database's journal, or to `room` bytes, as a full disk would."""
     soft, hard = resource.getrlimit(resource.RLIMIT_FSIZE)
     size = os.path.getsize(site.app.config.state + "-wal") if room is None else room
     resource.setrlimit(resource.RLIMIT_FSIZE, (size, hard))
@@ -39,7 +39,7 @@ def full_disk(site, room: int | None = None):
         resource.setrlimit(resource.RLIMIT_FSIZE, (soft, hard))
 
 
-def test_right_and_wrong_passwords_are_refused_alike(site):
+def test_on_a_full_disk_right_and_wrong_passwords_are_refused_alike(site):
     browser = log_in(site)
     with full_disk(site):
         answers = [
@@ -54,7 +54,7 @@ def test_right_and_wrong_passwords_are_refused_alike(site):
     assert site.state("SELECT * FROM failure") == [] and attempt_log_in(site, "bob", "pw") == "in"
 
 
-def test_basic_credentials_that_make_no_session_are_no_way_to_guess(tmp_path):
+def test_on_a_full_disk_http_basic_cannot_be_used_to_guess(tmp_path):
     """From an address that is known a right password needs no row to be written, and yet must not get in."""
     site = Site(tmp_path, extra={"Service": "modules/services.py"}, services={"dav": "http://127.0.0.1:9/"})
     log_in(site)
@@ -71,7 +71,7 @@ def test_basic_credentials_that_make_no_session_are_no_way_to_guess(tmp_path):
     assert site.state("SELECT failures FROM failure") == [(1,)]
 
 
-def test_log_out_ends_the_session_in_the_room_that_the_journal_has(site):
+def test_log_out_ends_the_session_if_the_journal_has_room(site):
     for _ in range(30):
         ask(log_in(site), "?logout")
     browser = log_in(site)
@@ -84,7 +84,7 @@ def test_log_out_ends_the_session_in_the_room_that_the_journal_has(site):
     assert not is_logged_in(copy)
 
 
-def test_log_out_takes_the_cookie_away_and_says_that_the_session_goes_on(site, caplog):
+def test_log_out_on_a_full_disk_deletes_the_cookie_and_says_that_the_session_stays_valid(site, caplog):
     browser = log_in(site)
     copy = browser_with_session(site, session_of(browser))
     with full_disk(site, room=1):
@@ -99,7 +99,7 @@ def test_log_out_takes_the_cookie_away_and_says_that_the_session_goes_on(site, c
 
 
 @pytest.mark.parametrize("how", ["garbage", "a folder"])
-def test_log_out_answers_where_the_state_database_is_spoiled(site, how):
+def test_log_out_is_answered_when_the_state_database_is_damaged(site, how):
     browser = log_in(site)
     spoil_state_database(site.dbpath.with_name("master.db3.state"), how)
     answer = post(browser, "?logout")

@@ -30,7 +30,7 @@ def test_user_who_moves_within_their_network_is_not_locked_out_by_others_there(s
     assert attempt_log_in(site, "bob", "pw", "2001:db8:0:1:aaaa:bbbb:cccc:dddd") == "in"
 
 
-def test_address_that_was_known_to_a_former_version_still_is(site, clock):
+def test_an_address_known_to_an_earlier_version_is_still_known(site, clock):
     assert attempt_log_in(site, "bob", "pw", OTHER_ADDRESS) == "in"
     site.state("UPDATE known_address SET subject = ?", mailapi.sha256(f"both {OTHER_ADDRESS} bob"))
     fail_log_ins(site, 10, "bob")
@@ -40,7 +40,7 @@ def test_address_that_was_known_to_a_former_version_still_is(site, clock):
     )
 
 
-def test_ever_new_names_and_addresses_fill_no_disk_and_make_nobody_forget(site, clock, monkeypatch):
+def test_ever_new_names_and_addresses_neither_fill_the_disk_nor_displace_counts(site, clock, monkeypatch):
     monkeypatch.setattr(throttle, "BUCKETS", 20)
     fail_log_ins(site, 10, "bob", "x", ADDRESS)
     assert attempt_log_in(site, "bob", "x", ADDRESS) == 1
@@ -50,7 +50,7 @@ def test_ever_new_names_and_addresses_fill_no_disk_and_make_nobody_forget(site, 
     assert attempt_log_in(site, "bob", "x", ADDRESS) >= 1
 
 
-def test_who_shares_a_count_can_be_told_by_nobody_outside(tmp_path, clock):
+def test_networks_that_share_a_count_differ_between_installations(tmp_path, clock):
     """Else one of 250,000 networks could be chosen to shut another one out."""
     seen = set()
     for name in ("one", "two", "three"):
@@ -77,8 +77,8 @@ def test_a_user_is_known_at_100_networks_at_most(site, clock):
     assert attempt_log_in(site, "bob", "pw", "2001:db8:0::1") == 1  # the oldest gave way
 
 
-def test_waits_are_not_kept_longer_by_the_right_password(site, clock):
-    """What a right password is counted for while it is looked at is taken back as it was."""
+def test_a_right_password_does_not_prolong_waits(site, clock):
+    """While a right password is verified it counts as an attempt; afterwards the count is what it was."""
     fail_log_ins(site, 9)
     before = site.state("SELECT * FROM failure")
     clock.now += 1000
@@ -122,7 +122,7 @@ def test_waits_are_not_kept_longer_by_the_right_password(site, clock):
         ("1:" * 5000, "10.0.0.1"),
     ],
 )
-def test_ports_brackets_quotes_and_zones_of_proxies_are_left_out(tmp_path, forwarded, client):
+def test_ports_brackets_quotes_and_zones_in_addresses_are_ignored(tmp_path, forwarded, client):
     site = Site(tmp_path, trusted_proxies=["10.0.0.0/8"])
     assert attempt_log_in(site, "bob", "x", "10.0.0.1", HTTP_X_FORWARDED_FOR=forwarded) == "wrong"
     assert site.state("SELECT audit_address FROM audit") == [(client,)]
@@ -140,7 +140,7 @@ def test_ports_brackets_quotes_and_zones_of_proxies_are_left_out(tmp_path, forwa
         ("", ""),
     ],
 )
-def test_who_comes_without_a_proxy_can_log_in_however_the_server_writes_the_address(tmp_path, peer, client):
+def test_a_client_without_a_proxy_can_log_in_however_the_server_writes_its_address(tmp_path, peer, client):
     for proxies in ([], ["10.0.0.0/8"]):
         (folder := tmp_path / str(len(proxies))).mkdir()
         site = Site(folder, trusted_proxies=proxies)
@@ -179,7 +179,7 @@ def test_networks_may_be_written_as_ipv6(tmp_path):
     ]
 
 
-def test_addresses_that_are_long_are_kept_in_no_cache(tmp_path):
+def test_long_addresses_are_not_cached(tmp_path):
     site = Site(tmp_path, trusted_proxies=["10.0.0.0/8"])
     for cached in (addresses.bare_ip, addresses.usual_form):
         cached.cache_clear()
@@ -197,6 +197,6 @@ def test_addresses_that_are_long_are_kept_in_no_cache(tmp_path):
     )  # the fifty that are addresses once the blanks are off
 
 
-def test_refusals_are_the_same_for_right_and_wrong(site, clock):
+def test_refusals_are_the_same_for_right_and_wrong_passwords(site, clock):
     fail_log_ins(site)
     assert post_log_in(site, "bob", "pw").json == post_log_in(site, "bob", "x").json
