@@ -133,7 +133,7 @@ class Database:
         """Raise ConfigError if the source is not a database of the API, or if a copy to it was interrupted."""
         if self.has_table(COPY_TABLE):
             raise ConfigError(f"{self.label} is itself a copy that is not complete.")
-        if self.is_state and not self.has_table("session"):
+        if self.is_state and not self.has_table("session_key"):
             raise ConfigError(f"{self.label} is no state database of the API.")
         if not self.is_state and (version := self.schema_version()) not in GENERATIONS:
             raise ConfigError(

@@ -73,7 +73,7 @@ def wire(data: bytes):
         asked = mailapi.read_query(query.decode("latin-1"))
         callback = mailapi.read_callback(asked["callback"]) if "callback" in asked else None
         mailapi.read_limit(asked.get("limit", "1"))
-        raw = mailapi.raw_body(environ, 10_000)
+        raw = mailapi.raw_body(environ, mailapi.body_length(environ), 10_000)
         large_bodies.find_auth(raw)
         fields = mailapi.read_object(raw) if len(raw) < 1_000 else large_bodies.read_large_object(raw, 1_000)
         mailapi.refuse_forbidden_text(fields)

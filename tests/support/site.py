@@ -5,6 +5,7 @@ import functools
 import hashlib
 import json
 import sqlite3
+import sys
 import unittest.mock
 from pathlib import Path
 
@@ -42,7 +43,10 @@ def read_once(path: Path):
 
 def load_file(path: Path):
     """Return a module of modules/, read once for all sites: reading its file takes longer than a test's requests."""
-    return (read_once if path.parent == ROOT / "modules" else read_file)(path)
+    if path.parent != ROOT / "modules":
+        return read_file(path)
+    module = sys.modules[read_once(path).__name__] = read_once(path)
+    return module
 
 
 def authdata(password: str) -> str:
