@@ -9,11 +9,19 @@ STATE_AWAY = "The state database cannot be reached. Try again."
 DOUBTFUL = "whether the change was made is not known."
 
 
-def wait_until(condition, seconds: float = 10):
-    until = time.monotonic() + seconds
+def wait_until(condition):
+    """Wait for something to happen; AssertionError if it has not after a minute."""
+    until = time.monotonic() + 60
     while not condition():
-        assert time.monotonic() < until
+        assert time.monotonic() < until, "it never happened"
         time.sleep(0.01)
+
+
+def waiting_for_a_lock(server) -> bool:
+    """Check whether a transaction waits for another; innodb_trx would answer from a cache that reading it keeps."""
+    return server.sql("SHOW GLOBAL STATUS LIKE 'Innodb_row_lock_current_waits'") != [
+        ("Innodb_row_lock_current_waits", "0")
+    ]
 
 
 def held_against(outcomes: dict, database, letter: str):

@@ -45,7 +45,7 @@ def free_port() -> int:
 
 
 @contextlib.contextmanager
-def instance(command: list, folder: Path, ready, seconds: float = 30, **options):
+def instance(command: list, folder: Path, ready, seconds: float = 60, **options):
     """A server in the foreground, its output in folder/log, until the block ends.
 
     `ready` is the port or the path of the socket that it opens when it can be asked.

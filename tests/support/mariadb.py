@@ -125,6 +125,7 @@ class Server:
     def hanging(self):
         """It keeps its connections and says nothing."""
         self.process.send_signal(signal.SIGSTOP)
+        os.waitid(os.P_PID, self.process.pid, os.WSTOPPED)  # all of its threads
         try:
             yield
         finally:
