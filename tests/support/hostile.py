@@ -50,16 +50,20 @@ def answering(*answers: bytes):
 
 @contextlib.contextmanager
 def server(behave):
-    """A port of 127.0.0.1 on which every connection is treated like that."""
+    """A port of 127.0.0.1 on which every connection is treated like that, for a minute at most.
+
+    A client that waits for longer than it should is told something else then: it reads the end of the connection.
+    """
     stop, threads = threading.Event(), []
     listener = socket.create_server(("127.0.0.1", 0), backlog=50)
 
     def serve(connection):
         with connection, contextlib.suppress(OSError):
-            connection.settimeout(5)
+            connection.settimeout(60)
+            until = time.monotonic() + 60
             for piece, pause in behave(connection):
                 connection.sendall(piece)
-                if stop.is_set():
+                if stop.is_set() or time.monotonic() > until:
                     return
                 time.sleep(pause)
 
