@@ -6,6 +6,7 @@ makes texts from a pattern: what each of its repeats takes, over and over, behin
 not fit.
 """
 
+import functools
 import itertools
 import re
 import re._constants as constants
@@ -18,6 +19,7 @@ PLAIN_REPEATS = {
     constants.POSSESSIVE_REPEAT: "possessive",
 }
 ONE_CHARACTER = {constants.LITERAL, constants.NOT_LITERAL, constants.ANY, constants.IN}
+ASCII, MULTILINE = int(re.ASCII), int(re.MULTILINE)  # as numbers: `&` of flags takes longer than a step
 COPIES = 300  # of what a repeat repeats; where it may repeat more often, as often as it likes
 
 
@@ -75,7 +77,12 @@ class Accepts:
 
 
 def is_word(text: str, position: int, flags: int) -> bool:
-    return 0 <= position < len(text) and bool(re.match(r"\w", text[position], flags & re.ASCII))
+    return 0 <= position < len(text) and is_word_character(text[position], flags & ASCII)
+
+
+@functools.cache
+def is_word_character(character: str, flags: int) -> bool:
+    return bool(re.match(r"\w", character, flags))
 
 
 ########## The machine #############################################################################
@@ -88,7 +95,7 @@ class Machine:
         self.is_bytes = isinstance(pattern.pattern, bytes)
         source, flags = pattern.pattern, pattern.flags
         self.tree = parser.parse(source, flags & ~re.DEBUG)
-        self.flags = self.tree.state.flags | (re.ASCII if self.is_bytes else 0)
+        self.flags = int(self.tree.state.flags) | (ASCII if self.is_bytes else 0)
         self.code: list[list] = []
         self.registers = 2 * self.tree.state.groups
         self.sequence(self.tree, self.flags)
@@ -237,8 +244,11 @@ class Machine:
                 _, accepts, least, limit, mode = instruction
                 limit = end - position if limit is constants.MAXREPEAT else min(limit, end - position)
                 wanted = min(least, end - position) if mode == "lazy" else limit
-                count = 0
-                while count < wanted and accepts(text[position + count]):
+                count, known = 0, accepts.known
+                while count < wanted:
+                    character = text[position + count]
+                    if not (known[character] if character in known else accepts(character)):
+                        break
                     count += 1
                 steps += count
                 if fits := count >= least:
@@ -299,14 +309,24 @@ class Machine:
                     if fits and position < until:
                         stack.append((pc, position, saved, None, accepts, until))
 
+    def first(self) -> Accepts | None:
+        """Return what the first character of every match is, if the first instruction takes one."""
+        kind, *values = self.code[0]
+        return values[0] if kind == "one" or (kind == "repeat" and values[1] > 0) else None
+
     def spans(self, given, how: str, most: float = float("inf"), start: int = 0) -> tuple[list[tuple], int]:
         """The matches that a method of re.Pattern finds, and the steps that it takes."""
         text, found, steps = self.text(given), [], 0
         if how in ("match", "fullmatch"):
             match, steps = self.run(text, start, how, most)
             return [match] if match else [], steps
-        empty_at = -1
+        empty_at, begins = -1, self.first()
         while start <= len(text):
+            if begins and not (start < len(text) and begins(text[start])):  # one step, as `run` would take
+                start, empty_at, steps = start + 1, -1, steps + 1
+                if steps > most:
+                    raise TooManySteps
+                continue
             match, more = self.run(text, start, how, most - steps, empty_at)
             steps += more
             if match is None:
@@ -327,10 +347,10 @@ def put(saved: tuple, register: int, value: int) -> tuple:
 def holds(where, text: str, position: int, flags: int) -> bool:
     """Whether what an anchor asks for is so."""
     if where is constants.AT_BEGINNING_STRING or where is constants.AT_BEGINNING:
-        multiline = where is constants.AT_BEGINNING and flags & re.MULTILINE
+        multiline = where is constants.AT_BEGINNING and flags & MULTILINE
         return position == 0 or bool(multiline) and text[position - 1] == "\n"
     if where is constants.AT_END:
-        multiline = flags & re.MULTILINE
+        multiline = flags & MULTILINE
         return (
             position == len(text) or text[position] == "\n" and (bool(multiline) or position == len(text) - 1)
         )
