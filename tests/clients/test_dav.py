@@ -362,7 +362,9 @@ def test_guesses_cost_time_and_are_in_the_audit(tmp_path, radicale):
         assert refused.status == 429 and int(refused.headers["Retry-After"]) > 0
         assert site("audit/?get", check=200, audit_user="bob")["audit"][0]["audit_http"] == 429
     rows = site("audit/?get", audit_user="bob")["audit"]
-    assert [row["audit_http"] for row in rows].count(401) == statuses.count(401) and "guess" not in json.dumps(rows)
+    assert [row["audit_http"] for row in rows].count(401) == statuses.count(
+        401
+    ) and "guess" not in json.dumps(rows)
     assert {row["audit_module"] for row in rows} == {"dav"}
 
 

@@ -58,7 +58,7 @@ def run(*command, check: int = 0, env=BARE, cwd="/") -> str:
         stdout=subprocess.PIPE,
         stderr=subprocess.STDOUT,
         text=True,
-        timeout=120,
+        timeout=300,
     )
     assert done.returncode == check, done.stdout
     return done.stdout

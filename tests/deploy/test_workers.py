@@ -14,11 +14,13 @@ import time
 import tracemalloc
 import weakref
 from concurrent.futures import ThreadPoolExecutor
+from pathlib import Path
 
 import pytest
 
 import mailapi
 from support.command_line import Server
+from support.failures import wait_until
 from support.instances import absent
 from support.over_http import post
 from support.site import MODULES, ROOT, Site
@@ -149,14 +151,17 @@ def test_serve_answers_what_is_under_way_when_it_is_told_to_stop(tmp_path):
     with Server(tmp_path) as server, ThreadPoolExecutor(1) as clients:
         post(server.url + "?login")
         with held(site.dbpath) as release:
+            files = Path(f"/proc/{server.process.pid}/fd")
+            before = len(list(files.iterdir()))
             job = clients.submit(post, server.url + "users/?add", user_name="last")
+            wait_until(lambda: len(list(files.iterdir())) > before)
             time.sleep(0.5)
             server.process.send_signal(signal.SIGTERM)
             time.sleep(0.5)
             assert server.process.poll() is None and not job.done()
             release()
             assert job.result()[0]["user"] is True
-        assert server.process.wait(10) == 0
+        assert server.process.wait(60) == 0
     assert site.sql("SELECT COUNT(*) FROM users WHERE user_name = 'last'") == [(1,)]
 
 

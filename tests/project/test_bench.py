@@ -31,7 +31,7 @@ def test_a_table_is_printed_and_compares_with_the_floor():
         "--path",
         "/pop/?get",
     ]
-    done = subprocess.run(command, cwd=ROOT, capture_output=True, text=True, timeout=120)
+    done = subprocess.run(command, cwd=ROOT, capture_output=True, text=True, timeout=300)
     assert done.returncode == 0, done.stderr
     row = next(line for line in done.stdout.splitlines() if "/pop/?get" in line)
     cells = [cell.strip().replace(",", "") for cell in row.strip("|").split("|")]

@@ -72,7 +72,7 @@ class Server:
     def post(self, path, body: bytes, check=200, **headers):
         try:
             with urllib.request.urlopen(
-                urllib.request.Request(self.url + path, body, headers), timeout=30
+                urllib.request.Request(self.url + path, body, headers), timeout=60
             ) as got:
                 status, answer = got.status, json.load(got)
         except urllib.error.HTTPError as error:
@@ -82,7 +82,7 @@ class Server:
 
     def stop(self) -> tuple[int, str]:
         self.process.send_signal(signal.SIGTERM)
-        self.process.communicate(timeout=10)
+        self.process.communicate(timeout=60)
         return self.process.returncode, self.log()
 
 

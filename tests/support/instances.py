@@ -61,7 +61,7 @@ def instance(command: list, folder: Path, ready, seconds: float = 60, **options)
     finally:
         process.terminate()
         try:
-            process.wait(10)
+            process.wait(60)
         except subprocess.TimeoutExpired:
             process.kill()
             process.wait(10)

@@ -145,7 +145,7 @@ class Server:
                 autocommit=True,
                 database=database,
                 charset="utf8mb4",
-                read_timeout=20,
+                read_timeout=60,
             )
         ) as connection:
             with connection.cursor() as cursor:
