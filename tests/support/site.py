@@ -5,6 +5,7 @@ import functools
 import hashlib
 import json
 import sqlite3
+import sys
 import unittest.mock
 from pathlib import Path
 
@@ -42,7 +43,9 @@ def read_once(path: Path):
 
 def load_file(path: Path):
     """Return a module of modules/, read once for all sites: reading its file takes longer than a test's requests."""
-    return (read_once if path.parent == ROOT / "modules" else read_file)(path)
+    python = (read_once if path.parent == ROOT / "modules" else read_file)(path)
+    sys.modules[python.__name__] = python  # another app of this process may have read it again
+    return python
 
 
 def authdata(password: str) -> str:
