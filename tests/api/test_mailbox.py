@@ -2,12 +2,12 @@
 
 import json
 import sqlite3
-import time
 import tracemalloc
 from contextlib import closing
 
 import pytest
 
+from support.counting import bytes_read
 from support.mails import (
     LISTED_KEYS,
     MAIL_COLUMNS,
@@ -186,8 +186,7 @@ def test_a_listing_does_not_load_the_bodies(site):
     deliver(site, data=PLAIN_MAIL + b"x" * 30_000_000, submission="5000")
     tracemalloc.start()
     try:
-        start, answer = time.process_time(), site("mailbox/?get", user="bob")
-        assert time.process_time() - start < 5
+        answer = site("mailbox/?get", user="bob")
         assert tracemalloc.get_traced_memory()[1] < 12_000_000
     finally:
         tracemalloc.stop()
@@ -196,23 +195,17 @@ def test_a_listing_does_not_load_the_bodies(site):
 
 @pytest.mark.sqlite
 def test_a_listing_reads_no_more_of_a_large_mail_than_its_beginning(site):
-    """SQLite loads a whole mail for SUBSTR: the list must take a fraction of that time."""
+    """SQLite loads a whole mail for SUBSTR."""
     for _ in range(5):
         deliver(site, data=PLAIN_MAIL + b"x" * 30_000_000)
 
-    def fastest(what) -> float:
-        times = []
-        for _ in range(3):
-            start = time.perf_counter()
-            what()
-            times.append(time.perf_counter() - start)
-        return min(times)
-
-    loaded = fastest(lambda: site.sql("SELECT SUBSTR(CAST(mail_data AS BLOB), 1, 100) FROM mailbox"))
+    substr = "SELECT SUBSTR(CAST(mail_data AS BLOB), 1, 100) FROM mailbox"
+    assert bytes_read(lambda: site.sql(substr)) > 150_000_000
     browser = site.browser()
     browser.post("/?login", json.dumps({"auth": {"user_name": "bob", "password": "pw"}}))
-    assert [m["mail_subject"] for m in browser.post("/mailbox/?get").json["mails"]] == ["Hello"] * 5
-    assert fastest(lambda: browser.post("/mailbox/?get")) < loaded / 2
+    answers = []
+    assert bytes_read(lambda: answers.append(browser.post("/mailbox/?get"))) < 10_000_000
+    assert [m["mail_subject"] for m in answers[0].json["mails"]] == ["Hello"] * 5
 
 
 def test_mails_that_share_a_number_and_a_time_are_listed(site):

@@ -4,9 +4,9 @@ import concurrent.futures
 import contextlib
 import json
 import socket
-import sqlite3
-import time
+import threading
 import tracemalloc
+from functools import partial
 
 import pytest
 from mailapi_modules.clients.base import ServiceDown, clients
@@ -14,7 +14,9 @@ from mailapi_modules.clients.base import ServiceDown, clients
 import mailapi
 from support import hostile
 from support.command_line import Server
+from support.daemons import file_is_free
 from support.every_service import SERVICE_KINDS, SERVICE_MODULE
+from support.failures import wait_until
 from support.instances import free_port
 from support.over_http import post
 from support.servers import MASTER_USER
@@ -23,7 +25,6 @@ from support.site import Site
 pytestmark = pytest.mark.slow
 
 SCHEMES = dict(zip(SERVICE_KINDS, ("smtp", "imap", "pop3", "http", "spamd", "clamd", "sieve")))
-IN_TIME = 2.5  # seconds
 
 
 def setting(kind, port):
@@ -39,11 +40,21 @@ def client(kind, behave):
         yield clients(mailapi.Config("", {}, services={kind: setting(kind, port)}))[kind]
 
 
-def asked(site):
-    """The rows of services/?get by kind, and how long they took."""
-    started = time.monotonic()
-    rows = site("services/?get")["services"]
-    return {row["kind"]: row for row in rows}, time.monotonic() - started
+def asked(site) -> dict:
+    """The rows of services/?get by kind."""
+    return {row["kind"]: row for row in site("services/?get")["services"]}
+
+
+def asked_until_down(site, kind: str) -> dict:
+    """The row of a kind once the other services are up: on a busy machine they may be late."""
+    rows = {}
+
+    def only_one_is_down() -> bool:
+        rows.update(asked(site))
+        return {other for other, row in rows.items() if not row["up"]} == {kind}
+
+    wait_until(only_one_is_down)
+    return rows[kind]
 
 
 @pytest.mark.parametrize("kind", SERVICE_KINDS)
@@ -53,24 +64,21 @@ def test_one_is_down(tmp_path, settings_of_every_service, kind):
         extra=SERVICE_MODULE,
         services=settings_of_every_service | {kind: setting(kind, free_port())},
     )
-    rows, took = asked(site)
-    assert took < IN_TIME and {k for k, row in rows.items() if not row["up"]} == {kind}
-    assert rows[kind]["error"] == f"The {kind} service cannot be used: Connection refused."
-    assert rows[kind]["version"] is rows[kind]["latency"] is None
+    row = asked_until_down(site, kind)
+    assert row["error"] == f"The {kind} service cannot be used: Connection refused."
+    assert row["version"] is row["latency"] is None
 
 
 @pytest.mark.parametrize("kind", SERVICE_KINDS)
 def test_one_hangs(tmp_path, settings_of_every_service, kind):
     with hostile.misbehaving_server(hostile.silent) as port:
-        rows, took = asked(
-            Site(
-                tmp_path,
-                extra=SERVICE_MODULE,
-                services=settings_of_every_service | {kind: setting(kind, port)},
-            )
+        site = Site(
+            tmp_path,
+            extra=SERVICE_MODULE,
+            services=settings_of_every_service | {kind: setting(kind, port)},
         )
-    assert took < IN_TIME and {k for k, row in rows.items() if not row["up"]} == {kind}
-    assert rows[kind]["error"] == f"The {kind} service cannot be used: it did not answer in time."
+        row = asked_until_down(site, kind)
+    assert row["error"] == f"The {kind} service cannot be used: it did not answer in time."
 
 
 CHATTER = {  # what each protocol allows to go on for ever
@@ -89,24 +97,24 @@ def test_all_hang(tmp_path, how):
     """The master database is free meanwhile."""
     with contextlib.ExitStack() as stack:
         behave = CHATTER if how == "chatter" else dict.fromkeys(SERVICE_KINDS, getattr(hostile, how))
+        free, one_at_a_time = {}, threading.Lock()
+
+        def watching(kind, connection):
+            with one_at_a_time:
+                free[kind] = file_is_free(tmp_path / "master.db3")
+            yield from behave[kind](connection)
+
         ports = {
-            kind: stack.enter_context(hostile.misbehaving_server(behave[kind])) for kind in SERVICE_KINDS
+            kind: stack.enter_context(hostile.misbehaving_server(partial(watching, kind)))
+            for kind in SERVICE_KINDS
         }
         site = Site(
             tmp_path,
             extra=SERVICE_MODULE,
             services={kind: setting(kind, ports[kind]) for kind in SERVICE_KINDS},
         )
-        with concurrent.futures.ThreadPoolExecutor(1) as threads:
-            job = threads.submit(asked, site)
-            time.sleep(1)
-            other = sqlite3.connect(site.dbpath, timeout=0, isolation_level=None)
-            other.execute("BEGIN EXCLUSIVE")
-            other.execute("ROLLBACK")
-            other.close()
-            assert not job.done()
-            rows, took = job.result()
-    assert 1 < took < IN_TIME
+        rows = asked(site)
+    assert free == dict.fromkeys(SERVICE_KINDS, True)
     assert {row["error"] for row in rows.values()} == {
         f"The {kind} service cannot be used: it did not answer in time." for kind in SERVICE_KINDS
     }
@@ -120,10 +128,10 @@ def test_endless_answers_do_not_fill_the_memory(tmp_path, behave):
         )
         asked(site)  # loads what it needs
         tracemalloc.start()
-        rows, took = asked(site)
+        rows = asked(site)
         peak = tracemalloc.get_traced_memory()[1]
         tracemalloc.stop()
-    assert took < IN_TIME and not any(row["up"] for row in rows.values())
+    assert not any(row["up"] for row in rows.values())
     assert peak < 25 * 1024 * 1024
     assert all(len(row["error"]) < 300 and row["error"].isprintable() for row in rows.values())
 
@@ -168,9 +176,7 @@ def test_nonsense_is_no_service(tmp_path):
         )
         for said in NONSENSE:
             say.append(said)
-            rows, took = asked(site)
-            assert took < IN_TIME
-            for kind, row in rows.items():
+            for kind, row in asked(site).items():
                 assert row["up"] or row["error"].startswith(f"The {kind} service cannot be used: "), (
                     said,
                     row,
@@ -270,14 +276,14 @@ def test_malformed_answers_of_dav(xml):
 def test_provisioning_gives_up_in_time():
     """Every service and every way to hang, each beside the others: they do nothing but wait."""
 
-    def given_up(kind: str, what: str, behave) -> float:
-        with client(kind, behave) as found:
-            started = time.monotonic()
-            with pytest.raises(
+    def given_up(kind: str, what: str, behave):
+        with (
+            client(kind, behave) as found,
+            pytest.raises(
                 ServiceDown, match=f"The {kind} service cannot be used: it did not answer in time."
-            ):
-                found.provision(what, "ann", None)
-            return time.monotonic() - started
+            ),
+        ):
+            found.provision(what, "ann", None)
 
     tasks = [
         (kind, what, behave)
@@ -285,7 +291,7 @@ def test_provisioning_gives_up_in_time():
         for kind, what in (("imap", "mail"), ("dav", "calendar"), ("dav", "contacts"))
     ]
     with concurrent.futures.ThreadPoolExecutor(len(tasks)) as threads:
-        assert max(threads.map(given_up, *zip(*tasks))) < IN_TIME
+        list(threads.map(given_up, *zip(*tasks)))
 
 
 @pytest.mark.parametrize(
@@ -301,7 +307,6 @@ def test_provisioning_gives_up_in_time():
 def test_a_request_for_one_that_is_down_is_answered_at_once(tmp_path, action, kind):
     site = Site(tmp_path, extra=SERVICE_MODULE, services={kind: setting(kind, free_port())})
     site.sql("INSERT INTO smtpd VALUES ('ann', 'any', NULL)")
-    started = time.monotonic()
     answer = site(
         f"services/?{action}", user="ann", message="x", sender="ann@one.org", recipients=["a@b.org"]
     )
@@ -309,7 +314,6 @@ def test_a_request_for_one_that_is_down_is_answered_at_once(tmp_path, action, ki
         answer["status"] == f"The {kind} service cannot be used: Connection refused."
         and answer["login"] is True
     )
-    assert time.monotonic() - started < 1
 
 
 def test_one_scanner_down_and_the_other_answers(tmp_path, clamd):
@@ -331,16 +335,21 @@ def test_who_waits_for_a_service_that_hangs_keeps_nobody_else_waiting(tmp_path):
             f"services = {{'imap': {setting('imap', port)!r}}}\n"
         )
         assert site.sql("SELECT count(*) FROM users")[0][0] == 5
-        with Server(tmp_path) as server, concurrent.futures.ThreadPoolExecutor(20) as threads:
+        late = "The imap service cannot be used: it did not answer in time."
+        said = set()
+
+        def is_answered_before_them() -> bool:
             waiting = [threads.submit(post, server.url + "services/?quota") for _ in range(20)]
-            time.sleep(1)
-            answer, took = post(server.url + "?get_modules")
-            assert answer["modules"] == ["Service"] and took < 1.5
-            said = {job.result()[0]["status"] for job in waiting}
-    assert said == {
-        "The imap service cannot be used: it did not answer in time.",
-        "The imap service cannot be used: too many are waiting for it.",
-    }
+            wait_until(lambda: sum(job.done() for job in waiting) >= 14)  # all but those that have a slot
+            answer, _ = post(server.url + "?get_modules")
+            assert answer["modules"] == ["Service"]
+            before = {job.result()[0]["status"] for job in waiting if job.done()}
+            said.update(job.result()[0]["status"] for job in waiting)
+            return late not in before
+
+        with Server(tmp_path) as server, concurrent.futures.ThreadPoolExecutor(20) as threads:
+            wait_until(is_answered_before_them)
+    assert said == {late, "The imap service cannot be used: too many are waiting for it."}
 
 
 def test_the_answer_shows_no_more_than_a_sentence_of_what_a_server_said(tmp_path):

@@ -55,7 +55,7 @@ class Page:
     """The page as a person sees and uses it."""
 
     def __init__(self, driver, server, mount=""):
-        self.driver, self.wait = driver, WebDriverWait(driver, 20, poll_frequency=0.02)
+        self.driver, self.wait = driver, WebDriverWait(driver, 60, poll_frequency=0.02)
         driver.execute_cdp_cmd("Network.clearBrowserCookies", {})
         driver.get_log("browser"), driver.get_log("performance")
         driver.get(f"http://127.0.0.1:{server.port}/admin" + (f"?api={mount}/" if mount else ""))

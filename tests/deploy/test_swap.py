@@ -84,7 +84,7 @@ class Swap:
         """Run commands, and wait until nginx's workers of before have finished."""
         before = self.workers()
         self.run(lines)
-        until = time.monotonic() + 10
+        until = time.monotonic() + 60
         while before & self.workers():
             assert time.monotonic() < until, "nginx was not reloaded"
             time.sleep(0.05)

@@ -14,11 +14,13 @@ import time
 import tracemalloc
 import weakref
 from concurrent.futures import ThreadPoolExecutor
+from pathlib import Path
 
 import pytest
 
 import mailapi
 from support.command_line import Server
+from support.failures import wait_until
 from support.instances import skip_without
 from support.over_http import post
 from support.site import MODULES, ROOT, Site
@@ -80,9 +82,8 @@ def test_who_reads_does_not_wait_for_who_waits_to_write(forking):
             for client in clients[1:]
         ]
         time.sleep(0.5)
-        started = time.monotonic()
         answers = [clients[0].ask("POST", "users/?get", "admin") for _ in range(5)]
-        assert answers == [(200, "ok")] * 5 and time.monotonic() - started < 2
+        assert answers == [(200, "ok")] * 5
         assert not any(job.done() for job in jobs)
         release()
         assert [job.result() for job in jobs] == [(200, "ok")] * 2
@@ -124,7 +125,7 @@ def test_a_graceful_reload_loses_no_request(name, tmp_path):
         try:
             time.sleep(0.5)
             os.kill(server.pid, signal.SIGHUP)
-            until = time.monotonic() + 20
+            until = time.monotonic() + 60
             while set(workers) & set(server.workers()) and time.monotonic() < until:
                 time.sleep(0.05)
             time.sleep(0.5)
@@ -150,14 +151,17 @@ def test_serve_answers_what_is_under_way_when_it_is_told_to_stop(tmp_path):
     with Server(tmp_path) as server, ThreadPoolExecutor(1) as clients:
         post(server.url + "?login")
         with held(site.dbpath) as release:
+            files = Path(f"/proc/{server.process.pid}/fd")
+            before = len(list(files.iterdir()))
             job = clients.submit(post, server.url + "users/?add", user_name="last")
+            wait_until(lambda: len(list(files.iterdir())) > before)
             time.sleep(0.5)
             server.process.send_signal(signal.SIGTERM)
             time.sleep(0.5)
             assert server.process.poll() is None and not job.done()
             release()
             assert job.result()[0]["user"] is True
-        assert server.process.wait(10) == 0
+        assert server.process.wait(60) == 0
     assert site.sql("SELECT COUNT(*) FROM users WHERE user_name = 'last'") == [(1,)]
 
 

@@ -4,13 +4,13 @@ import json
 import os
 import pty
 import subprocess
-import time
 
 import pytest
 
 import mailapi
 from support.browsers import log_in, session_of
 from support.command_line import MAILAPI, run_mailapi
+from support.counting import statements
 from support.site import Site, authdata
 
 pytestmark = pytest.mark.every_engine
@@ -244,30 +244,25 @@ def test_a_large_file_is_taken_from_a_token_but_never_more_than_the_action_says(
     assert site.raw("users/?import", large(site), **headers)["imported"] == 1100
 
 
-def test_a_hundred_thousand_users_take_less_than_20_seconds_and_hold_the_daemons_up_for_less_than_3(site):
-    """CPU time of this process, and of how long another connection, a mail daemon's, could not write."""
+def test_many_users_are_written_with_a_few_statements(site):
+    """While they run, the mail daemons cannot write; `python -m bench imports` measures for how long."""
     content = "user_name,password\n" + "".join(
-        f"user{i * 7919 % 100_000},password{i}\n" for i in range(100_000)
+        f"user{i * 7919 % 20_000},password{i}\n" for i in range(20_000)
     )
-    writing = []
-    before = time.process_time()
-    perform(
-        site, content, lambda sentence: sentence.startswith("writing") and writing.append(time.process_time())
-    )
-    assert len(names(site)) == 100_005
-    assert time.process_time() - before < 20 and time.process_time() - writing[0] < 3
+    asked = statements(site, lambda: perform(site, content))
+    assert len(names(site)) == 20_005
+    assert len(asked) < 20
 
 
 def test_mail_daemons_can_write_while_the_file_is_read_and_hashed(site):
     waits = []
 
     def daemon(sentence):
-        start = time.monotonic()
-        site.sql("INSERT INTO outbox (mail_envelopeto) VALUES ('x')")
-        waits.append(time.monotonic() - start)
+        site.sql("INSERT INTO outbox (mail_envelopeto) VALUES ('x')")  # fails after waiting for five seconds
+        waits.append(sentence)
 
     perform(site, "user_name,password\n" + "".join(f"user{i},x\n" for i in range(10_000)), daemon)
-    assert len(waits) >= 4 and max(waits) < 3 and site.sql("SELECT count(*) FROM outbox") == [(len(waits),)]
+    assert len(waits) >= 4 and site.sql("SELECT count(*) FROM outbox") == [(len(waits),)]
 
 
 def test_command_imports_a_file_and_standard_input(tmp_path):

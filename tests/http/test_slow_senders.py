@@ -11,6 +11,7 @@ from support.command_line import Server, request_of_root, write_config
 from support.slow_clients import (
     MB,
     ImpatientServer,
+    is_closed,
     open_sockets,
     read_answer,
     request_head,
@@ -180,15 +181,9 @@ def test_a_client_that_sends_too_slowly_is_closed(site_with_large_mail, tmp_path
         before = open_sockets(server)
         with slow_connections(server, 5) as clients:
             send_all(clients, start)
-            wait_until(lambda: open_sockets(server) > before)
-
-            def all_closed():
-                for client in clients:
-                    with contextlib.suppress(OSError):
-                        client.send(b" ")
-                return open_sockets(server) <= before and spooled_bytes(server) == 0
-
-            wait_until(all_closed)
+            for client in clients:
+                wait_until(lambda client=client: is_closed(client, b" "))
+            wait_until(lambda: open_sockets(server) <= before and spooled_bytes(server) == 0)
 
 
 def test_chunk_sizes_extensions_and_trailers_have_a_limit(site_with_large_mail, tmp_path):
@@ -204,14 +199,8 @@ def test_chunk_headers_do_not_count_as_progress(site_with_large_mail, tmp_path):
         before = open_sockets(server)
         with slow_connections(server) as [client]:
             client.sendall(request_head("POST /mailbox/?send", "Transfer-Encoding: chunked"))
-            wait_until(lambda: open_sockets(server) > before)
-
-            def closed():
-                with contextlib.suppress(OSError):
-                    client.send((b"1;" + b"a" * 2000 + b"\r\nx\r\n") * 2)
-                return open_sockets(server) <= before
-
-            wait_until(closed)
+            wait_until(lambda: is_closed(client, (b"1;" + b"a" * 2000 + b"\r\nx\r\n") * 2))
+            wait_until(lambda: open_sockets(server) <= before)
 
 
 def test_many_header_lines_are_refused(site_with_large_mail, tmp_path):

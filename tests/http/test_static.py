@@ -80,7 +80,7 @@ def server(folder):
 
 def fetch(server, path, method="GET", **headers):
     """Send a path as it is; return status, headers and body."""
-    connection = http.client.HTTPConnection(server.host, int(server.port), timeout=10)
+    connection = http.client.HTTPConnection(server.host, int(server.port), timeout=60)
     connection.putrequest(method, path, skip_accept_encoding=True)
     for name, value in headers.items():
         connection.putheader(name.replace("_", "-"), value)

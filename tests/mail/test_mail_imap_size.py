@@ -1,7 +1,6 @@
 """The mailbox over IMAP: a full folder and a large mail are read in few exchanges and little memory."""
 
 import concurrent.futures
-import time
 import tracemalloc
 
 import pytest
@@ -33,8 +32,8 @@ def test_a_full_folder_is_listed_in_few_exchanges_and_one_log_in(site, inbox, do
         ("unread_count", 9),
     ):
         del said[:]
-        started, answer = time.monotonic(), ask_mailbox(site, action)
-        assert time.monotonic() - started < 5 and answer["status"] == "ok"
+        answer = ask_mailbox(site, action)
+        assert answer["status"] == "ok"
         assert len(said) <= most and sum(b"AUTHENTICATE" in line for line in said) == 1, action
     assert len(ask_mailbox(site, "get")["mails"]) == count and answer["unread_count"] == count
 

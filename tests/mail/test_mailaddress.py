@@ -1,6 +1,6 @@
 """Addresses as people write them: what is one, what is none, and that neither costs time."""
 
-import time
+import contextlib
 
 import fast_mail_parser
 import idna
@@ -10,6 +10,7 @@ from hypothesis import strategies as st
 from mailapi_modules.mail.addresses import NotAnAddress, all_mailboxes, fold_field, parse_address_list
 
 import mailapi  # noqa: F401  so that mailapi_modules is found
+from support.counting import ended
 
 ADDRESSES = [  # as written → name, and address of the envelope
     ("ann@one.org", "", "ann@one.org"),
@@ -156,7 +157,7 @@ def test_domains_in_unicode_are_those_of_idna_2008(domain):
 
 def test_no_input_costs_more_than_its_length():
     """The standard library takes a minute for some of these, of a tenth of the size."""
-    size = 1_000_000
+    size = 300_000
     for piece in [
         "(",
         '"',
@@ -194,12 +195,8 @@ def test_no_input_costs_more_than_its_length():
             "t:" + many,
             "(" * 1000 + piece * 1000 + ")" * 1000 + "<a@b>",
         ):
-            began = time.process_time()
-            try:
-                list(parse_address_list(written))
-            except NotAnAddress:
-                pass
-            assert time.process_time() - began < 5, piece
+            with contextlib.suppress(NotAnAddress):
+                ended(lambda: list(parse_address_list(written)))
 
 
 NAMES = st.text(

@@ -191,14 +191,11 @@ def test_a_node_that_goes_and_comes_back(cluster, two, database, tmp_path, how):
             wait_until(lambda: len(log) > 20)
             gone = time.monotonic()
             cluster.nodes[node].kill() if how == "killed" else cluster.nodes[node].stop()
-            cluster_left = time.monotonic() - gone
-            wait_until(
-                lambda: sum(http == 200 for began, _, http, _, _ in log if began > gone) > 20, seconds=20
-            )
+            wait_until(lambda: sum(http == 200 for began, _, http, _, _ in log if began > gone) > 20)
             cluster.restart(cluster.nodes[node])
+            wait_until(lambda: [http for _, _, http, *_ in log][-20:] == [200] * 20)
             back = time.monotonic()
-            count = len(log)
-            wait_until(lambda: len(log) > count + 20, seconds=20)
+            wait_until(lambda: sum(began > back for began, *_ in log) > 20)
         finally:
             over.set()
         for writer in writers:
@@ -209,7 +206,7 @@ def test_a_node_that_goes_and_comes_back(cluster, two, database, tmp_path, how):
         (503, "1"),
         (503, "5"),
     }
-    assert {http for began, _, http, _, _ in log if began > back} == {200} and cluster_left < 10
+    assert {http for began, _, http, _, _ in log if began > back} == {200}
     assert database.rows(0) == database.rows(1)
 
 
@@ -218,9 +215,7 @@ def test_a_node_without_the_others_serves_nobody(cluster, two, database, tmp_pat
     alone = SiteOnServer(tmp_path / "alone", cluster.url(database.name, 1))
     assert alone("?login")["login"] is True and two[1]("?login")["login"] is True
     cluster.nodes[0].kill()
-    wait_until(
-        lambda: alone.answer("users/?add", "*", **ROOT, user_name="lost").status_int == 503, seconds=20
-    )
+    wait_until(lambda: alone.answer("users/?add", "*", **ROOT, user_name="lost").status_int == 503)
     answer = two[1].answer("users/?add", "*", **ROOT, user_name="lost")
     assert (answer.status_int, answer.json["status"] in (UNREACHABLE, STATE_UNREACHABLE, BUSY)) == (503, True)
     cluster.make_primary(cluster.nodes[1])

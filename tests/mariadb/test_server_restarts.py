@@ -16,6 +16,7 @@ from support.failures import (
     assert_answers_true,
     second_client,
     wait_until,
+    waiting_for_a_lock,
 )
 from support.shared import SiteOnServer, create_master_database
 from support.site import MODULES
@@ -38,12 +39,14 @@ def test_a_restart_under_load(site, tmp_path, database, mariadb, how):
         ]
         try:
             wait_until(lambda: len(log) > 20)
-            gone = time.monotonic()
+            answered_before = len(log)
             mariadb.kill() if how == "SIGKILL" else mariadb.stop()
             time.sleep(0.5)
             mariadb.start()
             back = time.monotonic()
-            wait_until(lambda: sum(began > back + 0.2 for began, *_ in log) > 20)
+            wait_until(lambda: [http for began, _, http, *_ in log if began > back][-20:] == [200] * 20)
+            again = time.monotonic()
+            wait_until(lambda: sum(began > again for began, *_ in log) > 20)
         finally:
             over.set()
         for writer in writers:
@@ -51,40 +54,42 @@ def test_a_restart_under_load(site, tmp_path, database, mariadb, how):
         said = instance.log()
     outcomes = {name: (http, answer["status"]) for _, name, http, answer, _ in log}
     assert_answers_true(outcomes, database, how)
-    for began, _, http, _, headers in log:
+    number_of = {name: number for number, (_, name, *_) in enumerate(log)}
+    for began, name, http, _, headers in log:
         if http != 200:
             assert http == 503 and headers["Retry-After"] in ("1", "5")
-            assert gone - 5 < began < back + 0.2  # it may have begun before
+            assert number_of[name] >= answered_before and began < again
     assert any(http == 503 for http, _ in outcomes.values())
-    later = [http for began, _, http, _, _ in log if began > back + 0.2]
-    assert len(later) > 20 and set(later) == {200}
+    assert {http for began, _, http, _, _ in log if began > again} == {200}
     assert "Traceback" not in said and not [secret for secret in SECRETS if secret in said]
 
 
-def test_a_server_that_hangs_costs_a_bounded_wait_and_nobody_queues(site, mariadb):
+def test_a_server_that_hangs_costs_a_bounded_wait_and_nobody_queues(site, mariadb, monkeypatch):
+    """Each request tries an old connection, then a new one; once the server is known to hang, none is tried."""
+    opened, links = [], [store.pool.connect.__self__ for store in (site.app.db, site.app.state)]
+    for link in links:
+        open_to = link.open_to
+        monkeypatch.setattr(link, "open_to", lambda *to, open_to=open_to: opened.append(to) or open_to(*to))
+
+    def refusal(_) -> tuple:
+        answer = site.answer("users/?get", "*", auth={"user_name": "root", "password": "pw"})
+        return answer.status_int, answer.json["status"], answer.headers.get("Retry-After")
+
     with ThreadPoolExecutor(8) as threads:
         list(threads.map(lambda _: site("?get_modules"), range(8)))
         with mariadb.hanging():
-            first = list(threads.map(lambda _: timed(site), range(8)))
-            later = list(threads.map(lambda _: timed(site), range(8)))
-        began = time.monotonic()
+            del opened[:]
+            assert set(threads.map(refusal, range(8))) == {(503, UNREACHABLE, "5")}
+            assert 0 < len(opened) <= 8 and any(link.hanging for link in links)
+            for link in links:
+                link.hanging = {number: until + 60 for number, until in link.hanging.items()}
+            del opened[:]
+            assert set(threads.map(refusal, range(8))) == {(503, UNREACHABLE, "5")} and opened == []
+        for link in links:
+            link.hanging = {number: until - 60 for number, until in link.hanging.items()}
         wait_until(
             lambda: site.answer("?login", "*", auth={"user_name": "root", "password": "pw"}).status_int == 200
         )
-        assert time.monotonic() - began < 3
-    assert {answer for answer, _ in first + later} == {(503, UNREACHABLE, "5")}
-    assert max(took for _, took in first) < 6  # an old connection is tried, then a new one
-    assert min(took for _, took in later) < 0.5  # it is known to hang
-
-
-def timed(site) -> tuple:
-    began = time.monotonic()
-    answer = site.answer("users/?get", "*", auth={"user_name": "root", "password": "pw"})
-    return (
-        answer.status_int,
-        answer.json["status"],
-        answer.headers.get("Retry-After"),
-    ), time.monotonic() - began
 
 
 def test_a_statement_that_is_not_answered_is_given_up_and_not_repeated(
@@ -92,20 +97,17 @@ def test_a_statement_that_is_not_answered_is_given_up_and_not_repeated(
 ):
     from mailapi_modules.mariadb import link as serverlink
 
-    monkeypatch.setattr(serverlink, "LONGEST_SILENCE", 2)
+    monkeypatch.setattr(serverlink, "LONGEST_SILENCE", 4)
     create_master_database(database.url)
     site = SiteOnServer(tmp_path / "site", database.url)
     site("?login")
     with second_client(mariadb, database) as other, ThreadPoolExecutor(1) as threads:
         other.execute("BEGIN")
         other.execute("SELECT value FROM meta FOR UPDATE")
-        began = time.monotonic()
         job = threads.submit(site, "users/?add", check=503, user_name="late")
-        wait_until(
-            lambda: mariadb.sql("SELECT 1 FROM information_schema.innodb_trx WHERE trx_state = 'LOCK WAIT'")
-        )
+        wait_until(lambda: waiting_for_a_lock(mariadb))
         with mariadb.hanging():
-            assert job.result()["status"] == UNREACHABLE and time.monotonic() - began < 5
+            assert job.result(60)["status"] == UNREACHABLE
         other.execute("COMMIT")
     assert site("users/?add", user_name="next")["status"] == "ok"
     assert database.sql("SELECT user_name FROM users WHERE user_name IN ('late', 'next')") == [("next",)]

@@ -34,7 +34,7 @@ def test_nothing_unforeseen_is_raised(tmp_path, target):
         capture_output=True,
         text=True,
         errors="replace",
-        timeout=SECONDS + 60,
+        timeout=SECONDS + 300,
     )
     assert done.returncode == 0, done.stdout[-2000:] + done.stderr[-4000:]
     assert "Done " in done.stderr and list(found.iterdir()) == []

@@ -168,6 +168,7 @@ def test_a_service_that_hangs_does_not_hold_up_the_log_in(served, ports, monkeyp
 def test_a_service_that_says_no_is_pending_with_what_it_said(served, ports):
     with Shelf(ports["imap"], [], answer=b"NO quota\n"):
         get_modules(served)
+        settled(served)
     assert errors(served)[0] == f"The service at {ports['imap']} said NO quota\n"
 
 

@@ -78,7 +78,7 @@ class Server:
         """Post a body and return the decoded answer; check its HTTP status."""
         try:
             with urllib.request.urlopen(
-                urllib.request.Request(self.url + path, body, headers), timeout=30
+                urllib.request.Request(self.url + path, body, headers), timeout=60
             ) as got:
                 status, answer = got.status, json.load(got)
         except urllib.error.HTTPError as error:
@@ -89,7 +89,7 @@ class Server:
     def stop(self) -> tuple[int, str]:
         """End the server by SIGTERM; return its exit status and its log."""
         self.process.send_signal(signal.SIGTERM)
-        self.process.communicate(timeout=10)
+        self.process.communicate(timeout=60)
         return self.process.returncode, self.log()
 
 

@@ -108,7 +108,7 @@ class Cluster:
         else:
             node.sql("SET GLOBAL wsrep_provider_options = 'pc.bootstrap=YES'")
 
-    def wait(self, size: int, seconds: float = 30):
+    def wait(self, size: int, seconds: float = 60):
         """Wait until so many nodes serve."""
         until = time.monotonic() + seconds
         while time.monotonic() < until:

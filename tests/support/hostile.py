@@ -52,16 +52,20 @@ def answering(*answers: bytes):
 
 @contextlib.contextmanager
 def misbehaving_server(behave):
-    """Listen on a port of 127.0.0.1 and behave so to every connection; yield the port."""
+    """Listen on a port of 127.0.0.1 and behave so to every connection, for a minute at most; yield the port.
+
+    A client that waits for longer than it should reads the end of the connection then.
+    """
     stop, threads = threading.Event(), []
     listener = socket.create_server(("127.0.0.1", 0), backlog=50)
 
     def serve(connection):
         with connection, contextlib.suppress(OSError):
-            connection.settimeout(5)
+            connection.settimeout(60)
+            until = time.monotonic() + 60
             for piece, pause in behave(connection):
                 connection.sendall(piece)
-                if stop.is_set():
+                if stop.is_set() or time.monotonic() > until:
                     return
                 time.sleep(pause)
 

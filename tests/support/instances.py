@@ -45,7 +45,7 @@ def free_port() -> int:
 
 
 @contextlib.contextmanager
-def running_instance(command: list, folder: Path, ready, seconds: float = 30, **options):
+def running_instance(command: list, folder: Path, ready, seconds: float = 60, **options):
     """Run a server in the foreground, its output in folder/log, until the block ends.
 
     `ready` is the port or the path of the socket that it opens when it can be asked.
@@ -61,7 +61,7 @@ def running_instance(command: list, folder: Path, ready, seconds: float = 30, **
     finally:
         process.terminate()
         try:
-            process.wait(10)
+            process.wait(60)
         except subprocess.TimeoutExpired:
             process.kill()
             process.wait(10)

@@ -126,6 +126,7 @@ class MariaDBServer:
     def hanging(self):
         """Stop the process for a while: it keeps its connections and sends nothing."""
         self.process.send_signal(signal.SIGSTOP)
+        os.waitid(os.P_PID, self.process.pid, os.WSTOPPED)  # all of its threads
         try:
             yield
         finally:
@@ -146,7 +147,7 @@ class MariaDBServer:
                 autocommit=True,
                 database=database,
                 charset="utf8mb4",
-                read_timeout=20,
+                read_timeout=60,
             )
         ) as connection:
             with connection.cursor() as cursor:

@@ -31,7 +31,7 @@ def run_command(*command, check: int = 0, env=BARE_ENVIRON, cwd="/") -> str:
         stdout=subprocess.PIPE,
         stderr=subprocess.STDOUT,
         text=True,
-        timeout=120,
+        timeout=300,
     )
     assert done.returncode == check, done.stdout
     return done.stdout

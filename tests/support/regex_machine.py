@@ -3,6 +3,7 @@
 `Machine` goes by what `re` itself makes of a pattern, so that flags, groups and repeats mean the same.
 """
 
+import functools
 import re
 import re._constants as constants
 import re._parser as parser
@@ -13,6 +14,7 @@ PLAIN_REPEATS = {
     constants.POSSESSIVE_REPEAT: "possessive",
 }
 ONE_CHARACTER = {constants.LITERAL, constants.NOT_LITERAL, constants.ANY, constants.IN}
+ASCII, MULTILINE = int(re.ASCII), int(re.MULTILINE)  # as numbers: `&` of flags takes longer than a step
 COPIES = 300  # of what a repeat repeats; where it may repeat more often, as often as it likes
 
 
@@ -69,7 +71,13 @@ class Accepts:
 
 def is_word(text: str, position: int, flags: int) -> bool:
     """Tell whether a character of a word is at a position."""
-    return 0 <= position < len(text) and bool(re.match(r"\w", text[position], flags & re.ASCII))
+    return 0 <= position < len(text) and is_word_character(text[position], flags & ASCII)
+
+
+@functools.cache
+def is_word_character(character: str, flags: int) -> bool:
+    """Tell whether a character is one of a word."""
+    return bool(re.match(r"\w", character, flags))
 
 
 class Machine:
@@ -79,7 +87,7 @@ class Machine:
         self.is_bytes = isinstance(pattern.pattern, bytes)
         source, flags = pattern.pattern, pattern.flags
         self.tree = parser.parse(source, flags & ~re.DEBUG)
-        self.flags = self.tree.state.flags | (re.ASCII if self.is_bytes else 0)
+        self.flags = int(self.tree.state.flags) | (ASCII if self.is_bytes else 0)
         self.code: list[list] = []
         self.registers = 2 * self.tree.state.groups
         self.sequence(self.tree, self.flags)
@@ -240,8 +248,11 @@ class Machine:
                 _, accepts, least, limit, mode = instruction
                 limit = end - position if limit is constants.MAXREPEAT else min(limit, end - position)
                 wanted = min(least, end - position) if mode == "lazy" else limit
-                count = 0
-                while count < wanted and accepts(text[position + count]):
+                count, known = 0, accepts.known
+                while count < wanted:
+                    character = text[position + count]
+                    if not (known[character] if character in known else accepts(character)):
+                        break
                     count += 1
                 steps += count
                 if fits := count >= least:
@@ -302,14 +313,24 @@ class Machine:
                     if fits and position < until:
                         stack.append((pc, position, saved, None, accepts, until))
 
+    def first(self) -> Accepts | None:
+        """Return what the first character of every match is, if the first instruction takes one."""
+        kind, *values = self.code[0]
+        return values[0] if kind == "one" or (kind == "repeat" and values[1] > 0) else None
+
     def spans(self, given, how: str, most: float = float("inf"), start: int = 0) -> tuple[list[tuple], int]:
         """Return the matches that a method of re.Pattern finds, and the steps taken."""
         text, found, steps = self.text(given), [], 0
         if how in ("match", "fullmatch"):
             match, steps = self.run(text, start, how, most)
             return [match] if match else [], steps
-        empty_at = -1
+        empty_at, begins = -1, self.first()
         while start <= len(text):
+            if begins and not (start < len(text) and begins(text[start])):  # one step, as `run` would take
+                start, empty_at, steps = start + 1, -1, steps + 1
+                if steps > most:
+                    raise TooManySteps
+                continue
             match, more = self.run(text, start, how, most - steps, empty_at)
             steps += more
             if match is None:
@@ -331,10 +352,10 @@ def put(saved: tuple, register: int, value: int) -> tuple:
 def holds(where, text: str, position: int, flags: int) -> bool:
     """Tell whether an anchor matches at a position."""
     if where is constants.AT_BEGINNING_STRING or where is constants.AT_BEGINNING:
-        multiline = where is constants.AT_BEGINNING and flags & re.MULTILINE
+        multiline = where is constants.AT_BEGINNING and flags & MULTILINE
         return position == 0 or bool(multiline) and text[position - 1] == "\n"
     if where is constants.AT_END:
-        multiline = flags & re.MULTILINE
+        multiline = flags & MULTILINE
         return (
             position == len(text) or text[position] == "\n" and (bool(multiline) or position == len(text) - 1)
         )

@@ -4,6 +4,7 @@ import contextlib
 import http.client
 import json
 import re
+import select
 import subprocess
 import urllib.parse
 
@@ -35,6 +36,8 @@ class Client:
         """Send a request; return the response and its content. Fields are the JSON object of the body."""
         body = json.dumps(fields).encode() if fields else body
         headers = dict(headers) | ({"Cookie": self.cookie} if self.cookie else {})
+        if self.connection.sock and select.select([self.connection.sock], [], [], 0)[0]:
+            self.connection.close()  # the server has closed it: it was idle for too long
         with contextlib.suppress(
             BrokenPipeError, ConnectionResetError
         ):  # it was answered before all was sent
@@ -147,7 +150,7 @@ def check_large_bodies(url: str, root: Client):
             require_program("curl"),
             "-sS",
             "--max-time",
-            "20",
+            "60",
             "--interface",
             ADDRESS,
             "--data-binary",

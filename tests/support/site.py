@@ -43,10 +43,9 @@ def read_once(path: Path):
 
 def load_file(path: Path):
     """Return a module of modules/, read once for all sites: reading its file takes longer than a test's requests."""
-    if path.parent != ROOT / "modules":
-        return read_file(path)
-    module = sys.modules[read_once(path).__name__] = read_once(path)
-    return module
+    python = (read_once if path.parent == ROOT / "modules" else read_file)(path)
+    sys.modules[python.__name__] = python  # another app of this process may have read it again
+    return python
 
 
 def authdata(password: str) -> str:

@@ -108,6 +108,20 @@ def open_sockets(server) -> int:
     return sum(path.startswith("socket:") for path, _ in open_files(server))
 
 
+def is_closed(client, more: bytes) -> bool:
+    """Send a little more, and tell whether the server has closed the connection."""
+    client.setblocking(False)
+    try:
+        client.send(more)
+        while client.recv(MB):
+            pass  # an answer
+        return True
+    except BlockingIOError:
+        return False
+    except OSError:
+        return True
+
+
 def wait_until(happened, seconds=60):
     """Wait until a condition is true; fail when that takes too long."""
     end = time.monotonic() + seconds
