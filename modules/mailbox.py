@@ -26,7 +26,7 @@ from .mail.sources import Mail, MailSource, UserDatabase
 from .mail.threads import list_threads
 from .mail.user_limit import UserLimit
 
-MOST_LISTS = 3  # that a user may have made at the same time: mailapi serve has 8 threads
+MOST_SEARCHES = 3  # of a user at the same time, threads included: mailapi serve has 8 threads
 
 
 def source_name(value) -> str | None:
@@ -60,7 +60,7 @@ class Mailbox(Module):
 
     def __init__(self, app, name=""):
         super().__init__(app, name)
-        self.kinds, self.validity, self.lists = [MailSource, UserDatabase], None, UserLimit(MOST_LISTS)
+        self.kinds, self.validity, self.searches = [MailSource, UserDatabase], None, UserLimit(MOST_SEARCHES)
         if app.config.mailserver and "imap" in app.config.services:
             from .mail import imap_source, imap_validity
 
@@ -77,7 +77,7 @@ class Mailbox(Module):
 
         If a source does not answer, the answer is a warning and has the mails of the other sources.
         """
-        with self.lists.of(call.user_name), self.mailboxes(call) as mailboxes:
+        with self.mailboxes(call) as mailboxes:
             refs = mailboxes.index(call.body.get("mail_only_unread"))[: call.limit]
             mails = [mail_summary(mail, source.name) for source, mail in mailboxes.beginnings(refs)]
             return mailboxes.warning | {"mails": mails}
@@ -141,13 +141,13 @@ class Mailbox(Module):
     @endpoint(allow=anyone, optional=TERMS, read_only=True, manages_transactions=True)
     def search(self, call):
         """Search the caller's mails, newest first, a page at a time."""
-        with self.lists.of(call.user_name), self.mailboxes(call) as mailboxes:
+        with self.searches.of(call.user_name), self.mailboxes(call) as mailboxes:
             return search(call, mailboxes)
 
     @endpoint(allow=anyone, read_only=True, manages_transactions=True)
     def threads(self, call):
         """List the caller's mails by thread, the thread with the newest mail first."""
-        with self.lists.of(call.user_name), self.mailboxes(call) as mailboxes:
+        with self.searches.of(call.user_name), self.mailboxes(call) as mailboxes:
             return list_threads(call, mailboxes)
 
     @endpoint(allow=anyone, read_only=True, manages_transactions=True)

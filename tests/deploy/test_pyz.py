@@ -5,6 +5,7 @@ import os
 import re
 import shutil
 import sys
+import time
 import zipfile
 from importlib import metadata
 from pathlib import Path
@@ -215,7 +216,11 @@ def test_serve_names_the_command_that_runs(pyz, folder):
     with running_instance(
         [*command, "--listen", f"127.0.0.1:{port}"], folder / "log", port, env=BARE_ENVIRON
     ):
-        hint = re.search("^  (.*) users get$", (folder / "log/log").read_text(), re.MULTILINE)[0]
+        until = time.monotonic() + 60  # it listens before it prints
+        while not (found := re.search("^  (.*) users get$", (folder / "log/log").read_text(), re.MULTILINE)):
+            assert time.monotonic() < until
+            time.sleep(0.05)
+        hint = found[0]
     assert '"user_name": "admin"' in run_command("bash", "-c", hint, cwd="/")
 
 

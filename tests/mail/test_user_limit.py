@@ -1,33 +1,33 @@
-"""Lists of a large mailbox take long: one user has three made at the same time at most, so that others are answered."""
+"""Searches of a large mailbox take long: one user has three at the same time at most, so that others are answered."""
 
 import contextlib
 
 import pytest
 
 pytestmark = pytest.mark.every_engine
-SENTENCE = "Your other requests are still running. Try again."
+SENTENCE = "Your other searches are still running. Try again."
 
 
-@pytest.mark.parametrize("url", ["mailbox/?get", "mailbox/?search", "mailbox/?threads"])
-def test_a_fourth_list_of_a_user_is_refused_and_other_users_are_answered(site, url):
+@pytest.mark.parametrize("url", ["mailbox/?search", "mailbox/?threads"])
+def test_a_fourth_search_of_a_user_is_refused_and_other_users_are_answered(site, url):
     fields = {"text": "x"} if "search" in url else {}
-    lists = site.app.modules["mailbox"].lists
+    searches = site.app.modules["mailbox"].searches
     with contextlib.ExitStack() as running:
         for _ in range(3):
-            running.enter_context(lists.of("ann"))
+            running.enter_context(searches.of("ann"))
         refused = site(url, user="ann", check=503, **fields)
         assert refused["status"] == SENTENCE and "mails" not in refused
         assert site(url, user="bob", **fields)["status"] == "ok"
-        assert site("?get_modules", user="ann")["status"] == "ok"
+        assert site("mailbox/?get", user="ann")["status"] == "ok"
     assert site(url, user="ann", **fields)["status"] == "ok"
-    assert not lists.running
+    assert not searches.running
 
 
-def test_a_list_that_fails_no_longer_counts(site):
+def test_a_search_that_fails_no_longer_counts(site):
     for _ in range(5):
         assert site("mailbox/?search", user="ann", check=400, before="x")["status"].startswith(
             "Invalid value"
         )
-    with pytest.raises(RuntimeError), site.app.modules["mailbox"].lists.of("ann"):
+    with pytest.raises(RuntimeError), site.app.modules["mailbox"].searches.of("ann"):
         raise RuntimeError
-    assert not site.app.modules["mailbox"].lists.running
+    assert not site.app.modules["mailbox"].searches.running
