@@ -82,8 +82,6 @@ def test_f36_a_write_that_finds_the_file_locked_is_not_answered_ok(either, held)
 
 
 def test_f36_a_locked_file_is_waited_for_five_seconds_and_no_more(site):
-    for store in (site.app.db, site.app.state):
-        assert store.connect().execute("PRAGMA busy_timeout").fetchall() == [(5000,)]
     with locking_daemon(site.dbpath, "BEGIN EXCLUSIVE") as connection:
         assert_busy(site, "users/?get")
         timer = threading.Timer(0.5, connection.rollback)
@@ -91,6 +89,8 @@ def test_f36_a_locked_file_is_waited_for_five_seconds_and_no_more(site):
         assert_done(site, "pop/?add", pop_user="ann")
         timer.join()
     assert site.sql("SELECT pop_user FROM popd") == [("ann",)]
+    for store in (site.app.db, site.app.state):
+        assert store.connect().execute("PRAGMA busy_timeout").fetchall() == [(5000,)]
 
 
 def test_f36_a_locked_user_database_is_busy_too(site):

@@ -237,7 +237,7 @@ def test_nor_does_a_look_at_databases_that_cannot_be_read(site):
         "REQUEST_METHOD": "GET",
         "PATH_INFO": "/pop/",
         "QUERY_STRING": "get",
-        "HTTP_COOKIE": "PHPSESSID=x",
+        "HTTP_COOKIE": "PHPSESSID=" + site.app.sessions.begin("nobody", "pw", None),
         "wsgi.input": io.BytesIO(),
     }
     assert outlived(site, **look) == ("Username is not set!", False)

@@ -1,6 +1,7 @@
 """The mailbox of a mail server's users, over IMAP from a Dovecot."""
 
 import imaplib
+import itertools
 import os
 import re
 
@@ -126,11 +127,14 @@ def make_letter(number, more=b"", text=b"Text.\r\n") -> bytes:
     )
 
 
+FILE_NUMBERS = itertools.count()  # Dovecot takes a file with the name of a deleted one for deleted, too
+
+
 def fill_inbox(dovecot, count: int):
     """Store many mails at once, as files of the Maildir."""
     folder = dovecot.folder / "home" / BOB / "Maildir/cur"
     owner = folder.stat()
     for number in range(count):
-        path = folder / f"{1446400000 + number}.M{number}P1.host:2,"
+        path = folder / f"{1446400000 + number}.M{next(FILE_NUMBERS)}P1.host:2,"
         path.write_bytes(make_letter(number, text=b"x" * 2000))
         os.chown(path, owner.st_uid, owner.st_gid)
