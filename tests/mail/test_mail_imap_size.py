@@ -80,7 +80,6 @@ def test_a_mail_that_is_too_large_is_not_read(site, inbox, monkeypatch):
 
 
 def test_more_requests_than_turns(site, inbox):
-    site.app.modules["mailbox"].lists.most = 36
     inbox.add(*map(make_letter, range(20)))
     with concurrent.futures.ThreadPoolExecutor(12) as threads:
         answers = list(threads.map(lambda _: ask_mailbox(site, "get"), range(36)))
