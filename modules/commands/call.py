@@ -1,6 +1,7 @@
 """Call any action of any module, with the rights of whoever can read the database file.
 
-Fields are field=value. field=- reads the value without echo, and so does the name alone of a field for a secret; a
+Without a module the command lists the modules, without an action the module's actions, and MODULE ACTION --help shows
+the action's fields. Fields are field=value. field=- reads the value without echo, and so does the name alone of a field for a secret; a
 required secret that is not given is asked for. Lists are JSON or separated by commas, objects are JSON, a file is
 named by its path (- is standard input). On a terminal the command prints tables, otherwise JSON; of an action that
 answers a file it writes the bytes.
@@ -15,27 +16,66 @@ from pathlib import Path
 import mailapi
 
 from ..http.event import Event
+from .call_help import describe_action, list_actions, list_modules, nearest
 from .progress import TerminalLine
+from .table import print_answer
 
 
 def options(parser):
+    parser.add_argument("-h", "--help", action="store_true", help="show this, or an action's fields")
     parser.add_argument("--as", dest="user_name", metavar="USER", help="act as this user, with their rights")
-    parser.add_argument("--json", action="store_true", help="print JSON on a terminal, too")
-    parser.add_argument(
-        "module", metavar="MODULE", help="a module's URL path, such as users; / for the API itself"
-    )
-    parser.add_argument("action", metavar="ACTION", help="an action, such as get or set_password")
-    parser.add_argument("fields", nargs="*", metavar="FIELD=VALUE")
+    form = parser.add_mutually_exclusive_group()
+    form.add_argument("--json", action="store_true", help="print JSON on a terminal, too")
+    form.add_argument("--table", action="store_true", help="print tables without a terminal, too")
+    parser.add_argument("--limit", type=int, metavar="N", help="list at most so many entries")
+    parser.add_argument("--after", metavar="KEY", help="list what comes after this key, the last one seen")
+    parser.add_argument("words", nargs="*", metavar="MODULE ACTION FIELD=VALUE")
+    parser.set_defaults(print_help=parser.print_help)
 
 
 def run(args):
+    if args.help and len(args.words) < 2:
+        return args.print_help()
     app = mailapi.create_app(args.config)
     generation = app.generation()
-    module = app.module(args.module.strip("/"), generation)
-    endpoint = module.choose({args.action: ""})
-    if endpoint is None:
-        actions = ", ".join(module.endpoints)
-        raise mailapi.ApiError(f"Unknown action {args.action}. {args.module} has: {actions}.")
+    if not args.words:
+        return list_modules(app, generation)
+    module = find_module(app, generation, args.words[0])
+    if len(args.words) == 1:
+        return list_actions(module)
+    endpoint = find_action(module, args.words[1])
+    if args.help:
+        return describe_action(module, endpoint, generation)
+    return call_action(app, generation, module, endpoint, args)
+
+
+def find_module(app: mailapi.Application, generation: mailapi.Generation, word: str) -> mailapi.Module:
+    """Return the module at a URL path; ApiError with the most similar path if there is none."""
+    try:
+        return app.module(word.strip("/"), generation)
+    except mailapi.ApiError as unknown:
+        if unknown.http != 404:
+            raise
+        hint = nearest(word.strip("/"), app.modules)
+        raise mailapi.ApiError(f"{unknown.status} {hint}`mailapi call` lists the modules.") from None
+
+
+def find_action(module: mailapi.Module, word: str) -> mailapi.Endpoint:
+    """Return an action by its name; ApiError with the most similar name if the module has none of that name."""
+    if endpoint := module.choose({word: ""}):
+        return endpoint
+    path, hint = module.path or "/", nearest(word, module.endpoints)
+    raise mailapi.ApiError(f"Unknown action {word}. {hint}`mailapi call {path}` lists the actions of {path}.")
+
+
+def call_action(
+    app: mailapi.Application,
+    generation: mailapi.Generation,
+    module: mailapi.Module,
+    endpoint: mailapi.Endpoint,
+    args,
+) -> int:
+    """Run an action, print its answer, and return the exit status."""
     call = make_call(app, generation, endpoint, args)
     if endpoint.download and sys.stdout.isatty():
         raise mailapi.ApiError("A file is not for the terminal: redirect it, > FILE.")
@@ -46,7 +86,8 @@ def run(args):
     if content is not None:
         sys.stdout.buffer.write(content)
         return 0
-    print_answer(answer, sys.stdout.isatty() and not args.json)
+    answer = mailapi.shorten(answer, call.limit) if call.limit else answer
+    print_answer(answer, args.table or sys.stdout.isatty() and not args.json)
     return 0 if answer["status"] in ("ok", "warning") else 1
 
 
@@ -54,10 +95,14 @@ def make_call(
     app: mailapi.Application, generation: mailapi.Generation, endpoint: mailapi.Endpoint, args
 ) -> mailapi.Call:
     """Return the call of an action from the command line's arguments: its fields, and the user of --as if given."""
-    fields = dict(read_field(argument, endpoint, generation) for argument in args.fields)
+    fields = dict(read_field(argument, endpoint, generation) for argument in args.words[2:])
+    if args.after is not None:
+        if "after" not in endpoint.query:
+            raise mailapi.ApiError(f"{endpoint.name} has no pages: leave out --after.")
+        fields["after"] = args.after
     fields |= ask_for_secrets(endpoint, generation, fields)
     mailapi.refuse_forbidden_text(fields)
-    call = mailapi.Call(app, generation, *endpoint.read(generation, fields, fields))
+    call = mailapi.Call(app, generation, *endpoint.read(generation, fields, fields), args.limit)
     name = args.user_name
     call.user_name, call.external_user = name, app.external_credentials(name) if name else None
     user = name is None or app.credentials(name)
@@ -113,7 +158,10 @@ def read_field(
     if not equals and kinds.get(name) is mailapi.secret:
         return name, read_secret(name)
     if not equals or name not in kinds:
-        raise mailapi.ApiError(f"{argument}: give FIELD=VALUE; the fields are {', '.join(kinds) or 'none'}.")
+        hint = nearest(name, kinds)
+        raise mailapi.ApiError(
+            f"{argument}: give FIELD=VALUE. {hint}The fields are {', '.join(kinds) or 'none'}."
+        )
     if kinds[name] is mailapi.file_content:
         return name, read_document(value)
     if value == "-":
@@ -155,40 +203,3 @@ def read_document(path: str) -> str:
         return (sys.stdin.buffer.read() if path == "-" else Path(path).read_bytes()).decode("utf-8-sig")
     except UnicodeDecodeError:
         raise mailapi.ApiError(f"{path} is not text in UTF-8.") from None
-
-
-def print_answer(answer: dict, as_table: bool):
-    """Print an answer's lists as tables and its other members below.
-
-    Print JSON if the answer contains objects, or if `as_table` is false.
-    """
-    lists = [value for value in answer.values() if isinstance(value, list)]
-    if not as_table or any(isinstance(value, dict) for value in answer.values()):
-        print(json.dumps(answer, ensure_ascii=sys.stdout.isatty(), indent=2, default=mailapi.readable))
-        return
-    for rows in lists:
-        print_table([row if isinstance(row, dict) else {"": row} for row in rows])
-    for name, value in answer.items():
-        if not isinstance(value, list) and (name != "status" or value != "ok" or len(answer) == 1):
-            print(mailapi.printable(value if name == "status" else f"{name}: {value}"))
-
-
-def print_table(rows: list[dict]):
-    """Print rows in columns, with the keys of the dictionaries as headings. Control characters are replaced."""
-    if not rows:
-        return print("(none)")
-    names = list(dict.fromkeys(name for row in rows for name in row))
-    cells = [names] + [[cell(row.get(name)) for name in names] for row in rows]
-    widths = [max(len(line[i]) for line in cells) for i in range(len(names))]
-    for line in cells:
-        print("  ".join(cell.ljust(width) for cell, width in zip(line, widths)).rstrip())
-    return None
-
-
-def cell(value) -> str:
-    """Return a value as one line of text; for a list of objects, their values separated by commas."""
-    if isinstance(value, list) and value and isinstance(value[0], dict):
-        return ", ".join(
-            mailapi.printable([part for part in row.values() if part is not None]) for row in value
-        )
-    return mailapi.printable(value)

@@ -1,6 +1,6 @@
 """The command line: each file of this folder that has a function `run` is a command.
 
-Such a file has a docstring, whose first line is the command's help, `options(parser)`, which declares its arguments,
+Such a file has a docstring, whose first paragraph is the command's help, `options(parser)`, which declares its arguments,
 and `run(args)`, which returns the exit status or None for 0.
 """
 
@@ -25,6 +25,13 @@ def main(arguments: list[str] | None = None) -> int:
     except BrokenPipeError:  # the program that reads our output has ended
         os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
         return 1
+    except KeyboardInterrupt:
+        print(file=sys.stderr)  # the shell's prompt begins on a new line
+        return 130
+    except OSError as error:
+        what = f"{error.filename}: " if error.filename else ""
+        print(f"mailapi: {printable(f'{what}{error.strerror or error}')}", file=sys.stderr)
+        return 1
     except ANSWERED as error:
         print(f"mailapi: {printable(error)}", file=sys.stderr)
         return 1
@@ -36,22 +43,32 @@ def main(arguments: list[str] | None = None) -> int:
 
 
 def read_arguments(arguments: list[str] | None) -> argparse.Namespace:
+    parser = make_parser()
+    args, late = parser.parse_known_args(arguments)
+    if late and (not hasattr(args, "words") or any(argument.startswith("-") for argument in late)):
+        parser.error(f"unrecognized arguments: {' '.join(late)}")
+    elif late:  # argparse takes no more words after an option
+        args.words += late
+    return args
+
+
+def make_parser() -> argparse.ArgumentParser:
+    """Return the parser of the command line; its default `commands` has the parsers of the commands by name."""
     parser = argparse.ArgumentParser(prog="mailapi", description="HTTP control plane for a mail server.")
     parser.add_argument("--version", action="version", version=__version__)
     commands = parser.add_subparsers(metavar="COMMAND", required=True)
     for name, command in sorted(find_commands().items()):
-        summary = command.__doc__.split("\n")[0].rstrip(".")
-        sub = commands.add_parser(name, help=summary, description=summary + ".")
+        summary = " ".join(command.__doc__.split("\n\n")[0].split())
+        # A command may declare a --help of its own.
+        sub = commands.add_parser(
+            name, help=summary.rstrip("."), description=summary, conflict_handler="resolve"
+        )
         default = os.environ.get("MAILAPI_CONFIG", "config.py")
         sub.add_argument("--config", default=default, help="the config.py to use (default: %(default)s)")
         command.options(sub)
         sub.set_defaults(run=command.run)
-    args, late = parser.parse_known_args(arguments)
-    if late and (not hasattr(args, "fields") or any(argument.startswith("-") for argument in late)):
-        parser.error(f"unrecognized arguments: {' '.join(late)}")
-    elif late:  # argparse takes no more fields after an option
-        args.fields += late
-    return args
+    parser.set_defaults(commands=commands.choices)
+    return parser
 
 
 def find_commands() -> dict:

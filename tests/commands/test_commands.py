@@ -196,14 +196,14 @@ def test_call_has_the_rights_of_whoever_can_read_the_file(installed, tmp_path):
 
 
 def test_call_refuses_with_a_sentence(installed, tmp_path):
-    assert "Unknown action nothing. users has: get, add" in run_mailapi(
+    assert "Unknown action nothing. `mailapi call users` lists" in run_mailapi(
         tmp_path, "call", "users", "nothing", check=1
     )
     assert "Unknown module pop." in run_mailapi(tmp_path, "call", "pop", "get", check=1)
-    assert "the fields are username, user_name" in run_mailapi(
+    assert "The fields are username, user_name" in run_mailapi(
         tmp_path, "call", "users", "get", "name=x", check=1
     )
-    assert "the fields are" in run_mailapi(tmp_path, "call", "users", "get", "username", check=1)
+    assert "The fields are" in run_mailapi(tmp_path, "call", "users", "get", "username", check=1)
     assert (
         json.loads(run_mailapi(tmp_path, "call", "users", "get", "--as", "bob", "username=bob"))["status"]
         == "ok"

@@ -167,8 +167,9 @@ def test_init_check_and_call(pyz, folder):
 
 
 def test_every_command_is_there(pyz, tmp_path):
-    commands = {"backup", "call", "check", "compile", "copy", "import-config", "init", "migrate", "serve"}
-    assert set(re.findall(r"^    ([a-z-]+)", run_command(PYTHON, pyz, "--help"), re.MULTILINE)) == commands
+    commands = "backup call check compile completion copy import-config init man migrate serve"
+    found = re.findall(r"^    ([a-z-]+)", run_command(PYTHON, pyz, "--help"), re.MULTILINE)
+    assert set(found) == set(commands.split())
     (tmp_path / "config.php").write_text('<?php $dbpath = "/x"; $modulelist = array("User" => "user.php");')
     assert '"User": "modules/users.py"' in run_command(PYTHON, pyz, "import-config", tmp_path / "config.php")
 

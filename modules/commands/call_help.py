@@ -1,0 +1,84 @@
+"""What `mailapi call` says about modules, their actions and fields, all from the declarations; and what a wrong word
+may have meant."""
+
+import difflib
+import re
+import sys
+from collections.abc import Callable, Iterable
+
+import mailapi
+
+KINDS: dict[Callable, str] = {
+    mailapi.php_text: "text",
+    mailapi.raw_text: "text",
+    mailapi.long_text: "text",
+    mailapi.address: "address",
+    mailapi.secret: "secret: the field's name alone asks for it",
+    mailapi.file_content: "path of a file; - is standard input",
+    mailapi.whole_number: "whole number",
+    mailapi.optional_number: "whole number",
+    mailapi.boolean: "1 or 0",
+    mailapi.list_of_text: "a,b,c or a JSON list",
+}
+
+
+def nearest(word: str, words: Iterable[str]) -> str:
+    """Return "Did you mean X? " for the one of `words` that is most like a wrong word, or "" if none is."""
+    found = difflib.get_close_matches(word[:50], list(words), n=1)
+    return f"Did you mean {found[0]}? " if found else ""
+
+
+def list_modules(app: mailapi.Application, generation: mailapi.Generation):
+    """Print the paths of the configured modules, each with a sentence."""
+    modules = [module for module in app.modules.values() if generation.number in module.generations]
+    print_pairs((module.path or "/", about_module(module)) for module in modules)
+    print("\n`mailapi call MODULE` lists a module's actions.")
+
+
+def list_actions(module: mailapi.Module):
+    """Print the actions of a module, each with the first sentence of its description."""
+    print(f"{about_module(module)}\n")
+    print_pairs((name, first_sentence(each.action)) for name, each in module.endpoints.items())
+    print(f"\n`mailapi call {module.path or '/'} ACTION --help` shows an action's fields.")
+
+
+def describe_action(module: mailapi.Module, endpoint: mailapi.Endpoint, generation: mailapi.Generation):
+    """Print what an action does, who may call it, its fields, and an example."""
+    print(re.sub(r"\n {8}", "\n", (endpoint.action.__doc__ or "").strip()))
+    print("\nWho may: " + "; ".join(rule.description for rule in endpoint.allow) + ".")
+    needed, fields = endpoint.needed(generation), endpoint.fields(generation) | endpoint.query
+    if fields:
+        print("\nFields:")
+        print_pairs(
+            (f"  {name}", describe_kind(kind) + (" (required)" if name in needed else ""))
+            for name, kind in sorted(fields.items(), key=lambda field: field[0] not in needed)
+        )
+    example = " ".join(f"{name}={'-' if fields[name] is mailapi.secret else '…'}" for name in needed)
+    file = " > FILE" if endpoint.download else ""
+    print(f"\nExample: mailapi call {module.path or '/'} {endpoint.name} {example}".rstrip() + file)
+
+
+def describe_kind(kind: Callable) -> str:
+    """Return what a field takes, in a few words: from KINDS, or from the docstring of its field type."""
+    if kind in KINDS:
+        return KINDS[kind]
+    sentence = re.split(r"[;.] |[;.]$|, or None", (kind.__doc__ or "").split("\n")[0])[0]
+    return re.sub(r"^Read |^the (request )?field `?\w+`?: ", "", re.sub("^Read ", "", sentence)) or "JSON"
+
+
+def about_module(module: mailapi.Module) -> str:
+    """Return the sentence that describes a module: the first one of its file, without the name before it."""
+    sentence = (sys.modules[type(module).__module__].__doc__ or "").strip().split("\n")[0]
+    return sentence.partition(": ")[2] if module.path else "the API itself"
+
+
+def first_sentence(action: Callable) -> str:
+    return re.split(r"(?<=[.:]) |\n\n|;", " ".join((action.__doc__ or "").split()))[0].rstrip(".:")
+
+
+def print_pairs(pairs: Iterable[tuple[str, str]]):
+    """Print names and what is said about them in two columns."""
+    found = list(pairs)
+    width = max((len(name) for name, _ in found), default=0)
+    for name, text in found:
+        print(f"{name.ljust(width)}  {text}")

@@ -1,0 +1,143 @@
+"""What `mailapi call` says about modules, actions and fields, how it prints lists, and its answers to mistakes."""
+
+import contextlib
+import fcntl
+import os
+import pty
+import re
+import signal
+import struct
+import subprocess
+import termios
+
+import pytest
+
+import mailapi
+from support.command_line import MAILAPI, run_mailapi, write_config
+from support.site import Site
+
+pytestmark = pytest.mark.slow
+
+
+@pytest.fixture
+def site(tmp_path):
+    site = Site(tmp_path)
+    write_config(tmp_path)
+    return site
+
+
+def test_every_module_and_action_is_described(site, tmp_path):
+    app = mailapi.create_app(str(tmp_path / "config.py"))
+    said = run_mailapi(tmp_path, "call")
+    for module in app.modules.values():
+        path = module.path or "/"
+        if 9 not in module.generations:
+            assert not re.search(rf"^{path} ", said, re.M)
+            continue
+        assert re.search(rf"^{path} +\S.*\w", said, re.M)
+    said = run_mailapi(tmp_path, "call", "users")
+    for name in app.modules["users"].endpoints:
+        assert re.search(rf"^{name}  +[A-Z]\w+ .*\w$", said, re.M)
+
+
+def test_help_of_an_action_has_its_fields_and_who_may_call_it(site, tmp_path):
+    said = run_mailapi(tmp_path, "call", "users", "add", "--help")
+    assert said.startswith("Add a user")
+    assert "Who may: admin; with delegates_add_users also delegates" in said
+    assert re.search(r"^  user_name +text \(required\)$", said, re.M)
+    assert re.search(r"^  user_authdata +secret", said, re.M)
+    assert "Example: mailapi call users add user_name=…" in said
+    assert run_mailapi(tmp_path, "call", "users", "add", "-h") == said
+    assert "> FILE" in run_mailapi(tmp_path, "call", "mailbox", "raw", "--help")
+    assert run_mailapi(tmp_path, "call", "--help").startswith("usage: mailapi call")
+
+
+@pytest.mark.parametrize("generation", [8, 9])
+def test_every_action_has_a_help_in_both_generations(tmp_path, generation):
+    Site(tmp_path, generation)
+    write_config(tmp_path)
+    app = mailapi.create_app(str(tmp_path / "config.py"))
+    from mailapi_modules.commands import call_help
+
+    for module in app.modules.values():
+        for endpoint in module.endpoints.values():
+            with contextlib.redirect_stdout(open(os.devnull, "w")) as nowhere, nowhere:
+                call_help.describe_action(module, endpoint, app.generation())
+            for kind in (endpoint.fields(app.generation()) | endpoint.query).values():
+                assert "None" not in call_help.describe_kind(kind)
+
+
+@pytest.mark.parametrize(
+    "typed, answer",
+    [
+        ("userss get", "Unknown module userss. Did you mean users? `mailapi call` lists the modules."),
+        ("users gett", "Unknown action gett. Did you mean get? `mailapi call users` lists the actions of users."),
+        ("users qqqqq", "Unknown action qqqqq. `mailapi call users` lists the actions of users."),
+        ("users add user_nam=x", "user_nam=x: give FIELD=VALUE. Did you mean user_name? The fields are user_name, "),
+        ("users add user_name=x --after y", "add has no pages: leave out --after."),
+        ("users import file=missing.csv", "missing.csv: No such file or directory"),
+    ],
+)  # fmt: skip
+def test_a_wrong_word_is_answered_by_what_would_have_been_right(site, tmp_path, typed, answer):
+    before = site.dump()
+    said = run_mailapi(tmp_path, "call", *typed.split(), check=1)
+    assert said.startswith(f"mailapi: {answer}") and "Errno" not in said
+    assert site.dump() == before
+
+
+def test_pages_of_a_list(site, tmp_path):
+    said = run_mailapi(tmp_path, "call", "users", "get", "--table", "--after", "ann", "--limit", "1")
+    assert [line.split()[0] for line in said.splitlines()] == ["user_name", "bob"]
+    assert run_mailapi(tmp_path, "call", "--limit", "2", "users", "get", "--table").count("\n") == 3
+
+
+def on_a_terminal(folder, columns, *arguments) -> list[str]:
+    """Run mailapi on a terminal of that width, and return the lines that it shows."""
+    ours, theirs = pty.openpty()
+    fcntl.ioctl(theirs, termios.TIOCSWINSZ, struct.pack("HHHH", 24, columns, 0, 0))
+    environ = {name: value for name, value in os.environ.items() if name not in ("COLUMNS", "LINES")}
+    process = subprocess.Popen(
+        [*MAILAPI, *arguments], cwd=folder, stdin=theirs, stdout=theirs, env=environ | {"TZ": "UTC"}
+    )
+    os.close(theirs)
+    said = b""
+    with contextlib.suppress(OSError):  # the other end was closed: it is over
+        while part := os.read(ours, 4096):
+            said += part
+    os.close(ours)
+    assert process.wait(60) == 0
+    return said.decode().splitlines()
+
+
+def test_a_table_fits_the_terminal_and_has_dates(site, tmp_path):
+    run_mailapi(tmp_path, "call", "--as", "root", "tokens", "add", "token_name=" + "long " * 30)
+    site.state("UPDATE token SET token_created = 1700000000")
+    heading, row = on_a_terminal(tmp_path, 100, "call", "--as", "root", "tokens", "get")
+    assert max(len(heading), len(row)) <= 100
+    assert "…" in row and "2023-11-14 22:13:20" in row
+    assert "expires" not in heading  # a column without a value
+    wide_heading, wide_row = on_a_terminal(tmp_path, 400, "call", "--as", "root", "tokens", "get")
+    assert "token_expires" in wide_heading and "long " * 29 in wide_row and "false" in wide_row
+
+
+def test_interrupting_a_command_shows_no_traceback(site, tmp_path):
+    ours, theirs = pty.openpty()
+    process = subprocess.Popen(
+        [*MAILAPI, "call", "users", "add", "user_name=x", "user_authdata=-"],
+        cwd=tmp_path,
+        stdin=theirs,
+        stdout=theirs,
+        stderr=theirs,
+        start_new_session=True,
+    )
+    said = b""
+    while b"user_authdata: " not in said:
+        said += os.read(ours, 4096)
+    process.send_signal(signal.SIGINT)
+    assert process.wait(60) == 130
+    os.close(theirs)
+    with contextlib.suppress(OSError):
+        said += os.read(ours, 4096)
+    os.close(ours)
+    assert b"Traceback" not in said and b"KeyboardInterrupt" not in said
+    assert not site.sql("SELECT 1 FROM users WHERE user_name = 'x'")
