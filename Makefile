@@ -44,6 +44,10 @@ bench: .venv/tested servers
 pyz: .venv/bundled
 	@$(BIN)/python build_pyz.py
 
+# A Debian package of mailapi.pyz, with a service: dist/mailapi-server_VERSION_all.deb.
+deb: .venv/bundled
+	@$(BIN)/python packaging/build_deb.py
+
 # The servers that tests start as private instances: Debian's packages, where we may install them.
 servers:
 	@missing=$$(for name in $(SERVERS); do dpkg -s $$name >/dev/null 2>&1 || echo $$name; done); \
@@ -70,4 +74,4 @@ servers:
 clean:
 	rm -rf .venv build dist *.egg-info .pytest_cache .hypothesis
 
-.PHONY: run test quick lint servers fuzz stress bench pyz clean
+.PHONY: run test quick lint servers fuzz stress bench pyz deb clean

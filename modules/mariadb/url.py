@@ -43,5 +43,5 @@ def read_url(url: str, key: str, also: Iterable[str] = ()) -> dict:
     try:
         import pymysql  # noqa: F401  the driver, an optional dependency
     except ImportError:
-        raise ConfigError(f"{key} needs PyMySQL: install mailapi[mariadb].") from None
+        raise ConfigError(f"{key} needs PyMySQL: install mailapi-server[mariadb].") from None
     return options

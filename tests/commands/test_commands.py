@@ -8,6 +8,7 @@ import socket
 import sqlite3
 import subprocess
 import sys
+import tarfile
 import urllib.error
 import urllib.request
 
@@ -315,15 +316,19 @@ def test_the_password_of_a_new_administrator_is_shown_even_where_serving_fails(t
     assert mailapi.verify(password, app.db.one(mailapi.CREDENTIALS_OF, user="admin")["user_authdata"])
 
 
-def test_the_wheel_runs_outside_the_checkout(tmp_path):
+def test_the_wheel_of_the_sdist_runs_outside_the_checkout(tmp_path):
     shutil.copytree(
-        ROOT, tmp_path / "source", ignore=shutil.ignore_patterns(".*", "build", "tests", "*.egg-info")
+        ROOT, tmp_path / "source", ignore=shutil.ignore_patterns(".*", "build", "dist", "*.egg-info")
     )
     subprocess.run(
-        [sys.executable, "-m", "build", "--wheel", "--outdir", tmp_path, tmp_path / "source"],
+        [sys.executable, "-m", "build", "--outdir", tmp_path, tmp_path / "source"],
         check=True,
         capture_output=True,
     )
+    (sdist,) = tmp_path.glob("mailapi_server-*.tar.gz")
+    with tarfile.open(sdist) as archive:
+        names = {name.partition("/")[2] for name in archive.getnames()}
+    assert names >= {"mailapi.py", "modules/users.py", "docs/deploy.md", "tests/conftest.py", "Makefile"}
     subprocess.run([sys.executable, "-m", "venv", "--system-site-packages", tmp_path / "env"], check=True)
     (wheel,) = tmp_path.glob("*.whl")
     python = tmp_path / "env/bin/python"
@@ -347,3 +352,5 @@ def test_the_wheel_runs_outside_the_checkout(tmp_path):
         text=True,
     ).stdout
     assert str(tmp_path) in where
+    assert (tmp_path / "env/share/mailapi/mailapi.service").exists()
+    assert (tmp_path / "env/share/doc/mailapi-server/deploy.md").exists()
