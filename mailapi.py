@@ -1375,6 +1375,7 @@ class Call:
     identified = False
     authdata: str | None = None  # the caller's user_authdata, as read with the permissions
     refused_wait = ""  # for the audit: which wait refused the log-in
+    unchanged = False  # set by an action that may change something where there was nothing to change
     external_user: dict | None = None  # credentials from another database, in place of the row of `users`
 
     def __init__(
@@ -1749,8 +1750,8 @@ class RequestHandler:
         finally:
             if self.reserved:
                 self.app.large_bodies.give_back(self.reserved)
-        only_read = self.chosen and self.chosen.read_only and self.via == "session"
-        if not only_read or answer["status"] != "ok":
+        only_read = self.chosen and (self.chosen.read_only or self.call and self.call.unchanged)
+        if not only_read or self.via != "session" or answer["status"] != "ok":
             self.app.db.release()  # what follows may wait for the state database
             self.report(self.refused.audit if self.refused else answer["status"], http)
         if self.mounted_response is not None:

@@ -86,6 +86,7 @@ class Mailbox(Module):
     def read(self, call):
         """Return a mail with its text and mark it as read. `mail_read` in the answer is the value before."""
         mail, source, warning = self.fetched(call, mark_read=True)
+        call.unchanged = bool(mail["mail_read"])
         return warning | {"mail": mail_details(mail, source)}
 
     @endpoint(**OF_MAIL)

@@ -31,7 +31,7 @@ class Event:
         self.session = sha256(call.session)[:12] if call.session else ""
         self.logs_in = self.via in ("password", "log-out")
         if chosen:
-            self.action, self.changes = chosen.name, not chosen.read_only
+            self.action, self.changes = chosen.name, not (chosen.read_only or call.unchanged)
         if chosen and chosen.required:
             allowed = chosen.identifiers
             given = {name: call.body.get(name) for name in chosen.needed(call.generation) if name in allowed}

@@ -107,12 +107,13 @@ class MailSource:
     def fetch(self, mail_id: int, mark_read: bool = False) -> dict | None:
         """Return a whole mail, or None if it does not exist.
 
-        `mark_read` also marks it as read, in the same transaction; the returned mail still has the earlier state.
+        `mark_read` also marks it as read; the returned mail still has the earlier state. Nothing is written if it is
+        marked already, and a large mail is loaded before others have to wait.
         """
-        with self.transaction("IMMEDIATE" if mark_read else "DEFERRED") as db:
+        with self.transaction() as db:
             mail = db.one(ONE_MAIL, user=self.user, mail_id=mail_id)
-            if mail and mark_read:
-                db.execute(MARK, user=self.user, mail_id=mail_id, mail_read=1)
+        if mail and mark_read and not mail["mail_read"]:
+            self.mark(mail_id, read=True)
         return mail
 
     def mark(self, mail_id: int, read: bool) -> bool:

@@ -8,6 +8,7 @@ import pytest
 
 import mailapi
 from support.browsers import ask, credentials
+from support.mails import deliver
 from support.recorded import LISTED_COLUMNS, audit_rows
 from support.site import MODULES, Site, authdata
 
@@ -87,6 +88,21 @@ def test_changes_and_refusals_are_recorded_and_successful_reads_are_not(either):
         status = ask(browser, url, **fields)["status"]
         assert audit_rows(either)[-1] == (*who, *row[:3], row[3] or status, row[4])
     assert len(audit_rows(either)) == 8
+
+
+def test_reading_a_mail_writes_once_only(site):
+    deliver(site)
+    browser = site.browser(REMOTE_ADDR=HERE)
+    ask(browser, "?login", auth=credentials())
+    first = ask(browser, "mailbox/?read", mail_id=1)
+    recorded, file = audit_rows(site), site.dbpath.read_bytes()
+    assert recorded[-1][3:] == ("mailbox", "read", "1", "ok", 200)
+    again = ask(browser, "mailbox/?read", mail_id=1)
+    assert again["mail"] == first["mail"] | {"mail_read": 1}
+    assert audit_rows(site) == recorded and site.dbpath.read_bytes() == file
+    ask(browser, "mailbox/?unread", mail_id=1)
+    assert ask(browser, "mailbox/?read", mail_id=1)["mail"]["mail_read"] == 0
+    assert len(audit_rows(site)) == len(recorded) + 2
 
 
 def test_token_is_recorded_by_its_name(site):
