@@ -172,24 +172,32 @@ class Link:
         return {name: str(limit) for name, limit in limits.items() if name in variables}
 
     def make_tables(self, connection):
-        """Create the missing tables of the state database and, in a Galera cluster, the table mailapi_turn.
-
-        In a cluster, transactions that write lock a row of mailapi_turn, so that they run one after the other.
-        """
-        if self.tables_made or not (self.schema or connection.in_cluster):
+        """Create missing tables, unless this process has done so. If another one does the same now, try again."""
+        if self.tables_made or not self.needs_tables(connection):
             return
         import pymysql
 
-        wait_for(connection, LONGEST_SILENCE)
+        wait_for(connection, self.longest_silence)
         for left in reversed(range(10)):
             try:
-                tables.add_state_tables(connection, self.schema or "")
+                self.create_tables(connection)
                 break
             except pymysql.MySQLError as error:
                 if code(error) not in UNDONE or not left:
                     raise
-                time.sleep(random.uniform(0, 0.1))  # another instance creates them, too
+                time.sleep(random.uniform(0, 0.1))
         self.tables_made = True
+
+    def needs_tables(self, connection) -> bool:
+        """Return whether mailapi creates tables here: those of the state database, or one for a Galera cluster."""
+        return bool(self.schema or connection.in_cluster)
+
+    def create_tables(self, connection):
+        """Create the missing tables of the state database and, in a Galera cluster, the table mailapi_turn.
+
+        In a cluster, transactions that write lock a row of mailapi_turn, so that they run one after the other.
+        """
+        tables.add_state_tables(connection, self.schema or "")
 
 
 def is_refusal(number: int) -> bool:

@@ -6,9 +6,9 @@ import peewee
 
 from mailapi import log
 
+from . import tables
 from .errors import NO_SUCH_LETTERS, NoSuchLetters, Unfit, Unreachable, code
 from .link import Link
-from .pool import wait_for
 from .store import ServerStore
 from .url import read_url
 
@@ -36,21 +36,17 @@ class SharedLink(Link):
         """Return no session variables with time limits: `longest_silence`, the driver's time limit, is shorter."""
         return {}
 
-    def make_tables(self, connection):
-        """Create the tables of `schema`, unless the database has the last of them, Sequences.
+    def needs_tables(self, connection) -> bool:
+        return bool(self.schema)
+
+    def create_tables(self, connection):
+        """Run the statements of `schema`, unless the last one, which inserts the rows of Sequences, was run already.
 
         MariaDB cannot create several tables in one transaction.
         """
-        statements = [part for part in self.schema.split(";\n") if part.strip()]
-        if self.tables_made or not statements:
-            return
-        wait_for(connection, self.longest_silence)
-        cursor = connection.cursor()
-        cursor.execute("SHOW TABLES")
-        if "Sequences" not in {row[0] for row in cursor.fetchall()}:
-            for statement in statements:
-                cursor.execute(statement)
-        self.tables_made = True
+        if not tables.has_rows(connection, "Sequences"):
+            for statement in filter(str.strip, self.schema.split(";\n")):
+                connection.cursor().execute(statement)
 
 
 class SharedStore(ServerStore):
