@@ -16,6 +16,7 @@ from .base import Client, ServiceDown
 SESSION_SECONDS = 10  # of a conversation, from the greeting on
 MAX_BYTES = 4 * 1024 * 1024  # received in one conversation
 MAX_LINE = 8192  # bytes
+MAX_WORDS = 50_000  # words and lines of a response: each takes up to a hundred bytes of memory
 TOKEN = re.compile(rb'"((?>(?:[^"\\]|\\.)*))"?|([^\s"]+)')
 
 
@@ -127,8 +128,12 @@ class Conversation:
 
     def read_response(self) -> tuple[list[list[str]], list[str]]:
         lines: list[list[str]] = []
+        left = MAX_WORDS
         while True:
             status, tokens = self.read_tokens()
+            left -= 1 + len(tokens)
+            if left < 0:
+                raise OSError("it sends too much")
             if status == b"OK":
                 return lines, tokens[1:]
             if status:
