@@ -1,4 +1,4 @@
-"""Accounts: each user's mailbox, calendars and contacts at other servers; the users of the mail server's own database."""
+"""Accounts: users' mailboxes, calendars and contacts at other servers, and the users of the mail server's database."""
 
 import os
 from collections.abc import Iterator
