@@ -50,7 +50,7 @@ class Deadline:
             each.close()
 
     def count_received(self, size: int) -> int:
-        """Count `size` received bytes, and return `size`. Raise OSError if they exceed the limit of bytes."""
+        """Count `size` received bytes against the limit of the conversation, and return `size`. OSError beyond it."""
         self.max_bytes -= size
         if self.max_bytes < 0:
             raise OSError("it sends too much")

@@ -126,9 +126,9 @@ class Ledger:
         )
 
     def needs_attempt(self, kind: str, service: dict | None) -> bool:
-        """Return whether a service account must still be created at its server, or again because the server is new.
+        """Return whether a service account has to be created at its server: for the first time, or at a new URL.
 
-        `service` is its row of ServiceAccounts; None if it has none yet. A server with another URL is new.
+        `service` is its row of ServiceAccounts; None if it has none yet.
         """
         url = self.urls.get(kind)
         return service is None or url is not None and (service["state"] != "ok" or service["url"] != url)
