@@ -71,7 +71,7 @@ class Mailbox(Module):
             self.kinds.append(imap_source.imap_factory(app.config, self.validity))
 
     def mailboxes(self, call) -> Mailboxes:
-        """Return the mailboxes of the caller, in databases and on the IMAP server, as one object for this request."""
+        """Return all sources of the caller's mails (databases and IMAP server) as one object for this request."""
         return Mailboxes(call, self.kinds)
 
     @endpoint(allow=anyone, optional={"mail_only_unread": boolean}, read_only=True, manages_transactions=True)
@@ -155,7 +155,7 @@ class Mailbox(Module):
 
     @endpoint(allow=anyone, read_only=True, manages_transactions=True)
     def unread_count(self, call):
-        """Count the caller's unread mails: in total, and in each place that stores mails."""
+        """Count the caller's unread mails: in total, and in each source (database or server)."""
         with self.mailboxes(call) as mailboxes:
             counts = mailboxes.unread_counts()
             return mailboxes.warning | {"unread_count": sum(counts.values()), "unread_counts": counts}
