@@ -695,7 +695,7 @@ Statement = tuple[str, Callable[[Mapping], Sequence] | None]  # SQL, and a binde
 
 
 def binder(parameters: Sequence) -> Callable[[Mapping], Sequence] | None:
-    """Return a function that makes a statement's parameters from a dictionary of values; None if it has none."""
+    """Return a function from {name: value} to the list of a statement's parameters; None if it has no parameters."""
     names = [each.name if type(each) is Param else number for number, each in enumerate(parameters)]
     constants = {n: each for n, each in enumerate(parameters) if type(each) is not Param}
     if len(names) < 2:
@@ -1945,7 +1945,8 @@ class RequestHandler:
     ##### The fields and the action
 
     def read_fields(self, call: Call, body: dict | bytes, auth: dict | None, query: dict):
-        """Convert the request's fields and store them in `call`. Parses a large body, which is still bytes."""
+        """Convert the request's fields and store them in `call`. A large body, which is still bytes, is parsed
+        first."""
         if isinstance(body, bytes):
             fields = load_part("http.large_bodies").read_for_caller(call, self.chosen, body, auth)
         else:

@@ -136,10 +136,10 @@ CREATE INDEX IF NOT EXISTS audit_entry_wait ON audit_entry (wait);
         return False
 
     def insert(self, row: dict, failed: int, wait: str | None) -> bool:
-        """Insert a row into the audit and return True; or count it in an earlier equal row, and return False.
+        """Insert a row into the audit and return True; or count the event in a row that is there, and return False.
 
-        `failed` is the kind of event: DONE, NOT_LOGGED_IN or REFUSED. `wait` identifies the waiting time (after failed
-        log-ins) that a log-in has ignored; all log-ins in that time are counted in one row.
+        `failed` is the kind of event: DONE, NOT_LOGGED_IN or REFUSED. `wait` identifies the time for which a log-in
+        should have waited after failed ones: all log-ins during it share a row. None for all other events.
         """
         state = self.app.state
         with state.transaction():

@@ -195,9 +195,9 @@ class MSA(Module):
         }
 
     def set_database(self, call):
-        """Store the path of the user's own database, if the request sets one (docs/wire.md F29).
+        """Store the path of the user's own database if the request has one, in schema version 8 (docs/wire.md F29).
 
-        The path is the route of incoming mail with the router `store`. Schema version 9 does not have it: do nothing.
+        It is the route of incoming mail with the router `store`. In schema version 9, do nothing.
         """
         body = call.body
         if call.generation.number == 8 and body["msa_inrouter"] == "store" and "msa_inroute" in body:

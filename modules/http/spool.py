@@ -81,9 +81,9 @@ class Spooled:
             self.victims(connection, size)
 
     def new_interval(self) -> tuple[int, int]:
-        """Begin a new period, after the pace of all connections was measured.
+        """Begin a new period. Return how many requests were refused and how many connections closed in the last one.
 
-        Return how many requests were refused, and how many connections closed, in the last one.
+        Call it after the pace of all connections was measured.
         """
         with self.lock:
             counts, self.refused, self.closed, self.all_fast = (self.refused, self.closed), 0, 0, False

@@ -30,7 +30,7 @@ def matches(column: Field) -> Expression:
 
 
 def filter_values(filters: dict[str, str | None]) -> dict[str, str | int | None]:
-    """Return the parameters of the conditions by matches(). `filters` has the wanted value for each column."""
+    """Return the parameters of a query that is filtered by matches(). `filters` has each column's wanted value."""
     starts = {
         f"{name}_start": -len(value) if value and value[0] == "@" else 1 for name, value in filters.items()
     }

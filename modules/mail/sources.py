@@ -73,7 +73,7 @@ class MailSource:
         self.call, self.user = call, call.user_name
 
     def exists(self) -> bool:
-        """Return whether the caller has this source."""
+        """Return whether the caller has this source, for example a database of their own."""
         return True
 
     @contextlib.contextmanager

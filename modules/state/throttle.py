@@ -171,9 +171,9 @@ class LoginThrottle:
         )
 
     def check_wait(self, subject: str, failures: int, last: int, now: int):
-        """Raise TooManyFailures if the next log-in has to wait longer than until `now`, for this number of failures.
+        """Raise TooManyFailures if `now` is too early for a log-in after so many failures.
 
-        `last` is when the last one failed (seconds since 1970, as `now`).
+        `last` is the time of the last failure. Both are in seconds since 1970.
         """
         if (over := failures - self.free) < 0:
             return
@@ -220,11 +220,11 @@ def bucket(key: str, value: str) -> int:
 
 
 def user_prefix(user_name: str) -> str:
-    """Return the text with which the subjects of all networks of a user begin, in table known_address."""
+    """Return the text with which the keys of all networks of a user begin, in table known_address."""
     return sha256(f"owner {user_name}")[:24]
 
 
 def network_subjects(user_name: str, network: str) -> dict[str, str]:
-    """Return how table known_address names a user's network: `subject`, and `former` in older versions."""
+    """Return the keys of a user's network in table known_address: `subject`, and `former`, that of older versions."""
     both = sha256(f"both {network} {user_name}")
     return {"subject": sha256(f"owner {user_name}")[:24] + both[:40], "former": both}
