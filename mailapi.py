@@ -93,7 +93,7 @@ class Config:
     services: dict = dataclasses.field(default_factory=dict, repr=False)
 
     def resolve(self, base: Path) -> "Config":
-        """Complete relative paths by the folder `base`. An empty `state` becomes dbpath + ".state", or the same
+        """Complete paths by the folder `base`. An empty `state` becomes dbpath + ".state", or dbpath if that is a
         URL."""
         self.base = base
         self.state = self.state or (self.dbpath if is_url(self.dbpath) else self.dbpath + ".state")
@@ -983,14 +983,12 @@ class Caller:
         return self.admin or user_name in self.delegated_users
 
     def may_manage(self, expression: str) -> bool:
-        """Return whether the caller may manage an address pattern such as `%@corp.org`: as admin, or as a delegate who
-        has a pattern that covers it (docs/wire.md F09)."""
+        """Return whether the caller, as admin or delegate, may manage an address pattern (docs/wire.md F09)."""
         return self.admin or any(covers(given, expression) for given in self.delegated_expressions)
 
 
 def covers(given: str, expression: str) -> bool:
-    """Return whether the LIKE pattern `given` covers another one, as `%@corp.org` covers `a%@corp.org`: it matches
-    every address that `expression` matches (docs/wire.md F39)."""
+    """Return whether the LIKE pattern `given` matches every address that `expression` matches (docs/wire.md F39)."""
     if len(expression) > LONGEST or len(given.replace("%", "")) > len(expression):
         return False
     return covering(given).fullmatch(expression) is not None
@@ -1203,8 +1201,8 @@ class Module:
         return []
 
     def check(self, repair: bool) -> Iterable[tuple[bool | None, str]]:
-        """Yield lines for `mailapi check`: a sentence, and True if all is well, False for an error, None for a
-        warning. repair: first correct what can be corrected."""
+        """Yield lines for `mailapi check`: True, False (error) or None (warning), and a sentence. repair: mend
+        errors."""
         return ()
 
     def mount(self, handler: "RequestHandler", path: str) -> bottle.HTTPResponse:
@@ -1945,8 +1943,7 @@ class RequestHandler:
     ##### The fields and the action
 
     def read_fields(self, call: Call, body: dict | bytes, auth: dict | None, query: dict):
-        """Convert the request's fields and store them in `call`. A large body, which is still bytes, is parsed
-        first."""
+        """Convert the request's fields and store them in `call`. A large body (bytes) is parsed only now."""
         if isinstance(body, bytes):
             fields = load_part("http.large_bodies").read_for_caller(call, self.chosen, body, auth)
         else:

@@ -152,11 +152,11 @@ CREATE INDEX IF NOT EXISTS audit_entry_wait ON audit_entry (wait);
         return True
 
     def prune(self, failed: int, upto: int, now: int):
-        """Delete rows of a kind of event that exceed its share of the disk, and rows older than audit_lifetime.
+        """Delete old rows of one kind of event: those beyond its share of the disk, and those past audit_lifetime.
 
-        `failed` is the kind: DONE, NOT_LOGGED_IN or REFUSED. `upto` is the number of bytes written before the oldest
-        row that stays. A clock that jumped ahead deletes nothing: ages count from the latest row that is at least a
-        day old.
+        `failed` is the kind: DONE, NOT_LOGGED_IN or REFUSED. The newest rows stay; `upto` is how many bytes were
+        written before them. So that a clock which jumped ahead deletes nothing, ages count from the latest row that is
+        at least a day old.
         """
         state, lifetime = self.app.state, self.app.config.audit_lifetime
         obsolete = state.column(TOO_MANY, failed=failed, upto=upto)

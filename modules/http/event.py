@@ -25,7 +25,7 @@ class Event:
     refused_wait: str = ""  # which wait refused a log-in that came too early
 
     def describe(self, call: Call, chosen: Endpoint | None):
-        """Add the user, the action and the names of what it was about, from the call. Secrets are left out."""
+        """Fill in who called which action, and which user, address or other thing it was about, but no secret."""
         self.user_name, self.refused_wait = call.user_name or call.claimed_name, call.refused_wait
         self.confirmed = call.identified or self.via in ("log-out", "local")
         self.session = sha256(call.session)[:12] if call.session else ""
