@@ -93,8 +93,7 @@ class Config:
     services: dict = dataclasses.field(default_factory=dict, repr=False)
 
     def resolve(self, base: Path) -> "Config":
-        """Complete paths by the folder `base`. An empty `state` becomes dbpath + ".state", or dbpath if that is a
-        URL."""
+        """Complete paths by the folder `base`. An empty `state` becomes dbpath + ".state", or dbpath if a URL."""
         self.base = base
         self.state = self.state or (self.dbpath if is_url(self.dbpath) else self.dbpath + ".state")
         self.dbpath, self.state = (db if is_url(db) else str(base / db) for db in (self.dbpath, self.state))
@@ -1201,8 +1200,7 @@ class Module:
         return []
 
     def check(self, repair: bool) -> Iterable[tuple[bool | None, str]]:
-        """Yield lines for `mailapi check`: True, False (error) or None (warning), and a sentence. repair: mend
-        errors."""
+        """Yield True, False (error) or None (warning), and a sentence, for `mailapi check`. repair: mend data."""
         return ()
 
     def mount(self, handler: "RequestHandler", path: str) -> bottle.HTTPResponse:
