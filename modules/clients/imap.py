@@ -1,4 +1,4 @@
-"""The client of IMAP servers (RFC 3501), by imaplib: log in as a user; create, delete and measure a mailbox."""
+"""The client of IMAP servers (RFC 3501), by imaplib: log in as a user, create or empty a mailbox, read its quota."""
 
 import contextlib
 import imaplib
