@@ -22,7 +22,7 @@ from .provisioning.provisioner import Provisioner, read_mask
 
 
 def mask(value) -> int | None:
-    """Convert the field `provision`, a sum of 1 (mail), 2 (calendar) and 4 (contacts), to int. None stays None.
+    """Read the field `provision`: a sum of 1 (mail), 2 (calendar) and 4 (contacts). None stays None.
 
     ValueError if it is not a number from 0 to 7.
     """
@@ -33,7 +33,7 @@ def mask(value) -> int | None:
 
 
 def one_or_zero(value) -> int | None:
-    """Convert the field `Active` to 1 or 0. It may be sent as 1, 0, true or false; None (not given) stays None."""
+    """Read the field `Active`: 1 or 0, also sent as true or false. None (not given) stays None."""
     bit = whole_number(int(value) if isinstance(value, bool) else value)
     if bit not in (None, 0, 1):
         raise ValueError("neither 0 nor 1")

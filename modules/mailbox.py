@@ -30,7 +30,7 @@ MOST_SEARCHES = 3  # of a user at the same time, threads included: mailapi serve
 
 
 def source_name(value) -> str | None:
-    """Convert the field mail_sourcedb, which names where a mail is stored: master, user or imap. None if not given.
+    """Read the field mail_sourcedb: where a mail is stored, master, user or imap. None if it is not given.
 
     ValueError for any other text.
     """

@@ -41,7 +41,7 @@ NO_FAILURES = {"mail_failcount": 0, "mail_lasttry": 0, "mail_fatality": 0}
 
 
 def mail_ids(value) -> list[int]:
-    """Convert the field mail_id, one id or a list of up to 50, to a list of int. ValueError if it is neither."""
+    """Read the field mail_id: one id or a list of at most 50; return a list. ValueError if it is neither."""
     values = value if isinstance(value, list) else [] if empty(value) else [value]
     ids = [mail_id for each in values if (mail_id := whole_number(each)) is not None]
     if len(values) > MOST_CHANGED or len(ids) < len(values):
@@ -50,7 +50,7 @@ def mail_ids(value) -> list[int]:
 
 
 def state(value) -> str | None:
-    """Convert the field mail_state: waiting, deferred or failed; None if it is not given."""
+    """Read the field mail_state: waiting, deferred or failed; None if it is not given."""
     if (value := php_text(value)) not in (None, *STATES):
         raise ValueError("unknown state")
     return value

@@ -32,7 +32,7 @@ LONGEST_SCRIPT = 512 * 1024  # bytes
 
 
 def script_name(value) -> str | None:
-    """Convert the name of a mail filter script: up to 128 characters, no control characters (RFC 5804 section 1.6)."""
+    """Read the name of a mail filter script: up to 128 characters, no control characters (RFC 5804 section 1.6)."""
     value = php_text(value)
     if value and (re.search(r"[\x00-\x1f\x7f-\x9f\u2028\u2029]", value) or len(value) > 128):
         raise ValueError("not a script name")
@@ -40,7 +40,7 @@ def script_name(value) -> str | None:
 
 
 def script_text(value) -> str | None:
-    """Convert the text of a mail filter script; None if it is not given. ValueError beyond 512 KiB."""
+    """Read the text of a mail filter script; None if it is not given. ValueError beyond 512 KiB."""
     value = php_text(value)
     if value and len(value.encode()) > LONGEST_SCRIPT:
         raise ValueError("too long")

@@ -41,7 +41,7 @@ LONGEST_NAME = 200  # characters
 
 
 def networks(value) -> list | None:
-    """Convert the field token_networks, a list such as ["192.0.2.0/24"]. An IP address is a network of one address."""
+    """Read the field token_networks: a list such as ["192.0.2.0/24"]. An IP address is a network of one address."""
     listed = list_of_text(value)
     if listed and len(listed) > MOST_NETWORKS:
         raise ValueError("too many")
@@ -49,7 +49,7 @@ def networks(value) -> list | None:
 
 
 def expiry(value) -> int | None:
-    """Convert the field token_expires (seconds since 1970) to int. None means never; it is sent as null or ""."""
+    """Read the field token_expires: seconds since 1970; null and "" mean never (None)."""
     return None if value == "" else whole_number(value)
 
 

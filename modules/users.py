@@ -72,7 +72,7 @@ def require_file(call):
 
 
 def alias(value) -> str | None:
-    """Convert the field user_alias, a user whose mailbox to open; null becomes "", no alias (docs/wire.md F34)."""
+    """Read the name of the user whose mailbox to open; null becomes "", no alias (docs/wire.md F34)."""
     return "" if value in (None, "") else php_text(value)
 
 
@@ -213,7 +213,7 @@ class User(Module):
         read_body=read_large_object,
     )
     def import_(self, call):
-        """Add all users in a file (CSV with a header, or JSON lines). If one of them is refused, none is added.
+        """Add all users in a file, CSV with a header or JSON lines. If one of them is refused, none is added.
 
         `checked` is the number of users in the file, `imported` the number of users added. With dry_run they are only
         checked. A refusal has `problems`: the first 100 bad lines, each with `line` and `status`.

@@ -28,7 +28,7 @@ BOM = b"\xef\xbb\xbf"
 
 
 def permissions(value) -> list | None:
-    """Convert a list of permissions. In CSV it is a text, separated by commas."""
+    """Read a list of permissions. In CSV it is a text, separated by commas."""
     return list_of_text(value.split(",") if isinstance(value, str) and value else value or None)
 
 

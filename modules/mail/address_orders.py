@@ -33,7 +33,7 @@ ROW_WITH_ORDER = PreparedQuery(
 
 
 def order_number(value) -> int | None:
-    """Convert an address_order to int. ValueError beyond MAX_ORDER or below -MAX_ORDER. None stays None."""
+    """Read a whole number as address_order. ValueError beyond MAX_ORDER or below -MAX_ORDER. None stays None."""
     number = whole_number(value)
     if number is not None and abs(number) > MAX_ORDER:
         raise ValueError("an order that clients cannot name")
@@ -41,14 +41,14 @@ def order_number(value) -> int | None:
 
 
 def optional_order_number(value) -> int | None:
-    """Convert an address_order that may be missing to int; "", 0 and null become None."""
+    """Read a whole number as address_order; "", 0 and null become None."""
     return order_number(optional_number(value))
 
 
 def stored_order_number(value) -> int | None:
-    """Convert the address_order of an existing row, any number of 64 bits, to int; "", 0 and null become None.
+    """Read the address_order of an existing address; "", 0 and null become None.
 
-    Old versions and the original PHP API have stored numbers beyond MAX_ORDER.
+    It may be any number of 64 bits: old versions and the original PHP API have stored numbers beyond MAX_ORDER.
     """
     if (text := php_text(value)) is None:
         return None

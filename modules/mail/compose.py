@@ -10,14 +10,14 @@ from .ready_message import prepare_message
 
 
 def list_text(value) -> str | None:
-    """Convert an address list to text. It is a text as in a header, or a JSON list of addresses, joined by commas."""
+    """Read an address list, as in a header or as a JSON list; return it as in a header, separated by commas."""
     if isinstance(value, list):
         value = ", ".join(raw_text(entry) or "" for entry in value)
     return php_text(value)
 
 
 def short_text(value) -> str | None:
-    """Convert a text field. ValueError if it is longer than 16 KiB in a large request."""
+    """Read a text of at most 16 KiB. ValueError for a longer one in a large request."""
     if isinstance(value, bytes):
         raise ValueError("too long")
     return raw_text(value)
@@ -27,7 +27,7 @@ ATTACHMENT = object_of(filename=short_text, content_type=short_text, data=long_t
 
 
 def attachment_list(value) -> list[dict]:
-    """Convert a list of attachments: objects of filename, content_type and data. ValueError if one has no `data`."""
+    """Read a list of attachments: objects of filename, content_type and data. ValueError if one has no `data`."""
     if not isinstance(value, list) and not empty(value):
         raise ValueError("not a list")
     attachments = [ATTACHMENT(entry) for entry in value or ()]

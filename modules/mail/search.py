@@ -17,10 +17,7 @@ MAX_POSITION = 100  # characters of `next`: a time as a float of 25, an id of 20
 
 
 def position(value) -> tuple | None:
-    """Convert the field `next`, where a page begins: time, id and source of the last mail of the page before.
-
-    None: the first page.
-    """
+    """Read the field `next`: time, id and source of the last mail on the page before. None: the first page."""
     if (value := php_text(value)) is None:
         return None
     sent, mail_id, name = value.split(" ") if len(value) <= MAX_POSITION else ("", "", "")

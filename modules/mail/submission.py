@@ -14,7 +14,7 @@ LONGEST_ENVELOPE_ADDRESS = 256  # bytes
 
 
 def envelope_address(value) -> str | None:
-    """Convert an address for the SMTP envelope. ValueError if it is too long, or has white space, `<` or `>`."""
+    """Read an address for the SMTP envelope. ValueError if it is too long, or has white space, `<` or `>`."""
     value = php_text(value)
     too_long = value and len(value.encode()) > LONGEST_ENVELOPE_ADDRESS
     if value and (too_long or re.search(r"[\x00-\x20\x7f-\xa0<>\u2028\u2029]", value)):
@@ -23,7 +23,7 @@ def envelope_address(value) -> str | None:
 
 
 def envelope_addresses(value) -> list | None:
-    """Convert a list of addresses for the SMTP envelope. ValueError if one is empty or invalid."""
+    """Read a list of addresses for the SMTP envelope. ValueError if one is empty or invalid."""
     addresses = list_of_text(value)
     if addresses and "" in addresses:
         raise ValueError("an address is empty")
@@ -31,7 +31,7 @@ def envelope_addresses(value) -> list | None:
 
 
 def encoding(value) -> str | None:
-    """Convert the encoding of the field `message`: "base64", or None for plain text."""
+    """Read the encoding of the field `message`: "base64", or None for plain text."""
     value = php_text(value)
     if value not in (None, "base64"):
         raise ValueError("unknown encoding")
