@@ -81,7 +81,7 @@ class Client:
     def purge(self, resource: str, user_name: str):
         """Delete all data of a user at the server. Raise ServiceDown if that fails.
 
-        `resource` is "mail", "contacts" or "calendar".
+        `resource` is the kind of data: "mail", "contacts" or "calendar".
         """
         raise ServiceDown(self.kind, f"it does not provide {resource}")
 

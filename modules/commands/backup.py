@@ -65,7 +65,7 @@ class TooManyRestarts(Exception):
 
 
 class Progress:
-    """Shows how far sqlite3's backup is, which calls it, and counts how often SQLite starts the copy again."""
+    """A callback for sqlite3's backup: shows its progress, and counts how often SQLite starts the copy again."""
 
     def __init__(self):
         self.fewest_left, self.restarts, self.line = None, 0, TerminalLine()

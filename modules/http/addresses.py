@@ -88,7 +88,7 @@ def is_trusted(address: str, proxies: list) -> bool:
 
 
 def network(address: str) -> str:
-    """Return the network by which log-ins from an IP address are counted: IPv4: the address; IPv6: its /64.
+    """Return by what log-ins from an IP address are counted: an IPv4 address itself, the /64 of an IPv6 address.
 
     One person has all addresses of a /64.
     """

@@ -136,7 +136,7 @@ def host_alone(message: str, remote: str, host: str) -> str:
 
 
 def split(text: str, separator: str) -> list[str]:
-    """Split a text at each separator, in upper or lower case. An empty separator does not split it."""
+    """Split a text at each separator, ignoring upper and lower case. An empty separator does not split it."""
     searched, wanted = lower(text), lower(separator)
     pieces, start = [], 0
     while wanted and (end := searched.find(wanted, start)) >= 0:
