@@ -65,7 +65,7 @@ def load_part(name: str):
 
 
 class ConfigError(Exception):
-    """The configuration cannot be used; the text names the key or the file, and the cause."""
+    """The error for a configuration that cannot be used. Its text names the key or the file, and the cause."""
 
 
 @dataclasses.dataclass
@@ -93,7 +93,7 @@ class Config:
     services: dict = dataclasses.field(default_factory=dict, repr=False)
 
     def resolve(self, base: Path) -> "Config":
-        """Make paths relative to the folder `base`. An empty `state` becomes dbpath + ".state", or the same URL."""
+        """Complete paths by the folder `base`. An empty `state` becomes dbpath + ".state", or dbpath if a URL."""
         self.base = base
         self.state = self.state or (self.dbpath if is_url(self.dbpath) else self.dbpath + ".state")
         self.dbpath, self.state = (db if is_url(db) else str(base / db) for db in (self.dbpath, self.state))
@@ -105,17 +105,17 @@ TYPE_NAMES = {str: "text", bool: "True or False", dict: "a mapping", list: "a li
 
 
 def is_url(database: str) -> bool:
-    """Return whether a database is on a server (mysql://…); otherwise the text is the path of a file."""
+    """Return whether a database setting is the URL of a server (mysql://…) and not the path of a SQLite file."""
     return database.startswith("mysql://")
 
 
 def without_password(database: str) -> str:
-    """Return a database's path, or its URL without user name and password, as logs and messages show it."""
+    """Return a database setting for logs and messages: a path as it is, a URL without user name and password."""
     return re.sub("^mysql://.*@", "mysql://", database) if is_url(database) else database
 
 
 def read_config(source: str | os.PathLike | Mapping) -> Config:
-    """Read the config.py at a path, or a mapping of the same keys. Raise ConfigError if it cannot be used."""
+    """Read settings from a config.py's path, or from a mapping. Raise ConfigError if they are invalid."""
     if isinstance(source, Mapping):
         return checked_config(dict(source), Path.cwd())
     path = Path(source).absolute()
@@ -137,7 +137,7 @@ def run_config(path: Path) -> dict:
 
 
 def checked_config(given: dict, base: Path) -> Config:
-    """Check the keys and values in `given`, and return them as Config. ConfigError names the first invalid key."""
+    """Check the settings in `given`; paths are relative to the folder `base`. ConfigError names the first bad key."""
     for key, value in given.items():
         if key not in OPTIONS:
             raise ConfigError(f"Unknown key {key} in the configuration.")
@@ -158,7 +158,7 @@ def checked_config(given: dict, base: Path) -> Config:
 
 
 def check_type(key: str, value, kind):
-    """Raise ConfigError unless `value` is of the type `kind`, and not below the key's minimum if it is an integer."""
+    """Raise ConfigError if the setting `key` is not of the type `kind`, or is a number below the key's minimum."""
     least = OPTIONS[key].metadata.get("least", 1)
     if isinstance(value, kind) and (kind is not int or not isinstance(value, bool) and value >= least):
         return
@@ -173,8 +173,8 @@ BUSY = "The database is busy. Try again."
 
 
 class ApiError(Exception):
-    """A refusal of a request: the `status` sentence of the answer, the HTTP status, and further members of the answer.
-    audit: the sentence for the audit and the log, if `status` quotes text that a client or another server sent."""
+    """The error for a refused request: its HTTP status, the sentence `status`, and further members of the JSON answer.
+    audit: the sentence for log and audit, in place of a `status` that quotes text from a client or other server."""
 
     def __init__(self, status: str, http: int = 200, retry_after: int = 0, audit: str = "", **answer):
         super().__init__(status)
@@ -183,40 +183,40 @@ class ApiError(Exception):
         self.retry_after = retry_after  # seconds; 0: waiting does not help
 
     def bare(self) -> "ApiError":
-        """Return this error without tracebacks: they would keep a large body in memory until garbage collection."""
+        """Remove tracebacks from this error and return it: they refer to variables such as a large request body."""
         self.__traceback__ = self.__context__ = self.__cause__ = None
         return self
 
 
 class CannotOpen(ApiError):
-    """A database file is missing or cannot be opened."""
+    """The error for a database file that is missing or cannot be opened."""
 
     def __init__(self, error: Exception):
         super().__init__(f"The database cannot be opened: {getattr(error, 'strerror', error)}.", http=500)
 
 
 class TransactionRolledBack(ApiError):
-    """The database rolled a transaction back because of concurrent ones; the whole transaction may be repeated."""
+    """The error for a transaction that the database rolled back because of a concurrent one. It may be repeated."""
 
     def __init__(self):
         super().__init__(BUSY, http=503, retry_after=1)
 
 
 class CommitOutcomeUnknown(ApiError):
-    """The connection to the database `store_in_doubt` broke during a commit: nobody knows whether it took effect."""
+    """The connection to the database `store_in_doubt` broke during a commit, which may or may not have happened."""
 
     store_in_doubt: "Store"
 
 
 class StateFailure(ApiError):
-    """The state database (mailapi's own, with sessions and the audit) cannot be used."""
+    """The error for a failure of the state database, in which mailapi stores sessions and the audit."""
 
     def __init__(self, error):
         super().__init__(f"The state database cannot be used: {error}.", http=500)
 
 
 class SchemaMismatch(ApiError):
-    """The schema of the master database has an unsupported version. The answer has `status` and both versions only."""
+    """The error for an unsupported schema version of the master database. The answer has it and the supported one."""
 
     def __init__(self, version):
         super().__init__("Api version and schema version is not the same.")
@@ -224,21 +224,21 @@ class SchemaMismatch(ApiError):
 
 
 class Migrated(ApiError):
-    """The schema of the master database was migrated to another version during the request."""
+    """The error for a request during which the master database got another schema version (8 or 9)."""
 
     def __init__(self):
         super().__init__("The database has been migrated. Try again.", http=503, retry_after=1)
 
 
 class LoginRefused(ApiError):
-    """The caller could not be authenticated, so that no action was run. The answer has "login": false."""
+    """The error for a caller who could not be authenticated. No action was run, and the answer has "login": false."""
 
     def __init__(self, status: str):
         super().__init__(status, login=False)
 
 
 class TooManyFailures(ApiError):
-    """A log-in is refused because it came too soon after failed ones. The next one may come in `seconds`."""
+    """The error for a log-in that comes too soon after failed ones. The next one is allowed in `seconds` seconds."""
 
     def __init__(self, seconds: int, wait: str):
         sentence = f"Too many failed log-ins. Try again in {seconds} seconds."
@@ -252,7 +252,7 @@ def invalid(field: str) -> ApiError:
 
 
 def refusal(error: peewee.PeeweeException) -> ApiError:
-    """Return the ApiError for a database exception: HTTP 503 for a lock, 200 for a refused change, otherwise 500."""
+    """Convert a database exception to ApiError: HTTP 503 for a lock, 200 for a refused change (like PHP), else 500."""
     if is_busy(error):
         return ApiError(BUSY, http=503, retry_after=1)
     refused = isinstance(error, (peewee.IntegrityError, peewee.OperationalError))
@@ -260,7 +260,7 @@ def refusal(error: peewee.PeeweeException) -> ApiError:
 
 
 def is_busy(error: Exception) -> bool:
-    """Return whether SQLite gave up waiting for another connection's lock."""
+    """Return whether a database error means that SQLite gave up waiting for another connection's lock."""
     code = getattr(getattr(error, "orig", None), "sqlite_errorcode", 0) & 0xFF
     return code in (sqlite3.SQLITE_BUSY, sqlite3.SQLITE_LOCKED)
 
@@ -270,12 +270,12 @@ def cause(error: BaseException) -> str:
 
 
 def log_exception(sentence: str):
-    """Log `sentence` and the current exception's traceback, cut to 8,000 characters: it may contain a whole request."""
+    """Log `sentence` and the traceback of the current exception, of which only the last 8,000 characters."""
     log.error("%s\n%s", sentence, traceback.format_exc(limit=-20)[-8000:])
 
 
 def printable(value) -> str:
-    """Return a value as text for a terminal or the log, with U+FFFD for invisible and control characters."""
+    """Return a value as text for a terminal or the log. Control characters and invisible ones become U+FFFD."""
     if isinstance(value, (list, dict)):
         value = " ".join(map(str, value))
     return "".join(c if c.isprintable() else "\ufffd" for c in str("" if value is None else value))
@@ -291,17 +291,17 @@ FORBIDDEN_BYTES = re.compile(rb"\0|\xed[\xa0-\xbf]")  # the same characters in l
 
 
 def empty(value) -> bool:
-    """Return whether PHP's empty() is true: of null, false, 0, "0", "", [] and {}. Such a field counts as not given."""
+    """Return whether PHP's empty() is true: for null, false, 0, "0", "", [], {}. Such a field counts as not given."""
     return not value or value == "0"
 
 
 def php_text(value) -> str | None:
-    """Convert a text field's JSON value: a number to its text; what PHP calls empty ("", "0", 0, null, …) to None."""
+    """Convert the JSON value of a text field to str. What PHP calls empty ("", "0", 0, null, …) becomes None."""
     return None if empty(value) else raw_text(value)
 
 
 def raw_text(value) -> str | None:
-    """Convert a text field's JSON value; only null becomes None, while "" and "0" stay (docs/wire.md F32)."""
+    """Convert the JSON value of a text field to str. Only null becomes None; "" and "0" stay (docs/wire.md F32)."""
     if value is None or isinstance(value, str):
         return value
     # Bytes come from a large body. Text beyond ASCII can take four times their memory.
@@ -315,24 +315,24 @@ def raw_text(value) -> str | None:
 
 
 def secret(value) -> str | None:
-    """Read a password, key or token as text. It is never recorded, and a terminal does not show it while it is typed."""
+    """Convert the JSON value of a password, key or token to str. Such a field is never logged, nor shown on screen."""
     return raw_text(value)
 
 
 def long_text(value) -> bytes | None:
-    """Convert a text field that may be large to UTF-8 bytes. Only null becomes None; "" and "0" stay."""
+    """Convert the JSON value of a text field that may be large to UTF-8 bytes. Only null becomes None."""
     if isinstance(value, bytes):  # from a large body
         return value
     return None if (text := raw_text(value)) is None else text.encode()
 
 
 def file_content(value) -> bytes | None:
-    """Convert a file's content like long_text. On the command line the value of such a field is the file's path."""
+    """Convert the content of an uploaded file to UTF-8 bytes. On the command line users give a file's path instead."""
     return long_text(value)
 
 
 def address(value) -> str | None:
-    """Convert an address like php_text. ValueError beyond LONGEST bytes: matching it takes memory and time."""
+    """Convert the JSON value of a mail address to str, an empty one to None. ValueError beyond LONGEST bytes."""
     value = php_text(value)
     if value and len(value.encode()) > LONGEST:
         raise ValueError("too long for an address")
@@ -354,14 +354,14 @@ def optional_number(value) -> int | None:
 
 
 def boolean(value) -> bool:
-    """Convert a flag: False for all that PHP calls empty ("", "0", 0, null, …), else True. ValueError for a list."""
+    """Convert a flag: what PHP calls empty ("", "0", 0, null, …) to False, all else to True. ValueError for a list."""
     if isinstance(value, (list, dict)) and value:
         raise ValueError("not a flag")
     return not empty(value)
 
 
 def list_of_text(value) -> list | None:
-    """Convert a list of texts. None stays None; entries that PHP calls empty (null, "0", 0, …) become ""."""
+    """Convert a list of texts. Entries that PHP calls empty (null, "0", 0, …) become "". None stays None."""
     if value is None:
         return None
     if not isinstance(value, list) and value != {} or len(value) > LONGEST:
@@ -370,7 +370,7 @@ def list_of_text(value) -> list | None:
 
 
 def object_of(**types):
-    """Return a field type for objects; `types` maps their fields to field types: object_of(smtpd_user=php_text)."""
+    """Return a field type for JSON objects with these fields, as in object_of(name=php_text, size=whole_number)."""
 
     def read(value):
         if empty(value):
@@ -383,10 +383,10 @@ def object_of(**types):
 
 
 def read_fields(given: dict, types: dict) -> dict:
-    """Return the fields in `given` that `types` declares, each converted by its field type.
+    """Return those fields of `given` that are declared in `types`, each converted by its field type.
 
-    Old clients may write "right" for "permission" in a name. ApiError (HTTP 400) names an invalid field as the client
-    wrote it, or OBJECT.FIELD within an object (docs/wire.md F27).
+    Old clients may write "right" in place of "permission" in a field's name. ApiError (HTTP 400) names the invalid
+    field as the client wrote it; a field inside an object is named OBJECT.FIELD (docs/wire.md F27).
     """
     fields = {}
     for name, read in types.items() if given else ():
@@ -402,7 +402,7 @@ def read_fields(given: dict, types: dict) -> dict:
 
 
 def read_auth(auth) -> tuple[str | None, str | None]:
-    """Return user name and password from the request's `auth`; two None if it is empty, ApiError if it is invalid."""
+    """Return user name and password from a request's field `auth`; (None, None) if it is empty; ApiError if bad."""
     if empty(auth):
         return None, None
     if not isinstance(auth, dict):
@@ -417,7 +417,7 @@ def read_auth(auth) -> tuple[str | None, str | None]:
 
 
 def refuse_forbidden_text(body: dict):
-    """Raise ApiError (HTTP 400) for a NUL byte or a lone surrogate in a name or value of a body (docs/wire.md F27)."""
+    """Raise ApiError (HTTP 400) if a request's names or values have a NUL or a lone surrogate (docs/wire.md F27)."""
     for name, value in body.items():
         todo = [name, value]
         while todo:
@@ -443,7 +443,7 @@ MOST_VALUES = 100_000  # commas, brackets, escapes in a larger body: each can ta
 
 
 def canonical(name: str) -> str:
-    """Return an action's name as mailapi spells it: `update-rights` becomes `update_permissions`."""
+    """Return the name of an action in mailapi's spelling: `update-rights` becomes `update_permissions`."""
     return NEW_SPELLING.sub(r"permission\1", name.replace("-", "_"))
 
 
@@ -451,7 +451,7 @@ PHP_EMPTY_MAP: list = []  # PHP encodes a map without entries as []
 
 
 def number(value):
-    """Return numeric text as int or float, like PHP's JSON_NUMERIC_CHECK; return any other value unchanged."""
+    """Convert numeric text to int or float, as PHP's JSON_NUMERIC_CHECK does. Return other values unchanged."""
     if not isinstance(value, str):
         return value
     if re.fullmatch(r"-?[0-9]{1,18}", value):
@@ -462,7 +462,7 @@ def number(value):
 
 
 def read_query(query_string: str) -> dict:
-    """Return a query string as a dictionary of decoded texts. The last one of repeated keys counts, as in PHP."""
+    """Parse a URL's query string into a dictionary. If a key is repeated, the last value counts, as in PHP."""
     if query_string.count("&") >= 100:
         raise ApiError("Too many fields in the query.", http=400)
     query, encoded, decoded = {}, "%" in query_string or "+" in query_string, urllib.parse.unquote_plus
@@ -476,21 +476,21 @@ def read_query(query_string: str) -> dict:
 
 
 def read_limit(limit: str) -> int:
-    """Return the query key `limit`, a positive whole number; ApiError (HTTP 400) otherwise (docs/wire.md F25)."""
+    """Convert the query key `limit`, the most entries in a list, to a positive int, or ApiError (docs/wire.md F25)."""
     if not (found := re.fullmatch("0*([1-9][0-9]{0,999})", limit)):
         raise ApiError("Invalid limit.", http=400)
     return int(found[1])
 
 
 def read_callback(callback: str) -> str:
-    """Return the query key `callback`, a function name for JSONP (docs/wire.md F20); ApiError (HTTP 400) otherwise."""
+    """Check the query key `callback`, a function name for JSONP, and return it; else ApiError (docs/wire.md F20)."""
     if not re.fullmatch(r"[A-Za-z_$][\w$.]{0,127}", callback, re.ASCII):
         raise ApiError("Invalid callback.", http=400)
     return callback
 
 
 def body_length(environ: dict) -> int | None:
-    """Return the number of bytes in a request's body; None if it is unknown until the stream ends."""
+    """Return the number of bytes in a request's body; None if it is unknown until all was read."""
     length, chunked = environ.get("CONTENT_LENGTH"), "HTTP_TRANSFER_ENCODING" in environ
     if length:
         if not length.isascii() or not length.isdigit() or len(length) > 18:
@@ -504,7 +504,7 @@ def body_length(environ: dict) -> int | None:
 
 
 def raw_body(environ: dict, length: int | None, limit: int) -> bytes:
-    """Read a body of `length` bytes (None: unknown); ApiError if it has more than `limit` bytes or is incomplete."""
+    """Read a request body of `length` bytes (None: unknown). ApiError if it exceeds `limit` bytes or is incomplete."""
     if length and length > limit:
         raise ApiError("Request body too large.", http=413)
     try:
@@ -520,8 +520,8 @@ def raw_body(environ: dict, length: int | None, limit: int) -> bytes:
 
 
 def read_object(raw: bytes) -> dict:
-    """Parse a body as a JSON object, whatever its Content-Type is; an empty body gives {} (docs/wire.md F22). ApiError:
-    HTTP 400 if it is no object; HTTP 413 if it has so many values that parsing would take too much memory."""
+    """Parse a request body as a JSON object, whatever its Content-Type; an empty body gives {} (docs/wire.md F22).
+    ApiError: HTTP 400 if it is no object, 413 if it has so many values that parsing would need too much memory."""
     if raw == b"{}" or not raw or raw.isspace():  # what browser clients send, and scripts without fields
         return {}
     if len(raw) > SMALL_BODY and sum(map(raw.count, (b",", b"[", b"{", b"\\"))) > MOST_VALUES:
@@ -543,14 +543,14 @@ DECODER = json.JSONDecoder(parse_constant=not_json)
 
 
 class RawJSON:
-    """A list that the database has already encoded as JSON; `encode` copies it into the answer."""
+    """A list that the database has already encoded as JSON, so that it is copied into the answer as it is."""
 
     def __init__(self, payload: bytes):
         self.payload = payload
 
 
 def readable(value) -> str:
-    """Decode a BLOB that is stored in a text column, replacing invalid bytes. TypeError for values of other types."""
+    """Decode a BLOB that was stored in a text column, with U+FFFD for invalid bytes. TypeError for other types."""
     return str(memoryview(value), errors="replace")
 
 
@@ -558,7 +558,7 @@ ENCODER = json.JSONEncoder(ensure_ascii=False, check_circular=False, separators=
 
 
 def encode(answer: dict) -> bytes:
-    """Encode an answer as UTF-8 JSON, RawJSON members last. With and without orjson the bytes are the same."""
+    """Encode an answer as JSON in UTF-8, with its RawJSON members at the end. The package orjson makes it faster."""
     pieces: list[bytes] = []
     while RawJSON in (kinds := [*map(type, answer.values())]):
         name = [*answer][kinds.index(RawJSON)]  # an action's own, so that there is no quote in it
@@ -573,13 +573,13 @@ def encode(answer: dict) -> bytes:
 
 
 def jsonp(callback: str, payload: str) -> str:
-    """Return JavaScript that calls the function `callback` with `payload` as a quoted string (docs/wire.md F20)."""
+    """Return JavaScript code that calls the function `callback` with the text `payload` (docs/wire.md F20)."""
     payload = payload.replace("\\", "\\\\").replace("'", "\\'")
     return f"{callback}('{payload}')".replace("\u2028", "\\u2028").replace("\u2029", "\\u2029")
 
 
 def shorten(answer: dict, limit: int) -> dict:
-    """Cut the lists in an answer, also in nested objects, to `limit` entries each. Changes and returns the answer."""
+    """Shorten each list in an answer, also in nested objects, to `limit` entries, in place. Return the answer."""
     for name, value in answer.items():
         if isinstance(value, list):
             answer[name] = value[:limit]
@@ -590,7 +590,7 @@ def shorten(answer: dict, limit: int) -> dict:
 
 @dataclasses.dataclass(frozen=True)
 class File:
-    """A file that an action returns in place of a JSON object. Browsers save it and never display it as a page."""
+    """A file that an action returns instead of a JSON object. Browsers save it, and never display it as a page."""
 
     content: bytes
     content_type: str
@@ -604,12 +604,12 @@ class File:
 
 
 def table_name(model: type) -> str:
-    """Return the table's name: the class name in snake case without schema version (ApiAccess8 → api_access)."""
+    """Return the name of a model's table: the class name in snake case without digits (ApiAccess8: api_access)."""
     return re.sub("(?<=[a-z])(?=[A-Z])", "_", model.__name__).lower().rstrip("0123456789")
 
 
 class Model(peewee.Model):
-    """The base class of tables. Models are bound to no database: the Store of an application runs their queries."""
+    """The base class of the tables. A model belongs to no database: the methods of a Store run queries on it."""
 
     class Meta:
         primary_key = False
@@ -645,7 +645,7 @@ class ApiAddressDelegates(Model):
 
 @dataclasses.dataclass(frozen=True)
 class Generation:
-    """A supported version of the master database's schema, 8 or 9, and how it differs from the other one."""
+    """A supported version of the master database's schema, 8 or 9, and in what the two differ."""
 
     number: int
     permission: str  # the clients' word for a permission, alone and in names
@@ -668,19 +668,19 @@ LATEST = max(GENERATIONS)
 
 
 class Param:
-    """A named parameter of a prepared query. Its value is given by this name when the query runs."""
+    """A placeholder for a value in a prepared query, identified by its name."""
 
     def __init__(self, name: str):
         self.name = name
 
 
 def param(name: str) -> peewee.Value:
-    """Return a named parameter for the expressions of a prepared query, as in `Users.user_name == param("user")`."""
+    """Return a placeholder for a value in a prepared query, as in `Users.user_name == param("user")`."""
     return peewee.Value(Param(name), converter=False)
 
 
 class PreparedQuery:
-    """A query that is built once, at import, and compiled to SQL at first use: building takes longer than running."""
+    """A query that is built at import and compiled to SQL at its first run: both take longer than running it."""
 
     json_sql = ""  # the SQL that returns the rows as one JSON list (modules/directory/lists.py)
 
@@ -694,7 +694,7 @@ Statement = tuple[str, Callable[[Mapping], Sequence] | None]  # SQL, and a binde
 
 
 def binder(parameters: Sequence) -> Callable[[Mapping], Sequence] | None:
-    """Return a function from {Param name: value} to a statement's parameters, constants included; None without any."""
+    """Return a function from {name: value} to the list of a statement's parameters; None if it has no parameters."""
     names = [each.name if type(each) is Param else number for number, each in enumerate(parameters)]
     constants = {n: each for n, each in enumerate(parameters) if type(each) is not Param}
     if len(names) < 2:
@@ -704,7 +704,7 @@ def binder(parameters: Sequence) -> Callable[[Mapping], Sequence] | None:
 
 
 def each_generation(build: Callable[[Generation], peewee.Query]) -> dict:
-    """Return {8: query, 9: query}: what `build` returns for each version of the schema, as prepared queries."""
+    """Build a prepared query for each schema version (8 and 9), and return them as {8: query, 9: query}."""
     return {number: PreparedQuery(build(generation)) for number, generation in GENERATIONS.items()}
 
 
@@ -715,7 +715,7 @@ LAST_GIVEN = PreparedQuery(
 
 
 def as_peewee(error: sqlite3.Error) -> Exception:
-    """Return peewee's exception that corresponds to one of sqlite3's, such as IntegrityError."""
+    """Return the exception of peewee that corresponds to one of sqlite3, such as IntegrityError."""
     try:
         with peewee.__exception_wrapper__:  # type: ignore[attr-defined]
             raise error
@@ -726,7 +726,7 @@ def as_peewee(error: sqlite3.Error) -> Exception:
 
 
 class ClosingConnection(sqlite3.Connection):
-    """A SQLite connection that closes itself when its thread ends or its store is dropped, in any thread."""
+    """A SQLite connection that is closed as soon as nobody refers to it, for example when its thread ends."""
 
     def __del__(self):
         with contextlib.suppress(sqlite3.ProgrammingError):  # it was never opened
@@ -734,7 +734,7 @@ class ClosingConnection(sqlite3.Connection):
 
 
 class ThreadConnection(threading.local):
-    """A store's connection in the current thread, and the identity of the file that it has open."""
+    """The connection of the current thread to a database, and the identity of the file to which it is open."""
 
     connection: sqlite3.Connection
     identity: tuple | None = None  # of the file that it has open
@@ -742,7 +742,7 @@ class ThreadConnection(threading.local):
 
 
 class Transaction:
-    """A context manager: its statements take effect together or not at all. lock_type: DEFERRED or IMMEDIATE."""
+    """A context manager: it commits at its end, or rolls back on an exception. lock_type: IMMEDIATE or DEFERRED."""
 
     def __init__(self, store: "Store", lock_type: str):
         self.store, self.lock_type, self.begin = store, lock_type, f"BEGIN {lock_type}"
@@ -772,8 +772,8 @@ class Transaction:
 
 
 class Store:
-    """A database in a SQLite file, with a connection for each thread. A thread connects anew when the file was replaced
-    (docs/wire.md section 7). A missing file is refused and never created, except by a subclass."""
+    """A SQLite database, with one connection for each thread. A thread connects again when the file was replaced
+    (docs/wire.md section 7). A missing file is an error; only subclasses may create it."""
 
     PRAGMAS: Mapping[str, object] = {"foreign_keys": 1}
     dialect = "SQLite"
@@ -793,11 +793,11 @@ class Store:
         }
 
     def trace(self, report: Callable[[str], None] | None):
-        """Call `report` with the SQL of each statement that this thread runs, without values; None ends that."""
+        """Have `report` called with the SQL of each statement of this thread, without its values. None stops that."""
         self.opened.trace = report
 
     def connect(self) -> sqlite3.Connection:
-        """Return this thread's connection; open it first if there is none, or if the file was replaced."""
+        """Return this thread's connection. Open a new one if there is none, or if the database file was replaced."""
         try:
             status = os.stat(self.path)
         except (OSError, ValueError) as error:
@@ -813,17 +813,17 @@ class Store:
         return opened.connection
 
     def missing(self, error: Exception) -> os.stat_result:
-        """Raise CannotOpen for a missing file. A subclass may create the file and return its status."""
+        """Raise CannotOpen: the file is missing. A subclass may create the file instead and return its os.stat()."""
         raise CannotOpen(error) from None
 
     def before_opening(self):
-        """Prepare the file before it is opened; for subclasses."""
+        """Do nothing. A subclass may prepare the database file here, before it is opened."""
 
     def after_opening(self):
-        """Prepare the database after it was opened; for subclasses."""
+        """Do nothing. A subclass may prepare the database here, after it was opened."""
 
     def identity(self) -> object:
-        """Connect, and return a value that changes when another database replaces this one at its path or URL."""
+        """Connect, and return a value that changes when the path or URL leads to another database than before."""
         self.connect()
         return self.opened.identity
 
@@ -833,25 +833,25 @@ class Store:
         self.opened.identity = None
 
     def transaction(self, lock_type: str = "IMMEDIATE") -> contextlib.AbstractContextManager:
-        """Return a context manager for a transaction. lock_type: IMMEDIATE to write, DEFERRED only to read."""
+        """Return a context manager for a transaction. lock_type: IMMEDIATE if it may write, DEFERRED if not."""
         return self.transactions[lock_type]
 
     def run_with_retry(self, work: Callable):
-        """Return work(), which runs one transaction. Stores on a server repeat it after TransactionRolledBack."""
+        """Return work(), a function that runs one transaction; a server repeats it after TransactionRolledBack."""
         return work()
 
     def make_room(self):
-        """Free disk space that the database does not free by itself; for subclasses."""
+        """Do nothing. A subclass may free disk space here, when a write failed because the disk is full."""
 
     def next(self, column: peewee.Field) -> int:
-        """Return the number after the highest that AUTOINCREMENT gave in a column. An UPDATE may have set it since."""
+        """Return the next number for an AUTOINCREMENT column: one more than the highest that it ever gave to a row."""
         return (self.value(LAST_GIVEN, table=column.model._meta.table_name) or 0) + 1
 
     def release(self):
-        """Return the connection to its pool after a request. A connection to a file stays with its thread."""
+        """Do nothing: the connection stays with its thread. A database on a server puts it back into its pool here."""
 
     def compile(self, query: PreparedQuery | peewee.Node) -> Statement:
-        """Return a query's SQL and the function that binds its parameters. A prepared query is compiled only once."""
+        """Return a query's SQL, and a function that makes its parameters. A prepared query is compiled only once."""
         if isinstance(query, PreparedQuery):
             query.compiled[self.dialect] = query.compiled.get(self.dialect) or self.compile(query.query)
             return query.compiled[self.dialect]
@@ -859,12 +859,12 @@ class Store:
         return sql, binder(parameters)
 
     def execute(self, query, **values) -> sqlite3.Cursor:
-        """Run a query and return the cursor. values: by parameter name, for a PreparedQuery."""
+        """Run a query and return the cursor. values: the values of a prepared query's parameters, by name."""
         sql, bind = self.compile(query)
         return self.run(sql, bind(values) if bind else ())
 
     def run(self, sql: str, parameters: Sequence = ()) -> sqlite3.Cursor:
-        """Run a statement of SQL and return the cursor. Raises peewee's exceptions."""
+        """Run a statement of SQL and return the cursor. Errors are raised as exceptions of peewee."""
         opened = self.opened
         if opened.trace:
             opened.trace(sql)
@@ -874,7 +874,7 @@ class Store:
             raise as_peewee(error) from error
 
     def execute_many(self, query: PreparedQuery, rows: list[dict]):
-        """Run a query once for each dictionary of values in `rows`: the fastest way to insert many rows."""
+        """Run a prepared query for each dictionary of values in `rows`: the fastest way to insert many rows."""
         sql, bind = self.compile(query)
         if self.opened.trace:
             self.opened.trace(sql)
@@ -882,7 +882,7 @@ class Store:
             self.opened.connection.executemany(sql, map(bind, rows) if bind else [()] * len(rows))
 
     def fetch(self, query, values: dict) -> tuple[sqlite3.Cursor, list]:
-        """Run a query and return the cursor, whose `description` has the column names, and all rows."""
+        """Run a query, and return all its rows and the cursor, whose `description` has the names of the columns."""
         prepared = isinstance(query, PreparedQuery) and query.compiled.get(self.dialect)
         sql, bind = prepared or self.compile(query)
         try:
@@ -897,7 +897,7 @@ class Store:
             return self.fetch(query, values)
 
     def read(self, query, **values) -> list[tuple]:
-        """Connect, run a query outside of a transaction, and return its rows."""
+        """Run a query outside of a transaction and return its rows as tuples. Connects first if necessary."""
         self.connect()
         return self.fetch(query, values)[1]
 
@@ -924,15 +924,15 @@ class Store:
 
 
 def open_store(database: str, schema: str | None = None) -> Store:
-    """Return a Store for a path or mysql:// URL. schema: statements that create a state database's tables; None for a
-    master database, whose tables exist."""
+    """Return the database at a path or mysql:// URL. schema: for a state database, the SQL that creates its tables;
+    None for a master database, which must exist."""
     if is_url(database):
         return load_part("mariadb.store").ServerStore(database, schema)
     return Store(database) if schema is None else load_part("state.store").StateStore(database, schema)
 
 
 def repeated(method: Callable) -> Callable:
-    """Decorate a method that runs one transaction on `self.store`: the store repeats it after TransactionRolledBack."""
+    """Decorate a method that runs one transaction on `self.store`: it is repeated after TransactionRolledBack."""
 
     @wraps(method)
     def repeating(self, *args, **named):
@@ -956,7 +956,7 @@ DELEGATED_EXPRESSIONS = PreparedQuery(
 
 
 class Caller:
-    """The user who makes a request. Permissions are read in every request, so that a revocation holds at once."""
+    """The user who sent a request. Permissions are read for each request, so that a revocation counts at once."""
 
     def __init__(self, db: Store, user_name: str | None, permissions: list[str]):
         self.db, self.user_name, self.permissions = db, user_name, permissions
@@ -978,18 +978,16 @@ class Caller:
         return self.db.column(DELEGATED_EXPRESSIONS, user=self.user_name) if self.delegate else []
 
     def may_act_for(self, user_name: str) -> bool:
-        """Return whether the caller is an admin, or a delegate to whom this user was delegated."""
+        """Return whether the caller may manage a user: as admin, or as a delegate to whom the user is delegated."""
         return self.admin or user_name in self.delegated_users
 
     def may_manage(self, expression: str) -> bool:
-        """Return whether the caller is an admin, or has a delegated expression that covers this address expression
-        (docs/wire.md F09)."""
+        """Return whether the caller, as admin or delegate, may manage an address pattern (docs/wire.md F09)."""
         return self.admin or any(covers(given, expression) for given in self.delegated_expressions)
 
 
 def covers(given: str, expression: str) -> bool:
-    """Return whether the LIKE pattern `given` matches everything that `expression` matches, as `%@corp.org` covers
-    `a%@corp.org`. A `%` in `expression` needs a `%` in `given` (docs/wire.md F39)."""
+    """Return whether the LIKE pattern `given` matches every address that `expression` matches (docs/wire.md F39)."""
     if len(expression) > LONGEST or len(given.replace("%", "")) > len(expression):
         return False
     return covering(given).fullmatch(expression) is not None
@@ -1006,7 +1004,7 @@ def covering(given: str) -> re.Pattern:
 
 @dataclasses.dataclass(frozen=True)
 class Rule:
-    """An access rule: its description for the docs, a test of a Call, and the `status` for callers who fail it."""
+    """A rule that says which callers may run an action: a test, and the answer's `status` for callers who fail it."""
 
     description: str
     test: Callable[["Call"], bool]
@@ -1026,14 +1024,14 @@ admin_or_delegate = Rule(
 
 
 def delegate_of(field: str, missing: Rule = nobody) -> Rule:
-    """Return a Rule that admits admins, and delegates of the user whom the request field `field` names. If the field is
-    empty, the rule `missing` decides."""
+    """Return a rule that admits admins, and delegates of the user whom the request's field `field` names. If the field
+    is empty, the rule `missing` decides."""
     return user_rule(field, f"admin, or delegate of {field}", missing, Caller.may_act_for)
 
 
 def owner_or_delegate(field: str, missing: Rule = nobody) -> Rule:
-    """Return a Rule that admits the user whom the request field `field` names, their delegates, and admins. If the
-    field is empty, the rule `missing` decides."""
+    """Return a rule that admits the user whom the request's field `field` names, delegates of this user, and admins.
+    If the field is empty, the rule `missing` decides."""
 
     def test(caller, user_name):
         return caller.user_name == user_name or caller.may_act_for(user_name)
@@ -1051,7 +1049,7 @@ def user_rule(field: str, allowed: str, missing: Rule, test: Callable[[Caller, s
 
 
 def address_delegate(field: str) -> Rule:
-    """Return a Rule for admins, and for delegates who may manage the address expression in a request field."""
+    """Return a rule that admits admins, and delegates who may manage the address pattern in the field `field`."""
     description = f"admin, or delegate of the expression in {field}"
     return Rule(description, lambda call: call.caller.may_manage(call.body.get(field) or ""))
 
@@ -1061,7 +1059,7 @@ def address_delegate(field: str) -> Rule:
 
 @dataclasses.dataclass(frozen=True)
 class Endpoint:
-    """The declaration of an action. HTTP routes, command line, reference docs and permission tests use it."""
+    """The declaration of an action of the API: its fields, who may call it, and how it runs."""
 
     name: str
     action: Callable
@@ -1090,7 +1088,7 @@ class Endpoint:
         return dict.fromkeys(self.needed(generation), php_text) | self.optional
 
     def read(self, generation: Generation, body: dict, query: dict) -> tuple[dict, dict]:
-        """Convert and return the declared fields of a body and of a query; ApiError (HTTP 400) names a bad one."""
+        """Return the action's fields in a request's body and URL query, converted. ApiError (HTTP 400) if invalid."""
         if not body and not self.download and self.query.keys().isdisjoint(query):
             return {}, {}
         fields = self.fields(generation)
@@ -1099,7 +1097,7 @@ class Endpoint:
         return read_fields(query | body if self.download else body, fields), read_fields(query, self.query)
 
     def run(self, module: "Module", call: "Call") -> dict:
-        """Check required fields, validators and access rules, run the action, and return its part of the answer."""
+        """Check that all required fields are given and the caller may run the action; run it and return its result."""
         if call.restriction:
             call.restriction(module, self)
         for field, sentence in self.needed(call.generation).items() if self.required else ():
@@ -1114,14 +1112,14 @@ class Endpoint:
 
 
 def body_limit(declared: int | str, config: Config) -> int:
-    """Return the most bytes that a request's body may have. declared: that number, a config key, or 0 for max_body."""
+    """Return the most bytes that a request body may have. declared: that number, or a config key; 0 means max_body."""
     return (getattr(config, declared) if isinstance(declared, str) else declared) or config.max_body
 
 
 def endpoint(*, allow, **declared):
-    """Decorate a method of a Module as an action; `declared` are the fields of Endpoint, such as `read_only=True`.
+    """Decorate a method of a Module to make it an action of the API; `declared` are fields of Endpoint.
 
-    allow: one Rule or a tuple of them; it has no default, so that no action is unguarded by mistake.
+    allow: a Rule, or a tuple of rules that must all admit the caller. No default: nothing is left open by mistake.
     """
     rules = allow if isinstance(allow, tuple) else (allow,)
     if not rules or not all(isinstance(rule, Rule) for rule in rules):
@@ -1135,7 +1133,7 @@ def endpoint(*, allow, **declared):
 
 
 class Active:
-    """Users for whom users/?get lists a module: those in one of the columns `fields`, in rows that match `where`."""
+    """Declares which users are active in a module: those in the columns `fields` of the rows that match `where`."""
 
     def __init__(self, *fields: peewee.Field, where=None):
         rows = [field.model.select(field) for field in fields]
@@ -1144,7 +1142,7 @@ class Active:
 
 
 class Module:
-    """A part of the API, at one URL path. Its actions are the methods declared with @endpoint."""
+    """A part of the API at one URL path, such as users/. Its actions are its methods with the decorator @endpoint."""
 
     endpoints: dict[str, Endpoint] = {}
     # For users/?get: the users who have rows in the module's tables; or schema version → such an Active.
@@ -1172,42 +1170,41 @@ class Module:
         self.app, self.name = app, name
 
     def on_request(self, event):
-        """Take note of a request that has ended, as the audit does. Not called for successful reads by session."""
+        """Handle the end of a request, for example to record it. Not called after a successful read in a session."""
 
     def on_user_deleted(self, user_name: str):
-        """Delete what the module stores about a deleted user, so that a later user of the same name does not get it."""
+        """Delete what this module stores about a deleted user. Otherwise a new user of the same name would get it."""
 
     def has_rows_of(self, user_name: str) -> bool:
-        """Return whether the module stores data under a user name: a delegate may not add a user of such a name."""
+        """Return whether the module has data under a user name. If so, delegates cannot add a user of that name."""
         return False
 
     def bearer(self, call: "Call", token: str, address: str) -> "Bearer | None":
-        """Return the owner of a bearer token; None if it is not this module's. address: the client's IP address."""
+        """Return the owner of a bearer token; None if this module issued no such token. address: the client's IP."""
 
     def external_credentials(self, user_name: str, logging_in: bool) -> dict | None:
-        """Return the credentials of a user whom another database authenticates or bars; None for all other users. They
-        replace the user's row of `users`; a function `verify` in them replaces mailapi.verify. Called in each request
-        before its transaction. logging_in: the request has a password."""
+        """Return the stored password of a user whom another database authenticates or locks out; None for any other
+        user. The dictionary replaces the user's row of `users`, and may have a function `verify(password, authdata)`.
+        Called for each request. logging_in: the request has a password; False: a session or token."""
 
     def on_login(self, call: "Call", password: str):
-        """Handle a successful log-in with a password."""
+        """Handle a log-in with a password, after it succeeded."""
 
     def on_user_change(
         self, call: "Call", change: str, user_name: str, password: str | None
     ) -> "Participant | None":
-        """Prepare a user's change (add, delete, set_password) in another database, or refuse it by ApiError."""
+        """Prepare a change of a user (add, delete, set_password) in another database. Raise ApiError to refuse it."""
 
     def external_users(self, user_name: str | None = None) -> list[dict]:
-        """Return `user_name` and `user_login` of the users in another database: of all, or of the one named."""
+        """Return the users in another database, or only the one named: dicts of `user_name` and `user_login`."""
         return []
 
     def check(self, repair: bool) -> Iterable[tuple[bool | None, str]]:
-        """Yield results for `mailapi check`: True (good), False (bad) or None (warning), and a sentence. repair: first
-        mend what can be mended."""
+        """Yield True, False (error) or None (warning), and a sentence, for `mailapi check`. repair: mend data."""
         return ()
 
     def mount(self, handler: "RequestHandler", path: str) -> bottle.HTTPResponse:
-        """Answer a whole HTTP request below one of `mounts`. path: the rest of the URL path. See handler.admit."""
+        """Answer an HTTP request to a URL path below one of `mounts`. path: the URL path after the mount."""
         raise NotImplementedError
 
     def __init_subclass__(cls):
@@ -1223,7 +1220,7 @@ class Module:
         cls.endpoints = cls.endpoints | {e.name: e for e in own}
 
     def choose(self, query: dict) -> Endpoint | None:
-        """Return the action that a query names; of several, the one that is declared first; None without one."""
+        """Return the action that a URL's query names; of several, the first one declared; None if it names none."""
         asked = self.endpoints.keys() & query.keys()
         for name in query:
             if "-" in name or "right" in name:
@@ -1242,18 +1239,18 @@ class Root(Module):
 
     @endpoint(allow=anyone, read_only=True)
     def get_modules(self, call):
-        """The names of the configured modules, in the order of modulelist."""
+        """Return the names of the configured modules, in the order of modulelist."""
         return {"modules": list(self.app.config.modulelist)}
 
 
 def module_name(path: str) -> str:
-    """Return the module that a URL path names: `users` for users, users/ and users/index.php."""
+    """Return the module that a URL path names: `users` for `users`, `users/` and `users/index.php`."""
     name = path.removesuffix("/")
     return "" if name == "index.php" else name.removesuffix("/index.php")
 
 
 def load_modules(app: "Application") -> dict[str, Module]:
-    """Load the modules that modulelist names; return them by URL path, which is their file's name without `.py`."""
+    """Load the modules in the setting modulelist, and return them by URL path, such as "users" for users.py."""
     modules: dict[str, Module] = {"": Root(app)}
     stand_ins: dict[int, tuple[str, str, Path]] = {}
     for name, file in app.config.modulelist.items():
@@ -1272,7 +1269,7 @@ def load_modules(app: "Application") -> dict[str, Module]:
 
 
 def module_file(name: str, file: str, base: Path) -> Path:
-    """Return the path of a module's file: relative to the config's folder `base`, else as installed with mailapi."""
+    """Return the path of a module's file: in the config's folder `base`, or as installed. ConfigError if missing."""
     for path in (base / file, HERE / file):
         if path.is_file():
             return path.resolve()
@@ -1283,14 +1280,14 @@ def module_file(name: str, file: str, base: Path) -> Path:
 
 
 def find_installed(file: str) -> ModuleSpec | None:
-    """Return the import spec of a module file that comes with mailapi, such as `users.py`; None if there is none."""
+    """Return the import spec of a module that comes with mailapi, such as `users.py`; None if it has no such file."""
     name, _, ending = file.partition(".")
     spec = PathFinder.find_spec(f"mailapi_modules.{name}", sys.modules["mailapi_modules"].__path__)
     return spec if spec and spec.has_location and ending == "py" else None  # folders have no location
 
 
 def load_class(name: str, path: Path) -> type[Module]:
-    """Load a Python file and return its Module class of this name. Raise ConfigError if that fails."""
+    """Import a Python file, and return its subclass of Module named `name`. Raise ConfigError if that fails."""
     try:
         found = getattr(load_file(path), name, None)
     except (Exception, SystemExit) as error:
@@ -1301,7 +1298,7 @@ def load_class(name: str, path: Path) -> type[Module]:
 
 
 def load_file(path: Path):
-    """Import a Python file and return the module. Its qualified name keeps `queue.py` from hiding the standard one."""
+    """Import a Python file, under a name that does not hide a standard module (queue.py: queue), and return it."""
     spec = find_installed(path.name) if path.parent in INSTALLED else None
     if not spec:
         qualified = f"mailapi_modules.{path.stem}_{sha256(str(path))[:12]}"
@@ -1320,12 +1317,12 @@ NO_SUCH_USER = "0" * 32, "0" * 64  # salt and hash for unknown users, checked in
 
 
 def sha256(value: str | bytes) -> str:
-    """Return the SHA-256 of text or bytes in hexadecimal; a user_authdata comes as either (docs/wire.md F35)."""
+    """Return the SHA-256 of text or bytes as hexadecimal digits."""
     return hashlib.sha256(value if isinstance(value, bytes) else value.encode()).hexdigest()
 
 
 def make_authdata(password: str | None) -> str | None:
-    """Return SALT:HASH, as a password is stored (docs/wire.md F28). None for no password: the user cannot log in."""
+    """Return a password as it is stored, SALT:HASH (docs/wire.md F28); None, which admits nobody, if it is empty."""
     if not password:
         return None
     salt = secrets.token_hex(16)
@@ -1333,8 +1330,8 @@ def make_authdata(password: str | None) -> str | None:
 
 
 def verify(password: str, authdata: str | bytes | None) -> bool:
-    """Check a password against the stored SALT:HASH. Takes equally long for unknown users, so that timing reveals
-    nothing (docs/wire.md F18, F35)."""
+    """Return whether a password is the stored one (SALT:HASH). Takes equally long if there is none, so that timing
+    does not reveal which users exist (docs/wire.md F18, F35)."""
     if isinstance(authdata, bytes):  # a BLOB
         authdata = authdata.decode(errors="surrogateescape")
     stored = AUTHDATA.fullmatch(authdata) if isinstance(authdata, str) else None
@@ -1362,7 +1359,7 @@ CREDENTIALS_OF = PreparedQuery(
 
 
 class Call:
-    """A request to an action: its fields, its caller, the database to act on."""
+    """A call of an action: the request's fields, the caller, and the database to act on."""
 
     encodes = False  # the answer goes out as JSON
     user_name: str | None = None  # None: the command line, used by somebody who can read the database
@@ -1397,11 +1394,11 @@ class Call:
         self.check_identity: Callable[[dict | None], None] = lambda user: None
 
     def reset_changes(self):
-        """Discard the changes that this call recorded in an attempt which the database has rolled back."""
+        """Empty the lists of this call's changes, because the database has rolled them back."""
         self.new_authdata, self.deleted_users, self.participants = {}, [], []
 
     def identify(self):
-        """Read the caller's permissions into `caller`. Runs in the action's transaction: revocations hold at once."""
+        """Read the caller's permissions, in the action's transaction: a revocation takes effect at once."""
         if self.user_name is None:
             self.caller, self.identified = Caller(self.db, None, ["admin"]), True
             return
@@ -1424,7 +1421,7 @@ class Call:
         return self.generation.in_generation(sentence)
 
     def enlist(self, change: str, user_name: str, password: str | None = None):
-        """Prepare a user's change (add, delete, set_password) in the modules' databases, to commit it with this one."""
+        """Prepare a change of a user (add, delete, set_password) in other databases, to commit it with this one."""
         for module in self.app.modules.values():
             if participant := module.on_user_change(self, change, user_name, password):
                 self.participants.append(participant)
@@ -1432,7 +1429,7 @@ class Call:
                     self.new_authdata[user_name] = participant.authdata
 
     def end_participants(self, committed: bool | None):
-        """Commit or roll back the changes in other databases. None: the outcome is unknown, so leave them prepared."""
+        """Commit or roll back the prepared changes in other databases. None: nobody knows, so leave them prepared."""
         for participant in self.participants:
             if committed:
                 participant.commit()
@@ -1443,7 +1440,7 @@ class Call:
 
 
 def refuse_unless(test: Callable, sentence: str) -> Callable[[dict | None], None]:
-    """Return a function for Call.check_identity: it raises LoginRefused(sentence) unless test(user's row) is true."""
+    """Return a function that raises LoginRefused(sentence) unless `test` accepts the user's row in the database."""
 
     def check_identity(user):
         if not test(user):
@@ -1453,29 +1450,29 @@ def refuse_unless(test: Callable, sentence: str) -> Callable[[dict | None], None
 
 
 def fits_hash(user: dict | None, hashed: str) -> bool:
-    """Return whether a user's stored password (user_authdata) has this SHA-256; False without user or password."""
+    """Return whether a user's stored password has this SHA-256; False if there is no user or no password."""
     authdata = user["user_authdata"] if user else None
     return sha256(authdata) == hashed if authdata else False
 
 
 class Participant:
-    """A change prepared in another database, so that its commit cannot fail (two-phase commit). No method raises."""
+    """A prepared change in another database, which can be committed or rolled back without fail (two-phase commit)."""
 
     authdata: str | None = None  # the user's authdata from now on, for their sessions
 
     def commit(self):
-        """Commit the change, since the master database has committed."""
+        """Commit the change, because the master database has committed. Raises nothing."""
 
     def rollback(self):
-        """Roll the change back, since the master database has rolled back."""
+        """Roll the change back, because the master database has rolled back. Raises nothing."""
 
     def leave(self):
-        """Leave the change prepared, since nobody knows whether the master database has committed."""
+        """Leave the change prepared, because nobody knows if the master database has committed. Raises nothing."""
 
 
 @dataclasses.dataclass
 class Bearer:
-    """The owner of a bearer token, and what the token permits."""
+    """The owner of a bearer token, and a function that refuses actions which the token does not permit."""
 
     user_name: str
     via: str  # the token's name in the audit
@@ -1487,7 +1484,7 @@ class Bearer:
 
 
 class Application:
-    """A WSGI callable for one master database. Several can live side by side in one process."""
+    """The WSGI application for one master database. A process can have several."""
 
     def __init__(self, config: Config):
         self.config = config
@@ -1513,11 +1510,11 @@ class Application:
         self.bottle.route("/<path:re:[\\s\\S]*>", "ANY", self.serve, skip=True)  # no plug-ins
 
     def implementers(self, hook: str) -> list[Module]:
-        """Return the modules that override a method of Module, such as "on_login"."""
+        """Return the modules that override the method `hook` of Module, such as "on_login"."""
         return [m for m in self.modules.values() if getattr(type(m), hook) is not getattr(Module, hook)]
 
     def listed(self) -> dict[str, Module]:
-        """Return the configured modules by their class names, in the order of modulelist."""
+        """Return the modules in the order of the setting modulelist, by the class names given there."""
         return {module.name: module for module in self.modules.values() if module.name}
 
     def __call__(self, environ, start_response):
@@ -1538,16 +1535,16 @@ class Application:
                 self.release()
 
     def serve(self, path: str) -> bytes | Iterable[bytes] | bottle.HTTPResponse:
-        """Answer Bottle's current request; path: its URL path without the leading slash."""
+        """Answer the current request of Bottle. path: the URL path without the leading slash."""
         return RequestHandler(self, bottle.request.environ, path).respond()
 
     def release(self):
-        """Return connections to their pools: at the end of a request, and before it waits for another server."""
+        """Give this thread's database connections back to their pools: after a request, and before a long wait."""
         self.db.release()
         self.state.release()
 
     def module(self, path: str, generation: Generation) -> Module:
-        """Return the module at a URL path; ApiError (HTTP 404) if there is none in this schema version."""
+        """Return the module for a URL path. ApiError (HTTP 404) if there is none in this version of the schema."""
         module = self.modules.get(path.removesuffix("/")) or self.modules.get(module_name(path))
         if module is None or generation.number not in module.generations:
             self.check_generation(generation)
@@ -1555,7 +1552,7 @@ class Application:
         return module
 
     def body_limit(self, path: str, query_string: str) -> int:
-        """Return how many bytes a request's body may have, for servers that receive it before they call the app."""
+        """Return the most bytes that the body of a request to this URL may have. Servers ask before receiving it."""
         first, name = path.removeprefix("/").partition("/")[0], module_name(path.removeprefix("/"))
         limit: int | str = 0
         if first in self.mounts:
@@ -1569,7 +1566,7 @@ class Application:
     ##### The generation of the master database
 
     def generation(self) -> Generation:
-        """Read which schema version the master database has now, 8 or 9. Raise SchemaMismatch for any other."""
+        """Return the schema version, 8 or 9, that the master database has now. Raise SchemaMismatch for any other."""
         try:
             rows = self.db.read(SCHEMA_VERSION)
         except peewee.PeeweeException as error:
@@ -1582,14 +1579,14 @@ class Application:
         return GENERATIONS_BY_VERSION[version]
 
     def check_generation(self, expected: Generation):
-        """Raise Migrated if the master database no longer has the schema version `expected`."""
+        """Raise Migrated if the master database has another schema version than `expected`."""
         if self.generation() is not expected:
             raise Migrated()
 
     ##### Transactions: each one on the master database begins and ends here
 
     def perform(self, call: Call, module: Module, chosen: Endpoint | None) -> dict:
-        """Run an action (None: only authenticate the caller), and return the members that it adds to the answer."""
+        """Authenticate the caller, run the action `chosen` (None: no action), and return its part of the answer."""
         if chosen and chosen.manages_transactions:
             call.reset_changes()
             self.identify(call)
@@ -1605,7 +1602,7 @@ class Application:
         return added
 
     def identify(self, call: Call):
-        """Read the caller's permissions in a transaction that does nothing else."""
+        """Read the caller's permissions, in a transaction of their own."""
         with self.db.transaction("DEFERRED"):
             call.identify()
 
@@ -1616,7 +1613,7 @@ class Application:
             return chosen.run(module, call) if chosen else {}
 
     def run_write(self, call: Call, module: Module, chosen: Endpoint) -> dict:
-        """Run an action that may change something in one transaction, with two-phase commit for other databases."""
+        """Authenticate the caller and run an action in one transaction, which includes changes in other databases."""
         call.reset_changes()
         try:
             with self.db.transaction():
@@ -1637,14 +1634,14 @@ class Application:
     ##### After the commit
 
     def is_gone(self, user_name: str) -> bool:
-        """Return whether a user no longer exists; False if the database cannot be asked."""
+        """Return whether a user does not exist any more. False if the database cannot be read."""
         with contextlib.suppress(ApiError, peewee.PeeweeException):
             self.db.connect()
             return self.db.one(CREDENTIALS_OF, user=user_name) is None
         return False
 
     def end_sessions(self, call: Call):
-        """End the sessions of users with a new password, except for the one that set it (docs/wire.md F19)."""
+        """End the sessions of users whose password was changed, except the one that changed it (docs/wire.md F19)."""
         try:
             for user_name, authdata in call.new_authdata.items():
                 own = user_name == call.user_name and authdata
@@ -1654,19 +1651,19 @@ class Application:
         self.notify_deleted(call.deleted_users)
 
     def notify_deleted(self, user_names: Sequence[str]):
-        """Have modules delete what they store about deleted users, so that new users of these names do not get it."""
+        """Have modules delete what they store about deleted users: new users of these names must not get it."""
         for user_name in user_names:
             for module in self.listeners["on_user_deleted"]:
                 work = partial(self.state.run_with_retry, partial(module.on_user_deleted, user_name))
                 self.take_note(module, partial(self.db.run_with_retry, work))
 
     def notify(self, hook: str, *args):
-        """Call a hook, such as "on_request", of all modules that have it."""
+        """Call the method `hook`, such as "on_request", of all modules that have it. Errors are logged."""
         for module in self.listeners[hook]:
             self.take_note(module, partial(getattr(module, hook), *args))
 
     def take_note(self, module: Module, work: Callable[[], object]):
-        """Run `work`, a call of a module's hook after the commit. Log its failure: nothing can be undone any more."""
+        """Run `work`, which tells a module of a committed change. Log errors, since nothing can be undone any more."""
         try:
             work()
         except ApiError as error:
@@ -1677,20 +1674,20 @@ class Application:
     ##### Credentials
 
     def external_credentials(self, user_name: str, logging_in: bool = False) -> dict | None:
-        """Return the credentials of a user whom another database authenticates; None if the table `users` has them."""
+        """Return a user's stored password from another database than `users`; None if no other one has the user."""
         for module in self.credential_providers:
             if (row := module.external_credentials(user_name, logging_in)) is not None:
                 return row
         return None
 
     def credentials(self, user_name: str) -> dict | None:
-        """Return a user's current user_name and user_authdata, from another database or `users`; None if unknown."""
+        """Return a user's name and stored password, from another database or the table `users`; None if unknown."""
         return self.external_credentials(user_name) or self.db.one(CREDENTIALS_OF, user=user_name)
 
 
 def create_app(config: str | os.PathLike | Mapping) -> Application:
-    """Return a WSGI callable for a config: the path of a config.py, or a mapping of its keys. Databases are opened by
-    requests. ConfigError if the config or one of its modules cannot be used."""
+    """Return the WSGI application for the path of a config.py, or for a mapping of its keys. ConfigError if the
+    settings are invalid or a module cannot be loaded. Databases are opened later, by requests."""
     return Application(read_config(config))
 
 
@@ -1700,7 +1697,7 @@ def default_application() -> Application:
 
 
 def application(environ, start_response):
-    """Serve WSGI requests with the config that MAILAPI_CONFIG names (default: config.py), read at the first request."""
+    """Answer a WSGI request. The config is read once, from the path in MAILAPI_CONFIG (default: config.py)."""
     try:
         app = default_application()
     except ConfigError as error:
@@ -1715,7 +1712,7 @@ def application(environ, start_response):
 
 
 class RequestHandler:
-    """An HTTP request to the API, and its answer (docs/wire.md sections 1 and 2)."""
+    """An HTTP request to the API, from its arrival to its answer (docs/wire.md sections 1 and 2)."""
 
     callback: str | None = None
     call: Call | None = None
@@ -1744,7 +1741,7 @@ class RequestHandler:
         return self.app.addresses.client_address(self.environ, self.app.proxies)
 
     def respond(self) -> bytes | Iterable[bytes] | bottle.HTTPResponse:
-        """Process the request and return the answer's body; leave status and headers in environ["mailapi.head"]."""
+        """Answer the request: return the body, and put status and headers into environ["mailapi.head"]."""
         try:
             answer, http = self.outcome()
         finally:
@@ -1771,7 +1768,7 @@ class RequestHandler:
         )
 
     def outcome(self) -> tuple[dict, int]:
-        """Process the request and return the answer and its HTTP status, also if it was refused or failed."""
+        """Process the request, and return the JSON object to answer and the HTTP status. Errors become answers."""
         try:
             return self.process(), 200 if self.mounted_response is None else self.mounted_response.status_code
         except SchemaMismatch as mismatch:
@@ -1789,7 +1786,7 @@ class RequestHandler:
         return self.frame | {"status": problem.status} | problem.answer, problem.http
 
     def report(self, status: str, http: int):
-        """Call on_request of the modules with the request and its outcome: the answer's `status` and HTTP status."""
+        """Tell the modules (Module.on_request) how the request ended: the answer's `status` and the HTTP status."""
         path = self.module.path if self.module else module_name(self.path)
         event = self.app.event_type(path, status, http, self.client, self.via)
         if self.call:
@@ -1830,13 +1827,13 @@ class RequestHandler:
         return self.act(call, module, unread, auth, query)
 
     def admit(self, module: Module, read_only: bool) -> Call:
-        """Authenticate the caller by HTTP Basic or a token, for Module.mount; ApiError (HTTP 401) if that fails."""
+        """Authenticate the caller by HTTP Basic or a token, not by session. ApiError (HTTP 401) if that fails."""
         return load_part("http.mounts").admit(self, module, read_only)
 
     ##### The body
 
     def read_body(self, chosen: Endpoint | None) -> tuple[dict | bytes, dict | None]:
-        """Return the body's JSON object and its `auth`. A large body is returned as bytes; only `auth` is parsed."""
+        """Return the request's JSON object and its member `auth`. A large body stays bytes: only `auth` is parsed."""
         config, length = self.app.config, body_length(self.environ)
         most = body_limit(chosen.max_body, config) if chosen and chosen.max_body else config.max_body
         if length is None or SMALL_BODY < length <= most:
@@ -1855,7 +1852,7 @@ class RequestHandler:
     ##### The log-in
 
     def log_in(self, call: Call, auth: dict | None):
-        """Authenticate the caller: by password if `auth` has a user name, else by token, else by session cookie."""
+        """Authenticate the caller: by password if `auth` has a user name, else by bearer token or session cookie."""
         user_name, password = read_auth(auth) if auth else (None, None)
         scheme, _, bearer = self.environ.get("HTTP_AUTHORIZATION", "").partition(" ")
         if user_name:
@@ -1866,7 +1863,7 @@ class RequestHandler:
             self.use_session(call)
 
     def check_password(self, call: Call, user_name: str, given: str | None, remember: bool = True):
-        """Authenticate a user by password, or raise LoginRefused. remember: begin a session, too."""
+        """Authenticate a user by the password `given`, or raise LoginRefused. remember: also begin a session."""
         self.via, call.claimed_name = "password", user_name
         if not given:
             raise LoginRefused("Password is not set!")
@@ -1891,14 +1888,14 @@ class RequestHandler:
         self.app.notify("on_login", call, given)
 
     def begin_session(self, call: Call, authdata: str):
-        """Begin a session and set its cookie. It replaces the session whose cookie the request has."""
+        """Begin a session and set its cookie. A session whose cookie the request had is replaced."""
         cookies, environ = self.app.cookies, self.environ
         call.session = self.app.sessions.begin(call.user_name, authdata, cookies.read(environ))
         if not cookies.is_cross_site(environ):
             self.headers.append(cookies.header(environ, call.session))
 
     def use_token(self, call: Call, bearer: str):
-        """Authenticate the owner of a bearer token. The module that issued the token may restrict what it permits."""
+        """Authenticate the owner of a bearer token, or raise LoginRefused. The token may permit only some actions."""
         self.via = "token"
         for module in self.app.modules.values():
             if found := module.bearer(call, bearer, self.client):
@@ -1911,7 +1908,7 @@ class RequestHandler:
         raise LoginRefused("Token is not valid.")
 
     def use_session(self, call: Call):
-        """Authenticate the user of the session in the cookie, or raise LoginRefused."""
+        """Authenticate the user of the session whose cookie the request has, or raise LoginRefused."""
         sessions, self.via, token = self.app.sessions, "session", self.app.cookies.read(self.environ)
         session = token and sessions.find(token)
         if not session:
@@ -1922,7 +1919,7 @@ class RequestHandler:
         call.check_identity = partial(sessions.check, session, token)
 
     def log_out(self, call: Call) -> dict:
-        """End the session of the cookie, delete the cookie, and return the answer."""
+        """End the session whose cookie the request has, delete the cookie, and return the answer."""
         self.app.db.release()  # since the request may wait for the state database
         status = "Successfully logged out."
         if token := self.app.cookies.read(self.environ):
@@ -1937,7 +1934,7 @@ class RequestHandler:
         return self.frame | {"status": status, "login": False}
 
     def refuse_change_by_link(self):
-        """Raise ApiError (HTTP 405) for a change by GET with a cookie, which a link in a mail could cause (F43)."""
+        """Raise ApiError (HTTP 405) for a change by GET with a session cookie: a link in a mail could cause that."""
         if self.via == "session" and self.environ["REQUEST_METHOD"] in ("GET", "HEAD"):
             self.headers.append(("Allow", "POST"))
             raise ApiError("Use POST.", http=405)
@@ -1945,7 +1942,7 @@ class RequestHandler:
     ##### The fields and the action
 
     def read_fields(self, call: Call, body: dict | bytes, auth: dict | None, query: dict):
-        """Read the action's fields into `call`. Only now, after authentication, a large body (bytes) is parsed."""
+        """Convert the request's fields and store them in `call`. A large body (bytes) is parsed only now."""
         if isinstance(body, bytes):
             fields = load_part("http.large_bodies").read_for_caller(call, self.chosen, body, auth)
         else:
@@ -1956,8 +1953,8 @@ class RequestHandler:
             call.body, call.query = self.chosen.read(call.generation, fields, query)
 
     def act(self, call: Call, module: Module, unread: list, auth: dict | None, query: dict) -> dict:
-        """Run the action and return the whole answer; it has the caller's permissions even if the action is refused.
-        unread: a list with the body, which this method takes out of the list, so that an action can free it."""
+        """Run the action and return the whole answer, with the caller's permissions, also if the action is refused.
+        unread: a list with only the body, which is taken out of it, so that the action can free the memory."""
         try:
             self.read_fields(call, unread.pop(), auth, query)
             added = self.app.perform(call, module, self.chosen)

@@ -1,4 +1,4 @@
-"""Accounts: what users have at other services, created at the first log-in, and the mail server's database of users."""
+"""Accounts: users' mailboxes, calendars and contacts at other servers, and the users of the mail server's database."""
 
 import os
 from collections.abc import Iterator
@@ -22,9 +22,9 @@ from .provisioning.provisioner import Provisioner, read_mask
 
 
 def mask(value) -> int | None:
-    """Read the field `provision`: a sum of service bits (1 mail, 2 calendar, 4 contacts), or None if it is not given.
+    """Read the field `provision`: a sum of 1 (mail), 2 (calendar) and 4 (contacts). None stays None.
 
-    ValueError: it is not a number from 0 to 7.
+    ValueError if it is not a number from 0 to 7.
     """
     bits = whole_number(value)
     if bits is not None and not 0 <= bits <= 7:
@@ -33,7 +33,7 @@ def mask(value) -> int | None:
 
 
 def one_or_zero(value) -> int | None:
-    """Read the field `Active`: 1, 0, true or false become 1 or 0. A missing value stays None."""
+    """Read the field `Active`: 1 or 0, also sent as true or false. None (not given) stays None."""
     bit = whole_number(int(value) if isinstance(value, bool) else value)
     if bit not in (None, 0, 1):
         raise ValueError("neither 0 nor 1")
@@ -41,7 +41,7 @@ def one_or_zero(value) -> int | None:
 
 
 def require_active(call):
-    """Raise ApiError for a request without the field `Active`. (The check `required` would also refuse the value 0.)"""
+    """Raise ApiError if the field `Active` is not given. (A field declared as `required` may not be 0.)"""
     if call.body.get("Active") is None:
         raise ApiError("Active is not set.")
 
@@ -67,9 +67,10 @@ class Account(Module):
         manages_transactions=True,
     )
     def get(self, call):
-        """List the accounts that the caller may see, or only those of the user named.
+        """List the accounts that the caller may see, or only those of one user (user_name).
 
-        An admin sees all accounts, a delegate their own and the delegated users', any other caller their own.
+        An admin sees all accounts, a delegate their own and those of the users delegated to them, any other caller
+        their own.
         """
         names = [call.body["user_name"]] if call.body.get("user_name") else None
         if names is None and not call.caller.admin:
@@ -78,10 +79,11 @@ class Account(Module):
 
     @endpoint(**OF_USER, optional={"provision": mask})
     def provision(self, call):
-        """Create a user's accounts now, and retry those that are pending.
+        """Create a user's mailbox, calendars and contacts now, unless they exist. Pending attempts are repeated.
 
-        `provision` is the sum of the bits of the wanted services; without it PROVISION in the configuration counts.
-        Returns the user's accounts after at most 5 seconds; what a service has not created by then stays pending.
+        `provision` is the sum of 1 (mail), 2 (calendar) and 4 (contacts); its default is the setting PROVISION. The
+        answer has the user's accounts. It comes after at most 5 seconds; what a server has not created by then stays
+        pending.
         """
         name, bits = call.body["user_name"], call.body.get("provision")
         user = self.mailserver.find(name) if self.mailserver else self.app.credentials(name)
@@ -103,9 +105,9 @@ class Account(Module):
 
     @endpoint(**OF_USER, optional={"purge": boolean})
     def delete(self, call):
-        """Delete the record of a user's accounts. With purge the services first delete what they store for the user.
+        """Delete the record of a user's accounts. With `purge`, the servers first delete the user's mail and data.
 
-        If a service fails to delete the user's data, the record stays and `status` has the errors.
+        If a server fails to do so, the record stays, and `status` has the errors.
         """
         name = call.body["user_name"]
         if not (account := self.ledger.find(name)):
@@ -115,9 +117,9 @@ class Account(Module):
         self.ledger.delete(name)
 
     def on_login(self, call, password: str):
-        """Create the accounts that the user lacks, and retry pending ones.
+        """Create the accounts that the user still lacks, after a log-in with a password.
 
-        If a mail server is configured, only users whom it knows get accounts.
+        If the setting `mailserver` is used, only users whom that mail server knows get accounts.
         """
         user = call.external_user or {}
         if self.mailserver is None or "accountId" in user:
@@ -126,10 +128,10 @@ class Account(Module):
             )
 
     def external_credentials(self, user_name: str, logging_in: bool) -> dict | None:
-        """Return the row to check a log-in with, for a user whom the mail server authenticates or who is locked out.
+        """Return the stored password of a user whom the mail server authenticates; one that nobody has, if locked out.
 
-        Users named like an address belong to the mail server, if one is configured. Returns None for all others: their
-        password is in this database. A user who was locked out (Active 0) gets a row that no password fits.
+        A user name that is a mail address belongs to the mail server, if the setting `mailserver` is used. None for
+        all other users: their password is in the table `users`. `logging_in` is False if a session or token is used.
         """
         account = self.ledger.find(user_name)
         shut_out = account is not None and not account["Active"]
@@ -138,34 +140,32 @@ class Account(Module):
         return SHUT_OUT if shut_out else None
 
     def on_user_change(self, call, change: str, user_name: str, password: str | None) -> Participant | None:
-        """Prepare a change of a user in the mail server's database, and return it for the two-phase commit.
+        """Prepare a change of a user in the mail server's database, to be committed together with the table `users`.
 
-        `change` is add, delete or set_password. Returns None if the mail server cannot have a user of this name.
+        `change` is add, delete or set_password. None if the mail server needs no change, as for a name that is no
+        address.
         """
         if self.mailserver and ("@" in user_name or change == "add"):
             return self.mailserver.on_user_change(call, change, user_name, password)
         return None
 
     def has_rows_of(self, user_name: str) -> bool:
-        """Return whether there is a record of accounts for this user name."""
+        """Return whether accounts are recorded under a user name."""
         return self.ledger.find(user_name) is not None
 
     def on_user_deleted(self, user_name: str):
-        """Delete the record of a deleted user's accounts. The services keep the user's data.
+        """Delete the record of a deleted user's accounts; a later user of that name gets new ones.
 
-        A later user of the same name gets new accounts.
+        What the servers store for the user, such as mail, is not deleted.
         """
         self.ledger.delete(user_name)
 
     def external_users(self, user_name: str | None = None) -> list[dict]:
-        """Return the users in the mail server's database, or only the one named; [] if the name is no address."""
+        """Return the users in the mail server's database, or only the one named."""
         return self.mailserver.users(user_name) if self.mailserver and "@" in (user_name or "@") else []
 
     def check(self, repair: bool) -> Iterator[tuple[bool | None, str]]:
-        """Check the records of accounts and the mail server's database, for `mailapi check`.
-
-        `repair`: also correct what is wrong.
-        """
+        """Check the records of accounts and the mail server's database, for `mailapi check`. repair: mend errors."""
         yield from check_ledger(self, repair)
         if self.mailserver:
             yield from check_mailserver(self.mailserver, repair)

@@ -1,4 +1,4 @@
-"""Addresses: patterns for recipients of incoming mail, tried from the highest order down, and where the mail goes."""
+"""Addresses: patterns for recipients of incoming mail, in the order in which they are tried, and where mail goes."""
 
 from mailapi import (
     Active,
@@ -83,9 +83,9 @@ EXPRESSION_AND_ORDER = object_of(address_expression=address, address_order=optio
 
 
 def check_new_router(call):
-    """Raise ApiError if the request has no router, an unknown one, or one without its route (docs/wire.md F40).
+    """Raise ApiError if the router (what happens to mail) or the route that it needs is missing (docs/wire.md F40).
 
-    A router is what the SMTP daemon does with a mail. Database generation 8 has routers in `msa`: nothing is checked.
+    Nothing is checked with schema version 8, which has the routers in the table msa.
     """
     if call.generation.number == 9:
         if not call.body.get("address_router"):
@@ -94,7 +94,7 @@ def check_new_router(call):
 
 
 def check_both_complete(call):
-    """Raise ApiError if address1 or address2 in the request lacks its expression or its order."""
+    """Raise ApiError unless both address1 and address2 in the request have an expression (pattern) and an order."""
     first, second = call.body["address1"], call.body["address2"]
     for number, given in enumerate((first, second), 1):
         if not given["address_expression"]:
@@ -104,7 +104,7 @@ def check_both_complete(call):
 
 
 def check_direction(call):
-    """Raise ApiError if address_routing in the request is neither inrouter nor outrouter."""
+    """Raise ApiError if address_routing is neither "inrouter" (incoming mail) nor "outrouter" (outgoing mail)."""
     if call.body["address_routing"] not in DIRECTIONS:
         raise ApiError(NO_DIRECTION)
 
@@ -130,11 +130,11 @@ class Address(Module):
         },
     )
     def get(self, call):
-        """List the addresses that the caller may see, highest order first.
+        """List the addresses that the caller may see, in the order in which the SMTP daemon tries them.
 
-        One of these selects: address_order (generation 9), address_expression, `test` in the URL's query (an address
-        that matches, generation 9), address_user (the user whose mail they store). The first that is given counts. An
-        admin sees all addresses, a delegate those of delegated users and expressions, others those that store to them.
+        The first of these fields that is given selects some: address_order, address_expression (the pattern), `test`
+        in the URL's query (a matching address), address_user (who gets the mail). An admin sees all addresses, a
+        delegate those of delegated users and patterns, any other caller those whose mail they get.
         """
         number, selected = call.generation.number, selected_by(call)
         if not selected and call.caller.admin:
@@ -156,7 +156,7 @@ class Address(Module):
         ),
     )
     def add(self, call):
-        """Add an address. Without address_order it gets the highest one, so that it is matched first."""
+        """Add an address. Without address_order it gets the highest order, so that it is tried first."""
         order = call.body.get("address_order") or next_order(call)
         call.db.execute(INSERT[call.generation.number], **values_of(call) | {"address_order": order})
 
@@ -169,9 +169,10 @@ class Address(Module):
         ),
     )
     def update(self, call):
-        """Change the address whose order is address_old_order; in generation 8 all with the address_expression.
+        """Change the address that has the order address_old_order. A route that is not given is removed.
 
-        A delegate must manage both the stored expression and the new one. A route that is not given is removed.
+        With schema version 8, address_expression selects the address. A delegate must manage both the old and the new
+        pattern.
         """
         number, old, new = (
             call.generation.number,
@@ -188,9 +189,9 @@ class Address(Module):
         allow=address_delegate("address_expression").otherwise("No access."),
     )
     def delete(self, call):
-        """Delete the address with the address_order; in generation 8 all with the address_expression.
+        """Delete the address that has the order address_order. With schema version 8, address_expression selects it.
 
-        A delegate must manage both the stored expression and the given one.
+        A delegate must manage both the stored pattern and the one in the request.
         """
         if call.generation.number == 9:
             require_managed(call, call.body["address_order"], "No access.")
@@ -203,7 +204,7 @@ class Address(Module):
         allow=admin_or_delegate.otherwise("No access."),
     )
     def switch(self, call):
-        """Exchange the orders of two addresses. A delegate must manage both addresses."""
+        """Exchange the orders of two addresses. A delegate must manage both."""
         rows = [managed_row(call, call.body[name]) for name in ("address1", "address2")]
         for row, other in zip(rows, reversed(rows)):
             moved = row | {"address_order": other["address_order"]}
@@ -222,17 +223,17 @@ class Address(Module):
         read_only=True,
     )
     def test(self, call):
-        """Return what the SMTP daemon would do with a mail: `steps` has sentences, `decision` the outcome.
+        """Return what the SMTP daemon would do with a mail: `steps` (sentences) and `decision` (the outcome).
 
-        With inrouter the mail goes to the address, from `sender`. With outrouter it comes from the address, and
-        `smtpd_user` sends it to `recipient`. Callers learn nothing of addresses that they may not see.
+        With address_routing "inrouter" `sender` sends the mail to the address. With "outrouter" `smtpd_user` sends it
+        from the address to `recipient`. Addresses that the caller may not see are not revealed.
         """
         incoming = call.body["address_routing"] == "inrouter"
         return report_inbound(call) if incoming else report_outbound(call)
 
 
 def check_update(call, old: int, new: int):
-    """Raise ApiError if the caller may not change the address with the order `old`, or the order `new` is taken."""
+    """Raise ApiError if the caller may not change the address with the order `old`, or if the order `new` is taken."""
     require_managed(call, old, "No {permission} to update this to address")
     if not call.body.get("address_router"):
         raise ApiError("No address router defined.")
@@ -243,5 +244,5 @@ def check_update(call, old: int, new: int):
 
 
 def values_of(call) -> dict:
-    """Return the request's fields that are columns of the table `addresses`."""
+    """Return the fields of the request that are columns of the table `addresses`."""
     return {name: call.body.get(name) for name in ROW[call.generation.number]}

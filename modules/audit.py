@@ -1,4 +1,4 @@
-"""Audit: a record of log-ins, changes and refusals, with time, user and address; each is also a line in the log."""
+"""Audit: who logged in, changed or was refused something, and when; each record is also a line in the log."""
 
 import json
 import logging
@@ -77,10 +77,10 @@ CREATE INDEX IF NOT EXISTS audit_entry_wait ON audit_entry (wait);
         | {"since": optional_number, "until": optional_number, "before": optional_number},
     )
     def get(self, call):
-        """List the audit, newest first, at most 1,000 rows.
+        """List the audit, newest record first, at most 1,000 of them.
 
-        `since` and `until` (seconds since 1970) limit the time. `before`, an audit_id, continues the list. Every other
-        field selects the rows with that value.
+        `since` and `until` limit the time (seconds since 1970). `before` (an audit_id) continues the list. Any other
+        field selects records with that value.
         """
         values = {name: call.body.get(name) for name in (*FILTERS, *RANGE)}
         query = LISTS[tuple(name for name in RANGE if values[name])]
@@ -92,7 +92,7 @@ CREATE INDEX IF NOT EXISTS audit_entry_wait ON audit_entry (wait);
         self.log_ins: dict[tuple, int] = {}  # user, address, module and action → when a log-in was recorded
 
     def on_request(self, event: Event):
-        """Record a request that has ended: a log-in, a change or a refusal, but not a read within a session."""
+        """Record a request that has ended: a log-in, a change or a refusal. Reads in a session are not recorded."""
         has_user = event.user_name is not None or event.via.startswith("token")
         if not has_user or not (event.logs_in or event.changes or event.status not in ("ok", "warning")):
             return
@@ -121,9 +121,9 @@ CREATE INDEX IF NOT EXISTS audit_entry_wait ON audit_entry (wait);
             log.error("not kept: %s", str(error)[:500])
 
     def is_repeated(self, event, now: int) -> bool:
-        """Check whether the same log-in was recorded within the last hour; if not, remember it in memory.
+        """Return whether a log-in equals one that was recorded within the last hour. `now`: seconds since 1970.
 
-        Applies to successful log-ins for reading: scripts log in with every request, and need not wait for the disk.
+        Only successful log-ins that read something can be repeated: scripts log in with every request.
         """
         if event.changes or event.via != "password" or kind_of(event) != DONE:
             return False
@@ -136,10 +136,10 @@ CREATE INDEX IF NOT EXISTS audit_entry_wait ON audit_entry (wait);
         return False
 
     def insert(self, row: dict, failed: int, wait: str | None) -> bool:
-        """Insert an audit row and return True; or count the event in an earlier row and return False.
+        """Insert a row into the audit and return True; or count the event in a row that is there, and return False.
 
-        `failed` is the kind: DONE, NOT_LOGGED_IN or REFUSED. `wait` identifies a waiting period that a log-in ignored:
-        all log-ins in that period are counted in one row.
+        `failed` is the kind of event: DONE, NOT_LOGGED_IN or REFUSED. `wait` identifies the time for which a log-in
+        should have waited after failed ones: all log-ins during it share a row. None for all other events.
         """
         state = self.app.state
         with state.transaction():
@@ -152,10 +152,11 @@ CREATE INDEX IF NOT EXISTS audit_entry_wait ON audit_entry (wait);
         return True
 
     def prune(self, failed: int, upto: int, now: int):
-        """Delete rows that exceed the disk space of their kind `failed`, and rows older than audit_lifetime.
+        """Delete old rows of one kind of event: those beyond its share of the disk, and those past audit_lifetime.
 
-        `upto` is the number of bytes written before the oldest row that stays. Age is measured from the latest row
-        that is at least a day old: a clock that jumped ahead must not delete rows.
+        `failed` is the kind: DONE, NOT_LOGGED_IN or REFUSED. The newest rows stay; `upto` is how many bytes were
+        written before them. So that a clock which jumped ahead deletes nothing, ages count from the latest row that is
+        at least a day old.
         """
         state, lifetime = self.app.state, self.app.config.audit_lifetime
         obsolete = state.column(TOO_MANY, failed=failed, upto=upto)
@@ -175,7 +176,7 @@ def kind_of(event: Event) -> int:
 
 
 def shortened(text: str, most: int) -> str:
-    """Return the start of a text, cut so that it takes at most `most` characters as JSON."""
+    """Cut a text so that it takes at most `most` characters as a JSON string."""
     text = text[:most]
     while (length := len(json.dumps(text)) - 2) > most:
         text = text[: len(text) * most // length]
@@ -183,18 +184,18 @@ def shortened(text: str, most: int) -> str:
 
 
 def size(row: dict) -> int:
-    """Return the approximate number of bytes that a row takes in the database, rounded up."""
+    """Return about how many bytes an audit row takes in the database, rounded up."""
     return OVERHEAD + sum(
         len(value.encode(errors="replace")) for value in row.values() if isinstance(value, str)
     )
 
 
 def log_row(row: dict):
-    """Write an audit row to the log, in one line."""
+    """Write an audit row to the log, as one line."""
     if log.isEnabledFor(logging.INFO):  # encoding a row takes longer than storing it
         log.info("%s", logfmt(row))
 
 
 def logfmt(row: dict) -> str:
-    """Return an audit row as `key=value` pairs, such as `user="bob"`; JSON escapes quotes and line breaks in values."""
+    """Format a row in logfmt, such as `user="bob" action="add"`; quotes and line breaks are escaped as in JSON."""
     return " ".join(f"{key.removeprefix('audit_')}={json.dumps(value)}" for key, value in row.items())

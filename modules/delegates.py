@@ -1,4 +1,4 @@
-"""Delegates: the users and address expressions (such as `%@corp.org`) that a delegate manages for the administrator."""
+"""Delegates: users who manage other users, or addresses such as `%@corp.org`, for the administrator."""
 
 from peewee import fn
 
@@ -71,10 +71,10 @@ class Delegate(Module):
 
     @endpoint(allow=anyone, read_only=True)
     def get(self, call):
-        """List the delegations that the caller may see: `users` and `addresses`.
+        """List the delegations that the caller may see: of `users` and of `addresses`.
 
-        An admin sees all of them, a delegate their own. Any other caller sees who manages them, and who manages
-        addresses whose mail is stored for them.
+        An admin sees all, a delegate their own. Any other caller sees who manages them, and who manages the addresses
+        whose mail they get.
         """
         if call.caller.admin:
             users, addresses = ALL_USERS, ALL_ADDRESSES
@@ -92,24 +92,24 @@ class Delegate(Module):
 
     @endpoint(**OF_USER)
     def user_add(self, call):
-        """Let api_user manage the user api_delegate."""
+        """Let the user api_user manage the user api_delegate."""
         call.db.execute(ADD_USER, api_user=call.body["api_user"], api_delegate=call.body["api_delegate"])
 
     @endpoint(**OF_USER)
     def user_delete(self, call):
-        """Stop api_user from managing the user api_delegate."""
+        """Stop the user api_user from managing the user api_delegate."""
         call.db.execute(DELETE_USER, api_user=call.body["api_user"], api_delegate=call.body["api_delegate"])
 
     @endpoint(**OF_ADDRESS)
     def address_add(self, call):
-        """Let api_user manage the addresses that api_expression covers."""
+        """Let the user api_user manage the addresses that match the pattern api_expression."""
         call.db.execute(
             ADD_ADDRESS, api_user=call.body["api_user"], api_expression=call.body["api_expression"]
         )
 
     @endpoint(**OF_ADDRESS)
     def address_delete(self, call):
-        """Stop api_user from managing the addresses that api_expression covers."""
+        """Stop the user api_user from managing the addresses that match the pattern api_expression."""
         call.db.execute(
             DELETE_ADDRESS, api_user=call.body["api_user"], api_expression=call.body["api_expression"]
         )

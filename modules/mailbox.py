@@ -1,4 +1,4 @@
-"""Mailbox: the caller's own mail, from all databases and servers that store some of it."""
+"""Mailbox: the caller's own mails (list, read, search, delete) from all databases and servers; sending of mails."""
 
 from typing import Any
 
@@ -30,7 +30,10 @@ MOST_SEARCHES = 3  # of a user at the same time, threads included: mailapi serve
 
 
 def source_name(value) -> str | None:
-    """Read the field mail_sourcedb: master, user or imap; None if it is not given. ValueError: it is another text."""
+    """Read the field mail_sourcedb: where a mail is stored, master, user or imap. None if it is not given.
+
+    ValueError for any other text.
+    """
     value = php_text(value) or None
     if value not in (None, *SOURCE_NAMES):
         raise ValueError("no such source")
@@ -68,14 +71,14 @@ class Mailbox(Module):
             self.kinds.append(imap_source.imap_factory(app.config, self.validity))
 
     def mailboxes(self, call) -> Mailboxes:
-        """Return the caller's sources of mail (the databases and the IMAP server) as one object."""
+        """Return all sources of the caller's mails (databases and IMAP server) as one object for this request."""
         return Mailboxes(call, self.kinds)
 
     @endpoint(allow=anyone, optional={"mail_only_unread": boolean}, read_only=True, manages_transactions=True)
     def get(self, call):
-        """List the caller's mails, newest first, with their main headers; with mail_only_unread only the unread ones.
+        """List the caller's mails with their main headers, newest first; with mail_only_unread only the unread ones.
 
-        If a source does not answer, the answer is a warning and has the mails of the other sources.
+        If a database or server does not answer, the answer has a warning and the mails of the others.
         """
         with self.mailboxes(call) as mailboxes:
             refs = mailboxes.index(call.body.get("mail_only_unread"))[: call.limit]
@@ -84,7 +87,7 @@ class Mailbox(Module):
 
     @endpoint(**OF_MAIL)
     def read(self, call):
-        """Return a mail with its text and mark it as read. `mail_read` in the answer is the value before."""
+        """Return a mail with its text, and mark it as read. `mail_read` in the answer tells if it was read before."""
         mail, source, warning = self.fetched(call, mark_read=True)
         call.unchanged = bool(mail["mail_read"])
         return warning | {"mail": mail_details(mail, source)}
@@ -125,10 +128,10 @@ class Mailbox(Module):
 
     @endpoint(**OF_MAIL, read_only=True)
     def html(self, call):
-        """Return a mail's HTML without anything that could run code or load data, or "" if the mail has no HTML.
+        """Return a mail's HTML without scripts and remote content; "" if it has none.
 
-        `mail_html_complete` is false if some of it was left out for its size. `mail_html_blocked` counts the remote
-        images that were removed.
+        `mail_html_complete` is false if some of it was left out for its size. `mail_html_blocked` is the number of
+        remote images that were removed.
         """
         mail, _, warning = self.fetched(call)
         mail_parts = parts(mail_bytes(mail))
@@ -141,19 +144,19 @@ class Mailbox(Module):
 
     @endpoint(allow=anyone, optional=TERMS, read_only=True, manages_transactions=True)
     def search(self, call):
-        """Search the caller's mails, newest first, a page at a time."""
+        """Search in the caller's mails. The answer is a page of mails, newest first."""
         with self.searches.of(call.user_name), self.mailboxes(call) as mailboxes:
             return search(call, mailboxes)
 
     @endpoint(allow=anyone, read_only=True, manages_transactions=True)
     def threads(self, call):
-        """List the caller's mails by thread, the thread with the newest mail first."""
+        """List the caller's mails grouped into threads, the thread with the newest mail first."""
         with self.searches.of(call.user_name), self.mailboxes(call) as mailboxes:
             return list_threads(call, mailboxes)
 
     @endpoint(allow=anyone, read_only=True, manages_transactions=True)
     def unread_count(self, call):
-        """Count the unread mails, by source and in total."""
+        """Count the caller's unread mails: in total, and in each source (database or server)."""
         with self.mailboxes(call) as mailboxes:
             counts = mailboxes.unread_counts()
             return mailboxes.warning | {"unread_count": sum(counts.values()), "unread_counts": counts}
@@ -166,10 +169,9 @@ class Mailbox(Module):
         read_body=read_large_object,
     )
     def send(self, call):
-        """Queue a mail for the dispatch daemon, as the SMTP daemon would if the caller sent it.
+        """Queue a mail of the caller for delivery. `queue_ids` in the answer has its ids in the queue.
 
-        `queue_ids` are its mail_ids. Refuses the mail, with the daemon's reason, if the SMTP daemon would refuse the
-        sender or a recipient.
+        It is refused, with the SMTP daemon's reason, if the daemon would refuse the sender or a recipient.
         """
         if call.user_name is None:
             raise ApiError("Say whose mailbox: --as USER.")
@@ -177,14 +179,14 @@ class Mailbox(Module):
         return {"queue_ids": outbox.enqueue(call, mail)}
 
     def fetched(self, call, mark_read: bool = False) -> tuple[dict, str, dict]:
-        """Return the mail that the request names, the name of its source (master, user or imap), and a warning.
+        """Return the mail that the request names, where it is stored (master, user or imap), and a warning or {}.
 
-        The warning reports sources that did not answer, and is {} if all did. ApiError: no source has the mail.
+        The warning names databases and servers that did not answer. ApiError if none of the others has the mail.
         """
         with self.mailboxes(call) as mailboxes:
             return *mailboxes.fetch(mark_read), mailboxes.warning
 
     def on_user_deleted(self, user_name: str):
-        """Delete the stored UIDVALIDITY of a deleted user's IMAP mailbox."""
+        """Delete what is stored about the numbering (UIDVALIDITY) of a deleted user's IMAP mailbox."""
         if self.validity:
             self.validity.on_user_deleted(user_name)

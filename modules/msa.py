@@ -1,4 +1,4 @@
-"""MSA: routers of users' incoming and outgoing mail in generation 8; in generation 9 a view of the table smtpd."""
+"""MSA: what the daemons do with each user's incoming and outgoing mail (schema version 8; in 9 from other tables)."""
 
 from peewee import IntegrityError, Select, fn
 
@@ -27,9 +27,9 @@ MSA_IN_ROUTERS = ("store", "forward", "handoff", "reject", "drop")
 
 
 def first_address(user) -> Select:
-    """Return a query for the address whose mail is stored for `user`; of several, the one with the highest order.
+    """Return a query for the address whose mail the user gets; of several, the one with the highest order.
 
-    In database generation 9 this address stands for the user's router of incoming mail.
+    With schema version 9, this address tells what happens to the user's incoming mail.
     """
     return (
         Addresses.select(Addresses.address_expression)
@@ -74,7 +74,7 @@ SET_DATABASE = PreparedQuery(
 
 
 def check_new_routers(call):
-    """Raise ApiError if a router in the request is unknown to the daemons, or lacks the route that it needs."""
+    """Raise ApiError if a router in the request (what happens to mail) is unknown, or lacks a route that it needs."""
     body = call.body
     check_router(
         body["msa_inrouter"],
@@ -92,9 +92,9 @@ def check_new_routers(call):
 
 
 def keeps_database(call) -> bool:
-    """Return whether a request leaves the path of the user's own database unchanged, or removes it.
+    """Return whether a request does not set a new path for the user's own database. True for any admin.
 
-    API and daemons open that path as the user's mailbox, so that only an admin may choose it. True for any admin.
+    Only an admin may choose that path, because the API and the daemons open the file as the user's mailbox.
     """
     body = call.body
     if call.caller.admin or call.generation.number != 8 or body["msa_inrouter"] != "store":
@@ -144,10 +144,10 @@ class MSA(Module):
         read_only=True,
     )
     def get(self, call):
-        """List the users with their routers and routes, or only the one named.
+        """List the users with what happens to their incoming and outgoing mail (router and route), or only one user.
 
-        An admin sees all users, a delegate themselves and the delegated users. A delegate sees no credentials in the
-        routes of their own row.
+        An admin sees all users, a delegate themselves and the users delegated to them. A delegate sees no passwords in
+        the routes of their own row.
         """
         routers = ROUTERS[call.generation.number]
         if call.body.get("msa_user"):
@@ -156,7 +156,7 @@ class MSA(Module):
 
     @endpoint(**ROUTERS_OF_USER)
     def add(self, call):
-        """Give routers to a user who has none. `msa` is the new row's id, or -1 if the database refuses the row."""
+        """Set for the first time what happens to a user's mail. `msa` is the new row's id; -1 if it was refused."""
         values = self.values(call)
         try:
             row = call.db.execute(ADD[call.generation.number], **values).lastrowid
@@ -167,20 +167,20 @@ class MSA(Module):
 
     @endpoint(**ROUTERS_OF_USER)
     def update(self, call):
-        """Set a user's routers. A route that is not given is removed."""
+        """Change what happens to a user's mail. A route that is not given is removed."""
         if call.db.execute(UPDATE[call.generation.number], **self.values(call)).rowcount:
             self.set_database(call)
 
     @endpoint(required={"msa_user": "Username is not set."}, allow=delegate_of("msa_user"))
     def delete(self, call):
-        """Delete a user's routers: the user then sends no mail and, in generation 8, receives none."""
+        """Delete the routers of a user, who then sends no mail any more and, with schema version 8, gets none."""
         number = call.generation.number
         call.db.execute(DELETE[number], **{OWNER[number].name: call.body["msa_user"]})
 
     def values(self, call) -> dict:
-        """Return the columns to store, from the request's fields.
+        """Return the columns to store, from the fields of the request.
 
-        In database generation 9 msa/ cannot route incoming mail: raise ApiError if the request would change that.
+        ApiError with schema version 9 for a change of the user's incoming mail, which msa/ cannot make there.
         """
         body = call.body
         if call.generation.number == 8:
@@ -195,9 +195,9 @@ class MSA(Module):
         }
 
     def set_database(self, call):
-        """Store the path of the user's own database, which is the route of the in router `store` (docs/wire.md F29).
+        """Store the path of the user's own database if the request has one, in schema version 8 (docs/wire.md F29).
 
-        Do nothing for other in routers, and in database generation 9.
+        It is the route of incoming mail with the router `store`. In schema version 9, do nothing.
         """
         body = call.body
         if call.generation.number == 8 and body["msa_inrouter"] == "store" and "msa_inroute" in body:

@@ -32,9 +32,9 @@ class POP(Module):
         read_only=True,
     )
     def get(self, call):
-        """List the users who may collect mail over POP3, or only the one named, each with the lock.
+        """List the users who may collect mail over POP3, each with the lock, or only one user.
 
-        An admin sees all users, a delegate themselves and the delegated users, any other caller themselves.
+        An admin sees all users, a delegate themselves and the users delegated to them, any other caller themselves.
         """
         return {"pop": POP_USERS.visible_to(call, call.body.get("pop_user"))}
 
@@ -50,5 +50,5 @@ class POP(Module):
 
     @endpoint(**OF_USER)
     def unlock(self, call):
-        """Clear the lock that a crashed POP session left behind."""
+        """Remove the lock that a POP3 session left behind when it crashed."""
         call.db.execute(UNLOCK, pop_user=call.body["pop_user"])

@@ -1,4 +1,4 @@
-"""Queue: outgoing mails and their failures; retry, delete or bounce them."""
+"""Queue: the outgoing mails that wait for delivery, and their failures; retry, bounce or delete them."""
 
 import json
 
@@ -41,7 +41,7 @@ NO_FAILURES = {"mail_failcount": 0, "mail_lasttry": 0, "mail_fatality": 0}
 
 
 def mail_ids(value) -> list[int]:
-    """Read the field mail_id: one id or a list of at most 50, returned as a list. ValueError: it is neither."""
+    """Read the field mail_id: one id or a list of at most 50; return a list. ValueError if it is neither."""
     values = value if isinstance(value, list) else [] if empty(value) else [value]
     ids = [mail_id for each in values if (mail_id := whole_number(each)) is not None]
     if len(values) > MOST_CHANGED or len(ids) < len(values):
@@ -50,7 +50,7 @@ def mail_ids(value) -> list[int]:
 
 
 def state(value) -> str | None:
-    """Read the field mail_state: waiting, deferred or failed, or None if it is not given."""
+    """Read the field mail_state: waiting, deferred or failed; None if it is not given."""
     if (value := php_text(value)) not in (None, *STATES):
         raise ValueError("unknown state")
     return value
@@ -84,13 +84,13 @@ class Queue(Module):
         optional=FILTERS | {"mail_id": mail_ids, "mail_state": state, "after": optional_number},
     )
     def get(self, call):
-        """List the queued mails that the caller may see, oldest first, with their latest 10 failures.
+        """List the mails in the queue that the caller may see, oldest first, each with its latest 10 failures.
 
-        `counts` has their numbers by state. An admin sees all mails. Other callers see those that they or their
-        delegated users submitted, and those with a sender address that stores to one of these users. The fields filter
-        by equality, without regard to case; `@domain` stands for all its addresses. The list has at most 1,000 mails;
-        `after`, a mail_id, continues it. `counts` ignores mail_state and `after`. Credentials are shown in mail_remote
-        only to those who see them in smtpd/ or msa/.
+        `counts` has the number of mails in each state. The fields select mails with that value, without regard to
+        case; `@domain` stands for all addresses of the domain. The list has at most 1,000 mails; `after` (a mail_id)
+        continues it. `counts` ignores mail_state and `after`. An admin sees all mails. Other callers see mails that
+        they, or users delegated to them, have submitted, or whose sender address belongs to one of these users.
+        Passwords in mail_remote are hidden from callers who do not see them in smtpd/ or msa/.
         """
         filters = {name: call.body.get(name) or None for name in FILTERS}
         remote = None
@@ -113,17 +113,17 @@ class Queue(Module):
 
     @endpoint(**OF_MAILS)
     def retry(self, call):
-        """Delete the failures of mails, so that the dispatch daemon tries them again at once."""
+        """Delete the failures of mails, so that the dispatch daemon tries at once to deliver them."""
         call.db.execute_many(RETRY, [{"mail_id": mail_id} for mail_id in existing_ids(call)])
 
     @endpoint(**OF_MAILS)
     def delete(self, call):
-        """Delete mails from the queue. Neither sender nor recipient is notified."""
+        """Delete mails from the queue. Neither sender nor recipient is told."""
         call.db.execute_many(DELETE, [{"mail_id": mail_id} for mail_id in existing_ids(call)])
 
     @endpoint(**OF_MAILS)
     def bounce(self, call):
-        """Give up mails, so that the dispatch daemon returns them to their senders with a report."""
+        """Give up mails: the dispatch daemon returns them to their senders with a report."""
         ids = existing_ids(call)
         among = {"ids": json.dumps(ids)}
         if not all(call.db.column(SENDERS, **among)):
@@ -133,16 +133,16 @@ class Queue(Module):
         call.db.execute_many(GIVE_UP, [{"mail_id": mail_id, "message": message} for mail_id in to_give_up])
 
     def on_user_deleted(self, user_name: str):
-        """Remove a deleted user's name from the mails that they queued.
+        """Remove a deleted user's name from the mails that they queued: no later user of that name may see them.
 
-        The mails are still delivered, but a later user of the same name does not see them.
+        The mails are still delivered.
         """
         with self.app.db.transaction():
             self.app.db.execute(REMOVE_SUBMITTER, user=user_name)
 
 
 def existing_ids(call) -> list[int]:
-    """Return the mail ids in the request. ApiError: the caller may not see one of these mails, or it does not exist."""
+    """Return the mail ids in the request. ApiError if a mail does not exist, or if the caller may not see it."""
     ids = call.body["mail_id"]
     visible = visible_ids(call, ids)
     if visible is None:
@@ -155,17 +155,17 @@ def existing_ids(call) -> list[int]:
 def by_state(counts: dict) -> dict[str, int]:
     """Return the number of mails in each state: waiting, deferred and failed.
 
-    `counts` has the numbers of all mails, of those tried at least once, and of those given up (`failed`).
+    `counts` has the number of all mails, of those that were tried, and of those that were given up.
     """
     mails, tried, failed = (int(counts[name]) for name in ("mails", "tried", "failed"))
     return {"waiting": mails - tried, "deferred": tried - failed, "failed": failed}
 
 
 def page(call, query: PreparedQuery, values: dict, routes: set[str] | None) -> list[dict]:
-    """Return one page of the queue: mails with an id above `after`, each with its state and latest failures.
+    """Return a page of the queue: the mails that a query selects, each with its state and its latest failures.
 
-    `query` and `values` select the mails. `routes` are the remote hosts that the caller may see with their
-    credentials; None means all of them.
+    `values` are the query's parameters. `routes` are the remote hosts that the caller may see with passwords; None:
+    all.
     """
     limit = min(call.limit or MOST_LISTED, MOST_LISTED)
     rows = call.db.rows(query, **values, after=call.body.get("after") or 0, limit=limit)
@@ -180,9 +180,9 @@ def page(call, query: PreparedQuery, values: dict, routes: set[str] | None) -> l
 
 
 def latest_failures(call, ids: str) -> dict[int, list[dict]]:
-    """Return the latest failures of mails, newest first, by mail id. `ids` is a JSON list of the mail ids.
+    """Return the latest failures of each mail, newest first, by mail id. `ids` is a JSON list of mail ids.
 
-    Mails without failures are left out.
+    Mails without a failure are left out.
     """
     failures: dict[int, list] = {}
     for row in call.db.rows(LATEST_FAILURES, ids=ids):
@@ -191,9 +191,9 @@ def latest_failures(call, ids: str) -> dict[int, list[dict]]:
 
 
 def described(mail: dict, summary: dict, failures: list[dict]) -> dict:
-    """Return a queued mail with its state (`waiting`, `deferred` or `failed`) and its failures added.
+    """Return a mail of the queue, with its state (`waiting`, `deferred` or `failed`) and its failures.
 
-    `summary` has the number of failures, the time of the last one, and whether delivery was given up.
+    `summary` has the number of its failures, the time of the last one, and whether it was given up.
     """
     mail_state = (
         "failed" if summary["mail_fatality"] else "deferred" if summary["mail_failcount"] else "waiting"

@@ -1,4 +1,4 @@
-"""Services: requests that mailapi passes on to other servers: SMTP, IMAP quota, ManageSieve, DAV and scanners."""
+"""Services: requests to the installation's other servers: SMTP, IMAP quota, ManageSieve filters, DAV, scanners."""
 
 import re
 import time
@@ -32,7 +32,7 @@ LONGEST_SCRIPT = 512 * 1024  # bytes
 
 
 def script_name(value) -> str | None:
-    """Read the name of a filter script: at most 128 characters, no control characters (RFC 5804 section 1.6)."""
+    """Read the name of a mail filter script: up to 128 characters, no control characters (RFC 5804 section 1.6)."""
     value = php_text(value)
     if value and (re.search(r"[\x00-\x1f\x7f-\x9f\u2028\u2029]", value) or len(value) > 128):
         raise ValueError("not a script name")
@@ -40,7 +40,7 @@ def script_name(value) -> str | None:
 
 
 def script_text(value) -> str | None:
-    """Read the text of a filter script, or None if it is missing. ValueError: it has more than 512 KiB."""
+    """Read the text of a mail filter script; None if it is not given. ValueError beyond 512 KiB."""
     value = php_text(value)
     if value and len(value.encode()) > LONGEST_SCRIPT:
         raise ValueError("too long")
@@ -53,19 +53,19 @@ OF_SCRIPT = OF_CALLER | {"required": SCRIPT_NAME_MISSING, "optional": {"script_n
 
 
 def require_message(call):
-    """Raise ApiError for a request without a message. (A field declared `required` would be copied into the audit.)"""
+    """Raise ApiError if the request has no message. (If it were `required`, the audit would record it.)"""
     if not call.body.get("message"):
         raise ApiError("No message is set.")
 
 
 def check_recipients(call):
-    """Raise ApiError for a request with more recipients than the setting max_recipients allows."""
+    """Raise ApiError if the request has more recipients than the setting max_recipients permits."""
     if len(call.body.get("recipients") or ()) > call.config.max_recipients:
         raise too_many_recipients(call.config)
 
 
 def require_script(call):
-    """Raise ApiError for a request without a script. (A field declared `required` would be copied into the audit.)"""
+    """Raise ApiError if the request has no filter script. (If it were `required`, the audit would record it.)"""
     if not call.body.get("script"):
         raise ApiError("No script is set.")
 
@@ -81,9 +81,9 @@ class Service(Module):
 
     @endpoint(allow=admin, read_only=True, manages_transactions=True)
     def get(self, call):
-        """List the configured services: kind, url, up, latency in ms, version or banner, error.
+        """List the configured servers: kind, url, up, latency (ms), version or greeting, error.
 
-        All services are asked at the same time; one that does not answer within 2 seconds is down.
+        All are asked at the same time. A server that does not answer within 2 seconds counts as down.
         """
         pings = {kind: lambda client=client: timed(client.ping) for kind, client in self.clients.items()}
         outcomes = run_in_parallel(pings, PROMPT_SECONDS)
@@ -101,8 +101,8 @@ class Service(Module):
     def send(self, call):
         """Send a message (RFC 5322) through the SMTP server, to all recipients or to none.
 
-        The router of the caller's outgoing mail must accept the sender. If that router is `defined`, it must also
-        accept the authors in the message's header.
+        The caller must be allowed to send from the sender's address. Depending on the router of their outgoing mail,
+        this holds for the authors in the message's header, too.
         """
         smtp, message = self.client("smtp"), decoded_message(call)
         check_authors(call, message)
@@ -111,7 +111,7 @@ class Service(Module):
 
     @endpoint(allow=anyone, read_only=True, manages_transactions=True)
     def quota(self, call):
-        """List the quotas of the caller's mailbox from the IMAP server: resource, used, limit."""
+        """List the quotas of the caller's IMAP mailbox: resource, used, limit."""
         return {"quota": self.client("imap").quota(*mailbox_owner(call))}
 
     @endpoint(
@@ -124,9 +124,9 @@ class Service(Module):
         read_body=read_large_object,
     )
     def scan(self, call):
-        """Return what the anti-spam and the anti-virus service say about a message, by service.
+        """Have a message checked for spam and viruses, and return both results.
 
-        If one of them fails, the answer is its error, with the result of the other one.
+        If one of the two scanners fails, its result is the error.
         """
         message = decoded_message(call)
         scanners = {kind: self.clients[kind] for kind in ("antispam", "antivirus") if kind in self.clients}
@@ -143,12 +143,12 @@ class Service(Module):
 
     @endpoint(**OF_CALLER, read_only=True)
     def sieve_list(self, call):
-        """List the caller's filter scripts: script_name, active."""
+        """List the caller's mail filter scripts: script_name, active."""
         return {"scripts": self.client("managesieve").scripts(*mailbox_owner(call))}
 
     @endpoint(**OF_SCRIPT, read_only=True)
     def sieve_get(self, call):
-        """Return one of the caller's filter scripts."""
+        """Return the text of one of the caller's mail filter scripts."""
         return {"script": self.client("managesieve").get(*mailbox_owner(call), call.body["script_name"])}
 
     @endpoint(
@@ -158,9 +158,9 @@ class Service(Module):
         validators=[require_script],
     )
     def sieve_put(self, call):
-        """Store a filter script under its name, replacing an earlier script of that name.
+        """Store a mail filter script. It replaces a script of the same name.
 
-        The ManageSieve server checks the script: `status` is its error, `warnings` what it warns about.
+        The ManageSieve server checks it: `status` has its error, `warnings` its warnings.
         """
         sieve, name = self.client("managesieve"), call.body["script_name"]
         warnings = sieve.put(*mailbox_owner(call), name, call.body["script"])
@@ -168,7 +168,7 @@ class Service(Module):
 
     @endpoint(**OF_SCRIPT)
     def sieve_activate(self, call):
-        """Make a script the only one that filters the caller's mail."""
+        """Make a script the one that filters the caller's mail."""
         self.client("managesieve").activate(*mailbox_owner(call), call.body["script_name"])
 
     @endpoint(**OF_CALLER)
@@ -178,19 +178,19 @@ class Service(Module):
 
     @endpoint(**OF_SCRIPT)
     def sieve_delete(self, call):
-        """Delete one of the caller's filter scripts. The server refuses to delete the active one."""
+        """Delete one of the caller's mail filter scripts. The server refuses to delete the active one."""
         self.client("managesieve").delete(*mailbox_owner(call), call.body["script_name"])
 
     def client(self, kind: str, http: int = 200) -> Client:
-        """Return the client for a service, such as "imap". ApiError, with HTTP status `http`: it is not configured."""
+        """Return the client for a kind of server, such as "imap". ApiError (status `http`) if none is configured."""
         if kind not in self.clients:
             raise ApiError(f"The {kind} service is not configured.", http=http)
         return self.clients[kind]
 
     def mount(self, handler: RequestHandler, path: str) -> bottle.HTTPResponse:
-        """Relay a request below /dav/ to the DAV server, and redirect /.well-known/caldav and carddav to /dav/.
+        """Forward a request for /dav/… to the DAV server, or redirect /.well-known/caldav and carddav to /dav/.
 
-        `path` is the rest of the URL's path.
+        `path` is the URL path after /dav/ or /.well-known/.
         """
         from .clients.dav import Dav
         from .clients.dav_proxy import READ_METHODS, forward, public_prefix
@@ -207,15 +207,15 @@ class Service(Module):
 
 
 def timed(job: Callable[[], str]) -> tuple[str, float]:
-    """Run a job, and return its result and the time that it took, in ms."""
+    """Run a job. Return its result and the milliseconds that it took."""
     started = time.monotonic()
     return job(), round((time.monotonic() - started) * 1000, 1)
 
 
 def row(client: Client, outcome) -> dict:
-    """Return the entry of a service for the list of services/?get.
+    """Return the entry of one server for the answer of services/?get.
 
-    `outcome` is a pair of version and latency in ms, or the ApiError with which the service failed.
+    `outcome` is its version and latency in ms, or the error with which it failed.
     """
     up = not isinstance(outcome, ApiError)
     version, latency = outcome if up else (None, None)
@@ -230,10 +230,10 @@ def row(client: Client, outcome) -> dict:
 
 
 def mailbox_owner(call) -> tuple[str, str | None]:
-    """Return the caller's name, and the password if the request has one, to log in to servers of their mailbox.
+    """Return the caller's user name, and the password if the request has one, for a log-in to the mailbox's servers.
 
-    ApiError: a mail server is configured and does not know exactly this name. Other servers ignore case, and could
-    open another user's mailbox.
+    ApiError if the mail server has no user of exactly this name: other servers ignore case, and might open the mailbox
+    of another user.
     """
     if call.user_name is None:
         raise ApiError("Say whose (--as).")

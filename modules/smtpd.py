@@ -29,12 +29,12 @@ DELETE = PreparedQuery(Smtpd.delete().where(IS_USER))
 
 
 def values_of(call) -> dict:
-    """Return the request's fields that are columns of the table smtpd."""
+    """Return the fields of the request that are columns of the table smtpd."""
     return {name: call.body.get(name) for name in ("smtpd_user", *ROUTER)}
 
 
 def check_new_router(call):
-    """Raise ApiError if the router in the request is unknown to the SMTP daemon, or lacks the route that it needs."""
+    """Raise ApiError if the router (what happens to mail) is unknown, or lacks the route (a host) that it needs."""
     router = call.body["smtpd_router"]
     check_router(
         router, call.body.get("smtpd_route"), OUT_ROUTERS, f"Router {router} needs an argument (smtpd_route)."
@@ -66,10 +66,10 @@ class SMTPD(Module):
         read_only=True,
     )
     def get(self, call):
-        """List the users who may send mail, or only the one named, each with the router and the route.
+        """List the users who may send mail, with what happens to it (router and route), or only one user.
 
-        An admin sees all users, a delegate themselves and the delegated users. A delegate sees no credentials in the
-        route of their own row.
+        An admin sees all users, a delegate themselves and the users delegated to them. A delegate sees no password in
+        the route of their own row.
         """
         if call.body.get("smtpd_user"):
             return {"smtpd": SENDERS.named(call, call.body["smtpd_user"])}
@@ -82,7 +82,7 @@ class SMTPD(Module):
         allow=delegate_of("smtpd_user"),
     )
     def add(self, call):
-        """Let a user send mail. `smtpd` is the new row's id, or -1 if the database refuses the row."""
+        """Let a user send mail. `smtpd` is the id of the new row; -1 if the database refused it."""
         try:
             cursor = call.db.execute(ADD, **values_of(call))
         except IntegrityError as error:
@@ -96,7 +96,7 @@ class SMTPD(Module):
         allow=delegate_of("smtpd_user"),
     )
     def update(self, call):
-        """Set the router and the route of a user's outgoing mail. Without smtpd_route the route is removed."""
+        """Change what happens to the mail that a user sends. Without smtpd_route in the request, it has no route."""
         call.db.execute(UPDATE, **values_of(call))
 
     @endpoint(required={"smtpd_user": "Username is not set."}, allow=delegate_of("smtpd_user"))

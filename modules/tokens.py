@@ -1,4 +1,4 @@
-"""Tokens: credentials for scripts, which allow no more than the user who created them may do."""
+"""Tokens: credentials for scripts, in place of a password; they permit at most what their owner may do."""
 
 import contextlib
 import json
@@ -41,7 +41,7 @@ LONGEST_NAME = 200  # characters
 
 
 def networks(value) -> list | None:
-    """Read the field token_networks: a list of networks such as 192.0.2.0/24. An IP address is a network of one."""
+    """Read the field token_networks: a list such as ["192.0.2.0/24"]. An IP address is a network of one address."""
     listed = list_of_text(value)
     if listed and len(listed) > MOST_NETWORKS:
         raise ValueError("too many")
@@ -49,12 +49,12 @@ def networks(value) -> list | None:
 
 
 def expiry(value) -> int | None:
-    """Read the field token_expires: seconds since 1970; null and "" mean never (None). 0 is a time in the past."""
+    """Read the field token_expires: seconds since 1970; null and "" mean never (None)."""
     return None if value == "" else whole_number(value)
 
 
 def check_new_token(call):
-    """Raise ApiError for a new token with a name that is too long, unknown modules, or an expiry in the past."""
+    """Raise ApiError if a new token's name is too long, its modules do not exist, or its expiry is in the past."""
     if len(call.body["token_name"]) > LONGEST_NAME:
         raise ApiError(f"Token name is too long: {LONGEST_NAME} characters at most.")
     for name in call.body.get("token_modules") or []:
@@ -81,7 +81,7 @@ CREATE TABLE IF NOT EXISTS token (token_id INTEGER PRIMARY KEY AUTOINCREMENT, to
 
     @endpoint(allow=not_by_token, read_only=True, manages_transactions=True)
     def get(self, call):
-        """List the caller's tokens, or all tokens if the caller is an admin. The secrets are not stored."""
+        """List the caller's tokens; an admin sees those of all users. The secrets are not in the list, nor stored."""
         visible = ALL_TOKENS if call.caller.admin else TOKENS_OF_USER
         with self.app.state.transaction("DEFERRED"):
             tokens = self.app.state.rows(visible, user=call.user_name)
@@ -100,10 +100,10 @@ CREATE TABLE IF NOT EXISTS token (token_id INTEGER PRIMARY KEY AUTOINCREMENT, to
         },
     )
     def add(self, call):
-        """Create a token for the caller. `token` is its secret, which no other answer has.
+        """Create a token for the caller. `token` in the answer is its secret; no later answer has it.
 
-        token_expires is in seconds since 1970. Without token_modules or token_networks the token is good for all
-        modules or from all networks. With token_reads_only it cannot change anything.
+        token_expires is in seconds since 1970. token_modules and token_networks restrict the token to some modules,
+        and to clients in some networks. With token_reads_only it permits no changes.
         """
         if call.user_name is None:
             raise ApiError("A token belongs to a user: say which (--as).")
@@ -136,7 +136,7 @@ CREATE TABLE IF NOT EXISTS token (token_id INTEGER PRIMARY KEY AUTOINCREMENT, to
         manages_transactions=True,
     )
     def delete(self, call):
-        """Delete one of the caller's tokens, or any token if the caller is an admin."""
+        """Delete one of the caller's tokens; an admin may delete any user's."""
         query = DELETE_ANY if call.caller.admin else DELETE_OWN
         with self.app.state.transaction():
             if not self.app.state.execute(
@@ -145,9 +145,9 @@ CREATE TABLE IF NOT EXISTS token (token_id INTEGER PRIMARY KEY AUTOINCREMENT, to
                 raise ApiError("Token not found.")
 
     def bearer(self, call, token: str, address: str) -> Bearer | None:
-        """Return the user of a token and what it allows, or None if it has expired or `address` is not in its networks.
+        """Return the owner of a token. None if it is unknown, expired or does not permit the client's IP address.
 
-        `address` is the client's IP address. A token also ends when the user's password changes.
+        A change of the owner's password ends the token, too.
         """
         with self.app.state.transaction("DEFERRED"):
             row = self.app.state.one(FIND_TOKEN, token_hash=sha256(token))
@@ -174,14 +174,14 @@ CREATE TABLE IF NOT EXISTS token (token_id INTEGER PRIMARY KEY AUTOINCREMENT, to
         )
 
     def record_use(self, row: dict, now: int):
-        """Store `now` (seconds since 1970) as the time of a token's last use; at most once a minute, to save writes."""
+        """Store when a token was last used: `now`, in seconds since 1970. At most once a minute, to save writes."""
         if abs(now - (row["token_used"] or 0)) <= 60:
             return
         with contextlib.suppress(ApiError), self.app.state.transaction():  # the request does not depend on it
             self.app.state.execute(SET_USED, now=now, token_id=row["token_id"])
 
     def has_rows_of(self, user_name: str) -> bool:
-        """Return whether a user of this name has tokens."""
+        """Return whether there are tokens of a user of this name."""
         with self.app.state.transaction("DEFERRED"):
             return self.app.state.value(TOKEN_OF_USER, user=user_name) is not None
 
@@ -192,7 +192,10 @@ CREATE TABLE IF NOT EXISTS token (token_id INTEGER PRIMARY KEY AUTOINCREMENT, to
 
 
 def check_restrictions(row: dict, module: Module, chosen: Endpoint):
-    """Raise ApiError if a token is not for this module, or may only read and the action `chosen` changes something."""
+    """Raise ApiError if a token does not permit an action: it is not for this module, or only for reading.
+
+    `row` is the token's row in the database, `chosen` the action.
+    """
     names = json.loads(row["token_modules"] or "null")
     if names is not None and module.path and not names_of(module).intersection(names):
         raise ApiError("This token is not for this module.")
@@ -201,7 +204,7 @@ def check_restrictions(row: dict, module: Module, chosen: Endpoint):
 
 
 def names_of(module: Module) -> set:
-    """Return a module's names in modulelist. A replacement, such as MSA for SMTPD, has the replaced module's names."""
+    """Return a module's names in the setting modulelist. A module that replaces another one has the other's name."""
     return (
         {module.name}
         if module.name
@@ -214,7 +217,7 @@ def names_of(module: Module) -> set:
 
 
 def is_in_networks(address: str, networks: str | None) -> bool:
-    """Return whether an IP address is in one of the networks. `networks` is a JSON list; None means all networks."""
+    """Return whether an IP address is in one of a token's networks (a JSON list). None means all networks."""
     if networks is None:
         return True
     try:
@@ -224,7 +227,7 @@ def is_in_networks(address: str, networks: str | None) -> bool:
 
 
 def with_lists(row: dict) -> dict:
-    """Return a token with its modules and networks as lists; the database stores them as JSON text."""
+    """Return a token's row with its modules and networks as lists; the database has them as JSON text."""
     lists = {
         name: json.loads(row[name]) if row[name] else None for name in ("token_modules", "token_networks")
     }

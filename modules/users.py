@@ -1,4 +1,4 @@
-"""Users: their names, passwords, permissions and aliases."""
+"""Users: add, list and delete users; their passwords, permissions and aliases; import from a file."""
 
 from collections.abc import Iterator
 from functools import cached_property
@@ -48,31 +48,31 @@ REVOKE_ALL = each_generation(lambda g: g.access.delete().where(g.access.api_user
 
 
 def check_new_user(call):
-    """Raise ApiError if the name of a new user is not allowed, or their alias is their own name."""
+    """Raise ApiError if the name of a new user is not allowed, or if their alias is their own name."""
     new_users.check_new_user(call.body["user_name"], call.body.get("user_alias"))
 
 
 def check_new_alias(call):
-    """Raise ApiError if user_alias is missing in the request, or is the user's own name."""
+    """Raise ApiError if user_alias is not given, or is the user's own name."""
     if call.body.get("user_alias") is None:
         raise ApiError("No alias set.")
     new_users.check_alias(call.body["user_name"], call.body["user_alias"])
 
 
 def require_permissions(call):
-    """Raise ApiError if user_permissions is missing in the request. [] is allowed: it removes all permissions."""
+    """Raise ApiError if user_permissions is not given. An empty list is allowed: it removes all permissions."""
     if call.body.get("user_permissions") is None:
         raise ApiError(call.in_generation("No {permission}s is set."))
 
 
 def require_file(call):
-    """Raise ApiError for a request without a file. (A field declared `required` would be copied into the audit.)"""
+    """Raise ApiError if the request has no file. (If it were `required`, the audit would record it.)"""
     if not call.body.get("file"):
         raise ApiError("No file is set.")
 
 
 def alias(value) -> str | None:
-    """Read the field user_alias: the name of a user, or "" to remove the alias. null becomes "" (docs/wire.md F34)."""
+    """Read the name of the user whose mailbox to open; null becomes "", no alias (docs/wire.md F34)."""
     return "" if value in (None, "") else php_text(value)
 
 
@@ -96,11 +96,11 @@ class User(Module):
         after_commit=add_external_users,
     )
     def get(self, call):
-        """List the users that the caller may see, or only the one named.
+        """List the users that the caller may see, or only one user.
 
-        An admin sees all users, a delegate themselves and the delegated users, any other caller themselves. A user
-        that is named, and the list of a caller without powers, come with the user's permissions. Users whom only the
-        mail server has are in the list, too; if it cannot be asked, the answer is a warning without them.
+        An admin sees all users, a delegate themselves and the users delegated to them, any other caller themselves. If
+        only one user is asked for, or may be seen, the answer has their permissions, too. Users who are only in the
+        mail server's database are in the list; if it does not answer, the answer has a warning instead.
         """
         if name := asked_for(call):
             return {"users": self.lists.one(call, name)}
@@ -113,10 +113,10 @@ class User(Module):
         optional={"user_authdata": secret, "user_alias": php_text, "user_permissions": list_of_text},
     )
     def add(self, call):
-        """Add a user, with the password, the alias and the permissions that are given.
+        """Add a user, with password, alias and permissions if they are given.
 
-        user_authdata is the password itself. `user` is true, or false if the user was refused. A delegate who adds a
-        user is put in charge of them.
+        user_authdata is the password itself. `user` is true, or false if the database refused the user. If a delegate
+        adds a user, the user is delegated to them.
         """
         name = call.body["user_name"]
         try:
@@ -140,9 +140,9 @@ class User(Module):
 
     @endpoint(required={"user_name": "No username set."}, allow=delegate_of("user_name"))
     def delete(self, call):
-        """Delete a user with their mail, permissions, delegations and settings; end their sessions and tokens.
+        """Delete a user, with their mail, permissions, delegations and settings. Their sessions and tokens end.
 
-        If there is no such user, delete the rows that a former user of that name left behind.
+        If there is no such user, rows that a former user of that name left behind are deleted.
         """
         name = call.body["user_name"]
         deleted_names.record(call, name)
@@ -159,7 +159,7 @@ class User(Module):
         optional={"user_authdata": secret},
     )
     def set_password(self, call):
-        """Set a user's password and end their other sessions. Without user_authdata the user can no longer log in."""
+        """Set a user's password and end their other sessions. Without user_authdata nobody can log in as this user."""
         name, authdata = call.body["user_name"], make_authdata(call.body.get("user_authdata"))
         call.db.execute(SET_AUTHDATA, user_name=name, authdata=authdata)
         call.new_authdata[name] = authdata
@@ -186,7 +186,7 @@ class User(Module):
         optional={"user_permissions": list_of_text},
     )
     def update_permissions(self, call):
-        """Replace all permissions of a user by those of the list."""
+        """Replace a user's permissions by those in the list."""
         call.db.execute(REVOKE_ALL[call.generation.number], user_name=call.body["user_name"])
         new_users.grant(call, call.body["user_name"], dict.fromkeys(call.body["user_permissions"]))
 
@@ -197,7 +197,7 @@ class User(Module):
         optional={"user_alias": alias},
     )
     def update_alias(self, call):
-        """Make a user a log-in name for another user's mailbox. "" or null ends that."""
+        """Make a user name lead to the mailbox of another user. "" or null ends that."""
         call.db.execute(
             new_users.SET_ALIAS,
             user_name=call.body["user_name"],
@@ -213,9 +213,9 @@ class User(Module):
         read_body=read_large_object,
     )
     def import_(self, call):
-        """Add all users of a file (CSV with a header, or JSON lines), or none if one of them is refused.
+        """Add all users in a file, CSV with a header or JSON lines. If one of them is refused, none is added.
 
-        `checked` is the number of users in the file, `imported` that of the users added. With dry_run the users are only
+        `checked` is the number of users in the file, `imported` the number of users added. With dry_run they are only
         checked. A refusal has `problems`: the first 100 bad lines, each with `line` and `status`.
         """
         visible_form = user_names.without_case if call.config.services else user_names.visible
@@ -229,7 +229,7 @@ class User(Module):
         return {"imported": 0 if call.body.get("dry_run") else len(users.users), "checked": len(users.users)}
 
     def check(self, repair: bool) -> Iterator[tuple[bool | None, str]]:
-        """Yield what is wrong with user names, for `mailapi check`: False (error) or None (warning), and a sentence."""
+        """Check all user names, for `mailapi check`. Yield False (error) or None (warning), and a sentence."""
         self.app.db.connect()
         names = self.app.db.column(NAMES)
         yield from ((False, problem) for problem in user_names.problems(names))

@@ -1,4 +1,4 @@
-"""The base class of the clients of mail services, and the clients of the services that config.py names."""
+"""The base of all clients of other servers (IMAP, SMTP, …), their settings in config.py, and parallel requests."""
 
 import contextlib
 import importlib
@@ -37,7 +37,7 @@ TLS_SCHEMES = ("smtps", "imaps", "pop3s", "https")
 
 
 class ServiceDown(ApiError):
-    """The error for a service that cannot be reached, answers too late, refuses the log-in or breaks its protocol."""
+    """The error for a server that cannot be reached, answers too late, refuses the log-in or breaks its protocol."""
 
     def __init__(self, kind: str, reason: str, audit: str = ""):
         sentence = f"The {kind} service cannot be used: "
@@ -45,7 +45,7 @@ class ServiceDown(ApiError):
 
 
 class Client:
-    """A client of one service of the installation, such as its IMAP server. Each kind of service has a subclass."""
+    """The base class of clients: a client talks to one server of the installation, such as the IMAP server."""
 
     kind = ""
     schemes: dict[str, int] = {}  # URL scheme → default port
@@ -67,21 +67,21 @@ class Client:
         return tls_context()
 
     def ping(self) -> str:
-        """Return the version or the greeting of the service. Raise ServiceDown if it cannot be used."""
+        """Return the version or the greeting of the server. Raise ServiceDown if it does not work."""
         raise NotImplementedError
 
     def provision(self, resource: str, user_name: str, password: str | None):
-        """Create what a new user needs at the service, such as mail folders. What exists already stays unchanged.
+        """Create what a new user needs at the server, such as mail folders. What exists already is not changed.
 
-        `resource` is "mail", "contacts" or "calendar". `password` is the user's, or None if it is unknown. Raise
-        ServiceDown if the service did not create everything.
+        `resource` is "mail", "contacts" or "calendar". `password` is the user's, or None if it is not known.
+        ServiceDown if something could not be created.
         """
         raise ServiceDown(self.kind, f"it does not provide {resource}")
 
     def purge(self, resource: str, user_name: str):
-        """Delete all data of a user at the service. Raise ServiceDown if the service did not delete it.
+        """Delete all data of a user at the server. Raise ServiceDown if that fails.
 
-        `resource` is "mail", "contacts" or "calendar".
+        `resource` is the kind of data: "mail", "contacts" or "calendar".
         """
         raise ServiceDown(self.kind, f"it does not provide {resource}")
 
@@ -89,14 +89,13 @@ class Client:
     def conversation(
         self, seconds: float = PROMPT_SECONDS, max_bytes: float = MAX_BYTES, wait: float = SLOT_WAIT
     ) -> Iterator[DeadlineSocket]:
-        """Connect to the service for a `with` block, and close the connection after it.
+        """Connect to the server for a `with` block, and close the connection after it.
 
-        `seconds` limits the time for connecting and for the block together. If it is more than PROMPT_SECONDS,
-        connecting may take PROMPT_SECONDS, and the block `seconds` from then on. `max_bytes` limits what the service
-        may send. At most SLOTS conversations with a service run at once: `wait` is how many seconds to wait for the
-        end of another one.
+        `seconds` limits connecting and the block together; beyond PROMPT_SECONDS, connecting still has to end within
+        PROMPT_SECONDS. `max_bytes` limits what the server may send. At most SLOTS conversations with a server run at
+        the same time: `wait` is how many seconds to wait until another one ends.
 
-        Raise ServiceDown for any error but ApiError, also for errors in the block.
+        Any exception in the block but ApiError is raised as ServiceDown.
         """
         deadline = Deadline(min(seconds, PROMPT_SECONDS), max_bytes)
         if not self.slots.acquire(timeout=wait):
@@ -115,7 +114,7 @@ class Client:
             self.slots.release()
 
     def connect(self, deadline: Deadline) -> DeadlineSocket:
-        """Connect to the first address of the service's host that accepts, with TLS if the URL's scheme demands it."""
+        """Open a connection to the server, with TLS if the scheme of its URL says so. OSError if that fails."""
         if not self.host:
             return open_socket(socket.AF_UNIX, self.path, deadline)
         failure = OSError("the host has no address")
@@ -131,10 +130,10 @@ class Client:
         raise failure
 
     def sasl_identity(self, user_name: str, password: str | None) -> tuple[str, str, str]:
-        """Return the three fields of a SASL PLAIN log-in as a user (RFC 4616).
+        """Return the three fields for logging in as a user by SASL PLAIN (RFC 4616).
 
-        The fields are (user name, master user, master password) if config.py has master credentials for the service,
-        otherwise ("", user name, the user's password). Raise ServiceDown if neither password is known.
+        They are (user name, master user, master password) if config.py has master credentials for the server;
+        otherwise ("", user name, password). ServiceDown if neither password is known.
         """
         self.check_user_name(user_name)
         if self.master:
@@ -146,18 +145,18 @@ class Client:
         return "", user_name, password
 
     def check_user_name(self, user_name: str):
-        """Raise ServiceDown for a user name that a service might change, or read as a path or as a pattern."""
+        """Raise ServiceDown for a user name that a server might change, or take for a path or a pattern."""
         if not (user_names.same_everywhere(user_name) and user_names.is_word(user_name)):
             raise ServiceDown(self.kind, "it takes no such user name")
 
     def protocol_error(self, answer: str) -> ServiceDown:
-        """Return a ServiceDown error that quotes an answer that violates the protocol. The audit does not quote it."""
+        """Return the error for an answer that breaks the protocol. It quotes the answer, but not in the audit."""
         reason = f"it said {answer[:100]!r}" if answer else "it said nothing"
         return ServiceDown(self.kind, reason, audit="it breaks its protocol")
 
 
 def is_local(host: str) -> bool:
-    """Return whether a host is this machine. The host of a URL of a Unix socket, "", is this machine, too."""
+    """Return whether a host name or IP address is that of this machine. So is "", the host in a Unix socket's URL."""
     try:
         return host in ("", "localhost") or ipaddress.ip_address(host).is_loopback
     except ValueError:
@@ -165,10 +164,10 @@ def is_local(host: str) -> bool:
 
 
 def run_in_parallel(jobs: dict[str, Callable], seconds: float) -> dict:
-    """Run one job for each kind of service, all at the same time, and return the outcomes by kind.
+    """Run several functions at the same time, and return by name what each returned or the ApiError that it raised.
 
-    An outcome is the job's return value, the ApiError that it raised, or a ServiceDown error if it has not ended
-    after `seconds`. Such a job continues in its own thread.
+    `jobs` has the functions by kind of server. One that takes more than `seconds` counts as ServiceDown, and goes on
+    in a thread of its own.
     """
     results: dict = {kind: ServiceDown(kind, "it did not answer in time") for kind in jobs}
 
@@ -188,10 +187,10 @@ def run_in_parallel(jobs: dict[str, Callable], seconds: float) -> dict:
 
 
 def clients(config: Config) -> dict[str, Client]:
-    """Return a client for every service in `services` of config.py, by kind of service, such as "imap".
+    """Return the clients of all servers in the setting `services`, by kind of server, such as "imap".
 
-    All callers get the same clients, because a client limits the simultaneous conversations with its service. Raise
-    ConfigError if a setting of a service is wrong.
+    There is one client for each server, as it limits the conversations at the same time. ConfigError if a setting is
+    wrong.
     """
     shared = vars(config)
     if "clients" not in shared:
@@ -200,9 +199,9 @@ def clients(config: Config) -> dict[str, Client]:
 
 
 def client(kind: str, setting: str | dict) -> Client:
-    """Return a new client for a kind of service, such as "imap". Raise ConfigError if its setting is wrong.
+    """Return a new client for a kind of server, such as "imap". Raise ConfigError if its setting is wrong.
 
-    `setting` is the service's URL, or a mapping with the key `url` and other keys of SETTINGS.
+    `setting` is the server's URL, or a dictionary with `url` and other keys of SETTINGS.
     """
     if kind not in KINDS:
         raise ConfigError(f"services: {kind} is none of {', '.join(KINDS)}.")
@@ -224,7 +223,7 @@ def client(kind: str, setting: str | dict) -> Client:
 
 
 def check_url(cls: type[Client], url: str):
-    """Raise ConfigError if a client class cannot use a URL. The message omits the URL, which may have a password."""
+    """Raise ConfigError if a kind of client cannot use a URL. The message has no URL: it may contain a password."""
     try:
         parts = urllib.parse.urlsplit(url)
         on_socket = "///" in url[:9] and cls.kind in ("antispam", "antivirus")

@@ -1,4 +1,4 @@
-"""A client of CalDAV and CardDAV servers (RFC 4918, 4791, 6352), for calendars and address books of users."""
+"""The client of CalDAV and CardDAV servers (RFC 4918, 4791, 6352): creates and deletes calendars and address books."""
 
 import base64
 import http.client
@@ -60,10 +60,7 @@ class Dav(Client):
             return "DAV " + " ".join(classes.split())[:200]
 
     def provision(self, resource: str, user_name: str, password: str | None):
-        """Create a calendar or an address book for a user who has none.
-
-        `resource` is "calendar" or "contacts", which means an address book.
-        """
+        """Create a calendar (`resource` "calendar") or an address book ("contacts") for a user who has none."""
         if resource not in self.provides:
             return super().provision(resource, user_name, password)
         user = UserRequests(self, user_name, password)
@@ -90,9 +87,9 @@ class Dav(Client):
     def request(
         self, connection, method: str, target: str, headers: dict, body=None
     ) -> http.client.HTTPResponse:
-        """Send an HTTP request over an open connection, and return the response, whose body the caller reads.
+        """Send an HTTP request over an open connection. Return the response; its body has not yet been read.
 
-        `target` is the path and query to request.
+        `target` is the path and query of the URL.
         """
         exchange = http.client.HTTPConnection(self.host, self.port)
         exchange.sock = connection
@@ -103,11 +100,11 @@ class Dav(Client):
         return exchange.getresponse()
 
     def credentials(self, user_name: str, password: str | None) -> dict[str, str]:
-        """Return the HTTP header that tells the DAV server which user sends a request.
+        """Return the HTTP headers by which the DAV server knows which user a request is from.
 
-        It is the header that `user_header` in config.py names, which the server trusts, or else HTTP Basic
-        authentication with the user's password. Raise ServiceDown if the password is needed and None, or if the name
-        is not safe to send.
+        If config.py names a `user_header`, which the server trusts, it has the user's name. Otherwise the header
+        Authorization has name and password (HTTP Basic). ServiceDown if the password is not known, or the name cannot
+        be sent safely.
         """
         self.check_user_name(user_name)
         if re.search(r"[/\x00-\x1f\x7f]", user_name) or user_name in (".", ".."):
@@ -122,14 +119,14 @@ class Dav(Client):
 
 
 class UserRequests:
-    """The HTTP requests of one user to the DAV server. All of them together may take PROMPT_SECONDS."""
+    """HTTP requests that one user sends to the DAV server, with PROMPT_SECONDS for all of them together."""
 
     def __init__(self, dav: Dav, user_name: str, password: str | None):
         self.dav, self.credentials = dav, dav.credentials(user_name, password)
         self.until = time.monotonic() + PROMPT_SECONDS
 
     def request(self, method: str, target: str, body: str = "", **headers: str) -> tuple[int, bytes]:
-        """Send a request for the path `target`, and return HTTP status and body of the response."""
+        """Send a request for the URL path `target`. Return the HTTP status and the body of the response."""
         with self.dav.conversation(max(0.001, self.until - time.monotonic())) as connection:
             if body:
                 headers["Content-Type"] = "application/xml; charset=utf-8"
@@ -138,9 +135,9 @@ class UserRequests:
                 return response.status, response.read()
 
     def collections(self, resource: str) -> tuple[str, list[str]]:
-        """Return the folder of the user's calendars or address books, and the paths of those in it.
+        """Return the path of the folder with a user's calendars or address books, and the path of each of them.
 
-        `resource` is "calendar" or "contacts". An example: ("/bob/", ["/bob/work/", "/bob/private/"]).
+        For example ("/bob/", ["/bob/work/", "/bob/private/"]). `resource` is "calendar" or "contacts" (address books).
         """
         namespace, resource_type, home_set = COLLECTIONS[resource]
         principal = self.property_path(self.dav.path + "/", DAV, "current-user-principal")
@@ -152,10 +149,10 @@ class UserRequests:
         ]
 
     def property_path(self, target: str, namespace: str, name: str) -> str:
-        """Return the path that is the value of a DAV property, such as of current-user-principal.
+        """Return the path in a DAV property of a resource, such as in its property current-user-principal.
 
-        `target` is the path of the resource that has the property, `namespace` and `name` are the property's in XML.
-        Raise ServiceDown if the resource has no such property.
+        `target` is the path of the resource; `namespace` and `name` are those of the property in XML. ServiceDown if
+        the resource does not have it.
         """
         for _, prop in self.properties(target, namespace, name):
             if href := prop.findtext(f"{{{DAV}}}href"):
@@ -165,10 +162,10 @@ class UserRequests:
     def properties(
         self, target: str, namespace: str, name: str, depth: str = "0"
     ) -> list[tuple[str, ElementTree.Element]]:
-        """Ask the DAV server for one property of a resource; return pairs of a path and its property.
+        """Read a DAV property of a resource by PROPFIND (RFC 4918 section 9.1). Return pairs of path and property.
 
-        `target` is the path of the resource. With `depth` "1", the server also answers for the members of a
-        collection. Resources without the property are left out. The request is a PROPFIND (RFC 4918 section 9.1).
+        `target` is the path of the resource; with `depth` "1" the members of a collection are read, too. Resources
+        without the property are left out.
         """
         status, body = self.request("PROPFIND", target, PROPFIND_BODY.format(namespace, name), Depth=depth)
         if status != 207 or b"<!DOCTYPE" in body:
@@ -184,9 +181,9 @@ class UserRequests:
         return [(self.path_of(href), prop) for href, prop in matches if prop is not None]
 
     def path_of(self, href: str) -> str:
-        """Return the path of a URL that the DAV server sent in an XML element `href`.
+        """Return the path of a URL from the DAV server, the text of the XML element `href`.
 
-        The URL's host is ignored, so that requests always go to the configured server.
+        Its host is ignored, so that all requests go to the server in config.py.
         """
         path = re.sub("^https?://[^/]*", "", href.strip())
         if not re.fullmatch("/(?!/)[!-~]*", path):

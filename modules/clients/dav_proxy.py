@@ -74,10 +74,10 @@ SANDBOX_HEADERS = [
 
 
 def forward(dav: Dav, environ: dict, path: str, call: Call) -> bottle.HTTPResponse:
-    """Send a client's request on to the DAV server, and return the DAV server's response.
+    """Send a client's request to the DAV server, and return the DAV server's response.
 
-    `path` is the part of the client's path after `dav/`. Raise ApiError if the request cannot be sent on, or, with
-    HTTP status 502, if the DAV server cannot be used.
+    `path` is the URL path after `dav/`. ApiError if the request cannot be forwarded; its HTTP status is 502 if the DAV
+    server does not work.
     """
     assert call.user_name is not None  # only the command line acts without a user
     method, prefix = environ["REQUEST_METHOD"], public_prefix(environ)
@@ -116,16 +116,15 @@ def forward(dav: Dav, environ: dict, path: str, call: Call) -> bottle.HTTPRespon
 
 
 def public_prefix(environ: dict) -> str:
-    """Return the path under which clients reach the DAV server, such as "/api/dav"."""
+    """Return the URL path under which clients reach the DAV server, such as "/api/dav"."""
     mount = environ.get("SCRIPT_NAME", "").rstrip("/").encode("latin-1", "replace")
     return urllib.parse.quote(mount, safe="/~@:+") + "/dav"
 
 
 def request_headers(environ: dict) -> dict[str, str]:
-    """Return those headers of a client's request that are sent on to the DAV server.
+    """Return the headers of a client's request that the DAV server gets.
 
-    Headers that the Connection header names are left out: they concern only the connection between client and
-    mailapi (RFC 9110 section 7.6.1).
+    Those that the header Connection names are left out: they concern only the connection to mailapi (RFC 9110, 7.6.1).
     """
     hop_by_hop = {name.strip().lower() for name in environ.get("HTTP_CONNECTION", "").split(",")}
     given = {name: environ.get("HTTP_" + name.upper().replace("-", "_")) for name in REQUEST_HEADERS}
@@ -135,10 +134,10 @@ def request_headers(environ: dict) -> dict[str, str]:
 
 @contextlib.contextmanager
 def upload_of(environ: dict) -> Iterator["Upload | None"]:
-    """Yield the body of a client's request as an Upload, or None if there is no body; for a `with` block.
+    """Yield the body of a client's request for a `with` block; None if it has no body.
 
-    A body without Content-Length is read as a whole first, since many DAV servers need the length. Raise ApiError if
-    the body is longer than MAX_BODY.
+    A body without Content-Length is first read as a whole, since many DAV servers need the length. ApiError if it has
+    more than MAX_BODY bytes.
     """
     length, source = body_length(environ), environ["wsgi.input"]
     if length and length > MAX_BODY:
@@ -154,9 +153,9 @@ def upload_of(environ: dict) -> Iterator["Upload | None"]:
 
 
 class Upload:
-    """The body of a client's request, which http.client reads while it sends the request to the DAV server.
+    """The body of a client's request, as a file object that http.client reads while it sends the request.
 
-    Each read extends the deadline. If the body ends before `length` bytes, the read raises ApiError.
+    Each read extends the deadline. ApiError if the body ends before `length` bytes.
     """
 
     deadline: Deadline
@@ -174,7 +173,7 @@ class Upload:
 
 
 class ResponseBody:
-    """An iterator over the chunks of the DAV server's response. `close` closes the connection to the server."""
+    """The body of the DAV server's response, as an iterator. `close` also closes the connection to the server."""
 
     stack: contextlib.ExitStack
 
@@ -200,10 +199,10 @@ class ResponseBody:
 
 
 def passed_headers(dav: Dav, response, prefix: str) -> list[tuple[str, str]]:
-    """Return those headers of the DAV server's response that are sent on to the client.
+    """Return the headers of the DAV server's response that the client gets.
 
-    Headers about the connection, the log-in and access from other origins (CORS) are left out. URLs in Location
-    headers are translated for the client.
+    Headers about the connection, the log-in and access from other origins (CORS) are left out. The URLs in Location
+    become those that the client uses.
     """
     dropped = DROPPED_RESPONSE_HEADERS | {
         name.strip().lower() for name in response.headers.get("Connection", "").split(",")

@@ -1,6 +1,6 @@
-"""Translation between the URLs that clients use (outside) and those of the DAV server behind mailapi (inside).
+"""Translation of URLs between clients of mailapi's DAV proxy and the DAV server behind it.
 
-Both must name the same resource. A URL for which that is not certain is refused.
+Both URLs must name the same resource. A URL for which that is not certain is refused.
 """
 
 import logging
@@ -24,10 +24,9 @@ IF_TOKEN = re.compile(r'[ \t]+|[()]|[Nn][Oo][Tt]|\[(?:W/)?"[^"]*"\]|<[^<>]*>')
 
 
 def request_target(dav: Dav, environ: dict, path: str) -> str:
-    """Return the path and query that mailapi requests from the DAV server for a client's request.
+    """Return the path and query on the DAV server for a client's request.
 
-    `path` is the part of the client's path after `dav/`. Raise ApiError if the path is ambiguous, for example
-    because it has an encoded slash.
+    `path` is the client's URL path after `dav/`. ApiError if it is ambiguous, for example by an encoded slash.
     """
     # `raw` is as the client sent it. In PATH_INFO, web servers omit the fragment, and some omit tabs and line ends.
     raw = environ.get("REQUEST_URI") or environ.get("RAW_URI") or ""
@@ -38,10 +37,9 @@ def request_target(dav: Dav, environ: dict, path: str) -> str:
 
 
 def quote_path(path: str) -> str:
-    """Percent-encode a path on the DAV server, which begins at the server's configured root.
+    """Percent-encode the path of a resource on the DAV server, relative to the server's root in config.py.
 
-    Raise ApiError if the path could lead out of the root, or if it contains U+FFFD: by that mailapi.py replaces
-    bytes that are not UTF-8.
+    ApiError if it leads out of the root, or has a U+FFFD, which replaces bytes that are not UTF-8.
     """
     names = [segment.partition(";")[0] for segment in path.split("/")]
     if re.search(r"[\x00-\x1f\x7f\\\ufffd]", path) or {".", ".."}.intersection(names):
@@ -50,11 +48,11 @@ def quote_path(path: str) -> str:
 
 
 def inside_url(dav: Dav, url: str, prefix: str, host: str) -> str:
-    """Translate the URL in a client's Destination or If header into the DAV server's URL for the same resource.
+    """Return the DAV server's URL for a resource, from the client's URL in the header Destination or If.
 
-    `prefix` is the path under which clients reach the DAV server, such as /api/dav. It stays in the URL, because the
-    DAV server knows it from the header X-Script-Name. `host` is the request's Host header. Raise ApiError for the
-    URL of another server.
+    `prefix` is the URL path under which clients reach the DAV server, such as /api/dav. The result keeps it, since the
+    DAV server gets it in the header X-Script-Name, too. `host` is the header Host. ApiError for a URL of another
+    server.
     """
     match = URL.fullmatch(url)
     try:
@@ -72,10 +70,9 @@ def inside_url(dav: Dav, url: str, prefix: str, host: str) -> str:
 
 
 def same_host(authority: str, host: str) -> bool:
-    """Return whether `authority`, the host and port of a URL, is the same as the Host header.
+    """Return whether `authority` (the host and port in a URL) names the same server as the header Host.
 
-    Ports 80 and 443 are treated like a missing port: behind a reverse proxy, mailapi does not know which one clients
-    use.
+    No port equals 80 and 443: behind a reverse proxy, it is not known which of them clients use.
     """
     (name, port), (own_name, own_port) = map(name_and_port, (authority, host))
     if name == own_name and port != own_port:
@@ -84,14 +81,14 @@ def same_host(authority: str, host: str) -> bool:
 
 
 def name_and_port(authority: str) -> tuple[str | None, int | None]:
-    """Split "host:port". The port is None if it is missing, 80 or 443."""
+    """Split "host:port" into both. The port is None if it is missing, 80 or 443."""
     parts = urllib.parse.urlsplit("//" + authority)
     return parts.hostname, None if parts.port in (80, 443) else parts.port
 
 
 @lru_cache(maxsize=1)
 def warn_about_port():
-    """Log that a MOVE or COPY may have failed because of a port. Only the first call logs it."""
+    """Log that a MOVE or COPY was refused, perhaps because of a port. This is logged only once."""
     log.warning(
         "A Destination has another port than the Host header: does a proxy pass it on without the port? "
         "docs/deploy.md has proxies that do not."
@@ -99,10 +96,10 @@ def warn_about_port():
 
 
 def inside_if(dav: Dav, condition: str, prefix: str, host: str) -> str:
-    """Translate the resource URLs in a client's If header into the DAV server's URLs (RFC 4918 section 10.4).
+    """Replace a client's URLs in an If header by those of the DAV server (RFC 4918 section 10.4).
 
-    `prefix` is the path under which clients reach the DAV server, `host` is the request's Host header. URLs of other
-    servers stay unchanged. An invalid header is returned unchanged.
+    `prefix` is the URL path under which clients reach the DAV server, `host` is the header Host. URLs of other servers
+    and invalid headers are not changed.
     """
     position, in_list, tokens = 0, False, []
     while position < len(condition):
@@ -120,10 +117,10 @@ def inside_if(dav: Dav, condition: str, prefix: str, host: str) -> str:
 
 
 def outside_url(dav: Dav, url: str, prefix: str) -> str:
-    """Translate a URL that the DAV server sent into the path under which clients reach the same resource.
+    """Return the client's URL path for a URL that the DAV server has sent.
 
-    `prefix` is the path under which clients reach the DAV server, such as /api/dav. URLs of other servers stay
-    unchanged.
+    `prefix` is the URL path under which clients reach the DAV server, such as /api/dav. A URL of another server is
+    returned unchanged.
     """
     try:
         parts = urllib.parse.urlsplit(url)

@@ -1,4 +1,4 @@
-"""Sockets with a time limit and a limit of received bytes, for services that may be slow, broken or hostile."""
+"""Sockets with a limit of time and of received bytes, for servers that may be slow, broken or hostile."""
 
 import logging
 import math
@@ -12,7 +12,7 @@ log = logging.getLogger("mailapi.services")
 
 
 class Deadline:
-    """The limits of one conversation with a service: when it must end, and how many bytes it may still receive.
+    """The limits of a conversation with a server: when it must end, and how many more bytes it may receive.
 
     `opened` lists the sockets and files that `close` closes.
     """
@@ -24,7 +24,7 @@ class Deadline:
         self.renew(seconds)
 
     def renew(self, seconds: float):
-        """Set the end of the conversation to `seconds` from now."""
+        """Let the conversation end `seconds` from now."""
         self.until = time.monotonic() + seconds
 
     @property
@@ -32,9 +32,9 @@ class Deadline:
         return time.monotonic() >= self.until
 
     def remaining(self) -> float:
-        """Return the timeout in seconds for the next read or write. Raise TimeoutError if the time is up.
+        """Return the timeout, in seconds, for the next read or write. TimeoutError if no time is left.
 
-        It is the time until the end of the conversation, but at most `max_idle`.
+        It is the time until the end of the conversation, and at most `max_idle`.
         """
         seconds = self.until - time.monotonic()
         if seconds <= 0:
@@ -42,15 +42,15 @@ class Deadline:
         return min(seconds, self.max_idle)
 
     def close(self):
-        """Close the conversation's sockets, and the files made from them with `makefile`.
+        """Close all sockets of the conversation, and the files that `makefile` made of them.
 
-        A file that stays open would keep its connection open.
+        A file that stays open would keep the connection open.
         """
         for each in reversed(self.opened):
             each.close()
 
     def count_received(self, size: int) -> int:
-        """Count `size` received bytes, and return `size`. Raise OSError if they exceed the limit of bytes."""
+        """Count `size` received bytes against the limit of the conversation, and return `size`. OSError beyond it."""
         self.max_bytes -= size
         if self.max_bytes < 0:
             raise OSError("it sends too much")
@@ -58,10 +58,9 @@ class Deadline:
 
 
 class DeadlineMixin:
-    """A mixin for socket classes: reading or writing past the socket's deadline raises TimeoutError.
+    """A mixin for sockets: reads and writes raise TimeoutError after the deadline, and received bytes are counted.
 
-    Received bytes count towards the deadline's limit of bytes. Whoever creates a socket sets its attribute
-    `deadline`.
+    Who creates such a socket must set its attribute `deadline`.
     """
 
     deadline: Deadline
@@ -93,7 +92,7 @@ class DeadlineTLS(DeadlineMixin, ssl.SSLSocket):
 
 
 class Context(ssl.SSLContext):
-    """A TLS context that gives each TLS socket the deadline of the plain socket that it wraps."""
+    """An SSLContext whose TLS sockets have the same deadline as the plain sockets that they wrap."""
 
     sslsocket_class = DeadlineTLS
 
@@ -106,9 +105,9 @@ class Context(ssl.SSLContext):
 
 
 class OpenSocketMixin:
-    """A mixin for a connection class such as imaplib.IMAP4: it uses an open socket instead of connecting by itself.
+    """A mixin for classes like imaplib.IMAP4: they use a socket that is open already, and do not connect themselves.
 
-    `host` is passed on to the connection class.
+    `host` is passed to the class.
     """
 
     def __init__(self, connection: DeadlineSocket, *host: str):
@@ -120,16 +119,16 @@ class OpenSocketMixin:
 
 
 def tls_context() -> Context:
-    """Return a TLS context for clients, which verifies server certificates by the system's trusted authorities."""
+    """Return a TLS context for clients. It verifies server certificates by the authorities that the system trusts."""
     context = Context(ssl.PROTOCOL_TLS_CLIENT)
     context.load_default_certs()
     return context
 
 
 def open_socket(family: int, address, deadline: Deadline) -> DeadlineSocket:
-    """Return a new socket that is connected to an address. Raise OSError if that fails or the deadline passes.
+    """Connect to an address, and return the socket. OSError if that fails or takes too long.
 
-    `family` and `address` are those of socket.getaddrinfo. The deadline's `close` will close the socket.
+    `family` and `address` come from socket.getaddrinfo. `deadline.close` will close the socket.
     """
     sock = DeadlineSocket(family, socket.SOCK_STREAM)
     sock.deadline = deadline
@@ -143,10 +142,7 @@ def open_socket(family: int, address, deadline: Deadline) -> DeadlineSocket:
 
 
 def failure_reason(error: Exception, deadline: Deadline) -> str:
-    """Return the reason for a failed conversation, such as "Connection refused", on one line.
-
-    It has at most 200 characters, all of them printable.
-    """
+    """Return why a conversation failed, such as "Connection refused": one line of at most 200 printable characters."""
     if isinstance(error, TimeoutError) or deadline.expired:
         return "it did not answer in time"
     if not isinstance(error, (OSError, EOFError, ValueError)):
@@ -157,5 +153,5 @@ def failure_reason(error: Exception, deadline: Deadline) -> str:
 
 
 def to_text(value) -> str:
-    """Decode bytes as UTF-8, with U+FFFD in place of invalid bytes; convert any other value by str()."""
+    """Convert a value to text. Bytes are decoded as UTF-8, with U+FFFD for invalid ones."""
     return value.decode(errors="replace") if isinstance(value, bytes) else str(value)

@@ -1,4 +1,4 @@
-"""A client of IMAP servers (RFC 3501), on top of imaplib: sessions, and the folders and quota of a user."""
+"""The client of IMAP servers (RFC 3501), by imaplib: log in as a user, create or empty a mailbox, read its quota."""
 
 import contextlib
 import imaplib
@@ -15,7 +15,7 @@ FOLDERS = ("INBOX", "Drafts", "Sent", "Trash", "Junk", "Archive")
 
 
 class ImapConversation(OpenSocketMixin, imaplib.IMAP4):
-    """An IMAP conversation over a socket that is already open."""
+    """An imaplib connection that uses a socket which is open already."""
 
     sock: DeadlineSocket | DeadlineTLS
 
@@ -45,10 +45,9 @@ class Imap(Client):
     ) -> Iterator[ImapConversation]:
         """Log in to the IMAP server as a user for a `with` block, and yield the connection.
 
-        The log-in uses the service's master credentials if config.py has them, otherwise the user's `password`.
-        `seconds` limits the session from the server's greeting on; None limits connecting and session together to
-        PROMPT_SECONDS. `wait` is how many seconds to wait while too many other conversations with the server are
-        open.
+        Uses the server's master credentials if config.py has them, else the user's `password`. `seconds` limits the
+        session after the server's greeting; with None, connecting and session together have PROMPT_SECONDS. `wait` is
+        how many seconds to wait if too many other conversations with the server are running.
         """
         identity = "\0".join(self.sasl_identity(user_name, password)).encode()
         with self.conversation(max_bytes=max_bytes, wait=wait) as connection:
@@ -67,9 +66,9 @@ class Imap(Client):
             yield imap
 
     def provision(self, resource: str, user_name: str, password: str | None):
-        """Create and subscribe the folders that mail clients expect in a new user's mailbox, such as Drafts.
+        """Create the folders that mail programs expect, such as Drafts, in a user's mailbox, and subscribe to them.
 
-        `resource` must be "mail". Raise ServiceDown if the server did not create a folder.
+        `resource` must be "mail". ServiceDown if a folder could not be created.
         """
         if resource not in self.provides:
             return super().provision(resource, user_name, password)
@@ -80,15 +79,15 @@ class Imap(Client):
         return None
 
     def create_folder(self, imap: ImapConversation, folder: str):
-        """Create a folder unless it exists. Raise ServiceDown if it does not exist afterwards."""
+        """Create a folder, unless it exists. Raise ServiceDown if that fails."""
         status, reply = imap.create(folder) if folder != "INBOX" else imap.status(folder, "(MESSAGES)")
         if status != "OK" and b"[ALREADYEXISTS]" not in reply[0] and imap.list(pattern=folder)[1] == [None]:
             raise ServiceDown(self.kind, f"it did not make {folder}: {to_text(reply[0])[:100]}")
 
     def purge(self, resource: str, user_name: str):
-        """Delete all mail and folders of a user. INBOX cannot be deleted, and stays as an empty folder.
+        """Delete all mails and folders of a user. INBOX itself stays, empty, since IMAP cannot delete it.
 
-        `resource` must be "mail". The log-in needs the service's master credentials.
+        `resource` must be "mail". Needs the server's master credentials in config.py.
         """
         if resource not in self.provides:
             return super().purge(resource, user_name)
@@ -102,9 +101,9 @@ class Imap(Client):
         return None
 
     def quota(self, user_name: str, password: str | None) -> list[dict]:
-        """Return a user's quotas, such as [{"resource": "STORAGE", "used": 10, "limit": 1024}].
+        """Return the quotas of a user's mailbox, such as [{"resource": "STORAGE", "used": 10, "limit": 1024}].
 
-        The unit of STORAGE is 1024 bytes (RFC 9208). Raise ApiError if the server does not support quotas.
+        STORAGE is in units of 1024 bytes (RFC 9208). ApiError if the server has no quotas.
         """
         with self.session(user_name, password) as imap:
             if b"QUOTA" not in imap.capability()[1][0].split():  # capabilities may grow at the log-in
@@ -120,9 +119,9 @@ class Imap(Client):
 
 
 def quoted_folders(imap: ImapConversation) -> list[str]:
-    """Return the names of all the user's folders as IMAP quoted strings, such as '"Sent"'.
+    """Return the names of a user's folders as quoted strings for IMAP commands, such as '"Sent"'.
 
-    Names that a quoted string cannot contain are left out: those with line ends or characters that are not ASCII.
+    Names that cannot be quoted are left out: those with line ends or with characters beyond ASCII.
     """
     names = []
     for line in imap.list()[1]:

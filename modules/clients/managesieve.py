@@ -1,7 +1,7 @@
-"""A client of ManageSieve servers (RFC 5804), on which users store their filter scripts.
+"""The client of ManageSieve servers (RFC 5804), which store users' mail filter scripts.
 
-Existing libraries have no deadline for a whole conversation, and quote script names wrongly or not at all. This
-client sends every argument as a literal, with its length first, so that no argument can be read as a command.
+Existing libraries cannot limit the time of a whole conversation, and quote names wrongly. This client sends each
+argument as a literal (its length, then its bytes), so that none can be taken for a command.
 """
 
 import base64
@@ -16,11 +16,12 @@ from .base import Client, ServiceDown
 SESSION_SECONDS = 10  # of a conversation, from the greeting on
 MAX_BYTES = 4 * 1024 * 1024  # received in one conversation
 MAX_LINE = 8192  # bytes
+MAX_WORDS = 50_000  # words and lines of a response: each takes up to a hundred bytes of memory
 TOKEN = re.compile(rb'"((?>(?:[^"\\]|\\.)*))"?|([^\s"]+)')
 
 
 class Refused(Exception):
-    """The error for a command that the server answered with NO or BYE. Its message is the server's explanation."""
+    """The error for a command to which the server answered NO or BYE, with the server's explanation."""
 
 
 class ManageSieve(Client):
@@ -32,7 +33,7 @@ class ManageSieve(Client):
             return Conversation(self, connection).capabilities.get("IMPLEMENTATION") or "sieve"
 
     def scripts(self, user_name: str, password: str | None) -> list[dict]:
-        """Return a user's filter scripts ordered by name, such as [{"script_name": "spam", "active": True}]."""
+        """Return a user's filter scripts by name, such as [{"script_name": "spam", "active": True}]."""
         with self.session(user_name, password) as sieve:
             lines, _ = sieve.command("LISTSCRIPTS")
             return [
@@ -40,22 +41,22 @@ class ManageSieve(Client):
             ]
 
     def get(self, user_name: str, password: str | None, name: str) -> str:
-        """Return the text of one of the user's filter scripts."""
+        """Return the text of a user's filter script."""
         with self.session(user_name, password) as sieve:
             lines, _ = sieve.command("GETSCRIPT", name)
             return lines[0][0]
 
     def put(self, user_name: str, password: str | None, name: str, script: str) -> str:
-        """Store a filter script for a user, and return the server's warnings about it; "" if there are none.
+        """Store a filter script for a user. Return the server's warnings about it, or "".
 
-        Raise ApiError with the server's explanation if the script has an error.
+        ApiError with the server's explanation if the script has an error.
         """
         with self.session(user_name, password) as sieve:
             _, response = sieve.command("PUTSCRIPT", name, script)
             return response[-1].strip() if "(WARNINGS)" in response[:-1] else ""
 
     def activate(self, user_name: str, password: str | None, name: str):
-        """Make one script the filter of the user's mail. With the name "", no script filters it any more."""
+        """Make one script the active one, which filters the user's mail. An empty name: no script is active."""
         with self.session(user_name, password) as sieve:
             sieve.command("SETACTIVE", name)
 
@@ -64,7 +65,7 @@ class ManageSieve(Client):
             sieve.command("DELETESCRIPT", name)
 
     def purge(self, resource: str, user_name: str):
-        """Delete all filter scripts of a user, including the active one. `resource` makes no difference."""
+        """Delete all filter scripts of a user, the active one, too. `resource` is ignored."""
         with self.session(user_name, None) as sieve:
             sieve.command("SETACTIVE", "")
             for line in filter(None, sieve.command("LISTSCRIPTS")[0]):
@@ -74,8 +75,7 @@ class ManageSieve(Client):
     def session(self, user_name: str, password: str | None) -> Iterator["Conversation"]:
         """Log in to the server as a user for a `with` block, and yield the connection.
 
-        If the server refuses a command in the block, the block ends with an ApiError that has the server's
-        explanation.
+        If the server refuses a command in the block, ApiError is raised, with the server's explanation.
         """
         identity = self.sasl_identity(user_name, password)
         with self.conversation(max_bytes=MAX_BYTES) as connection:
@@ -92,7 +92,7 @@ class ManageSieve(Client):
 
 
 class Conversation:
-    """A connection to a ManageSieve server. It reads the server's greeting, sends commands and reads responses."""
+    """A connection to a ManageSieve server, which sends commands and reads the responses."""
 
     def __init__(self, client: ManageSieve, connection):
         self.client, self.connection = client, connection
@@ -116,10 +116,9 @@ class Conversation:
             raise ServiceDown(self.client.kind, "it refused the log-in") from None
 
     def command(self, name: str, *arguments: str) -> tuple[list[list[str]], list[str]]:
-        """Send a command, and return the lines of the response and the words after its final OK.
+        """Send a command. Return the lines of its response, and the words after OK in the last line.
 
-        A line is the list of its words and strings, such as ["spam", "ACTIVE"]. Raise Refused if the response is NO
-        or BYE.
+        A line is a list of its words and strings, such as ["spam", "ACTIVE"]. Refused if the server answers NO or BYE.
         """
         literals = [b" {%d+}\r\n%b" % (len(text), text) for text in map(str.encode, arguments)]
         self.connection.sendall(name.encode() + b"".join(literals) + b"\r\n")
@@ -127,8 +126,12 @@ class Conversation:
 
     def read_response(self) -> tuple[list[list[str]], list[str]]:
         lines: list[list[str]] = []
+        left = MAX_WORDS
         while True:
             status, tokens = self.read_tokens()
+            left -= 1 + len(tokens)
+            if left < 0:
+                raise OSError("it sends too much")
             if status == b"OK":
                 return lines, tokens[1:]
             if status:
@@ -136,10 +139,10 @@ class Conversation:
             lines.append(tokens)
 
     def read_tokens(self) -> tuple[bytes, list[str]]:
-        """Read one line of a response, and return its status and its words.
+        """Read a line of a response, and return its status and its words.
 
-        The status is b"OK", b"NO" or b"BYE", and b"" for a line of data. The words are atoms and the contents of
-        quoted strings and of literals (RFC 5804 section 1.2).
+        The status is b"OK", b"NO" or b"BYE"; b"" for any other line. Quoted strings and literals (RFC 5804 section
+        1.2) count as words.
         """
         raw, tokens, status = self.read_line(), [], b""
         if match := re.match(rb"(OK|NO|BYE)\b", raw):

@@ -1,4 +1,4 @@
-"""A client of POP3 servers (RFC 1939), on top of poplib. It only asks whether the server can be used."""
+"""The client of POP3 servers (RFC 1939), by poplib. It only checks that a server works."""
 
 import contextlib
 import poplib

@@ -1,4 +1,4 @@
-"""Clients of spam and virus scanners: SpamAssassin's spamd and ClamAV's clamd."""
+"""The clients of spam and virus scanners: SpamAssassin's spamd and ClamAV's clamd."""
 
 import re
 import socket
@@ -14,7 +14,7 @@ VERDICT = re.compile(rf"(?im)^spam: *(true|false|yes|no) *; *{NUMBER} */ *{NUMBE
 
 
 class Spamd(Client):
-    """A client of SpamAssassin's spamd, in version 1.5 of its protocol (spamd/PROTOCOL in SpamAssassin's source)."""
+    """The client of SpamAssassin's spamd, by version 1.5 of its protocol (spamd/PROTOCOL in SpamAssassin's source)."""
 
     kind, schemes = "antispam", {"spamd": 783}
 
@@ -22,10 +22,9 @@ class Spamd(Client):
         return "SPAMD/" + self.request("PING", b"", PROMPT_SECONDS)[0]
 
     def scan(self, message: bytes) -> dict:
-        """Have spamd check a message for spam, and return its verdict.
+        """Let spamd rate a message, and return the result, as in this example.
 
-        For example {"spam": True, "score": 7.1, "threshold": 5.0, "rules": ["GTUBE"]}: the rules are those that
-        matched.
+        {"spam": True, "score": 7.1, "threshold": 5.0, "rules": ["GTUBE"]}, with the rules that the message matches.
         """
         _, head, body = self.request("SYMBOLS", message, SCAN_SECONDS)
         if not (verdict := VERDICT.search(head)):
@@ -38,9 +37,9 @@ class Spamd(Client):
         }
 
     def request(self, command: str, message: bytes, seconds: float) -> tuple[str, str, str]:
-        """Send a command with a message. Return the protocol version, the headers and the body of the response.
+        """Send a command with a message. Return the protocol version, the headers and the body of spamd's response.
 
-        `seconds` limits the time for the whole exchange.
+        All of this may take `seconds`.
         """
         with self.conversation(seconds) as connection:
             connection.sendall(
@@ -58,7 +57,7 @@ class Spamd(Client):
 
 
 class Clamd(Client):
-    """A client of ClamAV's clamd(8). Its commands begin with z, so that commands and answers end with a NUL byte."""
+    """The client of ClamAV's clamd(8). Its commands begin with z, so that commands and answers end with a NUL."""
 
     kind, schemes = "antivirus", {"clamd": 3310}
 
@@ -71,10 +70,10 @@ class Clamd(Client):
             return version
 
     def scan(self, message: bytes) -> dict:
-        """Have clamd check a message for viruses, and return its verdict.
+        """Let clamd search a message for viruses. Return {"clean": True, "signature": None}, or the virus found.
 
-        It is {"clean": True, "signature": None}, or False and the name of the virus. Raise ApiError if clamd refuses
-        the message, for example because it is too large.
+        With a virus, `clean` is False and `signature` its name. ApiError if clamd refuses the message, as for its
+        size.
         """
         with self.conversation(SCAN_SECONDS) as connection:
             try:
@@ -97,7 +96,7 @@ class Clamd(Client):
 
 
 def read_answer(connection) -> str:
-    """Read one answer of clamd: up to a NUL byte, or up to the end of the connection if there is none."""
+    """Read one answer of clamd, which ends with a NUL byte or with the connection."""
     answer, file = bytearray(), connection.makefile("rb")  # bytes would be copied for every chunk
     while not answer.endswith(b"\0") and (chunk := file.read1(4096)):
         answer.extend(chunk)

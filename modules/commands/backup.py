@@ -45,7 +45,7 @@ def run(args):
 
 
 def copy(source: Path, target: Path):
-    """Copy a SQLite database to another file, and check the copy's integrity; sqlite3.Error if it is damaged."""
+    """Copy a SQLite database to another file, and check that the copy is intact. sqlite3.Error if it is not."""
     uri = f"{source.absolute().as_uri()}?mode=ro"
     with (
         contextlib.closing(sqlite3.connect(uri, uri=True)) as old,
@@ -61,11 +61,11 @@ def copy(source: Path, target: Path):
 
 
 class TooManyRestarts(Exception):
-    """Writers changed the database during the copy more often than MOST_RESTARTS permits."""
+    """The error for a database that changes so often that its copy was started again MOST_RESTARTS times."""
 
 
 class Progress:
-    """A callback for sqlite3's backup: shows the progress, and counts how often SQLite starts the copy again."""
+    """A callback for sqlite3's backup: shows its progress, and counts how often SQLite starts the copy again."""
 
     def __init__(self):
         self.fewest_left, self.restarts, self.line = None, 0, TerminalLine()

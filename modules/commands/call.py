@@ -1,10 +1,10 @@
 """Call any action of any module, with the rights of whoever can read the database file.
 
-Without a module the command lists the modules, without an action the module's actions, and MODULE ACTION --help shows
-the action's fields. Fields are field=value. field=- reads the value without echo, and so does the name alone of a field for a secret; a
-required secret that is not given is asked for. Lists are JSON or separated by commas, objects are JSON, a file is
-named by its path (- is standard input). On a terminal the command prints tables, otherwise JSON; of an action that
-answers a file it writes the bytes.
+Without a module, list the modules; without an action, list the module's actions; MODULE ACTION --help shows the fields
+of an action. Fields are given as field=value. A list is JSON or separated by commas, an object is JSON, a file is
+named by its path (-: standard input). field=- reads the value without echo, as does the name of a secret field alone;
+a required secret that is not given is asked for. The answer is printed as tables on a terminal, otherwise as JSON. If
+the action returns a file, its bytes are written.
 """
 
 import getpass
@@ -94,7 +94,7 @@ def call_action(
 def make_call(
     app: mailapi.Application, generation: mailapi.Generation, endpoint: mailapi.Endpoint, args
 ) -> mailapi.Call:
-    """Return the call of an action from the command line's arguments: its fields, and the user of --as if given."""
+    """Return a call of an action, with the fields from the command line, for the user of --as if it is given."""
     fields = dict(read_field(argument, endpoint, generation) for argument in args.words[2:])
     if args.after is not None:
         if "after" not in endpoint.query:
@@ -114,7 +114,7 @@ def make_call(
 def perform(
     app: mailapi.Application, call: mailapi.Call, module: mailapi.Module, endpoint: mailapi.Endpoint
 ) -> tuple[dict, bytes | None, str]:
-    """Run the action. Return its answer, the bytes of the file that it returns or None, and the audit's status."""
+    """Run an action. Return its answer, the content of the file that it returns (or None), and the audit's status."""
     try:
         result = app.perform(call, module, endpoint)
     except mailapi.ApiError as refused:
@@ -137,7 +137,7 @@ def notify(
     endpoint: mailapi.Endpoint,
     status: str,
 ):
-    """Report a change to the modules' on_request, as the audit needs it; without --as under the system user's name."""
+    """Tell the modules of a change, so that the audit has it. Without --as the user is that of the system."""
     event = Event(module.path, status, 200, "", "local")
     event.describe(call, endpoint)
     event.user_name = event.user_name or f"local:{getpass.getuser()}"
@@ -148,7 +148,7 @@ def notify(
 def read_field(
     argument: str, endpoint: mailapi.Endpoint, generation: mailapi.Generation
 ) -> tuple[str, object]:
-    """Return the field's name and value from the argument FIELD=VALUE; a secret's value may be asked for.
+    """Convert an argument FIELD=VALUE to the field's name and value. A secret's value may be asked for.
 
     The value is as a client would send it, for example a list for a field of the type list_of_text.
     """
@@ -179,12 +179,12 @@ def read_field(
 
 
 def read_secret(name: str) -> str:
-    """Ask for a secret at the terminal without echo; without a terminal, read a line of standard input."""
+    """Ask for a secret on the terminal, without echo. Without a terminal, read a line of standard input."""
     return getpass.getpass(f"{name}: ") if sys.stdin.isatty() else sys.stdin.readline().rstrip("\n")
 
 
 def ask_for_secrets(endpoint: mailapi.Endpoint, generation: mailapi.Generation, fields: dict) -> dict:
-    """Ask at the terminal for required secrets that `fields` lacks. Return {name: secret}; {} without a terminal."""
+    """Ask on the terminal for required secrets that are not in `fields`; return them by name. No terminal: {}."""
     missing = (
         [
             name
@@ -198,7 +198,7 @@ def ask_for_secrets(endpoint: mailapi.Endpoint, generation: mailapi.Generation, 
 
 
 def read_document(path: str) -> str:
-    """Return the text of a file, or of standard input if the path is "-"; ApiError unless it is UTF-8."""
+    """Return the text of a file, or of standard input for "-". ApiError if it is not UTF-8."""
     try:
         return (sys.stdin.buffer.read() if path == "-" else Path(path).read_bytes()).decode("utf-8-sig")
     except UnicodeDecodeError:

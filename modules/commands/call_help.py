@@ -1,5 +1,4 @@
-"""What `mailapi call` says about modules, their actions and fields, all from the declarations; and what a wrong word
-may have meant."""
+"""What `mailapi call` prints about modules, their actions and fields, from their declarations and docstrings."""
 
 import difflib
 import re
@@ -23,20 +22,20 @@ KINDS: dict[Callable, str] = {
 
 
 def nearest(word: str, words: Iterable[str]) -> str:
-    """Return "Did you mean X? " for the one of `words` that is most like a wrong word, or "" if none is."""
+    """Return "Did you mean X? " for the word in `words` that is most like a mistyped one; "" if none is."""
     found = difflib.get_close_matches(word[:50], list(words), n=1)
     return f"Did you mean {found[0]}? " if found else ""
 
 
 def list_modules(app: mailapi.Application, generation: mailapi.Generation):
-    """Print the paths of the configured modules, each with a sentence."""
+    """Print the URL path of each module, with a sentence about it."""
     modules = [module for module in app.modules.values() if generation.number in module.generations]
     print_pairs((module.path or "/", about_module(module)) for module in modules)
     print("\n`mailapi call MODULE` lists a module's actions.")
 
 
 def list_actions(module: mailapi.Module):
-    """Print the actions of a module, each with the first sentence of its description."""
+    """Print the names of a module's actions, with a sentence about each."""
     print(f"{about_module(module)}\n")
     print_pairs((name, first_sentence(each.action)) for name, each in module.endpoints.items())
     print(f"\n`mailapi call {module.path or '/'} ACTION --help` shows an action's fields.")
@@ -59,7 +58,7 @@ def describe_action(module: mailapi.Module, endpoint: mailapi.Endpoint, generati
 
 
 def describe_kind(kind: Callable) -> str:
-    """Return what a field takes, in a few words: from KINDS, or from the docstring of its field type."""
+    """Return what values a field takes, in a few words: from KINDS, or from its field type's docstring ("Read …")."""
     if kind in KINDS:
         return KINDS[kind]
     sentence = re.split(r"[;.] |[;.]$|, or None", (kind.__doc__ or "").split("\n")[0])[0]
@@ -67,7 +66,7 @@ def describe_kind(kind: Callable) -> str:
 
 
 def about_module(module: mailapi.Module) -> str:
-    """Return the sentence that describes a module: the first one of its file, without the name before it."""
+    """Return the sentence about a module: the first one in its file, without the name before it."""
     sentence = (sys.modules[type(module).__module__].__doc__ or "").strip().split("\n")[0]
     return sentence.partition(": ")[2] if module.path else "the API itself"
 
@@ -77,7 +76,7 @@ def first_sentence(action: Callable) -> str:
 
 
 def print_pairs(pairs: Iterable[tuple[str, str]]):
-    """Print names and what is said about them in two columns."""
+    """Print pairs of a name and a text in two columns."""
     found = list(pairs)
     width = max((len(name) for name, _ in found), default=0)
     for name, text in found:

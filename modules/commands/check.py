@@ -1,13 +1,13 @@
-"""Check config, database, schema, modules and file permissions; one line each."""
+"""Check config, databases, modules and file permissions; print one line for each result."""
 
 import mailapi
 
 from .check_config import check_config_file
-from .check_database import check_database
-from .check_files import check_database_files, user_exists
+from .check_master_database import check_master_database
+from .check_master_files import check_master_files, user_exists
 from .check_report import Report
-from .check_service import check_service
-from .check_state import check_state, check_state_schemas
+from .check_service_user import check_service_user
+from .check_state_database import check_state_database, check_state_schemas
 
 
 def options(parser):
@@ -33,18 +33,18 @@ def run(args):
     report.good(f"config: {args.config}")
     check_config_file(report, args.config, app)
     report.good(f"modules: {', '.join(app.listed()) or 'none'}")
-    check_database(report, app)
-    check_database_files(report, app, args.daemon)
+    check_master_database(report, app)
+    check_master_files(report, app, args.daemon)
     if args.service:  # before this process opens the state database, which makes side files
-        check_service(report, args.config, app, args.service)
+        check_service_user(report, args.config, app, args.service)
     check_state_schemas(report, app)
-    check_state(report, app)
+    check_state_database(report, app)
     check_module_databases(report, app, args.repair)
     return 1 if report.failed else 0
 
 
 def check_module_databases(report: Report, app: mailapi.Application, repair: bool):
-    """Report the results of each module's own check (Module.check). repair: first mend what can be mended."""
+    """Have each module check its own data (Module.check), and print the results. repair: also correct errors."""
     for name, module in app.listed().items():
         try:
             for good, line in module.check(repair):

@@ -1,4 +1,4 @@
-"""Part of `mailapi check`: whether config.py contains passwords, and who can read or change it."""
+"""Part of `mailapi check`: config.py, its passwords, and who can read or change the file."""
 
 import ast
 import re
@@ -12,7 +12,7 @@ from .check_report import Report
 
 
 def check_config_file(report: Report, config: str, app: mailapi.Application):
-    """Report a config.py that everybody can change, or that contains passwords and everybody can read."""
+    """Print an error if everybody can change config.py, or can read it and it contains passwords."""
     path = Path(config).resolve()
     mode = path.stat().st_mode if reachable_by_everybody(path) else 0
     if mode & stat.S_IROTH and has_passwords(path, app.config):
@@ -29,7 +29,7 @@ def reachable_by_everybody(path: Path) -> bool:
 
 
 def has_passwords(path: Path, config: mailapi.Config) -> bool:
-    """Return whether the text of config.py contains a password of the config, which may also come from another file."""
+    """Return whether config.py contains one of the config's passwords, which it may also read from another file."""
     texts = [
         node.value
         for node in ast.walk(ast.parse(path.read_bytes()))

@@ -1,6 +1,6 @@
 """Copy mailapi.pyz with the bytecode of this Python in it, which makes CGI scripts start three times as fast.
 
-Other versions of Python run such a copy, too, from the sources that it still has.
+Other versions of Python can run the copy, too, as it still has the source files.
 """
 
 import importlib.util
@@ -36,7 +36,7 @@ def run(args):
 
 
 def copy_compiled(archive: zipfile.ZipFile, file, target: Path):
-    """Copy an archive's entries to `file`, with the bytecode of each Python source. target: the path in tracebacks."""
+    """Copy an archive to `file`, and add the bytecode of its Python sources. target: the path for tracebacks."""
     with zipfile.ZipFile(file, "w") as copy:
         for entry in archive.infolist():
             if entry.filename.endswith(".pyc"):
@@ -49,6 +49,6 @@ def copy_compiled(archive: zipfile.ZipFile, file, target: Path):
 
 
 def compiled(source: bytes, path: str) -> bytes:
-    """Return the content of the .pyc file for a Python source. path: the file's name in tracebacks."""
+    """Return the content of the .pyc file of a Python source. path: the file's name in tracebacks."""
     code = compile(source, path, "exec", dont_inherit=True)
     return importlib.util.MAGIC_NUMBER + UNCHECKED + importlib.util.source_hash(source) + marshal.dumps(code)

@@ -54,7 +54,7 @@ def run(args):
 
 
 def candidates(before: list[str], begun: str, commands: dict, config: str) -> list[str]:
-    """Return the words that may follow the words `before`. `begun` is what has been typed of the next one."""
+    """Return the words that may come after the words `before`. `begun`: what has been typed of the next word."""
     if not before:
         return list(commands)
     if before[0] not in commands or before[-1] == "--config":
@@ -71,7 +71,7 @@ def candidates(before: list[str], begun: str, commands: dict, config: str) -> li
 
 
 def words_of_call(words: list[str], config: str) -> list[str]:
-    """Return what may follow `mailapi call WORD…`: modules, a module's actions, or fields that are not there yet."""
+    """Return the words that may come next after `mailapi call WORD…`: modules, actions, or fields not given yet."""
     app = mailapi.create_app(config)
     generation = app.generation()
     if not words:

@@ -1,4 +1,4 @@
-"""Copy a master or state database from a file to a server (mysql://…) or back; what was interrupted goes on."""
+"""Copy a master or state database from a file to a server (mysql://…) or back. Run it again if it was interrupted."""
 
 import sys
 
@@ -23,9 +23,9 @@ def options(parser):
 
 
 def run(args):
-    """Copy the rows of all tables, and compare all of them once more at the end.
+    """Copy all tables, and compare all of them at the end.
 
-    The schema's version is written last, so that no API serves an incomplete copy.
+    The schema version is written last, so that nobody uses an incomplete copy.
     """
     schema = mailapi.create_app(args.config).state_schema if args.state else read_schema()
     source, target = (open_database(where, schema, args.state) for where in (args.source, args.target))
@@ -46,14 +46,14 @@ def run(args):
 
 
 def open_database(location: str, schema: str, is_state: bool) -> Database:
-    """Return the database at a path or URL, not yet connected. schema: tables of a state database on a server."""
+    """Return the database at a path or URL, which is not yet opened. schema: the tables of a state database."""
     if is_url(location):
         return ServerDatabase(location, is_state, schema)
     return SqliteFile(location, is_state)
 
 
 def tables_of(schema: str) -> list:
-    """Return the tables that a schema creates, as mariadb.tables describes them."""
+    """Return the tables that a schema creates, as objects of mariadb.tables."""
     from ..mariadb import tables as server_tables
 
     with server_tables.model(schema) as model:
@@ -61,7 +61,7 @@ def tables_of(schema: str) -> list:
 
 
 def check_source(source: Database, target: Database, tables: list, is_state: bool):
-    """Raise ConfigError if the copy would leave out tables or columns; only print foreign tables and triggers."""
+    """Raise ConfigError for tables or columns that the copy would leave out. Print unknown tables and triggers."""
     if isinstance(source, ServerDatabase):
         refuse_other_tables(source, tables, is_state)
     if not (source.is_file and target.is_file):  # a file's schema has all columns of a file
@@ -71,9 +71,9 @@ def check_source(source: Database, target: Database, tables: list, is_state: boo
 
 
 def refuse_other_tables(source: ServerDatabase, tables: list, is_state: bool):
-    """Raise ConfigError if a state database has tables that no module of modulelist declares: they would be left out.
+    """Raise ConfigError if a state database has tables that no module declares: the copy would leave them out.
 
-    A server's database can be master and state in one. For a master database only print the names of other tables.
+    Of a master database, they are only printed. A database on a server can be both.
     """
     copied = {table.name for table in tables} | {"mailapi_turn"}
     if is_state:
@@ -89,9 +89,9 @@ def refuse_other_tables(source: ServerDatabase, tables: list, is_state: bool):
 
 
 def copy(source: Database, target: Database, tables: list):
-    """Make the target's tables equal to the source's, except for `meta`: repeat passes until one finds no difference.
+    """Copy what differs between the tables, again and again until nothing differs. The table `meta` is left out.
 
-    ConfigError if the target stores a row differently, or if the source changes during each of MOST_PASSES passes.
+    ConfigError if the target stores a row differently, or if the source is still changing after MOST_PASSES passes.
     """
     unchanged_since: list[
         int | None
@@ -110,7 +110,7 @@ def copy(source: Database, target: Database, tables: list):
 
 
 def update_table(source: Database, target: Database, table) -> str:
-    """Make a table of the target equal to the source's. Return the first row that differed ("users, row 7") or ""."""
+    """Copy what differs in a table. Return the first row that differed, such as "users, row 7", or ""."""
     first, compared, changed, difference, progress = LOWEST_KEY, 0, 0, "", RowCounts(table.name)
     mails = next((index for index, column in enumerate(table.columns) if column.name == "mail_data"), None)
     size = ROWS_AT_ONCE if mails is None else 1
@@ -130,7 +130,10 @@ def update_table(source: Database, target: Database, table) -> str:
 
 
 def update_rows(target: Database, table, wanted: dict, present: dict) -> set[int]:
-    """Replace the rows `present` in the target by `wanted` (key → row). Return the keys of rows that differed."""
+    """Replace rows in the target, `present`, by those of the source, `wanted`. Return the keys of those that differed.
+
+    Both are dictionaries of rows by key.
+    """
     different = {key: row for key, row in wanted.items() if present.get(key) != row}
     surplus = present.keys() - wanted.keys()
     if outdated := surplus | different.keys() & present.keys():
@@ -142,5 +145,5 @@ def update_rows(target: Database, table, wanted: dict, present: dict) -> set[int
 
 
 def next_size(size: int, read: int) -> int:
-    """Return how many mails to read at once, after `size` mails had `read` bytes together."""
+    """Return how many mails to read next: the last `size` mails had `read` bytes together."""
     return max(1, min(2 * size, BYTES_AT_ONCE * size // (read + 1), ROWS_AT_ONCE))

@@ -1,4 +1,4 @@
-"""The base of a database that `mailapi copy` reads or writes: what SQLite and MariaDB have in common."""
+"""The source or target of `mailapi copy`: the base class, with what SQLite and MariaDB have in common."""
 
 import contextlib
 import re
@@ -13,10 +13,10 @@ LOWEST_KEY, HIGHEST_KEY = -(2**63), 2**63 - 1
 
 
 class Database:
-    """The source or the target of a copy.
+    """A database from which, or to which, `mailapi copy` copies.
 
-    A row is a tuple in the order of its table's columns; its key is an integer. `location` is a path or a URL,
-    `label` the same without a password.
+    A row is a tuple of all columns; its key is an integer. `location` is a path or URL, `label` the same without
+    password.
     """
 
     is_file = False
@@ -27,7 +27,7 @@ class Database:
 
     @contextlib.contextmanager
     def opened(self, make: bool = False) -> Iterator[None]:
-        """Connect for the duration of a with statement. make: create the file if it does not exist."""
+        """Open the database for a `with` block. make: create the file if there is none."""
         try:
             self.open(make)
         except sqlite3.Error as error:
@@ -40,50 +40,53 @@ class Database:
     # What the subclasses do
 
     def open(self, make: bool = False):
-        """Connect. make: create the file if it does not exist."""
+        """Open the database. make: create the file if there is none."""
         raise NotImplementedError
 
     def query(self, sql: str, values: tuple = ()) -> list[tuple]:
-        """Run a statement of SQL and return its rows; ConfigError if the database refuses it."""
+        """Run a statement of SQL and return its rows. ConfigError if the database refuses it."""
         raise NotImplementedError
 
     def error_class(self) -> type[Exception]:
-        """Return the class of the driver's exceptions: sqlite3.Error or pymysql.MySQLError."""
+        """Return the base class of the driver's exceptions: sqlite3.Error or pymysql.MySQLError."""
         raise NotImplementedError
 
     def has_table(self, table: str) -> bool:
         raise NotImplementedError
 
     def columns(self, table: str) -> list[str]:
-        """Return the names of a table's columns, including computed ones; [] if there is no such table."""
+        """Return the names of a table's columns, computed ones included; [] if there is no such table."""
         raise NotImplementedError
 
     def version(self) -> int | None:
-        """Return a number that changes when another connection changes rows that this connection would read."""
+        """Return a number that changes when other connections change the database."""
         raise NotImplementedError
 
     def rows(self, table, first: int, last: int = HIGHEST_KEY, size: int = -1) -> Iterator[tuple[int, tuple]]:
-        """Yield (key, row) for the keys from `first` to `last`, in their order; at most `size` rows, -1 for all."""
+        """Yield (key, row) in the order of keys, for keys from `first` to `last`; at most `size` rows (-1: all)."""
         raise NotImplementedError
 
     def last_keys(self, tables: list) -> dict[str, int]:
-        """Return {table: the highest key that its AUTOINCREMENT column has given}."""
+        """Return, by table, the highest key that AUTOINCREMENT has given to a row."""
         raise NotImplementedError
 
     def prepare(self, schema: str, tables: list, source: str):
-        """Create the target's tables, and COPY_TABLE, which marks the copy as incomplete. source: the source's name."""
+        """Create the tables of a target, and one more, COPY_TABLE, as a mark that the copy is incomplete.
+
+        source: the name of the source, stored in it.
+        """
         raise NotImplementedError
 
     def begin(self):
-        """Begin a transaction, unless this connection is in one."""
+        """Begin a transaction, unless there is one."""
         raise NotImplementedError
 
     def insert_all(self, table, rows: dict[int, tuple]):
-        """Insert rows with their keys; raise an exception of `error_class` if the database refuses one."""
+        """Insert rows by key. Raises `error_class` if the database refuses one."""
         raise NotImplementedError
 
     def delete(self, table, keys: Iterable[int]):
-        """Delete rows by their keys, in a transaction that this method begins if there is none."""
+        """Delete the rows with these keys, in the current transaction or a new one."""
         raise NotImplementedError
 
     def rollback(self):
@@ -93,13 +96,13 @@ class Database:
         raise NotImplementedError
 
     def finish(self, tables: list, source: "Database"):
-        """Make a target continue the source's AUTOINCREMENT keys, and mark the copy as complete."""
+        """Let AUTOINCREMENT of the target continue where the source is, and remove the mark of an incomplete copy."""
         raise NotImplementedError
 
     # What they have in common
 
     def refuse_other_columns(self, tables: list):
-        """Raise ConfigError if a table of the source has a column that would be left out, or lacks a needed one."""
+        """Raise ConfigError if a table of the source lacks a column, or has one that would not be copied."""
         for table in tables:
             wanted = {column.name.lower() for column in table.columns}
             have = {name.lower() for name in self.columns(table.name)}
@@ -111,12 +114,12 @@ class Database:
             self.refuse_missing(table, wanted - have)
 
     def refuse_missing(self, table, names: set[str]):
-        """Raise ConfigError if `names`, the columns that the table lacks, is not empty."""
+        """Raise ConfigError if `names` is not empty: the columns that a table lacks."""
         if names:
             raise ConfigError(f"{self.label} has no column {table.name}.{min(names)}. Nothing was written.")
 
     def insert(self, table, rows: dict[int, tuple]):
-        """Insert rows with their keys; ConfigError names the first row that the database refuses."""
+        """Insert rows by key. ConfigError names the first row that the database refuses."""
         self.begin()
         try:
             self.insert_all(table, rows)
@@ -130,7 +133,7 @@ class Database:
                     raise ConfigError(f"{table.name}, row {key}: {error_text(error)}.") from error
 
     def refuse_unless_complete(self):
-        """Raise ConfigError if the source is not a database of the API, or if a copy to it was interrupted."""
+        """Raise ConfigError if the source is not a database of mailapi, or an incomplete copy."""
         if self.has_table(COPY_TABLE):
             raise ConfigError(f"{self.label} is itself a copy that is not complete.")
         if self.is_state and not self.has_table("session_key"):
@@ -143,14 +146,14 @@ class Database:
             raise ConfigError("From a server only databases of generation 9 are copied.")
 
     def schema_version(self):
-        """Return the schema version of a master database (8 or 9); None if there is none."""
+        """Return the schema version of a master database (8 or 9); None if it has none."""
         if not self.has_table("meta"):
             return None
         rows = self.query("SELECT value FROM meta WHERE \"key\" = 'schema_version'")
         return number(decoded(rows[0][0])) if rows else None
 
     def refuse_unless_empty(self, tables: list, source: str):
-        """Raise ConfigError if the target has rows, unless an interrupted copy from the same source left them."""
+        """Raise ConfigError if the target has rows, except those of an interrupted copy from the same source."""
         for table in tables:
             if self.has_table(table.name):
                 self.refuse_missing(
@@ -171,15 +174,15 @@ class Database:
                 raise ConfigError(f"{self.label} is not empty: {table.name} has rows. It was not touched.")
 
     def may_have_rows(self, table) -> bool:
-        """Return whether a table of a state database has rows from its creation on."""
+        """Return whether a table of a state database has rows as soon as it is created."""
         return self.is_state and table.name in ("mailapi_turn", "Sequences")
 
 
 def error_text(error: Exception) -> str:
-    """Return a database's error message without the server's error number and without the row number in it."""
+    """Return a database's error message without the server's error number and the number of the row."""
     return re.sub(r" at row \d+$", "", str(error.args[-1] if error.args else error)).rstrip(".")
 
 
 def decoded(value):
-    """Return text as str; SQLite may have given it as bytes."""
+    """Convert text from a database to str; SQLite may return it as bytes."""
     return value.decode() if isinstance(value, bytes) else value

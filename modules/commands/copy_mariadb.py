@@ -1,4 +1,4 @@
-"""A database on MariaDB or MySQL as source or target of `mailapi copy`."""
+"""The source or target of `mailapi copy` on a MariaDB or MySQL server."""
 
 from collections.abc import Iterable, Iterator
 
@@ -8,7 +8,7 @@ from .copy_database import COPY_TABLE, HIGHEST_KEY, Database, error_text
 
 
 class ServerDatabase(Database):
-    """A database on MariaDB or MySQL. Where the base class says AUTOINCREMENT, it has AUTO_INCREMENT."""
+    """A database on MariaDB or MySQL, for `mailapi copy`. The base class's AUTOINCREMENT is AUTO_INCREMENT here."""
 
     def __init__(self, location: str, is_state: bool, schema: str):
         super().__init__(location, is_state)

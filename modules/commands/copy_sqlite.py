@@ -1,4 +1,4 @@
-"""A SQLite file as source or target of `mailapi copy`."""
+"""The source or target of `mailapi copy` in a SQLite file."""
 
 import contextlib
 import os
@@ -13,7 +13,7 @@ from .copy_database import COPY_TABLE, HIGHEST_KEY, Database
 
 
 class SqliteFile(Database):
-    """A SQLite file. Queries return text as bytes, since some text is not UTF-8."""
+    """A SQLite file, for `mailapi copy`. Queries return text as bytes, since not all of it may be UTF-8."""
 
     is_file = True
 
@@ -30,7 +30,7 @@ class SqliteFile(Database):
         self.connection.execute("SELECT 1 FROM sqlite_master")
 
     def make(self):
-        """Create the file if there is none, and give it to the owner of its folder."""
+        """Create the file if there is none, and give it the owner of its folder."""
         with contextlib.suppress(OSError):  # SQLite then reports what is wrong
             handle = os.open(self.location, os.O_CREAT | os.O_EXCL | os.O_WRONLY, 0o600)
             chown_like(handle, Path(self.location).absolute().parent)
@@ -57,7 +57,7 @@ class SqliteFile(Database):
         return bool(self.query("SELECT 1 FROM sqlite_master WHERE type = 'table' AND name = ?", (table,)))
 
     def schema(self) -> str:
-        """Return the SQL statements that create the file's tables, indexes and views, in this order."""
+        """Return the SQL that creates the file's tables, then its indexes, then its views."""
         return (
             ";\n".join(
                 sql.decode()
@@ -87,7 +87,7 @@ class SqliteFile(Database):
             )
 
     def checked(self, value, column, table, key: int):
-        """Return a column's value, with text decoded; ConfigError if a database on a server would not store it."""
+        """Return a value, decoded if it is text. ConfigError if a database on a server cannot store it."""
         if isinstance(value, bytes) and column.name != "mail_data" and column.type != "BLOB":
             try:
                 value = value.decode()

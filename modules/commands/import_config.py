@@ -1,7 +1,7 @@
 """Print the config.py that does what the PHP API's config.php does; no PHP is run.
 
-The command reads $dbpath, $modulelist and $debugFlag. Their values may be text, true and false, arrays of either
-syntax, and text that dots and __DIR__ put together.
+It reads the PHP variables $dbpath, $modulelist and $debugFlag. Values may be text, true, false and arrays, and text
+that is joined by dots, with __DIR__.
 """
 
 import pkgutil
@@ -41,7 +41,7 @@ def run(args):
 
 
 def config_py(values: dict, path: Path) -> str:
-    """Return the text of a config.py with the values of a PHP config. path: the PHP file, for messages."""
+    """Return the text of a config.py for the values in a PHP config. path: the PHP file, for messages."""
     for key in ("dbpath", "modulelist"):
         if key not in values:
             raise mailapi.ConfigError(f"{path} does not set ${key}.")
@@ -62,7 +62,7 @@ def config_py(values: dict, path: Path) -> str:
 
 
 def module_names(modulelist, files: dict, path: Path) -> list[str]:
-    """Return the class names of modules in the PHP array $modulelist, which has them as keys or as values."""
+    """Return the class names in the PHP array $modulelist, where they are keys or values."""
     if not isinstance(modulelist, dict):
         raise mailapi.ConfigError(f"{path}: $modulelist is no array.")
     return [
@@ -71,7 +71,7 @@ def module_names(modulelist, files: dict, path: Path) -> list[str]:
 
 
 def installed_modules() -> dict[str, str]:
-    """Return the modules that come with mailapi: {class name: file}, such as {"Users": "modules/users.py"}."""
+    """Return the modules that come with mailapi, by class name, such as {"Users": "modules/users.py"}."""
     files = {}
     for _, module, _ in pkgutil.iter_modules(sys.modules["mailapi_modules"].__path__):
         source = read_package_file(Path(__file__).parents[1] / f"{module}.py")
@@ -81,7 +81,7 @@ def installed_modules() -> dict[str, str]:
 
 
 class Reader:
-    """A parser of a PHP file's assignments, which does not run it."""
+    """Reads the assignments to variables in a PHP file, without running it."""
 
     def __init__(self, source: str, path: Path):
         self.path, self.source = path, source
@@ -93,7 +93,7 @@ class Reader:
         self.position = 0
 
     def assignments(self) -> dict:
-        """Return the values of the variables and constants named in KEYS; the last assignment to one counts."""
+        """Return the values of the variables and constants in KEYS. The last assignment to each counts."""
         values = {}
         while self.position < len(self.tokens):
             _, word, _ = self.take()
@@ -109,7 +109,7 @@ class Reader:
         return values
 
     def take(self) -> tuple[str, str, int]:
-        """Consume the next token and return it: its kind, text and position in the source."""
+        """Read the next token: its kind, its text, and its position in the source."""
         if self.position >= len(self.tokens):
             raise mailapi.ConfigError(f"{self.path} ends in the middle of a value.")
         self.position += 1
@@ -159,7 +159,7 @@ class Reader:
         return re.sub(r"\\([ntr$\"\\])", lambda match: ESCAPES[match[1]], inner)
 
     def array(self, end: str) -> dict:
-        """Parse an array up to its closing sign `end`; values without a key get the next number."""
+        """Read an array up to its closing bracket `end`. Values without a key get the next number as key."""
         values: dict = {}
         while self.peek() != end:
             value = self.expression()

@@ -1,5 +1,4 @@
-"""Create a master database of generation 9, a file or on a server (mysql://…), with an administrator, and a config.py
-where there is none."""
+"""Create a master database with an administrator, as a file or on a server (mysql://…), and a missing config.py."""
 
 import contextlib
 import getpass
@@ -42,7 +41,7 @@ def run(args):
 
 
 def same_database(dbpath: str, configured: str) -> bool:
-    """Return whether two values of the config's dbpath name the same database."""
+    """Return whether two values of the setting dbpath name the same database."""
     return dbpath == configured or (
         os.path.exists(configured) and os.path.exists(dbpath) and os.path.samefile(dbpath, configured)
     )
@@ -53,7 +52,7 @@ def random_password() -> str:
 
 
 def ask_password() -> str:
-    """Ask for a password at the terminal until the same one was typed twice."""
+    """Ask on the terminal for a new password, twice, until both are equal."""
     while True:
         password = getpass.getpass("Password for the administrator: ")
         if password and password == getpass.getpass("Once more: "):
@@ -62,7 +61,7 @@ def ask_password() -> str:
 
 
 def write_config(config: str, dbpath: str | None = None):
-    """Write config.sample.py as the config file, with this dbpath if given. An existing config is not changed."""
+    """Write config.sample.py as the config file, with this dbpath if given. An existing file is not changed."""
     if os.path.exists(config):
         return
     sample = sample_config()
@@ -78,7 +77,7 @@ def write_config(config: str, dbpath: str | None = None):
 
 
 def private(path: str, flags: int) -> int:
-    """Open a file with mode 0600 (for `open(opener=…)`), since the URL in it has a password."""
+    """Open a file with mode 0600 (as an `opener` for open()), since it has a URL with a password."""
     return os.open(path, flags, 0o600)
 
 
@@ -91,9 +90,9 @@ def sample_config() -> str:
 
 
 def create(dbpath: str, admin: str, password: str):
-    """Create a master database with an administrator, completely or not at all.
+    """Create a master database with an administrator: completely, or nothing.
 
-    ConfigError if it exists already: then it is not changed.
+    ConfigError if there is one already, which is not changed.
     """
     if admin in ("", "0") or not user_names.may_be_new(admin):
         raise mailapi.ConfigError(f"{admin!r} cannot be a user's name.")
@@ -114,7 +113,7 @@ def create(dbpath: str, admin: str, password: str):
 
 
 def make_folder(folder: Path):
-    """Create a folder and the missing ones above it; each gets the owner of the folder above."""
+    """Create a folder and those above it. Each gets the owner of the folder above it."""
     if not folder.exists():
         make_folder(folder.parent)
         folder.mkdir(exist_ok=True)
@@ -131,7 +130,7 @@ def make_tables(connection: sqlite3.Connection, admin: str, password: str):
 
 
 def create_on_server(url: str, admin: str, password: str):
-    """Create the tables on a server, and insert the rows in one transaction. ConfigError if a table has rows."""
+    """Create a master database on a server, with an administrator. ConfigError if one of its tables has rows."""
     from ..mariadb import tables as server_tables
     from ..mariadb.store import ServerStore
 

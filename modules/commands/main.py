@@ -1,7 +1,7 @@
-"""The command line: each file of this folder that has a function `run` is a command.
+"""The command line: finds the commands, which are the files in this folder with a function `run`, and runs one.
 
-Such a file has a docstring, whose first paragraph is the command's help, `options(parser)`, which declares its arguments,
-and `run(args)`, which returns the exit status or None for 0.
+The first paragraph of such a file's docstring is the command's help. `options(parser)` declares its arguments.
+`run(args)` returns the exit status, or None for 0.
 """
 
 import argparse
@@ -18,7 +18,7 @@ ANSWERED = (ConfigError, ApiError, peewee.PeeweeException, OSError, ValueError, 
 
 
 def main(arguments: list[str] | None = None) -> int:
-    """Run the command that the arguments name (None: those of the process), and return the exit status."""
+    """Run the command in `arguments` (None: those of the process), and return the exit status."""
     args = read_arguments(arguments)
     try:
         return args.run(args) or 0
@@ -53,7 +53,7 @@ def read_arguments(arguments: list[str] | None) -> argparse.Namespace:
 
 
 def make_parser() -> argparse.ArgumentParser:
-    """Return the parser of the command line; its default `commands` has the parsers of the commands by name."""
+    """Return the parser of the command line. Its default `commands` has the parsers of all commands, by name."""
     parser = argparse.ArgumentParser(prog="mailapi", description="HTTP control plane for a mail server.")
     parser.add_argument("--version", action="version", version=__version__)
     commands = parser.add_subparsers(metavar="COMMAND", required=True)
@@ -72,7 +72,7 @@ def make_parser() -> argparse.ArgumentParser:
 
 
 def find_commands() -> dict:
-    """Return the modules of the commands by name: {"import-config": the module import_config}."""
+    """Return the commands by name, such as {"import-config": the Python module import_config}."""
     names = sorted({module.name for module in pkgutil.iter_modules(sys.modules[__package__].__path__)})
     found = {name: importlib.import_module(f"mailapi_modules.commands.{name}") for name in names}
     return {name.replace("_", "-"): command for name, command in found.items() if hasattr(command, "run")}

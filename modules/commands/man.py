@@ -1,4 +1,4 @@
-"""Print the manual page mailapi(1), made from the commands' own help: `mailapi man | man -l -` shows it."""
+"""Print the manual page mailapi(1), made from the commands' help. `mailapi man | man -l -` shows it."""
 
 import argparse
 import re
@@ -28,7 +28,7 @@ def run(args):
 
 
 def manual_page() -> list[str]:
-    """Return the lines of the page in the language of man(7)."""
+    """Return the manual page as lines of man(7)."""
     parser = make_parser()
     lines = [
         f'.TH MAILAPI 1 "" "mailapi {mailapi.__version__}"',
@@ -54,7 +54,7 @@ def manual_page() -> list[str]:
 
 
 def paragraphs(text: str) -> list[str]:
-    """Return a docstring's paragraphs as lines of man(7)."""
+    """Return the paragraphs of a docstring as lines of man(7)."""
     return [
         line
         for paragraph in text.strip().split("\n\n")
@@ -67,7 +67,7 @@ def definition(word: str, sentence: str) -> list[str]:
 
 
 def escaped(text: str) -> str:
-    """Return a text so that man(7) prints each character of it: hyphens that can be copied, no commands."""
+    """Escape a text for man(7), so that each character is printed as it is, also hyphens."""
     text = text.replace("\\", "\\e").replace("-", r"\-").replace("`", r"\(ga")
     text = re.sub("[^ -~]", lambda found: f"\\[u{ord(found[0]):04X}]", text)
     return re.sub(r"^([.'])", r"\\&\1", text)

@@ -1,7 +1,7 @@
-"""Lead a master database of generation 8 to generation 9, after a copy of the file.
+"""Migrate a master database from schema version 8 to 9, after a copy of the file.
 
-Everything happens in one transaction: whenever the process is killed, the file is the old one or the new one. Stop
-the mail daemons of generation 8 first; they cannot read generation 9.
+Everything happens in one transaction: if the process is killed, the file is either the old or the new one. The mail
+daemons for schema version 8 cannot read version 9: stop them first.
 """
 
 import contextlib
@@ -100,7 +100,7 @@ def run(args):
 
 
 def refuse_unknown(connection: sqlite3.Connection):
-    """Raise ApiError for columns, indexes, triggers or tables that a database with schema version 8 does not have."""
+    """Raise ApiError for tables, columns, indexes or triggers that schema version 8 does not have."""
     for table, expected in COLUMNS.items():
         columns = [row[1] for row in connection.execute(f"PRAGMA table_info({table})")]
         if columns != expected:
@@ -119,9 +119,9 @@ def refuse_unknown(connection: sqlite3.Connection):
 
 
 def copy(path: Path) -> Path:
-    """Copy the database file to a new one beside it, with the same owner and mode, and return the copy's path.
+    """Copy the database file to a new one beside it, with the same owner and mode, and return the new path.
 
-    The caller has begun a transaction, so that nobody writes to the database meanwhile.
+    The caller has begun a transaction, so that nobody writes to the database.
     """
     size, free = path.stat().st_size, shutil.disk_usage(path.parent).free
     if free < 2 * size:  # for the copy and the transaction's journal
@@ -149,7 +149,7 @@ def copy(path: Path) -> Path:
 
 
 def migrate(connection: sqlite3.Connection):
-    """Replace the tables that differ in schema version 9, print what their rows became, and check the result."""
+    """Replace the tables that differ in schema version 9, print what happened to their rows, and check the result."""
     line = TerminalLine()
     counter = connection.execute("SELECT seq FROM sqlite_sequence WHERE name = 'addresses'").fetchone()
     new = schema_of(read_schema())
@@ -172,7 +172,7 @@ def migrate(connection: sqlite3.Connection):
 
 
 def summarize(connection: sqlite3.Connection, before: dict):
-    """Print how many rows became what. ApiError if rows were lost. before: {table: number of rows before}."""
+    """Print how many rows became what. ApiError if rows were lost. before: the number of rows by table."""
     after = {"addresses": "addresses", "msa": "smtpd", "api_access": "api_access"}
     for old, table in after.items():
         if before[old] != (now := count(connection, table)):
@@ -191,7 +191,7 @@ def count(connection: sqlite3.Connection, table: str) -> int:
 
 
 def verify(connection: sqlite3.Connection):
-    """Raise an exception if foreign keys or views are broken."""
+    """Raise an exception if a foreign key or a view is broken."""
     if broken := connection.execute("PRAGMA foreign_key_check").fetchall():
         raise mailapi.ApiError(
             f"Not migrated: {len(broken)} rows refer to nothing, the first in {broken[0][0]}."
@@ -201,7 +201,7 @@ def verify(connection: sqlite3.Connection):
 
 
 def schema_of(statements: str) -> dict[str, str]:
-    """Return the statements of a schema: {name of a table or index: its CREATE statement}."""
+    """Return the CREATE statements in a schema by the name of the table or index."""
     with contextlib.closing(sqlite3.connect(":memory:")) as connection:
         connection.executescript(statements)
         return dict(connection.execute("SELECT name, sql FROM sqlite_master"))

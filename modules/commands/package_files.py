@@ -1,4 +1,4 @@
-"""Text files that come with mailapi. In mailapi.pyz they are parts of the archive, not files of the system."""
+"""Reads text files that come with mailapi, from its folder or from within mailapi.pyz."""
 
 import importlib.abc
 from pathlib import Path
@@ -6,11 +6,11 @@ from typing import cast
 
 
 def read_package_file(path: Path) -> str:
-    """Return the text of a file in mailapi's folder or in mailapi.pyz; OSError if there is none."""
+    """Return the text of a file that comes with mailapi. OSError if there is none."""
     loader = cast(importlib.abc.ResourceLoader, __spec__.loader)
     return loader.get_data(str(path)).decode()
 
 
 def read_schema() -> str:
-    """Return the SQL statements that create a master database with schema version 9."""
+    """Return the SQL that creates a master database with schema version 9."""
     return read_package_file(Path(__file__).with_name("schema9.sql"))

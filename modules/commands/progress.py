@@ -1,11 +1,11 @@
-"""The progress of long commands, printed to standard error."""
+"""Shows the progress of long commands on standard error."""
 
 import sys
 import time
 
 
 class TerminalLine:
-    """A line on the terminal that each call replaces. Without a terminal nothing is printed."""
+    """A line on the terminal that shows progress, each time in place of the last; nothing without a terminal."""
 
     text = ""
 
@@ -16,7 +16,7 @@ class TerminalLine:
             self.text = text
 
     def count(self, done: int, total: int, before: str = "", after: str = ""):
-        """Show the text `before`, "3 of 10", and the text `after`. When all are done, end the line."""
+        """Show `before`, "3 of 10" and `after`. At the last one, end the line."""
         self(f"{before}{done:,} of {total:,}{after}")
         if done >= total and sys.stderr.isatty():
             print(file=sys.stderr, flush=True)
@@ -24,7 +24,7 @@ class TerminalLine:
 
 
 class RowCounts:
-    """Counts of a table's rows, printed at most once a second and at the end, also if standard error is a file."""
+    """Prints how many rows of a table were compared and changed: once a second, and at the end."""
 
     def __init__(self, table: str):
         self.table, self.written_at = table, time.monotonic()
@@ -34,7 +34,7 @@ class RowCounts:
             self.write(compared, changed)
 
     def write(self, compared: int, changed: int):
-        """Print the counts now, unless both are 0."""
+        """Print both numbers now, unless they are 0."""
         self.written_at = time.monotonic()
         if compared or changed:
             print(

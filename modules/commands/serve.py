@@ -59,7 +59,7 @@ def options(parser):
 
 
 def address(value: str) -> str:
-    """Check a value of --listen, HOST:PORT, and return it."""
+    """Check the option --listen, HOST:PORT, and return it."""
     host, _, port = value.rpartition(":")
     if not host or not re.fullmatch("[0-9]{1,5}", port) or int(port) > 65535:
         raise argparse.ArgumentTypeError(f"{value} is not HOST:PORT")
@@ -89,7 +89,7 @@ def run(args):
 
 
 def own_command() -> list[str]:
-    """Return the words that start this program again, with Python's path in front if its file is not executable."""
+    """Return the words that start this program again; the first is Python if the file is not executable."""
     program = sys.argv[0]
     return (
         [program] if os.path.dirname(program) and os.access(program, os.X_OK) else [sys.executable, program]
@@ -97,7 +97,7 @@ def own_command() -> list[str]:
 
 
 def make_server(app: mailapi.Application, args) -> waitress_server.Server:
-    """Return a server that listens. ConfigError if it cannot, or if a folder of --static contains secrets."""
+    """Return a server that listens. ConfigError if it cannot, or a folder in --static contains secrets."""
     paths = [value for value in vars(app.config).values() if isinstance(value, str) and os.path.isabs(value)]
     application = StaticFolders(app, args.mount, args.static, secrets=[args.config, *paths])
     limits = LIMITS | {"connection_limit": allow_connections(LIMITS["connection_limit"])}
@@ -114,7 +114,7 @@ def make_server(app: mailapi.Application, args) -> waitress_server.Server:
 
 
 def allow_connections(number: int) -> int:
-    """Raise the limit of open files for `number` connections and 200 other files. Return how many can be open."""
+    """Raise the limit of open files for `number` connections and 200 other files. Return the possible connections."""
     soft, hard = resource.getrlimit(resource.RLIMIT_NOFILE)
     files = 2 * number + 200 if hard == resource.RLIM_INFINITY else min(2 * number + 200, hard)
     if soft < files:
@@ -123,13 +123,13 @@ def allow_connections(number: int) -> int:
 
 
 def return_freed_memory():
-    """Have glibc return freed blocks of a megabyte to the system; each thread would keep those of large mails."""
+    """Have glibc return large freed blocks to the system. Otherwise each thread would keep those of large mails."""
     with contextlib.suppress(OSError, AttributeError):  # without glibc
         ctypes.CDLL(None).mallopt(M_MMAP_THRESHOLD, 1024 * 1024)
 
 
 def make_database(config: str) -> str | None:
-    """Create config and master database if they are missing. Return the new administrator's password, or None."""
+    """Create config.py and the master database if missing. Return the new administrator's password, or None."""
     init.write_config(config)
     dbpath = mailapi.read_config(config).dbpath
     if mailapi.is_url(dbpath) or os.path.exists(dbpath):

@@ -1,4 +1,4 @@
-"""Tables of an action's answer for the terminal: columns that fit its width, times as dates."""
+"""Tables for the terminal, of an action's answer: columns that fit its width, times as dates."""
 
 import json
 import os
@@ -27,9 +27,9 @@ NARROWEST = 8  # characters that a column keeps when a table is too wide
 
 
 def print_answer(answer: dict, as_table: bool):
-    """Print an answer's lists as tables and its other members below.
+    """Print an answer: its lists as tables, then its other members.
 
-    Print JSON if the answer contains objects, or if `as_table` is false.
+    It is printed as JSON if it has objects, or if `as_table` is False.
     """
     lists = [value for value in answer.values() if isinstance(value, list)]
     if not as_table or any(isinstance(value, dict) for value in answer.values()):
@@ -43,10 +43,10 @@ def print_answer(answer: dict, as_table: bool):
 
 
 def print_table(rows: list[dict]):
-    """Print rows in columns, with the keys of the dictionaries as headings.
+    """Print dictionaries as a table, with their keys as headings.
 
-    On a terminal that is too narrow, columns without a value and what all headings begin with are left out, and the
-    widest columns are cut short.
+    If the terminal is too narrow, empty columns and the prefix that all headings share are left out, and the widest
+    columns are cut.
     """
     if not rows:
         print("(none)")
@@ -65,7 +65,7 @@ def print_table(rows: list[dict]):
 
 
 def fitting_widths(widths: list[int], width: int) -> list[int]:
-    """Return the widths of a table's columns, the widest ones made narrower until the table has at most `width`."""
+    """Return widths of columns that are together at most `width`: the widest ones become narrower."""
     widths = list(widths)
     while sum(widths) + 2 * (len(widths) - 1) > width and max(widths) > NARROWEST:
         widths[widths.index(max(widths))] -= 1
@@ -73,14 +73,14 @@ def fitting_widths(widths: list[int], width: int) -> list[int]:
 
 
 def cut(text: str, size: int) -> str:
-    """Return a text of at most `size` characters; an ellipsis shows that it was longer."""
+    """Cut a text to at most `size` characters, with an ellipsis at the end if it was longer."""
     return text if len(text) <= size else text[: size - 1] + "…"
 
 
 def cell(name: str, value) -> str:
-    """Return the value of a column as one line of text without control characters.
+    """Return a value in a table as one line of text, without control characters.
 
-    Times are local; of a list of objects the values are separated by commas.
+    Times are local. The values of objects in a list are separated by commas. `name` is that of the column.
     """
     if value is not None and name.endswith(TIMES) and str(value).isdigit() and int(value) < 2**40:
         return time.strftime("%Y-%m-%d %H:%M:%S", time.localtime(int(value)))

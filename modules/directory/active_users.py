@@ -1,4 +1,4 @@
-"""In which modules a user is active: SQL conditions for the lists of users, from what modules declare as `active`."""
+"""In which modules a user is active, such as POP: SQL conditions for lists of users, from the modules' `active`."""
 
 import operator
 from collections.abc import Iterable
@@ -12,7 +12,7 @@ from mailapi import Active, Users, param
 def is_active(active: Active) -> Expression:
     """Return the SQL condition that a user is active in a module, for a query that lists many users.
 
-    `active` is the module's declaration of the rows that make a user active in it.
+    `active` declares which rows make a user active in the module.
     """
     if active.where_user is not None:
         return active.where_user
@@ -22,7 +22,7 @@ def is_active(active: Active) -> Expression:
 def is_active_on_page(active: Active) -> Expression:
     """Return the SQL condition that a user is active in a module, for a query that lists one page of users.
 
-    The page has the user names from param("first") to param("last"); only rows of these users are read.
+    Only rows of the users on the page are read: names from param("first") to param("last").
     """
     if active.where_user is not None:
         return active.where_user
@@ -32,12 +32,12 @@ def is_active_on_page(active: Active) -> Expression:
 
 
 def is_one_active(active: Active) -> Expression:
-    """Return the SQL condition that the user param("user") is active in a module, for a query about that user only."""
+    """Return the SQL condition that one user, param("user"), is active in a module."""
     return any_of(fn.EXISTS(query.where(query.selected_columns[0] == param("user"))) for query in active.rows)
 
 
 def on_page(user: Field) -> Expression:
-    """Return the SQL condition that a user name is between param("first") and param("last")."""
+    """Return the SQL condition that a user name is on a page of a list: from param("first") to param("last")."""
     return (user >= param("first")) & (user <= param("last"))
 
 
@@ -46,5 +46,5 @@ def any_of(conditions: Iterable) -> Expression:
 
 
 def same_rows(one: Active, other: Active) -> bool:
-    """Check whether two modules declare users as active by the same rows of the database."""
+    """Return whether two modules are active for the same users, because they declare the same rows."""
     return [query.sql() for query in one.rows] == [query.sql() for query in other.rows]

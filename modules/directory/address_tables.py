@@ -1,4 +1,4 @@
-"""The table `addresses` in database generations 8 and 9, and which of its rows store mail for a user."""
+"""The table `addresses` in schema versions 8 and 9, and which of its rows give a user the mail."""
 
 from collections.abc import Callable
 
@@ -8,7 +8,7 @@ from mailapi import Call, Model, PreparedQuery
 
 
 class Addresses(Model):
-    """A row of `addresses` in database generation 9: a pattern of addresses, and where mail to them goes."""
+    """A row of `addresses` in schema version 9: a pattern of mail addresses, and where mail to them goes."""
 
     address_expression = TextField()
     address_order = IntegerField()
@@ -17,17 +17,17 @@ class Addresses(Model):
 
     @classmethod
     def stores_to(cls, user):
-        """Return the SQL condition that a row stores incoming mail for this user."""
+        """Return the SQL condition that a row stores its mail in this user's mailbox."""
         return (cls.address_router == "store") & (cls.address_route == user)
 
     @classmethod
     def user_of(cls, row: dict) -> str | None:
-        """Return the user for whom a row stores incoming mail. None: it redirects, hands off, rejects or drops it."""
+        """Return the user in whose mailbox a row stores its mail; None if the mail goes elsewhere or nowhere."""
         return row["address_route"] if row["address_router"] == "store" else None
 
 
 class Addresses8(Model):
-    """A row of `addresses` in database generation 8: a pattern of addresses, and the user who gets mail to them."""
+    """A row of `addresses` in schema version 8: a pattern of mail addresses, and the user who gets mail to them."""
 
     address_expression = TextField()
     address_order = IntegerField()
@@ -47,13 +47,13 @@ ADDRESS_TABLES: dict[int, AddressTable] = {8: Addresses8, 9: Addresses}  # by ge
 
 
 def each_address_table(build: Callable[[AddressTable], Query]) -> dict[int, PreparedQuery]:
-    """Build a query on `addresses` for each database generation, 8 and 9, and return them by generation.
+    """Build a query on `addresses` for each schema version, and return them by version, 8 and 9.
 
-    `build` makes the query from the model of the table.
+    `build` takes the model of the table, and returns the query.
     """
     return {number: PreparedQuery(build(table)) for number, table in ADDRESS_TABLES.items()}
 
 
 def address_table(call: Call) -> AddressTable:
-    """Return the model of the table `addresses` for the generation (8 or 9) of the master database."""
+    """Return the model of the table `addresses` for the schema version of the master database."""
     return ADDRESS_TABLES[call.generation.number]

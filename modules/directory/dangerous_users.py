@@ -1,4 +1,4 @@
-"""Users whom the mail daemons cannot serve: queries for `mailapi check`."""
+"""Queries for `mailapi check`: users for whom the mail daemons would fail."""
 
 from functools import reduce
 

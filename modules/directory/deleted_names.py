@@ -1,4 +1,4 @@
-"""Names of deleted users. Services may still have their data, which a delegate must not pass on to another user."""
+"""Names of deleted users: delegates cannot add a user of such a name, who would get what services still have of it."""
 
 import hashlib
 
@@ -30,20 +30,20 @@ FIND = PreparedQuery(
 
 
 def number_of(name: str) -> int:
-    """Return a number from 1 to NUMBERS for a user name: a hash, equal for names that differ only by case or looks."""
+    """Return a number from 1 to NUMBERS for a user name; the same for names that differ only in case or look alike."""
     form = user_names.without_case(name)
     return int.from_bytes(hashlib.sha256(form.encode()).digest()[:8], "big") % NUMBERS + 1
 
 
 def record(call, name: str):
-    """Record a name, in the state database (mailapi's own file), before the user of this name is deleted.
+    """Record the name of a user who is about to be deleted, in the state database.
 
-    If it cannot be written, this raises an error, so that the user is not deleted.
+    An error prevents that the user is deleted.
     """
     with call.app.state.transaction():
         call.app.state.execute(ADD, number=number_of(name))
 
 
 def is_recorded(call, name: str) -> bool:
-    """Return whether a user of this name, or of a name that looks the same, was deleted before."""
+    """Return whether a user of this name, or of one that looks the same, was deleted before."""
     return bool(call.app.state.read(FIND, number=number_of(name)))

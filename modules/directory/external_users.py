@@ -1,4 +1,4 @@
-"""External users: those whom only another database has, such as a mail server's; for the answer of users/?get."""
+"""Users who are only in another database, such as the mail server's: how users/?get lists them."""
 
 from operator import itemgetter
 
@@ -17,15 +17,14 @@ NOT_STORED_HERE: dict[str, object] = {
 
 
 def asked_for(call) -> str | None:
-    """Return the name of the one user that a request to users/?get asks for, or None if it asks for a list."""
+    """Return the one user whom a request to users/?get names, or None if it asks for a list."""
     return call.body.get("username") or call.body.get("user_name")
 
 
 def add_external_users(module: Module, call, answer: dict) -> dict:
-    """Add to the answer of users/?get the external users that the caller may see, and return it.
+    """Add the users of another database, such as the mail server's, that the caller may see to a list of users.
 
-    External users are in another database only, such as a mail server's. If that database cannot be read, the answer
-    is a warning without them.
+    `answer` is that of users/?get, and is returned. If the other database cannot be read, it gets a warning instead.
     """
     lists_all = call.caller.admin and not asked_for(call)
     name = None if lists_all else asked_for(call) or call.user_name
@@ -45,10 +44,10 @@ def add_external_users(module: Module, call, answer: dict) -> dict:
 
 
 def full_row(row: dict) -> dict:
-    """Return an external user with all columns that an admin's list of users has in database generation 9."""
+    """Return a user of another database with the columns of an admin's list of users in schema version 9."""
     return {"user_name": row["user_name"], "has_login": row["user_login"]} | NOT_STORED_HERE
 
 
 def brief_row(row: dict) -> dict:
-    """Return an external user with the columns of all other lists of users."""
+    """Return a user of another database with the columns of all other lists of users."""
     return row | {"user_alias": None, "modules": []}

@@ -1,4 +1,7 @@
-"""Lists: all rows of a query as JSON made by the database, or one page of them, at a cost that does not grow."""
+"""Lists in answers: all rows of a query, or one page of them (`limit`, `after`, `search`).
+
+All rows come as JSON that the database makes. A page takes the same time wherever it is in the list.
+"""
 
 import sqlite3
 
@@ -12,10 +15,10 @@ NO_LIMIT = 2**63 - 1
 
 
 class ListQuery(PreparedQuery):
-    """A query that lists rows in the order of `key`, an indexed column, with variants that return one page.
+    """A query for a list in the order of `key`, a column with an index, and for the pages of this list.
 
-    `searched` is the column in which a search looks for a text anywhere. If it is None, a search finds the rows whose
-    key begins with the text. `nested` names columns that contain JSON.
+    `searched` is the column in which a search finds a text anywhere; None: it finds keys that begin with the text.
+    `nested` names columns that contain JSON.
     """
 
     query: Select
@@ -28,9 +31,9 @@ class ListQuery(PreparedQuery):
         self.pages: dict[tuple[bool, bool], PreparedQuery] = {}
 
     def page(self, call, limited: bool = True) -> tuple[PreparedQuery, dict]:
-        """Return the query and its parameters for the page that a request asks for (`after`, `search`, `limit`).
+        """Return the query for the page that a request asks for by `after`, `search` and `limit`, and its parameters.
 
-        `limited=False` ignores the limit and selects all rows from the start of the page.
+        limited=False: without the limit, all rows from the start of the page on.
         """
         after, search = call.query.get("after"), call.query.get("search")
         kind = after is not None, bool(search)
@@ -44,7 +47,7 @@ class ListQuery(PreparedQuery):
         return self.pages[kind], values
 
     def page_query(self, after: bool, search: bool) -> PreparedQuery:
-        """Build the query for pages that begin after a key (`after`), are searched (`search`), or both."""
+        """Return the query for pages that begin after a key, are searched, or both."""
         query, key = self.query, self.key
         if after:
             query = query.where(key < param("after") if self.descending else key > param("after"))
@@ -56,7 +59,7 @@ class ListQuery(PreparedQuery):
 
 
 def asks_for_page(call) -> bool:
-    """Check whether a request asks for a part of a list, by `limit`, `after` or `search`."""
+    """Return whether a request asks for a part of a list, by `limit`, `after` or `search`."""
     return call.limit is not None or not call.query.keys().isdisjoint(PAGE_QUERY)
 
 
@@ -69,9 +72,9 @@ def rows(call, query: ListQuery, **values) -> list[dict]:
 
 
 def listing(call, query: ListQuery, **values) -> RawJSON | list[dict]:
-    """Return a list, or the page that the request asks for.
+    """Return a list, or the page that the request asks for. All of it may come as ready JSON, which is faster.
 
-    `values` are the query's parameters. A whole list may come as ready JSON (RawJSON), which is faster than rows.
+    `values` are the query's parameters.
     """
     if call.query or call.limit:
         return rows(call, query, **values)
@@ -79,15 +82,14 @@ def listing(call, query: ListQuery, **values) -> RawJSON | list[dict]:
 
 
 def whole_list(call, query: PreparedQuery, **values) -> RawJSON | list[dict]:
-    """Return all rows of a query, as JSON made by the database (RawJSON) if possible, because that is faster."""
+    """Return all rows of a query, as JSON that the database makes if possible, since that is faster."""
     return call.encodes and encoded(call.db, query, values) or call.db.rows(query, **values)
 
 
 def encoded(store: Store, query: PreparedQuery, values: dict) -> RawJSON | None:
-    """Let SQLite return the rows as one JSON list, in less than half the time that Python takes to encode them.
+    """Return all rows of a query as one JSON list that SQLite makes, in less than half the time Python would take.
 
-    Returns None if SQLite cannot, or would return other JSON than mailapi: for BLOBs and for text that is not UTF-8.
-    Also None if the database is on a server.
+    None if that is not possible: for BLOBs, for text that is not UTF-8, and for databases on a server.
     """
     if not store.encodes_json:
         return None
@@ -103,9 +105,9 @@ def encoded(store: Store, query: PreparedQuery, values: dict) -> RawJSON | None:
 
 
 def json_sql(sql: str, cursor: sqlite3.Cursor, nested: tuple) -> str:
-    """Return an SQL statement whose only value is the JSON list of the rows that the statement `sql` returns.
+    """Return SQL that returns all rows of the statement `sql` as one JSON list.
 
-    `cursor` describes the columns of `sql`. `nested` names those that contain JSON already.
+    `cursor` describes its columns. `nested` names those that contain JSON already.
     """
     pairs = ", ".join(
         f"'{name}', " + (f'json("{name}")' if name in nested else f'"{name}"')

@@ -1,4 +1,4 @@
-"""New users: who may add which ones, the checks that `users/?add` and `users/?import` share, and their inserts."""
+"""Adding of users: who may do it, the checks that `users/?add` and `users/?import` share, and the inserts."""
 
 import re
 from collections.abc import Collection, Iterable
@@ -29,8 +29,8 @@ ONE_ADDRESS = re.compile(r"[^\s@%]+@[^\s@%]+")
 def may_add(call) -> bool:
     """Return whether the caller may add the user in the request (docs/wire.md F05). An admin may.
 
-    A delegate may if the setting delegates_add_users is on, but cannot give permissions or an alias. The user name
-    must not be, or already receive the mail of, an address that the delegate does not manage.
+    A delegate may if the setting delegates_add_users is on, but not with permissions or an alias. The user name must
+    not be an address that the delegate does not manage, nor one whose mail another user gets.
     """
     if call.caller.admin or not (call.config.delegates_add_users and call.caller.delegate):
         return call.caller.admin
@@ -40,11 +40,11 @@ def may_add(call) -> bool:
 
 
 def delegate_may_name(call) -> bool:
-    """Return whether a delegate may give a new user the name in the request.
+    """Return whether a delegate may give this name to a new user.
 
-    A name that is an address must be one that the delegate manages. If a mail server is configured, every name must be
-    an address. A name must not look like a path, a pattern or a host name: services would misread it, and queued mail
-    that came by SMTP belongs to the name of the sending host.
+    A name that is an address must be one that the delegate manages; with the setting `mailserver`, it must be an
+    address. It must not look like a path, a pattern or a host name: services could misread it, and queued mail that
+    came by SMTP belongs to the name of the sending host.
     """
     name = call.body["user_name"]
     visible = user_names.visible(name)
@@ -61,32 +61,29 @@ may_add_user = Rule(
 
 
 def check_new_user(user_name: str, user_alias: str | None):
-    """Raise ApiError for a name that no new user may have, such as `main`, and for an alias equal to the name."""
+    """Raise ApiError for a name that no new user may have, such as `main`, and for an alias that equals the name."""
     user_names.check_new(user_name)
     check_alias(user_name, user_alias)
 
 
 def check_alias(user_name: str, user_alias: str | None):
-    """Raise ApiError if a user's alias, which names the user whose mailbox they open, is their own name."""
+    """Raise ApiError if a user's alias (whose mailbox they open) is their own name."""
     if user_alias == user_name:
         raise ApiError("Cannot alias to the same user.")
 
 
 def check_permissions(permissions: Iterable[str], word: str = "permission"):
-    """Raise ApiError if a permission in the list is empty.
-
-    `word` is "permission" or "right", as the database generation calls it; the error message uses it.
-    """
+    """Raise ApiError if a permission in the list is empty. `word` names it in the message: "permission" or "right"."""
     if not all(permissions):
         raise ApiError(f"No {word} is set.")
 
 
 def refuse_confusion(call, user_name: str):
-    """Raise ApiError if a new user's name looks like another user's, or a former user of the name left rows behind.
+    """Raise ApiError if a new user's name looks like another user's, or if a former user of the name left rows.
 
-    Call it after the insert, which the error rolls back. A delegate is also refused if other databases have data of
-    that name, or a user of that name was deleted, and does not learn the reason. Upper and lower case are different
-    names only if an admin adds the user and no services are configured.
+    Call it after the insert; the error rolls it back. A delegate is also refused, without the reason, if other
+    databases have data of that name, or a user of that name was deleted. Names that differ only in case count as
+    different only if an admin adds the user and no services are configured.
     """
     by_delegate = not call.caller.admin
     if user_names.is_taken(call.db, user_name, ignore_case=by_delegate or bool(call.config.services)):
@@ -101,22 +98,22 @@ def refuse_confusion(call, user_name: str):
 
 
 def grant(call, user_name: str, permissions: Collection[str]):
-    """Grant permissions, such as `admin`, to a user."""
+    """Give a user permissions, such as `admin`."""
     check_permissions(permissions, call.generation.permission)
     for permission in permissions:
         call.db.execute(GRANT[call.generation.number], user=user_name, permission=permission)
 
 
 def delegate_to_caller(call, user_name: str):
-    """Let the caller manage a user, as the user's delegate."""
+    """Make the caller a delegate of a user, who may then manage the user."""
     call.db.execute(DELEGATE, caller=call.user_name, user=user_name)
 
 
 def insert_users(call, users: list[dict]):
-    """Insert many users in one transaction, for users/?import.
+    """Insert many users for users/?import, in one transaction.
 
-    Each user is a dictionary with user_name, user_authdata (hashed), user_alias and user_permissions, checked before:
-    other programs cannot write to the database during this transaction.
+    Each is a dictionary of user_name, user_authdata (the hash of the password), user_alias and user_permissions. They
+    were checked before: other programs cannot write to the database meanwhile.
     """
     call.report_progress(f"writing {len(users):,} users")
     # Aliases are set last: an alias may name a user who is inserted later.

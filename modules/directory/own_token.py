@@ -1,13 +1,13 @@
-"""Rules against tokens that give their own user a password, permissions or an alias."""
+"""Access rules that keep a token from giving its own user a new password, alias or permission."""
 
 from mailapi import Rule
 
 
 def not_by_own_token(sentence: str) -> Rule:
-    """Return an access rule: a request by token must not change the user whom the token belongs to.
+    """Return an access rule: a request by token must not change the user to whom the token belongs.
 
+    Otherwise somebody who has only the token could log in by a new password or alias, or get more permissions.
     `sentence` is the error message.
-    With a new password or alias, somebody who has only the token could log in; new permissions would let it do more.
     """
     return Rule(
         "no token of user_name's own",

@@ -1,4 +1,4 @@
-"""Rows that belong to a user: which of them a caller may list, and the pages of such a list."""
+"""Lists of rows that belong to users, such as POP users: which of them a caller may see."""
 
 from collections.abc import Callable
 
@@ -15,9 +15,9 @@ def list_rows(call, query: ListQuery) -> RawJSON | list[dict]:
 
 
 class OwnedRows:
-    """The rows of a table in which the column `owner` names a user, listed in the order of that column.
+    """The rows of a table in which the column `owner` names a user, as lists in the order of that column.
 
-    `list_for_delegate` replaces the function that lists rows for a delegate, e.g. to hide credentials.
+    `list_for_delegate` is called in place of list_rows for delegates, for example to hide passwords.
     """
 
     def __init__(
@@ -33,10 +33,9 @@ class OwnedRows:
         self.list_for_delegate = list_for_delegate
 
     def visible_to(self, call, user_name: str | None = None) -> RawJSON | list[dict]:
-        """Return the rows that the caller may see, or all rows of `user_name` if that is given.
+        """Return the rows that the caller may see; or those of `user_name`, whom the caller must be allowed to see.
 
-        An admin sees all rows, a delegate their own and those of delegated users, any other caller their own. This
-        does not check whether the caller may see `user_name`: the endpoint has checked that.
+        An admin sees all rows, a delegate their own and those of users delegated to them, any other caller their own.
         """
         if user_name:
             return listing(call, self.own, user=user_name)
@@ -47,5 +46,5 @@ class OwnedRows:
         return list_rows(call, self.own)
 
     def named(self, call, user_name: str) -> RawJSON | list[dict]:
-        """Return all rows of one user. A page that the request asks for is ignored."""
+        """Return all rows of one user, also if the request asks for a page."""
         return whole_list(call, self.own, user=user_name)

@@ -1,4 +1,4 @@
-"""Reading the file of users/?import: users as CSV with a header, or as JSON lines, with a sentence for a bad line."""
+"""The file of users/?import: reads users from CSV with a header or from JSON lines, and reports bad lines."""
 
 import csv
 import json
@@ -28,7 +28,7 @@ BOM = b"\xef\xbb\xbf"
 
 
 def permissions(value) -> list | None:
-    """Read a list of permissions. A text, which CSV has for a list, is split at commas."""
+    """Read a list of permissions. In CSV it is a text, separated by commas."""
     return list_of_text(value.split(",") if isinstance(value, str) and value else value or None)
 
 
@@ -43,7 +43,7 @@ FIELDS = {*FIELD_TYPES, "user_rights"}
 
 
 def lines(content: bytes) -> Iterator[str]:
-    """Yield the lines of a file, each with its line feed. No other character ends a line."""
+    """Yield the lines of a file, each with its line feed; no other character ends a line."""
     start = 0
     while start < len(content):
         end = content.find(b"\n", start) + 1 or len(content)
@@ -52,23 +52,26 @@ def lines(content: bytes) -> Iterator[str]:
 
 
 def records(content: bytes) -> Iterator[tuple[int, dict | ApiError]]:
-    """Yield the users in a file of CSV or JSON lines, each as its line number and its fields.
+    """Yield the users in a file of CSV or JSON lines: the number of the line, and its fields as a dictionary.
 
-    A line that cannot be read yields an ApiError with the reason, in place of the fields.
+    For a line that cannot be read, an ApiError with the reason takes the place of the dictionary.
     """
     content = content.removeprefix(BOM)
     return from_json(content) if content[:5000].lstrip()[:1] == b"{" else from_csv(content)
 
 
 def from_json(content: bytes) -> Iterator[tuple[int, dict | ApiError]]:
-    """Yield the users in a file with one JSON object per line, as records() does. Skip empty lines."""
+    """Yield line number and fields of each user in a file with one JSON object per line. Empty lines are skipped.
+
+    An ApiError takes the place of the fields of a bad line.
+    """
     for number, line in enumerate(lines(content), 1):
         if line.strip():
             yield number, json_object(line)
 
 
 def json_object(line: str) -> dict | ApiError:
-    """Parse a line as a JSON object. If it is none, return (do not raise) an ApiError with the reason."""
+    """Parse a line as a JSON object. If it is none, return (not raise) an ApiError with the reason."""
     try:
         value = json.loads(line, parse_constant=not_json)
         if isinstance(value, dict):
@@ -82,7 +85,10 @@ def json_object(line: str) -> dict | ApiError:
 
 
 def from_csv(content: bytes) -> Iterator[tuple[int, dict | ApiError]]:
-    """Yield the users in a CSV file whose first line names the fields, as records() does."""
+    """Yield line number and fields of each user in a CSV file, whose first line has the names of the fields.
+
+    An ApiError takes the place of the fields of a bad line.
+    """
     reader = csv.reader(lines(content), strict=True)
     header, ended = read_header(reader), False
     while not ended:
@@ -97,9 +103,9 @@ def from_csv(content: bytes) -> Iterator[tuple[int, dict | ApiError]]:
 
 
 def csv_record(header: list[str], cells: list[str]) -> dict | ApiError:
-    """Return the cells of a CSV line by the field names in `header`.
+    """Return the cells of a CSV line as a dictionary, with the names in `header` as keys.
 
-    If the numbers differ, return (do not raise) an ApiError.
+    Return (not raise) an ApiError if there are more or fewer cells than names.
     """
     if len(cells) == len(header):
         return dict(zip(header, cells))
@@ -107,9 +113,9 @@ def csv_record(header: list[str], cells: list[str]) -> dict | ApiError:
 
 
 def read_header(reader) -> list[str]:
-    """Return the field names in the first line of a CSV file.
+    """Read the names of the fields, the first line of a CSV file.
 
-    ApiError: one is unknown or occurs twice, or user_name is missing.
+    ApiError if a name is unknown or occurs twice, or if there is no user_name.
     """
     try:
         header = [cell.strip() for cell in next(reader, [])]
@@ -121,9 +127,9 @@ def read_header(reader) -> list[str]:
 
 
 class UserImport:
-    """The users in an uploaded file, checked when the object is made; `problems` lists the bad lines.
+    """The users in an uploaded file. They are checked when the object is made; `problems` has the bad lines.
 
-    `visible_form` maps a name to a form in which names that could be confused are equal.
+    `visible_form` converts a name to a form that is equal for names that look the same.
     """
 
     def __init__(
@@ -150,9 +156,9 @@ class UserImport:
                 report_progress(f"{self.records:,} users read")
 
     def add(self, number: int, record: dict | ApiError):
-        """Check one user of the file and store them in `users`. ApiError: what is wrong with the user.
+        """Check the user in one line, and add them to `users`. ApiError tells what is wrong.
 
-        `number` is the line. The name must not be, or look like, that of an earlier line.
+        `number` is that of the line. The name must not be equal to one in an earlier line, nor look the same.
         """
         user = read_user(record)
         name = user["user_name"]
@@ -165,10 +171,9 @@ class UserImport:
         self.permissions += len(user["user_permissions"])
 
     def compare(self, existing: set[str], orphans: set[str]):
-        """Check all users of the file against the database, and add a problem for each user that cannot be added.
+        """Compare all users in the file with the database, and add a problem for each that cannot be added.
 
-        `existing` are the names of all users. `orphans` are names that no user has, but rows that a deleted user left
-        behind.
+        `existing` has the names of all users. `orphans` are names of former users who have left rows behind.
         """
         existing_visible = set(map(self.visible_form, existing))
         for (visible, name), user in zip(self.name_of.items(), self.users.values()):
@@ -184,13 +189,13 @@ class UserImport:
                 self.add_problem(line, f"There is no user {alias:.100} to be an alias of.")
 
     def add_problem(self, line: int, sentence: str):
-        """Add an error message for a line of the file to `problems`. Beyond MOST_PROBLEMS, only count it."""
+        """Add an error message for a line to `problems`. If these are MOST_PROBLEMS already, only count it."""
         self.bad_records += 1
         if len(self.problems) < MOST_PROBLEMS:
             self.problems.append({"line": line, "status": sentence.strip()})
 
     def refuse_bad(self):
-        """Raise ApiError if the file has problems, or no users at all."""
+        """Raise ApiError if the file has bad lines, or no users."""
         if self.problems:
             self.problems.sort(key=lambda problem: problem["line"])
             raise ApiError(
@@ -201,21 +206,21 @@ class UserImport:
             raise ApiError("There are no users in the file.")
 
     def hash(self, report_progress: Callable[[str], None]):
-        """Replace the password of each user by its salted hash, the form in which it is stored."""
+        """Replace each user's password by its salted hash, which is what is stored."""
         for number, user in enumerate(self.users.values(), 1):
             user["user_authdata"] = user["user_authdata"] or make_authdata(user.pop("password"))
             if number % PROGRESS_STEP == 0:
                 report_progress(f"{number:,} of {len(self.users):,} passwords hashed")
 
     def sorted(self) -> list[dict]:
-        """Return the users sorted by name. Inserting them in this order is faster: the index grows only at its end."""
+        """Return the users sorted by name: inserting them in this order is faster."""
         return [self.users[name] for name in sorted(self.users)]
 
 
 def read_user(record: dict | ApiError) -> dict:
-    """Return the checked fields of one user. ApiError: a field is unknown or wrong, or the line could not be read.
+    """Return the fields of a user, checked and converted. ApiError tells what is wrong.
 
-    `record` is what records() yields.
+    `record` is a dictionary of fields, or the ApiError of a line that could not be read, which is raised.
     """
     if isinstance(record, ApiError):
         raise record
@@ -228,7 +233,7 @@ def read_user(record: dict | ApiError) -> dict:
 
 
 def check_user(user: dict):
-    """Check the fields of one user of a file, without regard to other users. ApiError: what is wrong."""
+    """Raise ApiError if a user's fields are wrong in themselves; other users are not looked at."""
     if not user["user_name"]:
         raise ApiError("Username is not set.")
     check_new_user(user["user_name"], user["user_alias"])

@@ -1,4 +1,4 @@
-"""The lists of users that `users/?get` returns, with the modules in which each user is active."""
+"""The lists of users in answers of `users/?get`, and in which modules each user is active."""
 
 from collections.abc import Callable
 
@@ -54,9 +54,9 @@ PERMISSIONS = each_generation(
 
 
 def with_counts(counts: Select) -> Select:
-    """Return the query for all users, each with `link_count` (addresses that store to the user) and `mails`.
+    """Return a query for all users, each with `link_count` (number of addresses whose mail they get) and `mails`.
 
-    `counts` is a subquery for the number of mails of each mailbox owner.
+    `counts` is a subquery for the number of mails of each user.
     """
     return (
         Users.select(
@@ -73,10 +73,10 @@ def with_counts(counts: Select) -> Select:
 
 
 def active_by_counts(counts: Select, otherwise: ConditionFor) -> ConditionFor:
-    """Return a function that makes, for a module, the SQL condition that a user is active in it.
+    """Return a function from a module's `active` to the SQL condition that a user is active in this module.
 
-    The module Mailbox, where users with mail are active, uses the subquery `counts`, so that the mailbox is read only
-    once. Other modules use the function `otherwise`.
+    For the module Mailbox (users who have mail), it uses the subquery `counts`, so that the mails are counted only
+    once. For other modules it calls `otherwise`.
     """
     return lambda active: counts.c.mails.is_null(False) if same_rows(active, WITH_MAIL) else otherwise(active)
 
@@ -103,7 +103,7 @@ LISTS: dict[int, dict[str, tuple[Select, ConditionFor]]] = {
 
 
 class UserLists:
-    """The queries for lists of users. The column `modules` depends on the modules that the application has."""
+    """The queries for lists of users, with a column `modules`: the application's modules in which a user is active."""
 
     def __init__(self, app: Application):
         self.app = app
@@ -116,7 +116,7 @@ class UserLists:
     def visible_to(self, call) -> RawJSON | list[dict]:
         """Return the users that the caller may see, or the page of them that the request asks for.
 
-        An admin sees all users, a delegate themselves and the delegated users, any other caller themselves.
+        An admin sees all users, a delegate themselves and the users delegated to them, any other caller themselves.
         """
         if call.caller.admin:
             return self.listed(call, "all", USER_NAMES.all)
@@ -127,8 +127,8 @@ class UserLists:
     def listed(self, call, name: str, names: ListQuery, **values) -> RawJSON | list[dict]:
         """Return a list of users, or the page of it that the request asks for.
 
-        `name` is "all" or "delegated", and names the query. `names` is a query for the names of the same users: it
-        finds the first and the last user of a page.
+        `name` is "all" or "delegated". `names` is a query for the names of the same users, to find the first and the
+        last user of a page.
         """
         number = call.generation.number
         if asks_for_page(call):
@@ -142,7 +142,7 @@ class UserLists:
         return whole_list(call, query, **values)
 
     def one(self, call, name: str) -> list:
-        """Return a list of one user, with their permissions. ApiError: the caller may not see the user."""
+        """Return a list of one user, with their permissions. ApiError if the caller may not see the user."""
         if call.user_name != name and not call.caller.may_act_for(name):
             which = "in delegated list" if call.caller.delegate else "the user"
             raise ApiError(
@@ -156,16 +156,16 @@ class UserLists:
 
 
 def matches_page(name: str, query: dict) -> bool:
-    """Return whether a user name comes after `after` and begins with `search`, the fields of a request for a page."""
+    """Return whether a user is on the page of a request: the name is after `after`, and begins with `search`."""
     return name > (query.get("after") or "") and name.startswith(query.get("search") or "")
 
 
 def with_modules(
     app: Application, query: Select, generation: Generation, is_active: ConditionFor
 ) -> PreparedQuery:
-    """Return a query for users with the column `modules` added: the modules in which each user is active.
+    """Return a query for users with the column `modules`: the modules in which each user is active.
 
-    `is_active` makes the SQL condition for one module.
+    `is_active` makes the SQL condition for a module.
     """
     active_in = {
         name: active for name, module in app.listed().items() if (active := module.active_in(generation))
@@ -174,9 +174,9 @@ def with_modules(
 
 
 def modules_column(active_in: dict[str, Active], is_active: ConditionFor) -> ColumnBase:
-    """Return the SQL column `modules`: {"POP": true, …} as JSON text, with each module in which a user is active.
+    """Return the SQL column `modules`: the JSON text {"POP": true, …}, with the modules in which a user is active.
 
-    `active_in` has the modules by name. A user who is active in none has [], as in the original PHP API.
+    `active_in` has their declarations by name. For a user who is active in none it is [], as in the original PHP API.
     """
     members: ColumnBase = Value("")
     for name, active in active_in.items():

@@ -1,4 +1,4 @@
-"""Names of users: which ones a new user may have, and which look the same to people and servers (docs/wire.md F47)."""
+"""Rules for user names: which are allowed for new users, and which look the same as others (docs/wire.md F47)."""
 
 import re
 import unicodedata
@@ -43,54 +43,53 @@ IN_ANY_CASE = PreparedQuery(
 
 
 def is_visible(character: str) -> bool:
-    """Return whether people can see a character. Spaces and zero-width characters are not visible."""
+    """Return whether a character can be seen; spaces and zero-width characters cannot."""
     return unicodedata.category(character)[0] not in "ZC" and character not in INVISIBLE
 
 
 def may_be_new(name: str) -> bool:
-    """Return whether a new user may have a name: it is not reserved (main, temp), and is_plain is true."""
+    """Return whether a new user may have this name: not reserved (main, temp), and without invisible characters."""
     return name.lower() not in RESERVED and is_plain(name)
 
 
 def is_plain(name: str) -> bool:
-    """Return whether a name has no invisible characters, and no spaces at its ends.
+    """Return whether a name has no invisible characters, and no spaces at its start or end.
 
-    Spaces inside a name are allowed, because existing users have such names.
+    Spaces inside are allowed, since existing users have them.
     """
     printable = name.isascii() and name.isprintable() or all(c == " " or is_visible(c) for c in name)
     return printable and name == name.strip(" ")
 
 
 def check_new(name: str):
-    """Raise ApiError for a name that no new user may have, such as one with invisible characters."""
+    """Raise ApiError for a name that no new user may have, for example with invisible characters."""
     if not may_be_new(name):
         raise ApiError("Username is not allowed. ")
 
 
 def same_everywhere(name: str) -> bool:
-    """Return whether all servers take a name unchanged. HTTP drops outer spaces, SASLprep maps more characters."""
+    """Return whether no server changes a name: HTTP cuts off spaces at its ends, SASLprep replaces more characters."""
     return visible(name) == name
 
 
 def is_word(name: str) -> bool:
-    """Return whether services take a name literally: it is not a path or a pattern such as `../bob`, `bob/` or `b*`."""
+    """Return whether no service can take a name for a path or a pattern, such as `../bob`, `bob/` or `b*`."""
     return not name.startswith(".") and NOT_IN_A_WORD.search(name) is None
 
 
 def may_be_host(name: str) -> bool:
-    """Return whether a name may be a host name, such as `localhost` or `mx.example.com`.
+    """Return whether a name may be that of a host, such as `localhost` or `mx.example.com`.
 
-    For mail that came by SMTP, mail_submitter is the name of the sending host: a user of that name would own that
-    mail.
+    Mail that came by SMTP has the sending host as mail_submitter: a user of that name would own it.
     """
     form = without_case(name)
     return "@" not in form and (form == "localhost" or any(mark in form for mark in ".:"))
 
 
 def visible(name: str) -> str:
-    """Return the visible form of a name: names that look the same to people have the same visible form.
+    """Return a form of a name that is equal for all names that look the same.
 
-    Servers that apply SASLprep (RFC 4013) to names use this form, too.
+    Servers that apply SASLprep (RFC 4013) use this form, too.
     """
     if not (name.isascii() and name.isprintable()):
         decomposed = unicodedata.normalize("NFKD", name)
@@ -99,14 +98,14 @@ def visible(name: str) -> str:
 
 
 def without_case(name: str) -> str:
-    """Return the visible form of a name, case-folded: equal for names that servers without case confuse."""
+    """Return a form of a name that is equal for names that look the same or differ only in case."""
     return visible(visible(name).casefold())
 
 
 def is_taken(db: Store, name: str, ignore_case: bool = False) -> bool:
-    """Return whether another user has a name that looks like `name` without being equal to it.
+    """Return whether another user has a name that looks like this one, without being equal to it.
 
-    `ignore_case`: names that differ only by upper and lower case count as equal, too.
+    `ignore_case`: so do names that differ only in upper and lower case.
     """
     form_of = without_case if ignore_case else visible
     form, others = form_of(name), similar(db, visible(name))
@@ -116,7 +115,7 @@ def is_taken(db: Store, name: str, ignore_case: bool = False) -> bool:
 
 
 def similar(db: Store, form: str) -> list[str]:
-    """Return the existing user names whose visible form may be `form`, and some others: check each with visible()."""
+    """Return the user names that may look like `form`, and some others: compare each by visible()."""
     names: list[str] = []
     ranges = ranges_of_similar(form)
     for position in range(0, len(ranges), MOST_RANGES):
@@ -128,10 +127,10 @@ def similar(db: Store, form: str) -> list[str]:
 
 
 def ranges_of_similar(form: str) -> list[tuple[str, str]]:
-    """Return ranges of user names, as (first, end) without end, that contain all names with the visible form `form`.
+    """Return ranges of user names, (first, end) without end, in which all names that look like `form` are.
 
-    A name with this form equals it up to the first character that is not visible ASCII. So there is a range for each
-    prefix of the form: the names that go on with such a character.
+    Such a name equals `form` up to its first character that is no visible ASCII. Therefore there is a range for each
+    beginning of `form`: names that continue with such a character.
     """
     start = "".join(takewhile(lambda c: "!" <= c <= "~", unicodedata.normalize("NFKD", form)))
     if len(start) > MOST_PREFIXES:
@@ -145,7 +144,7 @@ def ranges_of_similar(form: str) -> list[tuple[str, str]]:
 
 
 def problems(names: Iterable[str]) -> Iterator[str]:
-    """Yield a sentence for each name with outer spaces or invisible characters, and for names that look the same."""
+    """Yield a sentence for each name with invisible characters or outer spaces, and for names that look the same."""
     by_form = defaultdict(list)
     for name in names:
         by_form[visible(name)].append(name)
@@ -157,9 +156,9 @@ def problems(names: Iterable[str]) -> Iterator[str]:
 
 
 def problems_at_services(names: Iterable[str]) -> Iterator[str]:
-    """Yield a warning for each user name that a mail service could take for a file's path, a pattern, or another user's.
+    """Yield a warning for each name that a mail service might take for a path, a pattern or the name of another user.
 
-    A service that ignores case takes Ann and ann for one user.
+    A service that ignores case takes Ann and ann for the same user.
     """
     by_form = defaultdict(set)
     for name in names:

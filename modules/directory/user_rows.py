@@ -1,4 +1,4 @@
-"""Rows that name a user: a new user would own those that a former user of the same name left behind."""
+"""Rows of all tables that name a user: to delete them with the user, and to find those that a former user left."""
 
 from functools import reduce
 from operator import or_
@@ -21,7 +21,7 @@ ROUTERS = {8: {"msa": ("msa_user",)}, 9: {"smtpd": ("smtpd_user",)}}
 
 
 class OwnedTable(Table):
-    """A table with columns that name a user, such as popd.pop_user; `owners` has these columns."""
+    """A table in which columns (`owners`) name a user, such as popd.pop_user."""
 
     def __init__(self, name: str, columns: tuple[str, ...]):
         super().__init__(name)
@@ -85,27 +85,27 @@ SUBMITTED = [
 
 
 def left(call, user_name: str) -> list[str]:
-    """Return the names of the tables with rows of this user name, e.g. ["popd"]: rows that a former user left behind.
+    """Return the tables with rows of this user name, such as ["popd"], that a former user of the name left behind.
 
-    Call it right after adding the user, when they cannot have rows of their own.
+    Call it after adding the user, who has no rows yet.
     """
     has_rows = call.db.one(HAVE_ROWS[call.generation.number], user=user_name)
     return [column.removeprefix("in_") for column, exists in has_rows.items() if exists]
 
 
 def left_elsewhere(call, user_name: str) -> bool:
-    """Return whether mail was submitted under this user name, or a module stores data of a user with this name."""
+    """Return whether mail was submitted under this user name, or a module still has data of a user of this name."""
     if any(call.db.value(query, user=user_name) for query in SUBMITTED):
         return True
     return any(module.has_rows_of(user_name) for module in call.app.modules.values())
 
 
 def orphans(call) -> set[str]:
-    """Return the names that rows of the master database have as owner, but that no user has."""
+    """Return the names that own rows in the master database, but that no user has."""
     return set(call.db.column(ORPHANS[call.generation.number]))
 
 
 def delete(call, user_name: str):
-    """Delete the rows that name a user who does not exist. Users whose alias is this name lose their alias."""
+    """Delete all rows that name a user who does not exist. If it is the alias of other users, they lose it."""
     for query in DELETE_OWNED[call.generation.number]:
         call.db.execute(query, user=user_name)

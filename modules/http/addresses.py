@@ -1,4 +1,4 @@
-"""IP addresses and networks, in the forms that sockets, servers and proxies write, and the address of a client."""
+"""IP addresses and networks as sockets, servers and proxies write them, and the address of the client of a request."""
 
 import ipaddress
 import re
@@ -14,7 +14,7 @@ ADDRESS = re.compile(
 
 
 def read_proxies(trusted_proxies: list[str]) -> list:
-    """Return the IP networks in the config's list `trusted_proxies`; ConfigError if an entry is no network."""
+    """Convert the setting `trusted_proxies` to a list of IP networks. ConfigError if an entry is invalid."""
     try:
         return [ip_network(each) for each in trusted_proxies]
     except ValueError as error:
@@ -22,10 +22,10 @@ def read_proxies(trusted_proxies: list[str]) -> list:
 
 
 def client_address(environ: dict, proxies: list) -> str:
-    """Return the client's IP address: REMOTE_ADDR, or the last address in X-Forwarded-For that is no trusted proxy's.
+    """Return the client's IP address: REMOTE_ADDR, or the last one in X-Forwarded-For that is no trusted proxy's.
 
-    X-Forwarded-For counts only behind a trusted proxy. If it has text that is no IP address, the proxy that sent this
-    text counts as the client. proxies: the networks of the trusted proxies.
+    `proxies` are the networks of the trusted proxies: the header counts only if one of them has sent the request. If a
+    proxy has sent text in it that is no IP address, that proxy counts as the client.
     """
     address = plain_address(environ.get("REMOTE_ADDR", ""))
     for hop in reversed(environ.get("HTTP_X_FORWARDED_FOR", "").split(",")) if proxies else ():
@@ -42,7 +42,7 @@ LONGEST = 50  # characters of an address that is cached
 
 
 def plain_address(address: str) -> str:
-    """Return an IP address without port, brackets or zone. Other text, such as a Unix socket's path, is unchanged."""
+    """Return an IP address without port, brackets or zone. Other text, such as a Unix socket's path, is kept."""
     try:
         return usual_form(address) if len(address) <= LONGEST else str(ip(address))
     except ValueError:
@@ -55,9 +55,9 @@ def usual_form(address: str) -> str:
 
 
 def ip(address: str) -> ipaddress.IPv4Address | ipaddress.IPv6Address:
-    """Parse an IP address in one of the forms of ADDRESS, such as `[::1]:80`; IPv4 within IPv6 becomes IPv4.
+    """Parse an IP address, which may have brackets and a port, such as `[::1]:80`. IPv4 within IPv6 becomes IPv4.
 
-    ValueError if the text is none.
+    ValueError if it is none.
     """
     return bare_ip(address.strip(' \t"')[:200])
 
@@ -71,7 +71,7 @@ def bare_ip(address: str) -> ipaddress.IPv4Address | ipaddress.IPv6Address:
 
 
 def ip_network(network: str, strict: bool = True) -> ipaddress.IPv4Network | ipaddress.IPv6Network:
-    """Parse an IP network such as `10.0.0.0/8`; IPv4 within IPv6 becomes IPv4. ValueError if the text is none."""
+    """Parse an IP network such as `10.0.0.0/8`. IPv4 within IPv6 becomes IPv4. ValueError if it is none."""
     parsed = ipaddress.ip_network(network, strict)
     mapped = getattr(parsed.network_address, "ipv4_mapped", None)
     if not mapped or parsed.prefixlen < 96:
@@ -80,7 +80,7 @@ def ip_network(network: str, strict: bool = True) -> ipaddress.IPv4Network | ipa
 
 
 def is_trusted(address: str, proxies: list) -> bool:
-    """Return whether a peer's address is in the networks of trusted proxies; that of a Unix socket ("") always is."""
+    """Return whether an address is in the networks of trusted proxies; a Unix socket (the address "") always is."""
     try:
         return bool(proxies) and (not address or any(ip(address) in network for network in proxies))
     except ValueError:
@@ -88,8 +88,10 @@ def is_trusted(address: str, proxies: list) -> bool:
 
 
 def network(address: str) -> str:
-    """Return what log-ins from an IP address are counted by: the /64 of an IPv6 address, all of which one person has;
-    an IPv4 address itself."""
+    """Return by what log-ins from an IP address are counted: an IPv4 address itself, the /64 of an IPv6 address.
+
+    One person has all addresses of a /64.
+    """
     try:
         return str(ipaddress.ip_network(f"{address}/64", strict=False)) if ":" in address else address
     except ValueError:

@@ -1,4 +1,4 @@
-"""Request bodies that nobody reads, and a limit for the memory of large ones."""
+"""Reading of request bodies: a limit for the memory that large ones take, and what to do with unread ones."""
 
 import contextlib
 import threading
@@ -9,9 +9,9 @@ MOST_DISCARDED = 32 * 1024 * 1024  # bytes
 
 
 class Unread:
-    """The answer to a request whose body was not read. `close` reads the body, after the server has sent the answer.
+    """The WSGI answer to a request whose body was not read. After the answer, `close` reads the body.
 
-    CGI and some servers reset a connection on which unread bytes are left, and the client loses the answer.
+    Otherwise CGI and some servers would reset the connection, and the client would not get the answer.
     """
 
     def __init__(self, payload: bytes, environ: dict):
@@ -30,15 +30,15 @@ class Unread:
 
 
 class SharedLimit:
-    """A limit of `most` bytes of memory for one purpose, shared by all requests of a process."""
+    """A limit of `most` bytes of memory that all requests of a process share."""
 
     def __init__(self, most: int):
         self.most, self.used, self.lock = most, 0, threading.Lock()
 
     def take(self, size: int) -> int:
-        """Reserve `size` bytes and return that number; ApiError (HTTP 503) if that exceeds the limit.
+        """Reserve `size` bytes, and return `size`. ApiError (HTTP 503) if that exceeds the limit.
 
-        While no other request has reserved memory, any size is granted.
+        If nothing else is reserved, any size is allowed.
         """
         with self.lock:
             if self.used and self.used + size > self.most:

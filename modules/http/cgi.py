@@ -1,4 +1,4 @@
-"""CGI: answer the one request that the environment describes, when a web server runs mailapi.pyz."""
+"""CGI: answer one request, the one that the environment describes, when a web server runs mailapi.pyz."""
 
 import os
 from pathlib import Path
@@ -8,9 +8,9 @@ import mailapi
 
 
 def run():
-    """Answer the request with the config that MAILAPI_CONFIG names, or else with the config.py beside mailapi.pyz.
+    """Answer the request, with the config in MAILAPI_CONFIG, or else with config.py beside mailapi.pyz.
 
-    The command line is ignored: web servers pass a query without "=" as arguments, so that any client chooses them (RFC
+    The command line is ignored: web servers pass a URL's query without "=" as arguments, which any client chooses (RFC
     3875 section 4.4).
     """
     if "MAILAPI_CONFIG" not in os.environ and is_public(mailapi.HERE):
@@ -21,13 +21,13 @@ def run():
 
 
 def is_public(file: Path) -> bool:
-    """Return whether a file is below the web server's document root: anybody could download a config.py beside it."""
+    """Return whether a file is below the document root of the web server, where anybody may download it."""
     root = os.environ.get("DOCUMENT_ROOT", "")
     return root != "" and Path(root).resolve() in file.parents
 
 
 def refuse(environ, start_response):
-    """Answer HTTP 500 as if there were no config: mailapi.pyz is in the web space, and MAILAPI_CONFIG is not set."""
+    """Answer HTTP 500, as for a missing config. Used if anybody could download the config."""
     mailapi.log.error(
         "%s is in the web space, where everybody could read a config.py beside it: MAILAPI_CONFIG must name one.",
         mailapi.HERE,

@@ -1,4 +1,4 @@
-"""A client's connection to `mailapi serve`. Its rules keep slow and hostile clients from making others wait:
+"""A client's connection to `mailapi serve`. Slow and hostile clients must not make others wait, therefore:
 
 - An answer is written to the socket as far as the socket takes it, and the rest is spooled to a file. No thread waits
   for a client, except for the few that pass on answers which are too large to be spooled.
@@ -31,7 +31,7 @@ MOST_PIPELINED = 100  # requests that a client may send without waiting for answ
 
 
 class Channel(HTTPChannel):
-    """A client's connection, with waitress' methods overridden where slow or hostile clients matter."""
+    """A client's connection: waitress' class HTTPChannel, made safe against slow and hostile clients."""
 
     error_task_class = JsonError
     discard = 0  # bytes of a refused body still to be read: a client may read the answer only after it has sent them
@@ -83,7 +83,7 @@ class Channel(HTTPChannel):
         return sent
 
     def write_soon(self, data):
-        """Send as much of `data` as the socket takes, and spool the rest. Threads that answer requests call this."""
+        """Send as much of `data` as the socket takes now, and store the rest in a file until the client reads it."""
         if not data:
             return 0
         with self.outbuf_lock:
@@ -103,7 +103,7 @@ class Channel(HTTPChannel):
             return len(data)
 
     def send_now(self, data) -> int:
-        """Send data and return how many bytes the socket took; ClientDisconnected if the connection is broken."""
+        """Send as much of `data` as the socket takes now, and return how many bytes. ClientDisconnected if broken."""
         try:
             return self.send(data, do_close=False) or 0
         except OSError:
@@ -111,7 +111,7 @@ class Channel(HTTPChannel):
             raise ClientDisconnected from None
 
     def spool(self, data):
-        """Append unsent data to the spool; if there is no room, close the connection and raise ClientDisconnected."""
+        """Store unsent data in a file. If that is full, close the connection and raise ClientDisconnected."""
         try:
             self.outbufs[-1].append(data)
         except NoRoom:
@@ -120,9 +120,9 @@ class Channel(HTTPChannel):
         self.total_outbufs_len += len(data)
 
     def wait_for_reader(self):
-        """Wait until the client has read half of what may be spooled. Close the connection if too many threads wait.
+        """Wait until the client has read half of its stored answer. If too many threads wait, disconnect the client.
 
-        If a client does not read at all, `Server.maintenance` closes its connection, which ends the wait.
+        A client that reads nothing is disconnected by `Server.maintenance`, which ends the wait.
         """
         if not self.server.streams.acquire(blocking=False):
             self.close_soon()
@@ -143,15 +143,15 @@ class Channel(HTTPChannel):
                 self.start()
 
     def start(self):
-        """Queue the next request for a thread, if one waits and the last answer is sent. Call it with requests_lock."""
+        """Let a thread answer the next request, once the last answer is sent. The caller has locked requests_lock."""
         if self.parked and not self.total_outbufs_len:
             self.parked = False
             self.server.task_dispatcher.add_task(self)
 
     def linger(self):
-        """Send the rest of the answer, but keep the connection open for reading while the client still sends.
+        """Send the rest of the answer, and then read on while the client sends.
 
-        If it were closed now, the client's system would discard the answer.
+        Closing the connection now would make the client's system discard the answer.
         """
         self._flush_exception(self._flush_some)
         if self.will_close:
@@ -164,7 +164,7 @@ class Channel(HTTPChannel):
     ########## Closing
 
     def close_soon(self):
-        """Have the main thread close the connection, also if its socket is full. Any thread may call this."""
+        """Have the main thread close the connection. Any thread may call this."""
         self.server.to_close.append(self)
         self.server.pull_trigger()
 
@@ -179,7 +179,7 @@ class Channel(HTTPChannel):
                 request.close()
 
     def measure(self, now: float) -> bool:
-        """Measure how fast the client moved bytes since the last call, at time `now` (seconds, monotonic).
+        """Measure how fast the client moves bytes, since the last call. `now`: time.monotonic().
 
         Return whether it was too slow for `channel_timeout` seconds.
         """
@@ -192,12 +192,12 @@ class Channel(HTTPChannel):
         return now - self.moved_at > self.adj.channel_timeout
 
     def idle(self, now: float) -> bool:
-        """Return whether the connection was without a request for `channel_timeout` seconds. now: as time.time()."""
+        """Return whether the connection had no request for `channel_timeout` seconds. `now`: time.time()."""
         return not self.waited and not self.requests and now - self.last_activity > self.adj.channel_timeout
 
 
 def unsent(sock) -> int:
-    """Return how many bytes in the socket's buffer, which may hold megabytes, the client has not acknowledged."""
+    """Return how many bytes in the socket's buffer the client has not yet confirmed. It may hold megabytes."""
     try:
         return struct.unpack("i", fcntl.ioctl(sock.fileno(), termios.TIOCOUTQ, b"\0" * 4))[0]
     except (OSError, ValueError):

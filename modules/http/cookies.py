@@ -1,4 +1,4 @@
-"""The session cookie PHPSESSID: reading it, setting it, and ignoring it in requests that another site's page sent."""
+"""The session cookie PHPSESSID: setting and reading it, and ignoring it if a page of another site sent the request."""
 
 import re
 import urllib.parse
@@ -11,21 +11,21 @@ COOKIE = re.compile(r"(?:^|;)\s*PHPSESSID=([A-Za-z0-9_-]{1,128})")
 
 
 class Cookies:
-    """The session cookies of one application. proxies: the IP networks of the proxies that it trusts."""
+    """The session cookie in requests and answers. proxies: the IP networks of the trusted proxies."""
 
     def __init__(self, proxies: list):
         self.proxies = proxies
         self.origin_logged = False
 
     def scheme(self, environ: dict) -> str:
-        """Return http or https, as in the client's URL: by X-Forwarded-Proto of a trusted proxy, or by the server."""
+        """Return http or https, as in the client's URL: from a trusted proxy's X-Forwarded-Proto, or the server."""
         forwarded = environ.get("HTTP_X_FORWARDED_PROTO")
         if forwarded and is_trusted(environ.get("REMOTE_ADDR", ""), self.proxies):
             return forwarded
         return environ.get("wsgi.url_scheme", "http")
 
     def is_cross_site(self, environ: dict) -> bool:
-        """Return whether a page of another origin sent this request; then its cookie is ignored (docs/wire.md F42)."""
+        """Return whether a page of another origin sent the request. Its cookie is then ignored (docs/wire.md F42)."""
         if site := environ.get("HTTP_SEC_FETCH_SITE"):
             return site not in ("same-origin", "none")
         if (sent_by := environ.get("HTTP_ORIGIN")) is None:
@@ -36,9 +36,9 @@ class Cookies:
         return origin is None or origin != own
 
     def log_origins(self, origin: tuple, own: tuple):
-        """Log, once, that a page's origin and the request's URL differ although the host is the same.
+        """Log, only once, that a page's origin differs from the request's URL, but not in the host.
 
-        A proxy then probably does not pass on the port in Host, or the scheme.
+        Probably a proxy does not pass on the scheme or the port in the header Host.
         """
         if not self.origin_logged:
             self.origin_logged = True
@@ -50,14 +50,14 @@ class Cookies:
             )
 
     def read(self, environ: dict) -> str | None:
-        """Return the session id in the request's cookie; None without a cookie, or if another origin's page sent it."""
+        """Return the session id in the request's cookie; None without one, or if a page of another origin sent it."""
         found = COOKIE.search(environ.get("HTTP_COOKIE", ""))
         return found[1] if found and not self.is_cross_site(environ) else None
 
     def header(self, environ: dict, token: str, expiry: str = "") -> tuple[str, str]:
-        """Return the Set-Cookie header for a session id (`token`), valid for all URLs of the application.
+        """Return the header Set-Cookie for a session id (`token`), for all URLs of the application.
 
-        expiry: an attribute to append, such as "; Max-Age=0", which deletes the cookie.
+        expiry: an attribute of the cookie, such as "; Max-Age=0", which deletes it.
         """
         script_name = environ.get("SCRIPT_NAME", "").rstrip("/")
         path = "/"
@@ -68,7 +68,7 @@ class Cookies:
 
 
 def own_host(environ: dict) -> str:
-    """Return HOST or HOST:PORT of the request's URL, as the client sees it."""
+    """Return HOST or HOST:PORT in the request's URL, as the client knows it."""
     host = environ.get("HTTP_HOST") or "{SERVER_NAME}:{SERVER_PORT}".format_map(environ)
     if "uwsgi.version" in environ and not re.search(r":[0-9]{1,5}\Z", host):  # uWSGI cuts the port off
         host += ":{SERVER_PORT}".format_map(environ)
@@ -76,7 +76,7 @@ def own_host(environ: dict) -> str:
 
 
 def origin_of(url: str) -> tuple | None:
-    """Return scheme, host and port of a URL (its origin, RFC 6454); None if it has none, like the text `null`."""
+    """Return the origin of a URL (RFC 6454): scheme, host and port. None if it has none, like the text `null`."""
     try:
         parts = urllib.parse.urlsplit(url)
         port = parts.port or {"http": 80, "https": 443}[parts.scheme]

@@ -1,4 +1,4 @@
-"""The headers of files that actions return."""
+"""The HTTP headers of downloads: files that actions return in place of JSON."""
 
 import re
 import urllib.parse
@@ -7,7 +7,7 @@ from mailapi import File
 
 
 def headers(file: File) -> list[tuple[str, str]]:
-    """Return headers that make browsers save the file under its name and run nothing in it."""
+    """Return the headers with which a browser saves a file under its name, and never runs or displays it."""
     return [
         ("Content-Type", file.content_type),
         ("Content-Disposition", disposition(file.name)),
@@ -16,8 +16,10 @@ def headers(file: File) -> list[tuple[str, str]]:
 
 
 def disposition(name: str) -> str:
-    """Return the value of Content-Disposition for a download (RFC 6266). Characters that file names must not have, like
-    slashes, are replaced; long names are cut."""
+    """Return the value of Content-Disposition for a download (RFC 6266).
+
+    Characters that file names must not have, such as slashes, are replaced. Long names are cut.
+    """
     name = (
         "".join(c if c.isprintable() and c not in '"*/:<>?\\|' else "_" for c in name).strip(" .") or "file"
     )

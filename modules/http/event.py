@@ -1,4 +1,4 @@
-"""The event that modules get after each request, for example to write the audit."""
+"""What modules learn about each request after its end, for example to write the audit: who, what, and how it ended."""
 
 import dataclasses
 from collections.abc import Sequence
@@ -8,7 +8,7 @@ from mailapi import Call, Endpoint, sha256
 
 @dataclasses.dataclass
 class Event:
-    """A request and its outcome, as passed to Module.on_request."""
+    """A request and how it ended, for Module.on_request."""
 
     module: str
     status: str
@@ -25,7 +25,7 @@ class Event:
     refused_wait: str = ""  # which wait refused a log-in that came too early
 
     def describe(self, call: Call, chosen: Endpoint | None):
-        """Fill in the user, the action and its identifiers from the call. No secret is copied."""
+        """Fill in who called which action, and which user, address or other thing it was about, but no secret."""
         self.user_name, self.refused_wait = call.user_name or call.claimed_name, call.refused_wait
         self.confirmed = call.identified or self.via in ("log-out", "local")
         self.session = sha256(call.session)[:12] if call.session else ""
@@ -40,5 +40,5 @@ class Event:
 
 
 def may_be_recorded(value, allowed: Sequence[str] | None) -> bool:
-    """Return whether the audit may record an identifier's value; `allowed`: the permitted values, None for any."""
+    """Return whether the audit may record the value of a field. `allowed`: the values that it may; None: any."""
     return allowed is None or value in allowed

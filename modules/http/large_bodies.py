@@ -1,7 +1,7 @@
-"""Large request bodies: a JSON reader that needs little memory for long strings.
+"""JSON in large request bodies: a reader that decodes long strings piece by piece, so that they take little memory.
 
-Python's own parser takes thirty bytes of memory for each escape of a string. This one sets long strings aside and
-decodes them piece by piece into UTF-8 bytes. A body and its fields together take at most three times the body's size.
+Python's own takes thirty bytes of memory for each escape in a string. Here, a body and its fields together take at
+most three times the size of the body.
 """
 
 import contextlib
@@ -25,10 +25,10 @@ MOST_STRINGS = 100_000  # in a body
 
 
 def find_auth(raw: bytes) -> dict | None:
-    """Return the member `auth` of a JSON object without parsing the whole body; None if there is none.
+    """Find the member `auth` (name and password) of a JSON object without parsing all of it. None if there is none.
 
-    Looks at the last "auth" in the body, then at the first. Either may be a wrong one: so read_for_caller, which parses
-    the body after the log-in, refuses the request if its real `auth` differs.
+    It may find a wrong one, inside another member. Therefore read_for_caller, which parses the body after the log-in,
+    compares it with the real one.
     """
     for start in (raw.rfind(b'"auth"'), raw.find(b'"auth"')):
         member = raw[start + 6 : start + SMALL_BODY].decode(errors="replace").lstrip() if start >= 0 else ""
@@ -40,9 +40,9 @@ def find_auth(raw: bytes) -> dict | None:
 
 
 def read_for_caller(call: Call, chosen: Endpoint | None, raw: bytes, auth: dict | None) -> dict:
-    """Parse a large body after its sender was authenticated and has passed the access rules that need no fields.
+    """Parse a large body, after its sender has logged in and passed those access rules that need no fields.
 
-    Return the JSON object. ApiError (HTTP 400) if its `auth` is not the one by which the sender was authenticated.
+    ApiError (HTTP 400) if its `auth` is not the one with which the sender has logged in.
     """
     call.app.identify(call)
     for rule in chosen.allow if chosen else ():
@@ -56,9 +56,9 @@ def read_for_caller(call: Call, chosen: Endpoint | None, raw: bytes, auth: dict 
 
 
 def read_large_object(raw: bytes, usual: int) -> dict:
-    """Parse a JSON object like mailapi.read_object, but return its long strings as UTF-8 bytes.
+    """Parse a JSON object, but return its long strings as UTF-8 bytes.
 
-    ApiError: HTTP 413 if the body has more than `usual` bytes beside its long strings; HTTP 400 if it is no object.
+    ApiError: HTTP 400 if it is no object, 413 if it has more than `usual` bytes without its long strings.
     """
     spans = long_strings(raw)
     if len(raw) - sum(end - start for start, end in spans) > usual:
@@ -79,7 +79,7 @@ def read_large_object(raw: bytes, usual: int) -> dict:
 
 
 def long_strings(raw: bytes) -> list[tuple[int, int]]:
-    """Return the start and end of each JSON string of more than LONG bytes, without its quotation marks."""
+    """Return start and end of each string in JSON that has more than LONG bytes, without its quotation marks."""
     # Without escaped quotation marks, each one that is left begins or ends a string.
     masked = raw.replace(b"\\\\", b"__").replace(b'\\"', b"__")
     if masked.count(b'"') > 2 * MOST_STRINGS:
@@ -93,9 +93,9 @@ def long_strings(raw: bytes) -> list[tuple[int, int]]:
 
 
 def decoded(raw: bytes, start: int, end: int) -> bytes:
-    """Decode the JSON string whose content is raw[start:end], without quotation marks, to UTF-8 bytes.
+    """Decode raw[start:end], the content of a JSON string, to UTF-8 bytes. ValueError if it is invalid.
 
-    Lone surrogates stay in it. ValueError if the content is invalid.
+    Lone surrogates are not refused here.
     """
     content = bytearray()
     while start < end:
@@ -108,7 +108,7 @@ def decoded(raw: bytes, start: int, end: int) -> bytes:
 
 
 def complete_size(piece: bytes) -> int:
-    """Return the size of a piece of a JSON string without the character or escape that may be cut off at its end."""
+    """Return the size of a piece of a JSON string without the character or escape that its end may have cut off."""
     end = len(piece)
     for _ in range(3):
         end -= piece[end - 1] & 0xC0 == 0x80
@@ -128,9 +128,9 @@ def complete_size(piece: bytes) -> int:
 
 
 def put_back(fields: dict, set_aside: dict[str, bytes]) -> dict:
-    """Replace the placeholders in a parsed object by the long strings that they stand for; return the object.
+    """Put the long strings back into a parsed object, in place of their placeholders. Return the object.
 
-    set_aside: placeholder → string. ApiError (HTTP 413) if a long string is an object's key.
+    `set_aside` has the strings by placeholder. ApiError (HTTP 413) if a long string is a key.
     """
     todo: list = [fields]
     while todo:

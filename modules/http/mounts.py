@@ -1,6 +1,6 @@
-"""Requests below a mount, a URL path such as /dav at which a module makes the whole answer (Module.mount).
+"""Requests to URL paths such as /dav, which a module answers on its own (Module.mount), with HTTP Basic or tokens.
 
-Their clients authenticate by HTTP Basic or a token. No session is begun, and no cookie counts.
+They begin no session, and cookies do not count.
 """
 
 import base64
@@ -28,9 +28,9 @@ CHALLENGE = ("WWW-Authenticate", 'Basic realm="mailapi", charset="UTF-8"')
 
 
 def answer(handler: RequestHandler, first: str, below: str) -> dict:
-    """Have the module that mounts the path `first` answer the request; return the answer for the audit.
+    """Have the module with the mount `first` answer a request. Return the JSON object that the audit records.
 
-    first, below: the URL path's first segment and the rest. The module's ApiErrors are answered in JSON as everywhere.
+    first, below: the first segment of the URL path, and the rest. An ApiError of the module is answered in JSON.
     """
     app = handler.app
     app.release()
@@ -47,10 +47,10 @@ def answer(handler: RequestHandler, first: str, below: str) -> dict:
 
 
 def admit(handler: RequestHandler, module: Module, read_only: bool) -> Call:
-    """Authenticate the caller of a request below a mount of `module`, and return the call.
+    """Authenticate the caller of a request to a mount of `module`, and return the call.
 
-    ApiError: HTTP 401 with a challenge if authentication fails; HTTP 403 if a page of another site sent the request.
-    read_only: the request changes nothing; there are tokens that permit no other requests.
+    ApiError: HTTP 401 if authentication fails, 403 if a page of another site sent the request. read_only: it changes
+    nothing, as some tokens demand.
     """
     call, method = handler.call, handler.environ["REQUEST_METHOD"]
     assert call is not None  # the handler makes it before it asks a module
@@ -70,7 +70,7 @@ def admit(handler: RequestHandler, module: Module, read_only: bool) -> Call:
 
 
 def authenticate(handler: RequestHandler, call: Call):
-    """Authenticate the caller by bearer token or HTTP Basic and read their permissions; LoginRefused otherwise."""
+    """Authenticate the caller by bearer token or HTTP Basic, and read their permissions. LoginRefused on failure."""
     scheme, _, credentials = handler.environ.get("HTTP_AUTHORIZATION", "").partition(" ")
     if scheme.lower() == "bearer":
         handler.use_token(call, credentials.strip())
@@ -81,9 +81,9 @@ def authenticate(handler: RequestHandler, call: Call):
 
 
 def basic_credentials(scheme: str, credentials: str) -> tuple[str, str]:
-    """Return the user name and password of HTTP Basic (RFC 7617); LoginRefused if there is no user name.
+    """Return user name and password from an Authorization header (RFC 7617). LoginRefused without a user name.
 
-    scheme, credentials: the two parts of the Authorization header.
+    scheme, credentials: the header's two parts.
     """
     try:
         decoded = base64.b64decode(credentials, validate=True).decode() if scheme.lower() == "basic" else ""

@@ -1,4 +1,4 @@
-"""The request parser of `mailapi serve`: it checks a body's length before it stores any of the body."""
+"""Parsing of requests in `mailapi serve`: a body that is too long is refused before any of it is stored."""
 
 from waitress.parser import HTTPRequestParser, ParsingError
 from waitress.receiver import ChunkedReceiver, FixedStreamReceiver
@@ -15,7 +15,7 @@ MOST_HEADERS = 200  # lines of a header: each takes some eighty bytes of memory,
 
 
 class JsonError(ErrorTask):
-    """The answer, in JSON, to a request that is no valid HTTP and that the app never sees (docs/wire.md section 7a)."""
+    """The answer in JSON to a request that is no valid HTTP: the app does not get it (docs/wire.md section 7a)."""
 
     def execute(self):
         error = self.request.error
@@ -30,16 +30,16 @@ class JsonError(ErrorTask):
 
 
 class TooMuchSpooled(Error):
-    """The temporary files of all connections have reached their limit."""
+    """The error for a request that would exceed the limit for temporary files of all connections."""
 
     code, reason = 503, "Service Unavailable"
     sentence = "Too much is being sent at the same time. Try again."
 
 
 class ChunkedBody(ChunkedReceiver):
-    """A chunked body, whose chunk headers are limited: waitress keeps them in memory and scans them with every piece.
+    """A request body with chunked encoding, whose chunk headers are limited in length and in number.
 
-    Chunk headers do not count as progress, since a client could send nothing else for hours.
+    waitress keeps them in memory, and a client could send them forever.
     """
 
     def __init__(self, spool, channel):
@@ -56,7 +56,7 @@ class ChunkedBody(ChunkedReceiver):
 
 
 class RequestParser(HTTPRequestParser):
-    """The parser of one request. If the body is too long, the app gets the request without its body, and refuses it."""
+    """The parser of one request. If the body is too long, the app gets the request without it, and refuses it."""
 
     most = 0  # bytes that the body may have
     refused = False
@@ -105,9 +105,9 @@ class RequestParser(HTTPRequestParser):
         return len(data) if self.refused else consumed
 
     def refuse(self, error: Error | None = None):
-        """Complete the request without its body, which the channel then discards.
+        """End the parsing of a request: its body will be discarded.
 
-        error: what to answer; None: the app gets the request and refuses it for the length of its body.
+        error: the answer; None: the app gets the request without a body, and refuses it for its length.
         """
         self.close()
         self.body_rcv, self.error, self.completed, self.refused = None, error, True, True

@@ -1,4 +1,4 @@
-"""Temporary files for the requests and answers of `mailapi serve`, with one limit for all of them."""
+"""Temporary files for large requests and answers of `mailapi serve`, with one limit for all connections."""
 
 import contextlib
 import io
@@ -12,14 +12,13 @@ LONGEST_HOLD = 120  # seconds in which a connection must be able to move all tha
 
 
 class NoRoom(Exception):
-    """The limit for bytes in temporary files is reached, or the disk is full."""
+    """The error for temporary files that would exceed their limit, or for a full disk."""
 
 
 class Spooled:
-    """A count of the bytes that all connections have in temporary files, with a limit.
+    """A limit for the bytes that all connections together have in temporary files.
 
-    A connection has an attribute `pace`, the bytes a second that it moved while the server waited for the client, and a
-    method `close_soon()`.
+    A connection has an attribute `pace`, the bytes a second that its client moved lately, and a method `close_soon()`.
     """
 
     def __init__(self, limit: int):
@@ -29,9 +28,9 @@ class Spooled:
         self.all_fast = False  # no connection was slow enough in this interval
 
     def reserve(self, connection, size: int):
-        """Add `size` bytes to the count of a connection. Beyond the limit, close the slowest other connections.
+        """Count `size` more bytes for a connection. Beyond the limit, close other connections, the slowest first.
 
-        NoRoom if that does not free enough bytes.
+        NoRoom if that is not enough.
         """
         with self.lock:
             victims = self.victims(connection, size)
@@ -43,7 +42,7 @@ class Spooled:
             self.sizes[connection] = self.sizes.get(connection, 0) + size
 
     def release(self, connection, size: int):
-        """Subtract `size` bytes from the count of a connection, unless `reserve` has closed it and has done so."""
+        """Count `size` bytes less for a connection, unless `reserve` has closed it."""
         with self.lock:
             size = min(size, self.sizes.get(connection, 0))
             self.used -= size
@@ -53,9 +52,9 @@ class Spooled:
                 self.sizes[connection] -= size
 
     def victims(self, connection, size: int) -> list:
-        """Return which connections to close, slowest first, so that `connection` can have `size` more bytes.
+        """Return which connections to close, the slowest first, to have room for `size` bytes of another connection.
 
-        [] if there is room; NoRoom if all slow connections together have too few bytes.
+        [] if there is room already. NoRoom if closing all slow connections would not be enough.
         """
         excess = self.used + size - self.limit
         victims: list = []
@@ -73,18 +72,18 @@ class Spooled:
         raise NoRoom
 
     def is_slow(self, connection) -> bool:
-        """Return whether a connection is too slow for the number of bytes that it has in temporary files."""
+        """Return whether a connection is too slow for the bytes that it has in temporary files."""
         return connection.pace < max(SLOW, self.sizes.get(connection, 0) / LONGEST_HOLD)
 
     def check(self, connection, size: int):
-        """Raise NoRoom if `reserve` would raise it; nothing is counted or closed."""
+        """Raise NoRoom if there is no room for `size` more bytes of a connection. Changes nothing."""
         with self.lock:
             self.victims(connection, size)
 
     def new_interval(self) -> tuple[int, int]:
-        """Begin an interval, after the pace of all connections was measured.
+        """Begin a new period. Return how many requests were refused and how many connections closed in the last one.
 
-        Return how many requests were refused and how many connections closed in the last interval.
+        Call it after the pace of all connections was measured.
         """
         with self.lock:
             counts, self.refused, self.closed, self.all_fast = (self.refused, self.closed), 0, 0, False
@@ -92,7 +91,7 @@ class Spooled:
 
 
 class Spool:
-    """A buffer for waitress, in memory or in a file: received bytes not yet read, or written bytes not yet sent."""
+    """A queue of bytes, in memory or in a temporary file: received and not yet processed, or not yet sent."""
 
     def __init__(self, spooled: Spooled, connection):
         self.spooled, self.connection = spooled, connection
@@ -103,7 +102,7 @@ class Spool:
         return self.end - self.start
 
     def append(self, data):
-        """Add bytes at the end; NoRoom if they need a file and the limit does not permit it."""
+        """Add bytes at the end. NoRoom if they need a file and the limit is reached."""
         if self.connection is None:
             raise NoRoom
         if self.file is None and self.end + len(data) <= IN_MEMORY:
@@ -113,7 +112,7 @@ class Spool:
         self.end += len(data)
 
     def to_file(self, data):
-        """Append the bytes in memory and then `data` to the file."""
+        """Move the bytes from memory to a file, and add `data` to them."""
         size = len(data) + len(self.memory)
         self.spooled.reserve(self.connection, size)
         self.counted += size
@@ -129,23 +128,23 @@ class Spool:
         self.memory = bytearray()
 
     def get(self, size: int = -1) -> bytes:
-        """Return the next bytes, at most `size` (-1: all), and leave them in the buffer."""
+        """Return the next bytes without removing them, at most `size`; -1: all."""
         size = len(self) if size < 0 else min(size, len(self))
         if self.file is None:
             return bytes(self.memory[self.start : self.start + size])
         return os.pread(self.file.fileno(), size, self.start)
 
     def skip(self, size: int, allow_prune: bool = False):
-        """Remove the next `size` bytes. allow_prune: waitress passes it; it has no effect."""
+        """Remove the next `size` bytes. allow_prune is ignored; waitress passes it."""
         self.start += size
         if self.start >= self.end:
             self.clear()
 
     def prune(self):
-        """Do nothing, though waitress calls this to save space: the file is removed as a whole, after its last byte."""
+        """Do nothing. waitress calls this to save space; here, a file is removed after its last byte."""
 
     def getfile(self):
-        """Return a stream of all bytes in the buffer; nothing may be appended afterwards."""
+        """Return all bytes as a file object. Nothing can be appended afterwards."""
         if self.file is None:
             return io.BytesIO(self.memory)
         self.file.seek(0)
@@ -153,7 +152,7 @@ class Spool:
         return self.file
 
     def clear(self):
-        """Remove all bytes and the file, and release their count."""
+        """Remove all bytes, delete the file, and count its bytes no more."""
         self.memory = bytearray()
         self.start = self.end = 0
         if self.file is not None:

@@ -1,4 +1,4 @@
-"""Folders of static files at the same origin as the API: `mailapi serve --static /admin=FOLDER`."""
+"""Static files that `mailapi serve --static /admin=FOLDER` serves beside the API."""
 
 import argparse
 import functools
@@ -36,7 +36,7 @@ for suffix, kind in {
 
 
 def url_path(value: str) -> str:
-    """Check the URL path in --mount or --static, and return it with a slash at the start only: "/one/two" or ""."""
+    """Check the URL path in the option --mount or --static, and return it: "/one/two" or ""."""
     path = value.strip("/")
     if not re.fullmatch(r"[\w/.~@:+-]*", value, re.ASCII) or not VISIBLE_PATH.fullmatch(path):
         raise argparse.ArgumentTypeError(f"{value} is no URL path")
@@ -44,7 +44,7 @@ def url_path(value: str) -> str:
 
 
 def url_and_folder(value: str) -> tuple[str, str]:
-    """Check a value of --static, /PATH=FOLDER. Return the URL path and the folder's real path."""
+    """Check the option --static, /PATH=FOLDER. Return the URL path, and the folder's path without symbolic links."""
     url, equals, folder = value.partition("=")
     if not equals or not url.startswith("/") or not folder:
         raise argparse.ArgumentTypeError(f"{value} is not /PATH=FOLDER")
@@ -55,10 +55,10 @@ def url_and_folder(value: str) -> tuple[str, str]:
 
 
 class StaticFolders:
-    """A WSGI callable that serves the API below the URL path `mount`, and static folders below theirs.
+    """A WSGI application: the API at the URL path `mount`, and folders with static files at others.
 
-    The longest path that is a prefix of the request's path decides. If none is, the API gets the request, since a proxy
-    may have removed the mount. ConfigError if a folder would hide the API or contains one of the files `secrets`.
+    The longest path with which a request's path begins decides; without one, the API gets the request, as a proxy may
+    have removed the mount. ConfigError if a folder has the API's URL path, or contains one of the files in `secrets`.
     """
 
     def __init__(
@@ -82,7 +82,7 @@ class StaticFolders:
         return self.app(environ, start_response)
 
     def body_limit(self, path: str, query_string: str) -> int:
-        """Return how many bytes the body of a request may have: 0 for a static folder, else what the API permits."""
+        """Return how many bytes the body of a request may have: 0 for static files, else what the API says."""
         path = "/" + path.lstrip("/")  # waitress gives the app one slash, too
         for url, serve in self.mounts:
             if path == url or path.startswith(url + "/"):
@@ -91,7 +91,7 @@ class StaticFolders:
 
 
 def refuse_collision(app: mailapi.Application, mount: str, url: str, taken: bool):
-    """Raise ConfigError if the API or another folder (`taken`) answers at the URL path `url` of a static folder."""
+    """Raise ConfigError if the API, or another folder (`taken`), has the URL path `url` already."""
     if url == mount:
         raise mailapi.ConfigError(f"--static {url or '/'}: the API is there; --mount gives it another path.")
     if taken:
@@ -102,7 +102,7 @@ def refuse_collision(app: mailapi.Application, mount: str, url: str, taken: bool
 
 
 def refuse_secrets(folder: str, secrets: Iterable[str]):
-    """Raise ConfigError if one of the files `secrets`, such as config.py, is in the folder."""
+    """Raise ConfigError if one of the files in `secrets`, such as config.py, is in the folder."""
     for secret in map(os.path.realpath, secrets):
         if secret.startswith(os.path.join(folder, "")):
             raise mailapi.ConfigError(
@@ -111,7 +111,7 @@ def refuse_secrets(folder: str, secrets: Iterable[str]):
 
 
 def folder_app(folder: str) -> bottle.Bottle:
-    """Return a WSGI callable that answers GET and HEAD with the files of a folder."""
+    """Return a WSGI application that answers GET and HEAD with the files in a folder."""
     app = bottle.Bottle()
     app.route("/<path:re:[\\s\\S]*>", "GET", functools.partial(send, folder))
     app.default_error_handler = plain_error
@@ -125,7 +125,7 @@ def plain_error(error: bottle.HTTPError) -> str:
 
 
 def send(folder: str, path: str) -> bottle.HTTPResponse:
-    """Return the response to Bottle's current request: the file at a URL path below the folder."""
+    """Return the response to the current request of Bottle: the file at a URL path below the folder."""
     environ = bottle.request.environ
     file = real_file(folder, path)
     if os.path.isdir(file):
@@ -150,7 +150,7 @@ def send(folder: str, path: str) -> bottle.HTTPResponse:
 
 
 def real_file(folder: str, path: str) -> str:
-    """Return the real path of the file at a path below the folder; raise HTTP 404 if the file is hidden or outside."""
+    """Return the path of a file below the folder, without symbolic links. HTTP 404 if it is hidden or outside."""
     file = os.path.realpath(os.path.join(folder, path)) if VISIBLE_PATH.fullmatch(path) else ""
     if not f"{file}/".startswith(f"{folder}/") or not VISIBLE_PATH.fullmatch(file[len(folder) + 1 :]):
         raise bottle.HTTPError(404)
@@ -158,12 +158,12 @@ def real_file(folder: str, path: str) -> str:
 
 
 def with_slash(environ: dict) -> str:
-    """Return the URL with a slash to which a folder's URL redirects; relative, as a proxy may have changed the path."""
+    """Return a folder's URL with a slash at its end, for a redirect; relative, because proxies may change paths."""
     name = (environ["SCRIPT_NAME"] + environ["PATH_INFO"]).rpartition("/")[2]
     query = environ.get("QUERY_STRING", "")
     return f"./{urllib.parse.quote(name)}/" + (f"?{query}" if query else "")
 
 
 def etag(status: os.stat_result) -> str:
-    """Return an ETag, which differs for each version of a file. status: from os.stat."""
+    """Return an ETag for a file, from its os.stat(); it changes with the file."""
     return f'"{status.st_ino:x}-{status.st_mtime_ns:x}-{status.st_size:x}"'

@@ -1,4 +1,4 @@
-"""The waitress server of `mailapi serve`, with limits for slow and hostile clients."""
+"""The HTTP server of `mailapi serve`: waitress, with limits for slow and hostile clients."""
 
 import collections
 import importlib.metadata
@@ -60,10 +60,11 @@ USED_INTERNALS = {
 def create_server(
     app, listen: str, max_spooled: int, most_unread: int, threads: int, **adjustments
 ) -> "Server":
-    """Return a server for a WSGI callable that has a method `body_limit(path, query_string)`; it listens already.
+    """Return a server for a WSGI application. It listens already; `run` serves.
 
-    max_spooled: the most bytes in temporary files, for all connections together. most_unread: the most bytes of an
-    answer that wait for its client to read. OSError if it cannot listen; ConfigError if waitress does not fit.
+    The application has a method `body_limit(path, query_string)`. max_spooled: the most bytes in temporary files, of
+    all connections together. most_unread: the most bytes of an answer that wait for the client. OSError if it cannot
+    listen; ConfigError if this version of waitress is not supported.
     """
     refuse_other_waitress()
     if max_spooled < most_unread:
@@ -81,7 +82,7 @@ def create_server(
 
 
 def refuse_other_waitress():
-    """Raise ConfigError if the installed waitress lacks an attribute of USED_INTERNALS."""
+    """Raise ConfigError if the installed version of waitress lacks one of USED_INTERNALS."""
     missing = [
         f"{kind.__name__}.{name}"
         for kind, names in USED_INTERNALS.items()
@@ -94,7 +95,7 @@ def refuse_other_waitress():
 
 
 class Server(TcpWSGIServer):
-    """A server that listens at one address, with the limits that all addresses share."""
+    """A server that listens at an address; limits are shared with servers at other addresses."""
 
     channel_class = Channel
 
@@ -107,19 +108,19 @@ class Server(TcpWSGIServer):
         super().__init__(app, **options)
 
     def add_task(self, channel: Channel):
-        """Start the channel's next request, now or when its last answer is sent. Call it with its requests_lock."""
+        """Answer the channel's next request when its last answer is sent. The caller has locked requests_lock."""
         # Before `start`, since the main thread may be sending the end of the last answer.
         channel.parked = True
         channel.start()
 
     def readable(self):
-        """Close the channels that other threads have put into `to_close`. The main thread calls this in its loop."""
+        """Close the connections that other threads have put into `to_close`. The main thread calls this repeatedly."""
         while self.to_close:
             self.to_close.popleft().handle_close()
         return super().readable()
 
     def maintenance(self, now):
-        """Close connections that are too slow or idle, and log how many. waitress calls this every few seconds."""
+        """Close connections that are too slow or idle, and log how many. Called every few seconds."""
         channels = list(self.active_channels.values())
         late = [channel for channel in channels if channel.measure(time.monotonic())]
         for channel in late + [channel for channel in channels if channel.idle(now)]:
@@ -133,7 +134,7 @@ class Server(TcpWSGIServer):
             )
 
     def run(self):
-        """Serve until SIGTERM; then send what is left of the answers, for at most SECONDS_TO_END seconds."""
+        """Serve until SIGTERM. Then send the rest of the answers, for at most SECONDS_TO_END seconds."""
         super().run()
         self.accepting, until = False, time.monotonic() + SECONDS_TO_END
         while time.monotonic() < until and any(c.total_outbufs_len for c in self.active_channels.values()):

@@ -1,4 +1,4 @@
-"""Rows of `addresses` that a caller may see or change (docs/wire.md section 4)."""
+"""Which mail addresses (rows of table `addresses`) a caller may see or change (docs/wire.md section 4)."""
 
 from mailapi import ApiError, param
 
@@ -17,8 +17,8 @@ ROW = each_address_table(
 def is_visible(call, row: dict) -> bool:
     """Return whether the caller may see a row of `addresses` (docs/wire.md F08, F09).
 
-    An admin sees every address. A delegate sees those whose mail is stored for delegated users, and those that
-    delegated patterns such as `%@corp.org` cover. Any other caller sees those whose mail is stored for them.
+    An admin sees all. A delegate sees those whose mail goes to delegated users, and those that delegated patterns such
+    as `%@corp.org` cover. Any other caller sees those whose mail they get.
     """
     caller, user = call.caller, address_table(call).user_of(row)
     if caller.admin or not caller.delegate:
@@ -27,10 +27,9 @@ def is_visible(call, row: dict) -> bool:
 
 
 def require_managed(call, order: int, refusal: str):
-    """Raise ApiError unless the caller may manage the stored address whose address_order is `order`.
+    """Raise ApiError unless the caller may manage the address with the address_order `order`.
 
-    The stored expression decides; the one in the request may differ from it (docs/wire.md F07). `refusal` is the
-    message.
+    The stored pattern decides, not the one in the request (docs/wire.md F07). `refusal` is the message.
     """
     expression = call.db.value(EXPRESSION_WITH_ORDER[call.generation.number], order=order)
     if not call.caller.admin and (expression is None or not call.caller.may_manage(expression)):
@@ -38,9 +37,9 @@ def require_managed(call, order: int, refusal: str):
 
 
 def managed_row(call, given: dict) -> dict:
-    """Return the stored row of an address. ApiError: it does not exist, or the caller may not manage it.
+    """Return the row of an existing address. ApiError if there is none, or the caller may not manage it.
 
-    `given` is an address in the request, with address_expression and address_order.
+    `given` is an address in the request: its address_expression (pattern) and address_order.
     """
     if not call.caller.may_manage(given["address_expression"]):
         raise ApiError("No access.")

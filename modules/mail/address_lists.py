@@ -1,4 +1,4 @@
-"""The lists of addresses that `addresses/?get` returns, highest order first, and the fields that select from them."""
+"""The lists of mail addresses in answers of `addresses/?get`, and the fields that select some of them."""
 
 from peewee import Expression
 
@@ -10,9 +10,9 @@ from .routing_rules import ROWS_BY_ORDER, address_as_received, like
 
 
 def address_list(number: int, condition: Expression | None = None) -> ListQuery:
-    """Return a query that lists addresses, highest order first, for a database generation (`number`, 8 or 9).
+    """Return a query for a list of addresses, highest address_order first, for schema version `number` (8 or 9).
 
-    `condition` restricts it, for example to the addresses of one user.
+    `condition` selects some of them, for example those of one user.
     """
     table, rows = ADDRESS_TABLES[number], ROWS_BY_ORDER[number]
     rows = rows if condition is None else rows.where(condition)
@@ -35,10 +35,10 @@ SELECTED = {
 
 
 def selected_by(call) -> tuple[ListQuery, object] | None:
-    """Return the query for the addresses that the request selects, and its parameter `value`.
+    """Return the query for the addresses that the request selects, and the value that it is given.
 
-    The first of the fields address_order, address_expression, `test` and address_user that has a value selects. None:
-    the request has none of them.
+    The first of these fields that is given selects: address_order, address_expression, `test`, address_user. None if
+    there is none of them.
     """
     lists, body = SELECTED[call.generation.number], call.body
     if call.generation.number == 9 and body.get("address_order"):
@@ -53,10 +53,10 @@ def selected_by(call) -> tuple[ListQuery, object] | None:
 
 
 def selected_rows(call, selected: tuple[ListQuery, object] | None) -> list[dict]:
-    """Return the addresses that the request selects, also those that the caller may not see.
+    """Return the addresses that the request selects, whether the caller may see them or not.
 
-    `selected` is the result of selected_by(); None selects all addresses. The limit of the request is not applied,
-    because invisible addresses are removed later.
+    `selected` is the result of selected_by(); None: all addresses. The request's limit does not count here, since some
+    are left out later.
     """
     query, value = selected or (ALL_ADDRESSES[call.generation.number], None)
     if not asks_for_page(call):

@@ -1,4 +1,4 @@
-"""Field types for address_order (the SMTP daemon tries the highest first), and the next number (docs/wire.md F47)."""
+"""The numbers in address_order: the SMTP daemon tries addresses from the highest down (docs/wire.md F47)."""
 
 import re
 
@@ -33,7 +33,7 @@ ROW_WITH_ORDER = PreparedQuery(
 
 
 def order_number(value) -> int | None:
-    """Read an address_order, a whole number from -MAX_ORDER to MAX_ORDER. None stays None."""
+    """Read a whole number as address_order. ValueError beyond MAX_ORDER or below -MAX_ORDER. None stays None."""
     number = whole_number(value)
     if number is not None and abs(number) > MAX_ORDER:
         raise ValueError("an order that clients cannot name")
@@ -41,14 +41,14 @@ def order_number(value) -> int | None:
 
 
 def optional_order_number(value) -> int | None:
-    """Read an optional address_order; "", 0 and null count as not given (None)."""
+    """Read a whole number as address_order; "", 0 and null become None."""
     return order_number(optional_number(value))
 
 
 def stored_order_number(value) -> int | None:
-    """Read the address_order of an existing row, which may be any 64-bit number; "", 0 and null return None.
+    """Read the address_order of an existing address; "", 0 and null become None.
 
-    Old versions and the original PHP API stored numbers beyond MAX_ORDER, too.
+    It may be any number of 64 bits: old versions and the original PHP API have stored numbers beyond MAX_ORDER.
     """
     if (text := php_text(value)) is None:
         return None
@@ -58,9 +58,9 @@ def stored_order_number(value) -> int | None:
 
 
 def next_order(call) -> int:
-    """Return an address_order for a new address: higher than that of all other addresses, and never used before.
+    """Return the address_order for a new address: higher than all others, and one that no address ever had.
 
-    Ignores orders of MAX_ORDER and beyond. Otherwise a user could store one, and nobody could add addresses any more.
+    Numbers from MAX_ORDER on are ignored: otherwise one such address would keep everybody from adding more.
     """
     highest = (call.db.value(HIGHEST_WITH_FREE_SUCCESSOR) or 0) + 1
     unused = call.db.next(ORDER)

@@ -1,4 +1,4 @@
-"""Parser and writer of address lists in header fields (RFC 5322, 6532): strict, and in linear time.
+"""Parsing and writing of address lists in mail headers, such as To (RFC 5322, 6532): strict, and in linear time.
 
 The standard library's parser needs a minute for 100 kB of quotation marks, and accepts `a@x y` as an address.
 """
@@ -38,7 +38,7 @@ LABEL = re.compile(r"[A-Za-z0-9_](?:[A-Za-z0-9_-]{0,61}[A-Za-z0-9_])?")
 
 
 class NotAnAddress(ValueError):
-    """An entry of an address list is not an address. The exception's text is the beginning of that entry."""
+    """The error for an entry of an address list that is no address. Its text is the beginning of the entry."""
 
     def __init__(self, value: str, position: int):
         super().__init__(CONTROL.sub("\ufffd", value[position : position + 100]).partition(",")[0].strip())
@@ -46,7 +46,7 @@ class NotAnAddress(ValueError):
 
 @dataclass(frozen=True)
 class Mailbox:
-    """One address of a header field, with its display name, which may be ""."""
+    """An address in a mail header, with its display name, which may be ""."""
 
     name: str
     local: str  # unquoted
@@ -55,7 +55,7 @@ class Mailbox:
 
     @property
     def variants(self) -> set[str]:
-        """Return the spellings under which a database may have the address: domain as written, in ASCII, in Unicode."""
+        """Return all spellings that a database may have of the address: domain as written, in ASCII, in Unicode."""
         local, _, ascii_domain = self.address.rpartition("@")
         domains = self.domain, ascii_domain, ".".join(map(u_label, ascii_domain.split(".")))
         return {f"{local}@{domain}" for domain in domains}
@@ -66,7 +66,7 @@ class Mailbox:
 
 @dataclass(frozen=True)
 class Group:
-    """A named list of mailboxes, such as `undisclosed-recipients:;`."""
+    """A named list of addresses in a mail header, such as `undisclosed-recipients:;`."""
 
     name: str
     mailboxes: tuple[Mailbox, ...]
@@ -79,7 +79,7 @@ class Group:
 
 
 def parse_address_list(value: str) -> Iterator[Mailbox | Group]:
-    """Yield the addresses and groups of a header field such as To. NotAnAddress: an entry is malformed."""
+    """Yield the addresses and groups in a header field such as To. NotAnAddress if an entry is invalid."""
     if control := CONTROL.search(value):
         raise NotAnAddress(value, value.rfind(",", 0, control.start()) + 1)
     position = separator(value, 0).end()
@@ -95,7 +95,7 @@ def parse_address_list(value: str) -> Iterator[Mailbox | Group]:
 
 
 def parse_group(value: str, begin: int, position: int) -> tuple[tuple[Mailbox, ...], int]:
-    """Parse the members of a group. Return them, and the position after the group.
+    """Parse the addresses of a group. Return them, and the position after the group.
 
     `begin` is the position of the group's name, `position` that after its colon.
     """
@@ -110,7 +110,7 @@ def parse_group(value: str, begin: int, position: int) -> tuple[tuple[Mailbox, .
 
 
 def parse_mailbox(value: str, position: int) -> tuple[Mailbox, int]:
-    """Parse the address, with or without a display name, at a position. Return it and the position after it."""
+    """Parse the address at a position, with or without a display name. Return it, and the position after it."""
     match = compiled(NAME_ADDR).match(value, position) or compiled(BARE).match(value, position)
     if not match:
         raise NotAnAddress(value, position)
@@ -121,9 +121,9 @@ def parse_mailbox(value: str, position: int) -> tuple[Mailbox, int]:
 
 
 def next_entry(value: str, begin: int, end: int, terminator: str) -> int:
-    """Return the position of the next entry of a list: after the comma, or of the character `terminator`.
+    """Return the position of the next entry in a list: after a comma, or of the character `terminator`.
 
-    `begin` and `end` delimit the entry before. NotAnAddress: neither a comma nor the terminator follows it.
+    The entry before it is at `begin` to `end`. NotAnAddress if neither follows.
     """
     between = separator(value, end)
     if not between[1] and value[between.end() : between.end() + 1] != terminator:
@@ -132,19 +132,19 @@ def next_entry(value: str, begin: int, end: int, terminator: str) -> int:
 
 
 def separator(value: str, position: int) -> re.Match[str]:
-    """Match commas, white space and comments at a position. Always matches, perhaps the empty string."""
+    """Match commas, white space and comments at a position. There is always a match, maybe an empty one."""
     match = compiled(SEPARATOR).match(value, position)
     assert match is not None
     return match
 
 
 def all_mailboxes(entries: list[Mailbox | Group]) -> list[Mailbox]:
-    """Return all addresses of a parsed list, including the members of groups."""
+    """Return all addresses in a parsed list, those in groups, too."""
     return [each for entry in entries for each in (entry.mailboxes if isinstance(entry, Group) else (entry,))]
 
 
 def make_mailbox(name: str | None, local: str, domain: str) -> Mailbox:
-    """Make a Mailbox from display name, local part and domain as written. ValueError: SMTP cannot deliver to it."""
+    """Return a Mailbox from display name, local part and domain. ValueError if SMTP cannot deliver to it."""
     if len(domain) > MAX_ADDRESS or len(name or "") > MAX_NAME:
         raise ValueError("too long")
     local = unquoted(local)
@@ -155,7 +155,7 @@ def make_mailbox(name: str | None, local: str, domain: str) -> Mailbox:
 
 
 def ascii_domain(domain: str) -> str:
-    """Return a domain in ASCII, such as `xn--bcher-kva.de` for `bücher.de` (RFC 5891, 5895). ValueError: malformed."""
+    """Return a domain in ASCII: `xn--bcher-kva.de` for `bücher.de` (RFC 5891, 5895). ValueError if it is invalid."""
     if domain.startswith("["):
         return address_literal(domain)
     if not domain.isascii():
@@ -167,7 +167,7 @@ def ascii_domain(domain: str) -> str:
 
 
 def a_label(label: str) -> str:
-    """Encode one label of a domain as Punycode. Python's codec idna would turn straße.de into strasse.de."""
+    """Encode one label of a domain as Punycode (Python's codec idna would turn straße.de into strasse.de)."""
     return label if label.isascii() else f"xn--{label.encode('punycode').decode()}"
 
 
@@ -179,7 +179,7 @@ def u_label(label: str) -> str:
 
 
 def address_literal(domain: str) -> str:
-    """Check an IP address in brackets such as `[192.0.2.1]`, and return it (RFC 5321, 4.1.3). ValueError: malformed."""
+    """Check an IP address in brackets, such as `[192.0.2.1]`, and return it (RFC 5321, 4.1.3), or ValueError."""
     inner = domain[1:-1]
     if inner[:5].lower() == "ipv6:":
         ipaddress.IPv6Address(inner[5:])
@@ -208,19 +208,19 @@ def quoted(value: str) -> str:
 
 
 def phrase(name: str) -> str:
-    """Return a display name in the form for a header field: plain, quoted, or as encoded words (RFC 2047)."""
+    """Return a display name for use in a header: as it is, in quotes, or as encoded words (RFC 2047)."""
     if is_plain(name):
         return name if re.fullmatch(rf"{ATOM}++(?>(?: {ATOM}++)*)", name) else quoted(name)
     return encoded_words(name)
 
 
 def is_plain(value: str) -> bool:
-    """Check whether a header field can contain a text unchanged: printable ASCII, words of less than 70 characters."""
+    """Return whether a header may have a text as it is: printable ASCII, no word with 70 characters or more."""
     return value.isascii() and value.isprintable() and not re.search("[^ ]{70}", value)
 
 
 def encoded_words(value: str) -> str:
-    """Encode a text with characters beyond ASCII as encoded words for a header field (RFC 2047)."""
+    """Encode a text with non-ASCII characters as encoded words for a header (RFC 2047)."""
     return Header(value, "utf-8", maxlinelen=64).encode(linesep="")
 
 
@@ -228,15 +228,15 @@ ADDRESS_FIELDS = {"From", "Sender", "Reply-To", "To", "Cc", "Bcc"}  # in the cas
 
 
 def protect_spaces(word: str) -> str:
-    """Replace the spaces in a quoted local part, which ends with "@", by NUL, so that lines do not break there.
+    """Replace the spaces in a quoted local part, such as `"a b"@`, by NUL, so that no line break comes there.
 
-    Return other strings unchanged.
+    Other strings are returned unchanged.
     """
     return word.replace(" ", "\0") if word.endswith("@") else word
 
 
 def fold_field(name: str, value: str) -> bytes:
-    """Return a header field as bytes with CRLF, folded at spaces into lines of 76 bytes if possible (RFC 2047, 2)."""
+    """Return a header field as bytes with CRLF, in lines of at most 76 bytes if possible (RFC 2047, 2)."""
     lines = [first := f"{name}:".encode()]
     if name.title() in ADDRESS_FIELDS:
         value = QUOTED_LOCAL.sub(lambda match: protect_spaces(match[0]), value)

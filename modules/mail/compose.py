@@ -1,4 +1,4 @@
-"""The mail that a request to mailbox/?send describes, by fields or as a ready message."""
+"""Makes the mail that a request to mailbox/?send describes, from its fields or from a complete message."""
 
 from collections.abc import Callable
 
@@ -10,14 +10,14 @@ from .ready_message import prepare_message
 
 
 def list_text(value) -> str | None:
-    """Read an address list: a text as in a header field, or a JSON list of addresses, which is joined by commas."""
+    """Read an address list, as in a header or as a JSON list; return it as in a header, separated by commas."""
     if isinstance(value, list):
         value = ", ".join(raw_text(entry) or "" for entry in value)
     return php_text(value)
 
 
 def short_text(value) -> str | None:
-    """Read a text field. ValueError: it is bytes, which the parser of large bodies makes of strings beyond 16 KiB."""
+    """Read a text of at most 16 KiB. ValueError for a longer one in a large request."""
     if isinstance(value, bytes):
         raise ValueError("too long")
     return raw_text(value)
@@ -27,7 +27,7 @@ ATTACHMENT = object_of(filename=short_text, content_type=short_text, data=long_t
 
 
 def attachment_list(value) -> list[dict]:
-    """Read a list of attachments (filename, content_type, data). ValueError: one has no `data`; "" is allowed."""
+    """Read a list of attachments: objects of filename, content_type and data. ValueError if one has no `data`."""
     if not isinstance(value, list) and not empty(value):
         raise ValueError("not a list")
     attachments = [ATTACHMENT(entry) for entry in value or ()]
@@ -50,7 +50,7 @@ FIELDS = ENVELOPE | PARTS | {"message": long_text}
 
 
 def compose_mail(body: dict, own_address: Callable[[], str | None], config: Config) -> OutgoingMail:
-    """Make the mail that a request to mailbox/?send describes. ApiError: a field is wrong or missing.
+    """Return the mail that a request to mailbox/?send describes. ApiError if a field is missing or wrong.
 
     `body` has the fields. `own_address` is called for the sender's address if the request has no `from`.
     """

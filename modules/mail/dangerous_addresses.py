@@ -1,4 +1,4 @@
-"""Addresses that harm the daemons or lose mail: queries for `mailapi check`."""
+"""Queries for `mailapi check`: addresses that lose mail or make the mail daemons fail."""
 
 from peewee import fn
 
@@ -10,9 +10,9 @@ from .router_tables import IN_ROUTERS
 
 
 def dangerous_in_both_generations(table) -> dict[str, PreparedQuery]:
-    """Return queries that find harmful addresses, by the sentence that says what is wrong with them.
+    """Return queries that find harmful addresses in schema versions 8 and 9; the keys say what is wrong with them.
 
-    `table` is the model of `addresses` for database generation 8 or 9; these queries apply to both.
+    `table` is the model of `addresses` for one of the versions.
     """
     expression, order = table.address_expression, table.address_order
     return {

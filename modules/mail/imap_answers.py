@@ -1,4 +1,4 @@
-"""Parser of FETCH answers (RFC 3501), from the pieces into which imaplib divides them."""
+"""Parsing of an IMAP server's FETCH answers (RFC 3501) from the pieces that imaplib returns."""
 
 import re
 from collections.abc import Iterator
@@ -14,9 +14,9 @@ ITEM = re.compile(
 
 
 def parse_answers(pieces: list) -> Iterator[dict[bytes, bytes]]:
-    """Yield the items of each FETCH answer by name, such as {b"UID": b"7", b"RFC822.SIZE": b"512"}.
+    """Yield what each FETCH answer has about a mail, by name, such as {b"UID": b"7", b"RFC822.SIZE": b"512"}.
 
-    `pieces` is the list that imaplib returns: bytes, and tuples of a text and the literal that follows it.
+    `pieces` is what imaplib returns: bytes, and tuples of text and the literal that follows it.
     """
     texts, literal = [], b""
     for piece in pieces:
@@ -29,7 +29,7 @@ def parse_answers(pieces: list) -> Iterator[dict[bytes, bytes]]:
 
 
 def parse_items(text: bytes, literal: bytes) -> dict[bytes, bytes]:
-    """Return the items of one FETCH answer by name. `literal` is the value of the item that has none in `text`."""
+    """Return what a FETCH answer has about a mail, by name. `literal` is the value that is not in `text` itself."""
     items = {}
     for match in ITEM.finditer(text):
         name, value = ([group for group in match.groups() if group is not None] + [literal])[:2]
@@ -38,7 +38,7 @@ def parse_items(text: bytes, literal: bytes) -> dict[bytes, bytes]:
 
 
 def flags(items: dict[bytes, bytes]) -> list[bytes]:
-    """Return the flags of a mail in lower case, from the items of its FETCH answer."""
+    """Return the flags of a mail in lower case. `items` is its FETCH answer, parsed."""
     return items.get(b"FLAGS", b"").lower().split()
 
 
@@ -47,7 +47,7 @@ def is_read(items: dict[bytes, bytes]) -> bool:
 
 
 def received_time(items: dict[bytes, bytes]) -> int:
-    """Return when the server received a mail, in seconds since 1970; 0 if INTERNALDATE is missing or malformed."""
+    """Return when the server received a mail, in seconds since 1970; 0 if INTERNALDATE is missing or invalid."""
     try:
         parsed = parsedate_tz(to_text(items.get(b"INTERNALDATE", b"")).strip())
         return int(mktime_tz(parsed)) if parsed else 0

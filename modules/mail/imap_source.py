@@ -1,4 +1,4 @@
-"""A user's INBOX on the mail server as a source of mails, over IMAP (RFC 3501). Other folders are left alone."""
+"""A user's INBOX on the IMAP server (RFC 3501) as a source of mails: list, read, mark and delete them."""
 
 import contextlib
 import re
@@ -31,16 +31,16 @@ ENVELOPE = re.compile(rb"(?im)^(Return-Path|Delivered-To):([^\r\n]*)")
 
 
 def imap_factory(config: Config, validity: Validity) -> Callable[..., "ImapSource"]:
-    """Return a function that makes the ImapSource for a request. ConfigError: the setting `services` is wrong."""
+    """Return a function that makes the ImapSource for a request. ConfigError if the setting `services` is wrong."""
     client = clients(config)["imap"]
     assert isinstance(client, Imap)
     return lambda call: ImapSource(call, client, validity)
 
 
 class ImapSource(MailSource):
-    """A user's INBOX on the IMAP server. All methods of a request share one connection.
+    """The mails in a user's INBOX on the IMAP server. All methods share one connection during a request.
 
-    A mail that is flagged as deleted counts as deleted, even if the server still has it.
+    A mail that is flagged as deleted does not exist, even if the server still has it.
     """
 
     name = "imap"
@@ -52,7 +52,7 @@ class ImapSource(MailSource):
         self.imap: ImapConversation | None = None  # with INBOX open
 
     def exists(self) -> bool:
-        """Check whether the mail server knows the user."""
+        """Return whether the IMAP server knows the user."""
         return "accountId" in (self.call.external_user or self.call.app.external_credentials(self.user) or {})
 
     def keys(self, only_unread: bool = False) -> list[dict]:
@@ -90,10 +90,10 @@ class ImapSource(MailSource):
             return exists
 
     def delete(self, mail_id: int) -> bool:
-        """Delete a mail, and return whether it existed. Does not expunge other mails that are flagged as deleted.
+        """Delete a mail. Return whether it existed. Other mails that are flagged as deleted are not expunged.
 
-        A server without UIDPLUS (RFC 4315) cannot expunge a single mail: there the mail is only flagged as deleted. A
-        mail that an earlier, failed attempt has flagged exists, too.
+        A server without UIDPLUS (RFC 4315) cannot expunge a single mail, which is then only flagged. A mail that a
+        failed attempt has flagged still exists here.
         """
         with self.inbox(writable=True) as imap:
             if not self.size(mail_id, deleted=True):
@@ -117,9 +117,9 @@ class ImapSource(MailSource):
 
     @contextlib.contextmanager
     def inbox(self, writable: bool = False) -> Iterator[ImapConversation]:
-        """Provide the connection with INBOX open, for a `with` block. Any exception closes the connection.
+        """Open INBOX for a `with` block, and yield the connection. An exception in the block closes it.
 
-        SourceUnavailable: the IMAP server failed.
+        SourceUnavailable if the IMAP server fails.
         """
         try:
             if self.imap is None:
@@ -134,7 +134,7 @@ class ImapSource(MailSource):
                 raise SourceUnavailable(down.status, audit=down.audit) from error
 
     def open(self, writable: bool) -> ImapConversation:
-        """Connect to the IMAP server, open INBOX and return the connection. `writable` allows changes of flags."""
+        """Connect to the IMAP server and open INBOX. Return the connection. `writable`: flags can be changed."""
         imap = self.stack.enter_context(
             self.client.session(self.user, self.call.password, seconds=None, wait=REQUEST_SLOT_WAIT)
         )
@@ -149,16 +149,16 @@ class ImapSource(MailSource):
         return imap
 
     def is_possible(self, mail_id: int) -> bool:
-        """Check whether a mail_id can exist: ids from before a change of UIDVALIDITY cannot."""
+        """Return whether a mail can have this mail_id; ids from before a change of UIDVALIDITY are over."""
         return 0 < mail_id - self.offset < UID_LIMIT
 
     def mail_id(self, items: dict[bytes, bytes]) -> int:
         return int(items[b"UID"]) + self.offset
 
     def size(self, mail_id: int, deleted: bool = False) -> int:
-        """Return the size of a mail in bytes, at least 1; 0 if the mail does not exist.
+        """Return the size of a mail in bytes, at least 1; 0 if there is no such mail.
 
-        `deleted`: a mail that is flagged as deleted exists, too.
+        `deleted`: a mail that is flagged as deleted counts, too.
         """
         possible = self.is_possible(mail_id)
         items = self.fetch_one(mail_id, "RFC822.SIZE", deleted=deleted) if possible else None
@@ -176,10 +176,10 @@ class ImapSource(MailSource):
     def fetch_items(
         self, uids, names: str, required: str = "", max_bytes: int = 0, deleted: bool = False
     ) -> list[dict]:
-        """Fetch the flags and the items `names` of mails; leave out mails that do not exist.
+        """Fetch the flags and the data items `names` of mails. Mails that do not exist are left out.
 
-        Answers without the item `required`, by default all of `names`, are ignored: a server may also report changes
-        by other programs. `deleted`: include mails that are flagged as deleted.
+        Answers that lack `required` (by default all of `names`) are ignored: a server also reports what other programs
+        change. `deleted`: mails that are flagged as deleted count, too.
         """
         mails: dict[bytes, dict] = {}
         for items in parse_answers(self.command("FETCH", uids, f"(FLAGS {names})", max_bytes=max_bytes)):
@@ -192,7 +192,7 @@ class ImapSource(MailSource):
         ]
 
     def command(self, name: str, *arguments, max_bytes: int = 0) -> list:
-        """Send a UID command, such as FETCH, and return the server's answer. ServiceDown: the server refuses it.
+        """Send a UID command, such as FETCH, and return the answer. ServiceDown if the server refuses it.
 
         `max_bytes` limits the size of the answer.
         """
@@ -207,9 +207,9 @@ class ImapSource(MailSource):
         raise refusal(name, reply)
 
     def row(self, items: dict[bytes, bytes]) -> dict:
-        """Return a mail as a row of the table `mailbox`, from the items of its FETCH answer.
+        """Return a mail as a row of table `mailbox`, from its FETCH answer.
 
-        The envelope addresses come from the header fields Return-Path and Delivered-To.
+        Sender and recipient of the envelope come from the headers Return-Path and Delivered-To.
         """
         raw = items.get(b"BODY", b"")
         envelope = {

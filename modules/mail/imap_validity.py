@@ -1,8 +1,8 @@
-"""The UIDVALIDITY (RFC 3501 section 2.3.1.1) of each user's INBOX, so that a mail_id never names another mail.
+"""Mail ids of IMAP mails: they stay unique although the server may number its mails anew (UIDVALIDITY).
 
-A mail_id is the mail's UID plus an offset. A server that assigns new UIDs, as after a restored backup, announces
-another UIDVALIDITY. Then the offset grows by 2**32, more than any UID, and earlier ids name no mail. The sums stay
-below 2**53, to which JavaScript numbers are exact, for two million such changes.
+A mail_id is the mail's UID plus an offset. A server that gives mails new UIDs, as after a restored backup, has another
+UIDVALIDITY then (RFC 3501 section 2.3.1.1). The offset grows by 2**32, more than any UID, so that earlier ids name no
+mail. For two million such changes, ids stay below 2**53, up to which JavaScript's numbers are exact.
 """
 
 from peewee import IntegerField, TextField
@@ -33,7 +33,7 @@ DELETE = PreparedQuery(ImapValidity.delete().where(ImapValidity.user_name == par
 
 
 class Validity:
-    """The last UIDVALIDITY of each user's INBOX, stored in the state database (mailapi's own tables)."""
+    """The last UIDVALIDITY of each user's INBOX, stored in the state database."""
 
     def __init__(self, app):
         self.app = app
@@ -43,7 +43,7 @@ class Validity:
         return self.app.state
 
     def id_offset(self, user_name: str, uidvalidity: int) -> int:
-        """Return the number to add to an IMAP UID to get the mail_id, for this UIDVALIDITY of the user's INBOX."""
+        """Return the offset from IMAP UIDs to mail ids, for this UIDVALIDITY of the user's INBOX."""
         for last_uidvalidity, changes in self.store.read(LAST_SEEN, user=user_name):
             if last_uidvalidity == uidvalidity:
                 return changes * 2**32
@@ -51,7 +51,7 @@ class Validity:
 
     @repeated
     def record(self, user_name: str, uidvalidity: int) -> int:
-        """Store the present UIDVALIDITY of a user's INBOX, and return how many times it has changed."""
+        """Store the UIDVALIDITY of a user's INBOX, and return how many times it has changed."""
         with self.store.transaction():
             last = self.store.one(LAST_SEEN, user=user_name) or {"uidvalidity": uidvalidity, "changes": 0}
             changes = last["changes"] + (last["uidvalidity"] != uidvalidity)

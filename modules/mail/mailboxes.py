@@ -1,4 +1,4 @@
-"""All sources of the caller's mails (databases, IMAP server), used together for one request."""
+"""All sources of the caller's mails (databases, IMAP server) together, for one request: list, fetch, change."""
 
 import contextlib
 from collections.abc import Callable, Iterable, Iterator
@@ -17,7 +17,7 @@ BATCH = 100  # mails read in one transaction, and in memory at the same time
 
 
 class MailRef(NamedTuple):
-    """A reference to one mail in one of the caller's sources, with the values by which lists are sorted."""
+    """A reference to a mail: its source and id, with the values by which lists are sorted."""
 
     sent: int | float  # seconds since 1970
     mail_id: int
@@ -26,15 +26,15 @@ class MailRef(NamedTuple):
 
 
 def sent_time(row: dict) -> int | float:
-    """Return the time in mail_submission, in seconds since 1970; 0 if it is not a number."""
+    """Return the time in mail_submission, in seconds since 1970; 0 if it is no number."""
     seconds = number(row["mail_submission"])
     return seconds if isinstance(seconds, (int, float)) else 0
 
 
 class Mailboxes:
-    """All sources of the caller's mails, such as the database and the IMAP server; a context manager that closes them.
+    """All sources of the caller's mails, such as a database and an IMAP server. A context manager that closes them.
 
-    A source that fails once is not used again for the request, and `warning` reports it.
+    A source that fails is not used again during the request, and `warning` names it.
     """
 
     def __init__(self, call, factories: Iterable[Callable[..., MailSource]]):
@@ -55,12 +55,12 @@ class Mailboxes:
 
     @property
     def warning(self) -> dict:
-        """Return the answer fields `status` and `warning` that report failed sources, or {} if none failed."""
+        """Return `status` and `warning` for the answer if a source has failed, else {}."""
         return {"status": "warning", "warning": " ".join(self.problems)} if self.problems else {}
 
     @contextlib.contextmanager
     def skip_if_unavailable(self, source: MailSource) -> Iterator[None]:
-        """Suppress SourceUnavailable in a `with` block. If it is raised, do not use the source any more."""
+        """Ignore SourceUnavailable in a `with` block. After one, this source is not used any more."""
         try:
             yield
         except SourceUnavailable as error:
@@ -69,7 +69,7 @@ class Mailboxes:
             source.close()
 
     def index(self, only_unread: bool = False) -> list[MailRef]:
-        """Return references to all mails of the caller, or to the unread ones, from all sources, newest first."""
+        """Return references to all mails of the caller, newest first, or only to unread ones."""
         refs: list[MailRef] = []
         for source in list(self.sources):
             with self.skip_if_unavailable(source):
@@ -82,9 +82,9 @@ class Mailboxes:
     def beginnings(
         self, refs: list[MailRef], size: int = HEADER_BYTES, batch: int = BATCH
     ) -> Iterator[tuple[MailRef, dict]]:
-        """Yield the mails of `refs` in their order, each with its reference and its first `size` bytes.
+        """Yield a reference and the first `size` bytes of each mail in `refs`, in their order.
 
-        Leaves out mails that do not exist any more. `batch` is the number of mails read at a time.
+        Mails that do not exist any more are left out. `batch` mails are read at a time.
         """
         for start in range(0, len(refs), batch):
             some = refs[start : start + batch]
@@ -104,9 +104,9 @@ class Mailboxes:
         return counts
 
     def fetch(self, mark_read: bool = False) -> tuple[dict, str]:
-        """Return the mail that the request names, and the name of its source. ApiError: no source has it.
+        """Return the mail that the request names, and the name of its source. ApiError if there is none.
 
-        `mark_read` also marks it as read.
+        `mark_read`: also mark it as read.
         """
         problem = ApiError("mail not found")
         for source in self.requested(READ_ORDER):
@@ -121,18 +121,18 @@ class Mailboxes:
         raise problem
 
     def change(self, action: Callable[[MailSource, int], bool]):
-        """Call `action` with a source and the request's mail_id. ApiError: it returned False, as there is no such mail.
+        """Call `action` with the source and id of the mail that the request names. ApiError if it returns False.
 
-        Without mail_sourcedb in the request, the source is the IMAP server or else the master database. No other
-        source is tried, because the same id may be another mail's there.
+        False means that there is no such mail. Without mail_sourcedb in the request, the source is the IMAP server, or
+        else the master database: no other is tried, where the id may be that of another mail.
         """
         if not any(action(source, self.call.body["mail_id"]) for source in self.requested(CHANGE_ORDER)[:1]):
             raise ApiError("mail not found")
 
     def requested(self, default: tuple[str, ...]) -> list[MailSource]:
-        """Return the source that mail_sourcedb in the request names, or without it those in `default`.
+        """Return the source that mail_sourcedb in the request names; without it, those in `default`.
 
-        Leaves out sources that the caller does not have.
+        Sources that the caller does not have are left out.
         """
         name = self.call.body.get("mail_sourcedb")
         if name and name not in self.supported:

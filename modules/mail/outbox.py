@@ -1,4 +1,4 @@
-"""The queue of the dispatch daemon: a row of outbox for each recipient, a row of faillog for each failure."""
+"""The queue of outgoing mail: the table outbox with a row for each recipient, and faillog with failed deliveries."""
 
 from peewee import BooleanField, Cast, IntegerField, TextField
 
@@ -47,9 +47,9 @@ OWN_EXPRESSIONS = each_address_table(
 
 
 def own_address(call) -> str | None:
-    """Return the address that the caller sends from by default, or None if there is no obvious one.
+    """Return the mail address from which the caller sends by default, or None if it is not clear.
 
-    That is the caller's user name, if mail to it is stored for them; otherwise their address, if they have only one.
+    It is the user name, if mail to it goes to the caller; otherwise the caller's address, if there is only one.
     """
     expressions = call.db.column(OWN_EXPRESSIONS[call.generation.number], user=call.user_name)
     addresses = [each for each in expressions if "@" in each and "%" not in each]
@@ -57,9 +57,9 @@ def own_address(call) -> str | None:
 
 
 def enqueue(call, mail: OutgoingMail) -> list[int]:
-    """Queue a mail for delivery, as the SMTP daemon would, and return the ids of its rows, one for each recipient.
+    """Put a mail into the queue, a row for each recipient, as the SMTP daemon does. Return the ids of the rows.
 
-    ApiError: the daemon would refuse the sender or a recipient.
+    ApiError if the daemon would refuse the sender or a recipient.
     """
     if len(mail.data) * len(mail.recipients) > MAX_MESSAGES * call.config.max_message:
         raise ApiError("The message is too large for so many recipients.")
@@ -77,9 +77,9 @@ def enqueue(call, mail: OutgoingMail) -> list[int]:
 
 
 def decide(call, routing: tuple, sender: Mailbox, recipients: list) -> list[dict | None]:
-    """Return the row to queue for each recipient, as the SMTP daemon would, or None if it would drop the mail.
+    """Return the row for the queue for each recipient, as the SMTP daemon would make it; None if it drops the mail.
 
-    `routing` is the router and the route for the caller's outgoing mail. ApiError: the daemon would refuse the mail.
+    `routing` is the router (what happens to the caller's mail) and its route. ApiError if the daemon would refuse it.
     """
     user_of, user = address_table(call).user_of, call.user_name
     stores = any(user_of(row) == user for each in sender.variants for row in matching_rows(call, each))

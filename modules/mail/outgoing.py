@@ -1,4 +1,4 @@
-"""A mail to be queued, and checks of its addresses that new and ready messages share."""
+"""A mail that is about to be queued, and what new and complete messages have in common: checks of addresses, Date."""
 
 from dataclasses import dataclass
 from email.utils import formatdate, make_msgid
@@ -13,7 +13,7 @@ MAX_ENTRY = 1300  # characters of an address with a name
 
 @dataclass
 class OutgoingMail:
-    """A mail to be queued: sender, recipients, and the complete message as bytes with CRLF line ends."""
+    """A mail to queue: the sender, the recipients, and the complete message as bytes with CRLF."""
 
     sender: Mailbox
     authors: list[Mailbox]  # those in From and Sender
@@ -22,7 +22,7 @@ class OutgoingMail:
 
 
 def address_list(name: str, value: str | None, config: Config) -> list[Mailbox | Group]:
-    """Parse the address list in the field `name` of a request. ApiError: an entry is not an address."""
+    """Parse the address list in the field `name` of a request. ApiError if an entry is no address."""
     if len(value or "") > config.max_recipients * MAX_ENTRY:
         raise too_many_recipients(config)
     try:
@@ -32,7 +32,7 @@ def address_list(name: str, value: str | None, config: Config) -> list[Mailbox |
 
 
 def unique_recipients(recipients: list[str]) -> list[str]:
-    """Return the recipients without duplicates, in the same order. Upper and lower case count as equal."""
+    """Return the recipients, each only once, in their order. Upper and lower case are equal."""
     unique: dict[str, str] = {}
     for address in recipients:
         unique.setdefault(address.casefold(), address)
@@ -44,14 +44,14 @@ def too_many_recipients(config: Config) -> ApiError:
 
 
 def single_address(entries: list) -> Mailbox:
-    """Return the only address of a parsed address list. ApiError: there is none, or more than one, or a group."""
+    """Return the address in a parsed list that must have exactly one. ApiError for more, none or a group."""
     if len(entries) != 1 or isinstance(entries[0], Group):
         raise ApiError("Say which address it is from.")
     return entries[0]
 
 
 def date_and_id(sender: Mailbox) -> dict[str, str]:
-    """Return the header fields Date and Message-ID for a message that `sender` sends now."""
+    """Return the headers Date and Message-ID for a message that `sender` sends now."""
     return {
         "Date": formatdate(localtime=True),
         "Message-ID": make_msgid(domain=sender.address.rpartition("@")[2]),

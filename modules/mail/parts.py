@@ -1,4 +1,4 @@
-"""The parts of a received mail: texts, attachments, and images inside its HTML."""
+"""The parts of a received mail: texts, attachments, and images in its HTML."""
 
 import base64
 import mimetypes
@@ -15,7 +15,7 @@ from .messages import SURROGATES, header, parse_message, part_text, payload, unf
 
 
 class MessageWithAttachedMail(Message):
-    """A message whose enclosed messages (message/rfc822) are not parsed, but are attachments like other files."""
+    """A parsed message in which enclosed messages (message/rfc822) are attachments like other files."""
 
     def get_content_type(self):
         return re.sub("^message/", "application/", super().get_content_type())
@@ -31,13 +31,13 @@ INERT_TYPES = re.compile(
 
 
 class Part:
-    """One part of a received mail: a text or an attachment. `number` counts from 1."""
+    """A part of a received mail: a text or an attachment. `number` counts from 1."""
 
     def __init__(self, number: int, part: Message):
         self.number, self.part = number, part
 
     def description(self) -> dict:
-        """Return what mailbox/?parts lists of the part: number, type, file name, size, and how it is used."""
+        """Return what mailbox/?parts tells about the part: number, type, file name, size, and use."""
         return {
             "part": self.number,
             "content_type": self.content_type,
@@ -48,14 +48,14 @@ class Part:
         }
 
     def file(self) -> File:
-        """Return the part as a file to download. Types that a browser could display as a page become octet-stream."""
+        """Return the part as a file to download. A type that browsers display as a page becomes octet-stream."""
         kind = self.content_type if INERT_TYPES.fullmatch(self.content_type) else "application/octet-stream"
         extension = ".eml" if kind == "message/rfc822" else mimetypes.guess_extension(kind) or ""
         return File(self.content, kind, self.filename or f"part-{self.number}{extension}")
 
     @property
     def content_type(self) -> str:
-        """Return the declared type in lower case, or application/octet-stream if it is malformed."""
+        """Return the part's type in lower case; application/octet-stream if it is invalid."""
         kind = Message.get_content_type(self.part)
         return kind if CONTENT_TYPE.fullmatch(kind) else "application/octet-stream"
 
@@ -73,7 +73,7 @@ class Part:
 
     @cached_property
     def filename(self) -> str:
-        """Return the file name that the mail declares, or "". It may contain "/" and other unsafe characters."""
+        """Return the file name that the mail gives, or "". It may contain "/" and other unsafe characters."""
         try:
             return unfold(SURROGATES.sub("\ufffd", self.part.get_filename() or ""))
         except Exception:  # the library raises many types on malformed parameters
@@ -81,12 +81,12 @@ class Part:
 
     @property
     def content_id(self) -> str:
-        """Return the Content-ID, by which the mail's HTML refers to the part, without angle brackets."""
+        """Return the Content-ID, by which the mail's HTML refers to the part, without its angle brackets."""
         return header(self.part, "content-id").strip("<> ")
 
     @property
     def attached(self) -> bool:
-        """Check whether the part is an attachment: it is marked as one, has a file name, or is not a text."""
+        """Return whether the part is an attachment: it is marked as one, has a file name, or is no text."""
         return (
             self.has_attachment_disposition
             or bool(self.filename)
@@ -99,7 +99,7 @@ class Part:
 
 
 def parts(raw: bytes) -> list[Part]:
-    """Return the texts and attachments of a mail, in their order, at most MAX_PARTS. `raw` is the whole mail."""
+    """Return the texts and attachments of a mail in their order, at most MAX_PARTS. `raw` is the whole mail."""
     message = parse_message(raw, MessageWithAttachedMail)
     leaves = (part for part in message.walk() if not part.is_multipart())
     return [Part(number, part) for number, part in enumerate(islice(leaves, MAX_PARTS), 1)]
@@ -109,7 +109,7 @@ INLINE_IMAGE = re.compile("image/(?:png|jpe?g|gif|webp|bmp)")  # none of them ca
 
 
 def html_of(mail_parts: list[Part]) -> str:
-    """Return the HTML of a mail: its text/html parts, joined by <hr>, without attached files."""
+    """Return the HTML of a mail: all text/html parts that are not attached, joined by <hr>."""
     return "<hr>".join(
         part.text
         for part in mail_parts
@@ -120,7 +120,7 @@ def html_of(mail_parts: list[Part]) -> str:
 def inline_images(mail_parts: list[Part]) -> Callable[[str], str | None]:
     """Return a function that finds the image for a cid: URL in the mail's HTML (RFC 2392).
 
-    The function takes the URL without `cid:`, and returns a data: URL with the image, or None.
+    It takes the URL without `cid:`, and returns the image as a data: URL, or None.
     """
     by_id = {
         part.content_id: part

@@ -1,4 +1,4 @@
-"""Queued mails that a caller may see, and their remote hosts without the credentials that the caller may not see."""
+"""Which queued mails a caller may see, and hiding of the passwords in their remote hosts."""
 
 import json
 
@@ -39,9 +39,9 @@ AMONG_IDS = "mail_id IN (SELECT value FROM json_each(?))"
 
 
 def has_id_among(column: Field) -> Expression:
-    """Return the SQL condition that a column equals one of the ids in the parameter `ids`, a JSON list.
+    """Return the SQL condition that a column has one of the ids in the parameter `ids`, a JSON list.
 
-    One parameter for each id could be more than a statement can have.
+    It is one parameter, since a statement may not have many thousands of them.
     """
     return column.in_(Select([fn.json_each(param("ids"))], [SQL("value")]))
 
@@ -54,10 +54,9 @@ REMOTES = PreparedQuery(
 
 
 def visible_query(generation: int, among: str, *parameters) -> PreparedQuery:
-    """Return the query for the ids of the queued mails that a user may see.
+    """Return the query for the ids of queued mails that a user may see, in schema version `generation` (8 or 9).
 
-    `among` is an SQL condition that restricts the mails to search, with its `parameters`. `generation` (8 or 9) is
-    that of the database.
+    `among` is an SQL condition that restricts them, with its `parameters`.
     """
     sql = VISIBLE_TO_USERS.format(which=among, stores=STORES[generation])
     user, delegate = param("user").value, param("delegate").value
@@ -71,9 +70,9 @@ VISIBLE_AMONG = {
 
 
 def visible_ids(call, among: list[int] | None = None) -> list[int] | None:
-    """Return the ids of the queued mails that the caller may see. None means all mails: the caller is an admin.
+    """Return the ids of queued mails that the caller may see; None for an admin, who may see all.
 
-    `among` restricts the result to these ids.
+    `among`: only ids of this list.
     """
     if call.caller.admin:
         return None
@@ -84,10 +83,10 @@ def visible_ids(call, among: list[int] | None = None) -> list[int] | None:
 
 
 def ids_with_remote(call, ids: list[int], remote: str, visible_whole_routes: set[str]) -> list[int]:
-    """Return those of the mails `ids` whose remote host equals `remote`, or ends with it if it begins with "@".
+    """Return those of `ids` whose remote host equals `remote`, or ends with it if it begins with "@".
 
-    Compares with the host as the caller sees it: otherwise a caller could find out hidden credentials by trying values
-    (docs/wire.md F44). `visible_whole_routes` are the hosts that the caller sees with credentials.
+    The host is compared as the caller may see it; otherwise they could find a hidden password by trying (docs/wire.md
+    F44). `visible_whole_routes` are the hosts that they see with passwords.
     """
     rows = call.db.rows(REMOTES, ids=json.dumps(ids))
     wanted, is_domain = remote.lower(), remote.startswith("@")
@@ -104,15 +103,15 @@ def ids_with_remote(call, ids: list[int], remote: str, visible_whole_routes: set
 def visible_remote(remote: str, visible_whole_routes: set[str] | None) -> str:
     """Return a remote host such as `user:password@host` as the caller may see it: whole, or only `host`.
 
-    `visible_whole_routes` has those that the caller sees whole; None means all.
+    `visible_whole_routes` are those that they see whole; None: all.
     """
     return remote if visible_whole_routes is None or remote in visible_whole_routes else host_of(remote)
 
 
 def without_credentials(mail: dict, visible_whole_routes: set[str] | None) -> dict:
-    """Return a queued mail without credentials that the caller may not see, in mail_remote and in its failures.
+    """Return a queued mail without passwords that the caller may not see: in mail_remote, and in its failures.
 
-    `visible_whole_routes` has the remote hosts that the caller sees with credentials; None means all.
+    `visible_whole_routes` are the remote hosts that they see with passwords; None: all.
     """
     remote = mail["mail_remote"]
     if remote is None or (host := visible_remote(remote, visible_whole_routes)) == remote:
@@ -125,9 +124,9 @@ def without_credentials(mail: dict, visible_whole_routes: set[str] | None) -> di
 
 
 def host_alone(message: str, remote: str, host: str) -> str:
-    """Return a message with the credentials of `remote` (`user:password@host`) removed, and its passwords as HIDDEN.
+    """Return an error message in which `remote` (`user:password@host`) is only `host`, and passwords are HIDDEN.
 
-    Upper and lower case count as equal. The text of `host` itself stays, even if the password occurs in it.
+    Case does not matter. The text of `host` stays, even if it contains the password.
     """
     credentials = remote.removesuffix(host).removesuffix("@")
     pieces = [piece for between in split(message, remote) for piece in split(between, host)]
@@ -137,7 +136,7 @@ def host_alone(message: str, remote: str, host: str) -> str:
 
 
 def split(text: str, separator: str) -> list[str]:
-    """Split a text at each separator, ignoring case. An empty separator does not split it."""
+    """Split a text at each separator, ignoring upper and lower case. An empty separator does not split it."""
     searched, wanted = lower(text), lower(separator)
     pieces, start = [], 0
     while wanted and (end := searched.find(wanted, start)) >= 0:
@@ -147,5 +146,5 @@ def split(text: str, separator: str) -> list[str]:
 
 
 def lower(text: str) -> str:
-    """Return a text in lower case with the same number of characters; str.lower may return more."""
+    """Return a text in lower case with as many characters as before, unlike str.lower."""
     return "".join(letter.lower()[0] for letter in text)

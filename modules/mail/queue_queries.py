@@ -1,4 +1,4 @@
-"""The statements of `queue/`: its list and counts, and the changes of mails and their failures."""
+"""The SQL queries of the module Queue: list and count queued mails, retry, bounce and delete them."""
 
 from peewee import SQL, Expression, Field, fn
 
@@ -20,17 +20,17 @@ IN_STATE = {
 
 
 def matches(column: Field) -> Expression:
-    """Return the SQL condition that a column equals the query parameter of the same name, ignoring case.
+    """Return the SQL condition that a column equals the query's parameter of the same name, in upper or lower case.
 
-    NULL matches every row. `@domain` matches all values that end with it: for this the parameter NAME_start is minus
-    its length, and otherwise 1. LIKE is not used, because `_` and `%` in a value would be wildcards.
+    NULL matches every row. `@domain` matches all values that end with it; then the parameter NAME_start is minus its
+    length, otherwise 1. LIKE is not used, since `_` and `%` in a value would be wildcards.
     """
     wanted, start = param(column.name), param(f"{column.name}_start")
     return wanted.is_null() | (fn.SUBSTR(fn.LOWER(column), start) == fn.LOWER(wanted))
 
 
 def filter_values(filters: dict[str, str | None]) -> dict[str, str | int | None]:
-    """Return the parameters for the conditions made by matches(). `filters` maps each column to the wanted value."""
+    """Return the parameters of a query that is filtered by matches(). `filters` has each column's wanted value."""
     starts = {
         f"{name}_start": -len(value) if value and value[0] == "@" else 1 for name, value in filters.items()
     }

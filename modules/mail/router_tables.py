@@ -1,4 +1,4 @@
-"""The daemons' routers (what they do with a mail): names, the routes that they need, and the tables that store them."""
+"""Routers, such as `store` or `handoff`: what the mail daemons do with a mail. Their names, routes and tables."""
 
 from peewee import TextField
 
@@ -10,7 +10,7 @@ NEED_ROUTE = ("store", "redirect", "forward", "handoff")
 
 
 class Smtpd(Model):
-    """A row of `smtpd` in database generation 9: the router and route of the mail that a user sends."""
+    """A row of `smtpd` in schema version 9: what happens to the mail that a user sends (router and route)."""
 
     smtpd_user = TextField()
     smtpd_router = TextField()
@@ -18,7 +18,7 @@ class Smtpd(Model):
 
 
 class Msa(Model):
-    """How the daemons of a generation 8 database route a user's mail: what arrives (in) and what the user sends (out)."""
+    """A row of `msa` in schema version 8: what happens to a user's incoming mail (in…) and outgoing mail (out…)."""
 
     msa_user = TextField()
     msa_inrouter = TextField()
@@ -31,10 +31,10 @@ ROUTER_TABLES = {8: Msa, 9: Smtpd}  # by generation
 
 
 def check_router(router: str, route: str | None, allowed: tuple, sentence: str, need_route=NEED_ROUTE):
-    """Raise ApiError for an unknown router, or, with the message `sentence`, for one without the route that it needs.
+    """Raise ApiError for an unknown router, or, with the message `sentence`, for one without the route it needs.
 
-    A router, such as `handoff`, is what the daemons do with a mail; a route is its argument, such as a host. The
-    daemons lose mail or crash if these are wrong (docs/wire.md F33).
+    A router, such as `handoff`, is what the daemons do with a mail; its route is, for example, a host. If they are
+    wrong, the daemons lose mail or crash (docs/wire.md F33).
     """
     if router not in allowed:
         raise ApiError(f"Unknown router {router}.", audit="Unknown router.")

@@ -1,4 +1,4 @@
-"""The answers of addresses/?test: what the SMTP daemon would do with a mail, as far as the caller may see the rows."""
+"""The answer of addresses/?test: what the SMTP daemon would do with a mail, as far as the caller may know it."""
 
 from mailapi import ApiError
 
@@ -18,7 +18,7 @@ from .routing_rules import (
 def report_inbound(call) -> dict:
     """Return what the SMTP daemon would do with a mail to the address in the request: `steps` and `decision`.
 
-    If the caller may not see the address, the answer is that it was not found.
+    If the caller may not see the address, they are as for an unknown one.
     """
     dropped: list[str] = []
     recipient = address_as_received(call.body["address_expression"], dropped)
@@ -33,8 +33,8 @@ def report_inbound(call) -> dict:
 def report_outbound(call) -> dict:
     """Return what the SMTP daemon would do with a mail from the address in the request: `steps` and `decision`.
 
-    `smtpd_user` in the request is the user who sends it; by default, the user for whom mail to the address is stored.
-    ApiError: the caller is not this user and does not manage them.
+    `smtpd_user` in the request sends it, by default the user who gets mail to this address. ApiError if the caller is
+    another user and does not manage this one.
     """
     named = call.body.get("smtpd_user") or None
     if named and named != call.user_name and not call.caller.may_act_for(named):
@@ -56,10 +56,10 @@ def report_outbound(call) -> dict:
 
 
 def visible_matches(call, sender: str, named: str | None) -> list[dict]:
-    """Return the rows of `addresses` that match a sender and that the caller may see.
+    """Return the rows of `addresses` that match the sender's address and that the caller may see.
 
-    `named` is the user who sends the mail: rows whose mail is stored for this user are visible, too. Without `named`,
-    return [] if the caller may not see the first matching row, which decides about incoming mail.
+    `named` is the user who sends the mail: rows that store mail for this user may be seen, too. Without `named`,
+    return [] if the caller may not see the first row that matches, which decides about incoming mail.
     """
     rows, user_of = matching_rows(call, sender), address_table(call).user_of
     if rows and not named and not is_visible(call, rows[0]):

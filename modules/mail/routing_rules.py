@@ -1,4 +1,4 @@
-"""Routing as in the SMTP daemon: incoming mail by recipient, outgoing by sender (docs/wire.md section 6)."""
+"""What the SMTP daemon does with a mail, by docs/wire.md section 6: incoming by recipient, outgoing by sender."""
 
 import re
 
@@ -46,29 +46,29 @@ def matching_rows(call, address: str) -> list[dict]:
 def decision(
     steps: list[str], accepted: bool = False, stored: str | None = None, queued: dict | None = None
 ) -> dict:
-    """Return the answer of addresses/?test: `steps`, the sentences that explain it, and `decision`, the outcome.
+    """Return the answer of addresses/?test: `steps` (sentences that explain it) and `decision` (the outcome).
 
-    `stored` is the user who gets the mail, `queued` the envelope of a mail that is passed on.
+    `stored` is the user who gets the mail; `queued` is the envelope of a mail that is passed on.
     """
     return {"steps": steps, "decision": {"accepted": accepted, "stored": stored, "queued": queued}}
 
 
 def envelope(remote: str | None, sender: str | None, recipient: str | None) -> dict:
-    """Return the envelope of a mail as columns of the table outbox. `remote` is the host to deliver to."""
+    """Return the envelope of a mail as columns of the table outbox. `remote` is the host to which it goes."""
     return {"mail_remote": remote, "mail_envelopefrom": sender, "mail_envelopeto": recipient}
 
 
 def rejected_or_dropped(steps: list, router: str) -> dict:
-    """Return the decision for a mail: rejected by the router `reject`, or dropped by any other (docs/wire.md F33)."""
+    """Return the decision for a mail that is rejected (router `reject`) or dropped (all others; docs/wire.md F33)."""
     if router == "reject":
         return decision([*steps, "Rejected by the router reject."])
     return decision([*steps, f"Accepted and thrown away by the router {router}."], True)
 
 
 def address_as_received(address: str, steps: list) -> str:
-    """Return an address as the SMTP daemon reads it, and append to `steps` what that changes (docs/wire.md F46).
+    """Return a mail address as the SMTP daemon reads it, without bytes beyond ASCII (docs/wire.md F46).
 
-    The daemon drops bytes beyond ASCII.
+    What that changes is added to `steps`.
     """
     if address.isascii():
         return address
@@ -97,26 +97,25 @@ DELEGATED_HANDOFF_ROUTES = {
 
 
 def host_of(route: str) -> str:
-    """Return the host in a route of the router handoff: `mx.corp.org` for `user:password@mx.corp.org`."""
+    """Return the host in the route of a handoff: `mx.corp.org` for `user:password@mx.corp.org`."""
     return as_text(route).rpartition("@")[2]
 
 
 def as_text(value: str | bytes) -> str:
-    """Return a value as text, even if another program stored it as a BLOB."""
+    """Return a value as text, also if another program has stored it as a BLOB."""
     return value if isinstance(value, str) else readable(value)
 
 
 def visible_route(call, route: str | None, user: str | None) -> str | None:
-    """Return a route such as `user:password@host` as the caller may see it: whole, or only the host.
+    """Return a route such as `user:password@host` as the caller may see it: whole if they may act for `user`.
 
-    The caller sees it whole if they may act for `user`, whose router it belongs to. `user` is None if an address has
-    it.
+    Else it is only the host. `user` is None for the route of an address.
     """
     return route if not route or call.caller.may_act_for(user) else host_of(route)
 
 
 def visible_whole_routes(call) -> set[str]:
-    """Return the handoff routes, with their credentials, of the users whom the caller manages as a delegate."""
+    """Return those handoff routes that the caller may see with passwords: of the users delegated to them."""
     if not call.caller.delegated_users:
         return set()
     queries = DELEGATED_HANDOFF_ROUTES[call.generation.number]
@@ -126,7 +125,7 @@ def visible_whole_routes(call) -> set[str]:
 def visible_routers(call, query: lists.ListQuery) -> list[dict]:
     """Return the rows of smtpd or msa that a delegate may see, or the page of them that the request asks for.
 
-    The credentials in the delegate's own row are removed, as they may not set them either.
+    Passwords in the delegate's own row are removed, as they may not set them either.
     """
     rows = lists.rows(call, query, user=call.user_name)
     for row in rows if call.user_name not in call.caller.delegated_users else ():
@@ -140,7 +139,7 @@ def visible_routers(call, query: lists.ListQuery) -> list[dict]:
 
 
 def may_hold_credentials(router: str | None, route: str) -> bool:
-    """Check whether a route may contain credentials: it is a handoff route, or was one before the router changed."""
+    """Return whether a route may contain a password: that of a handoff, or one from before the router was changed."""
     return router == "handoff" or router != "store" and ":" in as_text(route).rpartition("@")[0]
 
 
@@ -148,7 +147,7 @@ def may_hold_credentials(router: str | None, route: str) -> bool:
 
 
 def inbound(call, row: dict, sender: str | None, recipient: str) -> dict:
-    """Return what the daemon does with a mail to `recipient`, as decision() does; `row` of `addresses` matched it."""
+    """Return the decision() for an incoming mail to `recipient`, by the row of `addresses` that it matches."""
     steps = [f"Address matched: {row['address_expression']}"]
     router, route = in_router(call, row)
     if router is None:
@@ -167,9 +166,9 @@ def inbound(call, row: dict, sender: str | None, recipient: str) -> dict:
 
 
 def in_router(call, row: dict) -> tuple[str | None, str]:
-    """Return what the daemon does with mail to an address: the router, e.g. `store`, and its route or "".
+    """Return what happens to mail for an address: the router, such as `store`, and its route or "".
 
-    Router None: in database generation 8, the user of the address has no row of `msa`, which would have the router.
+    The router is None if, in schema version 8, the address's user has no row of `msa`.
     """
     if call.generation.number == 9:
         return row["address_router"], row["address_route"] or ""
@@ -191,7 +190,7 @@ def stored_decision(call, steps: list, user: str) -> dict:
 
 
 def redirect_target(route: str, recipient: str, sender: str) -> str:
-    """Return the address that a redirect route such as `(to-local)@corp.org` makes of a recipient.
+    """Return the address to which a redirect route such as `(to-local)@corp.org` sends the mail of a recipient.
 
     Placeholders: (to-local), (to-domain), (from-local), (from-domain).
     """
@@ -206,9 +205,9 @@ def redirect_target(route: str, recipient: str, sender: str) -> str:
 
 
 def out_router(call, user: str) -> tuple[str | None, str | None]:
-    """Return what the daemon does with mail from a user: the router, e.g. `handoff`, and its route, e.g. a host.
+    """Return what happens to mail from a user: the router, such as `handoff`, and its route, such as a host.
 
-    (None, None): the user may not send mail.
+    (None, None) if the user may not send mail.
     """
     rows = call.db.fetch(OUT_ROUTER_OF_USER[call.generation.number], {"user": user})[1]
     return rows[0] if rows else (None, None)
@@ -217,9 +216,9 @@ def out_router(call, user: str) -> tuple[str | None, str | None]:
 def outbound(
     steps: list, user: str, routing: tuple, stores_to_user: bool, sender: str, recipient: str | None
 ) -> dict:
-    """Return what the daemon does with a mail that a user sends to a recipient who is not local, as decision() does.
+    """Return the decision for a mail that a user sends to a recipient elsewhere, in the form that decision() returns.
 
-    `routing` is the user's out_router(). `stores_to_user`: mail to the sender's address is stored for the user.
+    `routing` is the user's router and route. `stores_to_user`: the user gets the mail to the sender's address.
     """
     router, route = routing
     if router is None:

@@ -1,4 +1,4 @@
-"""Sanitizer for HTML of received mail: the result runs no scripts, and loads nothing from other servers."""
+"""Makes the HTML of received mails harmless: no scripts, and nothing is loaded from other servers."""
 
 import re
 from collections.abc import Callable
@@ -128,7 +128,7 @@ MAX_INLINE = 8 * 1024 * 1024  # characters of all images together
 
 
 class SanitizedHTML:
-    """HTML without active or remote content, in `html`.
+    """HTML of a mail without scripts and remote content, in `html`.
 
     `complete` is False if it was cut off. `blocked` is the number of remote images that were removed.
     """
@@ -148,9 +148,9 @@ class SanitizedHTML:
         return f"data:{len(self.images)}"
 
     def filter_attribute(self, tag: str, name: str, value: str) -> str | None:
-        """Return the value that an HTML attribute may have, or None to remove the attribute.
+        """Return the value that an attribute may have, or None to remove the attribute.
 
-        Never raises: on an exception, the library nh3 would leave the attribute unchanged.
+        Never raises an exception, after which the library nh3 would leave the attribute as it is.
         """
         try:
             return self.allowed_value(name, value)
@@ -169,7 +169,7 @@ class SanitizedHTML:
         return value if PLAIN_VALUE.fullmatch(value) else None
 
     def image(self, value: str) -> str | None:
-        """Return the data: URL of an image inside the mail, or None. Remote images are counted in `blocked`."""
+        """Return a data: URL for an image that is part of the mail, else None. Counts remote images in `blocked`."""
         if REMOTE_URL.match(value):
             self.blocked += 1
             return None
@@ -184,7 +184,7 @@ class SanitizedHTML:
 
 
 def filter_style(value: str) -> str | None:
-    """Return the CSS declarations that only change the look of text and boxes, or None if there are none."""
+    """Return those CSS declarations that only change the look of text and boxes; None if there are none."""
     declarations = []
     for declaration in value[:4096].split(";"):
         name, _, setting = (part.strip() for part in declaration.partition(":"))
@@ -194,7 +194,7 @@ def filter_style(value: str) -> str | None:
 
 
 def cleaner() -> Callable:
-    """Return a function that cleans HTML with the package nh3 and our rules. ApiError: nh3 is not installed."""
+    """Return a function that makes HTML harmless, by the package nh3. ApiError if nh3 is not installed."""
     try:
         import nh3
     except ImportError as error:

@@ -1,4 +1,4 @@
-"""Search in the caller's mails by text, sender, subject, time and read state, a page at a time."""
+"""Search in the caller's mails by text, sender, subject, time and read state; results come in pages."""
 
 import re
 import time
@@ -17,7 +17,7 @@ MAX_POSITION = 100  # characters of `next`: a time as a float of 25, an id of 20
 
 
 def position(value) -> tuple | None:
-    """Read the request field `next`: time, id and source of the last mail on the page before. None: the first page."""
+    """Read the field `next`: time, id and source of the last mail on the page before. None: the first page."""
     if (value := php_text(value)) is None:
         return None
     sent, mail_id, name = value.split(" ") if len(value) <= MAX_POSITION else ("", "", "")
@@ -42,7 +42,7 @@ TERMS = {
 
 
 class Search:
-    """The terms of a search, from the request's fields. A mail must match all of them."""
+    """What to search for, from the request's fields. A mail must match all of it."""
 
     def __init__(self, terms: dict):
         self.terms = terms
@@ -51,7 +51,7 @@ class Search:
         )
 
     def in_range(self, ref: MailRef) -> bool:
-        """Check whether a mail's time is within `after` and `before`, and the mail is not on a previous page."""
+        """Return whether a mail's time is between `after` and `before`, and the mail is on no page before this one."""
         after, before, page_end = (self.terms.get(name) for name in ("after", "before", "next"))
         return (
             (after is None or ref.sent >= after)
@@ -60,7 +60,7 @@ class Search:
         )
 
     def matches(self, raw: bytes) -> bool:
-        """Check whether subject, sender and text of a mail match the search terms. `raw` is the mail."""
+        """Return whether subject, sender and text of a mail match. `raw` is the mail."""
         message = parse_headers(head(raw))
         subject, sender = normalized(header(message, "subject")), normalized(header(message, "from"))
         if self.subject not in subject or self.sender not in sender:
@@ -81,7 +81,7 @@ def normalized(value: str) -> str:
 def search(call, mailboxes: Mailboxes) -> dict:
     """Return a page of the mails that match the request, newest first, in `mails`.
 
-    `next` is the value to send for the next page, None after the last one.
+    `next` is what to send for the next page; None after the last one.
     """
     terms = Search(call.body)
     refs = mailboxes.index(call.body.get("unread"))

@@ -1,4 +1,4 @@
-"""The sources of a user's mails: the master database, and the SQLite file in users.user_database."""
+"""Sources of a user's mails: the master database, and the user's own SQLite file (users.user_database)."""
 
 import contextlib
 import json
@@ -57,14 +57,14 @@ HEADER_BYTES = 65536  # bytes of a mail that are read to find its header
 
 
 class SourceUnavailable(ApiError):
-    """A source of mails does not work at present. The answer then is a warning, with the mails of other sources."""
+    """The error for a source of mails that does not work now. The answer then has a warning, and the other mails."""
 
 
 class MailSource:
-    """A source of the caller's mails: this class is the master database (of the mail daemons), subclasses are others.
+    """A source of the caller's mails: this class is the master database, its subclasses are other ones.
 
-    A mail is a dictionary with the columns of `mailbox`, and mail_data as bytes. Every method has its own transaction,
-    so that no database is locked while mails are parsed or other sources are read.
+    A mail is a dictionary with the columns of table `mailbox`; mail_data is bytes. Each method has a transaction of
+    its own, so that no database is locked while mails are parsed or other sources read.
     """
 
     name = "master"  # mail_sourcedb
@@ -73,7 +73,7 @@ class MailSource:
         self.call, self.user = call, call.user_name
 
     def exists(self) -> bool:
-        """Check whether the caller has this source."""
+        """Return whether the caller has this source, for example a database of their own."""
         return True
 
     @contextlib.contextmanager
@@ -82,15 +82,14 @@ class MailSource:
             yield self.call.db
 
     def keys(self, only_unread: bool = False) -> list[dict]:
-        """Return mail_id and mail_submission of all mails, or of the unread ones."""
+        """Return mail_id and mail_submission (a time) of all mails, or of the unread ones."""
         with self.transaction() as db:
             return db.rows(UNREAD_KEYS if only_unread else ALL_KEYS, user=self.user)
 
     def beginnings(self, mail_ids: list[int], size: int) -> list[dict]:
-        """Return mails with their first `size` bytes; leave out those that do not exist any more.
+        """Return mails with only their first `size` bytes. Mails that do not exist any more are left out.
 
-        If `size` is at most HEADER_BYTES, a source may return only the header fields that lists, searches and threads
-        use.
+        Up to HEADER_BYTES, it may be only the header fields that lists, searches and threads use.
         """
         with self.transaction() as db:
             if not db.streams:
@@ -105,10 +104,10 @@ class MailSource:
         return rows
 
     def fetch(self, mail_id: int, mark_read: bool = False) -> dict | None:
-        """Return a whole mail, or None if it does not exist.
+        """Return a whole mail, or None if there is none.
 
-        `mark_read` also marks it as read; the returned mail still has the earlier state. Nothing is written if it is
-        marked already, and a large mail is loaded before others have to wait.
+        `mark_read`: also mark it as read, unless it is. The mail is returned as it was before. A large mail is loaded
+        before the transaction that writes, so that nobody waits for it.
         """
         with self.transaction() as db:
             mail = db.one(ONE_MAIL, user=self.user, mail_id=mail_id)
@@ -131,11 +130,11 @@ class MailSource:
             return db.value(UNREAD_COUNT, user=self.user)
 
     def close(self):
-        """Close the connections that the source has opened for the request."""
+        """Close the connections that were opened for the request."""
 
 
 class UserDatabase(MailSource):
-    """The SQLite file with the user's own mail, whose path is in users.user_database. Several users may share it."""
+    """The SQLite file with a user's own mails; its path is in users.user_database. Several users may share it."""
 
     name = "user"
 

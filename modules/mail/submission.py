@@ -1,4 +1,4 @@
-"""Messages that `services/?send` hands to the SMTP server: their fields, and who may send from which address."""
+"""Messages that `services/?send` hands to the SMTP server: the fields, and who may send from which address."""
 
 import base64
 import re
@@ -14,7 +14,7 @@ LONGEST_ENVELOPE_ADDRESS = 256  # bytes
 
 
 def envelope_address(value) -> str | None:
-    """Read an address for the SMTP envelope. ValueError: it is too long, or has white space, `<` or `>`."""
+    """Read an address for the SMTP envelope. ValueError if it is too long, or has white space, `<` or `>`."""
     value = php_text(value)
     too_long = value and len(value.encode()) > LONGEST_ENVELOPE_ADDRESS
     if value and (too_long or re.search(r"[\x00-\x20\x7f-\xa0<>\u2028\u2029]", value)):
@@ -23,7 +23,7 @@ def envelope_address(value) -> str | None:
 
 
 def envelope_addresses(value) -> list | None:
-    """Read a list of addresses for the SMTP envelope. ValueError: one is empty or malformed."""
+    """Read a list of addresses for the SMTP envelope. ValueError if one is empty or invalid."""
     addresses = list_of_text(value)
     if addresses and "" in addresses:
         raise ValueError("an address is empty")
@@ -31,7 +31,7 @@ def envelope_addresses(value) -> list | None:
 
 
 def encoding(value) -> str | None:
-    """Read the encoding of the field `message`: "base64", or None if the message is plain text."""
+    """Read the encoding of the field `message`: "base64", or None for plain text."""
     value = php_text(value)
     if value not in (None, "base64"):
         raise ValueError("unknown encoding")
@@ -42,7 +42,7 @@ MESSAGE_FIELDS = {"message": long_text, "encoding": encoding}
 
 
 def decoded_message(call) -> bytes:
-    """Return the message in the request as bytes, decoded if it is in base64."""
+    """Return the message in the request as bytes; base64 is decoded."""
     message = call.body["message"]
     if not call.body.get("encoding"):
         return message
@@ -55,8 +55,8 @@ def decoded_message(call) -> bytes:
 def may_send_from(call) -> bool:
     """Return whether the caller may send from the address `sender` in the request (docs/wire.md section 6).
 
-    The router of the caller's outgoing mail decides, as in mailbox/?send, but a mail that it drops is refused, too. A
-    caller without a user name, who works on the database file itself, may send from any address.
+    As in mailbox/?send, the router of their outgoing mail decides; a mail that it would drop is refused, too. On the
+    command line, without a user name, any address is allowed.
     """
     user, sender, user_of = call.user_name, call.body["sender"], address_table(call).user_of
     stores = any(user_of(row) == user for row in matching_rows(call, sender))
@@ -70,10 +70,9 @@ owns_sender = Rule(
 
 
 def check_authors(call, message: bytes):
-    """Raise ApiError if an author in the message's header is not an address of the caller, as mailbox/?send does.
+    """Raise ApiError if an author in the message's header is not an address of the caller.
 
-    Applies only if the router of the caller's outgoing mail is `defined`, which also refuses a header that is
-    unreadable.
+    This applies only if the router of their outgoing mail is `defined`. A header that cannot be read is refused, too.
     """
     if call.user_name is None or out_router(call, call.user_name)[0] != "defined":
         return

@@ -1,7 +1,6 @@
-"""Threads of mails, by Message-ID, In-Reply-To and References (RFC 5322 section 3.6.4).
+"""Groups mails into threads, by the headers Message-ID, In-Reply-To and References (RFC 5322 section 3.6.4).
 
-The algorithm is REFERENCES of RFC 5256 without its comparison of subjects: mails with equal subjects need not belong
-together, and anybody can choose a subject.
+The algorithm is REFERENCES of RFC 5256, but subjects are not compared: anybody can choose an equal one.
 """
 
 import re
@@ -16,9 +15,9 @@ MAX_REFERENCES = 20  # references used of one mail: the first one and the last o
 
 
 class Links:
-    """The ids in a mail's header that connect it with other mails, as hashes, because ids can be long.
+    """The message ids in a mail's header, as hashes, since they can be long.
 
-    `own` is its Message-ID; `references` are the ids of the mails that it answers.
+    `own` is that of the mail, `references` are those of the mails that it answers.
     """
 
     def __init__(self, head: bytes):
@@ -31,7 +30,7 @@ class Links:
 
 
 def list_threads(call, mailboxes: Mailboxes) -> dict:
-    """Return the caller's mails as threads, the thread with the newest mail first, in `threads`."""
+    """Return the caller's mails as `threads`, the thread with the newest mail first."""
     refs = mailboxes.index()
     oldest_first: list[MailRef] = []
 
@@ -57,8 +56,8 @@ def list_threads(call, mailboxes: Mailboxes) -> dict:
 def group_into_threads(heads: Iterable[bytes]) -> list[list[tuple[int, int]]]:
     """Group mails into threads. `heads` are the headers of the mails, oldest first.
 
-    A thread is a list of (index in `heads`, depth); an answer comes after the mail that it answers, one deeper. If two
-    mails have the same id, answers belong to the older one.
+    A thread is a list of (index in `heads`, depth). A reply follows the mail that it answers, one deeper. If two mails
+    have the same id, replies belong to the older one.
     """
     mails = [Links(head) for head in heads]
     oldest: dict[int, int] = {}  # id → index
@@ -77,12 +76,12 @@ def group_into_threads(heads: Iterable[bytes]) -> list[list[tuple[int, int]]]:
 
 
 def parent_of(index: int, mail: Links, oldest: dict[int, int]) -> int | None:
-    """Return the index of the mail that a mail answers: the last one in its references that exists, or None."""
+    """Return the index of the mail that a mail answers: the last of its references that exists. None: no mail."""
     return next((oldest[id_] for id_ in reversed(mail.references) if oldest.get(id_, index) != index), None)
 
 
 def without_cycles(parents: list[int | None]) -> list[int | None]:
-    """Set one parent to None in each cycle of mails that claim to answer one another. Changes and returns the list."""
+    """Set one parent to None in each cycle of mails that claim to answer each other. Return the changed list."""
     walk_of: dict[int, int] = {}  # index → start of the walk that visited it
     for start in range(len(parents)):
         index: int | None = start
@@ -95,7 +94,7 @@ def without_cycles(parents: list[int | None]) -> list[int | None]:
 
 
 def group_numbers(mails: list[Links]) -> list[int]:
-    """Return a number for each mail, equal for the mails of one thread: those that share an id or a reference."""
+    """Return a number for each mail. It is equal for mails of one thread, which share an id or a reference."""
     links: dict[int, int] = {}
 
     def representative(id_: int) -> int:
@@ -112,9 +111,9 @@ def group_numbers(mails: list[Links]) -> list[int]:
 
 
 def with_descendants(root: int, answers: dict) -> list[tuple[int, int]]:
-    """Return a mail and all answers to it, direct and indirect, as a list of (index, depth).
+    """Return a mail and all replies to it, direct and indirect, as a list of (index, depth).
 
-    `answers` maps the index of a mail to those of its direct answers.
+    `answers` has the indexes of the direct replies to each mail.
     """
     thread, pending = [], [(root, 0)]
     while pending:

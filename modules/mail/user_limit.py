@@ -1,4 +1,4 @@
-"""A limit for what one user may have running at the same time."""
+"""A limit for the requests of one user that run at the same time."""
 
 import contextlib
 import threading
@@ -8,14 +8,14 @@ from mailapi import ApiError
 
 
 class UserLimit:
-    """Lets at most `most` requests of a user run at the same time in this process, so that threads are left for others."""
+    """A limit of `most` requests of one user at the same time in a process, so that others find free threads."""
 
     def __init__(self, most: int):
         self.most, self.running, self.lock = most, Counter[str | None](), threading.Lock()
 
     @contextlib.contextmanager
     def of(self, user_name: str | None):
-        """Count a request of the user while a block runs; ApiError (HTTP 503) where too many run already."""
+        """Count a request of the user during a `with` block. ApiError (HTTP 503) if too many are running."""
         with self.lock:
             if self.running[user_name] >= self.most:
                 raise ApiError("Your other searches are still running. Try again.", http=503, retry_after=1)

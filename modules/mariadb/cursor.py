@@ -1,4 +1,4 @@
-"""The cursor of all connections to MariaDB and MySQL. It needs PyMySQL, so the first connection imports it."""
+"""The cursor of all connections to MariaDB and MySQL, which refuses what the server would cut off or hang up on."""
 
 from pymysql import DataError, OperationalError
 from pymysql.cursors import Cursor
@@ -7,7 +7,7 @@ from .errors import PACKET_TOO_LARGE, TOO_LONG, TRUNCATED
 
 
 class ServerCursor(Cursor):
-    """A cursor that refuses a statement which the server would shorten, or for which it would end the connection."""
+    """A cursor of PyMySQL that refuses texts which the server would shorten, and statements too long for it."""
 
     def _query(self, q):
         self.refuse_too_large(q)
@@ -17,9 +17,9 @@ class ServerCursor(Cursor):
         return rows
 
     def refuse_too_large(self, statement: str | bytes):
-        """Raise OperationalError if a statement is longer than the server's max_allowed_packet.
+        """Raise OperationalError if a statement is longer than the server's setting max_allowed_packet.
 
-        The server would end the connection.
+        The server would close the connection.
         """
         most = self.connection.max_allowed_packet - 1
         if len(statement) * 4 <= most:
@@ -30,10 +30,7 @@ class ServerCursor(Cursor):
             raise OperationalError(PACKET_TOO_LARGE, "more than max_allowed_packet")
 
     def refuse_shortened(self):
-        """Raise DataError if the server warns that it has truncated a text of the last statement.
-
-        It truncates blanks at the end of a text even in strict mode.
-        """
+        """Raise DataError if the server has cut off blanks at the end of a text. It does this even in strict mode."""
         warnings = Cursor(self.connection)
         warnings.execute("SHOW WARNINGS")
         for _, number, message in warnings.fetchall():

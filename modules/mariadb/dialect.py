@@ -1,6 +1,6 @@
-"""SQL text in the dialect of MariaDB and MySQL, translated from SQLite's, and SQLite's messages for their errors.
+"""Translation of SQL text from SQLite's dialect to that of MariaDB and MySQL, and of their errors to SQLite's.
 
-queries.py has peewee's queries in that dialect.
+queries.py does the same for queries that peewee builds.
 """
 
 import re
@@ -28,7 +28,7 @@ LOWER = re.compile(rf"\bLOWER\(({OPERAND})\)", re.IGNORECASE)
 
 @lru_cache(maxsize=1000)
 def translated(sql: str) -> str:
-    """Translate SQL text from SQLite's dialect; its n-th `?` becomes `%(n)s`, counted from 0."""
+    """Translate SQL text from SQLite's dialect to MariaDB's. Its parameters `?` become `%(0)s`, `%(1)s` and so on."""
     pieces = sql.replace("%", "%%").split("?")
     sql = pieces[0] + "".join(f"%({n})s{piece}" for n, piece in enumerate(pieces[1:]))
     for pattern, text in RULES:
@@ -45,7 +45,7 @@ def translated(sql: str) -> str:
 
 
 def fold(expression: str, letter: str) -> str:
-    """Return SQL that makes one capital letter of an expression small."""
+    """Return SQL that replaces one capital letter in an expression by the small one."""
     return f"REPLACE({expression}, '{letter}', '{letter.lower()}')"
 
 
@@ -57,9 +57,9 @@ READ_ONLY = {1290, 1792, 1836}
 
 
 def refusal(code: int, message: str, sql: str, columns_of: Callable[[str, str], list[str]]) -> str | None:
-    """Return SQLite's message for a statement that the server refused; None if SQLite has none.
+    """Return the message of SQLite for a statement that MariaDB refused; None if SQLite has none for the error.
 
-    columns_of(table, key) returns the columns of a unique key.
+    `code` and `message` are MariaDB's. columns_of(table, key) returns the columns of a unique key.
     """
     match = TABLE.match(sql)
     table = match[1] if match else ""

@@ -1,4 +1,4 @@
-"""Translation of errors of MariaDB and MySQL into the exceptions that mailapi raises for the same errors of SQLite."""
+"""Translation of errors of MariaDB and MySQL into the exceptions that mailapi raises for the same errors on SQLite."""
 
 import re
 from typing import NoReturn
@@ -25,15 +25,15 @@ from .pooled_store import PooledStore
 
 
 class ErrorTranslatingStore(PooledStore):
-    """A database on a server, whose errors are translated into exceptions of mailapi and of SQLite.
+    """A database on MariaDB or MySQL that raises the same exceptions as one on SQLite.
 
-    So the code that uses a database need not know whether it is SQLite or MariaDB.
+    Therefore the code that uses a database need not know which kind it is.
     """
 
     connection_lost: type[ApiError] = ConnectionLost
 
     def ask(self, sql: str, values: tuple | dict[str, object]):
-        """Run a statement in the server's dialect of SQL, and return the cursor."""
+        """Run a statement in MariaDB's dialect of SQL, and return the cursor."""
         cursor, statement = self.cursor(), ""
         try:
             statement = cursor.mogrify(sql, values)
@@ -43,10 +43,9 @@ class ErrorTranslatingStore(PooledStore):
         return cursor
 
     def fail(self, error: BaseException, sql: str, statement: str = "") -> NoReturn:
-        """Raise mailapi's exception for an error of the driver or the server in a statement.
+        """Raise mailapi's exception for an error that a statement caused. (For a COMMIT, use commit_failure.)
 
-        `sql` is the statement. `statement` is what was sent to the server, with the values in it. For an error in a
-        COMMIT, call `commit_failure`.
+        `sql` is the statement in SQLite's dialect, `statement` what was sent to the server, with its values.
         """
         import pymysql
 
@@ -69,10 +68,9 @@ class ErrorTranslatingStore(PooledStore):
         raise Unusable(self.what) from error
 
     def refuse(self, error: Exception, sql: str, statement: str):
-        """Raise the exception that SQLite would lead to, such as for a violated constraint; return if there is none.
+        """Raise the exception that SQLite would raise, as for a violated constraint; return if there is none.
 
-        `error` is the server's. `sql` is the statement in SQLite's dialect, `statement` what was sent, with the
-        values in it.
+        `error` is the server's. `sql` is the statement in SQLite's dialect, `statement` what was sent to the server.
         """
         import pymysql
 
@@ -88,9 +86,9 @@ class ErrorTranslatingStore(PooledStore):
             raise StateFailure(sentence) if self.is_state else kind(sentence) from error
 
     def drop_connection(self, error: BaseException) -> NoReturn:
-        """Close this thread's connection after an error, and raise mailapi's exception for the error.
+        """Close this thread's connection after an error, and raise mailapi's exception for it.
 
-        The connection must not be used again: its next answer might be that to the failed statement.
+        The connection cannot be used any more: the next answer on it may belong to the failed statement.
         """
         import pymysql
 
@@ -106,9 +104,9 @@ class ErrorTranslatingStore(PooledStore):
         raise (Unreachable if timed_out else self.connection_lost)(self.what) from error
 
     def commit_failure(self, error: Exception) -> Exception:
-        """Return mailapi's exception for an error in a COMMIT.
+        """Return mailapi's exception for an error during a COMMIT: CommitLost, as it may have taken effect.
 
-        It is CommitLost, since the outcome is unknown, unless the server says that it did not commit.
+        Another exception, if the server says that it did not commit.
         """
         if code(error) in UNDONE:
             return TransactionRolledBack()
@@ -118,7 +116,7 @@ class ErrorTranslatingStore(PooledStore):
         return CommitLost(self)
 
     def columns_of(self, table: str, key: str) -> list[str]:
-        """Return the names of the columns of a unique key. The server is asked once for each key."""
+        """Return the names of the columns of a unique key. They are read from the server only once."""
         if (table, key) not in self.keys:
             cursor = self.ask(
                 "SELECT COLUMN_NAME FROM information_schema.STATISTICS WHERE TABLE_SCHEMA = DATABASE()"
@@ -129,10 +127,10 @@ class ErrorTranslatingStore(PooledStore):
         return self.keys[table, key]
 
     def duplicate(self, statement: str) -> tuple[int, str] | None:
-        """Return error number and message if a statement would add a duplicate, or None.
+        """Return the error number and message for a duplicate that a statement would insert; None if there is none.
 
-        `statement` was refused because of a missing parent row (foreign key). SQLite reports a duplicate rather than
-        a missing parent; MySQL 9 does not. The statement is run again without foreign keys, and then undone.
+        The server has refused the statement for a missing parent row (foreign key), where SQLite would report the
+        duplicate. So it is tried again without foreign keys, and undone.
         """
         import pymysql
 

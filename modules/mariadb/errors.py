@@ -1,4 +1,4 @@
-"""Error numbers of MariaDB and MySQL by their meaning, and the exceptions that mailapi raises for them."""
+"""The error numbers of MariaDB and MySQL, by what they mean, and the exceptions that mailapi raises for them."""
 
 from mailapi import ApiError, CommitOutcomeUnknown, TransactionRolledBack
 
@@ -33,15 +33,15 @@ NO_SUCH_LETTERS = 1267  # a text has letters that the character set of a column 
 
 
 def code(error: BaseException) -> int:
-    """Return the error number of an exception of PyMySQL, such as 1062; 0 if the exception has none."""
+    """Return the error number in an exception of PyMySQL, such as 1062; 0 if it has none."""
     first = next(iter(error.args), None)
     return first if isinstance(first, int) else 0
 
 
 class Unreachable(ApiError):
-    """The error for a database server that is down, hangs or refuses the log-in.
+    """The error for a database server that is down, hangs or refuses the log-in (HTTP 503).
 
-    `what` is the database in the message, such as "state database". The log has the server's own message.
+    `what` names the database in the message, such as "state database". The log has the server's own message.
     """
 
     def __init__(self, what: str):
@@ -49,9 +49,9 @@ class Unreachable(ApiError):
 
 
 class Unusable(ApiError):
-    """The error for a database that lacks something which mailapi needs, such as a table or a privilege.
+    """The error for a database that lacks what mailapi needs, such as a table or a privilege (HTTP 500).
 
-    `what` is the database in the message, such as "state database". The log has the server's own message.
+    `what` names the database in the message, such as "state database". The log has the server's own message.
     """
 
     def __init__(self, what: str):
@@ -59,7 +59,7 @@ class Unusable(ApiError):
 
 
 class NoSuchLetters(Unusable):
-    """The error for a text with letters that a column's character set lacks, so that no row can contain it."""
+    """The error for searching a text with letters that the column's character set does not have: no row matches."""
 
 
 class Unfit(ApiError):
@@ -70,7 +70,7 @@ class Unfit(ApiError):
 
 
 class ConnectionLost(TransactionRolledBack):
-    """The error for a connection that was lost before the commit. The server rolls the transaction back."""
+    """The error for a connection that broke before the commit, so that the server rolls the transaction back."""
 
     def __init__(self, what: str):
         super().__init__()
@@ -78,7 +78,7 @@ class ConnectionLost(TransactionRolledBack):
 
 
 class CommitLost(CommitOutcomeUnknown):
-    """The error for a connection that was lost during a commit. Nobody knows whether the server committed."""
+    """The error for a connection that broke during a commit. Nobody knows whether the server has committed."""
 
     def __init__(self, store):
         super().__init__(
@@ -90,7 +90,7 @@ class CommitLost(CommitOutcomeUnknown):
 
 
 class TooLarge(ApiError):
-    """The error for a statement longer than `most` bytes, the server's setting max_allowed_packet."""
+    """The error for a statement of more than `most` bytes, the server's setting max_allowed_packet (HTTP 413)."""
 
     def __init__(self, most: int):
         super().__init__(

@@ -1,4 +1,4 @@
-"""Opening of connections to the servers of a `mysql://` URL, set up so that SQL means what it means to SQLite."""
+"""Connects to the database servers of a `mysql://` URL, and sets each session up so that SQL works as on SQLite."""
 
 import math
 import os
@@ -39,10 +39,10 @@ HOST = re.compile(r"(?:\[([0-9a-fA-F:]+)\]|([^:\[\]]+))(?::(\d{1,5}))?")
 
 
 class Link:
-    """The database servers that a `mysql://` URL names. `open` connects to the first of them that serves.
+    """The database servers that a `mysql://` URL names. `open` connects to the first one that works.
 
-    `what` is the database in messages, such as "state database". `key` is the key in config.py that has the URL.
-    `schema` is SQL for SQLite: the first connection creates its tables in the state database (sessions and audit).
+    `what` names the database in messages, such as "state database". `key` is the setting that has the URL. `schema` is
+    the SQL for SQLite that creates the tables of a state database; None for other databases.
     """
 
     isolation = "REPEATABLE-READ"
@@ -55,9 +55,9 @@ class Link:
         self.hanging: dict[int, float] = {}  # number of a host → monotonic time until which it is skipped
 
     def read_options(self, url: str, key: str) -> dict:
-        """Return PyMySQL's options for the URL. The item `hosts` has those that differ from host to host.
+        """Convert the URL to options of PyMySQL, and return them. The item `hosts` has those of each host.
 
-        Set `self.most`, the maximum number of connections, from the URL's option max_connections.
+        Also sets `most`, the largest number of connections, from max_connections in the URL.
         """
         try:
             parts = urlsplit(url)
@@ -75,9 +75,9 @@ class Link:
         return options
 
     def open(self, patient: bool = False):
-        """Return a new connection to the first host that accepts one. Raise Unreachable or Unusable if none does.
+        """Connect to the first host that accepts, and return the connection. Unreachable or Unusable if none does.
 
-        A patient connection has no time limit for statements.
+        `patient`: statements on the connection may take any time.
         """
         import pymysql
 
@@ -99,7 +99,10 @@ class Link:
         raise (Unusable if refused else Unreachable)(self.what)
 
     def open_to(self, host: dict, patient: bool):
-        """Return a new connection to one host, prepared for statements. `host` has PyMySQL's options for it."""
+        """Connect to one host, set up the session, and return the connection. `host` has PyMySQL's options for it.
+
+        `patient`: statements on the connection may take any time.
+        """
         import pymysql
 
         from .cursor import ServerCursor
@@ -124,7 +127,7 @@ class Link:
     def prepare(self, connection, patient: bool):
         """Set the session variables of a new connection, and create missing tables.
 
-        A patient connection gets no time limits for statements.
+        `patient`: statements on the connection may take any time.
         """
         cursor = connection.cursor()
         cursor.execute(f"SHOW VARIABLES WHERE Variable_name IN {SERVER_VARIABLES}")
@@ -142,9 +145,9 @@ class Link:
         self.make_tables(connection)
 
     def settings(self, variables: dict[str, str]) -> dict[str, str]:
-        """Return the session variables to set, such as {"sql_notes": "1"}. The values are SQL.
+        """Return the session variables to set and their values in SQL, such as {"sql_notes": "1"}.
 
-        `variables` are those that the server has, with their values.
+        `variables` are those of the server that were asked for, with their values.
         """
         isolation = (
             "transaction_isolation" if "transaction_isolation" in variables else "tx_isolation"
@@ -163,47 +166,56 @@ class Link:
         return settings
 
     def limits(self, variables: dict[str, str]) -> dict[str, str]:
-        """Return the session variables that limit the time of a statement and of a transaction without statements.
+        """Return the session variables that limit the time of statements and of idle transactions, and their values.
 
-        With them the server frees the locks of a mailapi process that died or lost its network. `variables` are
-        those that the server has, with their values.
+        The server then releases the locks of a process that died. `variables` are those of the server, with their
+        values.
         """
         limits = {"max_statement_time": LONGEST_STATEMENT, "idle_transaction_timeout": LONGEST_PAUSE}
         return {name: str(limit) for name, limit in limits.items() if name in variables}
 
     def make_tables(self, connection):
-        """Create the missing tables of the state database and, in a Galera cluster, the table mailapi_turn.
-
-        In a cluster, transactions that write lock a row of mailapi_turn, so that they run one after the other.
-        """
-        if self.tables_made or not (self.schema or connection.in_cluster):
+        """Create missing tables, once in a process. If another process does so at the same time, try again."""
+        if self.tables_made or not self.needs_tables(connection):
             return
         import pymysql
 
-        wait_for(connection, LONGEST_SILENCE)
+        wait_for(connection, self.longest_silence)
         for left in reversed(range(10)):
             try:
-                tables.add_state_tables(connection, self.schema or "")
+                self.create_tables(connection)
                 break
             except pymysql.MySQLError as error:
                 if code(error) not in UNDONE or not left:
                     raise
-                time.sleep(random.uniform(0, 0.1))  # another instance creates them, too
+                time.sleep(random.uniform(0, 0.1))
         self.tables_made = True
+
+    def needs_tables(self, connection) -> bool:
+        """Return whether mailapi creates tables in the database: in a state database or a Galera cluster."""
+        return bool(self.schema or connection.in_cluster)
+
+    def create_tables(self, connection):
+        """Create the missing tables of a state database and, in a Galera cluster, the table mailapi_turn.
+
+        In a cluster, each transaction that writes first locks a row of mailapi_turn, so that they run one after the
+        other.
+        """
+        tables.add_state_tables(connection, self.schema or "")
 
 
 def is_refusal(number: int) -> bool:
-    """Return whether an error number means that a server which works has refused something.
+    """Return whether an error means that a working server refused something, for example for a missing privilege.
 
-    Such a refusal, for example of a missing privilege (1142), stays until an administrator changes something.
+    It will refuse it again until an administrator changes something. `number` is the error number.
     """
     return 1000 <= number < 2000 and number not in LOST | UNDONE | BUSY_NUMBERS
 
 
 def conversions() -> dict:
-    """Return PyMySQL's functions that convert column values, changed for DECIMAL: to int, or else to float.
+    """Return PyMySQL's functions that convert column values, with one for DECIMAL: to int if possible, else float.
 
-    MariaDB's SUM() returns DECIMAL, SQLite's an integer.
+    MariaDB's SUM() returns DECIMAL, where SQLite returns an integer.
     """
     from pymysql.constants import FIELD_TYPE
     from pymysql.converters import conversions
@@ -214,9 +226,9 @@ def conversions() -> dict:
 
 
 def hosts(named: str, unix_socket: str | None) -> list[dict]:
-    """Return PyMySQL's options for each host of a URL.
+    """Return PyMySQL's options for each host in a URL.
 
-    `named` are the hosts as in the URL, such as "db1,db2:3307". A `unix_socket` takes precedence over them.
+    `named` is the URL's list of hosts, such as "db1,db2:3307". A `unix_socket` has precedence over it.
     """
     if unix_socket:
         return [{"unix_socket": unix_socket}]
@@ -224,7 +236,7 @@ def hosts(named: str, unix_socket: str | None) -> list[dict]:
 
 
 def host_options(named: str) -> dict:
-    """Return PyMySQL's options for a host such as "db2:3307". Raise ConfigError if it cannot be read."""
+    """Return PyMySQL's options for one host, such as "db2:3307". Raise ConfigError if it is invalid."""
     match = HOST.fullmatch(named)
     if not match or int(match[3] or 1) not in range(1, 65536):
         raise ConfigError(

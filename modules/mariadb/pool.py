@@ -1,4 +1,4 @@
-"""A pool of connections to a database server, which threads share. A connection is tested before it is used again."""
+"""A pool of connections to a database server, shared by threads. An idle one is tested before it is used again."""
 
 import contextlib
 import threading
@@ -13,16 +13,16 @@ PROMPT = 2  # seconds in which a working server answers a ping
 
 
 class Pool:
-    """Up to `most` connections, each lent to one thread at a time. `connect` opens a new connection."""
+    """A pool of at most `most` connections. The function `connect` opens a new one."""
 
     def __init__(self, connect: Callable, most: int):
         self.connect, self.places = connect, threading.BoundedSemaphore(most)
         self.idle: deque = deque()
 
     def take(self):
-        """Lend the calling thread a connection: one that no thread uses, or else a new one.
+        """Lend the calling thread an idle connection, or else a new one.
 
-        Raise ApiError if all are lent, and none is returned within WAIT seconds.
+        ApiError (HTTP 503) if all are lent, and none comes back within WAIT seconds.
         """
         if not self.places.acquire(timeout=WAIT):
             raise ApiError(BUSY, http=503, retry_after=1)
@@ -33,10 +33,10 @@ class Pool:
             raise
 
     def take_idle(self):
-        """Return a connection that no thread uses and whose server still answers, or None.
+        """Return an idle connection whose server still answers, or None.
 
-        If a connection gets no answer, all idle connections are closed: if the server hangs, each test costs PROMPT
-        seconds.
+        If one gets no answer, all idle connections are closed: testing each would take PROMPT seconds if the server
+        hangs.
         """
         with contextlib.suppress(IndexError):  # there is none, or another thread took the last
             connection = self.idle.pop()
@@ -47,7 +47,7 @@ class Pool:
         return None
 
     def give_back(self, connection, usable: bool):
-        """Take back a connection that was lent. Close it unless it is usable and without a transaction."""
+        """Take back a connection that was lent. Keep it if it is `usable` and in no transaction, else close it."""
         if (
             usable
             and connection.open
@@ -60,21 +60,21 @@ class Pool:
         self.places.release()
 
     def forget(self):
-        """Close all connections that are not lent."""
+        """Close all idle connections."""
         with contextlib.suppress(IndexError):
             while True:
                 discard(self.idle.pop())
 
 
 def in_transaction(connection) -> bool:
-    """Return whether the server has an open transaction on a connection."""
+    """Return whether a connection has an open transaction on the server."""
     from pymysql.constants.SERVER_STATUS import SERVER_STATUS_IN_TRANS
 
     return bool(connection.server_status & SERVER_STATUS_IN_TRANS)
 
 
 def answers(connection) -> bool:
-    """Return whether the server answers a ping on a connection within PROMPT seconds."""
+    """Return whether the server answers a ping over this connection within PROMPT seconds."""
     wait_for(connection, PROMPT)
     try:
         connection.ping(reconnect=False)
@@ -85,11 +85,11 @@ def answers(connection) -> bool:
 
 
 def wait_for(connection, seconds: int | None):
-    """Set the seconds that a read from the server may take before it times out; None for any time."""
+    """Set how many seconds to wait for an answer of the server before the read fails; None: for any time."""
     connection._read_timeout = seconds  # from which PyMySQL sets the socket's timeout before each read
 
 
 def discard(connection):
-    """Close a connection, even if it is broken or closed already."""
+    """Close a connection, which may be broken or closed already."""
     with contextlib.suppress(Exception):  # closed already
         connection.close()

@@ -1,4 +1,4 @@
-"""A database on a server, whose connections threads take from a pool."""
+"""The base class of databases on a server: a thread takes a connection from the pool, and gives it back."""
 
 import os
 from typing import Any
@@ -10,7 +10,7 @@ from .pool import Pool
 
 
 class ServerConnection(ThreadConnection):
-    """A thread's connection to a database on a server, and the state of its transaction."""
+    """The connection of a thread to a database on a server, and the state of its transaction."""
 
     connection: Any = None  # PyMySQL's
     process = 0  # the id of the process that opened the connection
@@ -20,18 +20,18 @@ class ServerConnection(ThreadConnection):
 
 
 class PooledStore(Store):
-    """A database on a server. Each thread takes a connection from a pool when it needs one.
+    """A database on a server. A thread takes a connection from the pool when it needs one.
 
-    Requests give the connection back at their end.
+    It is given back at the end of the request.
     """
 
     opened: ServerConnection
 
     def use(self, path: str, link: Link, is_state: bool):
-        """Set the attributes; subclasses call it in their constructors.
+        """Set the attributes of a new object; subclasses call this in their constructors.
 
-        `path` is the database's URL or name. `link` opens connections. `is_state` tells that it is mailapi's state
-        database, which has the sessions and the audit.
+        `path` is the database's URL or name, `link` opens connections. `is_state`: it is the state database, in which
+        mailapi stores sessions and the audit.
         """
         self.path, self.what, self.is_state = path, link.what, is_state
         self.link, self.open = link, link.open
@@ -41,7 +41,7 @@ class PooledStore(Store):
 
     @property
     def pool(self) -> Pool:
-        """This process's pool of connections. A forked child gets its own, since the parent uses the old one."""
+        """Return the pool of connections of this process. After a fork, the child gets a pool of its own."""
         here = os.getpid()
         if here not in self.pools:
             self.pools.setdefault(here, Pool(self.link.open, self.link.most))  # only one, if threads race
@@ -50,7 +50,7 @@ class PooledStore(Store):
         return self.pools[here]
 
     def connect(self):
-        """Return this thread's connection; take one from the pool if the thread has none."""
+        """Return this thread's connection. If it has none, take one from the pool."""
         opened = self.opened
         if opened.process != os.getpid():
             opened.connection, opened.process, opened.begun = None, os.getpid(), False
@@ -69,14 +69,14 @@ class PooledStore(Store):
         self.close(usable=True)
 
     def lose(self):
-        """Close this thread's connection after an error, and note that its transaction was rolled back."""
+        """Close this thread's connection after an error, by which its transaction is rolled back."""
         self.opened.undone = True
         self.close(usable=False)
 
     def cursor(self):
         """Return a cursor on this thread's connection.
 
-        Raise TransactionRolledBack if the server has rolled back the transaction that the thread is in.
+        TransactionRolledBack if the server has rolled back the current transaction.
         """
         if self.opened.begun and self.opened.undone:
             raise TransactionRolledBack()  # further statements would not be in the transaction

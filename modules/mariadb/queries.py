@@ -1,4 +1,4 @@
-"""peewee's queries as SQL of MariaDB and MySQL that means the same as SQLite's; dialect.py does it for SQL text."""
+"""Translation of queries that peewee builds into SQL of MariaDB and MySQL; dialect.py translates SQL text."""
 
 import re
 from collections.abc import Callable
@@ -12,7 +12,7 @@ from .dialect import translated
 
 
 class ServerSQL(SQL):
-    """SQL text that MariaDB gets as it is; other SQL text is in SQLite's dialect and is translated."""
+    """SQL text in MariaDB's dialect, which is not translated. (Other SQL text is in SQLite's dialect.)"""
 
 
 # A pattern has no escape character in SQLite. ESCAPE '' would mean \ to MariaDB, so it is NUL, which no text has.
@@ -25,20 +25,21 @@ def arguments(function: Function) -> tuple:
 
 
 def renamed(name: str) -> Callable[[Function], Node]:
-    """Return the function that makes a call of the server's function out of one of SQLite's."""
+    """Return a function that replaces a call of a SQLite function by one of MariaDB's function `name`."""
     return lambda function: Function(name, arguments(function))
 
 
 def in_lower_case(value) -> Node:
-    """Return a value with A to Z in lower case, as SQLite's LOWER makes it; the server's changes more letters."""
+    """Return SQL that converts A to Z to lower case, like SQLite's LOWER. (MariaDB's LOWER converts more letters.)"""
     letters = [(ServerSQL(f"'{letter}'"), ServerSQL(f"'{letter.lower()}'")) for letter in ascii_uppercase]
     return reduce(lambda folded, pair: fn.REPLACE(folded, *pair), letters, value)
 
 
 def like(expression: Expression) -> Node:
-    """Return SQLite's LIKE, which ignores the case of A to Z only.
+    """Return SQL that works as LIKE in SQLite, which ignores the case of A to Z only.
 
-    The server's LCASE ignores more, but is faster: it leaves few rows to the exact comparison.
+    It compares by the server's LCASE first, which ignores more, but is fast: few rows are left for the exact
+    comparison.
     """
     value, pattern = expression.lhs, expression.rhs
     fast = (fn.LCASE(value), LIKE, fn.LCASE(pattern), WITHOUT_ESCAPE)
@@ -47,7 +48,7 @@ def like(expression: Expression) -> Node:
 
 
 def listed(function: Function) -> Node:
-    """Return the table of the whole numbers in a JSON list, in the column `value`."""
+    """Return SQL for a table with the numbers in a JSON list, one in each row, in the column `value`."""
     path = ServerSQL("'$[*]' COLUMNS (value BIGINT PATH '$')")
     return NodeList((fn.JSON_TABLE(*arguments(function), path), ServerSQL("AS listed")))
 
@@ -61,7 +62,7 @@ FUNCTIONS: dict[str, Callable[[Function], Node]] = {
 
 
 def server_text(text: SQL) -> ServerSQL:
-    """Translate SQL text; ValueError where the server's needs a parameter twice."""
+    """Translate SQL text to MariaDB's dialect. ValueError if a parameter would have to be repeated or moved."""
     sql = translated(text.sql)
     numbers = re.findall(r"%\((\d+)\)s", sql)
     if numbers != [str(number) for number in range(len(numbers))]:
@@ -70,7 +71,7 @@ def server_text(text: SQL) -> ServerSQL:
 
 
 def server_node(node):
-    """Return what means to the server what a node of a query means to SQLite."""
+    """Translate a part of a peewee query, such as a function call, to MariaDB's dialect."""
     if type(node) is SQL:
         return server_text(node)
     if isinstance(node, Function):
@@ -85,19 +86,19 @@ def server_node(node):
 
 
 class ServerContext(peewee.Context):
-    """Writes a query down, node by node."""
+    """The peewee class that writes a query as SQL, with each part translated to MariaDB's dialect."""
 
     def sql(self, obj):
         return super().sql(server_node(obj))
 
 
 class ServerDialect(peewee.SqliteDatabase):
-    """The names and parameters of PyMySQL under sql_mode ANSI_QUOTES; it only compiles queries."""
+    """A peewee database that only compiles queries, to MariaDB's dialect and to parameters for PyMySQL."""
 
     param = "%s"
     context_class = ServerContext
 
     def conflict_statement(self, on_conflict, query):
-        """Return how an INSERT begins that replaces or ignores rows with the same key."""
+        """Return the beginning of an INSERT that replaces or ignores rows whose key exists already."""
         begins = {"REPLACE": "REPLACE", "IGNORE": "INSERT IGNORE"}
         return ServerSQL(begins[on_conflict._action])

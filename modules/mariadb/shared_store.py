@@ -1,4 +1,4 @@
-"""A MariaDB database that another program writes, too: that of `mailserver` or `apiserver` in config.py."""
+"""A MariaDB database that other programs write to, as well: that of the setting `mailserver` or `apiserver`."""
 
 import contextlib
 
@@ -6,18 +6,18 @@ import peewee
 
 from mailapi import log
 
+from . import tables
 from .errors import NO_SUCH_LETTERS, NoSuchLetters, Unfit, Unreachable, code
 from .link import Link
-from .pool import wait_for
 from .store import ServerStore
 from .url import read_url
 
 
 class SharedLink(Link):
-    """The server of a database whose tables and settings belong to another program.
+    """The server of a database that other programs write to, as well.
 
-    `key` is the key in config.py that has the URL. An answer may take `deadline` seconds. `schema` is SQL for
-    MariaDB: the first connection creates its tables.
+    `key` is the setting that has the URL. A statement may take `deadline` seconds. `schema` is SQL in MariaDB's
+    dialect that creates mailapi's own tables in it, if any.
     """
 
     isolation = "READ-COMMITTED"
@@ -27,38 +27,34 @@ class SharedLink(Link):
         self.longest_silence = deadline
 
     def read_options(self, url: str, key: str) -> dict:
-        """Return PyMySQL's options for the URL. The item `hosts` has those of its only host."""
+        """Convert the URL to options of PyMySQL, and return them. The item `hosts` has those of the only host."""
         options = read_url(url, key)
         host = {name: options.pop(name) for name in ("host", "port", "unix_socket") if name in options}
         return options | {"hosts": [host]}
 
     def limits(self, variables: dict[str, str]) -> dict[str, str]:
-        """Return no session variables with time limits: `longest_silence`, the driver's time limit, is shorter."""
+        """Return {}: the server need not limit the time of statements, since `longest_silence` limits it here."""
         return {}
 
-    def make_tables(self, connection):
-        """Create the tables of `schema`, unless the database has the last of them, Sequences.
+    def needs_tables(self, connection) -> bool:
+        return bool(self.schema)
+
+    def create_tables(self, connection):
+        """Run the statements of `schema`, unless its last one, which inserts rows into Sequences, was run before.
 
         MariaDB cannot create several tables in one transaction.
         """
-        statements = [part for part in self.schema.split(";\n") if part.strip()]
-        if self.tables_made or not statements:
-            return
-        wait_for(connection, self.longest_silence)
-        cursor = connection.cursor()
-        cursor.execute("SHOW TABLES")
-        if "Sequences" not in {row[0] for row in cursor.fetchall()}:
-            for statement in statements:
-                cursor.execute(statement)
-        self.tables_made = True
+        if not tables.has_rows(connection, "Sequences"):
+            for statement in filter(str.strip, self.schema.split(";\n")):
+                connection.cursor().execute(statement)
 
 
 class SharedStore(ServerStore):
-    """A database on MariaDB that another program writes, too.
+    """A database on MariaDB that other programs write to, as well.
 
-    `url` is its `mysql://` URL, and `key` the key in config.py that has it, which answers name. No wait is longer
-    than `deadline` seconds. Each statement sees what other programs have committed before it. Callers compare names
-    in Python, because the columns may ignore case. A thread has a connection only during a transaction.
+    `url` is its `mysql://` URL, `key` the setting that has it. No statement may take more than `deadline` seconds.
+    Each sees what other programs have committed before. A thread has a connection only during a transaction. Columns
+    may ignore case, so that callers must compare names in Python.
     """
 
     connection_lost = Unreachable  # not repeated here: the caller may have changed another database, too
@@ -68,11 +64,10 @@ class SharedStore(ServerStore):
 
     @contextlib.contextmanager
     def transaction(self, lock_type: str = "IMMEDIATE"):
-        """Return a context manager that commits at the end of its block, or rolls back after an error.
+        """Return a context manager for a transaction: commit at its end, or roll back after an error.
 
-        With lock_type "DEFERRED" the block has a connection but no transaction, so that each statement sees what is
-        committed by then. The connection goes back to the pool after the block, unless a change is prepared on it
-        (two-phase commit).
+        lock_type "DEFERRED" is for reading without a transaction: each statement sees what is committed by then. The
+        connection goes back to the pool afterwards, unless a change is prepared on it (two-phase commit).
         """
         try:
             if lock_type == "DEFERRED":
@@ -86,23 +81,19 @@ class SharedStore(ServerStore):
                 self.release()
 
     def take_turn(self):
-        """Do nothing. Transactions that write need not wait for each other: callers lock the rows they need."""
+        """Do nothing: here, transactions that write may run at the same time. They lock the rows that they need."""
 
     def rows(self, query, **values) -> list[dict]:
-        """Return the rows of a query as dictionaries.
-
-        There are none for a text with letters that the column's character set lacks.
-        """
+        """Return the rows of a query as dictionaries; [] for a text with letters that the column cannot store."""
         try:
             return super().rows(query, **values)
         except NoSuchLetters:
             return []
 
     def refuse(self, error: Exception, sql: str, statement: str):
-        """Raise the exception for a statement that the server refused; return for other errors than these.
+        """Raise the exception for a violated constraint, or for a value that its column cannot store (Unfit).
 
-        They are a violated constraint, with the server's own message, and a value that does not fit its column
-        (Unfit).
+        For any other error of the server, return.
         """
         import pymysql
 

@@ -1,4 +1,4 @@
-"""A master or state database on MariaDB or MySQL, or on a Galera cluster, with the methods of the core's Store."""
+"""A master or state database on MariaDB, MySQL or a Galera cluster, with the same methods as one on SQLite."""
 
 import contextlib
 import itertools
@@ -39,10 +39,10 @@ STORE_METHODS = {
 
 
 class ServerStore(ErrorTranslatingStore):
-    """A database on MariaDB or MySQL that only mailapi writes. `url` is its `mysql://` URL.
+    """A database on MariaDB or MySQL that only mailapi writes to. `url` is its `mysql://` URL.
 
-    If the URL names several hosts, the first that serves is used. With `schema`, SQL for SQLite, the database is
-    mailapi's state database (sessions and audit), and the first connection creates its tables.
+    If the URL has several hosts, the first one that works is used. `schema` is the SQL for SQLite that creates the
+    tables of a state database; None for a master database.
     """
 
     streams = encodes_json = False
@@ -56,20 +56,20 @@ class ServerStore(ErrorTranslatingStore):
     # Transactions
 
     def identity(self) -> object:
-        """Return a value that only this database has: its URL."""
+        """Return the URL, which identifies the database."""
         return self.path
 
     def transaction(self, lock_type: str = "IMMEDIATE") -> contextlib.AbstractContextManager:
-        """Return a context manager that commits at the end of its block, or rolls back after an error.
+        """Return a context manager for a transaction: commit at its end, or roll back after an error.
 
-        `lock_type` is "IMMEDIATE" for a transaction that writes, "DEFERRED" for one that only reads.
+        `lock_type` is "IMMEDIATE" if the transaction writes, "DEFERRED" if it only reads.
         """
         return Transaction(self, lock_type)
 
     def take_turn(self):
-        """Wait until no other transaction writes: lock the one row that all of them lock first.
+        """Wait until no other transaction writes, by locking a row that each of them locks first.
 
-        In a Galera cluster, change the row: other nodes do not see that it is locked for reading.
+        In a Galera cluster the row is changed, because other nodes do not see that it is locked.
         """
         name = "writer" if self.is_state else "master"
         if self.opened.connection.in_cluster:
@@ -82,9 +82,9 @@ class ServerStore(ErrorTranslatingStore):
             self.run("SELECT value FROM meta WHERE \"key\" = 'schema_version' FOR UPDATE")
 
     def commit(self, writes: bool = True):
-        """Commit this thread's transaction. Raise what `commit_failure` returns if that fails.
+        """Commit this thread's transaction. If that fails, raise the exception that `commit_failure` returns.
 
-        The failure of a transaction that only reads (`writes` is False) is ignored.
+        `writes` False: it has only read, so that a failure does not matter.
         """
         try:
             self.opened.connection.commit()
@@ -97,10 +97,10 @@ class ServerStore(ErrorTranslatingStore):
                 raise self.commit_failure(error) from error
 
     def run_with_retry(self, work: Callable):
-        """Call a function and return its result. Call it again if the server has rolled its transaction back.
+        """Return work(), and call it again if the server has rolled back its transaction, for example for a deadlock.
 
-        All effects of the function must be in one transaction, which, for example, a deadlock can undo. The attempts
-        end after WAIT seconds; a call within another call, also of another store, ends with the outer one.
+        All effects of `work` must be in one transaction. It is repeated for WAIT seconds at most; for calls within a
+        call, the time of the outer one counts.
         """
         outer = getattr(RETRY, "deadline", None)
         RETRY.deadline = outer or time.monotonic() + WAIT
@@ -120,17 +120,17 @@ class ServerStore(ErrorTranslatingStore):
     # Queries
 
     def execute(self, query, **values):
-        """Run a query, a prepared one with its values, and return the cursor."""
+        """Run a query and return the cursor. values: by parameter name, for a PreparedQuery."""
         sql, bind = self.compile(query)
         return self.send(sql, tuple(map(sendable, bind(values))) if bind else ())
 
     def run(self, sql: str, parameters=()):
-        """Run a statement in SQLite's dialect of SQL, and return the cursor. PRAGMA statements do nothing."""
+        """Run a statement in SQLite's dialect of SQL, and return the cursor. A PRAGMA does nothing."""
         values = {str(number): sendable(value) for number, value in enumerate(parameters)}
         return self.send(translated(sql), values)
 
     def send(self, sql: str, values: tuple | dict[str, object]):
-        """Run a statement in the server's dialect of SQL, and return the cursor."""
+        """Run a statement in MariaDB's dialect of SQL, and return the cursor."""
         if self.opened.trace:
             self.opened.trace(sql)
         if sql.startswith("PRAGMA"):
@@ -143,7 +143,7 @@ class ServerStore(ErrorTranslatingStore):
             return self.ask(sql, values)  # safe: it was not in a transaction
 
     def execute_many(self, query, rows: list[dict]):
-        """Run a prepared query once for each row; `rows` have the values of its parameters."""
+        """Run a prepared query for each dictionary of parameter values in `rows`."""
         sql, bind = self.compile(query)
         if self.opened.trace:
             self.opened.trace(sql)
@@ -155,15 +155,15 @@ class ServerStore(ErrorTranslatingStore):
             self.fail(error, sql)
 
     def fetch(self, query, values: dict) -> tuple:
-        """Run a prepared query, and return the cursor and all rows. `values` are those of its parameters."""
+        """Run a query, and return the cursor and all rows. `values` are a prepared query's parameters, by name."""
         cursor = self.execute(query, **values)
         return cursor, cursor.fetchall()
 
     def next(self, column: peewee.Field) -> int:
-        """Return the lowest number that an AUTO_INCREMENT column has never had, at most HIGHEST.
+        """Return the next number for an AUTO_INCREMENT column, one that it never had; at most HIGHEST.
 
-        The table's rows are read, too, because InnoDB's counter does not see a number that an UPDATE has set.
-        Numbers above HIGHEST, in rows of an older version, are ignored.
+        InnoDB's counter does not notice a number that an UPDATE has set, so that the rows are read, too. Numbers above
+        HIGHEST, from older versions of mailapi, are ignored.
         """
         table, name = column.model._meta.table_name, column.column_name
         counter = tables.counter(self.run(f'SHOW CREATE TABLE "{table}"').fetchone()[1])
@@ -174,7 +174,7 @@ class ServerStore(ErrorTranslatingStore):
 
 
 def sendable(value: object) -> object:
-    """Return a value in a type that PyMySQL accepts."""
+    """Convert a value to a type that PyMySQL accepts."""
     return bytes(value) if isinstance(value, memoryview) else value
 
 

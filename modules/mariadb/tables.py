@@ -1,4 +1,4 @@
-"""Creation of tables on MariaDB or MySQL from a schema for SQLite, with the same names."""
+"""Creates the tables of a SQLite schema on MariaDB or MySQL: types of columns, keys and indexes."""
 
 import contextlib
 import re
@@ -16,7 +16,7 @@ TABLES = "SELECT name FROM sqlite_master WHERE type = 'table' AND name NOT LIKE 
 
 @dataclass(frozen=True)
 class Column:
-    """A column as SQLite's schema declares it."""
+    """A column of a table, as the SQLite schema declares it."""
 
     name: str
     type: str
@@ -25,7 +25,7 @@ class Column:
 
 
 class Table:
-    """A table of a SQLite database: its columns, keys and indexes, and the CREATE TABLE statement for MariaDB."""
+    """A table of a SQLite database, with its columns, keys and indexes, from which MariaDB's CREATE TABLE is made."""
 
     def __init__(self, connection: sqlite3.Connection, name: str):
         def pragma(what: str, of: str = name):
@@ -60,11 +60,11 @@ class Table:
 
     @property
     def key(self) -> str:
-        """The name of the column that identifies a row: the integer primary key, or else the hidden column `rowid`."""
+        """Return the name of the column that identifies a row: the integer primary key, or else the hidden `rowid`."""
         return self.number or "rowid"
 
     def type_of(self, column: Column) -> str:
-        """Return the type of a column on MariaDB, such as "VARCHAR(255)"."""
+        """Return the type that a column has on MariaDB, such as "VARCHAR(255)"."""
         if column.name == "mail_data":
             return "LONGBLOB"  # bytes in any charset, which SQLite has as TEXT (docs/wire.md section 7)
         if column.type in TYPES:
@@ -77,7 +77,7 @@ class Table:
         return "MEDIUMTEXT"
 
     def definition(self, collation: str) -> str:
-        """Return the CREATE TABLE statement for MariaDB. `collation` is that of all text columns."""
+        """Return MariaDB's CREATE TABLE statement for the table. `collation` is for all text columns."""
         lines = [] if self.number else ["rowid BIGINT NOT NULL AUTO_INCREMENT INVISIBLE PRIMARY KEY"]
         lines += [self.line(column) for column in self.columns]
         lines += [f"UNIQUE KEY ({quoted(key)})" for key in self.unique]
@@ -94,7 +94,7 @@ class Table:
         )
 
     def line(self, column: Column) -> str:
-        """Return a column's line in the CREATE TABLE statement, such as '"name" VARCHAR(255) NOT NULL'."""
+        """Return the line of a column in MariaDB's CREATE TABLE, such as '"name" VARCHAR(255) NOT NULL'."""
         if column.name == self.number:
             return f'"{column.name}" BIGINT NOT NULL AUTO_INCREMENT PRIMARY KEY'
         default = column.default
@@ -112,9 +112,9 @@ class Table:
         )
 
     def indexed(self, name: str) -> str:
-        """Return a column's name as an index lists it, such as '"name"' or '"name"(191)'.
+        """Return a column as MariaDB's indexes name it: '"name"', or '"name"(191)' if the text may be long.
 
-        Of a text that may be long, an index has only the first PREFIX characters.
+        An index then has only the first PREFIX characters of the text.
         """
         kind = self.type_of(next(column for column in self.columns if column.name == name))
         return f'"{name}"' + (f"({PREFIX})" if kind in ("MEDIUMTEXT", "VARCHAR(512)") else "")
@@ -125,25 +125,25 @@ def quoted(names: list[str]) -> str:
 
 
 def tables(connection: sqlite3.Connection) -> list[Table]:
-    """Return the tables of a SQLite database, in the order of their creation."""
+    """Return the tables of a SQLite database in the order in which they were created."""
     return [Table(connection, row[0]) for row in connection.execute(TABLES).fetchall()]
 
 
 def collation(server) -> str:
-    """Return the collation by which the server compares texts byte for byte, including blanks at the end."""
+    """Return the collation of this server by which texts are compared byte for byte, with blanks at their ends."""
     return "utf8mb4_nopad_bin" if "MariaDB" in server.get_server_info() else "utf8mb4_0900_bin"
 
 
 @contextlib.contextmanager
 def model(schema: str):
-    """Yield an empty SQLite database in memory that has the tables of a schema, for a `with` block."""
+    """Create a SQLite database in memory with the tables of a schema, for a `with` block."""
     with contextlib.closing(sqlite3.connect(":memory:")) as connection:
         connection.executescript(schema)
         yield connection
 
 
 def create(server, schema: sqlite3.Connection):
-    """Create on a server the tables of a SQLite database that it does not have yet, and all views; copy no rows.
+    """Create those tables and views of a SQLite database that the server does not have, without their rows.
 
     `server` is a connection to it.
     """
@@ -155,9 +155,9 @@ def create(server, schema: sqlite3.Connection):
 
 
 def add_state_tables(server, schema: str):
-    """Create the missing tables of the state database, and insert the rows that the schema inserts.
+    """Create the missing tables of a state database on the server, with the rows that the schema inserts.
 
-    `server` is a connection. `schema` is SQL for SQLite.
+    `server` is a connection to it. `schema` is SQL for SQLite.
     """
     cursor = server.cursor()
     cursor.execute("SHOW TABLES")
@@ -170,9 +170,9 @@ def add_state_tables(server, schema: str):
 
 
 def insert_rows(server, source: sqlite3.Connection, verb: str = "INSERT"):
-    """Insert all rows of a SQLite database into the server's tables of the same names, in one transaction.
+    """Copy all rows of a SQLite database into the tables of the same names on a server, in one transaction.
 
-    `server` is a connection. `verb` is INSERT, or INSERT IGNORE to skip rows that exist.
+    `server` is a connection to it. `verb` is INSERT, or INSERT IGNORE to leave out rows whose key exists.
     """
     cursor = server.cursor()
     server.begin()
@@ -183,17 +183,16 @@ def insert_rows(server, source: sqlite3.Connection, verb: str = "INSERT"):
 
 
 def counter(statement: str) -> int:
-    """Return the next number of a table's AUTO_INCREMENT column.
+    """Return the next AUTO_INCREMENT number of a table, as SHOW CREATE TABLE has it.
 
-    `statement` is the result of SHOW CREATE TABLE. MySQL's information_schema has the number, too, but up to a day
-    old.
+    `statement` is the result of SHOW CREATE TABLE. MySQL's information_schema may be a day old.
     """
     match = re.search(r"^\).*? AUTO_INCREMENT=(\d+)", statement, re.MULTILINE)
     return int(match[1]) if match else 1
 
 
 def has_rows(server, table: str) -> bool:
-    """Return whether the database of a connection has a table, and the table has a row."""
+    """Return whether a database has a table with at least one row. `server` is a connection to the database."""
     cursor = server.cursor()
     cursor.execute("SHOW TABLES LIKE %s", (table,))
     return bool(cursor.fetchall()) and bool(cursor.execute(f'SELECT 1 FROM "{table}" LIMIT 1'))

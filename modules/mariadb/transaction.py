@@ -1,4 +1,4 @@
-"""A transaction on a database server."""
+"""A transaction on a database server: begin, commit and rollback."""
 
 import peewee
 
@@ -8,10 +8,10 @@ from .pool import in_transaction
 
 
 class Transaction:
-    """A context manager that commits the statements of its block together, or rolls all of them back.
+    """A context manager for a transaction: commit at the end of the block, or roll back after an error.
 
-    A transaction that only reads (lock_type "DEFERRED") sees one state of the database. Transactions that write run
-    one after the other, as on SQLite, so that rows they have read do not change before they commit.
+    With lock_type "DEFERRED" it only reads, and sees the database as of one moment. Those that write run one after the
+    other, as on SQLite: what they have read does not change before they commit.
     """
 
     def __init__(self, store, lock_type: str):
@@ -43,7 +43,7 @@ class Transaction:
         self.store.commit(self.writes)
 
     def end(self):
-        """Roll back what was not committed. After a commit, do nothing."""
+        """Roll back, unless the transaction was committed."""
         opened, self.store.opened.begun = self.store.opened, False
         if opened.connection and in_transaction(opened.connection):
             try:

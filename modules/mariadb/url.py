@@ -1,4 +1,4 @@
-"""`mysql://` URLs of config.py, as options for PyMySQL."""
+"""Converts `mysql://` URLs in config.py to options of PyMySQL."""
 
 from collections.abc import Iterable
 
@@ -20,10 +20,10 @@ OPTIONS = {
 
 
 def read_url(url: str, key: str, also: Iterable[str] = ()) -> dict:
-    """Return the options with which PyMySQL connects to the database of a `mysql://` URL.
+    """Return PyMySQL's options for connecting to the database of a `mysql://` URL.
 
-    `key` is the key in config.py that has the URL, for messages. `also` are names of further options that the URL
-    may have. Raise ConfigError, without the password in its message, for any other URL.
+    `key` is the setting that has the URL, for error messages. `also` names further options that are allowed in the
+    URL. ConfigError for any other URL; the message does not have its password.
     """
     from playhouse.db_url import parse
 

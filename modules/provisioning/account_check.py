@@ -1,4 +1,4 @@
-"""The part of `mailapi check` about accounts and the mail server. With `--repair` it also repairs them."""
+"""Part of `mailapi check`: the records of accounts, and the mail server's database; `--repair` corrects them."""
 
 from collections.abc import Iterator
 
@@ -14,10 +14,10 @@ USERS_WITH_PASSWORD_AND_ADDRESS = PreparedQuery(
 
 
 def check_ledger(module, repair: bool) -> Iterator[tuple[bool | None, str]]:
-    """Check that every account has a user, and that the services have created all their service accounts.
+    """Check that every account belongs to a user and exists at its servers.
 
-    Yield pairs of a result and a sentence: True is a success, False a problem, None a remark. `module` is the module
-    `accounts`. `repair` deletes accounts without a user, and lets the services try again.
+    Yield a result (True: good, False: an error, None: a remark) and a sentence. `module` is the module Account.
+    `repair`: delete accounts without a user, and let the servers try again what has failed.
     """
     ledger, users, taken_over = module.ledger, set(module.app.db.column(ALL_USERS)), []
     users |= {row["user_name"] for row in module.external_users()}
@@ -50,21 +50,20 @@ def check_ledger(module, repair: bool) -> Iterator[tuple[bool | None, str]]:
 
 
 def is_taken_over(account: dict) -> bool:
-    """Return whether another program than mailapi created an account.
+    """Return whether another program created an account, and not mailapi.
 
-    `account` is a row of Ledger.rows. mailapi stores a row of ServiceAccounts for each of its services, other
-    programs do not.
+    `account` is a row of Ledger.rows. Only mailapi stores rows of ServiceAccounts with it.
     """
     ours = {service["kind"] for service in account["services"]}
     return not ours or any(account[k.column] is not None and kind not in ours for kind, k in KINDS.items())
 
 
 def check_mailserver(mailserver, repair: bool) -> Iterator[tuple[bool, str]]:
-    """Check that the mail server's database can be read, is complete, and has no unfinished changes.
+    """Check that the mail server's database can be read, agrees with table `users`, and has no unfinished changes.
 
-    Yield pairs of a result and a sentence: True is a success, False a problem. An unfinished change was prepared,
-    but neither committed nor rolled back (two-phase commit); `repair` finishes it. Users with a password and an
-    address as their name should be in both `users` and the mail server's database.
+    Yield a result (True: good, False: an error) and a sentence. A crash can leave a change prepared, but neither
+    committed nor rolled back (two-phase commit): `repair` finishes it. A user with a password and an address as name
+    should be in both databases.
     """
     with mailserver.store.transaction("DEFERRED"):
         mailserver.store.one(READ_COLUMNS)

@@ -1,6 +1,6 @@
-"""The store of accounts: which services (mail, contacts, calendar) each user has, and whether they are set up.
+"""The records of accounts: which users have mail, contacts and calendar at which servers, and if these exist already.
 
-An account belongs to one user, and has a service account for each kind of service.
+A user has one account, with a service account for each of the three kinds.
 """
 
 import time
@@ -34,7 +34,7 @@ from .account_tables import (
 
 
 def open_own_store(config: Config) -> Store | None:
-    """Open the database for accounts that `apiserver` in config.py names. Return None if `apiserver` is not set."""
+    """Return the database that the setting `apiserver` names for the records of accounts; None if it names none."""
     if is_url(config.apiserver):
         from ..mariadb.shared_store import SharedStore
 
@@ -45,10 +45,10 @@ def open_own_store(config: Config) -> Store | None:
 
 
 class Ledger:
-    """Reads and writes the tables that record which users have accounts for mail, contacts and calendar.
+    """The tables that record which users have accounts for mail, contacts and calendar, and how to change them.
 
-    The tables are in the database that `apiserver` in config.py names, or else in mailapi's own state database. `urls`
-    maps each kind of account to the URL of its service.
+    They are in the database that the setting `apiserver` names, or else in the state database. `urls` has the server's
+    URL for each kind.
     """
 
     def __init__(self, app, urls: dict[str, str]):
@@ -57,7 +57,7 @@ class Ledger:
 
     @property
     def state_schema(self) -> str:
-        """Return the SQL that creates the tables of accounts in the state database; "" if they are not there."""
+        """Return the SQL that creates these tables in the state database; "" if they are in another database."""
         return "" if self.own_store else SQLITE_SCHEMA
 
     @property
@@ -70,22 +70,22 @@ class Ledger:
             return self.find_exactly(user_name)
 
     def find_exactly(self, user_name: str) -> dict | None:
-        """Return a user's row of Accounts, or None if the user has no account. The caller has begun a transaction.
+        """Return a user's row of Accounts, or None. Upper and lower case differ, although the database may ignore it.
 
-        Python compares the names, because the database may ignore their case.
+        Call it in a transaction.
         """
         rows = self.store.rows(FIND_ACCOUNT, user=user_name)
         return next((row for row in rows if row["Name"] == user_name), None)
 
     def services(self, account: dict) -> dict[str, dict]:
-        """Return the rows of ServiceAccounts that belong to an account, by kind: mail, contacts or calendar."""
+        """Return the rows of ServiceAccounts of an account, by kind: mail, contacts or calendar."""
         rows = self.store.rows(FIND_SERVICES, idAccount=account["idAccount"])
         return {row["kind"]: row for row in rows}
 
     def rows(self, names: list[str] | None = None) -> list[dict]:
-        """Return the accounts of these users, or of all users for None, ordered by name.
+        """Return the accounts of the users named (None: of all), sorted by name.
 
-        An account is its row of Accounts with one more key: `services`, a list of its rows of ServiceAccounts.
+        An account is its row of Accounts, with `services` added: the list of its rows of ServiceAccounts.
         """
         services: dict[int, list] = {}
         with self.store.transaction("DEFERRED"):
@@ -99,10 +99,10 @@ class Ledger:
 
     @repeated
     def enter(self, user_name: str, mask: int, id_users: int | None) -> tuple[dict, list[str]]:
-        """Give a user an account, and in it a service account for each kind in `mask`, unless they exist.
+        """Record an account for a user, with a service account for each kind in `mask`, unless they exist already.
 
-        Return the account and those kinds that the caller must now create at their services. `mask` is a sum of the
-        bits in KINDS, such as 1 for mail. `id_users` is the new account's idUsers, by default the next free number.
+        Return the account, and the kinds that the caller has to create at their servers now. `mask` is a sum of 1
+        (mail), 2 (calendar) and 4 (contacts). `id_users` is the account's idUsers; by default the next free number.
         """
         with self.store.transaction():
             self.store.execute(LOCK_ACCOUNTS)
@@ -113,9 +113,9 @@ class Ledger:
             ]
 
     def is_complete(self, user_name: str, mask: int) -> bool:
-        """Return whether `enter` would change nothing: the user has an account with all kinds in `mask`.
+        """Return whether a user has an account and its service accounts exist at their servers: nothing is left to do.
 
-        This needs no lock, unlike `enter`, and is true at every log-in of a user except the first.
+        `mask` is the sum of the wanted kinds: 1 mail, 2 calendar, 4 contacts. Needs no lock, unlike `enter`.
         """
         with self.store.transaction("DEFERRED"):
             account = self.find_exactly(user_name)
@@ -126,17 +126,17 @@ class Ledger:
         )
 
     def needs_attempt(self, kind: str, service: dict | None) -> bool:
-        """Return whether a service must still create a service account, or must do so again because its URL changed.
+        """Return whether a service account has to be created at its server: for the first time, or at a new URL.
 
-        `service` is the row of ServiceAccounts, or None if there is no such row yet.
+        `service` is its row of ServiceAccounts; None if it has none yet.
         """
         url = self.urls.get(kind)
         return service is None or url is not None and (service["state"] != "ok" or service["url"] != url)
 
     def add(self, user_name: str, id_users: int | None) -> dict:
-        """Insert an account without service accounts, and return its row. Raise ApiError for a too long user name.
+        """Insert an account without service accounts, and return its row. ApiError if the user name is too long.
 
-        `id_users` is the account's idUsers, by default the next free number.
+        `id_users` is its idUsers; by default the next free number.
         """
         if len(user_name) > LONGEST_TEXT:
             raise ApiError(f"A user name of more than {LONGEST_TEXT} characters has no account.")
@@ -147,16 +147,15 @@ class Ledger:
         return account
 
     def next_number(self, sequence: str) -> int:
-        """Return the next number of a sequence, "idUsers" or "idServiceAccount", and store that it is used."""
+        """Take the next number of a sequence, "idUsers" or "idServiceAccount", and return it."""
         self.store.execute(ADVANCE_SEQUENCE, name=sequence)
         return self.store.value(LAST_NUMBER, name=sequence)
 
     def claim(self, account: dict, kind: str, service: dict | None) -> bool:
-        """Give an account a service account of one kind. Return whether the caller must create it at the service.
+        """Record that an account gets a service account. Return whether the caller has to create it at the server now.
 
-        `service` is the row of ServiceAccounts, or None if there is none yet. The caller must not create the service
-        account if the service has it, if another log-in is creating it at the moment, or if no such service is
-        configured.
+        False if the server has it already, if another log-in is creating it at the moment, or if config.py has no such
+        server. `service` is its row of ServiceAccounts; None if it has none yet.
         """
         column, url, now = KINDS[kind].column, self.urls.get(kind), int(time.time())
         if account[column] is None:
@@ -181,7 +180,7 @@ class Ledger:
 
     @repeated
     def record_outcome(self, account: dict, kind: str, error: str | None):
-        """Store whether a service created its service account: `error` is the reason why not, or None."""
+        """Store whether a service account was created at its server. `error` is why not; None if it was."""
         with self.store.transaction():
             self.store.execute(
                 SET_OUTCOME,
@@ -193,7 +192,7 @@ class Ledger:
 
     @repeated
     def activate(self, user_name: str, active: bool) -> bool:
-        """Allow (or, with active=False, refuse) a user's log-ins. Return False if the user has no account."""
+        """Let a user log in, or lock the user out (active=False). Return False if the user has no account."""
         with self.store.transaction():
             account = self.find_exactly(user_name)
             if account:
@@ -202,7 +201,7 @@ class Ledger:
 
     @repeated
     def delete(self, user_name: str) -> bool:
-        """Delete a user's account with its service accounts from the tables. Return False if there was none."""
+        """Delete the record of a user's account and its service accounts. Return False if there was none."""
         with self.store.transaction():
             account = self.find_exactly(user_name)
             if account:
@@ -212,8 +211,8 @@ class Ledger:
 
 
 def wanted_kinds(account: dict, mask: int) -> list[str]:
-    """Return the kinds of service (mail, contacts, calendar) that an account should have.
+    """Return which kinds of service account an account should have: mail, contacts, calendar.
 
-    They are those in `mask`, a sum of the bits in KINDS, and those for which the account has a number already.
+    They are those in `mask` (1 mail, 2 calendar, 4 contacts), and those for which it has a number already.
     """
     return [kind for kind, k in KINDS.items() if k.bit & mask or account[k.column] is not None]

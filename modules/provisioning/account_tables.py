@@ -1,4 +1,4 @@
-"""The tables of accounts, to which a user's first log-in adds rows, and the prepared queries on them."""
+"""The tables that record users' accounts for mail, contacts and calendar at other servers, and the queries on them."""
 
 from collections.abc import Sequence
 from dataclasses import dataclass
@@ -9,7 +9,7 @@ from mailapi import Model, PreparedQuery, Store, param
 
 
 class Accounts(Model):
-    """A user's account, with the numbers of the user's service accounts for mail, contacts and calendar."""
+    """A user's account, with the numbers of its service accounts for mail, contacts and calendar."""
 
     idAccount = IntegerField()
     idUsers = IntegerField()
@@ -25,7 +25,7 @@ class Accounts(Model):
 
 
 class ServiceAccounts(Model):
-    """A service account: what a user has at one service, such as a mailbox, and whether it exists there."""
+    """What an account has at one server, such as a mailbox, and whether it exists there yet."""
 
     idServiceAccount = IntegerField()
     idAccount = IntegerField()
@@ -40,9 +40,9 @@ class ServiceAccounts(Model):
 
 
 class Sequences(Model):
-    """The last number that each sequence has given out.
+    """The last number that was taken from each sequence of numbers.
 
-    Log-ins lock these rows, so that two log-ins at the same time do not get the same number.
+    Transactions lock its rows, so that no number is taken twice.
     """
 
     name = TextField()
@@ -61,8 +61,8 @@ CREATE TABLE IF NOT EXISTS ServiceAccounts (idServiceAccount INTEGER PRIMARY KEY
     UNIQUE (idAccount, kind));
 CREATE TABLE IF NOT EXISTS Sequences (name {text} PRIMARY KEY, last INTEGER NOT NULL);
 INSERT {ignore} INTO Sequences SELECT 'idServiceAccount', COALESCE(MAX({greatest}(COALESCE(idMailAccount, 0),
-    COALESCE(idContactAccount, 0), COALESCE(idCalendarAccount, 0))), 0) FROM Accounts;
-INSERT {ignore} INTO Sequences SELECT 'idUsers', COALESCE(MAX(idUsers), 0) FROM Accounts;
+    COALESCE(idContactAccount, 0), COALESCE(idCalendarAccount, 0))), 0) FROM Accounts
+    UNION ALL SELECT 'idUsers', COALESCE(MAX(idUsers), 0) FROM Accounts;
 """
 SQLITE_SCHEMA = SCHEMA.format(
     auto="INTEGER PRIMARY KEY AUTOINCREMENT", text="TEXT", ignore="OR IGNORE", greatest="MAX"
@@ -103,9 +103,9 @@ FIND_SERVICES = PreparedQuery(
 
 
 class AmongQuery:
-    """A query for the rows whose `column` has one of several values (IN in SQL).
+    """A prepared query for the rows whose `column` has one of several values (in SQL: IN).
 
-    It is prepared for 1, 20 and 999 values, so that calls with other numbers of values need no new statement.
+    It is prepared for 1, 20 and 999 values, so that other numbers of values need no new statement.
     """
 
     SIZES = (1, 20, 999)
@@ -115,7 +115,7 @@ class AmongQuery:
         self.queries: dict[int, PreparedQuery] = {}
 
     def rows(self, store: Store, values: Sequence | None) -> list[dict]:
-        """Return the rows with one of these values; all rows if `values` is None or has more than 999 items."""
+        """Return the rows that have one of the values. None, or more than 999 values: return all rows."""
         if values is None or len(values) > self.SIZES[-1]:
             return store.rows(self.all)
         size = next(size for size in self.SIZES if size >= len(values))

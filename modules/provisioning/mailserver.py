@@ -1,4 +1,4 @@
-"""The mail server's own database of users, which verifies their log-ins and is changed together with table `users`."""
+"""The mail server's own database of users: it verifies their log-ins, and is changed together with table `users`."""
 
 import hashlib
 import hmac
@@ -29,13 +29,13 @@ HOME = "/var/atmail/users/{}/{}/{}/{}"
 def home(user_name: str) -> str:
     """Return the folder for a user's mail, such as /var/atmail/users/a/b/c/bob@example.org.
 
-    The three letters are the first hex digits of the name's MD5.
+    a, b and c are the first hex digits of the name's MD5.
     """
     return HOME.format(*hashlib.md5(user_name.encode(), usedforsecurity=False).hexdigest()[:3], user_name)
 
 
 class MailServer:
-    """The mail server's table `accounts`, which verifies log-ins and gets the changes of users."""
+    """The mail server's database of users (its table `accounts`), for log-ins and for changes of users."""
 
     def __init__(self, app):
         from ..mariadb.shared_store import SharedStore
@@ -50,19 +50,19 @@ class MailServer:
             return self.find_exactly(user_name)
 
     def find_exactly(self, user_name: str) -> dict | None:
-        """Return a user's row of the mail server's table `accounts`, or None. The caller has begun a transaction.
+        """Return a user's row of the mail server's table `accounts`, or None. Upper and lower case differ.
 
-        Python compares the names, because the database may ignore their case.
+        Call it in a transaction. Python compares the names, since the database may ignore case.
         """
         rows = self.store.rows(FIND_ACCOUNT, user=user_name)
         return next((row for row in rows if row["username"] == user_name), None)
 
     def credentials(self, user_name: str, logging_in: bool, shut_out: bool) -> dict | None:
-        """Return a user's stored password, and the function that verifies it; None if only `users` has the user.
+        """Return a user's stored password and the function that verifies it. None: log in by table `users` instead.
 
-        `logging_in` is False when a session or token is checked, without a password. `shut_out` means that an admin
-        has refused the user's log-ins. For an unknown, disabled or shut out user, the returned function accepts no
-        password but takes as long as for a wrong one (docs/wire.md F18).
+        `logging_in` is False if a session or token is used. `shut_out`: an admin has locked the user out. If the user
+        is unknown, disabled or locked out, the function accepts no password, but takes as long as for a wrong one
+        (docs/wire.md F18).
         """
         if logging_in:
             self.two_phase.resolve_in_doubt()
@@ -81,10 +81,9 @@ class MailServer:
         return SHUT_OUT | {"verify": lambda password, _: password_schemes.verify(password, stored) and False}
 
     def other_password(self, user_name: str) -> str | None:
-        """Return the stored password of some other user; for the same name always the same user's.
+        """Return the stored password of some user, always the same one for the same `user_name`.
 
-        An unknown user's log-in is verified against it, so that it takes as long as that of an existing user
-        (docs/wire.md F18).
+        An unknown user's log-in is checked against it, to take as long as that of an existing user (docs/wire.md F18).
         """
         share = int.from_bytes(hmac.digest(self.key, user_name.encode(), "sha256")[:6]) / 2**48
         with self.store.transaction("DEFERRED"):
@@ -104,11 +103,10 @@ class MailServer:
             ]
 
     def on_user_change(self, call, change: str, user_name: str, password: str | None) -> Participant | None:
-        """Prepare a change of a user in the mail server's database, or return None if it needs no change there.
+        """Prepare a change of a user in the mail server's database (two-phase commit). None if it needs no change.
 
-        `change` is what mailapi does to the user in its table `users`: "add", "delete" or "set_password". The two
-        changes are committed one after the other (two-phase commit). None is returned for a user whom the mail
-        server lacks, and if an admin adds, without a password, a user whom it has.
+        `change` is what is done in table `users`: "add", "delete" or "set_password". No change is needed for a user
+        whom the mail server does not have, nor if an admin adds, without a password, a user whom it has.
         """
         with self.store.transaction("DEFERRED"):
             self.two_phase.resolve_locked()
@@ -122,9 +120,9 @@ class MailServer:
             return self.two_phase.prepare(call.db, query, values, password)
 
     def new_row(self, user_name: str) -> dict:
-        """Return the values for a new user's row of the mail server's table `accounts`.
+        """Return the values of a new row in the mail server's table `accounts`.
 
-        Raise ApiError if the name is not a mail address, is taken, or has a domain that the mail server lacks.
+        ApiError if the name is no mail address, exists already, or is in a domain that the mail server does not have.
         """
         if (
             not NAME.fullmatch(user_name)

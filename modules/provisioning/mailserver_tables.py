@@ -1,4 +1,4 @@
-"""The mail server's tables of users and domains, and the prepared queries on them."""
+"""The mail server's tables of users and domains, and the queries on them."""
 
 from peewee import DateTimeField, IntegerField, TextField, fn
 
@@ -6,7 +6,7 @@ from mailapi import Model, PreparedQuery, param
 
 
 class MailAccounts(Model):
-    """A user of the mail server: the columns of its table `accounts` that mailapi reads or writes."""
+    """A user of the mail server: those columns of its table `accounts` that mailapi uses."""
 
     accountId = IntegerField()
     createdByUserId = IntegerField()

@@ -1,4 +1,4 @@
-"""Passwords in the form in which mail servers store them: the name of a scheme and a hash, {SCHEME}HASH."""
+"""Hashes of passwords as mail servers store them: {SCHEME}HASH, such as {SSHA256}… or {SHA512-CRYPT}…."""
 
 import base64
 import binascii
@@ -16,10 +16,7 @@ STORED = re.compile(r"\{([A-Z0-9-]{1,20})\}([!-~]+)")
 
 
 def make(password: str | None) -> str:
-    """Return the form in which a mail server stores a password: {SSHA256} and a salted hash.
-
-    None means a random password, with which nobody can log in.
-    """
+    """Return the salted hash of a password, in the scheme {SSHA256}. None: of a random password that nobody knows."""
     salt = secrets.token_bytes(32)
     password = password or secrets.token_urlsafe(32)
     digest = hashlib.sha256(password.encode() + salt).digest()
@@ -27,9 +24,9 @@ def make(password: str | None) -> str:
 
 
 def verify(password: str, stored: str | None) -> bool:
-    """Return whether a password matches the stored form, such as "{SSHA256}…" or "{SHA512-CRYPT}$6$…".
+    """Return whether a password is the stored one, such as "{SSHA256}…" or "{SHA512-CRYPT}$6$…".
 
-    An unsupported scheme matches no password, but takes as long as a supported one.
+    No password fits an unsupported scheme; the answer takes as long as for a supported one.
     """
     match = STORED.fullmatch(stored or "")
     scheme, value = match.groups() if match else ("", "")
@@ -42,10 +39,10 @@ def verify(password: str, stored: str | None) -> bool:
 
 
 def split_digest(value: str, make_digest: Callable) -> tuple[bytes, bytes]:
-    """Decode base64, and split it into a digest and the salt after it.
+    """Decode a hash in base64 and return it in two parts: the digest, and the salt that follows it.
 
-    `make_digest` is the hash function, such as hashlib.sha256: it tells how long the digest is. Both are b"" if the
-    value is invalid or has no salt.
+    `make_digest` is the hash function, such as hashlib.sha256, whose digest has a fixed length. Both parts are b"" if
+    the value is invalid or has no salt.
     """
     try:
         raw = base64.b64decode(value, validate=True)
@@ -56,16 +53,16 @@ def split_digest(value: str, make_digest: Callable) -> tuple[bytes, bytes]:
 
 
 def verify_crypt(password: str, value: str) -> bool:
-    """Return whether a password matches a hash of crypt(3), such as "$6$SALT$…"."""
+    """Return whether a password has this hash of crypt(3), such as "$6$SALT$…"."""
     made = crypt(password, value) or "*"
     # "*0" and "*1" stand for a scheme that this system's library does not have.
     return made[0] != "*" and hmac.compare_digest(made, value)
 
 
 def crypt(password: str, setting: str) -> str | None:
-    """Hash a password with the system's function crypt_r(3). Return None if that fails or does not exist.
+    """Return the hash of a password by crypt_r(3) of the system's C library; None if it fails or is missing.
 
-    `setting` names the method and the salt, such as "$6$SALT"; a whole hash may follow.
+    `setting` has method and salt, such as "$6$SALT"; what follows them is ignored.
     """
     library = crypt_library()
     if not library:
@@ -78,9 +75,9 @@ def crypt(password: str, setting: str) -> str | None:
 
 @cache
 def crypt_library():
-    """Load the C library that has crypt_r(3), or return None if there is none.
+    """Load the C library that has crypt_r(3). Return None if there is none.
 
-    Python has no module for it from 3.13 on.
+    Python has no module for it since 3.13.
     """
     for name in ("libcrypt.so.1", "libcrypt.so.2", None):  # glibc and libxcrypt, libxcrypt alone, musl
         try:

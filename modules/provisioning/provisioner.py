@@ -1,4 +1,4 @@
-"""Creation of users' service accounts, such as mail folders and calendars, at the services."""
+"""Creates the mailboxes, calendars and address books of users at their servers, all servers at the same time."""
 
 import json
 import logging
@@ -15,9 +15,9 @@ from .account_tables import KINDS
 
 
 def read_mask(config: Config, environ: Mapping[str, str]) -> int:
-    """Return the kinds of service accounts that a log-in creates, as a sum of the bits in KINDS: 0 to 7.
+    """Return which kinds of service account a log-in creates, as a sum: 1 mail, 2 calendar, 4 contacts.
 
-    The environment variable PROVISION comes first, then PROVISION in config.py. Raise ConfigError for another value.
+    The environment variable PROVISION has precedence over the setting PROVISION. ConfigError for any other value.
     """
     given = str(environ.get("PROVISION", config.PROVISION))
     if not re.fullmatch("[0-7]", given):
@@ -26,13 +26,13 @@ def read_mask(config: Config, environ: Mapping[str, str]) -> int:
 
 
 def without_credentials(url: str) -> str:
-    """Return a URL without user and password: "imap://host" for "imap://me:secret@host"."""
+    """Return a URL without user name and password: "imap://host" for "imap://me:secret@host"."""
     parts = urlsplit(url)
     return parts._replace(netloc=parts.netloc.rpartition("@")[2]).geturl()
 
 
 def clients(config: Config) -> dict:
-    """Return the clients of the services that config.py names, by kind of service, such as "imap"."""
+    """Return the clients of the servers in the setting `services`, by kind of server, such as "imap"."""
     if not config.services:
         return {}
     from ..clients import base  # imported for installations with services only
@@ -41,7 +41,7 @@ def clients(config: Config) -> dict:
 
 
 class Provisioner:
-    """Creator of users' service accounts at the services. It stores the outcomes in the accounts' tables (Ledger)."""
+    """Creates users' service accounts (mailbox, calendar, address book) at the servers, and records the outcome."""
 
     def __init__(self, app):
         reach = clients(app.config)
@@ -59,11 +59,11 @@ class Provisioner:
         password: str | None = None,
         id_users: int | None = None,
     ):
-        """Create a user's service accounts that do not exist yet or failed before, at all services in parallel.
+        """Create those service accounts of a user that do not exist yet, at all servers at the same time.
 
-        Return after `deadline` seconds at the latest. Services that take longer continue in their threads. `mask` is
-        a sum of the bits in KINDS. `password` is for services without master credentials. `id_users` is a new
-        account's idUsers.
+        Returns after `deadline` seconds at the latest; a server that takes longer goes on in its thread. `mask` is the
+        sum of the wanted kinds: 1 mail, 2 calendar, 4 contacts. `password` is for servers without master credentials
+        in config.py. `id_users` is the idUsers of a new account.
         """
         if self.ledger.is_complete(user_name, mask):
             return
@@ -86,7 +86,7 @@ class Provisioner:
         log_check(account, dict(outcomes))
 
     def purge(self, account: dict) -> list[str]:
-        """Have the services delete all data of a user. Return the error messages of those that did not.
+        """Have the servers delete all data of a user. Return the errors of those that failed.
 
         `account` is the user's row of Accounts.
         """
@@ -100,7 +100,7 @@ class Provisioner:
 
 
 def attempt(do: Callable[[], None]) -> str | None:
-    """Call a function that uses a service. Return None if it succeeds, or else the error message."""
+    """Call a function that uses a server. Return the error message if it fails, else None."""
     try:
         do()
     except ApiError as error:
@@ -112,10 +112,9 @@ def attempt(do: Callable[[], None]) -> str | None:
 
 
 def log_check(account: dict, outcomes: dict[str, str | None]):
-    """Log whether a user's service accounts were created, in one line in logfmt.
+    """Log, in one line of logfmt, whether a user's service accounts were created.
 
-    The line is that of the original PHP API, but without the password. `outcomes` has an error or None for each
-    kind.
+    `outcomes` has the error of each kind, or None. The line is that of the original PHP API, without its password.
     """
     errors = {f"Error ({kind.upper()})": error for kind, error in sorted(outcomes.items()) if error}
     fields = {
@@ -133,11 +132,11 @@ def log_check(account: dict, outcomes: dict[str, str | None]):
 
 
 def logfmt(fields: dict) -> str:
-    """Return fields in logfmt, such as `level=info msg="two words"`. Fields whose value is None are left out."""
+    """Format fields in logfmt, such as `level=info msg="two words"`. Fields that are None are left out."""
     return " ".join(f"{quoted(key)}={quoted(value)}" for key, value in fields.items() if value is not None)
 
 
 def quoted(value) -> str:
-    """Return a value for logfmt: in double quotes, with JSON's escapes, unless it is a plain word."""
+    """Return a value for logfmt: as it is if it is a plain word, else in double quotes, escaped as in JSON."""
     plain = re.fullmatch(r"[A-Za-z0-9._/@^+-]+", str(value))
     return str(value) if plain else json.dumps(str(value))

@@ -1,9 +1,9 @@
-"""Two-phase commit: both mailapi's table `users` and the mail server's database get a change of a user, or neither.
+"""Two-phase commit: a change of a user is made in both the table `users` and the mail server's database, or in none.
 
-MariaDB prepares the mail server's part (XA) while the transaction of the master database, which has `users`, is
-open, and commits it after the master has committed. A crash between the two leaves the part prepared: the change is
-"in doubt". Its XA identifier has a hash of the user's row in `users` after the change. If the master has that row,
-the change is committed, otherwise it is rolled back.
+MariaDB prepares the change in the mail server's database (XA) during the transaction of the master database, and
+commits it after the master has committed. A crash in between leaves it prepared ("in doubt"). Its XA identifier has a
+hash of the user's row of `users` after the change: if the master has this row, the change is committed, else rolled
+back.
 """
 
 import contextlib
@@ -32,7 +32,7 @@ USER_NAMES = PreparedQuery(Users.select(Users.user_name))
 
 
 class TwoPhaseCommit:
-    """The changes that are prepared in the mail server's database, and their end after a crash."""
+    """Prepares changes in the mail server's database, and finishes those that a crash left prepared."""
 
     def __init__(self, app, store):
         self.app, self.store, self.master = app, store, open_store(app.config.dbpath)
@@ -41,10 +41,10 @@ class TwoPhaseCommit:
     def prepare(
         self, master: Store, query: PreparedQuery, values: dict, password: str | None
     ) -> "PreparedChange":
-        """Run a query in the mail server's database, and prepare the change so that its commit cannot fail.
+        """Run a query in the mail server's database, and prepare the change (XA), so that its commit cannot fail.
 
-        The query changes the user `values["user"]`, and gets the stored form of `password`. The caller has changed
-        the user's row in `users` already, and has not yet committed that transaction of `master`.
+        The query changes the user `values["user"]`. The caller has changed the user's row of `users` in a transaction
+        of `master` that is still open. `password` is the user's new one.
         """
         name, stored = values["user"], password_schemes.make(password)
         self.store.connect()
@@ -61,16 +61,16 @@ class TwoPhaseCommit:
         return change
 
     def in_doubt(self) -> list[tuple[str, str]]:
-        """Return the XA identifiers of the changes that are prepared, but neither committed nor rolled back.
+        """Return the XA identifiers of changes that are prepared, but neither committed nor rolled back.
 
-        Changes of other installations in the same database are left out.
+        Changes by other installations of mailapi are left out.
         """
         rows = self.store.run("XA RECOVER").fetchall()
         xids = [(as_text(data)[:length], as_text(data)[length:]) for _, length, _, data in rows]
         return [xid for xid in xids if xid[0].startswith(self.prefix)]
 
     def resolve_in_doubt(self) -> int:
-        """Commit or roll back the changes that a crash left prepared. Return their number."""
+        """Commit or roll back the changes that a crash left prepared. Return how many."""
         with self.store.transaction("DEFERRED"):
             if not self.in_doubt():
                 return 0
@@ -79,9 +79,9 @@ class TwoPhaseCommit:
                 return self.resolve_locked()
 
     def resolve_locked(self) -> int:
-        """Commit or roll back the changes that a crash left prepared, while the caller has the master's write lock.
+        """Commit or roll back the changes that a crash left prepared, while the caller has a lock on the master.
 
-        Return their number. `users` is read over a second connection, which sees only what is committed.
+        Return how many. `users` is read over another connection, which sees only what is committed.
         """
         if not (xids := self.in_doubt()):
             return 0
@@ -95,10 +95,10 @@ class TwoPhaseCommit:
         return resolved
 
     def resolve(self, xid: tuple[str, str], user_name: str | None) -> bool:
-        """Commit a prepared change if the master's `users` has the row that belongs to it, or else roll it back.
+        """Commit a prepared change if the master database has made its part of it, else roll it back.
 
-        `user_name` is the user whose change it is, or None if no such user exists. Return False if another
-        connection is still working on the change.
+        `user_name` is the user concerned; None if there is no such user. Returns False if another connection is still
+        working on the change.
         """
         commit = user_name is not None and digest_of_row(self.master, user_name) == xid[1]
         statement = f"XA {'COMMIT' if commit else 'ROLLBACK'} %s, %s"
@@ -117,10 +117,10 @@ class TwoPhaseCommit:
 
 
 class PreparedChange(Participant):
-    """A change that the mail server's database has prepared under an XA identifier.
+    """A change that is prepared in the mail server's database, to be committed or rolled back.
 
-    It occupies this thread's connection until it is committed, rolled back or left prepared. A prepared change that
-    is left is ended by TwoPhaseCommit.resolve_in_doubt later. `authdata` is the user's new stored password.
+    Until then it occupies this thread's connection. If it stays prepared, TwoPhaseCommit.resolve_in_doubt finishes it
+    later. `authdata` is the user's new stored password.
     """
 
     def __init__(self, store, xid: tuple[str, str], authdata: str):
@@ -131,7 +131,7 @@ class PreparedChange(Participant):
         self.connection.cursor().execute(f"XA {verb} %s, %s", self.xid)
 
     def commit(self):
-        """Commit the change. If that fails, log it, and leave the change prepared for `resolve_in_doubt`."""
+        """Commit the change. If that fails, log it; the change stays prepared for `resolve_in_doubt`."""
         try:
             self.execute("COMMIT")
             self.free_connection()
@@ -140,9 +140,9 @@ class PreparedChange(Participant):
             self.free_connection(usable=False)
 
     def rollback(self):
-        """Roll the change back, even if its preparation has failed halfway.
+        """Roll the change back, also if it was prepared only in part.
 
-        If that is not possible, log it, and leave the change prepared for `resolve_in_doubt`.
+        If that fails, log it; the change stays prepared for `resolve_in_doubt`.
         """
         with contextlib.suppress(Exception):
             self.execute("END")  # fails unless the change is active
@@ -154,7 +154,7 @@ class PreparedChange(Participant):
             self.free_connection(usable=False)
 
     def leave(self):
-        """Leave the change prepared for `resolve_in_doubt`: nobody knows whether the master database committed."""
+        """Leave the change prepared for `resolve_in_doubt`, since nobody knows whether the master has committed."""
         log.warning(IN_DOUBT)
         self.free_connection(usable=False)
 
@@ -164,9 +164,9 @@ class PreparedChange(Participant):
 
 
 def identify_master(dbpath: str) -> str:
-    """Return a text for the master database that is the same in every mailapi process which uses it.
+    """Return a text that names the master database, the same in all processes that use it.
 
-    For a file it is the absolute path; for a URL the hosts, sorted, and the database, without user and password.
+    It is the absolute path of a file, or the hosts (sorted) and database of a URL, without user name and password.
     """
     if not is_url(dbpath):
         return os.path.realpath(dbpath)
@@ -175,12 +175,12 @@ def identify_master(dbpath: str) -> str:
 
 
 def digest(value: str) -> str:
-    """Return the first 40 hex digits of a text's SHA-256."""
+    """Return the first 40 hex digits of the SHA-256 of a text."""
     return hashlib.sha256(value.encode()).hexdigest()[:40]
 
 
 def digest_of_row(master: Store, user_name: str) -> str:
-    """Return a hash of a user's name and stored password in `users`, or of the fact that there is no such row."""
+    """Return a hash of a user's name and stored password in table `users`, or of the fact that no row exists."""
     row = master.one(CREDENTIALS_OF, user=user_name)
     return digest(f"{user_name} {row['user_authdata']}" if row else f"no {user_name}")
 

@@ -1,4 +1,4 @@
-"""The audit's tables in the state database, and the queries of the module Audit."""
+"""The tables of the audit in the state database, and the queries on them, for the module Audit."""
 
 from itertools import combinations
 
@@ -28,7 +28,7 @@ class AuditRow(Model):
 
 
 class AuditEntry(Model):
-    """The size and the count of one row of `audit`. Rows written by former versions have no AuditEntry."""
+    """The size and the count of a row of table `audit`. Rows of older versions of mailapi have none."""
 
     audit_id = IntegerField()
     failed = IntegerField()  # the kind of row: DONE, NOT_LOGGED_IN or REFUSED

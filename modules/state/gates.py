@@ -1,4 +1,4 @@
-"""Gates, which a process's transactions pass before they lock a SQLite file: one for readers, one for writers."""
+"""Locks for the threads of a process that read or write the same SQLite file: one for readers, one for writers."""
 
 import threading
 import time
@@ -7,10 +7,10 @@ from mailapi import BUSY, ApiError
 
 
 class ReadGate:
-    """A gate for the readers of a file. It gives writers of other processes a moment without readers of this process.
+    """A lock for threads that read a SQLite file: it makes them pause, so that other processes can write.
 
-    SQLite lets a thread read at once while another thread of its process reads, even if a writer of another process
-    waits for all readers to leave. So after LONGEST_READING seconds without a pause, new readers wait until all left.
+    SQLite lets a thread read while others of its process read, even if another process waits to write. Therefore,
+    after LONGEST_READING seconds with readers, new ones wait until all others have finished.
     """
 
     LONGEST_READING = 0.05  # seconds
@@ -20,7 +20,7 @@ class ReadGate:
         self.empty = threading.Condition(self.lock)
 
     def enter(self):
-        """Begin to read; first wait for a pause if this process has been reading for too long."""
+        """Begin to read. If this process has been reading for too long, wait until all its readers have finished."""
         with self.lock:
             while self.readers and time.monotonic() - self.since > self.LONGEST_READING:
                 self.waiting += 1
@@ -31,7 +31,7 @@ class ReadGate:
             self.readers += 1
 
     def leave(self):
-        """End reading; the last reader to leave lets the waiting ones in."""
+        """End reading. If no other thread reads, let those continue that wait."""
         with self.lock:
             self.readers -= 1
             if self.waiting and not self.readers:
@@ -39,10 +39,10 @@ class ReadGate:
 
 
 class WriteQueue:
-    """A queue in which the threads of a process wait to write to a file, one after the other.
+    """A lock for threads that write to a SQLite file: one writes, the others wait.
 
-    If they waited for SQLite's lock, each thread would sleep for longer and longer, and the lock would go to any thread
-    that asks when it is free. A thread that is writing may enter again: SQLite then refuses the nested transaction.
+    Waiting for SQLite's own lock would be slower and not in turn. A thread that has the lock may take it again: SQLite
+    then refuses the nested transaction.
     """
 
     LONGEST_WAIT = 5  # seconds, as SQLite's own
@@ -51,7 +51,7 @@ class WriteQueue:
         self.lock = threading.RLock()
 
     def enter(self):
-        """Wait until this thread may write; ApiError (HTTP 503) after LONGEST_WAIT seconds."""
+        """Wait until this thread may write. ApiError (HTTP 503) after LONGEST_WAIT seconds."""
         if not self.lock.acquire(timeout=self.LONGEST_WAIT):
             raise ApiError(BUSY, http=503, retry_after=1)
 

@@ -1,12 +1,14 @@
-"""The owner of files that root creates, for example by `mailapi init`, and that the service must be able to use."""
+"""The owner of files that root creates, for example by `mailapi init`: the service must be able to use them."""
 
 import contextlib
 import os
 
 
 def chown_like(file: str | os.PathLike | int, model: str | os.PathLike):
-    """Give a file, by its path or descriptor, the owner and group of another file (`model`), such as its folder. Does
-    nothing if this process does not run as root, or if the file system has no owners."""
+    """Give a file (a path or a descriptor) the owner and group of another one, `model`, such as its folder.
+
+    Does nothing if the process does not run as root, or the file system has no owners.
+    """
     if os.geteuid() == 0:
         status = os.stat(model)
         with contextlib.suppress(OSError):

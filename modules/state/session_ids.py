@@ -1,7 +1,7 @@
-"""Session ids: what the text in the cookie contains, and the codes in it that nobody else can make.
+"""Session ids: what the text in the session cookie contains, and how it proves that mailapi has made it.
 
-An id has the user's name, the time of the log-in, random bits, and two codes (keyed BLAKE2b, RFC 7693). The key of both
-codes is in the state database. One code is also made from the user's user_authdata (the stored password).
+An id has the user's name, the time of the log-in, random bits, and two codes (keyed BLAKE2b, RFC 7693), whose key is
+in the state database. One of the codes is also made from the user's stored password (user_authdata).
 """
 
 import base64
@@ -21,7 +21,7 @@ def encoded(raw: bytes) -> str:
 
 
 def decoded(token: str) -> bytes | None:
-    """Return the bytes of an id: version, time, random bits, two codes, name. None if the text cannot be an id."""
+    """Decode a session id to bytes: version, time, random bits, two codes, name. None if it cannot be one."""
     try:
         number = int(token, 32) if token.isalnum() else 0
     except ValueError:
@@ -34,28 +34,28 @@ def decoded(token: str) -> bytes | None:
 
 
 def hash_of(data: bytes) -> str:
-    """Return the hash under which a user's name or a session's id is stored."""
+    """Return the hash that is stored in place of a user's name or a session's id."""
     return hashlib.blake2b(data, digest_size=16).hexdigest()
 
 
 @lru_cache(maxsize=1000)
 def digest_of(authdata: str | bytes) -> bytes:
-    """Return a hash of a user_authdata (stored password) for making codes. The hash itself is stored nowhere."""
+    """Return a hash of a stored password (user_authdata), from which codes are made. It is not stored itself."""
     data = authdata if isinstance(authdata, bytes) else authdata.encode(errors="surrogatepass")
     return hashlib.blake2b(data, digest_size=32, person=b"mailapi authdata").digest()
 
 
 def code_of(key: bytes, signed: bytes, authdata: str | bytes) -> bytes:
-    """Return the code of an id that proves the user's user_authdata; signed: the rest of the id."""
+    """Return the code in a session id that depends on the user's stored password. signed: the rest of the id."""
     data = digest_of(authdata) + signed
     return hashlib.blake2b(data, key=key, digest_size=CODE, person=b"mailapi code").digest()
 
 
 def check_of(key: bytes, signed: bytes) -> bytes:
-    """Return the code of an id that needs no user_authdata, to refuse a forged id without the master database."""
+    """Return the code in a session id that proves that mailapi has made it. signed: the rest of the id."""
     return hashlib.blake2b(signed, key=key, digest_size=CHECK, person=b"mailapi check").digest()
 
 
 def next_code(key: bytes, authdata: str | bytes) -> bytes:
-    """Return the code that is stored for a session which goes on with a new user_authdata."""
+    """Return the code that is stored for a session which continues after a change of the user's password."""
     return hashlib.blake2b(digest_of(authdata), key=key, digest_size=CODE, person=b"mailapi next").digest()

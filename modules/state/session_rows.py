@@ -1,4 +1,4 @@
-"""What the state database stores of sessions, and the queries for it."""
+"""The tables of sessions in the state database, and the queries on them."""
 
 from peewee import JOIN, BlobField, IntegerField, TextField
 
@@ -17,20 +17,20 @@ CREATE TABLE IF NOT EXISTS long_user_name (user_hash TEXT PRIMARY KEY, user_name
 
 
 class SessionKey(Model):
-    """The secret key with which the codes of all session ids are made; one row."""
+    """The secret key by which session ids are made; one row."""
 
     secret = BlobField()
 
 
 class SessionsEnd(Model):
-    """A user whose sessions have ended if they began at the time `ended` or before."""
+    """A user of whom all sessions have ended that began at the time `ended` or before."""
 
     user_hash = TextField()
     ended = IntegerField()  # milliseconds since 1970
 
 
 class SessionChange(Model):
-    """A session that was ended, or one that set its user's password and goes on."""
+    """A session that has ended, or that continues with a new password which it has set."""
 
     session_hash = TextField()
     user_hash = TextField()
@@ -39,7 +39,7 @@ class SessionChange(Model):
 
 
 class LongUserName(Model):
-    """A user name that is too long for an id, which has its hash instead."""
+    """A user name that is too long for a session id, which then has its hash."""
 
     user_hash = TextField()
     user_name = TextField()

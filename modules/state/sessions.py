@@ -1,10 +1,9 @@
-"""Sessions: the session id in the cookie proves that it is genuine, so that a log-in stores nothing.
+"""Sessions: a log-in stores nothing, because the session id in the cookie itself proves who has logged in.
 
-An id has the user's name, the time of the log-in, random bits, and two codes (keyed BLAKE2b, RFC 7693). The key of both
-codes is in the state database. One code is also made from the user's user_authdata (the stored password). So another
-password ends the session, whoever sets it (docs/wire.md F19), and nobody can make an id from one database alone. The
-state database records what an id cannot contain: which sessions have ended, and which session set the password itself
-and therefore goes on.
+An id has the user's name, the time of the log-in, random bits, and two codes (keyed BLAKE2b, RFC 7693), whose key is
+in the state database. One of the codes is also made from the user's stored password (user_authdata). Therefore another
+password ends the session (docs/wire.md F19), and nobody can make an id from one database alone. The state database
+records only what an id cannot contain: which sessions have ended, and which one continues after it has set a password.
 """
 
 import hmac
@@ -47,14 +46,14 @@ SKEW = CLOCK_SKEW * 1000  # milliseconds
 
 
 class Session:
-    """A genuine session that was not ended. It counts if `fits` is true of its user's current user_authdata."""
+    """A session that is not forged and has not ended, if `fits` is true for the user's stored password."""
 
     def __init__(self, user_name: str, signed: bytes, code: bytes, key: bytes, next_code: bytes | None):
         self.user_name, self.signed, self.code, self.key = user_name, signed, code, key
         self.next_code = next_code  # of a user_authdata that the session has set, or is setting
 
     def fits(self, authdata: str | bytes) -> bool:
-        """Return whether the session began with this user_authdata (stored password), or has set it itself."""
+        """Return whether this stored password (user_authdata) is that of the log-in, or one set in the session."""
         if hmac.compare_digest(code_of(self.key, self.signed, authdata), self.code):
             return True
         return self.next_code is not None and hmac.compare_digest(
@@ -63,13 +62,16 @@ class Session:
 
 
 class Sessions:
-    """The sessions of one application. store: the state database; lifetime: in seconds."""
+    """The sessions of an application: begin, find and end them. store: the state database; lifetime: in seconds."""
 
     def __init__(self, store: Store, lifetime: int):
         self.store, self.lifetime = store, lifetime * 1000
 
     def begin(self, user_name: str, authdata: str | bytes, replaced: str | None) -> str:
-        """Begin a session and return its id. authdata: the user's user_authdata; replaced: id of a session to end."""
+        """Begin a session of a user and return its id. `replaced` is the id of a session to end, or None.
+
+        authdata: the user's stored password.
+        """
         name = user_name.encode()
         user_hash = hash_of(name)
         if replaced:
@@ -89,7 +91,7 @@ class Sessions:
 
     @repeated
     def make_key(self) -> bytes:
-        """Return the key for the codes; make and store it if no other process has done so."""
+        """Return the secret key by which session ids are made. Create and store it if there is none."""
         with self.store.transaction():
             if not (key := self.store.value(FIND, user_hash="", session_hash="")):
                 key = os.urandom(32)
@@ -98,13 +100,13 @@ class Sessions:
 
     @repeated
     def remember_long_name(self, user_hash: str, user_name: str):
-        """Store a user name that is too long for a session id, unless it is stored already."""
+        """Store a user name that is too long for a session id, unless it is stored."""
         if not self.store.read(FIND_LONG_NAME, user_hash=user_hash):
             with self.store.transaction():
                 self.store.execute(ADD_LONG_NAME, user_hash=user_hash, user_name=user_name)
 
     def find(self, token: str) -> Session | None:
-        """Return the session with the id `token`; None if the id is forged, or the session has ended or expired."""
+        """Return the session with this id; None if the id is forged, or the session has ended or is too old."""
         if not (raw := decoded(token)):
             return None
         created = int.from_bytes(raw[VERSION : VERSION + TIME], "big")
@@ -127,10 +129,10 @@ class Sessions:
         return Session(name.decode(), signed, code, key, next_code)
 
     def check(self, session: Session, token: str, user: dict | None):
-        """Raise LoginRefused unless the session belongs to this user and fits the user's stored password.
+        """Raise LoginRefused unless a session belongs to this user and was begun with their present password.
 
-        user: a row with user_name and user_authdata, or None; token: the session's id. If the password does not fit,
-        the session is read again, since it may just have set a new one.
+        user: a row with user_name and user_authdata, or None; token: the session's id. If the password differs, the
+        session is read again, since it may have just set it.
         """
         if user and user["user_authdata"] and session.user_name == user["user_name"]:
             if session.fits(user["user_authdata"]):
@@ -141,13 +143,13 @@ class Sessions:
         raise LoginRefused("Username is not set!")
 
     def expect(self, token: str, authdata: str):
-        """Record the user_authdata that a session is about to set, so that it goes on after the change of password."""
+        """Record the stored password (user_authdata) that a session is about to set, so that the session goes on."""
         if session := self.find(token):
             self.change(token, session, next_code(session.key, authdata))
 
     @repeated
     def end(self, token: str):
-        """End the session with this id. On a full disk, make room in the state database and try again."""
+        """End the session with this id. If the disk is full, make room in the state database and try again."""
         if session := self.find(token):
             try:
                 self.change(token, session, None)
@@ -156,9 +158,9 @@ class Sessions:
                 self.change(token, session, None)
 
     def change(self, token: str, session: Session, next_code: bytes | None):
-        """Record that a session has ended, or (next_code) that it goes on with a new password.
+        """Record that a session has ended, or with `next_code`, that it continues with a new password.
 
-        If the user then has more than MOST_CHANGES records, the user's oldest sessions end.
+        If there are more than MOST_CHANGES such records of a user, the user's oldest sessions end.
         """
         created = int.from_bytes(session.signed[VERSION : VERSION + TIME], "big")
         user_hash, session_hash = hash_of(session.user_name.encode()), hash_of(decoded(token) or b"")
@@ -177,7 +179,7 @@ class Sessions:
 
     @repeated
     def end_others(self, user_name: str, but: str):
-        """End all sessions of a user, except for the one with the id `but` ("": none), which set a new password."""
+        """End all sessions of a user, except the one with the id `but`, which has set a new password ("": end all)."""
         user_hash = hash_of(user_name.encode())
         with self.store.transaction():
             # A clock may differ: also end sessions that another machine begins now, or that began after the last end.
@@ -186,12 +188,12 @@ class Sessions:
             self.delete_expired()
 
     def ended(self, user_hash: str) -> int:
-        """Return the time, in milliseconds since 1970, up to which a user's sessions have ended; 0 if none has."""
+        """Return up to which time a user's sessions have ended, in ms since 1970; 0 if none has."""
         rows = self.store.fetch(FIND, {"user_hash": user_hash, "session_hash": ""})[1]
         return rows and rows[0][1] or 0
 
     def end_until(self, user_hash: str, ended: int, but: str):
-        """End a user's sessions that began up to the time `ended` (milliseconds), except one with the hash `but`."""
+        """End those sessions of a user that began up to a time (ms since 1970), except the one with the hash `but`."""
         self.store.execute(END_UNTIL, user_hash=user_hash, ended=ended)
         self.store.execute(FORGET_CHANGES, user_hash=user_hash, ended=ended, but=but)
 

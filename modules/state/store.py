@@ -1,4 +1,4 @@
-"""The state database: a SQLite file with mailapi's own tables, such as sessions and the audit, created at first use."""
+"""The state database: a SQLite file with mailapi's own tables, such as sessions and audit, created at first use."""
 
 import contextlib
 import fcntl
@@ -17,7 +17,7 @@ from .owners import chown_like
 
 
 class StateStore(Store):
-    """The state database in a SQLite file that only its owner can read: if root creates it, the owner of its folder."""
+    """The state database in a SQLite file that only its owner can read: its folder's owner, if root creates it."""
 
     PRAGMAS: Mapping[str, object] = {"synchronous": "NORMAL"}
 
@@ -34,9 +34,9 @@ class StateStore(Store):
             raise CannotOpen(still) from None
 
     def identity(self) -> object:
-        """Connect, and return a value that changes when another file, mode or owner replaces the database's.
+        """Connect, and return a value that changes if the file is replaced or gets another owner or mode.
 
-        StateFailure if the database cannot be opened.
+        StateFailure if the file cannot be opened.
         """
         try:
             return super().identity()
@@ -44,8 +44,10 @@ class StateStore(Store):
             raise self.failure(error) from error
 
     def before_opening(self):
-        """Give the side files (-wal, -shm) the mode of the database file, which may have been read-only when SQLite
-        made them. SQLite sets their owner."""
+        """Give SQLite's side files (-wal, -shm) the mode of the database file.
+
+        It may have been read-only when SQLite created them. SQLite sets their owner itself.
+        """
         path = os.path.realpath(self.path)
         for side in (path + "-wal", path + "-shm"):
             with contextlib.suppress(OSError):
@@ -53,7 +55,7 @@ class StateStore(Store):
                     os.chmod(side, os.stat(path).st_mode & 0o777)
 
     def after_opening(self):
-        """Create missing tables: a new version of mailapi or a longer modulelist may need more than the file has."""
+        """Create missing tables, which a new version of mailapi or a new module in modulelist may need."""
         connection = self.database.connection()
         try:
             have = {row[0] for row in connection.execute("SELECT name FROM sqlite_master")}
@@ -65,7 +67,7 @@ class StateStore(Store):
             raise StateFailure(error) from None
 
     def create(self):
-        """Create the file with all tables under another name, then rename it: several processes may start at once."""
+        """Create the file with all tables: under another name first, as several processes may do so at once."""
         path = os.path.realpath(self.path)  # of a link that leads nowhere yet
         folder = os.path.dirname(path)
         try:
@@ -92,7 +94,7 @@ class StateStore(Store):
             raise self.failure(error) from error
 
     def read(self, query, **values):
-        """Run a query outside of a transaction and return its rows; StateFailure if that fails."""
+        """Run a query outside of a transaction and return its rows. StateFailure if that fails."""
         try:
             self.connect()
             return self.fetch(query, values)[1]
@@ -100,19 +102,19 @@ class StateStore(Store):
             raise self.failure(error) from error
 
     def make_room(self):
-        """Have the next transaction overwrite the write-ahead log from its start, which needs no more disk space."""
+        """Let SQLite overwrite its write-ahead log from the start, so that a full disk does not stop writing."""
         with contextlib.suppress(ApiError, peewee.PeeweeException, sqlite3.Error):
             self.connect().execute("PRAGMA wal_checkpoint(RESTART)")
 
     @staticmethod
     def failure(error: peewee.PeeweeException) -> ApiError:
-        """Return the ApiError for a database exception: HTTP 503 if another connection has a lock, or StateFailure."""
+        """Convert a database exception to ApiError: HTTP 503 if another connection has a lock, else StateFailure."""
         return refusal(error) if is_busy(error) else StateFailure(error)
 
 
 @contextlib.contextmanager
 def folder_lock(folder: str):
-    """A context manager that one thread of one process at a time enters for a folder."""
+    """Lock a folder for a `with` block: other threads and processes that do the same wait."""
     handle = os.open(folder, os.O_RDONLY)
     try:
         fcntl.flock(handle, fcntl.LOCK_EX)

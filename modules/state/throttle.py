@@ -1,7 +1,7 @@
-"""The throttle of log-ins: after failed ones the next must wait, counted by network and by user.
+"""The throttle of log-ins: after failed ones, the next has to wait. Failures are counted by network and by user.
 
 Log-ins of a user from a network where the user has logged in before are counted separately, so that other people's
-failures do not lock the user out there. Counts have a `subject`: the kind (a key of LONGEST_WAIT) and a bucket, a
+failures do not lock the user out there. What is counted is named by a `subject`: a kind (a key of LONGEST_WAIT) and a
 number that is computed from the network, the user, or both.
 """
 
@@ -35,7 +35,7 @@ ROWS_AT_ONCE = 100  # deleted in one transaction, so that nobody waits for it
 
 
 class Failure(Model):
-    """The number of recent failed log-ins of a subject."""
+    """The number of recent failed log-ins of one subject (a network, a user, or a user in a network)."""
 
     subject = TextField()  # its kind (a key of LONGEST_WAIT) and the number of a bucket
     failures = IntegerField()
@@ -43,20 +43,20 @@ class Failure(Model):
 
 
 class KnownAddress(Model):
-    """A network from which a user has logged in."""
+    """A network from which a user has logged in before."""
 
     subject = TextField()  # a hash of the user name, then a hash of user name and network
     last = IntegerField()  # seconds since 1970
 
 
 class ThrottleKey(Model):
-    """The secret key of the buckets. Without it nobody can compute which users or networks share a bucket."""
+    """The secret key by which subjects are numbered. Without it, nobody can find names with the same number."""
 
     secret = TextField()
 
 
 def is_recent(column):
-    """Return the SQL condition that a column's time lies between two values that the query gets: `after` and `latest`."""
+    """Return the SQL condition that a column's time is between the query's parameters `after` and `latest`."""
     return (column > param("after")) & (column <= param("latest"))
 
 
@@ -93,7 +93,7 @@ ADD_KEY = PreparedQuery(ThrottleKey.insert(secret=param("secret")))
 
 @dataclasses.dataclass
 class Attempt:
-    """A log-in that may check its password now."""
+    """A log-in whose password may be checked now: the user, the network, and what to count if it fails."""
 
     user_name: str
     network: str
@@ -102,10 +102,10 @@ class Attempt:
 
 
 class LoginThrottle:
-    """A counter of failed log-ins. Beyond `free_attempts` failures, a log-in has to wait for 1, 2, 4 … seconds.
+    """Counts failed log-ins. After `free_attempts` failures, the next one has to wait: 1, 2, 4 … seconds.
 
-    Counts are read before the password is checked, and written only after a failure. So of guesses at the same time,
-    each thread can check one too early; but all of them count.
+    Counts are read before a password is checked, and written after a failure. Therefore each of several guesses at the
+    same time may be checked too early, one for each thread, but all of them count.
     """
 
     def __init__(self, store: Store, free_attempts: int):
@@ -113,10 +113,10 @@ class LoginThrottle:
         self.written: object = None  # the database that took a write; another one may have its name now
 
     def attempt(self, user_name: str, address: str, verify: Callable[[], bool]) -> bool:
-        """Return verify(), which checks the password, and count a failure; TooManyFailures if the log-in is too early.
+        """Check a password by calling verify(), and count a failure. TooManyFailures if it is too early for a log-in.
 
-        If failures cannot be counted, as on a full disk, nobody gets in (StateFailure). So a process proves that it can
-        write before its first attempt, when the database was replaced or got another mode, and after a failed write.
+        If failures cannot be counted, as on a full disk, nobody can log in (StateFailure). Therefore a process first
+        makes sure that it can write.
         """
         attempt = self.read(user_name, address) if self.written == self.store.identity() else None
         if attempt is None:
@@ -136,7 +136,7 @@ class LoginThrottle:
 
     @repeated
     def prove_writable(self):
-        """Write as much as counting a failure does, and the key if it is missing; StateFailure if that fails."""
+        """Write as much as a failure would, and the key if it is missing. StateFailure if that fails."""
         with self.store.transaction():
             self.store.execute(COUNT_FAILURE, subject="none", failures=0, last=int(time.time()))
             self.store.execute(DELETE_FAILURE, subject="none")
@@ -145,7 +145,7 @@ class LoginThrottle:
         self.written = self.store.identity()
 
     def read(self, user_name: str, address: str) -> Attempt | None:
-        """Return the attempt, or raise TooManyFailures if it is too early. None if the database is new, without key."""
+        """Return the log-in as an Attempt; TooManyFailures if it is too early. None if the database has no key yet."""
         client, now = network(address), int(time.time())
         names = network_subjects(user_name, client)
         found = self.store.read(
@@ -164,14 +164,17 @@ class LoginThrottle:
         return attempt
 
     def failures(self, attempt: Attempt, now: int) -> list[tuple]:
-        """Return the counts of an attempt's subjects: subject, failures, time of the last one (seconds since 1970)."""
+        """Return what is counted for an attempt: subject, failures, and time of the last one (seconds since 1970)."""
         first, last = attempt.subjects[0], attempt.subjects[-1]
         return self.store.read(
             FIND_FAILURES, subject=first, other=last, after=now - FAILURE_LIFETIME, latest=now + CLOCK_SKEW
         )
 
     def check_wait(self, subject: str, failures: int, last: int, now: int):
-        """Raise TooManyFailures if a subject with these failures, the last one at `last`, must still wait at `now`."""
+        """Raise TooManyFailures if `now` is too early for a log-in after so many failures.
+
+        `last` is the time of the last failure. Both are in seconds since 1970.
+        """
         if (over := failures - self.free) < 0:
             return
         longest = LONGEST_WAIT[subject.partition(" ")[0]]
@@ -181,7 +184,7 @@ class LoginThrottle:
 
     @repeated
     def record_failure(self, attempt: Attempt):
-        """Count a failed attempt for its subjects, and delete counts that have expired."""
+        """Count a failed log-in, and delete counts that are too old."""
         now = int(time.time())
         with self.store.transaction():
             counts = {subject: failures for subject, failures, _ in self.failures(attempt, now)}
@@ -195,7 +198,7 @@ class LoginThrottle:
 
     @repeated
     def remember_network(self, attempt: Attempt):
-        """Record that the user has logged in from this network; delete the networks that are old or too many."""
+        """Record the network from which a user has logged in. Delete networks that are old or too many."""
         now, first = int(time.time()), user_prefix(attempt.user_name)
         subject = network_subjects(attempt.user_name, attempt.network)["subject"]
         with self.store.transaction():
@@ -211,17 +214,17 @@ class LoginThrottle:
 
 
 def bucket(key: str, value: str) -> int:
-    """Return the number of the bucket in which a network or user (`value`) is counted."""
+    """Return the number by which failures of a network or user (`value`) are counted. Different ones may share it."""
     digest = hmac.digest(key.encode(), value.encode(), "sha256")
     return int.from_bytes(digest[:8], "big") % BUCKETS
 
 
 def user_prefix(user_name: str) -> str:
-    """Return the start of the subjects of all networks of a user in known_address."""
+    """Return the text with which the keys of all networks of a user begin, in table known_address."""
     return sha256(f"owner {user_name}")[:24]
 
 
 def network_subjects(user_name: str, network: str) -> dict[str, str]:
-    """Return a user's network as known_address stores it: `subject`, and `former`, as older versions stored it."""
+    """Return the keys of a user's network in table known_address: `subject`, and `former`, that of older versions."""
     both = sha256(f"both {network} {user_name}")
     return {"subject": sha256(f"owner {user_name}")[:24] + both[:40], "former": both}

@@ -1,4 +1,4 @@
-"""The table of tokens in the state database, and the queries of the module Token."""
+"""The table of tokens in the state database, and the queries on it, for the module Token."""
 
 from peewee import IntegerField, TextField, fn
 

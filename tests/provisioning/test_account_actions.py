@@ -174,3 +174,17 @@ def test_sequences_go_on_after_what_a_table_of_the_original_has(tmp_path, databa
     site = Site(tmp_path, extra=ACCOUNT, apiserver=database.url)
     get_modules(site)
     assert database.sql("SELECT * FROM Accounts WHERE Name = 'bob'") == [(3, 4, "bob", 1, 1, 8, 9, 10)]
+
+
+def test_tables_are_completed_when_another_process_makes_them_or_has_died_at_it(tmp_path, database):
+    """MariaDB ends an insert with error 1020 if another process inserts the row; counted by a table without undo."""
+    database.sql("CREATE TABLE Sequences (name VARCHAR(255) PRIMARY KEY, last INTEGER NOT NULL)")
+    database.sql("CREATE TABLE seen (name TEXT) ENGINE=MyISAM")
+    database.sql(
+        "CREATE TRIGGER conflict BEFORE INSERT ON Sequences FOR EACH ROW BEGIN INSERT INTO seen VALUES (NEW.name);"
+        " IF (SELECT COUNT(*) FROM seen) <= 2 THEN SIGNAL SQLSTATE 'HY000' SET MYSQL_ERRNO = 1020; END IF; END"
+    )
+    site = Site(tmp_path, extra=ACCOUNT, apiserver=database.url)
+    get_modules(site)
+    assert service_numbers(account_of(site)) == [1, 2, 3]
+    assert len(database.sql("SELECT * FROM seen")) == 4 and len(database.sql("SELECT * FROM Sequences")) == 2

@@ -11,6 +11,7 @@ import vobject
 import mailapi
 from support.command_line import Server
 from support.dav import CARD, EVENT, DavClient
+from support.failures import wait_until
 from support.instances import free_port, running_instance
 from support.site import OPTIONAL, Site
 
@@ -31,8 +32,16 @@ def install_again(site, **config) -> Site:
 
 
 def services_of(site, user="bob", **fields) -> dict:
-    (account,) = site("accounts/?get", user=user, **fields)["accounts"]
-    return {service["kind"]: service for service in account["services"]}
+    """Return what a user has at the services once nothing is being made: a busy machine takes longer than a log-in."""
+    found = {}
+
+    def settled():
+        (account,) = site("accounts/?get", user=user, **fields)["accounts"]
+        found.update({service["kind"]: service for service in account["services"]})
+        return all(service["error"] != "It is being made." for service in found.values())
+
+    wait_until(settled)
+    return found
 
 
 def test_first_log_in_makes_folders_calendar_and_address_book(tmp_path, dovecot, radicale):

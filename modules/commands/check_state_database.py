@@ -1,4 +1,4 @@
-"""Part of `mailapi check`: the state database, its tables, folder and owner."""
+"""Part of `mailapi check`: the state database (sessions, audit, …): its tables, rows, file, folder and owner."""
 
 import contextlib
 import os
@@ -11,8 +11,8 @@ from ..state import session_rows, throttle
 from .check_report import Report, describe
 
 
-def check_state(report: Report, app: mailapi.Application):
-    """Check that the state database can be written to; or created, if it does not exist yet."""
+def check_state_database(report: Report, app: mailapi.Application):
+    """Check that the state database can be written to, or created if there is none."""
     is_url, path = mailapi.is_url(app.config.state), Path(app.config.state)
     if not is_url and not check_state_folder(report, path):
         return
@@ -31,7 +31,7 @@ def check_state(report: Report, app: mailapi.Application):
 
 
 def check_state_schemas(report: Report, app: mailapi.Application):
-    """Report modules whose `state_schema` SQLite refuses, or refuses when it is run a second time."""
+    """Print an error for a module whose `state_schema` (its tables) SQLite refuses, at first or at a second run."""
     with contextlib.closing(sqlite3.connect(":memory:")) as connection:
         connection.executescript(session_rows.STATE_SCHEMA + throttle.STATE_SCHEMA)
         for name, module in app.listed().items():
@@ -45,7 +45,7 @@ def check_state_schemas(report: Report, app: mailapi.Application):
 
 
 def check_state_folder(report: Report, path: Path) -> bool:
-    """Return whether files can be created in the state database's folder; report an error if they cannot."""
+    """Return whether files can be created in the state database's folder. Print an error if not."""
     folder = Path(os.path.realpath(path)).parent
     try:
         probe = folder / f".mailapi-check-{os.getpid()}"
@@ -58,7 +58,7 @@ def check_state_folder(report: Report, path: Path) -> bool:
 
 
 def check_state_owner(report: Report, path: Path):
-    """Report a state database of root in another user's folder, and side files with another owner than the database."""
+    """Print an error if root owns the state database in another user's folder, or if its side files' owner differs."""
     path = Path(os.path.realpath(path))
     status, folder = path.stat(), path.parent.stat()
     if status.st_uid == 0 != folder.st_uid:

@@ -1,4 +1,4 @@
-"""Part of `mailapi check` that queries the master database: its engine, tables, permissions and delegations."""
+"""Part of `mailapi check`: the content of the master database, read by queries: schema, tables, rows, permissions."""
 
 from pathlib import Path
 
@@ -11,8 +11,8 @@ from .check_report import Report
 CORE_PERMISSIONS = {"admin", "delegate"}  # modules declare theirs as Module.permissions
 
 
-def check_database(report: Report, app: mailapi.Application):
-    """Check the master database with queries, and report the result or the error that stops them."""
+def check_master_database(report: Report, app: mailapi.Application):
+    """Check the content of the master database, and print the results, or the error that stops the check."""
     location = mailapi.without_password(app.config.dbpath)
     try:
         generation = app.generation()
@@ -25,7 +25,7 @@ def check_database(report: Report, app: mailapi.Application):
 
 
 def check_server(report: Report, app: mailapi.Application):
-    """Check two settings of a master database on a server: max_allowed_packet and the columns' collations."""
+    """Check the settings of a master database on a server: max_allowed_packet, and the collations of its columns."""
     with app.db.transaction("DEFERRED"):
         packet = app.db.run("SELECT @@max_allowed_packet").fetchone()[0]
         columns = app.db.run("""SELECT TABLE_NAME, COLUMN_NAME FROM information_schema.COLUMNS WHERE
@@ -64,7 +64,7 @@ def check_file(report: Report, app: mailapi.Application):
 
 
 def check_modules(report: Report, app: mailapi.Application, generation: mailapi.Generation):
-    """Check the tables of each configured module. Report which modules another one replaces in this schema version."""
+    """Check the tables of all modules. Print which modules are replaced by others with this schema version."""
     for name, module in app.listed().items():
         if other := module.stand_ins.get(generation.number):
             path = Path(other[1]).stem
@@ -86,7 +86,7 @@ def check_module(
     module: mailapi.Module,
     generation: mailapi.Generation,
 ):
-    """Check that the tables of a module have its columns, and report rows that harm the mail daemons."""
+    """Check that the tables of a module have all columns, and that no row in them harms the mail daemons."""
     if active := module.active_in(generation):
         for query in active.rows:
             app.db.column(query.limit(1))
@@ -100,7 +100,7 @@ def check_module(
 
 
 def check_permissions(report: Report, app: mailapi.Application, generation: mailapi.Generation):
-    """Warn of permissions that no module uses, and of delegations to users without the permission to use them."""
+    """Warn of permissions that no module knows, and of delegations to users who are no delegates."""
     access, word = generation.access, generation.permission
     valid = CORE_PERMISSIONS.union(*(module.permissions for module in app.modules.values()))
     unknown = access.select(access.api_permission, access.api_user).where(access.api_permission.not_in(valid))
@@ -120,5 +120,5 @@ def check_permissions(report: Report, app: mailapi.Application, generation: mail
 
 
 def first_three(names: list[str]) -> str:
-    """Return the first three names, and how many more there are: "ann, ben, cat and 7 more"."""
+    """Return the first three names, and the number of the others: "ann, ben, cat and 7 more"."""
     return ", ".join(map(str, names[:3])) + (f" and {len(names) - 3} more" if len(names) > 3 else "")

@@ -1,4 +1,4 @@
-"""Part of `mailapi check`: who may read and write the files of the master database."""
+"""Part of `mailapi check`: the master database's file, side files and folder, their owners, and who may write."""
 
 import os
 import pwd
@@ -10,8 +10,8 @@ import mailapi
 from .check_report import Report, describe
 
 
-def check_database_files(report: Report, app: mailapi.Application, daemon: str | None):
-    """Check that this process's user, and the mail daemons' user `daemon`, can use the database file and its folder.
+def check_master_files(report: Report, app: mailapi.Application, daemon: str | None):
+    """Check that this process, and the mail daemons' user `daemon`, can use the master database's file and folder.
 
     Also check that journals and other side files belong to the owner of the database file.
     """
@@ -36,7 +36,7 @@ def check_database_files(report: Report, app: mailapi.Application, daemon: str |
 
 
 def may_write(user: str, path: Path) -> bool:
-    """Return whether a user may read and write a file, or enter and change a folder, by its owner, group and mode."""
+    """Return whether owner, group and mode of a file let a user read and write it, or enter and change a folder."""
     try:
         entry = pwd.getpwnam(user)
     except KeyError:

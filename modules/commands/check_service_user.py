@@ -1,7 +1,7 @@
-"""Part of `mailapi check --service USER`: what the user that the API runs as can read and change.
+"""Part of `mailapi check --service USER`: what files the API's system user can read and change.
 
-A child process becomes that user and asks the kernel. So access control lists (ACL), closed folders above a file and
-read-only file systems count as they do for the service.
+A child process becomes that user and asks the kernel. Therefore access control lists (ACL), closed folders above a
+file and read-only file systems count.
 """
 
 import json
@@ -21,8 +21,8 @@ READ, CHANGE, CHANGE_FOLDER = os.R_OK, os.R_OK | os.W_OK, os.W_OK | os.X_OK
 ACCESS_NAMES = {READ: "read", CHANGE: "read and written", CHANGE_FOLDER: "written to"}
 
 
-def check_service(report: Report, config: str, app: mailapi.Application, user: str):
-    """Report which databases and folders a user can change, and which files of config and code the user cannot read."""
+def check_service_user(report: Report, config: str, app: mailapi.Application, user: str):
+    """Print which databases and folders the API's user can change, and which config and code files it cannot read."""
     needs = [(config, READ), *((file, READ) for file in code_files())]
     for database in database_files(app):
         needs += database_needs(database)
@@ -46,20 +46,20 @@ def check_service(report: Report, config: str, app: mailapi.Application, user: s
 
 
 def code_files() -> list[str]:
-    """Return the paths of the loaded files of mailapi.py and modules/."""
+    """Return the paths of the loaded Python files of mailapi."""
     ours = ("mailapi.", "mailapi_modules.")
     loaded = [python for name, python in sys.modules.items() if f"{name}.".startswith(ours)]
     return sorted({file for python in loaded if (file := code_file(python))})
 
 
 def code_file(python: ModuleType) -> str | None:
-    """Return the file that has a Python module's code, which may be mailapi.pyz; None for a folder of modules."""
+    """Return the path of a Python module's file, which may be mailapi.pyz; None for a package."""
     archive = getattr(getattr(python, "__loader__", None), "archive", None)
     return archive or getattr(python, "__file__", None)
 
 
 def database_files(app: mailapi.Application) -> list[str]:
-    """Return the paths of the databases that are files: master, state, and that of accounts/ if it is another one."""
+    """Return the paths of all databases that are files: master, state, and that of accounts."""
     config, locations = app.config, [app.config.dbpath, app.config.state]
     if config.apiserver and "accounts" in app.modules:
         locations.append(
@@ -71,8 +71,8 @@ def database_files(app: mailapi.Application) -> list[str]:
 def database_needs(database: str) -> list[tuple[str, int]]:
     """Return which files and folders of a database must be accessible: (path, CHANGE or CHANGE_FOLDER).
 
-    These are its folder, and the database file and its side files if they exist. If the path is a link, SQLite makes
-    side files beside the file that it leads to.
+    They are the folder, the database file, and its side files if they exist. If the path is a symbolic link, they are
+    those of its target.
     """
     file = Path(os.path.realpath(database))
     main = [Path(database)] if file.exists() else []
@@ -85,8 +85,10 @@ def database_needs(database: str) -> list[tuple[str, int]]:
 
 
 def find_obstacles(config: str, needs: list[tuple[str, int]]) -> tuple[list[str | None], str | None]:
-    """Return two things, for the user of this process: for each file in `needs` the closed file or folder that prevents
-    access, or None; and the error if the config cannot be loaded, or None."""
+    """Return which file or folder, or None, prevents each access in `needs`, for the user of this process.
+
+    The second value is the error if this user cannot load the config, or None.
+    """
     obstacles, config_error = [obstacle_to(path, need) for path, need in needs], None
     if not any(obstacle for obstacle, (_, need) in zip(obstacles, needs) if need == READ):
         try:
@@ -97,9 +99,9 @@ def find_obstacles(config: str, needs: list[tuple[str, int]]) -> tuple[list[str 
 
 
 def obstacle_to(path: str, need: int) -> str | None:
-    """Return the first folder on the way to a file that is closed, or the file itself; None if `need` is satisfied.
+    """Return the first folder on the path to a file that is closed, or the file itself; None if it is accessible.
 
-    The way to a link's target is checked, too. need: os.R_OK and the like.
+    The target of a symbolic link is checked, too. need: the access, such as os.R_OK.
     """
     for way in (os.path.abspath(path), os.path.realpath(path)):
         for folder in reversed(Path(way).parents):
@@ -111,7 +113,7 @@ def obstacle_to(path: str, need: int) -> str | None:
 
 
 def run_as(user: str, job: Callable) -> Any:
-    """Run `job` in a child process as a user, and return its result, which must be JSON data."""
+    """Run `job` in a child process as another user, and return its result, which must be JSON data."""
     entry = pwd.getpwnam(user)
     if os.geteuid() not in (0, entry.pw_uid):
         raise mailapi.ConfigError(f"--service {user}: run it as root or as {user}.")
@@ -128,7 +130,7 @@ def run_as(user: str, job: Callable) -> Any:
 
 
 def run_in_child(entry: pwd.struct_passwd, job: Callable, writer: int):
-    """Become the user in the child process, write the result of `job` to a pipe as JSON, and end the process."""
+    """Become another user, run `job`, write its result to a pipe as JSON, and end this process."""
     try:
         if os.geteuid() == 0:
             os.initgroups(entry.pw_name, entry.pw_gid)
