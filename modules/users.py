@@ -23,6 +23,7 @@ from mailapi import (
     owner_or_delegate,
     param,
     php_text,
+    refusal,
     secret,
 )
 
@@ -55,20 +56,22 @@ def check_new_user(call):
 def check_new_alias(call):
     """Raise ApiError if user_alias is missing in the request, or is the user's own name."""
     if call.body.get("user_alias") is None:
-        raise ApiError("No alias set.")
+        raise ApiError("No alias set.", code="missing_field", field="user_alias")
     new_users.check_alias(call.body["user_name"], call.body["user_alias"])
 
 
 def require_permissions(call):
     """Raise ApiError if user_permissions is missing in the request. [] is allowed: it removes all permissions."""
     if call.body.get("user_permissions") is None:
-        raise ApiError(call.in_generation("No {permission}s is set."))
+        raise ApiError(
+            call.in_generation("No {permission}s is set."), code="missing_field", field="user_permissions"
+        )
 
 
 def require_file(call):
     """Raise ApiError for a request without a file. (A field declared `required` would be copied into the audit.)"""
     if not call.body.get("file"):
-        raise ApiError("No file is set.")
+        raise ApiError("No file is set.", code="missing_field", field="file")
 
 
 def alias(value) -> str | None:
@@ -132,7 +135,7 @@ class User(Module):
                 new_users.delegate_to_caller(call, name)
             call.enlist("add", name, call.body.get("user_authdata"))
         except IntegrityError as error:
-            raise ApiError(str(error), user=False) from error
+            raise refusal(error, user=False) from error
         except ApiError as refused:
             refused.answer["user"] = False
             raise

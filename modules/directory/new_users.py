@@ -69,7 +69,7 @@ def check_new_user(user_name: str, user_alias: str | None):
 def check_alias(user_name: str, user_alias: str | None):
     """Raise ApiError if a user's alias, which names the user whose mailbox they open, is their own name."""
     if user_alias == user_name:
-        raise ApiError("Cannot alias to the same user.")
+        raise ApiError("Cannot alias to the same user.", field="user_alias")
 
 
 def check_permissions(permissions: Iterable[str], word: str = "permission"):
@@ -78,7 +78,7 @@ def check_permissions(permissions: Iterable[str], word: str = "permission"):
     `word` is "permission" or "right", as the database generation calls it; the error message uses it.
     """
     if not all(permissions):
-        raise ApiError(f"No {word} is set.")
+        raise ApiError(f"No {word} is set.", field="user_permissions")
 
 
 def refuse_confusion(call, user_name: str):
@@ -90,14 +90,18 @@ def refuse_confusion(call, user_name: str):
     """
     by_delegate = not call.caller.admin
     if user_names.is_taken(call.db, user_name, ignore_case=by_delegate or bool(call.config.services)):
-        raise ApiError("Username is not allowed. ")
+        raise ApiError("Username is not allowed. ", field="user_name")
     tables = user_rows.left(call, user_name)
     if by_delegate and (
         tables or user_rows.left_elsewhere(call, user_name) or deleted_names.is_recorded(call, user_name)
     ):
-        raise ApiError(may_add_user.refusal)
+        raise ApiError(may_add_user.refusal, code="not_allowed")
     if tables:
-        raise ApiError(f"Rows of this user name are left in {', '.join(tables)}: delete the user first.")
+        raise ApiError(
+            f"Rows of this user name are left in {', '.join(tables)}: delete the user first.",
+            code="in_use",
+            field="user_name",
+        )
 
 
 def grant(call, user_name: str, permissions: Collection[str]):
@@ -131,7 +135,7 @@ def insert_users(call, users: list[dict]):
     with call.db.transaction():
         call.identify()
         if not call.caller.admin:
-            raise ApiError("Not allowed.")
+            raise ApiError("Not allowed.", code="not_allowed")
         call.db.execute_many(INSERT_USER, without_alias)
         call.db.execute_many(SET_ALIAS, with_alias)
         call.db.execute_many(GRANT[call.generation.number], grants)

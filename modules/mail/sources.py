@@ -59,6 +59,8 @@ HEADER_BYTES = 65536  # bytes of a mail that are read to find its header
 class SourceUnavailable(ApiError):
     """A source of mails does not work at present. The answer then is a warning, with the mails of other sources."""
 
+    code = "unavailable"
+
 
 class MailSource:
     """A source of the caller's mails: this class is the master database (of the mail daemons), subclasses are others.

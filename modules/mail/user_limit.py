@@ -18,7 +18,9 @@ class UserLimit:
         """Count a request of the user while a block runs; ApiError (HTTP 503) where too many run already."""
         with self.lock:
             if self.running[user_name] >= self.most:
-                raise ApiError("Your other searches are still running. Try again.", http=503, retry_after=1)
+                raise ApiError(
+                    "Your other searches are still running. Try again.", http=503, retry_after=1, code="busy"
+                )
             self.running[user_name] += 1
         try:
             yield

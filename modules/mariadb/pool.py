@@ -25,7 +25,7 @@ class Pool:
         Raise ApiError if all are lent, and none is returned within WAIT seconds.
         """
         if not self.places.acquire(timeout=WAIT):
-            raise ApiError(BUSY, http=503, retry_after=1)
+            raise ApiError(BUSY, http=503, retry_after=1, code="busy")
         try:
             return self.take_idle() or self.connect()
         except BaseException:
