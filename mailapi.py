@@ -1154,8 +1154,8 @@ class Module:
     # Schema version → (class name, file) of the module that replaces this one; its file is in the same folder.
     stand_ins: dict[int, tuple[str, str]] = {}
 
-    # The permissions in api_access that the module checks, besides admin and delegate.
-    permissions: tuple[str, ...] = ()
+    # The permissions in api_access that the module checks, besides admin and delegate; or permission → what it is for.
+    permissions: tuple[str, ...] | dict[str, str] = ()
     # Fields that name what an action is about, such as user_name: the audit records those that an action requires.
     # As a mapping: field → the only values that the audit records; None: any value.
     identifiers: tuple[str, ...] | dict[str, Sequence[str] | None] = ()
@@ -1363,6 +1363,7 @@ class Call:
     """A request to an action: its fields, its caller, the database to act on."""
 
     encodes = False  # the answer goes out as JSON
+    warns = False  # the client reads warnings that the original API does not know
     user_name: str | None = None  # None: the command line, used by somebody who can read the database
     session = ""  # its id
     password: str | None = None  # as sent and verified, for other servers that check it; stored nowhere

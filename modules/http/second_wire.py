@@ -68,7 +68,7 @@ class SecondWireHandler(RequestHandler):
         assert self.chosen and self.module
         self.require_method(method)
         self.call = call = Call(app, generation, {}, {})
-        call.encodes = True
+        call.encodes = call.warns = True
         body, auth = self.read_json(method)
         self.authenticate(call, auth)
         unread = [body]

@@ -10,11 +10,11 @@ from support.site import ROOT
 MODULES = ROOT / "modules"
 BELOW = {  # folder → those whose files it may import, beside its own and mailapi.py; "" has the API modules
     "openapi": set(),
-    "directory": set(),
+    "directory": {"openapi"},
     "mariadb": set(),
     "http": {"openapi"},
     "state": {"http"},
-    "clients": {"directory", "http"},
+    "clients": {"directory", "http", "openapi"},
     "mail": {"clients", "mariadb", "directory", "openapi"},
     "provisioning": {"clients", "mariadb", "directory", "state", "openapi"},
     "": {"mail", "provisioning", "clients", "mariadb", "directory", "http", "state", "openapi"},
