@@ -174,11 +174,15 @@ BUSY = "The database is busy. Try again."
 
 class ApiError(Exception):
     """The error for a refused request: its HTTP status, the sentence `status`, and further members of the JSON answer.
-    audit: the sentence for log and audit, in place of a `status` that quotes text from a client or other server."""
+    audit: the sentence for log and audit, in place of a `status` that quotes text from a client or other server.
+    code: the error's name for programs (docs/wire.md section 9), by default that of the HTTP status. field: the wrong one."""
 
-    def __init__(self, status: str, http: int = 200, retry_after: int = 0, audit: str = "", **answer):
+    code = field = ""
+
+    def __init__(self, status, http=200, retry_after=0, audit="", code="", field="", **answer):
         super().__init__(status)
         self.status, self.http, self.answer = status, http, answer
+        self.code, self.field = code or self.code, field
         self.audit = audit or status
         self.retry_after = retry_after  # seconds; 0: waiting does not help
 
@@ -191,6 +195,8 @@ class ApiError(Exception):
 class CannotOpen(ApiError):
     """The error for a database file that is missing or cannot be opened."""
 
+    code = "database"
+
     def __init__(self, error: Exception):
         super().__init__(f"The database cannot be opened: {getattr(error, 'strerror', error)}.", http=500)
 
@@ -199,12 +205,13 @@ class TransactionRolledBack(ApiError):
     """The error for a transaction that the database rolled back because of a concurrent one. It may be repeated."""
 
     def __init__(self):
-        super().__init__(BUSY, http=503, retry_after=1)
+        super().__init__(BUSY, http=503, retry_after=1, code="busy")
 
 
 class CommitOutcomeUnknown(ApiError):
     """The connection to the database `store_in_doubt` broke during a commit, which may or may not have happened."""
 
+    code = "unknown_outcome"
     store_in_doubt: "Store"
 
 
@@ -212,14 +219,14 @@ class StateFailure(ApiError):
     """The error for a failure of the state database, in which mailapi stores sessions and the audit."""
 
     def __init__(self, error):
-        super().__init__(f"The state database cannot be used: {error}.", http=500)
+        super().__init__(f"The state database cannot be used: {error}.", http=500, code="database")
 
 
 class SchemaMismatch(ApiError):
     """The error for an unsupported schema version of the master database. The answer has it and the supported one."""
 
     def __init__(self, version):
-        super().__init__("Api version and schema version is not the same.")
+        super().__init__("Api version and schema version is not the same.", code="database")
         self.answer = {"api_version": LATEST, "schema_version": version}
 
 
@@ -233,8 +240,8 @@ class Migrated(ApiError):
 class LoginRefused(ApiError):
     """The error for a caller who could not be authenticated. No action was run, and the answer has "login": false."""
 
-    def __init__(self, status: str):
-        super().__init__(status, login=False)
+    def __init__(self, status: str, code: str = "not_logged_in"):
+        super().__init__(status, code=code, login=False)
 
 
 class TooManyFailures(ApiError):
@@ -248,15 +255,19 @@ class TooManyFailures(ApiError):
 
 def invalid(field: str) -> ApiError:
     """Return the error (HTTP 400) for a request field whose value cannot be read (docs/wire.md F27, F37)."""
-    return ApiError(f"Invalid value for {field}.", http=400)
+    return ApiError(f"Invalid value for {field}.", http=400, code="invalid_field", field=field)
 
 
-def refusal(error: peewee.PeeweeException) -> ApiError:
+REFUSED = {"UNIQUE": "duplicate", "FOREIGN": "in_use"}  # how the sentence begins → code
+
+
+def refusal(error: peewee.PeeweeException, **answer) -> ApiError:
     """Convert a database exception to ApiError: HTTP 503 for a lock, 200 for a refused change (like PHP), else 500."""
     if is_busy(error):
-        return ApiError(BUSY, http=503, retry_after=1)
-    refused = isinstance(error, (peewee.IntegrityError, peewee.OperationalError))
-    return ApiError(str(error), http=200 if refused else 500)
+        return ApiError(BUSY, http=503, retry_after=1, code="busy")
+    if not isinstance(error, (peewee.IntegrityError, peewee.OperationalError)):
+        return ApiError(str(error), http=500, code="database")
+    return ApiError(str(error), code=REFUSED.get(str(error).partition(" ")[0], "refused"), **answer)
 
 
 def is_busy(error: Exception) -> bool:
@@ -478,15 +489,8 @@ def read_query(query_string: str) -> dict:
 def read_limit(limit: str) -> int:
     """Convert the query key `limit`, the most entries in a list, to a positive int, or ApiError (docs/wire.md F25)."""
     if not (found := re.fullmatch("0*([1-9][0-9]{0,999})", limit)):
-        raise ApiError("Invalid limit.", http=400)
+        raise ApiError("Invalid limit.", http=400, code="invalid_field", field="limit")
     return int(found[1])
-
-
-def read_callback(callback: str) -> str:
-    """Check the query key `callback`, a function name for JSONP, and return it; else ApiError (docs/wire.md F20)."""
-    if not re.fullmatch(r"[A-Za-z_$][\w$.]{0,127}", callback, re.ASCII):
-        raise ApiError("Invalid callback.", http=400)
-    return callback
 
 
 def body_length(environ: dict) -> int | None:
@@ -494,7 +498,7 @@ def body_length(environ: dict) -> int | None:
     length, chunked = environ.get("CONTENT_LENGTH"), "HTTP_TRANSFER_ENCODING" in environ
     if length:
         if not length.isascii() or not length.isdigit() or len(length) > 18:
-            raise ApiError("Invalid JSON in request body.", http=400)
+            raise ApiError("Invalid JSON in request body.", http=400, code="invalid_json")
         return int(length)
     if environ.get("wsgi.input_terminated") or chunked and environ.get("wsgi.run_once"):
         return None  # with run_once it is standard input of CGI
@@ -531,7 +535,7 @@ def read_object(raw: bytes) -> dict:
     except (ValueError, RecursionError):
         body = None
     if not isinstance(body, dict):
-        raise ApiError("Invalid JSON in request body.", http=400)
+        raise ApiError("Invalid JSON in request body.", http=400, code="invalid_json")
     return body
 
 
@@ -570,12 +574,6 @@ def encode(answer: dict) -> bytes:
     if payload is None or b"e-" in payload or b"0.0000" in payload:  # orjson writes 1e-05 otherwise
         payload = ENCODER.encode(answer).encode()
     return b"".join([payload[:-1], *pieces, b"}"]) if pieces else payload
-
-
-def jsonp(callback: str, payload: str) -> str:
-    """Return JavaScript code that calls the function `callback` with the text `payload` (docs/wire.md F20)."""
-    payload = payload.replace("\\", "\\\\").replace("'", "\\'")
-    return f"{callback}('{payload}')".replace("\u2028", "\\u2028").replace("\u2029", "\\u2029")
 
 
 def shorten(answer: dict, limit: int) -> dict:
@@ -1102,12 +1100,12 @@ class Endpoint:
             call.restriction(module, self)
         for field, sentence in self.needed(call.generation).items() if self.required else ():
             if empty(call.body.get(field)):
-                raise ApiError(call.in_generation(sentence))
+                raise ApiError(call.in_generation(sentence), code="missing_field", field=field)
         for validate in self.validators:
             validate(call)
         for rule in self.allow:
             if not rule.test(call):
-                raise ApiError(call.in_generation(rule.refusal))
+                raise ApiError(call.in_generation(rule.refusal), code="not_allowed")
         return self.action(module, call) or {}
 
 
@@ -1154,8 +1152,8 @@ class Module:
     # Schema version → (class name, file) of the module that replaces this one; its file is in the same folder.
     stand_ins: dict[int, tuple[str, str]] = {}
 
-    # The permissions in api_access that the module checks, besides admin and delegate.
-    permissions: tuple[str, ...] = ()
+    # The permissions in api_access that the module checks, besides admin and delegate; or permission → what it is for.
+    permissions: tuple[str, ...] | dict[str, str] = ()
     # Fields that name what an action is about, such as user_name: the audit records those that an action requires.
     # As a mapping: field → the only values that the audit records; None: any value.
     identifiers: tuple[str, ...] | dict[str, Sequence[str] | None] = ()
@@ -1362,6 +1360,7 @@ class Call:
     """A call of an action: the request's fields, the caller, and the database to act on."""
 
     encodes = False  # the answer goes out as JSON
+    warns = False  # the client reads warnings that the original API does not know
     user_name: str | None = None  # None: the command line, used by somebody who can read the database
     session = ""  # its id
     password: str | None = None  # as sent and verified, for other servers that check it; stored nowhere
@@ -1439,12 +1438,12 @@ class Call:
                 participant.rollback()
 
 
-def refuse_unless(test: Callable, sentence: str) -> Callable[[dict | None], None]:
+def refuse_unless(test: Callable, sentence: str, code: str) -> Callable[[dict | None], None]:
     """Return a function that raises LoginRefused(sentence) unless `test` accepts the user's row in the database."""
 
     def check_identity(user):
         if not test(user):
-            raise LoginRefused(sentence)
+            raise LoginRefused(sentence, code)
 
     return check_identity
 
@@ -1506,6 +1505,8 @@ class Application:
         self.bodies, self.event_type = load_part("http.bodies"), load_part("http.event").Event
         self.large_bodies = self.bodies.SharedLimit(config.max_bodies)
         self.mounts = {first: module for module in self.modules.values() for first in module.mounts}
+        self.second_wire = load_part("http.second_wire").SecondWireHandler  # docs/wire.md section 9
+        self.second_paths = {"openapi.json", *self.modules[""].endpoints} - self.modules.keys()
         self.bottle = bottle.Bottle()
         self.bottle.route("/<path:re:[\\s\\S]*>", "ANY", self.serve, skip=True)  # no plug-ins
 
@@ -1536,7 +1537,10 @@ class Application:
 
     def serve(self, path: str) -> bytes | Iterable[bytes] | bottle.HTTPResponse:
         """Answer the current request of Bottle. path: the URL path without the leading slash."""
-        return RequestHandler(self, bottle.request.environ, path).respond()
+        first, _, below = path.partition("/")
+        second = below and below != "index.php" and below[-1] != "/" and first not in self.mounts
+        handler = self.second_wire if second or path in self.second_paths else RequestHandler
+        return handler(self, bottle.request.environ, path).respond()
 
     def release(self):
         """Give this thread's database connections back to their pools: after a request, and before a long wait."""
@@ -1548,20 +1552,13 @@ class Application:
         module = self.modules.get(path.removesuffix("/")) or self.modules.get(module_name(path))
         if module is None or generation.number not in module.generations:
             self.check_generation(generation)
-            raise ApiError(f"Unknown module {module_name(path)}.", http=404)
+            raise ApiError(f"Unknown module {module_name(path)}.", http=404, code="unknown_module")
         return module
 
     def body_limit(self, path: str, query_string: str) -> int:
         """Return the most bytes that the body of a request to this URL may have. Servers ask before receiving it."""
-        first, name = path.removeprefix("/").partition("/")[0], module_name(path.removeprefix("/"))
-        limit: int | str = 0
-        if first in self.mounts:
-            limit = self.mounts[first].mount_max_body
-        elif name in self.modules:
-            with contextlib.suppress(ApiError):  # the app will raise it again
-                chosen = self.modules[name].choose(read_query(query_string))
-                limit = chosen.max_body if chosen else 0
-        return body_limit(limit, self.config)
+        declared = load_part("http.body_limits").declared_limit(self, path.removeprefix("/"), query_string)
+        return body_limit(declared, self.config)
 
     ##### The generation of the master database
 
@@ -1572,7 +1569,7 @@ class Application:
         except peewee.PeeweeException as error:
             if is_busy(error):
                 raise
-            raise ApiError(f"The database cannot be opened: {error}.", http=500) from None
+            raise ApiError(f"The database cannot be opened: {error}.", http=500, code="database") from None
         version = rows[0][0] if rows else None
         if version not in GENERATIONS_BY_VERSION:
             raise SchemaMismatch(number(version))
@@ -1753,9 +1750,13 @@ class RequestHandler:
             self.report(self.refused.audit if self.refused else answer["status"], http)
         if self.mounted_response is not None:
             return self.mounted_response
+        if self.app.config.debug:
+            answer.setdefault(
+                "code", RawJSON(f'"{load_part("openapi.codes").code_of(self.refused)}"'.encode())
+            )  # the last key
         payload = self.file.content if self.file else encode(answer)
         if self.callback and not self.file:
-            payload = jsonp(self.callback, payload.decode()).encode()
+            payload = load_part("http.jsonp").jsonp(self.callback, payload.decode()).encode()
         content_type = "application/javascript" if self.callback else "application/json"
         self.headers += self.file.headers() if self.file else [("Content-Type", content_type)]
         self.headers.append(("Content-Length", str(len(payload))))
@@ -1772,6 +1773,7 @@ class RequestHandler:
         try:
             return self.process(), 200 if self.mounted_response is None else self.mounted_response.status_code
         except SchemaMismatch as mismatch:
+            self.refused = mismatch
             return {"status": mismatch.status} | mismatch.answer, 200
         except ApiError as error:
             problem = error.bare()
@@ -1804,7 +1806,7 @@ class RequestHandler:
             return load_part("http.mounts").answer(self, first, below)
         query = read_query(self.environ.get("QUERY_STRING", ""))
         if "callback" in query:
-            self.callback = read_callback(query["callback"])
+            self.callback = load_part("http.jsonp").read_callback(query["callback"])
         generation = self.app.generation()
         self.frame["api_version"] = self.frame["schema_version"] = generation.number
         self.module = module = self.app.module(self.path, generation)
@@ -1818,7 +1820,7 @@ class RequestHandler:
         if "logout" in query:
             if isinstance(body, bytes):
                 read_object(body[: self.app.config.max_body])  # refuses what is no object
-            return self.log_out(call)
+            return load_part("http.log_out").log_out(self, call)
         self.log_in(call, auth)
         if chosen and not chosen.read_only:
             self.refuse_change_by_link()
@@ -1866,7 +1868,7 @@ class RequestHandler:
         """Authenticate a user by the password `given`, or raise LoginRefused. remember: also begin a session."""
         self.via, call.claimed_name = "password", user_name
         if not given:
-            raise LoginRefused("Password is not set!")
+            raise LoginRefused("Password is not set!", "wrong_credentials")
         if self.app.credential_providers:
             call.external_user = self.app.external_credentials(user_name, logging_in=True)
         rows = () if call.external_user else self.app.db.read(CREDENTIALS_OF, user=user_name)
@@ -1875,13 +1877,15 @@ class RequestHandler:
         fits = partial(user.get("verify", verify), given, authdata)
         try:
             if not self.app.throttle.attempt(user_name, self.client, fits):
-                raise LoginRefused("Username or password is wrong.")
+                raise LoginRefused("Username or password is wrong.", "wrong_credentials")
         except TooManyFailures as early:
             call.refused_wait = early.wait
             raise
         call.user_name, call.password = user_name, given
         call.check_identity = refuse_unless(
-            lambda user: user and user["user_authdata"] == authdata, "Username or password is wrong."
+            lambda user: user and user["user_authdata"] == authdata,
+            "Username or password is wrong.",
+            "wrong_credentials",
         )
         if remember:
             self.begin_session(call, authdata)
@@ -1903,9 +1907,9 @@ class RequestHandler:
                 call.external_user = self.app.external_credentials(call.user_name)
                 # A user who may not log in, or has another password now, can do nothing by token.
                 fits = partial(fits_hash, hashed=found.authdata_hash)
-                call.check_identity = refuse_unless(fits, "Token is not valid.")
+                call.check_identity = refuse_unless(fits, "Token is not valid.", "invalid_token")
                 return
-        raise LoginRefused("Token is not valid.")
+        raise LoginRefused("Token is not valid.", "invalid_token")
 
     def use_session(self, call: Call):
         """Authenticate the user of the session whose cookie the request has, or raise LoginRefused."""
@@ -1917,21 +1921,6 @@ class RequestHandler:
         if self.app.credential_providers:
             call.external_user = self.app.external_credentials(call.user_name)
         call.check_identity = partial(sessions.check, session, token)
-
-    def log_out(self, call: Call) -> dict:
-        """End the session whose cookie the request has, delete the cookie, and return the answer."""
-        self.app.db.release()  # since the request may wait for the state database
-        status = "Successfully logged out."
-        if token := self.app.cookies.read(self.environ):
-            self.headers.append(self.app.cookies.header(self.environ, "", "; Max-Age=0"))
-            try:
-                session, call.session = self.app.sessions.find(token), token
-                self.via, call.claimed_name = "log-out", session and session.user_name
-                self.app.sessions.end(token)
-            except ApiError as error:
-                status = f"Logged out in this browser only: the session could not be ended. {error.status}"
-                log.error("a session could not be ended: %s", error.status)
-        return self.frame | {"status": status, "login": False}
 
     def refuse_change_by_link(self):
         """Raise ApiError (HTTP 405) for a change by GET with a session cookie: a link in a mail could cause that."""
@@ -1949,6 +1938,10 @@ class RequestHandler:
             fields = {} if body.keys() <= {"auth"} else body  # `auth` was read
             if fields:
                 refuse_forbidden_text(fields)
+        if self.app.config.debug:
+            self.frame["debug"] += load_part("openapi.names").unknown_names(
+                call, self.module, self.chosen, fields, query
+            )
         if self.chosen:
             call.body, call.query = self.chosen.read(call.generation, fields, query)
 

@@ -43,7 +43,7 @@ def one_or_zero(value) -> int | None:
 def require_active(call):
     """Raise ApiError if the field `Active` is not given. (A field declared as `required` may not be 0.)"""
     if call.body.get("Active") is None:
-        raise ApiError("Active is not set.")
+        raise ApiError("Active is not set.", code="missing_field", field="Active")
 
 
 SECONDS_AT_LOGIN, SECONDS_OF_ACTION = 0.3, 5  # how long a request waits for services
@@ -88,7 +88,7 @@ class Account(Module):
         name, bits = call.body["user_name"], call.body.get("provision")
         user = self.mailserver.find(name) if self.mailserver else self.app.credentials(name)
         if not user:
-            raise ApiError("There is no such user.")
+            raise ApiError("There is no such user.", code="not_found", field="user_name")
         self.provisioner.provision(
             name, self.mask if bits is None else bits, SECONDS_OF_ACTION, id_users=user.get("accountId")
         )
@@ -99,7 +99,7 @@ class Account(Module):
         """Lock a user out (Active 0), which ends their sessions and tokens, or let them log in again (Active 1)."""
         name, active = call.body["user_name"], call.body["Active"]
         if not self.ledger.activate(name, active):
-            raise ApiError("Account not found.")
+            raise ApiError("Account not found.", code="not_found", field="user_name")
         if not active:
             self.app.sessions.end_others(name, but="")
 
@@ -111,9 +111,9 @@ class Account(Module):
         """
         name = call.body["user_name"]
         if not (account := self.ledger.find(name)):
-            raise ApiError("Account not found.")
+            raise ApiError("Account not found.", code="not_found", field="user_name")
         if call.body.get("purge") and (errors := self.provisioner.purge(account)):
-            raise ApiError(" ".join(errors))
+            raise ApiError(" ".join(errors), code="unavailable")
         self.ledger.delete(name)
 
     def on_login(self, call, password: str):

@@ -55,6 +55,7 @@ REPLACE_ROW = {
     number: PreparedQuery(table.update(ROW[number]).where(table.address_order == param("address_order")))
     for number, table in ADDRESS_TABLES.items()
 }
+ROUTER = "address_router"
 ROUTE_MISSING = "Address router needs an argument (address_route)."
 DIRECTIONS = ("inrouter", "outrouter")
 NO_DIRECTION = "We need a routing direction (inrouter or outrouter)"
@@ -89,8 +90,10 @@ def check_new_router(call):
     """
     if call.generation.number == 9:
         if not call.body.get("address_router"):
-            raise ApiError("No address router defined.")
-        check_router(call.body["address_router"], call.body.get("address_route"), IN_ROUTERS, ROUTE_MISSING)
+            raise ApiError("No address router defined.", code="missing_field", field="address_router")
+        check_router(
+            call.body["address_router"], call.body.get("address_route"), IN_ROUTERS, ROUTE_MISSING, ROUTER
+        )
 
 
 def check_both_complete(call):
@@ -98,15 +101,17 @@ def check_both_complete(call):
     first, second = call.body["address1"], call.body["address2"]
     for number, given in enumerate((first, second), 1):
         if not given["address_expression"]:
-            raise ApiError(f"Adress {number} has no address expression")
+            raise ApiError(
+                f"Adress {number} has no address expression", code="missing_field", field=f"address{number}"
+            )
     if not first["address_order"] or not second["address_order"]:
-        raise ApiError("Both addresses needs an order number")
+        raise ApiError("Both addresses needs an order number", code="missing_field")
 
 
 def check_direction(call):
     """Raise ApiError if address_routing is neither "inrouter" (incoming mail) nor "outrouter" (outgoing mail)."""
     if call.body["address_routing"] not in DIRECTIONS:
-        raise ApiError(NO_DIRECTION)
+        raise ApiError(NO_DIRECTION, field="address_routing")
 
 
 class Address(Module):
@@ -143,7 +148,7 @@ class Address(Module):
             return {"addresses": listing(call, STORING_TO_USER[number], user=call.user_name)}
         visible = [row for row in selected_rows(call, selected) if is_visible(call, row)]
         if call.body.get("address_order") and number == 9 and not visible and not call.caller.admin:
-            raise ApiError("Not authorized.", addresses=[])
+            raise ApiError("Not authorized.", code="not_allowed", addresses=[])
         return {"addresses": visible}
 
     @endpoint(
@@ -236,10 +241,10 @@ def check_update(call, old: int, new: int):
     """Raise ApiError if the caller may not change the address with the order `old`, or if the order `new` is taken."""
     require_managed(call, old, "No {permission} to update this to address")
     if not call.body.get("address_router"):
-        raise ApiError("No address router defined.")
-    check_router(call.body["address_router"], "not checked yet", IN_ROUTERS, ROUTE_MISSING)
+        raise ApiError("No address router defined.", code="missing_field", field="address_router")
+    check_router(call.body["address_router"], "not checked yet", IN_ROUTERS, ROUTE_MISSING, ROUTER)
     if new != old and call.db.value(ROW_WITH_ORDER, order=new) is not None:
-        raise ApiError("Duplicate order.")
+        raise ApiError("Duplicate order.", code="duplicate", field="address_order")
     check_new_router(call)
 
 

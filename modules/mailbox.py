@@ -124,7 +124,7 @@ class Mailbox(Module):
         for part in parts(mail_bytes(mail)):
             if part.number == call.body["part"]:
                 return part.file()
-        raise ApiError("part not found")
+        raise ApiError("part not found", code="not_found", field="part")
 
     @endpoint(**OF_MAIL, read_only=True)
     def html(self, call):

@@ -15,6 +15,7 @@ from mailapi import (
     endpoint,
     param,
     php_text,
+    refusal,
 )
 
 from .directory.address_tables import Addresses
@@ -81,6 +82,7 @@ def check_new_routers(call):
         body.get("msa_inroute"),
         MSA_IN_ROUTERS,
         f"Router {body['msa_inrouter']} needs an argument (msa_inroute).",
+        "msa_inrouter",
         ("forward", "handoff"),
     )
     check_router(
@@ -88,6 +90,7 @@ def check_new_routers(call):
         body.get("msa_outroute"),
         OUT_ROUTERS,
         f"Router {body['msa_outrouter']} needs an argument (msa_outroute).",
+        "msa_outrouter",
     )
 
 
@@ -162,7 +165,7 @@ class MSA(Module):
             row = call.db.execute(ADD[call.generation.number], **values).lastrowid
             self.set_database(call)
         except IntegrityError as error:
-            raise ApiError(str(error), msa=-1) from error
+            raise refusal(error, msa=-1) from error
         return {"msa": row}
 
     @endpoint(**ROUTERS_OF_USER)

@@ -148,7 +148,7 @@ def existing_ids(call) -> list[int]:
     if visible is None:
         visible = call.db.column(EXISTING, ids=json.dumps(ids))
     if set(ids) != set(visible):
-        raise ApiError("mail not found")
+        raise ApiError("mail not found", code="not_found", field="mail_id")
     return ids
 
 

@@ -55,7 +55,7 @@ OF_SCRIPT = OF_CALLER | {"required": SCRIPT_NAME_MISSING, "optional": {"script_n
 def require_message(call):
     """Raise ApiError if the request has no message. (If it were `required`, the audit would record it.)"""
     if not call.body.get("message"):
-        raise ApiError("No message is set.")
+        raise ApiError("No message is set.", code="missing_field", field="message")
 
 
 def check_recipients(call):
@@ -67,7 +67,7 @@ def check_recipients(call):
 def require_script(call):
     """Raise ApiError if the request has no filter script. (If it were `required`, the audit would record it.)"""
     if not call.body.get("script"):
-        raise ApiError("No script is set.")
+        raise ApiError("No script is set.", code="missing_field", field="script")
 
 
 class Service(Module):
@@ -131,14 +131,16 @@ class Service(Module):
         message = decoded_message(call)
         scanners = {kind: self.clients[kind] for kind in ("antispam", "antivirus") if kind in self.clients}
         if not scanners:
-            raise ApiError("Neither antispam nor antivirus service is configured.")
+            raise ApiError("Neither antispam nor antivirus service is configured.", code="unavailable")
         scans = {kind: lambda s=s: s.scan(message) for kind, s in scanners.items()}
         outcomes = run_in_parallel(scans, SCAN_SECONDS + 2)
         errors = [outcome for outcome in outcomes.values() if isinstance(outcome, ApiError)]
         results = {kind: outcome for kind, outcome in outcomes.items() if not isinstance(outcome, ApiError)}
         if errors:
             sentences = " ".join(error.status for error in errors)
-            raise ApiError(sentences, audit=" ".join(error.audit for error in errors), **results)
+            raise ApiError(
+                sentences, audit=" ".join(error.audit for error in errors), code="unavailable", **results
+            )
         return results
 
     @endpoint(**OF_CALLER, read_only=True)
@@ -184,7 +186,7 @@ class Service(Module):
     def client(self, kind: str, http: int = 200) -> Client:
         """Return the client for a kind of server, such as "imap". ApiError (status `http`) if none is configured."""
         if kind not in self.clients:
-            raise ApiError(f"The {kind} service is not configured.", http=http)
+            raise ApiError(f"The {kind} service is not configured.", http=http, code="unavailable")
         return self.clients[kind]
 
     def mount(self, handler: RequestHandler, path: str) -> bottle.HTTPResponse:
@@ -200,7 +202,7 @@ class Service(Module):
             assert isinstance(dav, Dav)
             return forward(dav, environ, path, handler.admit(self, environ["REQUEST_METHOD"] in READ_METHODS))
         if path.strip("/") not in ("caldav", "carddav"):
-            raise ApiError(f"Unknown module {handler.path}.", http=404)
+            raise ApiError(f"Unknown module {handler.path}.", http=404, code="unknown_module")
         return bottle.HTTPResponse(
             b"", 301, [("Location", public_prefix(environ) + "/")]
         )  # RFC 6764 section 5
@@ -240,5 +242,5 @@ def mailbox_owner(call) -> tuple[str, str | None]:
     if call.config.mailserver and "accountId" not in (
         call.external_user or call.app.external_credentials(call.user_name) or {}
     ):
-        raise ApiError("The mail server does not know this user.")
+        raise ApiError("The mail server does not know this user.", code="not_found")
     return call.user_name, call.password

@@ -4,7 +4,6 @@ from peewee import IntegrityError
 
 from mailapi import (
     Active,
-    ApiError,
     Module,
     PreparedQuery,
     address,
@@ -13,6 +12,7 @@ from mailapi import (
     endpoint,
     param,
     php_text,
+    refusal,
 )
 
 from .directory.lists import PAGE_QUERY
@@ -37,7 +37,11 @@ def check_new_router(call):
     """Raise ApiError if the router (what happens to mail) is unknown, or lacks the route (a host) that it needs."""
     router = call.body["smtpd_router"]
     check_router(
-        router, call.body.get("smtpd_route"), OUT_ROUTERS, f"Router {router} needs an argument (smtpd_route)."
+        router,
+        call.body.get("smtpd_route"),
+        OUT_ROUTERS,
+        f"Router {router} needs an argument (smtpd_route).",
+        "smtpd_router",
     )
 
 
@@ -86,7 +90,7 @@ class SMTPD(Module):
         try:
             cursor = call.db.execute(ADD, **values_of(call))
         except IntegrityError as error:
-            raise ApiError(str(error), smtpd=-1) from error
+            raise refusal(error, smtpd=-1) from error
         return {"smtpd": cursor.lastrowid}
 
     @endpoint(

@@ -56,13 +56,13 @@ def expiry(value) -> int | None:
 def check_new_token(call):
     """Raise ApiError if a new token's name is too long, its modules do not exist, or its expiry is in the past."""
     if len(call.body["token_name"]) > LONGEST_NAME:
-        raise ApiError(f"Token name is too long: {LONGEST_NAME} characters at most.")
+        raise ApiError(f"Token name is too long: {LONGEST_NAME} characters at most.", field="token_name")
     for name in call.body.get("token_modules") or []:
         if name not in call.config.modulelist:
-            raise ApiError(f"Unknown module {name}.", audit="Unknown module.")
+            raise ApiError(f"Unknown module {name}.", audit="Unknown module.", field="token_modules")
     expires = call.body.get("token_expires")
     if expires is not None and expires <= time.time():
-        raise ApiError("The token would have expired already.")
+        raise ApiError("The token would have expired already.", field="token_expires")
 
 
 not_by_token = Rule(
@@ -142,7 +142,7 @@ CREATE TABLE IF NOT EXISTS token (token_id INTEGER PRIMARY KEY AUTOINCREMENT, to
             if not self.app.state.execute(
                 query, token_id=call.body["token_id"], user=call.user_name
             ).rowcount:
-                raise ApiError("Token not found.")
+                raise ApiError("Token not found.", code="not_found", field="token_id")
 
     def bearer(self, call, token: str, address: str) -> Bearer | None:
         """Return the owner of a token. None if it is unknown, expired or does not permit the client's IP address.
@@ -198,9 +198,9 @@ def check_restrictions(row: dict, module: Module, chosen: Endpoint):
     """
     names = json.loads(row["token_modules"] or "null")
     if names is not None and module.path and not names_of(module).intersection(names):
-        raise ApiError("This token is not for this module.")
+        raise ApiError("This token is not for this module.", code="token_scope")
     if row["token_reads_only"] and not chosen.read_only:
-        raise ApiError("This token may only read.")
+        raise ApiError("This token may only read.", code="token_scope")
 
 
 def names_of(module: Module) -> set:

@@ -23,6 +23,7 @@ from mailapi import (
     owner_or_delegate,
     param,
     php_text,
+    refusal,
     secret,
 )
 
@@ -31,6 +32,8 @@ from .directory.dangerous_users import DANGEROUS_USERS
 from .directory.external_users import add_external_users, asked_for
 from .directory.lists import PAGE_QUERY
 from .directory.own_token import may_change_alias, may_change_permissions, may_set_password
+from .directory.permissions import declared_permissions, warn_of_unknown
+from .directory.user_fields import alias, check_new_alias, check_new_user, require_file, require_permissions
 from .directory.user_import import UserImport
 from .directory.user_lists import HAS_LOGIN, UserLists
 from .http.large_bodies import read_large_object
@@ -45,35 +48,6 @@ REVOKE = each_generation(
     )
 )
 REVOKE_ALL = each_generation(lambda g: g.access.delete().where(g.access.api_user == param("user_name")))
-
-
-def check_new_user(call):
-    """Raise ApiError if the name of a new user is not allowed, or if their alias is their own name."""
-    new_users.check_new_user(call.body["user_name"], call.body.get("user_alias"))
-
-
-def check_new_alias(call):
-    """Raise ApiError if user_alias is not given, or is the user's own name."""
-    if call.body.get("user_alias") is None:
-        raise ApiError("No alias set.")
-    new_users.check_alias(call.body["user_name"], call.body["user_alias"])
-
-
-def require_permissions(call):
-    """Raise ApiError if user_permissions is not given. An empty list is allowed: it removes all permissions."""
-    if call.body.get("user_permissions") is None:
-        raise ApiError(call.in_generation("No {permission}s is set."))
-
-
-def require_file(call):
-    """Raise ApiError if the request has no file. (If it were `required`, the audit would record it.)"""
-    if not call.body.get("file"):
-        raise ApiError("No file is set.")
-
-
-def alias(value) -> str | None:
-    """Read the name of the user whose mailbox to open; null becomes "", no alias (docs/wire.md F34)."""
-    return "" if value in (None, "") else php_text(value)
 
 
 ONE_PERMISSION = {
@@ -132,11 +106,11 @@ class User(Module):
                 new_users.delegate_to_caller(call, name)
             call.enlist("add", name, call.body.get("user_authdata"))
         except IntegrityError as error:
-            raise ApiError(str(error), user=False) from error
+            raise refusal(error, user=False) from error
         except ApiError as refused:
             refused.answer["user"] = False
             raise
-        return {"user": True}
+        return {"user": True} | warn_of_unknown(call, call.body.get("user_permissions") or [])
 
     @endpoint(required={"user_name": "No username set."}, allow=delegate_of("user_name"))
     def delete(self, call):
@@ -169,6 +143,7 @@ class User(Module):
     def add_permission(self, call):
         """Grant one permission to a user."""
         new_users.grant(call, call.body["user_name"], [call.body["user_permission"]])
+        return warn_of_unknown(call, [call.body["user_permission"]])
 
     @endpoint(**ONE_PERMISSION)
     def delete_permission(self, call):
@@ -189,6 +164,7 @@ class User(Module):
         """Replace a user's permissions by those in the list."""
         call.db.execute(REVOKE_ALL[call.generation.number], user_name=call.body["user_name"])
         new_users.grant(call, call.body["user_name"], dict.fromkeys(call.body["user_permissions"]))
+        return warn_of_unknown(call, call.body["user_permissions"])
 
     @endpoint(
         required={"user_name": "No username set."},
@@ -227,6 +203,11 @@ class User(Module):
             users.hash(call.report_progress)
             new_users.insert_users(call, users.sorted())
         return {"imported": 0 if call.body.get("dry_run") else len(users.users), "checked": len(users.users)}
+
+    @endpoint(allow=anyone, read_only=True)
+    def permissions_(self, call):
+        """List the permissions that mean something here, and the module that declares each."""
+        return {call.in_generation("user_{permission}s"): declared_permissions(self.app)}
 
     def check(self, repair: bool) -> Iterator[tuple[bool | None, str]]:
         """Check all user names, for `mailapi check`. Yield False (error) or None (warning), and a sentence."""

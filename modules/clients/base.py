@@ -41,7 +41,7 @@ class ServiceDown(ApiError):
 
     def __init__(self, kind: str, reason: str, audit: str = ""):
         sentence = f"The {kind} service cannot be used: "
-        super().__init__(f"{sentence}{reason}.", audit=f"{sentence}{audit or reason}.")
+        super().__init__(f"{sentence}{reason}.", audit=f"{sentence}{audit or reason}.", code="unavailable")
 
 
 class Client:

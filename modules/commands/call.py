@@ -103,6 +103,7 @@ def make_call(
     fields |= ask_for_secrets(endpoint, generation, fields)
     mailapi.refuse_forbidden_text(fields)
     call = mailapi.Call(app, generation, *endpoint.read(generation, fields, fields), args.limit)
+    call.warns = True
     name = args.user_name
     call.user_name, call.external_user = name, app.external_credentials(name) if name else None
     user = name is None or app.credentials(name)

@@ -6,9 +6,8 @@ from peewee import fn
 
 import mailapi
 
+from ..directory.permissions import CORE_PERMISSIONS, declared_permissions
 from .check_report import Report
-
-CORE_PERMISSIONS = {"admin", "delegate"}  # modules declare theirs as Module.permissions
 
 
 def check_master_database(report: Report, app: mailapi.Application):
@@ -102,14 +101,14 @@ def check_module(
 def check_permissions(report: Report, app: mailapi.Application, generation: mailapi.Generation):
     """Warn of permissions that no module knows, and of delegations to users who are no delegates."""
     access, word = generation.access, generation.permission
-    valid = CORE_PERMISSIONS.union(*(module.permissions for module in app.modules.values()))
+    valid = [each["permission"] for each in declared_permissions(app)]
     unknown = access.select(access.api_permission, access.api_user).where(access.api_permission.not_in(valid))
     users: dict[str, list] = {}
     for permission, user in app.db.fetch(unknown.order_by(access.api_permission, access.api_user), {})[1]:
         users.setdefault(permission, []).append(user)
     for permission, names in users.items():
         report.warn(f"{word}s: {permission!r} means nothing here: {first_three(names)}")
-    entitled = access.select(access.api_user).where(access.api_permission.in_(CORE_PERMISSIONS))
+    entitled = access.select(access.api_user).where(access.api_permission.in_(list(CORE_PERMISSIONS)))
     for delegate, objects in (
         (mailapi.ApiUserDelegates.api_user, "users"),
         (mailapi.ApiAddressDelegates.api_user, "address expressions"),

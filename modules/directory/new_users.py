@@ -69,13 +69,13 @@ def check_new_user(user_name: str, user_alias: str | None):
 def check_alias(user_name: str, user_alias: str | None):
     """Raise ApiError if a user's alias (whose mailbox they open) is their own name."""
     if user_alias == user_name:
-        raise ApiError("Cannot alias to the same user.")
+        raise ApiError("Cannot alias to the same user.", field="user_alias")
 
 
 def check_permissions(permissions: Iterable[str], word: str = "permission"):
     """Raise ApiError if a permission in the list is empty. `word` names it in the message: "permission" or "right"."""
     if not all(permissions):
-        raise ApiError(f"No {word} is set.")
+        raise ApiError(f"No {word} is set.", field="user_permissions")
 
 
 def refuse_confusion(call, user_name: str):
@@ -87,14 +87,18 @@ def refuse_confusion(call, user_name: str):
     """
     by_delegate = not call.caller.admin
     if user_names.is_taken(call.db, user_name, ignore_case=by_delegate or bool(call.config.services)):
-        raise ApiError("Username is not allowed. ")
+        raise ApiError("Username is not allowed. ", field="user_name")
     tables = user_rows.left(call, user_name)
     if by_delegate and (
         tables or user_rows.left_elsewhere(call, user_name) or deleted_names.is_recorded(call, user_name)
     ):
-        raise ApiError(may_add_user.refusal)
+        raise ApiError(may_add_user.refusal, code="not_allowed")
     if tables:
-        raise ApiError(f"Rows of this user name are left in {', '.join(tables)}: delete the user first.")
+        raise ApiError(
+            f"Rows of this user name are left in {', '.join(tables)}: delete the user first.",
+            code="in_use",
+            field="user_name",
+        )
 
 
 def grant(call, user_name: str, permissions: Collection[str]):
@@ -128,7 +132,7 @@ def insert_users(call, users: list[dict]):
     with call.db.transaction():
         call.identify()
         if not call.caller.admin:
-            raise ApiError("Not allowed.")
+            raise ApiError("Not allowed.", code="not_allowed")
         call.db.execute_many(INSERT_USER, without_alias)
         call.db.execute_many(SET_ALIAS, with_alias)
         call.db.execute_many(GRANT[call.generation.number], grants)

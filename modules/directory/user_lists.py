@@ -146,7 +146,9 @@ class UserLists:
         if call.user_name != name and not call.caller.may_act_for(name):
             which = "in delegated list" if call.caller.delegate else "the user"
             raise ApiError(
-                call.in_generation(f"User has no {{permission}} to do this (not {which})."), users=[]
+                call.in_generation(f"User has no {{permission}} to do this (not {which})."),
+                code="not_allowed",
+                users=[],
             )
         number, permissions = call.generation.number, call.in_generation("user_{permission}s")
         return [

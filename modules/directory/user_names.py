@@ -64,7 +64,7 @@ def is_plain(name: str) -> bool:
 def check_new(name: str):
     """Raise ApiError for a name that no new user may have, for example with invisible characters."""
     if not may_be_new(name):
-        raise ApiError("Username is not allowed. ")
+        raise ApiError("Username is not allowed. ", field="user_name")
 
 
 def same_everywhere(name: str) -> bool:

@@ -42,7 +42,7 @@ class SharedLimit:
         """
         with self.lock:
             if self.used and self.used + size > self.most:
-                raise ApiError("The server is busy. Try again.", http=503, retry_after=1)
+                raise ApiError("The server is busy. Try again.", http=503, retry_after=1, code="busy")
             self.used += size
         return size
 

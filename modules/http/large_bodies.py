@@ -45,14 +45,19 @@ def read_for_caller(call: Call, chosen: Endpoint | None, raw: bytes, auth: dict 
     ApiError (HTTP 400) if its `auth` is not the one with which the sender has logged in.
     """
     call.app.identify(call)
-    for rule in chosen.allow if chosen else ():
-        if not rule.of_fields and not rule.test(call):
-            raise ApiError(call.in_generation(rule.refusal))
+    check_caller_rules(call, chosen)
     body = chosen.read_body(raw, call.config.max_body) if chosen else read_object(raw)
     if (body.get("auth") or {}) != (auth or {}):
         raise invalid("auth")
     refuse_forbidden_text(body)
     return body
+
+
+def check_caller_rules(call: Call, chosen: Endpoint | None):
+    """Raise ApiError for a caller whom the access rules that need no fields do not let pass."""
+    for rule in chosen.allow if chosen else ():
+        if not rule.of_fields and not rule.test(call):
+            raise ApiError(call.in_generation(rule.refusal), code="not_allowed")
 
 
 def read_large_object(raw: bytes, usual: int) -> dict:
@@ -74,7 +79,7 @@ def read_large_object(raw: bytes, usual: int) -> dict:
     try:
         set_aside = {f"{key}{number}": decoded(raw, start, end) for number, (start, end) in enumerate(spans)}
     except ValueError:
-        raise ApiError("Invalid JSON in request body.", http=400) from None
+        raise ApiError("Invalid JSON in request body.", http=400, code="invalid_json") from None
     return put_back(fields, set_aside)
 
 

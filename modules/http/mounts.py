@@ -41,7 +41,9 @@ def answer(handler: RequestHandler, first: str, below: str) -> dict:
         response = handler.mounted_response = app.mounts[first].mount(handler, below)
     except ApiError as refused:  # these clients take HTTP 200 for success
         http = 403 if refused.http == 200 else refused.http
-        raise ApiError(refused.status, http, refused.retry_after, refused.audit, **refused.answer) from None
+        raise ApiError(
+            refused.status, http, refused.retry_after, refused.audit, refused.code, **refused.answer
+        ) from None
     unchanged = response.status_code >= 400 and handler.chosen and not handler.chosen.read_only
     return handler.frame | {"status": response.status_line if unchanged else "ok"}
 
@@ -58,12 +60,12 @@ def admit(handler: RequestHandler, module: Module, read_only: bool) -> Call:
     if handler.app.cookies.is_cross_site(
         handler.environ
     ):  # browsers send Basic credentials along like cookies
-        raise ApiError("Not allowed from another site.", http=403)
+        raise ApiError("Not allowed from another site.", http=403, code="cross_site")
     try:
         authenticate(handler, call)
     except LoginRefused as refused:
         handler.headers.append(CHALLENGE)
-        raise ApiError(refused.status, http=401, login=False) from None
+        raise ApiError(refused.status, http=401, code=refused.code, login=False) from None
     if call.restriction:
         call.restriction(module, handler.chosen)
     return call

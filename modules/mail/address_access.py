@@ -33,7 +33,7 @@ def require_managed(call, order: int, refusal: str):
     """
     expression = call.db.value(EXPRESSION_WITH_ORDER[call.generation.number], order=order)
     if not call.caller.admin and (expression is None or not call.caller.may_manage(expression)):
-        raise ApiError(call.in_generation(refusal))
+        raise ApiError(call.in_generation(refusal), code="not_allowed")
 
 
 def managed_row(call, given: dict) -> dict:
@@ -42,10 +42,10 @@ def managed_row(call, given: dict) -> dict:
     `given` is an address in the request: its address_expression (pattern) and address_order.
     """
     if not call.caller.may_manage(given["address_expression"]):
-        raise ApiError("No access.")
+        raise ApiError("No access.", code="not_allowed")
     row = call.db.one(
         ROW[call.generation.number], expression=given["address_expression"], order=given["address_order"]
     )
     if row is None:
-        raise ApiError("Address not found.")
+        raise ApiError("Address not found.", code="not_found")
     return row

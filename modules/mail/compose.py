@@ -64,9 +64,9 @@ def compose_mail(body: dict, own_address: Callable[[], str | None], config: Conf
         mail = prepare_message(body["message"], lists, config)
     mail.recipients = unique_recipients(mail.recipients)
     if not mail.recipients:
-        raise ApiError("Say to whom.")
+        raise ApiError("Say to whom.", code="missing_field", field="to")
     if len(mail.recipients) > config.max_recipients:
         raise too_many_recipients(config)
     if len(mail.data) > config.max_message:
-        raise ApiError(f"The message is too large: {config.max_message} bytes at most.")
+        raise ApiError(f"The message is too large: {config.max_message} bytes at most.", code="too_large")
     return mail

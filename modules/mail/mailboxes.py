@@ -108,7 +108,7 @@ class Mailboxes:
 
         `mark_read`: also mark it as read.
         """
-        problem = ApiError("mail not found")
+        problem = ApiError("mail not found", code="not_found", field="mail_id")
         for source in self.requested(READ_ORDER):
             try:
                 mail = source.fetch(self.call.body["mail_id"], mark_read)
@@ -127,7 +127,7 @@ class Mailboxes:
         else the master database: no other is tried, where the id may be that of another mail.
         """
         if not any(action(source, self.call.body["mail_id"]) for source in self.requested(CHANGE_ORDER)[:1]):
-            raise ApiError("mail not found")
+            raise ApiError("mail not found", code="not_found", field="mail_id")
 
     def requested(self, default: tuple[str, ...]) -> list[MailSource]:
         """Return the source that mail_sourcedb in the request names; without it, those in `default`.

@@ -45,7 +45,7 @@ def subject_field(value: str | None) -> str:
     """Return a subject for the header: encoded if it has special characters, or looks like an encoded word."""
     value = header_text("subject", value)
     if len(value) > MAX_FIELD:
-        raise ApiError("The subject is too long.")
+        raise ApiError("The subject is too long.", field="subject")
     return value if is_plain(value) and "=?" not in value else encoded_words(value)
 
 

@@ -62,7 +62,7 @@ def enqueue(call, mail: OutgoingMail) -> list[int]:
     ApiError if the daemon would refuse the sender or a recipient.
     """
     if len(mail.data) * len(mail.recipients) > MAX_MESSAGES * call.config.max_message:
-        raise ApiError("The message is too large for so many recipients.")
+        raise ApiError("The message is too large for so many recipients.", code="too_large")
     with call.db.transaction():
         routing = out_router(call, call.user_name)
         for author in set(mail.authors) - {mail.sender}:
@@ -87,5 +87,5 @@ def decide(call, routing: tuple, sender: Mailbox, recipients: list) -> list[dict
     for each in decisions:
         if not each["decision"]["accepted"]:
             audit = REFUSED_AUTHOR.format(user) if routing[0] == "defined" else ""
-            raise ApiError(each["steps"][-1], audit=audit)
+            raise ApiError(each["steps"][-1], audit=audit, code="not_allowed")
     return [each["decision"]["queued"] for each in decisions]

@@ -28,7 +28,7 @@ def address_list(name: str, value: str | None, config: Config) -> list[Mailbox |
     try:
         return list(parse_address_list(header_text(name, value)))
     except NotAnAddress as error:
-        raise ApiError(f"Not an address: {error}.", audit="Not an address.") from None
+        raise ApiError(f"Not an address: {error}.", audit="Not an address.", field=name) from None
 
 
 def unique_recipients(recipients: list[str]) -> list[str]:
@@ -40,13 +40,13 @@ def unique_recipients(recipients: list[str]) -> list[str]:
 
 
 def too_many_recipients(config: Config) -> ApiError:
-    return ApiError(f"Too many recipients: {config.max_recipients} at most.")
+    return ApiError(f"Too many recipients: {config.max_recipients} at most.", field="to")
 
 
 def single_address(entries: list) -> Mailbox:
     """Return the address in a parsed list that must have exactly one. ApiError for more, none or a group."""
     if len(entries) != 1 or isinstance(entries[0], Group):
-        raise ApiError("Say which address it is from.")
+        raise ApiError("Say which address it is from.", field="from")
     return entries[0]
 
 

@@ -30,13 +30,15 @@ class Msa(Model):
 ROUTER_TABLES = {8: Msa, 9: Smtpd}  # by generation
 
 
-def check_router(router: str, route: str | None, allowed: tuple, sentence: str, need_route=NEED_ROUTE):
+def check_router(
+    router: str, route: str | None, allowed: tuple, sentence: str, field: str, need_route=NEED_ROUTE
+):
     """Raise ApiError for an unknown router, or, with the message `sentence`, for one without the route it needs.
 
     A router, such as `handoff`, is what the daemons do with a mail; its route is, for example, a host. If they are
-    wrong, the daemons lose mail or crash (docs/wire.md F33).
+    wrong, the daemons lose mail or crash (docs/wire.md F33). `field` names the router in the request.
     """
     if router not in allowed:
-        raise ApiError(f"Unknown router {router}.", audit="Unknown router.")
+        raise ApiError(f"Unknown router {router}.", audit="Unknown router.", field=field)
     if router in need_route and not route:
-        raise ApiError(sentence)
+        raise ApiError(sentence, code="missing_field", field=field.replace("router", "route"))

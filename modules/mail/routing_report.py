@@ -38,7 +38,7 @@ def report_outbound(call) -> dict:
     """
     named = call.body.get("smtpd_user") or None
     if named and named != call.user_name and not call.caller.may_act_for(named):
-        raise ApiError("Not allowed.")
+        raise ApiError("Not allowed.", code="not_allowed", field="smtpd_user")
     dropped: list[str] = []
     sender = address_as_received(call.body["address_expression"], dropped)
     recipient = call.body.get("recipient") and address_as_received(call.body["recipient"], dropped)

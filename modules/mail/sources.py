@@ -59,6 +59,8 @@ HEADER_BYTES = 65536  # bytes of a mail that are read to find its header
 class SourceUnavailable(ApiError):
     """The error for a source of mails that does not work now. The answer then has a warning, and the other mails."""
 
+    code = "unavailable"
+
 
 class MailSource:
     """A source of the caller's mails: this class is the master database, its subclasses are other ones.

@@ -18,7 +18,9 @@ class UserLimit:
         """Count a request of the user during a `with` block. ApiError (HTTP 503) if too many are running."""
         with self.lock:
             if self.running[user_name] >= self.most:
-                raise ApiError("Your other searches are still running. Try again.", http=503, retry_after=1)
+                raise ApiError(
+                    "Your other searches are still running. Try again.", http=503, retry_after=1, code="busy"
+                )
             self.running[user_name] += 1
         try:
             yield

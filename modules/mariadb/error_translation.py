@@ -56,7 +56,7 @@ class ErrorTranslatingStore(PooledStore):
             self.opened.undone = True
             raise TransactionRolledBack() from error
         if number in BUSY_NUMBERS:
-            raise ApiError(BUSY, http=503, retry_after=1) from error
+            raise ApiError(BUSY, http=503, retry_after=1, code="busy") from error
         if number == PACKET_TOO_LARGE:
             most = self.opened.connection.max_allowed_packet
             self.lose()
@@ -77,7 +77,9 @@ class ErrorTranslatingStore(PooledStore):
         number, message = code(error), str(error.args[-1])
         if number in UNFIT and (column := re.search("'([^']*)'", message)):
             self.opened.undone = True  # the server has cut blanks at the end: that must not be committed
-            raise ApiError(f"{column[1]} is too long.", http=400) from error
+            raise ApiError(
+                f"{column[1]} is too long.", http=400, code="invalid_field", field=column[1]
+            ) from error
         if number == dialect.NO_PARENT and statement and self.opened.begun:
             number, message = self.duplicate(statement) or (number, message)
         sentence = dialect.refusal(number, message, sql, self.columns_of)

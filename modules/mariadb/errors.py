@@ -55,7 +55,7 @@ class Unusable(ApiError):
     """
 
     def __init__(self, what: str):
-        super().__init__(f"The {what} cannot be used. The log has the cause.", http=500)
+        super().__init__(f"The {what} cannot be used. The log has the cause.", http=500, code="database")
 
 
 class NoSuchLetters(Unusable):
@@ -66,7 +66,7 @@ class Unfit(ApiError):
     """The error for a value that is too long for its column, or has letters that the column cannot store."""
 
     def __init__(self, what: str):
-        super().__init__(f"The {what} has no place for this. The log has the cause.")
+        super().__init__(f"The {what} has no place for this. The log has the cause.", code="refused")
 
 
 class ConnectionLost(TransactionRolledBack):

@@ -25,7 +25,7 @@ class Pool:
         ApiError (HTTP 503) if all are lent, and none comes back within WAIT seconds.
         """
         if not self.places.acquire(timeout=WAIT):
-            raise ApiError(BUSY, http=503, retry_after=1)
+            raise ApiError(BUSY, http=503, retry_after=1, code="busy")
         try:
             return self.take_idle() or self.connect()
         except BaseException:

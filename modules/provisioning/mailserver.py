@@ -129,11 +129,13 @@ class MailServer:
             or len(user_name) > LONGEST_NAME
             or not user_names.same_everywhere(user_name)
         ):
-            raise ApiError("With a mailserver a user name must be a mail address.")
+            raise ApiError("With a mailserver a user name must be a mail address.", field="user_name")
         if taken := self.store.one(FIND_ACCOUNT, user=user_name):
-            raise ApiError(f"The mailserver has a user {taken['username']} already.")
+            raise ApiError(
+                f"The mailserver has a user {taken['username']} already.", code="duplicate", field="user_name"
+            )
         wanted = user_name.rpartition("@")[2]
         for domain in self.store.rows(FIND_DOMAIN, domain=wanted):
             if domain["domainName"] == wanted:
                 return {"user": user_name, "home": home(user_name), "domain": domain["domainId"]}
-        raise ApiError(f"The mailserver has no domain {wanted}.")
+        raise ApiError(f"The mailserver has no domain {wanted}.", field="user_name")

@@ -53,7 +53,7 @@ class WriteQueue:
     def enter(self):
         """Wait until this thread may write. ApiError (HTTP 503) after LONGEST_WAIT seconds."""
         if not self.lock.acquire(timeout=self.LONGEST_WAIT):
-            raise ApiError(BUSY, http=503, retry_after=1)
+            raise ApiError(BUSY, http=503, retry_after=1, code="busy")
 
     def leave(self):
         self.lock.release()

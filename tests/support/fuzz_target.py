@@ -28,7 +28,7 @@ with atheris.instrument_imports(include=["mailapi", "mailapi_modules", "email"])
         }
     )
 
-    from mailapi_modules.http import large_bodies
+    from mailapi_modules.http import jsonp, large_bodies
     from mailapi_modules.mail import compose, messages
     from mailapi_modules.mail import parts as mailparts
     from mailapi_modules.mail.sanitizer import SanitizedHTML
@@ -71,7 +71,7 @@ def wire(data: bytes):
     environ = {"CONTENT_LENGTH": str(len(body)), "wsgi.input": io.BytesIO(body)}
     try:
         asked = mailapi.read_query(query.decode("latin-1"))
-        callback = mailapi.read_callback(asked["callback"]) if "callback" in asked else None
+        callback = jsonp.read_callback(asked["callback"]) if "callback" in asked else None
         mailapi.read_limit(asked.get("limit", "1"))
         raw = mailapi.raw_body(environ, mailapi.body_length(environ), 10_000)
         large_bodies.find_auth(raw)
@@ -88,7 +88,7 @@ def wire(data: bytes):
             payload = mailapi.encode({"read": read})
             assert json.loads(payload) is not None
             if callback:
-                quoted = mailapi.jsonp(callback, payload.decode())
+                quoted = jsonp.jsonp(callback, payload.decode())
                 assert not set("\n\r\u2028\u2029") & set(quoted)
 
 

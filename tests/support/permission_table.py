@@ -110,6 +110,7 @@ TABLE = [
     ("users", "delete_permission", ONE_PERMISSION, BOTH, *ONLY_ADMIN),
     ("users", "update_permissions", {"user_name": "USER", "user_permissions": ["admin"]}, BOTH, *ONLY_ADMIN),
     ("users", "update_alias", {"user_name": "USER", "user_alias": "root"}, BOTH, *ONLY_ADMIN),
+    ("users", "permissions", {}, BOTH, *ANYONE),
     ("users", "import", {"file": "user_name\nnewUSER"}, BOTH, *ONLY_ADMIN),
     ("addresses", "get", {}, BOTH, *ANYONE),
     ("addresses", "get", {"address_order": "ORDER"}, ONLY_9, *ADDRESS_LISTED),
@@ -217,6 +218,7 @@ TABLE = [
 ]
 # The actions that change nothing.
 READS = {
+    "permissions",
     "get",
     "get_modules",
     "test",

@@ -1,0 +1,36 @@
+"""Checks and field types of the requests of users/."""
+
+from mailapi import ApiError, php_text
+
+from . import new_users
+
+
+def check_new_user(call):
+    """Raise ApiError if the name of a new user is not allowed, or their alias is their own name."""
+    new_users.check_new_user(call.body["user_name"], call.body.get("user_alias"))
+
+
+def check_new_alias(call):
+    """Raise ApiError if user_alias is missing in the request, or is the user's own name."""
+    if call.body.get("user_alias") is None:
+        raise ApiError("No alias set.", code="missing_field", field="user_alias")
+    new_users.check_alias(call.body["user_name"], call.body["user_alias"])
+
+
+def require_permissions(call):
+    """Raise ApiError if user_permissions is missing in the request. [] is allowed: it removes all permissions."""
+    if call.body.get("user_permissions") is None:
+        raise ApiError(
+            call.in_generation("No {permission}s is set."), code="missing_field", field="user_permissions"
+        )
+
+
+def require_file(call):
+    """Raise ApiError for a request without a file. (A field declared `required` would be copied into the audit.)"""
+    if not call.body.get("file"):
+        raise ApiError("No file is set.", code="missing_field", field="file")
+
+
+def alias(value) -> str | None:
+    """Read the field user_alias: the name of a user, or "" to remove the alias. null becomes "" (docs/wire.md F34)."""
+    return "" if value in (None, "") else php_text(value)

@@ -1,0 +1,23 @@
+"""How large a request's body may be, for servers that receive it before they call the application."""
+
+import contextlib
+
+from mailapi import ApiError, Application, module_name, read_query
+
+
+def declared_limit(app: Application, path: str, query_string: str) -> int | str:
+    """Return what the action that a request names declares as max_body: bytes, a key of the config, or 0.
+
+    path: the URL path without its first slash.
+    """
+    first, _, below = path.partition("/")
+    if first in app.mounts:
+        return app.mounts[first].mount_max_body
+    name = module_name(path)
+    chosen = None
+    if name in app.modules:
+        with contextlib.suppress(ApiError):  # the app will raise it again
+            chosen = app.modules[name].choose(read_query(query_string))
+    elif first in app.modules:  # the second wire: MODULE/ACTION
+        chosen = app.modules[first].endpoints.get(below)
+    return chosen.max_body if chosen else 0

@@ -1,0 +1,208 @@
+"""The second wire, for clients that are not PHP's: MODULE/ACTION, with honest HTTP statuses (docs/wire.md section 9).
+
+A request runs through the same steps as one of the first wire; the URL, the fields and the HTTP status differ.
+"""
+
+import bottle
+
+from mailapi import (
+    NEW_SPELLING,
+    ApiError,
+    Call,
+    Endpoint,
+    Generation,
+    Module,
+    RequestHandler,
+    empty,
+    encode,
+)
+
+from ..openapi.codes import HTTP_STATUS, code_of, field_of
+from ..openapi.names import unknown
+from ..openapi.strict import field_types, query_fields, read_strictly
+from .cors import is_allowed_origin, preflight_headers
+from .large_bodies import check_caller_rules, read_for_caller
+from .mounts import basic_credentials
+
+CHALLENGES = {"basic": 'Basic realm="mailapi", charset="UTF-8"', "bearer": 'Bearer realm="mailapi"'}
+
+
+class SecondWireHandler(RequestHandler):
+    """A request of the second wire, and its answer."""
+
+    def outcome(self) -> tuple[dict, int]:
+        """Process the request; return the answer with its `code`, the `field` at fault, and the code's HTTP status."""
+        answer, _ = super().outcome()
+        if self.mounted_response is not None:
+            return answer, self.mounted_response.status_code
+        code = code_of(self.refused)
+        answer["code"] = code
+        if self.refused and (field := field_of(self.refused)):
+            answer["field"] = field
+        if HTTP_STATUS[code] == 401:
+            self.headers += self.challenges(code)
+        return answer, HTTP_STATUS[code]
+
+    def challenges(self, code: str) -> list[tuple[str, str]]:
+        """Return the WWW-Authenticate headers of an answer. A page's script gets no Basic: the browser would ask."""
+        error = ', error="invalid_token"' if code == "invalid_token" else ""
+        values = [CHALLENGES["bearer"] + error]
+        if "HTTP_SEC_FETCH_SITE" not in self.environ:
+            values.append(CHALLENGES["basic"])
+        return [("WWW-Authenticate", value) for value in values]
+
+    ##### The URL
+
+    def process(self) -> dict:
+        """Find the action, read the body, authenticate the caller, run the action, and return the answer."""
+        app, method = self.app, self.environ["REQUEST_METHOD"]
+        if app.config.debug:
+            app.db.trace(self.frame["debug"].append)
+        if method == "OPTIONS":
+            return self.preflight()
+        generation = app.generation()
+        self.frame["api_version"] = self.frame["schema_version"] = generation.number
+        if self.path == "openapi.json":
+            return self.describe(generation)
+        self.find_action(generation)
+        assert self.chosen and self.module
+        self.require_method(method)
+        self.call = call = Call(app, generation, {}, {})
+        call.encodes = call.warns = True
+        body, auth = self.read_json(method)
+        self.authenticate(call, auth)
+        unread = [body]
+        del body  # so that an action can free a large field that it has read
+        return self.act(call, self.module, unread, auth, {})
+
+    def find_action(self, generation: Generation):
+        """Set module and action from the URL path. ApiError (HTTP 404) suggests a configured one with a similar name."""
+        first, slash, action = self.path.partition("/")
+        name = first if slash else ""
+        modules = {path: m for path, m in self.app.modules.items() if generation.number in m.generations}
+        if name not in modules:
+            self.refuse_name("module", name, modules.keys() - {""})
+        self.module = modules[name]
+        asked = action if slash else first
+        self.chosen = self.module.endpoints.get(NEW_SPELLING.sub(r"permission\1", asked))
+        if self.chosen is None:
+            self.refuse_name("action", action, self.module.endpoints)
+
+    def refuse_name(self, kind: str, name: str, known):
+        raise ApiError(unknown(kind, name, known), http=404, audit=f"Unknown {kind}.", code=f"unknown_{kind}")
+
+    def methods(self) -> list[str]:
+        """Return the HTTP methods that the action takes."""
+        return ["GET", "HEAD", "POST"] if self.chosen and self.chosen.read_only else ["POST"]
+
+    def require_method(self, method: str):
+        """Raise ApiError (HTTP 405) for a method that the action does not take."""
+        if method not in self.methods():
+            self.headers.append(("Allow", ", ".join([*self.methods(), "OPTIONS"])))
+            raise ApiError(f"Use {' or '.join(self.methods())}.", http=405)
+
+    def preflight(self) -> dict:
+        """Answer OPTIONS: the methods that the URL takes, and what CORS lets pages of cors_origin send."""
+        generation = self.app.generation()
+        if self.path != "openapi.json":
+            self.find_action(generation)
+        methods = self.methods() if self.chosen else ["GET", "HEAD"]
+        headers = preflight_headers(self.app.config.cors_origin, self.environ, [*methods, "OPTIONS"])
+        self.mounted_response = bottle.HTTPResponse(b"", 204, headers)
+        return self.frame
+
+    def describe(self, generation: Generation) -> dict:
+        """Answer with the OpenAPI document of the configured modules, which anyone may read."""
+        from ..openapi.document import document_of
+
+        if self.environ["REQUEST_METHOD"] not in ("GET", "HEAD"):
+            self.headers.append(("Allow", "GET, HEAD, OPTIONS"))
+            raise ApiError("Use GET.", http=405)
+        headers = [("Content-Type", "application/json"), ("Cache-Control", "no-store")]
+        headers += self.headers
+        if self.app.config.cors_origin:
+            headers.append(("Access-Control-Allow-Origin", self.app.config.cors_origin))
+        content = encode(document_of(self.app, generation, self.environ))
+        self.mounted_response = bottle.HTTPResponse(content, 200, headers)
+        return self.frame
+
+    ##### The body
+
+    def read_json(self, method: str) -> tuple[dict | bytes, dict | None]:
+        """Return the body and its `auth`. ApiError: HTTP 415 for other types than JSON, HTTP 400 for a GET with one."""
+        has_body = self.environ.get("CONTENT_LENGTH") not in (None, "", "0") or (
+            "HTTP_TRANSFER_ENCODING" in self.environ
+        )
+        if method != "POST":
+            if has_body:
+                raise ApiError("GET takes its fields in the query: use POST for a body.", http=400)
+            return {}, None
+        if self.environ.get("QUERY_STRING"):
+            raise ApiError("POST takes its fields in the body, not in the query.", http=400)
+        if has_body and not self.is_json():
+            raise ApiError("Send application/json.", code="media_type")
+        return self.read_body(self.chosen)
+
+    def is_json(self) -> bool:
+        content_type = self.environ.get("CONTENT_TYPE", "").partition(";")[0]
+        return content_type.strip().lower() == "application/json"
+
+    ##### The log-in
+
+    def authenticate(self, call: Call, auth: dict | None):
+        """Authenticate the caller by `auth`, by the Authorization header, or by the session's cookie."""
+        if not empty(auth) and not isinstance(auth, dict):
+            raise ApiError(
+                "Invalid value for auth: it must be an object.", code="invalid_field", field="auth"
+            )
+        scheme, _, credentials = self.environ.get("HTTP_AUTHORIZATION", "").partition(" ")
+        if auth and auth.get("user_name") or not scheme:
+            self.refuse_cookie_of_other_site(auth)
+            self.log_in(call, auth)
+        elif scheme.lower() == "bearer":
+            self.use_token(call, credentials.strip())
+        else:
+            self.refuse_basic_of_other_site()
+            self.check_password(call, *basic_credentials(scheme, credentials), remember=False)
+            self.via = "basic"
+
+    def refuse_cookie_of_other_site(self, auth: dict | None):
+        """Raise ApiError (HTTP 403) for a cookie that a page of another site sent along (docs/wire.md F42)."""
+        has_cookie = "PHPSESSID=" in self.environ.get("HTTP_COOKIE", "")
+        if not (auth and auth.get("user_name")) and has_cookie and self.is_cross_site():
+            raise ApiError("Not allowed from another site.", code="cross_site")
+
+    def refuse_basic_of_other_site(self):
+        """Raise ApiError (HTTP 403) for credentials that a browser may have sent along by itself, like a cookie.
+
+        A page of cors_origin passes if its request needs a preflight, which lets no such credentials through.
+        """
+        if self.is_cross_site():
+            checked = self.environ["REQUEST_METHOD"] != "POST" or self.is_json()
+            if not (checked and is_allowed_origin(self.app.config.cors_origin, self.environ)):
+                raise ApiError("Not allowed from another site.", code="cross_site")
+
+    def is_cross_site(self) -> bool:
+        return self.app.cookies.is_cross_site(self.environ)
+
+    ##### The fields
+
+    def read_fields(self, call: Call, body: dict | bytes, auth: dict | None, query: dict):
+        """Read the action's fields into `call`, after the token and the rules that need no fields have let the caller
+        pass."""
+        assert self.chosen and self.module
+        self.check_caller(call, self.module, self.chosen)
+        if isinstance(body, bytes):
+            body = read_for_caller(call, self.chosen, body, auth)
+        if self.environ["REQUEST_METHOD"] != "POST":
+            body = query_fields(
+                self.environ.get("QUERY_STRING", ""), field_types(self.chosen, call.generation)
+            )
+        read_strictly(call, self.chosen, {name: value for name, value in body.items() if name != "auth"})
+
+    def check_caller(self, call: Call, module: Module, chosen: Endpoint):
+        """Raise ApiError for a caller who may not do this whatever the fields say."""
+        self.app.identify(call)
+        if call.restriction:
+            call.restriction(module, chosen)
+        check_caller_rules(call, chosen)

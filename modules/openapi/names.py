@@ -1,0 +1,38 @@
+"""Unknown names in requests, and what their senders probably meant."""
+
+import difflib
+from collections.abc import Iterable
+
+from mailapi import Call, Endpoint, Module, canonical, printable
+
+LONGEST = 64  # characters of a name that are compared and repeated: the comparison takes quadratic time
+FIRST_WIRE_QUERY = {"limit", "callback", "login", "logout"}
+
+
+def unknown(kind: str, name: str, known: Iterable[str]) -> str:
+    """Return the sentence about an unknown name, such as `Unknown action gett: did you mean get?`."""
+    name = printable(name[:LONGEST])
+    near = difflib.get_close_matches(name.lower(), known, n=1)
+    return f"Unknown {kind} {name}: did you mean {near[0]}?" if near else f"Unknown {kind} {name}."
+
+
+def unknown_names(
+    call: Call, module: Module | None, chosen: Endpoint | None, body: dict, query: dict
+) -> list[str]:
+    """Return sentences about unknown actions and fields in a request of the first wire, which ignores these."""
+    actions = module.endpoints if module else {}
+    if chosen is None:
+        names = [name for name in query if name not in FIRST_WIRE_QUERY]
+        return [unknown("action", name, actions) for name in names[:1]]
+    fields = chosen.fields(call.generation)
+    known = {*fields, *(name.replace("permission", "right") for name in fields), "auth"}
+    allowed = {*FIRST_WIRE_QUERY, *chosen.query, *actions, *(fields if chosen.download else ())}
+    return [
+        *(unknown("field", name, fields) for name in first_unknown(body, known)),
+        *(unknown("field", name, chosen.query) for name in first_unknown(query, allowed)),
+    ]
+
+
+def first_unknown(names: Iterable[str], known: set[str]) -> list[str]:
+    """Return the first of `names` that is not known, in a list; [] if all are."""
+    return next(([name] for name in names if name not in known and canonical(name) not in known), [])

@@ -1,0 +1,121 @@
+"""JSON Schemas (2020-12) of request fields: what the second wire takes, and what openapi.json says of it."""
+
+from collections.abc import Callable
+
+from mailapi import (
+    LONGEST,
+    address,
+    boolean,
+    file_content,
+    list_of_text,
+    long_text,
+    optional_number,
+    php_text,
+    raw_text,
+    secret,
+    whole_number,
+)
+
+Schema = dict
+TEXT: Schema = {"type": "string"}
+MOST = 10**18 - 1
+NUMBER: Schema = {"type": "integer", "minimum": -MOST, "maximum": MOST}
+OF_TYPE: dict[Callable, Schema] = {
+    php_text: TEXT,
+    raw_text: TEXT,
+    long_text: TEXT,
+    file_content: TEXT,
+    secret: {"type": "string", "format": "password"},
+    address: {"type": "string", "maxLength": LONGEST},
+    whole_number: NUMBER,
+    optional_number: NUMBER,
+    boolean: {"type": "boolean"},
+    list_of_text: {"type": "array", "items": TEXT, "maxItems": LONGEST},
+}
+PYTHON_TYPES: dict[str, type | tuple[type, ...]] = {
+    "string": (str, bytes),
+    "array": list,
+    "object": dict,
+    "boolean": bool,
+}
+EXPECTED = {
+    "string": "text",
+    "integer": "a whole number",
+    "boolean": "true or false",
+    "array": "a list",
+    "object": "an object",
+}
+
+
+def json_schema(schema: Schema) -> Callable[[Callable], Callable]:
+    """Decorate a field type with the JSON Schema of the values that the second wire takes for it."""
+
+    def declare(field_type: Callable) -> Callable:
+        field_type.schema = schema  # type: ignore[attr-defined]
+        return field_type
+
+    return declare
+
+
+def schema_of(field_type: Callable) -> Schema:
+    """Return the JSON Schema of a field type; {}, which takes everything, for one without a declaration."""
+    if types := getattr(field_type, "types", None):  # of object_of
+        properties = {name: schema_of(kind) for name, kind in types.items()}
+        return {"type": "object", "properties": properties, "additionalProperties": False}
+    return getattr(field_type, "schema", None) or OF_TYPE.get(field_type, {})
+
+
+def problem(value, schema: Schema, name: str) -> str | None:
+    """Return what is wrong with a JSON value, as a sentence that begins with the field's name; None if it is valid.
+
+    `name` is the field, such as token_id, or user_permissions[0] within a list.
+    """
+    if alternatives := schema.get("anyOf"):
+        problems = [problem(value, each, name) for each in alternatives]
+        return None if None in problems else problems[0]
+    kind = schema.get("type")
+    if kind and not is_of_type(value, kind):
+        return f"{name} must be {EXPECTED[kind]}."
+    if "enum" in schema and value not in schema["enum"]:
+        return f"{name} must be one of {', '.join(map(str, schema['enum']))}."
+    return beyond_limits(value, schema, name) or inner_problem(value, schema, name)
+
+
+def is_of_type(value, kind: str) -> bool:
+    if kind == "integer":  # 5.0 is one, too
+        return not isinstance(value, bool) and (
+            isinstance(value, int) or isinstance(value, float) and value.is_integer()
+        )
+    return isinstance(value, PYTHON_TYPES[kind])
+
+
+def beyond_limits(value, schema: Schema, name: str) -> str | None:
+    """Return what is wrong with the size of a text, list or number."""
+    size = len(value) if isinstance(value, (str, bytes, list)) else None
+    least, most = (
+        schema.get("minLength", schema.get("minItems")),
+        schema.get("maxLength", schema.get("maxItems")),
+    )
+    if size is not None and most is not None and size > most:
+        return f"{name} is too long: {most} at most."
+    if size is not None and least is not None and size < least:
+        return f"{name} is empty."
+    if size is None and ("minimum" in schema and not schema["minimum"] <= value <= schema["maximum"]):
+        return f"{name} must be from {schema['minimum']} to {schema['maximum']}."
+    return None
+
+
+def inner_problem(value, schema: Schema, name: str) -> str | None:
+    """Return what is wrong with the first bad entry of a list, or member of an object."""
+    if isinstance(value, list):
+        inner = ((entry, schema.get("items", {}), f"{name}[{n}]") for n, entry in enumerate(value))
+        return next((found for each in inner if (found := problem(*each))), None)
+    if not isinstance(value, dict) or "properties" not in schema:
+        return None
+    for member, entry in value.items():
+        if member not in schema["properties"]:
+            return f"{name} has no member {member[:64]}."
+        if found := problem(entry, schema["properties"][member], f"{name}.{member}"):
+            return found
+    missing = [member for member in schema.get("required", ()) if member not in value]
+    return f"{name}.{missing[0]} is missing." if missing else None

@@ -1,0 +1,103 @@
+"""Strict reading of a request's fields, for the second wire (docs/wire.md section 9).
+
+Unknown fields, missing ones and values of other types than the declared one are refused before anything happens.
+"""
+
+import contextlib
+import json
+import urllib.parse
+from collections.abc import Callable, Iterable
+
+from mailapi import (
+    ApiError,
+    Call,
+    Endpoint,
+    Generation,
+    canonical,
+    empty,
+    read_fields,
+    refuse_forbidden_text,
+    secret,
+    whole_number,
+)
+
+from .names import first_unknown, unknown
+from .schemas import MOST, Schema, json_schema, problem, schema_of
+
+MOST_FIELDS = 100  # in a query
+
+
+@json_schema({"type": "integer", "minimum": 1, "maximum": MOST})
+def limit(value) -> int | None:
+    """Read how many entries of a list are wanted."""
+    return whole_number(value)
+
+
+def field_types(chosen: Endpoint, generation: Generation) -> dict[str, Callable]:
+    """Return the field types of an action's fields, whether they come in the body or the query on the first wire."""
+    lists = {"limit": limit} if chosen.read_only and not chosen.download else {}
+    return chosen.fields(generation) | chosen.query | lists
+
+
+def read_strictly(call: Call, chosen: Endpoint, given: dict):
+    """Set the call's fields from `given`, the members of the JSON object; ApiError names the first wrong one."""
+    types = field_types(chosen, call.generation)
+    if wrong := first_unknown(given, set(types)):
+        sentence = unknown("field", wrong[0], types)
+        raise ApiError(sentence, audit="Unknown field.", code="unknown_field", field=wrong[0][:64])
+    fields = {canonical(name) if name not in types else name: value for name, value in given.items()}
+    refuse_forbidden_text(fields)
+    for name, sentence in chosen.needed(call.generation).items():
+        if empty(fields.get(name)):
+            raise ApiError(call.in_generation(sentence), code="missing_field", field=name)
+    for name, value in fields.items():
+        if value is not None and (wrong_type := problem(value, schema_of(types[name]), name)):
+            audit = f"Invalid value for {name}."
+            raise ApiError(
+                f"Invalid value for {name}: {wrong_type}", audit=audit, code="invalid_field", field=name
+            )
+    call.limit = limit(fields.pop("limit", None)) if "limit" not in chosen.fields(call.generation) else None
+    in_query = {name: fields.pop(name) for name in chosen.query if name in fields}
+    call.body, call.query = read_fields(fields, types), read_fields(in_query, types)
+
+
+def query_fields(query_string: str, types: dict[str, Callable]) -> dict:
+    """Return the fields in the query of a GET request, as a JSON body would have them. Secrets are no such fields."""
+    try:
+        pairs = urllib.parse.parse_qsl(
+            query_string, keep_blank_values=True, errors="strict", max_num_fields=MOST_FIELDS
+        )
+    except ValueError:
+        raise ApiError("The query cannot be read.", http=400) from None
+    values: dict[str, list[str]] = {}
+    for name, value in pairs:
+        values.setdefault(name, []).append(value)
+    refuse_secrets(values, types)
+    return {name: from_texts(texts, schema_of(types.get(name, secret))) for name, texts in values.items()}
+
+
+def refuse_secrets(names: Iterable[str], types: dict[str, Callable]):
+    """Raise ApiError for a secret in the query: URLs are logged."""
+    for name in names:
+        if types.get(name) is secret or name == "auth":
+            raise ApiError("Use POST: a secret does not belong in a URL.", code="invalid_field", field=name)
+
+
+def from_texts(texts: list[str], schema: Schema):
+    """Return the JSON value of a field from its texts in a query: one for each time that the query names it.
+
+    A text that is no value of the schema's type stays text, so that it is refused as a value of the wrong type.
+    """
+    alternatives = schema.get("anyOf", [schema])
+    for each in alternatives:
+        if each.get("type") == "array" and (len(texts) > 1 or len(alternatives) == 1):
+            return [from_texts([text], each.get("items", {})) for text in texts]
+    if len(texts) > 1:
+        return texts
+    for each in alternatives:
+        if each.get("type") in ("integer", "boolean", "object"):
+            with contextlib.suppress(ValueError, RecursionError):
+                value = json.loads(texts[0])
+                if not problem(value, {"type": each["type"]}, ""):
+                    return value
+    return texts[0]
