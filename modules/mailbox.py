@@ -17,8 +17,10 @@ from mailapi import (
 
 from .http.large_bodies import read_large_object
 from .mail import compose, outbox
+from .mail.header_text import header
 from .mail.mailboxes import SOURCE_NAMES, Mailboxes
-from .mail.messages import head, header, mail_bytes, mail_details, mail_summary, parse_headers
+from .mail.message_parser import parse_headers
+from .mail.messages import mail_bytes, mail_details, mail_summary
 from .mail.parts import html_of, inline_images, parts
 from .mail.sanitizer import SanitizedHTML
 from .mail.search import TERMS, search
@@ -104,7 +106,7 @@ class Mailbox(Module):
     def raw(self, call):
         """Return the whole message (RFC 5322) as a file. The mail is not marked as read."""
         mail, _, _ = self.fetched(call)
-        subject = header(parse_headers(head(mail_bytes(mail))), "subject")
+        subject = header(parse_headers(mail_bytes(mail)), "subject")
         return File(mail_bytes(mail), "message/rfc822", f"{subject or 'mail'}.eml")
 
     @endpoint(**OF_MAIL, read_only=True)
