@@ -16,7 +16,7 @@ from mailapi import (
 )
 
 from .http.large_bodies import read_large_object
-from .mail import compose, outbox
+from .mail import compose, outbox, reply
 from .mail.header_text import header
 from .mail.mailboxes import SOURCE_NAMES, Mailboxes
 from .mail.message_parser import parse_headers
@@ -84,11 +84,14 @@ class Mailbox(Module):
             mails = [mail_summary(mail, source.name) for source, mail in mailboxes.beginnings(refs)]
             return mailboxes.warning | {"mails": mails}
 
-    @endpoint(**OF_MAIL)
+    @endpoint(**OF_MAIL | {"optional": OF_MAIL["optional"] | {"mail_details": boolean}})
     def read(self, call):
-        """Return a mail with its text and mark it as read. `mail_read` in the answer is the value before."""
+        """Return a mail with its text and mark it as read. `mail_read` in the answer is the value before.
+
+        With mail_details the mail also has what the original API lacks: a text to read, and what an answer needs.
+        """
         mail, source, warning = self.fetched(call, mark_read=True)
-        return warning | {"mail": mail_details(mail, source)}
+        return warning | {"mail": mail_details(mail, source, more=bool(call.body.get("mail_details")))}
 
     @endpoint(**OF_MAIL)
     def unread(self, call):
@@ -161,7 +164,7 @@ class Mailbox(Module):
 
     @endpoint(
         allow=anyone,
-        optional=compose.FIELDS,
+        optional=compose.FIELDS | {"mail_sourcedb": source_name},
         manages_transactions=True,
         max_body="max_message",
         read_body=read_large_object,
@@ -170,20 +173,24 @@ class Mailbox(Module):
         """Queue a mail for the dispatch daemon, as the SMTP daemon would if the caller sent it.
 
         `queue_ids` are its mail_ids. Refuses the mail, with the daemon's reason, if the SMTP daemon would refuse the
-        sender or a recipient.
+        sender or a recipient. With reply_to_mail, the id of a mail of the caller, it is an answer to that mail: what is
+        not given of recipient, subject, in_reply_to and references is taken from there.
         """
         if call.user_name is None:
             raise ApiError("Say whose mailbox: --as USER.")
+        if call.body.get("reply_to_mail") and not call.body.get("message"):
+            mail, _, _ = self.fetched(call, field="reply_to_mail")
+            reply.add_reply_fields(call.body, mail_bytes(mail))
         mail = compose.compose_mail(call.body, lambda: outbox.own_address(call), call.config)
         return {"queue_ids": outbox.enqueue(call, mail)}
 
-    def fetched(self, call, mark_read: bool = False) -> tuple[dict, str, dict]:
-        """Return the mail that the request names, the name of its source (master, user or imap), and a warning.
+    def fetched(self, call, mark_read: bool = False, field: str = "mail_id") -> tuple[dict, str, dict]:
+        """Return the mail that the request names in `field`, the name of its source (master, user or imap), and a warning.
 
         The warning reports sources that did not answer, and is {} if all did. ApiError: no source has the mail.
         """
         with self.mailboxes(call) as mailboxes:
-            return *mailboxes.fetch(mark_read), mailboxes.warning
+            return *mailboxes.fetch(mark_read, field), mailboxes.warning
 
     def on_user_deleted(self, user_name: str):
         """Delete the stored UIDVALIDITY of a deleted user's IMAP mailbox."""

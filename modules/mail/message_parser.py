@@ -17,6 +17,8 @@ from .transfer_encodings import decode_content
 MAX_BOUNDARY = 8192  # characters
 # The charset of the mail's text, in which some mailers also write its header.
 CHARSET = re.compile(rb"charset=[\"' ]?([\w.:+-]{1,60})", re.IGNORECASE)
+META = re.compile(rb"<meta[\s/][^<>]*?charset\s*=[\s\"']*([\w.:+-]{1,60})", re.IGNORECASE)
+META_BYTES = 4096  # bytes of HTML in which its charset is looked for
 CHARSET_BYTES = 65536  # bytes of a mail in which its charset is looked for
 
 
@@ -55,6 +57,13 @@ class ReceivedMessage(Message):
             return b""
         raw = self._payload.encode("ascii", "surrogateescape")  # type: ignore[attr-defined]
         return decode_content(raw, self.content_field("content-transfer-encoding").value)
+
+    def readable_text(self) -> str:
+        """Return the text, decoded by its charset, or without one that fits by the one in the HTML, or by a guess."""
+        raw = self.content()
+        in_html = META.search(raw, 0, META_BYTES) if self.get_content_type() == "text/html" else None
+        other = in_html[1].decode("ascii") if in_html else None
+        return decode(raw, self.get_content_charset(), other if other != "utf-16" else None)
 
     def text(self) -> str:
         """Return the text as mail_body has it: bytes without a charset that fits are UTF-8 (docs/wire.md F16)."""

@@ -1,13 +1,13 @@
 """Received mail as answers show it: in lists and in full, and as a search looks through it."""
 
-import html
-import re
-
 from mailapi import number, readable
 
-from .header_text import header
+from .address_fields import address_list
+from .header_text import header, raw_header
+from .mail_text import mail_text, readable_text
 from .message_parser import ReceivedMessage, parse_headers, parse_message
 
+ADDRESS_FIELDS = ("from", "to", "cc", "reply-to")
 LONGEST_IN_LIST = 1000  # characters of a header field; anybody can send thousands of mails with long ones
 
 
@@ -24,15 +24,32 @@ def mail_summary(mail: dict, source_name: str) -> dict:
     return row | headers | {"mail_sourcedb": source_name}
 
 
-def mail_details(mail: dict, source_name: str) -> dict:
+def mail_details(mail: dict, source_name: str, more: bool = False) -> dict:
     """Return a mail as mailbox/?read does: its columns, main headers, text, and the raw mail in mail_data.
 
-    `source_name` becomes mail_sourcedb, e.g. "master".
+    `source_name` becomes mail_sourcedb, e.g. "master". `more` adds what the original API does not answer.
     """
     message = parse_message(mail_bytes(mail))
     headers = {f"mail_{name}": header(message, name) for name in ("from", "to", "subject")}
     row = mail | {"mail_submission": number(mail["mail_submission"]), "mail_data": readable(mail_bytes(mail))}
-    return row | {"mail_sourcedb": source_name} | headers | {"mail_body": body_text(message)}
+    row |= {"mail_sourcedb": source_name} | headers | {"mail_body": body_text(message)}
+    return row | more_details(message) if more else row
+
+
+def more_details(message: ReceivedMessage) -> dict:
+    """Return what a person reads of a mail, and what an answer to it needs."""
+    return {
+        "mail_text": mail_text(message),
+        **{f"mail_{name.replace('-', '_')}": header(message, name) for name in ("cc", "reply-to", "date")},
+        "mail_message_id": header(message, "message-id"),
+        "mail_references": " ".join(header(message, "references").split()),
+        "mail_addresses": {name.replace("-", "_"): addresses(message, name) for name in ADDRESS_FIELDS},
+    }
+
+
+def addresses(message: ReceivedMessage, name: str) -> list[dict[str, str]]:
+    """Return the addresses in a header field, each with `name` and `address`. `name` is the field's, in lower case."""
+    return address_list(raw_header(message, name), message.charset)
 
 
 def mail_bytes(mail: dict) -> bytes:
@@ -49,19 +66,8 @@ def body_text(message: ReceivedMessage) -> str:
     return "".join(f"{text}\n----\n" for part in plain if (text := part.text()).strip())
 
 
-INLINE_TAGS = re.compile("</?(?:a|b|i|u|em|strong|span|font)(?: [^<>]*)?>", re.IGNORECASE)
-
-
 def searchable_text(raw: bytes) -> str:
-    """Return the text that a search looks through: all text/plain parts, and text/html parts without their tags."""
-    texts = []
-    for part in parse_message(raw).walk():
-        if not part.is_multipart() and (kind := part.get_content_type()) in ("text/plain", "text/html"):
-            texts.append(part.text() if kind == "text/plain" else strip_tags(part.text()))
-    return " ".join(texts)
-
-
-def strip_tags(source: str) -> str:
-    source = re.sub("<[^<>]*>", " ", INLINE_TAGS.sub("", source))
-    # Without references longer than any character's: unescape would convert all their digits.
-    return html.unescape(re.sub("&#[xX]?0*[0-9a-fA-F]{8,}", "", source))
+    """Return the text that a search looks through: every text that is no attachment, HTML as text."""
+    message = parse_message(raw)
+    leaves = (part for part in message.walk() if not part.is_multipart())
+    return " ".join(readable_text(part, part.get_content_type()) for part in leaves)

@@ -10,7 +10,6 @@ from itertools import islice
 
 from mailapi import File
 
-from .charsets import decode
 from .header_text import DIRECTIONS, header
 from .message_parser import ReceivedMessage, parse_message
 
@@ -66,7 +65,7 @@ class Part:
 
     @property
     def text(self) -> str:
-        return decode(self.content, self.part.get_content_charset())
+        return self.part.readable_text()
 
     @cached_property
     def filename(self) -> str:
