@@ -16,9 +16,11 @@ from mailapi import (
 )
 
 from .http.large_bodies import read_large_object
-from .mail import compose, outbox
+from .mail import compose, outbox, reply
+from .mail.header_text import header
 from .mail.mailboxes import SOURCE_NAMES, Mailboxes
-from .mail.messages import head, header, mail_bytes, mail_details, mail_summary, parse_headers
+from .mail.message_parser import parse_headers
+from .mail.messages import mail_bytes, mail_details, mail_summary
 from .mail.parts import html_of, inline_images, parts
 from .mail.sanitizer import SanitizedHTML
 from .mail.search import TERMS, search
@@ -85,12 +87,15 @@ class Mailbox(Module):
             mails = [mail_summary(mail, source.name) for source, mail in mailboxes.beginnings(refs)]
             return mailboxes.warning | {"mails": mails}
 
-    @endpoint(**OF_MAIL)
+    @endpoint(**OF_MAIL | {"optional": OF_MAIL["optional"] | {"mail_details": boolean}})
     def read(self, call):
-        """Return a mail with its text, and mark it as read. `mail_read` in the answer tells if it was read before."""
+        """Return a mail with its text, and mark it as read. `mail_read` in the answer tells if it was read before.
+
+        With mail_details the mail also has what the original API lacks: a text to read, and what an answer needs.
+        """
         mail, source, warning = self.fetched(call, mark_read=True)
         call.unchanged = bool(mail["mail_read"])
-        return warning | {"mail": mail_details(mail, source)}
+        return warning | {"mail": mail_details(mail, source, more=bool(call.body.get("mail_details")))}
 
     @endpoint(**OF_MAIL)
     def unread(self, call):
@@ -108,7 +113,7 @@ class Mailbox(Module):
     def raw(self, call):
         """Return the whole message (RFC 5322) as a file. The mail is not marked as read."""
         mail, _, _ = self.fetched(call)
-        subject = header(parse_headers(head(mail_bytes(mail))), "subject")
+        subject = header(parse_headers(mail_bytes(mail)), "subject")
         return File(mail_bytes(mail), "message/rfc822", f"{subject or 'mail'}.eml")
 
     @endpoint(**OF_MAIL, read_only=True)
@@ -163,7 +168,7 @@ class Mailbox(Module):
 
     @endpoint(
         allow=anyone,
-        optional=compose.FIELDS,
+        optional=compose.FIELDS | {"mail_sourcedb": source_name},
         manages_transactions=True,
         max_body="max_message",
         read_body=read_large_object,
@@ -171,20 +176,25 @@ class Mailbox(Module):
     def send(self, call):
         """Queue a mail of the caller for delivery. `queue_ids` in the answer has its ids in the queue.
 
-        It is refused, with the SMTP daemon's reason, if the daemon would refuse the sender or a recipient.
+        It is refused, with the SMTP daemon's reason, if the daemon would refuse the sender or a recipient. With
+        reply_to_mail, the id of a mail of the caller, it is an answer to that mail: recipient, subject, in_reply_to and
+        references are taken from there if they are not given.
         """
         if call.user_name is None:
             raise ApiError("Say whose mailbox: --as USER.")
+        if call.body.get("reply_to_mail") and not call.body.get("message"):
+            mail, _, _ = self.fetched(call, field="reply_to_mail")
+            reply.add_reply_fields(call.body, mail_bytes(mail))
         mail = compose.compose_mail(call.body, lambda: outbox.own_address(call), call.config)
         return {"queue_ids": outbox.enqueue(call, mail)}
 
-    def fetched(self, call, mark_read: bool = False) -> tuple[dict, str, dict]:
-        """Return the mail that the request names, where it is stored (master, user or imap), and a warning or {}.
+    def fetched(self, call, mark_read: bool = False, field: str = "mail_id") -> tuple[dict, str, dict]:
+        """Return the mail that the request names in `field`, where it is stored (master, user or imap), and a warning.
 
         The warning names databases and servers that did not answer. ApiError if none of the others has the mail.
         """
         with self.mailboxes(call) as mailboxes:
-            return *mailboxes.fetch(mark_read), mailboxes.warning
+            return *mailboxes.fetch(mark_read, field), mailboxes.warning
 
     def on_user_deleted(self, user_name: str):
         """Delete what is stored about the numbering (UIDVALIDITY) of a deleted user's IMAP mailbox."""

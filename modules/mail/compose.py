@@ -2,7 +2,7 @@
 
 from collections.abc import Callable
 
-from mailapi import ApiError, Config, empty, long_text, object_of, php_text, raw_text
+from mailapi import ApiError, Config, empty, long_text, object_of, optional_number, php_text, raw_text
 
 from .new_message import build_message
 from .outgoing import OutgoingMail, address_list, too_many_recipients, unique_recipients
@@ -45,6 +45,7 @@ PARTS = {
     "in_reply_to": php_text,
     "references": php_text,
     "attachments": attachment_list,
+    "reply_to_mail": optional_number,
 }
 FIELDS = ENVELOPE | PARTS | {"message": long_text}
 

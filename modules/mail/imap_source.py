@@ -11,7 +11,7 @@ from ..clients.deadline import to_text
 from ..clients.imap import Imap, ImapConversation
 from .imap_answers import flags, is_read, parse_answers, received_time
 from .imap_validity import Validity
-from .messages import head
+from .message_parser import head
 from .sources import HEADER_BYTES, MailSource, SourceUnavailable
 
 REQUEST_SLOT_WAIT = 1  # seconds to wait for a slot (clients/base.py); they count towards PROMPT_SECONDS

@@ -103,15 +103,15 @@ class Mailboxes:
                 counts[source.name] = source.unread_count()
         return counts
 
-    def fetch(self, mark_read: bool = False) -> tuple[dict, str]:
-        """Return the mail that the request names, and the name of its source. ApiError if there is none.
+    def fetch(self, mark_read: bool = False, field: str = "mail_id") -> tuple[dict, str]:
+        """Return the mail that the request names in `field`, and the name of its source. ApiError if there is none.
 
         `mark_read`: also mark it as read.
         """
         problem = ApiError("mail not found", code="not_found", field="mail_id")
         for source in self.requested(READ_ORDER):
             try:
-                mail = source.fetch(self.call.body["mail_id"], mark_read)
+                mail = source.fetch(self.call.body[field], mark_read)
             except SourceUnavailable as error:
                 problem = error
                 self.problems.append(error.status)

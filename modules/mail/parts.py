@@ -5,23 +5,23 @@ import mimetypes
 import re
 import urllib.parse
 from collections.abc import Callable
-from email.message import Message
 from functools import cache, cached_property
 from itertools import islice
 
 from mailapi import File
 
-from .messages import SURROGATES, header, parse_message, part_text, payload, unfold
+from .header_text import DIRECTIONS, header
+from .message_parser import ReceivedMessage, parse_message
 
 
-class MessageWithAttachedMail(Message):
+class MessageWithAttachedMail(ReceivedMessage):
     """A parsed message in which enclosed messages (message/rfc822) are attachments like other files."""
 
     def get_content_type(self):
         return re.sub("^message/", "application/", super().get_content_type())
 
 
-MAX_PARTS = 500
+MAX_PARTS = 10_000  # the parser takes no more
 CONTENT_TYPE = re.compile(r"[a-z0-9][a-z0-9.+-]{0,80}/[a-z0-9][a-z0-9.+-]{0,80}", re.ASCII)
 # Types that browsers neither run nor display as a page.
 INERT_TYPES = re.compile(
@@ -33,7 +33,7 @@ INERT_TYPES = re.compile(
 class Part:
     """A part of a received mail: a text or an attachment. `number` counts from 1."""
 
-    def __init__(self, number: int, part: Message):
+    def __init__(self, number: int, part: ReceivedMessage):
         self.number, self.part = number, part
 
     def description(self) -> dict:
@@ -56,28 +56,21 @@ class Part:
     @property
     def content_type(self) -> str:
         """Return the part's type in lower case; application/octet-stream if it is invalid."""
-        kind = Message.get_content_type(self.part)
+        kind = ReceivedMessage.get_content_type(self.part)
         return kind if CONTENT_TYPE.fullmatch(kind) else "application/octet-stream"
 
     @property
     def content(self) -> bytes:
-        try:
-            return payload(self.part)
-        except Exception:  # the library raises many types on a malformed encoding
-            del self.part["Content-Transfer-Encoding"]
-            return payload(self.part)
+        return self.part.content()
 
     @property
     def text(self) -> str:
-        return part_text(self.part)
+        return self.part.readable_text()
 
     @cached_property
     def filename(self) -> str:
         """Return the file name that the mail gives, or "". It may contain "/" and other unsafe characters."""
-        try:
-            return unfold(SURROGATES.sub("\ufffd", self.part.get_filename() or ""))
-        except Exception:  # the library raises many types on malformed parameters
-            return ""
+        return DIRECTIONS.sub("_", self.part.get_filename("")).strip()
 
     @property
     def content_id(self) -> str:

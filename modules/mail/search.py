@@ -5,8 +5,10 @@ import time
 
 from mailapi import boolean, number, optional_number, php_text
 
+from .header_text import header
 from .mailboxes import BATCH, SOURCE_NAMES, Mailboxes, MailRef
-from .messages import head, header, mail_bytes, mail_summary, parse_headers, searchable_text
+from .message_parser import parse_headers
+from .messages import mail_bytes, mail_summary, searchable_text
 from .sources import HEADER_BYTES
 
 DEFAULT_PAGE, MAX_PAGE = 100, 1000  # mails in an answer
@@ -61,7 +63,7 @@ class Search:
 
     def matches(self, raw: bytes) -> bool:
         """Return whether subject, sender and text of a mail match. `raw` is the mail."""
-        message = parse_headers(head(raw))
+        message = parse_headers(raw)
         subject, sender = normalized(header(message, "subject")), normalized(header(message, "from"))
         if self.subject not in subject or self.sender not in sender:
             return False

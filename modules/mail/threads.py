@@ -7,7 +7,8 @@ import re
 from collections.abc import Iterable, Iterator
 
 from .mailboxes import Mailboxes, MailRef
-from .messages import head, mail_bytes, mail_summary
+from .message_parser import head
+from .messages import mail_bytes, mail_summary
 
 FIELD = re.compile(rb"(?im)^(message-id|in-reply-to|references)[ \t]*:([^\n]*(?:\n[ \t][^\n]*)*)")
 ID = re.compile(rb"<[^<>\s]+>")

@@ -10,9 +10,19 @@ from pathlib import Path
 import pytest
 from mailapi_modules.clients import managesieve, scanners
 from mailapi_modules.mail import (
+    address_fields,
     addresses,
     compose,
+    content_fields,
+    flowed,
+    header_block,
+    header_text,
+    html_text,
+    html_tokens,
     imap_answers,
+    japanese,
+    mail_text,
+    message_parser,
     messages,
     mime,
     new_message,
@@ -20,6 +30,7 @@ from mailapi_modules.mail import (
     ready_message,
     search,
     threads,
+    transfer_encodings,
 )
 
 import mailapi
@@ -53,7 +64,7 @@ def mail(raw: str) -> list:
     row = {"mail_id": 1, "mail_submission": "1", "mail_data": raw.encode("latin-1")}
     return [
         messages.mail_summary(row, "master"),
-        messages.mail_details(row, "master"),
+        messages.mail_details(row, "master", more=True),
         threads.Links(row["mail_data"]),
         search.Search({"text": "never"}).matches(row["mail_data"]),
     ]
@@ -66,11 +77,23 @@ def ready(head: str) -> object:
 
 
 CONFIG = mailapi.checked_config({"dbpath": "unused", "modulelist": {}}, Path("/"))
+RECEIVED = [content_fields, header_block, header_text, japanese, message_parser, transfer_encodings]
+SHOWN = [address_fields, flowed, html_text, html_tokens, mail_text]
 READERS = {
     "an address list": ([addresses], lambda text: list(map(str, addresses.parse_address_list(text)))),
     "a folded field": ([addresses], lambda text: addresses.fold_field("To", text)),
-    "a mail": ([messages, threads, search], mail),
-    "a header field": ([messages], messages.unfold),
+    "a mail": ([*RECEIVED, *SHOWN, messages, threads, search], mail),
+    "HTML of a mail": (SHOWN, html_text.html_text),
+    "flowed text of a mail": (SHOWN, flowed.unflow),
+    "addresses of a mail": (SHOWN, address_fields.address_list),
+    "a calendar of a mail": (SHOWN, mail_text.calendar_line),
+    "a header field": ([header_text, japanese], header_text.unfold),
+    "a content field of a mail": ([content_fields, header_text], content_fields.ContentField),
+    "a header of a mail": (RECEIVED, lambda text: message_parser.parse_headers(text.encode("latin-1"))),
+    "base64 of a mail": (RECEIVED, lambda text: transfer_encodings.decode_base64(text.encode("latin-1"))),
+    "a uuencoded mail": (RECEIVED, lambda text: transfer_encodings.decode_uu(text.encode("latin-1"))),
+    "Japanese in a mail": (RECEIVED, lambda text: japanese.decode_iso_2022_jp(text.encode("latin-1"))),
+    "EUC-JP in a mail": (RECEIVED, lambda text: japanese.decode_euc_jp(text.encode("latin-1"))),
     "a ready message": ([compose, ready_message, outgoing, mime, addresses], ready),
     "message ids": (
         [new_message, mime],
@@ -122,12 +145,30 @@ UNITS = [
     "a:;",
     "a:b@c;,",
     "--zz\n",
+    "\x1b$B",
+    "\x1b(I",
+    "\xa4\xa2",
+    "\x8f",
+    "=\n",
+    "QQ==\n",
+    "; a=(",
+    ";a*1*=x",
+    " \r",
+    "junk\n",
+    "<!--",
+    "<p a='",
+    "<script>",
+    "</script",
+    "> \n",
+    "BEGIN:VEVENT\n",
+    "<meta charset",
 ]
 BEFORE = [
     "",
     "Subject: ",
     "References: ",
     "To: ",
+    "begin 644 x\n",
     "Content-Type: text/html\n\n",
     "Content-Type: text/html; x=",
     "Content-Type: multipart/mixed; boundary=zz\n\n--zz\n",

@@ -82,7 +82,7 @@ ENCODED_HEADERS = {
     "split between B and q": (b"=?UTF-8?B?Z8M=?= =?utf-8?q?=BCn?=", "gün"),
     "language": (b"=?utf-8*de?Q?gr=C3=BCn?=", "grün"),
     "unknown charset": (b"=?x-nowhere?Q?gr=C3=BCn?=", "grün"),
-    "lying charset": (b"=?utf-8?Q?gr=FCn?=", "gr�n"),
+    "lying charset": (b"=?utf-8?Q?gr=FCn?=", "grün"),
     "surrogates in utf-7": (b"=?utf-7?Q?+2AA-?=", "�"),
     "a codec of Python's": (b"=?unicode_escape?Q?=5Cx41?=", "\\x41"),
     "raw utf-8 in a word": ("=?utf-8?Q?Preis_€?=".encode(), "Preis €"),
@@ -93,7 +93,7 @@ ENCODED_HEADERS = {
     "folded at once": (b"\r\n one", "one"),
     "blanks around": (b"  \t one  ", "one"),
     "raw utf-8": ("Grüße €".encode(), "Grüße €"),
-    "quotes and line ends": ('"a\\"b" </script> \' \u2028 x'.encode(), '"a\\"b" </script> \' \u2028 x'),
+    "quotes and line ends": ('"a\\"b" </script> \' \u2028 x'.encode(), '"a\\"b" </script> \'   x'),
 }
 
 

@@ -1,0 +1,158 @@
+"""Address lists in header fields of received mail, as mailers really write them: lenient, and in linear time.
+
+The structure is read first, and the names are decoded afterwards: no encoded word can pretend to be an address
+(RFC 2047, section 6.2). modules/mail/addresses.py is the strict parser, for what is sent.
+"""
+
+import re
+from collections.abc import Iterator
+
+from .header_text import FOLD, decoded, one_line
+
+LONGEST = 256 * 1024  # characters of a field that are read
+MOST_ADDRESSES = 5000  # of a field
+# An unterminated string or comment ends with the field.
+TOKEN = re.compile(
+    r"""(?sx) =\?[^?\s]+\?[bBqQ]\?[^?\s]*\?=  # an encoded word
+    | "(?>(?:[^"\\]|\\.)*)"? | @\[[^\[\]\s"(),;<>]*\]? | [(),:;<>] | [ \t\r\n]+ | \\.? | [^"(),:;<>\\=@\ \t\r\n]+ | [=@]"""
+)
+ESCAPED = re.compile(r"\\(.)", re.DOTALL)
+
+
+def address_list(value: str, charset: str | None = None) -> list[dict[str, str]]:
+    """Return the addresses of a raw header value as `name` and `address`, without groups' names.
+
+    `charset` is that of the mail's text, for bytes beyond ASCII. What is no address, such as a name alone, has "" as
+    its address.
+    """
+    entries = Entries(charset)
+    for token in address_tokens(FOLD.sub("", value[:LONGEST])):
+        entries.add(token)
+        if len(entries.found) >= MOST_ADDRESSES:
+            break
+    entries.end()
+    return entries.found
+
+
+def address_tokens(value: str) -> Iterator[str]:
+    """Yield the tokens of an address list. A quotation mark without a second one is left out."""
+    for token in TOKEN.findall(value):
+        if token.startswith('"') and not is_terminated(token):
+            yield from TOKEN.findall(token[1:])
+        else:
+            yield token
+
+
+def is_terminated(quoted: str) -> bool:
+    """Check whether a quoted string ends with a quotation mark that no backslash precedes."""
+    backslashes = len(quoted) - 1 - len(quoted[:-1].rstrip("\\"))
+    return len(quoted) > 1 and quoted.endswith('"') and backslashes % 2 == 0
+
+
+class Entries:
+    """Collects the tokens of an address list, and makes an address of them at each separator."""
+
+    def __init__(self, charset: str | None):
+        self.charset = charset
+        self.found: list[dict[str, str]] = []
+        self.comment_depth = 0
+        self.clear()
+
+    def clear(self):
+        self.phrase: list[str] = []  # the tokens outside of angle brackets
+        self.angle: list[str] | None = None  # those inside
+        self.comments: list[str] = []
+        self.in_angle = False
+
+    def add(self, token: str):
+        if self.comment_depth or token == "(":
+            self.add_to_comment(token)
+        elif token in (",", ";") and not self.in_angle:
+            self.end()
+        elif token == ":":
+            self.colon()
+        elif token == "<" and self.angle is None:
+            self.angle, self.in_angle = [], True
+        elif token == ">":
+            self.in_angle = False
+        elif self.in_angle and self.angle is not None:
+            self.angle.append(token)
+        else:
+            self.phrase.append(token)
+
+    def add_to_comment(self, token: str):
+        self.comment_depth += {"(": 1, ")": -1}.get(token, 0)
+        if self.comment_depth and not (token == "(" and self.comment_depth == 1):
+            self.comments.append(token)
+
+    def colon(self):
+        """Begin the members of a group, or of the address after a route (`<@a,@b:c@d>`)."""
+        if self.in_angle:
+            self.angle = []
+        elif self.angle is None:
+            self.clear()
+
+    def end(self):
+        """Make an address of the tokens since the last separator."""
+        if self.angle is not None:
+            address, name = joined(self.angle), self.name(self.phrase)
+        elif "@" in "".join(token for token in self.phrase if not token.startswith('"')):
+            before, address = bare_address(self.phrase)
+            name = self.name(before)
+        else:
+            words = [token for token in self.phrase if token.strip()]
+            single = len(words) == 1 and not words[0].startswith(("=?", '"'))
+            address, name = ("".join(words), "") if single else ("", self.name(self.phrase))
+        name = name or self.name(self.comments)
+        if name or address:
+            self.found.append(
+                {"name": name, "address": one_line(decoded_bytes(address, self.charset)).strip()}
+            )
+        self.clear()
+
+    def name(self, tokens: list[str]) -> str:
+        """Return the text of a display name or comment: unquoted, then decoded, in one line."""
+        text = "".join(map(unquoted, tokens)).strip()
+        return " ".join(one_line(decoded(text, self.charset)).split())
+
+
+def unquoted(token: str) -> str:
+    """Return a token without quotation marks and backslashes."""
+    if not token.startswith('"'):
+        return token
+    return ESCAPED.sub(r"\1", token[1:-1] if len(token) > 1 and token.endswith('"') else token[1:])
+
+
+def joined(tokens: list[str]) -> str:
+    """Return an address from its tokens. Only in quotation marks blanks belong to it."""
+    return "".join(token for token in tokens if token.strip())
+
+
+def bare_address(tokens: list[str]) -> tuple[list[str], str]:
+    """Return the tokens before the first address that has no angle brackets, and that address.
+
+    Blanks may be around its at sign.
+    """
+    words: list[list[str]] = [[]]
+    for token in tokens:
+        if token.strip():
+            words[-1].append(token)
+        elif words[-1]:
+            words.append([])
+    at = next(
+        number for number, word in enumerate(words) if any("@" in token and token[0] != '"' for token in word)
+    )
+    first = at - 1 if at and words[at][0].startswith("@") else at
+    last = at + 1 if words[at][-1].endswith("@") else at
+    return [token for word in words[:first] for token in (*word, " ")], joined(
+        sum(words[first : last + 1], [])
+    )
+
+
+def decoded_bytes(address: str, charset: str | None) -> str:
+    """Decode bytes beyond ASCII, but no encoded words, which cannot be in an address."""
+    return (
+        address
+        if address.isascii()
+        else decoded(address.replace("=?", "=\0?"), charset).replace("=\0?", "=?")
+    )

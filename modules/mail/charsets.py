@@ -1,0 +1,221 @@
+"""Charsets of received mail, as browsers read them: by the labels and tables of the WHATWG encoding standard.
+
+A label often names a subset of what is meant: gb2312 stands for gb18030, iso-8859-1 for windows-1252. Charsets that
+only mail uses, such as utf-7 and iso-2022-kr, are read by Python's codecs.
+"""
+
+import codecs
+import functools
+import re
+from collections.abc import Callable
+from encodings.aliases import aliases
+
+from .japanese import decode_euc_jp, decode_iso_2022_jp
+
+REPLACEMENT = "\ufffd"
+SURROGATES = re.compile("[\ud800-\udfff]")
+NOT_ALPHANUMERIC = re.compile("[^a-z0-9]+")
+LONGEST_LABEL = 100  # characters
+# Codecs of Python that are no charsets: they take quadratic time, or return surrogates or bytes.
+NO_CHARSETS = {
+    "base64_codec",
+    "bz2_codec",
+    "hex_codec",
+    "idna",
+    "mbcs",
+    "punycode",
+    "quopri_codec",
+    "raw_unicode_escape",
+}
+NO_CHARSETS |= {"rot_13", "undefined", "unicode_escape", "uu_codec", "zlib_codec"}
+# Codecs that have no other name in Python.
+MORE_CODECS = (
+    "cp720 cp737 cp856 cp874 cp1006 koi8_r koi8_t koi8_u mac_arabic mac_croatian mac_farsi mac_romanian"
+)
+# What a charset of Python stands for in mail. Those with more than one byte a character may fail, then as a whole.
+MEANT = {
+    "ascii": "cp1252",
+    "latin_1": "cp1252",
+    "iso8859_9": "cp1254",
+    "iso8859_11": "cp874",
+    "tis_620": "cp874",
+}
+MEANT |= {"gb2312": "gb18030", "gbk": "gb18030", "shift_jis": "cp932", "euc_kr": "cp949", "big5": "big5hkscs"}
+MEANT |= {
+    "cp950": "big5hkscs",
+    "iso2022_jp_ext": "iso2022_jp",
+    "iso2022_jp_1": "iso2022_jp",
+    "utf_8_sig": "utf_8",
+}
+# Labels that Python does not know, without their punctuation.
+LABELS = {
+    "utf_8": "unicode11utf8 unicode20utf8 xunicode20utf8 utf8mb4 utf8mb3",
+    "cp1252": "xansi ansi xunknown8bit",
+    "iso8859_6": "csiso88596e csiso88596i iso88596e iso88596i",
+    "iso8859_7": "suneugreek",
+    "iso8859_8": "csiso88598e iso88598e visual csiso88598i iso88598i logical",
+    "iso8859_15": "csisolatin9",
+    "koi8_r": "koi koi8",
+    "koi8_u": "koi8ru",
+    "mac_roman": "mac macintosh csmacintosh xmacroman",
+    "mac_cyrillic": "xmaccyrillic xmacukrainian",
+    "mac_latin2": "xmacce xmaccentraleurroman",
+    "mac_turkish": "xmacturkish",
+    "mac_greek": "xmacgreek",
+    "cp874": "dos874 windows874",
+    "gb18030": "csgb2312 gb231280 xgbk",
+    "big5hkscs": "cnbig5 xxbig5",
+    "euc_jp": "cseucpkdfmtjapanese xeucjp",
+    "cp932": "windows31j xsjis xshiftjis cswindows31j",
+    "cp949": "cseuckr csksc56011987 isoir149 ksc56011989 ksc5601 windows949",
+    "utf_16_be": "unicodefffe",
+    "utf_16_le": "csunicode iso10646ucs2 ucs2 unicode unicodefeff utf16",
+}
+# win-1251, windows1251, x-cp1251, cp-850, ibm-850, iso88591
+NUMBERED = re.compile(r"x?(?:win|windows|cp|ibm|ms|msdos|dos|ansi|iso)?([0-9]{3,6})")
+JAPANESE: dict[str, Callable[[bytes], str]] = {"iso2022_jp": decode_iso_2022_jp, "euc_jp": decode_euc_jp}
+WIDE = {
+    "utf_8",
+    "utf_7",
+    "utf_16",
+    "utf_16_be",
+    "utf_16_le",
+    "utf_32",
+    "utf_32_be",
+    "utf_32_le",
+    "gb18030",
+    "cp932",
+}
+WIDE |= {
+    "cp949",
+    "big5hkscs",
+    "johab",
+    "hz",
+    "iso2022_kr",
+    "shift_jis_2004",
+    "shift_jisx0213",
+    "euc_jis_2004",
+}
+WIDE |= {"euc_jisx0213", "iso2022_jp_2", "iso2022_jp_2004", "iso2022_jp_3"}
+
+
+def known_labels() -> dict[str, str]:
+    """Return the codec of each label, both without punctuation."""
+    python = aliases | dict.fromkeys(aliases.values()) | dict.fromkeys(MORE_CODECS.split())
+    labels = {squeezed(label): codec or label for label, codec in python.items()}
+    labels = {label: MEANT.get(codec, codec) for label, codec in labels.items() if codec not in NO_CHARSETS}
+    return labels | {label: codec for codec, names in LABELS.items() for label in names.split()}
+
+
+def squeezed(label: str) -> str:
+    return NOT_ALPHANUMERIC.sub("", label.lower())
+
+
+CODECS = known_labels()
+
+
+def codec_of(label: str | None) -> str | None:
+    """Return the name of the codec for a charset's label, however it is quoted and punctuated; None: not a charset.
+
+    No name that a mail makes up is looked up in Python's registry, which would keep it for ever.
+    """
+    key = squeezed((label or "")[:LONGEST_LABEL])
+    if key in CODECS or not (number := NUMBERED.fullmatch(key)):
+        return CODECS.get(key)
+    return CODECS.get("iso" + number[1]) or CODECS.get("cp" + number[1])
+
+
+def decode(raw: bytes, label: str | None, other: str | None = None, guess: bool = True) -> str:
+    """Decode bytes by the charset's label. Without one that fits: as UTF-8, by the label `other`, or as windows-1252.
+
+    A few bytes that do not fit become U+FFFD; many show that the label is wrong. Unless `guess`, bytes without a label
+    that fits are UTF-8 with U+FFFD in it (docs/wire.md F16), and a label of one byte a character is never wrong.
+    """
+    codec = marked_codec(raw, codec_of(label))
+    if raw.isascii() and codec in (None, "utf_8", "cp1252"):
+        return raw.decode("ascii")
+    utf_8 = decode_strictly(raw)
+    unmarked = codec is None or squeezed(label or "") in ("ascii", "usascii")
+    if utf_8 is not None and (unmarked or guess and codec == "cp1252"):
+        return utf_8
+    if codec:
+        text = decode_bytes(raw, codec)
+        if raw.isascii() or fits(text, raw, codec):
+            return text
+    if utf_8 is not None:
+        return utf_8
+    if not guess:
+        return raw.decode("utf-8", "replace")
+    codec = codec_of(other)
+    if codec and codec != "utf_8" and fits(text := decode_bytes(raw, codec), raw, codec):
+        return text
+    text = raw.decode("utf-8", "replace")
+    return text if fits(text, raw, "utf_8") else decode_bytes(raw, "cp1252")
+
+
+def marked_codec(raw: bytes, codec: str | None) -> str | None:
+    """Return the codec that a byte order mark names, or else `codec`."""
+    if raw.startswith(codecs.BOM_UTF8):
+        return "utf_8"
+    if codec in (None, "utf_16_le", "utf_16_be") and raw.startswith(
+        (codecs.BOM_UTF16_LE, codecs.BOM_UTF16_BE)
+    ):
+        return "utf_16_le" if raw.startswith(codecs.BOM_UTF16_LE) else "utf_16_be"
+    return codec
+
+
+def decode_strictly(raw: bytes) -> str | None:
+    try:
+        return raw.decode()
+    except UnicodeDecodeError:
+        return None
+
+
+def fits(text: str, raw: bytes, codec: str) -> bool:
+    """Check whether a decoded text has fewer replaced characters than others beyond ASCII, or one at its cut-off end."""
+    if codec not in WIDE and codec not in JAPANESE:
+        return True
+    replaced = text.count(REPLACEMENT)
+    beyond_ascii = len(text) - len(text.encode("ascii", "ignore"))
+    return replaced * 2 <= beyond_ascii or replaced == 1 and len(raw) > 3 and text.endswith(REPLACEMENT)
+
+
+def decode_bytes(raw: bytes, codec: str) -> str:
+    """Decode bytes by a codec's name. What is invalid becomes U+FFFD."""
+    if codec in JAPANESE:
+        return JAPANESE[codec](raw)
+    if codec in WIDE:
+        return SURROGATES.sub(REPLACEMENT, raw.decode(codec, HANDLER))
+    return codecs.charmap_decode(raw, "replace", one_byte_table(codec))[0]
+
+
+@functools.cache
+def one_byte_table(codec: str) -> str:
+    """Return the character of each byte in a charset. As in the standard, 0x80 to 0x9F without one are controls."""
+    table = [bytes([byte]).decode(codec, "replace") for byte in range(256)]
+    for byte in range(0x80, 0xA0):
+        table[byte] = chr(byte) if table[byte] == REPLACEMENT else table[byte]
+    if codec == "koi8_u":
+        table[0xAE], table[0xBE] = "\u045e", "\u040e"  # as in KOI8-RU
+    return "".join(table).replace(REPLACEMENT, "\ufffe")  # which charmap_decode takes for undefined
+
+
+########## Bytes that Python's codecs of several bytes lack ########################################
+
+HANDLER = "mailapi_replace"
+
+
+def replace_error(error) -> tuple[str, int]:
+    """Decode what a superset of the codec has, such as the euro sign of GBK and Big5; else replace it by U+FFFD."""
+    pair = error.object[error.start : error.start + 2]
+    if error.encoding == "gb18030" and pair[:1] == b"\x80":
+        return "\u20ac", error.start + 1
+    if error.encoding == "big5hkscs" and len(pair) == 2 and pair[0] > 0x80:
+        try:
+            return pair.decode("cp950"), error.start + 2
+        except UnicodeDecodeError:
+            pass
+    return codecs.replace_errors(error)  # type: ignore[return-value]  # typeshed allows bytes
+
+
+codecs.register_error(HANDLER, replace_error)

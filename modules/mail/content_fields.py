@@ -1,0 +1,105 @@
+"""Header fields such as Content-Type, with a value and parameters (RFC 2045, 2183, 2231), in linear time.
+
+The standard library's parser takes quadratic time, and leaves comments and folds in the values.
+"""
+
+import re
+from collections.abc import Iterator
+from itertools import islice
+from urllib.parse import unquote_to_bytes
+
+from .charsets import decode
+from .header_text import FOLD, decoded
+
+LONGEST = 64 * 1024  # characters of a field that count
+MOST_PARAMETERS = 1000
+# Parameters whose values have no comments: a file name may have parentheses.
+NAMES_OF_FILES = ("filename", "name")
+# An unterminated string or comment ends with the field.
+TOKEN = re.compile(r'(?s)"(?>(?:[^"\\]|\\.)*)"?|\\.?|[();]|[^"();\\]+')
+ESCAPED = re.compile(r'\\(["\\])')
+SECTION = re.compile(r"([^*]+)(?:\*([0-9]{1,4}))?(\*)?")
+EXTENDED = re.compile(r"([^']*)'[^']*'(.*)", re.DOTALL)
+
+
+class Segment:
+    """The text between two semicolons: with comments, without them, and its first quoted string, if it has one."""
+
+    def __init__(self) -> None:
+        self.pieces: list[str] = []
+        self.quoted: str | None = None
+        self.without_comments: list[str] = []
+
+    def add(self, token: str, in_comment: bool):
+        self.pieces.append(token)
+        if token.startswith('"') and not in_comment and self.quoted is None:
+            self.quoted = ESCAPED.sub(
+                r"\1", token[1:-1] if token.endswith('"') and len(token) > 1 else token[1:]
+            )
+        elif not in_comment:
+            self.without_comments.append(token)
+
+    def parameter(self) -> tuple[str, str]:
+        """Return the name in lower case and the value. Both are "" if the segment is no parameter."""
+        name, equals, value = "".join(self.without_comments).partition("=")
+        name = name.strip().lower()
+        if self.quoted is not None:
+            value = self.quoted
+        elif name.partition("*")[0] in NAMES_OF_FILES:
+            value = "".join(self.pieces).partition("=")[2]
+        return (name, value if self.quoted is not None else value.strip()) if equals else ("", "")
+
+
+def segments(raw: str) -> Iterator[Segment]:
+    """Split a field at its semicolons, but not inside of quoted strings and comments."""
+    segment, depth = Segment(), 0
+    for token in TOKEN.findall(raw):
+        if token == ";" and not depth:
+            yield segment
+            segment = Segment()
+            continue
+        depth += token == "("
+        segment.add(token, depth > 0)
+        depth -= token == ")" and depth > 0
+    yield segment
+
+
+class ContentField:
+    """The value of a header field in lower case, and its parameters: in `parameters` by their names in lower case."""
+
+    def __init__(self, raw: str, charset: str | None = None):
+        """Parse a raw value. `charset` is that of the mail's text, for bytes beyond ASCII."""
+        self.charset = charset
+        first, *others = islice(segments(FOLD.sub("", raw[:LONGEST])), MOST_PARAMETERS)
+        value = "".join(first.without_comments)
+        if first.quoted is not None:
+            value = "".join(first.pieces) if value.strip() else first.quoted
+        self.value = "".join(value.lower().split())
+        self.parameters = self.parse(segment.parameter() for segment in others)
+
+    def parse(self, given: Iterator[tuple[str, str]]) -> dict[str, str]:
+        """Return the values by name. Extended ones (name*) and those in sections (name*0) precede plain ones."""
+        plain: dict[str, str] = {}
+        sections: dict[str, dict[int, tuple[bool, str]]] = {}
+        for full_name, value in given:
+            if not (parts := SECTION.fullmatch(full_name)):
+                continue
+            name, section, extended = parts.groups()
+            if section is None and not extended:
+                plain.setdefault(name, decoded(value.strip(), self.charset))  # many put encoded words into it
+            else:
+                number = -1 if section is None else int(section)
+                sections.setdefault(name, {}).setdefault(number, (bool(extended), value))
+        return plain | {name: self.joined(each) for name, each in sections.items()}
+
+    def joined(self, sections: dict[int, tuple[bool, str]]) -> str:
+        """Return a value in sections (RFC 2231, 3 and 4.1), or the one that has a charset and no sections."""
+        pieces = [sections[-1]] if -1 in sections else [sections[number] for number in sorted(sections)]
+        charset, (extended, first) = None, pieces[0]
+        if extended and (match := EXTENDED.fullmatch(first)):
+            charset, pieces[0] = match[1], (True, match[2])
+        raws = [(coded, value.encode("utf-8", "surrogateescape")) for coded, value in pieces]
+        text = decode(
+            b"".join(unquote_to_bytes(raw) if coded else raw for coded, raw in raws), charset, self.charset
+        )
+        return text if any(coded for coded, _ in pieces) else decoded(text)

@@ -1,0 +1,58 @@
+"""Header fields of received mail as text: unfolded, decoded (RFC 2047, docs/wire.md F31), and in one line."""
+
+import re
+from binascii import a2b_base64, a2b_qp
+from email.message import Message
+
+from .charsets import decode
+
+ENCODED_WORD = re.compile(r"=\?([^?\s]+)\?([bBqQ])\?([^?]*)\?=")
+ENCODED_WORDS = re.compile(r"(?:=\?[^?\s]+\?[bBqQ]\?[^?]*\?=\s*)*=\?[^?\s]+\?[bBqQ]\?[^?]*\?=")
+FOLD = re.compile(r"\r?\n(?=[ \t])")
+LINE_BREAK = re.compile("\r\n|[\n\r\v\f\x1c-\x1e\x85\u2028\u2029]")
+# Characters that change the direction of the text around them: they could show an address as another one.
+DIRECTIONS = re.compile("[\u202a-\u202e\u2066-\u2069]")
+
+
+def header(message: Message, name: str) -> str:
+    """Return the value of a header field, unfolded and decoded, or "" if it is missing. `name` is in lower case."""
+    return unfold(raw_header(message, name), getattr(message, "charset", None))
+
+
+def raw_header(message: Message, name: str) -> str:
+    """Return the value of a header field as the mail has it, bytes beyond ASCII as surrogates, or "" if it is missing."""
+    return next((value for field, value in message.raw_items() if field.lower() == name), "")
+
+
+def unfold(value: str, charset: str | None = None) -> str:
+    """Return the text of a raw header value. `charset` is that of the mail's text, in which the header may be, too."""
+    return one_line(decoded(FOLD.sub("", value).strip(), charset))
+
+
+def decoded(value: str, charset: str | None = None) -> str:
+    """Decode the raw bytes and the encoded words of a header value."""
+    if not value.isascii():
+        value = decode(value.encode("utf-8", "surrogateescape"), None, charset)
+    return ENCODED_WORDS.sub(decode_words, value)
+
+
+def one_line(text: str) -> str:
+    """Return a text without line breaks and without characters that change its direction."""
+    return DIRECTIONS.sub("", LINE_BREAK.sub(" ", text))
+
+
+def decode_words(match: re.Match) -> str:
+    """Decode a run of encoded words (RFC 2047) as one text: a character may be split over two words."""
+    chunks: list[tuple[str, list]] = []
+    for charset, encoding, word in ENCODED_WORD.findall(match[0]):
+        charset = charset.partition("*")[0].lower()  # RFC 2231 adds a language
+        try:
+            raw = (
+                a2b_qp(word.encode(), header=True) if encoding in "qQ" else a2b_base64(word.encode() + b"==")
+            )
+        except ValueError:
+            return match[0]
+        if not chunks or chunks[-1][0] != charset:
+            chunks.append((charset, []))
+        chunks[-1][1].append(raw)
+    return "".join(decode(b"".join(raw), charset) for charset, raw in chunks)

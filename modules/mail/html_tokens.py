@@ -1,0 +1,64 @@
+"""Tokenizer for HTML of anybody, in linear time: tags, text, and the content of elements that have no tags in them.
+
+Python's html.parser takes quadratic time in the versions that mailapi runs on. What is read here is never shown as HTML.
+"""
+
+import html
+import re
+from collections.abc import Iterator
+from typing import NamedTuple
+
+# A tag or comment that does not end goes on to the end of the text.
+TOKEN = re.compile(
+    r"""(?sx) (?P<text> [^<]+ )
+    | <!-- (?: -?> | .*? (?: --!?> | \Z ) )
+    | < (?P<slash> /? ) (?P<name> [A-Za-z] [^\s/>]* )
+        (?P<attributes> (?> (?: [^>=] | = \s* (?: "[^"]*(?:"|\Z) | '[^']*(?:'|\Z) )? )* ) ) (?: > | \Z )
+    | < [!?/] [^>]* (?: > | \Z )
+    | <"""
+)
+RAW_ELEMENTS = ("iframe", "noembed", "noframes", "plaintext", "script", "style", "textarea", "title", "xmp")
+END_TAGS = {name: re.compile(rf"(?i)</{name}(?=[\s/>])|\Z") for name in RAW_ELEMENTS}
+ATTRIBUTE = re.compile(r"""(?s)([^\s/>=]+)(?:\s*=\s*(?:"([^"]*)"?|'([^']*)'?|([^\s>"']+)))?""")
+MAX_ATTRIBUTES = 100  # of a tag that are read
+# Longer than any character's: unescape would convert all their digits.
+LONG_REFERENCE = re.compile("&#[xX]?0*[0-9a-fA-F]{8,}")
+
+
+class Token(NamedTuple):
+    """A piece of HTML. `kind` is text, start, end or raw: the content of the element `name`, which has no tags in it."""
+
+    kind: str
+    name: str  # of the element, in lower case; "" for text
+    text: str  # of the text, of the element's content, or of a start tag's attributes
+
+    def attribute(self, name: str) -> str:
+        """Return the value of an attribute of a start tag, or "" without it. The first one of a name counts."""
+        matches = ATTRIBUTE.finditer(self.text)
+        values = (match.groups() for _, match in zip(range(MAX_ATTRIBUTES), matches))
+        found = next((value for value in values if value[0].lower() == name), None)
+        return plain(found[1] or found[2] or found[3] or "") if found else ""
+
+
+def tokens(source: str) -> Iterator[Token]:
+    """Yield the text, tags and raw contents of HTML in their order. Comments are left out."""
+    position = 0
+    while position < len(source):
+        match = TOKEN.match(source, position)
+        assert match  # some alternative matches at each character
+        position = match.end()
+        if match["text"] or match[0] == "<":
+            yield Token("text", "", plain(match[0]))
+        elif match["name"]:
+            name = match["name"].lower()
+            yield Token("end" if match["slash"] else "start", name, match["attributes"])
+            if name in END_TAGS and not match["slash"]:
+                end = END_TAGS[name].search(source, position)
+                assert end  # the end of the text at the latest
+                yield Token("raw", name, source[position : end.start()])
+                position = end.start()
+
+
+def plain(text: str) -> str:
+    """Return a text with its character references replaced."""
+    return html.unescape(LONG_REFERENCE.sub("", text)) if "&" in text else text

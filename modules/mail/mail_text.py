@@ -1,0 +1,124 @@
+"""The text of a mail that a person would read, for `mail_text` in mailbox/?read."""
+
+import re
+from collections.abc import Iterator
+
+from .flowed import unflow
+from .header_text import header
+from .html_text import html_text
+from .message_parser import ReceivedMessage
+
+MAX_DEPTH = 20  # of parts in each other; the parser nests no more than 10
+PLAIN_TYPES = ("text/plain", "text/enriched", "text/markdown", "text/x-markdown")
+SUMMARY = re.compile(r"(?im)^SUMMARY(?:;[^:\r\n]*)?:([^\r\n]{0,200})")
+START = re.compile(r"(?im)^DTSTART(?:;[^:\r\n]*)?:(\d{4})(\d\d)(\d\d)(?:T(\d\d)(\d\d))?")
+EVENT = re.compile(r"(?im)^BEGIN:VEVENT\r?$")
+# What a part is that no text can show, by its content type.
+NAMED = {
+    "application/ms-tnef": "[Attachments in a format of Microsoft Outlook (winmail.dat)]",
+    "application/vnd.ms-tnef": "[Attachments in a format of Microsoft Outlook (winmail.dat)]",
+    "application/pgp-encrypted": "[Encrypted message: PGP/MIME]",
+    "application/pgp-signature": "[Signature: PGP/MIME]",
+    "application/pkcs7-signature": "[Signature: S/MIME]",
+    "application/x-pkcs7-signature": "[Signature: S/MIME]",
+}
+PKCS7_MIME = ("application/pkcs7-mime", "application/x-pkcs7-mime")
+
+
+def mail_text(message: ReceivedMessage) -> str:
+    """Return the text that a person would read: of alternatives the plain one, HTML as text, and no attachments.
+
+    What cannot be shown as text, such as an encrypted message, is named in a line. "" if there is nothing to read.
+    """
+    return "\n\n".join(texts(message)).lstrip("\ufeff")
+
+
+def texts(part: ReceivedMessage, depth: int = 0) -> Iterator[str]:
+    """Yield the texts of a part, without empty ones and without white space around them."""
+    kind = part.get_content_type()
+    if not part.is_multipart():
+        if kind.startswith("multipart/"):  # whose parts cannot be found
+            kind = "text/plain"
+        if (text := part_text(part, kind).strip("\r\n")).strip():
+            yield text
+    elif depth < MAX_DEPTH:
+        children = [child for child in part.get_payload() if isinstance(child, ReceivedMessage)]
+        if kind == "multipart/alternative":
+            yield from best_alternative(children, depth)
+        elif kind == "multipart/encrypted":
+            yield NAMED["application/pgp-encrypted"]
+        elif kind == "multipart/related":
+            yield from texts(root_of(part, children), depth + 1)
+        elif kind == "multipart/digest":
+            for child in children:
+                yield from digest_texts(child, depth)
+        elif kind.startswith("multipart/"):
+            for child in children:
+                yield from texts(child, depth + 1)
+
+
+def best_alternative(children: list[ReceivedMessage], depth: int) -> Iterator[str]:
+    """Yield the plain text of alternatives, or else the last one that is a text, and after it what they are besides."""
+    found = [(child.get_content_type(), list(texts(child, depth + 1))) for child in children]
+    readable = [(kind, each) for kind, each in found if each and kind != "text/calendar"]
+    plain = [each for kind, each in readable if kind in PLAIN_TYPES]
+    yield from plain[0] if plain else readable[-1][1] if readable else ()
+    for kind, each in found:
+        if kind == "text/calendar":
+            yield from each
+
+
+def root_of(part: ReceivedMessage, children: list[ReceivedMessage]) -> ReceivedMessage:
+    """Return the part that the others of multipart/related belong to (RFC 2387): the one named, or the first one."""
+    start = part.content_field("content-type").parameters.get("start", "").strip("<> ")
+    named = (child for child in children if start and header(child, "content-id").strip("<> ") == start)
+    return next(named, children[0])
+
+
+def digest_texts(child: ReceivedMessage, depth: int) -> Iterator[str]:
+    """Yield subject and texts of a mail in a digest."""
+    mails = child.get_payload() if child.is_multipart() else [child]
+    for mail in mails:
+        if isinstance(mail, ReceivedMessage):
+            yield "\n\n".join(filter(None, [header(mail, "subject"), *texts(mail, depth + 1)]))
+
+
+def part_text(part: ReceivedMessage, kind: str) -> str:
+    """Return the text of a part without parts, or the line that says what it is, or "". `kind` is its content type."""
+    if kind in PKCS7_MIME:
+        smime = part.content_field("content-type").parameters.get("smime-type", "").lower()
+        return f"[{'Signed' if smime == 'signed-data' else 'Encrypted'} message: S/MIME]"
+    if kind in NAMED or part.get_filename("").lower() == "winmail.dat":
+        return NAMED.get(kind, NAMED["application/ms-tnef"])
+    if kind == "text/calendar":
+        return calendar_line(part.readable_text())
+    return "" if is_attachment(part) else readable_text(part, kind)
+
+
+def is_attachment(part: ReceivedMessage) -> bool:
+    """Check whether a part is marked as an attachment, or has a file name and is not marked as inline."""
+    disposition = part.content_field("content-disposition").value
+    return disposition == "attachment" or bool(part.get_filename()) and disposition != "inline"
+
+
+def readable_text(part: ReceivedMessage, kind: str) -> str:
+    """Return the text of a part: HTML as text, flowed text with its lines joined. "" if it is none of these."""
+    if kind == "text/html":
+        return html_text(part.readable_text())
+    if kind not in PLAIN_TYPES:
+        return ""
+    parameters = part.content_field("content-type").parameters
+    if parameters.get("format", "").lower() == "flowed":
+        return unflow(part.readable_text(), parameters.get("delsp", "").lower() == "yes")
+    return part.readable_text()
+
+
+def calendar_line(text: str) -> str:
+    """Return a line that says what a calendar is, such as `[Calendar: Meeting, 2026-11-27 10:00]`."""
+    event = EVENT.search(text)
+    begin = event.start() if event else 0
+    summary, start = SUMMARY.search(text, begin), START.search(text, begin)
+    when = "-".join(start.groups()[:3]) + (f" {start[4]}:{start[5]}" if start[4] else "") if start else ""
+    what = re.sub(r"\\(.)", r"\1", summary[1].strip()) if summary else ""
+    described = ", ".join(filter(None, [what, when]))
+    return f"[Calendar: {described}]" if described else "[Calendar]"

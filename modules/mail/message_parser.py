@@ -1,0 +1,131 @@
+"""Parser of received mail, for bytes that anybody may have sent: the standard library's, with bounds."""
+
+import re
+from email.feedparser import BufferedSubFile, BytesFeedParser  # type: ignore[attr-defined]  # typeshed lacks BufferedSubFile
+from email.message import Message
+from email.parser import BytesHeaderParser
+from email.policy import Compat32
+
+from mailapi import readable
+
+from .charsets import decode
+from .content_fields import ContentField
+from .header_block import header_size, is_complete, mended_header
+from .header_text import raw_header
+from .transfer_encodings import decode_content
+
+MAX_BOUNDARY = 8192  # characters
+# The charset of the mail's text, in which some mailers also write its header.
+CHARSET = re.compile(rb"charset=[\"' ]?([\w.:+-]{1,60})", re.IGNORECASE)
+META = re.compile(rb"<meta[\s/][^<>]*?charset\s*=[\s\"']*([\w.:+-]{1,60})", re.IGNORECASE)
+META_BYTES = 4096  # bytes of HTML in which its charset is looked for
+CHARSET_BYTES = 65536  # bytes of a mail in which its charset is looked for
+
+
+class ReceivedMessage(Message):
+    """A mail or a part of it, whose content fields are read as ContentField does."""
+
+    charset: str | None = None  # of the mail's text, if there are bytes beyond ASCII in its header
+
+    def content_field(self, name: str) -> ContentField:
+        """Return the value and the parameters of a header field. `name` is in lower case."""
+        fields = self.__dict__.setdefault("_content_fields", {})
+        if name not in fields:
+            fields[name] = ContentField(raw_header(self, name), self.charset)
+        return fields[name]
+
+    def get_content_type(self) -> str:
+        kind = self.content_field("content-type").value
+        return kind if kind.count("/") == 1 else "text/plain" if kind else self.get_default_type()
+
+    def get_boundary(self, failobj=None):
+        boundary = self.content_field("content-type").parameters.get("boundary", "").rstrip()
+        return boundary if 0 < len(boundary) <= MAX_BOUNDARY else failobj
+
+    def get_content_charset(self, failobj=None):
+        return self.content_field("content-type").parameters.get("charset") or failobj
+
+    def get_filename(self, failobj=None):
+        for field, name in (("content-disposition", "filename"), ("content-type", "name")):
+            if found := self.content_field(field).parameters.get(name):
+                return found
+        return failobj
+
+    def content(self) -> bytes:
+        """Return the content, decoded from its transfer encoding; b"" if it consists of parts."""
+        if not isinstance(self._payload, str):  # type: ignore[attr-defined]  # get_payload would decode it by its charset
+            return b""
+        raw = self._payload.encode("ascii", "surrogateescape")  # type: ignore[attr-defined]
+        return decode_content(raw, self.content_field("content-transfer-encoding").value)
+
+    def readable_text(self) -> str:
+        """Return the text, decoded by its charset, or without one that fits by the one in the HTML, or by a guess."""
+        raw = self.content()
+        in_html = META.search(raw, 0, META_BYTES) if self.get_content_type() == "text/html" else None
+        other = in_html[1].decode("ascii") if in_html else None
+        return decode(raw, self.get_content_charset(), other if other != "utf-16" else None)
+
+    def text(self) -> str:
+        """Return the text as mail_body has it: bytes without a charset that fits are UTF-8 (docs/wire.md F16)."""
+        return decode(self.content(), self.get_content_charset(), guess=False)
+
+
+class BoundedLines(BufferedSubFile):
+    """Feeds the lines of a mail to the standard library's parser. ValueError: the mail has too many parts.
+
+    At most 10 parts may be nested in each other, since the parser compares each line with the boundary of every
+    enclosing part, and at most 10,000 in all.
+    """
+
+    parts = 0
+
+    def push_eof_matcher(self, pred):
+        self.parts += 1
+        if len(self._eofstack) > 10 or self.parts > 10_000:
+            raise ValueError("nested too deep, or too many parts")
+        super().push_eof_matcher(pred)
+
+
+class ReceivedPolicy(Compat32):
+    """An email policy that decodes header fields as UTF-8."""
+
+    def header_fetch_parse(self, name, value):
+        return readable(value.encode("utf-8", "surrogateescape"))
+
+
+POLICY = ReceivedPolicy()
+
+
+def head(raw: bytes) -> bytes:
+    """Return the header of a mail, up to the first empty line. Without an empty line, return all of it."""
+    return raw[: header_size(raw)]
+
+
+def parse_message(raw: bytes, kind: type[ReceivedMessage] = ReceivedMessage) -> ReceivedMessage:
+    """Parse a message as an object of the class `kind`. If the library fails on its parts, parse only its headers."""
+    size = header_size(raw)
+    header = mended_header(raw[:size], is_complete(raw, size))
+    parser = BytesFeedParser(kind, policy=POLICY)
+    parser._input = BoundedLines()  # type: ignore[attr-defined]  # typeshed lacks it
+    try:
+        parser.feed(header)
+        parser.feed(raw[size:])
+        message: Message = parser.close()
+    except Exception:  # the library raises many types on malformed mail
+        message = BytesHeaderParser(kind, policy=POLICY).parsebytes(header + raw[size:])
+    return with_charset(message, raw, header)
+
+
+def parse_headers(raw: bytes) -> ReceivedMessage:
+    """Parse the header of a mail. `raw` is the mail or its beginning."""
+    size = header_size(raw)
+    header = mended_header(raw[:size], is_complete(raw, size))
+    return with_charset(BytesHeaderParser(ReceivedMessage, policy=POLICY).parsebytes(header), raw, header)
+
+
+def with_charset(message: Message, raw: bytes, header: bytes) -> ReceivedMessage:
+    """Set the charset of a message whose header has bytes beyond ASCII, and return the message."""
+    assert isinstance(message, ReceivedMessage)
+    if not header.isascii() and (match := CHARSET.search(raw, 0, CHARSET_BYTES)):
+        message.charset = match[1].decode("ascii")
+    return message

@@ -1,0 +1,55 @@
+"""What an answer to a received mail begins with: recipient, subject, In-Reply-To and References (RFC 5322, 3.6.4)."""
+
+import re
+
+from mailapi import ApiError, empty
+
+from .address_fields import address_list
+from .addresses import CONTROL, MAX_NAME, quoted
+from .header_text import header, raw_header
+from .message_parser import ReceivedMessage, parse_headers
+from .new_message import MESSAGE_IDS
+
+MAX_SUBJECT = 1000  # characters
+MAX_REFERENCES = 20  # the first one and the last ones, so that the field does not grow for ever
+ANSWERED = re.compile(r"(?i)re(?:\[\d{1,3}\])?[ \t]*:")
+ID = re.compile(r"<[^<>\s]+>")
+RECIPIENTS = ("to", "cc", "bcc")
+
+
+def add_reply_fields(body: dict, raw: bytes):
+    """Add to the fields of a request to mailbox/?send what it lacks of an answer to the mail `raw`."""
+    message = parse_headers(raw)
+    if all(empty(body.get(name)) for name in RECIPIENTS):
+        body["to"] = recipients(message)
+    if body.get("subject") is None:
+        body["subject"] = reply_subject(header(message, "subject"))
+    answered = message_ids(message, "message-id")[:1]
+    if empty(body.get("in_reply_to")) and empty(body.get("references")):
+        references = message_ids(message, "references") or message_ids(message, "in-reply-to")[:1]
+        body["in_reply_to"] = " ".join(answered)
+        body["references"] = " ".join(references[:1] + references[1:][1 - MAX_REFERENCES :])
+
+
+def recipients(message: ReceivedMessage) -> str:
+    """Return the addresses in Reply-To, or else those in From, as the field `to` has them. ApiError: there are none."""
+    for name in ("reply-to", "from"):
+        found = [each for each in address_list(raw_header(message, name), message.charset) if each["address"]]
+        if found:
+            return ", ".join(map(written, found))
+    raise ApiError("The mail has no address to answer to.")
+
+
+def written(given: dict[str, str]) -> str:
+    name = CONTROL.sub(" ", given["name"])[: MAX_NAME // 2].strip()
+    return f"{quoted(name)} <{given['address']}>" if name else given["address"]
+
+
+def reply_subject(subject: str) -> str:
+    subject = CONTROL.sub(" ", subject)[:MAX_SUBJECT].strip()
+    return subject if ANSWERED.match(subject) else f"Re: {subject}".strip()
+
+
+def message_ids(message: ReceivedMessage, name: str) -> list[str]:
+    """Return the ids in a header field that a new message can have, too."""
+    return [each for each in ID.findall(raw_header(message, name)) if MESSAGE_IDS.fullmatch(each)]

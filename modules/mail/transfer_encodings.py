@@ -1,0 +1,73 @@
+"""Decoder of transfer encodings (RFC 2045): gives what there is of damaged, joined or cut-off content, in linear time."""
+
+import re
+from binascii import Error, a2b_base64, a2b_qp, a2b_uu
+
+WHOLE_BASE64 = re.compile(rb"[A-Za-z0-9+/]*={0,2}")
+WHITE_SPACE = b" \t\r\n\v\f"
+NOT_BASE64 = re.compile(rb"[^A-Za-z0-9+/=]+")
+# What ends the content: the line above a mailing list's footer, or a line of words.
+FOOTER = re.compile(rb"_{5}|-{5}|={5}|\*{5}")
+WORDS = re.compile(rb"[^ \t]+[ \t]+[^ \t]")
+PADDED_LINE = re.compile(rb"[A-Za-z0-9+/=]+")
+UUENCODE = ("uuencode", "x-uuencode", "uue", "x-uue")
+
+
+def decode_content(raw: bytes, encoding: str) -> bytes:
+    """Decode the content of a part from its transfer encoding, which is in lower case. Of an unknown one return `raw`."""
+    if encoding in ("quoted-printable", "quotedprintable"):
+        return a2b_qp(raw)
+    if encoding in ("base64", "base-64"):
+        return decode_base64(raw)
+    return decode_uu(raw) if encoding in UUENCODE else raw
+
+
+def decode_base64(raw: bytes) -> bytes:
+    """Decode base64 of any length, also in several padded pieces. Ignores other characters, and a footer after it."""
+    whole = raw.translate(None, WHITE_SPACE)
+    if WHOLE_BASE64.fullmatch(whole):
+        return decode_piece(whole)
+    pieces, padded = [bytearray()], False
+    for line in map(bytes.strip, raw.splitlines()):
+        if line and ends_base64(line, padded):
+            break
+        for number, piece in enumerate(NOT_BASE64.sub(b"", line).split(b"=")):
+            if number:
+                pieces.append(bytearray())
+            pieces[-1] += piece
+        padded = line.endswith(b"=") or padded and not line
+    return b"".join(map(decode_piece, pieces))
+
+
+def ends_base64(line: bytes, padded: bool) -> bool:
+    """Check whether a line is no content any more. `padded`: the line before ended with padding."""
+    if padded and (len(line) % 4 or not PADDED_LINE.fullmatch(line)):
+        return True
+    words = WORDS.match(line) and NOT_BASE64.search(line.translate(None, WHITE_SPACE))
+    return bool(words or FOOTER.match(line))
+
+
+def decode_piece(digits: bytes | bytearray) -> bytes:
+    """Decode base64 without padding in its middle. A single digit at the end has too few bits, and is left out."""
+    digits = digits.rstrip(b"=")
+    return a2b_base64(digits[: len(digits) - (len(digits) % 4 == 1)] + b"==")
+
+
+def decode_uu(raw: bytes) -> bytes:
+    """Decode uuencoded content, from its line "begin" to "end". Without that line it is left as it is."""
+    lines = iter(raw.splitlines())
+    if not any(line.startswith(b"begin ") for line in lines):
+        return raw
+    content = bytearray()
+    for line in lines:
+        if line.rstrip() == b"end":
+            break
+        try:
+            content += a2b_uu(line)
+        except Error:  # too long a line, as some encoders write it
+            length = ((line[0] - 32 & 63) * 4 + 5) // 3
+            try:
+                content += a2b_uu(line[:length])
+            except Error:
+                continue
+    return bytes(content)
