@@ -26,11 +26,18 @@ from mailapi import (
     secret,
 )
 
-from .directory import deleted_names, new_users, user_names, user_rows
+from .directory import deleted_names, device_actions, devices, new_users, suspension, user_names, user_rows
 from .directory.dangerous_users import DANGEROUS_USERS
 from .directory.external_users import add_external_users, asked_for
 from .directory.lists import PAGE_QUERY
 from .directory.own_token import may_change_alias, may_change_permissions, may_set_password
+from .directory.user_fields import (
+    alias,
+    check_new_alias,
+    check_new_user,
+    require_file,
+    require_permissions,
+)
 from .directory.user_import import UserImport
 from .directory.user_lists import HAS_LOGIN, UserLists
 from .http.large_bodies import read_large_object
@@ -47,35 +54,6 @@ REVOKE = each_generation(
 REVOKE_ALL = each_generation(lambda g: g.access.delete().where(g.access.api_user == param("user_name")))
 
 
-def check_new_user(call):
-    """Raise ApiError if the name of a new user is not allowed, or their alias is their own name."""
-    new_users.check_new_user(call.body["user_name"], call.body.get("user_alias"))
-
-
-def check_new_alias(call):
-    """Raise ApiError if user_alias is missing in the request, or is the user's own name."""
-    if call.body.get("user_alias") is None:
-        raise ApiError("No alias set.")
-    new_users.check_alias(call.body["user_name"], call.body["user_alias"])
-
-
-def require_permissions(call):
-    """Raise ApiError if user_permissions is missing in the request. [] is allowed: it removes all permissions."""
-    if call.body.get("user_permissions") is None:
-        raise ApiError(call.in_generation("No {permission}s is set."))
-
-
-def require_file(call):
-    """Raise ApiError for a request without a file. (A field declared `required` would be copied into the audit.)"""
-    if not call.body.get("file"):
-        raise ApiError("No file is set.")
-
-
-def alias(value) -> str | None:
-    """Read the field user_alias: the name of a user, or "" to remove the alias. null becomes "" (docs/wire.md F34)."""
-    return "" if value in (None, "") else php_text(value)
-
-
 ONE_PERMISSION = {
     "required": {"user_name": "No user is set.", "user_permission": "No {permission} is set."},
     "allow": (admin, may_change_permissions),
@@ -83,8 +61,8 @@ ONE_PERMISSION = {
 
 
 class User(Module):
-    identifiers = ("user_name", "user_permission")
-    state_schema = deleted_names.STATE_SCHEMA
+    identifiers = ("user_name", "user_permission", "device_name")
+    state_schema = deleted_names.STATE_SCHEMA + suspension.STATE_SCHEMA
     active = Active(Users.user_name, where=HAS_LOGIN)
     dangerous_rows = DANGEROUS_USERS
 
@@ -127,6 +105,7 @@ class User(Module):
                 user_authdata=make_authdata(call.body.get("user_authdata")),
             )
             new_users.refuse_confusion(call, name)
+            suspension.discard_of_new_user(call, name)
             new_users.grant(call, name, call.body.get("user_permissions") or [])
             if not call.caller.admin:
                 new_users.delegate_to_caller(call, name)
@@ -146,6 +125,7 @@ class User(Module):
         """
         name = call.body["user_name"]
         deleted_names.record(call, name)
+        devices.delete_of(call, name)
         if not call.db.execute(DELETE_USER, user_name=name).rowcount:
             user_rows.delete(call, name)
         call.new_authdata[name] = None
@@ -161,9 +141,14 @@ class User(Module):
     def set_password(self, call):
         """Set a user's password and end their other sessions. Without user_authdata the user can no longer log in."""
         name, authdata = call.body["user_name"], make_authdata(call.body.get("user_authdata"))
-        call.db.execute(SET_AUTHDATA, user_name=name, authdata=authdata)
-        call.new_authdata[name] = authdata
+        if not suspension.keep_password(call, name, authdata):
+            call.db.execute(SET_AUTHDATA, user_name=name, authdata=authdata)
+            call.new_authdata[name] = authdata
         call.enlist("set_password", name, call.body.get("user_authdata"))
+
+    suspend, restore = suspension.suspend, suspension.restore
+    device_add, device_get = device_actions.device_add, device_actions.device_get
+    device_delete = device_actions.device_delete
 
     @endpoint(**ONE_PERMISSION)
     def add_permission(self, call):
@@ -228,6 +213,14 @@ class User(Module):
             new_users.insert_users(call, users.sorted())
         return {"imported": 0 if call.body.get("dry_run") else len(users.users), "checked": len(users.users)}
 
+    def external_credentials(self, user_name: str, logging_in: bool) -> dict | None:
+        """Return credentials that no password fits for a device, which is no user of the API; None for all others."""
+        return devices.NO_CREDENTIALS if devices.is_device(self.app.db, user_name) else None
+
+    def on_user_deleted(self, user_name: str):
+        """Delete the password that is kept for a user who was suspended and deleted."""
+        suspension.discard_if_obsolete(self.app, user_name)
+
     def check(self, repair: bool) -> Iterator[tuple[bool | None, str]]:
         """Yield what is wrong with user names, for `mailapi check`: False (error) or None (warning), and a sentence."""
         self.app.db.connect()
@@ -235,6 +228,8 @@ class User(Module):
         yield from ((False, problem) for problem in user_names.problems(names))
         if self.app.config.services:
             yield from ((None, problem) for problem in user_names.problems_at_services(names))
+        yield from ((None, problem) for problem in devices.strays(self.app.db))
+        yield from suspension.check(self.app, repair)
 
     @cached_property
     def lists(self) -> UserLists:

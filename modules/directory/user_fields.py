@@ -1,0 +1,42 @@
+"""Fields of requests about users, and the checks of these fields before an action runs."""
+
+from mailapi import ApiError, php_text
+
+from . import devices, new_users
+
+
+def check_new_user(call):
+    """Raise ApiError if the name of a new user is not allowed, or their alias is their own name."""
+    new_users.check_new_user(call.body["user_name"], call.body.get("user_alias"))
+    refuse_device(call)
+
+
+def check_new_alias(call):
+    """Raise ApiError if user_alias is missing in the request, or is the user's own name."""
+    if call.body.get("user_alias") is None:
+        raise ApiError("No alias set.")
+    new_users.check_alias(call.body["user_name"], call.body["user_alias"])
+    refuse_device(call)
+
+
+def refuse_device(call):
+    """Raise ApiError if the request would make a user a device: device_add does that, and knows who is suspended."""
+    if devices.would_be_device(call.body["user_name"], call.body.get("user_alias")):
+        raise ApiError("A device is added by device_add.")
+
+
+def require_permissions(call):
+    """Raise ApiError if user_permissions is missing in the request. [] is allowed: it removes all permissions."""
+    if call.body.get("user_permissions") is None:
+        raise ApiError(call.in_generation("No {permission}s is set."))
+
+
+def require_file(call):
+    """Raise ApiError for a request without a file. (A field declared `required` would be copied into the audit.)"""
+    if not call.body.get("file"):
+        raise ApiError("No file is set.")
+
+
+def alias(value) -> str | None:
+    """Read the field user_alias: the name of a user, or "" to remove the alias. null becomes "" (docs/wire.md F34)."""
+    return "" if value in (None, "") else php_text(value)
