@@ -16,6 +16,7 @@ from mailapi import (
 )
 
 from .directory.address_tables import each_address_table
+from .directory.devices import refuse_devices
 from .mail.routing_rules import like
 
 DELEGATES, EXPRESSIONS = ApiUserDelegates, ApiAddressDelegates
@@ -93,6 +94,7 @@ class Delegate(Module):
     @endpoint(**OF_USER)
     def user_add(self, call):
         """Let the user api_user manage the user api_delegate."""
+        refuse_devices(call, call.body["api_user"], call.body["api_delegate"])
         call.db.execute(ADD_USER, api_user=call.body["api_user"], api_delegate=call.body["api_delegate"])
 
     @endpoint(**OF_USER)
@@ -103,6 +105,7 @@ class Delegate(Module):
     @endpoint(**OF_ADDRESS)
     def address_add(self, call):
         """Let the user api_user manage the addresses that match the pattern api_expression."""
+        refuse_devices(call, call.body["api_user"])
         call.db.execute(
             ADD_ADDRESS, api_user=call.body["api_user"], api_expression=call.body["api_expression"]
         )

@@ -27,7 +27,7 @@ from mailapi import (
     secret,
 )
 
-from .directory import deleted_names, new_users, user_names, user_rows
+from .directory import deleted_names, device_actions, devices, new_users, suspension, user_names, user_rows
 from .directory.dangerous_users import DANGEROUS_USERS
 from .directory.external_users import add_external_users, asked_for
 from .directory.lists import PAGE_QUERY
@@ -57,8 +57,8 @@ ONE_PERMISSION = {
 
 
 class User(Module):
-    identifiers = ("user_name", "user_permission")
-    state_schema = deleted_names.STATE_SCHEMA
+    identifiers = ("user_name", "user_permission", "device_name")
+    state_schema = deleted_names.STATE_SCHEMA + suspension.STATE_SCHEMA
     active = Active(Users.user_name, where=HAS_LOGIN)
     dangerous_rows = DANGEROUS_USERS
 
@@ -101,6 +101,7 @@ class User(Module):
                 user_authdata=make_authdata(call.body.get("user_authdata")),
             )
             new_users.refuse_confusion(call, name)
+            suspension.discard_of_new_user(call, name)
             new_users.grant(call, name, call.body.get("user_permissions") or [])
             if not call.caller.admin:
                 new_users.delegate_to_caller(call, name)
@@ -120,6 +121,7 @@ class User(Module):
         """
         name = call.body["user_name"]
         deleted_names.record(call, name)
+        devices.delete_of(call, name)
         if not call.db.execute(DELETE_USER, user_name=name).rowcount:
             user_rows.delete(call, name)
         call.new_authdata[name] = None
@@ -135,9 +137,14 @@ class User(Module):
     def set_password(self, call):
         """Set a user's password and end their other sessions. Without user_authdata nobody can log in as this user."""
         name, authdata = call.body["user_name"], make_authdata(call.body.get("user_authdata"))
-        call.db.execute(SET_AUTHDATA, user_name=name, authdata=authdata)
-        call.new_authdata[name] = authdata
+        if not suspension.keep_password(call, name, authdata):
+            call.db.execute(SET_AUTHDATA, user_name=name, authdata=authdata)
+            call.new_authdata[name] = authdata
         call.enlist("set_password", name, call.body.get("user_authdata"))
+
+    suspend, restore = suspension.suspend, suspension.restore
+    device_add, device_get = device_actions.device_add, device_actions.device_get
+    device_delete = device_actions.device_delete
 
     @endpoint(**ONE_PERMISSION)
     def add_permission(self, call):
@@ -209,6 +216,14 @@ class User(Module):
         """List the permissions that mean something here, and the module that declares each."""
         return {call.in_generation("user_{permission}s"): declared_permissions(self.app)}
 
+    def external_credentials(self, user_name: str, logging_in: bool) -> dict | None:
+        """Return credentials that no password fits for a device, which is no user of the API; None for all others."""
+        return devices.NO_CREDENTIALS if devices.is_device(self.app.db, user_name) else None
+
+    def on_user_deleted(self, user_name: str):
+        """Delete the password that is kept for a user who was suspended and deleted."""
+        suspension.discard_if_obsolete(self.app, user_name)
+
     def check(self, repair: bool) -> Iterator[tuple[bool | None, str]]:
         """Check all user names, for `mailapi check`. Yield False (error) or None (warning), and a sentence."""
         self.app.db.connect()
@@ -216,6 +231,8 @@ class User(Module):
         yield from ((False, problem) for problem in user_names.problems(names))
         if self.app.config.services:
             yield from ((None, problem) for problem in user_names.problems_at_services(names))
+        yield from ((None, problem) for problem in devices.strays(self.app.db))
+        yield from suspension.check(self.app, repair)
 
     @cached_property
     def lists(self) -> UserLists:

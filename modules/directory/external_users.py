@@ -28,10 +28,11 @@ def add_external_users(module: Module, call, answer: dict) -> dict:
     """
     lists_all = call.caller.admin and not asked_for(call)
     name = None if lists_all else asked_for(call) or call.user_name
-    if not module.app.credential_providers or name and answer["users"]:
+    others = module.app.implementers("external_users")
+    if not others or name and answer["users"]:
         return answer
     try:
-        rows = [row for other in module.app.modules.values() for row in other.external_users(name)]
+        rows = [row for other in others for row in other.external_users(name)]
     except ApiError as error:
         return answer | {"status": "warning", "warning": error.status}
     if not asked_for(call):

@@ -7,7 +7,7 @@ from peewee import SQL
 
 from mailapi import ApiError, ApiUserDelegates, PreparedQuery, Rule, Users, each_generation, param
 
-from . import deleted_names, user_names, user_rows
+from . import deleted_names, devices, user_names, user_rows
 from .address_tables import each_address_table
 
 INSERT_USER = PreparedQuery(
@@ -104,6 +104,8 @@ def refuse_confusion(call, user_name: str):
 def grant(call, user_name: str, permissions: Collection[str]):
     """Give a user permissions, such as `admin`."""
     check_permissions(permissions, call.generation.permission)
+    if permissions:
+        devices.refuse_devices(call, user_name)
     for permission in permissions:
         call.db.execute(GRANT[call.generation.number], user=user_name, permission=permission)
 

@@ -1,13 +1,14 @@
-"""Checks and field types of the requests of users/."""
+"""Fields of requests about users, and the checks of these fields before an action runs."""
 
 from mailapi import ApiError, php_text
 
-from . import new_users
+from . import devices, new_users
 
 
 def check_new_user(call):
     """Raise ApiError if the name of a new user is not allowed, or their alias is their own name."""
     new_users.check_new_user(call.body["user_name"], call.body.get("user_alias"))
+    refuse_device(call)
 
 
 def check_new_alias(call):
@@ -15,6 +16,13 @@ def check_new_alias(call):
     if call.body.get("user_alias") is None:
         raise ApiError("No alias set.", code="missing_field", field="user_alias")
     new_users.check_alias(call.body["user_name"], call.body["user_alias"])
+    refuse_device(call)
+
+
+def refuse_device(call):
+    """Raise ApiError if the request would make a user a device: device_add does that, and knows who is suspended."""
+    if devices.would_be_device(call.body["user_name"], call.body.get("user_alias")):
+        raise ApiError("A device is added by device_add.", field="user_alias")
 
 
 def require_permissions(call):

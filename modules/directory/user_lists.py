@@ -21,6 +21,7 @@ from mailapi import (
 
 from .active_users import is_active, is_active_on_page, is_one_active, on_page, same_rows
 from .address_tables import Addresses
+from .devices import IS_PERSON
 from .lists import ListQuery, asks_for_page, whole_list
 from .owned_rows import OwnedRows
 
@@ -35,9 +36,10 @@ class MailOwner(Model):
 
 
 HAS_LOGIN = Users.user_authdata.is_null(False)
-USER_NAMES = OwnedRows(Users.select(Users.user_name), owner=Users.user_name)
+USER_NAMES = OwnedRows(Users.select(Users.user_name).where(IS_PERSON), owner=Users.user_name)
 BRIEF = OwnedRows(
-    Users.select(Users.user_name, HAS_LOGIN.alias("user_login"), Users.user_alias), owner=Users.user_name
+    Users.select(Users.user_name, HAS_LOGIN.alias("user_login"), Users.user_alias).where(IS_PERSON),
+    owner=Users.user_name,
 )
 STORING_ADDRESSES = Addresses.select(fn.NULLIF(fn.COUNT(Addresses.address_order), 0)).where(
     Addresses.stores_to(Users.user_name)
@@ -68,6 +70,7 @@ def with_counts(counts: Select) -> Select:
             fn.COALESCE(counts.c.mails, 0).alias("mails"),
         )
         .join(counts, JOIN.LEFT_OUTER, on=counts.c.mail_user == Users.user_name)
+        .where(IS_PERSON)
         .order_by(Users.user_name)
     )
 
@@ -107,6 +110,7 @@ class UserLists:
 
     def __init__(self, app: Application):
         self.app = app
+        self.external = app.implementers("external_users")  # modules whose users are added to the lists
         self.queries = {
             (number, name): with_modules(app, query, GENERATIONS[number], is_active)
             for number, lists in LISTS.items()
@@ -137,7 +141,7 @@ class UserLists:
             ends = {"first": on_this_page[0], "last": on_this_page[-1]} if on_this_page else {}
             return call.db.rows(self.queries[number, f"{name} page"], **ends, **values) if ends else []
         query = self.queries[number, name]
-        if self.app.credential_providers:  # their users are added to the rows
+        if self.external:  # their users are added to the rows
             return call.db.rows(query, **values)
         return whole_list(call, query, **values)
 

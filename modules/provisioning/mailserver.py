@@ -15,14 +15,22 @@ from .mailserver_tables import (
     FIND_DOMAIN,
     NAMES_AND_STATUS,
     PASSWORD_FROM_ID,
+    RESTORE,
     SET_PASSWORD,
     STATUS_OF_USER,
+    SUSPEND,
 )
 from .two_phase import TwoPhaseCommit
 
 LONGEST_NAME = 255  # characters
 NAME = re.compile(r"[^\s/@.\0-\x1f\x7f][^\s/@\0-\x1f\x7f]*@[^\s/@\0-\x1f\x7f]+")
 SHUT_OUT = {"user_name": None, "user_authdata": None}
+CHANGES = {
+    "delete": DELETE_ACCOUNT,
+    "set_password": SET_PASSWORD,
+    "suspend": SUSPEND,
+    "restore": RESTORE,
+}
 HOME = "/var/atmail/users/{}/{}/{}/{}"
 
 
@@ -105,19 +113,19 @@ class MailServer:
     def on_user_change(self, call, change: str, user_name: str, password: str | None) -> Participant | None:
         """Prepare a change of a user in the mail server's database (two-phase commit). None if it needs no change.
 
-        `change` is what is done in table `users`: "add", "delete" or "set_password". No change is needed for a user
-        whom the mail server does not have, nor if an admin adds, without a password, a user whom it has.
+        `change` is what is done in table `users`: "add", or a key of CHANGES. No change is needed for a user whom the
+        mail server does not have, for one to restore who is active, nor if an admin adds, without a password, a user
+        whom it has.
         """
         with self.store.transaction("DEFERRED"):
             self.two_phase.resolve_locked()
             row = self.find_exactly(user_name)
             if change == "add" and not (row and not password and call.caller.admin):
                 return self.two_phase.prepare(call.db, ADD_ACCOUNT, self.new_row(user_name), password)
-            if change == "add" or row is None:
+            if change not in CHANGES or row is None or change == "restore" and row["userStatus"] == 0:
                 return None
-            query = {"delete": DELETE_ACCOUNT, "set_password": SET_PASSWORD}[change]
             values = {"user": user_name, "accountId": row["accountId"]}
-            return self.two_phase.prepare(call.db, query, values, password)
+            return self.two_phase.prepare(call.db, CHANGES[change], values, password)
 
     def new_row(self, user_name: str) -> dict:
         """Return the values of a new row in the mail server's table `accounts`.

@@ -4,6 +4,8 @@ from peewee import DateTimeField, IntegerField, TextField, fn
 
 from mailapi import Model, PreparedQuery, param
 
+SUSPENDED = 1  # userStatus; 0 is active, and every other value ends log-ins
+
 
 class MailAccounts(Model):
     """A user of the mail server: those columns of its table `accounts` that mailapi uses."""
@@ -71,6 +73,16 @@ ADD_ACCOUNT = PreparedQuery(
 )
 SET_PASSWORD = PreparedQuery(
     MailAccounts.update(password=param("password"), dateModified=fn.NOW()).where(
+        MailAccounts.accountId == param("accountId")
+    )
+)
+SUSPEND = PreparedQuery(
+    MailAccounts.update(userStatus=SUSPENDED, dateModified=fn.NOW()).where(
+        MailAccounts.accountId == param("accountId"), MailAccounts.userStatus == 0
+    )
+)
+RESTORE = PreparedQuery(
+    MailAccounts.update(userStatus=0, dateModified=fn.NOW()).where(
         MailAccounts.accountId == param("accountId")
     )
 )

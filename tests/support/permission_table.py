@@ -69,6 +69,8 @@ FOREIGN_UPDATE = (MAY_NOT_UPDATE, MAY_NOT_UPDATE, MAY_NOT_MOVE_TO, MAY_NOT_MOVE_
 ANY_ROUTER = (NOT_ALLOWED, NOT_ALLOWED, OK, OK, OK)
 OWN_MAIL = (MAIL_NOT_FOUND, OK, MAIL_NOT_FOUND, MAIL_NOT_FOUND, MAIL_NOT_FOUND)
 QUEUED_MAIL = (MAIL_NOT_FOUND, OK, OK, MAIL_NOT_FOUND, OK)
+NOT_SUSPENDED = "This user is not suspended."
+NOBODY_SUSPENDED = (NOT_ALLOWED, NOT_ALLOWED, NOT_SUSPENDED, NOT_ALLOWED, NOT_SUSPENDED)
 NO_ACCOUNT = (NOT_ALLOWED,) * 4 + ("Account not found.",)
 
 # The fields of requests.
@@ -106,6 +108,12 @@ TABLE = [
     ("users", "delete", {"user_name": "USER"}, BOTH, *ACTING),
     ("users", "set_password", {"user_name": "USER", "user_authdata": "new"}, BOTH, *ACTING_OR_OWN),
     ("users", "set_password", {"user_name": "USER"}, BOTH, *ACTING_OR_OWN),
+    ("users", "suspend", {"user_name": "USER"}, BOTH, *ACTING),
+    ("users", "restore", {"user_name": "USER"}, BOTH, *NOBODY_SUSPENDED),
+    ("users", "device_add", {"user_name": "USER", "device_name": "tablet"}, BOTH, *ACTING_OR_OWN),
+    ("users", "device_get", {}, BOTH, *ANYONE),
+    ("users", "device_get", {"user_name": "USER"}, BOTH, *ACTING_OR_OWN),
+    ("users", "device_delete", {"user_name": "USER", "device_name": "phone"}, BOTH, *ACTING_OR_OWN),
     ("users", "add_permission", {"user_name": "USER", "user_permission": "admin"}, BOTH, *ONLY_ADMIN),
     ("users", "delete_permission", ONE_PERMISSION, BOTH, *ONLY_ADMIN),
     ("users", "update_permissions", {"user_name": "USER", "user_permissions": ["admin"]}, BOTH, *ONLY_ADMIN),
@@ -220,6 +228,7 @@ TABLE = [
 READS = {
     "permissions",
     "get",
+    "device_get",
     "get_modules",
     "test",
     "raw",
@@ -232,6 +241,10 @@ READS = {
 }
 # What has to be there, or not, before an action can change something: module and action → a statement.
 PREPARATIONS = {
+    (
+        "users",
+        "device_delete",
+    ): "INSERT INTO users VALUES ('ann~phone', 'x', NULL, 'ann'), ('bob~phone', 'x', NULL, 'bob')",
     ("pop", "add"): "DELETE FROM popd",
     ("smtpd", "add"): "DELETE FROM smtpd",
     ("msa", "add"): "DELETE FROM msa",

@@ -1,0 +1,110 @@
+"""The actions of users/ on devices: log-ins with their own password for the programs of a user (devices.py)."""
+
+import re
+import secrets
+
+from mailapi import (
+    ApiError,
+    PreparedQuery,
+    Users,
+    anyone,
+    endpoint,
+    make_authdata,
+    owner_or_delegate,
+    param,
+    php_text,
+)
+
+from . import devices, new_users, suspension, user_names
+from .own_token import not_by_own_token
+
+MOST_DEVICES = 50  # of one user
+LETTERS = "abcdefghjkmnpqrstuvwxyz23456789"  # none is easily taken for another one
+OWNER = PreparedQuery(
+    Users.select(Users.user_name, Users.user_alias).where(Users.user_name == param("user_name"))
+)
+DELETE_USER = PreparedQuery(Users.delete().where(Users.user_name == param("user_name")))
+
+
+def refuse_with_mailserver(call):
+    """Raise ApiError if a mail server is configured: it verifies the passwords of its own table, which has no alias."""
+    if call.config.mailserver:
+        raise ApiError("With a mailserver there are no devices.")
+
+
+def check_label(call):
+    """Raise ApiError if the name of a new device has other characters than letters, digits, dots, dashes and `_`."""
+    label = call.body["device_name"]
+    if not re.fullmatch(r"[\w.-]{1,64}", label) or not user_names.same_everywhere(label):
+        raise ApiError("Device name is not allowed.")
+
+
+ONE_DEVICE = {"user_name": "Username is not set.", "device_name": "Device name is not set."}
+may_add_device = not_by_own_token("A token cannot add a device of its user.")
+
+
+@endpoint(
+    required=ONE_DEVICE,
+    validators=[refuse_with_mailserver, check_label],
+    allow=(owner_or_delegate("user_name"), may_add_device),
+)
+def device_add(module, call):
+    """Add a device of a user, such as `ann~phone`: a log-in to the mail daemons with a password of its own.
+
+    `device` has `user_name`, the name to log in with, `device_name`, and `password`, which no other answer has. The
+    device opens the user's mailbox, and sends as the user. It cannot log in to the API.
+    """
+    owner, label = call.body["user_name"], call.body["device_name"]
+    name, password = devices.name_of(owner, label), new_password()
+    check_owner(call, owner)
+    if len(call.db.rows(devices.DEVICES, **devices.of(owner))) >= MOST_DEVICES:
+        raise ApiError(f"Too many devices: {MOST_DEVICES} at most. Delete one first.")
+    if call.db.one(OWNER, user_name=name) or user_names.is_taken(call.db, name, ignore_case=True):
+        raise ApiError("This device name is taken.")
+    call.db.execute(
+        new_users.INSERT_USER, user_name=name, user_authdata=make_authdata(password), user_alias=owner
+    )
+    suspension.discard_of_new_user(call, name)
+    return {"device": {"user_name": name, "device_name": label, "password": password}}
+
+
+@endpoint(
+    optional={"user_name": php_text},
+    validators=[refuse_with_mailserver],
+    allow=owner_or_delegate("user_name", missing=anyone),
+    read_only=True,
+)
+def device_get(module, call):
+    """List the devices of a user, or the caller's own: user_name, device_name. Passwords are not stored."""
+    owner = call.body.get("user_name") or call.user_name
+    if owner is None:
+        raise ApiError("Say whose (--as).")
+    names = call.db.column(devices.DEVICES, **devices.of(owner))
+    return {"devices": [{"user_name": name, "device_name": devices.label_of(owner, name)} for name in names]}
+
+
+@endpoint(required=ONE_DEVICE, validators=[refuse_with_mailserver], allow=owner_or_delegate("user_name"))
+def device_delete(module, call):
+    """Delete a device of a user, whose log-in ends with that."""
+    owner = call.body["user_name"]
+    name = devices.name_of(owner, call.body["device_name"])
+    if name not in call.db.column(devices.DEVICES, **devices.of(owner)):
+        raise ApiError("Device not found.")
+    call.db.execute(DELETE_USER, user_name=name)
+    call.deleted_users.append(name)
+
+
+def check_owner(call, owner: str):
+    """Raise ApiError if a user can have no devices: there is no such user, an alias, or a suspended user."""
+    row = call.db.one(OWNER, user_name=owner)
+    if not row:
+        raise ApiError("There is no such user.")
+    if row["user_alias"]:
+        raise ApiError("An alias has no devices.")
+    if suspension.find_current(call, owner):
+        raise ApiError("This user is suspended.")
+
+
+def new_password() -> str:
+    """Return a random password of about 100 bits that is easy to type, such as abcde-fghjk-mnpqr-stuvw."""
+    return "-".join("".join(secrets.choice(LETTERS) for _ in range(5)) for _ in range(4))

@@ -1,0 +1,80 @@
+"""Devices: log-ins of their own with which the programs of a user open the user's mailbox, each with its own password.
+
+A device is a row of `users`: `ann~phone`, whose user_alias is `ann`. The mail daemons verify the password of the name
+that is given, and then act as its alias. For the API it is no user: it cannot log in, and no list of users has it.
+"""
+
+from collections.abc import Iterator
+
+from peewee import fn
+
+from mailapi import ApiError, PreparedQuery, Store, Users, param
+
+MARK = "~"
+AFTER_MARK = chr(ord(MARK) + 1)
+NO_CREDENTIALS = {"user_name": None, "user_authdata": None}
+MARK_POSITION = fn.INSTR(Users.user_name, Users.user_alias.concat(MARK))  # 1 for a device
+IS_PERSON = Users.user_alias.is_null() | (MARK_POSITION != 1)
+IS_DEVICE = Users.user_alias.is_null(False) & (MARK_POSITION == 1)
+# The range of names begins with `ann~`, and ends before all other names.
+OF_OWNER = (
+    (Users.user_alias == param("owner"))
+    & (Users.user_name >= param("first"))
+    & (Users.user_name < param("end"))
+)
+FIND_DEVICE = PreparedQuery(Users.select(Users.user_name).where(Users.user_name == param("name"), IS_DEVICE))
+DEVICES = PreparedQuery(
+    Users.select(Users.user_name, Users.user_authdata).where(OF_OWNER).order_by(Users.user_name)
+)
+DELETE_DEVICES = PreparedQuery(Users.delete().where(OF_OWNER))
+# Where another program deletes a user, the database takes the alias of their devices away, and leaves their passwords.
+STRAYS = PreparedQuery(
+    Users.select(Users.user_name).where(
+        fn.INSTR(Users.user_name, MARK) > 1, IS_PERSON, Users.user_authdata.is_null(False)
+    )
+)
+
+
+def of(owner: str) -> dict:
+    """Return the parameters of OF_OWNER, the condition for the devices of a user."""
+    return {"owner": owner, "first": owner + MARK, "end": owner + AFTER_MARK}
+
+
+def name_of(owner: str, label: str) -> str:
+    """Return the user name of a device, such as `ann~phone` for ann's `phone`."""
+    return f"{owner}{MARK}{label}"
+
+
+def label_of(owner: str, name: str) -> str:
+    return name.removeprefix(owner + MARK)
+
+
+def would_be_device(user_name: str, user_alias: str | None) -> bool:
+    """Return whether a user of this name is a device once they have this alias."""
+    return bool(user_alias) and user_name.startswith(f"{user_alias}{MARK}")
+
+
+def is_device(db: Store, user_name: str) -> bool:
+    """Return whether a name is that of a device. Only a name that has the mark needs a query."""
+    return MARK in user_name and bool(db.read(FIND_DEVICE, name=user_name))
+
+
+def refuse_devices(call, *user_names: str):
+    """Raise ApiError if one of the names is a device's: only users can have permissions and delegations."""
+    if any(MARK in name and call.db.one(FIND_DEVICE, name=name) for name in user_names):
+        raise ApiError("A device has neither permissions nor delegations.")
+
+
+def delete_of(call, owner: str):
+    """Delete a user's devices, before the user: otherwise the database would make them log-ins of their own."""
+    names = [row["user_name"] for row in call.db.rows(DEVICES, **of(owner))]
+    if names:
+        call.db.execute(DELETE_DEVICES, **of(owner))
+        call.deleted_users += names
+
+
+def strays(db: Store) -> Iterator[str]:
+    """Yield a sentence for each user who is named like a device, is none, and can log in."""
+    for name in db.column(STRAYS):
+        owner = name.partition(MARK)[0]
+        yield f"user {ascii(name)} is named like a device of {ascii(owner)}, and is none: a log-in of its own"

@@ -1,0 +1,228 @@
+"""Suspension of users: the state database keeps their passwords, so that no program finds them in `users`.
+
+A suspended user cannot log in to the API or to the mail daemons, and still gets mail. A user is suspended if the state
+database keeps their password and `users` has none. If `users` has one, too, a change was interrupted, or another
+program has set a password: then the kept one is obsolete, and the user is not suspended.
+"""
+
+import os
+import secrets
+from collections.abc import Iterator, Sequence
+from functools import partial
+
+from peewee import TextField
+
+from mailapi import (
+    CREDENTIALS_OF,
+    ApiError,
+    Application,
+    Model,
+    PreparedQuery,
+    Store,
+    Users,
+    delegate_of,
+    endpoint,
+    is_url,
+    log,
+    param,
+    sha256,
+)
+
+from . import devices
+
+# The hash is the key, because a name may be longer than a key on MariaDB.
+STATE_SCHEMA = """
+CREATE TABLE IF NOT EXISTS suspension (user_hash TEXT PRIMARY KEY, user_name TEXT NOT NULL, user_authdata TEXT,
+    suspension_id TEXT NOT NULL);
+CREATE INDEX IF NOT EXISTS suspension_by_id ON suspension (suspension_id);
+"""
+
+
+class Suspension(Model):
+    """A password that is kept for a suspended user, or for a device of theirs."""
+
+    user_hash = TextField()
+    user_name = TextField()
+    user_authdata = TextField(null=True)  # null: the user had no password
+    suspension_id = TextField()  # that of the user and of their devices
+
+
+IS_USER = Users.user_name == param("user_name")
+TAKE_PASSWORD = PreparedQuery(Users.update(user_authdata=None).where(IS_USER))
+GIVE_PASSWORD = PreparedQuery(
+    Users.update(user_authdata=param("authdata")).where(IS_USER, Users.user_authdata.is_null())
+)
+OF_USER = Suspension.user_hash == param("user_hash")
+KEEP = PreparedQuery(
+    Suspension.replace(
+        {name: param(name) for name in ("user_hash", "user_name", "user_authdata", "suspension_id")}
+    )
+)
+SET_KEPT = PreparedQuery(Suspension.update(user_authdata=param("user_authdata")).where(OF_USER))
+FIND = PreparedQuery(Suspension.select().where(OF_USER))
+KEPT_TOGETHER = PreparedQuery(Suspension.select().where(Suspension.suspension_id == param("suspension_id")))
+ALL_KEPT = PreparedQuery(Suspension.select(Suspension.user_name).order_by(Suspension.user_name))
+DISCARD = PreparedQuery(Suspension.delete().where(OF_USER))
+DISCARD_TOGETHER = PreparedQuery(
+    Suspension.delete().where(Suspension.suspension_id == param("suspension_id"))
+)
+
+ONE_USER = {"required": {"user_name": "Username is not set."}, "allow": delegate_of("user_name")}
+
+
+def discard_restored(module, call, answer: dict) -> dict:
+    """Delete the passwords that `restore` has put back, after its commit, and return the answer without their id."""
+    suspension_id = answer.pop("suspension_id")
+    try:
+        with module.app.state.transaction():
+            module.app.state.execute(DISCARD_TOGETHER, suspension_id=suspension_id)
+    except ApiError as error:  # they are obsolete from now on
+        log.warning("a suspension has ended and is still recorded: %s", error.status)
+    return answer
+
+
+@endpoint(**ONE_USER)
+def suspend(module, call):
+    """Stop all log-ins of a user and of their devices, and end their sessions. Mail still comes in.
+
+    Nothing is deleted: the user's password, devices and tokens count again when the user is restored.
+    """
+    name = call.body["user_name"]
+    if name == call.user_name:
+        raise ApiError("Nobody can suspend themselves.")
+    user = call.db.one(CREDENTIALS_OF, user=name)
+    if user:
+        keep(call.app.state, call.db, [user, *devices_with_password(call.db, name)])
+    call.new_authdata[name] = None
+    call.enlist("suspend", name)
+    if not user and not call.participants:
+        raise ApiError("There is no such user.")
+
+
+@endpoint(**ONE_USER, after_commit=discard_restored)
+def restore(module, call):
+    """Let a suspended user log in again with the password that they had, and their devices with theirs."""
+    name = call.body["user_name"]
+    kept = find_current(call, name)
+    if kept:
+        with call.app.state.transaction("DEFERRED"):
+            rows = call.app.state.rows(KEPT_TOGETHER, suspension_id=kept["suspension_id"])
+        for row in rows:
+            call.db.execute(GIVE_PASSWORD, user_name=row["user_name"], authdata=row["user_authdata"])
+    call.enlist("restore", name)
+    if not kept and not call.participants:
+        raise ApiError("This user is not suspended.")
+    return {"suspension_id": kept["suspension_id"] if kept else ""}
+
+
+def keep(state: Store, db: Store, rows: Sequence[dict]):
+    """Move passwords from `users` to the state database. `rows` have user_name and user_authdata.
+
+    The caller has begun a transaction of the master database. The first row is the user's. If the user is suspended
+    already, what was kept of them stays.
+    """
+    suspended = find(state, rows[0]["user_name"])
+    suspension_id = secrets.token_hex(16)
+    if suspended and rows[0]["user_authdata"] is None:
+        suspension_id, rows = suspended["suspension_id"], rows[1:]
+    with state.transaction():
+        for row in rows:
+            state.execute(KEEP, user_hash=sha256(row["user_name"]), suspension_id=suspension_id, **row)
+    for row in rows:
+        db.execute(TAKE_PASSWORD, user_name=row["user_name"])
+
+
+def devices_with_password(db: Store, owner: str) -> list[dict]:
+    """Return the rows of a user's devices that can log in."""
+    return [row for row in db.rows(devices.DEVICES, **devices.of(owner)) if row["user_authdata"] is not None]
+
+
+def find(state: Store, user_name: str) -> dict | None:
+    """Return the row with the password that is kept for a user, which may be obsolete; None if there is none."""
+    with state.transaction("DEFERRED"):
+        return state.one(FIND, user_hash=sha256(user_name))
+
+
+def find_current(call, user_name: str) -> dict | None:
+    """Return the row with the password that is kept for a suspended user; None for a user who is not suspended.
+
+    The caller has begun a transaction of the master database.
+    """
+    kept = find(call.app.state, user_name)
+    return kept if kept and not is_obsolete(call.db, user_name) else None
+
+
+def is_obsolete(db: Store, user_name: str) -> bool:
+    """Return whether a password that is kept for this user must not be put back: the user has one, or is no more."""
+    user = db.one(CREDENTIALS_OF, user=user_name)
+    return user is None or user["user_authdata"] is not None
+
+
+def keep_password(call, user_name: str, authdata: str | None) -> bool:
+    """Keep the new password of a suspended user, for the time when they are restored. False: they are not suspended."""
+    kept = find(call.app.state, user_name)
+    if not kept:
+        return False
+    obsolete = is_obsolete(call.db, user_name)
+    with call.app.state.transaction():
+        if obsolete:
+            call.app.state.execute(DISCARD, user_hash=kept["user_hash"])
+        else:
+            call.app.state.execute(SET_KEPT, user_hash=kept["user_hash"], user_authdata=authdata)
+    return not obsolete
+
+
+def discard_of_new_user(call, user_name: str):
+    """Delete the password that is kept for a former user of this name: the new user must not get it."""
+    if kept := find(call.app.state, user_name):
+        with call.app.state.transaction():
+            call.app.state.execute(DISCARD, user_hash=kept["user_hash"])
+
+
+def discard_if_obsolete(app: Application, user_name: str):
+    """Delete the password that is kept for a deleted user, unless there is a new user of this name by now."""
+    if kept := find(app.state, user_name):
+        with app.db.transaction():  # no suspension is halfway now
+            if is_obsolete(app.db, user_name):
+                with app.state.transaction():
+                    app.state.execute(DISCARD, user_hash=kept["user_hash"])
+
+
+def check(app: Application, repair: bool) -> Iterator[tuple[bool | None, str]]:
+    """Yield results for `mailapi check`: who is suspended, and what an interrupted change or another program has left.
+
+    `repair` deletes obsolete passwords, and stops devices of suspended users.
+    """
+    if not is_url(app.config.state) and not os.path.exists(app.config.state):
+        return
+    with app.state.transaction("DEFERRED"):
+        names = app.state.column(ALL_KEPT)
+    suspended = []
+    for name in names:
+        obsolete, active = app.db.run_with_retry(partial(mend, app, name, repair))
+        if obsolete:
+            yield repair, f"a suspension of {name} is recorded that is not in effect{': deleted' * repair}"
+        elif devices.MARK not in name:
+            suspended.append(name)
+        for device in active:
+            yield repair, f"device {device} of {name}, who is suspended, can log in{': stopped' * repair}"
+    if suspended:
+        yield True, f"suspended users: {len(suspended)}, such as {', '.join(suspended[:3])}"
+
+
+def mend(app: Application, user_name: str, repair: bool) -> tuple[bool, list[str]]:
+    """Return whether the password that is kept for a user is obsolete, and otherwise their devices that can log in.
+
+    `repair` deletes an obsolete password, and stops these devices.
+    """
+    with app.db.transaction("IMMEDIATE" if repair else "DEFERRED"):  # no suspension is halfway while we write
+        user = app.db.one(CREDENTIALS_OF, user=user_name)
+        if is_obsolete(app.db, user_name):
+            if repair:
+                with app.state.transaction():
+                    app.state.execute(DISCARD, user_hash=sha256(user_name))
+            return True, []
+        active = devices_with_password(app.db, user_name)
+        if repair and active:
+            keep(app.state, app.db, [user or {}, *active])
+        return False, [row["user_name"] for row in active]
