@@ -218,7 +218,9 @@ class User(Module):
 
     def external_credentials(self, user_name: str, logging_in: bool) -> dict | None:
         """Return credentials that no password fits for a device, which is no user of the API; None for all others."""
-        return devices.NO_CREDENTIALS if devices.is_device(self.app.db, user_name) else None
+        if devices.MARK in user_name and devices.is_device(self.app.db, user_name):
+            return devices.NO_CREDENTIALS
+        return None
 
     def on_user_deleted(self, user_name: str):
         """Delete the password that is kept for a user who was suspended and deleted."""
