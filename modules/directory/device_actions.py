@@ -49,10 +49,10 @@ may_add_device = not_by_own_token("A token cannot add a device of its user.")
     allow=(owner_or_delegate("user_name"), may_add_device),
 )
 def device_add(module, call):
-    """Add a device of a user, such as `ann~phone`: a log-in to the mail daemons with a password of its own.
+    """Add a device of a user: a log-in to the mail daemons with its own name and password, for one program.
 
-    `device` has `user_name`, the name to log in with, `device_name`, and `password`, which no other answer has. The
-    device opens the user's mailbox, and sends as the user. It cannot log in to the API.
+    `device` has `user_name`, the name to log in with, such as `ann~phone`; `device_name`; and `password`, which no
+    other answer has. The device opens the user's mailbox, and sends as the user. It cannot log in to the API.
     """
     owner, label = call.body["user_name"], call.body["device_name"]
     name, password = devices.name_of(owner, label), new_password()
@@ -85,7 +85,7 @@ def device_get(module, call):
 
 @endpoint(required=ONE_DEVICE, validators=[refuse_with_mailserver], allow=owner_or_delegate("user_name"))
 def device_delete(module, call):
-    """Delete a device of a user, whose log-in ends with that."""
+    """Delete a device of a user: its log-in ends."""
     owner = call.body["user_name"]
     name = devices.name_of(owner, call.body["device_name"])
     if name not in call.db.column(devices.DEVICES, **devices.of(owner)):

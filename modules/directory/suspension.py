@@ -1,8 +1,8 @@
-"""Suspension of users: the state database keeps their passwords, so that no program finds them in `users`.
+"""Suspension of users: their passwords are moved to the state database, so that nobody can log in as them.
 
 A suspended user cannot log in to the API or to the mail daemons, and still gets mail. A user is suspended if the state
-database keeps their password and `users` has none. If `users` has one, too, a change was interrupted, or another
-program has set a password: then the kept one is obsolete, and the user is not suspended.
+database has their password and `users` has none. If both have one, a change was interrupted, or another program has
+set a password: then the one in the state database is obsolete, and the user is not suspended.
 """
 
 import os
@@ -39,7 +39,7 @@ CREATE INDEX IF NOT EXISTS suspension_by_id ON suspension (suspension_id);
 
 
 class Suspension(Model):
-    """A password that is kept for a suspended user, or for a device of theirs."""
+    """The stored password of a suspended user, or of a device of theirs (a log-in for one program)."""
 
     user_hash = TextField()
     user_name = TextField()
@@ -71,7 +71,10 @@ ONE_USER = {"required": {"user_name": "Username is not set."}, "allow": delegate
 
 
 def discard_restored(module, call, answer: dict) -> dict:
-    """Delete the passwords that `restore` has put back, after its commit, and return the answer without their id."""
+    """Delete the passwords that `restore` has put back into `users`, after its commit; return the answer.
+
+    Its member suspension_id, which names them, is removed.
+    """
     suspension_id = answer.pop("suspension_id")
     try:
         with module.app.state.transaction():
@@ -116,10 +119,10 @@ def restore(module, call):
 
 
 def keep(state: Store, db: Store, rows: Sequence[dict]):
-    """Move passwords from `users` to the state database. `rows` have user_name and user_authdata.
+    """Move passwords from `users` to the state database. `rows` have user_name and user_authdata, the user's first.
 
-    The caller has begun a transaction of the master database. The first row is the user's. If the user is suspended
-    already, what was kept of them stays.
+    The caller has begun a transaction of the master database. If the user is suspended already, the passwords in the
+    state database are not changed.
     """
     suspended = find(state, rows[0]["user_name"])
     suspension_id = secrets.token_hex(16)
@@ -133,18 +136,18 @@ def keep(state: Store, db: Store, rows: Sequence[dict]):
 
 
 def devices_with_password(db: Store, owner: str) -> list[dict]:
-    """Return the rows of a user's devices that can log in."""
+    """Return the rows of those devices of a user that can log in."""
     return [row for row in db.rows(devices.DEVICES, **devices.of(owner)) if row["user_authdata"] is not None]
 
 
 def find(state: Store, user_name: str) -> dict | None:
-    """Return the row with the password that is kept for a user, which may be obsolete; None if there is none."""
+    """Return the row of the state database with a user's password, which may be obsolete; None if there is none."""
     with state.transaction("DEFERRED"):
         return state.one(FIND, user_hash=sha256(user_name))
 
 
 def find_current(call, user_name: str) -> dict | None:
-    """Return the row with the password that is kept for a suspended user; None for a user who is not suspended.
+    """Return the row of the state database with a suspended user's password; None if the user is not suspended.
 
     The caller has begun a transaction of the master database.
     """
@@ -153,13 +156,13 @@ def find_current(call, user_name: str) -> dict | None:
 
 
 def is_obsolete(db: Store, user_name: str) -> bool:
-    """Return whether a password that is kept for this user must not be put back: the user has one, or is no more."""
+    """Return whether a password in the state database is obsolete: the user has one in `users`, or does not exist."""
     user = db.one(CREDENTIALS_OF, user=user_name)
     return user is None or user["user_authdata"] is not None
 
 
 def keep_password(call, user_name: str, authdata: str | None) -> bool:
-    """Keep the new password of a suspended user, for the time when they are restored. False: they are not suspended."""
+    """Store a suspended user's new password, for the time after the suspension. False if not suspended."""
     kept = find(call.app.state, user_name)
     if not kept:
         return False
@@ -173,14 +176,14 @@ def keep_password(call, user_name: str, authdata: str | None) -> bool:
 
 
 def discard_of_new_user(call, user_name: str):
-    """Delete the password that is kept for a former user of this name: the new user must not get it."""
+    """Delete the password of a former, suspended user of this name: the new user must not get it."""
     if kept := find(call.app.state, user_name):
         with call.app.state.transaction():
             call.app.state.execute(DISCARD, user_hash=kept["user_hash"])
 
 
 def discard_if_obsolete(app: Application, user_name: str):
-    """Delete the password that is kept for a deleted user, unless there is a new user of this name by now."""
+    """Delete the password of a deleted user from the state database, unless there is a new user of this name."""
     if kept := find(app.state, user_name):
         with app.db.transaction():  # no suspension is halfway now
             if is_obsolete(app.db, user_name):
@@ -189,9 +192,10 @@ def discard_if_obsolete(app: Application, user_name: str):
 
 
 def check(app: Application, repair: bool) -> Iterator[tuple[bool | None, str]]:
-    """Yield results for `mailapi check`: who is suspended, and what an interrupted change or another program has left.
+    """Check suspended users, for `mailapi check`: yield a result and a sentence for each.
 
-    `repair` deletes obsolete passwords, and stops devices of suspended users.
+    Interrupted changes and other programs may leave obsolete passwords, and devices that can still log in. `repair`
+    deletes the former and stops the latter.
     """
     if not is_url(app.config.state) and not os.path.exists(app.config.state):
         return
@@ -211,9 +215,9 @@ def check(app: Application, repair: bool) -> Iterator[tuple[bool | None, str]]:
 
 
 def mend(app: Application, user_name: str, repair: bool) -> tuple[bool, list[str]]:
-    """Return whether the password that is kept for a user is obsolete, and otherwise their devices that can log in.
+    """Return whether a user's password in the state database is obsolete, and their devices that can log in.
 
-    `repair` deletes an obsolete password, and stops these devices.
+    `repair` deletes an obsolete password, or else stops these devices.
     """
     with app.db.transaction("IMMEDIATE" if repair else "DEFERRED"):  # no suspension is halfway while we write
         user = app.db.one(CREDENTIALS_OF, user=user_name)

@@ -1,4 +1,4 @@
-"""Fields of requests about users, and the checks of these fields before an action runs."""
+"""Checks of the fields in requests about users (names, aliases, permissions, files), before an action runs."""
 
 from mailapi import ApiError, php_text
 
@@ -12,7 +12,7 @@ def check_new_user(call):
 
 
 def check_new_alias(call):
-    """Raise ApiError if user_alias is missing in the request, or is the user's own name."""
+    """Raise ApiError if user_alias is not given, or is the user's own name."""
     if call.body.get("user_alias") is None:
         raise ApiError("No alias set.", code="missing_field", field="user_alias")
     new_users.check_alias(call.body["user_name"], call.body["user_alias"])
@@ -20,13 +20,13 @@ def check_new_alias(call):
 
 
 def refuse_device(call):
-    """Raise ApiError if the request would make a user a device: device_add does that, and knows who is suspended."""
+    """Raise ApiError if the request would make a user a device (a log-in for one program): device_add does that."""
     if devices.would_be_device(call.body["user_name"], call.body.get("user_alias")):
         raise ApiError("A device is added by device_add.", field="user_alias")
 
 
 def require_permissions(call):
-    """Raise ApiError if user_permissions is missing in the request. [] is allowed: it removes all permissions."""
+    """Raise ApiError if user_permissions is not given. An empty list is allowed: it removes all permissions."""
     if call.body.get("user_permissions") is None:
         raise ApiError(
             call.in_generation("No {permission}s is set."), code="missing_field", field="user_permissions"
@@ -34,11 +34,11 @@ def require_permissions(call):
 
 
 def require_file(call):
-    """Raise ApiError for a request without a file. (A field declared `required` would be copied into the audit.)"""
+    """Raise ApiError if the request has no file. (If it were `required`, the audit would record it.)"""
     if not call.body.get("file"):
         raise ApiError("No file is set.", code="missing_field", field="file")
 
 
 def alias(value) -> str | None:
-    """Read the field user_alias: the name of a user, or "" to remove the alias. null becomes "" (docs/wire.md F34)."""
+    """Read the name of the user whose mailbox to open; null becomes "", no alias (docs/wire.md F34)."""
     return "" if value in (None, "") else php_text(value)

@@ -23,7 +23,7 @@ EXTENDED = re.compile(r"([^']*)'[^']*'(.*)", re.DOTALL)
 
 
 class Segment:
-    """The text between two semicolons: with comments, without them, and its first quoted string, if it has one."""
+    """A part of a header field between semicolons: with comments, without, and its first quoted string or None."""
 
     def __init__(self) -> None:
         self.pieces: list[str] = []
@@ -40,7 +40,7 @@ class Segment:
             self.without_comments.append(token)
 
     def parameter(self) -> tuple[str, str]:
-        """Return the name in lower case and the value. Both are "" if the segment is no parameter."""
+        """Return name (in lower case) and value of a parameter; ("", "") if the segment is none."""
         name, equals, value = "".join(self.without_comments).partition("=")
         name = name.strip().lower()
         if self.quoted is not None:
@@ -51,7 +51,7 @@ class Segment:
 
 
 def segments(raw: str) -> Iterator[Segment]:
-    """Split a field at its semicolons, but not inside of quoted strings and comments."""
+    """Split a header field at semicolons, except those in quoted strings and comments."""
     segment, depth = Segment(), 0
     for token in TOKEN.findall(raw):
         if token == ";" and not depth:
@@ -65,7 +65,7 @@ def segments(raw: str) -> Iterator[Segment]:
 
 
 class ContentField:
-    """The value of a header field in lower case, and its parameters: in `parameters` by their names in lower case."""
+    """A header field such as Content-Type: its value in lower case, and `parameters` by name in lower case."""
 
     def __init__(self, raw: str, charset: str | None = None):
         """Parse a raw value. `charset` is that of the mail's text, for bytes beyond ASCII."""
@@ -78,7 +78,7 @@ class ContentField:
         self.parameters = self.parse(segment.parameter() for segment in others)
 
     def parse(self, given: Iterator[tuple[str, str]]) -> dict[str, str]:
-        """Return the values by name. Extended ones (name*) and those in sections (name*0) precede plain ones."""
+        """Return the parameters' values by name. Extended ones (name*) and sections (name*0) precede plain ones."""
         plain: dict[str, str] = {}
         sections: dict[str, dict[int, tuple[bool, str]]] = {}
         for full_name, value in given:
@@ -93,7 +93,7 @@ class ContentField:
         return plain | {name: self.joined(each) for name, each in sections.items()}
 
     def joined(self, sections: dict[int, tuple[bool, str]]) -> str:
-        """Return a value in sections (RFC 2231, 3 and 4.1), or the one that has a charset and no sections."""
+        """Join the sections of a parameter's value (RFC 2231, 3 and 4.1), and decode them if they have a charset."""
         pieces = [sections[-1]] if -1 in sections else [sections[number] for number in sorted(sections)]
         charset, (extended, first) = None, pieces[0]
         if extended and (match := EXTENDED.fullmatch(first)):

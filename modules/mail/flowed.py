@@ -7,7 +7,7 @@ SIGNATURE = "-- "
 
 
 def unflow(text: str, delete_space: bool = False) -> str:
-    """Return flowed text with its paragraphs in one line each. `delete_space` is DelSp=yes: the blank at a break goes."""
+    """Return format=flowed text with each paragraph in one line. `delete_space` (DelSp=yes): drop blanks at breaks."""
     lines: list[tuple[int, list[str]]] = []  # depth of quoting, and pieces of the line
     flows = False  # whether the line before goes on
     for line in text.splitlines():

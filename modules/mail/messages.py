@@ -12,9 +12,9 @@ LONGEST_IN_LIST = 1000  # characters of a header field; anybody can send thousan
 
 
 def mail_summary(mail: dict, source_name: str) -> dict:
-    """Return a mail as it appears in lists: its columns and main headers, but not its text.
+    """Return a mail as lists have it: its columns and main headers, without its text.
 
-    `source_name` becomes mail_sourcedb, e.g. "master".
+    `source_name` is where it is stored, such as "master", for mail_sourcedb.
     """
     message = parse_headers(mail_bytes(mail))
     headers = {
@@ -25,9 +25,9 @@ def mail_summary(mail: dict, source_name: str) -> dict:
 
 
 def mail_details(mail: dict, source_name: str, more: bool = False) -> dict:
-    """Return a mail as mailbox/?read does: its columns, main headers, text, and the raw mail in mail_data.
+    """Return a mail as mailbox/?read has it: columns, main headers, text, and the whole mail in mail_data.
 
-    `source_name` becomes mail_sourcedb, e.g. "master". `more` adds what the original API does not answer.
+    `source_name` is where it is stored, such as "master", for mail_sourcedb. `more` adds what the original API lacks.
     """
     message = parse_message(mail_bytes(mail))
     headers = {f"mail_{name}": header(message, name) for name in ("from", "to", "subject")}
@@ -37,7 +37,7 @@ def mail_details(mail: dict, source_name: str, more: bool = False) -> dict:
 
 
 def more_details(message: ReceivedMessage) -> dict:
-    """Return what a person reads of a mail, and what an answer to it needs."""
+    """Return the text of a mail for people to read, its date, its addresses, and the message ids for a reply."""
     return {
         "mail_text": mail_text(message),
         **{f"mail_{name.replace('-', '_')}": header(message, name) for name in ("cc", "reply-to", "date")},

@@ -1,4 +1,4 @@
-"""Decoder of transfer encodings (RFC 2045): gives what there is of damaged, joined or cut-off content, in linear time."""
+"""Decoding of transfer encodings (RFC 2045) such as base64, also of damaged content, in linear time."""
 
 import re
 from binascii import Error, a2b_base64, a2b_qp, a2b_uu
@@ -14,7 +14,7 @@ UUENCODE = ("uuencode", "x-uuencode", "uue", "x-uue")
 
 
 def decode_content(raw: bytes, encoding: str) -> bytes:
-    """Decode the content of a part from its transfer encoding, which is in lower case. Of an unknown one return `raw`."""
+    """Decode the content of a MIME part. `encoding` is in lower case; content in an unknown one is not changed."""
     if encoding in ("quoted-printable", "quotedprintable"):
         return a2b_qp(raw)
     if encoding in ("base64", "base-64"):
@@ -23,7 +23,7 @@ def decode_content(raw: bytes, encoding: str) -> bytes:
 
 
 def decode_base64(raw: bytes) -> bytes:
-    """Decode base64 of any length, also in several padded pieces. Ignores other characters, and a footer after it."""
+    """Decode base64 of any length, also several padded pieces. Other characters and a footer after it are ignored."""
     whole = raw.translate(None, WHITE_SPACE)
     if WHOLE_BASE64.fullmatch(whole):
         return decode_piece(whole)
@@ -40,7 +40,7 @@ def decode_base64(raw: bytes) -> bytes:
 
 
 def ends_base64(line: bytes, padded: bool) -> bool:
-    """Check whether a line is no content any more. `padded`: the line before ended with padding."""
+    """Return whether a line does not belong to the base64 any more. `padded`: the line before ended with padding."""
     if padded and (len(line) % 4 or not PADDED_LINE.fullmatch(line)):
         return True
     words = WORDS.match(line) and NOT_BASE64.search(line.translate(None, WHITE_SPACE))
@@ -48,13 +48,13 @@ def ends_base64(line: bytes, padded: bool) -> bool:
 
 
 def decode_piece(digits: bytes | bytearray) -> bytes:
-    """Decode base64 without padding in its middle. A single digit at the end has too few bits, and is left out."""
+    """Decode base64 that has no padding inside. A single digit at its end is left out."""
     digits = digits.rstrip(b"=")
     return a2b_base64(digits[: len(digits) - (len(digits) % 4 == 1)] + b"==")
 
 
 def decode_uu(raw: bytes) -> bytes:
-    """Decode uuencoded content, from its line "begin" to "end". Without that line it is left as it is."""
+    """Decode uuencoded content, from the line "begin" to "end". Without "begin" it is returned as it is."""
     lines = iter(raw.splitlines())
     if not any(line.startswith(b"begin ") for line in lines):
         return raw

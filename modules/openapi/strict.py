@@ -29,12 +29,12 @@ MOST_FIELDS = 100  # in a query
 
 @json_schema({"type": "integer", "minimum": 1, "maximum": MOST})
 def limit(value) -> int | None:
-    """Read how many entries of a list are wanted."""
+    """Read the most entries that a list may have."""
     return whole_number(value)
 
 
 def field_types(chosen: Endpoint, generation: Generation) -> dict[str, Callable]:
-    """Return the field types of an action's fields, whether they come in the body or the query on the first wire."""
+    """Return the field types of all fields of an action, by name."""
     lists = {"limit": limit} if chosen.read_only and not chosen.download else {}
     return chosen.fields(generation) | chosen.query | lists
 
@@ -62,7 +62,7 @@ def read_strictly(call: Call, chosen: Endpoint, given: dict):
 
 
 def query_fields(query_string: str, types: dict[str, Callable]) -> dict:
-    """Return the fields in the query of a GET request, as a JSON body would have them. Secrets are no such fields."""
+    """Return the fields in a GET request's query string, with JSON values. Secrets are not accepted there."""
     try:
         pairs = urllib.parse.parse_qsl(
             query_string, keep_blank_values=True, errors="strict", max_num_fields=MOST_FIELDS
@@ -84,9 +84,9 @@ def refuse_secrets(names: Iterable[str], types: dict[str, Callable]):
 
 
 def from_texts(texts: list[str], schema: Schema):
-    """Return the JSON value of a field from its texts in a query: one for each time that the query names it.
+    """Convert the texts of a field in a URL's query to a JSON value. A list has a text for each entry.
 
-    A text that is no value of the schema's type stays text, so that it is refused as a value of the wrong type.
+    A text that does not have the schema's type is not converted, so that it is refused later.
     """
     alternatives = schema.get("anyOf", [schema])
     for each in alternatives:
