@@ -56,7 +56,8 @@ def find_module(app: mailapi.Application, generation: mailapi.Generation, word: 
     except mailapi.ApiError as unknown:
         if unknown.http != 404:
             raise
-        hint = nearest(word.strip("/"), app.modules)
+        paths = [path for path, module in app.modules.items() if generation.number in module.generations]
+        hint = nearest(word.strip("/"), paths)
         raise mailapi.ApiError(f"{unknown.status} {hint}`mailapi call` lists the modules.") from None
 
 

@@ -39,8 +39,9 @@ def test_check_says_what_is_wrong_with_the_database(site):
     assert "FAIL  Account: The database of the mailserver cannot be used." in run_check(site, code=1)
 
 
-def test_a_list_is_a_table_on_a_terminal(site):
+def test_a_list_is_a_table_on_a_terminal(site, monkeypatch):
     get_modules(site)
+    monkeypatch.setenv("COLUMNS", "200")
     said = run_on_terminal(site.dbpath.parent, "call", "accounts", "get").decode().splitlines()
     assert said[0].split() == [
         "idAccount",
