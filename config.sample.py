@@ -33,14 +33,14 @@ delegates_add_users = False
 # Bytes that a request's body may have, unless an action says otherwise.
 max_body = 1048576
 
-# Bytes of memory that all bodies of more than 64 KiB may take together in one process, each three times its size.
+# Bytes of memory that all bodies of more than 64 KiB may take together in each worker, each three times its size.
 max_bodies = 268435456
 
 # Bytes that a mail to send may have, and its request: 25 MB of attachments in their encoding.
 max_message = 36700160
 
 # Bytes that `mailapi serve` may have in temporary files, for all clients together: requests until they are complete,
-# and answers until the clients have read them. At least max_message.
+# and answers until the clients have read them. Each worker has an equal share, of at least max_message.
 max_spooled = 268435456
 
 # Recipients that one mail may have.

@@ -86,7 +86,7 @@ def measure(server: Server, action: str, users: int, seconds: float) -> tuple[fl
 def curves(kind: str, sizes: list[int], seconds: float) -> dict[str, Curve]:
     """Measure every action with each number of users, and return the curves by action.
 
-    `kind` is the server, such as "waitress". `seconds` is the duration of one measurement.
+    `kind` is the server, such as "serve". `seconds` is the duration of one measurement.
     """
     measured = {action: Curve() for action in ACTIONS}
     for users in sizes:
@@ -106,7 +106,7 @@ def curves(kind: str, sizes: list[int], seconds: float) -> dict[str, Curve]:
 
 
 def options(parser):
-    parser.add_argument("--server", default="waitress", choices=SERVERS)
+    parser.add_argument("--server", default="serve", choices=SERVERS)
     parser.add_argument("--users", action="append", type=int, help="one size (default: 1 to 100,000)")
     parser.add_argument("--seconds", type=float, default=2, help="of each measurement (default: %(default)s)")
     parser.add_argument("--output", type=Path, default=ROOT / "docs/growth.svg")

@@ -69,7 +69,7 @@ def daemons(path: Path):
 def measure(kind: str, users: int, file: str, number: int):
     """Measure the import of `number` users into a database that has `users` users, and print the figures.
 
-    `kind` is the server, such as "waitress". `file` is a key of FILES, such as "ready hashes, CSV".
+    `kind` is the server, such as "serve". `file` is a key of FILES, such as "ready hashes, CSV".
     """
     folder = FOLDER / f"imports-{os.getpid()}"
     folder.mkdir(parents=True)

@@ -22,7 +22,8 @@ from bench.servers import SBIN, Server, Unavailable, free_port, running_instance
 CLIENTS = 8
 WARM_UP = 1000  # requests after which sessions and prepared queries are in memory
 COMMANDS = [
-    "waitress",
+    "serve --workers 1",
+    "serve --workers 2",
     "gunicorn",
     "gunicorn --preload",
     "gunicorn --threads 4",

@@ -84,7 +84,7 @@ def column(dbpath: str, state: str, users: int, folder: Path) -> dict[str, str]:
     config = folder / "config.py"
     keys = mailapi.run_config(ROOT / "config.sample.py") | {"dbpath": dbpath, "state": state}
     config.write_text("".join(f"{key} = {value!r}\n" for key, value in keys.items()))
-    with serve("waitress", "mailapi", folder) as server:
+    with serve("serve", "mailapi", folder) as server:
         cookie = log_in(server.port)
         times = {action: measure(server, action, users, cookie) for action in ACTIONS}
         return times | {"memory of the server, MB": f"{server.memory('VmHWM') / 1e6:,.0f}"}

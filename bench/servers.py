@@ -49,13 +49,24 @@ def granian(module: str, port: int, config: Path, *options: str) -> list:
 
 
 def waitress(module: str, port: int, config: Path, *options: str) -> list:
+    flags = ["--threads", "8", "--listen", f"127.0.0.1:{port}"]
+    return [sys.executable, "-m", "waitress", *flags, *options, f"{module}:application"]
+
+
+def mailapi_serve(module: str, port: int, config: Path, *options: str) -> list:
     listen = ["--listen", f"127.0.0.1:{port}", *options]
     if module == "mailapi":
         return [sys.executable, ROOT / "mailapi.py", "serve", "--config", config, *listen]
-    return [sys.executable, "-m", "waitress", "--threads", "8", *listen, f"{module}:application"]
+    return [sys.executable, "-m", module, *listen]
 
 
-SERVERS = {"uwsgi": uwsgi, "gunicorn": gunicorn, "granian": granian, "waitress": waitress}
+SERVERS = {
+    "serve": mailapi_serve,
+    "uwsgi": uwsgi,
+    "gunicorn": gunicorn,
+    "granian": granian,
+    "waitress": waitress,
+}
 
 
 def command(kind: str, module: str, port: int, config: Path) -> list:

@@ -1,4 +1,4 @@
-"""Serve the API over HTTP with waitress, until SIGTERM."""
+"""Serve the API over HTTP, until SIGTERM."""
 
 import argparse
 import contextlib
@@ -8,21 +8,21 @@ import os
 import re
 import resource
 import shlex
-import signal
+import socket
 import sys
 
 import mailapi
 
-from ..http import header_line, waitress_server
+from ..http import header_line, poller, waitress_server, workers
 from ..http.static_files import StaticFolders, url_and_folder, url_path
 from . import init
 
 M_MMAP_THRESHOLD = -3  # in malloc.h
 # Adjustments of waitress. A client, however slow, costs one open file, or two while a large body is spooled.
+# The connections are those of all workers together; the threads are of each.
 LIMITS = {
     "threads": 8,
     "connection_limit": 8000,
-    "asyncore_use_poll": True,
     "channel_timeout": 30,
     "cleanup_interval": 5,
     "max_request_header_size": 32 * 1024,
@@ -37,6 +37,12 @@ def options(parser):
         metavar="HOST:PORT",
         type=address,
         help="where to listen (default: %(default)s); port 0 takes a free one",
+    )
+    parser.add_argument(
+        "--workers",
+        metavar="N",
+        type=int,
+        help="processes that answer requests (default: one for each core but one, from 1 to 4)",
     )
     parser.add_argument(
         "--mount",
@@ -68,16 +74,27 @@ def address(value: str) -> str:
 
 def run(args):
     logging.basicConfig(level=logging.INFO, format="%(asctime)s %(name)s %(levelname)s %(message)s")
-    logging.getLogger("waitress.queue").setLevel(logging.ERROR)  # it warns of every queued request
+    workers.handle_end_signals(lambda *_: sys.exit(0))  # until there is something to end
     password = make_database(args.config) if args.init else None
     app = mailapi.create_app(args.config)
-    signal.signal(signal.SIGTERM, lambda *_: sys.exit(0))  # waitress then finishes the requests that it has
-    server = make_server(app, args)
+    number = number_of_workers(app.config, args.workers)
+    application = with_static_folders(app, args)
+    header_line.install()
+    sockets = listen(args.listen)
+    print_hints(app, args, password, sockets[0])
+    serve(application, app.config, sockets, number)
+
+
+def print_hints(app: mailapi.Application, args, password: str | None, listening: socket.socket):
+    """Print where the server listens, and what a newcomer may ask it."""
     if not mailapi.is_url(app.config.dbpath) and not os.path.exists(app.config.dbpath):
         print(
             f"There is no {app.config.dbpath} yet: every request will be refused. `mailapi init` makes one."
         )
-    origin = f"http://{server.effective_host}:{server.effective_port}"
+    if not poller.HAS_EPOLL:
+        print("This system has no epoll: requests take longer while many connections are open.")
+    host, port = socket.getnameinfo(listening.getsockname(), socket.NI_NUMERICHOST | socket.NI_NUMERICSERV)
+    origin = f"http://{host}:{port}"
     url = f"{origin}{args.mount}/"
     if args.init:
         program = shlex.join([*own_command(), "call", "--config", args.config])
@@ -85,7 +102,6 @@ def run(args):
     for path, folder in args.static:
         print(f"The files of {folder} are at {origin}{path}/")
     print(f"Serving {mailapi.without_password(app.config.dbpath)} on {url} (stop with Ctrl-C)", flush=True)
-    server.run()
 
 
 def own_command() -> list[str]:
@@ -96,21 +112,67 @@ def own_command() -> list[str]:
     )
 
 
-def make_server(app: mailapi.Application, args) -> waitress_server.Server:
-    """Return a server that listens. ConfigError if it cannot, or a folder in --static contains secrets."""
-    paths = [value for value in vars(app.config).values() if isinstance(value, str) and os.path.isabs(value)]
-    application = StaticFolders(app, args.mount, args.static, secrets=[args.config, *paths])
-    limits = LIMITS | {"connection_limit": allow_connections(LIMITS["connection_limit"])}
-    return_freed_memory()
-    header_line.install()
-    try:
-        return waitress_server.create_server(
-            application, args.listen, app.config.max_spooled, app.config.max_message, ident=None, **limits
+def number_of_workers(config: mailapi.Config, wanted: int | None) -> int:
+    """Return how many workers to start. `wanted` is the value of --workers.
+
+    Each has its share of max_spooled. ConfigError if that cannot hold the largest request.
+    """
+    most = config.max_spooled // max(1, config.max_message)
+    if most < 1:
+        raise mailapi.ConfigError("max_spooled must be at least max_message.")
+    if wanted is None:
+        return workers.usual_number(most)
+    if wanted < 1:
+        raise mailapi.ConfigError("--workers must be at least 1.")
+    if wanted > most:
+        raise mailapi.ConfigError(
+            f"max_spooled must be at least {wanted} times max_message for {wanted} workers."
         )
+    if wanted > 1 and not workers.can_fork():
+        print("This system cannot fork processes: one answers all requests.")
+        return 1
+    return wanted
+
+
+def with_static_folders(app: mailapi.Application, args) -> StaticFolders:
+    """Return the app with the folders of --static. ConfigError if one of them contains secrets."""
+    paths = [value for value in vars(app.config).values() if isinstance(value, str) and os.path.isabs(value)]
+    return StaticFolders(app, args.mount, args.static, secrets=[args.config, *paths])
+
+
+def listen(address: str) -> list[socket.socket]:
+    """Return listening sockets for HOST:PORT. ConfigError if that is impossible."""
+    try:
+        return waitress_server.listen(address)
     except OSError as error:
         raise mailapi.ConfigError(
-            f"Cannot listen on {args.listen}: {error.strerror}; choose another with --listen."
+            f"Cannot listen on {address}: {error.strerror}; choose another with --listen."
         ) from None
+
+
+def serve(application, config: mailapi.Config, sockets: list[socket.socket], number: int):
+    """Answer requests in `number` processes, until SIGTERM. ConfigError if waitress does not fit."""
+    waitress_server.refuse_other_waitress()
+    limits = LIMITS | {"connection_limit": allow_connections(LIMITS["connection_limit"] // number)}
+    return_freed_memory()
+
+    def work(lifeline: int | None = None):
+        server = waitress_server.create_server(
+            application,
+            sockets,
+            config.max_spooled // number,
+            config.max_message,
+            lifeline=lifeline,
+            ident=None,
+            **limits,
+        )
+        workers.handle_end_signals(lambda *_: server.stop())
+        server.run()
+
+    if number == 1:
+        work()
+    else:
+        workers.Workers(number, work).run()
 
 
 def allow_connections(number: int) -> int:

@@ -2,6 +2,7 @@
 
 - An answer is written to the socket as far as the socket takes it, and the rest is spooled to a file. No thread waits
   for a client, except for the few that pass on answers which are too large to be spooled.
+- Head and body of a short answer are sent together.
 - If several requests arrive at once, each one starts when the answer before it is sent.
 - The body of a refused request is read, but not stored.
 - A client that moves less than SLOWEST bytes a second for `channel_timeout` seconds, in the middle of a request or an
@@ -19,6 +20,7 @@ from typing import TYPE_CHECKING
 
 from waitress.buffers import ReadOnlyFileBasedBuffer
 from waitress.channel import ClientDisconnected, HTTPChannel
+from waitress.task import WSGITask
 
 from .request_parser import JsonError, RequestParser
 from .spool import NoRoom, Spool
@@ -27,13 +29,36 @@ if TYPE_CHECKING:
     from .waitress_server import Server
 
 SLOWEST = 512  # bytes a second, in the middle of a request or an answer
+SHORT = 64 * 1024  # bytes; the body of a short answer, or its first piece, is copied behind the head
 MOST_PIPELINED = 100  # requests that a client may send without waiting for answers
 
 
-class Channel(HTTPChannel):
-    """A client's connection: waitress' class HTTPChannel, made safe against slow and hostile clients."""
+class Answer(WSGITask):
+    """The answer of the app to one request."""
 
+    def write(self, data):
+        """Send the head together with a short body. waitress would send them one after the other."""
+        if self.wrote_header or len(data) > SHORT:
+            super().write(data)
+            return
+        self.channel.pieces = pieces = []
+        try:
+            super().write(data)
+        finally:
+            self.channel.pieces = None
+        self.channel.write_soon(b"".join(pieces))
+
+
+class Channel(HTTPChannel):
+    """A client's connection: waitress' class HTTPChannel, made safe against slow and hostile clients.
+
+    Only the thread that runs the loop closes it, since it is registered with the poller by its file descriptor, which
+    another connection may have afterwards.
+    """
+
+    task_class = Answer
     error_task_class = JsonError
+    pieces: list[bytes] | None = None  # of an answer, to be sent together
     discard = 0  # bytes of a refused body still to be read: a client may read the answer only after it has sent them
     lingering = False  # the answer is sent, but the body has not fully arrived
     parked = False  # the next request waits until the answer before it is sent
@@ -47,6 +72,7 @@ class Channel(HTTPChannel):
         self.waited = False  # the server was waiting for the client at the last measurement
         self.measured_at = self.moved_at = time.monotonic()
         self.measured = self.moved = 0
+        server.poller.changed.append(self)
 
     def parser_class(self, adj) -> RequestParser:
         return RequestParser(self, adj)
@@ -59,7 +85,9 @@ class Channel(HTTPChannel):
         return data
 
     def readable(self):
-        return not self.closed and (self.discard > 0 or super().readable())
+        if self.closed or self.server.loop.ending:
+            return False
+        return self.discard > 0 or super().readable()
 
     def received(self, data):
         if not self.discard:
@@ -78,14 +106,28 @@ class Channel(HTTPChannel):
         return not self.closed and super().writable()
 
     def send(self, data, do_close=True):
-        sent = super().send(data, do_close)
+        """Send what the socket takes and return its size. A broken connection takes nothing; the poller reports it."""
+        sent = super().send(data, do_close=False)
         self.bytes_out += sent or 0
         return sent
+
+    def send_continue(self):
+        """Send "100 Continue", unless the connection is closed. Threads that have answered a request call this, too."""
+        with self.outbuf_lock:
+            if self.connected:
+                super().send_continue()
+
+    def _flush_some(self, do_close=True):
+        with self.outbuf_lock:  # waitress takes it only sometimes
+            return super()._flush_some(do_close)
 
     def write_soon(self, data):
         """Send as much of `data` as the socket takes now, and store the rest in a file until the client reads it."""
         if not data:
             return 0
+        if self.pieces is not None:
+            self.pieces.append(data)
+            return len(data)
         with self.outbuf_lock:
             if self.total_outbufs_len > self.server.most_unread:
                 self.wait_for_reader()
@@ -99,7 +141,7 @@ class Channel(HTTPChannel):
                 if sent < len(data):
                     self.spool(memoryview(data)[sent:])
             if self.total_outbufs_len:
-                self.server.pull_trigger()
+                self.server.poller.note_change(self)
             return len(data)
 
     def send_now(self, data) -> int:
@@ -164,9 +206,13 @@ class Channel(HTTPChannel):
     ########## Closing
 
     def close_soon(self):
-        """Have the main thread close the connection. Any thread may call this."""
+        """Have the loop close the connection. Any thread may call this."""
         self.server.to_close.append(self)
         self.server.pull_trigger()
+
+    def del_channel(self, map=None):
+        self.server.poller.unregister(self._fileno)
+        super().del_channel(map)
 
     def handle_close(self):
         self.closed = True

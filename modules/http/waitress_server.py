@@ -1,27 +1,31 @@
-"""The HTTP server of `mailapi serve`: waitress, with limits for slow and hostile clients."""
+"""The HTTP server of `mailapi serve`: waitress' parser and channels in our own loop, with limits for clients."""
 
 import collections
 import importlib.metadata
 import logging
+import socket
 import threading
 import time
 from collections.abc import Callable
 
+from waitress import wasyncore
 from waitress.adjustments import Adjustments
 from waitress.channel import HTTPChannel
 from waitress.parser import HTTPRequestParser
 from waitress.receiver import ChunkedReceiver
 from waitress.server import TcpWSGIServer
-from waitress.task import ThreadedTaskDispatcher
+from waitress.task import WSGITask
 
 import mailapi
 
+from . import workers
 from .channel import Channel
+from .loop import Loop
 from .spool import Spooled
 
 log = logging.getLogger("mailapi.serving")
 STREAMS = 2  # answers at the same time that are too large to be spooled; each occupies a thread
-SECONDS_TO_END = 5  # after SIGTERM, for answers that are not sent yet
+BACKLOG = 1024  # connections that the system accepts before the server does
 UNLIMITED = 2**60
 # The attributes of waitress that mailapi uses and waitress does not document.
 USED_INTERNALS = {
@@ -29,6 +33,7 @@ USED_INTERNALS = {
         "_flush_exception",
         "_flush_some",
         "close_when_flushed",
+        "del_channel",
         "handle_close",
         "handle_write",
         "readable",
@@ -36,7 +41,9 @@ USED_INTERNALS = {
         "recv",
         "request",
         "send",
+        "send_continue",
         "service",
+        "task_class",
         "total_outbufs_len",
         "will_close",
         "writable",
@@ -53,32 +60,60 @@ USED_INTERNALS = {
         "received",
     ),
     ChunkedReceiver: ("control_line", "trailer", "error", "received"),
-    TcpWSGIServer: ("add_task", "channel_class", "maintenance", "pull_trigger", "readable", "run"),
+    WSGITask: ("write", "wrote_header"),
+    TcpWSGIServer: (
+        "add_task",
+        "channel_class",
+        "in_connection_overflow",
+        "maintenance",
+        "next_channel_cleanup",
+        "pull_trigger",
+        "readable",
+    ),
+    wasyncore: ("close_all", "file_dispatcher", "readwrite"),
 }
 
 
+def listen(address: str) -> list[socket.socket]:
+    """Return a socket that listens for each IP address of HOST:PORT. OSError if that is impossible."""
+    sockets = []
+    for family, kind, protocol, name in Adjustments(listen=address).listen:
+        sockets.append(each := socket.socket(family, kind, protocol))
+        each.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
+        if family == socket.AF_INET6:
+            each.setsockopt(socket.IPPROTO_IPV6, socket.IPV6_V6ONLY, 1)
+        each.bind(name)
+        each.listen(BACKLOG)
+    return sockets
+
+
 def create_server(
-    app, listen: str, max_spooled: int, most_unread: int, threads: int, **adjustments
-) -> "Server":
-    """Return a server for a WSGI application. It listens already; `run` serves.
+    app,
+    sockets: list[socket.socket],
+    max_spooled: int,
+    most_unread: int,
+    threads: int,
+    lifeline: int | None = None,
+    **adjustments,
+) -> Loop:
+    """Return a server for a WSGI application. `run` serves.
 
     The application has a method `body_limit(path, query_string)`. max_spooled: the most bytes in temporary files, of
-    all connections together. most_unread: the most bytes of an answer that wait for the client. OSError if it cannot
-    listen; ConfigError if this version of waitress is not supported.
+    all connections together. most_unread: the most bytes of an answer that wait for the client. threads: answers that
+    may take long at the same time. lifeline: a pipe at whose end the server stops. ConfigError if this version of
+    waitress is not supported.
     """
     refuse_other_waitress()
-    if max_spooled < most_unread:
-        raise mailapi.ConfigError("max_spooled must be at least max_message.")
     settings = Adjustments(
-        listen=listen, outbuf_high_watermark=UNLIMITED, max_request_body_size=UNLIMITED, **adjustments
+        outbuf_high_watermark=UNLIMITED, max_request_body_size=UNLIMITED, backlog=BACKLOG, **adjustments
     )
-    shared = {"map": {}, "dispatcher": ThreadedTaskDispatcher(), "adj": settings}
+    loop = Loop(threads + STREAMS + 1)  # one runs the loop
     spooled, streams = Spooled(max_spooled), threading.BoundedSemaphore(STREAMS)
-    servers = [
-        Server(app, spooled, most_unread, streams, sockinfo=address, **shared) for address in settings.listen
-    ]
-    shared["dispatcher"].set_thread_count(threads + STREAMS)
-    return servers[0]  # its loop serves all addresses
+    for each in sockets:
+        Server(app, spooled, most_unread, streams, loop, each, settings)
+    if lifeline is not None:
+        Lifeline(lifeline, loop)
+    return loop
 
 
 def refuse_other_waitress():
@@ -94,30 +129,79 @@ def refuse_other_waitress():
         raise mailapi.ConfigError(f"waitress {version} has no {', '.join(missing)}: install waitress 3.0.2.")
 
 
+class Lifeline(wasyncore.file_dispatcher):
+    """A pipe whose other end only the supervisor of the workers has. The server stops when that is closed."""
+
+    def __init__(self, fd: int, loop: Loop):
+        super().__init__(fd, loop.poller.map)
+        self.loop = loop
+        loop.poller.changed.append(self)
+
+    def readable(self):
+        return not self.loop.ending
+
+    def writable(self):
+        return False
+
+    def handle_close(self):
+        workers.end_in_time()
+        self.loop.stop()
+
+    handle_read = handle_close
+
+
 class Server(TcpWSGIServer):
     """A server that listens at an address; limits are shared with servers at other addresses."""
 
     channel_class = Channel
 
     def __init__(
-        self, app, spooled: Spooled, most_unread: int, streams: threading.BoundedSemaphore, **options
+        self,
+        app,
+        spooled: Spooled,
+        most_unread: int,
+        streams: threading.BoundedSemaphore,
+        loop: Loop,
+        listening: socket.socket,
+        settings: Adjustments,
     ):
         self.body_limit: Callable[[str, str], int] = app.body_limit
         self.spooled, self.most_unread, self.streams = spooled, most_unread, streams
+        self.loop, self.poller = loop, loop.poller
         self.to_close: collections.deque[Channel] = collections.deque()
-        super().__init__(app, **options)
+        super().__init__(
+            app,
+            self.poller.map,
+            _sock=listening,
+            dispatcher=loop,
+            adj=settings,
+            sockinfo=(listening.family, listening.type, listening.proto, listening.getsockname()),
+            bind_socket=False,
+        )
+        self.poller.servers.append(self)
+        self.poller.changed.append(self)
+
+    def pull_trigger(self):
+        self.poller.wake()
 
     def add_task(self, channel: Channel):
         """Answer the channel's next request when its last answer is sent. The caller has locked requests_lock."""
-        # Before `start`, since the main thread may be sending the end of the last answer.
+        # Before `start`, since the loop may be sending the end of the last answer.
         channel.parked = True
         channel.start()
 
+    def is_due(self) -> bool:
+        """Check whether `readable` has something to do, or may return something else than before."""
+        return bool(self.to_close or self.in_connection_overflow or time.time() >= self.next_channel_cleanup)
+
     def readable(self):
-        """Close the connections that other threads have put into `to_close`. The main thread calls this repeatedly."""
+        """Close the connections that other threads have put into `to_close`. Return whether others are accepted.
+
+        The loop calls this when `is_due`.
+        """
         while self.to_close:
             self.to_close.popleft().handle_close()
-        return super().readable()
+        return super().readable() and not self.loop.ending
 
     def maintenance(self, now):
         """Close connections that are too slow or idle, and log how many. Called every few seconds."""
@@ -132,10 +216,3 @@ class Server(TcpWSGIServer):
             log.warning(
                 "max_spooled is reached: no room for %d requests, %d slow connections closed", refused, closed
             )
-
-    def run(self):
-        """Serve until SIGTERM. Then send the rest of the answers, for at most SECONDS_TO_END seconds."""
-        super().run()
-        self.accepting, until = False, time.monotonic() + SECONDS_TO_END
-        while time.monotonic() < until and any(c.total_outbufs_len for c in self.active_channels.values()):
-            self.asyncore.loop(timeout=0.1, use_poll=True, map=self._map, count=1)

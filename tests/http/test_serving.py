@@ -36,7 +36,7 @@ def test_a_waitress_that_lacks_what_we_use_is_refused_with_a_sentence(monkeypatc
     with pytest.raises(
         mailapi.ConfigError, match=r"waitress 3\S+ has no ChunkedReceiver.trailer: install waitress"
     ):
-        waitress_server.create_server(None, "127.0.0.1:0", 1, 1, 1)
+        waitress_server.create_server(None, [], 1, 1, 1)
 
 
 def test_the_limit_of_connections_follows_the_limit_of_open_files(monkeypatch):

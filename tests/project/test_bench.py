@@ -18,7 +18,7 @@ def bench(monkeypatch):
 
 @pytest.mark.slow
 def test_a_table_is_printed_and_compares_with_the_floor():
-    command = [sys.executable, "-m", "bench", "traffic", "--quick", "--server", "waitress", "--users", "5"]
+    command = [sys.executable, "-m", "bench", "traffic", "--quick", "--server", "serve", "--users", "5"]
     done = subprocess.run(command, cwd=ROOT, capture_output=True, text=True, timeout=300)
     assert done.returncode == 0, done.stderr
     lines = [
@@ -31,7 +31,7 @@ def test_a_table_is_printed_and_compares_with_the_floor():
         original, multiple, ratio, of_own, cpu, rate, p50, p99 = map(float, figures[:8])
         assert users == "5" and original > 3 and multiple > 0 and ratio > 0 and of_own > 0, name
         assert cpu > 0 and rate > 0 and 0 < p50 <= p99, name
-    assert re.search(r"The floor under waitress: \d+ µs", done.stdout)
+    assert re.search(r"The floor under serve: \d+ µs", done.stdout)
     assert "Geometric mean of the ratios with 5 users: " in done.stdout
     assert "not as they must be" not in done.stdout
 

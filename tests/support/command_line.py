@@ -47,7 +47,7 @@ class Server:
     def __init__(self, folder, *arguments):
         self.errors = tempfile.TemporaryFile("w+")  # a pipe that nobody reads would stop it
         self.process = subprocess.Popen(
-            [*self.command, "serve", "--listen", "127.0.0.1:0", *arguments],
+            [*self.command, "serve", "--workers", "1", "--listen", "127.0.0.1:0", *arguments],
             cwd=folder,
             stdout=subprocess.PIPE,
             stderr=self.errors,

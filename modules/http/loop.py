@@ -1,0 +1,205 @@
+"""The threads of `mailapi serve`. One of them at a time runs the loop, which reads requests, answers them and sends.
+
+The thread that has read a request also answers it: to hand it to another thread takes longer than most answers. If an
+answer takes longer than PATIENCE, because it waits for a lock or is large, a spare thread takes over the loop for the
+other connections. The main thread checks whether that is necessary, and handles signals.
+"""
+
+import collections
+import contextlib
+import logging
+import math
+import threading
+import time
+from collections.abc import Callable
+from typing import TYPE_CHECKING
+
+from waitress import wasyncore
+
+from .poller import Poller
+
+if TYPE_CHECKING:
+    from .channel import Channel
+
+log = logging.getLogger("mailapi.serving")
+PATIENCE = 0.002  # seconds that the loop waits for an answer
+IDLE_CHECKS = 100  # checks in a row without an answer, after which the main thread sleeps until there is one
+SECONDS_TO_ANSWER = 5  # after SIGTERM, for answers that have begun
+SECONDS_TO_SEND = 5  # after that, for answers that are not sent yet
+SECONDS_TO_JOIN = 1  # after that, for threads to end
+
+
+class Loop:
+    """The threads, and the poller that one of them at a time waits at. waitress calls it the task dispatcher."""
+
+    def __init__(self, threads: int):
+        self.poller = Poller()
+        self.threads = [
+            threading.Thread(target=self.work, args=[n == 0], daemon=True) for n in range(threads)
+        ]
+        self.tasks: collections.deque[Channel] = collections.deque()  # channels with a request to answer
+        self.lock = threading.Lock()  # for `tasks` and the next four
+        self.turn = 0  # how often a thread has taken over the loop
+        self.began: float | None = None  # when the loop began the answer that it is at
+        # The threads that wait for their turn, each by the lock for whose release it waits.
+        self.spare: list[threading.Lock] = []
+        self.answering = 0  # requests
+        self.ending = self.over = self.failed = False
+        self.sleeping, self.alarm = False, locked()  # the main thread
+
+    def add_task(self, channel: "Channel"):
+        """Have the next request of a channel answered. Another thread than the loop's calls note_change afterwards."""
+        self.tasks.append(channel)
+
+    ########## The main thread
+
+    def run(self):
+        """Serve until `stop` is called; then finish the answers that have begun, and send what is left of them.
+
+        RuntimeError if the loop has failed.
+        """
+        for thread in self.threads:
+            thread.start()
+        self.check_until(lambda: self.ending)
+        self.poller.changed.extend(list(self.poller.map.values()))  # they are not readable any more
+        self.poller.wake()
+        self.check_until(lambda: self.failed or not self.tasks and not self.answering, SECONDS_TO_ANSWER)
+        self.check_until(
+            lambda: self.failed or not any(map(unsent, list(self.poller.map.values()))), SECONDS_TO_SEND
+        )
+        self.close()
+        if self.failed:
+            raise RuntimeError("The server's loop failed.")
+
+    def check_until(self, reached: Callable[[], bool], seconds: float = math.inf):
+        """Hand the loop over whenever an answer takes too long, until a condition is reached or the time is over."""
+        idle, until = 0, time.monotonic() + seconds
+        while not reached() and time.monotonic() < until:
+            time.sleep(PATIENCE)
+            idle = 0 if self.hand_over() else idle + 1
+            if idle > IDLE_CHECKS and not self.ending:
+                self.sleep()
+                idle = 0
+
+    def hand_over(self) -> bool:
+        """Hand the loop to a spare thread if its answer takes too long. Return whether it is at an answer."""
+        began = self.began
+        if began is not None and time.monotonic() - began > PATIENCE:
+            with self.lock:
+                if self.began == began:  # it began because there was a spare thread, and that is still there
+                    self.turn, self.began = self.turn + 1, None
+                    self.spare.pop().release()
+        return began is not None
+
+    def sleep(self):
+        """Sleep until the loop begins an answer, or `stop` is called."""
+        self.sleeping = True
+        if self.began is None and not self.ending:
+            self.alarm.acquire()
+        self.sleeping = False
+
+    def ring(self):
+        """End the sleep of the main thread."""
+        with contextlib.suppress(RuntimeError):  # another thread did so
+            self.alarm.release()
+
+    def stop(self):
+        """End `run`. Any thread and signal handlers may call this: it waits for no lock."""
+        self.ending = True
+        self.ring()
+
+    def close(self):
+        """End the threads and close everything. A thread that is still at an answer ends with the process."""
+        with self.lock:
+            self.over = True
+            for turn in self.spare:
+                turn.release()
+        self.poller.wake()
+        until = time.monotonic() + SECONDS_TO_JOIN
+        for thread in self.threads:
+            thread.join(max(0, until - time.monotonic()))
+        if not any(thread.is_alive() for thread in self.threads):
+            self.poller.close()
+
+    ########## The other threads
+
+    def work(self, has_loop: bool):
+        """Run the loop until another thread takes it over; then answer a request that waits, or wait for a turn."""
+        turn = locked()
+        try:
+            while not self.over:
+                if has_loop:
+                    self.run_loop()
+                if channel := self.take_task(turn):
+                    self.answer(channel)
+                else:
+                    turn.acquire()
+                has_loop = not channel
+        except BaseException:
+            log.exception("the loop failed")
+            self.failed = True
+            self.stop()
+
+    def take_task(self, turn: threading.Lock) -> "Channel | None":
+        """Return a channel to answer if the loop cannot do that for want of a spare thread; else become one."""
+        with self.lock:
+            if self.tasks and not self.spare:
+                self.answering += 1
+                return self.tasks.popleft()
+            self.spare.append(turn)
+            if self.over:  # `close` has released the others
+                turn.release()
+            return None
+
+    def answer(self, channel: "Channel"):
+        """Answer a channel's next request, which is counted in `answering` already."""
+        try:
+            channel.service()
+        except BaseException:
+            log.exception("a request failed")
+            channel.close_soon()
+        with self.lock:
+            self.answering -= 1
+        self.poller.note_change(channel)
+
+    def run_loop(self):
+        """Read, answer and send, until another thread takes over or all is over."""
+        turn = self.turn
+        self.poller.thread = threading.get_ident()  # first: threads that add a task from now on wake this one
+        while not self.over:
+            for dispatcher, events in self.poller.poll(wait=not (self.tasks and self.spare)):
+                wasyncore.readwrite(dispatcher, events)
+                if self.tasks and not self.answer_tasks(turn):
+                    return
+            if self.tasks and not self.answer_tasks(turn):
+                return
+
+    def answer_tasks(self, turn: int) -> bool:
+        """Answer the requests that wait, as long as there is a spare thread. Return False if it has taken over."""
+        for _ in range(len(self.tasks)):
+            with self.lock:
+                if not self.tasks or not self.spare:
+                    return True
+                channel = self.tasks.popleft()
+                self.answering += 1
+                self.began = time.monotonic()
+            if self.sleeping:
+                self.ring()
+            self.answer(channel)
+            with self.lock:
+                if self.turn != turn:
+                    return False
+                self.began = None
+        return True
+
+
+def locked() -> threading.Lock:
+    """Return a lock that is acquired already, so that a thread can wait for its release."""
+    lock = threading.Lock()
+    lock.acquire()
+    return lock
+
+
+def unsent(dispatcher) -> int:
+    """Return how many bytes of answers a dispatcher has to send."""
+    return getattr(dispatcher, "total_outbufs_len", 0)
