@@ -165,15 +165,16 @@ def test_serve_answers_what_is_under_way_when_it_is_told_to_stop(tmp_path):
     assert site.sql("SELECT COUNT(*) FROM users WHERE user_name = 'last'") == [(1,)]
 
 
-@pytest.mark.parametrize("name", ["waitress", "uwsgi"])
-def test_a_server_keeps_its_size(name, tmp_path):
+# Threads of `mailapi serve` open both databases with the first request that they answer.
+@pytest.mark.parametrize("name, opened_later", [("serve", 40), ("uwsgi", 4)])
+def test_a_server_keeps_its_size(name, opened_later, tmp_path):
     with serving(name, tmp_path) as server:
         memory.work(server.port, 800)
         workers, size, files = server.workers(), server.pss(), open_files(server)
         memory.work(server.port, 1200)
         assert server.workers() == workers
         assert server.pss() < size + 3 * 2**20  # SQLite's caches are still filling
-        assert open_files(server) <= files + 4
+        assert open_files(server) <= files + opened_later
 
 
 def open_files(server) -> int:
