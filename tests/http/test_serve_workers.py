@@ -116,8 +116,16 @@ def test_a_worker_that_dies_is_replaced(folder):
         assert "killed by signal 9" in log and "killed by signal 11" in log and "exit status 0" in log
 
 
+@pytest.fixture
+def sigint_not_ignored():
+    """Servers start as on a terminal, also if the tests run in the background of a script."""
+    before = signal.signal(signal.SIGINT, signal.default_int_handler)
+    yield
+    signal.signal(signal.SIGINT, before)
+
+
 @pytest.mark.parametrize("number", [signal.SIGTERM, signal.SIGINT])
-def test_workers_end_with_their_supervisor(folder, number):
+def test_workers_end_with_their_supervisor(folder, sigint_not_ignored, number):
     with with_two_workers(folder) as server:
         assert answers(server)
         pids = workers_of(server)
