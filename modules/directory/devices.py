@@ -67,10 +67,8 @@ def refuse_devices(call, *user_names: str):
 
 def delete_of(call, owner: str):
     """Delete a user's devices, before the user: otherwise the database would make them log-ins of their own."""
-    names = [row["user_name"] for row in call.db.rows(DEVICES, **of(owner))]
-    if names:
-        call.db.execute(DELETE_DEVICES, **of(owner))
-        call.deleted_users += names
+    call.deleted_users += [row["user_name"] for row in call.db.rows(DEVICES, **of(owner))]
+    call.db.execute(DELETE_DEVICES, **of(owner))
 
 
 def strays(db: Store) -> Iterator[str]:
