@@ -98,7 +98,7 @@ def test_work_and_memory_grow_as_the_mail_does(begin, unit):
         return begin + unit * (size // len(unit))
 
     show(mail(100))  # what is made once
-    few, many = (calls(lambda size=size: show(mail(size))) for size in (4_000, 16_000))
+    few, many = (calls(lambda size=size: show(mail(size))) for size in (8_000, 32_000))
     assert many <= 4.4 * few + 2000
     tracemalloc.start()
     try:
