@@ -4,8 +4,7 @@ import base64
 import mimetypes
 import re
 import urllib.parse
-from collections.abc import Callable
-from functools import cache, cached_property
+from functools import cached_property
 from itertools import islice
 
 from mailapi import File
@@ -78,6 +77,10 @@ class Part:
         return header(self.part, "content-id").strip("<> ")
 
     @property
+    def content_location(self) -> str:
+        return header(self.part, "content-location").strip()
+
+    @property
     def attached(self) -> bool:
         """Return whether the part is an attachment: it is marked as one, has a file name, or is no text."""
         return (
@@ -98,7 +101,14 @@ def parts(raw: bytes) -> list[Part]:
     return [Part(number, part) for number, part in enumerate(islice(leaves, MAX_PARTS), 1)]
 
 
-INLINE_IMAGE = re.compile("image/(?:png|jpe?g|gif|webp|bmp)")  # none of them can contain scripts or links
+# What the content of an image begins with; none of these types can contain scripts or links.
+IMAGES = {
+    "image/png": re.compile(rb"\x89PNG\r\n\x1a\n"),
+    "image/jpeg": re.compile(rb"\xff\xd8\xff"),
+    "image/gif": re.compile(rb"GIF8[79]a"),
+    "image/webp": re.compile(rb"RIFF....WEBP", re.DOTALL),
+    "image/bmp": re.compile(rb"BM....\0\0\0\0", re.DOTALL),
+}
 
 
 def html_of(mail_parts: list[Part]) -> str:
@@ -110,22 +120,29 @@ def html_of(mail_parts: list[Part]) -> str:
     )
 
 
-def inline_images(mail_parts: list[Part]) -> Callable[[str], str | None]:
-    """Return a function that finds the image for a cid: URL in the mail's HTML (RFC 2392).
+class InlineImages:
+    """The images of a mail that its HTML can show, whatever types they are declared as."""
 
-    It takes the URL without `cid:`, and returns the image as a data: URL, or None.
-    """
-    by_id = {
-        part.content_id: part
-        for part in reversed(mail_parts)
-        if part.content_id and INLINE_IMAGE.fullmatch(part.content_type)
-    }
+    def __init__(self, mail_parts: list[Part]):
+        last_to_first = mail_parts[::-1]
+        self.by_id = {part.content_id: part for part in last_to_first if part.content_id}
+        self.by_location = {part.content_location: part for part in last_to_first if part.content_location}
+        self.uris: dict[int, str | None] = {}  # by the numbers of the parts
 
-    @cache
-    def data_uri(name: str) -> str | None:
-        part = by_id.get(urllib.parse.unquote(name))
+    def with_id(self, name: str) -> str | None:
+        """Return the image for the URL `cid:name` as a data: URL, or None (RFC 2392)."""
+        return self.data_uri(self.by_id.get(urllib.parse.unquote(name)))
+
+    def at(self, url: str) -> str | None:
+        """Return the image whose Content-Location is this URL as a data: URL, or None (RFC 2557)."""
+        return self.data_uri(self.by_location.get(url))
+
+    def data_uri(self, part: Part | None) -> str | None:
         if part is None:
             return None
-        return f"data:{part.content_type};base64,{base64.b64encode(part.content).decode()}"
-
-    return data_uri
+        if part.number not in self.uris:
+            content = part.content
+            kind = next((kind for kind, start in IMAGES.items() if start.match(content)), None)
+            uri = f"data:{kind};base64,{base64.b64encode(content).decode()}" if kind else None
+            self.uris[part.number] = uri
+        return self.uris[part.number]

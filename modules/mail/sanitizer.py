@@ -5,93 +5,27 @@ from collections.abc import Callable
 
 from mailapi import ApiError
 
-TAGS = {
-    "a",
-    "abbr",
-    "address",
-    "b",
-    "bdi",
-    "bdo",
-    "big",
-    "blockquote",
-    "br",
-    "caption",
-    "center",
-    "cite",
-    "code",
-    "col",
-    "colgroup",
-    "dd",
-    "del",
-    "dfn",
-    "div",
-    "dl",
-    "dt",
-    "em",
-    "font",
-    "h1",
-    "h2",
-    "h3",
-    "h4",
-    "h5",
-    "h6",
-    "hr",
-    "i",
-    "img",
-    "ins",
-    "kbd",
-    "li",
-    "ol",
-    "p",
-    "pre",
-    "q",
-    "s",
-    "samp",
-    "small",
-    "span",
-    "strike",
-    "strong",
-    "sub",
-    "sup",
-    "table",
-    "tbody",
-    "td",
-    "tfoot",
-    "th",
-    "thead",
-    "tr",
-    "tt",
-    "u",
-    "ul",
-    "var",
-    "wbr",
-}
+from .html_frame import Frame, prefixed_classes, prefixed_name
+from .styles import filter_style
+
+TAGS = {"a", "abbr", "address", "article", "aside", "b", "bdi", "bdo", "big", "blockquote", "br"}
+TAGS |= {"caption", "center", "cite", "code", "col", "colgroup", "dd", "del", "dfn", "div", "dl"}
+TAGS |= {"dt", "em", "figcaption", "figure", "font", "footer", "h1", "h2", "h3", "h4", "h5", "h6"}
+TAGS |= {"header", "hr", "i", "img", "ins", "kbd", "li", "main", "nav", "ol", "p", "pre", "q", "s"}
+TAGS |= {"samp", "section", "small", "span", "strike", "strong", "sub", "sup", "table", "tbody"}
+TAGS |= {"td", "tfoot", "th", "thead", "tr", "tt", "u", "ul", "var", "wbr"}
 # Elements that are removed with everything inside them.
-REMOVED_WITH_CONTENT = {
-    "applet",
-    "audio",
-    "canvas",
-    "embed",
-    "frameset",
-    "head",
-    "iframe",
-    "math",
-    "noembed",
-    "noframes",
-    "object",
-    "plaintext",
-    "script",
-    "style",
-    "svg",
-    "template",
-    "textarea",
-    "title",
-    "video",
-    "xmp",
-}
-GLOBAL_ATTRIBUTES = {"align", "bgcolor", "dir", "height", "lang", "style", "title", "valign", "width"}
+REMOVED_WITH_CONTENT = {"applet", "audio", "canvas", "embed", "frameset", "head", "iframe", "math"}
+REMOVED_WITH_CONTENT |= {"noembed", "noframes", "object", "plaintext", "script", "style", "svg"}
+REMOVED_WITH_CONTENT |= {"template", "textarea", "title", "video", "xmp"}
+# Block elements that are shown as <div>, so that their words stay apart.
+BLOCKS = re.compile(
+    r"(?i)<(/?)(?:body|form|fieldset|legend|details|summary|dialog|dir|menu|option|hgroup)(?=[\s/>])"
+)
+GLOBAL_ATTRIBUTES = {"align", "bgcolor", "class", "dir", "height", "id", "lang", "style", "title", "valign"}
+GLOBAL_ATTRIBUTES |= {"width"}
 ATTRIBUTES = dict.fromkeys(TAGS, GLOBAL_ATTRIBUTES) | {
-    "a": GLOBAL_ATTRIBUTES | {"href"},
+    "a": GLOBAL_ATTRIBUTES | {"href", "name"},
     "img": GLOBAL_ATTRIBUTES | {"src", "alt", "border"},
     "font": {"color", "face", "size", "style"},
     "table": GLOBAL_ATTRIBUTES | {"border", "cellpadding", "cellspacing"},
@@ -104,27 +38,16 @@ ATTRIBUTES = dict.fromkeys(TAGS, GLOBAL_ATTRIBUTES) | {
 PLAIN_VALUE = re.compile(r"[\w #%.,+-]{0,100}")  # of attributes that have no rule of their own
 LINK = re.compile(r"(?:https?://|mailto:)[^\s\\<>\"'`\x00-\x20\x7f]{1,2000}", re.IGNORECASE)
 IMAGE_DATA = r"data:image/(?:png|jpe?g|gif|webp|bmp);base64,[A-Za-z0-9+/]+={0,2}"
+START_OF_LINK = re.compile("<a [^<>]*>")  # as nh3 writes it
 REMOTE_URL = re.compile(r"\s*(?:https?:|ftp:|//)", re.IGNORECASE)
-
-PROPERTIES = re.compile(
-    r"""(?:background-|border-(?:(?:top|right|bottom|left)-)?|text-decoration-)?color|background
-    |border(?:-(?:top|right|bottom|left))?(?:-(?:style|width))?|border-(?:collapse|radius|spacing)|clear|direction
-    |display|float|font(?:-(?:family|size|style|variant|weight))?|(?:max-|min-)?(?:height|width)|letter-spacing
-    |line-height|list-style-type|(?:margin|padding)(?:-(?:top|right|bottom|left))?|overflow|table-layout
-    |text-(?:align|decoration|indent|transform)|vertical-align|white-space|word-(?:break|spacing|wrap)""",
-    re.VERBOSE,
-)
-# Excluded: functions other than colours, such as url(); escapes; negative numbers, by which a mail could cover the
-# page around it.
-VALUE = re.compile(
-    r"""(?:[\w\s.,\#%!/]|-(?=[a-z])|"[\w\s.-]*"|'[\w\s.-]*'|\b(?:rgb|hsl)a?\([\d\s.,%/]*\))*""",
-    re.VERBOSE | re.IGNORECASE | re.ASCII,
-)
 
 # The time to parse HTML can grow with the square of its length and of the number of its tags.
 MAX_LENGTH = 128 * 1024  # characters without images
 MAX_TAGS = 10_000
 MAX_INLINE = 8 * 1024 * 1024  # characters of all images together
+
+
+Finder = Callable[[str], str | None]
 
 
 class SanitizedHTML:
@@ -133,15 +56,20 @@ class SanitizedHTML:
     `complete` is False if it was cut off. `blocked` is the number of remote images that were removed.
     """
 
-    def __init__(self, source: str, image_of: Callable[[str], str | None]):
-        """Sanitize the HTML text `source`. `image_of` maps a Content-ID to a data: URL of that image, or None."""
-        self.image_of, self.inline, self.blocked = image_of, 0, 0
+    def __init__(self, source: str, image_of: Finder, image_at: Finder = lambda url: None):
+        """Sanitize the HTML text `source`.
+
+        `image_of` maps a Content-ID to a data: URL of that image, or None; `image_at` maps a URL as in Content-Location.
+        """
+        self.image_of, self.image_at, self.inline, self.blocked = image_of, image_at, 0, 0
         self.images: list[str] = []
         # Images inside the HTML are replaced by numbers, so that their length does not count.
         source = re.sub(rf"(?<=[\"']){IMAGE_DATA}(?=[\"'])", self.number_image, source)
-        shortened = "<".join(source[:MAX_LENGTH].split("<", MAX_TAGS + 1)[: MAX_TAGS + 1])
-        self.complete = shortened == source
-        self.html = cleaner()(shortened, self.filter_attribute)
+        frame = Frame(source)
+        shortened = "<".join(frame.source[:MAX_LENGTH].split("<", MAX_TAGS + 1)[: MAX_TAGS + 1])
+        self.complete = shortened == frame.source and frame.complete
+        cleaned = cleaner()(BLOCKS.sub(r"<\1div", shortened), self.filter_attribute)
+        self.html = frame.wrap(START_OF_LINK.sub(without_target, cleaned))
 
     def number_image(self, match: re.Match) -> str:
         self.images.append(match[0])
@@ -161,21 +89,32 @@ class SanitizedHTML:
         if name == "src":
             return self.image(value)
         if name == "href":
-            return value.strip() if LINK.fullmatch(value.strip()) else None
+            return self.link(value.strip())
+        if name in ("id", "name"):
+            return prefixed_name(value)
+        if name == "class":
+            return prefixed_classes(value)
         if name == "style":
             return filter_style(value)
         if name in ("alt", "title", "rel", "target"):  # rel and target are set by nh3 itself
             return value
         return value if PLAIN_VALUE.fullmatch(value) else None
 
+    def link(self, value: str) -> str | None:
+        """Return a link that leaves the page, or one to an element of the mail."""
+        if value.startswith("#"):
+            name = prefixed_name(value[1:])
+            return name and f"#{name}"
+        return value if LINK.fullmatch(value) else None
+
     def image(self, value: str) -> str | None:
         """Return a data: URL for an image that is part of the mail, else None. Counts remote images in `blocked`."""
-        if REMOTE_URL.match(value):
-            self.blocked += 1
-            return None
-        scheme, _, name = value.partition(":")
-        is_cid = scheme.lower() == "cid"
-        uri = self.image_of(name) if is_cid else self.numbered_image(name) if scheme == "data" else None
+        scheme, _, name = value.strip().partition(":")
+        if scheme.lower() == "cid":
+            uri = self.image_of(name)
+        else:
+            uri = self.numbered_image(name) if scheme == "data" else self.image_at(value.strip())
+        self.blocked += uri is None and bool(REMOTE_URL.match(value))
         self.inline += len(uri or "")
         return uri if self.inline <= MAX_INLINE else None
 
@@ -183,14 +122,9 @@ class SanitizedHTML:
         return self.images[int(number) - 1] if re.fullmatch("[1-9][0-9]{0,5}", number) else None
 
 
-def filter_style(value: str) -> str | None:
-    """Return those CSS declarations that only change the look of text and boxes; None if there are none."""
-    declarations = []
-    for declaration in value[:4096].split(";"):
-        name, _, setting = (part.strip() for part in declaration.partition(":"))
-        if PROPERTIES.fullmatch(name.lower()) and len(setting) < 200 and VALUE.fullmatch(setting):
-            declarations.append(f"{name.lower()}:{setting}")
-    return ";".join(declarations) or None
+def without_target(match: re.Match) -> str:
+    """Return the start tag of a link so that a link to an element of the mail opens no new window."""
+    return match[0].replace(' target="_blank"', "") if ' href="#' in match[0] else match[0]
 
 
 def cleaner() -> Callable:

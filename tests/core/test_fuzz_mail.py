@@ -78,6 +78,22 @@ PIECES = one_of(
     b"<a href=",
     b"&#9",
     b"image/png",
+    b"winmail.dat",
+    b"format=flowed",
+    b"text/calendar",
+    b"multipart/alternative",
+    b"\x1b$B",
+    b"iso-2022-jp",
+    b"gb2312",
+    b"<style>",
+    b"</style>",
+    b"p{color:red}",
+    b"@media x{",
+    b"<body bgcolor=red>",
+    b"url(",
+    b"Reply-To: ",
+    b"\xef\xbb\xbf",
+    b" :",
 )
 PARTS = st.lists(st.lists(PIECES, max_size=8).map(b"".join), max_size=4)
 MAILS = st.lists(PIECES | st.binary(max_size=4), max_size=25).map(b"".join) | PARTS.map(
@@ -85,17 +101,27 @@ MAILS = st.lists(PIECES | st.binary(max_size=4), max_size=25).map(b"".join) | PA
 )
 
 
+def check_addresses(addresses: list) -> bool:
+    return all(each.keys() == {"name", "address"} and all(map(str.isascii, each)) for each in addresses)
+
+
 @settings(max_examples=1000 * EXAMPLES_FACTOR, **HYPOTHESIS_SETTINGS)
 @given(
     mail=MAILS,
     stored_as=one_of("TEXT", "BLOB"),
-    other=one_of("raw", "parts", "attachment", "html", "search", "threads"),
+    other=one_of("raw", "parts", "attachment", "html", "view", "search", "threads"),
 )
 def test_random_mail(fuzzed_site, mail, stored_as, other):
     try:
         mail_id = deliver(fuzzed_site.dbpath, "bob", mail, stored_as=stored_as)
         for action in (other, "get", "read"):
-            fields = {"mail_id": mail_id, "mail_sourcedb": "master", "part": 1, "text": "R"}
+            fields = {
+                "mail_id": mail_id,
+                "mail_sourcedb": "master",
+                "part": 1,
+                "text": "R",
+                "mail_details": 1,
+            }
             body = to_json(fields | {"auth": {"user_name": "bob", "password": "pw"}})
             answer = check_answer(*fuzzed_site.send(body, PATH_INFO="/mailbox/", QUERY_STRING=action))
             assert answer["status"] == "ok"
@@ -106,5 +132,8 @@ def test_random_mail(fuzzed_site, mail, stored_as, other):
             shown = answer["mail"] if action == "read" else answer["mails"][0]
             assert all(isinstance(shown[f"mail_{name}"], str) for name in ("subject", "from", "to"))
         assert shown["mail_data"] == mail.decode(errors="replace") and isinstance(shown["mail_body"], str)
+        assert isinstance(shown["mail_text"], str) and all(
+            map(check_addresses, shown["mail_addresses"].values())
+        )
     finally:
         fuzzed_site.restore()

@@ -64,13 +64,13 @@ def test_nothing_that_runs_or_loads_is_left(vector, evil):
 
 
 def test_the_check_finds_what_is_bad():
-    """The vectors as they are do not pass, but for an unfinished tag and for text."""
+    """The vectors as they are do not pass, but for an unfinished tag, text and a body."""
     passed = []
     for vector in VECTORS:
         with contextlib.suppress(AssertionError, KeyError):
             check_harmless(vector)
             passed.append(vector[:15])
-    assert passed == ["<img src='EVIL/", "&lt;script&gt;a"]
+    assert passed == ["<img src='EVIL/", "&lt;script&gt;a", '<body bgcolor="']
 
 
 PIECES = st.sampled_from(
@@ -99,12 +99,28 @@ def test_a_filter_that_fails_lets_nothing_through():
 
 PAGE_QUERY = """<!doctype html><meta charset=utf-8><script>
 fired = 0; alert = () => { fired += 1 };
+const names = ["color", "backgroundColor", "backgroundImage", "display", "position", "visibility", "opacity", "transform", "zoom",
+    "float", "marginTop", "marginLeft", "paddingTop", "fontFamily", "fontSize", "overflowX", "overflowY", "outlineWidth"];
+const outside = () => [document.documentElement, document.body, ...document.querySelectorAll("body > .outside")];
+const styles = () => JSON.stringify(outside().map(e => names.map(name => getComputedStyle(e)[name])));
+function changed() {  // whether styles of a box change what is outside of the boxes, or something covers it
+    const seen = styles(), sheets = [...document.styleSheets];
+    sheets.forEach(sheet => sheet.disabled = true);
+    const wanted = styles();
+    sheets.forEach(sheet => sheet.disabled = false);
+    return Number(seen != wanted) + outside().slice(2).filter(e => {
+        e.scrollIntoView({block: "center"});
+        const box = e.getBoundingClientRect();
+        return document.elementFromPoint(box.left + 5, box.top + box.height / 2) != e;
+    }).length;
+}
 onload = () => setTimeout(() => {
     for (const box of document.querySelectorAll("body > div")) for (const _ of [1, 2, 3]) box.innerHTML = box.innerHTML;
     for (const link of document.querySelectorAll("a[href^=javascript]")) link.click();
-    setTimeout(() => fetch("/over?" + fired).then(() => document.title = "over"), 500);
+    setTimeout(() => fetch("/over?" + fired + "-" + changed()).then(() => document.title = "over"), 500);
 }, 200);
 </script><body>%s"""
+OUTSIDE = "<p class=outside id=outside>outside</p>"
 
 
 @contextlib.contextmanager
@@ -117,7 +133,9 @@ def counting_server(boxes):
             asked.append(self.path)
             evil = f"http://127.0.0.1:{self.server.server_port}"
             page = (
-                PAGE_QUERY % "".join(f"<div>{box(evil)}</div>" for box in boxes) if self.path == "/" else ""
+                PAGE_QUERY % "".join(f"{OUTSIDE}<div>{box(evil)}</div>" for box in boxes) + OUTSIDE
+                if self.path == "/"
+                else ""
             )
             self.send_response(200)
             self.send_header("Content-Type", "text/html; charset=utf-8")
@@ -139,8 +157,8 @@ def counting_server(boxes):
             thread.join()
 
 
-def browse(boxes, folder) -> tuple[set, int]:
-    """What a browser asked for beyond the page, and how many scripts of the boxes ran."""
+def browse(boxes, folder) -> tuple[set, int, int]:
+    """What a browser asked for beyond the page, how many scripts of the boxes ran, and what changed outside of them."""
     chromium = require_program("chromium")
     with counting_server(boxes) as (port, asked):
         browser = subprocess.Popen(
@@ -167,15 +185,15 @@ def browse(boxes, folder) -> tuple[set, int]:
         finally:
             browser.terminate()
             browser.wait(20)
-    (fired,) = [int(path.removeprefix("/over?")) for path in asked if path.startswith("/over?")]
-    return {
-        path for path in asked if path not in ("/", "/favicon.ico") and not path.startswith("/over?")
-    }, fired
+    [counts] = [path.removeprefix("/over?") for path in asked if path.startswith("/over?")]
+    fired, changed = map(int, counts.split("-"))
+    paths = {path for path in asked if path not in ("/", "/favicon.ico") and not path.startswith("/over?")}
+    return paths, fired, changed
 
 
-def test_a_browser_loads_and_runs_nothing(tmp_path):
+def test_a_browser_loads_and_runs_nothing_and_nothing_outside_changes(tmp_path):
     boxes = [lambda evil, vector=vector: safe(vector.replace("EVIL", evil)) for vector in VECTORS]
-    assert browse(boxes, tmp_path) == (set(), 0)
+    assert browse(boxes, tmp_path) == (set(), 0, 0)
 
 
 def test_the_browser_would_load_and_run_it(tmp_path):
@@ -187,8 +205,23 @@ def test_the_browser_would_load_and_run_it(tmp_path):
         "<a href='javascript:alert(1)'>x</a>",
         "<iframe src=EVIL/frame></iframe>",
     ]
-    asked, fired = browse([lambda evil, box=box: box.replace("EVIL", evil) for box in bad], tmp_path)
+    asked, fired, _ = browse([lambda evil, box=box: box.replace("EVIL", evil) for box in bad], tmp_path)
     assert asked == {"/image", "/style", "/import", "/frame"} and fired >= 2
+
+
+@pytest.mark.parametrize(
+    "bad",
+    [
+        "<style>#outside{color:red}</style>",
+        "<style>html{zoom:2}</style>",
+        "<style>body{margin:50px}</style>",
+        "<div style='position:fixed;top:0;left:0;width:100vw;height:100vh'>x</div>",
+        "<p style='margin-top:-99px;height:200px;position:relative'>x</p>",
+    ],
+    ids=range(5),
+)
+def test_the_browser_would_see_what_changes_outside(tmp_path, bad):
+    assert browse([lambda evil: bad], tmp_path)[2]
 
 
 ########## What stays ##############################################################################
@@ -232,15 +265,35 @@ def test_pictures_of_the_mail_itself_are_shown(either):
 
 
 @pytest.mark.parametrize(
-    "kind", [b"image/svg+xml", b"text/x", b"image/png;x", b"application/octet-stream", b"image/x-icon"]
+    "kind",
+    [b"image/svg+xml", b"text/x", b"image/png;x", b"application/octet-stream", b"image/x-icon", b"image/jpg"],
 )
-def test_other_parts_are_no_pictures(site, kind):
-    shown = html_of(site, part_of_type(b"text/html", b"<img src=cid:a>"), picture(b"a", kind))["mail_html"]
-    assert shown == (f'<img src="{PIXEL_URI}">' if kind.startswith(b"image/png") else "<img>")
+def test_a_picture_is_what_begins_like_one(site, kind):
+    html = part_of_type(b"text/html", b"<img src=cid:a><img src=cid:b><img src=cid:c>")
+    others = picture(b"b", kind, b"<svg onload=alert(1)>"), picture(b"c", b"image/png", b"BM is no picture")
+    shown = html_of(site, html, picture(b"a", kind), *others)["mail_html"]
+    assert shown == f'<img src="{PIXEL_URI}"><img><img>'
+
+
+def test_pictures_are_found_by_their_location(site):
+    """RFC 2557; the image at another address is not asked for."""
+    html = part_of_type(
+        b"text/html", b"<img src=http://x.org/a.png><img src='image 1.png'><img src=http://x.org/b.png>"
+    )
+    located = [
+        b"Content-Location: "
+        + url
+        + b"\r\n"
+        + part_of_type(b"image/png", base64.encodebytes(PIXEL), b"base64")
+        for url in (b"http://x.org/a.png", b"image 1.png")
+    ]
+    answer = html_of(site, html, *located)
+    assert answer["mail_html"] == f'<img src="{PIXEL_URI}">' * 2 + "<img>"
+    assert answer["mail_html_blocked"] == 1
 
 
 def test_pictures_have_a_limit_together(site):
-    large = picture(b"a", data=b"x" * 3_000_000)
+    large = picture(b"a", data=PIXEL + b"x" * 3_000_000)
     shown = html_of(site, part_of_type(b"text/html", b"<img src=cid:a>" * 50), large)["mail_html"]
     assert shown.count("src=") == 2 and shown.count("<img") == 50
 

@@ -31,7 +31,7 @@ with atheris.instrument_imports(include=["mailapi", "mailapi_modules", "email"])
     from mailapi_modules.http import jsonp, large_bodies
     from mailapi_modules.mail import compose, messages
     from mailapi_modules.mail import parts as mailparts
-    from mailapi_modules.mail.sanitizer import SanitizedHTML
+    from mailapi_modules.mail.mail_page import mail_page, sanitized_html
     from mailapi_modules.mail.search import Search
     from mailapi_modules.mail.threads import group_into_threads
 
@@ -95,16 +95,19 @@ def wire(data: bytes):
 def mail(data: bytes):
     """Show bytes as a mail."""
     row = {"mail_id": 1, "mail_submission": "1", "mail_data": data}
-    for answer in (messages.mail_summary(row, "master"), messages.mail_details(row, "master")):
+    for answer in (messages.mail_summary(row, "master"), messages.mail_details(row, "master", more=True)):
         again = json.loads(mailapi.encode(answer))
         assert all(
-            isinstance(value, str) for name, value in again.items() if name in ("mail_subject", "mail_body")
+            isinstance(value, str)
+            for name, value in again.items()
+            if name in ("mail_subject", "mail_body", "mail_text")
         )
     parts = mailparts.parts(data)
     for part in parts:
         assert part.description()["size"] == len(part.file().content)
         assert all(value.isascii() and value.isprintable() for _, value in part.file().headers())
-    shown = SanitizedHTML(mailparts.html_of(parts), mailparts.inline_images(parts)).html
+    shown = sanitized_html(parts).html
+    assert b"<script" not in mail_page(data).content
     assert mailapi.encode({"mail_html": shown}) and "<script" not in shown and " on" not in tags(shown)
     assert Search({"text": messages.searchable_text(data)[:9]}).matches(data)
     assert sorted(index for thread in group_into_threads([data, data]) for index, _ in thread) == [0, 1]

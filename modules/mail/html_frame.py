@@ -1,0 +1,84 @@
+"""What HTML of received mail says about its whole page: style sheets, and colours and style of its <body>."""
+
+import hashlib
+import html
+import re
+
+from .html_tokens import Token
+from .selectors import NAME, PREFIX
+from .style_sheets import MAX_LENGTH, NoParser, scoped_sheet
+from .styles import colour, filter_style
+
+# Comments are matched, too, so that no sheet is found in one. What does not end goes on to the end.
+SHEET = re.compile(r"(?is)<!--.*?(?:--!?>|\Z)|<style((?:\s[^<>]*)?)>(.*?)(?:</style(?=[\s/>])[^<>]*>?|\Z)")
+BODY = re.compile(r"(?is)<body(\s[^<>]*)>")
+LINK_COLOUR = re.compile(r"#?[0-9a-z]{3,25}")
+MAX_CLASSES = 20  # of an element
+# Keeps all that a mail shows inside of its frame: no style of the mail can reach this element.
+FRAME = "contain:layout paint;overflow:auto"
+
+
+def prefixed_name(value: str) -> str | None:
+    """Return an id of a mail with the prefix that no id of another page has, or None if it is not a plain name."""
+    return PREFIX + value if NAME.fullmatch(value) else None
+
+
+def prefixed_classes(value: str) -> str | None:
+    return " ".join(filter(None, map(prefixed_name, value.split()[:MAX_CLASSES]))) or None
+
+
+class Frame:
+    """The style sheets and the body's style of HTML, which wrap() puts around the sanitized HTML.
+
+    `source` is the HTML without its sheets. `complete` is False if a sheet was left out.
+    """
+
+    def __init__(self, source: str):
+        self.scope = PREFIX + "frame-" + hashlib.sha256(source.encode("utf-8", "replace")).hexdigest()[:8]
+        self.sheets: list[str] = []
+        self.complete = True
+        self.source = SHEET.sub(self.take_sheet, source)
+        body = BODY.search(self.source)
+        self.body = Token("start", "body", body[1] if body else "")
+        self.sheet = self.scoped()
+
+    def take_sheet(self, match: re.Match) -> str:
+        """Remove a sheet from the HTML, and remember it; leave a comment as it is."""
+        if match[2] is None:
+            return match[0]
+        media = Token("start", "style", match[1]).attribute("media").strip().lower()
+        if media in ("", "all"):
+            self.sheets.append(match[2])
+        elif "{" not in media and ";" not in media:
+            self.sheets.append(f"@media {media} {{{match[2]}\n}}")
+        return ""
+
+    def scoped(self) -> str:
+        """Return the sheets' harmless rules for this mail."""
+        source = "\n".join(self.sheets)
+        links = colour(self.body.attribute("link"))
+        first = f"a{{color:{links}}}\n" if links else ""
+        self.complete = len(source) <= MAX_LENGTH
+        try:
+            return scoped_sheet(first + source, f".{self.scope}") if first + source.strip() else ""
+        except NoParser:
+            self.complete = not source.strip()
+            return ""
+
+    def body_style(self) -> str:
+        """Return the declarations for the body's colours and its style attribute."""
+        colours = {"background-color": "bgcolor", "color": "text"}
+        found = {name: colour(self.body.attribute(attribute)) for name, attribute in colours.items()}
+        written = [f"{name}:{value}" for name, value in found.items() if value]
+        return ";".join(filter(None, [*written, filter_style(self.body.attribute("style"))]))
+
+    def wrap(self, sanitized: str) -> str:
+        """Return sanitized HTML with the sheets and the body's style, if there are any."""
+        style = self.body_style()
+        if not (self.sheet or style):
+            return sanitized
+        classes = " ".join(filter(None, [self.scope, prefixed_classes(self.body.attribute("class"))]))
+        attributes = {"class": classes, "id": prefixed_name(self.body.attribute("id")), "style": style}
+        written = "".join(f' {name}="{html.escape(value)}"' for name, value in attributes.items() if value)
+        sheet = f"<style>\n{self.sheet}</style>" if self.sheet else ""
+        return f'<div style="{FRAME}">{sheet}<div{written}>{sanitized}</div></div>'

@@ -1,0 +1,52 @@
+"""A mail's HTML, made harmless: as a fragment, and as a document of its own (mailbox/?view)."""
+
+import html
+from dataclasses import dataclass
+
+from mailapi import File
+
+from .header_text import header
+from .mail_text import mail_text
+from .message_parser import parse_message
+from .parts import InlineImages, Part, html_of, parts
+from .sanitizer import SanitizedHTML
+
+# Links open a new window; nothing else works that is not in the document.
+POLICY = (
+    "default-src 'none'; img-src data:; style-src 'unsafe-inline'; base-uri 'none'; form-action 'none';"
+    " frame-ancestors 'self'; sandbox allow-popups allow-popups-to-escape-sandbox"
+)
+PAGE = """<!doctype html>
+<html><head><meta charset="utf-8"><meta name="referrer" content="no-referrer">
+<meta name="viewport" content="width=device-width"><title>{title}</title></head>
+<body>{body}</body></html>
+"""
+TEXT = '<div style="white-space:pre-wrap;word-wrap:break-word;font-family:sans-serif">{text}</div>'
+
+
+@dataclass(frozen=True)
+class Page(File):
+    """A document that a browser may show, but in which nothing runs and which loads nothing."""
+
+    def headers(self) -> list[tuple[str, str]]:
+        return [
+            ("Content-Type", self.content_type),
+            ("Content-Disposition", "inline"),
+            ("Content-Security-Policy", POLICY),
+            ("Referrer-Policy", "no-referrer"),
+        ]
+
+
+def sanitized_html(mail_parts: list[Part]) -> SanitizedHTML:
+    """Return the HTML of a mail without anything that could run code or load data."""
+    images = InlineImages(mail_parts)
+    return SanitizedHTML(html_of(mail_parts), images.with_id, images.at)
+
+
+def mail_page(raw: bytes) -> Page:
+    """Return a mail's HTML as a document, or its text if it has no HTML."""
+    message = parse_message(raw)
+    safe = sanitized_html(parts(raw)).html or TEXT.format(text=html.escape(mail_text(message)))
+    title = html.escape(header(message, "subject"))
+    page = PAGE.format(title=title, body=safe)
+    return Page(page.encode("utf-8", "replace"), "text/html; charset=utf-8", "mail.html")

@@ -1,0 +1,109 @@
+"""Hostile mail through all that shows a mail: work in proportion to its size, and memory, too. No clock is read."""
+
+import tracemalloc
+
+import pytest
+from mailapi_modules.mail import mail_page, messages, parts, search
+
+import mailapi  # noqa: F401 what makes mailapi_modules importable
+from support.counting import calls
+
+pytestmark = pytest.mark.slow
+
+HTML = b"Content-Type: text/html\r\n\r\n"
+MIXED = b"Content-Type: multipart/mixed; boundary=z\r\n\r\n"
+NESTED = b"".join(
+    b"Content-Type: multipart/alternative; boundary=b%d\r\n\r\n--b%d\r\n" % (n, n) for n in range(9)
+)
+# What a mail begins with, and what follows again and again.
+MAILS = {
+    "junk": (b"Subject: x\r\n", b"junk\r\n"),
+    "fields": (b"", b"a: b\r\n"),
+    "empty lines": (b"", b"\r\n"),
+    "carriage returns": (b"", b"\r"),
+    "folds": (b"Subject: x", b"\r\n x"),
+    "encoded words": (b"Subject: ", b"=?iso-2022-jp?b?GyRCJCIbKEI=?= "),
+    "beginnings of words": (b"Subject: ", b"=?a"),
+    "addresses": (b"From: ", b"a@b,"),
+    "quotation marks": (b"From: ", b'"a'),
+    "comments": (b"From: ", b"("),
+    "angle brackets": (b"From: x", b"<"),
+    "names": (b"From: ", b"a "),
+    "parameters": (b"Content-Type: text/plain", b";a=b"),
+    "quoted parameters": (b"Content-Type: text/plain", b'; a="('),
+    "sections": (b"Content-Type: text/plain;", b"a*1*=x;"),
+    "a long boundary": (
+        b'Content-Type: multipart/mixed; boundary="' + b"b" * 4000 + b'"\r\n\r\n',
+        b"--" + b"b" * 3999 + b"\r\n",
+    ),
+    "parts": (MIXED, b"--z\r\n\r\n"),
+    "parts with style": (
+        MIXED,
+        b"--z\r\nContent-Type: text/html\r\n\r\n<style>p{}</style><a href=x>x</a>\r\n",
+    ),
+    "parts in a charset": (MIXED, b"--z\r\nContent-Type: text/plain; charset=gb2312\r\n\r\n\xff\xff\r\n"),
+    "alternatives": (NESTED + MIXED, b"--z\r\nContent-Type: text/html\r\n\r\n<p>x\r\n"),
+    "enclosed": (b"", b"Content-Type: message/rfc822\r\n\r\n"),
+    "digest": (MIXED.replace(b"mixed", b"digest"), b"--z\r\n\r\nSubject: x\r\n\r\n"),
+    "base64": (b"Content-Transfer-Encoding: base64\r\n\r\n", b"QQ==\r\n"),
+    "padding": (b"Content-Transfer-Encoding: base64\r\n\r\n!", b"="),
+    "uuencoded": (b"Content-Transfer-Encoding: x-uuencode\r\n\r\nbegin 644 x\n", b"#\n"),
+    "flowed": (b"Content-Type: text/plain; format=flowed\r\n\r\n", b"> \n"),
+    "calendar": (b"Content-Type: text/calendar\r\n\r\n", b"BEGIN:VEVENT\nSUMMARY;"),
+    "less": (HTML, b"<"),
+    "tags": (HTML, b"<p class='a b' id=x>"),
+    "quotes": (HTML, b"<blockquote>x"),
+    "lists": (HTML, b"<ul><li>x"),
+    "cells": (HTML, b"<td>x"),
+    "links": (HTML, b"<a href=https://x>y"),
+    "references": (HTML, b"&#1"),
+    "sheets": (HTML, b"<style>a{color:red}</style>"),
+    "sheets without end": (HTML, b"<style>"),
+    "blocks of CSS": (HTML + b"<style>", b"{"),
+    "media": (HTML + b"<style>", b"@media x{"),
+    "selectors": (HTML + b"<style>", b"a,"),
+    "rules": (HTML + b"<style>", b"a{color:red}"),
+    "functions": (HTML + b"<style>", b"a{background:rgb("),
+}
+MAILS |= {
+    f"{charset} {unit!r}": (b"Content-Type: text/plain; charset=" + charset.encode() + b"\r\n\r\n", unit)
+    for charset in (
+        "gb2312",
+        "big5",
+        "iso-2022-jp",
+        "euc-jp",
+        "shift_jis",
+        "utf-7",
+        "utf-16",
+        "koi8-r",
+        "x-none",
+    )
+    for unit in (b"\xff", b"\x1b$B!!")
+}
+
+
+def show(raw: bytes):
+    row = {"mail_id": 1, "mail_submission": "1", "mail_data": raw}
+    messages.mail_summary(row, "master")
+    messages.mail_details(row, "master", more=True)
+    search.Search({"text": "never"}).matches(raw)
+    mail_page.mail_page(raw)
+    for part in parts.parts(raw):
+        part.description()
+
+
+@pytest.mark.parametrize("begin, unit", MAILS.values(), ids=MAILS)
+def test_work_and_memory_grow_as_the_mail_does(begin, unit):
+    def mail(size: int) -> bytes:
+        return begin + unit * (size // len(unit))
+
+    show(mail(100))  # what is made once
+    few, many = (calls(lambda size=size: show(mail(size))) for size in (8_000, 32_000))
+    assert many <= 4.4 * few + 2000
+    tracemalloc.start()
+    try:
+        show(mail(40_000))
+        _, peak = tracemalloc.get_traced_memory()
+    finally:
+        tracemalloc.stop()
+    assert peak <= 300 * 40_000
