@@ -73,3 +73,10 @@ mailserver = ""
 # and, depending on the kind, user and password (of a master user), user_header, plain. docs/services.md lists all:
 # {"smtp": "smtp://127.0.0.1", "imap": {"url": "imap://127.0.0.1", "user": "master", "password": "…"}}
 services = {}
+
+# A file of KEY=VALUE lines whose PROVISION takes precedence over the one above, such as "/etc/atmail/api/api.conf".
+environment_file = ""
+
+# The file for the log: each event is a line of logfmt (time=… level=… msg=…). "" is standard error. It is opened anew
+# when it is renamed, and on SIGHUP. The folder must belong to the user that the API runs as.
+log_file = ""

@@ -91,6 +91,8 @@ class Config:
     apiserver: str = dataclasses.field(default="", repr=False)
     mailserver: str = dataclasses.field(default="", repr=False)
     services: dict = dataclasses.field(default_factory=dict, repr=False)
+    environment_file: str = ""
+    log_file: str = ""
 
     def resolve(self, base: Path) -> "Config":
         """Complete paths by the folder `base`. An empty `state` becomes dbpath + ".state", or dbpath if a URL."""
@@ -1507,6 +1509,7 @@ class Application:
         self.mounts = {first: module for module in self.modules.values() for first in module.mounts}
         self.second_wire = load_part("http.second_wire").SecondWireHandler  # docs/wire.md section 9
         self.second_paths = {"openapi.json", *self.modules[""].endpoints} - self.modules.keys()
+        load_part("state.log_file").install(config)
         self.bottle = bottle.Bottle()
         self.bottle.route("/<path:re:[\\s\\S]*>", "ANY", self.serve, skip=True)  # no plug-ins
 

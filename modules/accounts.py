@@ -16,9 +16,12 @@ from mailapi import (
     whole_number,
 )
 
+from .mail.own_addresses import addresses_of, stores_to
 from .provisioning.account_check import check_ledger, check_mailserver
+from .provisioning.account_settings import SETTINGS, check_forward, may_change_settings
 from .provisioning.mailserver import SHUT_OUT, MailServer
 from .provisioning.provisioner import Provisioner, read_mask
+from .provisioning.user_settings import UserSettings
 
 
 def mask(value) -> int | None:
@@ -40,10 +43,16 @@ def one_or_zero(value) -> int | None:
     return bit
 
 
-def require_active(call):
-    """Raise ApiError if the field `Active` is not given. (A field declared as `required` may not be 0.)"""
-    if call.body.get("Active") is None:
+def require_change(call):
+    """Raise ApiError for a request without a change, or with `Active`, which is in another database, and others.
+
+    (The check `required` would also refuse the value 0.)
+    """
+    has_settings = not call.body.keys().isdisjoint(SETTINGS)
+    if call.body.get("Active") is None and not has_settings:
         raise ApiError("Active is not set.", code="missing_field", field="Active")
+    if call.body.get("Active") is not None and has_settings:
+        raise ApiError("Active is changed alone.", field="Active")
 
 
 SECONDS_AT_LOGIN, SECONDS_OF_ACTION = 0.3, 5  # how long a request waits for services
@@ -59,6 +68,7 @@ class Account(Module):
         self.ledger = self.provisioner.ledger
         self.state_schema = self.ledger.state_schema
         self.mailserver = MailServer(app) if app.config.mailserver else None
+        self.settings = UserSettings(app, self.mailserver, self.provisioner.filters)
 
     @endpoint(
         allow=owner_or_delegate("user_name", missing=anyone),
@@ -71,11 +81,16 @@ class Account(Module):
 
         An admin sees all accounts, a delegate their own and those of the users delegated to them, any other caller
         their own.
+        The account of a user who is named comes with the user's settings.
         """
         names = [call.body["user_name"]] if call.body.get("user_name") else None
         if names is None and not call.caller.admin:
             names = [call.user_name, *call.caller.delegated_users]
-        return {"accounts": self.ledger.rows(names)}
+        accounts = self.ledger.rows(names)
+        try:
+            return {"accounts": self.settings.add_to(accounts, call)}
+        except ApiError as error:  # a service that is down does not hide the accounts
+            return {"accounts": accounts, "status": "warning", "warning": error.status}
 
     @endpoint(**OF_USER, optional={"provision": mask})
     def provision(self, call):
@@ -94,13 +109,37 @@ class Account(Module):
         )
         return {"accounts": self.ledger.rows([name])}
 
-    @endpoint(**OF_USER, optional={"Active": one_or_zero}, validators=[require_active])
+    @endpoint(
+        required=OF_USER["required"],
+        optional={"Active": one_or_zero} | SETTINGS,
+        validators=[require_change, check_forward],
+        allow=(owner_or_delegate("user_name"), may_change_settings),
+        manages_transactions=True,
+    )
     def update(self, call):
-        """Lock a user out (Active 0), which ends their sessions and tokens, or let them log in again (Active 1)."""
-        name, active = call.body["user_name"], call.body["Active"]
-        if not self.ledger.activate(name, active):
+        """Lock a user out (Active 0), which ends their sessions and tokens, or let them log in again (Active 1).
+
+        Or change the user's settings: quota and userStatus, which a user may not change, forward and the automatic
+        reply. They are in the mail server's database, without one in the user's filter script.
+        """
+        name, active = call.body["user_name"], call.body.get("Active")
+        if active is None:
+            self.change_settings(call, name)
+        elif not self.ledger.activate(name, active):
             raise ApiError("Account not found.", code="not_found", field="user_name")
-        if not active:
+        elif not active:
+            self.app.sessions.end_others(name, but="")
+
+    def change_settings(self, call, name: str):
+        """Change the user's settings that the request has; end their sessions if they may not log in any more."""
+        changes = {field: call.body[field] for field in SETTINGS if field in call.body}
+        with call.db.transaction("DEFERRED"):
+            if changes.get("forward") and stores_to(call, changes["forward"], name):
+                raise ApiError("forward must not be an address of the user.", field="forward")
+            addresses = addresses_of(call, name)
+        self.app.release()
+        self.settings.update(call, name, changes, addresses)
+        if changes.get("userStatus"):
             self.app.sessions.end_others(name, but="")
 
     @endpoint(**OF_USER, optional={"purge": boolean})
@@ -117,7 +156,7 @@ class Account(Module):
         self.ledger.delete(name)
 
     def on_login(self, call, password: str):
-        """Create the accounts that the user still lacks, after a log-in with a password.
+        """Create the accounts that the user still lacks, and set lastLogin, after a log-in with a password.
 
         If the setting `mailserver` is used, only users whom that mail server knows get accounts.
         """
@@ -126,6 +165,8 @@ class Account(Module):
             self.provisioner.provision(
                 call.user_name, self.mask, SECONDS_AT_LOGIN, password, user.get("accountId")
             )
+        if "accountId" in user:
+            self.settings.record_log_in(user["accountId"])
 
     def external_credentials(self, user_name: str, logging_in: bool) -> dict | None:
         """Return the stored password of a user whom the mail server authenticates; one that nobody has, if locked out.

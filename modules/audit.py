@@ -193,7 +193,9 @@ def size(row: dict) -> int:
 def log_row(row: dict):
     """Write an audit row to the log, as one line."""
     if log.isEnabledFor(logging.INFO):  # encoding a row takes longer than storing it
-        log.info("%s", logfmt(row))
+        fields = {key.removeprefix("audit_"): value for key, value in row.items()}
+        line = {"msg": "audit"} | {key: value for key, value in fields.items() if key != "time"}
+        log.info("%s", logfmt(row), extra={"logfmt": line})  # the log file has the time of each line already
 
 
 def logfmt(row: dict) -> str:

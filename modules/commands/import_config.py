@@ -1,7 +1,8 @@
-"""Print the config.py that does what the PHP API's config.php does; no PHP is run.
+"""Print the config.py that does what the PHP API's config.php, or an atmail-like suite's api.conf, does.
 
-It reads the PHP variables $dbpath, $modulelist and $debugFlag. Values may be text, true, false and arrays, and text
-that is joined by dots, with __DIR__.
+No PHP is run. Of config.php it reads $dbpath, $modulelist and $debugFlag: text, true, false and arrays, and text that
+is joined by dots, with __DIR__. Of api.conf, lines of KEY=VALUE, it reads PROVISION, the databases, and the addresses of
+services. What it does not understand is named in comments.
 """
 
 import pkgutil
@@ -11,6 +12,8 @@ from pathlib import Path
 
 import mailapi
 
+from ..provisioning.environment_file import read_text
+from . import import_environment
 from .package_files import read_package_file
 
 TOKEN = re.compile(
@@ -28,16 +31,18 @@ ESCAPES = {"n": "\n", "t": "\t", "r": "\r", "$": "$", '"': '"', "\\": "\\"}
 
 
 def options(parser):
-    parser.add_argument("php", metavar="CONFIG.PHP", help="the PHP API's config file")
+    parser.add_argument("file", metavar="FILE", help="the PHP API's config.php, or the suite's api.conf")
 
 
 def run(args):
-    path = Path(args.php)
-    try:
-        source = path.read_text(encoding="utf-8")
-    except (OSError, UnicodeDecodeError) as error:
-        raise mailapi.ConfigError(f"{path} cannot be read: {error}.") from error
-    print(config_py(Reader(source, path).assignments(), path), end="")
+    path = Path(args.file)
+    source = read_text(path)
+    if "<?" not in source and path.suffix != ".php":
+        print(import_environment.config_py(source, path, installed_modules()), end="")
+        return
+    reader = Reader(source, path)
+    values = reader.assignments()
+    print(config_py(values, path) + "".join(f"{line}\n" for line in reader.left_out()), end="")
 
 
 def config_py(values: dict, path: Path) -> str:
@@ -91,22 +96,53 @@ class Reader:
             if match.lastgroup != "space"
         ]
         self.position = 0
+        self.others: dict[int, str] = {}  # line → how a statement begins there that was not understood
+
+    def left_out(self) -> list[str]:
+        """Return comments that name the statements which were not understood; no values, which may be passwords."""
+        found = [
+            f"# Line {line}: {text} was not understood and is left out." for line, text in self.others.items()
+        ]
+        return ["", *found] if found else []
 
     def assignments(self) -> dict:
         """Return the values of the variables and constants in KEYS. The last assignment to each counts."""
-        values = {}
+        values: dict = {}
+        begins = False  # a statement, with the next token
         while self.position < len(self.tokens):
-            _, word, _ = self.take()
-            key = word.removeprefix("$")
-            if key in KEYS and self.peek() == "=":
+            kind, word, position = self.take()
+            if word == "<" and self.peek() == "?":  # <?php or <?=
+                self.position += 2
+                begins = True
+            elif word.removeprefix("$") in KEYS and self.peek() == "=":
                 self.take()
-                values[key] = self.expression()
+                values[word.removeprefix("$")] = self.expression()
+                begins = False
             elif word == "define" and self.peek() == "(":
-                self.take()
-                key = self.expression()
-                self.expect(",")
-                values |= {key: self.expression()} if key in KEYS else {}
+                values |= self.definition(position)
+                begins = False
+            else:
+                if begins and kind == "name":
+                    self.leave_out(position, word)
+                begins = word in (";", "{", "}") or begins and word == "?"
         return values
+
+    def definition(self, position: int) -> dict:
+        """Return {constant: value} for define(constant, value), or {} if the constant is not in KEYS."""
+        self.take()
+        key = self.expression()
+        if key not in KEYS:
+            self.leave_out(position, f"define({key!r})")
+            return {}
+        self.expect(",")
+        return {key: self.expression()}
+
+    def leave_out(self, position: int, text: str):
+        """Remember a statement that is not understood. Of a file that it includes, the name is known."""
+        kind, following, _ = self.tokens[self.position] if self.position < len(self.tokens) else ("", "", 0)
+        if text.lower() in ("include", "include_once", "require", "require_once") and kind == "text":
+            text += f" {following}"
+        self.others.setdefault(self.source.count("\n", 0, position) + 1, " ".join(text.split()))
 
     def take(self) -> tuple[str, str, int]:
         """Read the next token: its kind, its text, and its position in the source."""

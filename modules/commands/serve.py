@@ -8,6 +8,7 @@ import os
 import re
 import resource
 import shlex
+import signal
 import socket
 import sys
 
@@ -15,6 +16,7 @@ import mailapi
 
 from ..http import header_line, poller, waitress_server, workers
 from ..http.static_files import StaticFolders, url_and_folder, url_path
+from ..state import log_file
 from . import init
 
 M_MMAP_THRESHOLD = -3  # in malloc.h
@@ -77,6 +79,7 @@ def run(args):
     workers.handle_end_signals(lambda *_: sys.exit(0))  # until there is something to end
     password = make_database(args.config) if args.init else None
     app = mailapi.create_app(args.config)
+    log_to_file(app.config)
     number = number_of_workers(app.config, args.workers)
     application = with_static_folders(app, args)
     header_line.install()
@@ -102,6 +105,20 @@ def print_hints(app: mailapi.Application, args, password: str | None, listening:
     for path, folder in args.static:
         print(f"The files of {folder} are at {origin}{path}/")
     print(f"Serving {mailapi.without_password(app.config.dbpath)} on {url} (stop with Ctrl-C)", flush=True)
+
+
+def log_to_file(config: mailapi.Config):
+    """Have all that is logged in the log file, if the config names one, and open it anew after SIGHUP (logrotate)."""
+    if not (handler := log_file.install(config)):
+        return
+    try:
+        handler.check()
+    except OSError as error:
+        raise mailapi.ConfigError(
+            f"log_file: {config.log_file} cannot be written: {error.strerror}."
+        ) from None
+    logging.getLogger().handlers[:] = [handler]
+    signal.signal(signal.SIGHUP, lambda *_: handler.reopen())
 
 
 def own_command() -> list[str]:

@@ -29,14 +29,14 @@ DELETE_USER = PreparedQuery(Users.delete().where(Users.user_name == param("user_
 def refuse_with_mailserver(call):
     """Raise ApiError if a mail server is configured: it verifies the passwords of its own table, which has no alias."""
     if call.config.mailserver:
-        raise ApiError("With a mailserver there are no devices.")
+        raise ApiError("With a mailserver there are no devices.", code="unavailable")
 
 
 def check_label(call):
     """Raise ApiError if the name of a new device has other characters than letters, digits, dots, dashes and `_`."""
     label = call.body["device_name"]
     if not re.fullmatch(r"[\w.-]{1,64}", label) or not user_names.same_everywhere(label):
-        raise ApiError("Device name is not allowed.")
+        raise ApiError("Device name is not allowed.", field="device_name")
 
 
 ONE_DEVICE = {"user_name": "Username is not set.", "device_name": "Device name is not set."}
@@ -60,7 +60,7 @@ def device_add(module, call):
     if len(call.db.rows(devices.DEVICES, **devices.of(owner))) >= MOST_DEVICES:
         raise ApiError(f"Too many devices: {MOST_DEVICES} at most. Delete one first.")
     if call.db.one(OWNER, user_name=name) or user_names.is_taken(call.db, name, ignore_case=True):
-        raise ApiError("This device name is taken.")
+        raise ApiError("This device name is taken.", code="duplicate", field="device_name")
     call.db.execute(
         new_users.INSERT_USER, user_name=name, user_authdata=make_authdata(password), user_alias=owner
     )
@@ -89,7 +89,7 @@ def device_delete(module, call):
     owner = call.body["user_name"]
     name = devices.name_of(owner, call.body["device_name"])
     if name not in call.db.column(devices.DEVICES, **devices.of(owner)):
-        raise ApiError("Device not found.")
+        raise ApiError("Device not found.", code="not_found", field="device_name")
     call.db.execute(DELETE_USER, user_name=name)
     call.deleted_users.append(name)
 
@@ -98,11 +98,11 @@ def check_owner(call, owner: str):
     """Raise ApiError if a user can have no devices: there is no such user, an alias, or a suspended user."""
     row = call.db.one(OWNER, user_name=owner)
     if not row:
-        raise ApiError("There is no such user.")
+        raise ApiError("There is no such user.", code="not_found", field="user_name")
     if row["user_alias"]:
-        raise ApiError("An alias has no devices.")
+        raise ApiError("An alias has no devices.", field="user_name")
     if suspension.find_current(call, owner):
-        raise ApiError("This user is suspended.")
+        raise ApiError("This user is suspended.", field="user_name")
 
 
 def new_password() -> str:

@@ -92,14 +92,14 @@ def suspend(module, call):
     """
     name = call.body["user_name"]
     if name == call.user_name:
-        raise ApiError("Nobody can suspend themselves.")
+        raise ApiError("Nobody can suspend themselves.", field="user_name")
     user = call.db.one(CREDENTIALS_OF, user=name)
     if user:
         keep(call.app.state, call.db, [user, *devices_with_password(call.db, name)])
     call.new_authdata[name] = None
     call.enlist("suspend", name)
     if not user and not call.participants:
-        raise ApiError("There is no such user.")
+        raise ApiError("There is no such user.", code="not_found", field="user_name")
 
 
 @endpoint(**ONE_USER, after_commit=discard_restored)
@@ -114,7 +114,7 @@ def restore(module, call):
             call.db.execute(GIVE_PASSWORD, user_name=row["user_name"], authdata=row["user_authdata"])
     call.enlist("restore", name)
     if not kept and not call.participants:
-        raise ApiError("This user is not suspended.")
+        raise ApiError("This user is not suspended.", field="user_name")
     return {"suspension_id": kept["suspension_id"] if kept else ""}
 
 

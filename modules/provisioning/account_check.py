@@ -19,6 +19,7 @@ def check_ledger(module, repair: bool) -> Iterator[tuple[bool | None, str]]:
     Yield a result (True: good, False: an error, None: a remark) and a sentence. `module` is the module Account.
     `repair`: delete accounts without a user, and let the servers try again what has failed.
     """
+    module.app.db.connect()
     ledger, users, taken_over = module.ledger, set(module.app.db.column(ALL_USERS)), []
     users |= {row["user_name"] for row in module.external_users()}
     for account in ledger.rows():

@@ -19,6 +19,11 @@ class MailAccounts(Model):
     dateCreate = DateTimeField()
     userStatus = IntegerField()
     homeDir = TextField()
+    forward = TextField(null=True)
+    autoReply = TextField(null=True)
+    lastLogin = DateTimeField(null=True)
+    autoReplyStart = DateTimeField(null=True)  # local times of the database, without a zone
+    autoReplyEnd = DateTimeField(null=True)
     quota = IntegerField()
     autoReplyEnabled = IntegerField()
     mboxServer = IntegerField()

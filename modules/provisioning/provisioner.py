@@ -1,25 +1,27 @@
 """Creates the mailboxes, calendars and address books of users at their servers, all servers at the same time."""
 
-import json
 import logging
 import re
 from collections.abc import Callable, Mapping
-from datetime import datetime
 from functools import partial
 from urllib.parse import urlsplit
 
 from mailapi import ApiError, Config, ConfigError, log
 
+from ..state.log_file import local_time, logfmt
 from .account_store import Ledger
 from .account_tables import KINDS
+from .environment_file import read_environment_file
 
 
 def read_mask(config: Config, environ: Mapping[str, str]) -> int:
     """Return which kinds of service account a log-in creates, as a sum: 1 mail, 2 calendar, 4 contacts.
 
-    The environment variable PROVISION has precedence over the setting PROVISION. ConfigError for any other value.
+    The environment variable PROVISION has precedence over `environment_file`, and that over the setting PROVISION.
+    ConfigError for any other value, and for a file that cannot be read.
     """
-    given = str(environ.get("PROVISION", config.PROVISION))
+    in_file = read_environment_file(config.base / config.environment_file) if config.environment_file else {}
+    given = str({**in_file, **environ}.get("PROVISION", config.PROVISION))
     if not re.fullmatch("[0-7]", given):
         raise ConfigError(f"PROVISION must be a whole number from 0 to 7, not {given}.")
     return int(given)
@@ -118,7 +120,7 @@ def log_check(account: dict, outcomes: dict[str, str | None]):
     """
     errors = {f"Error ({kind.upper()})": error for kind, error in sorted(outcomes.items()) if error}
     fields = {
-        "time": datetime.now().astimezone().isoformat(timespec="seconds"),
+        "time": local_time(),
         "level": "warning" if errors else "info",
         "msg": f"checkUserProvisioning: {'PENDING' if errors else 'OK'}",
         "AccountID": account["idAccount"],
@@ -128,15 +130,5 @@ def log_check(account: dict, outcomes: dict[str, str | None]):
         "Name": account["Name"],
         **{f"ServiceAccountID ({kind.upper()})": account[KINDS[kind].column] for kind in sorted(KINDS)},
     }
-    log.log(logging.WARNING if errors else logging.INFO, "%s", logfmt(fields))
-
-
-def logfmt(fields: dict) -> str:
-    """Format fields in logfmt, such as `level=info msg="two words"`. Fields that are None are left out."""
-    return " ".join(f"{quoted(key)}={quoted(value)}" for key, value in fields.items() if value is not None)
-
-
-def quoted(value) -> str:
-    """Return a value for logfmt: as it is if it is a plain word, else in double quotes, escaped as in JSON."""
-    plain = re.fullmatch(r"[A-Za-z0-9._/@^+-]+", str(value))
-    return str(value) if plain else json.dumps(str(value))
+    level = logging.WARNING if errors else logging.INFO
+    log.log(level, "%s", logfmt(fields), extra={"logfmt": fields})

@@ -94,6 +94,7 @@ DOVECOT = """
 base_dir = {folder}/run
 state_dir = {folder}/state
 log_path = {folder}/mail.log
+sendmail_path = {folder}/sendmail
 protocols = imap pop3 lmtp sieve
 listen = 127.0.0.1
 ssl = yes
@@ -140,6 +141,11 @@ service stats {{
   chroot =
 }}
 """
+# Keeps the mails that filter scripts send: the recipients in the first line, then the mail.
+SENDMAIL = """#!/bin/sh
+mail=$(mktemp {sent}/.XXXXXX) || exit 75
+{{ echo "$@"; cat; }} > "$mail" && mv "$mail" "{sent}/$(basename "$mail" | tr -d .)"
+"""
 AS_US = """
 default_internal_user = {user}
 default_internal_group = {group}
@@ -163,6 +169,12 @@ def dovecot(public_folder):
     uid, gid = (65534, 65534) if root else (me.pw_uid, me.pw_gid)
     if root:
         os.chown(home, uid, gid)
+    sent = folder / "sent"
+    sent.mkdir()
+    if root:
+        os.chown(sent, uid, gid)
+    (folder / "sendmail").write_text(SENDMAIL.format(sent=sent))
+    (folder / "sendmail").chmod(0o755)
     (folder / "users").write_text("".join(f"{name}:{{PLAIN}}pw::::::\n" for name in USERS))
     (folder / "masters").write_text("{user}:{{PLAIN}}{password}::::::\n".format(**MASTER_USER))
     make_certificate(folder)

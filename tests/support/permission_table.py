@@ -71,6 +71,11 @@ OWN_MAIL = (MAIL_NOT_FOUND, OK, MAIL_NOT_FOUND, MAIL_NOT_FOUND, MAIL_NOT_FOUND)
 QUEUED_MAIL = (MAIL_NOT_FOUND, OK, OK, MAIL_NOT_FOUND, OK)
 NOT_SUSPENDED = "This user is not suspended."
 NOBODY_SUSPENDED = (NOT_ALLOWED, NOT_ALLOWED, NOT_SUSPENDED, NOT_ALLOWED, NOT_SUSPENDED)
+# Neither a mail server nor a filter service is configured here: who gets to hear that is who may change settings.
+NOWHERE = "Neither a mailserver nor the managesieve service is configured."
+NO_SETTINGS = (NOT_ALLOWED, NOWHERE, NOWHERE, NOT_ALLOWED, NOWHERE)
+NO_SETTINGS_ACTING = (NOT_ALLOWED, NOT_ALLOWED, NOWHERE, NOT_ALLOWED, NOWHERE)
+ACTIVE_BY_ADMIN = (NOT_ALLOWED,) * 4 + (OK,)
 NO_ACCOUNT = (NOT_ALLOWED,) * 4 + ("Account not found.",)
 
 # The fields of requests.
@@ -105,11 +110,11 @@ TABLE = [
     ("users", "get", {"user_name": "USER"}, BOTH, *USER_LISTED),
     ("users", "add", {"user_name": "newUSER", "user_authdata": "pw"}, BOTH, *USER_ADDED),
     ("users", "add", {"user_name": "newUSER", "user_permissions": ["admin"]}, BOTH, *USER_ADDED),
+    ("users", "suspend", {"user_name": "USER"}, BOTH, *ACTING),
+    ("users", "restore", {"user_name": "USER"}, BOTH, *NOBODY_SUSPENDED),
     ("users", "delete", {"user_name": "USER"}, BOTH, *ACTING),
     ("users", "set_password", {"user_name": "USER", "user_authdata": "new"}, BOTH, *ACTING_OR_OWN),
     ("users", "set_password", {"user_name": "USER"}, BOTH, *ACTING_OR_OWN),
-    ("users", "suspend", {"user_name": "USER"}, BOTH, *ACTING),
-    ("users", "restore", {"user_name": "USER"}, BOTH, *NOBODY_SUSPENDED),
     ("users", "device_add", {"user_name": "USER", "device_name": "tablet"}, BOTH, *ACTING_OR_OWN),
     ("users", "device_get", {}, BOTH, *ANYONE),
     ("users", "device_get", {"user_name": "USER"}, BOTH, *ACTING_OR_OWN),
@@ -192,6 +197,10 @@ TABLE = [
     ("accounts", "get", {"user_name": "USER"}, BOTH, *ACTING_OR_OWN),
     ("accounts", "provision", {"user_name": "USER"}, BOTH, *ONLY_ADMIN),
     ("accounts", "update", {"user_name": "nologin", "Active": 1}, BOTH, *NO_ACCOUNT),
+    ("accounts", "update", {"user_name": "USER", "forward": "a@b.org"}, BOTH, *NO_SETTINGS),
+    ("accounts", "update", {"user_name": "USER", "quota": 1}, BOTH, *NO_SETTINGS_ACTING),
+    ("accounts", "update", {"user_name": "USER", "userStatus": 1}, BOTH, *NO_SETTINGS_ACTING),
+    ("accounts", "update", {"user_name": "USER", "Active": 1}, BOTH, *ACTIVE_BY_ADMIN),
     ("accounts", "delete", {"user_name": "nologin"}, BOTH, *NO_ACCOUNT),
     # No service is configured here: who gets to hear that is who may ask; test_services_*.py have services.
     ("services", "get", {}, BOTH, *ONLY_ADMIN),

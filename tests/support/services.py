@@ -37,10 +37,20 @@ def imap_messages(dovecot, user, folder="INBOX"):
     return found
 
 
-def deliver_by_lmtp(dovecot, user, subject):
-    """Bring a mail to a user by LMTP, which filters it."""
+def deliver_by_lmtp(dovecot, user, subject, *header):
+    """Bring a mail to a user by LMTP, which filters it; further arguments are lines of its header."""
+    lines = [f"Subject: {subject}", "From: a@from.example", *header, "", "text", ""]
     with smtplib.LMTP("127.0.0.1", dovecot.ports["lmtp"]) as lmtp:
-        lmtp.sendmail("a@from.example", [user], f"Subject: {subject}\r\nFrom: a@from.example\r\n\r\ntext\r\n")
+        lmtp.sendmail("a@from.example", [user], "\r\n".join(lines))
+
+
+def sent_by_filters(dovecot) -> list[str]:
+    """Return the mails that filter scripts have sent, each with its recipients in the first line; forget them."""
+    found = [path for path in sorted((dovecot.folder / "sent").iterdir()) if path.name[0] != "."]
+    mails = [path.read_text() for path in found]
+    for path in found:
+        path.unlink()
+    return mails
 
 
 @pytest.fixture(scope="module")

@@ -1,0 +1,149 @@
+"""The block of mailapi in a user's Sieve script (RFC 5228): an automatic reply, and copies to another address.
+
+The block begins and ends with a comment, and has the settings themselves in a third one. It stands behind the script's
+own `require` commands, since none may follow a command of another kind. All other lines of the script stay as they are.
+"""
+
+import json
+import re
+from datetime import UTC, datetime
+
+from mailapi import ApiError
+
+BEGIN = "# mailapi settings: accounts/?update writes the lines from here to the end mark."
+END = "# mailapi settings end"
+TOKEN = re.compile(
+    r"""
+    (?P<blank>[ \t\r\n]+)
+  | (?P<comment>\#[^\n]*\n?|/\*.*?\*/)
+  | (?P<string>"(?>(?:[^"\\]|\\.)*)")
+  | (?P<word>[A-Za-z_]+)
+  | (?P<sign>.)
+""",
+    re.VERBOSE | re.DOTALL,
+)
+REST_OF_LINE = re.compile(r"[ \t]*(?:#[^\n]*)?(?:\r?\n|\Z)")
+IN_REQUIRE = ("blank", "comment", "string")
+
+
+def split(script: str) -> tuple[str, dict, str]:
+    """Return the text before mailapi's block, the settings in the block, and the text after it.
+
+    Without a block the settings are {}, and the first text ends where a block belongs. ApiError: the block has no end,
+    or its settings cannot be read.
+    """
+    position = end_of_requires = 0
+    while match := TOKEN.match(script, position):
+        kind, text = match.lastgroup, match[0]
+        if kind == "comment" and text.strip() == BEGIN:
+            return split_at_block(script, position)
+        if kind == "word" and text.lower() == "require":
+            position = end_of_require(script, match.end())
+            if not position:
+                break
+            end_of_requires = position
+        elif kind in ("blank", "comment"):
+            position = match.end()
+        else:
+            break
+    return script[:end_of_requires], {}, script[end_of_requires:]
+
+
+def end_of_require(script: str, position: int) -> int:
+    """Return where a `require` command ends, with the rest of its line; 0 if it cannot be read."""
+    while match := TOKEN.match(script, position):
+        position = match.end()
+        if match[0] == ";":
+            line = REST_OF_LINE.match(script, position)
+            return line.end() if line else position
+        if match.lastgroup not in IN_REQUIRE and match[0] not in "[],":
+            return 0
+    return 0
+
+
+def split_at_block(script: str, position: int) -> tuple[str, dict, str]:
+    """Split a script at the block that begins at this position, as split() does."""
+    end = end_of_block(script, position)
+    lines = script[position:end].split("\n")
+    try:
+        settings = json.loads(lines[1].removeprefix("# "))
+    except (IndexError, ValueError, RecursionError):
+        settings = None
+    if not end or not are_settings(settings):
+        raise ApiError("The lines of mailapi in the filter script cannot be read: delete them from it.")
+    return script[:position], settings, script[end:]
+
+
+def end_of_block(script: str, position: int) -> int:
+    """Return where the line of the end mark ends; 0 without one. Inside of a string it is no mark."""
+    while match := TOKEN.match(script, position):
+        position = match.end()
+        if match.lastgroup == "comment" and match[0].strip() == END:
+            return position
+    return 0
+
+
+def are_settings(value) -> bool:
+    """Return whether a value from a script, which its user may have changed, has only settings of the right types."""
+    kinds = {
+        "forward": (str, type(None)),
+        "autoReply": (str, type(None)),
+        "autoReplyEnabled": (int,),
+        "autoReplyStart": (int, type(None)),
+        "autoReplyEnd": (int, type(None)),
+    }
+    return isinstance(value, dict) and all(
+        name in kinds
+        and isinstance(entry, kinds[name])
+        and (not isinstance(entry, int) or 0 <= entry < 2**31)
+        for name, entry in value.items()
+    )
+
+
+def joined(before: str, settings: dict, after: str, addresses: list[str]) -> str:
+    """Return a script with mailapi's block for these settings, or without it if there are none to keep.
+
+    `settings` have forward, autoReply, autoReplyEnabled, and autoReplyStart and autoReplyEnd in seconds since 1970.
+    `addresses` are the user's: mail to other addresses gets no automatic reply.
+    """
+    if not settings.get("forward") and not settings.get("autoReply"):
+        return before + after
+    separator = "" if not before or before.endswith("\n") else "\r\n"
+    lines = [BEGIN, f"# {json.dumps(settings)}", *commands(settings, addresses), END, ""]
+    return before + separator + "\r\n".join(lines) + after
+
+
+def commands(settings: dict, addresses: list[str]) -> list[str]:
+    """Return the Sieve commands for the settings; none if the automatic reply is off and nothing is forwarded."""
+    forward, replies = settings.get("forward"), settings.get("autoReply") and settings.get("autoReplyEnabled")
+    tests = date_tests(settings) if replies else []
+    extensions = (
+        (["copy"] if forward else [])
+        + (["vacation"] if replies else [])
+        + (["date", "relational"] if tests else [])
+    )
+    lines = [f"require [{listed(extensions)}];"] if extensions else []
+    if replies:
+        known = f" :addresses [{listed(addresses)}]" if addresses else ""
+        vacation = f"vacation :days 1{known} {quoted(settings['autoReply'])};"
+        lines += [f"if allof ({', '.join(tests)}) {{ {vacation} }}"] if tests else [vacation]
+    return lines + ([f"redirect :copy {quoted(forward)};"] if forward else [])
+
+
+def date_tests(settings: dict) -> list[str]:
+    """Return the Sieve tests (RFC 5260) that it is not before the start of the automatic reply, and before its end."""
+    tests = []
+    for name, comparison in (("autoReplyStart", "ge"), ("autoReplyEnd", "lt")):
+        if settings.get(name) is not None:
+            moment = datetime.fromtimestamp(settings[name], UTC).strftime("%Y-%m-%dT%H:%M:%S")
+            tests.append(f'currentdate :zone "+0000" :value "{comparison}" "iso8601" "{moment}"')
+    return tests or []
+
+
+def listed(texts: list[str]) -> str:
+    return ", ".join(map(quoted, texts))
+
+
+def quoted(text: str) -> str:
+    r"""Return a text as a quoted string of Sieve, in which only `\` and `"` are special (RFC 5228 section 2.4.2)."""
+    return '"' + re.sub(r'(["\\])', r"\\\1", text) + '"'

@@ -1,0 +1,152 @@
+"""Part of `mailapi import-config`: the config.py for an atmail-like suite's api.conf, a file of environment variables.
+
+Such files name things in several ways. So the words of a key decide: IMAP_HOST, IMAP_PORT and ATMAIL_IMAP_URL are about
+the service imap, APISERVER_DB_HOST and API_DATABASE_PASSWORD about the database `apiserver`.
+"""
+
+import re
+import urllib.parse
+from pathlib import Path
+
+from mailapi import ConfigError
+
+from ..provisioning.environment_file import parse
+
+# A word of a key → the kind of service, and the scheme of its URL.
+SERVICES = {
+    "SMTP": ("smtp", "smtp"),
+    "IMAP": ("imap", "imap"),
+    "POP": ("pop", "pop3"),
+    "POP3": ("pop", "pop3"),
+    "DAV": ("dav", "http"),
+    "CALDAV": ("dav", "http"),
+    "CARDDAV": ("dav", "http"),
+    "SPAMD": ("antispam", "spamd"),
+    "ANTISPAM": ("antispam", "spamd"),
+    "CLAMD": ("antivirus", "clamd"),
+    "ANTIVIRUS": ("antivirus", "clamd"),
+    "SIEVE": ("managesieve", "sieve"),
+    "MANAGESIEVE": ("managesieve", "sieve"),
+}
+DATABASES = {"API": "apiserver", "APISERVER": "apiserver", "MAIL": "mailserver", "MAILSERVER": "mailserver"}
+DATABASE_WORDS = {"DB", "DATABASE", "MYSQL", "MARIADB", "DSN", "SQL"}
+PARTS = {  # the last word of a key → the part of a URL
+    "URL": "url",
+    "DSN": "url",
+    "URI": "url",
+    "HOST": "host",
+    "HOSTNAME": "host",
+    "SERVER": "host",
+    "ADDR": "host",
+    "ADDRESS": "host",
+    "PORT": "port",
+    "USER": "user",
+    "USERNAME": "user",
+    "PASS": "password",
+    "PASSWORD": "password",
+    "NAME": "name",
+    "DATABASE": "name",
+    "DB": "name",
+    "DBNAME": "name",
+}
+HOST = re.compile(r"(?:[A-Za-z0-9.-]+|\[[0-9A-Fa-f:]+\])(?::[0-9]{1,5})?")
+
+
+def config_py(source: str, path: Path, files: dict[str, str]) -> str:
+    """Return the text of a config.py for a file of environment variables. `files` maps module classes to their files.
+
+    ConfigError: PROVISION is not from 0 to 7.
+    """
+    values, strange = parse(source)
+    provision = values.pop("PROVISION", ("7", 0))[0]
+    if not re.fullmatch("[0-7]", provision):
+        raise ConfigError(f"{path}: PROVISION must be a whole number from 0 to 7.")
+    databases, services, others = sorted_out({key: value for key, (value, _) in values.items()})
+    names = ["User", "Account", *(["Service"] if services else [])]
+    lines = [f"# From {str(path)!r}.", "", "# The master database; the file that was read does not name it."]
+    lines += ['dbpath = "data/master.db3"', "", "modulelist = {"]
+    lines += [f'    "{name}": "{files[name]}",' for name in names] + ["}", ""]
+    lines += [
+        "# environment_file can name that file instead, so that it stays in use.",
+        f"PROVISION = {provision}",
+    ]
+    lines += [f"{key} = {url!r}" for key, url in databases.items()]
+    lines += ["services = {", *(f'    "{kind}": {url!r},' for kind, url in services.items()), "}"] * bool(
+        services
+    )
+    left_out = [(values[key][1], key) for key in others] + [(number, "no KEY=VALUE") for number in strange]
+    lines += [""] * bool(left_out)
+    lines += [f"# Line {line}: {text} was not understood and is left out." for line, text in sorted(left_out)]
+    return "\n".join([*lines, ""])
+
+
+def sorted_out(values: dict[str, str]) -> tuple[dict[str, str], dict[str, str], list[str]]:
+    """Return the URLs of databases and of services by their names in config.py, and the keys that name neither."""
+    parts: dict[tuple[str, str], dict[str, str]] = {}
+    keys: dict[tuple[str, str], list[str]] = {}
+    others = []
+    for key, value in values.items():
+        target, part = target_of(key.upper().replace(".", "_").replace("-", "_").split("_"))
+        if target is None or not value:
+            others.append(key)
+            continue
+        parts.setdefault(target, {}).setdefault(part, value)
+        keys.setdefault(target, []).append(key)
+    found: dict[str, dict[str, str]] = {"database": {}, "service": {}}
+    for (what, name), given in parts.items():
+        url = database_url(given, name) if what == "database" else service_url(given, name)
+        if url:
+            found[what][name.partition(" ")[0]] = url
+        else:
+            others += keys[what, name]
+    return found["database"], found["service"], others
+
+
+def target_of(words: list[str]) -> tuple[tuple[str, str] | None, str]:
+    """Return what the words of a key are about, ("database", name) or ("service", "kind scheme"), and of what part."""
+    part = PARTS.get(words[-1], "url")
+    database = next((DATABASES[word] for word in words if word in DATABASES), None)
+    if database and (DATABASE_WORDS.intersection(words) or words[-1] in PARTS):
+        return ("database", database), "url" if words[-1] in DATABASE_WORDS and len(words) == 2 else part
+    service = next((SERVICES[word] for word in words if word in SERVICES), None)
+    if service and part in ("url", "host", "port") and (words[-1] in PARTS or words[-1] in SERVICES):
+        return ("service", " ".join(service)), part
+    return None, ""
+
+
+def database_url(given: dict[str, str], name: str) -> str | None:
+    """Return the mysql:// URL of a database from its parts, or from a URL or a DSN of Go; None if it is neither."""
+    if "url" in given:
+        if given["url"].startswith("mysql://"):
+            return given["url"]
+        given = go_dsn(given["url"])
+    if "user" not in given or not HOST.fullmatch(given.get("host") or "127.0.0.1"):
+        return None
+    credentials = ":".join(urllib.parse.quote(given.get(part, ""), safe="") for part in ("user", "password"))
+    return f"mysql://{credentials}@{host_and_port(given, '127.0.0.1')}/{given.get('name', name)}"
+
+
+def go_dsn(text: str) -> dict[str, str]:
+    """Return the parts of USER:PASSWORD@tcp(HOST:PORT)/DATABASE?…, which Go's driver for MySQL takes; {} for others."""
+    credentials, at, place = text.rpartition("@")
+    user, _, password = credentials.partition(":")
+    host, slash, name = place.partition("/")
+    parts = {"user": user, "password": password, "name": name.partition("?")[0]}
+    return parts | {"host": host.removeprefix("tcp").strip("()")} if at and slash else {}
+
+
+def service_url(given: dict[str, str], kind: str) -> str | None:
+    """Return the URL of a service from its parts; None without a host. `kind` is "kind scheme"."""
+    url = given.get("url", "")
+    if "://" in url:
+        return None if "@" in url else url
+    given = {"host": url} | given if url else given
+    if not HOST.fullmatch(given.get("host", "")):
+        return None
+    return f"{kind.partition(' ')[2]}://{host_and_port(given, '')}"
+
+
+def host_and_port(given: dict[str, str], default: str) -> str:
+    """Return HOST, or HOST:PORT if a port is given and the host has none."""
+    host, port = given.get("host") or default, given.get("port", "")
+    return f"{host}:{port}" if port.isdigit() and not re.search(r":[0-9]+$", host) else host

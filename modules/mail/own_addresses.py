@@ -1,0 +1,20 @@
+"""The addresses whose mail is stored for a user."""
+
+from ..directory.address_tables import address_table
+from ..directory.new_users import EXPRESSIONS_STORING_TO, ONE_ADDRESS
+from .routing_rules import matching_rows
+
+MOST_ADDRESSES = 50
+
+
+def stores_to(call, address: str, user_name: str) -> bool:
+    """Return whether mail to an address is stored for a user: the first row of `addresses` that matches decides."""
+    rows = matching_rows(call, address)
+    return bool(rows) and address_table(call).user_of(rows[0]) == user_name
+
+
+def addresses_of(call, user_name: str) -> list[str]:
+    """Return the user's addresses, at most MOST_ADDRESSES, without patterns such as `%@corp.org`."""
+    expressions = call.db.column(EXPRESSIONS_STORING_TO[call.generation.number], user=user_name)
+    own = [user_name, *sorted(map(str, expressions))]
+    return [each for each in own if ONE_ADDRESS.fullmatch(each)][:MOST_ADDRESSES]

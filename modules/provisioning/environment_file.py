@@ -1,0 +1,52 @@
+"""Files of environment variables, such as an atmail-like suite's /etc/atmail/api/api.conf: lines of KEY=VALUE."""
+
+import re
+from pathlib import Path
+
+from mailapi import ConfigError
+
+KEY = re.compile(r"[A-Za-z_][A-Za-z0-9_.-]*")
+QUOTED = re.compile(r"""(?:'([^']*)'|"((?>(?:[^"\\]|\\.)*))")[ \t]*(?:[#;].*)?""")
+COMMENT_MARKS = ("#", ";")
+
+
+def read_text(path: Path) -> str:
+    """Return the text of a file. ConfigError: it cannot be read."""
+    try:
+        return path.read_text(encoding="utf-8-sig")
+    except (OSError, UnicodeDecodeError) as error:
+        raise ConfigError(f"{path} cannot be read: {error}.") from error
+
+
+def read_environment_file(path: Path) -> dict[str, str]:
+    """Return the values in a file by key. ConfigError: it cannot be read."""
+    return {key: value for key, (value, _) in parse(read_text(path))[0].items()}
+
+
+def parse(text: str) -> tuple[dict[str, tuple[str, int]], list[int]]:
+    """Return the values in a text with their lines, by key, and the lines that are not of the form KEY=VALUE.
+
+    The last value of a key counts. Values may be in quotes, with backslashes in double ones. No variable in a value is
+    replaced. A comment is a line that begins with # or ;, or the rest of a line after a space and #.
+    """
+    values: dict[str, tuple[str, int]] = {}
+    strange = []
+    for number, line in enumerate(text.splitlines(), 1):
+        line = line.strip()
+        key, equals, text = line.partition("=")
+        key, value = key.strip().removeprefix("export ").strip(), read_value(text.strip())
+        if equals and value is not None and KEY.fullmatch(key):
+            values[key] = value, number
+        elif line and not line.startswith(COMMENT_MARKS):
+            strange.append(number)
+    return values, strange
+
+
+def read_value(text: str) -> str | None:
+    """Return the value that the text after the equals sign stands for; None if a quote in it is not closed."""
+    if text[:1] in ("'", '"'):
+        match = QUOTED.fullmatch(text)
+        if not match:
+            return None
+        return match[1] if match[1] is not None else re.sub(r"\\(.)", r"\1", match[2])
+    return re.split(r"(?:^|[ \t])#", text, maxsplit=1)[0].rstrip()

@@ -1,0 +1,85 @@
+"""Settings of users without a mail server's database: their forward and automatic reply, as a part of a Sieve script."""
+
+from datetime import datetime
+
+from mailapi import ApiError
+
+from ..clients.managesieve import Conversation, ManageSieve
+from ..clients.sieve_script import joined, split
+from .account_settings import OF_ADMINISTRATION, merged
+
+OWN_SCRIPT = "mailapi"  # the script of a user who has no active one
+UNSET = {
+    "forward": None,
+    "autoReply": None,
+    "autoReplyEnabled": 0,
+    "autoReplyStart": None,
+    "autoReplyEnd": None,
+}
+TIMES = ("autoReplyStart", "autoReplyEnd")
+
+
+class SieveSettings:
+    """The settings in the active filter scripts of users. Times are stored in seconds since 1970."""
+
+    def __init__(self, client: ManageSieve):
+        self.client = client
+
+    def of(self, user_name: str, password: str | None) -> dict:
+        """Return the settings of a user. Their times are local ones of this machine.
+
+        `password` is the user's, or None if it is unknown and the service has master credentials.
+        """
+        with self.client.session(user_name, password) as sieve:
+            name, scripts = active_script(sieve)
+            _, settings, _ = split(read_script(sieve, name)) if name in scripts else ("", {}, "")
+        settings = UNSET | {name: value for name, value in settings.items() if name in UNSET}
+        return settings | {name: local_time(settings[name]) for name in TIMES}
+
+    def update(self, user_name: str, password: str | None, changes: dict, addresses: list[str]):
+        """Change settings of a user in the active script, or in a new one. ApiError: the server refuses the script.
+
+        `addresses` are the user's own: an automatic reply answers mail to them.
+        """
+        if any(name in changes for name in OF_ADMINISTRATION):
+            raise ApiError("Only a mailserver has quota and userStatus.")
+        stored = {name: seconds(value) if name in TIMES else value for name, value in changes.items()}
+        with self.client.session(user_name, password) as sieve:
+            active, scripts = active_script(sieve)
+            name = active or OWN_SCRIPT
+            before, settings, after = split(read_script(sieve, name)) if name in scripts else ("", {}, "")
+            script = joined(before, merged(UNSET | settings, stored), after, addresses)
+            if name == OWN_SCRIPT and not script.strip():
+                discard_script(sieve, name, scripts)
+            else:
+                sieve.command("PUTSCRIPT", name, script)
+                if not active:
+                    sieve.command("SETACTIVE", name)
+
+
+def active_script(sieve: Conversation) -> tuple[str, list[str]]:
+    """Return the name of a user's active script, "" if there is none, and the names of all scripts."""
+    lines = [line for line in sieve.command("LISTSCRIPTS")[0] if line]
+    active = [line[0] for line in lines if line[1:] == ["ACTIVE"]]
+    return active[0] if active else "", [line[0] for line in lines]
+
+
+def read_script(sieve: Conversation, name: str) -> str:
+    return sieve.command("GETSCRIPT", name)[0][0][0]
+
+
+def discard_script(sieve: Conversation, name: str, scripts: list[str]):
+    """Delete a script that has nothing left in it, if it is stored."""
+    if name in scripts:
+        sieve.command("SETACTIVE", "")
+        sieve.command("DELETESCRIPT", name)
+
+
+def seconds(value: datetime | None) -> int | None:
+    """Return a time in seconds since 1970; without a zone it is a local time of this machine."""
+    return None if value is None else int(value.timestamp())
+
+
+def local_time(value: int | None) -> str | None:
+    """Return seconds since 1970 as a local time of this machine, such as "2026-08-01 09:00:00"."""
+    return None if value is None else str(datetime.fromtimestamp(value))

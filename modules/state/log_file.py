@@ -1,0 +1,113 @@
+"""The file that `log_file` in config.py names: each event is a line in logfmt, such as `time=… level=info msg="…"`."""
+
+import contextlib
+import io
+import json
+import logging
+import logging.handlers
+import os
+import re
+import sys
+from datetime import datetime
+from pathlib import Path
+
+from mailapi import Config
+
+from .owners import chown_like
+
+PLAIN = re.compile(r"[A-Za-z0-9._/@^+-]+")
+
+
+def logfmt(fields: dict) -> str:
+    """Return fields in logfmt, such as `level=info msg="two words"`. Fields whose value is None are left out."""
+    return " ".join(f"{quoted(key)}={quoted(value)}" for key, value in fields.items() if value is not None)
+
+
+def quoted(value) -> str:
+    """Return a value for logfmt: in double quotes, with JSON's escapes, unless it is a plain word."""
+    text = str(value)
+    return text if PLAIN.fullmatch(text) else json.dumps(text)
+
+
+def local_time(seconds: float | None = None) -> str:
+    """Return a time, by default the current one, in ISO 8601 with the zone of this machine."""
+    moment = datetime.now() if seconds is None else datetime.fromtimestamp(seconds)
+    return moment.astimezone().isoformat(timespec="seconds")
+
+
+class LogfmtFormatter(logging.Formatter):
+    """Formats a record of the log as one line of logfmt.
+
+    A record with the attribute `logfmt` (`extra={"logfmt": fields}`) has these fields in the place of its message.
+    """
+
+    def format(self, record: logging.LogRecord) -> str:
+        fields: dict = {"time": local_time(record.created), "level": record.levelname.lower()}
+        own = getattr(record, "logfmt", None)
+        fields |= {"msg": record.getMessage()} if own is None else own
+        if record.name != "mailapi":
+            fields["logger"] = record.name
+        if record.exc_info:
+            fields["error"] = self.formatException(record.exc_info)
+        return logfmt(fields)
+
+
+class LogFile(logging.handlers.WatchedFileHandler):
+    """A file of the log. It is opened anew after another program has renamed it, and by `reopen`.
+
+    Several processes may write to it: a line is written at once. Lines that cannot be written go to standard error.
+    """
+
+    def __init__(self, path: str):
+        super().__init__(path, encoding="utf-8", delay=True)
+        self.setFormatter(LogfmtFormatter())
+        self.is_obsolete = False
+
+    def _open(self):
+        handle = os.open(self.baseFilename, os.O_WRONLY | os.O_APPEND | os.O_CREAT | os.O_CLOEXEC, 0o640)
+        if os.fstat(handle).st_size == 0:  # root may have created it
+            chown_like(handle, Path(self.baseFilename).parent)
+        # Unbuffered: each line is one call of write(2), so that lines of several processes do not mix.
+        return io.TextIOWrapper(io.FileIO(handle, "a"), encoding="utf-8", write_through=True)  # type: ignore[type-var]
+
+    def reopen(self):
+        """Open the file anew before the next line. Signal handlers may call this: it waits for nothing."""
+        self.is_obsolete = True
+
+    def emit(self, record: logging.LogRecord):
+        if self.is_obsolete and self.stream:
+            self.is_obsolete = False
+            self.stream.close()
+            self.stream = None  # type: ignore[assignment]
+        try:
+            super().emit(record)
+        except OSError:  # it cannot be opened
+            self.handleError(record)
+
+    def handleError(self, record: logging.LogRecord):
+        with contextlib.suppress(Exception):
+            print(self.format(record), file=sys.stderr, flush=True)
+
+    def check(self):
+        """Open the file. Raise OSError if that is not possible."""
+        if self.stream is None:
+            self.stream = self._open()
+            self._statstream()
+
+
+def install(config: Config) -> LogFile | None:
+    """Have the loggers of mailapi write to the file that the config names, in place of the other handlers.
+
+    Return its handler, or None if the config names no file. Loggers belong to the process: where two applications in
+    one process have two files, each file gets the lines of both.
+    """
+    if not config.log_file:
+        return None
+    path, logger = str(config.base / config.log_file), logging.getLogger("mailapi")
+    for handler in logger.handlers:
+        if isinstance(handler, LogFile) and handler.baseFilename == os.path.abspath(path):
+            return handler
+    logger.addHandler(handler := LogFile(path))
+    logger.setLevel(logging.INFO)
+    logger.propagate = False
+    return handler
