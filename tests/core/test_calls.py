@@ -12,14 +12,17 @@ AUTH = json.dumps({"auth": {"user_name": "root", "password": "pw"}}).encode()
 
 
 def calls_of(app, url: str, body: bytes, cookie: str = "") -> int:
-    """Return the Python functions that one request calls, once everything is prepared."""
-    counted = [0]
+    """Return the Python functions that one request calls, once everything is prepared.
+
+    The least of several requests counts: during one, finalizers of earlier tests may run.
+    """
+    counted, found = [0], []
 
     def count(frame, event, argument):
         counted[0] += event == "call"
 
     path, _, query = url.partition("?")
-    for _ in range(3):
+    for _ in range(5):
         environ = {
             "REQUEST_METHOD": "POST",
             "PATH_INFO": "/" + path,
@@ -37,8 +40,9 @@ def calls_of(app, url: str, body: bytes, cookie: str = "") -> int:
             answer = app(environ, lambda status, headers, exc_info=None: answers.append(status))
         finally:
             sys.setprofile(None)
+        found.append(counted[0])
         assert answers == ["200 OK"] and json.loads(b"".join(answer))["login"] is True
-    return counted[0] - 1  # start_response is the server's
+    return min(found) - 1  # start_response is the server's
 
 
 @pytest.mark.sqlite
