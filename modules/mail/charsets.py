@@ -147,7 +147,7 @@ def decode(raw: bytes, label: str | None, other: str | None = None, guess: bool 
     if not guess:
         return raw.decode("utf-8", "replace")
     codec = codec_of(other)
-    if codec and codec != "utf_8" and fits(text := decode_bytes(raw, codec), raw, codec):
+    if codec and not codec.startswith("utf_") and fits(text := decode_bytes(raw, codec), raw, codec):
         return text
     text = raw.decode("utf-8", "replace")
     return text if fits(text, raw, "utf_8") else decode_bytes(raw, "cp1252")

@@ -11,7 +11,7 @@ from .styles import colour, filter_style
 
 # Comments are matched, too, so that no sheet is found in one. What does not end goes on to the end.
 SHEET = re.compile(r"(?is)<!--.*?(?:--!?>|\Z)|<style((?:\s[^<>]*)?)>(.*?)(?:</style(?=[\s/>])[^<>]*>?|\Z)")
-BODY = re.compile(r"(?is)<body(\s[^<>]*)>")
+BODY = re.compile(r"(?is)<body(\s[^<>]*)>")  # whose attributes the frame has
 LINK_COLOUR = re.compile(r"#?[0-9a-z]{3,25}")
 MAX_CLASSES = 20  # of an element
 # Keeps all that a mail shows inside of its frame: no style of the mail can reach this element.
@@ -37,8 +37,9 @@ class Frame:
         self.scope = PREFIX + "frame-" + hashlib.sha256(source.encode("utf-8", "replace")).hexdigest()[:8]
         self.sheets: list[str] = []
         self.complete = True
-        self.source = SHEET.sub(self.take_sheet, source)
-        body = BODY.search(self.source)
+        source = SHEET.sub(self.take_sheet, source)
+        body = BODY.search(source)
+        self.source = BODY.sub("<div>", source, count=1)
         self.body = Token("start", "body", body[1] if body else "")
         self.sheet = self.scoped()
 

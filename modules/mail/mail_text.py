@@ -30,7 +30,7 @@ def mail_text(message: ReceivedMessage) -> str:
 
     What cannot be shown as text, such as an encrypted message, is named in a line. "" if there is nothing to read.
     """
-    return "\n\n".join(texts(message)).lstrip("\ufeff")
+    return "\n\n".join(texts(message))
 
 
 def texts(part: ReceivedMessage, depth: int = 0) -> Iterator[str]:

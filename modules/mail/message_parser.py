@@ -5,10 +5,11 @@ from email.feedparser import BufferedSubFile, BytesFeedParser  # type: ignore[at
 from email.message import Message
 from email.parser import BytesHeaderParser
 from email.policy import Compat32
+from itertools import islice
 
 from mailapi import readable
 
-from .charsets import decode
+from .charsets import codec_of, decode
 from .content_fields import ContentField
 from .header_block import header_size, is_complete, mended_header
 from .header_text import raw_header
@@ -19,13 +20,14 @@ MAX_BOUNDARY = 8192  # characters
 CHARSET = re.compile(rb"charset=[\"' ]?([\w.:+-]{1,60})", re.IGNORECASE)
 META = re.compile(rb"<meta[\s/][^<>]*?charset\s*=[\s\"']*([\w.:+-]{1,60})", re.IGNORECASE)
 META_BYTES = 4096  # bytes of HTML in which its charset is looked for
+MOST_CHARSETS = 100  # of a mail that are looked at
 CHARSET_BYTES = 65536  # bytes of a mail in which its charset is looked for
 
 
 class ReceivedMessage(Message):
     """A mail or a part of it, whose content fields are read as ContentField does."""
 
-    charset: str | None = None  # of the mail's text, if there are bytes beyond ASCII in its header
+    charset: str | None = None  # of the mail's text, if there are bytes beyond ASCII in the mail
 
     def content_field(self, name: str) -> ContentField:
         """Return the value and the parameters of a header field. `name` is in lower case."""
@@ -62,8 +64,8 @@ class ReceivedMessage(Message):
         """Return the text, decoded by its charset, or without one that fits by the one in the HTML, or by a guess."""
         raw = self.content()
         in_html = META.search(raw, 0, META_BYTES) if self.get_content_type() == "text/html" else None
-        other = in_html[1].decode("ascii") if in_html else None
-        return decode(raw, self.get_content_charset(), other if other != "utf-16" else None)
+        other = in_html[1].decode("ascii") if in_html else self.charset
+        return decode(raw, self.get_content_charset(), other).removeprefix("\ufeff")
 
     def text(self) -> str:
         """Return the text as mail_body has it: bytes without a charset that fits are UTF-8 (docs/wire.md F16)."""
@@ -113,19 +115,29 @@ def parse_message(raw: bytes, kind: type[ReceivedMessage] = ReceivedMessage) -> 
         message: Message = parser.close()
     except Exception:  # the library raises many types on malformed mail
         message = BytesHeaderParser(kind, policy=POLICY).parsebytes(header + raw[size:])
-    return with_charset(message, raw, header)
+    return with_charset(message, raw)
 
 
 def parse_headers(raw: bytes) -> ReceivedMessage:
     """Parse the header of a mail. `raw` is the mail or its beginning."""
     size = header_size(raw)
     header = mended_header(raw[:size], is_complete(raw, size))
-    return with_charset(BytesHeaderParser(ReceivedMessage, policy=POLICY).parsebytes(header), raw, header)
+    return with_charset(BytesHeaderParser(ReceivedMessage, policy=POLICY).parsebytes(header), raw)
 
 
-def with_charset(message: Message, raw: bytes, header: bytes) -> ReceivedMessage:
-    """Set the charset of a message whose header has bytes beyond ASCII, and return the message."""
+def with_charset(message: Message, raw: bytes) -> ReceivedMessage:
+    """Tell a message that has bytes beyond ASCII, and its parts, the charset that they are probably in; return it."""
     assert isinstance(message, ReceivedMessage)
-    if not header.isascii() and (match := CHARSET.search(raw, 0, CHARSET_BYTES)):
-        message.charset = match[1].decode("ascii")
+    if not raw.isascii() and (charset := charset_in(raw)):
+        for part in message.walk():
+            part.charset = charset
+            part.__dict__.pop("_content_fields", None)
     return message
+
+
+def charset_in(raw: bytes) -> str | None:
+    """Return the first charset that a mail names and that says more than ASCII, UTF-8 or Latin-1; None without one."""
+    labels = (
+        match[1].decode("ascii") for match in islice(CHARSET.finditer(raw, 0, CHARSET_BYTES), MOST_CHARSETS)
+    )
+    return next((label for label in labels if codec_of(label) not in (None, "utf_8", "cp1252")), None)

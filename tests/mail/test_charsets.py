@@ -187,6 +187,16 @@ def test_a_raw_header_is_in_utf8_or_in_the_charset_of_the_text(site):
     assert read(site, b"Subject: gr\xfcn\r\n\r\nx")["mail_subject"] == "grün"
 
 
+def test_a_raw_name_of_a_file_is_in_the_charset_of_the_text(site):
+    text = part_of_type(b"text/plain; charset=koi8-r", "мир".encode("koi8-r"))
+    for field in (b"Content-Disposition: attachment; filename=", b"Content-Type: image/png; name="):
+        file = field + b'"' + "Привет.png".encode("koi8-r") + b'"\r\n\r\nx'
+        mail_id = deliver(site, data=multipart(text, file))
+        assert (
+            site("mailbox/?parts", user="bob", mail_id=mail_id)["mail_parts"][1]["filename"] == "Привет.png"
+        )
+
+
 @pytest.mark.parametrize("label", CHARACTERS)
 def test_a_text_in_each_charset(site, label):
     raw, text = CHARACTERS[label]

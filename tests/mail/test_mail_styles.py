@@ -101,6 +101,11 @@ def test_colours_of_the_body_are_kept(source, style):
     assert (found[1] if found else None) == style
 
 
+def test_the_body_is_not_there_twice():
+    shown = safe('<body style="padding:9px" class=x id=y><p>x</p></body>').html
+    assert shown.count("padding:9px") == shown.count("mail-x") == shown.count("mail-y") == 1
+
+
 def test_colours_of_links_and_the_names_of_the_body_are_kept():
     shown = safe('<body link="#ff0000" class="dark" id=top><a href=https://x.org>x</a>').html
     assert re.search(r"\.mail-frame-[0-9a-f]{8} a\{color:#ff0000\}", shown)

@@ -17,6 +17,7 @@ from mailapi_modules.mail import (
     flowed,
     header_block,
     header_text,
+    html_frame,
     html_text,
     html_tokens,
     imap_answers,
@@ -29,6 +30,9 @@ from mailapi_modules.mail import (
     outgoing,
     ready_message,
     search,
+    selectors,
+    style_sheets,
+    styles,
     threads,
     transfer_encodings,
 )
@@ -79,11 +83,15 @@ def ready(head: str) -> object:
 CONFIG = mailapi.checked_config({"dbpath": "unused", "modulelist": {}}, Path("/"))
 RECEIVED = [content_fields, header_block, header_text, japanese, message_parser, transfer_encodings]
 SHOWN = [address_fields, flowed, html_text, html_tokens, mail_text]
+STYLED = [html_frame, html_tokens, selectors, style_sheets, styles]
 READERS = {
     "an address list": ([addresses], lambda text: list(map(str, addresses.parse_address_list(text)))),
     "a folded field": ([addresses], lambda text: addresses.fold_field("To", text)),
     "a mail": ([*RECEIVED, *SHOWN, messages, threads, search], mail),
     "HTML of a mail": (SHOWN, html_text.html_text),
+    "style of an element": (STYLED, styles.filter_style),
+    "a sheet of styles": (STYLED, lambda text: style_sheets.scoped_sheet(text, ".x")),
+    "HTML with sheets": (STYLED, html_frame.Frame),
     "flowed text of a mail": (SHOWN, flowed.unflow),
     "addresses of a mail": (SHOWN, address_fields.address_list),
     "a calendar of a mail": (SHOWN, mail_text.calendar_line),
@@ -162,6 +170,13 @@ UNITS = [
     "> \n",
     "BEGIN:VEVENT\n",
     "<meta charset",
+    "<style>",
+    "<body ",
+    "a{b:c}",
+    "@media x{",
+    "background:url(",
+    "background:url('",
+    "a /**/ ",
 ]
 BEFORE = [
     "",
