@@ -72,6 +72,7 @@ def test_a_device_is_in_no_list_where_another_database_has_users_too(tmp_path):
     everybody = site("users/?get")["users"]
     add_device(site)
     assert site("users/?get")["users"] == everybody
+    assert site("accounts/?provision", user_name="ann~phone")["status"] == "There is no such user."
 
 
 def test_a_devices_own_session_ends_when_a_user_becomes_one(site):
