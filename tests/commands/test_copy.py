@@ -243,7 +243,10 @@ def test_no_module_is_left_out_of_a_state_database(site, tmp_path, database):
     done = subprocess.run(
         [*MAILAPI, "copy", "--state", database.url, "to.state"], cwd=tmp_path, capture_output=True, text=True
     )
-    assert done.returncode == 1 and "has the tables audit, audit_entry, deleted_name, token of" in done.stderr
+    assert (
+        done.returncode == 1
+        and "has the tables audit, audit_entry, deleted_name, suspension, token of" in done.stderr
+    )
     assert not (tmp_path / "to.state").exists()
     said = run_copy(tmp_path, database.url, tmp_path / "back.db3")
     assert "left alone, as no part of a master database: audit, audit_entry, deleted_name, failure" in said

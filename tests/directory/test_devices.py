@@ -187,6 +187,16 @@ def test_neither_add_nor_an_alias_makes_a_device(site):
     assert site("users/?update_alias", user_name="ann~x", user_alias="bob")["status"] == "ok"
 
 
+def test_an_import_may_have_devices_but_not_of_who_is_suspended(site):
+    site("users/?suspend", user_name="bob")
+    lines = ["user_name,password,user_alias", "ann~a,secret,ann", "bob~b,secret,bob", "bobby,secret,bob"]
+    answer = site("users/?import", file="\n".join(lines))
+    assert answer["problems"] == [{"line": 3, "status": "User bob is suspended."}]
+    answer = site("users/?import", file="\n".join(lines[:2] + lines[3:]))
+    assert answer["imported"] == 2 and labels(site) == ["a"]
+    assert daemon_log_in(site, "ann~a", "secret") == "ann"
+
+
 def test_a_token_adds_no_device_of_its_user(site):
     token = site("tokens/?add", user="ann", token_name="t")["token"]
     bearer = site.browser(HTTP_AUTHORIZATION=f"Bearer {token}")
