@@ -16,6 +16,7 @@ from mailapi import (
     whole_number,
 )
 
+from .directory import devices
 from .mail.own_addresses import addresses_of, stores_to
 from .provisioning.account_check import check_ledger, check_mailserver
 from .provisioning.account_settings import SETTINGS, check_forward, may_change_settings
@@ -102,7 +103,7 @@ class Account(Module):
         """
         name, bits = call.body["user_name"], call.body.get("provision")
         user = self.mailserver.find(name) if self.mailserver else self.app.credentials(name)
-        if not user:
+        if not user or devices.is_device(self.app.db, name):
             raise ApiError("There is no such user.", code="not_found", field="user_name")
         self.provisioner.provision(
             name, self.mask if bits is None else bits, SECONDS_OF_ACTION, id_users=user.get("accountId")

@@ -205,6 +205,7 @@ class User(Module):
         users = UserImport(call.body["file"], call.report_progress, visible_form)
         with call.db.transaction("DEFERRED"):
             users.compare(set(call.db.column(NAMES)), user_rows.orphans(call))
+        suspension.refuse_devices(self.app.state, users)
         users.refuse_bad()
         if not call.body.get("dry_run"):
             users.hash(call.report_progress)

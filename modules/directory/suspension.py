@@ -29,6 +29,7 @@ from mailapi import (
 )
 
 from . import devices
+from .user_import import UserImport
 
 # The hash is the key, because a name may be longer than a key on MariaDB.
 STATE_SCHEMA = """
@@ -189,6 +190,15 @@ def discard_if_obsolete(app: Application, user_name: str):
             if is_obsolete(app.db, user_name):
                 with app.state.transaction():
                     app.state.execute(DISCARD, user_hash=kept["user_hash"])
+
+
+def refuse_devices(state: Store, users: UserImport):
+    """Add a problem for each device in an import whose user is suspended: it could log in."""
+    with state.transaction("DEFERRED"):
+        suspended = set(state.column(ALL_KEPT))
+    for name, user in users.users.items():
+        if user["user_alias"] in suspended and devices.would_be_device(name, user["user_alias"]):
+            users.add_problem(users.line_of[name], f"User {user['user_alias']:.100} is suspended.")
 
 
 def check(app: Application, repair: bool) -> Iterator[tuple[bool | None, str]]:

@@ -7,6 +7,7 @@ from peewee import Select, fn
 
 from mailapi import ApiError, PreparedQuery, Rule, address, param, raw_text, whole_number
 
+from ..openapi.schemas import json_schema
 from .mailserver import MailServer
 from .mailserver_tables import MailAccounts
 
@@ -21,6 +22,7 @@ OF_REPLY = ("autoReply", "autoReplyEnabled", "autoReplyStart", "autoReplyEnd")
 def from_zero(most: int):
     """Return a field type for whole numbers from 0 to `most`."""
 
+    @json_schema({"type": "integer", "minimum": 0, "maximum": most})
     def read(value) -> int:
         number = whole_number(int(value) if isinstance(value, bool) else value)
         if number is None or not 0 <= number <= most:
@@ -30,6 +32,7 @@ def from_zero(most: int):
     return read
 
 
+@json_schema({"type": "string", "maxLength": LONGEST_REPLY})
 def reply_text(value) -> str | None:
     """Read the text of an automatic reply, with line feeds; "" and null are none. ValueError: it is too long."""
     text = raw_text(value)
@@ -38,6 +41,7 @@ def reply_text(value) -> str | None:
     return text.replace("\r\n", "\n") if text else None
 
 
+@json_schema({"type": "string"})
 def moment(value) -> datetime | None:
     """Read a time in ISO 8601, with or without a zone; "" and null are none. Seconds are whole."""
     if value in (None, ""):

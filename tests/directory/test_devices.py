@@ -72,6 +72,7 @@ def test_a_device_is_in_no_list_where_another_database_has_users_too(tmp_path):
     everybody = site("users/?get")["users"]
     add_device(site)
     assert site("users/?get")["users"] == everybody
+    assert site("accounts/?provision", user_name="ann~phone")["status"] == "There is no such user."
 
 
 def test_a_devices_own_session_ends_when_a_user_becomes_one(site):
@@ -184,6 +185,16 @@ def test_neither_add_nor_an_alias_makes_a_device(site):
     site.sql("INSERT INTO users (user_name, user_authdata) VALUES ('ann~x', ?)", authdata("pw"))
     assert_refused(site, "users/?update_alias", status, user_name="ann~x", user_alias="ann")
     assert site("users/?update_alias", user_name="ann~x", user_alias="bob")["status"] == "ok"
+
+
+def test_an_import_may_have_devices_but_not_of_who_is_suspended(site):
+    site("users/?suspend", user_name="bob")
+    lines = ["user_name,password,user_alias", "ann~a,secret,ann", "bob~b,secret,bob", "bobby,secret,bob"]
+    answer = site("users/?import", file="\n".join(lines))
+    assert answer["problems"] == [{"line": 3, "status": "User bob is suspended."}]
+    answer = site("users/?import", file="\n".join(lines[:2] + lines[3:]))
+    assert answer["imported"] == 2 and labels(site) == ["a"]
+    assert daemon_log_in(site, "ann~a", "secret") == "ann"
 
 
 def test_a_token_adds_no_device_of_its_user(site):
