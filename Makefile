@@ -69,6 +69,8 @@ servers:
 	$(BIN)/python -m pip install --quiet --disable-pip-version-check --editable '.[test]'
 	$(BIN)/python -m pip install --quiet --disable-pip-version-check --only-binary :all: 'atheris>=3' || \
 		echo "atheris is not to be had here: guided fuzzing is skipped"
+	$(BIN)/python -m pip install --quiet --disable-pip-version-check --no-deps 'axe-playwright-python>=0.1.8' || \
+		echo "axe-core is not to be had here: the panel's accessibility is not tested"
 	@touch $@
 
 clean:

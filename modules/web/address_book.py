@@ -20,7 +20,9 @@ def addresses(visitor: Visitor) -> dict:
     mark_unreachable(rows)
     return {
         "domains": by_domain(rows),
-        "more": link("addresses", **visitor.query.without("after"), after=rows[-1]["address_order"]) if more else "",
+        "more": link("addresses", **visitor.query.without("after"), after=rows[-1]["address_order"])
+        if more
+        else "",
         "is_first": not after,
         "search": search,
         "may_change": visitor.manages,
@@ -59,7 +61,9 @@ def address_form(visitor: Visitor) -> dict:
 def address(visitor: Visitor) -> dict:
     """Find one address, to be edited or deleted. ApiError (HTTP 404): the visitor does not see one of this order."""
     order, expression = visitor.query("address_order"), visitor.query("address_expression")
-    fields = {"address_order": order} if visitor.generation.number == 9 else {"address_expression": expression}
+    fields = (
+        {"address_order": order} if visitor.generation.number == 9 else {"address_expression": expression}
+    )
     rows = visitor.run("addresses", "get", fields)["addresses"] if order else []
     rows = [row for row in rows if str(row["address_order"]) == order]
     if not rows:

@@ -8,8 +8,10 @@ from mailapi import SMALL_BODY, ApiError, RequestHandler, body_length, body_limi
 from .visitor import Fields
 
 MOST_FIELDS = 2000
-BOUNDARY = re.compile(r'multipart/form-data;\s*boundary="?([\w\'()+,./:=?-]{1,70})"?\s*\Z', re.ASCII)
-NAME = re.compile(rb'(?i)content-disposition: *form-data; *name="([^"\r\n]{0,200})"(?:; *filename="([^"\r\n]*)")?')
+BOUNDARY = re.compile(r'multipart/form-data;\s*boundary="?([^\s";]{1,70})"?\s*\Z', re.ASCII)
+NAME = re.compile(
+    rb'(?i)content-disposition: *form-data; *name="([^"\r\n]{0,200})"(?:; *filename="([^"\r\n]*)")?'
+)
 CONTENT_TYPE = re.compile(rb"(?i)\r\ncontent-type: *([\w.+-]{1,80}/[\w.+-]{1,80})")
 
 
@@ -46,7 +48,14 @@ def multipart(raw: bytes, boundary: bytes) -> Fields:
         elif found[2] or content:
             kind = CONTENT_TYPE.search(head)
             files.append(
-                (name, {"filename": unquoted(found[2]), "content": content, "type": kind[1].decode() if kind else ""})
+                (
+                    name,
+                    {
+                        "filename": unquoted(found[2]),
+                        "content": content,
+                        "type": kind[1].decode() if kind else "",
+                    },
+                )
             )
     return Fields(pairs, files)
 

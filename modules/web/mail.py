@@ -58,7 +58,9 @@ def message_html(visitor: Visitor) -> bottle.HTTPResponse:
 
 
 def message_part(visitor: Visitor) -> bottle.HTTPResponse:
-    return download(visitor, visitor.run("mailbox", "attachment", of_mail(visitor) | {"part": visitor.query("part")}))
+    return download(
+        visitor, visitor.run("mailbox", "attachment", of_mail(visitor) | {"part": visitor.query("part")})
+    )
 
 
 def message_raw(visitor: Visitor) -> bottle.HTTPResponse:
@@ -80,7 +82,10 @@ def write(visitor: Visitor) -> dict:
         start["to"] = found["mail_from"]
         lines = "\n".join(f"> {line}" for line in quoted.split("\n"))
         text = f"\n\n{visitor.t.wrote.format(name=found['mail_from'])}\n{lines}"
-    start |= {"subject": subject if subject[:4].lower() == prefix.lower()[:4] else prefix + subject, "text": text}
+    start |= {
+        "subject": subject if subject[:4].lower() == prefix.lower()[:4] else prefix + subject,
+        "text": text,
+    }
     return {"start": start, "reply_to": message_id(found["mail_data"]) if answer != "forward" else ""}
 
 
@@ -94,7 +99,9 @@ def message_id(raw: str) -> str:
 
 def send(visitor: Visitor) -> tuple[str, str]:
     """Send the mail of the form, and redirect to the list of mails."""
-    fields: dict = {name: visitor.form(name) for name in ("from", "to", "cc", "bcc", "subject", "in_reply_to")}
+    fields: dict = {
+        name: visitor.form(name) for name in ("from", "to", "cc", "bcc", "subject", "in_reply_to")
+    }
     fields = {name: value for name, value in fields.items() if value}
     fields["text"] = visitor.form.exactly("text").replace("\r\n", "\n")
     fields["attachments"] = [

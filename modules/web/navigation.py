@@ -22,7 +22,8 @@ def navigation(visitor: Visitor) -> list[tuple[str, str, str]]:
     return [
         ("./" if key == "overview" else key, key, getattr(visitor.t, key))
         for key, needs, for_managers in ENTRIES
-        if (visitor.manages or not for_managers) and (needs is None or visitor.has(*needs) and may_see(visitor, needs))
+        if (visitor.manages or not for_managers)
+        and (needs is None or visitor.has(*needs) and may_see(visitor, needs))
     ]
 
 

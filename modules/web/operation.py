@@ -32,7 +32,11 @@ def queue_findings(visitor: Visitor) -> list[tuple]:
     counts = visitor.run("queue", "get", limit=1)["counts"]
     return [
         (kind, count, link("queue", mail_state=state))
-        for kind, state in (("mail_failed", "failed"), ("mail_deferred", "deferred"), ("mail_waiting", "waiting"))
+        for kind, state in (
+            ("mail_failed", "failed"),
+            ("mail_deferred", "deferred"),
+            ("mail_waiting", "waiting"),
+        )
         if (count := counts[state])
     ]
 

@@ -15,6 +15,7 @@ from .templates import link
 from .texts import LANGUAGES
 from .visitor import Visitor, log_in
 
+NOT_THERE = ("mail not found", "part not found")
 NEXT = re.compile(r"[a-z-]{0,30}(?:\?[\w%&=.+*~-]{0,2000})?", re.ASCII)  # a page of the panel with its query
 
 
@@ -42,7 +43,9 @@ def answer(handler: RequestHandler, path: str) -> bottle.HTTPResponse:
 
 def failure(visitor: Visitor, problem: ApiError) -> bottle.HTTPResponse:
     """Return the page that says why nothing can be shown."""
-    http = 403 if problem.http == 200 else problem.http
+    http = problem.http
+    if http == 200:
+        http = 404 if problem.status in NOT_THERE else 403
     return responses.page(visitor, "error", http, sentence=visitor.t.sentence(problem.status), current=None)
 
 

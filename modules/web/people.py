@@ -146,7 +146,12 @@ def sending(visitor: Visitor, name: str) -> dict | None:
         return None
     may_change = visitor.may(module, "delete", **owner)
     row = next(iter(visitor.run(module, "get", owner)[module]), None)
-    return {"row": row, "may": may_change, "routers": OUT_ROUTERS, "in_routers": IN_ROUTERS_8 if module == "msa" else ()}
+    return {
+        "row": row,
+        "may": may_change,
+        "routers": OUT_ROUTERS,
+        "in_routers": IN_ROUTERS_8 if module == "msa" else (),
+    }
 
 
 def pop(visitor: Visitor, name: str) -> dict | None:
@@ -154,7 +159,11 @@ def pop(visitor: Visitor, name: str) -> dict | None:
     if not visitor.may("pop", "get", pop_user=name):
         return None
     row = next(iter(visitor.run("pop", "get", {"pop_user": name})["pop"]), None)
-    return {"on": row is not None, "lock": bool(row and row["pop_lock"]), "may": visitor.may("pop", "add", pop_user=name)}
+    return {
+        "on": row is not None,
+        "lock": bool(row and row["pop_lock"]),
+        "may": visitor.may("pop", "add", pop_user=name),
+    }
 
 
 def delegations(visitor: Visitor, name: str) -> dict | None:

@@ -43,7 +43,10 @@ def version() -> str:
 
 def static_file(name: str) -> bottle.HTTPResponse:
     """Return a static file. Browsers may keep it, since pages name it with its version."""
-    headers = [("Content-Type", f"{STATIC[name]}; charset=UTF-8"), ("Cache-Control", "max-age=31536000, immutable")]
+    headers = [
+        ("Content-Type", f"{STATIC[name]}; charset=UTF-8"),
+        ("Cache-Control", "max-age=31536000, immutable"),
+    ]
     return bottle.HTTPResponse(read_file(f"static/{name}"), 200, HEADERS + headers)
 
 

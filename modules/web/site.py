@@ -144,9 +144,16 @@ FORMS = {
     "add-expression": Form("person", ("delegates", "address_add"), "saved", None, "api_expression"),
     "delete-expression": Form("person", ("delegates", "address_delete"), "saved"),
     "delete-token": Form("person", ("tokens", "delete"), "token_deleted"),
-    "add-address": Form("address-add", ("addresses", "add"), "address_added", address_list, "address_expression"),
+    "add-address": Form(
+        "address-add", ("addresses", "add"), "address_added", address_list, "address_expression"
+    ),
     "set-address": Form(
-        "address", ("addresses", "update"), "saved", address_list, "address_expression", address_book.changed_address
+        "address",
+        ("addresses", "update"),
+        "saved",
+        address_list,
+        "address_expression",
+        address_book.changed_address,
     ),
     "delete-address": Form("address-delete", ("addresses", "delete"), "address_deleted", address_list),
     "move-address": Form("addresses", ("addresses", "switch"), other=address_book.move_address),

@@ -3,7 +3,7 @@
 import importlib.abc
 import urllib.parse
 from datetime import UTC, datetime
-from functools import lru_cache
+from functools import cache
 from pathlib import Path
 from typing import cast
 
@@ -36,7 +36,7 @@ class Template(SimpleTemplate):
         return template(_name).execute(_env["_stdout"], _env | kwargs)
 
 
-@lru_cache(maxsize=None)
+@cache
 def template(name: str) -> Template:
     return Template(read_file(f"templates/{name}.html").decode())
 
@@ -52,12 +52,20 @@ def moment(seconds) -> tuple[str, str] | None:
         time = datetime.fromtimestamp(int(float(seconds)), UTC)
     except (TypeError, ValueError, OverflowError, OSError):
         return None
-    return (time.strftime("%Y-%m-%dT%H:%M:%SZ"), time.strftime("%Y-%m-%d %H:%M")) if time.year > 1970 else None
+    return (
+        (time.strftime("%Y-%m-%dT%H:%M:%SZ"), time.strftime("%Y-%m-%d %H:%M")) if time.year > 1970 else None
+    )
 
 
 def size(count: int) -> str:
     """Return a number of bytes for people."""
-    return f"{count} B" if count < 1024 else f"{count // 1024} KB" if count < 2**20 else f"{count / 2**20:.1f} MB"
+    return (
+        f"{count} B"
+        if count < 1024
+        else f"{count // 1024} KB"
+        if count < 2**20
+        else f"{count / 2**20:.1f} MB"
+    )
 
 
 SHARED = {"link": link, "moment": moment, "size": size}

@@ -3,6 +3,7 @@
 import hashlib
 import hmac
 import urllib.parse
+from collections.abc import Iterable
 
 from peewee import PeeweeException
 
@@ -31,8 +32,8 @@ PAGE = endpoint(allow=anyone, read_only=True)(lambda module, call: {}).endpoint
 class Fields:
     """The fields of a query or of a form: names with one or more texts, and files."""
 
-    def __init__(self, pairs: list[tuple[str, str]], files: list[tuple[str, dict]] = []):
-        self.pairs, self.files = pairs, files
+    def __init__(self, pairs: list[tuple[str, str]], files: Iterable[tuple[str, dict]] = ()):
+        self.pairs, self.files = pairs, list(files)
 
     def __call__(self, name: str, default: str = "") -> str:
         """Return the field's text, without blanks around it; `default` if it is not there."""
@@ -123,14 +124,14 @@ class Visitor:
         with self.app.db.transaction("DEFERRED"):
             return all(rule.test(call) for rule in found[1].allow)
 
-    def run(self, path: str, action: str, fields: dict = {}, query: dict = {}, limit: int | None = None):
+    def run(self, path: str, action: str, fields: dict | None = None, query: dict | None = None, limit=None):
         """Run an action as a request to it would, and return what it adds to the answer, or its File.
 
         ApiError: it was refused. Changes and refusals are reported to the modules, as the audit needs it.
         """
         module = self.app.module(path, self.generation)
         chosen = module.endpoints[action]
-        call = self.new_call(chosen, fields, query, limit)
+        call = self.new_call(chosen, fields or {}, query or {}, limit)
         try:
             added = self.app.perform(call, module, chosen)
         except (ApiError, PeeweeException) as error:

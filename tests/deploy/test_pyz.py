@@ -127,7 +127,7 @@ def test_it_has_sources_licences_and_the_versions_of_the_packages(pyz):
         names, pinned = archive.namelist(), archive.read(named(archive, r"mailapi-.*/METADATA")).decode()
         assert names == sorted(names) and len(set(names)) == len(names)
         files = [name for name in names if not name.endswith("/")]
-        allowed = r".*\.(py|sql)|[^/]+\.dist-info/(METADATA|licenses/LICENSE(\.txt)?)"
+        allowed = r".*\.(py|sql)|mailapi_modules/web/\w+/[\w-]+\.(html|css|js|svg|txt)|[^/]+\.dist-info/(METADATA|licenses/LICENSE(\.txt)?)"
         assert not [name for name in files if not re.fullmatch(allowed, name)]
         for name in (*PACKAGES, "mailapi"):
             assert archive.read(named(archive, rf"(?i){name}-.*/licenses/.*"))

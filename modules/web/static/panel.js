@@ -39,12 +39,15 @@ for (const field of all("input[data-filters]")) {
 }
 
 // Passwords can be shown, secrets copied.
-for (const field of all("input[type=password]")) {
-  const box = add(field.parentElement, "div", "", { className: "check" });
-  const button = add(box, "input", "", { type: "checkbox", id: `${field.id}-shown` });
+for (const form of all("form")) {
+  const fields = all("input[type=password]", form);
+  if (!fields.length) continue;
+  const box = add(fields.at(-1).parentElement, "div", "", { className: "check" });
+  const button = add(box, "input", "", { type: "checkbox", id: `${fields[0].id}-shown` });
   add(box, "label", words.show, { htmlFor: button.id });
-  button.addEventListener("change", () => { field.type = button.checked ? "text" : "password"; });
-  field.form.addEventListener("submit", () => { field.type = "password"; });
+  const show = (shown) => fields.forEach((field) => { field.type = shown ? "text" : "password"; });
+  button.addEventListener("change", () => show(button.checked));
+  form.addEventListener("submit", () => show(false));
 }
 for (const code of all("[data-copies]")) {
   if (!navigator.clipboard) continue;
