@@ -160,7 +160,7 @@ def test_hostile_cookies(tmp_path):
         "=;;",
     ):
         root.browser.cookiejar.clear()
-        root.get("account", **{"Cookie": f"{session}; {other}"})
+        root.get("account", Cookie=f"{session}; {other}")
         check_harmless(root.page.text)
 
 
