@@ -12,6 +12,7 @@ from support.site import ROOT, Site
 
 pytestmark = pytest.mark.slow
 
+
 @pytest.fixture(params=["", "/cmail/api"], ids=["at the root", "mounted"])
 def mount(request):
     return request.param

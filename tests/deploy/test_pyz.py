@@ -146,6 +146,18 @@ def test_on_sys_path_it_is_all_that_mailapi_needs(pyz):
     assert len(files) == 5 and all(file.startswith(f"{pyz}/") for file in files)
 
 
+def test_the_panel_is_in_it(pyz, tmp_path):
+    ask = (
+        "import io, mailapi; app = mailapi.create_app({'dbpath': 'data/master.db3', 'modulelist': {'Panel': 'modules/panel.py'}});"
+        "environ = {'REQUEST_METHOD': 'GET', 'SERVER_NAME': 'x', 'SERVER_PORT': '80', 'wsgi.input': io.BytesIO()};"
+        "files = ['log-in', 'panel.css', 'panel.js', 'icon.svg'];"
+        "print(*(app(environ | {'PATH_INFO': f'/panel/{f}'}, lambda status, *_: print(status)) and f for f in files))"
+    )
+    run_command(PYTHON, pyz, "init", cwd=tmp_path)
+    said = run_command(PYTHON, "-c", ask, env=BARE_ENVIRON | {"PYTHONPATH": str(pyz)}, cwd=tmp_path)
+    assert said == "200 OK\n" * 4 + "log-in panel.css panel.js icon.svg\n"
+
+
 ########## The command line ########################################################################
 
 

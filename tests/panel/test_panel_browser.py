@@ -322,7 +322,7 @@ def test_axe_finds_nothing(person, site, scheme):
 
 def test_pages_fit_their_window(person, site, tmp_path):
     fill_site(site)
-    pictures = Path(os.environ.get("PANEL_PICTURES") or tmp_path)
+    pictures = Path(os.environ.get("PANEL_SCREENSHOTS") or tmp_path)
     for user, pages in PAGES.items():
         person.log_in(user)
         for page in pages:
@@ -334,8 +334,28 @@ def test_pages_fit_their_window(person, site, tmp_path):
                 )
                 assert wide <= width, (page, width)
                 person.size(width, min(max(high, 600), 3000))
-                name = page.partition("?")[0] or "overview"
+                name = user + "-" + (page.replace("?", "-").replace("&", "-") or "overview")[:40]
                 person.driver.get_screenshot_as_file(str(pictures / f"{name}-{width}.png"))
+
+
+def test_pictures_of_the_documents(person, site, tmp_path):
+    """`make pictures` puts them into docs/."""
+    fill_site(site)
+    site("addresses/?delete", address_expression="%", address_order=4)
+    site("addresses/?add", address_expression="%@old.org", address_router="reject")
+    pictures = Path(os.environ.get("PANEL_PICTURES") or tmp_path)
+    for user, scheme, page, name in (
+        ("root", "light", "addresses", "panel-addresses"),
+        ("ann", "dark", "message?mail_id=3", "panel-mail"),
+    ):
+        person.scheme(scheme)
+        person.log_in(user)
+        person.size(900, 600)
+        person.driver.execute_cdp_cmd("Emulation.setScrollbarsHidden", {"hidden": True})
+        person.get(page)
+        person.driver.get_screenshot_as_file(str(pictures / f"{name}.png"))
+        assert (pictures / f"{name}.png").stat().st_size > 10_000
+        assert (ROOT / f"docs/{name}.png").exists()
 
 
 NUMBER_ALL = """
