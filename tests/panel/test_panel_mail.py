@@ -3,7 +3,6 @@
 import base64
 
 import pytest
-import webtest
 
 from support.panel import MAIL, Panel, add_mail, panel_site
 
@@ -92,10 +91,9 @@ def test_a_mail_is_written(site):
         and ann.form("send-mail")["subject"].value == "Hello"
     )
     ann.fill(ann.form("send-mail"), to="far@example.org, other@example.org")
-    ann.form("send-mail")["attachments"] = webtest.Upload(
-        'a "b".txt', b"content\0\xff", "application/x-thing"
-    )
-    ann.submit("send-mail")
+    fields = [pair for pair in ann.form("send-mail").submit_fields() if pair[0] != "attachments"]
+    file = ("attachments", 'a "b".txt', b"content\0\xff", "application/x-thing")
+    ann.page = ann.browser.post("/panel/write", fields, upload_files=[file], status=303).follow()
     ann.shows("The mail was queued for delivery.")
     envelopes = [row[0] for row in site.sql("SELECT mail_envelopeto FROM outbox ORDER BY 1")]
     assert envelopes == ["far@example.org", "other@example.org"]
