@@ -16,7 +16,7 @@ def account(visitor: Visitor) -> dict:
     """Find the visitor's tokens, and the secret of one that was just made."""
     secret = cookie(visitor, TOKEN_SHOWN)
     if secret:
-        visitor.handler.headers.append(set_cookie(TOKEN_SHOWN, "", 0))
+        visitor.handler.headers.append(set_cookie(visitor, TOKEN_SHOWN, "", 0))
     return {
         "tokens": tokens_of(visitor, visitor.name) if visitor.has("tokens") else None,
         "secret": secret if secret.startswith("mailapi_") else "",

@@ -4,7 +4,7 @@ from mailapi import ApiError, covers
 
 from .people import in_routers
 from .templates import link
-from .visitor import Visitor
+from .visitor import PageRefused, Visitor
 
 ON_PAGE = 100  # addresses
 COLUMNS = ("address_expression", "address_order", "address_router", "address_route", "address_user")
@@ -69,7 +69,7 @@ def address(visitor: Visitor) -> dict:
     if not rows:
         raise ApiError(visitor.t.no_such_address, http=404)
     if not visitor.may("addresses", "update", address_expression=rows[0]["address_expression"]):
-        raise ApiError(visitor.t.not_allowed, http=403)
+        raise PageRefused(visitor)
     return {"row": rows[0], "routers": in_routers(visitor), "suggested": rows[0].get("address_router")}
 
 

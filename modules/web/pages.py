@@ -13,7 +13,7 @@ from .forms import read_form
 from .site import FORMS, PAGES, Form, Page
 from .templates import link
 from .texts import LANGUAGES
-from .visitor import Visitor, log_in
+from .visitor import PageRefused, Visitor, log_in
 
 NOT_THERE = ("mail not found", "part not found")
 NEXT = re.compile(r"[a-z-]{0,30}(?:\?[\w%&=.+*~-]{0,2000})?", re.ASCII)  # a page of the panel with its query
@@ -23,6 +23,7 @@ def answer(handler: RequestHandler, path: str) -> bottle.HTTPResponse:
     """Answer a request below panel/, refused ones and failures, too, with a page."""
     visitor = Visitor(handler, path)
     try:
+        visitor.read_query()
         if path in responses.STATIC:
             return responses.static_file(path)
         if not path and not handler.environ["PATH_INFO"].endswith("/"):
@@ -36,6 +37,8 @@ def answer(handler: RequestHandler, path: str) -> bottle.HTTPResponse:
         log_exception("a page of the panel failed")
         problem = ApiError("Internal error. The log has the cause.", http=500)
     handler.refused = problem
+    if isinstance(problem, PageRefused):  # for the audit; what actions refuse was reported
+        handler.chosen = None
     if problem.retry_after:
         handler.headers.append(("Retry-After", str(problem.retry_after)))
     return failure(visitor, problem)
@@ -69,7 +72,7 @@ def respond(visitor: Visitor, path: str) -> bottle.HTTPResponse:
     if not (chosen := PAGES.get(path)) or not chosen.exists(visitor):
         raise ApiError(visitor.t.no_such_page, http=404)
     if not chosen.allow(visitor):
-        raise ApiError(visitor.t.not_allowed, http=403)
+        raise PageRefused(visitor)
     return submit(visitor, path, chosen) if method == "POST" else show(visitor, path, chosen)
 
 
@@ -90,18 +93,18 @@ def submit(visitor: Visitor, path: str, chosen: Page) -> bottle.HTTPResponse:
     visitor.form_name = visitor.form("form")
     form = FORMS.get(visitor.form_name)
     if not visitor.has_token() or not form or form.page != path:
-        raise ApiError(visitor.t.form_is_old, http=403)
+        raise ApiError(visitor.t.form_is_old, http=403, audit="The form is of another session.")
     try:
         outcome = form.run(visitor)
     except LoginRefused:
         return responses.redirect(visitor, log_in_address(visitor, path))
     except ApiError as error:
-        if error.http >= 500:
+        if error.http == 500:
             raise
-        visitor.problem = visitor.t.sentence(error.status)
+        visitor.problem, visitor.answer = visitor.t.sentence(error.status), error.answer
         visitor.blamed = blamed_field(visitor, form, error.status)
         return show(visitor, path, chosen)
-    return responses.redirect(visitor, *outcome)
+    return responses.redirect(visitor, *outcome) if outcome else show(visitor, path, chosen)
 
 
 def blamed_field(visitor: Visitor, form: Form, status: str) -> str:
@@ -160,5 +163,5 @@ def choose_language(visitor: Visitor) -> bottle.HTTPResponse:
     visitor.form = read_form(visitor.handler, trusted=False)
     language, page = visitor.form("language"), visitor.form("page")
     if language in LANGUAGES:
-        visitor.handler.headers.append(responses.set_cookie("panel_language", language, 365 * 86400))
+        visitor.handler.headers.append(responses.set_cookie(visitor, "panel_language", language, 365 * 86400))
     return responses.redirect(visitor, page if page and NEXT.fullmatch(page) else "./")

@@ -4,9 +4,10 @@ from mailapi import ApiError
 
 from ..mail.router_tables import IN_ROUTERS, OUT_ROUTERS
 from .templates import link
-from .visitor import Visitor
+from .visitor import PageRefused, Visitor
 
 ON_PAGE = 100  # people
+LONGEST_SHOWN = 200_000  # characters of a file to import, in the page that shows its problems
 MOST_ADDRESSES, MOST_ENTRIES = 50, 10  # of one person's page
 IN_ROUTERS_8 = ("store", "forward", "handoff", "reject", "drop")  # of msa/ in database generation 8
 
@@ -35,7 +36,7 @@ def may_add(visitor: Visitor) -> bool:
 
 def person_add(visitor: Visitor) -> dict:
     if not may_add(visitor):
-        raise ApiError(visitor.t.not_allowed, http=403)
+        raise PageRefused(visitor)
     options = {
         "address": visitor.has("addresses", "add"),
         "sending": visitor.has(sending_module(visitor), "add"),
@@ -46,6 +47,30 @@ def person_add(visitor: Visitor) -> dict:
         "suggested": visitor.query("user_name"),
         "options": [option for option, exists in options.items() if exists],
     }
+
+
+def people_import(visitor: Visitor) -> dict:
+    """Find what the page for the import of people shows: what was sent, and its problems by line."""
+    sent = file_of_form(visitor)
+    return {
+        "file": "" if len(sent) > LONGEST_SHOWN or "password" in sent else sent,
+        "problems": visitor.answer.get("problems", []),
+        "checked": visitor.answer.get("checked"),
+    }
+
+
+def file_of_form(visitor: Visitor) -> str:
+    """Return the file that was chosen, or else the text that was typed."""
+    chosen = next((file["content"] for name, file in visitor.form.files if name == "chosen"), b"")
+    return chosen.decode("utf-8-sig", "replace") or visitor.form.exactly("file")
+
+
+def import_people(visitor: Visitor) -> tuple[str, str] | None:
+    """Import people, and redirect to their list; if they are only to be checked, return None: the page says how it went."""
+    dry_run = visitor.form("change") != "import"
+    added = visitor.run("users", "import", {"file": file_of_form(visitor), "dry_run": dry_run})
+    visitor.answer = added
+    return None if dry_run else ("people", "people_imported")
 
 
 def add_person(visitor: Visitor) -> tuple[str, str]:
@@ -98,7 +123,7 @@ def user_row(visitor: Visitor, name: str) -> dict:
 def person_delete(visitor: Visitor) -> dict:
     user = user_row(visitor, visitor.query("user_name"))
     if not visitor.may("users", "delete", user_name=user["user_name"]):
-        raise ApiError(visitor.t.not_allowed, http=403)
+        raise PageRefused(visitor)
     return {"user": user, "addresses": stored_addresses(visitor, user["user_name"])}
 
 

@@ -61,7 +61,7 @@ def page(visitor: Visitor, name: str, http: int = 200, **values) -> bottle.HTTPR
     ]
     done = cookie(visitor, DONE)
     if done:
-        headers.append(set_cookie(DONE, "", 0))
+        headers.append(set_cookie(visitor, DONE, "", 0))
     shared = {
         "visitor": visitor,
         "t": visitor.t,
@@ -95,9 +95,9 @@ def redirect(visitor: Visitor, target: str, done: str = "", secret: str = "") ->
     """Return HTTP 303 to another page, relative to this one. done: the key of the sentence that the page shows."""
     headers = [("Location", target)]
     if done:
-        headers.append(set_cookie(DONE, done, 60))
+        headers.append(set_cookie(visitor, DONE, done, 60))
     if secret:
-        headers.append(set_cookie(TOKEN_SHOWN, secret, 60))
+        headers.append(set_cookie(visitor, TOKEN_SHOWN, secret, 60))
     return response(visitor, b"", 303, headers)
 
 
@@ -110,9 +110,10 @@ def response(visitor: Visitor, payload: bytes, http: int, headers: list) -> bott
     return bottle.HTTPResponse(body, http, headers)
 
 
-def set_cookie(name: str, value: str, seconds: int) -> tuple[str, str]:
+def set_cookie(visitor: Visitor, name: str, value: str, seconds: int) -> tuple[str, str]:
     """Return the header that sets a cookie for the panel's pages only; without Path it is for the folder of the page."""
-    return "Set-Cookie", f"{name}={value}; Max-Age={seconds}; HttpOnly; SameSite=Strict"
+    secure = "; Secure" if visitor.app.cookies.scheme(visitor.environ) == "https" else ""
+    return "Set-Cookie", f"{name}={value}; Max-Age={seconds}; HttpOnly; SameSite=Strict{secure}"
 
 
 def cookie(visitor: Visitor, name: str) -> str:

@@ -53,6 +53,7 @@ PAGES = {
     "people": Page(people.people, managers, ("users", "get")),
     "person": Page(people.person, managers, ("users", "get"), "people"),
     "person-add": Page(people.person_add, managers, ("users", "add"), "people"),
+    "people-import": Page(people.people_import, admins, ("users", "import"), "people"),
     "person-delete": Page(people.person_delete, managers, ("users", "delete"), "people"),
     "addresses": Page(address_book.addresses, anyone, ("addresses", "get")),
     "address": Page(address_book.address, managers, ("addresses", "update"), "addresses"),
@@ -84,14 +85,17 @@ class Form:
     then: Callable[[Visitor], str] | None = None  # the page that is shown then; None: the same one
     blame: str = ""  # the field that is named when the sentence of a refusal names none
     fields: Callable[[Visitor], dict] | None = None  # None: the form's fields that the action declares
-    other: Callable[[Visitor], tuple] | None = None  # runs in the place of the action
+    other: Callable[[Visitor], tuple | None] | None = None  # runs in the place of the action
 
     def action_of(self, visitor: Visitor) -> tuple[str, str]:
         module, action = self.action or ("", "")
         return (sending_module(visitor) if module == "sending" else module), action
 
-    def run(self, visitor: Visitor) -> tuple:
-        """Run the action. Return the address of the page that follows, and the key of the sentence that it shows."""
+    def run(self, visitor: Visitor) -> tuple | None:
+        """Run the action. Return the address of the page that follows, and the key of the sentence that it shows.
+
+        None: the page itself shows what came of it, as nothing was changed.
+        """
         if self.other:
             return self.other(visitor)
         module, action = self.action_of(visitor)
@@ -123,6 +127,7 @@ def address_list(visitor: Visitor) -> str:
 
 FORMS = {
     "add-person": Form("person-add", ("users", "add"), blame="user_name", other=people.add_person),
+    "import-people": Form("people-import", ("users", "import"), blame="file", other=people.import_people),
     "delete-person": Form("person-delete", ("users", "delete"), "person_deleted", lambda visitor: "people"),
     "set-password": Form(
         "person", ("users", "set_password"), "password_set", None, "user_authdata", account.new_password

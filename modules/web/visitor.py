@@ -52,6 +52,13 @@ class Fields:
         return {name: value for name, value in self.pairs if value and name not in names}
 
 
+class PageRefused(ApiError):
+    """The visitor's role does not include a page."""
+
+    def __init__(self, visitor: "Visitor"):
+        super().__init__(visitor.t.not_allowed, http=403, audit="Not allowed.")
+
+
 class Visitor:
     """The person who asks for a page. `form` has what they sent, `problem` why it was refused."""
 
@@ -59,11 +66,20 @@ class Visitor:
         assert handler.call is not None  # the core makes it before it asks a module
         self.handler, self.app, self.environ = handler, handler.app, handler.environ
         self.call, self.generation = handler.call, handler.call.generation
-        query = self.environ.get("QUERY_STRING", "")
-        self.query = Fields(urllib.parse.parse_qsl(query, True, errors="replace", max_num_fields=200))
+        self.query = Fields([])
         self.t = texts.choose(self.environ)
-        self.form, self.form_name, self.problem, self.blamed = Fields([]), "", "", ""
-        self.warning, self.path = "", path
+        self.form, self.form_name = Fields([]), ""
+        self.problem, self.blamed, self.warning = "", "", ""
+        self.answer: dict = {}  # what a refusal has besides its sentence
+        self.path = path
+
+    def read_query(self):
+        """Read the query of the URL. ApiError: it has too many fields."""
+        query = self.environ.get("QUERY_STRING", "")
+        try:
+            self.query = Fields(urllib.parse.parse_qsl(query, True, errors="replace", max_num_fields=200))
+        except ValueError:
+            raise ApiError("Too many fields in the query.", http=400) from None
 
     def identify(self):
         """Authenticate the visitor by the session cookie, and read their permissions. Raises LoginRefused."""

@@ -25,6 +25,7 @@ PAGES = {
         "people?search=nobody",
         "person?user_name=ann",
         "person-add",
+        "people-import",
         "person-delete?user_name=ann",
         "addresses",
         "address?address_order=1&address_expression=%25@corp.org",

@@ -184,6 +184,25 @@ def test_bodies_that_are_no_forms_are_refused(site):
     root.shows("Invalid value for user_name.")
 
 
+def test_pages_that_a_role_may_not_see_are_in_the_audit(site):
+    ann = Panel(site, "ann")
+    ann.get("people", 403)
+    ann.get("nowhere", 404)
+    row = site("audit/?get", audit_user="ann")["audit"][0]
+    assert (row["audit_module"], row["audit_status"], row["audit_http"]) == ("panel", "Not allowed.", 403)
+
+
+def test_too_long_queries_are_refused(site):
+    assert site.browser().get("/panel/people?" + "a=1&" * 300, status=400)
+
+
+def test_cookies_are_secure_over_https(site):
+    root = Panel(site, **{"wsgi.url_scheme": "https"})
+    root.get("person?user_name=ann")
+    cookies = root.form("pop-on").submit().headers.getall("Set-Cookie")
+    assert cookies and all("; Secure" in cookie and "SameSite=Strict" in cookie for cookie in cookies)
+
+
 def test_an_installation_without_the_panel_loads_nothing_of_it(site, tmp_path):
     modules = {name: file for name, file in site.config["modulelist"].items() if name != "Panel"}
     program = (

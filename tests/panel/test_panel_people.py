@@ -241,6 +241,42 @@ def test_changes_are_in_the_audit_as_those_of_the_api(site):
     assert site("audit/?get", audit_user="dele", audit_module="users")["audit"][0]["audit_action"] == "get"
 
 
+def test_people_are_imported_after_a_check(site):
+    root = Panel(site)
+    root.get("people")
+    root.page = root.page.click("Import people")
+    lines = "user_name,user_permissions\nzoe,delegate\nann,\nmain,\n"
+    form = root.form("import-people")
+    form["file"] = lines
+    root.page = form.submit("change", value="check")
+    root.shows("2 of 3 users cannot be imported; nothing was changed.")
+    problems = [[cell.text for cell in row.select("td, th")] for row in root.page.html.select("tbody tr")]
+    assert [line for line, _ in problems] == ["3", "4"] and problems[0][1] == "Username ann is taken."
+    assert root.form("import-people")["file"].value.split() == lines.split()
+    for change in ("check", "import"):
+        form = root.form("import-people")
+        form["file"] = "user_name,password\nzoe,secret\n"
+        root.page = form.submit("change", value=change).maybe_follow()
+        assert "secret" not in root.page.text
+        root.shows("it has 1 people" if change == "check" else "All people of the file were added.")
+    assert site("users/?get", user="zoe", password="secret")["login"]
+
+
+def test_a_file_is_imported(site):
+    root = Panel(site)
+    root.get("people-import")
+    fields = [
+        pair
+        for pair in root.form("import-people").submit_fields("change")
+        if pair[0] not in ("chosen", "change")
+    ]
+    fields.append(("change", "import"))
+    file = ("chosen", "people.csv", b"\xef\xbb\xbfuser_name\nzoe\n", "text/csv")
+    root.page = root.browser.post("/panel/people-import", fields, upload_files=[file], status=303).follow()
+    root.shows("zoe")
+    Panel(site, "dele").get("people-import", 403)
+
+
 def test_tokens_of_a_person(site):
     site("tokens/?add", user="ann", token_name="backup")
     root = Panel(site)
