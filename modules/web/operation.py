@@ -5,7 +5,7 @@ from datetime import UTC, datetime
 
 from mailapi import ApiError
 
-from .templates import link
+from .templates import link, text_of
 from .visitor import Visitor
 
 ON_PAGE = 50  # mails of the queue
@@ -14,12 +14,15 @@ DAY = 86400  # seconds
 FILTERS = ("mail_state", "mail_submitter", "mail_envelopefrom", "mail_envelopeto", "mail_remote")
 STATES = ("waiting", "deferred", "failed")
 AUDIT_FILTERS = ("audit_user", "audit_module", "audit_action", "audit_target", "audit_address")
+# Modules whose tables the overview checks, and the page where they can be mended. Tables of mails take too long.
+CHECKED = {"addresses": "addresses", "users": "people", "smtpd": "people", "msa": "people"}
 QUEUE_CHANGES = ("retry", "bounce", "delete")
 
 
 def overview(visitor: Visitor) -> dict:
     """Find what needs attention: each finding with the page on which something can be done."""
-    findings = [*queue_findings(visitor), *service_findings(visitor), *log_in_findings(visitor)]
+    findings = [*queue_findings(visitor), *service_findings(visitor)]
+    findings += [*check_findings(visitor), *log_in_findings(visitor)]
     users = visitor.run("users", "get", limit=2)["users"] if visitor.has("users") else []
     addresses = visitor.run("addresses", "get", limit=1)["addresses"] if visitor.has("addresses") else [None]
     return {"findings": findings, "alone": len(users) < 2, "no_addresses": not addresses}
@@ -46,6 +49,25 @@ def service_findings(visitor: Visitor) -> list[tuple]:
         return []
     services = visitor.run("services", "get")["services"]
     return [("service_down", row["kind"], "services") for row in services if not row["up"]]
+
+
+def check_findings(visitor: Visitor) -> list[tuple]:
+    """Return what `mailapi check` finds in the tables of people and addresses: rows that harm the mail daemons."""
+    if not visitor.admin:
+        return []
+    findings, number = [], visitor.generation.number
+    for path, page in CHECKED.items():
+        if not visitor.has(path):
+            continue
+        declared = visitor.app.modules[path].dangerous_rows
+        sentences = {key: query for key, query in declared.items() if isinstance(key, str)}
+        for sentence, query in (sentences | declared.get(number, {})).items():
+            with visitor.app.db.transaction("DEFERRED"):
+                rows = visitor.app.db.column(query)
+            if rows:
+                named = ", ".join(text_of(row) for row in rows[:3]) + (" …" if len(rows) > 3 else "")
+                findings.append(("bad_rows", f"{named}: {sentence}", page))
+    return findings
 
 
 def log_in_findings(visitor: Visitor) -> list[tuple]:

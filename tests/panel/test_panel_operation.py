@@ -29,6 +29,17 @@ def test_the_overview_says_what_needs_attention(tmp_path):
     dele.lacks("service", "log-ins")
 
 
+def test_the_overview_has_what_the_check_finds(site):
+    module, target = ("smtpd", "smtpd_router") if site.generation == 9 else ("msa", "msa_outrouter")
+    site.sql(f"INSERT INTO {module} ({module}_user, {target}) VALUES ('ann', 'nonsense')")
+    root = Panel(site)
+    root.shows(
+        "Found by the check: ann: has",
+        "they take it for any" if site.generation == 8 else "it takes it for any",
+    )
+    Panel(site, "dele").lacks("Found by the check")
+
+
 def test_the_overview_leads_through_the_first_steps(site):
     root = Panel(site)
     root.shows("Nothing: the queue is empty", "First steps", "Add their addresses")
