@@ -6,6 +6,7 @@ import bottle
 
 from mailapi import ApiError
 
+from .filters import has_filters
 from .responses import download, mail_html, response
 from .templates import link
 from .visitor import Visitor
@@ -22,6 +23,7 @@ def mail(visitor: Visitor) -> dict:
     return {
         "mails": found["mails"],
         "terms": terms,
+        "filters": has_filters(visitor),
         "more": link("mail", **visitor.query.without("next"), next=found["next"]) if found["next"] else "",
     }
 

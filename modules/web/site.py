@@ -7,7 +7,7 @@ import bottle
 
 from mailapi import list_of_text, raw_text, secret
 
-from . import account, address_book, mail, operation, people
+from . import account, address_book, filters, mail, operation, people
 from .people import sending_module
 from .templates import link
 from .visitor import Visitor
@@ -71,6 +71,7 @@ PAGES = {
     "message-raw": Page(mail.message_raw, anyone, ("mailbox", "raw")),
     "unread": Page(mail.unread, anyone, ("mailbox", "unread_count")),
     "write": Page(mail.write, anyone, ("mailbox", "send"), "mail"),
+    "filters": Page(filters.filters, filters.has_filters, ("services", "sieve_list"), "mail"),
     "account": Page(account.account),
 }
 
@@ -170,5 +171,8 @@ FORMS = {
     "add-token": Form("account", ("tokens", "add"), blame="token_name", other=account.add_token),
     "delete-own-token": Form("account", ("tokens", "delete"), "token_deleted"),
     "send-mail": Form("write", ("mailbox", "send"), blame="to", other=mail.send),
+    "set-away": Form("filters", blame="text", other=filters.set_away),
+    "set-script": Form("filters", ("services", "sieve_put"), "script_saved", None, "script"),
+    "change-script": Form("filters", other=filters.change_script),
     "change-mail": Form("message", other=mail.change_mail),
 }
