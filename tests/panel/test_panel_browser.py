@@ -44,15 +44,17 @@ PAGES = {
         "message?mail_id=1&plain=1",
         "write?answer=answer&mail_id=1",
         "mail?text=x",
+        "filters",
         "queue",
     ],
 }
 
 
 @pytest.fixture
-def site(tmp_path):
+def site(tmp_path, site_without_filters):
     site = panel_site(tmp_path)
-    services = {"smtp": f"smtp://127.0.0.1:{free_port()}"}
+    filters = site_without_filters.config["services"]["managesieve"]
+    services = {"smtp": f"smtp://127.0.0.1:{free_port()}", "managesieve": filters}
     write_config(tmp_path, site.config["modulelist"], services=services)
     return site
 
@@ -221,6 +223,11 @@ def test_a_days_work(person, site):
     person.press("form.danger button")
     person.shows("Die Mails wurden gelöscht.")
     assert site.sql("SELECT COUNT(*) FROM outbox") == [(0,)]
+
+    person.log_in("bob")
+    person.follow("Filters and absence")
+    person.fill("set-away", subject="Away", text="Back on Monday.")
+    person.shows("The reply is sent from now on.")
     person.check_quiet()
 
 
