@@ -4,8 +4,8 @@ import time
 
 from mailapi import ApiError
 
-from .people import tokens_of
-from .responses import TOKEN_SHOWN, cookie, set_cookie
+from .people import devices_of, tokens_of
+from .responses import secret_to_show
 from .templates import link
 from .visitor import Visitor
 
@@ -13,17 +13,13 @@ DAYS = ("30", "90", "365", "")  # after which a token ends; "": never
 
 
 def account(visitor: Visitor) -> dict:
-    """Find the visitor's tokens, and the secret of one that was just made."""
-    secret = cookie(visitor, TOKEN_SHOWN)
-    if secret:
-        visitor.handler.headers.append(set_cookie(visitor, TOKEN_SHOWN, "", 0))
+    """Find the visitor's tokens and devices, and the secret of one that was just made."""
     return {
         "tokens": tokens_of(visitor, visitor.name) if visitor.has("tokens") else None,
-        "secret": secret if secret.startswith("mailapi_") else "",
+        "devices": devices_of(visitor, visitor.name),
+        "secret": secret_to_show(visitor),
         "days": DAYS,
         "modules": list(visitor.app.config.modulelist),
-        "permissions": visitor.call.caller.permissions,
-        "mail": visitor.has("mailbox"),
     }
 
 
@@ -57,3 +53,10 @@ def add_token(visitor: Visitor) -> tuple[str, str, str]:
         "token_networks": visitor.form("token_networks").replace(",", " ").split(),
     }
     return link("account"), "token_added", visitor.run("tokens", "add", fields)["token"]
+
+
+def add_device(visitor: Visitor) -> tuple[str, str, str]:
+    """Add a device, and redirect to the same page, which shows its password, once."""
+    fields = {name: visitor.form(name) for name in ("user_name", "device_name")}
+    device = visitor.run("users", "device_add", fields)["device"]
+    return link(visitor.path, **visitor.query.without()), "device_added", device["password"]

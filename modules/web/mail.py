@@ -42,7 +42,7 @@ def of_mail(visitor: Visitor) -> dict[str, str]:
 def message(visitor: Visitor) -> dict:
     """Find one mail and its parts. The mail is marked as read."""
     named = of_mail(visitor)
-    found = visitor.run("mailbox", "read", named)["mail"]
+    found = visitor.run("mailbox", "read", named | {"mail_details": "1"})["mail"]
     parts = visitor.run("mailbox", "parts", named)["mail_parts"]
     named["mail_sourcedb"] = found["mail_sourcedb"]
     has_html = any(part["content_type"] == "text/html" and not part["attached"] for part in parts)
@@ -74,35 +74,33 @@ def write(visitor: Visitor) -> dict:
     start = {name: visitor.query(name) for name in ("to", "cc", "subject")} | {"text": ""}
     answer = visitor.query("answer")
     if not answer or visitor.problem:
-        return {"start": start}
-    found = visitor.run("mailbox", "read", of_mail(visitor))["mail"]
+        return {
+            "start": start,
+            "in_reply_to": visitor.form("in_reply_to"),
+            "references": visitor.form("references"),
+        }
+    found = visitor.run("mailbox", "read", of_mail(visitor) | {"mail_details": "1"})["mail"]
     prefix, subject = ("Fwd: " if answer == "forward" else "Re: "), found["mail_subject"]
-    quoted = found["mail_body"][:LONGEST_QUOTE].replace("\r\n", "\n").rstrip()
+    quoted = found["mail_text"][:LONGEST_QUOTE].replace("\r\n", "\n").rstrip()
     if answer == "forward":
         text = f"\n\n{visitor.t.forwarded}\n{visitor.t.from_}: {found['mail_from']}\n{visitor.t.subject}: {subject}\n\n{quoted}"
     else:
-        start["to"] = found["mail_from"]
+        start["to"] = found["mail_reply_to"] or found["mail_from"]
         lines = "\n".join(f"> {line}" for line in quoted.split("\n"))
         text = f"\n\n{visitor.t.wrote.format(name=found['mail_from'])}\n{lines}"
     start |= {
         "subject": subject if subject[:4].lower() == prefix.lower()[:4] else prefix + subject,
         "text": text,
     }
-    return {"start": start, "reply_to": message_id(found["mail_data"]) if answer != "forward" else ""}
-
-
-def message_id(raw: str) -> str:
-    """Return the Message-ID in the header of a mail, or "" if there is none."""
-    head = raw.replace("\r\n", "\n").partition("\n\n")[0]
-    fields = head.replace("\n ", " ").replace("\n\t", " ").split("\n")
-    value = next((line[11:].strip() for line in fields if line[:11].lower() == "message-id:"), "")
-    return value[:900]
+    answered = ("", "") if answer == "forward" else (found["mail_message_id"], found["mail_references"])
+    return {"start": start, "in_reply_to": answered[0], "references": answered[1]}
 
 
 def send(visitor: Visitor) -> tuple[str, str]:
     """Send the mail of the form, and redirect to the list of mails."""
     fields: dict = {
-        name: visitor.form(name) for name in ("from", "to", "cc", "bcc", "subject", "in_reply_to")
+        name: visitor.form(name)
+        for name in ("from", "to", "cc", "bcc", "subject", "in_reply_to", "references")
     }
     fields = {name: value for name, value in fields.items() if value}
     fields["text"] = visitor.form.exactly("text").replace("\r\n", "\n")

@@ -8,6 +8,7 @@ from peewee import PeeweeException
 
 from mailapi import ApiError, LoginRefused, RequestHandler, log_exception, refusal
 
+from ..http.log_out import log_out as end_session
 from . import responses
 from .forms import read_form
 from .site import FORMS, PAGES, Form, Page
@@ -102,7 +103,7 @@ def submit(visitor: Visitor, path: str, chosen: Page) -> bottle.HTTPResponse:
         if error.http == 500:
             raise
         visitor.problem, visitor.answer = visitor.t.sentence(error.status), error.answer
-        visitor.blamed = blamed_field(visitor, form, error.status)
+        visitor.blamed = error.field or blamed_field(visitor, form, error.status)
         return show(visitor, path, chosen)
     return responses.redirect(visitor, *outcome) if outcome else show(visitor, path, chosen)
 
@@ -154,7 +155,7 @@ def log_out(visitor: Visitor) -> bottle.HTTPResponse:
     if not visitor.has_token():
         raise ApiError(visitor.t.form_is_old, http=403)
     visitor.handler.chosen = None
-    visitor.handler.log_out(visitor.call)
+    end_session(visitor.handler, visitor.call)
     return responses.redirect(visitor, "log-in", "logged_out")
 
 

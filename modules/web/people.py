@@ -3,6 +3,7 @@
 from mailapi import ApiError
 
 from ..mail.router_tables import IN_ROUTERS, OUT_ROUTERS
+from .responses import secret_to_show
 from .templates import link
 from .visitor import PageRefused, Visitor
 
@@ -131,10 +132,12 @@ def person(visitor: Visitor) -> dict:
     """Find what the page of one person shows, and which of its forms the visitor may use."""
     user = user_row(visitor, visitor.query("user_name"))
     name = user["user_name"]
+    may_suspend = name != visitor.name and visitor.may("users", "suspend", user_name=name)
     of_user = {
         "password": visitor.may("users", "set_password", user_name=name),
         "alias": visitor.may("users", "update_alias", user_name=name),
         "permissions": visitor.may("users", "update_permissions", user_name=name),
+        "suspend": may_suspend,
         "delete": visitor.may("users", "delete", user_name=name),
         "address": visitor.has("addresses", "add"),
     }
@@ -147,6 +150,8 @@ def person(visitor: Visitor) -> dict:
         "pop": pop(visitor, name),
         "delegations": delegations(visitor, name),
         "tokens": tokens_of(visitor, name) if visitor.admin and visitor.has("tokens") else None,
+        "devices": devices_of(visitor, name) if not user["user_alias"] else None,
+        "secret": secret_to_show(visitor),
         "entries": activity_of(visitor, name),
     }
 
@@ -201,6 +206,13 @@ def delegations(visitor: Visitor, name: str) -> dict | None:
         "managed": [row["api_delegate"] for row in found["users"] if row["api_user"] == name],
         "expressions": [row["api_expression"] for row in found["addresses"] if row["api_user"] == name],
     }
+
+
+def devices_of(visitor: Visitor, name: str) -> list[dict] | None:
+    """Return a person's devices, log-ins of their own for programs; None where there are none."""
+    if visitor.app.config.mailserver or not visitor.may("users", "device_get", user_name=name):
+        return None
+    return visitor.run("users", "device_get", {"user_name": name})["devices"]
 
 
 def tokens_of(visitor: Visitor, name: str) -> list[dict]:

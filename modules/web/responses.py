@@ -1,6 +1,7 @@
 """The HTTP responses of the panel: pages, redirects, files, and the headers that keep pages safe."""
 
 import hashlib
+import re
 from functools import lru_cache
 
 import bottle
@@ -32,7 +33,7 @@ HEADERS = [
 NOT_STORED = [("Cache-Control", "no-store")]
 STATIC = {"panel.css": "text/css", "panel.js": "text/javascript", "icon.svg": "image/svg+xml"}
 DONE = "panel_done"  # the cookie with what the next page says was done; the browser deletes it after a minute
-TOKEN_SHOWN = "panel_token"  # the cookie with the secret of a new token, for the one page that shows it
+SECRET = "panel_secret"  # the cookie with the secret of a new token or device, for the one page that shows it
 
 
 @lru_cache(maxsize=1)
@@ -97,7 +98,7 @@ def redirect(visitor: Visitor, target: str, done: str = "", secret: str = "") ->
     if done:
         headers.append(set_cookie(visitor, DONE, done, 60))
     if secret:
-        headers.append(set_cookie(visitor, TOKEN_SHOWN, secret, 60))
+        headers.append(set_cookie(visitor, SECRET, secret, 60))
     return response(visitor, b"", 303, headers)
 
 
@@ -114,6 +115,14 @@ def set_cookie(visitor: Visitor, name: str, value: str, seconds: int) -> tuple[s
     """Return the header that sets a cookie for the panel's pages only; without Path it is for the folder of the page."""
     secure = "; Secure" if visitor.app.cookies.scheme(visitor.environ) == "https" else ""
     return "Set-Cookie", f"{name}={value}; Max-Age={seconds}; HttpOnly; SameSite=Strict{secure}"
+
+
+def secret_to_show(visitor: Visitor) -> str:
+    """Return the secret that was just made, and delete its cookie, so that no other page shows it."""
+    secret = cookie(visitor, SECRET)
+    if secret:
+        visitor.handler.headers.append(set_cookie(visitor, SECRET, "", 0))
+    return secret if re.fullmatch(r"[\w-]{8,80}", secret, re.ASCII) else ""
 
 
 def cookie(visitor: Visitor, name: str) -> str:

@@ -136,6 +136,12 @@ FORMS = {
     "remove-password": Form(
         "person", ("users", "set_password"), "password_removed", None, "", account.no_password
     ),
+    "suspend": Form("person", ("users", "suspend"), "suspended"),
+    "restore": Form("person", ("users", "restore"), "restored"),
+    "add-device": Form("person", ("users", "device_add"), blame="device_name", other=account.add_device),
+    "add-own-device": Form("account", ("users", "device_add"), blame="device_name", other=account.add_device),
+    "delete-device": Form("person", ("users", "device_delete"), "device_deleted"),
+    "delete-own-device": Form("account", ("users", "device_delete"), "device_deleted"),
     "set-alias": Form("person", ("users", "update_alias"), "saved", None, "user_alias"),
     "set-permissions": Form("person", ("users", "update_permissions"), "saved", None, "user_permissions"),
     "add-sending": Form("person", ("sending", "add"), "saved", None, "smtpd_route"),

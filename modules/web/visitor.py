@@ -157,7 +157,7 @@ class Visitor:
         if call.new_authdata:
             self.app.end_sessions(call)
         status = "ok" if isinstance(added, File) else added.get("status", "ok")
-        if not chosen.read_only:
+        if not (chosen.read_only or call.unchanged):
             self.report(module, chosen, call, status, 200)
         if status == "warning":
             self.warning = added.get("warning", "")

@@ -250,7 +250,7 @@ def test_what_a_script_makes_better(person, site):
     person.find("#own-password-user_authdata-shown")[0].click()
     assert field.get_attribute("type") == "text"
     person.fill("add-token", token_name="backup")
-    person.shows("This is the new token.")
+    person.shows("This is the new secret.")
     assert person.find("code + button")
     person.driver.refresh()  # it repeats nothing
     assert not person.find("code")

@@ -154,9 +154,9 @@ def test_hostile_cookies(tmp_path):
     root = Panel(panel_site(tmp_path))
     session = f"PHPSESSID={root.browser.cookies['PHPSESSID']}"
     for other in (
-        "panel_done=<script>; panel_token=<b>",
+        "panel_done=<script>; panel_secret=<b>",
         "panel_language=xx",
-        "panel_token=mailapi_<script>",
+        "panel_secret=mailapi_<script>",
         "=;;",
     ):
         root.browser.cookiejar.clear()

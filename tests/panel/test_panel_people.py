@@ -116,6 +116,43 @@ def test_passwords_are_set_and_removed(site):
     assert rows(site, "users", "user_name", "user_authdata")[0] == ("ann", None)
 
 
+def test_a_person_is_suspended_and_restored(site):
+    root = Panel(site)
+    root.get("person?user_name=ann")
+    root.submit("suspend")
+    root.shows("The person is suspended and cannot log in.", "Restore after a suspension")
+    assert not site("users/?get", user="ann")["login"]
+    root.submit("restore")
+    root.shows("The person can log in again.")
+    assert site("users/?get", user="ann")["login"]
+    root.get("person?user_name=root")
+    root.lacks("Suspend")
+    root.get("person?user_name=nologin")
+    root.submit("restore", check=200)
+    root.shows("This user is not suspended.")
+
+
+def test_devices(site):
+    root = Panel(site)
+    root.get("person?user_name=ann")
+    root.submit("add-device", device_name="a/b", check=200)
+    assert root.errors() == {"device_name": "Device name is not allowed."}
+    root.submit("add-device", device_name="phone")
+    root.shows("The device was added.", "ann~phone", "It is shown only now")
+    secret = root.page.html.code.text
+    root.get("person?user_name=ann")
+    assert secret not in root.page.text and secret not in str(site("audit/?get"))
+    ann = Panel(site, "ann")
+    ann.get("account")
+    ann.shows("ann~phone")
+    ann.submit("delete-own-device")
+    ann.submit("add-own-device", device_name="tablet")
+    ann.shows("ann~tablet")
+    root.get("person?user_name=ann")
+    root.submit("delete-device")
+    root.lacks("ann~tablet")
+
+
 def test_alias_and_permissions(site):
     root = Panel(site)
     root.get("person?user_name=ann")
