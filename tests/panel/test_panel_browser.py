@@ -6,8 +6,10 @@ import os
 from pathlib import Path
 
 import pytest
+from selenium.common.exceptions import StaleElementReferenceException
 from selenium.webdriver.common.by import By
 from selenium.webdriver.common.keys import Keys
+from selenium.webdriver.support.expected_conditions import staleness_of
 from selenium.webdriver.support.ui import Select
 from selenium.webdriver.support.wait import WebDriverWait
 
@@ -70,7 +72,7 @@ class Person:
 
     def __init__(self, driver, server):
         self.driver, self.url = driver, f"{server.url}panel/"
-        self.wait = WebDriverWait(driver, 60, poll_frequency=0.02)
+        self.wait = WebDriverWait(driver, 60, 0.02, ignored_exceptions=[StaleElementReferenceException])
         self.size(1440)
         driver.get("about:blank")
         driver.execute_cdp_cmd("Network.clearBrowserCookies", {})
@@ -91,10 +93,7 @@ class Person:
         return self.driver.find_elements(By.CSS_SELECTOR, selector)
 
     def shows(self, wanted: str, selector: str = "main"):
-        self.wait.until(
-            lambda driver: any(wanted in element.text for element in self.find(selector)),
-            f"{wanted!r} is not shown: {[element.text for element in self.find(selector)]}",
-        )
+        self.wait.until(lambda driver: any(wanted in element.text for element in self.find(selector)), wanted)
 
     def fill(self, form: str, **fields):
         """Type into the fields of a form by their ids, and send it."""
@@ -109,21 +108,32 @@ class Person:
 
     def press(self, selector: str):
         """Press the first such button or link, and wait for the next page."""
-        page = self.find("html")[0]
-        self.find(selector)[0].click()
-        self.wait.until(lambda driver: self.find("html") and self.find("html")[0] != page)
-        self.wait.until(lambda driver: driver.execute_script("return document.readyState") == "complete")
+        self.wait.until(lambda driver: self.find(selector), selector)
+        self.leave_by(self.find(selector)[0])
 
     def follow(self, text: str):
+        """Follow the link with this text, and wait for the next page."""
+        self.wait.until(lambda driver: driver.find_elements(By.LINK_TEXT, text), text)
+        self.leave_by(self.driver.find_element(By.LINK_TEXT, text))
+
+    def leave_by(self, element):
         page = self.find("html")[0]
-        self.driver.find_element(By.LINK_TEXT, text).click()
-        self.wait.until(lambda driver: self.find("html") and self.find("html")[0] != page)
+        element.click()
+        self.wait.until(staleness_of(page))
+        self.wait.until(lambda driver: driver.execute_script("return document.readyState") == "complete")
+
+    def search(self, field: str, text: str):
+        """Type into a search field and press Enter, and wait for the next page."""
+        page = self.find("html")[0]
+        self.find(field)[0].send_keys(text + Keys.ENTER)
+        self.wait.until(staleness_of(page))
+        self.wait.until(lambda driver: driver.execute_script("return document.readyState") == "complete")
 
     def log_in(self, name: str, password: str = "pw"):
         self.driver.execute_cdp_cmd("Network.clearBrowserCookies", {})
         self.get("log-in")
         self.find("#user")[0].send_keys(name)
-        self.find("#password")[0].send_keys(password + Keys.ENTER)
+        self.search("#password", password)
         self.shows(name, ".who")
 
     def check_quiet(self):
@@ -196,7 +206,7 @@ def test_a_days_work(person, site):
     person.press("button[aria-label='Move sales@new.org down']")
     person.shows("The two addresses have changed places.")
     person.follow("Where would a mail go?")
-    person.find("#to")[0].send_keys("sales@new.org" + Keys.ENTER)
+    person.search("#to", "sales@new.org")
     person.shows("Stored for carol@new.org")
 
     add_mail(site, "carol@new.org")
@@ -210,7 +220,7 @@ def test_a_days_work(person, site):
     person.follow("Answer")
     person.fill("send-mail", text="Gladly.")
     person.shows("The mail was queued for delivery.")
-    person.find("#search")[0].send_keys("hello" + Keys.ENTER)
+    person.search("#search", "hello")
     person.shows("Plans")
     person.driver.back()
     person.shows("Plans")
