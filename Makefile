@@ -48,6 +48,10 @@ pyz: .venv/bundled
 deb: .venv/bundled
 	@$(BIN)/python packaging/build_deb.py
 
+# The pictures of docs/panel.md, anew.
+pictures: .venv/tested
+	PANEL_PICTURES=docs $(BIN)/python -m pytest tests/panel/test_panel_browser.py -k pictures
+
 # The servers that tests start as private instances: Debian's packages, where we may install them.
 servers:
 	@missing=$$(for name in $(SERVERS); do dpkg -s $$name >/dev/null 2>&1 || echo $$name; done); \
@@ -69,9 +73,11 @@ servers:
 	$(BIN)/python -m pip install --quiet --disable-pip-version-check --editable '.[test]'
 	$(BIN)/python -m pip install --quiet --disable-pip-version-check --only-binary :all: 'atheris>=3' || \
 		echo "atheris is not to be had here: guided fuzzing is skipped"
+	$(BIN)/python -m pip install --quiet --disable-pip-version-check --no-deps 'axe-playwright-python>=0.1.8' || \
+		echo "axe-core is not to be had here: the panel's accessibility is not tested"
 	@touch $@
 
 clean:
 	rm -rf .venv build dist *.egg-info .pytest_cache .hypothesis
 
-.PHONY: run test quick lint servers fuzz stress bench pyz deb clean
+.PHONY: run test quick lint servers pictures fuzz stress bench pyz deb clean

@@ -68,7 +68,7 @@ def own_files(packages: dict[str, metadata.Distribution]) -> dict[str, bytes]:
     for name in ("mailapi.py", "config.sample.py"):
         entries[name] = (ROOT / name).read_bytes()
     for file in (ROOT / "modules").rglob("*"):
-        if file.suffix in (".py", ".sql"):
+        if file.suffix in (".py", ".sql", ".html", ".css", ".js", ".svg", ".txt"):
             entries[f"mailapi_modules/{file.relative_to(ROOT / 'modules').as_posix()}"] = file.read_bytes()
     version = re.search('__version__ = "(.*)"', entries["mailapi.py"].decode())[1]
     pinned = [f"{package.name}=={package.version}" for package in packages.values()]

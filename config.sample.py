@@ -15,6 +15,7 @@ modulelist = {
     "Token": "modules/tokens.py",
     "Audit": "modules/audit.py",
     "Queue": "modules/queue.py",
+    "Panel": "modules/panel.py",
 }
 
 # True: answers list, under "debug", the SQL statements that were run, without their values.

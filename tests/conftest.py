@@ -9,6 +9,7 @@ from support.site import OPTIONAL, Site  # noqa: E402
 
 pytest_plugins = [
     "support.accounts",
+    "support.chromium",
     "support.command_line",
     "support.dav",
     "support.deployment",

@@ -102,6 +102,8 @@ def print_hints(app: mailapi.Application, args, password: str | None, listening:
     if args.init:
         program = shlex.join([*own_command(), "call", "--config", args.config])
         print((FIRST_HINTS if password else LATER_HINTS).format(url=url, password=password, program=program))
+    if "panel" in app.mounts:
+        print(f"The panel, for browsers, is at {url}panel/")
     for path, folder in args.static:
         print(f"The files of {folder} are at {origin}{path}/")
     print(f"Serving {mailapi.without_password(app.config.dbpath)} on {url} (stop with Ctrl-C)", flush=True)

@@ -127,7 +127,7 @@ def test_it_has_sources_licences_and_the_versions_of_the_packages(pyz):
         names, pinned = archive.namelist(), archive.read(named(archive, r"mailapi-.*/METADATA")).decode()
         assert names == sorted(names) and len(set(names)) == len(names)
         files = [name for name in names if not name.endswith("/")]
-        allowed = r".*\.(py|sql)|[^/]+\.dist-info/(METADATA|licenses/LICENSE(\.txt)?)"
+        allowed = r".*\.(py|sql)|mailapi_modules/web/\w+/[\w-]+\.(html|css|js|svg|txt)|[^/]+\.dist-info/(METADATA|licenses/LICENSE(\.txt)?)"
         assert not [name for name in files if not re.fullmatch(allowed, name)]
         for name in (*PACKAGES, "mailapi"):
             assert archive.read(named(archive, rf"(?i){name}-.*/licenses/.*"))
@@ -144,6 +144,18 @@ def test_on_sys_path_it_is_all_that_mailapi_needs(pyz):
     ask = f"import mailapi, {', '.join(PACKAGES)}; print(*(m.__file__ for m in (mailapi, {', '.join(PACKAGES)})))"
     files = run_command(PYTHON, "-c", ask, env=BARE_ENVIRON | {"PYTHONPATH": str(pyz)}).split()
     assert len(files) == 5 and all(file.startswith(f"{pyz}/") for file in files)
+
+
+def test_the_panel_is_in_it(pyz, tmp_path):
+    ask = (
+        "import io, mailapi; app = mailapi.create_app({'dbpath': 'data/master.db3', 'modulelist': {'Panel': 'modules/panel.py'}});"
+        "environ = {'REQUEST_METHOD': 'GET', 'SERVER_NAME': 'x', 'SERVER_PORT': '80', 'wsgi.input': io.BytesIO()};"
+        "files = ['log-in', 'panel.css', 'panel.js', 'icon.svg'];"
+        "print(*(app(environ | {'PATH_INFO': f'/panel/{f}'}, lambda status, *_: print(status)) and f for f in files))"
+    )
+    run_command(PYTHON, pyz, "init", cwd=tmp_path)
+    said = run_command(PYTHON, "-c", ask, env=BARE_ENVIRON | {"PYTHONPATH": str(pyz)}, cwd=tmp_path)
+    assert said == "200 OK\n" * 4 + "log-in panel.css panel.js icon.svg\n"
 
 
 ########## The command line ########################################################################

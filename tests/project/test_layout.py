@@ -17,7 +17,8 @@ BELOW = {  # folder → those whose files it may import, beside its own and mail
     "clients": {"directory", "http", "openapi"},
     "mail": {"clients", "mariadb", "directory", "openapi"},
     "provisioning": {"clients", "mariadb", "directory", "state", "openapi"},
-    "": {"mail", "provisioning", "clients", "mariadb", "directory", "http", "state", "openapi"},
+    "web": {"mail", "http"},
+    "": {"web", "mail", "provisioning", "clients", "mariadb", "directory", "http", "state", "openapi"},
     "commands": {"", "mail", "provisioning", "clients", "mariadb", "directory", "http", "state", "openapi"},
 }
 FILES = sorted(MODULES.rglob("*.py"))

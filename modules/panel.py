@@ -1,0 +1,16 @@
+"""Panel: web pages for administrators, delegates and users, below panel/ (docs/panel.md)."""
+
+import bottle
+
+from mailapi import Module, RequestHandler
+
+from .web.pages import answer
+
+
+class Panel(Module):
+    mounts = ("panel",)
+    mount_max_body = "max_message"
+
+    def mount(self, handler: RequestHandler, path: str) -> bottle.HTTPResponse:
+        """Answer a request below panel/. `path` is the rest of the URL's path."""
+        return answer(handler, path)

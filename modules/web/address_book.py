@@ -1,0 +1,107 @@
+"""The pages about addresses: their list in the order in which the daemons match, one address, and the test."""
+
+from mailapi import ApiError, covers
+
+from .people import in_routers
+from .templates import link
+from .visitor import PageRefused, Visitor
+
+ON_PAGE = 100  # addresses
+COLUMNS = ("address_expression", "address_order", "address_router", "address_route", "address_user")
+
+
+def addresses(visitor: Visitor) -> dict:
+    """Find a page of the addresses that the visitor may see, by domain, each with the one above and below it."""
+    search, after = visitor.query("search"), visitor.query("after")
+    query = {name: value for name, value in (("search", search), ("after", after)) if value}
+    rows = visitor.run("addresses", "get", query=query, limit=ON_PAGE + 1)["addresses"]
+    more = len(rows) > ON_PAGE
+    rows = [{name: row.get(name) for name in COLUMNS} for row in rows[:ON_PAGE]]
+    mark_unreachable(rows)
+    return {
+        "domains": by_domain(rows),
+        "more": link("addresses", **visitor.query.without("after"), after=rows[-1]["address_order"])
+        if more
+        else "",
+        "is_first": not after,
+        "search": search,
+        "may_change": visitor.manages,
+    }
+
+
+def mark_unreachable(rows: list[dict]):
+    """Add to each address the earlier one that takes all its mail: `behind`, its expression, or None."""
+    for number, row in enumerate(rows):
+        expression = row["address_expression"] or ""
+        earlier = (other["address_expression"] or "" for other in rows[:number])
+        row["behind"] = next((other for other in earlier if covers(other, expression)), None)
+
+
+def by_domain(rows: list[dict]) -> list[tuple[str, list[dict]]]:
+    """Return the domains with their addresses, in the order in which they match. ""': patterns for several domains."""
+    domains: dict[str, list[dict]] = {}
+    for row in rows:
+        domain = str(row["address_expression"] or "").rpartition("@")[2].lower()
+        domains.setdefault("" if "%" in domain or "_" in domain else domain, []).append(row)
+    for listed in domains.values():
+        for row, above, below in zip(listed, [None, *listed], [*listed[1:], None]):
+            row["above"], row["below"] = above, below
+    return sorted(domains.items())
+
+
+def address_form(visitor: Visitor) -> dict:
+    """Find what the page for a new address needs."""
+    return {
+        "row": {name: visitor.query(name) for name in COLUMNS},
+        "routers": in_routers(visitor),
+        "suggested": "store" if visitor.query("address_route") else "",
+    }
+
+
+def address(visitor: Visitor) -> dict:
+    """Find one address, to be edited or deleted. ApiError (HTTP 404): the visitor does not see one of this order."""
+    order, expression = visitor.query("address_order"), visitor.query("address_expression")
+    fields = (
+        {"address_order": order} if visitor.generation.number == 9 else {"address_expression": expression}
+    )
+    rows = visitor.run("addresses", "get", fields)["addresses"] if order else []
+    rows = [row for row in rows if str(row["address_order"]) == order]
+    if not rows:
+        raise ApiError(visitor.t.no_such_address, http=404)
+    if not visitor.may("addresses", "update", address_expression=rows[0]["address_expression"]):
+        raise PageRefused(visitor)
+    return {"row": rows[0], "routers": in_routers(visitor), "suggested": rows[0].get("address_router")}
+
+
+def address_test(visitor: Visitor) -> dict:
+    """Find what would happen to a mail to an address, step by step."""
+    recipient, sender = visitor.query("address_expression"), visitor.query("sender")
+    if not recipient:
+        return {"recipient": "", "sender": sender, "report": None}
+    fields = {"address_expression": recipient, "sender": sender, "address_routing": "inrouter"}
+    try:
+        report = visitor.run("addresses", "test", fields)
+    except ApiError as error:
+        visitor.problem = visitor.t.sentence(error.status)
+        report = None
+    return {"recipient": recipient, "sender": sender, "report": report}
+
+
+def changed_address(visitor: Visitor) -> dict:
+    """Return the fields of an address that was edited. Its order stays, if no other was typed."""
+    fields = {name: visitor.form(name) for name in COLUMNS}
+    fields["address_old_order"] = visitor.query("address_order")
+    fields["address_order"] = fields["address_order"] or fields["address_old_order"]
+    if visitor.generation.number == 8:  # a row is changed by its expression
+        fields["address_expression"] = visitor.query("address_expression")
+    return fields
+
+
+def move_address(visitor: Visitor) -> tuple[str, str]:
+    """Exchange the orders of two addresses, and redirect to the list."""
+    pairs = [
+        {name: visitor.form(f"{side}_{name}") for name in ("address_expression", "address_order")}
+        for side in ("this", "other")
+    ]
+    visitor.run("addresses", "switch", {"address1": pairs[0], "address2": pairs[1]})
+    return link("addresses", **visitor.query.without()), "address_moved"

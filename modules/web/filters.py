@@ -1,0 +1,69 @@
+"""The page about the visitor's filters at the ManageSieve server: a reply while away, and the scripts themselves."""
+
+import re
+
+from mailapi import ApiError
+
+from .visitor import Visitor
+
+AWAY = "away"  # the name of the script that the form writes
+# Written by `away_script` and read again: a subject and a text as quoted strings (RFC 5228 section 2.4.2).
+SCRIPT = 'require ["vacation"];\n# The panel writes this script. Its form replaces all of it.\nvacation :days 7 :subject {} {};\n'
+WRITTEN = re.compile(r'vacation :days 7 :subject "((?:[^"\\]|\\.)*)" "((?:[^"\\]|\\.)*)";\s*\Z', re.DOTALL)
+
+
+def has_filters(visitor: Visitor) -> bool:
+    """Return whether this installation has a ManageSieve server."""
+    return visitor.has("services", "sieve_list") and "managesieve" in visitor.app.config.services
+
+
+def filters(visitor: Visitor) -> dict:
+    """Find the scripts, the one that is edited, and what the form for a reply while away has now."""
+    scripts = visitor.run("services", "sieve_list")["scripts"]
+    names = [row["script_name"] for row in scripts]
+    edited = visitor.query("script_name")
+    if edited and edited not in names:
+        raise ApiError(visitor.t.no_such_script, http=404)
+    away = read_script(visitor, AWAY) if AWAY in names else ""
+    return {
+        "scripts": scripts,
+        "edited": edited,
+        "script": read_script(visitor, edited) if edited else "",
+        "away": away_values(away),
+        "is_away": any(row["active"] and row["script_name"] == AWAY for row in scripts),
+        "other_active": any(row["active"] and row["script_name"] != AWAY for row in scripts),
+    }
+
+
+def read_script(visitor: Visitor, name: str) -> str:
+    return visitor.run("services", "sieve_get", {"script_name": name})["script"]
+
+
+def quoted(text: str) -> str:
+    return '"' + text.replace("\\", "\\\\").replace('"', '\\"') + '"'
+
+
+def away_values(script: str) -> tuple[str, str]:
+    """Return the subject and the text of a script that the form wrote; two empty texts for any other script."""
+    found = WRITTEN.search(script.replace("\r\n", "\n"))
+    return (re.sub(r"\\(.)", r"\1", found[1]), re.sub(r"\\(.)", r"\1", found[2])) if found else ("", "")
+
+
+def set_away(visitor: Visitor) -> tuple[str, str]:
+    """Store and activate the script of the reply while away, and redirect to the page."""
+    subject, text = visitor.form("subject").replace("\n", " "), visitor.form("text").replace("\r\n", "\n")
+    if not text:
+        raise ApiError(visitor.t.away_text_missing)
+    script = SCRIPT.format(quoted(subject or visitor.t.away_subject), quoted(text))
+    visitor.run("services", "sieve_put", {"script_name": AWAY, "script": script})
+    visitor.run("services", "sieve_activate", {"script_name": AWAY})
+    return "filters", "away_on"
+
+
+def change_script(visitor: Visitor) -> tuple[str, str]:
+    """Activate, deactivate or delete a script, and redirect to the page."""
+    change, name = visitor.form("change"), visitor.form.exactly("script_name")
+    if change not in ("activate", "deactivate", "delete"):
+        raise ApiError(visitor.t.no_such_page, http=404)
+    visitor.run("services", f"sieve_{change}", {"script_name": name} if change != "deactivate" else {})
+    return "filters", f"script_{change}"

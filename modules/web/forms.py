@@ -1,0 +1,69 @@
+"""The bodies of forms: as application/x-www-form-urlencoded, and as multipart/form-data with files (RFC 7578)."""
+
+import re
+import urllib.parse
+
+from mailapi import SMALL_BODY, ApiError, RequestHandler, body_length, body_limit, raw_body
+
+from .visitor import Fields
+
+MOST_FIELDS = 2000
+BOUNDARY = re.compile(r'multipart/form-data;\s*boundary="?([^\s";]{1,70})"?\s*\Z', re.ASCII)
+NAME = re.compile(
+    rb'(?i)content-disposition: *form-data; *name="([^"\r\n]{0,200})"(?:; *filename="([^"\r\n]*)")?'
+)
+CONTENT_TYPE = re.compile(rb"(?i)\r\ncontent-type: *([\w.+-]{1,80}/[\w.+-]{1,80})")
+
+
+def read_form(handler: RequestHandler, trusted: bool) -> Fields:
+    """Read the fields of a form. ApiError: it is too large, incomplete or no form.
+
+    trusted: the visitor has a session; others may send no more than SMALL_BODY bytes.
+    """
+    environ, app = handler.environ, handler.app
+    length = body_length(environ)
+    most = body_limit("max_message", app.config) if trusted else SMALL_BODY
+    if trusted and (length is None or length > SMALL_BODY):
+        handler.reserved = app.large_bodies.take(3 * (length or most))
+    raw = raw_body(environ, length, most)
+    if found := BOUNDARY.match(environ.get("CONTENT_TYPE", "")):
+        return multipart(raw, found[1].encode())
+    try:
+        text = raw.decode("ascii", "replace")
+        return Fields(urllib.parse.parse_qsl(text, True, errors="replace", max_num_fields=MOST_FIELDS))
+    except ValueError:
+        raise ApiError("Too many fields in the query.", http=400) from None
+
+
+def multipart(raw: bytes, boundary: bytes) -> Fields:
+    """Return the fields and files of a body of the type multipart/form-data. Empty file fields are left out."""
+    pairs, files = [], []
+    for part in (b"\r\n" + raw).split(b"\r\n--" + boundary, MOST_FIELDS)[1:-1]:
+        head, _, content = part.partition(b"\r\n\r\n")
+        if not (found := NAME.search(head)):
+            continue
+        name = field_text(found[1])
+        if found[2] is None:
+            pairs.append((name, field_text(content)))
+        elif found[2] or content:
+            kind = CONTENT_TYPE.search(head)
+            files.append(
+                (
+                    name,
+                    {
+                        "filename": unquoted(found[2]),
+                        "content": content,
+                        "type": kind[1].decode() if kind else "",
+                    },
+                )
+            )
+    return Fields(pairs, files)
+
+
+def field_text(value: bytes) -> str:
+    return value.decode(errors="replace")
+
+
+def unquoted(name: bytes) -> str:
+    """Return a file's name; browsers write quotation marks and line ends in it as %22, %0D and %0A."""
+    return re.sub("%(22|0D|0A)", lambda found: chr(int(found[1], 16)), field_text(name))

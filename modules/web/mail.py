@@ -1,0 +1,126 @@
+"""The pages about the visitor's own mail: the list with its search, one mail with its parts, and a new mail."""
+
+import base64
+
+import bottle
+
+from mailapi import ApiError
+
+from .filters import has_filters
+from .responses import download, mail_html, response
+from .templates import link
+from .visitor import Visitor
+
+ON_PAGE = 50  # mails
+LONGEST_QUOTE = 100_000  # characters of a mail that an answer quotes
+
+
+def mail(visitor: Visitor) -> dict:
+    """Find a page of the visitor's mails, all of them or those that a search finds."""
+    terms = {name: visitor.query(name) for name in ("text", "unread", "next")}
+    fields = {name: value for name, value in terms.items() if value}
+    found = visitor.run("mailbox", "search", fields, limit=ON_PAGE)
+    return {
+        "mails": found["mails"],
+        "terms": terms,
+        "filters": has_filters(visitor),
+        "more": link("mail", **visitor.query.without("next"), next=found["next"]) if found["next"] else "",
+    }
+
+
+def unread(visitor: Visitor) -> bottle.HTTPResponse:
+    """Return the number of unread mails as text, for the script."""
+    count = visitor.run("mailbox", "unread_count")["unread_count"]
+    return response(visitor, str(count).encode(), 200, [("Content-Type", "text/plain; charset=UTF-8")])
+
+
+def of_mail(visitor: Visitor) -> dict[str, str]:
+    """Return the fields that name the mail of the page."""
+    return {name: visitor.query(name) for name in ("mail_id", "mail_sourcedb")}
+
+
+def message(visitor: Visitor) -> dict:
+    """Find one mail and its parts. The mail is marked as read."""
+    named = of_mail(visitor)
+    found = visitor.run("mailbox", "read", named | {"mail_details": "1"})["mail"]
+    parts = visitor.run("mailbox", "parts", named)["mail_parts"]
+    named["mail_sourcedb"] = found["mail_sourcedb"]
+    has_html = any(part["content_type"] == "text/html" and not part["attached"] for part in parts)
+    return {
+        "mail": found,
+        "named": named,
+        "attachments": [part for part in parts if part["attached"]],
+        "shows_html": has_html and not visitor.query("plain"),
+        "has_html": has_html,
+    }
+
+
+def message_html(visitor: Visitor) -> bottle.HTTPResponse:
+    return mail_html(visitor, visitor.run("mailbox", "html", of_mail(visitor))["mail_html"])
+
+
+def message_part(visitor: Visitor) -> bottle.HTTPResponse:
+    return download(
+        visitor, visitor.run("mailbox", "attachment", of_mail(visitor) | {"part": visitor.query("part")})
+    )
+
+
+def message_raw(visitor: Visitor) -> bottle.HTTPResponse:
+    return download(visitor, visitor.run("mailbox", "raw", of_mail(visitor)))
+
+
+def write(visitor: Visitor) -> dict:
+    """Find what a new mail begins with: the addresses in the query, or what an answer or a forwarded mail quotes."""
+    start = {name: visitor.query(name) for name in ("to", "cc", "subject")} | {"text": ""}
+    answer = visitor.query("answer")
+    if not answer or visitor.problem:
+        return {
+            "start": start,
+            "in_reply_to": visitor.form("in_reply_to"),
+            "references": visitor.form("references"),
+        }
+    found = visitor.run("mailbox", "read", of_mail(visitor) | {"mail_details": "1"})["mail"]
+    prefix, subject = ("Fwd: " if answer == "forward" else "Re: "), found["mail_subject"]
+    quoted = found["mail_text"][:LONGEST_QUOTE].replace("\r\n", "\n").rstrip()
+    if answer == "forward":
+        text = f"\n\n{visitor.t.forwarded}\n{visitor.t.from_}: {found['mail_from']}\n{visitor.t.subject}: {subject}\n\n{quoted}"
+    else:
+        start["to"] = found["mail_reply_to"] or found["mail_from"]
+        lines = "\n".join(f"> {line}" for line in quoted.split("\n"))
+        text = f"\n\n{visitor.t.wrote.format(name=found['mail_from'])}\n{lines}"
+    start |= {
+        "subject": subject if subject[:4].lower() == prefix.lower()[:4] else prefix + subject,
+        "text": text,
+    }
+    answered = ("", "") if answer == "forward" else (found["mail_message_id"], found["mail_references"])
+    return {"start": start, "in_reply_to": answered[0], "references": answered[1]}
+
+
+def send(visitor: Visitor) -> tuple[str, str]:
+    """Send the mail of the form, and redirect to the list of mails."""
+    fields: dict = {
+        name: visitor.form(name)
+        for name in ("from", "to", "cc", "bcc", "subject", "in_reply_to", "references")
+    }
+    fields = {name: value for name, value in fields.items() if value}
+    fields["text"] = visitor.form.exactly("text").replace("\r\n", "\n")
+    fields["attachments"] = [
+        {
+            "filename": file["filename"].replace("\\", "/").rpartition("/")[2],
+            "content_type": file["type"] or "application/octet-stream",
+            "data": base64.b64encode(file["content"]).decode(),
+        }
+        for name, file in visitor.form.files
+        if name == "attachments"
+    ]
+    visitor.run("mailbox", "send", fields)
+    return "mail", "mail_sent"
+
+
+def change_mail(visitor: Visitor) -> tuple[str, str]:
+    """Mark a mail as unread or delete it, and redirect to the list of mails."""
+    change = visitor.form("change")
+    if change not in ("unread", "delete"):
+        raise ApiError(visitor.t.no_such_page, http=404)
+    visitor.run("mailbox", change, {name: visitor.form(name) for name in ("mail_id", "mail_sourcedb")})
+    return "mail", f"mail_{change}"

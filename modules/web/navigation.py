@@ -1,0 +1,33 @@
+"""The navigation of the panel: the pages that the visitor's role and the installation's modules have."""
+
+from .visitor import Visitor
+
+# Page, the action that it needs, and whether it is only for those who manage others.
+ENTRIES = (
+    ("overview", None, True),
+    ("people", ("users", "get"), True),
+    ("addresses", ("addresses", "get"), False),
+    ("queue", ("queue", "get"), False),
+    ("activity", ("audit", "get"), True),
+    ("services", ("services", "get"), True),
+    ("mail", ("mailbox", "search"), False),
+    ("account", None, False),
+)
+
+
+def navigation(visitor: Visitor) -> list[tuple[str, str, str]]:
+    """Return the entries for the visitor: address, key and label. Nothing for those who have not logged in."""
+    if not visitor.call.identified:
+        return []
+    return [
+        ("./" if key == "overview" else key, key, getattr(visitor.t, key))
+        for key, needs, for_managers in ENTRIES
+        if (visitor.manages or not for_managers)
+        and (needs is None or visitor.has(*needs) and may_see(visitor, needs))
+    ]
+
+
+def may_see(visitor: Visitor, needs: tuple[str, str]) -> bool:
+    """Return whether the action's rules admit the visitor, as far as they need no fields."""
+    found = visitor.endpoint(*needs)
+    return found is not None and all(rule.of_fields or rule.test(visitor.call) for rule in found[1].allow)

@@ -1,0 +1,153 @@
+"""The pages about the operation of the mail server: overview, queue, activity and services."""
+
+import time
+from datetime import UTC, datetime
+
+from mailapi import ApiError
+
+from .templates import link, text_of
+from .visitor import Visitor
+
+ON_PAGE = 50  # mails of the queue
+ENTRIES = 100  # of the audit
+DAY = 86400  # seconds
+FILTERS = ("mail_state", "mail_submitter", "mail_envelopefrom", "mail_envelopeto", "mail_remote")
+STATES = ("waiting", "deferred", "failed")
+AUDIT_FILTERS = ("audit_user", "audit_module", "audit_action", "audit_target", "audit_address")
+# Modules whose tables the overview checks, and the page where they can be mended. Tables of mails take too long.
+CHECKED = {"addresses": "addresses", "users": "people", "smtpd": "people", "msa": "people"}
+QUEUE_CHANGES = ("retry", "bounce", "delete")
+
+
+def overview(visitor: Visitor) -> dict:
+    """Find what needs attention: each finding with the page on which something can be done."""
+    findings = [*queue_findings(visitor), *service_findings(visitor)]
+    findings += [*check_findings(visitor), *log_in_findings(visitor)]
+    users = visitor.run("users", "get", limit=2)["users"] if visitor.has("users") else []
+    addresses = visitor.run("addresses", "get", limit=1)["addresses"] if visitor.has("addresses") else [None]
+    return {"findings": findings, "alone": len(users) < 2, "no_addresses": not addresses}
+
+
+def queue_findings(visitor: Visitor) -> list[tuple]:
+    """Return findings, each with its kind, a number or text, and the page that has more."""
+    if not visitor.has("queue"):
+        return []
+    counts = visitor.run("queue", "get", limit=1)["counts"]
+    return [
+        (kind, count, link("queue", mail_state=state))
+        for kind, state in (
+            ("mail_failed", "failed"),
+            ("mail_deferred", "deferred"),
+            ("mail_waiting", "waiting"),
+        )
+        if (count := counts[state])
+    ]
+
+
+def service_findings(visitor: Visitor) -> list[tuple]:
+    if not visitor.may("services", "get") or not visitor.app.config.services:
+        return []
+    services = visitor.run("services", "get")["services"]
+    return [("service_down", row["kind"], "services") for row in services if not row["up"]]
+
+
+def check_findings(visitor: Visitor) -> list[tuple]:
+    """Return what `mailapi check` finds in the tables of people and addresses: rows that harm the mail daemons."""
+    if not visitor.admin:
+        return []
+    findings, number = [], visitor.generation.number
+    for path, page in CHECKED.items():
+        if not visitor.has(path):
+            continue
+        declared = visitor.app.modules[path].dangerous_rows
+        sentences = {key: query for key, query in declared.items() if isinstance(key, str)}
+        for sentence, query in (sentences | declared.get(number, {})).items():
+            with visitor.app.db.transaction("DEFERRED"):
+                rows = visitor.app.db.column(query)
+            if rows:
+                named = ", ".join(text_of(row) for row in rows[:3]) + (" …" if len(rows) > 3 else "")
+                findings.append(("bad_rows", f"{named}: {sentence}", page))
+    return findings
+
+
+def log_in_findings(visitor: Visitor) -> list[tuple]:
+    """Return a finding with the number of log-ins that failed within a day, if there are any."""
+    if not visitor.may("audit", "get"):
+        return []
+    entries = visitor.run("audit", "get", {"since": int(time.time()) - DAY})["audit"]
+    failed = sum(
+        row["audit_times"]
+        for row in entries
+        if row["audit_via"] in ("password", "basic") and row["audit_status"] not in ("ok", "warning")
+    )
+    return [("log_ins_failed", failed, link("activity", audit_via="password"))] if failed else []
+
+
+def queue(visitor: Visitor) -> dict:
+    """Find a page of the queue by the filters in the query."""
+    filters = {name: visitor.query(name) for name in FILTERS}
+    fields = {name: value for name, value in filters.items() if value} | {"after": visitor.query("after")}
+    found = visitor.run("queue", "get", fields, limit=ON_PAGE + 1)
+    mails = found["queue"]
+    return {
+        "mails": mails[:ON_PAGE],
+        "counts": found["counts"],
+        "filters": filters,
+        "states": STATES,
+        "is_filtered": any(filters.values()),
+        "more": link("queue", **visitor.query.without("after"), after=mails[ON_PAGE - 1]["mail_id"])
+        if len(mails) > ON_PAGE
+        else "",
+        "is_first": not visitor.query("after"),
+    }
+
+
+def queue_change(visitor: Visitor) -> dict:
+    """Find the mails that were chosen, for the question whether to change them. ApiError: none was chosen."""
+    change, ids = visitor.query("change"), visitor.query.all("mail_id")
+    if change not in QUEUE_CHANGES:
+        raise ApiError(visitor.t.no_such_page, http=404)
+    mails = visitor.run("queue", "get", {"mail_id": ids})["queue"] if ids else []
+    return {"change": change, "mails": mails}
+
+
+def change_queue(visitor: Visitor) -> tuple[str, str]:
+    """Retry, return or delete mails, and redirect to the queue."""
+    change = visitor.form("change")
+    if change not in QUEUE_CHANGES:
+        raise ApiError(visitor.t.no_such_page, http=404)
+    visitor.run("queue", change, {"mail_id": visitor.form.all("mail_id")})
+    return "queue", f"queue_{change}"
+
+
+def activity(visitor: Visitor) -> dict:
+    """Find entries of the audit by the filters in the query, newest first."""
+    filters = {name: visitor.query(name) for name in (*AUDIT_FILTERS, "audit_via", "audit_status")}
+    fields: dict = {name: value for name, value in filters.items() if value}
+    days = {name: visitor.query(name) for name in ("since", "until")}
+    fields |= {"since": start_of(days["since"]), "before": visitor.query("before")}
+    if days["until"] and (end := start_of(days["until"])):
+        fields["until"] = end + DAY - 1
+    entries = visitor.run("audit", "get", fields)["audit"]
+    return {
+        "entries": entries[:ENTRIES],
+        "filters": filters | days,
+        "is_filtered": any(filters.values()) or any(days.values()),
+        "names": AUDIT_FILTERS,
+        "more": link("activity", **visitor.query.without("before"), before=entries[ENTRIES - 1]["audit_id"])
+        if len(entries) > ENTRIES
+        else "",
+        "is_first": not visitor.query("before"),
+    }
+
+
+def start_of(day: str) -> int | None:
+    """Return the start of a day in UTC (2026-01-31), in seconds since 1970; None if it is no day."""
+    try:
+        return int(datetime.strptime(day[:10], "%Y-%m-%d").replace(tzinfo=UTC).timestamp())
+    except ValueError:
+        return None
+
+
+def services(visitor: Visitor) -> dict:
+    return {"services": visitor.run("services", "get")["services"]}

@@ -1,0 +1,168 @@
+"""Answers of the panel: which page an address names, who may see it, and what happens to a form."""
+
+import re
+from functools import partial
+
+import bottle
+from peewee import PeeweeException
+
+from mailapi import ApiError, LoginRefused, RequestHandler, log_exception, refusal
+
+from ..http.log_out import log_out as end_session
+from . import responses
+from .forms import read_form
+from .site import FORMS, PAGES, Form, Page
+from .templates import link
+from .texts import LANGUAGES
+from .visitor import PageRefused, Visitor, log_in
+
+NOT_THERE = ("mail not found", "part not found")
+NEXT = re.compile(r"[a-z-]{0,30}(?:\?[\w%&=.+*~-]{0,2000})?", re.ASCII)  # a page of the panel with its query
+
+
+def answer(handler: RequestHandler, path: str) -> bottle.HTTPResponse:
+    """Answer a request below panel/, refused ones and failures, too, with a page."""
+    visitor = Visitor(handler, path)
+    try:
+        visitor.read_query()
+        if path in responses.STATIC:
+            return responses.static_file(path)
+        if not path and not handler.environ["PATH_INFO"].endswith("/"):
+            return responses.redirect(visitor, "panel/")
+        return respond(visitor, path)
+    except ApiError as error:
+        problem = error.bare()
+    except PeeweeException as error:
+        problem = refusal(error)
+    except Exception:
+        log_exception("a page of the panel failed")
+        problem = ApiError("Internal error. The log has the cause.", http=500)
+    handler.refused = problem
+    if isinstance(problem, PageRefused):  # for the audit; what actions refuse was reported
+        handler.chosen = None
+    if problem.retry_after:
+        handler.headers.append(("Retry-After", str(problem.retry_after)))
+    return failure(visitor, problem)
+
+
+def failure(visitor: Visitor, problem: ApiError) -> bottle.HTTPResponse:
+    """Return the page that says why nothing can be shown."""
+    http = problem.http
+    if http == 200:
+        http = 404 if problem.status in NOT_THERE else 403
+    return responses.page(visitor, "error", http, sentence=visitor.t.sentence(problem.status), current=None)
+
+
+def respond(visitor: Visitor, path: str) -> bottle.HTTPResponse:
+    """Return the response to a request of a visitor: a page, or what comes of a form. Raises ApiError."""
+    method = visitor.environ["REQUEST_METHOD"]
+    if method not in ("GET", "HEAD", "POST"):
+        raise ApiError("Use POST.", http=405)
+    if method == "POST" and visitor.app.cookies.is_cross_site(visitor.environ):
+        raise ApiError("Not allowed from another site.", http=403)
+    if path == "log-in":
+        return log_in_page(visitor, method)
+    if path == "language" and method == "POST":
+        return choose_language(visitor)
+    try:
+        visitor.identify()
+    except LoginRefused:
+        return responses.redirect(visitor, log_in_address(visitor, path))
+    if path == "log-out" and method == "POST":
+        return log_out(visitor)
+    if not (chosen := PAGES.get(path)) or not chosen.exists(visitor):
+        raise ApiError(visitor.t.no_such_page, http=404)
+    if not chosen.allow(visitor):
+        raise PageRefused(visitor)
+    return submit(visitor, path, chosen) if method == "POST" else show(visitor, path, chosen)
+
+
+def show(visitor: Visitor, path: str, chosen: Page) -> bottle.HTTPResponse:
+    """Return a page with what its view finds."""
+    values = chosen.view(visitor)
+    if isinstance(values, bottle.HTTPResponse):
+        return values
+    return responses.page(visitor, chosen.template or path, current=chosen.section or path, **values)
+
+
+def submit(visitor: Visitor, path: str, chosen: Page) -> bottle.HTTPResponse:
+    """Run the action of a form, and redirect; if it is refused, show the page again with the reason.
+
+    The page has what was typed then, but for passwords.
+    """
+    visitor.form = read_form(visitor.handler, trusted=True)
+    visitor.form_name = visitor.form("form")
+    form = FORMS.get(visitor.form_name)
+    if not visitor.has_token() or not form or form.page != path:
+        raise ApiError(visitor.t.form_is_old, http=403, audit="The form is of another session.")
+    try:
+        outcome = form.run(visitor)
+    except LoginRefused:
+        return responses.redirect(visitor, log_in_address(visitor, path))
+    except ApiError as error:
+        if error.http == 500:
+            raise
+        visitor.problem, visitor.answer = visitor.t.sentence(error.status), error.answer
+        visitor.blamed = error.field or blamed_field(visitor, form, error.status)
+        return show(visitor, path, chosen)
+    return responses.redirect(visitor, *outcome) if outcome else show(visitor, path, chosen)
+
+
+def blamed_field(visitor: Visitor, form: Form, status: str) -> str:
+    """Return the field that a refusal is about, as the action declares it; of other sentences the form says it."""
+    found = visitor.endpoint(*form.action_of(visitor)) if form.action else None
+    required = found[1].needed(visitor.generation) if found else {}
+    named = {visitor.call.in_generation(sentence): field for field, sentence in required.items()}
+    field = re.fullmatch(r"Invalid value for ([\w.]{1,80})\.", status)
+    return named.get(status) or (field[1] if field else form.blame)
+
+
+########## Log-in ##################################################################################
+
+
+def log_in_address(visitor: Visitor, path: str) -> str:
+    """Return the address of the log-in page, which leads to this page then."""
+    query = visitor.environ.get("QUERY_STRING", "")
+    wanted = path + (f"?{query}" if query else "")
+    return link("log-in", next=wanted) if wanted and NEXT.fullmatch(wanted) else "log-in"
+
+
+def log_in_page(visitor: Visitor, method: str) -> bottle.HTTPResponse:
+    """Return the log-in page; after a log-in a redirect to the page that the visitor wanted."""
+    wanted = visitor.query("next")
+    target = wanted if NEXT.fullmatch(wanted) and wanted else "./"
+    shown = partial(responses.page, visitor, "log-in", current=None, target=target)
+    if method != "POST":
+        return shown(from_other_site=visitor.app.cookies.is_cross_site(visitor.environ))
+    visitor.form = read_form(visitor.handler, trusted=False)
+    try:
+        log_in(visitor)
+    except ApiError as error:
+        if error.http >= 500:
+            raise
+        visitor.handler.refused = error.bare()  # for the audit
+        visitor.problem = visitor.t.sentence(error.status)
+        if error.retry_after:
+            visitor.handler.headers.append(("Retry-After", str(error.retry_after)))
+        visitor.handler.headers[:] = [pair for pair in visitor.handler.headers if pair[0] != "Set-Cookie"]
+        return shown(http=error.http, from_other_site=False)
+    return responses.redirect(visitor, target)
+
+
+def log_out(visitor: Visitor) -> bottle.HTTPResponse:
+    """End the session, and redirect to the log-in page."""
+    visitor.form = read_form(visitor.handler, trusted=False)
+    if not visitor.has_token():
+        raise ApiError(visitor.t.form_is_old, http=403)
+    visitor.handler.chosen = None
+    end_session(visitor.handler, visitor.call)
+    return responses.redirect(visitor, "log-in", "logged_out")
+
+
+def choose_language(visitor: Visitor) -> bottle.HTTPResponse:
+    """Store the language in a cookie for a year, and redirect to the page on which it was chosen."""
+    visitor.form = read_form(visitor.handler, trusted=False)
+    language, page = visitor.form("language"), visitor.form("page")
+    if language in LANGUAGES:
+        visitor.handler.headers.append(responses.set_cookie(visitor, "panel_language", language, 365 * 86400))
+    return responses.redirect(visitor, page if page and NEXT.fullmatch(page) else "./")

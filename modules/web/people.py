@@ -1,0 +1,230 @@
+"""The pages about people: their list, a new person, one person, and the confirmation before one is deleted."""
+
+from mailapi import ApiError
+
+from ..mail.router_tables import IN_ROUTERS, OUT_ROUTERS
+from .responses import secret_to_show
+from .templates import link
+from .visitor import PageRefused, Visitor
+
+ON_PAGE = 100  # people
+LONGEST_SHOWN = 200_000  # characters of a file to import, in the page that shows its problems
+MOST_ADDRESSES, MOST_ENTRIES = 50, 10  # of one person's page
+IN_ROUTERS_8 = ("store", "forward", "handoff", "reject", "drop")  # of msa/ in database generation 8
+
+
+def people(visitor: Visitor) -> dict:
+    """Find a page of the people whom the visitor manages."""
+    search, after = visitor.query("search"), visitor.query.exactly("after")
+    query = {name: value for name, value in (("search", search), ("after", after)) if value}
+    users = visitor.run("users", "get", query=query, limit=ON_PAGE + 1)["users"]
+    return {
+        "users": [row | {"login": row.get("has_login", row.get("user_login"))} for row in users[:ON_PAGE]],
+        "more": link("people", **visitor.query.without("after"), after=users[ON_PAGE - 1]["user_name"])
+        if len(users) > ON_PAGE
+        else "",
+        "search": search,
+        "is_first": not after,
+        "may_add": may_add(visitor),
+        "may_import": visitor.may("users", "import"),
+    }
+
+
+def may_add(visitor: Visitor) -> bool:
+    """Return whether the visitor may add people; which ones a delegate may add depends on their names."""
+    return visitor.admin or visitor.manages and visitor.app.config.delegates_add_users
+
+
+def person_add(visitor: Visitor) -> dict:
+    if not may_add(visitor):
+        raise PageRefused(visitor)
+    options = {
+        "address": visitor.has("addresses", "add"),
+        "sending": visitor.has(sending_module(visitor), "add"),
+        "pop": visitor.has("pop", "add"),
+    }
+    return {
+        "permissions": permission_names(visitor, []),
+        "suggested": visitor.query("user_name"),
+        "options": [option for option, exists in options.items() if exists],
+    }
+
+
+def people_import(visitor: Visitor) -> dict:
+    """Find what the page for the import of people shows: what was sent, and its problems by line."""
+    sent = file_of_form(visitor)
+    return {
+        "file": "" if len(sent) > LONGEST_SHOWN or "password" in sent else sent,
+        "problems": visitor.answer.get("problems", []),
+        "checked": visitor.answer.get("checked"),
+    }
+
+
+def file_of_form(visitor: Visitor) -> str:
+    """Return the file that was chosen, or else the text that was typed."""
+    chosen = next((file["content"] for name, file in visitor.form.files if name == "chosen"), b"")
+    return chosen.decode("utf-8-sig", "replace") or visitor.form.exactly("file")
+
+
+def import_people(visitor: Visitor) -> tuple[str, str] | None:
+    """Import people, and redirect to their list; if they are only to be checked, return None: the page says how it went."""
+    dry_run = visitor.form("change") != "import"
+    added = visitor.run("users", "import", {"file": file_of_form(visitor), "dry_run": dry_run})
+    visitor.answer = added
+    return None if dry_run else ("people", "people_imported")
+
+
+def add_person(visitor: Visitor) -> tuple[str, str]:
+    """Add a person and what was chosen besides, and redirect to their page, which shows what is missing."""
+    name, chosen = visitor.form("user_name"), visitor.form.all("also")
+    fields = {"user_name": name, "user_authdata": visitor.form.exactly("user_authdata")}
+    visitor.run("users", "add", fields | {"user_permissions": visitor.form.all("user_permissions")})
+    further = [action for option, action in first_actions(visitor, name) if option in chosen]
+    done = "person_added"
+    for module, action_fields in further:
+        try:
+            visitor.run(module, "add", action_fields)
+        except ApiError:
+            done = "person_added_partly"
+    return link("person", user_name=name), done
+
+
+def first_actions(visitor: Visitor, name: str) -> list[tuple[str, tuple[str, dict]]]:
+    """Return what can be set up at once for a new person: the option, the module, and the fields of its action `add`."""
+    if visitor.generation.number == 8:
+        routers = {"msa_user": name, "msa_inrouter": "store", "msa_outrouter": "defined"}
+        target: dict = {"address_user": name}
+    else:
+        routers = {"smtpd_user": name, "smtpd_router": "defined"}
+        target = {"address_router": "store", "address_route": name}
+    actions: list[tuple[str, tuple[str, dict]]] = [
+        ("sending", (sending_module(visitor), routers)),
+        ("pop", ("pop", {"pop_user": name})),
+    ]
+    address = ("address", ("addresses", {"address_expression": name} | target))
+    return [address, *actions] if "@" in name else actions
+
+
+def permission_names(visitor: Visitor, granted: list[str]) -> list[str]:
+    """Return the permissions that mean something in this installation, and those that a person has besides."""
+    modules = visitor.app.modules.values()
+    known = ["admin", "delegate", *(name for module in modules for name in module.permissions)]
+    return list(dict.fromkeys([*known, *granted]))
+
+
+def user_row(visitor: Visitor, name: str) -> dict:
+    """Return the row of the person `name`. ApiError (HTTP 404): there is none, or the visitor may not see them."""
+    rows = visitor.run("users", "get", {"user_name": name})["users"] if name else []
+    if not rows:
+        raise ApiError(visitor.t.no_such_user, http=404)
+    granted = rows[0].get("user_permissions", rows[0].get("user_rights")) or []
+    return rows[0] | {"permissions": list(granted), "login": rows[0]["user_login"]}
+
+
+def person_delete(visitor: Visitor) -> dict:
+    user = user_row(visitor, visitor.query("user_name"))
+    if not visitor.may("users", "delete", user_name=user["user_name"]):
+        raise PageRefused(visitor)
+    return {"user": user, "addresses": stored_addresses(visitor, user["user_name"])}
+
+
+def person(visitor: Visitor) -> dict:
+    """Find what the page of one person shows, and which of its forms the visitor may use."""
+    user = user_row(visitor, visitor.query("user_name"))
+    name = user["user_name"]
+    may_suspend = name != visitor.name and visitor.may("users", "suspend", user_name=name)
+    of_user = {
+        "password": visitor.may("users", "set_password", user_name=name),
+        "alias": visitor.may("users", "update_alias", user_name=name),
+        "permissions": visitor.may("users", "update_permissions", user_name=name),
+        "suspend": may_suspend,
+        "delete": visitor.may("users", "delete", user_name=name),
+        "address": visitor.has("addresses", "add"),
+    }
+    return {
+        "user": user,
+        "may": of_user,
+        "permissions": permission_names(visitor, user["permissions"]),
+        "addresses": stored_addresses(visitor, name),
+        "sending": sending(visitor, name),
+        "pop": pop(visitor, name),
+        "delegations": delegations(visitor, name),
+        "tokens": tokens_of(visitor, name) if visitor.admin and visitor.has("tokens") else None,
+        "devices": devices_of(visitor, name) if not user["user_alias"] else None,
+        "secret": secret_to_show(visitor),
+        "entries": activity_of(visitor, name),
+    }
+
+
+def stored_addresses(visitor: Visitor, name: str) -> list[dict] | None:
+    """Return the addresses whose mail is stored for a person; None without the module for addresses."""
+    if not visitor.has("addresses"):
+        return None
+    return visitor.run("addresses", "get", {"address_user": name}, limit=MOST_ADDRESSES)["addresses"]
+
+
+def sending_module(visitor: Visitor) -> str:
+    """Return the module for the routers of people's mail: msa in database generation 8, else smtpd."""
+    return "msa" if visitor.generation.number == 8 else "smtpd"
+
+
+def sending(visitor: Visitor, name: str) -> dict | None:
+    """Return the router and the route of what a person sends; None if the visitor may not see them."""
+    module = sending_module(visitor)
+    owner = {f"{module}_user": name}
+    if not visitor.may(module, "get", **owner):
+        return None
+    may_change = visitor.may(module, "delete", **owner)
+    row = next(iter(visitor.run(module, "get", owner)[module]), None)
+    return {
+        "row": row,
+        "may": may_change,
+        "routers": OUT_ROUTERS,
+        "in_routers": IN_ROUTERS_8 if module == "msa" else (),
+    }
+
+
+def pop(visitor: Visitor, name: str) -> dict | None:
+    """Return whether a person collects mail by POP, and the lock; None if the visitor may not see that."""
+    if not visitor.may("pop", "get", pop_user=name):
+        return None
+    row = next(iter(visitor.run("pop", "get", {"pop_user": name})["pop"]), None)
+    return {
+        "on": row is not None,
+        "lock": bool(row and row["pop_lock"]),
+        "may": visitor.may("pop", "add", pop_user=name),
+    }
+
+
+def delegations(visitor: Visitor, name: str) -> dict | None:
+    """Return who manages a person, and whom and which addresses this person manages; None but for administrators."""
+    if not visitor.admin or not visitor.has("delegates"):
+        return None
+    found = visitor.run("delegates", "get")["delegates"]
+    return {
+        "managers": [row["api_user"] for row in found["users"] if row["api_delegate"] == name],
+        "managed": [row["api_delegate"] for row in found["users"] if row["api_user"] == name],
+        "expressions": [row["api_expression"] for row in found["addresses"] if row["api_user"] == name],
+    }
+
+
+def devices_of(visitor: Visitor, name: str) -> list[dict] | None:
+    """Return a person's devices, log-ins of their own for programs; None where there are none."""
+    if visitor.app.config.mailserver or not visitor.may("users", "device_get", user_name=name):
+        return None
+    return visitor.run("users", "device_get", {"user_name": name})["devices"]
+
+
+def tokens_of(visitor: Visitor, name: str) -> list[dict]:
+    return [row for row in visitor.run("tokens", "get")["tokens"] if row["token_user"] == name]
+
+
+def activity_of(visitor: Visitor, name: str) -> list[dict] | None:
+    """Return the latest entries of the audit about what a person did; None but for administrators."""
+    if not visitor.may("audit", "get"):
+        return None
+    return visitor.run("audit", "get", {"audit_user": name})["audit"][:MOST_ENTRIES]
+
+
+def in_routers(visitor: Visitor) -> tuple[str, ...]:
+    return IN_ROUTERS if visitor.generation.number == 9 else ()

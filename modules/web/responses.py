@@ -1,0 +1,131 @@
+"""The HTTP responses of the panel: pages, redirects, files, and the headers that keep pages safe."""
+
+import hashlib
+import re
+from functools import lru_cache
+
+import bottle
+
+from mailapi import File
+
+from .navigation import navigation
+from .templates import link, read_file, render
+from .texts import LANGUAGES
+from .visitor import Visitor
+
+POLICY = (
+    "default-src 'none'; script-src 'self'; style-src 'self'; img-src 'self'; connect-src 'self'; frame-src 'self'; "
+    "form-action 'self'; base-uri 'none'; frame-ancestors 'none'; "
+    "require-trusted-types-for 'script'; trusted-types 'none'"
+)
+# The HTML of a mail, in a frame of its own: no scripts, no forms, and nothing is loaded. Links open in a new window.
+MAIL_POLICY = (
+    "default-src 'none'; style-src 'unsafe-inline'; img-src data:; base-uri 'none'; form-action 'none'; "
+    "frame-ancestors 'self'; sandbox allow-popups allow-popups-to-escape-sandbox"
+)
+HEADERS = [
+    ("X-Content-Type-Options", "nosniff"),
+    # With no-referrer, browsers would send no Origin with a form.
+    ("Referrer-Policy", "same-origin"),
+    ("Cross-Origin-Opener-Policy", "same-origin"),
+    ("Cross-Origin-Resource-Policy", "same-origin"),
+]
+NOT_STORED = [("Cache-Control", "no-store")]
+STATIC = {"panel.css": "text/css", "panel.js": "text/javascript", "icon.svg": "image/svg+xml"}
+DONE = "panel_done"  # the cookie with what the next page says was done; the browser deletes it after a minute
+SECRET = "panel_secret"  # the cookie with the secret of a new token or device, for the one page that shows it
+
+
+@lru_cache(maxsize=1)
+def version() -> str:
+    """Return a text that is another one when a static file has changed, for the addresses of these files."""
+    return hashlib.sha256(b"".join(read_file(f"static/{name}") for name in STATIC)).hexdigest()[:12]
+
+
+def static_file(name: str) -> bottle.HTTPResponse:
+    """Return a static file. Browsers may keep it, since pages name it with its version."""
+    headers = [
+        ("Content-Type", f"{STATIC[name]}; charset=UTF-8"),
+        ("Cache-Control", "max-age=31536000, immutable"),
+    ]
+    return bottle.HTTPResponse(read_file(f"static/{name}"), 200, HEADERS + headers)
+
+
+def page(visitor: Visitor, name: str, http: int = 200, **values) -> bottle.HTTPResponse:
+    """Return the response with a page: the template `name`, filled with `values`."""
+    headers = [
+        ("Content-Type", "text/html; charset=UTF-8"),
+        ("Content-Security-Policy", POLICY),
+        ("X-Frame-Options", "DENY"),
+        ("Content-Language", visitor.t.language),
+        ("Vary", "Cookie, Accept-Language"),
+    ]
+    done = cookie(visitor, DONE)
+    if done:
+        headers.append(set_cookie(visitor, DONE, "", 0))
+    shared = {
+        "visitor": visitor,
+        "t": visitor.t,
+        "version": version(),
+        "done_sentence": visitor.t.texts.get(f"done_{done}", ""),
+        "navigation": navigation(visitor),
+        "here": link(visitor.path, **visitor.query.without()),
+        "languages": LANGUAGES.values(),
+    }
+    html = render(name, **shared, **values)
+    return response(visitor, html.encode(errors="replace"), http, headers)
+
+
+def mail_html(visitor: Visitor, html: str) -> bottle.HTTPResponse:
+    """Return the HTML of a mail, which was sanitized, as a document for a frame that can do nothing."""
+    headers = [
+        ("Content-Type", "text/html; charset=UTF-8"),
+        ("Content-Security-Policy", MAIL_POLICY),
+        ("X-Frame-Options", "SAMEORIGIN"),
+    ]
+    start = '<!DOCTYPE html><html><head><meta charset="UTF-8"><title>Mail</title></head><body>'
+    return response(visitor, f"{start}{html}</body></html>".encode(errors="replace"), 200, headers)
+
+
+def download(visitor: Visitor, file: File) -> bottle.HTTPResponse:
+    """Return a file that the browser saves."""
+    return response(visitor, file.content, 200, file.headers())
+
+
+def redirect(visitor: Visitor, target: str, done: str = "", secret: str = "") -> bottle.HTTPResponse:
+    """Return HTTP 303 to another page, relative to this one. done: the key of the sentence that the page shows."""
+    headers = [("Location", target)]
+    if done:
+        headers.append(set_cookie(visitor, DONE, done, 60))
+    if secret:
+        headers.append(set_cookie(visitor, SECRET, secret, 60))
+    return response(visitor, b"", 303, headers)
+
+
+def response(visitor: Visitor, payload: bytes, http: int, headers: list) -> bottle.HTTPResponse:
+    """Return a response, with the cookies that the core has set. A body that nobody has read is read afterwards."""
+    environ, handler = visitor.environ, visitor.handler
+    cookies = [(name, value) for name, value in handler.headers if name in ("Set-Cookie", "Retry-After")]
+    headers = [*HEADERS, *NOT_STORED, *headers, *cookies, ("Content-Length", str(len(payload)))]
+    body = payload if "mailapi.body_read" in environ else handler.app.bodies.Unread(payload, environ)
+    return bottle.HTTPResponse(body, http, headers)
+
+
+def set_cookie(visitor: Visitor, name: str, value: str, seconds: int) -> tuple[str, str]:
+    """Return the header that sets a cookie for the panel's pages only; without Path it is for the folder of the page."""
+    secure = "; Secure" if visitor.app.cookies.scheme(visitor.environ) == "https" else ""
+    return "Set-Cookie", f"{name}={value}; Max-Age={seconds}; HttpOnly; SameSite=Strict{secure}"
+
+
+def secret_to_show(visitor: Visitor) -> str:
+    """Return the secret that was just made, and delete its cookie, so that no other page shows it."""
+    secret = cookie(visitor, SECRET)
+    if secret:
+        visitor.handler.headers.append(set_cookie(visitor, SECRET, "", 0))
+    return secret if re.fullmatch(r"[\w-]{8,80}", secret, re.ASCII) else ""
+
+
+def cookie(visitor: Visitor, name: str) -> str:
+    """Return the value of a cookie of the panel, or "" without it."""
+    sent = [part.strip().partition("=") for part in visitor.environ.get("HTTP_COOKIE", "")[:8000].split(";")]
+    return next((value for key, _, value in sent if key == name), "")

@@ -1,0 +1,58 @@
+"""The languages of the panel, and which of them a visitor reads."""
+
+import re
+
+from .templates import read_file
+
+COOKIE = re.compile(r"(?:^|;)\s*panel_language=([a-z]{2})(?:;|\Z)")
+ALREADY_THERE = re.compile("UNIQUE constraint failed|Duplicate entry|columns? .{1,80} (?:is|are) not unique")
+UNKNOWN_USER = re.compile("FOREIGN KEY constraint failed|Cannot add or update a child row")
+
+
+class Texts:
+    """The panel's texts in a language, as attributes."""
+
+    def __init__(self, language: str, own_name: str, texts: dict[str, str], sentences: dict[str, str]):
+        self.language, self.own_name, self.texts, self.sentences = language, own_name, texts, sentences
+
+    def __getattr__(self, key: str) -> str:
+        return self.texts[key]
+
+    def sentence(self, status: str) -> str:
+        """Return the sentence with which the API refused a request, for people: translated if that is possible."""
+        if ALREADY_THERE.match(status):
+            return self.texts["exists_already"]
+        if UNKNOWN_USER.match(status):
+            return self.texts["no_such_user"]
+        return self.sentences.get(status.strip(), status)
+
+    def value(self, prefix: str, value) -> str:
+        """Return the text for one of a few values, such as a router; the value itself if there is no text for it."""
+        return self.texts.get(f"{prefix}_{value}", value)
+
+
+def read_texts(language: str) -> tuple[dict[str, str], dict[str, str]]:
+    """Return the texts of a file in languages/ by key, and its translations of the API's sentences."""
+    texts, _, sentences = read_file(f"languages/{language}.txt").decode().partition("[sentences]\n")
+    return lines_of(texts), lines_of(sentences)
+
+
+def lines_of(source: str) -> dict[str, str]:
+    """Return the pairs of `key = text`, a line each. Lines that begin with # are comments."""
+    return dict(line.split(" = ", 1) for line in source.split("\n") if line and line[0] != "#")
+
+
+ENGLISH = read_texts("en")[0]
+NAMES = {"en": "English", "de": "Deutsch"}
+LANGUAGES = {
+    language: Texts(language, name, ENGLISH | read_texts(language)[0], read_texts(language)[1])
+    for language, name in NAMES.items()
+}
+
+
+def choose(environ: dict) -> Texts:
+    """Return the texts in the language of the visitor's cookie, else in the one that their browser prefers."""
+    chosen = COOKIE.search(environ.get("HTTP_COOKIE", ""))
+    wanted = [chosen[1]] if chosen else []
+    wanted += [part.strip()[:2].lower() for part in environ.get("HTTP_ACCEPT_LANGUAGE", "")[:200].split(",")]
+    return next((LANGUAGES[language] for language in wanted if language in LANGUAGES), LANGUAGES["en"])

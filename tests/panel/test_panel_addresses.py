@@ -1,0 +1,186 @@
+"""The panel's pages about addresses, for each role, without a script."""
+
+import pytest
+
+from support.panel import Panel, panel_site
+
+pytestmark = pytest.mark.every_engine
+ROWS = [
+    ("%@corp.org", "ann"),
+    ("bob@corp.org", "bob"),
+    ("root@one.org", "root"),
+    ("%", "bob"),
+]  # orders 1 to 4
+
+
+@pytest.fixture(params=[9, 8], ids=["generation9", "generation8"])
+def site(request, tmp_path):
+    site = panel_site(tmp_path, request.param)
+    for expression, user in ROWS:
+        target = (
+            {"address_user": user}
+            if request.param == 8
+            else {"address_router": "store", "address_route": user}
+        )
+        assert site("addresses/?add", address_expression=expression, **target)["status"] == "ok"
+    return site
+
+
+def orders(site) -> dict:
+    return dict(site.sql("SELECT address_expression, address_order FROM addresses"))
+
+
+def target_of(site, user: str) -> dict:
+    """Return the fields of a form that let an address store mail for a user."""
+    return {"address_user": user} if site.generation == 8 else {"address_route": user}
+
+
+def test_addresses_are_listed_by_domain_in_the_order_of_matching(site):
+    root = Panel(site)
+    root.get("addresses")
+    assert [heading.text for heading in root.page.html.select("h2")] == [
+        "Patterns for several domains",
+        "corp.org",
+        "one.org",
+    ]
+    assert [row.bdi.text for row in root.page.html.select("tbody th")] == [
+        "%",
+        "bob@corp.org",
+        "%@corp.org",
+        "root@one.org",
+    ]
+
+
+def test_rows_that_never_match_are_marked(site):
+    root = Panel(site)
+    root.get("addresses")
+    assert root.text().count("Never matches: % comes first and takes all its mail.") == 3
+    root.get("address?address_order=4&address_expression=%25")
+    root.page = root.page.click("Delete address")
+    root.submit("delete-address")
+    root.shows("The address was deleted.")
+    root.lacks("Never matches")
+
+
+def test_each_role_sees_its_own(site):
+    dele, ann = Panel(site, "dele"), Panel(site, "ann")
+    dele.get("addresses")
+    dele.shows("%@corp.org", "bob@corp.org", "Add an address")
+    dele.lacks("root@one.org")
+    ann.get("addresses")
+    ann.shows("%@corp.org", "Where would a mail go?")
+    ann.lacks("bob@corp.org", "Add an address", "Edit")
+    for page in ("address-add", "address?address_order=1&address_expression=%25@corp.org"):
+        ann.get(page, 403)
+    dele.get("address?address_order=3&address_expression=root@one.org", 403 if site.generation == 9 else 404)
+    bob = Panel(site, "bob")
+    site.sql("DELETE FROM addresses")
+    bob.get("addresses")
+    bob.shows("No address stores mail for you yet.")
+    root = Panel(site)
+    root.get("addresses")
+    root.shows("There is no address yet, so no mail comes in.")
+
+
+def test_an_address_is_added(site):
+    root = Panel(site)
+    root.get("address-add")
+    root.submit("add-address", address_expression="info@corp.org", **target_of(site, "ann"))
+    root.shows("The address was added.", "info@corp.org")
+    assert orders(site)["info@corp.org"] == 5
+    root.get("address-add")
+    root.submit(
+        "add-address", address_expression="low@corp.org", address_order="-7", **target_of(site, "ann")
+    )
+    assert orders(site)["low@corp.org"] == -7
+
+
+def test_what_is_wrong_stands_beside_its_field(site):
+    root = Panel(site)
+    root.get("address-add")
+    root.submit("add-address", address_expression="", check=200, **target_of(site, "ann"))
+    assert root.errors() == {"address_expression": "We need an address expression."}
+    root.submit("add-address", address_expression="x@y.org", address_order="first", check=200)
+    assert "address_order" in root.errors() or site.generation == 8
+    assert root.form("add-address")["address_expression"].value == "x@y.org"
+    assert "x@y.org" not in orders(site)
+
+
+def test_a_delegate_adds_only_what_was_delegated(site):
+    dele = Panel(site, "dele")
+    dele.get("address-add")
+    dele.submit("add-address", address_expression="x@other.org", check=200, **target_of(site, "ann"))
+    dele.shows("to insert this expression")
+    dele.submit("add-address", address_expression="x@corp.org", **target_of(site, "ann"))
+    dele.shows("The address was added.")
+
+
+def test_an_address_is_edited(site):
+    root = Panel(site)
+    root.get("address?address_order=2&address_expression=bob@corp.org")
+    root.submit("set-address", **target_of(site, "root"))
+    column = "address_user" if site.generation == 8 else "address_route"
+    assert site.sql(f"SELECT {column} FROM addresses WHERE address_order = 2") == [("root",)]
+    root.get("address?address_order=2&address_expression=bob@corp.org")
+    if site.generation == 9:
+        root.submit("set-address", address_order="1", check=200)
+        root.shows("Duplicate order.")
+        root.submit("set-address", address_expression="robert@corp.org", address_order="9")
+        assert orders(site)["robert@corp.org"] == 9
+    root.get("address?address_order=77&address_expression=x", 404)
+
+
+def test_addresses_change_places(site):
+    root = Panel(site)
+    root.get("addresses")
+    root.submit("move-address", {"this_address_expression": "%@corp.org"})
+    root.shows("The two addresses have changed places.")
+    assert orders(site) == {"%": 4, "root@one.org": 3, "%@corp.org": 2, "bob@corp.org": 1}
+    # The same once more, from a page that is older than the change:
+    root.page = root.page.goto("addresses")
+    old = root.form("move-address", this_address_expression="%@corp.org")
+    root.submit("move-address", {"this_address_expression": "%@corp.org"})
+    root.page = old.submit()
+    root.shows("Address not found.")
+
+
+def test_where_a_mail_would_go(site):
+    root, ann = Panel(site), Panel(site, "ann")
+    root.get("address-test")
+    root.fill(root.page.forms[1], address_expression="x@corp.org", sender="me@far.org")
+    root.page = root.page.forms[1].submit()
+    if site.generation == 9:
+        root.shows("It would be accepted", "Address matched: %", "Stored for bob")
+    ann.get("address-test?address_expression=x@corp.org")
+    ann.shows("It would not be accepted", "Address not found.")
+    root.get("address-test?address_expression=" + "x" * 2000)
+    root.shows("Invalid value for address_expression.")
+
+
+def test_pages_and_search(site):
+    table = (
+        "INSERT INTO addresses (address_expression, address_user) VALUES (?, 'ann')"
+        if site.generation == 8
+        else "INSERT INTO addresses (address_expression, address_router) VALUES (?, 'drop')"
+    )
+    site.sql("DELETE FROM addresses")
+    site.insert_many(table, [[f"a{number}@many.org"] for number in range(150)])
+    root = Panel(site)
+    root.get("addresses?search=many")
+    first = len(root.page.html.select("tbody tr"))
+    root.page = root.page.click("Next page")
+    assert (first, len(root.page.html.select("tbody tr"))) == (100, 50)
+    root.page = root.page.click("First page")
+    root.get("addresses?search=nothing")
+    root.shows("No address contains this text.")
+
+
+def test_from_a_persons_page_to_an_address_and_back(site):
+    site("users/?add", user_name="carol@corp.org")
+    root = Panel(site)
+    root.get("person?user_name=carol@corp.org")
+    root.page = root.page.click("Add an address")
+    assert root.form("add-address")["address_expression"].value == "carol@corp.org"
+    root.submit("add-address")
+    assert root.page.request.path_qs == "/panel/person?user_name=carol%40corp.org"
+    root.shows("carol@corp.org")
