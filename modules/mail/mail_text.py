@@ -7,16 +7,16 @@ from .flowed import unflow
 from .header_text import header
 from .html_text import html_text
 from .message_parser import ReceivedMessage
+from .tnef import is_tnef
 
 MAX_DEPTH = 20  # of parts in each other; the parser nests no more than 10
 PLAIN_TYPES = ("text/plain", "text/enriched", "text/markdown", "text/x-markdown")
 SUMMARY = re.compile(r"(?im)^SUMMARY(?:;[^:\r\n]*)?:([^\r\n]{0,200})")
 START = re.compile(r"(?im)^DTSTART(?:;[^:\r\n]*)?:(\d{4})(\d\d)(\d\d)(?:T(\d\d)(\d\d))?")
 EVENT = re.compile(r"(?im)^BEGIN:VEVENT\r?$")
+WINMAIL = "[Attachments in a format of Microsoft Outlook (winmail.dat)]"
 # What a part is that no text can show, by its content type.
 NAMED = {
-    "application/ms-tnef": "[Attachments in a format of Microsoft Outlook (winmail.dat)]",
-    "application/vnd.ms-tnef": "[Attachments in a format of Microsoft Outlook (winmail.dat)]",
     "application/pgp-encrypted": "[Encrypted message: PGP/MIME]",
     "application/pgp-signature": "[Signature: PGP/MIME]",
     "application/pkcs7-signature": "[Signature: S/MIME]",
@@ -88,8 +88,10 @@ def part_text(part: ReceivedMessage, kind: str) -> str:
     if kind in PKCS7_MIME:
         smime = part.content_field("content-type").parameters.get("smime-type", "").lower()
         return f"[{'Signed' if smime == 'signed-data' else 'Encrypted'} message: S/MIME]"
-    if kind in NAMED or part.get_filename("").lower() == "winmail.dat":
-        return NAMED.get(kind, NAMED["application/ms-tnef"])
+    if kind in NAMED:
+        return NAMED[kind]
+    if is_tnef(kind, part.get_filename("")):
+        return WINMAIL
     if kind == "text/calendar":
         return calendar_line(part.readable_text())
     return "" if is_attachment(part) else readable_text(part, kind)

@@ -11,6 +11,7 @@ from mailapi import File
 
 from .header_text import DIRECTIONS, header
 from .message_parser import ReceivedMessage, parse_message
+from .tnef import is_tnef, tnef_attachments
 
 
 class MessageWithAttachedMail(ReceivedMessage):
@@ -21,6 +22,7 @@ class MessageWithAttachedMail(ReceivedMessage):
 
 
 MAX_PARTS = 10_000  # the parser takes no more
+MAX_TNEF = 10  # files winmail.dat of a mail that are opened
 CONTENT_TYPE = re.compile(r"[a-z0-9][a-z0-9.+-]{0,80}/[a-z0-9][a-z0-9.+-]{0,80}", re.ASCII)
 # Types that browsers neither run nor display as a page.
 INERT_TYPES = re.compile(
@@ -94,11 +96,43 @@ class Part:
         return header(self.part, "content-disposition").lower().startswith("attachment")
 
 
+class TnefPart(Part):
+    """An attachment in winmail.dat."""
+
+    def __init__(self, number: int, name: str, content: bytes):
+        super().__init__(number, MessageWithAttachedMail())
+        self.name, self.data = name, content
+
+    @property
+    def content_type(self) -> str:
+        kind = mimetypes.guess_type(self.name)[0] or ""
+        return kind if CONTENT_TYPE.fullmatch(kind) else "application/octet-stream"
+
+    @property
+    def content(self) -> bytes:
+        return self.data
+
+    @cached_property
+    def filename(self) -> str:
+        return DIRECTIONS.sub("_", self.name)
+
+    @property
+    def has_attachment_disposition(self) -> bool:
+        return True
+
+
 def parts(raw: bytes) -> list[Part]:
-    """Return the texts and attachments of a mail in their order, at most MAX_PARTS. `raw` is the whole mail."""
+    """Return the texts and attachments of a mail in their order, at most MAX_PARTS. `raw` is the whole mail.
+
+    After them come the attachments in winmail.dat.
+    """
     message = parse_message(raw, MessageWithAttachedMail)
     leaves = (part for part in message.walk() if not part.is_multipart())
-    return [Part(number, part) for number, part in enumerate(islice(leaves, MAX_PARTS), 1)]
+    found = [Part(number, part) for number, part in enumerate(islice(leaves, MAX_PARTS), 1)]
+    for part in [part for part in found if is_tnef(part.content_type, part.filename)][:MAX_TNEF]:
+        for name, content in tnef_attachments(part.content):
+            found.append(TnefPart(len(found) + 1, name, content))
+    return found
 
 
 # What the content of an image begins with; none of these types can contain scripts or links.
