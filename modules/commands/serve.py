@@ -225,15 +225,15 @@ def make_database(config: str) -> str | None:
 
 
 FIRST_HINTS = """
-In another terminal:
+In another terminal, to list the users and to add one who can log in:
 
   curl -s '{url}users/?get' -d '{{"auth": {{"user_name": "admin", "password": "{password}"}}}}'
-  curl -s '{url}users/?add' -d '{{"user_name": "ann", "auth": {{"user_name": "admin", "password": "{password}"}}}}'
+  curl -s '{url}users/?add' -d '{{"user_name": "ann", "user_authdata": "ann-s-password", "auth": {{"user_name": "admin", "password": "{password}"}}}}'
 """
 LATER_HINTS = """
-In another terminal, here (a forgotten password is set anew by the last line):
+In another terminal, here: list the users, with the password of admin or without it, and set a new one where it is forgotten:
 
-  curl -s '{url}?login'
+  curl -u admin '{url}users/get'
   {program} users get
-  {program} users set_password user_name=admin user_authdata=-
+  {program} users set_password user_name=admin user_authdata
 """
