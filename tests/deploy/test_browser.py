@@ -66,6 +66,7 @@ class Page:
         self.fill("login", user_name=user_name, password=password)
 
     def edit(self, user_name: str):
+        self.shows(f"[data-user={user_name}]")
         self.click(f"[data-user={user_name}] button")
         self.shows("#edited", user_name)
 
