@@ -123,7 +123,8 @@ def test_a_table_fits_the_terminal_and_has_dates(site, tmp_path):
 def test_interrupting_a_command_shows_no_traceback(site, tmp_path):
     ours, theirs = pty.openpty()
     process = subprocess.Popen(
-        [*MAILAPI, "call", "users", "add", "user_name=x", "user_authdata=-"],
+        # A shell has what it runs in the background ignore Ctrl-C.
+        ["env", "--default-signal=INT", *MAILAPI, "call", "users", "add", "user_name=x", "user_authdata=-"],
         cwd=tmp_path,
         stdin=theirs,
         stdout=theirs,
