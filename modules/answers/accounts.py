@@ -50,4 +50,6 @@ class AccountList(TypedDict):
     accounts: list[Account]
 
 
-DESCRIPTION = Description(FIELDS, {"get": AccountList, "provision": AccountList})
+DESCRIPTION = Description(
+    FIELDS, {"get": AccountList, "provision": AccountList}, requests={"update": {"Active": 0}}
+)

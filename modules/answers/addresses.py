@@ -59,4 +59,12 @@ class RoutingTest(TypedDict):
     decision: NotRequired[Decision]
 
 
-DESCRIPTION = Description(FIELDS, {"get": AddressList, "test": RoutingTest}, {"get": AddressList})
+DESCRIPTION = Description(
+    FIELDS,
+    {"get": AddressList, "test": RoutingTest},
+    {"get": AddressList},
+    {
+        "add": {"address_router": "store", "address_route": "ann"},
+        "update": {"address_router": "store", "address_route": "ann"},
+    },
+)

@@ -145,4 +145,8 @@ DESCRIPTION = Description(
         "unread_count": UnreadCount,
         "send": MailQueued,
     },
+    requests={
+        "send": {"to": "bob@else.example", "subject": "Hi", "text": "Hello."},
+        "search": {"subject": "hi"},
+    },
 )

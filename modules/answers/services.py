@@ -104,4 +104,6 @@ DESCRIPTION = Description(
         "sieve_put": ScriptStored,
     },
     {"scan": Scanned},
+    {name: {"message": "Subject: Hi\r\n\r\nHello."} for name in ("send", "scan")}
+    | {"sieve_put": {"script": "keep;"}},
 )

@@ -91,4 +91,10 @@ DESCRIPTION = Description(
         "permissions": PermissionList,
     },
     {"get": UserList, "add": UserAdded, "import": ImportRefused},
+    {
+        "set_password": {"user_authdata": "correct horse battery staple"},
+        "update_permissions": {"user_permissions": ["delegate"]},
+        "update_alias": {"user_alias": "bob"},
+        "import": {"file": "user_name,password\ncarl,correct horse battery staple\n"},
+    },
 )

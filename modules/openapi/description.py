@@ -14,12 +14,14 @@ class Description:
 
     fields: what each request field, and each member of an answer, means. answers: action → the TypedDict of what the
     action adds to the answer, or the media type of the file that it returns; an action without one adds nothing.
-    refusals: action → what it adds to the answer even if it is refused.
+    refusals: action → what it adds to the answer even if it is refused. requests: action → the fields of an example, where
+    that needs more than the required ones.
     """
 
     fields: dict[str, str] = dataclasses.field(default_factory=dict)
     answers: dict[str, type | str] = dataclasses.field(default_factory=dict)
     refusals: dict[str, type] = dataclasses.field(default_factory=dict)
+    requests: dict[str, dict] = dataclasses.field(default_factory=dict)
 
 
 EVERYWHERE = {

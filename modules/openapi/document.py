@@ -123,8 +123,9 @@ class Document:
         properties = {name: schema if name in needed else or_null(schema) for name, schema in fields.items()}
         schema: Schema = {"type": "object", "properties": properties, "additionalProperties": False}
         schema |= {"required": needed} if needed else {}
-        given = {name: fields[name] for name in needed or list(fields)[:1]}
+        given = {name: fields[name] for name in needed}
         example = example_of({"type": "object", "properties": given}, self.schemas)
+        example |= description_of(module).requests.get(endpoint.name, {})
         return {
             "required": bool(needed),
             "content": {"application/json": {"schema": schema, "example": example}},
