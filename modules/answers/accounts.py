@@ -1,6 +1,6 @@
 """The fields and answers of accounts/."""
 
-from typing import TypedDict
+from typing import NotRequired, TypedDict
 
 from ..openapi.description import Description
 
@@ -10,6 +10,14 @@ FIELDS = {
     "Active": "0: the user is locked out.",
     "purge": "Have the services delete what they store for the user.",
     "accounts": "The accounts, by name.",
+    "quota": "How much mail the user may have, as the mail server counts it.",
+    "forward": "An address that gets a copy of the mail; null: none.",
+    "autoReply": "The text of the automatic reply; null: none.",
+    "autoReplyEnabled": "1: the automatic reply is on.",
+    "autoReplyStart": "When it begins, in ISO 8601; null: at once.",
+    "autoReplyEnd": "When it ends, in ISO 8601; null: never.",
+    "userStatus": "0: active; any other number ends log-ins.",
+    "lastLogin": "The last log-in by password, to the minute.",
     "idAccount": "The account's number.",
     "idUsers": "The user's number at the mail server.",
     "Name": "The user's name.",
@@ -44,6 +52,14 @@ class Account(TypedDict):
     idContactAccount: int | None
     idCalendarAccount: int | None
     services: list[ServiceAccount]
+    quota: NotRequired[int | None]
+    forward: NotRequired[str | None]
+    autoReply: NotRequired[str | None]
+    autoReplyEnabled: NotRequired[int | None]
+    autoReplyStart: NotRequired[str | None]
+    autoReplyEnd: NotRequired[str | None]
+    userStatus: NotRequired[int | None]
+    lastLogin: NotRequired[str | None]
 
 
 class AccountList(TypedDict):

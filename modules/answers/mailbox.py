@@ -26,6 +26,16 @@ FIELDS = {
     "attachments": "Files: data is in base64.",
     "message": "A whole message (RFC 5322), in the place of its parts.",
     "data": "The content of the file, in base64.",
+    "mail_details": "Answer what the original lacks, too: a text to read, and what an answer needs.",
+    "reply_to_mail": "The mail_id of the mail that is answered.",
+    "mail_text": "The text to read, of HTML if there is no other.",
+    "mail_cc": "The decoded Cc.",
+    "mail_reply_to": "The decoded Reply-To.",
+    "mail_message_id": "The Message-ID.",
+    "mail_references": "The References.",
+    "mail_addresses": "The addresses of the header fields.",
+    "name": "The name before the address.",
+    "address": "The address; empty if there is none.",
     "mail_user": "The user whose mail it is.",
     "mail_read": "1: it was read.",
     "mail_ident": "The identifier of the mail at the daemon.",
@@ -81,9 +91,21 @@ class ListedMail(Columns):
     mail_depth: NotRequired[int]
 
 
+class HeaderAddress(TypedDict):
+    name: str
+    address: str
+
+
 class WholeMail(Columns):
     mail_data: str
     mail_body: str
+    mail_text: NotRequired[str]
+    mail_cc: NotRequired[str]
+    mail_reply_to: NotRequired[str]
+    mail_date: NotRequired[str]
+    mail_message_id: NotRequired[str]
+    mail_references: NotRequired[str]
+    mail_addresses: NotRequired[dict[str, list[HeaderAddress]]]
 
 
 class MailList(TypedDict):
@@ -137,6 +159,7 @@ DESCRIPTION = Description(
         "get": MailList,
         "read": Mail,
         "raw": "message/rfc822",
+        "view": "text/html",
         "attachment": "*/*",
         "parts": PartList,
         "html": SafeHTML,

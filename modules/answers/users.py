@@ -20,6 +20,10 @@ FIELDS = {
     "users": "The users, by name.",
     "user": "Whether the user was added.",
     "delete": "ok",
+    "device_name": "The device's name, such as phone.",
+    "device": "The device, with the password that no other answer has.",
+    "devices": "The devices, by name.",
+    "password": "The device's password.",
     "file": "The users: CSV whose first line names the fields, or a JSON object on each line.",
     "dry_run": "Only check the file.",
     "imported": "How many users were added.",
@@ -57,6 +61,23 @@ class UserDeleted(TypedDict):
     delete: Literal["ok"]
 
 
+class Device(TypedDict):
+    user_name: str
+    device_name: str
+
+
+class NewDevice(Device):
+    password: str
+
+
+class DeviceAdded(TypedDict):
+    device: NewDevice
+
+
+class DeviceList(TypedDict):
+    devices: list[Device]
+
+
 class ImportProblem(TypedDict):
     line: int
     status: str
@@ -89,6 +110,8 @@ DESCRIPTION = Description(
         "delete": UserDeleted,
         "import": UsersImported,
         "permissions": PermissionList,
+        "device_add": DeviceAdded,
+        "device_get": DeviceList,
     },
     {"get": UserList, "add": UserAdded, "import": ImportRefused},
     {

@@ -37,9 +37,9 @@ def pages() -> dict[str, str]:
         document = Document(samples.app, mailapi.GENERATIONS[9])
         # msa/ belongs to generation 8, and serves generation 9, too.
         whole = document.whole()
-        for module in document.modules.values():
+        for module in filter(lambda each: each.endpoints, document.modules.values()):
             made[f"{tag_of(module)}.md"] = module_page(samples, module, whole)
-        titles = {tag["name"]: tag["description"] for tag in whole["tags"]}
+        titles = {t["name"]: t["description"] for t in whole["tags"] if f"{t['name']}.md" in made}
     return made | {"README.md": index(titles), "refusals.md": refusals_page()}
 
 

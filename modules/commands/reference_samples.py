@@ -119,4 +119,4 @@ def steady(value, name: str = ""):
         return [steady(each, name) for each in value[:MOST_ENTRIES]]
     if name.rpartition("_")[2] in TIMES and value:
         return 1_700_000_000
-    return {"token": "mailapi_…", "audit_session": ""}.get(name, value)
+    return {"token": "mailapi_…", "password": "…", "audit_session": ""}.get(name, value)
