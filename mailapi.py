@@ -392,6 +392,7 @@ def object_of(**types):
             raise ValueError("not an object")
         return dict.fromkeys(types) | read_fields(value, types)
 
+    read.types = types  # type: ignore[attr-defined]
     return read
 
 
@@ -1147,6 +1148,9 @@ class Module:
     endpoints: dict[str, Endpoint] = {}
     # For users/?get: the users who have rows in the module's tables; or schema version → such an Active.
     active: "Active | dict[int, Active] | None" = None
+    description: object = (
+        None  # the words for fields, and the shapes of answers (modules/openapi/description.py)
+    )
     # For `mailapi check`: sentence → query for rows that harm the mail daemons; selects what identifies a row.
     dangerous_rows: dict = {}
     path = ""  # in the URL, such as "users"
@@ -1252,6 +1256,7 @@ def module_name(path: str) -> str:
 def load_modules(app: "Application") -> dict[str, Module]:
     """Load the modules in the setting modulelist, and return them by URL path, such as "users" for users.py."""
     modules: dict[str, Module] = {"": Root(app)}
+    modules[""].description = load_part("answers.root").DESCRIPTION
     stand_ins: dict[int, tuple[str, str, Path]] = {}
     for name, file in app.config.modulelist.items():
         path = module_file(name, file, app.config.base)

@@ -16,8 +16,10 @@ from mailapi import (
     whole_number,
 )
 
+from .answers import accounts
 from .directory import devices
 from .mail.own_addresses import addresses_of, stores_to
+from .openapi.schemas import json_schema
 from .provisioning.account_check import check_ledger, check_mailserver
 from .provisioning.account_settings import SETTINGS, check_forward, may_change_settings
 from .provisioning.mailserver import SHUT_OUT, MailServer
@@ -25,6 +27,7 @@ from .provisioning.provisioner import Provisioner, read_mask
 from .provisioning.user_settings import UserSettings
 
 
+@json_schema({"type": "integer", "minimum": 0, "maximum": 7})
 def mask(value) -> int | None:
     """Read the field `provision`: a sum of 1 (mail), 2 (calendar) and 4 (contacts). None stays None.
 
@@ -36,6 +39,7 @@ def mask(value) -> int | None:
     return bits
 
 
+@json_schema({"type": "integer", "minimum": 0, "maximum": 1})
 def one_or_zero(value) -> int | None:
     """Read the field `Active`: 1 or 0, also sent as true or false. None (not given) stays None."""
     bit = whole_number(int(value) if isinstance(value, bool) else value)
@@ -61,6 +65,7 @@ OF_USER = {"required": {"user_name": "Username is not set."}, "allow": admin, "m
 
 
 class Account(Module):
+    description = accounts.DESCRIPTION
     identifiers = ("user_name",)
 
     def __init__(self, app, name=""):

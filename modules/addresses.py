@@ -16,19 +16,26 @@ from mailapi import (
     php_text,
 )
 
+from .answers import addresses
 from .directory.address_tables import ADDRESS_TABLES, Addresses, Addresses8
 from .directory.lists import listing
 from .mail.address_access import is_visible, managed_row, require_managed
+from .mail.address_checks import (
+    DIRECTIONS,
+    NO_DIRECTION,
+    check_both_complete,
+    check_direction,
+    check_new_router,
+    check_update,
+)
 from .mail.address_lists import ALL_ADDRESSES, STORING_TO_USER, selected_by, selected_rows
 from .mail.address_orders import (
-    ROW_WITH_ORDER,
     next_order,
     optional_order_number,
     order_number,
     stored_order_number,
 )
 from .mail.dangerous_addresses import DANGEROUS_ADDRESSES
-from .mail.router_tables import IN_ROUTERS, check_router
 from .mail.routing_report import report_inbound, report_outbound
 
 COLUMNS = {
@@ -55,10 +62,6 @@ REPLACE_ROW = {
     number: PreparedQuery(table.update(ROW[number]).where(table.address_order == param("address_order")))
     for number, table in ADDRESS_TABLES.items()
 }
-ROUTER = "address_router"
-ROUTE_MISSING = "Address router needs an argument (address_route)."
-DIRECTIONS = ("inrouter", "outrouter")
-NO_DIRECTION = "We need a routing direction (inrouter or outrouter)"
 REQUIRE_EXPRESSION = {"address_expression": "We need an address expression."}
 REQUIRED_TO_ADD = {
     8: REQUIRE_EXPRESSION | {"address_user": "We want also an username."},
@@ -83,38 +86,8 @@ FIELDS = {
 EXPRESSION_AND_ORDER = object_of(address_expression=address, address_order=optional_number)
 
 
-def check_new_router(call):
-    """Raise ApiError if the router (what happens to mail) or the route that it needs is missing (docs/wire.md F40).
-
-    Nothing is checked with schema version 8, which has the routers in the table msa.
-    """
-    if call.generation.number == 9:
-        if not call.body.get("address_router"):
-            raise ApiError("No address router defined.", code="missing_field", field="address_router")
-        check_router(
-            call.body["address_router"], call.body.get("address_route"), IN_ROUTERS, ROUTE_MISSING, ROUTER
-        )
-
-
-def check_both_complete(call):
-    """Raise ApiError unless both address1 and address2 in the request have an expression (pattern) and an order."""
-    first, second = call.body["address1"], call.body["address2"]
-    for number, given in enumerate((first, second), 1):
-        if not given["address_expression"]:
-            raise ApiError(
-                f"Adress {number} has no address expression", code="missing_field", field=f"address{number}"
-            )
-    if not first["address_order"] or not second["address_order"]:
-        raise ApiError("Both addresses needs an order number", code="missing_field")
-
-
-def check_direction(call):
-    """Raise ApiError if address_routing is neither "inrouter" (incoming mail) nor "outrouter" (outgoing mail)."""
-    if call.body["address_routing"] not in DIRECTIONS:
-        raise ApiError(NO_DIRECTION, field="address_routing")
-
-
 class Address(Module):
+    description = addresses.DESCRIPTION
     identifiers = dict.fromkeys(
         ["address_expression", "address_user", "address_old_order", "address_order", "address1", "address2"]
     ) | {"address_routing": DIRECTIONS}
@@ -235,17 +208,6 @@ class Address(Module):
         """
         incoming = call.body["address_routing"] == "inrouter"
         return report_inbound(call) if incoming else report_outbound(call)
-
-
-def check_update(call, old: int, new: int):
-    """Raise ApiError if the caller may not change the address with the order `old`, or if the order `new` is taken."""
-    require_managed(call, old, "No {permission} to update this to address")
-    if not call.body.get("address_router"):
-        raise ApiError("No address router defined.", code="missing_field", field="address_router")
-    check_router(call.body["address_router"], "not checked yet", IN_ROUTERS, ROUTE_MISSING, ROUTER)
-    if new != old and call.db.value(ROW_WITH_ORDER, order=new) is not None:
-        raise ApiError("Duplicate order.", code="duplicate", field="address_order")
-    check_new_router(call)
 
 
 def values_of(call) -> dict:

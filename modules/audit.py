@@ -17,6 +17,7 @@ from mailapi import (
     php_text,
 )
 
+from .answers import audit
 from .http.event import Event
 from .state.audit_rows import (
     BYTES_WRITTEN,
@@ -57,6 +58,7 @@ MOST_BYTES = {DONE: 192 * 2**20, NOT_LOGGED_IN: 64 * 2**20, REFUSED: 64 * 2**20}
 
 
 class Audit(Module):
+    description = audit.DESCRIPTION
     state_schema = """
 CREATE TABLE IF NOT EXISTS audit (audit_id INTEGER PRIMARY KEY AUTOINCREMENT, audit_time INTEGER NOT NULL,
     audit_user TEXT, audit_address TEXT NOT NULL, audit_via TEXT NOT NULL,

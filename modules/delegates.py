@@ -15,6 +15,7 @@ from mailapi import (
     param,
 )
 
+from .answers import delegates
 from .directory.address_tables import each_address_table
 from .directory.devices import refuse_devices
 from .mail.routing_rules import like
@@ -67,6 +68,7 @@ OF_ADDRESS = {
 
 
 class Delegate(Module):
+    description = delegates.DESCRIPTION
     identifiers = ("api_user", "api_delegate", "api_expression")
     active = Active(ApiUserDelegates.api_user, ApiAddressDelegates.api_user)
 

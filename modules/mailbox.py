@@ -15,6 +15,7 @@ from mailapi import (
     php_text,
 )
 
+from .answers import mailbox
 from .http.large_bodies import read_large_object
 from .mail import compose, outbox, reply
 from .mail.header_text import header
@@ -27,10 +28,12 @@ from .mail.search import TERMS, search
 from .mail.sources import Mail, MailSource, UserDatabase
 from .mail.threads import list_threads
 from .mail.user_limit import UserLimit
+from .openapi.schemas import json_schema
 
 MOST_SEARCHES = 3  # of a user at the same time, threads included: mailapi serve has 8 threads
 
 
+@json_schema({"type": "string", "enum": list(SOURCE_NAMES)})
 def source_name(value) -> str | None:
     """Read the field mail_sourcedb: where a mail is stored, master, user or imap. None if it is not given.
 
@@ -55,6 +58,7 @@ OF_PART = OF_MAIL | {
 
 
 class Mailbox(Module):
+    description = mailbox.DESCRIPTION
     identifiers = ("mail_id", "part")
     active = Active(Mail.mail_user)
     dangerous_rows = {

@@ -18,6 +18,7 @@ from mailapi import (
     refusal,
 )
 
+from .answers import msa
 from .directory.address_tables import Addresses
 from .directory.lists import PAGE_QUERY
 from .directory.owned_rows import OwnedRows
@@ -120,6 +121,7 @@ ROUTERS_OF_USER = {
 
 
 class MSA(Module):
+    description = msa.DESCRIPTION
     identifiers = {"msa_user": None, "msa_inrouter": MSA_IN_ROUTERS, "msa_outrouter": OUT_ROUTERS}
     stand_ins = {9: ("SMTPD", "smtpd.py")}
     dangerous_rows = {

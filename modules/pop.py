@@ -4,6 +4,7 @@ from peewee import BooleanField, TextField
 
 from mailapi import Active, Model, Module, PreparedQuery, anyone, endpoint, owner_or_delegate, param, php_text
 
+from .answers import pop
 from .directory.lists import PAGE_QUERY
 from .directory.owned_rows import OwnedRows
 
@@ -22,6 +23,7 @@ OF_USER = {"required": {"pop_user": "No username is set"}, "allow": owner_or_del
 
 
 class POP(Module):
+    description = pop.DESCRIPTION
     identifiers = ("pop_user",)
     active = Active(Popd.pop_user)
 

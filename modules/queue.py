@@ -16,6 +16,7 @@ from mailapi import (
     whole_number,
 )
 
+from .answers import queue
 from .mail.outbox import Outbox
 from .mail.queue_access import ids_with_remote, visible_ids, without_credentials
 from .mail.queue_queries import (
@@ -33,6 +34,7 @@ from .mail.queue_queries import (
     filter_values,
 )
 from .mail.routing_rules import visible_whole_routes
+from .openapi.schemas import NUMBER, json_schema
 
 MOST_LISTED = 1000  # mails
 MOST_CHANGED = 50  # mails of one request
@@ -40,6 +42,7 @@ STATES = ("waiting", "deferred", "failed")  # not tried yet, to be tried again, 
 NO_FAILURES = {"mail_failcount": 0, "mail_lasttry": 0, "mail_fatality": 0}
 
 
+@json_schema({"anyOf": [NUMBER, {"type": "array", "items": NUMBER, "maxItems": MOST_CHANGED}]})
 def mail_ids(value) -> list[int]:
     """Read the field mail_id: one id or a list of at most 50; return a list. ValueError if it is neither."""
     values = value if isinstance(value, list) else [] if empty(value) else [value]
@@ -49,6 +52,7 @@ def mail_ids(value) -> list[int]:
     return ids
 
 
+@json_schema({"type": "string", "enum": list(STATES)})
 def state(value) -> str | None:
     """Read the field mail_state: waiting, deferred or failed; None if it is not given."""
     if (value := php_text(value)) not in (None, *STATES):
@@ -70,6 +74,7 @@ OF_MAILS = {
 
 
 class Queue(Module):
+    description = queue.DESCRIPTION
     identifiers = ("mail_id",)
     dangerous_rows = {
         "has no mail_data, which crashes the daemon that delivers it": PreparedQuery(

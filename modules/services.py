@@ -1,6 +1,5 @@
 """Services: requests to the installation's other servers: SMTP, IMAP quota, ManageSieve filters, DAV, scanners."""
 
-import re
 import time
 from collections.abc import Callable
 
@@ -13,10 +12,11 @@ from mailapi import (
     admin,
     anyone,
     endpoint,
-    php_text,
 )
 
+from .answers import services
 from .clients.base import PROMPT_SECONDS, SCAN_SECONDS, Client, clients, run_in_parallel
+from .clients.sieve_fields import require_script, script_name, script_text
 from .http.large_bodies import read_large_object
 from .mail.outgoing import too_many_recipients
 from .mail.submission import (
@@ -27,25 +27,6 @@ from .mail.submission import (
     envelope_addresses,
     owns_sender,
 )
-
-LONGEST_SCRIPT = 512 * 1024  # bytes
-
-
-def script_name(value) -> str | None:
-    """Read the name of a mail filter script: up to 128 characters, no control characters (RFC 5804 section 1.6)."""
-    value = php_text(value)
-    if value and (re.search(r"[\x00-\x1f\x7f-\x9f\u2028\u2029]", value) or len(value) > 128):
-        raise ValueError("not a script name")
-    return value
-
-
-def script_text(value) -> str | None:
-    """Read the text of a mail filter script; None if it is not given. ValueError beyond 512 KiB."""
-    value = php_text(value)
-    if value and len(value.encode()) > LONGEST_SCRIPT:
-        raise ValueError("too long")
-    return value
-
 
 SCRIPT_NAME_MISSING = {"script_name": "Script name is not set."}
 OF_CALLER = {"allow": anyone, "manages_transactions": True}
@@ -64,13 +45,8 @@ def check_recipients(call):
         raise too_many_recipients(call.config)
 
 
-def require_script(call):
-    """Raise ApiError if the request has no filter script. (If it were `required`, the audit would record it.)"""
-    if not call.body.get("script"):
-        raise ApiError("No script is set.", code="missing_field", field="script")
-
-
 class Service(Module):
+    description = services.DESCRIPTION
     identifiers = ("sender", "recipients", "script_name")
     mounts = ("dav", ".well-known")
     mount_max_body = 32 * 1024 * 1024

@@ -15,6 +15,7 @@ from mailapi import (
     refusal,
 )
 
+from .answers import smtpd
 from .directory.lists import PAGE_QUERY
 from .directory.owned_rows import OwnedRows
 from .mail.router_tables import OUT_ROUTERS, Msa, Smtpd, check_router
@@ -46,6 +47,7 @@ def check_new_router(call):
 
 
 class SMTPD(Module):
+    description = smtpd.DESCRIPTION
     identifiers = {"smtpd_user": None, "smtpd_router": OUT_ROUTERS}
     generations = (9,)
     stand_ins = {8: ("MSA", "msa.py")}

@@ -21,7 +21,9 @@ from mailapi import (
     whole_number,
 )
 
+from .answers import tokens
 from .http.addresses import ip, ip_network
+from .openapi.schemas import NUMBER, TEXT, json_schema
 from .state.token_rows import (
     ALL_TOKENS,
     COUNT_OF_USER,
@@ -40,6 +42,7 @@ MOST_NETWORKS = 50  # of a token; every request compares its address with all of
 LONGEST_NAME = 200  # characters
 
 
+@json_schema({"type": "array", "items": TEXT, "maxItems": MOST_NETWORKS})
 def networks(value) -> list | None:
     """Read the field token_networks: a list such as ["192.0.2.0/24"]. An IP address is a network of one address."""
     listed = list_of_text(value)
@@ -48,6 +51,7 @@ def networks(value) -> list | None:
     return listed and [str(ip_network(each, strict=False)) for each in listed]
 
 
+@json_schema(NUMBER)
 def expiry(value) -> int | None:
     """Read the field token_expires: seconds since 1970; null and "" mean never (None)."""
     return None if value == "" else whole_number(value)
@@ -71,6 +75,7 @@ not_by_token = Rule(
 
 
 class Token(Module):
+    description = tokens.DESCRIPTION
     identifiers = ("token_name", "token_id")
     state_schema = """
 CREATE TABLE IF NOT EXISTS token (token_id INTEGER PRIMARY KEY AUTOINCREMENT, token_hash TEXT NOT NULL UNIQUE,

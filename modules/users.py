@@ -27,12 +27,13 @@ from mailapi import (
     secret,
 )
 
+from .answers import users
 from .directory import deleted_names, device_actions, devices, new_users, suspension, user_names, user_rows
 from .directory.dangerous_users import DANGEROUS_USERS
 from .directory.external_users import add_external_users, asked_for
 from .directory.lists import PAGE_QUERY
 from .directory.own_token import may_change_alias, may_change_permissions, may_set_password
-from .directory.permissions import declared_permissions, warn_of_unknown
+from .directory.permissions import listed_permissions, warn_of_unknown
 from .directory.user_fields import alias, check_new_alias, check_new_user, require_file, require_permissions
 from .directory.user_import import UserImport
 from .directory.user_lists import HAS_LOGIN, UserLists
@@ -57,6 +58,7 @@ ONE_PERMISSION = {
 
 
 class User(Module):
+    description = users.DESCRIPTION
     identifiers = ("user_name", "user_permission", "device_name")
     state_schema = deleted_names.STATE_SCHEMA + suspension.STATE_SCHEMA
     active = Active(Users.user_name, where=HAS_LOGIN)
@@ -215,7 +217,7 @@ class User(Module):
     @endpoint(allow=anyone, read_only=True)
     def permissions_(self, call):
         """List the permissions that mean something here, and the module that declares each."""
-        return {call.in_generation("user_{permission}s"): declared_permissions(self.app)}
+        return {call.in_generation("user_{permission}s"): listed_permissions(call)}
 
     def external_credentials(self, user_name: str, logging_in: bool) -> dict | None:
         """Return credentials that no password fits for a device, which is no user of the API; None for all others."""

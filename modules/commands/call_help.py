@@ -7,6 +7,9 @@ from collections.abc import Callable, Iterable
 
 import mailapi
 
+from ..openapi.description import EVERYWHERE
+from ..openapi.document import description_of
+
 KINDS: dict[Callable, str] = {
     mailapi.php_text: "text",
     mailapi.raw_text: "text",
@@ -46,15 +49,24 @@ def describe_action(module: mailapi.Module, endpoint: mailapi.Endpoint, generati
     print(re.sub(r"\n {8}", "\n", (endpoint.action.__doc__ or "").strip()))
     print("\nWho may: " + "; ".join(rule.description for rule in endpoint.allow) + ".")
     needed, fields = endpoint.needed(generation), endpoint.fields(generation) | endpoint.query
+    words = EVERYWHERE | description_of(module).fields
     if fields:
         print("\nFields:")
         print_pairs(
-            (f"  {name}", describe_kind(kind) + (" (required)" if name in needed else ""))
+            (
+                f"  {name}",
+                describe_kind(kind) + (" (required)" if name in needed else "") + about(words, name),
+            )
             for name, kind in sorted(fields.items(), key=lambda field: field[0] not in needed)
         )
     example = " ".join(f"{name}={'-' if fields[name] is mailapi.secret else '…'}" for name in needed)
     file = " > FILE" if endpoint.download else ""
     print(f"\nExample: mailapi call {module.path or '/'} {endpoint.name} {example}".rstrip() + file)
+
+
+def about(words: dict[str, str], name: str) -> str:
+    """Return what a field means, as the module describes it, behind the values that it takes."""
+    return f": {words[name]}" if name in words else ""
 
 
 def describe_kind(kind: Callable) -> str:

@@ -23,6 +23,14 @@ def declared_permissions(app: Application) -> list[dict]:
     ]
 
 
+def listed_permissions(call) -> list[dict]:
+    """Return the declared permissions in the words of the generation: `right` for `permission` in generation 8."""
+    return [
+        {call.in_generation("{permission}"): each.pop("permission")} | each
+        for each in declared_permissions(call.app)
+    ]
+
+
 def warn_of_unknown(call, permissions: Iterable[str]) -> dict:
     """Return members of an answer that warn of permissions without a meaning; {} if there are none.
 

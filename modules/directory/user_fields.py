@@ -2,6 +2,7 @@
 
 from mailapi import ApiError, php_text
 
+from ..openapi.schemas import TEXT, json_schema
 from . import devices, new_users
 
 
@@ -39,6 +40,7 @@ def require_file(call):
         raise ApiError("No file is set.", code="missing_field", field="file")
 
 
+@json_schema(TEXT)
 def alias(value) -> str | None:
     """Read the name of the user whose mailbox to open; null becomes "", no alias (docs/wire.md F34)."""
     return "" if value in (None, "") else php_text(value)

@@ -7,9 +7,11 @@ from peewee import fn
 from mailapi import PreparedQuery, optional_number, param, php_text, whole_number
 
 from ..directory.address_tables import Addresses
+from ..openapi.schemas import json_schema
 
 ORDER = Addresses.address_order
 MAX_ORDER = 2**53 - 1  # clients whose numbers are doubles cannot name an order beyond it, or below -MAX_ORDER
+ORDER_SCHEMA = {"type": "integer", "minimum": -MAX_ORDER, "maximum": MAX_ORDER}
 
 NEXT_ROW = Addresses.alias("above")
 # The highest order whose successor is free.
@@ -32,6 +34,7 @@ ROW_WITH_ORDER = PreparedQuery(
 )
 
 
+@json_schema(ORDER_SCHEMA)
 def order_number(value) -> int | None:
     """Read a whole number as address_order. ValueError beyond MAX_ORDER or below -MAX_ORDER. None stays None."""
     number = whole_number(value)
@@ -40,11 +43,13 @@ def order_number(value) -> int | None:
     return number
 
 
+@json_schema(ORDER_SCHEMA)
 def optional_order_number(value) -> int | None:
     """Read a whole number as address_order; "", 0 and null become None."""
     return order_number(optional_number(value))
 
 
+@json_schema({"type": "integer", "minimum": -(2**63), "maximum": 2**63 - 1})
 def stored_order_number(value) -> int | None:
     """Read the address_order of an existing address; "", 0 and null become None.
 

@@ -4,11 +4,13 @@ from collections.abc import Callable
 
 from mailapi import ApiError, Config, empty, long_text, object_of, optional_number, php_text, raw_text
 
+from ..openapi.schemas import TEXT, json_schema, schema_of
 from .new_message import build_message
 from .outgoing import OutgoingMail, address_list, too_many_recipients, unique_recipients
 from .ready_message import prepare_message
 
 
+@json_schema({"anyOf": [TEXT, {"type": "array", "items": TEXT}]})
 def list_text(value) -> str | None:
     """Read an address list, as in a header or as a JSON list; return it as in a header, separated by commas."""
     if isinstance(value, list):
@@ -16,6 +18,7 @@ def list_text(value) -> str | None:
     return php_text(value)
 
 
+@json_schema(TEXT)
 def short_text(value) -> str | None:
     """Read a text of at most 16 KiB. ValueError for a longer one in a large request."""
     if isinstance(value, bytes):
@@ -26,6 +29,7 @@ def short_text(value) -> str | None:
 ATTACHMENT = object_of(filename=short_text, content_type=short_text, data=long_text)
 
 
+@json_schema({"type": "array", "items": schema_of(ATTACHMENT) | {"required": ["data"]}})
 def attachment_list(value) -> list[dict]:
     """Read a list of attachments: objects of filename, content_type and data. ValueError if one has no `data`."""
     if not isinstance(value, list) and not empty(value):

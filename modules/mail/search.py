@@ -5,6 +5,7 @@ import time
 
 from mailapi import boolean, number, optional_number, php_text
 
+from ..openapi.schemas import json_schema
 from .header_text import header
 from .mailboxes import BATCH, SOURCE_NAMES, Mailboxes, MailRef
 from .message_parser import parse_headers
@@ -18,6 +19,7 @@ TEXT_BATCH = 16  # mails read at a time when searching for a text
 MAX_POSITION = 100  # characters of `next`: a time as a float of 25, an id of 20 and a source
 
 
+@json_schema({"type": "string", "maxLength": MAX_POSITION})
 def position(value) -> tuple | None:
     """Read the field `next`: time, id and source of the last mail on the page before. None: the first page."""
     if (value := php_text(value)) is None:

@@ -3,9 +3,10 @@
 import base64
 import re
 
-from mailapi import Rule, invalid, list_of_text, long_text, php_text
+from mailapi import LONGEST, Rule, invalid, list_of_text, long_text, php_text
 
 from ..directory.address_tables import address_table
+from ..openapi.schemas import json_schema, schema_of
 from .outbox import decide
 from .ready_message import authors_in
 from .routing_rules import matching_rows, out_router, outbound
@@ -13,6 +14,7 @@ from .routing_rules import matching_rows, out_router, outbound
 LONGEST_ENVELOPE_ADDRESS = 256  # bytes
 
 
+@json_schema({"type": "string", "maxLength": LONGEST_ENVELOPE_ADDRESS})
 def envelope_address(value) -> str | None:
     """Read an address for the SMTP envelope. ValueError if it is too long, or has white space, `<` or `>`."""
     value = php_text(value)
@@ -22,6 +24,7 @@ def envelope_address(value) -> str | None:
     return value
 
 
+@json_schema({"type": "array", "items": schema_of(envelope_address), "maxItems": LONGEST})
 def envelope_addresses(value) -> list | None:
     """Read a list of addresses for the SMTP envelope. ValueError if one is empty or invalid."""
     addresses = list_of_text(value)
@@ -30,6 +33,7 @@ def envelope_addresses(value) -> list | None:
     return addresses and [envelope_address(each) for each in addresses]
 
 
+@json_schema({"type": "string", "enum": ["base64"]})
 def encoding(value) -> str | None:
     """Read the encoding of the field `message`: "base64", or None for plain text."""
     value = php_text(value)

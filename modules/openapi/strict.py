@@ -45,7 +45,7 @@ def read_strictly(call: Call, chosen: Endpoint, given: dict):
     if wrong := first_unknown(given, set(types)):
         sentence = unknown("field", wrong[0], types)
         raise ApiError(sentence, audit="Unknown field.", code="unknown_field", field=wrong[0][:64])
-    fields = {canonical(name) if name not in types else name: value for name, value in given.items()}
+    fields = {canonical(n) if n not in types else n: without_fraction(v) for n, v in given.items()}
     refuse_forbidden_text(fields)
     for name, sentence in chosen.needed(call.generation).items():
         if empty(fields.get(name)):
@@ -59,6 +59,15 @@ def read_strictly(call: Call, chosen: Endpoint, given: dict):
     call.limit = limit(fields.pop("limit", None)) if "limit" not in chosen.fields(call.generation) else None
     in_query = {name: fields.pop(name) for name in chosen.query if name in fields}
     call.body, call.query = read_fields(fields, types), read_fields(in_query, types)
+
+
+def without_fraction(value):
+    """Return a number such as 5.0, which JSON Schema takes for a whole one, as 5; and so within lists and objects."""
+    if isinstance(value, list):
+        return [without_fraction(entry) for entry in value]
+    if isinstance(value, dict):
+        return {name: without_fraction(entry) for name, entry in value.items()}
+    return int(value) if isinstance(value, float) and value.is_integer() else value
 
 
 def query_fields(query_string: str, types: dict[str, Callable]) -> dict:

@@ -44,7 +44,7 @@ def test_help_of_an_action_has_its_fields_and_who_may_call_it(site, tmp_path):
     said = run_mailapi(tmp_path, "call", "users", "add", "--help")
     assert said.startswith("Add a user")
     assert "Who may: admin; with delegates_add_users also delegates" in said
-    assert re.search(r"^  user_name +text \(required\)$", said, re.M)
+    assert re.search(r"^  user_name +text \(required\): The user's name\.$", said, re.M)
     assert re.search(r"^  user_authdata +secret", said, re.M)
     assert "Example: mailapi call users add user_name=…" in said
     assert run_mailapi(tmp_path, "call", "users", "add", "-h") == said

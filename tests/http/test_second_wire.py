@@ -44,6 +44,15 @@ def test_values_in_a_query_are_read_by_their_type(site):
     assert outcome(send(site, "mailbox/get?mail_only_unread=yes", method="GET"))[1] == "invalid_field"
 
 
+def test_whole_numbers_may_have_a_fraction_of_zero(site):
+    for url, fields in (
+        ("tokens/delete", {"token_id": 6e15}),
+        ("queue/get", {"mail_id": [1.0], "limit": 6e15}),
+    ):
+        assert send(site, url, **fields).json["code"] in ("ok", "not_found")
+    assert outcome(send(site, "queue/get", limit=1.5))[:3] == (422, "invalid_field", "limit")
+
+
 def test_secrets_are_not_taken_from_a_url(site):
     response = send(site, "users/get?auth=x", None, method="GET", headers=basic("root"))
     assert outcome(response)[:3] == (422, "invalid_field", "auth")

@@ -10,6 +10,7 @@ from support.site import ROOT
 MODULES = ROOT / "modules"
 BELOW = {  # folder → those whose files it may import, beside its own and mailapi.py; "" has the API modules
     "openapi": set(),
+    "answers": {"openapi"},
     "directory": {"openapi"},
     "mariadb": set(),
     "http": {"openapi"},
@@ -18,7 +19,18 @@ BELOW = {  # folder → those whose files it may import, beside its own and mail
     "mail": {"clients", "mariadb", "directory", "openapi"},
     "provisioning": {"clients", "mariadb", "directory", "state", "openapi"},
     "web": {"mail", "http"},
-    "": {"web", "mail", "provisioning", "clients", "mariadb", "directory", "http", "state", "openapi"},
+    "": {
+        "web",
+        "mail",
+        "provisioning",
+        "clients",
+        "mariadb",
+        "directory",
+        "http",
+        "state",
+        "openapi",
+        "answers",
+    },
     "commands": {"", "mail", "provisioning", "clients", "mariadb", "directory", "http", "state", "openapi"},
 }
 FILES = sorted(MODULES.rglob("*.py"))

@@ -9,10 +9,9 @@ import sys
 import unittest.mock
 from pathlib import Path
 
-import webtest
-
 import mailapi
 from support import engines
+from support.answer_check import CheckedApp
 
 ROOT = Path(__file__).resolve().parent.parent.parent
 SCHEMAS = {9: ROOT / "modules/commands/schema9.sql", 8: ROOT / "tests/conformance/schema8.sql"}
@@ -148,9 +147,11 @@ class Site:
         finally:
             connection.close()
 
-    def browser(self, **environ) -> webtest.TestApp:
+    def browser(self, **environ) -> CheckedApp:
         """Return a client that keeps its cookies."""
-        return webtest.TestApp(self.app, extra_environ={"HTTP_HOST": "localhost", **environ})
+        browser = CheckedApp(self.app, extra_environ={"HTTP_HOST": "localhost", **environ})
+        browser.site_app = self.app
+        return browser
 
     def __call__(
         self, url: str, user: str | None = "root", check: int = 200, password: str = "pw", **fields

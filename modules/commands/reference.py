@@ -1,0 +1,169 @@
+"""Write the reference of all modules that come with mailapi, as Markdown: docs/reference/ is its output.
+
+A page for each module is made of its declarations, with a sample answer of each action from a real request; one page
+more has every sentence with which something is refused.
+"""
+
+import json
+from pathlib import Path
+
+import mailapi
+
+from ..openapi.codes import CODES
+from ..openapi.document import Document, tag_of
+from .reference_refusals import all_refusals
+from .reference_samples import LEFT_OUT, Samples
+
+GENERATED = "<!-- Written by `mailapi reference`; the declarations in modules/ are its source. -->"
+FOLDER = Path(__file__).resolve().parent.parent
+
+
+def options(parser):
+    parser.add_argument("folder", metavar="FOLDER", help="where to write the pages")
+
+
+def run(args):
+    folder = Path(args.folder)
+    folder.mkdir(exist_ok=True)
+    for name, page in pages().items():
+        (folder / name).write_text(page)
+
+
+def pages() -> dict[str, str]:
+    """Return the pages by the name of their file."""
+    modulelist = installed_modules()
+    made = {}
+    with Samples(modulelist) as samples:
+        document = Document(samples.app, mailapi.GENERATIONS[9])
+        # msa/ belongs to generation 8, and serves generation 9, too.
+        whole = document.whole()
+        for module in filter(lambda each: each.endpoints, document.modules.values()):
+            made[f"{tag_of(module)}.md"] = module_page(samples, module, whole)
+        titles = {t["name"]: t["description"] for t in whole["tags"] if f"{t['name']}.md" in made}
+    return made | {"README.md": index(titles), "refusals.md": refusals_page()}
+
+
+def installed_modules() -> dict[str, str]:
+    """Return a modulelist of every module in modules/."""
+    found = {}
+    for path in sorted(FOLDER.glob("*.py")):
+        python = mailapi.load_part(path.stem)
+        for name, each in vars(python).items():
+            if (
+                isinstance(each, type)
+                and issubclass(each, mailapi.Module)
+                and each.__module__ == python.__name__
+            ):
+                found[name] = f"modules/{path.name}"
+    return found
+
+
+def index(titles: dict[str, str]) -> str:
+    lines = [GENERATED, "# Reference", "", "| module | what it is for |", "|---|---|"]
+    lines += [f"| [{name}]({name}.md) | {title} |" for name, title in titles.items()]
+    lines += ["", "[refusals.md](refusals.md) has every sentence with which a request can be refused.", ""]
+    lines += ["How requests and answers look: [requests.md](../requests.md).", ""]
+    return "\n".join(lines)
+
+
+def module_page(samples: Samples, module: mailapi.Module, document: dict) -> str:
+    """Return the page of a module: its actions in the order in which they win."""
+    title = next(tag["description"] for tag in document["tags"] if tag["name"] == tag_of(module))
+    name = f"# {module.path}/ — {module.name}" if module.path else "# / — the API itself"
+    parts = [GENERATED, name, "", title, ""]
+    for endpoint in module.endpoints.values():
+        path = "/".join(filter(None, [module.path, endpoint.name]))
+        parts += action_lines(samples, path, endpoint, document["paths"][f"/{path}"])
+    return "\n".join(parts)
+
+
+def action_lines(samples: Samples, path: str, endpoint: mailapi.Endpoint, item: dict) -> list[str]:
+    """Return the section of an action."""
+    operation, body = item["post"], item["post"]["requestBody"]["content"]["application/json"]
+    methods = "GET or POST" if "get" in item else "POST"
+    lines = [f"## {path}", "", operation["summary"], "", operation["description"], ""]
+    old = f"{path.rpartition('/')[0]}/?{endpoint.name}".lstrip("/")
+    lines += [f"{methods} `{path}`; for PHP's clients `{old}`.", ""]
+    lines += field_lines(body["schema"]) + refusal_lines(endpoint)
+    example = body["example"]
+    sent = f" --json '{json.dumps(example)}'" if example else ""
+    method = "" if example or "get" in item else " -X POST"
+    lines += [f"    curl -su USER{method} http://127.0.0.1:8080/{path}{sent}", ""]
+    if endpoint.download:
+        return [*lines, "The answer is the file.", ""]
+    answer, words = samples.answer(path, example), "The answer adds:"
+    if answer is None:  # it needs servers that a sample does not have
+        words = "An answer adds, for example:"
+        sample = operation["responses"]["200"]["content"]["application/json"]["example"]
+        answer = {name: each for name, each in sample.items() if name not in LEFT_OUT}
+    return lines + answer_lines(answer, words)
+
+
+def field_lines(schema: dict) -> list[str]:
+    """Return the table of an action's fields."""
+    if not schema["properties"]:
+        return []
+    needed = schema.get("required", ())
+    rows = [
+        f"| `{name}` | {type_name(each)} | {'needed' if name in needed else ''} | {cell(each['description'])} |"
+        for name, each in schema["properties"].items()
+    ]
+    return ["| field | type | | |", "|---|---|---|---|", *rows, ""]
+
+
+def type_name(schema: dict) -> str:
+    """Return what a field takes, in words: the values of an enum, a type and its limits."""
+    if "anyOf" in schema:
+        return " or ".join(name for each in schema["anyOf"] if (name := type_name(each)))
+    if "enum" in schema:
+        return ", ".join(f"`{each}`" for each in schema["enum"] if each is not None)
+    kind = schema["type"] if isinstance(schema["type"], str) else schema["type"][0]
+    if kind == "array":
+        return f"list of {type_name(schema['items'])}"
+    words = {
+        "string": "text",
+        "integer": "whole number",
+        "boolean": "true or false",
+        "object": "object",
+        "null": "",
+    }
+    most = f", {schema['maxLength']} characters at most" if "maxLength" in schema else ""
+    return words[kind] + most
+
+
+def refusal_lines(endpoint: mailapi.Endpoint) -> list[str]:
+    """Return the sentences that the declaration has, in the order of the checks."""
+    needed = list(endpoint.needed(mailapi.GENERATIONS[9]).values())
+    rules = [rule.refusal for rule in endpoint.allow if rule.description != "anyone logged in"]
+    sentences = [each.replace("{permission}", "permission") for each in dict.fromkeys(needed + rules)]
+    return ["Refused with " + ", ".join(f"`{each}`" for each in sentences), ""] if sentences else []
+
+
+def answer_lines(answer: dict, words: str) -> list[str]:
+    if not answer:
+        return ["The answer adds nothing.", ""]
+    return [words, "", "```json", json.dumps(answer, indent=1, ensure_ascii=False), "```", ""]
+
+
+def refusals_page() -> str:
+    """Return the table of all sentences by their codes."""
+    lines = [
+        GENERATED,
+        "# Refusals",
+        "",
+        "On the first wire nearly all of these are HTTP 200; words in capitals stand",
+    ]
+    lines += ["for what the request was about. The database's own sentences are passed on.", ""]
+    lines += ["| HTTP | `code` | when |", "|---|---|---|"]
+    lines += [
+        f"| {http} | `{code}` | {when} |" for http, codes in CODES.items() for code, when in codes.items()
+    ]
+    lines += ["", "| HTTP | `code` | `field` | `status` |", "|---|---|---|---|"]
+    for each in all_refusals():
+        field = f"`{each.field}`" if each.field else ""
+        lines.append(f"| {each.http} | `{each.code}` | {field} | `{cell(each.sentence)}` |")
+    return "\n".join([*lines, ""])
+
+
+def cell(text: str) -> str:
+    return text.replace("|", "\\|")

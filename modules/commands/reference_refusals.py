@@ -1,0 +1,91 @@
+"""Every sentence with which the code refuses something, with its code and the field at fault."""
+
+import ast
+import re
+from pathlib import Path
+from typing import NamedTuple
+
+import mailapi
+
+from ..openapi.codes import HTTP_STATUS, OF_FIRST_WIRE
+
+RAISING = {"ApiError", "LoginRefused", "otherwise"}
+DEFAULT_CODES = {"LoginRefused": "not_logged_in", "otherwise": "not_allowed"}
+
+
+class Refusal(NamedTuple):
+    """A sentence, the code and the HTTP status of the second wire."""
+
+    sentence: str
+    code: str
+    field: str
+
+    @property
+    def http(self) -> int:
+        return HTTP_STATUS[self.code]
+
+
+def all_refusals() -> list[Refusal]:
+    """Return the refusals in mailapi.py and in modules/ (but not in the commands), by code and sentence."""
+    here = Path(__file__).parent
+    files = [Path(str(mailapi.__file__)), *(p for p in here.parent.rglob("*.py") if p.parent != here)]
+    return sorted(
+        {refusal for file in files for refusal in refusals_in(ast.parse(file.read_text()))}, key=sort_key
+    )
+
+
+def sort_key(refusal: Refusal) -> tuple:
+    return refusal.http, refusal.code, refusal.sentence, refusal.field
+
+
+def refusals_in(tree: ast.Module) -> list[Refusal]:
+    """Return the refusals that a file raises in its own words."""
+    constants = {
+        target.id: node.value
+        for node in tree.body
+        if isinstance(node, ast.Assign)
+        for target in node.targets
+        if isinstance(target, ast.Name)
+    }
+    found = []
+    for node in ast.walk(tree):
+        if isinstance(node, ast.Call) and (name := called(node)) in RAISING and node.args:
+            first = constants.get(getattr(node.args[0], "id", ""), node.args[0])
+            if sentence := text_of(first):
+                found.append(Refusal(sentence, code_in(node, name), constant(node, "field")))
+    return found
+
+
+def called(node: ast.Call) -> str:
+    """Return the name of the function that is called, without what it belongs to."""
+    return getattr(node.func, "id", "") or getattr(node.func, "attr", "")
+
+
+def text_of(node: ast.AST) -> str:
+    """Return the text of a literal, with the last word of each expression in it in capitals; "" for anything else."""
+    if isinstance(node, ast.Constant) and isinstance(node.value, str):
+        return node.value.replace("{permission}", "permission")
+    if isinstance(node, ast.JoinedStr):
+        return "".join(text_of(part) or placeholder(part) for part in node.values)
+    if isinstance(node, ast.Call) and called(node) == "in_generation":
+        return text_of(node.args[0]).replace("{permission}", "permission")
+    return ""
+
+
+def placeholder(part: ast.AST) -> str:
+    words = re.findall(r"[a-z]{3,}", ast.unparse(part))
+    return words[-1].upper() if words else "N"
+
+
+def code_in(node: ast.Call, name: str) -> str:
+    """Return the code that a call names, or the one that follows from its HTTP status."""
+    if name == "LoginRefused" and len(node.args) > 1:
+        return text_of(node.args[1])
+    http = next(
+        (k.value.value for k in node.keywords if k.arg == "http" and isinstance(k.value, ast.Constant)), 200
+    )
+    return constant(node, "code") or DEFAULT_CODES.get(name) or OF_FIRST_WIRE.get(int(str(http)), "internal")
+
+
+def constant(node: ast.Call, keyword: str) -> str:
+    return next((text_of(each.value) for each in node.keywords if each.arg == keyword), "")

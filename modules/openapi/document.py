@@ -1,0 +1,233 @@
+"""The OpenAPI 3.1 document of the second wire, made of the declarations of the configured modules alone."""
+
+import inspect
+import sys
+import weakref
+
+from mailapi import Application, Endpoint, Generation, Module, __version__
+
+from .answers import Shapes
+from .description import EVERYWHERE, Description
+from .envelope import ANYWHERE, Refusals, envelope, refusal_schema, usual_answer
+from .examples import example_of
+from .schemas import Schema, schema_of
+from .strict import field_types
+
+INFO = {
+    "title": "mailapi",
+    "version": __version__,
+    "summary": "An HTTP control plane for a mail server.",
+    "description": (
+        "Every action is at MODULE/ACTION. It takes POST with a JSON object; one that only reads takes GET, too, with its "
+        "fields in the query. Beside the security schemes below, a member `auth` of the body, with `user_name` and "
+        "`password`, logs in and starts a session. Unknown fields are refused, and null counts as not given."
+    ),
+    "license": {"name": "BSD-2-Clause", "identifier": "BSD-2-Clause"},
+}
+SECURITY = {
+    "basic": {"type": "http", "scheme": "basic", "description": "User name and password; starts no session."},
+    "bearer": {"type": "http", "scheme": "bearer", "description": "A token, as tokens/add makes it."},
+    "session": {
+        "type": "apiKey",
+        "in": "cookie",
+        "name": "PHPSESSID",
+        "description": "The session's cookie.",
+    },
+}
+documents: weakref.WeakKeyDictionary[Application, dict[int, dict]] = weakref.WeakKeyDictionary()
+
+
+def document_of(app: Application, generation: Generation, environ: dict) -> dict:
+    """Return the document of the modules that a generation has. `environ` tells where the application is mounted."""
+    made = documents.setdefault(app, {})
+    if generation.number not in made:
+        made[generation.number] = Document(app, generation).whole()
+    url = environ.get("SCRIPT_NAME", "").rstrip("/") or "/"
+    return made[generation.number] | {"servers": [{"url": url}]}
+
+
+class Document:
+    """The document while it is made: modules add their operations, and schemas to the components."""
+
+    def __init__(self, app: Application, generation: Generation):
+        self.generation = generation
+        self.modules = {path: m for path, m in app.modules.items() if generation.number in m.generations}
+        self.schemas: dict[str, Schema] = {"Refusal": refusal_schema(generation)}
+
+    def whole(self) -> dict:
+        paths = {
+            "/" + (f"{path}/{name}" if path else name): self.path_item(module, endpoint)
+            for path, module in self.modules.items()
+            for name, endpoint in module.endpoints.items()
+        }
+        return {
+            "openapi": "3.1.0",
+            "info": INFO,
+            "servers": [],
+            "tags": [
+                {"name": tag_of(module), "description": summary_of_module(module)}
+                for module in self.modules.values()
+            ],
+            "security": [{name: []} for name in SECURITY],
+            "paths": paths,
+            "components": {
+                "schemas": self.schemas,
+                "responses": Refusals().components(),
+                "securitySchemes": SECURITY,
+            },
+        }
+
+    def path_item(self, module: Module, endpoint: Endpoint) -> dict:
+        """Return the operations of an action: POST, and GET if it only reads."""
+        item = {
+            "post": self.operation(module, endpoint) | {"requestBody": self.request_body(module, endpoint)}
+        }
+        if endpoint.read_only:
+            operation = self.operation(module, endpoint)
+            operation["operationId"] += "_by_get"
+            item["get"] = operation | {"parameters": self.parameters(module, endpoint)}
+        return item
+
+    def operation(self, module: Module, endpoint: Endpoint) -> dict:
+        summary, _, more = docstring(endpoint).partition("\n\n")
+        who = "Who may: " + "; ".join(rule.description for rule in endpoint.allow) + "."
+        return {
+            "operationId": "_".join(filter(None, [module.path, endpoint.name])),
+            "summary": " ".join(summary.split()),
+            "description": "\n\n".join(filter(None, [more, who])),
+            "tags": [tag_of(module)],
+            "responses": {"200": self.answer(module, endpoint)} | Refusals.of(endpoint),
+        }
+
+    ##### Fields
+
+    def fields(self, module: Module, endpoint: Endpoint) -> dict[str, Schema]:
+        """Return the schemas of an action's fields, with descriptions."""
+        words = EVERYWHERE | description_of(module).fields
+        return {
+            name: with_words(name, self.field(endpoint, name, schema_of(kind)), words)
+            for name, kind in field_types(endpoint, self.generation).items()
+        }
+
+    def field(self, endpoint: Endpoint, name: str, schema: Schema) -> Schema:
+        """Return the schema of a field: of one that is needed it says that it is not empty."""
+        if (values := endpoint.identifiers.get(name)) is not None:
+            schema = schema | {"enum": list(values)}
+        if name in endpoint.needed(self.generation):
+            least = {"string": "minLength", "array": "minItems"}.get(schema.get("type", ""))
+            return schema | ({least: 1} if least and "enum" not in schema else {})
+        return schema
+
+    def request_body(self, module: Module, endpoint: Endpoint) -> dict:
+        needed, fields = list(endpoint.needed(self.generation)), self.fields(module, endpoint)
+        properties = {name: schema if name in needed else or_null(schema) for name, schema in fields.items()}
+        schema: Schema = {"type": "object", "properties": properties, "additionalProperties": False}
+        schema |= {"required": needed} if needed else {}
+        given = {name: fields[name] for name in needed}
+        example = example_of({"type": "object", "properties": given}, self.schemas)
+        example |= description_of(module).requests.get(endpoint.name, {})
+        return {
+            "required": bool(needed),
+            "content": {"application/json": {"schema": schema, "example": example}},
+        }
+
+    def parameters(self, module: Module, endpoint: Endpoint) -> list[dict]:
+        needed = endpoint.needed(self.generation)
+        return [
+            {
+                "name": name,
+                "in": "query",
+                "required": name in needed,
+                "description": schema["description"],
+                "schema": schema,
+            }
+            for name, schema in self.fields(module, endpoint).items()
+            if schema.get("format") != "password"
+        ]
+
+    ##### Answers
+
+    def answer(self, module: Module, endpoint: Endpoint) -> dict:
+        """Return the response of an action that is done: its schema, an example, and links to other actions."""
+        shape = description_of(module).answers.get(endpoint.name)
+        if isinstance(shape, str):
+            return {
+                "description": "The file.",
+                "content": {shape: {"schema": {"type": "string", "format": "binary"}}},
+            }
+        name = "".join(
+            word.capitalize() for word in [*module.path.split("_"), *endpoint.name.split("_"), "answer"]
+        )
+        self.schemas[name] = schema = self.answer_schema(module, shape)
+        content = {
+            "schema": {"$ref": f"#/components/schemas/{name}"},
+            "example": self.example(schema),
+        }
+        links = self.links(module, endpoint, shape)
+        return {"description": "Done.", "content": {"application/json": content}} | (
+            {"links": links} if links else {}
+        )
+
+    def example(self, schema: Schema) -> dict:
+        """Return an answer of this schema, with what all answers have as it usually is."""
+        common = envelope(self.generation)["properties"]
+        added = {name: each for name, each in schema["properties"].items() if name not in common}
+        return usual_answer(self.generation) | example_of(
+            {"type": "object", "properties": added}, self.schemas
+        )
+
+    def answer_schema(self, module: Module, shape: type | None) -> Schema:
+        schema = envelope(self.generation)
+        if shape:
+            shapes = Shapes(self.generation, ANYWHERE | description_of(module).fields, self.schemas)
+            schema["properties"] |= shapes.properties(shape)
+            schema["required"] += shapes.required(shape)
+        return schema
+
+    def links(self, module: Module, endpoint: Endpoint, shape: type | None) -> dict:
+        """Return links to the module's other actions that need a field which this request or its answer has."""
+        given = {name: f"$request.body#/{name}" for name in endpoint.needed(self.generation)}
+        given |= {name: f"$response.body#/{name}" for name in getattr(shape, "__annotations__", ())}
+        found = {}
+        for other in module.endpoints.values() if endpoint.name == "add" else ():
+            body = {name: given[name] for name in other.fields(self.generation) if name in given}
+            if other is not endpoint and body and other.needed(self.generation).keys() <= body.keys():
+                found[other.name] = {"operationId": f"{module.path}_{other.name}", "requestBody": body}
+        return found
+
+
+def with_words(name: str, schema: Schema, words: dict[str, str]) -> Schema:
+    """Return a field's schema with its description, and those of the members of objects in it."""
+    inner = schema.get("items", schema)
+    if "properties" in inner:
+        members = {member: with_words(member, each, words) for member, each in inner["properties"].items()}
+        described = inner | {"properties": members}
+        schema = schema | {"items": described} if "items" in schema else described
+    return schema | {"description": words.get(name, name)}
+
+
+def or_null(schema: Schema) -> Schema:
+    """Return the schema of a field that may be null, which counts as not given."""
+    if "anyOf" in schema:
+        return schema | {"anyOf": [*schema["anyOf"], {"type": "null"}]}
+    more = {"enum": [*schema["enum"], None]} if "enum" in schema else {}
+    return schema | {"type": [schema["type"], "null"]} | more if "type" in schema else schema
+
+
+def description_of(module: Module) -> Description:
+    """Return what a module declares of its fields and answers."""
+    return module.description if isinstance(module.description, Description) else Description()
+
+
+def docstring(endpoint: Endpoint) -> str:
+    return inspect.cleandoc(endpoint.action.__doc__ or endpoint.name)
+
+
+def tag_of(module: Module) -> str:
+    return module.path or "mailapi"
+
+
+def summary_of_module(module: Module) -> str:
+    """Return the first line of a module file's docstring."""
+    text = inspect.cleandoc(getattr(sys.modules.get(type(module).__module__), "__doc__", None) or "")
+    return text.partition("\n")[0] if module.path else "The API itself."
