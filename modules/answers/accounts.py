@@ -43,11 +43,11 @@ class ServiceAccount(TypedDict):
 
 
 class Account(TypedDict):
-    idAccount: int
-    idUsers: int
+    idAccount: int | None
+    idUsers: int | None
     Name: str
-    IsPrimary: int
-    Active: int
+    IsPrimary: int | None
+    Active: int | None
     idMailAccount: int | None
     idContactAccount: int | None
     idCalendarAccount: int | None

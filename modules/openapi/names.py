@@ -1,7 +1,7 @@
 """Unknown names in requests, and what their senders probably meant."""
 
 import difflib
-from collections.abc import Iterable
+from collections.abc import Callable, Iterable
 
 from mailapi import Call, Endpoint, Module, canonical, printable
 
@@ -33,6 +33,8 @@ def unknown_names(
     ]
 
 
-def first_unknown(names: Iterable[str], known: set[str]) -> list[str]:
-    """Return the first of `names` that is not known, in a list; [] if all are."""
-    return next(([name] for name in names if name not in known and canonical(name) not in known), [])
+def first_unknown(
+    names: Iterable[str], known: set[str], spelling: Callable[[str], str] = canonical
+) -> list[str]:
+    """Return the first of `names` that is not known, in a list; [] if all are. spelling: another one that is known."""
+    return next(([name] for name in names if name not in known and spelling(name) not in known), [])

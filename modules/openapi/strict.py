@@ -9,11 +9,11 @@ import urllib.parse
 from collections.abc import Callable, Iterable
 
 from mailapi import (
+    NEW_SPELLING,
     ApiError,
     Call,
     Endpoint,
     Generation,
-    canonical,
     empty,
     read_fields,
     refuse_forbidden_text,
@@ -42,10 +42,11 @@ def field_types(chosen: Endpoint, generation: Generation) -> dict[str, Callable]
 def read_strictly(call: Call, chosen: Endpoint, given: dict):
     """Set the call's fields from `given`, the members of the JSON object; ApiError names the first wrong one."""
     types = field_types(chosen, call.generation)
-    if wrong := first_unknown(given, set(types)):
+    given = {NEW_SPELLING.sub(r"permission\1", name): value for name, value in given.items()}
+    if wrong := first_unknown(given, set(types), spelling=str):
         sentence = unknown("field", wrong[0], types)
         raise ApiError(sentence, audit="Unknown field.", code="unknown_field", field=wrong[0][:64])
-    fields = {canonical(n) if n not in types else n: without_fraction(v) for n, v in given.items()}
+    fields = {n: without_fraction(v) for n, v in given.items()}
     refuse_forbidden_text(fields)
     for name, sentence in chosen.needed(call.generation).items():
         if empty(fields.get(name)):
@@ -85,6 +86,11 @@ def query_fields(query_string: str, types: dict[str, Callable]) -> dict:
     return {name: from_texts(texts, schema_of(types.get(name, secret))) for name, texts in values.items()}
 
 
+def is_plain(value, text: str) -> bool:
+    """Return whether a number or flag is spelled as JSON spells it: 5, not 5.0 or with blanks around it."""
+    return isinstance(value, dict) or json.dumps(value) == text and not isinstance(value, float)
+
+
 def refuse_secrets(names: Iterable[str], types: dict[str, Callable]):
     """Raise ApiError for a secret in the query: URLs are logged."""
     for name in names:
@@ -107,6 +113,6 @@ def from_texts(texts: list[str], schema: Schema):
         if each.get("type") in ("integer", "boolean", "object"):
             with contextlib.suppress(ValueError, RecursionError):
                 value = json.loads(texts[0])
-                if not problem(value, {"type": each["type"]}, ""):
+                if not problem(value, {"type": each["type"]}, "") and is_plain(value, texts[0]):
                     return value
     return texts[0]

@@ -33,6 +33,9 @@ def test_values_in_a_query_are_read_by_their_type(site):
     for query, expected in [
         ("mail_id=1&mail_id=2", (200, "ok", None)),
         ("mail_id=x", (422, "invalid_field", "mail_id")),
+        ("mail-id=1", (422, "unknown_field", "mail-id")),
+        ("after=%205", (422, "invalid_field", "after")),
+        ("after=5.0", (422, "invalid_field", "after")),
         ("mail_state=late", (422, "invalid_field", "mail_state")),
         ("after=5&after=6", (422, "invalid_field", "after")),
         ("after=%FF", (400, "bad_request", None)),
