@@ -211,6 +211,7 @@ class User(Module):
         users.refuse_bad()
         if not call.body.get("dry_run"):
             users.hash(call.report_progress)
+            suspension.discard_of_new_users(call, users.users.keys())
             new_users.insert_users(call, users.sorted())
         return {"imported": 0 if call.body.get("dry_run") else len(users.users), "checked": len(users.users)}
 

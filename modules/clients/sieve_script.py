@@ -15,7 +15,7 @@ END = "# mailapi settings end"
 TOKEN = re.compile(
     r"""
     (?P<blank>[ \t\r\n]+)
-  | (?P<comment>\#[^\n]*\n?|/\*.*?\*/)
+  | (?P<comment>\#[^\n]*\n?|/\*(?>.*?\*/|.*\Z))
   | (?P<string>"(?>(?:[^"\\]|\\.)*)")
   | (?P<word>[A-Za-z_]+)
   | (?P<sign>.)

@@ -91,6 +91,7 @@ def device_delete(module, call):
     if name not in call.db.column(devices.DEVICES, **devices.of(owner)):
         raise ApiError("Device not found.", code="not_found", field="device_name")
     call.db.execute(DELETE_USER, user_name=name)
+    call.new_authdata[name] = None
     call.deleted_users.append(name)
 
 

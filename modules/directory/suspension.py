@@ -7,7 +7,7 @@ set a password: then the one in the state database is obsolete, and the user is 
 
 import os
 import secrets
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator, Sequence, Set
 from functools import partial
 
 from peewee import TextField
@@ -181,6 +181,12 @@ def discard_of_new_user(call, user_name: str):
     if kept := find(call.app.state, user_name):
         with call.app.state.transaction():
             call.app.state.execute(DISCARD, user_hash=kept["user_hash"])
+
+
+def discard_of_new_users(call, user_names: Set[str]):
+    """Delete the passwords of former, suspended users of these names, as `discard_of_new_user` does."""
+    for user_name in user_names & {name for (name,) in call.app.state.read(ALL_KEPT)}:
+        discard_of_new_user(call, user_name)
 
 
 def discard_if_obsolete(app: Application, user_name: str):

@@ -16,7 +16,7 @@ from mailapi import (
     secret,
 )
 
-from . import user_names
+from . import devices, user_names
 from .new_users import check_new_user, check_permissions
 
 HEADER = "The first line must name the fields: user_name, and of user_authdata, password, user_alias, user_permissions."
@@ -245,3 +245,5 @@ def check_user(user: dict):
     if authdata and user["password"]:
         raise ApiError("There are both user_authdata and password.")
     check_permissions(user["user_permissions"])
+    if user["user_permissions"] and devices.would_be_device(user["user_name"], user["user_alias"]):
+        raise ApiError("A device has neither permissions nor delegations.")

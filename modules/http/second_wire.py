@@ -164,7 +164,6 @@ class SecondWireHandler(RequestHandler):
         else:
             self.refuse_basic_of_other_site()
             self.check_password(call, *basic_credentials(scheme, credentials), remember=False)
-            self.via = "basic"
 
     def refuse_cookie_of_other_site(self, auth: dict | None):
         """Raise ApiError (HTTP 403) for a cookie that a page of another site sent along (docs/wire.md F42)."""

@@ -15,6 +15,7 @@ from mailapi import (
     Endpoint,
     Generation,
     empty,
+    printable,
     read_fields,
     refuse_forbidden_text,
     secret,
@@ -45,8 +46,11 @@ def read_strictly(call: Call, chosen: Endpoint, given: dict):
     given = {NEW_SPELLING.sub(r"permission\1", name): value for name, value in given.items()}
     if wrong := first_unknown(given, set(types), spelling=str):
         sentence = unknown("field", wrong[0], types)
-        raise ApiError(sentence, audit="Unknown field.", code="unknown_field", field=wrong[0][:64])
-    fields = {n: without_fraction(v) for n, v in given.items()}
+        raise ApiError(sentence, audit="Unknown field.", code="unknown_field", field=printable(wrong[0][:64]))
+    try:
+        fields = {n: without_fraction(v) for n, v in given.items()}
+    except RecursionError:
+        raise ApiError("The body is nested too deeply.", http=400, code="invalid_json") from None
     refuse_forbidden_text(fields)
     for name, sentence in chosen.needed(call.generation).items():
         if empty(fields.get(name)):

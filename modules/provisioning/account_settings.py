@@ -15,7 +15,7 @@ ONE_ADDRESS = re.compile(r"[!-~]+")
 NOT_IN_AN_ADDRESS = re.compile(r'[\s"(),:;<>\[\\\]]')
 LONGEST_REPLY = 16 * 1024  # bytes
 HIGHEST = 2**31 - 1  # of a column INTEGER
-YEARS = range(1970, 2038)  # those that MariaDB's FROM_UNIXTIME takes in every version
+YEARS = range(1971, 2038)  # those that MariaDB's FROM_UNIXTIME takes in every version
 OF_REPLY = ("autoReply", "autoReplyEnabled", "autoReplyStart", "autoReplyEnd")
 
 

@@ -64,9 +64,13 @@ class LogFile(logging.handlers.WatchedFileHandler):
         self.is_obsolete = False
 
     def _open(self):
-        handle = os.open(self.baseFilename, os.O_WRONLY | os.O_APPEND | os.O_CREAT | os.O_CLOEXEC, 0o640)
-        if os.fstat(handle).st_size == 0:  # root may have created it
+        # Whoever owns the folder could have root create or give away any file by a link.
+        flags = os.O_WRONLY | os.O_APPEND | os.O_CLOEXEC | (os.O_CREAT if os.geteuid() else os.O_NOFOLLOW)
+        try:
+            handle = os.open(self.baseFilename, flags | os.O_CREAT | os.O_EXCL, 0o640)
             chown_like(handle, Path(self.baseFilename).parent)
+        except FileExistsError:
+            handle = os.open(self.baseFilename, flags, 0o640)
         # Unbuffered: each line is one call of write(2), so that lines of several processes do not mix.
         return io.TextIOWrapper(io.FileIO(handle, "a"), encoding="utf-8", write_through=True)  # type: ignore[type-var]
 

@@ -69,5 +69,13 @@ def test_lines_of_ours_that_somebody_has_changed_are_named(lines):
         split("\n".join(lines))
 
 
+def test_a_comment_without_an_end_is_read_once():
+    script = 'require ["vacation"];\n' + BEGIN + "\n# {}\nvacation text:\n" + "/* " * 400_000 + "\n.\n;\n"
+    with pytest.raises(
+        mailapi.ApiError, match="cannot be read: delete them"
+    ):  # hours, if each `/*` is searched to the end
+        split(script)
+
+
 def test_quotes_end_no_string():
     assert quoted('a"; discard; \\') == '"a\\"; discard; \\\\"'

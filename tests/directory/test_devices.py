@@ -197,6 +197,19 @@ def test_an_import_may_have_devices_but_not_of_who_is_suspended(site):
     assert daemon_log_in(site, "ann~a", "secret") == "ann"
 
 
+def test_an_import_gives_no_permissions_to_a_device(site):
+    answer = site("users/?import", file="user_name,user_alias,user_permissions\nbob~x,bob,admin\n")
+    assert answer["problems"] == [{"line": 2, "status": "A device has neither permissions nor delegations."}]
+    assert not site.sql("SELECT 1 FROM users WHERE user_name = 'bob~x'")
+
+
+def test_the_password_of_a_deleted_device_is_not_kept(site):
+    add_device(site)
+    site("users/?suspend", user_name="ann")
+    site("users/?device_delete", user_name="ann", device_name="phone")
+    assert site.state("SELECT user_name FROM suspension") == [("ann",)]
+
+
 def test_a_token_adds_no_device_of_its_user(site):
     token = site("tokens/?add", user="ann", token_name="t")["token"]
     bearer = site.browser(HTTP_AUTHORIZATION=f"Bearer {token}")

@@ -126,6 +126,13 @@ def test_nor_if_another_program_deleted_the_user(site):
     assert ask(site, "restore", "bob") == NOT_SUSPENDED and not logs_in(site, "bob")
 
 
+def test_an_import_makes_new_users_of_former_names(site):
+    ask(site, "suspend", "bob")
+    site.sql("DELETE FROM users WHERE user_name = 'bob'")
+    assert site("users/?import", file="user_name\nbob\n")["imported"] == 1 and kept(site) == []
+    assert ask(site, "restore", "bob") == NOT_SUSPENDED and not logs_in(site, "bob")
+
+
 def test_a_password_that_another_program_sets_ends_the_suspension(site):
     ask(site, "suspend")
     site.sql("UPDATE users SET user_authdata = ? WHERE user_name = 'ann'", authdata("theirs"))

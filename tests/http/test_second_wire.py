@@ -126,6 +126,19 @@ def test_basic_and_bearer_make_no_session(site):
         assert response.json["auth_user"] == "root" and "Set-Cookie" not in response.headers
 
 
+def test_a_log_in_by_basic_is_in_the_audit(site):
+    send(site, "users/get")
+    send(site, "users/get", user="ann", headers=basic("ann", "wrong"))
+    rows = site.state("SELECT audit_user, audit_via, audit_status FROM audit ORDER BY audit_id")
+    assert rows == [("root", "password", "ok"), ("ann", "password", "Username or password is wrong.")]
+
+
+def test_names_and_depths_that_no_answer_can_repeat(site):
+    assert outcome(post_bytes(site, "users/get", b'{"\\ud800": 1}', basic("root")))[1] == "unknown_field"
+    deep = b'{"user_name": ' + b"[" * 900 + b"]" * 900 + b"}"
+    assert outcome(post_bytes(site, "users/get", deep, basic("root")))[0] in (400, 422)
+
+
 def test_auth_in_the_body_decides_and_makes_a_session(site):
     browser = site.browser()
     auth = {"user_name": "ann", "password": "pw"}

@@ -2,6 +2,7 @@
 
 import json
 import logging
+import os
 import re
 import signal
 import time
@@ -9,7 +10,7 @@ import time
 import pytest
 
 import mailapi
-from support.command_line import Server, request_of_root, run_mailapi, write_config
+from support.command_line import Server, as_root, request_of_root, run_mailapi, write_config
 from support.site import OPTIONAL, Site
 
 PAIR = re.compile(r'(?:"((?:[^"\\]|\\.)*)"|([\w.]+))=(?:("(?:[^"\\]|\\.)*")|(\S+))(?: |\Z)')
@@ -101,6 +102,20 @@ def test_where_it_cannot_be_written_lines_go_to_standard_error(tmp_path, capsys)
     Site(tmp_path, log_file=str(tmp_path / "missing" / "api.log"))
     mailapi.log.error("lost?")
     assert 'level=error msg="lost?"' in capsys.readouterr().err
+
+
+@as_root
+def test_root_follows_no_link_and_gives_no_other_file_away(site, tmp_path, capsys):
+    target = tmp_path / "somebody-else"
+    site.log.unlink(missing_ok=True)
+    site.log.symlink_to(target)
+    site("users/?get", password="wrong")
+    assert not target.exists() and "Username or password is wrong." in capsys.readouterr().err
+    site.log.unlink()
+    site.log.touch()
+    os.chown(site.log, 1, 1)
+    site("users/?get", password="wrong")
+    assert site.log.stat().st_uid == 1 and len(lines(site.log)) == 1
 
 
 def test_without_it_nothing_changes(tmp_path, loggers):
