@@ -1727,6 +1727,7 @@ class RequestHandler:
     via = ""  # how the caller was authenticated, for the audit
     refused: ApiError | None = None  # the refusal whose sentence is the answer's status
     mounted_response: bottle.HTTPResponse | None = None  # the whole answer, made by a module
+    parse = staticmethod(read_object)
 
     def __init__(self, app: Application, environ: dict, path: str):
         self.app, self.environ, self.path = app, environ, path
@@ -1854,7 +1855,7 @@ class RequestHandler:
             auth = load_part("http.large_bodies").find_auth(raw)
             refuse_forbidden_text({"auth": auth})
             return raw, auth
-        body = read_object(raw)
+        body = self.parse(raw)
         if auth := body.get("auth"):
             refuse_forbidden_text({"auth": auth})
         return body, auth

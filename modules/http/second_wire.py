@@ -15,6 +15,7 @@ from mailapi import (
     RequestHandler,
     empty,
     encode,
+    read_object,
 )
 
 from ..openapi.codes import HTTP_STATUS, code_of, field_of
@@ -142,6 +143,13 @@ class SecondWireHandler(RequestHandler):
         if has_body and not self.is_json():
             raise ApiError("Send application/json.", code="media_type")
         return self.read_body(self.chosen)
+
+    @staticmethod
+    def parse(raw: bytes) -> dict:
+        """Parse a body as a JSON object; an empty one gives {}. ApiError: it is blank, or no object."""
+        if raw.isspace():
+            raise ApiError("Invalid JSON in request body.", http=400, code="invalid_json")
+        return read_object(raw)
 
     def is_json(self) -> bool:
         content_type = self.environ.get("CONTENT_TYPE", "").partition(";")[0]

@@ -34,7 +34,7 @@ class Frame:
     """
 
     def __init__(self, source: str):
-        self.scope = PREFIX + "frame-" + hashlib.sha256(source.encode("utf-8", "replace")).hexdigest()[:8]
+        self.scope = PREFIX + "frame-" + hashlib.sha256(source.encode("utf-8", "replace")).hexdigest()[:32]
         self.sheets: list[str] = []
         self.complete = True
         source = SHEET.sub(self.take_sheet, source)

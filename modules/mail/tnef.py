@@ -33,7 +33,7 @@ def tnef_attachments(content: bytes) -> list[tuple[str, bytes]]:
             if len(found) == MAX_ATTACHMENTS:
                 break
             found.append(("", b""))
-        elif number == TITLE and found:
+        elif number == TITLE and found and not found[-1][0]:
             found[-1] = file_name(value, charset), found[-1][1]
         elif number == DATA and found:
             found[-1] = found[-1][0], value

@@ -33,7 +33,7 @@ def decoded(token: str) -> bytes | None:
     return raw if raw[:VERSION] in (WITH_NAME, WITH_HASH) else None
 
 
-@lru_cache(maxsize=2000)
+@lru_cache(maxsize=100)
 def hash_of(data: bytes) -> str:
     """Return the hash that is stored in place of a user's name or a session's id."""
     return hashlib.blake2b(data, digest_size=16).hexdigest()
@@ -52,7 +52,7 @@ def code_of(key: bytes, signed: bytes, authdata: str | bytes) -> bytes:
     return hashlib.blake2b(data, key=key, digest_size=CODE, person=b"mailapi code").digest()
 
 
-@lru_cache(maxsize=1000)
+@lru_cache(maxsize=100)
 def check_of(key: bytes, signed: bytes) -> bytes:
     """Return the code in a session id that proves that mailapi has made it. signed: the rest of the id."""
     return hashlib.blake2b(signed, key=key, digest_size=CHECK, person=b"mailapi check").digest()

@@ -8,6 +8,7 @@ from mailapi import SMALL_BODY, ApiError, RequestHandler, body_length, body_limi
 from .visitor import Fields
 
 MOST_FIELDS = 2000
+MOST_TEXT = 2**20  # bytes of all fields that are no files: as text, they take up to 16 times their size
 BOUNDARY = re.compile(r'multipart/form-data;\s*boundary="?([^\s";]{1,70})"?\s*\Z', re.ASCII)
 NAME = re.compile(
     rb'(?i)content-disposition: *form-data; *name="([^"\r\n]{0,200})"(?:; *filename="([^"\r\n]*)")?'
@@ -18,15 +19,16 @@ CONTENT_TYPE = re.compile(rb"(?i)\r\ncontent-type: *([\w.+-]{1,80}/[\w.+-]{1,80}
 def read_form(handler: RequestHandler, trusted: bool) -> Fields:
     """Read the fields of a form. ApiError: it is too large, incomplete or no form.
 
-    trusted: the visitor has a session; others may send no more than SMALL_BODY bytes.
+    trusted: the visitor has a session. Only they may send more than SMALL_BODY bytes, and only in forms with files: of
+    others, each %41 becomes an object.
     """
     environ, app = handler.environ, handler.app
-    length = body_length(environ)
-    most = body_limit("max_message", app.config) if trusted else SMALL_BODY
-    if trusted and (length is None or length > SMALL_BODY):
-        handler.reserved = app.large_bodies.take(3 * (length or most))
+    length, found = body_length(environ), BOUNDARY.match(environ.get("CONTENT_TYPE", ""))
+    most = body_limit("max_message", app.config) if trusted and found else SMALL_BODY
+    if most > SMALL_BODY and (length is None or length > SMALL_BODY):
+        handler.reserved = app.large_bodies.take(6 * (length or most))
     raw = raw_body(environ, length, most)
-    if found := BOUNDARY.match(environ.get("CONTENT_TYPE", "")):
+    if found:
         return multipart(raw, found[1].encode())
     try:
         text = raw.decode("ascii", "replace")
@@ -36,14 +38,20 @@ def read_form(handler: RequestHandler, trusted: bool) -> Fields:
 
 
 def multipart(raw: bytes, boundary: bytes) -> Fields:
-    """Return the fields and files of a body of the type multipart/form-data. Empty file fields are left out."""
-    pairs, files = [], []
+    """Return the fields and files of a body of the type multipart/form-data. Empty file fields are left out.
+
+    ApiError: the fields that are no files have more than MOST_TEXT bytes.
+    """
+    pairs, files, texts = [], [], 0
     for part in (b"\r\n" + raw).split(b"\r\n--" + boundary, MOST_FIELDS)[1:-1]:
         head, _, content = part.partition(b"\r\n\r\n")
         if not (found := NAME.search(head)):
             continue
         name = field_text(found[1])
         if found[2] is None:
+            texts += len(content)
+            if texts > MOST_TEXT:
+                raise ApiError("Request body too large.", http=413)
             pairs.append((name, field_text(content)))
         elif found[2] or content:
             kind = CONTENT_TYPE.search(head)

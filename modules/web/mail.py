@@ -6,12 +6,14 @@ import bottle
 
 from mailapi import ApiError
 
+from ..mail.reply import usable_ids, written
 from .filters import has_filters
 from .responses import download, mail_html, response
 from .templates import link
 from .visitor import Visitor
 
 ON_PAGE = 50  # mails
+LONGEST_TEXT = 1_000_000  # characters of a mail that its page shows
 LONGEST_QUOTE = 100_000  # characters of a mail that an answer quotes
 
 
@@ -43,6 +45,8 @@ def message(visitor: Visitor) -> dict:
     """Find one mail and its parts. The mail is marked as read."""
     named = of_mail(visitor)
     found = visitor.run("mailbox", "read", named | {"mail_details": "1"})["mail"]
+    found["mail_text"] = found["mail_text"][:LONGEST_TEXT]
+    del found["mail_data"], found["mail_body"]
     parts = visitor.run("mailbox", "parts", named)["mail_parts"]
     named["mail_sourcedb"] = found["mail_sourcedb"]
     has_html = any(part["content_type"] == "text/html" and not part["attached"] for part in parts)
@@ -85,15 +89,17 @@ def write(visitor: Visitor) -> dict:
     if answer == "forward":
         text = f"\n\n{visitor.t.forwarded}\n{visitor.t.from_}: {found['mail_from']}\n{visitor.t.subject}: {subject}\n\n{quoted}"
     else:
-        start["to"] = found["mail_reply_to"] or found["mail_from"]
+        named = found["mail_addresses"]
+        writers = [each for each in named["reply_to"] or named["from"] if each["address"]]
+        start["to"] = ", ".join(map(written, writers))
         lines = "\n".join(f"> {line}" for line in quoted.split("\n"))
         text = f"\n\n{visitor.t.wrote.format(name=found['mail_from'])}\n{lines}"
     start |= {
         "subject": subject if subject[:4].lower() == prefix.lower()[:4] else prefix + subject,
         "text": text,
     }
-    answered = ("", "") if answer == "forward" else (found["mail_message_id"], found["mail_references"])
-    return {"start": start, "in_reply_to": answered[0], "references": answered[1]}
+    ids = ("", "") if answer == "forward" else (found["mail_message_id"], found["mail_references"])
+    return {"start": start, "in_reply_to": usable_ids(ids[0], 1), "references": usable_ids(ids[1])}
 
 
 def send(visitor: Visitor) -> tuple[str, str]:

@@ -60,6 +60,8 @@ def respond(visitor: Visitor, path: str) -> bottle.HTTPResponse:
         raise ApiError("Use POST.", http=405)
     if method == "POST" and visitor.app.cookies.is_cross_site(visitor.environ):
         raise ApiError("Not allowed from another site.", http=403)
+    if "/" in path:  # below a page; relative addresses would lead back there
+        raise ApiError(visitor.t.no_such_page, http=404)
     if path == "log-in":
         return log_in_page(visitor, method)
     if path == "language" and method == "POST":

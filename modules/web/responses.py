@@ -98,7 +98,7 @@ def redirect(visitor: Visitor, target: str, done: str = "", secret: str = "") ->
     if done:
         headers.append(set_cookie(visitor, DONE, done, 60))
     if secret:
-        headers.append(set_cookie(visitor, SECRET, secret, 60))
+        headers.append(set_cookie(visitor, SECRET, f"{visitor.token[:16]}.{secret}", 60))
     return response(visitor, b"", 303, headers)
 
 
@@ -118,11 +118,12 @@ def set_cookie(visitor: Visitor, name: str, value: str, seconds: int) -> tuple[s
 
 
 def secret_to_show(visitor: Visitor) -> str:
-    """Return the secret that was just made, and delete its cookie, so that no other page shows it."""
-    secret = cookie(visitor, SECRET)
-    if secret:
+    """Return the secret that was just made in this session, and delete its cookie, so that no other page shows it."""
+    sent = cookie(visitor, SECRET)
+    if sent:
         visitor.handler.headers.append(set_cookie(visitor, SECRET, "", 0))
-    return secret if re.fullmatch(r"[\w-]{8,80}", secret, re.ASCII) else ""
+    session, _, secret = sent.partition(".")
+    return secret if session == visitor.token[:16] and re.fullmatch(r"[\w-]{8,80}", secret, re.ASCII) else ""
 
 
 def cookie(visitor: Visitor, name: str) -> str:

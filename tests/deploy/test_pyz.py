@@ -179,7 +179,7 @@ def test_init_check_and_call(pyz, folder):
 
 
 def test_every_command_is_there(pyz, tmp_path):
-    commands = "backup call check compile completion copy import-config init man migrate serve"
+    commands = "backup call check compile completion copy import-config init man migrate reference serve"
     found = re.findall(r"^    ([a-z-]+)", run_command(PYTHON, pyz, "--help"), re.MULTILINE)
     assert set(found) == set(commands.split())
     (tmp_path / "config.php").write_text('<?php $dbpath = "/x"; $modulelist = array("User" => "user.php");')

@@ -133,6 +133,11 @@ def test_a_log_in_by_basic_is_in_the_audit(site):
     assert rows == [("root", "password", "ok"), ("ann", "password", "Username or password is wrong.")]
 
 
+def test_a_blank_body_is_no_json(site):
+    assert outcome(post_bytes(site, "users/get", b" ", basic("root")))[:2] == (400, "invalid_json")
+    assert post_bytes(site, "users/get", b"", basic("root")).json["status"] == "ok"
+
+
 def test_names_and_depths_that_no_answer_can_repeat(site):
     assert outcome(post_bytes(site, "users/get", b'{"\\ud800": 1}', basic("root")))[1] == "unknown_field"
     deep = b'{"user_name": ' + b"[" * 900 + b"]" * 900 + b"}"

@@ -6,10 +6,9 @@ import os
 from pathlib import Path
 
 import pytest
-from selenium.common.exceptions import StaleElementReferenceException
+from selenium.common.exceptions import WebDriverException
 from selenium.webdriver.common.by import By
 from selenium.webdriver.common.keys import Keys
-from selenium.webdriver.support.expected_conditions import staleness_of
 from selenium.webdriver.support.ui import Select
 from selenium.webdriver.support.wait import WebDriverWait
 
@@ -72,7 +71,7 @@ class Person:
 
     def __init__(self, driver, server):
         self.driver, self.url = driver, f"{server.url}panel/"
-        self.wait = WebDriverWait(driver, 60, 0.02, ignored_exceptions=[StaleElementReferenceException])
+        self.wait = WebDriverWait(driver, 60, 0.02, ignored_exceptions=[WebDriverException])
         self.size(1440)
         driver.get("about:blank")
         driver.execute_cdp_cmd("Network.clearBrowserCookies", {})
@@ -117,17 +116,20 @@ class Person:
         self.leave_by(self.driver.find_element(By.LINK_TEXT, text))
 
     def leave_by(self, element):
-        page = self.find("html")[0]
+        self.driver.execute_script("window.isOld = true")
         element.click()
-        self.wait.until(staleness_of(page))
-        self.wait.until(lambda driver: driver.execute_script("return document.readyState") == "complete")
+        self.wait_for_next_page()
+
+    def wait_for_next_page(self):
+        """Wait until a page is there that has not the mark of the one before."""
+        script = "return !window.isOld && document.readyState == 'complete'"
+        self.wait.until(lambda driver: driver.execute_script(script))
 
     def search(self, field: str, text: str):
         """Type into a search field and press Enter, and wait for the next page."""
-        page = self.find("html")[0]
+        self.driver.execute_script("window.isOld = true")
         self.find(field)[0].send_keys(text + Keys.ENTER)
-        self.wait.until(staleness_of(page))
-        self.wait.until(lambda driver: driver.execute_script("return document.readyState") == "complete")
+        self.wait_for_next_page()
 
     def log_in(self, name: str, password: str = "pw"):
         self.driver.execute_cdp_cmd("Network.clearBrowserCookies", {})

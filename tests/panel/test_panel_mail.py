@@ -108,7 +108,7 @@ def test_a_mail_is_answered_and_forwarded(site):
     ann.get(f"message?mail_id={mail_id}")
     ann.page = ann.page.click("Answer")
     form = ann.form("send-mail")
-    assert form["to"].value == "Bob Builder <bob@corp.org>" and form["subject"].value == "Re: Plans"
+    assert form["to"].value == '"Bob Builder" <bob@corp.org>' and form["subject"].value == "Re: Plans"
     assert "Bob Builder <bob@corp.org> wrote:\n> Hello Ann" in form["text"].value
     ann.submit("send-mail", to="far@example.org")
     assert "In-Reply-To: <plans@corp.org>" in queued(site)
@@ -178,3 +178,23 @@ def test_the_account_shows_no_tokens_of_others(site):
     root = Panel(site)
     root.get("account")
     root.lacks("hers")
+
+
+@pytest.mark.sqlite
+@pytest.mark.parametrize(
+    "head",
+    [
+        "From: =?utf-8?q?evil=40else=2Eexample=2C_=C3=BC?= <bob@corp.org>\nMessage-ID: <a@b>",
+        "From: =?utf-8?q?M=C3=BCller=2C_Karl?= <bob@corp.org>\nMessage-ID: no brackets",
+        "From: Karl <bob@corp.org>\nMessage-ID: <a@b>\nReferences: <x y@z> <c@d>",
+    ],
+)
+def test_an_answer_goes_to_the_address_alone_whatever_its_name_says(tmp_path, head):
+    site = panel_site(tmp_path)
+    site("addresses/?add", address_expression="ann@corp.org", address_router="store", address_route="ann")
+    site("smtpd/?add", smtpd_user="ann", smtpd_router="any")
+    mail_id = add_mail(site, message=f"{head}\nSubject: hi\n\nhi\n")
+    ann = Panel(site, "ann")
+    ann.get(f"write?answer=answer&mail_id={mail_id}")
+    ann.form("send-mail").submit(status=303)
+    assert site.sql("SELECT mail_envelopeto FROM outbox") == [("bob@corp.org",)]
