@@ -16,6 +16,7 @@ modulelist = {
     "Audit": "modules/audit.py",
     "Queue": "modules/queue.py",
     "Panel": "modules/panel.py",
+    "Console": "modules/console.py",
 }
 
 # True: answers list, under "debug", the SQL statements that were run, without their values.

@@ -1148,9 +1148,7 @@ class Module:
     endpoints: dict[str, Endpoint] = {}
     # For users/?get: the users who have rows in the module's tables; or schema version → such an Active.
     active: "Active | dict[int, Active] | None" = None
-    description: object = (
-        None  # the words for fields, and the shapes of answers (modules/openapi/description.py)
-    )
+    description: object = None  # words for fields and shapes of answers (modules/openapi/description.py)
     # For `mailapi check`: sentence → query for rows that harm the mail daemons; selects what identifies a row.
     dangerous_rows: dict = {}
     path = ""  # in the URL, such as "users"
@@ -1513,6 +1511,7 @@ class Application:
         self.large_bodies = self.bodies.SharedLimit(config.max_bodies)
         self.mounts = {first: module for module in self.modules.values() for first in module.mounts}
         self.second_wire = load_part("http.second_wire").SecondWireHandler  # docs/wire.md section 9
+        self.home = load_part("http.home")
         self.second_paths = {"openapi.json", *self.modules[""].endpoints} - self.modules.keys()
         load_part("state.log_file").install(config)
         self.bottle = bottle.Bottle()
@@ -1548,7 +1547,10 @@ class Application:
         first, _, below = path.partition("/")
         second = below and below != "index.php" and below[-1] != "/" and first not in self.mounts
         handler = self.second_wire if second or path in self.second_paths else RequestHandler
-        return handler(self, bottle.request.environ, path).respond()
+        environ = bottle.request.environ
+        if not path and "text/html" in environ.get("HTTP_ACCEPT", "") and self.home.is_asked_for(environ):
+            handler = self.home.HomeHandler
+        return handler(self, environ, path).respond()
 
     def release(self):
         """Give this thread's database connections back to their pools: after a request, and before a long wait."""

@@ -142,7 +142,7 @@ def test_sample_config_has_every_key_with_its_default():
         for key, default in vars(mailapi.Config("", MODULES)).items()
         if key not in ("dbpath", "modulelist")
     ]
-    assert values["modulelist"] == MODULES | {"Panel": "modules/panel.py"}
+    assert values["modulelist"] == MODULES | {"Panel": "modules/panel.py", "Console": "modules/console.py"}
 
 
 def test_two_apps_in_one_process_have_databases_of_their_own(tmp_path):

@@ -1,0 +1,75 @@
+"""The page at the API's URL for a person with a browser: what this is, who is logged in, and where to go on."""
+
+import base64
+import hashlib
+import html
+
+import bottle
+
+from mailapi import ApiError, Call, RequestHandler, __version__
+
+STYLE = (
+    ":root{color-scheme:light dark}body{font:1.1rem/1.6 system-ui,sans-serif;max-width:40rem;margin:3rem auto;"
+    "padding:0 1rem}li{margin:.4rem 0}"
+)
+POLICY = f"default-src 'none'; style-src 'sha256-{base64.b64encode(hashlib.sha256(STYLE.encode()).digest()).decode()}'; base-uri 'none'; form-action 'none'; frame-ancestors 'none'"
+PAGE = """<!DOCTYPE html>
+<html lang="en"><head><meta charset="utf-8"><meta name="viewport" content="width=device-width, initial-scale=1">
+<title>mailapi</title><style>{style}</style></head>
+<body><main><h1>mailapi {version}</h1>
+<p>The HTTP control plane of this mail server: programs call it to manage users, addresses, routing and mail.</p>
+<p>{who}</p>
+<ul>
+{links}
+</ul></main></body></html>
+"""
+# Path of a link → its text, and the path of the module that must be configured; "" for none.
+LINKS = {
+    "panel/": ("The panel: pages for administrators, delegates and users", "panel"),
+    "console/": ("The console: every action with its fields, to try it out", "console"),
+    "openapi.json": ("openapi.json: the same for programs, in OpenAPI 3.1", ""),
+}
+
+
+def is_asked_for(environ: dict) -> bool:
+    """Return whether a request to the API's URL is a browser's that shows a page, and names no action."""
+    return environ["REQUEST_METHOD"] in ("GET", "HEAD") and not environ.get("QUERY_STRING")
+
+
+class HomeHandler(RequestHandler):
+    """A request for the page, and its answer."""
+
+    def process(self) -> dict:
+        """Answer with the page. It is the same for everybody but for the name of who is logged in."""
+        name = self.logged_in()
+        who = (
+            f"You are logged in as <strong>{html.escape(name)}</strong>."
+            if name
+            else "You are not logged in."
+        )
+        links = "\n".join(
+            f'<li><a href="{path}">{text}</a></li>'
+            for path, (text, module) in LINKS.items()
+            if not module or module in self.app.modules
+        )
+        content = PAGE.format(style=STYLE, version=__version__, who=who, links=links).encode()
+        headers = [
+            ("Content-Type", "text/html; charset=UTF-8"),
+            ("Content-Security-Policy", POLICY),
+            ("X-Content-Type-Options", "nosniff"),
+            ("Cache-Control", "no-store"),
+            ("Vary", "Accept, Cookie"),
+            ("Content-Length", str(len(content))),
+        ]
+        self.mounted_response = bottle.HTTPResponse(content, 200, headers)
+        return self.frame
+
+    def logged_in(self) -> str:
+        """Return the name of the session's user, or "" without a session that counts."""
+        try:
+            call = Call(self.app, self.app.generation(), {}, {})
+            self.use_session(call)
+            self.app.identify(call)
+        except ApiError:
+            return ""
+        return call.user_name or ""
