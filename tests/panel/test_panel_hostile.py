@@ -5,7 +5,6 @@ import pytest
 from support.panel import Panel, add_mail, add_queued, check_harmless, panel_site, shown_text
 from support.site import ROOT
 
-pytestmark = pytest.mark.every_engine
 VECTORS = [
     line
     for line in (ROOT / "tests/corpus/html/vectors").read_text().splitlines()
