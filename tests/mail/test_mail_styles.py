@@ -28,7 +28,7 @@ def sheet_of(source: str) -> list[str]:
     shown = safe(source).html
     check_harmless(shown)
     sheet = re.search("<style>(.*)</style>", shown, re.DOTALL)
-    return re.sub("mail-frame-[0-9a-f]{8}", "FRAME", sheet[1]).split("\n")[1:-1] if sheet else []
+    return re.sub("mail-frame-[0-9a-f]{32}", "FRAME", sheet[1]).split("\n")[1:-1] if sheet else []
 
 
 RULES = {
@@ -97,7 +97,7 @@ BODIES = {
 def test_colours_of_the_body_are_kept(source, style):
     shown = safe(source).html
     check_harmless(shown)
-    found = re.search('<div class="mail-frame-[0-9a-f]{8}" style="(.*?)">', shown)
+    found = re.search('<div class="mail-frame-[0-9a-f]{32}" style="(.*?)">', shown)
     assert (found[1] if found else None) == style
 
 
@@ -108,8 +108,8 @@ def test_the_body_is_not_there_twice():
 
 def test_colours_of_links_and_the_names_of_the_body_are_kept():
     shown = safe('<body link="#ff0000" class="dark" id=top><a href=https://x.org>x</a>').html
-    assert re.search(r"\.mail-frame-[0-9a-f]{8} a\{color:#ff0000\}", shown)
-    assert re.search('class="mail-frame-[0-9a-f]{8} mail-dark" id="mail-top"', shown)
+    assert re.search(r"\.mail-frame-[0-9a-f]{32} a\{color:#ff0000\}", shown)
+    assert re.search('class="mail-frame-[0-9a-f]{32} mail-dark" id="mail-top"', shown)
 
 
 def test_colours_of_tables_are_kept():

@@ -69,7 +69,7 @@ def check_element(element):
 
 RULE = re.compile(r"\s*(?:@media ([a-z0-9 (),:./%-]+)\{|([^{}@]+)\{([^{}]*)\}|(\}))")
 SELECTOR = re.compile(
-    r"\.mail-frame-[0-9a-f]{8}(?:[.#]mail-[\w-]+|:[a-z-]+)*(?:[ >][\w.#:>+~*-][\w.#:>+~* -]*)?", re.ASCII
+    r"\.mail-frame-[0-9a-f]{32}(?:[.#]mail-[\w-]+|:[a-z-]+)*(?:[ >][\w.#:>+~*-][\w.#:>+~* -]*)?", re.ASCII
 )
 
 
