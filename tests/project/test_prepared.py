@@ -3,6 +3,7 @@
 Every action answers the requests of the permission table, each for every role; then all of that again, counted.
 """
 
+import os
 import sys
 from collections import Counter
 
@@ -13,7 +14,9 @@ import mailapi
 from support.permission_table import PREPARATIONS, ROLES, TABLE, add_targets, ask_as
 from support.site import OPTIONAL, PERMISSIONS, Site
 
-pytestmark = pytest.mark.every_engine
+pytestmark = [pytest.mark.every_engine]
+if "MAILAPI_TEST_DB" in os.environ:  # with a server it takes a minute
+    pytestmark.append(pytest.mark.slow)
 
 # What peewee does without building a query: it opens a file anew, and translates sqlite3's exceptions.
 NO_BUILDERS = ("ExceptionWrapper.", "reraise", "Database.", "SqliteDatabase.", "_Connection")
