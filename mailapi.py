@@ -1510,8 +1510,7 @@ class Application:
         self.bodies, self.event_type = load_part("http.bodies"), load_part("http.event").Event
         self.large_bodies = self.bodies.SharedLimit(config.max_bodies)
         self.mounts = {first: module for module in self.modules.values() for first in module.mounts}
-        self.second_wire = load_part("http.second_wire").SecondWireHandler  # docs/wire.md section 9
-        self.home = load_part("http.home")
+        # Paths without a slash that belong to the second wire (docs/wire.md section 9).
         self.second_paths = {"openapi.json", *self.modules[""].endpoints} - self.modules.keys()
         load_part("state.log_file").install(config)
         self.bottle = bottle.Bottle()
@@ -1546,10 +1545,11 @@ class Application:
         """Answer the current request of Bottle. path: the URL path without the leading slash."""
         first, _, below = path.partition("/")
         second = below and below != "index.php" and below[-1] != "/" and first not in self.mounts
-        handler = self.second_wire if second or path in self.second_paths else RequestHandler
-        environ = bottle.request.environ
-        if not path and "text/html" in environ.get("HTTP_ACCEPT", "") and self.home.is_asked_for(environ):
-            handler = self.home.HomeHandler
+        handler, environ = RequestHandler, bottle.request.environ
+        if second or path in self.second_paths:
+            handler = load_part("http.second_wire").SecondWireHandler
+        elif not path and "text/html" in environ.get("HTTP_ACCEPT", ""):
+            handler = load_part("http.home").handler_for(environ)
         return handler(self, environ, path).respond()
 
     def release(self):

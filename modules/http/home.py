@@ -31,11 +31,6 @@ LINKS = {
 }
 
 
-def is_asked_for(environ: dict) -> bool:
-    """Return whether a request to the API's URL is a browser's that shows a page, and names no action."""
-    return environ["REQUEST_METHOD"] in ("GET", "HEAD") and not environ.get("QUERY_STRING")
-
-
 class HomeHandler(RequestHandler):
     """A request for the page, and its answer."""
 
@@ -73,3 +68,9 @@ class HomeHandler(RequestHandler):
         except ApiError:
             return ""
         return call.user_name or ""
+
+
+def handler_for(environ: dict) -> type[RequestHandler]:
+    """Return the class that answers a browser's request to the API's URL: with the page if it names no action."""
+    names_action = environ["REQUEST_METHOD"] not in ("GET", "HEAD") or environ.get("QUERY_STRING")
+    return RequestHandler if names_action else HomeHandler
