@@ -28,7 +28,7 @@ def add_reply_fields(body: dict, raw: bytes):
     if empty(body.get("in_reply_to")) and empty(body.get("references")):
         references = message_ids(message, "references") or message_ids(message, "in-reply-to")[:1]
         body["in_reply_to"] = " ".join(answered)
-        body["references"] = usable_ids(" ".join(references))
+        body["references"] = shortened(references)
 
 
 def recipients(message: ReceivedMessage) -> str:
@@ -51,15 +51,15 @@ def reply_subject(subject: str) -> str:
 
 
 def message_ids(message: ReceivedMessage, name: str) -> list[str]:
-    """Return the ids in a header field that a new message can have, too."""
+    """Return the usable ids in a header field."""
     return ids_in(raw_header(message, name))
 
 
 def ids_in(text: str) -> list[str]:
+    """Return the message ids in a text that a new message can have, too."""
     return [each for each in ID.findall(text) if MESSAGE_IDS.fullmatch(each)]
 
 
-def usable_ids(text: str, most: int = MAX_REFERENCES) -> str:
-    """Return the message ids in a text that a new message can have, too: at most `most`, the first and the last ones."""
-    found = ids_in(text)
-    return " ".join(found[:1] + (found[1:][1 - most :] if most > 1 else []))
+def shortened(ids: list[str]) -> str:
+    """Return the first one and the last ones of message ids, MAX_REFERENCES at most, as a header field has them."""
+    return " ".join(ids[:1] + ids[1:][1 - MAX_REFERENCES :])

@@ -6,7 +6,7 @@ import bottle
 
 from mailapi import ApiError
 
-from ..mail.reply import usable_ids, written
+from ..mail.reply import ids_in, shortened, written
 from .filters import has_filters
 from .responses import download, mail_html, response
 from .templates import link
@@ -99,7 +99,8 @@ def write(visitor: Visitor) -> dict:
         "text": text,
     }
     ids = ("", "") if answer == "forward" else (found["mail_message_id"], found["mail_references"])
-    return {"start": start, "in_reply_to": usable_ids(ids[0], 1), "references": usable_ids(ids[1])}
+    answered, references = map(ids_in, ids)
+    return {"start": start, "in_reply_to": " ".join(answered[:1]), "references": shortened(references)}
 
 
 def send(visitor: Visitor) -> tuple[str, str]:
