@@ -16,7 +16,7 @@ from pathlib import Path
 import mailapi
 
 from ..http.event import Event
-from .call_help import describe_action, list_actions, list_modules, nearest
+from .call_help import describe_action, list_actions, list_modules, suggestion
 from .progress import TerminalLine
 from .table import print_answer
 
@@ -57,7 +57,7 @@ def find_module(app: mailapi.Application, generation: mailapi.Generation, word: 
         if unknown.http != 404:
             raise
         paths = [path for path, module in app.modules.items() if generation.number in module.generations]
-        hint = nearest(word.strip("/"), paths)
+        hint = suggestion(word.strip("/"), paths)
         raise mailapi.ApiError(f"{unknown.status} {hint}`mailapi call` lists the modules.") from None
 
 
@@ -65,7 +65,7 @@ def find_action(module: mailapi.Module, word: str) -> mailapi.Endpoint:
     """Return an action by its name; ApiError with the most similar name if the module has none of that name."""
     if endpoint := module.choose({word: ""}):
         return endpoint
-    path, hint = module.path or "/", nearest(word, module.endpoints)
+    path, hint = module.path or "/", suggestion(word, module.endpoints)
     raise mailapi.ApiError(f"Unknown action {word}. {hint}`mailapi call {path}` lists the actions of {path}.")
 
 
@@ -160,7 +160,7 @@ def read_field(
     if not equals and kinds.get(name) is mailapi.secret:
         return name, read_secret(name)
     if not equals or name not in kinds:
-        hint = nearest(name, kinds)
+        hint = suggestion(name, kinds)
         raise mailapi.ApiError(
             f"{argument}: give FIELD=VALUE. {hint}The fields are {', '.join(kinds) or 'none'}."
         )

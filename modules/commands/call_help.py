@@ -1,14 +1,13 @@
 """What `mailapi call` prints about modules, their actions and fields, from their declarations and docstrings."""
 
-import difflib
 import re
-import sys
 from collections.abc import Callable, Iterable
 
 import mailapi
 
 from ..openapi.description import EVERYWHERE
-from ..openapi.document import description_of
+from ..openapi.document import description_of, docstring, summary_of_module, who_may
+from ..openapi.names import nearest
 
 KINDS: dict[Callable, str] = {
     mailapi.php_text: "text",
@@ -24,10 +23,10 @@ KINDS: dict[Callable, str] = {
 }
 
 
-def nearest(word: str, words: Iterable[str]) -> str:
+def suggestion(word: str, words: Iterable[str]) -> str:
     """Return "Did you mean X? " for the word in `words` that is most like a mistyped one; "" if none is."""
-    found = difflib.get_close_matches(word[:50], list(words), n=1)
-    return f"Did you mean {found[0]}? " if found else ""
+    near = nearest(word, words)
+    return f"Did you mean {near}? " if near else ""
 
 
 def list_modules(app: mailapi.Application, generation: mailapi.Generation):
@@ -46,8 +45,8 @@ def list_actions(module: mailapi.Module):
 
 def describe_action(module: mailapi.Module, endpoint: mailapi.Endpoint, generation: mailapi.Generation):
     """Print what an action does, who may call it, its fields, and an example."""
-    print(re.sub(r"\n {8}", "\n", (endpoint.action.__doc__ or "").strip()))
-    print("\nWho may: " + "; ".join(rule.description for rule in endpoint.allow) + ".")
+    print(docstring(endpoint))
+    print(f"\n{who_may(endpoint)}")
     needed, fields = endpoint.needed(generation), endpoint.fields(generation) | endpoint.query
     words = EVERYWHERE | description_of(module).fields
     if fields:
@@ -79,8 +78,7 @@ def describe_kind(kind: Callable) -> str:
 
 def about_module(module: mailapi.Module) -> str:
     """Return the sentence about a module: the first one in its file, without the name before it."""
-    sentence = (sys.modules[type(module).__module__].__doc__ or "").strip().split("\n")[0]
-    return sentence.partition(": ")[2] if module.path else "the API itself"
+    return summary_of_module(module).partition(": ")[2] if module.path else "the API itself"
 
 
 def first_sentence(action: Callable) -> str:

@@ -90,11 +90,10 @@ class Document:
 
     def operation(self, module: Module, endpoint: Endpoint) -> dict:
         summary, _, more = docstring(endpoint).partition("\n\n")
-        who = "Who may: " + "; ".join(rule.description for rule in endpoint.allow) + "."
         return {
             "operationId": "_".join(filter(None, [module.path, endpoint.name])),
             "summary": " ".join(summary.split()),
-            "description": "\n\n".join(filter(None, [more, who])),
+            "description": "\n\n".join(filter(None, [more, who_may(endpoint)])),
             "tags": [tag_of(module)],
             "responses": {"200": self.answer(module, endpoint)} | Refusals.of(endpoint),
         }
@@ -217,6 +216,11 @@ def or_null(schema: Schema) -> Schema:
 def description_of(module: Module) -> Description:
     """Return what a module declares of its fields and answers."""
     return module.description if isinstance(module.description, Description) else Description()
+
+
+def who_may(endpoint: Endpoint) -> str:
+    """Return the sentence about who may call an action."""
+    return "Who may: " + "; ".join(rule.description for rule in endpoint.allow) + "."
 
 
 def docstring(endpoint: Endpoint) -> str:

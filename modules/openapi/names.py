@@ -11,9 +11,13 @@ FIRST_WIRE_QUERY = {"limit", "callback", "login", "logout"}
 
 def unknown(kind: str, name: str, known: Iterable[str]) -> str:
     """Return the sentence about an unknown name, such as `Unknown action gett: did you mean get?`."""
-    name = printable(name[:LONGEST])
-    near = difflib.get_close_matches(name.lower(), known, n=1)
-    return f"Unknown {kind} {name}: did you mean {near[0]}?" if near else f"Unknown {kind} {name}."
+    name, near = printable(name[:LONGEST]), nearest(name, known)
+    return f"Unknown {kind} {name}: did you mean {near}?" if near else f"Unknown {kind} {name}."
+
+
+def nearest(name: str, known: Iterable[str]) -> str:
+    """Return the known name that is most like an unknown one, or "" if none is."""
+    return next(iter(difflib.get_close_matches(name[:LONGEST].lower(), known, n=1)), "")
 
 
 def unknown_names(
