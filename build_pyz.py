@@ -113,14 +113,17 @@ def write_archive(file, entries: dict[str, bytes]):
     Python before 3.13 needs the folders.
     """
     folders = {f"{folder}/": b"" for name in entries for folder in PurePosixPath(name).parents if folder.name}
-    commit_time = time.gmtime(int(os.environ.get("SOURCE_DATE_EPOCH") or git("log", "-1", "--format=%ct")))[
-        :6
-    ]
+    built_at = time.gmtime(commit_time())[:6]
     with zipfile.ZipFile(file, "w") as archive:
         for name, content in sorted((entries | folders).items()):
-            entry = zipfile.ZipInfo(name, commit_time)
+            entry = zipfile.ZipInfo(name, built_at)
             entry.external_attr = (0o40755 << 16 | 0x10) if name.endswith("/") else 0o100644 << 16
             archive.writestr(entry, content)
+
+
+def commit_time() -> int:
+    """Return the time of the commit, in seconds since 1970: two builds of one commit are the same bytes."""
+    return int(os.environ.get("SOURCE_DATE_EPOCH") or git("log", "-1", "--format=%ct"))
 
 
 def git(*arguments: str) -> str:

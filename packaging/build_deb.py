@@ -14,6 +14,9 @@ import zipfile
 from pathlib import Path
 
 ROOT = Path(__file__).resolve().parent.parent
+sys.path.append(str(ROOT))
+from build_pyz import commit_time  # noqa: E402
+
 SCRIPTS = ROOT / "packaging/debian"
 VERSION = re.search('__version__ = "(.*)"', (ROOT / "mailapi.py").read_text(encoding="utf-8"))[1]
 PYZ = "usr/lib/mailapi/mailapi.pyz"
@@ -60,7 +63,7 @@ def main():
             ["dpkg-deb", "--root-owner-group", "-Zxz", "--build", tree, target],
             check=True,
             stdout=subprocess.DEVNULL,
-            env=os.environ | {"SOURCE_DATE_EPOCH": commit_time()},
+            env=os.environ | {"SOURCE_DATE_EPOCH": str(commit_time())},
         )
     print(f"Wrote {target}.")
 
@@ -86,8 +89,9 @@ def fill(tree: Path):
     write(tree / "DEBIAN/conffiles", "/etc/mailapi/config.py\n")
     for script in SCRIPTS.iterdir():
         write(tree / "DEBIAN" / script.name, script.read_text(), 0o755)
+    built_at = commit_time()
     for path in tree.rglob("*"):
-        os.utime(path, (int(commit_time()),) * 2)
+        os.utime(path, (built_at, built_at))
         path.chmod(path.stat().st_mode & 0o755 if path.is_dir() else path.stat().st_mode)
 
 
@@ -119,14 +123,6 @@ def licences(pyz: Path) -> bytes:
         return b"\n".join(
             name.split(".dist-info")[0].encode() + b"\n\n" + archive.read(name) for name in names
         )
-
-
-def commit_time() -> str:
-    """Return the time of the commit, in seconds since 1970: two builds of one commit are the same bytes."""
-    if given := os.environ.get("SOURCE_DATE_EPOCH"):
-        return given
-    command = ["git", "log", "-1", "--format=%ct"]
-    return subprocess.run(command, cwd=ROOT, check=True, stdout=subprocess.PIPE, text=True).stdout.strip()
 
 
 if __name__ == "__main__":
