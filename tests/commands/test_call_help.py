@@ -1,19 +1,16 @@
 """What `mailapi call` says about modules, actions and fields, how it prints lists, and its answers to mistakes."""
 
 import contextlib
-import fcntl
 import os
 import pty
 import re
 import signal
-import struct
 import subprocess
-import termios
 
 import pytest
 
 import mailapi
-from support.command_line import MAILAPI, run_mailapi, write_config
+from support.command_line import MAILAPI, run_mailapi, run_on_terminal, write_config
 from support.site import Site
 
 pytestmark = pytest.mark.slow
@@ -91,32 +88,20 @@ def test_pages_of_a_list(site, tmp_path):
     assert run_mailapi(tmp_path, "call", "--limit", "2", "users", "get", "--table").count("\n") == 3
 
 
-def on_a_terminal(folder, columns, *arguments) -> list[str]:
-    """Run mailapi on a terminal of that width, and return the lines that it shows."""
-    ours, theirs = pty.openpty()
-    fcntl.ioctl(theirs, termios.TIOCSWINSZ, struct.pack("HHHH", 24, columns, 0, 0))
-    environ = {name: value for name, value in os.environ.items() if name not in ("COLUMNS", "LINES")}
-    process = subprocess.Popen(
-        [*MAILAPI, *arguments], cwd=folder, stdin=theirs, stdout=theirs, env=environ | {"TZ": "UTC"}
-    )
-    os.close(theirs)
-    said = b""
-    with contextlib.suppress(OSError):  # the other end was closed: it is over
-        while part := os.read(ours, 4096):
-            said += part
-    os.close(ours)
-    assert process.wait(60) == 0
-    return said.decode().splitlines()
-
-
-def test_a_table_fits_the_terminal_and_has_dates(site, tmp_path):
+def test_a_table_fits_the_terminal_and_has_dates(site, tmp_path, monkeypatch):
     run_mailapi(tmp_path, "call", "--as", "root", "tokens", "add", "token_name=" + "long " * 30)
     site.state("UPDATE token SET token_created = 1700000000")
-    heading, row = on_a_terminal(tmp_path, 100, "call", "--as", "root", "tokens", "get")
+    monkeypatch.setenv("TZ", "UTC")
+
+    def shown(columns: str) -> list[str]:
+        monkeypatch.setenv("COLUMNS", columns)
+        return run_on_terminal(tmp_path, "call", "--as", "root", "tokens", "get").decode().splitlines()
+
+    heading, row = shown("100")
     assert max(len(heading), len(row)) <= 100
     assert "…" in row and "2023-11-14 22:13:20" in row
     assert "expires" not in heading  # a column without a value
-    wide_heading, wide_row = on_a_terminal(tmp_path, 400, "call", "--as", "root", "tokens", "get")
+    wide_heading, wide_row = shown("400")
     assert "token_expires" in wide_heading and "long " * 29 in wide_row and "false" in wide_row
 
 

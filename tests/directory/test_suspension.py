@@ -8,6 +8,8 @@ import sys
 import pytest
 
 from support.accounts import WRONG_CREDENTIALS
+from support.bearers import make_token, token_works
+from support.browsers import log_in
 from support.command_line import run_mailapi
 from support.daemons import daemon_log_in
 from support.site import ROOT, Site, authdata
@@ -45,15 +47,12 @@ def test_who_is_suspended_cannot_log_in_until_restored(either):
 
 
 def test_sessions_end_and_tokens_wait(site):
-    browser = site.browser()
-    browser.post_json("/", {"auth": {"user_name": "ann", "password": "pw"}})
-    token = site("tokens/?add", user="ann", token_name="t")["token"]
-    bearer = site.browser(HTTP_AUTHORIZATION=f"Bearer {token}")
-    assert browser.post("/").json["login"] and bearer.post("/").json["login"]
+    browser, token = log_in(site, "ann"), make_token(site, "ann")
+    assert browser.post("/").json["login"] and token_works(site, token)
     assert ask(site, "suspend") == "ok"
-    assert not browser.post("/").json["login"] and not bearer.post("/").json["login"]
+    assert not browser.post("/").json["login"] and not token_works(site, token)
     assert ask(site, "restore") == "ok"
-    assert not browser.post("/").json["login"] and bearer.post("/").json["login"]
+    assert not browser.post("/").json["login"] and token_works(site, token)
 
 
 def test_nothing_else_of_the_user_changes(either):
