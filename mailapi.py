@@ -111,11 +111,6 @@ def is_url(database: str) -> bool:
     return database.startswith("mysql://")
 
 
-def without_password(database: str) -> str:
-    """Return a database setting for logs and messages: a path as it is, a URL without user name and password."""
-    return re.sub("^mysql://.*@", "mysql://", database) if is_url(database) else database
-
-
 def read_config(source: str | os.PathLike | Mapping) -> Config:
     """Read settings from a config.py's path, or from a mapping. Raise ConfigError if they are invalid."""
     if isinstance(source, Mapping):
@@ -230,13 +225,6 @@ class SchemaMismatch(ApiError):
     def __init__(self, version):
         super().__init__("Api version and schema version is not the same.", code="database")
         self.answer = {"api_version": LATEST, "schema_version": version}
-
-
-class Migrated(ApiError):
-    """The error for a request during which the master database got another schema version (8 or 9)."""
-
-    def __init__(self):
-        super().__init__("The database has been migrated. Try again.", http=503, retry_after=1)
 
 
 class LoginRefused(ApiError):
@@ -739,6 +727,7 @@ class ThreadConnection(threading.local):
 
     connection: sqlite3.Connection
     identity: tuple | None = None  # of the file that it has open
+    modified = 0  # when that file was last written, in ns since 1970
     trace: Callable[[str], None] | None = None
 
 
@@ -811,6 +800,7 @@ class Store:
             self.database.connect()
             self.after_opening()
             opened.connection, opened.identity = self.database.connection(), identity
+        opened.modified = status.st_mtime_ns
         return opened.connection
 
     def missing(self, error: Exception) -> os.stat_result:
@@ -827,6 +817,11 @@ class Store:
         """Connect, and return a value that changes when the path or URL leads to another database than before."""
         self.connect()
         return self.opened.identity
+
+    def last_write(self) -> object:
+        """Connect, and return a value that changes when the database file is written. None if that cannot be told."""
+        self.connect()
+        return self.opened.identity, self.opened.modified
 
     def close(self):
         """Close this thread's connection."""
@@ -1443,12 +1438,12 @@ class Call:
                 participant.rollback()
 
 
-def refuse_unless(test: Callable, sentence: str, code: str) -> Callable[[dict | None], None]:
-    """Return a function that raises LoginRefused(sentence) unless `test` accepts the user's row in the database."""
+def refuse_unless(test: Callable, refusal: LoginRefused) -> Callable[[dict | None], None]:
+    """Return a function that raises `refusal` unless `test` accepts the user's row in the database."""
 
     def check_identity(user):
         if not test(user):
-            raise LoginRefused(sentence, code)
+            raise refusal
 
     return check_identity
 
@@ -1493,6 +1488,7 @@ class Application:
     def __init__(self, config: Config):
         self.config = config
         self.db = open_store(config.dbpath)
+        self.generation_read: tuple = None, None  # Store.last_write() before it was read, and the Generation
         self.modules = load_modules(self)
         self.credential_providers = self.implementers("external_credentials")
         hooks = ("on_request", "on_login", "on_user_deleted")
@@ -1573,7 +1569,14 @@ class Application:
     ##### The generation of the master database
 
     def generation(self) -> Generation:
-        """Return the schema version, 8 or 9, that the master database has now. Raise SchemaMismatch for any other."""
+        """Return the master database's schema version, 8 or 9, or raise SchemaMismatch. It is read only when the file
+        has been written since. A write to a WAL cannot be seen: therefore `Call.identify` compares the version, too."""
+        last_write = self.db.last_write()
+        if last_write is None or last_write != self.generation_read[0]:
+            self.generation_read = last_write, self.read_generation()
+        return self.generation_read[1]
+
+    def read_generation(self) -> Generation:
         try:
             rows = self.db.read(SCHEMA_VERSION)
         except peewee.PeeweeException as error:
@@ -1586,9 +1589,10 @@ class Application:
         return GENERATIONS_BY_VERSION[version]
 
     def check_generation(self, expected: Generation):
-        """Raise Migrated if the master database has another schema version than `expected`."""
-        if self.generation() is not expected:
-            raise Migrated()
+        """Raise ApiError (HTTP 503) if the master database has another schema version than `expected`."""
+        self.generation_read = None, self.read_generation()
+        if self.generation_read[1] is not expected:
+            raise ApiError("The database has been migrated. Try again.", http=503, retry_after=1)
 
     ##### Transactions: each one on the master database begins and ends here
 
@@ -1762,9 +1766,8 @@ class RequestHandler:
         if self.mounted_response is not None:
             return self.mounted_response
         if self.app.config.debug:
-            answer.setdefault(
-                "code", RawJSON(f'"{load_part("openapi.codes").code_of(self.refused)}"'.encode())
-            )  # the last key
+            code = load_part("openapi.codes").code_of(self.refused)
+            answer.setdefault("code", RawJSON(f'"{code}"'.encode()))  # the last key
         payload = self.file.content if self.file else encode(answer)
         if self.callback and not self.file:
             payload = load_part("http.jsonp").jsonp(self.callback, payload.decode()).encode()
@@ -1775,9 +1778,8 @@ class RequestHandler:
             self.headers.append(("Access-Control-Allow-Origin", self.app.config.cors_origin))
         self.headers.append(("Cache-Control", "no-store"))
         self.environ["mailapi.head"] = f"{http} {bottle.HTTP_CODES[http]}", self.headers
-        return (
-            payload if "mailapi.body_read" in self.environ else self.app.bodies.Unread(payload, self.environ)
-        )
+        was_read = "mailapi.body_read" in self.environ
+        return payload if was_read else self.app.bodies.Unread(payload, self.environ)
 
     def outcome(self) -> tuple[dict, int]:
         """Process the request, and return the JSON object to answer and the HTTP status. Errors become answers."""
@@ -1886,18 +1888,15 @@ class RequestHandler:
         user = call.external_user or {"user_authdata": rows[0][1] if rows else None}
         authdata = user["user_authdata"]
         fits = partial(user.get("verify", verify), given, authdata)
+        wrong = LoginRefused("Username or password is wrong.", "wrong_credentials")
         try:
             if not self.app.throttle.attempt(user_name, self.client, fits):
-                raise LoginRefused("Username or password is wrong.", "wrong_credentials")
+                raise wrong
         except TooManyFailures as early:
             call.refused_wait = early.wait
             raise
         call.user_name, call.password = user_name, given
-        call.check_identity = refuse_unless(
-            lambda user: user and user["user_authdata"] == authdata,
-            "Username or password is wrong.",
-            "wrong_credentials",
-        )
+        call.check_identity = refuse_unless(lambda user: user and user["user_authdata"] == authdata, wrong)
         if remember:
             self.begin_session(call, authdata)
         self.app.notify("on_login", call, given)
@@ -1911,16 +1910,16 @@ class RequestHandler:
 
     def use_token(self, call: Call, bearer: str):
         """Authenticate the owner of a bearer token, or raise LoginRefused. The token may permit only some actions."""
-        self.via = "token"
+        self.via, refusal = "token", LoginRefused("Token is not valid.", "invalid_token")
         for module in self.app.modules.values():
             if found := module.bearer(call, bearer, self.client):
                 self.via, call.user_name, call.restriction = found.via, found.user_name, found.refuse
                 call.external_user = self.app.external_credentials(call.user_name)
                 # A user who may not log in, or has another password now, can do nothing by token.
                 fits = partial(fits_hash, hashed=found.authdata_hash)
-                call.check_identity = refuse_unless(fits, "Token is not valid.", "invalid_token")
+                call.check_identity = refuse_unless(fits, refusal)
                 return
-        raise LoginRefused("Token is not valid.", "invalid_token")
+        raise refusal
 
     def use_session(self, call: Call):
         """Authenticate the user of the session whose cookie the request has, or raise LoginRefused."""

@@ -7,12 +7,13 @@ from peewee import fn
 import mailapi
 
 from ..directory.permissions import CORE_PERMISSIONS, declared_permissions
+from ..mariadb.url import without_password
 from .check_report import Report
 
 
 def check_master_database(report: Report, app: mailapi.Application):
     """Check the content of the master database, and print the results, or the error that stops the check."""
-    location = mailapi.without_password(app.config.dbpath)
+    location = without_password(app.config.dbpath)
     try:
         generation = app.generation()
         report.good(f"database: {location}, generation {generation.number}")

@@ -7,6 +7,7 @@ from pathlib import Path
 
 import mailapi
 
+from ..mariadb.url import without_password
 from ..state import session_rows, throttle
 from .check_report import Report, describe
 
@@ -19,7 +20,7 @@ def check_state_database(report: Report, app: mailapi.Application):
     if not is_url and not path.exists():
         report.good(f"state: {path} will be made by the first log-in")
         return
-    location = mailapi.without_password(app.config.state) if is_url else f"{path} ({describe(path)})"
+    location = without_password(app.config.state) if is_url else f"{path} ({describe(path)})"
     try:
         with app.state.transaction():
             pass

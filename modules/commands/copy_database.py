@@ -6,7 +6,9 @@ import sqlite3
 from collections.abc import Iterable, Iterator
 from typing import Any
 
-from mailapi import GENERATIONS, ConfigError, number, without_password
+from mailapi import GENERATIONS, ConfigError, number
+
+from ..mariadb.url import without_password
 
 COPY_TABLE = "mailapi_copy"  # a table that the target has until the copy is complete
 LOWEST_KEY, HIGHEST_KEY = -(2**63), 2**63 - 1

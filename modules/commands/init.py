@@ -12,6 +12,7 @@ from pathlib import Path
 import mailapi
 
 from ..directory import user_names
+from ..mariadb.url import without_password
 from ..state.owners import chown_like
 from .package_files import read_package_file, read_schema
 
@@ -32,10 +33,10 @@ def run(args):
     dbpath = args.dbpath or configured or "data/master.db3"
     password = ask_password() if sys.stdin.isatty() else random_password()
     create(dbpath, args.admin, password)
-    print(f"Created {mailapi.without_password(dbpath)} with the administrator {args.admin}.")
+    print(f"Created {without_password(dbpath)} with the administrator {args.admin}.")
     write_config(args.config, args.dbpath)
     if configured and not same_database(dbpath, configured):
-        print(f"{args.config} still names {mailapi.without_password(configured)}.")
+        print(f"{args.config} still names {without_password(configured)}.")
     if not sys.stdin.isatty():
         print(f"Password, shown only now: {password}")
 
@@ -142,7 +143,7 @@ def create_on_server(url: str, admin: str, password: str):
         for table in server_tables.tables(model):
             if server_tables.has_rows(server, table.name):
                 raise mailapi.ConfigError(
-                    f"{mailapi.without_password(url)} is not empty: {table.name} has rows. It was not touched."
+                    f"{without_password(url)} is not empty: {table.name} has rows. It was not touched."
                 )
         server_tables.create(server, model)
         server_tables.insert_rows(server, model)

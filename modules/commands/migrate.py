@@ -13,6 +13,7 @@ from pathlib import Path
 
 import mailapi
 
+from ..mariadb.url import without_password
 from ..state.owners import chown_like
 from .package_files import read_schema
 from .progress import TerminalLine
@@ -76,7 +77,7 @@ def options(parser):
 def run(args):
     app = mailapi.create_app(args.config)
     if app.generation().number == 9:
-        print(f"Nothing to do: {mailapi.without_password(app.config.dbpath)} is of generation 9.")
+        print(f"Nothing to do: {without_password(app.config.dbpath)} is of generation 9.")
         return
     if mailapi.is_url(app.config.dbpath):
         raise mailapi.ConfigError(

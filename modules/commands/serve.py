@@ -16,6 +16,7 @@ import mailapi
 
 from ..http import header_line, poller, waitress_server, workers
 from ..http.static_files import StaticFolders, url_and_folder, url_path
+from ..mariadb.url import without_password
 from ..state import log_file
 from . import init
 
@@ -106,7 +107,7 @@ def print_hints(app: mailapi.Application, args, password: str | None, listening:
         print(f"The panel, for browsers, is at {url}panel/")
     for path, folder in args.static:
         print(f"The files of {folder} are at {origin}{path}/")
-    print(f"Serving {mailapi.without_password(app.config.dbpath)} on {url} (stop with Ctrl-C)", flush=True)
+    print(f"Serving {without_password(app.config.dbpath)} on {url} (stop with Ctrl-C)", flush=True)
 
 
 def log_to_file(config: mailapi.Config):

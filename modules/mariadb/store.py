@@ -59,6 +59,10 @@ class ServerStore(ErrorTranslatingStore):
         """Return the URL, which identifies the database."""
         return self.path
 
+    def last_write(self) -> None:
+        """Return None: a server does not tell when its database was written last."""
+        return
+
     def transaction(self, lock_type: str = "IMMEDIATE") -> contextlib.AbstractContextManager:
         """Return a context manager for a transaction: commit at its end, or roll back after an error.
 

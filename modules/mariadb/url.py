@@ -1,5 +1,6 @@
 """Converts `mysql://` URLs in config.py to options of PyMySQL."""
 
+import re
 from collections.abc import Iterable
 
 from mailapi import ConfigError, is_url
@@ -45,3 +46,8 @@ def read_url(url: str, key: str, also: Iterable[str] = ()) -> dict:
     except ImportError:
         raise ConfigError(f"{key} needs PyMySQL: install mailapi-server[mariadb].") from None
     return options
+
+
+def without_password(database: str) -> str:
+    """Return a database setting for logs and messages: a path as it is, a URL without user name and password."""
+    return re.sub("^mysql://.*@", "mysql://", database) if is_url(database) else database

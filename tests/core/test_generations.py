@@ -1,8 +1,11 @@
 """Both generations behind one API: spellings, and modules that stand in for each other."""
 
+import os
+
 import pytest
 
 from support.command_line import run_mailapi
+from support.counting import statements
 from support.site import Site
 
 pytestmark = pytest.mark.every_engine
@@ -162,6 +165,31 @@ def test_a_database_migrated_while_it_is_served_is_served_as_generation_9(site8,
     run_mailapi(tmp_path, "migrate")
     assert site8("smtpd/?get")["smtpd"] == [{"smtpd_user": "ann", "smtpd_router": "any", "smtpd_route": None}]
     assert site8("users/?get")["api_version"] == 9
+
+
+@pytest.mark.sqlite
+def test_the_schema_version_is_read_in_the_transaction_only_while_nobody_writes(site):
+    assert site("pop/?get")["status"] == "ok"
+    seen = statements(site, lambda: site("pop/?get"))
+    assert len([sql for sql in seen if '"meta"' in sql]) == 1
+
+
+@pytest.mark.sqlite
+@pytest.mark.parametrize(
+    ("version", "http", "sentence"),
+    [
+        (7, 200, "Api version and schema version is not the same."),
+        (9, 503, "The database has been migrated. Try again."),
+    ],
+)
+def test_another_schema_version_is_seen_though_the_file_seems_unchanged(site8, version, http, sentence):
+    assert site8("users/?get")["api_version"] == 8
+    before = os.stat(site8.dbpath)
+    site8.sql(f"UPDATE meta SET value = {version} WHERE key = 'schema_version'")
+    os.utime(site8.dbpath, ns=(before.st_atime_ns, before.st_mtime_ns))  # as when it is written to a WAL
+    assert site8("users/?get", check=http)["status"] == sentence
+    site8.sql("UPDATE meta SET value = 8 WHERE key = 'schema_version'")
+    assert site8("users/?get")["api_version"] == 8
 
 
 def test_msa_routers_that_lose_mail_are_refused(site8):
