@@ -44,11 +44,11 @@ def delegate_may_name(call) -> bool:
 
     A name that is an address must be one that the delegate manages; with the setting `mailserver`, it must be an
     address. It must not look like a path, a pattern or a host name: services could misread it, and queued mail that
-    came by SMTP belongs to the name of the sending host.
+    came by SMTP belongs to the name of the sending host. It must not look like a device of another user.
     """
     name = call.body["user_name"]
     visible = user_names.visible(name)
-    if not user_names.is_word(visible):
+    if not user_names.is_word(visible) or devices.MARK in visible:
         return False
     if "@" not in visible:
         return not call.config.mailserver and not user_names.may_be_host(name)

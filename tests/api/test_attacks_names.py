@@ -50,6 +50,17 @@ def test_delegate_cannot_add_a_user_named_like_a_submitter_of_delivered_mail(del
     assert add(delegating, "relay2") == "ok"
 
 
+########## Devices ################################################################################
+
+
+@pytest.mark.parametrize("name", ["root~phone", "dele~phone", "root～phone", "~"])
+def test_delegate_cannot_add_a_user_named_like_a_device(delegating, name):
+    """The name would stand between the user and a device of that name, and tell other programs that it is one."""
+    before = delegating.dump()
+    assert add(delegating, name) == "Not allowed"
+    assert delegating.dump() == before
+
+
 ########## Case ####################################################################################
 
 SAME = [
