@@ -32,6 +32,8 @@ class ReusedDatabase:
         server.sql(f"CREATE DATABASE {self.name}")
         self.url, self.connection = server.url(self.name), connect(server, self.name)
         self.tables = serverschema.tables(schema)
+        self.unnumbered = {table.name for table in self.tables if not table.number}
+        self.filled: dict[tuple, tuple] = {}  # fingerprints of tables by name and rows, right after `put`
         serverschema.create(self.connection, schema)
 
     def fill(self, source: sqlite3.Connection):
@@ -41,30 +43,55 @@ class ReusedDatabase:
         )
 
     def put(self, rows: dict[str, list]):
-        """Store these rows, and delete all others."""
-        cursor = self.connection.cursor()
-        cursor.execute("SET foreign_key_checks = 0")
-        cursor.execute(
-            "SELECT TABLE_NAME, AUTO_INCREMENT FROM information_schema.TABLES WHERE TABLE_SCHEMA = %s AND"
-            " TABLE_TYPE = 'BASE TABLE'",
-            (self.name,),
+        """Store these rows, and delete all others. Leave tables alone that have just these rows already."""
+        wanted = {name: tuple(map(tuple, found)) for name, found in rows.items() if found}
+        statements, new = ["SET foreign_key_checks = 0"], False
+        for name, fingerprint in self.fingerprints().items():
+            key = name, wanted.get(name, ())
+            if name == "Sequences":
+                statements.append('UPDATE "Sequences" SET last = 0')
+            elif name != "mailapi_turn" and self.filled.get(key) != fingerprint:
+                statements += self.refilling(*key, fingerprint[1])
+                new = new or key not in self.filled
+        self.ask([*statements, "SET foreign_key_checks = 1"])
+        if new:
+            for name, fingerprint in self.fingerprints().items():
+                self.filled[name, wanted.get(name, ())] = fingerprint
+
+    def refilling(self, name: str, rows: tuple, number: int | None) -> list[str]:
+        """Return the statements that store these rows in a table with this AUTO_INCREMENT, and delete all others."""
+        statements = []
+        if (number and number > 1) or name == "addresses":  # orders can be negative
+            statements.append(f'DELETE FROM "{name}"')
+            if name not in self.unnumbered:
+                statements.append(f'ALTER TABLE "{name}" AUTO_INCREMENT = 1')
+        if rows:
+            places = ", ".join([f"({', '.join(['%s'] * len(rows[0]))})"] * len(rows))
+            values = tuple(itertools.chain.from_iterable(rows))
+            statements.append(
+                self.connection.cursor().mogrify(f'INSERT INTO "{name}" VALUES {places}', values)
+            )
+        return statements
+
+    def fingerprints(self) -> dict[str, tuple]:
+        """Return the checksum and the AUTO_INCREMENT of each table: one that changes has another of them."""
+        listed = (
+            "SELECT TABLE_NAME, AUTO_INCREMENT FROM information_schema.TABLES"
+            " WHERE TABLE_SCHEMA = DATABASE() AND TABLE_TYPE = 'BASE TABLE'"
         )
-        unnumbered = {table.name for table in self.tables if not table.number}
-        for table, number in cursor.fetchall():
-            if table == "Sequences":
-                cursor.execute('UPDATE "Sequences" SET last = 0')
-            elif (
-                number and number > 1 and table != "mailapi_turn"
-            ) or table == "addresses":  # orders can be negative
-                cursor.execute(f'DELETE FROM "{table}"')
-                if table not in unnumbered:
-                    cursor.execute(f'ALTER TABLE "{table}" AUTO_INCREMENT = 1')
-        for name, found in rows.items():
-            if found:
-                cursor.executemany(
-                    f'INSERT INTO "{name}" VALUES ({", ".join(["%s"] * len(found[0]))})', found
-                )
-        cursor.execute("SET foreign_key_checks = 1")
+        (numbers,) = self.ask([listed])
+        names = ", ".join(f'"{name}"' for name, _ in numbers)
+        (checksums,) = self.ask([f"CHECKSUM TABLE {names}"])
+        return {name: (checksum, number) for (name, number), (_, checksum) in zip(numbers, checksums)}
+
+    def ask(self, statements: list[str]) -> list[tuple]:
+        """Execute statements in one exchange with the server; return the rows of each."""
+        cursor = self.connection.cursor()
+        cursor.execute("; ".join(statements))
+        answers = [cursor.fetchall()]
+        while cursor.nextset():
+            answers.append(cursor.fetchall())
+        return answers
 
     def disconnect_others(self):
         """End what the apps of a test have left in their pools."""
@@ -81,6 +108,7 @@ def connect(server, name: str):
     """Connect to a database as root over the socket, with the settings of mailapi."""
     import pymysql
     from mailapi_modules.mariadb.dialect import SQL_MODE
+    from pymysql.constants import CLIENT
 
     return pymysql.connect(
         unix_socket=str(server.folder / "socket"),
@@ -89,7 +117,7 @@ def connect(server, name: str):
         autocommit=True,
         charset="utf8mb4",
         sql_mode=SQL_MODE,
-        client_flag=pymysql.constants.CLIENT.FOUND_ROWS,
+        client_flag=CLIENT.FOUND_ROWS | CLIENT.MULTI_STATEMENTS,
     )
 
 

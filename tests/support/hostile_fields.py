@@ -81,9 +81,10 @@ def counts(target: Target) -> dict:
     for (kind, _), (where, name) in kinds.items():
         print(where, name, flush=True)
         with Counter(OWN_MODULES) as counter:
-            for (what, few), (_, many) in zip(values(name, kind, 60), values(name, kind, 240)):
+            for what, make in values(name, kind):
                 with contextlib.suppress(ValueError, RecursionError):
-                    pair = reading(counter, kind, json.loads(few)), reading(counter, kind, json.loads(many))
+                    few, many = json.loads(make(60)), json.loads(make(240))
+                    pair = reading(counter, kind, few), reading(counter, kind, many)
                     done += 1
                     if grows(*pair):
                         slow.append([where, name, what, *pair])
@@ -97,12 +98,12 @@ def limits(target: Target) -> dict:
         print(f"{path}/?{action}", name, flush=True)
         limit = 24 * 1024 if in_query else target.app.config.max_body - 2000
         for cookie in (None, target.cookie):
-            choice = [*values(name, kind, 10)]
+            choice = [*values(name, kind)]
             for part in range(5):  # some of each kind of them, in the next field others
                 number = (7 * turn + part * len(choice) // 5) % len(choice)
                 spent = []
                 for size in (limit // 4, limit):
-                    value = next(v for n, (_, v) in enumerate(values(name, kind, size)) if n == number)
+                    value = choice[number][1](size)
                     done += 1
                     with calls_counted() as calls:
                         status = attempt(target, path, action, endpoint, name, value, in_query, cookie)

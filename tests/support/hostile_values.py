@@ -2,7 +2,8 @@
 
 import inspect
 import json
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
+from functools import partial
 
 # As it stands in JSON between quotation marks, to be repeated.
 UNITS = [
@@ -127,28 +128,44 @@ def inner_fields(kind) -> list[str]:
     return list(nonlocals.get("kinds", ()))
 
 
-def values(name: str, kind, size: int) -> Iterator[tuple[str, str]]:
-    """Yield values for a field, in JSON, each with its name."""
-    usual = USUAL.get(name)
+def values(name: str, kind) -> Iterator[tuple[str, Callable[[int], str]]]:
+    """Yield values for a field: the name of each, and a function that makes it so many bytes long, in JSON."""
     for unit in UNITS:
         for ends in ENDS:
-            yield f"{ends[0]}{unit}…{ends[1]}", f'"{filled(unit, size, ends)}"'
+            yield f"{ends[0]}{unit}…{ends[1]}", partial(text, unit, ends)
+    usual = USUAL.get(name)
     if isinstance(usual, str) and " " in usual:
         words = json.dumps(usual)[1:-1].split(" ")
         for unit in ("1", ".", "x", r"\"", "-"):
             for place in range(len(words)):
+                before = "".join(word + " " for word in words[:place])
+                after = "".join(" " + word for word in words[place + 1 :])
                 for end in ("", "x"):
-                    text = " ".join([*words[:place], filled(unit, size) + end, *words[place + 1 :]])
-                    yield f"{unit}…{end} as word {place}", f'"{text}"'
+                    yield f"{unit}…{end} as word {place}", partial(text, unit, (before, end + after))
     for unit in ("1", '"",', '"a@b"', "[]", "{}", "null"):
-        yield f"a list of {unit}", "[" + ",".join([unit.rstrip(",")] * (size // (len(unit) + 1))) + "]"
-    yield "digits", "1" * size
-    yield "digits behind a point", "0." + "1" * size
-    yield "depth", "[" * (size // 2) + "]" * (size // 2)
-    yield "names", "{" + ",".join(f'"{n}":1' for n in range(size // 12)) + "}"
-    inner = {"attachments": ["filename", "content_type", "data"]}.get(name) or inner_fields(kind)
-    for each in inner:
+        yield f"a list of {unit}", partial(list_of, unit)
+    yield "digits", lambda size: "1" * size
+    yield "digits behind a point", lambda size: "0." + "1" * size
+    yield "depth", lambda size: "[" * (size // 2) + "]" * (size // 2)
+    yield "names", lambda size: "{" + ",".join(f'"{n}":1' for n in range(size // 12)) + "}"
+    attached = name == "attachments"
+    for each in ("filename", "content_type", "data") if attached else inner_fields(kind):
+        start, end = ("[{", "}]") if attached else ("{", "}")
+        rest = ',"data":""' if attached and each != "data" else ""
         for unit in UNITS:
-            rest = "" if each == "data" else ',"data":""'
-            value = f'{{"{each}":"{filled(unit, size)}"{rest if name == "attachments" else ""}}}'
-            yield f"{each} {unit}…", f"[{value}]" if name == "attachments" else value
+            yield f"{each} {unit}…", partial(wrapped, f'{start}"{each}":', unit, rest + end)
+
+
+def text(unit: str, ends: tuple[str, str], size: int) -> str:
+    """Return a text of so many bytes between its ends, in JSON with its quotation marks."""
+    return f'"{filled(unit, size, ends)}"'
+
+
+def wrapped(before: str, unit: str, after: str, size: int) -> str:
+    """Return a text of so many bytes as a part of a JSON value."""
+    return before + text(unit, ("", ""), size) + after
+
+
+def list_of(unit: str, size: int) -> str:
+    """Return a JSON list of so many bytes."""
+    return "[" + ",".join([unit.rstrip(",")] * (size // (len(unit) + 1))) + "]"
