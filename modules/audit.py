@@ -20,14 +20,13 @@ from mailapi import (
 from .answers import audit
 from .http.event import Event
 from .state.audit_rows import (
-    BYTES_WRITTEN,
     COUNT_AGAIN,
     DELETE_ROW,
     DONE,
+    EXTENT,
     FILTERS,
     INSERT_ENTRY,
     INSERT_ROW,
-    LAST_BEFORE,
     LISTS,
     NOT_LOGGED_IN,
     RANGE,
@@ -143,31 +142,32 @@ CREATE INDEX IF NOT EXISTS audit_entry_wait ON audit_entry (wait);
         `failed` is the kind of event: DONE, NOT_LOGGED_IN or REFUSED. `wait` identifies the time for which a log-in
         should have waited after failed ones: all log-ins during it share a row. None for all other events.
         """
-        state = self.app.state
+        state, now, lifetime = self.app.state, row["audit_time"], self.app.config.audit_lifetime
+        grace = min(86400, lifetime // 10)
         with state.transaction():
             if wait and state.execute(COUNT_AGAIN, wait=wait).rowcount:
                 return False
-            upto = (state.value(BYTES_WRITTEN, failed=failed) or 0) + size(row)
             audit_id = state.execute(INSERT_ROW, **row).lastrowid
+            extent = state.fetch(EXTENT, {"failed": failed, "time": now - grace})[1][0]
+            written, first, last_time, first_time = extent
+            upto = (written or 0) + size(row)
             state.execute(INSERT_ENTRY, audit_id=audit_id, failed=failed, upto=upto, times=1, wait=wait)
-            self.prune(failed, upto - MOST_BYTES[failed], row["audit_time"])
+            # A clock which jumped ahead must delete nothing: ages count from the latest row of more than `grace` ago.
+            before = 0 if last_time is None else min(now, last_time + 2 * grace) - lifetime
+            if first is not None and first <= upto - MOST_BYTES[failed] or first_time < before:
+                self.prune(failed, upto - MOST_BYTES[failed], before)
         return True
 
-    def prune(self, failed: int, upto: int, now: int):
-        """Delete old rows of one kind of event: those beyond its share of the disk, and those past audit_lifetime.
+    def prune(self, failed: int, upto: int, before: int):
+        """Delete old rows: those beyond the share of the disk of one kind of event, and those past audit_lifetime.
 
         `failed` is the kind: DONE, NOT_LOGGED_IN or REFUSED. The newest rows stay; `upto` is how many bytes were
-        written before them. So that a clock which jumped ahead deletes nothing, ages count from the latest row that is
-        at least a day old.
+        written before them. `before` is the time (seconds since 1970) from which rows of all kinds stay.
         """
-        state, lifetime = self.app.state, self.app.config.audit_lifetime
-        obsolete = state.column(TOO_MANY, failed=failed, upto=upto)
-        grace = min(86400, lifetime // 10)
-        if (last := state.value(LAST_BEFORE, time=now - grace)) is not None:
-            obsolete += state.column(TOO_OLD, before=min(now, last + 2 * grace) - lifetime)
-        if obsolete:
-            for query in DELETE_ROW:
-                state.execute_many(query, [{"audit_id": audit_id} for audit_id in obsolete])
+        state = self.app.state
+        obsolete = state.column(TOO_MANY, failed=failed, upto=upto) + state.column(TOO_OLD, before=before)
+        for query in DELETE_ROW:
+            state.execute_many(query, [{"audit_id": audit_id} for audit_id in obsolete])
 
 
 def kind_of(event: Event) -> int:
@@ -179,6 +179,8 @@ def kind_of(event: Event) -> int:
 
 def shortened(text: str, most: int) -> str:
     """Cut a text so that it takes at most `most` characters as a JSON string."""
+    if 2 * len(text) <= most and text.isascii() and text.isprintable():
+        return text  # of such characters JSON escapes only quotes and backslashes
     text = text[:most]
     while (length := len(json.dumps(text)) - 2) > most:
         text = text[: len(text) * most // length]
@@ -187,9 +189,8 @@ def shortened(text: str, most: int) -> str:
 
 def size(row: dict) -> int:
     """Return about how many bytes an audit row takes in the database, rounded up."""
-    return OVERHEAD + sum(
-        len(value.encode(errors="replace")) for value in row.values() if isinstance(value, str)
-    )
+    texts = "".join([value for value in row.values() if isinstance(value, str)])
+    return OVERHEAD + len(texts.encode(errors="replace"))
 
 
 def log_row(row: dict):

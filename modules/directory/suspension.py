@@ -54,11 +54,8 @@ GIVE_PASSWORD = PreparedQuery(
     Users.update(user_authdata=param("authdata")).where(IS_USER, Users.user_authdata.is_null())
 )
 OF_USER = Suspension.user_hash == param("user_hash")
-KEEP = PreparedQuery(
-    Suspension.replace(
-        {name: param(name) for name in ("user_hash", "user_name", "user_authdata", "suspension_id")}
-    )
-)
+KEPT_COLUMNS = ("user_hash", "user_name", "user_authdata", "suspension_id")
+KEEP = PreparedQuery(Suspension.replace({name: param(name) for name in KEPT_COLUMNS}))
 SET_KEPT = PreparedQuery(Suspension.update(user_authdata=param("user_authdata")).where(OF_USER))
 FIND = PreparedQuery(Suspension.select().where(OF_USER))
 KEPT_TOGETHER = PreparedQuery(Suspension.select().where(Suspension.suspension_id == param("suspension_id")))
@@ -143,8 +140,8 @@ def devices_with_password(db: Store, owner: str) -> list[dict]:
 
 def find(state: Store, user_name: str) -> dict | None:
     """Return the row of the state database with a user's password, which may be obsolete; None if there is none."""
-    with state.transaction("DEFERRED"):
-        return state.one(FIND, user_hash=sha256(user_name))
+    rows = state.read(FIND, user_hash=sha256(user_name))
+    return dict(zip(KEPT_COLUMNS, rows[0])) if rows else None
 
 
 def find_current(call, user_name: str) -> dict | None:

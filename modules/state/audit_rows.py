@@ -77,8 +77,16 @@ INSERT_ENTRY = PreparedQuery(AuditEntry.replace({name: param(name) for name in A
 COUNT_AGAIN = PreparedQuery(
     AuditEntry.update(times=AuditEntry.times + 1).where(AuditEntry.wait == param("wait"))
 )
-BYTES_WRITTEN = PreparedQuery(
-    AuditEntry.select(fn.MAX(AuditEntry.upto)).where(AuditEntry.failed == param("failed"))
+# One row, in the order of Extent.
+EXTENT = PreparedQuery(
+    peewee.Select(
+        columns=[
+            AuditEntry.select(fn.MAX(AuditEntry.upto)).where(AuditEntry.failed == param("failed")),
+            AuditEntry.select(fn.MIN(AuditEntry.upto)).where(AuditEntry.failed == param("failed")),
+            AuditRow.select(fn.MAX(AuditRow.audit_time)).where(AuditRow.audit_time <= param("time")),
+            AuditRow.select(fn.MIN(AuditRow.audit_time)),
+        ]
+    )
 )
 DELETE_ROW = [
     PreparedQuery(model.delete().where(model.audit_id == param("audit_id")))
@@ -96,7 +104,4 @@ TOO_OLD = PreparedQuery(
     .where(AuditRow.audit_time < param("before"))
     .order_by(AuditRow.audit_time)
     .limit(MOST_PRUNED)
-)
-LAST_BEFORE = PreparedQuery(
-    AuditRow.select(fn.MAX(AuditRow.audit_time)).where(AuditRow.audit_time <= param("time"))
 )

@@ -1,6 +1,6 @@
 """The tables of sessions in the state database, and the queries on them."""
 
-from peewee import JOIN, BlobField, IntegerField, TextField
+from peewee import JOIN, BlobField, Case, IntegerField, TextField
 
 from mailapi import Model, PreparedQuery, param
 
@@ -64,10 +64,17 @@ LAST_KEPT_CHANGE = PreparedQuery(
     .limit(1)
     .offset(param("most"))
 )
+ENDED = SessionsEnd.select(SessionsEnd.ended).where(SessionsEnd.user_hash == param("user_hash"))
 FORGET_CHANGES = PreparedQuery(
     SessionChange.delete().where(
-        OF_USER, SessionChange.created <= param("ended"), SessionChange.session_hash != param("but")
+        OF_USER, SessionChange.created <= ENDED, SessionChange.session_hash != param("but")
     )
+)
+# Each end is later than the one before.
+END_LATER = PreparedQuery(
+    SessionsEnd.update(
+        ended=Case(None, [(SessionsEnd.ended >= param("ended"), SessionsEnd.ended + 1)], param("ended"))
+    ).where(SessionsEnd.user_hash == param("user_hash"))
 )
 END_UNTIL = PreparedQuery(SessionsEnd.replace(user_hash=param("user_hash"), ended=param("ended")))
 EXPIRED = (

@@ -33,6 +33,7 @@ from .session_rows import (
     ADD_CHANGE,
     ADD_KEY,
     ADD_LONG_NAME,
+    END_LATER,
     END_UNTIL,
     EXPIRED,
     FIND,
@@ -43,6 +44,7 @@ from .session_rows import (
 
 MOST_CHANGES = 1000  # rows that a user has in session_change; beyond that, the user's oldest sessions end
 SKEW = CLOCK_SKEW * 1000  # milliseconds
+CLEANED_EVERY = 60_000  # milliseconds between deletions of what concerns only old sessions
 
 
 class Session:
@@ -66,6 +68,7 @@ class Sessions:
 
     def __init__(self, store: Store, lifetime: int):
         self.store, self.lifetime = store, lifetime * 1000
+        self.cleaned_at = 0  # milliseconds since 1970
 
     def begin(self, user_name: str, authdata: str | bytes, replaced: str | None) -> str:
         """Begin a session of a user and return its id. `replaced` is the id of a session to end, or None.
@@ -174,7 +177,9 @@ class Sessions:
             )
             oldest = self.store.value(LAST_KEPT_CHANGE, user_hash=user_hash, most=MOST_CHANGES)
             if oldest is not None:
-                self.end_until(user_hash, max(oldest, self.ended(user_hash)), but="")
+                ended = max(oldest, self.ended(user_hash))
+                self.store.execute(END_UNTIL, user_hash=user_hash, ended=ended)
+                self.store.execute(FORGET_CHANGES, user_hash=user_hash, but="")
             self.delete_expired()
 
     @repeated
@@ -183,8 +188,10 @@ class Sessions:
         user_hash = hash_of(user_name.encode())
         with self.store.transaction():
             # A clock may differ: also end sessions that another machine begins now, or that began after the last end.
-            ended = max(milliseconds() + SKEW // 2, self.ended(user_hash) + 1)
-            self.end_until(user_hash, ended, hash_of(decoded(but) or b""))
+            ended = milliseconds() + SKEW // 2
+            if not self.store.execute(END_LATER, user_hash=user_hash, ended=ended).rowcount:
+                self.store.execute(END_UNTIL, user_hash=user_hash, ended=ended)
+            self.store.execute(FORGET_CHANGES, user_hash=user_hash, but=hash_of(decoded(but) or b""))
             self.delete_expired()
 
     def ended(self, user_hash: str) -> int:
@@ -192,14 +199,13 @@ class Sessions:
         rows = self.store.fetch(FIND, {"user_hash": user_hash, "session_hash": ""})[1]
         return rows and rows[0][1] or 0
 
-    def end_until(self, user_hash: str, ended: int, but: str):
-        """End those sessions of a user that began up to a time (ms since 1970), except the one with the hash `but`."""
-        self.store.execute(END_UNTIL, user_hash=user_hash, ended=ended)
-        self.store.execute(FORGET_CHANGES, user_hash=user_hash, ended=ended, but=but)
-
     def delete_expired(self):
-        for query in EXPIRED:
-            self.store.execute(query, before=milliseconds() - self.lifetime)
+        """Delete what concerns only sessions that are too old, once a minute."""
+        now = milliseconds()
+        if abs(now - self.cleaned_at) >= CLEANED_EVERY:
+            for query in EXPIRED:
+                self.store.execute(query, before=now - self.lifetime)
+            self.cleaned_at = now
 
 
 def milliseconds() -> int:

@@ -11,9 +11,27 @@ from pathlib import Path
 
 import peewee
 
-from mailapi import ApiError, CannotOpen, StateFailure, Store, is_busy, refusal
+from mailapi import ApiError, CannotOpen, StateFailure, Store, Transaction, is_busy, refusal
 
 from .owners import chown_like
+
+
+class StateTransaction(Transaction):
+    """A transaction on the state database. Its own errors, and the database's in its block, become ApiErrors."""
+
+    def __enter__(self):
+        try:
+            super().__enter__()
+        except peewee.PeeweeException as error:
+            raise StateStore.failure(error) from error
+
+    def __exit__(self, kind, error, traceback):
+        try:
+            super().__exit__(kind, error, traceback)
+        except peewee.PeeweeException as failed:
+            raise StateStore.failure(failed) from failed
+        if isinstance(error, peewee.PeeweeException):
+            raise StateStore.failure(error) from error
 
 
 class StateStore(Store):
@@ -24,6 +42,9 @@ class StateStore(Store):
     def __init__(self, path: str, schema: str):
         super().__init__(path)
         del self.gates["DEFERRED"]  # in WAL mode readers and writers do not wait for each other
+        self.transactions = {
+            lock_type: StateTransaction(self, lock_type) for lock_type in ("DEFERRED", "IMMEDIATE")
+        }
         self.schema = schema
 
     def missing(self, error):
@@ -84,14 +105,6 @@ class StateStore(Store):
                 os.rename(new, path)
         except (OSError, sqlite3.Error) as error:
             raise StateFailure(getattr(error, "strerror", error)) from None
-
-    @contextlib.contextmanager
-    def transaction(self, lock_type="IMMEDIATE"):
-        try:
-            with super().transaction(lock_type):
-                yield
-        except peewee.PeeweeException as error:
-            raise self.failure(error) from error
 
     def read(self, query, **values):
         """Run a query outside of a transaction and return its rows. StateFailure if that fails."""

@@ -10,8 +10,9 @@ import hmac
 import secrets
 import time
 from collections.abc import Callable
+from functools import lru_cache
 
-from peewee import IntegerField, TextField, fn
+from peewee import JOIN, Case, IntegerField, TextField, fn
 
 from mailapi import CLOCK_SKEW, Model, PreparedQuery, Store, TooManyFailures, param, repeated, sha256
 
@@ -32,6 +33,7 @@ REMEMBERED_EVERY = 86400  # seconds; more frequent log-ins from a network are no
 MOST_NETWORKS = 100  # of a user; beyond that, the least recently used one is deleted
 BUCKETS = 250_000  # counts of each kind, so that failures under ever new names cannot fill the disk
 ROWS_AT_ONCE = 100  # deleted in one transaction, so that nobody waits for it
+CLEANED_EVERY = 60  # seconds between deletions of counts that are too old
 
 
 class Failure(Model):
@@ -55,17 +57,29 @@ class ThrottleKey(Model):
     secret = TextField()
 
 
-def is_recent(column):
+def is_recent(column, after="after"):
     """Return the SQL condition that a column's time is between the query's parameters `after` and `latest`."""
-    return (column > param("after")) & (column <= param("latest"))
+    return (column > param(after)) & (column <= param("latest"))
 
 
-SUBJECTS = Failure.subject.in_([param("subject"), param("other")])
-FIND_FAILURES = PreparedQuery(
-    Failure.select(Failure.subject, Failure.failures, Failure.last).where(SUBJECTS, is_recent(Failure.last))
+LAST_LOGIN = KnownAddress.select(fn.MAX(KnownAddress.last)).where(
+    KnownAddress.subject.in_([param("subject"), param("former")]), is_recent(KnownAddress.last, "known_after")
 )
-COUNT_FAILURE = PreparedQuery(
-    Failure.replace(subject=param("subject"), failures=param("failures"), last=param("last"))
+SUBJECTS = Failure.subject.in_([param(kind) for kind in LONGEST_WAIT])
+# For a log-in: the key, the user's last log-in from the network, and a row for each of its subjects with failures.
+FIND = PreparedQuery(
+    ThrottleKey.select(ThrottleKey.secret, LAST_LOGIN, Failure.subject, Failure.failures, Failure.last).join(
+        Failure, JOIN.LEFT_OUTER, on=SUBJECTS & is_recent(Failure.last)
+    )
+)
+# A count that is too old begins anew.
+COUNT_AGAIN = PreparedQuery(
+    Failure.update(
+        failures=Case(None, [(is_recent(Failure.last), Failure.failures + 1)], 1), last=param("now")
+    ).where(Failure.subject.in_([param("first"), param("second")]))
+)
+COUNT_FIRST = PreparedQuery(
+    Failure.insert(subject=param("subject"), failures=1, last=param("now")).on_conflict_ignore()
 )
 DELETE_FAILURE = PreparedQuery(Failure.delete().where(Failure.subject == param("subject")))
 EXPIRED_FAILURES = PreparedQuery(
@@ -73,10 +87,6 @@ EXPIRED_FAILURES = PreparedQuery(
     .where((Failure.last <= param("after")) | (Failure.last > param("latest")))
     .limit(ROWS_AT_ONCE)
 )
-LAST_LOGIN = KnownAddress.select(fn.MAX(KnownAddress.last)).where(
-    KnownAddress.subject.in_([param("subject"), param("former")]), is_recent(KnownAddress.last)
-)
-KEY_AND_LAST_LOGIN = PreparedQuery(ThrottleKey.select(ThrottleKey.secret, LAST_LOGIN))
 NETWORKS_OF_USER = PreparedQuery(
     KnownAddress.select(KnownAddress.subject)
     .where(KnownAddress.subject.between(param("first"), param("last")))
@@ -98,7 +108,7 @@ class Attempt:
     user_name: str
     network: str
     last_login: int | None  # the user's last log-in from this network, in seconds since 1970
-    subjects: list[str]  # whose counts increase if it fails
+    subjects: tuple[str, ...]  # whose counts increase if it fails
 
 
 class LoginThrottle:
@@ -111,6 +121,8 @@ class LoginThrottle:
     def __init__(self, store: Store, free_attempts: int):
         self.store, self.free = store, free_attempts
         self.written: object = None  # the database that took a write; another one may have its name now
+        self.key = ""  # the secret in the database, as it was when it was last read
+        self.cleaned_at = 0  # when old counts were deleted, in seconds since 1970
 
     def attempt(self, user_name: str, address: str, verify: Callable[[], bool]) -> bool:
         """Check a password by calling verify(), and count a failure. TooManyFailures if it is too early for a log-in.
@@ -138,7 +150,7 @@ class LoginThrottle:
     def prove_writable(self):
         """Write as much as a failure would, and the key if it is missing. StateFailure if that fails."""
         with self.store.transaction():
-            self.store.execute(COUNT_FAILURE, subject="none", failures=0, last=int(time.time()))
+            self.store.execute(COUNT_FIRST, subject="none", now=int(time.time()))
             self.store.execute(DELETE_FAILURE, subject="none")
             if not self.store.column(KEY):
                 self.store.execute(ADD_KEY, secret=secrets.token_hex(32))
@@ -147,28 +159,21 @@ class LoginThrottle:
     def read(self, user_name: str, address: str) -> Attempt | None:
         """Return the log-in as an Attempt; TooManyFailures if it is too early. None if the database has no key yet."""
         client, now = network(address), int(time.time())
-        names = network_subjects(user_name, client)
-        found = self.store.read(
-            KEY_AND_LAST_LOGIN, after=now - NETWORK_LIFETIME, latest=now + CLOCK_SKEW, **names
-        )
-        if not found:
+        times = times_of(now) | {"known_after": now - NETWORK_LIFETIME}
+        subjects = subjects_of(self.key, user_name, client)
+        rows = self.store.read(FIND, **subjects, **times)
+        if not rows:
             return None
-        key, last_login = found[0]
-        kinds = {"address": client, "user": user_name}
-        if last_login is not None:
-            kinds = {"known": f"{client} {user_name}"}
-        subjects = [f"{kind} {bucket(key, f'{kind} {value}')}" for kind, value in kinds.items()]
-        attempt = Attempt(user_name, client, last_login, subjects)
-        for subject, failures, last in self.failures(attempt, now):
-            self.check_wait(subject, failures, last, now)
+        key, last_login = rows[0][:2]
+        if key != self.key:  # another database, or the first log-in
+            self.key = key
+            return self.read(user_name, address)
+        kinds = ("address", "user") if last_login is None else ("known",)
+        attempt = Attempt(user_name, client, last_login, tuple([subjects[kind] for kind in kinds]))
+        for _, _, subject, failures, last in rows:
+            if subject in attempt.subjects:
+                self.check_wait(subject, failures, last, now)
         return attempt
-
-    def failures(self, attempt: Attempt, now: int) -> list[tuple]:
-        """Return what is counted for an attempt: subject, failures, and time of the last one (seconds since 1970)."""
-        first, last = attempt.subjects[0], attempt.subjects[-1]
-        return self.store.read(
-            FIND_FAILURES, subject=first, other=last, after=now - FAILURE_LIFETIME, latest=now + CLOCK_SKEW
-        )
 
     def check_wait(self, subject: str, failures: int, last: int, now: int):
         """Raise TooManyFailures if `now` is too early for a log-in after so many failures.
@@ -184,23 +189,26 @@ class LoginThrottle:
 
     @repeated
     def record_failure(self, attempt: Attempt):
-        """Count a failed log-in, and delete counts that are too old."""
+        """Count a failed log-in. Once a minute, also delete counts that are too old."""
         now = int(time.time())
+        times, subjects = times_of(now), attempt.subjects
         with self.store.transaction():
-            counts = {subject: failures for subject, failures, _ in self.failures(attempt, now)}
-            for subject in attempt.subjects:
-                failures = counts.get(subject, 0) + 1
-                self.store.execute(COUNT_FAILURE, subject=subject, failures=failures, last=now)
-            expired = self.store.column(
-                EXPIRED_FAILURES, after=now - FAILURE_LIFETIME, latest=now + CLOCK_SKEW
-            )
-            self.delete(DELETE_FAILURE, expired)
+            counted = self.store.execute(
+                COUNT_AGAIN, first=subjects[0], second=subjects[-1], now=now, **times
+            ).rowcount
+            if counted < len(subjects):
+                for subject in subjects:
+                    self.store.execute(COUNT_FIRST, subject=subject, now=now)
+            if abs(now - self.cleaned_at) >= CLEANED_EVERY:
+                expired = self.store.column(EXPIRED_FAILURES, **times)
+                self.delete(DELETE_FAILURE, expired)
+                self.cleaned_at = self.cleaned_at if len(expired) == ROWS_AT_ONCE else now
 
     @repeated
     def remember_network(self, attempt: Attempt):
         """Record the network from which a user has logged in. Delete networks that are old or too many."""
         now, first = int(time.time()), user_prefix(attempt.user_name)
-        subject = network_subjects(attempt.user_name, attempt.network)["subject"]
+        subject = subjects_of(self.key, attempt.user_name, attempt.network)["subject"]
         with self.store.transaction():
             self.store.execute(REMEMBER_NETWORK, subject=subject, last=now)
             # hexadecimal digits follow the prefix
@@ -224,7 +232,19 @@ def user_prefix(user_name: str) -> str:
     return sha256(f"owner {user_name}")[:24]
 
 
-def network_subjects(user_name: str, network: str) -> dict[str, str]:
-    """Return the keys of a user's network in table known_address: `subject`, and `former`, that of older versions."""
+@lru_cache(maxsize=100)
+def subjects_of(key: str, user_name: str, network: str) -> dict[str, str]:
+    """Return the keys under which a log-in is recorded.
+
+    In table known_address: `subject`, and `former`, that of older versions. In table failure: one for each kind.
+    """
     both = sha256(f"both {network} {user_name}")
-    return {"subject": sha256(f"owner {user_name}")[:24] + both[:40], "former": both}
+    counted = {"known": f"{network} {user_name}", "address": network, "user": user_name}
+    return {"subject": user_prefix(user_name) + both[:40], "former": both} | {
+        kind: f"{kind} {bucket(key, f'{kind} {value}')}" for kind, value in counted.items()
+    }
+
+
+def times_of(now: int) -> dict[str, int]:
+    """Return the times between which a failure counts, in seconds since 1970, for `is_recent`."""
+    return {"after": now - FAILURE_LIFETIME, "latest": now + CLOCK_SKEW}
