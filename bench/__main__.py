@@ -3,7 +3,7 @@
 import argparse
 import importlib
 
-MEASUREMENTS = ("traffic", "growth", "writes", "imports", "start", "memory", "scale")
+MEASUREMENTS = ("traffic", "growth", "writes", "imports", "start", "memory", "scale", "panel")
 
 
 def main():

@@ -6,7 +6,7 @@ import bottle
 
 from mailapi import ApiError
 
-from ..mail.reply import ids_in, shortened, written
+from ..mail.reply import ids_in, reply_subject, shortened, written
 from .filters import has_filters
 from .responses import download, mail_html, response
 from .templates import link
@@ -84,7 +84,7 @@ def write(visitor: Visitor) -> dict:
             "references": visitor.form("references"),
         }
     found = visitor.run("mailbox", "read", of_mail(visitor) | {"mail_details": "1"})["mail"]
-    prefix, subject = ("Fwd: " if answer == "forward" else "Re: "), found["mail_subject"]
+    subject = found["mail_subject"]
     quoted = found["mail_text"][:LONGEST_QUOTE].replace("\r\n", "\n").rstrip()
     if answer == "forward":
         text = f"\n\n{visitor.t.forwarded}\n{visitor.t.from_}: {found['mail_from']}\n{visitor.t.subject}: {subject}\n\n{quoted}"
@@ -94,13 +94,17 @@ def write(visitor: Visitor) -> dict:
         start["to"] = ", ".join(map(written, writers))
         lines = "\n".join(f"> {line}" for line in quoted.split("\n"))
         text = f"\n\n{visitor.t.wrote.format(name=found['mail_from'])}\n{lines}"
-    start |= {
-        "subject": subject if subject[:4].lower() == prefix.lower()[:4] else prefix + subject,
-        "text": text,
-    }
+    start |= {"subject": subject_of(answer, subject), "text": text}
     ids = ("", "") if answer == "forward" else (found["mail_message_id"], found["mail_references"])
     answered, references = map(ids_in, ids)
     return {"start": start, "in_reply_to": " ".join(answered[:1]), "references": shortened(references)}
+
+
+def subject_of(answer: str, subject: str) -> str:
+    """Return the subject of an answer to a mail with this subject, or of the same mail as it is forwarded."""
+    if answer != "forward":
+        return reply_subject(subject)
+    return subject if subject[:4].lower() == "fwd:" else f"Fwd: {subject}"
 
 
 def send(visitor: Visitor) -> tuple[str, str]:

@@ -11,6 +11,7 @@ from mailapi import ApiError, LoginRefused, RequestHandler, log_exception, refus
 from ..http.log_out import log_out as end_session
 from . import responses
 from .forms import read_form
+from .operation import DANGEROUS_ROWS
 from .site import FORMS, PAGES, Form, Page
 from .templates import link
 from .texts import LANGUAGES
@@ -107,6 +108,7 @@ def submit(visitor: Visitor, path: str, chosen: Page) -> bottle.HTTPResponse:
         visitor.problem, visitor.answer = visitor.t.sentence(error.status), error.answer
         visitor.blamed = error.field or blamed_field(visitor, form, error.status)
         return show(visitor, path, chosen)
+    DANGEROUS_ROWS.pop(visitor.app, None)
     return responses.redirect(visitor, *outcome) if outcome else show(visitor, path, chosen)
 
 

@@ -9,27 +9,24 @@ import bottle
 from mailapi import File
 
 from .navigation import navigation
+from .page_headers import HEADERS, of_page
 from .templates import link, read_file, render
 from .texts import LANGUAGES
 from .visitor import Visitor
 
-POLICY = (
-    "default-src 'none'; script-src 'self'; style-src 'self'; img-src 'self'; connect-src 'self'; frame-src 'self'; "
-    "form-action 'self'; base-uri 'none'; frame-ancestors 'none'; "
-    "require-trusted-types-for 'script'; trusted-types 'none'"
+SAFE = of_page(
+    "script-src 'self'",
+    "style-src 'self'",
+    "img-src 'self'",
+    "connect-src 'self'",
+    "frame-src 'self'",
+    "form-action 'self'",
 )
 # The HTML of a mail, in a frame of its own: no scripts, no forms, and nothing is loaded. Links open in a new window.
 MAIL_POLICY = (
     "default-src 'none'; style-src 'unsafe-inline'; img-src data:; base-uri 'none'; form-action 'none'; "
     "frame-ancestors 'self'; sandbox allow-popups allow-popups-to-escape-sandbox"
 )
-HEADERS = [
-    ("X-Content-Type-Options", "nosniff"),
-    # With no-referrer, browsers would send no Origin with a form.
-    ("Referrer-Policy", "same-origin"),
-    ("Cross-Origin-Opener-Policy", "same-origin"),
-    ("Cross-Origin-Resource-Policy", "same-origin"),
-]
 NOT_STORED = [("Cache-Control", "no-store")]
 STATIC = {"panel.css": "text/css", "panel.js": "text/javascript", "icon.svg": "image/svg+xml"}
 DONE = "panel_done"  # the cookie with what the next page says was done; the browser deletes it after a minute
@@ -55,8 +52,7 @@ def page(visitor: Visitor, name: str, http: int = 200, **values) -> bottle.HTTPR
     """Return the response with a page: the template `name`, filled with `values`."""
     headers = [
         ("Content-Type", "text/html; charset=UTF-8"),
-        ("Content-Security-Policy", POLICY),
-        ("X-Frame-Options", "DENY"),
+        *SAFE,
         ("Content-Language", visitor.t.language),
         ("Vary", "Cookie, Accept-Language"),
     ]

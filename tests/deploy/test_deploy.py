@@ -9,6 +9,7 @@ import pytest
 
 from support.deployment import recipe
 from support.outer_programs import PROGRAMS
+from support.panel_over_http import check_panel
 from support.session import TOO_LARGE, Client, check_session
 from support.site import ROOT
 from support.web_servers import APACHE, LIGHTTPD, NGINX, nginx_recipe
@@ -20,6 +21,8 @@ pytestmark = pytest.mark.slow
 def test_nginx(machine, title):
     with machine.backend(recipe(title)), machine.nginx(nginx_recipe(title)):
         check_session(machine.url)
+        check_panel(machine.url)
+        check_panel(machine.tls_url)
 
 
 @pytest.mark.parametrize("host", ["mail.example:8443", "mail.example"])
@@ -50,6 +53,22 @@ def test_apache(machine, title):
     machine.files(blocks)
     with machine.apache(blocks.get("apache", "")):
         check_session(machine.url)
+        check_panel(machine.tls_url)
+
+
+def test_apache_as_a_proxy(machine):
+    """Its two lines in docs/deploy.md are enough."""
+    lines = re.findall(
+        r"`(ProxyPreserveHost [^`]+|RequestHeader [^`]+)`", (ROOT / "docs/deploy.md").read_text()
+    )
+    assert len(lines) == 2
+    configuration = "\n".join(["ProxyPass /cmail/api/ http://127.0.0.1:8080/cmail/api/", *lines, ""])
+    with (
+        machine.backend(recipe("nginx and waitress")),
+        machine.apache(configuration, "proxy", "proxy_http", "headers"),
+    ):
+        check_panel(machine.url)
+        check_panel(machine.tls_url)
 
 
 @pytest.mark.parametrize("title", LIGHTTPD)
@@ -61,6 +80,14 @@ def test_lighttpd(machine, title):
         machine.lighttpd(blocks["lighttpd"]),
     ):
         check_session(machine.url)
+        check_panel(machine.url)
+
+
+def test_lighttpd_as_a_proxy(machine):
+    to = f'("host" => "127.0.0.1", "port" => {machine.back})'
+    configuration = f'server.modules += ("mod_proxy")\nproxy.server = ("/cmail/api" => ({to}))\n'
+    with machine.backend(recipe("nginx and waitress")), machine.lighttpd(configuration):
+        check_panel(machine.url)
 
 
 @pytest.mark.parametrize("title", NGINX)

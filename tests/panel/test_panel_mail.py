@@ -118,6 +118,14 @@ def test_a_mail_is_answered_and_forwarded(site):
     assert "Hello Ann" in ann.form("send-mail")["text"].value
 
 
+@pytest.mark.parametrize("subject", ["RE: Plans", "Re[2]: Plans", "re : Plans"])
+def test_the_subject_of_an_answer_to_an_answer_stays(site, subject):
+    mail_id = add_mail(site, message=MAIL.replace("Plans", subject))
+    ann = Panel(site, "ann")
+    ann.get(f"write?answer=answer&mail_id={mail_id}")
+    assert ann.form("send-mail")["subject"].value == subject
+
+
 def test_an_answer_that_is_refused_keeps_what_was_typed(site):
     mail_id = add_mail(site)
     ann = Panel(site, "ann")

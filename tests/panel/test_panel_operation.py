@@ -38,6 +38,10 @@ def test_the_overview_has_what_the_check_finds(site):
         "they take it for any" if site.generation == 8 else "it takes it for any",
     )
     Panel(site, "dele").lacks("Found by the check")
+    root.get("person?user_name=ann")
+    root.submit("stop-sending")
+    root.get()
+    root.lacks("Found by the check")
 
 
 def test_the_overview_leads_through_the_first_steps(site):

@@ -11,6 +11,7 @@ from pathlib import Path
 
 import pytest
 
+from support.dovecot import make_certificate
 from support.instances import SBIN, free_port, require_program, running_instance, skip_without
 from support.site import ROOT, Site
 
@@ -59,11 +60,16 @@ def machine(installed):
 
 
 class Machine:
-    """A machine as the recipes have it: mailapi installed, its config, a master database, a web server at `url`."""
+    """A machine as the recipes have it: mailapi installed, its config, a master database, a web server at `url`.
+
+    nginx and Apache answer https, too, at `tls_url`.
+    """
 
     def __init__(self, folder: Path, installed: Path):
         self.folder, self.front, self.back = folder, free_port(), free_port()
         self.url = f"http://127.0.0.1:{self.front}/cmail/api/"
+        self.tls = free_port()
+        self.tls_url = f"https://127.0.0.1:{self.tls}/cmail/api/"
         for name in ("opt", "etc", "run/mailapi", "var/lib/cmail"):
             (folder / name).mkdir(parents=True)
         for name in ("etc/mailapi", "var/lib/mailapi"):
@@ -104,6 +110,13 @@ class Machine:
         with running_instance(command, logs, ready, env=ENVIRON, **AS_USER):
             yield
 
+    def certificate(self) -> tuple[Path, Path]:
+        """Make a certificate; return its file and that of its key."""
+        folder = self.folder / "etc/tls"
+        folder.mkdir()
+        make_certificate(folder)
+        return folder / "cert.pem", folder / "key.pem"
+
     def backend(self, blocks: dict[str, str]):
         """Run the command of a recipe."""
         command = self.here(blocks["sh"])
@@ -120,19 +133,22 @@ class Machine:
             f"{kind}_temp_path {self.folder}/run/{kind};\n"
             for kind in ("client_body", "proxy", "fastcgi", "uwsgi", "scgi")
         )
+        certificate, key = self.certificate()
         frame = (
             f"daemon off; pid {self.folder}/run/nginx.pid; error_log stderr; events {{}}\n"
             f"http {{ access_log off; {temporary} server {{ listen 127.0.0.1:{self.front};\n"
+            f"listen 127.0.0.1:{self.tls} ssl; ssl_certificate {certificate}; ssl_certificate_key {key};\n"
         )
         file.write_text(frame + self.here(configuration) + "} }\n")
         return self.running([require_program("nginx"), "-e", "stderr", "-c", file], self.front)
 
-    def apache(self, configuration: str):
-        """Run Apache with a configuration of a recipe."""
+    def apache(self, configuration: str, *further: str):
+        """Run Apache with a configuration of a recipe, and further modules that it needs."""
         loaded = "".join(
             f"LoadModule {name}_module /usr/lib/apache2/modules/mod_{name}.so\n"
-            for name in ("mpm_event", "authz_core", "alias", "env", "cgid", "wsgi")
+            for name in ("mpm_event", "authz_core", "alias", "env", "cgid", "wsgi", *further, "ssl")
         )
+        certificate, key = self.certificate()
         frame = (
             f"ServerRoot {self.folder}\nServerName localhost\nListen 127.0.0.1:{self.front}\n{loaded}"
             f"PidFile run/apache.pid\nErrorLog run/apache2/log\nDefaultRuntimeDir run\n"
@@ -142,7 +158,11 @@ class Machine:
         )
         self.write("/var/www/html/index.html", "other")
         file = self.folder / "etc/apache.conf"
-        file.write_text(frame + self.here(configuration))
+        secure = (
+            f"Listen 127.0.0.1:{self.tls}\n<VirtualHost 127.0.0.1:{self.tls}>\nSSLEngine on\n"
+            f"SSLCertificateFile {certificate}\nSSLCertificateKeyFile {key}\n</VirtualHost>\n"
+        )
+        file.write_text(frame + self.here(configuration) + secure)
         return self.running([require_program("apache2"), "-DFOREGROUND", "-f", file], self.front)
 
     def lighttpd(self, configuration: str):

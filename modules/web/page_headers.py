@@ -1,0 +1,22 @@
+"""The headers that keep pages safe, of the panel and of the console."""
+
+HEADERS = [
+    ("X-Content-Type-Options", "nosniff"),
+    # With no-referrer, browsers would send no Origin with a form.
+    ("Referrer-Policy", "same-origin"),
+    ("Cross-Origin-Opener-Policy", "same-origin"),
+    ("Cross-Origin-Resource-Policy", "same-origin"),
+]
+
+
+def of_page(*allowed: str) -> list[tuple[str, str]]:
+    """Return the headers of a page that may load only what `allowed` says, and that no other page may frame.
+
+    allowed: directives of Content-Security-Policy. Without them scripts cannot make HTML, either.
+    """
+    policy = ("default-src 'none'", *allowed, "base-uri 'none'", "frame-ancestors 'none'")
+    trusted_types = ("require-trusted-types-for 'script'", "trusted-types 'none'")
+    return [
+        ("Content-Security-Policy", "; ".join(policy + trusted_types)),
+        ("X-Frame-Options", "DENY"),
+    ]
