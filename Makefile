@@ -21,11 +21,14 @@ quick: .venv/tested lint
 	$$(command -v eatmydata) $(BIN)/python -m pytest -n 2 --dist loadfile -m "not slow" \
 		tests/core tests/api tests/state tests/directory tests/project
 
-# The style of the code: rules, format and types.
+# The style of the code and of the prose: rules, format, types, spelling, clichés. proselint.json switches checks off that
+# take code for prose: waitress, straight quotes, "md5", Reply-To, a heading and its first word.
 lint: .venv/tested
 	$(BIN)/ruff check .
 	$(BIN)/ruff format --check .
 	$(BIN)/mypy mailapi.py modules
+	$(BIN)/codespell
+	$(BIN)/proselint check --config proselint.json README.md CHANGELOG.md bench docs
 
 # Longer than in `make test`: ten minutes for each part.
 fuzz: .venv/tested

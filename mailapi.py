@@ -42,7 +42,7 @@ except ImportError:
 if orjson and orjson.dumps(1e16) != b"1e+16":  # before 3.11.9
     orjson = None  # type: ignore[assignment]
 
-__version__ = "0.1.0"
+__version__ = "0.2.0"
 
 # `python mailapi.py` plus a module's `import mailapi` would load the core twice.
 sys.modules.setdefault("mailapi", sys.modules[__name__])
