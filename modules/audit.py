@@ -12,9 +12,11 @@ from mailapi import (
     Application,
     Module,
     admin,
+    anyone,
     endpoint,
     optional_number,
     php_text,
+    sha256,
 )
 
 from .answers import audit
@@ -22,15 +24,20 @@ from .http.event import Event
 from .state.audit_rows import (
     COUNT_AGAIN,
     DELETE_ROW,
+    DELETE_SUBJECTS_OF_USER,
     DONE,
     EXTENT,
     FILTERS,
     INSERT_ENTRY,
     INSERT_ROW,
+    INSERT_SUBJECT,
     LISTS,
+    MOST_LISTED,
     NOT_LOGGED_IN,
+    PAGE_OF_SUBJECT,
     RANGE,
     REFUSED,
+    SCHEMA,
     TOO_MANY,
     TOO_OLD,
 )
@@ -51,6 +58,7 @@ LONGEST = {
     "audit_status": 400,
 }
 OVERHEAD = 200  # bytes of a row beside its texts, in two tables and their indexes
+BYTES_OF_SUBJECT = 180  # a row of the third table, with its indexes
 # Bytes of the rows of each kind (the column `failed`). Each kind has its own share of the disk, so that rows about
 # failed log-ins and about refusals, which anybody can cause, never displace rows about changes.
 MOST_BYTES = {DONE: 192 * 2**20, NOT_LOGGED_IN: 64 * 2**20, REFUSED: 64 * 2**20}
@@ -58,17 +66,7 @@ MOST_BYTES = {DONE: 192 * 2**20, NOT_LOGGED_IN: 64 * 2**20, REFUSED: 64 * 2**20}
 
 class Audit(Module):
     description = audit.DESCRIPTION
-    state_schema = """
-CREATE TABLE IF NOT EXISTS audit (audit_id INTEGER PRIMARY KEY AUTOINCREMENT, audit_time INTEGER NOT NULL,
-    audit_user TEXT, audit_address TEXT NOT NULL, audit_via TEXT NOT NULL,
-    audit_session TEXT NOT NULL, audit_module TEXT NOT NULL,
-    audit_action TEXT NOT NULL, audit_target TEXT NOT NULL, audit_status TEXT NOT NULL, audit_http INTEGER NOT NULL);
-CREATE INDEX IF NOT EXISTS audit_by_time ON audit (audit_time);
-CREATE TABLE IF NOT EXISTS audit_entry (audit_id INTEGER PRIMARY KEY, failed INTEGER NOT NULL, upto INTEGER NOT NULL,
-    times INTEGER NOT NULL, wait TEXT);
-CREATE INDEX IF NOT EXISTS audit_entry_upto ON audit_entry (failed, upto);
-CREATE INDEX IF NOT EXISTS audit_entry_wait ON audit_entry (wait);
-"""
+    state_schema = SCHEMA
 
     @endpoint(
         allow=admin,
@@ -87,6 +85,21 @@ CREATE INDEX IF NOT EXISTS audit_entry_wait ON audit_entry (wait);
         query = LISTS[tuple(name for name in RANGE if values[name])]
         with self.app.state.transaction("DEFERRED"):
             return {"audit": self.app.state.rows(query, **values)}
+
+    @endpoint(allow=anyone, read_only=True, manages_transactions=True, optional={"before": optional_number})
+    def mine(self, call):
+        """List the records about the caller, newest first, at most 1,000: log-ins by their name, and changes of them.
+
+        Changes are those that name the caller, by whomever, refused ones, too. `before` (an audit_id) continues the
+        list. Only what the caller did has audit_address and audit_via. Records of older versions are not in it.
+        """
+        if call.user_name is None:
+            raise ApiError("Say whose records: --as USER.")
+        before, limit = call.body.get("before"), min(call.limit or MOST_LISTED, MOST_LISTED)
+        page = {"user_hash": hash_of(call.user_name), "limit": limit} | ({"before": before} if before else {})
+        with self.app.state.transaction("DEFERRED"):
+            rows = self.app.state.rows(PAGE_OF_SUBJECT[bool(before)], **page)
+        return {"audit": [shown_to_subject(row, call.user_name) for row in rows]}
 
     def __init__(self, app: Application, name: str = ""):
         super().__init__(app, name)
@@ -113,9 +126,7 @@ CREATE INDEX IF NOT EXISTS audit_entry_wait ON audit_entry (wait);
             return
         row |= {name: shortened(row[name], most) for name, most in LONGEST.items() if row[name]}
         try:
-            if self.app.state.run_with_retry(
-                lambda: self.insert(row, kind_of(event), event.refused_wait or None)
-            ):
+            if self.app.state.run_with_retry(lambda: self.insert(row, event)):
                 log_row(row)
         except (ApiError, peewee.PeeweeException, sqlite3.Error, OSError) as error:
             log_row(row)  # the client gets its answer anyway
@@ -136,27 +147,34 @@ CREATE INDEX IF NOT EXISTS audit_entry_wait ON audit_entry (wait);
         self.log_ins[log_in] = now
         return False
 
-    def insert(self, row: dict, failed: int, wait: str | None) -> bool:
-        """Insert a row into the audit and return True; or count the event in a row that is there, and return False.
+    def insert(self, row: dict, event: Event) -> bool:
+        """Insert a row about an event into the audit and return True; or count it in a row that is there: False.
 
-        `failed` is the kind of event: DONE, NOT_LOGGED_IN or REFUSED. `wait` identifies the time for which a log-in
-        should have waited after failed ones: all log-ins during it share a row. None for all other events.
+        All log-ins during the time for which a log-in should have waited after failed ones share a row.
         """
         state, now, lifetime = self.app.state, row["audit_time"], self.app.config.audit_lifetime
-        grace = min(86400, lifetime // 10)
+        failed, wait = kind_of(event), event.refused_wait or None
+        subjects, grace = [hash_of(name) for name in event.about], min(86400, lifetime // 10)
         with state.transaction():
             if wait and state.execute(COUNT_AGAIN, wait=wait).rowcount:
                 return False
             audit_id = state.execute(INSERT_ROW, **row).lastrowid
             extent = state.fetch(EXTENT, {"failed": failed, "time": now - grace})[1][0]
             written, first, last_time, first_time = extent
-            upto = (written or 0) + size(row)
+            upto = (written or 0) + size(row) + BYTES_OF_SUBJECT * len(subjects)
             state.execute(INSERT_ENTRY, audit_id=audit_id, failed=failed, upto=upto, times=1, wait=wait)
+            for user_hash in subjects:
+                state.execute(INSERT_SUBJECT, audit_id=audit_id, user_hash=user_hash)
             # A clock which jumped ahead must delete nothing: ages count from the latest row of more than `grace` ago.
             before = 0 if last_time is None else min(now, last_time + 2 * grace) - lifetime
             if first is not None and first <= upto - MOST_BYTES[failed] or first_time < before:
                 self.prune(failed, upto - MOST_BYTES[failed], before)
         return True
+
+    def on_user_deleted(self, user_name: str):
+        """Forget which records are about a deleted user, so that a later user of that name does not see them."""
+        with self.app.state.transaction():
+            self.app.state.execute(DELETE_SUBJECTS_OF_USER, user_hash=hash_of(user_name))
 
     def prune(self, failed: int, upto: int, before: int):
         """Delete old rows: those beyond the share of the disk of one kind of event, and those past audit_lifetime.
@@ -168,6 +186,17 @@ CREATE INDEX IF NOT EXISTS audit_entry_wait ON audit_entry (wait);
         obsolete = state.column(TOO_MANY, failed=failed, upto=upto) + state.column(TOO_OLD, before=before)
         for query in DELETE_ROW:
             state.execute_many(query, [{"audit_id": audit_id} for audit_id in obsolete])
+
+
+def hash_of(user_name: str) -> str:
+    """Return a user's name as the table of subjects has it."""
+    return sha256(user_name.encode(errors="replace"))
+
+
+def shown_to_subject(row: dict, user_name: str) -> dict:
+    """Return a record as the user whom it is about may see it: of others without their IP address and log-in."""
+    by_oneself = row.pop("failed") != NOT_LOGGED_IN and row["audit_user"] == user_name
+    return row if by_oneself else row | {"audit_address": None, "audit_via": None}
 
 
 def kind_of(event: Event) -> int:

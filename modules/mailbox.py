@@ -165,9 +165,18 @@ class Mailbox(Module):
         with self.searches.of(call.user_name), self.mailboxes(call) as mailboxes:
             return search(call, mailboxes)
 
-    @endpoint(allow=anyone, read_only=True, manages_transactions=True)
+    @endpoint(
+        allow=anyone,
+        optional=TERMS | {"mail_id": optional_number, "mail_sourcedb": source_name},
+        read_only=True,
+        manages_transactions=True,
+    )
     def threads(self, call):
-        """List the caller's mails grouped into threads, the thread with the newest mail first."""
+        """List the caller's mails grouped into threads, the thread with the newest mail first.
+
+        With mail_id only the thread of that mail. With the fields of `search` those in which a mail matches; then, and
+        with `limit`, the answer is a page, and `next` in it is what to send for the next one.
+        """
         with self.searches.of(call.user_name), self.mailboxes(call) as mailboxes:
             return list_threads(call, mailboxes)
 

@@ -39,8 +39,25 @@ class AuditEntry(TypedDict):
     audit_times: int
 
 
+class OwnAuditEntry(TypedDict):
+    audit_id: int
+    audit_time: int
+    audit_user: str | None
+    audit_address: str | None
+    audit_via: str | None
+    audit_module: str
+    audit_action: str
+    audit_target: str
+    audit_status: str
+    audit_times: int
+
+
+class OwnAuditList(TypedDict):
+    audit: list[OwnAuditEntry]
+
+
 class AuditList(TypedDict):
     audit: list[AuditEntry]
 
 
-DESCRIPTION = Description(FIELDS, {"get": AuditList})
+DESCRIPTION = Description(FIELDS, {"get": AuditList, "mine": OwnAuditList})

@@ -142,6 +142,7 @@ class SafeHTML(TypedDict):
 
 class ThreadList(TypedDict):
     threads: list[MailList]
+    next: NotRequired[str | None]
 
 
 class UnreadCount(TypedDict):

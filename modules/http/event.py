@@ -1,9 +1,12 @@
 """What modules learn about each request after its end, for example to write the audit: who, what, and how it ended."""
 
 import dataclasses
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 
 from mailapi import Call, Endpoint, sha256
+
+# Fields that name the user whom an action is about.
+USER_FIELDS = ("user_name", "pop_user", "smtpd_user", "msa_user", "address_user", "api_user", "api_delegate")
 
 
 @dataclasses.dataclass
@@ -23,6 +26,7 @@ class Event:
     logs_in: bool = False
     confirmed: bool = False  # the user was authenticated
     refused_wait: str = ""  # which wait refused a log-in that came too early
+    about: list[str] = dataclasses.field(default_factory=list)  # the users whom it was about
 
     def describe(self, call: Call, chosen: Endpoint | None):
         """Fill in who called which action, and which user, address or other thing it was about, but no secret."""
@@ -37,6 +41,17 @@ class Event:
             given = {name: call.body.get(name) for name in chosen.needed(call.generation) if name in allowed}
             values = [value for name, value in given.items() if may_be_recorded(value, allowed[name])]
             self.target = " ".join([str(value)[:200] for value in values if value])
+        self.about = list(dict.fromkeys(self.users_in(call.body)))
+
+    def users_in(self, fields: dict) -> Iterator[str]:
+        """Yield the users whom the event is about: who logged in, or tried to, and those whom a change names."""
+        if self.user_name and (self.logs_in or not self.confirmed):
+            yield self.user_name
+        if self.confirmed and self.changes:
+            named = [fields.get(name) for name in USER_FIELDS]
+            if fields.get("address_router") == "store":
+                named.append(fields.get("address_route"))
+            yield from (name for name in named if name and isinstance(name, str))
 
 
 def may_be_recorded(value, allowed: Sequence[str] | None) -> bool:

@@ -4,12 +4,18 @@ The algorithm is REFERENCES of RFC 5256, but subjects are not compared: anybody 
 """
 
 import re
+import time
 from collections.abc import Iterable, Iterator
 
-from .mailboxes import Mailboxes, MailRef
+from mailapi import ApiError
+
+from .mailboxes import BATCH, Mailboxes, MailRef
 from .message_parser import head
 from .messages import mail_bytes, mail_summary
+from .search import SECONDS, TERMS, TEXT_BATCH, TEXT_BYTES, Search
+from .sources import HEADER_BYTES
 
+Thread = list[tuple[MailRef, int]]  # mails, each with its depth
 FIELD = re.compile(rb"(?im)^(message-id|in-reply-to|references)[ \t]*:([^\n]*(?:\n[ \t][^\n]*)*)")
 ID = re.compile(rb"<[^<>\s]+>")
 MAX_REFERENCES = 20  # references used of one mail: the first one and the last ones
@@ -31,7 +37,27 @@ class Links:
 
 
 def list_threads(call, mailboxes: Mailboxes) -> dict:
-    """Return the caller's mails as `threads`, the thread with the newest mail first."""
+    """Return the caller's mails as `threads`, the thread with the newest mail first.
+
+    With mail_id only the thread of this mail. Else a page of those in which a mail matches the request, if it has terms
+    of a search or a limit; `next` is what to send for the next page then, None after the last one.
+    """
+    threads, more = all_threads(mailboxes), {}
+    if call.body.get("mail_id"):
+        wanted = [thread_of_mail(call.body, threads)]
+    elif call.limit or not call.body.keys().isdisjoint(TERMS):
+        wanted, last = page_of_threads(call, threads, mailboxes)
+        more = {"next": " ".join(map(str, last[:3])) if last else None}
+    else:
+        wanted = threads
+    refs = [ref for thread in wanted for ref, _ in thread]
+    rows = {ref: mail_summary(mail, ref.name) for ref, mail in mailboxes.beginnings(refs)}
+    shown = [[rows[ref] | {"mail_depth": depth} for ref, depth in thread if ref in rows] for thread in wanted]
+    return mailboxes.warning | {"threads": [{"mails": mails} for mails in shown if mails]} | more
+
+
+def all_threads(mailboxes: Mailboxes) -> list[Thread]:
+    """Return all mails of the caller in threads, the one with the newest mail first."""
     refs = mailboxes.index()
     oldest_first: list[MailRef] = []
 
@@ -40,18 +66,64 @@ def list_threads(call, mailboxes: Mailboxes) -> dict:
             oldest_first.append(ref)
             yield head(mail_bytes(mail))
 
-    newest_first = sorted(group_into_threads(heads()), key=max, reverse=True)[: call.limit]
-    wanted = [oldest_first[index] for thread in newest_first for index, _ in thread]
-    rows = {ref: mail_summary(mail, ref.name) for ref, mail in mailboxes.beginnings(wanted)}
-    threads = [
-        [
-            rows[oldest_first[index]] | {"mail_depth": depth}
-            for index, depth in thread
-            if oldest_first[index] in rows
-        ]
-        for thread in newest_first
+    newest_first = sorted(group_into_threads(heads()), key=max, reverse=True)
+    return [[(oldest_first[index], depth) for index, depth in thread] for thread in newest_first]
+
+
+def thread_of_mail(fields: dict, threads: list[Thread]) -> Thread:
+    """Return the thread of the mail that mail_id and mail_sourcedb in a request name. ApiError: there is none."""
+    named = fields["mail_id"], fields.get("mail_sourcedb")
+    for thread in threads:
+        if any(ref.mail_id == named[0] and named[1] in (None, ref.name) for ref, _ in thread):
+            return thread
+    raise ApiError("mail not found", code="not_found", field="mail_id")
+
+
+def newest(thread: Thread) -> MailRef:
+    return max(ref for ref, _ in thread)
+
+
+def page_of_threads(call, threads: list[Thread], mailboxes: Mailboxes) -> tuple[list[Thread], MailRef | None]:
+    """Return a page of the threads in which a mail matches the request, and after which mail the next page begins.
+
+    None: it is the last page. The search ends after some seconds, so that a page may have fewer threads than wanted.
+    """
+    page_end, size, until = call.body.get("next"), call.limit or len(threads), time.monotonic() + SECONDS
+    found: list[Thread] = []
+    last = None
+    if page_end:
+        threads = [thread for thread in threads if newest(thread)[:3] < page_end]
+    for thread, matches in checked_threads(call.body, threads, mailboxes):
+        if last and (len(found) == size or time.monotonic() > until):
+            return found, last
+        last = newest(thread)
+        if matches:
+            found.append(thread)
+    return found, None
+
+
+def checked_threads(
+    fields: dict, threads: list[Thread], mailboxes: Mailboxes
+) -> Iterator[tuple[Thread, bool]]:
+    """Yield each thread, and whether one of its mails matches a search. Mails are read for it only if it needs that."""
+    terms = Search(fields | {"next": None})
+    unread = {ref[:3] for ref in mailboxes.index(True)} if fields.get("unread") else None
+    candidates = [
+        [ref for ref, _ in thread if terms.in_range(ref) and (unread is None or ref[:3] in unread)]
+        for thread in threads
     ]
-    return mailboxes.warning | {"threads": [{"mails": mails} for mails in threads if mails]}
+    if not (terms.subject or terms.sender or terms.text):
+        yield from ((thread, bool(refs)) for thread, refs in zip(threads, candidates))
+        return
+    amount = (TEXT_BYTES, TEXT_BATCH) if terms.text else (HEADER_BYTES, BATCH)
+    mails = mailboxes.beginnings([ref for refs in candidates for ref in refs], *amount)
+    following = next(mails, None)
+    for thread, refs in zip(threads, candidates):
+        among, matches = set(refs), False
+        while following and following[0] in among:
+            matches = matches or terms.matches(mail_bytes(following[1]))
+            following = next(mails, None)
+        yield thread, matches
 
 
 def group_into_threads(heads: Iterable[bytes]) -> list[list[tuple[int, int]]]:

@@ -41,6 +41,30 @@ class AuditEntry(Model):
         table_name = "audit_entry"
 
 
+class AuditSubject(Model):
+    """A user whom a row of table `audit` is about. Rows of older versions of mailapi have none."""
+
+    audit_id = IntegerField()
+    user_hash = TextField()  # SHA-256 of the user's name, which may be long
+
+    class Meta:
+        table_name = "audit_subject"
+
+
+SCHEMA = """
+CREATE TABLE IF NOT EXISTS audit (audit_id INTEGER PRIMARY KEY AUTOINCREMENT, audit_time INTEGER NOT NULL,
+    audit_user TEXT, audit_address TEXT NOT NULL, audit_via TEXT NOT NULL,
+    audit_session TEXT NOT NULL, audit_module TEXT NOT NULL,
+    audit_action TEXT NOT NULL, audit_target TEXT NOT NULL, audit_status TEXT NOT NULL, audit_http INTEGER NOT NULL);
+CREATE INDEX IF NOT EXISTS audit_by_time ON audit (audit_time);
+CREATE TABLE IF NOT EXISTS audit_entry (audit_id INTEGER PRIMARY KEY, failed INTEGER NOT NULL, upto INTEGER NOT NULL,
+    times INTEGER NOT NULL, wait TEXT);
+CREATE INDEX IF NOT EXISTS audit_entry_upto ON audit_entry (failed, upto);
+CREATE INDEX IF NOT EXISTS audit_entry_wait ON audit_entry (wait);
+CREATE TABLE IF NOT EXISTS audit_subject (user_hash TEXT NOT NULL, audit_id INTEGER NOT NULL,
+    UNIQUE (user_hash, audit_id));
+CREATE INDEX IF NOT EXISTS audit_subject_audit_id ON audit_subject (audit_id);
+"""
 MOST_LISTED = 1000  # rows
 FILTERS = (
     "audit_user",
@@ -71,6 +95,24 @@ LISTS = {  # by the fields of RANGE that a request has
     for count in range(len(RANGE) + 1)
     for given in combinations(RANGE, count)
 }
+ABOUT_USER = AuditSubject.user_hash == param("user_hash")
+SHOWN_TO_SUBJECT = [
+    getattr(AuditRow, name) for name in AuditRow._meta.fields if name not in ("audit_session", "audit_http")
+]
+OF_SUBJECT = (
+    AuditSubject.select(*SHOWN_TO_SUBJECT, AuditEntry.times.alias("audit_times"), AuditEntry.failed)
+    .join(AuditRow, on=AuditRow.audit_id == AuditSubject.audit_id)
+    .join(AuditEntry, on=AuditEntry.audit_id == AuditSubject.audit_id)
+    .where(ABOUT_USER)
+    .order_by(AuditSubject.audit_id.desc())
+    .limit(param("limit"))
+)
+PAGE_OF_SUBJECT = {  # by whether the page continues a list
+    False: PreparedQuery(OF_SUBJECT),
+    True: PreparedQuery(OF_SUBJECT.where(AuditSubject.audit_id < param("before"))),
+}
+INSERT_SUBJECT = PreparedQuery(AuditSubject.insert(audit_id=param("audit_id"), user_hash=param("user_hash")))
+DELETE_SUBJECTS_OF_USER = PreparedQuery(AuditSubject.delete().where(ABOUT_USER))
 COLUMNS = [name for name in AuditRow._meta.fields if name != "audit_id"]
 INSERT_ROW = PreparedQuery(AuditRow.insert({name: param(name) for name in COLUMNS}))
 INSERT_ENTRY = PreparedQuery(AuditEntry.replace({name: param(name) for name in AuditEntry._meta.fields}))
@@ -90,7 +132,7 @@ EXTENT = PreparedQuery(
 )
 DELETE_ROW = [
     PreparedQuery(model.delete().where(model.audit_id == param("audit_id")))
-    for model in (AuditRow, AuditEntry)
+    for model in (AuditRow, AuditEntry, AuditSubject)
 ]
 MOST_PRUNED = 100  # rows of one transaction
 TOO_MANY = PreparedQuery(

@@ -1,4 +1,4 @@
-"""The page My account: the visitor's password and tokens, and what others did to the account."""
+"""The pages of My account: the visitor's password and tokens, and who did what to the account."""
 
 import time
 
@@ -9,6 +9,7 @@ from .responses import secret_to_show
 from .templates import link
 from .visitor import Visitor
 
+RECENT, ON_PAGE = 5, 100  # records
 DAYS = ("30", "90", "365", "")  # after which a token ends; "": never
 
 
@@ -20,6 +21,37 @@ def account(visitor: Visitor) -> dict:
         "secret": secret_to_show(visitor),
         "days": DAYS,
         "modules": list(visitor.app.config.modulelist),
+        "records": own_records(visitor, {}, RECENT) if visitor.has("audit", "mine") else None,
+    }
+
+
+def account_activity(visitor: Visitor) -> dict:
+    """Find a page of the audit about the visitor's own account."""
+    before = visitor.query("before")
+    records = own_records(visitor, {"before": before} if before else {}, ON_PAGE + 1)
+    more = len(records) > ON_PAGE
+    return {
+        "records": records[:ON_PAGE],
+        "more": link("account-activity", before=records[ON_PAGE - 1]["audit_id"]) if more else "",
+        "is_first": not before,
+    }
+
+
+def own_records(visitor: Visitor, fields: dict, limit: int) -> list[dict]:
+    """Return records of the audit about the visitor, newest first, with `what` was done, in words."""
+    rows = visitor.run("audit", "mine", fields, limit=limit)["audit"]
+    return [row | what_happened(visitor, row) for row in rows]
+
+
+def what_happened(visitor: Visitor, row: dict) -> dict[str, str]:
+    """Return in words `what` a record says was done, and to what. Log-ins can be those of requests about others."""
+    module, action, target = row["audit_module"], row["audit_action"], row["audit_target"]
+    is_own = row["audit_user"] == visitor.name
+    if is_own and row["audit_via"] in (None, "password", "basic", "log-out") and visitor.name not in target:
+        return {"what": visitor.t.log_in, "audit_target": ""}
+    known = (f"did_{module}_{action}", f"did_{module}")
+    return {
+        "what": next((visitor.t.texts[key] for key in known if key in visitor.t.texts), f"{module} {action}")
     }
 
 

@@ -73,6 +73,7 @@ PAGES = {
     "write": Page(mail.write, anyone, ("mailbox", "send"), "mail"),
     "filters": Page(filters.filters, filters.has_filters, ("services", "sieve_list"), "mail"),
     "account": Page(account.account),
+    "account-activity": Page(account.account_activity, anyone, ("audit", "mine"), "account"),
 }
 
 

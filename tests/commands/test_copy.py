@@ -245,11 +245,15 @@ def test_no_module_is_left_out_of_a_state_database(site, tmp_path, database):
     )
     assert (
         done.returncode == 1
-        and "has the tables audit, audit_entry, deleted_name, suspension, token of" in done.stderr
+        and "has the tables audit, audit_entry, audit_subject, deleted_name, suspension, token of"
+        in done.stderr
     )
     assert not (tmp_path / "to.state").exists()
     said = run_copy(tmp_path, database.url, tmp_path / "back.db3")
-    assert "left alone, as no part of a master database: audit, audit_entry, deleted_name, failure" in said
+    assert (
+        "left alone, as no part of a master database: audit, audit_entry, audit_subject, deleted_name, failure"
+        in said
+    )
 
 
 def test_what_the_server_refuses_is_a_sentence(tmp_path, database):

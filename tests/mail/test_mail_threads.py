@@ -111,3 +111,64 @@ def test_threads_are_listed_with_the_newest_mail_first(either):
     assert either("mailbox/?threads&limit=1", user="bob")["threads"] == answer[:1]
     assert either("mailbox/?threads", user="root")["threads"] == []
     assert [entry[2] for entry in mailbox_rows(either)] == [0, 0]
+
+
+########## Pages and search ########################################################################
+
+
+def subjects(answer) -> list[list[str]]:
+    assert answer["status"] == "ok"
+    return [[mail["mail_subject"] for mail in thread["mails"]] for thread in answer["threads"]]
+
+
+@pytest.fixture
+def six(site):
+    """A site with six mails of bob in three threads: a and d, b and e, c and f."""
+    for number, (own, *references) in enumerate(["a", "b", "c", "da", "eb", "fc"]):
+        deliver(site, data=linked(own, *references), submission=str(10 + number))
+    return site
+
+
+def test_pages_of_threads(six):
+    every = subjects(six("mailbox/?threads", user="bob"))
+    assert every == [["sc", "sf"], ["sb", "se"], ["sa", "sd"]]
+    first = six("mailbox/?threads&limit=2", user="bob")
+    assert subjects(first) == every[:2]
+    rest = six("mailbox/?threads&limit=2", user="bob", next=first["next"])
+    assert subjects(rest) == every[2:] and rest["next"] is None
+    deliver(six, data=linked("g", "a"), submission="99")  # does not change the page after
+    again = six("mailbox/?threads&limit=2", user="bob", next=first["next"])
+    assert subjects(again) == []
+    assert "next" not in six("mailbox/?threads", user="bob")
+
+
+def test_a_search_finds_threads_by_any_of_their_mails(six):
+    for terms, found in (
+        ({"subject": "se"}, [["sb", "se"]]),
+        ({"text": "SA"}, [["sa", "sd"]]),
+        ({"text": "nothing"}, []),
+        ({"after": 15}, [["sc", "sf"]]),
+        ({"before": 11}, [["sa", "sd"]]),
+        ({"subject": "s", "after": 11, "before": 13}, [["sc", "sf"], ["sb", "se"]]),
+        ({"subject": "e", "before": 13}, []),
+    ):
+        answer = six("mailbox/?threads", user="bob", **terms)
+        assert subjects(answer) == found and answer["next"] is None, terms
+    first = six("mailbox/?threads&limit=1", user="bob", subject="s")
+    assert subjects(first) == [["sc", "sf"]]
+    second = six("mailbox/?threads&limit=1", user="bob", subject="s", next=first["next"])
+    assert subjects(second) == [["sb", "se"]]
+
+
+def test_threads_with_unread_mails(six):
+    six.sql("UPDATE mailbox SET mail_read = 1 WHERE mail_id <> 1")
+    assert subjects(six("mailbox/?threads", user="bob", unread=True)) == [["sa", "sd"]]
+
+
+def test_the_thread_of_a_mail(six):
+    for mail_id, found in ((1, ["sa", "sd"]), (5, ["sb", "se"])):
+        for more in ({}, {"mail_sourcedb": "master"}):
+            assert subjects(six("mailbox/?threads", user="bob", mail_id=mail_id, **more)) == [found]
+    for fields in ({"mail_id": 99}, {"mail_id": 1, "mail_sourcedb": "user"}):
+        assert six("mailbox/?threads", user="bob", **fields)["status"] == "mail not found"
+    assert six("mailbox/?threads", user="ann", mail_id=1)["status"] == "mail not found"

@@ -193,6 +193,7 @@ TABLE = [
         *["Token not found."] * 5,
     ),  # test_tokens.py tests whose they are
     ("audit", "get", {}, BOTH, *ONLY_ADMIN),
+    ("audit", "mine", {}, BOTH, *ANYONE),
     ("accounts", "get", {}, BOTH, *ANYONE),  # test_account_actions.py has whose they see
     ("accounts", "get", {"user_name": "USER"}, BOTH, *ACTING_OR_OWN),
     ("accounts", "provision", {"user_name": "USER"}, BOTH, *ONLY_ADMIN),
