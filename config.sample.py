@@ -1,7 +1,7 @@
 # mailapi's configuration. Copy it to config.py. Every key is here with its default; the first two have none.
 
 # The master database that the mail daemons share: a SQLite file, relative to this file, or
-# mysql://USER:PASSWORD@HOST/DATABASE for one on MariaDB or MySQL (docs/scale.md).
+# mysql://USER:PASSWORD@HOST/DATABASE for one on MariaDB or MySQL (docs/how-to/mariadb.md).
 dbpath = "data/master.db3"
 
 # The modules, in the order that clients see: class name → file, beside this file or as installed with mailapi.
@@ -72,7 +72,7 @@ apiserver = ""
 mailserver = ""
 
 # The servers of the installation, for the module Service ("modules/services.py"): kind → URL, or a mapping with url
-# and, depending on the kind, user and password (of a master user), user_header, plain. docs/services.md lists all:
+# and, depending on the kind, user and password (of a master user), user_header, plain. docs/how-to/services.md has all:
 # {"smtp": "smtp://127.0.0.1", "imap": {"url": "imap://127.0.0.1", "user": "master", "password": "…"}}
 services = {}
 

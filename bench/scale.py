@@ -1,4 +1,4 @@
-"""Compare a large database on SQLite and on MariaDB: the table of docs/scale.md.
+"""Compare a large database on SQLite and on MariaDB: the table of docs/explanation/speed.md.
 
 A client sends the requests to `mailapi serve` one at a time. The times are the client's, as medians of up to 50
 requests. MariaDB is a private instance with a buffer pool of 1 GB that writes as durably as SQLite.

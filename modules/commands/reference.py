@@ -16,6 +16,18 @@ from .reference_samples import LEFT_OUT, Samples
 
 GENERATED = "<!-- Written by `mailapi reference`; the declarations in modules/ are its source. -->"
 FOLDER = Path(__file__).resolve().parent.parent
+# The pages of docs/reference/ that people write, which stay as they are, and what each is about.
+WRITTEN_BY_HAND = {
+    "requests.md": "how to send a request, who asks, what an answer has; pages of lists; more about some actions",
+    "mail.md": "reading and sending mail: sources, parts, HTML, searches, threads, messages",
+    "status-codes.md": "each HTTP status, and when",
+    "configuration.md": "config.py, key by key",
+    "command-line.md": "each command and option of `mailapi`, and what `mailapi check` reports",
+    "database.md": "the tables of the master and the state database",
+    "limits.md": "sizes, numbers and times, and what happens beyond them",
+    "compatibility.md": "what equals the PHP API, and what differs on purpose",
+    "asvs.md": "the items of OWASP ASVS 4.0.3, and how each is met",
+}
 
 
 def options(parser):
@@ -59,10 +71,23 @@ def installed_modules() -> dict[str, str]:
 
 
 def index(titles: dict[str, str]) -> str:
-    lines = [GENERATED, "# Reference", "", "| module | what it is for |", "|---|---|"]
+    lines = [
+        GENERATED,
+        "# Reference",
+        "",
+        "You need this page if you look something up. It lists the actions of the API by module, and the other",
+        "pages to look things up in. [The tutorial](../tutorial.md) is where to begin.",
+        "",
+        "## Actions",
+        "",
+        "| module | what it is for |",
+        "|---|---|",
+    ]
     lines += [f"| [{name}]({name}.md) | {title} |" for name, title in titles.items()]
     lines += ["", "[refusals.md](refusals.md) has every sentence with which a request can be refused.", ""]
-    lines += ["How requests and answers look: [requests.md](../requests.md).", ""]
+    lines += ["## Everything else", "", "| page | what it has |", "|---|---|"]
+    lines += [f"| [{name}]({name}) | {title} |" for name, title in WRITTEN_BY_HAND.items()]
+    lines += ["", "Next: [how requests and answers look](requests.md), [the glossary](../glossary.md).", ""]
     return "\n".join(lines)
 
 
@@ -70,10 +95,15 @@ def module_page(samples: Samples, module: mailapi.Module, document: dict) -> str
     """Return the page of a module: its actions in the order in which they win."""
     title = next(tag["description"] for tag in document["tags"] if tag["name"] == tag_of(module))
     name = f"# {module.path}/ — {module.name}" if module.path else "# / — the API itself"
-    parts = [GENERATED, name, "", title, ""]
+    called = f"{module.path}/" if module.path else "the API itself"
+    parts = [GENERATED, name, "", f"You need this page to call the actions of {called}.", "", title, ""]
     for endpoint in module.endpoints.values():
         path = "/".join(filter(None, [module.path, endpoint.name]))
         parts += action_lines(samples, path, endpoint, document["paths"][f"/{path}"])
+    parts += [
+        "Next: [requests](requests.md), [HTTP statuses](status-codes.md), [every refusal](refusals.md).",
+        "",
+    ]
     return "\n".join(parts)
 
 
@@ -151,9 +181,11 @@ def refusals_page() -> str:
         GENERATED,
         "# Refusals",
         "",
-        "On the first wire nearly all of these are HTTP 200; words in capitals stand",
+        "You need this page if you look for the code or the cause of a sentence. On the first wire nearly all of",
+        "these are HTTP 200. Words in capitals stand for what the request was about. The database's own sentences",
+        "are passed on.",
+        "",
     ]
-    lines += ["for what the request was about. The database's own sentences are passed on.", ""]
     lines += ["| HTTP | `code` | when |", "|---|---|---|"]
     lines += [
         f"| {http} | `{code}` | {when} |" for http, codes in CODES.items() for code, when in codes.items()
@@ -162,7 +194,8 @@ def refusals_page() -> str:
     for each in all_refusals():
         field = f"`{each.field}`" if each.field else ""
         lines.append(f"| {each.http} | `{each.code}` | {field} | `{cell(each.sentence)}` |")
-    return "\n".join([*lines, ""])
+    lines += ["", "Next: [HTTP statuses](status-codes.md), [requests](requests.md).", ""]
+    return "\n".join(lines)
 
 
 def cell(text: str) -> str:

@@ -124,7 +124,7 @@ def test_the_configuration_in_the_docs_works(tmp_path, monkeypatch):
     import builtins
     import io
 
-    [sample] = re.findall("```python\n(.*?)```", (ROOT / "docs/services.md").read_text(), re.DOTALL)
+    [sample] = re.findall("```python\n(.*?)```", (ROOT / "docs/how-to/services.md").read_text(), re.DOTALL)
     names = {"open": lambda path: io.StringIO("secret\n")}
     exec(sample, {"__builtins__": builtins} | names, given := names)
     site = Site(tmp_path, modulelist=given["modulelist"], services=given["services"])

@@ -35,7 +35,7 @@ def guest(mariadb, database):
 
 def test_the_privileges_of_the_documentation_are_enough(tmp_path, mariadb, database):
     url = f"mysql://mailapi:pw-of-mailapi@127.0.0.1:{mariadb.port}/{database.name}"
-    recipe = deployment.recipe("Setting up", "scale.md")["sql"].replace(
+    recipe = deployment.recipe("Set up the server", "how-to/mariadb.md")["sql"].replace(
         "'secret' REQUIRE SSL", "'pw-of-mailapi'"
     )
     recipe = recipe.replace("DATABASE mailapi", f"DATABASE IF NOT EXISTS {database.name}")

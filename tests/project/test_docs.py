@@ -18,7 +18,8 @@ def pages() -> dict[str, str]:
 
 
 def test_the_reference_is_what_the_declarations_say(pages):
-    written = {path.name: path.read_text() for path in REFERENCE.glob("*.md")}
+    by_hand = mailapi.load_part("commands.reference").WRITTEN_BY_HAND
+    written = {path.name: path.read_text() for path in REFERENCE.glob("*.md") if path.name not in by_hand}
     stale = [name for name in written | pages if written.get(name) != pages.get(name)]
     assert not stale, f"run `mailapi reference docs/reference`: {stale}"
 

@@ -1,4 +1,4 @@
-"""The table of the suite's usual tasks in docs/accounts.md: each command is one that mailapi takes."""
+"""The table of the suite's usual tasks in docs/how-to/accounts.md: each command is one that mailapi takes."""
 
 import re
 import shlex
@@ -9,7 +9,7 @@ import mailapi
 from support.mailserver_site import run_call
 from support.site import OPTIONAL, ROOT, Site
 
-TABLE = (ROOT / "docs/accounts.md").read_text().partition("## The suite's usual tasks")[2]
+TABLE = (ROOT / "docs/how-to/accounts.md").read_text().partition("## The suite's usual tasks")[2]
 COMMANDS = [shlex.split(command) for command in re.findall(r"`mailapi (call [^`]+)`", TABLE)]
 
 

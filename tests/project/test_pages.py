@@ -1,0 +1,179 @@
+"""The pages of how-to, explanation and reference: complete, readable, with links that lead somewhere."""
+
+import argparse
+import dataclasses
+import json
+import re
+
+import pytest
+from mailapi_modules.commands import main, reference
+from mailapi_modules.openapi.codes import CODES
+
+import mailapi
+from support.pages import DOCS, first_column, names_in, read_page, section
+from support.site import ROOT, Site
+
+HOW_TO = [f"how-to/{name}.md" for name in ("module", "mariadb", "accounts", "services")]
+EXPLANATIONS = sorted(str(path.relative_to(DOCS)) for path in (DOCS / "explanation").glob("*.md"))
+REFERENCE = sorted(str(path.relative_to(DOCS)) for path in (DOCS / "reference").glob("*.md"))
+BY_HAND = [f"reference/{name}" for name in reference.WRITTEN_BY_HAND]
+PAGES = HOW_TO + EXPLANATIONS + REFERENCE
+# The pages at the ends of links that are made with the tutorial.
+NOT_YET = {"tutorial.md", "glossary.md"}
+LONGEST_SENTENCE = 35  # words
+
+
+########## Form ####################################################################################
+
+
+def paragraphs(page: str) -> list[str]:
+    """Return the texts of a page, each without line breaks: paragraphs, entries of lists, and cells of tables."""
+    page = re.sub(r"^<!--.*?-->\n|^```.*?^```$", "\n", page, flags=re.MULTILINE | re.DOTALL)
+    page = re.sub(r"(?<=\n\n)(?: {4,}.*\n)+", "\n", page)
+    blocks = re.split(r"\n\s*\n|\n(?=\s*(?:- |\d+\. ))|\n(?=\|)|\n(?=#)", page)
+    return [
+        " ".join(text.split())
+        for block in blocks
+        for text in (block.strip("|\n").split("|") if block.startswith("|") else [block])
+    ]
+
+
+def sentences(page: str) -> list[str]:
+    """Return the sentences of a page. What is set in code counts as one word, and so does the end of a link."""
+    texts = [re.sub(r"`[^`]*`", "X", re.sub(r"\]\([^)]*\)", "]", text)) for text in paragraphs(page)]
+    return [sentence for text in texts for sentence in re.split(r"(?<=[.!?])(?:\*\*)?\s+", text)]
+
+
+@pytest.mark.parametrize("name", PAGES)
+def test_no_sentence_is_long(name):
+    long = [s for s in sentences(read_page(name)) if len(re.findall(r"[\w’'-]+", s)) > LONGEST_SENTENCE]
+    assert long == []
+
+
+@pytest.mark.parametrize("name", HOW_TO + EXPLANATIONS + BY_HAND)
+def test_lines_of_prose_are_short(name):
+    without_code = re.sub(
+        r"^```.*?^```$|(?<=\n\n)(?: {4,}.*\n)+", "", read_page(name), flags=re.MULTILINE | re.DOTALL
+    )
+    assert [line for line in without_code.splitlines() if len(line) >= 120 and not line.startswith("|")] == []
+
+
+@pytest.mark.parametrize("name", PAGES)
+def test_a_page_begins_with_its_reader_and_ends_with_where_to_go(name):
+    title, reader, *_, last = [text for text in paragraphs(read_page(name)) if text]
+    assert title.startswith("# ") and reader.startswith("You need this page ") and last.startswith("Next: ")
+
+
+def headings(page: str) -> set[str]:
+    """Return the anchors of a page's headings, as GitHub makes them."""
+    titles = re.findall("^#+ (.*)$", page, re.MULTILINE)
+    return {re.sub(r"[^\w\- ]", "", title.lower()).replace(" ", "-") for title in titles}
+
+
+@pytest.mark.parametrize("name", [*PAGES, "panel.md", "console.md", "wire.md"])
+def test_links_lead_to_files_and_headings(name):
+    page = re.sub(r"^```.*?^```$", "", read_page(name), flags=re.MULTILINE | re.DOTALL)
+    for file, anchor in re.findall(r"\]\(([^)#:]*)(?:#([^)]*))?\)", page):
+        target = (DOCS / name).parent / file if file else DOCS / name
+        if target.name in NOT_YET and not target.exists():
+            continue
+        assert target.exists(), f"{name}: there is no {file}"
+        assert not anchor or anchor in headings(target.read_text()), f"{name}: {file} has no heading {anchor}"
+
+
+def test_every_page_of_the_reference_is_in_its_index():
+    index = read_page("reference/README.md")
+    assert [
+        page for page in REFERENCE if page != "reference/README.md" and f"]({page[10:]})" not in index
+    ] == []
+
+
+def test_files_that_comments_name_exist():
+    """Pages that code, tests and config name, such as docs/wire.md."""
+    files = [ROOT / "mailapi.py", ROOT / "config.sample.py", ROOT / "bench/NOTES.md"]
+    files += [path for folder in ("modules", "tests", "bench") for path in (ROOT / folder).rglob("*.py")]
+    files += (ROOT / "modules/web/languages").glob("*.txt")
+    named = {
+        (path.name, page) for path in files for page in re.findall(r"docs/[\w/-]+\.md", path.read_text())
+    }
+    assert len(named) > 10
+    assert [each for each in sorted(named) if not (ROOT / each[1]).exists()] == []
+
+
+########## Completeness ############################################################################
+
+
+def test_every_key_of_the_configuration_is_there_with_its_default():
+    page = read_page("reference/configuration.md")
+    rows = dict(re.findall(r"^\| `(\w+)` \| (.*?) \|", page, re.MULTILINE))
+    names: dict = {}
+    exec((ROOT / "config.sample.py").read_text(), names)
+    for field in dataclasses.fields(mailapi.Config):
+        assert field.name in rows, f"configuration.md has no key {field.name}"
+        if field.name not in ("dbpath", "modulelist"):
+            # json.dumps for the quotes of the sample
+            default = (
+                names[field.name] if isinstance(names[field.name], bool) else json.dumps(names[field.name])
+            )
+            assert rows[field.name] == f"`{default}`", field.name
+    entries = re.findall(r'^\| `("\w+": "modules/\w+\.py")`', page, re.MULTILINE)
+    assert {json.loads(f"{{{each}}}").popitem() for each in entries} == set(
+        reference.installed_modules().items()
+    )
+
+
+def test_every_command_and_option_is_there():
+    page = read_page("reference/command-line.md")
+    commands = main.make_parser().get_default("commands")
+    listed = re.findall(r"^\| \[`mailapi ([\w-]+)", page, re.MULTILINE)
+    assert listed == sorted(commands)
+    for name, parser in commands.items():
+        text = section(page, f"mailapi {name}")
+        for action in parser._actions:
+            options = {"--config", "--help", "-h"} | ({"-h"} if name == "call" else set())
+            for option in set(action.option_strings) - options:
+                assert option in text, f"mailapi {name} has an option {option}"
+            if isinstance(action.choices, (list, tuple)) and not isinstance(
+                action, argparse._SubParsersAction
+            ):
+                assert all(choice in text for choice in action.choices), name
+        known = {option for action in parser._actions for option in action.option_strings}
+        rows = [option for cell in first_column(text) for option in names_in(cell) if option.startswith("--")]
+        assert set(rows) <= known, name
+
+
+def test_every_status_and_code_is_there():
+    page = read_page("reference/status-codes.md")
+    rows = re.findall(r"^\| (\d+) \| `(\w+)` \|", section(page, "On the second wire"), re.MULTILINE)
+    assert {(int(http), code) for http, code in rows} == {
+        (http, code) for http, codes in CODES.items() for code in codes
+    } | {(200, "ok")}
+    for file in [
+        ROOT / "mailapi.py",
+        *(ROOT / "modules/http").glob("*.py"),
+        *(ROOT / "modules/clients").glob("*.py"),
+    ]:
+        for http in re.findall(r"http=(\d+)", file.read_text()):
+            assert re.search(rf"^\| (?:[\d, ]*){http}\b", page, re.MULTILINE), f"{http} of {file.name}"
+
+
+def test_every_table_and_column_is_there():
+    page = read_page("reference/database.md")
+    schema = (ROOT / "modules/commands/schema9.sql").read_text()
+    for table, columns in re.findall(r"^CREATE TABLE (\w+) \((.*?)\);$", schema, re.MULTILINE | re.DOTALL):
+        [row] = re.findall(rf"^\| `{table}` \|.*$", section(page, "The master database"), re.MULTILINE)
+        for column in re.findall(
+            r"^ *(\w+) +(?:TEXT|INTEGER|BOOLEAN|BLOB)|\b(key|value) TEXT", columns, re.MULTILINE
+        ):
+            assert f"`{''.join(column)}`" in row, (table, column)
+    modules = reference.installed_modules()
+    app = mailapi.create_app({"dbpath": "x", "modulelist": modules, "mailserver": "mysql://user@host/mail"})
+    for table in re.findall(r"CREATE TABLE IF NOT EXISTS (\w+)", app.state_schema):
+        assert f"`{table}`" in section(page, "The state database"), table
+
+
+def test_the_sample_answer_is_real(tmp_path):
+    [sample] = re.findall("```json\n(.*?)```", read_page("reference/requests.md"), re.DOTALL)
+    site = Site(tmp_path, modulelist={"User": "modules/users.py", "POP": "modules/pop.py"})
+    answer = site("?get_modules")
+    assert json.loads(sample) == answer | {"auth_user": "admin"}
