@@ -91,7 +91,7 @@ def warn_about_port():
     """Log that a MOVE or COPY was refused, perhaps because of a port. This is logged only once."""
     log.warning(
         "A Destination has another port than the Host header: does a proxy pass it on without the port? "
-        "docs/deploy.md has proxies that do not."
+        "docs/how-to/nginx.md says how to pass it on."
     )
 
 

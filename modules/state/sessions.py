@@ -79,9 +79,11 @@ class Sessions:
         user_hash = hash_of(name)
         if replaced:
             self.end(replaced)
-        rows = self.store.read(FIND, user_hash=user_hash, session_hash="") or [
-            (self.make_key(), None, None, None)
-        ]
+        if not (rows := self.store.read(FIND, user_hash=user_hash, session_hash="")):
+            self.make_key()
+            rows = self.store.read(
+                FIND, user_hash=user_hash, session_hash=""
+            )  # the user's sessions may have ended
         key, ended, *_ = rows[0]
         created, version = max(int(time.time() * 1000), (ended or 0) + 1), WITH_NAME
         if len(name) > LONGEST_NAME:
@@ -93,13 +95,11 @@ class Sessions:
         return encoded(raw)
 
     @repeated
-    def make_key(self) -> bytes:
-        """Return the secret key by which session ids are made. Create and store it if there is none."""
+    def make_key(self):
+        """Create and store the secret key by which session ids are made, unless there is one."""
         with self.store.transaction():
-            if not (key := self.store.value(FIND, user_hash="", session_hash="")):
-                key = os.urandom(32)
-                self.store.execute(ADD_KEY, secret=key)
-            return key
+            if not self.store.value(FIND, user_hash="", session_hash=""):
+                self.store.execute(ADD_KEY, secret=os.urandom(32))
 
     @repeated
     def remember_long_name(self, user_hash: str, user_name: str):

@@ -13,7 +13,7 @@ from support.site import MODULES
 
 
 class Service:
-    """A machine as docs/deploy.md has it, whose service is USER; root calls and checks."""
+    """A machine as docs/how-to/install.md has it, whose service is USER; root calls and checks."""
 
     def __init__(self, machine):
         self.machine, self.folder = machine, machine.folder

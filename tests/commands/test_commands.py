@@ -328,7 +328,13 @@ def test_the_wheel_of_the_sdist_runs_outside_the_checkout(tmp_path):
     (sdist,) = tmp_path.glob("mailapi_server-*.tar.gz")
     with tarfile.open(sdist) as archive:
         names = {name.partition("/")[2] for name in archive.getnames()}
-    assert names >= {"mailapi.py", "modules/users.py", "docs/deploy.md", "tests/conftest.py", "Makefile"}
+    assert names >= {
+        "mailapi.py",
+        "modules/users.py",
+        "docs/how-to/nginx.md",
+        "tests/conftest.py",
+        "Makefile",
+    }
     subprocess.run([sys.executable, "-m", "venv", "--system-site-packages", tmp_path / "env"], check=True)
     (wheel,) = tmp_path.glob("*.whl")
     python = tmp_path / "env/bin/python"
@@ -353,4 +359,4 @@ def test_the_wheel_of_the_sdist_runs_outside_the_checkout(tmp_path):
     ).stdout
     assert str(tmp_path) in where
     assert (tmp_path / "env/share/mailapi/mailapi.service").exists()
-    assert (tmp_path / "env/share/doc/mailapi-server/deploy.md").exists()
+    assert (tmp_path / "env/share/doc/mailapi-server/docs/how-to/nginx.md").exists()

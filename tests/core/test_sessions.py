@@ -304,6 +304,12 @@ def test_sessions_end_when_the_password_changes(site, change):
     assert is_logged_in(other)
 
 
+def test_the_very_first_session_is_valid_after_a_password_was_set_on_the_command_line(site):
+    """The sessions of before have ended, while there was no key yet by which ids are made."""
+    site.app.sessions.end_others("ann", but="")
+    assert is_logged_in(log_in(site, "ann"))
+
+
 @pytest.mark.parametrize("auth", [{}, credentials()], ids=["by cookie", "by credentials"])
 def test_session_that_changed_the_password_stays_valid(site, auth):
     browser, other = log_in(site), log_in(site)

@@ -92,7 +92,7 @@ def test_its_files_and_scripts(package, tmp_path):
         "/etc/mailapi/config.py",
         "/usr/share/man/man1/mailapi.1.gz",
         "/usr/share/bash-completion/completions/mailapi",
-        "/usr/share/doc/mailapi-server/docs/deploy.md",
+        "/usr/share/doc/mailapi-server/docs/how-to/nginx.md",
         "/usr/share/doc/mailapi-server/copyright",
     ):
         assert re.search(rf"^-\S+ root/root .* \.{path}$", listed.stdout, re.M), path

@@ -1,4 +1,4 @@
-"""mailapi.pyz: built twice alike, and run by Debian's own Python as docs/pyz.md has it, with nothing installed."""
+"""mailapi.pyz: built twice alike, and run by Debian's own Python as docs/how-to/one-file.md has it, with nothing installed."""
 
 import importlib.util
 import os
@@ -43,7 +43,7 @@ class Greeting(Module):
 
 @pytest.fixture(scope="session")
 def prepared():
-    """The folder of a machine after the first commands of docs/pyz.md."""
+    """The folder of a machine after the first commands of docs/how-to/one-file.md."""
     if not os.path.exists(PYTHON):
         skip_without("Debian's Python")
     with folder_for("pyz") as folder:
@@ -390,7 +390,7 @@ def test_a_compiled_copy_that_cannot_be_written_leaves_what_was_there(pyz, tmp_p
 
 
 def test_every_recipe_is_run_and_has_at_most_ten_lines():
-    titles = re.findall("^### (.*)$", (ROOT / "docs/pyz.md").read_text(), re.MULTILINE)
+    titles = re.findall("^### (.*)$", (ROOT / "docs/how-to/one-file.md").read_text(), re.MULTILINE)
     assert titles == SERVERS + CGI
     for title in titles:
         assert sum(text.count("\n") for text in recipe(title).values()) <= 10, title

@@ -61,7 +61,7 @@ def test_mailapi_has_no_limit_to_raise(unit, monkeypatch):
 
 
 class Shared:
-    """A master database of the mail daemons (user and group mail), shared as docs/deploy.md says."""
+    """A master database of the mail daemons (user and group mail), shared as docs/how-to/systemd.md says."""
 
     def __init__(self, machine):
         if os.geteuid() != 0:

@@ -1,4 +1,4 @@
-"""docs/swap.md: its commands, run as they stand, from one API to the other and back."""
+"""docs/how-to/swap-php.md: its commands, run as they stand, from one API to the other and back."""
 
 import contextlib
 import http.server
@@ -58,7 +58,7 @@ class Swap:
 
     def commands(self, title: str, language="sh") -> list[str]:
         """The lines of a block with this machine's ports and users, without what only systemd can do."""
-        text = self.machine.here(recipe(title, "swap.md")[language])
+        text = self.machine.here(recipe(title, "swap-php.md")[language])
         for named, here in (
             ("127.0.0.1:8081", f"127.0.0.1:{self.copy}"),
             ("//127.0.0.1/", f"//127.0.0.1:{self.machine.front}/"),
@@ -206,7 +206,7 @@ def backwards(value):
 
 def compared(folder: Path, php: dict, mailapi: dict) -> str:
     """What the guide's comparison prints for the answers of the two."""
-    text = recipe("Try it beside PHP, on a copy", "swap.md")["bash"]
+    text = recipe("Try it beside PHP, on a copy", "swap-php.md")["bash"]
     (folder / "login.json").write_text("{}")
     with answering(php) as before, answering(mailapi) as after:
         text = text.replace("//127.0.0.1/", f"//127.0.0.1:{before}/").replace(

@@ -1,4 +1,4 @@
-"""The recipes of docs/, run as they stand there, in a folder that takes the place of the machine."""
+"""The recipes of docs/how-to/, run as they stand there, in a folder that takes the place of the machine."""
 
 import contextlib
 import os
@@ -19,14 +19,18 @@ from support.site import ROOT, Site
 USER = pwd.getpwnam("www-data") if os.geteuid() == 0 else pwd.getpwuid(os.geteuid())
 AS_USER = {"user": USER.pw_uid, "group": USER.pw_gid, "extra_groups": []} if os.geteuid() == 0 else {}
 ENVIRON = {"PATH": SBIN, "LANG": "C.UTF-8"}
+HOW_TO = ROOT / "docs/how-to"
 PATHS = re.compile(r"(?<![\w/.])/(?:opt|etc|run|var)/[\w./-]+")
 BLOCKS = re.compile(r"^(?:[^\n`]*`(/[^\n`]+)`[^\n`]*:\n\n)?```(\w+)\n(.*?)^```$", re.MULTILINE | re.DOTALL)
 
 
-def recipe(title: str, document: str = "deploy.md") -> dict[str, str]:
-    """Return the code blocks under a heading of docs/: the file that the line before names, or the language → block."""
-    text = (ROOT / "docs" / document).read_text()
-    section = re.search(rf"^#+ {re.escape(title)}\n(.*?)(?=^##+ |\Z)", text, re.MULTILINE | re.DOTALL)
+def recipe(title: str, page: str = "*.md") -> dict[str, str]:
+    """Return the code blocks under a heading of docs/how-to/: the file that the line before names, or the language → block.
+
+    Without a page the heading must be in one page only.
+    """
+    heading = re.compile(rf"^#+ {re.escape(title)}\n(.*?)(?=^##+ |\Z)", re.MULTILINE | re.DOTALL)
+    [section] = filter(None, (heading.search(each.read_text()) for each in HOW_TO.glob(page)))
     return {path or language: block for path, language, block in BLOCKS.findall(section[1])}
 
 
@@ -40,13 +44,13 @@ def folder_for(what: str):
 
 @pytest.fixture(scope="session")
 def installed():
-    """The folder with mailapi in opt/mailapi, as docs/deploy.md installs it."""
+    """The folder with mailapi in opt/mailapi, as docs/how-to/install.md installs it."""
     if not os.path.exists("/usr/bin/python3"):
         skip_without("Debian's Python")
     with folder_for("installed") as folder:
         checkout = folder / "checkout"
         shutil.copytree(ROOT, checkout, ignore=shutil.ignore_patterns(".*", "build", "tests", "*.egg-info"))
-        commands = PATHS.sub(lambda path: f"{folder}{path[0]}", recipe("What it needs")["sh"])
+        commands = PATHS.sub(lambda path: f"{folder}{path[0]}", recipe("Install it")["sh"])
         quiet = {"PIP_QUIET": "1", "PIP_DISABLE_PIP_VERSION_CHECK": "1"}
         subprocess.run(["bash", "-ec", commands], cwd=checkout, check=True, env=os.environ | ENVIRON | quiet)
         yield folder
@@ -54,7 +58,7 @@ def installed():
 
 @pytest.fixture
 def machine(installed):
-    """A folder with a machine as docs/deploy.md has it."""
+    """A folder with a machine as docs/how-to/install.md has it."""
     with folder_for("machine") as folder:
         yield Machine(folder, installed)
 
@@ -77,7 +81,7 @@ class Machine:
         (folder / "opt/mailapi").symlink_to(installed / "opt/mailapi")
         self.site = Site(folder / "var/lib/cmail")
         sample = (folder / "etc/mailapi/config.py").read_text()
-        self.write("/etc/mailapi/config.py", sample + recipe("What it needs")["/etc/mailapi/config.py"])
+        self.write("/etc/mailapi/config.py", sample + recipe("Install it")["/etc/mailapi/config.py"])
 
     def here(self, text: str) -> str:
         """Return a text of a recipe with the paths, ports and users of the test."""

@@ -1,4 +1,4 @@
-"""WSGI programs that mailapi runs inside, as docs/deploy.md has them."""
+"""WSGI programs that mailapi runs inside, as docs/how-to/inside-a-program.md has them."""
 
 # Each program's own files: a route that answers what it was posted and counts visits in a session of its own.
 BOTTLE = """

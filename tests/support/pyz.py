@@ -1,4 +1,4 @@
-"""mailapi.pyz: the recipes of docs/pyz.md, and the build."""
+"""mailapi.pyz: the recipes of docs/how-to/one-file.md, and the build."""
 
 import os
 import shutil
@@ -17,8 +17,8 @@ PACKAGES = ("bottle", "peewee", "pymysql", "waitress")
 
 
 def recipe(title: str) -> dict[str, str]:
-    """Return the code blocks under a heading of docs/pyz.md."""
-    return deployment.recipe(title, "pyz.md")
+    """Return the code blocks under a heading of docs/how-to/one-file.md."""
+    return deployment.recipe(title, "one-file.md")
 
 
 def run_command(*command, check: int = 0, env=BARE_ENVIRON, cwd="/") -> str:

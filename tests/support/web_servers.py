@@ -1,4 +1,4 @@
-"""Titles of the recipes in docs/deploy.md."""
+"""Titles of the recipes for web servers in docs/how-to/."""
 
 from support.deployment import recipe
 
