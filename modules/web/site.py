@@ -7,7 +7,7 @@ import bottle
 
 from mailapi import list_of_text, raw_text, secret
 
-from . import account, address_book, filters, mail, operation, people
+from . import account, address_book, conversations, filters, mail, operation, people
 from .people import sending_module
 from .templates import link
 from .visitor import Visitor
@@ -69,6 +69,8 @@ PAGES = {
     "message-html": Page(mail.message_html, anyone, ("mailbox", "html")),
     "message-part": Page(mail.message_part, anyone, ("mailbox", "attachment")),
     "message-raw": Page(mail.message_raw, anyone, ("mailbox", "raw")),
+    "threads": Page(conversations.threads, anyone, ("mailbox", "threads"), "mail"),
+    "thread": Page(conversations.thread, anyone, ("mailbox", "threads"), "mail"),
     "unread": Page(mail.unread, anyone, ("mailbox", "unread_count")),
     "write": Page(mail.write, anyone, ("mailbox", "send"), "mail"),
     "filters": Page(filters.filters, filters.has_filters, ("services", "sieve_list"), "mail"),

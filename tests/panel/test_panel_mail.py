@@ -182,10 +182,10 @@ def test_tokens(site):
 
 
 def test_the_account_shows_no_tokens_of_others(site):
-    site("tokens/?add", user="ann", token_name="hers")
+    site("tokens/?add", user="ann", token_name="token of ann")
     root = Panel(site)
     root.get("account")
-    root.lacks("hers")
+    root.lacks("token of ann")
 
 
 @pytest.mark.sqlite

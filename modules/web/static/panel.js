@@ -83,6 +83,18 @@ document.addEventListener("keydown", (event) => {
   }
 });
 
+// In a list of mails the arrow keys lead from one to the next.
+for (const list of all(".mails")) {
+  list.addEventListener("keydown", (event) => {
+    const step = { ArrowDown: 1, ArrowUp: -1 }[event.key];
+    const links = all("a", list);
+    const next = step && links[links.indexOf(document.activeElement) + step];
+    if (!next || event.altKey || event.ctrlKey || event.metaKey) return;
+    event.preventDefault();
+    next.focus();
+  });
+}
+
 // The number of unread mails, every minute while the page is seen.
 const badge = document.querySelector("[data-unread]");
 async function count() {
