@@ -87,7 +87,13 @@ def index(titles: dict[str, str]) -> str:
     lines += ["", "[refusals.md](refusals.md) has every sentence with which a request can be refused.", ""]
     lines += ["## Everything else", "", "| page | what it has |", "|---|---|"]
     lines += [f"| [{name}]({name}) | {title} |" for name, title in WRITTEN_BY_HAND.items()]
-    lines += ["", "Next: [how requests and answers look](requests.md), [the glossary](../glossary.md).", ""]
+    lines += [
+        "",
+        "## Next",
+        "",
+        "Read on: [how requests and answers look](requests.md), [the glossary](../glossary.md).",
+        "",
+    ]
     return "\n".join(lines)
 
 
@@ -101,7 +107,9 @@ def module_page(samples: Samples, module: mailapi.Module, document: dict) -> str
         path = "/".join(filter(None, [module.path, endpoint.name]))
         parts += action_lines(samples, path, endpoint, document["paths"][f"/{path}"])
     parts += [
-        "Next: [requests](requests.md), [HTTP statuses](status-codes.md), [every refusal](refusals.md).",
+        "## Next",
+        "",
+        "Read on: [requests](requests.md), [HTTP statuses](status-codes.md), [every refusal](refusals.md).",
         "",
     ]
     return "\n".join(parts)
@@ -194,7 +202,7 @@ def refusals_page() -> str:
     for each in all_refusals():
         field = f"`{each.field}`" if each.field else ""
         lines.append(f"| {each.http} | `{each.code}` | {field} | `{cell(each.sentence)}` |")
-    lines += ["", "Next: [HTTP statuses](status-codes.md), [requests](requests.md).", ""]
+    lines += ["", "## Next", "", "Read on: [HTTP statuses](status-codes.md), [requests](requests.md).", ""]
     return "\n".join(lines)
 
 

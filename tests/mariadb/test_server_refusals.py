@@ -6,11 +6,11 @@ import subprocess
 import pytest
 
 import mailapi
-from support import deployment
 from support.command_line import run_mailapi
 from support.failures import SECRETS, UNREACHABLE, UNUSABLE
 from support.instances import free_port, require_program
 from support.mariadb import MariaDBServer as MariaDB
+from support.pages import code_in, read_page, section
 from support.shared import SiteOnServer, create_master_database
 from support.site import authdata
 
@@ -35,9 +35,8 @@ def guest(mariadb, database):
 
 def test_the_privileges_of_the_documentation_are_enough(tmp_path, mariadb, database):
     url = f"mysql://mailapi:pw-of-mailapi@127.0.0.1:{mariadb.port}/{database.name}"
-    recipe = deployment.recipe("Set up the server", "how-to/mariadb.md")["sql"].replace(
-        "'secret' REQUIRE SSL", "'pw-of-mailapi'"
-    )
+    recipe = code_in(section(read_page("how-to/mariadb.md"), "Set up the server"), "sql")
+    recipe = recipe.replace("'secret' REQUIRE SSL", "'pw-of-mailapi'")
     recipe = recipe.replace("DATABASE mailapi", f"DATABASE IF NOT EXISTS {database.name}")
     recipe = recipe.replace("10.0.0.%", "127.0.0.1").replace("mailapi.*", f"{database.name}.*")
     packet = mariadb.sql("SELECT @@GLOBAL.max_allowed_packet")[0][0]

@@ -10,7 +10,7 @@ from mailapi_modules.commands import main, reference
 from mailapi_modules.openapi.codes import CODES
 
 import mailapi
-from support.pages import DOCS, first_column, names_in, read_page, section
+from support.pages import DOCS, code_in, first_column, names_in, read_page, section
 from support.site import ROOT, Site
 
 HOW_TO = [f"how-to/{name}.md" for name in ("module", "mariadb", "accounts", "services")]
@@ -18,8 +18,20 @@ EXPLANATIONS = sorted(str(path.relative_to(DOCS)) for path in (DOCS / "explanati
 REFERENCE = sorted(str(path.relative_to(DOCS)) for path in (DOCS / "reference").glob("*.md"))
 BY_HAND = [f"reference/{name}" for name in reference.WRITTEN_BY_HAND]
 PAGES = HOW_TO + EXPLANATIONS + REFERENCE
-# The pages at the ends of links that are made with the tutorial.
-NOT_YET = {"tutorial.md", "glossary.md"}
+
+# Pages that come with another change; links to them are checked as soon as they are there.
+NOT_YET = {
+    "tutorial",
+    "glossary",
+    "check",
+    "servers",
+    "generation-9",
+    "one-file",
+    "swap-php",
+    "nginx",
+    "apache",
+    "lighttpd",
+}
 LONGEST_SENTENCE = 35  # words
 
 
@@ -60,8 +72,9 @@ def test_lines_of_prose_are_short(name):
 
 @pytest.mark.parametrize("name", PAGES)
 def test_a_page_begins_with_its_reader_and_ends_with_where_to_go(name):
-    title, reader, *_, last = [text for text in paragraphs(read_page(name)) if text]
-    assert title.startswith("# ") and reader.startswith("You need this page ") and last.startswith("Next: ")
+    title, reader, *_, heading, last = [text for text in paragraphs(read_page(name)) if text]
+    assert title.startswith("# ") and reader.startswith("You need this page ")
+    assert heading == "## Next" and last.startswith("Read on: [")
 
 
 def headings(page: str) -> set[str]:
@@ -75,7 +88,8 @@ def test_links_lead_to_files_and_headings(name):
     page = re.sub(r"^```.*?^```$", "", read_page(name), flags=re.MULTILINE | re.DOTALL)
     for file, anchor in re.findall(r"\]\(([^)#:]*)(?:#([^)]*))?\)", page):
         target = (DOCS / name).parent / file if file else DOCS / name
-        if target.name in NOT_YET and not target.exists():
+
+        if target.stem in NOT_YET and not target.exists():
             continue
         assert target.exists(), f"{name}: there is no {file}"
         assert not anchor or anchor in headings(target.read_text()), f"{name}: {file} has no heading {anchor}"
@@ -173,7 +187,7 @@ def test_every_table_and_column_is_there():
 
 
 def test_the_sample_answer_is_real(tmp_path):
-    [sample] = re.findall("```json\n(.*?)```", read_page("reference/requests.md"), re.DOTALL)
+    sample = code_in(read_page("reference/requests.md"), "json")
     site = Site(tmp_path, modulelist={"User": "modules/users.py", "POP": "modules/pop.py"})
     answer = site("?get_modules")
     assert json.loads(sample) == answer | {"auth_user": "admin"}

@@ -27,6 +27,12 @@ def commands(page: str) -> list[tuple[str, str]]:
     return [(command, printed) for command, _, printed in (each.partition("\n") for each in blocks if each)]
 
 
+def code_in(text: str, language: str) -> str:
+    """Return the only block of code of a language in a text."""
+    [code] = re.findall(rf"^```{language}\n(.*?)^```$", text, re.MULTILINE | re.DOTALL)
+    return code
+
+
 def section(page: str, title: str) -> str:
     """Return the text below a heading, up to the next heading of the same or a higher level."""
     found = re.search(rf"^(#+) {re.escape(title)}\n", page, re.MULTILINE)
