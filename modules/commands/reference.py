@@ -5,6 +5,7 @@ more has every sentence with which something is refused.
 """
 
 import json
+import textwrap
 from pathlib import Path
 
 import mailapi
@@ -119,7 +120,7 @@ def action_lines(samples: Samples, path: str, endpoint: mailapi.Endpoint, item: 
     """Return the section of an action."""
     operation, body = item["post"], item["post"]["requestBody"]["content"]["application/json"]
     methods = "GET or POST" if "get" in item else "POST"
-    lines = [f"## {path}", "", operation["summary"], "", operation["description"], ""]
+    lines = [f"## {path}", "", operation["summary"], "", *wrapped(operation["description"]), ""]
     old = f"{path.rpartition('/')[0]}/?{endpoint.name}".lstrip("/")
     lines += [f"{methods} `{path}`; for PHP's clients `{old}`.", ""]
     lines += field_lines(body["schema"]) + refusal_lines(endpoint)
@@ -174,7 +175,14 @@ def refusal_lines(endpoint: mailapi.Endpoint) -> list[str]:
     needed = list(endpoint.needed(mailapi.GENERATIONS[9]).values())
     rules = [rule.refusal for rule in endpoint.allow if rule.description != "anyone logged in"]
     sentences = [each.replace("{permission}", "permission") for each in dict.fromkeys(needed + rules)]
-    return ["Refused with " + ", ".join(f"`{each}`" for each in sentences), ""] if sentences else []
+    return [*wrapped("Refused with " + ", ".join(f"`{each}`" for each in sentences)), ""] if sentences else []
+
+
+def wrapped(text: str) -> list[str]:
+    """Return the lines of a text, those of 120 characters or more as several lines."""
+    return [
+        part for line in text.split("\n") for part in textwrap.wrap(line, 119, break_on_hyphens=False) or [""]
+    ]
 
 
 def answer_lines(answer: dict, words: str) -> list[str]:

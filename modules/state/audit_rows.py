@@ -119,7 +119,7 @@ INSERT_ENTRY = PreparedQuery(AuditEntry.replace({name: param(name) for name in A
 COUNT_AGAIN = PreparedQuery(
     AuditEntry.update(times=AuditEntry.times + 1).where(AuditEntry.wait == param("wait"))
 )
-# One row, in the order of Extent.
+# One row: bytes written, the first of them that is still there, and the last and first time of a row.
 EXTENT = PreparedQuery(
     peewee.Select(
         columns=[

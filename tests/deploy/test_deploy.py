@@ -56,10 +56,9 @@ def test_apache(machine, title):
 
 
 def test_apache_as_a_proxy(machine):
-    """Its two lines in docs/deploy.md are enough."""
-    lines = re.findall(
-        r"`(ProxyPreserveHost [^`]+|RequestHeader [^`]+)`", (ROOT / "docs/deploy.md").read_text()
-    )
+    """Its two lines in docs/how-to/apache.md are enough."""
+    page = (HOW_TO / "apache.md").read_text()
+    lines = re.findall("^    (ProxyPreserveHost .+|RequestHeader .+)$", page, re.MULTILINE)
     assert len(lines) == 2
     configuration = "\n".join(["ProxyPass /cmail/api/ http://127.0.0.1:8080/cmail/api/", *lines, ""])
     with (
