@@ -398,6 +398,6 @@ def test_every_recipe_is_run_and_has_at_most_ten_lines():
 
 def test_its_config_is_that_of_an_installation(machine):
     path = "/etc/mailapi/config.py"
-    assert recipe("Put it in its place")[path] == deployment.recipe("What it needs")[path]
+    assert recipe("Put it in its place")[path] == deployment.recipe("Install it", "install.md")[path]
     check = machine.here(recipe("Put it in its place")["bash"])
     assert "FAIL" not in run_command("bash", "-c", check)

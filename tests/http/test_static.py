@@ -357,7 +357,7 @@ def test_a_folder_that_is_gone_is_not_found(folder):
 def test_the_recipe_serves_a_client_and_the_api(machine):
     shutil.copytree(ROOT / "tests/client", machine.folder / "var/www/cmail-admin")
     origin = f"http://127.0.0.1:{machine.back}/cmail"
-    with machine.backend(recipe("Static files beside the API")):
+    with machine.backend(recipe("Serve a web client's files beside the API")):
         check_session(f"{origin}/api/")
         with urllib.request.urlopen(f"{origin}/admin") as got:
             assert got.url == f"{origin}/admin/" and b"<title>Users</title>" in got.read()
