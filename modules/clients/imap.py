@@ -45,9 +45,10 @@ class Imap(Client):
     ) -> Iterator[ImapConversation]:
         """Log in to the IMAP server as a user for a `with` block, and yield the connection.
 
-        Uses the server's master credentials if config.py has them, else the user's `password`. `seconds` limits the
-        session after the server's greeting; with None, connecting and session together have PROMPT_SECONDS. `wait` is
-        how many seconds to wait if too many other conversations with the server are running.
+        The log-in uses the server's master credentials if config.py has them, else the user's `password`.
+        `seconds` limits the session after the server's greeting. With None, connecting and session together
+        have PROMPT_SECONDS. `wait` is how many seconds to wait if too many other conversations with the
+        server are running.
         """
         identity = "\0".join(self.sasl_identity(user_name, password)).encode()
         with self.conversation(max_bytes=max_bytes, wait=wait) as connection:

@@ -61,11 +61,11 @@ def copy(source: Path, target: Path):
 
 
 class TooManyRestarts(Exception):
-    """The error for a database that changes so often that its copy was started again MOST_RESTARTS times."""
+    """The error for a database that is changed so often that its copy began anew MOST_RESTARTS times."""
 
 
 class Progress:
-    """A callback for sqlite3's backup: shows its progress, and counts how often SQLite starts the copy again."""
+    """Shows the progress of a backup, and counts how often SQLite begins the copy anew. A callback for sqlite3."""
 
     def __init__(self):
         self.fewest_left, self.restarts, self.line = None, 0, TerminalLine()
