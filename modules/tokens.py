@@ -197,7 +197,7 @@ CREATE TABLE IF NOT EXISTS token (token_id INTEGER PRIMARY KEY AUTOINCREMENT, to
 
 
 def check_restrictions(row: dict, module: Module, chosen: Endpoint):
-    """Raise ApiError if a token does not permit an action: it is not for this module, or only for reading.
+    """Raise ApiError if a token is restricted to other modules, or to actions that only read.
 
     `row` is the token's row in the database, `chosen` the action.
     """
@@ -209,7 +209,7 @@ def check_restrictions(row: dict, module: Module, chosen: Endpoint):
 
 
 def names_of(module: Module) -> set:
-    """Return a module's names in the setting modulelist. A module that replaces another one has the other's name."""
+    """Return the names under which tokens know a module: its own in modulelist, or those of the module it replaces."""
     return (
         {module.name}
         if module.name
