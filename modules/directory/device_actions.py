@@ -27,7 +27,7 @@ DELETE_USER = PreparedQuery(Users.delete().where(Users.user_name == param("user_
 
 
 def refuse_with_mailserver(call):
-    """Raise ApiError if a mail server is configured: it verifies the passwords of its own table, which has no alias."""
+    """Raise ApiError if a mail server is configured: its own table of users has no aliases, which devices need."""
     if call.config.mailserver:
         raise ApiError("With a mailserver there are no devices.", code="unavailable")
 
