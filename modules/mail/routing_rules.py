@@ -107,19 +107,15 @@ def as_text(value: str | bytes) -> str:
 
 
 def visible_route(call, route: str | None, user: str | None) -> str | None:
-    """Return a route such as `user:password@host` as the caller may see it: whole, or only the host.
+    """Return a route such as `user:password@host`: whole if the caller may act for `user`, else only the host.
 
-    It is whole if the caller may act for `user`, whose mail takes the route. `user` is None for the route of
-    an address.
+    `user` is the user whose mail takes the route; None for the route of an address.
     """
     return route if not route or call.caller.may_act_for(user) else host_of(route)
 
 
 def visible_whole_routes(call) -> set[str]:
-    """Return the hosts that the caller may see together with passwords.
-
-    They are the routes with the router `handoff` of users who were delegated to the caller.
-    """
+    """Return the hosts that the caller sees with passwords: handoff routes of users delegated to them."""
     if not call.caller.delegated_users:
         return set()
     queries = DELEGATED_HANDOFF_ROUTES[call.generation.number]
@@ -143,11 +139,7 @@ def visible_routers(call, query: lists.ListQuery) -> list[dict]:
 
 
 def may_hold_credentials(router: str | None, route: str) -> bool:
-    """Return whether a route may contain a password.
-
-    That is a route of the router handoff, or one that looks as if it was stored for handoff before the router
-    was changed.
-    """
+    """Return whether a route may contain a password: one of handoff, or one stored when handoff was set."""
     return router == "handoff" or router != "store" and ":" in as_text(route).rpartition("@")[0]
 
 
