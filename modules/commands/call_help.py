@@ -1,4 +1,4 @@
-"""What `mailapi call` prints about modules, their actions and fields, from their declarations and docstrings."""
+"""The help of `mailapi call` about modules, actions and fields, from their declarations and docstrings."""
 
 import re
 from collections.abc import Callable, Iterable

@@ -1,4 +1,4 @@
-"""What modules learn about each request after its end, for example to write the audit: who, what, and how it ended."""
+"""The event that modules get after each request, for example to write the audit: who did what, and how it ended."""
 
 import dataclasses
 from collections.abc import Iterator, Sequence

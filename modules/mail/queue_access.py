@@ -1,4 +1,4 @@
-"""Which queued mails a caller may see, and hiding of the passwords in their remote hosts."""
+"""Access to queued mails: those that a caller may see, and hiding of the passwords in their remote hosts."""
 
 import json
 

@@ -1,4 +1,4 @@
-"""What an answer to a received mail begins with: recipient, subject, In-Reply-To and References (RFC 5322, 3.6.4)."""
+"""The fields of a reply to a received mail: recipient, subject, In-Reply-To and References (RFC 5322, 3.6.4)."""
 
 import re
 

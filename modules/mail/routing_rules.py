@@ -1,4 +1,4 @@
-"""What the SMTP daemon does with a mail, by docs/wire.md section 6: incoming by recipient, outgoing by sender."""
+"""The SMTP daemon's rules for a mail, by docs/wire.md section 6: incoming by recipient, outgoing by sender."""
 
 import re
 

@@ -46,7 +46,7 @@ TERMS = {
 
 
 class Search:
-    """What to search for, from the request's fields. A mail must match all of it."""
+    """The conditions of a search, from the request's fields. A mail must meet all of them."""
 
     def __init__(self, terms: dict):
         self.terms = terms

@@ -1,4 +1,4 @@
-"""What a module says of its fields and answers, for the OpenAPI document, the reference and the command line."""
+"""Descriptions of modules' fields and answers, for the OpenAPI document, the reference and the command line."""
 
 import dataclasses
 from typing import Literal
@@ -14,9 +14,8 @@ class Description:
 
     `fields` has the meaning of each request field and each member of an answer, as a sentence. `answers` has
     by action the TypedDict of the members that it adds to the answer, or the media type of the file that it
-    returns; nothing for an action that adds nothing. `refusals` has by action the TypedDict of members that
-    it adds even if it is refused. `requests` has by action the fields of an example request, if those in
-    `required` do not suffice.
+    returns. `refusals` has by action the TypedDict of members that it adds even if it is refused. `requests`
+    has by action the fields of an example request, if those in `required` do not suffice.
     """
 
     fields: dict[str, str] = dataclasses.field(default_factory=dict)

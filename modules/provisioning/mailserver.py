@@ -115,8 +115,8 @@ class MailServer:
         """Prepare a change of a user in the mail server's database (two-phase commit). None if it needs no change.
 
         `change` is the change in table `users`: "add", or a key of CHANGES. The mail server needs no change
-        if it does not have the user, if a user to restore is active there, or if an admin adds a user whom it
-        already has without giving a password.
+        if it does not have the user, or if a user to restore is active there. Nor does it if an admin adds a
+        user whom it already has, without giving a password.
         """
         with self.store.transaction("DEFERRED"):
             self.two_phase.resolve_locked()

@@ -1,4 +1,4 @@
-"""What a narrow token could become, and how long one could live."""
+"""Attacks with a narrow token: to get more rights, or to live longer."""
 
 import time
 
