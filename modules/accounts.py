@@ -58,7 +58,7 @@ def require_change(call):
     if call.body.get("Active") is None and not has_settings:
         raise ApiError("Active is not set.", code="missing_field", field="Active")
     if call.body.get("Active") is not None and has_settings:
-        raise ApiError("Active is changed alone.", field="Active")
+        raise ApiError("Active cannot be changed together with other settings.", field="Active")
 
 
 SECONDS_AT_LOGIN, SECONDS_OF_ACTION = 0.3, 5  # how long a request waits for services

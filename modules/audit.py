@@ -130,7 +130,7 @@ class Audit(Module):
                 log_row(row)
         except (ApiError, peewee.PeeweeException, sqlite3.Error, OSError) as error:
             log_row(row)  # the client gets its answer anyway
-            log.error("not kept: %s", str(error)[:500])
+            log.error("the audit cannot be written: %s", str(error)[:500])
 
     def is_repeated(self, event, now: int) -> bool:
         """Return whether the audit already has an equal log-in from the last hour. `now`: seconds since 1970.

@@ -203,7 +203,7 @@ class Mailbox(Module):
         in_reply_to and references are taken from that mail if they are not given.
         """
         if call.user_name is None:
-            raise ApiError("Say whose mailbox: --as USER.")
+            raise ApiError("Name the mailbox's user with --as USER.")
         if call.body.get("reply_to_mail") and not call.body.get("message"):
             mail, _, _ = self.fetched(call, field="reply_to_mail")
             reply.add_reply_fields(call.body, mail_bytes(mail))

@@ -214,7 +214,7 @@ def mailbox_owner(call) -> tuple[str, str | None]:
     name: other servers ignore case, and might open the mailbox of another user.
     """
     if call.user_name is None:
-        raise ApiError("Say whose (--as).")
+        raise ApiError("Name the user with --as USER.")
     if call.config.mailserver and "accountId" not in (
         call.external_user or call.app.external_credentials(call.user_name) or {}
     ):

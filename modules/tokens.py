@@ -66,7 +66,7 @@ def check_new_token(call):
             raise ApiError(f"Unknown module {name}.", audit="Unknown module.", field="token_modules")
     expires = call.body.get("token_expires")
     if expires is not None and expires <= time.time():
-        raise ApiError("The token would have expired already.", field="token_expires")
+        raise ApiError("The expiry of the token is in the past.", field="token_expires")
 
 
 not_by_token = Rule(
@@ -111,7 +111,7 @@ CREATE TABLE IF NOT EXISTS token (token_id INTEGER PRIMARY KEY AUTOINCREMENT, to
         and to clients in some networks. With token_reads_only it permits no changes.
         """
         if call.user_name is None:
-            raise ApiError("A token belongs to a user: say which (--as).")
+            raise ApiError("Name the token's user with --as USER.")
         secret = "mailapi_" + secrets.token_urlsafe(32)
         lists = {
             name: json.dumps(call.body[name]) if call.body.get(name) else None

@@ -108,7 +108,7 @@ class Imap(Client):
         """
         with self.session(user_name, password) as imap:
             if b"QUOTA" not in imap.capability()[1][0].split():  # capabilities may grow at the log-in
-                raise ApiError("The imap service keeps no quotas.", code="unavailable")
+                raise ApiError("The imap service has no quotas.", code="unavailable")
             _, answers = imap.getquotaroot("INBOX")
             lists = [re.search(rb"\(([^()]*)\)\s*\Z", line) for line in answers[1] if isinstance(line, bytes)]
             resources = [match[1].decode().split() for match in lists if match]

@@ -71,7 +71,7 @@ def split_at_block(script: str, position: int) -> tuple[str, dict, str]:
     except (IndexError, ValueError, RecursionError):
         settings = None
     if not end or not are_settings(settings):
-        raise ApiError("The lines of mailapi in the filter script cannot be read: delete them from it.")
+        raise ApiError("mailapi's lines in the filter script cannot be read: delete them from the script.")
     return script[:position], settings, script[end:]
 
 

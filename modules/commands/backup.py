@@ -1,4 +1,4 @@
-"""Copy the master database while everything runs; the copy is consistent."""
+"""Copy the master database to a file, consistently, also while other programs use it."""
 
 import contextlib
 import os
@@ -15,7 +15,7 @@ MOST_RESTARTS = 3  # after these the copy is made in one step, while writers wai
 
 
 def options(parser):
-    parser.add_argument("file", metavar="FILE", help="where the copy goes; an existing file is not touched")
+    parser.add_argument("file", metavar="FILE", help="the copy to write; an existing file is not overwritten")
 
 
 def run(args):

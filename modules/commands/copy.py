@@ -18,7 +18,7 @@ MOST_PASSES = 5
 
 def options(parser):
     parser.add_argument("source", metavar="FROM", help="a database: FILE or mysql://USER@HOST/DATABASE")
-    parser.add_argument("target", metavar="TO", help="the same; it must be new or empty")
+    parser.add_argument("target", metavar="TO", help="a new or empty database, in the same form")
     parser.add_argument("--state", action="store_true", help="FROM and TO are state databases")
 
 

@@ -1,4 +1,4 @@
-"""Print the config.py that does what the PHP API's config.php, or an atmail-like suite's api.conf, does.
+"""Print a config.py with the settings of the PHP API's config.php, or of an atmail-like suite's api.conf.
 
 No PHP is run. Of config.php it reads $dbpath, $modulelist and $debugFlag: text, true, false and arrays, and text that
 is joined by dots, with __DIR__. Of api.conf, lines of KEY=VALUE, it reads PROVISION, the databases, and the addresses of

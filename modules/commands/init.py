@@ -1,4 +1,4 @@
-"""Create a master database with an administrator, as a file or on a server (mysql://…), and a missing config.py."""
+"""Create config.py if it is missing, and a master database with an administrator (a file, or mysql://…)."""
 
 import contextlib
 import getpass

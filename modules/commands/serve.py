@@ -52,7 +52,7 @@ def options(parser):
         default="",
         metavar="PATH",
         type=url_path,
-        help="the URL path under which a proxy passes it on",
+        help="the URL path at which a proxy forwards requests to the API",
     )
     parser.add_argument(
         "--static",
@@ -63,7 +63,7 @@ def options(parser):
         help="also serve a folder of static files, such as a web client, at that URL path; repeatable",
     )
     parser.add_argument(
-        "--init", action="store_true", help="first create config and database where there are none"
+        "--init", action="store_true", help="first create config and database if they are missing"
     )
 
 

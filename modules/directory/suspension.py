@@ -78,7 +78,7 @@ def discard_restored(module, call, answer: dict) -> dict:
         with module.app.state.transaction():
             module.app.state.execute(DISCARD_TOGETHER, suspension_id=suspension_id)
     except ApiError as error:  # they are obsolete from now on
-        log.warning("a suspension has ended and is still recorded: %s", error.status)
+        log.warning("a suspension has ended, but its record could not be deleted: %s", error.status)
     return answer
 
 

@@ -69,7 +69,7 @@ def compose_mail(body: dict, own_address: Callable[[], str | None], config: Conf
         mail = prepare_message(body["message"], lists, config)
     mail.recipients = unique_recipients(mail.recipients)
     if not mail.recipients:
-        raise ApiError("Say to whom.", code="missing_field", field="to")
+        raise ApiError("No recipient is set.", code="missing_field", field="to")
     if len(mail.recipients) > config.max_recipients:
         raise too_many_recipients(config)
     if len(mail.data) > config.max_message:

@@ -39,7 +39,7 @@ class Mailboxes:
 
     def __init__(self, call, factories: Iterable[Callable[..., MailSource]]):
         if call.user_name is None:
-            raise ApiError("Say whose mailbox: --as USER.")
+            raise ApiError("Name the mailbox's user with --as USER.")
         self.call = call
         self.problems: list[str] = []
         sources = [make(call) for make in factories]

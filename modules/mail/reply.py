@@ -37,7 +37,7 @@ def recipients(message: ReceivedMessage) -> str:
         found = [each for each in address_list(raw_header(message, name), message.charset) if each["address"]]
         if found:
             return ", ".join(map(written, found))
-    raise ApiError("The mail has no address to answer to.")
+    raise ApiError("The mail has no address for a reply.")
 
 
 def written(given: dict[str, str]) -> str:
