@@ -1,8 +1,8 @@
 #!/usr/bin/env python3
 """mailapi: an HTTP control plane for a mail server, with the interface of the PHP API of cmail, which it replaces.
 
-The core knows no module by name. It reads a config, loads the module files that `modulelist` names,
-and turns requests such as `users/?add` into calls of their endpoints: it reads the declared fields,
+The core knows no module by name. It reads a config, loads the module files that `modulelist` names, and
+turns requests such as `users/?add` into calls of their endpoints. For each, it reads the declared fields,
 checks the access rule, runs the action in one transaction, and answers one JSON object.
 Master database: the mail server's own; its schema has version ("generation") 8 or 9. State database: mailapi's
 own, with sessions, failed log-ins and the audit.

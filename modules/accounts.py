@@ -49,15 +49,16 @@ def one_or_zero(value) -> int | None:
 
 
 def require_change(call):
-    """Raise ApiError for a request without a change, or with `Active`, which is in another database, and others.
+    """Raise ApiError if the request changes nothing, or `Active` together with other settings.
 
-    (The check `required` would also refuse the value 0.)
+    `Active` is in another database than the settings, so one transaction cannot change both. (The check
+    `required` is not used, because it would also refuse the value 0.)
     """
     has_settings = not call.body.keys().isdisjoint(SETTINGS)
     if call.body.get("Active") is None and not has_settings:
         raise ApiError("Active is not set.", code="missing_field", field="Active")
     if call.body.get("Active") is not None and has_settings:
-        raise ApiError("Active is changed alone.", field="Active")
+        raise ApiError("Active cannot be changed together with other settings.", field="Active")
 
 
 SECONDS_AT_LOGIN, SECONDS_OF_ACTION = 0.3, 5  # how long a request waits for services
@@ -100,11 +101,11 @@ class Account(Module):
 
     @endpoint(**OF_USER, optional={"provision": mask})
     def provision(self, call):
-        """Create a user's mailbox, calendars and contacts now, unless they exist. Pending attempts are repeated.
+        """Create a user's mailbox, calendars and contacts now, as far as they are missing, and try pending ones again.
 
-        `provision` is the sum of 1 (mail), 2 (calendar) and 4 (contacts); its default is the setting PROVISION. The
-        answer has the user's accounts. It comes after at most 5 seconds; what a server has not created by then stays
-        pending.
+        `provision` is the sum of 1 (mail), 2 (calendar) and 4 (contacts); its default is the setting
+        PROVISION. The answer comes after at most 5 seconds and has the user's accounts. What a server has not
+        created by then stays pending.
         """
         name, bits = call.body["user_name"], call.body.get("provision")
         user = self.mailserver.find(name) if self.mailserver else self.app.credentials(name)
@@ -123,10 +124,11 @@ class Account(Module):
         manages_transactions=True,
     )
     def update(self, call):
-        """Lock a user out (Active 0), which ends their sessions and tokens, or let them log in again (Active 1).
+        """Lock a user out with Active 0, which ends their sessions and tokens, or let them log in again with Active 1.
 
-        Or change the user's settings: quota and userStatus, which a user may not change, forward and the automatic
-        reply. They are in the mail server's database, without one in the user's filter script.
+        The other fields change the user's settings: quota, userStatus, forward and the automatic reply. Users
+        cannot change their own quota or userStatus. The settings are in the mail server's database, or,
+        without one, in the user's filter script.
         """
         name, active = call.body["user_name"], call.body.get("Active")
         if active is None:
@@ -162,9 +164,9 @@ class Account(Module):
         self.ledger.delete(name)
 
     def on_login(self, call, password: str):
-        """Create the accounts that the user still lacks, and set lastLogin, after a log-in with a password.
+        """Create the accounts that a user still lacks, and set lastLogin. Called after each log-in with a password.
 
-        If the setting `mailserver` is used, only users whom that mail server knows get accounts.
+        With the setting `mailserver`, only users whom that mail server knows get accounts.
         """
         user = call.external_user or {}
         if self.mailserver is None or "accountId" in user:
@@ -175,10 +177,11 @@ class Account(Module):
             self.settings.record_log_in(user["accountId"])
 
     def external_credentials(self, user_name: str, logging_in: bool) -> dict | None:
-        """Return the stored password of a user whom the mail server authenticates; one that nobody has, if locked out.
+        """Return the password hash to check a log-in against, for a user whom the mail server authenticates.
 
-        A user name that is a mail address belongs to the mail server, if the setting `mailserver` is used. None for
-        all other users: their password is in the table `users`. `logging_in` is False if a session or token is used.
+        With the setting `mailserver`, these are all users whose name is a mail address. A user who was locked
+        out gets a hash that no password fits. None means that the hash is in the table `users`. `logging_in`
+        is False if a session or token is used.
         """
         account = self.ledger.find(user_name)
         shut_out = account is not None and not account["Active"]
@@ -189,8 +192,8 @@ class Account(Module):
     def on_user_change(self, call, change: str, user_name: str, password: str | None) -> Participant | None:
         """Prepare a change of a user in the mail server's database, to be committed together with the table `users`.
 
-        `change` is add, delete or set_password. None if the mail server needs no change, as for a name that is no
-        address.
+        `change` is "add", "delete" or "set_password". Returns None if the mail server needs no change, for
+        example because the name is not a mail address.
         """
         if self.mailserver and ("@" in user_name or change == "add"):
             return self.mailserver.on_user_change(call, change, user_name, password)

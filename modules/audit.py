@@ -130,12 +130,13 @@ class Audit(Module):
                 log_row(row)
         except (ApiError, peewee.PeeweeException, sqlite3.Error, OSError) as error:
             log_row(row)  # the client gets its answer anyway
-            log.error("not kept: %s", str(error)[:500])
+            log.error("the audit cannot be written: %s", str(error)[:500])
 
     def is_repeated(self, event, now: int) -> bool:
-        """Return whether a log-in equals one that was recorded within the last hour. `now`: seconds since 1970.
+        """Return whether the audit already has an equal log-in from the last hour. `now`: seconds since 1970.
 
-        Only successful log-ins that read something can be repeated: scripts log in with every request.
+        Only successful log-ins for actions that read count as equal: scripts log in with every request, and
+        would fill the audit.
         """
         if event.changes or event.via != "password" or kind_of(event) != DONE:
             return False

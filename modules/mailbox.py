@@ -93,9 +93,10 @@ class Mailbox(Module):
 
     @endpoint(**OF_MAIL | {"optional": OF_MAIL["optional"] | {"mail_details": boolean}})
     def read(self, call):
-        """Return a mail with its text, and mark it as read. `mail_read` in the answer tells if it was read before.
+        """Return a mail with its text, and mark it as read. `mail_read` in the answer is 1 if it was read before.
 
-        With mail_details the mail also has what the original API lacks: a text to read, and what an answer needs.
+        With mail_details, the answer also has what the original API lacks: a text to read, and what a reply
+        needs.
         """
         mail, source, warning = self.fetched(call, mark_read=True)
         call.unchanged = bool(mail["mail_read"])
@@ -197,12 +198,12 @@ class Mailbox(Module):
     def send(self, call):
         """Queue a mail of the caller for delivery. `queue_ids` in the answer has its ids in the queue.
 
-        It is refused, with the SMTP daemon's reason, if the daemon would refuse the sender or a recipient. With
-        reply_to_mail, the id of a mail of the caller, it is an answer to that mail: recipient, subject, in_reply_to and
-        references are taken from there if they are not given.
+        The mail is refused, with the SMTP daemon's reason, if the daemon would refuse the sender or a
+        recipient. With reply_to_mail, the id of one of the caller's mails, it is a reply: recipient, subject,
+        in_reply_to and references are taken from that mail if they are not given.
         """
         if call.user_name is None:
-            raise ApiError("Say whose mailbox: --as USER.")
+            raise ApiError("Name the mailbox's user with --as USER.")
         if call.body.get("reply_to_mail") and not call.body.get("message"):
             mail, _, _ = self.fetched(call, field="reply_to_mail")
             reply.add_reply_fields(call.body, mail_bytes(mail))

@@ -29,7 +29,7 @@ MSA_IN_ROUTERS = ("store", "forward", "handoff", "reject", "drop")
 
 
 def first_address(user) -> Select:
-    """Return a query for the address whose mail the user gets; of several, the one with the highest order.
+    """Return a query for a user's address with the highest address_order, of those whose mail the user gets.
 
     With schema version 9, this address tells what happens to the user's incoming mail.
     """
@@ -96,9 +96,10 @@ def check_new_routers(call):
 
 
 def keeps_database(call) -> bool:
-    """Return whether a request does not set a new path for the user's own database. True for any admin.
+    """Access rule: only an admin may set a new path for a user's own database.
 
-    Only an admin may choose that path, because the API and the daemons open the file as the user's mailbox.
+    The API and the daemons open the file at that path as the user's mailbox. Returns True if the request sets
+    none.
     """
     body = call.body
     if call.caller.admin or call.generation.number != 8 or body["msa_inrouter"] != "store":

@@ -147,7 +147,7 @@ class Queue(Module):
 
 
 def existing_ids(call) -> list[int]:
-    """Return the mail ids in the request. ApiError if a mail does not exist, or if the caller may not see it."""
+    """Return the mail ids in the request. ApiError if a mail does not exist, or is not visible to the caller."""
     ids = call.body["mail_id"]
     visible = visible_ids(call, ids)
     if visible is None:
@@ -160,7 +160,7 @@ def existing_ids(call) -> list[int]:
 def by_state(counts: dict) -> dict[str, int]:
     """Return the number of mails in each state: waiting, deferred and failed.
 
-    `counts` has the number of all mails, of those that were tried, and of those that were given up.
+    `counts` has three numbers: of all mails, of those with a failed attempt, and of those that were given up.
     """
     mails, tried, failed = (int(counts[name]) for name in ("mails", "tried", "failed"))
     return {"waiting": mails - tried, "deferred": tried - failed, "failed": failed}

@@ -34,7 +34,7 @@ OF_SCRIPT = OF_CALLER | {"required": SCRIPT_NAME_MISSING, "optional": {"script_n
 
 
 def require_message(call):
-    """Raise ApiError if the request has no message. (If it were `required`, the audit would record it.)"""
+    """Raise ApiError if the request has no message. (The audit would record a field in `required`.)"""
     if not call.body.get("message"):
         raise ApiError("No message is set.", code="missing_field", field="message")
 
@@ -208,13 +208,13 @@ def row(client: Client, outcome) -> dict:
 
 
 def mailbox_owner(call) -> tuple[str, str | None]:
-    """Return the caller's user name, and the password if the request has one, for a log-in to the mailbox's servers.
+    """Return the name and password with which to log in to the servers of the caller's mailbox.
 
-    ApiError if the mail server has no user of exactly this name: other servers ignore case, and might open the mailbox
-    of another user.
+    The password is the one in the request, or None. ApiError if the mail server has no user of exactly this
+    name: other servers ignore case, and might open the mailbox of another user.
     """
     if call.user_name is None:
-        raise ApiError("Say whose (--as).")
+        raise ApiError("Name the user with --as USER.")
     if call.config.mailserver and "accountId" not in (
         call.external_user or call.app.external_credentials(call.user_name) or {}
     ):

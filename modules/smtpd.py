@@ -72,10 +72,10 @@ class SMTPD(Module):
         read_only=True,
     )
     def get(self, call):
-        """List the users who may send mail, with what happens to it (router and route), or only one user.
+        """List the users who may send mail, each with the router and route of their mail, or only one user.
 
-        An admin sees all users, a delegate themselves and the users delegated to them. A delegate sees no password in
-        the route of their own row.
+        An admin sees all users, a delegate themselves and the users delegated to them. A delegate sees no
+        password in the route of their own row.
         """
         if call.body.get("smtpd_user"):
             return {"smtpd": SENDERS.named(call, call.body["smtpd_user"])}

@@ -66,7 +66,7 @@ def check_new_token(call):
             raise ApiError(f"Unknown module {name}.", audit="Unknown module.", field="token_modules")
     expires = call.body.get("token_expires")
     if expires is not None and expires <= time.time():
-        raise ApiError("The token would have expired already.", field="token_expires")
+        raise ApiError("The expiry of the token is in the past.", field="token_expires")
 
 
 not_by_token = Rule(
@@ -111,7 +111,7 @@ CREATE TABLE IF NOT EXISTS token (token_id INTEGER PRIMARY KEY AUTOINCREMENT, to
         and to clients in some networks. With token_reads_only it permits no changes.
         """
         if call.user_name is None:
-            raise ApiError("A token belongs to a user: say which (--as).")
+            raise ApiError("Name the token's user with --as USER.")
         secret = "mailapi_" + secrets.token_urlsafe(32)
         lists = {
             name: json.dumps(call.body[name]) if call.body.get(name) else None
@@ -197,7 +197,7 @@ CREATE TABLE IF NOT EXISTS token (token_id INTEGER PRIMARY KEY AUTOINCREMENT, to
 
 
 def check_restrictions(row: dict, module: Module, chosen: Endpoint):
-    """Raise ApiError if a token does not permit an action: it is not for this module, or only for reading.
+    """Raise ApiError if a token is restricted to other modules, or to actions that only read.
 
     `row` is the token's row in the database, `chosen` the action.
     """
@@ -209,7 +209,7 @@ def check_restrictions(row: dict, module: Module, chosen: Endpoint):
 
 
 def names_of(module: Module) -> set:
-    """Return a module's names in the setting modulelist. A module that replaces another one has the other's name."""
+    """Return the names under which tokens know a module: its own in modulelist, or those of the module it replaces."""
     return (
         {module.name}
         if module.name

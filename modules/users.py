@@ -182,7 +182,7 @@ class User(Module):
         optional={"user_alias": alias},
     )
     def update_alias(self, call):
-        """Make a user name lead to the mailbox of another user. "" or null ends that."""
+        """Let a user name open the mailbox of the user user_alias. With "" or null it opens its own again."""
         call.db.execute(
             new_users.SET_ALIAS,
             user_name=call.body["user_name"],
@@ -221,7 +221,10 @@ class User(Module):
         return {call.in_generation("user_{permission}s"): listed_permissions(call)}
 
     def external_credentials(self, user_name: str, logging_in: bool) -> dict | None:
-        """Return credentials that no password fits for a device, which is no user of the API; None for all others."""
+        """Return credentials that no password fits, if the user name is a device's; None for all others.
+
+        A device is a log-in to the mail daemons for one program, and cannot log in to the API.
+        """
         if devices.MARK in user_name and devices.is_device(self.app.db, user_name):
             return devices.NO_CREDENTIALS
         return None

@@ -130,10 +130,11 @@ class Client:
         raise failure
 
     def sasl_identity(self, user_name: str, password: str | None) -> tuple[str, str, str]:
-        """Return the three fields for logging in as a user by SASL PLAIN (RFC 4616).
+        """Return the three fields of SASL PLAIN (RFC 4616) with which to log in as a user.
 
-        They are (user name, master user, master password) if config.py has master credentials for the server;
-        otherwise ("", user name, password). ServiceDown if neither password is known.
+        If config.py has master credentials for the server, they are the user name, the master user and the
+        master password. Otherwise they are "", the user name and `password`. ServiceDown if there is neither
+        password.
         """
         self.check_user_name(user_name)
         if self.master:
@@ -145,12 +146,12 @@ class Client:
         return "", user_name, password
 
     def check_user_name(self, user_name: str):
-        """Raise ServiceDown for a user name that a server might change, or take for a path or a pattern."""
+        """Raise ServiceDown for a user name that a server might change, or read as a path or pattern (`../bob`)."""
         if not (user_names.same_everywhere(user_name) and user_names.is_word(user_name)):
             raise ServiceDown(self.kind, "it takes no such user name")
 
     def protocol_error(self, answer: str) -> ServiceDown:
-        """Return the error for an answer that breaks the protocol. It quotes the answer, but not in the audit."""
+        """Return the error for an answer that breaks the protocol. Its message quotes it; the audit does not."""
         reason = f"it said {answer[:100]!r}" if answer else "it said nothing"
         return ServiceDown(self.kind, reason, audit="it breaks its protocol")
 
@@ -164,10 +165,10 @@ def is_local(host: str) -> bool:
 
 
 def run_in_parallel(jobs: dict[str, Callable], seconds: float) -> dict:
-    """Run several functions at the same time, and return by name what each returned or the ApiError that it raised.
+    """Run functions at the same time. Return by name the result of each, or the ApiError that it raised.
 
-    `jobs` has the functions by kind of server. One that takes more than `seconds` counts as ServiceDown, and goes on
-    in a thread of its own.
+    `jobs` has the functions by kind of server. A function that takes more than `seconds` counts as
+    ServiceDown; its thread goes on.
     """
     results: dict = {kind: ServiceDown(kind, "it did not answer in time") for kind in jobs}
 

@@ -100,11 +100,11 @@ class Dav(Client):
         return exchange.getresponse()
 
     def credentials(self, user_name: str, password: str | None) -> dict[str, str]:
-        """Return the HTTP headers by which the DAV server knows which user a request is from.
+        """Return the HTTP headers that tell the DAV server which user sends a request.
 
-        If config.py names a `user_header`, which the server trusts, it has the user's name. Otherwise the header
-        Authorization has name and password (HTTP Basic). ServiceDown if the password is not known, or the name cannot
-        be sent safely.
+        If config.py names a `user_header`, the server trusts it, and it has the user's name. Otherwise the
+        header Authorization has name and password (HTTP Basic). ServiceDown if the password is not known, or
+        if the name cannot be sent safely.
         """
         self.check_user_name(user_name)
         if re.search(r"[/\x00-\x1f\x7f]", user_name) or user_name in (".", ".."):
@@ -149,10 +149,10 @@ class UserRequests:
         ]
 
     def property_path(self, target: str, namespace: str, name: str) -> str:
-        """Return the path in a DAV property of a resource, such as in its property current-user-principal.
+        """Return the URL path that is the value of a DAV property, such as current-user-principal.
 
-        `target` is the path of the resource; `namespace` and `name` are those of the property in XML. ServiceDown if
-        the resource does not have it.
+        `target` is the path of the resource that has the property, `namespace` and `name` are the property's
+        in XML. ServiceDown if the resource does not have it.
         """
         for _, prop in self.properties(target, namespace, name):
             if href := prop.findtext(f"{{{DAV}}}href"):

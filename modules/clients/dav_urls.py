@@ -70,9 +70,10 @@ def inside_url(dav: Dav, url: str, prefix: str, host: str) -> str:
 
 
 def same_host(authority: str, host: str) -> bool:
-    """Return whether `authority` (the host and port in a URL) names the same server as the header Host.
+    """Return whether the host and port in a URL (`authority`) are those of the client's header Host.
 
-    No port equals 80 and 443: behind a reverse proxy, it is not known which of them clients use.
+    A missing port equals both 80 and 443: behind a reverse proxy, mailapi cannot know which of them clients
+    use.
     """
     (name, port), (own_name, own_port) = map(name_and_port, (authority, host))
     if name == own_name and port != own_port:

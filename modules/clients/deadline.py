@@ -50,7 +50,7 @@ class Deadline:
             each.close()
 
     def count_received(self, size: int) -> int:
-        """Count `size` received bytes against the limit of the conversation, and return `size`. OSError beyond it."""
+        """Add `size` to the bytes received in the conversation, and return `size`. OSError beyond the limit."""
         self.max_bytes -= size
         if self.max_bytes < 0:
             raise OSError("it sends too much")
@@ -58,9 +58,9 @@ class Deadline:
 
 
 class DeadlineMixin:
-    """A mixin for sockets: reads and writes raise TimeoutError after the deadline, and received bytes are counted.
+    """A mixin for sockets. Reads and writes raise TimeoutError after the deadline; received bytes are counted.
 
-    Who creates such a socket must set its attribute `deadline`.
+    The code that creates such a socket must set its attribute `deadline`.
     """
 
     deadline: Deadline
@@ -105,7 +105,7 @@ class Context(ssl.SSLContext):
 
 
 class OpenSocketMixin:
-    """A mixin for classes like imaplib.IMAP4: they use a socket that is open already, and do not connect themselves.
+    """A mixin for classes like imaplib.IMAP4. They then use a connected socket in place of connecting themselves.
 
     `host` is passed to the class.
     """

@@ -45,9 +45,10 @@ class Imap(Client):
     ) -> Iterator[ImapConversation]:
         """Log in to the IMAP server as a user for a `with` block, and yield the connection.
 
-        Uses the server's master credentials if config.py has them, else the user's `password`. `seconds` limits the
-        session after the server's greeting; with None, connecting and session together have PROMPT_SECONDS. `wait` is
-        how many seconds to wait if too many other conversations with the server are running.
+        The log-in uses the server's master credentials if config.py has them, else the user's `password`.
+        `seconds` limits the session after the server's greeting. With None, connecting and session together
+        have PROMPT_SECONDS. `wait` is how many seconds to wait if too many other conversations with the
+        server are running.
         """
         identity = "\0".join(self.sasl_identity(user_name, password)).encode()
         with self.conversation(max_bytes=max_bytes, wait=wait) as connection:
@@ -107,7 +108,7 @@ class Imap(Client):
         """
         with self.session(user_name, password) as imap:
             if b"QUOTA" not in imap.capability()[1][0].split():  # capabilities may grow at the log-in
-                raise ApiError("The imap service keeps no quotas.", code="unavailable")
+                raise ApiError("The imap service has no quotas.", code="unavailable")
             _, answers = imap.getquotaroot("INBOX")
             lists = [re.search(rb"\(([^()]*)\)\s*\Z", line) for line in answers[1] if isinstance(line, bytes)]
             resources = [match[1].decode().split() for match in lists if match]

@@ -28,6 +28,6 @@ def script_text(value) -> str | None:
 
 
 def require_script(call):
-    """Raise ApiError if the request has no filter script. (If it were `required`, the audit would record it.)"""
+    """Raise ApiError if the request has no filter script. (The audit would record a field in `required`.)"""
     if not call.body.get("script"):
         raise ApiError("No script is set.", code="missing_field", field="script")

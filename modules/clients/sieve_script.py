@@ -1,7 +1,8 @@
-"""The block of mailapi in a user's Sieve script (RFC 5228): an automatic reply, and copies to another address.
+"""The lines that mailapi keeps in a user's Sieve script (RFC 5228): an automatic reply, and copies to an address.
 
-The block begins and ends with a comment, and has the settings themselves in a third one. It stands behind the script's
-own `require` commands, since none may follow a command of another kind. All other lines of the script stay as they are.
+These lines are called the block. It begins and ends with a comment, and a third comment in it has the
+settings as JSON. It follows the script's own `require` commands, since no other command may precede these.
+All other lines of the script stay as they are.
 """
 
 import json
@@ -27,10 +28,10 @@ IN_REQUIRE = ("blank", "comment", "string")
 
 
 def split(script: str) -> tuple[str, dict, str]:
-    """Return the text before mailapi's block, the settings in the block, and the text after it.
+    """Split a script into the text before mailapi's block, the settings in the block, and the text after it.
 
-    Without a block the settings are {}, and the first text ends where a block belongs. ApiError: the block has no end,
-    or its settings cannot be read.
+    If there is no block, the settings are {}, and the first text ends where a block belongs. ApiError if the
+    block has no end, or if its settings cannot be read.
     """
     position = end_of_requires = 0
     while match := TOKEN.match(script, position):
@@ -50,7 +51,7 @@ def split(script: str) -> tuple[str, dict, str]:
 
 
 def end_of_require(script: str, position: int) -> int:
-    """Return where a `require` command ends, with the rest of its line; 0 if it cannot be read."""
+    """Return the position after a `require` command and the rest of its line; 0 if the command cannot be read."""
     while match := TOKEN.match(script, position):
         position = match.end()
         if match[0] == ";":
@@ -62,7 +63,7 @@ def end_of_require(script: str, position: int) -> int:
 
 
 def split_at_block(script: str, position: int) -> tuple[str, dict, str]:
-    """Split a script at the block that begins at this position, as split() does."""
+    """Split a script whose block begins at `position`. Return the same three values as split()."""
     end = end_of_block(script, position)
     lines = script[position:end].split("\n")
     try:
@@ -70,12 +71,12 @@ def split_at_block(script: str, position: int) -> tuple[str, dict, str]:
     except (IndexError, ValueError, RecursionError):
         settings = None
     if not end or not are_settings(settings):
-        raise ApiError("The lines of mailapi in the filter script cannot be read: delete them from it.")
+        raise ApiError("mailapi's lines in the filter script cannot be read: delete them from the script.")
     return script[:position], settings, script[end:]
 
 
 def end_of_block(script: str, position: int) -> int:
-    """Return where the line of the end mark ends; 0 without one. Inside of a string it is no mark."""
+    """Return the position after the comment that ends the block; 0 if there is none. A string is no comment."""
     while match := TOKEN.match(script, position):
         position = match.end()
         if match.lastgroup == "comment" and match[0].strip() == END:
@@ -84,7 +85,7 @@ def end_of_block(script: str, position: int) -> int:
 
 
 def are_settings(value) -> bool:
-    """Return whether a value from a script, which its user may have changed, has only settings of the right types."""
+    """Return whether `value` is a dictionary of known settings with the right types. Users can edit their scripts."""
     kinds = {
         "forward": (str, type(None)),
         "autoReply": (str, type(None)),
@@ -101,10 +102,11 @@ def are_settings(value) -> bool:
 
 
 def joined(before: str, settings: dict, after: str, addresses: list[str]) -> str:
-    """Return a script with mailapi's block for these settings, or without it if there are none to keep.
+    """Put a script together: the text before the block, a block for the settings, and the text after it.
 
-    `settings` have forward, autoReply, autoReplyEnabled, and autoReplyStart and autoReplyEnd in seconds since 1970.
-    `addresses` are the user's: mail to other addresses gets no automatic reply.
+    `settings` have forward, autoReply, autoReplyEnabled, and autoReplyStart and autoReplyEnd in seconds since
+    1970. Without settings there is no block. `addresses` are the user's: mail to other addresses gets no
+    automatic reply.
     """
     if not settings.get("forward") and not settings.get("autoReply"):
         return before + after
@@ -114,7 +116,7 @@ def joined(before: str, settings: dict, after: str, addresses: list[str]) -> str
 
 
 def commands(settings: dict, addresses: list[str]) -> list[str]:
-    """Return the Sieve commands for the settings; none if the automatic reply is off and nothing is forwarded."""
+    """Return the Sieve commands for the settings: [] if the automatic reply is off and nothing is forwarded."""
     forward, replies = settings.get("forward"), settings.get("autoReply") and settings.get("autoReplyEnabled")
     tests = date_tests(settings) if replies else []
     extensions = (
@@ -131,7 +133,7 @@ def commands(settings: dict, addresses: list[str]) -> list[str]:
 
 
 def date_tests(settings: dict) -> list[str]:
-    """Return the Sieve tests (RFC 5260) that it is not before the start of the automatic reply, and before its end."""
+    """Return the Sieve tests (RFC 5260) that now is between the start and the end of the automatic reply."""
     tests = []
     for name, comparison in (("autoReplyStart", "ge"), ("autoReplyEnd", "lt")):
         if settings.get(name) is not None:

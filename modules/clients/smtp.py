@@ -83,7 +83,7 @@ class Smtp(Client):
         parameters = ""
         if not (sender + "".join(recipients)).isascii():
             if not smtp.has_extn("smtputf8"):
-                raise ApiError("The smtp service takes no addresses that are not ASCII.", field="recipients")
+                raise ApiError("The smtp service accepts ASCII addresses only.", field="recipients")
             smtp.command_encoding, parameters = "utf-8", " SMTPUTF8"
         if smtp.has_extn("8bitmime") and not message.isascii():
             parameters += " BODY=8BITMIME"

@@ -1,4 +1,4 @@
-"""Copy the master database while everything runs; the copy is consistent."""
+"""Copy the master database to a file, consistently, also while other programs use it."""
 
 import contextlib
 import os
@@ -15,7 +15,7 @@ MOST_RESTARTS = 3  # after these the copy is made in one step, while writers wai
 
 
 def options(parser):
-    parser.add_argument("file", metavar="FILE", help="where the copy goes; an existing file is not touched")
+    parser.add_argument("file", metavar="FILE", help="the copy to write; an existing file is not overwritten")
 
 
 def run(args):
@@ -61,11 +61,11 @@ def copy(source: Path, target: Path):
 
 
 class TooManyRestarts(Exception):
-    """The error for a database that changes so often that its copy was started again MOST_RESTARTS times."""
+    """The error for a database that is changed so often that its copy began anew MOST_RESTARTS times."""
 
 
 class Progress:
-    """A callback for sqlite3's backup: shows its progress, and counts how often SQLite starts the copy again."""
+    """Shows the progress of a backup, and counts how often SQLite begins the copy anew. A callback for sqlite3."""
 
     def __init__(self):
         self.fewest_left, self.restarts, self.line = None, 0, TerminalLine()

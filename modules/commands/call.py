@@ -1,10 +1,12 @@
-"""Call any action of any module, with the rights of whoever can read the database file.
+"""Run any action of any module, with all rights or with those of a user (--as).
 
-Without a module, list the modules; without an action, list the module's actions; MODULE ACTION --help shows the fields
-of an action. Fields are given as field=value. A list is JSON or separated by commas, an object is JSON, a file is
-named by its path (-: standard input). field=- reads the value without echo, as does the name of a secret field alone;
-a required secret that is not given is asked for. The answer is printed as tables on a terminal, otherwise as JSON. If
-the action returns a file, its bytes are written.
+Without a module, list the modules. Without an action, list the module's actions. MODULE ACTION --help shows the fields
+of an action.
+
+Fields are given as field=value. A list is JSON or separated by commas, an object is JSON, and a file is named by its
+path (-: standard input). field=- reads the value from the terminal without echo, as does the name of a secret field
+alone. A required secret that is not given is asked for. The answer is printed as tables on a terminal, otherwise as
+JSON. If the action returns a file, its bytes are written.
 """
 
 import getpass
@@ -25,10 +27,14 @@ def options(parser):
     parser.add_argument("-h", "--help", action="store_true", help="show this, or an action's fields")
     parser.add_argument("--as", dest="user_name", metavar="USER", help="act as this user, with their rights")
     form = parser.add_mutually_exclusive_group()
-    form.add_argument("--json", action="store_true", help="print JSON on a terminal, too")
-    form.add_argument("--table", action="store_true", help="print tables without a terminal, too")
-    parser.add_argument("--limit", type=int, metavar="N", help="list at most so many entries")
-    parser.add_argument("--after", metavar="KEY", help="list what comes after this key, the last one seen")
+    form.add_argument("--json", action="store_true", help="print JSON even on a terminal")
+    form.add_argument("--table", action="store_true", help="print tables even without a terminal")
+    parser.add_argument("--limit", type=int, metavar="N", help="list at most N entries")
+    parser.add_argument(
+        "--after",
+        metavar="KEY",
+        help="list the entries after this one, such as the last one of the page before",
+    )
     parser.add_argument("words", nargs="*", metavar="MODULE ACTION FIELD=VALUE")
     parser.set_defaults(print_help=parser.print_help)
 

@@ -1,4 +1,4 @@
-"""What `mailapi call` prints about modules, their actions and fields, from their declarations and docstrings."""
+"""The help of `mailapi call` about modules, actions and fields, from their declarations and docstrings."""
 
 import re
 from collections.abc import Callable, Iterable
@@ -64,12 +64,12 @@ def describe_action(module: mailapi.Module, endpoint: mailapi.Endpoint, generati
 
 
 def about(words: dict[str, str], name: str) -> str:
-    """Return what a field means, as the module describes it, behind the values that it takes."""
+    """Return the text for a field in a help page: the values that it takes, and what the module says it means."""
     return f": {words[name]}" if name in words else ""
 
 
 def describe_kind(kind: Callable) -> str:
-    """Return what values a field takes, in a few words: from KINDS, or from its field type's docstring ("Read …")."""
+    """Return in a few words which values a field takes: from KINDS, or from the docstring of its type ("Read …")."""
     if kind in KINDS:
         return KINDS[kind]
     sentence = re.split(r"[;.] |[;.]$|, or None", (kind.__doc__ or "").split("\n")[0])[0]
@@ -77,7 +77,7 @@ def describe_kind(kind: Callable) -> str:
 
 
 def about_module(module: mailapi.Module) -> str:
-    """Return the sentence about a module: the first one in its file, without the name before it."""
+    """Return the first sentence about a module in its file, without the module's name in front."""
     return summary_of_module(module).partition(": ")[2] if module.path else "the API itself"
 
 

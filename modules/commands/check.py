@@ -13,10 +13,12 @@ from .check_state_database import check_state_database, check_state_schemas
 def options(parser):
     parser.add_argument("--daemon", metavar="USER", help="the user that the mail daemons run as")
     parser.add_argument(
-        "--service", metavar="USER", help="the user that the API runs as: look as they do (as root)"
+        "--service",
+        metavar="USER",
+        help="the user that the API runs as: check what they can access (needs root)",
     )
     parser.add_argument(
-        "--repair", action="store_true", help="mend what modules keep out of step with the database"
+        "--repair", action="store_true", help="correct the errors that modules find in their data"
     )
 
 

@@ -85,7 +85,7 @@ def database_needs(database: str) -> list[tuple[str, int]]:
 
 
 def find_obstacles(config: str, needs: list[tuple[str, int]]) -> tuple[list[str | None], str | None]:
-    """Return which file or folder, or None, prevents each access in `needs`, for the user of this process.
+    """Return, for each access in `needs`, the file or folder that prevents it, or None. The user is this process's.
 
     The second value is the error if this user cannot load the config, or None.
     """

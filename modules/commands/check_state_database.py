@@ -32,7 +32,10 @@ def check_state_database(report: Report, app: mailapi.Application):
 
 
 def check_state_schemas(report: Report, app: mailapi.Application):
-    """Print an error for a module whose `state_schema` (its tables) SQLite refuses, at first or at a second run."""
+    """Print an error for each module whose `state_schema` SQLite refuses, also if it is run a second time.
+
+    `state_schema` is the SQL that creates the module's tables. It is run at each start.
+    """
     with contextlib.closing(sqlite3.connect(":memory:")) as connection:
         connection.executescript(session_rows.STATE_SCHEMA + throttle.STATE_SCHEMA)
         for name, module in app.listed().items():
@@ -59,7 +62,11 @@ def check_state_folder(report: Report, path: Path) -> bool:
 
 
 def check_state_owner(report: Report, path: Path):
-    """Print an error if root owns the state database in another user's folder, or if its side files' owner differs."""
+    """Print an error if the state database or one of its side files has the wrong owner.
+
+    It is wrong if root owns the database in another user's folder, or if a side file has another owner than
+    the database.
+    """
     path = Path(os.path.realpath(path))
     status, folder = path.stat(), path.parent.stat()
     if status.st_uid == 0 != folder.st_uid:

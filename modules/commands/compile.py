@@ -17,7 +17,7 @@ UNCHECKED = (1).to_bytes(4, "little")  # flag of a .pyc file that is never compa
 
 
 def options(parser):
-    parser.add_argument("file", metavar="FILE", help="the copy to write, which replaces a file of that name")
+    parser.add_argument("file", metavar="FILE", help="the copy to write; a file of that name is replaced")
 
 
 def run(args):

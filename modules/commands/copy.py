@@ -18,7 +18,7 @@ MOST_PASSES = 5
 
 def options(parser):
     parser.add_argument("source", metavar="FROM", help="a database: FILE or mysql://USER@HOST/DATABASE")
-    parser.add_argument("target", metavar="TO", help="the same; it must be new or empty")
+    parser.add_argument("target", metavar="TO", help="a new or empty database, in the same form")
     parser.add_argument("--state", action="store_true", help="FROM and TO are state databases")
 
 
@@ -71,9 +71,9 @@ def check_source(source: Database, target: Database, tables: list, is_state: boo
 
 
 def refuse_other_tables(source: ServerDatabase, tables: list, is_state: bool):
-    """Raise ConfigError if a state database has tables that no module declares: the copy would leave them out.
+    """Raise ConfigError if a state database has tables of no module: the copy would leave them out.
 
-    Of a master database, they are only printed. A database on a server can be both.
+    Such tables in a master database are only printed. A database on a server can be both.
     """
     copied = {table.name for table in tables} | {"mailapi_turn"}
     if is_state:
@@ -145,5 +145,5 @@ def update_rows(target: Database, table, wanted: dict, present: dict) -> set[int
 
 
 def next_size(size: int, read: int) -> int:
-    """Return how many mails to read next: the last `size` mails had `read` bytes together."""
+    """Return how many mails to read at once next. Of the last batch, `size` mails had `read` bytes together."""
     return max(1, min(2 * size, BYTES_AT_ONCE * size // (read + 1), ROWS_AT_ONCE))

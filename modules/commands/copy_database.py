@@ -65,7 +65,7 @@ class Database:
         raise NotImplementedError
 
     def rows(self, table, first: int, last: int = HIGHEST_KEY, size: int = -1) -> Iterator[tuple[int, tuple]]:
-        """Yield (key, row) in the order of keys, for keys from `first` to `last`; at most `size` rows (-1: all)."""
+        """Yield (key, row) in the order of keys, from key `first` to `last`: `size` rows at most, all for -1."""
         raise NotImplementedError
 
     def last_keys(self, tables: list) -> dict[str, int]:
@@ -73,9 +73,9 @@ class Database:
         raise NotImplementedError
 
     def prepare(self, schema: str, tables: list, source: str):
-        """Create the tables of a target, and one more, COPY_TABLE, as a mark that the copy is incomplete.
+        """Create the tables of the target, and the table COPY_TABLE, which marks the copy as incomplete.
 
-        source: the name of the source, stored in it.
+        source: the name of the source, which COPY_TABLE stores.
         """
         raise NotImplementedError
 
@@ -98,7 +98,7 @@ class Database:
         raise NotImplementedError
 
     def finish(self, tables: list, source: "Database"):
-        """Let AUTOINCREMENT of the target continue where the source is, and remove the mark of an incomplete copy."""
+        """Set AUTOINCREMENT's counters to those of the source, and drop the mark of an incomplete copy."""
         raise NotImplementedError
 
     # What they have in common

@@ -1,4 +1,4 @@
-"""Print the config.py that does what the PHP API's config.php, or an atmail-like suite's api.conf, does.
+"""Print a config.py with the settings of the PHP API's config.php, or of an atmail-like suite's api.conf.
 
 No PHP is run. Of config.php it reads $dbpath, $modulelist and $debugFlag: text, true, false and arrays, and text that
 is joined by dots, with __DIR__. Of api.conf, lines of KEY=VALUE, it reads PROVISION, the databases, and the addresses of
@@ -46,7 +46,7 @@ def run(args):
 
 
 def config_py(values: dict, path: Path) -> str:
-    """Return the text of a config.py for the values in a PHP config. path: the PHP file, for messages."""
+    """Return the text of a config.py with the values of a PHP config. path: the PHP file, for messages."""
     for key in ("dbpath", "modulelist"):
         if key not in values:
             raise mailapi.ConfigError(f"{path} does not set ${key}.")
@@ -99,7 +99,10 @@ class Reader:
         self.others: dict[int, str] = {}  # line → how a statement begins there that was not understood
 
     def left_out(self) -> list[str]:
-        """Return comments that name the statements which were not understood; no values, which may be passwords."""
+        """Return comments that name the statements which the reader did not understand.
+
+        They have no values, which may be passwords.
+        """
         found = [
             f"# Line {line}: {text} was not understood and is left out." for line, text in self.others.items()
         ]
@@ -138,7 +141,7 @@ class Reader:
         return {key: self.expression()}
 
     def leave_out(self, position: int, text: str):
-        """Remember a statement that is not understood. Of a file that it includes, the name is known."""
+        """Record a statement that the reader does not understand, with the name of a file that it includes."""
         kind, following, _ = self.tokens[self.position] if self.position < len(self.tokens) else ("", "", 0)
         if text.lower() in ("include", "include_once", "require", "require_once") and kind == "text":
             text += f" {following}"

@@ -1,7 +1,8 @@
 """Part of `mailapi import-config`: the config.py for an atmail-like suite's api.conf, a file of environment variables.
 
-Such files name things in several ways. So the words of a key decide: IMAP_HOST, IMAP_PORT and ATMAIL_IMAP_URL are about
-the service imap, APISERVER_DB_HOST and API_DATABASE_PASSWORD about the database `apiserver`.
+Such files name the same thing in several ways, so the words within a key decide. IMAP_HOST, IMAP_PORT and
+ATMAIL_IMAP_URL are about the service imap. APISERVER_DB_HOST and API_DATABASE_PASSWORD are about the database
+`apiserver`.
 """
 
 import re
@@ -53,9 +54,10 @@ HOST = re.compile(r"(?:[A-Za-z0-9.-]+|\[[0-9A-Fa-f:]+\])(?::[0-9]{1,5})?")
 
 
 def config_py(source: str, path: Path, files: dict[str, str]) -> str:
-    """Return the text of a config.py for a file of environment variables. `files` maps module classes to their files.
+    """Return the text of a config.py for the text of a file of environment variables.
 
-    ConfigError: PROVISION is not from 0 to 7.
+    `path` is the file, for messages. `files` has the file of each module by class name. ConfigError if
+    PROVISION is not from 0 to 7.
     """
     values, strange = parse(source)
     provision = values.pop("PROVISION", ("7", 0))[0]
@@ -81,7 +83,10 @@ def config_py(source: str, path: Path, files: dict[str, str]) -> str:
 
 
 def sorted_out(values: dict[str, str]) -> tuple[dict[str, str], dict[str, str], list[str]]:
-    """Return the URLs of databases and of services by their names in config.py, and the keys that name neither."""
+    """Return the URLs of databases, the URLs of services, and the keys that belong to neither.
+
+    URLs are by their names in config.py, such as "mailserver" or "imap".
+    """
     parts: dict[tuple[str, str], dict[str, str]] = {}
     keys: dict[tuple[str, str], list[str]] = {}
     others = []
@@ -103,7 +108,11 @@ def sorted_out(values: dict[str, str]) -> tuple[dict[str, str], dict[str, str], 
 
 
 def target_of(words: list[str]) -> tuple[tuple[str, str] | None, str]:
-    """Return what the words of a key are about, ("database", name) or ("service", "kind scheme"), and of what part."""
+    """Return the database or service that a key is about, and which part of it, such as "host"; None if neither.
+
+    `words` are the words of the key. A database is ("database", name), a service is ("service", "kind
+    scheme").
+    """
     part = PARTS.get(words[-1], "url")
     database = next((DATABASES[word] for word in words if word in DATABASES), None)
     if database and (DATABASE_WORDS.intersection(words) or words[-1] in PARTS):
@@ -115,7 +124,11 @@ def target_of(words: list[str]) -> tuple[tuple[str, str] | None, str]:
 
 
 def database_url(given: dict[str, str], name: str) -> str | None:
-    """Return the mysql:// URL of a database from its parts, or from a URL or a DSN of Go; None if it is neither."""
+    """Return the mysql:// URL of a database; None if its parts do not make one.
+
+    `given` has user, password, host and so on; or `url`, which is a URL or a data source name of Go's MySQL
+    driver. `name` is the name of the database if no part has it.
+    """
     if "url" in given:
         if given["url"].startswith("mysql://"):
             return given["url"]
@@ -127,7 +140,10 @@ def database_url(given: dict[str, str], name: str) -> str | None:
 
 
 def go_dsn(text: str) -> dict[str, str]:
-    """Return the parts of USER:PASSWORD@tcp(HOST:PORT)/DATABASE?…, which Go's driver for MySQL takes; {} for others."""
+    """Split a data source name of Go's MySQL driver, USER:PASSWORD@tcp(HOST:PORT)/DATABASE?…, into its parts.
+
+    Returns {} for any other text.
+    """
     credentials, at, place = text.rpartition("@")
     user, _, password = credentials.partition(":")
     host, slash, name = place.partition("/")

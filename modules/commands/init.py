@@ -1,4 +1,4 @@
-"""Create a master database with an administrator, as a file or on a server (mysql://…), and a missing config.py."""
+"""Create config.py if it is missing, and a master database with an administrator (a file, or mysql://…)."""
 
 import contextlib
 import getpass
@@ -78,7 +78,7 @@ def write_config(config: str, dbpath: str | None = None):
 
 
 def private(path: str, flags: int) -> int:
-    """Open a file with mode 0600 (as an `opener` for open()), since it has a URL with a password."""
+    """Open a file with mode 0600, since it may have a URL with a password. An `opener` for open()."""
     return os.open(path, flags, 0o600)
 
 

@@ -1,4 +1,4 @@
-"""Migrate a master database from schema version 8 to 9, after a copy of the file.
+"""Copy the master database's file, then migrate the database from schema version 8 to 9.
 
 Everything happens in one transaction: if the process is killed, the file is either the old or the new one. The mail
 daemons for schema version 8 cannot read version 9: stop them first.

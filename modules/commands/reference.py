@@ -1,7 +1,7 @@
 """Write the reference of all modules that come with mailapi, as Markdown: docs/reference/ is its output.
 
-A page for each module is made of its declarations, with a sample answer of each action from a real request; one page
-more has every sentence with which something is refused.
+Each module gets a page, made from its declarations, with a sample answer of each action to a real request.
+One more page lists every sentence with which mailapi refuses something.
 """
 
 import json
@@ -43,7 +43,7 @@ def run(args):
 
 
 def pages() -> dict[str, str]:
-    """Return the pages by the name of their file."""
+    """Return the text of each page by the name of its file."""
     modulelist = installed_modules()
     made = {}
     with Samples(modulelist) as samples:
@@ -99,7 +99,7 @@ def index(titles: dict[str, str]) -> str:
 
 
 def module_page(samples: Samples, module: mailapi.Module, document: dict) -> str:
-    """Return the page of a module: its actions in the order in which they win."""
+    """Return the page of a module. Its actions are in order of precedence, if a request names several of them."""
     title = next(tag["description"] for tag in document["tags"] if tag["name"] == tag_of(module))
     name = f"# {module.path}/ — {module.name}" if module.path else "# / — the API itself"
     called = f"{module.path}/" if module.path else "the API itself"
@@ -117,7 +117,7 @@ def module_page(samples: Samples, module: mailapi.Module, document: dict) -> str
 
 
 def action_lines(samples: Samples, path: str, endpoint: mailapi.Endpoint, item: dict) -> list[str]:
-    """Return the section of an action."""
+    """Return the lines of the section about an action."""
     operation, body = item["post"], item["post"]["requestBody"]["content"]["application/json"]
     methods = "GET or POST" if "get" in item else "POST"
     lines = [f"## {path}", "", operation["summary"], "", *wrapped(operation["description"]), ""]
@@ -139,7 +139,7 @@ def action_lines(samples: Samples, path: str, endpoint: mailapi.Endpoint, item: 
 
 
 def field_lines(schema: dict) -> list[str]:
-    """Return the table of an action's fields."""
+    """Return the lines of the table of an action's fields."""
     if not schema["properties"]:
         return []
     needed = schema.get("required", ())
@@ -151,7 +151,7 @@ def field_lines(schema: dict) -> list[str]:
 
 
 def type_name(schema: dict) -> str:
-    """Return what a field takes, in words: the values of an enum, a type and its limits."""
+    """Return which values a field takes, in words: its type and limits, or the list of values."""
     if "anyOf" in schema:
         return " or ".join(name for each in schema["anyOf"] if (name := type_name(each)))
     if "enum" in schema:
@@ -171,7 +171,7 @@ def type_name(schema: dict) -> str:
 
 
 def refusal_lines(endpoint: mailapi.Endpoint) -> list[str]:
-    """Return the sentences that the declaration has, in the order of the checks."""
+    """Return a list of the sentences with which an action refuses a request, in the order of the checks."""
     needed = list(endpoint.needed(mailapi.GENERATIONS[9]).values())
     rules = [rule.refusal for rule in endpoint.allow if rule.description != "anyone logged in"]
     sentences = [each.replace("{permission}", "permission") for each in dict.fromkeys(needed + rules)]
@@ -192,7 +192,7 @@ def answer_lines(answer: dict, words: str) -> list[str]:
 
 
 def refusals_page() -> str:
-    """Return the table of all sentences by their codes."""
+    """Return the page with the table of all sentences that refuse something, sorted by code."""
     lines = [
         GENERATED,
         "# Refusals",

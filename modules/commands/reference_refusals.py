@@ -1,4 +1,4 @@
-"""Every sentence with which the code refuses something, with its code and the field at fault."""
+"""Find every sentence with which the code refuses a request, by reading the source files, for the reference."""
 
 import ast
 import re
@@ -14,7 +14,7 @@ DEFAULT_CODES = {"LoginRefused": "not_logged_in", "otherwise": "not_allowed"}
 
 
 class Refusal(NamedTuple):
-    """A sentence, the code and the HTTP status of the second wire."""
+    """A sentence that refuses a request, its code, and the field at fault (""). `http` is the code's HTTP status."""
 
     sentence: str
     code: str
@@ -26,7 +26,10 @@ class Refusal(NamedTuple):
 
 
 def all_refusals() -> list[Refusal]:
-    """Return the refusals in mailapi.py and in modules/ (but not in the commands), by code and sentence."""
+    """Return the refusals in mailapi.py and in modules/, sorted by HTTP status, code and sentence.
+
+    Those of the commands are left out.
+    """
     here = Path(__file__).parent
     files = [Path(str(mailapi.__file__)), *(p for p in here.parent.rglob("*.py") if p.parent != here)]
     return sorted(
@@ -39,7 +42,7 @@ def sort_key(refusal: Refusal) -> tuple:
 
 
 def refusals_in(tree: ast.Module) -> list[Refusal]:
-    """Return the refusals that a file raises in its own words."""
+    """Return the refusals in a parsed source file: its calls of ApiError and the like with a sentence."""
     constants = {
         target.id: node.value
         for node in tree.body
@@ -57,12 +60,16 @@ def refusals_in(tree: ast.Module) -> list[Refusal]:
 
 
 def called(node: ast.Call) -> str:
-    """Return the name of the function that is called, without what it belongs to."""
+    """Return the name of the function in a call: `f` for both f() and module.f()."""
     return getattr(node.func, "id", "") or getattr(node.func, "attr", "")
 
 
 def text_of(node: ast.AST) -> str:
-    """Return the text of a literal, with the last word of each expression in it in capitals; "" for anything else."""
+    """Return the text of a string in the source; "" for anything else.
+
+    In an f-string, each expression becomes its last word in capitals: f"Unknown router {router}." gives
+    "Unknown router ROUTER."
+    """
     if isinstance(node, ast.Constant) and isinstance(node.value, str):
         return node.value.replace("{permission}", "permission")
     if isinstance(node, ast.JoinedStr):
@@ -78,7 +85,7 @@ def placeholder(part: ast.AST) -> str:
 
 
 def code_in(node: ast.Call, name: str) -> str:
-    """Return the code that a call names, or the one that follows from its HTTP status."""
+    """Return the code of a refusal: the argument `code`, or else the code that belongs to the argument `http`."""
     if name == "LoginRefused" and len(node.args) > 1:
         return text_of(node.args[1])
     http = next(

@@ -1,4 +1,4 @@
-"""Sample answers for the reference: an installation in a temporary folder is asked for every action."""
+"""Sample answers for the reference: each action is run in an installation in a temporary folder."""
 
 import contextlib
 import io
@@ -40,7 +40,7 @@ CREDENTIALS = {"user_name": NAME, "password": PASSWORD}
 
 
 class Samples:
-    """The installation, with all modules that come with mailapi. A context manager: the folder is deleted at the end."""
+    """An installation in a temporary folder with all modules of mailapi. Deletes the folder on exit."""
 
     def __init__(self, modulelist: dict[str, str]):
         self.modulelist = modulelist
@@ -63,7 +63,7 @@ class Samples:
         return mailapi.create_app({"dbpath": str(path), "modulelist": self.modulelist})
 
     def reset(self, states: tuple[str, ...]):
-        """Bring the database into a state: the statements of all states up to it."""
+        """Bring the database into one of the numbered states: run the statements of all states up to this one."""
         with contextlib.closing(sqlite3.connect(self.app.config.dbpath)) as connection, connection:
             for (table,) in connection.execute(
                 "SELECT name FROM sqlite_master WHERE type = 'table'"
@@ -75,7 +75,7 @@ class Samples:
                 connection.executescript(statements.replace("%s", hashed))
 
     def answer(self, path: str, fields: dict) -> dict | None:
-        """Return what an action adds to its answer, as clients see it; None if no state lets it succeed."""
+        """Return the members that an action adds to an answer, as clients see it; None if it always fails."""
         for number in range(len(STATES)):
             self.reset(STATES[: number + 1])
             http, payload = self.request(path, fields)
@@ -112,7 +112,7 @@ LEFT_OUT = {
 
 
 def steady(value, name: str = ""):
-    """Return a part of an answer with the same time and token in each run."""
+    """Return an answer, or a part of one, with its times and tokens replaced by fixed ones, so that runs are equal."""
     if isinstance(value, dict):
         return {member: steady(each, member) for member, each in value.items()}
     if isinstance(value, list):

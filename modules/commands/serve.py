@@ -52,7 +52,7 @@ def options(parser):
         default="",
         metavar="PATH",
         type=url_path,
-        help="the URL path under which a proxy passes it on",
+        help="the URL path at which a proxy forwards requests to the API",
     )
     parser.add_argument(
         "--static",
@@ -63,7 +63,7 @@ def options(parser):
         help="also serve a folder of static files, such as a web client, at that URL path; repeatable",
     )
     parser.add_argument(
-        "--init", action="store_true", help="first create config and database where there are none"
+        "--init", action="store_true", help="first create config and database if they are missing"
     )
 
 
@@ -111,7 +111,7 @@ def print_hints(app: mailapi.Application, args, password: str | None, listening:
 
 
 def log_to_file(config: mailapi.Config):
-    """Have all that is logged in the log file, if the config names one, and open it anew after SIGHUP (logrotate)."""
+    """Write the log to the file in the setting log_file, if there is one. Open it anew after SIGHUP (logrotate)."""
     if not (handler := log_file.install(config)):
         return
     try:
@@ -125,7 +125,10 @@ def log_to_file(config: mailapi.Config):
 
 
 def own_command() -> list[str]:
-    """Return the words that start this program again; the first is Python if the file is not executable."""
+    """Return the words of the command line that starts this program again.
+
+    The first word is Python if the program's file is not executable.
+    """
     program = sys.argv[0]
     return (
         [program] if os.path.dirname(program) and os.access(program, os.X_OK) else [sys.executable, program]
@@ -196,7 +199,7 @@ def serve(application, config: mailapi.Config, sockets: list[socket.socket], num
 
 
 def allow_connections(number: int) -> int:
-    """Raise the limit of open files for `number` connections and 200 other files. Return the possible connections."""
+    """Raise the limit of open files to `number` connections and 200 files. Return how many connections fit."""
     soft, hard = resource.getrlimit(resource.RLIMIT_NOFILE)
     files = 2 * number + 200 if hard == resource.RLIM_INFINITY else min(2 * number + 200, hard)
     if soft < files:

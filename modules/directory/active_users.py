@@ -1,4 +1,4 @@
-"""In which modules a user is active, such as POP: SQL conditions for lists of users, from the modules' `active`."""
+"""SQL conditions for lists of users: in which modules, such as POP, a user is active, by the modules' `active`."""
 
 import operator
 from collections.abc import Iterable
@@ -10,9 +10,9 @@ from mailapi import Active, Users, param
 
 
 def is_active(active: Active) -> Expression:
-    """Return the SQL condition that a user is active in a module, for a query that lists many users.
+    """Return the SQL condition that a user is active in a module, for a query that lists all users.
 
-    `active` declares which rows make a user active in the module.
+    `active` declares which rows make a user active in the module: for POP, for example, a row of table popd.
     """
     if active.where_user is not None:
         return active.where_user

@@ -30,7 +30,7 @@ FIND = PreparedQuery(
 
 
 def number_of(name: str) -> int:
-    """Return a number from 1 to NUMBERS for a user name; the same for names that differ only in case or look alike."""
+    """Return a number from 1 to NUMBERS for a user name: the same for names that differ in case or look alike."""
     form = user_names.without_case(name)
     return int.from_bytes(hashlib.sha256(form.encode()).digest()[:8], "big") % NUMBERS + 1
 

@@ -27,9 +27,9 @@ DELETE_USER = PreparedQuery(Users.delete().where(Users.user_name == param("user_
 
 
 def refuse_with_mailserver(call):
-    """Raise ApiError if a mail server is configured: it verifies the passwords of its own table, which has no alias."""
+    """Raise ApiError if a mail server is configured: its own table of users has no aliases, which devices need."""
     if call.config.mailserver:
-        raise ApiError("With a mailserver there are no devices.", code="unavailable")
+        raise ApiError("Devices cannot be used with a mailserver.", code="unavailable")
 
 
 def check_label(call):
@@ -78,7 +78,7 @@ def device_get(module, call):
     """List the devices of a user, or the caller's own: user_name, device_name. Passwords are not stored."""
     owner = call.body.get("user_name") or call.user_name
     if owner is None:
-        raise ApiError("Say whose (--as).")
+        raise ApiError("Name the user with --as USER.")
     names = call.db.column(devices.DEVICES, **devices.of(owner))
     return {"devices": [{"user_name": name, "device_name": devices.label_of(owner, name)} for name in names]}
 

@@ -1,7 +1,8 @@
-"""Devices: log-ins of their own with which the programs of a user open the user's mailbox, each with its own password.
+"""Devices: further log-ins to a user's mailbox, each for one program, with a name and a password of its own.
 
-A device is a row of `users`: `ann~phone`, whose user_alias is `ann`. The mail daemons verify the password of the name
-that is given, and then act as its alias. For the API it is no user: it cannot log in, and no list of users has it.
+A device is a row of `users`: `ann~phone`, whose user_alias is `ann`. The mail daemons verify the password of
+the name that is given, and then act as its alias. For the API a device is not a user: it cannot log in, and
+no list of users has it.
 """
 
 from collections.abc import Iterator
@@ -36,7 +37,7 @@ STRAYS = PreparedQuery(
 
 
 def of(owner: str) -> dict:
-    """Return the parameters of OF_OWNER, the condition for the devices of a user."""
+    """Return the parameters for OF_OWNER, the SQL condition that selects the devices of a user."""
     return {"owner": owner, "first": owner + MARK, "end": owner + AFTER_MARK}
 
 
@@ -50,29 +51,29 @@ def label_of(owner: str, name: str) -> str:
 
 
 def would_be_device(user_name: str, user_alias: str | None) -> bool:
-    """Return whether a user of this name is a device once they have this alias."""
+    """Return whether a user with this name and this alias is a device."""
     return bool(user_alias) and user_name.startswith(f"{user_alias}{MARK}")
 
 
 def is_device(db: Store, user_name: str) -> bool:
-    """Return whether a name is that of a device. Only a name that has the mark needs a query."""
+    """Return whether a user name is a device's. It needs a query only for names that contain MARK."""
     return MARK in user_name and bool(db.read(FIND_DEVICE, name=user_name))
 
 
 def refuse_devices(call, *user_names: str):
-    """Raise ApiError if one of the names is a device's: only users can have permissions and delegations."""
+    """Raise ApiError if one of the names is a device's: devices can have no permissions and delegations."""
     if any(MARK in name and call.db.one(FIND_DEVICE, name=name) for name in user_names):
         raise ApiError("A device has neither permissions nor delegations.")
 
 
 def delete_of(call, owner: str):
-    """Delete a user's devices, before the user: otherwise the database would make them log-ins of their own."""
+    """Delete a user's devices. It must come before the user's deletion, which would make them users of their own."""
     call.deleted_users += [row["user_name"] for row in call.db.rows(DEVICES, **of(owner))]
     call.db.execute(DELETE_DEVICES, **of(owner))
 
 
 def strays(db: Store) -> Iterator[str]:
-    """Yield a sentence for each user who is named like a device, is none, and can log in."""
+    """Yield a sentence for each user who can log in and has a name like a device's, without being one."""
     for name in db.column(STRAYS):
         owner = name.partition(MARK)[0]
         yield f"user {ascii(name)} is named like a device of {ascii(owner)}, and is none: a log-in of its own"

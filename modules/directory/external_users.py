@@ -45,10 +45,10 @@ def add_external_users(module: Module, call, answer: dict) -> dict:
 
 
 def full_row(row: dict) -> dict:
-    """Return a user of another database with the columns of an admin's list of users in schema version 9."""
+    """Return a user of another database with the columns of users/?get for an admin, in schema version 9."""
     return {"user_name": row["user_name"], "has_login": row["user_login"]} | NOT_STORED_HERE
 
 
 def brief_row(row: dict) -> dict:
-    """Return a user of another database with the columns of all other lists of users."""
+    """Return a user of another database with the columns of users/?get for everybody else."""
     return row | {"user_alias": None, "modules": []}

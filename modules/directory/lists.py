@@ -82,7 +82,7 @@ def listing(call, query: ListQuery, **values) -> RawJSON | list[dict]:
 
 
 def whole_list(call, query: PreparedQuery, **values) -> RawJSON | list[dict]:
-    """Return all rows of a query, as JSON that the database makes if possible, since that is faster."""
+    """Return all rows of a query, as JSON text that the database makes, if it can, since that is faster."""
     return call.encodes and encoded(call.db, query, values) or call.db.rows(query, **values)
 
 

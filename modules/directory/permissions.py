@@ -1,4 +1,4 @@
-"""Permissions that mean something: admin, delegate, and those that modules declare (Module.permissions)."""
+"""The known permissions: admin, delegate, and those of modules (Module.permissions). Others have no effect."""
 
 from collections.abc import Iterable
 
@@ -11,7 +11,7 @@ CORE_PERMISSIONS = {
 
 
 def declared_permissions(app: Application) -> list[dict]:
-    """Return each permission that means something, what it is for, and the module that declares it; "" is the core."""
+    """Return the known permissions, each with its purpose and the module that declares it ("" for the core)."""
     declared = [
         ("", CORE_PERMISSIONS),
         *((module.path, module.permissions) for module in app.modules.values()),
@@ -24,7 +24,7 @@ def declared_permissions(app: Application) -> list[dict]:
 
 
 def listed_permissions(call) -> list[dict]:
-    """Return the declared permissions in the words of the generation: `right` for `permission` in generation 8."""
+    """Return the known permissions for the answer of users/?permissions (for schema version 8 called rights)."""
     return [
         {call.in_generation("{permission}"): each.pop("permission")} | each
         for each in declared_permissions(call.app)
@@ -32,9 +32,10 @@ def listed_permissions(call) -> list[dict]:
 
 
 def warn_of_unknown(call, permissions: Iterable[str]) -> dict:
-    """Return members of an answer that warn of permissions without a meaning; {} if there are none.
+    """Return the member `warning` of an answer if some of the permissions are unknown, otherwise {}.
 
-    The original stores any permission and answers ok; clients of the first wire are warned only with `debug` on.
+    The original API stores any permission and answers ok, so clients of the first wire get the warning only
+    with `debug` on.
     """
     known = {each["permission"] for each in declared_permissions(call.app)}
     unknown = sorted(set(permissions) - known)

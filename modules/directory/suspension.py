@@ -69,16 +69,16 @@ ONE_USER = {"required": {"user_name": "Username is not set."}, "allow": delegate
 
 
 def discard_restored(module, call, answer: dict) -> dict:
-    """Delete the passwords that `restore` has put back into `users`, after its commit; return the answer.
+    """Delete the stored passwords that `restore` has put back into `users`. Called after the commit.
 
-    Its member suspension_id, which names them, is removed.
+    Returns the answer without its member suspension_id, which names these passwords.
     """
     suspension_id = answer.pop("suspension_id")
     try:
         with module.app.state.transaction():
             module.app.state.execute(DISCARD_TOGETHER, suspension_id=suspension_id)
     except ApiError as error:  # they are obsolete from now on
-        log.warning("a suspension has ended and is still recorded: %s", error.status)
+        log.warning("a suspension has ended, but its record could not be deleted: %s", error.status)
     return answer
 
 
@@ -119,8 +119,8 @@ def restore(module, call):
 def keep(state: Store, db: Store, rows: Sequence[dict]):
     """Move passwords from `users` to the state database. `rows` have user_name and user_authdata, the user's first.
 
-    The caller has begun a transaction of the master database. If the user is suspended already, the passwords in the
-    state database are not changed.
+    The caller has begun a transaction of the master database. If the user is suspended already, the passwords
+    in the state database stay as they are.
     """
     suspended = find(state, rows[0]["user_name"])
     suspension_id = secrets.token_hex(16)
@@ -174,14 +174,14 @@ def keep_password(call, user_name: str, authdata: str | None) -> bool:
 
 
 def discard_of_new_user(call, user_name: str):
-    """Delete the password of a former, suspended user of this name: the new user must not get it."""
+    """Delete the stored password of a former, suspended user of this name, so that the new user does not get it."""
     if kept := find(call.app.state, user_name):
         with call.app.state.transaction():
             call.app.state.execute(DISCARD, user_hash=kept["user_hash"])
 
 
 def discard_of_new_users(call, user_names: Set[str]):
-    """Delete the passwords of former, suspended users of these names, as `discard_of_new_user` does."""
+    """Delete the stored passwords of former, suspended users of these names, as discard_of_new_user() does."""
     for user_name in user_names & {name for (name,) in call.app.state.read(ALL_KEPT)}:
         discard_of_new_user(call, user_name)
 

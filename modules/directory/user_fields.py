@@ -21,7 +21,10 @@ def check_new_alias(call):
 
 
 def refuse_device(call):
-    """Raise ApiError if the request would make a user a device (a log-in for one program): device_add does that."""
+    """Raise ApiError if the request would turn a user into a device (a log-in for one program).
+
+    Only users/?device_add makes devices.
+    """
     if devices.would_be_device(call.body["user_name"], call.body.get("user_alias")):
         raise ApiError("A device is added by device_add.", field="user_alias")
 
@@ -35,7 +38,7 @@ def require_permissions(call):
 
 
 def require_file(call):
-    """Raise ApiError if the request has no file. (If it were `required`, the audit would record it.)"""
+    """Raise ApiError if the request has no file. (The audit would record a field in `required`.)"""
     if not call.body.get("file"):
         raise ApiError("No file is set.", code="missing_field", field="file")
 

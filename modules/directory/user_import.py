@@ -109,7 +109,7 @@ def csv_record(header: list[str], cells: list[str]) -> dict | ApiError:
     """
     if len(cells) == len(header):
         return dict(zip(header, cells))
-    return ApiError(f"There are {len(cells)} fields where the first line names {len(header)}.")
+    return ApiError(f"The line has {len(cells)} fields, but the first line names {len(header)}.")
 
 
 def read_header(reader) -> list[str]:
@@ -151,7 +151,7 @@ class UserImport:
             except ApiError as error:
                 self.add_problem(number, error.status)
             if max(self.records, self.permissions) > MOST_USERS:
-                raise ApiError("More than 100,000 users or permissions at a time would hold the mail up.")
+                raise ApiError("The file has more than 100,000 users or permissions: import fewer at a time.")
             if self.records % PROGRESS_STEP == 0:
                 report_progress(f"{self.records:,} users read")
 
@@ -243,7 +243,7 @@ def check_user(user: dict):
             "user_authdata is <salt>:<64 hex digits>; a password in plain text belongs in password."
         )
     if authdata and user["password"]:
-        raise ApiError("There are both user_authdata and password.")
+        raise ApiError("Give user_authdata or password, not both.")
     check_permissions(user["user_permissions"])
     if user["user_permissions"] and devices.would_be_device(user["user_name"], user["user_alias"]):
         raise ApiError("A device has neither permissions nor delegations.")

@@ -76,10 +76,10 @@ def with_counts(counts: Select) -> Select:
 
 
 def active_by_counts(counts: Select, otherwise: ConditionFor) -> ConditionFor:
-    """Return a function from a module's `active` to the SQL condition that a user is active in this module.
+    """Return a function that makes the SQL condition that a user is active in a module, from the module's `active`.
 
-    For the module Mailbox (users who have mail), it uses the subquery `counts`, so that the mails are counted only
-    once. For other modules it calls `otherwise`.
+    For the module Mailbox (users who have mail), it uses the subquery `counts`, so that the mails are counted
+    only once. For other modules it calls `otherwise`.
     """
     return lambda active: counts.c.mails.is_null(False) if same_rows(active, WITH_MAIL) else otherwise(active)
 

@@ -55,7 +55,7 @@ def may_be_new(name: str) -> bool:
 def is_plain(name: str) -> bool:
     """Return whether a name has no invisible characters, and no spaces at its start or end.
 
-    Spaces inside are allowed, since existing users have them.
+    Spaces inside of it are allowed, since existing users have them.
     """
     printable = name.isascii() and name.isprintable() or all(c == " " or is_visible(c) for c in name)
     return printable and name == name.strip(" ")
@@ -68,12 +68,12 @@ def check_new(name: str):
 
 
 def same_everywhere(name: str) -> bool:
-    """Return whether no server changes a name: HTTP cuts off spaces at its ends, SASLprep replaces more characters."""
+    """Return whether HTTP and SASLprep leave a name unchanged: HTTP, for example, cuts off spaces at its ends."""
     return visible(name) == name
 
 
 def is_word(name: str) -> bool:
-    """Return whether no service can take a name for a path or a pattern, such as `../bob`, `bob/` or `b*`."""
+    """Return whether no service can read a name as a path or a pattern, such as `../bob`, `bob/` or `b*`."""
     return not name.startswith(".") and NOT_IN_A_WORD.search(name) is None
 
 
@@ -156,9 +156,9 @@ def problems(names: Iterable[str]) -> Iterator[str]:
 
 
 def problems_at_services(names: Iterable[str]) -> Iterator[str]:
-    """Yield a warning for each name that a mail service might take for a path, a pattern or the name of another user.
+    """Yield a warning for each name that a mail service could misread, as a path, a pattern or another user.
 
-    A service that ignores case takes Ann and ann for the same user.
+    A service that ignores upper and lower case takes Ann and ann for the same user.
     """
     by_form = defaultdict(set)
     for name in names:

@@ -94,7 +94,7 @@ def left(call, user_name: str) -> list[str]:
 
 
 def left_elsewhere(call, user_name: str) -> bool:
-    """Return whether mail was submitted under this user name, or a module still has data of a user of this name."""
+    """Return whether a former user of this name has left data: mail in the queue, or data of a module."""
     if any(call.db.value(query, user=user_name) for query in SUBMITTED):
         return True
     return any(module.has_rows_of(user_name) for module in call.app.modules.values())
@@ -106,6 +106,6 @@ def orphans(call) -> set[str]:
 
 
 def delete(call, user_name: str):
-    """Delete all rows that name a user who does not exist. If it is the alias of other users, they lose it."""
+    """Delete all rows that name a user who does not exist. Users whose alias it is lose the alias."""
     for query in DELETE_OWNED[call.generation.number]:
         call.db.execute(query, user=user_name)

@@ -1,4 +1,4 @@
-"""How large a request's body may be, for servers that receive it before they call the application."""
+"""The limit of a request's body, for servers that receive the body before they call the application."""
 
 import contextlib
 

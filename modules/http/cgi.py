@@ -29,7 +29,7 @@ def is_public(file: Path) -> bool:
 def refuse(environ, start_response):
     """Answer HTTP 500, as for a missing config. Used if anybody could download the config."""
     mailapi.log.error(
-        "%s is in the web space, where everybody could read a config.py beside it: MAILAPI_CONFIG must name one.",
+        "%s is below the document root, where everybody could read a config.py beside it: MAILAPI_CONFIG must name one.",
         mailapi.HERE,
     )
     start_response("500 Internal Server Error", [("Content-Type", "application/json")])

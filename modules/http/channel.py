@@ -34,7 +34,7 @@ MOST_PIPELINED = 100  # requests that a client may send without waiting for answ
 
 
 class Answer(WSGITask):
-    """The answer of the app to one request."""
+    """A task of waitress that runs the application for one request and sends its answer."""
 
     def write(self, data):
         """Send the head together with a short body. waitress would send them one after the other."""
@@ -185,15 +185,15 @@ class Channel(HTTPChannel):
                 self.start()
 
     def start(self):
-        """Let a thread answer the next request, once the last answer is sent. The caller has locked requests_lock."""
+        """Let a thread answer the next request, if the last answer is sent. The caller must hold requests_lock."""
         if self.parked and not self.total_outbufs_len:
             self.parked = False
             self.server.task_dispatcher.add_task(self)
 
     def linger(self):
-        """Send the rest of the answer, and then read on while the client sends.
+        """Send the rest of the answer. Then read and discard what the client sends, until it closes the connection.
 
-        Closing the connection now would make the client's system discard the answer.
+        If the connection were closed now, the client's system would discard the answer.
         """
         self._flush_exception(self._flush_some)
         if self.will_close:
@@ -225,9 +225,9 @@ class Channel(HTTPChannel):
                 request.close()
 
     def measure(self, now: float) -> bool:
-        """Measure how fast the client moves bytes, since the last call. `now`: time.monotonic().
+        """Update the client's speed in bytes a second since the last call. `now`: time.monotonic().
 
-        Return whether it was too slow for `channel_timeout` seconds.
+        Returns whether the client was too slow for `channel_timeout` seconds.
         """
         waits = bool(self.total_outbufs_len or self.discard or self.request is not None and not self.requests)
         moved, seconds = self.bytes_in + self.bytes_out - unsent(self.socket), now - self.measured_at

@@ -43,7 +43,7 @@ class Cookies:
         if not self.origin_logged:
             self.origin_logged = True
             log.warning(
-                "a cookie did not count: the page is at %s://%s:%s, and the request came for %s://%s:%s; "
+                "a session cookie was ignored: the page is at %s://%s:%s, and the request came for %s://%s:%s; "
                 "a proxy must pass Host with its port, and X-Forwarded-Proto",
                 *origin,
                 *own,

@@ -1,4 +1,4 @@
-"""What modules learn about each request after its end, for example to write the audit: who, what, and how it ended."""
+"""The event that modules get after each request, for example to write the audit: who did what, and how it ended."""
 
 import dataclasses
 from collections.abc import Iterator, Sequence
@@ -11,7 +11,7 @@ USER_FIELDS = ("user_name", "pop_user", "smtpd_user", "msa_user", "address_user"
 
 @dataclasses.dataclass
 class Event:
-    """A request and how it ended, for Module.on_request."""
+    """A request that has ended: who called which action, with which result. Modules get it by on_request."""
 
     module: str
     status: str
@@ -29,7 +29,7 @@ class Event:
     about: list[str] = dataclasses.field(default_factory=list)  # the users whom it was about
 
     def describe(self, call: Call, chosen: Endpoint | None):
-        """Fill in who called which action, and which user, address or other thing it was about, but no secret."""
+        """Set who called which action, and which user, address or other object it was about, without secrets."""
         self.user_name, self.refused_wait = call.user_name or call.claimed_name, call.refused_wait
         self.confirmed = call.identified or self.via in ("log-out", "local")
         self.session = sha256(call.session)[:12] if call.session else ""

@@ -35,7 +35,7 @@ class HomeHandler(RequestHandler):
     """A request for the page, and its answer."""
 
     def process(self) -> dict:
-        """Answer with the page. It is the same for everybody but for the name of who is logged in."""
+        """Answer with the page. Only the name of the logged-in user differs between visitors."""
         name = self.logged_in()
         who = (
             f"You are logged in as <strong>{html.escape(name)}</strong>."
@@ -71,6 +71,9 @@ class HomeHandler(RequestHandler):
 
 
 def handler_for(environ: dict) -> type[RequestHandler]:
-    """Return the class that answers a browser's request to the API's URL: with the page if it names no action."""
+    """Return the handler class for a browser's request to the API's URL.
+
+    It is HomeHandler, which answers with the page, if the request names no action.
+    """
     names_action = environ["REQUEST_METHOD"] not in ("GET", "HEAD") or environ.get("QUERY_STRING")
     return RequestHandler if names_action else HomeHandler

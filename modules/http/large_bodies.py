@@ -25,10 +25,10 @@ MOST_STRINGS = 100_000  # in a body
 
 
 def find_auth(raw: bytes) -> dict | None:
-    """Find the member `auth` (name and password) of a JSON object without parsing all of it. None if there is none.
+    """Find the member `auth` (name and password) of a JSON object without parsing all of it; None if there is none.
 
-    It may find a wrong one, inside another member. Therefore read_for_caller, which parses the body after the log-in,
-    compares it with the real one.
+    It may find a wrong one, inside another member. Therefore read_for_caller, which parses the body after the
+    log-in, compares the two.
     """
     for start in (raw.rfind(b'"auth"'), raw.find(b'"auth"')):
         member = raw[start + 6 : start + SMALL_BODY].decode(errors="replace").lstrip() if start >= 0 else ""
@@ -61,9 +61,9 @@ def check_caller_rules(call: Call, chosen: Endpoint | None):
 
 
 def read_large_object(raw: bytes, usual: int) -> dict:
-    """Parse a JSON object, but return its long strings as UTF-8 bytes.
+    """Parse a JSON object; return its long strings as UTF-8 bytes, to save memory.
 
-    ApiError: HTTP 400 if it is no object, 413 if it has more than `usual` bytes without its long strings.
+    ApiError: HTTP 400 if it is not an object, 413 if it has more than `usual` bytes besides its long strings.
     """
     spans = long_strings(raw)
     if len(raw) - sum(end - start for start, end in spans) > usual:
@@ -84,7 +84,7 @@ def read_large_object(raw: bytes, usual: int) -> dict:
 
 
 def long_strings(raw: bytes) -> list[tuple[int, int]]:
-    """Return start and end of each string in JSON that has more than LONG bytes, without its quotation marks."""
+    """Return the start and end position of each JSON string of more than LONG bytes, without its quotation marks."""
     # Without escaped quotation marks, each one that is left begins or ends a string.
     masked = raw.replace(b"\\\\", b"__").replace(b'\\"', b"__")
     if masked.count(b'"') > 2 * MOST_STRINGS:
@@ -113,7 +113,7 @@ def decoded(raw: bytes, start: int, end: int) -> bytes:
 
 
 def complete_size(piece: bytes) -> int:
-    """Return the size of a piece of a JSON string without the character or escape that its end may have cut off."""
+    """Return how many bytes of a piece of a JSON string can be decoded: an incomplete character at its end cannot."""
     end = len(piece)
     for _ in range(3):
         end -= piece[end - 1] & 0xC0 == 0x80
@@ -133,7 +133,7 @@ def complete_size(piece: bytes) -> int:
 
 
 def put_back(fields: dict, set_aside: dict[str, bytes]) -> dict:
-    """Put the long strings back into a parsed object, in place of their placeholders. Return the object.
+    """Replace the placeholders in a parsed object by the long strings that they stand for. Return the object.
 
     `set_aside` has the strings by placeholder. ApiError (HTTP 413) if a long string is a key.
     """

@@ -30,7 +30,10 @@ SECONDS_TO_JOIN = 1  # after that, for threads to end
 
 
 class Loop:
-    """The threads, and the poller that one of them at a time waits at. waitress calls it the task dispatcher."""
+    """The threads of the server and their poller. One thread at a time runs the loop.
+
+    For waitress, this object is the task dispatcher.
+    """
 
     def __init__(self, threads: int):
         self.poller = Poller()
@@ -48,7 +51,7 @@ class Loop:
         self.sleeping, self.alarm = False, locked()  # the main thread
 
     def add_task(self, channel: "Channel"):
-        """Have the next request of a channel answered. Another thread than the loop's calls note_change afterwards."""
+        """Schedule the next request of a channel. A thread other than the loop's must call note_change afterwards."""
         self.tasks.append(channel)
 
     ########## The main thread
@@ -72,7 +75,7 @@ class Loop:
             raise RuntimeError("The server's loop failed.")
 
     def check_until(self, reached: Callable[[], bool], seconds: float = math.inf):
-        """Hand the loop over whenever an answer takes too long, until a condition is reached or the time is over."""
+        """Hand over the loop whenever an answer takes too long, until a condition is true or the time over."""
         idle, until = 0, time.monotonic() + seconds
         while not reached() and time.monotonic() < until:
             time.sleep(PATIENCE)
@@ -82,7 +85,7 @@ class Loop:
                 idle = 0
 
     def hand_over(self) -> bool:
-        """Hand the loop to a spare thread if its answer takes too long. Return whether it is at an answer."""
+        """Hand the loop to a spare thread if an answer takes too long. Return whether the loop is answering."""
         began = self.began
         if began is not None and time.monotonic() - began > PATIENCE:
             with self.lock:
@@ -92,7 +95,7 @@ class Loop:
         return began is not None
 
     def sleep(self):
-        """Sleep until the loop begins an answer, or `stop` is called."""
+        """Make the main thread sleep until the loop's thread begins an answer, or `stop` is called."""
         self.sleeping = True
         if self.began is None and not self.ending:
             self.alarm.acquire()
@@ -109,7 +112,7 @@ class Loop:
         self.ring()
 
     def close(self):
-        """End the threads and close everything. A thread that is still at an answer ends with the process."""
+        """End the threads and close everything. A thread that is still answering ends with the process."""
         with self.lock:
             self.over = True
             for turn in self.spare:
@@ -124,7 +127,7 @@ class Loop:
     ########## The other threads
 
     def work(self, has_loop: bool):
-        """Run the loop until another thread takes it over; then answer a request that waits, or wait for a turn."""
+        """Run the loop, hand it over, answer a request or wait for a turn: what each thread does until the end."""
         turn = locked()
         try:
             while not self.over:
@@ -141,7 +144,7 @@ class Loop:
             self.stop()
 
     def take_task(self, turn: threading.Lock) -> "Channel | None":
-        """Return a channel to answer if the loop cannot do that for want of a spare thread; else become one."""
+        """Return a channel to answer, because no other thread is free; or None: this thread becomes a spare one."""
         with self.lock:
             if self.tasks and not self.spare:
                 self.answering += 1
@@ -152,7 +155,7 @@ class Loop:
             return None
 
     def answer(self, channel: "Channel"):
-        """Answer a channel's next request, which is counted in `answering` already."""
+        """Answer the next request of a channel. The caller has counted it in `answering`."""
         try:
             channel.service()
         except BaseException:
@@ -163,7 +166,7 @@ class Loop:
         self.poller.note_change(channel)
 
     def run_loop(self):
-        """Read, answer and send, until another thread takes over or all is over."""
+        """Read requests, answer them and send, until another thread takes over the loop, or the server stops."""
         turn = self.turn
         self.poller.thread = threading.get_ident()  # first: threads that add a task from now on wake this one
         while not self.over:
@@ -175,7 +178,7 @@ class Loop:
                 return
 
     def answer_tasks(self, turn: int) -> bool:
-        """Answer the requests that wait, as long as there is a spare thread. Return False if it has taken over."""
+        """Answer the waiting requests while there is a spare thread. Return False if one has taken over the loop."""
         for _ in range(len(self.tasks)):
             with self.lock:
                 if not self.tasks or not self.spare:
@@ -194,12 +197,12 @@ class Loop:
 
 
 def locked() -> threading.Lock:
-    """Return a lock that is acquired already, so that a thread can wait for its release."""
+    """Return a new lock that is acquired already. A thread can wait until another one releases it."""
     lock = threading.Lock()
     lock.acquire()
     return lock
 
 
 def unsent(dispatcher) -> int:
-    """Return how many bytes of answers a dispatcher has to send."""
+    """Return the number of bytes that a channel of waitress still has to send."""
     return getattr(dispatcher, "total_outbufs_len", 0)

@@ -1,6 +1,6 @@
-"""Requests to URL paths such as /dav, which a module answers on its own (Module.mount), with HTTP Basic or tokens.
+"""Requests below URL paths such as /dav that a module answers by itself (Module.mount), with HTTP Basic or a token.
 
-They begin no session, and cookies do not count.
+Such requests begin no session, and the session cookie does not log them in.
 """
 
 import base64
@@ -28,9 +28,10 @@ CHALLENGE = ("WWW-Authenticate", 'Basic realm="mailapi", charset="UTF-8"')
 
 
 def answer(handler: RequestHandler, first: str, below: str) -> dict:
-    """Have the module with the mount `first` answer a request. Return the JSON object that the audit records.
+    """Let a module answer a request to its mount, such as /dav. Return the JSON object that the audit records.
 
-    first, below: the first segment of the URL path, and the rest. An ApiError of the module is answered in JSON.
+    first: the mount, which is the first segment of the URL path. below: the rest of the path. An ApiError of
+    the module becomes an answer in JSON.
     """
     app = handler.app
     app.release()
@@ -51,8 +52,8 @@ def answer(handler: RequestHandler, first: str, below: str) -> dict:
 def admit(handler: RequestHandler, module: Module, read_only: bool) -> Call:
     """Authenticate the caller of a request to a mount of `module`, and return the call.
 
-    ApiError: HTTP 401 if authentication fails, 403 if a page of another site sent the request. read_only: it changes
-    nothing, as some tokens demand.
+    ApiError: HTTP 401 if authentication fails, 403 if a page of another site sent the request. read_only: the
+    request changes nothing, so that tokens for reading suffice.
     """
     call, method = handler.call, handler.environ["REQUEST_METHOD"]
     assert call is not None  # the handler makes it before it asks a module

@@ -55,7 +55,7 @@ class Poller:
                 yield dispatcher, events
 
     def note_change(self, channel: "Channel"):
-        """Have a channel's events registered anew. Any thread may call this."""
+        """Register a channel's events anew, since they may have changed. Any thread may call this."""
         self.changed.append(channel)
         self.wake()
 

@@ -15,7 +15,7 @@ MOST_HEADERS = 200  # lines of a header: each takes some eighty bytes of memory,
 
 
 class JsonError(ErrorTask):
-    """The answer in JSON to a request that is no valid HTTP: the app does not get it (docs/wire.md section 7a)."""
+    """A task of waitress that answers invalid HTTP in JSON, without calling the app (docs/wire.md section 7a)."""
 
     def execute(self):
         error = self.request.error
@@ -37,9 +37,9 @@ class TooMuchSpooled(Error):
 
 
 class ChunkedBody(ChunkedReceiver):
-    """A request body with chunked encoding, whose chunk headers are limited in length and in number.
+    """A request body in chunked encoding. The number and length of its chunk headers are limited.
 
-    waitress keeps them in memory, and a client could send them forever.
+    waitress keeps chunk headers in memory, and a client could send them forever.
     """
 
     def __init__(self, spool, channel):
@@ -56,7 +56,7 @@ class ChunkedBody(ChunkedReceiver):
 
 
 class RequestParser(HTTPRequestParser):
-    """The parser of one request. If the body is too long, the app gets the request without it, and refuses it."""
+    """Parses one request. If the body is too long, the app gets the request without it, and answers HTTP 413."""
 
     most = 0  # bytes that the body may have
     refused = False
@@ -105,9 +105,10 @@ class RequestParser(HTTPRequestParser):
         return len(data) if self.refused else consumed
 
     def refuse(self, error: Error | None = None):
-        """End the parsing of a request: its body will be discarded.
+        """Stop parsing a request, and discard its body.
 
-        error: the answer; None: the app gets the request without a body, and refuses it for its length.
+        error: the answer to the client. None: the app gets the request without a body, and refuses it because
+        of its length.
         """
         self.close()
         self.body_rcv, self.error, self.completed, self.refused = None, error, True, True

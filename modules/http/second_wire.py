@@ -1,6 +1,7 @@
-"""The second wire, for clients that are not PHP's: MODULE/ACTION, with honest HTTP statuses (docs/wire.md section 9).
+"""The second wire: MODULE/ACTION, for clients that were not written for PHP (docs/wire.md section 9).
 
-A request runs through the same steps as one of the first wire; the URL, the fields and the HTTP status differ.
+A request passes the same steps as one of the first wire (?ACTION). The URL, the way to give fields, and the
+HTTP status differ.
 """
 
 import bottle
@@ -32,7 +33,7 @@ class SecondWireHandler(RequestHandler):
     """A request of the second wire, and its answer."""
 
     def outcome(self) -> tuple[dict, int]:
-        """Process the request; return the answer with its `code`, the `field` at fault, and the code's HTTP status."""
+        """Process the request. Return the answer with `code` and `field`, and the code's HTTP status."""
         answer, _ = super().outcome()
         if self.mounted_response is not None:
             return answer, self.mounted_response.status_code
@@ -45,7 +46,10 @@ class SecondWireHandler(RequestHandler):
         return answer, HTTP_STATUS[code]
 
     def challenges(self, code: str) -> list[tuple[str, str]]:
-        """Return the WWW-Authenticate headers of an answer. A page's script gets no Basic: the browser would ask."""
+        """Return the WWW-Authenticate headers of an answer.
+
+        They name no Basic for a page's script, since the browser would open a log-in form of its own.
+        """
         error = ', error="invalid_token"' if code == "invalid_token" else ""
         values = [CHALLENGES["bearer"] + error]
         if "HTTP_SEC_FETCH_SITE" not in self.environ:
@@ -93,17 +97,17 @@ class SecondWireHandler(RequestHandler):
         raise ApiError(unknown(kind, name, known), http=404, audit=f"Unknown {kind}.", code=f"unknown_{kind}")
 
     def methods(self) -> list[str]:
-        """Return the HTTP methods that the action takes."""
+        """Return the HTTP methods that the action accepts."""
         return ["GET", "HEAD", "POST"] if self.chosen and self.chosen.read_only else ["POST"]
 
     def require_method(self, method: str):
-        """Raise ApiError (HTTP 405) for a method that the action does not take."""
+        """Raise ApiError (HTTP 405) if the action does not accept the request's method."""
         if method not in self.methods():
             self.headers.append(("Allow", ", ".join([*self.methods(), "OPTIONS"])))
             raise ApiError(f"Use {' or '.join(self.methods())}.", http=405)
 
     def preflight(self) -> dict:
-        """Answer OPTIONS: the methods that the URL takes, and what CORS lets pages of cors_origin send."""
+        """Answer OPTIONS with the methods that the URL accepts and, for pages of cors_origin, the headers of CORS."""
         generation = self.app.generation()
         if self.path != "openapi.json":
             self.find_action(generation)
@@ -130,7 +134,10 @@ class SecondWireHandler(RequestHandler):
     ##### The body
 
     def read_json(self, method: str) -> tuple[dict | bytes, dict | None]:
-        """Return the body and its `auth`. ApiError: HTTP 415 for other types than JSON, HTTP 400 for a GET with one."""
+        """Return the body and its member `auth`.
+
+        ApiError: HTTP 415 if the body is not JSON, HTTP 400 for a GET with a body or a POST with a query.
+        """
         has_body = self.environ.get("CONTENT_LENGTH") not in (None, "", "0") or (
             "HTTP_TRANSFER_ENCODING" in self.environ
         )
@@ -146,7 +153,7 @@ class SecondWireHandler(RequestHandler):
 
     @staticmethod
     def parse(raw: bytes) -> dict:
-        """Parse a body as a JSON object; an empty one gives {}. ApiError: it is blank, or no object."""
+        """Parse a body as a JSON object; "" gives {}. ApiError if it is only white space, or not an object."""
         if raw.isspace():
             raise ApiError("Invalid JSON in request body.", http=400, code="invalid_json")
         return read_object(raw)
@@ -195,8 +202,7 @@ class SecondWireHandler(RequestHandler):
     ##### The fields
 
     def read_fields(self, call: Call, body: dict | bytes, auth: dict | None, query: dict):
-        """Read the action's fields into `call`, after the token and the rules that need no fields have let the caller
-        pass."""
+        """Check the access rules that need no fields, then read the action's fields into `call`."""
         assert self.chosen and self.module
         self.check_caller(call, self.module, self.chosen)
         if isinstance(body, bytes):
@@ -208,7 +214,7 @@ class SecondWireHandler(RequestHandler):
         read_strictly(call, self.chosen, {name: value for name, value in body.items() if name != "auth"})
 
     def check_caller(self, call: Call, module: Module, chosen: Endpoint):
-        """Raise ApiError for a caller who may not do this whatever the fields say."""
+        """Raise ApiError for a caller who may not use this action, whatever the fields say."""
         self.app.identify(call)
         if call.restriction:
             call.restriction(module, chosen)

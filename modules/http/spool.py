@@ -42,7 +42,7 @@ class Spooled:
             self.sizes[connection] = self.sizes.get(connection, 0) + size
 
     def release(self, connection, size: int):
-        """Count `size` bytes less for a connection, unless `reserve` has closed it."""
+        """Subtract `size` bytes from what a connection has in files, unless `reserve` has closed it."""
         with self.lock:
             size = min(size, self.sizes.get(connection, 0))
             self.used -= size
@@ -52,9 +52,9 @@ class Spooled:
                 self.sizes[connection] -= size
 
     def victims(self, connection, size: int) -> list:
-        """Return which connections to close, the slowest first, to have room for `size` bytes of another connection.
+        """Return the connections to close, slowest first, so that another one gets `size` bytes of the limit.
 
-        [] if there is room already. NoRoom if closing all slow connections would not be enough.
+        Returns [] if there is room already. NoRoom if closing all slow connections would not be enough.
         """
         excess = self.used + size - self.limit
         victims: list = []

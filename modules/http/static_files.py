@@ -91,7 +91,7 @@ class StaticFolders:
 
 
 def refuse_collision(app: mailapi.Application, mount: str, url: str, taken: bool):
-    """Raise ConfigError if the API, or another folder (`taken`), has the URL path `url` already."""
+    """Raise ConfigError if the URL path `url` is that of the API, or of another folder (`taken`)."""
     if url == mount:
         raise mailapi.ConfigError(f"--static {url or '/'}: the API is there; --mount gives it another path.")
     if taken:
@@ -165,5 +165,5 @@ def with_slash(environ: dict) -> str:
 
 
 def etag(status: os.stat_result) -> str:
-    """Return an ETag for a file, from its os.stat(); it changes with the file."""
+    """Return an ETag for a file, made from its os.stat(). It differs once the file has changed."""
     return f'"{status.st_ino:x}-{status.st_mtime_ns:x}-{status.st_size:x}"'

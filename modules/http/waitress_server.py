@@ -130,7 +130,7 @@ def refuse_other_waitress():
 
 
 class Lifeline(wasyncore.file_dispatcher):
-    """A pipe whose other end only the supervisor of the workers has. The server stops when that is closed."""
+    """A pipe whose writing end only the supervisor of the workers has open. If that ends, the server stops."""
 
     def __init__(self, fd: int, loop: Loop):
         super().__init__(fd, loop.poller.map)
@@ -191,13 +191,13 @@ class Server(TcpWSGIServer):
         channel.start()
 
     def is_due(self) -> bool:
-        """Check whether `readable` has something to do, or may return something else than before."""
+        """Return whether the loop must call `readable`: it has connections to close, or may return another value."""
         return bool(self.to_close or self.in_connection_overflow or time.time() >= self.next_channel_cleanup)
 
     def readable(self):
-        """Close the connections that other threads have put into `to_close`. Return whether others are accepted.
+        """Close the connections in `to_close`. Return whether the server accepts new connections now.
 
-        The loop calls this when `is_due`.
+        The loop calls this if `is_due` returns True.
         """
         while self.to_close:
             self.to_close.popleft().handle_close()

@@ -16,9 +16,9 @@ END_SIGNALS = {signal.SIGTERM, signal.SIGINT}
 
 
 class Workers:
-    """The supervisor of a number of processes, each of which calls `work(lifeline)`.
+    """The supervisor: starts and replaces a number of processes, each of which calls `work(lifeline)`.
 
-    lifeline: a pipe at whose end the worker must end. That is when the supervisor has ended, in any way.
+    lifeline: a pipe. At its end, which comes when the supervisor ends in any way, the worker must end, too.
     The supervisor has no threads, opens no database and answers no request.
     """
 
@@ -125,9 +125,9 @@ def can_fork() -> bool:
 
 
 def usual_number(most: int) -> int:
-    """Return one worker for each core that this process may use but one: from 1 to MOST_BY_DEFAULT, at most `most`.
+    """Return the number of workers to start by default: one for each usable core but one, from 1 to MOST_BY_DEFAULT.
 
-    One core is for the web server, the mail daemons and the disk.
+    It is at most `most`. One core is left for the web server, the mail daemons and the disk.
     """
     try:
         cores = len(os.sched_getaffinity(0))

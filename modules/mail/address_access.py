@@ -1,4 +1,4 @@
-"""Which mail addresses (rows of table `addresses`) a caller may see or change (docs/wire.md section 4)."""
+"""Access to mail addresses (rows of table `addresses`): those that a caller may see or change (docs/wire.md section 4)."""
 
 from mailapi import ApiError, param
 

@@ -100,7 +100,7 @@ WIDE |= {"euc_jisx0213", "iso2022_jp_2", "iso2022_jp_2004", "iso2022_jp_3"}
 
 
 def known_labels() -> dict[str, str]:
-    """Return the codec of each label, both without punctuation."""
+    """Return the name of Python's codec for each label of a charset, both without punctuation."""
     python = aliases | dict.fromkeys(aliases.values()) | dict.fromkeys(MORE_CODECS.split())
     labels = {squeezed(label): codec or label for label, codec in python.items()}
     labels = {label: MEANT.get(codec, codec) for label, codec in labels.items() if codec not in NO_CHARSETS}
@@ -115,9 +115,10 @@ CODECS = known_labels()
 
 
 def codec_of(label: str | None) -> str | None:
-    """Return the name of the codec for a charset's label, however it is quoted and punctuated; None: not a charset.
+    """Return the name of Python's codec for the label of a charset; None if it is not the label of any.
 
-    No name that a mail makes up is looked up in Python's registry, which would keep it for ever.
+    Case, quotes and punctuation of the label do not matter. No label is looked up in Python's registry of
+    codecs, which would keep each name that a mail makes up forever.
     """
     key = squeezed((label or "")[:LONGEST_LABEL])
     if key in CODECS or not (number := NUMBERED.fullmatch(key)):
@@ -126,10 +127,11 @@ def codec_of(label: str | None) -> str | None:
 
 
 def decode(raw: bytes, label: str | None, other: str | None = None, guess: bool = True) -> str:
-    """Decode bytes by the charset's label. Without one that fits: as UTF-8, by the label `other`, or as windows-1252.
+    """Decode bytes by the label of a charset. If it does not fit: as UTF-8, by the label `other`, or as windows-1252.
 
-    A few bytes that do not fit become U+FFFD; many show that the label is wrong. Unless `guess`, bytes without a label
-    that fits are UTF-8 with U+FFFD in it (docs/wire.md F16), and a label of one byte a character is never wrong.
+    A few bytes that do not fit become U+FFFD; many of them mean that the label is wrong. With guess=False,
+    the bytes are decoded as UTF-8 with U+FFFD if the label does not fit (docs/wire.md F16). A label of a
+    charset with one byte a character then always fits.
     """
     codec = marked_codec(raw, codec_of(label))
     if raw.isascii() and codec in (None, "utf_8", "cp1252"):
@@ -154,7 +156,7 @@ def decode(raw: bytes, label: str | None, other: str | None = None, guess: bool 
 
 
 def marked_codec(raw: bytes, codec: str | None) -> str | None:
-    """Return the codec that a byte order mark names, or else `codec`."""
+    """Return the codec that the byte order mark of a text names; without a mark, return `codec`."""
     if raw.startswith(codecs.BOM_UTF8):
         return "utf_8"
     if codec in (None, "utf_16_le", "utf_16_be") and raw.startswith(
@@ -172,7 +174,10 @@ def decode_strictly(raw: bytes) -> str | None:
 
 
 def fits(text: str, raw: bytes, codec: str) -> bool:
-    """Check whether a decoded text has fewer replaced characters than others beyond ASCII, or one at its cut-off end."""
+    """Return whether decoded text is plausible: few of its characters beyond ASCII are U+FFFD.
+
+    A single one at the end of the text is allowed, too, since the text may have been cut off there.
+    """
     if codec not in WIDE and codec not in JAPANESE:
         return True
     replaced = text.count(REPLACEMENT)
@@ -191,7 +196,10 @@ def decode_bytes(raw: bytes, codec: str) -> str:
 
 @functools.cache
 def one_byte_table(codec: str) -> str:
-    """Return the character of each byte in a charset. As in the standard, 0x80 to 0x9F without one are controls."""
+    """Return the 256 characters of a charset with one byte a character, in the order of their bytes.
+
+    As in the WHATWG encoding standard, bytes from 0x80 to 0x9F without a character are controls.
+    """
     table = [bytes([byte]).decode(codec, "replace") for byte in range(256)]
     for byte in range(0x80, 0xA0):
         table[byte] = chr(byte) if table[byte] == REPLACEMENT else table[byte]
@@ -206,7 +214,10 @@ HANDLER = "mailapi_replace"
 
 
 def replace_error(error) -> tuple[str, int]:
-    """Decode what a superset of the codec has, such as the euro sign of GBK and Big5; else replace it by U+FFFD."""
+    """Handle a decoding error of Python: decode what a superset of the charset has, or return U+FFFD.
+
+    Such supersets have, for example, the euro sign that GBK and Big5 lack.
+    """
     pair = error.object[error.start : error.start + 2]
     if error.encoding == "gb18030" and pair[:1] == b"\x80":
         return "\u20ac", error.start + 1

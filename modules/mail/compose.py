@@ -12,7 +12,7 @@ from .ready_message import prepare_message
 
 @json_schema({"anyOf": [TEXT, {"type": "array", "items": TEXT}]})
 def list_text(value) -> str | None:
-    """Read an address list, as in a header or as a JSON list; return it as in a header, separated by commas."""
+    """Read an address list, as one text or as a JSON list of texts; return one text, with commas between addresses."""
     if isinstance(value, list):
         value = ", ".join(raw_text(entry) or "" for entry in value)
     return php_text(value)
@@ -69,7 +69,7 @@ def compose_mail(body: dict, own_address: Callable[[], str | None], config: Conf
         mail = prepare_message(body["message"], lists, config)
     mail.recipients = unique_recipients(mail.recipients)
     if not mail.recipients:
-        raise ApiError("Say to whom.", code="missing_field", field="to")
+        raise ApiError("No recipient is set.", code="missing_field", field="to")
     if len(mail.recipients) > config.max_recipients:
         raise too_many_recipients(config)
     if len(mail.data) > config.max_message:

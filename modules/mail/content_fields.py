@@ -23,7 +23,7 @@ EXTENDED = re.compile(r"([^']*)'[^']*'(.*)", re.DOTALL)
 
 
 class Segment:
-    """A part of a header field between semicolons: with comments, without, and its first quoted string or None."""
+    """The text between two semicolons of a header field: with and without comments, and its first quoted string."""
 
     def __init__(self) -> None:
         self.pieces: list[str] = []
@@ -40,7 +40,7 @@ class Segment:
             self.without_comments.append(token)
 
     def parameter(self) -> tuple[str, str]:
-        """Return name (in lower case) and value of a parameter; ("", "") if the segment is none."""
+        """Return the name (in lower case) and the value of a parameter; ("", "") if the text is not a parameter."""
         name, equals, value = "".join(self.without_comments).partition("=")
         name = name.strip().lower()
         if self.quoted is not None:
@@ -78,7 +78,11 @@ class ContentField:
         self.parameters = self.parse(segment.parameter() for segment in others)
 
     def parse(self, given: Iterator[tuple[str, str]]) -> dict[str, str]:
-        """Return the parameters' values by name. Extended ones (name*) and sections (name*0) precede plain ones."""
+        """Return the parameters of the header field by name.
+
+        A parameter in the extended form (name*) or in sections (name*0) has precedence over one of the plain
+        name.
+        """
         plain: dict[str, str] = {}
         sections: dict[str, dict[int, tuple[bool, str]]] = {}
         for full_name, value in given:

@@ -7,7 +7,7 @@ SIGNATURE = "-- "
 
 
 def unflow(text: str, delete_space: bool = False) -> str:
-    """Return format=flowed text with each paragraph in one line. `delete_space` (DelSp=yes): drop blanks at breaks."""
+    """Join the broken lines of format=flowed text. `delete_space` (DelSp=yes): remove the blank at each break."""
     lines: list[tuple[int, list[str]]] = []  # depth of quoting, and pieces of the line
     flows = False  # whether the line before goes on
     for line in text.splitlines():

@@ -41,10 +41,10 @@ def leading_size(raw: bytes) -> int:
 
 
 def mended_header(raw: bytes, complete: bool) -> bytes:
-    """Return a header as Python's parser reads it to its end. `complete`: an empty line follows it or ends it.
+    """Return a header without the lines that would stop Python's parser. `complete`: an empty line ends it.
 
-    A line that is neither a field nor a continuation is left out, with the lines that continue it. If no field follows
-    it and the header is not complete, the text of the mail begins there.
+    A line that is neither a field nor a continuation is left out, together with the lines that continue it.
+    If no field follows it and the header is not complete, the text of the mail begins there.
     """
     if WELL_FORMED.fullmatch(raw):
         return raw

@@ -20,12 +20,15 @@ def header(message: Message, name: str) -> str:
 
 
 def raw_header(message: Message, name: str) -> str:
-    """Return the value of a header field as the mail has it, bytes beyond ASCII as surrogates, or "" if it is missing."""
+    """Return the raw value of a header field, or "" if it is missing. Bytes beyond ASCII are surrogates."""
     return next((value for field, value in message.raw_items() if field.lower() == name), "")
 
 
 def unfold(value: str, charset: str | None = None) -> str:
-    """Return the text of a raw header value. `charset` is that of the mail's text, in which the header may be, too."""
+    """Return a raw header value as one line of decoded text.
+
+    `charset` is the one of the mail's text: header values that name none are often in it, too.
+    """
     return one_line(decoded(FOLD.sub("", value).strip(), charset))
 
 
@@ -37,12 +40,12 @@ def decoded(value: str, charset: str | None = None) -> str:
 
 
 def one_line(text: str) -> str:
-    """Return a text without line breaks and without characters that change its direction."""
+    """Replace line breaks in a text by spaces, and remove characters that change the direction of writing."""
     return DIRECTIONS.sub("", LINE_BREAK.sub(" ", text))
 
 
 def decode_words(match: re.Match) -> str:
-    """Decode a run of encoded words (RFC 2047) as one text: a character may be split over two words."""
+    """Decode adjacent encoded words (RFC 2047) together, since a character may be split over two of them."""
     chunks: list[tuple[str, list]] = []
     for charset, encoding, word in ENCODED_WORD.findall(match[0]):
         charset = charset.partition("*")[0].lower()  # RFC 2231 adds a language

@@ -1,4 +1,4 @@
-"""What HTML of received mail says about its whole page: style sheets, and colours and style of its <body>."""
+"""Style sheets in the HTML of received mail, and colours and style of its <body>, which sanitizing would remove."""
 
 import hashlib
 import html
@@ -19,7 +19,7 @@ FRAME = "contain:layout paint;overflow:auto"
 
 
 def prefixed_name(value: str) -> str | None:
-    """Return an id of a mail with the prefix that no id of another page has, or None if it is not a plain name."""
+    """Return an id or class of a mail with a prefix, so that it matches nothing in other pages; None if it is odd."""
     return PREFIX + value if NAME.fullmatch(value) else None
 
 
@@ -28,9 +28,9 @@ def prefixed_classes(value: str) -> str | None:
 
 
 class Frame:
-    """The style sheets and the body's style of HTML, which wrap() puts around the sanitized HTML.
+    """Takes the style sheets and the style of <body> out of a mail's HTML; wrap() adds harmless ones after sanitizing.
 
-    `source` is the HTML without its sheets. `complete` is False if a sheet was left out.
+    `source` is the HTML without its style sheets. `complete` is False if a style sheet was left out.
     """
 
     def __init__(self, source: str):
@@ -44,7 +44,7 @@ class Frame:
         self.sheet = self.scoped()
 
     def take_sheet(self, match: re.Match) -> str:
-        """Remove a sheet from the HTML, and remember it; leave a comment as it is."""
+        """Move a style sheet from the HTML to `sheets`. An HTML comment stays as it is."""
         if match[2] is None:
             return match[0]
         media = Token("start", "style", match[1]).attribute("media").strip().lower()
@@ -55,7 +55,7 @@ class Frame:
         return ""
 
     def scoped(self) -> str:
-        """Return the sheets' harmless rules for this mail."""
+        """Return the harmless rules of the style sheets, restricted to elements of this mail."""
         source = "\n".join(self.sheets)
         links = colour(self.body.attribute("link"))
         first = f"a{{color:{links}}}\n" if links else ""
@@ -67,14 +67,14 @@ class Frame:
             return ""
 
     def body_style(self) -> str:
-        """Return the declarations for the body's colours and its style attribute."""
+        """Return the CSS declarations for the colours and the attribute `style` of <body>."""
         colours = {"background-color": "bgcolor", "color": "text"}
         found = {name: colour(self.body.attribute(attribute)) for name, attribute in colours.items()}
         written = [f"{name}:{value}" for name, value in found.items() if value]
         return ";".join(filter(None, [*written, filter_style(self.body.attribute("style"))]))
 
     def wrap(self, sanitized: str) -> str:
-        """Return sanitized HTML with the sheets and the body's style, if there are any."""
+        """Return sanitized HTML inside of elements that have the harmless rules and the style of <body>."""
         style = self.body_style()
         if not (self.sheet or style):
             return sanitized

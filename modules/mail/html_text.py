@@ -65,7 +65,7 @@ class Writer:
             self.add(token.text)
 
     def skip(self, token: Token):
-        """Leave out a token in a hidden element, and find the element's end."""
+        """Leave out a token within a hidden element, or end the element."""
         if token.name == self.hidden and token.kind != "raw":
             self.hidden_depth += 1 if token.kind == "start" else -1
             if not self.hidden_depth:

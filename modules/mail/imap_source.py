@@ -149,7 +149,7 @@ class ImapSource(MailSource):
         return imap
 
     def is_possible(self, mail_id: int) -> bool:
-        """Return whether a mail can have this mail_id; ids from before a change of UIDVALIDITY are over."""
+        """Return whether a mail may have this mail_id. Ids from before a change of UIDVALIDITY are no longer valid."""
         return 0 < mail_id - self.offset < UID_LIMIT
 
     def mail_id(self, items: dict[bytes, bytes]) -> int:
@@ -176,10 +176,10 @@ class ImapSource(MailSource):
     def fetch_items(
         self, uids, names: str, required: str = "", max_bytes: int = 0, deleted: bool = False
     ) -> list[dict]:
-        """Fetch the flags and the data items `names` of mails. Mails that do not exist are left out.
+        """Fetch flags and the data items `names` of mails by UID. Mails that do not exist are left out.
 
-        Answers that lack `required` (by default all of `names`) are ignored: a server also reports what other programs
-        change. `deleted`: mails that are flagged as deleted count, too.
+        Servers also report changes by other programs: answers without the item `required` (by default
+        `names`) are ignored. `deleted`: include mails that are flagged as deleted.
         """
         mails: dict[bytes, dict] = {}
         for items in parse_answers(self.command("FETCH", uids, f"(FLAGS {names})", max_bytes=max_bytes)):

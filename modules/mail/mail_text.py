@@ -34,7 +34,7 @@ def mail_text(message: ReceivedMessage) -> str:
 
 
 def texts(part: ReceivedMessage, depth: int = 0) -> Iterator[str]:
-    """Yield the texts of a part, without empty ones and without white space around them."""
+    """Yield the readable texts of a part and of the parts in it, stripped of white space; empty ones are left out."""
     kind = part.get_content_type()
     if not part.is_multipart():
         if kind.startswith("multipart/"):  # whose parts cannot be found
@@ -58,7 +58,10 @@ def texts(part: ReceivedMessage, depth: int = 0) -> Iterator[str]:
 
 
 def best_alternative(children: list[ReceivedMessage], depth: int) -> Iterator[str]:
-    """Yield the plain text of alternatives, or else the last one that is a text, and after it what they are besides."""
+    """Yield the text of the best of several alternatives: the plain text, or else the last readable one.
+
+    Calendars among the alternatives follow it.
+    """
     found = [(child.get_content_type(), list(texts(child, depth + 1))) for child in children]
     readable = [(kind, each) for kind, each in found if each and kind != "text/calendar"]
     plain = [each for kind, each in readable if kind in PLAIN_TYPES]
@@ -69,7 +72,7 @@ def best_alternative(children: list[ReceivedMessage], depth: int) -> Iterator[st
 
 
 def root_of(part: ReceivedMessage, children: list[ReceivedMessage]) -> ReceivedMessage:
-    """Return the part that the others of multipart/related belong to (RFC 2387): the one named, or the first one."""
+    """Return the main part of multipart/related (RFC 2387): the one that the parameter `start` names, or the first."""
     start = part.content_field("content-type").parameters.get("start", "").strip("<> ")
     named = (child for child in children if start and header(child, "content-id").strip("<> ") == start)
     return next(named, children[0])
@@ -84,7 +87,10 @@ def digest_texts(child: ReceivedMessage, depth: int) -> Iterator[str]:
 
 
 def part_text(part: ReceivedMessage, kind: str) -> str:
-    """Return the text of a part without parts, or the line that says what it is, or "". `kind` is its content type."""
+    """Return the text of a part that has no parts in it; "" for an attachment. `kind` is its content type.
+
+    For what cannot be shown as text, such as an encrypted message, it is a line that says what it is.
+    """
     if kind in PKCS7_MIME:
         smime = part.content_field("content-type").parameters.get("smime-type", "").lower()
         return f"[{'Signed' if smime == 'signed-data' else 'Encrypted'} message: S/MIME]"
@@ -104,7 +110,7 @@ def is_attachment(part: ReceivedMessage) -> bool:
 
 
 def readable_text(part: ReceivedMessage, kind: str) -> str:
-    """Return the text of a part: HTML as text, flowed text with its lines joined. "" if it is none of these."""
+    """Return the text of a part: HTML as text, flowed text with its lines joined, "" for other types."""
     if kind == "text/html":
         return html_text(part.readable_text())
     if kind not in PLAIN_TYPES:

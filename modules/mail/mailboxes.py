@@ -39,7 +39,7 @@ class Mailboxes:
 
     def __init__(self, call, factories: Iterable[Callable[..., MailSource]]):
         if call.user_name is None:
-            raise ApiError("Say whose mailbox: --as USER.")
+            raise ApiError("Name the mailbox's user with --as USER.")
         self.call = call
         self.problems: list[str] = []
         sources = [make(call) for make in factories]
@@ -60,7 +60,7 @@ class Mailboxes:
 
     @contextlib.contextmanager
     def skip_if_unavailable(self, source: MailSource) -> Iterator[None]:
-        """Ignore SourceUnavailable in a `with` block. After one, this source is not used any more."""
+        """Catch SourceUnavailable in a `with` block, and do not use this source for the rest of the request."""
         try:
             yield
         except SourceUnavailable as error:
@@ -123,17 +123,15 @@ class Mailboxes:
     def change(self, action: Callable[[MailSource, int], bool]):
         """Call `action` with the source and id of the mail that the request names. ApiError if it returns False.
 
-        False means that there is no such mail. Without mail_sourcedb in the request, the source is the IMAP server, or
-        else the master database: no other is tried, where the id may be that of another mail.
+        False means that there is no such mail. Without mail_sourcedb in the request, the source is the IMAP
+        server if there is one, else the master database. No other source is tried, since another mail may
+        have the id there.
         """
         if not any(action(source, self.call.body["mail_id"]) for source in self.requested(CHANGE_ORDER)[:1]):
             raise ApiError("mail not found", code="not_found", field="mail_id")
 
     def requested(self, default: tuple[str, ...]) -> list[MailSource]:
-        """Return the source that mail_sourcedb in the request names; without it, those in `default`.
-
-        Sources that the caller does not have are left out.
-        """
+        """Return the sources that the caller has, of those that mail_sourcedb names; by default those in `default`."""
         name = self.call.body.get("mail_sourcedb")
         if name and name not in self.supported:
             raise invalid("mail_sourcedb")

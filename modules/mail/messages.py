@@ -57,7 +57,10 @@ def mail_bytes(mail: dict) -> bytes:
 
 
 def body_text(message: ReceivedMessage) -> str:
-    """Return the readable text of a mail, for mail_body: its text, or all text/plain parts (docs/wire.md section 4)."""
+    """Return the text of a mail for mail_body, as the original API composes it (docs/wire.md section 4).
+
+    It is the text of the mail, or all its text/plain parts, each followed by a line of four dashes.
+    """
     if not message.is_multipart():
         return message.text()
     plain = [
@@ -67,7 +70,7 @@ def body_text(message: ReceivedMessage) -> str:
 
 
 def searchable_text(raw: bytes) -> str:
-    """Return the text that a search looks through: every text that is no attachment, HTML as text."""
+    """Return the text of a mail in which searches look: all text parts, with HTML as plain text."""
     message = parse_message(raw)
     leaves = (part for part in message.walk() if not part.is_multipart())
     return " ".join(readable_text(part, part.get_content_type()) for part in leaves)

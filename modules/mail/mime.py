@@ -104,7 +104,7 @@ def mime_part(content_type: str, encoding: str, body: bytes | bytearray, *fields
 
 
 def header_text(name: str, value: str | None) -> str:
-    """Return `value` for use in a header. ApiError, which names the field `name`, if it has a control character."""
+    """Return `value` if a header may have it. ApiError, which names the field `name`, for a control character."""
     if value and CONTROL.search(value):
         raise ApiError(f"A line break or control character in {name}.")
     return (value or "").strip()

@@ -47,9 +47,9 @@ OWN_EXPRESSIONS = each_address_table(
 
 
 def own_address(call) -> str | None:
-    """Return the mail address from which the caller sends by default, or None if it is not clear.
+    """Return the mail address from which the caller sends by default; None if there is no obvious one.
 
-    It is the user name, if mail to it goes to the caller; otherwise the caller's address, if there is only one.
+    It is the user name if mail to it is stored for the caller, otherwise the caller's only address.
     """
     expressions = call.db.column(OWN_EXPRESSIONS[call.generation.number], user=call.user_name)
     addresses = [each for each in expressions if "@" in each and "%" not in each]
@@ -77,9 +77,10 @@ def enqueue(call, mail: OutgoingMail) -> list[int]:
 
 
 def decide(call, routing: tuple, sender: Mailbox, recipients: list) -> list[dict | None]:
-    """Return the row for the queue for each recipient, as the SMTP daemon would make it; None if it drops the mail.
+    """Return the queue's row for each recipient, as the SMTP daemon would make it; None if it would drop the mail.
 
-    `routing` is the router (what happens to the caller's mail) and its route. ApiError if the daemon would refuse it.
+    `routing` is the router, which says what happens to the caller's mail, and its route, such as a host.
+    ApiError if the daemon would refuse the sender or a recipient.
     """
     user_of, user = address_table(call).user_of, call.user_name
     stores = any(user_of(row) == user for each in sender.variants for row in matching_rows(call, each))

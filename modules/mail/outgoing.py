@@ -46,7 +46,7 @@ def too_many_recipients(config: Config) -> ApiError:
 def single_address(entries: list) -> Mailbox:
     """Return the address in a parsed list that must have exactly one. ApiError for more, none or a group."""
     if len(entries) != 1 or isinstance(entries[0], Group):
-        raise ApiError("Say which address it is from.", field="from")
+        raise ApiError("The message must be from one address.", field="from")
     return entries[0]
 
 

@@ -75,7 +75,7 @@ class Part:
 
     @property
     def content_id(self) -> str:
-        """Return the Content-ID, by which the mail's HTML refers to the part, without its angle brackets."""
+        """Return the Content-ID of the part without angle brackets. The mail's HTML refers to the part by it."""
         return header(self.part, "content-id").strip("<> ")
 
     @property
@@ -155,7 +155,7 @@ def html_of(mail_parts: list[Part]) -> str:
 
 
 class InlineImages:
-    """The images of a mail that its HTML can show, whatever types they are declared as."""
+    """Finds the images of a mail that its HTML shows. The content decides what is an image, not the declared type."""
 
     def __init__(self, mail_parts: list[Part]):
         last_to_first = mail_parts[::-1]

@@ -1,4 +1,4 @@
-"""Which queued mails a caller may see, and hiding of the passwords in their remote hosts."""
+"""Access to queued mails: those that a caller may see, and hiding of the passwords in their remote hosts."""
 
 import json
 
@@ -39,9 +39,9 @@ AMONG_IDS = "mail_id IN (SELECT value FROM json_each(?))"
 
 
 def has_id_among(column: Field) -> Expression:
-    """Return the SQL condition that a column has one of the ids in the parameter `ids`, a JSON list.
+    """Return the SQL condition that a column's value is in the query's parameter `ids`, a JSON list of numbers.
 
-    It is one parameter, since a statement may not have many thousands of them.
+    A list in one parameter has no limit; a statement with thousands of parameters would be refused.
     """
     return column.in_(Select([fn.json_each(param("ids"))], [SQL("value")]))
 
@@ -83,10 +83,10 @@ def visible_ids(call, among: list[int] | None = None) -> list[int] | None:
 
 
 def ids_with_remote(call, ids: list[int], remote: str, visible_whole_routes: set[str]) -> list[int]:
-    """Return those of `ids` whose remote host equals `remote`, or ends with it if it begins with "@".
+    """Return those of `ids` whose mail goes to the host `remote`; for `@…`, to a host that ends with it.
 
-    The host is compared as the caller may see it; otherwise they could find a hidden password by trying (docs/wire.md
-    F44). `visible_whole_routes` are the hosts that they see with passwords.
+    Hosts are compared in the form that the caller may see: otherwise callers could guess hidden passwords
+    (docs/wire.md F44). `visible_whole_routes` are the hosts that the caller sees with passwords.
     """
     rows = call.db.rows(REMOTES, ids=json.dumps(ids))
     wanted, is_domain = remote.lower(), remote.startswith("@")
@@ -101,9 +101,9 @@ def ids_with_remote(call, ids: list[int], remote: str, visible_whole_routes: set
 
 
 def visible_remote(remote: str, visible_whole_routes: set[str] | None) -> str:
-    """Return a remote host such as `user:password@host` as the caller may see it: whole, or only `host`.
+    """Return a remote host such as `user:password@host` in the form that the caller may see: whole, or only `host`.
 
-    `visible_whole_routes` are those that they see whole; None: all.
+    `visible_whole_routes` are the ones that the caller sees whole; None: all.
     """
     return remote if visible_whole_routes is None or remote in visible_whole_routes else host_of(remote)
 
@@ -124,9 +124,10 @@ def without_credentials(mail: dict, visible_whole_routes: set[str] | None) -> di
 
 
 def host_alone(message: str, remote: str, host: str) -> str:
-    """Return an error message in which `remote` (`user:password@host`) is only `host`, and passwords are HIDDEN.
+    """Return an error message with `remote` (`user:password@host`) replaced by `host`, and passwords by HIDDEN.
 
-    Case does not matter. The text of `host` stays, even if it contains the password.
+    Upper and lower case are equal. Where `host` occurs in the message, it stays, even if it contains the
+    password.
     """
     credentials = remote.removesuffix(host).removesuffix("@")
     pieces = [piece for between in split(message, remote) for piece in split(between, host)]

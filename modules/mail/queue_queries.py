@@ -20,10 +20,11 @@ IN_STATE = {
 
 
 def matches(column: Field) -> Expression:
-    """Return the SQL condition that a column equals the query's parameter of the same name, in upper or lower case.
+    """Return the SQL condition that a column equals the query's parameter of the same name, ignoring case.
 
-    NULL matches every row. `@domain` matches all values that end with it; then the parameter NAME_start is minus its
-    length, otherwise 1. LIKE is not used, since `_` and `%` in a value would be wildcards.
+    A parameter that is NULL matches every row. `@domain` matches all values that end with it; the parameter
+    NAME_start is then minus its length, otherwise 1. LIKE cannot be used, since `_` and `%` in a value would
+    be wildcards.
     """
     wanted, start = param(column.name), param(f"{column.name}_start")
     return wanted.is_null() | (fn.SUBSTR(fn.LOWER(column), start) == fn.LOWER(wanted))

@@ -31,7 +31,7 @@ def prepare_message(message: bytes, lists: dict, config: Config) -> OutgoingMail
     sender = single_address(lists["from"] or header_lists["sender"] or header_lists["from"])
     recipient_lists = lists if lists["to"] or lists["cc"] or lists["bcc"] else header_lists
     if recipient_lists is header_lists and any(name.startswith("resent-") for name in names):
-        raise ApiError("Say to whom: the message was sent before, and has Resent fields.")
+        raise ApiError("The message has Resent fields, so its recipients must be given.")
     recipients = [
         each.address for name in ("to", "cc", "bcc") for each in all_mailboxes(recipient_lists[name])
     ]
@@ -69,7 +69,7 @@ def authors_of(fields: list, config: Config) -> list[Mailbox]:
         raise ApiError(ONE_FROM)
     lists = address_fields(fields, ("from", "sender"), config)
     if any(name in names and not all_mailboxes(lists[name]) for name in lists):
-        raise ApiError("Say which address it is from.")
+        raise ApiError("From and Sender must have an address.")
     authors = all_mailboxes(lists["from"] + lists["sender"])
     if len(authors) > MAX_AUTHORS:
         raise ApiError(f"Too many authors: {MAX_AUTHORS} at most.")

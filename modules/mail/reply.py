@@ -1,4 +1,4 @@
-"""What an answer to a received mail begins with: recipient, subject, In-Reply-To and References (RFC 5322, 3.6.4)."""
+"""The fields of a reply to a received mail: recipient, subject, In-Reply-To and References (RFC 5322, 3.6.4)."""
 
 import re
 
@@ -18,7 +18,7 @@ RECIPIENTS = ("to", "cc", "bcc")
 
 
 def add_reply_fields(body: dict, raw: bytes):
-    """Add to the fields of a request to mailbox/?send what it lacks of an answer to the mail `raw`."""
+    """Add to a request to mailbox/?send those fields of a reply to the mail `raw` that it lacks."""
     message = parse_headers(raw)
     if all(empty(body.get(name)) for name in RECIPIENTS):
         body["to"] = recipients(message)
@@ -32,12 +32,12 @@ def add_reply_fields(body: dict, raw: bytes):
 
 
 def recipients(message: ReceivedMessage) -> str:
-    """Return the addresses in Reply-To, or else those in From, as the field `to` has them. ApiError: there are none."""
+    """Return the addresses for the field `to` of a reply: those in Reply-To, or else in From. ApiError: none."""
     for name in ("reply-to", "from"):
         found = [each for each in address_list(raw_header(message, name), message.charset) if each["address"]]
         if found:
             return ", ".join(map(written, found))
-    raise ApiError("The mail has no address to answer to.")
+    raise ApiError("The mail has no address for a reply.")
 
 
 def written(given: dict[str, str]) -> str:
@@ -51,15 +51,15 @@ def reply_subject(subject: str) -> str:
 
 
 def message_ids(message: ReceivedMessage, name: str) -> list[str]:
-    """Return the usable ids in a header field."""
+    """Return those ids in a header field of a received mail that a new message can contain."""
     return ids_in(raw_header(message, name))
 
 
 def ids_in(text: str) -> list[str]:
-    """Return the message ids in a text that a new message can have, too."""
+    """Return the message ids in a text, without those that a new message cannot contain."""
     return [each for each in ID.findall(text) if MESSAGE_IDS.fullmatch(each)]
 
 
 def shortened(ids: list[str]) -> str:
-    """Return the first one and the last ones of message ids, MAX_REFERENCES at most, as a header field has them."""
+    """Return message ids as the value of References: the first one and the last ones, MAX_REFERENCES at most."""
     return " ".join(ids[:1] + ids[1:][1 - MAX_REFERENCES :])

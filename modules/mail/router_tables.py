@@ -33,10 +33,11 @@ ROUTER_TABLES = {8: Msa, 9: Smtpd}  # by generation
 def check_router(
     router: str, route: str | None, allowed: tuple, sentence: str, field: str, need_route=NEED_ROUTE
 ):
-    """Raise ApiError for an unknown router, or, with the message `sentence`, for one without the route it needs.
+    """Raise ApiError, with the text `sentence`, for a router without its route; also for an unknown router.
 
-    A router, such as `handoff`, is what the daemons do with a mail; its route is, for example, a host. If they are
-    wrong, the daemons lose mail or crash (docs/wire.md F33). `field` names the router in the request.
+    A router, such as `handoff`, says what the daemons do with a mail; its route is, for example, a host. If
+    they are wrong, the daemons lose mail or crash (docs/wire.md F33). `field` is the request field of the
+    router.
     """
     if router not in allowed:
         raise ApiError(f"Unknown router {router}.", audit="Unknown router.", field=field)

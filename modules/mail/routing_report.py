@@ -58,8 +58,9 @@ def report_outbound(call) -> dict:
 def visible_matches(call, sender: str, named: str | None) -> list[dict]:
     """Return the rows of `addresses` that match the sender's address and that the caller may see.
 
-    `named` is the user who sends the mail: rows that store mail for this user may be seen, too. Without `named`,
-    return [] if the caller may not see the first row that matches, which decides about incoming mail.
+    `named` is the user who sends the mail: rows that store mail for this user are visible, too. Without
+    `named`, the first matching row decides about incoming mail: if the caller may not see it, the result is
+    [].
     """
     rows, user_of = matching_rows(call, sender), address_table(call).user_of
     if rows and not named and not is_visible(call, rows[0]):

@@ -1,4 +1,4 @@
-"""What the SMTP daemon does with a mail, by docs/wire.md section 6: incoming by recipient, outgoing by sender."""
+"""The SMTP daemon's rules for a mail, by docs/wire.md section 6: incoming by recipient, outgoing by sender."""
 
 import re
 
@@ -66,9 +66,9 @@ def rejected_or_dropped(steps: list, router: str) -> dict:
 
 
 def address_as_received(address: str, steps: list) -> str:
-    """Return a mail address as the SMTP daemon reads it, without bytes beyond ASCII (docs/wire.md F46).
+    """Return a mail address as the SMTP daemon reads it: without bytes beyond ASCII (docs/wire.md F46).
 
-    What that changes is added to `steps`.
+    If that changes the address, a sentence about it is added to `steps`.
     """
     if address.isascii():
         return address
@@ -107,15 +107,15 @@ def as_text(value: str | bytes) -> str:
 
 
 def visible_route(call, route: str | None, user: str | None) -> str | None:
-    """Return a route such as `user:password@host` as the caller may see it: whole if they may act for `user`.
+    """Return a route such as `user:password@host`: whole if the caller may act for `user`, else only the host.
 
-    Else it is only the host. `user` is None for the route of an address.
+    `user` is the user whose mail takes the route; None for the route of an address.
     """
     return route if not route or call.caller.may_act_for(user) else host_of(route)
 
 
 def visible_whole_routes(call) -> set[str]:
-    """Return those handoff routes that the caller may see with passwords: of the users delegated to them."""
+    """Return the hosts that the caller sees with passwords: handoff routes of users delegated to them."""
     if not call.caller.delegated_users:
         return set()
     queries = DELEGATED_HANDOFF_ROUTES[call.generation.number]
@@ -139,7 +139,7 @@ def visible_routers(call, query: lists.ListQuery) -> list[dict]:
 
 
 def may_hold_credentials(router: str | None, route: str) -> bool:
-    """Return whether a route may contain a password: that of a handoff, or one from before the router was changed."""
+    """Return whether a route may contain a password: one of handoff, or one stored when handoff was set."""
     return router == "handoff" or router != "store" and ":" in as_text(route).rpartition("@")[0]
 
 
@@ -166,7 +166,7 @@ def inbound(call, row: dict, sender: str | None, recipient: str) -> dict:
 
 
 def in_router(call, row: dict) -> tuple[str | None, str]:
-    """Return what happens to mail for an address: the router, such as `store`, and its route or "".
+    """Return what happens to mail that matches a row of `addresses`: the router, such as `store`, and its route or "".
 
     The router is None if, in schema version 8, the address's user has no row of `msa`.
     """

@@ -101,7 +101,7 @@ class SanitizedHTML:
         return value if PLAIN_VALUE.fullmatch(value) else None
 
     def link(self, value: str) -> str | None:
-        """Return a link that leaves the page, or one to an element of the mail."""
+        """Return the URL that a link may have: to another page, or to an element of the mail, with its prefix."""
         if value.startswith("#"):
             name = prefixed_name(value[1:])
             return name and f"#{name}"
@@ -123,7 +123,7 @@ class SanitizedHTML:
 
 
 def without_target(match: re.Match) -> str:
-    """Return the start tag of a link so that a link to an element of the mail opens no new window."""
+    """Return the start tag of a link, without `target` if it leads to an element of the same mail."""
     return match[0].replace(' target="_blank"', "") if ' href="#' in match[0] else match[0]
 
 

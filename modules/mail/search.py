@@ -21,7 +21,7 @@ MAX_POSITION = 100  # characters of `next`: a time as a float of 25, an id of 20
 
 @json_schema({"type": "string", "maxLength": MAX_POSITION})
 def position(value) -> tuple | None:
-    """Read the field `next`: time, id and source of the last mail on the page before. None: the first page."""
+    """Read the field `next`: time, id and source of the last mail on the page before; None for the first page."""
     if (value := php_text(value)) is None:
         return None
     sent, mail_id, name = value.split(" ") if len(value) <= MAX_POSITION else ("", "", "")
@@ -46,7 +46,7 @@ TERMS = {
 
 
 class Search:
-    """What to search for, from the request's fields. A mail must match all of it."""
+    """The conditions of a search, from the request's fields. A mail must meet all of them."""
 
     def __init__(self, terms: dict):
         self.terms = terms
@@ -55,7 +55,7 @@ class Search:
         )
 
     def in_range(self, ref: MailRef) -> bool:
-        """Return whether a mail's time is between `after` and `before`, and the mail is on no page before this one."""
+        """Return whether a mail's time is between `after` and `before`, and the mail comes after the page before."""
         after, before, page_end = (self.terms.get(name) for name in ("after", "before", "next"))
         return (
             (after is None or ref.sent >= after)

@@ -13,11 +13,11 @@ MAX_SELECTORS = 500  # of a rule
 
 
 class Unsupported(ValueError):
-    """A selector has something that is not known to be harmless."""
+    """The error for a selector with a part that is not known to be harmless."""
 
 
 class Compound:
-    """A part of a selector between combinators, such as `td.price`. `combinator` precedes it."""
+    """A compound selector such as `td.price`, with the combinator (such as `>`) in front of it."""
 
     def __init__(self, combinator: str):
         self.combinator, self.is_root, self.pieces = combinator, False, list[str]()
@@ -34,7 +34,7 @@ class Compound:
 
 
 def scoped_selectors(tokens: list, scope: str) -> str:
-    """Return those of a rule's selectors that are known to be harmless, for elements inside of the selector `scope`."""
+    """Return the harmless selectors of a rule, restricted to elements inside of the selector `scope`."""
     selectors: list[list] = [[]]
     for token in tokens:
         if token.type == "literal" and token.value == ",":
@@ -45,7 +45,7 @@ def scoped_selectors(tokens: list, scope: str) -> str:
 
 
 def scoped_selector(tokens: list, scope: str) -> str | None:
-    """Return one selector for elements inside of `scope`, or None if it has something that is not known."""
+    """Return a selector restricted to elements inside of `scope`; None if it is not known to be harmless."""
     try:
         found = compounds(tokens)
     except Unsupported:
@@ -67,7 +67,7 @@ def scoped_selector(tokens: list, scope: str) -> str | None:
 
 
 def compounds(tokens: list) -> list[Compound]:
-    """Read a selector. Unsupported: it has something that is not known."""
+    """Split a selector into compound selectors. Unsupported if it is not known to be harmless."""
     found, position = [Compound("")], 0
     while position < len(tokens):
         token = tokens[position]
@@ -89,7 +89,7 @@ def compounds(tokens: list) -> list[Compound]:
 
 
 def combine(found: list[Compound], combinator: str):
-    """Begin a new compound after a combinator. White space is a combinator unless another one is beside it."""
+    """Begin a new compound selector after a combinator. White space beside another combinator is none itself."""
     last = found[-1]
     if last.begun:
         found.append(Compound(combinator))
@@ -100,7 +100,7 @@ def combine(found: list[Compound], combinator: str):
 
 
 def add_class(compound: Compound, sign: str, token):
-    """Add a class or a pseudo-class; `token` is its name."""
+    """Add a class or a pseudo-class to a compound selector. `sign` is "." or ":", `token` the name."""
     if token is None or token.type != "ident" or not NAME.fullmatch(token.value):
         raise Unsupported
     if sign == ".":
@@ -114,7 +114,7 @@ def add_class(compound: Compound, sign: str, token):
 
 
 def add_simple(compound: Compound, token):
-    """Add an id, the name of an element or `*`."""
+    """Add an id, an element's name or `*` to a compound selector."""
     if token.type == "hash" and NAME.fullmatch(token.value):
         compound.add(f"#{PREFIX}{token.value}")
     elif compound.begun:

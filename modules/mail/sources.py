@@ -63,10 +63,10 @@ class SourceUnavailable(ApiError):
 
 
 class MailSource:
-    """A source of the caller's mails: this class is the master database, its subclasses are other ones.
+    """A source of the caller's mails: here the master database; subclasses are other databases and servers.
 
-    A mail is a dictionary with the columns of table `mailbox`; mail_data is bytes. Each method has a transaction of
-    its own, so that no database is locked while mails are parsed or other sources read.
+    A mail is a dictionary with the columns of table `mailbox`; mail_data is bytes. Each method has a
+    transaction of its own, so that no database is locked while mails are parsed or other sources read.
     """
 
     name = "master"  # mail_sourcedb
@@ -108,7 +108,7 @@ class MailSource:
     def fetch(self, mail_id: int, mark_read: bool = False) -> dict | None:
         """Return a whole mail, or None if there is none.
 
-        `mark_read`: also mark it as read, unless it is. The mail is returned as it was before. A large mail is loaded
+        `mark_read`: also mark it as read. The mail is returned as it was before. A large mail is loaded
         before the transaction that writes, so that nobody waits for it.
         """
         with self.transaction() as db:

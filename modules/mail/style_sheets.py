@@ -22,13 +22,13 @@ HARMLESS = re.compile(r"[\w\s.,#%!/:;'\"(){}>+~*@-]*", re.ASCII)
 
 
 class NoParser(Exception):
-    """The package tinycss2 is not installed."""
+    """The error if the package tinycss2, which reads style sheets, is not installed."""
 
 
 def scoped_sheet(source: str, scope: str) -> str:
-    """Return the harmless rules of a style sheet, each for elements inside of `scope`, a selector such as `.mail-1`.
+    """Return the harmless rules of a style sheet, restricted to elements inside of `scope`, a selector like `.mail-1`.
 
-    `html`, `body` and `:root` stand for the scope itself. NoParser: tinycss2 is missing.
+    The selectors `html`, `body` and `:root` become `scope` itself. NoParser if tinycss2 is not installed.
     """
     try:
         from tinycss2 import parse_component_value_list
@@ -49,7 +49,7 @@ def scoped_sheet(source: str, scope: str) -> str:
 
 
 def scoped_rules(tokens: Iterable, scope: str, nesting: int = 0) -> Iterator[str]:
-    """Yield the rules in a list of tokens. Of rules with an @ only @media stays."""
+    """Yield the harmless rules in a list of tokens as CSS. Of rules that begin with @, only @media is kept."""
     prelude: list = []
     for token in tokens:
         if token.type == "{} block":
@@ -78,7 +78,7 @@ def scoped_rule(prelude: list, content: list, scope: str, nesting: int) -> Itera
 
 
 def media_query(tokens: list) -> str | None:
-    """Return the text of a media query such as `screen and (max-width: 600px)`, or None if it has anything unusual."""
+    """Return a media query such as `screen and (max-width: 600px)` as text; None if it is not known to be harmless."""
     pieces = []
     for token in tokens:
         piece = (
@@ -107,7 +107,7 @@ def declarations(tokens: list) -> str:
 
 
 def written_declaration(tokens: list) -> str:
-    """Return a declaration from its tokens, or "" if it is not a harmless one."""
+    """Return a CSS declaration as text, or "" if it is not known to be harmless."""
     if not tokens or tokens[0].type != "ident":
         return ""
     colon = next((number for number, token in enumerate(tokens) if token.type == "literal"), 0)
@@ -125,7 +125,7 @@ def is_picture(token) -> bool:
 
 
 def plain_text(tokens: list, in_function: bool = False) -> str | None:
-    """Return the text of tokens that are names, numbers, strings and colours, or None if there is anything else."""
+    """Return the text of names, numbers, strings and colours; None if there are tokens of other kinds."""
     pieces = [plain_token(token, in_function) for token in tokens]
     return None if None in pieces else "".join(map(str, pieces))
 

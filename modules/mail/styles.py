@@ -31,7 +31,7 @@ def filter_style(value: str) -> str | None:
 
 
 def declaration(name: str, value: str) -> str:
-    """Return a declaration such as `color:red`, or "" if it is not a harmless one."""
+    """Return a CSS declaration such as `color:red`, or "" if it is not known to be harmless."""
     name, value = name.strip().lower(), value.strip()
     if name == "background":
         value = PICTURE.sub(" ", value).strip()
@@ -41,7 +41,7 @@ def declaration(name: str, value: str) -> str:
 
 
 def colour(value: str) -> str:
-    """Return a colour in an attribute such as bgcolor as CSS has it, or ""."""
+    """Convert the value of an HTML attribute such as bgcolor to a colour in CSS; "" if it is invalid."""
     value = value.strip()
     if BARE_COLOUR.fullmatch(value):
         return f"#{value}"

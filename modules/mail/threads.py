@@ -22,9 +22,9 @@ MAX_REFERENCES = 20  # references used of one mail: the first one and the last o
 
 
 class Links:
-    """The message ids in a mail's header, as hashes, since they can be long.
+    """The message ids in a mail's header, by which mails form threads. They are hashes, since ids can be long.
 
-    `own` is that of the mail, `references` are those of the mails that it answers.
+    `own` is the mail's own id. `references` are the ids of the mails that it answers.
     """
 
     def __init__(self, head: bytes):
@@ -129,8 +129,8 @@ def checked_threads(
 def group_into_threads(heads: Iterable[bytes]) -> list[list[tuple[int, int]]]:
     """Group mails into threads. `heads` are the headers of the mails, oldest first.
 
-    A thread is a list of (index in `heads`, depth). A reply follows the mail that it answers, one deeper. If two mails
-    have the same id, replies belong to the older one.
+    A thread is a list of (index in `heads`, depth), in which a reply follows the mail that it answers, one
+    deeper. If two mails have the same id, replies belong to the older one.
     """
     mails = [Links(head) for head in heads]
     oldest: dict[int, int] = {}  # id → index
@@ -149,12 +149,18 @@ def group_into_threads(heads: Iterable[bytes]) -> list[list[tuple[int, int]]]:
 
 
 def parent_of(index: int, mail: Links, oldest: dict[int, int]) -> int | None:
-    """Return the index of the mail that a mail answers: the last of its references that exists. None: no mail."""
+    """Return the index of the mail to which a mail replies; None if there is none.
+
+    It is the mail that the last of its references names, among the mails that exist.
+    """
     return next((oldest[id_] for id_ in reversed(mail.references) if oldest.get(id_, index) != index), None)
 
 
 def without_cycles(parents: list[int | None]) -> list[int | None]:
-    """Set one parent to None in each cycle of mails that claim to answer each other. Return the changed list."""
+    """Break each cycle of mails that claim to reply to each other, by setting one parent in it to None.
+
+    `parents` has for each mail the index of the mail to which it replies. It is changed, and returned.
+    """
     walk_of: dict[int, int] = {}  # index → start of the walk that visited it
     for start in range(len(parents)):
         index: int | None = start
@@ -167,7 +173,10 @@ def without_cycles(parents: list[int | None]) -> list[int | None]:
 
 
 def group_numbers(mails: list[Links]) -> list[int]:
-    """Return a number for each mail. It is equal for mails of one thread, which share an id or a reference."""
+    """Return a number for each mail, which is equal for all mails of a thread.
+
+    Mails are in one thread if they share an id or a reference.
+    """
     links: dict[int, int] = {}
 
     def representative(id_: int) -> int:

@@ -40,7 +40,7 @@ def decode_base64(raw: bytes) -> bytes:
 
 
 def ends_base64(line: bytes, padded: bool) -> bool:
-    """Return whether a line does not belong to the base64 any more. `padded`: the line before ended with padding."""
+    """Return whether base64 content ends before this line. `padded`: the line before ended with padding."""
     if padded and (len(line) % 4 or not PADDED_LINE.fullmatch(line)):
         return True
     words = WORDS.match(line) and NOT_BASE64.search(line.translate(None, WHITE_SPACE))

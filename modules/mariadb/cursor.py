@@ -7,7 +7,7 @@ from .errors import PACKET_TOO_LARGE, TOO_LONG, TRUNCATED
 
 
 class ServerCursor(Cursor):
-    """A cursor of PyMySQL that refuses texts which the server would shorten, and statements too long for it."""
+    """A cursor of PyMySQL that raises an error where the server would cut a text short or close the connection."""
 
     def _query(self, q):
         self.refuse_too_large(q)

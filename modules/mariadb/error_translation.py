@@ -27,7 +27,7 @@ from .pooled_store import PooledStore
 class ErrorTranslatingStore(PooledStore):
     """A database on MariaDB or MySQL that raises the same exceptions as one on SQLite.
 
-    Therefore the code that uses a database need not know which kind it is.
+    So the code that uses a database need not know on which of them it is.
     """
 
     connection_lost: type[ApiError] = ConnectionLost
@@ -43,9 +43,10 @@ class ErrorTranslatingStore(PooledStore):
         return cursor
 
     def fail(self, error: BaseException, sql: str, statement: str = "") -> NoReturn:
-        """Raise mailapi's exception for an error that a statement caused. (For a COMMIT, use commit_failure.)
+        """Raise mailapi's exception for an error of a statement. (commit_failure does it for a COMMIT.)
 
-        `sql` is the statement in SQLite's dialect, `statement` what was sent to the server, with its values.
+        `sql` is the statement in SQLite's dialect, `statement` the text that was sent to the server, with its
+        values.
         """
         import pymysql
 
@@ -68,9 +69,10 @@ class ErrorTranslatingStore(PooledStore):
         raise Unusable(self.what) from error
 
     def refuse(self, error: Exception, sql: str, statement: str):
-        """Raise the exception that SQLite would raise, as for a violated constraint; return if there is none.
+        """Raise the exception that SQLite would raise for the same error, such as a violated constraint.
 
-        `error` is the server's. `sql` is the statement in SQLite's dialect, `statement` what was sent to the server.
+        Returns if SQLite has no such error. `error` is the server's. `sql` is the statement in SQLite's
+        dialect, `statement` the text that was sent to the server.
         """
         import pymysql
 
@@ -106,9 +108,9 @@ class ErrorTranslatingStore(PooledStore):
         raise (Unreachable if timed_out else self.connection_lost)(self.what) from error
 
     def commit_failure(self, error: Exception) -> Exception:
-        """Return mailapi's exception for an error during a COMMIT: CommitLost, as it may have taken effect.
+        """Return mailapi's exception for an error during a COMMIT.
 
-        Another exception, if the server says that it did not commit.
+        It is CommitLost, since the COMMIT may have taken effect, unless the server says that it has not.
         """
         if code(error) in UNDONE:
             return TransactionRolledBack()
@@ -129,10 +131,10 @@ class ErrorTranslatingStore(PooledStore):
         return self.keys[table, key]
 
     def duplicate(self, statement: str) -> tuple[int, str] | None:
-        """Return the error number and message for a duplicate that a statement would insert; None if there is none.
+        """Return error number and message of a duplicate key that a refused INSERT also has; None if it has none.
 
-        The server has refused the statement for a missing parent row (foreign key), where SQLite would report the
-        duplicate. So it is tried again without foreign keys, and undone.
+        The server has refused the statement for a missing parent row (foreign key), where SQLite would report
+        the duplicate. So the statement is tried again without foreign keys, and undone.
         """
         import pymysql
 

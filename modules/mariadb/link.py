@@ -205,9 +205,9 @@ class Link:
 
 
 def is_refusal(number: int) -> bool:
-    """Return whether an error means that a working server refused something, for example for a missing privilege.
+    """Return whether an error number means that a working server refuses the connection or the session.
 
-    It will refuse it again until an administrator changes something. `number` is the error number.
+    The server refuses it again until an administrator changes something, for example grants a privilege.
     """
     return 1000 <= number < 2000 and number not in LOST | UNDONE | BUSY_NUMBERS
 

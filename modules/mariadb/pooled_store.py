@@ -69,7 +69,7 @@ class PooledStore(Store):
         self.close(usable=True)
 
     def lose(self):
-        """Close this thread's connection after an error, by which its transaction is rolled back."""
+        """Close this thread's connection after an error. The server then rolls back its transaction."""
         self.opened.undone = True
         self.close(usable=False)
 

@@ -25,7 +25,7 @@ def arguments(function: Function) -> tuple:
 
 
 def renamed(name: str) -> Callable[[Function], Node]:
-    """Return a function that replaces a call of a SQLite function by one of MariaDB's function `name`."""
+    """Return a function that replaces a call of a function of SQLite by one of MariaDB's function `name`."""
     return lambda function: Function(name, arguments(function))
 
 
@@ -48,7 +48,7 @@ def like(expression: Expression) -> Node:
 
 
 def listed(function: Function) -> Node:
-    """Return SQL for a table with the numbers in a JSON list, one in each row, in the column `value`."""
+    """Return SQL for a table of the numbers in a JSON list, one in each row: what json_each does in SQLite."""
     path = ServerSQL("'$[*]' COLUMNS (value BIGINT PATH '$')")
     return NodeList((fn.JSON_TABLE(*arguments(function), path), ServerSQL("AS listed")))
 

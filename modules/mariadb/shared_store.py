@@ -81,7 +81,7 @@ class SharedStore(ServerStore):
                 self.release()
 
     def take_turn(self):
-        """Do nothing: here, transactions that write may run at the same time. They lock the rows that they need."""
+        """Do nothing. Here, transactions that write run at the same time, and lock only the rows that they need."""
 
     def rows(self, query, **values) -> list[dict]:
         """Return the rows of a query as dictionaries; [] for a text with letters that the column cannot store."""

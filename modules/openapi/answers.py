@@ -20,20 +20,21 @@ SCALARS: dict[object, Schema] = {
 
 
 class Shapes:
-    """The schemas of TypedDicts, collected in `components` by name.
+    """Makes JSON Schemas of the TypedDicts that describe answers, and collects them in `components` by name.
 
-    generation: decides how members are spelled. words: what members mean.
+    generation: the version of the database's schema, which decides how members are called. words: a
+    description of each member by name.
     """
 
     def __init__(self, generation: Generation, words: Mapping[str, str], components: dict[str, Schema]):
         self.generation, self.words, self.components = generation, words, components
 
     def spelled(self, name: str) -> str:
-        """Return a member's name as the generation spells it: user_rights for user_permissions."""
+        """Return a member's name for the schema version: user_rights in place of user_permissions for version 8."""
         return name if self.generation.number > 8 else name.replace("permission", "right")
 
     def of(self, kind) -> Schema:
-        """Return the schema of a type: of a TypedDict, a list, a Literal, a union or a scalar."""
+        """Return the JSON Schema of a type annotation: a TypedDict, list, Literal, union or scalar."""
         origin, inner = typing.get_origin(kind), typing.get_args(kind)
         if origin in (typing.NotRequired, typing.Required):
             return self.of(inner[0])
@@ -49,7 +50,7 @@ class Shapes:
         return SCALARS.get(kind) or self.reference(kind)
 
     def reference(self, typed_dict) -> Schema:
-        """Return a reference to the schema of a TypedDict, which is added to the components."""
+        """Return a JSON Schema that refers to a TypedDict's, which is added to the components."""
         name = typed_dict.__name__
         if name not in self.components:
             self.components[name] = self.of_members(typed_dict)
@@ -62,7 +63,7 @@ class Shapes:
         return {"anyOf": schemas}
 
     def of_members(self, typed_dict) -> Schema:
-        """Return the schema of an object with the members of a TypedDict, each with its description."""
+        """Return the JSON Schema of an object with the members of a TypedDict, each with its description."""
         return {
             "type": "object",
             "properties": self.properties(typed_dict),
@@ -70,7 +71,7 @@ class Shapes:
         }
 
     def required(self, typed_dict) -> list[str]:
-        """Return the members that are always there, in their order."""
+        """Return the names of those members of a TypedDict that are always present, in their order."""
         always = typed_dict.__required_keys__
         return [self.spelled(name) for name in typing.get_type_hints(typed_dict) if name in always]
 
@@ -79,6 +80,6 @@ class Shapes:
         return {self.spelled(name): self.described(name, self.of(kind)) for name, kind in hints.items()}
 
     def described(self, name: str, schema: Schema) -> Schema:
-        """Return a schema with the words for a member; a reference has its own."""
+        """Return the schema of a member with its description. A reference gets none: its target has one."""
         words = None if "$ref" in schema else self.words.get(name)
         return schema | {"description": words} if words else schema

@@ -70,13 +70,13 @@ CONSTRAINT = re.compile(r"constraint failed: \w+\.(\w+)")
 
 
 def code_of(refused: ApiError | None) -> str:
-    """Return the code of an answer: that of the error `refused`, or "ok"."""
+    """Return an answer's code, a stable name for programs: that of the error `refused`, or "ok"."""
     if refused is None:
         return OK
     return refused.code or OF_FIRST_WIRE.get(refused.http, "internal")
 
 
 def field_of(refused: ApiError) -> str:
-    """Return the request's field that is wrong, or "". For an error of the database, it is the column's field."""
+    """Return the name of the request field at fault, or "". For a database error, it is the column's field."""
     named = CONSTRAINT.search(refused.status) if code_of(refused) in ("duplicate", "refused") else None
     return refused.field or (named[1] if named else "")

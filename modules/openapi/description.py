@@ -1,4 +1,4 @@
-"""What a module says of its fields and answers, for the OpenAPI document, the reference and the command line."""
+"""Descriptions of modules' fields and answers, for the OpenAPI document, the reference and the command line."""
 
 import dataclasses
 from typing import Literal
@@ -10,12 +10,12 @@ ActiveModules = dict[str, Literal[True]] | list[None]
 
 @dataclasses.dataclass(frozen=True, eq=False)
 class Description:
-    """The words and shapes of a module, for Module.description.
+    """Describes the fields and answers of a module, for the OpenAPI document and the reference (Module.description).
 
-    fields: what each request field, and each member of an answer, means. answers: action → the TypedDict of what the
-    action adds to the answer, or the media type of the file that it returns; an action without one adds nothing.
-    refusals: action → what it adds to the answer even if it is refused. requests: action → the fields of an example, where
-    that needs more than the required ones.
+    `fields` has the meaning of each request field and each member of an answer, as a sentence. `answers` has
+    by action the TypedDict of the members that it adds to the answer, or the media type of the file that it
+    returns. `refusals` has by action the TypedDict of members that it adds even if it is refused. `requests`
+    has by action the fields of an example request, if those in `required` do not suffice.
     """
 
     fields: dict[str, str] = dataclasses.field(default_factory=dict)

@@ -38,7 +38,10 @@ documents: weakref.WeakKeyDictionary[Application, dict[int, dict]] = weakref.Wea
 
 
 def document_of(app: Application, generation: Generation, environ: dict) -> dict:
-    """Return the document of the modules that a generation has. `environ` tells where the application is mounted."""
+    """Return the OpenAPI document of the modules that exist in this version of the database's schema.
+
+    `environ` is the WSGI environment of a request: it tells the URL path of the application.
+    """
     made = documents.setdefault(app, {})
     if generation.number not in made:
         made[generation.number] = Document(app, generation).whole()
@@ -47,7 +50,7 @@ def document_of(app: Application, generation: Generation, environ: dict) -> dict
 
 
 class Document:
-    """The document while it is made: modules add their operations, and schemas to the components."""
+    """Builds the OpenAPI document: each module adds its actions, and the schemas of their answers."""
 
     def __init__(self, app: Application, generation: Generation):
         self.generation = generation
@@ -78,7 +81,7 @@ class Document:
         }
 
     def path_item(self, module: Module, endpoint: Endpoint) -> dict:
-        """Return the operations of an action: POST, and GET if it only reads."""
+        """Return the OpenAPI operations of an action: POST, and also GET if it only reads."""
         item = {
             "post": self.operation(module, endpoint) | {"requestBody": self.request_body(module, endpoint)}
         }
@@ -101,7 +104,7 @@ class Document:
     ##### Fields
 
     def fields(self, module: Module, endpoint: Endpoint) -> dict[str, Schema]:
-        """Return the schemas of an action's fields, with descriptions."""
+        """Return the JSON Schema of each of an action's fields by name, with its description."""
         words = EVERYWHERE | description_of(module).fields
         return {
             name: with_words(name, self.field(endpoint, name, schema_of(kind)), words)
@@ -109,7 +112,7 @@ class Document:
         }
 
     def field(self, endpoint: Endpoint, name: str, schema: Schema) -> Schema:
-        """Return the schema of a field: of one that is needed it says that it is not empty."""
+        """Return a field's JSON Schema with the values that it may have. A required field must not be empty."""
         if (values := endpoint.identifiers.get(name)) is not None:
             schema = schema | {"enum": list(values)}
         if name in endpoint.needed(self.generation):
@@ -147,7 +150,7 @@ class Document:
     ##### Answers
 
     def answer(self, module: Module, endpoint: Endpoint) -> dict:
-        """Return the response of an action that is done: its schema, an example, and links to other actions."""
+        """Return the OpenAPI response of a successful action: its schema, an example, and links to other actions."""
         shape = description_of(module).answers.get(endpoint.name)
         if isinstance(shape, str):
             return {
@@ -168,7 +171,7 @@ class Document:
         )
 
     def example(self, schema: Schema) -> dict:
-        """Return an answer of this schema, with what all answers have as it usually is."""
+        """Return an example of an answer that fits the schema."""
         common = envelope(self.generation)["properties"]
         added = {name: each for name, each in schema["properties"].items() if name not in common}
         return usual_answer(self.generation) | example_of(
@@ -184,7 +187,10 @@ class Document:
         return schema
 
     def links(self, module: Module, endpoint: Endpoint, shape: type | None) -> dict:
-        """Return links to the module's other actions that need a field which this request or its answer has."""
+        """Return OpenAPI links from `add` to the module's actions whose fields this request or its answer has.
+
+        With them, a client can for example delete what it has added. Only the action `add` has links.
+        """
         given = {name: f"$request.body#/{name}" for name in endpoint.needed(self.generation)}
         given |= {name: f"$response.body#/{name}" for name in getattr(shape, "__annotations__", ())}
         found = {}
@@ -196,7 +202,7 @@ class Document:
 
 
 def with_words(name: str, schema: Schema, words: dict[str, str]) -> Schema:
-    """Return a field's schema with its description, and those of the members of objects in it."""
+    """Return a field's JSON Schema with the descriptions in `words`, also for members of objects within it."""
     inner = schema.get("items", schema)
     if "properties" in inner:
         members = {member: with_words(member, each, words) for member, each in inner["properties"].items()}
@@ -206,7 +212,7 @@ def with_words(name: str, schema: Schema, words: dict[str, str]) -> Schema:
 
 
 def or_null(schema: Schema) -> Schema:
-    """Return the schema of a field that may be null, which counts as not given."""
+    """Return the JSON Schema of a field that may also be null, which means that it is not given."""
     if "anyOf" in schema:
         return schema | {"anyOf": [*schema["anyOf"], {"type": "null"}]}
     more = {"enum": [*schema["enum"], None]} if "enum" in schema else {}
@@ -214,12 +220,12 @@ def or_null(schema: Schema) -> Schema:
 
 
 def description_of(module: Module) -> Description:
-    """Return what a module declares of its fields and answers."""
+    """Return the Description of a module's fields and answers; an empty one if it has none."""
     return module.description if isinstance(module.description, Description) else Description()
 
 
 def who_may(endpoint: Endpoint) -> str:
-    """Return the sentence about who may call an action."""
+    """Return a sentence about who may call an action, from its access rules."""
     return "Who may: " + "; ".join(rule.description for rule in endpoint.allow) + "."
 
 

@@ -1,4 +1,4 @@
-"""What all answers of the second wire have in common (docs/wire.md sections 2 and 9)."""
+"""The members that all answers of the second wire have (docs/wire.md sections 2 and 9), as JSON Schemas."""
 
 from mailapi import GENERATIONS, Endpoint, Generation
 
@@ -10,7 +10,7 @@ VERSION: Schema = {"type": "integer", "enum": list(GENERATIONS)}
 
 
 def members(generation: Generation) -> dict[str, Schema]:
-    """Return the schemas of the members that an answer has beside what its action adds."""
+    """Return the JSON Schemas of the members that all answers have besides status and code, by name."""
     granted = {"type": "object", "additionalProperties": {"type": "boolean", "enum": [True]}}
     nothing = {"type": "array", "items": {"type": "string"}, "maxItems": 0}
     return {
@@ -32,7 +32,7 @@ def members(generation: Generation) -> dict[str, Schema]:
 
 
 def envelope(generation: Generation) -> Schema:
-    """Return the schema of an answer to which an action adds nothing."""
+    """Return the JSON Schema of a successful answer without the members that the action adds."""
     properties = {
         "status": {
             "type": "string",
@@ -51,7 +51,7 @@ def envelope(generation: Generation) -> Schema:
 
 
 def usual_answer(generation: Generation) -> dict:
-    """Return what an answer usually has beside what its action adds, for examples."""
+    """Return an example of the members that all successful answers have."""
     versions = dict.fromkeys(("api_version", "schema_version"), generation.number)
     return {
         "status": "ok",
@@ -66,7 +66,7 @@ def usual_answer(generation: Generation) -> dict:
 
 
 def refusal_schema(generation: Generation) -> Schema:
-    """Return the schema of an answer that refuses a request."""
+    """Return the JSON Schema of the answer to a refused request."""
     versions = {
         "schema_version": {
             "type": ["integer", "number", "string", "null"],
@@ -90,7 +90,7 @@ def refusal_schema(generation: Generation) -> Schema:
 
 
 class Refusals:
-    """The responses of refused requests, one for each HTTP status."""
+    """The OpenAPI responses to refused requests, one for each HTTP status."""
 
     def components(self) -> dict:
         return {f"Refused{http}": self.response(http, codes) for http, codes in CODES.items()}
@@ -122,7 +122,7 @@ class Refusals:
 
     @staticmethod
     def of(endpoint: Endpoint) -> dict:
-        """Return references to the responses with which an action may refuse a request."""
+        """Return references to those of these responses that an action can have, by HTTP status."""
         left_out = {405} | ({409} if endpoint.read_only else set())
         return {
             str(http): {"$ref": f"#/components/responses/Refused{http}"}

@@ -1,4 +1,4 @@
-"""Unknown names in requests, and what their senders probably meant."""
+"""Unknown names in requests, with suggestions of known names."""
 
 import difflib
 from collections.abc import Callable, Iterable
@@ -10,20 +10,26 @@ FIRST_WIRE_QUERY = {"limit", "callback", "login", "logout"}
 
 
 def unknown(kind: str, name: str, known: Iterable[str]) -> str:
-    """Return the sentence about an unknown name, such as `Unknown action gett: did you mean get?`."""
+    """Return a sentence about an unknown name, such as `Unknown action gett: did you mean get?`.
+
+    `kind` is "action", "field" or the like. `known` are the names to suggest.
+    """
     name, near = printable(name[:LONGEST]), nearest(name, known)
     return f"Unknown {kind} {name}: did you mean {near}?" if near else f"Unknown {kind} {name}."
 
 
 def nearest(name: str, known: Iterable[str]) -> str:
-    """Return the known name that is most like an unknown one, or "" if none is."""
+    """Return the one of the names `known` that is most similar to `name`; "" if none is similar."""
     return next(iter(difflib.get_close_matches(name[:LONGEST].lower(), known, n=1)), "")
 
 
 def unknown_names(
     call: Call, module: Module | None, chosen: Endpoint | None, body: dict, query: dict
 ) -> list[str]:
-    """Return sentences about unknown actions and fields in a request of the first wire, which ignores these."""
+    """Return sentences about unknown actions and fields in a request of the first wire, for `debug` in the answer.
+
+    The first wire ignores such names, as the original PHP API does.
+    """
     actions = module.endpoints if module else {}
     if chosen is None:
         names = [name for name in query if name not in FIRST_WIRE_QUERY]
@@ -40,5 +46,8 @@ def unknown_names(
 def first_unknown(
     names: Iterable[str], known: set[str], spelling: Callable[[str], str] = canonical
 ) -> list[str]:
-    """Return the first of `names` that is not known, in a list; [] if all are. spelling: another one that is known."""
+    """Return the first of `names` that is unknown, in a list; [] if all are known.
+
+    A name is also known if `spelling`, which converts it, makes a known one of it.
+    """
     return next(([name] for name in names if name not in known and spelling(name) not in known), [])

@@ -48,7 +48,7 @@ EXPECTED = {
 
 
 def json_schema(schema: Schema) -> Callable[[Callable], Callable]:
-    """Decorate a field type with the JSON Schema of the values that the second wire takes for it."""
+    """Decorate a field type with a JSON Schema, for the values that the second wire accepts."""
 
     def declare(field_type: Callable) -> Callable:
         field_type.schema = schema  # type: ignore[attr-defined]
@@ -58,7 +58,7 @@ def json_schema(schema: Schema) -> Callable[[Callable], Callable]:
 
 
 def schema_of(field_type: Callable) -> Schema:
-    """Return the JSON Schema of a field type; {}, which takes everything, for one without a declaration."""
+    """Return the JSON Schema of a field type. {} accepts everything: for field types that declare none."""
     if types := getattr(field_type, "types", None):  # of object_of
         properties = {name: schema_of(kind) for name, kind in types.items()}
         return {"type": "object", "properties": properties, "additionalProperties": False}
@@ -66,9 +66,9 @@ def schema_of(field_type: Callable) -> Schema:
 
 
 def problem(value, schema: Schema, name: str) -> str | None:
-    """Return what is wrong with a JSON value, as a sentence that begins with the field's name; None if it is valid.
+    """Validate a JSON value. Return a sentence about what is wrong, which begins with `name`; None if it is valid.
 
-    `name` is the field, such as token_id, or user_permissions[0] within a list.
+    `name` is the name of the field, such as token_id, or user_permissions[0] for an entry of a list.
     """
     if alternatives := schema.get("anyOf"):
         problems = [problem(value, each, name) for each in alternatives]
@@ -90,7 +90,7 @@ def is_of_type(value, kind: str) -> bool:
 
 
 def beyond_limits(value, schema: Schema, name: str) -> str | None:
-    """Return what is wrong with the size of a text, list or number."""
+    """Return a sentence if a text or list is too long or empty, or a number too small or too large; else None."""
     size = len(value) if isinstance(value, (str, bytes, list)) else None
     least, most = (
         schema.get("minLength", schema.get("minItems")),
@@ -106,7 +106,7 @@ def beyond_limits(value, schema: Schema, name: str) -> str | None:
 
 
 def inner_problem(value, schema: Schema, name: str) -> str | None:
-    """Return what is wrong with the first bad entry of a list, or member of an object."""
+    """Return a sentence about the first wrong entry of a list, or member of an object; None if all are valid."""
     if isinstance(value, list):
         inner = ((entry, schema.get("items", {}), f"{name}[{n}]") for n, entry in enumerate(value))
         return next((found for each in inner if (found := problem(*each))), None)

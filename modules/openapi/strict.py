@@ -41,7 +41,7 @@ def field_types(chosen: Endpoint, generation: Generation) -> dict[str, Callable]
 
 
 def read_strictly(call: Call, chosen: Endpoint, given: dict):
-    """Set the call's fields from `given`, the members of the JSON object; ApiError names the first wrong one."""
+    """Validate the JSON members in `given` and set the call's fields. ApiError names the first wrong one."""
     types = field_types(chosen, call.generation)
     given = {NEW_SPELLING.sub(r"permission\1", name): value for name, value in given.items()}
     if wrong := first_unknown(given, set(types), spelling=str):
@@ -67,7 +67,7 @@ def read_strictly(call: Call, chosen: Endpoint, given: dict):
 
 
 def without_fraction(value):
-    """Return a number such as 5.0, which JSON Schema takes for a whole one, as 5; and so within lists and objects."""
+    """Return 5 for 5.0, which JSON Schema accepts as a whole number; also within lists and objects."""
     if isinstance(value, list):
         return [without_fraction(entry) for entry in value]
     if isinstance(value, dict):
@@ -91,7 +91,7 @@ def query_fields(query_string: str, types: dict[str, Callable]) -> dict:
 
 
 def is_plain(value, text: str) -> bool:
-    """Return whether a number or flag is spelled as JSON spells it: 5, not 5.0 or with blanks around it."""
+    """Return whether a text is a number or a flag exactly as JSON writes it: "5", not "5.0" or " 5"."""
     return isinstance(value, dict) or json.dumps(value) == text and not isinstance(value, float)
 
 
@@ -103,9 +103,9 @@ def refuse_secrets(names: Iterable[str], types: dict[str, Callable]):
 
 
 def from_texts(texts: list[str], schema: Schema):
-    """Convert the texts of a field in a URL's query to a JSON value. A list has a text for each entry.
+    """Convert the texts of a field in a URL's query to a JSON value; a list has a text for each of its entries.
 
-    A text that does not have the schema's type is not converted, so that it is refused later.
+    A text that does not have the type in the schema stays a text, so that it is refused later.
     """
     alternatives = schema.get("anyOf", [schema])
     for each in alternatives:

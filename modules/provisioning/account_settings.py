@@ -20,7 +20,7 @@ OF_REPLY = ("autoReply", "autoReplyEnabled", "autoReplyStart", "autoReplyEnd")
 
 
 def from_zero(most: int):
-    """Return a field type for whole numbers from 0 to `most`."""
+    """Return a field type: a function that reads a whole number from 0 to `most`."""
 
     @json_schema({"type": "integer", "minimum": 0, "maximum": most})
     def read(value) -> int:
@@ -82,7 +82,7 @@ may_change_settings = Rule(
 
 
 def check_forward(call):
-    """Raise ApiError if `forward` is not one address, or is the name of the user whose mail it would forward."""
+    """Raise ApiError if `forward` is not exactly one address, or is the user's own, which would make a loop."""
     forward = call.body.get("forward")
     if not forward:
         return
@@ -95,9 +95,10 @@ def check_forward(call):
 
 
 def merged(stored: dict, changes: dict) -> dict:
-    """Return the stored settings with the changes. ApiError: the automatic reply would have no text, or end too early.
+    """Return the stored settings with the changes.
 
-    All times are of the same kind, so that they can be compared.
+    All times are of the same kind, so that they can be compared. ApiError if the automatic reply would have
+    no text, or would end before it begins.
     """
     settings = stored | changes
     if not any(name in changes for name in OF_REPLY):

@@ -34,7 +34,7 @@ from .account_tables import (
 
 
 def open_own_store(config: Config) -> Store | None:
-    """Return the database that the setting `apiserver` names for the records of accounts; None if it names none."""
+    """Open the database in the setting `apiserver`, for the records of accounts; None if the setting is empty."""
     if is_url(config.apiserver):
         from ..mariadb.shared_store import SharedStore
 
@@ -113,7 +113,7 @@ class Ledger:
             ]
 
     def is_complete(self, user_name: str, mask: int) -> bool:
-        """Return whether a user has an account and its service accounts exist at their servers: nothing is left to do.
+        """Return whether a user's account and all its wanted service accounts exist at their servers.
 
         `mask` is the sum of the wanted kinds: 1 mail, 2 calendar, 4 contacts. Needs no lock, unlike `enter`.
         """
@@ -152,10 +152,10 @@ class Ledger:
         return self.store.value(LAST_NUMBER, name=sequence)
 
     def claim(self, account: dict, kind: str, service: dict | None) -> bool:
-        """Record that an account gets a service account. Return whether the caller has to create it at the server now.
+        """Record that this process creates a service account at its server now. Return False if it must not.
 
-        False if the server has it already, if another log-in is creating it at the moment, or if config.py has no such
-        server. `service` is its row of ServiceAccounts; None if it has none yet.
+        It must not if the server has the service account already, if another log-in is creating it, or if
+        config.py has no such server. `service` is its row of ServiceAccounts; None if it has none yet.
         """
         column, url, now = KINDS[kind].column, self.urls.get(kind), int(time.time())
         if account[column] is None:

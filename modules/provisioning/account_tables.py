@@ -9,7 +9,7 @@ from mailapi import Model, PreparedQuery, Store, param
 
 
 class Accounts(Model):
-    """A user's account, with the numbers of its service accounts for mail, contacts and calendar."""
+    """A row of the table Accounts: a user, and the numbers of their mail, contacts and calendar at other servers."""
 
     idAccount = IntegerField()
     idUsers = IntegerField()
@@ -25,7 +25,7 @@ class Accounts(Model):
 
 
 class ServiceAccounts(Model):
-    """What an account has at one server, such as a mailbox, and whether it exists there yet."""
+    """A user's mailbox, calendars or contacts at one server, and whether they have been created there."""
 
     idServiceAccount = IntegerField()
     idAccount = IntegerField()
@@ -105,7 +105,8 @@ FIND_SERVICES = PreparedQuery(
 class AmongQuery:
     """A prepared query for the rows whose `column` has one of several values (in SQL: IN).
 
-    It is prepared for 1, 20 and 999 values, so that other numbers of values need no new statement.
+    It is prepared once for up to 1, 20 and 999 values, so that no other number of values needs a new
+    statement.
     """
 
     SIZES = (1, 20, 999)

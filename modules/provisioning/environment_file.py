@@ -24,10 +24,11 @@ def read_environment_file(path: Path) -> dict[str, str]:
 
 
 def parse(text: str) -> tuple[dict[str, tuple[str, int]], list[int]]:
-    """Return the values in a text with their lines, by key, and the lines that are not of the form KEY=VALUE.
+    """Return the values in KEY=VALUE lines by key, each with its line number, and the numbers of all other lines.
 
-    The last value of a key counts. Values may be in quotes, with backslashes in double ones. No variable in a value is
-    replaced. A comment is a line that begins with # or ;, or the rest of a line after a space and #.
+    The last value of a key counts. Values may be in quotes, with backslashes in double ones. Variables in
+    values are not replaced. A comment is a line that begins with # or ;, or the rest of a line after a space
+    and #. Comments and empty lines are not among the other lines.
     """
     values: dict[str, tuple[str, int]] = {}
     strange = []

@@ -66,11 +66,11 @@ class MailServer:
         return next((row for row in rows if row["username"] == user_name), None)
 
     def credentials(self, user_name: str, logging_in: bool, shut_out: bool) -> dict | None:
-        """Return a user's stored password and the function that verifies it. None: log in by table `users` instead.
+        """Return a user's password hash and the function that verifies a password. None: use the table `users`.
 
-        `logging_in` is False if a session or token is used. `shut_out`: an admin has locked the user out. If the user
-        is unknown, disabled or locked out, the function accepts no password, but takes as long as for a wrong one
-        (docs/wire.md F18).
+        `logging_in` is False if a session or token is used. `shut_out`: an admin has locked the user out. For
+        a user who is unknown, disabled or locked out, the function accepts no password, but takes as long as
+        for a wrong one (docs/wire.md F18).
         """
         if logging_in:
             self.two_phase.resolve_in_doubt()
@@ -89,9 +89,10 @@ class MailServer:
         return SHUT_OUT | {"verify": lambda password, _: password_schemes.verify(password, stored) and False}
 
     def other_password(self, user_name: str) -> str | None:
-        """Return the stored password of some user, always the same one for the same `user_name`.
+        """Return the password hash of another user, for an unknown `user_name`: always the same one for a name.
 
-        An unknown user's log-in is checked against it, to take as long as that of an existing user (docs/wire.md F18).
+        The password of an unknown user is checked against it, to take as long as for an existing user
+        (docs/wire.md F18).
         """
         share = int.from_bytes(hmac.digest(self.key, user_name.encode(), "sha256")[:6]) / 2**48
         with self.store.transaction("DEFERRED"):
@@ -113,9 +114,9 @@ class MailServer:
     def on_user_change(self, call, change: str, user_name: str, password: str | None) -> Participant | None:
         """Prepare a change of a user in the mail server's database (two-phase commit). None if it needs no change.
 
-        `change` is what is done in table `users`: "add", or a key of CHANGES. No change is needed for a user whom the
-        mail server does not have, for one to restore who is active, nor if an admin adds, without a password, a user
-        whom it has.
+        `change` is the change in table `users`: "add", or a key of CHANGES. The mail server needs no change
+        if it does not have the user, or if a user to restore is active there. Nor does it if an admin adds a
+        user whom it already has, without giving a password.
         """
         with self.store.transaction("DEFERRED"):
             self.two_phase.resolve_locked()

@@ -77,7 +77,7 @@ class Provisioner:
             try:
                 self.ledger.record_outcome(account, kind, outcomes[kind])
             except Exception as error:  # after LONGEST_CLAIM seconds, a log-in tries again
-                log.error("%s of %s is made, and not noted: %s", kind, user_name, error)
+                log.error("%s of %s was created, but this could not be recorded: %s", kind, user_name, error)
             finally:
                 self.ledger.store.close()
 

@@ -42,7 +42,7 @@ class SieveSettings:
         `addresses` are the user's own: an automatic reply answers mail to them.
         """
         if any(name in changes for name in OF_ADMINISTRATION):
-            raise ApiError("Only a mailserver has quota and userStatus.")
+            raise ApiError("quota and userStatus need a mailserver.")
         stored = {name: seconds(value) if name in TIMES else value for name, value in changes.items()}
         with self.client.session(user_name, password) as sieve:
             active, scripts = active_script(sieve)

@@ -63,7 +63,7 @@ class TwoPhaseCommit:
     def in_doubt(self) -> list[tuple[str, str]]:
         """Return the XA identifiers of changes that are prepared, but neither committed nor rolled back.
 
-        Changes by other installations of mailapi are left out.
+        They are limited to those of this installation of mailapi.
         """
         rows = self.store.run("XA RECOVER").fetchall()
         xids = [(as_text(data)[:length], as_text(data)[length:]) for _, length, _, data in rows]
@@ -79,9 +79,10 @@ class TwoPhaseCommit:
                 return self.resolve_locked()
 
     def resolve_locked(self) -> int:
-        """Commit or roll back the changes that a crash left prepared, while the caller has a lock on the master.
+        """Commit or roll back the changes that a crash left prepared. Return how many.
 
-        Return how many. `users` is read over another connection, which sees only what is committed.
+        The caller has a write lock on the master database, so that no other change is half done. `users` is
+        read over another connection, which sees only what is committed.
         """
         if not (xids := self.in_doubt()):
             return 0
@@ -95,10 +96,10 @@ class TwoPhaseCommit:
         return resolved
 
     def resolve(self, xid: tuple[str, str], user_name: str | None) -> bool:
-        """Commit a prepared change if the master database has made its part of it, else roll it back.
+        """Commit a prepared change if the master database has committed its part, else roll it back.
 
-        `user_name` is the user concerned; None if there is no such user. Returns False if another connection is still
-        working on the change.
+        `user_name` is the user concerned; None if there is no such user. Returns False if another connection
+        still works on the change.
         """
         commit = user_name is not None and digest_of_row(self.master, user_name) == xid[1]
         statement = f"XA {'COMMIT' if commit else 'ROLLBACK'} %s, %s"
@@ -154,7 +155,7 @@ class PreparedChange(Participant):
             self.free_connection(usable=False)
 
     def leave(self):
-        """Leave the change prepared for `resolve_in_doubt`, since nobody knows whether the master has committed."""
+        """Leave the change prepared for `resolve_in_doubt`, because it is unknown if the master has committed."""
         log.warning(IN_DOUBT)
         self.free_connection(usable=False)
 
@@ -180,7 +181,7 @@ def digest(value: str) -> str:
 
 
 def digest_of_row(master: Store, user_name: str) -> str:
-    """Return a hash of a user's name and stored password in table `users`, or of the fact that no row exists."""
+    """Return a hash that changes if a user's row of `users` gets another password, appears or disappears."""
     row = master.one(CREDENTIALS_OF, user=user_name)
     return digest(f"{user_name} {row['user_authdata']}" if row else f"no {user_name}")
 

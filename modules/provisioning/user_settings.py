@@ -78,12 +78,12 @@ class UserSettings:
 
 
 def password_of(call, user_name: str) -> str | None:
-    """Return the password in the request if it is this user's, for a service without master credentials."""
+    """Return the password in the request, if the caller is this user; for servers without master credentials."""
     return call.password if call.user_name == user_name else None
 
 
 def with_settings(account: dict, settings: dict) -> dict:
-    """Return an account with a user's settings before its list of services."""
+    """Return an account with a user's settings in front of its list of services."""
     services = account["services"]
     return (
         {name: value for name, value in account.items() if name != "services"}

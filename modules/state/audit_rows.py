@@ -28,7 +28,7 @@ class AuditRow(Model):
 
 
 class AuditEntry(Model):
-    """The size and the count of a row of table `audit`. Rows of older versions of mailapi have none."""
+    """The size of a row of table `audit`, and how many events it stands for. Rows of older versions have none."""
 
     audit_id = IntegerField()
     failed = IntegerField()  # the kind of row: DONE, NOT_LOGGED_IN or REFUSED

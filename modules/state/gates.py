@@ -7,10 +7,10 @@ from mailapi import BUSY, ApiError
 
 
 class ReadGate:
-    """A lock for threads that read a SQLite file: it makes them pause, so that other processes can write.
+    """A lock for threads that read a SQLite file, which pauses them now and then so that other processes can write.
 
-    SQLite lets a thread read while others of its process read, even if another process waits to write. Therefore,
-    after LONGEST_READING seconds with readers, new ones wait until all others have finished.
+    SQLite lets a thread read while others of its process read, even if another process waits to write.
+    Therefore, after LONGEST_READING seconds with readers, new ones wait until all others have finished.
     """
 
     LONGEST_READING = 0.05  # seconds
@@ -31,7 +31,7 @@ class ReadGate:
             self.readers += 1
 
     def leave(self):
-        """End reading. If no other thread reads, let those continue that wait."""
+        """End reading. The last reader lets the threads continue that wait to read."""
         with self.lock:
             self.readers -= 1
             if self.waiting and not self.readers:

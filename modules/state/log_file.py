@@ -38,7 +38,8 @@ def local_time(seconds: float | None = None) -> str:
 class LogfmtFormatter(logging.Formatter):
     """Formats a record of the log as one line of logfmt.
 
-    A record with the attribute `logfmt` (`extra={"logfmt": fields}`) has these fields in the place of its message.
+    If a record has the attribute `logfmt` (by `extra={"logfmt": fields}`), these fields are written in place
+    of its message.
     """
 
     def format(self, record: logging.LogRecord) -> str:
@@ -100,10 +101,10 @@ class LogFile(logging.handlers.WatchedFileHandler):
 
 
 def install(config: Config) -> LogFile | None:
-    """Have the loggers of mailapi write to the file that the config names, in place of the other handlers.
+    """Write the log of mailapi to the file that the config names, and no longer to the other handlers.
 
-    Return its handler, or None if the config names no file. Loggers belong to the process: where two applications in
-    one process have two files, each file gets the lines of both.
+    Returns the handler of the file, or None if the config names none. Loggers belong to the process: where
+    two applications in one process have two files, each file gets the lines of both.
     """
     if not config.log_file:
         return None

@@ -41,13 +41,13 @@ def hash_of(data: bytes) -> str:
 
 @lru_cache(maxsize=1000)
 def digest_of(authdata: str | bytes) -> bytes:
-    """Return a hash of a stored password (user_authdata), from which codes are made. It is not stored itself."""
+    """Return a hash of a user's stored password (user_authdata), to compute codes from. The hash is not stored."""
     data = authdata if isinstance(authdata, bytes) else authdata.encode(errors="surrogatepass")
     return hashlib.blake2b(data, digest_size=32, person=b"mailapi authdata").digest()
 
 
 def code_of(key: bytes, signed: bytes, authdata: str | bytes) -> bytes:
-    """Return the code in a session id that depends on the user's stored password. signed: the rest of the id."""
+    """Return the code in a session id that changes with the user's stored password. signed: the rest of the id."""
     data = digest_of(authdata) + signed
     return hashlib.blake2b(data, key=key, digest_size=CODE, person=b"mailapi code").digest()
 
@@ -59,5 +59,5 @@ def check_of(key: bytes, signed: bytes) -> bytes:
 
 
 def next_code(key: bytes, authdata: str | bytes) -> bytes:
-    """Return the code that is stored for a session which continues after a change of the user's password."""
+    """Return the code to store for a session that continues after it has changed the user's password."""
     return hashlib.blake2b(digest_of(authdata), key=key, digest_size=CODE, person=b"mailapi next").digest()

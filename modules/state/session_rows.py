@@ -23,14 +23,14 @@ class SessionKey(Model):
 
 
 class SessionsEnd(Model):
-    """A user of whom all sessions have ended that began at the time `ended` or before."""
+    """A time per user, `ended`: all sessions of the user that began at this time or before have ended."""
 
     user_hash = TextField()
     ended = IntegerField()  # milliseconds since 1970
 
 
 class SessionChange(Model):
-    """A session that has ended, or that continues with a new password which it has set."""
+    """A session that has ended, or that continues although it has changed the user's password."""
 
     session_hash = TextField()
     user_hash = TextField()

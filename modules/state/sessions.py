@@ -48,14 +48,14 @@ CLEANED_EVERY = 60_000  # milliseconds between deletions of what concerns only o
 
 
 class Session:
-    """A session that is not forged and has not ended, if `fits` is true for the user's stored password."""
+    """A valid session, as far as its id tells. fits() then tells whether the user's password is still the same."""
 
     def __init__(self, user_name: str, signed: bytes, code: bytes, key: bytes, next_code: bytes | None):
         self.user_name, self.signed, self.code, self.key = user_name, signed, code, key
         self.next_code = next_code  # of a user_authdata that the session has set, or is setting
 
     def fits(self, authdata: str | bytes) -> bool:
-        """Return whether this stored password (user_authdata) is that of the log-in, or one set in the session."""
+        """Return whether this stored password (user_authdata) is the one of the log-in, or one set in the session."""
         if hmac.compare_digest(code_of(self.key, self.signed, authdata), self.code):
             return True
         return self.next_code is not None and hmac.compare_digest(
@@ -146,7 +146,7 @@ class Sessions:
         raise LoginRefused("Username is not set!")
 
     def expect(self, token: str, authdata: str):
-        """Record the stored password (user_authdata) that a session is about to set, so that the session goes on."""
+        """Record the password hash (user_authdata) that a session is about to set, so that the session stays valid."""
         if session := self.find(token):
             self.change(token, session, next_code(session.key, authdata))
 
@@ -184,7 +184,7 @@ class Sessions:
 
     @repeated
     def end_others(self, user_name: str, but: str):
-        """End all sessions of a user, except the one with the id `but`, which has set a new password ("": end all)."""
+        """End all sessions of a user, except the one with the id `but`, which has set a new password; "" ends all."""
         user_hash = hash_of(user_name.encode())
         with self.store.transaction():
             # A clock may differ: also end sessions that another machine begins now, or that began after the last end.

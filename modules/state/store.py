@@ -55,7 +55,7 @@ class StateStore(Store):
             raise CannotOpen(still) from None
 
     def identity(self) -> object:
-        """Connect, and return a value that changes if the file is replaced or gets another owner or mode.
+        """Connect, and return a value that changes if the file is replaced, or gets another owner or mode.
 
         StateFailure if the file cannot be opened.
         """

@@ -1,8 +1,8 @@
-"""The throttle of log-ins: after failed ones, the next has to wait. Failures are counted by network and by user.
+"""The throttle of log-ins: it makes the next log-in wait after failed ones, by network and by user.
 
-Log-ins of a user from a network where the user has logged in before are counted separately, so that other people's
-failures do not lock the user out there. What is counted is named by a `subject`: a kind (a key of LONGEST_WAIT) and a
-number that is computed from the network, the user, or both.
+Log-ins of a user from a network where the user has logged in before are counted separately, so that other
+people's failures do not lock the user out there. A `subject` names what is counted: a kind (a key of
+LONGEST_WAIT), and a number that is computed from the network, the user, or both.
 """
 
 import dataclasses
@@ -52,7 +52,7 @@ class KnownAddress(Model):
 
 
 class ThrottleKey(Model):
-    """The secret key by which subjects are numbered. Without it, nobody can find names with the same number."""
+    """The secret key from which the numbers in subjects are computed, so that nobody can choose equal ones."""
 
     secret = TextField()
 
@@ -103,7 +103,7 @@ ADD_KEY = PreparedQuery(ThrottleKey.insert(secret=param("secret")))
 
 @dataclasses.dataclass
 class Attempt:
-    """A log-in whose password may be checked now: the user, the network, and what to count if it fails."""
+    """A log-in whose password may be checked now: its user and network, and the subjects to count if it fails."""
 
     user_name: str
     network: str
@@ -148,7 +148,7 @@ class LoginThrottle:
 
     @repeated
     def prove_writable(self):
-        """Write as much as a failure would, and the key if it is missing. StateFailure if that fails."""
+        """Write a failure and delete it, and create the key if it is missing. StateFailure if that fails."""
         with self.store.transaction():
             self.store.execute(COUNT_FIRST, subject="none", now=int(time.time()))
             self.store.execute(DELETE_FAILURE, subject="none")
@@ -222,13 +222,16 @@ class LoginThrottle:
 
 
 def bucket(key: str, value: str) -> int:
-    """Return the number by which failures of a network or user (`value`) are counted. Different ones may share it."""
+    """Return the number under which failures of a network or user (`value`) are counted.
+
+    There are BUCKETS numbers, so different values may share one.
+    """
     digest = hmac.digest(key.encode(), value.encode(), "sha256")
     return int.from_bytes(digest[:8], "big") % BUCKETS
 
 
 def user_prefix(user_name: str) -> str:
-    """Return the text with which the keys of all networks of a user begin, in table known_address."""
+    """Return the common beginning of the keys, in table known_address, of all networks of a user."""
     return sha256(f"owner {user_name}")[:24]
 
 

@@ -56,7 +56,7 @@ def what_happened(visitor: Visitor, row: dict) -> dict[str, str]:
 
 
 def new_password(visitor: Visitor) -> dict:
-    """Return the fields of a form for a new password. ApiError: it is empty, or was typed in two ways."""
+    """Return the fields of the form for a new password. ApiError if it is empty, or the two inputs differ."""
     typed = visitor.form.exactly("user_authdata")
     if not typed:
         raise ApiError(visitor.t.password_missing)

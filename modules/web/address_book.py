@@ -30,7 +30,7 @@ def addresses(visitor: Visitor) -> dict:
 
 
 def mark_unreachable(rows: list[dict]):
-    """Add to each address the earlier one that takes all its mail: `behind`, its expression, or None."""
+    """Add to each address `behind`: the pattern of an earlier address that takes all its mail, or None."""
     for number, row in enumerate(rows):
         expression = row["address_expression"] or ""
         earlier = (other["address_expression"] or "" for other in rows[:number])
@@ -38,7 +38,7 @@ def mark_unreachable(rows: list[dict]):
 
 
 def by_domain(rows: list[dict]) -> list[tuple[str, list[dict]]]:
-    """Return the domains with their addresses, in the order in which they match. ""': patterns for several domains."""
+    """Group addresses by domain, in the order in which they match. "" has patterns for several domains."""
     domains: dict[str, list[dict]] = {}
     for row in rows:
         domain = str(row["address_expression"] or "").rpartition("@")[2].lower()
@@ -88,7 +88,7 @@ def address_test(visitor: Visitor) -> dict:
 
 
 def changed_address(visitor: Visitor) -> dict:
-    """Return the fields of an address that was edited. Its order stays, if no other was typed."""
+    """Return the fields of an edited address. Its order stays unless the visitor has typed another one."""
     fields = {name: visitor.form(name) for name in COLUMNS}
     fields["address_old_order"] = visitor.query("address_order")
     fields["address_order"] = fields["address_order"] or fields["address_old_order"]

@@ -18,7 +18,7 @@ def has_filters(visitor: Visitor) -> bool:
 
 
 def filters(visitor: Visitor) -> dict:
-    """Find the scripts, the one that is edited, and what the form for a reply while away has now."""
+    """Find the scripts, the script that is edited, and the present values of the form for a reply while away."""
     scripts = visitor.run("services", "sieve_list")["scripts"]
     names = [row["script_name"] for row in scripts]
     edited = visitor.query("script_name")
@@ -44,7 +44,7 @@ def quoted(text: str) -> str:
 
 
 def away_values(script: str) -> tuple[str, str]:
-    """Return the subject and the text of a script that the form wrote; two empty texts for any other script."""
+    """Return subject and text of the reply in a script that this page has written; "" and "" for other scripts."""
     found = WRITTEN.search(script.replace("\r\n", "\n"))
     return (re.sub(r"\\(.)", r"\1", found[1]), re.sub(r"\\(.)", r"\1", found[2])) if found else ("", "")
 

@@ -17,10 +17,10 @@ CONTENT_TYPE = re.compile(rb"(?i)\r\ncontent-type: *([\w.+-]{1,80}/[\w.+-]{1,80}
 
 
 def read_form(handler: RequestHandler, trusted: bool) -> Fields:
-    """Read the fields of a form. ApiError: it is too large, incomplete or no form.
+    """Read the fields of a form. ApiError if it is too large, incomplete, or not a form.
 
-    trusted: the visitor has a session. Only they may send more than SMALL_BODY bytes, and only in forms with files: of
-    others, each %41 becomes an object.
+    trusted: the visitor has a session. Only then may a form with files have more than SMALL_BODY bytes. A
+    form without files never may, since each encoded byte of it (%41) takes memory for an object.
     """
     environ, app = handler.environ, handler.app
     length, found = body_length(environ), BOUNDARY.match(environ.get("CONTENT_TYPE", ""))

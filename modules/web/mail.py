@@ -37,7 +37,7 @@ def unread(visitor: Visitor) -> bottle.HTTPResponse:
 
 
 def of_mail(visitor: Visitor) -> dict[str, str]:
-    """Return the fields that name the mail of the page."""
+    """Return the fields mail_id and mail_sourcedb, which name the mail of the page."""
     return {name: visitor.query(name) for name in ("mail_id", "mail_sourcedb")}
 
 
@@ -74,7 +74,7 @@ def message_raw(visitor: Visitor) -> bottle.HTTPResponse:
 
 
 def write(visitor: Visitor) -> dict:
-    """Find what a new mail begins with: the addresses in the query, or what an answer or a forwarded mail quotes."""
+    """Find the initial text and addresses of a new mail: from the query, or from the mail to answer or forward."""
     start = {name: visitor.query(name) for name in ("to", "cc", "subject")} | {"text": ""}
     answer = visitor.query("answer")
     if not answer or visitor.problem:

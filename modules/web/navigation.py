@@ -16,7 +16,7 @@ ENTRIES = (
 
 
 def navigation(visitor: Visitor) -> list[tuple[str, str, str]]:
-    """Return the entries for the visitor: address, key and label. Nothing for those who have not logged in."""
+    """Return the entries of the menu for the visitor: address, key and label. [] before the log-in."""
     if not visitor.call.identified:
         return []
     return [
@@ -28,6 +28,6 @@ def navigation(visitor: Visitor) -> list[tuple[str, str, str]]:
 
 
 def may_see(visitor: Visitor, needs: tuple[str, str]) -> bool:
-    """Return whether the action's rules admit the visitor, as far as they need no fields."""
+    """Return whether the visitor passes those access rules of an action that need no fields."""
     found = visitor.endpoint(*needs)
     return found is not None and all(rule.of_fields or rule.test(visitor.call) for rule in found[1].allow)

@@ -24,7 +24,7 @@ QUEUE_CHANGES = ("retry", "bounce", "delete")
 
 
 def overview(visitor: Visitor) -> dict:
-    """Find what needs attention: each finding with the page on which something can be done."""
+    """Find what needs attention. Each finding names the page where it can be handled."""
     findings = [*queue_findings(visitor), *service_findings(visitor)]
     findings += [*check_findings(visitor), *log_in_findings(visitor)]
     users = visitor.run("users", "get", limit=2)["users"] if visitor.has("users") else []
@@ -33,7 +33,7 @@ def overview(visitor: Visitor) -> dict:
 
 
 def queue_findings(visitor: Visitor) -> list[tuple]:
-    """Return findings, each with its kind, a number or text, and the page that has more."""
+    """Return findings about the queue: kind, a number or text, and the page with details."""
     if not visitor.has("queue"):
         return []
     counts = visitor.run("queue", "get", limit=1)["counts"]
@@ -157,7 +157,7 @@ def activity(visitor: Visitor) -> dict:
 
 
 def start_of(day: str) -> int | None:
-    """Return the start of a day in UTC (2026-01-31), in seconds since 1970; None if it is no day."""
+    """Convert a day (2026-01-31) to the time of its start in UTC, in seconds since 1970; None if it is invalid."""
     try:
         return int(datetime.strptime(day[:10], "%Y-%m-%d").replace(tzinfo=UTC).timestamp())
     except ValueError:

@@ -1,4 +1,4 @@
-"""Answers of the panel: which page an address names, who may see it, and what happens to a form."""
+"""Answers of the panel: finds the page of a URL, checks who may see it, and runs the actions of forms."""
 
 import re
 from functools import partial
@@ -22,7 +22,7 @@ NEXT = re.compile(r"[a-z-]{0,30}(?:\?[\w%&=.+*~-]{0,2000})?", re.ASCII)  # a pag
 
 
 def answer(handler: RequestHandler, path: str) -> bottle.HTTPResponse:
-    """Answer a request below panel/, refused ones and failures, too, with a page."""
+    """Answer a request below panel/ with a page, also if it is refused or fails."""
     visitor = Visitor(handler, path)
     try:
         visitor.read_query()
@@ -47,7 +47,7 @@ def answer(handler: RequestHandler, path: str) -> bottle.HTTPResponse:
 
 
 def failure(visitor: Visitor, problem: ApiError) -> bottle.HTTPResponse:
-    """Return the page that says why nothing can be shown."""
+    """Return the page with the error message of a request that was refused or failed."""
     http = problem.http
     if http == 200:
         http = 404 if problem.status in NOT_THERE else 403
@@ -55,7 +55,7 @@ def failure(visitor: Visitor, problem: ApiError) -> bottle.HTTPResponse:
 
 
 def respond(visitor: Visitor, path: str) -> bottle.HTTPResponse:
-    """Return the response to a request of a visitor: a page, or what comes of a form. Raises ApiError."""
+    """Return the response to a visitor's request: a page, or the result of a form. ApiError if it is refused."""
     method = visitor.environ["REQUEST_METHOD"]
     if method not in ("GET", "HEAD", "POST"):
         raise ApiError("Use POST.", http=405)
@@ -81,7 +81,7 @@ def respond(visitor: Visitor, path: str) -> bottle.HTTPResponse:
 
 
 def show(visitor: Visitor, path: str, chosen: Page) -> bottle.HTTPResponse:
-    """Return a page with what its view finds."""
+    """Return a page, filled with the values that its view finds."""
     values = chosen.view(visitor)
     if isinstance(values, bottle.HTTPResponse):
         return values
@@ -89,9 +89,9 @@ def show(visitor: Visitor, path: str, chosen: Page) -> bottle.HTTPResponse:
 
 
 def submit(visitor: Visitor, path: str, chosen: Page) -> bottle.HTTPResponse:
-    """Run the action of a form, and redirect; if it is refused, show the page again with the reason.
+    """Run the action of a form and redirect. If it is refused, show the page again with the reason.
 
-    The page has what was typed then, but for passwords.
+    The form then has what the visitor typed, except passwords.
     """
     visitor.form = read_form(visitor.handler, trusted=True)
     visitor.form_name = visitor.form("form")
@@ -113,7 +113,10 @@ def submit(visitor: Visitor, path: str, chosen: Page) -> bottle.HTTPResponse:
 
 
 def blamed_field(visitor: Visitor, form: Form, status: str) -> str:
-    """Return the field that a refusal is about, as the action declares it; of other sentences the form says it."""
+    """Return the field at fault in a refused form, by the error message `status`.
+
+    That is the field which the action declares for this message, or else the form's `blame`.
+    """
     found = visitor.endpoint(*form.action_of(visitor)) if form.action else None
     required = found[1].needed(visitor.generation) if found else {}
     named = {visitor.call.in_generation(sentence): field for field, sentence in required.items()}
@@ -125,14 +128,14 @@ def blamed_field(visitor: Visitor, form: Form, status: str) -> str:
 
 
 def log_in_address(visitor: Visitor, path: str) -> str:
-    """Return the address of the log-in page, which leads to this page then."""
+    """Return the address of the log-in page. After the log-in, it redirects to the page at `path`."""
     query = visitor.environ.get("QUERY_STRING", "")
     wanted = path + (f"?{query}" if query else "")
     return link("log-in", next=wanted) if wanted and NEXT.fullmatch(wanted) else "log-in"
 
 
 def log_in_page(visitor: Visitor, method: str) -> bottle.HTTPResponse:
-    """Return the log-in page; after a log-in a redirect to the page that the visitor wanted."""
+    """Return the log-in page. After a log-in, redirect to the page that the visitor wanted."""
     wanted = visitor.query("next")
     target = wanted if NEXT.fullmatch(wanted) and wanted else "./"
     shown = partial(responses.page, visitor, "log-in", current=None, target=target)

@@ -51,7 +51,7 @@ def person_add(visitor: Visitor) -> dict:
 
 
 def people_import(visitor: Visitor) -> dict:
-    """Find what the page for the import of people shows: what was sent, and its problems by line."""
+    """Find what the page for importing people shows: the text that was sent, and its problems by line."""
     sent = file_of_form(visitor)
     return {
         "file": "" if len(sent) > LONGEST_SHOWN or "password" in sent else sent,
@@ -67,7 +67,10 @@ def file_of_form(visitor: Visitor) -> str:
 
 
 def import_people(visitor: Visitor) -> tuple[str, str] | None:
-    """Import people, and redirect to their list; if they are only to be checked, return None: the page says how it went."""
+    """Import people, and redirect to their list. If they are only to be checked, return None.
+
+    The page then shows the result.
+    """
     dry_run = visitor.form("change") != "import"
     added = visitor.run("users", "import", {"file": file_of_form(visitor), "dry_run": dry_run})
     visitor.answer = added
@@ -75,7 +78,7 @@ def import_people(visitor: Visitor) -> tuple[str, str] | None:
 
 
 def add_person(visitor: Visitor) -> tuple[str, str]:
-    """Add a person and what was chosen besides, and redirect to their page, which shows what is missing."""
+    """Add a person and the chosen extras, such as an address, and redirect to the person's page."""
     name, chosen = visitor.form("user_name"), visitor.form.all("also")
     fields = {"user_name": name, "user_authdata": visitor.form.exactly("user_authdata")}
     visitor.run("users", "add", fields | {"user_permissions": visitor.form.all("user_permissions")})
@@ -90,7 +93,7 @@ def add_person(visitor: Visitor) -> tuple[str, str]:
 
 
 def first_actions(visitor: Visitor, name: str) -> list[tuple[str, tuple[str, dict]]]:
-    """Return what can be set up at once for a new person: the option, the module, and the fields of its action `add`."""
+    """Return the extras that can be added for a new person: option, module, and fields of its action `add`."""
     if visitor.generation.number == 8:
         routers = {"msa_user": name, "msa_inrouter": "store", "msa_outrouter": "defined"}
         target: dict = {"address_user": name}
@@ -106,7 +109,7 @@ def first_actions(visitor: Visitor, name: str) -> list[tuple[str, tuple[str, dic
 
 
 def permission_names(visitor: Visitor, granted: list[str]) -> list[str]:
-    """Return the permissions that mean something in this installation, and those that a person has besides."""
+    """Return the names of known permissions, and of the other permissions that the person has."""
     modules = visitor.app.modules.values()
     known = ["admin", "delegate", *(name for module in modules for name in module.permissions)]
     return list(dict.fromkeys([*known, *granted]))

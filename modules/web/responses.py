@@ -35,7 +35,7 @@ SECRET = "panel_secret"  # the cookie with the secret of a new token or device, 
 
 @lru_cache(maxsize=1)
 def version() -> str:
-    """Return a text that is another one when a static file has changed, for the addresses of these files."""
+    """Return a text that changes if any static file changes. It is a part of these files' addresses."""
     return hashlib.sha256(b"".join(read_file(f"static/{name}") for name in STATIC)).hexdigest()[:12]
 
 
@@ -73,7 +73,7 @@ def page(visitor: Visitor, name: str, http: int = 200, **values) -> bottle.HTTPR
 
 
 def mail_html(visitor: Visitor, html: str) -> bottle.HTTPResponse:
-    """Return the HTML of a mail, which was sanitized, as a document for a frame that can do nothing."""
+    """Return the sanitized HTML of a mail as a document for a frame in which nothing can run or load."""
     headers = [
         ("Content-Type", "text/html; charset=UTF-8"),
         ("Content-Security-Policy", MAIL_POLICY),
@@ -99,7 +99,7 @@ def redirect(visitor: Visitor, target: str, done: str = "", secret: str = "") ->
 
 
 def response(visitor: Visitor, payload: bytes, http: int, headers: list) -> bottle.HTTPResponse:
-    """Return a response, with the cookies that the core has set. A body that nobody has read is read afterwards."""
+    """Return a response with the cookies of the session. An unread body of the request is read afterwards."""
     environ, handler = visitor.environ, visitor.handler
     cookies = [(name, value) for name, value in handler.headers if name in ("Set-Cookie", "Retry-After")]
     headers = [*HEADERS, *NOT_STORED, *headers, *cookies, ("Content-Length", str(len(payload)))]
@@ -108,13 +108,16 @@ def response(visitor: Visitor, payload: bytes, http: int, headers: list) -> bott
 
 
 def set_cookie(visitor: Visitor, name: str, value: str, seconds: int) -> tuple[str, str]:
-    """Return the header that sets a cookie for the panel's pages only; without Path it is for the folder of the page."""
+    """Return the header that sets a cookie for the panel's pages only.
+
+    Without the attribute Path, browsers limit a cookie to the folder of the page.
+    """
     secure = "; Secure" if visitor.app.cookies.scheme(visitor.environ) == "https" else ""
     return "Set-Cookie", f"{name}={value}; Max-Age={seconds}; HttpOnly; SameSite=Strict{secure}"
 
 
 def secret_to_show(visitor: Visitor) -> str:
-    """Return the secret that was just made in this session, and delete its cookie, so that no other page shows it."""
+    """Return the secret that this session has just created, and delete its cookie, so that it is shown only once."""
     sent = cookie(visitor, SECRET)
     if sent:
         visitor.handler.headers.append(set_cookie(visitor, SECRET, "", 0))

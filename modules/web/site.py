@@ -27,7 +27,7 @@ def admins(visitor: Visitor) -> bool:
 
 @dataclass(frozen=True)
 class Page:
-    """A page: the function that finds what it shows, who may see it, and the module that it needs."""
+    """A page: the function that finds its content, who may see it, and the action that it needs."""
 
     view: Callable[[Visitor], dict | bottle.HTTPResponse]
     allow: Callable[[Visitor], bool] = anyone
@@ -81,7 +81,7 @@ PAGES = {
 
 @dataclass(frozen=True)
 class Form:
-    """A form: the page on which it stands, its action and fields, and what follows."""
+    """A form: its page, the action that it runs and its fields, and the page that follows."""
 
     page: str
     action: tuple[str, str] | None = None  # module and action; "sending": msa or smtpd
@@ -96,9 +96,9 @@ class Form:
         return (sending_module(visitor) if module == "sending" else module), action
 
     def run(self, visitor: Visitor) -> tuple | None:
-        """Run the action. Return the address of the page that follows, and the key of the sentence that it shows.
+        """Run the action. Return the address of the next page, and the key of the sentence that it shows.
 
-        None: the page itself shows what came of it, as nothing was changed.
+        None: nothing was changed, and the form's own page shows the result.
         """
         if self.other:
             return self.other(visitor)
@@ -110,7 +110,7 @@ class Form:
 
 
 def declared_fields(visitor: Visitor) -> dict:
-    """Return the form's fields that its action declares, as a client of the API would send them."""
+    """Return the fields of the form that its action takes, in the form in which clients of the API send them."""
     found = visitor.endpoint(*FORMS[visitor.form_name].action_of(visitor))
     kinds = found[1].fields(visitor.generation) if found else {}
     sent = {name for name, _ in visitor.form.pairs}
@@ -124,7 +124,7 @@ def declared_fields(visitor: Visitor) -> dict:
 
 
 def address_list(visitor: Visitor) -> str:
-    """Return the page after an address was changed: that of the person from whose page it was added, or the list."""
+    """Return the page to show after a change of an address: the person's, if it was added there, or the list."""
     user = visitor.query("of")
     return link("person", user_name=user) if user and visitor.manages else "addresses"
 

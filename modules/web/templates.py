@@ -19,14 +19,14 @@ def read_file(name: str) -> bytes:
 
 
 def text_of(value) -> str:
-    """Return a value of a template as text: nothing for None, and replacement characters in BLOBs that are not UTF-8."""
+    """Convert a value to text for a template: "" for None; in BLOBs, U+FFFD for bytes that are not UTF-8."""
     if isinstance(value, str):
         return value
     return "" if value is None else readable(value) if isinstance(value, (bytes, memoryview)) else str(value)
 
 
 class Template(SimpleTemplate):
-    """A template that finds those that it includes beside it. All values are escaped, whatever type they have."""
+    """A template of the panel. It can include others in its folder. All values are escaped, whatever their type."""
 
     def prepare(self, **options):
         super().prepare(**options)

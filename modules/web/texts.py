@@ -10,7 +10,7 @@ UNKNOWN_USER = re.compile("FOREIGN KEY constraint failed|Cannot add or update a 
 
 
 class Texts:
-    """The panel's texts in a language, as attributes."""
+    """The texts of the panel in one language, as attributes."""
 
     def __init__(self, language: str, own_name: str, texts: dict[str, str], sentences: dict[str, str]):
         self.language, self.own_name, self.texts, self.sentences = language, own_name, texts, sentences
@@ -19,7 +19,7 @@ class Texts:
         return self.texts[key]
 
     def sentence(self, status: str) -> str:
-        """Return the sentence with which the API refused a request, for people: translated if that is possible."""
+        """Return the translation of a sentence with which the API refused a request; without one, the sentence."""
         if ALREADY_THERE.match(status):
             return self.texts["exists_already"]
         if UNKNOWN_USER.match(status):
@@ -27,7 +27,7 @@ class Texts:
         return self.sentences.get(status.strip(), status)
 
     def value(self, prefix: str, value) -> str:
-        """Return the text for one of a few values, such as a router; the value itself if there is no text for it."""
+        """Return the text for a value such as a router's name; without one, the value."""
         return self.texts.get(f"{prefix}_{value}", value)
 
 

@@ -30,7 +30,7 @@ PAGE = endpoint(allow=anyone, read_only=True)(lambda module, call: {}).endpoint
 
 
 class Fields:
-    """The fields of a query or of a form: names with one or more texts, and files."""
+    """The fields of a query or a form: one or more texts for each name, and files."""
 
     def __init__(self, pairs: list[tuple[str, str]], files: Iterable[tuple[str, dict]] = ()):
         self.pairs, self.files = pairs, list(files)
@@ -40,27 +40,27 @@ class Fields:
         return next((value.strip() for field, value in self.pairs if field == name), default)
 
     def exactly(self, name: str) -> str:
-        """Return the field's text as it was typed, as a password or the text of a mail needs it."""
+        """Return the text of a field unchanged. Passwords and texts of mails need that."""
         return next((value for field, value in self.pairs if field == name), "")
 
     def all(self, name: str) -> list[str]:
-        """Return all texts of a field, as check boxes send them."""
+        """Return all texts of a field. Check boxes of one name send several."""
         return [value for field, value in self.pairs if field == name]
 
     def without(self, *names: str) -> dict[str, str]:
-        """Return the fields that have a text, but for some, for a link to another page of the same list."""
+        """Return the fields that are not empty, except some, for a link to another page of the same list."""
         return {name: value for name, value in self.pairs if value and name not in names}
 
 
 class PageRefused(ApiError):
-    """The visitor's role does not include a page."""
+    """The error for a page that the visitor's role may not see."""
 
     def __init__(self, visitor: "Visitor"):
         super().__init__(visitor.t.not_allowed, http=403, audit="Not allowed.")
 
 
 class Visitor:
-    """The person who asks for a page. `form` has what they sent, `problem` why it was refused."""
+    """The visitor of a page. `form` has the fields that they sent, `problem` the reason why those were refused."""
 
     def __init__(self, handler: RequestHandler, path: str):
         assert handler.call is not None  # the core makes it before it asks a module
@@ -74,7 +74,7 @@ class Visitor:
         self.path = path
 
     def read_query(self):
-        """Read the query of the URL. ApiError: it has too many fields."""
+        """Read the fields in the query of the URL. ApiError if there are too many."""
         query = self.environ.get("QUERY_STRING", "")
         try:
             self.query = Fields(urllib.parse.parse_qsl(query, True, errors="replace", max_num_fields=200))
@@ -102,12 +102,15 @@ class Visitor:
 
     @property
     def token(self) -> str:
-        """Return the text that proves that a form was made for this session. It reveals nothing of the session's id."""
+        """Return the secret text in the forms of this session, which proves that a form is not forged.
+
+        Nobody can compute the session's id from it.
+        """
         session = hashlib.sha256(self.call.session.encode()).digest()
         return hashlib.blake2b(session, digest_size=16, person=b"mailapi panel").hexdigest()
 
     def has_token(self) -> bool:
-        """Return whether the form was made for this session."""
+        """Return whether the form has the token of this session."""
         return hmac.compare_digest(self.form("token").encode(), self.token.encode())
 
     ##### Actions
@@ -124,7 +127,7 @@ class Visitor:
         return self.endpoint(path, action) is not None
 
     def new_call(self, chosen: Endpoint, fields: dict, query: dict, limit: int | None = None) -> Call:
-        """Return a call of an action by the visitor, with the fields read as the action declares them."""
+        """Return a call of an action by the visitor. Its fields are read as the action declares them."""
         refuse_forbidden_text(fields)
         call = Call(self.app, self.generation, *chosen.read(self.generation, fields, query), limit)
         call.user_name, call.session = self.call.user_name, self.call.session
@@ -132,7 +135,7 @@ class Visitor:
         return call
 
     def may(self, path: str, action: str, **fields) -> bool:
-        """Return whether the visitor may run an action with these fields, by the rules that it declares."""
+        """Return whether the visitor may run an action with these fields, by the action's access rules."""
         if not (found := self.endpoint(path, action)):
             return False
         call = self.new_call(found[1], fields, {})
@@ -141,9 +144,9 @@ class Visitor:
             return all(rule.test(call) for rule in found[1].allow)
 
     def run(self, path: str, action: str, fields: dict | None = None, query: dict | None = None, limit=None):
-        """Run an action as a request to it would, and return what it adds to the answer, or its File.
+        """Run an action as if the visitor had requested it. Return what it adds to the answer, or its File.
 
-        ApiError: it was refused. Changes and refusals are reported to the modules, as the audit needs it.
+        ApiError if it is refused. Changes and refusals are reported to the modules, for the audit.
         """
         module = self.app.module(path, self.generation)
         chosen = module.endpoints[action]
@@ -164,7 +167,7 @@ class Visitor:
         return added
 
     def report(self, module: Module, chosen: Endpoint, call: Call, status: str, http: int):
-        """Call on_request of the modules with an action that has ended."""
+        """Report an action that has ended to the modules, by calling their on_request()."""
         self.app.db.release()  # what follows may wait for the state database
         event = Event(module.path, status, http, self.handler.client, "session")
         event.describe(call, chosen)

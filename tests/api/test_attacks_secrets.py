@@ -1,4 +1,4 @@
-"""What quoted sentences, routers and failures told to who reads the audit, the log or the queue; foreign databases."""
+"""Secrets in sentences, routers and failures that readers of the audit, the log or the queue saw; foreign databases."""
 
 import json
 import logging

@@ -1,4 +1,4 @@
-"""What a narrow token could become, and how long one could live."""
+"""Attacks with a narrow token: to get more rights, or to live longer."""
 
 import time
 
@@ -78,7 +78,7 @@ def test_token_cannot_change_its_users_permissions_or_alias(either, action, fiel
 @pytest.mark.parametrize("expires", [0, "0", 0.0, -5, 1])
 def test_token_that_has_expired_is_not_made(site, expires):
     answer = site("tokens/?add", user="ann", token_name="t", token_expires=expires)
-    assert answer["status"] == "The token would have expired already." and "token" not in answer
+    assert answer["status"] == "The expiry of the token is in the past." and "token" not in answer
 
 
 @pytest.mark.parametrize("fields", [{}, {"token_expires": None}, {"token_expires": ""}])

@@ -320,7 +320,7 @@ def test_answers_do_not_depend_on_the_audit(site, caplog, trouble):
     assert (answer["status"], answer["login"]) == ("ok", True) and site.sql("SELECT pop_user FROM popd") == [
         ("bob",)
     ]
-    assert "not kept: The state database cannot be used: " in caplog.text.replace(
+    assert "the audit cannot be written: The state database cannot be used: " in caplog.text.replace(
         ". The log has the cause.", ": "
     )
 
@@ -332,4 +332,6 @@ def test_spoiled_state_database_is_answered_in_json(site, caplog):
         file.unlink()
     site.state("CREATE TABLE failure_last (x)")
     answer = site.browser().post_json("/?x", {"auth": credentials()}, status="*")
-    assert answer.status_int == 500 and answer.json["status"] and "not kept: " in caplog.text
+    assert (
+        answer.status_int == 500 and answer.json["status"] and "the audit cannot be written: " in caplog.text
+    )

@@ -1,4 +1,4 @@
-"""What the audit and the log take at the most, whoever fails to log in and however often."""
+"""The limits of the audit and the log, whoever fails to log in and however often."""
 
 import json
 import logging

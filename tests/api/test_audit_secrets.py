@@ -1,4 +1,4 @@
-"""What the audit has of a request: the fields that a module declares as identifiers, and never a secret."""
+"""The audit's record of a request: the fields that a module declares as identifiers, and never a secret."""
 
 import json
 import logging

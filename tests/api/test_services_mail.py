@@ -102,7 +102,7 @@ def test_whose_must_be_said_on_the_command_line(tmp_path, dovecot):
     (tmp_path / "config.py").write_text(
         f'dbpath = "master.db3"\nmodulelist = {SERVICE_MODULE!r}\nservices = {dovecot.setting!r}\n'
     )
-    assert "Say whose (--as)." in run_mailapi(tmp_path, "call", "services", "quota", check=1)
+    assert "Name the user with --as USER." in run_mailapi(tmp_path, "call", "services", "quota", check=1)
     assert "STORAGE" in run_mailapi(tmp_path, "call", "--as", "ann", "services", "quota")
 
 

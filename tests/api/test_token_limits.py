@@ -1,4 +1,4 @@
-"""What a token may do: less than its owner, and nothing once the owner's password has changed."""
+"""The rights of a token: less than its owner, and nothing once the owner's password has changed."""
 
 import secrets
 import sys

@@ -1,4 +1,4 @@
-"""What `mailapi call` says about modules, actions and fields, how it prints lists, and its answers to mistakes."""
+"""The help of `mailapi call` about modules, actions and fields, how it prints lists, and its answers to mistakes."""
 
 import contextlib
 import os

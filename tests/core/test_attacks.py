@@ -1,4 +1,4 @@
-"""What a review by an attacker found: each was possible once."""
+"""Attacks that a review found. Each was possible once."""
 
 import concurrent.futures
 import json

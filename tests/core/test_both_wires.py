@@ -1,4 +1,4 @@
-"""The same refusals on both wires: HTTP status, code, field and sentence (docs/wire.md section 9)."""
+"""Refusals are the same on both wires: HTTP status, code, field and sentence (docs/wire.md section 9)."""
 
 import contextlib
 import json

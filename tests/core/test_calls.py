@@ -1,4 +1,4 @@
-"""How many functions a request calls on its way, Bottle's own included: a small request costs little else."""
+"""The number of functions that a request calls, with Bottle's: a small request costs little else."""
 
 import io
 import json

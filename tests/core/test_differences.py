@@ -1,4 +1,4 @@
-"""Where mailapi answers differently on purpose (docs/wire.md section 5): every row of the table has a test.
+"""Deliberate differences from the original (docs/wire.md section 5): every row of the table has a test.
 
 The tests are in test_differences_*.py.
 """

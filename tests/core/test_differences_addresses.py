@@ -1,4 +1,4 @@
-"""Where mailapi answers differently on purpose (docs/wire.md section 5): incomplete and wrong addresses."""
+"""Deliberate differences from the original (docs/wire.md section 5): incomplete and wrong addresses."""
 
 import pytest
 

@@ -1,4 +1,4 @@
-"""Where mailapi answers differently on purpose (docs/wire.md section 5): a database that is missing or busy."""
+"""Deliberate differences from the original (docs/wire.md section 5): a database that is missing or busy."""
 
 import contextlib
 import json

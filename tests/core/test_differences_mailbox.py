@@ -1,4 +1,4 @@
-"""Where mailapi answers differently on purpose (docs/wire.md section 5): the mailbox."""
+"""Deliberate differences from the original (docs/wire.md section 5): the mailbox."""
 
 import pytest
 

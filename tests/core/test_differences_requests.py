@@ -1,4 +1,4 @@
-"""Where mailapi answers differently on purpose (docs/wire.md section 5): bodies, callbacks and limits of a request."""
+"""Deliberate differences from the original (docs/wire.md section 5): bodies, callbacks and limits of a request."""
 
 import json
 import re

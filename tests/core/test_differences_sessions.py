@@ -1,4 +1,4 @@
-"""Where mailapi answers differently on purpose (docs/wire.md section 5): sessions."""
+"""Deliberate differences from the original (docs/wire.md section 5): sessions."""
 
 import pytest
 

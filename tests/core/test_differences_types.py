@@ -1,4 +1,4 @@
-"""Where mailapi answers differently on purpose (docs/wire.md section 5): the types of fields."""
+"""Deliberate differences from the original (docs/wire.md section 5): the types of fields."""
 
 import json
 from urllib.parse import quote

@@ -1,4 +1,4 @@
-"""How a change that was made in two databases ends when the master's transaction ends in an odd way."""
+"""A change in two databases, if the master's transaction ends in an odd way."""
 
 import sqlite3
 import threading

@@ -1,4 +1,4 @@
-"""Who may do what: every line of support/permission_table.py, asked over HTTP (docs/wire.md section 4)."""
+"""Permissions: every line of support/permission_table.py, asked over HTTP (docs/wire.md section 4)."""
 
 import pytest
 

@@ -1,4 +1,4 @@
-"""What machines do: many writers, killed servers, slow and hostile clients. STRESS=120 runs for 120 seconds."""
+"""Trouble that machines make: many writers, killed servers, slow and hostile clients. STRESS=120 runs for 120 seconds."""
 
 import concurrent.futures
 import contextlib

@@ -228,7 +228,7 @@ def test_with_a_mailserver_there_are_none(tmp_path):
     site = Site(tmp_path, mailserver="mysql://u:p@127.0.0.1:1/x")
     for action in ("device_add", "device_get", "device_delete"):
         answer = site(f"users/?{action}", user_name="bob", device_name="phone")
-        assert answer["status"] == "With a mailserver there are no devices."
+        assert answer["status"] == "Devices cannot be used with a mailserver."
 
 
 @pytest.mark.sqlite
@@ -258,7 +258,7 @@ def test_the_command_line_has_the_same(site):
     assert '"user_name": "ann~phone"' in said
     assert "ann~phone" in run_mailapi(folder, "call", "--as", "ann", "users", "device_get")
     said = run_mailapi(folder, "call", "users", "device_get", check=1)
-    assert "Say whose (--as)." in said
+    assert "Name the user with --as USER." in said
     assert "There is no user ann~phone." in run_mailapi(
         folder, "call", "--as", "ann~phone", "users", "get", check=1
     )

@@ -93,7 +93,7 @@ BAD_JSON = [
     ('{"user_name": "zoe", "passwd": "x"}', "Unknown field passwd."),
     (
         '{"user_name": "zoe", "password": "x", "user_authdata": "a:%s"}' % ("0" * 64),
-        "There are both user_authdata and password.",
+        "Give user_authdata or password, not both.",
     ),
     ('["zoe"]', "This is not a JSON object."),
     ('{"user_name": "zoe", "password": NaN}', "This is not a JSON object."),
@@ -130,8 +130,8 @@ def test_a_bad_line_is_named_and_nothing_is_changed(site, line, sentence):
     [
         ('xia,"p\nw"\nann,pw', 4, "Username ann is taken."),
         ("zoe,pw\nyan,pw\nzoe,pw", 4, "Username zoe is on line 2, too."),
-        ("zoe,pw,x", 2, "There are 3 fields where the first line names 2."),
-        ("zoe", 2, "There are 1 fields where the first line names 2."),
+        ("zoe,pw,x", 2, "The line has 3 fields, but the first line names 2."),
+        ("zoe", 2, "The line has 1 fields, but the first line names 2."),
         ('zoe,"pw', 2, "This is not CSV: unexpected end of data."),
     ],
 )
@@ -173,7 +173,7 @@ def test_more_than_can_be_written_at_once_is_refused(site):
         json.dumps({"user_name": f"x{i}", "user_permissions": permissions}) + "\n" for i in range(101)
     )
     for content in ("{}\n" * 100_001, granted):
-        with pytest.raises(mailapi.ApiError, match="^More than 100,000 users or permissions at a time"):
+        with pytest.raises(mailapi.ApiError, match="^The file has more than 100,000 users or permissions"):
             perform(site, content)
     assert names(site) == NAMES
 

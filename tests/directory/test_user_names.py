@@ -1,4 +1,4 @@
-"""Which names users may be given: none that is read as another's, and none of which an earlier user has left rows."""
+"""The names that users may be given: none that is read as another's, and none of which an earlier user has left rows."""
 
 import json
 import unicodedata

@@ -159,7 +159,7 @@ def test_references_do_not_grow_for_ever(answering_site):
     [
         ({"reply_to_mail": 99}, "mail not found"),
         ({"reply_to_mail": 1}, "mail not found"),  # another user's
-        ({"reply_to_mail": 2}, "The mail has no address to answer to."),
+        ({"reply_to_mail": 2}, "The mail has no address for a reply."),
         (
             {"reply_to_mail": 2, "message": "From: ann@one.org\r\n\r\nx"},
             "Give a message or its parts, not both.",

@@ -1,4 +1,4 @@
-"""What mailbox/?send queues, with real parts: dispatched over SMTP, read by another parser, signed; and its memory."""
+"""Mails that mailbox/?send queues, with real parts: dispatched over SMTP, read by another parser, signed; and its memory."""
 
 import base64
 import json

@@ -161,7 +161,7 @@ def test_services_act_for_nobody_whom_the_mail_server_has_under_another_name(tmp
     site.sql("INSERT INTO users (user_name, user_authdata) VALUES (?, ?)", other, authdata("test"))
     assert site("services/?quota", user=BOB, password="test")["status"] in (
         "ok",
-        "The imap service keeps no quotas.",
+        "The imap service has no quotas.",
     )
     for action, fields in (("quota", {}), ("sieve_list", {}), ("sieve_delete", {"script_name": "x"})):
         refused = site(f"services/?{action}", user=other, password="test", **fields)

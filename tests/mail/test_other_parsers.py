@@ -1,4 +1,4 @@
-"""What mailapi reads of a mail, held against two other parsers, over the standard library's own test messages.
+"""The parser of mail compared with two other parsers, over the standard library's own test messages.
 
 Where mailapi differs on purpose, DIFFERENCES says why.
 """

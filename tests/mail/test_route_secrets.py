@@ -1,4 +1,4 @@
-"""Who sees the `user:password@` of a handoff route (docs/wire.md F44); and what the SMTP daemon does with odd routers and
+"""Access to the `user:password@` of a handoff route (docs/wire.md F44); and what the SMTP daemon does with odd routers and
 addresses (F45, F46), as addresses/?test, mailbox/?send and queue/ have it."""
 
 import json

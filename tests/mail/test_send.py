@@ -94,14 +94,14 @@ def test_what_is_no_address_is_named_and_nothing_queued(sending_site, field, val
 @pytest.mark.parametrize(
     ("fields", "status"),
     [
-        ({}, "Say to whom."),
-        ({"to": ""}, "Say to whom."),
-        ({"to": []}, "Say to whom."),
-        ({"to": "nobody:;"}, "Say to whom."),
-        ({"to": " , "}, "Say to whom."),
-        ({"reply_to": "a@x.org"}, "Say to whom."),
-        (ONE_RECIPIENT | {"sender": "a@x.org, b@x.org"}, "Say which address it is from."),
-        (ONE_RECIPIENT | {"sender": "team: a@x.org;"}, "Say which address it is from."),
+        ({}, "No recipient is set."),
+        ({"to": ""}, "No recipient is set."),
+        ({"to": []}, "No recipient is set."),
+        ({"to": "nobody:;"}, "No recipient is set."),
+        ({"to": " , "}, "No recipient is set."),
+        ({"reply_to": "a@x.org"}, "No recipient is set."),
+        (ONE_RECIPIENT | {"sender": "a@x.org, b@x.org"}, "The message must be from one address."),
+        (ONE_RECIPIENT | {"sender": "team: a@x.org;"}, "The message must be from one address."),
         (
             ONE_RECIPIENT | {"message": "From: a@b\n\nx", "text": "y"},
             "Give a message or its parts, not both.",
@@ -206,6 +206,9 @@ def test_from_the_terminal(sending_site, tmp_path):
     assert mail["Subject"] == "[x] Grüße" and text_of_part(next(mail.iter_parts())) == "{not JSON}"
     assert sending_site.sql("SELECT DISTINCT mail_submitter FROM outbox") == [("ann",)]
     done = call("mailbox", "send", "to=b@x.org")
-    assert json.loads(done.stdout)["status"] == "Say whose mailbox: --as USER." and done.returncode == 1
+    assert (
+        json.loads(done.stdout)["status"] == "Name the mailbox's user with --as USER."
+        and done.returncode == 1
+    )
     done = call("queue", "delete", "--as", "ann", "mail_id=[1, 2]")
     assert json.loads(done.stdout) == {"status": "ok"} and queued_data(sending_site) == []

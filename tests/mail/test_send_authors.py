@@ -138,7 +138,7 @@ def test_without_from_it_is_the_only_address_of_the_caller(site, addresses, defa
         assert sent_mail(site)["From"] == default and site.sql(QUEUE_ROWS)[0][1] == default
     else:
         assert refusal_of(site, **ONE_RECIPIENT) in (
-            "Say which address it is from.",
+            "The message must be from one address.",
             "Not an address: no address@one.org.",
         )
 

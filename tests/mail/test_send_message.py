@@ -50,7 +50,7 @@ def test_envelope_of_a_ready_message_may_be_given(sending_site):
     assert sending_site.sql(QUEUE_ROWS) == [(None, "bounces@one.org", "z@x.org")]
     assert b"To: a@x.org" in queued_data(sending_site)[0]
     several = "From: ann@one.org, bob@one.org\n{}To: x@y.org\n\n"
-    assert refusal_of(sending_site, message=several.format("")) == "Say which address it is from."
+    assert refusal_of(sending_site, message=several.format("")) == "The message must be from one address."
     assert send_mail(sending_site, message=several.format("Sender: ann@one.org\n"))["status"] == "ok"
     assert sending_site.sql(QUEUE_ROWS)[-1][1] == "ann@one.org"
 
@@ -94,14 +94,14 @@ FROM = "From: ann@one.org\n"
         (FROM + "To: \x1b[2J@x.org\n\n", "A line break or control character in To."),
         (
             FROM + "Resent-To: b@x.org\nTo: a@x.org\n\n",
-            "Say to whom: the message was sent before, and has Resent fields.",
+            "The message has Resent fields, so its recipients must be given.",
         ),
         (
             "From: " + ", ".join(f"a{n}@x.org" for n in range(11)) + "\nSender: a@b\nTo: x@y\n\n",
             "Too many authors: 10 at most.",
         ),
-        (FROM + "\n", "Say to whom."),
-        (FROM + "To: nobody:;\n\n", "Say to whom."),
+        (FROM + "\n", "No recipient is set."),
+        (FROM + "To: nobody:;\n\n", "No recipient is set."),
     ],
 )
 def test_message_that_is_none_is_refused(sending_site, message, status):

@@ -1,4 +1,4 @@
-"""What a database on a server would shorten, count otherwise or refuse in another order than SQLite."""
+"""Data that a database on a server would shorten, count otherwise or refuse in another order than SQLite."""
 
 from concurrent.futures import ThreadPoolExecutor
 

@@ -1,4 +1,4 @@
-"""What SQLite's SQL means on a server: the same, row by row."""
+"""SQLite's SQL, translated for a server, gives the same rows."""
 
 import contextlib
 import itertools

@@ -1,4 +1,4 @@
-"""What forms, secrets and addresses of the panel do at their limits."""
+"""Forms, secrets and addresses of the panel at their limits."""
 
 import tracemalloc
 

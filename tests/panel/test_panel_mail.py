@@ -85,7 +85,7 @@ def test_a_mail_is_written(site):
     ann = Panel(site, "ann")
     ann.page = ann.page.click("Write")
     ann.submit("send-mail", to="", subject="Hello", text="One\r\nTwo", check=200)
-    assert ann.errors() == {"to": "Say to whom."}
+    assert ann.errors() == {"to": "No recipient is set."}
     assert (
         ann.form("send-mail")["text"].value.split() == ["One", "Two"]
         and ann.form("send-mail")["subject"].value == "Hello"

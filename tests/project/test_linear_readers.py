@@ -1,4 +1,4 @@
-"""What reads a text of others takes steps in proportion to its length, and keeps nothing for ever.
+"""Readers of other people's text take steps in proportion to its length, and keep nothing forever.
 
 Measured in steps of a backtracking engine (support/regex_machine.py) and in calls.
 """

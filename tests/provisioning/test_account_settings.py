@@ -107,7 +107,7 @@ def test_a_status_ends_the_users_sessions(site):
             "autoReplyStart must be before autoReplyEnd.",
         ),
         ({}, "Active is not set."),
-        ({"Active": 1, "quota": 5}, "Active is changed alone."),
+        ({"Active": 1, "quota": 5}, "Active cannot be changed together with other settings."),
     ],
 )
 def test_what_makes_no_sense_changes_nothing(site, fields, status):

@@ -1,4 +1,4 @@
-"""What the first log-in makes, at real services: Dovecot's folders, Radicale's calendar and address book."""
+"""The first log-in's effect at real services: Dovecot's folders, Radicale's calendar and address book."""
 
 import imaplib
 import re

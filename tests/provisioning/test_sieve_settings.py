@@ -122,7 +122,7 @@ def test_times_are_shown_as_local_times_and_read_back_as_they_are(site):
 def test_what_is_refused_changes_nothing(site):
     assert update(site, autoReplyEnabled=1) == "autoReply is not set."
     assert update(site, forward="bob@one.org") == "forward must not be an address of the user."
-    assert update(site, "root", quota=5) == "Only a mailserver has quota and userStatus."
+    assert update(site, "root", quota=5) == "quota and userStatus need a mailserver."
     assert update(site, quota=5) == "Not allowed." == update(site, "ann", **FORWARD)
     assert update(site, "root", user_name="nobody", **FORWARD) == "There is no such user."
     assert scripts(site) == [] and settings(site) == UNSET
@@ -132,7 +132,7 @@ def test_lines_of_ours_that_cannot_be_read_are_named_and_hide_no_account(site):
     update(site, **FORWARD)
     broken = script(site, "mailapi").replace('{"', "{'")
     site("services/?sieve_put", user="bob", script_name="mailapi", script=broken)
-    sentence = "The lines of mailapi in the filter script cannot be read: delete them from it."
+    sentence = "mailapi's lines in the filter script cannot be read: delete them from the script."
     assert update(site, **REPLY) == sentence and script(site, "mailapi") == broken
     answer = site("accounts/?get", user="bob", user_name="bob")
     assert (answer["status"], answer["warning"]) == ("warning", sentence) and answer["accounts"]

@@ -1,1 +1,1 @@
-"""What the tests share: installations, servers, clients, and no test."""
+"""Helpers that tests share: installations, servers, clients. No tests are here."""

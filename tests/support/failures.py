@@ -1,4 +1,4 @@
-"""What answers say of a database that fails, and what may have been changed."""
+"""The answers for a database that fails, and what may have been changed."""
 
 import contextlib
 import time

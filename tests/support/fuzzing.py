@@ -1,4 +1,4 @@
-"""How often and how hypothesis tries."""
+"""The settings of hypothesis: how often and how it tries."""
 
 import os
 

@@ -1,4 +1,4 @@
-"""Whether HTML can do harm, by html5lib, a parser of the HTML standard, and by lists that are not the sanitizer's."""
+"""A check whether HTML can do harm, by html5lib, a parser of the HTML standard, and by lists that are not the sanitizer's."""
 
 import itertools
 import re

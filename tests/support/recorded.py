@@ -1,4 +1,4 @@
-"""What the audit has recorded."""
+"""The records of the audit."""
 
 AUDIT_COLUMNS = [
     "audit_id",
