@@ -4,6 +4,7 @@ import argparse
 import dataclasses
 import json
 import re
+import shlex
 
 import pytest
 from mailapi_modules.commands import main, reference
@@ -11,7 +12,7 @@ from mailapi_modules.openapi.codes import CODES
 
 import mailapi
 from support.pages import DOCS, code_in, first_column, names_in, read_page, section
-from support.site import ROOT, Site
+from support.site import OPTIONAL, ROOT, Site
 
 HOW_TO = [f"how-to/{name}.md" for name in ("module", "mariadb", "accounts", "services")]
 EXPLANATIONS = sorted(str(path.relative_to(DOCS)) for path in (DOCS / "explanation").glob("*.md"))
@@ -191,3 +192,33 @@ def test_the_sample_answer_is_real(tmp_path):
     site = Site(tmp_path, modulelist={"User": "modules/users.py", "POP": "modules/pop.py"})
     answer = site("?get_modules")
     assert json.loads(sample) == answer | {"auth_user": "admin"}
+
+
+########## Commands ################################################################################
+
+
+def called(page: str) -> list[tuple[str, str, set[str]]]:
+    """Return the actions that a page's `mailapi call` commands name: module, action, and fields."""
+    found = []
+    for command in re.findall(r"mailapi call ([^`\n\[]+)", page):
+        words = [word for word in shlex.split(command.partition(" > ")[0]) if word != "|"]
+        while words and words[0].startswith("--"):
+            del words[: 2 if words[0] in ("--as", "--limit", "--after") else 1]
+        if len(words) > 1 and not words[1].startswith("-"):
+            fields = {word.partition("=")[0] for word in words[2:] if "=" in word}
+            found.append((words[0], words[1], fields))
+    return found
+
+
+@pytest.mark.parametrize("name", HOW_TO + EXPLANATIONS + BY_HAND)
+def test_commands_and_requests_name_actions_and_fields(tmp_path, name):
+    app = Site(tmp_path, extra=OPTIONAL | {"MSA": "modules/msa.py"}).app
+    page = read_page(name)
+    for module, action, fields in called(page):
+        if module not in ("greeting", "reminders"):  # of docs/how-to/module.md
+            chosen = app.modules[module].endpoints[action]
+            assert fields <= {*chosen.fields(mailapi.GENERATIONS[9]), *chosen.query}, (module, action, fields)
+    for module, action in re.findall(r"curl.*http://127\.0\.0\.1:8080/(\w+)/\??(\w+)", page):
+        assert module == "greeting" or action in app.modules[module].endpoints, (module, action)
+    for module, action in re.findall(r"`([a-z]+)/\?(\w+)`", page):
+        assert action in app.modules[module].endpoints or action == "index", f"{module}/?{action}"
