@@ -56,9 +56,9 @@ def test_apache(machine, title):
 
 
 def test_apache_as_a_proxy(machine):
-    """Its two lines in docs/deploy.md are enough."""
+    """Its two lines in docs/how-to/apache.md are enough."""
     lines = re.findall(
-        r"`(ProxyPreserveHost [^`]+|RequestHeader [^`]+)`", (ROOT / "docs/deploy.md").read_text()
+        r"^    (ProxyPreserveHost .+|RequestHeader .+)$", (HOW_TO / "apache.md").read_text(), re.MULTILINE
     )
     assert len(lines) == 2
     configuration = "\n".join(["ProxyPass /cmail/api/ http://127.0.0.1:8080/cmail/api/", *lines, ""])

@@ -20,80 +20,14 @@ REFERENCE = sorted(str(path.relative_to(DOCS)) for path in (DOCS / "reference").
 BY_HAND = [f"reference/{name}" for name in reference.WRITTEN_BY_HAND]
 PAGES = HOW_TO + EXPLANATIONS + REFERENCE
 
-# Pages that come with another change; links to them are checked as soon as they are there.
-NOT_YET = {
-    "tutorial",
-    "glossary",
-    "check",
-    "servers",
-    "generation-9",
-    "one-file",
-    "swap-php",
-    "nginx",
-    "apache",
-    "lighttpd",
-}
-LONGEST_SENTENCE = 35  # words
-
-
 ########## Form ####################################################################################
-
-
-def paragraphs(page: str) -> list[str]:
-    """Return the texts of a page, each without line breaks: paragraphs, entries of lists, and cells of tables."""
-    page = re.sub(r"^<!--.*?-->\n|^```.*?^```$", "\n", page, flags=re.MULTILINE | re.DOTALL)
-    page = re.sub(r"(?<=\n\n)(?: {4,}.*\n)+", "\n", page)
-    blocks = re.split(r"\n\s*\n|\n(?=\s*(?:- |\d+\. ))|\n(?=\|)|\n(?=#)", page)
-    return [
-        " ".join(text.split())
-        for block in blocks
-        for text in (block.strip("|\n").split("|") if block.startswith("|") else [block])
-    ]
-
-
-def sentences(page: str) -> list[str]:
-    """Return the sentences of a page. What is set in code counts as one word, and so does the end of a link."""
-    texts = [re.sub(r"`[^`]*`", "X", re.sub(r"\]\([^)]*\)", "]", text)) for text in paragraphs(page)]
-    return [sentence for text in texts for sentence in re.split(r"(?<=[.!?])(?:\*\*)?\s+", text)]
-
-
-@pytest.mark.parametrize("name", PAGES)
-def test_no_sentence_is_long(name):
-    long = [s for s in sentences(read_page(name)) if len(re.findall(r"[\w’'-]+", s)) > LONGEST_SENTENCE]
-    assert long == []
-
-
-@pytest.mark.parametrize("name", HOW_TO + EXPLANATIONS + BY_HAND)
-def test_lines_of_prose_are_short(name):
-    without_code = re.sub(
-        r"^```.*?^```$|(?<=\n\n)(?: {4,}.*\n)+", "", read_page(name), flags=re.MULTILINE | re.DOTALL
-    )
-    assert [line for line in without_code.splitlines() if len(line) >= 120 and not line.startswith("|")] == []
 
 
 @pytest.mark.parametrize("name", PAGES)
 def test_a_page_begins_with_its_reader_and_ends_with_where_to_go(name):
-    title, reader, *_, heading, last = [text for text in paragraphs(read_page(name)) if text]
+    title, reader, *_, heading, last = re.sub("^<!--.*-->\n", "", read_page(name)).strip().split("\n\n")
     assert title.startswith("# ") and reader.startswith("You need this page ")
     assert heading == "## Next" and last.startswith("Read on: [")
-
-
-def headings(page: str) -> set[str]:
-    """Return the anchors of a page's headings, as GitHub makes them."""
-    titles = re.findall("^#+ (.*)$", page, re.MULTILINE)
-    return {re.sub(r"[^\w\- ]", "", title.lower()).replace(" ", "-") for title in titles}
-
-
-@pytest.mark.parametrize("name", [*PAGES, "panel.md", "console.md", "wire.md"])
-def test_links_lead_to_files_and_headings(name):
-    page = re.sub(r"^```.*?^```$", "", read_page(name), flags=re.MULTILINE | re.DOTALL)
-    for file, anchor in re.findall(r"\]\(([^)#:]*)(?:#([^)]*))?\)", page):
-        target = (DOCS / name).parent / file if file else DOCS / name
-
-        if target.stem in NOT_YET and not target.exists():
-            continue
-        assert target.exists(), f"{name}: there is no {file}"
-        assert not anchor or anchor in headings(target.read_text()), f"{name}: {file} has no heading {anchor}"
 
 
 def test_every_page_of_the_reference_is_in_its_index():

@@ -8,24 +8,6 @@ import pytest
 from support.prose import Line, anchors, links, prose_lines, sentences, words
 from support.site import ROOT
 
-# Pages that are being moved. Empty this list once they are in their new folders.
-EXEMPT: tuple[str, ...] = (
-    "README.md",
-    "docs/accounts.md",
-    "docs/compatibility.md",
-    "docs/deploy.md",
-    "docs/explanation/",
-    "docs/how-to/",
-    "docs/modules.md",
-    "docs/pyz.md",
-    "docs/reference/",
-    "docs/requests.md",
-    "docs/scale.md",
-    "docs/security.md",
-    "docs/services.md",
-    "docs/swap.md",
-    "docs/tutorial.md",
-)
 PAGES = {
     path.relative_to(ROOT).as_posix(): path
     for path in [
@@ -35,11 +17,10 @@ PAGES = {
         *sorted((ROOT / "docs").rglob("*.md")),
     ]
 }
-CHECKED = [name for name in PAGES if not name.startswith(EXEMPT)]
 WORDS_OF_A_SENTENCE = 35
 REPEATED = re.compile(r"\b([^\W\d]+)\s+\1\b")
 
-every_page = pytest.mark.parametrize("name", CHECKED)
+every_page = pytest.mark.parametrize("name", PAGES)
 
 
 def report(name: str, lines: list[Line]) -> list[str]:
