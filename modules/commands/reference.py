@@ -5,6 +5,7 @@ One more page lists every sentence with which mailapi refuses something.
 """
 
 import json
+import re
 import textwrap
 from pathlib import Path
 
@@ -16,6 +17,7 @@ from .reference_refusals import all_refusals
 from .reference_samples import LEFT_OUT, Samples
 
 GENERATED = "<!-- Written by `mailapi reference`; the declarations in modules/ are its source. -->"
+LONGEST_LINE = 118
 FOLDER = Path(__file__).resolve().parent.parent
 # The pages of docs/reference/ that people write, which stay as they are, and what each is about.
 WRITTEN_BY_HAND = {
@@ -120,7 +122,7 @@ def action_lines(samples: Samples, path: str, endpoint: mailapi.Endpoint, item: 
     """Return the lines of the section about an action."""
     operation, body = item["post"], item["post"]["requestBody"]["content"]["application/json"]
     methods = "GET or POST" if "get" in item else "POST"
-    lines = [f"## {path}", "", operation["summary"], "", *wrapped(operation["description"]), ""]
+    lines = [f"## {path}", "", operation["summary"], "", wrapped(operation["description"]), ""]
     old = f"{path.rpartition('/')[0]}/?{endpoint.name}".lstrip("/")
     lines += [f"{methods} `{path}`; for PHP's clients `{old}`.", ""]
     lines += field_lines(body["schema"]) + refusal_lines(endpoint)
@@ -175,14 +177,17 @@ def refusal_lines(endpoint: mailapi.Endpoint) -> list[str]:
     needed = list(endpoint.needed(mailapi.GENERATIONS[9]).values())
     rules = [rule.refusal for rule in endpoint.allow if rule.description != "anyone logged in"]
     sentences = [each.replace("{permission}", "permission") for each in dict.fromkeys(needed + rules)]
-    return [*wrapped("Refused with " + ", ".join(f"`{each}`" for each in sentences)), ""] if sentences else []
+    return [wrapped("Refused with " + ", ".join(f"`{each}`" for each in sentences)), ""] if sentences else []
 
 
-def wrapped(text: str) -> list[str]:
-    """Return the lines of a text, those of 120 characters or more as several lines."""
-    return [
-        part for line in text.split("\n") for part in textwrap.wrap(line, 119, break_on_hyphens=False) or [""]
+def wrapped(text: str) -> str:
+    """Return a text with its lines broken where they are longer than LONGEST_LINE, but not inside of `code`."""
+    unbroken = re.sub("`[^`]*`", lambda code: code[0].replace(" ", "\0"), text)
+    lines = [
+        textwrap.fill(line, LONGEST_LINE, break_long_words=False, break_on_hyphens=False)
+        for line in unbroken.split("\n")
     ]
+    return "\n".join(lines).replace("\0", " ")
 
 
 def answer_lines(answer: dict, words: str) -> list[str]:

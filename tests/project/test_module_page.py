@@ -16,6 +16,7 @@ from support.site import MODULES, ROOT, Site
 PAGE = read_page("how-to/module.md")
 FILES = saved_files(PAGE)
 VERSIONS = [text for name, text in FILES if name == "reminders.py"]
+WRITERS = [("ann", "One."), ("dele", "Two.")]  # dele is a delegate of ann
 NO_HOOKS = {"active_in", "choose"}
 
 
@@ -71,7 +72,7 @@ def test_the_commands_answer_as_the_page_says(tmp_path):
 @pytest.mark.every_engine
 def test_rows_of_the_first_version_are_moved(tmp_path):
     first = site_with(1, tmp_path)
-    numbers = [ask(first, "add", reminder_text=text)["reminder_id"] for text in ("One.", "Two.")]
+    numbers = [ask(first, "add", user, reminder_text=text)["reminder_id"] for user, text in WRITERS]
     second = site_with_the_same_databases(first, tmp_path)
     added = ask(second, "add", reminder_text="Three.", reminder_due=1800000000)["reminder_id"]
     assert added > max(numbers)

@@ -4,6 +4,7 @@ import argparse
 import dataclasses
 import json
 import re
+import shlex
 
 import pytest
 from mailapi_modules.commands import main, reference
@@ -11,7 +12,7 @@ from mailapi_modules.openapi.codes import CODES
 
 import mailapi
 from support.pages import DOCS, code_in, first_column, names_in, read_page, section
-from support.site import ROOT, Site
+from support.site import OPTIONAL, ROOT, Site
 
 HOW_TO = [f"how-to/{name}.md" for name in ("module", "mariadb", "accounts", "services")]
 EXPLANATIONS = sorted(str(path.relative_to(DOCS)) for path in (DOCS / "explanation").glob("*.md"))
@@ -19,80 +20,14 @@ REFERENCE = sorted(str(path.relative_to(DOCS)) for path in (DOCS / "reference").
 BY_HAND = [f"reference/{name}" for name in reference.WRITTEN_BY_HAND]
 PAGES = HOW_TO + EXPLANATIONS + REFERENCE
 
-# Pages that come with another change; links to them are checked as soon as they are there.
-NOT_YET = {
-    "tutorial",
-    "glossary",
-    "check",
-    "servers",
-    "generation-9",
-    "one-file",
-    "swap-php",
-    "nginx",
-    "apache",
-    "lighttpd",
-}
-LONGEST_SENTENCE = 35  # words
-
-
 ########## Form ####################################################################################
-
-
-def paragraphs(page: str) -> list[str]:
-    """Return the texts of a page, each without line breaks: paragraphs, entries of lists, and cells of tables."""
-    page = re.sub(r"^<!--.*?-->\n|^```.*?^```$", "\n", page, flags=re.MULTILINE | re.DOTALL)
-    page = re.sub(r"(?<=\n\n)(?: {4,}.*\n)+", "\n", page)
-    blocks = re.split(r"\n\s*\n|\n(?=\s*(?:- |\d+\. ))|\n(?=\|)|\n(?=#)", page)
-    return [
-        " ".join(text.split())
-        for block in blocks
-        for text in (block.strip("|\n").split("|") if block.startswith("|") else [block])
-    ]
-
-
-def sentences(page: str) -> list[str]:
-    """Return the sentences of a page. What is set in code counts as one word, and so does the end of a link."""
-    texts = [re.sub(r"`[^`]*`", "X", re.sub(r"\]\([^)]*\)", "]", text)) for text in paragraphs(page)]
-    return [sentence for text in texts for sentence in re.split(r"(?<=[.!?])(?:\*\*)?\s+", text)]
-
-
-@pytest.mark.parametrize("name", PAGES)
-def test_no_sentence_is_long(name):
-    long = [s for s in sentences(read_page(name)) if len(re.findall(r"[\w’'-]+", s)) > LONGEST_SENTENCE]
-    assert long == []
-
-
-@pytest.mark.parametrize("name", HOW_TO + EXPLANATIONS + BY_HAND)
-def test_lines_of_prose_are_short(name):
-    without_code = re.sub(
-        r"^```.*?^```$|(?<=\n\n)(?: {4,}.*\n)+", "", read_page(name), flags=re.MULTILINE | re.DOTALL
-    )
-    assert [line for line in without_code.splitlines() if len(line) >= 120 and not line.startswith("|")] == []
 
 
 @pytest.mark.parametrize("name", PAGES)
 def test_a_page_begins_with_its_reader_and_ends_with_where_to_go(name):
-    title, reader, *_, heading, last = [text for text in paragraphs(read_page(name)) if text]
+    title, reader, *_, heading, last = re.sub("^<!--.*-->\n", "", read_page(name)).strip().split("\n\n")
     assert title.startswith("# ") and reader.startswith("You need this page ")
     assert heading == "## Next" and last.startswith("Read on: [")
-
-
-def headings(page: str) -> set[str]:
-    """Return the anchors of a page's headings, as GitHub makes them."""
-    titles = re.findall("^#+ (.*)$", page, re.MULTILINE)
-    return {re.sub(r"[^\w\- ]", "", title.lower()).replace(" ", "-") for title in titles}
-
-
-@pytest.mark.parametrize("name", [*PAGES, "panel.md", "console.md", "wire.md"])
-def test_links_lead_to_files_and_headings(name):
-    page = re.sub(r"^```.*?^```$", "", read_page(name), flags=re.MULTILINE | re.DOTALL)
-    for file, anchor in re.findall(r"\]\(([^)#:]*)(?:#([^)]*))?\)", page):
-        target = (DOCS / name).parent / file if file else DOCS / name
-
-        if target.stem in NOT_YET and not target.exists():
-            continue
-        assert target.exists(), f"{name}: there is no {file}"
-        assert not anchor or anchor in headings(target.read_text()), f"{name}: {file} has no heading {anchor}"
 
 
 def test_every_page_of_the_reference_is_in_its_index():
@@ -191,3 +126,33 @@ def test_the_sample_answer_is_real(tmp_path):
     site = Site(tmp_path, modulelist={"User": "modules/users.py", "POP": "modules/pop.py"})
     answer = site("?get_modules")
     assert json.loads(sample) == answer | {"auth_user": "admin"}
+
+
+########## Commands ################################################################################
+
+
+def called(page: str) -> list[tuple[str, str, set[str]]]:
+    """Return the actions that a page's `mailapi call` commands name: module, action, and fields."""
+    found = []
+    for command in re.findall(r"mailapi call ([^`\n\[]+)", page):
+        words = [word for word in shlex.split(command.partition(" > ")[0]) if word != "|"]
+        while words and words[0].startswith("--"):
+            del words[: 2 if words[0] in ("--as", "--limit", "--after") else 1]
+        if len(words) > 1 and not words[1].startswith("-"):
+            fields = {word.partition("=")[0] for word in words[2:] if "=" in word}
+            found.append((words[0], words[1], fields))
+    return found
+
+
+@pytest.mark.parametrize("name", HOW_TO + EXPLANATIONS + BY_HAND)
+def test_commands_and_requests_name_actions_and_fields(tmp_path, name):
+    app = Site(tmp_path, extra=OPTIONAL | {"MSA": "modules/msa.py"}).app
+    page = read_page(name)
+    for module, action, fields in called(page):
+        if module not in ("greeting", "reminders"):  # of docs/how-to/module.md
+            chosen = app.modules[module].endpoints[action]
+            assert fields <= {*chosen.fields(mailapi.GENERATIONS[9]), *chosen.query}, (module, action, fields)
+    for module, action in re.findall(r"curl.*http://127\.0\.0\.1:8080/(\w+)/\??(\w+)", page):
+        assert module == "greeting" or action in app.modules[module].endpoints, (module, action)
+    for module, action in re.findall(r"`([a-z]+)/\?(\w+)`", page):
+        assert action in app.modules[module].endpoints or action == "index", f"{module}/?{action}"
