@@ -131,6 +131,8 @@ def decode(raw: bytes, label: str | None, other: str | None = None, guess: bool 
     A few bytes that do not fit become U+FFFD; many show that the label is wrong. Unless `guess`, bytes without a label
     that fits are UTF-8 with U+FFFD in it (docs/wire.md F16), and a label of one byte a character is never wrong.
     """
+    if not label and raw.isascii():
+        return raw.decode("ascii")
     codec = marked_codec(raw, codec_of(label))
     if raw.isascii() and codec in (None, "utf_8", "cp1252"):
         return raw.decode("ascii")
