@@ -133,6 +133,8 @@ def decode(raw: bytes, label: str | None, other: str | None = None, guess: bool 
     the bytes are decoded as UTF-8 with U+FFFD if the label does not fit (docs/wire.md F16). A label of a
     charset with one byte a character then always fits.
     """
+    if not label and raw.isascii():
+        return raw.decode("ascii")
     codec = marked_codec(raw, codec_of(label))
     if raw.isascii() and codec in (None, "utf_8", "cp1252"):
         return raw.decode("ascii")

@@ -15,6 +15,12 @@ LONGEST = 64 * 1024  # characters of a field that count
 MOST_PARAMETERS = 1000
 # Parameters whose values have no comments: a file name may have parentheses.
 NAMES_OF_FILES = ("filename", "name")
+# A field without comments, escapes and sections, and its parameters: nearly every field.
+SIMPLE = re.compile(
+    r"""(?xa) \s*+ ([\w./+-]*+) \s*+ ((?: ; \s*+ [\w-]++ = (?: "[^"\\]*+" | [\w./+:-]++ ) \s*+ )*+) ;?+ \s*+"""
+)
+PARAMETER = re.compile(r"""(?xa) ; \s*+ ([\w-]++) = (?: "([^"]*+)" | ([\w./+:-]++) )""")
+LONGEST_SIMPLE = 1000  # characters
 # An unterminated string or comment ends with the field.
 TOKEN = re.compile(r'(?s)"(?>(?:[^"\\]|\\.)*)"?|\\.?|[();]|[^"();\\]+')
 ESCAPED = re.compile(r'\\(["\\])')
@@ -67,10 +73,24 @@ def segments(raw: str) -> Iterator[Segment]:
 class ContentField:
     """A header field such as Content-Type: its value in lower case, and `parameters` by name in lower case."""
 
+    value: str
+    parameters: dict[str, str]
+
     def __init__(self, raw: str, charset: str | None = None):
         """Parse a raw value. `charset` is that of the mail's text, for bytes beyond ASCII."""
+        raw = FOLD.sub("", raw[:LONGEST])
+        decodable = "=?" in raw or not raw.isascii()
+        if len(raw) > LONGEST_SIMPLE or decodable or not (simple := SIMPLE.fullmatch(raw)):
+            self.read(raw, charset)
+            return
+        self.value, self.parameters = simple[1].lower(), {}
+        for name, quoted, bare in PARAMETER.findall(simple[2]):
+            self.parameters.setdefault(name.lower(), (quoted or bare).strip())
+
+    def read(self, raw: str, charset: str | None):
+        """Parse a raw value of any form, without folds."""
         self.charset = charset
-        first, *others = islice(segments(FOLD.sub("", raw[:LONGEST])), MOST_PARAMETERS)
+        first, *others = islice(segments(raw), MOST_PARAMETERS)
         value = "".join(first.without_comments)
         if first.quoted is not None:
             value = "".join(first.pieces) if value.strip() else first.quoted

@@ -9,6 +9,8 @@ LINE = re.compile(rb"[^\r\n]*(?:\r\n|\r|\n|\Z)")
 EMPTY_LINE = re.compile(rb"(?:\A|\n|\r(?!\n))(?:\r\n|\r|\n)")
 BOM = b"\xef\xbb\xbf"
 FIELD = re.compile(rb"[!-9;-~]+[ \t]*:")
+# A header of the usual form, with the empty line after it: nearly every mail has one.
+REGULAR = re.compile(rb"(?>(?:(?:[!-9;-~]+:|[ \t])[^\r\n]*\r?\n)+)\r?\n")
 # A header that needs no mending.
 WELL_FORMED = re.compile(rb"(?>(?:(?:[!-9;-~]+:|[ \t])[^\r\n]*(?:\r\n|\r|\n))*)(?:\r\n|\r|\n)?")
 # Fields that show that a header follows, although an empty line precedes it.
@@ -22,7 +24,7 @@ WELL_KNOWN_FIELD = re.compile(
 
 def header_size(raw: bytes) -> int:
     """Return the number of bytes up to the first empty line, with it. Without one, all bytes are header."""
-    end = EMPTY_LINE.search(raw, leading_size(raw))
+    end = REGULAR.match(raw) or EMPTY_LINE.search(raw, leading_size(raw))
     return end.end() if end else len(raw)
 
 

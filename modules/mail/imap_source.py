@@ -55,11 +55,11 @@ class ImapSource(MailSource):
         """Return whether the IMAP server knows the user."""
         return "accountId" in (self.call.external_user or self.call.app.external_credentials(self.user) or {})
 
-    def keys(self, only_unread: bool = False) -> list[dict]:
+    def keys(self, only_unread: bool = False) -> list[tuple]:
         with self.inbox():
             mails = self.fetch_items("1:*", "INTERNALDATE", max_bytes=MAX_LIST) if self.mail_count else []
             return [
-                {"mail_id": self.mail_id(items), "mail_submission": received_time(items)}
+                (self.mail_id(items), received_time(items))
                 for items in mails
                 if not (only_unread and is_read(items))
             ]

@@ -1,14 +1,14 @@
 """All sources of the caller's mails (databases, IMAP server) together, for one request: list, fetch, change."""
 
-import contextlib
 from collections.abc import Callable, Iterable, Iterator
 from operator import itemgetter
-from typing import NamedTuple
+from typing import NamedTuple, TypeVar
 
 from mailapi import ApiError, invalid, number
 
 from .sources import HEADER_BYTES, MailSource, SourceUnavailable
 
+T = TypeVar("T")
 SOURCE_NAMES = ("master", "user", "imap")  # the values of mail_sourcedb
 READ_ORDER = ("imap", "user", "master")  # in which sources are searched, if mail_sourcedb is not given
 # Without mail_sourcedb, a change is made only in the first of these sources that the caller has.
@@ -25,9 +25,9 @@ class MailRef(NamedTuple):
     source: MailSource
 
 
-def sent_time(row: dict) -> int | float:
+def sent_time(mail_submission) -> int | float:
     """Return the time in mail_submission, in seconds since 1970; 0 if it is no number."""
-    seconds = number(row["mail_submission"])
+    seconds = number(mail_submission)
     return seconds if isinstance(seconds, (int, float)) else 0
 
 
@@ -42,9 +42,8 @@ class Mailboxes:
             raise ApiError("Name the mailbox's user with --as USER.")
         self.call = call
         self.problems: list[str] = []
-        sources = [make(call) for make in factories]
-        self.supported = {source.name for source in sources}
-        self.sources = [source for source in sources if source.exists()]
+        self.supported = [make(call) for make in factories]
+        self.sources = [source for source in self.supported if source.exists()]
 
     def __enter__(self):
         return self
@@ -58,25 +57,23 @@ class Mailboxes:
         """Return `status` and `warning` for the answer if a source has failed, else {}."""
         return {"status": "warning", "warning": " ".join(self.problems)} if self.problems else {}
 
-    @contextlib.contextmanager
-    def skip_if_unavailable(self, source: MailSource) -> Iterator[None]:
-        """Catch SourceUnavailable in a `with` block, and do not use this source for the rest of the request."""
+    def ask(self, source: MailSource, question: Callable[..., T], *arguments) -> T | None:
+        """Return question(*arguments), a method of `source`. None if the source is unavailable: it is not used again."""
         try:
-            yield
+            return question(*arguments)
         except SourceUnavailable as error:
             self.problems.append(error.status)
             self.sources.remove(source)
             source.close()
+            return None
 
     def index(self, only_unread: bool = False) -> list[MailRef]:
         """Return references to all mails of the caller, newest first, or only to unread ones."""
-        refs: list[MailRef] = []
-        for source in list(self.sources):
-            with self.skip_if_unavailable(source):
-                refs += [
-                    MailRef(sent_time(row), row["mail_id"], source.name, source)
-                    for row in source.keys(only_unread)
-                ]
+        refs = [
+            MailRef(sent_time(mail_submission), mail_id, source.name, source)
+            for source in list(self.sources)
+            for mail_id, mail_submission in self.ask(source, source.keys, only_unread) or ()
+        ]
         return sorted(refs, key=itemgetter(0, 1, 2), reverse=True)
 
     def beginnings(
@@ -89,19 +86,16 @@ class Mailboxes:
         for start in range(0, len(refs), batch):
             some = refs[start : start + batch]
             rows: dict[tuple[int, str], dict] = {}
-            for source in {each.source for each in some}.intersection(self.sources):
-                with self.skip_if_unavailable(source):
-                    ids = [each.mail_id for each in some if each.source is source]
-                    rows |= {(row["mail_id"], source.name): row for row in source.beginnings(ids, size)}
-            yield from ((each, rows[each[1:3]]) for each in some if each[1:3] in rows)
+            for source in list(self.sources):
+                if ids := [ref.mail_id for ref in some if ref.source is source]:
+                    for row in self.ask(source, source.beginnings, ids, size) or ():
+                        rows[row["mail_id"], source.name] = row
+            yield from ((ref, rows[ref[1:3]]) for ref in some if ref[1:3] in rows)
 
     def unread_counts(self) -> dict[str, int]:
         """Return the number of unread mails in each source, such as {"master": 2, "imap": 5}."""
-        counts = {}
-        for source in list(self.sources):
-            with self.skip_if_unavailable(source):
-                counts[source.name] = source.unread_count()
-        return counts
+        counts = {source.name: self.ask(source, source.unread_count) for source in list(self.sources)}
+        return {name: count for name, count in counts.items() if count is not None}
 
     def fetch(self, mark_read: bool = False, field: str = "mail_id") -> tuple[dict, str]:
         """Return the mail that the request names in `field`, and the name of its source. ApiError if there is none.
@@ -133,7 +127,7 @@ class Mailboxes:
     def requested(self, default: tuple[str, ...]) -> list[MailSource]:
         """Return the sources that the caller has, of those that mail_sourcedb names; by default those in `default`."""
         name = self.call.body.get("mail_sourcedb")
-        if name and name not in self.supported:
+        if name and not any(source.name == name for source in self.supported):
             raise invalid("mail_sourcedb")
         names = (name,) if name else default
         return [source for each in names for source in self.sources if source.name == each]

@@ -5,14 +5,16 @@ from email.feedparser import BufferedSubFile, BytesFeedParser  # type: ignore[at
 from email.message import Message
 from email.parser import BytesHeaderParser
 from email.policy import Compat32
+from functools import cached_property, partial
 from itertools import islice
 
 from mailapi import readable
 
 from .charsets import codec_of, decode
 from .content_fields import ContentField
-from .header_block import header_size, is_complete, mended_header
+from .header_block import REGULAR, header_size, is_complete, mended_header
 from .header_text import raw_header
+from .regular_parts import RegularParser
 from .transfer_encodings import decode_content
 
 MAX_BOUNDARY = 8192  # characters
@@ -27,7 +29,19 @@ CHARSET_BYTES = 65536  # bytes of a mail in which its charset is looked for
 class ReceivedMessage(Message):
     """A mail or a part of it, whose content fields are read as ContentField does."""
 
-    charset: str | None = None  # of the mail's text, if there are bytes beyond ASCII in the mail
+    # A header of the usual form: its lines, each after a line feed, so that a field can be found without parsing all.
+    header = header_in_lower_case = b""
+    mail = b""  # of which this is the header
+    body = b""  # the content as it is in a mail of the usual form, if it does not consist of parts
+
+    def set_header(self, lines: bytes):
+        self.header = b"\n" + lines
+        self.header_in_lower_case = self.header.lower()
+
+    @cached_property
+    def charset(self) -> str | None:
+        """Return the charset of the mail's text, if there are bytes beyond ASCII in the mail."""
+        return None if self.mail.isascii() else charset_in(self.mail)
 
     def content_field(self, name: str) -> ContentField:
         """Return the value and the parameters of a header field. `name` is in lower case."""
@@ -55,9 +69,9 @@ class ReceivedMessage(Message):
 
     def content(self) -> bytes:
         """Return the content, decoded from its transfer encoding; b"" if it consists of parts."""
-        if not isinstance(self._payload, str):  # type: ignore[attr-defined]  # get_payload would decode it by its charset
-            return b""
-        raw = self._payload.encode("ascii", "surrogateescape")  # type: ignore[attr-defined]
+        raw = self.body
+        if isinstance(self._payload, str):  # type: ignore[attr-defined]  # get_payload would decode it by its charset
+            raw = self._payload.encode("ascii", "surrogateescape")  # type: ignore[attr-defined]
         return decode_content(raw, self.content_field("content-transfer-encoding").value)
 
     def readable_text(self) -> str:
@@ -105,6 +119,13 @@ def head(raw: bytes) -> bytes:
 
 def parse_message(raw: bytes, kind: type[ReceivedMessage] = ReceivedMessage) -> ReceivedMessage:
     """Parse a message as an object of the class `kind`. If the library fails on its parts, parse only its headers."""
+    regular = RegularParser(raw, partial(kind, POLICY)).parse()
+    # A message without header fields is false.
+    return with_charset(parse_irregular(raw, kind) if regular is None else regular, raw)
+
+
+def parse_irregular(raw: bytes, kind: type[ReceivedMessage]) -> Message:
+    """Parse a message of any form by the standard library's parser."""
     size = header_size(raw)
     header = mended_header(raw[:size], is_complete(raw, size))
     parser = BytesFeedParser(kind, policy=POLICY)
@@ -112,14 +133,18 @@ def parse_message(raw: bytes, kind: type[ReceivedMessage] = ReceivedMessage) -> 
     try:
         parser.feed(header)
         parser.feed(raw[size:])
-        message: Message = parser.close()
+        return parser.close()
     except Exception:  # the library raises many types on malformed mail
-        message = BytesHeaderParser(kind, policy=POLICY).parsebytes(header + raw[size:])
-    return with_charset(message, raw)
+        return BytesHeaderParser(kind, policy=POLICY).parsebytes(header + raw[size:])
 
 
 def parse_headers(raw: bytes) -> ReceivedMessage:
     """Parse the header of a mail. `raw` is the mail or its beginning."""
+    if regular := REGULAR.match(raw):
+        message = ReceivedMessage(POLICY)
+        message.mail = raw
+        message.set_header(regular[0])
+        return message
     size = header_size(raw)
     header = mended_header(raw[:size], is_complete(raw, size))
     return with_charset(BytesHeaderParser(ReceivedMessage, policy=POLICY).parsebytes(header), raw)

@@ -17,11 +17,11 @@ def mail_summary(mail: dict, source_name: str) -> dict:
     `source_name` is where it is stored, such as "master", for mail_sourcedb.
     """
     message = parse_headers(mail_bytes(mail))
-    headers = {
-        f"mail_{name}": header(message, name)[:LONGEST_IN_LIST] for name in ("subject", "from", "to", "date")
-    }
     row = mail | {"mail_submission": number(mail["mail_submission"]), "mail_data": None}
-    return row | headers | {"mail_sourcedb": source_name}
+    for name in ("subject", "from", "to", "date"):
+        row[f"mail_{name}"] = header(message, name)[:LONGEST_IN_LIST]
+    row["mail_sourcedb"] = source_name
+    return row
 
 
 def mail_details(mail: dict, source_name: str, more: bool = False) -> dict:

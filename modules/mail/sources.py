@@ -1,8 +1,9 @@
 """Sources of a user's mails: the master database, and the user's own SQLite file (users.user_database)."""
 
 import contextlib
-import json
 import sqlite3
+from collections.abc import Callable
+from typing import TypeVar
 
 import peewee
 from peewee import BlobField, BooleanField, Case, Cast, IntegerField, TextField, fn
@@ -28,6 +29,7 @@ class Mail(Model):
         table_name = "mailbox"  # the class is not called Mailbox: the API module is
 
 
+T = TypeVar("T")
 COLUMNS = [column for column in Mail._meta.sorted_fields if column is not Mail.mail_data]
 BYTES = Cast(Mail.mail_data, "BLOB")
 OF_USER = Mail.mail_user == param("user")
@@ -78,32 +80,22 @@ class MailSource:
         """Return whether the caller has this source, for example a database of their own."""
         return True
 
-    @contextlib.contextmanager
-    def transaction(self, lock_type="DEFERRED"):
+    def in_transaction(self, work: Callable[[Store], T], lock_type: str = "DEFERRED") -> T:
+        """Return work(db), run in one transaction of the database `db` that has the mails."""
         with self.call.db.transaction(lock_type):
-            yield self.call.db
+            return work(self.call.db)
 
-    def keys(self, only_unread: bool = False) -> list[dict]:
+    def keys(self, only_unread: bool = False) -> list[tuple]:
         """Return mail_id and mail_submission (a time) of all mails, or of the unread ones."""
-        with self.transaction() as db:
-            return db.rows(UNREAD_KEYS if only_unread else ALL_KEYS, user=self.user)
+        query = UNREAD_KEYS if only_unread else ALL_KEYS
+        return self.in_transaction(lambda db: db.fetch(query, {"user": self.user})[1])
 
     def beginnings(self, mail_ids: list[int], size: int) -> list[dict]:
         """Return mails with only their first `size` bytes. Mails that do not exist any more are left out.
 
         Up to HEADER_BYTES, it may be only the header fields that lists, searches and threads use.
         """
-        with self.transaction() as db:
-            if not db.streams:
-                return db.rows(BEGINNINGS, user=self.user, ids=json.dumps(mail_ids), size=size)
-            rows = db.rows(ROWS, user=self.user, ids=json.dumps(mail_ids))
-            for row in rows:
-                if (blob_row := row.pop("blob_row")) is not None:
-                    with db.database.connection().blobopen(
-                        "mailbox", "mail_data", blob_row, readonly=True
-                    ) as blob:
-                        row["mail_data"] = blob.read(size)
-        return rows
+        return self.in_transaction(lambda db: read_beginnings(db, self.user, str(mail_ids), size))
 
     def fetch(self, mail_id: int, mark_read: bool = False) -> dict | None:
         """Return a whole mail, or None if there is none.
@@ -111,25 +103,26 @@ class MailSource:
         `mark_read`: also mark it as read. The mail is returned as it was before. A large mail is loaded
         before the transaction that writes, so that nobody waits for it.
         """
-        with self.transaction() as db:
-            mail = db.one(ONE_MAIL, user=self.user, mail_id=mail_id)
+        mail = self.in_transaction(lambda db: db.one(ONE_MAIL, user=self.user, mail_id=mail_id))
         if mail and mark_read and not mail["mail_read"]:
             self.mark(mail_id, read=True)
         return mail
 
     def mark(self, mail_id: int, read: bool) -> bool:
         """Mark a mail as read or unread. Return whether it exists."""
-        with self.transaction("IMMEDIATE") as db:
-            return bool(db.execute(MARK, user=self.user, mail_id=mail_id, mail_read=int(read)).rowcount)
+        return self.change(MARK, mail_id=mail_id, mail_read=int(read))
 
     def delete(self, mail_id: int) -> bool:
         """Delete a mail. Return whether it existed."""
-        with self.transaction("IMMEDIATE") as db:
-            return bool(db.execute(DELETE, user=self.user, mail_id=mail_id).rowcount)
+        return self.change(DELETE, mail_id=mail_id)
+
+    def change(self, query: PreparedQuery, **values) -> bool:
+        return self.in_transaction(
+            lambda db: bool(db.execute(query, user=self.user, **values).rowcount), "IMMEDIATE"
+        )
 
     def unread_count(self) -> int:
-        with self.transaction() as db:
-            return db.value(UNREAD_COUNT, user=self.user)
+        return self.in_transaction(lambda db: db.value(UNREAD_COUNT, user=self.user))
 
     def close(self):
         """Close the connections that were opened for the request."""
@@ -141,20 +134,32 @@ class UserDatabase(MailSource):
     name = "user"
 
     def exists(self) -> bool:
-        self.path = self.call.db.value(USER_DATABASE, user=self.user)
+        rows = self.call.db.fetch(USER_DATABASE, {"user": self.user})[1]
+        self.path = rows[0][0] if rows else None
         return bool(self.path)
 
-    @contextlib.contextmanager
-    def transaction(self, lock_type="DEFERRED"):
+    def in_transaction(self, work: Callable[[Store], T], lock_type: str = "DEFERRED") -> T:
         problem = SourceUnavailable(f"Cannot open userdb from user: {self.user}")
         if not isinstance(self.path, str):
             raise problem
         try:
             with contextlib.closing(Store(self.path)) as store, store.transaction(lock_type):
-                yield store
+                return work(store)
         except (peewee.DatabaseError, sqlite3.Error) as error:
             if is_busy(error):
                 raise
             raise problem from error
         except CannotOpen as error:
             raise problem from error
+
+
+def read_beginnings(db: Store, user: str, mail_ids: str, size: int) -> list[dict]:
+    """Return the first `size` bytes of a user's mails. `mail_ids` is a list as JSON."""
+    if not db.streams:
+        return db.rows(BEGINNINGS, user=user, ids=mail_ids, size=size)
+    rows = db.rows(ROWS, user=user, ids=mail_ids)
+    for row in rows:
+        if (blob_row := row.pop("blob_row")) is not None:
+            with db.opened.connection.blobopen("mailbox", "mail_data", blob_row, readonly=True) as blob:
+                row["mail_data"] = blob.read(size)
+    return rows
