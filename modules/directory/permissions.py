@@ -1,6 +1,6 @@
 """Permissions that mean something: admin, delegate, and those that modules declare (Module.permissions)."""
 
-from collections.abc import Iterable
+from collections.abc import Collection
 
 from mailapi import Application
 
@@ -31,14 +31,16 @@ def listed_permissions(call) -> list[dict]:
     ]
 
 
-def warn_of_unknown(call, permissions: Iterable[str]) -> dict:
+def warn_of_unknown(call, permissions: Collection[str]) -> dict:
     """Return members of an answer that warn of permissions without a meaning; {} if there are none.
 
     The original stores any permission and answers ok; clients of the first wire are warned only with `debug` on.
     """
+    if not permissions or not (call.warns or call.config.debug):
+        return {}
     known = {each["permission"] for each in declared_permissions(call.app)}
     unknown = sorted(set(permissions) - known)
-    if not unknown or not (call.warns or call.config.debug):
+    if not unknown:
         return {}
     names = ", ".join(f"{name:.100}" for name in unknown[:10])
     warning = call.in_generation(f"Stored, but no module knows the {{permission}}: {names}.")
