@@ -4,6 +4,7 @@ import json
 import logging
 import sqlite3
 import time
+from functools import partial
 
 import peewee
 
@@ -57,6 +58,7 @@ LONGEST = {
     "audit_target": 800,
     "audit_status": 400,
 }
+LONGEST_ESCAPE = 12  # characters of JSON for one, such as \ud83d\ude00
 OVERHEAD = 200  # bytes of a row beside its texts, in two tables and their indexes
 BYTES_OF_SUBJECT = 180  # a row of the third table, with its indexes
 # Bytes of the rows of each kind (the column `failed`). Each kind has its own share of the disk, so that rows about
@@ -110,8 +112,11 @@ class Audit(Module):
         has_user = event.user_name is not None or event.via.startswith("token")
         if not has_user or not (event.logs_in or event.changes or event.status not in ("ok", "warning")):
             return
+        now, kind = int(time.time()), kind_of(event)
+        if self.is_repeated(event, kind, now):
+            return
         row: dict = {
-            "audit_time": int(time.time()),
+            "audit_time": now,
             "audit_user": event.user_name,
             "audit_address": event.address,
             "audit_via": event.via,
@@ -122,23 +127,23 @@ class Audit(Module):
             "audit_status": event.status,
             "audit_http": event.http,
         }
-        if self.is_repeated(event, row["audit_time"]):
-            return
-        row |= {name: shortened(row[name], most) for name, most in LONGEST.items() if row[name]}
+        for name, most in LONGEST.items():
+            if (text := row[name]) and LONGEST_ESCAPE * len(text) > most:
+                row[name] = shortened(text, most)
         try:
-            if self.app.state.run_with_retry(lambda: self.insert(row, event)):
+            if self.app.state.run_with_retry(partial(self.insert, row, event, kind)):
                 log_row(row)
         except (ApiError, peewee.PeeweeException, sqlite3.Error, OSError) as error:
             log_row(row)  # the client gets its answer anyway
             log.error("the audit cannot be written: %s", str(error)[:500])
 
-    def is_repeated(self, event, now: int) -> bool:
+    def is_repeated(self, event: Event, kind: int, now: int) -> bool:
         """Return whether the audit already has an equal log-in from the last hour. `now`: seconds since 1970.
 
         Only successful log-ins for actions that read count as equal: scripts log in with every request, and
         would fill the audit.
         """
-        if event.changes or event.via != "password" or kind_of(event) != DONE:
+        if event.changes or event.via != "password" or kind != DONE:
             return False
         log_in = event.user_name, event.address, event.module, event.action
         if now - self.log_ins.get(log_in, 0) < 3600:
@@ -148,14 +153,15 @@ class Audit(Module):
         self.log_ins[log_in] = now
         return False
 
-    def insert(self, row: dict, event: Event) -> bool:
+    def insert(self, row: dict, event: Event, failed: int) -> bool:
         """Insert a row about an event into the audit and return True; or count it in a row that is there: False.
 
+        `failed` is the kind of event: DONE, NOT_LOGGED_IN or REFUSED.
         All log-ins during the time for which a log-in should have waited after failed ones share a row.
         """
         state, now, lifetime = self.app.state, row["audit_time"], self.app.config.audit_lifetime
-        failed, wait = kind_of(event), event.refused_wait or None
-        subjects, grace = [hash_of(name) for name in event.about], min(86400, lifetime // 10)
+        wait, grace = event.refused_wait or None, min(86400, lifetime // 10)
+        subjects = [hash_of(name) for name in event.about]
         with state.transaction():
             if wait and state.execute(COUNT_AGAIN, wait=wait).rowcount:
                 return False

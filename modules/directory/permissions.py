@@ -1,6 +1,6 @@
 """The known permissions: admin, delegate, and those of modules (Module.permissions). Others have no effect."""
 
-from collections.abc import Iterable
+from collections.abc import Collection
 
 from mailapi import Application
 
@@ -31,15 +31,17 @@ def listed_permissions(call) -> list[dict]:
     ]
 
 
-def warn_of_unknown(call, permissions: Iterable[str]) -> dict:
+def warn_of_unknown(call, permissions: Collection[str]) -> dict:
     """Return the member `warning` of an answer if some of the permissions are unknown, otherwise {}.
 
     The original API stores any permission and answers ok, so clients of the first wire get the warning only
     with `debug` on.
     """
+    if not permissions or not (call.warns or call.config.debug):
+        return {}
     known = {each["permission"] for each in declared_permissions(call.app)}
     unknown = sorted(set(permissions) - known)
-    if not unknown or not (call.warns or call.config.debug):
+    if not unknown:
         return {}
     names = ", ".join(f"{name:.100}" for name in unknown[:10])
     warning = call.in_generation(f"Stored, but no module knows the {{permission}}: {names}.")

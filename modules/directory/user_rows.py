@@ -49,10 +49,7 @@ HAVE_ROWS = {
     number: PreparedQuery(
         Select(
             columns=[
-                fn.EXISTS(table.select(Value(1)).where(is_owned_by(table, param("user")))).alias(
-                    f"in_{table.__name__}"
-                )
-                for table in tables
+                fn.EXISTS(table.select(Value(1)).where(is_owned_by(table, param("user")))) for table in tables
             ]
         )
     )
@@ -89,8 +86,9 @@ def left(call, user_name: str) -> list[str]:
 
     Call it after adding the user, who has no rows yet.
     """
-    has_rows = call.db.one(HAVE_ROWS[call.generation.number], user=user_name)
-    return [column.removeprefix("in_") for column, exists in has_rows.items() if exists]
+    number = call.generation.number
+    [has_rows] = call.db.fetch(HAVE_ROWS[number], {"user": user_name})[1]
+    return [table.__name__ for table, exists in zip(TABLES[number], has_rows) if exists]
 
 
 def left_elsewhere(call, user_name: str) -> bool:

@@ -37,10 +37,12 @@ class Event:
         if chosen:
             self.action, self.changes = chosen.name, not (chosen.read_only or call.unchanged)
         if chosen and chosen.required:
-            allowed = chosen.identifiers
-            given = {name: call.body.get(name) for name in chosen.needed(call.generation) if name in allowed}
-            values = [value for name, value in given.items() if may_be_recorded(value, allowed[name])]
-            self.target = " ".join([str(value)[:200] for value in values if value])
+            allowed, target = chosen.identifiers, []
+            for name in chosen.needed(call.generation):
+                value = call.body.get(name)
+                if value and name in allowed and may_be_recorded(value, allowed[name]):
+                    target.append(str(value)[:200])
+            self.target = " ".join(target)
         self.about = list(dict.fromkeys(self.users_in(call.body)))
 
     def users_in(self, fields: dict) -> Iterator[str]:

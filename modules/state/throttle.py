@@ -108,7 +108,7 @@ class Attempt:
     user_name: str
     network: str
     last_login: int | None  # the user's last log-in from this network, in seconds since 1970
-    subjects: tuple[str, ...]  # whose counts increase if it fails
+    subjects: list[str]  # whose counts increase if it fails
 
 
 class LoginThrottle:
@@ -159,9 +159,8 @@ class LoginThrottle:
     def read(self, user_name: str, address: str) -> Attempt | None:
         """Return the log-in as an Attempt; TooManyFailures if it is too early. None if the database has no key yet."""
         client, now = network(address), int(time.time())
-        times = times_of(now) | {"known_after": now - NETWORK_LIFETIME}
         subjects = subjects_of(self.key, user_name, client)
-        rows = self.store.read(FIND, **subjects, **times)
+        rows = self.store.read(FIND, **subjects, **times_of(now))
         if not rows:
             return None
         key, last_login = rows[0][:2]
@@ -169,21 +168,19 @@ class LoginThrottle:
             self.key = key
             return self.read(user_name, address)
         kinds = ("address", "user") if last_login is None else ("known",)
-        attempt = Attempt(user_name, client, last_login, tuple([subjects[kind] for kind in kinds]))
+        counted = [subjects[kind] for kind in kinds]
         for _, _, subject, failures, last in rows:
-            if subject in attempt.subjects:
+            if subject in counted and failures >= self.free:
                 self.check_wait(subject, failures, last, now)
-        return attempt
+        return Attempt(user_name, client, last_login, counted)
 
     def check_wait(self, subject: str, failures: int, last: int, now: int):
         """Raise TooManyFailures if `now` is too early for a log-in after so many failures.
 
         `last` is the time of the last failure. Both are in seconds since 1970.
         """
-        if (over := failures - self.free) < 0:
-            return
         longest = LONGEST_WAIT[subject.partition(" ")[0]]
-        wait, passed = min(2 ** min(over, 20), longest), now - last
+        wait, passed = min(2 ** min(failures - self.free, 20), longest), now - last
         if passed < wait:
             raise TooManyFailures(min(wait, wait - passed), f"{subject} {failures} {last}")
 
@@ -249,5 +246,9 @@ def subjects_of(key: str, user_name: str, network: str) -> dict[str, str]:
 
 
 def times_of(now: int) -> dict[str, int]:
-    """Return the times between which a failure counts, in seconds since 1970, for `is_recent`."""
-    return {"after": now - FAILURE_LIFETIME, "latest": now + CLOCK_SKEW}
+    """Return the times between which failures and log-ins count, in seconds since 1970, for `is_recent`."""
+    return {
+        "after": now - FAILURE_LIFETIME,
+        "known_after": now - NETWORK_LIFETIME,
+        "latest": now + CLOCK_SKEW,
+    }
