@@ -51,10 +51,10 @@ PAGES = {
 
 
 class Person:
-    """Somebody at the panel with Chromium."""
+    """Somebody at the panel, or at other pages, with Chromium."""
 
-    def __init__(self, driver, server):
-        self.driver, self.url = driver, f"{server.url}panel/"
+    def __init__(self, driver, server, path: str = "panel/"):
+        self.driver, self.url = driver, server.url + path
         self.wait = WebDriverWait(driver, 60, 0.02, ignored_exceptions=[WebDriverException])
         self.size(1440)
         driver.get("about:blank")
