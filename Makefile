@@ -53,7 +53,7 @@ deb: .venv/bundled
 
 # The pictures of docs/panel.md, anew.
 pictures: .venv/tested
-	PANEL_PICTURES=docs $(BIN)/python -m pytest tests/panel/test_panel_browser.py -k pictures
+	PANEL_PICTURES=docs $(BIN)/python -m pytest tests/panel/test_panel_day.py -k pictures
 
 # The servers that tests start as private instances: Debian's packages, where we may install them.
 servers:

@@ -22,6 +22,7 @@ pytest_plugins = [
     "support.mailserver_site",
     "support.mariadb",
     "support.outgoing",
+    "support.panel_browser",
     "support.servers",
     "support.services",
     "support.slow_clients",

@@ -74,7 +74,7 @@ def import_people(visitor: Visitor) -> tuple[str, str] | None:
     dry_run = visitor.form("change") != "import"
     added = visitor.run("users", "import", {"file": file_of_form(visitor), "dry_run": dry_run})
     visitor.answer = added
-    return None if dry_run else ("people", "people_imported")
+    return None if dry_run else ("people", f"people_imported.{added['imported']}")
 
 
 def add_person(visitor: Visitor) -> tuple[str, str]:

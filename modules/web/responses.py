@@ -63,13 +63,18 @@ def page(visitor: Visitor, name: str, http: int = 200, **values) -> bottle.HTTPR
         "visitor": visitor,
         "t": visitor.t,
         "version": version(),
-        "done_sentence": visitor.t.texts.get(f"done_{done}", ""),
+        "done_sentence": done_sentence(visitor, done),
         "navigation": navigation(visitor),
         "here": link(visitor.path, **visitor.query.without()),
         "languages": LANGUAGES.values(),
     }
     html = render(name, **shared, **values)
     return response(visitor, html.encode(errors="replace"), http, headers)
+
+
+def done_sentence(visitor: Visitor, done: str) -> str:
+    key, _, number = done.partition(".")
+    return visitor.t.texts.get(f"done_{key}", "").format(number if number.isdecimal() else "")
 
 
 def mail_html(visitor: Visitor, html: str) -> bottle.HTTPResponse:
@@ -79,7 +84,8 @@ def mail_html(visitor: Visitor, html: str) -> bottle.HTTPResponse:
         ("Content-Security-Policy", MAIL_POLICY),
         ("X-Frame-Options", "SAMEORIGIN"),
     ]
-    start = '<!DOCTYPE html><html><head><meta charset="UTF-8"><title>Mail</title></head><body>'
+    # With tabindex the keyboard reaches a mail without a link, too, and scrolls it.
+    start = '<!DOCTYPE html><html><head><meta charset="UTF-8"><title>Mail</title></head><body tabindex="0">'
     return response(visitor, f"{start}{html}</body></html>".encode(errors="replace"), 200, headers)
 
 
@@ -89,13 +95,18 @@ def download(visitor: Visitor, file: File) -> bottle.HTTPResponse:
 
 
 def redirect(visitor: Visitor, target: str, done: str = "", secret: str = "") -> bottle.HTTPResponse:
-    """Return HTTP 303 to another page, relative to this one. done: the key of the sentence that the page shows."""
+    """Return HTTP 303 to another page, relative to this one.
+
+    done: the key of the sentence that the page shows, and after a point the number in it, if it has one.
+    A script that shows the progress of a form gets HTTP 201: XMLHttpRequest would follow a redirect by itself, and the
+    page with the sentence would be seen by nobody.
+    """
     headers = [("Location", target)]
     if done:
         headers.append(set_cookie(visitor, DONE, done, 60))
     if secret:
         headers.append(set_cookie(visitor, SECRET, f"{visitor.token[:16]}.{secret}", 60))
-    return response(visitor, b"", 303, headers)
+    return response(visitor, b"", 201 if visitor.form("by") == "script" else 303, headers)
 
 
 def response(visitor: Visitor, payload: bytes, http: int, headers: list) -> bottle.HTTPResponse:

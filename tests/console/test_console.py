@@ -1,18 +1,21 @@
 """The page at / and the console, by webtest and in Chromium."""
 
 import json
+import subprocess
+import sys
 
 import pytest
 from selenium.common.exceptions import WebDriverException
+from selenium.webdriver import ActionChains
 from selenium.webdriver.common.by import By
 from selenium.webdriver.common.keys import Keys
 from selenium.webdriver.support.wait import WebDriverWait
 
 import mailapi
 from support.browsers import log_in
-from support.chromium import chromium  # noqa: F401
 from support.command_line import Server, write_config
-from support.site import MODULES, Site
+from support.panel_browser import Person, violations
+from support.site import MODULES, ROOT, Site
 
 BROWSER = {"Accept": "text/html,application/xhtml+xml,*/*;q=0.8"}
 PAGES = {"Panel": "modules/panel.py", "Console": "modules/console.py"}
@@ -67,7 +70,8 @@ def test_the_console_has_three_files_and_a_strict_policy(site):
     assert "innerHTML" not in browser.get("/console/console.js").text
 
 
-def test_the_console_in_a_browser(tmp_path, chromium):  # noqa: F811
+@pytest.mark.slow
+def test_the_console_in_a_browser(tmp_path, chromium):
     site = Site(tmp_path)
     write_config(tmp_path, MODULES | PAGES)
     wait = WebDriverWait(chromium, 60, 0.05, ignored_exceptions=[WebDriverException])
@@ -116,3 +120,65 @@ def test_the_console_in_a_browser(tmp_path, chromium):  # noqa: F811
         find("#request button").click()
         shows("#status", "HTTP 401")
         assert not [entry for entry in chromium.get_log("browser") if "status of 4" not in entry["message"]]
+
+
+RECORD = """
+const all = [...document.querySelectorAll("a[href], button, input, select, textarea, pre")]
+  .filter((each) => each.checkVisibility() && each.tabIndex >= 0);
+all.forEach((each, number) => { each.dataset.number = number; });
+window.reached = [];
+addEventListener("focusin", ({ target }) => {
+  if (target.dataset.number) reached.push([Number(target.dataset.number), getComputedStyle(target).outlineStyle]);
+});
+document.activeElement.blur();
+return all.length;
+"""
+
+
+@pytest.mark.slow
+def test_the_console_is_for_everybody(tmp_path, chromium):
+    """axe-core finds nothing in both colour schemes, the keyboard reaches everything, and it fits narrow windows."""
+    Site(tmp_path)
+    write_config(tmp_path, MODULES | PAGES)
+    found = {}
+    with Server(tmp_path) as server:
+        person = Person(chromium, server, "")
+        for scheme in ("light", "dark"):
+            person.prefers(color_scheme=scheme, reduced_motion="reduce")
+            person.get("console/")
+            person.shows("users/add", "#actions")
+            found[scheme, "start"] = violations(chromium)
+            person.find("[name=user_name]")[0].send_keys("root")
+            person.find("[name=password]")[0].send_keys("pw" + Keys.ENTER)
+            person.shows("Logged in as root.", "#who")
+            person.find("#filter")[0].send_keys("users/add")
+            person.find("#actions button")[0].click()
+            person.find("#field-user_name")[0].send_keys(f"new-{scheme}" + Keys.ENTER)
+            person.shows("HTTP 200", "#status")
+            found[scheme, "answer"] = violations(chromium)
+            for width in (320, 640):
+                person.size(width)
+                assert person.run("return document.documentElement.scrollWidth") <= width
+                found[scheme, width] = violations(chromium)
+            person.size(1440)
+            number = person.run(RECORD)
+            ActionChains(chromium).send_keys(Keys.TAB * (number + 10)).perform()
+            reached, outlines = zip(*person.run("return window.reached"))
+            assert set(reached) == set(range(number)) and set(outlines) == {"solid"}
+            assert all((after - before) % number == 1 for before, after in zip(reached, reached[1:]))
+            person.find("#log-out")[0].click()
+            person.shows("Not logged in.", "#who")
+        person.prefers()
+        person.check_quiet()
+    assert {key: value for key, value in found.items() if value} == {}
+
+
+def test_the_console_loads_nothing_of_the_panel():
+    program = (
+        "import sys, mailapi; mailapi.create_app({'dbpath': 'x', 'modulelist': {'Console': 'modules/console.py'}});"
+        "print(sorted(name.rpartition('.')[2] for name in sys.modules if 'mailapi_modules.web.' in name))"
+    )
+    done = subprocess.run(
+        [sys.executable, "-c", program], cwd=ROOT, capture_output=True, text=True, check=True
+    )
+    assert done.stdout == "['console_files', 'page_headers', 'templates']\n"

@@ -295,7 +295,7 @@ def test_people_are_imported_after_a_check(site):
         form["file"] = "user_name,password\nzoe,secret\n"
         root.page = form.submit("change", value=change).maybe_follow()
         assert "secret" not in root.page.text
-        root.shows("it has 1 people" if change == "check" else "All people of the file were added.")
+        root.shows("it has 1 people" if change == "check" else "The people of the file were added: 1.")
     assert site("users/?get", user="zoe", password="secret")["login"]
 
 
@@ -310,8 +310,20 @@ def test_a_file_is_imported(site):
     fields.append(("change", "import"))
     file = ("chosen", "people.csv", b"\xef\xbb\xbfuser_name\nzoe\n", "text/csv")
     root.page = root.browser.post("/panel/people-import", fields, upload_files=[file], status=303).follow()
-    root.shows("zoe")
+    root.shows("zoe", "The people of the file were added: 1.")
     Panel(site, "dele").get("people-import", 403)
+
+
+def test_a_script_that_shows_progress_is_told_the_next_page(site):
+    """XMLHttpRequest would follow a redirect, and the page that says what was done would be lost."""
+    root = Panel(site)
+    root.get("people-import")
+    form = dict(root.form("import-people").submit_fields("change")) | {"file": "user_name\nzoe\n"}
+    fields = {"token": form["token"], "form": form["form"], "file": form["file"], "change": "import"}
+    answer = root.browser.post("/panel/people-import", fields | {"by": "script"}, status=201)
+    assert answer.headers["Location"] == "people"
+    root.get("people")
+    root.shows("The people of the file were added: 1.")
 
 
 def test_tokens_of_a_person(site):
