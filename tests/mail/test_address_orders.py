@@ -209,5 +209,7 @@ def test_what_cannot_be_reordered_changes_nothing(four):
     ):
         assert four("addresses/?reorder", user=user, addresses=addresses)["status"] == status
     for wrong in ("x", {}, [1], [{}], [None], named(a=None), named(a="x"), [named(a=1)], named(a=40) * 1001):
-        assert four("addresses/?reorder", check=400, addresses=wrong)["status"].startswith("Invalid value for")
+        assert four("addresses/?reorder", check=400, addresses=wrong)["status"].startswith(
+            "Invalid value for"
+        )
     assert four.dump() == before
