@@ -138,7 +138,8 @@ def ranges_of_similar(form: str) -> list[tuple[str, str]]:
     Such a name equals `form` up to its first character that is no visible ASCII. Therefore there is a range for each
     beginning of `form`: names that continue with such a character.
     """
-    start = VISIBLE_START.match(unicodedata.normalize("NFKD", form))[0]
+    found = VISIBLE_START.match(unicodedata.normalize("NFKD", form))
+    start = found[0] if found else ""
     if len(start) > MOST_PREFIXES:
         return [("", LAST_CHARACTER)]
     prefixes = [start[:length] for length in range(len(start) + 1)]
