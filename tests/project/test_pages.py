@@ -1,4 +1,4 @@
-"""The pages of how-to, explanation and reference: complete, readable, with links that lead somewhere."""
+"""The pages of docs: complete, readable, with links that lead somewhere."""
 
 import argparse
 import dataclasses
@@ -14,11 +14,11 @@ import mailapi
 from support.pages import DOCS, code_in, first_column, names_in, read_page, section
 from support.site import OPTIONAL, ROOT, Site
 
-HOW_TO = [f"how-to/{name}.md" for name in ("module", "mariadb", "accounts", "services")]
+HOW_TO = sorted(str(path.relative_to(DOCS)) for path in (DOCS / "how-to").glob("*.md"))
 EXPLANATIONS = sorted(str(path.relative_to(DOCS)) for path in (DOCS / "explanation").glob("*.md"))
 REFERENCE = sorted(str(path.relative_to(DOCS)) for path in (DOCS / "reference").glob("*.md"))
 BY_HAND = [f"reference/{name}" for name in reference.WRITTEN_BY_HAND]
-PAGES = HOW_TO + EXPLANATIONS + REFERENCE
+PAGES = HOW_TO + EXPLANATIONS + REFERENCE + ["README.md", "glossary.md", "tutorial.md"]
 
 ########## Form ####################################################################################
 
@@ -35,6 +35,11 @@ def test_every_page_of_the_reference_is_in_its_index():
     assert [
         page for page in REFERENCE if page != "reference/README.md" and f"]({page[10:]})" not in index
     ] == []
+
+
+def test_every_page_to_do_or_understand_something_is_in_the_index():
+    index = read_page("README.md")
+    assert [page for page in HOW_TO + EXPLANATIONS if f"]({page})" not in index] == []
 
 
 def test_files_that_comments_name_exist():
