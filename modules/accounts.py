@@ -18,6 +18,7 @@ from mailapi import (
 
 from .answers import accounts
 from .directory import devices
+from .directory.lists import PAGE_QUERY, asks_for_page, page_of_rows
 from .mail.own_addresses import addresses_of, stores_to
 from .openapi.schemas import json_schema
 from .provisioning.account_check import check_ledger, check_mailserver
@@ -80,6 +81,7 @@ class Account(Module):
     @endpoint(
         allow=owner_or_delegate("user_name", missing=anyone),
         optional={"user_name": php_text},
+        query=PAGE_QUERY,
         read_only=True,
         manages_transactions=True,
     )
@@ -88,16 +90,23 @@ class Account(Module):
 
         An admin sees all accounts, a delegate their own and those of the users delegated to them, any other caller
         their own.
-        The account of a user who is named comes with the user's settings.
+        The account of a user who is named comes with the user's settings. `search` in the URL's query is the start of
+        a name. `after` (a name) continues a list that `limit` has shortened.
         """
-        names = [call.body["user_name"]] if call.body.get("user_name") else None
-        if names is None and not call.caller.admin:
-            names = [call.user_name, *call.caller.delegated_users]
-        accounts = self.ledger.rows(names)
+        accounts = self.visible_accounts(call)
         try:
             return {"accounts": self.settings.add_to(accounts, call)}
         except ApiError as error:  # a service that is down does not hide the accounts
             return {"accounts": accounts, "status": "warning", "warning": error.status}
+
+    def visible_accounts(self, call) -> list[dict]:
+        """Return the accounts that the caller may see, the page that the request asks for, or that of the user named."""
+        if call.body.get("user_name"):
+            return self.ledger.rows([call.body["user_name"]])
+        if not call.caller.admin:
+            accounts = self.ledger.rows([call.user_name, *call.caller.delegated_users])
+            return page_of_rows(call, accounts, "Name")
+        return self.ledger.page(call) if asks_for_page(call) else self.ledger.rows()
 
     @endpoint(**OF_USER, optional={"provision": mask})
     def provision(self, call):

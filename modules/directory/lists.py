@@ -71,6 +71,13 @@ def rows(call, query: ListQuery, **values) -> list[dict]:
     return call.db.rows(page, **values, **more)
 
 
+def page_of_rows(call, rows: list[dict], key: str) -> list[dict]:
+    """Return the page that a request asks for of rows that are in memory, in the order of `key`, a text."""
+    after, search = call.query.get("after"), call.query.get("search") or ""
+    page = [row for row in rows if row[key].startswith(search) and (after is None or row[key] > after)]
+    return page[: call.limit]
+
+
 def listing(call, query: ListQuery, **values) -> RawJSON | list[dict]:
     """Return a list, or the page that the request asks for. All of it may come as ready JSON, which is faster.
 

@@ -13,6 +13,7 @@ from .account_tables import (
     ADD_ACCOUNT,
     ADD_SERVICE,
     ADVANCE_SEQUENCE,
+    ALL_ACCOUNTS,
     CLAIM_AGAIN,
     DELETE,
     FIND_ACCOUNT,
@@ -87,14 +88,24 @@ class Ledger:
 
         An account is its row of Accounts, with `services` added: the list of its rows of ServiceAccounts.
         """
-        services: dict[int, list] = {}
         with self.store.transaction("DEFERRED"):
             accounts = ACCOUNTS_OF_USERS.rows(self.store, names)
             if names is not None:
                 among = set(names)  # compared here, because the database may ignore case
                 accounts = [row for row in accounts if row["Name"] in among]
-            for row in SERVICES_OF_ACCOUNTS.rows(self.store, [row["idAccount"] for row in accounts]):
-                services.setdefault(row.pop("idAccount"), []).append(row)
+            return self.with_services(accounts)
+
+    def page(self, call) -> list[dict]:
+        """Return a page of all accounts, by `limit` and by `after` and `search` in the query of a request."""
+        query, values = ALL_ACCOUNTS.page(call)
+        with self.store.transaction("DEFERRED"):
+            return self.with_services(self.store.rows(query, **values))
+
+    def with_services(self, accounts: list[dict]) -> list[dict]:
+        """Return accounts, each with `services`."""
+        services: dict[int, list] = {}
+        for row in SERVICES_OF_ACCOUNTS.rows(self.store, [row["idAccount"] for row in accounts]):
+            services.setdefault(row.pop("idAccount"), []).append(row)
         return [row | {"services": services.get(row["idAccount"], [])} for row in accounts]
 
     @repeated

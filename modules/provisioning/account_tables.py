@@ -7,6 +7,8 @@ from peewee import Field, IntegerField, Select, TextField
 
 from mailapi import Model, PreparedQuery, Store, param
 
+from ..directory.lists import ListQuery
+
 
 class Accounts(Model):
     """A row of the table Accounts: a user, and the numbers of their mail, contacts and calendar at other servers."""
@@ -127,7 +129,8 @@ class AmongQuery:
         return store.rows(self.queries[size], **dict.fromkeys(names) | dict(zip(names, values)))
 
 
-ACCOUNTS_OF_USERS = AmongQuery(Accounts.select().order_by(Accounts.Name), Accounts.Name)
+BY_NAME = Accounts.select().order_by(Accounts.Name)
+ACCOUNTS_OF_USERS, ALL_ACCOUNTS = AmongQuery(BY_NAME, Accounts.Name), ListQuery(BY_NAME, Accounts.Name)
 SERVICES_OF_ACCOUNTS = AmongQuery(
     ServiceAccounts.select(
         ServiceAccounts.idAccount,

@@ -9,6 +9,24 @@ from .responses import secret_to_show
 from .templates import link
 from .visitor import Visitor
 
+CHANGES = {  # of an account: the module and the action, or only the module → the key of the text
+    "accounts": "accounts",
+    "addresses": "addresses",
+    "delegates": "delegations",
+    "msa": "in_and_out",
+    "pop": "POP3",
+    "smtpd": "sending",
+    "users add": "add_person",
+    "users add_permission": "permissions",
+    "users delete_permission": "permissions",
+    "users device_add": "devices",
+    "users device_delete": "devices",
+    "users restore": "restore",
+    "users set_password": "new_password",
+    "users suspend": "suspend",
+    "users update_alias": "alias",
+    "users update_permissions": "permissions",
+}
 RECENT, ON_PAGE = 5, 100  # records
 DAYS = ("30", "90", "365", "")  # after which a token ends; "": never
 
@@ -49,10 +67,8 @@ def what_happened(visitor: Visitor, row: dict) -> dict[str, str]:
     is_own = row["audit_user"] == visitor.name
     if is_own and row["audit_via"] in (None, "password", "basic", "log-out") and visitor.name not in target:
         return {"what": visitor.t.log_in, "audit_target": ""}
-    known = (f"did_{module}_{action}", f"did_{module}")
-    return {
-        "what": next((visitor.t.texts[key] for key in known if key in visitor.t.texts), f"{module} {action}")
-    }
+    key = CHANGES.get(f"{module} {action}") or CHANGES.get(module, f"{module} {action}")
+    return {"what": visitor.t.texts.get(key, key)}
 
 
 def new_password(visitor: Visitor) -> dict:

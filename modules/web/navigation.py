@@ -10,6 +10,7 @@ ENTRIES = (
     ("queue", ("queue", "get"), False),
     ("activity", ("audit", "get"), True),
     ("services", ("services", "get"), True),
+    ("accounts", ("accounts", "get"), True),
     ("mail", ("mailbox", "search"), False),
     ("account", None, False),
 )

@@ -7,7 +7,7 @@ import bottle
 
 from mailapi import list_of_text, raw_text, secret
 
-from . import account, address_book, conversations, filters, mail, operation, people
+from . import account, address_book, conversations, filters, mail, operation, people, service_accounts
 from .people import sending_module
 from .templates import link
 from .visitor import Visitor
@@ -64,6 +64,11 @@ PAGES = {
     "queue-change": Page(operation.queue_change, anyone, ("queue", "get"), "queue"),
     "activity": Page(operation.activity, admins, ("audit", "get")),
     "services": Page(operation.services, admins, ("services", "get")),
+    "accounts": Page(service_accounts.accounts, managers, ("accounts", "get")),
+    "service-account": Page(service_accounts.service_account, anyone, ("accounts", "get"), "accounts"),
+    "service-account-delete": Page(
+        service_accounts.service_account_delete, managers, ("accounts", "delete"), "accounts"
+    ),
     "mail": Page(mail.mail, anyone, ("mailbox", "search")),
     "message": Page(mail.message, anyone, ("mailbox", "read"), "mail"),
     "message-html": Page(mail.message_html, anyone, ("mailbox", "html")),
@@ -174,6 +179,32 @@ FORMS = {
     "move-address": Form("addresses", ("addresses", "switch"), other=address_book.move_address),
     "change-queue": Form("queue-change", other=operation.change_queue),
     "retry-mail": Form("queue", ("queue", "retry"), "queue_retry"),
+    "provision": Form(
+        "service-account",
+        ("accounts", "provision"),
+        "provisioned",
+        None,
+        "provision",
+        service_accounts.kinds_of_form,
+    ),
+    "lock-account": Form("service-account", ("accounts", "update"), "suspended"),
+    "unlock-account": Form("service-account", ("accounts", "update"), "restored"),
+    "set-limits": Form("service-account", ("accounts", "update"), "saved", None, "quota"),
+    "set-account": Form(
+        "service-account",
+        ("accounts", "update"),
+        "saved",
+        None,
+        "forward",
+        service_accounts.settings_of_form,
+    ),
+    "delete-account": Form(
+        "service-account-delete",
+        ("accounts", "delete"),
+        "account_deleted",
+        lambda visitor: "accounts",
+        "purge",
+    ),
     "own-password": Form(
         "account", ("users", "set_password"), "password_set", None, "user_authdata", account.own_password
     ),

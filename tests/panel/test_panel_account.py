@@ -73,7 +73,7 @@ def test_in_german(site):
     site("users/?restore", user_name="bob")
     bob = Panel(site, "bob", HTTP_ACCEPT_LANGUAGE="de")
     bob.get("account-activity")
-    assert rows(bob)[1:] == ["root Wieder zugelassen bob ok", "root Ausgesperrt bob ok"]
+    assert rows(bob)[1:] == ["root Wieder zulassen bob ok", "root Aussperren bob ok"]
 
 
 def test_without_the_audit_there_is_nothing_of_it(tmp_path):

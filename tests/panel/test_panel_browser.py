@@ -37,7 +37,11 @@ PAGES = {
         "queue-change?change=delete&mail_id=1",
         "activity?audit_user=root",
         "services",
+        "accounts",
+        "service-account?user_name=ann",
+        "service-account-delete?user_name=ann",
         "account",
+        "account-activity",
     ],
     "ann": [
         "mail",
@@ -45,6 +49,10 @@ PAGES = {
         "message?mail_id=1&plain=1",
         "write?answer=answer&mail_id=1",
         "mail?text=x",
+        "threads",
+        "thread?mail_id=1",
+        "service-account",
+        "account",
         "filters",
         "queue",
     ],
@@ -174,6 +182,7 @@ def fill_site(site):
         add_queued(site, f"friend{failures}@far.example", failures, fatal=failures == 2)
     for number in range(3):
         add_mail(site, message=MAIL.replace("Plans", f"Plans for week {number}"))
+    add_mail(site, message="From: Carol <carol@corp.org>\nSubject: Re: Plans\nIn-Reply-To: <plans@corp.org>\n\nYes.\n")
 
 
 ########## A day's work ############################################################################

@@ -8,7 +8,7 @@ from support.site import ROOT
 WEB = ROOT / "modules/web"
 TEMPLATES = {file.stem: file.read_text() for file in (WEB / "templates").glob("*.html")}
 SOURCES = [file.read_text() for file in WEB.glob("*.py")]
-KINDS = "done finding advice router out state change change_what permission also did".split()
+KINDS = "done finding advice router out state change change_what permission also kind".split()
 
 
 def texts(language: str) -> dict[str, str]:

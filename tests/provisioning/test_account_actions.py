@@ -187,3 +187,24 @@ def test_tables_are_completed_when_another_process_makes_them_or_has_died_at_it(
     get_modules(site)
     assert service_numbers(account_of(site)) == [1, 2, 3]
     assert len(database.sql("SELECT * FROM seen")) == 4 and len(database.sql("SELECT * FROM Sequences")) == 2
+
+
+def test_pages_of_accounts(site_with_accounts):
+    site = site_with_accounts
+    names = ["alf", "ann", "bea", "bob", "ben"]
+    for name in names:
+        site.app.modules["accounts"].ledger.enter(name, 3, None)
+
+    def page(query: str, user="root") -> list[str]:
+        accounts = site(f"accounts/?get{query}", user=user)["accounts"]
+        return [account["Name"] for account in accounts]
+
+    assert page("") == page("&limit=9") == sorted([*names, "root"])
+    assert page("&limit=2") == ["alf", "ann"] and page("&limit=2&after=ann") == ["bea", "ben"]
+    assert page("&search=b") == ["bea", "ben", "bob"] and page("&search=b&limit=1&after=bea") == ["ben"]
+    assert page("&search=%25") == page("&after=z") == []
+    with_services = site("accounts/?get&search=bob")["accounts"]
+    assert [service["kind"] for service in with_services[0]["services"]] == ["mail", "calendar"]
+    assert page("", "dele") == ["ann", "dele"]
+    assert page("&search=a", "dele") == page("&limit=1", "dele") == ["ann"]
+    assert page("&after=ann", "dele") == ["dele"] and page("&search=b", "dele") == []
