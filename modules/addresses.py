@@ -10,8 +10,6 @@ from mailapi import (
     admin_or_delegate,
     anyone,
     endpoint,
-    object_of,
-    optional_number,
     param,
     php_text,
 )
@@ -30,6 +28,8 @@ from .mail.address_checks import (
 )
 from .mail.address_lists import ALL_ADDRESSES, STORING_TO_USER, selected_by, selected_rows
 from .mail.address_orders import (
+    EXPRESSION_AND_ORDER,
+    list_of_addresses,
     next_order,
     optional_order_number,
     order_number,
@@ -83,13 +83,20 @@ FIELDS = {
     "address_route": address,
     "address_user": php_text,
 }
-EXPRESSION_AND_ORDER = object_of(address_expression=address, address_order=optional_number)
 
 
 class Address(Module):
     description = addresses.DESCRIPTION
     identifiers = dict.fromkeys(
-        ["address_expression", "address_user", "address_old_order", "address_order", "address1", "address2"]
+        [
+            "address_expression",
+            "address_user",
+            "address_old_order",
+            "address_order",
+            "address1",
+            "address2",
+            "addresses",
+        ]
     ) | {"address_routing": DIRECTIONS}
     active = {
         8: Active(Addresses8.address_user),
@@ -184,9 +191,23 @@ class Address(Module):
     def switch(self, call):
         """Exchange the orders of two addresses. A delegate must manage both."""
         rows = [managed_row(call, call.body[name]) for name in ("address1", "address2")]
-        for row, other in zip(rows, reversed(rows)):
-            moved = row | {"address_order": other["address_order"]}
-            call.db.execute(REPLACE_ROW[call.generation.number], **moved)
+        give_orders(call, rows, [row["address_order"] for row in reversed(rows)])
+
+    @endpoint(
+        required={"addresses": "Addresses are not set."},
+        optional={"addresses": list_of_addresses},
+        allow=admin_or_delegate.otherwise("No access."),
+    )
+    def reorder(self, call):
+        """Bring addresses into this order: the first one gets the highest of their orders, and so on.
+
+        Addresses that are not named keep their orders. A delegate must manage all that are named.
+        """
+        rows = [managed_row(call, given) for given in call.body["addresses"]]
+        orders = sorted({row["address_order"] for row in rows}, reverse=True)
+        if len(orders) < len(rows):
+            raise ApiError("An address is there twice.", field="addresses")
+        give_orders(call, rows, orders)
 
     @endpoint(
         required=REQUIRE_EXPRESSION | {"address_routing": NO_DIRECTION},
@@ -208,6 +229,12 @@ class Address(Module):
         """
         incoming = call.body["address_routing"] == "inrouter"
         return report_inbound(call) if incoming else report_outbound(call)
+
+
+def give_orders(call, rows: list[dict], orders: list[int]):
+    """Store rows of `addresses` with other orders, which are those of the same rows."""
+    for row, order in zip(rows, orders):
+        call.db.execute(REPLACE_ROW[call.generation.number], **row | {"address_order": order})
 
 
 def values_of(call) -> dict:

@@ -4,10 +4,10 @@ import re
 
 from peewee import fn
 
-from mailapi import PreparedQuery, optional_number, param, php_text, whole_number
+from mailapi import PreparedQuery, address, object_of, optional_number, param, php_text, whole_number
 
 from ..directory.address_tables import Addresses
-from ..openapi.schemas import json_schema
+from ..openapi.schemas import json_schema, schema_of
 
 ORDER = Addresses.address_order
 MAX_ORDER = 2**53 - 1  # clients whose numbers are doubles cannot name an order beyond it, or below -MAX_ORDER
@@ -60,6 +60,21 @@ def stored_order_number(value) -> int | None:
     if not re.fullmatch(r"-?[0-9]{1,19}", text) or not -(2**63) <= int(text) < 2**63:
         raise ValueError("no row has this order")
     return int(text)
+
+
+EXPRESSION_AND_ORDER = object_of(address_expression=address, address_order=optional_number)
+MOST_REORDERED = 1000  # addresses of a request
+
+
+@json_schema({"type": "array", "items": schema_of(EXPRESSION_AND_ORDER), "maxItems": MOST_REORDERED})
+def list_of_addresses(value) -> list[dict] | None:
+    """Read a list of addresses, each with address_expression and address_order. None stays None."""
+    if value is not None and (not isinstance(value, list) or len(value) > MOST_REORDERED):
+        raise ValueError("not a list, or too long a one")
+    listed = value and [EXPRESSION_AND_ORDER(entry) for entry in value]
+    if listed and not all(entry and all(entry.values()) for entry in listed):
+        raise ValueError("an address without expression or order")
+    return listed
 
 
 def next_order(call) -> int:

@@ -162,3 +162,54 @@ def test_check_names_addresses_with_orders_beyond(either, tmp_path):
         f"FAIL  Address: old@corp.org has an order beyond {HIGHEST}" in printed
         and "a@corp.org" not in printed
     )
+
+
+########## Several in another order ################################################################
+
+
+def named(**numbers) -> list[dict]:
+    return [
+        {"address_expression": f"{name}@corp.org", "address_order": order} for name, order in numbers.items()
+    ]
+
+
+@pytest.fixture
+def four(either):
+    for name, order in {"a": 40, "b": 30, "c": 20, "d": 10}.items():
+        put(either, f"{name}@corp.org", order)
+    put(either, "x@one.org", 25)
+    return either
+
+
+def test_addresses_get_the_orders_of_one_another(four):
+    for user in ("dele", "root"):
+        put_back = named(c=40, a=30, b=20)
+        moved = named(c=20, a=40, b=30)
+        assert four("addresses/?reorder", user=user, addresses=moved)["status"] == "ok"
+        assert {name: orders(four)[f"{name}@corp.org"] for name in "abcd"} == {
+            "c": 40,
+            "a": 30,
+            "b": 20,
+            "d": 10,
+        }
+        assert orders(four)["x@one.org"] == 25
+        back = four("addresses/?reorder", user=user, addresses=[put_back[n] for n in (1, 2, 0)])
+        assert back["status"] == "ok" and orders(four)["a@corp.org"] == 40
+
+
+def test_what_cannot_be_reordered_changes_nothing(four):
+    before = four.dump()
+    foreign = {"address_expression": "x@one.org", "address_order": 25}
+    for user, addresses, status in (
+        ("root", named(b=30, a=41), "Address not found."),
+        ("root", named(a=40, b=30) + named(a=40), "An address is there twice."),
+        ("root", [], "Addresses are not set."),
+        ("dele", named(b=30, a=40) + [foreign], "No access."),
+        ("bob", named(b=30, a=40), "No access."),
+    ):
+        assert four("addresses/?reorder", user=user, addresses=addresses)["status"] == status
+    for wrong in ("x", {}, [1], [{}], [None], named(a=None), named(a="x"), [named(a=1)], named(a=40) * 1001):
+        assert four("addresses/?reorder", check=400, addresses=wrong)["status"].startswith(
+            "Invalid value for"
+        )
+    assert four.dump() == before

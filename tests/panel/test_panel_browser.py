@@ -182,7 +182,10 @@ def fill_site(site):
         add_queued(site, f"friend{failures}@far.example", failures, fatal=failures == 2)
     for number in range(3):
         add_mail(site, message=MAIL.replace("Plans", f"Plans for week {number}"))
-    add_mail(site, message="From: Carol <carol@corp.org>\nSubject: Re: Plans\nIn-Reply-To: <plans@corp.org>\n\nYes.\n")
+    add_mail(
+        site,
+        message="From: Carol <carol@corp.org>\nSubject: Re: Plans\nIn-Reply-To: <plans@corp.org>\n\nYes.\n",
+    )
 
 
 ########## A day's work ############################################################################

@@ -137,6 +137,7 @@ TABLE = [
     ("addresses", "delete", ADDRESS_FIELDS | {"address_order": "ORDER"}, BOTH, *ADDRESS_ACCESS),
     ("addresses", "delete", FALSE_CLAIM | {"address_order": "ORDER"}, ONLY_9, *ADDRESS_ACCESS),
     ("addresses", "switch", TWO_ADDRESSES, BOTH, *ADDRESS_ACCESS),
+    ("addresses", "reorder", {"addresses": [*TWO_ADDRESSES.values()]}, BOTH, *ADDRESS_ACCESS),
     ("addresses", "test", {"address_expression": "ADDRESS", "address_routing": "inrouter"}, BOTH, *ANYONE),
     ("addresses", "test", OUTGOING_TEST, BOTH, *ACTING_OR_OWN),
     ("smtpd", "get", {}, ONLY_9, *ANY_ROUTER),
@@ -296,6 +297,8 @@ def fill_in(value, words: dict):
     """Return the fields of a line with the target's own words in them."""
     if isinstance(value, dict):
         return {name: fill_in(entry, words) for name, entry in value.items()}
+    if isinstance(value, list):
+        return [fill_in(entry, words) for entry in value]
     if isinstance(value, str) and value not in words:
         return value.replace("USER", words["USER"]).replace("ADDRESS", words["ADDRESS"])
     return words[value] if isinstance(value, str) else value
