@@ -6,7 +6,7 @@ from .people import in_routers
 from .templates import link
 from .visitor import PageRefused, Visitor
 
-ON_PAGE = 100  # addresses
+ON_PAGE, MOST_PATTERNS = 100, 500  # addresses; those with % or _ before the ones on a page
 COLUMNS = ("address_expression", "address_order", "address_router", "address_route", "address_user")
 
 
@@ -17,7 +17,7 @@ def addresses(visitor: Visitor) -> dict:
     rows = visitor.run("addresses", "get", query=query, limit=ON_PAGE + 1)["addresses"]
     more = len(rows) > ON_PAGE
     rows = [{name: row.get(name) for name in COLUMNS} for row in rows[:ON_PAGE]]
-    mark_unreachable(rows)
+    mark_unreachable(rows, patterns_before(visitor, rows) if query else [])
     return {
         "domains": by_domain(rows),
         "more": link("addresses", **visitor.query.without("after"), after=rows[-1]["address_order"])
@@ -29,12 +29,24 @@ def addresses(visitor: Visitor) -> dict:
     }
 
 
-def mark_unreachable(rows: list[dict]):
+def patterns_before(visitor: Visitor, rows: list[dict]) -> list[dict]:
+    """Return the addresses with % or _ that come before some of `rows`, wherever in the list they are."""
+    if not rows:
+        return []
+    found: dict[int, dict] = {}
+    for sign in "%_":
+        patterns = visitor.run("addresses", "get", query={"search": sign}, limit=MOST_PATTERNS)["addresses"]
+        found |= {row["address_order"]: row for row in patterns}
+    return [found[order] for order in sorted(found, reverse=True) if order > rows[-1]["address_order"]]
+
+
+def mark_unreachable(rows: list[dict], patterns: list[dict]):
     """Add to each address `behind`: the pattern of an earlier address that takes all its mail, or None."""
-    for number, row in enumerate(rows):
-        expression = row["address_expression"] or ""
-        earlier = (other["address_expression"] or "" for other in rows[:number])
-        row["behind"] = next((other for other in earlier if covers(other, expression)), None)
+    for row in rows:
+        expression, order = row["address_expression"] or "", row["address_order"]
+        others = (other for other in (*patterns, *rows) if other["address_order"] > order)
+        names = (other["address_expression"] or "" for other in others)
+        row["behind"] = next((name for name in names if covers(name, expression)), None)
 
 
 def by_domain(rows: list[dict]) -> list[tuple[str, list[dict]]]:
@@ -104,4 +116,19 @@ def move_address(visitor: Visitor) -> tuple[str, str]:
         for side in ("this", "other")
     ]
     visitor.run("addresses", "switch", {"address1": pairs[0], "address2": pairs[1]})
-    return link("addresses", **visitor.query.without()), "address_moved"
+    return row_in_list(visitor, pairs[1]["address_order"]), "address_moved"
+
+
+def reorder_addresses(visitor: Visitor) -> tuple[str, str]:
+    """Bring the addresses of the form into their order there, as the script sends it, and redirect to the list."""
+    names, orders = visitor.form.all("address_expression"), visitor.form.all("address_order")
+    listed = [{"address_expression": name, "address_order": order} for name, order in zip(names, orders)]
+    visitor.run("addresses", "reorder", {"addresses": listed})
+    return row_in_list(visitor, visitor.form("moved_to")), "address_moved"
+
+
+def row_in_list(visitor: Visitor, order: str) -> str:
+    """Return the address of the list at the row of an order, where the keyboard goes on."""
+    return link("addresses", **visitor.query.without()) + (
+        f"#order-{order}" if order.lstrip("-").isdecimal() else ""
+    )

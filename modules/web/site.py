@@ -177,6 +177,7 @@ FORMS = {
     ),
     "delete-address": Form("address-delete", ("addresses", "delete"), "address_deleted", address_list),
     "move-address": Form("addresses", ("addresses", "switch"), other=address_book.move_address),
+    "reorder-addresses": Form("addresses", ("addresses", "reorder"), other=address_book.reorder_addresses),
     "change-queue": Form("queue-change", other=operation.change_queue),
     "retry-mail": Form("queue", ("queue", "retry"), "queue_retry"),
     "provision": Form(

@@ -24,11 +24,30 @@ class Texts:
             return self.texts["exists_already"]
         if UNKNOWN_USER.match(status):
             return self.texts["no_such_user"]
-        return self.sentences.get(status.strip(), status)
+        if translated := self.sentences.get(status.strip()):
+            return translated
+        gaps = (
+            (filled_in(pattern, status), text) for pattern, text in self.sentences.items() if "{}" in pattern
+        )
+        return next((text.format(*values) for values, text in gaps if values), status)
 
     def value(self, prefix: str, value) -> str:
         """Return the text for a value such as a router's name; without one, the value."""
         return self.texts.get(f"{prefix}_{value}", value)
+
+
+def filled_in(pattern: str, sentence: str) -> list[str]:
+    """Return what a sentence has in the place of each {} of a pattern; an empty list if it is another sentence."""
+    first, *others, last = pattern.split("{}")
+    if len(sentence) < len(first + last) or not (sentence.startswith(first) and sentence.endswith(last)):
+        return []
+    rest, values = sentence[len(first) : len(sentence) - len(last)], []
+    for part in others:
+        value, found, rest = rest.partition(part)
+        if not found:
+            return []
+        values.append(value)
+    return [*values, rest]
 
 
 def read_texts(language: str) -> tuple[dict[str, str], dict[str, str]]:

@@ -134,7 +134,7 @@ def test_addresses_change_places(site):
     root = Panel(site)
     root.get("addresses")
     root.submit("move-address", {"this_address_expression": "%@corp.org"})
-    root.shows("The two addresses have changed places.")
+    root.shows("The address was moved.")
     assert orders(site) == {"%": 4, "root@one.org": 3, "%@corp.org": 2, "bob@corp.org": 1}
     # The same once more, from a page that is older than the change:
     root.page = root.page.goto("addresses")
@@ -144,6 +144,49 @@ def test_addresses_change_places(site):
     root.shows("Address not found.")
 
 
+def test_a_moved_address_is_where_the_keyboard_goes_on(site):
+    root = Panel(site)
+    root.get("addresses")
+    answer = root.form("move-address", this_address_expression="%@corp.org").submit()
+    assert answer.location == "addresses#order-2"
+    assert root.page.html.select_one("#order-2")["tabindex"] == "-1"
+
+
+def test_addresses_are_brought_into_another_order(site):
+    dele = Panel(site, "dele")
+    dele.get("addresses")
+    token = dele.form("move-address")["token"].value
+    fields = [("form", "reorder-addresses"), ("token", token), ("moved_to", "2")]
+    for name, order in (("%@corp.org", 1), ("bob@corp.org", 2)):
+        fields += [("address_expression", name), ("address_order", order)]
+    dele.page = dele.browser.post("/panel/addresses", fields, status=303)
+    assert dele.page.location == "addresses#order-2"
+    assert orders(site) == {"%": 4, "root@one.org": 3, "%@corp.org": 2, "bob@corp.org": 1}
+    dele.page = dele.browser.post("/panel/addresses", fields)
+    dele.shows("Address not found.")
+    fields[2] = ("moved_to", "<script>")
+    fields[3:] = [("address_expression", "root@one.org"), ("address_order", 3)]
+    dele.page = dele.browser.post("/panel/addresses", fields)
+    dele.shows("No access.")
+
+
+def test_rows_that_never_match_are_marked_on_later_pages_and_in_searches(site):
+    site.sql("DELETE FROM addresses WHERE address_expression = '%'")
+    column = "address_user" if site.generation == 8 else "address_router"
+    value = "ann" if site.generation == 8 else "drop"
+    table = f"INSERT INTO addresses (address_order, address_expression, {column}) VALUES (?, ?, '{value}')"
+    site.insert_many(table, [[500, "%@many.org"], [499, "_@few.org"]])
+    site.insert_many(table, [[100 + number, f"a{number}@many.org"] for number in range(150)])
+    site.insert_many(table, [[99, "x@few.org"], [98, "xy@few.org"]])
+    root = Panel(site)
+    root.get("addresses")
+    root.page = root.page.click("Next page")
+    root.shows("a0@many.orgNever matches: %@many.org comes first", "x@few.orgNever matches: _@few.org")
+    root.lacks("xy@few.orgNever")
+    root.get("addresses?search=a7@many")
+    root.shows("Never matches: %@many.org comes first")
+
+
 def test_where_a_mail_would_go(site):
     root, ann = Panel(site), Panel(site, "ann")
     root.get("address-test")
@@ -151,6 +194,10 @@ def test_where_a_mail_would_go(site):
     root.page = root.page.forms[1].submit()
     if site.generation == 9:
         root.shows("It would be accepted", "Address matched: %", "Stored for bob")
+    german = Panel(site, HTTP_ACCEPT_LANGUAGE="de")
+    german.get("address-test?address_expression=x@corp.org")
+    if site.generation == 9:
+        german.shows("Es passt: %", "Aufbewahrt für bob.")
     ann.get("address-test?address_expression=x@corp.org")
     ann.shows("It would not be accepted", "Address not found.")
     root.get("address-test?address_expression=" + "x" * 2000)

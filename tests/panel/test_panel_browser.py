@@ -218,7 +218,7 @@ def test_a_days_work(person, site):
     )
     person.shows("The address was added.")
     person.press("button[aria-label='Move sales@new.org down']")
-    person.shows("The two addresses have changed places.")
+    person.shows("The address was moved.")
     person.follow("Where would a mail go?")
     person.search("#to", "sales@new.org")
     person.shows("Stored for carol@new.org")

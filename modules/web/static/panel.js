@@ -83,6 +83,39 @@ document.addEventListener("keydown", (event) => {
   }
 });
 
+// Addresses of a domain can be dragged to another place in it, by their order.
+for (const row of all("tr[id^=order-]:has([name^=this_])")) {
+  const grip = row.cells[0];
+  grip.draggable = true;
+  grip.addEventListener("dragstart", (event) => {
+    row.classList.add("dragged");
+    event.dataTransfer.setDragImage(row, 0, 0);
+  });
+  grip.addEventListener("dragend", () => row.classList.remove("dragged"));
+  row.addEventListener("dragover", (event) => {
+    if (row.parentElement.querySelector(".dragged")) event.preventDefault();
+  });
+  row.addEventListener("drop", (event) => {
+    const rows = [...row.parentElement.rows];
+    const [from, to] = [rows.findIndex((each) => each.matches(".dragged")), rows.indexOf(row)];
+    event.preventDefault();
+    if (from < 0 || from === to) return;
+    const some = rows.slice(Math.min(from, to), Math.max(from, to) + 1);
+    some.splice(to - Math.min(from, to), 0, some.splice(from - Math.min(from, to), 1)[0]);
+    const value = (each, name) => each.querySelector(`[name=${name}]`).value;
+    const form = add(document.body, "form", "", { method: "post", hidden: true });
+    const send = (name, text) => add(form, "input", "", { type: "hidden", name, value: text });
+    send("token", value(row, "token"));
+    send("form", "reorder-addresses");
+    send("moved_to", value(row, "this_address_order"));
+    for (const each of some) {
+      send("address_expression", value(each, "this_address_expression"));
+      send("address_order", value(each, "this_address_order"));
+    }
+    form.submit();
+  });
+}
+
 // In a list of mails the arrow keys lead from one to the next.
 for (const list of all(".mails")) {
   list.addEventListener("keydown", (event) => {
