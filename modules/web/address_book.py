@@ -124,7 +124,7 @@ def reorder_addresses(visitor: Visitor) -> tuple[str, str]:
     names, orders = visitor.form.all("address_expression"), visitor.form.all("address_order")
     listed = [{"address_expression": name, "address_order": order} for name, order in zip(names, orders)]
     visitor.run("addresses", "reorder", {"addresses": listed})
-    return row_in_list(visitor, visitor.form("moved_to")), "address_moved"
+    return row_in_list(visitor, visitor.form("moved_to")), "saved"
 
 
 def row_in_list(visitor: Visitor, order: str) -> str:

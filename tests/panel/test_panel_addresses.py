@@ -134,7 +134,7 @@ def test_addresses_change_places(site):
     root = Panel(site)
     root.get("addresses")
     root.submit("move-address", {"this_address_expression": "%@corp.org"})
-    root.shows("The address was moved.")
+    root.shows("The two addresses have changed places.")
     assert orders(site) == {"%": 4, "root@one.org": 3, "%@corp.org": 2, "bob@corp.org": 1}
     # The same once more, from a page that is older than the change:
     root.page = root.page.goto("addresses")

@@ -37,11 +37,7 @@ PAGES = {
         "queue-change?change=delete&mail_id=1",
         "activity?audit_user=root",
         "services",
-        "accounts",
-        "service-account?user_name=ann",
-        "service-account-delete?user_name=ann",
         "account",
-        "account-activity",
     ],
     "ann": [
         "mail",
@@ -49,10 +45,6 @@ PAGES = {
         "message?mail_id=1&plain=1",
         "write?answer=answer&mail_id=1",
         "mail?text=x",
-        "threads",
-        "thread?mail_id=1",
-        "service-account",
-        "account",
         "filters",
         "queue",
     ],
@@ -182,10 +174,6 @@ def fill_site(site):
         add_queued(site, f"friend{failures}@far.example", failures, fatal=failures == 2)
     for number in range(3):
         add_mail(site, message=MAIL.replace("Plans", f"Plans for week {number}"))
-    add_mail(
-        site,
-        message="From: Carol <carol@corp.org>\nSubject: Re: Plans\nIn-Reply-To: <plans@corp.org>\n\nYes.\n",
-    )
 
 
 ########## A day's work ############################################################################
@@ -218,7 +206,7 @@ def test_a_days_work(person, site):
     )
     person.shows("The address was added.")
     person.press("button[aria-label='Move sales@new.org down']")
-    person.shows("The address was moved.")
+    person.shows("The two addresses have changed places.")
     person.follow("Where would a mail go?")
     person.search("#to", "sales@new.org")
     person.shows("Stored for carol@new.org")
