@@ -30,10 +30,7 @@ def addresses(visitor: Visitor) -> dict:
 
 
 def patterns_before(visitor: Visitor, rows: list[dict]) -> list[dict]:
-    """Return the addresses that are no single ones and that come before some of `rows`, on earlier pages or not found.
-
-    They are those with % or _ among the first that the visitor sees.
-    """
+    """Return the addresses with % or _ that come before some of `rows`, wherever in the list they are."""
     if not rows:
         return []
     found: dict[int, dict] = {}
@@ -44,7 +41,7 @@ def patterns_before(visitor: Visitor, rows: list[dict]) -> list[dict]:
 
 
 def mark_unreachable(rows: list[dict], patterns: list[dict]):
-    """Add to each address the earlier one that takes all its mail: `behind`, its expression, or None."""
+    """Add to each address `behind`: the pattern of an earlier address that takes all its mail, or None."""
     for row in rows:
         expression, order = row["address_expression"] or "", row["address_order"]
         others = (other for other in (*patterns, *rows) if other["address_order"] > order)
