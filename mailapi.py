@@ -57,7 +57,7 @@ sys.modules["mailapi_modules"].__path__ = list(map(str, INSTALLED))
 
 
 def load_part(name: str):
-    """Import a Python module below modules/ at its first use, and return it. name: dotted, such as `mariadb.store`."""
+    """Import a Python module below modules/ when it is first needed, and return it. name: such as `mariadb.store`."""
     return importlib.import_module(f"mailapi_modules.{name}")
 
 
@@ -206,7 +206,7 @@ class TransactionRolledBack(ApiError):
 
 
 class CommitOutcomeUnknown(ApiError):
-    """The connection to the database `store_in_doubt` broke during a commit, which may or may not have happened."""
+    """The error for a connection to `store_in_doubt` that broke during a commit. Nobody knows whether it happened."""
 
     code = "unknown_outcome"
     store_in_doubt: "Store"
@@ -220,7 +220,7 @@ class StateFailure(ApiError):
 
 
 class SchemaMismatch(ApiError):
-    """The error for an unsupported schema version of the master database. The answer has it and the supported one."""
+    """The error for an unsupported schema version of the master database. The answer has it and the latest one."""
 
     def __init__(self, version):
         super().__init__("Api version and schema version is not the same.", code="database")
@@ -244,7 +244,7 @@ class TooManyFailures(ApiError):
 
 
 def invalid(field: str) -> ApiError:
-    """Return the error (HTTP 400) for a request field whose value cannot be read (docs/wire.md F27, F37)."""
+    """Return the error (HTTP 400) for a request field with an invalid value (docs/wire.md F27, F37)."""
     return ApiError(f"Invalid value for {field}.", http=400, code="invalid_field", field=field)
 
 
@@ -404,7 +404,7 @@ def read_fields(given: dict, types: dict) -> dict:
 
 
 def read_auth(auth) -> tuple[str | None, str | None]:
-    """Return user name and password from a request's field `auth`; (None, None) if it is empty; ApiError if bad."""
+    """Return user name and password from the request's field `auth`; (None, None) if it is empty, ApiError if bad."""
     if empty(auth):
         return None, None
     if not isinstance(auth, dict):
@@ -669,7 +669,7 @@ def param(name: str) -> peewee.Value:
 
 
 class PreparedQuery:
-    """A query that is built at import and compiled to SQL at its first run: both take longer than running it."""
+    """A query that is built once, at import, and compiled once, at its first run: both take longer than running it."""
 
     json_sql = ""  # the SQL that returns the rows as one JSON list (modules/directory/lists.py)
 
@@ -683,7 +683,7 @@ Statement = tuple[str, Callable[[Mapping], Sequence] | None]  # SQL, and a binde
 
 
 def binder(parameters: Sequence) -> Callable[[Mapping], Sequence] | None:
-    """Return a function from {name: value} to the list of a statement's parameters; None if it has no parameters."""
+    """Return a function that orders {name: value} as a statement's parameters; None if the statement has none."""
     names = [each.name if type(each) is Param else number for number, each in enumerate(parameters)]
     constants = {n: each for n, each in enumerate(parameters) if type(each) is not Param}
     if len(names) < 2:
@@ -723,7 +723,7 @@ class ClosingConnection(sqlite3.Connection):
 
 
 class ThreadConnection(threading.local):
-    """The connection of the current thread to a database, and the identity of the file to which it is open."""
+    """The current thread's connection to a database, and the identity of its file, to notice when it is replaced."""
 
     connection: sqlite3.Connection
     identity: tuple | None = None  # of the file that it has open
@@ -783,7 +783,7 @@ class Store:
         }
 
     def trace(self, report: Callable[[str], None] | None):
-        """Have `report` called with the SQL of each statement of this thread, without its values. None stops that."""
+        """Call `report` from now on with the SQL, without values, of each statement of this thread. None stops that."""
         self.opened.trace = report
 
     def connect(self) -> sqlite3.Connection:
@@ -1217,7 +1217,7 @@ class Module:
         cls.endpoints = cls.endpoints | {e.name: e for e in own}
 
     def choose(self, query: dict) -> Endpoint | None:
-        """Return the action that a URL's query names; of several, the first one declared; None if it names none."""
+        """Return the action that a URL's query names, or None. Of several, the one declared first has precedence."""
         asked = self.endpoints.keys() & query.keys()
         for name in query:
             if "-" in name or "right" in name:
@@ -1549,7 +1549,7 @@ class Application:
         return handler(self, environ, path).respond()
 
     def release(self):
-        """Give this thread's database connections back to their pools: after a request, and before a long wait."""
+        """Return this thread's database connections to their pools. Call it after a request and before a long wait."""
         self.db.release()
         self.state.release()
 
@@ -1674,7 +1674,7 @@ class Application:
             self.take_note(module, partial(getattr(module, hook), *args))
 
     def take_note(self, module: Module, work: Callable[[], object]):
-        """Run `work`, which tells a module of a committed change. Log errors, since nothing can be undone any more."""
+        """Run `work`, which tells a module of a committed change. Errors are only logged: it cannot be undone."""
         try:
             work()
         except ApiError as error:
