@@ -30,9 +30,10 @@ def addresses(visitor: Visitor) -> dict:
 
 
 def patterns_before(visitor: Visitor, rows: list[dict]) -> list[dict]:
-    """Return the addresses that are no single ones and that come before some of `rows`, on earlier pages or not found.
+    """Return the patterns (addresses with % or _) that come before some of `rows` but are not among them.
 
-    They are those with % or _ among the first that the visitor sees.
+    They may be on earlier pages, or not be found by the search. Only the first MOST_PATTERNS that the visitor
+    sees are considered.
     """
     if not rows:
         return []
