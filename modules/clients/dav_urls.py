@@ -18,7 +18,7 @@ log = logging.getLogger("mailapi")
 SAFE = "/~@:+!$&'()*,;="
 # A URL in a header: absolute, without user and password, or a path (RFC 4918 section 8.3).
 URL = re.compile(r"(?:https?://([^/@]+))?(/(?!/).*)", re.IGNORECASE)
-# What such a URL cannot contain. %2F: WSGI decodes it in PATH_INFO, where it would look like a slash between names.
+# Text that such a URL must not contain. %2F: WSGI decodes it in PATH_INFO, where it would look like a slash between names.
 INVALID_IN_URL = re.compile(r"[^!-~]|[#?\\]|%(?![0-9A-Fa-f]{2})|%2[Ff]")
 IF_TOKEN = re.compile(r'[ \t]+|[()]|[Nn][Oo][Tt]|\[(?:W/)?"[^"]*"\]|<[^<>]*>')
 

@@ -15,7 +15,7 @@ SUMMARY = re.compile(r"(?im)^SUMMARY(?:;[^:\r\n]*)?:([^\r\n]{0,200})")
 START = re.compile(r"(?im)^DTSTART(?:;[^:\r\n]*)?:(\d{4})(\d\d)(\d\d)(?:T(\d\d)(\d\d))?")
 EVENT = re.compile(r"(?im)^BEGIN:VEVENT\r?$")
 WINMAIL = "[Attachments in a format of Microsoft Outlook (winmail.dat)]"
-# What a part is that no text can show, by its content type.
+# Descriptions of parts that cannot be shown as text, by content type.
 NAMED = {
     "application/pgp-encrypted": "[Encrypted message: PGP/MIME]",
     "application/pgp-signature": "[Signature: PGP/MIME]",

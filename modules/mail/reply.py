@@ -11,7 +11,7 @@ from .message_parser import ReceivedMessage, parse_headers
 from .new_message import MESSAGE_IDS
 
 MAX_SUBJECT = 1000  # characters
-MAX_REFERENCES = 20  # the first one and the last ones, so that the field does not grow for ever
+MAX_REFERENCES = 20  # the first one and the last ones, so that the field does not grow forever
 ANSWERED = re.compile(r"(?i)re(?:\[\d{1,3}\])?[ \t]*:")
 ID = re.compile(r"<[^<>\s]+>")
 RECIPIENTS = ("to", "cc", "bcc")
