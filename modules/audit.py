@@ -90,10 +90,11 @@ class Audit(Module):
 
     @endpoint(allow=anyone, read_only=True, manages_transactions=True, optional={"before": optional_number})
     def mine(self, call):
-        """List the records about the caller, newest first, at most 1,000: log-ins by their name, and changes of them.
+        """List the audit's records about the caller, newest first, at most 1,000: log-ins, and changes of them.
 
-        Changes are those that name the caller, by whomever, refused ones, too. `before` (an audit_id) continues the
-        list. Only what the caller did has audit_address and audit_via. Records of older versions are not in it.
+        A change counts if it names the caller, whoever has made it, and also if it was refused. `before` (an
+        audit_id) continues the list. Only records of what the caller did have audit_address and audit_via.
+        Records of older versions are left out.
         """
         if call.user_name is None:
             raise ApiError("Say whose records: --as USER.")

@@ -97,10 +97,10 @@ def warn_about_port():
 
 
 def inside_if(dav: Dav, condition: str, prefix: str, host: str) -> str:
-    """Replace a client's URLs in an If header by those of the DAV server (RFC 4918 section 10.4).
+    """Replace the client's URLs in an If header by the corresponding URLs of the DAV server (RFC 4918 section 10.4).
 
-    `prefix` is the URL path under which clients reach the DAV server, `host` is the header Host. URLs of other servers
-    and invalid headers are not changed.
+    `prefix` is the URL path under which clients reach the DAV server, `host` is the header Host. URLs of
+    other servers and invalid headers stay unchanged.
     """
     position, in_list, tokens = 0, False, []
     while position < len(condition):

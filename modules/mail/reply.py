@@ -32,7 +32,10 @@ def add_reply_fields(body: dict, raw: bytes):
 
 
 def recipients(message: ReceivedMessage) -> str:
-    """Return the addresses for the field `to` of a reply: those in Reply-To, or else in From. ApiError: none."""
+    """Return the addresses for the field `to` of a reply: those in Reply-To, or else in From.
+
+    ApiError if neither field has an address.
+    """
     for name in ("reply-to", "from"):
         found = [each for each in address_list(raw_header(message, name), message.charset) if each["address"]]
         if found:

@@ -71,7 +71,10 @@ def all_threads(mailboxes: Mailboxes) -> list[Thread]:
 
 
 def thread_of_mail(fields: dict, threads: list[Thread]) -> Thread:
-    """Return the thread of the mail that mail_id and mail_sourcedb in a request name. ApiError: there is none."""
+    """Return the thread of the mail that a request names by mail_id and mail_sourcedb.
+
+    ApiError if there is no such mail.
+    """
     named = fields["mail_id"], fields.get("mail_sourcedb")
     for thread in threads:
         if any(ref.mail_id == named[0] and named[1] in (None, ref.name) for ref, _ in thread):

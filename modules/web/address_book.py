@@ -66,7 +66,7 @@ def by_domain(rows: list[dict]) -> list[tuple[str, list[dict]]]:
 
 
 def address_form(visitor: Visitor) -> dict:
-    """Find what the page for a new address needs."""
+    """Return the values that the page for a new address shows."""
     return {
         "row": {name: visitor.query(name) for name in COLUMNS},
         "routers": in_routers(visitor),
