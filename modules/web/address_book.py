@@ -132,7 +132,7 @@ def reorder_addresses(visitor: Visitor) -> tuple[str, str]:
 
 
 def row_in_list(visitor: Visitor, order: str) -> str:
-    """Return the address of the list at the row of an order, where the keyboard goes on."""
+    """Return the URL of the list with a fragment that names a row, so that the keyboard focus is there."""
     return link("addresses", **visitor.query.without()) + (
         f"#order-{order}" if order.lstrip("-").isdecimal() else ""
     )
