@@ -28,7 +28,7 @@ cors_origin = "*"
 # Seconds after which a log-in ends.
 session_lifetime = 86400
 
-# True: delegates may add users, too, who are then delegated to them. A new user's name must be an address that the
+# True: delegates may add users, too. Such users are then delegated to them. A new user's name must be an address that the
 # delegate manages, or have no @.
 delegates_add_users = False
 
@@ -61,8 +61,8 @@ free_attempts = 10
 # Seconds after which audit entries are deleted.
 audit_lifetime = 7776000
 
-# What a user's first log-in creates at the services, where modulelist has "Account": "modules/accounts.py". Bits:
-# 1 mail, 2 calendar, 4 contacts. An environment variable of this name takes precedence.
+# The accounts that a user's first log-in creates at the services, for the module Account ("modules/accounts.py"). The
+# sum of 1 mail, 2 calendar, 4 contacts. An environment variable of this name takes precedence.
 PROVISION = 7
 
 # The database with the accounts: a SQLite file or mysql://USER:PASSWORD@HOST/DATABASE; "" is the state database.

@@ -100,7 +100,7 @@ class Account(Module):
             return {"accounts": accounts, "status": "warning", "warning": error.status}
 
     def visible_accounts(self, call) -> list[dict]:
-        """Return the accounts that the caller may see, the page that the request asks for, or that of the user named."""
+        """Return the accounts that the caller may see: the one of the user named, or a page of all."""
         if call.body.get("user_name"):
             return self.ledger.rows([call.body["user_name"]])
         if not call.caller.admin:

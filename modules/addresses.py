@@ -232,7 +232,7 @@ class Address(Module):
 
 
 def give_orders(call, rows: list[dict], orders: list[int]):
-    """Store rows of `addresses` with other orders, which are those of the same rows."""
+    """Store rows of `addresses` with new values of address_order, which are the old ones in another sequence."""
     for row, order in zip(rows, orders):
         call.db.execute(REPLACE_ROW[call.generation.number], **row | {"address_order": order})
 

@@ -90,10 +90,11 @@ class Audit(Module):
 
     @endpoint(allow=anyone, read_only=True, manages_transactions=True, optional={"before": optional_number})
     def mine(self, call):
-        """List the records about the caller, newest first, at most 1,000: log-ins by their name, and changes of them.
+        """List the audit's records about the caller, newest first, at most 1,000: log-ins, and changes of them.
 
-        Changes are those that name the caller, by whomever, refused ones, too. `before` (an audit_id) continues the
-        list. Only what the caller did has audit_address and audit_via. Records of older versions are not in it.
+        A change counts if it names the caller, whoever has made it, and also if it was refused. `before` (an
+        audit_id) continues the list. Only records of what the caller did have audit_address and audit_via.
+        Records of older versions are left out.
         """
         if call.user_name is None:
             raise ApiError("Say whose records: --as USER.")
@@ -154,10 +155,9 @@ class Audit(Module):
         return False
 
     def insert(self, row: dict, event: Event, failed: int) -> bool:
-        """Insert a row about an event into the audit and return True; or count it in a row that is there: False.
+        """Add a row about an event to the audit and return True, or count the event in a row that exists: False.
 
-        `failed` is the kind of event: DONE, NOT_LOGGED_IN or REFUSED.
-        All log-ins during the time for which a log-in should have waited after failed ones share a row.
+        While log-ins have to wait after too many failures, all refused ones share one row.
         """
         state, now, lifetime = self.app.state, row["audit_time"], self.app.config.audit_lifetime
         wait, grace = event.refused_wait or None, min(86400, lifetime // 10)
@@ -179,15 +179,15 @@ class Audit(Module):
         return True
 
     def on_user_deleted(self, user_name: str):
-        """Forget which records are about a deleted user, so that a later user of that name does not see them."""
+        """Delete which records are about a deleted user, so that a later user of that name does not see them."""
         with self.app.state.transaction():
             self.app.state.execute(DELETE_SUBJECTS_OF_USER, user_hash=hash_of(user_name))
 
     def prune(self, failed: int, upto: int, before: int):
         """Delete old rows: those beyond the share of the disk of one kind of event, and those past audit_lifetime.
 
-        `failed` is the kind: DONE, NOT_LOGGED_IN or REFUSED. The newest rows stay; `upto` is how many bytes were
-        written before them. `before` is the time (seconds since 1970) from which rows of all kinds stay.
+        `failed` is the kind: DONE, NOT_LOGGED_IN or REFUSED. The newest rows stay; `upto` is the number of
+        bytes written before them. Rows of all kinds from the time `before` (seconds since 1970) on stay, too.
         """
         state = self.app.state
         obsolete = state.column(TOO_MANY, failed=failed, upto=upto) + state.column(TOO_OLD, before=before)
@@ -196,12 +196,15 @@ class Audit(Module):
 
 
 def hash_of(user_name: str) -> str:
-    """Return a user's name as the table of subjects has it."""
+    """Return the hash that stands for a user's name in the table of the users whom rows are about."""
     return sha256(user_name.encode(errors="replace"))
 
 
 def shown_to_subject(row: dict, user_name: str) -> dict:
-    """Return a record as the user whom it is about may see it: of others without their IP address and log-in."""
+    """Return a record in the form for the user whom it is about.
+
+    If somebody else made the request, their IP address and way of log-in are left out.
+    """
     by_oneself = row.pop("failed") != NOT_LOGGED_IN and row["audit_user"] == user_name
     return row if by_oneself else row | {"audit_address": None, "audit_via": None}
 

@@ -175,8 +175,9 @@ class Mailbox(Module):
     def threads(self, call):
         """List the caller's mails grouped into threads, the thread with the newest mail first.
 
-        With mail_id only the thread of that mail. With the fields of `search` those in which a mail matches; then, and
-        with `limit`, the answer is a page, and `next` in it is what to send for the next one.
+        mail_id asks for the thread of that mail alone. The fields of `search` ask for the threads in which a
+        mail matches. With them or with `limit`, the answer is a page: its `next` is the value to send for the
+        next page.
         """
         with self.searches.of(call.user_name), self.mailboxes(call) as mailboxes:
             return list_threads(call, mailboxes)

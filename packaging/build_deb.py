@@ -35,12 +35,12 @@ Description: HTTP control plane for a mail server
  routing, POP access, delegates, a web mailbox and the queue, over the same
  databases. It also provisions accounts of an atmail-like suite.
 """
-# What the package's config has in the place of lines of config.sample.py.
+# Lines of config.sample.py, and the lines that replace them in the package's config.
 SETTINGS = {
     'dbpath = "data/master.db3"': 'dbpath = "/var/lib/cmail/master.db3"',
     'state = ""': 'state = "/var/lib/mailapi/state.db3"',
 }
-# What its service has in the place of lines of docs/mailapi.service.
+# Lines of docs/mailapi.service, and the lines that replace them in the package's service.
 SERVICE = {
     "/opt/mailapi/bin/mailapi": "/usr/bin/mailapi",
     "Group=cmail": "# The mail daemons' group in its place, if they share the database's files: systemctl edit mailapi\nGroup=mailapi",

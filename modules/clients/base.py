@@ -157,7 +157,7 @@ class Client:
 
 
 def is_local(host: str) -> bool:
-    """Return whether a host name or IP address is that of this machine. So is "", the host in a Unix socket's URL."""
+    """Return whether a host name or IP address belongs to this machine. "", the host in a Unix socket's URL, does."""
     try:
         return host in ("", "localhost") or ipaddress.ip_address(host).is_loopback
     except ValueError:

@@ -18,7 +18,7 @@ log = logging.getLogger("mailapi")
 SAFE = "/~@:+!$&'()*,;="
 # A URL in a header: absolute, without user and password, or a path (RFC 4918 section 8.3).
 URL = re.compile(r"(?:https?://([^/@]+))?(/(?!/).*)", re.IGNORECASE)
-# What such a URL cannot contain. %2F: WSGI decodes it in PATH_INFO, where it would look like a slash between names.
+# Text that such a URL must not contain. %2F: WSGI decodes it in PATH_INFO, where it would look like a slash between names.
 INVALID_IN_URL = re.compile(r"[^!-~]|[#?\\]|%(?![0-9A-Fa-f]{2})|%2[Ff]")
 IF_TOKEN = re.compile(r'[ \t]+|[()]|[Nn][Oo][Tt]|\[(?:W/)?"[^"]*"\]|<[^<>]*>')
 
@@ -97,10 +97,10 @@ def warn_about_port():
 
 
 def inside_if(dav: Dav, condition: str, prefix: str, host: str) -> str:
-    """Replace a client's URLs in an If header by those of the DAV server (RFC 4918 section 10.4).
+    """Replace the client's URLs in an If header by the corresponding URLs of the DAV server (RFC 4918 section 10.4).
 
-    `prefix` is the URL path under which clients reach the DAV server, `host` is the header Host. URLs of other servers
-    and invalid headers are not changed.
+    `prefix` is the URL path under which clients reach the DAV server, `host` is the header Host. URLs of
+    other servers and invalid headers stay unchanged.
     """
     position, in_list, tokens = 0, False, []
     while position < len(condition):

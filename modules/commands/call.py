@@ -56,7 +56,7 @@ def run(args):
 
 
 def find_module(app: mailapi.Application, generation: mailapi.Generation, word: str) -> mailapi.Module:
-    """Return the module at a URL path; ApiError with the most similar path if there is none."""
+    """Return the module at a URL path. If there is none, ApiError suggests the most similar path."""
     try:
         return app.module(word.strip("/"), generation)
     except mailapi.ApiError as unknown:
@@ -145,7 +145,7 @@ def notify(
     endpoint: mailapi.Endpoint,
     status: str,
 ):
-    """Tell the modules of a change, so that the audit has it. Without --as the user is that of the system."""
+    """Report a change to the modules, so that the audit records it. Without --as, the user is the system's user."""
     event = Event(module.path, status, 200, "", "local")
     event.describe(call, endpoint)
     event.user_name = event.user_name or f"local:{getpass.getuser()}"

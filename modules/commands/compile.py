@@ -36,7 +36,10 @@ def run(args):
 
 
 def copy_compiled(archive: zipfile.ZipFile, file, target: Path):
-    """Copy an archive to `file`, and add the bytecode of its Python sources. target: the path for tracebacks."""
+    """Copy a ZIP archive to `file`, and add the bytecode of its Python sources.
+
+    `target` is the path of the copy: tracebacks will name it.
+    """
     with zipfile.ZipFile(file, "w") as copy:
         for entry in archive.infolist():
             if entry.filename.endswith(".pyc"):

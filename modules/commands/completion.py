@@ -54,7 +54,7 @@ def run(args):
 
 
 def candidates(before: list[str], begun: str, commands: dict, config: str) -> list[str]:
-    """Return the words that may come after the words `before`. `begun`: what has been typed of the next word."""
+    """Return the words that can follow the words `before`. `begun`: the typed part of the next word."""
     if not before:
         return list(commands)
     if before[0] not in commands or before[-1] == "--config":

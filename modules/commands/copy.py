@@ -130,9 +130,9 @@ def update_table(source: Database, target: Database, table) -> str:
 
 
 def update_rows(target: Database, table, wanted: dict, present: dict) -> set[int]:
-    """Replace rows in the target, `present`, by those of the source, `wanted`. Return the keys of those that differed.
+    """Replace the target's rows that differ from the source's. Return the keys of the rows that differed.
 
-    Both are dictionaries of rows by key.
+    `present` has rows of the target by key, `wanted` rows of the source.
     """
     different = {key: row for key, row in wanted.items() if present.get(key) != row}
     surplus = present.keys() - wanted.keys()

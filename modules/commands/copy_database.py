@@ -39,7 +39,7 @@ class Database:
         finally:
             self.connection.close()
 
-    # What the subclasses do
+    # Methods of the subclasses
 
     def open(self, make: bool = False):
         """Open the database. make: create the file if there is none."""
@@ -101,7 +101,7 @@ class Database:
         """Set AUTOINCREMENT's counters to those of the source, and drop the mark of an incomplete copy."""
         raise NotImplementedError
 
-    # What they have in common
+    # Methods that the subclasses share
 
     def refuse_other_columns(self, tables: list):
         """Raise ConfigError if a table of the source lacks a column, or has one that would not be copied."""

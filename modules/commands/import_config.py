@@ -109,7 +109,10 @@ class Reader:
         return ["", *found] if found else []
 
     def assignments(self) -> dict:
-        """Return the values of the variables and constants in KEYS. The last assignment to each counts."""
+        """Return the values that the PHP file assigns to the variables and constants in KEYS, by name.
+
+        The last assignment to each counts.
+        """
         values: dict = {}
         begins = False  # a statement, with the next token
         while self.position < len(self.tokens):

@@ -53,7 +53,7 @@ def read_arguments(arguments: list[str] | None) -> argparse.Namespace:
 
 
 def make_parser() -> argparse.ArgumentParser:
-    """Return the parser of the command line. Its default `commands` has the parsers of all commands, by name."""
+    """Return the parser of the command line. Its default `commands` has the parser of each command by name."""
     parser = argparse.ArgumentParser(prog="mailapi", description="HTTP control plane for a mail server.")
     parser.add_argument("--version", action="version", version=__version__)
     commands = parser.add_subparsers(metavar="COMMAND", required=True)

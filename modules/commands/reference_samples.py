@@ -13,7 +13,7 @@ import mailapi
 from ..openapi.examples import TIMES
 
 NAME, PASSWORD = "root", "pw"
-# What the installation has, a state after the other: the first one in which an action is done has its sample.
+# The states of the installation, one after the other. An action's sample is from the first one in which it succeeds.
 EVERYTHING = f"""
 INSERT INTO users (user_name, user_authdata) VALUES ('{NAME}', 'salt:%s'), ('ann', NULL), ('bob', NULL);
 INSERT INTO api_access VALUES ('{NAME}', 'admin'), ('ann', 'delegate');

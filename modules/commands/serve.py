@@ -208,7 +208,7 @@ def allow_connections(number: int) -> int:
 
 
 def return_freed_memory():
-    """Have glibc return large freed blocks to the system. Otherwise each thread would keep those of large mails."""
+    """Make glibc return large freed blocks to the system. Otherwise each thread keeps memory of large mails."""
     with contextlib.suppress(OSError, AttributeError):  # without glibc
         ctypes.CDLL(None).mallopt(M_MMAP_THRESHOLD, 1024 * 1024)
 

@@ -78,9 +78,10 @@ def cut(text: str, size: int) -> str:
 
 
 def cell(name: str, value) -> str:
-    """Return a value in a table as one line of text, without control characters.
+    """Convert a value to one line of text for a table, without control characters.
 
-    Times are local. The values of objects in a list are separated by commas. `name` is that of the column.
+    Times are local. The values of objects in a list are separated by commas. `name` is the name of the
+    column.
     """
     if value is not None and name.endswith(TIMES) and str(value).isdigit() and int(value) < 2**40:
         return time.strftime("%Y-%m-%d %H:%M:%S", time.localtime(int(value)))

@@ -22,9 +22,10 @@ def asked_for(call) -> str | None:
 
 
 def add_external_users(module: Module, call, answer: dict) -> dict:
-    """Add the users of another database, such as the mail server's, that the caller may see to a list of users.
+    """Add users of another database, such as the mail server's, to the list in an answer, and return the answer.
 
-    `answer` is that of users/?get, and is returned. If the other database cannot be read, it gets a warning instead.
+    Only users that the caller may see are added. If the other database cannot be read, the answer gets a
+    warning instead.
     """
     lists_all = call.caller.admin and not asked_for(call)
     name = None if lists_all else asked_for(call) or call.user_name

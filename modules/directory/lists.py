@@ -15,10 +15,10 @@ NO_LIMIT = 2**63 - 1
 
 
 class ListQuery(PreparedQuery):
-    """A query for a list in the order of `key`, a column with an index, and for the pages of this list.
+    """A query for a list, all at once or in pages, in the order of `key`, a column with an index.
 
-    `searched` is the column in which a search finds a text anywhere; None: it finds keys that begin with the text.
-    `nested` names columns that contain JSON.
+    `searched` is the column in which a search finds a text anywhere. If it is None, a search finds keys that
+    begin with the text. `nested` names columns that contain JSON.
     """
 
     query: Select

@@ -52,9 +52,9 @@ def lines(content: bytes) -> Iterator[str]:
 
 
 def records(content: bytes) -> Iterator[tuple[int, dict | ApiError]]:
-    """Yield the users in a file of CSV or JSON lines: the number of the line, and its fields as a dictionary.
+    """Yield line number and fields of each user in a file of CSV or JSON lines. The fields are a dictionary.
 
-    For a line that cannot be read, an ApiError with the reason takes the place of the dictionary.
+    For an invalid line, an ApiError with the reason is yielded in place of the fields.
     """
     content = content.removeprefix(BOM)
     return from_json(content) if content[:5000].lstrip()[:1] == b"{" else from_csv(content)
@@ -63,7 +63,7 @@ def records(content: bytes) -> Iterator[tuple[int, dict | ApiError]]:
 def from_json(content: bytes) -> Iterator[tuple[int, dict | ApiError]]:
     """Yield line number and fields of each user in a file with one JSON object per line. Empty lines are skipped.
 
-    An ApiError takes the place of the fields of a bad line.
+    For an invalid line, an ApiError with the reason is yielded in place of the fields.
     """
     for number, line in enumerate(lines(content), 1):
         if line.strip():
@@ -71,7 +71,7 @@ def from_json(content: bytes) -> Iterator[tuple[int, dict | ApiError]]:
 
 
 def json_object(line: str) -> dict | ApiError:
-    """Parse a line as a JSON object. If it is none, return (not raise) an ApiError with the reason."""
+    """Parse a line as a JSON object. If it is not one, return (do not raise) an ApiError with the reason."""
     try:
         value = json.loads(line, parse_constant=not_json)
         if isinstance(value, dict):
@@ -87,7 +87,7 @@ def json_object(line: str) -> dict | ApiError:
 def from_csv(content: bytes) -> Iterator[tuple[int, dict | ApiError]]:
     """Yield line number and fields of each user in a CSV file, whose first line has the names of the fields.
 
-    An ApiError takes the place of the fields of a bad line.
+    For an invalid line, an ApiError with the reason is yielded in place of the fields.
     """
     reader = csv.reader(lines(content), strict=True)
     header, ended = read_header(reader), False

@@ -84,9 +84,9 @@ def is_word(name: str) -> bool:
 
 
 def may_be_host(name: str) -> bool:
-    """Return whether a name may be that of a host, such as `localhost` or `mx.example.com`.
+    """Return whether a name could be a host name, such as `localhost` or `mx.example.com`.
 
-    Mail that came by SMTP has the sending host as mail_submitter: a user of that name would own it.
+    Mail that came by SMTP has the sending host as its mail_submitter: a user of that name would own the mail.
     """
     form = without_case(name)
     return "@" not in form and (form == "localhost" or any(mark in form for mark in ".:"))

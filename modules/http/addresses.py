@@ -55,9 +55,9 @@ def usual_form(address: str) -> str:
 
 
 def ip(address: str) -> ipaddress.IPv4Address | ipaddress.IPv6Address:
-    """Parse an IP address, which may have brackets and a port, such as `[::1]:80`. IPv4 within IPv6 becomes IPv4.
+    """Parse an IP address, which may have brackets and a port, such as `[::1]:80`. ValueError if it is invalid.
 
-    ValueError if it is none.
+    An IPv4 address within an IPv6 address is returned as IPv4.
     """
     return bare_ip(address.strip(' \t"')[:200])
 
@@ -71,7 +71,7 @@ def bare_ip(address: str) -> ipaddress.IPv4Address | ipaddress.IPv6Address:
 
 
 def ip_network(network: str, strict: bool = True) -> ipaddress.IPv4Network | ipaddress.IPv6Network:
-    """Parse an IP network such as `10.0.0.0/8`. IPv4 within IPv6 becomes IPv4. ValueError if it is none."""
+    """Parse an IP network such as `10.0.0.0/8`. ValueError if it is invalid. IPv4 within IPv6 becomes IPv4."""
     parsed = ipaddress.ip_network(network, strict)
     mapped = getattr(parsed.network_address, "ipv4_mapped", None)
     if not mapped or parsed.prefixlen < 96:

@@ -6,9 +6,10 @@ from mailapi import ApiError, Application, module_name, read_query
 
 
 def declared_limit(app: Application, path: str, query_string: str) -> int | str:
-    """Return what the action that a request names declares as max_body: bytes, a key of the config, or 0.
+    """Return the `max_body` that the requested action declares: bytes, a key of the config, or 0 for the default.
 
-    path: the URL path without its first slash.
+    path: the URL path of the request without its first slash. query_string: its query, which may name the
+    action.
     """
     first, _, below = path.partition("/")
     if first in app.mounts:

@@ -27,7 +27,7 @@ def is_public(file: Path) -> bool:
 
 
 def refuse(environ, start_response):
-    """Answer HTTP 500, as for a missing config. Used if anybody could download the config."""
+    """Answer HTTP 500, because a config.py beside mailapi.pyz could be downloaded by anybody."""
     mailapi.log.error(
         "%s is below the document root, where everybody could read a config.py beside it: MAILAPI_CONFIG must name one.",
         mailapi.HERE,

@@ -11,7 +11,7 @@ def is_allowed_origin(cors_origin: str, environ: dict) -> bool:
 
 
 def preflight_headers(cors_origin: str, environ: dict, methods: list[str]) -> list[tuple[str, str]]:
-    """Return the headers of the answer to OPTIONS; those of CORS only for a page of cors_origin."""
+    """Return the headers of the answer to OPTIONS; for a page of cors_origin with those of CORS."""
     headers = [("Allow", ", ".join(methods)), ("Cache-Control", "no-store"), ("Vary", "Origin")]
     if is_allowed_origin(cors_origin, environ):
         headers += [

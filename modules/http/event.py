@@ -57,5 +57,5 @@ class Event:
 
 
 def may_be_recorded(value, allowed: Sequence[str] | None) -> bool:
-    """Return whether the audit may record the value of a field. `allowed`: the values that it may; None: any."""
+    """Return whether the audit may record a field's value. `allowed`: the values that it may record; None: any."""
     return allowed is None or value in allowed

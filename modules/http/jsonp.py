@@ -6,7 +6,7 @@ from mailapi import ApiError
 
 
 def read_callback(callback: str) -> str:
-    """Return the query key `callback`, a function name; ApiError (HTTP 400) if it is none."""
+    """Check the query key `callback`, and return it. ApiError (HTTP 400) if it is not a function name."""
     if not re.fullmatch(r"[A-Za-z_$][\w$.]{0,127}", callback, re.ASCII):
         raise ApiError("Invalid callback.", http=400)
     return callback

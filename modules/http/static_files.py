@@ -82,7 +82,7 @@ class StaticFolders:
         return self.app(environ, start_response)
 
     def body_limit(self, path: str, query_string: str) -> int:
-        """Return how many bytes the body of a request may have: 0 for static files, else what the API says."""
+        """Return how many bytes the body of a request may have: 0 for static files, else the limit of the API."""
         path = "/" + path.lstrip("/")  # waitress gives the app one slash, too
         for url, serve in self.mounts:
             if path == url or path.startswith(url + "/"):

@@ -20,10 +20,10 @@ ESCAPED = re.compile(r"\\(.)", re.DOTALL)
 
 
 def address_list(value: str, charset: str | None = None) -> list[dict[str, str]]:
-    """Return the addresses of a raw header value as `name` and `address`, without groups' names.
+    """Return the addresses in a raw header value, each as a dictionary of `name` and `address`. Groups are flattened.
 
-    `charset` is that of the mail's text, for bytes beyond ASCII. What is no address, such as a name alone, has "" as
-    its address.
+    `charset` is the charset of the mail's text, for bytes beyond ASCII. An entry without an address, such as
+    a name alone, has "" as its address.
     """
     entries = Entries(charset)
     for token in address_tokens(FOLD.sub("", value[:LONGEST])):

@@ -35,10 +35,10 @@ SELECTED = {
 
 
 def selected_by(call) -> tuple[ListQuery, object] | None:
-    """Return the query for the addresses that the request selects, and the value that it is given.
+    """Return the query and its parameter for the addresses that a request asks for.
 
-    The first of these fields that is given selects: address_order, address_expression, `test`, address_user. None if
-    there is none of them.
+    The first of these fields that the request has selects the addresses: address_order, address_expression,
+    `test`, address_user. Without any of them, the result is None.
     """
     lists, body = SELECTED[call.generation.number], call.body
     if call.generation.number == 9 and body.get("address_order"):
@@ -53,10 +53,10 @@ def selected_by(call) -> tuple[ListQuery, object] | None:
 
 
 def selected_rows(call, selected: tuple[ListQuery, object] | None) -> list[dict]:
-    """Return the addresses that the request selects, whether the caller may see them or not.
+    """Return the addresses that the request asks for, also those that the caller may not see.
 
-    `selected` is the result of selected_by(); None: all addresses. The request's limit does not count here, since some
-    are left out later.
+    `selected` is the result of selected_by(); None means all addresses. The request's limit is applied later,
+    after some addresses have been left out.
     """
     query, value = selected or (ALL_ADDRESSES[call.generation.number], None)
     if not asks_for_page(call):

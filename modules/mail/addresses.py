@@ -215,7 +215,7 @@ def phrase(name: str) -> str:
 
 
 def is_plain(value: str) -> bool:
-    """Return whether a header may have a text as it is: printable ASCII, no word with 70 characters or more."""
+    """Return whether a header may have a text unencoded: printable ASCII, words of less than 70 characters."""
     return value.isascii() and value.isprintable() and not re.search("[^ ]{70}", value)
 
 

@@ -32,7 +32,7 @@ NO_CHARSETS |= {"rot_13", "undefined", "unicode_escape", "uu_codec", "zlib_codec
 MORE_CODECS = (
     "cp720 cp737 cp856 cp874 cp1006 koi8_r koi8_t koi8_u mac_arabic mac_croatian mac_farsi mac_romanian"
 )
-# What a charset of Python stands for in mail. Those with more than one byte a character may fail, then as a whole.
+# The codec for a charset in mail, by Python's codec of that name. Those with several bytes a character fail as a whole.
 MEANT = {
     "ascii": "cp1252",
     "latin_1": "cp1252",

@@ -41,7 +41,10 @@ class Token(NamedTuple):
 
 
 def tokens(source: str) -> Iterator[Token]:
-    """Yield the text, tags and raw contents of HTML in their order. Comments are left out."""
+    """Split HTML into tokens, in their order: tags, text, and the raw content of elements such as <style>.
+
+    Comments are left out.
+    """
     position = 0
     while position < len(source):
         match = TOKEN.match(source, position)

@@ -15,7 +15,7 @@ SUMMARY = re.compile(r"(?im)^SUMMARY(?:;[^:\r\n]*)?:([^\r\n]{0,200})")
 START = re.compile(r"(?im)^DTSTART(?:;[^:\r\n]*)?:(\d{4})(\d\d)(\d\d)(?:T(\d\d)(\d\d))?")
 EVENT = re.compile(r"(?im)^BEGIN:VEVENT\r?$")
 WINMAIL = "[Attachments in a format of Microsoft Outlook (winmail.dat)]"
-# What a part is that no text can show, by its content type.
+# Descriptions of parts that cannot be shown as text, by content type.
 NAMED = {
     "application/pgp-encrypted": "[Encrypted message: PGP/MIME]",
     "application/pgp-signature": "[Signature: PGP/MIME]",
@@ -87,9 +87,9 @@ def digest_texts(child: ReceivedMessage, depth: int) -> Iterator[str]:
 
 
 def part_text(part: ReceivedMessage, kind: str) -> str:
-    """Return the text of a part that has no parts in it; "" for an attachment. `kind` is its content type.
+    """Return the text of a part without sub-parts; "" for an attachment. `kind` is its content type.
 
-    For what cannot be shown as text, such as an encrypted message, it is a line that says what it is.
+    For a part that cannot be shown as text, such as an encrypted message, it is a line that names its kind.
     """
     if kind in PKCS7_MIME:
         smime = part.content_field("content-type").parameters.get("smime-type", "").lower()

@@ -27,7 +27,7 @@ CHARSET_BYTES = 65536  # bytes of a mail in which its charset is looked for
 
 
 class ReceivedMessage(Message):
-    """A mail or a part of it, whose content fields are read as ContentField does."""
+    """A mail or a part of it. Its fields about content, such as Content-Type, are read leniently, by ContentField."""
 
     # A header of the usual form: its lines, each after a line feed, so that a field can be found without parsing all.
     header = header_in_lower_case = b""
@@ -87,10 +87,10 @@ class ReceivedMessage(Message):
 
 
 class BoundedLines(BufferedSubFile):
-    """Feeds the lines of a mail to the standard library's parser. ValueError: the mail has too many parts.
+    """Feeds the lines of a mail to the standard library's parser. ValueError if the mail has too many parts.
 
-    At most 10 parts may be nested in each other, since the parser compares each line with the boundary of every
-    enclosing part, and at most 10,000 in all.
+    At most 10,000 parts are allowed, and at most 10 nested in each other, since the parser compares each line
+    with the boundary of every enclosing part.
     """
 
     parts = 0

@@ -25,9 +25,10 @@ def mail_summary(mail: dict, source_name: str) -> dict:
 
 
 def mail_details(mail: dict, source_name: str, more: bool = False) -> dict:
-    """Return a mail as mailbox/?read has it: columns, main headers, text, and the whole mail in mail_data.
+    """Return a mail as mailbox/?read answers it: columns, main headers, text, and the whole mail in mail_data.
 
-    `source_name` is where it is stored, such as "master", for mail_sourcedb. `more` adds what the original API lacks.
+    `source_name` is the source in which it is stored, such as "master". `more` adds members that the original
+    API lacks.
     """
     message = parse_message(mail_bytes(mail))
     headers = {f"mail_{name}": header(message, name) for name in ("from", "to", "subject")}

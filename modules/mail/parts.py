@@ -135,7 +135,7 @@ def parts(raw: bytes) -> list[Part]:
     return found
 
 
-# What the content of an image begins with; none of these types can contain scripts or links.
+# The beginnings of images' contents, by type. None of these types can contain scripts or links.
 IMAGES = {
     "image/png": re.compile(rb"\x89PNG\r\n\x1a\n"),
     "image/jpeg": re.compile(rb"\xff\xd8\xff"),

@@ -109,9 +109,9 @@ def visible_remote(remote: str, visible_whole_routes: set[str] | None) -> str:
 
 
 def without_credentials(mail: dict, visible_whole_routes: set[str] | None) -> dict:
-    """Return a queued mail without passwords that the caller may not see: in mail_remote, and in its failures.
+    """Return a queued mail without the passwords that the caller may not see, in mail_remote and in failures.
 
-    `visible_whole_routes` are the remote hosts that they see with passwords; None: all.
+    `visible_whole_routes` are the remote hosts that the caller sees with passwords; None: all of them.
     """
     remote = mail["mail_remote"]
     if remote is None or (host := visible_remote(remote, visible_whole_routes)) == remote:

@@ -56,7 +56,7 @@ class RegularParser(Generic[M]):
         return part
 
     def spans(self, start: int, end: int, boundary: str) -> list[tuple[int, int]]:
-        """Return start and end of each part of the multipart whose content is between two offsets of the mail."""
+        """Return start and end of each part of a multipart, whose content is between two offsets of the mail."""
         found: list[tuple[int, int]] = []
         begin = -1  # of the present part; -1: before the first one
         for line, after in self.boundary_lines(start, end, boundary):
@@ -70,7 +70,7 @@ class RegularParser(Generic[M]):
         raise Irregular
 
     def boundary_lines(self, start: int, end: int, boundary: str) -> Iterator[tuple[int, re.Match[bytes]]]:
-        """Yield where each line with the boundary begins, and the match of its end."""
+        """Yield, for each line with the boundary, the offset at which it begins, and the match of its end."""
         delimiter, at = b"--" + boundary.encode(), start
         while boundary and (at := self.raw.find(delimiter, at, end)) >= 0:
             before = self.raw[at - 1 : at] if at > start else b"\n"

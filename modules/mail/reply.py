@@ -11,7 +11,7 @@ from .message_parser import ReceivedMessage, parse_headers
 from .new_message import MESSAGE_IDS
 
 MAX_SUBJECT = 1000  # characters
-MAX_REFERENCES = 20  # the first one and the last ones, so that the field does not grow for ever
+MAX_REFERENCES = 20  # the first one and the last ones, so that the field does not grow forever
 ANSWERED = re.compile(r"(?i)re(?:\[\d{1,3}\])?[ \t]*:")
 ID = re.compile(r"<[^<>\s]+>")
 RECIPIENTS = ("to", "cc", "bcc")
@@ -32,7 +32,10 @@ def add_reply_fields(body: dict, raw: bytes):
 
 
 def recipients(message: ReceivedMessage) -> str:
-    """Return the addresses for the field `to` of a reply: those in Reply-To, or else in From. ApiError: none."""
+    """Return the addresses for the field `to` of a reply: those in Reply-To, or else in From.
+
+    ApiError if neither field has an address.
+    """
     for name in ("reply-to", "from"):
         found = [each for each in address_list(raw_header(message, name), message.charset) if each["address"]]
         if found:

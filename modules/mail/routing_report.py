@@ -16,9 +16,9 @@ from .routing_rules import (
 
 
 def report_inbound(call) -> dict:
-    """Return what the SMTP daemon would do with a mail to the address in the request: `steps` and `decision`.
+    """Return `steps` and `decision`: what the SMTP daemon would do with a mail to the address in the request.
 
-    If the caller may not see the address, they are as for an unknown one.
+    If the caller may not see the address, the result is the same as for an unknown address.
     """
     dropped: list[str] = []
     recipient = address_as_received(call.body["address_expression"], dropped)
@@ -31,10 +31,10 @@ def report_inbound(call) -> dict:
 
 
 def report_outbound(call) -> dict:
-    """Return what the SMTP daemon would do with a mail from the address in the request: `steps` and `decision`.
+    """Return `steps` and `decision`: what the SMTP daemon would do with a mail from the address in the request.
 
-    `smtpd_user` in the request sends it, by default the user who gets mail to this address. ApiError if the caller is
-    another user and does not manage this one.
+    The sender is `smtpd_user` in the request, by default the user who gets mail to this address. ApiError if
+    the caller is another user and does not manage the sender.
     """
     named = call.body.get("smtpd_user") or None
     if named and named != call.user_name and not call.caller.may_act_for(named):

@@ -89,7 +89,7 @@ def compounds(tokens: list) -> list[Compound]:
 
 
 def combine(found: list[Compound], combinator: str):
-    """Begin a new compound selector after a combinator. White space beside another combinator is none itself."""
+    """Begin a new compound selector after a combinator. White space beside another combinator does not count."""
     last = found[-1]
     if last.begun:
         found.append(Compound(combinator))

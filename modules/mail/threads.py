@@ -39,8 +39,8 @@ class Links:
 def list_threads(call, mailboxes: Mailboxes) -> dict:
     """Return the caller's mails as `threads`, the thread with the newest mail first.
 
-    With mail_id only the thread of this mail. Else a page of those in which a mail matches the request, if it has terms
-    of a search or a limit; `next` is what to send for the next page then, None after the last one.
+    With mail_id, there is only the thread of this mail. With a search or a limit, there is a page of the
+    threads in which a mail matches; `next` is then the value to send for the next page, None on the last one.
     """
     threads, more = all_threads(mailboxes), {}
     if call.body.get("mail_id"):
@@ -71,7 +71,10 @@ def all_threads(mailboxes: Mailboxes) -> list[Thread]:
 
 
 def thread_of_mail(fields: dict, threads: list[Thread]) -> Thread:
-    """Return the thread of the mail that mail_id and mail_sourcedb in a request name. ApiError: there is none."""
+    """Return the thread of the mail that a request names by mail_id and mail_sourcedb.
+
+    ApiError if there is no such mail.
+    """
     named = fields["mail_id"], fields.get("mail_sourcedb")
     for thread in threads:
         if any(ref.mail_id == named[0] and named[1] in (None, ref.name) for ref, _ in thread):
@@ -84,9 +87,10 @@ def newest(thread: Thread) -> MailRef:
 
 
 def page_of_threads(call, threads: list[Thread], mailboxes: Mailboxes) -> tuple[list[Thread], MailRef | None]:
-    """Return a page of the threads in which a mail matches the request, and after which mail the next page begins.
+    """Return a page of the threads in which a mail matches the request, and the mail at which the page ends.
 
-    None: it is the last page. The search ends after some seconds, so that a page may have fewer threads than wanted.
+    The mail is None on the last page. The search ends after some seconds, so a page may have fewer threads
+    than wanted.
     """
     page_end, size, until = call.body.get("next"), call.limit or len(threads), time.monotonic() + SECONDS
     found: list[Thread] = []
@@ -105,7 +109,7 @@ def page_of_threads(call, threads: list[Thread], mailboxes: Mailboxes) -> tuple[
 def checked_threads(
     fields: dict, threads: list[Thread], mailboxes: Mailboxes
 ) -> Iterator[tuple[Thread, bool]]:
-    """Yield each thread, and whether one of its mails matches a search. Mails are read for it only if it needs that."""
+    """Yield each thread, and whether a mail in it matches the search. Mails are read only if the search needs it."""
     terms = Search(fields | {"next": None})
     unread = {ref[:3] for ref in mailboxes.index(True)} if fields.get("unread") else None
     candidates = [

@@ -6,7 +6,7 @@ from binascii import Error, a2b_base64, a2b_qp, a2b_uu
 WHOLE_BASE64 = re.compile(rb"[A-Za-z0-9+/]*={0,2}")
 WHITE_SPACE = b" \t\r\n\v\f"
 NOT_BASE64 = re.compile(rb"[^A-Za-z0-9+/=]+")
-# What ends the content: the line above a mailing list's footer, or a line of words.
+# The line that ends the content: the one above a mailing list's footer, or a line of words.
 FOOTER = re.compile(rb"_{5}|-{5}|={5}|\*{5}")
 WORDS = re.compile(rb"[^ \t]+[ \t]+[^ \t]")
 PADDED_LINE = re.compile(rb"[A-Za-z0-9+/=]+")

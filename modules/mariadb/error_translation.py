@@ -108,9 +108,9 @@ class ErrorTranslatingStore(PooledStore):
         raise (Unreachable if timed_out else self.connection_lost)(self.what) from error
 
     def commit_failure(self, error: Exception) -> Exception:
-        """Return mailapi's exception for an error during a COMMIT.
+        """Return the exception to raise for an error during a COMMIT.
 
-        It is CommitLost, since the COMMIT may have taken effect, unless the server says that it has not.
+        It is CommitLost, since the COMMIT may have taken effect, unless the server says that it was refused.
         """
         if code(error) in UNDONE:
             return TransactionRolledBack()

@@ -55,7 +55,7 @@ class Link:
         self.hanging: dict[int, float] = {}  # number of a host → monotonic time until which it is skipped
 
     def read_options(self, url: str, key: str) -> dict:
-        """Convert the URL to options of PyMySQL, and return them. The item `hosts` has those of each host.
+        """Convert the URL to options of PyMySQL, and return them. The item `hosts` has the options of each host.
 
         Also sets `most`, the largest number of connections, from max_connections in the URL.
         """
@@ -127,7 +127,7 @@ class Link:
     def prepare(self, connection, patient: bool):
         """Set the session variables of a new connection, and create missing tables.
 
-        `patient`: statements on the connection may take any time.
+        `patient`: do not limit the time of statements on the connection.
         """
         cursor = connection.cursor()
         cursor.execute(f"SHOW VARIABLES WHERE Variable_name IN {SERVER_VARIABLES}")
@@ -147,7 +147,7 @@ class Link:
     def settings(self, variables: dict[str, str]) -> dict[str, str]:
         """Return the session variables to set and their values in SQL, such as {"sql_notes": "1"}.
 
-        `variables` are those of the server that were asked for, with their values.
+        `variables` has the server's present values of the variables that were asked for.
         """
         isolation = (
             "transaction_isolation" if "transaction_isolation" in variables else "tx_isolation"

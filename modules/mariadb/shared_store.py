@@ -93,7 +93,7 @@ class SharedStore(ServerStore):
     def refuse(self, error: Exception, sql: str, statement: str):
         """Raise the exception for a violated constraint, or for a value that its column cannot store (Unfit).
 
-        For any other error of the server, return.
+        Returns if the server's error is another one.
         """
         import pymysql
 

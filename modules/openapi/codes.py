@@ -70,7 +70,7 @@ CONSTRAINT = re.compile(r"constraint failed: \w+\.(\w+)")
 
 
 def code_of(refused: ApiError | None) -> str:
-    """Return an answer's code, a stable name for programs: that of the error `refused`, or "ok"."""
+    """Return the code of an answer, a stable name for programs: the code of the error `refused`, or "ok"."""
     if refused is None:
         return OK
     return refused.code or OF_FIRST_WIRE.get(refused.http, "internal")

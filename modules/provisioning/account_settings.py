@@ -34,7 +34,7 @@ def from_zero(most: int):
 
 @json_schema({"type": "string", "maxLength": LONGEST_REPLY})
 def reply_text(value) -> str | None:
-    """Read the text of an automatic reply, with line feeds; "" and null are none. ValueError: it is too long."""
+    """Read the text of an automatic reply, with line feeds; None for "" and null. ValueError if it is too long."""
     text = raw_text(value)
     if text and len(text.encode()) > LONGEST_REPLY:
         raise ValueError("too long")
@@ -155,9 +155,9 @@ class MailServerSettings:
         return None
 
     def update(self, user_name: str, changes: dict):
-        """Change settings of a user in one transaction. ApiError: there is no such user, or the change is refused.
+        """Change settings of a user in one transaction. ApiError if there is no such user, or the change is refused.
 
-        Times with a zone are stored as local times of the database, which has none.
+        Times with a zone are stored as local times of the database, which has no zones.
         """
         self.mailserver.two_phase.resolve_in_doubt()
         with self.store.transaction():
@@ -177,7 +177,7 @@ class MailServerSettings:
             self.store.execute(SET_SETTINGS, **values, **merged(stored, local))
 
     def local(self, value):
-        """Return a time with a zone as the database's local time, and any other value unchanged."""
+        """Convert a time with a zone to the database's local time; return any other value unchanged."""
         if not isinstance(value, datetime) or value.tzinfo is None:
             return value
         return self.store.value(LOCAL_TIME, seconds=int(value.timestamp()))

@@ -137,9 +137,10 @@ class Ledger:
         )
 
     def needs_attempt(self, kind: str, service: dict | None) -> bool:
-        """Return whether a service account has to be created at its server: for the first time, or at a new URL.
+        """Return whether the service account must be created at its server: it never was, or the server's URL is new.
 
-        `service` is its row of ServiceAccounts; None if it has none yet.
+        A service account is a user's mailbox, calendars or contacts. `service` is its row of ServiceAccounts,
+        or None.
         """
         url = self.urls.get(kind)
         return service is None or url is not None and (service["state"] != "ok" or service["url"] != url)

@@ -11,7 +11,7 @@ COMMENT_MARKS = ("#", ";")
 
 
 def read_text(path: Path) -> str:
-    """Return the text of a file. ConfigError: it cannot be read."""
+    """Return the text of a file. ConfigError if it cannot be read."""
     try:
         return path.read_text(encoding="utf-8-sig")
     except (OSError, UnicodeDecodeError) as error:
@@ -19,7 +19,7 @@ def read_text(path: Path) -> str:
 
 
 def read_environment_file(path: Path) -> dict[str, str]:
-    """Return the values in a file by key. ConfigError: it cannot be read."""
+    """Return the values in a file of KEY=VALUE lines, by key. ConfigError if it cannot be read."""
     return {key: value for key, (value, _) in parse(read_text(path))[0].items()}
 
 

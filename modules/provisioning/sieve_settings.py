@@ -37,9 +37,9 @@ class SieveSettings:
         return settings | {name: local_time(settings[name]) for name in TIMES}
 
     def update(self, user_name: str, password: str | None, changes: dict, addresses: list[str]):
-        """Change settings of a user in the active script, or in a new one. ApiError: the server refuses the script.
+        """Change settings of a user in the active script, or in a new one. ApiError if the server refuses the script.
 
-        `addresses` are the user's own: an automatic reply answers mail to them.
+        `addresses` are the user's own: the automatic reply answers mail to them.
         """
         if any(name in changes for name in OF_ADMINISTRATION):
             raise ApiError("quota and userStatus need a mailserver.")
@@ -58,7 +58,7 @@ class SieveSettings:
 
 
 def active_script(sieve: Conversation) -> tuple[str, list[str]]:
-    """Return the name of a user's active script, "" if there is none, and the names of all scripts."""
+    """Return the name of a user's active script ("" if none is active), and the names of all scripts."""
     lines = [line for line in sieve.command("LISTSCRIPTS")[0] if line]
     active = [line[0] for line in lines if line[1:] == ["ACTIVE"]]
     return active[0] if active else "", [line[0] for line in lines]

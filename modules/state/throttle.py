@@ -219,10 +219,7 @@ class LoginThrottle:
 
 
 def bucket(key: str, value: str) -> int:
-    """Return the number under which failures of a network or user (`value`) are counted.
-
-    There are BUCKETS numbers, so different values may share one.
-    """
+    """Return the number under which failures of a network or user (`value`) are counted; others may share it."""
     digest = hmac.digest(key.encode(), value.encode(), "sha256")
     return int.from_bytes(digest[:8], "big") % BUCKETS
 
@@ -234,10 +231,7 @@ def user_prefix(user_name: str) -> str:
 
 @lru_cache(maxsize=100)
 def subjects_of(key: str, user_name: str, network: str) -> dict[str, str]:
-    """Return the keys under which a log-in is recorded.
-
-    In table known_address: `subject`, and `former`, that of older versions. In table failure: one for each kind.
-    """
+    """Return the keys of a log-in: `subject` and `former` (older versions) in known_address, one a kind in failure."""
     both = sha256(f"both {network} {user_name}")
     counted = {"known": f"{network} {user_name}", "address": network, "user": user_name}
     return {"subject": user_prefix(user_name) + both[:40], "former": both} | {

@@ -56,13 +56,16 @@ def account_activity(visitor: Visitor) -> dict:
 
 
 def own_records(visitor: Visitor, fields: dict, limit: int) -> list[dict]:
-    """Return records of the audit about the visitor, newest first, with `what` was done, in words."""
+    """Return the audit's records about the visitor, newest first, each with `what`: the text about what was done."""
     rows = visitor.run("audit", "mine", fields, limit=limit)["audit"]
     return [row | what_happened(visitor, row) for row in rows]
 
 
 def what_happened(visitor: Visitor, row: dict) -> dict[str, str]:
-    """Return in words `what` a record says was done, and to what. Log-ins can be those of requests about others."""
+    """Return the members `what` (the text about what was done) and `audit_target` of a record.
+
+    A log-in can also be the log-in of a request about another user.
+    """
     module, action, target = row["audit_module"], row["audit_action"], row["audit_target"]
     is_own = row["audit_user"] == visitor.name
     if is_own and row["audit_via"] in (None, "password", "basic", "log-out") and visitor.name not in target:

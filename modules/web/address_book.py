@@ -30,7 +30,11 @@ def addresses(visitor: Visitor) -> dict:
 
 
 def patterns_before(visitor: Visitor, rows: list[dict]) -> list[dict]:
-    """Return the addresses with % or _ that come before some of `rows`, wherever in the list they are."""
+    """Return the patterns (addresses with % or _) that come before some of `rows` but are not among them.
+
+    They may be on earlier pages, or not be found by the search. Only the first MOST_PATTERNS that the visitor
+    sees are considered.
+    """
     if not rows:
         return []
     found: dict[int, dict] = {}
@@ -62,7 +66,7 @@ def by_domain(rows: list[dict]) -> list[tuple[str, list[dict]]]:
 
 
 def address_form(visitor: Visitor) -> dict:
-    """Find what the page for a new address needs."""
+    """Return the values that the page for a new address shows."""
     return {
         "row": {name: visitor.query(name) for name in COLUMNS},
         "routers": in_routers(visitor),
@@ -128,7 +132,7 @@ def reorder_addresses(visitor: Visitor) -> tuple[str, str]:
 
 
 def row_in_list(visitor: Visitor, order: str) -> str:
-    """Return the address of the list at the row of an order, where the keyboard goes on."""
+    """Return the URL of the list with a fragment that names a row, so that the keyboard focus is there."""
     return link("addresses", **visitor.query.without()) + (
         f"#order-{order}" if order.lstrip("-").isdecimal() else ""
     )

@@ -26,7 +26,7 @@ def threads(visitor: Visitor) -> dict:
 
 
 def in_short(mails: list[dict]) -> dict:
-    """Return what the list has of a thread: who wrote, its subject, how many mails and unread ones, and the newest."""
+    """Return the entry of a thread in the list: writers, subject, number of mails and unread ones, newest mail."""
     by_time = sorted(mails, key=sent)
     alone, newest = len(mails) == 1, {name: by_time[-1][name] for name in KEY}
     return {
@@ -40,13 +40,13 @@ def in_short(mails: list[dict]) -> dict:
 
 
 def sent(mail: dict) -> tuple:
-    """Return by what mails of a thread are sorted; what is no time comes first."""
+    """Return the key by which the mails of a thread are sorted. Mails with an invalid time come first."""
     time = mail["mail_submission"]
     return time if isinstance(time, (int, float)) else 0, mail["mail_id"]
 
 
 def writer(mail: dict) -> str:
-    """Return who wrote a mail, by name if there is one."""
+    """Return the writer of a mail: the name in From, or else the address."""
     sender = mail["mail_from"] or mail["mail_envelopefrom"] or ""
     return sender.partition("<")[0].strip(' "') or sender
 
@@ -68,7 +68,7 @@ def thread(visitor: Visitor) -> dict:
 
 
 def shown(mail: dict) -> dict:
-    """Return a mail as the page of its thread shows it."""
+    """Return a mail with what the page of its thread shows."""
     text = mail.get("text")
     return {
         "from": mail["mail_from"] or mail["mail_envelopefrom"],

@@ -40,7 +40,7 @@ def read_form(handler: RequestHandler, trusted: bool) -> Fields:
 def multipart(raw: bytes, boundary: bytes) -> Fields:
     """Return the fields and files of a body of the type multipart/form-data. Empty file fields are left out.
 
-    ApiError: the fields that are no files have more than MOST_TEXT bytes.
+    ApiError if the fields other than files have more than MOST_TEXT bytes.
     """
     pairs, files, texts = [], [], 0
     for part in (b"\r\n" + raw).split(b"\r\n--" + boundary, MOST_FIELDS)[1:-1]:

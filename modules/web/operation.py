@@ -118,7 +118,7 @@ def queue(visitor: Visitor) -> dict:
 
 
 def queue_change(visitor: Visitor) -> dict:
-    """Find the mails that were chosen, for the question whether to change them. ApiError: none was chosen."""
+    """Find the chosen mails, to ask whether to change them. ApiError if none was chosen."""
     change, ids = visitor.query("change"), visitor.query.all("mail_id")
     if change not in QUEUE_CHANGES:
         raise ApiError(visitor.t.no_such_page, http=404)

@@ -116,7 +116,7 @@ def permission_names(visitor: Visitor, granted: list[str]) -> list[str]:
 
 
 def user_row(visitor: Visitor, name: str) -> dict:
-    """Return the row of the person `name`. ApiError (HTTP 404): there is none, or the visitor may not see them."""
+    """Return the row of the user `name`. ApiError (HTTP 404) if there is none, or if the visitor may not see it."""
     rows = visitor.run("users", "get", {"user_name": name})["users"] if name else []
     if not rows:
         raise ApiError(visitor.t.no_such_user, http=404)
@@ -132,7 +132,7 @@ def person_delete(visitor: Visitor) -> dict:
 
 
 def person(visitor: Visitor) -> dict:
-    """Find what the page of one person shows, and which of its forms the visitor may use."""
+    """Find the values that a person's page shows, and which of its forms the visitor may use."""
     user = user_row(visitor, visitor.query("user_name"))
     name = user["user_name"]
     may_suspend = name != visitor.name and visitor.may("users", "suspend", user_name=name)

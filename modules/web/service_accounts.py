@@ -48,7 +48,7 @@ def service_account(visitor: Visitor) -> dict:
 
 
 def field_value(name: str, value) -> str:
-    """Return a setting as the form's field has it: times as <input type=datetime-local> does."""
+    """Convert a setting to the value of its form field; times to that of <input type=datetime-local>."""
     text = "" if value is None else str(value)
     return text.replace(" ", "T")[:16] if name in ("autoReplyStart", "autoReplyEnd") else text
 
@@ -61,14 +61,14 @@ def service_account_delete(visitor: Visitor) -> dict:
 
 
 def settings_of_form(visitor: Visitor) -> dict:
-    """Return the settings of the form. What is not checked is 0; an empty field is no setting."""
+    """Return the settings in the form: 0 for a box that is not checked, "" for an empty field."""
     fields = {name: visitor.form(name) for name in ("user_name", *SETTINGS)}
     text = visitor.form.exactly("autoReply").replace("\r\n", "\n")
     return fields | {"autoReply": text, "autoReplyEnabled": int(bool(fields["autoReplyEnabled"]))}
 
 
 def kinds_of_form(visitor: Visitor) -> dict:
-    """Return the fields of `accounts/?provision` of the form, with the sum of the kinds that were checked."""
+    """Return the form's fields for accounts/?provision, with the sum of the checked kinds of account."""
     chosen = set(visitor.form.all("provision"))
     return {
         "user_name": visitor.form("user_name"),

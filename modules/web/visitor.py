@@ -24,8 +24,8 @@ from mailapi import (
 from ..http.event import Event
 from . import texts
 
-# What the core reports of a page that was shown: a read in a session, which the audit leaves out. Actions that a page
-# runs are reported one by one.
+# The event that the core reports for a page: a read in a session, which the audit leaves out. Actions that a page runs
+# are reported one by one.
 PAGE = endpoint(allow=anyone, read_only=True)(lambda module, call: {}).endpoint
 
 

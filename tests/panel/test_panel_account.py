@@ -1,4 +1,4 @@
-"""What the panel shows users about what happened to their own account, without a script."""
+"""The panel's records for users about their own account, without a script."""
 
 import pytest
 

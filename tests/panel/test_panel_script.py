@@ -1,4 +1,4 @@
-"""What the panel's script makes better, in Chromium: filtering, secrets, questions in dialogs, progress."""
+"""The panel's script in Chromium: filtering, secrets, questions in dialogs, progress."""
 
 import pytest
 from selenium.webdriver.common.keys import Keys
