@@ -67,7 +67,7 @@ class User(Module):
     @endpoint(
         allow=anyone,
         optional={"username": php_text, "user_name": php_text},
-        query=PAGE_QUERY,
+        query=PAGE_QUERY | {"brief": boolean},
         read_only=True,
         after_commit=add_external_users,
     )

@@ -16,6 +16,7 @@ FIELDS = {
     "user_database": "The file of the user's own mail database.",
     "link_count": "How many addresses store to the user; null: none.",
     "mails": "How many mails the user has in the master database.",
+    "brief": "Whether to leave out `modules` and `mails`, which take long where there is much mail.",
     "modules": "The modules in which the user has something.",
     "users": "The users, by name.",
     "user": "Whether the user was added.",
@@ -40,7 +41,7 @@ FIELDS = {
 class User(TypedDict):
     user_name: str
     user_alias: str | None
-    modules: ActiveModules
+    modules: NotRequired[ActiveModules]  # without it in lists with `brief`
     user_login: NotRequired[Flag]
     has_login: NotRequired[Flag]
     user_database: NotRequired[str | None]

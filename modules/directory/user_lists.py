@@ -103,6 +103,15 @@ LISTS: dict[int, dict[str, tuple[Select, ConditionFor]]] = {
         ),
     },
 }
+# The query's `brief`: pages without `mails` and `modules`, for which all mail is looked at, as it has no index.
+BRIEF_PAGES = {
+    (number, name): PreparedQuery(query.where(ON_PAGE))
+    for number in LISTS
+    for name, query in (
+        ("all", ALL if number == 8 else ALL.select_extend(STORING_ADDRESSES.alias("link_count"))),
+        ("delegated", DELEGATED),
+    )
+}
 
 
 class UserLists:
@@ -135,11 +144,13 @@ class UserLists:
         last user of a page.
         """
         number = call.generation.number
-        if asks_for_page(call):
+        if asks_for_page(call) or call.query.get("brief"):
             page, more = names.page(call)
             on_this_page = call.db.column(page, **values, **more)
             ends = {"first": on_this_page[0], "last": on_this_page[-1]} if on_this_page else {}
-            return call.db.rows(self.queries[number, f"{name} page"], **ends, **values) if ends else []
+            brief = call.query.get("brief")
+            rows = BRIEF_PAGES[number, name] if brief else self.queries[number, f"{name} page"]
+            return call.db.rows(rows, **ends, **values) if ends else []
         query = self.queries[number, name]
         if self.external:  # their users are added to the rows
             return call.db.rows(query, **values)

@@ -27,7 +27,9 @@ def overview(visitor: Visitor) -> dict:
     """Find what needs attention. Each finding names the page where it can be handled."""
     findings = [*queue_findings(visitor), *service_findings(visitor)]
     findings += [*check_findings(visitor), *log_in_findings(visitor)]
-    users = visitor.run("users", "get", limit=2)["users"] if visitor.has("users") else []
+    users = (
+        visitor.run("users", "get", query={"brief": "1"}, limit=2)["users"] if visitor.has("users") else []
+    )
     addresses = visitor.run("addresses", "get", limit=1)["addresses"] if visitor.has("addresses") else [None]
     return {"findings": findings, "alone": len(users) < 2, "no_addresses": not addresses}
 

@@ -16,7 +16,7 @@ IN_ROUTERS_8 = ("store", "forward", "handoff", "reject", "drop")  # of msa/ in d
 def people(visitor: Visitor) -> dict:
     """Find a page of the people whom the visitor manages."""
     search, after = visitor.query("search"), visitor.query.exactly("after")
-    query = {name: value for name, value in (("search", search), ("after", after)) if value}
+    query = {name: value for name, value in (("search", search), ("after", after), ("brief", "1")) if value}
     users = visitor.run("users", "get", query=query, limit=ON_PAGE + 1)["users"]
     return {
         "users": [row | {"login": row.get("has_login", row.get("user_login"))} for row in users[:ON_PAGE]],

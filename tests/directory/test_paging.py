@@ -2,6 +2,8 @@
 
 import pytest
 
+from support.counting import statements
+
 pytestmark = pytest.mark.every_engine
 
 NAMES = [f"u{n:03}" for n in range(40)]
@@ -98,3 +100,25 @@ def test_a_page_of_nobody_elses(crowd):
 def test_what_no_page_begins_after_is_refused(site, wrong):
     answer = site(f"addresses/?get&{wrong}", check=400)
     assert answer["status"] in ("Invalid value for after.", "Invalid value for search.")
+
+
+@pytest.mark.parametrize("user", ["root", "dele"])
+@pytest.mark.parametrize("query", ["", "&limit=7", "&after=u012&limit=5", "&search=u02"])
+def test_a_brief_list_has_the_same_users_without_their_modules_and_mails(crowd, user, query):
+    crowd.sql("INSERT INTO api_user_delegates SELECT 'dele', user_name FROM users WHERE user_name > 'u020'")
+    whole = crowd(f"users/?get{query}", user=user)["users"]
+    brief = crowd(f"users/?get{query}&brief=1", user=user)["users"]
+    assert [row["user_name"] for row in brief] == [row["user_name"] for row in whole]
+    for row, full in zip(brief, whole):
+        assert not row.keys() & {"modules", "mails"}
+        assert row["user_login"] == full.get("has_login", full.get("user_login"))
+        assert row.get("link_count") == full.get("link_count") and row["user_alias"] == full["user_alias"]
+
+
+def test_a_brief_list_does_not_look_at_mail(crowd):
+    brief, whole = (
+        statements(crowd, lambda query=query: crowd(f"users/?get&limit=7{query}"))
+        for query in ("&brief=1", "")
+    )
+    assert brief and not [sql for sql in brief if "mailbox" in sql]
+    assert [sql for sql in whole if "mailbox" in sql]

@@ -40,6 +40,7 @@ def pages_of(person):
         person.log_in(user)
         for page in pages:
             person.get(page)
+            assert "That did not work" not in person.driver.title, page
             person.run("for (const each of document.querySelectorAll('details')) each.open = true")
             yield page
         person.driver.execute_cdp_cmd("Network.clearBrowserCookies", {})

@@ -4,7 +4,7 @@ import pytest
 from selenium.webdriver.common.keys import Keys
 
 from support.panel import add_mail
-from support.panel_browser import fill_site
+from support.panel_browser import fill_site, violations
 
 pytestmark = pytest.mark.slow
 FOCUSED = "return document.activeElement.textContent"
@@ -81,6 +81,15 @@ def test_when_the_session_has_ended_a_question_leads_to_the_log_in(person, site)
     person.press("a[data-asks]")
     person.shows("Log in", "h1")
     assert "ann" in names(site)
+
+
+def test_a_question_about_an_account_has_its_choice(person, site):
+    person.log_in("root")
+    person.get("service-account?user_name=ann")
+    dialog = person.open_dialog("a[data-asks]")
+    assert "the services; this cannot be undone" in dialog.text
+    assert len(person.find("dialog input[type=checkbox]")) == 1 and violations(person.driver) == {}
+    person.check_quiet()
 
 
 @pytest.mark.parametrize("change, title", [("bounce", "Return to sender"), ("retry", "Try again now")])
