@@ -39,8 +39,8 @@ class Links:
 def list_threads(call, mailboxes: Mailboxes) -> dict:
     """Return the caller's mails as `threads`, the thread with the newest mail first.
 
-    With mail_id only the thread of this mail. Else a page of those in which a mail matches the request, if it has terms
-    of a search or a limit; `next` is what to send for the next page then, None after the last one.
+    With mail_id: only the thread of this mail. With a limit or terms of a search: a page of the threads in which a mail
+    matches. `next` is what to send for the next page then; None after the last one.
     """
     threads, more = all_threads(mailboxes), {}
     if call.body.get("mail_id"):
