@@ -1,15 +1,13 @@
 """The pages about the visitor's mail in threads: their list with its search, and all mails of one."""
 
 from .filters import has_filters
-from .mail import ON_PAGE, of_mail
+from .mail import KEY, ON_PAGE, in_short, of_mail, sent
 from .templates import link
 from .visitor import Visitor
 
 MOST_OPEN = 10  # mails of a thread that its page shows with their texts
 LONGEST_TEXT = 20_000  # characters of such a mail
-MOST_WRITERS = 4  # named in the list
 DEEPEST = 4  # steps to the right on the page of a thread
-KEY = ("mail_id", "mail_sourcedb")
 
 
 def threads(visitor: Visitor) -> dict:
@@ -18,37 +16,11 @@ def threads(visitor: Visitor) -> dict:
     fields = {name: value for name, value in terms.items() if value}
     found = visitor.run("mailbox", "threads", fields, limit=ON_PAGE)
     return {
-        "threads": [in_short(thread["mails"]) for thread in found["threads"]],
+        "rows": [in_short(thread["mails"]) for thread in found["threads"]],
         "terms": terms,
         "filters": has_filters(visitor),
         "more": link("threads", **visitor.query.without("next"), next=found["next"]) if found["next"] else "",
     }
-
-
-def in_short(mails: list[dict]) -> dict:
-    """Return what the list has of a thread: who wrote, its subject, how many mails and unread ones, and the newest."""
-    by_time = sorted(mails, key=sent)
-    alone, newest = len(mails) == 1, {name: by_time[-1][name] for name in KEY}
-    return {
-        "writers": list(dict.fromkeys(map(writer, by_time)))[:MOST_WRITERS],
-        "subject": mails[0]["mail_subject"],
-        "count": len(mails),
-        "unread": sum(not mail["mail_read"] for mail in mails),
-        "when": by_time[-1]["mail_submission"],
-        "address": link("message", **newest) if alone else link("thread", **newest) + "#newest",
-    }
-
-
-def sent(mail: dict) -> tuple:
-    """Return by what mails of a thread are sorted; what is no time comes first."""
-    time = mail["mail_submission"]
-    return time if isinstance(time, (int, float)) else 0, mail["mail_id"]
-
-
-def writer(mail: dict) -> str:
-    """Return who wrote a mail, by name if there is one."""
-    sender = mail["mail_from"] or mail["mail_envelopefrom"] or ""
-    return sender.partition("<")[0].strip(' "') or sender
 
 
 def thread(visitor: Visitor) -> dict:
