@@ -32,7 +32,7 @@ def test_an_address_is_dragged_to_another_place(root, panel_server):
         ("ann@corp.org", "info@corp.org", ["ann@corp.org", "info@corp.org", "%@corp.org"]),
     ):
         rows = {row.text.split()[1]: row for row in root.find("tr[id]")}
-        root.driver.execute_script("window.isOld = true")
+        root.driver.execute_script("window.isOld = true; scrollTo(0, 0)")
         grip = rows[source].find_elements("css selector", "td")[0]
         ActionChains(root.driver).drag_and_drop(grip, rows[target]).perform()
         root.wait_for_next_page()
