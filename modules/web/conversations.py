@@ -5,7 +5,7 @@ from .mail import KEY, ON_PAGE, in_short, of_mail, sent
 from .templates import link
 from .visitor import Visitor
 
-MOST_OPEN = 10  # mails of a thread that its page shows with their texts
+MOST_TEXTS = 10  # mails of a thread that its page shows with their texts
 LONGEST_TEXT = 20_000  # characters of such a mail
 DEEPEST = 4  # steps to the right on the page of a thread
 
@@ -24,22 +24,20 @@ def threads(visitor: Visitor) -> dict:
 
 
 def thread(visitor: Visitor) -> dict:
-    """Find all mails of a thread. The newest and some unread ones come with their texts, and are marked as read."""
+    """Find all mails of a thread. Some come with their texts: the newest, unread ones, which count as read then, others."""
     (found,) = visitor.run("mailbox", "threads", of_mail(visitor))["threads"]
-    mails = found["mails"]
-    newest = max(mails, key=sent)
-    unread = [mail for mail in sorted(mails, key=sent) if not mail["mail_read"] and mail is not newest]
-    for mail in [newest, *unread[: MOST_OPEN - 1]]:
+    newest, *others = sorted(found["mails"], key=sent, reverse=True)
+    others.sort(key=lambda mail: bool(mail["mail_read"]))
+    for mail in [newest, *others[: MOST_TEXTS - 1]]:
         named = {name: mail[name] for name in KEY}
         mail["text"] = visitor.run("mailbox", "read", named | {"mail_details": "1"})["mail"]["mail_text"]
     return {
-        "mails": [shown(mail) for mail in mails],
-        "newest": {name: newest[name] for name in KEY},
-        "subject": mails[0]["mail_subject"],
+        "mails": [shown(mail, is_newest=mail is newest) for mail in found["mails"]],
+        "subject": found["mails"][0]["mail_subject"],
     }
 
 
-def shown(mail: dict) -> dict:
+def shown(mail: dict, is_newest: bool) -> dict:
     """Return a mail as the page of its thread shows it."""
     text = mail.get("text")
     return {
@@ -47,8 +45,10 @@ def shown(mail: dict) -> dict:
         "when": mail["mail_submission"],
         "was_read": mail["mail_read"],
         "text": text and text[:LONGEST_TEXT],
-        "is_open": text is not None,
+        "has_text": text is not None,
         "is_cut": len(text or "") > LONGEST_TEXT,
+        "is_newest": is_newest,
+        "is_open": is_newest or not mail["mail_read"],
         "depth": min(mail["mail_depth"], DEEPEST),
         "named": {name: mail[name] for name in KEY},
     }

@@ -94,6 +94,9 @@ def test_of_a_long_thread_some_mails_are_open(site):
     assert len(ann.page.html.select("pre")) == 10 and len(ann.page.html.select(".thread li")) == 39
     ann.get("thread?mail_id=1")
     assert site.sql("SELECT COUNT(*) FROM mailbox WHERE mail_read")[0][0] == 19
+    site.sql("UPDATE mailbox SET mail_read = 1")
+    ann.get("thread?mail_id=1")
+    assert len(ann.page.html.select("pre")) == 10 and len(ann.page.html.select("details[open]")) == 1
 
 
 @pytest.mark.every_engine
