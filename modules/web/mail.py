@@ -13,6 +13,8 @@ from .templates import link
 from .visitor import Visitor
 
 ON_PAGE = 50  # mails
+MOST_WRITERS = 4  # of a thread that the list names
+KEY = ("mail_id", "mail_sourcedb")
 LONGEST_TEXT = 1_000_000  # characters of a mail that its page shows
 LONGEST_QUOTE = 100_000  # characters of a mail that an answer quotes
 
@@ -23,11 +25,37 @@ def mail(visitor: Visitor) -> dict:
     fields = {name: value for name, value in terms.items() if value}
     found = visitor.run("mailbox", "search", fields, limit=ON_PAGE)
     return {
-        "mails": found["mails"],
+        "rows": [in_short([row]) for row in found["mails"]],
         "terms": terms,
         "filters": has_filters(visitor),
         "more": link("mail", **visitor.query.without("next"), next=found["next"]) if found["next"] else "",
     }
+
+
+def in_short(mails: list[dict]) -> dict:
+    """Return what the list has of a mail or a thread: who wrote, the subject, the numbers of mails, and the newest."""
+    by_time = sorted(mails, key=sent)
+    newest, alone = {name: by_time[-1][name] for name in KEY}, len(mails) == 1
+    return {
+        "writers": list(dict.fromkeys(writer(mail, alone) for mail in by_time))[:MOST_WRITERS],
+        "subject": mails[0]["mail_subject"],
+        "count": len(mails),
+        "unread": sum(not mail["mail_read"] for mail in mails),
+        "when": by_time[-1]["mail_submission"],
+        "address": link("message", **newest) if alone else link("thread", **newest) + "#newest",
+    }
+
+
+def sent(mail: dict) -> tuple:
+    """Return by what mails of a thread are sorted; what is no time comes first."""
+    time = mail["mail_submission"]
+    return time if isinstance(time, (int, float)) else 0, mail["mail_id"]
+
+
+def writer(mail: dict, in_full: bool) -> str:
+    """Return who wrote a mail: in full, or by name if there is one."""
+    sender = mail["mail_from"] or mail["mail_envelopefrom"] or ""
+    return sender if in_full else sender.partition("<")[0].strip(' "') or sender
 
 
 def unread(visitor: Visitor) -> bottle.HTTPResponse:

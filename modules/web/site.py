@@ -74,7 +74,7 @@ PAGES = {
     "message-html": Page(mail.message_html, anyone, ("mailbox", "html")),
     "message-part": Page(mail.message_part, anyone, ("mailbox", "attachment")),
     "message-raw": Page(mail.message_raw, anyone, ("mailbox", "raw")),
-    "threads": Page(conversations.threads, anyone, ("mailbox", "threads"), "mail"),
+    "threads": Page(conversations.threads, anyone, ("mailbox", "threads"), "mail", "mail"),
     "thread": Page(conversations.thread, anyone, ("mailbox", "threads"), "mail"),
     "unread": Page(mail.unread, anyone, ("mailbox", "unread_count")),
     "write": Page(mail.write, anyone, ("mailbox", "send"), "mail"),

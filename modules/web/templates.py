@@ -5,6 +5,7 @@ import urllib.parse
 from datetime import UTC, datetime
 from functools import cache
 from pathlib import Path
+from types import SimpleNamespace
 from typing import cast
 
 from bottle import SimpleTemplate, html_escape
@@ -33,12 +34,15 @@ class Template(SimpleTemplate):
         self._str, self._escape = text_of, lambda value: html_escape(text_of(value))
 
     def _include(self, _env, _name=None, **kwargs):
-        return template(_name).execute(_env["_stdout"], _env | kwargs)
+        return SimpleNamespace(**template(_name).execute(_env["_stdout"], _env | kwargs))
 
 
 @cache
 def template(name: str) -> Template:
-    return Template(read_file(f"templates/{name}.html").decode())
+    """Return a template. Those of whole pages, and what they include, have the functions in macros.html as `m`."""
+    source = read_file(f"templates/{name}.html").decode()
+    is_page = 'rebase("layout"' in source
+    return Template('% m = include("macros")\n' * is_page + source)
 
 
 def link(page: str, **query) -> str:

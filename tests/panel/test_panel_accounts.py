@@ -79,7 +79,7 @@ def test_an_account_is_suspended_and_restored(site):
     form = root.form("provision")
     assert [box._value for box in form.fields["provision"] if box.checked] == []
     root.submit("provision", provision=["1", "4"])
-    root.shows("The services were asked.", "Mail there", "Contacts there")
+    root.shows("Done, but for what is still pending.", "Mail there", "Contacts there")
     ann = Panel(site, "ann")
     root.submit("lock-account")
     root.shows("The person is suspended and cannot log in.", "suspended")
@@ -133,7 +133,7 @@ def test_what_is_pending_is_said_and_tried_again(tmp_path):
     root.shows("pending")
     root.get("service-account")
     root.submit("provision", provision=["1"])
-    root.shows("What is still pending is said with its reason.", "pending", "imap://127.0.0.1")
+    root.shows("Done, but for what is still pending.", "pending", "imap://127.0.0.1")
     assert "secret" not in root.page.text
     root.get("accounts", HTTP_ACCEPT_LANGUAGE="de")
 

@@ -29,7 +29,10 @@ PAGES = [
     "queue",
     "activity",
     "mail",
+    "threads",
     "account",
+    "account-activity",
+    "accounts",
     "services",
 ]
 

@@ -50,6 +50,7 @@ PAGES = {
         "mail?text=x",
         "threads",
         "thread?mail_id=1",
+        "service-account",
         "filters",
         "queue",
     ],

@@ -239,47 +239,27 @@ document.addEventListener("keydown", (event) => {
 });
 
 // Addresses of a domain can be dragged to another place in it, by their order.
+const value = (row, name) => row.querySelector(`[name=${name}]`).value;
 for (const row of all("tr[id^=order-]:has([name^=this_])")) {
-  const grip = row.cells[0];
-  grip.draggable = true;
-  grip.addEventListener("dragstart", (event) => {
-    row.classList.add("dragged");
-    event.dataTransfer.setDragImage(row, 0, 0);
-  });
-  grip.addEventListener("dragend", () => row.classList.remove("dragged"));
-  row.addEventListener("dragover", (event) => {
-    if (row.parentElement.querySelector(".dragged")) event.preventDefault();
-  });
+  const list = row.parentElement, dragged = () => list.querySelector(".dragged");
+  row.cells[0].draggable = true;
+  row.cells[0].addEventListener("dragstart", () => row.classList.add("dragged"));
+  row.cells[0].addEventListener("dragend", () => row.classList.remove("dragged"));
+  row.addEventListener("dragover", (event) => { if (dragged()) event.preventDefault(); });
   row.addEventListener("drop", (event) => {
-    const rows = [...row.parentElement.rows];
-    const [from, to] = [rows.findIndex((each) => each.matches(".dragged")), rows.indexOf(row)];
     event.preventDefault();
-    if (from < 0 || from === to) return;
-    const some = rows.slice(Math.min(from, to), Math.max(from, to) + 1);
-    some.splice(to - Math.min(from, to), 0, some.splice(from - Math.min(from, to), 1)[0]);
-    const value = (each, name) => each.querySelector(`[name=${name}]`).value;
+    const [from, to] = [dragged().rowIndex, row.rowIndex].map((index) => index - 1);
+    if (from !== to) row[from < to ? "after" : "before"](dragged());
     const form = add(document.body, "form", "", { method: "post", hidden: true });
-    const send = (name, text) => add(form, "input", "", { type: "hidden", name, value: text });
-    send("token", value(row, "token"));
-    send("form", "reorder-addresses");
-    send("moved_to", value(row, "this_address_order"));
-    for (const each of some) {
-      send("address_expression", value(each, "this_address_expression"));
-      send("address_order", value(each, "this_address_order"));
+    const put = (name, text) => add(form, "input", "", { type: "hidden", name, value: text });
+    put("token", value(row, "token"));
+    put("form", "reorder-addresses");
+    put("moved_to", value(row, "this_address_order"));
+    for (const each of [...list.rows].slice(Math.min(from, to), Math.max(from, to) + 1)) {
+      put("address_expression", value(each, "this_address_expression"));
+      put("address_order", value(each, "this_address_order"));
     }
-    form.submit();
-  });
-}
-
-// In a list of mails the arrow keys lead from one to the next.
-for (const list of all(".mails")) {
-  list.addEventListener("keydown", (event) => {
-    const step = { ArrowDown: 1, ArrowUp: -1 }[event.key];
-    const links = all("a", list);
-    const next = step && links[links.indexOf(document.activeElement) + step];
-    if (!next || event.altKey || event.ctrlKey || event.metaKey) return;
-    event.preventDefault();
-    next.focus();
+    if (from !== to) form.submit();
   });
 }
 
