@@ -23,7 +23,7 @@ def header(message: "ReceivedMessage", name: str) -> str:
     value = raw_header(message, name)
     if value.isascii() and value.isprintable() and "=?" not in value:
         return value.strip()  # there is nothing to decode, and no line break
-    return unfold(value, message.charset)
+    return unfold(value, None if value.isascii() else message.charset)
 
 
 def raw_header(message: "ReceivedMessage", name: str) -> str:

@@ -44,6 +44,7 @@ class RegularParser(Generic[M]):
         if not header or depth > MOST_DEPTH or self.parts > MOST_PARTS:
             raise Irregular
         part, start = self.new(), header.end()
+        part.charset = None  # unless with_charset finds one
         part.set_header(header[0])
         content_type = part.get_content_type()
         if content_type.startswith("message/") or content_type == "multipart/digest":

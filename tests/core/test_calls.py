@@ -7,6 +7,7 @@ import sys
 import pytest
 
 from support.browsers import log_in, session_of
+from support.mails import deliver
 
 AUTH = json.dumps({"auth": {"user_name": "root", "password": "pw"}}).encode()
 
@@ -55,3 +56,23 @@ def test_a_read_by_session_calls_110_functions_at_most(site, url):
 @pytest.mark.sqlite
 def test_a_log_in_with_a_read_calls_160_functions_at_most(site):
     assert calls_of(site.app, "?get_modules", AUTH) <= 160
+
+
+@pytest.mark.sqlite
+@pytest.mark.parametrize(
+    "url, body, most", [("mailbox/?get", b"{}", 195), ("mailbox/?read", b'{"mail_id":1}', 205)]
+)
+def test_a_mailbox_of_one_mail_calls_few_functions(site, url, body, most):
+    assert deliver(site, "root", b"Subject: x\r\nFrom: a@b\r\n\r\nhello") == 1
+    assert calls_of(site.app, url, body, "PHPSESSID=" + session_of(log_in(site, "root"))) <= most
+
+
+@pytest.mark.sqlite
+def test_a_mail_in_a_list_calls_24_functions_at_most(site):
+    raw, found = b"From: a@b\r\nTo: c@d\r\nSubject: x\r\nDate: Tue, 14 Nov 2023 22:13:20 +0000\r\n\r\n", []
+    cookie = "PHPSESSID=" + session_of(log_in(site, "root"))
+    for mails in (1, 50):
+        for _ in range(mails):
+            deliver(site, "root", raw)
+        found.append(calls_of(site.app, "mailbox/?get", b"{}", cookie))
+    assert found[1] - found[0] <= 24 * 50

@@ -14,6 +14,7 @@ from mailapi_modules.mail.message_parser import (
 )
 
 import mailapi  # noqa: F401 what makes mailapi_modules importable
+from support.counting import calls
 
 NAMES = ("subject", "from", "to", "date", "content-type")
 VALUES = ["Hi", "grüße", "=?utf-8?q?=C3=BC?=", "a\r\n b", "Ann <ann@b.example>", "", "\tx \r\n\t", "a\x0bb"]
@@ -100,6 +101,16 @@ def test_a_part_is_without_the_line_end_before_its_boundary():
         b'Content-Type: multipart/mixed; boundary="b"\r\n\r\n--b\r\n\r\nx\r\n\r\n--b--\r\n'
     )
     assert [part.content() for part in message.walk()] == [b"", b"x\r\n"]
+
+
+def test_the_length_of_a_part_costs_no_calls():
+    start = (
+        b'Subject: x\r\nContent-Type: multipart/mixed; boundary="b"\r\n\r\n--b\r\nContent-Type: a/b\r\n\r\n'
+    )
+    short, long = (start + b"QUJD\r\n" * lines + b"--b--\r\n" for lines in (10, 100_000))
+    assert (
+        calls(lambda: parse_message(long)) <= calls(lambda: parse_message(short)) + 2
+    )  # the first one compiles
 
 
 PARAMETERS = ["; charset=utf-8", ';name="b c"', "; Charset = x", "; a=b;", ';\tname=" ü"', "; a*0=b"]
