@@ -24,6 +24,7 @@ from mailapi import (
 from .answers import tokens
 from .http.addresses import ip, ip_network
 from .openapi.schemas import NUMBER, TEXT, json_schema
+from .state.store import DURABLE
 from .state.token_rows import (
     ALL_TOKENS,
     COUNT_OF_USER,
@@ -143,7 +144,7 @@ CREATE TABLE IF NOT EXISTS token (token_id INTEGER PRIMARY KEY AUTOINCREMENT, to
     def delete(self, call):
         """Delete one of the caller's tokens; an admin may delete any user's."""
         query = DELETE_ANY if call.caller.admin else DELETE_OWN
-        with self.app.state.transaction():
+        with self.app.state.transaction(DURABLE):
             if not self.app.state.execute(
                 query, token_id=call.body["token_id"], user=call.user_name
             ).rowcount:

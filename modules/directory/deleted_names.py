@@ -6,6 +6,7 @@ from peewee import IntegerField
 
 from mailapi import Model, PreparedQuery, param
 
+from ..state.store import DURABLE
 from . import user_names
 
 # Names are stored as hashes from 1 to NUMBERS, so that the table is bounded (some 200 MB) and never pruned.
@@ -40,7 +41,7 @@ def record(call, name: str):
 
     An error prevents that the user is deleted.
     """
-    with call.app.state.transaction():
+    with call.app.state.transaction(DURABLE):
         call.app.state.execute(ADD, number=number_of(name))
 
 

@@ -22,7 +22,7 @@ INVISIBLE = frozenset("\u034f\u115f\u1160\u17b4\u17b5\u180b\u180c\u180d\u180f\u2
 # and of shells, `:` after the name in HTTP Basic.
 NOT_IN_A_WORD = re.compile(r"[/\\:*?%]")
 MOST_PREFIXES = 200
-VISIBLE_START = re.compile("[!-~]*")
+NOT_VISIBLE_ASCII = re.compile("[^!-~]")
 NAME = Users.user_name
 MOST_RANGES = 50  # ranges of names that one statement reads; SQLite allows 500 queries in a UNION
 FEWEST_RANGES = 10
@@ -138,8 +138,7 @@ def ranges_of_similar(form: str) -> list[tuple[str, str]]:
     Such a name equals `form` up to its first character that is no visible ASCII. Therefore there is a range for each
     beginning of `form`: names that continue with such a character.
     """
-    found = VISIBLE_START.match(unicodedata.normalize("NFKD", form))
-    start = found[0] if found else ""
+    start = NOT_VISIBLE_ASCII.split(unicodedata.normalize("NFKD", form), maxsplit=1)[0]
     if len(start) > MOST_PREFIXES:
         return [("", LAST_CHARACTER)]
     prefixes = [start[:length] for length in range(len(start) + 1)]

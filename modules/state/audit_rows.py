@@ -62,7 +62,7 @@ CREATE TABLE IF NOT EXISTS audit_entry (audit_id INTEGER PRIMARY KEY, failed INT
 CREATE INDEX IF NOT EXISTS audit_entry_upto ON audit_entry (failed, upto);
 CREATE INDEX IF NOT EXISTS audit_entry_wait ON audit_entry (wait) WHERE wait IS NOT NULL;
 CREATE TABLE IF NOT EXISTS audit_subject (user_hash TEXT NOT NULL, audit_id INTEGER NOT NULL,
-    PRIMARY KEY (user_hash, audit_id)) WITHOUT ROWID;
+    UNIQUE (user_hash, audit_id));
 CREATE INDEX IF NOT EXISTS audit_subject_audit_id ON audit_subject (audit_id);
 """
 MOST_LISTED = 1000  # rows

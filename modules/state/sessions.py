@@ -41,6 +41,7 @@ from .session_rows import (
     FORGET_CHANGES,
     LAST_KEPT_CHANGE,
 )
+from .store import DURABLE
 
 MOST_CHANGES = 1000  # rows that a user has in session_change; beyond that, the user's oldest sessions end
 SKEW = CLOCK_SKEW * 1000  # milliseconds
@@ -105,7 +106,7 @@ class Sessions:
     def remember_long_name(self, user_hash: str, user_name: str):
         """Store a user name that is too long for a session id, unless it is stored."""
         if not self.store.read(FIND_LONG_NAME, user_hash=user_hash):
-            with self.store.transaction():
+            with self.store.transaction(DURABLE):
                 self.store.execute(ADD_LONG_NAME, user_hash=user_hash, user_name=user_name)
 
     def find(self, token: str) -> Session | None:
@@ -163,11 +164,13 @@ class Sessions:
     def change(self, token: str, session: Session, next_code: bytes | None):
         """Record that a session has ended, or with `next_code`, that it continues with a new password.
 
+        An ended session stays so after a power cut.
+
         If there are more than MOST_CHANGES such records of a user, the user's oldest sessions end.
         """
         created = int.from_bytes(session.signed[VERSION : VERSION + TIME], "big")
         user_hash, session_hash = hash_of(session.user_name.encode()), hash_of(decoded(token) or b"")
-        with self.store.transaction():
+        with self.store.transaction(DURABLE if next_code is None else "IMMEDIATE"):
             self.store.execute(
                 ADD_CHANGE,
                 session_hash=session_hash,

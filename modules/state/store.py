@@ -15,6 +15,9 @@ from mailapi import ApiError, CannotOpen, StateFailure, Store, Transaction, is_b
 
 from .owners import chown_like
 
+# The lock_type of a transaction that outlasts a power cut. In SQLite's WAL mode the lock is that of IMMEDIATE.
+DURABLE = "EXCLUSIVE"
+
 
 class StateTransaction(Transaction):
     """A transaction on the state database. Its own errors, and the database's in its block, become ApiErrors."""
@@ -34,6 +37,32 @@ class StateTransaction(Transaction):
             raise StateStore.failure(error) from error
 
 
+class DurableTransaction(StateTransaction):
+    """A transaction whose commit waits for the disk, so that a power cut cannot undo it as it can the last others."""
+
+    def __enter__(self):
+        self.wait_for_disk("FULL")
+        try:
+            super().__enter__()
+        except BaseException:
+            self.wait_for_disk("NORMAL")
+            raise
+
+    def __exit__(self, kind, error, traceback):
+        try:
+            super().__exit__(kind, error, traceback)
+        finally:
+            self.wait_for_disk("NORMAL")
+
+    def wait_for_disk(self, level: str):
+        """Set for this thread's connection which commits wait for the disk: all (FULL), or none (NORMAL)."""
+        try:
+            self.store.connect()
+            self.store.run(f"PRAGMA synchronous = {level}")
+        except peewee.PeeweeException as error:
+            raise StateStore.failure(error) from error
+
+
 class StateStore(Store):
     """The state database in a SQLite file that only its owner can read: its folder's owner, if root creates it."""
 
@@ -42,8 +71,11 @@ class StateStore(Store):
     def __init__(self, path: str, schema: str):
         super().__init__(path)
         del self.gates["DEFERRED"]  # in WAL mode readers and writers do not wait for each other
+        self.gates[DURABLE] = self.gates["IMMEDIATE"]
         self.transactions = {
-            lock_type: StateTransaction(self, lock_type) for lock_type in ("DEFERRED", "IMMEDIATE")
+            "DEFERRED": StateTransaction(self, "DEFERRED"),
+            "IMMEDIATE": StateTransaction(self, "IMMEDIATE"),
+            DURABLE: DurableTransaction(self, DURABLE),
         }
         self.schema = schema
 

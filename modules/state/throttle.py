@@ -159,12 +159,13 @@ class LoginThrottle:
     def read(self, user_name: str, address: str) -> Attempt | None:
         """Return the log-in as an Attempt; TooManyFailures if it is too early. None if the database has no key yet."""
         client, now = network(address), int(time.time())
-        subjects = subjects_of(self.key, user_name, client)
+        expected = self.key
+        subjects = subjects_of(expected, user_name, client)
         rows = self.store.read(FIND, **subjects, **times_of(now))
         if not rows:
             return None
         key, last_login = rows[0][:2]
-        if key != self.key:  # another database, or the first log-in
+        if key != expected:  # another database, or the first log-in
             self.key = key
             return self.read(user_name, address)
         kinds = ("address", "user") if last_login is None else ("known",)

@@ -6,16 +6,17 @@ import sys
 
 import pytest
 
-from support.browsers import log_in, session_of
+from support.browsers import credentials, log_in, post, session_of
 from support.mails import deliver
 
 AUTH = json.dumps({"auth": {"user_name": "root", "password": "pw"}}).encode()
 
 
-def calls_of(app, url: str, body: bytes, cookie: str = "") -> int:
+def calls_of(app, url: str, body: bytes, cookie: str = "", logged_in: bool = True) -> int:
     """Return the Python functions that one request calls, once everything is prepared.
 
-    The least of several requests counts: during one, finalizers of earlier tests may run.
+    The least of several requests counts: during one, finalizers of earlier tests may run. In `body`, `#` is replaced
+    by the number of the request.
     """
     counted, found = [0], []
 
@@ -23,16 +24,17 @@ def calls_of(app, url: str, body: bytes, cookie: str = "") -> int:
         counted[0] += event == "call"
 
     path, _, query = url.partition("?")
-    for _ in range(5):
+    for number in range(5):
+        sent = body.replace(b"#", b"%d" % number)
         environ = {
             "REQUEST_METHOD": "POST",
             "PATH_INFO": "/" + path,
             "QUERY_STRING": query,
             "HTTP_HOST": "localhost",
             "REMOTE_ADDR": "127.0.0.1",
-            "CONTENT_LENGTH": str(len(body)),
+            "CONTENT_LENGTH": str(len(sent)),
             "HTTP_COOKIE": cookie,
-            "wsgi.input": io.BytesIO(body),
+            "wsgi.input": io.BytesIO(sent),
             "wsgi.url_scheme": "http",
         }
         counted[0], answers = 0, []
@@ -42,8 +44,21 @@ def calls_of(app, url: str, body: bytes, cookie: str = "") -> int:
         finally:
             sys.setprofile(None)
         found.append(counted[0])
-        assert answers == ["200 OK"] and json.loads(b"".join(answer))["login"] is True
+        assert answers == ["200 OK"] and json.loads(b"".join(answer))["login"] is logged_in
     return min(found) - 1  # start_response is the server's
+
+
+def statements_of_each(site, work) -> dict[str, list[str]]:
+    """Return the SQL that work() runs on the master and on the state database."""
+    run: dict[str, list[str]] = {"master": [], "state": []}
+    site.app.db.trace(run["master"].append)
+    site.app.state.trace(run["state"].append)
+    try:
+        work()
+    finally:
+        site.app.db.trace(None)
+        site.app.state.trace(None)
+    return run
 
 
 @pytest.mark.sqlite
@@ -76,3 +91,46 @@ def test_a_mail_in_a_list_calls_24_functions_at_most(site):
             deliver(site, "root", raw)
         found.append(calls_of(site.app, "mailbox/?get", b"{}", cookie))
     assert found[1] - found[0] <= 24 * 50
+
+
+@pytest.mark.sqlite
+def test_a_wrong_password_calls_161_functions_at_most(site):
+    wrong = AUTH.replace(b"pw", b"wrong")
+    assert calls_of(site.app, "?get_modules", wrong, logged_in=False) <= 161
+
+
+@pytest.mark.sqlite
+@pytest.mark.parametrize(
+    ("url", "fields", "most"),
+    [
+        ("users/?set_password", {"user_name": "ann", "user_authdata": "new"}, 238),
+        ("users/?add", {"user_name": "new#", "user_authdata": "new"}, 241),
+    ],
+)
+def test_a_change_by_session_calls_few_functions(site, url, fields, most):
+    cookie = "PHPSESSID=" + session_of(log_in(site, "root"))
+    assert calls_of(site.app, url, json.dumps(fields).encode(), cookie) <= most
+
+
+########## Statements ##############################################################################
+
+WRONG = {"auth": credentials("bob", "wrong")}
+
+
+@pytest.mark.sqlite
+@pytest.mark.parametrize(
+    ("url", "fields", "master", "state"),
+    [
+        ("?get_modules", {"auth": credentials("root")}, 4, 2),
+        ("?get_modules", WRONG, 1, 10),
+        ("users/?set_password", {"user_name": "ann", "user_authdata": "new"}, 5, 12),
+        ("users/?add", {"user_name": "new#", "user_authdata": "new"}, 7, 8),
+    ],
+)
+def test_log_ins_and_changes_run_few_statements(site, url, fields, master, state):
+    """Those of the second request: the first one of a minute also deletes what is old."""
+    for number in range(2):
+        browser = site.browser() if "auth" in fields else log_in(site, "root")
+        body = json.loads(json.dumps(fields).replace("#", str(number)))
+        run = statements_of_each(site, lambda: post(browser, url, **body))
+    assert len(run["master"]) <= master and len(run["state"]) <= state, run

@@ -62,6 +62,23 @@ def test_networks_that_share_a_count_differ_between_installations(tmp_path, cloc
     assert len(seen) == 3
 
 
+def test_the_first_log_ins_of_a_process_count_together_even_at_the_same_time(site, clock, monkeypatch):
+    """A thread may read the secret of the counts while another one waits for the database's answer."""
+    state, read = site.app.state, site.app.state.read
+
+    def read_while_another_thread_does(query, **values):
+        rows = read(query, **values)
+        if query is throttle.FIND and rows:
+            site.app.throttle.key = rows[0][0]
+        return rows
+
+    with monkeypatch.context() as patched:
+        patched.setattr(state, "read", read_while_another_thread_does)
+        fail_log_ins(site, 1)
+    fail_log_ins(site, 1)
+    assert site.state("SELECT failures FROM failure") == [(2,), (2,)]
+
+
 def test_a_user_is_known_at_100_networks_at_most(site, clock):
     assert attempt_log_in(site, "ann", "pw", OTHER_ADDRESS) == "in"
     for i in range(110):
