@@ -335,11 +335,12 @@ def test_the_wheel_of_the_sdist_runs_outside_the_checkout(tmp_path):
         "tests/conftest.py",
         "Makefile",
     }
-    subprocess.run([sys.executable, "-m", "venv", "--system-site-packages", tmp_path / "env"], check=True)
+    new = [sys.executable, "-m", "venv", "--system-site-packages", "--without-pip", tmp_path / "env"]
+    subprocess.run(new, check=True)  # the pip of the tests will do
     (wheel,) = tmp_path.glob("*.whl")
     python = tmp_path / "env/bin/python"
     subprocess.run(
-        [python, "-m", "pip", "install", "--quiet", "--ignore-installed", wheel],
+        [sys.executable, "-m", "pip", "--python", python, "install", "--quiet", "--ignore-installed", wheel],
         check=True,
         capture_output=True,
     )

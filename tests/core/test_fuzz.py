@@ -266,7 +266,7 @@ def foreign(rows: list[str], user: str | None) -> list[str]:
     return sorted(row for row in rows if not MINE[user].search(row))
 
 
-@settings(max_examples=2000 * EXAMPLES_FACTOR, **HYPOTHESIS_SETTINGS)
+@settings(max_examples=1000 * EXAMPLES_FACTOR, **HYPOTHESIS_SETTINGS)
 @given(data=st.data())
 def test_random_requests(fuzzed_site, data):
     user, body, environ = data.draw(requests(fuzzed_site))

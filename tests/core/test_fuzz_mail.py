@@ -105,7 +105,7 @@ def check_addresses(addresses: list) -> bool:
     return all(each.keys() == {"name", "address"} and all(map(str.isascii, each)) for each in addresses)
 
 
-@settings(max_examples=1000 * EXAMPLES_FACTOR, **HYPOTHESIS_SETTINGS)
+@settings(max_examples=500 * EXAMPLES_FACTOR, **HYPOTHESIS_SETTINGS)
 @given(
     mail=MAILS,
     stored_as=one_of("TEXT", "BLOB"),

@@ -102,8 +102,8 @@ def test_work_and_memory_grow_as_the_mail_does(begin, unit):
     assert many <= 4.4 * few + 2000
     tracemalloc.start()
     try:
-        show(mail(40_000))
+        show(mail(20_000))
         _, peak = tracemalloc.get_traced_memory()
     finally:
         tracemalloc.stop()
-    assert peak <= 300 * 40_000
+    assert peak <= 300 * 20_000

@@ -3,6 +3,7 @@
 Every action answers the requests of the permission table, each for every role; then all of that again, counted.
 """
 
+import contextlib
 import os
 import sys
 from collections import Counter
@@ -81,9 +82,9 @@ def test_each_action_builds_no_sql_after_its_first_request(furnished):
             for role in ROLES:
                 furnished.restore(saved)
                 furnished.sql(ready)
-                with BuilderCalls() as calls:
+                with BuilderCalls() if counted else contextlib.nullcontext() as calls:
                     ask_as(furnished, path, action, fields, role)
-                if counted and calls:
+                if calls:
                     built[path, action, str(fields), role] = dict(calls)
     assert built == {}
 

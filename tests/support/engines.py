@@ -32,57 +32,76 @@ class ReusedDatabase:
         server.sql(f"CREATE DATABASE {self.name}")
         self.url, self.connection = server.url(self.name), connect(server, self.name)
         self.tables = serverschema.tables(schema)
-        self.unnumbered = {table.name for table in self.tables if not table.number}
+        self.names: list[str] = []  # of all tables, also those that apps made for their state
+        self.unnumbered: set[str] = set()  # tables whose AUTO_INCREMENT nobody sees
         self.filled: dict[tuple, tuple] = {}  # fingerprints of tables by name and rows, right after `put`
         serverschema.create(self.connection, schema)
 
     def fill(self, source: sqlite3.Connection):
-        """Store the rows of a SQLite database, and delete all others."""
-        self.put(
-            {table.name: source.execute(f'SELECT * FROM "{table.name}"').fetchall() for table in self.tables}
-        )
+        """Store the rows of a SQLite database, and delete all others, those of the state database, too."""
+        self.find_tables()
+        rows = {
+            table.name: source.execute(f'SELECT * FROM "{table.name}"').fetchall() for table in self.tables
+        }
+        self.put(dict.fromkeys(self.names, []) | rows)
+
+    def find_tables(self):
+        """Find out which tables there are, and which of them have numbers that nobody sees."""
+        (found,) = self.ask(["SHOW FULL TABLES WHERE Table_type = 'BASE TABLE'"])
+        if len(found) != len(self.names):
+            self.names = [name for name, _ in found]
+            (hidden,) = self.ask(
+                [
+                    "SELECT TABLE_NAME FROM information_schema.COLUMNS"
+                    " WHERE TABLE_SCHEMA = DATABASE() AND COLUMN_NAME = 'rowid'"
+                ]
+            )
+            self.unnumbered = {name for (name,) in hidden}
 
     def put(self, rows: dict[str, list]):
-        """Store these rows, and delete all others. Leave tables alone that have just these rows already."""
-        wanted = {name: tuple(map(tuple, found)) for name, found in rows.items() if found}
+        """Store these rows, and delete all others of these tables. Leave tables alone that have just these rows."""
+        wanted = {
+            name: tuple(map(tuple, rows[name])) for name in rows if name not in ("Sequences", "mailapi_turn")
+        }
         statements, new = ["SET foreign_key_checks = 0"], False
-        for name, fingerprint in self.fingerprints().items():
-            key = name, wanted.get(name, ())
-            if name == "Sequences":
-                statements.append('UPDATE "Sequences" SET last = 0')
-            elif name != "mailapi_turn" and self.filled.get(key) != fingerprint:
-                statements += self.refilling(*key, fingerprint[1])
-                new = new or key not in self.filled
+        if "Sequences" in self.names:
+            statements.append('UPDATE "Sequences" SET last = 0')
+        for name, fingerprint in self.fingerprints(wanted).items():
+            empty = name in self.unnumbered and not wanted[name] and fingerprint[0] == 0
+            if not empty and self.filled.get((name, wanted[name])) != fingerprint:
+                statements += self.refilling(name, wanted[name], fingerprint[1])
+                new = new or (name, wanted[name]) not in self.filled
         self.ask([*statements, "SET foreign_key_checks = 1"])
         if new:
-            for name, fingerprint in self.fingerprints().items():
-                self.filled[name, wanted.get(name, ())] = fingerprint
+            for name, fingerprint in self.fingerprints(wanted).items():
+                self.filled[name, wanted[name]] = fingerprint
 
     def refilling(self, name: str, rows: tuple, number: int | None) -> list[str]:
         """Return the statements that store these rows in a table with this AUTO_INCREMENT, and delete all others."""
         statements = []
         if (number and number > 1) or name == "addresses":  # orders can be negative
             statements.append(f'DELETE FROM "{name}"')
-            if name not in self.unnumbered:
+            if rows or name not in self.unnumbered:
                 statements.append(f'ALTER TABLE "{name}" AUTO_INCREMENT = 1')
         if rows:
             places = ", ".join([f"({', '.join(['%s'] * len(rows[0]))})"] * len(rows))
+            insert = f'INSERT INTO "{name}" VALUES {places}'
             values = tuple(itertools.chain.from_iterable(rows))
-            statements.append(
-                self.connection.cursor().mogrify(f'INSERT INTO "{name}" VALUES {places}', values)
-            )
+            statements.append(self.connection.cursor().mogrify(insert, values))
         return statements
 
-    def fingerprints(self) -> dict[str, tuple]:
-        """Return the checksum and the AUTO_INCREMENT of each table: one that changes has another of them."""
-        listed = (
-            "SELECT TABLE_NAME, AUTO_INCREMENT FROM information_schema.TABLES"
-            " WHERE TABLE_SCHEMA = DATABASE() AND TABLE_TYPE = 'BASE TABLE'"
+    def fingerprints(self, names) -> dict[str, tuple]:
+        """Return the checksum and the AUTO_INCREMENT of tables: one that changes has another of them."""
+        listed = ", ".join(f"'{name}'" for name in names)
+        numbers, checksums = self.ask(
+            [
+                "SELECT TABLE_NAME, AUTO_INCREMENT FROM information_schema.TABLES"
+                f" WHERE TABLE_SCHEMA = DATABASE() AND TABLE_NAME IN ({listed})",
+                f"CHECKSUM TABLE {', '.join(names)}",
+            ]
         )
-        (numbers,) = self.ask([listed])
-        names = ", ".join(f'"{name}"' for name, _ in numbers)
-        (checksums,) = self.ask([f"CHECKSUM TABLE {names}"])
-        return {name: (checksum, number) for (name, number), (_, checksum) in zip(numbers, checksums)}
+        by_name = {name.partition(".")[2]: checksum for name, checksum in checksums}
+        return {name: (by_name[name], number) for name, number in numbers}
 
     def ask(self, statements: list[str]) -> list[tuple]:
         """Execute statements in one exchange with the server; return the rows of each."""
@@ -202,12 +221,20 @@ class OnMariaDB:
             self.run(statement, *row)
         self.kept.connection.commit()
 
+    def execute_all(self, statements: list[str]):
+        """Execute statements in one transaction."""
+        self.kept.connection.begin()
+        for statement in statements:
+            self.run(statement)
+        self.kept.connection.commit()
+
     def save(self):
         """Return all rows, for `restore`."""
         return {table.name: self.sql(f'SELECT * FROM "{table.name}"') for table in self.kept.tables}
 
     def restore(self, saved):
-        """Store the rows that `save` returned, and delete all others."""
+        """Store the rows that `save` returned, and delete all others of these tables. The state stays."""
+        self.kept.find_tables()
         self.kept.put(saved)
 
     def dump(self) -> list[str]:

@@ -289,8 +289,7 @@ def add_targets(site: Site):
             f" VALUES ({words['MAIL']}, 'x@else.example', 'from', '{user}', 'text')",
             f"faillog (fail_mail, fail_message) VALUES ({words['MAIL']}, 'later')",
         ]
-    for row in rows:
-        site.sql("INSERT INTO " + row)
+    site.execute_all([f"INSERT INTO {row}" for row in rows])
 
 
 def fill_in(value, words: dict):

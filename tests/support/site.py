@@ -119,6 +119,12 @@ class Site:
         with contextlib.closing(sqlite3.connect(self.file)) as connection, connection:
             connection.executemany(statement, rows)
 
+    def execute_all(self, statements: list[str]):
+        """Execute statements in one transaction."""
+        with contextlib.closing(sqlite3.connect(self.file)) as connection, connection:
+            for statement in statements:
+                connection.execute(statement)
+
     def save(self):
         """Return the whole database, for `restore`."""
         return self.file.read_bytes()
