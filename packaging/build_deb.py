@@ -31,7 +31,7 @@ Priority: optional
 Depends: python3 (>= 3.11), adduser
 Suggests: python3-orjson, python3-nh3, python3-tinycss2
 Description: HTTP control plane for a mail server
- mailapi answers in the place of the PHP API of cmail: users, addresses,
+ mailapi answers in place of the PHP API of cmail: users, addresses,
  routing, POP access, delegates, a web mailbox and the queue, over the same
  databases. It also provisions accounts of an atmail-like suite.
 """

@@ -24,7 +24,7 @@ FIELDS = {
     "in_reply_to": "The Message-ID of the mail that is answered.",
     "references": "The References of the mail that is answered.",
     "attachments": "Files: data is in base64.",
-    "message": "A whole message (RFC 5322), in the place of its parts.",
+    "message": "A whole message (RFC 5322), instead of its parts.",
     "data": "The content of the file, in base64.",
     "mail_details": "Answer what the original lacks, too: a text to read, and what an answer needs.",
     "reply_to_mail": "The mail_id of the mail that is answered.",

@@ -94,7 +94,7 @@ class Form:
     then: Callable[[Visitor], str] | None = None  # the page that is shown then; None: the same one
     blame: str = ""  # the field that is named when the sentence of a refusal names none
     fields: Callable[[Visitor], dict] | None = None  # None: the form's fields that the action declares
-    other: Callable[[Visitor], tuple | None] | None = None  # runs in the place of the action
+    other: Callable[[Visitor], tuple | None] | None = None  # runs in place of the action
 
     def action_of(self, visitor: Visitor) -> tuple[str, str]:
         module, action = self.action or ("", "")

@@ -37,7 +37,7 @@ class Texts:
 
 
 def filled_in(pattern: str, sentence: str) -> list[str]:
-    """Return what a sentence has in the place of each {} of a pattern; an empty list if it is another sentence."""
+    """Return what a sentence has in place of each {} of a pattern; an empty list if it is another sentence."""
     first, *others, last = pattern.split("{}")
     if len(sentence) < len(first + last) or not (sentence.startswith(first) and sentence.endswith(last)):
         return []

@@ -72,7 +72,7 @@ def test_fish(folder, line):
 @pytest.mark.parametrize("line", COMPLETIONS)
 def test_zsh(folder, line):
     require_program("zsh")
-    # compadd prints what it is given in the place of completing it.
+    # compadd prints what it is given instead of completing it.
     script = """
         compdef() { :; }; _files() { :; }
         eval "$(mailapi completion zsh)"

@@ -76,7 +76,7 @@ def gunicorn(prepared) -> Path:
 
 @pytest.fixture
 def machine(prepared, monkeypatch):
-    """A machine with mailapi.pyz in the place of an installation, and no other Python than Debian's."""
+    """A machine with mailapi.pyz in place of an installation, and no other Python than Debian's."""
     monkeypatch.setattr(deployment, "ENVIRON", BARE_ENVIRON)
     with folder_for("machine") as folder:
         machine = Machine(folder, prepared)

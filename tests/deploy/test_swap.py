@@ -30,7 +30,7 @@ $debugFlag = false;
 
 
 class Swap:
-    """A machine whose nginx passes /cmail/api/ on to an API in the place of PHP's, over the same database."""
+    """A machine whose nginx passes /cmail/api/ on to an API in place of PHP's, over the same database."""
 
     def __init__(self, machine, generation: int):
         self.machine, self.copy, self.old = machine, free_port(), free_port()

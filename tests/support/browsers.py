@@ -48,7 +48,7 @@ def is_logged_in(browser) -> bool:
 
 
 def spoil_state_database(path, how: str):
-    """Put a folder, garbage or nothing in the place of the state database; the test may delete it again."""
+    """Put a folder, garbage or nothing in place of the state database; the test may delete it again."""
     for file in path.parent.glob(path.name + "*"):
         file.unlink()
     path.mkdir() if how == "a folder" else path.write_bytes(b"garbage" * 1000 if how == "garbage" else b"")
