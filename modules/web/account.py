@@ -38,6 +38,7 @@ def account(visitor: Visitor) -> dict:
         "devices": devices_of(visitor, visitor.name),
         "secret": secret_to_show(visitor),
         "days": DAYS,
+        "has_settings": visitor.app.config.mailserver or "managesieve" in visitor.app.config.services,
         "modules": list(visitor.app.config.modulelist),
         "records": own_records(visitor, {}, RECENT) if visitor.has("audit", "mine") else None,
     }

@@ -52,7 +52,7 @@ def test_each_role_sees_its_accounts(site):
     ann.get("service-account?user_name=bob", 403)
     ann.get("service-account-delete?user_name=ann", 403)
     ann.get("account")
-    ann.page = ann.page.click("Forwarding and automatic reply")
+    ann.page = ann.page.click("Services")
     ann.shows("Calendar")
     ann.lacks("Make now", "Suspend", "Quota", "Delete account")
 
