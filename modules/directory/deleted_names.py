@@ -6,7 +6,6 @@ from peewee import IntegerField
 
 from mailapi import Model, PreparedQuery, param
 
-from ..state.store import DURABLE
 from . import user_names
 
 # Names are stored as hashes from 1 to NUMBERS, so that the table is bounded (some 200 MB) and never pruned.
@@ -41,7 +40,7 @@ def record(call, name: str):
 
     An error prevents that the user is deleted.
     """
-    with call.app.state.transaction(DURABLE):
+    with call.app.state.transaction("EXCLUSIVE"):  # outlasts a power cut
         call.app.state.execute(ADD, number=number_of(name))
 
 

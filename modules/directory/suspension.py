@@ -28,7 +28,6 @@ from mailapi import (
     sha256,
 )
 
-from ..state.store import DURABLE
 from . import devices
 from .user_import import UserImport
 
@@ -127,7 +126,8 @@ def keep(state: Store, db: Store, rows: Sequence[dict]):
     suspension_id = secrets.token_hex(16)
     if suspended and rows[0]["user_authdata"] is None:
         suspension_id, rows = suspended["suspension_id"], rows[1:]
-    with state.transaction(DURABLE):  # the master's commit removes the passwords from `users`
+    # It must outlast a power cut: the master's commit removes the passwords from `users`.
+    with state.transaction("EXCLUSIVE"):
         for row in rows:
             state.execute(KEEP, user_hash=sha256(row["user_name"]), suspension_id=suspension_id, **row)
     for row in rows:

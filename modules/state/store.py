@@ -16,6 +16,7 @@ from mailapi import ApiError, CannotOpen, StateFailure, Store, Transaction, is_b
 from .owners import chown_like
 
 # The lock_type of a transaction that outlasts a power cut. In SQLite's WAL mode the lock is that of IMMEDIATE.
+# modules/directory, which cannot import this, names it "EXCLUSIVE".
 DURABLE = "EXCLUSIVE"
 
 

@@ -191,10 +191,8 @@ class LoginThrottle:
         now = int(time.time())
         times, subjects = times_of(now), attempt.subjects
         with self.store.transaction():
-            counted = self.store.execute(
-                COUNT_AGAIN, first=subjects[0], second=subjects[-1], now=now, **times
-            ).rowcount
-            if counted < len(subjects):
+            names = {"first": subjects[0], "second": subjects[-1]}
+            if self.store.execute(COUNT_AGAIN, now=now, **names, **times).rowcount < len(subjects):
                 for subject in subjects:
                     self.store.execute(COUNT_FIRST, subject=subject, now=now)
             if abs(now - self.cleaned_at) >= CLEANED_EVERY:
@@ -242,8 +240,5 @@ def subjects_of(key: str, user_name: str, network: str) -> dict[str, str]:
 
 def times_of(now: int) -> dict[str, int]:
     """Return the times between which failures and log-ins count, in seconds since 1970, for `is_recent`."""
-    return {
-        "after": now - FAILURE_LIFETIME,
-        "known_after": now - NETWORK_LIFETIME,
-        "latest": now + CLOCK_SKEW,
-    }
+    after, known_after = now - FAILURE_LIFETIME, now - NETWORK_LIFETIME
+    return {"after": after, "known_after": known_after, "latest": now + CLOCK_SKEW}
