@@ -48,8 +48,8 @@ class ReusedDatabase:
     def find_tables(self):
         """Find out which tables there are, and which of them have numbers that nobody sees."""
         (found,) = self.ask(["SHOW FULL TABLES WHERE Table_type = 'BASE TABLE'"])
-        if len(found) != len(self.names):
-            self.names = [name for name, _ in found]
+        if (names := [name for name, _ in found]) != self.names:
+            self.names = names
             (hidden,) = self.ask(
                 [
                     "SELECT TABLE_NAME FROM information_schema.COLUMNS"
