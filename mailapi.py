@@ -456,7 +456,7 @@ def number(value):
     """Convert numeric text to int or float, as PHP's JSON_NUMERIC_CHECK does. Return other values unchanged."""
     if not isinstance(value, str):
         return value
-    if re.fullmatch(r"-?[0-9]{1,18}", value):
+    if (digits := value.removeprefix("-")).isdigit() and value.isascii() and len(digits) <= 18:
         return int(value)
     if re.fullmatch(r"[+-]?([0-9]+(\.[0-9]*)?|\.[0-9]+)([eE][+-]?[0-9]{1,3})?", value):
         return value if float(value) in INFINITE else float(value)
@@ -549,6 +549,7 @@ def readable(value) -> str:
     return str(memoryview(value), errors="replace")
 
 
+NEGATIVE_EXPONENT = re.compile(rb"e-[0-9]+[],}]")
 ENCODER = json.JSONEncoder(ensure_ascii=False, check_circular=False, separators=(",", ":"), default=readable)
 
 
@@ -562,7 +563,8 @@ def encode(answer: dict) -> bytes:
         payload = orjson.dumps(answer, readable) if orjson else None
     except TypeError:  # numbers of more than 64 bits, text that nobody can encode
         payload = None
-    if payload is None or b"e-" in payload or b"0.0000" in payload:  # orjson writes 1e-05 otherwise
+    # orjson writes 1e-05 otherwise; texts often have "e-", too
+    if payload is None or b"0.0000" in payload or b"e-" in payload and NEGATIVE_EXPONENT.search(payload):
         payload = ENCODER.encode(answer).encode()
     return b"".join([payload[:-1], *pieces, b"}"]) if pieces else payload
 
@@ -932,7 +934,7 @@ def repeated(method: Callable) -> Callable:
 
     @wraps(method)
     def repeating(self, *args, **named):
-        return self.store.run_with_retry(lambda: method(self, *args, **named))
+        return self.store.run_with_retry(partial(method, self, *args, **named))
 
     return repeating
 
@@ -1421,7 +1423,7 @@ class Call:
 
     def enlist(self, change: str, user_name: str, password: str | None = None):
         """Prepare a change of a user (add, delete, set_password) in other databases, to commit it with this one."""
-        for module in self.app.modules.values():
+        for module in self.app.listeners["on_user_change"]:
             if participant := module.on_user_change(self, change, user_name, password):
                 self.participants.append(participant)
                 if self.new_authdata.get(user_name):
@@ -1491,7 +1493,7 @@ class Application:
         self.generation_read: tuple = None, None  # Store.last_write() before it was read, and the Generation
         self.modules = load_modules(self)
         self.credential_providers = self.implementers("external_credentials")
-        hooks = ("on_request", "on_login", "on_user_deleted")
+        hooks = ("on_request", "on_login", "on_user_deleted", "on_user_change")
         self.listeners = {hook: self.implementers(hook) for hook in hooks}
         self.addresses = load_part("http.addresses")
         self.proxies = self.addresses.read_proxies(config.trusted_proxies)
