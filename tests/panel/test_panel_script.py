@@ -87,7 +87,7 @@ def test_a_question_about_an_account_has_its_choice(person, site):
     person.log_in("root")
     person.get("service-account?user_name=ann")
     dialog = person.open_dialog("a[data-asks]")
-    assert "the services; this cannot be undone" in dialog.text
+    assert "Also delete all data at the services" in dialog.text
     assert len(person.find("dialog input[type=checkbox]")) == 1 and violations(person.driver) == {}
     person.check_quiet()
 
