@@ -82,7 +82,9 @@ class RegularParser(Generic[M]):
                 if b"\r" in (before, after[2]):
                     raise Irregular  # where lines end with CR alone
                 yield at, after
-            at += len(delimiter)  # no line begins in it, and one more byte at a time would take long for many dashes
+            at += len(
+                delimiter
+            )  # no line begins in it, and one more byte at a time would take long for many dashes
 
     def without_line_end(self, start: int, end: int) -> int:
         """Return the end of a part's content: the last line end belongs to the boundary after it (RFC 2046, 5.1.1)."""
