@@ -203,10 +203,12 @@ def hash_of(user_name: str) -> str:
 def shown_to_subject(row: dict, user_name: str) -> dict:
     """Return a record in the form for the user whom it is about.
 
-    If somebody else made the request, their IP address and way of log-in are left out.
+    If somebody else made the request, their IP address and way of log-in are left out. They are also left out for
+    a user with so long a name that a longer one could have been shortened to it.
     """
     by_oneself = row.pop("failed") != NOT_LOGGED_IN and row["audit_user"] == user_name
-    return row if by_oneself else row | {"audit_address": None, "audit_via": None}
+    whole = len(json.dumps(user_name)) + LONGEST_ESCAPE < LONGEST["audit_user"]
+    return row if by_oneself and whole else row | {"audit_address": None, "audit_via": None}
 
 
 def kind_of(event: Event) -> int:

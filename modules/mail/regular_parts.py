@@ -72,6 +72,8 @@ class RegularParser(Generic[M]):
 
     def boundary_lines(self, start: int, end: int, boundary: str) -> Iterator[tuple[int, re.Match[bytes]]]:
         """Yield, for each line with the boundary, the offset at which it begins, and the match of its end."""
+        if not boundary.isascii() or "\n" in boundary or "\r" in boundary:
+            raise Irregular  # Python's parser finds no line with it
         delimiter, at = b"--" + boundary.encode(), start
         while boundary and (at := self.raw.find(delimiter, at, end)) >= 0:
             before = self.raw[at - 1 : at] if at > start else b"\n"
@@ -80,7 +82,9 @@ class RegularParser(Generic[M]):
                 if b"\r" in (before, after[2]):
                     raise Irregular  # where lines end with CR alone
                 yield at, after
-            at += 1
+            at += len(
+                delimiter
+            )  # no line begins in it, and one more byte at a time would take long for many dashes
 
     def without_line_end(self, start: int, end: int) -> int:
         """Return the end of a part's content: the last line end belongs to the boundary after it (RFC 2046, 5.1.1)."""

@@ -1,5 +1,7 @@
 """The pages about the visitor's mail in threads: their list with its search, and all mails of one."""
 
+from mailapi import ApiError
+
 from .filters import has_filters
 from .mail import KEY, ON_PAGE, in_short, of_mail, sent
 from .templates import link
@@ -25,15 +27,19 @@ def threads(visitor: Visitor) -> dict:
 
 def thread(visitor: Visitor) -> dict:
     """Find all mails of a thread. Some come with their texts: the newest, unread ones, which count as read then, others."""
-    (found,) = visitor.run("mailbox", "threads", of_mail(visitor))["threads"]
-    newest, *others = sorted(found["mails"], key=sent, reverse=True)
+    named = of_mail(visitor)
+    found = visitor.run("mailbox", "threads", named)["threads"] if named["mail_id"] else []
+    if len(found) != 1:  # the URL names no mail, or it was deleted just now
+        raise ApiError(visitor.t.no_such_page, http=404)
+    mails = found[0]["mails"]
+    newest, *others = sorted(mails, key=sent, reverse=True)
     others.sort(key=lambda mail: bool(mail["mail_read"]))
     for mail in [newest, *others[: MOST_TEXTS - 1]]:
-        named = {name: mail[name] for name in KEY}
-        mail["text"] = visitor.run("mailbox", "read", named | {"mail_details": "1"})["mail"]["mail_text"]
+        fields = {name: mail[name] for name in KEY} | {"mail_details": "1"}
+        mail["text"] = visitor.run("mailbox", "read", fields)["mail"]["mail_text"]
     return {
-        "mails": [shown(mail, is_newest=mail is newest) for mail in found["mails"]],
-        "subject": found["mails"][0]["mail_subject"],
+        "mails": [shown(mail, is_newest=mail is newest) for mail in mails],
+        "subject": mails[0]["mail_subject"],
     }
 
 

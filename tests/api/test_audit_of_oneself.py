@@ -106,7 +106,16 @@ def test_a_later_user_of_the_name_sees_nothing_of_the_one_before(site):
     ask(root, "pop/?add", pop_user="bob")
     ask(root, "users/?delete", user_name="bob")
     ask(root, "users/?add", user_name="bob", user_authdata="pw")
-    assert "root pop add ok" not in in_short(own(log_in(site, "bob")))
+    assert in_short(own(log_in(site, "bob"))) == ["bob ok", "root users add ok"]
+
+
+def test_addresses_of_a_longer_name_that_is_shortened_to_ones_own_are_not_in_it(tmp_path):
+    site = Site(tmp_path)
+    root, name = log_in(site, "root"), "n" * 200
+    for each in (name, name + "x"):
+        ask(root, "users/?add", user_name=each, user_authdata="pw")
+    ask(log_in(site, name + "x", HERS), "users/?set_password", user_name=name, user_authdata="x")
+    assert not [row for row in own(log_in(site, name)) if row["audit_address"] == HERS]
 
 
 def test_rows_about_users_are_deleted_with_their_record(tmp_path):

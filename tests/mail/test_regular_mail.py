@@ -3,6 +3,7 @@
 import random
 from collections.abc import Callable
 
+import pytest
 from mailapi_modules.mail.content_fields import ContentField
 from mailapi_modules.mail.header_text import header
 from mailapi_modules.mail.message_parser import (
@@ -111,6 +112,22 @@ def test_the_length_of_a_part_costs_no_calls():
     assert (
         calls(lambda: parse_message(long)) <= calls(lambda: parse_message(short)) + 2
     )  # the first one compiles
+
+
+def test_a_boundary_of_dashes_is_not_looked_for_at_every_dash():
+    start = b'Content-Type: multipart/mixed; boundary="' + b"-" * 1000 + b'"\r\n\r\n'
+    short, long = (start + b"-" * length + b"\r\n" for length in (1_000, 1_000_000))
+    parse_message(short)  # the first one compiles
+    assert calls(lambda: parse_message(long)) <= calls(lambda: parse_message(short)) + 5 * 1000
+
+
+@pytest.mark.parametrize("boundary", ['"ü"', "*=utf-8''%C3%BC", "*=us-ascii''b%0Ac", "*=us-ascii''b%0D%0Ac"])
+def test_a_boundary_that_the_library_finds_in_no_line_is_left_to_it(boundary):
+    equals = "" if boundary.startswith("*") else "="
+    name = ContentField(f"a/b; boundary{equals}{boundary}".encode().decode("ascii", "surrogateescape"))
+    line = f"--{name.parameters['boundary']}"
+    raw = f"Content-Type: multipart/mixed; boundary{equals}{boundary}\n\n{line}\n\nx\n{line}--\n".encode()
+    assert read(parse_message(raw)) == read(with_charset(parse_irregular(raw, ReceivedMessage), raw))
 
 
 PARAMETERS = ["; charset=utf-8", ';name="b c"', "; Charset = x", "; a=b;", ';\tname=" ü"', "; a*0=b"]

@@ -49,6 +49,13 @@ def test_threads_are_listed_and_read(site):
     assert len(ann.page.html.select(".thread li")) == 1
 
 
+def test_without_a_mail_there_is_no_such_page(site):
+    fill(site)
+    ann = Panel(site, "ann")
+    for query in ("", "?mail_id=", "?mail_id=0", "?mail_id=9"):
+        ann.get("thread" + query, 404)
+
+
 @pytest.mark.every_engine
 def test_pages_and_search(site):
     for number in range(55):
