@@ -76,7 +76,8 @@ class User(Module):
 
         An admin sees all users, a delegate themselves and the users delegated to them, any other caller themselves. If
         only one user is asked for, or may be seen, the answer has their permissions, too. Users who are only in the
-        mail server's database are in the list; if it does not answer, the answer has a warning instead.
+        mail server's database are in the list; if it does not answer, the answer has a warning instead. Delegates
+        get the short form, with `user_login`, as does everybody who is no admin or names a user.
         """
         if name := asked_for(call):
             return {"users": self.lists.one(call, name)}

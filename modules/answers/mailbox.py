@@ -9,9 +9,9 @@ FIELDS = {
     "mail_sourcedb": "Where it is: master, user (the user's own database) or imap.",
     "mail_only_unread": "Only mails that are not read yet.",
     "part": "The part's number, as mailbox/?parts lists it.",
-    "subject": "A text in the subject; of a new mail, the subject.",
-    "from": "A text in From; of a new mail, who it is from.",
-    "text": "A text anywhere in the mail; of a new mail, its text.",
+    "subject": "A text in the subject.",
+    "from": "A text in From.",
+    "text": "A text anywhere in the mail.",
     "before": "Only mails from before this time, in seconds since 1970.",
     "after": "Only mails from this time on, in seconds since 1970.",
     "unread": "Only mails that are not read yet.",
@@ -173,4 +173,5 @@ DESCRIPTION = Description(
         "send": {"to": "bob@else.example", "subject": "Hi", "text": "Hello."},
         "search": {"subject": "hi"},
     },
+    fields_of={"send": {"subject": "The subject.", "from": "Who it is from.", "text": "The text."}},
 )

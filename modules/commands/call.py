@@ -1,7 +1,7 @@
 """Run any action of any module, with all rights or with those of a user (--as).
 
 Without a module, list the modules. Without an action, list the module's actions. MODULE ACTION --help shows the fields
-of an action.
+of an action, MODULE --help the module's actions.
 
 Fields are given as field=value. A list is JSON or separated by commas, an object is JSON, and a file is named by its
 path (-: standard input). field=- reads the value from the terminal without echo, as does the name of a secret field
@@ -40,7 +40,7 @@ def options(parser):
 
 
 def run(args):
-    if args.help and len(args.words) < 2:
+    if args.help and not args.words:
         return args.print_help()
     app = mailapi.create_app(args.config)
     generation = app.generation()

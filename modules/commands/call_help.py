@@ -5,8 +5,7 @@ from collections.abc import Callable, Iterable
 
 import mailapi
 
-from ..openapi.description import EVERYWHERE
-from ..openapi.document import description_of, docstring, summary_of_module, who_may
+from ..openapi.document import docstring, summary_of_module, who_may, words_for
 from ..openapi.names import nearest
 
 KINDS: dict[Callable, str] = {
@@ -48,7 +47,7 @@ def describe_action(module: mailapi.Module, endpoint: mailapi.Endpoint, generati
     print(docstring(endpoint))
     print(f"\n{who_may(endpoint)}")
     needed, fields = endpoint.needed(generation), endpoint.fields(generation) | endpoint.query
-    words = EVERYWHERE | description_of(module).fields
+    words = words_for(module, endpoint)
     if fields:
         print("\nFields:")
         print_pairs(

@@ -24,9 +24,7 @@ def options(parser):
 
 def run(args):
     report = Report()
-    for user in filter(None, (args.daemon, args.service)):
-        if not user_exists(user):
-            raise mailapi.ConfigError(f"There is no user {user} on this system.")
+    daemon, service = existing_user(report, args.daemon), existing_user(report, args.service)
     try:
         app = mailapi.create_app(args.config)
     except mailapi.ConfigError as error:
@@ -36,13 +34,20 @@ def run(args):
     check_config_file(report, args.config, app)
     report.good(f"modules: {', '.join(app.listed()) or 'none'}")
     check_master_database(report, app)
-    check_master_files(report, app, args.daemon)
-    if args.service:  # before this process opens the state database, which makes side files
-        check_service_user(report, args.config, app, args.service)
+    check_master_files(report, app, daemon)
+    if service:  # before this process opens the state database, which makes side files
+        check_service_user(report, args.config, app, service)
     check_state_schemas(report, app)
     check_state_database(report, app)
     check_module_databases(report, app, args.repair)
     return 1 if report.failed else 0
+
+
+def existing_user(report: Report, name: str | None) -> str | None:
+    """Return the name of a user of this system. If there is no such user, report that, and return None."""
+    if name is None or user_exists(name):
+        return name
+    return report.bad(f"There is no user {name} on this system.")
 
 
 def check_module_databases(report: Report, app: mailapi.Application, repair: bool):

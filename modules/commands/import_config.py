@@ -27,6 +27,7 @@ TOKEN = re.compile(
     re.VERBOSE | re.DOTALL,
 )
 KEYS = ("dbpath", "modulelist", "debugFlag")
+HINTS = {"$debug": ": only $debugFlag switches debug on"}  # statements that look as if they were in KEYS
 ESCAPES = {"n": "\n", "t": "\t", "r": "\r", "$": "$", '"': '"', "\\": "\\"}
 
 
@@ -63,7 +64,8 @@ def config_py(values: dict, path: Path) -> str:
             lines.append(f'    "{name}": "{files[name]}",')
         else:
             lines.append(f"    # {ascii(name)}: mailapi has no module of this name")
-    return "\n".join([*lines, "}", "", f"debug = {bool(values.get('debugFlag', False))}", ""])
+    debug = ["", f"debug = {bool(values['debugFlag'])}"] if "debugFlag" in values else []
+    return "\n".join([*lines, "}", *debug, ""])
 
 
 def module_names(modulelist, files: dict, path: Path) -> list[str]:
@@ -104,7 +106,8 @@ class Reader:
         They have no values, which may be passwords.
         """
         found = [
-            f"# Line {line}: {text} was not understood and is left out." for line, text in self.others.items()
+            f"# Line {line}: {text} was not understood and is left out{HINTS.get(text, '')}."
+            for line, text in self.others.items()
         ]
         return ["", *found] if found else []
 

@@ -27,16 +27,19 @@ NARROWEST = 8  # characters that a column keeps when a table is too wide
 
 
 def print_answer(answer: dict, as_table: bool):
-    """Print an answer: its lists as tables, then its other members.
+    """Print an answer: its lists as tables, then its other members. A list of one number or text is one line.
 
     It is printed as JSON if it has objects, or if `as_table` is False.
     """
-    lists = [value for value in answer.values() if isinstance(value, list)]
+    lists = {name: value for name, value in answer.items() if isinstance(value, list)}
     if not as_table or any(isinstance(value, dict) for value in answer.values()):
         print(json.dumps(answer, ensure_ascii=sys.stdout.isatty(), indent=2, default=mailapi.readable))
         return
-    for rows in lists:
-        print_table([row if isinstance(row, dict) else {"": row} for row in rows])
+    for name, rows in lists.items():
+        if len(rows) == 1 and not isinstance(rows[0], dict):
+            print(f"{name}: {cell(name, rows[0])}")
+        else:
+            print_table([row if isinstance(row, dict) else {name: row} for row in rows])
     for name, value in answer.items():
         if not isinstance(value, list) and (name != "status" or value != "ok" or len(answer) == 1):
             print(mailapi.printable(value) if name == "status" else f"{name}: {cell(name, value)}")

@@ -15,13 +15,15 @@ class Description:
     `fields` has the meaning of each request field and each member of an answer, as a sentence. `answers` has
     by action the TypedDict of the members that it adds to the answer, or the media type of the file that it
     returns. `refusals` has by action the TypedDict of members that it adds even if it is refused. `requests`
-    has by action the fields of an example request, if those in `required` do not suffice.
+    has by action the fields of an example request, if those in `required` do not suffice. `fields_of` has by
+    action the meaning of fields that `fields` describes otherwise.
     """
 
     fields: dict[str, str] = dataclasses.field(default_factory=dict)
     answers: dict[str, type | str] = dataclasses.field(default_factory=dict)
     refusals: dict[str, type] = dataclasses.field(default_factory=dict)
     requests: dict[str, dict] = dataclasses.field(default_factory=dict)
+    fields_of: dict[str, dict[str, str]] = dataclasses.field(default_factory=dict)
 
 
 EVERYWHERE = {

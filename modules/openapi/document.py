@@ -105,7 +105,7 @@ class Document:
 
     def fields(self, module: Module, endpoint: Endpoint) -> dict[str, Schema]:
         """Return the JSON Schema of each of an action's fields by name, with its description."""
-        words = EVERYWHERE | description_of(module).fields
+        words = words_for(module, endpoint)
         return {
             name: with_words(name, self.field(endpoint, name, schema_of(kind)), words)
             for name, kind in field_types(endpoint, self.generation).items()
@@ -217,6 +217,12 @@ def or_null(schema: Schema) -> Schema:
         return schema | {"anyOf": [*schema["anyOf"], {"type": "null"}]}
     more = {"enum": [*schema["enum"], None]} if "enum" in schema else {}
     return schema | {"type": [schema["type"], "null"]} | more if "type" in schema else schema
+
+
+def words_for(module: Module, endpoint: Endpoint) -> dict[str, str]:
+    """Return the meaning of an action's fields by name, and of other fields of its module."""
+    description = description_of(module)
+    return EVERYWHERE | description.fields | description.fields_of.get(endpoint.name, {})
 
 
 def description_of(module: Module) -> Description:

@@ -11,13 +11,33 @@ from pathlib import Path
 
 import peewee
 
-from mailapi import ApiError, CannotOpen, StateFailure, Store, Transaction, is_busy, refusal
+from mailapi import (
+    ApiError,
+    CannotOpen,
+    StateFailure,
+    Store,
+    ThreadConnection,
+    Transaction,
+    is_busy,
+    refusal,
+)
 
 from .owners import chown_like
 
 # The lock_type of a transaction that outlasts a power cut. In SQLite's WAL mode the lock is that of IMMEDIATE.
 # modules/directory, which cannot import this, names it "EXCLUSIVE".
 DURABLE = "EXCLUSIVE"
+
+
+class StateConnection(ThreadConnection):
+    """The current thread's connection to the state database, once a transaction or `read` has opened it."""
+
+    def __getattr__(self, name: str):  # Python calls it for missing attributes only
+        if name != "connection":
+            raise AttributeError(name)
+        raise RuntimeError(
+            "The state database is not open: begin `with state.transaction():` first, or use state.read()."
+        )
 
 
 class StateTransaction(Transaction):
@@ -71,6 +91,7 @@ class StateStore(Store):
 
     def __init__(self, path: str, schema: str):
         super().__init__(path)
+        self.opened = StateConnection()
         del self.gates["DEFERRED"]  # in WAL mode readers and writers do not wait for each other
         self.gates[DURABLE] = self.gates["IMMEDIATE"]
         self.transactions = {

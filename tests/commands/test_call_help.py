@@ -49,6 +49,31 @@ def test_help_of_an_action_has_its_fields_and_who_may_call_it(site, tmp_path):
     assert run_mailapi(tmp_path, "call", "--help").startswith("usage: mailapi call")
 
 
+def test_fields_of_a_new_mail_are_described_apart_from_those_of_a_search(site, tmp_path):
+    said = run_mailapi(tmp_path, "call", "mailbox", "send", "--help")
+    assert re.search(r"^  subject +text: The subject\.$", said, re.M) and ": The text." in said
+    assert "A text in the subject." in run_mailapi(tmp_path, "call", "mailbox", "search", "--help")
+
+
+def test_a_list_without_columns_has_its_name(capsys):
+    from mailapi_modules.commands.table import print_answer
+
+    for numbers, printed in (([1], "queue_ids: 1\n"), ([1, 2], "queue_ids\n1\n2\n"), ([], "(none)\n")):
+        print_answer({"status": "ok", "queue_ids": numbers}, as_table=True)
+        assert capsys.readouterr().out.replace(" ", "") == printed.replace(" ", "")
+
+
+def test_help_of_a_module_has_its_actions(site, tmp_path):
+    said = run_mailapi(tmp_path, "call", "users")
+    assert re.search(r"^set_password  +\S", said, re.M)
+    assert (
+        said
+        == run_mailapi(tmp_path, "call", "users", "--help")
+        == run_mailapi(tmp_path, "call", "-h", "users")
+    )
+    assert "Did you mean users?" in run_mailapi(tmp_path, "call", "userss", "--help", check=1)
+
+
 @pytest.mark.parametrize("generation", [8, 9])
 def test_every_action_has_a_help_in_both_generations(tmp_path, generation):
     Site(tmp_path, generation)

@@ -156,8 +156,14 @@ def test_a_config_that_fails_only_for_the_service_is_told(service):
     assert "/etc/mailapi/greeting.py cannot be read: owner root" in line
 
 
+@pytest.mark.parametrize("option", ["--service", "--daemon"])
+def test_an_unknown_user_is_one_line_beside_the_usual_ones(configured_site, tmp_path, option):
+    usual = run_mailapi(tmp_path, "check").splitlines()
+    said = run_mailapi(tmp_path, "check", option, "nosuch", check=1).splitlines()
+    assert said == ["FAIL  There is no user nosuch on this system.", *usual]
+
+
 def test_a_service_user_that_is_none_or_another_one_is_refused(configured_site, tmp_path):
-    assert "There is no user nosuch" in run_mailapi(tmp_path, "check", "--service", "nosuch", check=1)
     me = pwd.getpwuid(os.geteuid()).pw_name
     assert f"ok    service {me}: config and modules can be read" in run_mailapi(
         tmp_path, "check", "--service", me

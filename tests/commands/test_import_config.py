@@ -43,6 +43,17 @@ def test_import_config_reads_the_original_without_running_it(tmp_path, array):
     assert "ok    config" in run_mailapi(tmp_path, "check", check=1)
 
 
+def test_import_config_says_of_debug_only_what_is_true(tmp_path):
+    php = "<?php\n$dbpath = '/x.db3';\n$modulelist = [];\n"
+    (tmp_path / "config.php").write_text(php)
+    assert "debug" not in run_mailapi(tmp_path, "import-config", "config.php")
+    (tmp_path / "config.php").write_text(php + "$debug = true;\n")
+    said = [
+        line for line in run_mailapi(tmp_path, "import-config", "config.php").splitlines() if "debug" in line
+    ]
+    assert said == ["# Line 4: $debug was not understood and is left out: only $debugFlag switches debug on."]
+
+
 @pytest.mark.parametrize(
     "php, sentence",
     [
