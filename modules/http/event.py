@@ -7,6 +7,14 @@ from mailapi import Call, Endpoint, sha256
 
 # Fields that name the user whom an action is about.
 USER_FIELDS = ("user_name", "pop_user", "smtpd_user", "msa_user", "address_user", "api_user", "api_delegate")
+# Changes of the caller's own account that name no user.
+OF_CALLER = {
+    "tokens add",
+    "services sieve_put",
+    "services sieve_activate",
+    "services sieve_deactivate",
+    "services sieve_delete",
+}
 
 
 @dataclasses.dataclass
@@ -52,6 +60,8 @@ class Event:
         if self.user_name and (self.logs_in or not self.confirmed):
             yield self.user_name
         if self.confirmed and self.changes:
+            if self.user_name and f"{self.module} {self.action}" in OF_CALLER:
+                yield self.user_name
             named = [fields.get(name) for name in USER_FIELDS]
             if fields.get("address_router") == "store":
                 named.append(fields.get("address_route"))

@@ -4,6 +4,7 @@ import time
 
 from mailapi import ApiError
 
+from ..http.event import OF_CALLER
 from .people import devices_of, tokens_of
 from .responses import secret_to_show
 from .templates import link
@@ -15,7 +16,9 @@ CHANGES = {  # of an account: the module and the action, or only the module → 
     "delegates": "delegations",
     "msa": "in_and_out",
     "pop": "POP3",
+    "services": "filters",
     "smtpd": "sending",
+    "tokens": "tokens",
     "users add": "add_person",
     "users add_permission": "permissions",
     "users delete_permission": "permissions",
@@ -67,11 +70,12 @@ def what_happened(visitor: Visitor, row: dict) -> dict[str, str]:
 
     A log-in can also be the log-in of a request about another user.
     """
-    module, action, target = row["audit_module"], row["audit_action"], row["audit_target"]
-    is_own = row["audit_user"] == visitor.name
+    module, target = row["audit_module"], row["audit_target"]
+    change = f"{module} {row['audit_action']}"
+    is_own = row["audit_user"] == visitor.name and change not in OF_CALLER
     if is_own and row["audit_via"] in (None, "password", "basic", "log-out") and visitor.name not in target:
         return {"what": visitor.t.log_in, "audit_target": ""}
-    key = CHANGES.get(f"{module} {action}") or CHANGES.get(module, f"{module} {action}")
+    key = CHANGES.get(change) or CHANGES.get(module, change)
     return {"what": visitor.t.texts.get(key, key)}
 
 

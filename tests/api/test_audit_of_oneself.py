@@ -79,6 +79,15 @@ def test_what_is_claimed_without_a_log_in_is_about_nobody_else(site):
     assert in_short(own(log_in(site))) == ["ann ok"]
 
 
+def test_a_token_that_somebody_added_is_in_it(site):
+    ann = log_in(site)
+    ask(ann, "tokens/?add", token_name="one")
+    site("tokens/?add", "ann", token_name="two")
+    ask(log_in(site, "root"), "tokens/?add", token_name="three")
+    assert in_short(own(ann)) == ["ann tokens add ok", "ann tokens add ok", "ann ok"]
+    assert [row["audit_target"] for row in own(ann)] == ["two", "one", ""]
+
+
 def test_pages(site):
     root, ann = log_in(site, "root"), log_in(site)
     for _ in range(5):

@@ -75,6 +75,7 @@ ALSO = {
     "part",
     "address1",
     "address2",
+    "addresses",
     "sender",
     "recipients",
     "script_name",

@@ -39,6 +39,13 @@ def test_users_see_who_did_what_to_their_account(site):
         assert {line[:10] for line in rows(other)} == {"you Log in"} and "POP3" not in other.text()
 
 
+def test_a_token_added_with_the_password_is_no_mere_log_in(site):
+    site("tokens/?add", user="ann", token_name="backup")
+    ann = Panel(site, "ann", REMOTE_ADDR="192.0.2.1")
+    ann.get("account-activity")
+    assert rows(ann)[1].endswith("Tokens backup ok")
+
+
 def test_all_of_it_in_pages(site):
     for _ in range(104):
         site("pop/?delete", pop_user="ann")
