@@ -28,12 +28,15 @@ class Links:
     """
 
     def __init__(self, head: bytes):
-        fields: dict[bytes, list[int]] = {}
+        values: dict[bytes, bytes] = {}
         for name, value in FIELD.findall(head):
-            fields.setdefault(name.lower(), [hash(match) for match in ID.findall(value)])
-        self.own = next(iter(fields.get(b"message-id", ())), None)
-        references = fields.get(b"references") or fields.get(b"in-reply-to", [])[:1]
-        self.references = references[:1] + references[1:][1 - MAX_REFERENCES :]
+            values.setdefault(name.lower(), value)
+        own = ID.search(values.get(b"message-id", b""))
+        self.own = hash(own[0]) if own else None
+        references = (
+            ID.findall(values.get(b"references", b"")) or ID.findall(values.get(b"in-reply-to", b""))[:1]
+        )
+        self.references = [hash(each) for each in references[:1] + references[1:][1 - MAX_REFERENCES :]]
 
 
 def list_threads(call, mailboxes: Mailboxes) -> dict:
