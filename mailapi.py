@@ -1573,18 +1573,18 @@ class Application:
     def generation(self) -> Generation:
         """Return the master database's schema version, 8 or 9, or raise SchemaMismatch. It is read only when the file
         has been written since. A write to a WAL cannot be seen: therefore `Call.identify` compares the version, too."""
-        last_write = self.db.last_write()
-        if last_write is None or last_write != self.generation_read[0]:
-            self.generation_read = last_write, self.read_generation()
-        return self.generation_read[1]
-
-    def read_generation(self) -> Generation:
         try:
-            rows = self.db.read(SCHEMA_VERSION)
+            last_write = self.db.last_write()
+            if last_write is None or last_write != self.generation_read[0]:
+                self.generation_read = last_write, self.read_generation()
         except peewee.PeeweeException as error:
             if is_busy(error):
                 raise
             raise ApiError(f"The database cannot be opened: {error}.", http=500, code="database") from None
+        return self.generation_read[1]
+
+    def read_generation(self) -> Generation:
+        rows = self.db.read(SCHEMA_VERSION)
         version = rows[0][0] if rows else None
         if version not in GENERATIONS_BY_VERSION:
             raise SchemaMismatch(number(version))
@@ -1592,8 +1592,8 @@ class Application:
 
     def check_generation(self, expected: Generation):
         """Raise ApiError (HTTP 503) if the master database has another schema version than `expected`."""
-        self.generation_read = None, self.read_generation()
-        if self.generation_read[1] is not expected:
+        self.generation_read = None, None
+        if self.generation() is not expected:
             raise ApiError("The database has been migrated. Try again.", http=503, retry_after=1)
 
     ##### Transactions: each one on the master database begins and ends here

@@ -92,8 +92,8 @@ class Audit(Module):
     def mine(self, call):
         """List the audit's records about the caller, newest first, at most 1,000: log-ins, and changes of them.
 
-        A change counts if it names the caller, whoever has made it, and also if it was refused, or if the caller has
-        added a token or changed mail filters. `before` (an audit_id) continues the list. Only records of what the
+        A change counts if it names the caller, whoever has made it, or if the caller has added a token or changed mail
+        filters. Changes that others tried and that were refused are left out. `before` (an audit_id) continues the list. Only records of what the
         caller did have audit_address and audit_via. Records of older versions are left out.
         """
         if call.user_name is None:

@@ -56,12 +56,17 @@ class Event:
         self.about = [name for name in dict.fromkeys(self.users_in(call.body)) if name not in gone]
 
     def users_in(self, fields: dict) -> Iterator[str]:
-        """Yield the users whom the event is about: who logged in, or tried to, and those whom a change names."""
+        """Yield the users whom the event is about: who logged in, or tried to, and those whom a change names.
+
+        A refused change is about nobody else, so that nobody can fill the list of another user.
+        """
         if self.user_name and (self.logs_in or not self.confirmed):
             yield self.user_name
         if self.confirmed and self.changes:
             if self.user_name and f"{self.module} {self.action}" in OF_CALLER:
                 yield self.user_name
+            if self.status not in ("ok", "warning"):
+                return
             named = [fields.get(name) for name in USER_FIELDS]
             if fields.get("address_router") == "store":
                 named.append(fields.get("address_route"))

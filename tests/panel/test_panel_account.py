@@ -29,7 +29,6 @@ def test_users_see_who_did_what_to_their_account(site):
     assert rows(ann) == [
         "you 192.0.2.1 Log in ok",
         "somebody with your name Log in Username or password is wrong.",
-        "bob New password ann Not allowed.",
         "root POP3 ann ok",
     ]
     ann.lacks("192.0.2.9")
@@ -66,7 +65,8 @@ def test_hostile_names_and_pages(site):
         site.sql(
             "INSERT INTO users (user_name, user_authdata) SELECT ?, user_authdata FROM users LIMIT 1", text
         )
-        site("pop/?delete", user=text, pop_user="ann")
+        site.sql("INSERT INTO api_access VALUES (?, 'admin')", text)
+        site("pop/?add" if "script" in text else "pop/?delete", user=text, pop_user="ann")
     ann = Panel(site, "ann")
     ann.get("account-activity")
     check_harmless(ann.page.text)
