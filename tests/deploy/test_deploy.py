@@ -40,7 +40,7 @@ def test_nginx_passes_the_host_on_with_its_port_and_says_how_it_was_asked(machin
 
     with http.server.ThreadingHTTPServer(("127.0.0.1", machine.back), Backend) as backend:
         threading.Thread(target=backend.serve_forever, daemon=True).start()
-        with machine.nginx(nginx_recipe("nginx and waitress")), Client(machine.url) as client:
+        with machine.nginx(nginx_recipe("nginx and mailapi serve")), Client(machine.url) as client:
             client.send("?login", method="GET", headers={"Host": host, "X-Forwarded-Proto": "https"})
         backend.shutdown()
     assert got == [([host], ["http"])]
@@ -57,7 +57,7 @@ def test_apache(machine, title):
 
 def test_apache_as_a_proxy(machine):
     with (
-        machine.backend(recipe("nginx and waitress")),
+        machine.backend(recipe("nginx and mailapi serve")),
         machine.apache(recipe("Apache as a proxy")["apache"], "proxy", "proxy_http", "headers"),
     ):
         check_panel(machine.url)
@@ -78,7 +78,7 @@ def test_lighttpd(machine, title):
 
 def test_lighttpd_as_a_proxy(machine):
     configuration = recipe("lighttpd as a proxy")["lighttpd"].replace("8080", str(machine.back))
-    with machine.backend(recipe("nginx and waitress")), machine.lighttpd(configuration):
+    with machine.backend(recipe("nginx and mailapi serve")), machine.lighttpd(configuration):
         check_panel(machine.url)
 
 
@@ -92,7 +92,7 @@ def test_what_nginx_lets_through_mailapi_refuses(machine, title):
 
 
 def test_nginx_says_in_json_that_mailapi_is_not_there(machine):
-    with machine.nginx(nginx_recipe("nginx and waitress")), Client(machine.url) as client:
+    with machine.nginx(nginx_recipe("nginx and mailapi serve")), Client(machine.url) as client:
         assert client("users/?get", check=502)["status"] == "HTTP 502: not passed on."
 
 

@@ -14,6 +14,7 @@ import pytest
 
 from support.deployment import AS_USER, ENVIRON, USER, recipe
 from support.instances import free_port, require_program
+from support.panel_over_http import Visit
 from support.session import ADDRESS, Client
 from support.site import MODULES, Site
 
@@ -48,7 +49,7 @@ class Swap:
             "/etc/nginx/snippets/cmail-php.conf",
             f"location /cmail/api/ {{ proxy_pass http://127.0.0.1:{self.old}; }}\n",
         )
-        machine.write("/etc/nginx/snippets/cmail-mailapi.conf", recipe("nginx and waitress")["nginx"])
+        machine.write("/etc/nginx/snippets/cmail-mailapi.conf", recipe("nginx and mailapi serve")["nginx"])
         (machine.folder / "etc/nginx/snippets/cmail-api.conf").symlink_to("cmail-php.conf")
         (machine.folder / "login.json").write_text('{"auth": {"user_name": "root", "password": "pw"}}')
         # The machine's nginx is one with another configuration file.
@@ -234,11 +235,15 @@ def test_the_order_of_lists_is_no_difference_but_for_that_of_addresses(tmp_path)
 def test_there_and_back(swap):
     schema = swap.machine.site.sql("SELECT sql FROM sqlite_master")
     swap.run(swap.commands("Take over the config"))
-    with Client(swap.machine.url) as stays, swap.machine.backend(recipe("nginx and waitress")):
+    with Client(swap.machine.url) as stays, swap.machine.backend(recipe("nginx and mailapi serve")):
         stays.log_in("ann")
         with requests_without_end(swap) as lost:
             swap.reload(swap.commands("Swap"))
         assert swap.served_by_mailapi()
+        visit = Visit(swap.machine.url)
+        visit.get()
+        visit.post("log-in", user_name="root", password="pw")
+        visit.get("addresses")  # the page of the addresses, as docs/how-to/nginx.md promises
         stays.connection.close()
         assert stays("users/?get")["status"] == "Username is not set!"  # sessions are not carried over
         assert swap.ask("root", "users/?add", user_name="meanwhile", user_authdata="pw")["user"] is True

@@ -1,17 +1,16 @@
 """docs/how-to/module.md: its modules and its test run as they stand there, and its tables are complete."""
 
 import dataclasses
-import os
 import re
-import shlex
-import subprocess
 import sys
 
 import pytest
 
 import mailapi
-from support.pages import commands, first_column, names_in, read_page, saved_files, section
+from support.command_line import run_mailapi, write_config
+from support.pages import code_in, commands, first_column, names_in, read_page, saved_files, section
 from support.site import MODULES, ROOT, Site
+from support.walkthrough import on_terminal
 
 PAGE = read_page("how-to/module.md")
 FILES = saved_files(PAGE)
@@ -20,18 +19,14 @@ WRITERS = [("ann", "One."), ("dele", "Two.")]  # dele is a delegate of ann
 NO_HOOKS = {"active_in", "choose"}
 
 
-def run(command, folder):
-    path = os.pathsep.join([os.path.dirname(sys.executable), os.environ["PATH"]])
-    done = subprocess.run(
-        command,
-        cwd=folder,
-        capture_output=True,
-        text=True,
-        stdin=subprocess.DEVNULL,
-        env=os.environ | {"PATH": path},
-    )
-    assert done.returncode == 0, done.stdout + done.stderr
-    return done.stdout
+def typed(command: str, folder) -> str:
+    """Run a command on a terminal, after those of the page's introduction, and return what it shows."""
+    environment = folder / ".venv"
+    if not environment.exists():
+        environment.symlink_to(sys.prefix)
+    code, said = on_terminal(code_in(PAGE.partition("\n## ")[0], "sh") + command, folder)
+    assert code == 0, said
+    return said
 
 
 def site_with(version: int, folder) -> Site:
@@ -50,23 +45,35 @@ def test_the_pages_own_test_passes(tmp_path):
     for name, text in FILES[:3]:
         (tmp_path / name).write_text(text)
     assert [name for name, _ in FILES[:3]] == ["greeting.py", "reminders.py", "test_reminders.py"]
-    assert "4 passed" in run(
-        [sys.executable, "-m", "pytest", "-p", "no:cacheprovider", "test_reminders.py"], tmp_path
-    )
+    [command] = [command for command, _ in commands(PAGE) if "pytest" in command]
+    assert "4 passed" in typed(f"{command} -p no:cacheprovider", tmp_path)
 
 
 def test_the_commands_answer_as_the_page_says(tmp_path):
     for name, text in FILES[:2]:
         (tmp_path / name).write_text(text)
-    run(["mailapi", "init"], tmp_path)
+    typed("mailapi init < /dev/null | cat", tmp_path)
     with (tmp_path / "config.py").open("a") as config:
         config.write('modulelist |= {"Greeting": "greeting.py", "Reminders": "reminders.py"}\n')
-    run(["mailapi", "call", "users", "add", "user_name=ann", "user_authdata=secret"], tmp_path)
-    typed = [each for each in commands(PAGE) if each[0].startswith("mailapi ")]
-    assert len(typed) == 4
-    for command, printed in typed:
-        answer = run(shlex.split(command), tmp_path)
+    ours = [each for each in commands(PAGE) if each[0].startswith("mailapi ")]
+    assert len(ours) == 5
+    for command, printed in ours:
+        answer = typed(command, tmp_path)
         assert not printed or answer == printed, command
+    for action in ("greet", "count"):
+        assert re.search(f"^{action} +Return", typed("mailapi call greeting --help", tmp_path), re.MULTILINE)
+
+
+def test_the_check_of_the_page_warns_of_what_it_finds(tmp_path):
+    [text] = [text for name, text in FILES if name == "notes.py"]
+    (tmp_path / "notes.py").write_text(text)
+    site = Site(tmp_path, extra={"Notes": str(tmp_path / "notes.py")})
+    for domain in ("corp.org", "nowhere.example"):
+        site("notes/?add", note_domain=domain, note_text="Ask Ann.")
+    site("addresses/?add", address_expression="x@corp.org", address_router="drop")
+    write_config(tmp_path, site.config["modulelist"], dbpath=site.place)
+    said = [line for line in run_mailapi(tmp_path, "check").splitlines() if "Notes: " in line]
+    assert said == ["warn  Notes: there is a note about nowhere.example, which has no address"]
 
 
 @pytest.mark.every_engine

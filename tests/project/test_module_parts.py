@@ -1,11 +1,9 @@
-"""docs/how-to/module.md: its rule, field type, model of a master table and check, put together to a second module."""
+"""docs/how-to/module.md: its rule, field type and model of a master table, put together to a second module."""
 
 import re
-import textwrap
 
 import pytest
 
-from support.command_line import run_mailapi
 from support.pages import read_page
 from support.site import Site
 
@@ -19,9 +17,7 @@ class DomainNote(Model):
     note_text = TextField()
 
 
-EXPRESSIONS = PreparedQuery(Addresses.select(Addresses.address_expression))
 NOTES = PreparedQuery(DomainNote.select().order_by(DomainNote.note_domain))
-NOTED_DOMAINS = PreparedQuery(DomainNote.select(DomainNote.note_domain))
 SET = PreparedQuery(DomainNote.replace(note_domain=param("domain"), note_text=param("text")))
 
 
@@ -55,13 +51,12 @@ def notes(tmp_path):
     blocks = PYTHON.findall(read_page("how-to/module.md"))
     shown = {
         name: block
-        for name in ("manages_domain =", "def domain(", "class Addresses(", "def check(")
+        for name in ("manages_domain =", "def domain(", "address_order = IntegerField")
         for block in blocks
         if name in block
     }
-    *parts, check = shown.values()
     file = tmp_path / "notes.py"
-    file.write_text("\n\n".join([*parts, REST]) + "\n" + textwrap.indent(textwrap.dedent(check), "    "))
+    file.write_text("\n\n".join([*shown.values(), REST]))
     return file
 
 
@@ -78,17 +73,3 @@ def test_the_rule_and_the_field_type_of_the_page_hold(tmp_path, notes):
     assert site("notes/?get", user="ann")["notes"] == [{"note_domain": "corp.org", "note_text": "Second."}]
     described = site.app.modules["notes"].endpoints["set"].optional["note_domain"].schema
     assert described == {"type": "string", "maxLength": 253}
-
-
-def test_the_check_of_the_page_warns(tmp_path, notes):
-    site = Site(tmp_path, extra={"Notes": str(notes)})
-    for name in ("corp.org", "gone.org"):
-        site("notes/?set", note_domain=name, note_text="x")
-    site("addresses/?add", address_expression="info@corp.org", address_router="drop")
-    config = (
-        f"dbpath = {site.place!r}\nmodulelist = {{'User': 'modules/users.py', 'Notes': {str(notes)!r}}}\n"
-    )
-    (tmp_path / "config.py").write_text(config)
-    said = run_mailapi(tmp_path, "check")
-    assert "warn  Notes: there is a note about gone.org, which has no address" in said
-    assert "about corp.org" not in said
