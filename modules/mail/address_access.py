@@ -1,4 +1,4 @@
-"""Access to mail addresses (rows of table `addresses`): those that a caller may see or change (docs/wire.md section 4)."""
+"""Checks which mail addresses (rows of table `addresses`) a caller may see or change (docs/wire.md section 4)."""
 
 from mailapi import ApiError, param
 
@@ -15,10 +15,11 @@ ROW = each_address_table(
 
 
 def is_visible(call, row: dict) -> bool:
-    """Return whether the caller may see a row of `addresses` (docs/wire.md F08, F09).
+    """Return whether the caller may see `row`, a row of `addresses` (docs/wire.md F08, F09).
 
-    An admin sees all. A delegate sees those whose mail goes to delegated users, and those that delegated patterns such
-    as `%@corp.org` cover. Any other caller sees those whose mail they get.
+    An admin may see every row. A delegate may see a row if its mail goes to a user delegated to them, or if a
+    pattern delegated to them, such as `%@corp.org`, covers it. Any other caller may see the rows whose mail they
+    get.
     """
     caller, user = call.caller, address_table(call).user_of(row)
     if caller.admin or not caller.delegate:
@@ -27,9 +28,10 @@ def is_visible(call, row: dict) -> bool:
 
 
 def require_managed(call, order: int, refusal: str):
-    """Raise ApiError unless the caller may manage the address with the address_order `order`.
+    """Raise ApiError with the message `refusal` unless the caller may manage the address with this address_order.
 
-    The stored pattern decides, not the one in the request (docs/wire.md F07). `refusal` is the message.
+    `order` is the address_order. The pattern in its row decides, not a pattern in the request (docs/wire.md F07).
+    {permission} in `refusal` is replaced by the word that the schema version uses.
     """
     expression = call.db.value(EXPRESSION_WITH_ORDER[call.generation.number], order=order)
     if not call.caller.admin and (expression is None or not call.caller.may_manage(expression)):
@@ -37,9 +39,9 @@ def require_managed(call, order: int, refusal: str):
 
 
 def managed_row(call, given: dict) -> dict:
-    """Return the row of an existing address. ApiError if there is none, or the caller may not manage it.
+    """Return the row of `addresses` that has the address_expression (pattern) and address_order in `given`.
 
-    `given` is an address in the request: its address_expression (pattern) and address_order.
+    ApiError if there is no such row, or if the caller may not manage addresses with this pattern.
     """
     if not call.caller.may_manage(given["address_expression"]):
         raise ApiError("No access.", code="not_allowed")

@@ -1,4 +1,4 @@
-"""Checks of the requests of addresses/ (docs/wire.md section 4)."""
+"""Checks of requests to addresses/: each raises ApiError for an invalid request (docs/wire.md section 4)."""
 
 from mailapi import ApiError
 
@@ -13,9 +13,10 @@ NO_DIRECTION = "We need a routing direction (inrouter or outrouter)"
 
 
 def check_new_router(call):
-    """Raise ApiError if the router (what happens to mail) or the route that it needs is missing (docs/wire.md F40).
+    """Raise ApiError if address_router in the request is missing or unknown, or lacks the route that it needs.
 
-    Nothing is checked with schema version 8, which has the routers in the table msa.
+    The router says what happens to mail to the address (docs/wire.md F40). Nothing is checked in schema version 8,
+    which has no routers in `addresses`.
     """
     if call.generation.number == 9:
         if not call.body.get("address_router"):
@@ -26,7 +27,7 @@ def check_new_router(call):
 
 
 def check_both_complete(call):
-    """Raise ApiError unless both address1 and address2 in the request have an expression (pattern) and an order."""
+    """Raise ApiError unless address1 and address2 in the request each have an address_expression and address_order."""
     first, second = call.body["address1"], call.body["address2"]
     for number, given in enumerate((first, second), 1):
         if not given["address_expression"]:
@@ -44,7 +45,11 @@ def check_direction(call):
 
 
 def check_update(call, old: int, new: int):
-    """Raise ApiError if the caller may not change the address with the order `old`, or if the order `new` is taken."""
+    """Raise ApiError if the request to change an address is not allowed, or its new values are invalid.
+
+    `old` and `new` are its address_order before and after the change. The caller must manage the address, no other
+    address may have the order `new`, and the router must be complete, as in check_new_router().
+    """
     require_managed(call, old, "No {permission} to update this to address")
     if not call.body.get("address_router"):
         raise ApiError("No address router defined.", code="missing_field", field="address_router")

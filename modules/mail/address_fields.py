@@ -1,7 +1,7 @@
-"""Address lists in header fields of received mail, as mailers really write them: lenient, and in linear time.
+"""Parsing of address lists in header fields of received mail, also of malformed ones, in linear time.
 
-The structure is read first, and the names are decoded afterwards: no encoded word can pretend to be an address
-(RFC 2047, section 6.2). modules/mail/addresses.py is the strict parser, for what is sent.
+The list is split into addresses before the names are decoded, so that no encoded word can pretend to be an address
+(RFC 2047, section 6.2). modules/mail/addresses.py is the strict parser, for mail that is sent.
 """
 
 import re
@@ -20,10 +20,11 @@ ESCAPED = re.compile(r"\\(.)", re.DOTALL)
 
 
 def address_list(value: str, charset: str | None = None) -> list[dict[str, str]]:
-    """Return the addresses in a raw header value, each as a dictionary of `name` and `address`. Groups are flattened.
+    """Return the addresses in the value of a header field, such as [{"name": "Ann", "address": "ann@corp.org"}].
 
-    `charset` is the charset of the mail's text, for bytes beyond ASCII. An entry without an address, such as
-    a name alone, has "" as its address.
+    `value` is the raw value. Bytes beyond ASCII in it are decoded by `charset`, the charset of the mail's text.
+    Members of a group are returned like other addresses. An entry without an address, such as a name alone, has ""
+    as its address.
     """
     entries = Entries(charset)
     for token in address_tokens(FOLD.sub("", value[:LONGEST])):
@@ -35,7 +36,10 @@ def address_list(value: str, charset: str | None = None) -> list[dict[str, str]]
 
 
 def address_tokens(value: str) -> Iterator[str]:
-    """Yield the tokens of an address list. A quotation mark without a second one is left out."""
+    """Split an address list into tokens: words, quoted strings, white space, and characters such as `,` and `<`.
+
+    A quotation mark that is never closed is left out.
+    """
     for token in TOKEN.findall(value):
         if token.startswith('"') and not is_terminated(token):
             yield from TOKEN.findall(token[1:])
@@ -44,13 +48,16 @@ def address_tokens(value: str) -> Iterator[str]:
 
 
 def is_terminated(quoted: str) -> bool:
-    """Check whether a quoted string ends with a quotation mark that no backslash precedes."""
+    """Return whether `quoted`, which begins with a quotation mark, also ends with one that no backslash escapes."""
     backslashes = len(quoted) - 1 - len(quoted[:-1].rstrip("\\"))
     return len(quoted) > 1 and quoted.endswith('"') and backslashes % 2 == 0
 
 
 class Entries:
-    """Collects the tokens of an address list, and makes an address of them at each separator."""
+    """Makes addresses of the tokens of an address list: add() takes each token, `found` has the addresses.
+
+    Call end() after the last token. `charset` decodes bytes beyond ASCII.
+    """
 
     def __init__(self, charset: str | None):
         self.charset = charset
@@ -70,7 +77,7 @@ class Entries:
         elif token in (",", ";") and not self.in_angle:
             self.end()
         elif token == ":":
-            self.colon()
+            self.drop_before_colon()
         elif token == "<" and self.angle is None:
             self.angle, self.in_angle = [], True
         elif token == ">":
@@ -85,17 +92,17 @@ class Entries:
         if self.comment_depth and not (token == "(" and self.comment_depth == 1):
             self.comments.append(token)
 
-    def colon(self):
-        """Begin the members of a group, or of the address after a route (`<@a,@b:c@d>`)."""
+    def drop_before_colon(self):
+        """Drop the tokens before a colon: they are the name of a group, or the route in `<@a,@b:c@d>`."""
         if self.in_angle:
             self.angle = []
         elif self.angle is None:
             self.clear()
 
     def end(self):
-        """Make an address of the tokens since the last separator."""
+        """Append to `found` the address that consists of the tokens since the last comma or semicolon."""
         if self.angle is not None:
-            address, name = joined(self.angle), self.name(self.phrase)
+            address, name = address_from(self.angle), self.name(self.phrase)
         elif "@" in "".join(token for token in self.phrase if not token.startswith('"')):
             before, address = bare_address(self.phrase)
             name = self.name(before)
@@ -111,27 +118,27 @@ class Entries:
         self.clear()
 
     def name(self, tokens: list[str]) -> str:
-        """Return the text of a display name or comment: unquoted, then decoded, in one line."""
+        """Return a display name or comment, given as tokens: without quotation marks, decoded, in one line."""
         text = "".join(map(unquoted, tokens)).strip()
         return " ".join(one_line(decoded(text, self.charset)).split())
 
 
 def unquoted(token: str) -> str:
-    """Return a token without quotation marks and backslashes."""
+    """Return a quoted string without quotation marks and escaping backslashes. Other tokens are returned unchanged."""
     if not token.startswith('"'):
         return token
     return ESCAPED.sub(r"\1", token[1:-1] if len(token) > 1 and token.endswith('"') else token[1:])
 
 
-def joined(tokens: list[str]) -> str:
-    """Return an address from its tokens. Only in quotation marks blanks belong to it."""
+def address_from(tokens: list[str]) -> str:
+    """Join the tokens of an address without the white space between them. White space in quoted strings stays."""
     return "".join(token for token in tokens if token.strip())
 
 
 def bare_address(tokens: list[str]) -> tuple[list[str], str]:
-    """Return the tokens before the first address that has no angle brackets, and that address.
+    """Find an address without angle brackets, such as `ann@corp.org`. Return the tokens before it, and the address.
 
-    Blanks may be around its at sign.
+    Blanks beside the at sign are allowed.
     """
     words: list[list[str]] = [[]]
     for token in tokens:
@@ -144,13 +151,13 @@ def bare_address(tokens: list[str]) -> tuple[list[str], str]:
     )
     first = at - 1 if at and words[at][0].startswith("@") else at
     last = at + 1 if words[at][-1].endswith("@") else at
-    return [token for word in words[:first] for token in (*word, " ")], joined(
+    return [token for word in words[:first] for token in (*word, " ")], address_from(
         sum(words[first : last + 1], [])
     )
 
 
 def decoded_bytes(address: str, charset: str | None) -> str:
-    """Decode bytes beyond ASCII, but no encoded words, which cannot be in an address."""
+    """Decode the bytes beyond ASCII in an address by `charset`, but no encoded words, which an address cannot have."""
     return (
         address
         if address.isascii()

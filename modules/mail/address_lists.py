@@ -1,4 +1,4 @@
-"""The lists of mail addresses in answers of `addresses/?get`, and the fields that select some of them."""
+"""Queries for the lists of mail addresses that `addresses/?get` returns, and the request fields that select a list."""
 
 from peewee import Expression
 
@@ -10,9 +10,9 @@ from .routing_rules import ROWS_BY_ORDER, address_as_received, like
 
 
 def address_list(number: int, condition: Expression | None = None) -> ListQuery:
-    """Return a query for a list of addresses, highest address_order first, for schema version `number` (8 or 9).
+    """Return a query for rows of `addresses` in schema version `number` (8 or 9), highest address_order first.
 
-    `condition` selects some of them, for example those of one user.
+    `condition` is an SQL condition on the rows, for example that they store mail for one user; None: all rows.
     """
     table, rows = ADDRESS_TABLES[number], ROWS_BY_ORDER[number]
     rows = rows if condition is None else rows.where(condition)
@@ -35,10 +35,11 @@ SELECTED = {
 
 
 def selected_by(call) -> tuple[ListQuery, object] | None:
-    """Return the query and its parameter for the addresses that a request asks for.
+    """Return the query for the addresses that the request asks for, and the value of the query's parameter.
 
-    The first of these fields that the request has selects the addresses: address_order, address_expression,
-    `test`, address_user. Without any of them, the result is None.
+    The first of these request fields that is set selects the addresses: address_order, address_expression, `test`
+    (an address that the patterns must match), address_user. Return None if no field is set, which asks for all
+    addresses.
     """
     lists, body = SELECTED[call.generation.number], call.body
     if call.generation.number == 9 and body.get("address_order"):
@@ -53,10 +54,10 @@ def selected_by(call) -> tuple[ListQuery, object] | None:
 
 
 def selected_rows(call, selected: tuple[ListQuery, object] | None) -> list[dict]:
-    """Return the addresses that the request asks for, also those that the caller may not see.
+    """Return the rows of `addresses` that the request asks for, including rows that the caller may not see.
 
-    `selected` is the result of selected_by(); None means all addresses. The request's limit is applied later,
-    after some addresses have been left out.
+    `selected` is the result of selected_by(). The request's limit is not applied: the calling code applies it after
+    leaving out the rows that the caller may not see.
     """
     query, value = selected or (ALL_ADDRESSES[call.generation.number], None)
     if not asks_for_page(call):

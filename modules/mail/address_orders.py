@@ -1,4 +1,4 @@
-"""The numbers in address_order: the SMTP daemon tries addresses from the highest down (docs/wire.md F47)."""
+"""Values of address_order, the number by which the SMTP daemon sorts addresses, highest first (docs/wire.md F47)."""
 
 import re
 
@@ -36,7 +36,10 @@ ROW_WITH_ORDER = PreparedQuery(
 
 @json_schema(ORDER_SCHEMA)
 def order_number(value) -> int | None:
-    """Read a whole number as address_order. ValueError beyond MAX_ORDER or below -MAX_ORDER. None stays None."""
+    """Read an address_order from a request: return the number 7 for 7 or "7", and None for None.
+
+    ValueError if it is not a whole number, or is beyond MAX_ORDER or below -MAX_ORDER.
+    """
     number = whole_number(value)
     if number is not None and abs(number) > MAX_ORDER:
         raise ValueError("an order that clients cannot name")
@@ -45,15 +48,16 @@ def order_number(value) -> int | None:
 
 @json_schema(ORDER_SCHEMA)
 def optional_order_number(value) -> int | None:
-    """Read a whole number as address_order; "", 0 and null become None."""
+    """Read an address_order that a request may lack: like order_number(), but "" and 0 become None, too."""
     return order_number(optional_number(value))
 
 
 @json_schema({"type": "integer", "minimum": -(2**63), "maximum": 2**63 - 1})
 def stored_order_number(value) -> int | None:
-    """Read the address_order of an existing address; "", 0 and null become None.
+    """Read the address_order of an existing address from a request; "", 0 and null become None.
 
-    It may be any number of 64 bits: old versions and the original PHP API have stored numbers beyond MAX_ORDER.
+    Any number of 64 bits is allowed, since old versions and the original PHP API have stored numbers beyond
+    MAX_ORDER. ValueError for anything else.
     """
     if (text := php_text(value)) is None:
         return None
@@ -68,7 +72,10 @@ MOST_REORDERED = 1000  # addresses of a request
 
 @json_schema({"type": "array", "items": schema_of(EXPRESSION_AND_ORDER), "maxItems": MOST_REORDERED})
 def list_of_addresses(value) -> list[dict] | None:
-    """Read a list of addresses, each with address_expression and address_order. None stays None."""
+    """Read a list such as [{"address_expression": "%@corp.org", "address_order": 7}] from a request; None stays None.
+
+    ValueError if the list has more than MOST_REORDERED entries, or if an entry lacks one of the two values.
+    """
     if value is not None and (not isinstance(value, list) or len(value) > MOST_REORDERED):
         raise ValueError("not a list, or too long a one")
     listed = value and [EXPRESSION_AND_ORDER(entry) for entry in value]
@@ -78,9 +85,9 @@ def list_of_addresses(value) -> list[dict] | None:
 
 
 def next_order(call) -> int:
-    """Return the address_order for a new address: higher than all others, and one that no address ever had.
+    """Return the address_order for a new address: higher than all others, and never used before if possible.
 
-    Numbers from MAX_ORDER on are ignored: otherwise one such address would keep everybody from adding more.
+    Addresses with MAX_ORDER or a higher number do not count: otherwise one such address would prevent all new ones.
     """
     highest = (call.db.value(HIGHEST_WITH_FREE_SUCCESSOR) or 0) + 1
     unused = call.db.next(ORDER)

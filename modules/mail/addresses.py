@@ -1,4 +1,4 @@
-"""Parsing and writing of address lists in mail headers, such as To (RFC 5322, 6532): strict, and in linear time.
+"""Strict parsing, and writing, of address lists in mail headers such as To (RFC 5322, 6532), in linear time.
 
 The standard library's parser needs a minute for 100 kB of quotation marks, and accepts `a@x y` as an address.
 """
@@ -38,7 +38,7 @@ LABEL = re.compile(r"[A-Za-z0-9_](?:[A-Za-z0-9_-]{0,61}[A-Za-z0-9_])?")
 
 
 class NotAnAddress(ValueError):
-    """The error for an entry of an address list that is no address. Its text is the beginning of the entry."""
+    """The error for an invalid entry of an address list. Its message is the beginning of the entry."""
 
     def __init__(self, value: str, position: int):
         super().__init__(CONTROL.sub("\ufffd", value[position : position + 100]).partition(",")[0].strip())
@@ -55,7 +55,7 @@ class Mailbox:
 
     @property
     def variants(self) -> set[str]:
-        """Return all spellings that a database may have of the address: domain as written, in ASCII, in Unicode."""
+        """Return the address with its domain as written, in ASCII and in Unicode: a database may have any of these."""
         local, _, ascii_domain = self.address.rpartition("@")
         domains = self.domain, ascii_domain, ".".join(map(u_label, ascii_domain.split(".")))
         return {f"{local}@{domain}" for domain in domains}
@@ -79,7 +79,7 @@ class Group:
 
 
 def parse_address_list(value: str) -> Iterator[Mailbox | Group]:
-    """Yield the addresses and groups in a header field such as To. NotAnAddress if an entry is invalid."""
+    """Parse a header value such as `Ann <a@corp.org>, b@corp.org`. Yield each entry; NotAnAddress if one is invalid."""
     if control := CONTROL.search(value):
         raise NotAnAddress(value, value.rfind(",", 0, control.start()) + 1)
     position = separator(value, 0).end()
@@ -95,9 +95,9 @@ def parse_address_list(value: str) -> Iterator[Mailbox | Group]:
 
 
 def parse_group(value: str, begin: int, position: int) -> tuple[tuple[Mailbox, ...], int]:
-    """Parse the addresses of a group. Return them, and the position after the group.
+    """Parse the addresses of a group, up to its semicolon. Return them, and the position after the semicolon.
 
-    `begin` is the position of the group's name, `position` that after its colon.
+    The group's name is at `begin`, its first address at `position`. NotAnAddress if an address is invalid.
     """
     members, position = [], separator(value, position).end()
     while not (end := compiled(GROUP_END).match(value, position)):
@@ -110,7 +110,7 @@ def parse_group(value: str, begin: int, position: int) -> tuple[tuple[Mailbox, .
 
 
 def parse_mailbox(value: str, position: int) -> tuple[Mailbox, int]:
-    """Parse the address at a position, with or without a display name. Return it, and the position after it."""
+    """Parse the address at `position`. Return it, and the position after it. NotAnAddress if there is no valid one."""
     match = compiled(NAME_ADDR).match(value, position) or compiled(BARE).match(value, position)
     if not match:
         raise NotAnAddress(value, position)
@@ -121,9 +121,10 @@ def parse_mailbox(value: str, position: int) -> tuple[Mailbox, int]:
 
 
 def next_entry(value: str, begin: int, end: int, terminator: str) -> int:
-    """Return the position of the next entry in a list: after a comma, or of the character `terminator`.
+    """Skip the comma after the entry value[begin:end] of an address list. Return the position of what follows it.
 
-    The entry before it is at `begin` to `end`. NotAnAddress if neither follows.
+    If `terminator` (";" in a group, "" at the end of `value`) follows the entry, return the position of
+    `terminator`. NotAnAddress if something else follows.
     """
     between = separator(value, end)
     if not between[1] and value[between.end() : between.end() + 1] != terminator:
@@ -132,19 +133,19 @@ def next_entry(value: str, begin: int, end: int, terminator: str) -> int:
 
 
 def separator(value: str, position: int) -> re.Match[str]:
-    """Match commas, white space and comments at a position. There is always a match, maybe an empty one."""
+    """Match the commas, white space and comments at `position`, possibly none. Group 1 is None without a comma."""
     match = compiled(SEPARATOR).match(value, position)
     assert match is not None
     return match
 
 
 def all_mailboxes(entries: list[Mailbox | Group]) -> list[Mailbox]:
-    """Return all addresses in a parsed list, those in groups, too."""
+    """Return all addresses in a parsed address list, including the members of groups."""
     return [each for entry in entries for each in (entry.mailboxes if isinstance(entry, Group) else (entry,))]
 
 
 def make_mailbox(name: str | None, local: str, domain: str) -> Mailbox:
-    """Return a Mailbox from display name, local part and domain. ValueError if SMTP cannot deliver to it."""
+    """Return a Mailbox from a display name, local part and domain as written. ValueError if SMTP cannot deliver to it."""
     if len(domain) > MAX_ADDRESS or len(name or "") > MAX_NAME:
         raise ValueError("too long")
     local = unquoted(local)
@@ -167,7 +168,7 @@ def ascii_domain(domain: str) -> str:
 
 
 def a_label(label: str) -> str:
-    """Encode one label of a domain as Punycode (Python's codec idna would turn straße.de into strasse.de)."""
+    """Return a label of a domain in ASCII (Punycode). Python's codec idna would make `strasse` out of `straße`."""
     return label if label.isascii() else f"xn--{label.encode('punycode').decode()}"
 
 
@@ -179,7 +180,7 @@ def u_label(label: str) -> str:
 
 
 def address_literal(domain: str) -> str:
-    """Check an IP address in brackets, such as `[192.0.2.1]`, and return it (RFC 5321, 4.1.3), or ValueError."""
+    """Return `domain` if it is an IP address in brackets, such as `[192.0.2.1]` (RFC 5321, 4.1.3), else ValueError."""
     inner = domain[1:-1]
     if inner[:5].lower() == "ipv6:":
         ipaddress.IPv6Address(inner[5:])
@@ -208,19 +209,19 @@ def quoted(value: str) -> str:
 
 
 def phrase(name: str) -> str:
-    """Return a display name for use in a header: as it is, in quotes, or as encoded words (RFC 2047)."""
+    """Return a display name in the form that a header needs: unchanged, in quotes, or as encoded words (RFC 2047)."""
     if is_plain(name):
         return name if re.fullmatch(rf"{ATOM}++(?>(?: {ATOM}++)*)", name) else quoted(name)
     return encoded_words(name)
 
 
 def is_plain(value: str) -> bool:
-    """Return whether a header may have a text unencoded: printable ASCII, words of less than 70 characters."""
+    """Return whether a header can have this text unencoded: printable ASCII, no word of 70 or more characters."""
     return value.isascii() and value.isprintable() and not re.search("[^ ]{70}", value)
 
 
 def encoded_words(value: str) -> str:
-    """Encode a text with non-ASCII characters as encoded words for a header (RFC 2047)."""
+    """Return a text as encoded words for a header, such as `=?utf-8?q?B=C3=BCcher?=` (RFC 2047)."""
     return Header(value, "utf-8", maxlinelen=64).encode(linesep="")
 
 
@@ -228,15 +229,12 @@ ADDRESS_FIELDS = {"From", "Sender", "Reply-To", "To", "Cc", "Bcc"}  # in the cas
 
 
 def protect_spaces(word: str) -> str:
-    """Replace the spaces in a quoted local part, such as `"a b"@`, by NUL, so that no line break comes there.
-
-    Other strings are returned unchanged.
-    """
+    """Replace spaces in a quoted local part such as `"a b"@` by NUL, to keep it in one line. Return others unchanged."""
     return word.replace(" ", "\0") if word.endswith("@") else word
 
 
 def fold_field(name: str, value: str) -> bytes:
-    """Return a header field as bytes with CRLF, in lines of at most 76 bytes if possible (RFC 2047, 2)."""
+    """Return a header field as bytes, broken into lines of at most 76 bytes if possible, with CRLF (RFC 2047, 2)."""
     lines = [first := f"{name}:".encode()]
     if name.title() in ADDRESS_FIELDS:
         value = QUOTED_LOCAL.sub(lambda match: protect_spaces(match[0]), value)

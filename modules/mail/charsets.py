@@ -1,7 +1,7 @@
-"""Charsets of received mail, as browsers read them: by the labels and tables of the WHATWG encoding standard.
+"""Decoding of text in received mail, by the labels and tables of charsets in the WHATWG encoding standard.
 
-A label often names a subset of what is meant: gb2312 stands for gb18030, iso-8859-1 for windows-1252. Charsets that
-only mail uses, such as utf-7 and iso-2022-kr, are read by Python's codecs.
+Browsers use the same standard. Many labels stand for a larger charset than they say: gb2312 for gb18030, iso-8859-1
+for windows-1252. Charsets that only mail uses, such as utf-7 and iso-2022-kr, are decoded by Python's codecs.
 """
 
 import codecs
@@ -100,7 +100,10 @@ WIDE |= {"euc_jisx0213", "iso2022_jp_2", "iso2022_jp_2004", "iso2022_jp_3"}
 
 
 def known_labels() -> dict[str, str]:
-    """Return the name of Python's codec for each label of a charset, both without punctuation."""
+    """Return a dictionary of all labels of charsets and the names of Python's codecs, such as {"latin1": "cp1252"}.
+
+    The labels are in lower case and without punctuation.
+    """
     python = aliases | dict.fromkeys(aliases.values()) | dict.fromkeys(MORE_CODECS.split())
     labels = {squeezed(label): codec or label for label, codec in python.items()}
     labels = {label: MEANT.get(codec, codec) for label, codec in labels.items() if codec not in NO_CHARSETS}
@@ -115,10 +118,10 @@ CODECS = known_labels()
 
 
 def codec_of(label: str | None) -> str | None:
-    """Return the name of Python's codec for the label of a charset; None if it is not the label of any.
+    """Return the name of Python's codec for a charset's label, such as "cp1252" for "ISO-8859-1"; None if unknown.
 
-    Case, quotes and punctuation of the label do not matter. No label is looked up in Python's registry of
-    codecs, which would keep each name that a mail makes up forever.
+    Case, quotes and punctuation of the label do not matter. Python's registry of codecs is not asked, since it would
+    store forever each name that a mail makes up.
     """
     key = squeezed((label or "")[:LONGEST_LABEL])
     if key in CODECS or not (number := NUMBERED.fullmatch(key)):
@@ -127,11 +130,11 @@ def codec_of(label: str | None) -> str | None:
 
 
 def decode(raw: bytes, label: str | None, other: str | None = None, guess: bool = True) -> str:
-    """Decode bytes by the label of a charset. If it does not fit: as UTF-8, by the label `other`, or as windows-1252.
+    """Decode bytes by a charset's `label`. If they do not fit it, try UTF-8, then the label `other`, then windows-1252.
 
-    A few bytes that do not fit become U+FFFD; many of them mean that the label is wrong. With guess=False,
-    the bytes are decoded as UTF-8 with U+FFFD if the label does not fit (docs/wire.md F16). A label of a
-    charset with one byte a character then always fits.
+    A few invalid bytes become U+FFFD; many of them mean that the label is wrong. UTF-8 is also recognized if its
+    label is Latin-1. With guess=False, the label Latin-1 is obeyed, and UTF-8 is the last attempt (docs/wire.md
+    F16).
     """
     if not label and raw.isascii():
         return raw.decode("ascii")
@@ -144,21 +147,24 @@ def decode(raw: bytes, label: str | None, other: str | None = None, guess: bool 
         return utf_8
     if codec:
         text = decode_bytes(raw, codec)
-        if raw.isascii() or fits(text, raw, codec):
+        if raw.isascii() or is_plausible(text, raw, codec):
             return text
     if utf_8 is not None:
         return utf_8
     if not guess:
         return raw.decode("utf-8", "replace")
     codec = codec_of(other)
-    if codec and not codec.startswith("utf_") and fits(text := decode_bytes(raw, codec), raw, codec):
+    if codec and not codec.startswith("utf_") and is_plausible(text := decode_bytes(raw, codec), raw, codec):
         return text
     text = raw.decode("utf-8", "replace")
-    return text if fits(text, raw, "utf_8") else decode_bytes(raw, "cp1252")
+    return text if is_plausible(text, raw, "utf_8") else decode_bytes(raw, "cp1252")
 
 
 def marked_codec(raw: bytes, codec: str | None) -> str | None:
-    """Return the codec that the byte order mark of a text names; without a mark, return `codec`."""
+    """Return the codec for the byte order mark at the beginning of a text, such as "utf_8"; without one, `codec`.
+
+    A mark of UTF-16 only counts if `codec` is None or UTF-16.
+    """
     if raw.startswith(codecs.BOM_UTF8):
         return "utf_8"
     if codec in (None, "utf_16_le", "utf_16_be") and raw.startswith(
@@ -175,10 +181,11 @@ def decode_strictly(raw: bytes) -> str | None:
         return None
 
 
-def fits(text: str, raw: bytes, codec: str) -> bool:
-    """Return whether decoded text is plausible: few of its characters beyond ASCII are U+FFFD.
+def is_plausible(text: str, raw: bytes, codec: str) -> bool:
+    """Return whether `text` is plausible: at most half of its characters beyond ASCII are U+FFFD.
 
-    A single one at the end of the text is allowed, too, since the text may have been cut off there.
+    `text` was decoded from `raw` by `codec`. A single U+FFFD at the end is allowed, since the text may have been cut
+    off there. With a charset of one byte a character, any text is plausible.
     """
     if codec not in WIDE and codec not in JAPANESE:
         return True
@@ -188,7 +195,7 @@ def fits(text: str, raw: bytes, codec: str) -> bool:
 
 
 def decode_bytes(raw: bytes, codec: str) -> str:
-    """Decode bytes by a codec's name. What is invalid becomes U+FFFD."""
+    """Decode bytes by the codec with this name. Invalid bytes become U+FFFD."""
     if codec in JAPANESE:
         return JAPANESE[codec](raw)
     if codec in WIDE:
@@ -200,7 +207,7 @@ def decode_bytes(raw: bytes, codec: str) -> str:
 def one_byte_table(codec: str) -> str:
     """Return the 256 characters of a charset with one byte a character, in the order of their bytes.
 
-    As in the WHATWG encoding standard, bytes from 0x80 to 0x9F without a character are controls.
+    Bytes from 0x80 to 0x9F without a character become control characters, as in the WHATWG encoding standard.
     """
     table = [bytes([byte]).decode(codec, "replace") for byte in range(256)]
     for byte in range(0x80, 0xA0):
@@ -216,9 +223,9 @@ HANDLER = "mailapi_replace"
 
 
 def replace_error(error) -> tuple[str, int]:
-    """Handle a decoding error of Python: decode what a superset of the charset has, or return U+FFFD.
+    """Return the text for the bytes that a codec cannot decode, and the position after them (codecs.register_error).
 
-    Such supersets have, for example, the euro sign that GBK and Big5 lack.
+    The text is a character of a larger charset, such as the euro sign that GBK and Big5 lack, or else U+FFFD.
     """
     pair = error.object[error.start : error.start + 2]
     if error.encoding == "gb18030" and pair[:1] == b"\x80":

@@ -1,4 +1,4 @@
-"""Makes the mail that a request to mailbox/?send describes, from its fields or from a complete message."""
+"""Making of the mail that a request to `mailbox/?send` describes, from its fields or from a complete message."""
 
 from collections.abc import Callable
 
@@ -12,7 +12,10 @@ from .ready_message import prepare_message
 
 @json_schema({"anyOf": [TEXT, {"type": "array", "items": TEXT}]})
 def list_text(value) -> str | None:
-    """Read an address list, as one text or as a JSON list of texts; return one text, with commas between addresses."""
+    """Read an address list from a request, a text or a list such as ["a@corp.org", "b@corp.org"]. Return one text.
+
+    Commas separate the addresses in it.
+    """
     if isinstance(value, list):
         value = ", ".join(raw_text(entry) or "" for entry in value)
     return php_text(value)
@@ -20,7 +23,7 @@ def list_text(value) -> str | None:
 
 @json_schema(TEXT)
 def short_text(value) -> str | None:
-    """Read a text of at most 16 KiB. ValueError for a longer one in a large request."""
+    """Read a text of at most 16 KiB. ValueError for bytes, as which the parser of large requests passes longer texts."""
     if isinstance(value, bytes):
         raise ValueError("too long")
     return raw_text(value)
@@ -31,7 +34,7 @@ ATTACHMENT = object_of(filename=short_text, content_type=short_text, data=long_t
 
 @json_schema({"type": "array", "items": schema_of(ATTACHMENT) | {"required": ["data"]}})
 def attachment_list(value) -> list[dict]:
-    """Read a list of attachments: objects of filename, content_type and data. ValueError if one has no `data`."""
+    """Read a list of attachments: dictionaries of filename, content_type and data. ValueError if one has no data."""
     if not isinstance(value, list) and not empty(value):
         raise ValueError("not a list")
     attachments = [ATTACHMENT(entry) for entry in value or ()]
@@ -55,9 +58,10 @@ FIELDS = ENVELOPE | PARTS | {"message": long_text}
 
 
 def compose_mail(body: dict, own_address: Callable[[], str | None], config: Config) -> OutgoingMail:
-    """Return the mail that a request to mailbox/?send describes. ApiError if a field is missing or wrong.
+    """Return the mail that a request to `mailbox/?send` describes. ApiError if a field is missing or invalid.
 
-    `body` has the fields. `own_address` is called for the sender's address if the request has no `from`.
+    `body` has the request's fields. `own_address` is a function that returns the caller's address; it is called if
+    the request has no `from`.
     """
     lists = {name: address_list(name, body.get(name), config) for name in (*ENVELOPE, "reply_to")}
     if not body.get("message"):

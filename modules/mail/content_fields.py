@@ -1,6 +1,6 @@
-"""Header fields such as Content-Type, with a value and parameters (RFC 2045, 2183, 2231), in linear time.
+"""Parsing of header fields with a value and parameters, such as Content-Type (RFC 2045, 2183, 2231), in linear time.
 
-The standard library's parser takes quadratic time, and leaves comments and folds in the values.
+The standard library's parser takes quadratic time, and leaves comments and line breaks in the values.
 """
 
 import re
@@ -29,7 +29,7 @@ EXTENDED = re.compile(r"([^']*)'[^']*'(.*)", re.DOTALL)
 
 
 class Segment:
-    """The text between two semicolons of a header field: with and without comments, and its first quoted string."""
+    """The text between two semicolons of a header field, such as `charset=utf-8`. add() takes its tokens."""
 
     def __init__(self) -> None:
         self.pieces: list[str] = []
@@ -46,7 +46,10 @@ class Segment:
             self.without_comments.append(token)
 
     def parameter(self) -> tuple[str, str]:
-        """Return the name (in lower case) and the value of a parameter; ("", "") if the text is not a parameter."""
+        """Return the text as a parameter, such as ("charset", "utf-8"), with the name in lower case.
+
+        Return ("", "") if it is not a parameter.
+        """
         name, equals, value = "".join(self.without_comments).partition("=")
         name = name.strip().lower()
         if self.quoted is not None:
@@ -57,7 +60,7 @@ class Segment:
 
 
 def segments(raw: str) -> Iterator[Segment]:
-    """Split a header field at semicolons, except those in quoted strings and comments."""
+    """Split the value of a header field at semicolons, except those in quoted strings and comments. Yield each piece."""
     segment, depth = Segment(), 0
     for token in TOKEN.findall(raw):
         if token == ";" and not depth:
@@ -71,13 +74,16 @@ def segments(raw: str) -> Iterator[Segment]:
 
 
 class ContentField:
-    """A header field such as Content-Type: its value in lower case, and `parameters` by name in lower case."""
+    """A header field such as Content-Type: `value`, such as "text/html", and a dictionary of its `parameters`.
+
+    The value and the parameters' names are in lower case.
+    """
 
     value: str
     parameters: dict[str, str]
 
     def __init__(self, raw: str, charset: str | None = None):
-        """Parse a raw value. `charset` is that of the mail's text, for bytes beyond ASCII."""
+        """Parse the field's raw value. `charset`, that of the mail's text, decodes bytes beyond ASCII in it."""
         raw = FOLD.sub("", raw[:LONGEST])
         decodable = "=?" in raw or not raw.isascii()
         if len(raw) > LONGEST_SIMPLE or decodable or not (simple := SIMPLE.fullmatch(raw)):
@@ -88,7 +94,7 @@ class ContentField:
             self.parameters.setdefault(name.lower(), (quoted or bare).strip())
 
     def read(self, raw: str, charset: str | None):
-        """Parse a raw value of any form, without folds."""
+        """Parse a raw value that may have comments, encoded words and other rarities, but no line breaks."""
         self.charset = charset
         first, *others = islice(segments(raw), MOST_PARAMETERS)
         value = "".join(first.without_comments)
@@ -98,10 +104,10 @@ class ContentField:
         self.parameters = self.parse(segment.parameter() for segment in others)
 
     def parse(self, given: Iterator[tuple[str, str]]) -> dict[str, str]:
-        """Return the parameters of the header field by name.
+        """Return the field's parameters as a dictionary. `given` yields them as Segment.parameter() returns them.
 
-        A parameter in the extended form (name*) or in sections (name*0) has precedence over one of the plain
-        name.
+        A parameter in the extended form (`name*`) or in sections (`name*0`, `name*1`) has precedence over a plain
+        `name`.
         """
         plain: dict[str, str] = {}
         sections: dict[str, dict[int, tuple[bool, str]]] = {}
@@ -114,10 +120,14 @@ class ContentField:
             else:
                 number = -1 if section is None else int(section)
                 sections.setdefault(name, {}).setdefault(number, (bool(extended), value))
-        return plain | {name: self.joined(each) for name, each in sections.items()}
+        return plain | {name: self.join_sections(each) for name, each in sections.items()}
 
-    def joined(self, sections: dict[int, tuple[bool, str]]) -> str:
-        """Join the sections of a parameter's value (RFC 2231, 3 and 4.1), and decode them if they have a charset."""
+    def join_sections(self, sections: dict[int, tuple[bool, str]]) -> str:
+        """Return a parameter's value from its sections (RFC 2231, 3 and 4.1), decoded if they have a charset.
+
+        `sections` has, for each number, whether the section is percent-encoded, and its text. A value without
+        sections has the number -1.
+        """
         pieces = [sections[-1]] if -1 in sections else [sections[number] for number in sorted(sections)]
         charset, (extended, first) = None, pieces[0]
         if extended and (match := EXTENDED.fullmatch(first)):

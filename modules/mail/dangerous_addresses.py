@@ -1,4 +1,4 @@
-"""Queries for `mailapi check`: addresses that lose mail or make the mail daemons fail."""
+"""Queries by which `mailapi check` finds addresses that lose mail or make the mail daemons fail."""
 
 from peewee import fn
 
@@ -10,9 +10,10 @@ from .router_tables import IN_ROUTERS
 
 
 def dangerous_in_both_generations(table) -> dict[str, PreparedQuery]:
-    """Return queries that find harmful addresses in schema versions 8 and 9; the keys say what is wrong with them.
+    """Return a dictionary of sentences, each with a query for the rows of `table` that it describes.
 
-    `table` is the model of `addresses` for one of the versions.
+    The rows are harmful: they lose mail, for example. `table` is the model of `addresses` in schema version 8 or 9;
+    the queries are the same for both.
     """
     expression, order = table.address_expression, table.address_order
     return {

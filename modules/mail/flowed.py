@@ -1,4 +1,4 @@
-"""Text in format=flowed (RFC 3676): lines that a mailer broke are joined again."""
+"""Joining of the lines of text in format=flowed (RFC 3676), in which mailers break paragraphs into short lines."""
 
 import re
 
@@ -7,7 +7,10 @@ SIGNATURE = "-- "
 
 
 def unflow(text: str, delete_space: bool = False) -> str:
-    """Join the broken lines of format=flowed text. `delete_space` (DelSp=yes): remove the blank at each break."""
+    """Return text in format=flowed with the broken lines of each paragraph joined.
+
+    `delete_space` is the parameter DelSp=yes: also remove the blank before each break.
+    """
     lines: list[tuple[int, list[str]]] = []  # depth of quoting, and pieces of the line
     flows = False  # whether the line before goes on
     for line in text.splitlines():

@@ -1,6 +1,6 @@
-"""The header of a received mail, as receivers must take it: with junk in it that no standard allows.
+"""Finding and mending the header of received mail, which may have lines that no standard allows.
 
-Python's parser ends the header at the first line that it does not understand, so that the rest would be text.
+Python's parser ends the header at the first line that it does not understand, and takes the rest of it for text.
 """
 
 import re
@@ -23,13 +23,13 @@ WELL_KNOWN_FIELD = re.compile(
 
 
 def header_size(raw: bytes) -> int:
-    """Return the number of bytes up to the first empty line, with it. Without one, all bytes are header."""
+    """Return the size of a mail's header in bytes, up to and including its empty line; len(raw) without such a line."""
     end = REGULAR.match(raw) or EMPTY_LINE.search(raw, leading_size(raw))
     return end.end() if end else len(raw)
 
 
 def is_complete(raw: bytes, size: int) -> bool:
-    """Check whether the first `size` bytes, a header, end with an empty line."""
+    """Return whether the header raw[:size] ends with an empty line."""
     end = raw[max(size - 4, 0) : size]
     return end.endswith((b"\n\n", b"\n\r\n", b"\r\r")) or raw[:size] in (b"\n", b"\r\n", b"\r")
 
@@ -43,10 +43,11 @@ def leading_size(raw: bytes) -> int:
 
 
 def mended_header(raw: bytes, complete: bool) -> bytes:
-    """Return a header without the lines that would stop Python's parser. `complete`: an empty line ends it.
+    """Return a header without the lines that would stop Python's parser.
 
-    A line that is neither a field nor a continuation is left out, together with the lines that continue it.
-    If no field follows it and the header is not complete, the text of the mail begins there.
+    A line that is neither a field nor the continuation of one is left out, together with its own continuations.
+    `complete` says that an empty line ends the header; if it is false and no field follows such a line, the mail's
+    text begins there.
     """
     if WELL_FORMED.fullmatch(raw):
         return raw

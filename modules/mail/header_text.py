@@ -1,4 +1,4 @@
-"""Header fields of received mail as text: unfolded, decoded (RFC 2047, docs/wire.md F31), and in one line."""
+"""Header fields of received mail as text: decoded (RFC 2047, docs/wire.md F31), and in one line."""
 
 import re
 from binascii import a2b_base64, a2b_qp
@@ -19,7 +19,7 @@ DIRECTIONS = re.compile("[\u202a-\u202e\u2066-\u2069]")
 
 
 def header(message: "ReceivedMessage", name: str) -> str:
-    """Return the value of a header field, unfolded and decoded, or "" if it is missing. `name` is in lower case."""
+    """Return a header field, such as "subject", as one line of decoded text; "" if it is missing."""
     value = raw_header(message, name)
     if value.isascii() and value.isprintable() and "=?" not in value:
         return value.strip()  # there is nothing to decode, and no line break
@@ -27,7 +27,10 @@ def header(message: "ReceivedMessage", name: str) -> str:
 
 
 def raw_header(message: "ReceivedMessage", name: str) -> str:
-    """Return the value of a header field as the mail has it, bytes beyond ASCII as surrogates, or "" if it is missing."""
+    """Return the value of a header field as it is in the mail, or "" if it is missing.
+
+    `name` is in lower case. Line breaks and encoded words stay; bytes beyond ASCII become surrogates.
+    """
     if not message.header:
         return next((value for field, value in message.raw_items() if field.lower() == name), "")
     start = message.header_in_lower_case.find(f"\n{name}:".encode())
@@ -38,13 +41,13 @@ def raw_header(message: "ReceivedMessage", name: str) -> str:
 def unfold(value: str, charset: str | None = None) -> str:
     """Return a raw header value as one line of decoded text.
 
-    `charset` is the one of the mail's text: header values that name none are often in it, too.
+    Bytes beyond ASCII are decoded by `charset`, that of the mail's text, if they are not UTF-8.
     """
     return one_line(decoded(FOLD.sub("", value).strip(), charset))
 
 
 def decoded(value: str, charset: str | None = None) -> str:
-    """Decode the raw bytes and the encoded words of a header value."""
+    """Decode a header value: its encoded words, and bytes beyond ASCII, which are UTF-8 or in `charset`."""
     if not value.isascii():
         value = decode(value.encode("utf-8", "surrogateescape"), None, charset)
     return ENCODED_WORDS.sub(decode_words, value)
@@ -56,7 +59,10 @@ def one_line(text: str) -> str:
 
 
 def decode_words(match: re.Match) -> str:
-    """Decode adjacent encoded words (RFC 2047) together, since a character may be split over two of them."""
+    """Return the text for a match of ENCODED_WORDS, adjacent encoded words (RFC 2047).
+
+    Adjacent words are decoded together, since a character may be split over two. Invalid words stay unchanged.
+    """
     chunks: list[tuple[str, list]] = []
     for charset, encoding, word in ENCODED_WORD.findall(match[0]):
         charset = charset.partition("*")[0].lower()  # RFC 2231 adds a language

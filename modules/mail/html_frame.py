@@ -1,4 +1,4 @@
-"""Style sheets in the HTML of received mail, and colours and style of its <body>, which sanitizing would remove."""
+"""Style sheets and the style of <body> in a mail's HTML, made harmless: sanitizing alone would remove them."""
 
 import hashlib
 import html
@@ -19,7 +19,10 @@ FRAME = "contain:layout paint;overflow:auto"
 
 
 def prefixed_name(value: str) -> str | None:
-    """Return an id or class of a mail with a prefix, so that it matches nothing in other pages; None if it is odd."""
+    """Return an id or class of a mail with a prefix, such as `mail-price`; None if it has unusual characters.
+
+    The prefix makes it different from all ids and classes of the page that shows the mail.
+    """
     return PREFIX + value if NAME.fullmatch(value) else None
 
 
@@ -28,9 +31,9 @@ def prefixed_classes(value: str) -> str | None:
 
 
 class Frame:
-    """Takes the style sheets and the style of <body> out of a mail's HTML; wrap() adds harmless ones after sanitizing.
+    """The style sheets and <body> of a mail's HTML, taken out before sanitizing; wrap() adds them in a harmless form.
 
-    `source` is the HTML without its style sheets. `complete` is False if a style sheet was left out.
+    `source` is the HTML without its style sheets. `complete` is False if a style sheet was cut off or left out.
     """
 
     def __init__(self, source: str):
@@ -44,7 +47,7 @@ class Frame:
         self.sheet = self.scoped()
 
     def take_sheet(self, match: re.Match) -> str:
-        """Move a style sheet from the HTML to `sheets`. An HTML comment stays as it is."""
+        """Append a style sheet, found by SHEET, to `sheets`; return "", which replaces it. HTML comments stay."""
         if match[2] is None:
             return match[0]
         media = Token("start", "style", match[1]).attribute("media").strip().lower()
@@ -55,7 +58,7 @@ class Frame:
         return ""
 
     def scoped(self) -> str:
-        """Return the harmless rules of the style sheets, restricted to elements of this mail."""
+        """Return the harmless rules of all style sheets, restricted to elements of this mail. Sets `complete`."""
         source = "\n".join(self.sheets)
         links = colour(self.body.attribute("link"))
         first = f"a{{color:{links}}}\n" if links else ""
@@ -67,14 +70,14 @@ class Frame:
             return ""
 
     def body_style(self) -> str:
-        """Return the CSS declarations for the colours and the attribute `style` of <body>."""
+        """Return CSS for the attributes bgcolor, text and style of <body>, such as `background-color:#fff;color:red`."""
         colours = {"background-color": "bgcolor", "color": "text"}
         found = {name: colour(self.body.attribute(attribute)) for name, attribute in colours.items()}
         written = [f"{name}:{value}" for name, value in found.items() if value]
         return ";".join(filter(None, [*written, filter_style(self.body.attribute("style"))]))
 
     def wrap(self, sanitized: str) -> str:
-        """Return sanitized HTML inside of elements that have the harmless rules and the style of <body>."""
+        """Return sanitized HTML within a <div> that has the harmless rules and the style of <body>, if there are any."""
         style = self.body_style()
         if not (self.sheet or style):
             return sanitized

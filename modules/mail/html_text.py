@@ -1,4 +1,4 @@
-"""HTML of mail as a text that a person can read: with links, lists, quotes and tables, in linear time.
+"""Conversion of a mail's HTML to text for people to read, with links, lists, quotes and tables, in linear time.
 
 No package does this: html2text has another licence and rests on html.parser; inscriptis needs lxml and recursion.
 """
@@ -27,7 +27,7 @@ LINK = re.compile(r"(?i)(?:https?://|mailto:)[^\s<>]+")
 
 
 def html_text(source: str) -> str:
-    """Return the text of HTML. Of more than MAX_LENGTH characters the rest is left out, and an ellipsis says so."""
+    """Return the text of HTML. If `source` has more than MAX_LENGTH characters, the rest is replaced by an ellipsis."""
     writer = Writer()
     for token in tokens(source[:MAX_LENGTH]):
         writer.write(token)
@@ -35,7 +35,7 @@ def html_text(source: str) -> str:
 
 
 class Writer:
-    """Writes tokens of HTML as text, a line at a time."""
+    """Converts tokens of HTML to lines of text: write() takes each token, text() returns the result."""
 
     def __init__(self) -> None:
         self.lines: list[str] = []
@@ -65,14 +65,14 @@ class Writer:
             self.add(token.text)
 
     def skip(self, token: Token):
-        """Leave out a token within a hidden element, or end the element."""
+        """Handle a token within a hidden element: leave it out, or show text again if it ends that element."""
         if token.name == self.hidden and token.kind != "raw":
             self.hidden_depth += 1 if token.kind == "start" else -1
             if not self.hidden_depth:
                 self.hidden = ""
 
     def add(self, text: str):
-        """Add text to the line, with its white space as one blank, or in lines inside of <pre>."""
+        """Add text to the current line. White space becomes a single blank, except in <pre>, where lines stay as well."""
         if self.preformatted:
             first, *others = text.replace("\r\n", "\n").split("\n")
             self.add_piece(first)
@@ -119,7 +119,7 @@ class Writer:
         return "none" in token.text.lower() and bool(HIDDEN.search(token.attribute("style")))
 
     def break_before(self, name: str):
-        """End the line, the paragraph or the table's cell where an element begins or ends."""
+        """End the current line, paragraph or table cell if a tag of the element `name` does so."""
         if name in PARAGRAPHS and not (self.lists and name in ("ol", "ul")):
             self.end_line()
             self.gap = bool(self.lines)
@@ -151,7 +151,10 @@ class Writer:
             self.preformatted = max(self.preformatted - 1, 0)
 
     def end_link(self):
-        """Write the URL of the open link after its text, if it can be followed and is not the text itself."""
+        """Write the URL of a link after its text, as in `our shop <https://corp.org>`.
+
+        URLs that repeat the text, or do not begin with http:, https: or mailto:, are left out.
+        """
         shown, url = "".join(self.line[self.link_start :]).strip(), self.link
         if shown and LINK.fullmatch(url):
             same = shown.rstrip("/"), f"http://{shown}", f"https://{shown}", f"mailto:{shown}"
@@ -163,7 +166,7 @@ class Writer:
             self.link = ""
 
     def end_line(self, always: bool = False):
-        """Write the line, if there is something in it. `always`: write an empty line, too."""
+        """End the current line, and write it. An empty one is written only inside of <pre>, or if `always` is true."""
         if self.link:
             self.end_link()
         text = "".join(self.line)

@@ -1,6 +1,6 @@
-"""Tokenizer for HTML of anybody, in linear time: tags, text, and the content of elements that have no tags in them.
+"""Tokenizer for HTML from any sender, in linear time: tags, text, and the content of elements such as <style>.
 
-Python's html.parser takes quadratic time in the versions that mailapi runs on. What is read here is never shown as HTML.
+Python's html.parser takes quadratic time in the versions that mailapi runs on. Tokens are never shown as HTML.
 """
 
 import html
@@ -26,14 +26,14 @@ LONG_REFERENCE = re.compile("&#[xX]?0*[0-9a-fA-F]{8,}")
 
 
 class Token(NamedTuple):
-    """A piece of HTML. `kind` is text, start, end or raw: the content of the element `name`, which has no tags in it."""
+    """A piece of HTML; `kind` is "start" or "end" for a tag, "text", or "raw" for the content of <style> and the like."""
 
     kind: str
     name: str  # of the element, in lower case; "" for text
     text: str  # of the text, of the element's content, or of a start tag's attributes
 
     def attribute(self, name: str) -> str:
-        """Return the value of an attribute of a start tag, or "" without it. The first one of a name counts."""
+        """Return the value of a start tag's attribute, "" without it. Of two with the same name, the first counts."""
         matches = ATTRIBUTE.finditer(self.text)
         values = (match.groups() for _, match in zip(range(MAX_ATTRIBUTES), matches))
         found = next((value for value in values if value[0].lower() == name), None)
@@ -41,9 +41,9 @@ class Token(NamedTuple):
 
 
 def tokens(source: str) -> Iterator[Token]:
-    """Split HTML into tokens, in their order: tags, text, and the raw content of elements such as <style>.
+    """Split HTML into tokens, in their order. Comments are left out.
 
-    Comments are left out.
+    The content of an element that cannot contain tags, such as <style>, is a single token of the kind "raw".
     """
     position = 0
     while position < len(source):
@@ -63,5 +63,5 @@ def tokens(source: str) -> Iterator[Token]:
 
 
 def plain(text: str) -> str:
-    """Return a text with its character references replaced."""
+    """Return a text in which characters replace their references, such as `&amp;`."""
     return html.unescape(LONG_REFERENCE.sub("", text)) if "&" in text else text

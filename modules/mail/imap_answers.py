@@ -14,9 +14,9 @@ ITEM = re.compile(
 
 
 def parse_answers(pieces: list) -> Iterator[dict[bytes, bytes]]:
-    """Yield what each FETCH answer has about a mail, by name, such as {b"UID": b"7", b"RFC822.SIZE": b"512"}.
+    """Parse the answers to FETCH, and yield a dictionary such as {b"UID": b"7", b"RFC822.SIZE": b"512"} for each.
 
-    `pieces` is what imaplib returns: bytes, and tuples of text and the literal that follows it.
+    `pieces` is the list that imaplib returns: bytes, and tuples of bytes and the literal that follows them.
     """
     texts, literal = [], b""
     for piece in pieces:
@@ -29,7 +29,10 @@ def parse_answers(pieces: list) -> Iterator[dict[bytes, bytes]]:
 
 
 def parse_items(text: bytes, literal: bytes) -> dict[bytes, bytes]:
-    """Return what a FETCH answer has about a mail, by name. `literal` is the value that is not in `text` itself."""
+    """Parse an answer to FETCH into a dictionary such as {b"UID": b"7", b"BODY": b"Subject: Hello"}.
+
+    `literal` is the value that imaplib returns apart from `text`, such as the mail itself; b"" if there is none.
+    """
     items = {}
     for match in ITEM.finditer(text):
         name, value = ([group for group in match.groups() if group is not None] + [literal])[:2]
@@ -38,7 +41,7 @@ def parse_items(text: bytes, literal: bytes) -> dict[bytes, bytes]:
 
 
 def flags(items: dict[bytes, bytes]) -> list[bytes]:
-    """Return the flags of a mail in lower case. `items` is its FETCH answer, parsed."""
+    """Return the flags of a mail in lower case. `items` is an answer to FETCH, as parse_answers() yields it."""
     return items.get(b"FLAGS", b"").lower().split()
 
 
@@ -47,7 +50,10 @@ def is_read(items: dict[bytes, bytes]) -> bool:
 
 
 def received_time(items: dict[bytes, bytes]) -> int:
-    """Return when the server received a mail, in seconds since 1970; 0 if INTERNALDATE is missing or invalid."""
+    """Return the time at which the server received a mail, in seconds since 1970; 0 if it is missing or invalid.
+
+    The time is INTERNALDATE in `items`, an answer to FETCH as parse_answers() yields it.
+    """
     try:
         parsed = parsedate_tz(to_text(items.get(b"INTERNALDATE", b"")).strip())
         return int(mktime_tz(parsed)) if parsed else 0

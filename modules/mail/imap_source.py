@@ -31,7 +31,7 @@ ENVELOPE = re.compile(rb"(?im)^(Return-Path|Delivered-To):([^\r\n]*)")
 
 
 def imap_factory(config: Config, validity: Validity) -> Callable[..., "ImapSource"]:
-    """Return a function that makes the ImapSource for a request. ConfigError if the setting `services` is wrong."""
+    """Return a function that makes the ImapSource of a call. ConfigError if the setting `services` is invalid."""
     client = clients(config)["imap"]
     assert isinstance(client, Imap)
     return lambda call: ImapSource(call, client, validity)
@@ -40,7 +40,7 @@ def imap_factory(config: Config, validity: Validity) -> Callable[..., "ImapSourc
 class ImapSource(MailSource):
     """The mails in a user's INBOX on the IMAP server. All methods share one connection during a request.
 
-    A mail that is flagged as deleted does not exist, even if the server still has it.
+    A mail with the flag for deleted mails counts as missing, even if the server still has it.
     """
 
     name = "imap"
@@ -90,10 +90,10 @@ class ImapSource(MailSource):
             return exists
 
     def delete(self, mail_id: int) -> bool:
-        """Delete a mail. Return whether it existed. Other mails that are flagged as deleted are not expunged.
+        """Delete a mail, and return whether it existed. Other mails flagged as deleted stay on the server.
 
-        A server without UIDPLUS (RFC 4315) cannot expunge a single mail, which is then only flagged. A mail that a
-        failed attempt has flagged still exists here.
+        On a server without UIDPLUS (RFC 4315), which cannot expunge a single mail, the mail only gets the flag. A
+        mail that got the flag in an earlier attempt counts as existing.
         """
         with self.inbox(writable=True) as imap:
             if not self.size(mail_id, deleted=True):
@@ -117,9 +117,10 @@ class ImapSource(MailSource):
 
     @contextlib.contextmanager
     def inbox(self, writable: bool = False) -> Iterator[ImapConversation]:
-        """Open INBOX for a `with` block, and yield the connection. An exception in the block closes it.
+        """Open INBOX for a `with` block, unless it is open, and yield the connection, which stays open for the request.
 
-        SourceUnavailable if the IMAP server fails.
+        `writable`: flags can be changed. An exception in the block closes the connection; failures of the IMAP
+        server become SourceUnavailable.
         """
         try:
             if self.imap is None:
@@ -134,7 +135,7 @@ class ImapSource(MailSource):
                 raise SourceUnavailable(down.status, audit=down.audit) from error
 
     def open(self, writable: bool) -> ImapConversation:
-        """Connect to the IMAP server and open INBOX. Return the connection. `writable`: flags can be changed."""
+        """Connect to the IMAP server, open INBOX, and return the connection. `writable`: flags can be changed."""
         imap = self.stack.enter_context(
             self.client.session(self.user, self.call.password, seconds=None, wait=REQUEST_SLOT_WAIT)
         )
@@ -149,7 +150,7 @@ class ImapSource(MailSource):
         return imap
 
     def is_possible(self, mail_id: int) -> bool:
-        """Return whether a mail may have this mail_id. Ids from before a change of UIDVALIDITY are no longer valid."""
+        """Return whether a mail can have this id. Ids from before the last change of UIDVALIDITY are invalid."""
         return 0 < mail_id - self.offset < UID_LIMIT
 
     def mail_id(self, items: dict[bytes, bytes]) -> int:
@@ -158,7 +159,7 @@ class ImapSource(MailSource):
     def size(self, mail_id: int, deleted: bool = False) -> int:
         """Return the size of a mail in bytes, at least 1; 0 if there is no such mail.
 
-        `deleted`: a mail that is flagged as deleted counts, too.
+        `deleted`: include a mail that is flagged as deleted.
         """
         possible = self.is_possible(mail_id)
         items = self.fetch_one(mail_id, "RFC822.SIZE", deleted=deleted) if possible else None
@@ -176,10 +177,11 @@ class ImapSource(MailSource):
     def fetch_items(
         self, uids, names: str, required: str = "", max_bytes: int = 0, deleted: bool = False
     ) -> list[dict]:
-        """Fetch flags and the data items `names` of mails by UID. Mails that do not exist are left out.
+        """Fetch data of mails. Return a dictionary for each mail that exists, as parse_answers() yields it.
 
-        Servers also report changes by other programs: answers without the item `required` (by default
-        `names`) are ignored. `deleted`: include mails that are flagged as deleted.
+        `uids` is a set such as "1:*", `names` the data items, such as "RFC822.SIZE"; flags are always added. Answers
+        without the item `required` (by default `names`) only report changes by other programs, and are ignored.
+        `max_bytes` limits the size of the data. `deleted`: include mails that are flagged as deleted.
         """
         mails: dict[bytes, dict] = {}
         for items in parse_answers(self.command("FETCH", uids, f"(FLAGS {names})", max_bytes=max_bytes)):
@@ -192,9 +194,9 @@ class ImapSource(MailSource):
         ]
 
     def command(self, name: str, *arguments, max_bytes: int = 0) -> list:
-        """Send a UID command, such as FETCH, and return the answer. ServiceDown if the server refuses it.
+        """Send a UID command, such as FETCH. Return the answer as imaplib does. ServiceDown if the server refuses it.
 
-        `max_bytes` limits the size of the answer.
+        `max_bytes` is the greatest size of the answer, apart from reports of changes by other programs.
         """
         imap = self.imap
         assert imap is not None  # commands are sent within inbox()
@@ -207,9 +209,9 @@ class ImapSource(MailSource):
         raise refusal(name, reply)
 
     def row(self, items: dict[bytes, bytes]) -> dict:
-        """Return a mail as a row of table `mailbox`, from its FETCH answer.
+        """Return a mail as a row of table `mailbox`. `items` is the answer to FETCH, as parse_answers() yields it.
 
-        Sender and recipient of the envelope come from the headers Return-Path and Delivered-To.
+        Sender and recipient of the envelope come from the header fields Return-Path and Delivered-To.
         """
         raw = items.get(b"BODY", b"")
         envelope = {

@@ -1,8 +1,8 @@
-"""Mail ids of IMAP mails: they stay unique although the server may number its mails anew (UIDVALIDITY).
+"""Mail ids of mails on the IMAP server, which stay unique even if the server numbers its mails anew (UIDVALIDITY).
 
-A mail_id is the mail's UID plus an offset. A server that gives mails new UIDs, as after a restored backup, has another
-UIDVALIDITY then (RFC 3501 section 2.3.1.1). The offset grows by 2**32, more than any UID, so that earlier ids name no
-mail. For two million such changes, ids stay below 2**53, up to which JavaScript's numbers are exact.
+A mail_id is the mail's UID plus an offset. A server that gives new UIDs to mails, as after restoring a backup, also
+changes UIDVALIDITY (RFC 3501 section 2.3.1.1). The offset then grows by 2**32, more than any UID, so that no mail
+has an earlier id. For two million such changes, ids stay below 2**53, up to which JavaScript's numbers are exact.
 """
 
 from peewee import IntegerField, TextField
@@ -33,7 +33,7 @@ DELETE = PreparedQuery(ImapValidity.delete().where(ImapValidity.user_name == par
 
 
 class Validity:
-    """The last UIDVALIDITY of each user's INBOX, stored in the state database."""
+    """The last UIDVALIDITY of each user's INBOX, and the number of its changes, stored in the state database."""
 
     def __init__(self, app):
         self.app = app
@@ -43,7 +43,7 @@ class Validity:
         return self.app.state
 
     def id_offset(self, user_name: str, uidvalidity: int) -> int:
-        """Return the offset from IMAP UIDs to mail ids, for this UIDVALIDITY of the user's INBOX."""
+        """Return the number to add to IMAP UIDs to get mail ids, for a user's INBOX with this UIDVALIDITY."""
         for last_uidvalidity, changes in self.store.read(LAST_SEEN, user=user_name):
             if last_uidvalidity == uidvalidity:
                 return changes * 2**32
@@ -51,7 +51,7 @@ class Validity:
 
     @repeated
     def record(self, user_name: str, uidvalidity: int) -> int:
-        """Store the UIDVALIDITY of a user's INBOX, and return how many times it has changed."""
+        """Store the UIDVALIDITY of a user's INBOX, and return how many times it has changed so far."""
         with self.store.transaction():
             last = self.store.one(LAST_SEEN, user=user_name) or {"uidvalidity": uidvalidity, "changes": 0}
             changes = last["changes"] + (last["uidvalidity"] != uidvalidity)

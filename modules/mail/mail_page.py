@@ -1,4 +1,4 @@
-"""A mail's HTML, made harmless: as a fragment, and as a document of its own (mailbox/?view)."""
+"""A mail's HTML, made harmless: as a piece of HTML, and as a whole page (`mailbox/?view`)."""
 
 import html
 from dataclasses import dataclass
@@ -26,7 +26,7 @@ TEXT = '<div style="white-space:pre-wrap;word-wrap:break-word;font-family:sans-s
 
 @dataclass(frozen=True)
 class Page(File):
-    """A document that a browser may show, but in which nothing runs and which loads nothing."""
+    """A mail as an HTML page for browsers, with HTTP header fields by which it runs no script and loads nothing."""
 
     def headers(self) -> list[tuple[str, str]]:
         return [
@@ -38,13 +38,13 @@ class Page(File):
 
 
 def sanitized_html(mail_parts: list[Part]) -> SanitizedHTML:
-    """Return the HTML of a mail without anything that could run code or load data."""
+    """Return the HTML among the parts of a mail, without anything that could run code or load data."""
     images = InlineImages(mail_parts)
-    return SanitizedHTML(html_of(mail_parts), images.with_id, images.at)
+    return SanitizedHTML(html_of(mail_parts), images.with_id, images.with_location)
 
 
 def mail_page(raw: bytes) -> Page:
-    """Return a mail's HTML as a document, or its text if it has no HTML."""
+    """Return the HTML of the mail `raw`, made harmless, as a page; or its text as a page, if it has no HTML."""
     message = parse_message(raw)
     safe = sanitized_html(parts(raw)).html or TEXT.format(text=html.escape(mail_text(message)))
     title = html.escape(header(message, "subject"))

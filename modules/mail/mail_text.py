@@ -26,15 +26,19 @@ PKCS7_MIME = ("application/pkcs7-mime", "application/x-pkcs7-mime")
 
 
 def mail_text(message: ReceivedMessage) -> str:
-    """Return the text that a person would read: of alternatives the plain one, HTML as text, and no attachments.
+    """Return the text of a mail for people to read; "" if there is none. Attachments are left out.
 
-    What cannot be shown as text, such as an encrypted message, is named in a line. "" if there is nothing to read.
+    The plain text is preferred to HTML, which is converted to text. A line such as `[Encrypted message: PGP/MIME]`
+    replaces what cannot be shown as text.
     """
     return "\n\n".join(texts(message))
 
 
 def texts(part: ReceivedMessage, depth: int = 0) -> Iterator[str]:
-    """Yield the readable texts of a part and of the parts in it, stripped of white space; empty ones are left out."""
+    """Yield the readable texts in a part of a mail and in the parts nested in it. Empty texts are left out.
+
+    `depth` is the number of parts around the part.
+    """
     kind = part.get_content_type()
     if not part.is_multipart():
         if kind.startswith("multipart/"):  # whose parts cannot be found
@@ -48,7 +52,7 @@ def texts(part: ReceivedMessage, depth: int = 0) -> Iterator[str]:
         elif kind == "multipart/encrypted":
             yield NAMED["application/pgp-encrypted"]
         elif kind == "multipart/related":
-            yield from texts(root_of(part, children), depth + 1)
+            yield from texts(main_part(part, children), depth + 1)
         elif kind == "multipart/digest":
             for child in children:
                 yield from digest_texts(child, depth)
@@ -58,9 +62,9 @@ def texts(part: ReceivedMessage, depth: int = 0) -> Iterator[str]:
 
 
 def best_alternative(children: list[ReceivedMessage], depth: int) -> Iterator[str]:
-    """Yield the text of the best of several alternatives: the plain text, or else the last readable one.
+    """Yield the texts of the best of several alternatives, then those of the calendars among them.
 
-    Calendars among the alternatives follow it.
+    The best alternative is the plain text, or else the last one that has a text. `depth` is as in texts().
     """
     found = [(child.get_content_type(), list(texts(child, depth + 1))) for child in children]
     readable = [(kind, each) for kind, each in found if each and kind != "text/calendar"]
@@ -71,15 +75,18 @@ def best_alternative(children: list[ReceivedMessage], depth: int) -> Iterator[st
             yield from each
 
 
-def root_of(part: ReceivedMessage, children: list[ReceivedMessage]) -> ReceivedMessage:
-    """Return the main part of multipart/related (RFC 2387): the one that the parameter `start` names, or the first."""
+def main_part(part: ReceivedMessage, children: list[ReceivedMessage]) -> ReceivedMessage:
+    """Return the main part of a multipart/related (RFC 2387): the child that the parameter `start` selects by its id.
+
+    Without that parameter, it is the first child.
+    """
     start = part.content_field("content-type").parameters.get("start", "").strip("<> ")
     named = (child for child in children if start and header(child, "content-id").strip("<> ") == start)
     return next(named, children[0])
 
 
 def digest_texts(child: ReceivedMessage, depth: int) -> Iterator[str]:
-    """Yield subject and texts of a mail in a digest."""
+    """Yield one text for each mail in `child`, a part of a digest: the mail's subject and its readable texts."""
     mails = child.get_payload() if child.is_multipart() else [child]
     for mail in mails:
         if isinstance(mail, ReceivedMessage):
@@ -87,9 +94,9 @@ def digest_texts(child: ReceivedMessage, depth: int) -> Iterator[str]:
 
 
 def part_text(part: ReceivedMessage, kind: str) -> str:
-    """Return the text of a part without sub-parts; "" for an attachment. `kind` is its content type.
+    """Return the readable text of a part without sub-parts; "" for an attachment. `kind` is its content type.
 
-    For a part that cannot be shown as text, such as an encrypted message, it is a line that names its kind.
+    For content that cannot be shown as text, the result is a line such as `[Encrypted message: PGP/MIME]`.
     """
     if kind in PKCS7_MIME:
         smime = part.content_field("content-type").parameters.get("smime-type", "").lower()
@@ -104,13 +111,16 @@ def part_text(part: ReceivedMessage, kind: str) -> str:
 
 
 def is_attachment(part: ReceivedMessage) -> bool:
-    """Check whether a part is marked as an attachment, or has a file name and is not marked as inline."""
+    """Return whether a part is marked as an attachment, or has a file name and is not marked as inline."""
     disposition = part.content_field("content-disposition").value
     return disposition == "attachment" or bool(part.get_filename()) and disposition != "inline"
 
 
 def readable_text(part: ReceivedMessage, kind: str) -> str:
-    """Return the text of a part: HTML as text, flowed text with its lines joined, "" for other types."""
+    """Return the text of a part with the content type `kind`; "" if it is neither plain text nor HTML.
+
+    HTML is converted to plain text, and the broken lines of format=flowed are joined.
+    """
     if kind == "text/html":
         return html_text(part.readable_text())
     if kind not in PLAIN_TYPES:
@@ -122,7 +132,7 @@ def readable_text(part: ReceivedMessage, kind: str) -> str:
 
 
 def calendar_line(text: str) -> str:
-    """Return a line that says what a calendar is, such as `[Calendar: Meeting, 2026-11-27 10:00]`."""
+    """Return a line that describes an iCalendar text, such as `[Calendar: Meeting, 2026-11-27 10:00]`."""
     event = EVENT.search(text)
     begin = event.start() if event else 0
     summary, start = SUMMARY.search(text, begin), START.search(text, begin)

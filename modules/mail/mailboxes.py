@@ -1,4 +1,4 @@
-"""All sources of the caller's mails (databases, IMAP server) together, for one request: list, fetch, change."""
+"""All sources of the caller's mails (databases, IMAP server) together, for one request: list, read and change mails."""
 
 from collections.abc import Callable, Iterable, Iterator
 from operator import itemgetter
@@ -17,7 +17,7 @@ BATCH = 100  # mails read in one transaction, and in memory at the same time
 
 
 class MailRef(NamedTuple):
-    """A reference to a mail: its source and id, with the values by which lists are sorted."""
+    """A reference to a mail: its time, its id and its source. References are sorted as tuples, so by time first."""
 
     sent: int | float  # seconds since 1970
     mail_id: int
@@ -26,7 +26,7 @@ class MailRef(NamedTuple):
 
 
 def sent_time(mail_submission) -> int | float:
-    """Return the time in mail_submission, in seconds since 1970; 0 if it is no number."""
+    """Return a value of the column mail_submission as seconds since 1970; 0 if it is not a number."""
     seconds = number(mail_submission)
     return seconds if isinstance(seconds, (int, float)) else 0
 
@@ -34,7 +34,7 @@ def sent_time(mail_submission) -> int | float:
 class Mailboxes:
     """All sources of the caller's mails, such as a database and an IMAP server. A context manager that closes them.
 
-    A source that fails is not used again during the request, and `warning` names it.
+    A source that fails is not used again during the request; `warning` then has its error message.
     """
 
     def __init__(self, call, factories: Iterable[Callable[..., MailSource]]):
@@ -54,11 +54,14 @@ class Mailboxes:
 
     @property
     def warning(self) -> dict:
-        """Return `status` and `warning` for the answer if a source has failed, else {}."""
+        """Return {"status": "warning", "warning": MESSAGES} for the answer if a source has failed, else {}."""
         return {"status": "warning", "warning": " ".join(self.problems)} if self.problems else {}
 
     def ask(self, source: MailSource, question: Callable[..., T], *arguments) -> T | None:
-        """Return question(*arguments), a method of `source`. None if the source is unavailable: it is not used again."""
+        """Call `question`, a method of `source`, and return its result; None if the source is unavailable.
+
+        A source that is unavailable is not used again during the request.
+        """
         try:
             return question(*arguments)
         except SourceUnavailable as error:
@@ -68,7 +71,7 @@ class Mailboxes:
             return None
 
     def index(self, only_unread: bool = False) -> list[MailRef]:
-        """Return references to all mails of the caller, newest first, or only to unread ones."""
+        """Return references to the caller's mails in all sources, newest first. `only_unread` leaves out read mails."""
         refs = [
             MailRef(sent_time(mail_submission), mail_id, source.name, source)
             for source in list(self.sources)
@@ -79,9 +82,10 @@ class Mailboxes:
     def beginnings(
         self, refs: list[MailRef], size: int = HEADER_BYTES, batch: int = BATCH
     ) -> Iterator[tuple[MailRef, dict]]:
-        """Yield a reference and the first `size` bytes of each mail in `refs`, in their order.
+        """Yield the reference and the row of table `mailbox` for each mail in `refs`, in that order.
 
-        Mails that do not exist any more are left out. `batch` mails are read at a time.
+        mail_data has only the first `size` bytes. Mails that do not exist any more are left out. `batch` mails are
+        read at a time.
         """
         for start in range(0, len(refs), batch):
             some = refs[start : start + batch]
@@ -98,9 +102,10 @@ class Mailboxes:
         return {name: count for name, count in counts.items() if count is not None}
 
     def fetch(self, mark_read: bool = False, field: str = "mail_id") -> tuple[dict, str]:
-        """Return the mail that the request names in `field`, and the name of its source. ApiError if there is none.
+        """Return a mail (a row of table `mailbox`) and the name of its source. ApiError if there is no such mail.
 
-        `mark_read`: also mark it as read.
+        `field` is the request's field with the mail's id. The source is mail_sourcedb in the request; without it,
+        all sources are searched. `mark_read`: also mark the mail as read.
         """
         problem = ApiError("mail not found", code="not_found", field="mail_id")
         for source in self.requested(READ_ORDER):
@@ -115,17 +120,19 @@ class Mailboxes:
         raise problem
 
     def change(self, action: Callable[[MailSource, int], bool]):
-        """Call `action` with the source and id of the mail that the request names. ApiError if it returns False.
+        """Call action(source, mail_id) for the mail_id in the request. ApiError if it returns False: no such mail.
 
-        False means that there is no such mail. Without mail_sourcedb in the request, the source is the IMAP
-        server if there is one, else the master database. No other source is tried, since another mail may
-        have the id there.
+        The source is mail_sourcedb in the request; without it, the IMAP server if the caller has one, else the
+        master database. No other source is tried, since it may have another mail with this id.
         """
         if not any(action(source, self.call.body["mail_id"]) for source in self.requested(CHANGE_ORDER)[:1]):
             raise ApiError("mail not found", code="not_found", field="mail_id")
 
     def requested(self, default: tuple[str, ...]) -> list[MailSource]:
-        """Return the sources that the caller has, of those that mail_sourcedb names; by default those in `default`."""
+        """Return the caller's source that mail_sourcedb in the request selects; without it, all sources in `default`.
+
+        `default` has names of sources in the order to try. ApiError if mail_sourcedb is not the name of a source.
+        """
         name = self.call.body.get("mail_sourcedb")
         if name and not any(source.name == name for source in self.supported):
             raise invalid("mail_sourcedb")

@@ -1,4 +1,4 @@
-"""Parser of received mail, for bytes that anybody may have sent: the standard library's, with bounds."""
+"""Parser of received mail from any sender: the standard library's with limits, and a faster one for usual mail."""
 
 import re
 from email.feedparser import BufferedSubFile, BytesFeedParser  # type: ignore[attr-defined]  # typeshed lacks BufferedSubFile
@@ -27,7 +27,7 @@ CHARSET_BYTES = 65536  # bytes of a mail in which its charset is looked for
 
 
 class ReceivedMessage(Message):
-    """A mail or a part of it. Its fields about content, such as Content-Type, are read leniently, by ContentField."""
+    """A received mail, or a part of one. ContentField parses its fields such as Content-Type, also invalid ones."""
 
     # A header of the usual form: its lines, each after a line feed, so that a field can be found without parsing all.
     header = header_in_lower_case = b""
@@ -40,11 +40,11 @@ class ReceivedMessage(Message):
 
     @cached_property
     def charset(self) -> str | None:
-        """Return the charset of the mail's text, if there are bytes beyond ASCII in the mail."""
+        """Return the charset that the mail declares for its text; None without one, and for a mail in ASCII."""
         return None if self.mail.isascii() else charset_in(self.mail)
 
     def content_field(self, name: str) -> ContentField:
-        """Return the value and the parameters of a header field. `name` is in lower case."""
+        """Return a header field such as "content-type" with its parameters. `name` is in lower case."""
         fields = self.__dict__.setdefault("_content_fields", {})
         if name not in fields:
             fields[name] = ContentField(raw_header(self, name), self.charset)
@@ -68,29 +68,33 @@ class ReceivedMessage(Message):
         return failobj
 
     def content(self) -> bytes:
-        """Return the content, decoded from its transfer encoding; b"" if it consists of parts."""
+        """Return the content as bytes, decoded from base64 or the like; b"" if it consists of parts."""
         raw = self.body
         if isinstance(self._payload, str):  # type: ignore[attr-defined]  # get_payload would decode it by its charset
             raw = self._payload.encode("ascii", "surrogateescape")  # type: ignore[attr-defined]
         return decode_content(raw, self.content_field("content-transfer-encoding").value)
 
     def readable_text(self) -> str:
-        """Return the text, decoded by its charset, or without one that fits by the one in the HTML, or by a guess."""
+        """Return the content as text for people to read.
+
+        The charset is the one in Content-Type. If the text does not fit it, the one in the HTML or elsewhere in the
+        mail is tried, then others (see decode()).
+        """
         raw = self.content()
         in_html = META.search(raw, 0, META_BYTES) if self.get_content_type() == "text/html" else None
         other = in_html[1].decode("ascii") if in_html else self.charset
         return decode(raw, self.get_content_charset(), other).removeprefix("\ufeff")
 
     def text(self) -> str:
-        """Return the text as mail_body has it: bytes without a charset that fits are UTF-8 (docs/wire.md F16)."""
+        """Return the content as text for mail_body: as UTF-8 if it does not fit its charset (docs/wire.md F16)."""
         return decode(self.content(), self.get_content_charset(), guess=False)
 
 
 class BoundedLines(BufferedSubFile):
-    """Feeds the lines of a mail to the standard library's parser. ValueError if the mail has too many parts.
+    """A buffer of lines for the standard library's parser. ValueError if the mail has too many parts.
 
-    At most 10,000 parts are allowed, and at most 10 nested in each other, since the parser compares each line
-    with the boundary of every enclosing part.
+    At most 10,000 parts are allowed, and at most 10 levels of nesting, since the parser compares each line with the
+    boundary of every enclosing part.
     """
 
     parts = 0
@@ -103,7 +107,7 @@ class BoundedLines(BufferedSubFile):
 
 
 class ReceivedPolicy(Compat32):
-    """An email policy that decodes header fields as UTF-8."""
+    """A policy for the standard library's parser, by which header fields are decoded as UTF-8."""
 
     def header_fetch_parse(self, name, value):
         return readable(value.encode("utf-8", "surrogateescape"))
@@ -113,19 +117,19 @@ POLICY = ReceivedPolicy()
 
 
 def head(raw: bytes) -> bytes:
-    """Return the header of a mail, up to the first empty line. Without an empty line, return all of it."""
+    """Return the header of a mail, with the empty line after it. Without an empty line, return the whole mail."""
     return raw[: header_size(raw)]
 
 
 def parse_message(raw: bytes, kind: type[ReceivedMessage] = ReceivedMessage) -> ReceivedMessage:
-    """Parse a message as an object of the class `kind`. If the library fails on its parts, parse only its headers."""
+    """Parse a mail into an object of the class `kind`. If its parts are too malformed, parse only its header."""
     regular = RegularParser(raw, partial(kind, POLICY)).parse()
     # A message without header fields is false.
-    return with_charset(parse_irregular(raw, kind) if regular is None else regular, raw)
+    return set_charset(parse_irregular(raw, kind) if regular is None else regular, raw)
 
 
 def parse_irregular(raw: bytes, kind: type[ReceivedMessage]) -> Message:
-    """Parse a message of any form by the standard library's parser."""
+    """Parse a mail by the standard library's parser, for mail that RegularParser cannot parse."""
     size = header_size(raw)
     header = mended_header(raw[:size], is_complete(raw, size))
     parser = BytesFeedParser(kind, policy=POLICY)
@@ -139,7 +143,7 @@ def parse_irregular(raw: bytes, kind: type[ReceivedMessage]) -> Message:
 
 
 def parse_headers(raw: bytes) -> ReceivedMessage:
-    """Parse the header of a mail. `raw` is the mail or its beginning."""
+    """Parse only the header of a mail. `raw` is the mail or its beginning."""
     if regular := REGULAR.match(raw):
         message = ReceivedMessage(POLICY)
         message.mail = raw
@@ -147,11 +151,11 @@ def parse_headers(raw: bytes) -> ReceivedMessage:
         return message
     size = header_size(raw)
     header = mended_header(raw[:size], is_complete(raw, size))
-    return with_charset(BytesHeaderParser(ReceivedMessage, policy=POLICY).parsebytes(header), raw)
+    return set_charset(BytesHeaderParser(ReceivedMessage, policy=POLICY).parsebytes(header), raw)
 
 
-def with_charset(message: Message, raw: bytes) -> ReceivedMessage:
-    """Tell a message that has bytes beyond ASCII, and its parts, the charset that they are probably in; return it."""
+def set_charset(message: Message, raw: bytes) -> ReceivedMessage:
+    """Set the charset of a message and all its parts to the one that the mail `raw` declares. Return the message."""
     assert isinstance(message, ReceivedMessage)
     if not raw.isascii() and (charset := charset_in(raw)):
         for part in message.walk():
@@ -161,7 +165,7 @@ def with_charset(message: Message, raw: bytes) -> ReceivedMessage:
 
 
 def charset_in(raw: bytes) -> str | None:
-    """Return the first charset that a mail names and that says more than ASCII, UTF-8 or Latin-1; None without one."""
+    """Return the first charset that a mail declares apart from ASCII, UTF-8 and Latin-1; None if there is none."""
     labels = (
         match[1].decode("ascii") for match in islice(CHARSET.finditer(raw, 0, CHARSET_BYTES), MOST_CHARSETS)
     )

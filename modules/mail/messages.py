@@ -1,4 +1,4 @@
-"""Received mail as answers show it: in lists and in full, and as a search looks through it."""
+"""Received mails in the form in which requests get them, in lists and in full, and their text for searches."""
 
 from mailapi import number, readable
 
@@ -12,9 +12,9 @@ LONGEST_IN_LIST = 1000  # characters of a header field; anybody can send thousan
 
 
 def mail_summary(mail: dict, source_name: str) -> dict:
-    """Return a mail as lists have it: its columns and main headers, without its text.
+    """Return a mail as an entry of a list: its columns and main header fields, without its content.
 
-    `source_name` is where it is stored, such as "master", for mail_sourcedb.
+    `mail` is a row of table `mailbox`. `source_name`, such as "master", becomes mail_sourcedb.
     """
     message = parse_headers(mail_bytes(mail))
     row = mail | {"mail_submission": number(mail["mail_submission"]), "mail_data": None}
@@ -25,10 +25,10 @@ def mail_summary(mail: dict, source_name: str) -> dict:
 
 
 def mail_details(mail: dict, source_name: str, more: bool = False) -> dict:
-    """Return a mail as mailbox/?read answers it: columns, main headers, text, and the whole mail in mail_data.
+    """Return a mail as `mailbox/?read` does: columns, main header fields, text, and the whole mail in mail_data.
 
-    `source_name` is the source in which it is stored, such as "master". `more` adds members that the original
-    API lacks.
+    `mail` is a row of table `mailbox`. `source_name`, such as "master", becomes mail_sourcedb. `more`: include the
+    fields of more_details(), which the original API lacks.
     """
     message = parse_message(mail_bytes(mail))
     headers = {f"mail_{name}": header(message, name) for name in ("from", "to", "subject")}
@@ -38,7 +38,7 @@ def mail_details(mail: dict, source_name: str, more: bool = False) -> dict:
 
 
 def more_details(message: ReceivedMessage) -> dict:
-    """Return the text of a mail for people to read, its date, its addresses, and the message ids for a reply."""
+    """Return the fields mail_text (for people to read), mail_date, mail_addresses, mail_message_id and others."""
     return {
         "mail_text": mail_text(message),
         **{f"mail_{name.replace('-', '_')}": header(message, name) for name in ("cc", "reply-to", "date")},
@@ -49,7 +49,7 @@ def more_details(message: ReceivedMessage) -> dict:
 
 
 def addresses(message: ReceivedMessage, name: str) -> list[dict[str, str]]:
-    """Return the addresses in a header field, each with `name` and `address`. `name` is the field's, in lower case."""
+    """Return the addresses in a header field such as "to", as dictionaries of `name` and `address`."""
     return address_list(raw_header(message, name), message.charset)
 
 
@@ -58,9 +58,10 @@ def mail_bytes(mail: dict) -> bytes:
 
 
 def body_text(message: ReceivedMessage) -> str:
-    """Return the text of a mail for mail_body, as the original API composes it (docs/wire.md section 4).
+    """Return the text of a mail for mail_body, in the form of the original API (docs/wire.md section 4).
 
-    It is the text of the mail, or all its text/plain parts, each followed by a line of four dashes.
+    For a mail without parts, it is the content; otherwise all text/plain parts, each followed by a line of four
+    dashes.
     """
     if not message.is_multipart():
         return message.text()
@@ -71,7 +72,7 @@ def body_text(message: ReceivedMessage) -> str:
 
 
 def searchable_text(raw: bytes) -> str:
-    """Return the text of a mail in which searches look: all text parts, with HTML as plain text."""
+    """Return the text in which searches look: all text parts of the mail `raw`, with HTML converted to text."""
     message = parse_message(raw)
     leaves = (part for part in message.walk() if not part.is_multipart())
     return " ".join(readable_text(part, part.get_content_type()) for part in leaves)

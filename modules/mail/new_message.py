@@ -1,4 +1,4 @@
-"""A new message (RFC 5322) from the fields of a request: addresses, subject and references in its header; content."""
+"""Building of a new message (RFC 5322) from a request's fields: addresses, subject, references, and content."""
 
 import re
 
@@ -13,10 +13,10 @@ MESSAGE_IDS = re.compile(r"<[!-;=?-~]{1,900}>(?>(?: *<[!-;=?-~]{1,900}>)*)")
 
 
 def build_message(body: dict, lists: dict) -> OutgoingMail:
-    """Build a new message from the fields of a request to mailbox/?send.
+    """Build a new message from `body`, the fields of a request to `mailbox/?send`.
 
-    `lists` has the parsed addresses of from, to, cc, bcc and reply_to. Removes texts and attachments from `body`, to
-    free their memory.
+    `lists` has the parsed addresses of the fields from, to, cc, bcc and reply_to. Texts and attachments are removed
+    from `body`, to free their memory. ApiError if a field is invalid.
     """
     author = single_address(lists["from"])
     recipients = [each.address for name in ("to", "cc", "bcc") for each in all_mailboxes(lists[name])]
@@ -42,7 +42,10 @@ def join_entries(entries: list) -> str:
 
 
 def subject_field(value: str | None) -> str:
-    """Return a subject for the header: encoded if it has special characters, or looks like an encoded word."""
+    """Return a subject in the form that a header needs. ApiError if it is too long.
+
+    A subject is encoded if it has special characters, or looks like an encoded word.
+    """
     value = header_text("subject", value)
     if len(value) > MAX_FIELD:
         raise ApiError("The subject is too long.", field="subject")
@@ -50,7 +53,7 @@ def subject_field(value: str | None) -> str:
 
 
 def reply_fields(body: dict) -> dict[str, str]:
-    """Return the headers In-Reply-To and References of a reply (RFC 5322, 3.6.4), from the fields of the request."""
+    """Return a reply's header fields In-Reply-To and References (RFC 5322, 3.6.4) from `body`, a request's fields."""
     answered = message_ids("in_reply_to", body.get("in_reply_to"))
     references = message_ids("references", body.get("references"))
     already = set(references)
@@ -59,7 +62,10 @@ def reply_fields(body: dict) -> dict[str, str]:
 
 
 def message_ids(name: str, value: str | None) -> list[str]:
-    """Check message ids such as `<1@corp.org> <2@corp.org>` in the field `name`; return them. ApiError if invalid."""
+    """Return the message ids in a request's field, such as ["<1@corp.org>", "<2@corp.org>"]. ApiError if it is invalid.
+
+    `name` is the field's name, for the error message, and `value` its value.
+    """
     value = header_text(name, value)
     if value and (len(value) > MAX_FIELD or not MESSAGE_IDS.fullmatch(value)):
         raise ApiError(f"Not a message id: {value[:100]}.", audit="Not a message id.")

@@ -1,4 +1,4 @@
-"""The queue of outgoing mail: the table outbox with a row for each recipient, and faillog with failed deliveries."""
+"""The queue of outgoing mail: table outbox, with a row for each recipient, and table faillog, with failed deliveries."""
 
 from peewee import BooleanField, Cast, IntegerField, TextField
 
@@ -49,7 +49,7 @@ OWN_EXPRESSIONS = each_address_table(
 def own_address(call) -> str | None:
     """Return the mail address from which the caller sends by default; None if there is no obvious one.
 
-    It is the user name if mail to it is stored for the caller, otherwise the caller's only address.
+    The address is the user name, if mail to it is stored for the caller; otherwise the caller's only address.
     """
     expressions = call.db.column(OWN_EXPRESSIONS[call.generation.number], user=call.user_name)
     addresses = [each for each in expressions if "@" in each and "%" not in each]
@@ -57,17 +57,17 @@ def own_address(call) -> str | None:
 
 
 def enqueue(call, mail: OutgoingMail) -> list[int]:
-    """Put a mail into the queue, a row for each recipient, as the SMTP daemon does. Return the ids of the rows.
+    """Put a mail into the queue, as the SMTP daemon does, with a row for each recipient. Return the ids of the rows.
 
-    ApiError if the daemon would refuse the sender or a recipient.
+    ApiError if the daemon would refuse the sender, an author or a recipient, or if the mail is too large.
     """
     if len(mail.data) * len(mail.recipients) > MAX_MESSAGES * call.config.max_message:
         raise ApiError("The message is too large for so many recipients.", code="too_large")
     with call.db.transaction():
         routing = out_router(call, call.user_name)
         for author in set(mail.authors) - {mail.sender}:
-            decide(call, routing, author, [None])
-        rows = [row for row in decide(call, routing, mail.sender, mail.recipients) if row]
+            queue_rows(call, routing, author, [None])
+        rows = [row for row in queue_rows(call, routing, mail.sender, mail.recipients) if row]
         queued = [
             call.db.execute(INSERT_ROW, user=call.user_name, data=mail.data, **row).lastrowid for row in rows
         ]
@@ -76,11 +76,11 @@ def enqueue(call, mail: OutgoingMail) -> list[int]:
     return queued
 
 
-def decide(call, routing: tuple, sender: Mailbox, recipients: list) -> list[dict | None]:
-    """Return the queue's row for each recipient, as the SMTP daemon would make it; None if it would drop the mail.
+def queue_rows(call, routing: tuple, sender: Mailbox, recipients: list) -> list[dict | None]:
+    """Return the row of table outbox for each recipient; None for each one whose mail the SMTP daemon would drop.
 
-    `routing` is the router, which says what happens to the caller's mail, and its route, such as a host.
-    ApiError if the daemon would refuse the sender or a recipient.
+    `routing` is the router for the caller's mail, such as `handoff`, and its route, such as a host. ApiError if the
+    daemon would refuse the sender or a recipient.
     """
     user_of, user = address_table(call).user_of, call.user_name
     stores = any(user_of(row) == user for each in sender.variants for row in matching_rows(call, each))

@@ -1,4 +1,4 @@
-"""A mail that is about to be queued, and what new and complete messages have in common: checks of addresses, Date."""
+"""A mail that is about to be queued, and what is needed to make it: parsing of address lists, Date, Message-ID."""
 
 from dataclasses import dataclass
 from email.utils import formatdate, make_msgid
@@ -13,7 +13,7 @@ MAX_ENTRY = 1300  # characters of an address with a name
 
 @dataclass
 class OutgoingMail:
-    """A mail to queue: the sender, the recipients, and the complete message as bytes with CRLF."""
+    """A mail to put into the queue: its sender and recipients, and the whole message in `data`, with CRLF."""
 
     sender: Mailbox
     authors: list[Mailbox]  # those in From and Sender
@@ -22,7 +22,7 @@ class OutgoingMail:
 
 
 def address_list(name: str, value: str | None, config: Config) -> list[Mailbox | Group]:
-    """Parse the address list in the field `name` of a request. ApiError if an entry is no address."""
+    """Parse the address list `value` in the field `name` of a request. ApiError if an entry is not an address."""
     if len(value or "") > config.max_recipients * MAX_ENTRY:
         raise too_many_recipients(config)
     try:
@@ -32,7 +32,7 @@ def address_list(name: str, value: str | None, config: Config) -> list[Mailbox |
 
 
 def unique_recipients(recipients: list[str]) -> list[str]:
-    """Return the recipients, each only once, in their order. Upper and lower case are equal."""
+    """Return the recipients in their order, without duplicates. Upper and lower case are equal."""
     unique: dict[str, str] = {}
     for address in recipients:
         unique.setdefault(address.casefold(), address)
@@ -44,14 +44,14 @@ def too_many_recipients(config: Config) -> ApiError:
 
 
 def single_address(entries: list) -> Mailbox:
-    """Return the address in a parsed list that must have exactly one. ApiError for more, none or a group."""
+    """Return the only address in a parsed list. ApiError if there is none or more than one, or if it is a group."""
     if len(entries) != 1 or isinstance(entries[0], Group):
         raise ApiError("The message must be from one address.", field="from")
     return entries[0]
 
 
 def date_and_id(sender: Mailbox) -> dict[str, str]:
-    """Return the headers Date and Message-ID for a message that `sender` sends now."""
+    """Return the header fields Date, with the current time, and Message-ID for a message from `sender`."""
     return {
         "Date": formatdate(localtime=True),
         "Message-ID": make_msgid(domain=sender.address.rpartition("@")[2]),

@@ -1,4 +1,4 @@
-"""The parts of a received mail: texts, attachments, and images in its HTML."""
+"""The parts of a received mail: texts, attachments, and the images that its HTML contains."""
 
 import base64
 import mimetypes
@@ -15,7 +15,7 @@ from .tnef import is_tnef, tnef_attachments
 
 
 class MessageWithAttachedMail(ReceivedMessage):
-    """A parsed message in which enclosed messages (message/rfc822) are attachments like other files."""
+    """A received mail in which enclosed mails (message/rfc822) are attachments, as other files are."""
 
     def get_content_type(self):
         return re.sub("^message/", "application/", super().get_content_type())
@@ -32,13 +32,13 @@ INERT_TYPES = re.compile(
 
 
 class Part:
-    """A part of a received mail: a text or an attachment. `number` counts from 1."""
+    """A part of a received mail: a text or an attachment. `number` is its position among the parts, from 1."""
 
     def __init__(self, number: int, part: ReceivedMessage):
         self.number, self.part = number, part
 
     def description(self) -> dict:
-        """Return what mailbox/?parts tells about the part: number, type, file name, size, and use."""
+        """Return the part as `mailbox/?parts` lists it: number, type, file name, size, and whether it is attached."""
         return {
             "part": self.number,
             "content_type": self.content_type,
@@ -49,14 +49,14 @@ class Part:
         }
 
     def file(self) -> File:
-        """Return the part as a file to download. A type that browsers display as a page becomes octet-stream."""
+        """Return the part as a file to download, as application/octet-stream if browsers run or display its type."""
         kind = self.content_type if INERT_TYPES.fullmatch(self.content_type) else "application/octet-stream"
         extension = ".eml" if kind == "message/rfc822" else mimetypes.guess_extension(kind) or ""
         return File(self.content, kind, self.filename or f"part-{self.number}{extension}")
 
     @property
     def content_type(self) -> str:
-        """Return the part's type in lower case; application/octet-stream if it is invalid."""
+        """Return the content type, such as "text/plain", in lower case; application/octet-stream if it is invalid."""
         kind = ReceivedMessage.get_content_type(self.part)
         return kind if CONTENT_TYPE.fullmatch(kind) else "application/octet-stream"
 
@@ -75,7 +75,7 @@ class Part:
 
     @property
     def content_id(self) -> str:
-        """Return the Content-ID of the part without angle brackets. The mail's HTML refers to the part by it."""
+        """Return the Content-ID, without angle brackets, by which the mail's HTML refers to the part."""
         return header(self.part, "content-id").strip("<> ")
 
     @property
@@ -84,7 +84,7 @@ class Part:
 
     @property
     def attached(self) -> bool:
-        """Return whether the part is an attachment: it is marked as one, has a file name, or is no text."""
+        """Return whether the part is an attachment: marked as one, with a file name, or neither plain text nor HTML."""
         return (
             self.has_attachment_disposition
             or bool(self.filename)
@@ -97,7 +97,7 @@ class Part:
 
 
 class TnefPart(Part):
-    """An attachment in winmail.dat."""
+    """An attachment that was in winmail.dat, a file in which Microsoft Outlook packs attachments."""
 
     def __init__(self, number: int, name: str, content: bytes):
         super().__init__(number, MessageWithAttachedMail())
@@ -122,9 +122,9 @@ class TnefPart(Part):
 
 
 def parts(raw: bytes) -> list[Part]:
-    """Return the texts and attachments of a mail in their order, at most MAX_PARTS. `raw` is the whole mail.
+    """Return the texts and attachments of the mail `raw` in their order, at most MAX_PARTS.
 
-    After them come the attachments in winmail.dat.
+    The attachments in winmail.dat come last.
     """
     message = parse_message(raw, MessageWithAttachedMail)
     leaves = (part for part in message.walk() if not part.is_multipart())
@@ -146,7 +146,7 @@ IMAGES = {
 
 
 def html_of(mail_parts: list[Part]) -> str:
-    """Return the HTML of a mail: all text/html parts that are not attached, joined by <hr>."""
+    """Return the HTML of a mail: the text of all text/html parts that are not attachments, joined by <hr>."""
     return "<hr>".join(
         part.text
         for part in mail_parts
@@ -155,7 +155,7 @@ def html_of(mail_parts: list[Part]) -> str:
 
 
 class InlineImages:
-    """Finds the images of a mail that its HTML shows. The content decides what is an image, not the declared type."""
+    """Finds the images in a mail to which its HTML refers. Only the content decides whether a part is an image."""
 
     def __init__(self, mail_parts: list[Part]):
         last_to_first = mail_parts[::-1]
@@ -164,11 +164,11 @@ class InlineImages:
         self.uris: dict[int, str | None] = {}  # by the numbers of the parts
 
     def with_id(self, name: str) -> str | None:
-        """Return the image for the URL `cid:name` as a data: URL, or None (RFC 2392)."""
+        """Return the image for the URL `cid:name` as a data: URL (RFC 2392); None if there is none."""
         return self.data_uri(self.by_id.get(urllib.parse.unquote(name)))
 
-    def at(self, url: str) -> str | None:
-        """Return the image whose Content-Location is this URL as a data: URL, or None (RFC 2557)."""
+    def with_location(self, url: str) -> str | None:
+        """Return the image whose Content-Location is `url` as a data: URL (RFC 2557); None if there is none."""
         return self.data_uri(self.by_location.get(url))
 
     def data_uri(self, part: Part | None) -> str | None:

@@ -1,4 +1,4 @@
-"""Access to queued mails: those that a caller may see, and hiding of the passwords in their remote hosts."""
+"""Access to queued mails: finding those that a caller may see, and hiding passwords in their remote hosts."""
 
 import json
 
@@ -39,9 +39,9 @@ AMONG_IDS = "mail_id IN (SELECT value FROM json_each(?))"
 
 
 def has_id_among(column: Field) -> Expression:
-    """Return the SQL condition that a column's value is in the query's parameter `ids`, a JSON list of numbers.
+    """Return the SQL condition that a column's value is in the query's parameter `ids`, such as "[1, 2]" (JSON).
 
-    A list in one parameter has no limit; a statement with thousands of parameters would be refused.
+    A list in one parameter can have any length; a statement with thousands of parameters would be refused.
     """
     return column.in_(Select([fn.json_each(param("ids"))], [SQL("value")]))
 
@@ -56,7 +56,7 @@ REMOTES = PreparedQuery(
 def visible_query(generation: int, among: str, *parameters) -> PreparedQuery:
     """Return the query for the ids of queued mails that a user may see, in schema version `generation` (8 or 9).
 
-    `among` is an SQL condition that restricts them, with its `parameters`.
+    `among` is an SQL condition that mails must meet, too; `parameters` are the parameters in it.
     """
     sql = VISIBLE_TO_USERS.format(which=among, stores=STORES[generation])
     user, delegate = param("user").value, param("delegate").value
@@ -72,7 +72,7 @@ VISIBLE_AMONG = {
 def visible_ids(call, among: list[int] | None = None) -> list[int] | None:
     """Return the ids of queued mails that the caller may see; None for an admin, who may see all.
 
-    `among`: only ids of this list.
+    `among` is a list of ids to which the result is restricted; None: all.
     """
     if call.caller.admin:
         return None
@@ -83,10 +83,10 @@ def visible_ids(call, among: list[int] | None = None) -> list[int] | None:
 
 
 def ids_with_remote(call, ids: list[int], remote: str, visible_whole_routes: set[str]) -> list[int]:
-    """Return those of `ids` whose mail goes to the host `remote`; for `@…`, to a host that ends with it.
+    """Return those of `ids` whose mail_remote is `remote`, or ends with it if it begins with `@`, ignoring case.
 
-    Hosts are compared in the form that the caller may see: otherwise callers could guess hidden passwords
-    (docs/wire.md F44). `visible_whole_routes` are the hosts that the caller sees with passwords.
+    mail_remote is compared as the caller may see it: otherwise callers could guess hidden passwords (docs/wire.md
+    F44). `visible_whole_routes` are the hosts that the caller sees with passwords.
     """
     rows = call.db.rows(REMOTES, ids=json.dumps(ids))
     wanted, is_domain = remote.lower(), remote.startswith("@")
@@ -101,9 +101,9 @@ def ids_with_remote(call, ids: list[int], remote: str, visible_whole_routes: set
 
 
 def visible_remote(remote: str, visible_whole_routes: set[str] | None) -> str:
-    """Return a remote host such as `user:password@host` in the form that the caller may see: whole, or only `host`.
+    """Return a remote host such as `user:password@host` as the caller may see it: unchanged, or only `host`.
 
-    `visible_whole_routes` are the ones that the caller sees whole; None: all.
+    `visible_whole_routes` are the hosts that the caller sees with passwords; None: all hosts.
     """
     return remote if visible_whole_routes is None or remote in visible_whole_routes else host_of(remote)
 
@@ -111,7 +111,8 @@ def visible_remote(remote: str, visible_whole_routes: set[str] | None) -> str:
 def without_credentials(mail: dict, visible_whole_routes: set[str] | None) -> dict:
     """Return a queued mail without the passwords that the caller may not see, in mail_remote and in failures.
 
-    `visible_whole_routes` are the remote hosts that the caller sees with passwords; None: all of them.
+    `mail` is a row of outbox with its `failures`. `visible_whole_routes` are the hosts that the caller sees with
+    passwords; None: all hosts.
     """
     remote = mail["mail_remote"]
     if remote is None or (host := visible_remote(remote, visible_whole_routes)) == remote:
@@ -119,15 +120,15 @@ def without_credentials(mail: dict, visible_whole_routes: set[str] | None) -> di
     for failure in mail["failures"]:
         if failure["fail_message"]:
             message = as_text(failure["fail_message"])
-            failure["fail_message"] = host_alone(message, as_text(remote), host)
+            failure["fail_message"] = hide_credentials(message, as_text(remote), host)
     return mail | {"mail_remote": host}
 
 
-def host_alone(message: str, remote: str, host: str) -> str:
-    """Return an error message with `remote` (`user:password@host`) replaced by `host`, and passwords by HIDDEN.
+def hide_credentials(message: str, remote: str, host: str) -> str:
+    """Return an error message with `host` in place of `remote` (`user:password@host`), and without the password.
 
-    Upper and lower case are equal. Where `host` occurs in the message, it stays, even if it contains the
-    password.
+    HIDDEN replaces the password where it occurs alone, in upper or lower case. Where `host` occurs in the message,
+    it stays, even if it contains the password.
     """
     credentials = remote.removesuffix(host).removesuffix("@")
     pieces = [piece for between in split(message, remote) for piece in split(between, host)]
@@ -137,8 +138,8 @@ def host_alone(message: str, remote: str, host: str) -> str:
 
 
 def split(text: str, separator: str) -> list[str]:
-    """Split a text at each separator, ignoring upper and lower case. An empty separator does not split it."""
-    searched, wanted = lower(text), lower(separator)
+    """Split a text at each separator, ignoring upper and lower case. With the separator "", return the whole text."""
+    searched, wanted = lower_each(text), lower_each(separator)
     pieces, start = [], 0
     while wanted and (end := searched.find(wanted, start)) >= 0:
         pieces.append(text[start:end])
@@ -146,6 +147,6 @@ def split(text: str, separator: str) -> list[str]:
     return [*pieces, text[start:]]
 
 
-def lower(text: str) -> str:
-    """Return a text in lower case with as many characters as before, unlike str.lower."""
+def lower_each(text: str) -> str:
+    """Return a text in lower case with as many characters as before, unlike str.lower()."""
     return "".join(letter.lower()[0] for letter in text)

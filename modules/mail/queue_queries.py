@@ -22,16 +22,18 @@ IN_STATE = {
 def matches(column: Field) -> Expression:
     """Return the SQL condition that a column equals the query's parameter of the same name, ignoring case.
 
-    A parameter that is NULL matches every row. `@domain` matches all values that end with it; the parameter
-    NAME_start is then minus its length, otherwise 1. LIKE cannot be used, since `_` and `%` in a value would
-    be wildcards.
+    With NULL as the parameter, every row matches; with `@domain`, every value that ends with it. The parameters come
+    from filter_values(). LIKE cannot be used, since `_` and `%` in a value would be wildcards.
     """
     wanted, start = param(column.name), param(f"{column.name}_start")
     return wanted.is_null() | (fn.SUBSTR(fn.LOWER(column), start) == fn.LOWER(wanted))
 
 
 def filter_values(filters: dict[str, str | None]) -> dict[str, str | int | None]:
-    """Return the parameters of a query that is filtered by matches(). `filters` has each column's wanted value."""
+    """Return the parameters for the conditions of matches(). `filters` has the wanted value of each column, or None.
+
+    For each column there is a second parameter, NAME_start: the position in SQL's substr() at which to compare.
+    """
     starts = {
         f"{name}_start": -len(value) if value and value[0] == "@" else 1 for name, value in filters.items()
     }

@@ -1,4 +1,4 @@
-"""A complete message (RFC 5322) that a caller wants to send: checks, missing headers, its authors and recipients."""
+"""A complete message (RFC 5322) that a caller wants to send: checks, authors, recipients, and missing header fields."""
 
 import re
 
@@ -17,8 +17,8 @@ FIELD = re.compile(rb"([!-9;-~]++)[ \t]*+:([^\r\n]*+(?>(?:\r\n[ \t][^\r\n]*+)*))
 def prepare_message(message: bytes, lists: dict, config: Config) -> OutgoingMail:
     """Return a complete message as a mail to send: Bcc is removed; Date and Message-ID are added if missing.
 
-    `message` may be in base64. `lists` has the parsed address fields of the request, which have precedence over those
-    in the header.
+    `message` may be in base64. `lists` has the parsed address fields of the request, which have precedence over
+    those in the header. ApiError if the message is invalid.
     """
     raw = checked_lines(message if b":" in message else unpack_base64(message))
     header = raw[: raw.find(b"\r\n\r\n") + 2] if b"\r\n\r\n" in raw else raw
@@ -44,7 +44,7 @@ def prepare_message(message: bytes, lists: dict, config: Config) -> OutgoingMail
 
 
 def address_fields(fields: list, names: tuple, config: Config) -> dict[str, list[Mailbox | Group]]:
-    """Return the parsed addresses in the headers `names`, by name in lower case.
+    """Return the parsed addresses in the header fields `names`, as a dictionary such as {"from": [MAILBOX], "cc": []}.
 
     `fields` is the result of header_fields().
     """
@@ -60,7 +60,7 @@ def address_fields(fields: list, names: tuple, config: Config) -> dict[str, list
 
 
 def authors_of(fields: list, config: Config) -> list[Mailbox]:
-    """Return the addresses in From and Sender. ApiError if one of these headers occurs twice, or has no address.
+    """Return the addresses in From and Sender. ApiError if one of the two occurs twice, or has no address.
 
     `fields` is the result of header_fields().
     """
@@ -79,7 +79,7 @@ def authors_of(fields: list, config: Config) -> list[Mailbox]:
 def authors_in(message: bytes, config: Config) -> list[Mailbox]:
     """Return the addresses in From and Sender of a message. ApiError if a line of its header is malformed.
 
-    Other programs might find other authors in such a header.
+    In a malformed header, other programs might find other authors.
     """
     begin = crlf(message[: MAX_HEADER + 2])
     end = begin.find(b"\r\n\r\n")
@@ -96,7 +96,7 @@ def unpack_base64(message: bytes) -> bytes:
 
 
 def header_fields(header: bytes) -> list[tuple[str, bytes, bytes]]:
-    """Return all headers of a message: name in lower case, value, and the whole field with line ends.
+    """Return each field of a header: name in lower case, value, and the whole field with its line ends.
 
     ApiError if a line is malformed, or the header is too long.
     """
@@ -114,7 +114,7 @@ def header_fields(header: bytes) -> list[tuple[str, bytes, bytes]]:
 
 
 def unfold(value: bytes) -> str:
-    """Return the value of an address header as one line of text. ApiError if it is not UTF-8 (RFC 6532)."""
+    """Return the raw value of an address field as one line of text. ApiError if it is not UTF-8 (RFC 6532)."""
     value = value.replace(b"\r\n", b"")
     try:
         return value.decode()

@@ -1,6 +1,7 @@
-"""Parser of received mail of the usual form, which finds each boundary at once in place of reading line by line.
+"""Fast parser for received mail of the usual form, which searches for boundaries and does not read line by line.
 
-It reads such mail as Python's parser does. All other mail is left to that.
+In mail of the usual form, all lines of the headers are valid, and each multipart ends with its last boundary. The
+result is the same as that of Python's parser, to which all other mail is left.
 """
 
 import re
@@ -21,17 +22,17 @@ MOST_PARTS = 1000  # it takes 10,000
 
 
 class Irregular(Exception):
-    """The error for a mail that is not of the usual form."""
+    """The error for a mail that is left to Python's parser, for example because a boundary is missing."""
 
 
 class RegularParser(Generic[M]):
-    """Reads the parts of one mail, `raw`. `new` makes an empty message for each part."""
+    """Parses the mail `raw` if it has the usual form. `new` is a function that returns an empty message for a part."""
 
     def __init__(self, raw: bytes, new: Callable[[], M]):
         self.raw, self.new, self.parts = raw, new, 0
 
     def parse(self) -> M | None:
-        """Return the mail as a message, or None if it is not of the usual form."""
+        """Return the mail as a message, with its parts; None if it is not of the usual form."""
         header = REGULAR.match(self.raw)
         try:
             return header and self.part(header, len(self.raw), depth=0)
@@ -39,25 +40,33 @@ class RegularParser(Generic[M]):
             return None
 
     def part(self, header: re.Match[bytes] | None, end: int, depth: int) -> M:
-        """Return the part whose header is the match `header`, and which ends at an offset of the mail."""
+        """Parse the part that has the header `header` (a match) and ends at the offset `end` of the mail.
+
+        `depth` is the number of parts around it. Irregular if Python's parser is needed, as for more than
+        MOST_PARTS.
+        """
         self.parts += 1
         if not header or depth > MOST_DEPTH or self.parts > MOST_PARTS:
             raise Irregular
         part, start = self.new(), header.end()
-        part.charset = None  # unless with_charset finds one
+        part.charset = None  # unless set_charset finds one
         part.set_header(header[0])
         content_type = part.get_content_type()
         if content_type.startswith("message/") or content_type == "multipart/digest":
             raise Irregular
         if content_type.startswith("multipart/"):
-            for begin, stop in self.spans(start, end, part.get_boundary("")):
+            for begin, stop in self.part_offsets(start, end, part.get_boundary("")):
                 part.attach(self.part(PART_HEADER.match(self.raw, begin, stop), stop, depth + 1))
         else:
             part.body = self.raw[start : self.without_line_end(start, end) if depth else end]
         return part
 
-    def spans(self, start: int, end: int, boundary: str) -> list[tuple[int, int]]:
-        """Return start and end of each part of a multipart, whose content is between two offsets of the mail."""
+    def part_offsets(self, start: int, end: int, boundary: str) -> list[tuple[int, int]]:
+        """Return the offsets at which each part of a multipart begins and ends. Irregular if boundaries are missing.
+
+        `start` and `end` are the offsets of the multipart's content; `boundary` is the parameter of its
+        Content-Type.
+        """
         found: list[tuple[int, int]] = []
         begin = -1  # of the present part; -1: before the first one
         for line, after in self.boundary_lines(start, end, boundary):
@@ -71,7 +80,10 @@ class RegularParser(Generic[M]):
         raise Irregular
 
     def boundary_lines(self, start: int, end: int, boundary: str) -> Iterator[tuple[int, re.Match[bytes]]]:
-        """Yield, for each line with the boundary, the offset at which it begins, and the match of its end."""
+        """Yield the offset of each line with `boundary` from `start` to `end`, and a match of the rest of the line.
+
+        The pattern of the match is AFTER_BOUNDARY.
+        """
         if not boundary.isascii() or "\n" in boundary or "\r" in boundary:
             raise Irregular  # Python's parser finds no line with it
         delimiter, at = b"--" + boundary.encode(), start
@@ -87,7 +99,10 @@ class RegularParser(Generic[M]):
             )  # no line begins in it, and one more byte at a time would take long for many dashes
 
     def without_line_end(self, start: int, end: int) -> int:
-        """Return the end of a part's content: the last line end belongs to the boundary after it (RFC 2046, 5.1.1)."""
+        """Return the end of a part's content: `end`, or the offset of a line end before it.
+
+        The last line end belongs to the boundary that follows (RFC 2046, 5.1.1). `start` is the content's offset.
+        """
         if self.raw.endswith(b"\r\n", start, end):
             return end - 2
         return end - self.raw.endswith((b"\n", b"\r"), start, end)

@@ -1,4 +1,4 @@
-"""The fields of a reply to a received mail: recipient, subject, In-Reply-To and References (RFC 5322, 3.6.4)."""
+"""Recipient, subject, In-Reply-To and References of a reply to a received mail (RFC 5322, 3.6.4)."""
 
 import re
 
@@ -18,7 +18,10 @@ RECIPIENTS = ("to", "cc", "bcc")
 
 
 def add_reply_fields(body: dict, raw: bytes):
-    """Add to a request to mailbox/?send those fields of a reply to the mail `raw` that it lacks."""
+    """Complete the fields `body` of a request to `mailbox/?send`, so that it replies to the mail `raw`.
+
+    Recipients, subject and references that the request has already are not changed.
+    """
     message = parse_headers(raw)
     if all(empty(body.get(name)) for name in RECIPIENTS):
         body["to"] = recipients(message)
@@ -32,7 +35,7 @@ def add_reply_fields(body: dict, raw: bytes):
 
 
 def recipients(message: ReceivedMessage) -> str:
-    """Return the addresses for the field `to` of a reply: those in Reply-To, or else in From.
+    """Return the addresses for the field `to` of a reply to `message`: those in its Reply-To, or else in From.
 
     ApiError if neither field has an address.
     """
@@ -54,15 +57,15 @@ def reply_subject(subject: str) -> str:
 
 
 def message_ids(message: ReceivedMessage, name: str) -> list[str]:
-    """Return those ids in a header field of a received mail that a new message can contain."""
+    """Return the message ids in a header field of a received mail, without those that are invalid in a new one."""
     return ids_in(raw_header(message, name))
 
 
 def ids_in(text: str) -> list[str]:
-    """Return the message ids in a text, without those that a new message cannot contain."""
+    """Return message ids such as `<1@corp.org>` in a text, without those that are invalid in a new message."""
     return [each for each in ID.findall(text) if MESSAGE_IDS.fullmatch(each)]
 
 
 def shortened(ids: list[str]) -> str:
-    """Return message ids as the value of References: the first one and the last ones, MAX_REFERENCES at most."""
+    """Return the value of References for a reply: the first one and the last ones of `ids`, at most MAX_REFERENCES."""
     return " ".join(ids[:1] + ids[1:][1 - MAX_REFERENCES :])

@@ -1,4 +1,4 @@
-"""Routers, such as `store` or `handoff`: what the mail daemons do with a mail. Their names, routes and tables."""
+"""Routers, such as `store` or `handoff`, which say what the mail daemons do with a mail: their names and tables."""
 
 from peewee import TextField
 
@@ -10,7 +10,7 @@ NEED_ROUTE = ("store", "redirect", "forward", "handoff")
 
 
 class Smtpd(Model):
-    """A row of `smtpd` in schema version 9: what happens to the mail that a user sends (router and route)."""
+    """A row of `smtpd` in schema version 9: the router and its route for the mail that a user sends."""
 
     smtpd_user = TextField()
     smtpd_router = TextField()
@@ -18,7 +18,7 @@ class Smtpd(Model):
 
 
 class Msa(Model):
-    """A row of `msa` in schema version 8: what happens to a user's incoming mail (in…) and outgoing mail (out…)."""
+    """A row of `msa` in schema version 8: the routers and routes for a user's incoming (in…) and outgoing mail (out…)."""
 
     msa_user = TextField()
     msa_inrouter = TextField()
@@ -33,11 +33,11 @@ ROUTER_TABLES = {8: Msa, 9: Smtpd}  # by generation
 def check_router(
     router: str, route: str | None, allowed: tuple, sentence: str, field: str, need_route=NEED_ROUTE
 ):
-    """Raise ApiError, with the text `sentence`, for a router without its route; also for an unknown router.
+    """Raise ApiError if `router` is not in `allowed`, or, with the text `sentence`, if it has no route but needs one.
 
-    A router, such as `handoff`, says what the daemons do with a mail; its route is, for example, a host. If
-    they are wrong, the daemons lose mail or crash (docs/wire.md F33). `field` is the request field of the
-    router.
+    A router, such as `handoff`, says what the daemons do with a mail; its route is, for example, a host. Invalid
+    ones make the daemons lose mail or crash (docs/wire.md F33). `field` is the request's field with the router;
+    `need_route` has the routers that need a route.
     """
     if router not in allowed:
         raise ApiError(f"Unknown router {router}.", audit="Unknown router.", field=field)

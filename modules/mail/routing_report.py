@@ -1,4 +1,4 @@
-"""The answer of addresses/?test: what the SMTP daemon would do with a mail, as far as the caller may know it."""
+"""The answer of `addresses/?test`: what the SMTP daemon would do with a mail, as far as the caller may know it."""
 
 from mailapi import ApiError
 
@@ -16,7 +16,7 @@ from .routing_rules import (
 
 
 def report_inbound(call) -> dict:
-    """Return `steps` and `decision`: what the SMTP daemon would do with a mail to the address in the request.
+    """Return what the SMTP daemon would do with a mail to the address in the request, as decision() does.
 
     If the caller may not see the address, the result is the same as for an unknown address.
     """
@@ -31,10 +31,10 @@ def report_inbound(call) -> dict:
 
 
 def report_outbound(call) -> dict:
-    """Return `steps` and `decision`: what the SMTP daemon would do with a mail from the address in the request.
+    """Return what the SMTP daemon would do with a mail from the address in the request, as decision() does.
 
-    The sender is `smtpd_user` in the request, by default the user who gets mail to this address. ApiError if
-    the caller is another user and does not manage the sender.
+    The mail is sent by smtpd_user in the request, or else by the user who gets mail to this address. ApiError if the
+    caller is another user and may not act for smtpd_user.
     """
     named = call.body.get("smtpd_user") or None
     if named and named != call.user_name and not call.caller.may_act_for(named):
@@ -56,11 +56,10 @@ def report_outbound(call) -> dict:
 
 
 def visible_matches(call, sender: str, named: str | None) -> list[dict]:
-    """Return the rows of `addresses` that match the sender's address and that the caller may see.
+    """Return the rows of `addresses` that match the address `sender` and that the caller may see.
 
-    `named` is the user who sends the mail: rows that store mail for this user are visible, too. Without
-    `named`, the first matching row decides about incoming mail: if the caller may not see it, the result is
-    [].
+    `named` is the user in the request who sends the mail: rows that store mail for this user are visible, too.
+    Without a user, the result is [] if the caller may not see the first row, which decides about incoming mail.
     """
     rows, user_of = matching_rows(call, sender), address_table(call).user_of
     if rows and not named and not is_visible(call, rows[0]):

@@ -1,4 +1,4 @@
-"""The SMTP daemon's rules for a mail, by docs/wire.md section 6: incoming by recipient, outgoing by sender."""
+"""The SMTP daemon's rules (docs/wire.md section 6) for incoming mail, by recipient, and for outgoing mail, by sender."""
 
 import re
 
@@ -17,7 +17,7 @@ ROWS_BY_ORDER: dict[int, Select] = {
 
 
 def like(value, expression) -> Expression:
-    """Return the SQL condition that a value matches a LIKE pattern such as `%@corp.org`, ignoring ASCII case."""
+    """Return the SQL condition that `value` matches `expression`, a pattern like `%@corp.org`, ignoring ASCII case."""
     return Expression(value, OP.ILIKE, expression)
 
 
@@ -39,36 +39,36 @@ OUT_ROUTER_OF_USER = {
 
 
 def matching_rows(call, address: str) -> list[dict]:
-    """Return the rows of `addresses` whose pattern matches an address, in the order in which the daemon tries them."""
+    """Return the rows of `addresses` whose pattern matches `address`, in the order in which the daemon tries them."""
     return call.db.rows(MATCHING_ROWS[call.generation.number], address=address)
 
 
 def decision(
     steps: list[str], accepted: bool = False, stored: str | None = None, queued: dict | None = None
 ) -> dict:
-    """Return the answer of addresses/?test: `steps` (sentences that explain it) and `decision` (the outcome).
+    """Return the outcome of a mail in the form of `addresses/?test`. `steps` are sentences that explain the outcome.
 
-    `stored` is the user who gets the mail; `queued` is the envelope of a mail that is passed on.
+    `accepted`: it is not rejected. `stored` is the user who gets it, `queued` the envelope() if it is passed on.
     """
     return {"steps": steps, "decision": {"accepted": accepted, "stored": stored, "queued": queued}}
 
 
 def envelope(remote: str | None, sender: str | None, recipient: str | None) -> dict:
-    """Return the envelope of a mail as columns of the table outbox. `remote` is the host to which it goes."""
+    """Return a mail's envelope as columns of outbox. `remote` is the host to which it goes; None: the recipient's."""
     return {"mail_remote": remote, "mail_envelopefrom": sender, "mail_envelopeto": recipient}
 
 
 def rejected_or_dropped(steps: list, router: str) -> dict:
-    """Return the decision for a mail that is rejected (router `reject`) or dropped (all others; docs/wire.md F33)."""
+    """Return the decision() to reject a mail, for the router `reject`, or to drop it, for others (docs/wire.md F33)."""
     if router == "reject":
         return decision([*steps, "Rejected by the router reject."])
     return decision([*steps, f"Accepted and thrown away by the router {router}."], True)
 
 
 def address_as_received(address: str, steps: list) -> str:
-    """Return a mail address as the SMTP daemon reads it: without bytes beyond ASCII (docs/wire.md F46).
+    """Return a mail address as the SMTP daemon reads it: without characters beyond ASCII (docs/wire.md F46).
 
-    If that changes the address, a sentence about it is added to `steps`.
+    If there are such characters, a sentence about them is appended to `steps`.
     """
     if address.isascii():
         return address
@@ -97,12 +97,12 @@ DELEGATED_HANDOFF_ROUTES = {
 
 
 def host_of(route: str) -> str:
-    """Return the host in the route of a handoff: `mx.corp.org` for `user:password@mx.corp.org`."""
+    """Return the host in a route of the router handoff: `mx.corp.org` for `user:password@mx.corp.org`."""
     return as_text(route).rpartition("@")[2]
 
 
 def as_text(value: str | bytes) -> str:
-    """Return a value as text, also if another program has stored it as a BLOB."""
+    """Return a database's value as text. Other programs may have stored it as a BLOB."""
     return value if isinstance(value, str) else readable(value)
 
 
@@ -115,7 +115,7 @@ def visible_route(call, route: str | None, user: str | None) -> str | None:
 
 
 def visible_whole_routes(call) -> set[str]:
-    """Return the hosts that the caller sees with passwords: handoff routes of users delegated to them."""
+    """Return the routes that the caller sees with passwords: those of handoff, for users delegated to the caller."""
     if not call.caller.delegated_users:
         return set()
     queries = DELEGATED_HANDOFF_ROUTES[call.generation.number]
@@ -123,9 +123,9 @@ def visible_whole_routes(call) -> set[str]:
 
 
 def visible_routers(call, query: lists.ListQuery) -> list[dict]:
-    """Return the rows of smtpd or msa that a delegate may see, or the page of them that the request asks for.
+    """Return rows of smtpd or msa for a delegate, without the passwords in the delegate's own row.
 
-    Passwords in the delegate's own row are removed, as they may not set them either.
+    `query` selects the rows; the request may ask for a page of them. Delegates may not set these passwords either.
     """
     rows = lists.rows(call, query, user=call.user_name)
     for row in rows if call.user_name not in call.caller.delegated_users else ():
@@ -139,7 +139,7 @@ def visible_routers(call, query: lists.ListQuery) -> list[dict]:
 
 
 def may_hold_credentials(router: str | None, route: str) -> bool:
-    """Return whether a route may contain a password: one of handoff, or one stored when handoff was set."""
+    """Return whether a route may have a password: one of handoff, or one with `:` before `@`, but none of store."""
     return router == "handoff" or router != "store" and ":" in as_text(route).rpartition("@")[0]
 
 
@@ -147,7 +147,7 @@ def may_hold_credentials(router: str | None, route: str) -> bool:
 
 
 def inbound(call, row: dict, sender: str | None, recipient: str) -> dict:
-    """Return the decision() for an incoming mail to `recipient`, by the row of `addresses` that it matches."""
+    """Return the decision() for an incoming mail to `recipient`. `row` is the row of `addresses` that matches it."""
     steps = [f"Address matched: {row['address_expression']}"]
     router, route = in_router(call, row)
     if router is None:
@@ -166,7 +166,7 @@ def inbound(call, row: dict, sender: str | None, recipient: str) -> dict:
 
 
 def in_router(call, row: dict) -> tuple[str | None, str]:
-    """Return what happens to mail that matches a row of `addresses`: the router, such as `store`, and its route or "".
+    """Return the router, such as `store`, and its route (or "") for mail that matches `row`, a row of `addresses`.
 
     The router is None if, in schema version 8, the address's user has no row of `msa`.
     """
@@ -190,9 +190,9 @@ def stored_decision(call, steps: list, user: str) -> dict:
 
 
 def redirect_target(route: str, recipient: str, sender: str) -> str:
-    """Return the address to which a redirect route such as `(to-local)@corp.org` sends the mail of a recipient.
+    """Return the address to which a redirect route such as `(to-local)@corp.org` sends a mail.
 
-    Placeholders: (to-local), (to-domain), (from-local), (from-domain).
+    (to-local), (to-domain), (from-local), (from-domain) are replaced by parts of `recipient` and `sender`.
     """
     parts: dict[str, str] = {}
     for name, value in (("to", recipient), ("from", sender)):
@@ -205,7 +205,7 @@ def redirect_target(route: str, recipient: str, sender: str) -> str:
 
 
 def out_router(call, user: str) -> tuple[str | None, str | None]:
-    """Return what happens to mail from a user: the router, such as `handoff`, and its route, such as a host.
+    """Return the router, such as `handoff`, and its route, such as a host, for mail that a user sends.
 
     (None, None) if the user may not send mail.
     """
@@ -216,9 +216,9 @@ def out_router(call, user: str) -> tuple[str | None, str | None]:
 def outbound(
     steps: list, user: str, routing: tuple, stores_to_user: bool, sender: str, recipient: str | None
 ) -> dict:
-    """Return the decision for a mail that a user sends to a recipient elsewhere, in the form that decision() returns.
+    """Return the decision() for a mail that `user` sends from the address `sender` to `recipient`.
 
-    `routing` is the user's router and route. `stores_to_user`: the user gets the mail to the sender's address.
+    `routing` is the result of out_router(). `stores_to_user`: mail to the address `sender` is stored for the user.
     """
     router, route = routing
     if router is None:

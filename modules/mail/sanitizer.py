@@ -51,15 +51,16 @@ Finder = Callable[[str], str | None]
 
 
 class SanitizedHTML:
-    """HTML of a mail without scripts and remote content, in `html`.
+    """The HTML of a mail without scripts and remote content, in the attribute `html`.
 
-    `complete` is False if it was cut off. `blocked` is the number of remote images that were removed.
+    `complete` is False if the HTML was cut off. `blocked` is the number of remote images that were removed.
     """
 
     def __init__(self, source: str, image_of: Finder, image_at: Finder = lambda url: None):
         """Sanitize the HTML text `source`.
 
-        `image_of` maps a Content-ID to a data: URL of that image, or None; `image_at` maps a URL as in Content-Location.
+        `image_of` is a function that returns the image with a Content-ID as a data: URL, or None; `image_at` does so
+        for a Content-Location.
         """
         self.image_of, self.image_at, self.inline, self.blocked = image_of, image_at, 0, 0
         self.images: list[str] = []
@@ -78,7 +79,7 @@ class SanitizedHTML:
     def filter_attribute(self, tag: str, name: str, value: str) -> str | None:
         """Return the value that an attribute may have, or None to remove the attribute.
 
-        Never raises an exception, after which the library nh3 would leave the attribute as it is.
+        An exception here would make the library nh3 keep the attribute unchanged, so none is raised.
         """
         try:
             return self.allowed_value(name, value)
@@ -101,14 +102,14 @@ class SanitizedHTML:
         return value if PLAIN_VALUE.fullmatch(value) else None
 
     def link(self, value: str) -> str | None:
-        """Return the URL that a link may have: to another page, or to an element of the mail, with its prefix."""
+        """Return the URL of a link if it is allowed, else None. A link within the mail, `#a`, becomes `#mail-a`."""
         if value.startswith("#"):
             name = prefixed_name(value[1:])
             return name and f"#{name}"
         return value if LINK.fullmatch(value) else None
 
     def image(self, value: str) -> str | None:
-        """Return a data: URL for an image that is part of the mail, else None. Counts remote images in `blocked`."""
+        """Return the data: URL of an image in the mail; None for any other, which `blocked` counts if it is remote."""
         scheme, _, name = value.strip().partition(":")
         if scheme.lower() == "cid":
             uri = self.image_of(name)
@@ -123,12 +124,12 @@ class SanitizedHTML:
 
 
 def without_target(match: re.Match) -> str:
-    """Return the start tag of a link, without `target` if it leads to an element of the same mail."""
+    """Return the start tag of a link, found by a regex, without `target` if it leads to an element of the same mail."""
     return match[0].replace(' target="_blank"', "") if ' href="#' in match[0] else match[0]
 
 
 def cleaner() -> Callable:
-    """Return a function that makes HTML harmless, by the package nh3. ApiError if nh3 is not installed."""
+    """Return a function that makes HTML harmless, by nh3: cleaner()(html, attribute_filter). ApiError without nh3."""
     try:
         import nh3
     except ImportError as error:

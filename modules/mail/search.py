@@ -21,7 +21,10 @@ MAX_POSITION = 100  # characters of `next`: a time as a float of 25, an id of 20
 
 @json_schema({"type": "string", "maxLength": MAX_POSITION})
 def position(value) -> tuple | None:
-    """Read the field `next`: time, id and source of the last mail on the page before; None for the first page."""
+    """Read the field `next`, such as "1700000000 7 master". Return time, id and source; None for the first page.
+
+    The mail with these three values is the last one of the page before. ValueError if the field is invalid.
+    """
     if (value := php_text(value)) is None:
         return None
     sent, mail_id, name = value.split(" ") if len(value) <= MAX_POSITION else ("", "", "")
@@ -46,7 +49,7 @@ TERMS = {
 
 
 class Search:
-    """The conditions of a search, from the request's fields. A mail must meet all of them."""
+    """The conditions of a search, all of which a mail must meet. `terms` has the request's fields."""
 
     def __init__(self, terms: dict):
         self.terms = terms
@@ -55,7 +58,7 @@ class Search:
         )
 
     def in_range(self, ref: MailRef) -> bool:
-        """Return whether a mail's time is between `after` and `before`, and the mail comes after the page before."""
+        """Return whether a mail's time is between `after` and `before`, and the mail is not on an earlier page."""
         after, before, page_end = (self.terms.get(name) for name in ("after", "before", "next"))
         return (
             (after is None or ref.sent >= after)
@@ -64,7 +67,7 @@ class Search:
         )
 
     def matches(self, raw: bytes) -> bool:
-        """Return whether subject, sender and text of a mail match. `raw` is the mail."""
+        """Return whether the mail `raw` has the wanted subject, sender and text."""
         message = parse_headers(raw)
         subject, sender = normalized(header(message, "subject")), normalized(header(message, "from"))
         if self.subject not in subject or self.sender not in sender:
@@ -78,14 +81,14 @@ class Search:
 
 
 def normalized(value: str) -> str:
-    """Return a text in the form in which searches compare it: case-folded, with single spaces."""
+    """Return a text as searches compare it: case-folded, and with single spaces."""
     return " ".join(value.split()).casefold()
 
 
 def search(call, mailboxes: Mailboxes) -> dict:
-    """Return a page of the mails that match the request, newest first, in `mails`.
+    """Return {"mails": [...], "next": ...}: a page of the mails that match the request, newest first.
 
-    `next` is what to send for the next page; None after the last one.
+    `next` is the value to send for the next page; None on the last page.
     """
     terms = Search(call.body)
     refs = mailboxes.index(call.body.get("unread"))

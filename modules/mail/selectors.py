@@ -1,4 +1,4 @@
-"""Selectors of style sheets in received mail, rewritten so that they match only elements of that mail."""
+"""CSS selectors in received mail, rewritten so that they match only elements of that mail."""
 
 import re
 
@@ -34,7 +34,10 @@ class Compound:
 
 
 def scoped_selectors(tokens: list, scope: str) -> str:
-    """Return the harmless selectors of a rule, restricted to elements inside of the selector `scope`."""
+    """Return the harmless selectors of a CSS rule, separated by commas, restricted to elements inside of `scope`.
+
+    `tokens` are those of tinycss2; `scope` is a selector such as `.mail-1`.
+    """
     selectors: list[list] = [[]]
     for token in tokens:
         if token.type == "literal" and token.value == ",":
@@ -45,7 +48,7 @@ def scoped_selectors(tokens: list, scope: str) -> str:
 
 
 def scoped_selector(tokens: list, scope: str) -> str | None:
-    """Return a selector restricted to elements inside of `scope`; None if it is not known to be harmless."""
+    """Return one selector, restricted to elements inside of `scope`; None if it is not known to be harmless."""
     try:
         found = compounds(tokens)
     except Unsupported:
@@ -67,13 +70,16 @@ def scoped_selector(tokens: list, scope: str) -> str | None:
 
 
 def compounds(tokens: list) -> list[Compound]:
-    """Split a selector into compound selectors. Unsupported if it is not known to be harmless."""
+    """Split a selector such as `ul > li.new` into compound selectors: `ul` and `> li.new`.
+
+    Unsupported if the selector is not known to be harmless.
+    """
     found, position = [Compound("")], 0
     while position < len(tokens):
         token = tokens[position]
         position += 1
         if token.type == "whitespace" or token.type == "literal" and token.value in COMBINATORS:
-            combine(found, token.value.strip() if token.type == "literal" else " ")
+            begin_compound(found, token.value.strip() if token.type == "literal" else " ")
         elif token.type == "literal" and token.value in (".", ":"):
             add_class(found[-1], token.value, tokens[position] if position < len(tokens) else None)
             position += 1
@@ -88,8 +94,11 @@ def compounds(tokens: list) -> list[Compound]:
     return found
 
 
-def combine(found: list[Compound], combinator: str):
-    """Begin a new compound selector after a combinator. White space beside another combinator does not count."""
+def begin_compound(found: list[Compound], combinator: str):
+    """Append to `found` an empty compound selector with the combinator, such as `>`, in front of it.
+
+    White space beside another combinator is ignored. Unsupported if two combinators follow each other.
+    """
     last = found[-1]
     if last.begun:
         found.append(Compound(combinator))
@@ -100,7 +109,10 @@ def combine(found: list[Compound], combinator: str):
 
 
 def add_class(compound: Compound, sign: str, token):
-    """Add a class or a pseudo-class to a compound selector. `sign` is "." or ":", `token` the name."""
+    """Add a class or a pseudo-class to a compound selector. Unsupported if it is not known to be harmless.
+
+    `sign` is "." for a class, ":" for a pseudo-class; `token` is its name.
+    """
     if token is None or token.type != "ident" or not NAME.fullmatch(token.value):
         raise Unsupported
     if sign == ".":
@@ -114,7 +126,7 @@ def add_class(compound: Compound, sign: str, token):
 
 
 def add_simple(compound: Compound, token):
-    """Add an id, an element's name or `*` to a compound selector."""
+    """Add an id, an element's name or `*`, given as a token, to a compound selector. Unsupported for other tokens."""
     if token.type == "hash" and NAME.fullmatch(token.value):
         compound.add(f"#{PREFIX}{token.value}")
     elif compound.begun:

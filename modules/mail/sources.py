@@ -59,16 +59,16 @@ HEADER_BYTES = 65536  # bytes of a mail that are read to find its header
 
 
 class SourceUnavailable(ApiError):
-    """The error for a source of mails that does not work now. The answer then has a warning, and the other mails."""
+    """The error for a source of mails that does not work now. Requests go on with other sources, and a warning."""
 
     code = "unavailable"
 
 
 class MailSource:
-    """A source of the caller's mails: here the master database; subclasses are other databases and servers.
+    """A source of the caller's mails. This class is the master database; subclasses are other databases and servers.
 
-    A mail is a dictionary with the columns of table `mailbox`; mail_data is bytes. Each method has a
-    transaction of its own, so that no database is locked while mails are parsed or other sources read.
+    A mail is a dictionary with the columns of table `mailbox`; mail_data is bytes. Each method runs in a transaction
+    of its own, so that no database is locked while mails are parsed or other sources are read.
     """
 
     name = "master"  # mail_sourcedb
@@ -81,27 +81,28 @@ class MailSource:
         return True
 
     def in_transaction(self, work: Callable[[Store], T], lock_type: str = "DEFERRED") -> T:
-        """Return work(db), run in one transaction of the database `db` that has the mails."""
+        """Run work(db) in one transaction, and return its result. `db` is the database that has the mails."""
         with self.call.db.transaction(lock_type):
             return work(self.call.db)
 
     def keys(self, only_unread: bool = False) -> list[tuple]:
-        """Return mail_id and mail_submission (a time) of all mails, or of the unread ones."""
+        """Return mail_id and mail_submission (a time) of each mail. `only_unread` leaves out read mails."""
         query = UNREAD_KEYS if only_unread else ALL_KEYS
         return self.in_transaction(lambda db: db.fetch(query, {"user": self.user})[1])
 
     def beginnings(self, mail_ids: list[int], size: int) -> list[dict]:
-        """Return mails with only their first `size` bytes. Mails that do not exist any more are left out.
+        """Return the mails of `mail_ids` that exist, with only the first `size` bytes in mail_data.
 
-        Up to HEADER_BYTES, it may be only the header fields that lists, searches and threads use.
+        For a size up to HEADER_BYTES, mail_data may have only the header fields that lists, searches and threads
+        use.
         """
         return self.in_transaction(lambda db: read_beginnings(db, self.user, str(mail_ids), size))
 
     def fetch(self, mail_id: int, mark_read: bool = False) -> dict | None:
-        """Return a whole mail, or None if there is none.
+        """Return a whole mail, or None if there is none with this id.
 
-        `mark_read`: also mark it as read. The mail is returned as it was before. A large mail is loaded
-        before the transaction that writes, so that nobody waits for it.
+        `mark_read`: also mark the mail as read; the result has the state before. A large mail is loaded before the
+        transaction that writes, so that no other program waits for it.
         """
         mail = self.in_transaction(lambda db: db.one(ONE_MAIL, user=self.user, mail_id=mail_id))
         if mail and mark_read and not mail["mail_read"]:
@@ -109,11 +110,11 @@ class MailSource:
         return mail
 
     def mark(self, mail_id: int, read: bool) -> bool:
-        """Mark a mail as read or unread. Return whether it exists."""
+        """Mark a mail as read (or unread, if `read` is False). Return whether the mail exists."""
         return self.change(MARK, mail_id=mail_id, mail_read=int(read))
 
     def delete(self, mail_id: int) -> bool:
-        """Delete a mail. Return whether it existed."""
+        """Delete a mail. Return whether the mail existed."""
         return self.change(DELETE, mail_id=mail_id)
 
     def change(self, query: PreparedQuery, **values) -> bool:
@@ -129,7 +130,7 @@ class MailSource:
 
 
 class UserDatabase(MailSource):
-    """The SQLite file with a user's own mails; its path is in users.user_database. Several users may share it."""
+    """The SQLite file with a user's own mails. Its path is in users.user_database; several users may share it."""
 
     name = "user"
 
@@ -154,7 +155,7 @@ class UserDatabase(MailSource):
 
 
 def read_beginnings(db: Store, user: str, mail_ids: str, size: int) -> list[dict]:
-    """Return the first `size` bytes of a user's mails. `mail_ids` is a list as JSON."""
+    """Return a user's mails with only the first `size` bytes in mail_data. `mail_ids` is a text such as "[1, 2]"."""
     if not db.streams:
         return db.rows(BEGINNINGS, user=user, ids=mail_ids, size=size)
     rows = db.rows(ROWS, user=user, ids=mail_ids)

@@ -1,7 +1,7 @@
-"""Style sheets of received mail: only harmless declarations, and only for elements of that mail.
+"""Style sheets of received mail, reduced to harmless declarations for elements of that mail.
 
-Nothing of a sheet is passed on. The tokens that tinycss2 finds are read, and a new sheet is written from the names,
-numbers and strings that are known to be harmless.
+No text of a style sheet is copied. A new one is written from those names, numbers and strings known to be harmless
+that the package tinycss2 finds in it.
 """
 
 import re
@@ -28,7 +28,7 @@ class NoParser(Exception):
 def scoped_sheet(source: str, scope: str) -> str:
     """Return the harmless rules of a style sheet, restricted to elements inside of `scope`, a selector like `.mail-1`.
 
-    The selectors `html`, `body` and `:root` become `scope` itself. NoParser if tinycss2 is not installed.
+    The selectors `html`, `body` and `:root` are replaced by `scope`. NoParser if tinycss2 is not installed.
     """
     try:
         from tinycss2 import parse_component_value_list
@@ -49,7 +49,10 @@ def scoped_sheet(source: str, scope: str) -> str:
 
 
 def scoped_rules(tokens: Iterable, scope: str, nesting: int = 0) -> Iterator[str]:
-    """Yield the harmless rules in a list of tokens as CSS. Of rules that begin with @, only @media is kept."""
+    """Yield the harmless rules in a list of tokens as CSS, restricted to elements inside of `scope`.
+
+    Of rules that begin with @, only @media is allowed; `nesting` is the number of @media around the tokens.
+    """
     prelude: list = []
     for token in tokens:
         if token.type == "{} block":
@@ -78,7 +81,7 @@ def scoped_rule(prelude: list, content: list, scope: str, nesting: int) -> Itera
 
 
 def media_query(tokens: list) -> str | None:
-    """Return a media query such as `screen and (max-width: 600px)` as text; None if it is not known to be harmless."""
+    """Return the tokens of a media query as text, such as `(max-width: 600px)`; None if not known to be harmless."""
     pieces = []
     for token in tokens:
         piece = (
@@ -92,7 +95,7 @@ def media_query(tokens: list) -> str | None:
 
 
 def declarations(tokens: list) -> str:
-    """Return the harmless declarations in the content of a rule. Rules nested in it are left out."""
+    """Return the harmless declarations of a rule, such as `color:red;margin:0`. Rules nested in it are left out."""
     written: list[str] = []
     current: list = []
     for token in [*tokens, None]:
@@ -107,7 +110,7 @@ def declarations(tokens: list) -> str:
 
 
 def written_declaration(tokens: list) -> str:
-    """Return a CSS declaration as text, or "" if it is not known to be harmless."""
+    """Return the tokens of a declaration as text, such as `color:red`; "" if not known to be harmless."""
     if not tokens or tokens[0].type != "ident":
         return ""
     colon = next((number for number, token in enumerate(tokens) if token.type == "literal"), 0)
@@ -125,7 +128,10 @@ def is_picture(token) -> bool:
 
 
 def plain_text(tokens: list, in_function: bool = False) -> str | None:
-    """Return the text of names, numbers, strings and colours; None if there are tokens of other kinds."""
+    """Return the text of tokens that are names, numbers, strings or colours; None if there are others.
+
+    `in_function`: the tokens are arguments of a function, which cannot contain another function.
+    """
     pieces = [plain_token(token, in_function) for token in tokens]
     return None if None in pieces else "".join(map(str, pieces))
 

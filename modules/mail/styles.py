@@ -1,4 +1,4 @@
-"""Declarations of CSS in received mail that only change the look of text and boxes."""
+"""CSS declarations in received mail that are harmless, since they only change the look of text and boxes."""
 
 import re
 
@@ -25,7 +25,7 @@ BARE_COLOUR = re.compile(r"[0-9a-f]{6}", re.IGNORECASE)
 
 
 def filter_style(value: str) -> str | None:
-    """Return the harmless declarations of a style attribute, or None if there are none."""
+    """Return the harmless declarations of a `style` attribute, such as `color:red;margin:0`; None if there are none."""
     pairs = (declaration.partition(":")[::2] for declaration in value[:MAX_STYLE].split(";"))
     return ";".join(filter(None, (declaration(name, setting) for name, setting in pairs))) or None
 
@@ -41,7 +41,7 @@ def declaration(name: str, value: str) -> str:
 
 
 def colour(value: str) -> str:
-    """Convert the value of an HTML attribute such as bgcolor to a colour in CSS; "" if it is invalid."""
+    """Return the value of an HTML attribute such as bgcolor as a colour in CSS; "" if it is invalid."""
     value = value.strip()
     if BARE_COLOUR.fullmatch(value):
         return f"#{value}"

@@ -22,9 +22,9 @@ MAX_REFERENCES = 20  # references used of one mail: the first one and the last o
 
 
 class Links:
-    """The message ids in a mail's header, by which mails form threads. They are hashes, since ids can be long.
+    """The message ids in a mail's header by which mails form threads, as hashes, since ids can be long.
 
-    `own` is the mail's own id. `references` are the ids of the mails that it answers.
+    `own` is the mail's own id. `references` are the ids of mails to which it replies. `head` is the header.
     """
 
     def __init__(self, head: bytes):
@@ -40,10 +40,10 @@ class Links:
 
 
 def list_threads(call, mailboxes: Mailboxes) -> dict:
-    """Return the caller's mails as `threads`, the thread with the newest mail first.
+    """Return the caller's mails as {"threads": [{"mails": [...]}]}, the thread with the newest mail first.
 
-    With mail_id, there is only the thread of this mail. With a search or a limit, there is a page of the
-    threads in which a mail matches; `next` is then the value to send for the next page, None on the last one.
+    With mail_id in the request, return only the thread of this mail. With a search or a limit, return a page of the
+    threads in which a mail matches; `next` is then the value to send for the next page, None on the last page.
     """
     threads, more = all_threads(mailboxes), {}
     if call.body.get("mail_id"):
@@ -60,7 +60,7 @@ def list_threads(call, mailboxes: Mailboxes) -> dict:
 
 
 def all_threads(mailboxes: Mailboxes) -> list[Thread]:
-    """Return all mails of the caller in threads, the one with the newest mail first."""
+    """Return all mails of the caller, grouped into threads, the thread with the newest mail first."""
     refs = mailboxes.index()
     oldest_first: list[MailRef] = []
 
@@ -74,7 +74,7 @@ def all_threads(mailboxes: Mailboxes) -> list[Thread]:
 
 
 def thread_of_mail(fields: dict, threads: list[Thread]) -> Thread:
-    """Return the thread of the mail that a request names by mail_id and mail_sourcedb.
+    """Return the thread of the mail with the mail_id and mail_sourcedb in `fields`, the request's fields.
 
     ApiError if there is no such mail.
     """
@@ -90,10 +90,10 @@ def newest(thread: Thread) -> MailRef:
 
 
 def page_of_threads(call, threads: list[Thread], mailboxes: Mailboxes) -> tuple[list[Thread], MailRef | None]:
-    """Return a page of the threads in which a mail matches the request, and the mail at which the page ends.
+    """Return a page of the threads in which a mail matches the request, and the mail after which the next page begins.
 
-    The mail is None on the last page. The search ends after some seconds, so a page may have fewer threads
-    than wanted.
+    The mail is None on the last page. The search ends after some seconds, so a page may have fewer threads than
+    wanted.
     """
     page_end, size, until = call.body.get("next"), call.limit or len(threads), time.monotonic() + SECONDS
     found: list[Thread] = []
@@ -112,7 +112,10 @@ def page_of_threads(call, threads: list[Thread], mailboxes: Mailboxes) -> tuple[
 def checked_threads(
     fields: dict, threads: list[Thread], mailboxes: Mailboxes
 ) -> Iterator[tuple[Thread, bool]]:
-    """Yield each thread, and whether a mail in it matches the search. Mails are read only if the search needs it."""
+    """Yield each thread, and whether a mail in it matches the search in `fields`, the request's fields.
+
+    Mails are read only if the search looks at their header or text.
+    """
     terms = Search(fields | {"next": None})
     unread = {ref[:3] for ref in mailboxes.index(True)} if fields.get("unread") else None
     candidates = [
@@ -136,8 +139,8 @@ def checked_threads(
 def group_into_threads(heads: Iterable[bytes]) -> list[list[tuple[int, int]]]:
     """Group mails into threads. `heads` are the headers of the mails, oldest first.
 
-    A thread is a list of (index in `heads`, depth), in which a reply follows the mail that it answers, one
-    deeper. If two mails have the same id, replies belong to the older one.
+    A thread is a list of (index in `heads`, depth). Each reply comes after the mail to which it replies, with a
+    depth greater by one. If two mails have the same id, replies belong to the older mail.
     """
     mails = [Links(head) for head in heads]
     oldest: dict[int, int] = {}  # id → index
@@ -156,17 +159,17 @@ def group_into_threads(heads: Iterable[bytes]) -> list[list[tuple[int, int]]]:
 
 
 def parent_of(index: int, mail: Links, oldest: dict[int, int]) -> int | None:
-    """Return the index of the mail to which a mail replies; None if there is none.
+    """Return the index of the mail to which `mail` replies: the last of its references that exists, or None.
 
-    It is the mail that the last of its references names, among the mails that exist.
+    `index` is the index of `mail` itself; `oldest` has the index of the oldest mail with each message id.
     """
     return next((oldest[id_] for id_ in reversed(mail.references) if oldest.get(id_, index) != index), None)
 
 
 def without_cycles(parents: list[int | None]) -> list[int | None]:
-    """Break each cycle of mails that claim to reply to each other, by setting one parent in it to None.
+    """Break each cycle of mails that claim to reply to each other: set the parent of one of them to None.
 
-    `parents` has for each mail the index of the mail to which it replies. It is changed, and returned.
+    `parents` has, for each mail, the index of the mail to which it replies. The list is changed, and returned.
     """
     walk_of: dict[int, int] = {}  # index → start of the walk that visited it
     for start in range(len(parents)):
@@ -182,7 +185,7 @@ def without_cycles(parents: list[int | None]) -> list[int | None]:
 def group_numbers(mails: list[Links]) -> list[int]:
     """Return a number for each mail, which is equal for all mails of a thread.
 
-    Mails are in one thread if they share an id or a reference.
+    Mails are in the same thread if they share a message id or a reference.
     """
     links: dict[int, int] = {}
 
@@ -200,9 +203,9 @@ def group_numbers(mails: list[Links]) -> list[int]:
 
 
 def with_descendants(root: int, answers: dict) -> list[tuple[int, int]]:
-    """Return a mail and all replies to it, direct and indirect, as a list of (index, depth).
+    """Return a mail and all its direct and indirect replies as a list of (index, depth).
 
-    `answers` has the indexes of the direct replies to each mail.
+    `root` is the index of the mail. `answers` has, for each mail, the indexes of its direct replies.
     """
     thread, pending = [], [(root, 0)]
     while pending:

@@ -22,7 +22,7 @@ def is_tnef(content_type: str, filename: str) -> bool:
 
 
 def tnef_attachments(content: bytes) -> list[tuple[str, bytes]]:
-    """Return the names and contents of the attachments, at most MAX_ATTACHMENTS. [] if `content` is no TNEF."""
+    """Return name and content of each attachment in a file winmail.dat, at most MAX_ATTACHMENTS; [] if it is not TNEF."""
     if not content.startswith(SIGNATURE):
         return []
     charset, found = None, list[tuple[str, bytes]]()
@@ -41,7 +41,7 @@ def tnef_attachments(content: bytes) -> list[tuple[str, bytes]]:
 
 
 def attributes(content: bytes) -> Iterator[tuple[int, bytes]]:
-    """Yield the number and the value of each attribute, up to the first one that is cut off."""
+    """Yield number and value of each attribute in a TNEF file, up to the first one that is cut off."""
     position = HEADER_BYTES
     while True:
         try:

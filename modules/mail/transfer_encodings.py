@@ -14,7 +14,7 @@ UUENCODE = ("uuencode", "x-uuencode", "uue", "x-uue")
 
 
 def decode_content(raw: bytes, encoding: str) -> bytes:
-    """Decode the content of a MIME part. `encoding` is in lower case; content in an unknown one is not changed."""
+    """Decode the content of a MIME part. `encoding` is in lower case; if it is unknown, return `raw` unchanged."""
     if encoding in ("quoted-printable", "quotedprintable"):
         return a2b_qp(raw)
     if encoding in ("base64", "base-64"):
@@ -23,7 +23,10 @@ def decode_content(raw: bytes, encoding: str) -> bytes:
 
 
 def decode_base64(raw: bytes) -> bytes:
-    """Decode base64 of any length, also several padded pieces. Other characters and a footer after it are ignored."""
+    """Decode base64, also damaged or in several padded pieces. Invalid characters are ignored.
+
+    The content ends before a footer that a mailing list has added.
+    """
     whole = raw.translate(None, WHITE_SPACE)
     if WHOLE_BASE64.fullmatch(whole):
         return decode_piece(whole)
@@ -40,7 +43,10 @@ def decode_base64(raw: bytes) -> bytes:
 
 
 def ends_base64(line: bytes, padded: bool) -> bool:
-    """Return whether base64 content ends before this line. `padded`: the line before ended with padding."""
+    """Return whether the base64 ends before `line`, for example because a mailing list's footer begins.
+
+    `padded`: the line before ended with padding.
+    """
     if padded and (len(line) % 4 or not PADDED_LINE.fullmatch(line)):
         return True
     words = WORDS.match(line) and NOT_BASE64.search(line.translate(None, WHITE_SPACE))
@@ -48,13 +54,13 @@ def ends_base64(line: bytes, padded: bool) -> bool:
 
 
 def decode_piece(digits: bytes | bytearray) -> bytes:
-    """Decode base64 that has no padding inside. A single digit at its end is left out."""
+    """Decode base64 with or without padding at its end. A single digit too many at the end is dropped."""
     digits = digits.rstrip(b"=")
     return a2b_base64(digits[: len(digits) - (len(digits) % 4 == 1)] + b"==")
 
 
 def decode_uu(raw: bytes) -> bytes:
-    """Decode uuencoded content, from the line "begin" to "end". Without "begin" it is returned as it is."""
+    """Decode uuencoded content between the lines "begin" and "end". Without a line "begin", return `raw` unchanged."""
     lines = iter(raw.splitlines())
     if not any(line.startswith(b"begin ") for line in lines):
         return raw

@@ -8,14 +8,14 @@ from mailapi import ApiError
 
 
 class UserLimit:
-    """Limits how many requests of one user a process answers at the same time, so that others find free threads."""
+    """Limits how many requests of one user run at the same time in a process, so that others find free threads."""
 
     def __init__(self, most: int):
         self.most, self.running, self.lock = most, Counter[str | None](), threading.Lock()
 
     @contextlib.contextmanager
     def of(self, user_name: str | None):
-        """Count a request of the user during a `with` block. ApiError (HTTP 503) if `most` of theirs are running."""
+        """Count a request of the user during a `with` block. ApiError (HTTP 503) if `most` are running already."""
         with self.lock:
             if self.running[user_name] >= self.most:
                 raise ApiError(

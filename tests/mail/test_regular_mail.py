@@ -11,7 +11,7 @@ from mailapi_modules.mail.message_parser import (
     parse_headers,
     parse_irregular,
     parse_message,
-    with_charset,
+    set_charset,
 )
 
 import mailapi  # noqa: F401 what makes mailapi_modules importable
@@ -82,7 +82,7 @@ def test_random_mail_is_read_as_by_the_library():
     mails, regular, multipart = Mails(seed=1), 0, 0
     for _ in range(4000):
         raw = mails.mail()
-        message, expected = parse_message(raw), with_charset(parse_irregular(raw, ReceivedMessage), raw)
+        message, expected = parse_message(raw), set_charset(parse_irregular(raw, ReceivedMessage), raw)
         assert read(message) == read(expected), raw
         if message.header:
             only_header = parse_headers(raw)
@@ -127,7 +127,7 @@ def test_a_boundary_that_the_library_finds_in_no_line_is_left_to_it(boundary):
     name = ContentField(f"a/b; boundary{equals}{boundary}".encode().decode("ascii", "surrogateescape"))
     line = f"--{name.parameters['boundary']}"
     raw = f"Content-Type: multipart/mixed; boundary{equals}{boundary}\n\n{line}\n\nx\n{line}--\n".encode()
-    assert read(parse_message(raw)) == read(with_charset(parse_irregular(raw, ReceivedMessage), raw))
+    assert read(parse_message(raw)) == read(set_charset(parse_irregular(raw, ReceivedMessage), raw))
 
 
 PARAMETERS = ["; charset=utf-8", ';name="b c"', "; Charset = x", "; a=b;", ';\tname=" ü"', "; a*0=b"]
