@@ -22,10 +22,11 @@ def read_proxies(trusted_proxies: list[str]) -> list:
 
 
 def client_address(environ: dict, proxies: list) -> str:
-    """Return the client's IP address: REMOTE_ADDR, or the last one in X-Forwarded-For that is no trusted proxy's.
+    """Return the IP address of the client that sent a request, also if trusted proxies have passed the request on.
 
-    `proxies` are the networks of the trusted proxies: the header counts only if one of them has sent the request. If a
-    proxy has sent text in it that is no IP address, that proxy counts as the client.
+    The address is REMOTE_ADDR. If that is a trusted proxy, it is the last address in the header X-Forwarded-For that
+    is no trusted proxy's. `environ`: the WSGI environment. `proxies`: the IP networks of the trusted proxies. If a
+    proxy wrote text that is no IP address into the header, the proxy's own address is returned.
     """
     address = plain_address(environ.get("REMOTE_ADDR", ""))
     for hop in reversed(environ.get("HTTP_X_FORWARDED_FOR", "").split(",")) if proxies else ():
@@ -42,7 +43,10 @@ LONGEST = 50  # characters of an address that is cached
 
 
 def plain_address(address: str) -> str:
-    """Return an IP address without port, brackets or zone. Other text, such as a Unix socket's path, is kept."""
+    """Return an IP address without port, brackets or zone: "[::1]:80" gives "::1". Other text is returned unchanged.
+
+    Other text is, for example, the path of a Unix socket.
+    """
     try:
         return usual_form(address) if len(address) <= LONGEST else str(ip(address))
     except ValueError:
@@ -55,9 +59,9 @@ def usual_form(address: str) -> str:
 
 
 def ip(address: str) -> ipaddress.IPv4Address | ipaddress.IPv6Address:
-    """Parse an IP address, which may have brackets and a port, such as `[::1]:80`. ValueError if it is invalid.
+    """Parse an IP address, with or without brackets and port, such as `[::1]:80`. ValueError if it is invalid.
 
-    An IPv4 address within an IPv6 address is returned as IPv4.
+    An IPv4 address that is written as an IPv6 address (`::ffff:10.0.0.1`) is returned as IPv4.
     """
     return bare_ip(address.strip(' \t"')[:200])
 
@@ -71,7 +75,10 @@ def bare_ip(address: str) -> ipaddress.IPv4Address | ipaddress.IPv6Address:
 
 
 def ip_network(network: str, strict: bool = True) -> ipaddress.IPv4Network | ipaddress.IPv6Network:
-    """Parse an IP network such as `10.0.0.0/8`. ValueError if it is invalid. IPv4 within IPv6 becomes IPv4."""
+    """Parse an IP network such as `10.0.0.0/8`. ValueError if it is invalid, or if `strict` and it has host bits.
+
+    An IPv4 network that is written as IPv6 (`::ffff:10.0.0.0/104`) is returned as IPv4.
+    """
     parsed = ipaddress.ip_network(network, strict)
     mapped = getattr(parsed.network_address, "ipv4_mapped", None)
     if not mapped or parsed.prefixlen < 96:
@@ -80,7 +87,10 @@ def ip_network(network: str, strict: bool = True) -> ipaddress.IPv4Network | ipa
 
 
 def is_trusted(address: str, proxies: list) -> bool:
-    """Return whether an address is in the networks of trusted proxies; a Unix socket (the address "") always is."""
+    """Return whether an IP address belongs to a trusted proxy. `proxies`: the IP networks of the trusted proxies.
+
+    The empty address "", which requests over a Unix socket have, is trusted if there are any `proxies`.
+    """
     try:
         return bool(proxies) and (not address or any(ip(address) in network for network in proxies))
     except ValueError:
@@ -88,9 +98,10 @@ def is_trusted(address: str, proxies: list) -> bool:
 
 
 def network(address: str) -> str:
-    """Return by what log-ins from an IP address are counted: an IPv4 address itself, the /64 of an IPv6 address.
+    """Return the network whose failed log-ins are counted together: an IPv4 address itself, or the /64 of an IPv6 one.
 
-    One person has all addresses of a /64.
+    For example "10.0.0.1" or "2001:db8::/64": one person usually has all addresses of a /64. Other text is returned
+    unchanged.
     """
     try:
         return str(ipaddress.ip_network(f"{address}/64", strict=False)) if ":" in address else address

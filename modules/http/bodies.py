@@ -1,4 +1,4 @@
-"""Reading of request bodies: a limit for the memory that large ones take, and what to do with unread ones."""
+"""Two helpers for request bodies: a limit for the memory that large ones take, and an answer that discards one."""
 
 import contextlib
 import threading
@@ -9,9 +9,10 @@ MOST_DISCARDED = 32 * 1024 * 1024  # bytes
 
 
 class Unread:
-    """The WSGI answer to a request whose body was not read. After the answer, `close` reads the body.
+    """The WSGI answer to a request whose body was not read. Its method `close` reads and discards the body.
 
-    Otherwise CGI and some servers would reset the connection, and the client would not get the answer.
+    If the body stayed unread, CGI and some servers would reset the connection, and the client would not get the
+    answer. `payload`: the content of the answer.
     """
 
     def __init__(self, payload: bytes, environ: dict):
@@ -30,15 +31,15 @@ class Unread:
 
 
 class SharedLimit:
-    """A limit of `most` bytes of memory that all requests of a process share."""
+    """A limit for the memory that all requests of a process take together. `most`: the limit in bytes."""
 
     def __init__(self, most: int):
         self.most, self.used, self.lock = most, 0, threading.Lock()
 
     def take(self, size: int) -> int:
-        """Reserve `size` bytes, and return `size`. ApiError (HTTP 503) if that exceeds the limit.
+        """Reserve `size` bytes of the limit, and return `size`. ApiError (HTTP 503) if fewer bytes are free.
 
-        If nothing else is reserved, any size is allowed.
+        A request that is alone may exceed the limit: if nothing is reserved, any size is allowed.
         """
         with self.lock:
             if self.used and self.used + size > self.most:

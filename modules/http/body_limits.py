@@ -6,10 +6,10 @@ from mailapi import ApiError, Application, module_name, read_query
 
 
 def declared_limit(app: Application, path: str, query_string: str) -> int | str:
-    """Return the `max_body` that the requested action declares: bytes, a key of the config, or 0 for the default.
+    """Return the longest body that the requested action accepts, as its declaration (`max_body`) says.
 
-    path: the URL path of the request without its first slash. query_string: its query, which may name the
-    action.
+    The result is a number of bytes, the name of a setting in config.py, or 0 if the action declares nothing. `path`:
+    the URL path without its first slash. `query_string`: the query of the URL, which may contain the action.
     """
     first, _, below = path.partition("/")
     if first in app.mounts:

@@ -1,4 +1,4 @@
-"""CGI: answer one request, the one that the environment describes, when a web server runs mailapi.pyz."""
+"""CGI: a web server starts mailapi.pyz for each request, and describes the request in environment variables."""
 
 import os
 from pathlib import Path
@@ -8,10 +8,10 @@ import mailapi
 
 
 def run():
-    """Answer the request, with the config in MAILAPI_CONFIG, or else with config.py beside mailapi.pyz.
+    """Answer the request in the environment variables, with the config MAILAPI_CONFIG or config.py beside mailapi.pyz.
 
-    The command line is ignored: web servers pass a URL's query without "=" as arguments, which any client chooses (RFC
-    3875 section 4.4).
+    The command line is ignored: web servers pass a URL's query without "=" as arguments, and any client can choose the
+    query (RFC 3875 section 4.4).
     """
     if "MAILAPI_CONFIG" not in os.environ and is_public(mailapi.HERE):
         CGIHandler().run(refuse)
@@ -27,7 +27,10 @@ def is_public(file: Path) -> bool:
 
 
 def refuse(environ, start_response):
-    """Answer HTTP 500, because a config.py beside mailapi.pyz could be downloaded by anybody."""
+    """Answer any request with HTTP 500: a WSGI application for a mailapi.pyz that lies in a public folder.
+
+    Anybody could download a config.py beside it.
+    """
     mailapi.log.error(
         "%s is below the document root, where everybody could read a config.py beside it: MAILAPI_CONFIG must name one.",
         mailapi.HERE,

@@ -34,10 +34,10 @@ MOST_PIPELINED = 100  # requests that a client may send without waiting for answ
 
 
 class Answer(WSGITask):
-    """A task of waitress that runs the application for one request and sends its answer."""
+    """A task of waitress: it runs the application for one request and sends the answer."""
 
     def write(self, data):
-        """Send the head together with a short body. waitress would send them one after the other."""
+        """Send a piece of the body. The head of the answer is sent together with the first piece if that is short."""
         if self.wrote_header or len(data) > SHORT:
             super().write(data)
             return
@@ -52,8 +52,8 @@ class Answer(WSGITask):
 class Channel(HTTPChannel):
     """A client's connection: waitress' class HTTPChannel, made safe against slow and hostile clients.
 
-    Only the thread that runs the loop closes it, since it is registered with the poller by its file descriptor, which
-    another connection may have afterwards.
+    Only the thread that waits for events (loop.py) closes a connection: its file descriptor is registered there, and a
+    new connection may get the same one at once.
     """
 
     task_class = Answer
@@ -106,13 +106,13 @@ class Channel(HTTPChannel):
         return not self.closed and super().writable()
 
     def send(self, data, do_close=True):
-        """Send what the socket takes and return its size. A broken connection takes nothing; the poller reports it."""
+        """Send as much of `data` as the socket takes, and return its size: 0 if the connection is broken."""
         sent = super().send(data, do_close=False)
         self.bytes_out += sent or 0
         return sent
 
     def send_continue(self):
-        """Send "100 Continue", unless the connection is closed. Threads that have answered a request call this, too."""
+        """Send "100 Continue", unless the connection is closed. Any thread may call this."""
         with self.outbuf_lock:
             if self.connected:
                 super().send_continue()
@@ -122,7 +122,7 @@ class Channel(HTTPChannel):
             return super()._flush_some(do_close)
 
     def write_soon(self, data):
-        """Send as much of `data` as the socket takes now, and store the rest in a file until the client reads it."""
+        """Send what the socket takes of `data` now, and store the rest in a file. Return the size of `data`."""
         if not data:
             return 0
         if self.pieces is not None:
@@ -145,7 +145,7 @@ class Channel(HTTPChannel):
             return len(data)
 
     def send_now(self, data) -> int:
-        """Send as much of `data` as the socket takes now, and return how many bytes. ClientDisconnected if broken."""
+        """Send what the socket takes of `data`, and return its size. ClientDisconnected if the connection broke."""
         try:
             return self.send(data, do_close=False) or 0
         except OSError:
@@ -153,7 +153,7 @@ class Channel(HTTPChannel):
             raise ClientDisconnected from None
 
     def spool(self, data):
-        """Store unsent data in a file. If that is full, close the connection and raise ClientDisconnected."""
+        """Store unsent data in a file. If there is no room, close the connection and raise ClientDisconnected."""
         try:
             self.outbufs[-1].append(data)
         except NoRoom:
@@ -162,9 +162,9 @@ class Channel(HTTPChannel):
         self.total_outbufs_len += len(data)
 
     def wait_for_reader(self):
-        """Wait until the client has read half of its stored answer. If too many threads wait, disconnect the client.
+        """Wait until the client has read half of its stored answer. ClientDisconnected if too many threads wait so.
 
-        A client that reads nothing is disconnected by `Server.maintenance`, which ends the wait.
+        If the client reads nothing, `Server.maintenance` closes the connection, which ends the wait.
         """
         if not self.server.streams.acquire(blocking=False):
             self.close_soon()
@@ -185,7 +185,7 @@ class Channel(HTTPChannel):
                 self.start()
 
     def start(self):
-        """Let a thread answer the next request, if the last answer is sent. The caller must hold requests_lock."""
+        """Schedule the answer to the next request, if the last one is sent. The caller must hold `requests_lock`."""
         if self.parked and not self.total_outbufs_len:
             self.parked = False
             self.server.task_dispatcher.add_task(self)
@@ -206,7 +206,7 @@ class Channel(HTTPChannel):
     ########## Closing
 
     def close_soon(self):
-        """Have the loop close the connection. Any thread may call this."""
+        """Have the connection closed by the thread that may close it. Any thread may call this."""
         self.server.to_close.append(self)
         self.server.pull_trigger()
 
@@ -225,10 +225,7 @@ class Channel(HTTPChannel):
                 request.close()
 
     def measure(self, now: float) -> bool:
-        """Update the client's speed in bytes a second since the last call. `now`: time.monotonic().
-
-        Returns whether the client was too slow for `channel_timeout` seconds.
-        """
+        """Measure the client's speed. Return whether it was too slow for too long. `now`: time.monotonic()."""
         waits = bool(self.total_outbufs_len or self.discard or self.request is not None and not self.requests)
         moved, seconds = self.bytes_in + self.bytes_out - unsent(self.socket), now - self.measured_at
         self.pace = (moved - self.measured) / seconds if waits and self.waited and seconds > 0 else math.inf
@@ -238,12 +235,12 @@ class Channel(HTTPChannel):
         return now - self.moved_at > self.adj.channel_timeout
 
     def idle(self, now: float) -> bool:
-        """Return whether the connection had no request for `channel_timeout` seconds. `now`: time.time()."""
+        """Return whether no request came for `channel_timeout` seconds. `now`: time.time()."""
         return not self.waited and not self.requests and now - self.last_activity > self.adj.channel_timeout
 
 
 def unsent(sock) -> int:
-    """Return how many bytes in the socket's buffer the client has not yet confirmed. It may hold megabytes."""
+    """Return how many bytes in the send buffer of a socket the client has not received: up to some megabytes."""
     try:
         return struct.unpack("i", fcntl.ioctl(sock.fileno(), termios.TIOCOUTQ, b"\0" * 4))[0]
     except (OSError, ValueError):

@@ -1,4 +1,4 @@
-"""The session cookie PHPSESSID: setting and reading it, and ignoring it if a page of another site sent the request."""
+"""The session cookie PHPSESSID: sets it, reads it, and ignores it if a page of another site sent the request."""
 
 import re
 import urllib.parse
@@ -11,21 +11,24 @@ COOKIE = re.compile(r"(?:^|;)\s*PHPSESSID=([A-Za-z0-9_-]{1,128})")
 
 
 class Cookies:
-    """The session cookie in requests and answers. proxies: the IP networks of the trusted proxies."""
+    """Reads the session cookie from requests and makes it for answers. `proxies`: the trusted IP networks."""
 
     def __init__(self, proxies: list):
         self.proxies = proxies
         self.origin_logged = False
 
     def scheme(self, environ: dict) -> str:
-        """Return http or https, as in the client's URL: from a trusted proxy's X-Forwarded-Proto, or the server."""
+        """Return the scheme of the URL that the client requested, "http" or "https".
+
+        A trusted proxy says it in the header X-Forwarded-Proto; without such a header, it is the scheme of the server.
+        """
         forwarded = environ.get("HTTP_X_FORWARDED_PROTO")
         if forwarded and is_trusted(environ.get("REMOTE_ADDR", ""), self.proxies):
             return forwarded
         return environ.get("wsgi.url_scheme", "http")
 
     def is_cross_site(self, environ: dict) -> bool:
-        """Return whether a page of another origin sent the request. Its cookie is then ignored (docs/wire.md F42)."""
+        """Return whether a page of another origin (scheme, host and port) sent the request (docs/wire.md F42)."""
         if site := environ.get("HTTP_SEC_FETCH_SITE"):
             return site not in ("same-origin", "none")
         if (sent_by := environ.get("HTTP_ORIGIN")) is None:
@@ -36,9 +39,10 @@ class Cookies:
         return origin is None or origin != own
 
     def log_origins(self, origin: tuple, own: tuple):
-        """Log, only once, that a page's origin differs from the request's URL, but not in the host.
+        """Log a warning, once: a page and the request's URL have the same host, but another scheme or port.
 
-        Probably a proxy does not pass on the scheme or the port in the header Host.
+        Probably a proxy does not pass on the scheme, or the port in the header Host. `origin`: scheme, host and port
+        of the page. `own`: those of the request's URL.
         """
         if not self.origin_logged:
             self.origin_logged = True
@@ -50,14 +54,15 @@ class Cookies:
             )
 
     def read(self, environ: dict) -> str | None:
-        """Return the session id in the request's cookie; None without one, or if a page of another origin sent it."""
+        """Return the session id in the request's cookie. None without one, or if a page of another site sent it."""
         found = COOKIE.search(environ.get("HTTP_COOKIE", ""))
         return found[1] if found and not self.is_cross_site(environ) else None
 
     def header(self, environ: dict, token: str, expiry: str = "") -> tuple[str, str]:
-        """Return the header Set-Cookie for a session id (`token`), for all URLs of the application.
+        """Return the header that sets the session cookie: ("Set-Cookie", "PHPSESSID=...; Path=/; HttpOnly; ...").
 
-        expiry: an attribute of the cookie, such as "; Max-Age=0", which deletes it.
+        `token`: the session id. `expiry`: a further attribute of the cookie, such as "; Max-Age=0", which deletes the
+        cookie.
         """
         script_name = environ.get("SCRIPT_NAME", "").rstrip("/")
         path = "/"
@@ -68,7 +73,7 @@ class Cookies:
 
 
 def own_host(environ: dict) -> str:
-    """Return HOST or HOST:PORT in the request's URL, as the client knows it."""
+    """Return the host in the URL that the client requested, such as "mail.example" or "mail.example:8080"."""
     host = environ.get("HTTP_HOST") or "{SERVER_NAME}:{SERVER_PORT}".format_map(environ)
     if "uwsgi.version" in environ and not re.search(r":[0-9]{1,5}\Z", host):  # uWSGI cuts the port off
         host += ":{SERVER_PORT}".format_map(environ)
@@ -76,7 +81,10 @@ def own_host(environ: dict) -> str:
 
 
 def origin_of(url: str) -> tuple | None:
-    """Return the origin of a URL (RFC 6454): scheme, host and port. None if it has none, like the text `null`."""
+    """Return the origin of a URL (RFC 6454), such as ("https", "mail.example", 443). None if the URL has no origin.
+
+    For example, the text "null", which browsers send for some pages, has no origin.
+    """
     try:
         parts = urllib.parse.urlsplit(url)
         port = parts.port or {"http": 80, "https": 443}[parts.scheme]

@@ -7,7 +7,7 @@ from mailapi import File
 
 
 def headers(file: File) -> list[tuple[str, str]]:
-    """Return the headers with which a browser saves a file under its name, and never runs or displays it."""
+    """Return the HTTP headers of a download. With them, a browser saves the file, and never runs or displays it."""
     return [
         ("Content-Type", file.content_type),
         ("Content-Disposition", disposition(file.name)),
@@ -16,9 +16,9 @@ def headers(file: File) -> list[tuple[str, str]]:
 
 
 def disposition(name: str) -> str:
-    """Return the value of Content-Disposition for a download (RFC 6266).
+    """Return the value of the header Content-Disposition with which a browser saves a file as `name` (RFC 6266).
 
-    Characters that file names must not have, such as slashes, are replaced. Long names are cut.
+    Characters that file names must not have, such as slashes, become "_". Long names are cut.
     """
     name = (
         "".join(c if c.isprintable() and c not in '"*/:<>?\\|' else "_" for c in name).strip(" .") or "file"

@@ -1,4 +1,4 @@
-"""The event that modules get after each request, for example to write the audit: who did what, and how it ended."""
+"""The event that describes a finished request to modules such as the audit: caller, action, result."""
 
 import dataclasses
 from collections.abc import Iterator, Sequence
@@ -19,7 +19,10 @@ OF_CALLER = {
 
 @dataclasses.dataclass
 class Event:
-    """A request that has ended: who called which action, with which result. Modules get it by on_request."""
+    """A description of a finished request: who called which action, with which result.
+
+    Modules get it by their method `on_request`.
+    """
 
     module: str
     status: str
@@ -37,7 +40,10 @@ class Event:
     about: list[str] = dataclasses.field(default_factory=list)  # the users whom it was about
 
     def describe(self, call: Call, chosen: Endpoint | None):
-        """Set who called which action, and which user, address or other object it was about, without secrets."""
+        """Set the caller, the action, and the users and other objects that the request was about, without secrets.
+
+        `chosen`: the action; None if the request was refused before an action was found.
+        """
         self.user_name, self.refused_wait = call.user_name or call.claimed_name, call.refused_wait
         self.confirmed = call.identified or self.via in ("log-out", "local")
         self.session = sha256(call.session)[:12] if call.session else ""
@@ -53,7 +59,7 @@ class Event:
             self.target = " ".join(target)
         # A later user of a deleted user's name must not see this event.
         gone = call.deleted_users if self.status in ("ok", "warning") else ()
-        self.about = [name for name in dict.fromkeys(self.users_in(call.body)) if name not in gone]
+        self.about = [name for name in dict.fromkeys(self.affected_users(call.body)) if name not in gone]
 
     def users_in(self, fields: dict) -> Iterator[str]:
         """Yield the users whom the event is about: who logged in, or tried to, and those whom a change names.
@@ -74,5 +80,8 @@ class Event:
 
 
 def may_be_recorded(value, allowed: Sequence[str] | None) -> bool:
-    """Return whether the audit may record a field's value. `allowed`: the values that it may record; None: any."""
+    """Return whether the audit may record this value of a field.
+
+    `allowed`: the values of the field that may be recorded; None: every value.
+    """
     return allowed is None or value in allowed

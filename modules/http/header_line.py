@@ -1,7 +1,7 @@
-"""Regular expressions for the lines of an HTTP request's head, in place of those of waitress, which may be very slow.
+"""Regular expressions for the head of an HTTP request. They replace those of waitress, which may be very slow.
 
-They match the same lines. Those of waitress need ten seconds for some heads of 32 kB, since they backtrack over the
-blanks around an empty value and over the end of a URL's host.
+They accept the same lines. The ones of waitress need ten seconds for some heads of 32 kB, since they backtrack over
+the blanks around an empty value and over the end of a URL's host.
 """
 
 import re
@@ -17,5 +17,5 @@ HEADER_LINE = re.compile(
 
 
 def install():
-    """Make waitress use these regular expressions, in this process."""
+    """Replace the regular expressions of waitress by FIRST_LINE and HEADER_LINE, for the whole process."""
     waitress.parser.first_line_re, waitress.parser.HEADER_FIELD_RE = FIRST_LINE, HEADER_LINE

@@ -1,4 +1,4 @@
-"""The page at the API's URL for a person with a browser: what this is, who is logged in, and where to go on."""
+"""The HTML page at the API's URL, for a person with a browser: what mailapi is, who is logged in, and links."""
 
 import base64
 import hashlib
@@ -32,10 +32,13 @@ LINKS = {
 
 
 class HomeHandler(RequestHandler):
-    """A request for the page, and its answer."""
+    """A request for the HTML page at the API's URL, and its answer."""
 
     def process(self) -> dict:
-        """Answer with the page. Only the name of the logged-in user differs between visitors."""
+        """Make the page the response. Return the JSON object that the audit records in its place.
+
+        Visitors get the same page, except for the name of the logged-in user.
+        """
         name = self.logged_in()
         who = (
             f"You are logged in as <strong>{html.escape(name)}</strong>."
@@ -60,7 +63,7 @@ class HomeHandler(RequestHandler):
         return self.frame
 
     def logged_in(self) -> str:
-        """Return the name of the session's user, or "" without a session that counts."""
+        """Return the name of the user whom the session cookie logs in; "" without a valid session."""
         try:
             call = Call(self.app, self.app.generation(), {}, {})
             self.use_session(call)
@@ -71,9 +74,10 @@ class HomeHandler(RequestHandler):
 
 
 def handler_for(environ: dict) -> type[RequestHandler]:
-    """Return the handler class for a browser's request to the API's URL.
+    """Return the class that handles a browser's request to the API's URL.
 
-    It is HomeHandler, which answers with the page, if the request names no action.
+    HomeHandler, which answers with the HTML page, handles a GET or HEAD without a query. RequestHandler handles the
+    rest.
     """
     names_action = environ["REQUEST_METHOD"] not in ("GET", "HEAD") or environ.get("QUERY_STRING")
     return RequestHandler if names_action else HomeHandler

@@ -1,4 +1,4 @@
-"""JSONP: an answer as JavaScript that calls a function of the client (docs/wire.md F20)."""
+"""JSONP: the JSON of an answer as a JavaScript call of a function of the client's page (docs/wire.md F20)."""
 
 import re
 
@@ -6,13 +6,13 @@ from mailapi import ApiError
 
 
 def read_callback(callback: str) -> str:
-    """Check the query key `callback`, and return it. ApiError (HTTP 400) if it is not a function name."""
+    """Return the query's `callback`, the name of a JavaScript function. ApiError (HTTP 400) if it is no such name."""
     if not re.fullmatch(r"[A-Za-z_$][\w$.]{0,127}", callback, re.ASCII):
         raise ApiError("Invalid callback.", http=400)
     return callback
 
 
 def jsonp(callback: str, payload: str) -> str:
-    """Return JavaScript that calls the function `callback` with `payload` as a quoted string."""
+    """Return JavaScript that calls the function `callback` with the text `payload`, such as "f('{...}')"."""
     payload = payload.replace("\\", "\\\\").replace("'", "\\'")
     return f"{callback}('{payload}')".replace("\u2028", "\\u2028").replace("\u2029", "\\u2029")

@@ -1,7 +1,7 @@
 """JSON in large request bodies: a reader that decodes long strings piece by piece, so that they take little memory.
 
-Python's own takes thirty bytes of memory for each escape in a string. Here, a body and its fields together take at
-most three times the size of the body.
+Python's JSON module takes thirty bytes of memory for each escape in a string. With this reader, a body and its fields
+together take at most three times the size of the body.
 """
 
 import contextlib
@@ -25,10 +25,10 @@ MOST_STRINGS = 100_000  # in a body
 
 
 def find_auth(raw: bytes) -> dict | None:
-    """Find the member `auth` (name and password) of a JSON object without parsing all of it; None if there is none.
+    """Find the member `auth` (user name and password) in a JSON object, without parsing all of it; None without one.
 
-    It may find a wrong one, inside another member. Therefore read_for_caller, which parses the body after the
-    log-in, compares the two.
+    The result may be wrong, for example from inside another member. So read_for_caller parses the whole body after the
+    log-in, and refuses it if its `auth` differs from the result. `raw`: the body.
     """
     for start in (raw.rfind(b'"auth"'), raw.find(b'"auth"')):
         member = raw[start + 6 : start + SMALL_BODY].decode(errors="replace").lstrip() if start >= 0 else ""
@@ -40,9 +40,11 @@ def find_auth(raw: bytes) -> dict | None:
 
 
 def read_for_caller(call: Call, chosen: Endpoint | None, raw: bytes, auth: dict | None) -> dict:
-    """Parse a large body, after its sender has logged in and passed those access rules that need no fields.
+    """Parse a large body, after checking that the caller is logged in and may use the action.
 
-    ApiError (HTTP 400) if its `auth` is not the one with which the sender has logged in.
+    Only those access rules are checked here that need no fields. `chosen`: the action, if there is one. `auth`: what
+    the caller has logged in with; ApiError (HTTP 400) if the member `auth` of the body differs. Returns the parsed
+    object.
     """
     call.app.identify(call)
     check_caller_rules(call, chosen)
@@ -54,16 +56,20 @@ def read_for_caller(call: Call, chosen: Endpoint | None, raw: bytes, auth: dict 
 
 
 def check_caller_rules(call: Call, chosen: Endpoint | None):
-    """Raise ApiError for a caller whom the access rules that need no fields do not let pass."""
+    """Check the action's access rules that need no fields of the request. ApiError if the caller breaks one.
+
+    `chosen`: the action; None, without an action, passes.
+    """
     for rule in chosen.allow if chosen else ():
         if not rule.of_fields and not rule.test(call):
             raise ApiError(call.in_generation(rule.refusal), code="not_allowed")
 
 
 def read_large_object(raw: bytes, usual: int) -> dict:
-    """Parse a JSON object; return its long strings as UTF-8 bytes, to save memory.
+    """Parse a JSON object. Its long strings become UTF-8 bytes, to save memory; short ones become str as usual.
 
-    ApiError: HTTP 400 if it is not an object, 413 if it has more than `usual` bytes besides its long strings.
+    `usual`: the most bytes that `raw` may have besides its long strings; ApiError (HTTP 413) beyond that. ApiError
+    (HTTP 400) if `raw` is not a JSON object.
     """
     spans = long_strings(raw)
     if len(raw) - sum(end - start for start, end in spans) > usual:
@@ -80,11 +86,14 @@ def read_large_object(raw: bytes, usual: int) -> dict:
         set_aside = {f"{key}{number}": decoded(raw, start, end) for number, (start, end) in enumerate(spans)}
     except ValueError:
         raise ApiError("Invalid JSON in request body.", http=400, code="invalid_json") from None
-    return put_back(fields, set_aside)
+    return restore_strings(fields, set_aside)
 
 
 def long_strings(raw: bytes) -> list[tuple[int, int]]:
-    """Return the start and end position of each JSON string of more than LONG bytes, without its quotation marks."""
+    """Find the strings of more than LONG bytes in JSON. Return the start and end of each, without quotation marks.
+
+    ApiError (HTTP 413) if `raw` has more than MOST_STRINGS strings.
+    """
     # Without escaped quotation marks, each one that is left begins or ends a string.
     masked = raw.replace(b"\\\\", b"__").replace(b'\\"', b"__")
     if masked.count(b'"') > 2 * MOST_STRINGS:
@@ -98,9 +107,9 @@ def long_strings(raw: bytes) -> list[tuple[int, int]]:
 
 
 def decoded(raw: bytes, start: int, end: int) -> bytes:
-    """Decode raw[start:end], the content of a JSON string, to UTF-8 bytes. ValueError if it is invalid.
+    r"""Decode a JSON string to UTF-8 bytes: raw[start:end], without its quotation marks. ValueError if it is invalid.
 
-    Lone surrogates are not refused here.
+    Lone surrogates (half characters such as "\ud800") are encoded, not refused.
     """
     content = bytearray()
     while start < end:
@@ -113,7 +122,10 @@ def decoded(raw: bytes, start: int, end: int) -> bytes:
 
 
 def complete_size(piece: bytes) -> int:
-    """Return how many bytes of a piece of a JSON string can be decoded: an incomplete character at its end cannot."""
+    """Return how many bytes at the beginning of a piece of a JSON string can be decoded without the next piece.
+
+    An escape or a UTF-8 character that is cut off at the end of the piece does not count.
+    """
     end = len(piece)
     for _ in range(3):
         end -= piece[end - 1] & 0xC0 == 0x80
@@ -132,10 +144,10 @@ def complete_size(piece: bytes) -> int:
     return end
 
 
-def put_back(fields: dict, set_aside: dict[str, bytes]) -> dict:
-    """Replace the placeholders in a parsed object by the long strings that they stand for. Return the object.
+def restore_strings(fields: dict, set_aside: dict[str, bytes]) -> dict:
+    """Replace each placeholder in a parsed object by the long string for which it stands, and return the object.
 
-    `set_aside` has the strings by placeholder. ApiError (HTTP 413) if a long string is a key.
+    `set_aside`: placeholder → string. ApiError (HTTP 413) if a placeholder is the key of a member.
     """
     todo: list = [fields]
     while todo:

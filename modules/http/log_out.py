@@ -1,10 +1,13 @@
-"""The end of a session: users/?logout and the like, with any module."""
+"""Logging out, by users/?logout or ?logout of any other module."""
 
 from mailapi import ApiError, Call, RequestHandler, log
 
 
 def log_out(handler: RequestHandler, call: Call) -> dict:
-    """End the session of the cookie, delete the cookie, and return the answer."""
+    """End the session that the cookie belongs to, delete the cookie, and return the answer.
+
+    If the session cannot be ended, only the cookie is deleted, and the answer's `status` says so.
+    """
     app, environ = handler.app, handler.environ
     app.db.release()  # since the request may wait for the state database
     status = "Successfully logged out."

@@ -1,8 +1,8 @@
-"""The threads of `mailapi serve`. One of them at a time runs the loop, which reads requests, answers them and sends.
+"""The threads of `mailapi serve`. One of them at a time runs the loop: it waits for requests, answers and sends.
 
-The thread that has read a request also answers it: to hand it to another thread takes longer than most answers. If an
-answer takes longer than PATIENCE, because it waits for a lock or is large, a spare thread takes over the loop for the
-other connections. The main thread checks whether that is necessary, and handles signals.
+The thread that has read a request also answers it: to hand the request to another thread takes longer than most
+answers. If an answer takes longer than PATIENCE, because it waits for a lock or is large, a spare thread takes over
+the loop for the other connections. The main thread checks whether that is necessary, and handles signals.
 """
 
 import collections
@@ -30,9 +30,9 @@ SECONDS_TO_JOIN = 1  # after that, for threads to end
 
 
 class Loop:
-    """The threads of the server and their poller. One thread at a time runs the loop.
+    """The threads of the server. One thread at a time waits for requests on all connections, which is "the loop".
 
-    For waitress, this object is the task dispatcher.
+    For waitress, this object is the task dispatcher. `threads`: their number, without the main thread.
     """
 
     def __init__(self, threads: int):
@@ -51,15 +51,18 @@ class Loop:
         self.sleeping, self.alarm = False, locked()  # the main thread
 
     def add_task(self, channel: "Channel"):
-        """Schedule the next request of a channel. A thread other than the loop's must call note_change afterwards."""
+        """Schedule the answer to the next request of a connection.
+
+        Any thread but the one that runs the loop must call `poller.note_change` afterwards.
+        """
         self.tasks.append(channel)
 
     ########## The main thread
 
     def run(self):
-        """Serve until `stop` is called; then finish the answers that have begun, and send what is left of them.
+        """Serve requests until `stop` is called. Then finish the answers that have begun, and send them.
 
-        RuntimeError if the loop has failed.
+        RuntimeError if a thread has failed.
         """
         for thread in self.threads:
             thread.start()
@@ -75,17 +78,23 @@ class Loop:
             raise RuntimeError("The server's loop failed.")
 
     def check_until(self, reached: Callable[[], bool], seconds: float = math.inf):
-        """Hand over the loop whenever an answer takes too long, until a condition is true or the time over."""
+        """Supervise the loop until `reached` returns True, or `seconds` have passed: the work of the main thread.
+
+        Whenever an answer takes too long, a spare thread gets the loop.
+        """
         idle, until = 0, time.monotonic() + seconds
         while not reached() and time.monotonic() < until:
             time.sleep(PATIENCE)
             idle = 0 if self.hand_over() else idle + 1
             if idle > IDLE_CHECKS and not self.ending:
-                self.sleep()
+                self.sleep_until_answer()
                 idle = 0
 
     def hand_over(self) -> bool:
-        """Hand the loop to a spare thread if an answer takes too long. Return whether the loop is answering."""
+        """Give the loop to a spare thread if its own thread has worked on an answer for longer than PATIENCE.
+
+        Returns whether the loop's thread was working on an answer.
+        """
         began = self.began
         if began is not None and time.monotonic() - began > PATIENCE:
             with self.lock:
@@ -94,25 +103,25 @@ class Loop:
                     self.spare.pop().release()
         return began is not None
 
-    def sleep(self):
-        """Make the main thread sleep until the loop's thread begins an answer, or `stop` is called."""
+    def sleep_until_answer(self):
+        """Let the main thread sleep until the loop's thread begins to answer a request, or `stop` is called."""
         self.sleeping = True
         if self.began is None and not self.ending:
             self.alarm.acquire()
         self.sleeping = False
 
-    def ring(self):
+    def wake_main_thread(self):
         """End the sleep of the main thread."""
         with contextlib.suppress(RuntimeError):  # another thread did so
             self.alarm.release()
 
     def stop(self):
-        """End `run`. Any thread and signal handlers may call this: it waits for no lock."""
+        """Make `run` end. Threads and signal handlers may call this, since it waits for no lock."""
         self.ending = True
-        self.ring()
+        self.wake_main_thread()
 
     def close(self):
-        """End the threads and close everything. A thread that is still answering ends with the process."""
+        """End the threads, and close all connections and files, unless a thread still answers a request."""
         with self.lock:
             self.over = True
             for turn in self.spare:
@@ -127,7 +136,10 @@ class Loop:
     ########## The other threads
 
     def work(self, has_loop: bool):
-        """Run the loop, hand it over, answer a request or wait for a turn: what each thread does until the end."""
+        """Run the loop, answer a request, or wait as a spare thread, in turns: the main function of each thread.
+
+        `has_loop`: this thread begins by running the loop.
+        """
         turn = locked()
         try:
             while not self.over:
@@ -144,7 +156,10 @@ class Loop:
             self.stop()
 
     def take_task(self, turn: threading.Lock) -> "Channel | None":
-        """Return a channel to answer, because no other thread is free; or None: this thread becomes a spare one."""
+        """Return a connection whose request this thread must answer, or None if this thread becomes a spare one.
+
+        A spare thread waits until `turn` is released; then it runs the loop.
+        """
         with self.lock:
             if self.tasks and not self.spare:
                 self.answering += 1
@@ -155,7 +170,7 @@ class Loop:
             return None
 
     def answer(self, channel: "Channel"):
-        """Answer the next request of a channel. The caller has counted it in `answering`."""
+        """Answer the next request of a connection. The caller must have counted the request in `answering`."""
         try:
             channel.service()
         except BaseException:
@@ -166,7 +181,10 @@ class Loop:
         self.poller.note_change(channel)
 
     def run_loop(self):
-        """Read requests, answer them and send, until another thread takes over the loop, or the server stops."""
+        """Wait for events on the connections, read requests, answer and send, until the server stops.
+
+        Returns earlier when another thread has taken over the loop.
+        """
         turn = self.turn
         self.poller.thread = threading.get_ident()  # first: threads that add a task from now on wake this one
         while not self.over:
@@ -178,7 +196,10 @@ class Loop:
                 return
 
     def answer_tasks(self, turn: int) -> bool:
-        """Answer the waiting requests while there is a spare thread. Return False if one has taken over the loop."""
+        """Answer the scheduled requests, as long as there is a spare thread that could take over the loop.
+
+        Returns False if one has taken it over. `turn`: how often the loop had been taken over when this thread got it.
+        """
         for _ in range(len(self.tasks)):
             with self.lock:
                 if not self.tasks or not self.spare:
@@ -187,7 +208,7 @@ class Loop:
                 self.answering += 1
                 self.began = time.monotonic()
             if self.sleeping:
-                self.ring()
+                self.wake_main_thread()
             self.answer(channel)
             with self.lock:
                 if self.turn != turn:
@@ -197,12 +218,12 @@ class Loop:
 
 
 def locked() -> threading.Lock:
-    """Return a new lock that is acquired already. A thread can wait until another one releases it."""
+    """Return a new lock that is already acquired. A thread that acquires it waits until another thread releases it."""
     lock = threading.Lock()
     lock.acquire()
     return lock
 
 
 def unsent(dispatcher) -> int:
-    """Return the number of bytes that a channel of waitress still has to send."""
+    """Return how many bytes a connection still has to send; 0 for other objects in the poller's `map`."""
     return getattr(dispatcher, "total_outbufs_len", 0)

@@ -1,6 +1,6 @@
-"""Requests below URL paths such as /dav that a module answers by itself (Module.mount), with HTTP Basic or a token.
+"""Requests below a mount: a URL path such as /dav below which a module answers by itself (Module.mount).
 
-Such requests begin no session, and the session cookie does not log them in.
+The caller logs in by HTTP Basic or a token. Such requests begin no session, and the session cookie does not log in.
 """
 
 import base64
@@ -28,10 +28,10 @@ CHALLENGE = ("WWW-Authenticate", 'Basic realm="mailapi", charset="UTF-8"')
 
 
 def answer(handler: RequestHandler, first: str, below: str) -> dict:
-    """Let a module answer a request to its mount, such as /dav. Return the JSON object that the audit records.
+    """Let the module of a mount answer a request. Return the JSON object that the audit records.
 
-    first: the mount, which is the first segment of the URL path. below: the rest of the path. An ApiError of
-    the module becomes an answer in JSON.
+    `first`: the mount, such as "dav", the first segment of the URL path. `below`: the rest of the path. ApiError if
+    the module refuses the request.
     """
     app = handler.app
     app.release()
@@ -50,10 +50,10 @@ def answer(handler: RequestHandler, first: str, below: str) -> dict:
 
 
 def admit(handler: RequestHandler, module: Module, read_only: bool) -> Call:
-    """Authenticate the caller of a request to a mount of `module`, and return the call.
+    """Authenticate the caller of a request to a mount of `module`, and return the call with the caller.
 
-    ApiError: HTTP 401 if authentication fails, 403 if a page of another site sent the request. read_only: the
-    request changes nothing, so that tokens for reading suffice.
+    `read_only`: the request changes nothing, so that a token for reading suffices. ApiError: HTTP 401 if the log-in
+    fails, 403 if a page of another site sent the request.
     """
     call, method = handler.call, handler.environ["REQUEST_METHOD"]
     assert call is not None  # the handler makes it before it asks a module
@@ -73,7 +73,7 @@ def admit(handler: RequestHandler, module: Module, read_only: bool) -> Call:
 
 
 def authenticate(handler: RequestHandler, call: Call):
-    """Authenticate the caller by bearer token or HTTP Basic, and read their permissions. LoginRefused on failure."""
+    """Log in the caller by bearer token or HTTP Basic, and read the caller's permissions. LoginRefused on failure."""
     scheme, _, credentials = handler.environ.get("HTTP_AUTHORIZATION", "").partition(" ")
     if scheme.lower() == "bearer":
         handler.use_token(call, credentials.strip())
@@ -84,9 +84,10 @@ def authenticate(handler: RequestHandler, call: Call):
 
 
 def basic_credentials(scheme: str, credentials: str) -> tuple[str, str]:
-    """Return user name and password from an Authorization header (RFC 7617). LoginRefused without a user name.
+    """Return user name and password from the header Authorization (HTTP Basic, RFC 7617).
 
-    scheme, credentials: the header's two parts.
+    `scheme` and `credentials`: the two words of the header, such as "Basic" and "Ym9iOnB3". LoginRefused if they
+    contain no user name.
     """
     try:
         decoded = base64.b64decode(credentials, validate=True).decode() if scheme.lower() == "basic" else ""

@@ -1,7 +1,7 @@
-"""Waits for events on the sockets of `mailapi serve`.
+"""Waits for events on the sockets of `mailapi serve`, by epoll on Linux and by poll elsewhere.
 
-The system knows which events each socket waits for, so a connection on which nothing happens costs nothing. waitress
-would ask every connection again before it waits.
+The operating system knows which events each socket waits for, so that a connection on which nothing happens costs
+nothing. waitress would ask every connection again before each wait.
 """
 
 import collections
@@ -23,10 +23,10 @@ LONGEST_WAIT = 1  # second, after which the servers are asked whether connection
 
 
 class Poller:
-    """The dispatchers of waitress (servers and their channels), by file descriptor in `map`.
+    """Waits for events on the sockets of all dispatchers: waitress' word for listening servers and connections.
 
-    The events of a dispatcher are registered anew when they may have changed: after each event, after each answer,
-    and when a thread calls `note_change`. Only the thread that runs the loop registers, and closes, anything.
+    A dispatcher's events are registered with the system again when they may have changed: after each event, after each
+    answer, and when a thread calls `note_change`. Only the thread that calls `poll` registers and closes dispatchers.
     """
 
     def __init__(self) -> None:
@@ -44,7 +44,10 @@ class Poller:
         self.wakes = False  # a byte is in the pipe, or is about to be
 
     def poll(self, wait: bool):
-        """Yield dispatchers with their events. If there are none: wait for the first one, if `wait`, or end."""
+        """Yield each dispatcher that has events, with the events as bits (POLLIN, POLLOUT).
+
+        `wait`: if there are no events, wait for some, for LONGEST_WAIT at most.
+        """
         self.register_changed()
         for fd, events in self.system.poll(self.longest_wait if wait else 0):
             if fd == self.pipe_out:
@@ -55,18 +58,18 @@ class Poller:
                 yield dispatcher, events
 
     def note_change(self, channel: "Channel"):
-        """Register a channel's events anew, since they may have changed. Any thread may call this."""
+        """Note that a connection may wait for other events now. Any thread may call this."""
         self.changed.append(channel)
         self.wake()
 
     def wake(self):
-        """End the wait of the thread that runs the loop. Any thread may call this."""
+        """Make the thread that waits in `poll` return from it. Any thread may call this."""
         if threading.get_ident() != self.thread and not self.wakes:
             self.wakes = True
             os.write(self.pipe_in, b"x")
 
     def register_changed(self):
-        """Register the events of the dispatchers in `changed`, and of servers that have something to do."""
+        """Register the events of the dispatchers in `changed`, and of servers whose state may have changed."""
         while self.changed:
             self.register(self.changed.popleft())
         for server in self.servers:
@@ -74,7 +77,7 @@ class Poller:
                 self.register(server)
 
     def register(self, dispatcher):
-        """Register the events that a dispatcher waits for now. Close it if the system refuses that."""
+        """Tell the system for which events a dispatcher waits now. Close the dispatcher if the system refuses."""
         fd = dispatcher._fileno
         if self.map.get(fd) is not dispatcher:  # it was closed
             return
@@ -101,7 +104,7 @@ class Poller:
             self.registered[fd] = events
 
     def unregister(self, fd: int):
-        """Wait for no more events of a file descriptor. Call it before the file is closed."""
+        """Tell the system to report no more events of a file descriptor. Call this before the file is closed."""
         if self.registered.pop(fd, 0):
             self.system.unregister(fd)
 

@@ -1,4 +1,4 @@
-"""Parsing of requests in `mailapi serve`: a body that is too long is refused before any of it is stored."""
+"""Parsing of HTTP requests in `mailapi serve`: a body that is too long is refused before any of it is stored."""
 
 from waitress.parser import HTTPRequestParser, ParsingError
 from waitress.receiver import ChunkedReceiver, FixedStreamReceiver
@@ -15,7 +15,10 @@ MOST_HEADERS = 200  # lines of a header: each takes some eighty bytes of memory,
 
 
 class JsonError(ErrorTask):
-    """A task of waitress that answers invalid HTTP in JSON, without calling the app (docs/wire.md section 7a)."""
+    """A task of waitress that answers an invalid HTTP request with an error in JSON (docs/wire.md section 7a).
+
+    The application is not called.
+    """
 
     def execute(self):
         error = self.request.error
@@ -30,16 +33,16 @@ class JsonError(ErrorTask):
 
 
 class TooMuchSpooled(Error):
-    """The error for a request that would exceed the limit for temporary files of all connections."""
+    """The error (HTTP 503) for a request whose body exceeds the limit for temporary files of all connections."""
 
     code, reason = 503, "Service Unavailable"
     sentence = "Too much is being sent at the same time. Try again."
 
 
 class ChunkedBody(ChunkedReceiver):
-    """A request body in chunked encoding. The number and length of its chunk headers are limited.
+    """A request body in chunked encoding (RFC 9112 section 7.1). The length of its chunk headers is limited.
 
-    waitress keeps chunk headers in memory, and a client could send them forever.
+    waitress keeps a chunk header in memory, and a client could send one that never ends.
     """
 
     def __init__(self, spool, channel):
@@ -56,7 +59,7 @@ class ChunkedBody(ChunkedReceiver):
 
 
 class RequestParser(HTTPRequestParser):
-    """Parses one request. If the body is too long, the app gets the request without it, and answers HTTP 413."""
+    """A parser of one request. It drops a body that is too long; the application then answers HTTP 413."""
 
     most = 0  # bytes that the body may have
     refused = False
@@ -105,10 +108,10 @@ class RequestParser(HTTPRequestParser):
         return len(data) if self.refused else consumed
 
     def refuse(self, error: Error | None = None):
-        """Stop parsing a request, and discard its body.
+        """Stop parsing the request, and have its body discarded.
 
-        error: the answer to the client. None: the app gets the request without a body, and refuses it because
-        of its length.
+        `error`: the error to answer. None: the application gets the request without a body, and answers that it is too
+        long.
         """
         self.close()
         self.body_rcv, self.error, self.completed, self.refused = None, error, True, True

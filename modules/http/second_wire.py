@@ -1,7 +1,7 @@
-"""The second wire: MODULE/ACTION, for clients that were not written for PHP (docs/wire.md section 9).
+"""The second wire: requests MODULE/ACTION, for clients that were not written for PHP (docs/wire.md section 9).
 
-A request passes the same steps as one of the first wire (?ACTION). The URL, the way to give fields, and the
-HTTP status differ.
+A request is processed in the same steps as one of the first wire (MODULE/?ACTION). Only the URL, the way to give
+fields, and the HTTP status differ.
 """
 
 import bottle
@@ -30,10 +30,13 @@ CHALLENGES = {"basic": 'Basic realm="mailapi", charset="UTF-8"', "bearer": 'Bear
 
 
 class SecondWireHandler(RequestHandler):
-    """A request of the second wire, and its answer."""
+    """A request of the form MODULE/ACTION, and its answer."""
 
     def outcome(self) -> tuple[dict, int]:
-        """Process the request. Return the answer with `code` and `field`, and the code's HTTP status."""
+        """Process the request. Return the answer as a dictionary, and its HTTP status.
+
+        The answer has a `code` and, if a field is wrong, the field's name in `field`. The status belongs to the code.
+        """
         answer, _ = super().outcome()
         if self.mounted_response is not None:
             return answer, self.mounted_response.status_code
@@ -46,9 +49,10 @@ class SecondWireHandler(RequestHandler):
         return answer, HTTP_STATUS[code]
 
     def challenges(self, code: str) -> list[tuple[str, str]]:
-        """Return the WWW-Authenticate headers of an answer.
+        """Return the headers WWW-Authenticate of an answer with HTTP 401, as pairs of name and value.
 
-        They name no Basic for a page's script, since the browser would open a log-in form of its own.
+        `code`: the code of the error. Requests of a browser get no header for Basic: the browser would open a log-in
+        form.
         """
         error = ', error="invalid_token"' if code == "invalid_token" else ""
         values = [CHALLENGES["bearer"] + error]
@@ -81,7 +85,10 @@ class SecondWireHandler(RequestHandler):
         return self.act(call, self.module, unread, auth, {})
 
     def find_action(self, generation: Generation):
-        """Set module and action from the URL path. ApiError (HTTP 404) suggests a configured one with a similar name."""
+        """Set the attributes `module` and `chosen` (the action) from the URL path.
+
+        ApiError (HTTP 404) if there is no such module or action; its message suggests one with a similar name.
+        """
         first, slash, action = self.path.partition("/")
         name = first if slash else ""
         modules = {path: m for path, m in self.app.modules.items() if generation.number in m.generations}
@@ -97,7 +104,7 @@ class SecondWireHandler(RequestHandler):
         raise ApiError(unknown(kind, name, known), http=404, audit=f"Unknown {kind}.", code=f"unknown_{kind}")
 
     def methods(self) -> list[str]:
-        """Return the HTTP methods that the action accepts."""
+        """Return the HTTP methods that the requested action accepts, such as ["POST"]."""
         return ["GET", "HEAD", "POST"] if self.chosen and self.chosen.read_only else ["POST"]
 
     def require_method(self, method: str):
@@ -107,7 +114,7 @@ class SecondWireHandler(RequestHandler):
             raise ApiError(f"Use {' or '.join(self.methods())}.", http=405)
 
     def preflight(self) -> dict:
-        """Answer OPTIONS with the methods that the URL accepts and, for pages of cors_origin, the headers of CORS."""
+        """Answer an OPTIONS request with the HTTP methods that the URL accepts and the headers of CORS (cors.py)."""
         generation = self.app.generation()
         if self.path != "openapi.json":
             self.find_action(generation)
@@ -117,7 +124,7 @@ class SecondWireHandler(RequestHandler):
         return self.frame
 
     def describe(self, generation: Generation) -> dict:
-        """Answer with the OpenAPI document of the configured modules, which anyone may read."""
+        """Answer with the OpenAPI document of the configured modules. It needs no log-in."""
         from ..openapi.document import document_of
 
         if self.environ["REQUEST_METHOD"] not in ("GET", "HEAD"):
@@ -134,9 +141,9 @@ class SecondWireHandler(RequestHandler):
     ##### The body
 
     def read_json(self, method: str) -> tuple[dict | bytes, dict | None]:
-        """Return the body and its member `auth`.
+        """Return the request's body as a dictionary, and its member `auth`, if any. A large body is returned as bytes.
 
-        ApiError: HTTP 415 if the body is not JSON, HTTP 400 for a GET with a body or a POST with a query.
+        ApiError: HTTP 415 if the body is not declared as JSON, HTTP 400 for a GET with a body or a POST with a query.
         """
         has_body = self.environ.get("CONTENT_LENGTH") not in (None, "", "0") or (
             "HTTP_TRANSFER_ENCODING" in self.environ
@@ -153,7 +160,7 @@ class SecondWireHandler(RequestHandler):
 
     @staticmethod
     def parse(raw: bytes) -> dict:
-        """Parse a body as a JSON object; "" gives {}. ApiError if it is only white space, or not an object."""
+        """Parse a body as a JSON object; an empty body gives {}. ApiError if it is blank or no JSON object."""
         if raw.isspace():
             raise ApiError("Invalid JSON in request body.", http=400, code="invalid_json")
         return read_object(raw)
@@ -165,7 +172,7 @@ class SecondWireHandler(RequestHandler):
     ##### The log-in
 
     def authenticate(self, call: Call, auth: dict | None):
-        """Authenticate the caller by `auth`, by the Authorization header, or by the session's cookie."""
+        """Log in the caller by the body's member `auth`, by the header Authorization, or by the session cookie."""
         if not empty(auth) and not isinstance(auth, dict):
             raise ApiError(
                 "Invalid value for auth: it must be an object.", code="invalid_field", field="auth"
@@ -181,15 +188,19 @@ class SecondWireHandler(RequestHandler):
             self.check_password(call, *basic_credentials(scheme, credentials), remember=False)
 
     def refuse_cookie_of_other_site(self, auth: dict | None):
-        """Raise ApiError (HTTP 403) for a cookie that a page of another site sent along (docs/wire.md F42)."""
+        """Raise ApiError (HTTP 403) if a page of another site sent the session cookie along (docs/wire.md F42).
+
+        A request whose member `auth` has a user name passes, since the cookie does not count then.
+        """
         has_cookie = "PHPSESSID=" in self.environ.get("HTTP_COOKIE", "")
         if not (auth and auth.get("user_name")) and has_cookie and self.is_cross_site():
             raise ApiError("Not allowed from another site.", code="cross_site")
 
     def refuse_basic_of_other_site(self):
-        """Raise ApiError (HTTP 403) for credentials that a browser may have sent along by itself, like a cookie.
+        """Raise ApiError (HTTP 403) for HTTP Basic in a request that a page of another site sent.
 
-        A page of cors_origin passes if its request needs a preflight, which lets no such credentials through.
+        The browser may have added the credentials by itself. A page that the setting `cors_origin` allows passes, if
+        browsers ask for permission by OPTIONS before such a request, as then they add no credentials.
         """
         if self.is_cross_site():
             checked = self.environ["REQUEST_METHOD"] != "POST" or self.is_json()
@@ -202,7 +213,11 @@ class SecondWireHandler(RequestHandler):
     ##### The fields
 
     def read_fields(self, call: Call, body: dict | bytes, auth: dict | None, query: dict):
-        """Check the access rules that need no fields, then read the action's fields into `call`."""
+        """Check whether the caller may use the action, then put the action's fields into `call`.
+
+        `body`: the parsed body, or bytes if it is large and not yet parsed. `auth`: its member `auth`. `query` is not
+        used: fields in the query are read from the URL of a GET. ApiError if the caller or a field is refused.
+        """
         assert self.chosen and self.module
         self.check_caller(call, self.module, self.chosen)
         if isinstance(body, bytes):
@@ -214,7 +229,10 @@ class SecondWireHandler(RequestHandler):
         read_strictly(call, self.chosen, {name: value for name, value in body.items() if name != "auth"})
 
     def check_caller(self, call: Call, module: Module, chosen: Endpoint):
-        """Raise ApiError for a caller who may not use this action, whatever the fields say."""
+        """Raise ApiError if the caller's role or token does not allow the action, whatever the values of its fields.
+
+        `chosen`: the action, of `module`.
+        """
         self.app.identify(call)
         if call.restriction:
             call.restriction(module, chosen)

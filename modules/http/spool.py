@@ -12,13 +12,14 @@ LONGEST_HOLD = 120  # seconds in which a connection must be able to move all tha
 
 
 class NoRoom(Exception):
-    """The error for temporary files that would exceed their limit, or for a full disk."""
+    """The error for bytes that do not fit into the limit for temporary files, or onto the disk."""
 
 
 class Spooled:
-    """A limit for the bytes that all connections together have in temporary files.
+    """The bytes that each connection has in temporary files, with one limit for all connections together.
 
-    A connection has an attribute `pace`, the bytes a second that its client moved lately, and a method `close_soon()`.
+    `limit`: in bytes. A connection is an object with an attribute `pace`, its client's recent speed in bytes a second,
+    and a method `close_soon()`.
     """
 
     def __init__(self, limit: int):
@@ -28,12 +29,12 @@ class Spooled:
         self.all_fast = False  # no connection was slow enough in this interval
 
     def reserve(self, connection, size: int):
-        """Count `size` more bytes for a connection. Beyond the limit, close other connections, the slowest first.
+        """Reserve `size` bytes of the limit for a connection. If they are not free, close slow other connections.
 
-        NoRoom if that is not enough.
+        The slowest connection is closed first. NoRoom if closing all slow ones is not enough.
         """
         with self.lock:
-            victims = self.victims(connection, size)
+            victims = self.connections_to_close(connection, size)
             for victim in victims:
                 self.used -= self.sizes.pop(victim, 0)
                 self.closed += 1
@@ -42,7 +43,10 @@ class Spooled:
             self.sizes[connection] = self.sizes.get(connection, 0) + size
 
     def release(self, connection, size: int):
-        """Subtract `size` bytes from what a connection has in files, unless `reserve` has closed it."""
+        """Give `size` bytes that a connection has reserved back to the limit.
+
+        Does nothing if `reserve` has closed the connection since, because its bytes are given back already.
+        """
         with self.lock:
             size = min(size, self.sizes.get(connection, 0))
             self.used -= size
@@ -51,10 +55,10 @@ class Spooled:
             elif size:
                 self.sizes[connection] -= size
 
-    def victims(self, connection, size: int) -> list:
-        """Return the connections to close, slowest first, so that another one gets `size` bytes of the limit.
+    def connections_to_close(self, connection, size: int) -> list:
+        """Return the slow connections to close, slowest first, so that `size` bytes become free for `connection`.
 
-        Returns [] if there is room already. NoRoom if closing all slow connections would not be enough.
+        Returns [] if they are free already. NoRoom if closing all slow connections is not enough.
         """
         excess = self.used + size - self.limit
         victims: list = []
@@ -72,18 +76,18 @@ class Spooled:
         raise NoRoom
 
     def is_slow(self, connection) -> bool:
-        """Return whether a connection is too slow for the bytes that it has in temporary files."""
+        """Return whether a client is too slow for the bytes that its connection has in temporary files."""
         return connection.pace < max(SLOW, self.sizes.get(connection, 0) / LONGEST_HOLD)
 
     def check(self, connection, size: int):
-        """Raise NoRoom if there is no room for `size` more bytes of a connection. Changes nothing."""
+        """Raise NoRoom if `reserve` could not reserve `size` more bytes for a connection. Changes nothing."""
         with self.lock:
-            self.victims(connection, size)
+            self.connections_to_close(connection, size)
 
     def new_interval(self) -> tuple[int, int]:
-        """Begin a new period. Return how many requests were refused and how many connections closed in the last one.
+        """Begin to count anew. Return the numbers of refused requests and closed connections since the last call.
 
-        Call it after the pace of all connections was measured.
+        Call it after the `pace` of all connections was measured.
         """
         with self.lock:
             counts, self.refused, self.closed, self.all_fast = (self.refused, self.closed), 0, 0, False
@@ -91,7 +95,10 @@ class Spooled:
 
 
 class Spool:
-    """A queue of bytes, in memory or in a temporary file: received and not yet processed, or not yet sent."""
+    """A queue of bytes of one connection, such as an unsent answer: in memory, or in a temporary file if it is long.
+
+    `spooled`: the limit for all connections.
+    """
 
     def __init__(self, spooled: Spooled, connection):
         self.spooled, self.connection = spooled, connection
@@ -102,7 +109,7 @@ class Spool:
         return self.end - self.start
 
     def append(self, data):
-        """Add bytes at the end. NoRoom if they need a file and the limit is reached."""
+        """Add bytes at the end of the queue. NoRoom if they need a file and the limit is reached."""
         if self.connection is None:
             raise NoRoom
         if self.file is None and self.end + len(data) <= IN_MEMORY:
@@ -112,7 +119,7 @@ class Spool:
         self.end += len(data)
 
     def to_file(self, data):
-        """Move the bytes from memory to a file, and add `data` to them."""
+        """Move the bytes from memory to a file, and write `data` behind them. NoRoom if they do not fit."""
         size = len(data) + len(self.memory)
         self.spooled.reserve(self.connection, size)
         self.counted += size
@@ -128,23 +135,23 @@ class Spool:
         self.memory = bytearray()
 
     def get(self, size: int = -1) -> bytes:
-        """Return the next bytes without removing them, at most `size`; -1: all."""
+        """Return the next bytes without removing them from the queue: at most `size`, or all of them for -1."""
         size = len(self) if size < 0 else min(size, len(self))
         if self.file is None:
             return bytes(self.memory[self.start : self.start + size])
         return os.pread(self.file.fileno(), size, self.start)
 
     def skip(self, size: int, allow_prune: bool = False):
-        """Remove the next `size` bytes. allow_prune is ignored; waitress passes it."""
+        """Remove the next `size` bytes from the queue. `allow_prune`, which waitress passes, is ignored."""
         self.start += size
         if self.start >= self.end:
             self.clear()
 
     def prune(self):
-        """Do nothing. waitress calls this to save space; here, a file is removed after its last byte."""
+        """Do nothing. waitress calls this to free memory; a queue here frees its file after the last byte."""
 
     def getfile(self):
-        """Return all bytes as a file object. Nothing can be appended afterwards."""
+        """Return all bytes of the queue as a file object. After this, nothing can be appended."""
         if self.file is None:
             return io.BytesIO(self.memory)
         self.file.seek(0)
@@ -152,7 +159,7 @@ class Spool:
         return self.file
 
     def clear(self):
-        """Remove all bytes, delete the file, and count its bytes no more."""
+        """Remove all bytes, delete the file, and give its bytes back to the limit."""
         self.memory = bytearray()
         self.start = self.end = 0
         if self.file is not None:

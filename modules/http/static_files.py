@@ -36,7 +36,10 @@ for suffix, kind in {
 
 
 def url_path(value: str) -> str:
-    """Check the URL path in the option --mount or --static, and return it: "/one/two" or ""."""
+    """Check a URL path from the command line, and return it as "/one/two", or "" for the root.
+
+    argparse.ArgumentTypeError if it is no URL path.
+    """
     path = value.strip("/")
     if not re.fullmatch(r"[\w/.~@:+-]*", value, re.ASCII) or not VISIBLE_PATH.fullmatch(path):
         raise argparse.ArgumentTypeError(f"{value} is no URL path")
@@ -44,7 +47,10 @@ def url_path(value: str) -> str:
 
 
 def url_and_folder(value: str) -> tuple[str, str]:
-    """Check the option --static, /PATH=FOLDER. Return the URL path, and the folder's path without symbolic links."""
+    """Split the value of the option --static, /PATH=FOLDER, into the URL path and the folder's path.
+
+    The folder's path is returned without symbolic links. argparse.ArgumentTypeError if the value is wrong.
+    """
     url, equals, folder = value.partition("=")
     if not equals or not url.startswith("/") or not folder:
         raise argparse.ArgumentTypeError(f"{value} is not /PATH=FOLDER")
@@ -55,10 +61,11 @@ def url_and_folder(value: str) -> tuple[str, str]:
 
 
 class StaticFolders:
-    """A WSGI application: the API at the URL path `mount`, and folders with static files at others.
+    """A WSGI application that serves the API at the URL path `mount`, and folders with static files at others.
 
-    The longest path with which a request's path begins decides; without one, the API gets the request, as a proxy may
-    have removed the mount. ConfigError if a folder has the API's URL path, or contains one of the files in `secrets`.
+    `folders`: pairs of URL path and folder. The longest URL path that fits a request decides; if none fits, the API
+    answers, as a proxy may have removed `mount` from the path. ConfigError if a folder has the URL path of the API, or
+    contains one of the files in `secrets`.
     """
 
     def __init__(
@@ -82,7 +89,10 @@ class StaticFolders:
         return self.app(environ, start_response)
 
     def body_limit(self, path: str, query_string: str) -> int:
-        """Return how many bytes the body of a request may have: 0 for static files, else the limit of the API."""
+        """Return how many bytes the body of a request may have: 0 for static files, or the limit of the API's action.
+
+        `path` and `query_string`: those of the request's URL.
+        """
         path = "/" + path.lstrip("/")  # waitress gives the app one slash, too
         for url, serve in self.mounts:
             if path == url or path.startswith(url + "/"):
@@ -91,7 +101,10 @@ class StaticFolders:
 
 
 def refuse_collision(app: mailapi.Application, mount: str, url: str, taken: bool):
-    """Raise ConfigError if the URL path `url` is that of the API, or of another folder (`taken`)."""
+    """Raise ConfigError if a folder's URL path `url` is already that of the API, or of another folder.
+
+    `mount`: the URL path of the API. `taken`: another folder has the path `url`.
+    """
     if url == mount:
         raise mailapi.ConfigError(f"--static {url or '/'}: the API is there; --mount gives it another path.")
     if taken:
@@ -102,7 +115,7 @@ def refuse_collision(app: mailapi.Application, mount: str, url: str, taken: bool
 
 
 def refuse_secrets(folder: str, secrets: Iterable[str]):
-    """Raise ConfigError if one of the files in `secrets`, such as config.py, is in the folder."""
+    """Raise ConfigError if one of the files in `secrets`, such as config.py, is below the folder."""
     for secret in map(os.path.realpath, secrets):
         if secret.startswith(os.path.join(folder, "")):
             raise mailapi.ConfigError(
@@ -111,7 +124,7 @@ def refuse_secrets(folder: str, secrets: Iterable[str]):
 
 
 def folder_app(folder: str) -> bottle.Bottle:
-    """Return a WSGI application that answers GET and HEAD with the files in a folder."""
+    """Return a WSGI application that serves the files in a folder, for GET and HEAD."""
     app = bottle.Bottle()
     app.route("/<path:re:[\\s\\S]*>", "GET", functools.partial(send, folder))
     app.default_error_handler = plain_error
@@ -125,7 +138,11 @@ def plain_error(error: bottle.HTTPError) -> str:
 
 
 def send(folder: str, path: str) -> bottle.HTTPResponse:
-    """Return the response to the current request of Bottle: the file at a URL path below the folder."""
+    """Return the response with a file, for the request that Bottle is processing.
+
+    `path`: the URL path below that of the folder. A path that ends with "/" gives the file index.html. HTTPError (404)
+    if there is no such file, or if it is private.
+    """
     environ = bottle.request.environ
     file = real_file(folder, path)
     if os.path.isdir(file):
@@ -150,7 +167,10 @@ def send(folder: str, path: str) -> bottle.HTTPResponse:
 
 
 def real_file(folder: str, path: str) -> str:
-    """Return the path of a file below the folder, without symbolic links. HTTP 404 if it is hidden or outside."""
+    """Return the path, without symbolic links, of the file at `path` below the folder.
+
+    HTTPError (404) if the file is hidden, or a link leads out of the folder.
+    """
     file = os.path.realpath(os.path.join(folder, path)) if VISIBLE_PATH.fullmatch(path) else ""
     if not f"{file}/".startswith(f"{folder}/") or not VISIBLE_PATH.fullmatch(file[len(folder) + 1 :]):
         raise bottle.HTTPError(404)
@@ -158,12 +178,15 @@ def real_file(folder: str, path: str) -> str:
 
 
 def with_slash(environ: dict) -> str:
-    """Return a folder's URL with a slash at its end, for a redirect; relative, because proxies may change paths."""
+    """Return the URL of a requested folder with a slash at its end, for a redirect, such as "./docs/".
+
+    The URL is relative, because proxies may change the beginning of the path.
+    """
     name = (environ["SCRIPT_NAME"] + environ["PATH_INFO"]).rpartition("/")[2]
     query = environ.get("QUERY_STRING", "")
     return f"./{urllib.parse.quote(name)}/" + (f"?{query}" if query else "")
 
 
 def etag(status: os.stat_result) -> str:
-    """Return an ETag for a file, made from its os.stat(). It differs once the file has changed."""
+    """Return an ETag for a file, which changes whenever the file does. `status`: os.stat() of the file."""
     return f'"{status.st_ino:x}-{status.st_mtime_ns:x}-{status.st_size:x}"'

@@ -1,4 +1,7 @@
-"""The HTTP server of `mailapi serve`: waitress' parser and channels in our own loop, with limits for clients."""
+"""The HTTP server of `mailapi serve`: parser and connections are those of waitress, the threads are our own (loop.py).
+
+Limits protect it against slow and hostile clients.
+"""
 
 import collections
 import importlib.metadata
@@ -75,7 +78,7 @@ USED_INTERNALS = {
 
 
 def listen(address: str) -> list[socket.socket]:
-    """Return a socket that listens for each IP address of HOST:PORT. OSError if that is impossible."""
+    """Return a new listening socket for each IP address of `address`, HOST:PORT. OSError if that fails."""
     sockets = []
     for family, kind, protocol, name in Adjustments(listen=address).listen:
         sockets.append(each := socket.socket(family, kind, protocol))
@@ -96,12 +99,12 @@ def create_server(
     lifeline: int | None = None,
     **adjustments,
 ) -> Loop:
-    """Return a server for a WSGI application. `run` serves.
+    """Return a server for a WSGI application. Its method `run` serves requests.
 
-    The application has a method `body_limit(path, query_string)`. max_spooled: the most bytes in temporary files, of
-    all connections together. most_unread: the most bytes of an answer that wait for the client. threads: answers that
-    may take long at the same time. lifeline: a pipe at whose end the server stops. ConfigError if this version of
-    waitress is not supported.
+    `app`: the application, with a method `body_limit(path, query_string)`. `max_spooled`: the most bytes in temporary
+    files, of all connections together. `most_unread`: the most bytes of an answer that are stored for a slow client.
+    `threads`: how many answers may take long at the same time. `lifeline`: the file descriptor of a pipe; the server
+    stops at its end. `adjustments`: settings of waitress. ConfigError if this version of waitress is not supported.
     """
     refuse_other_waitress()
     settings = Adjustments(
@@ -130,7 +133,10 @@ def refuse_other_waitress():
 
 
 class Lifeline(wasyncore.file_dispatcher):
-    """A pipe whose writing end only the supervisor of the workers has open. If that ends, the server stops."""
+    """The reading end of a pipe that tells a worker process when its supervisor has ended: then the server stops.
+
+    Only the supervisor has the writing end open, so that the pipe ends with it.
+    """
 
     def __init__(self, fd: int, loop: Loop):
         super().__init__(fd, loop.poller.map)
@@ -151,7 +157,7 @@ class Lifeline(wasyncore.file_dispatcher):
 
 
 class Server(TcpWSGIServer):
-    """A server that listens at an address; limits are shared with servers at other addresses."""
+    """A server that listens at one address. It shares its limits and threads with the servers at other addresses."""
 
     channel_class = Channel
 
@@ -185,26 +191,29 @@ class Server(TcpWSGIServer):
         self.poller.wake()
 
     def add_task(self, channel: Channel):
-        """Answer the channel's next request when its last answer is sent. The caller has locked requests_lock."""
+        """Schedule the next request of a connection; it is answered once the last answer is sent.
+
+        The caller must hold the connection's `requests_lock`.
+        """
         # Before `start`, since the loop may be sending the end of the last answer.
         channel.parked = True
         channel.start()
 
     def is_due(self) -> bool:
-        """Return whether the loop must call `readable`: it has connections to close, or may return another value."""
+        """Return whether `readable` must be called now: to close connections, or if its result may have changed."""
         return bool(self.to_close or self.in_connection_overflow or time.time() >= self.next_channel_cleanup)
 
     def readable(self):
-        """Close the connections in `to_close`. Return whether the server accepts new connections now.
-
-        The loop calls this if `is_due` returns True.
-        """
+        """Close the connections in `to_close`. Return whether the server accepts new connections now."""
         while self.to_close:
             self.to_close.popleft().handle_close()
         return super().readable() and not self.loop.ending
 
     def maintenance(self, now):
-        """Close connections that are too slow or idle, and log how many. Called every few seconds."""
+        """Close connections that are too slow or idle, and log how many. waitress calls this every few seconds.
+
+        `now`: time.time().
+        """
         channels = list(self.active_channels.values())
         late = [channel for channel in channels if channel.measure(time.monotonic())]
         for channel in late + [channel for channel in channels if channel.idle(now)]:

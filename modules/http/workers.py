@@ -16,10 +16,10 @@ END_SIGNALS = {signal.SIGTERM, signal.SIGINT}
 
 
 class Workers:
-    """The supervisor: starts and replaces a number of processes, each of which calls `work(lifeline)`.
+    """A supervisor that starts `number` worker processes and replaces dead ones. Each worker calls `work(lifeline)`.
 
-    lifeline: a pipe. At its end, which comes when the supervisor ends in any way, the worker must end, too.
-    The supervisor has no threads, opens no database and answers no request.
+    `lifeline`: the file descriptor of a pipe, which ends when the supervisor ends in any way. A worker must end then,
+    too. The supervisor has no threads, opens no database and answers no request.
     """
 
     def __init__(self, number: int, work: Callable[[int], None]):
@@ -28,7 +28,7 @@ class Workers:
         self.ending = False
 
     def run(self):
-        """Run the workers until SIGTERM or SIGINT, and until all of them have ended. Replace those that end before."""
+        """Start the workers, and replace those that end, until SIGTERM or SIGINT. Return when all have ended."""
         self.lifeline, self.lifeline_writer = os.pipe()
         handle_end_signals(self.end)
         signal.signal(signal.SIGALRM, self.kill)
@@ -45,12 +45,12 @@ class Workers:
                 self.start()
 
     def start(self):
-        """Start a worker, unless the end has come. Try again every second if the system refuses."""
+        """Start a worker, unless the supervisor is ending. If the system refuses, try again every second."""
         while not self.ending and not self.fork():
             time.sleep(PAUSE)
 
     def fork(self) -> bool:
-        """Fork a worker, unless the end has come. Return False if the system refuses."""
+        """Fork a worker process, unless the supervisor is ending. Return False if the system refuses."""
         signal.pthread_sigmask(signal.SIG_BLOCK, END_SIGNALS)  # `end` must see the worker in `started`
         try:
             if not self.ending:
@@ -65,7 +65,7 @@ class Workers:
         return True
 
     def become_worker(self):
-        """Work, and end this process."""
+        """Run `work` in the forked process, and end the process."""
         status = 1
         try:
             os.close(self.lifeline_writer)
@@ -85,14 +85,14 @@ class Workers:
             os._exit(status)
 
     def end(self, *_):
-        """Tell all workers to end, and set a time limit. A signal handler."""
+        """Send SIGTERM to all workers, and set an alarm for those that do not end in time. A signal handler."""
         if not self.ending:
             self.ending = True
             signal.alarm(SECONDS_TO_END)
             self.send(signal.SIGTERM)
 
     def kill(self, *_):
-        """Kill the workers that have not ended in time. A signal handler."""
+        """Kill the workers that have not ended in time. This is the signal handler of the alarm."""
         log.error("%d workers did not end within %d s and are killed", len(self.started), SECONDS_TO_END)
         self.send(signal.SIGKILL)
 
@@ -103,19 +103,19 @@ class Workers:
 
 
 def handle_end_signals(handler: Callable):
-    """Call `handler` at SIGTERM and SIGINT, but still ignore what this process was started to ignore."""
+    """Make SIGTERM and SIGINT call `handler`. A signal stays ignored if this process was started so, as by nohup."""
     for number in END_SIGNALS:
         if signal.getsignal(number) is not signal.SIG_IGN:
             signal.signal(number, handler)
 
 
 def end_in_time():
-    """Have the system kill this worker if it does not end by itself. Call it if its supervisor has died."""
+    """Have the system kill this worker if it does not end within SECONDS_TO_END. Call this if its supervisor died."""
     signal.alarm(SECONDS_TO_END)
 
 
 def describe(status: int) -> str:
-    """Return how a process ended, by its wait status."""
+    """Return how a process ended, such as "exit status 1". `status`: its wait status, from os.wait()."""
     code = os.waitstatus_to_exitcode(status)
     return f"killed by signal {-code}" if code < 0 else f"exit status {code}"
 
@@ -125,9 +125,9 @@ def can_fork() -> bool:
 
 
 def usual_number(most: int) -> int:
-    """Return the number of workers to start by default: one for each usable core but one, from 1 to MOST_BY_DEFAULT.
+    """Return the default number of workers: one for each usable core but one, from 1 to MOST_BY_DEFAULT.
 
-    It is at most `most`. One core is left for the web server, the mail daemons and the disk.
+    `most`: a further upper limit. One core is left for the web server, the mail daemons and the disk.
     """
     try:
         cores = len(os.sched_getaffinity(0))
