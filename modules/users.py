@@ -30,7 +30,7 @@ from mailapi import (
 from .answers import users
 from .directory import deleted_names, device_actions, devices, new_users, suspension, user_names, user_rows
 from .directory.dangerous_users import DANGEROUS_USERS
-from .directory.external_users import add_external_users, asked_for
+from .directory.external_users import add_external_users, requested_user
 from .directory.lists import PAGE_QUERY
 from .directory.own_token import may_change_alias, may_change_permissions, may_set_password
 from .directory.permissions import listed_permissions, warn_of_unknown
@@ -79,7 +79,7 @@ class User(Module):
         mail server's database are in the list; if it does not answer, the answer has a warning instead. Delegates
         get the short form, with `user_login`, as does everybody who is no admin or names a user.
         """
-        if name := asked_for(call):
+        if name := requested_user(call):
             return {"users": self.lists.one(call, name)}
         return {"users": self.lists.visible_to(call)}
 

@@ -1,4 +1,4 @@
-"""The fields and answers of accounts/."""
+"""Describes the request fields and the answers of accounts/, for openapi.json and the reference."""
 
 from typing import NotRequired, TypedDict
 

@@ -1,4 +1,4 @@
-"""The fields and answers of addresses/."""
+"""Describes the request fields and the answers of addresses/, for openapi.json and the reference."""
 
 from typing import NotRequired, TypedDict
 

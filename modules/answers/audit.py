@@ -1,4 +1,4 @@
-"""The fields and answers of audit/."""
+"""Describes the request fields and the answers of audit/, for openapi.json and the reference."""
 
 from typing import TypedDict
 

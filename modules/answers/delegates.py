@@ -1,4 +1,4 @@
-"""The fields and answers of delegates/."""
+"""Describes the request fields and the answers of delegates/, for openapi.json and the reference."""
 
 from typing import TypedDict
 

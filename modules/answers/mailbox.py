@@ -1,4 +1,4 @@
-"""The fields and answers of mailbox/."""
+"""Describes the request fields and the answers of mailbox/, for openapi.json and the reference."""
 
 from typing import NotRequired, TypedDict
 

@@ -1,4 +1,4 @@
-"""The fields and answers of msa/."""
+"""Describes the request fields and the answers of msa/, for openapi.json and the reference."""
 
 from typing import TypedDict
 

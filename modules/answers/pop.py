@@ -1,4 +1,4 @@
-"""The fields and answers of pop/."""
+"""Describes the request fields and the answers of pop/, for openapi.json and the reference."""
 
 from typing import TypedDict
 

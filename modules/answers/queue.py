@@ -1,4 +1,4 @@
-"""The fields and answers of queue/."""
+"""Describes the request fields and the answers of queue/, for openapi.json and the reference."""
 
 from typing import Literal, TypedDict
 

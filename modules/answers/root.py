@@ -1,4 +1,4 @@
-"""The answers of the actions that belong to no module."""
+"""Describes the answers of the actions that belong to no module, such as get_modules."""
 
 from typing import TypedDict
 

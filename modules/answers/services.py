@@ -1,4 +1,4 @@
-"""The fields and answers of services/."""
+"""Describes the request fields and the answers of services/, for openapi.json and the reference."""
 
 from typing import NotRequired, TypedDict
 

@@ -1,4 +1,4 @@
-"""The fields and answers of smtpd/."""
+"""Describes the request fields and the answers of smtpd/, for openapi.json and the reference."""
 
 from typing import TypedDict
 

@@ -1,4 +1,4 @@
-"""The fields and answers of tokens/."""
+"""Describes the request fields and the answers of tokens/, for openapi.json and the reference."""
 
 from typing import TypedDict
 

@@ -1,4 +1,4 @@
-"""The fields and answers of users/."""
+"""Describes the request fields and the answers of users/, for openapi.json and the reference."""
 
 from typing import Literal, NotRequired, TypedDict
 

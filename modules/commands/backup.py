@@ -61,11 +61,11 @@ def copy(source: Path, target: Path):
 
 
 class TooManyRestarts(Exception):
-    """The error for a database that is changed so often that its copy began anew MOST_RESTARTS times."""
+    """Raised if other programs change a database so often that its copy began anew MOST_RESTARTS times."""
 
 
 class Progress:
-    """Shows the progress of a backup, and counts how often SQLite begins the copy anew. A callback for sqlite3."""
+    """Prints the progress of a backup, and counts how often SQLite begins the copy anew. sqlite3 calls it."""
 
     def __init__(self):
         self.fewest_left, self.restarts, self.line = None, 0, TerminalLine()

@@ -36,9 +36,9 @@ def run(args):
 
 
 def copy_compiled(archive: zipfile.ZipFile, file, target: Path):
-    """Copy a ZIP archive to `file`, and add the bytecode of its Python sources.
+    """Copy a ZIP archive to the open file `file`, and add the bytecode of its Python sources.
 
-    `target` is the path of the copy: tracebacks will name it.
+    `target` is the path that the copy will have: tracebacks contain it.
     """
     with zipfile.ZipFile(file, "w") as copy:
         for entry in archive.infolist():
@@ -52,6 +52,6 @@ def copy_compiled(archive: zipfile.ZipFile, file, target: Path):
 
 
 def compiled(source: bytes, path: str) -> bytes:
-    """Return the content of the .pyc file of a Python source. path: the file's name in tracebacks."""
+    """Return the content of the .pyc file of a Python source. Tracebacks contain `path` as the name of the file."""
     code = compile(source, path, "exec", dont_inherit=True)
     return importlib.util.MAGIC_NUMBER + UNCHECKED + importlib.util.source_hash(source) + marshal.dumps(code)

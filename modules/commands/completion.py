@@ -54,7 +54,11 @@ def run(args):
 
 
 def candidates(before: list[str], begun: str, commands: dict, config: str) -> list[str]:
-    """Return the words that can follow the words `before`. `begun`: the typed part of the next word."""
+    """Return the words that may come next after the words `before` on the command line of mailapi.
+
+    `begun` is what the user has typed of the next word; the result may have words that do not begin with it.
+    `commands` has the parser of each command by name.
+    """
     if not before:
         return list(commands)
     if before[0] not in commands or before[-1] == "--config":
@@ -71,7 +75,7 @@ def candidates(before: list[str], begun: str, commands: dict, config: str) -> li
 
 
 def words_of_call(words: list[str], config: str) -> list[str]:
-    """Return the words that may come next after `mailapi call WORD…`: modules, actions, or fields not given yet."""
+    """Return the words that may come next after `mailapi call` and `words`: modules, actions, or fields not given yet."""
     app = mailapi.create_app(config)
     generation = app.generation()
     if not words:

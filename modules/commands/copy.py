@@ -23,7 +23,7 @@ def options(parser):
 
 
 def run(args):
-    """Copy all tables, and compare all of them at the end.
+    """Copy all tables of a database to another one, and then compare them until nothing differs.
 
     The schema version is written last, so that nobody uses an incomplete copy.
     """
@@ -46,14 +46,17 @@ def run(args):
 
 
 def open_database(location: str, schema: str, is_state: bool) -> Database:
-    """Return the database at a path or URL, which is not yet opened. schema: the tables of a state database."""
+    """Return an object for the database at a path or URL, which is opened later.
+
+    `schema` is the SQL that creates the tables.
+    """
     if is_url(location):
         return ServerDatabase(location, is_state, schema)
     return SqliteFile(location, is_state)
 
 
 def tables_of(schema: str) -> list:
-    """Return the tables that a schema creates, as objects of mariadb.tables."""
+    """Return the tables that the SQL statements `schema` create, as objects of mariadb.tables."""
     from ..mariadb import tables as server_tables
 
     with server_tables.model(schema) as model:
@@ -61,7 +64,10 @@ def tables_of(schema: str) -> list:
 
 
 def check_source(source: Database, target: Database, tables: list, is_state: bool):
-    """Raise ConfigError for tables or columns that the copy would leave out. Print unknown tables and triggers."""
+    """Raise ConfigError if the source has tables or columns that the copy would leave out.
+
+    Tables that are no part of a master database, and triggers, are only printed: they are not copied.
+    """
     if isinstance(source, ServerDatabase):
         refuse_other_tables(source, tables, is_state)
     if not (source.is_file and target.is_file):  # a file's schema has all columns of a file
@@ -71,9 +77,9 @@ def check_source(source: Database, target: Database, tables: list, is_state: boo
 
 
 def refuse_other_tables(source: ServerDatabase, tables: list, is_state: bool):
-    """Raise ConfigError if a state database has tables of no module: the copy would leave them out.
+    """Raise ConfigError if the source is a state database with tables of no module, which the copy would leave out.
 
-    Such tables in a master database are only printed. A database on a server can be both.
+    In a master database such tables are only printed. A database on a server may be master and state database at once.
     """
     copied = {table.name for table in tables} | {"mailapi_turn"}
     if is_state:
@@ -89,7 +95,7 @@ def refuse_other_tables(source: ServerDatabase, tables: list, is_state: bool):
 
 
 def copy(source: Database, target: Database, tables: list):
-    """Copy what differs between the tables, again and again until nothing differs. The table `meta` is left out.
+    """Copy the rows that differ between two databases, pass by pass until nothing differs, except the table `meta`.
 
     ConfigError if the target stores a row differently, or if the source is still changing after MOST_PASSES passes.
     """
@@ -110,7 +116,7 @@ def copy(source: Database, target: Database, tables: list):
 
 
 def update_table(source: Database, target: Database, table) -> str:
-    """Copy what differs in a table. Return the first row that differed, such as "users, row 7", or ""."""
+    """Copy the rows of a table that differ. Return which row differed first, such as "users, row 7", or "" if none."""
     first, compared, changed, difference, progress = LOWEST_KEY, 0, 0, "", RowCounts(table.name)
     mails = next((index for index, column in enumerate(table.columns) if column.name == "mail_data"), None)
     size = ROWS_AT_ONCE if mails is None else 1
@@ -132,7 +138,7 @@ def update_table(source: Database, target: Database, table) -> str:
 def update_rows(target: Database, table, wanted: dict, present: dict) -> set[int]:
     """Replace the target's rows that differ from the source's. Return the keys of the rows that differed.
 
-    `present` has rows of the target by key, `wanted` rows of the source.
+    `wanted` has rows of the source by key, and `present` the target's rows in the same range of keys.
     """
     different = {key: row for key, row in wanted.items() if present.get(key) != row}
     surplus = present.keys() - wanted.keys()
@@ -145,5 +151,8 @@ def update_rows(target: Database, table, wanted: dict, present: dict) -> set[int
 
 
 def next_size(size: int, read: int) -> int:
-    """Return how many mails to read at once next. Of the last batch, `size` mails had `read` bytes together."""
+    """Return how many mails to read in the next batch. The last batch had `size` mails with `read` bytes together.
+
+    A batch has at most BYTES_AT_ONCE bytes if the next mails are as large, and twice as many mails as the last one.
+    """
     return max(1, min(2 * size, BYTES_AT_ONCE * size // (read + 1), ROWS_AT_ONCE))

@@ -1,4 +1,4 @@
-"""The source or target of `mailapi copy`: the base class, with what SQLite and MariaDB have in common."""
+"""The base class of the databases that `mailapi copy` reads or writes, with what SQLite and MariaDB have in common."""
 
 import contextlib
 import re
@@ -17,8 +17,8 @@ LOWEST_KEY, HIGHEST_KEY = -(2**63), 2**63 - 1
 class Database:
     """A database from which, or to which, `mailapi copy` copies.
 
-    A row is a tuple of all columns; its key is an integer. `location` is a path or URL, `label` the same without
-    password.
+    A row is a tuple of all columns, and has an integer as key. `location` is a path or a URL, and `label` is the same
+    without the password.
     """
 
     is_file = False
@@ -29,7 +29,7 @@ class Database:
 
     @contextlib.contextmanager
     def opened(self, make: bool = False) -> Iterator[None]:
-        """Open the database for a `with` block. make: create the file if there is none."""
+        """Open the database for a `with` block. make=True: create the file if there is none."""
         try:
             self.open(make)
         except sqlite3.Error as error:
@@ -42,11 +42,11 @@ class Database:
     # Methods of the subclasses
 
     def open(self, make: bool = False):
-        """Open the database. make: create the file if there is none."""
+        """Open the database. make=True: create the file if there is none."""
         raise NotImplementedError
 
     def query(self, sql: str, values: tuple = ()) -> list[tuple]:
-        """Run a statement of SQL and return its rows. ConfigError if the database refuses it."""
+        """Run an SQL statement with the values of its parameters, and return its rows. ConfigError if it fails."""
         raise NotImplementedError
 
     def error_class(self) -> type[Exception]:
@@ -57,38 +57,41 @@ class Database:
         raise NotImplementedError
 
     def columns(self, table: str) -> list[str]:
-        """Return the names of a table's columns, computed ones included; [] if there is no such table."""
+        """Return the names of a table's columns, including computed columns; [] if there is no such table."""
         raise NotImplementedError
 
     def version(self) -> int | None:
-        """Return a number that changes when other connections change the database."""
+        """Return a number that changes when another connection changes the database; None if there is no such number."""
         raise NotImplementedError
 
     def rows(self, table, first: int, last: int = HIGHEST_KEY, size: int = -1) -> Iterator[tuple[int, tuple]]:
-        """Yield (key, row) in the order of keys, from key `first` to `last`: `size` rows at most, all for -1."""
+        """Yield (key, row) for the rows with keys from `first` to `last`, sorted by key.
+
+        `size` is the largest number of rows to yield; -1 stands for all.
+        """
         raise NotImplementedError
 
     def last_keys(self, tables: list) -> dict[str, int]:
-        """Return, by table, the highest key that AUTOINCREMENT has given to a row."""
+        """Return {table: the highest key that AUTOINCREMENT has ever given to a row of it}."""
         raise NotImplementedError
 
     def prepare(self, schema: str, tables: list, source: str):
         """Create the tables of the target, and the table COPY_TABLE, which marks the copy as incomplete.
 
-        source: the name of the source, which COPY_TABLE stores.
+        `schema` is the SQL of the tables. `source` is the label of the source, which COPY_TABLE stores.
         """
         raise NotImplementedError
 
     def begin(self):
-        """Begin a transaction, unless there is one."""
+        """Begin a transaction, unless one has begun already."""
         raise NotImplementedError
 
     def insert_all(self, table, rows: dict[int, tuple]):
-        """Insert rows by key. Raises `error_class` if the database refuses one."""
+        """Insert rows, given by key, into a table. Raises error_class() if the database refuses one."""
         raise NotImplementedError
 
     def delete(self, table, keys: Iterable[int]):
-        """Delete the rows with these keys, in the current transaction or a new one."""
+        """Delete the rows of a table with these keys, in the current transaction or a new one."""
         raise NotImplementedError
 
     def rollback(self):
@@ -98,7 +101,7 @@ class Database:
         raise NotImplementedError
 
     def finish(self, tables: list, source: "Database"):
-        """Set AUTOINCREMENT's counters to those of the source, and drop the mark of an incomplete copy."""
+        """Set the counters of AUTOINCREMENT to those of the source, and delete COPY_TABLE: the copy is complete."""
         raise NotImplementedError
 
     # Methods that the subclasses share
@@ -116,12 +119,12 @@ class Database:
             self.refuse_missing(table, wanted - have)
 
     def refuse_missing(self, table, names: set[str]):
-        """Raise ConfigError if `names` is not empty: the columns that a table lacks."""
+        """Raise ConfigError if a table lacks columns: if the set `names` of missing columns is not empty."""
         if names:
             raise ConfigError(f"{self.label} has no column {table.name}.{min(names)}. Nothing was written.")
 
     def insert(self, table, rows: dict[int, tuple]):
-        """Insert rows by key. ConfigError names the first row that the database refuses."""
+        """Insert rows, given by key, into a table. If the database refuses a row, ConfigError tells which one and why."""
         self.begin()
         try:
             self.insert_all(table, rows)
@@ -135,7 +138,7 @@ class Database:
                     raise ConfigError(f"{table.name}, row {key}: {error_text(error)}.") from error
 
     def refuse_unless_complete(self):
-        """Raise ConfigError if the source is not a database of mailapi, or an incomplete copy."""
+        """Raise ConfigError if the source is not a database of mailapi, or is itself an incomplete copy."""
         if self.has_table(COPY_TABLE):
             raise ConfigError(f"{self.label} is itself a copy that is not complete.")
         if self.is_state and not self.has_table("session_key"):
@@ -148,14 +151,17 @@ class Database:
             raise ConfigError("From a server only databases of generation 9 are copied.")
 
     def schema_version(self):
-        """Return the schema version of a master database (8 or 9); None if it has none."""
+        """Return the schema version of a master database, such as 9; None if the database has no version."""
         if not self.has_table("meta"):
             return None
         rows = self.query("SELECT value FROM meta WHERE \"key\" = 'schema_version'")
         return number(decoded(rows[0][0])) if rows else None
 
     def refuse_unless_empty(self, tables: list, source: str):
-        """Raise ConfigError if the target has rows, except those of an interrupted copy from the same source."""
+        """Raise ConfigError if the target already has rows, or if its tables lack columns.
+
+        Rows of an interrupted copy from the same source are allowed. `source` is the source's label.
+        """
         for table in tables:
             if self.has_table(table.name):
                 self.refuse_missing(
@@ -176,15 +182,15 @@ class Database:
                 raise ConfigError(f"{self.label} is not empty: {table.name} has rows. It was not touched.")
 
     def may_have_rows(self, table) -> bool:
-        """Return whether a table of a state database has rows as soon as it is created."""
+        """Return whether a table has rows as soon as it is created. Only some tables of a state database do."""
         return self.is_state and table.name in ("mailapi_turn", "Sequences")
 
 
 def error_text(error: Exception) -> str:
-    """Return a database's error message without the server's error number and the number of the row."""
+    """Return the message of a database's exception, without the error number and the number of the row."""
     return re.sub(r" at row \d+$", "", str(error.args[-1] if error.args else error)).rstrip(".")
 
 
 def decoded(value):
-    """Convert text from a database to str; SQLite may return it as bytes."""
+    """Return a value from a database, converted to str if it is bytes: SQLite may return text so."""
     return value.decode() if isinstance(value, bytes) else value

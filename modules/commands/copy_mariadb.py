@@ -8,7 +8,10 @@ from .copy_database import COPY_TABLE, HIGHEST_KEY, Database, error_text
 
 
 class ServerDatabase(Database):
-    """A database on MariaDB or MySQL, for `mailapi copy`. The base class's AUTOINCREMENT is AUTO_INCREMENT here."""
+    """A database on MariaDB or MySQL, for `mailapi copy`.
+
+    Where the base class has AUTOINCREMENT, these servers have AUTO_INCREMENT.
+    """
 
     def __init__(self, location: str, is_state: bool, schema: str):
         super().__init__(location, is_state)

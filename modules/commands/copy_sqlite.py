@@ -13,7 +13,7 @@ from .copy_database import COPY_TABLE, HIGHEST_KEY, Database
 
 
 class SqliteFile(Database):
-    """A SQLite file, for `mailapi copy`. Queries return text as bytes, since not all of it may be UTF-8."""
+    """A SQLite file, for `mailapi copy`. Its queries return text as bytes, since some text may not be UTF-8."""
 
     is_file = True
 
@@ -57,7 +57,7 @@ class SqliteFile(Database):
         return bool(self.query("SELECT 1 FROM sqlite_master WHERE type = 'table' AND name = ?", (table,)))
 
     def schema(self) -> str:
-        """Return the SQL that creates the file's tables, then its indexes, then its views."""
+        """Return the SQL statements that create the file's tables, indexes and views, in this order."""
         return (
             ";\n".join(
                 sql.decode()
@@ -87,7 +87,10 @@ class SqliteFile(Database):
             )
 
     def checked(self, value, column, table, key: int):
-        """Return a value, decoded if it is text. ConfigError if a database on a server cannot store it."""
+        """Return a value of a row, decoded if it is text. ConfigError if a database on a server could not store it.
+
+        `column`, `table` and `key` (the row's) are for the error message.
+        """
         if isinstance(value, bytes) and column.name != "mail_data" and column.type != "BLOB":
             try:
                 value = value.decode()

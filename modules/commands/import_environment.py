@@ -54,10 +54,10 @@ HOST = re.compile(r"(?:[A-Za-z0-9.-]+|\[[0-9A-Fa-f:]+\])(?::[0-9]{1,5})?")
 
 
 def config_py(source: str, path: Path, files: dict[str, str]) -> str:
-    """Return the text of a config.py for the text of a file of environment variables.
+    """Return the text of a config.py, made from `source`, the text of a file of environment variables.
 
-    `path` is the file, for messages. `files` has the file of each module by class name. ConfigError if
-    PROVISION is not from 0 to 7.
+    `path` is the path of that file, for messages. `files` has the path of each module's file by class name, such as
+    {"User": "modules/users.py"}. ConfigError if PROVISION is not from 0 to 7.
     """
     values, strange = parse(source)
     provision = values.pop("PROVISION", ("7", 0))[0]
@@ -83,9 +83,10 @@ def config_py(source: str, path: Path, files: dict[str, str]) -> str:
 
 
 def sorted_out(values: dict[str, str]) -> tuple[dict[str, str], dict[str, str], list[str]]:
-    """Return the URLs of databases, the URLs of services, and the keys that belong to neither.
+    """Return the URLs of databases, the URLs of services, and the keys in `values` that belong to neither.
 
-    URLs are by their names in config.py, such as "mailserver" or "imap".
+    `values` has the environment variables. The result has URLs by their name in config.py, such as "mailserver" or
+    "imap".
     """
     parts: dict[tuple[str, str], dict[str, str]] = {}
     keys: dict[tuple[str, str], list[str]] = {}
@@ -108,10 +109,10 @@ def sorted_out(values: dict[str, str]) -> tuple[dict[str, str], dict[str, str], 
 
 
 def target_of(words: list[str]) -> tuple[tuple[str, str] | None, str]:
-    """Return the database or service that a key is about, and which part of it, such as "host"; None if neither.
+    """Return the database or service that a key is about, and the part of its URL, such as "host"; else (None, "").
 
-    `words` are the words of the key. A database is ("database", name), a service is ("service", "kind
-    scheme").
+    `words` are the words of the key, such as IMAP and HOST. A database is returned as ("database", name), a service as
+    ("service", "kind scheme").
     """
     part = PARTS.get(words[-1], "url")
     database = next((DATABASES[word] for word in words if word in DATABASES), None)
@@ -124,10 +125,10 @@ def target_of(words: list[str]) -> tuple[tuple[str, str] | None, str]:
 
 
 def database_url(given: dict[str, str], name: str) -> str | None:
-    """Return the mysql:// URL of a database; None if its parts do not make one.
+    """Return the mysql:// URL of a database; None if it cannot be made of the parts in `given`.
 
-    `given` has user, password, host and so on; or `url`, which is a URL or a data source name of Go's MySQL
-    driver. `name` is the name of the database if no part has it.
+    `given` has user, password, host, port and name; or `url`, which is a URL or a data source name of Go's MySQL
+    driver. `name` is used if the parts do not have the name of the database.
     """
     if "url" in given:
         if given["url"].startswith("mysql://"):
@@ -142,7 +143,7 @@ def database_url(given: dict[str, str], name: str) -> str | None:
 def go_dsn(text: str) -> dict[str, str]:
     """Split a data source name of Go's MySQL driver, USER:PASSWORD@tcp(HOST:PORT)/DATABASE?…, into its parts.
 
-    Returns {} for any other text.
+    Returns {"user": …, "password": …, "name": …, "host": …}, or {} for any other text.
     """
     credentials, at, place = text.rpartition("@")
     user, _, password = credentials.partition(":")
@@ -152,7 +153,10 @@ def go_dsn(text: str) -> dict[str, str]:
 
 
 def service_url(given: dict[str, str], kind: str) -> str | None:
-    """Return the URL of a service from its parts; None without a host. `kind` is "kind scheme"."""
+    """Return the URL of a service, made of the parts in `given` (url, host, port); None if it cannot be made.
+
+    `kind` has two words: the kind of the service and the scheme of the URL.
+    """
     url = given.get("url", "")
     if "://" in url:
         return None if "@" in url else url
@@ -163,6 +167,6 @@ def service_url(given: dict[str, str], kind: str) -> str | None:
 
 
 def host_and_port(given: dict[str, str], default: str) -> str:
-    """Return HOST, or HOST:PORT if a port is given and the host has none."""
+    """Return HOST, or HOST:PORT if `given` has a port, and a host without one. `default` is used without a host."""
     host, port = given.get("host") or default, given.get("port", "")
     return f"{host}:{port}" if port.isdigit() and not re.search(r":[0-9]+$", host) else host

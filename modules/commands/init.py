@@ -42,7 +42,7 @@ def run(args):
 
 
 def same_database(dbpath: str, configured: str) -> bool:
-    """Return whether two values of the setting dbpath name the same database."""
+    """Return whether two values of the setting dbpath, paths or URLs, are of the same database."""
     return dbpath == configured or (
         os.path.exists(configured) and os.path.exists(dbpath) and os.path.samefile(dbpath, configured)
     )
@@ -62,7 +62,7 @@ def ask_password() -> str:
 
 
 def write_config(config: str, dbpath: str | None = None):
-    """Write config.sample.py as the config file, with this dbpath if given. An existing file is not changed."""
+    """Create the config file as a copy of config.sample.py, with `dbpath` if given. An existing file stays as it is."""
     if os.path.exists(config):
         return
     sample = sample_config()
@@ -78,7 +78,7 @@ def write_config(config: str, dbpath: str | None = None):
 
 
 def private(path: str, flags: int) -> int:
-    """Open a file with mode 0600, since it may have a URL with a password. An `opener` for open()."""
+    """Open a file with mode 0600, since it may contain a URL with a password. This is an `opener` for open()."""
     return os.open(path, flags, 0o600)
 
 
@@ -91,9 +91,9 @@ def sample_config() -> str:
 
 
 def create(dbpath: str, admin: str, password: str):
-    """Create a master database with an administrator: completely, or nothing.
+    """Create a master database with an administrator, in one step: if it fails, nothing is left.
 
-    ConfigError if there is one already, which is not changed.
+    `dbpath` is a path or URL. ConfigError if the database exists already, which is then not changed.
     """
     if admin in ("", "0") or not user_names.may_be_new(admin):
         raise mailapi.ConfigError(f"{admin!r} cannot be a user's name.")
@@ -114,7 +114,7 @@ def create(dbpath: str, admin: str, password: str):
 
 
 def make_folder(folder: Path):
-    """Create a folder and those above it. Each gets the owner of the folder above it."""
+    """Create a folder, and the folders above it that are missing. Each gets the owner of the folder above it."""
     if not folder.exists():
         make_folder(folder.parent)
         folder.mkdir(exist_ok=True)
@@ -131,7 +131,7 @@ def make_tables(connection: sqlite3.Connection, admin: str, password: str):
 
 
 def create_on_server(url: str, admin: str, password: str):
-    """Create a master database on a server, with an administrator. ConfigError if one of its tables has rows."""
+    """Create the tables of a master database on a server, with an administrator. ConfigError if a table has rows."""
     from ..mariadb import tables as server_tables
     from ..mariadb.store import ServerStore
 

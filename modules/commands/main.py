@@ -18,7 +18,7 @@ ANSWERED = (ConfigError, ApiError, peewee.PeeweeException, OSError, ValueError, 
 
 
 def main(arguments: list[str] | None = None) -> int:
-    """Run the command in `arguments` (None: those of the process), and return the exit status."""
+    """Run the command of mailapi in `arguments` (None: those of the process), and return the exit status."""
     args = read_arguments(arguments)
     try:
         return args.run(args) or 0
@@ -53,7 +53,10 @@ def read_arguments(arguments: list[str] | None) -> argparse.Namespace:
 
 
 def make_parser() -> argparse.ArgumentParser:
-    """Return the parser of the command line. Its default `commands` has the parser of each command by name."""
+    """Return the parser of mailapi's command line.
+
+    The parsed arguments get an attribute `commands`, with the parser of each command by name.
+    """
     parser = argparse.ArgumentParser(prog="mailapi", description="HTTP control plane for a mail server.")
     parser.add_argument("--version", action="version", version=__version__)
     commands = parser.add_subparsers(metavar="COMMAND", required=True)

@@ -28,7 +28,7 @@ def run(args):
 
 
 def manual_page() -> list[str]:
-    """Return the manual page as lines of man(7)."""
+    """Return the manual page of mailapi as lines in the markup of man(7)."""
     parser = make_parser()
     lines = [
         f'.TH MAILAPI 1 "" "mailapi {mailapi.__version__}"',
@@ -54,7 +54,7 @@ def manual_page() -> list[str]:
 
 
 def paragraphs(text: str) -> list[str]:
-    """Return the paragraphs of a docstring as lines of man(7)."""
+    """Convert the paragraphs of a docstring to lines in the markup of man(7)."""
     return [
         line
         for paragraph in text.strip().split("\n\n")
@@ -67,7 +67,7 @@ def definition(word: str, sentence: str) -> list[str]:
 
 
 def escaped(text: str) -> str:
-    """Escape a text for man(7), so that each character is printed as it is, also hyphens."""
+    """Escape a text for man(7), so that each character, also a hyphen, is printed as it is."""
     text = text.replace("\\", "\\e").replace("-", r"\-").replace("`", r"\(ga")
     text = re.sub("[^ -~]", lambda found: f"\\[u{ord(found[0]):04X}]", text)
     return re.sub(r"^([.'])", r"\\&\1", text)

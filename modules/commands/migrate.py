@@ -101,7 +101,7 @@ def run(args):
 
 
 def refuse_unknown(connection: sqlite3.Connection):
-    """Raise ApiError for tables, columns, indexes or triggers that schema version 8 does not have."""
+    """Raise ApiError if tables to be replaced have columns, indexes or triggers that schema version 8 does not have."""
     for table, expected in COLUMNS.items():
         columns = [row[1] for row in connection.execute(f"PRAGMA table_info({table})")]
         if columns != expected:
@@ -173,7 +173,10 @@ def migrate(connection: sqlite3.Connection):
 
 
 def summarize(connection: sqlite3.Connection, before: dict):
-    """Print how many rows became what. ApiError if rows were lost. before: the number of rows by table."""
+    """Print how many rows were migrated, and which were changed. ApiError if rows were lost.
+
+    `before` has the number of rows of each table before the migration.
+    """
     after = {"addresses": "addresses", "msa": "smtpd", "api_access": "api_access"}
     for old, table in after.items():
         if before[old] != (now := count(connection, table)):
@@ -192,7 +195,7 @@ def count(connection: sqlite3.Connection, table: str) -> int:
 
 
 def verify(connection: sqlite3.Connection):
-    """Raise an exception if a foreign key or a view is broken."""
+    """Raise ApiError if a foreign key refers to a missing row, and sqlite3.Error if a view cannot be read."""
     if broken := connection.execute("PRAGMA foreign_key_check").fetchall():
         raise mailapi.ApiError(
             f"Not migrated: {len(broken)} rows refer to nothing, the first in {broken[0][0]}."
@@ -202,7 +205,7 @@ def verify(connection: sqlite3.Connection):
 
 
 def schema_of(statements: str) -> dict[str, str]:
-    """Return the CREATE statements in a schema by the name of the table or index."""
+    """Return the CREATE statements in the SQL `statements`, by the name of the table or index that they create."""
     with contextlib.closing(sqlite3.connect(":memory:")) as connection:
         connection.executescript(statements)
         return dict(connection.execute("SELECT name, sql FROM sqlite_master"))

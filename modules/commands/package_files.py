@@ -6,7 +6,7 @@ from typing import cast
 
 
 def read_package_file(path: Path) -> str:
-    """Return the text of a file that comes with mailapi. OSError if there is none."""
+    """Return the text of the file at `path`, which comes with mailapi. OSError if there is no such file."""
     loader = cast(importlib.abc.ResourceLoader, __spec__.loader)
     return loader.get_data(str(path)).decode()
 

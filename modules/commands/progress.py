@@ -5,18 +5,18 @@ import time
 
 
 class TerminalLine:
-    """A line on the terminal that shows progress, each time in place of the last; nothing without a terminal."""
+    """Shows progress on one line of the terminal, which each new text replaces. Without a terminal, shows nothing."""
 
     text = ""
 
     def __call__(self, text: str):
-        """Replace the line's text; "" clears the line before the command's output."""
+        """Replace the text on the line by `text`. "" empties the line, so that the command's output can follow."""
         if sys.stderr.isatty() and text != self.text:
             print(f"\r{text}\033[K", end="", file=sys.stderr, flush=True)
             self.text = text
 
     def count(self, done: int, total: int, before: str = "", after: str = ""):
-        """Show `before`, "3 of 10" and `after`. At the last one, end the line."""
+        """Replace the text on the line by `before`, "3 of 10" and `after`. When `done` reaches `total`, end the line."""
         self(f"{before}{done:,} of {total:,}{after}")
         if done >= total and sys.stderr.isatty():
             print(file=sys.stderr, flush=True)
@@ -24,7 +24,7 @@ class TerminalLine:
 
 
 class RowCounts:
-    """Prints how many rows of a table were compared and changed: once a second, and at the end."""
+    """Prints how many rows of a table were compared and changed: at most once a second, and at the end."""
 
     def __init__(self, table: str):
         self.table, self.written_at = table, time.monotonic()
@@ -34,7 +34,7 @@ class RowCounts:
             self.write(compared, changed)
 
     def write(self, compared: int, changed: int):
-        """Print both numbers now, unless they are 0."""
+        """Print the numbers of compared and of changed rows now, unless both are 0."""
         self.written_at = time.monotonic()
         if compared or changed:
             print(

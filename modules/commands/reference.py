@@ -45,7 +45,7 @@ def run(args):
 
 
 def pages() -> dict[str, str]:
-    """Return the text of each page by the name of its file."""
+    """Return the text of each page of the reference, by the name of its file."""
     modulelist = installed_modules()
     made = {}
     with Samples(modulelist) as samples:
@@ -59,7 +59,7 @@ def pages() -> dict[str, str]:
 
 
 def installed_modules() -> dict[str, str]:
-    """Return a modulelist of every module in modules/."""
+    """Return the setting modulelist with every module in modules/: {class name: path of the file}."""
     found = {}
     for path in sorted(FOLDER.glob("*.py")):
         python = mailapi.load_part(path.stem)
@@ -101,7 +101,10 @@ def index(titles: dict[str, str]) -> str:
 
 
 def module_page(samples: Samples, module: mailapi.Module, document: dict) -> str:
-    """Return the page of a module. Its actions are in order of precedence, if a request names several of them."""
+    """Return the page of a module. Its actions are in their order of precedence, for requests that name several.
+
+    `document` is the OpenAPI document.
+    """
     title = next(tag["description"] for tag in document["tags"] if tag["name"] == tag_of(module))
     name = f"# {module.path}/ — {module.name}" if module.path else "# / — the API itself"
     called = f"{module.path}/" if module.path else "the API itself"
@@ -119,7 +122,7 @@ def module_page(samples: Samples, module: mailapi.Module, document: dict) -> str
 
 
 def action_lines(samples: Samples, path: str, endpoint: mailapi.Endpoint, item: dict) -> list[str]:
-    """Return the lines of the section about an action."""
+    """Return the lines of a module's page about one action. `item` describes the action in the OpenAPI document."""
     operation, body = item["post"], item["post"]["requestBody"]["content"]["application/json"]
     methods = "GET or POST" if "get" in item else "POST"
     lines = [f"## {path}", "", operation["summary"], "", wrapped(operation["description"]), ""]
@@ -141,7 +144,7 @@ def action_lines(samples: Samples, path: str, endpoint: mailapi.Endpoint, item: 
 
 
 def field_lines(schema: dict) -> list[str]:
-    """Return the lines of the table of an action's fields."""
+    """Return the lines of the table of an action's fields, which the JSON Schema `schema` describes."""
     if not schema["properties"]:
         return []
     needed = schema.get("required", ())
@@ -153,7 +156,7 @@ def field_lines(schema: dict) -> list[str]:
 
 
 def type_name(schema: dict) -> str:
-    """Return which values a field takes, in words: its type and limits, or the list of values."""
+    """Describe in words the values that a JSON Schema accepts: the type and its limits, or the list of values."""
     if "anyOf" in schema:
         return " or ".join(name for each in schema["anyOf"] if (name := type_name(each)))
     if "enum" in schema:
@@ -173,7 +176,7 @@ def type_name(schema: dict) -> str:
 
 
 def refusal_lines(endpoint: mailapi.Endpoint) -> list[str]:
-    """Return a list of the sentences with which an action refuses a request, in the order of the checks."""
+    """Return lines that list the sentences with which an action refuses a request, in the order of the checks."""
     needed = list(endpoint.needed(mailapi.GENERATIONS[9]).values())
     rules = [rule.refusal for rule in endpoint.allow if rule.description != "anyone logged in"]
     sentences = [each.replace("{permission}", "permission") for each in dict.fromkeys(needed + rules)]
@@ -181,7 +184,7 @@ def refusal_lines(endpoint: mailapi.Endpoint) -> list[str]:
 
 
 def wrapped(text: str) -> str:
-    """Return a text with its lines broken where they are longer than LONGEST_LINE, but not inside of `code`."""
+    """Break the lines of a text that are longer than LONGEST_LINE, but not within `code`."""
     unbroken = re.sub("`[^`]*`", lambda code: code[0].replace(" ", "\0"), text)
     lines = [
         textwrap.fill(line, LONGEST_LINE, break_long_words=False, break_on_hyphens=False)
@@ -197,7 +200,7 @@ def answer_lines(answer: dict, words: str) -> list[str]:
 
 
 def refusals_page() -> str:
-    """Return the page with the table of all sentences that refuse something, sorted by code."""
+    """Return the page with a table of all sentences with which mailapi refuses something, sorted by code."""
     lines = [
         GENERATED,
         "# Refusals",

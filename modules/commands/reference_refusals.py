@@ -1,4 +1,4 @@
-"""Find every sentence with which the code refuses a request, by reading the source files, for the reference."""
+"""Finds every sentence with which the code refuses a request, for the reference, by parsing the source files."""
 
 import ast
 import re
@@ -14,7 +14,7 @@ DEFAULT_CODES = {"LoginRefused": "not_logged_in", "otherwise": "not_allowed"}
 
 
 class Refusal(NamedTuple):
-    """A sentence that refuses a request, its code, and the field at fault (""). `http` is the code's HTTP status."""
+    """A sentence with which the code refuses a request, its code, such as "rule", and the field at fault, or ""."""
 
     sentence: str
     code: str
@@ -26,10 +26,7 @@ class Refusal(NamedTuple):
 
 
 def all_refusals() -> list[Refusal]:
-    """Return the refusals in mailapi.py and in modules/, sorted by HTTP status, code and sentence.
-
-    Those of the commands are left out.
-    """
+    """Return the refusals in mailapi.py and in modules/ except commands/, sorted by HTTP status, code and sentence."""
     here = Path(__file__).parent
     files = [Path(str(mailapi.__file__)), *(p for p in here.parent.rglob("*.py") if p.parent != here)]
     return sorted(
@@ -42,7 +39,7 @@ def sort_key(refusal: Refusal) -> tuple:
 
 
 def refusals_in(tree: ast.Module) -> list[Refusal]:
-    """Return the refusals in a parsed source file: its calls of ApiError and the like with a sentence."""
+    """Return the refusals in a parsed source file: its calls of ApiError and similar functions that have a sentence."""
     constants = {
         target.id: node.value
         for node in tree.body
@@ -60,14 +57,14 @@ def refusals_in(tree: ast.Module) -> list[Refusal]:
 
 
 def called(node: ast.Call) -> str:
-    """Return the name of the function in a call: `f` for both f() and module.f()."""
+    """Return the name of the function that a call in the source calls: `f` for both f() and module.f()."""
     return getattr(node.func, "id", "") or getattr(node.func, "attr", "")
 
 
 def text_of(node: ast.AST) -> str:
-    """Return the text of a string in the source; "" for anything else.
+    """Return the text of a string literal in the source; "" for any other expression.
 
-    In an f-string, each expression becomes its last word in capitals: f"Unknown router {router}." gives
+    In an f-string, each expression is replaced by its last word in capitals: f"Unknown router {router}." becomes
     "Unknown router ROUTER."
     """
     if isinstance(node, ast.Constant) and isinstance(node.value, str):
@@ -85,7 +82,10 @@ def placeholder(part: ast.AST) -> str:
 
 
 def code_in(node: ast.Call, name: str) -> str:
-    """Return the code of a refusal: the argument `code`, or else the code that belongs to the argument `http`."""
+    """Return the code of the refusal that a call of the function `name` raises: its argument `code`, if it has one.
+
+    Otherwise it is the code that belongs to the function or to the argument `http`.
+    """
     if name == "LoginRefused" and len(node.args) > 1:
         return text_of(node.args[1])
     http = next(

@@ -40,7 +40,10 @@ CREDENTIALS = {"user_name": NAME, "password": PASSWORD}
 
 
 class Samples:
-    """An installation in a temporary folder with all modules of mailapi. Deletes the folder on exit."""
+    """A temporary installation with all modules of mailapi, to get sample answers. Its folder is deleted on exit.
+
+    `modulelist` has the path of each module's file by class name.
+    """
 
     def __init__(self, modulelist: dict[str, str]):
         self.modulelist = modulelist
@@ -63,7 +66,7 @@ class Samples:
         return mailapi.create_app({"dbpath": str(path), "modulelist": self.modulelist})
 
     def reset(self, states: tuple[str, ...]):
-        """Bring the database into one of the numbered states: run the statements of all states up to this one."""
+        """Empty the database, and fill it by running the SQL scripts `states` one after the other."""
         with contextlib.closing(sqlite3.connect(self.app.config.dbpath)) as connection, connection:
             for (table,) in connection.execute(
                 "SELECT name FROM sqlite_master WHERE type = 'table'"
@@ -75,7 +78,7 @@ class Samples:
                 connection.executescript(statements.replace("%s", hashed))
 
     def answer(self, path: str, fields: dict) -> dict | None:
-        """Return the members that an action adds to an answer, as clients see it; None if it always fails."""
+        """Return what an action adds to its answer; None if it fails in each of the prepared states of the database."""
         for number in range(len(STATES)):
             self.reset(STATES[: number + 1])
             http, payload = self.request(path, fields)
@@ -86,7 +89,7 @@ class Samples:
         return None
 
     def request(self, path: str, fields: dict) -> tuple[int, bytes]:
-        """Post a request as the admin; return the HTTP status and the answer."""
+        """Post a request to an action as the administrator. Return the HTTP status and the body of the answer."""
         body = json.dumps(fields | {"auth": CREDENTIALS}).encode()
         environ = {
             "REQUEST_METHOD": "POST",
@@ -112,7 +115,10 @@ LEFT_OUT = {
 
 
 def steady(value, name: str = ""):
-    """Return an answer, or a part of one, with its times and tokens replaced by fixed ones, so that runs are equal."""
+    """Return `value`, an answer or a part of it, with fixed times and tokens, so that each run gives the same.
+
+    Lists are cut to MOST_ENTRIES entries. `name` is the name of the member.
+    """
     if isinstance(value, dict):
         return {member: steady(each, member) for member, each in value.items()}
     if isinstance(value, list):

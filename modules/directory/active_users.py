@@ -1,4 +1,4 @@
-"""SQL conditions for lists of users: in which modules, such as POP, a user is active, by the modules' `active`."""
+"""SQL conditions that a user is active in a module, such as POP. They are made from the module's attribute `active`."""
 
 import operator
 from collections.abc import Iterable
@@ -22,7 +22,8 @@ def is_active(active: Active) -> Expression:
 def is_active_on_page(active: Active) -> Expression:
     """Return the SQL condition that a user is active in a module, for a query that lists one page of users.
 
-    Only rows of the users on the page are read: names from param("first") to param("last").
+    `active` declares which rows make a user active. Only rows of users on the page are read: the query's parameters
+    `first` and `last` are the first and the last user name on it.
     """
     if active.where_user is not None:
         return active.where_user
@@ -32,12 +33,18 @@ def is_active_on_page(active: Active) -> Expression:
 
 
 def is_one_active(active: Active) -> Expression:
-    """Return the SQL condition that one user, param("user"), is active in a module."""
+    """Return the SQL condition that one user is active in a module. The query's parameter `user` is the user's name.
+
+    `active` declares which rows make a user active in the module.
+    """
     return any_of(fn.EXISTS(query.where(query.selected_columns[0] == param("user"))) for query in active.rows)
 
 
 def on_page(user: Field) -> Expression:
-    """Return the SQL condition that a user name is on a page of a list: from param("first") to param("last")."""
+    """Return the SQL condition that the column `user`, a user name, is on a page of a list.
+
+    The query's parameters `first` and `last` are the first and the last user name on the page.
+    """
     return (user >= param("first")) & (user <= param("last"))
 
 
@@ -46,5 +53,5 @@ def any_of(conditions: Iterable) -> Expression:
 
 
 def same_rows(one: Active, other: Active) -> bool:
-    """Return whether two modules are active for the same users, because they declare the same rows."""
+    """Return whether two modules declare the same rows, so that the same users are active in both."""
     return [query.sql() for query in one.rows] == [query.sql() for query in other.rows]

@@ -1,4 +1,4 @@
-"""The table `addresses` in schema versions 8 and 9, and which of its rows give a user the mail."""
+"""Models of the table `addresses` in schema versions 8 and 9, with the rule which rows deliver mail to a user."""
 
 from collections.abc import Callable
 
@@ -17,12 +17,12 @@ class Addresses(Model):
 
     @classmethod
     def stores_to(cls, user):
-        """Return the SQL condition that a row stores its mail in this user's mailbox."""
+        """Return the SQL condition that mail to a row's addresses is stored in the mailbox of `user`."""
         return (cls.address_router == "store") & (cls.address_route == user)
 
     @classmethod
     def user_of(cls, row: dict) -> str | None:
-        """Return the user in whose mailbox a row stores its mail; None if the mail goes elsewhere or nowhere."""
+        """Return the user in whose mailbox mail to a row's addresses is stored; None if it goes elsewhere or nowhere."""
         return row["address_route"] if row["address_router"] == "store" else None
 
 
@@ -47,13 +47,13 @@ ADDRESS_TABLES: dict[int, AddressTable] = {8: Addresses8, 9: Addresses}  # by ge
 
 
 def each_address_table(build: Callable[[AddressTable], Query]) -> dict[int, PreparedQuery]:
-    """Build a query on `addresses` for each schema version, and return them by version, 8 and 9.
+    """Build a query on the table `addresses` for each schema version, and return {8: query, 9: query}.
 
-    `build` takes the model of the table, and returns the query.
+    `build` is called with the model of the table in that version, and returns the query.
     """
     return {number: PreparedQuery(build(table)) for number, table in ADDRESS_TABLES.items()}
 
 
 def address_table(call: Call) -> AddressTable:
-    """Return the model of the table `addresses` for the schema version of the master database."""
+    """Return the model of the table `addresses` for the schema version of the master database (8 or 9)."""
     return ADDRESS_TABLES[call.generation.number]

@@ -1,4 +1,4 @@
-"""Queries for `mailapi check`: users for whom the mail daemons would fail."""
+"""Queries for `mailapi check`: users whose name, alias or stored password would make the mail daemons fail."""
 
 from functools import reduce
 

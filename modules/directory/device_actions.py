@@ -1,4 +1,4 @@
-"""The actions of users/ on devices: log-ins with their own password for the programs of a user (devices.py)."""
+"""The actions of users/ on devices. A device is a log-in with its own password, for one program of a user."""
 
 import re
 import secrets
@@ -27,13 +27,13 @@ DELETE_USER = PreparedQuery(Users.delete().where(Users.user_name == param("user_
 
 
 def refuse_with_mailserver(call):
-    """Raise ApiError if a mail server is configured: its own table of users has no aliases, which devices need."""
+    """Raise ApiError if the setting `mailserver` is given: that server's table of users has no aliases for devices."""
     if call.config.mailserver:
         raise ApiError("Devices cannot be used with a mailserver.", code="unavailable")
 
 
 def check_label(call):
-    """Raise ApiError if the name of a new device has other characters than letters, digits, dots, dashes and `_`."""
+    """Raise ApiError unless the new device's name is 1 to 64 letters, digits, dots, dashes or `_`."""
     label = call.body["device_name"]
     if not re.fullmatch(r"[\w.-]{1,64}", label) or not user_names.same_everywhere(label):
         raise ApiError("Device name is not allowed.", field="device_name")
@@ -52,12 +52,12 @@ def device_add(module, call):
     """Add a device of a user: a log-in to the mail daemons with its own name and password, for one program.
 
     `device` has `user_name`, the name to log in with, such as `ann~phone`; `device_name`; and `password`, which no
-    other answer has. The device opens the user's mailbox, and sends as the user. It cannot log in to the API.
+    later answer contains. The device opens the user's mailbox, and sends as the user. It cannot log in to the API.
     """
     owner, label = call.body["user_name"], call.body["device_name"]
     name, password = devices.name_of(owner, label), new_password()
     check_owner(call, owner)
-    if len(call.db.rows(devices.DEVICES, **devices.of(owner))) >= MOST_DEVICES:
+    if len(call.db.rows(devices.DEVICES, **devices.owner_values(owner))) >= MOST_DEVICES:
         raise ApiError(f"Too many devices: {MOST_DEVICES} at most. Delete one first.")
     if call.db.one(OWNER, user_name=name) or user_names.is_taken(call.db, name, ignore_case=True):
         raise ApiError("This device name is taken.", code="duplicate", field="device_name")
@@ -75,20 +75,20 @@ def device_add(module, call):
     read_only=True,
 )
 def device_get(module, call):
-    """List the devices of a user, or the caller's own: user_name, device_name. Passwords are not stored."""
+    """List the devices of a user, or the caller's own, each with user_name and device_name, but without the password."""
     owner = call.body.get("user_name") or call.user_name
     if owner is None:
         raise ApiError("Name the user with --as USER.")
-    names = call.db.column(devices.DEVICES, **devices.of(owner))
+    names = call.db.column(devices.DEVICES, **devices.owner_values(owner))
     return {"devices": [{"user_name": name, "device_name": devices.label_of(owner, name)} for name in names]}
 
 
 @endpoint(required=ONE_DEVICE, validators=[refuse_with_mailserver], allow=owner_or_delegate("user_name"))
 def device_delete(module, call):
-    """Delete a device of a user: its log-in ends."""
+    """Delete a device of a user. Nobody can log in with its name and password any longer."""
     owner = call.body["user_name"]
     name = devices.name_of(owner, call.body["device_name"])
-    if name not in call.db.column(devices.DEVICES, **devices.of(owner)):
+    if name not in call.db.column(devices.DEVICES, **devices.owner_values(owner)):
         raise ApiError("Device not found.", code="not_found", field="device_name")
     call.db.execute(DELETE_USER, user_name=name)
     call.new_authdata[name] = None
@@ -96,7 +96,7 @@ def device_delete(module, call):
 
 
 def check_owner(call, owner: str):
-    """Raise ApiError if a user can have no devices: there is no such user, an alias, or a suspended user."""
+    """Raise ApiError if a user cannot have devices: because the user does not exist, is an alias or is suspended."""
     row = call.db.one(OWNER, user_name=owner)
     if not row:
         raise ApiError("There is no such user.", code="not_found", field="user_name")

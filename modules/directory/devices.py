@@ -36,8 +36,8 @@ STRAYS = PreparedQuery(
 )
 
 
-def of(owner: str) -> dict:
-    """Return the parameters for OF_OWNER, the SQL condition that selects the devices of a user."""
+def owner_values(owner: str) -> dict:
+    """Return the parameters of the SQL condition OF_OWNER, which selects the devices of the user `owner`."""
     return {"owner": owner, "first": owner + MARK, "end": owner + AFTER_MARK}
 
 
@@ -51,29 +51,35 @@ def label_of(owner: str, name: str) -> str:
 
 
 def would_be_device(user_name: str, user_alias: str | None) -> bool:
-    """Return whether a user with this name and this alias is a device."""
+    """Return whether a user with this name and alias is a device: the name begins with the alias and `~`."""
     return bool(user_alias) and user_name.startswith(f"{user_alias}{MARK}")
 
 
 def is_device(db: Store, user_name: str) -> bool:
-    """Return whether a user name is a device's. It needs a query only for names that contain MARK."""
+    """Return whether a user name is that of a device, such as `ann~phone`. Only a name with `~` needs a query."""
     return MARK in user_name and bool(db.read(FIND_DEVICE, name=user_name))
 
 
 def refuse_devices(call, *user_names: str):
-    """Raise ApiError if one of the names is a device's: devices can have no permissions and delegations."""
+    """Raise ApiError if one of the user names is that of a device, which can have no permissions and delegations."""
     if any(MARK in name and call.db.one(FIND_DEVICE, name=name) for name in user_names):
         raise ApiError("A device has neither permissions nor delegations.")
 
 
 def delete_of(call, owner: str):
-    """Delete a user's devices. It must come before the user's deletion, which would make them users of their own."""
-    call.deleted_users += [row["user_name"] for row in call.db.rows(DEVICES, **of(owner))]
-    call.db.execute(DELETE_DEVICES, **of(owner))
+    """Delete all devices of the user `owner`. Call it before the user is deleted.
+
+    The deletion of the user takes away the alias of the devices, which then would be ordinary users.
+    """
+    call.deleted_users += [row["user_name"] for row in call.db.rows(DEVICES, **owner_values(owner))]
+    call.db.execute(DELETE_DEVICES, **owner_values(owner))
 
 
 def strays(db: Store) -> Iterator[str]:
-    """Yield a sentence for each user who can log in and has a name like a device's, without being one."""
+    """Yield a sentence for each user who can log in and has a device's name, such as ann~phone, but is no device.
+
+    `mailapi check` prints the sentences as warnings.
+    """
     for name in db.column(STRAYS):
         owner = name.partition(MARK)[0]
         yield f"user {ascii(name)} is named like a device of {ascii(owner)}, and is none: a log-in of its own"

@@ -1,4 +1,4 @@
-"""Users who are only in another database, such as the mail server's: how users/?get lists them."""
+"""Adds users who are only in another database, such as the mail server's, to the answers of users/?get."""
 
 from operator import itemgetter
 
@@ -16,19 +16,19 @@ NOT_STORED_HERE: dict[str, object] = {
 }
 
 
-def asked_for(call) -> str | None:
-    """Return the one user whom a request to users/?get names, or None if it asks for a list."""
+def requested_user(call) -> str | None:
+    """Return the user name in a request to users/?get for one user; None if the request is for a list."""
     return call.body.get("username") or call.body.get("user_name")
 
 
 def add_external_users(module: Module, call, answer: dict) -> dict:
-    """Add users of another database, such as the mail server's, to the list in an answer, and return the answer.
+    """Add users of other databases, such as the mail server's, to the list in `answer`, and return the answer.
 
-    Only users that the caller may see are added. If the other database cannot be read, the answer gets a
-    warning instead.
+    Only users whom the caller may see are added. If another database cannot be read, the answer gets a warning
+    instead. Called after the action users/?get.
     """
-    lists_all = call.caller.admin and not asked_for(call)
-    name = None if lists_all else asked_for(call) or call.user_name
+    lists_all = call.caller.admin and not requested_user(call)
+    name = None if lists_all else requested_user(call) or call.user_name
     others = module.app.implementers("external_users")
     if not others or name and answer["users"]:
         return answer
@@ -36,7 +36,7 @@ def add_external_users(module: Module, call, answer: dict) -> dict:
         rows = [row for other in others for row in other.external_users(name)]
     except ApiError as error:
         return answer | {"status": "warning", "warning": error.status}
-    if not asked_for(call):
+    if not requested_user(call):
         rows = [row for row in rows if matches_page(row["user_name"], call.query)]
     stored_here = {row["user_name"] for row in answer["users"]} if rows else ()
     shaped = full_row if lists_all and call.generation.number == 9 else brief_row
@@ -46,10 +46,16 @@ def add_external_users(module: Module, call, answer: dict) -> dict:
 
 
 def full_row(row: dict) -> dict:
-    """Return a user of another database with the columns of users/?get for an admin, in schema version 9."""
+    """Convert a user of another database to a row with all columns of users/?get.
+
+    An admin gets such rows in a list of all users, with schema version 9.
+    """
     return {"user_name": row["user_name"], "has_login": row["user_login"]} | NOT_STORED_HERE
 
 
 def brief_row(row: dict) -> dict:
-    """Return a user of another database with the columns of users/?get for everybody else."""
+    """Convert a user of another database to a row with the main columns of users/?get.
+
+    Such rows are for one user, for callers other than admins, and for schema version 8.
+    """
     return row | {"user_alias": None, "modules": []}

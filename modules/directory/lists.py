@@ -1,6 +1,6 @@
-"""Lists in answers: all rows of a query, or one page of them (`limit`, `after`, `search`).
+"""Lists in answers: all rows of a query, or one page of them if the request has `limit`, `after` or `search`.
 
-All rows come as JSON that the database makes. A page takes the same time wherever it is in the list.
+The JSON text of a whole list is made by the database. A page takes the same time wherever it is in the list.
 """
 
 import sqlite3
@@ -15,10 +15,10 @@ NO_LIMIT = 2**63 - 1
 
 
 class ListQuery(PreparedQuery):
-    """A query for a list, all at once or in pages, in the order of `key`, a column with an index.
+    """A query for a list in the order of the column `key`, which has an index. It is read whole or page by page.
 
-    `searched` is the column in which a search finds a text anywhere. If it is None, a search finds keys that
-    begin with the text. `nested` names columns that contain JSON.
+    A search finds a text anywhere in the column `searched`. If that is None, it finds keys that begin with the text.
+    `nested` has the names of columns that contain JSON.
     """
 
     query: Select
@@ -33,7 +33,7 @@ class ListQuery(PreparedQuery):
     def page(self, call, limited: bool = True) -> tuple[PreparedQuery, dict]:
         """Return the query for the page that a request asks for by `after`, `search` and `limit`, and its parameters.
 
-        limited=False: without the limit, all rows from the start of the page on.
+        With limited=False, the query ignores `limit` and returns all rows from the start of the page.
         """
         after, search = call.query.get("after"), call.query.get("search")
         kind = after is not None, bool(search)
@@ -47,7 +47,11 @@ class ListQuery(PreparedQuery):
         return self.pages[kind], values
 
     def page_query(self, after: bool, search: bool) -> PreparedQuery:
-        """Return the query for pages that begin after a key, are searched, or both."""
+        """Return the query for a page.
+
+        `after`: the page begins after a key, not at the start of the list. `search`: it has only rows that match a
+        search.
+        """
         query, key = self.query, self.key
         if after:
             query = query.where(key < param("after") if self.descending else key > param("after"))
@@ -59,7 +63,7 @@ class ListQuery(PreparedQuery):
 
 
 def asks_for_page(call) -> bool:
-    """Return whether a request asks for a part of a list, by `limit`, `after` or `search`."""
+    """Return whether a request asks for one page of a list: whether it has `limit`, `after` or `search`."""
     return call.limit is not None or not call.query.keys().isdisjoint(PAGE_QUERY)
 
 
@@ -72,16 +76,19 @@ def rows(call, query: ListQuery, **values) -> list[dict]:
 
 
 def page_of_rows(call, rows: list[dict], key: str) -> list[dict]:
-    """Return the page that a request asks for of rows that are in memory, in the order of `key`, a text."""
+    """Return those of `rows` that are on the page that a request asks for by `after`, `search` and `limit`.
+
+    `rows` is a list in memory, in the order of the column `key`, a text. A search finds keys that begin with a text.
+    """
     after, search = call.query.get("after"), call.query.get("search") or ""
     page = [row for row in rows if row[key].startswith(search) and (after is None or row[key] > after)]
     return page[: call.limit]
 
 
 def listing(call, query: ListQuery, **values) -> RawJSON | list[dict]:
-    """Return a list, or the page that the request asks for. All of it may come as ready JSON, which is faster.
+    """Return a whole list, or the page of it that the request asks for. `values` are the query's parameters.
 
-    `values` are the query's parameters.
+    A whole list is JSON text that the database makes, if it can, since that is faster.
     """
     if call.query or call.limit:
         return rows(call, query, **values)
@@ -89,14 +96,17 @@ def listing(call, query: ListQuery, **values) -> RawJSON | list[dict]:
 
 
 def whole_list(call, query: PreparedQuery, **values) -> RawJSON | list[dict]:
-    """Return all rows of a query, as JSON text that the database makes, if it can, since that is faster."""
+    """Return all rows of a query, even if the request asks for a page. `values` are the query's parameters.
+
+    The rows are JSON text that the database makes, if it can, since that is faster.
+    """
     return call.encodes and encoded(call.db, query, values) or call.db.rows(query, **values)
 
 
 def encoded(store: Store, query: PreparedQuery, values: dict) -> RawJSON | None:
-    """Return all rows of a query as one JSON list that SQLite makes, in less than half the time Python would take.
+    """Return all rows of a query as JSON text that SQLite makes, in less than half the time that Python would take.
 
-    None if that is not possible: for BLOBs, for text that is not UTF-8, and for databases on a server.
+    Return None if that is not possible: for BLOBs, for text that is not UTF-8, and for databases on a server.
     """
     if not store.encodes_json:
         return None
@@ -112,9 +122,9 @@ def encoded(store: Store, query: PreparedQuery, values: dict) -> RawJSON | None:
 
 
 def json_sql(sql: str, cursor: sqlite3.Cursor, nested: tuple) -> str:
-    """Return SQL that returns all rows of the statement `sql` as one JSON list.
+    """Convert the SELECT statement `sql` to one that returns all rows as one JSON list.
 
-    `cursor` describes its columns. `nested` names those that contain JSON already.
+    `cursor` describes the statement's columns. `nested` has the names of those that contain JSON already.
     """
     pairs = ", ".join(
         f"'{name}', " + (f'json("{name}")' if name in nested else f'"{name}"')

@@ -1,4 +1,4 @@
-"""Adding of users: who may do it, the checks that `users/?add` and `users/?import` share, and the inserts."""
+"""Adding users: who may do it, the checks that `users/?add` and `users/?import` share, and the inserts."""
 
 import re
 from collections.abc import Collection, Iterable
@@ -27,10 +27,10 @@ ONE_ADDRESS = re.compile(r"[^\s@%]+@[^\s@%]+")
 
 
 def may_add(call) -> bool:
-    """Return whether the caller may add the user in the request (docs/wire.md F05). An admin may.
+    """Return whether the caller may add the user who is described in the request (docs/wire.md F05). An admin may.
 
-    A delegate may if the setting delegates_add_users is on, but not with permissions or an alias. The user name must
-    not be an address that the delegate does not manage, nor one whose mail another user gets.
+    A delegate may if the setting delegates_add_users is on, but not with permissions or an alias. The delegate must
+    manage all addresses whose mail goes to that user name; and the name itself, if it is an address.
     """
     if call.caller.admin or not (call.config.delegates_add_users and call.caller.delegate):
         return call.caller.admin
@@ -40,11 +40,11 @@ def may_add(call) -> bool:
 
 
 def delegate_may_name(call) -> bool:
-    """Return whether a delegate may give this name to a new user.
+    """Return whether a delegate may give a new user the user_name in the request.
 
-    A name that is an address must be one that the delegate manages; with the setting `mailserver`, it must be an
-    address. It must not look like a path, a pattern or a host name: services could misread it, and queued mail that
-    came by SMTP belongs to the name of the sending host. It must not look like a device of another user.
+    A name that is an address must be one that the delegate manages. With the setting `mailserver`, the name must be an
+    address. Refused are names that look like a path, a pattern, a host or a device: services could misread them, and
+    queued mail that came by SMTP belongs to the name of the sending host.
     """
     name = call.body["user_name"]
     visible = user_names.visible(name)
@@ -61,7 +61,7 @@ may_add_user = Rule(
 
 
 def check_new_user(user_name: str, user_alias: str | None):
-    """Raise ApiError for a name that no new user may have, such as `main`, and for an alias that equals the name."""
+    """Raise ApiError if no new user may have this name, such as `main`, or if the alias equals the name."""
     user_names.check_new(user_name)
     check_alias(user_name, user_alias)
 
@@ -73,24 +73,24 @@ def check_alias(user_name: str, user_alias: str | None):
 
 
 def check_permissions(permissions: Iterable[str], word: str = "permission"):
-    """Raise ApiError if a permission in the list is empty. `word` names it in the message: "permission" or "right"."""
+    """Raise ApiError if one of the permissions is empty. The message calls it `word`: "permission" or "right"."""
     if not all(permissions):
         raise ApiError(f"No {word} is set.", field="user_permissions")
 
 
 def refuse_confusion(call, user_name: str):
-    """Raise ApiError if a new user's name looks like another user's, or if a former user of the name left rows.
+    """Raise ApiError if a new user's name looks like another user's, or if rows of a former user of that name exist.
 
-    Call it after the insert; the error rolls it back. A delegate is also refused, without the reason, if other
-    databases have data of that name, or a user of that name was deleted. Names that differ only in case count as
-    different only if an admin adds the user and no services are configured.
+    Call it after the insert, which the error rolls back. A delegate is also refused, without the reason, if other
+    databases have data of that name, or if a user of that name was deleted. Names that differ only in case look alike,
+    unless an admin adds the user and no services are configured.
     """
     by_delegate = not call.caller.admin
     if user_names.is_taken(call.db, user_name, ignore_case=by_delegate or bool(call.config.services)):
         raise ApiError("Username is not allowed. ", field="user_name")
-    tables = user_rows.left(call, user_name)
+    tables = user_rows.tables_with_rows_of(call, user_name)
     if by_delegate and (
-        tables or user_rows.left_elsewhere(call, user_name) or deleted_names.is_recorded(call, user_name)
+        tables or user_rows.has_data_elsewhere(call, user_name) or deleted_names.is_recorded(call, user_name)
     ):
         raise ApiError(may_add_user.refusal, code="not_allowed")
     if tables:
@@ -102,7 +102,7 @@ def refuse_confusion(call, user_name: str):
 
 
 def grant(call, user_name: str, permissions: Collection[str]):
-    """Give a user permissions, such as `admin`."""
+    """Give a user permissions, such as ["admin"]. ApiError if one is empty, or if the user is a device."""
     check_permissions(permissions, call.generation.permission)
     if permissions:
         devices.refuse_devices(call, user_name)
@@ -111,15 +111,15 @@ def grant(call, user_name: str, permissions: Collection[str]):
 
 
 def delegate_to_caller(call, user_name: str):
-    """Make the caller a delegate of a user, who may then manage the user."""
+    """Delegate a user to the caller, a delegate, who may then manage that user."""
     call.db.execute(DELEGATE, caller=call.user_name, user=user_name)
 
 
 def insert_users(call, users: list[dict]):
     """Insert many users for users/?import, in one transaction.
 
-    Each is a dictionary of user_name, user_authdata (the hash of the password), user_alias and user_permissions. They
-    were checked before: other programs cannot write to the database meanwhile.
+    Each is a dictionary of user_name, user_authdata (the hash of the password), user_alias and user_permissions. The
+    caller has checked them before, since other programs cannot write to the database during the transaction.
     """
     call.report_progress(f"writing {len(users):,} users")
     # Aliases are set last: an alias may name a user who is inserted later.

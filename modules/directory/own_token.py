@@ -1,12 +1,12 @@
-"""Access rules that keep a token from giving its own user a new password, alias or permission."""
+"""Access rules: a request with a token cannot change the password, alias or permissions of the token's user."""
 
 from mailapi import Rule
 
 
 def not_by_own_token(sentence: str) -> Rule:
-    """Return an access rule: a request by token must not change the user to whom the token belongs.
+    """Return an access rule that refuses a request with a token if it would change the user to whom the token belongs.
 
-    Otherwise somebody who has only the token could log in by a new password or alias, or get more permissions.
+    Otherwise somebody who has only the token could set a password or an alias and log in, or get more permissions.
     `sentence` is the error message.
     """
     return Rule(

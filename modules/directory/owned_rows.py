@@ -1,4 +1,4 @@
-"""Lists of rows that belong to users, such as POP users: which of them a caller may see."""
+"""Lists of rows that belong to users, such as the users of POP, limited to the rows that the caller may see."""
 
 from collections.abc import Callable
 
@@ -10,14 +10,14 @@ from .lists import ListQuery, listing, whole_list
 
 
 def list_rows(call, query: ListQuery) -> RawJSON | list[dict]:
-    """Return the rows of a query for the caller's user name, or the page of them that the request asks for."""
+    """Return the rows of a query, or the page that the request asks for. Its parameter `user` is the caller's name."""
     return listing(call, query, user=call.user_name)
 
 
 class OwnedRows:
-    """The rows of a table in which the column `owner` names a user, as lists in the order of that column.
+    """Lists the rows of a table that belong to users, in the order of the column `owner`, which has the user's name.
 
-    `list_for_delegate` is called in place of list_rows for delegates, for example to hide passwords.
+    `list_for_delegate` is called in place of list_rows if the caller is a delegate, for example to hide passwords.
     """
 
     def __init__(
@@ -33,9 +33,10 @@ class OwnedRows:
         self.list_for_delegate = list_for_delegate
 
     def visible_to(self, call, user_name: str | None = None) -> RawJSON | list[dict]:
-        """Return the rows that the caller may see; or those of `user_name`, whom the caller must be allowed to see.
+        """Return the rows that the caller may see, or the page of them that the request asks for.
 
         An admin sees all rows, a delegate their own and those of users delegated to them, any other caller their own.
+        With `user_name`, only that user's rows are returned: the caller must be allowed to see them.
         """
         if user_name:
             return listing(call, self.own, user=user_name)
@@ -46,5 +47,5 @@ class OwnedRows:
         return list_rows(call, self.own)
 
     def named(self, call, user_name: str) -> RawJSON | list[dict]:
-        """Return all rows of one user, also if the request asks for a page."""
+        """Return all rows of one user, even if the request asks for a page."""
         return whole_list(call, self.own, user=user_name)

@@ -1,4 +1,7 @@
-"""The known permissions: admin, delegate, and those of modules (Module.permissions). Others have no effect."""
+"""The known permissions: admin, delegate, and those that modules declare (Module.permissions).
+
+Any other permission can be stored, but has no effect.
+"""
 
 from collections.abc import Collection
 
@@ -11,7 +14,10 @@ CORE_PERMISSIONS = {
 
 
 def declared_permissions(app: Application) -> list[dict]:
-    """Return the known permissions, each with its purpose and the module that declares it ("" for the core)."""
+    """Return all known permissions, each as {"permission": "admin", "description": "may do everything", "module": ""}.
+
+    `module` is the URL path of the module that declares the permission; "" for those of mailapi itself.
+    """
     declared = [
         ("", CORE_PERMISSIONS),
         *((module.path, module.permissions) for module in app.modules.values()),
@@ -24,7 +30,10 @@ def declared_permissions(app: Application) -> list[dict]:
 
 
 def listed_permissions(call) -> list[dict]:
-    """Return the known permissions for the answer of users/?permissions (for schema version 8 called rights)."""
+    """Return all known permissions in the form of users/?permissions: the name has the key `permission`.
+
+    For schema version 8 this key is `right`. The other keys are `description` and `module`.
+    """
     return [
         {call.in_generation("{permission}"): each.pop("permission")} | each
         for each in declared_permissions(call.app)
@@ -32,10 +41,10 @@ def listed_permissions(call) -> list[dict]:
 
 
 def warn_of_unknown(call, permissions: Collection[str]) -> dict:
-    """Return the member `warning` of an answer if some of the permissions are unknown, otherwise {}.
+    """Return {"status": "warning", "warning": …} for an answer if one of the permissions is unknown, otherwise {}.
 
-    The original API stores any permission and answers ok, so clients of the first wire get the warning only
-    with `debug` on.
+    The original PHP API stores any permission without a warning, so clients of the first wire (its protocol) get one
+    only with `debug` on.
     """
     if not permissions or not (call.warns or call.config.debug):
         return {}

@@ -71,7 +71,7 @@ ONE_USER = {"required": {"user_name": "Username is not set."}, "allow": delegate
 def discard_restored(module, call, answer: dict) -> dict:
     """Delete the stored passwords that `restore` has put back into `users`. Called after the commit.
 
-    Returns the answer without its member suspension_id, which names these passwords.
+    Returns `answer` without suspension_id, which identifies the stored passwords and is not for clients.
     """
     suspension_id = answer.pop("suspension_id")
     try:
@@ -93,7 +93,7 @@ def suspend(module, call):
         raise ApiError("Nobody can suspend themselves.", field="user_name")
     user = call.db.one(CREDENTIALS_OF, user=name)
     if user:
-        keep(call.app.state, call.db, [user, *devices_with_password(call.db, name)])
+        move_passwords(call.app.state, call.db, [user, *devices_with_password(call.db, name)])
     call.new_authdata[name] = None
     call.enlist("suspend", name)
     if not user and not call.participants:
@@ -102,7 +102,7 @@ def suspend(module, call):
 
 @endpoint(**ONE_USER, after_commit=discard_restored)
 def restore(module, call):
-    """Let a suspended user log in again with the password that they had, and their devices with theirs."""
+    """Let a suspended user and their devices log in again, with the passwords that they had before."""
     name = call.body["user_name"]
     kept = find_current(call, name)
     if kept:
@@ -116,11 +116,11 @@ def restore(module, call):
     return {"suspension_id": kept["suspension_id"] if kept else ""}
 
 
-def keep(state: Store, db: Store, rows: Sequence[dict]):
+def move_passwords(state: Store, db: Store, rows: Sequence[dict]):
     """Move passwords from `users` to the state database. `rows` have user_name and user_authdata, the user's first.
 
-    The caller has begun a transaction of the master database. If the user is suspended already, the passwords
-    in the state database stay as they are.
+    The caller has begun a transaction of the master database. The other rows are those of the user's devices; for a
+    user who is suspended already, only they are moved.
     """
     suspended = find(state, rows[0]["user_name"])
     suspension_id = secrets.token_hex(16)
@@ -135,8 +135,12 @@ def keep(state: Store, db: Store, rows: Sequence[dict]):
 
 
 def devices_with_password(db: Store, owner: str) -> list[dict]:
-    """Return the rows of those devices of a user that can log in."""
-    return [row for row in db.rows(devices.DEVICES, **devices.of(owner)) if row["user_authdata"] is not None]
+    """Return user_name and user_authdata of those devices of a user that have a password, and so can log in."""
+    return [
+        row
+        for row in db.rows(devices.DEVICES, **devices.owner_values(owner))
+        if row["user_authdata"] is not None
+    ]
 
 
 def find(state: Store, user_name: str) -> dict | None:
@@ -146,10 +150,7 @@ def find(state: Store, user_name: str) -> dict | None:
 
 
 def find_current(call, user_name: str) -> dict | None:
-    """Return the row of the state database with a suspended user's password; None if the user is not suspended.
-
-    The caller has begun a transaction of the master database.
-    """
+    """Return the row of the state database with a suspended user's password; None if the user is not suspended."""
     kept = find(call.app.state, user_name)
     return kept if kept and not is_obsolete(call.db, user_name) else None
 
@@ -161,7 +162,7 @@ def is_obsolete(db: Store, user_name: str) -> bool:
 
 
 def keep_password(call, user_name: str, authdata: str | None) -> bool:
-    """Store a suspended user's new password, for the time after the suspension. False if not suspended."""
+    """Store a suspended user's new password (its hash), for the time after the suspension. False if not suspended."""
     kept = find(call.app.state, user_name)
     if not kept:
         return False
@@ -175,20 +176,20 @@ def keep_password(call, user_name: str, authdata: str | None) -> bool:
 
 
 def discard_of_new_user(call, user_name: str):
-    """Delete the stored password of a former, suspended user of this name, so that the new user does not get it."""
+    """Delete the stored password of a former, suspended user, whose name a new user has: the new user must not get it."""
     if kept := find(call.app.state, user_name):
         with call.app.state.transaction():
             call.app.state.execute(DISCARD, user_hash=kept["user_hash"])
 
 
 def discard_of_new_users(call, user_names: Set[str]):
-    """Delete the stored passwords of former, suspended users of these names, as discard_of_new_user() does."""
+    """Delete the stored passwords of former, suspended users who had one of the names of new users."""
     for user_name in user_names & {name for (name,) in call.app.state.read(ALL_KEPT)}:
         discard_of_new_user(call, user_name)
 
 
 def discard_if_obsolete(app: Application, user_name: str):
-    """Delete the password of a deleted user from the state database, unless there is a new user of this name."""
+    """Delete the stored password of a user who was deleted, unless a new user of this name has no password."""
     if kept := find(app.state, user_name):
         with app.db.transaction():  # no suspension is halfway now
             if is_obsolete(app.db, user_name):
@@ -197,7 +198,7 @@ def discard_if_obsolete(app: Application, user_name: str):
 
 
 def refuse_devices(state: Store, users: UserImport):
-    """Add a problem for each device in an import whose user is suspended: it could log in."""
+    """Add a problem to an import for each device of a suspended user in the file, since the device could log in."""
     with state.transaction("DEFERRED"):
         suspended = set(state.column(ALL_KEPT))
     for name, user in users.users.items():
@@ -206,10 +207,10 @@ def refuse_devices(state: Store, users: UserImport):
 
 
 def check(app: Application, repair: bool) -> Iterator[tuple[bool | None, str]]:
-    """Check suspended users, for `mailapi check`: yield a result and a sentence for each.
+    """Check the stored passwords of suspended users, for `mailapi check`. Yield (passed, sentence) for each result.
 
-    Interrupted changes and other programs may leave obsolete passwords, and devices that can still log in. `repair`
-    deletes the former and stops the latter.
+    Interrupted changes and other programs may leave obsolete passwords in the state database, and devices of suspended
+    users that can log in. With `repair`, delete these passwords, and suspend these devices.
     """
     if not is_url(app.config.state) and not os.path.exists(app.config.state):
         return
@@ -217,7 +218,7 @@ def check(app: Application, repair: bool) -> Iterator[tuple[bool | None, str]]:
         names = app.state.column(ALL_KEPT)
     suspended = []
     for name in names:
-        obsolete, active = app.db.run_with_retry(partial(mend, app, name, repair))
+        obsolete, active = app.db.run_with_retry(partial(check_user, app, name, repair))
         if obsolete:
             yield repair, f"a suspension of {name} is recorded that is not in effect{': deleted' * repair}"
         elif devices.MARK not in name:
@@ -228,10 +229,10 @@ def check(app: Application, repair: bool) -> Iterator[tuple[bool | None, str]]:
         yield True, f"suspended users: {len(suspended)}, such as {', '.join(suspended[:3])}"
 
 
-def mend(app: Application, user_name: str, repair: bool) -> tuple[bool, list[str]]:
-    """Return whether a user's password in the state database is obsolete, and their devices that can log in.
+def check_user(app: Application, user_name: str, repair: bool) -> tuple[bool, list[str]]:
+    """Return whether a user's password in the state database is obsolete, and the user's devices that can log in.
 
-    `repair` deletes an obsolete password, or else stops these devices.
+    With `repair`, delete the password if it is obsolete, otherwise suspend these devices.
     """
     with app.db.transaction("IMMEDIATE" if repair else "DEFERRED"):  # no suspension is halfway while we write
         user = app.db.one(CREDENTIALS_OF, user=user_name)
@@ -242,5 +243,5 @@ def mend(app: Application, user_name: str, repair: bool) -> tuple[bool, list[str
             return True, []
         active = devices_with_password(app.db, user_name)
         if repair and active:
-            keep(app.state, app.db, [user or {}, *active])
+            move_passwords(app.state, app.db, [user or {}, *active])
         return False, [row["user_name"] for row in active]

@@ -1,4 +1,4 @@
-"""Checks of the fields in requests about users (names, aliases, permissions, files), before an action runs."""
+"""Checks of the fields of requests about users: names, aliases, permissions and files. They run before the action."""
 
 from mailapi import ApiError, php_text
 
@@ -7,13 +7,13 @@ from . import devices, new_users
 
 
 def check_new_user(call):
-    """Raise ApiError if the name of a new user is not allowed, or their alias is their own name."""
+    """Raise ApiError if a new user's name is not allowed, equals the alias, or would make the user a device."""
     new_users.check_new_user(call.body["user_name"], call.body.get("user_alias"))
     refuse_device(call)
 
 
 def check_new_alias(call):
-    """Raise ApiError if user_alias is not given, or is the user's own name."""
+    """Raise ApiError if the request has no user_alias, if it is the user's own name, or if it makes the user a device."""
     if call.body.get("user_alias") is None:
         raise ApiError("No alias set.", code="missing_field", field="user_alias")
     new_users.check_alias(call.body["user_name"], call.body["user_alias"])
@@ -21,16 +21,16 @@ def check_new_alias(call):
 
 
 def refuse_device(call):
-    """Raise ApiError if the request would turn a user into a device (a log-in for one program).
+    """Raise ApiError if user_name and user_alias in the request are those of a device, such as `ann~phone` and `ann`.
 
-    Only users/?device_add makes devices.
+    Only users/?device_add adds devices. A device is a log-in for one program.
     """
     if devices.would_be_device(call.body["user_name"], call.body.get("user_alias")):
         raise ApiError("A device is added by device_add.", field="user_alias")
 
 
 def require_permissions(call):
-    """Raise ApiError if user_permissions is not given. An empty list is allowed: it removes all permissions."""
+    """Raise ApiError if the request has no user_permissions. An empty list is allowed: it removes all permissions."""
     if call.body.get("user_permissions") is None:
         raise ApiError(
             call.in_generation("No {permission}s is set."), code="missing_field", field="user_permissions"
@@ -38,7 +38,7 @@ def require_permissions(call):
 
 
 def require_file(call):
-    """Raise ApiError if the request has no file. (The audit would record a field in `required`.)"""
+    """Raise ApiError if the request has no `file`. (If the field were in `required`, the audit would record it.)"""
     if not call.body.get("file"):
         raise ApiError("No file is set.", code="missing_field", field="file")
 

@@ -1,4 +1,4 @@
-"""The file of users/?import: reads users from CSV with a header or from JSON lines, and reports bad lines."""
+"""Reads the file of users/?import, CSV with a header or one JSON object on each line, and reports bad lines."""
 
 import csv
 import json
@@ -28,7 +28,7 @@ BOM = b"\xef\xbb\xbf"
 
 
 def permissions(value) -> list | None:
-    """Read a list of permissions. In CSV it is a text, separated by commas."""
+    """Read a list of permissions from a JSON list, or from a CSV cell such as "admin,delegate"; None if it is empty."""
     return list_of_text(value.split(",") if isinstance(value, str) and value else value or None)
 
 
@@ -43,7 +43,7 @@ FIELDS = {*FIELD_TYPES, "user_rights"}
 
 
 def lines(content: bytes) -> Iterator[str]:
-    """Yield the lines of a file, each with its line feed; no other character ends a line."""
+    """Yield the lines of a file as text, each with its line feed. No other character, such as CR, ends a line."""
     start = 0
     while start < len(content):
         end = content.find(b"\n", start) + 1 or len(content)
@@ -52,7 +52,7 @@ def lines(content: bytes) -> Iterator[str]:
 
 
 def records(content: bytes) -> Iterator[tuple[int, dict | ApiError]]:
-    """Yield line number and fields of each user in a file of CSV or JSON lines. The fields are a dictionary.
+    """Yield (line number, fields) of each user in a file of CSV or JSON lines. The fields are a dictionary.
 
     For an invalid line, an ApiError with the reason is yielded in place of the fields.
     """
@@ -61,7 +61,7 @@ def records(content: bytes) -> Iterator[tuple[int, dict | ApiError]]:
 
 
 def from_json(content: bytes) -> Iterator[tuple[int, dict | ApiError]]:
-    """Yield line number and fields of each user in a file with one JSON object per line. Empty lines are skipped.
+    """Yield (line number, fields) of each user in a file with one JSON object on each line. Empty lines are skipped.
 
     For an invalid line, an ApiError with the reason is yielded in place of the fields.
     """
@@ -85,7 +85,7 @@ def json_object(line: str) -> dict | ApiError:
 
 
 def from_csv(content: bytes) -> Iterator[tuple[int, dict | ApiError]]:
-    """Yield line number and fields of each user in a CSV file, whose first line has the names of the fields.
+    """Yield (line number, fields) of each user in a CSV file. Its first line has the names of the fields.
 
     For an invalid line, an ApiError with the reason is yielded in place of the fields.
     """
@@ -103,20 +103,14 @@ def from_csv(content: bytes) -> Iterator[tuple[int, dict | ApiError]]:
 
 
 def csv_record(header: list[str], cells: list[str]) -> dict | ApiError:
-    """Return the cells of a CSV line as a dictionary, with the names in `header` as keys.
-
-    Return (not raise) an ApiError if there are more or fewer cells than names.
-    """
+    """Return a line's cells by the names in `header`; or return (do not raise) an ApiError if their numbers differ."""
     if len(cells) == len(header):
         return dict(zip(header, cells))
     return ApiError(f"The line has {len(cells)} fields, but the first line names {len(header)}.")
 
 
 def read_header(reader) -> list[str]:
-    """Read the names of the fields, the first line of a CSV file.
-
-    ApiError if a name is unknown or occurs twice, or if there is no user_name.
-    """
+    """Return the names of the fields, from the first line of a CSV file. ApiError if a name is wrong or missing."""
     try:
         header = [cell.strip() for cell in next(reader, [])]
     except csv.Error:
@@ -127,7 +121,7 @@ def read_header(reader) -> list[str]:
 
 
 class UserImport:
-    """The users in an uploaded file. They are checked when the object is made; `problems` has the bad lines.
+    """The users in an uploaded file, which is read and checked when the object is made; `problems` has the bad lines.
 
     `visible_form` converts a name to a form that is equal for names that look the same.
     """
@@ -156,9 +150,10 @@ class UserImport:
                 report_progress(f"{self.records:,} users read")
 
     def add(self, number: int, record: dict | ApiError):
-        """Check the user in one line, and add them to `users`. ApiError tells what is wrong.
+        """Check the fields of the user on line `number`, and add the user to `users`. ApiError if something is wrong.
 
-        `number` is that of the line. The name must not be equal to one in an earlier line, nor look the same.
+        `record` has the fields, or the error of reading the line. The name must not equal an earlier one, nor look the
+        same.
         """
         user = read_user(record)
         name = user["user_name"]
@@ -171,9 +166,9 @@ class UserImport:
         self.permissions += len(user["user_permissions"])
 
     def compare(self, existing: set[str], orphans: set[str]):
-        """Compare all users in the file with the database, and add a problem for each that cannot be added.
+        """Compare all users in the file with the database, and add a problem for each who cannot be added.
 
-        `existing` has the names of all users. `orphans` are names of former users who have left rows behind.
+        `existing` has the names of all users. `orphans` has names of former users of whom rows are left.
         """
         existing_visible = set(map(self.visible_form, existing))
         for (visible, name), user in zip(self.name_of.items(), self.users.values()):
@@ -189,7 +184,7 @@ class UserImport:
                 self.add_problem(line, f"There is no user {alias:.100} to be an alias of.")
 
     def add_problem(self, line: int, sentence: str):
-        """Add an error message for a line to `problems`. If these are MOST_PROBLEMS already, only count it."""
+        """Add an error message about a line to `problems`. If there are MOST_PROBLEMS already, only count the line."""
         self.bad_records += 1
         if len(self.problems) < MOST_PROBLEMS:
             self.problems.append({"line": line, "status": sentence.strip()})
@@ -206,19 +201,19 @@ class UserImport:
             raise ApiError("There are no users in the file.")
 
     def hash(self, report_progress: Callable[[str], None]):
-        """Replace each user's password by its salted hash, which is what is stored."""
+        """Replace each user's password by its salted hash, which is what is stored. Report the progress in sentences."""
         for number, user in enumerate(self.users.values(), 1):
             user["user_authdata"] = user["user_authdata"] or make_authdata(user.pop("password"))
             if number % PROGRESS_STEP == 0:
                 report_progress(f"{number:,} of {len(self.users):,} passwords hashed")
 
     def sorted(self) -> list[dict]:
-        """Return the users sorted by name: inserting them in this order is faster."""
+        """Return the users sorted by name, since inserting them in this order is faster."""
         return [self.users[name] for name in sorted(self.users)]
 
 
 def read_user(record: dict | ApiError) -> dict:
-    """Return the fields of a user, checked and converted. ApiError tells what is wrong.
+    """Return the fields of a user, checked and converted. ApiError if a field is wrong.
 
     `record` is a dictionary of fields, or the ApiError of a line that could not be read, which is raised.
     """
@@ -233,7 +228,7 @@ def read_user(record: dict | ApiError) -> dict:
 
 
 def check_user(user: dict):
-    """Raise ApiError if a user's fields are wrong in themselves; other users are not looked at."""
+    """Raise ApiError if the fields of a user are wrong. They are not compared with those of other users."""
     if not user["user_name"]:
         raise ApiError("Username is not set.")
     check_new_user(user["user_name"], user["user_alias"])

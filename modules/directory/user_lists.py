@@ -1,4 +1,4 @@
-"""The lists of users in answers of `users/?get`, and in which modules each user is active."""
+"""The lists of users that `users/?get` returns, with the modules in which each user is active."""
 
 from collections.abc import Callable
 
@@ -56,9 +56,9 @@ PERMISSIONS = each_generation(
 
 
 def with_counts(counts: Select) -> Select:
-    """Return a query for all users, each with `link_count` (number of addresses whose mail they get) and `mails`.
+    """Return a query for all users, with the columns `link_count` and `mails`: how many addresses and mails each has.
 
-    `counts` is a subquery for the number of mails of each user.
+    `counts` is a subquery for the number of mails of each user. Addresses count if their mail goes to the user.
     """
     return (
         Users.select(
@@ -76,10 +76,10 @@ def with_counts(counts: Select) -> Select:
 
 
 def active_by_counts(counts: Select, otherwise: ConditionFor) -> ConditionFor:
-    """Return a function that makes the SQL condition that a user is active in a module, from the module's `active`.
+    """Return a function that converts a module's `active` to the SQL condition that a user is active in the module.
 
-    For the module Mailbox (users who have mail), it uses the subquery `counts`, so that the mails are counted
-    only once. For other modules it calls `otherwise`.
+    For the module Mailbox, in which users with mail are active, the function uses the subquery `counts`, so that mails
+    are counted only once. For other modules it calls `otherwise`.
     """
     return lambda active: counts.c.mails.is_null(False) if same_rows(active, WITH_MAIL) else otherwise(active)
 
@@ -115,7 +115,7 @@ BRIEF_PAGES = {
 
 
 class UserLists:
-    """The queries for lists of users, with a column `modules`: the application's modules in which a user is active."""
+    """The queries for lists of users. The column `modules` has the application's modules in which a user is active."""
 
     def __init__(self, app: Application):
         self.app = app
@@ -132,16 +132,16 @@ class UserLists:
         An admin sees all users, a delegate themselves and the users delegated to them, any other caller themselves.
         """
         if call.caller.admin:
-            return self.listed(call, "all", USER_NAMES.all)
+            return self.read_list(call, "all", USER_NAMES.all)
         if call.caller.delegate:
-            return self.listed(call, "delegated", USER_NAMES.own_and_delegated, user=call.user_name)
+            return self.read_list(call, "delegated", USER_NAMES.own_and_delegated, user=call.user_name)
         return self.one(call, call.user_name) if matches_page(call.user_name, call.query) else []
 
-    def listed(self, call, name: str, names: ListQuery, **values) -> RawJSON | list[dict]:
-        """Return a list of users, or the page of it that the request asks for.
+    def read_list(self, call, name: str, names: ListQuery, **values) -> RawJSON | list[dict]:
+        """Return a list of users, or the page of it that the request asks for. `values` are the queries' parameters.
 
-        `name` is "all" or "delegated". `names` is a query for the names of the same users, to find the first and the
-        last user of a page.
+        `name` selects the list: "all", or "delegated" for the caller and the users delegated to them. `names` is a
+        query for the names of the same users, to find the first and the last user of a page.
         """
         number = call.generation.number
         if asks_for_page(call) or call.query.get("brief"):
@@ -157,7 +157,10 @@ class UserLists:
         return whole_list(call, query, **values)
 
     def one(self, call, name: str) -> list:
-        """Return a list of one user, with their permissions. ApiError if the caller may not see the user."""
+        """Return a list that contains one user, with their permissions; [] if there is no such user.
+
+        ApiError if the caller may not see the user.
+        """
         if call.user_name != name and not call.caller.may_act_for(name):
             which = "in delegated list" if call.caller.delegate else "the user"
             raise ApiError(
@@ -173,16 +176,19 @@ class UserLists:
 
 
 def matches_page(name: str, query: dict) -> bool:
-    """Return whether a user is on the page of a request: the name is after `after`, and begins with `search`."""
+    """Return whether a user name is in the list that a request asks for by `after` and `search` in `query`.
+
+    It must come after `after`, and begin with `search`.
+    """
     return name > (query.get("after") or "") and name.startswith(query.get("search") or "")
 
 
 def with_modules(
     app: Application, query: Select, generation: Generation, is_active: ConditionFor
 ) -> PreparedQuery:
-    """Return a query for users with the column `modules`: the modules in which each user is active.
+    """Add the column `modules`, the modules in which a user is active, to a query for users, and return the query.
 
-    `is_active` makes the SQL condition for a module.
+    `is_active` converts a module's `active` to the SQL condition that a user is active in the module.
     """
     active_in = {
         name: active for name, module in app.listed().items() if (active := module.active_in(generation))
@@ -193,7 +199,8 @@ def with_modules(
 def modules_column(active_in: dict[str, Active], is_active: ConditionFor) -> ColumnBase:
     """Return the SQL column `modules`: the JSON text {"POP": true, …}, with the modules in which a user is active.
 
-    `active_in` has their declarations by name. For a user who is active in none it is [], as in the original PHP API.
+    `active_in` has the attribute `active` of each module by the module's name. For a user who is active in no module
+    the text is [], as in the original PHP API.
     """
     members: ColumnBase = Value("")
     for name, active in active_in.items():

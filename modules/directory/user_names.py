@@ -61,41 +61,41 @@ def may_be_new(name: str) -> bool:
 def is_plain(name: str) -> bool:
     """Return whether a name has no invisible characters, and no spaces at its start or end.
 
-    Spaces inside of it are allowed, since existing users have them.
+    Spaces within the name are allowed, since names of existing users have them.
     """
     printable = name.isascii() and name.isprintable() or all(c == " " or is_visible(c) for c in name)
     return printable and name == name.strip(" ")
 
 
 def check_new(name: str):
-    """Raise ApiError for a name that no new user may have, for example with invisible characters."""
+    """Raise ApiError if no new user may have this name, for example because it has invisible characters."""
     if not may_be_new(name):
         raise ApiError("Username is not allowed. ", field="user_name")
 
 
 def same_everywhere(name: str) -> bool:
-    """Return whether HTTP and SASLprep leave a name unchanged: HTTP, for example, cuts off spaces at its ends."""
+    """Return whether a name stays the same in HTTP and with SASLprep (RFC 4013), which, for example, cut off spaces."""
     return visible(name) == name
 
 
 def is_word(name: str) -> bool:
-    """Return whether no service can read a name as a path or a pattern, such as `../bob`, `bob/` or `b*`."""
+    """Return False if a service could read a name as a path or a pattern, such as `../bob`, `bob/` or `b*`; else True."""
     return not name.startswith(".") and NOT_IN_A_WORD.search(name) is None
 
 
 def may_be_host(name: str) -> bool:
     """Return whether a name could be a host name, such as `localhost` or `mx.example.com`.
 
-    Mail that came by SMTP has the sending host as its mail_submitter: a user of that name would own the mail.
+    Mail that came by SMTP has the sending host's name as its mail_submitter: a user of that name would own the mail.
     """
     form = without_case(name)
     return "@" not in form and (form == "localhost" or any(mark in form for mark in ".:"))
 
 
 def visible(name: str) -> str:
-    """Return a form of a name that is equal for all names that look the same.
+    """Convert a name to a form that is equal for all names that look the same.
 
-    Servers that apply SASLprep (RFC 4013) use this form, too.
+    Servers that apply SASLprep (RFC 4013) convert names to this form, too.
     """
     if not (name.isascii() and name.isprintable()):
         decomposed = unicodedata.normalize("NFKD", name)
@@ -104,14 +104,14 @@ def visible(name: str) -> str:
 
 
 def without_case(name: str) -> str:
-    """Return a form of a name that is equal for names that look the same or differ only in case."""
+    """Convert a name to a form that is equal for names that look the same or differ only in case."""
     return visible(visible(name).casefold())
 
 
 def is_taken(db: Store, name: str, ignore_case: bool = False) -> bool:
-    """Return whether another user has a name that looks like this one, without being equal to it.
+    """Return whether another user has a name that looks like `name`. A user with exactly this name does not count.
 
-    `ignore_case`: so do names that differ only in upper and lower case.
+    With `ignore_case`, names that differ only in upper and lower case look alike, too.
     """
     form_of = without_case if ignore_case else visible
     form, others = form_of(name), similar(db, visible(name))
@@ -121,7 +121,10 @@ def is_taken(db: Store, name: str, ignore_case: bool = False) -> bool:
 
 
 def similar(db: Store, form: str) -> list[str]:
-    """Return the user names that may look like `form`, and some others: compare each by visible()."""
+    """Return all user names in the database that look like `form`, a name converted by visible().
+
+    The list may have some other names, too: the caller must compare the visible() form of each.
+    """
     names: list[str] = []
     ranges = ranges_of_similar(form)
     for position in range(0, len(ranges), MOST_RANGES):
@@ -133,10 +136,10 @@ def similar(db: Store, form: str) -> list[str]:
 
 
 def ranges_of_similar(form: str) -> list[tuple[str, str]]:
-    """Return ranges of user names, (first, end) without end, in which all names that look like `form` are.
+    """Return ranges (first, end) of user names which include all names that look like `form`; `end` is excluded.
 
-    Such a name equals `form` up to its first character that is no visible ASCII. Therefore there is a range for each
-    beginning of `form`: names that continue with such a character.
+    Such a name equals `form` up to its first character that is no visible ASCII. Therefore there are ranges for each
+    beginning of `form`, of names that continue with such a character.
     """
     start = NOT_VISIBLE_ASCII.split(unicodedata.normalize("NFKD", form), maxsplit=1)[0]
     if len(start) > MOST_PREFIXES:
@@ -147,7 +150,7 @@ def ranges_of_similar(form: str) -> list[tuple[str, str]]:
 
 
 def problems(names: Iterable[str]) -> Iterator[str]:
-    """Yield a sentence for each name with invisible characters or outer spaces, and for names that look the same."""
+    """Yield a sentence about each name with invisible characters or outer spaces, and about names that look the same."""
     by_form = defaultdict(list)
     for name in names:
         by_form[visible(name)].append(name)
@@ -159,7 +162,7 @@ def problems(names: Iterable[str]) -> Iterator[str]:
 
 
 def problems_at_services(names: Iterable[str]) -> Iterator[str]:
-    """Yield a warning for each name that a mail service could misread, as a path, a pattern or another user.
+    """Yield a sentence about each name that a mail service could misread as a path, a pattern or another user.
 
     A service that ignores upper and lower case takes Ann and ann for the same user.
     """

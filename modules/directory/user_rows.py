@@ -1,4 +1,4 @@
-"""Rows of all tables that name a user: to delete them with the user, and to find those that a former user left."""
+"""Finds the rows of all tables that belong to a user: to delete them with the user, or to refuse them to a new one."""
 
 from functools import reduce
 from operator import or_
@@ -21,7 +21,7 @@ ROUTERS = {8: {"msa": ("msa_user",)}, 9: {"smtpd": ("smtpd_user",)}}
 
 
 class OwnedTable(Table):
-    """A table in which columns (`owners`) name a user, such as popd.pop_user."""
+    """A table whose rows belong to users. `owners` are the columns with a user's name, such as popd.pop_user."""
 
     def __init__(self, name: str, columns: tuple[str, ...]):
         super().__init__(name)
@@ -35,12 +35,12 @@ TABLES = {
 
 
 def is_owned_by(table: OwnedTable, user) -> Expression:
-    """Return the SQL condition that a row of the table names this user."""
+    """Return the SQL condition that a row of the table has this user's name in one of its columns `owners`."""
     return reduce(or_, [owner == user for owner in table.owners])
 
 
-def orphaned(table: OwnedTable, owner: Column) -> SelectBase:
-    """Return a query for the names in the column `owner` that no user has."""
+def names_without_user(table: OwnedTable, owner: Column) -> SelectBase:
+    """Return a query for those names in the column `owner` of a table that are not the name of an existing user."""
     existing = Users.select(Users.user_name)
     return table.select(owner.alias("user_name")).where(owner.is_null(False), owner.not_in(existing))
 
@@ -59,7 +59,7 @@ ORPHANS = {
     number: PreparedQuery(
         reduce(
             lambda query, other: query.union(other),
-            [orphaned(table, owner) for table in tables for owner in table.owners],
+            [names_without_user(table, owner) for table in tables for owner in table.owners],
         )
     )
     for number, tables in TABLES.items()
@@ -81,29 +81,29 @@ SUBMITTED = [
 ]
 
 
-def left(call, user_name: str) -> list[str]:
-    """Return the tables with rows of this user name, such as ["popd"], that a former user of the name left behind.
+def tables_with_rows_of(call, user_name: str) -> list[str]:
+    """Return the names of the tables that have rows of a user, such as ["popd"].
 
-    Call it after adding the user, who has no rows yet.
+    For a user who was just added, these rows are those of a former user of the same name.
     """
     number = call.generation.number
     [has_rows] = call.db.fetch(HAVE_ROWS[number], {"user": user_name})[1]
     return [table.__name__ for table, exists in zip(TABLES[number], has_rows) if exists]
 
 
-def left_elsewhere(call, user_name: str) -> bool:
-    """Return whether a former user of this name has left data: mail in the queue, or data of a module."""
+def has_data_elsewhere(call, user_name: str) -> bool:
+    """Return whether a former user of this name has sent mail that is still stored, or has left data of a module."""
     if any(call.db.value(query, user=user_name) for query in SUBMITTED):
         return True
     return any(module.has_rows_of(user_name) for module in call.app.modules.values())
 
 
 def orphans(call) -> set[str]:
-    """Return the names that own rows in the master database, but that no user has."""
+    """Return the user names in the rows of the master database that are not the name of an existing user."""
     return set(call.db.column(ORPHANS[call.generation.number]))
 
 
 def delete(call, user_name: str):
-    """Delete all rows that name a user who does not exist. Users whose alias it is lose the alias."""
+    """Delete all rows of a user who is no longer in `users`. Users whose alias was this user lose the alias."""
     for query in DELETE_OWNED[call.generation.number]:
         call.db.execute(query, user=user_name)

@@ -1,4 +1,4 @@
-"""JSON Schemas of answers, from the TypedDicts that modules declare."""
+"""JSON Schemas of answers, made from the TypedDicts by which modules describe them."""
 
 import types
 import typing
@@ -20,21 +20,21 @@ SCALARS: dict[object, Schema] = {
 
 
 class Shapes:
-    """Makes JSON Schemas of the TypedDicts that describe answers, and collects them in `components` by name.
+    """Makes JSON Schemas of the TypedDicts that describe answers, and stores them by name in `components`.
 
-    generation: the version of the database's schema, which decides how members are called. words: a
-    description of each member by name.
+    `generation` is the version of the database's schema, on which some names depend. `words` has the description of
+    each member (key) of an answer by its name.
     """
 
     def __init__(self, generation: Generation, words: Mapping[str, str], components: dict[str, Schema]):
         self.generation, self.words, self.components = generation, words, components
 
-    def spelled(self, name: str) -> str:
-        """Return a member's name for the schema version: user_rights in place of user_permissions for version 8."""
+    def member_name(self, name: str) -> str:
+        """Return a member's name in the schema version: user_rights in place of user_permissions for version 8."""
         return name if self.generation.number > 8 else name.replace("permission", "right")
 
     def of(self, kind) -> Schema:
-        """Return the JSON Schema of a type annotation: a TypedDict, list, Literal, union or scalar."""
+        """Return the JSON Schema of the type annotation `kind`: a TypedDict, list, dict, Literal, union or scalar."""
         origin, inner = typing.get_origin(kind), typing.get_args(kind)
         if origin in (typing.NotRequired, typing.Required):
             return self.of(inner[0])
@@ -50,7 +50,7 @@ class Shapes:
         return SCALARS.get(kind) or self.reference(kind)
 
     def reference(self, typed_dict) -> Schema:
-        """Return a JSON Schema that refers to a TypedDict's, which is added to the components."""
+        """Add the JSON Schema of a TypedDict to the components, and return a reference to it: {"$ref": …}."""
         name = typed_dict.__name__
         if name not in self.components:
             self.components[name] = self.of_members(typed_dict)
@@ -63,7 +63,7 @@ class Shapes:
         return {"anyOf": schemas}
 
     def of_members(self, typed_dict) -> Schema:
-        """Return the JSON Schema of an object with the members of a TypedDict, each with its description."""
+        """Return the JSON Schema of an object with the members (keys) of a TypedDict, each with its description."""
         return {
             "type": "object",
             "properties": self.properties(typed_dict),
@@ -71,15 +71,17 @@ class Shapes:
         }
 
     def required(self, typed_dict) -> list[str]:
-        """Return the names of those members of a TypedDict that are always present, in their order."""
+        """Return the names of the members that a TypedDict always has, in the order of their declaration."""
         always = typed_dict.__required_keys__
-        return [self.spelled(name) for name in typing.get_type_hints(typed_dict) if name in always]
+        return [self.member_name(name) for name in typing.get_type_hints(typed_dict) if name in always]
 
     def properties(self, typed_dict) -> dict[str, Schema]:
         hints = typing.get_type_hints(typed_dict, include_extras=True)
-        return {self.spelled(name): self.described(name, self.of(kind)) for name, kind in hints.items()}
+        return {
+            self.member_name(name): self.with_description(name, self.of(kind)) for name, kind in hints.items()
+        }
 
-    def described(self, name: str, schema: Schema) -> Schema:
-        """Return the schema of a member with its description. A reference gets none: its target has one."""
+    def with_description(self, name: str, schema: Schema) -> Schema:
+        """Add the description of the member `name` to its JSON Schema. A reference gets none: its target has one."""
         words = None if "$ref" in schema else self.words.get(name)
         return schema | {"description": words} if words else schema

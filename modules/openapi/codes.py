@@ -1,4 +1,4 @@
-"""The codes of answers, stable names for programs, and the HTTP status of each (docs/wire.md section 9)."""
+"""The codes of answers (stable names, such as not_found) and the HTTP status of each (docs/wire.md section 9)."""
 
 import re
 
@@ -70,13 +70,16 @@ CONSTRAINT = re.compile(r"constraint failed: \w+\.(\w+)")
 
 
 def code_of(refused: ApiError | None) -> str:
-    """Return the code of an answer, a stable name for programs: the code of the error `refused`, or "ok"."""
+    """Return the code of an answer, a stable name such as "not_found": that of the error `refused`, or "ok" for None."""
     if refused is None:
         return OK
     return refused.code or OF_FIRST_WIRE.get(refused.http, "internal")
 
 
 def field_of(refused: ApiError) -> str:
-    """Return the name of the request field at fault, or "". For a database error, it is the column's field."""
+    """Return the name of the request field that caused an error, or "".
+
+    If the database refused a row, it is the name of the column, such as user_name.
+    """
     named = CONSTRAINT.search(refused.status) if code_of(refused) in ("duplicate", "refused") else None
     return refused.field or (named[1] if named else "")

@@ -1,4 +1,4 @@
-"""Descriptions of modules' fields and answers, for the OpenAPI document, the reference and the command line."""
+"""The class with which a module describes its fields and answers, for openapi.json, the reference and the commands."""
 
 import dataclasses
 from typing import Literal
@@ -10,13 +10,13 @@ ActiveModules = dict[str, Literal[True]] | list[None]
 
 @dataclasses.dataclass(frozen=True, eq=False)
 class Description:
-    """Describes the fields and answers of a module, for the OpenAPI document and the reference (Module.description).
+    """A module's description of its fields and answers (Module.description), for openapi.json and the reference.
 
-    `fields` has the meaning of each request field and each member of an answer, as a sentence. `answers` has
-    by action the TypedDict of the members that it adds to the answer, or the media type of the file that it
-    returns. `refusals` has by action the TypedDict of members that it adds even if it is refused. `requests`
-    has by action the fields of an example request, if those in `required` do not suffice. `fields_of` has by
-    action the meaning of fields that `fields` describes otherwise.
+    `fields` has a sentence about each field of a request, and each member of an answer, by name. The other
+    dictionaries have the name of an action as key. `answers` has the TypedDict of what the action adds to the answer,
+    or the media type of the file that it returns. `refusals` has the TypedDict of what the action adds even if it is
+    refused. `requests` has the fields of an example request, if those in `required` do not suffice. `fields_of` has
+    sentences about fields that replace those in `fields`.
     """
 
     fields: dict[str, str] = dataclasses.field(default_factory=dict)

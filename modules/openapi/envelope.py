@@ -1,4 +1,4 @@
-"""The members that all answers of the second wire have (docs/wire.md sections 2 and 9), as JSON Schemas."""
+"""JSON Schemas of the members that all answers of the second wire have (docs/wire.md sections 2 and 9)."""
 
 from mailapi import GENERATIONS, Endpoint, Generation
 
@@ -10,7 +10,7 @@ VERSION: Schema = {"type": "integer", "enum": list(GENERATIONS)}
 
 
 def members(generation: Generation) -> dict[str, Schema]:
-    """Return the JSON Schemas of the members that all answers have besides status and code, by name."""
+    """Return the JSON Schemas of the members that all answers have, by name; `status` and `code` are not included."""
     granted = {"type": "object", "additionalProperties": {"type": "boolean", "enum": [True]}}
     nothing = {"type": "array", "items": {"type": "string"}, "maxItems": 0}
     return {
@@ -32,7 +32,7 @@ def members(generation: Generation) -> dict[str, Schema]:
 
 
 def envelope(generation: Generation) -> Schema:
-    """Return the JSON Schema of a successful answer without the members that the action adds."""
+    """Return the JSON Schema of a successful answer, without the members that an action adds."""
     properties = {
         "status": {
             "type": "string",
@@ -51,7 +51,7 @@ def envelope(generation: Generation) -> Schema:
 
 
 def usual_answer(generation: Generation) -> dict:
-    """Return an example of the members that all successful answers have."""
+    """Return an example of a successful answer, without the members that an action adds."""
     versions = dict.fromkeys(("api_version", "schema_version"), generation.number)
     return {
         "status": "ok",
@@ -66,7 +66,7 @@ def usual_answer(generation: Generation) -> dict:
 
 
 def refusal_schema(generation: Generation) -> Schema:
-    """Return the JSON Schema of the answer to a refused request."""
+    """Return the JSON Schema of the answer to a refused request. It is the same for all actions."""
     versions = {
         "schema_version": {
             "type": ["integer", "number", "string", "null"],
@@ -122,7 +122,7 @@ class Refusals:
 
     @staticmethod
     def of(endpoint: Endpoint) -> dict:
-        """Return references to those of these responses that an action can have, by HTTP status."""
+        """Return references to the responses with which an action may refuse a request, by HTTP status."""
         left_out = {405} | ({409} if endpoint.read_only else set())
         return {
             str(http): {"$ref": f"#/components/responses/Refused{http}"}

@@ -1,4 +1,4 @@
-"""Examples of fields and answers: values that fit a schema."""
+"""Makes example values of fields and answers, which fit their JSON Schemas."""
 
 from .schemas import Schema
 
@@ -34,7 +34,11 @@ TIMES = ("time", "created", "expires", "used", "since", "until", "submission", "
 
 
 def example_of(schema: Schema, components: dict[str, Schema], name: str = ""):
-    """Return a value that fits a schema. `components` resolves references; `name` is the field's or member's."""
+    """Return an example value that fits a JSON Schema.
+
+    `components` has the schemas to which references lead. `name` is the name of the field or member: the value fits
+    it, too, such as "ann" for user_name.
+    """
     if reference := schema.get("$ref"):
         return example_of(components[reference.rpartition("/")[2]], components, name)
     if alternatives := schema.get("anyOf"):

@@ -1,4 +1,4 @@
-"""Unknown names in requests, with suggestions of known names."""
+"""Finds unknown names of actions and fields in requests, and suggests similar names."""
 
 import difflib
 from collections.abc import Callable, Iterable
@@ -12,14 +12,14 @@ FIRST_WIRE_QUERY = {"limit", "callback", "login", "logout"}
 def unknown(kind: str, name: str, known: Iterable[str]) -> str:
     """Return a sentence about an unknown name, such as `Unknown action gett: did you mean get?`.
 
-    `kind` is "action", "field" or the like. `known` are the names to suggest.
+    `kind` is "action", "field" or the like. `known` has the names that may be suggested.
     """
     name, near = printable(name[:LONGEST]), nearest(name, known)
     return f"Unknown {kind} {name}: did you mean {near}?" if near else f"Unknown {kind} {name}."
 
 
 def nearest(name: str, known: Iterable[str]) -> str:
-    """Return the one of the names `known` that is most similar to `name`; "" if none is similar."""
+    """Return the name in `known` that is most similar to `name`; "" if none is similar."""
     return next(iter(difflib.get_close_matches(name[:LONGEST].lower(), known, n=1)), "")
 
 
@@ -28,7 +28,8 @@ def unknown_names(
 ) -> list[str]:
     """Return sentences about unknown actions and fields in a request of the first wire, for `debug` in the answer.
 
-    The first wire ignores such names, as the original PHP API does.
+    The first wire (the protocol of the original PHP API) ignores such names. `chosen` is the action that the request
+    runs; None if it has no known action. `body` and `query` have the fields by name.
     """
     actions = module.endpoints if module else {}
     if chosen is None:
@@ -46,8 +47,8 @@ def unknown_names(
 def first_unknown(
     names: Iterable[str], known: set[str], spelling: Callable[[str], str] = canonical
 ) -> list[str]:
-    """Return the first of `names` that is unknown, in a list; [] if all are known.
+    """Return a list of the first unknown name in `names`; [] if all are known.
 
-    A name is also known if `spelling`, which converts it, makes a known one of it.
+    A name is known if it is in `known`, or if the function `spelling` converts it to a name in `known`.
     """
     return next(([name] for name in names if name not in known and spelling(name) not in known), [])

@@ -1,4 +1,4 @@
-"""JSON Schemas (2020-12) of request fields: what the second wire takes, and what openapi.json says of it."""
+"""JSON Schemas (2020-12) of request fields: the second wire validates requests by them, and openapi.json has them."""
 
 from collections.abc import Callable
 
@@ -48,7 +48,7 @@ EXPECTED = {
 
 
 def json_schema(schema: Schema) -> Callable[[Callable], Callable]:
-    """Decorate a field type with a JSON Schema, for the values that the second wire accepts."""
+    """Decorate a field type (a function that reads a field) with the JSON Schema of the values that it accepts."""
 
     def declare(field_type: Callable) -> Callable:
         field_type.schema = schema  # type: ignore[attr-defined]
@@ -58,7 +58,7 @@ def json_schema(schema: Schema) -> Callable[[Callable], Callable]:
 
 
 def schema_of(field_type: Callable) -> Schema:
-    """Return the JSON Schema of a field type. {} accepts everything: for field types that declare none."""
+    """Return the JSON Schema of a field type; {}, which accepts everything, if it declares none."""
     if types := getattr(field_type, "types", None):  # of object_of
         properties = {name: schema_of(kind) for name, kind in types.items()}
         return {"type": "object", "properties": properties, "additionalProperties": False}
@@ -90,7 +90,7 @@ def is_of_type(value, kind: str) -> bool:
 
 
 def beyond_limits(value, schema: Schema, name: str) -> str | None:
-    """Return a sentence if a text or list is too long or empty, or a number too small or too large; else None."""
+    """Return a sentence if a text or list is too long or empty, or if a number is out of range; otherwise None."""
     size = len(value) if isinstance(value, (str, bytes, list)) else None
     least, most = (
         schema.get("minLength", schema.get("minItems")),
@@ -106,7 +106,7 @@ def beyond_limits(value, schema: Schema, name: str) -> str | None:
 
 
 def inner_problem(value, schema: Schema, name: str) -> str | None:
-    """Return a sentence about the first wrong entry of a list, or member of an object; None if all are valid."""
+    """Return a sentence about the first invalid entry of a list, or member of an object; None if all are valid."""
     if isinstance(value, list):
         inner = ((entry, schema.get("items", {}), f"{name}[{n}]") for n, entry in enumerate(value))
         return next((found for each in inner if (found := problem(*each))), None)

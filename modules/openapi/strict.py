@@ -1,6 +1,7 @@
-"""Strict reading of a request's fields, for the second wire (docs/wire.md section 9).
+"""Strict reading of the fields of a request, for the second wire (docs/wire.md section 9).
 
-Unknown fields, missing ones and values of other types than the declared one are refused before anything happens.
+A request is refused before its action runs if it has an unknown field, lacks a required one, or has a value of another
+type than the declared one.
 """
 
 import contextlib
@@ -30,18 +31,21 @@ MOST_FIELDS = 100  # in a query
 
 @json_schema({"type": "integer", "minimum": 1, "maximum": MOST})
 def limit(value) -> int | None:
-    """Read the most entries that a list may have."""
+    """Read the largest number of entries that each list in the answer may have."""
     return whole_number(value)
 
 
 def field_types(chosen: Endpoint, generation: Generation) -> dict[str, Callable]:
-    """Return the field types of all fields of an action, by name."""
+    """Return the field types of all fields that an action takes, by name. A list's `limit` is one of them."""
     lists = {"limit": limit} if chosen.read_only and not chosen.download else {}
     return chosen.fields(generation) | chosen.query | lists
 
 
 def read_strictly(call: Call, chosen: Endpoint, given: dict):
-    """Validate the JSON members in `given` and set the call's fields. ApiError names the first wrong one."""
+    """Validate the fields of a request, and set call.body, call.query and call.limit. ApiError if a field is wrong.
+
+    `chosen` is the action, and `given` has the fields as JSON values.
+    """
     types = field_types(chosen, call.generation)
     given = {NEW_SPELLING.sub(r"permission\1", name): value for name, value in given.items()}
     if wrong := first_unknown(given, set(types), spelling=str):
@@ -67,7 +71,10 @@ def read_strictly(call: Call, chosen: Endpoint, given: dict):
 
 
 def without_fraction(value):
-    """Return 5 for 5.0, which JSON Schema accepts as a whole number; also within lists and objects."""
+    """Convert a float that is a whole number, such as 5.0, to int, also within lists and objects.
+
+    JSON Schema accepts 5.0 as a whole number. Any other value is returned as it is.
+    """
     if isinstance(value, list):
         return [without_fraction(entry) for entry in value]
     if isinstance(value, dict):
@@ -76,7 +83,10 @@ def without_fraction(value):
 
 
 def query_fields(query_string: str, types: dict[str, Callable]) -> dict:
-    """Return the fields in a GET request's query string, with JSON values. Secrets are not accepted there."""
+    """Return the fields in the query string of a GET request, as JSON values by name. ApiError if one is a secret.
+
+    `types` has the types of the action's fields by name.
+    """
     try:
         pairs = urllib.parse.parse_qsl(
             query_string, keep_blank_values=True, errors="strict", max_num_fields=MOST_FIELDS
@@ -91,21 +101,25 @@ def query_fields(query_string: str, types: dict[str, Callable]) -> dict:
 
 
 def is_plain(value, text: str) -> bool:
-    """Return whether a text is a number or a flag exactly as JSON writes it: "5", not "5.0" or " 5"."""
+    """Return whether `text` is exactly what JSON writes for the number or flag `value`: "5", not "5.0" or " 5".
+
+    For an object, return True: it may be written in several ways.
+    """
     return isinstance(value, dict) or json.dumps(value) == text and not isinstance(value, float)
 
 
 def refuse_secrets(names: Iterable[str], types: dict[str, Callable]):
-    """Raise ApiError for a secret in the query: URLs are logged."""
+    """Raise ApiError if a field in a URL's query is a secret, since URLs are logged. `names` are those of the fields."""
     for name in names:
         if types.get(name) is secret or name == "auth":
             raise ApiError("Use POST: a secret does not belong in a URL.", code="invalid_field", field=name)
 
 
 def from_texts(texts: list[str], schema: Schema):
-    """Convert the texts of a field in a URL's query to a JSON value; a list has a text for each of its entries.
+    """Convert the texts that a URL's query has for one field to a JSON value that fits the field's JSON Schema.
 
-    A text that does not have the type in the schema stays a text, so that it is refused later.
+    A list has one text for each of its entries. A text that does not have the type in the schema is returned as it is,
+    and refused when the value is validated.
     """
     alternatives = schema.get("anyOf", [schema])
     for each in alternatives:
