@@ -1,8 +1,8 @@
 #!/usr/bin/env python3
 """mailapi: an HTTP control plane for a mail server, with the interface of the PHP API of cmail, which it replaces.
 
-The core knows no module by name. It reads a config, loads the module files that `modulelist` names, and
-turns requests such as `users/?add` into calls of their endpoints. For each, it reads the declared fields,
+The core knows no module by name. It reads a config, loads the module files in its setting `modulelist`, and
+turns requests such as `users/?add` into calls of their endpoints. For each request, it reads the declared fields,
 checks the access rule, runs the action in one transaction, and answers one JSON object.
 Master database: the mail server's own; its schema has version ("generation") 8 or 9. State database: mailapi's
 own, with sessions, failed log-ins and the audit.
@@ -57,7 +57,7 @@ sys.modules["mailapi_modules"].__path__ = list(map(str, INSTALLED))
 
 
 def load_part(name: str):
-    """Import a Python module below modules/ when it is first needed, and return it. name: such as `mariadb.store`."""
+    """Import a file below modules/ when it is first needed, and return it: "mariadb.store" is mariadb/store.py."""
     return importlib.import_module(f"mailapi_modules.{name}")
 
 
@@ -95,7 +95,7 @@ class Config:
     log_file: str = ""
 
     def resolve(self, base: Path) -> "Config":
-        """Complete paths by the folder `base`. An empty `state` becomes dbpath + ".state", or dbpath if a URL."""
+        """Make paths absolute, below the folder `base`, and set an empty `state` by dbpath. Return this Config."""
         self.base = base
         self.state = self.state or (self.dbpath if is_url(self.dbpath) else self.dbpath + ".state")
         self.dbpath, self.state = (db if is_url(db) else str(base / db) for db in (self.dbpath, self.state))
@@ -107,12 +107,12 @@ TYPE_NAMES = {str: "text", bool: "True or False", dict: "a mapping", list: "a li
 
 
 def is_url(database: str) -> bool:
-    """Return whether a database setting is the URL of a server (mysql://…) and not the path of a SQLite file."""
+    """Return whether a database setting is the URL of a server (mysql://…); else it is the path of a SQLite file."""
     return database.startswith("mysql://")
 
 
 def read_config(source: str | os.PathLike | Mapping) -> Config:
-    """Read settings from a config.py's path, or from a mapping. Raise ConfigError if they are invalid."""
+    """Return the settings in `source`, the path of a config.py or a mapping of its keys. ConfigError if invalid."""
     if isinstance(source, Mapping):
         return checked_config(dict(source), Path.cwd())
     path = Path(source).absolute()
@@ -134,7 +134,7 @@ def run_config(path: Path) -> dict:
 
 
 def checked_config(given: dict, base: Path) -> Config:
-    """Check the settings in `given`; paths are relative to the folder `base`. ConfigError names the first bad key."""
+    """Return the settings `given` as a Config, paths below the folder `base`. ConfigError tells the first bad key."""
     for key, value in given.items():
         if key not in OPTIONS:
             raise ConfigError(f"Unknown key {key} in the configuration.")
@@ -155,7 +155,7 @@ def checked_config(given: dict, base: Path) -> Config:
 
 
 def check_type(key: str, value, kind):
-    """Raise ConfigError if the setting `key` is not of the type `kind`, or is a number below the key's minimum."""
+    """Raise ConfigError if the setting `key` has a value of another type than `kind`, or a number that is too low."""
     least = OPTIONS[key].metadata.get("least", 1)
     if isinstance(value, kind) and (kind is not int or not isinstance(value, bool) and value >= least):
         return
@@ -170,9 +170,9 @@ BUSY = "The database is busy. Try again."
 
 
 class ApiError(Exception):
-    """The error for a refused request: its HTTP status, the sentence `status`, and further members of the JSON answer.
-    audit: the sentence for log and audit, in place of a `status` that quotes text from a client or other server.
-    code: the error's name for programs (docs/wire.md section 9), by default that of the HTTP status. field: the wrong one."""
+    """The error for a refused request. The JSON answer has the sentence `status`, and the members in `answer`.
+    http: the HTTP status. audit: the sentence for log and audit, if `status` quotes text that must not be there.
+    code: the error's name for programs (docs/wire.md section 9). field: the request's field that is invalid."""
 
     code = field = ""
 
@@ -184,7 +184,7 @@ class ApiError(Exception):
         self.retry_after = retry_after  # seconds; 0: waiting does not help
 
     def bare(self) -> "ApiError":
-        """Remove tracebacks from this error and return it: they refer to variables such as a large request body."""
+        """Remove tracebacks from this error, as they keep variables alive such as a request body, and return it."""
         self.__traceback__ = self.__context__ = self.__cause__ = None
         return self
 
@@ -206,7 +206,7 @@ class TransactionRolledBack(ApiError):
 
 
 class CommitOutcomeUnknown(ApiError):
-    """The error for a connection to `store_in_doubt` that broke during a commit. Nobody knows whether it happened."""
+    """The error for a connection to `store_in_doubt` that broke during a commit, which may have happened or not."""
 
     code = "unknown_outcome"
     store_in_doubt: "Store"
@@ -220,7 +220,7 @@ class StateFailure(ApiError):
 
 
 class SchemaMismatch(ApiError):
-    """The error for an unsupported schema version of the master database. The answer has it and the latest one."""
+    """The error for an unsupported schema version of the master database. The answer has this and our latest one."""
 
     def __init__(self, version):
         super().__init__("Api version and schema version is not the same.", code="database")
@@ -235,7 +235,7 @@ class LoginRefused(ApiError):
 
 
 class TooManyFailures(ApiError):
-    """The error for a log-in that comes too soon after failed ones. The next one is allowed in `seconds` seconds."""
+    """The error for a log-in that comes too soon after failed ones. The client may try again in `seconds` seconds."""
 
     def __init__(self, seconds: int, wait: str):
         sentence = f"Too many failed log-ins. Try again in {seconds} seconds."
@@ -271,7 +271,7 @@ def cause(error: BaseException) -> str:
 
 
 def log_exception(sentence: str):
-    """Log `sentence` and the traceback of the current exception, of which only the last 8,000 characters."""
+    """Log `sentence`, and the last 8,000 characters of the traceback of the current exception."""
     log.error("%s\n%s", sentence, traceback.format_exc(limit=-20)[-8000:])
 
 
@@ -316,7 +316,7 @@ def raw_text(value) -> str | None:
 
 
 def secret(value) -> str | None:
-    """Convert the JSON value of a password, key or token to str. Such a field is never logged, nor shown on screen."""
+    """Convert the JSON value of a password, key or token to str, null to None. Such a field is in no log or audit."""
     return raw_text(value)
 
 
@@ -328,12 +328,12 @@ def long_text(value) -> bytes | None:
 
 
 def file_content(value) -> bytes | None:
-    """Convert the content of an uploaded file to UTF-8 bytes. On the command line users give a file's path instead."""
+    """Convert the content of an uploaded file to UTF-8 bytes. On the command line, users give a file's path."""
     return long_text(value)
 
 
 def address(value) -> str | None:
-    """Convert the JSON value of a mail address to str, an empty one to None. ValueError beyond LONGEST bytes."""
+    """Convert the JSON value of a mail address to str, an empty one to None. ValueError for over LONGEST bytes."""
     value = php_text(value)
     if value and len(value.encode()) > LONGEST:
         raise ValueError("too long for an address")
@@ -350,7 +350,7 @@ def whole_number(value) -> int | None:
 
 
 def optional_number(value) -> int | None:
-    """Convert a whole number of at most 18 digits; all that PHP calls empty ("", "0", 0, null, …) becomes None."""
+    """Convert a whole number of at most 18 digits. What PHP calls empty ("", "0", 0, null, …) becomes None."""
     return whole_number(php_text(value))
 
 
@@ -371,7 +371,7 @@ def list_of_text(value) -> list | None:
 
 
 def object_of(**types):
-    """Return a field type for JSON objects with these fields, as in object_of(name=php_text, size=whole_number)."""
+    """Return a function that converts each field of a JSON object: object_of(name=php_text, size=whole_number)."""
 
     def read(value):
         if empty(value):
@@ -385,10 +385,10 @@ def object_of(**types):
 
 
 def read_fields(given: dict, types: dict) -> dict:
-    """Return those fields of `given` that are declared in `types`, each converted by its field type.
+    """Return those fields of a request, `given`, that `types` declares as {name: function that converts the value}.
 
-    Old clients may write "right" in place of "permission" in a field's name. ApiError (HTTP 400) names the invalid
-    field as the client wrote it; a field inside an object is named OBJECT.FIELD (docs/wire.md F27).
+    Old clients may write "right" in place of "permission" in a field's name. ApiError (HTTP 400) has the invalid
+    field's name as the client wrote it, and OBJECT.FIELD for a field inside an object (docs/wire.md F27).
     """
     fields = {}
     for name, read in types.items() if given else ():
@@ -404,7 +404,7 @@ def read_fields(given: dict, types: dict) -> dict:
 
 
 def read_auth(auth) -> tuple[str | None, str | None]:
-    """Return user name and password from the request's field `auth`; (None, None) if it is empty, ApiError if bad."""
+    """Return user name and password in the request's field `auth`; (None, None) if it is empty. ApiError: invalid."""
     if empty(auth):
         return None, None
     if not isinstance(auth, dict):
@@ -419,7 +419,7 @@ def read_auth(auth) -> tuple[str | None, str | None]:
 
 
 def refuse_forbidden_text(body: dict):
-    """Raise ApiError (HTTP 400) if a request's names or values have a NUL or a lone surrogate (docs/wire.md F27)."""
+    """Raise ApiError (HTTP 400) if a field's name or value in `body` has a NUL or lone surrogate (wire.md F27)."""
     for name, value in body.items():
         todo = [name, value]
         while todo:
@@ -478,14 +478,14 @@ def read_query(query_string: str) -> dict:
 
 
 def read_limit(limit: str) -> int:
-    """Convert the query key `limit`, the most entries in a list, to a positive int, or ApiError (docs/wire.md F25)."""
+    """Convert the query key `limit` (the most entries in a list) to a positive int. ApiError: docs/wire.md F25."""
     if not (found := re.fullmatch("0*([1-9][0-9]{0,999})", limit)):
         raise ApiError("Invalid limit.", http=400, code="invalid_field", field="limit")
     return int(found[1])
 
 
 def body_length(environ: dict) -> int | None:
-    """Return the number of bytes in a request's body; None if it is unknown until all was read."""
+    """Return the length of a request's body in bytes, 0 if it has none; None if it is known only after reading."""
     length, chunked = environ.get("CONTENT_LENGTH"), "HTTP_TRANSFER_ENCODING" in environ
     if length:
         if not length.isascii() or not length.isdigit() or len(length) > 18:
@@ -538,7 +538,7 @@ DECODER = json.JSONDecoder(parse_constant=not_json)
 
 
 class RawJSON:
-    """A list that the database has already encoded as JSON, so that it is copied into the answer as it is."""
+    """A list in an answer that the database has already encoded as JSON (`payload`); `encode` copies it unchanged."""
 
     def __init__(self, payload: bytes):
         self.payload = payload
@@ -554,7 +554,7 @@ ENCODER = json.JSONEncoder(ensure_ascii=False, check_circular=False, separators=
 
 
 def encode(answer: dict) -> bytes:
-    """Encode an answer as JSON in UTF-8, with its RawJSON members at the end. The package orjson makes it faster."""
+    """Encode an answer as JSON in UTF-8, with its RawJSON members at the end. With the package orjson it is faster."""
     pieces: list[bytes] = []
     while RawJSON in (kinds := [*map(type, answer.values())]):
         name = [*answer][kinds.index(RawJSON)]  # an action's own, so that there is no quote in it
@@ -570,7 +570,7 @@ def encode(answer: dict) -> bytes:
 
 
 def shorten(answer: dict, limit: int) -> dict:
-    """Shorten each list in an answer, also in nested objects, to `limit` entries, in place. Return the answer."""
+    """Cut each list in an answer, also in nested objects, to its first `limit` entries in place. Return the answer."""
     for name, value in answer.items():
         if isinstance(value, list):
             answer[name] = value[:limit]
@@ -636,7 +636,7 @@ class ApiAddressDelegates(Model):
 
 @dataclasses.dataclass(frozen=True)
 class Generation:
-    """A supported version of the master database's schema, 8 or 9, and in what the two differ."""
+    """A supported version of the master database's schema, 8 or 9, with the words and the model that differ in it."""
 
     number: int
     permission: str  # the clients' word for a permission, alone and in names
@@ -671,7 +671,7 @@ def param(name: str) -> peewee.Value:
 
 
 class PreparedQuery:
-    """A query that is built once, at import, and compiled once, at its first run: both take longer than running it."""
+    """A query that is built once, at import, and compiled to SQL once, at its first run, because both are slow."""
 
     json_sql = ""  # the SQL that returns the rows as one JSON list (modules/directory/lists.py)
 
@@ -685,7 +685,7 @@ Statement = tuple[str, Callable[[Mapping], Sequence] | None]  # SQL, and a binde
 
 
 def binder(parameters: Sequence) -> Callable[[Mapping], Sequence] | None:
-    """Return a function that orders {name: value} as a statement's parameters; None if the statement has none."""
+    """Return a function that converts {name: value} to the list of a statement's parameters; None if it has none."""
     names = [each.name if type(each) is Param else number for number, each in enumerate(parameters)]
     constants = {n: each for n, each in enumerate(parameters) if type(each) is not Param}
     if len(names) < 2:
@@ -695,7 +695,7 @@ def binder(parameters: Sequence) -> Callable[[Mapping], Sequence] | None:
 
 
 def each_generation(build: Callable[[Generation], peewee.Query]) -> dict:
-    """Build a prepared query for each schema version (8 and 9), and return them as {8: query, 9: query}."""
+    """Call `build` for each schema version, and return the prepared queries: {8: PreparedQuery, 9: PreparedQuery}."""
     return {number: PreparedQuery(build(generation)) for number, generation in GENERATIONS.items()}
 
 
@@ -725,7 +725,7 @@ class ClosingConnection(sqlite3.Connection):
 
 
 class ThreadConnection(threading.local):
-    """The current thread's connection to a database, and the identity of its file, to notice when it is replaced."""
+    """The current thread's connection to a SQLite database, and the file's identity, to notice a replaced file."""
 
     connection: sqlite3.Connection
     identity: tuple | None = None  # of the file that it has open
@@ -734,7 +734,7 @@ class ThreadConnection(threading.local):
 
 
 class Transaction:
-    """A context manager: it commits at its end, or rolls back on an exception. lock_type: IMMEDIATE or DEFERRED."""
+    """A transaction as context manager; exceptions roll it back. lock_type: IMMEDIATE if it may write, or DEFERRED."""
 
     def __init__(self, store: "Store", lock_type: str):
         self.store, self.lock_type, self.begin = store, lock_type, f"BEGIN {lock_type}"
@@ -806,7 +806,7 @@ class Store:
         return opened.connection
 
     def missing(self, error: Exception) -> os.stat_result:
-        """Raise CannotOpen: the file is missing. A subclass may create the file instead and return its os.stat()."""
+        """Raise CannotOpen for a missing file. A subclass may create the file instead and return its os.stat()."""
         raise CannotOpen(error) from None
 
     def before_opening(self):
@@ -816,12 +816,12 @@ class Store:
         """Do nothing. A subclass may prepare the database here, after it was opened."""
 
     def identity(self) -> object:
-        """Connect, and return a value that changes when the path or URL leads to another database than before."""
+        """Connect, and return a value that identifies the open database: it changes if another one takes its place."""
         self.connect()
         return self.opened.identity
 
     def last_write(self) -> object:
-        """Connect, and return a value that changes when the database file is written. None if that cannot be told."""
+        """Connect, and return a value that changes with each write to the database; None if it cannot be known."""
         self.connect()
         return self.opened.identity, self.opened.modified
 
@@ -831,25 +831,25 @@ class Store:
         self.opened.identity = None
 
     def transaction(self, lock_type: str = "IMMEDIATE") -> contextlib.AbstractContextManager:
-        """Return a context manager for a transaction. lock_type: IMMEDIATE if it may write, DEFERRED if not."""
+        """Return a transaction as context manager. lock_type: IMMEDIATE if it may write, DEFERRED if it only reads."""
         return self.transactions[lock_type]
 
     def run_with_retry(self, work: Callable):
-        """Return work(), a function that runs one transaction; a server repeats it after TransactionRolledBack."""
+        """Return work(), which runs one transaction. ServerStore repeats the call after TransactionRolledBack."""
         return work()
 
     def make_room(self):
         """Do nothing. A subclass may free disk space here, when a write failed because the disk is full."""
 
     def next(self, column: peewee.Field) -> int:
-        """Return the next number for an AUTOINCREMENT column: one more than the highest that it ever gave to a row."""
+        """Return the next number for an AUTOINCREMENT column: one more than the highest that a row has or ever had."""
         return (self.value(LAST_GIVEN, table=column.model._meta.table_name) or 0) + 1
 
     def release(self):
-        """Do nothing: the connection stays with its thread. A database on a server puts it back into its pool here."""
+        """Do nothing: the connection stays with its thread. ServerStore gives its connection back to a pool."""
 
     def compile(self, query: PreparedQuery | peewee.Node) -> Statement:
-        """Return a query's SQL, and a function that makes its parameters. A prepared query is compiled only once."""
+        """Return a query's SQL and the function from `binder` for its parameters. Compile prepared queries once."""
         if isinstance(query, PreparedQuery):
             query.compiled[self.dialect] = query.compiled.get(self.dialect) or self.compile(query.query)
             return query.compiled[self.dialect]
@@ -862,7 +862,7 @@ class Store:
         return self.run(sql, bind(values) if bind else ())
 
     def run(self, sql: str, parameters: Sequence = ()) -> sqlite3.Cursor:
-        """Run a statement of SQL and return the cursor. Errors are raised as exceptions of peewee."""
+        """Run a statement of SQL and return the cursor. Raise peewee's exceptions in place of those of sqlite3."""
         opened = self.opened
         if opened.trace:
             opened.trace(sql)
@@ -872,7 +872,7 @@ class Store:
             raise as_peewee(error) from error
 
     def execute_many(self, query: PreparedQuery, rows: list[dict]):
-        """Run a prepared query for each dictionary of values in `rows`: the fastest way to insert many rows."""
+        """Run a prepared query for each dictionary of parameter values in `rows`, the fastest way to insert rows."""
         sql, bind = self.compile(query)
         if self.opened.trace:
             self.opened.trace(sql)
@@ -880,7 +880,7 @@ class Store:
             self.opened.connection.executemany(sql, map(bind, rows) if bind else [()] * len(rows))
 
     def fetch(self, query, values: dict) -> tuple[sqlite3.Cursor, list]:
-        """Run a query, and return all its rows and the cursor, whose `description` has the names of the columns."""
+        """Run a query, and return the cursor, whose `description` has the names of the columns, and all rows."""
         prepared = isinstance(query, PreparedQuery) and query.compiled.get(self.dialect)
         sql, bind = prepared or self.compile(query)
         try:
@@ -895,7 +895,7 @@ class Store:
             return self.fetch(query, values)
 
     def read(self, query, **values) -> list[tuple]:
-        """Run a query outside of a transaction and return its rows as tuples. Connects first if necessary."""
+        """Run a query outside of a transaction and return its rows as tuples. Connect first if necessary."""
         self.connect()
         return self.fetch(query, values)[1]
 
@@ -913,16 +913,16 @@ class Store:
         return next(iter(self.rows(query, **values)), None)
 
     def column(self, query, **values) -> list:
-        """Run a query and return the first column of every row."""
+        """Run a query and return the values in the first column of its rows."""
         return [row[0] for row in self.fetch(query, values)[1]]
 
     def value(self, query, **values):
-        """Run a query and return the first column of its first row, or None if there is no row."""
+        """Run a query and return the value in the first column of its first row, or None if there is no row."""
         return next(iter(self.column(query, **values)), None)
 
 
 def open_store(database: str, schema: str | None = None) -> Store:
-    """Return the database at a path or mysql:// URL. schema: for a state database, the SQL that creates its tables;
+    """Return the Store for a path or mysql:// URL. schema: for a state database, the SQL that creates its tables;
     None for a master database, which must exist."""
     if is_url(database):
         return load_part("mariadb.store").ServerStore(database, schema)
@@ -930,7 +930,7 @@ def open_store(database: str, schema: str | None = None) -> Store:
 
 
 def repeated(method: Callable) -> Callable:
-    """Decorate a method that runs one transaction on `self.store`: it is repeated after TransactionRolledBack."""
+    """Decorate a method that runs one transaction on `self.store`: run it again after TransactionRolledBack."""
 
     @wraps(method)
     def repeating(self, *args, **named):
@@ -1002,7 +1002,7 @@ def covering(given: str) -> re.Pattern:
 
 @dataclasses.dataclass(frozen=True)
 class Rule:
-    """A rule that says which callers may run an action: a test, and the answer's `status` for callers who fail it."""
+    """An access rule for actions: a test that tells if the caller may run the action, and a sentence to refuse it."""
 
     description: str
     test: Callable[["Call"], bool]
@@ -1022,14 +1022,14 @@ admin_or_delegate = Rule(
 
 
 def delegate_of(field: str, missing: Rule = nobody) -> Rule:
-    """Return a rule that admits admins, and delegates of the user whom the request's field `field` names. If the field
-    is empty, the rule `missing` decides."""
+    """Return a rule that admits admins, and delegates of the user whose name is in the request's field `field`.
+    If the field is empty, the rule `missing` decides."""
     return user_rule(field, f"admin, or delegate of {field}", missing, Caller.may_act_for)
 
 
 def owner_or_delegate(field: str, missing: Rule = nobody) -> Rule:
-    """Return a rule that admits the user whom the request's field `field` names, delegates of this user, and admins.
-    If the field is empty, the rule `missing` decides."""
+    """Return a rule that admits the user whose name is in the request's field `field`, the user's delegates, and
+    admins. If the field is empty, the rule `missing` decides."""
 
     def test(caller, user_name):
         return caller.user_name == user_name or caller.may_act_for(user_name)
@@ -1086,7 +1086,7 @@ class Endpoint:
         return dict.fromkeys(self.needed(generation), php_text) | self.optional
 
     def read(self, generation: Generation, body: dict, query: dict) -> tuple[dict, dict]:
-        """Return the action's fields in a request's body and URL query, converted. ApiError (HTTP 400) if invalid."""
+        """Return two dicts of converted values: the fields in `body`, and those in the URL's `query`, or ApiError."""
         if not body and not self.download and self.query.keys().isdisjoint(query):
             return {}, {}
         fields = self.fields(generation)
@@ -1110,14 +1110,14 @@ class Endpoint:
 
 
 def body_limit(declared: int | str, config: Config) -> int:
-    """Return the most bytes that a request body may have. declared: that number, or a config key; 0 means max_body."""
+    """Return the most bytes of a request body. declared: that number or the name of a setting; 0: use max_body."""
     return (getattr(config, declared) if isinstance(declared, str) else declared) or config.max_body
 
 
 def endpoint(*, allow, **declared):
     """Decorate a method of a Module to make it an action of the API; `declared` are fields of Endpoint.
 
-    allow: a Rule, or a tuple of rules that must all admit the caller. No default: nothing is left open by mistake.
+    allow: a Rule, or a tuple of rules that must all admit the caller. It has no default, so that nobody forgets it.
     """
     rules = allow if isinstance(allow, tuple) else (allow,)
     if not rules or not all(isinstance(rule, Rule) for rule in rules):
@@ -1131,7 +1131,7 @@ def endpoint(*, allow, **declared):
 
 
 class Active:
-    """Declares which users are active in a module: those in the columns `fields` of the rows that match `where`."""
+    """The users who are active in a module: their names are in the columns `fields`, in rows that match `where`."""
 
     def __init__(self, *fields: peewee.Field, where=None):
         rows = [field.model.select(field) for field in fields]
@@ -1169,41 +1169,42 @@ class Module:
         self.app, self.name = app, name
 
     def on_request(self, event):
-        """Handle the end of a request, for example to record it. Not called after a successful read in a session."""
+        """Handle the end of a request, for example record it. Not called for reads that succeed in a session."""
 
     def on_user_deleted(self, user_name: str):
-        """Delete what this module stores about a deleted user. Otherwise a new user of the same name would get it."""
+        """Delete what this module stores about a deleted user, because a later user of that name must not get it."""
 
     def has_rows_of(self, user_name: str) -> bool:
-        """Return whether the module has data under a user name. If so, delegates cannot add a user of that name."""
+        """Return whether the module has data under this user name. If so, delegates cannot add a user of this name."""
         return False
 
     def bearer(self, call: "Call", token: str, address: str) -> "Bearer | None":
-        """Return the owner of a bearer token; None if this module issued no such token. address: the client's IP."""
+        """Return the owner of a bearer token; None if this module did not issue it. address: the client's IP."""
 
     def external_credentials(self, user_name: str, logging_in: bool) -> dict | None:
-        """Return the stored password of a user whom another database authenticates or locks out; None for any other
-        user. The dictionary replaces the user's row of `users`, and may have a function `verify(password, authdata)`.
-        Called for each request. logging_in: the request has a password; False: a session or token."""
+        """Return a user's {"user_name": …, "user_authdata": …} if another database authenticates or locks out this
+        user, else None. It replaces the user's row of `users`, and may have a function `verify(password, authdata)`.
+        Called for each request. logging_in: True if the request has a password, False if it has a session or token."""
 
     def on_login(self, call: "Call", password: str):
-        """Handle a log-in with a password, after it succeeded."""
+        """Handle a successful log-in with a password, for example create what the user lacks."""
 
     def on_user_change(
         self, call: "Call", change: str, user_name: str, password: str | None
     ) -> "Participant | None":
-        """Prepare a change of a user (add, delete, set_password) in another database. Raise ApiError to refuse it."""
+        """Return the prepared change of a user (add, delete, set_password) in another database. ApiError: refused."""
 
     def external_users(self, user_name: str | None = None) -> list[dict]:
-        """Return the users in another database, or only the one named: dicts of `user_name` and `user_login`."""
+        """Return the users in another database, or only `user_name`: [{"user_name": "bob", "user_login": 1}]."""
         return []
 
     def check(self, repair: bool) -> Iterable[tuple[bool | None, str]]:
-        """Yield True, False (error) or None (warning), and a sentence, for `mailapi check`. repair: mend data."""
+        """Check the module's data for `mailapi check`. Yield True, False (error) or None (warning), and a sentence.
+        repair: also correct the data."""
         return ()
 
     def mount(self, handler: "RequestHandler", path: str) -> bottle.HTTPResponse:
-        """Answer an HTTP request to a URL path below one of `mounts`. path: the URL path after the mount."""
+        """Answer an HTTP request to a URL path below one of `mounts`. path: "bob/cal/" for /dav/bob/cal/."""
         raise NotImplementedError
 
     def __init_subclass__(cls):
@@ -1219,7 +1220,7 @@ class Module:
         cls.endpoints = cls.endpoints | {e.name: e for e in own}
 
     def choose(self, query: dict) -> Endpoint | None:
-        """Return the action that a URL's query names, or None. Of several, the one declared first has precedence."""
+        """Return the action whose name is a key of the URL's query, as in users/?add. The first declared one wins."""
         asked = self.endpoints.keys() & query.keys()
         for name in query:
             if "-" in name or "right" in name:
@@ -1243,7 +1244,7 @@ class Root(Module):
 
 
 def module_name(path: str) -> str:
-    """Return the module that a URL path names: `users` for `users`, `users/` and `users/index.php`."""
+    """Return the name of the module in a URL path: `users` for `users`, `users/` and `users/index.php`."""
     name = path.removesuffix("/")
     return "" if name == "index.php" else name.removesuffix("/index.php")
 
@@ -1269,7 +1270,7 @@ def load_modules(app: "Application") -> dict[str, Module]:
 
 
 def module_file(name: str, file: str, base: Path) -> Path:
-    """Return the path of a module's file: in the config's folder `base`, or as installed. ConfigError if missing."""
+    """Return the path of a module's `file`: in the config's folder `base`, or as installed. ConfigError if missing."""
     for path in (base / file, HERE / file):
         if path.is_file():
             return path.resolve()
@@ -1280,7 +1281,7 @@ def module_file(name: str, file: str, base: Path) -> Path:
 
 
 def find_installed(file: str) -> ModuleSpec | None:
-    """Return the import spec of a module that comes with mailapi, such as `users.py`; None if it has no such file."""
+    """Return the import spec of a module that mailapi brings, such as `users.py`; None if mailapi has no such file."""
     name, _, ending = file.partition(".")
     spec = PathFinder.find_spec(f"mailapi_modules.{name}", sys.modules["mailapi_modules"].__path__)
     return spec if spec and spec.has_location and ending == "py" else None  # folders have no location
@@ -1298,7 +1299,7 @@ def load_class(name: str, path: Path) -> type[Module]:
 
 
 def load_file(path: Path):
-    """Import a Python file, under a name that does not hide a standard module (queue.py: queue), and return it."""
+    """Import a Python file and return it. It gets a module name that hides no standard module, such as `queue`."""
     spec = find_installed(path.name) if path.parent in INSTALLED else None
     if not spec:
         qualified = f"mailapi_modules.{path.stem}_{sha256(str(path))[:12]}"
@@ -1322,7 +1323,7 @@ def sha256(value: str | bytes) -> str:
 
 
 def make_authdata(password: str | None) -> str | None:
-    """Return a password as it is stored, SALT:HASH (docs/wire.md F28); None, which admits nobody, if it is empty."""
+    """Return the form in which a password is stored, SALT:HASH (docs/wire.md F28); None if the password is empty."""
     if not password:
         return None
     salt = secrets.token_hex(16)
@@ -1330,8 +1331,7 @@ def make_authdata(password: str | None) -> str | None:
 
 
 def verify(password: str, authdata: str | bytes | None) -> bool:
-    """Return whether a password is the stored one (SALT:HASH). Takes equally long if there is none, so that timing
-    does not reveal which users exist (docs/wire.md F18, F35)."""
+    """Return whether a password is the stored one (SALT:HASH). Takes as long if none is stored (docs/wire.md F18)."""
     if isinstance(authdata, bytes):  # a BLOB
         authdata = authdata.decode(errors="surrogateescape")
     stored = AUTHDATA.fullmatch(authdata) if isinstance(authdata, str) else None
@@ -1395,11 +1395,11 @@ class Call:
         self.check_identity: Callable[[dict | None], None] = lambda user: None
 
     def reset_changes(self):
-        """Empty the lists of this call's changes, because the database has rolled them back."""
+        """Forget the changes of users that this call recorded, because the database has rolled them back."""
         self.new_authdata, self.deleted_users, self.participants = {}, [], []
 
     def identify(self):
-        """Read the caller's permissions, in the action's transaction: a revocation takes effect at once."""
+        """Read the caller's permissions, in the transaction of the action, so that a revocation counts at once."""
         if self.user_name is None:
             self.caller, self.identified = Caller(self.db, None, ["admin"]), True
             return
@@ -1430,7 +1430,7 @@ class Call:
                     self.new_authdata[user_name] = participant.authdata
 
     def end_participants(self, committed: bool | None):
-        """Commit or roll back the prepared changes in other databases. None: nobody knows, so leave them prepared."""
+        """Commit or roll back the changes prepared in other databases. None: leave them, as the outcome is unknown."""
         for participant in self.participants:
             if committed:
                 participant.commit()
@@ -1441,7 +1441,7 @@ class Call:
 
 
 def refuse_unless(test: Callable, refusal: LoginRefused) -> Callable[[dict | None], None]:
-    """Return a function that raises `refusal` unless `test` accepts the user's row in the database."""
+    """Return a function that takes a user's database row, or None, and raises `refusal` if `test(row)` is false."""
 
     def check_identity(user):
         if not test(user):
@@ -1451,13 +1451,13 @@ def refuse_unless(test: Callable, refusal: LoginRefused) -> Callable[[dict | Non
 
 
 def fits_hash(user: dict | None, hashed: str) -> bool:
-    """Return whether a user's stored password has this SHA-256; False if there is no user or no password."""
+    """Return whether a user's stored password has the SHA-256 `hashed`. user: the row of `users`, None if missing."""
     authdata = user["user_authdata"] if user else None
     return sha256(authdata) == hashed if authdata else False
 
 
 class Participant:
-    """A prepared change in another database, which can be committed or rolled back without fail (two-phase commit)."""
+    """A change that another database has prepared, so that commit and rollback cannot fail (two-phase commit)."""
 
     authdata: str | None = None  # the user's authdata from now on, for their sessions
 
@@ -1468,7 +1468,7 @@ class Participant:
         """Roll the change back, because the master database has rolled back. Raises nothing."""
 
     def leave(self):
-        """Leave the change prepared, because nobody knows if the master database has committed. Raises nothing."""
+        """Leave the change prepared, because it is unknown if the master database has committed. Raises nothing."""
 
 
 @dataclasses.dataclass
@@ -1519,7 +1519,7 @@ class Application:
         return [m for m in self.modules.values() if getattr(type(m), hook) is not getattr(Module, hook)]
 
     def listed(self) -> dict[str, Module]:
-        """Return the modules in the order of the setting modulelist, by the class names given there."""
+        """Return the modules by class name, such as "User", in the order of the setting modulelist."""
         return {module.name: module for module in self.modules.values() if module.name}
 
     def __call__(self, environ, start_response):
@@ -1540,7 +1540,7 @@ class Application:
                 self.release()
 
     def serve(self, path: str) -> bytes | Iterable[bytes] | bottle.HTTPResponse:
-        """Answer the current request of Bottle. path: the URL path without the leading slash."""
+        """Answer the HTTP request that Bottle is handling. path: the URL path without the leading slash."""
         first, _, below = path.partition("/")
         second = below and below != "index.php" and below[-1] != "/" and first not in self.mounts
         handler, environ = RequestHandler, bottle.request.environ
@@ -1564,15 +1564,15 @@ class Application:
         return module
 
     def body_limit(self, path: str, query_string: str) -> int:
-        """Return the most bytes that the body of a request to this URL may have. Servers ask before receiving it."""
+        """Return the most bytes that the body of a request to this URL may have. HTTP servers call it first."""
         declared = load_part("http.body_limits").declared_limit(self, path.removeprefix("/"), query_string)
         return body_limit(declared, self.config)
 
     ##### The generation of the master database
 
     def generation(self) -> Generation:
-        """Return the master database's schema version, 8 or 9, or raise SchemaMismatch. It is read only when the file
-        has been written since. A write to a WAL cannot be seen: therefore `Call.identify` compares the version, too."""
+        """Return the master database's schema version, 8 or 9, or raise SchemaMismatch. It is read only if the file
+        was written since. Writes to a WAL cannot be seen: therefore `Call.identify` compares the version, too."""
         try:
             last_write = self.db.last_write()
             if last_write is None or last_write != self.generation_read[0]:
@@ -1599,7 +1599,7 @@ class Application:
     ##### Transactions: each one on the master database begins and ends here
 
     def perform(self, call: Call, module: Module, chosen: Endpoint | None) -> dict:
-        """Authenticate the caller, run the action `chosen` (None: no action), and return its part of the answer."""
+        """Authenticate the caller, run the action `chosen` (None: none), and return the members for the answer."""
         if chosen and chosen.manages_transactions:
             call.reset_changes()
             self.identify(call)
@@ -1615,18 +1615,18 @@ class Application:
         return added
 
     def identify(self, call: Call):
-        """Read the caller's permissions, in a transaction of their own."""
+        """Read the caller's permissions in a transaction that ends at once; the action begins its own ones."""
         with self.db.transaction("DEFERRED"):
             call.identify()
 
     def run_read(self, call: Call, module: Module, chosen: Endpoint | None) -> dict:
-        """Authenticate the caller and run an action that changes nothing (None: no action), in one transaction."""
+        """Read the caller's permissions and run a read-only action (None: none) in a transaction. Return a result."""
         with self.db.transaction("DEFERRED"):
             call.identify()
             return chosen.run(module, call) if chosen else {}
 
     def run_write(self, call: Call, module: Module, chosen: Endpoint) -> dict:
-        """Authenticate the caller and run an action in one transaction, which includes changes in other databases."""
+        """Read permissions and run an action in one transaction, with other databases included. Return its result."""
         call.reset_changes()
         try:
             with self.db.transaction():
@@ -1647,14 +1647,14 @@ class Application:
     ##### After the commit
 
     def is_gone(self, user_name: str) -> bool:
-        """Return whether a user does not exist any more. False if the database cannot be read."""
+        """Return whether a user has been deleted. False if the database cannot be read."""
         with contextlib.suppress(ApiError, peewee.PeeweeException):
             self.db.connect()
             return self.db.one(CREDENTIALS_OF, user=user_name) is None
         return False
 
     def end_sessions(self, call: Call):
-        """End the sessions of users whose password was changed, except the one that changed it (docs/wire.md F19)."""
+        """End the sessions of users whose password was changed, but not the one that changed it (docs/wire.md F19)."""
         try:
             for user_name, authdata in call.new_authdata.items():
                 own = user_name == call.user_name and authdata
@@ -1664,19 +1664,19 @@ class Application:
         self.notify_deleted(call.deleted_users)
 
     def notify_deleted(self, user_names: Sequence[str]):
-        """Have modules delete what they store about deleted users: new users of these names must not get it."""
+        """Have modules delete what they store about deleted users: later users of these names must not get it."""
         for user_name in user_names:
             for module in self.listeners["on_user_deleted"]:
                 work = partial(self.state.run_with_retry, partial(module.on_user_deleted, user_name))
                 self.take_note(module, partial(self.db.run_with_retry, work))
 
     def notify(self, hook: str, *args):
-        """Call the method `hook`, such as "on_request", of all modules that have it. Errors are logged."""
+        """Call the method `hook`, such as "on_request", with `args`, of all modules that override it. Log errors."""
         for module in self.listeners[hook]:
             self.take_note(module, partial(getattr(module, hook), *args))
 
     def take_note(self, module: Module, work: Callable[[], object]):
-        """Run `work`, which tells a module of a committed change. Errors are only logged: it cannot be undone."""
+        """Run `work`, which tells `module` of a committed change. Log errors, since the change cannot be undone."""
         try:
             work()
         except ApiError as error:
@@ -1687,14 +1687,14 @@ class Application:
     ##### Credentials
 
     def external_credentials(self, user_name: str, logging_in: bool = False) -> dict | None:
-        """Return a user's stored password from another database than `users`; None if no other one has the user."""
+        """Return a user's dictionary from the first module whose Module.external_credentials has one, else None."""
         for module in self.credential_providers:
             if (row := module.external_credentials(user_name, logging_in)) is not None:
                 return row
         return None
 
     def credentials(self, user_name: str) -> dict | None:
-        """Return a user's name and stored password, from another database or the table `users`; None if unknown."""
+        """Return a user's {"user_name": …, "user_authdata": …}, from another database or `users`; None if unknown."""
         return self.external_credentials(user_name) or self.db.one(CREDENTIALS_OF, user=user_name)
 
 
@@ -1784,7 +1784,7 @@ class RequestHandler:
         return payload if was_read else self.app.bodies.Unread(payload, self.environ)
 
     def outcome(self) -> tuple[dict, int]:
-        """Process the request, and return the JSON object to answer and the HTTP status. Errors become answers."""
+        """Process the request. Return the answer (a JSON object) and the HTTP status. Exceptions become answers."""
         try:
             return self.process(), 200 if self.mounted_response is None else self.mounted_response.status_code
         except SchemaMismatch as mismatch:
@@ -1803,7 +1803,7 @@ class RequestHandler:
         return self.frame | {"status": problem.status} | problem.answer, problem.http
 
     def report(self, status: str, http: int):
-        """Tell the modules (Module.on_request) how the request ended: the answer's `status` and the HTTP status."""
+        """Call Module.on_request of the modules, with the answer's sentence `status` and the HTTP status `http`."""
         path = self.module.path if self.module else module_name(self.path)
         event = self.app.event_type(path, status, http, self.client, self.via)
         if self.call:
@@ -1880,7 +1880,7 @@ class RequestHandler:
             self.use_session(call)
 
     def check_password(self, call: Call, user_name: str, given: str | None, remember: bool = True):
-        """Authenticate a user by the password `given`, or raise LoginRefused. remember: also begin a session."""
+        """Authenticate a user by the password `given`, or raise LoginRefused. remember: begin a session, too."""
         self.via, call.claimed_name = "password", user_name
         if not given:
             raise LoginRefused("Password is not set!", "wrong_credentials")
@@ -1904,7 +1904,7 @@ class RequestHandler:
         self.app.notify("on_login", call, given)
 
     def begin_session(self, call: Call, authdata: str):
-        """Begin a session and set its cookie. A session whose cookie the request had is replaced."""
+        """Begin a session and set its cookie. It replaces the request's session. authdata: the stored password."""
         cookies, environ = self.app.cookies, self.environ
         call.session = self.app.sessions.begin(call.user_name, authdata, cookies.read(environ))
         if not cookies.is_cross_site(environ):
@@ -1935,7 +1935,7 @@ class RequestHandler:
         call.check_identity = partial(sessions.check, session, token)
 
     def refuse_change_by_link(self):
-        """Raise ApiError (HTTP 405) for a change by GET with a session cookie: a link in a mail could cause that."""
+        """Raise ApiError (HTTP 405) for a change by GET with a session cookie, which a link in a mail could cause."""
         if self.via == "session" and self.environ["REQUEST_METHOD"] in ("GET", "HEAD"):
             self.headers.append(("Allow", "POST"))
             raise ApiError("Use POST.", http=405)
@@ -1943,7 +1943,7 @@ class RequestHandler:
     ##### The fields and the action
 
     def read_fields(self, call: Call, body: dict | bytes, auth: dict | None, query: dict):
-        """Convert the request's fields and store them in `call`. A large body (bytes) is parsed only now."""
+        """Convert the request's fields and store them in `call`. A large body, which is still bytes, is parsed now."""
         if isinstance(body, bytes):
             fields = load_part("http.large_bodies").read_for_caller(call, self.chosen, body, auth)
         else:
@@ -1959,7 +1959,7 @@ class RequestHandler:
 
     def act(self, call: Call, module: Module, unread: list, auth: dict | None, query: dict) -> dict:
         """Run the action and return the whole answer, with the caller's permissions, also if the action is refused.
-        unread: a list with only the body, which is taken out of it, so that the action can free the memory."""
+        unread: a list with only the body, which is removed from the list, so that the action can free its memory."""
         try:
             self.read_fields(call, unread.pop(), auth, query)
             added = self.app.perform(call, module, self.chosen)

@@ -30,7 +30,7 @@ from .provisioning.user_settings import UserSettings
 
 @json_schema({"type": "integer", "minimum": 0, "maximum": 7})
 def mask(value) -> int | None:
-    """Read the field `provision`: a sum of 1 (mail), 2 (calendar) and 4 (contacts). None stays None.
+    """Convert the field `provision` to int: a sum of 1 (mail), 2 (calendar) and 4 (contacts). None stays None.
 
     ValueError if it is not a number from 0 to 7.
     """
@@ -42,7 +42,7 @@ def mask(value) -> int | None:
 
 @json_schema({"type": "integer", "minimum": 0, "maximum": 1})
 def one_or_zero(value) -> int | None:
-    """Read the field `Active`: 1 or 0, also sent as true or false. None (not given) stays None."""
+    """Convert the field `Active` to 1 or 0; clients may also send true or false. None (not given) stays None."""
     bit = whole_number(int(value) if isinstance(value, bool) else value)
     if bit not in (None, 0, 1):
         raise ValueError("neither 0 nor 1")
@@ -50,7 +50,7 @@ def one_or_zero(value) -> int | None:
 
 
 def require_change(call):
-    """Raise ApiError if the request changes nothing, or `Active` together with other settings.
+    """Raise ApiError if the request changes nothing, or if it changes `Active` together with other settings.
 
     `Active` is in another database than the settings, so one transaction cannot change both. (The check
     `required` is not used, because it would also refuse the value 0.)
@@ -86,12 +86,11 @@ class Account(Module):
         manages_transactions=True,
     )
     def get(self, call):
-        """List the accounts that the caller may see, or only those of one user (user_name).
+        """List the accounts that the caller may see, or only that of user_name, which has the user's settings, too.
 
         An admin sees all accounts, a delegate their own and those of the users delegated to them, any other caller
-        their own.
-        The account of a user who is named comes with the user's settings. `search` in the URL's query is the start of
-        a name. `after` (a name) continues a list that `limit` has shortened.
+        their own. `search` in the URL's query is the start of a name. `after` (a name) continues a list that `limit`
+        has shortened.
         """
         accounts = self.visible_accounts(call)
         try:
@@ -100,7 +99,7 @@ class Account(Module):
             return {"accounts": accounts, "status": "warning", "warning": error.status}
 
     def visible_accounts(self, call) -> list[dict]:
-        """Return the accounts that the caller may see: the one of the user named, or a page of all."""
+        """Return the accounts that the caller may see: only that of user_name if it is given, else a page of all."""
         if call.body.get("user_name"):
             return self.ledger.rows([call.body["user_name"]])
         if not call.caller.admin:
@@ -110,7 +109,7 @@ class Account(Module):
 
     @endpoint(**OF_USER, optional={"provision": mask})
     def provision(self, call):
-        """Create a user's mailbox, calendars and contacts now, as far as they are missing, and try pending ones again.
+        """Create a user's mailbox, calendars and contacts now if they are missing, and retry those that failed before.
 
         `provision` is the sum of 1 (mail), 2 (calendar) and 4 (contacts); its default is the setting
         PROVISION. The answer comes after at most 5 seconds and has the user's accounts. What a server has not
@@ -148,7 +147,7 @@ class Account(Module):
             self.app.sessions.end_others(name, but="")
 
     def change_settings(self, call, name: str):
-        """Change the user's settings that the request has; end their sessions if they may not log in any more."""
+        """Change those settings of the user `name` that the request has. End sessions if it sets a userStatus."""
         changes = {field: call.body[field] for field in SETTINGS if field in call.body}
         with call.db.transaction("DEFERRED"):
             if changes.get("forward") and stores_to(call, changes["forward"], name):
@@ -163,7 +162,7 @@ class Account(Module):
     def delete(self, call):
         """Delete the record of a user's accounts. With `purge`, the servers first delete the user's mail and data.
 
-        If a server fails to do so, the record stays, and `status` has the errors.
+        If a server fails to delete them, the record stays, and `status` has the errors.
         """
         name = call.body["user_name"]
         if not (account := self.ledger.find(name)):
@@ -173,7 +172,7 @@ class Account(Module):
         self.ledger.delete(name)
 
     def on_login(self, call, password: str):
-        """Create the accounts that a user still lacks, and set lastLogin. Called after each log-in with a password.
+        """Create the accounts that the user still lacks, and set lastLogin. Called after each log-in with a password.
 
         With the setting `mailserver`, only users whom that mail server knows get accounts.
         """
@@ -186,11 +185,10 @@ class Account(Module):
             self.settings.record_log_in(user["accountId"])
 
     def external_credentials(self, user_name: str, logging_in: bool) -> dict | None:
-        """Return the password hash to check a log-in against, for a user whom the mail server authenticates.
+        """Return the password hash to check a log-in against, or None if it is in the table `users`.
 
-        With the setting `mailserver`, these are all users whose name is a mail address. A user who was locked
-        out gets a hash that no password fits. None means that the hash is in the table `users`. `logging_in`
-        is False if a session or token is used.
+        With the setting `mailserver`, the mail server has the hash of each user whose name is a mail address. A user
+        who was locked out gets a hash that no password fits. `logging_in` is False if a session or token is used.
         """
         account = self.ledger.find(user_name)
         shut_out = account is not None and not account["Active"]
@@ -220,11 +218,14 @@ class Account(Module):
         self.ledger.delete(user_name)
 
     def external_users(self, user_name: str | None = None) -> list[dict]:
-        """Return the users in the mail server's database, or only the one named."""
+        """Return the users in the mail server's database, or only `user_name`: [{"user_name": …, "user_login": 1}]."""
         return self.mailserver.users(user_name) if self.mailserver and "@" in (user_name or "@") else []
 
     def check(self, repair: bool) -> Iterator[tuple[bool | None, str]]:
-        """Check the records of accounts and the mail server's database, for `mailapi check`. repair: mend errors."""
+        """Check the records of accounts and the mail server's database, for `mailapi check`. repair: correct errors.
+
+        Yield True (good), False (error) or None (remark), and a sentence.
+        """
         yield from check_ledger(self, repair)
         if self.mailserver:
             yield from check_mailserver(self.mailserver, repair)

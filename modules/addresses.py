@@ -117,8 +117,8 @@ class Address(Module):
     def get(self, call):
         """List the addresses that the caller may see, in the order in which the SMTP daemon tries them.
 
-        The first of these fields that is given selects some: address_order, address_expression (the pattern), `test`
-        in the URL's query (a matching address), address_user (who gets the mail). An admin sees all addresses, a
+        If fields are given, only the first of these counts: address_order, address_expression (the pattern), `test` in
+        the URL's query (a matching address), address_user (who gets the mail). An admin sees all addresses, a
         delegate those of delegated users and patterns, any other caller those whose mail they get.
         """
         number, selected = call.generation.number, selected_by(call)
@@ -154,7 +154,7 @@ class Address(Module):
         ),
     )
     def update(self, call):
-        """Change the address that has the order address_old_order. A route that is not given is removed.
+        """Change the address that has the order address_old_order. Without address_route, its route is removed.
 
         With schema version 8, address_expression selects the address. A delegate must manage both the old and the new
         pattern.
@@ -199,9 +199,9 @@ class Address(Module):
         allow=admin_or_delegate.otherwise("No access."),
     )
     def reorder(self, call):
-        """Bring addresses into this order: the first one gets the highest of their orders, and so on.
+        """Bring the given addresses into the given order: the first one gets the highest of their orders, and so on.
 
-        Addresses that are not named keep their orders. A delegate must manage all that are named.
+        All other addresses keep their orders. A delegate must manage all given ones.
         """
         rows = [managed_row(call, given) for given in call.body["addresses"]]
         orders = sorted({row["address_order"] for row in rows}, reverse=True)
@@ -232,11 +232,11 @@ class Address(Module):
 
 
 def give_orders(call, rows: list[dict], orders: list[int]):
-    """Store rows of `addresses` with new values of address_order, which are the old ones in another sequence."""
+    """Store each row of `addresses` with a new address_order: the number at the same place in `orders`."""
     for row, order in zip(rows, orders):
         call.db.execute(REPLACE_ROW[call.generation.number], **row | {"address_order": order})
 
 
 def values_of(call) -> dict:
-    """Return the fields of the request that are columns of the table `addresses`."""
+    """Return the fields of the request that are columns of the table `addresses`, with None for missing ones."""
     return {name: call.body.get(name) for name in ROW[call.generation.number]}

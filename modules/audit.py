@@ -78,7 +78,7 @@ class Audit(Module):
         | {"since": optional_number, "until": optional_number, "before": optional_number},
     )
     def get(self, call):
-        """List the audit, newest record first, at most 1,000 of them.
+        """List the audit's records, newest first, at most 1,000 of them.
 
         `since` and `until` limit the time (seconds since 1970). `before` (an audit_id) continues the list. Any other
         field selects records with that value.
@@ -90,11 +90,11 @@ class Audit(Module):
 
     @endpoint(allow=anyone, read_only=True, manages_transactions=True, optional={"before": optional_number})
     def mine(self, call):
-        """List the audit's records about the caller, newest first, at most 1,000: log-ins, and changes of them.
+        """List the audit's records about the caller, newest first, at most 1,000: log-ins, and changes of the caller.
 
-        A change counts if it names the caller, whoever has made it, or if the caller has added a token or changed mail
-        filters. Changes that others tried and that were refused are left out. `before` (an audit_id) continues the list. Only records of what the
-        caller did have audit_address and audit_via. Records of older versions are left out.
+        Changes by others are included, but not those that were refused, nor the caller's reads. `before` (an audit_id)
+        continues the list. Only records of what the caller did have audit_address and audit_via. Records of older
+        versions are left out.
         """
         if call.user_name is None:
             raise ApiError("Say whose records: --as USER.")
@@ -139,9 +139,9 @@ class Audit(Module):
             log.error("the audit cannot be written: %s", str(error)[:500])
 
     def is_repeated(self, event: Event, kind: int, now: int) -> bool:
-        """Return whether the audit already has an equal log-in from the last hour. `now`: seconds since 1970.
+        """Return whether the audit has the same log-in already, from the last hour. `now`: seconds since 1970.
 
-        Only successful log-ins for actions that read count as equal: scripts log in with every request, and
+        This is True only for successful log-ins for actions that read: scripts log in with every request, and
         would fill the audit.
         """
         if event.changes or event.via != "password" or kind != DONE:
@@ -155,9 +155,10 @@ class Audit(Module):
         return False
 
     def insert(self, row: dict, event: Event, failed: int) -> bool:
-        """Add a row about an event to the audit and return True, or count the event in a row that exists: False.
+        """Add a row about an event to the audit and return True, or only count it in an existing row and return False.
 
-        While log-ins have to wait after too many failures, all refused ones share one row.
+        While log-ins have to wait after too many failures, all refused ones share one row. `failed` is the kind of the
+        event: DONE, NOT_LOGGED_IN or REFUSED.
         """
         state, now, lifetime = self.app.state, row["audit_time"], self.app.config.audit_lifetime
         wait, grace = event.refused_wait or None, min(86400, lifetime // 10)
@@ -179,15 +180,15 @@ class Audit(Module):
         return True
 
     def on_user_deleted(self, user_name: str):
-        """Delete which records are about a deleted user, so that a later user of that name does not see them."""
+        """Forget which records are about a deleted user, so that a later user of that name does not see them."""
         with self.app.state.transaction():
             self.app.state.execute(DELETE_SUBJECTS_OF_USER, user_hash=hash_of(user_name))
 
     def prune(self, failed: int, upto: int, before: int):
-        """Delete old rows: those beyond the share of the disk of one kind of event, and those past audit_lifetime.
+        """Delete the oldest rows: those of one kind beyond its share of the disk, and those older than audit_lifetime.
 
-        `failed` is the kind: DONE, NOT_LOGGED_IN or REFUSED. The newest rows stay; `upto` is the number of
-        bytes written before them. Rows of all kinds from the time `before` (seconds since 1970) on stay, too.
+        `failed` is the kind: DONE, NOT_LOGGED_IN or REFUSED. Of this kind, the rows in the first `upto` bytes ever
+        written are deleted; of all kinds, those from before the time `before` (seconds since 1970).
         """
         state = self.app.state
         obsolete = state.column(TOO_MANY, failed=failed, upto=upto) + state.column(TOO_OLD, before=before)
@@ -196,15 +197,15 @@ class Audit(Module):
 
 
 def hash_of(user_name: str) -> str:
-    """Return the hash that stands for a user's name in the table of the users whom rows are about."""
+    """Return the SHA-256 of a user's name, which stands for the user in the table that tells whom rows are about."""
     return sha256(user_name.encode(errors="replace"))
 
 
 def shown_to_subject(row: dict, user_name: str) -> dict:
-    """Return a record in the form for the user whom it is about.
+    """Return an audit row as the user whom it is about may see it.
 
-    If somebody else made the request, their IP address and way of log-in are left out. They are also left out for
-    a user with so long a name that a longer one could have been shortened to it.
+    IP address and way of log-in become None if somebody else made the request. They also do if the user's name is
+    so long that it might be the shortened name of another user.
     """
     by_oneself = row.pop("failed") != NOT_LOGGED_IN and row["audit_user"] == user_name
     whole = len(json.dumps(user_name)) + LONGEST_ESCAPE < LONGEST["audit_user"]
@@ -212,7 +213,7 @@ def shown_to_subject(row: dict, user_name: str) -> dict:
 
 
 def kind_of(event: Event) -> int:
-    """Return the kind of an event: NOT_LOGGED_IN, DONE or REFUSED. Each kind has its own share of the disk."""
+    """Return the kind of an event: NOT_LOGGED_IN, DONE or REFUSED. Each kind of row has its own share of the disk."""
     if not event.confirmed:
         return NOT_LOGGED_IN
     return DONE if event.status in ("ok", "warning") else REFUSED
@@ -229,7 +230,7 @@ def shortened(text: str, most: int) -> str:
 
 
 def size(row: dict) -> int:
-    """Return about how many bytes an audit row takes in the database, rounded up."""
+    """Return the number of bytes that an audit row takes in the database, estimated and rounded up."""
     texts = "".join([value for value in row.values() if isinstance(value, str)])
     return OVERHEAD + len(texts.encode(errors="replace"))
 
@@ -243,5 +244,5 @@ def log_row(row: dict):
 
 
 def logfmt(row: dict) -> str:
-    """Format a row in logfmt, such as `user="bob" action="add"`; quotes and line breaks are escaped as in JSON."""
+    """Format an audit row in logfmt: `user="bob" action="add"`. Values are encoded as JSON; keys lose "audit_"."""
     return " ".join(f"{key.removeprefix('audit_')}={json.dumps(value)}" for key, value in row.items())

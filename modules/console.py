@@ -11,9 +11,9 @@ class Console(Module):
     mounts = ("console",)
 
     def mount(self, handler: RequestHandler, path: str) -> bottle.HTTPResponse:
-        """Return a file of the page. `path` is the rest of the URL's path.
+        """Return a file of the console's page. `path` is the file's name, the URL path after console/.
 
-        The page reads openapi.json and calls the second wire, which decides who may do what.
+        The page reads openapi.json and sends its requests to the API, which decides who may do what.
         """
         if handler.environ["REQUEST_METHOD"] not in ("GET", "HEAD"):
             raise ApiError("Use GET.", http=405)

@@ -74,7 +74,7 @@ class Delegate(Module):
 
     @endpoint(allow=anyone, read_only=True)
     def get(self, call):
-        """List the delegations that the caller may see: of `users` and of `addresses`.
+        """List the delegations that the caller may see, those of `users` and those of `addresses`.
 
         An admin sees all, a delegate their own. Any other caller sees who manages them, and who manages the addresses
         whose mail they get.

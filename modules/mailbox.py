@@ -35,7 +35,7 @@ MOST_SEARCHES = 3  # of a user at the same time, threads included: mailapi serve
 
 @json_schema({"type": "string", "enum": list(SOURCE_NAMES)})
 def source_name(value) -> str | None:
-    """Read the field mail_sourcedb: where a mail is stored, master, user or imap. None if it is not given.
+    """Check the field mail_sourcedb: a mail is stored in "master", "user" or "imap". Return it; None if not given.
 
     ValueError for any other text.
     """
@@ -77,14 +77,14 @@ class Mailbox(Module):
             self.kinds.append(imap_source.imap_factory(app.config, self.validity))
 
     def mailboxes(self, call) -> Mailboxes:
-        """Return all sources of the caller's mails (databases and IMAP server) as one object for this request."""
+        """Return an object with all sources of the caller's mails (databases and IMAP server), for this request."""
         return Mailboxes(call, self.kinds)
 
     @endpoint(allow=anyone, optional={"mail_only_unread": boolean}, read_only=True, manages_transactions=True)
     def get(self, call):
         """List the caller's mails with their main headers, newest first; with mail_only_unread only the unread ones.
 
-        If a database or server does not answer, the answer has a warning and the mails of the others.
+        If a database or server does not respond, the answer has a warning, and the mails of all others.
         """
         with self.mailboxes(call) as mailboxes:
             refs = mailboxes.index(call.body.get("mail_only_unread"))[: call.limit]
@@ -95,8 +95,7 @@ class Mailbox(Module):
     def read(self, call):
         """Return a mail with its text, and mark it as read. `mail_read` in the answer is 1 if it was read before.
 
-        With mail_details, the answer also has what the original API lacks: a text to read, and what a reply
-        needs.
+        With mail_details, the answer has more than the original API's: a text to read, and what a reply needs.
         """
         mail, source, warning = self.fetched(call, mark_read=True)
         call.unchanged = bool(mail["mail_read"])
@@ -138,9 +137,9 @@ class Mailbox(Module):
 
     @endpoint(**OF_MAIL, read_only=True)
     def html(self, call):
-        """Return a mail's HTML without scripts and remote content; "" if it has none.
+        """Return a mail's HTML without scripts and remote content; "" if the mail has no HTML.
 
-        `mail_html_complete` is false if some of it was left out for its size. `mail_html_blocked` is the number of
+        `mail_html_complete` is false if a part was left out because of its size. `mail_html_blocked` is the number of
         remote images that were removed.
         """
         mail, _, warning = self.fetched(call)
@@ -153,7 +152,7 @@ class Mailbox(Module):
 
     @endpoint(**OF_MAIL, read_only=True, download=True)
     def view(self, call):
-        """Return a mail's HTML, or else its text, as a document of its own, to be shown in an iframe.
+        """Return a mail's HTML, or its text if it has no HTML, as a complete document for an iframe.
 
         Its Content-Security-Policy lets nothing run and loads nothing. The mail is not marked as read.
         """
@@ -162,7 +161,7 @@ class Mailbox(Module):
 
     @endpoint(allow=anyone, optional=TERMS, read_only=True, manages_transactions=True)
     def search(self, call):
-        """Search in the caller's mails. The answer is a page of mails, newest first."""
+        """Search in the caller's mails, and return a page of those found, newest first."""
         with self.searches.of(call.user_name), self.mailboxes(call) as mailboxes:
             return search(call, mailboxes)
 
@@ -175,9 +174,9 @@ class Mailbox(Module):
     def threads(self, call):
         """List the caller's mails grouped into threads, the thread with the newest mail first.
 
-        mail_id asks for the thread of that mail alone. The fields of `search` ask for the threads in which a
-        mail matches. With them or with `limit`, the answer is a page: its `next` is the value to send for the
-        next page.
+        With mail_id, the list has only the thread of that mail. With the fields of `search`, it has the threads in
+        which a mail matches. With these fields or `limit`, the answer is a page: its `next` is the value to send for
+        the next page.
         """
         with self.searches.of(call.user_name), self.mailboxes(call) as mailboxes:
             return list_threads(call, mailboxes)
@@ -199,9 +198,9 @@ class Mailbox(Module):
     def send(self, call):
         """Queue a mail of the caller for delivery. `queue_ids` in the answer has its ids in the queue.
 
-        The mail is refused, with the SMTP daemon's reason, if the daemon would refuse the sender or a
-        recipient. With reply_to_mail, the id of one of the caller's mails, it is a reply: recipient, subject,
-        in_reply_to and references are taken from that mail if they are not given.
+        If the SMTP daemon would refuse the sender or a recipient, the mail is refused for the same reason. With
+        reply_to_mail, the id of one of the caller's mails, it is a reply: recipient, subject, in_reply_to and
+        references are taken from that mail if they are not given.
         """
         if call.user_name is None:
             raise ApiError("Name the mailbox's user with --as USER.")
@@ -212,14 +211,14 @@ class Mailbox(Module):
         return {"queue_ids": outbox.enqueue(call, mail)}
 
     def fetched(self, call, mark_read: bool = False, field: str = "mail_id") -> tuple[dict, str, dict]:
-        """Return the mail that the request names in `field`, where it is stored (master, user or imap), and a warning.
+        """Return the mail whose id is in the request's field `field`, its source such as "imap", and a warning.
 
-        The warning names databases and servers that did not answer. ApiError if none of the others has the mail.
+        The warning is about databases and servers that did not respond. ApiError if all others do not have the mail.
         """
         with self.mailboxes(call) as mailboxes:
             return *mailboxes.fetch(mark_read, field), mailboxes.warning
 
     def on_user_deleted(self, user_name: str):
-        """Delete what is stored about the numbering (UIDVALIDITY) of a deleted user's IMAP mailbox."""
+        """Delete the record of a deleted user's IMAP UIDVALIDITY, the version of the numbers that identify mails."""
         if self.validity:
             self.validity.on_user_deleted(user_name)

@@ -1,4 +1,7 @@
-"""MSA: what the daemons do with each user's incoming and outgoing mail (schema version 8; in 9 from other tables)."""
+"""MSA: what the mail daemons do with each user's incoming and outgoing mail, for schema version 8 (table `msa`).
+
+With version 9, the same requests change the table `smtpd` (outgoing mail), and read `addresses` (incoming mail).
+"""
 
 from peewee import IntegrityError, Select, fn
 
@@ -29,9 +32,9 @@ MSA_IN_ROUTERS = ("store", "forward", "handoff", "reject", "drop")
 
 
 def first_address(user) -> Select:
-    """Return a query for a user's address with the highest address_order, of those whose mail the user gets.
+    """Return a query for one address_expression: of the addresses whose mail a user gets, that of the highest order.
 
-    With schema version 9, this address tells what happens to the user's incoming mail.
+    `user` is the user's name or a column with it. In schema version 9, this address decides about incoming mail.
     """
     return (
         Addresses.select(Addresses.address_expression)
@@ -76,7 +79,10 @@ SET_DATABASE = PreparedQuery(
 
 
 def check_new_routers(call):
-    """Raise ApiError if a router in the request (what happens to mail) is unknown, or lacks a route that it needs."""
+    """Raise ApiError if a router in the request is unknown, or lacks the route (such as a host) that it needs.
+
+    A router is the word for what happens to mail, such as "forward".
+    """
     body = call.body
     check_router(
         body["msa_inrouter"],
@@ -95,11 +101,10 @@ def check_new_routers(call):
     )
 
 
-def keeps_database(call) -> bool:
-    """Access rule: only an admin may set a new path for a user's own database.
+def may_set_inroute(call) -> bool:
+    """Return whether the request keeps the path of the user's own database. Only an admin may set another one.
 
-    The API and the daemons open the file at that path as the user's mailbox. Returns True if the request sets
-    none.
+    The API and the daemons open the file at that path as the user's mailbox. Always True for an admin.
     """
     body = call.body
     if call.caller.admin or call.generation.number != 8 or body["msa_inrouter"] != "store":
@@ -108,7 +113,7 @@ def keeps_database(call) -> bool:
     return not body.get("msa_inroute") or body["msa_inroute"] == stored
 
 
-may_set_database = Rule("of a database other than the stored one: admin", keeps_database)
+may_set_database = Rule("of a database other than the stored one: admin", may_set_inroute)
 ROUTERS_OF_USER = {
     "required": {
         "msa_user": "Username is not set.",
@@ -173,18 +178,18 @@ class MSA(Module):
 
     @endpoint(**ROUTERS_OF_USER)
     def update(self, call):
-        """Change what happens to a user's mail. A route that is not given is removed."""
+        """Change what happens to a user's mail. A route that the request does not have is removed."""
         if call.db.execute(UPDATE[call.generation.number], **self.values(call)).rowcount:
             self.set_database(call)
 
     @endpoint(required={"msa_user": "Username is not set."}, allow=delegate_of("msa_user"))
     def delete(self, call):
-        """Delete the routers of a user, who then sends no mail any more and, with schema version 8, gets none."""
+        """Delete what was set for a user's mail. The user sends no mail then and, with schema version 8, gets none."""
         number = call.generation.number
         call.db.execute(DELETE[number], **{OWNER[number].name: call.body["msa_user"]})
 
     def values(self, call) -> dict:
-        """Return the columns to store, from the fields of the request.
+        """Return the columns to store, with the values in the request's fields.
 
         ApiError with schema version 9 for a change of the user's incoming mail, which msa/ cannot make there.
         """
@@ -201,9 +206,9 @@ class MSA(Module):
         }
 
     def set_database(self, call):
-        """Store the path of the user's own database if the request has one, in schema version 8 (docs/wire.md F29).
+        """Store the path of the user's own database from the request, if it has one (docs/wire.md F29).
 
-        It is the route of incoming mail with the router `store`. In schema version 9, do nothing.
+        The path is msa_inroute, if msa_inrouter is `store`. In schema version 9, do nothing.
         """
         body = call.body
         if call.generation.number == 8 and body["msa_inrouter"] == "store" and "msa_inroute" in body:

@@ -34,7 +34,7 @@ class POP(Module):
         read_only=True,
     )
     def get(self, call):
-        """List the users who may collect mail over POP3, each with the lock, or only one user.
+        """List the users who may collect mail over POP3, or only one user, and whether each is locked by a session.
 
         An admin sees all users, a delegate themselves and the users delegated to them, any other caller themselves.
         """

@@ -44,7 +44,7 @@ NO_FAILURES = {"mail_failcount": 0, "mail_lasttry": 0, "mail_fatality": 0}
 
 @json_schema({"anyOf": [NUMBER, {"type": "array", "items": NUMBER, "maxItems": MOST_CHANGED}]})
 def mail_ids(value) -> list[int]:
-    """Read the field mail_id: one id or a list of at most 50; return a list. ValueError if it is neither."""
+    """Convert the field mail_id, one id or a list of at most 50, to a list of int. ValueError if it is neither."""
     values = value if isinstance(value, list) else [] if empty(value) else [value]
     ids = [mail_id for each in values if (mail_id := whole_number(each)) is not None]
     if len(values) > MOST_CHANGED or len(ids) < len(values):
@@ -54,7 +54,7 @@ def mail_ids(value) -> list[int]:
 
 @json_schema({"type": "string", "enum": list(STATES)})
 def state(value) -> str | None:
-    """Read the field mail_state: waiting, deferred or failed; None if it is not given."""
+    """Check the field mail_state: "waiting", "deferred" or "failed". Return it; None if it is not given."""
     if (value := php_text(value)) not in (None, *STATES):
         raise ValueError("unknown state")
     return value
@@ -123,12 +123,12 @@ class Queue(Module):
 
     @endpoint(**OF_MAILS)
     def delete(self, call):
-        """Delete mails from the queue. Neither sender nor recipient is told."""
+        """Delete mails from the queue. Neither the sender nor the recipient gets a notice."""
         call.db.execute_many(DELETE, [{"mail_id": mail_id} for mail_id in existing_ids(call)])
 
     @endpoint(**OF_MAILS)
     def bounce(self, call):
-        """Give up mails: the dispatch daemon returns them to their senders with a report."""
+        """Give mails up: the dispatch daemon returns them to their senders with a report."""
         ids = existing_ids(call)
         among = {"ids": json.dumps(ids)}
         if not all(call.db.column(SENDERS, **among)):
@@ -138,7 +138,7 @@ class Queue(Module):
         call.db.execute_many(GIVE_UP, [{"mail_id": mail_id, "message": message} for mail_id in to_give_up])
 
     def on_user_deleted(self, user_name: str):
-        """Remove a deleted user's name from the mails that they queued: no later user of that name may see them.
+        """Remove a deleted user's name from the mails that the user queued: no later user of that name may see them.
 
         The mails are still delivered.
         """
@@ -147,7 +147,7 @@ class Queue(Module):
 
 
 def existing_ids(call) -> list[int]:
-    """Return the mail ids in the request. ApiError if a mail does not exist, or is not visible to the caller."""
+    """Return the mail ids in the request. ApiError if a mail does not exist, or if the caller may not see it."""
     ids = call.body["mail_id"]
     visible = visible_ids(call, ids)
     if visible is None:
@@ -158,19 +158,20 @@ def existing_ids(call) -> list[int]:
 
 
 def by_state(counts: dict) -> dict[str, int]:
-    """Return the number of mails in each state: waiting, deferred and failed.
+    """Return the number of mails in each state: {"waiting": 3, "deferred": 1, "failed": 0}.
 
-    `counts` has three numbers: of all mails, of those with a failed attempt, and of those that were given up.
+    `counts` has the numbers of all mails ("mails"), of those with a failed attempt ("tried"), and of those given up
+    ("failed").
     """
     mails, tried, failed = (int(counts[name]) for name in ("mails", "tried", "failed"))
     return {"waiting": mails - tried, "deferred": tried - failed, "failed": failed}
 
 
 def page(call, query: PreparedQuery, values: dict, routes: set[str] | None) -> list[dict]:
-    """Return a page of the queue: the mails that a query selects, each with its state and its latest failures.
+    """Return a page of mails in the queue, each with its state and its latest failures.
 
-    `values` are the query's parameters. `routes` are the remote hosts that the caller may see with passwords; None:
-    all.
+    `query` selects them, with the parameters `values`. `routes` are the remote hosts that the caller may see with
+    passwords; None: all.
     """
     limit = min(call.limit or MOST_LISTED, MOST_LISTED)
     rows = call.db.rows(query, **values, after=call.body.get("after") or 0, limit=limit)
@@ -178,14 +179,14 @@ def page(call, query: PreparedQuery, values: dict, routes: set[str] | None) -> l
     summaries = {row.pop("fail_mail"): row for row in call.db.rows(SUMMARIES, ids=listed)}
     failures = latest_failures(call, listed)
     mails = [
-        described(row, summaries.get(row["mail_id"], NO_FAILURES), failures.get(row["mail_id"], []))
+        with_failures(row, summaries.get(row["mail_id"], NO_FAILURES), failures.get(row["mail_id"], []))
         for row in rows
     ]
     return [without_credentials(mail, routes) for mail in mails]
 
 
 def latest_failures(call, ids: str) -> dict[int, list[dict]]:
-    """Return the latest failures of each mail, newest first, by mail id. `ids` is a JSON list of mail ids.
+    """Return {mail id: [failure, …]}, each mail's latest failures first. `ids` is a JSON list of mail ids.
 
     Mails without a failure are left out.
     """
@@ -195,10 +196,10 @@ def latest_failures(call, ids: str) -> dict[int, list[dict]]:
     return failures
 
 
-def described(mail: dict, summary: dict, failures: list[dict]) -> dict:
-    """Return a mail of the queue, with its state (`waiting`, `deferred` or `failed`) and its failures.
+def with_failures(mail: dict, summary: dict, failures: list[dict]) -> dict:
+    """Return a row of the queue with two keys added: `mail_state` ("waiting", "deferred" or "failed") and `failures`.
 
-    `summary` has the number of its failures, the time of the last one, and whether it was given up.
+    `summary` has the number of its failures, the time of the last one, and whether the mail was given up.
     """
     mail_state = (
         "failed" if summary["mail_fatality"] else "deferred" if summary["mail_failcount"] else "waiting"

@@ -34,7 +34,7 @@ OF_SCRIPT = OF_CALLER | {"required": SCRIPT_NAME_MISSING, "optional": {"script_n
 
 
 def require_message(call):
-    """Raise ApiError if the request has no message. (The audit would record a field in `required`.)"""
+    """Raise ApiError if the request has no message. (The check `required` would let the audit record the field.)"""
     if not call.body.get("message"):
         raise ApiError("No message is set.", code="missing_field", field="message")
 
@@ -57,9 +57,9 @@ class Service(Module):
 
     @endpoint(allow=admin, read_only=True, manages_transactions=True)
     def get(self, call):
-        """List the configured servers: kind, url, up, latency (ms), version or greeting, error.
+        """List the configured servers, each with kind, url, up, latency (ms), version or greeting, and error.
 
-        All are asked at the same time. A server that does not answer within 2 seconds counts as down.
+        All servers are asked at the same time. One that does not respond within 2 seconds counts as down.
         """
         pings = {kind: lambda client=client: timed(client.ping) for kind, client in self.clients.items()}
         outcomes = run_in_parallel(pings, PROMPT_SECONDS)
@@ -77,8 +77,8 @@ class Service(Module):
     def send(self, call):
         """Send a message (RFC 5322) through the SMTP server, to all recipients or to none.
 
-        The caller must be allowed to send from the sender's address. Depending on the router of their outgoing mail,
-        this holds for the authors in the message's header, too.
+        The caller must be allowed to send from the sender's address. Depending on the router of the caller's outgoing
+        mail, the authors in the message's header must be allowed, too.
         """
         smtp, message = self.client("smtp"), decoded_message(call)
         check_authors(call, message)
@@ -87,7 +87,7 @@ class Service(Module):
 
     @endpoint(allow=anyone, read_only=True, manages_transactions=True)
     def quota(self, call):
-        """List the quotas of the caller's IMAP mailbox: resource, used, limit."""
+        """List the quotas of the caller's IMAP mailbox, each with resource, used and limit."""
         return {"quota": self.client("imap").quota(*mailbox_owner(call))}
 
     @endpoint(
@@ -100,9 +100,9 @@ class Service(Module):
         read_body=read_large_object,
     )
     def scan(self, call):
-        """Have a message checked for spam and viruses, and return both results.
+        """Have a message checked for spam and viruses by two scanners, and return both results.
 
-        If one of the two scanners fails, its result is the error.
+        If one of the scanners fails, its result is the error.
         """
         message = decoded_message(call)
         scanners = {kind: self.clients[kind] for kind in ("antispam", "antivirus") if kind in self.clients}
@@ -121,7 +121,7 @@ class Service(Module):
 
     @endpoint(**OF_CALLER, read_only=True)
     def sieve_list(self, call):
-        """List the caller's mail filter scripts: script_name, active."""
+        """List the caller's mail filter scripts, each with script_name and active."""
         return {"scripts": self.client("managesieve").scripts(*mailbox_owner(call))}
 
     @endpoint(**OF_SCRIPT, read_only=True)
@@ -160,7 +160,7 @@ class Service(Module):
         self.client("managesieve").delete(*mailbox_owner(call), call.body["script_name"])
 
     def client(self, kind: str, http: int = 200) -> Client:
-        """Return the client for a kind of server, such as "imap". ApiError (status `http`) if none is configured."""
+        """Return the client for a kind of server, such as "imap". ApiError (HTTP status `http`) if there is none."""
         if kind not in self.clients:
             raise ApiError(f"The {kind} service is not configured.", http=http, code="unavailable")
         return self.clients[kind]
@@ -185,15 +185,15 @@ class Service(Module):
 
 
 def timed(job: Callable[[], str]) -> tuple[str, float]:
-    """Run a job. Return its result and the milliseconds that it took."""
+    """Call `job`. Return its result, and the number of milliseconds that it took."""
     started = time.monotonic()
     return job(), round((time.monotonic() - started) * 1000, 1)
 
 
 def row(client: Client, outcome) -> dict:
-    """Return the entry of one server for the answer of services/?get.
+    """Return one server's entry in the list of services/?get, such as {"kind": "imap", "up": True, …}.
 
-    `outcome` is its version and latency in ms, or the error with which it failed.
+    `outcome` is (version, latency in ms), or the ApiError with which the server failed.
     """
     up = not isinstance(outcome, ApiError)
     version, latency = outcome if up else (None, None)
@@ -208,7 +208,7 @@ def row(client: Client, outcome) -> dict:
 
 
 def mailbox_owner(call) -> tuple[str, str | None]:
-    """Return the name and password with which to log in to the servers of the caller's mailbox.
+    """Return the user name and password with which to log in to the servers of the caller's mailbox.
 
     The password is the one in the request, or None. ApiError if the mail server has no user of exactly this
     name: other servers ignore case, and might open the mailbox of another user.

@@ -30,12 +30,15 @@ DELETE = PreparedQuery(Smtpd.delete().where(IS_USER))
 
 
 def values_of(call) -> dict:
-    """Return the fields of the request that are columns of the table smtpd."""
+    """Return the fields of the request that are columns of the table `smtpd`."""
     return {name: call.body.get(name) for name in ("smtpd_user", *ROUTER)}
 
 
 def check_new_router(call):
-    """Raise ApiError if the router (what happens to mail) is unknown, or lacks the route (a host) that it needs."""
+    """Raise ApiError if the router in the request is unknown, or lacks the route (such as a host) that it needs.
+
+    A router is the word for what happens to mail, such as "forward".
+    """
     router = call.body["smtpd_router"]
     check_router(
         router,
@@ -102,7 +105,7 @@ class SMTPD(Module):
         allow=delegate_of("smtpd_user"),
     )
     def update(self, call):
-        """Change what happens to the mail that a user sends. Without smtpd_route in the request, it has no route."""
+        """Change what happens to the mail that a user sends. If smtpd_route is not given, the route is removed."""
         call.db.execute(UPDATE, **values_of(call))
 
     @endpoint(required={"smtpd_user": "Username is not set."}, allow=delegate_of("smtpd_user"))

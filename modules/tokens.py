@@ -45,7 +45,7 @@ LONGEST_NAME = 200  # characters
 
 @json_schema({"type": "array", "items": TEXT, "maxItems": MOST_NETWORKS})
 def networks(value) -> list | None:
-    """Read the field token_networks: a list such as ["192.0.2.0/24"]. An IP address is a network of one address."""
+    """Convert the field token_networks to a list of networks, such as ["192.0.2.0/24"], also from IP addresses."""
     listed = list_of_text(value)
     if listed and len(listed) > MOST_NETWORKS:
         raise ValueError("too many")
@@ -54,12 +54,12 @@ def networks(value) -> list | None:
 
 @json_schema(NUMBER)
 def expiry(value) -> int | None:
-    """Read the field token_expires: seconds since 1970; null and "" mean never (None)."""
+    """Convert the field token_expires, seconds since 1970, to int; null and "" (never) to None."""
     return None if value == "" else whole_number(value)
 
 
 def check_new_token(call):
-    """Raise ApiError if a new token's name is too long, its modules do not exist, or its expiry is in the past."""
+    """Raise ApiError if a new token has too long a name, unknown modules, or an expiry in the past."""
     if len(call.body["token_name"]) > LONGEST_NAME:
         raise ApiError(f"Token name is too long: {LONGEST_NAME} characters at most.", field="token_name")
     for name in call.body.get("token_modules") or []:
@@ -87,7 +87,7 @@ CREATE TABLE IF NOT EXISTS token (token_id INTEGER PRIMARY KEY AUTOINCREMENT, to
 
     @endpoint(allow=not_by_token, read_only=True, manages_transactions=True)
     def get(self, call):
-        """List the caller's tokens; an admin sees those of all users. The secrets are not in the list, nor stored."""
+        """List the caller's tokens, or for an admin those of all users. The list has no secrets: none are stored."""
         visible = ALL_TOKENS if call.caller.admin else TOKENS_OF_USER
         with self.app.state.transaction("DEFERRED"):
             tokens = self.app.state.rows(visible, user=call.user_name)
@@ -151,7 +151,7 @@ CREATE TABLE IF NOT EXISTS token (token_id INTEGER PRIMARY KEY AUTOINCREMENT, to
                 raise ApiError("Token not found.", code="not_found", field="token_id")
 
     def bearer(self, call, token: str, address: str) -> Bearer | None:
-        """Return the owner of a token. None if it is unknown, expired or does not permit the client's IP address.
+        """Return the owner of a token. None if the token is unknown, expired, or not for the client's IP `address`.
 
         A change of the owner's password ends the token, too.
         """
@@ -180,14 +180,17 @@ CREATE TABLE IF NOT EXISTS token (token_id INTEGER PRIMARY KEY AUTOINCREMENT, to
         )
 
     def record_use(self, row: dict, now: int):
-        """Store when a token was last used: `now`, in seconds since 1970. At most once a minute, to save writes."""
+        """Store `now` (seconds since 1970) as the last use of a token, but at most once a minute, to save writes.
+
+        `row` is the token's row in the database.
+        """
         if abs(now - (row["token_used"] or 0)) <= 60:
             return
         with contextlib.suppress(ApiError), self.app.state.transaction():  # the request does not depend on it
             self.app.state.execute(SET_USED, now=now, token_id=row["token_id"])
 
     def has_rows_of(self, user_name: str) -> bool:
-        """Return whether there are tokens of a user of this name."""
+        """Return whether a user of this name has tokens."""
         with self.app.state.transaction("DEFERRED"):
             return self.app.state.value(TOKEN_OF_USER, user=user_name) is not None
 
@@ -198,19 +201,19 @@ CREATE TABLE IF NOT EXISTS token (token_id INTEGER PRIMARY KEY AUTOINCREMENT, to
 
 
 def check_restrictions(row: dict, module: Module, chosen: Endpoint):
-    """Raise ApiError if a token is restricted to other modules, or to actions that only read.
+    """Raise ApiError if a token is not for `module`, or if it only permits reading and the action `chosen` writes.
 
-    `row` is the token's row in the database, `chosen` the action.
+    `row` is the token's row in the database.
     """
     names = json.loads(row["token_modules"] or "null")
-    if names is not None and module.path and not names_of(module).intersection(names):
+    if names is not None and module.path and not names_for_tokens(module).intersection(names):
         raise ApiError("This token is not for this module.", code="token_scope")
     if row["token_reads_only"] and not chosen.read_only:
         raise ApiError("This token may only read.", code="token_scope")
 
 
-def names_of(module: Module) -> set:
-    """Return the names under which tokens know a module: its own in modulelist, or those of the module it replaces."""
+def names_for_tokens(module: Module) -> set:
+    """Return a module's names in token_modules: its own in modulelist, or those of the modules that it replaces."""
     return (
         {module.name}
         if module.name
@@ -223,7 +226,7 @@ def names_of(module: Module) -> set:
 
 
 def is_in_networks(address: str, networks: str | None) -> bool:
-    """Return whether an IP address is in one of a token's networks (a JSON list). None means all networks."""
+    """Return whether an IP address is in one of `networks`, a JSON list such as '["192.0.2.0/24"]'. None: always."""
     if networks is None:
         return True
     try:
@@ -233,7 +236,7 @@ def is_in_networks(address: str, networks: str | None) -> bool:
 
 
 def with_lists(row: dict) -> dict:
-    """Return a token's row with its modules and networks as lists; the database has them as JSON text."""
+    """Return a token's row with token_modules and token_networks parsed: the database has them as JSON text."""
     lists = {
         name: json.loads(row[name]) if row[name] else None for name in ("token_modules", "token_networks")
     }

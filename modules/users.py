@@ -75,9 +75,9 @@ class User(Module):
         """List the users that the caller may see, or only one user.
 
         An admin sees all users, a delegate themselves and the users delegated to them, any other caller themselves. If
-        only one user is asked for, or may be seen, the answer has their permissions, too. Users who are only in the
-        mail server's database are in the list; if it does not answer, the answer has a warning instead. Delegates
-        get the short form, with `user_login`, as does everybody who is no admin or names a user.
+        only one user is requested, or visible, the answer has the user's permissions, too. Users who are only in the
+        mail server's database are in the list; if it does not respond, the answer has a warning instead. Callers who
+        are no admins, and requests for one user, get the short form, with `user_login`.
         """
         if name := requested_user(call):
             return {"users": self.lists.one(call, name)}
@@ -120,7 +120,7 @@ class User(Module):
     def delete(self, call):
         """Delete a user, with their mail, permissions, delegations and settings. Their sessions and tokens end.
 
-        If there is no such user, rows that a former user of that name left behind are deleted.
+        If there is no such user, rows that an earlier user of that name left are deleted.
         """
         name = call.body["user_name"]
         deleted_names.record(call, name)
@@ -151,7 +151,7 @@ class User(Module):
 
     @endpoint(**ONE_PERMISSION)
     def add_permission(self, call):
-        """Grant one permission to a user."""
+        """Give a user one more permission."""
         new_users.grant(call, call.body["user_name"], [call.body["user_permission"]])
         return warn_of_unknown(call, [call.body["user_permission"]])
 
@@ -183,7 +183,7 @@ class User(Module):
         optional={"user_alias": alias},
     )
     def update_alias(self, call):
-        """Let a user name open the mailbox of the user user_alias. With "" or null it opens its own again."""
+        """Let a user open the mailbox of the user user_alias as their own. With "" or null they open theirs again."""
         call.db.execute(
             new_users.SET_ALIAS,
             user_name=call.body["user_name"],
@@ -218,24 +218,24 @@ class User(Module):
 
     @endpoint(allow=anyone, read_only=True)
     def permissions_(self, call):
-        """List the permissions that mean something here, and the module that declares each."""
+        """List the permissions that this installation knows, each with the module that checks it."""
         return {call.in_generation("user_{permission}s"): listed_permissions(call)}
 
     def external_credentials(self, user_name: str, logging_in: bool) -> dict | None:
-        """Return credentials that no password fits, if the user name is a device's; None for all others.
-
-        A device is a log-in to the mail daemons for one program, and cannot log in to the API.
-        """
+        """Return credentials that fit no password for the name of a device (a log-in of one program); else None."""
         if devices.MARK in user_name and devices.is_device(self.app.db, user_name):
             return devices.NO_CREDENTIALS
         return None
 
     def on_user_deleted(self, user_name: str):
-        """Delete the password that is kept for a user who was suspended and deleted."""
+        """Delete the password that was kept for a suspended user, because the user has been deleted."""
         suspension.discard_if_obsolete(self.app, user_name)
 
     def check(self, repair: bool) -> Iterator[tuple[bool | None, str]]:
-        """Check all user names, for `mailapi check`. Yield False (error) or None (warning), and a sentence."""
+        """Check user names, devices and suspensions, for `mailapi check`. repair: delete obsolete suspensions.
+
+        Yield True, False (error) or None (warning), and a sentence.
+        """
         self.app.db.connect()
         names = self.app.db.column(NAMES)
         yield from ((False, problem) for problem in user_names.problems(names))

@@ -59,7 +59,7 @@ class Event:
             self.target = " ".join(target)
         # A later user of a deleted user's name must not see this event.
         gone = call.deleted_users if self.status in ("ok", "warning") else ()
-        self.about = [name for name in dict.fromkeys(self.affected_users(call.body)) if name not in gone]
+        self.about = [name for name in dict.fromkeys(self.users_in(call.body)) if name not in gone]
 
     def users_in(self, fields: dict) -> Iterator[str]:
         """Yield the users whom the event is about: who logged in, or tried to, and those whom a change names.

@@ -94,9 +94,8 @@ class RegularParser(Generic[M]):
                 if b"\r" in (before, after[2]):
                     raise Irregular  # where lines end with CR alone
                 yield at, after
-            at += len(
-                delimiter
-            )  # no line begins in it, and one more byte at a time would take long for many dashes
+            # No line begins inside the delimiter. One byte more at a time would take long for many dashes.
+            at += len(delimiter)
 
     def without_line_end(self, start: int, end: int) -> int:
         """Return the end of a part's content: `end`, or the offset of a line end before it.

@@ -17,7 +17,7 @@ def check_ledger(module, repair: bool) -> Iterator[tuple[bool | None, str]]:
     """Check that every account belongs to a user and exists at its servers.
 
     Yield a result (True: good, False: an error, None: a remark) and a sentence. `module` is the module Account.
-    `repair`: delete accounts without a user, and let the servers try again what has failed.
+    `repair`: also delete accounts without a user, and have the servers create what is missing.
     """
     module.app.db.connect()
     ledger, users, taken_over = module.ledger, set(module.app.db.column(ALL_USERS)), []
@@ -53,18 +53,17 @@ def check_ledger(module, repair: bool) -> Iterator[tuple[bool | None, str]]:
 def is_taken_over(account: dict) -> bool:
     """Return whether another program created an account, and not mailapi.
 
-    `account` is a row of Ledger.rows. Only mailapi stores rows of ServiceAccounts with it.
+    `account` is from Ledger.rows. mailapi stores a row of ServiceAccounts for each kind; other programs do not.
     """
     ours = {service["kind"] for service in account["services"]}
     return not ours or any(account[k.column] is not None and kind not in ours for kind, k in KINDS.items())
 
 
 def check_mailserver(mailserver, repair: bool) -> Iterator[tuple[bool, str]]:
-    """Check that the mail server's database can be read, agrees with table `users`, and has no unfinished changes.
+    """Check that the mail server's database can be read, has no unfinished changes, and has the users it should have.
 
-    Yield a result (True: good, False: an error) and a sentence. A crash can leave a change prepared, but neither
-    committed nor rolled back (two-phase commit): `repair` finishes it. A user with a password and an address as name
-    should be in both databases.
+    Users with a password and a mail address as name should be in it. Yield a result (True: good, False: an error)
+    and a sentence. `repair`: commit or roll back the changes that a crash left prepared (two-phase commit).
     """
     with mailserver.store.transaction("DEFERRED"):
         mailserver.store.one(READ_COLUMNS)

@@ -20,7 +20,7 @@ OF_REPLY = ("autoReply", "autoReplyEnabled", "autoReplyStart", "autoReplyEnd")
 
 
 def from_zero(most: int):
-    """Return a field type: a function that reads a whole number from 0 to `most`."""
+    """Return a function that converts a field's JSON value to an int from 0 to `most`, or raises ValueError."""
 
     @json_schema({"type": "integer", "minimum": 0, "maximum": most})
     def read(value) -> int:
@@ -34,7 +34,7 @@ def from_zero(most: int):
 
 @json_schema({"type": "string", "maxLength": LONGEST_REPLY})
 def reply_text(value) -> str | None:
-    """Read the text of an automatic reply, with line feeds; None for "" and null. ValueError if it is too long."""
+    """Convert the text of an automatic reply: CR LF to LF, "" and null to None. ValueError if it is too long."""
     text = raw_text(value)
     if text and len(text.encode()) > LONGEST_REPLY:
         raise ValueError("too long")
@@ -43,7 +43,7 @@ def reply_text(value) -> str | None:
 
 @json_schema({"type": "string"})
 def moment(value) -> datetime | None:
-    """Read a time in ISO 8601, with or without a zone; "" and null are none. Seconds are whole."""
+    """Convert a time in ISO 8601, with or without a zone, to datetime; "" and null to None. ValueError if invalid."""
     if value in (None, ""):
         return None
     read = datetime.fromisoformat(raw_text(value) or "").replace(microsecond=0)
@@ -65,9 +65,9 @@ OF_ADMINISTRATION = ("quota", "userStatus")
 
 
 def may_change(call) -> bool:
-    """Return whether the caller may change the fields of the request: an admin all of them, a delegate all but Active.
+    """Return whether the caller may change the fields in the request: `Active` only as admin.
 
-    A user sets neither their own quota nor their own userStatus.
+    quota and userStatus may be changed by an admin, or by a delegate of the user; other settings by the user, too.
     """
     if call.body.get("Active") is not None:
         return call.caller.admin
@@ -82,7 +82,7 @@ may_change_settings = Rule(
 
 
 def check_forward(call):
-    """Raise ApiError if `forward` is not exactly one address, or is the user's own, which would make a loop."""
+    """Raise ApiError if the field `forward` is not exactly one address, or is the user's own (a loop)."""
     forward = call.body.get("forward")
     if not forward:
         return
@@ -94,11 +94,10 @@ def check_forward(call):
         raise ApiError("forward must not be an address of the user.", field="forward")
 
 
-def merged(stored: dict, changes: dict) -> dict:
-    """Return the stored settings with the changes.
+def merge_settings(stored: dict, changes: dict) -> dict:
+    """Return the stored settings, overridden by `changes`. ApiError if the automatic reply would be impossible.
 
-    All times are of the same kind, so that they can be compared. ApiError if the automatic reply would have
-    no text, or would end before it begins.
+    It is impossible if it is on without a text, or ends before it begins. All times must be of the same type.
     """
     settings = stored | changes
     if not any(name in changes for name in OF_REPLY):
@@ -143,19 +142,19 @@ class MailServerSettings:
         self.mailserver, self.store = mailserver, mailserver.store
 
     def of(self, user_name: str) -> dict | None:
-        """Return the settings of a user, with lastLogin; None if there is no such user.
+        """Return the settings of a user, such as {"quota": 1024, "forward": None, …}; None if there is no such user.
 
-        Python compares the names, because the database may ignore their case.
+        The user name must be equal in case, too, which the database may ignore.
         """
         with self.store.transaction("DEFERRED"):
             rows = self.store.rows(SETTINGS_OF, user=user_name)
         for row in rows:
             if row.pop("username") == user_name:
-                return {name: shown(value) for name, value in row.items()}
+                return {name: time_as_text(value) for name, value in row.items()}
         return None
 
     def update(self, user_name: str, changes: dict):
-        """Change settings of a user in one transaction. ApiError if there is no such user, or the change is refused.
+        """Change settings of a user in one transaction. ApiError if there is no such user or a change is impossible.
 
         Times with a zone are stored as local times of the database, which has no zones.
         """
@@ -167,23 +166,23 @@ class MailServerSettings:
                     "The mail server does not know this user.", code="not_found", field="user_name"
                 )
             values = {"accountId": account["accountId"]}
-            local = {name: self.local(value) for name, value in changes.items()}
+            local = {name: self.to_local_time(value) for name, value in changes.items()}
             self.store.execute(LOCK, **values)
             stored = self.store.one(STORED_SETTINGS, **values)
             if stored is None:
                 raise ApiError(
                     "The mail server does not know this user.", code="not_found", field="user_name"
                 )
-            self.store.execute(SET_SETTINGS, **values, **merged(stored, local))
+            self.store.execute(SET_SETTINGS, **values, **merge_settings(stored, local))
 
-    def local(self, value):
-        """Convert a time with a zone to the database's local time; return any other value unchanged."""
+    def to_local_time(self, value):
+        """Convert a datetime with a zone to the database's local time. Return any other value unchanged."""
         if not isinstance(value, datetime) or value.tzinfo is None:
             return value
         return self.store.value(LOCAL_TIME, seconds=int(value.timestamp()))
 
     def record_log_in(self, account_id: int):
-        """Set the time of a user's last log-in, at most once a minute: scripts log in with every request."""
+        """Set the time of a user's last log-in to now, unless it is less than a minute old: scripts log in often."""
         with self.store.transaction("DEFERRED"):
             is_old = self.store.rows(LOG_IN_IS_OLD, accountId=account_id)
         if is_old:
@@ -191,6 +190,6 @@ class MailServerSettings:
                 self.store.execute(SET_LAST_LOGIN, accountId=account_id)
 
 
-def shown(value):
-    """Return a value of a column as the answer has it: times as text, such as "2026-08-01 09:00:00"."""
+def time_as_text(value):
+    """Convert a datetime to text for the answer, such as "2026-08-01 09:00:00". Return any other value unchanged."""
     return str(value) if isinstance(value, datetime) else value

@@ -1,6 +1,6 @@
 """The records of accounts: which users have mail, contacts and calendar at which servers, and if these exist already.
 
-A user has one account, with a service account for each of the three kinds.
+A user has one account. It has up to three service accounts: the user's mailbox, contacts and calendars.
 """
 
 import time
@@ -35,7 +35,7 @@ from .account_tables import (
 
 
 def open_own_store(config: Config) -> Store | None:
-    """Open the database in the setting `apiserver`, for the records of accounts; None if the setting is empty."""
+    """Open the database for the records of accounts, which is in the setting `apiserver`; None if that is empty."""
     if is_url(config.apiserver):
         from ..mariadb.shared_store import SharedStore
 
@@ -46,10 +46,10 @@ def open_own_store(config: Config) -> Store | None:
 
 
 class Ledger:
-    """The tables that record which users have accounts for mail, contacts and calendar, and how to change them.
+    """The records of accounts in the tables Accounts, ServiceAccounts and Sequences, and how to change them.
 
-    They are in the database that the setting `apiserver` names, or else in the state database. `urls` has the server's
-    URL for each kind.
+    The tables are in the database of the setting `apiserver`, or without one in the state database. `urls` has the
+    server's URL for each kind of service account: mail, contacts, calendar.
     """
 
     def __init__(self, app, urls: dict[str, str]):
@@ -58,7 +58,7 @@ class Ledger:
 
     @property
     def state_schema(self) -> str:
-        """Return the SQL that creates these tables in the state database; "" if they are in another database."""
+        """Return the SQL that creates the tables of this class in the state database, or "" if they have their own."""
         return "" if self.own_store else SQLITE_SCHEMA
 
     @property
@@ -66,27 +66,27 @@ class Ledger:
         return self.own_store or self.app.state
 
     def find(self, user_name: str) -> dict | None:
-        """Return a user's row of Accounts, or None if the user has no account."""
+        """Return a user's row of the table Accounts, or None if the user has no account."""
         with self.store.transaction("DEFERRED"):
             return self.find_exactly(user_name)
 
     def find_exactly(self, user_name: str) -> dict | None:
-        """Return a user's row of Accounts, or None. Upper and lower case differ, although the database may ignore it.
+        """Return a user's row of the table Accounts, or None. Call it in a transaction.
 
-        Call it in a transaction.
+        The name must be equal in case, too, which the database may ignore.
         """
         rows = self.store.rows(FIND_ACCOUNT, user=user_name)
         return next((row for row in rows if row["Name"] == user_name), None)
 
     def services(self, account: dict) -> dict[str, dict]:
-        """Return the rows of ServiceAccounts of an account, by kind: mail, contacts or calendar."""
+        """Return an account's rows of the table ServiceAccounts by kind, such as {"mail": {…}, "contacts": {…}}."""
         rows = self.store.rows(FIND_SERVICES, idAccount=account["idAccount"])
         return {row["kind"]: row for row in rows}
 
     def rows(self, names: list[str] | None = None) -> list[dict]:
-        """Return the accounts of the users named (None: of all), sorted by name.
+        """Return the accounts of the users in `names` (None: of all users), sorted by name.
 
-        An account is its row of Accounts, with `services` added: the list of its rows of ServiceAccounts.
+        Each is a row of the table Accounts with `services` added: a list of its rows of ServiceAccounts.
         """
         with self.store.transaction("DEFERRED"):
             accounts = ACCOUNTS_OF_USERS.rows(self.store, names)
@@ -96,13 +96,13 @@ class Ledger:
             return self.with_services(accounts)
 
     def page(self, call) -> list[dict]:
-        """Return a page of all accounts, by `limit` and by `after` and `search` in the query of a request."""
+        """Return those accounts that `limit`, `after` and `search` of the call select, in the form of `rows`."""
         query, values = ALL_ACCOUNTS.page(call)
         with self.store.transaction("DEFERRED"):
             return self.with_services(self.store.rows(query, **values))
 
     def with_services(self, accounts: list[dict]) -> list[dict]:
-        """Return accounts, each with `services`."""
+        """Return rows of the table Accounts, each with `services` added: a list of its rows of ServiceAccounts."""
         services: dict[int, list] = {}
         for row in SERVICES_OF_ACCOUNTS.rows(self.store, [row["idAccount"] for row in accounts]):
             services.setdefault(row.pop("idAccount"), []).append(row)
@@ -110,10 +110,10 @@ class Ledger:
 
     @repeated
     def enter(self, user_name: str, mask: int, id_users: int | None) -> tuple[dict, list[str]]:
-        """Record an account for a user, with a service account for each kind in `mask`, unless they exist already.
+        """Record an account for a user, with a service account for each kind in `mask`, if they are not there yet.
 
-        Return the account, and the kinds that the caller has to create at their servers now. `mask` is a sum of 1
-        (mail), 2 (calendar) and 4 (contacts). `id_users` is the account's idUsers; by default the next free number.
+        Return the account, and the kinds that the caller must create at their servers now, such as ["mail"]. `mask` is
+        a sum of 1 (mail), 2 (calendar) and 4 (contacts). `id_users` is a new account's idUsers; None: the next number.
         """
         with self.store.transaction():
             self.store.execute(LOCK_ACCOUNTS)
@@ -124,9 +124,9 @@ class Ledger:
             ]
 
     def is_complete(self, user_name: str, mask: int) -> bool:
-        """Return whether a user's account and all its wanted service accounts exist at their servers.
+        """Return whether a user's account and its service accounts are recorded as existing at their servers.
 
-        `mask` is the sum of the wanted kinds: 1 mail, 2 calendar, 4 contacts. Needs no lock, unlike `enter`.
+        `mask` is the sum of the kinds that must exist: 1 mail, 2 calendar, 4 contacts. Needs no lock, unlike `enter`.
         """
         with self.store.transaction("DEFERRED"):
             account = self.find_exactly(user_name)
@@ -137,18 +137,18 @@ class Ledger:
         )
 
     def needs_attempt(self, kind: str, service: dict | None) -> bool:
-        """Return whether the service account must be created at its server: it never was, or the server's URL is new.
+        """Return whether a service account of this kind must still be created at its server.
 
-        A service account is a user's mailbox, calendars or contacts. `service` is its row of ServiceAccounts,
-        or None.
+        That is if it has no record, is pending, or its server has another URL now. `service` is its row of
+        ServiceAccounts, or None.
         """
         url = self.urls.get(kind)
         return service is None or url is not None and (service["state"] != "ok" or service["url"] != url)
 
     def add(self, user_name: str, id_users: int | None) -> dict:
-        """Insert an account without service accounts, and return its row. ApiError if the user name is too long.
+        """Insert a row into the table Accounts, and return the row. ApiError if the user name is too long.
 
-        `id_users` is its idUsers; by default the next free number.
+        `id_users` is the row's idUsers; None: the next free number.
         """
         if len(user_name) > LONGEST_TEXT:
             raise ApiError(f"A user name of more than {LONGEST_TEXT} characters has no account.")
@@ -159,15 +159,15 @@ class Ledger:
         return account
 
     def next_number(self, sequence: str) -> int:
-        """Take the next number of a sequence, "idUsers" or "idServiceAccount", and return it."""
+        """Increase and return the last number of a sequence, which is "idUsers" or "idServiceAccount"."""
         self.store.execute(ADVANCE_SEQUENCE, name=sequence)
         return self.store.value(LAST_NUMBER, name=sequence)
 
     def claim(self, account: dict, kind: str, service: dict | None) -> bool:
-        """Record that this process creates a service account at its server now. Return False if it must not.
+        """Record that this process creates a service account at its server now, and return True, or return False.
 
-        It must not if the server has the service account already, if another log-in is creating it, or if
-        config.py has no such server. `service` is its row of ServiceAccounts; None if it has none yet.
+        False: the server has the service account already, another log-in is creating it, or config.py has no such
+        server. `service` is the row of ServiceAccounts; None if there is none yet.
         """
         column, url, now = KINDS[kind].column, self.urls.get(kind), int(time.time())
         if account[column] is None:
@@ -192,7 +192,7 @@ class Ledger:
 
     @repeated
     def record_outcome(self, account: dict, kind: str, error: str | None):
-        """Store whether a service account was created at its server. `error` is why not; None if it was."""
+        """Record that a service account was created at its server, or that this failed with the message `error`."""
         with self.store.transaction():
             self.store.execute(
                 SET_OUTCOME,
@@ -204,7 +204,7 @@ class Ledger:
 
     @repeated
     def activate(self, user_name: str, active: bool) -> bool:
-        """Let a user log in, or lock the user out (active=False). Return False if the user has no account."""
+        """Let a user log in (active=True) or lock the user out (False). Return False if the user has no account."""
         with self.store.transaction():
             account = self.find_exactly(user_name)
             if account:
@@ -213,7 +213,7 @@ class Ledger:
 
     @repeated
     def delete(self, user_name: str) -> bool:
-        """Delete the record of a user's account and its service accounts. Return False if there was none."""
+        """Delete the records of a user's account and its service accounts. Return False if there is no account."""
         with self.store.transaction():
             account = self.find_exactly(user_name)
             if account:
@@ -223,8 +223,8 @@ class Ledger:
 
 
 def wanted_kinds(account: dict, mask: int) -> list[str]:
-    """Return which kinds of service account an account should have: mail, contacts, calendar.
+    """Return the kinds of service account that an account should have, such as ["mail", "calendar"].
 
-    They are those in `mask` (1 mail, 2 calendar, 4 contacts), and those for which it has a number already.
+    These are the kinds in `mask` (a sum of 1 mail, 2 calendar, 4 contacts), and those that the account has already.
     """
     return [kind for kind, k in KINDS.items() if k.bit & mask or account[k.column] is not None]

@@ -11,7 +11,7 @@ from ..directory.lists import ListQuery
 
 
 class Accounts(Model):
-    """A row of the table Accounts: a user, and the numbers of their mail, contacts and calendar at other servers."""
+    """A row of the table Accounts: a user, and the numbers of the user's rows in ServiceAccounts."""
 
     idAccount = IntegerField()
     idUsers = IntegerField()
@@ -27,7 +27,7 @@ class Accounts(Model):
 
 
 class ServiceAccounts(Model):
-    """A user's mailbox, calendars or contacts at one server, and whether they have been created there."""
+    """A row of the table ServiceAccounts: a user's mailbox, calendars or contacts, and whether the server has them."""
 
     idServiceAccount = IntegerField()
     idAccount = IntegerField()
@@ -42,9 +42,9 @@ class ServiceAccounts(Model):
 
 
 class Sequences(Model):
-    """The last number that was taken from each sequence of numbers.
+    """A row of the table Sequences: the last number that was taken from a sequence, such as "idUsers".
 
-    Transactions lock its rows, so that no number is taken twice.
+    Transactions lock the row, so that no number is taken twice.
     """
 
     name = TextField()
@@ -83,7 +83,7 @@ LONGEST_CLAIM = 10  # seconds after which the log-in that began to create a serv
 
 @dataclass(frozen=True)
 class Kind:
-    """A kind of service account: mail, contacts or calendar."""
+    """A kind of service account (mail, contacts or calendar), with its bit, column and server."""
 
     bit: int  # in PROVISION
     column: str  # in Accounts
@@ -105,10 +105,9 @@ FIND_SERVICES = PreparedQuery(
 
 
 class AmongQuery:
-    """A prepared query for the rows whose `column` has one of several values (in SQL: IN).
+    """A prepared query for the rows of `query` whose `column` has one of several values (in SQL: IN).
 
-    It is prepared once for up to 1, 20 and 999 values, so that no other number of values needs a new
-    statement.
+    It has three statements, for up to 1, 20 and 999 values, so that few statements have to be prepared.
     """
 
     SIZES = (1, 20, 999)
@@ -118,7 +117,7 @@ class AmongQuery:
         self.queries: dict[int, PreparedQuery] = {}
 
     def rows(self, store: Store, values: Sequence | None) -> list[dict]:
-        """Return the rows that have one of the values. None, or more than 999 values: return all rows."""
+        """Return the rows (dicts) that have one of `values`; all rows for None or more than 999 values."""
         if values is None or len(values) > self.SIZES[-1]:
             return store.rows(self.all)
         size = next(size for size in self.SIZES if size >= len(values))

@@ -19,16 +19,16 @@ def read_text(path: Path) -> str:
 
 
 def read_environment_file(path: Path) -> dict[str, str]:
-    """Return the values in a file of KEY=VALUE lines, by key. ConfigError if it cannot be read."""
+    """Return {key: value} for the KEY=VALUE lines in a file. ConfigError if it cannot be read."""
     return {key: value for key, (value, _) in parse(read_text(path))[0].items()}
 
 
 def parse(text: str) -> tuple[dict[str, tuple[str, int]], list[int]]:
-    """Return the values in KEY=VALUE lines by key, each with its line number, and the numbers of all other lines.
+    """Parse lines of KEY=VALUE. Return {key: (value, line number)}, and the numbers of lines that are something else.
 
     The last value of a key counts. Values may be in quotes, with backslashes in double ones. Variables in
     values are not replaced. A comment is a line that begins with # or ;, or the rest of a line after a space
-    and #. Comments and empty lines are not among the other lines.
+    and #. Comments and empty lines are ignored.
     """
     values: dict[str, tuple[str, int]] = {}
     strange = []
@@ -44,7 +44,7 @@ def parse(text: str) -> tuple[dict[str, tuple[str, int]], list[int]]:
 
 
 def read_value(text: str) -> str | None:
-    """Return the value that the text after the equals sign stands for; None if a quote in it is not closed."""
+    """Return the value in the text after an equals sign, without quotes and comment; None if a quote is not closed."""
     if text[:1] in ("'", '"'):
         match = QUOTED.fullmatch(text)
         if not match:

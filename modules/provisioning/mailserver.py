@@ -1,4 +1,4 @@
-"""The mail server's own database of users: it verifies their log-ins, and is changed together with table `users`."""
+"""The mail server's own database of users: mailapi checks log-ins against it, and changes it together with `users`."""
 
 import hashlib
 import hmac
@@ -37,13 +37,13 @@ HOME = "/var/atmail/users/{}/{}/{}/{}"
 def home(user_name: str) -> str:
     """Return the folder for a user's mail, such as /var/atmail/users/a/b/c/bob@example.org.
 
-    a, b and c are the first hex digits of the name's MD5.
+    a, b and c are the first three hex digits of the name's MD5.
     """
     return HOME.format(*hashlib.md5(user_name.encode(), usedforsecurity=False).hexdigest()[:3], user_name)
 
 
 class MailServer:
-    """The mail server's database of users (its table `accounts`), for log-ins and for changes of users."""
+    """The mail server's database of users (its table `accounts`): checks their log-ins, and changes them."""
 
     def __init__(self, app):
         from ..mariadb.shared_store import SharedStore
@@ -53,28 +53,28 @@ class MailServer:
         self.two_phase = TwoPhaseCommit(app, self.store)
 
     def find(self, user_name: str) -> dict | None:
-        """Return a user's row of the mail server's table `accounts`, or None."""
+        """Return a user's row of the mail server's table `accounts`, or None if there is no such user."""
         with self.store.transaction("DEFERRED"):
             return self.find_exactly(user_name)
 
     def find_exactly(self, user_name: str) -> dict | None:
-        """Return a user's row of the mail server's table `accounts`, or None. Upper and lower case differ.
+        """Return a user's row of the mail server's table `accounts`, or None. Call it in a transaction.
 
-        Call it in a transaction. Python compares the names, since the database may ignore case.
+        The name must be equal in case, too, which the database may ignore.
         """
         rows = self.store.rows(FIND_ACCOUNT, user=user_name)
         return next((row for row in rows if row["username"] == user_name), None)
 
     def credentials(self, user_name: str, logging_in: bool, shut_out: bool) -> dict | None:
-        """Return a user's password hash and the function that verifies a password. None: use the table `users`.
+        """Return a user's stored password and a function to verify one; None if the table `users` has them instead.
 
-        `logging_in` is False if a session or token is used. `shut_out`: an admin has locked the user out. For
-        a user who is unknown, disabled or locked out, the function accepts no password, but takes as long as
-        for a wrong one (docs/wire.md F18).
+        The result is {"user_name": …, "user_authdata": …, "verify": …}. For an unknown, disabled or locked out user,
+        `verify` refuses every password, in the time that a wrong one takes (docs/wire.md F18). `logging_in`: the
+        request has a password, not a session or token. `shut_out`: an admin has locked the user out.
         """
         if logging_in:
             self.two_phase.resolve_in_doubt()
-        row, other = self.find(user_name), self.other_password(user_name) if logging_in else None
+        row, other = self.find(user_name), self.decoy_password_hash(user_name) if logging_in else None
         if row and row["userStatus"] == 0 and not shut_out:
             return {
                 "user_name": user_name,
@@ -88,20 +88,19 @@ class MailServer:
         stored = row["password"] if row else other
         return SHUT_OUT | {"verify": lambda password, _: password_schemes.verify(password, stored) and False}
 
-    def other_password(self, user_name: str) -> str | None:
-        """Return the password hash of another user, for an unknown `user_name`: always the same one for a name.
+    def decoy_password_hash(self, user_name: str) -> str | None:
+        """Return the password hash of another user, with which to verify the password of an unknown user.
 
-        The password of an unknown user is checked against it, to take as long as for an existing user
-        (docs/wire.md F18).
+        So both take equally long (docs/wire.md F18). The same `user_name` always gets the same hash.
         """
         share = int.from_bytes(hmac.digest(self.key, user_name.encode(), "sha256")[:6]) / 2**48
         with self.store.transaction("DEFERRED"):
             return self.store.value(PASSWORD_FROM_ID, share=share)
 
     def users(self, user_name: str | None) -> list[dict]:
-        """Return all users of the mail server, or only the one named, with `user_login` 1 if they may log in.
+        """Return all users of the mail server (None), or only the user `user_name`.
 
-        For example [{"user_name": "bob@example.org", "user_login": 1}].
+        For example [{"user_name": "bob@example.org", "user_login": 1}]; user_login is 0 if the user may not log in.
         """
         query = NAMES_AND_STATUS if user_name is None else STATUS_OF_USER
         with self.store.transaction("DEFERRED"):
@@ -112,11 +111,11 @@ class MailServer:
             ]
 
     def on_user_change(self, call, change: str, user_name: str, password: str | None) -> Participant | None:
-        """Prepare a change of a user in the mail server's database (two-phase commit). None if it needs no change.
+        """Prepare a change of a user in the mail server's database (two-phase commit). None: no change is needed.
 
-        `change` is the change in table `users`: "add", or a key of CHANGES. The mail server needs no change
-        if it does not have the user, or if a user to restore is active there. Nor does it if an admin adds a
-        user whom it already has, without giving a password.
+        `change` is what happens in the table `users`: "add", or a key of CHANGES. No change is needed if the mail
+        server does not have the user, if a user to be restored is active there, or if an admin adds, without a
+        password, a user whom it has.
         """
         with self.store.transaction("DEFERRED"):
             self.two_phase.resolve_locked()
@@ -129,7 +128,7 @@ class MailServer:
             return self.two_phase.prepare(call.db, CHANGES[change], values, password)
 
     def new_row(self, user_name: str) -> dict:
-        """Return the values of a new row in the mail server's table `accounts`.
+        """Return the values for a new row of the mail server's table `accounts`.
 
         ApiError if the name is no mail address, exists already, or is in a domain that the mail server does not have.
         """

@@ -8,7 +8,7 @@ SUSPENDED = 1  # userStatus; 0 is active, and every other value ends log-ins
 
 
 class MailAccounts(Model):
-    """A user of the mail server: those columns of its table `accounts` that mailapi uses."""
+    """A row of the mail server's table `accounts`, a user: only the columns that mailapi uses."""
 
     accountId = IntegerField()
     createdByUserId = IntegerField()
@@ -35,7 +35,7 @@ class MailAccounts(Model):
 
 
 class Domains(Model):
-    """A mail domain of the mail server, such as example.org."""
+    """A row of the mail server's table of domains, such as example.org."""
 
     domainId = IntegerField()
     domainName = TextField()

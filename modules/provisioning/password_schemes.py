@@ -16,7 +16,7 @@ STORED = re.compile(r"\{([A-Z0-9-]{1,20})\}([!-~]+)")
 
 
 def make(password: str | None) -> str:
-    """Return the salted hash of a password, in the scheme {SSHA256}. None: of a random password that nobody knows."""
+    """Return the salted hash of a password, {SSHA256}BASE64. None: that of a random password, which nobody knows."""
     salt = secrets.token_bytes(32)
     password = password or secrets.token_urlsafe(32)
     digest = hashlib.sha256(password.encode() + salt).digest()
@@ -26,7 +26,7 @@ def make(password: str | None) -> str:
 def verify(password: str, stored: str | None) -> bool:
     """Return whether a password is the stored one, such as "{SSHA256}…" or "{SHA512-CRYPT}$6$…".
 
-    No password fits an unsupported scheme; the answer takes as long as for a supported one.
+    For an unsupported scheme, return False after as much time as for a supported one.
     """
     match = STORED.fullmatch(stored or "")
     scheme, value = match.groups() if match else ("", "")
@@ -39,10 +39,9 @@ def verify(password: str, stored: str | None) -> bool:
 
 
 def split_digest(value: str, make_digest: Callable) -> tuple[bytes, bytes]:
-    """Decode a hash in base64 and return it in two parts: the digest, and the salt that follows it.
+    """Decode the base64 text of a salted hash, and return (digest, salt); (b"", b"") if it is invalid or has no salt.
 
-    `make_digest` is the hash function, such as hashlib.sha256, whose digest has a fixed length. Both parts are b"" if
-    the value is invalid or has no salt.
+    `make_digest` is the hash function, such as hashlib.sha256; the length of its digest tells where the salt begins.
     """
     try:
         raw = base64.b64decode(value, validate=True)
@@ -53,14 +52,14 @@ def split_digest(value: str, make_digest: Callable) -> tuple[bytes, bytes]:
 
 
 def verify_crypt(password: str, value: str) -> bool:
-    """Return whether a password has this hash of crypt(3), such as "$6$SALT$…"."""
+    """Return whether `value`, such as "$6$SALT$…", is the hash of a password by crypt(3)."""
     made = crypt(password, value) or "*"
     # "*0" and "*1" stand for a scheme that this system's library does not have.
     return made[0] != "*" and hmac.compare_digest(made, value)
 
 
 def crypt(password: str, setting: str) -> str | None:
-    """Return the hash of a password by crypt_r(3) of the system's C library; None if it fails or is missing.
+    """Return the hash of a password by crypt_r(3) of the system's C library; None if it fails or is missing there.
 
     `setting` has method and salt, such as "$6$SALT"; what follows them is ignored.
     """
@@ -75,9 +74,9 @@ def crypt(password: str, setting: str) -> str | None:
 
 @cache
 def crypt_library():
-    """Load the C library that has crypt_r(3). Return None if there is none.
+    """Return the C library that has crypt_r(3), loaded by ctypes; None if there is none.
 
-    Python has no module for it since 3.13.
+    Python's own module for it was removed in 3.13.
     """
     for name in ("libcrypt.so.1", "libcrypt.so.2", None):  # glibc and libxcrypt, libxcrypt alone, musl
         try:

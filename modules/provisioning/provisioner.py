@@ -15,10 +15,10 @@ from .environment_file import read_environment_file
 
 
 def read_mask(config: Config, environ: Mapping[str, str]) -> int:
-    """Return which kinds of service account a log-in creates, as a sum: 1 mail, 2 calendar, 4 contacts.
+    """Return the kinds of service account that a log-in creates, as a sum: 1 mail, 2 calendar, 4 contacts.
 
-    The environment variable PROVISION has precedence over `environment_file`, and that over the setting PROVISION.
-    ConfigError for any other value, and for a file that cannot be read.
+    It is the environment variable PROVISION, else the PROVISION in the file `environment_file`, else the setting
+    PROVISION. ConfigError if that is not a number from 0 to 7, or if the file cannot be read.
     """
     in_file = read_environment_file(config.base / config.environment_file) if config.environment_file else {}
     given = str({**in_file, **environ}.get("PROVISION", config.PROVISION))
@@ -34,7 +34,7 @@ def without_credentials(url: str) -> str:
 
 
 def clients(config: Config) -> dict:
-    """Return the clients of the servers in the setting `services`, by kind of server, such as "imap"."""
+    """Return the clients for the servers in the setting `services`, by kind of server: {"imap": Client, …}."""
     if not config.services:
         return {}
     from ..clients import base  # imported for installations with services only
@@ -61,11 +61,11 @@ class Provisioner:
         password: str | None = None,
         id_users: int | None = None,
     ):
-        """Create those service accounts of a user that do not exist yet, at all servers at the same time.
+        """Create at their servers, all at the same time, those service accounts of a user that do not exist yet.
 
-        Returns after `deadline` seconds at the latest; a server that takes longer goes on in its thread. `mask` is the
-        sum of the wanted kinds: 1 mail, 2 calendar, 4 contacts. `password` is for servers without master credentials
-        in config.py. `id_users` is the idUsers of a new account.
+        Returns after `deadline` seconds at the latest; slower servers continue in their threads. `mask` is the sum of
+        the wanted kinds: 1 mail, 2 calendar, 4 contacts. `password` is the user's, for servers without master
+        credentials in config.py. `id_users` is the idUsers of a new account; None: the next number.
         """
         if self.ledger.is_complete(user_name, mask):
             return
@@ -88,9 +88,9 @@ class Provisioner:
         log_check(account, dict(outcomes))
 
     def purge(self, account: dict) -> list[str]:
-        """Have the servers delete all data of a user. Return the errors of those that failed.
+        """Have the servers delete all data of a user. Return the error messages of those that failed.
 
-        `account` is the user's row of Accounts.
+        `account` is the user's row of the table Accounts.
         """
         holders = [*self.clients.items()] + ([("mail", self.filters)] if self.filters else [])
         tried = [
@@ -102,7 +102,7 @@ class Provisioner:
 
 
 def attempt(do: Callable[[], None]) -> str | None:
-    """Call a function that uses a server. Return the error message if it fails, else None."""
+    """Call `do`, which uses a server. Return None if it succeeds, else the error message."""
     try:
         do()
     except ApiError as error:
@@ -114,9 +114,9 @@ def attempt(do: Callable[[], None]) -> str | None:
 
 
 def log_check(account: dict, outcomes: dict[str, str | None]):
-    """Log, in one line of logfmt, whether a user's service accounts were created.
+    """Log in one line whether a user's service accounts were created. The line is that of the original PHP API.
 
-    `outcomes` has the error of each kind, or None. The line is that of the original PHP API, without its password.
+    `account` is the user's row of the table Accounts. `outcomes` has None or the error for each kind: {"mail": None}.
     """
     errors = {f"Error ({kind.upper()})": error for kind, error in sorted(outcomes.items()) if error}
     fields = {

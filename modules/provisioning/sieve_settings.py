@@ -6,7 +6,7 @@ from mailapi import ApiError
 
 from ..clients.managesieve import Conversation, ManageSieve
 from ..clients.sieve_script import joined, split
-from .account_settings import OF_ADMINISTRATION, merged
+from .account_settings import OF_ADMINISTRATION, merge_settings
 
 OWN_SCRIPT = "mailapi"  # the script of a user who has no active one
 UNSET = {
@@ -20,15 +20,15 @@ TIMES = ("autoReplyStart", "autoReplyEnd")
 
 
 class SieveSettings:
-    """The settings in the active filter scripts of users. Times are stored in seconds since 1970."""
+    """The settings of users that are stored in their active Sieve scripts, with times in seconds since 1970."""
 
     def __init__(self, client: ManageSieve):
         self.client = client
 
     def of(self, user_name: str, password: str | None) -> dict:
-        """Return the settings of a user. Their times are local ones of this machine.
+        """Return the settings of a user, with times as local time: {"forward": None, "autoReply": "I am away.", …}.
 
-        `password` is the user's, or None if it is unknown and the service has master credentials.
+        `password` is the user's; None if it is unknown and config.py has master credentials for the server.
         """
         with self.client.session(user_name, password) as sieve:
             name, scripts = active_script(sieve)
@@ -39,7 +39,7 @@ class SieveSettings:
     def update(self, user_name: str, password: str | None, changes: dict, addresses: list[str]):
         """Change settings of a user in the active script, or in a new one. ApiError if the server refuses the script.
 
-        `addresses` are the user's own: the automatic reply answers mail to them.
+        `addresses` are the user's own addresses: the automatic reply answers only mail to them.
         """
         if any(name in changes for name in OF_ADMINISTRATION):
             raise ApiError("quota and userStatus need a mailserver.")
@@ -48,7 +48,7 @@ class SieveSettings:
             active, scripts = active_script(sieve)
             name = active or OWN_SCRIPT
             before, settings, after = split(read_script(sieve, name)) if name in scripts else ("", {}, "")
-            script = joined(before, merged(UNSET | settings, stored), after, addresses)
+            script = joined(before, merge_settings(UNSET | settings, stored), after, addresses)
             if name == OWN_SCRIPT and not script.strip():
                 discard_script(sieve, name, scripts)
             else:
@@ -58,7 +58,7 @@ class SieveSettings:
 
 
 def active_script(sieve: Conversation) -> tuple[str, list[str]]:
-    """Return the name of a user's active script ("" if none is active), and the names of all scripts."""
+    """Return the name of a user's active script ("" if none is active), and the names of all the user's scripts."""
     lines = [line for line in sieve.command("LISTSCRIPTS")[0] if line]
     active = [line[0] for line in lines if line[1:] == ["ACTIVE"]]
     return active[0] if active else "", [line[0] for line in lines]
@@ -69,17 +69,17 @@ def read_script(sieve: Conversation, name: str) -> str:
 
 
 def discard_script(sieve: Conversation, name: str, scripts: list[str]):
-    """Delete a script that has nothing left in it, if it is stored."""
+    """Deactivate and delete the script `name`, which has become empty, if it is one of the stored `scripts`."""
     if name in scripts:
         sieve.command("SETACTIVE", "")
         sieve.command("DELETESCRIPT", name)
 
 
 def seconds(value: datetime | None) -> int | None:
-    """Return a time in seconds since 1970; without a zone it is a local time of this machine."""
+    """Convert a datetime to seconds since 1970. Without a zone it is a local time of this machine."""
     return None if value is None else int(value.timestamp())
 
 
 def local_time(value: int | None) -> str | None:
-    """Return seconds since 1970 as a local time of this machine, such as "2026-08-01 09:00:00"."""
+    """Convert seconds since 1970 to local time of this machine, as text: "2026-08-01 09:00:00"."""
     return None if value is None else str(datetime.fromtimestamp(value))

@@ -2,8 +2,8 @@
 
 MariaDB prepares the change in the mail server's database (XA) during the transaction of the master database, and
 commits it after the master has committed. A crash in between leaves it prepared ("in doubt"). Its XA identifier has a
-hash of the user's row of `users` after the change: if the master has this row, the change is committed, else rolled
-back.
+hash of the user's row of `users` as it should be after the change. If the master database has this row, the change is
+committed later, otherwise rolled back.
 """
 
 import contextlib
@@ -32,7 +32,7 @@ USER_NAMES = PreparedQuery(Users.select(Users.user_name))
 
 
 class TwoPhaseCommit:
-    """Prepares changes in the mail server's database, and finishes those that a crash left prepared."""
+    """Prepares changes of users in the mail server's database, and finishes changes that a crash left prepared."""
 
     def __init__(self, app, store):
         self.app, self.store, self.master = app, store, open_store(app.config.dbpath)
@@ -41,10 +41,10 @@ class TwoPhaseCommit:
     def prepare(
         self, master: Store, query: PreparedQuery, values: dict, password: str | None
     ) -> "PreparedChange":
-        """Run a query in the mail server's database, and prepare the change (XA), so that its commit cannot fail.
+        """Run a query in the mail server's database and prepare its commit (XA PREPARE), which then cannot fail.
 
-        The query changes the user `values["user"]`. The caller has changed the user's row of `users` in a transaction
-        of `master` that is still open. `password` is the user's new one.
+        The query has the parameters `values`, and changes the user `values["user"]`. The caller has changed the user's
+        row of `users` before, in a transaction of `master` that is still open. `password` is the user's new one.
         """
         name, stored = values["user"], password_schemes.make(password)
         self.store.connect()
@@ -63,14 +63,14 @@ class TwoPhaseCommit:
     def in_doubt(self) -> list[tuple[str, str]]:
         """Return the XA identifiers of changes that are prepared, but neither committed nor rolled back.
 
-        They are limited to those of this installation of mailapi.
+        An identifier is a pair of texts, (gtrid, bqual). Those of other installations of mailapi are left out.
         """
         rows = self.store.run("XA RECOVER").fetchall()
         xids = [(as_text(data)[:length], as_text(data)[length:]) for _, length, _, data in rows]
         return [xid for xid in xids if xid[0].startswith(self.prefix)]
 
     def resolve_in_doubt(self) -> int:
-        """Commit or roll back the changes that a crash left prepared. Return how many."""
+        """Commit or roll back all changes that a crash left prepared. Return their number."""
         with self.store.transaction("DEFERRED"):
             if not self.in_doubt():
                 return 0
@@ -79,7 +79,7 @@ class TwoPhaseCommit:
                 return self.resolve_locked()
 
     def resolve_locked(self) -> int:
-        """Commit or roll back the changes that a crash left prepared. Return how many.
+        """Commit or roll back all changes that a crash left prepared. Return their number.
 
         The caller has a write lock on the master database, so that no other change is half done. `users` is
         read over another connection, which sees only what is committed.
@@ -96,10 +96,10 @@ class TwoPhaseCommit:
         return resolved
 
     def resolve(self, xid: tuple[str, str], user_name: str | None) -> bool:
-        """Commit a prepared change if the master database has committed its part, else roll it back.
+        """Commit a prepared change if the master database has committed its part of it, else roll it back.
 
-        `user_name` is the user concerned; None if there is no such user. Returns False if another connection
-        still works on the change.
+        `xid` is its XA identifier; `user_name` is the changed user, None if nobody has such a name. Return False if
+        another connection is still working on the change.
         """
         commit = user_name is not None and digest_of_row(self.master, user_name) == xid[1]
         statement = f"XA {'COMMIT' if commit else 'ROLLBACK'} %s, %s"
@@ -120,8 +120,8 @@ class TwoPhaseCommit:
 class PreparedChange(Participant):
     """A change that is prepared in the mail server's database, to be committed or rolled back.
 
-    Until then it occupies this thread's connection. If it stays prepared, TwoPhaseCommit.resolve_in_doubt finishes it
-    later. `authdata` is the user's new stored password.
+    Until then, this thread's connection cannot be used otherwise. TwoPhaseCommit.resolve_in_doubt finishes a change
+    that stays prepared. `authdata` is the user's new stored password.
     """
 
     def __init__(self, store, xid: tuple[str, str], authdata: str):
@@ -132,7 +132,7 @@ class PreparedChange(Participant):
         self.connection.cursor().execute(f"XA {verb} %s, %s", self.xid)
 
     def commit(self):
-        """Commit the change. If that fails, log it; the change stays prepared for `resolve_in_doubt`."""
+        """Commit the change. If that fails, log it: the change stays prepared until `resolve_in_doubt` finishes it."""
         try:
             self.execute("COMMIT")
             self.free_connection()
@@ -141,9 +141,9 @@ class PreparedChange(Participant):
             self.free_connection(usable=False)
 
     def rollback(self):
-        """Roll the change back, also if it was prepared only in part.
+        """Roll the change back, even if it is not prepared yet.
 
-        If that fails, log it; the change stays prepared for `resolve_in_doubt`.
+        If that fails, log it: the change stays prepared until `resolve_in_doubt` finishes it.
         """
         with contextlib.suppress(Exception):
             self.execute("END")  # fails unless the change is active
@@ -165,9 +165,10 @@ class PreparedChange(Participant):
 
 
 def identify_master(dbpath: str) -> str:
-    """Return a text that names the master database, the same in all processes that use it.
+    """Return a text that identifies the master database, equal in all processes that use it.
 
-    It is the absolute path of a file, or the hosts (sorted) and database of a URL, without user name and password.
+    `dbpath` is the setting. The text is the file's absolute path, or a URL's sorted hosts and database without user
+    name and password.
     """
     if not is_url(dbpath):
         return os.path.realpath(dbpath)
@@ -181,7 +182,7 @@ def digest(value: str) -> str:
 
 
 def digest_of_row(master: Store, user_name: str) -> str:
-    """Return a hash that changes if a user's row of `users` gets another password, appears or disappears."""
+    """Return a hash of a user's name and stored password in `users`, or of the fact that there is no such user."""
     row = master.one(CREDENTIALS_OF, user=user_name)
     return digest(f"{user_name} {row['user_authdata']}" if row else f"no {user_name}")
 

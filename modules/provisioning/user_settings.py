@@ -1,4 +1,4 @@
-"""The settings of users, wherever the installation has them: in the mail server's database, or in filter scripts."""
+"""The settings of users, which are in the mail server's database, or else in the users' filter scripts."""
 
 from mailapi import CREDENTIALS_OF, ApiError
 
@@ -20,7 +20,7 @@ NOT_PROVISIONED: dict = {
 
 
 class UserSettings:
-    """The settings of users: forward and automatic reply, with a mail server also quota and userStatus."""
+    """The settings of users: forward and automatic reply; with a mail server also quota and userStatus."""
 
     def __init__(self, app, mailserver: MailServer | None, filters):
         self.app, self.in_scripts = app, None
@@ -31,9 +31,10 @@ class UserSettings:
             self.in_scripts = SieveSettings(filters)
 
     def add_to(self, accounts: list[dict], call) -> list[dict]:
-        """Return the accounts, with settings if the request names one user, who may have no account yet.
+        """Return `accounts`, with the settings of the user if the request's user_name is given.
 
-        Lists of several users have no settings: a filter script has to be read from its server for each user.
+        Such a user may have no account yet. Lists of all users have no settings: each filter script would have to be
+        read from its server.
         """
         named = call.body.get("user_name")
         settings = self.of(call, named) if named else None
@@ -44,7 +45,7 @@ class UserSettings:
         ]
 
     def of(self, call, user_name: str) -> dict | None:
-        """Return the settings of a user; None for a user who has none."""
+        """Return the settings of a user, such as {"forward": None, …}. None if there is no such user."""
         if self.in_database:
             return self.in_database.of(user_name)
         if not self.in_scripts or not self.is_user(user_name):
@@ -53,7 +54,7 @@ class UserSettings:
         return self.in_scripts.of(user_name, password_of(call, user_name))
 
     def update(self, call, user_name: str, changes: dict, addresses: list[str]):
-        """Change settings of a user. `addresses` are the user's own, to which an automatic reply answers."""
+        """Change settings of a user. `addresses` are the user's own, to which an automatic reply replies."""
         if self.in_database:
             self.in_database.update(user_name, changes)
         elif not self.in_scripts:
@@ -67,23 +68,26 @@ class UserSettings:
             self.in_scripts.update(user_name, password_of(call, user_name), changes, addresses)
 
     def record_log_in(self, account_id: int):
-        """Set the time of the last log-in of a user of the mail server."""
+        """Set the time of a user's last log-in in the mail server's database. Without a mail server, do nothing."""
         if self.in_database:
             self.in_database.record_log_in(account_id)
 
     def is_user(self, user_name: str) -> bool:
-        """Return whether there is a user of this name, other than a device of a user."""
+        """Return whether `users` has a user of this name who is a person and not a device."""
         is_known = bool(self.app.db.read(CREDENTIALS_OF, user=user_name))
         return is_known and not devices.is_device(self.app.db, user_name)
 
 
 def password_of(call, user_name: str) -> str | None:
-    """Return the password in the request, if the caller is this user; for servers without master credentials."""
+    """Return the request's password if the caller is the user `user_name`, else None.
+
+    Servers without master credentials need it.
+    """
     return call.password if call.user_name == user_name else None
 
 
 def with_settings(account: dict, settings: dict) -> dict:
-    """Return an account with a user's settings in front of its list of services."""
+    """Return an account with a user's settings added, in front of its key `services`."""
     services = account["services"]
     return (
         {name: value for name, value in account.items() if name != "services"}

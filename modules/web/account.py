@@ -35,7 +35,7 @@ DAYS = ("30", "90", "365", "")  # after which a token ends; "": never
 
 
 def account(visitor: Visitor) -> dict:
-    """Find the visitor's tokens and devices, and the secret of one that was just made."""
+    """Return the template values for the page My account: tokens, devices, audit records, and a new secret."""
     return {
         "tokens": tokens_of(visitor, visitor.name) if visitor.has("tokens") else None,
         "devices": devices_of(visitor, visitor.name),
@@ -48,7 +48,7 @@ def account(visitor: Visitor) -> dict:
 
 
 def account_activity(visitor: Visitor) -> dict:
-    """Find a page of the audit about the visitor's own account."""
+    """Return the template values for a page of the audit about the visitor's own account."""
     before = visitor.query("before")
     records = own_records(visitor, {"before": before} if before else {}, ON_PAGE + 1)
     more = len(records) > ON_PAGE
@@ -60,13 +60,16 @@ def account_activity(visitor: Visitor) -> dict:
 
 
 def own_records(visitor: Visitor, fields: dict, limit: int) -> list[dict]:
-    """Return the audit's records about the visitor, newest first, each with `what`: the text about what was done."""
+    """Return at most `limit` audit records about the visitor, newest first, each with `what`: a text such as "Log in".
+
+    `fields` are those of the request audit/?mine, such as {"before": "17"}.
+    """
     rows = visitor.run("audit", "mine", fields, limit=limit)["audit"]
     return [row | what_happened(visitor, row) for row in rows]
 
 
 def what_happened(visitor: Visitor, row: dict) -> dict[str, str]:
-    """Return the members `what` (the text about what was done) and `audit_target` of a record.
+    """Return what the page displays of an audit record: `what`, a text such as "Log in", and perhaps `audit_target`.
 
     A log-in can also be the log-in of a request about another user.
     """
@@ -80,7 +83,7 @@ def what_happened(visitor: Visitor, row: dict) -> dict[str, str]:
 
 
 def new_password(visitor: Visitor) -> dict:
-    """Return the fields of the form for a new password. ApiError if it is empty, or the two inputs differ."""
+    """Return the fields of users/?set_password from the form. ApiError if the two inputs of the password differ."""
     typed = visitor.form.exactly("user_authdata")
     if not typed:
         raise ApiError(visitor.t.password_missing)
@@ -98,7 +101,7 @@ def no_password(visitor: Visitor) -> dict:
 
 
 def add_token(visitor: Visitor) -> tuple[str, str, str]:
-    """Create a token, and redirect to the page that shows its secret, once."""
+    """Create the token of the form. Return the URL to redirect to, the key of its message, and the token's secret."""
     days = visitor.form("days")
     expires = int(time.time()) + int(days) * 86400 if days in DAYS and days else None
     fields = {
@@ -112,7 +115,7 @@ def add_token(visitor: Visitor) -> tuple[str, str, str]:
 
 
 def add_device(visitor: Visitor) -> tuple[str, str, str]:
-    """Add a device, and redirect to the same page, which shows its password, once."""
+    """Add the device of the form. Return the URL to redirect to, the key of its message, and the device's password."""
     fields = {name: visitor.form(name) for name in ("user_name", "device_name")}
     device = visitor.run("users", "device_add", fields)["device"]
     return link(visitor.path, **visitor.query.without()), "device_added", device["password"]

@@ -11,7 +11,7 @@ COLUMNS = ("address_expression", "address_order", "address_router", "address_rou
 
 
 def addresses(visitor: Visitor) -> dict:
-    """Find a page of the addresses that the visitor may see, by domain, each with the one above and below it."""
+    """Return the template values for a page of addresses that the visitor may see, grouped by domain."""
     search, after = visitor.query("search"), visitor.query("after")
     query = {name: value for name, value in (("search", search), ("after", after)) if value}
     rows = visitor.run("addresses", "get", query=query, limit=ON_PAGE + 1)["addresses"]
@@ -45,7 +45,10 @@ def patterns_before(visitor: Visitor, rows: list[dict]) -> list[dict]:
 
 
 def mark_unreachable(rows: list[dict], patterns: list[dict]):
-    """Add to each address `behind`: the pattern of an earlier address that takes all its mail, or None."""
+    """Add the key `behind` to each row: the pattern of an earlier address that takes all of the row's mail, or None.
+
+    `patterns` are earlier addresses with % or _ that are not in `rows`.
+    """
     for row in rows:
         expression, order = row["address_expression"] or "", row["address_order"]
         others = (other for other in (*patterns, *rows) if other["address_order"] > order)
@@ -54,7 +57,10 @@ def mark_unreachable(rows: list[dict], patterns: list[dict]):
 
 
 def by_domain(rows: list[dict]) -> list[tuple[str, list[dict]]]:
-    """Group addresses by domain, in the order in which they match. "" has patterns for several domains."""
+    """Group rows of addresses by domain: [("example.org", [row, …]), …]. Each row gets the keys `above` and `below`.
+
+    The rows keep their order. The domain "" has patterns that match several domains.
+    """
     domains: dict[str, list[dict]] = {}
     for row in rows:
         domain = str(row["address_expression"] or "").rpartition("@")[2].lower()
@@ -66,7 +72,7 @@ def by_domain(rows: list[dict]) -> list[tuple[str, list[dict]]]:
 
 
 def address_form(visitor: Visitor) -> dict:
-    """Return the values that the page for a new address shows."""
+    """Return the template values for the page that adds an address."""
     return {
         "row": {name: visitor.query(name) for name in COLUMNS},
         "routers": in_routers(visitor),
@@ -75,7 +81,10 @@ def address_form(visitor: Visitor) -> dict:
 
 
 def address(visitor: Visitor) -> dict:
-    """Find one address, to be edited or deleted. ApiError (HTTP 404): the visitor does not see one of this order."""
+    """Return the template values for the page that edits or deletes one address.
+
+    The URL's query has its order. ApiError (HTTP 404) if the visitor sees no address of this order.
+    """
     order, expression = visitor.query("address_order"), visitor.query("address_expression")
     fields = (
         {"address_order": order} if visitor.generation.number == 9 else {"address_expression": expression}
@@ -90,7 +99,7 @@ def address(visitor: Visitor) -> dict:
 
 
 def address_test(visitor: Visitor) -> dict:
-    """Find what would happen to a mail to an address, step by step."""
+    """Return the template values for the page that tells what would happen to a mail to an address, step by step."""
     recipient, sender = visitor.query("address_expression"), visitor.query("sender")
     if not recipient:
         return {"recipient": "", "sender": sender, "report": None}
@@ -104,7 +113,7 @@ def address_test(visitor: Visitor) -> dict:
 
 
 def changed_address(visitor: Visitor) -> dict:
-    """Return the fields of an edited address. Its order stays unless the visitor has typed another one."""
+    """Return the fields of addresses/?update from the form. The order stays unless the visitor typed another one."""
     fields = {name: visitor.form(name) for name in COLUMNS}
     fields["address_old_order"] = visitor.query("address_order")
     fields["address_order"] = fields["address_order"] or fields["address_old_order"]
@@ -114,7 +123,7 @@ def changed_address(visitor: Visitor) -> dict:
 
 
 def move_address(visitor: Visitor) -> tuple[str, str]:
-    """Exchange the orders of two addresses, and redirect to the list."""
+    """Exchange the orders of two addresses. Return the URL of the list, and the key of the message on it."""
     pairs = [
         {name: visitor.form(f"{side}_{name}") for name in ("address_expression", "address_order")}
         for side in ("this", "other")
@@ -124,7 +133,7 @@ def move_address(visitor: Visitor) -> tuple[str, str]:
 
 
 def reorder_addresses(visitor: Visitor) -> tuple[str, str]:
-    """Bring the addresses of the form into their order there, as the script sends it, and redirect to the list."""
+    """Store the order into which the visitor dragged addresses. Return the URL of the list, and a message's key."""
     names, orders = visitor.form.all("address_expression"), visitor.form.all("address_order")
     listed = [{"address_expression": name, "address_order": order} for name, order in zip(names, orders)]
     visitor.run("addresses", "reorder", {"addresses": listed})
@@ -132,7 +141,7 @@ def reorder_addresses(visitor: Visitor) -> tuple[str, str]:
 
 
 def row_in_list(visitor: Visitor, order: str) -> str:
-    """Return the URL of the list with a fragment that names a row, so that the keyboard focus is there."""
+    """Return the URL of the list of addresses with #order-ORDER, so that the browser moves the focus to that row."""
     return link("addresses", **visitor.query.without()) + (
         f"#order-{order}" if order.lstrip("-").isdecimal() else ""
     )

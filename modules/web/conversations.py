@@ -3,7 +3,7 @@
 from mailapi import ApiError
 
 from .filters import has_filters
-from .mail import KEY, ON_PAGE, in_short, of_mail, sent
+from .mail import KEY, ON_PAGE, list_row, mail_fields, sort_key
 from .templates import link
 from .visitor import Visitor
 
@@ -13,12 +13,12 @@ DEEPEST = 4  # steps to the right on the page of a thread
 
 
 def threads(visitor: Visitor) -> dict:
-    """Find a page of the visitor's threads, all of them or those in which a search finds a mail."""
+    """Return the template values for a page of the visitor's threads: all, or those in which a search finds a mail."""
     terms = {name: visitor.query(name) for name in ("text", "unread", "next")}
     fields = {name: value for name, value in terms.items() if value}
     found = visitor.run("mailbox", "threads", fields, limit=ON_PAGE)
     return {
-        "rows": [in_short(thread["mails"]) for thread in found["threads"]],
+        "rows": [list_row(thread["mails"]) for thread in found["threads"]],
         "terms": terms,
         "filters": has_filters(visitor),
         "more": link("threads", **visitor.query.without("next"), next=found["next"]) if found["next"] else "",
@@ -26,25 +26,28 @@ def threads(visitor: Visitor) -> dict:
 
 
 def thread(visitor: Visitor) -> dict:
-    """Find all mails of a thread. Some come with their texts: the newest, unread ones, which count as read then, others."""
-    named = of_mail(visitor)
+    """Return the template values for the page of a thread. Mails that are shown with their text count as read now.
+
+    These are the newest mail, then unread ones, then read ones, at most MOST_TEXTS in total.
+    """
+    named = mail_fields(visitor)
     found = visitor.run("mailbox", "threads", named)["threads"] if named["mail_id"] else []
     if len(found) != 1:  # the URL names no mail, or it was deleted just now
         raise ApiError(visitor.t.no_such_page, http=404)
     mails = found[0]["mails"]
-    newest, *others = sorted(mails, key=sent, reverse=True)
+    newest, *others = sorted(mails, key=sort_key, reverse=True)
     others.sort(key=lambda mail: bool(mail["mail_read"]))
     for mail in [newest, *others[: MOST_TEXTS - 1]]:
         fields = {name: mail[name] for name in KEY} | {"mail_details": "1"}
         mail["text"] = visitor.run("mailbox", "read", fields)["mail"]["mail_text"]
     return {
-        "mails": [shown(mail, is_newest=mail is newest) for mail in mails],
+        "mails": [mail_values(mail, is_newest=mail is newest) for mail in mails],
         "subject": mails[0]["mail_subject"],
     }
 
 
-def shown(mail: dict, is_newest: bool) -> dict:
-    """Return a mail as the page of its thread shows it."""
+def mail_values(mail: dict, is_newest: bool) -> dict:
+    """Return the template values for one mail on the page of its thread."""
     text = mail.get("text")
     return {
         "from": mail["mail_from"] or mail["mail_envelopefrom"],

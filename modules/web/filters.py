@@ -18,7 +18,7 @@ def has_filters(visitor: Visitor) -> bool:
 
 
 def filters(visitor: Visitor) -> dict:
-    """Find the scripts, the script that is edited, and the present values of the form for a reply while away."""
+    """Return the template values for the page: all scripts, the one being edited, and the reply while away."""
     scripts = visitor.run("services", "sieve_list")["scripts"]
     names = [row["script_name"] for row in scripts]
     edited = visitor.query("script_name")
@@ -44,13 +44,13 @@ def quoted(text: str) -> str:
 
 
 def away_values(script: str) -> tuple[str, str]:
-    """Return subject and text of the reply in a script that this page has written; "" and "" for other scripts."""
+    """Return subject and text of the reply in a script that `set_away` has written; ("", "") for other scripts."""
     found = WRITTEN.search(script.replace("\r\n", "\n"))
     return (re.sub(r"\\(.)", r"\1", found[1]), re.sub(r"\\(.)", r"\1", found[2])) if found else ("", "")
 
 
 def set_away(visitor: Visitor) -> tuple[str, str]:
-    """Store and activate the script of the reply while away, and redirect to the page."""
+    """Store and activate the script of the reply while away. Return the page to redirect to, and its message's key."""
     subject, text = visitor.form("subject").replace("\n", " "), visitor.form("text").replace("\r\n", "\n")
     if not text:
         raise ApiError(visitor.t.away_text_missing)
@@ -61,7 +61,7 @@ def set_away(visitor: Visitor) -> tuple[str, str]:
 
 
 def change_script(visitor: Visitor) -> tuple[str, str]:
-    """Activate, deactivate or delete a script, and redirect to the page."""
+    """Activate, deactivate or delete a script. Return the page to redirect to, and the key of its message."""
     change, name = visitor.form("change"), visitor.form.exactly("script_name")
     if change not in ("activate", "deactivate", "delete"):
         raise ApiError(visitor.t.no_such_page, http=404)

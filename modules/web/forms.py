@@ -17,7 +17,7 @@ CONTENT_TYPE = re.compile(rb"(?i)\r\ncontent-type: *([\w.+-]{1,80}/[\w.+-]{1,80}
 
 
 def read_form(handler: RequestHandler, trusted: bool) -> Fields:
-    """Read the fields of a form. ApiError if it is too large, incomplete, or not a form.
+    """Read the fields of the form in the request's body. ApiError if it is too large, incomplete, or not a form.
 
     trusted: the visitor has a session. Only then may a form with files have more than SMALL_BODY bytes. A
     form without files never may, since each encoded byte of it (%41) takes memory for an object.
@@ -38,7 +38,7 @@ def read_form(handler: RequestHandler, trusted: bool) -> Fields:
 
 
 def multipart(raw: bytes, boundary: bytes) -> Fields:
-    """Return the fields and files of a body of the type multipart/form-data. Empty file fields are left out.
+    """Parse a body of the type multipart/form-data as fields and files. File fields without a file are left out.
 
     ApiError if the fields other than files have more than MOST_TEXT bytes.
     """
@@ -59,7 +59,7 @@ def multipart(raw: bytes, boundary: bytes) -> Fields:
                 (
                     name,
                     {
-                        "filename": unquoted(found[2]),
+                        "filename": decoded_name(found[2]),
                         "content": content,
                         "type": kind[1].decode() if kind else "",
                     },
@@ -72,6 +72,6 @@ def field_text(value: bytes) -> str:
     return value.decode(errors="replace")
 
 
-def unquoted(name: bytes) -> str:
-    """Return a file's name; browsers write quotation marks and line ends in it as %22, %0D and %0A."""
+def decoded_name(name: bytes) -> str:
+    """Decode a file's name: %22, %0D and %0A, as browsers write them, become quotation mark, CR and LF."""
     return re.sub("%(22|0D|0A)", lambda found: chr(int(found[1], 16)), field_text(name))

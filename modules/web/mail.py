@@ -20,21 +20,24 @@ LONGEST_QUOTE = 100_000  # characters of a mail that an answer quotes
 
 
 def mail(visitor: Visitor) -> dict:
-    """Find a page of the visitor's mails, all of them or those that a search finds."""
+    """Return the template values for a page of the visitor's mails: all, or those that a search finds."""
     terms = {name: visitor.query(name) for name in ("text", "unread", "next")}
     fields = {name: value for name, value in terms.items() if value}
     found = visitor.run("mailbox", "search", fields, limit=ON_PAGE)
     return {
-        "rows": [in_short([row]) for row in found["mails"]],
+        "rows": [list_row([row]) for row in found["mails"]],
         "terms": terms,
         "filters": has_filters(visitor),
         "more": link("mail", **visitor.query.without("next"), next=found["next"]) if found["next"] else "",
     }
 
 
-def in_short(mails: list[dict]) -> dict:
-    """Return what the list has of a mail or a thread: who wrote, the subject, the numbers of mails, and the newest."""
-    by_time = sorted(mails, key=sent)
+def list_row(mails: list[dict]) -> dict:
+    """Return a row for the list: writers, subject, number of mails, unread ones, time and link of the newest.
+
+    `mails` are all mails of a thread, or a single mail.
+    """
+    by_time = sorted(mails, key=sort_key)
     newest, alone = {name: by_time[-1][name] for name in KEY}, len(mails) == 1
     return {
         "writers": list(dict.fromkeys(writer(mail, alone) for mail in by_time))[:MOST_WRITERS],
@@ -46,32 +49,32 @@ def in_short(mails: list[dict]) -> dict:
     }
 
 
-def sent(mail: dict) -> tuple:
-    """Return by what mails of a thread are sorted; what is no time comes first."""
+def sort_key(mail: dict) -> tuple:
+    """Return the key by which mails of a thread are sorted: time and id. A value that is no time counts as 0."""
     time = mail["mail_submission"]
     return time if isinstance(time, (int, float)) else 0, mail["mail_id"]
 
 
 def writer(mail: dict, in_full: bool) -> str:
-    """Return who wrote a mail: in full, or by name if there is one."""
+    """Return who wrote a mail: "Bob <bob@example.org>" in full, else only "Bob" if there is a name."""
     sender = mail["mail_from"] or mail["mail_envelopefrom"] or ""
     return sender if in_full else sender.partition("<")[0].strip(' "') or sender
 
 
 def unread(visitor: Visitor) -> bottle.HTTPResponse:
-    """Return the number of unread mails as text, for the script."""
+    """Return the response with the number of unread mails as plain text, which a script puts into the page."""
     count = visitor.run("mailbox", "unread_count")["unread_count"]
     return response(visitor, str(count).encode(), 200, [("Content-Type", "text/plain; charset=UTF-8")])
 
 
-def of_mail(visitor: Visitor) -> dict[str, str]:
-    """Return the fields mail_id and mail_sourcedb, which name the mail of the page."""
+def mail_fields(visitor: Visitor) -> dict[str, str]:
+    """Return the fields mail_id and mail_sourcedb of the URL's query, which identify the mail."""
     return {name: visitor.query(name) for name in ("mail_id", "mail_sourcedb")}
 
 
 def message(visitor: Visitor) -> dict:
-    """Find one mail and its parts. The mail is marked as read."""
-    named = of_mail(visitor)
+    """Return the template values for the page of one mail, with its attachments. The mail is marked as read."""
+    named = mail_fields(visitor)
     found = visitor.run("mailbox", "read", named | {"mail_details": "1"})["mail"]
     found["mail_text"] = found["mail_text"][:LONGEST_TEXT]
     del found["mail_data"], found["mail_body"]
@@ -88,21 +91,21 @@ def message(visitor: Visitor) -> dict:
 
 
 def message_html(visitor: Visitor) -> bottle.HTTPResponse:
-    return mail_html(visitor, visitor.run("mailbox", "html", of_mail(visitor))["mail_html"])
+    return mail_html(visitor, visitor.run("mailbox", "html", mail_fields(visitor))["mail_html"])
 
 
 def message_part(visitor: Visitor) -> bottle.HTTPResponse:
     return download(
-        visitor, visitor.run("mailbox", "attachment", of_mail(visitor) | {"part": visitor.query("part")})
+        visitor, visitor.run("mailbox", "attachment", mail_fields(visitor) | {"part": visitor.query("part")})
     )
 
 
 def message_raw(visitor: Visitor) -> bottle.HTTPResponse:
-    return download(visitor, visitor.run("mailbox", "raw", of_mail(visitor)))
+    return download(visitor, visitor.run("mailbox", "raw", mail_fields(visitor)))
 
 
 def write(visitor: Visitor) -> dict:
-    """Find the initial text and addresses of a new mail: from the query, or from the mail to answer or forward."""
+    """Return the template values for a new mail: from the URL's query, or from the mail to be answered or forwarded."""
     start = {name: visitor.query(name) for name in ("to", "cc", "subject")} | {"text": ""}
     answer = visitor.query("answer")
     if not answer or visitor.problem:
@@ -111,7 +114,7 @@ def write(visitor: Visitor) -> dict:
             "in_reply_to": visitor.form("in_reply_to"),
             "references": visitor.form("references"),
         }
-    found = visitor.run("mailbox", "read", of_mail(visitor) | {"mail_details": "1"})["mail"]
+    found = visitor.run("mailbox", "read", mail_fields(visitor) | {"mail_details": "1"})["mail"]
     subject = found["mail_subject"]
     quoted = found["mail_text"][:LONGEST_QUOTE].replace("\r\n", "\n").rstrip()
     if answer == "forward":
@@ -129,14 +132,17 @@ def write(visitor: Visitor) -> dict:
 
 
 def subject_of(answer: str, subject: str) -> str:
-    """Return the subject of an answer to a mail with this subject, or of the same mail as it is forwarded."""
+    """Return the subject of a new mail: "Re: …" to answer, "Fwd: …" if `answer` is "forward".
+
+    `subject` is that of the mail to be answered or forwarded.
+    """
     if answer != "forward":
         return reply_subject(subject)
     return subject if subject[:4].lower() == "fwd:" else f"Fwd: {subject}"
 
 
 def send(visitor: Visitor) -> tuple[str, str]:
-    """Send the mail of the form, and redirect to the list of mails."""
+    """Send the mail in the form. Return the page to redirect to, and the key of its message."""
     fields: dict = {
         name: visitor.form(name)
         for name in ("from", "to", "cc", "bcc", "subject", "in_reply_to", "references")
@@ -157,7 +163,7 @@ def send(visitor: Visitor) -> tuple[str, str]:
 
 
 def change_mail(visitor: Visitor) -> tuple[str, str]:
-    """Mark a mail as unread or delete it, and redirect to the list of mails."""
+    """Mark a mail as unread or delete it. Return the page to redirect to, and the key of its message."""
     change = visitor.form("change")
     if change not in ("unread", "delete"):
         raise ApiError(visitor.t.no_such_page, http=404)

@@ -1,4 +1,4 @@
-"""The navigation of the panel: the pages that the visitor's role and the installation's modules have."""
+"""The menu of the panel: those pages that the visitor may use and the installation has."""
 
 from .visitor import Visitor
 
@@ -17,7 +17,7 @@ ENTRIES = (
 
 
 def navigation(visitor: Visitor) -> list[tuple[str, str, str]]:
-    """Return the entries of the menu for the visitor: address, key and label. [] before the log-in."""
+    """Return the menu's entries for the visitor: [(URL, key, label), …]. Empty before the log-in."""
     if not visitor.call.identified:
         return []
     return [
@@ -29,6 +29,9 @@ def navigation(visitor: Visitor) -> list[tuple[str, str, str]]:
 
 
 def may_see(visitor: Visitor, needs: tuple[str, str]) -> bool:
-    """Return whether the visitor passes those access rules of an action that need no fields."""
+    """Return whether an action's access rules admit the visitor. Ignores rules that need the request's fields.
+
+    `needs` is module and action, such as ("audit", "get").
+    """
     found = visitor.endpoint(*needs)
     return found is not None and all(rule.of_fields or rule.test(visitor.call) for rule in found[1].allow)

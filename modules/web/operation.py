@@ -24,7 +24,7 @@ QUEUE_CHANGES = ("retry", "bounce", "delete")
 
 
 def overview(visitor: Visitor) -> dict:
-    """Find what needs attention. Each finding names the page where it can be handled."""
+    """Return the template values for the overview: findings, each with the page where they can be handled."""
     findings = [*queue_findings(visitor), *service_findings(visitor)]
     findings += [*check_findings(visitor), *log_in_findings(visitor)]
     users = (
@@ -35,7 +35,7 @@ def overview(visitor: Visitor) -> dict:
 
 
 def queue_findings(visitor: Visitor) -> list[tuple]:
-    """Return findings about the queue: kind, a number or text, and the page with details."""
+    """Return findings about the queue: [("mail_failed", 3, "queue?mail_state=failed"), …]."""
     if not visitor.has("queue"):
         return []
     counts = visitor.run("queue", "get", limit=1)["counts"]
@@ -60,7 +60,8 @@ def service_findings(visitor: Visitor) -> list[tuple]:
 def check_findings(visitor: Visitor) -> list[tuple]:
     """Return what `mailapi check` finds in the tables of people and addresses: rows that harm the mail daemons.
 
-    They are looked for again after CHECK_AGAIN seconds, and after a change made in the panel.
+    A finding is ("bad_rows", sentence, page). The tables are read again after CHECK_AGAIN seconds, and after a
+    change made in the panel.
     """
     if not visitor.admin:
         return []
@@ -88,7 +89,7 @@ def dangerous_rows(visitor: Visitor) -> list[tuple]:
 
 
 def log_in_findings(visitor: Visitor) -> list[tuple]:
-    """Return a finding with the number of log-ins that failed within a day, if there are any."""
+    """Return [("log_ins_failed", number within a day, URL of the page with details)], or [] if none failed."""
     if not visitor.may("audit", "get"):
         return []
     entries = visitor.run("audit", "get", {"since": int(time.time()) - DAY})["audit"]
@@ -101,7 +102,7 @@ def log_in_findings(visitor: Visitor) -> list[tuple]:
 
 
 def queue(visitor: Visitor) -> dict:
-    """Find a page of the queue by the filters in the query."""
+    """Return the template values for a page of the queue: the mails that match the filters in the URL's query."""
     filters = {name: visitor.query(name) for name in FILTERS}
     fields = {name: value for name, value in filters.items() if value} | {"after": visitor.query("after")}
     found = visitor.run("queue", "get", fields, limit=ON_PAGE + 1)
@@ -120,7 +121,7 @@ def queue(visitor: Visitor) -> dict:
 
 
 def queue_change(visitor: Visitor) -> dict:
-    """Find the chosen mails, to ask whether to change them. ApiError if none was chosen."""
+    """Return the template values for the page that asks whether to retry, bounce or delete the chosen mails."""
     change, ids = visitor.query("change"), visitor.query.all("mail_id")
     if change not in QUEUE_CHANGES:
         raise ApiError(visitor.t.no_such_page, http=404)
@@ -129,7 +130,7 @@ def queue_change(visitor: Visitor) -> dict:
 
 
 def change_queue(visitor: Visitor) -> tuple[str, str]:
-    """Retry, return or delete mails, and redirect to the queue."""
+    """Retry, bounce or delete the chosen mails. Return the page to redirect to, and the key of its message."""
     change = visitor.form("change")
     if change not in QUEUE_CHANGES:
         raise ApiError(visitor.t.no_such_page, http=404)
@@ -138,7 +139,7 @@ def change_queue(visitor: Visitor) -> tuple[str, str]:
 
 
 def activity(visitor: Visitor) -> dict:
-    """Find entries of the audit by the filters in the query, newest first."""
+    """Return the template values for a page of the audit, newest entries first, by the filters in the query."""
     filters = {name: visitor.query(name) for name in (*AUDIT_FILTERS, "audit_via", "audit_status")}
     fields: dict = {name: value for name, value in filters.items() if value}
     days = {name: visitor.query(name) for name in ("since", "until")}
@@ -159,7 +160,7 @@ def activity(visitor: Visitor) -> dict:
 
 
 def start_of(day: str) -> int | None:
-    """Convert a day (2026-01-31) to the time of its start in UTC, in seconds since 1970; None if it is invalid."""
+    """Convert a day (2026-01-31) to the time when it begins in UTC, in seconds since 1970; None if it is invalid."""
     try:
         return int(datetime.strptime(day[:10], "%Y-%m-%d").replace(tzinfo=UTC).timestamp())
     except ValueError:

@@ -10,9 +10,9 @@ HEADERS = [
 
 
 def of_page(*allowed: str) -> list[tuple[str, str]]:
-    """Return the headers of a page that may load only what `allowed` says, and that no other page may frame.
+    """Return the HTTP headers of a page that may load only what `allowed` permits, and that no other page may frame.
 
-    allowed: directives of Content-Security-Policy. Without them scripts cannot make HTML, either.
+    allowed: directives of Content-Security-Policy, such as "script-src 'self'". Scripts cannot insert text as HTML.
     """
     policy = ("default-src 'none'", *allowed, "base-uri 'none'", "frame-ancestors 'none'")
     trusted_types = ("require-trusted-types-for 'script'", "trusted-types 'none'")

@@ -1,4 +1,4 @@
-"""Answers of the panel: finds the page of a URL, checks who may see it, and runs the actions of forms."""
+"""Answers requests to the panel: finds the page for a URL, checks who may see it, and runs the actions of forms."""
 
 import re
 from functools import partial
@@ -47,7 +47,7 @@ def answer(handler: RequestHandler, path: str) -> bottle.HTTPResponse:
 
 
 def failure(visitor: Visitor, problem: ApiError) -> bottle.HTTPResponse:
-    """Return the page with the error message of a request that was refused or failed."""
+    """Return the page with the error message for a request that was refused or failed."""
     http = problem.http
     if http == 200:
         http = 404 if problem.status in NOT_THERE else 403
@@ -55,7 +55,7 @@ def failure(visitor: Visitor, problem: ApiError) -> bottle.HTTPResponse:
 
 
 def respond(visitor: Visitor, path: str) -> bottle.HTTPResponse:
-    """Return the response to a visitor's request: a page, or the result of a form. ApiError if it is refused."""
+    """Return the response to a visitor's request: a page, or a redirect after a form. ApiError if it is refused."""
     method = visitor.environ["REQUEST_METHOD"]
     if method not in ("GET", "HEAD", "POST"):
         raise ApiError("Use POST.", http=405)
@@ -81,7 +81,7 @@ def respond(visitor: Visitor, path: str) -> bottle.HTTPResponse:
 
 
 def show(visitor: Visitor, path: str, chosen: Page) -> bottle.HTTPResponse:
-    """Return a page, filled with the values that its view finds."""
+    """Return the response with a page: its template, filled with the values that its function `view` returns."""
     values = chosen.view(visitor)
     if isinstance(values, bottle.HTTPResponse):
         return values
@@ -113,9 +113,9 @@ def submit(visitor: Visitor, path: str, chosen: Page) -> bottle.HTTPResponse:
 
 
 def blamed_field(visitor: Visitor, form: Form, status: str) -> str:
-    """Return the field at fault in a refused form, by the error message `status`.
+    """Return the name of the form's field that caused a refusal with the sentence `status`.
 
-    That is the field which the action declares for this message, or else the form's `blame`.
+    It is the field for which the action declares this sentence, or else the form's `blame`.
     """
     found = visitor.endpoint(*form.action_of(visitor)) if form.action else None
     required = found[1].needed(visitor.generation) if found else {}
@@ -128,14 +128,14 @@ def blamed_field(visitor: Visitor, form: Form, status: str) -> str:
 
 
 def log_in_address(visitor: Visitor, path: str) -> str:
-    """Return the address of the log-in page. After the log-in, it redirects to the page at `path`."""
+    """Return the URL of the log-in page. After the log-in, that page redirects to `path`."""
     query = visitor.environ.get("QUERY_STRING", "")
     wanted = path + (f"?{query}" if query else "")
     return link("log-in", next=wanted) if wanted and NEXT.fullmatch(wanted) else "log-in"
 
 
 def log_in_page(visitor: Visitor, method: str) -> bottle.HTTPResponse:
-    """Return the log-in page. After a log-in, redirect to the page that the visitor wanted."""
+    """Return the log-in page. For a POST with the right password, redirect to the page that the visitor wanted."""
     wanted = visitor.query("next")
     target = wanted if NEXT.fullmatch(wanted) and wanted else "./"
     shown = partial(responses.page, visitor, "log-in", current=None, target=target)

@@ -14,7 +14,7 @@ IN_ROUTERS_8 = ("store", "forward", "handoff", "reject", "drop")  # of msa/ in d
 
 
 def people(visitor: Visitor) -> dict:
-    """Find a page of the people whom the visitor manages."""
+    """Return the template values for a page of the people whom the visitor manages."""
     search, after = visitor.query("search"), visitor.query.exactly("after")
     query = {name: value for name, value in (("search", search), ("after", after), ("brief", "1")) if value}
     users = visitor.run("users", "get", query=query, limit=ON_PAGE + 1)["users"]
@@ -31,7 +31,7 @@ def people(visitor: Visitor) -> dict:
 
 
 def may_add(visitor: Visitor) -> bool:
-    """Return whether the visitor may add people; which ones a delegate may add depends on their names."""
+    """Return whether the visitor may add people at all. The names that a delegate may add are checked later."""
     return visitor.admin or visitor.manages and visitor.app.config.delegates_add_users
 
 
@@ -51,7 +51,7 @@ def person_add(visitor: Visitor) -> dict:
 
 
 def people_import(visitor: Visitor) -> dict:
-    """Find what the page for importing people shows: the text that was sent, and its problems by line."""
+    """Return the template values for the page that imports people: the text that was sent, and its bad lines."""
     sent = file_of_form(visitor)
     return {
         "file": "" if len(sent) > LONGEST_SHOWN or "password" in sent else sent,
@@ -61,15 +61,15 @@ def people_import(visitor: Visitor) -> dict:
 
 
 def file_of_form(visitor: Visitor) -> str:
-    """Return the file that was chosen, or else the text that was typed."""
+    """Return the text of the file that was chosen in the form, or else the text that was typed."""
     chosen = next((file["content"] for name, file in visitor.form.files if name == "chosen"), b"")
     return chosen.decode("utf-8-sig", "replace") or visitor.form.exactly("file")
 
 
 def import_people(visitor: Visitor) -> tuple[str, str] | None:
-    """Import people, and redirect to their list. If they are only to be checked, return None.
+    """Import people. Return the page to redirect to, and the key of its message.
 
-    The page then shows the result.
+    If people are only to be checked, return None: the form's page displays the result.
     """
     dry_run = visitor.form("change") != "import"
     added = visitor.run("users", "import", {"file": file_of_form(visitor), "dry_run": dry_run})
@@ -78,7 +78,7 @@ def import_people(visitor: Visitor) -> tuple[str, str] | None:
 
 
 def add_person(visitor: Visitor) -> tuple[str, str]:
-    """Add a person and the chosen extras, such as an address, and redirect to the person's page."""
+    """Add a person and the chosen extras, such as an address. Return the person's page, and the key of its message."""
     name, chosen = visitor.form("user_name"), visitor.form.all("also")
     fields = {"user_name": name, "user_authdata": visitor.form.exactly("user_authdata")}
     visitor.run("users", "add", fields | {"user_permissions": visitor.form.all("user_permissions")})
@@ -93,7 +93,10 @@ def add_person(visitor: Visitor) -> tuple[str, str]:
 
 
 def first_actions(visitor: Visitor, name: str) -> list[tuple[str, tuple[str, dict]]]:
-    """Return the extras that can be added for a new person: option, module, and fields of its action `add`."""
+    """Return the extras that can be added for a new person: [(option, (module, fields of its action `add`)), …].
+
+    For example ("pop", ("pop", {"pop_user": "bob"})).
+    """
     if visitor.generation.number == 8:
         routers = {"msa_user": name, "msa_inrouter": "store", "msa_outrouter": "defined"}
         target: dict = {"address_user": name}
@@ -109,14 +112,14 @@ def first_actions(visitor: Visitor, name: str) -> list[tuple[str, tuple[str, dic
 
 
 def permission_names(visitor: Visitor, granted: list[str]) -> list[str]:
-    """Return the names of known permissions, and of the other permissions that the person has."""
+    """Return the names of all permissions: those that modules know, and those in `granted` that no module knows."""
     modules = visitor.app.modules.values()
     known = ["admin", "delegate", *(name for module in modules for name in module.permissions)]
     return list(dict.fromkeys([*known, *granted]))
 
 
 def user_row(visitor: Visitor, name: str) -> dict:
-    """Return the row of the user `name`. ApiError (HTTP 404) if there is none, or if the visitor may not see it."""
+    """Return a user as a dictionary, from users/?get. ApiError (HTTP 404) if the visitor sees no user of this name."""
     rows = visitor.run("users", "get", {"user_name": name})["users"] if name else []
     if not rows:
         raise ApiError(visitor.t.no_such_user, http=404)
@@ -132,7 +135,7 @@ def person_delete(visitor: Visitor) -> dict:
 
 
 def person(visitor: Visitor) -> dict:
-    """Find the values that a person's page shows, and which of its forms the visitor may use."""
+    """Return the template values for a person's page, and which of its forms the visitor may use."""
     user = user_row(visitor, visitor.query("user_name"))
     name = user["user_name"]
     may_suspend = name != visitor.name and visitor.may("users", "suspend", user_name=name)
@@ -160,19 +163,19 @@ def person(visitor: Visitor) -> dict:
 
 
 def stored_addresses(visitor: Visitor, name: str) -> list[dict] | None:
-    """Return the addresses whose mail is stored for a person; None without the module for addresses."""
+    """Return the addresses whose mail is stored for a person; None if the module for addresses is missing."""
     if not visitor.has("addresses"):
         return None
     return visitor.run("addresses", "get", {"address_user": name}, limit=MOST_ADDRESSES)["addresses"]
 
 
 def sending_module(visitor: Visitor) -> str:
-    """Return the module for the routers of people's mail: msa in database generation 8, else smtpd."""
+    """Return the module that decides what happens to mail from people: msa in database generation 8, else smtpd."""
     return "msa" if visitor.generation.number == 8 else "smtpd"
 
 
 def sending(visitor: Visitor, name: str) -> dict | None:
-    """Return the router and the route of what a person sends; None if the visitor may not see them."""
+    """Return what happens to a person's outgoing mail (router and route); None if the visitor may not see that."""
     module = sending_module(visitor)
     owner = {f"{module}_user": name}
     if not visitor.may(module, "get", **owner):
@@ -188,7 +191,10 @@ def sending(visitor: Visitor, name: str) -> dict | None:
 
 
 def pop(visitor: Visitor, name: str) -> dict | None:
-    """Return whether a person collects mail by POP, and the lock; None if the visitor may not see that."""
+    """Return {"on": …, "lock": …, "may": …}, or None if the visitor may not see this.
+
+    These are: the person may collect mail by POP; it is locked now; the visitor may change it.
+    """
     if not visitor.may("pop", "get", pop_user=name):
         return None
     row = next(iter(visitor.run("pop", "get", {"pop_user": name})["pop"]), None)
@@ -200,7 +206,10 @@ def pop(visitor: Visitor, name: str) -> dict | None:
 
 
 def delegations(visitor: Visitor, name: str) -> dict | None:
-    """Return who manages a person, and whom and which addresses this person manages; None but for administrators."""
+    """Return {"managers": …, "managed": …, "expressions": …}, or None unless the visitor is an admin.
+
+    These are lists: who manages the person, and which users and address patterns the person manages.
+    """
     if not visitor.admin or not visitor.has("delegates"):
         return None
     found = visitor.run("delegates", "get")["delegates"]
@@ -212,7 +221,7 @@ def delegations(visitor: Visitor, name: str) -> dict | None:
 
 
 def devices_of(visitor: Visitor, name: str) -> list[dict] | None:
-    """Return a person's devices, log-ins of their own for programs; None where there are none."""
+    """Return a person's devices, which are log-ins for single programs; None if the installation has none."""
     if visitor.app.config.mailserver or not visitor.may("users", "device_get", user_name=name):
         return None
     return visitor.run("users", "device_get", {"user_name": name})["devices"]
@@ -223,7 +232,7 @@ def tokens_of(visitor: Visitor, name: str) -> list[dict]:
 
 
 def activity_of(visitor: Visitor, name: str) -> list[dict] | None:
-    """Return the latest entries of the audit about what a person did; None but for administrators."""
+    """Return the latest audit entries about what a person did; None if the visitor may not read the audit."""
     if not visitor.may("audit", "get"):
         return None
     return visitor.run("audit", "get", {"audit_user": name})["audit"][:MOST_ENTRIES]

@@ -35,12 +35,12 @@ SECRET = "panel_secret"  # the cookie with the secret of a new token or device, 
 
 @lru_cache(maxsize=1)
 def version() -> str:
-    """Return a text that changes if any static file changes. It is a part of these files' addresses."""
+    """Return a text that changes if any static file changes. Pages add it to the URLs of static files."""
     return hashlib.sha256(b"".join(read_file(f"static/{name}") for name in STATIC)).hexdigest()[:12]
 
 
 def static_file(name: str) -> bottle.HTTPResponse:
-    """Return a static file. Browsers may keep it, since pages name it with its version."""
+    """Return the response with a static file, such as "panel.css". Browsers keep it, as its URL has its version."""
     headers = [
         ("Content-Type", f"{STATIC[name]}; charset=UTF-8"),
         ("Cache-Control", "max-age=31536000, immutable"),
@@ -49,7 +49,7 @@ def static_file(name: str) -> bottle.HTTPResponse:
 
 
 def page(visitor: Visitor, name: str, http: int = 200, **values) -> bottle.HTTPResponse:
-    """Return the response with a page: the template `name`, filled with `values`."""
+    """Return the response with a page: the template `name`, filled with `values`. http: the HTTP status."""
     headers = [
         ("Content-Type", "text/html; charset=UTF-8"),
         *SAFE,
@@ -95,11 +95,11 @@ def download(visitor: Visitor, file: File) -> bottle.HTTPResponse:
 
 
 def redirect(visitor: Visitor, target: str, done: str = "", secret: str = "") -> bottle.HTTPResponse:
-    """Return HTTP 303 to another page, relative to this one.
+    """Return the response that redirects (HTTP 303) to `target`, a URL relative to this page's.
 
-    done: the key of the sentence that the page shows, and after a point the number in it, if it has one.
-    A script that shows the progress of a form gets HTTP 201: XMLHttpRequest would follow a redirect by itself, and the
-    page with the sentence would be seen by nobody.
+    done: the key of the message that the next page displays, with a number if it has one: "people_imported.12".
+    secret: a new password or token, which the next page displays once. A script that sends a form itself gets
+    HTTP 201: XMLHttpRequest would follow the redirect, so that nobody would see the message.
     """
     headers = [("Location", target)]
     if done:
@@ -110,7 +110,7 @@ def redirect(visitor: Visitor, target: str, done: str = "", secret: str = "") ->
 
 
 def response(visitor: Visitor, payload: bytes, http: int, headers: list) -> bottle.HTTPResponse:
-    """Return a response with the cookies of the session. An unread body of the request is read afterwards."""
+    """Return a response with the session's cookies. The rest of the request's body is read after it was sent."""
     environ, handler = visitor.environ, visitor.handler
     cookies = [(name, value) for name, value in handler.headers if name in ("Set-Cookie", "Retry-After")]
     headers = [*HEADERS, *NOT_STORED, *headers, *cookies, ("Content-Length", str(len(payload)))]
@@ -119,7 +119,7 @@ def response(visitor: Visitor, payload: bytes, http: int, headers: list) -> bott
 
 
 def set_cookie(visitor: Visitor, name: str, value: str, seconds: int) -> tuple[str, str]:
-    """Return the header that sets a cookie for the panel's pages only.
+    """Return the header that sets a cookie for `seconds`, for the panel's pages only; 0 deletes it.
 
     Without the attribute Path, browsers limit a cookie to the folder of the page.
     """
@@ -128,7 +128,7 @@ def set_cookie(visitor: Visitor, name: str, value: str, seconds: int) -> tuple[s
 
 
 def secret_to_show(visitor: Visitor) -> str:
-    """Return the secret that this session has just created, and delete its cookie, so that it is shown only once."""
+    """Return the password or token that this session has just created, or "". Delete its cookie: it is shown once."""
     sent = cookie(visitor, SECRET)
     if sent:
         visitor.handler.headers.append(set_cookie(visitor, SECRET, "", 0))
@@ -137,6 +137,6 @@ def secret_to_show(visitor: Visitor) -> str:
 
 
 def cookie(visitor: Visitor, name: str) -> str:
-    """Return the value of a cookie of the panel, or "" without it."""
+    """Return the value of a cookie in the request, or "" if there is none of this name."""
     sent = [part.strip().partition("=") for part in visitor.environ.get("HTTP_COOKIE", "")[:8000].split(";")]
     return next((value for key, _, value in sent if key == name), "")

@@ -9,7 +9,7 @@ SETTINGS = ("forward", "autoReply", "autoReplyEnabled", "autoReplyStart", "autoR
 
 
 def accounts(visitor: Visitor) -> dict:
-    """Find a page of the accounts that the visitor may see."""
+    """Return the template values for a page of the accounts that the visitor may see."""
     search, after = visitor.query("search"), visitor.query.exactly("after")
     query = {name: value for name, value in (("search", search), ("after", after)) if value}
     rows = visitor.run("accounts", "get", query=query, limit=ON_PAGE + 1)["accounts"]
@@ -25,7 +25,7 @@ def accounts(visitor: Visitor) -> dict:
 
 
 def service_account(visitor: Visitor) -> dict:
-    """Find one account, which may not exist yet, and which of its forms the visitor may use."""
+    """Return the template values for one account's page. The account may not exist yet."""
     name = visitor.query("user_name") or visitor.name
     found = visitor.run("accounts", "get", {"user_name": name})["accounts"]
     row: dict = found[0] if found else {"Name": name, "idAccount": None, "services": []}
@@ -48,7 +48,7 @@ def service_account(visitor: Visitor) -> dict:
 
 
 def field_value(name: str, value) -> str:
-    """Convert a setting to the value of its form field; times to that of <input type=datetime-local>."""
+    """Convert a setting to the text in its form field; times as <input type=datetime-local> needs them."""
     text = "" if value is None else str(value)
     return text.replace(" ", "T")[:16] if name in ("autoReplyStart", "autoReplyEnd") else text
 
@@ -61,14 +61,14 @@ def service_account_delete(visitor: Visitor) -> dict:
 
 
 def settings_of_form(visitor: Visitor) -> dict:
-    """Return the settings in the form: 0 for a box that is not checked, "" for an empty field."""
+    """Return the fields of accounts/?update from the form: 0 for a box that is not checked, "" for an empty field."""
     fields = {name: visitor.form(name) for name in ("user_name", *SETTINGS)}
     text = visitor.form.exactly("autoReply").replace("\r\n", "\n")
     return fields | {"autoReply": text, "autoReplyEnabled": int(bool(fields["autoReplyEnabled"]))}
 
 
 def kinds_of_form(visitor: Visitor) -> dict:
-    """Return the form's fields for accounts/?provision, with the sum of the checked kinds of account."""
+    """Return the fields of accounts/?provision from the form: `provision` is the sum of the checked kinds' numbers."""
     chosen = set(visitor.form.all("provision"))
     return {
         "user_name": visitor.form("user_name"),

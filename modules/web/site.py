@@ -27,7 +27,7 @@ def admins(visitor: Visitor) -> bool:
 
 @dataclass(frozen=True)
 class Page:
-    """A page: the function that finds its content, who may see it, and the action that it needs."""
+    """A page: the function that returns its values, who may see it, and the action that it needs."""
 
     view: Callable[[Visitor], dict | bottle.HTTPResponse]
     allow: Callable[[Visitor], bool] = anyone
@@ -40,7 +40,7 @@ class Page:
 
 
 def start(visitor: Visitor) -> dict | bottle.HTTPResponse:
-    """Return the overview for administrators and delegates; for others redirect to their mail or their account."""
+    """Return the template values for the overview. Redirect users who manage nobody to their mail or account."""
     from .responses import redirect
 
     if visitor.manages:
@@ -86,7 +86,7 @@ PAGES = {
 
 @dataclass(frozen=True)
 class Form:
-    """A form: its page, the action that it runs and its fields, and the page that follows."""
+    """A form: the page that has it, the action that it runs with which fields, and the page that follows."""
 
     page: str
     action: tuple[str, str] | None = None  # module and action; "sending": msa or smtpd
@@ -101,9 +101,9 @@ class Form:
         return (sending_module(visitor) if module == "sending" else module), action
 
     def run(self, visitor: Visitor) -> tuple | None:
-        """Run the action. Return the address of the next page, and the key of the sentence that it shows.
+        """Run the form's action. Return the URL of the next page, the key of its message, and perhaps a new secret.
 
-        None: nothing was changed, and the form's own page shows the result.
+        None if nothing was changed: then the form's own page displays the result.
         """
         if self.other:
             return self.other(visitor)
@@ -115,7 +115,7 @@ class Form:
 
 
 def declared_fields(visitor: Visitor) -> dict:
-    """Return the fields of the form that its action takes, in the form in which clients of the API send them."""
+    """Return those fields of the form that its action declares, with values as clients of the API send them."""
     found = visitor.endpoint(*FORMS[visitor.form_name].action_of(visitor))
     kinds = found[1].fields(visitor.generation) if found else {}
     sent = {name for name, _ in visitor.form.pairs}
@@ -129,7 +129,7 @@ def declared_fields(visitor: Visitor) -> dict:
 
 
 def address_list(visitor: Visitor) -> str:
-    """Return the page to show after a change of an address: the person's, if it was added there, or the list."""
+    """Return the page that follows a change of an address: the person's if the form was opened there, or the list."""
     user = visitor.query("of")
     return link("person", user_name=user) if user and visitor.manages else "addresses"
 

@@ -14,20 +14,20 @@ from mailapi import readable
 
 
 def read_file(name: str) -> bytes:
-    """Return the bytes of a file below modules/web/; also in mailapi.pyz, where they are a part of the archive."""
+    """Return the bytes of a file below modules/web/, such as "static/panel.css", also inside mailapi.pyz."""
     loader = cast(importlib.abc.ResourceLoader, __spec__.loader)
     return loader.get_data(str(Path(__file__).with_name(name.split("/")[0]) / name.split("/")[1]))
 
 
 def text_of(value) -> str:
-    """Convert a value to text for a template: "" for None; in BLOBs, U+FFFD for bytes that are not UTF-8."""
+    """Convert a value to text for a template: None to "", a BLOB by UTF-8, with U+FFFD for invalid bytes."""
     if isinstance(value, str):
         return value
     return "" if value is None else readable(value) if isinstance(value, (bytes, memoryview)) else str(value)
 
 
 class Template(SimpleTemplate):
-    """A template of the panel. It can include others in its folder. All values are escaped, whatever their type."""
+    """A template of the panel, which can include others of its folder. It escapes all values, whatever their type."""
 
     def prepare(self, **options):
         super().prepare(**options)
@@ -39,19 +39,19 @@ class Template(SimpleTemplate):
 
 @cache
 def template(name: str) -> Template:
-    """Return a template. Those of whole pages, and what they include, have the functions in macros.html as `m`."""
+    """Return the template in the file templates/`name`.html. Templates of whole pages can call macros.html as `m`."""
     source = read_file(f"templates/{name}.html").decode()
     is_page = 'rebase("layout"' in source
     return Template('% m = include("macros")\n' * is_page + source)
 
 
 def link(page: str, **query) -> str:
-    """Return the address of a page, relative to the panel's."""
+    """Return the URL of a page with a query, relative to the panel's: "person?user_name=bob"."""
     return page + ("?" + urllib.parse.urlencode(query, errors="replace") if query else "")
 
 
 def moment(seconds) -> tuple[str, str] | None:
-    """Return a time, in seconds since 1970, for <time datetime> and for people; None if it is no time."""
+    """Convert seconds since 1970 to two texts, ("2026-08-01T09:00:00Z", "2026-08-01 09:00"); None if invalid."""
     try:
         time = datetime.fromtimestamp(int(float(seconds)), UTC)
     except (TypeError, ValueError, OverflowError, OSError):
@@ -62,7 +62,7 @@ def moment(seconds) -> tuple[str, str] | None:
 
 
 def size(count: int) -> str:
-    """Return a number of bytes for people."""
+    """Return a number of bytes as people read it: "12 KB"."""
     return (
         f"{count} B"
         if count < 1024

@@ -32,12 +32,15 @@ class Texts:
         return next((text.format(*values) for values, text in gaps if values), status)
 
     def value(self, prefix: str, value) -> str:
-        """Return the text for a value such as a router's name; without one, the value."""
+        """Return the text for a value, such as a router's name, by the key PREFIX_VALUE; without one, the value."""
         return self.texts.get(f"{prefix}_{value}", value)
 
 
 def filled_in(pattern: str, sentence: str) -> list[str]:
-    """Return what a sentence has in place of each {} of a pattern; an empty list if it is another sentence."""
+    """Return what `sentence` has in place of each {} in `pattern`; [] if the sentence does not match the pattern.
+
+    "No user {}." and "No user bob." give ["bob"].
+    """
     first, *others, last = pattern.split("{}")
     if len(sentence) < len(first + last) or not (sentence.startswith(first) and sentence.endswith(last)):
         return []
@@ -51,13 +54,13 @@ def filled_in(pattern: str, sentence: str) -> list[str]:
 
 
 def read_texts(language: str) -> tuple[dict[str, str], dict[str, str]]:
-    """Return the texts of a file in languages/ by key, and its translations of the API's sentences."""
+    """Return the texts in languages/`language`.txt by key, and its translations of the API's sentences."""
     texts, _, sentences = read_file(f"languages/{language}.txt").decode().partition("[sentences]\n")
     return lines_of(texts), lines_of(sentences)
 
 
 def lines_of(source: str) -> dict[str, str]:
-    """Return the pairs of `key = text`, a line each. Lines that begin with # are comments."""
+    """Parse lines of `key = text`, and return {key: text}. Lines that begin with # are comments."""
     return dict(line.split(" = ", 1) for line in source.split("\n") if line and line[0] != "#")
 
 
@@ -70,7 +73,7 @@ LANGUAGES = {
 
 
 def choose(environ: dict) -> Texts:
-    """Return the texts in the language of the visitor's cookie, else in the one that their browser prefers."""
+    """Return the texts in the visitor's language: that of their cookie, else the first that the browser prefers."""
     chosen = COOKIE.search(environ.get("HTTP_COOKIE", ""))
     wanted = [chosen[1]] if chosen else []
     wanted += [part.strip()[:2].lower() for part in environ.get("HTTP_ACCEPT_LANGUAGE", "")[:200].split(",")]

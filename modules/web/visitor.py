@@ -36,19 +36,19 @@ class Fields:
         self.pairs, self.files = pairs, list(files)
 
     def __call__(self, name: str, default: str = "") -> str:
-        """Return the field's text, without blanks around it; `default` if it is not there."""
+        """Return the first value of a field, without blanks around it; `default` if the field is missing."""
         return next((value.strip() for field, value in self.pairs if field == name), default)
 
     def exactly(self, name: str) -> str:
-        """Return the text of a field unchanged. Passwords and texts of mails need that."""
+        """Return the first value of a field unchanged, as passwords and mails need it; "" if it is missing."""
         return next((value for field, value in self.pairs if field == name), "")
 
     def all(self, name: str) -> list[str]:
-        """Return all texts of a field. Check boxes of one name send several."""
+        """Return all values of a field. Check boxes of the same name send several."""
         return [value for field, value in self.pairs if field == name]
 
     def without(self, *names: str) -> dict[str, str]:
-        """Return the fields that are not empty, except some, for a link to another page of the same list."""
+        """Return all fields that are not empty, except those in `names`, for a link to another page of a list."""
         return {name: value for name, value in self.pairs if value and name not in names}
 
 
@@ -60,7 +60,10 @@ class PageRefused(ApiError):
 
 
 class Visitor:
-    """The visitor of a page. `form` has the fields that they sent, `problem` the reason why those were refused."""
+    """The visitor of a page, with their session, and the fields that the browser has sent.
+
+    `query` has the fields of the URL, `form` those of the form, `problem` the reason why the form was refused.
+    """
 
     def __init__(self, handler: RequestHandler, path: str):
         assert handler.call is not None  # the core makes it before it asks a module
@@ -102,7 +105,7 @@ class Visitor:
 
     @property
     def token(self) -> str:
-        """Return the secret text in the forms of this session, which proves that a form is not forged.
+        """Return the secret text in the forms of this session, which proves that the panel has made the form.
 
         Nobody can compute the session's id from it.
         """
@@ -110,24 +113,27 @@ class Visitor:
         return hashlib.blake2b(session, digest_size=16, person=b"mailapi panel").hexdigest()
 
     def has_token(self) -> bool:
-        """Return whether the form has the token of this session."""
+        """Return whether the form that was sent has this session's token."""
         return hmac.compare_digest(self.form("token").encode(), self.token.encode())
 
     ##### Actions
 
     def endpoint(self, path: str, action: str) -> tuple[Module, Endpoint] | None:
-        """Return an action and its module; None if this installation does not have them."""
+        """Return the module at `path`, such as "users", and its action; None if they are not in this installation."""
         module = self.app.modules.get(path)
         if module is None or self.generation.number not in module.generations:
             return None
         return (module, module.endpoints[action]) if action in module.endpoints else None
 
     def has(self, path: str, action: str = "get") -> bool:
-        """Return whether this installation has an action."""
+        """Return whether this installation has an action. path: the module, such as "users"."""
         return self.endpoint(path, action) is not None
 
     def new_call(self, chosen: Endpoint, fields: dict, query: dict, limit: int | None = None) -> Call:
-        """Return a call of an action by the visitor. Its fields are read as the action declares them."""
+        """Return a call of an action by this visitor, with fields converted as the action declares them.
+
+        `limit` is the most entries in a list of the answer.
+        """
         refuse_forbidden_text(fields)
         call = Call(self.app, self.generation, *chosen.read(self.generation, fields, query), limit)
         call.user_name, call.session = self.call.user_name, self.call.session
@@ -135,7 +141,7 @@ class Visitor:
         return call
 
     def may(self, path: str, action: str, **fields) -> bool:
-        """Return whether the visitor may run an action with these fields, by the action's access rules."""
+        """Return whether the access rules of an action admit the visitor with these fields. path: such as "users"."""
         if not (found := self.endpoint(path, action)):
             return False
         call = self.new_call(found[1], fields, {})
@@ -144,9 +150,10 @@ class Visitor:
             return all(rule.test(call) for rule in found[1].allow)
 
     def run(self, path: str, action: str, fields: dict | None = None, query: dict | None = None, limit=None):
-        """Run an action as if the visitor had requested it. Return what it adds to the answer, or its File.
+        """Run an action as if the visitor had requested it. Return the members of its answer, or its File.
 
-        ApiError if it is refused. Changes and refusals are reported to the modules, for the audit.
+        `path` is the module, such as "users". ApiError if the action is refused. Changes and refusals are reported to
+        the modules, for the audit.
         """
         module = self.app.module(path, self.generation)
         chosen = module.endpoints[action]
@@ -167,7 +174,7 @@ class Visitor:
         return added
 
     def report(self, module: Module, chosen: Endpoint, call: Call, status: str, http: int):
-        """Report an action that has ended to the modules, by calling their on_request()."""
+        """Tell the modules, by on_request(), that an action has ended. status, http: its sentence and HTTP status."""
         self.app.db.release()  # what follows may wait for the state database
         event = Event(module.path, status, http, self.handler.client, "session")
         event.describe(call, chosen)
@@ -175,7 +182,7 @@ class Visitor:
 
 
 def log_in(visitor: Visitor):
-    """Authenticate the visitor by the user name and the password of the form, and begin a session. Raises ApiError."""
+    """Authenticate the visitor by user name and password in the form, and begin a session. ApiError if refused."""
     name, password = visitor.form("user_name"), visitor.form.exactly("password")
     refuse_forbidden_text({"auth": {"user_name": name, "password": password}})
     if not name:
