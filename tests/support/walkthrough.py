@@ -124,8 +124,9 @@ def on_terminal(commands: str, folder: Path) -> tuple[int, str]:
     """Run commands of bash on a wide terminal; return the exit status and what it shows."""
     ours, theirs = pty.openpty()
     ioctl(theirs, termios.TIOCSWINSZ, struct.pack("HHHH", 50, 132, 0, 0))
+    environ = os.environ | {"COLUMNS": ""}  # the terminal's own width counts, not that of the tests
     process = subprocess.Popen(
-        ["bash", "-c", commands], cwd=folder, stdin=theirs, stdout=theirs, stderr=theirs, env=os.environ
+        ["bash", "-c", commands], cwd=folder, stdin=theirs, stdout=theirs, stderr=theirs, env=environ
     )
     os.close(theirs)
     said = b""
