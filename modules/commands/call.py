@@ -68,7 +68,7 @@ def find_module(app: mailapi.Application, generation: mailapi.Generation, word: 
 
 
 def find_action(module: mailapi.Module, word: str) -> mailapi.Endpoint:
-    """Return an action by its name; ApiError with the most similar name if the module has none of that name."""
+    """Return the action of this name. If the module has none, ApiError suggests the most similar name."""
     if endpoint := module.choose({word: ""}):
         return endpoint
     path, hint = module.path or "/", suggestion(word, module.endpoints)
@@ -82,7 +82,7 @@ def call_action(
     endpoint: mailapi.Endpoint,
     args,
 ) -> int:
-    """Run an action, print its answer, and return the exit status."""
+    """Run an action, print its answer, and return the exit status. `args` are those of the command line."""
     call = make_call(app, generation, endpoint, args)
     if endpoint.download and sys.stdout.isatty():
         raise mailapi.ApiError("A file is not for the terminal: redirect it, > FILE.")
@@ -101,7 +101,7 @@ def call_action(
 def make_call(
     app: mailapi.Application, generation: mailapi.Generation, endpoint: mailapi.Endpoint, args
 ) -> mailapi.Call:
-    """Return a call of an action, with the fields from the command line, for the user of --as if it is given."""
+    """Return a call of an action, with the fields from the command line. With --as, that user is the caller."""
     fields = dict(read_field(argument, endpoint, generation) for argument in args.words[2:])
     if args.after is not None:
         if "after" not in endpoint.query:
@@ -122,7 +122,10 @@ def make_call(
 def perform(
     app: mailapi.Application, call: mailapi.Call, module: mailapi.Module, endpoint: mailapi.Endpoint
 ) -> tuple[dict, bytes | None, str]:
-    """Run an action. Return its answer, the content of the file that it returns (or None), and the audit's status."""
+    """Run an action. Return its answer, the content of the file that it returns (or None), and the audit's status.
+
+    ApiError does not leave this function: its message becomes the answer.
+    """
     try:
         result = app.perform(call, module, endpoint)
     except mailapi.ApiError as refused:
@@ -145,7 +148,10 @@ def notify(
     endpoint: mailapi.Endpoint,
     status: str,
 ):
-    """Report a change to the modules, so that the audit records it. Without --as, the user is the system's user."""
+    """Report a change to the modules, so that the audit records it. `status` is the outcome of the action.
+
+    Without --as, the audit records the user of the operating system, such as local:root.
+    """
     event = Event(module.path, status, 200, "", "local")
     event.describe(call, endpoint)
     event.user_name = event.user_name or f"local:{getpass.getuser()}"
@@ -156,7 +162,7 @@ def notify(
 def read_field(
     argument: str, endpoint: mailapi.Endpoint, generation: mailapi.Generation
 ) -> tuple[str, object]:
-    """Convert an argument FIELD=VALUE to the field's name and value. A secret's value may be asked for.
+    """Convert an argument FIELD=VALUE of the command line to the field's name and value. Ask for a secret's value.
 
     The value is as a client would send it, for example a list for a field of the type list_of_text.
     """
@@ -192,7 +198,7 @@ def read_secret(name: str) -> str:
 
 
 def ask_for_secrets(endpoint: mailapi.Endpoint, generation: mailapi.Generation, fields: dict) -> dict:
-    """Ask on the terminal for required secrets that are not in `fields`; return them by name. No terminal: {}."""
+    """Ask on the terminal for required secrets that are not in `fields`. Return {name: value}; {} without a terminal."""
     missing = (
         [
             name

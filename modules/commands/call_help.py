@@ -23,20 +23,20 @@ KINDS: dict[Callable, str] = {
 
 
 def suggestion(word: str, words: Iterable[str]) -> str:
-    """Return "Did you mean X? " for the word in `words` that is most like a mistyped one; "" if none is."""
+    """Return "Did you mean X? " with the name in `words` that is most similar to `word`; "" if none is similar."""
     near = nearest(word, words)
     return f"Did you mean {near}? " if near else ""
 
 
 def list_modules(app: mailapi.Application, generation: mailapi.Generation):
-    """Print the URL path of each module, with a sentence about it."""
+    """Print the URL path of each module, with a sentence about the module."""
     modules = [module for module in app.modules.values() if generation.number in module.generations]
     print_pairs((module.path or "/", about_module(module)) for module in modules)
     print("\n`mailapi call MODULE` lists a module's actions.")
 
 
 def list_actions(module: mailapi.Module):
-    """Print the names of a module's actions, with a sentence about each."""
+    """Print the name of each action of a module, with a sentence about the action."""
     print(f"{about_module(module)}\n")
     print_pairs((name, first_sentence(each.action)) for name, each in module.endpoints.items())
     print(f"\n`mailapi call {module.path or '/'} ACTION --help` shows an action's fields.")
@@ -63,12 +63,15 @@ def describe_action(module: mailapi.Module, endpoint: mailapi.Endpoint, generati
 
 
 def about(words: dict[str, str], name: str) -> str:
-    """Return the text for a field in a help page: the values that it takes, and what the module says it means."""
+    """Return ": " and the description of a field for a help page; "" if `words` has no description of it."""
     return f": {words[name]}" if name in words else ""
 
 
 def describe_kind(kind: Callable) -> str:
-    """Return in a few words which values a field takes: from KINDS, or from the docstring of its type ("Read …")."""
+    """Return in a few words which values a field of the type `kind` takes.
+
+    They are in KINDS, or else they are the docstring of the type without "Read", such as "Read a list of permissions".
+    """
     if kind in KINDS:
         return KINDS[kind]
     sentence = re.split(r"[;.] |[;.]$|, or None", (kind.__doc__ or "").split("\n")[0])[0]
@@ -76,7 +79,7 @@ def describe_kind(kind: Callable) -> str:
 
 
 def about_module(module: mailapi.Module) -> str:
-    """Return the first sentence about a module in its file, without the module's name in front."""
+    """Return the first sentence of the docstring of a module's file, without the module's name in front."""
     return summary_of_module(module).partition(": ")[2] if module.path else "the API itself"
 
 
@@ -85,7 +88,7 @@ def first_sentence(action: Callable) -> str:
 
 
 def print_pairs(pairs: Iterable[tuple[str, str]]):
-    """Print pairs of a name and a text in two columns."""
+    """Print pairs of a name and a text as two columns."""
     found = list(pairs)
     width = max((len(name) for name, _ in found), default=0)
     for name, text in found:

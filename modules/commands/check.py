@@ -44,14 +44,17 @@ def run(args):
 
 
 def existing_user(report: Report, name: str | None) -> str | None:
-    """Return the name of a user of this system. If there is no such user, report that, and return None."""
+    """Return `name` if this system has a user of this name. Otherwise print an error and return None.
+
+    If `name` is None, return None without an error.
+    """
     if name is None or user_exists(name):
         return name
     return report.bad(f"There is no user {name} on this system.")
 
 
 def check_module_databases(report: Report, app: mailapi.Application, repair: bool):
-    """Have each module check its own data (Module.check), and print the results. repair: also correct errors."""
+    """Let each module check its own data (Module.check), and print the results. With `repair`, correct errors."""
     for name, module in app.listed().items():
         try:
             for good, line in module.check(repair):

@@ -12,7 +12,7 @@ from .check_report import Report
 
 
 def check_config_file(report: Report, config: str, app: mailapi.Application):
-    """Print an error if everybody can change config.py, or can read it and it contains passwords."""
+    """Print an error if every user of the system can change config.py, or can read it while it contains passwords."""
     path = Path(config).resolve()
     mode = path.stat().st_mode if reachable_by_everybody(path) else 0
     if mode & stat.S_IROTH and has_passwords(path, app.config):
@@ -24,12 +24,15 @@ def check_config_file(report: Report, config: str, app: mailapi.Application):
 
 
 def reachable_by_everybody(path: Path) -> bool:
-    """Return whether every user of the system may enter all folders above a file."""
+    """Return whether every user of the system may enter all folders in which a file is."""
     return all(folder.stat().st_mode & stat.S_IXOTH for folder in path.parents)
 
 
 def has_passwords(path: Path, config: mailapi.Config) -> bool:
-    """Return whether config.py contains one of the config's passwords, which it may also read from another file."""
+    """Return whether the text of the file config.py contains one of the passwords in `config`.
+
+    It may not, because config.py can also read passwords from another file.
+    """
     texts = [
         node.value
         for node in ast.walk(ast.parse(path.read_bytes()))
@@ -40,7 +43,7 @@ def has_passwords(path: Path, config: mailapi.Config) -> bool:
 
 
 def passwords(value) -> Iterator[str]:
-    """Yield the passwords in a value of the config: those in URLs, and the texts under a key `password`."""
+    """Yield the passwords in a value of the config: those in URLs, and each text with the key `password`."""
     if isinstance(value, dict):
         for key, entry in value.items():
             yield from [entry] if key == "password" and isinstance(entry, str) else passwords(entry)

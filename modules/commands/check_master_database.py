@@ -64,7 +64,7 @@ def check_file(report: Report, app: mailapi.Application):
 
 
 def check_modules(report: Report, app: mailapi.Application, generation: mailapi.Generation):
-    """Check the tables of all modules. Print which modules are replaced by others with this schema version."""
+    """Check the tables of each module, and print which modules others replace for this schema version."""
     for name, module in app.listed().items():
         if other := module.stand_ins.get(generation.number):
             path = Path(other[1]).stem
@@ -86,7 +86,10 @@ def check_module(
     module: mailapi.Module,
     generation: mailapi.Generation,
 ):
-    """Check that the tables of a module have all columns, and that no row in them harms the mail daemons."""
+    """Check that the tables of a module have all columns, and that no row in them makes the mail daemons fail.
+
+    `name` is the module's name in modulelist. Each result is printed.
+    """
     if active := module.active_in(generation):
         for query in active.rows:
             app.db.column(query.limit(1))
@@ -100,7 +103,7 @@ def check_module(
 
 
 def check_permissions(report: Report, app: mailapi.Application, generation: mailapi.Generation):
-    """Warn of permissions that no module knows, and of delegations to users who are no delegates."""
+    """Print a warning for permissions that no module declares, and for delegates without the permission `delegate`."""
     access, word = generation.access, generation.permission
     valid = [each["permission"] for each in declared_permissions(app)]
     unknown = access.select(access.api_permission, access.api_user).where(access.api_permission.not_in(valid))
@@ -120,5 +123,5 @@ def check_permissions(report: Report, app: mailapi.Application, generation: mail
 
 
 def first_three(names: list[str]) -> str:
-    """Return the first three names, and the number of the others: "ann, ben, cat and 7 more"."""
+    """Join the first three names, and the number of further ones: "ann, ben, cat and 7 more"."""
     return ", ".join(map(str, names[:3])) + (f" and {len(names) - 3} more" if len(names) > 3 else "")

@@ -11,9 +11,10 @@ from .check_report import Report, describe
 
 
 def check_master_files(report: Report, app: mailapi.Application, daemon: str | None):
-    """Check that this process, and the mail daemons' user `daemon`, can use the master database's file and folder.
+    """Check that this process and the mail daemons can use the file and the folder of the master database.
 
-    Also check that journals and other side files belong to the owner of the database file.
+    `daemon` is the system user of the daemons. Also check that the owner of the database owns its side files, such as
+    journals.
     """
     database = Path(app.config.dbpath)
     if not database.exists():
@@ -36,7 +37,7 @@ def check_master_files(report: Report, app: mailapi.Application, daemon: str | N
 
 
 def may_write(user: str, path: Path) -> bool:
-    """Return whether owner, group and mode of a file let a user read and write it, or enter and change a folder."""
+    """Return whether owner, group and mode of `path` let a user read and write a file, or enter and change a folder."""
     try:
         entry = pwd.getpwnam(user)
     except KeyError:

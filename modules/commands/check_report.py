@@ -10,7 +10,7 @@ import mailapi
 
 
 class Report:
-    """Prints the results of checks. `failed` is True if one of them was an error."""
+    """Prints the result of each check as good, warning or error. `failed` is True after the first error."""
 
     failed = False
 
@@ -22,16 +22,16 @@ class Report:
         print(f"FAIL  {mailapi.printable(line)}")
 
     def warn(self, line: str):
-        """Print a warning, for what may be intended. The exit status stays 0."""
+        """Print a warning about something that may be intended. It does not change the exit status."""
         print(f"warn  {mailapi.printable(line)}")
 
     def result(self, passed: bool, good: str, bad: str):
-        """Print `good` if a check has passed, else print `bad` as an error."""
+        """Print the line `good` if a check has passed, otherwise print the line `bad` as an error."""
         return self.good(good) if passed else self.bad(bad)
 
 
 def describe(path: Path) -> str:
-    """Return a file's owner, group and mode: "owner root, group mail, mode -rw-rw----"."""
+    """Return the owner, the group and the mode of a file: "owner root, group mail, mode -rw-rw----"."""
     status = path.stat()
     return (
         f"owner {name_of(pwd.getpwuid, status.st_uid)}, group {name_of(grp.getgrgid, status.st_gid)}, "
@@ -40,7 +40,10 @@ def describe(path: Path) -> str:
 
 
 def name_of(find: Callable, number: int) -> str:
-    """Return the name of a user or group by number; without a name, the number. find: pwd.getpwuid or grp.getgrgid."""
+    """Return the name of the user or group with this number, or the number itself if there is none.
+
+    `find` is pwd.getpwuid or grp.getgrgid.
+    """
     try:
         return find(number)[0]
     except KeyError:

@@ -1,4 +1,4 @@
-"""Part of `mailapi check --service USER`: what files the API's system user can read and change.
+"""Part of `mailapi check --service USER`: which files can be read and changed by USER, as whom the API runs.
 
 A child process becomes that user and asks the kernel. Therefore access control lists (ACL), closed folders above a
 file and read-only file systems count.
@@ -22,7 +22,7 @@ ACCESS_NAMES = {READ: "read", CHANGE: "read and written", CHANGE_FOLDER: "writte
 
 
 def check_service_user(report: Report, config: str, app: mailapi.Application, user: str):
-    """Print which databases and folders the API's user can change, and which config and code files it cannot read."""
+    """Print which databases and folders `user` can change, and which of config and code files the user cannot read."""
     needs = [(config, READ), *((file, READ) for file in code_files())]
     for database in database_files(app):
         needs += database_needs(database)
@@ -46,20 +46,20 @@ def check_service_user(report: Report, config: str, app: mailapi.Application, us
 
 
 def code_files() -> list[str]:
-    """Return the paths of the loaded Python files of mailapi."""
+    """Return the paths of the Python files of mailapi that this process has loaded."""
     ours = ("mailapi.", "mailapi_modules.")
     loaded = [python for name, python in sys.modules.items() if f"{name}.".startswith(ours)]
     return sorted({file for python in loaded if (file := code_file(python))})
 
 
 def code_file(python: ModuleType) -> str | None:
-    """Return the path of a Python module's file, which may be mailapi.pyz; None for a package."""
+    """Return the path of the file from which a Python module was loaded, which may be mailapi.pyz; None if unknown."""
     archive = getattr(getattr(python, "__loader__", None), "archive", None)
     return archive or getattr(python, "__file__", None)
 
 
 def database_files(app: mailapi.Application) -> list[str]:
-    """Return the paths of all databases that are files: master, state, and that of accounts."""
+    """Return the paths of the databases that are files: master, state, and the database of the module accounts."""
     config, locations = app.config, [app.config.dbpath, app.config.state]
     if config.apiserver and "accounts" in app.modules:
         locations.append(
@@ -69,10 +69,9 @@ def database_files(app: mailapi.Application) -> list[str]:
 
 
 def database_needs(database: str) -> list[tuple[str, int]]:
-    """Return which files and folders of a database must be accessible: (path, CHANGE or CHANGE_FOLDER).
+    """Return the accesses that a database needs: pairs of a path and CHANGE or CHANGE_FOLDER.
 
-    They are the folder, the database file, and its side files if they exist. If the path is a symbolic link, they are
-    those of its target.
+    They are for its folder, its file, and its side files if they exist. A symbolic link is followed.
     """
     file = Path(os.path.realpath(database))
     main = [Path(database)] if file.exists() else []
@@ -85,9 +84,9 @@ def database_needs(database: str) -> list[tuple[str, int]]:
 
 
 def find_obstacles(config: str, needs: list[tuple[str, int]]) -> tuple[list[str | None], str | None]:
-    """Return, for each access in `needs`, the file or folder that prevents it, or None. The user is this process's.
+    """Find what prevents this process from the accesses in `needs`, pairs of a path and CHANGE or the like.
 
-    The second value is the error if this user cannot load the config, or None.
+    Return the file or folder in the way (or None) for each access, and the error if config cannot be loaded (or None).
     """
     obstacles, config_error = [obstacle_to(path, need) for path, need in needs], None
     if not any(obstacle for obstacle, (_, need) in zip(obstacles, needs) if need == READ):
@@ -99,9 +98,9 @@ def find_obstacles(config: str, needs: list[tuple[str, int]]) -> tuple[list[str 
 
 
 def obstacle_to(path: str, need: int) -> str | None:
-    """Return the first folder on the path to a file that is closed, or the file itself; None if it is accessible.
+    """Return what prevents an access to `path`: the first closed folder above it, or the path itself; else None.
 
-    The target of a symbolic link is checked, too. need: the access, such as os.R_OK.
+    If it is a symbolic link, its target is checked, too. `need` is the access, such as os.R_OK.
     """
     for way in (os.path.abspath(path), os.path.realpath(path)):
         for folder in reversed(Path(way).parents):
@@ -113,7 +112,7 @@ def obstacle_to(path: str, need: int) -> str | None:
 
 
 def run_as(user: str, job: Callable) -> Any:
-    """Run `job` in a child process as another user, and return its result, which must be JSON data."""
+    """Run the function `job` in a child process as another user, and return its result, which must be JSON data."""
     entry = pwd.getpwnam(user)
     if os.geteuid() not in (0, entry.pw_uid):
         raise mailapi.ConfigError(f"--service {user}: run it as root or as {user}.")
@@ -130,7 +129,7 @@ def run_as(user: str, job: Callable) -> Any:
 
 
 def run_in_child(entry: pwd.struct_passwd, job: Callable, writer: int):
-    """Become another user, run `job`, write its result to a pipe as JSON, and end this process."""
+    """Become another user, run the function `job`, write its result as JSON to the pipe `writer`, and exit."""
     try:
         if os.geteuid() == 0:
             os.initgroups(entry.pw_name, entry.pw_gid)

@@ -32,9 +32,9 @@ def check_state_database(report: Report, app: mailapi.Application):
 
 
 def check_state_schemas(report: Report, app: mailapi.Application):
-    """Print an error for each module whose `state_schema` SQLite refuses, also if it is run a second time.
+    """Print an error for each module whose `state_schema` SQLite refuses when it is run once, or for a second time.
 
-    `state_schema` is the SQL that creates the module's tables. It is run at each start.
+    `state_schema` is the SQL that creates the module's tables in the state database. It is run at each start.
     """
     with contextlib.closing(sqlite3.connect(":memory:")) as connection:
         connection.executescript(session_rows.STATE_SCHEMA + throttle.STATE_SCHEMA)
@@ -49,7 +49,10 @@ def check_state_schemas(report: Report, app: mailapi.Application):
 
 
 def check_state_folder(report: Report, path: Path) -> bool:
-    """Return whether files can be created in the state database's folder. Print an error if not."""
+    """Check that files can be created in the folder of the state database `path`. If not, print an error.
+
+    Return whether they can.
+    """
     folder = Path(os.path.realpath(path)).parent
     try:
         probe = folder / f".mailapi-check-{os.getpid()}"
@@ -62,10 +65,9 @@ def check_state_folder(report: Report, path: Path) -> bool:
 
 
 def check_state_owner(report: Report, path: Path):
-    """Print an error if the state database or one of its side files has the wrong owner.
+    """Print an error if the state database `path` or one of its side files has a wrong owner.
 
-    It is wrong if root owns the database in another user's folder, or if a side file has another owner than
-    the database.
+    The owner must not be root in another user's folder. The side files must have the owner of the database.
     """
     path = Path(os.path.realpath(path))
     status, folder = path.stat(), path.parent.stat()

@@ -47,7 +47,10 @@ def run(args):
 
 
 def config_py(values: dict, path: Path) -> str:
-    """Return the text of a config.py with the values of a PHP config. path: the PHP file, for messages."""
+    """Return the text of a config.py with the settings of a PHP config. `values` has them by name, such as "dbpath".
+
+    `path` is the path of the PHP file, for messages.
+    """
     for key in ("dbpath", "modulelist"):
         if key not in values:
             raise mailapi.ConfigError(f"{path} does not set ${key}.")
@@ -69,7 +72,10 @@ def config_py(values: dict, path: Path) -> str:
 
 
 def module_names(modulelist, files: dict, path: Path) -> list[str]:
-    """Return the class names in the PHP array $modulelist, where they are keys or values."""
+    """Return the class names in the PHP array $modulelist, which may be its keys or its values.
+
+    `files` has the modules of mailapi by class name. `path` is the PHP file, for messages.
+    """
     if not isinstance(modulelist, dict):
         raise mailapi.ConfigError(f"{path}: $modulelist is no array.")
     return [
@@ -88,7 +94,7 @@ def installed_modules() -> dict[str, str]:
 
 
 class Reader:
-    """Reads the assignments to variables in a PHP file, without running it."""
+    """Reads the values that a PHP file assigns to variables and constants, without running the file."""
 
     def __init__(self, source: str, path: Path):
         self.path, self.source = path, source
@@ -101,9 +107,9 @@ class Reader:
         self.others: dict[int, str] = {}  # line → how a statement begins there that was not understood
 
     def left_out(self) -> list[str]:
-        """Return comments that name the statements which the reader did not understand.
+        """Return comments about the statements that the reader did not understand, for the new config.py.
 
-        They have no values, which may be passwords.
+        They do not contain the values in these statements, which may be passwords.
         """
         found = [
             f"# Line {line}: {text} was not understood and is left out{HINTS.get(text, '')}."
@@ -112,9 +118,9 @@ class Reader:
         return ["", *found] if found else []
 
     def assignments(self) -> dict:
-        """Return the values that the PHP file assigns to the variables and constants in KEYS, by name.
+        """Return {name: value} for the variables and constants in KEYS that the PHP file sets.
 
-        The last assignment to each counts.
+        If the file sets one several times, the last value counts.
         """
         values: dict = {}
         begins = False  # a statement, with the next token
@@ -137,7 +143,10 @@ class Reader:
         return values
 
     def definition(self, position: int) -> dict:
-        """Return {constant: value} for define(constant, value), or {} if the constant is not in KEYS."""
+        """Read the arguments of define(constant, value). Return {constant: value}; {} if the constant is not in KEYS.
+
+        `position` is where the statement begins in the source.
+        """
         self.take()
         key = self.expression()
         if key not in KEYS:
@@ -147,14 +156,17 @@ class Reader:
         return {key: self.expression()}
 
     def leave_out(self, position: int, text: str):
-        """Record a statement that the reader does not understand, with the name of a file that it includes."""
+        """Record a statement that the reader does not understand, for left_out().
+
+        `text` is its beginning, to which the name of a file that it includes is added. `position` is where it begins.
+        """
         kind, following, _ = self.tokens[self.position] if self.position < len(self.tokens) else ("", "", 0)
         if text.lower() in ("include", "include_once", "require", "require_once") and kind == "text":
             text += f" {following}"
         self.others.setdefault(self.source.count("\n", 0, position) + 1, " ".join(text.split()))
 
     def take(self) -> tuple[str, str, int]:
-        """Read the next token: its kind, its text, and its position in the source."""
+        """Read the next token, and return its kind, its text, and its position in the source."""
         if self.position >= len(self.tokens):
             raise mailapi.ConfigError(f"{self.path} ends in the middle of a value.")
         self.position += 1
@@ -204,7 +216,7 @@ class Reader:
         return re.sub(r"\\([ntr$\"\\])", lambda match: ESCAPES[match[1]], inner)
 
     def array(self, end: str) -> dict:
-        """Read an array up to its closing bracket `end`. Values without a key get the next number as key."""
+        """Read a PHP array up to its closing bracket `end` as a dictionary. Values without a key get numbers as keys."""
         values: dict = {}
         while self.peek() != end:
             value = self.expression()

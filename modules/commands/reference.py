@@ -122,7 +122,7 @@ def module_page(samples: Samples, module: mailapi.Module, document: dict) -> str
 
 
 def action_lines(samples: Samples, path: str, endpoint: mailapi.Endpoint, item: dict) -> list[str]:
-    """Return the lines of a module's page about one action. `item` describes the action in the OpenAPI document."""
+    """Return the lines of Markdown about one action. `item` describes the action in the OpenAPI document."""
     operation, body = item["post"], item["post"]["requestBody"]["content"]["application/json"]
     methods = "GET or POST" if "get" in item else "POST"
     lines = [f"## {path}", "", operation["summary"], "", wrapped(operation["description"]), ""]
@@ -144,7 +144,7 @@ def action_lines(samples: Samples, path: str, endpoint: mailapi.Endpoint, item: 
 
 
 def field_lines(schema: dict) -> list[str]:
-    """Return the lines of the table of an action's fields, which the JSON Schema `schema` describes."""
+    """Return the table of an action's fields as lines of Markdown. `schema` is the JSON Schema of the request."""
     if not schema["properties"]:
         return []
     needed = schema.get("required", ())
@@ -176,7 +176,7 @@ def type_name(schema: dict) -> str:
 
 
 def refusal_lines(endpoint: mailapi.Endpoint) -> list[str]:
-    """Return lines that list the sentences with which an action refuses a request, in the order of the checks."""
+    """Return a list, in Markdown, of the sentences with which an action refuses a request, in the order of the checks."""
     needed = list(endpoint.needed(mailapi.GENERATIONS[9]).values())
     rules = [rule.refusal for rule in endpoint.allow if rule.description != "anyone logged in"]
     sentences = [each.replace("{permission}", "permission") for each in dict.fromkeys(needed + rules)]

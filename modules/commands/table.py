@@ -1,4 +1,4 @@
-"""Tables for the terminal, of an action's answer: columns that fit its width, times as dates."""
+"""Prints an action's answer on the terminal as tables, with columns that fit the width, and times as dates."""
 
 import json
 import os
@@ -27,9 +27,9 @@ NARROWEST = 8  # characters that a column keeps when a table is too wide
 
 
 def print_answer(answer: dict, as_table: bool):
-    """Print an answer: its lists as tables, then its other members. A list of one number or text is one line.
+    """Print an answer: first its lists as tables, then its other members. A list of one number or text is one line.
 
-    It is printed as JSON if it has objects, or if `as_table` is False.
+    An answer that contains objects is printed as JSON, and so is any answer if `as_table` is False.
     """
     lists = {name: value for name, value in answer.items() if isinstance(value, list)}
     if not as_table or any(isinstance(value, dict) for value in answer.values()):
@@ -68,7 +68,7 @@ def print_table(rows: list[dict]):
 
 
 def fitting_widths(widths: list[int], width: int) -> list[int]:
-    """Return widths of columns that are together at most `width`: the widest ones become narrower."""
+    """Reduce the widths of the widest columns until all columns together fit into `width`. Return the new widths."""
     widths = list(widths)
     while sum(widths) + 2 * (len(widths) - 1) > width and max(widths) > NARROWEST:
         widths[widths.index(max(widths))] -= 1
@@ -76,15 +76,14 @@ def fitting_widths(widths: list[int], width: int) -> list[int]:
 
 
 def cut(text: str, size: int) -> str:
-    """Cut a text to at most `size` characters, with an ellipsis at the end if it was longer."""
+    """Return a text cut to at most `size` characters. If it was longer, it ends with an ellipsis."""
     return text if len(text) <= size else text[: size - 1] + "…"
 
 
 def cell(name: str, value) -> str:
-    """Convert a value to one line of text for a table, without control characters.
+    """Convert a value to one line of text for a table, without control characters. `name` is the name of its column.
 
-    Times are local. The values of objects in a list are separated by commas. `name` is the name of the
-    column.
+    Times are local. The values of objects in a list are separated by commas.
     """
     if value is not None and name.endswith(TIMES) and str(value).isdigit() and int(value) < 2**40:
         return time.strftime("%Y-%m-%d %H:%M:%S", time.localtime(int(value)))

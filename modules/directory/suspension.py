@@ -86,7 +86,7 @@ def discard_restored(module, call, answer: dict) -> dict:
 def suspend(module, call):
     """Stop all log-ins of a user and of their devices, and end their sessions. Mail still comes in.
 
-    Nothing is deleted: the user's password, devices and tokens count again when the user is restored.
+    Nothing is deleted: the user's password, devices and tokens work again when the user is restored.
     """
     name = call.body["user_name"]
     if name == call.user_name:
@@ -117,10 +117,10 @@ def restore(module, call):
 
 
 def move_passwords(state: Store, db: Store, rows: Sequence[dict]):
-    """Move passwords from `users` to the state database. `rows` have user_name and user_authdata, the user's first.
+    """Move the passwords of a user and of the user's devices from the table `users` to the state database.
 
-    The caller has begun a transaction of the master database. The other rows are those of the user's devices; for a
-    user who is suspended already, only they are moved.
+    `rows` have user_name and user_authdata: first the user's, then the devices'. For a user who is suspended already,
+    only those of the devices are moved. The caller has begun a transaction of the master database.
     """
     suspended = find(state, rows[0]["user_name"])
     suspension_id = secrets.token_hex(16)
@@ -176,14 +176,14 @@ def keep_password(call, user_name: str, authdata: str | None) -> bool:
 
 
 def discard_of_new_user(call, user_name: str):
-    """Delete the stored password of a former, suspended user, whose name a new user has: the new user must not get it."""
+    """Delete the password stored for a former, suspended user of this name: the name's new user must not get it."""
     if kept := find(call.app.state, user_name):
         with call.app.state.transaction():
             call.app.state.execute(DISCARD, user_hash=kept["user_hash"])
 
 
 def discard_of_new_users(call, user_names: Set[str]):
-    """Delete the stored passwords of former, suspended users who had one of the names of new users."""
+    """Delete the passwords stored for former, suspended users of these names: the new users must not get them."""
     for user_name in user_names & {name for (name,) in call.app.state.read(ALL_KEPT)}:
         discard_of_new_user(call, user_name)
 

@@ -45,5 +45,5 @@ def require_file(call):
 
 @json_schema(TEXT)
 def alias(value) -> str | None:
-    """Read the name of the user whose mailbox to open; null becomes "", no alias (docs/wire.md F34)."""
+    """Read the name of the user whose mailbox to open; null and "" are read as "": no alias (docs/wire.md F34)."""
     return "" if value in (None, "") else php_text(value)

@@ -176,10 +176,7 @@ class UserLists:
 
 
 def matches_page(name: str, query: dict) -> bool:
-    """Return whether a user name is in the list that a request asks for by `after` and `search` in `query`.
-
-    It must come after `after`, and begin with `search`.
-    """
+    """Return whether a user name comes after query["after"] and begins with query["search"], where these are given."""
     return name > (query.get("after") or "") and name.startswith(query.get("search") or "")
 
 

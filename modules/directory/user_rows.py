@@ -92,7 +92,10 @@ def tables_with_rows_of(call, user_name: str) -> list[str]:
 
 
 def has_data_elsewhere(call, user_name: str) -> bool:
-    """Return whether a former user of this name has sent mail that is still stored, or has left data of a module."""
+    """Return whether mail that a user of this name sent is still stored, or a module has data of such a user.
+
+    For the name of a new user, such data are those of a former user.
+    """
     if any(call.db.value(query, user=user_name) for query in SUBMITTED):
         return True
     return any(module.has_rows_of(user_name) for module in call.app.modules.values())
