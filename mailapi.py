@@ -1615,7 +1615,7 @@ class Application:
         return added
 
     def identify(self, call: Call):
-        """Read the caller's permissions in a transaction that ends at once; the action begins its own ones."""
+        """Read the caller's permissions in a transaction that ends before the action, which begins its own, starts."""
         with self.db.transaction("DEFERRED"):
             call.identify()
 

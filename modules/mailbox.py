@@ -211,9 +211,9 @@ class Mailbox(Module):
         return {"queue_ids": outbox.enqueue(call, mail)}
 
     def fetched(self, call, mark_read: bool = False, field: str = "mail_id") -> tuple[dict, str, dict]:
-        """Return the mail whose id is in the request's field `field`, its source such as "imap", and a warning.
+        """Return a mail, its source such as "imap", and a warning about databases and servers that did not respond.
 
-        The warning is about databases and servers that did not respond. ApiError if all others do not have the mail.
+        `field` is the request's field with the mail's id. ApiError if no database or server that responds has the mail.
         """
         with self.mailboxes(call) as mailboxes:
             return *mailboxes.fetch(mark_read, field), mailboxes.warning

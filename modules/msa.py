@@ -32,7 +32,7 @@ MSA_IN_ROUTERS = ("store", "forward", "handoff", "reject", "drop")
 
 
 def first_address(user) -> Select:
-    """Return a query for one address_expression: of the addresses whose mail a user gets, that of the highest order.
+    """Return a query for the address (address_expression) whose mail a user gets; if several, of the highest order.
 
     `user` is the user's name or a column with it. In schema version 9, this address decides about incoming mail.
     """

@@ -232,7 +232,7 @@ class User(Module):
         suspension.discard_if_obsolete(self.app, user_name)
 
     def check(self, repair: bool) -> Iterator[tuple[bool | None, str]]:
-        """Check user names, devices and suspensions, for `mailapi check`. repair: delete obsolete suspensions.
+        """Check user names, devices and suspensions, for `mailapi check`. repair: correct the suspensions.
 
         Yield True, False (error) or None (warning), and a sentence.
         """
