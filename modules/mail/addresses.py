@@ -95,7 +95,7 @@ def parse_address_list(value: str) -> Iterator[Mailbox | Group]:
 
 
 def parse_group(value: str, begin: int, position: int) -> tuple[tuple[Mailbox, ...], int]:
-    """Parse the addresses of a group, up to its semicolon. Return them, and the position after the semicolon.
+    """Parse the addresses of a group. Return the addresses, and the position after the group's semicolon.
 
     The group's name is at `begin`, its first address at `position`. NotAnAddress if an address is invalid.
     """

@@ -123,10 +123,10 @@ class ContentField:
         return plain | {name: self.join_sections(each) for name, each in sections.items()}
 
     def join_sections(self, sections: dict[int, tuple[bool, str]]) -> str:
-        """Return a parameter's value from its sections (RFC 2231, 3 and 4.1), decoded if they have a charset.
+        """Join the sections of a parameter's value (RFC 2231, 3 and 4.1), such as those of filename*0 and filename*1.
 
-        `sections` has, for each number, whether the section is percent-encoded, and its text. A value without
-        sections has the number -1.
+        `sections` has, by the section's number, whether the section is percent-encoded, and its text. The number -1
+        stands for a value that is not in sections. A value with a charset is decoded.
         """
         pieces = [sections[-1]] if -1 in sections else [sections[number] for number in sorted(sections)]
         charset, (extended, first) = None, pieces[0]

@@ -63,5 +63,5 @@ def tokens(source: str) -> Iterator[Token]:
 
 
 def plain(text: str) -> str:
-    """Return a text in which characters replace their references, such as `&amp;`."""
+    """Decode the character references in a text, for example `&amp;` to `&`."""
     return html.unescape(LONG_REFERENCE.sub("", text)) if "&" in text else text

@@ -123,9 +123,9 @@ def visible_whole_routes(call) -> set[str]:
 
 
 def visible_routers(call, query: lists.ListQuery) -> list[dict]:
-    """Return rows of smtpd or msa for a delegate, without the passwords in the delegate's own row.
+    """Return the rows of smtpd or msa that `query` selects, for a delegate. The request may ask for a page of them.
 
-    `query` selects the rows; the request may ask for a page of them. Delegates may not set these passwords either.
+    Passwords are removed from the delegate's own row: delegates may not set them there either.
     """
     rows = lists.rows(call, query, user=call.user_name)
     for row in rows if call.user_name not in call.caller.delegated_users else ():

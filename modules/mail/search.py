@@ -21,9 +21,9 @@ MAX_POSITION = 100  # characters of `next`: a time as a float of 25, an id of 20
 
 @json_schema({"type": "string", "maxLength": MAX_POSITION})
 def position(value) -> tuple | None:
-    """Read the field `next`, such as "1700000000 7 master". Return time, id and source; None for the first page.
+    """Read the field `next`, such as "1700000000 7 master". Return (time, id, source) of a mail; None for the first page.
 
-    The mail with these three values is the last one of the page before. ValueError if the field is invalid.
+    The mail is the last one of the page before. ValueError if the field is invalid.
     """
     if (value := php_text(value)) is None:
         return None
