@@ -58,9 +58,7 @@ def json_schema(schema: Schema) -> Callable[[Callable], Callable]:
 
 
 def schema_of(field_type: Callable) -> Schema:
-    """Return the JSON Schema of a field type, such as {"type": "boolean"}; {}, which accepts everything, if it has
-    none.
-    """
+    """Return the JSON Schema of a field type, such as {"type": "boolean"}; {} (accepts everything) if it has none."""
     if types := getattr(field_type, "types", None):  # of object_of
         properties = {name: schema_of(kind) for name, kind in types.items()}
         return {"type": "object", "properties": properties, "additionalProperties": False}
