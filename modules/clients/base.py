@@ -1,4 +1,4 @@
-"""The base of all clients of other servers (IMAP, SMTP, …), their settings in config.py, and parallel requests."""
+"""The common parts of all clients of other servers (IMAP, SMTP, …): base class, settings, parallel requests."""
 
 import contextlib
 import importlib
@@ -37,7 +37,10 @@ TLS_SCHEMES = ("smtps", "imaps", "pop3s", "https")
 
 
 class ServiceDown(ApiError):
-    """The error for a server that cannot be reached, answers too late, refuses the log-in or breaks its protocol."""
+    """The error for a server that is down, answers too late, refuses the log-in or violates its protocol.
+
+    `reason`: the end of the message. `audit`: the end of the message in the audit, if that differs.
+    """
 
     def __init__(self, kind: str, reason: str, audit: str = ""):
         sentence = f"The {kind} service cannot be used: "
@@ -45,7 +48,10 @@ class ServiceDown(ApiError):
 
 
 class Client:
-    """The base class of clients: a client talks to one server of the installation, such as the IMAP server."""
+    """The base class of clients. A client talks to one server of the installation, such as the IMAP server.
+
+    `setting`: the server's `url` and other keys of SETTINGS, from config.py.
+    """
 
     kind = ""
     schemes: dict[str, int] = {}  # URL scheme → default port
@@ -67,21 +73,21 @@ class Client:
         return tls_context()
 
     def ping(self) -> str:
-        """Return the version or the greeting of the server. Raise ServiceDown if it does not work."""
+        """Connect to the server, and return its version or greeting. ServiceDown if it does not work."""
         raise NotImplementedError
 
     def provision(self, resource: str, user_name: str, password: str | None):
-        """Create what a new user needs at the server, such as mail folders. What exists already is not changed.
+        """Create what a new user needs on the server, such as mail folders. Nothing that exists is changed.
 
-        `resource` is "mail", "contacts" or "calendar". `password` is the user's, or None if it is not known.
-        ServiceDown if something could not be created.
+        `resource`: "mail", "contacts" or "calendar". `password`: the user's; None if it is not known. ServiceDown if
+        something could not be created.
         """
         raise ServiceDown(self.kind, f"it does not provide {resource}")
 
     def purge(self, resource: str, user_name: str):
-        """Delete all data of a user at the server. Raise ServiceDown if that fails.
+        """Delete a user's data from the server. ServiceDown if that fails.
 
-        `resource` is the kind of data: "mail", "contacts" or "calendar".
+        `resource`: the kind of data to delete, "mail", "contacts" or "calendar".
         """
         raise ServiceDown(self.kind, f"it does not provide {resource}")
 
@@ -89,13 +95,11 @@ class Client:
     def conversation(
         self, seconds: float = PROMPT_SECONDS, max_bytes: float = MAX_BYTES, wait: float = SLOT_WAIT
     ) -> Iterator[DeadlineSocket]:
-        """Connect to the server for a `with` block, and close the connection after it.
+        """Connect to the server for a `with` block, yield the socket, and close it after the block.
 
-        `seconds` limits connecting and the block together; beyond PROMPT_SECONDS, connecting still has to end within
-        PROMPT_SECONDS. `max_bytes` limits what the server may send. At most SLOTS conversations with a server run at
-        the same time: `wait` is how many seconds to wait until another one ends.
-
-        Any exception in the block but ApiError is raised as ServiceDown.
+        `seconds`: the limit for connecting and the block together; connecting may take PROMPT_SECONDS at most.
+        `max_bytes`: the limit for what the server sends. `wait`: the seconds to wait if SLOTS conversations with the
+        server are running. An exception in the block is raised as ServiceDown, unless it is an ApiError.
         """
         deadline = Deadline(min(seconds, PROMPT_SECONDS), max_bytes)
         if not self.slots.acquire(timeout=wait):
@@ -114,7 +118,10 @@ class Client:
             self.slots.release()
 
     def connect(self, deadline: Deadline) -> DeadlineSocket:
-        """Open a connection to the server, with TLS if the scheme of its URL says so. OSError if that fails."""
+        """Open a connection to the server, and return the socket; with TLS if the URL says so. OSError if that fails.
+
+        `deadline`: the limits of the socket.
+        """
         if not self.host:
             return open_socket(socket.AF_UNIX, self.path, deadline)
         failure = OSError("the host has no address")
@@ -130,11 +137,10 @@ class Client:
         raise failure
 
     def sasl_identity(self, user_name: str, password: str | None) -> tuple[str, str, str]:
-        """Return the three fields of SASL PLAIN (RFC 4616) with which to log in as a user.
+        """Return the three fields of SASL PLAIN (RFC 4616) for a log-in as a user.
 
-        If config.py has master credentials for the server, they are the user name, the master user and the
-        master password. Otherwise they are "", the user name and `password`. ServiceDown if there is neither
-        password.
+        With master credentials in config.py: (user_name, master user, master password). Otherwise ("", user_name,
+        password). ServiceDown if there are none and `password` is None.
         """
         self.check_user_name(user_name)
         if self.master:
@@ -146,18 +152,18 @@ class Client:
         return "", user_name, password
 
     def check_user_name(self, user_name: str):
-        """Raise ServiceDown for a user name that a server might change, or read as a path or pattern (`../bob`)."""
+        """Raise ServiceDown for a user name that a server might change, or take for a path or pattern (`../bob`)."""
         if not (user_names.same_everywhere(user_name) and user_names.is_word(user_name)):
             raise ServiceDown(self.kind, "it takes no such user name")
 
     def protocol_error(self, answer: str) -> ServiceDown:
-        """Return the error for an answer that breaks the protocol. Its message quotes it; the audit does not."""
+        """Return the error for an answer that violates the protocol. Its message quotes it, but not in the audit."""
         reason = f"it said {answer[:100]!r}" if answer else "it said nothing"
         return ServiceDown(self.kind, reason, audit="it breaks its protocol")
 
 
 def is_local(host: str) -> bool:
-    """Return whether a host name or IP address belongs to this machine. "", the host in a Unix socket's URL, does."""
+    """Return whether a host name or IP address is that of this machine. The empty name of a Unix socket is."""
     try:
         return host in ("", "localhost") or ipaddress.ip_address(host).is_loopback
     except ValueError:
@@ -165,10 +171,10 @@ def is_local(host: str) -> bool:
 
 
 def run_in_parallel(jobs: dict[str, Callable], seconds: float) -> dict:
-    """Run functions at the same time. Return by name the result of each, or the ApiError that it raised.
+    """Run functions at the same time. Return the result of each by name; in place of it, the ApiError that it raised.
 
-    `jobs` has the functions by kind of server. A function that takes more than `seconds` counts as
-    ServiceDown; its thread goes on.
+    `jobs`: kind of server → function. A function that takes more than `seconds` gets ServiceDown as its result, and
+    its thread goes on.
     """
     results: dict = {kind: ServiceDown(kind, "it did not answer in time") for kind in jobs}
 
@@ -188,10 +194,10 @@ def run_in_parallel(jobs: dict[str, Callable], seconds: float) -> dict:
 
 
 def clients(config: Config) -> dict[str, Client]:
-    """Return the clients of all servers in the setting `services`, by kind of server, such as "imap".
+    """Return the client of each server in the setting `services`, by kind of server: {"imap": client, ...}.
 
-    There is one client for each server, as it limits the conversations at the same time. ConfigError if a setting is
-    wrong.
+    Every call returns the same clients, since each limits the number of conversations with its server. ConfigError if
+    the setting is wrong.
     """
     shared = vars(config)
     if "clients" not in shared:
@@ -200,9 +206,9 @@ def clients(config: Config) -> dict[str, Client]:
 
 
 def client(kind: str, setting: str | dict) -> Client:
-    """Return a new client for a kind of server, such as "imap". Raise ConfigError if its setting is wrong.
+    """Return a new client for a kind of server, such as "imap". ConfigError if its setting is wrong.
 
-    `setting` is the server's URL, or a dictionary with `url` and other keys of SETTINGS.
+    `setting`: the server's URL, or a dictionary with `url` and other keys of SETTINGS.
     """
     if kind not in KINDS:
         raise ConfigError(f"services: {kind} is none of {', '.join(KINDS)}.")
@@ -224,7 +230,7 @@ def client(kind: str, setting: str | dict) -> Client:
 
 
 def check_url(cls: type[Client], url: str):
-    """Raise ConfigError if a kind of client cannot use a URL. The message has no URL: it may contain a password."""
+    """Raise ConfigError if a class of clients cannot use a URL. The message has no URL, as it may have a password."""
     try:
         parts = urllib.parse.urlsplit(url)
         on_socket = "///" in url[:9] and cls.kind in ("antispam", "antivirus")

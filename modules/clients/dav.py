@@ -60,7 +60,10 @@ class Dav(Client):
             return "DAV " + " ".join(classes.split())[:200]
 
     def provision(self, resource: str, user_name: str, password: str | None):
-        """Create a calendar (`resource` "calendar") or an address book ("contacts") for a user who has none."""
+        """Create a calendar or an address book on the DAV server for a user who has none.
+
+        `resource`: "calendar" or "contacts" (an address book). `password`: the user's; None if it is not known.
+        """
         if resource not in self.provides:
             return super().provision(resource, user_name, password)
         user = UserRequests(self, user_name, password)
@@ -74,7 +77,7 @@ class Dav(Client):
         return None
 
     def purge(self, resource: str, user_name: str):
-        """Delete all calendars (`resource` "calendar") or all address books ("contacts") of a user."""
+        """Delete all calendars (`resource` "calendar") or address books ("contacts") of a user from the DAV server."""
         if resource not in self.provides:
             return super().purge(resource, user_name)
         user = UserRequests(self, user_name, None)
@@ -87,9 +90,9 @@ class Dav(Client):
     def request(
         self, connection, method: str, target: str, headers: dict, body=None
     ) -> http.client.HTTPResponse:
-        """Send an HTTP request over an open connection. Return the response; its body has not yet been read.
+        """Send an HTTP request over an open connection, and return the response, whose body has not yet been read.
 
-        `target` is the path and query of the URL.
+        `target`: the path and query of the URL.
         """
         exchange = http.client.HTTPConnection(self.host, self.port)
         exchange.sock = connection
@@ -100,11 +103,10 @@ class Dav(Client):
         return exchange.getresponse()
 
     def credentials(self, user_name: str, password: str | None) -> dict[str, str]:
-        """Return the HTTP headers that tell the DAV server which user sends a request.
+        """Return the HTTP headers that log a user in to the DAV server, such as {"Authorization": "Basic …"}.
 
-        If config.py names a `user_header`, the server trusts it, and it has the user's name. Otherwise the
-        header Authorization has name and password (HTTP Basic). ServiceDown if the password is not known, or
-        if the name cannot be sent safely.
+        If config.py has a `user_header`, that header alone has the user's name, and the server trusts it. ServiceDown
+        if a needed `password` is None, or if the name cannot be sent safely.
         """
         self.check_user_name(user_name)
         if re.search(r"[/\x00-\x1f\x7f]", user_name) or user_name in (".", ".."):
@@ -119,14 +121,17 @@ class Dav(Client):
 
 
 class UserRequests:
-    """HTTP requests that one user sends to the DAV server, with PROMPT_SECONDS for all of them together."""
+    """HTTP requests to the DAV server on behalf of one user. All of them together may take PROMPT_SECONDS."""
 
     def __init__(self, dav: Dav, user_name: str, password: str | None):
         self.dav, self.credentials = dav, dav.credentials(user_name, password)
         self.until = time.monotonic() + PROMPT_SECONDS
 
     def request(self, method: str, target: str, body: str = "", **headers: str) -> tuple[int, bytes]:
-        """Send a request for the URL path `target`. Return the HTTP status and the body of the response."""
+        """Send an HTTP request for the URL path `target`. Return the HTTP status and the body of the response.
+
+        `headers`: further headers, such as Depth="1".
+        """
         with self.dav.conversation(max(0.001, self.until - time.monotonic())) as connection:
             if body:
                 headers["Content-Type"] = "application/xml; charset=utf-8"
@@ -135,9 +140,10 @@ class UserRequests:
                 return response.status, response.read()
 
     def collections(self, resource: str) -> tuple[str, list[str]]:
-        """Return the path of the folder with a user's calendars or address books, and the path of each of them.
+        """Return the path of the folder of a user's calendars or address books, and a list of the paths of these.
 
-        For example ("/bob/", ["/bob/work/", "/bob/private/"]). `resource` is "calendar" or "contacts" (address books).
+        For example ("/bob/", ["/bob/work/", "/bob/private/"]). `resource`: "calendar", or "contacts" for address
+        books.
         """
         namespace, resource_type, home_set = COLLECTIONS[resource]
         principal = self.property_path(self.dav.path + "/", DAV, "current-user-principal")
@@ -149,10 +155,10 @@ class UserRequests:
         ]
 
     def property_path(self, target: str, namespace: str, name: str) -> str:
-        """Return the URL path that is the value of a DAV property, such as current-user-principal.
+        """Return the URL path that a DAV property contains, such as "/bob/" for current-user-principal.
 
-        `target` is the path of the resource that has the property, `namespace` and `name` are the property's
-        in XML. ServiceDown if the resource does not have it.
+        `target`: the path of the resource that has the property. `namespace` and `name`: those of the property's XML
+        element. ServiceDown if the resource has no such property.
         """
         for _, prop in self.properties(target, namespace, name):
             if href := prop.findtext(f"{{{DAV}}}href"):
@@ -162,10 +168,10 @@ class UserRequests:
     def properties(
         self, target: str, namespace: str, name: str, depth: str = "0"
     ) -> list[tuple[str, ElementTree.Element]]:
-        """Read a DAV property of a resource by PROPFIND (RFC 4918 section 9.1). Return pairs of path and property.
+        """Read a DAV property by PROPFIND (RFC 4918 section 9.1). Return pairs of a resource's path and the property.
 
-        `target` is the path of the resource; with `depth` "1" the members of a collection are read, too. Resources
-        without the property are left out.
+        The property is an XML element, given by `namespace` and `name`. `target`: the path of the resource. `depth`:
+        "0", or "1" to read the members of a folder, too. Resources without the property are left out.
         """
         status, body = self.request("PROPFIND", target, PROPFIND_BODY.format(namespace, name), Depth=depth)
         if status != 207 or b"<!DOCTYPE" in body:
@@ -181,9 +187,9 @@ class UserRequests:
         return [(self.path_of(href), prop) for href, prop in matches if prop is not None]
 
     def path_of(self, href: str) -> str:
-        """Return the path of a URL from the DAV server, the text of the XML element `href`.
+        """Return the path of a URL that the DAV server has sent (`href`). ServiceDown if it is no valid path.
 
-        Its host is ignored, so that all requests go to the server in config.py.
+        The host in the URL is ignored, so that all requests go to the server in config.py.
         """
         path = re.sub("^https?://[^/]*", "", href.strip())
         if not re.fullmatch("/(?!/)[!-~]*", path):

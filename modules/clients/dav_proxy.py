@@ -74,10 +74,10 @@ SANDBOX_HEADERS = [
 
 
 def forward(dav: Dav, environ: dict, path: str, call: Call) -> bottle.HTTPResponse:
-    """Send a client's request to the DAV server, and return the DAV server's response.
+    """Send a client's request to the DAV server, and return the DAV server's response, whose body is streamed.
 
-    `path` is the URL path after `dav/`. ApiError if the request cannot be forwarded; its HTTP status is 502 if the DAV
-    server does not work.
+    `path`: the URL path after `dav/`. `call`: has the user. ApiError if the request cannot be forwarded, with HTTP 502
+    if the DAV server does not work.
     """
     assert call.user_name is not None  # only the command line acts without a user
     method, prefix = environ["REQUEST_METHOD"], public_prefix(environ)
@@ -116,15 +116,15 @@ def forward(dav: Dav, environ: dict, path: str, call: Call) -> bottle.HTTPRespon
 
 
 def public_prefix(environ: dict) -> str:
-    """Return the URL path under which clients reach the DAV server, such as "/api/dav"."""
+    """Return the URL path below which clients reach the DAV server through mailapi, such as "/api/dav"."""
     mount = environ.get("SCRIPT_NAME", "").rstrip("/").encode("latin-1", "replace")
     return urllib.parse.quote(mount, safe="/~@:+") + "/dav"
 
 
 def request_headers(environ: dict) -> dict[str, str]:
-    """Return the headers of a client's request that the DAV server gets.
+    """Return those headers of a client's request that are passed on to the DAV server.
 
-    Those that the header Connection names are left out: they concern only the connection to mailapi (RFC 9110, 7.6.1).
+    Headers that are listed in the header Connection are left out: they are for mailapi only (RFC 9110 section 7.6.1).
     """
     hop_by_hop = {name.strip().lower() for name in environ.get("HTTP_CONNECTION", "").split(",")}
     given = {name: environ.get("HTTP_" + name.upper().replace("-", "_")) for name in REQUEST_HEADERS}
@@ -134,10 +134,10 @@ def request_headers(environ: dict) -> dict[str, str]:
 
 @contextlib.contextmanager
 def upload_of(environ: dict) -> Iterator["Upload | None"]:
-    """Yield the body of a client's request for a `with` block; None if it has no body.
+    """Yield the body of a client's request as an Upload, for a `with` block; None if it has no body.
 
-    A body without Content-Length is first read as a whole, since many DAV servers need the length. ApiError if it has
-    more than MAX_BODY bytes.
+    A body without Content-Length is first read as a whole, since many DAV servers need the length. ApiError if the
+    body has more than MAX_BODY bytes.
     """
     length, source = body_length(environ), environ["wsgi.input"]
     if length and length > MAX_BODY:
@@ -153,9 +153,9 @@ def upload_of(environ: dict) -> Iterator["Upload | None"]:
 
 
 class Upload:
-    """The body of a client's request, as a file object that http.client reads while it sends the request.
+    """The body of a client's request, as a file object, from which http.client sends it to the DAV server.
 
-    Each read extends the deadline. ApiError if the body ends before `length` bytes.
+    `source`: the file to read from. Each read extends the deadline. ApiError if it ends before `length` bytes.
     """
 
     deadline: Deadline
@@ -173,7 +173,10 @@ class Upload:
 
 
 class ResponseBody:
-    """The body of the DAV server's response, as an iterator. `close` also closes the connection to the server."""
+    """The body of the DAV server's response, as an iterator over bytes. `close` also closes the connection.
+
+    Each read extends the `deadline`.
+    """
 
     stack: contextlib.ExitStack
 
@@ -199,10 +202,10 @@ class ResponseBody:
 
 
 def passed_headers(dav: Dav, response, prefix: str) -> list[tuple[str, str]]:
-    """Return the headers of the DAV server's response that the client gets.
+    """Return those headers of the DAV server's response that the client gets, as pairs of name and value.
 
-    Headers about the connection, the log-in and access from other origins (CORS) are left out. The URLs in Location
-    become those that the client uses.
+    Headers about the connection, the log-in and CORS are left out. A URL of the DAV server, as in Location, becomes
+    the URL by which clients reach it. `prefix`: the URL path of mailapi's DAV proxy, such as "/api/dav".
     """
     dropped = DROPPED_RESPONSE_HEADERS | {
         name.strip().lower() for name in response.headers.get("Connection", "").split(",")

@@ -1,6 +1,6 @@
-"""Translation of URLs between clients of mailapi's DAV proxy and the DAV server behind it.
+"""Translation between the URLs of mailapi's DAV proxy, which clients use, and those of the DAV server behind it.
 
-Both URLs must name the same resource. A URL for which that is not certain is refused.
+Both URLs must identify the same resource. A URL for which that is not certain is refused.
 """
 
 import logging
@@ -24,9 +24,9 @@ IF_TOKEN = re.compile(r'[ \t]+|[()]|[Nn][Oo][Tt]|\[(?:W/)?"[^"]*"\]|<[^<>]*>')
 
 
 def request_target(dav: Dav, environ: dict, path: str) -> str:
-    """Return the path and query on the DAV server for a client's request.
+    """Return the path and query that a client's request has on the DAV server.
 
-    `path` is the client's URL path after `dav/`. ApiError if it is ambiguous, for example by an encoded slash.
+    `path`: the client's URL path after `dav/`. ApiError if it is ambiguous, for example because of an encoded slash.
     """
     # `raw` is as the client sent it. In PATH_INFO, web servers omit the fragment, and some omit tabs and line ends.
     raw = environ.get("REQUEST_URI") or environ.get("RAW_URI") or ""
@@ -37,9 +37,10 @@ def request_target(dav: Dav, environ: dict, path: str) -> str:
 
 
 def quote_path(path: str) -> str:
-    """Percent-encode the path of a resource on the DAV server, relative to the server's root in config.py.
+    """Percent-encode a path, and return it with a slash at its beginning: "bob/my file" gives "/bob/my%20file".
 
-    ApiError if it leads out of the root, or has a U+FFFD, which replaces bytes that are not UTF-8.
+    `path` is relative to the root of the DAV server. ApiError if it leads out of the root, or contains U+FFFD, which
+    stands for bytes that are not UTF-8.
     """
     names = [segment.partition(";")[0] for segment in path.split("/")]
     if re.search(r"[\x00-\x1f\x7f\\\ufffd]", path) or {".", ".."}.intersection(names):
@@ -48,10 +49,10 @@ def quote_path(path: str) -> str:
 
 
 def inside_url(dav: Dav, url: str, prefix: str, host: str) -> str:
-    """Return the DAV server's URL for a resource, from the client's URL in the header Destination or If.
+    """Translate a client's URL in the header Destination or If to the DAV server's URL of the same resource.
 
-    `prefix` is the URL path under which clients reach the DAV server, such as /api/dav. The result keeps it, since the
-    DAV server gets it in the header X-Script-Name, too. `host` is the header Host. ApiError for a URL of another
+    `prefix`: the URL path of mailapi's DAV proxy, such as "/api/dav". The result keeps it: the DAV server removes it,
+    as it knows it from the header X-Script-Name. `host`: the request's header Host. ApiError for a URL of another
     server.
     """
     match = URL.fullmatch(url)
@@ -70,10 +71,9 @@ def inside_url(dav: Dav, url: str, prefix: str, host: str) -> str:
 
 
 def same_host(authority: str, host: str) -> bool:
-    """Return whether the host and port in a URL (`authority`) are those of the client's header Host.
+    """Return whether the host and port in a URL (`authority`) are those of the request's header Host (`host`).
 
-    A missing port equals both 80 and 443: behind a reverse proxy, mailapi cannot know which of them clients
-    use.
+    A missing port equals both 80 and 443: behind a reverse proxy, mailapi cannot know which of the two clients use.
     """
     (name, port), (own_name, own_port) = map(name_and_port, (authority, host))
     if name == own_name and port != own_port:
@@ -82,14 +82,14 @@ def same_host(authority: str, host: str) -> bool:
 
 
 def name_and_port(authority: str) -> tuple[str | None, int | None]:
-    """Split "host:port" into both. The port is None if it is missing, 80 or 443."""
+    """Split "host:port" into the host and the port. The port is None if it is missing, 80 or 443."""
     parts = urllib.parse.urlsplit("//" + authority)
     return parts.hostname, None if parts.port in (80, 443) else parts.port
 
 
 @lru_cache(maxsize=1)
 def warn_about_port():
-    """Log that a MOVE or COPY was refused, perhaps because of a port. This is logged only once."""
+    """Log, once, that a MOVE or COPY was refused because the URL and the header Host have different ports."""
     log.warning(
         "A Destination has another port than the Host header: does a proxy pass it on without the port? "
         "docs/how-to/nginx.md says how to pass it on."
@@ -97,10 +97,10 @@ def warn_about_port():
 
 
 def inside_if(dav: Dav, condition: str, prefix: str, host: str) -> str:
-    """Replace the client's URLs in an If header by the corresponding URLs of the DAV server (RFC 4918 section 10.4).
+    """Return the header If with the DAV server's URLs in place of the client's (RFC 4918 section 10.4).
 
-    `prefix` is the URL path under which clients reach the DAV server, `host` is the header Host. URLs of
-    other servers and invalid headers stay unchanged.
+    `condition`: the header as the client sent it. `prefix`: the URL path of mailapi's DAV proxy, such as "/api/dav".
+    `host`: the request's header Host. URLs of other servers and invalid headers stay unchanged.
     """
     position, in_list, tokens = 0, False, []
     while position < len(condition):
@@ -118,10 +118,9 @@ def inside_if(dav: Dav, condition: str, prefix: str, host: str) -> str:
 
 
 def outside_url(dav: Dav, url: str, prefix: str) -> str:
-    """Return the client's URL path for a URL that the DAV server has sent.
+    """Translate a URL that the DAV server has sent to the path by which clients reach the same resource.
 
-    `prefix` is the URL path under which clients reach the DAV server, such as /api/dav. A URL of another server is
-    returned unchanged.
+    `prefix`: the URL path of mailapi's DAV proxy, such as "/api/dav". A URL of another server is returned unchanged.
     """
     try:
         parts = urllib.parse.urlsplit(url)

@@ -1,4 +1,4 @@
-"""Sockets with a limit of time and of received bytes, for servers that may be slow, broken or hostile."""
+"""Sockets that limit time and received bytes, for conversations with servers that may be slow, broken or hostile."""
 
 import logging
 import math
@@ -12,9 +12,9 @@ log = logging.getLogger("mailapi.services")
 
 
 class Deadline:
-    """The limits of a conversation with a server: when it must end, and how many more bytes it may receive.
+    """The limits of a conversation with a server: it must end after `seconds`, and may receive `max_bytes`.
 
-    `opened` lists the sockets and files that `close` closes.
+    The attribute `opened` lists the sockets and files that `close` will close.
     """
 
     def __init__(self, seconds: float, max_bytes: float):
@@ -24,7 +24,7 @@ class Deadline:
         self.renew(seconds)
 
     def renew(self, seconds: float):
-        """Let the conversation end `seconds` from now."""
+        """Let the conversation end `seconds` from now, in place of the earlier limit."""
         self.until = time.monotonic() + seconds
 
     @property
@@ -32,9 +32,9 @@ class Deadline:
         return time.monotonic() >= self.until
 
     def remaining(self) -> float:
-        """Return the timeout, in seconds, for the next read or write. TimeoutError if no time is left.
+        """Return the timeout for the next read or write, in seconds. TimeoutError if the conversation must have ended.
 
-        It is the time until the end of the conversation, and at most `max_idle`.
+        The timeout lasts until the end of the conversation, but not longer than `max_idle`.
         """
         seconds = self.until - time.monotonic()
         if seconds <= 0:
@@ -42,9 +42,9 @@ class Deadline:
         return min(seconds, self.max_idle)
 
     def close(self):
-        """Close all sockets of the conversation, and the files that `makefile` made of them.
+        """Close all sockets of the conversation, and the files that `makefile` made from them.
 
-        A file that stays open would keep the connection open.
+        An open file would keep its connection open.
         """
         for each in reversed(self.opened):
             each.close()
@@ -58,7 +58,7 @@ class Deadline:
 
 
 class DeadlineMixin:
-    """A mixin for sockets. Reads and writes raise TimeoutError after the deadline; received bytes are counted.
+    """A mixin for sockets: reads and writes keep the limits of a Deadline. TimeoutError or OSError beyond them.
 
     The code that creates such a socket must set its attribute `deadline`.
     """
@@ -92,7 +92,7 @@ class DeadlineTLS(DeadlineMixin, ssl.SSLSocket):
 
 
 class Context(ssl.SSLContext):
-    """An SSLContext whose TLS sockets have the same deadline as the plain sockets that they wrap."""
+    """An SSLContext that wraps a socket with a deadline, and gives the TLS socket the same deadline."""
 
     sslsocket_class = DeadlineTLS
 
@@ -105,9 +105,9 @@ class Context(ssl.SSLContext):
 
 
 class OpenSocketMixin:
-    """A mixin for classes like imaplib.IMAP4. They then use a connected socket in place of connecting themselves.
+    """A mixin for classes like imaplib.IMAP4: they use `connection`, an open socket, and do not connect themselves.
 
-    `host` is passed to the class.
+    `host`: the host name, which the class gets as usual.
     """
 
     def __init__(self, connection: DeadlineSocket, *host: str):
@@ -119,7 +119,7 @@ class OpenSocketMixin:
 
 
 def tls_context() -> Context:
-    """Return a TLS context for clients. It verifies server certificates by the authorities that the system trusts."""
+    """Return a TLS context for clients, which verifies certificates by the authorities that the system trusts."""
     context = Context(ssl.PROTOCOL_TLS_CLIENT)
     context.load_default_certs()
     return context
@@ -128,7 +128,7 @@ def tls_context() -> Context:
 def open_socket(family: int, address, deadline: Deadline) -> DeadlineSocket:
     """Connect to an address, and return the socket. OSError if that fails or takes too long.
 
-    `family` and `address` come from socket.getaddrinfo. `deadline.close` will close the socket.
+    `family` and `address`: from socket.getaddrinfo. `deadline`: the limits of the socket; `deadline.close` closes it.
     """
     sock = DeadlineSocket(family, socket.SOCK_STREAM)
     sock.deadline = deadline
@@ -142,7 +142,10 @@ def open_socket(family: int, address, deadline: Deadline) -> DeadlineSocket:
 
 
 def failure_reason(error: Exception, deadline: Deadline) -> str:
-    """Return why a conversation failed, such as "Connection refused": one line of at most 200 printable characters."""
+    """Return why a conversation failed, such as "Connection refused": at most 200 characters in one line.
+
+    `error`: the exception. `deadline`: that of the conversation; if its time is over, that is the reason.
+    """
     if isinstance(error, TimeoutError) or deadline.expired:
         return "it did not answer in time"
     if not isinstance(error, (OSError, EOFError, ValueError)):
@@ -153,5 +156,5 @@ def failure_reason(error: Exception, deadline: Deadline) -> str:
 
 
 def to_text(value) -> str:
-    """Convert a value to text. Bytes are decoded as UTF-8, with U+FFFD for invalid ones."""
+    """Convert a value to str. Bytes are decoded as UTF-8; invalid ones become U+FFFD."""
     return value.decode(errors="replace") if isinstance(value, bytes) else str(value)

@@ -1,4 +1,4 @@
-"""The client of IMAP servers (RFC 3501), by imaplib: log in as a user, create or empty a mailbox, read its quota."""
+"""The client of IMAP servers (RFC 3501), by imaplib: creates and empties users' mailboxes, and reads their quotas."""
 
 import contextlib
 import imaplib
@@ -15,7 +15,7 @@ FOLDERS = ("INBOX", "Drafts", "Sent", "Trash", "Junk", "Archive")
 
 
 class ImapConversation(OpenSocketMixin, imaplib.IMAP4):
-    """An imaplib connection that uses a socket which is open already."""
+    """A connection of imaplib that uses a socket which is already open."""
 
     sock: DeadlineSocket | DeadlineTLS
 
@@ -45,10 +45,10 @@ class Imap(Client):
     ) -> Iterator[ImapConversation]:
         """Log in to the IMAP server as a user for a `with` block, and yield the connection.
 
-        The log-in uses the server's master credentials if config.py has them, else the user's `password`.
-        `seconds` limits the session after the server's greeting. With None, connecting and session together
-        have PROMPT_SECONDS. `wait` is how many seconds to wait if too many other conversations with the
-        server are running.
+        The log-in uses the master credentials in config.py, or else the user's `password`. `seconds`: the limit after
+        the server's greeting; None: PROMPT_SECONDS, from connecting on. `max_bytes`: the limit for what the server
+        sends. `wait`: the seconds to wait if too many conversations with the server are running. ServiceDown on
+        failure.
         """
         identity = "\0".join(self.sasl_identity(user_name, password)).encode()
         with self.conversation(max_bytes=max_bytes, wait=wait) as connection:
@@ -69,7 +69,8 @@ class Imap(Client):
     def provision(self, resource: str, user_name: str, password: str | None):
         """Create the folders that mail programs expect, such as Drafts, in a user's mailbox, and subscribe to them.
 
-        `resource` must be "mail". ServiceDown if a folder could not be created.
+        `resource`: "mail". `password`: the user's; None if it is not known. ServiceDown if a folder could not be
+        created.
         """
         if resource not in self.provides:
             return super().provision(resource, user_name, password)
@@ -80,15 +81,15 @@ class Imap(Client):
         return None
 
     def create_folder(self, imap: ImapConversation, folder: str):
-        """Create a folder, unless it exists. Raise ServiceDown if that fails."""
+        """Create a folder in the mailbox, unless it exists. ServiceDown if that fails."""
         status, reply = imap.create(folder) if folder != "INBOX" else imap.status(folder, "(MESSAGES)")
         if status != "OK" and b"[ALREADYEXISTS]" not in reply[0] and imap.list(pattern=folder)[1] == [None]:
             raise ServiceDown(self.kind, f"it did not make {folder}: {to_text(reply[0])[:100]}")
 
     def purge(self, resource: str, user_name: str):
-        """Delete all mails and folders of a user. INBOX itself stays, empty, since IMAP cannot delete it.
+        """Delete all mails and folders of a user. INBOX remains as an empty folder, since IMAP cannot delete it.
 
-        `resource` must be "mail". Needs the server's master credentials in config.py.
+        `resource`: "mail". ServiceDown without master credentials in config.py.
         """
         if resource not in self.provides:
             return super().purge(resource, user_name)
@@ -102,9 +103,9 @@ class Imap(Client):
         return None
 
     def quota(self, user_name: str, password: str | None) -> list[dict]:
-        """Return the quotas of a user's mailbox, such as [{"resource": "STORAGE", "used": 10, "limit": 1024}].
+        """Return the limits of a user's mailbox, such as [{"resource": "STORAGE", "used": 10, "limit": 1024}].
 
-        STORAGE is in units of 1024 bytes (RFC 9208). ApiError if the server has no quotas.
+        STORAGE is in units of 1024 bytes (RFC 9208). ApiError if the server does not support quotas.
         """
         with self.session(user_name, password) as imap:
             if b"QUOTA" not in imap.capability()[1][0].split():  # capabilities may grow at the log-in
@@ -120,9 +121,9 @@ class Imap(Client):
 
 
 def quoted_folders(imap: ImapConversation) -> list[str]:
-    """Return the names of a user's folders as quoted strings for IMAP commands, such as '"Sent"'.
+    """Return the names of the mailbox's folders as quoted strings for IMAP commands, such as ['"Sent"', '"Drafts"'].
 
-    Names that cannot be quoted are left out: those with line ends or with characters beyond ASCII.
+    Names with line ends or with characters beyond ASCII are left out, since they cannot be quoted.
     """
     names = []
     for line in imap.list()[1]:

@@ -1,7 +1,7 @@
-"""The client of ManageSieve servers (RFC 5804), which store users' mail filter scripts.
+"""The client of ManageSieve servers (RFC 5804), which store the mail filter scripts of users.
 
 Existing libraries cannot limit the time of a whole conversation, and quote names wrongly. This client sends each
-argument as a literal (its length, then its bytes), so that none can be taken for a command.
+argument as a literal (its length, then its bytes), so that no argument can be taken for a command.
 """
 
 import base64
@@ -21,7 +21,7 @@ TOKEN = re.compile(rb'"((?>(?:[^"\\]|\\.)*))"?|([^\s"]+)')
 
 
 class Refused(Exception):
-    """The error for a command to which the server answered NO or BYE, with the server's explanation."""
+    """The error for a command that the server has refused (NO or BYE). Its text is the server's explanation."""
 
 
 class ManageSieve(Client):
@@ -33,7 +33,7 @@ class ManageSieve(Client):
             return Conversation(self, connection).capabilities.get("IMPLEMENTATION") or "sieve"
 
     def scripts(self, user_name: str, password: str | None) -> list[dict]:
-        """Return a user's filter scripts by name, such as [{"script_name": "spam", "active": True}]."""
+        """Return a user's filter scripts, sorted by name, such as [{"script_name": "spam", "active": True}]."""
         with self.session(user_name, password) as sieve:
             lines, _ = sieve.command("LISTSCRIPTS")
             return [
@@ -41,22 +41,22 @@ class ManageSieve(Client):
             ]
 
     def get(self, user_name: str, password: str | None, name: str) -> str:
-        """Return the text of a user's filter script."""
+        """Return the text of the user's filter script `name`. ApiError if there is no such script."""
         with self.session(user_name, password) as sieve:
             lines, _ = sieve.command("GETSCRIPT", name)
             return lines[0][0]
 
     def put(self, user_name: str, password: str | None, name: str, script: str) -> str:
-        """Store a filter script for a user. Return the server's warnings about it, or "".
+        """Store a filter script for a user. Return the server's warnings about the script, or "".
 
-        ApiError with the server's explanation if the script has an error.
+        `name` and `script`: its name and text. ApiError with the server's explanation if the script has an error.
         """
         with self.session(user_name, password) as sieve:
             _, response = sieve.command("PUTSCRIPT", name, script)
             return response[-1].strip() if "(WARNINGS)" in response[:-1] else ""
 
     def activate(self, user_name: str, password: str | None, name: str):
-        """Make one script the active one, which filters the user's mail. An empty name: no script is active."""
+        """Make the script `name` the one that filters the user's mail. If `name` is "", no script does."""
         with self.session(user_name, password) as sieve:
             sieve.command("SETACTIVE", name)
 
@@ -65,7 +65,7 @@ class ManageSieve(Client):
             sieve.command("DELETESCRIPT", name)
 
     def purge(self, resource: str, user_name: str):
-        """Delete all filter scripts of a user, the active one, too. `resource` is ignored."""
+        """Delete all filter scripts of a user, including the active one. `resource` is ignored."""
         with self.session(user_name, None) as sieve:
             sieve.command("SETACTIVE", "")
             for line in filter(None, sieve.command("LISTSCRIPTS")[0]):
@@ -75,7 +75,7 @@ class ManageSieve(Client):
     def session(self, user_name: str, password: str | None) -> Iterator["Conversation"]:
         """Log in to the server as a user for a `with` block, and yield the connection.
 
-        If the server refuses a command in the block, ApiError is raised, with the server's explanation.
+        ApiError with the server's explanation if the server refuses a command in the block.
         """
         identity = self.sasl_identity(user_name, password)
         with self.conversation(max_bytes=MAX_BYTES) as connection:
@@ -92,7 +92,7 @@ class ManageSieve(Client):
 
 
 class Conversation:
-    """A connection to a ManageSieve server, which sends commands and reads the responses."""
+    """A connection to a ManageSieve server, by which commands are sent and responses read."""
 
     def __init__(self, client: ManageSieve, connection):
         self.client, self.connection = client, connection
@@ -116,9 +116,10 @@ class Conversation:
             raise ServiceDown(self.client.kind, "it refused the log-in") from None
 
     def command(self, name: str, *arguments: str) -> tuple[list[list[str]], list[str]]:
-        """Send a command. Return the lines of its response, and the words after OK in the last line.
+        """Send a command, and read its response. Return the response's lines, and the words after OK in its last line.
 
-        A line is a list of its words and strings, such as ["spam", "ACTIVE"]. Refused if the server answers NO or BYE.
+        Each line is a list of its words and strings, such as ["spam", "ACTIVE"]. Refused if the server answers NO or
+        BYE.
         """
         literals = [b" {%d+}\r\n%b" % (len(text), text) for text in map(str.encode, arguments)]
         self.connection.sendall(name.encode() + b"".join(literals) + b"\r\n")
@@ -139,10 +140,10 @@ class Conversation:
             lines.append(tokens)
 
     def read_tokens(self) -> tuple[bytes, list[str]]:
-        """Read a line of a response, and return its status and its words.
+        """Read a line of a response. Return its status and a list of all its words, such as (b"OK", ["OK", "Done."]).
 
-        The status is b"OK", b"NO" or b"BYE"; b"" for any other line. Quoted strings and literals (RFC 5804 section
-        1.2) count as words.
+        The status is b"OK", b"NO" or b"BYE", or b"" for any other line. A quoted string or literal (RFC 5804 section
+        1.2) is one word.
         """
         raw, tokens, status = self.read_line(), [], b""
         if match := re.match(rb"(OK|NO|BYE)\b", raw):

@@ -1,4 +1,4 @@
-"""The client of POP3 servers (RFC 1939), by poplib. It only checks that a server works."""
+"""The client of POP3 servers (RFC 1939), by poplib. It only checks whether a server works."""
 
 import contextlib
 import poplib

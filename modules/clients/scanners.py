@@ -14,7 +14,7 @@ VERDICT = re.compile(rf"(?im)^spam: *(true|false|yes|no) *; *{NUMBER} */ *{NUMBE
 
 
 class Spamd(Client):
-    """The client of SpamAssassin's spamd, by version 1.5 of its protocol (spamd/PROTOCOL in SpamAssassin's source)."""
+    """The client of SpamAssassin's spamd, with protocol version 1.5 (spamd/PROTOCOL in SpamAssassin's source)."""
 
     kind, schemes = "antispam", {"spamd": 783}
 
@@ -22,9 +22,9 @@ class Spamd(Client):
         return "SPAMD/" + self.request("PING", b"", PROMPT_SECONDS)[0]
 
     def scan(self, message: bytes) -> dict:
-        """Let spamd rate a message, and return the result, as in this example.
+        """Let spamd rate a message. Return its verdict and the rules that the message matches, as in this example:
 
-        {"spam": True, "score": 7.1, "threshold": 5.0, "rules": ["GTUBE"]}, with the rules that the message matches.
+        {"spam": True, "score": 7.1, "threshold": 5.0, "rules": ["GTUBE"]}
         """
         _, head, body = self.request("SYMBOLS", message, SCAN_SECONDS)
         if not (verdict := VERDICT.search(head)):
@@ -37,9 +37,9 @@ class Spamd(Client):
         }
 
     def request(self, command: str, message: bytes, seconds: float) -> tuple[str, str, str]:
-        """Send a command with a message. Return the protocol version, the headers and the body of spamd's response.
+        """Send a command, such as "PING", with a message. Return three parts of spamd's response.
 
-        All of this may take `seconds`.
+        These are the protocol version, such as "1.1", the headers, and the body. `seconds`: the limit for all of this.
         """
         with self.conversation(seconds) as connection:
             connection.sendall(
@@ -57,7 +57,7 @@ class Spamd(Client):
 
 
 class Clamd(Client):
-    """The client of ClamAV's clamd(8). Its commands begin with z, so that commands and answers end with a NUL."""
+    """The client of ClamAV's clamd(8). Commands begin with z: then commands and answers end with a NUL byte."""
 
     kind, schemes = "antivirus", {"clamd": 3310}
 
@@ -70,10 +70,10 @@ class Clamd(Client):
             return version
 
     def scan(self, message: bytes) -> dict:
-        """Let clamd search a message for viruses. Return {"clean": True, "signature": None}, or the virus found.
+        """Let clamd search a message for viruses. Return {"clean": True, "signature": None} if it finds none.
 
-        With a virus, `clean` is False and `signature` its name. ApiError if clamd refuses the message, as for its
-        size.
+        With a virus, `clean` is False, and `signature` is the virus' name. ApiError if clamd refuses the message, for
+        example because of its size.
         """
         with self.conversation(SCAN_SECONDS) as connection:
             try:
@@ -96,7 +96,7 @@ class Clamd(Client):
 
 
 def read_answer(connection) -> str:
-    """Read one answer of clamd, which ends with a NUL byte or with the connection."""
+    """Read one answer of clamd, and return it without the NUL byte that ends it."""
     answer, file = bytearray(), connection.makefile("rb")  # bytes would be copied for every chunk
     while not answer.endswith(b"\0") and (chunk := file.read1(4096)):
         answer.extend(chunk)

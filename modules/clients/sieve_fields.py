@@ -1,4 +1,4 @@
-"""Field types and checks of filter scripts, for services/?sieve_put and the like."""
+"""Types of the fields that contain mail filter scripts, for services/?sieve_put and similar actions."""
 
 import re
 
@@ -11,7 +11,10 @@ LONGEST_SCRIPT = 512 * 1024  # bytes
 
 @json_schema({"type": "string", "maxLength": 128})
 def script_name(value) -> str | None:
-    """Read the name of a mail filter script: up to 128 characters, no control characters (RFC 5804 section 1.6)."""
+    """Return a field's value as the name of a mail filter script; None if the field is not given.
+
+    ValueError if it has more than 128 characters, or control characters (RFC 5804 section 1.6).
+    """
     value = php_text(value)
     if value and (re.search(r"[\x00-\x1f\x7f-\x9f\u2028\u2029]", value) or len(value) > 128):
         raise ValueError("not a script name")
@@ -20,7 +23,10 @@ def script_name(value) -> str | None:
 
 @json_schema({"type": "string", "maxLength": LONGEST_SCRIPT})
 def script_text(value) -> str | None:
-    """Read the text of a mail filter script; None if it is not given. ValueError beyond 512 KiB."""
+    """Return a field's value as the text of a mail filter script; None if the field is not given.
+
+    ValueError if it has more than 512 KiB.
+    """
     value = php_text(value)
     if value and len(value.encode()) > LONGEST_SCRIPT:
         raise ValueError("too long")
@@ -28,6 +34,9 @@ def script_text(value) -> str | None:
 
 
 def require_script(call):
-    """Raise ApiError if the request has no filter script. (The audit would record a field in `required`.)"""
+    """Raise ApiError if the request has no field `script`.
+
+    The field is not declared as `required`, because the audit would then record it.
+    """
     if not call.body.get("script"):
         raise ApiError("No script is set.", code="missing_field", field="script")

@@ -1,8 +1,8 @@
-"""The lines that mailapi keeps in a user's Sieve script (RFC 5228): an automatic reply, and copies to an address.
+"""The lines that mailapi writes into a user's Sieve script (RFC 5228): an automatic reply, and copies to an address.
 
-These lines are called the block. It begins and ends with a comment, and a third comment in it has the
-settings as JSON. It follows the script's own `require` commands, since no other command may precede these.
-All other lines of the script stay as they are.
+These lines are called the block. It begins and ends with a comment, and a third comment in it has the settings as
+JSON. The block follows the script's own `require` commands, since these must come first. All other lines of the script
+stay as they are.
 """
 
 import json
@@ -28,10 +28,10 @@ IN_REQUIRE = ("blank", "comment", "string")
 
 
 def split(script: str) -> tuple[str, dict, str]:
-    """Split a script into the text before mailapi's block, the settings in the block, and the text after it.
+    """Split a script into the text before mailapi's block, the settings in the block, and the text after the block.
 
-    If there is no block, the settings are {}, and the first text ends where a block belongs. ApiError if the
-    block has no end, or if its settings cannot be read.
+    Without a block, the settings are {}, and the first text ends where a block belongs. ApiError if the block has no
+    end, or if its settings cannot be read.
     """
     position = end_of_requires = 0
     while match := TOKEN.match(script, position):
@@ -51,7 +51,10 @@ def split(script: str) -> tuple[str, dict, str]:
 
 
 def end_of_require(script: str, position: int) -> int:
-    """Return the position after a `require` command and the rest of its line; 0 if the command cannot be read."""
+    """Return the position after the line with the end of a `require` command; 0 if the command cannot be read.
+
+    `position`: after the word `require`.
+    """
     while match := TOKEN.match(script, position):
         position = match.end()
         if match[0] == ";":
@@ -63,7 +66,7 @@ def end_of_require(script: str, position: int) -> int:
 
 
 def split_at_block(script: str, position: int) -> tuple[str, dict, str]:
-    """Split a script whose block begins at `position`. Return the same three values as split()."""
+    """Split a script whose block begins at `position`. Return the same three values as `split`."""
     end = end_of_block(script, position)
     lines = script[position:end].split("\n")
     try:
@@ -76,7 +79,10 @@ def split_at_block(script: str, position: int) -> tuple[str, dict, str]:
 
 
 def end_of_block(script: str, position: int) -> int:
-    """Return the position after the comment that ends the block; 0 if there is none. A string is no comment."""
+    """Return the position after the comment that ends the block; 0 if there is none.
+
+    `position`: where the block begins. The same text within a string does not count.
+    """
     while match := TOKEN.match(script, position):
         position = match.end()
         if match.lastgroup == "comment" and match[0].strip() == END:
@@ -85,7 +91,10 @@ def end_of_block(script: str, position: int) -> int:
 
 
 def are_settings(value) -> bool:
-    """Return whether `value` is a dictionary of known settings with the right types. Users can edit their scripts."""
+    """Return whether a value from the block is a dictionary of known settings, with the right types.
+
+    Users may have edited the block.
+    """
     kinds = {
         "forward": (str, type(None)),
         "autoReply": (str, type(None)),
@@ -102,10 +111,10 @@ def are_settings(value) -> bool:
 
 
 def joined(before: str, settings: dict, after: str, addresses: list[str]) -> str:
-    """Put a script together: the text before the block, a block for the settings, and the text after it.
+    """Return a script: the text before the block, a block for the settings, and the text after it.
 
-    `settings` have forward, autoReply, autoReplyEnabled, and autoReplyStart and autoReplyEnd in seconds since
-    1970. Without settings there is no block. `addresses` are the user's: mail to other addresses gets no
+    `settings`: forward, autoReply, autoReplyEnabled, and autoReplyStart and autoReplyEnd in seconds since 1970; if
+    forward and autoReply are empty, there is no block. `addresses`: the user's own; only mail to one of them gets the
     automatic reply.
     """
     if not settings.get("forward") and not settings.get("autoReply"):
@@ -116,7 +125,10 @@ def joined(before: str, settings: dict, after: str, addresses: list[str]) -> str
 
 
 def commands(settings: dict, addresses: list[str]) -> list[str]:
-    """Return the Sieve commands for the settings: [] if the automatic reply is off and nothing is forwarded."""
+    """Return the Sieve commands of the block, one in each line; [] without automatic reply and forwarding.
+
+    `settings` and `addresses`: see `joined`.
+    """
     forward, replies = settings.get("forward"), settings.get("autoReply") and settings.get("autoReplyEnabled")
     tests = date_tests(settings) if replies else []
     extensions = (
@@ -133,7 +145,10 @@ def commands(settings: dict, addresses: list[str]) -> list[str]:
 
 
 def date_tests(settings: dict) -> list[str]:
-    """Return the Sieve tests (RFC 5260) that now is between the start and the end of the automatic reply."""
+    """Return Sieve tests (RFC 5260) that are true between the start and the end of the automatic reply.
+
+    `settings`: has autoReplyStart and autoReplyEnd, in seconds since 1970. Returns [] if both are missing.
+    """
     tests = []
     for name, comparison in (("autoReplyStart", "ge"), ("autoReplyEnd", "lt")):
         if settings.get(name) is not None:
@@ -147,5 +162,5 @@ def listed(texts: list[str]) -> str:
 
 
 def quoted(text: str) -> str:
-    r"""Return a text as a quoted string of Sieve, in which only `\` and `"` are special (RFC 5228 section 2.4.2)."""
+    r"""Return a text as a quoted string of Sieve, in which `\` and `"` are escaped (RFC 5228 section 2.4.2)."""
     return '"' + re.sub(r'(["\\])', r"\\\1", text) + '"'

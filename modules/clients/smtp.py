@@ -14,7 +14,7 @@ DELIVERY_SECONDS = 60  # for one message, from MAIL on
 
 
 class SmtpConversation(smtplib.SMTP):
-    """An smtplib connection that uses a socket which is open already."""
+    """A connection of smtplib that uses a socket which is already open."""
 
     def __init__(self, connection: DeadlineSocket, host: str):
         self.connection = connection
@@ -41,9 +41,10 @@ class Smtp(Client):
             return to_text(smtp.welcome).split("\n")[0]
 
     def send(self, sender: str, recipients: list[str], message: bytes):
-        """Send a message to all recipients. If the server refuses one of them, it is sent to none.
+        """Send a message to all recipients. If the server refuses one recipient, nobody gets the message.
 
-        ApiError with the server's reason if it refuses the sender, a recipient or the message.
+        `sender` and `recipients`: addresses. ApiError with the server's reason if it refuses the sender, a recipient
+        or the message.
         """
         with self.conversation() as connection:
             smtp = SmtpConversation(connection, self.host)
@@ -64,7 +65,7 @@ class Smtp(Client):
                 smtp.quit()
 
     def log_in(self, smtp: SmtpConversation, user: str, password: str):
-        """Log in to the server, after STARTTLS if passwords must be encrypted. Raise ServiceDown if that fails."""
+        """Log in to the server, with STARTTLS if passwords must be encrypted. ServiceDown if the server refuses."""
         if self.encrypt and self.scheme != "smtps":
             smtp.starttls(context=self.tls)
         try:
@@ -75,10 +76,10 @@ class Smtp(Client):
     def mail_parameters(
         self, smtp: SmtpConversation, sender: str, recipients: list[str], message: bytes
     ) -> str:
-        """Return the parameters of the command MAIL FROM for a message, such as " SMTPUTF8 SIZE=1234".
+        """Return the parameters of the command MAIL FROM for a message, such as " SMTPUTF8 SIZE=1234", or "".
 
-        They depend on what the server supports. ApiError if an address is not ASCII, and the server has no SMTPUTF8
-        (RFC 6531).
+        They are those that the server supports. ApiError if an address is not ASCII, and the server does not support
+        SMTPUTF8 (RFC 6531).
         """
         parameters = ""
         if not (sender + "".join(recipients)).isascii():
@@ -91,9 +92,9 @@ class Smtp(Client):
 
     @staticmethod
     def check_reply(reply: tuple[int, bytes | str], subject: str):
-        """Raise ApiError unless an SMTP reply (code, text) means success (2xx).
+        """Raise ApiError unless an SMTP reply, a pair of code and text, means success (2xx).
 
-        `subject` begins the error message: an address, or "the message".
+        `subject`: what the server has refused, for the message: an address, or "the message".
         """
         if not 200 <= reply[0] < 300:
             sentence = f"The smtp service refused {subject}: {reply[0]}"

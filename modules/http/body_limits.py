@@ -1,4 +1,4 @@
-"""The limit of a request's body, for servers that receive the body before they call the application."""
+"""Finds how long the body of a request may be, for servers that receive the body before they call the application."""
 
 import contextlib
 

@@ -145,7 +145,7 @@ class Channel(HTTPChannel):
             return len(data)
 
     def send_now(self, data) -> int:
-        """Send what the socket takes of `data`, and return its size. ClientDisconnected if the connection broke."""
+        """Send as much as the socket takes; return the number of bytes. ClientDisconnected if it is broken."""
         try:
             return self.send(data, do_close=False) or 0
         except OSError:
@@ -225,7 +225,7 @@ class Channel(HTTPChannel):
                 request.close()
 
     def measure(self, now: float) -> bool:
-        """Measure the client's speed. Return whether it was too slow for too long. `now`: time.monotonic()."""
+        """Update the client's speed, `pace`. Return whether the client must be disconnected. `now`: monotonic time."""
         waits = bool(self.total_outbufs_len or self.discard or self.request is not None and not self.requests)
         moved, seconds = self.bytes_in + self.bytes_out - unsent(self.socket), now - self.measured_at
         self.pace = (moved - self.measured) / seconds if waits and self.waited and seconds > 0 else math.inf

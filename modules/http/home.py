@@ -35,7 +35,7 @@ class HomeHandler(RequestHandler):
     """A request for the HTML page at the API's URL, and its answer."""
 
     def process(self) -> dict:
-        """Make the page the response. Return the JSON object that the audit records in its place.
+        """Set the HTML page as the response, and return the JSON object that the audit records.
 
         Visitors get the same page, except for the name of the logged-in user.
         """

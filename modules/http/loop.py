@@ -78,9 +78,9 @@ class Loop:
             raise RuntimeError("The server's loop failed.")
 
     def check_until(self, reached: Callable[[], bool], seconds: float = math.inf):
-        """Supervise the loop until `reached` returns True, or `seconds` have passed: the work of the main thread.
+        """Supervise the thread that serves the connections, until `reached` returns True or `seconds` have passed.
 
-        Whenever an answer takes too long, a spare thread gets the loop.
+        The main thread does this. Whenever an answer takes too long, a spare thread takes over the connections.
         """
         idle, until = 0, time.monotonic() + seconds
         while not reached() and time.monotonic() < until:
@@ -91,9 +91,9 @@ class Loop:
                 idle = 0
 
     def hand_over(self) -> bool:
-        """Give the loop to a spare thread if its own thread has worked on an answer for longer than PATIENCE.
+        """Let a spare thread serve the connections if an answer has taken the present one longer than PATIENCE.
 
-        Returns whether the loop's thread was working on an answer.
+        Returns whether the present one was working on an answer.
         """
         began = self.began
         if began is not None and time.monotonic() - began > PATIENCE:
@@ -104,7 +104,7 @@ class Loop:
         return began is not None
 
     def sleep_until_answer(self):
-        """Let the main thread sleep until the loop's thread begins to answer a request, or `stop` is called."""
+        """Let the main thread sleep until another thread begins to answer a request, or `stop` is called."""
         self.sleeping = True
         if self.began is None and not self.ending:
             self.alarm.acquire()
@@ -136,9 +136,9 @@ class Loop:
     ########## The other threads
 
     def work(self, has_loop: bool):
-        """Run the loop, answer a request, or wait as a spare thread, in turns: the main function of each thread.
+        """Serve the connections, answer a request, or wait as a spare thread, until the server ends.
 
-        `has_loop`: this thread begins by running the loop.
+        Each thread runs this function. `has_loop`: this thread is the first one that serves the connections.
         """
         turn = locked()
         try:
@@ -158,7 +158,7 @@ class Loop:
     def take_task(self, turn: threading.Lock) -> "Channel | None":
         """Return a connection whose request this thread must answer, or None if this thread becomes a spare one.
 
-        A spare thread waits until `turn` is released; then it runs the loop.
+        A spare thread waits until `turn` is released; then it serves the connections.
         """
         with self.lock:
             if self.tasks and not self.spare:
@@ -181,9 +181,9 @@ class Loop:
         self.poller.note_change(channel)
 
     def run_loop(self):
-        """Wait for events on the connections, read requests, answer and send, until the server stops.
+        """Serve the connections: wait for events, read requests, answer and send, until the server ends.
 
-        Returns earlier when another thread has taken over the loop.
+        Returns earlier if another thread has taken over the connections.
         """
         turn = self.turn
         self.poller.thread = threading.get_ident()  # first: threads that add a task from now on wake this one
@@ -196,9 +196,9 @@ class Loop:
                 return
 
     def answer_tasks(self, turn: int) -> bool:
-        """Answer the scheduled requests, as long as there is a spare thread that could take over the loop.
+        """Answer the scheduled requests, as long as a spare thread could take over the connections meanwhile.
 
-        Returns False if one has taken it over. `turn`: how often the loop had been taken over when this thread got it.
+        Returns False if one has done so. `turn`: the value of `self.turn` when this thread began to serve them.
         """
         for _ in range(len(self.tasks)):
             with self.lock:

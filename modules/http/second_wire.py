@@ -143,7 +143,8 @@ class SecondWireHandler(RequestHandler):
     def read_json(self, method: str) -> tuple[dict | bytes, dict | None]:
         """Return the request's body as a dictionary, and its member `auth`, if any. A large body is returned as bytes.
 
-        ApiError: HTTP 415 if the body is not declared as JSON, HTTP 400 for a GET with a body or a POST with a query.
+        `method`: the HTTP method. ApiError: HTTP 415 if the body is not declared as JSON, HTTP 400 for a GET with a
+        body or a POST with a query.
         """
         has_body = self.environ.get("CONTENT_LENGTH") not in (None, "", "0") or (
             "HTTP_TRANSFER_ENCODING" in self.environ

@@ -45,7 +45,7 @@ class Workers:
                 self.start()
 
     def start(self):
-        """Start a worker, unless the supervisor is ending. If the system refuses, try again every second."""
+        """Start a worker process, unless the supervisor is ending. If the system refuses, try again every second."""
         while not self.ending and not self.fork():
             time.sleep(PAUSE)
 

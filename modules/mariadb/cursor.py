@@ -1,4 +1,4 @@
-"""The cursor of all connections to MariaDB and MySQL, which refuses what the server would cut off or hang up on."""
+"""The cursor of all connections to MariaDB and MySQL. It refuses values and statements that are too long."""
 
 from pymysql import DataError, OperationalError
 from pymysql.cursors import Cursor
@@ -7,7 +7,7 @@ from .errors import PACKET_TOO_LARGE, TOO_LONG, TRUNCATED
 
 
 class ServerCursor(Cursor):
-    """A cursor of PyMySQL that raises an error where the server would cut a text short or close the connection."""
+    """A cursor of PyMySQL that raises an error where the server would shorten a text or close the connection."""
 
     def _query(self, q):
         self.refuse_too_large(q)
@@ -17,7 +17,7 @@ class ServerCursor(Cursor):
         return rows
 
     def refuse_too_large(self, statement: str | bytes):
-        """Raise OperationalError if a statement is longer than the server's setting max_allowed_packet.
+        """Raise OperationalError if a statement is longer than the server accepts (max_allowed_packet).
 
         The server would close the connection.
         """
@@ -30,7 +30,7 @@ class ServerCursor(Cursor):
             raise OperationalError(PACKET_TOO_LARGE, "more than max_allowed_packet")
 
     def refuse_shortened(self):
-        """Raise DataError if the server has cut off blanks at the end of a text. It does this even in strict mode."""
+        """Raise DataError if the server has cut off blanks at the end of a text, which it does even in strict mode."""
         warnings = Cursor(self.connection)
         warnings.execute("SHOW WARNINGS")
         for _, number, message in warnings.fetchall():

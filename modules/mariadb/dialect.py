@@ -1,6 +1,6 @@
-"""Translation of SQL text from SQLite's dialect to that of MariaDB and MySQL, and of their errors to SQLite's.
+"""Translation of SQL text from SQLite's dialect to that of MariaDB and MySQL, and of their error messages to SQLite's.
 
-queries.py does the same for queries that peewee builds.
+queries.py translates queries that peewee builds.
 """
 
 import re
@@ -28,7 +28,10 @@ LOWER = re.compile(rf"\bLOWER\(({OPERAND})\)", re.IGNORECASE)
 
 @lru_cache(maxsize=1000)
 def translated(sql: str) -> str:
-    """Translate SQL text from SQLite's dialect to MariaDB's. Its parameters `?` become `%(0)s`, `%(1)s` and so on."""
+    """Translate SQL from SQLite's dialect to MariaDB's. Its parameters `?` become `%(0)s`, `%(1)s` and so on.
+
+    ValueError for a LIKE that cannot be translated.
+    """
     pieces = sql.replace("%", "%%").split("?")
     sql = pieces[0] + "".join(f"%({n})s{piece}" for n, piece in enumerate(pieces[1:]))
     for pattern, text in RULES:
@@ -45,7 +48,7 @@ def translated(sql: str) -> str:
 
 
 def fold(expression: str, letter: str) -> str:
-    """Return SQL that replaces one capital letter in an expression by the small one."""
+    """Return SQL that replaces a capital letter by the small one: fold("name", "A") gives REPLACE(name, 'A', 'a')."""
     return f"REPLACE({expression}, '{letter}', '{letter.lower()}')"
 
 
@@ -57,9 +60,10 @@ READ_ONLY = {1290, 1792, 1836}
 
 
 def refusal(code: int, message: str, sql: str, columns_of: Callable[[str, str], list[str]]) -> str | None:
-    """Return the message of SQLite for a statement that MariaDB refused; None if SQLite has none for the error.
+    """Return the message that SQLite would give for a statement that MariaDB refused; None if SQLite has none.
 
-    `code` and `message` are MariaDB's. columns_of(table, key) returns the columns of a unique key.
+    `code` and `message`: MariaDB's error. `sql`: the statement. `columns_of`: a function that returns the columns of a
+    unique key, by the names of table and key.
     """
     match = TABLE.match(sql)
     table = match[1] if match else ""

@@ -27,13 +27,16 @@ from .pooled_store import PooledStore
 class ErrorTranslatingStore(PooledStore):
     """A database on MariaDB or MySQL that raises the same exceptions as one on SQLite.
 
-    So the code that uses a database need not know on which of them it is.
+    Code that uses a database need not know which of them it is.
     """
 
     connection_lost: type[ApiError] = ConnectionLost
 
     def ask(self, sql: str, values: tuple | dict[str, object]):
-        """Run a statement in MariaDB's dialect of SQL, and return the cursor."""
+        """Run a statement in MariaDB's dialect of SQL, and return the cursor. `values`: those of its parameters.
+
+        If that fails, raise the exception that a database on SQLite would raise.
+        """
         cursor, statement = self.cursor(), ""
         try:
             statement = cursor.mogrify(sql, values)
@@ -43,10 +46,9 @@ class ErrorTranslatingStore(PooledStore):
         return cursor
 
     def fail(self, error: BaseException, sql: str, statement: str = "") -> NoReturn:
-        """Raise mailapi's exception for an error of a statement. (commit_failure does it for a COMMIT.)
+        """Raise mailapi's exception for the `error` of a statement. For a COMMIT, see commit_failure.
 
-        `sql` is the statement in SQLite's dialect, `statement` the text that was sent to the server, with its
-        values.
+        `sql`: the statement. `statement`: the text that was sent to the server, with the values in it.
         """
         import pymysql
 
@@ -60,19 +62,19 @@ class ErrorTranslatingStore(PooledStore):
             raise ApiError(BUSY, http=503, retry_after=1, code="busy") from error
         if number == PACKET_TOO_LARGE:
             most = self.opened.connection.max_allowed_packet
-            self.lose()
+            self.close_broken()
             raise TooLarge(most) from error
         self.refuse(error, sql, statement)
         log.error("%s: %s", self.what, error)
-        self.lose()
+        self.close_broken()
         self.pool.forget()  # a connection has the privileges that the user had when it was opened
         raise Unusable(self.what) from error
 
     def refuse(self, error: Exception, sql: str, statement: str):
-        """Raise the exception that SQLite would raise for the same error, such as a violated constraint.
+        """Raise the exception that SQLite would raise for the same error, such as IntegrityError.
 
-        Returns if SQLite has no such error. `error` is the server's. `sql` is the statement in SQLite's
-        dialect, `statement` the text that was sent to the server.
+        Returns if SQLite has no such error. `error`: the server's. `sql`: the statement. `statement`: the text that
+        was sent to the server, with the values in it.
         """
         import pymysql
 
@@ -83,20 +85,20 @@ class ErrorTranslatingStore(PooledStore):
                 f"{column[1]} is too long.", http=400, code="invalid_field", field=column[1]
             ) from error
         if number == dialect.NO_PARENT and statement and self.opened.begun:
-            number, message = self.duplicate(statement) or (number, message)
+            number, message = self.find_duplicate(statement) or (number, message)
         sentence = dialect.refusal(number, message, sql, self.columns_of)
         kind = peewee.IntegrityError if isinstance(error, pymysql.IntegrityError) else peewee.OperationalError
         if sentence:
             raise StateFailure(sentence) if self.is_state else kind(sentence) from error
 
     def drop_connection(self, error: BaseException) -> NoReturn:
-        """Close this thread's connection after an error, and raise mailapi's exception for it.
+        """Close this thread's connection after an error, and raise mailapi's exception for the error.
 
-        The connection cannot be used any more: the next answer on it may belong to the failed statement.
+        The connection is of no use any more: the next answer on it may be the late answer to the failed statement.
         """
         import pymysql
 
-        self.lose()
+        self.close_broken()
         if not isinstance(error, (pymysql.MySQLError, OSError)) or isinstance(
             error, pymysql.ProgrammingError
         ):
@@ -108,9 +110,10 @@ class ErrorTranslatingStore(PooledStore):
         raise (Unreachable if timed_out else self.connection_lost)(self.what) from error
 
     def commit_failure(self, error: Exception) -> Exception:
-        """Return the exception to raise for an error during a COMMIT.
+        """Return the exception to raise for an `error` during a COMMIT.
 
-        It is CommitLost, since the COMMIT may have taken effect, unless the server says that it was refused.
+        Usually this is CommitLost: nobody knows whether the COMMIT took effect. It is another one if the server has
+        said that it refused the COMMIT.
         """
         if code(error) in UNDONE:
             return TransactionRolledBack()
@@ -120,7 +123,10 @@ class ErrorTranslatingStore(PooledStore):
         return CommitLost(self)
 
     def columns_of(self, table: str, key: str) -> list[str]:
-        """Return the names of the columns of a unique key. They are read from the server only once."""
+        """Return the names of the columns of a unique key, such as ["user_name"]. The server is asked only once.
+
+        `table` and `key`: the names of the table and of the key.
+        """
         if (table, key) not in self.keys:
             cursor = self.ask(
                 "SELECT COLUMN_NAME FROM information_schema.STATISTICS WHERE TABLE_SCHEMA = DATABASE()"
@@ -130,11 +136,11 @@ class ErrorTranslatingStore(PooledStore):
             self.keys[table, key] = [row[0] for row in cursor.fetchall()]
         return self.keys[table, key]
 
-    def duplicate(self, statement: str) -> tuple[int, str] | None:
-        """Return error number and message of a duplicate key that a refused INSERT also has; None if it has none.
+    def find_duplicate(self, statement: str) -> tuple[int, str] | None:
+        """Check whether a refused INSERT also has a duplicate key. Return that error's number and message, or None.
 
-        The server has refused the statement for a missing parent row (foreign key), where SQLite would report
-        the duplicate. So the statement is tried again without foreign keys, and undone.
+        The server refused the INSERT because a parent row is missing (foreign key); SQLite would report the duplicate.
+        So the INSERT is tried again without foreign keys, and undone. `statement`: the INSERT with its values.
         """
         import pymysql
 
@@ -149,6 +155,6 @@ class ErrorTranslatingStore(PooledStore):
             cursor.execute("SET SESSION foreign_key_checks = 1")
             cursor.execute("ROLLBACK TO SAVEPOINT mailapi_parents")
         except BaseException as error:
-            self.lose()  # foreign_key_checks must not stay off
+            self.close_broken()  # foreign_key_checks must not stay off
             self.fail(error, "")
         return duplicate

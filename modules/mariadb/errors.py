@@ -1,4 +1,4 @@
-"""The error numbers of MariaDB and MySQL, by what they mean, and the exceptions that mailapi raises for them."""
+"""The error numbers of MariaDB and MySQL, grouped by meaning, and the exceptions that mailapi raises for them."""
 
 from mailapi import ApiError, CommitOutcomeUnknown, TransactionRolledBack
 
@@ -39,9 +39,9 @@ def code(error: BaseException) -> int:
 
 
 class Unreachable(ApiError):
-    """The error for a database server that is down, hangs or refuses the log-in (HTTP 503).
+    """The error (HTTP 503) for a database server that is down, hangs or refuses the log-in.
 
-    `what` names the database in the message, such as "state database". The log has the server's own message.
+    `what`: the database, for the message, such as "state database". The log has the server's own message.
     """
 
     def __init__(self, what: str):
@@ -49,9 +49,9 @@ class Unreachable(ApiError):
 
 
 class Unusable(ApiError):
-    """The error for a database that lacks what mailapi needs, such as a table or a privilege (HTTP 500).
+    """The error (HTTP 500) for a database that lacks what mailapi needs, such as a table or a privilege.
 
-    `what` names the database in the message, such as "state database". The log has the server's own message.
+    `what`: the database, for the message, such as "state database". The log has the server's own message.
     """
 
     def __init__(self, what: str):
@@ -59,18 +59,24 @@ class Unusable(ApiError):
 
 
 class NoSuchLetters(Unusable):
-    """The error for searching a text with letters that the column's character set does not have: no row matches."""
+    """The error for a search for text with letters that the column's character set does not have. No row can match."""
 
 
 class Unfit(ApiError):
-    """The error for a value that is too long for its column, or has letters that the column cannot store."""
+    """The error for a value that a column cannot store: it is too long, or has letters that the column lacks.
+
+    `what`: the database, for the message, such as "database of the mailserver".
+    """
 
     def __init__(self, what: str):
         super().__init__(f"The {what} has no place for this. The log has the cause.", code="refused")
 
 
 class ConnectionLost(TransactionRolledBack):
-    """The error for a connection that broke before the commit, so that the server rolls the transaction back."""
+    """The error for a connection that broke before the commit. The server then rolls back the transaction.
+
+    `what`: the database, for the message, such as "state database".
+    """
 
     def __init__(self, what: str):
         super().__init__()
@@ -78,7 +84,10 @@ class ConnectionLost(TransactionRolledBack):
 
 
 class CommitLost(CommitOutcomeUnknown):
-    """The error for a connection that broke during a commit. Nobody knows whether the server has committed."""
+    """The error for a connection that broke during a commit, so that nobody knows whether the server has committed.
+
+    `store`: the database.
+    """
 
     def __init__(self, store):
         super().__init__(
@@ -90,7 +99,10 @@ class CommitLost(CommitOutcomeUnknown):
 
 
 class TooLarge(ApiError):
-    """The error for a statement of more than `most` bytes, the server's setting max_allowed_packet (HTTP 413)."""
+    """The error (HTTP 413) for a statement that is longer than the server accepts.
+
+    `most`: the server's limit in bytes (max_allowed_packet).
+    """
 
     def __init__(self, most: int):
         super().__init__(

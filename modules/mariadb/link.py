@@ -1,4 +1,4 @@
-"""Connects to the database servers of a `mysql://` URL, and sets each session up so that SQL works as on SQLite."""
+"""Connections to the database servers in a `mysql://` URL, with sessions in which SQL works as on SQLite."""
 
 import math
 import os
@@ -39,10 +39,10 @@ HOST = re.compile(r"(?:\[([0-9a-fA-F:]+)\]|([^:\[\]]+))(?::(\d{1,5}))?")
 
 
 class Link:
-    """The database servers that a `mysql://` URL names. `open` connects to the first one that works.
+    """The database servers in a `mysql://` URL. `open` connects to the first one that works.
 
-    `what` names the database in messages, such as "state database". `key` is the setting that has the URL. `schema` is
-    the SQL for SQLite that creates the tables of a state database; None for other databases.
+    `what`: the database, for messages, such as "state database". `key`: the setting that has the URL. `schema`: the
+    SQL for SQLite that creates the tables of a state database; None for other databases.
     """
 
     isolation = "REPEATABLE-READ"
@@ -55,9 +55,10 @@ class Link:
         self.hanging: dict[int, float] = {}  # number of a host → monotonic time until which it is skipped
 
     def read_options(self, url: str, key: str) -> dict:
-        """Convert the URL to options of PyMySQL, and return them. The item `hosts` has the options of each host.
+        """Convert the URL to PyMySQL's options. Its item `hosts` is a list with the options of each host.
 
-        Also sets `most`, the largest number of connections, from max_connections in the URL.
+        Sets the attribute `most`, the largest number of connections, if the URL has max_connections. `key`: the
+        setting that has the URL. ConfigError if the URL is invalid.
         """
         try:
             parts = urlsplit(url)
@@ -75,7 +76,7 @@ class Link:
         return options
 
     def open(self, patient: bool = False):
-        """Connect to the first host that accepts, and return the connection. Unreachable or Unusable if none does.
+        """Connect to the first host that works, and return PyMySQL's connection. Unreachable or Unusable if none does.
 
         `patient`: statements on the connection may take any time.
         """
@@ -99,9 +100,9 @@ class Link:
         raise (Unusable if refused else Unreachable)(self.what)
 
     def open_to(self, host: dict, patient: bool):
-        """Connect to one host, set up the session, and return the connection. `host` has PyMySQL's options for it.
+        """Connect to one host, set up the session, and return PyMySQL's connection. MySQLError or OSError on failure.
 
-        `patient`: statements on the connection may take any time.
+        `host`: PyMySQL's options for the host. `patient`: statements on the connection may take any time.
         """
         import pymysql
 
@@ -125,9 +126,9 @@ class Link:
             raise
 
     def prepare(self, connection, patient: bool):
-        """Set the session variables of a new connection, and create missing tables.
+        """Set the session variables of a new connection, and create the tables that the database lacks.
 
-        `patient`: do not limit the time of statements on the connection.
+        `patient`: statements on the connection may take any time.
         """
         cursor = connection.cursor()
         cursor.execute(f"SHOW VARIABLES WHERE Variable_name IN {SERVER_VARIABLES}")
@@ -145,9 +146,9 @@ class Link:
         self.make_tables(connection)
 
     def settings(self, variables: dict[str, str]) -> dict[str, str]:
-        """Return the session variables to set and their values in SQL, such as {"sql_notes": "1"}.
+        """Return the session variables that every connection sets, and their values in SQL: {"sql_notes": "1", ...}.
 
-        `variables` has the server's present values of the variables that were asked for.
+        `variables`: those of the server in SERVER_VARIABLES, with their present values.
         """
         isolation = (
             "transaction_isolation" if "transaction_isolation" in variables else "tx_isolation"
@@ -166,16 +167,15 @@ class Link:
         return settings
 
     def limits(self, variables: dict[str, str]) -> dict[str, str]:
-        """Return the session variables that limit the time of statements and of idle transactions, and their values.
+        """Return the session variables that limit how long statements and idle transactions last, with their values.
 
-        The server then releases the locks of a process that died. `variables` are those of the server, with their
-        values.
+        So the server soon releases the locks of a mailapi process that died. `variables`: as for `settings`.
         """
         limits = {"max_statement_time": LONGEST_STATEMENT, "idle_transaction_timeout": LONGEST_PAUSE}
         return {name: str(limit) for name, limit in limits.items() if name in variables}
 
     def make_tables(self, connection):
-        """Create missing tables, once in a process. If another process does so at the same time, try again."""
+        """Create the tables that the database lacks, once in a process. Try again if another process does the same."""
         if self.tables_made or not self.needs_tables(connection):
             return
         import pymysql
@@ -192,30 +192,30 @@ class Link:
         self.tables_made = True
 
     def needs_tables(self, connection) -> bool:
-        """Return whether mailapi creates tables in the database: in a state database or a Galera cluster."""
+        """Return whether mailapi creates tables in this database: in a state database and in a Galera cluster."""
         return bool(self.schema or connection.in_cluster)
 
     def create_tables(self, connection):
-        """Create the missing tables of a state database and, in a Galera cluster, the table mailapi_turn.
+        """Create the tables that a state database lacks, and in a Galera cluster the table mailapi_turn.
 
-        In a cluster, each transaction that writes first locks a row of mailapi_turn, so that they run one after the
-        other.
+        In a cluster, a transaction that writes first locks a row of mailapi_turn. So these transactions run one after
+        the other.
         """
         tables.add_state_tables(connection, self.schema or "")
 
 
 def is_refusal(number: int) -> bool:
-    """Return whether an error number means that a working server refuses the connection or the session.
+    """Return whether an error number means that a working server refuses the connection or its settings.
 
-    The server refuses it again until an administrator changes something, for example grants a privilege.
+    Trying again is useless until an administrator changes something, for example grants a privilege.
     """
     return 1000 <= number < 2000 and number not in LOST | UNDONE | BUSY_NUMBERS
 
 
 def conversions() -> dict:
-    """Return PyMySQL's functions that convert column values, with one for DECIMAL: to int if possible, else float.
+    """Return PyMySQL's functions that convert column values, by type. DECIMAL becomes int if whole, else float.
 
-    MariaDB's SUM() returns DECIMAL, where SQLite returns an integer.
+    MariaDB's SUM() returns DECIMAL where SQLite returns an integer.
     """
     from pymysql.constants import FIELD_TYPE
     from pymysql.converters import conversions
@@ -226,9 +226,9 @@ def conversions() -> dict:
 
 
 def hosts(named: str, unix_socket: str | None) -> list[dict]:
-    """Return PyMySQL's options for each host in a URL.
+    """Return PyMySQL's options for each host of a URL: [{"host": "db1", "port": 3306}, ...].
 
-    `named` is the URL's list of hosts, such as "db1,db2:3307". A `unix_socket` has precedence over it.
+    `named`: the hosts in the URL, such as "db1,db2:3307". `unix_socket`: the path of a socket, which replaces them.
     """
     if unix_socket:
         return [{"unix_socket": unix_socket}]
@@ -236,7 +236,7 @@ def hosts(named: str, unix_socket: str | None) -> list[dict]:
 
 
 def host_options(named: str) -> dict:
-    """Return PyMySQL's options for one host, such as "db2:3307". Raise ConfigError if it is invalid."""
+    """Return PyMySQL's options for a host: "db2:3307" gives {"host": "db2", "port": 3307}. ConfigError if invalid."""
     match = HOST.fullmatch(named)
     if not match or int(match[3] or 1) not in range(1, 65536):
         raise ConfigError(

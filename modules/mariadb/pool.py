@@ -1,4 +1,4 @@
-"""A pool of connections to a database server, shared by threads. An idle one is tested before it is used again."""
+"""A pool of connections to a database server, which threads share. An idle connection is tested before it is used."""
 
 import contextlib
 import threading
@@ -13,16 +13,16 @@ PROMPT = 2  # seconds in which a working server answers a ping
 
 
 class Pool:
-    """A pool of at most `most` connections. The function `connect` opens a new one."""
+    """A pool of at most `most` connections. `connect`: the function that opens a new one."""
 
     def __init__(self, connect: Callable, most: int):
         self.connect, self.places = connect, threading.BoundedSemaphore(most)
         self.idle: deque = deque()
 
     def take(self):
-        """Lend the calling thread an idle connection, or else a new one.
+        """Return a connection for the calling thread: an idle one, or else a new one. Give it back with `give_back`.
 
-        ApiError (HTTP 503) if all are lent, and none comes back within WAIT seconds.
+        ApiError (HTTP 503) if all connections are in use for WAIT seconds.
         """
         if not self.places.acquire(timeout=WAIT):
             raise ApiError(BUSY, http=503, retry_after=1, code="busy")
@@ -33,21 +33,24 @@ class Pool:
             raise
 
     def take_idle(self):
-        """Return an idle connection whose server still answers, or None.
+        """Return an idle connection on which the server answers, or None.
 
-        If one gets no answer, all idle connections are closed: testing each would take PROMPT seconds if the server
-        hangs.
+        If the server does not answer on the first one, all idle ones are closed: to test each of them would take
+        PROMPT seconds if the server hangs.
         """
         with contextlib.suppress(IndexError):  # there is none, or another thread took the last
             connection = self.idle.pop()
-            if answers(connection):
+            if is_alive(connection):
                 return connection
             discard(connection)
             self.forget()
         return None
 
     def give_back(self, connection, usable: bool):
-        """Take back a connection that was lent. Keep it if it is `usable` and in no transaction, else close it."""
+        """Take a connection back from a thread. It becomes idle, or is closed if it cannot be used again.
+
+        It is closed unless it is `usable` and in no transaction, or if it was in use for too long.
+        """
         if (
             usable
             and connection.open
@@ -60,7 +63,7 @@ class Pool:
         self.places.release()
 
     def forget(self):
-        """Close all idle connections."""
+        """Close all idle connections. Those that threads use stay open."""
         with contextlib.suppress(IndexError):
             while True:
                 discard(self.idle.pop())
@@ -73,8 +76,8 @@ def in_transaction(connection) -> bool:
     return bool(connection.server_status & SERVER_STATUS_IN_TRANS)
 
 
-def answers(connection) -> bool:
-    """Return whether the server answers a ping over this connection within PROMPT seconds."""
+def is_alive(connection) -> bool:
+    """Ping the server over a connection. Return whether it answered within PROMPT seconds."""
     wait_for(connection, PROMPT)
     try:
         connection.ping(reconnect=False)
@@ -85,11 +88,11 @@ def answers(connection) -> bool:
 
 
 def wait_for(connection, seconds: int | None):
-    """Set how many seconds to wait for an answer of the server before the read fails; None: for any time."""
+    """Set how many seconds a connection waits for the server's answer before it fails. None: any time."""
     connection._read_timeout = seconds  # from which PyMySQL sets the socket's timeout before each read
 
 
 def discard(connection):
-    """Close a connection, which may be broken or closed already."""
+    """Close a connection. It may be broken, or closed already."""
     with contextlib.suppress(Exception):  # closed already
         connection.close()

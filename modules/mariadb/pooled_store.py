@@ -1,4 +1,4 @@
-"""The base class of databases on a server: a thread takes a connection from the pool, and gives it back."""
+"""The base class of databases on a server: a thread takes a connection from a pool, and gives it back later."""
 
 import os
 from typing import Any
@@ -10,7 +10,7 @@ from .pool import Pool
 
 
 class ServerConnection(ThreadConnection):
-    """The connection of a thread to a database on a server, and the state of its transaction."""
+    """A thread's connection to a database server, and the state of its transaction."""
 
     connection: Any = None  # PyMySQL's
     process = 0  # the id of the process that opened the connection
@@ -20,18 +20,18 @@ class ServerConnection(ThreadConnection):
 
 
 class PooledStore(Store):
-    """A database on a server. A thread takes a connection from the pool when it needs one.
+    """A database on a server. Each thread takes a connection from a pool when it needs one.
 
-    It is given back at the end of the request.
+    The thread gives the connection back at the end of its request.
     """
 
     opened: ServerConnection
 
     def use(self, path: str, link: Link, is_state: bool):
-        """Set the attributes of a new object; subclasses call this in their constructors.
+        """Set the attributes of a new object. Subclasses call this in their constructors.
 
-        `path` is the database's URL or name, `link` opens connections. `is_state`: it is the state database, in which
-        mailapi stores sessions and the audit.
+        `path`: the URL or the name of the database. `link`: opens connections. `is_state`: whether it is the state
+        database, in which mailapi stores sessions and the audit.
         """
         self.path, self.what, self.is_state = path, link.what, is_state
         self.link, self.open = link, link.open
@@ -41,7 +41,7 @@ class PooledStore(Store):
 
     @property
     def pool(self) -> Pool:
-        """Return the pool of connections of this process. After a fork, the child gets a pool of its own."""
+        """Return this process' pool of connections. A forked process gets a pool of its own."""
         here = os.getpid()
         if here not in self.pools:
             self.pools.setdefault(here, Pool(self.link.open, self.link.most))  # only one, if threads race
@@ -59,17 +59,17 @@ class PooledStore(Store):
         return opened.connection
 
     def close(self, usable: bool = False):
-        """Give this thread's connection back to the pool, which closes it unless it is `usable`."""
+        """Give this thread's connection back to the pool, which closes it unless it is `usable` by other threads."""
         connection, self.opened.connection = self.opened.connection, None
         if connection and self.opened.process == os.getpid():
             self.pool.give_back(connection, usable)
 
     def release(self):
-        """Give this thread's connection back to the pool, so that another thread can use it."""
+        """Give this thread's connection back to the pool, for other threads."""
         self.close(usable=True)
 
-    def lose(self):
-        """Close this thread's connection after an error. The server then rolls back its transaction."""
+    def close_broken(self):
+        """Close this thread's connection after an error. The server thereby rolls back the thread's transaction."""
         self.opened.undone = True
         self.close(usable=False)
 

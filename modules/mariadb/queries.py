@@ -1,4 +1,4 @@
-"""Translation of queries that peewee builds into SQL of MariaDB and MySQL; dialect.py translates SQL text."""
+"""Translation of queries that peewee builds to SQL of MariaDB and MySQL. (dialect.py translates SQL text.)"""
 
 import re
 from collections.abc import Callable
@@ -12,7 +12,7 @@ from .dialect import translated
 
 
 class ServerSQL(SQL):
-    """SQL text in MariaDB's dialect, which is not translated. (Other SQL text is in SQLite's dialect.)"""
+    """SQL text for peewee in MariaDB's dialect, which is not translated. Other SQL text is in SQLite's dialect."""
 
 
 # A pattern has no escape character in SQLite. ESCAPE '' would mean \ to MariaDB, so it is NUL, which no text has.
@@ -25,21 +25,24 @@ def arguments(function: Function) -> tuple:
 
 
 def renamed(name: str) -> Callable[[Function], Node]:
-    """Return a function that replaces a call of a function of SQLite by one of MariaDB's function `name`."""
+    """Return a function that translates a call of any SQLite function to a call of MariaDB's function `name`."""
     return lambda function: Function(name, arguments(function))
 
 
 def in_lower_case(value) -> Node:
-    """Return SQL that converts A to Z to lower case, like SQLite's LOWER. (MariaDB's LOWER converts more letters.)"""
+    """Return SQL that converts A to Z in a value to lower case, as LOWER does in SQLite.
+
+    MariaDB's LOWER converts more letters.
+    """
     letters = [(ServerSQL(f"'{letter}'"), ServerSQL(f"'{letter.lower()}'")) for letter in ascii_uppercase]
     return reduce(lambda folded, pair: fn.REPLACE(folded, *pair), letters, value)
 
 
 def like(expression: Expression) -> Node:
-    """Return SQL that works as LIKE in SQLite, which ignores the case of A to Z only.
+    """Translate a LIKE: return SQL that finds what LIKE finds in SQLite, which ignores the case of A to Z only.
 
-    It compares by the server's LCASE first, which ignores more, but is fast: few rows are left for the exact
-    comparison.
+    The SQL first compares by the server's LCASE, which ignores the case of all letters, but is fast: only few rows are
+    left for the exact comparison.
     """
     value, pattern = expression.lhs, expression.rhs
     fast = (fn.LCASE(value), LIKE, fn.LCASE(pattern), WITHOUT_ESCAPE)
@@ -47,8 +50,8 @@ def like(expression: Expression) -> Node:
     return NodeList((*fast, AND, *exact), parens=True)
 
 
-def listed(function: Function) -> Node:
-    """Return SQL for a table of the numbers in a JSON list, one in each row: what json_each does in SQLite."""
+def json_table(function: Function) -> Node:
+    """Translate a call of json_each: return SQL for a table with the numbers of a JSON list, one in each row."""
     path = ServerSQL("'$[*]' COLUMNS (value BIGINT PATH '$')")
     return NodeList((fn.JSON_TABLE(*arguments(function), path), ServerSQL("AS listed")))
 
@@ -57,12 +60,12 @@ FUNCTIONS: dict[str, Callable[[Function], Node]] = {
     "lower": lambda function: in_lower_case(*arguments(function)),
     "length": renamed("CHAR_LENGTH"),
     "iif": renamed("IF"),
-    "json_each": listed,
+    "json_each": json_table,
 }
 
 
 def server_text(text: SQL) -> ServerSQL:
-    """Translate SQL text to MariaDB's dialect. ValueError if a parameter would have to be repeated or moved."""
+    """Translate SQL text to MariaDB's dialect. ValueError if the order or number of its parameters would change."""
     sql = translated(text.sql)
     numbers = re.findall(r"%\((\d+)\)s", sql)
     if numbers != [str(number) for number in range(len(numbers))]:
@@ -71,7 +74,10 @@ def server_text(text: SQL) -> ServerSQL:
 
 
 def server_node(node):
-    """Translate a part of a peewee query, such as a function call, to MariaDB's dialect."""
+    """Translate a part of a peewee query to MariaDB's dialect. A part that is the same in both is returned unchanged.
+
+    ValueError for an operator that MariaDB lacks.
+    """
     if type(node) is SQL:
         return server_text(node)
     if isinstance(node, Function):
@@ -86,19 +92,22 @@ def server_node(node):
 
 
 class ServerContext(peewee.Context):
-    """The peewee class that writes a query as SQL, with each part translated to MariaDB's dialect."""
+    """Peewee's writer of SQL. It translates each part of a query to MariaDB's dialect before writing it."""
 
     def sql(self, obj):
         return super().sql(server_node(obj))
 
 
 class ServerDialect(peewee.SqliteDatabase):
-    """A peewee database that only compiles queries, to MariaDB's dialect and to parameters for PyMySQL."""
+    """A peewee database without a connection, which only compiles queries to MariaDB's SQL for PyMySQL."""
 
     param = "%s"
     context_class = ServerContext
 
     def conflict_statement(self, on_conflict, query):
-        """Return the beginning of an INSERT that replaces or ignores rows whose key exists already."""
+        """Return the beginning of an INSERT: "REPLACE" or "INSERT IGNORE", as peewee's `on_conflict` demands.
+
+        REPLACE overwrites a row that has the same key; INSERT IGNORE keeps it. `query` is not used.
+        """
         begins = {"REPLACE": "REPLACE", "IGNORE": "INSERT IGNORE"}
         return ServerSQL(begins[on_conflict._action])

@@ -1,4 +1,4 @@
-"""A MariaDB database that other programs write to, as well: that of the setting `mailserver` or `apiserver`."""
+"""Databases on MariaDB that other programs write to, too: those of the settings `mailserver` and `apiserver`."""
 
 import contextlib
 
@@ -14,10 +14,10 @@ from .url import read_url
 
 
 class SharedLink(Link):
-    """The server of a database that other programs write to, as well.
+    """The server of a database that other programs write to, too.
 
-    `key` is the setting that has the URL. A statement may take `deadline` seconds. `schema` is SQL in MariaDB's
-    dialect that creates mailapi's own tables in it, if any.
+    `key`: the setting that has the URL. `deadline`: the seconds that a statement may take. `schema`: SQL in MariaDB's
+    dialect that creates mailapi's own tables in the database, or "".
     """
 
     isolation = "READ-COMMITTED"
@@ -27,22 +27,26 @@ class SharedLink(Link):
         self.longest_silence = deadline
 
     def read_options(self, url: str, key: str) -> dict:
-        """Convert the URL to options of PyMySQL, and return them. The item `hosts` has those of the only host."""
+        """Convert the URL to PyMySQL's options. Its item `hosts` is a list with the options of the only host.
+
+        `key`: the setting that has the URL. ConfigError if the URL is invalid.
+        """
         options = read_url(url, key)
         host = {name: options.pop(name) for name in ("host", "port", "unix_socket") if name in options}
         return options | {"hosts": [host]}
 
     def limits(self, variables: dict[str, str]) -> dict[str, str]:
-        """Return {}: the server need not limit the time of statements, since `longest_silence` limits it here."""
+        """Return {}, no limits on the server: `longest_silence` already limits the time of a statement."""
         return {}
 
     def needs_tables(self, connection) -> bool:
         return bool(self.schema)
 
     def create_tables(self, connection):
-        """Run the statements of `schema`, unless its last one, which inserts rows into Sequences, was run before.
+        """Create mailapi's own tables in the database by running `schema`, unless that was completed before.
 
-        MariaDB cannot create several tables in one transaction.
+        The last statement of `schema` inserts rows into the table Sequences, which prove that all were run. MariaDB
+        cannot create several tables in one transaction.
         """
         if not tables.has_rows(connection, "Sequences"):
             for statement in filter(str.strip, self.schema.split(";\n")):
@@ -50,11 +54,11 @@ class SharedLink(Link):
 
 
 class SharedStore(ServerStore):
-    """A database on MariaDB that other programs write to, as well.
+    """A database on MariaDB that other programs write to, too.
 
-    `url` is its `mysql://` URL, `key` the setting that has it. No statement may take more than `deadline` seconds.
-    Each sees what other programs have committed before. A thread has a connection only during a transaction. Columns
-    may ignore case, so that callers must compare names in Python.
+    `url`: its `mysql://` URL. `key`: the setting that has the URL. `deadline`: the seconds that a statement may take.
+    A statement sees everything that other programs have committed before it. A thread has a connection only during a
+    transaction. Text columns may ignore case, so callers must compare names in Python.
     """
 
     connection_lost = Unreachable  # not repeated here: the caller may have changed another database, too
@@ -64,10 +68,10 @@ class SharedStore(ServerStore):
 
     @contextlib.contextmanager
     def transaction(self, lock_type: str = "IMMEDIATE"):
-        """Return a context manager for a transaction: commit at its end, or roll back after an error.
+        """Return a context manager for a transaction: it commits at the end of its block, or rolls back on error.
 
-        lock_type "DEFERRED" is for reading without a transaction: each statement sees what is committed by then. The
-        connection goes back to the pool afterwards, unless a change is prepared on it (two-phase commit).
+        With `lock_type` "DEFERRED", for reading, there is no transaction: each statement sees what is committed by
+        then. At the end the connection goes back to the pool, unless a change is prepared on it (two-phase commit).
         """
         try:
             if lock_type == "DEFERRED":
@@ -81,19 +85,23 @@ class SharedStore(ServerStore):
                 self.release()
 
     def take_turn(self):
-        """Do nothing. Here, transactions that write run at the same time, and lock only the rows that they need."""
+        """Do nothing. Here, transactions write at the same time, and lock only the rows that they need."""
 
     def rows(self, query, **values) -> list[dict]:
-        """Return the rows of a query as dictionaries; [] for a text with letters that the column cannot store."""
+        """Return the rows of a query as dictionaries; [] for a text with letters that the searched column cannot have.
+
+        `values`: the values of a prepared query's parameters, by name.
+        """
         try:
             return super().rows(query, **values)
         except NoSuchLetters:
             return []
 
     def refuse(self, error: Exception, sql: str, statement: str):
-        """Raise the exception for a violated constraint, or for a value that its column cannot store (Unfit).
+        """Raise the exception for an `error` of the server that concerns the values in a statement, else return.
 
-        Returns if the server's error is another one.
+        It is IntegrityError for a violated constraint, NoSuchLetters or Unfit for a value that does not fit its
+        column. `sql` and `statement` are not used.
         """
         import pymysql
 

@@ -39,10 +39,10 @@ STORE_METHODS = {
 
 
 class ServerStore(ErrorTranslatingStore):
-    """A database on MariaDB or MySQL that only mailapi writes to. `url` is its `mysql://` URL.
+    """A database on MariaDB or MySQL that only mailapi writes to: a master database or a state database.
 
-    If the URL has several hosts, the first one that works is used. `schema` is the SQL for SQLite that creates the
-    tables of a state database; None for a master database.
+    `url`: its `mysql://` URL; if it has several hosts, the first one that works is used. `schema`: the SQL for SQLite
+    that creates the tables of a state database; None for a master database.
     """
 
     streams = encodes_json = False
@@ -60,18 +60,18 @@ class ServerStore(ErrorTranslatingStore):
         return self.path
 
     def last_write(self) -> None:
-        """Return None: a server does not tell when its database was written last."""
+        """Return None: a server does not tell when its database was last written to."""
         return
 
     def transaction(self, lock_type: str = "IMMEDIATE") -> contextlib.AbstractContextManager:
-        """Return a context manager for a transaction: commit at its end, or roll back after an error.
+        """Return a context manager for a transaction: it commits at the end of its block, or rolls back on error.
 
-        `lock_type` is "IMMEDIATE" if the transaction writes, "DEFERRED" if it only reads.
+        `lock_type`: "IMMEDIATE" if the transaction writes, "DEFERRED" if it only reads.
         """
         return Transaction(self, lock_type)
 
     def take_turn(self):
-        """Wait until no other transaction writes, by locking a row that each of them locks first.
+        """Wait until no other transaction writes: lock a row that every transaction that writes locks first.
 
         In a Galera cluster the row is changed, because other nodes do not see that it is locked.
         """
@@ -88,23 +88,23 @@ class ServerStore(ErrorTranslatingStore):
     def commit(self, writes: bool = True):
         """Commit this thread's transaction. If that fails, raise the exception that `commit_failure` returns.
 
-        `writes` False: it has only read, so that a failure does not matter.
+        If not `writes`, a failure is ignored: the transaction has only read.
         """
         try:
             self.opened.connection.commit()
         except BaseException as error:
             log.info("%s: %s", self.what, error)
-            self.lose()
+            self.close_broken()
             if not isinstance(error, Exception):
                 raise
             if writes:  # rows that were read are right without a commit
                 raise self.commit_failure(error) from error
 
     def run_with_retry(self, work: Callable):
-        """Return work(), and call it again if the server has rolled back its transaction, for example for a deadlock.
+        """Return work(). Call it again if the server has rolled back its transaction, for example after a deadlock.
 
-        All effects of `work` must be in one transaction. It is repeated for WAIT seconds at most; for calls within a
-        call, the time of the outer one counts.
+        All effects of `work` must be in one transaction. It is repeated for at most WAIT seconds; when `work` itself
+        calls this method, the time runs from the outer call.
         """
         outer = getattr(RETRY, "deadline", None)
         RETRY.deadline = outer or time.monotonic() + WAIT
@@ -124,17 +124,23 @@ class ServerStore(ErrorTranslatingStore):
     # Queries
 
     def execute(self, query, **values):
-        """Run a query and return the cursor. values: by parameter name, for a PreparedQuery."""
+        """Run a query and return the cursor. `values`: the values of a prepared query's parameters, by name."""
         sql, bind = self.compile(query)
         return self.send(sql, tuple(map(sendable, bind(values))) if bind else ())
 
     def run(self, sql: str, parameters=()):
-        """Run a statement in SQLite's dialect of SQL, and return the cursor. A PRAGMA does nothing."""
+        """Run SQL text in SQLite's dialect, and return the cursor. A PRAGMA is not run, and gives None.
+
+        `parameters`: the values for each `?`, in order.
+        """
         values = {str(number): sendable(value) for number, value in enumerate(parameters)}
         return self.send(translated(sql), values)
 
     def send(self, sql: str, values: tuple | dict[str, object]):
-        """Run a statement in MariaDB's dialect of SQL, and return the cursor."""
+        """Run SQL text in MariaDB's dialect and return the cursor. A PRAGMA is not run, and gives None.
+
+        `values`: the values of the parameters. A lost connection is replaced, outside of transactions.
+        """
         if self.opened.trace:
             self.opened.trace(sql)
         if sql.startswith("PRAGMA"):
@@ -147,7 +153,7 @@ class ServerStore(ErrorTranslatingStore):
             return self.ask(sql, values)  # safe: it was not in a transaction
 
     def execute_many(self, query, rows: list[dict]):
-        """Run a prepared query for each dictionary of parameter values in `rows`."""
+        """Run a prepared query once for each dictionary in `rows`, which has the values of its parameters by name."""
         sql, bind = self.compile(query)
         if self.opened.trace:
             self.opened.trace(sql)
@@ -159,15 +165,18 @@ class ServerStore(ErrorTranslatingStore):
             self.fail(error, sql)
 
     def fetch(self, query, values: dict) -> tuple:
-        """Run a query, and return the cursor and all rows. `values` are a prepared query's parameters, by name."""
+        """Run a query, and return the cursor and a list of all rows.
+
+        `values`: the values of a prepared query's parameters, by name.
+        """
         cursor = self.execute(query, **values)
         return cursor, cursor.fetchall()
 
     def next(self, column: peewee.Field) -> int:
-        """Return the next number for an AUTO_INCREMENT column, one that it never had; at most HIGHEST.
+        """Return the next number for an AUTO_INCREMENT column: one that no row ever had, up to HIGHEST.
 
-        InnoDB's counter does not notice a number that an UPDATE has set, so that the rows are read, too. Numbers above
-        HIGHEST, from older versions of mailapi, are ignored.
+        InnoDB's counter misses a number that an UPDATE has set, so the highest number of the rows is read, too.
+        Numbers above HIGHEST, which older versions of mailapi gave, are ignored.
         """
         table, name = column.model._meta.table_name, column.column_name
         counter = tables.counter(self.run(f'SHOW CREATE TABLE "{table}"').fetchone()[1])
@@ -178,7 +187,7 @@ class ServerStore(ErrorTranslatingStore):
 
 
 def sendable(value: object) -> object:
-    """Convert a value to a type that PyMySQL accepts."""
+    """Convert a value to a type that PyMySQL accepts: a memoryview to bytes; any other value is returned unchanged."""
     return bytes(value) if isinstance(value, memoryview) else value
 
 

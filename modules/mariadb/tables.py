@@ -1,4 +1,4 @@
-"""Creates the tables of a SQLite schema on MariaDB or MySQL: types of columns, keys and indexes."""
+"""Creation of tables on MariaDB or MySQL from a schema for SQLite: types of columns, keys and indexes."""
 
 import contextlib
 import re
@@ -16,7 +16,7 @@ TABLES = "SELECT name FROM sqlite_master WHERE type = 'table' AND name NOT LIKE 
 
 @dataclass(frozen=True)
 class Column:
-    """A column of a table, as the SQLite schema declares it."""
+    """A column of a table: its name, type, and default, and whether it is NOT NULL, as the SQLite schema says."""
 
     name: str
     type: str
@@ -25,7 +25,7 @@ class Column:
 
 
 class Table:
-    """A table of a SQLite database, with its columns, keys and indexes, from which MariaDB's CREATE TABLE is made."""
+    """A table of a SQLite database, with columns, keys and indexes. `definition` is its CREATE TABLE for MariaDB."""
 
     def __init__(self, connection: sqlite3.Connection, name: str):
         def pragma(what: str, of: str = name):
@@ -60,11 +60,11 @@ class Table:
 
     @property
     def key(self) -> str:
-        """Return the name of the column that identifies a row: the integer primary key, or else the hidden `rowid`."""
+        """Return the name of the column that identifies a row: the integer primary key, or else "rowid"."""
         return self.number or "rowid"
 
     def type_of(self, column: Column) -> str:
-        """Return the type that a column has on MariaDB, such as "VARCHAR(255)"."""
+        """Return the type of a column on MariaDB, such as "VARCHAR(255)"."""
         if column.name == "mail_data":
             return "LONGBLOB"  # bytes in any charset, which SQLite has as TEXT (docs/wire.md section 7)
         if column.type in TYPES:
@@ -77,11 +77,11 @@ class Table:
         return "MEDIUMTEXT"
 
     def definition(self, collation: str) -> str:
-        """Return MariaDB's CREATE TABLE statement for the table. `collation` is for all text columns."""
+        """Return MariaDB's CREATE TABLE statement for the table. `collation`: that of all its text columns."""
         lines = [] if self.number else ["rowid BIGINT NOT NULL AUTO_INCREMENT INVISIBLE PRIMARY KEY"]
-        lines += [self.line(column) for column in self.columns]
+        lines += [self.column_line(column) for column in self.columns]
         lines += [f"UNIQUE KEY ({quoted(key)})" for key in self.unique]
-        lines += [f"KEY ({', '.join(self.indexed(name) for name in key)})" for key in self.indexes]
+        lines += [f"KEY ({', '.join(self.index_part(name) for name in key)})" for key in self.indexes]
         lines += [
             f'FOREIGN KEY ("{f["column"]}") REFERENCES "{f["parent"]}" ("{f["key"]}") '
             f"ON DELETE {f['delete']} ON UPDATE {f['update']}"
@@ -93,8 +93,8 @@ class Table:
             + f"\n) ENGINE=InnoDB DEFAULT CHARSET=utf8mb4 COLLATE={collation}"
         )
 
-    def line(self, column: Column) -> str:
-        """Return the line of a column in MariaDB's CREATE TABLE, such as '"name" VARCHAR(255) NOT NULL'."""
+    def column_line(self, column: Column) -> str:
+        """Return a column's line in MariaDB's CREATE TABLE, such as '"name" VARCHAR(255) NOT NULL'."""
         if column.name == self.number:
             return f'"{column.name}" BIGINT NOT NULL AUTO_INCREMENT PRIMARY KEY'
         default = column.default
@@ -111,10 +111,10 @@ class Table:
             + (default or "")
         )
 
-    def indexed(self, name: str) -> str:
-        """Return a column as MariaDB's indexes name it: '"name"', or '"name"(191)' if the text may be long.
+    def index_part(self, name: str) -> str:
+        """Return the SQL for a column in an index: '"name"', or '"name"(191)' if its text may be long.
 
-        An index then has only the first PREFIX characters of the text.
+        Of a long text, the index then contains only the first PREFIX characters.
         """
         kind = self.type_of(next(column for column in self.columns if column.name == name))
         return f'"{name}"' + (f"({PREFIX})" if kind in ("MEDIUMTEXT", "VARCHAR(512)") else "")
@@ -130,22 +130,28 @@ def tables(connection: sqlite3.Connection) -> list[Table]:
 
 
 def collation(server) -> str:
-    """Return the collation of this server by which texts are compared byte for byte, with blanks at their ends."""
+    """Return the collation of this server that compares texts byte by byte, including blanks at their ends.
+
+    `server`: a connection to the server.
+    """
     return "utf8mb4_nopad_bin" if "MariaDB" in server.get_server_info() else "utf8mb4_0900_bin"
 
 
 @contextlib.contextmanager
 def model(schema: str):
-    """Create a SQLite database in memory with the tables of a schema, for a `with` block."""
+    """Create a SQLite database in memory with the tables of a schema, and yield a connection to it for a `with` block.
+
+    `schema`: SQL for SQLite.
+    """
     with contextlib.closing(sqlite3.connect(":memory:")) as connection:
         connection.executescript(schema)
         yield connection
 
 
 def create(server, schema: sqlite3.Connection):
-    """Create those tables and views of a SQLite database that the server does not have, without their rows.
+    """Create on a server the tables and views that it lacks and a SQLite database has. Rows are not copied.
 
-    `server` is a connection to it.
+    `server`: a connection to the server. `schema`: a connection to the SQLite database.
     """
     cursor = server.cursor()
     for table in tables(schema):
@@ -155,9 +161,9 @@ def create(server, schema: sqlite3.Connection):
 
 
 def add_state_tables(server, schema: str):
-    """Create the missing tables of a state database on the server, with the rows that the schema inserts.
+    """Create on a server the tables of a state database that it lacks, and insert the schema's missing rows.
 
-    `server` is a connection to it. `schema` is SQL for SQLite.
+    `server`: a connection to the server. `schema`: SQL for SQLite that creates the tables and inserts the rows.
     """
     cursor = server.cursor()
     cursor.execute("SHOW TABLES")
@@ -170,9 +176,10 @@ def add_state_tables(server, schema: str):
 
 
 def insert_rows(server, source: sqlite3.Connection, verb: str = "INSERT"):
-    """Copy all rows of a SQLite database into the tables of the same names on a server, in one transaction.
+    """Copy all rows of a SQLite database to a server, into tables of the same names, in one transaction.
 
-    `server` is a connection to it. `verb` is INSERT, or INSERT IGNORE to leave out rows whose key exists.
+    `server`: a connection to the server. `source`: the SQLite database. `verb`: "INSERT", or "INSERT IGNORE" to skip
+    rows whose key the server already has.
     """
     cursor = server.cursor()
     server.begin()
@@ -183,16 +190,16 @@ def insert_rows(server, source: sqlite3.Connection, verb: str = "INSERT"):
 
 
 def counter(statement: str) -> int:
-    """Return the next AUTO_INCREMENT number of a table, as SHOW CREATE TABLE has it.
+    """Return the next AUTO_INCREMENT number of a table, from the result of SHOW CREATE TABLE; 1 if that has none.
 
-    `statement` is the result of SHOW CREATE TABLE. MySQL's information_schema may be a day old.
+    MySQL's information_schema would be easier to read, but may be a day old.
     """
     match = re.search(r"^\).*? AUTO_INCREMENT=(\d+)", statement, re.MULTILINE)
     return int(match[1]) if match else 1
 
 
 def has_rows(server, table: str) -> bool:
-    """Return whether a database has a table with at least one row. `server` is a connection to the database."""
+    """Return whether a table exists and has at least one row. `server`: a connection to the database."""
     cursor = server.cursor()
     cursor.execute("SHOW TABLES LIKE %s", (table,))
     return bool(cursor.fetchall()) and bool(cursor.execute(f'SELECT 1 FROM "{table}" LIMIT 1'))

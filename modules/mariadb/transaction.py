@@ -1,4 +1,4 @@
-"""A transaction on a database server: begin, commit and rollback."""
+"""Transactions on a database server: how they begin, commit and roll back."""
 
 import peewee
 
@@ -8,10 +8,11 @@ from .pool import in_transaction
 
 
 class Transaction:
-    """A context manager for a transaction: commit at the end of the block, or roll back after an error.
+    """A context manager for a transaction: it commits at the end of its block, or rolls back after an error.
 
-    With lock_type "DEFERRED" it only reads, and sees the database as of one moment. Those that write run one after the
-    other, as on SQLite: what they have read does not change before they commit.
+    With `lock_type` "DEFERRED" the transaction only reads, and sees the database as of one moment. Otherwise it
+    writes. Transactions that write run one after the other, as on SQLite: what they have read does not change before
+    they commit.
     """
 
     def __init__(self, store, lock_type: str):
@@ -43,7 +44,7 @@ class Transaction:
         self.store.commit(self.writes)
 
     def end(self):
-        """Roll back, unless the transaction was committed."""
+        """Roll back the transaction, unless it was committed."""
         opened, self.store.opened.begun = self.store.opened, False
         if opened.connection and in_transaction(opened.connection):
             try:

@@ -1,4 +1,4 @@
-"""Converts `mysql://` URLs in config.py to options of PyMySQL."""
+"""Conversion of the `mysql://` URLs in config.py to options of PyMySQL."""
 
 import re
 from collections.abc import Iterable
@@ -21,10 +21,10 @@ OPTIONS = {
 
 
 def read_url(url: str, key: str, also: Iterable[str] = ()) -> dict:
-    """Return PyMySQL's options for connecting to the database of a `mysql://` URL.
+    """Return PyMySQL's options for a `mysql://` URL, such as {"host": "db", "user": "mailapi", "database": "mail"}.
 
-    `key` is the setting that has the URL, for error messages. `also` names further options that are allowed in the
-    URL. ConfigError for any other URL; the message does not have its password.
+    `key`: the setting that has the URL, for error messages. `also`: the names of URL options that are allowed besides
+    OPTIONS. ConfigError if the URL is invalid; the message does not contain the password.
     """
     from playhouse.db_url import parse
 
@@ -49,5 +49,5 @@ def read_url(url: str, key: str, also: Iterable[str] = ()) -> dict:
 
 
 def without_password(database: str) -> str:
-    """Return a database setting for logs and messages: a path as it is, a URL without user name and password."""
+    """Return a database setting without secrets, for logs: a URL without user name and password, a path unchanged."""
     return re.sub("^mysql://.*@", "mysql://", database) if is_url(database) else database

@@ -28,7 +28,10 @@ class AuditRow(Model):
 
 
 class AuditEntry(Model):
-    """The size of a row of table `audit`, and how many events it stands for. Rows of older versions have none."""
+    """Further data of a row of the table `audit`: its size, and how many events it stands for.
+
+    Rows that older versions of mailapi wrote have none.
+    """
 
     audit_id = IntegerField()
     failed = IntegerField()  # the kind of row: DONE, NOT_LOGGED_IN or REFUSED

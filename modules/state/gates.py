@@ -1,4 +1,4 @@
-"""Locks for the threads of a process that read or write the same SQLite file: one for readers, one for writers."""
+"""Locks for the threads of a process that use the same SQLite file: one for readers, and one for writers."""
 
 import threading
 import time
@@ -7,10 +7,10 @@ from mailapi import BUSY, ApiError
 
 
 class ReadGate:
-    """A lock for threads that read a SQLite file, which pauses them now and then so that other processes can write.
+    """A lock for threads that read a SQLite file. Many may read at the same time, with pauses for other processes.
 
-    SQLite lets a thread read while others of its process read, even if another process waits to write.
-    Therefore, after LONGEST_READING seconds with readers, new ones wait until all others have finished.
+    As long as threads of one process read without a pause, SQLite lets them, even if another process waits to write.
+    So after LONGEST_READING seconds of reading, further threads wait until all others have finished.
     """
 
     LONGEST_READING = 0.05  # seconds
@@ -20,7 +20,7 @@ class ReadGate:
         self.empty = threading.Condition(self.lock)
 
     def enter(self):
-        """Begin to read. If this process has been reading for too long, wait until all its readers have finished."""
+        """Begin to read. If threads have been reading without a pause for too long, wait until they have finished."""
         with self.lock:
             while self.readers and time.monotonic() - self.since > self.LONGEST_READING:
                 self.waiting += 1
@@ -31,7 +31,7 @@ class ReadGate:
             self.readers += 1
 
     def leave(self):
-        """End reading. The last reader lets the threads continue that wait to read."""
+        """End reading. If this was the last thread that reads, the threads that wait in `enter` go on."""
         with self.lock:
             self.readers -= 1
             if self.waiting and not self.readers:
@@ -39,10 +39,10 @@ class ReadGate:
 
 
 class WriteQueue:
-    """A lock for threads that write to a SQLite file: one writes, the others wait.
+    """A lock for threads that write to a SQLite file: one writes, and the others wait.
 
-    Waiting for SQLite's own lock would be slower and not in turn. A thread that has the lock may take it again: SQLite
-    then refuses the nested transaction.
+    Waiting for SQLite's own lock would be slower, and not in turn. A thread that has the lock may take it again, so
+    that SQLite can refuse a transaction within a transaction.
     """
 
     LONGEST_WAIT = 5  # seconds, as SQLite's own

@@ -1,4 +1,4 @@
-"""The file that `log_file` in config.py names: each event is a line in logfmt, such as `time=… level=info msg="…"`."""
+"""The log file of the setting `log_file`: each event is a line in logfmt, such as `time=… level=info msg="…"`."""
 
 import contextlib
 import io
@@ -19,27 +19,30 @@ PLAIN = re.compile(r"[A-Za-z0-9._/@^+-]+")
 
 
 def logfmt(fields: dict) -> str:
-    """Return fields in logfmt, such as `level=info msg="two words"`. Fields whose value is None are left out."""
+    """Return a line in logfmt, such as `level=info msg="two words"`. Fields whose value is None are left out."""
     return " ".join(f"{quoted(key)}={quoted(value)}" for key, value in fields.items() if value is not None)
 
 
 def quoted(value) -> str:
-    """Return a value for logfmt: in double quotes, with JSON's escapes, unless it is a plain word."""
+    """Return a value as logfmt has it: a plain word as it is, other text in double quotes, with JSON's escapes."""
     text = str(value)
     return text if PLAIN.fullmatch(text) else json.dumps(text)
 
 
 def local_time(seconds: float | None = None) -> str:
-    """Return a time, by default the current one, in ISO 8601 with the zone of this machine."""
+    """Return a time as ISO 8601 with this machine's time zone, such as "2025-01-31T12:00:00+01:00".
+
+    `seconds`: the time in seconds since 1970; None: now.
+    """
     moment = datetime.now() if seconds is None else datetime.fromtimestamp(seconds)
     return moment.astimezone().isoformat(timespec="seconds")
 
 
 class LogfmtFormatter(logging.Formatter):
-    """Formats a record of the log as one line of logfmt.
+    """Formats a log record as one line of logfmt.
 
-    If a record has the attribute `logfmt` (by `extra={"logfmt": fields}`), these fields are written in place
-    of its message.
+    A record's message becomes the field `msg`. If the record has the attribute `logfmt`, a dictionary of fields (by
+    `extra={"logfmt": fields}`), these fields are written in place of the message.
     """
 
     def format(self, record: logging.LogRecord) -> str:
@@ -54,9 +57,10 @@ class LogfmtFormatter(logging.Formatter):
 
 
 class LogFile(logging.handlers.WatchedFileHandler):
-    """A file of the log. It is opened anew after another program has renamed it, and by `reopen`.
+    """A handler of Python's logging that writes to a file, and opens it anew after logrotate has renamed it.
 
-    Several processes may write to it: a line is written at once. Lines that cannot be written go to standard error.
+    Several processes may write to the file, since each line is written by one system call. Lines that cannot be
+    written go to standard error.
     """
 
     def __init__(self, path: str):
@@ -76,7 +80,7 @@ class LogFile(logging.handlers.WatchedFileHandler):
         return io.TextIOWrapper(io.FileIO(handle, "a"), encoding="utf-8", write_through=True)  # type: ignore[type-var]
 
     def reopen(self):
-        """Open the file anew before the next line. Signal handlers may call this: it waits for nothing."""
+        """Have the file opened anew before the next line. Signal handlers may call this: it does not wait."""
         self.is_obsolete = True
 
     def emit(self, record: logging.LogRecord):
@@ -94,17 +98,17 @@ class LogFile(logging.handlers.WatchedFileHandler):
             print(self.format(record), file=sys.stderr, flush=True)
 
     def check(self):
-        """Open the file. Raise OSError if that is not possible."""
+        """Open the file, to find out whether that is possible. OSError if not."""
         if self.stream is None:
             self.stream = self._open()
             self._statstream()
 
 
 def install(config: Config) -> LogFile | None:
-    """Write the log of mailapi to the file that the config names, and no longer to the other handlers.
+    """Write mailapi's log to the file of the setting `log_file`. Return the file's handler; None without the setting.
 
-    Returns the handler of the file, or None if the config names none. Loggers belong to the process: where
-    two applications in one process have two files, each file gets the lines of both.
+    Other handlers get the log no longer. Loggers belong to the process: if two applications in a process have two
+    files, each file gets the lines of both.
     """
     if not config.log_file:
         return None

@@ -5,9 +5,10 @@ import os
 
 
 def chown_like(file: str | os.PathLike | int, model: str | os.PathLike):
-    """Give a file (a path or a descriptor) the owner and group of another one, `model`, such as its folder.
+    """Give a file the owner and group of another file, `model`, such as its folder.
 
-    Does nothing if the process does not run as root, or the file system has no owners.
+    `file`: a path or a file descriptor. Does nothing if the process does not run as root, or the file system has no
+    owners.
     """
     if os.geteuid() == 0:
         status = os.stat(model)

@@ -21,7 +21,10 @@ def encoded(raw: bytes) -> str:
 
 
 def decoded(token: str) -> bytes | None:
-    """Decode a session id to bytes: version, time, random bits, two codes, name. None if it cannot be one."""
+    """Decode a session id to bytes: version, time, random bits, two codes, user name. None if it has not this form.
+
+    The codes are not checked. `token`: the id as the cookie has it.
+    """
     try:
         number = int(token, 32) if token.isalnum() else 0
     except ValueError:
@@ -35,29 +38,38 @@ def decoded(token: str) -> bytes | None:
 
 @lru_cache(maxsize=100)
 def hash_of(data: bytes) -> str:
-    """Return the hash that is stored in place of a user's name or a session's id."""
+    """Return a hash in hexadecimal, which the database has in place of a user name or a session id (`data`)."""
     return hashlib.blake2b(data, digest_size=16).hexdigest()
 
 
 @lru_cache(maxsize=1000)
 def digest_of(authdata: str | bytes) -> bytes:
-    """Return a hash of a user's stored password (user_authdata), to compute codes from. The hash is not stored."""
+    """Return a hash of a user's stored password (user_authdata), from which codes are computed. It is never stored."""
     data = authdata if isinstance(authdata, bytes) else authdata.encode(errors="surrogatepass")
     return hashlib.blake2b(data, digest_size=32, person=b"mailapi authdata").digest()
 
 
 def code_of(key: bytes, signed: bytes, authdata: str | bytes) -> bytes:
-    """Return the code in a session id that changes with the user's stored password. signed: the rest of the id."""
+    """Return the code in a session id that depends on the user's password, so that a new password ends the session.
+
+    `key`: the secret key. `signed`: the other parts of the id. `authdata`: the stored password (user_authdata).
+    """
     data = digest_of(authdata) + signed
     return hashlib.blake2b(data, key=key, digest_size=CODE, person=b"mailapi code").digest()
 
 
 @lru_cache(maxsize=100)
 def check_of(key: bytes, signed: bytes) -> bytes:
-    """Return the code in a session id that proves that mailapi has made it. signed: the rest of the id."""
+    """Return the code in a session id that proves that mailapi has made the id.
+
+    `key`: the secret key. `signed`: the other parts of the id.
+    """
     return hashlib.blake2b(signed, key=key, digest_size=CHECK, person=b"mailapi check").digest()
 
 
 def next_code(key: bytes, authdata: str | bytes) -> bytes:
-    """Return the code to store for a session that continues after it has changed the user's password."""
+    """Return the code to store for a session that changes the user's password, so that the session stays valid.
+
+    `key`: the secret key. `authdata`: the new stored password (user_authdata).
+    """
     return hashlib.blake2b(digest_of(authdata), key=key, digest_size=CODE, person=b"mailapi next").digest()

@@ -17,20 +17,20 @@ CREATE TABLE IF NOT EXISTS long_user_name (user_hash TEXT PRIMARY KEY, user_name
 
 
 class SessionKey(Model):
-    """The secret key by which session ids are made; one row."""
+    """The table with the secret key by which session ids are made. It has one row."""
 
     secret = BlobField()
 
 
 class SessionsEnd(Model):
-    """A time per user, `ended`: all sessions of the user that began at this time or before have ended."""
+    """A user's time `ended`: all sessions of the user that began at this time or earlier have ended."""
 
     user_hash = TextField()
     ended = IntegerField()  # milliseconds since 1970
 
 
 class SessionChange(Model):
-    """A session that has ended, or that continues although it has changed the user's password."""
+    """A session that was ended, or that stays valid although its user has changed the password in it."""
 
     session_hash = TextField()
     user_hash = TextField()
@@ -39,7 +39,7 @@ class SessionChange(Model):
 
 
 class LongUserName(Model):
-    """A user name that is too long for a session id, which then has its hash."""
+    """A user name that is too long for a session id, which contains the name's hash in its place."""
 
     user_hash = TextField()
     user_name = TextField()

@@ -49,14 +49,14 @@ CLEANED_EVERY = 60_000  # milliseconds between deletions of what concerns only o
 
 
 class Session:
-    """A valid session, as far as its id tells. fits() then tells whether the user's password is still the same."""
+    """A session that has not ended. `fits` then tells whether its user still has the same password."""
 
     def __init__(self, user_name: str, signed: bytes, code: bytes, key: bytes, next_code: bytes | None):
         self.user_name, self.signed, self.code, self.key = user_name, signed, code, key
         self.next_code = next_code  # of a user_authdata that the session has set, or is setting
 
     def fits(self, authdata: str | bytes) -> bool:
-        """Return whether this stored password (user_authdata) is the one of the log-in, or one set in the session."""
+        """Return whether `authdata`, the user's stored password, is that of the log-in or was set in the session."""
         if hmac.compare_digest(code_of(self.key, self.signed, authdata), self.code):
             return True
         return self.next_code is not None and hmac.compare_digest(
@@ -65,16 +65,16 @@ class Session:
 
 
 class Sessions:
-    """The sessions of an application: begin, find and end them. store: the state database; lifetime: in seconds."""
+    """The sessions of an application. `store`: the state database. `lifetime`: the longest duration, in seconds."""
 
     def __init__(self, store: Store, lifetime: int):
         self.store, self.lifetime = store, lifetime * 1000
         self.cleaned_at = 0  # milliseconds since 1970
 
     def begin(self, user_name: str, authdata: str | bytes, replaced: str | None) -> str:
-        """Begin a session of a user and return its id. `replaced` is the id of a session to end, or None.
+        """Begin a session of a user, and return its id.
 
-        authdata: the user's stored password.
+        `authdata`: the user's stored password (user_authdata). `replaced`: the id of a session to end, or None.
         """
         name = user_name.encode()
         user_hash = hash_of(name)
@@ -97,20 +97,20 @@ class Sessions:
 
     @repeated
     def make_key(self):
-        """Create and store the secret key by which session ids are made, unless there is one."""
+        """Create and store the secret key by which session ids are made, if there is none."""
         with self.store.transaction():
             if not self.store.value(FIND, user_hash="", session_hash=""):
                 self.store.execute(ADD_KEY, secret=os.urandom(32))
 
     @repeated
     def remember_long_name(self, user_hash: str, user_name: str):
-        """Store a user name that is too long for a session id, unless it is stored."""
+        """Store a user name that is too long for a session id, which contains the hash `user_hash` in its place."""
         if not self.store.read(FIND_LONG_NAME, user_hash=user_hash):
             with self.store.transaction(DURABLE):
                 self.store.execute(ADD_LONG_NAME, user_hash=user_hash, user_name=user_name)
 
     def find(self, token: str) -> Session | None:
-        """Return the session with this id; None if the id is forged, or the session has ended or is too old."""
+        """Return the session with the id `token`. None if the id is forged, or the session has ended or expired."""
         if not (raw := decoded(token)):
             return None
         created = int.from_bytes(raw[VERSION : VERSION + TIME], "big")
@@ -133,10 +133,10 @@ class Sessions:
         return Session(name.decode(), signed, code, key, next_code)
 
     def check(self, session: Session, token: str, user: dict | None):
-        """Raise LoginRefused unless a session belongs to this user and was begun with their present password.
+        """Raise LoginRefused unless `user` is the user of the session, and has the same password as at the log-in.
 
-        user: a row with user_name and user_authdata, or None; token: the session's id. If the password differs, the
-        session is read again, since it may have just set it.
+        A password that was set in the session counts, too. `token`: the session's id. `user`: a row with user_name and
+        user_authdata; None: there is no such user.
         """
         if user and user["user_authdata"] and session.user_name == user["user_name"]:
             if session.fits(user["user_authdata"]):
@@ -147,13 +147,16 @@ class Sessions:
         raise LoginRefused("Username is not set!")
 
     def expect(self, token: str, authdata: str):
-        """Record the password hash (user_authdata) that a session is about to set, so that the session stays valid."""
+        """Keep a session valid when its user sets a new password in it. `authdata`: the new user_authdata.
+
+        Call it before the change. `token`: the session's id.
+        """
         if session := self.find(token):
             self.change(token, session, next_code(session.key, authdata))
 
     @repeated
     def end(self, token: str):
-        """End the session with this id. If the disk is full, make room in the state database and try again."""
+        """End the session with the id `token`. If the disk is full, make room in the state database and try again."""
         if session := self.find(token):
             try:
                 self.change(token, session, None)
@@ -162,11 +165,10 @@ class Sessions:
                 self.change(token, session, None)
 
     def change(self, token: str, session: Session, next_code: bytes | None):
-        """Record that a session has ended, or with `next_code`, that it continues with a new password.
+        """Record that a session has ended or, with a `next_code`, that it stays valid with a new password.
 
-        An ended session stays so after a power cut.
-
-        If there are more than MOST_CHANGES such records of a user, the user's oldest sessions end.
+        That a session has ended is on the disk afterwards, and survives a power cut. If the user has more than
+        MOST_CHANGES such records, the user's oldest sessions end.
         """
         created = int.from_bytes(session.signed[VERSION : VERSION + TIME], "big")
         user_hash, session_hash = hash_of(session.user_name.encode()), hash_of(decoded(token) or b"")
@@ -180,14 +182,14 @@ class Sessions:
             )
             oldest = self.store.value(LAST_KEPT_CHANGE, user_hash=user_hash, most=MOST_CHANGES)
             if oldest is not None:
-                ended = max(oldest, self.ended(user_hash))
+                ended = max(oldest, self.ended_until(user_hash))
                 self.store.execute(END_UNTIL, user_hash=user_hash, ended=ended)
                 self.store.execute(FORGET_CHANGES, user_hash=user_hash, but="")
             self.delete_expired()
 
     @repeated
     def end_others(self, user_name: str, but: str):
-        """End all sessions of a user, except the one with the id `but`, which has set a new password; "" ends all."""
+        """End all sessions of a user but the one with the id `but`. If `but` is "", end all."""
         user_hash = hash_of(user_name.encode())
         with self.store.transaction():
             # A clock may differ: also end sessions that another machine begins now, or that began after the last end.
@@ -197,13 +199,16 @@ class Sessions:
             self.store.execute(FORGET_CHANGES, user_hash=user_hash, but=hash_of(decoded(but) or b""))
             self.delete_expired()
 
-    def ended(self, user_hash: str) -> int:
-        """Return up to which time a user's sessions have ended, in ms since 1970; 0 if none has."""
+    def ended_until(self, user_hash: str) -> int:
+        """Return the time until which a user's sessions have ended, in milliseconds since 1970; 0 if none was ended.
+
+        Sessions that began at this time or earlier are invalid.
+        """
         rows = self.store.fetch(FIND, {"user_hash": user_hash, "session_hash": ""})[1]
         return rows and rows[0][1] or 0
 
     def delete_expired(self):
-        """Delete what concerns only sessions that are too old, once a minute."""
+        """Delete the records of sessions that have expired anyway. Does so at most once a minute."""
         now = milliseconds()
         if abs(now - self.cleaned_at) >= CLEANED_EVERY:
             for query in EXPIRED:

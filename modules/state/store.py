@@ -1,4 +1,4 @@
-"""The state database: a SQLite file with mailapi's own tables, such as sessions and audit, created at first use."""
+"""The state database: a SQLite file with mailapi's own tables, such as sessions and audit, created on first use."""
 
 import contextlib
 import fcntl
@@ -41,7 +41,7 @@ class StateConnection(ThreadConnection):
 
 
 class StateTransaction(Transaction):
-    """A transaction on the state database. Its own errors, and the database's in its block, become ApiErrors."""
+    """A transaction on the state database. Every exception of the database in its block becomes an ApiError."""
 
     def __enter__(self):
         try:
@@ -59,7 +59,7 @@ class StateTransaction(Transaction):
 
 
 class DurableTransaction(StateTransaction):
-    """A transaction whose commit waits for the disk, so that a power cut cannot undo it as it can the last others."""
+    """A transaction that is on the disk when its block ends. Without this, a power cut can undo the latest ones."""
 
     def __enter__(self):
         self.wait_for_disk("FULL")
@@ -76,7 +76,7 @@ class DurableTransaction(StateTransaction):
             self.wait_for_disk("NORMAL")
 
     def wait_for_disk(self, level: str):
-        """Set for this thread's connection which commits wait for the disk: all (FULL), or none (NORMAL)."""
+        """Set whether commits on this thread's connection wait for the disk: `level` "FULL" if so, else "NORMAL"."""
         try:
             self.store.connect()
             self.store.run(f"PRAGMA synchronous = {level}")
@@ -85,7 +85,10 @@ class DurableTransaction(StateTransaction):
 
 
 class StateStore(Store):
-    """The state database in a SQLite file that only its owner can read: its folder's owner, if root creates it."""
+    """The state database: a SQLite file that only its owner can read. `schema`: the SQL that creates its tables.
+
+    If root creates the file, its owner is that of the folder.
+    """
 
     PRAGMAS: Mapping[str, object] = {"synchronous": "NORMAL"}
 
@@ -109,9 +112,9 @@ class StateStore(Store):
             raise CannotOpen(still) from None
 
     def identity(self) -> object:
-        """Connect, and return a value that changes if the file is replaced, or gets another owner or mode.
+        """Open the database, and return a value that identifies the file. StateFailure if that is impossible.
 
-        StateFailure if the file cannot be opened.
+        The value changes when the file is replaced, or gets another owner or mode.
         """
         try:
             return super().identity()
@@ -119,9 +122,9 @@ class StateStore(Store):
             raise self.failure(error) from error
 
     def before_opening(self):
-        """Give SQLite's side files (-wal, -shm) the mode of the database file.
+        """Give SQLite's side files (-wal and -shm) the permissions of the database file.
 
-        It may have been read-only when SQLite created them. SQLite sets their owner itself.
+        The database file may have been read-only when SQLite created them. SQLite itself gives them the right owner.
         """
         path = os.path.realpath(self.path)
         for side in (path + "-wal", path + "-shm"):
@@ -130,7 +133,7 @@ class StateStore(Store):
                     os.chmod(side, os.stat(path).st_mode & 0o777)
 
     def after_opening(self):
-        """Create missing tables, which a new version of mailapi or a new module in modulelist may need."""
+        """Create those tables of `schema` that the database lacks, for example after an update of mailapi."""
         connection = self.database.connection()
         try:
             have = {row[0] for row in connection.execute("SELECT name FROM sqlite_master")}
@@ -142,7 +145,10 @@ class StateStore(Store):
             raise StateFailure(error) from None
 
     def create(self):
-        """Create the file with all tables: under another name first, as several processes may do so at once."""
+        """Create the database file with all tables, unless another process has created it meanwhile.
+
+        It gets its name only when it is complete. StateFailure if that is impossible.
+        """
         path = os.path.realpath(self.path)  # of a link that leads nowhere yet
         folder = os.path.dirname(path)
         try:
@@ -161,7 +167,10 @@ class StateStore(Store):
             raise StateFailure(getattr(error, "strerror", error)) from None
 
     def read(self, query, **values):
-        """Run a query outside of a transaction and return its rows. StateFailure if that fails."""
+        """Run a query outside of a transaction and return its rows. StateFailure if that fails.
+
+        `values`: the values of a prepared query's parameters, by name.
+        """
         try:
             self.connect()
             return self.fetch(query, values)[1]
@@ -169,7 +178,7 @@ class StateStore(Store):
             raise self.failure(error) from error
 
     def make_room(self):
-        """Let SQLite overwrite its write-ahead log from the start, so that a full disk does not stop writing."""
+        """Let SQLite write into its write-ahead log from the start again, so that it needs no space on a full disk."""
         with contextlib.suppress(ApiError, peewee.PeeweeException, sqlite3.Error):
             self.connect().execute("PRAGMA wal_checkpoint(RESTART)")
 
@@ -181,7 +190,7 @@ class StateStore(Store):
 
 @contextlib.contextmanager
 def folder_lock(folder: str):
-    """Lock a folder for a `with` block: other threads and processes that do the same wait."""
+    """Lock a folder for a `with` block. Other threads and processes that lock the same folder wait."""
     handle = os.open(folder, os.O_RDONLY)
     try:
         fcntl.flock(handle, fcntl.LOCK_EX)

@@ -1,8 +1,8 @@
-"""The throttle of log-ins: it makes the next log-in wait after failed ones, by network and by user.
+"""The throttle of log-ins: after failed log-ins from a network or of a user, the next log-in has to wait.
 
-Log-ins of a user from a network where the user has logged in before are counted separately, so that other
-people's failures do not lock the user out there. A `subject` names what is counted: a kind (a key of
-LONGEST_WAIT), and a number that is computed from the network, the user, or both.
+Log-ins of a user from a network where the user has logged in before are counted separately, so that other people's
+failures do not lock the user out there. Each count has a `subject`, such as "user 123": a kind (a key of
+LONGEST_WAIT), and a number that is computed from the network, the user name, or both.
 """
 
 import dataclasses
@@ -37,7 +37,7 @@ CLEANED_EVERY = 60  # seconds between deletions of counts that are too old
 
 
 class Failure(Model):
-    """The number of recent failed log-ins of one subject (a network, a user, or a user in a network)."""
+    """A count of recent failed log-ins: from one network, of one user, or of one user from one network."""
 
     subject = TextField()  # its kind (a key of LONGEST_WAIT) and the number of a bucket
     failures = IntegerField()
@@ -58,7 +58,7 @@ class ThrottleKey(Model):
 
 
 def is_recent(column, after="after"):
-    """Return the SQL condition that a column's time is between the query's parameters `after` and `latest`."""
+    """Return an SQL condition: a time is after one query parameter, whose name is `after`, and not after `latest`."""
     return (column > param(after)) & (column <= param("latest"))
 
 
@@ -103,7 +103,7 @@ ADD_KEY = PreparedQuery(ThrottleKey.insert(secret=param("secret")))
 
 @dataclasses.dataclass
 class Attempt:
-    """A log-in whose password may be checked now: its user and network, and the subjects to count if it fails."""
+    """A log-in that is not too early: its user and network, and the subjects whose counts increase if it fails."""
 
     user_name: str
     network: str
@@ -112,10 +112,10 @@ class Attempt:
 
 
 class LoginThrottle:
-    """Counts failed log-ins. After `free_attempts` failures, the next one has to wait: 1, 2, 4 … seconds.
+    """Counts failed log-ins. After `free_attempts` failures, the next log-in has to wait for 1, 2, 4 … seconds.
 
-    Counts are read before a password is checked, and written after a failure. Therefore each of several guesses at the
-    same time may be checked too early, one for each thread, but all of them count.
+    Counts are read before a password is checked, and written after a failure. So when passwords are guessed in
+    parallel, each thread may check one too early, but all failures are counted.
     """
 
     def __init__(self, store: Store, free_attempts: int):
@@ -125,10 +125,10 @@ class LoginThrottle:
         self.cleaned_at = 0  # when old counts were deleted, in seconds since 1970
 
     def attempt(self, user_name: str, address: str, verify: Callable[[], bool]) -> bool:
-        """Check a password by calling verify(), and count a failure. TooManyFailures if it is too early for a log-in.
+        """Return the result of verify(), which checks a password. Count a failure. TooManyFailures if it is too early.
 
-        If failures cannot be counted, as on a full disk, nobody can log in (StateFailure). Therefore a process first
-        makes sure that it can write.
+        If failures cannot be counted, as on a full disk, nobody can log in (StateFailure). So a process proves that it
+        can write before its first log-in. `address`: the client's IP address.
         """
         attempt = self.read(user_name, address) if self.written == self.store.identity() else None
         if attempt is None:
@@ -148,7 +148,7 @@ class LoginThrottle:
 
     @repeated
     def prove_writable(self):
-        """Write a failure and delete it, and create the key if it is missing. StateFailure if that fails."""
+        """Write a failure and delete it, and create the secret key if there is none. StateFailure if that fails."""
         with self.store.transaction():
             self.store.execute(COUNT_FIRST, subject="none", now=int(time.time()))
             self.store.execute(DELETE_FAILURE, subject="none")
@@ -157,7 +157,7 @@ class LoginThrottle:
         self.written = self.store.identity()
 
     def read(self, user_name: str, address: str) -> Attempt | None:
-        """Return the log-in as an Attempt; TooManyFailures if it is too early. None if the database has no key yet."""
+        """Return the log-in as an Attempt; None if the database has no key yet. TooManyFailures if it is too early."""
         client, now = network(address), int(time.time())
         expected = self.key
         subjects = subjects_of(expected, user_name, client)
@@ -176,9 +176,9 @@ class LoginThrottle:
         return Attempt(user_name, client, last_login, counted)
 
     def check_wait(self, subject: str, failures: int, last: int, now: int):
-        """Raise TooManyFailures if `now` is too early for a log-in after so many failures.
+        """Raise TooManyFailures if a log-in at the time `now` is too early, as there were `failures` for the subject.
 
-        `last` is the time of the last failure. Both are in seconds since 1970.
+        `last`: the time of the last failure. Times are in seconds since 1970.
         """
         longest = LONGEST_WAIT[subject.partition(" ")[0]]
         wait, passed = min(2 ** min(failures - self.free, 20), longest), now - last
@@ -187,7 +187,7 @@ class LoginThrottle:
 
     @repeated
     def record_failure(self, attempt: Attempt):
-        """Count a failed log-in. Once a minute, also delete counts that are too old."""
+        """Count a failed log-in. At most once a minute, also delete counts that are too old."""
         now = int(time.time())
         times, subjects = times_of(now), attempt.subjects
         with self.store.transaction():
@@ -218,19 +218,23 @@ class LoginThrottle:
 
 
 def bucket(key: str, value: str) -> int:
-    """Return the number under which failures of a network or user (`value`) are counted; others may share it."""
+    """Return the number in the subject for a network or user name, `value`. Two values may have the same number."""
     digest = hmac.digest(key.encode(), value.encode(), "sha256")
     return int.from_bytes(digest[:8], "big") % BUCKETS
 
 
 def user_prefix(user_name: str) -> str:
-    """Return the common beginning of the keys, in table known_address, of all networks of a user."""
+    """Return the text with which the keys of a user's networks begin in the table known_address."""
     return sha256(f"owner {user_name}")[:24]
 
 
 @lru_cache(maxsize=100)
 def subjects_of(key: str, user_name: str, network: str) -> dict[str, str]:
-    """Return the keys of a log-in: `subject` and `former` (older versions) in known_address, one a kind in failure."""
+    """Return a log-in's subjects by kind, and its network's keys in the table known_address.
+
+    For example {"user": "user 123", …, "subject": "…", "former": "…"}. The last two are the keys: that of this version
+    of mailapi and that of older ones. `key`: the secret key.
+    """
     both = sha256(f"both {network} {user_name}")
     counted = {"known": f"{network} {user_name}", "address": network, "user": user_name}
     return {"subject": user_prefix(user_name) + both[:40], "former": both} | {
@@ -239,6 +243,6 @@ def subjects_of(key: str, user_name: str, network: str) -> dict[str, str]:
 
 
 def times_of(now: int) -> dict[str, int]:
-    """Return the times between which failures and log-ins count, in seconds since 1970, for `is_recent`."""
+    """Return the parameters of queries with `is_recent`: {"after": …, "known_after": …, "latest": …}."""
     after, known_after = now - FAILURE_LIFETIME, now - NETWORK_LIFETIME
     return {"after": after, "known_after": known_after, "latest": now + CLOCK_SKEW}
