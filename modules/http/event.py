@@ -59,12 +59,13 @@ class Event:
             self.target = " ".join(target)
         # A later user of a deleted user's name must not see this event.
         gone = call.deleted_users if self.status in ("ok", "warning") else ()
-        self.about = [name for name in dict.fromkeys(self.users_in(call.body)) if name not in gone]
+        self.about = [name for name in dict.fromkeys(self.affected_users(call.body)) if name not in gone]
 
-    def users_in(self, fields: dict) -> Iterator[str]:
-        """Yield the users whom the event is about: who logged in, or tried to, and those whom a change names.
+    def affected_users(self, fields: dict) -> Iterator[str]:
+        """Yield the names of the users whom the request was about: who logged in or tried to, and who was changed.
 
-        A refused change is about nobody else, so that nobody can fill the list of another user.
+        `fields`: the request's fields; those in USER_FIELDS have the names of changed users. A refused change is about
+        no other user than its caller, so that nobody can fill the list of another user.
         """
         if self.user_name and (self.logs_in or not self.confirmed):
             yield self.user_name
