@@ -48,13 +48,13 @@ def order_number(value) -> int | None:
 
 @json_schema(ORDER_SCHEMA)
 def optional_order_number(value) -> int | None:
-    """Read an address_order that a request may lack: like order_number(), but "" and 0 become None, too."""
+    """Read an address_order that a request may lack, like order_number(); "" and 0 count as missing, too."""
     return order_number(optional_number(value))
 
 
 @json_schema({"type": "integer", "minimum": -(2**63), "maximum": 2**63 - 1})
 def stored_order_number(value) -> int | None:
-    """Read the address_order of an existing address from a request; "", 0 and null become None.
+    """Read the address_order of an existing address from a request; "", 0 and null count as missing.
 
     Any number of 64 bits is allowed, since old versions and the original PHP API have stored numbers beyond
     MAX_ORDER. ValueError for anything else.
