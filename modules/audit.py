@@ -197,7 +197,7 @@ class Audit(Module):
 
 
 def hash_of(user_name: str) -> str:
-    """Return the SHA-256 of a user's name, which stands for the user in the table that tells whom rows are about."""
+    """Return the SHA-256 of a user's name, as the column user_hash of table audit_subject has it."""
     return sha256(user_name.encode(errors="replace"))
 
 

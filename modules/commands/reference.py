@@ -59,7 +59,7 @@ def pages() -> dict[str, str]:
 
 
 def installed_modules() -> dict[str, str]:
-    """Return the setting modulelist with every module in modules/: {class name: path of the file}."""
+    """Return a modulelist with all modules in modules/, such as {"User": "modules/users.py", …}."""
     found = {}
     for path in sorted(FOLDER.glob("*.py")):
         python = mailapi.load_part(path.stem)

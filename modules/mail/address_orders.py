@@ -36,7 +36,7 @@ ROW_WITH_ORDER = PreparedQuery(
 
 @json_schema(ORDER_SCHEMA)
 def order_number(value) -> int | None:
-    """Read an address_order from a request: return the number 7 for 7 or "7", and None for None.
+    """Read an address_order from a request: return the number 7 for 7 or "7", or None for null.
 
     ValueError if it is not a whole number, or is beyond MAX_ORDER or below -MAX_ORDER.
     """

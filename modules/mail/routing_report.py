@@ -31,7 +31,7 @@ def report_inbound(call) -> dict:
 
 
 def report_outbound(call) -> dict:
-    """Return what the SMTP daemon would do with a mail from the address in the request, as decision() does.
+    """Return whether the SMTP daemon would accept a mail from the address in the request, and where it would go.
 
     The mail is sent by smtpd_user in the request, or else by the user who gets mail to this address. ApiError if the
     caller is another user and may not act for smtpd_user.

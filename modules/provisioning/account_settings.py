@@ -144,7 +144,7 @@ class MailServerSettings:
     def of(self, user_name: str) -> dict | None:
         """Return the settings of a user, such as {"quota": 1024, "forward": None, …}; None if there is no such user.
 
-        The user name must be equal in case, too, which the database may ignore.
+        Names that differ only by case are other users, also where the database compares without case.
         """
         with self.store.transaction("DEFERRED"):
             rows = self.store.rows(SETTINGS_OF, user=user_name)

@@ -45,7 +45,7 @@ class AuditEntry(Model):
 
 
 class AuditSubject(Model):
-    """A user whom a row of table `audit` is about. Rows of older versions of mailapi have none."""
+    """A user whom an entry of the audit is about. Entries that older versions of mailapi wrote have no such user."""
 
     audit_id = IntegerField()
     user_hash = TextField()  # SHA-256 of the user's name, which may be long

@@ -148,7 +148,9 @@ class LoginThrottle:
 
     @repeated
     def prove_writable(self):
-        """Write a failure and delete it, and create the secret key if there is none. StateFailure if that fails."""
+        """Check that failed log-ins can be recorded: record one and delete it. StateFailure if that fails.
+
+        If the secret key is missing, create it."""
         with self.store.transaction():
             self.store.execute(COUNT_FIRST, subject="none", now=int(time.time()))
             self.store.execute(DELETE_FAILURE, subject="none")

@@ -101,7 +101,8 @@ def no_password(visitor: Visitor) -> dict:
 
 
 def add_token(visitor: Visitor) -> tuple[str, str, str]:
-    """Create the token of the form. Return the URL to redirect to, the key of its message, and the token's secret."""
+    """Create the token that the form describes. Return the URL to redirect to, the name of the text to show there
+    (in modules/web/languages), and the token's secret."""
     days = visitor.form("days")
     expires = int(time.time()) + int(days) * 86400 if days in DAYS and days else None
     fields = {

@@ -61,7 +61,7 @@ def service_account_delete(visitor: Visitor) -> dict:
 
 
 def settings_of_form(visitor: Visitor) -> dict:
-    """Return the fields of accounts/?update from the form: 0 for a box that is not checked, "" for an empty field."""
+    """Read the form, and return fields for the action accounts/?update: 0 for a box that is not checked, "" if empty."""
     fields = {name: visitor.form(name) for name in ("user_name", *SETTINGS)}
     text = visitor.form.exactly("autoReply").replace("\r\n", "\n")
     return fields | {"autoReply": text, "autoReplyEnabled": int(bool(fields["autoReplyEnabled"]))}
