@@ -56,7 +56,8 @@ def test_schemathesis_finds_no_failure(tmp_path, user):
 def run_schemathesis(folder, url: str, user: str) -> str:
     """Run all phases and all checks; return the report."""
     program = [sys.executable, "-m", "schemathesis.cli", "--config-file", folder / "schemathesis.toml"]
-    options = ["--auth", f"{user}:pw", "--checks", "all", "--max-examples", "5", "--workers", "2"]
+    options = ["--auth", f"{user}:pw", "--checks", "all", "--max-examples", "5"]
+    options += ["--workers", "1"]  # with more threads, Python 3.11 can fail in ast.parse
     options += ["--seed", os.environ.get("SCHEMATHESIS_SEED", "1")]  # the same requests in each run
     phases = ["--phases", "examples,coverage,fuzzing,stateful", "--no-shrink", "--continue-on-failure"]
     environ = os.environ | {"PYTHONPATH": str(folder / "hooks"), "SCHEMATHESIS_HOOKS": "mailapi_hooks"}
@@ -68,7 +69,7 @@ def run_schemathesis(folder, url: str, user: str) -> str:
         text=True,
         timeout=1200,
     )
-    found = done.stdout[done.stdout.find("= FAILURES =") :]
+    found = re.split("^=+ (?=ERRORS =|FAILURES =)", done.stdout, maxsplit=1, flags=re.MULTILINE)[-1]
     assert done.returncode == 0, "\n".join(line[:300] for line in found.splitlines()[:200])
     return done.stdout
 
