@@ -18,7 +18,7 @@ import mailapi
 from support.command_line import MAILAPI, Server
 from support.deployment import AS_USER, PATHS, USER
 from support.mails import deliver
-from support.pages import read_page
+from support.pages import read_page, saved_files
 from support.site import MODULES, OPTIONAL, Site, authdata
 
 FENCED = re.compile(r"^( *)```(sh|bash|console|text|json)\n(.*?)^\1```$", re.MULTILINE | re.DOTALL)
@@ -57,7 +57,8 @@ def blocks(page: str) -> list[Block]:
         shown = "\n".join(line.strip() for line in shown.splitlines()) if shown[0] == " " else shown.strip()
         between = text[end:start]
         if not is_answer:
-            made.append(Block(page, shown))
+            made.append(Block(page, *shown.split("\n{", 1)))
+            made[-1].answer = made[-1].answer and "{" + made[-1].answer  # in the same block
             end = start + len(shown)
         elif made and not made[-1].answer and "\n#" not in between and len(between) < NEAR:
             made[-1].answer = shown
@@ -79,11 +80,16 @@ def shown_in(text: str):
 class Installation:
     """An installation in a folder that takes the place of the machine, and of the folder that commands are run in."""
 
-    def __init__(self, folder: Path, generation: int):
+    def __init__(self, folder: Path, generation: int = 9, greeting: bool = False):
         self.folder = folder
         for name in ("var/lib/cmail", "var/lib/mailapi", "var/backups", "var/www/cmail-admin", "bin"):
             (folder / name).mkdir(parents=True)
         modules = MODULES | OPTIONAL | ({"MSA": "modules/msa.py"} if generation == 8 else {})
+        if greeting:
+            file = self.write(
+                "etc/mailapi/greeting.py", dict(saved_files(read_page("how-to/module.md")))["greeting.py"]
+            )
+            modules |= {"Greeting": str(file)}
         self.site = Site(
             folder / "var/lib/cmail", generation, modules, state=str(folder / "var/lib/mailapi/state.db3")
         )
@@ -93,6 +99,15 @@ class Installation:
         self.write("var/www/cmail-api/config.php", PHP)
         self.write("etc/atmail/api/api.conf", SUITE)
         self.write("bin/mailapi", f'#!/bin/sh\nexec {shlex.join(MAILAPI)} "$@"\n').chmod(0o755)
+
+    def __enter__(self):
+        return self
+
+    def __exit__(self, *_):
+        """Forget the modules of the folder: `mailapi check` would look for their files in later tests."""
+        for name, python in [*sys.modules.items()]:
+            if str(self.folder) in (getattr(python, "__file__", None) or ""):
+                del sys.modules[name]
 
     def write(self, name: str, text: str) -> Path:
         """Write a file, named below the folder."""
