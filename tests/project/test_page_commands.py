@@ -28,11 +28,11 @@ RUN_ELSEWHERE = {
 }
 # How a block begins that cannot be run here, and why.
 NOT_RUN = {
-    "python -m bench scale --users 1000000": "it takes too long; tests/project/test_bench.py runs the bench on little",
+    "python -m bench scale --users 1000000": "it takes too long, and no test runs it with fewer users",
     ".venv/bin/python -m pip install '.[mariadb]'": "it changes the environment that the tests run in",
     "pip install '.[mariadb]'": "it changes the environment that the tests run in",
     "mailapi init --dbpath 'mysql://": "it needs a server: tests/mariadb runs it",
-    "mailapi copy /var/lib/cmail/master.db3 'mysql://": "it needs a server: tests/mariadb runs it",
+    "mailapi copy /var/lib/cmail/master.db3 'mysql://": "it needs a server: tests/commands/test_copy.py runs it",
     "mailapi call accounts update user_name=bob@atmail.com": "it needs a mail server: test_usual_tasks.py runs it",
     "curl http://127.0.0.1:8080/accounts/?update": "it needs a mail server: tests/provisioning sends the same",
     'echo "mailapi:$(doveadm': "it needs Dovecot",
