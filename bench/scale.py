@@ -95,10 +95,10 @@ def mariadb(folder: Path):
     """Run a private MariaDB server during a `with` block, and yield the URL of an empty database on it."""
     from support import mariadb as private
 
-    private.SMALL[:] = [
-        option for option in private.SMALL if not option.startswith("--innodb")
+    private.SMALL_SERVER[:] = [
+        option for option in private.SMALL_SERVER if not option.startswith("--innodb")
     ] + SERVER_OPTIONS
-    server = private.Server(folder)
+    server = private.MariaDBServer(folder)
     try:
         server.sql("CREATE DATABASE mail")
         yield server.url("mail")
