@@ -8,6 +8,7 @@ import xml.etree.ElementTree
 
 import pytest
 
+from support.instances import require_program
 from support.site import ROOT, Site
 
 
@@ -88,3 +89,12 @@ def test_exponent_is_the_slope_of_the_last_step(bench):
 
     assert Curve(time={1: 5, 100: 3, 1000: 30}).exponent() == pytest.approx(1)
     assert Curve(time={1: 5, 10: 5}).exponent() == 0
+
+
+@pytest.mark.slow
+def test_the_command_of_speed_md_measures_few_users_on_both_databases():
+    require_program("mariadbd")
+    command = [sys.executable, "-m", "bench", "scale", "--users", "200"]
+    done = subprocess.run(command, cwd=ROOT, capture_output=True, text=True, timeout=300)
+    assert done.returncode == 0, done.stderr
+    assert "| ms of a request | SQLite | MariaDB |" in done.stdout and "| log-in | " in done.stdout
