@@ -104,7 +104,7 @@ class Installation:
         return self
 
     def __exit__(self, *_):
-        """Forget the modules of the folder: `mailapi check` would look for their files in later tests."""
+        """Unload the Python modules of the folder: `mailapi check` would look for their files in later tests."""
         for name, python in [*sys.modules.items()]:
             if str(self.folder) in (getattr(python, "__file__", None) or ""):
                 del sys.modules[name]
@@ -165,7 +165,7 @@ class Installation:
             with self.serving() as port:
                 at_port = ADDRESS.sub(f"http://127.0.0.1:{port}", block.commands)
                 code, said = self.shell(self.here(at_port))
-        elif re.search(r"[|<>$]", block.commands):
+        elif re.search(r"[|<>$]|--service", block.commands):  # --service reports every file that is loaded
             code, said = self.shell(self.here(block.commands))
         else:
             code, said = self.in_process(self.here(block.commands))
