@@ -6,7 +6,6 @@ import http.client
 import http.server
 import json
 import re
-import time
 import urllib.parse
 from pathlib import Path
 
@@ -19,6 +18,7 @@ from support.every_service import SERVICE_MODULE
 from support.instances import free_port
 from support.over_http import gunicorn_server
 from support.site import Site
+from support.waiting import wait_until
 
 pytestmark = pytest.mark.slow
 
@@ -175,10 +175,8 @@ def test_clients_that_leave_early_let_go_of_the_dav_server(tmp_path):
             answer.read(1000)
             answer.close()
             connection.close()
-        until = time.monotonic() + 60
-        while (status := dav("GET", "dav/small").status) == 502 and time.monotonic() < until:
-            time.sleep(0.1)
-        assert status == 200
+        wait_until(lambda: dav("GET", "dav/small").status != 502)
+        assert dav("GET", "dav/small").status == 200
 
 
 def test_an_answer_that_breaks_off_is_not_taken_for_whole(tmp_path):

@@ -16,11 +16,11 @@ from support import hostile
 from support.command_line import Server
 from support.daemons import file_is_free
 from support.every_service import SERVICE_KINDS, SERVICE_MODULE
-from support.failures import wait_until
 from support.instances import free_port
 from support.over_http import post
 from support.servers import MASTER_USER
 from support.site import Site
+from support.waiting import wait_until
 
 pytestmark = pytest.mark.slow
 

@@ -5,7 +5,6 @@ import re
 import signal
 import sqlite3
 import subprocess
-import time
 
 import pytest
 from mailapi_modules.commands.main import find_commands
@@ -15,6 +14,7 @@ import mailapi
 from support.command_line import MAILAPI
 from support.copying import file_rows, run_copy
 from support.site import MODULES, SCHEMAS
+from support.waiting import wait_until
 
 MAIL = b"Subject: \xff\xfe\r\n\r\nnot UTF-8 \x00 \\ ' % \xf0"
 
@@ -157,9 +157,7 @@ def test_a_copy_that_was_killed_goes_on(tmp_path, database):
         stdout=subprocess.DEVNULL,
     )
     (tmp_path / "config.py").write_text("dbpath = 'nowhere.db3'\nmodulelist = {}\n")
-    deadline = time.monotonic() + 60
-    while time.monotonic() < deadline and not copied_users(database):
-        time.sleep(0.01)
+    wait_until(lambda: copied_users(database))
     copying.send_signal(signal.SIGKILL)
     copying.wait(10)
     there = copied_users(database)

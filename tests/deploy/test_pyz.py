@@ -5,7 +5,6 @@ import os
 import re
 import shutil
 import sys
-import time
 import zipfile
 from importlib import metadata
 from pathlib import Path
@@ -18,6 +17,7 @@ from support.instances import free_port, running_instance, skip_without
 from support.pyz import BARE_ENVIRON, PACKAGES, PYTHON, build_pyz, recipe, run_command
 from support.session import Client, check_session
 from support.site import ROOT, Site
+from support.waiting import wait_until
 
 SERVERS = ["waitress", "gunicorn", "uWSGI", "mod_wsgi"]
 CGI = ["Apache and mailapi.pyz", "Apache and mailapi.pyz by .htaccess", "lighttpd and mailapi.pyz"]
@@ -203,11 +203,9 @@ def test_serve_names_the_command_that_runs(pyz, folder):
     with running_instance(
         [*command, "--listen", f"127.0.0.1:{port}"], folder / "log", port, env=BARE_ENVIRON
     ):
-        until = time.monotonic() + 60  # it listens before it prints
-        while not (found := re.search("^  (.*) users get$", (folder / "log/log").read_text(), re.MULTILINE)):
-            assert time.monotonic() < until
-            time.sleep(0.05)
-        hint = found[0]
+        log, command_line = folder / "log/log", re.compile("^  (.*) users get$", re.MULTILINE)
+        wait_until(lambda: command_line.search(log.read_text()))  # it listens before it prints
+        hint = command_line.search(log.read_text())[0]
     assert '"user_name": "admin"' in run_command("bash", "-c", hint, cwd="/")
 
 

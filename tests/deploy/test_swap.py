@@ -17,6 +17,7 @@ from support.instances import free_port, require_program
 from support.panel_over_http import Visit
 from support.session import ADDRESS, Client
 from support.site import MODULES, Site
+from support.waiting import wait_until
 
 pytestmark = pytest.mark.slow
 
@@ -85,10 +86,7 @@ class Swap:
         """Run commands, and wait until nginx's workers of before have finished."""
         before = self.workers()
         self.run(lines)
-        until = time.monotonic() + 60
-        while before & self.workers():
-            assert time.monotonic() < until, "nginx was not reloaded"
-            time.sleep(0.05)
+        wait_until(lambda: not before & self.workers(), "nginx was not reloaded")
 
     def workers(self) -> set[str]:
         nginx = int((self.machine.folder / "run/nginx.pid").read_text())

@@ -14,16 +14,16 @@ import time
 import tracemalloc
 import weakref
 from concurrent.futures import ThreadPoolExecutor
-from pathlib import Path
 
 import pytest
 
 import mailapi
 from support.command_line import Server
-from support.failures import wait_until
 from support.instances import skip_without
 from support.over_http import post
 from support.site import MODULES, ROOT, Site
+from support.slow_clients import open_sockets
+from support.waiting import wait_until
 
 sys.path.append(str(ROOT))
 
@@ -125,9 +125,7 @@ def test_a_graceful_reload_loses_no_request(name, tmp_path):
         try:
             time.sleep(0.5)
             os.kill(server.pid, signal.SIGHUP)
-            until = time.monotonic() + 60
-            while set(workers) & set(server.workers()) and time.monotonic() < until:
-                time.sleep(0.05)
+            wait_until(lambda: not set(workers) & set(server.workers()))
             time.sleep(0.5)
         finally:
             over.set()
@@ -149,12 +147,12 @@ def test_serve_answers_what_is_under_way_when_it_is_told_to_stop(tmp_path):
     site = Site(tmp_path)
     (tmp_path / "config.py").write_text(f'dbpath = "master.db3"\nmodulelist = {MODULES!r}\n')
     with Server(tmp_path) as server, ThreadPoolExecutor(1) as clients:
+        before = open_sockets(server)
         post(server.url + "?login")
+        wait_until(lambda: open_sockets(server) == before)
         with held(site.dbpath) as release:
-            files = Path(f"/proc/{server.process.pid}/fd")
-            before = len(list(files.iterdir()))
             job = clients.submit(post, server.url + "users/?add", user_name="last")
-            wait_until(lambda: len(list(files.iterdir())) > before)
+            wait_until(lambda: open_sockets(server) > before)
             time.sleep(0.5)
             server.process.send_signal(signal.SIGTERM)
             time.sleep(0.5)

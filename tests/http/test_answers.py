@@ -8,7 +8,8 @@ import pytest
 from mailapi_modules.http import channel, waitress_server
 
 from support.in_loop import Answers, connections, hello, serving, with_body_limit
-from support.slow_clients import request_head, wait_until
+from support.slow_clients import request_head
+from support.waiting import wait_until
 
 
 def test_idle_connections_cost_other_requests_nothing(monkeypatch):

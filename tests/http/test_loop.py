@@ -13,7 +13,8 @@ from mailapi_modules.http import channel, poller
 from mailapi_modules.http import loop as serve_loop
 
 from support.in_loop import Answers, connections, hello, reset, serving, with_body_limit
-from support.slow_clients import request_head, wait_until
+from support.slow_clients import request_head
+from support.waiting import wait_until
 
 
 @pytest.fixture

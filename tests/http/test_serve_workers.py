@@ -23,8 +23,8 @@ from support.slow_clients import (
     send_all,
     server_with_limits,
     slow_connections,
-    wait_until,
 )
+from support.waiting import wait_until
 
 pytestmark = pytest.mark.usefixtures("python_path")
 

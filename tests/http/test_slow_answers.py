@@ -10,7 +10,8 @@ import pytest
 
 from support.command_line import Server, request_of_root, write_config
 from support.site import Site
-from support.slow_clients import read_answer, request_head, send_all, slow_connections, wait_until
+from support.slow_clients import read_answer, request_head, send_all, slow_connections
+from support.waiting import wait_until
 
 pytestmark = pytest.mark.usefixtures("python_path")
 

@@ -20,8 +20,8 @@ from support.slow_clients import (
     send_all,
     slow_connections,
     spooled_bytes,
-    wait_until,
 )
+from support.waiting import wait_until
 
 pytestmark = pytest.mark.usefixtures("python_path")
 

@@ -19,8 +19,8 @@ from support.slow_clients import (
     server_with_limits,
     slow_connections,
     spooled_bytes,
-    wait_until,
 )
+from support.waiting import wait_until
 
 pytestmark = pytest.mark.usefixtures("python_path")
 

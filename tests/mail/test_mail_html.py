@@ -12,7 +12,6 @@ import re
 import subprocess
 import sys
 import threading
-import time
 
 import html5lib
 import pytest
@@ -27,6 +26,7 @@ from support.html_check import check_harmless
 from support.instances import require_program
 from support.mails import deliver, multipart, part_of_type
 from support.site import ROOT
+from support.waiting import wait_until
 
 PIXEL_URI = (
     "data:image/png;base64,"
@@ -178,10 +178,8 @@ def browse(boxes, folder) -> tuple[set, int, int]:
             stderr=subprocess.DEVNULL,
         )
         try:
-            until = time.monotonic() + 60
-            while not any(path.startswith("/over?") for path in asked):
-                assert time.monotonic() < until and browser.poll() is None, asked
-                time.sleep(0.05)
+            wait_until(lambda: any(path.startswith("/over?") for path in asked) or browser.poll() is not None)
+            assert any(path.startswith("/over?") for path in asked), asked
         finally:
             browser.terminate()
             browser.wait(20)

@@ -7,16 +7,10 @@ from concurrent.futures import ThreadPoolExecutor
 import pytest
 
 from support.command_line import Server
-from support.failures import (
-    BUSY,
-    STATE_UNREACHABLE,
-    UNREACHABLE,
-    add_users_until,
-    assert_answers_true,
-    wait_until,
-)
+from support.failures import BUSY, STATE_UNREACHABLE, UNREACHABLE, add_users_until, assert_answers_true
 from support.galera import Cluster
 from support.shared import Client, SiteOnServer, create_master_database
+from support.waiting import wait_until
 
 
 @pytest.fixture(scope="module")

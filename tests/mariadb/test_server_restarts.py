@@ -15,11 +15,11 @@ from support.failures import (
     add_users_until,
     assert_answers_true,
     second_client,
-    wait_until,
     waiting_for_a_lock,
 )
 from support.shared import SiteOnServer, create_master_database
 from support.site import MODULES
+from support.waiting import wait_until
 
 pytestmark = pytest.mark.usefixtures("no_secrets")
 

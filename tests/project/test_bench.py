@@ -3,13 +3,13 @@
 import re
 import subprocess
 import sys
-import time
 import xml.etree.ElementTree
 
 import pytest
 
 from support.instances import require_program
 from support.site import ROOT, Site
+from support.waiting import wait_until
 
 
 @pytest.fixture
@@ -60,9 +60,7 @@ def test_databases_are_those_that_the_original_was_measured_with(tmp_path, bench
     assert sizes == [7, 6, 3, 2, 6, 1]
     assert site("?login", user="admin")["permissions"] == {"admin": True}
     with MailDaemon(site.dbpath, "user000002"):
-        until = time.monotonic() + 60
-        while len(site("mailbox/?get", user="user000002")["mails"]) == 2 and time.monotonic() < until:
-            time.sleep(0.05)
+        wait_until(lambda: len(site("mailbox/?get", user="user000002")["mails"]) != 2)
         assert len(site("mailbox/?get", user="user000002")["mails"]) > 2
     assert len(site("mailbox/?get", user="user000002")["mails"]) == 2
 

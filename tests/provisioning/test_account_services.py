@@ -6,7 +6,6 @@ import socketserver
 import subprocess
 import sys
 import threading
-import time
 from concurrent.futures import ThreadPoolExecutor
 
 import pytest
@@ -17,6 +16,7 @@ from support.accounts import account_of, get_modules, provisioning_lines, reconf
 from support.counting import ended
 from support.instances import free_port
 from support.site import ROOT, Site
+from support.waiting import wait_until
 
 pytestmark = [pytest.mark.every_engine, pytest.mark.slow]
 
@@ -98,9 +98,7 @@ def errors(site, user="bob") -> list:
 
 def settled(site) -> dict:
     """The states of bob's services once none is being made: on a busy machine that outlasts the log-in's patience."""
-    until = time.monotonic() + 60
-    while "It is being made." in errors(site) and time.monotonic() < until:
-        time.sleep(0.05)
+    wait_until(lambda: "It is being made." not in errors(site))
     return states(site)
 
 

@@ -11,9 +11,9 @@ import vobject
 import mailapi
 from support.command_line import Server
 from support.dav import CARD, EVENT, DavClient
-from support.failures import wait_until
 from support.instances import free_port, running_instance
 from support.site import OPTIONAL, Site
+from support.waiting import wait_until
 
 KINDS = ("mail", "contacts", "calendar")
 

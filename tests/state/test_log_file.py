@@ -5,13 +5,13 @@ import logging
 import os
 import re
 import signal
-import time
 
 import pytest
 
 import mailapi
 from support.command_line import Server, as_root, request_of_root, run_mailapi, write_config
 from support.site import OPTIONAL, Site
+from support.waiting import wait_until
 
 PAIR = re.compile(r'(?:"((?:[^"\\]|\\.)*)"|([\w.]+))=(?:("(?:[^"\\]|\\.)*")|(\S+))(?: |\Z)')
 
@@ -132,10 +132,14 @@ def test_the_server_opens_it_anew_on_sighup(tmp_path):
         inode = log.stat().st_ino
         log.rename(tmp_path / "api.log.1")
         server.process.send_signal(signal.SIGHUP)
-        until = time.monotonic() + 60
-        while not log.exists() or log.stat().st_ino == inode:
+
+        def is_opened_anew() -> bool:
+            if log.exists() and log.stat().st_ino != inode:
+                return True
             server.post("users/?add", request_of_root(user_name="new"))
-            assert time.monotonic() < until, "it is not opened anew"
+            return False
+
+        wait_until(is_opened_anew, "it is not opened anew")
         assert lines(log)[0]["action"] == "add"
         code, errors = server.stop()
         assert code == 0 and "time=" not in errors

@@ -12,14 +12,6 @@ STATE_UNREACHABLE = "The state database cannot be reached. Try again."
 OUTCOME_UNKNOWN = "whether the change was made is not known."
 
 
-def wait_until(condition):
-    """Wait for something to happen; AssertionError if it has not after a minute."""
-    until = time.monotonic() + 60
-    while not condition():
-        assert time.monotonic() < until, "it never happened"
-        time.sleep(0.01)
-
-
 def waiting_for_a_lock(server) -> bool:
     """Tell whether a transaction waits for another; innodb_trx would answer from a cache that reading it keeps."""
     return server.sql("SHOW GLOBAL STATUS LIKE 'Innodb_row_lock_current_waits'") != [

@@ -9,12 +9,12 @@ import os
 import socket
 import sys
 import tempfile
-import time
 from pathlib import Path
 
 import pytest
 
 from support.instances import free_port, require_program, running_instance
+from support.waiting import wait_until
 
 USERS = ("root", "dele", "ann", "bob")
 MASTER_USER = {"user": "master", "password": "master-secret"}
@@ -77,9 +77,8 @@ def spamd(public_folder):
         "stderr",
     ] + ["--username=nobody"] * (os.getuid() == 0)
     with running_instance(command, folder, port, seconds=60):
-        until = time.monotonic() + 60  # it listens before it has read its rules
-        while b"PONG" not in ask_port(port, b"PING SPAMC/1.5\r\n\r\n"):
-            assert time.monotonic() < until, "spamd does not answer"
+        ping = b"PING SPAMC/1.5\r\n\r\n"  # it listens before it has read its rules
+        wait_until(lambda: b"PONG" in ask_port(port, ping), "spamd does not answer")
         yield RunningServer(folder, port, {"antispam": f"spamd://127.0.0.1:{port}"})
 
 

@@ -6,7 +6,6 @@ import json
 import os
 import socket
 import sys
-import time
 
 import pytest
 
@@ -120,14 +119,6 @@ def is_closed(client, more: bytes) -> bool:
         return False
     except OSError:
         return True
-
-
-def wait_until(happened, seconds=60):
-    """Wait until a condition is true; fail when that takes too long."""
-    end = time.monotonic() + seconds
-    while not happened():
-        assert time.monotonic() < end, "it never happened"
-        time.sleep(0.05)
 
 
 def request_head(line: str, *headers: str) -> bytes:
