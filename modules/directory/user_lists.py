@@ -144,11 +144,11 @@ class UserLists:
         query for the names of the same users, to find the first and the last user of a page.
         """
         number = call.generation.number
-        if asks_for_page(call) or call.query.get("brief"):
+        brief = call.query.get("brief")
+        if brief or asks_for_page(call):
             page, more = names.page(call)
             on_this_page = call.db.column(page, **values, **more)
             ends = {"first": on_this_page[0], "last": on_this_page[-1]} if on_this_page else {}
-            brief = call.query.get("brief")
             rows = BRIEF_PAGES[number, name] if brief else self.queries[number, f"{name} page"]
             return call.db.rows(rows, **ends, **values) if ends else []
         query = self.queries[number, name]

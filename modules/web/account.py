@@ -51,10 +51,9 @@ def account_activity(visitor: Visitor) -> dict:
     """Return the template values for a page of the audit about the visitor's own account."""
     before = visitor.query("before")
     records = own_records(visitor, {"before": before} if before else {}, ON_PAGE + 1)
-    more = len(records) > ON_PAGE
     return {
         "records": records[:ON_PAGE],
-        "more": link("account-activity", before=records[ON_PAGE - 1]["audit_id"]) if more else "",
+        "more": visitor.next_page(records, ON_PAGE, "audit_id", "before"),
         "is_first": not before,
     }
 

@@ -15,14 +15,12 @@ def addresses(visitor: Visitor) -> dict:
     search, after = visitor.query("search"), visitor.query("after")
     query = {name: value for name, value in (("search", search), ("after", after)) if value}
     rows = visitor.run("addresses", "get", query=query, limit=ON_PAGE + 1)["addresses"]
-    more = len(rows) > ON_PAGE
+    more = visitor.next_page(rows, ON_PAGE, "address_order")
     rows = [{name: row.get(name) for name in COLUMNS} for row in rows[:ON_PAGE]]
     mark_unreachable(rows, patterns_before(visitor, rows) if query else [])
     return {
         "domains": by_domain(rows),
-        "more": link("addresses", **visitor.query.without("after"), after=rows[-1]["address_order"])
-        if more
-        else "",
+        "more": more,
         "is_first": not after,
         "search": search,
         "may_change": visitor.manages,

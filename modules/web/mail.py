@@ -69,7 +69,7 @@ def unread(visitor: Visitor) -> bottle.HTTPResponse:
 
 def mail_fields(visitor: Visitor) -> dict[str, str]:
     """Return the fields mail_id and mail_sourcedb of the URL's query, which identify the mail."""
-    return {name: visitor.query(name) for name in ("mail_id", "mail_sourcedb")}
+    return {name: visitor.query(name) for name in KEY}
 
 
 def message(visitor: Visitor) -> dict:

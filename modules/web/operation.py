@@ -113,9 +113,7 @@ def queue(visitor: Visitor) -> dict:
         "filters": filters,
         "states": STATES,
         "is_filtered": any(filters.values()),
-        "more": link("queue", **visitor.query.without("after"), after=mails[ON_PAGE - 1]["mail_id"])
-        if len(mails) > ON_PAGE
-        else "",
+        "more": visitor.next_page(mails, ON_PAGE, "mail_id"),
         "is_first": not visitor.query("after"),
     }
 
@@ -152,9 +150,7 @@ def activity(visitor: Visitor) -> dict:
         "filters": filters | days,
         "is_filtered": any(filters.values()) or any(days.values()),
         "names": AUDIT_FILTERS,
-        "more": link("activity", **visitor.query.without("before"), before=entries[ENTRIES - 1]["audit_id"])
-        if len(entries) > ENTRIES
-        else "",
+        "more": visitor.next_page(entries, ENTRIES, "audit_id", "before"),
         "is_first": not visitor.query("before"),
     }
 

@@ -20,9 +20,7 @@ def people(visitor: Visitor) -> dict:
     users = visitor.run("users", "get", query=query, limit=ON_PAGE + 1)["users"]
     return {
         "users": [row | {"login": row.get("has_login", row.get("user_login"))} for row in users[:ON_PAGE]],
-        "more": link("people", **visitor.query.without("after"), after=users[ON_PAGE - 1]["user_name"])
-        if len(users) > ON_PAGE
-        else "",
+        "more": visitor.next_page(users, ON_PAGE, "user_name"),
         "search": search,
         "is_first": not after,
         "may_add": may_add(visitor),

@@ -1,7 +1,6 @@
 """The pages about accounts at the services (module Account): their list, one with its settings, and its deletion."""
 
 from .people import ON_PAGE
-from .templates import link
 from .visitor import PageRefused, Visitor
 
 BITS = {"mail": 1, "calendar": 2, "contacts": 4}  # of the field `provision`
@@ -13,12 +12,9 @@ def accounts(visitor: Visitor) -> dict:
     search, after = visitor.query("search"), visitor.query.exactly("after")
     query = {name: value for name, value in (("search", search), ("after", after)) if value}
     rows = visitor.run("accounts", "get", query=query, limit=ON_PAGE + 1)["accounts"]
-    more = len(rows) > ON_PAGE
     return {
         "accounts": rows[:ON_PAGE],
-        "more": link("accounts", **visitor.query.without("after"), after=rows[ON_PAGE - 1]["Name"])
-        if more
-        else "",
+        "more": visitor.next_page(rows, ON_PAGE, "Name"),
         "search": search,
         "is_first": not after,
     }

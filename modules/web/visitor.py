@@ -23,6 +23,7 @@ from mailapi import (
 
 from ..http.event import Event
 from . import texts
+from .templates import link
 
 # The event that the core reports for a page: a read in a session, which the audit leaves out. Actions that a page runs
 # are reported one by one.
@@ -124,6 +125,16 @@ class Visitor:
         if module is None or self.generation.number not in module.generations:
             return None
         return (module, module.endpoints[action]) if action in module.endpoints else None
+
+    def next_page(self, rows: list[dict], size: int, key: str, cursor: str = "after") -> str:
+        """Return the URL of the next page of a list; "" if this is the last one.
+
+        rows: those of this page, `size` at most, and one more if there is a next page. The next page begins after the
+        `key` of this page's last row, which the query has as `cursor`.
+        """
+        if len(rows) <= size:
+            return ""
+        return link(self.path, **self.query.without(cursor), **{cursor: rows[size - 1][key]})
 
     def has(self, path: str, action: str = "get") -> bool:
         """Return whether this installation has an action. path: the module, such as "users"."""
