@@ -549,7 +549,7 @@ def readable(value) -> str:
     return str(memoryview(value), errors="replace")
 
 
-NEGATIVE_EXPONENT = re.compile(rb"e-[0-9]+[],}]")
+NEGATIVE_EXPONENT = re.compile(rb"e-[0-9]+[],}]")  # orjson writes 1e-05 in another way than PHP
 ENCODER = json.JSONEncoder(ensure_ascii=False, check_circular=False, separators=(",", ":"), default=readable)
 
 
@@ -563,7 +563,6 @@ def encode(answer: dict) -> bytes:
         payload = orjson.dumps(answer, readable) if orjson else None
     except TypeError:  # numbers of more than 64 bits, text that nobody can encode
         payload = None
-    # orjson writes 1e-05 otherwise; texts often have "e-", too
     if payload is None or b"0.0000" in payload or b"e-" in payload and NEGATIVE_EXPONENT.search(payload):
         payload = ENCODER.encode(answer).encode()
     return b"".join([payload[:-1], *pieces, b"}"]) if pieces else payload
@@ -699,6 +698,7 @@ def each_generation(build: Callable[[Generation], peewee.Query]) -> dict:
     return {number: PreparedQuery(build(generation)) for number, generation in GENERATIONS.items()}
 
 
+DURABLE = "EXCLUSIVE"  # lock_type of a transaction on the state database that outlasts a power cut
 SQLITE_SEQUENCE = peewee.Table("sqlite_sequence")
 LAST_GIVEN = PreparedQuery(
     SQLITE_SEQUENCE.select(SQLITE_SEQUENCE.c.seq).where(SQLITE_SEQUENCE.c.name == param("table"))

@@ -111,7 +111,7 @@ class Audit(Module):
     def on_request(self, event: Event):
         """Record a request that has ended: a log-in, a change or a refusal. Reads in a session are not recorded."""
         has_user = event.user_name is not None or event.via.startswith("token")
-        if not has_user or not (event.logs_in or event.changes or event.status not in ("ok", "warning")):
+        if not has_user or not (event.logs_in or event.changes or not event.succeeded):
             return
         now, kind = int(time.time()), kind_of(event)
         if self.is_repeated(event, kind, now):
@@ -216,7 +216,7 @@ def kind_of(event: Event) -> int:
     """Return the kind of an event: NOT_LOGGED_IN, DONE or REFUSED. Each kind of row has its own share of the disk."""
     if not event.confirmed:
         return NOT_LOGGED_IN
-    return DONE if event.status in ("ok", "warning") else REFUSED
+    return DONE if event.succeeded else REFUSED
 
 
 def shortened(text: str, most: int) -> str:

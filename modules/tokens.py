@@ -8,6 +8,7 @@ from pathlib import Path
 
 from mailapi import (
     CLOCK_SKEW,
+    DURABLE,
     ApiError,
     Bearer,
     Endpoint,
@@ -24,7 +25,6 @@ from mailapi import (
 from .answers import tokens
 from .http.addresses import ip, ip_network
 from .openapi.schemas import NUMBER, TEXT, json_schema
-from .state.store import DURABLE
 from .state.token_rows import (
     ALL_TOKENS,
     COUNT_OF_USER,

@@ -7,7 +7,7 @@ import hashlib
 
 from peewee import IntegerField
 
-from mailapi import Model, PreparedQuery, param
+from mailapi import DURABLE, Model, PreparedQuery, param
 
 from . import user_names
 
@@ -46,7 +46,7 @@ def record(call, name: str):
 
     If it raises an error, do not delete the user.
     """
-    with call.app.state.transaction("EXCLUSIVE"):  # outlasts a power cut
+    with call.app.state.transaction(DURABLE):
         call.app.state.execute(ADD, number=number_of(name))
 
 

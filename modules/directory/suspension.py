@@ -14,6 +14,7 @@ from peewee import TextField
 
 from mailapi import (
     CREDENTIALS_OF,
+    DURABLE,
     ApiError,
     Application,
     Model,
@@ -127,7 +128,7 @@ def move_passwords(state: Store, db: Store, rows: Sequence[dict]):
     if suspended and rows[0]["user_authdata"] is None:
         suspension_id, rows = suspended["suspension_id"], rows[1:]
     # It must outlast a power cut: the master's commit removes the passwords from `users`.
-    with state.transaction("EXCLUSIVE"):
+    with state.transaction(DURABLE):
         for row in rows:
             state.execute(KEEP, user_hash=sha256(row["user_name"]), suspension_id=suspension_id, **row)
     for row in rows:

@@ -39,6 +39,10 @@ class Event:
     refused_wait: str = ""  # which wait refused a log-in that came too early
     about: list[str] = dataclasses.field(default_factory=list)  # the users whom it was about
 
+    @property
+    def succeeded(self) -> bool:
+        return self.status in ("ok", "warning")
+
     def describe(self, call: Call, chosen: Endpoint | None):
         """Set the caller, the action, and the users and other objects that the request was about, without secrets.
 
@@ -58,8 +62,8 @@ class Event:
                     target.append(str(value)[:200])
             self.target = " ".join(target)
         # A later user of a deleted user's name must not see this event.
-        gone = call.deleted_users if self.status in ("ok", "warning") else ()
-        self.about = [name for name in dict.fromkeys(self.affected_users(call.body)) if name not in gone]
+        users = dict.fromkeys(self.affected_users(call.body))
+        self.about = [name for name in users if not (name in call.deleted_users and self.succeeded)]
 
     def affected_users(self, fields: dict) -> Iterator[str]:
         """Yield the names of the users whom the request was about: who logged in or tried to, and who was changed.
@@ -72,7 +76,7 @@ class Event:
         if self.confirmed and self.changes:
             if self.user_name and f"{self.module} {self.action}" in OF_CALLER:
                 yield self.user_name
-            if self.status not in ("ok", "warning"):
+            if not self.succeeded:
                 return
             named = [fields.get(name) for name in USER_FIELDS]
             if fields.get("address_router") == "store":

@@ -9,8 +9,9 @@ LINE = re.compile(rb"[^\r\n]*(?:\r\n|\r|\n|\Z)")
 EMPTY_LINE = re.compile(rb"(?:\A|\n|\r(?!\n))(?:\r\n|\r|\n)")
 BOM = b"\xef\xbb\xbf"
 FIELD = re.compile(rb"[!-9;-~]+[ \t]*:")
+REGULAR_LINE = rb"(?:[!-9;-~]+:|[ \t])[^\r\n]*\r?\n"
 # A header of the usual form, with the empty line after it: nearly every mail has one.
-REGULAR = re.compile(rb"(?>(?:(?:[!-9;-~]+:|[ \t])[^\r\n]*\r?\n)+)\r?\n")
+REGULAR = re.compile(rb"(?>(?:%s)+)\r?\n" % REGULAR_LINE)
 # A header that needs no mending.
 WELL_FORMED = re.compile(rb"(?>(?:(?:[!-9;-~]+:|[ \t])[^\r\n]*(?:\r\n|\r|\n))*)(?:\r\n|\r|\n)?")
 # Fields that show that a header follows, although an empty line precedes it.

@@ -8,14 +8,14 @@ import re
 from collections.abc import Callable, Iterator
 from typing import TYPE_CHECKING, Generic, TypeVar
 
-from .header_block import REGULAR
+from .header_block import REGULAR, REGULAR_LINE
 
 if TYPE_CHECKING:
     from .message_parser import ReceivedMessage
 
 M = TypeVar("M", bound="ReceivedMessage")
 
-PART_HEADER = re.compile(REGULAR.pattern.replace(b")+)", b")*)"))  # it may be empty
+PART_HEADER = re.compile(rb"(?>(?:%s)*)\r?\n" % REGULAR_LINE)  # it may be empty
 AFTER_BOUNDARY = re.compile(rb"(--)?[ \t]*(\r?\n|\r|\Z)")
 MOST_DEPTH = 9  # of parts in each other; Python's parser takes 10
 MOST_PARTS = 1000  # it takes 10,000

@@ -10,7 +10,7 @@ import hmac
 import os
 import time
 
-from mailapi import CLOCK_SKEW, LoginRefused, StateFailure, Store, repeated
+from mailapi import CLOCK_SKEW, DURABLE, LoginRefused, StateFailure, Store, repeated
 
 from .session_ids import (
     CHECK,
@@ -41,7 +41,6 @@ from .session_rows import (
     FORGET_CHANGES,
     LAST_KEPT_CHANGE,
 )
-from .store import DURABLE
 
 MOST_CHANGES = 1000  # rows that a user has in session_change; beyond that, the user's oldest sessions end
 SKEW = CLOCK_SKEW * 1000  # milliseconds

@@ -12,6 +12,7 @@ from pathlib import Path
 import peewee
 
 from mailapi import (
+    DURABLE,
     ApiError,
     CannotOpen,
     StateFailure,
@@ -23,10 +24,6 @@ from mailapi import (
 )
 
 from .owners import chown_like
-
-# The lock_type of a transaction that outlasts a power cut. In SQLite's WAL mode the lock is that of IMMEDIATE.
-# modules/directory, which cannot import this, names it "EXCLUSIVE".
-DURABLE = "EXCLUSIVE"
 
 
 class StateConnection(ThreadConnection):
