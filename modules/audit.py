@@ -97,7 +97,7 @@ class Audit(Module):
         versions are left out.
         """
         if call.user_name is None:
-            raise ApiError("Say whose records: --as USER.")
+            raise ApiError("Name the user with --as USER.")
         before, limit = call.body.get("before"), min(call.limit or MOST_LISTED, MOST_LISTED)
         page = {"user_hash": hash_of(call.user_name), "limit": limit} | ({"before": before} if before else {})
         with self.app.state.transaction("DEFERRED"):

@@ -7,16 +7,13 @@ import mailapi
 
 from ..openapi.document import docstring, summary_of_module, who_may, words_for
 from ..openapi.names import nearest
+from ..openapi.schemas import schema_of, type_name
 
+# Field types that the command line reads in another way than their JSON Schema says.
 KINDS: dict[Callable, str] = {
-    mailapi.php_text: "text",
-    mailapi.raw_text: "text",
-    mailapi.long_text: "text",
     mailapi.address: "address",
     mailapi.secret: "secret: the field's name alone asks for it",
     mailapi.file_content: "path of a file; - is standard input",
-    mailapi.whole_number: "whole number",
-    mailapi.optional_number: "whole number",
     mailapi.boolean: "1 or 0",
     mailapi.list_of_text: "a,b,c or a JSON list",
 }
@@ -68,14 +65,11 @@ def about(words: dict[str, str], name: str) -> str:
 
 
 def describe_kind(kind: Callable) -> str:
-    """Return in a few words which values a field of the type `kind` takes.
-
-    They are in KINDS, or else they are the docstring of the type without "Read", such as "Read a list of permissions".
-    """
+    """Return in a few words which values a field of the type `kind` takes, such as "text, 128 characters at most"."""
     if kind in KINDS:
         return KINDS[kind]
-    sentence = re.split(r"[;.] |[;.]$|, or None", (kind.__doc__ or "").split("\n")[0])[0]
-    return re.sub(r"^Read |^the (request )?field `?\w+`?: ", "", re.sub("^Read ", "", sentence)) or "JSON"
+    schema = schema_of(kind)
+    return "JSON " * (schema.get("type") in ("array", "object")) + type_name(schema)
 
 
 def about_module(module: mailapi.Module) -> str:

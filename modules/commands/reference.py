@@ -13,6 +13,7 @@ import mailapi
 
 from ..openapi.codes import CODES
 from ..openapi.document import Document, tag_of
+from ..openapi.schemas import type_name
 from .reference_refusals import all_refusals
 from .reference_samples import LEFT_OUT, Samples
 
@@ -153,26 +154,6 @@ def field_lines(schema: dict) -> list[str]:
         for name, each in schema["properties"].items()
     ]
     return ["| field | type | | |", "|---|---|---|---|", *rows, ""]
-
-
-def type_name(schema: dict) -> str:
-    """Describe in words the values that a JSON Schema accepts: the type and its limits, or the list of values."""
-    if "anyOf" in schema:
-        return " or ".join(name for each in schema["anyOf"] if (name := type_name(each)))
-    if "enum" in schema:
-        return ", ".join(f"`{each}`" for each in schema["enum"] if each is not None)
-    kind = schema["type"] if isinstance(schema["type"], str) else schema["type"][0]
-    if kind == "array":
-        return f"list of {type_name(schema['items'])}"
-    words = {
-        "string": "text",
-        "integer": "whole number",
-        "boolean": "true or false",
-        "object": "object",
-        "null": "",
-    }
-    most = f", {schema['maxLength']} characters at most" if "maxLength" in schema else ""
-    return words[kind] + most
 
 
 def refusal_lines(endpoint: mailapi.Endpoint) -> list[str]:

@@ -45,6 +45,13 @@ EXPECTED = {
     "array": "a list",
     "object": "an object",
 }
+TYPE_NAMES = {
+    "string": "text",
+    "integer": "whole number",
+    "boolean": "true or false",
+    "object": "object",
+    "null": "",
+}
 
 
 def json_schema(schema: Schema) -> Callable[[Callable], Callable]:
@@ -63,6 +70,21 @@ def schema_of(field_type: Callable) -> Schema:
         properties = {name: schema_of(kind) for name, kind in types.items()}
         return {"type": "object", "properties": properties, "additionalProperties": False}
     return getattr(field_type, "schema", None) or OF_TYPE.get(field_type, {})
+
+
+def type_name(schema: Schema) -> str:
+    """Describe in words the values that a JSON Schema accepts: the type and its limits, or the list of values."""
+    if "anyOf" in schema:
+        return " or ".join(name for each in schema["anyOf"] if (name := type_name(each)))
+    if "enum" in schema:
+        return ", ".join(f"`{each}`" for each in schema["enum"] if each is not None)
+    if "type" not in schema:
+        return "JSON"
+    kind = schema["type"] if isinstance(schema["type"], str) else schema["type"][0]
+    if kind == "array":
+        return f"list of {type_name(schema['items'])}"
+    most = f", {schema['maxLength']} characters at most" if "maxLength" in schema else ""
+    return TYPE_NAMES[kind] + most
 
 
 def problem(value, schema: Schema, name: str) -> str | None:

@@ -152,3 +152,14 @@ def test_interrupting_a_command_shows_no_traceback(site, tmp_path):
     os.close(ours)
     assert b"Traceback" not in said and b"KeyboardInterrupt" not in said
     assert not site.sql("SELECT 1 FROM users WHERE user_name = 'x'")
+
+
+def test_what_a_field_takes_is_told_by_its_schema_and_not_by_its_function(site, tmp_path):
+    for action, expected in (
+        ("queue retry", "mail_id  whole number or list of whole number (required)"),
+        ("mailbox read", "mail_sourcedb  `master`, `user`, `imap`"),
+        ("addresses reorder", "addresses  JSON list of object (required)"),
+        ("tokens add", "token_networks    JSON list of text: "),
+    ):
+        said = run_mailapi(tmp_path, "call", *action.split(), "--help")
+        assert f"  {expected}" in said and "Convert" not in said and "Return" not in said
