@@ -128,7 +128,7 @@ class Queue(Module):
 
     @endpoint(**OF_MAILS)
     def bounce(self, call):
-        """Give mails up: the dispatch daemon returns them to their senders with a report."""
+        """Return mails to their senders, with a report that the dispatch daemon sends."""
         ids = existing_ids(call)
         among = {"ids": json.dumps(ids)}
         if not all(call.db.column(SENDERS, **among)):
