@@ -3,7 +3,7 @@
 import argparse
 import importlib
 
-MEASUREMENTS = ("traffic", "growth", "writes", "imports", "start", "memory", "scale", "panel", "least")
+MEASUREMENTS = ("traffic", "growth", "writes", "imports", "start", "memory", "scale", "panel", "least", "php")
 
 
 def main():

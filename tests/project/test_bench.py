@@ -7,7 +7,7 @@ import xml.etree.ElementTree
 
 import pytest
 
-from support.instances import require_program
+from support.instances import require_program, skip_without
 from support.site import ROOT, Site
 from support.waiting import wait_until
 
@@ -35,6 +35,28 @@ def test_a_table_is_printed_and_compares_with_the_floor():
     assert re.search(r"The floor under serve: \d+ µs", done.stdout)
     assert "Geometric mean of the ratios with 5 users: " in done.stdout
     assert "not as they must be" not in done.stdout
+
+
+@pytest.mark.slow
+def test_php_and_mailapi_answer_the_requests_that_are_compared():
+    require_program("nginx")
+    command = [sys.executable, "-m", "bench", "php", "--rounds", "1", "--seconds", "0.05"]
+    done = subprocess.run(command, cwd=ROOT, capture_output=True, text=True, timeout=300)
+    assert done.returncode == 0, done.stderr
+    if "left out" in done.stdout:
+        skip_without(done.stdout)
+    figures = re.findall(r"^\| ([?a-z].*?) \| ([\d.]+) \| ([\d.]+) \| ([\d.]+) \|", done.stdout, re.M)
+    assert [name for name, *_ in figures] == [
+        "?get_modules",
+        "users/?get",
+        "pop/?get",
+        "users/?get of one user",
+        "?get_modules with auth",
+        "?get_modules with a wrong password",
+        "users/?set_password",
+        "users/?add",
+    ]
+    assert all(float(figure) > 0 for _, *row in figures for figure in row)
 
 
 def test_measurements_are_listed_with_their_sentence():
