@@ -1,4 +1,4 @@
-"""Permission checks: which mail addresses (rows of `addresses`) a caller may see or change (docs/wire.md section 4)."""
+"""Permission checks: which rows of table `addresses` a caller may see or change (docs/wire.md section 4)."""
 
 from mailapi import ApiError, param
 

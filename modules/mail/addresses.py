@@ -79,7 +79,7 @@ class Group:
 
 
 def parse_address_list(value: str) -> Iterator[Mailbox | Group]:
-    """Yield each entry of an address list such as `Ann <a@corp.org>, b@corp.org`. Raise NotAnAddress if one is invalid."""
+    """Yield the entries of an address list such as `Ann <a@corp.org>, b@corp.org`. NotAnAddress if one is invalid."""
     if control := CONTROL.search(value):
         raise NotAnAddress(value, value.rfind(",", 0, control.start()) + 1)
     position = separator(value, 0).end()
@@ -122,7 +122,7 @@ def parse_mailbox(value: str, position: int) -> tuple[Mailbox, int]:
 
 
 def next_entry(value: str, begin: int, end: int, terminator: str) -> int:
-    """Return the position of the next entry of an address list, behind the comma after value[begin:end].
+    """Return the position of the next entry of an address list, after the comma that follows value[begin:end].
 
     If `terminator` follows in place of a comma, return the position of `terminator`. It is ";" in a group, and "" (the
     end of `value`) elsewhere. Raise NotAnAddress if neither follows.
@@ -146,7 +146,7 @@ def all_mailboxes(entries: list[Mailbox | Group]) -> list[Mailbox]:
 
 
 def make_mailbox(name: str | None, local: str, domain: str) -> Mailbox:
-    """Make a Mailbox from parts of a header field. Raise ValueError if SMTP could not deliver to the address."""
+    """Make a Mailbox from the parts of an address in a header. Raise ValueError if SMTP could not deliver to it."""
     if len(domain) > MAX_ADDRESS or len(name or "") > MAX_NAME:
         raise ValueError("too long")
     local = unquoted(local)
@@ -157,7 +157,7 @@ def make_mailbox(name: str | None, local: str, domain: str) -> Mailbox:
 
 
 def ascii_domain(domain: str) -> str:
-    """Return a domain in ASCII, such as `xn--bcher-kva.de` for `bücher.de` (RFC 5891). Raise ValueError if it is invalid."""
+    """Convert a domain to ASCII, such as `bücher.de` to `xn--bcher-kva.de` (RFC 5891). ValueError if it is invalid."""
     if domain.startswith("["):
         return address_literal(domain)
     if not domain.isascii():

@@ -183,7 +183,7 @@ def decode_strictly(raw: bytes) -> str | None:
 
 
 def is_plausible(text: str, raw: bytes, codec: str) -> bool:
-    """Return whether `raw` can be in the charset `codec`: it is decoded to `text` with few U+FFFD.
+    """Return whether a charset fits the bytes `raw`: whether `text`, decoded by `codec`, has few U+FFFD.
 
     At most half of the characters beyond ASCII may be U+FFFD. A single U+FFFD at the end is allowed. The result is
     always True for a charset of one byte a character.

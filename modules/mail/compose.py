@@ -12,9 +12,9 @@ from .ready_message import prepare_message
 
 @json_schema({"anyOf": [TEXT, {"type": "array", "items": TEXT}]})
 def list_text(value) -> str | None:
-    """Return an address list in a request as one text, with commas between the addresses. None if it is empty.
+    """Return an address list in a request as one text, with commas between the addresses.
 
-    `value` is a text, or a list such as ["a@corp.org", "b@corp.org"].
+    `value` is a text, or a list such as ["a@corp.org", "b@corp.org"]. Return None if it is empty.
     """
     if isinstance(value, list):
         value = ", ".join(raw_text(entry) or "" for entry in value)

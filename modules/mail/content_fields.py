@@ -1,7 +1,7 @@
 """Parser of header fields that may have parameters, such as `Content-Type: text/plain; charset=utf-8`, in linear time.
 
-Its sources are RFC 2045, 2183 and 2231. The standard library's parser takes quadratic time, and leaves comments and
-line breaks in the values.
+It follows RFC 2045, 2183 and 2231. The standard library's parser takes quadratic time, and leaves comments and line
+breaks in the values.
 """
 
 import re
@@ -96,7 +96,7 @@ class ContentField:
             self.parameters.setdefault(name.lower(), (quoted or bare).strip())
 
     def read(self, raw: str, charset: str | None):
-        """Set `value` and `parameters` from a value that may have comments and encoded words, but no line breaks."""
+        """Parse a value that may have comments and encoded words, but no line breaks. Set `value` and `parameters`."""
         self.charset = charset
         first, *others = islice(segments(raw), MOST_PARAMETERS)
         value = "".join(first.without_comments)
@@ -125,10 +125,11 @@ class ContentField:
         return plain | {name: self.join_sections(each) for name, each in sections.items()}
 
     def join_sections(self, sections: dict[int, tuple[bool, str]]) -> str:
-        """Return the value of a parameter that is in sections, such as filename*0 and filename*1 (RFC 2231, 3 and 4.1).
+        """Join the sections of a parameter's value, such as those of filename*0 and filename*1 (RFC 2231, 3 and 4.1).
 
-        `sections` is a dictionary such as {0: (True, "a%20"), 1: (False, "b.pdf")}: each number of a section, whether
-        the section is percent-encoded, and its text. The number -1 is used if there is only an encoded `filename*`.
+        `sections` is a dictionary such as {0: (True, "a%20"), 1: (False, "b.pdf")}. Each section has a number, a flag
+        that says whether it is percent-encoded, and a text. The number -1 stands for a value without sections
+        (filename*).
         """
         pieces = [sections[-1]] if -1 in sections else [sections[number] for number in sorted(sections)]
         charset, (extended, first) = None, pieces[0]

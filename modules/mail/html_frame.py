@@ -1,4 +1,4 @@
-"""Harmless copies of the style sheets and the style of <body> in a mail's HTML, which sanitizing removes."""
+"""Harmless copies of the style sheets and <body> style of a mail, since sanitizing its HTML removes the originals."""
 
 import hashlib
 import html
@@ -19,9 +19,10 @@ FRAME = "contain:layout paint;overflow:auto"
 
 
 def prefixed_name(value: str) -> str | None:
-    """Return an id or class in a mail with a prefix, such as `mail-price`. None if it has unusual characters.
+    """Return an id or class in a mail with a prefix: `mail-price` for `price`.
 
-    With the prefix, it differs from all ids and classes of the page that shows the mail.
+    The prefix makes it differ from all ids and classes of the page that shows the mail. Return None if `value` has
+    unusual characters.
     """
     return PREFIX + value if NAME.fullmatch(value) else None
 
@@ -83,7 +84,7 @@ class Frame:
     def wrap(self, sanitized: str) -> str:
         """Put sanitized HTML into a <div> with the harmless style sheets and the style of <body>.
 
-        Return the HTML unchanged if the mail has no such style.
+        Return the HTML unchanged if the mail has neither.
         """
         style = self.body_style()
         if not (self.sheet or style):

@@ -72,7 +72,7 @@ class Writer:
                 self.hidden = ""
 
     def add(self, text: str):
-        """Add text to the current line, with white space as single blanks. In <pre>, keep all white space and lines."""
+        """Add text to the current line, with single blanks for white space. In <pre>, keep white space and lines."""
         if self.preformatted:
             first, *others = text.replace("\r\n", "\n").split("\n")
             self.add_piece(first)
@@ -166,7 +166,7 @@ class Writer:
             self.link = ""
 
     def end_line(self, always: bool = False):
-        """Write the current line, and begin a new one. Leave out an empty line, except in <pre> or if `always` is True."""
+        """Write the current line, and begin a new one. Write an empty line only in <pre>, or if `always` is True."""
         if self.link:
             self.end_link()
         text = "".join(self.line)

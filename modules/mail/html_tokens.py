@@ -1,4 +1,4 @@
-"""Tokenizer for untrusted HTML, in linear time. The tokens are tags, text, and the content of elements such as <style>.
+"""Tokenizer for untrusted HTML, in linear time.
 
 Python's html.parser takes quadratic time in some supported versions. Tokens are not safe to show as HTML.
 """
@@ -36,7 +36,7 @@ class Token(NamedTuple):
     text: str  # of the text, of the element's content, or of a start tag's attributes
 
     def attribute(self, name: str) -> str:
-        """Return the value of the start tag's attribute `name`; "" if it is missing. The first of two such attributes is used."""
+        """Return the value of the start tag's attribute `name`, or "" if it is missing."""
         matches = ATTRIBUTE.finditer(self.text)
         values = (match.groups() for _, match in zip(range(MAX_ATTRIBUTES), matches))
         found = next((value for value in values if value[0].lower() == name), None)

@@ -31,7 +31,7 @@ def parse_answers(pieces: list) -> Iterator[dict[bytes, bytes]]:
 def parse_items(text: bytes, literal: bytes) -> dict[bytes, bytes]:
     """Parse one answer to FETCH. Return a dictionary such as {b"UID": b"7", b"BODY": b"Subject: Hello"}.
 
-    `literal` is the long value that imaplib separates from `text`, such as the mail itself. It may be b"".
+    `literal` is the long value that imaplib separates from `text`, such as the mail itself; b"" if there is none.
     """
     items = {}
     for match in ITEM.finditer(text):

@@ -92,8 +92,8 @@ class ImapSource(MailSource):
     def delete(self, mail_id: int) -> bool:
         """Delete a mail, and return whether it existed.
 
-        A server without the extension UIDPLUS (RFC 4315) keeps the mail, flagged as deleted. For such a mail, the
-        result is True again.
+        A server without the extension UIDPLUS (RFC 4315) keeps the mail, flagged as deleted. Deleting such a mail
+        again also returns True.
         """
         with self.inbox(writable=True) as imap:
             if not self.size(mail_id, deleted=True):
@@ -135,7 +135,7 @@ class ImapSource(MailSource):
                 raise SourceUnavailable(down.status, audit=down.audit) from error
 
     def open(self, writable: bool) -> ImapConversation:
-        """Connect to the IMAP server, open INBOX, and return the connection. Flags can be changed if `writable` is True."""
+        """Connect to the IMAP server, open INBOX, and return the connection. With `writable`, flags can be changed."""
         imap = self.stack.enter_context(
             self.client.session(self.user, self.call.password, seconds=None, wait=REQUEST_SLOT_WAIT)
         )
@@ -150,7 +150,7 @@ class ImapSource(MailSource):
         return imap
 
     def is_possible(self, mail_id: int) -> bool:
-        """Return whether a mail can have this id. It cannot if the server has renumbered its mails since."""
+        """Return whether a mail can have this id. Ids from before the server renumbered its mails are invalid."""
         return 0 < mail_id - self.offset < UID_LIMIT
 
     def mail_id(self, items: dict[bytes, bytes]) -> int:
@@ -159,7 +159,7 @@ class ImapSource(MailSource):
     def size(self, mail_id: int, deleted: bool = False) -> int:
         """Return the size of a mail in bytes: at least 1, or 0 if there is no such mail.
 
-        A mail that is flagged as deleted is treated as missing if `deleted` is False.
+        If `deleted` is False, a mail that is flagged as deleted is treated as missing.
         """
         possible = self.is_possible(mail_id)
         items = self.fetch_one(mail_id, "RFC822.SIZE", deleted=deleted) if possible else None
@@ -177,11 +177,11 @@ class ImapSource(MailSource):
     def fetch_items(
         self, uids, names: str, required: str = "", max_bytes: int = 0, deleted: bool = False
     ) -> list[dict]:
-        """Fetch data of mails. Return a dictionary for each, such as {b"UID": b"7", b"FLAGS": b"", b"RFC822.SIZE": b"512"}.
+        """Fetch data of mails. Return a list such as [{b"UID": b"7", b"FLAGS": b"", b"RFC822.SIZE": b"512"}].
 
         `uids` is a set such as "1:*". `names` is the data to fetch in addition to UID and flags, such as
-        "RFC822.SIZE". Mails without the data `required` (by default `names`) are left out, as are mails flagged as
-        deleted if `deleted` is False. The answer may have `max_bytes` bytes.
+        "RFC822.SIZE". Mails without the data `required` (by default `names`) are left out. So are mails flagged as
+        deleted, unless `deleted` is True. `max_bytes` is the greatest size of the answer.
         """
         mails: dict[bytes, dict] = {}
         for items in parse_answers(self.command("FETCH", uids, f"(FLAGS {names})", max_bytes=max_bytes)):
@@ -196,7 +196,7 @@ class ImapSource(MailSource):
     def command(self, name: str, *arguments, max_bytes: int = 0) -> list:
         """Send a command with UIDs, such as FETCH. Return imaplib's list. Raise ServiceDown if the server refuses it.
 
-        The answer may have `max_bytes` bytes, apart from reports of changes by other programs.
+        `max_bytes` is the greatest size of the answer, apart from reports of changes by other programs.
         """
         imap = self.imap
         assert imap is not None  # commands are sent within inbox()

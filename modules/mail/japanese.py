@@ -1,6 +1,7 @@
 """Decoders for Japanese charsets in mail, including the characters that NEC, IBM and Microsoft added to JIS X 0208.
 
-Of Python's codecs, only cp932 has these characters. So JIS X 0208 is converted to cp932 first.
+Python's codecs for these charsets lack the additional characters, but its codec cp932 has them. So JIS X 0208 is
+converted to cp932 first.
 """
 
 import re

@@ -38,7 +38,7 @@ class Page(File):
 
 
 def sanitized_html(mail_parts: list[Part]) -> SanitizedHTML:
-    """Return the HTML of a mail without anything that could run code or load data. `mail_parts` are the mail's parts."""
+    """Return the HTML of a mail without anything that could run code or load data. `mail_parts` has all its parts."""
     images = InlineImages(mail_parts)
     return SanitizedHTML(html_of(mail_parts), images.with_id, images.with_location)
 

@@ -63,7 +63,8 @@ def texts(part: ReceivedMessage, depth: int = 0) -> Iterator[str]:
 def best_alternative(children: list[ReceivedMessage], depth: int) -> Iterator[str]:
     """Yield the texts of the best part of a multipart/alternative, then those of its calendars.
 
-    `children` are the alternatives. The best one is plain text, or else the last one that has a text.
+    `children` are the alternatives. The best one is plain text, or else the last one that has a text. `depth` is as in
+    texts().
     """
     found = [(child.get_content_type(), list(texts(child, depth + 1))) for child in children]
     readable = [(kind, each) for kind, each in found if each and kind != "text/calendar"]
@@ -85,7 +86,10 @@ def main_part(part: ReceivedMessage, children: list[ReceivedMessage]) -> Receive
 
 
 def digest_texts(child: ReceivedMessage, depth: int) -> Iterator[str]:
-    """Yield a text for each mail in `child`, a part of a multipart/digest: its subject and its readable texts."""
+    """Yield a text for each mail in `child`, a part of a multipart/digest: its subject and its readable texts.
+
+    `depth` is as in texts().
+    """
     mails = child.get_payload() if child.is_multipart() else [child]
     for mail in mails:
         if isinstance(mail, ReceivedMessage):
@@ -95,8 +99,7 @@ def digest_texts(child: ReceivedMessage, depth: int) -> Iterator[str]:
 def part_text(part: ReceivedMessage, kind: str) -> str:
     """Return the readable text of a part that contains no other parts; "" for an attachment.
 
-    `kind` is the content type. For encrypted messages and the like, return a line such as `[Encrypted message:
-    PGP/MIME]`.
+    `kind` is the content type. For an encrypted message, for example, return `[Encrypted message: PGP/MIME]`.
     """
     if kind in PKCS7_MIME:
         smime = part.content_field("content-type").parameters.get("smime-type", "").lower()

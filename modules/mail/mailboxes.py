@@ -17,7 +17,7 @@ BATCH = 100  # mails read in one transaction, and in memory at the same time
 
 
 class MailRef(NamedTuple):
-    """A reference to a mail: its time, its id, and the source that has it. References are sorted by time."""
+    """A reference to a mail: its time, its id, and the source that has it. Sorting references orders them by time."""
 
     sent: int | float  # seconds since 1970
     mail_id: int
@@ -54,11 +54,11 @@ class Mailboxes:
 
     @property
     def warning(self) -> dict:
-        """Return fields for the answer if a source has failed: {"status": "warning", "warning": "…"}. Return {} otherwise."""
+        """Return {"status": "warning", "warning": "…"} for the answer if a source has failed, else {}."""
         return {"status": "warning", "warning": " ".join(self.problems)} if self.problems else {}
 
     def ask(self, source: MailSource, question: Callable[..., T], *arguments) -> T | None:
-        """Return question(*arguments), or None if `source` is unavailable. `question` is a method of `source`.
+        """Call `question`, a method of `source`, and return its result. Return None if the source is unavailable.
 
         An unavailable source is not used again during the request.
         """
@@ -71,7 +71,7 @@ class Mailboxes:
             return None
 
     def index(self, only_unread: bool = False) -> list[MailRef]:
-        """Return references to the caller's mails in all sources, newest first. With `only_unread`, leave out read mails."""
+        """Return references to the caller's mails, newest first. With `only_unread`, leave out read mails."""
         refs = [
             MailRef(sent_time(mail_submission), mail_id, source.name, source)
             for source in list(self.sources)
@@ -104,8 +104,9 @@ class Mailboxes:
     def fetch(self, mark_read: bool = False, field: str = "mail_id") -> tuple[dict, str]:
         """Return the mail that the request names, as a row of table `mailbox`, and the name of its source.
 
-        The request's field `field` has the mail's id, and mail_sourcedb has the source. Without mail_sourcedb, all
-        sources are searched. If `mark_read` is True, mark the mail as read. Raise ApiError if there is no such mail.
+        `field` is the name of the request's field that has the mail's id. The field mail_sourcedb has the source's
+        name; without it, all sources are searched. If `mark_read` is True, mark the mail as read. Raise ApiError if
+        there is no such mail.
         """
         problem = ApiError("mail not found", code="not_found", field="mail_id")
         for source in self.requested(READ_ORDER):
@@ -120,18 +121,19 @@ class Mailboxes:
         raise problem
 
     def change(self, action: Callable[[MailSource, int], bool]):
-        """Call action(source, mail_id) for the mail that the request names. Raise ApiError if the call returns False.
+        """Call action(source, mail_id) for the mail that the request names. Raise ApiError if `action` returns False.
 
-        The request's field mail_sourcedb has the source. Without it, the source is the IMAP server if the caller has
-        one, else the master database.
+        The request's field mail_sourcedb has the source's name. Without it, the source is the IMAP server if the
+        caller has one, else the master database.
         """
         if not any(action(source, self.call.body["mail_id"]) for source in self.requested(CHANGE_ORDER)[:1]):
             raise ApiError("mail not found", code="not_found", field="mail_id")
 
     def requested(self, default: tuple[str, ...]) -> list[MailSource]:
-        """Return the sources that the request selects: the one with the name mail_sourcedb, or else those in `default`.
+        """Return the sources that the request selects: the one named by mail_sourcedb, or else those in `default`.
 
-        Sources that the caller does not have are left out. Raise ApiError if no source has this name.
+        Sources that the caller does not have are left out. Raise ApiError if mail_sourcedb is not the name of a
+        source.
         """
         name = self.call.body.get("mail_sourcedb")
         if name and not any(source.name == name for source in self.supported):

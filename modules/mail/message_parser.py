@@ -1,4 +1,4 @@
-"""Parsing of received mail: by a fast parser for usual mail, and by the standard library's for all other mail."""
+"""Parsing of received mail: by a fast parser if possible, and otherwise by the standard library's."""
 
 import re
 from email.feedparser import BufferedSubFile, BytesFeedParser  # type: ignore[attr-defined]  # typeshed lacks BufferedSubFile
@@ -40,9 +40,9 @@ class ReceivedMessage(Message):
 
     @cached_property
     def charset(self) -> str | None:
-        """Return the charset that the mail declares for its text, such as "koi8-r"; None if it declares no special one.
+        """Return the charset that the mail declares for its text, such as "koi8-r".
 
-        ASCII, UTF-8 and Latin-1 are not special.
+        Return None if it declares none, or only ASCII, UTF-8 or Latin-1.
         """
         return None if self.mail.isascii() else charset_in(self.mail)
 
@@ -85,14 +85,14 @@ class ReceivedMessage(Message):
         return decode(raw, self.get_content_charset(), other).removeprefix("\ufeff")
 
     def text(self) -> str:
-        """Return the content as text for the field mail_body. If it does not fit its charset, try UTF-8 (docs/wire.md F16)."""
+        """Return the content as text for the field mail_body. If its charset is wrong, try UTF-8 (docs/wire.md F16)."""
         return decode(self.content(), self.get_content_charset(), guess=False)
 
 
 class BoundedLines(BufferedSubFile):
-    """The input of the standard library's parser, with a limit. ValueError if a mail has too many parts.
+    """An input buffer for the standard library's parser. It raises ValueError if a mail has too many parts.
 
-    The limit is 10,000 parts and 10 levels of nesting.
+    The limits are 10,000 parts and 10 levels of nesting.
     """
 
     parts = 0
@@ -120,14 +120,14 @@ def head(raw: bytes) -> bytes:
 
 
 def parse_message(raw: bytes, kind: type[ReceivedMessage] = ReceivedMessage) -> ReceivedMessage:
-    """Parse a mail, and return an object of the class `kind`. If its parts are too malformed, parse only its header."""
+    """Parse a mail into an object of the class `kind`. If the parts are too malformed, parse only the header."""
     regular = RegularParser(raw, partial(kind, POLICY)).parse()
     # A message without header fields is false.
     return set_charset(parse_irregular(raw, kind) if regular is None else regular, raw)
 
 
 def parse_irregular(raw: bytes, kind: type[ReceivedMessage]) -> Message:
-    """Parse a mail that is not of the usual form, by the standard library's parser."""
+    """Parse a mail by the standard library's parser, which is slower than RegularParser but accepts any mail."""
     size = header_size(raw)
     header = mended_header(raw[:size], is_complete(raw, size))
     parser = BytesFeedParser(kind, policy=POLICY)
@@ -163,7 +163,10 @@ def set_charset(message: Message, raw: bytes) -> ReceivedMessage:
 
 
 def charset_in(raw: bytes) -> str | None:
-    """Return the first charset that a mail declares, such as "koi8-r", except ASCII, UTF-8 and Latin-1. None if none."""
+    """Return the first charset that a mail declares, such as "koi8-r", other than ASCII, UTF-8 and Latin-1.
+
+    Return None if there is none.
+    """
     labels = (
         match[1].decode("ascii") for match in islice(CHARSET.finditer(raw, 0, CHARSET_BYTES), MOST_CHARSETS)
     )

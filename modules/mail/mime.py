@@ -58,7 +58,7 @@ def multipart(subtype: str, parts: list[Part]) -> Part:
 
 
 def text_part(text: bytes, subtype: str) -> Part:
-    """Return a MIME part of the type text/`subtype`, encoded in ASCII and short lines for old mail servers."""
+    """Return a MIME part of the type text/`subtype`, in ASCII and short lines, which no mail server has to change."""
     content_type, data = f"text/{subtype}; charset=utf-8", crlf(text)
     del text
     if data.isascii() and not FRAGILE_LINE.search(data):
@@ -107,9 +107,9 @@ def mime_part(content_type: str, encoding: str, body: bytes | bytearray, *fields
 
 
 def header_text(name: str, value: str | None) -> str:
-    """Return a value in a request as text for a header; "" for None. Raise ApiError if it has a control character.
+    """Return the value of a request's field as text for a header; "" for None. ApiError if it has a control character.
 
-    `name` is the name of the request's field, for the error message.
+    `name` is the name of the field, for the error message.
     """
     if value and CONTROL.search(value):
         raise ApiError(f"A line break or control character in {name}.")
@@ -165,7 +165,7 @@ def chunks(data: bytes) -> Iterator[bytes]:
 
 
 def encode_base64(raw: Iterable[bytes]) -> bytearray:
-    """Encode bytes as lines of base64. `raw` yields chunks; the size of each but the last is a multiple of 57."""
+    """Encode bytes as lines of base64. Each of the chunks in `raw` but the last must have a multiple of 57 bytes."""
     lines = bytearray()
     for chunk in raw:
         lines += base64.encodebytes(chunk).replace(b"\n", b"\r\n")
