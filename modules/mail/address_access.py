@@ -1,4 +1,4 @@
-"""Checks which mail addresses (rows of table `addresses`) a caller may see or change (docs/wire.md section 4)."""
+"""Permission checks: which rows of table `addresses` a caller may see or change (docs/wire.md section 4)."""
 
 from mailapi import ApiError, param
 
@@ -15,11 +15,10 @@ ROW = each_address_table(
 
 
 def is_visible(call, row: dict) -> bool:
-    """Return whether the caller may see `row`, a row of `addresses` (docs/wire.md F08, F09).
+    """Return whether the caller may see `row`, a row of table `addresses` (docs/wire.md F08, F09).
 
-    An admin may see every row. A delegate may see a row if its mail goes to a user delegated to them, or if a
-    pattern delegated to them, such as `%@corp.org`, covers it. Any other caller may see the rows whose mail they
-    get.
+    An admin may see all rows. A delegate may see rows that deliver to a user delegated to them, and rows with a
+    pattern that they may manage. Any other caller may see rows that deliver to them.
     """
     caller, user = call.caller, address_table(call).user_of(row)
     if caller.admin or not caller.delegate:
@@ -28,10 +27,10 @@ def is_visible(call, row: dict) -> bool:
 
 
 def require_managed(call, order: int, refusal: str):
-    """Raise ApiError with the message `refusal` unless the caller may manage the address with this address_order.
+    """Raise ApiError unless the caller may manage the address with the address_order `order`.
 
-    `order` is the address_order. The pattern in its row decides, not a pattern in the request (docs/wire.md F07).
-    {permission} in `refusal` is replaced by the word that the schema version uses.
+    `refusal` is the error message. {permission} in it is replaced by "right" in schema version 8, and by "permission"
+    in version 9. The pattern stored with the address decides, not one in the request (docs/wire.md F07).
     """
     expression = call.db.value(EXPRESSION_WITH_ORDER[call.generation.number], order=order)
     if not call.caller.admin and (expression is None or not call.caller.may_manage(expression)):
@@ -39,9 +38,9 @@ def require_managed(call, order: int, refusal: str):
 
 
 def managed_row(call, given: dict) -> dict:
-    """Return the row of `addresses` that has the address_expression (pattern) and address_order in `given`.
+    """Return the row of table `addresses` that has the address_expression and address_order in `given`.
 
-    ApiError if there is no such row, or if the caller may not manage addresses with this pattern.
+    Raise ApiError if there is no such row, or if the caller may not manage addresses with this address_expression.
     """
     if not call.caller.may_manage(given["address_expression"]):
         raise ApiError("No access.", code="not_allowed")

@@ -1,4 +1,4 @@
-"""Checks of requests to addresses/: each raises ApiError for an invalid request (docs/wire.md section 4)."""
+"""Checks of requests to the URL addresses/. Each raises ApiError for an invalid request (docs/wire.md section 4)."""
 
 from mailapi import ApiError
 
@@ -13,10 +13,10 @@ NO_DIRECTION = "We need a routing direction (inrouter or outrouter)"
 
 
 def check_new_router(call):
-    """Raise ApiError if address_router in the request is missing or unknown, or lacks the route that it needs.
+    """Raise ApiError unless the request has a known address_router, and the address_route that this router needs.
 
-    The router says what happens to mail to the address (docs/wire.md F40). Nothing is checked in schema version 8,
-    which has no routers in `addresses`.
+    The router says what happens to mail to the address (docs/wire.md F40). Addresses in schema version 8 have no
+    router, so nothing is checked there.
     """
     if call.generation.number == 9:
         if not call.body.get("address_router"):
@@ -45,10 +45,9 @@ def check_direction(call):
 
 
 def check_update(call, old: int, new: int):
-    """Raise ApiError if the request to change an address is not allowed, or its new values are invalid.
+    """Raise ApiError unless the caller may change the address as requested, and its new values are valid.
 
-    `old` and `new` are its address_order before and after the change. The caller must manage the address, no other
-    address may have the order `new`, and the router must be complete, as in check_new_router().
+    `old` and `new` are its address_order before and after the change. No other address may have the order `new`.
     """
     require_managed(call, old, "No {permission} to update this to address")
     if not call.body.get("address_router"):

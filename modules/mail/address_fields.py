@@ -1,7 +1,7 @@
-"""Parsing of address lists in header fields of received mail, also of malformed ones, in linear time.
+"""Tolerant parser of address lists in the header of received mail, in linear time.
 
-The list is split into addresses before the names are decoded, so that no encoded word can pretend to be an address
-(RFC 2047, section 6.2). modules/mail/addresses.py is the strict parser, for mail that is sent.
+A list is split into addresses before its names are decoded, so that no encoded word can pretend to be an address (RFC
+2047, section 6.2). modules/mail/addresses.py is the strict parser, for mail that is sent.
 """
 
 import re
@@ -22,9 +22,8 @@ ESCAPED = re.compile(r"\\(.)", re.DOTALL)
 def address_list(value: str, charset: str | None = None) -> list[dict[str, str]]:
     """Return the addresses in the value of a header field, such as [{"name": "Ann", "address": "ann@corp.org"}].
 
-    `value` is the raw value. Bytes beyond ASCII in it are decoded by `charset`, the charset of the mail's text.
-    Members of a group are returned like other addresses. An entry without an address, such as a name alone, has ""
-    as its address.
+    `value` is the field's value before any decoding. `charset` is the charset of the mail's text, for bytes beyond
+    ASCII that are not UTF-8. Members of groups are included. "address" is "" if an entry has none.
     """
     entries = Entries(charset)
     for token in address_tokens(FOLD.sub("", value[:LONGEST])):
@@ -38,7 +37,7 @@ def address_list(value: str, charset: str | None = None) -> list[dict[str, str]]
 def address_tokens(value: str) -> Iterator[str]:
     """Split an address list into tokens: words, quoted strings, white space, and characters such as `,` and `<`.
 
-    A quotation mark that is never closed is left out.
+    An unclosed quotation mark is left out.
     """
     for token in TOKEN.findall(value):
         if token.startswith('"') and not is_terminated(token):
@@ -48,15 +47,15 @@ def address_tokens(value: str) -> Iterator[str]:
 
 
 def is_terminated(quoted: str) -> bool:
-    """Return whether `quoted`, which begins with a quotation mark, also ends with one that no backslash escapes."""
+    """Return whether a string that begins with a quotation mark also ends with one, without a backslash before it."""
     backslashes = len(quoted) - 1 - len(quoted[:-1].rstrip("\\"))
     return len(quoted) > 1 and quoted.endswith('"') and backslashes % 2 == 0
 
 
 class Entries:
-    """Makes addresses of the tokens of an address list: add() takes each token, `found` has the addresses.
+    """Collects the addresses in an address list. Pass each token to add(), then call end(); `found` has the addresses.
 
-    Call end() after the last token. `charset` decodes bytes beyond ASCII.
+    `found` is a list such as [{"name": "Ann", "address": "ann@corp.org"}]. `charset` is as in address_list().
     """
 
     def __init__(self, charset: str | None):
@@ -93,14 +92,14 @@ class Entries:
             self.comments.append(token)
 
     def drop_before_colon(self):
-        """Drop the tokens before a colon: they are the name of a group, or the route in `<@a,@b:c@d>`."""
+        """Drop the tokens before a colon, which are the name of a group or the route in `<@a,@b:c@d>`."""
         if self.in_angle:
             self.angle = []
         elif self.angle is None:
             self.clear()
 
     def end(self):
-        """Append to `found` the address that consists of the tokens since the last comma or semicolon."""
+        """Make an address of the tokens since the last comma or semicolon, and append it to `found`."""
         if self.angle is not None:
             address, name = address_from(self.angle), self.name(self.phrase)
         elif "@" in "".join(token for token in self.phrase if not token.startswith('"')):
@@ -118,7 +117,7 @@ class Entries:
         self.clear()
 
     def name(self, tokens: list[str]) -> str:
-        """Return a display name or comment, given as tokens: without quotation marks, decoded, in one line."""
+        """Join the tokens of a display name or comment. Return one line of decoded text, without quotation marks."""
         text = "".join(map(unquoted, tokens)).strip()
         return " ".join(one_line(decoded(text, self.charset)).split())
 
@@ -131,14 +130,14 @@ def unquoted(token: str) -> str:
 
 
 def address_from(tokens: list[str]) -> str:
-    """Join the tokens of an address without the white space between them. White space in quoted strings stays."""
+    """Join the tokens of an address, without the white space between them."""
     return "".join(token for token in tokens if token.strip())
 
 
 def bare_address(tokens: list[str]) -> tuple[list[str], str]:
-    """Find an address without angle brackets, such as `ann@corp.org`. Return the tokens before it, and the address.
+    """Find the address in tokens without angle brackets. Return the tokens before the address, and the address.
 
-    Blanks beside the at sign are allowed.
+    For example, return (["Ann", " "], "ann@corp.org"). White space beside the at sign is allowed.
     """
     words: list[list[str]] = [[]]
     for token in tokens:
@@ -157,7 +156,7 @@ def bare_address(tokens: list[str]) -> tuple[list[str], str]:
 
 
 def decoded_bytes(address: str, charset: str | None) -> str:
-    """Decode the bytes beyond ASCII in an address by `charset`, but no encoded words, which an address cannot have."""
+    """Decode the bytes beyond ASCII in an address as UTF-8, or else by `charset`. Encoded words stay unchanged."""
     return (
         address
         if address.isascii()

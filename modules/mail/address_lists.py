@@ -1,4 +1,4 @@
-"""Queries for the lists of mail addresses that `addresses/?get` returns, and the request fields that select a list."""
+"""Queries for the address lists that `addresses/?get` returns, and the choice of a query by the request's fields."""
 
 from peewee import Expression
 
@@ -12,7 +12,7 @@ from .routing_rules import ROWS_BY_ORDER, address_as_received, like
 def address_list(number: int, condition: Expression | None = None) -> ListQuery:
     """Return a query for rows of `addresses` in schema version `number` (8 or 9), highest address_order first.
 
-    `condition` is an SQL condition on the rows, for example that they store mail for one user; None: all rows.
+    `condition` is an SQL condition on the rows. If it is None, the query returns all rows.
     """
     table, rows = ADDRESS_TABLES[number], ROWS_BY_ORDER[number]
     rows = rows if condition is None else rows.where(condition)
@@ -37,8 +37,8 @@ SELECTED = {
 def selected_by(call) -> tuple[ListQuery, object] | None:
     """Return the query for the addresses that the request asks for, and the value of the query's parameter.
 
-    The first of these request fields that is set selects the addresses: address_order, address_expression, `test`
-    (an address that the patterns must match), address_user. Return None if no field is set, which asks for all
+    The first of these request fields that is set selects the query: address_order, address_expression, `test` (an
+    address that the patterns must match), address_user. Return None if no field is set: the request asks for all
     addresses.
     """
     lists, body = SELECTED[call.generation.number], call.body
@@ -54,10 +54,9 @@ def selected_by(call) -> tuple[ListQuery, object] | None:
 
 
 def selected_rows(call, selected: tuple[ListQuery, object] | None) -> list[dict]:
-    """Return the rows of `addresses` that the request asks for, including rows that the caller may not see.
+    """Return the rows of `addresses` that the request asks for, without a check of permissions.
 
-    `selected` is the result of selected_by(). The request's limit is not applied: the calling code applies it after
-    leaving out the rows that the caller may not see.
+    `selected` is the result of selected_by(). The limit in the request is not applied.
     """
     query, value = selected or (ALL_ADDRESSES[call.generation.number], None)
     if not asks_for_page(call):

@@ -1,4 +1,7 @@
-"""Values of address_order, the number by which the SMTP daemon sorts addresses, highest first (docs/wire.md F47)."""
+"""Functions for address_order, the number by which the SMTP daemon sorts addresses (docs/wire.md F47).
+
+The address with the highest number is tried first.
+"""
 
 import re
 
@@ -36,9 +39,9 @@ ROW_WITH_ORDER = PreparedQuery(
 
 @json_schema(ORDER_SCHEMA)
 def order_number(value) -> int | None:
-    """Read an address_order from a request: return the number 7 for 7 or "7", or None for null.
+    """Return the address_order in a request as a number: 7 for 7 or "7". Return None for null.
 
-    ValueError if it is not a whole number, or is beyond MAX_ORDER or below -MAX_ORDER.
+    Raise ValueError unless it is a whole number from -(2**53 - 1) to 2**53 - 1.
     """
     number = whole_number(value)
     if number is not None and abs(number) > MAX_ORDER:
@@ -48,16 +51,19 @@ def order_number(value) -> int | None:
 
 @json_schema(ORDER_SCHEMA)
 def optional_order_number(value) -> int | None:
-    """Read an address_order that a request may lack, like order_number(); "" and 0 count as missing, too."""
+    """Return an optional address_order in a request as a number. Return None for null, "" and 0.
+
+    Raise ValueError for a number that order_number() refuses.
+    """
     return order_number(optional_number(value))
 
 
 @json_schema({"type": "integer", "minimum": -(2**63), "maximum": 2**63 - 1})
 def stored_order_number(value) -> int | None:
-    """Read the address_order of an existing address from a request; "", 0 and null count as missing.
+    """Return the address_order in a request that names an existing address. Return None for null, "" and 0.
 
-    Any number of 64 bits is allowed, since old versions and the original PHP API have stored numbers beyond
-    MAX_ORDER. ValueError for anything else.
+    Any whole number of 64 bits is allowed, since older versions stored numbers that order_number() refuses. Raise
+    ValueError for anything else.
     """
     if (text := php_text(value)) is None:
         return None
@@ -72,9 +78,9 @@ MOST_REORDERED = 1000  # addresses of a request
 
 @json_schema({"type": "array", "items": schema_of(EXPRESSION_AND_ORDER), "maxItems": MOST_REORDERED})
 def list_of_addresses(value) -> list[dict] | None:
-    """Read a list such as [{"address_expression": "%@corp.org", "address_order": 7}] from a request; None stays None.
+    """Check and return a list in a request, such as [{"address_expression": "%@corp.org", "address_order": 7}].
 
-    ValueError if the list has more than MOST_REORDERED entries, or if an entry lacks one of the two values.
+    Return None for null. Raise ValueError if the list is too long, or if an entry lacks one of the two values.
     """
     if value is not None and (not isinstance(value, list) or len(value) > MOST_REORDERED):
         raise ValueError("not a list, or too long a one")
@@ -85,9 +91,9 @@ def list_of_addresses(value) -> list[dict] | None:
 
 
 def next_order(call) -> int:
-    """Return the address_order for a new address: higher than all others, and never used before if possible.
+    """Return the address_order for a new address: a number above all others, and never used before if possible.
 
-    Addresses with MAX_ORDER or a higher number do not count: otherwise one such address would prevent all new ones.
+    Numbers from 2**53 - 1 on are ignored, since no higher number is allowed.
     """
     highest = (call.db.value(HIGHEST_WITH_FREE_SUCCESSOR) or 0) + 1
     unused = call.db.next(ORDER)

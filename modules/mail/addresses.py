@@ -1,4 +1,4 @@
-"""Strict parsing, and writing, of address lists in mail headers such as To (RFC 5322, 6532), in linear time.
+"""Strict parser and writer of address lists in mail headers such as To (RFC 5322, 6532), in linear time.
 
 The standard library's parser needs a minute for 100 kB of quotation marks, and accepts `a@x y` as an address.
 """
@@ -55,7 +55,7 @@ class Mailbox:
 
     @property
     def variants(self) -> set[str]:
-        """Return the address with its domain as written, in ASCII and in Unicode: a database may have any of these."""
+        """Return the address in all spellings of its domain, such as {"ann@bücher.de", "ann@xn--bcher-kva.de"}."""
         local, _, ascii_domain = self.address.rpartition("@")
         domains = self.domain, ascii_domain, ".".join(map(u_label, ascii_domain.split(".")))
         return {f"{local}@{domain}" for domain in domains}
@@ -79,7 +79,7 @@ class Group:
 
 
 def parse_address_list(value: str) -> Iterator[Mailbox | Group]:
-    """Parse a header value such as `Ann <a@corp.org>, b@corp.org`. Yield each entry; NotAnAddress if one is invalid."""
+    """Yield the entries of an address list such as `Ann <a@corp.org>, b@corp.org`. NotAnAddress if one is invalid."""
     if control := CONTROL.search(value):
         raise NotAnAddress(value, value.rfind(",", 0, control.start()) + 1)
     position = separator(value, 0).end()
@@ -97,7 +97,8 @@ def parse_address_list(value: str) -> Iterator[Mailbox | Group]:
 def parse_group(value: str, begin: int, position: int) -> tuple[tuple[Mailbox, ...], int]:
     """Parse the addresses of a group. Return the addresses, and the position after the group's semicolon.
 
-    The group's name is at `begin`, its first address at `position`. NotAnAddress if an address is invalid.
+    The group's name begins at `begin`, and its first address at `position`. Raise NotAnAddress if an address is
+    invalid.
     """
     members, position = [], separator(value, position).end()
     while not (end := compiled(GROUP_END).match(value, position)):
@@ -110,7 +111,7 @@ def parse_group(value: str, begin: int, position: int) -> tuple[tuple[Mailbox, .
 
 
 def parse_mailbox(value: str, position: int) -> tuple[Mailbox, int]:
-    """Parse the address at `position`. Return it, and the position after it. NotAnAddress if there is no valid one."""
+    """Parse the address at `position`. Return the address and its end. Raise NotAnAddress if there is no valid one."""
     match = compiled(NAME_ADDR).match(value, position) or compiled(BARE).match(value, position)
     if not match:
         raise NotAnAddress(value, position)
@@ -121,10 +122,10 @@ def parse_mailbox(value: str, position: int) -> tuple[Mailbox, int]:
 
 
 def next_entry(value: str, begin: int, end: int, terminator: str) -> int:
-    """Skip the comma after the entry value[begin:end] of an address list. Return the position of what follows it.
+    """Return the position of the next entry of an address list, after the comma that follows value[begin:end].
 
-    If `terminator` (";" in a group, "" at the end of `value`) follows the entry, return the position of
-    `terminator`. NotAnAddress if something else follows.
+    If `terminator` follows in place of a comma, return the position of `terminator`. It is ";" in a group, and "" (the
+    end of `value`) elsewhere. Raise NotAnAddress if neither follows.
     """
     between = separator(value, end)
     if not between[1] and value[between.end() : between.end() + 1] != terminator:
@@ -133,7 +134,7 @@ def next_entry(value: str, begin: int, end: int, terminator: str) -> int:
 
 
 def separator(value: str, position: int) -> re.Match[str]:
-    """Match the commas, white space and comments at `position`, possibly none. Group 1 is None without a comma."""
+    """Match commas, white space and comments at `position`. Group 1 of the match is None if there is no comma."""
     match = compiled(SEPARATOR).match(value, position)
     assert match is not None
     return match
@@ -145,7 +146,7 @@ def all_mailboxes(entries: list[Mailbox | Group]) -> list[Mailbox]:
 
 
 def make_mailbox(name: str | None, local: str, domain: str) -> Mailbox:
-    """Return a Mailbox from a display name, local part and domain as written. ValueError if SMTP cannot deliver to it."""
+    """Make a Mailbox from the parts of an address in a header. Raise ValueError if SMTP could not deliver to it."""
     if len(domain) > MAX_ADDRESS or len(name or "") > MAX_NAME:
         raise ValueError("too long")
     local = unquoted(local)
@@ -156,7 +157,7 @@ def make_mailbox(name: str | None, local: str, domain: str) -> Mailbox:
 
 
 def ascii_domain(domain: str) -> str:
-    """Return a domain in ASCII: `xn--bcher-kva.de` for `bücher.de` (RFC 5891, 5895). ValueError if it is invalid."""
+    """Convert a domain to ASCII, such as `bücher.de` to `xn--bcher-kva.de` (RFC 5891). ValueError if it is invalid."""
     if domain.startswith("["):
         return address_literal(domain)
     if not domain.isascii():
@@ -168,7 +169,8 @@ def ascii_domain(domain: str) -> str:
 
 
 def a_label(label: str) -> str:
-    """Return a label of a domain in ASCII (Punycode). Python's codec idna would make `strasse` out of `straße`."""
+    """Return one label of a domain in ASCII, such as `xn--bcher-kva` for `bücher` (Punycode)."""
+    # Python's codec idna would make `strasse` out of `straße`.
     return label if label.isascii() else f"xn--{label.encode('punycode').decode()}"
 
 
@@ -180,7 +182,7 @@ def u_label(label: str) -> str:
 
 
 def address_literal(domain: str) -> str:
-    """Return `domain` if it is an IP address in brackets, such as `[192.0.2.1]` (RFC 5321, 4.1.3), else ValueError."""
+    """Return `domain` if it is an IP address such as `[192.0.2.1]` (RFC 5321, 4.1.3). Raise ValueError otherwise."""
     inner = domain[1:-1]
     if inner[:5].lower() == "ipv6:":
         ipaddress.IPv6Address(inner[5:])
@@ -209,14 +211,14 @@ def quoted(value: str) -> str:
 
 
 def phrase(name: str) -> str:
-    """Return a display name in the form that a header needs: unchanged, in quotes, or as encoded words (RFC 2047)."""
+    """Return a display name as text for a header: quoted or as encoded words if necessary (RFC 2047)."""
     if is_plain(name):
         return name if re.fullmatch(rf"{ATOM}++(?>(?: {ATOM}++)*)", name) else quoted(name)
     return encoded_words(name)
 
 
 def is_plain(value: str) -> bool:
-    """Return whether a header can have this text unencoded: printable ASCII, no word of 70 or more characters."""
+    """Return whether a header can have this text unencoded: printable ASCII without words of 70 or more characters."""
     return value.isascii() and value.isprintable() and not re.search("[^ ]{70}", value)
 
 
@@ -229,12 +231,12 @@ ADDRESS_FIELDS = {"From", "Sender", "Reply-To", "To", "Cc", "Bcc"}  # in the cas
 
 
 def protect_spaces(word: str) -> str:
-    """Replace spaces in a quoted local part such as `"a b"@` by NUL, to keep it in one line. Return others unchanged."""
+    """Replace spaces by NUL if `word` is a quoted local part such as `"a b"@`, so that no line is broken there."""
     return word.replace(" ", "\0") if word.endswith("@") else word
 
 
 def fold_field(name: str, value: str) -> bytes:
-    """Return a header field as bytes, broken into lines of at most 76 bytes if possible, with CRLF (RFC 2047, 2)."""
+    """Return a header field as bytes that end with CRLF, in lines of at most 76 bytes if possible (RFC 2047, 2)."""
     lines = [first := f"{name}:".encode()]
     if name.title() in ADDRESS_FIELDS:
         value = QUOTED_LOCAL.sub(lambda match: protect_spaces(match[0]), value)

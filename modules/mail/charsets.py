@@ -1,7 +1,7 @@
-"""Decoding of text in received mail, by the labels and tables of charsets in the WHATWG encoding standard.
+"""Decoding of text in received mail, by the charsets of the WHATWG encoding standard, which browsers use.
 
-Browsers use the same standard. Many labels stand for a larger charset than they say: gb2312 for gb18030, iso-8859-1
-for windows-1252. Charsets that only mail uses, such as utf-7 and iso-2022-kr, are decoded by Python's codecs.
+The standard reads some labels as a larger charset, such as gb2312 as gb18030, and iso-8859-1 as windows-1252. Python's
+codecs decode charsets that only mail uses, such as utf-7 and iso-2022-kr.
 """
 
 import codecs
@@ -100,7 +100,7 @@ WIDE |= {"euc_jisx0213", "iso2022_jp_2", "iso2022_jp_2004", "iso2022_jp_3"}
 
 
 def known_labels() -> dict[str, str]:
-    """Return a dictionary of all labels of charsets and the names of Python's codecs, such as {"latin1": "cp1252"}.
+    """Return the name of Python's codec for each label of a charset, such as {"latin1": "cp1252"}.
 
     The labels are in lower case and without punctuation.
     """
@@ -120,9 +120,9 @@ CODECS = known_labels()
 def codec_of(label: str | None) -> str | None:
     """Return the name of Python's codec for a charset's label, such as "cp1252" for "ISO-8859-1"; None if unknown.
 
-    Case, quotes and punctuation of the label do not matter. Python's registry of codecs is not asked, since it would
-    store forever each name that a mail makes up.
+    Case and punctuation of the label do not matter.
     """
+    # Python's registry of codecs would store forever each name that a mail makes up.
     key = squeezed((label or "")[:LONGEST_LABEL])
     if key in CODECS or not (number := NUMBERED.fullmatch(key)):
         return CODECS.get(key)
@@ -130,11 +130,12 @@ def codec_of(label: str | None) -> str | None:
 
 
 def decode(raw: bytes, label: str | None, other: str | None = None, guess: bool = True) -> str:
-    """Decode bytes by a charset's `label`. If they do not fit it, try UTF-8, then the label `other`, then windows-1252.
+    """Decode bytes by the charset with this `label`, or by another charset if they do not fit it.
 
-    A few invalid bytes become U+FFFD; many of them mean that the label is wrong. UTF-8 is also recognized if its
-    label is Latin-1. With guess=False, the label Latin-1 is obeyed, and UTF-8 is the last attempt (docs/wire.md
-    F16).
+    The others are UTF-8, then the charset with the label `other`, then windows-1252. A few invalid bytes become
+    U+FFFD. Valid UTF-8 is recognized even if `label` is Latin-1.
+
+    With guess=False, the label Latin-1 is obeyed, and the only other charset is UTF-8 (docs/wire.md F16).
     """
     if not label and raw.isascii():
         return raw.decode("ascii")
@@ -161,9 +162,9 @@ def decode(raw: bytes, label: str | None, other: str | None = None, guess: bool 
 
 
 def marked_codec(raw: bytes, codec: str | None) -> str | None:
-    """Return the codec for the byte order mark at the beginning of a text, such as "utf_8"; without one, `codec`.
+    """Return the codec that the byte order mark of a text stands for, such as "utf_8". Without a mark, return `codec`.
 
-    A mark of UTF-16 only counts if `codec` is None or UTF-16.
+    A mark of UTF-16 is ignored if `codec` is a codec other than UTF-16.
     """
     if raw.startswith(codecs.BOM_UTF8):
         return "utf_8"
@@ -182,10 +183,10 @@ def decode_strictly(raw: bytes) -> str | None:
 
 
 def is_plausible(text: str, raw: bytes, codec: str) -> bool:
-    """Return whether `text` is plausible: at most half of its characters beyond ASCII are U+FFFD.
+    """Return whether a charset fits the bytes `raw`: whether `text`, decoded by `codec`, has few U+FFFD.
 
-    `text` was decoded from `raw` by `codec`. A single U+FFFD at the end is allowed, since the text may have been cut
-    off there. With a charset of one byte a character, any text is plausible.
+    At most half of the characters beyond ASCII may be U+FFFD. A single U+FFFD at the end is allowed. The result is
+    always True for a charset of one byte a character.
     """
     if codec not in WIDE and codec not in JAPANESE:
         return True
@@ -205,9 +206,9 @@ def decode_bytes(raw: bytes, codec: str) -> str:
 
 @functools.cache
 def one_byte_table(codec: str) -> str:
-    """Return the 256 characters of a charset with one byte a character, in the order of their bytes.
+    """Return a text of 256 characters: those for the bytes 0 to 255 in a charset of one byte a character.
 
-    Bytes from 0x80 to 0x9F without a character become control characters, as in the WHATWG encoding standard.
+    Undefined bytes from 0x80 to 0x9F become control characters, as in the WHATWG encoding standard.
     """
     table = [bytes([byte]).decode(codec, "replace") for byte in range(256)]
     for byte in range(0x80, 0xA0):
@@ -223,9 +224,10 @@ HANDLER = "mailapi_replace"
 
 
 def replace_error(error) -> tuple[str, int]:
-    """Return the text for the bytes that a codec cannot decode, and the position after them (codecs.register_error).
+    """Return the text for bytes that a codec cannot decode, and the position after them, such as ("€", 3).
 
-    The text is a character of a larger charset, such as the euro sign that GBK and Big5 lack, or else U+FFFD.
+    This is an error handler for codecs.register_error(). It knows characters that browsers decode and Python does not,
+    such as the euro sign in GBK. The text for others is U+FFFD.
     """
     pair = error.object[error.start : error.start + 2]
     if error.encoding == "gb18030" and pair[:1] == b"\x80":

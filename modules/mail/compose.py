@@ -1,4 +1,4 @@
-"""Making of the mail that a request to `mailbox/?send` describes, from its fields or from a complete message."""
+"""Conversion of a request to `mailbox/?send` into the mail to send."""
 
 from collections.abc import Callable
 
@@ -12,9 +12,9 @@ from .ready_message import prepare_message
 
 @json_schema({"anyOf": [TEXT, {"type": "array", "items": TEXT}]})
 def list_text(value) -> str | None:
-    """Read an address list from a request, a text or a list such as ["a@corp.org", "b@corp.org"]. Return one text.
+    """Return an address list in a request as one text, with commas between the addresses.
 
-    Commas separate the addresses in it.
+    `value` is a text, or a list such as ["a@corp.org", "b@corp.org"]. Return None if it is empty.
     """
     if isinstance(value, list):
         value = ", ".join(raw_text(entry) or "" for entry in value)
@@ -23,8 +23,8 @@ def list_text(value) -> str | None:
 
 @json_schema(TEXT)
 def short_text(value) -> str | None:
-    """Read a text of at most 16 KiB. ValueError for bytes, as which the parser of large requests passes longer texts."""
-    if isinstance(value, bytes):
+    """Return a short text in a request, such as a file name. Raise ValueError if it is too long."""
+    if isinstance(value, bytes):  # as which the parser of large requests passes texts of more than 16 KiB
         raise ValueError("too long")
     return raw_text(value)
 
@@ -34,7 +34,10 @@ ATTACHMENT = object_of(filename=short_text, content_type=short_text, data=long_t
 
 @json_schema({"type": "array", "items": schema_of(ATTACHMENT) | {"required": ["data"]}})
 def attachment_list(value) -> list[dict]:
-    """Read a list of attachments: dictionaries of filename, content_type and data. ValueError if one has no data."""
+    """Return the attachments in a request, such as [{"filename": "a.pdf", "content_type": …, "data": …}].
+
+    Raise ValueError if an attachment has no data.
+    """
     if not isinstance(value, list) and not empty(value):
         raise ValueError("not a list")
     attachments = [ATTACHMENT(entry) for entry in value or ()]
@@ -58,10 +61,9 @@ FIELDS = ENVELOPE | PARTS | {"message": long_text}
 
 
 def compose_mail(body: dict, own_address: Callable[[], str | None], config: Config) -> OutgoingMail:
-    """Return the mail that a request to `mailbox/?send` describes. ApiError if a field is missing or invalid.
+    """Return the mail that a request to `mailbox/?send` describes. Raise ApiError if a field is missing or invalid.
 
-    `body` has the request's fields. `own_address` is a function that returns the caller's address; it is called if
-    the request has no `from`.
+    `body` has the request's fields. own_address() returns the caller's address; it is called if `from` is missing.
     """
     lists = {name: address_list(name, body.get(name), config) for name in (*ENVELOPE, "reply_to")}
     if not body.get("message"):

@@ -1,6 +1,7 @@
-"""Parsing of header fields with a value and parameters, such as Content-Type (RFC 2045, 2183, 2231), in linear time.
+"""Parser of header fields that may have parameters, such as `Content-Type: text/plain; charset=utf-8`, in linear time.
 
-The standard library's parser takes quadratic time, and leaves comments and line breaks in the values.
+It follows RFC 2045, 2183 and 2231. The standard library's parser takes quadratic time, and leaves comments and line
+breaks in the values.
 """
 
 import re
@@ -29,7 +30,7 @@ EXTENDED = re.compile(r"([^']*)'[^']*'(.*)", re.DOTALL)
 
 
 class Segment:
-    """The text between two semicolons of a header field, such as `charset=utf-8`. add() takes its tokens."""
+    """A piece of a header field between two semicolons, such as `charset=utf-8`. Pass its tokens to add()."""
 
     def __init__(self) -> None:
         self.pieces: list[str] = []
@@ -46,9 +47,9 @@ class Segment:
             self.without_comments.append(token)
 
     def parameter(self) -> tuple[str, str]:
-        """Return the text as a parameter, such as ("charset", "utf-8"), with the name in lower case.
+        """Return the name, in lower case, and the value of a parameter, such as ("charset", "utf-8").
 
-        Return ("", "") if it is not a parameter.
+        Return ("", "") if the piece is not a parameter.
         """
         name, equals, value = "".join(self.without_comments).partition("=")
         name = name.strip().lower()
@@ -60,7 +61,7 @@ class Segment:
 
 
 def segments(raw: str) -> Iterator[Segment]:
-    """Split the value of a header field at semicolons, except those in quoted strings and comments. Yield each piece."""
+    """Split the value of a header field at the semicolons outside of quoted strings and comments. Yield each piece."""
     segment, depth = Segment(), 0
     for token in TOKEN.findall(raw):
         if token == ";" and not depth:
@@ -74,16 +75,17 @@ def segments(raw: str) -> Iterator[Segment]:
 
 
 class ContentField:
-    """A header field such as Content-Type: `value`, such as "text/html", and a dictionary of its `parameters`.
+    """A parsed header field such as Content-Type, with a `value` and a dictionary of `parameters`.
 
-    The value and the parameters' names are in lower case.
+    For example, the value is "text/html", and the parameters are {"charset": "utf-8"}. The value and the names of the
+    parameters are in lower case.
     """
 
     value: str
     parameters: dict[str, str]
 
     def __init__(self, raw: str, charset: str | None = None):
-        """Parse the field's raw value. `charset`, that of the mail's text, decodes bytes beyond ASCII in it."""
+        """Parse `raw`, the value of a header field. `charset` decodes bytes beyond ASCII that are not UTF-8."""
         raw = FOLD.sub("", raw[:LONGEST])
         decodable = "=?" in raw or not raw.isascii()
         if len(raw) > LONGEST_SIMPLE or decodable or not (simple := SIMPLE.fullmatch(raw)):
@@ -94,7 +96,7 @@ class ContentField:
             self.parameters.setdefault(name.lower(), (quoted or bare).strip())
 
     def read(self, raw: str, charset: str | None):
-        """Parse a raw value that may have comments, encoded words and other rarities, but no line breaks."""
+        """Parse a value that may have comments and encoded words, but no line breaks. Set `value` and `parameters`."""
         self.charset = charset
         first, *others = islice(segments(raw), MOST_PARAMETERS)
         value = "".join(first.without_comments)
@@ -104,10 +106,10 @@ class ContentField:
         self.parameters = self.parse(segment.parameter() for segment in others)
 
     def parse(self, given: Iterator[tuple[str, str]]) -> dict[str, str]:
-        """Return the field's parameters as a dictionary. `given` yields them as Segment.parameter() returns them.
+        """Return the field's parameters as a dictionary. `given` yields their names and values.
 
-        A parameter in the extended form (`name*`) or in sections (`name*0`, `name*1`) has precedence over a plain
-        `name`.
+        A parameter may be encoded (`name*`) or in sections (`name*0`, `name*1`). Such a value has precedence over that
+        of a plain `name` (RFC 2231).
         """
         plain: dict[str, str] = {}
         sections: dict[str, dict[int, tuple[bool, str]]] = {}
@@ -123,10 +125,11 @@ class ContentField:
         return plain | {name: self.join_sections(each) for name, each in sections.items()}
 
     def join_sections(self, sections: dict[int, tuple[bool, str]]) -> str:
-        """Join the sections of a parameter's value (RFC 2231, 3 and 4.1), such as those of filename*0 and filename*1.
+        """Join the sections of a parameter's value, such as those of filename*0 and filename*1 (RFC 2231, 3 and 4.1).
 
-        `sections` has, by the section's number, whether the section is percent-encoded, and its text. The number -1
-        stands for a value that is not in sections. A value with a charset is decoded.
+        `sections` is a dictionary such as {0: (True, "a%20"), 1: (False, "b.pdf")}. Each section has a number, a flag
+        that says whether it is percent-encoded, and a text. The number -1 stands for a value without sections
+        (filename*).
         """
         pieces = [sections[-1]] if -1 in sections else [sections[number] for number in sorted(sections)]
         charset, (extended, first) = None, pieces[0]

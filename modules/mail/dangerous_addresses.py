@@ -10,10 +10,9 @@ from .router_tables import IN_ROUTERS
 
 
 def dangerous_in_both_generations(table) -> dict[str, PreparedQuery]:
-    """Return a dictionary of sentences, each with a query for the rows of `table` that it describes.
+    """Return queries for addresses that lose mail or cannot be changed, as {description of the problem: query}.
 
-    The rows are harmful: they lose mail, for example. `table` is the model of `addresses` in schema version 8 or 9;
-    the queries are the same for both.
+    `table` is the model of table `addresses` in schema version 8 or 9.
     """
     expression, order = table.address_expression, table.address_order
     return {

@@ -1,4 +1,4 @@
-"""Joining of the lines of text in format=flowed (RFC 3676), in which mailers break paragraphs into short lines."""
+"""Joining of the short lines into which mail programs break paragraphs in format=flowed (RFC 3676)."""
 
 import re
 
@@ -7,9 +7,9 @@ SIGNATURE = "-- "
 
 
 def unflow(text: str, delete_space: bool = False) -> str:
-    """Return text in format=flowed with the broken lines of each paragraph joined.
+    """Join the broken lines of each paragraph in a text in format=flowed.
 
-    `delete_space` is the parameter DelSp=yes: also remove the blank before each break.
+    With `delete_space`, also remove the blank before each break, as the parameter DelSp=yes demands.
     """
     lines: list[tuple[int, list[str]]] = []  # depth of quoting, and pieces of the line
     flows = False  # whether the line before goes on

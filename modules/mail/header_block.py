@@ -1,6 +1,6 @@
-"""Finding and mending the header of received mail, which may have lines that no standard allows.
+"""Search and repair of the header in received mail.
 
-Python's parser ends the header at the first line that it does not understand, and takes the rest of it for text.
+Python's parser ends the header at the first invalid line, and takes all lines after it for text.
 """
 
 import re
@@ -24,13 +24,16 @@ WELL_KNOWN_FIELD = re.compile(
 
 
 def header_size(raw: bytes) -> int:
-    """Return the size of a mail's header in bytes, up to and including its empty line; len(raw) without such a line."""
+    """Return the size of a mail's header in bytes, including the empty line that ends the header.
+
+    Return len(raw) if there is no empty line.
+    """
     end = REGULAR.match(raw) or EMPTY_LINE.search(raw, leading_size(raw))
     return end.end() if end else len(raw)
 
 
 def is_complete(raw: bytes, size: int) -> bool:
-    """Return whether the header raw[:size] ends with an empty line."""
+    """Return whether the first `size` bytes of a mail, its header, end with an empty line."""
     end = raw[max(size - 4, 0) : size]
     return end.endswith((b"\n\n", b"\n\r\n", b"\r\r")) or raw[:size] in (b"\n", b"\r\n", b"\r")
 
@@ -44,11 +47,10 @@ def leading_size(raw: bytes) -> int:
 
 
 def mended_header(raw: bytes, complete: bool) -> bytes:
-    """Return a header without the lines that would stop Python's parser.
+    """Return a mail's header without the invalid lines at which Python's parser would stop.
 
-    A line that is neither a field nor the continuation of one is left out, together with its own continuations.
-    `complete` says that an empty line ends the header; if it is false and no field follows such a line, the mail's
-    text begins there.
+    `complete` says whether an empty line ends the header. If none does, invalid lines after the last field are kept as
+    the beginning of the mail's text.
     """
     if WELL_FORMED.fullmatch(raw):
         return raw

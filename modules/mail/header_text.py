@@ -1,4 +1,4 @@
-"""Header fields of received mail as text: decoded (RFC 2047, docs/wire.md F31), and in one line."""
+"""Functions that return header fields of received mail as decoded text (RFC 2047, docs/wire.md F31)."""
 
 import re
 from binascii import a2b_base64, a2b_qp
@@ -27,9 +27,9 @@ def header(message: "ReceivedMessage", name: str) -> str:
 
 
 def raw_header(message: "ReceivedMessage", name: str) -> str:
-    """Return the value of a header field as it is in the mail, or "" if it is missing.
+    """Return the value of a header field without any decoding; "" if it is missing.
 
-    `name` is in lower case. Line breaks and encoded words stay; bytes beyond ASCII become surrogates.
+    `name` is in lower case. Line breaks and encoded words are kept. Bytes beyond ASCII become surrogates.
     """
     if not message.header:
         return next((value for field, value in message.raw_items() if field.lower() == name), "")
@@ -39,15 +39,15 @@ def raw_header(message: "ReceivedMessage", name: str) -> str:
 
 
 def unfold(value: str, charset: str | None = None) -> str:
-    """Return a raw header value as one line of decoded text.
-
-    Bytes beyond ASCII are decoded by `charset`, that of the mail's text, if they are not UTF-8.
-    """
+    """Return the undecoded value of a header field as one line of decoded text. `charset` is as in decoded()."""
     return one_line(decoded(FOLD.sub("", value).strip(), charset))
 
 
 def decoded(value: str, charset: str | None = None) -> str:
-    """Decode a header value: its encoded words, and bytes beyond ASCII, which are UTF-8 or in `charset`."""
+    """Decode the encoded words in the value of a header field, and its bytes beyond ASCII.
+
+    The bytes are decoded as UTF-8, or by the mail's `charset` if they are not UTF-8.
+    """
     if not value.isascii():
         value = decode(value.encode("utf-8", "surrogateescape"), None, charset)
     return ENCODED_WORDS.sub(decode_words, value)
@@ -59,9 +59,9 @@ def one_line(text: str) -> str:
 
 
 def decode_words(match: re.Match) -> str:
-    """Return the text for a match of ENCODED_WORDS, adjacent encoded words (RFC 2047).
+    """Return the decoded text of adjacent encoded words such as `=?utf-8?q?B=C3=BC?= =?utf-8?q?cher?=` (RFC 2047).
 
-    Adjacent words are decoded together, since a character may be split over two. Invalid words stay unchanged.
+    `match` is a match of ENCODED_WORDS. Words that cannot be decoded are returned unchanged.
     """
     chunks: list[tuple[str, list]] = []
     for charset, encoding, word in ENCODED_WORD.findall(match[0]):

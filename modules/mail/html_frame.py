@@ -1,4 +1,4 @@
-"""Style sheets and the style of <body> in a mail's HTML, made harmless: sanitizing alone would remove them."""
+"""Harmless copies of the style sheets and <body> style of a mail, since sanitizing its HTML removes the originals."""
 
 import hashlib
 import html
@@ -19,9 +19,10 @@ FRAME = "contain:layout paint;overflow:auto"
 
 
 def prefixed_name(value: str) -> str | None:
-    """Return an id or class of a mail with a prefix, such as `mail-price`; None if it has unusual characters.
+    """Return an id or class in a mail with a prefix: `mail-price` for `price`.
 
-    The prefix makes it different from all ids and classes of the page that shows the mail.
+    The prefix makes it differ from all ids and classes of the page that shows the mail. Return None if `value` has
+    unusual characters.
     """
     return PREFIX + value if NAME.fullmatch(value) else None
 
@@ -31,9 +32,10 @@ def prefixed_classes(value: str) -> str | None:
 
 
 class Frame:
-    """The style sheets and <body> of a mail's HTML, taken out before sanitizing; wrap() adds them in a harmless form.
+    """Keeps the style sheets and <body> of a mail while its HTML is sanitized; wrap() adds them in a harmless form.
 
-    `source` is the HTML without its style sheets. `complete` is False if a style sheet was cut off or left out.
+    `source` is the HTML to sanitize, without style sheets. `complete` is False if a style sheet was cut off or left
+    out.
     """
 
     def __init__(self, source: str):
@@ -47,7 +49,10 @@ class Frame:
         self.sheet = self.scoped()
 
     def take_sheet(self, match: re.Match) -> str:
-        """Append a style sheet, found by SHEET, to `sheets`; return "", which replaces it. HTML comments stay."""
+        """Append a style sheet to `sheets`, and return "" to remove it from the HTML. Return HTML comments unchanged.
+
+        `match` is a match of SHEET.
+        """
         if match[2] is None:
             return match[0]
         media = Token("start", "style", match[1]).attribute("media").strip().lower()
@@ -58,7 +63,7 @@ class Frame:
         return ""
 
     def scoped(self) -> str:
-        """Return the harmless rules of all style sheets, restricted to elements of this mail. Sets `complete`."""
+        """Return the harmless rules of all style sheets as CSS that applies only to this mail. Set `complete`."""
         source = "\n".join(self.sheets)
         links = colour(self.body.attribute("link"))
         first = f"a{{color:{links}}}\n" if links else ""
@@ -77,7 +82,10 @@ class Frame:
         return ";".join(filter(None, [*written, filter_style(self.body.attribute("style"))]))
 
     def wrap(self, sanitized: str) -> str:
-        """Return sanitized HTML within a <div> that has the harmless rules and the style of <body>, if there are any."""
+        """Put sanitized HTML into a <div> with the harmless style sheets and the style of <body>.
+
+        Return the HTML unchanged if the mail has neither.
+        """
         style = self.body_style()
         if not (self.sheet or style):
             return sanitized

@@ -1,6 +1,6 @@
-"""Conversion of a mail's HTML to text for people to read, with links, lists, quotes and tables, in linear time.
+"""Conversion of a mail's HTML to plain text with links, lists, quotes and tables, in linear time.
 
-No package does this: html2text has another licence and rests on html.parser; inscriptis needs lxml and recursion.
+No package does this: html2text has another licence and needs html.parser; inscriptis needs lxml and recursion.
 """
 
 import re
@@ -27,7 +27,7 @@ LINK = re.compile(r"(?i)(?:https?://|mailto:)[^\s<>]+")
 
 
 def html_text(source: str) -> str:
-    """Return the text of HTML. If `source` has more than MAX_LENGTH characters, the rest is replaced by an ellipsis."""
+    """Convert HTML to plain text. An ellipsis replaces all HTML after the first 1,000,000 characters."""
     writer = Writer()
     for token in tokens(source[:MAX_LENGTH]):
         writer.write(token)
@@ -35,7 +35,7 @@ def html_text(source: str) -> str:
 
 
 class Writer:
-    """Converts tokens of HTML to lines of text: write() takes each token, text() returns the result."""
+    """Converts tokens of HTML to plain text. Pass each token to write(); text() returns the result."""
 
     def __init__(self) -> None:
         self.lines: list[str] = []
@@ -65,14 +65,14 @@ class Writer:
             self.add(token.text)
 
     def skip(self, token: Token):
-        """Handle a token within a hidden element: leave it out, or show text again if it ends that element."""
+        """Leave out a token within a hidden element. The element's end tag ends the hiding."""
         if token.name == self.hidden and token.kind != "raw":
             self.hidden_depth += 1 if token.kind == "start" else -1
             if not self.hidden_depth:
                 self.hidden = ""
 
     def add(self, text: str):
-        """Add text to the current line. White space becomes a single blank, except in <pre>, where lines stay as well."""
+        """Add text to the current line, with single blanks for white space. In <pre>, keep white space and lines."""
         if self.preformatted:
             first, *others = text.replace("\r\n", "\n").split("\n")
             self.add_piece(first)
@@ -119,7 +119,7 @@ class Writer:
         return "none" in token.text.lower() and bool(HIDDEN.search(token.attribute("style")))
 
     def break_before(self, name: str):
-        """End the current line, paragraph or table cell if a tag of the element `name` does so."""
+        """End the current line, paragraph or table cell if the HTML element `name` requires it."""
         if name in PARAGRAPHS and not (self.lists and name in ("ol", "ul")):
             self.end_line()
             self.gap = bool(self.lines)
@@ -166,7 +166,7 @@ class Writer:
             self.link = ""
 
     def end_line(self, always: bool = False):
-        """End the current line, and write it. An empty one is written only inside of <pre>, or if `always` is true."""
+        """Write the current line, and begin a new one. Write an empty line only in <pre>, or if `always` is True."""
         if self.link:
             self.end_link()
         text = "".join(self.line)

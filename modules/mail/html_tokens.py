@@ -1,6 +1,6 @@
-"""Tokenizer for HTML from any sender, in linear time: tags, text, and the content of elements such as <style>.
+"""Tokenizer for untrusted HTML, in linear time.
 
-Python's html.parser takes quadratic time in the versions that mailapi runs on. Tokens are never shown as HTML.
+Python's html.parser takes quadratic time in some supported versions. Tokens are not safe to show as HTML.
 """
 
 import html
@@ -26,14 +26,17 @@ LONG_REFERENCE = re.compile("&#[xX]?0*[0-9a-fA-F]{8,}")
 
 
 class Token(NamedTuple):
-    """A piece of HTML; `kind` is "start" or "end" for a tag, "text", or "raw" for the content of <style> and the like."""
+    """A piece of HTML: a tag, a text, or the content of an element such as <style>.
+
+    `kind` is "start" or "end" for a tag, "text" for a text, and "raw" for the content of such an element.
+    """
 
     kind: str
     name: str  # of the element, in lower case; "" for text
     text: str  # of the text, of the element's content, or of a start tag's attributes
 
     def attribute(self, name: str) -> str:
-        """Return the value of a start tag's attribute, "" without it. Of two with the same name, the first counts."""
+        """Return the value of the start tag's attribute `name`, or "" if it is missing."""
         matches = ATTRIBUTE.finditer(self.text)
         values = (match.groups() for _, match in zip(range(MAX_ATTRIBUTES), matches))
         found = next((value for value in values if value[0].lower() == name), None)
@@ -63,5 +66,5 @@ def tokens(source: str) -> Iterator[Token]:
 
 
 def plain(text: str) -> str:
-    """Decode the character references in a text, for example `&amp;` to `&`."""
+    """Replace the character references in a text by characters, such as `&amp;` by `&`."""
     return html.unescape(LONG_REFERENCE.sub("", text)) if "&" in text else text

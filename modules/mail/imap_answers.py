@@ -1,4 +1,4 @@
-"""Parsing of an IMAP server's FETCH answers (RFC 3501) from the pieces that imaplib returns."""
+"""Parser of an IMAP server's answers to FETCH (RFC 3501), in the form in which imaplib returns them."""
 
 import re
 from collections.abc import Iterator
@@ -14,9 +14,9 @@ ITEM = re.compile(
 
 
 def parse_answers(pieces: list) -> Iterator[dict[bytes, bytes]]:
-    """Parse the answers to FETCH, and yield a dictionary such as {b"UID": b"7", b"RFC822.SIZE": b"512"} for each.
+    """Parse answers to FETCH. Yield a dictionary for each, such as {b"UID": b"7", b"RFC822.SIZE": b"512"}.
 
-    `pieces` is the list that imaplib returns: bytes, and tuples of bytes and the literal that follows them.
+    `pieces` is the list that imaplib returns. Its members are bytes, and tuples of bytes and a literal.
     """
     texts, literal = [], b""
     for piece in pieces:
@@ -29,9 +29,9 @@ def parse_answers(pieces: list) -> Iterator[dict[bytes, bytes]]:
 
 
 def parse_items(text: bytes, literal: bytes) -> dict[bytes, bytes]:
-    """Parse an answer to FETCH into a dictionary such as {b"UID": b"7", b"BODY": b"Subject: Hello"}.
+    """Parse one answer to FETCH. Return a dictionary such as {b"UID": b"7", b"BODY": b"Subject: Hello"}.
 
-    `literal` is the value that imaplib returns apart from `text`, such as the mail itself; b"" if there is none.
+    `literal` is the long value that imaplib separates from `text`, such as the mail itself; b"" if there is none.
     """
     items = {}
     for match in ITEM.finditer(text):
@@ -41,7 +41,7 @@ def parse_items(text: bytes, literal: bytes) -> dict[bytes, bytes]:
 
 
 def flags(items: dict[bytes, bytes]) -> list[bytes]:
-    """Return the flags of a mail in lower case. `items` is an answer to FETCH, as parse_answers() yields it."""
+    """Return the IMAP flags of a mail in lower case. `items` is a dictionary that parse_answers() yields."""
     return items.get(b"FLAGS", b"").lower().split()
 
 
@@ -50,9 +50,9 @@ def is_read(items: dict[bytes, bytes]) -> bool:
 
 
 def received_time(items: dict[bytes, bytes]) -> int:
-    """Return the time at which the server received a mail, in seconds since 1970; 0 if it is missing or invalid.
+    """Return the time at which the IMAP server received a mail, in seconds since 1970. 0 if it is missing or invalid.
 
-    The time is INTERNALDATE in `items`, an answer to FETCH as parse_answers() yields it.
+    `items` is a dictionary that parse_answers() yields; its INTERNALDATE is used.
     """
     try:
         parsed = parsedate_tz(to_text(items.get(b"INTERNALDATE", b"")).strip())

@@ -1,4 +1,4 @@
-"""A user's INBOX on the IMAP server (RFC 3501) as a source of mails: list, read, mark and delete them."""
+"""Access to the INBOX of a user on the IMAP server (RFC 3501): list, read, mark and delete mails."""
 
 import contextlib
 import re
@@ -31,16 +31,16 @@ ENVELOPE = re.compile(rb"(?im)^(Return-Path|Delivered-To):([^\r\n]*)")
 
 
 def imap_factory(config: Config, validity: Validity) -> Callable[..., "ImapSource"]:
-    """Return a function that makes the ImapSource of a call. ConfigError if the setting `services` is invalid."""
+    """Return a function that makes an ImapSource for a request. ConfigError if the setting `services` is invalid."""
     client = clients(config)["imap"]
     assert isinstance(client, Imap)
     return lambda call: ImapSource(call, client, validity)
 
 
 class ImapSource(MailSource):
-    """The mails in a user's INBOX on the IMAP server. All methods share one connection during a request.
+    """The INBOX of a user on the IMAP server, during one request. All methods share one connection.
 
-    A mail with the flag for deleted mails counts as missing, even if the server still has it.
+    Mails that are flagged as deleted are treated as missing.
     """
 
     name = "imap"
@@ -90,10 +90,10 @@ class ImapSource(MailSource):
             return exists
 
     def delete(self, mail_id: int) -> bool:
-        """Delete a mail, and return whether it existed. Other mails flagged as deleted stay on the server.
+        """Delete a mail, and return whether it existed.
 
-        On a server without UIDPLUS (RFC 4315), which cannot expunge a single mail, the mail only gets the flag. A
-        mail that got the flag in an earlier attempt counts as existing.
+        A server without the extension UIDPLUS (RFC 4315) keeps the mail, flagged as deleted. Deleting such a mail
+        again also returns True.
         """
         with self.inbox(writable=True) as imap:
             if not self.size(mail_id, deleted=True):
@@ -117,10 +117,10 @@ class ImapSource(MailSource):
 
     @contextlib.contextmanager
     def inbox(self, writable: bool = False) -> Iterator[ImapConversation]:
-        """Open INBOX for a `with` block, unless it is open, and yield the connection, which stays open for the request.
+        """Yield a connection to the IMAP server with INBOX open. It stays open for the other methods.
 
-        `writable`: flags can be changed. An exception in the block closes the connection; failures of the IMAP
-        server become SourceUnavailable.
+        Flags can be changed if `writable` is True. An exception in the `with` block closes the connection. Raise
+        SourceUnavailable if the IMAP server fails.
         """
         try:
             if self.imap is None:
@@ -135,7 +135,7 @@ class ImapSource(MailSource):
                 raise SourceUnavailable(down.status, audit=down.audit) from error
 
     def open(self, writable: bool) -> ImapConversation:
-        """Connect to the IMAP server, open INBOX, and return the connection. `writable`: flags can be changed."""
+        """Connect to the IMAP server, open INBOX, and return the connection. With `writable`, flags can be changed."""
         imap = self.stack.enter_context(
             self.client.session(self.user, self.call.password, seconds=None, wait=REQUEST_SLOT_WAIT)
         )
@@ -150,16 +150,16 @@ class ImapSource(MailSource):
         return imap
 
     def is_possible(self, mail_id: int) -> bool:
-        """Return whether a mail can have this id. Ids from before the last change of UIDVALIDITY are invalid."""
+        """Return whether a mail can have this id. Ids from before the server renumbered its mails are invalid."""
         return 0 < mail_id - self.offset < UID_LIMIT
 
     def mail_id(self, items: dict[bytes, bytes]) -> int:
         return int(items[b"UID"]) + self.offset
 
     def size(self, mail_id: int, deleted: bool = False) -> int:
-        """Return the size of a mail in bytes, at least 1; 0 if there is no such mail.
+        """Return the size of a mail in bytes: at least 1, or 0 if there is no such mail.
 
-        `deleted`: include a mail that is flagged as deleted.
+        If `deleted` is False, a mail that is flagged as deleted is treated as missing.
         """
         possible = self.is_possible(mail_id)
         items = self.fetch_one(mail_id, "RFC822.SIZE", deleted=deleted) if possible else None
@@ -177,11 +177,11 @@ class ImapSource(MailSource):
     def fetch_items(
         self, uids, names: str, required: str = "", max_bytes: int = 0, deleted: bool = False
     ) -> list[dict]:
-        """Fetch data of mails. Return a dictionary for each mail that exists, as parse_answers() yields it.
+        """Fetch data of mails. Return a list such as [{b"UID": b"7", b"FLAGS": b"", b"RFC822.SIZE": b"512"}].
 
-        `uids` is a set such as "1:*", `names` the data items, such as "RFC822.SIZE"; flags are always added. Answers
-        without the item `required` (by default `names`) only report changes by other programs, and are ignored.
-        `max_bytes` limits the size of the data. `deleted`: include mails that are flagged as deleted.
+        `uids` is a set such as "1:*". `names` is the data to fetch in addition to UID and flags, such as
+        "RFC822.SIZE". Mails without the data `required` (by default `names`) are left out. So are mails flagged as
+        deleted, unless `deleted` is True. `max_bytes` is the greatest size of the answer.
         """
         mails: dict[bytes, dict] = {}
         for items in parse_answers(self.command("FETCH", uids, f"(FLAGS {names})", max_bytes=max_bytes)):
@@ -194,7 +194,7 @@ class ImapSource(MailSource):
         ]
 
     def command(self, name: str, *arguments, max_bytes: int = 0) -> list:
-        """Send a UID command, such as FETCH. Return the answer as imaplib does. ServiceDown if the server refuses it.
+        """Send a command with UIDs, such as FETCH. Return imaplib's list. Raise ServiceDown if the server refuses it.
 
         `max_bytes` is the greatest size of the answer, apart from reports of changes by other programs.
         """
@@ -209,9 +209,10 @@ class ImapSource(MailSource):
         raise refusal(name, reply)
 
     def row(self, items: dict[bytes, bytes]) -> dict:
-        """Return a mail as a row of table `mailbox`. `items` is the answer to FETCH, as parse_answers() yields it.
+        """Return a mail as a row of table `mailbox`: {"mail_id": 7, "mail_user": "ann", "mail_read": 0, …}.
 
-        Sender and recipient of the envelope come from the header fields Return-Path and Delivered-To.
+        `items` is a dictionary that parse_answers() yields. The sender and the recipient in the row are those in the
+        header fields Return-Path and Delivered-To.
         """
         raw = items.get(b"BODY", b"")
         envelope = {

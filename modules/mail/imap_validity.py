@@ -1,8 +1,8 @@
-"""Mail ids of mails on the IMAP server, which stay unique even if the server numbers its mails anew (UIDVALIDITY).
+"""Mail ids for mails on the IMAP server, which stay unique even if the server renumbers its mails.
 
-A mail_id is the mail's UID plus an offset. A server that gives new UIDs to mails, as after restoring a backup, also
-changes UIDVALIDITY (RFC 3501 section 2.3.1.1). The offset then grows by 2**32, more than any UID, so that no mail
-has an earlier id. For two million such changes, ids stay below 2**53, up to which JavaScript's numbers are exact.
+A mail_id is the mail's UID plus an offset. A server that renumbers its mails, for example after a backup is restored,
+also changes the number UIDVALIDITY (RFC 3501 section 2.3.1.1). Each change adds 2**32 to the offset, which is more
+than any UID.
 """
 
 from peewee import IntegerField, TextField
@@ -33,7 +33,7 @@ DELETE = PreparedQuery(ImapValidity.delete().where(ImapValidity.user_name == par
 
 
 class Validity:
-    """The last UIDVALIDITY of each user's INBOX, and the number of its changes, stored in the state database."""
+    """Stores the last UIDVALIDITY of each user's INBOX, and the number of its changes, in mailapi's state database."""
 
     def __init__(self, app):
         self.app = app
@@ -43,7 +43,11 @@ class Validity:
         return self.app.state
 
     def id_offset(self, user_name: str, uidvalidity: int) -> int:
-        """Return the number to add to IMAP UIDs to get mail ids, for a user's INBOX with this UIDVALIDITY."""
+        """Return the number to add to the UIDs of a user's mails to get mail ids.
+
+        `uidvalidity` is the number that the IMAP server reports for the user's INBOX.
+        """
+        # After two million changes, ids are still below 2**53, up to which JavaScript's numbers are exact.
         for last_uidvalidity, changes in self.store.read(LAST_SEEN, user=user_name):
             if last_uidvalidity == uidvalidity:
                 return changes * 2**32

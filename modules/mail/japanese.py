@@ -1,7 +1,7 @@
-"""Decoders of Japanese charsets of mail, with the characters that NEC, IBM and Microsoft added to JIS X 0208.
+"""Decoders for Japanese charsets in mail, including the characters that NEC, IBM and Microsoft added to JIS X 0208.
 
-Python's own codecs for these charsets lack the additional characters. Python's cp932 has them, as do the tables of
-the WHATWG encoding standard: so positions in JIS X 0208 are converted to those in cp932.
+Python's codecs for these charsets lack the additional characters, but its codec cp932 has them. So JIS X 0208 is
+converted to cp932 first.
 """
 
 import re
@@ -24,7 +24,7 @@ EVEN = bytes(cell + 0x7E if 0x21 <= cell <= 0x7E else 0 for cell in range(256))
 
 
 def decode_iso_2022_jp(raw: bytes) -> str:
-    """Decode ISO-2022-JP, including half-width kana (ESC ( I) and JIS X 0212. Invalid bytes become U+FFFD."""
+    """Decode ISO-2022-JP, including half-width kana and JIS X 0212. Invalid bytes become U+FFFD."""
     texts, mode, position = [], b"\x1b(B", 0
     for escape in ESCAPES.finditer(raw):
         texts.append(decode_segment(raw[position : escape.start()], mode))
@@ -34,9 +34,9 @@ def decode_iso_2022_jp(raw: bytes) -> str:
 
 
 def decode_segment(raw: bytes, mode: bytes) -> str:
-    """Decode the bytes that follow `mode`, an escape sequence that selects their character set.
+    """Decode bytes by the character set that `mode`, the escape sequence before them, selects.
 
-    A line break ends a set with two bytes a character (RFC 1468): the bytes after it are ASCII.
+    Bytes after a line break are decoded as ASCII if the set has two bytes a character (RFC 1468).
     """
     if mode.startswith(b"\x1b$"):
         line, rest = re.fullmatch(rb"(?s)([^\r\n]*)(.*)", raw).groups()  # type: ignore[union-attr]  # it always matches
@@ -73,7 +73,7 @@ def decode_euc_jp(raw: bytes) -> str:
 
 
 def jis_x_0208(raw: bytes) -> str:
-    """Decode JIS X 0208: two bytes a character, each from 0x21 to 0x7E. Invalid ones become U+FFFD."""
+    """Decode JIS X 0208, in which a character has two bytes from 0x21 to 0x7E. Invalid bytes become U+FFFD."""
     pairs = bytearray(len(raw) // 2 * 2)
     rows, cells = raw[: len(pairs) : 2], raw[1::2]
     pairs[0::2] = rows.translate(LEADS)

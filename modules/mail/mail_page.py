@@ -1,4 +1,4 @@
-"""A mail's HTML, made harmless: as a piece of HTML, and as a whole page (`mailbox/?view`)."""
+"""Conversion of a mail to harmless HTML: to a piece of HTML, or to a whole page (`mailbox/?view`)."""
 
 import html
 from dataclasses import dataclass
@@ -26,7 +26,7 @@ TEXT = '<div style="white-space:pre-wrap;word-wrap:break-word;font-family:sans-s
 
 @dataclass(frozen=True)
 class Page(File):
-    """A mail as an HTML page for browsers, with HTTP header fields by which it runs no script and loads nothing."""
+    """A mail as an HTML page. Its HTTP header fields forbid browsers to run scripts or load anything."""
 
     def headers(self) -> list[tuple[str, str]]:
         return [
@@ -38,13 +38,13 @@ class Page(File):
 
 
 def sanitized_html(mail_parts: list[Part]) -> SanitizedHTML:
-    """Return the HTML among the parts of a mail, without anything that could run code or load data."""
+    """Return the HTML of a mail without anything that could run code or load data. `mail_parts` has all its parts."""
     images = InlineImages(mail_parts)
     return SanitizedHTML(html_of(mail_parts), images.with_id, images.with_location)
 
 
 def mail_page(raw: bytes) -> Page:
-    """Return the HTML of the mail `raw`, made harmless, as a page; or its text as a page, if it has no HTML."""
+    """Return the mail `raw` as a harmless page of HTML. If the mail has no HTML, the page shows its text."""
     message = parse_message(raw)
     safe = sanitized_html(parts(raw)).html or TEXT.format(text=html.escape(mail_text(message)))
     title = html.escape(header(message, "subject"))

@@ -1,4 +1,4 @@
-"""The text of a mail that a person would read, for `mail_text` in mailbox/?read."""
+"""Conversion of a mail to the text that a person would read: the field `mail_text` of `mailbox/?read`."""
 
 import re
 from collections.abc import Iterator
@@ -26,18 +26,17 @@ PKCS7_MIME = ("application/pkcs7-mime", "application/x-pkcs7-mime")
 
 
 def mail_text(message: ReceivedMessage) -> str:
-    """Return the text of a mail for people to read; "" if there is none. Attachments are left out.
+    """Return the text of a mail for people to read, without attachments; "" if there is none.
 
-    The plain text is preferred to HTML, which is converted to text. A line such as `[Encrypted message: PGP/MIME]`
-    replaces what cannot be shown as text.
+    Plain text is preferred to HTML. A line such as `[Encrypted message: PGP/MIME]` replaces other content.
     """
     return "\n\n".join(texts(message))
 
 
 def texts(part: ReceivedMessage, depth: int = 0) -> Iterator[str]:
-    """Yield the readable texts in a part of a mail and in the parts nested in it. Empty texts are left out.
+    """Yield the readable texts in a part of a mail and in the parts inside it. Empty texts are left out.
 
-    `depth` is the number of parts around the part.
+    `depth` is the number of parts that contain this part.
     """
     kind = part.get_content_type()
     if not part.is_multipart():
@@ -62,9 +61,10 @@ def texts(part: ReceivedMessage, depth: int = 0) -> Iterator[str]:
 
 
 def best_alternative(children: list[ReceivedMessage], depth: int) -> Iterator[str]:
-    """Yield the texts of the best of several alternatives, then those of the calendars among them.
+    """Yield the texts of the best part of a multipart/alternative, then those of its calendars.
 
-    The best alternative is the plain text, or else the last one that has a text. `depth` is as in texts().
+    `children` are the alternatives. The best one is plain text, or else the last one that has a text. `depth` is as in
+    texts().
     """
     found = [(child.get_content_type(), list(texts(child, depth + 1))) for child in children]
     readable = [(kind, each) for kind, each in found if each and kind != "text/calendar"]
@@ -76,9 +76,9 @@ def best_alternative(children: list[ReceivedMessage], depth: int) -> Iterator[st
 
 
 def main_part(part: ReceivedMessage, children: list[ReceivedMessage]) -> ReceivedMessage:
-    """Return the main part of a multipart/related (RFC 2387): the child that the parameter `start` selects by its id.
+    """Return the main part among `children`, the parts of a multipart/related (RFC 2387).
 
-    Without that parameter, it is the first child.
+    The parameter `start` of Content-Type is the id of the main part. Without it, the first part is the main part.
     """
     start = part.content_field("content-type").parameters.get("start", "").strip("<> ")
     named = (child for child in children if start and header(child, "content-id").strip("<> ") == start)
@@ -86,7 +86,10 @@ def main_part(part: ReceivedMessage, children: list[ReceivedMessage]) -> Receive
 
 
 def digest_texts(child: ReceivedMessage, depth: int) -> Iterator[str]:
-    """Yield one text for each mail in `child`, a part of a digest: the mail's subject and its readable texts."""
+    """Yield a text for each mail in `child`, a part of a multipart/digest: its subject and its readable texts.
+
+    `depth` is as in texts().
+    """
     mails = child.get_payload() if child.is_multipart() else [child]
     for mail in mails:
         if isinstance(mail, ReceivedMessage):
@@ -94,9 +97,9 @@ def digest_texts(child: ReceivedMessage, depth: int) -> Iterator[str]:
 
 
 def part_text(part: ReceivedMessage, kind: str) -> str:
-    """Return the readable text of a part without sub-parts; "" for an attachment. `kind` is its content type.
+    """Return the readable text of a part that contains no other parts; "" for an attachment.
 
-    For content that cannot be shown as text, the result is a line such as `[Encrypted message: PGP/MIME]`.
+    `kind` is the content type. For an encrypted message, for example, return `[Encrypted message: PGP/MIME]`.
     """
     if kind in PKCS7_MIME:
         smime = part.content_field("content-type").parameters.get("smime-type", "").lower()

@@ -1,4 +1,4 @@
-"""All sources of the caller's mails (databases, IMAP server) together, for one request: list, read and change mails."""
+"""Access to all mails of the caller during one request, in databases and on the IMAP server."""
 
 from collections.abc import Callable, Iterable, Iterator
 from operator import itemgetter
@@ -17,7 +17,7 @@ BATCH = 100  # mails read in one transaction, and in memory at the same time
 
 
 class MailRef(NamedTuple):
-    """A reference to a mail: its time, its id and its source. References are sorted as tuples, so by time first."""
+    """A reference to a mail: its time, its id, and the source that has it. Sorting references orders them by time."""
 
     sent: int | float  # seconds since 1970
     mail_id: int
@@ -26,15 +26,15 @@ class MailRef(NamedTuple):
 
 
 def sent_time(mail_submission) -> int | float:
-    """Return a value of the column mail_submission as seconds since 1970; 0 if it is not a number."""
+    """Return the column mail_submission of a mail as seconds since 1970; 0 if it is not a number."""
     seconds = number(mail_submission)
     return seconds if isinstance(seconds, (int, float)) else 0
 
 
 class Mailboxes:
-    """All sources of the caller's mails, such as a database and an IMAP server. A context manager that closes them.
+    """All mails of the caller, in databases and on the IMAP server (the sources). A `with` statement closes them.
 
-    A source that fails is not used again during the request; `warning` then has its error message.
+    A source that fails is not used again; `warning` then has the error message.
     """
 
     def __init__(self, call, factories: Iterable[Callable[..., MailSource]]):
@@ -54,13 +54,13 @@ class Mailboxes:
 
     @property
     def warning(self) -> dict:
-        """Return {"status": "warning", "warning": MESSAGES} for the answer if a source has failed, else {}."""
+        """Return {"status": "warning", "warning": "…"} for the answer if a source has failed, else {}."""
         return {"status": "warning", "warning": " ".join(self.problems)} if self.problems else {}
 
     def ask(self, source: MailSource, question: Callable[..., T], *arguments) -> T | None:
-        """Call `question`, a method of `source`, and return its result; None if the source is unavailable.
+        """Call `question`, a method of `source`, and return its result. Return None if the source is unavailable.
 
-        A source that is unavailable is not used again during the request.
+        An unavailable source is not used again during the request.
         """
         try:
             return question(*arguments)
@@ -71,7 +71,7 @@ class Mailboxes:
             return None
 
     def index(self, only_unread: bool = False) -> list[MailRef]:
-        """Return references to the caller's mails in all sources, newest first. `only_unread` leaves out read mails."""
+        """Return references to the caller's mails, newest first. With `only_unread`, leave out read mails."""
         refs = [
             MailRef(sent_time(mail_submission), mail_id, source.name, source)
             for source in list(self.sources)
@@ -82,10 +82,10 @@ class Mailboxes:
     def beginnings(
         self, refs: list[MailRef], size: int = HEADER_BYTES, batch: int = BATCH
     ) -> Iterator[tuple[MailRef, dict]]:
-        """Yield the reference and the row of table `mailbox` for each mail in `refs`, in that order.
+        """Yield (reference, row of table `mailbox`) for each mail in `refs`, in the same order.
 
-        mail_data has only the first `size` bytes. Mails that do not exist any more are left out. `batch` mails are
-        read at a time.
+        The column mail_data is cut off after `size` bytes. Mails that do not exist any more are left out. `batch` is
+        the number of mails to read at a time.
         """
         for start in range(0, len(refs), batch):
             some = refs[start : start + batch]
@@ -102,10 +102,11 @@ class Mailboxes:
         return {name: count for name, count in counts.items() if count is not None}
 
     def fetch(self, mark_read: bool = False, field: str = "mail_id") -> tuple[dict, str]:
-        """Return a mail (a row of table `mailbox`) and the name of its source. ApiError if there is no such mail.
+        """Return the mail that the request names, as a row of table `mailbox`, and the name of its source.
 
-        `field` is the request's field with the mail's id. The source is mail_sourcedb in the request; without it,
-        all sources are searched. `mark_read`: also mark the mail as read.
+        `field` is the name of the request's field that has the mail's id. The field mail_sourcedb has the source's
+        name; without it, all sources are searched. If `mark_read` is True, mark the mail as read. Raise ApiError if
+        there is no such mail.
         """
         problem = ApiError("mail not found", code="not_found", field="mail_id")
         for source in self.requested(READ_ORDER):
@@ -120,18 +121,19 @@ class Mailboxes:
         raise problem
 
     def change(self, action: Callable[[MailSource, int], bool]):
-        """Call action(source, mail_id) for the mail_id in the request. ApiError if it returns False: no such mail.
+        """Call action(source, mail_id) for the mail that the request names. Raise ApiError if `action` returns False.
 
-        The source is mail_sourcedb in the request; without it, the IMAP server if the caller has one, else the
-        master database. No other source is tried, since it may have another mail with this id.
+        The request's field mail_sourcedb has the source's name. Without it, the source is the IMAP server if the
+        caller has one, else the master database.
         """
         if not any(action(source, self.call.body["mail_id"]) for source in self.requested(CHANGE_ORDER)[:1]):
             raise ApiError("mail not found", code="not_found", field="mail_id")
 
     def requested(self, default: tuple[str, ...]) -> list[MailSource]:
-        """Return the caller's source that mail_sourcedb in the request selects; without it, all sources in `default`.
+        """Return the sources that the request selects: the one named by mail_sourcedb, or else those in `default`.
 
-        `default` has names of sources in the order to try. ApiError if mail_sourcedb is not the name of a source.
+        Sources that the caller does not have are left out. Raise ApiError if mail_sourcedb is not the name of a
+        source.
         """
         name = self.call.body.get("mail_sourcedb")
         if name and not any(source.name == name for source in self.supported):

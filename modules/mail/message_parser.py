@@ -1,4 +1,4 @@
-"""Parser of received mail from any sender: the standard library's with limits, and a faster one for usual mail."""
+"""Parsing of received mail: by a fast parser if possible, and otherwise by the standard library's."""
 
 import re
 from email.feedparser import BufferedSubFile, BytesFeedParser  # type: ignore[attr-defined]  # typeshed lacks BufferedSubFile
@@ -27,7 +27,7 @@ CHARSET_BYTES = 65536  # bytes of a mail in which its charset is looked for
 
 
 class ReceivedMessage(Message):
-    """A received mail, or a part of one. ContentField parses its fields such as Content-Type, also invalid ones."""
+    """A received mail, or a part of one. It can also read malformed header fields such as Content-Type."""
 
     # A header of the usual form: its lines, each after a line feed, so that a field can be found without parsing all.
     header = header_in_lower_case = b""
@@ -40,11 +40,14 @@ class ReceivedMessage(Message):
 
     @cached_property
     def charset(self) -> str | None:
-        """Return the charset that the mail declares for its text; None without one, and for a mail in ASCII."""
+        """Return the charset that the mail declares for its text, such as "koi8-r".
+
+        Return None if it declares none, or only ASCII, UTF-8 or Latin-1.
+        """
         return None if self.mail.isascii() else charset_in(self.mail)
 
     def content_field(self, name: str) -> ContentField:
-        """Return a header field such as "content-type" with its parameters. `name` is in lower case."""
+        """Return the parsed header field `name`, such as "content-type" (in lower case), with its parameters."""
         fields = self.__dict__.setdefault("_content_fields", {})
         if name not in fields:
             fields[name] = ContentField(raw_header(self, name), self.charset)
@@ -68,33 +71,28 @@ class ReceivedMessage(Message):
         return failobj
 
     def content(self) -> bytes:
-        """Return the content as bytes, decoded from base64 or the like; b"" if it consists of parts."""
+        """Return the content as bytes, decoded from base64, for example; b"" if it consists of parts."""
         raw = self.body
         if isinstance(self._payload, str):  # type: ignore[attr-defined]  # get_payload would decode it by its charset
             raw = self._payload.encode("ascii", "surrogateescape")  # type: ignore[attr-defined]
         return decode_content(raw, self.content_field("content-transfer-encoding").value)
 
     def readable_text(self) -> str:
-        """Return the content as text for people to read.
-
-        The charset is the one in Content-Type. If the text does not fit it, the one in the HTML or elsewhere in the
-        mail is tried, then others (see decode()).
-        """
+        """Return the content as text for people to read. If it does not fit its charset, other charsets are tried."""
         raw = self.content()
         in_html = META.search(raw, 0, META_BYTES) if self.get_content_type() == "text/html" else None
         other = in_html[1].decode("ascii") if in_html else self.charset
         return decode(raw, self.get_content_charset(), other).removeprefix("\ufeff")
 
     def text(self) -> str:
-        """Return the content as text for mail_body: as UTF-8 if it does not fit its charset (docs/wire.md F16)."""
+        """Return the content as text for the field mail_body. If its charset is wrong, try UTF-8 (docs/wire.md F16)."""
         return decode(self.content(), self.get_content_charset(), guess=False)
 
 
 class BoundedLines(BufferedSubFile):
-    """A buffer of lines for the standard library's parser. ValueError if the mail has too many parts.
+    """An input buffer for the standard library's parser. It raises ValueError if a mail has too many parts.
 
-    At most 10,000 parts are allowed, and at most 10 levels of nesting, since the parser compares each line with the
-    boundary of every enclosing part.
+    The limits are 10,000 parts and 10 levels of nesting.
     """
 
     parts = 0
@@ -107,7 +105,7 @@ class BoundedLines(BufferedSubFile):
 
 
 class ReceivedPolicy(Compat32):
-    """A policy for the standard library's parser, by which header fields are decoded as UTF-8."""
+    """A policy for the standard library's parser that decodes header fields as UTF-8."""
 
     def header_fetch_parse(self, name, value):
         return readable(value.encode("utf-8", "surrogateescape"))
@@ -117,19 +115,19 @@ POLICY = ReceivedPolicy()
 
 
 def head(raw: bytes) -> bytes:
-    """Return the header of a mail, with the empty line after it. Without an empty line, return the whole mail."""
+    """Return the header of a mail with the empty line after it. If there is no empty line, return the whole mail."""
     return raw[: header_size(raw)]
 
 
 def parse_message(raw: bytes, kind: type[ReceivedMessage] = ReceivedMessage) -> ReceivedMessage:
-    """Parse a mail into an object of the class `kind`. If its parts are too malformed, parse only its header."""
+    """Parse a mail into an object of the class `kind`. If the parts are too malformed, parse only the header."""
     regular = RegularParser(raw, partial(kind, POLICY)).parse()
     # A message without header fields is false.
     return set_charset(parse_irregular(raw, kind) if regular is None else regular, raw)
 
 
 def parse_irregular(raw: bytes, kind: type[ReceivedMessage]) -> Message:
-    """Parse a mail by the standard library's parser, for mail that RegularParser cannot parse."""
+    """Parse a mail by the standard library's parser, which is slower than RegularParser but accepts any mail."""
     size = header_size(raw)
     header = mended_header(raw[:size], is_complete(raw, size))
     parser = BytesFeedParser(kind, policy=POLICY)
@@ -165,7 +163,10 @@ def set_charset(message: Message, raw: bytes) -> ReceivedMessage:
 
 
 def charset_in(raw: bytes) -> str | None:
-    """Return the first charset that a mail declares apart from ASCII, UTF-8 and Latin-1; None if there is none."""
+    """Return the first charset that a mail declares, such as "koi8-r", other than ASCII, UTF-8 and Latin-1.
+
+    Return None if there is none.
+    """
     labels = (
         match[1].decode("ascii") for match in islice(CHARSET.finditer(raw, 0, CHARSET_BYTES), MOST_CHARSETS)
     )

@@ -1,4 +1,4 @@
-"""Received mails in the form in which requests get them, in lists and in full, and their text for searches."""
+"""Conversion of received mails to dictionaries for answers, and to text for searches."""
 
 from mailapi import number, readable
 
@@ -12,9 +12,9 @@ LONGEST_IN_LIST = 1000  # characters of a header field; anybody can send thousan
 
 
 def mail_summary(mail: dict, source_name: str) -> dict:
-    """Return a mail as an entry of a list: its columns and main header fields, without its content.
+    """Return a mail as a dictionary for lists: {"mail_id": 7, "mail_subject": "Hello", …}, without its content.
 
-    `mail` is a row of table `mailbox`. `source_name`, such as "master", becomes mail_sourcedb.
+    `mail` is a row of table `mailbox`. `source_name` is the name of its source, such as "master".
     """
     message = parse_headers(mail_bytes(mail))
     row = mail | {"mail_submission": number(mail["mail_submission"]), "mail_data": None}
@@ -25,10 +25,10 @@ def mail_summary(mail: dict, source_name: str) -> dict:
 
 
 def mail_details(mail: dict, source_name: str, more: bool = False) -> dict:
-    """Return a mail as `mailbox/?read` does: columns, main header fields, text, and the whole mail in mail_data.
+    """Return a mail as `mailbox/?read` does: {"mail_id": 7, "mail_subject": "Hello", "mail_body": "…", …}.
 
-    `mail` is a row of table `mailbox`. `source_name`, such as "master", becomes mail_sourcedb. `more`: include the
-    fields of more_details(), which the original API lacks.
+    `mail` is a row of table `mailbox`. `source_name` is the name of its source, such as "master". If `more` is True,
+    add the fields of more_details().
     """
     message = parse_message(mail_bytes(mail))
     headers = {f"mail_{name}": header(message, name) for name in ("from", "to", "subject")}
@@ -38,7 +38,7 @@ def mail_details(mail: dict, source_name: str, more: bool = False) -> dict:
 
 
 def more_details(message: ReceivedMessage) -> dict:
-    """Return the fields mail_text (for people to read), mail_date, mail_addresses, mail_message_id and others."""
+    """Return more fields of a mail: {"mail_text": "…", "mail_date": "…", "mail_message_id": "…", …}."""
     return {
         "mail_text": mail_text(message),
         **{f"mail_{name.replace('-', '_')}": header(message, name) for name in ("cc", "reply-to", "date")},
@@ -49,7 +49,7 @@ def more_details(message: ReceivedMessage) -> dict:
 
 
 def addresses(message: ReceivedMessage, name: str) -> list[dict[str, str]]:
-    """Return the addresses in a header field such as "to", as dictionaries of `name` and `address`."""
+    """Return the addresses in a header field such as "to", as [{"name": "Ann", "address": "ann@corp.org"}]."""
     return address_list(raw_header(message, name), message.charset)
 
 
@@ -58,10 +58,9 @@ def mail_bytes(mail: dict) -> bytes:
 
 
 def body_text(message: ReceivedMessage) -> str:
-    """Return the text of a mail for mail_body, in the form of the original API (docs/wire.md section 4).
+    """Return the content of a mail as text for the field mail_body (docs/wire.md section 4).
 
-    For a mail without parts, it is the content; otherwise all text/plain parts, each followed by a line of four
-    dashes.
+    If the mail consists of parts, return its plain texts, each followed by a line of four dashes.
     """
     if not message.is_multipart():
         return message.text()
@@ -72,7 +71,7 @@ def body_text(message: ReceivedMessage) -> str:
 
 
 def searchable_text(raw: bytes) -> str:
-    """Return the text in which searches look: all text parts of the mail `raw`, with HTML converted to text."""
+    """Return the text of the mail `raw` for searches: all text parts, with HTML converted to plain text."""
     message = parse_message(raw)
     leaves = (part for part in message.walk() if not part.is_multipart())
     return " ".join(readable_text(part, part.get_content_type()) for part in leaves)

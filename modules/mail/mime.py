@@ -1,7 +1,7 @@
-"""Making of MIME parts for outgoing mail: texts, attachments, base64, as bytes with CRLF (RFC 2045 to 2047, 2183, 2231).
+"""Making of MIME parts for outgoing mail: texts and attachments, as bytes with CRLF (RFC 2045 to 2047, 2183, 2231).
 
-The standard library's EmailMessage makes five copies of an attachment. On Python 3.11 it also loses spaces of long
-subjects, encodes long References, and decodes file names that look like encoded words. Only its encoders are used.
+The standard library's EmailMessage is not used: it makes five copies of an attachment. On Python 3.11 it also damages
+long subjects, long References, and file names that look like encoded words.
 """
 
 import base64
@@ -31,7 +31,7 @@ Part = Iterable[bytes | bytearray]  # the chunks of its header fields, an empty 
 
 
 def message_content(body: dict) -> Part:
-    """Return the content of a new message, from Content-Type on: its texts, then its attachments.
+    """Return a MIME part with all texts and attachments of a new message.
 
     `body` has the request's fields. `text`, `html` and `attachments` are removed from it, to free their memory.
     """
@@ -45,7 +45,7 @@ def message_content(body: dict) -> Part:
 
 
 def multipart(subtype: str, parts: list[Part]) -> Part:
-    """Combine MIME parts into one of the type multipart/`subtype`, such as "mixed". Return a single part unchanged."""
+    """Return one MIME part of the type multipart/`subtype` that contains `parts`. Return a single part unchanged."""
     if len(parts) == 1:
         return parts[0]
     boundary = secrets.token_hex(16)
@@ -58,7 +58,7 @@ def multipart(subtype: str, parts: list[Part]) -> Part:
 
 
 def text_part(text: bytes, subtype: str) -> Part:
-    """Make a MIME part of the type text/`subtype`, in ASCII and short lines, which no mail server has to change."""
+    """Return a MIME part of the type text/`subtype`, in ASCII and short lines, which no mail server has to change."""
     content_type, data = f"text/{subtype}; charset=utf-8", crlf(text)
     del text
     if data.isascii() and not FRAGILE_LINE.search(data):
@@ -70,7 +70,10 @@ def text_part(text: bytes, subtype: str) -> Part:
 
 
 def attachment_part(given: dict) -> Part:
-    """Make a MIME part of an attachment: filename, content_type and data (base64). ApiError if one is invalid."""
+    """Return a MIME part for an attachment. Raise ApiError if the attachment is invalid.
+
+    `given` is a dictionary {"filename": "a.pdf", "content_type": "application/pdf", "data": …}; `data` is base64.
+    """
     content_type = given["content_type"] or "application/octet-stream"
     filename, kind = file_name(given["filename"] or ""), content_type.partition(";")[0].lower()
     forwarded = kind == "message/rfc822"  # base64 is not allowed for a mail (RFC 2046, 5.2.1)
@@ -104,9 +107,9 @@ def mime_part(content_type: str, encoding: str, body: bytes | bytearray, *fields
 
 
 def header_text(name: str, value: str | None) -> str:
-    """Return a field of a request for use in a header, "" for None. ApiError if it has a control character.
+    """Return the value of a request's field as text for a header; "" for None. ApiError if it has a control character.
 
-    `name` is the field's name, for the error message.
+    `name` is the name of the field, for the error message.
     """
     if value and CONTROL.search(value):
         raise ApiError(f"A line break or control character in {name}.")
@@ -114,7 +117,7 @@ def header_text(name: str, value: str | None) -> str:
 
 
 def file_name(name: str) -> str:
-    """Return the last part of the path `name`, for an attachment; "" if there is none. ApiError if it is too long."""
+    """Return the file name at the end of a path; "" if there is none. Raise ApiError if it is invalid or too long."""
     name = re.split(r"[/\\]", header_text("filename", name))[-1].strip()
     if len(name) > MAX_FILE_NAME:
         raise ApiError(f"The name of an attachment is too long: {MAX_FILE_NAME} characters at most.")
@@ -122,7 +125,7 @@ def file_name(name: str) -> str:
 
 
 def attachment_disposition(filename: str) -> str:
-    """Return the value of Content-Disposition for an attachment: `attachment; filename="a.pdf"` (RFC 2183, 2231).
+    """Return the header value for an attachment, such as `attachment; filename="a.pdf"` (RFC 2183, 2231).
 
     A file name with special characters is encoded.
     """
@@ -139,13 +142,13 @@ def attachment_disposition(filename: str) -> str:
 
 
 def crlf(raw: bytes) -> bytes:
-    """Return `raw` with CRLF at the end of each line, also of the last one. A lone CR or LF counts as a line end."""
+    """End each line of `raw`, also the last one, with CRLF. A lone CR or LF is a line end, too."""
     raw = raw.replace(b"\r\n", b"\n").replace(b"\r", b"\n").replace(b"\n", b"\r\n")
     return raw if raw.endswith(b"\r\n") else raw + b"\r\n"
 
 
 def checked_lines(raw: bytes) -> bytes:
-    """Return a message with CRLF at the end of each line. ApiError if it has a NUL, or a line too long for SMTP."""
+    """End each line of a message with CRLF. Raise ApiError if it has a NUL byte, or a line too long for SMTP."""
     raw, start = crlf(raw), 0
     if b"\0" in raw:
         raise ApiError("The message has a NUL byte.")
@@ -162,7 +165,7 @@ def chunks(data: bytes) -> Iterator[bytes]:
 
 
 def encode_base64(raw: Iterable[bytes]) -> bytearray:
-    """Encode bytes as lines of base64. `raw` yields chunks; each but the last has a multiple of 57 bytes."""
+    """Encode bytes as lines of base64. Each of the chunks in `raw` but the last must have a multiple of 57 bytes."""
     lines = bytearray()
     for chunk in raw:
         lines += base64.encodebytes(chunk).replace(b"\n", b"\r\n")
@@ -170,7 +173,7 @@ def encode_base64(raw: Iterable[bytes]) -> bytearray:
 
 
 def decode_base64(data: bytes) -> Iterator[bytes]:
-    """Decode base64 with or without line breaks. Yield the bytes in chunks. ValueError if it is invalid."""
+    """Decode base64 with or without line breaks. Yield the bytes in chunks. Raise ValueError if it is invalid."""
     data = data.replace(b"\r", b"").replace(b"\n", b"")
     if len(data) % 4 or data.find(b"=", 0, -2) >= 0:
         raise ValueError("not whole, or padding in the middle")
