@@ -245,6 +245,6 @@ def subjects_of(key: str, user_name: str, network: str) -> dict[str, str]:
 
 
 def times_of(now: int) -> dict[str, int]:
-    """Return the query parameters for `is_recent`: {"after": …, "known_after": …, "latest": …}. Times are in seconds."""
+    """Return the query parameters for `is_recent`, in seconds: {"after": …, "known_after": …, "latest": …}."""
     after, known_after = now - FAILURE_LIFETIME, now - NETWORK_LIFETIME
     return {"after": after, "known_after": known_after, "latest": now + CLOCK_SKEW}
