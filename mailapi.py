@@ -1430,7 +1430,7 @@ class Call:
                     self.new_authdata[user_name] = participant.authdata
 
     def end_participants(self, committed: bool | None):
-        """Commit (True) or roll back (False) what `enlist` prepared. None leaves it, as the outcome is unknown."""
+        """Commit what `enlist` prepared if `committed` is True, roll it back if False, leave it prepared if None."""
         for participant in self.participants:
             if committed:
                 participant.commit()
@@ -1958,7 +1958,7 @@ class RequestHandler:
             call.body, call.query = self.chosen.read(call.generation, fields, query)
 
     def act(self, call: Call, module: Module, unread: list, auth: dict | None, query: dict) -> dict:
-        """Run the action, and return the whole answer with the caller's permissions, even if the action refuses.
+        """Run the action and return the whole answer. A refusal with HTTP status 200 is part of it, and not raised.
         unread: a list of one, the body. It is removed from the list, so that the action can free its memory."""
         try:
             self.read_fields(call, unread.pop(), auth, query)

@@ -232,7 +232,7 @@ def user_prefix(user_name: str) -> str:
 
 @lru_cache(maxsize=100)
 def subjects_of(key: str, user_name: str, network: str) -> dict[str, str]:
-    """Return the names of the three counts for a log-in, and of the network's row in the table known_address.
+    """Return the values of `subject` for a log-in: of its three counts, and of its row in the table known_address.
 
     For example {"known": "known 7", "address": "address 8", "user": "user 9", "subject": "…", "former": "…"}. "former"
     is "subject" as older versions of mailapi stored it. `key`: the secret key.
