@@ -1,11 +1,11 @@
 #!/usr/bin/env python3
-"""mailapi: an HTTP control plane for a mail server, with the interface of the PHP API of cmail, which it replaces.
+"""mailapi: an HTTP API to manage a mail server. It replaces the PHP API of cmail, and has the same interface.
 
-The core knows no module by name. It reads a config, loads the module files in its setting `modulelist`, and
-turns requests such as `users/?add` into calls of their endpoints. For each request, it reads the declared fields,
-checks the access rule, runs the action in one transaction, and answers one JSON object.
-Master database: the mail server's own; its schema has version ("generation") 8 or 9. State database: mailapi's
-own, with sessions, failed log-ins and the audit.
+This file is the core. It reads a config, loads the module files in its setting `modulelist`, and turns requests
+such as `users/?add` into calls of their actions. For each request, it reads the fields, checks the access rule,
+runs the action in one transaction, and answers one JSON object.
+There are two databases. The master database belongs to the mail server; its schema has version ("generation") 8
+or 9. The state database is mailapi's own, with sessions, failed log-ins and the audit.
 """
 
 import contextlib
@@ -57,7 +57,7 @@ sys.modules["mailapi_modules"].__path__ = list(map(str, INSTALLED))
 
 
 def load_part(name: str):
-    """Import a file below modules/ when it is first needed, and return it: "mariadb.store" is mariadb/store.py."""
+    """Import a file below modules/ and return it as a Python module: "mariadb.store" is modules/mariadb/store.py."""
     return importlib.import_module(f"mailapi_modules.{name}")
 
 
@@ -65,7 +65,7 @@ def load_part(name: str):
 
 
 class ConfigError(Exception):
-    """The error for a configuration that cannot be used. Its text names the key or the file, and the cause."""
+    """The error for a config that is missing or invalid. Its text names the key or the file, and the cause."""
 
 
 @dataclasses.dataclass
@@ -95,7 +95,7 @@ class Config:
     log_file: str = ""
 
     def resolve(self, base: Path) -> "Config":
-        """Make paths absolute, below the folder `base`, and set an empty `state` by dbpath. Return this Config."""
+        """Make paths absolute, below the folder `base`. Set an empty `state` to its default. Return this Config."""
         self.base = base
         self.state = self.state or (self.dbpath if is_url(self.dbpath) else self.dbpath + ".state")
         self.dbpath, self.state = (db if is_url(db) else str(base / db) for db in (self.dbpath, self.state))
@@ -107,12 +107,12 @@ TYPE_NAMES = {str: "text", bool: "True or False", dict: "a mapping", list: "a li
 
 
 def is_url(database: str) -> bool:
-    """Return whether a database setting is the URL of a server (mysql://…); else it is the path of a SQLite file."""
+    """Return whether a database setting is the URL of a server, mysql://…, and not the path of a SQLite file."""
     return database.startswith("mysql://")
 
 
 def read_config(source: str | os.PathLike | Mapping) -> Config:
-    """Return the settings in `source`, the path of a config.py or a mapping of its keys. ConfigError if invalid."""
+    """Read the settings from a config.py, given its path, or from a mapping of its keys. ConfigError if invalid."""
     if isinstance(source, Mapping):
         return checked_config(dict(source), Path.cwd())
     path = Path(source).absolute()
@@ -134,7 +134,7 @@ def run_config(path: Path) -> dict:
 
 
 def checked_config(given: dict, base: Path) -> Config:
-    """Return the settings `given` as a Config, paths below the folder `base`. ConfigError tells the first bad key."""
+    """Return the settings `given` as a Config, with paths below the folder `base`. ConfigError if one is invalid."""
     for key, value in given.items():
         if key not in OPTIONS:
             raise ConfigError(f"Unknown key {key} in the configuration.")
@@ -155,7 +155,7 @@ def checked_config(given: dict, base: Path) -> Config:
 
 
 def check_type(key: str, value, kind):
-    """Raise ConfigError if the setting `key` has a value of another type than `kind`, or a number that is too low."""
+    """Raise ConfigError if the setting `key` has a value of another type than `kind`, or too low a number."""
     least = OPTIONS[key].metadata.get("least", 1)
     if isinstance(value, kind) and (kind is not int or not isinstance(value, bool) and value >= least):
         return
@@ -170,7 +170,7 @@ BUSY = "The database is busy. Try again."
 
 
 class ApiError(Exception):
-    """The error for a refused request. The JSON answer has the sentence `status`, and the members in `answer`.
+    """An error that becomes the answer to a request: JSON with the sentence `status` and the members in `answer`.
     http: the HTTP status. audit: the sentence for log and audit, if `status` quotes text that must not be there.
     code: the error's name for programs (docs/wire.md section 9). field: the request's field that is invalid."""
 
@@ -184,7 +184,7 @@ class ApiError(Exception):
         self.retry_after = retry_after  # seconds; 0: waiting does not help
 
     def bare(self) -> "ApiError":
-        """Remove tracebacks from this error, as they keep variables alive such as a request body, and return it."""
+        """Remove the tracebacks from this error, which would keep request bodies in memory, and return it."""
         self.__traceback__ = self.__context__ = self.__cause__ = None
         return self
 
@@ -199,14 +199,14 @@ class CannotOpen(ApiError):
 
 
 class TransactionRolledBack(ApiError):
-    """The error for a transaction that the database rolled back because of a concurrent one. It may be repeated."""
+    """The error for a transaction that was rolled back because of a concurrent one. Run the transaction again."""
 
     def __init__(self):
         super().__init__(BUSY, http=503, retry_after=1, code="busy")
 
 
 class CommitOutcomeUnknown(ApiError):
-    """The error for a connection to `store_in_doubt` that broke during a commit, which may have happened or not."""
+    """The error for a connection that broke during a commit to `store_in_doubt`. The change may be stored or not."""
 
     code = "unknown_outcome"
     store_in_doubt: "Store"
@@ -220,7 +220,7 @@ class StateFailure(ApiError):
 
 
 class SchemaMismatch(ApiError):
-    """The error for an unsupported schema version of the master database. The answer has this and our latest one."""
+    """The error for an unsupported schema version of the master database. The answer has it and our latest version."""
 
     def __init__(self, version):
         super().__init__("Api version and schema version is not the same.", code="database")
@@ -235,7 +235,7 @@ class LoginRefused(ApiError):
 
 
 class TooManyFailures(ApiError):
-    """The error for a log-in that comes too soon after failed ones. The client may try again in `seconds` seconds."""
+    """The error for a log-in too soon after failed ones. Log-ins are allowed again in `seconds` seconds."""
 
     def __init__(self, seconds: int, wait: str):
         sentence = f"Too many failed log-ins. Try again in {seconds} seconds."
@@ -244,7 +244,7 @@ class TooManyFailures(ApiError):
 
 
 def invalid(field: str) -> ApiError:
-    """Return the error (HTTP 400) for a request field with an invalid value (docs/wire.md F27, F37)."""
+    """Return the ApiError (HTTP 400) for an invalid value in the request's field `field` (docs/wire.md F27, F37)."""
     return ApiError(f"Invalid value for {field}.", http=400, code="invalid_field", field=field)
 
 
@@ -252,7 +252,7 @@ REFUSED = {"UNIQUE": "duplicate", "FOREIGN": "in_use"}  # how the sentence begin
 
 
 def refusal(error: peewee.PeeweeException, **answer) -> ApiError:
-    """Convert a database exception to ApiError: HTTP 503 for a lock, 200 for a refused change (like PHP), else 500."""
+    """Convert a database exception to ApiError: HTTP 503 if locked, 200 for a refused change (as in PHP), else 500."""
     if is_busy(error):
         return ApiError(BUSY, http=503, retry_after=1, code="busy")
     if not isinstance(error, (peewee.IntegrityError, peewee.OperationalError)):
@@ -276,7 +276,7 @@ def log_exception(sentence: str):
 
 
 def printable(value) -> str:
-    """Return a value as text for a terminal or the log. Control characters and invisible ones become U+FFFD."""
+    """Return a value as text for a terminal or the log, with U+FFFD in place of control and invisible characters."""
     if isinstance(value, (list, dict)):
         value = " ".join(map(str, value))
     return "".join(c if c.isprintable() else "\ufffd" for c in str("" if value is None else value))
@@ -292,17 +292,17 @@ FORBIDDEN_BYTES = re.compile(rb"\0|\xed[\xa0-\xbf]")  # the same characters in l
 
 
 def empty(value) -> bool:
-    """Return whether PHP's empty() is true: for null, false, 0, "0", "", [], {}. Such a field counts as not given."""
+    """Return whether PHP's empty() is true for a JSON value: for null, false, 0, "0", "", [] and {}."""
     return not value or value == "0"
 
 
 def php_text(value) -> str | None:
-    """Convert the JSON value of a text field to str. What PHP calls empty ("", "0", 0, null, …) becomes None."""
+    """Convert the JSON value of a text field to str. Values empty in PHP ("", "0", 0, null, …) become None."""
     return None if empty(value) else raw_text(value)
 
 
 def raw_text(value) -> str | None:
-    """Convert the JSON value of a text field to str. Only null becomes None; "" and "0" stay (docs/wire.md F32)."""
+    """Convert the JSON value of a text field to str. Only null becomes None, not "" or "0" (docs/wire.md F32)."""
     if value is None or isinstance(value, str):
         return value
     # Bytes come from a large body. Text beyond ASCII can take four times their memory.
@@ -316,24 +316,24 @@ def raw_text(value) -> str | None:
 
 
 def secret(value) -> str | None:
-    """Convert the JSON value of a password, key or token to str, null to None. Such a field is in no log or audit."""
+    """Convert the JSON value of a password, key or token to str, null to None. Such a field is never logged."""
     return raw_text(value)
 
 
 def long_text(value) -> bytes | None:
-    """Convert the JSON value of a text field that may be large to UTF-8 bytes. Only null becomes None."""
+    """Convert the JSON value of a large text field to UTF-8 bytes, null to None."""
     if isinstance(value, bytes):  # from a large body
         return value
     return None if (text := raw_text(value)) is None else text.encode()
 
 
 def file_content(value) -> bytes | None:
-    """Convert the content of an uploaded file to UTF-8 bytes. On the command line, users give a file's path."""
+    """Convert the text of an uploaded file to UTF-8 bytes, null to None. On the command line, users give its path."""
     return long_text(value)
 
 
 def address(value) -> str | None:
-    """Convert the JSON value of a mail address to str, an empty one to None. ValueError for over LONGEST bytes."""
+    """Convert the JSON value of a mail address to str, or to None if it is empty. ValueError above 1,000 bytes."""
     value = php_text(value)
     if value and len(value.encode()) > LONGEST:
         raise ValueError("too long for an address")
@@ -341,7 +341,7 @@ def address(value) -> str | None:
 
 
 def whole_number(value) -> int | None:
-    """Convert a whole number of at most 18 digits, sent as number or text (docs/wire.md F37). None stays None."""
+    """Convert a whole number of at most 18 digits, a JSON number or text, to int, null to None (docs/wire.md F37)."""
     if value is None:
         return None
     if not re.fullmatch(r"-?[0-9]{1,18}", raw_text(value) or ""):
@@ -350,19 +350,19 @@ def whole_number(value) -> int | None:
 
 
 def optional_number(value) -> int | None:
-    """Convert a whole number of at most 18 digits. What PHP calls empty ("", "0", 0, null, …) becomes None."""
+    """Convert a whole number to int, like `whole_number`. Values empty in PHP ("", "0", 0, null, …) become None."""
     return whole_number(php_text(value))
 
 
 def boolean(value) -> bool:
-    """Convert a flag: what PHP calls empty ("", "0", 0, null, …) to False, all else to True. ValueError for a list."""
+    """Convert a flag: values empty in PHP ("", "0", 0, null, …) to False, others to True. ValueError for a list."""
     if isinstance(value, (list, dict)) and value:
         raise ValueError("not a flag")
     return not empty(value)
 
 
 def list_of_text(value) -> list | None:
-    """Convert a list of texts. Entries that PHP calls empty (null, "0", 0, …) become "". None stays None."""
+    """Convert a JSON list to a list of str, null to None. Entries empty in PHP (null, "0", 0, …) become ""."""
     if value is None:
         return None
     if not isinstance(value, list) and value != {} or len(value) > LONGEST:
@@ -371,7 +371,7 @@ def list_of_text(value) -> list | None:
 
 
 def object_of(**types):
-    """Return a function that converts each field of a JSON object: object_of(name=php_text, size=whole_number)."""
+    """Return a field type for a JSON object with these fields, such as object_of(name=php_text, size=whole_number)."""
 
     def read(value):
         if empty(value):
@@ -385,10 +385,10 @@ def object_of(**types):
 
 
 def read_fields(given: dict, types: dict) -> dict:
-    """Return those fields of a request, `given`, that `types` declares as {name: function that converts the value}.
+    """Convert the fields of a request, `given`, and return them. types: {name: function that converts the value}.
 
-    Old clients may write "right" in place of "permission" in a field's name. ApiError (HTTP 400) has the invalid
-    field's name as the client wrote it, and OBJECT.FIELD for a field inside an object (docs/wire.md F27).
+    Fields that are not in `types` are left out. Old clients may write "right" in place of "permission" in a name.
+    ApiError (HTTP 400) names the invalid field, as OBJECT.FIELD for a field in an object (docs/wire.md F27).
     """
     fields = {}
     for name, read in types.items() if given else ():
@@ -404,7 +404,7 @@ def read_fields(given: dict, types: dict) -> dict:
 
 
 def read_auth(auth) -> tuple[str | None, str | None]:
-    """Return user name and password in the request's field `auth`; (None, None) if it is empty. ApiError: invalid."""
+    """Return (user name, password) from the request's field `auth`, (None, None) if empty. ApiError if invalid."""
     if empty(auth):
         return None, None
     if not isinstance(auth, dict):
@@ -419,7 +419,7 @@ def read_auth(auth) -> tuple[str | None, str | None]:
 
 
 def refuse_forbidden_text(body: dict):
-    """Raise ApiError (HTTP 400) if a field's name or value in `body` has a NUL or lone surrogate (wire.md F27)."""
+    """Raise ApiError (HTTP 400) if a name or value in `body` has a NUL or a lone surrogate (docs/wire.md F27)."""
     for name, value in body.items():
         todo = [name, value]
         while todo:
@@ -478,14 +478,14 @@ def read_query(query_string: str) -> dict:
 
 
 def read_limit(limit: str) -> int:
-    """Convert the query key `limit` (the most entries in a list) to a positive int. ApiError: docs/wire.md F25."""
+    """Convert the URL's `limit`, the most entries of each list, to a positive int, or raise ApiError (wire.md F25)."""
     if not (found := re.fullmatch("0*([1-9][0-9]{0,999})", limit)):
         raise ApiError("Invalid limit.", http=400, code="invalid_field", field="limit")
     return int(found[1])
 
 
 def body_length(environ: dict) -> int | None:
-    """Return the length of a request's body in bytes, 0 if it has none; None if it is known only after reading."""
+    """Return the length of a request's body in bytes, 0 if it has none, or None if only reading can tell."""
     length, chunked = environ.get("CONTENT_LENGTH"), "HTTP_TRANSFER_ENCODING" in environ
     if length:
         if not length.isascii() or not length.isdigit() or len(length) > 18:
@@ -499,7 +499,7 @@ def body_length(environ: dict) -> int | None:
 
 
 def raw_body(environ: dict, length: int | None, limit: int) -> bytes:
-    """Read a request body of `length` bytes (None: unknown). ApiError if it exceeds `limit` bytes or is incomplete."""
+    """Read a body of `length` bytes, or to its end if that is None. ApiError if longer than `limit` or incomplete."""
     if length and length > limit:
         raise ApiError("Request body too large.", http=413)
     try:
@@ -515,8 +515,8 @@ def raw_body(environ: dict, length: int | None, limit: int) -> bytes:
 
 
 def read_object(raw: bytes) -> dict:
-    """Parse a request body as a JSON object, whatever its Content-Type; an empty body gives {} (docs/wire.md F22).
-    ApiError: HTTP 400 if it is no object, 413 if it has so many values that parsing would need too much memory."""
+    """Parse a request body as a JSON object, whatever its Content-Type. An empty body gives {} (docs/wire.md F22).
+    ApiError: HTTP 400 if it is not an object, 413 if it has so many values that parsing needs too much memory."""
     if raw == b"{}" or not raw or raw.isspace():  # what browser clients send, and scripts without fields
         return {}
     if len(raw) > SMALL_BODY and sum(map(raw.count, (b",", b"[", b"{", b"\\"))) > MOST_VALUES:
@@ -538,14 +538,14 @@ DECODER = json.JSONDecoder(parse_constant=not_json)
 
 
 class RawJSON:
-    """A list in an answer that the database has already encoded as JSON (`payload`); `encode` copies it unchanged."""
+    """JSON text, `payload`, as the value of a member in an answer. `encode` copies it into the answer unchanged."""
 
     def __init__(self, payload: bytes):
         self.payload = payload
 
 
 def readable(value) -> str:
-    """Decode a BLOB that was stored in a text column, with U+FFFD for invalid bytes. TypeError for other types."""
+    """Decode UTF-8 bytes to text. Invalid bytes become U+FFFD. TypeError if `value` is not bytes."""
     return str(memoryview(value), errors="replace")
 
 
@@ -554,7 +554,7 @@ ENCODER = json.JSONEncoder(ensure_ascii=False, check_circular=False, separators=
 
 
 def encode(answer: dict) -> bytes:
-    """Encode an answer as JSON in UTF-8, with its RawJSON members at the end. With the package orjson it is faster."""
+    """Encode an answer as JSON in UTF-8, with its RawJSON members at the end."""
     pieces: list[bytes] = []
     while RawJSON in (kinds := [*map(type, answer.values())]):
         name = [*answer][kinds.index(RawJSON)]  # an action's own, so that there is no quote in it
@@ -569,7 +569,7 @@ def encode(answer: dict) -> bytes:
 
 
 def shorten(answer: dict, limit: int) -> dict:
-    """Cut each list in an answer, also in nested objects, to its first `limit` entries in place. Return the answer."""
+    """Cut each list in an answer, also in nested objects, to `limit` entries. Return the same dictionary."""
     for name, value in answer.items():
         if isinstance(value, list):
             answer[name] = value[:limit]
@@ -594,12 +594,12 @@ class File:
 
 
 def table_name(model: type) -> str:
-    """Return the name of a model's table: the class name in snake case without digits (ApiAccess8: api_access)."""
+    """Return the name of a model's table: the class name in snake case without digits, "api_access" for ApiAccess8."""
     return re.sub("(?<=[a-z])(?=[A-Z])", "_", model.__name__).lower().rstrip("0123456789")
 
 
 class Model(peewee.Model):
-    """The base class of the tables. A model belongs to no database: the methods of a Store run queries on it."""
+    """The base class of the tables' peewee models. It belongs to no database: methods of Store run the queries."""
 
     class Meta:
         primary_key = False
@@ -635,7 +635,7 @@ class ApiAddressDelegates(Model):
 
 @dataclasses.dataclass(frozen=True)
 class Generation:
-    """A supported version of the master database's schema, 8 or 9, with the words and the model that differ in it."""
+    """A schema version of the master database, 8 or 9: its word for a permission, and its table of permissions."""
 
     number: int
     permission: str  # the clients' word for a permission, alone and in names
@@ -658,19 +658,19 @@ LATEST = max(GENERATIONS)
 
 
 class Param:
-    """A placeholder for a value in a prepared query, identified by its name."""
+    """A named placeholder for a value in a prepared query."""
 
     def __init__(self, name: str):
         self.name = name
 
 
 def param(name: str) -> peewee.Value:
-    """Return a placeholder for a value in a prepared query, as in `Users.user_name == param("user")`."""
+    """Return a named placeholder for a value in a prepared query: `Users.user_name == param("user")`."""
     return peewee.Value(Param(name), converter=False)
 
 
 class PreparedQuery:
-    """A query that is built once, at import, and compiled to SQL once, at its first run, because both are slow."""
+    """A query that is compiled to SQL once, at its first run, and can be run again with other values."""
 
     json_sql = ""  # the SQL that returns the rows as one JSON list (modules/directory/lists.py)
 
@@ -684,7 +684,7 @@ Statement = tuple[str, Callable[[Mapping], Sequence] | None]  # SQL, and a binde
 
 
 def binder(parameters: Sequence) -> Callable[[Mapping], Sequence] | None:
-    """Return a function that converts {name: value} to the list of a statement's parameters; None if it has none."""
+    """Return a function that turns {name: value} into a statement's list of parameters, or None if it has none."""
     names = [each.name if type(each) is Param else number for number, each in enumerate(parameters)]
     constants = {n: each for n, each in enumerate(parameters) if type(each) is not Param}
     if len(names) < 2:
@@ -694,7 +694,7 @@ def binder(parameters: Sequence) -> Callable[[Mapping], Sequence] | None:
 
 
 def each_generation(build: Callable[[Generation], peewee.Query]) -> dict:
-    """Call `build` for each schema version, and return the prepared queries: {8: PreparedQuery, 9: PreparedQuery}."""
+    """Prepare `build(generation)` for each schema version. Return {8: PreparedQuery, 9: PreparedQuery}."""
     return {number: PreparedQuery(build(generation)) for number, generation in GENERATIONS.items()}
 
 
@@ -706,7 +706,7 @@ LAST_GIVEN = PreparedQuery(
 
 
 def as_peewee(error: sqlite3.Error) -> Exception:
-    """Return the exception of peewee that corresponds to one of sqlite3, such as IntegrityError."""
+    """Return the peewee exception that corresponds to an exception of sqlite3, such as peewee.IntegrityError."""
     try:
         with peewee.__exception_wrapper__:  # type: ignore[attr-defined]
             raise error
@@ -717,7 +717,7 @@ def as_peewee(error: sqlite3.Error) -> Exception:
 
 
 class ClosingConnection(sqlite3.Connection):
-    """A SQLite connection that is closed as soon as nobody refers to it, for example when its thread ends."""
+    """A SQLite connection that is closed when nothing refers to it any more, for example when its thread ends."""
 
     def __del__(self):
         with contextlib.suppress(sqlite3.ProgrammingError):  # it was never opened
@@ -725,7 +725,7 @@ class ClosingConnection(sqlite3.Connection):
 
 
 class ThreadConnection(threading.local):
-    """The current thread's connection to a SQLite database, and the file's identity, to notice a replaced file."""
+    """The current thread's connection to a SQLite database, with the identity of the file that it has open."""
 
     connection: sqlite3.Connection
     identity: tuple | None = None  # of the file that it has open
@@ -734,7 +734,7 @@ class ThreadConnection(threading.local):
 
 
 class Transaction:
-    """A transaction as context manager; exceptions roll it back. lock_type: IMMEDIATE if it may write, or DEFERRED."""
+    """A `with` block that is one transaction. An exception rolls it back. lock_type: as for Store.transaction."""
 
     def __init__(self, store: "Store", lock_type: str):
         self.store, self.lock_type, self.begin = store, lock_type, f"BEGIN {lock_type}"
@@ -764,8 +764,7 @@ class Transaction:
 
 
 class Store:
-    """A SQLite database, with one connection for each thread. A thread connects again when the file was replaced
-    (docs/wire.md section 7). A missing file is an error; only subclasses may create it."""
+    """A SQLite database, with one connection for each thread. A missing file is an error in this class."""
 
     PRAGMAS: Mapping[str, object] = {"foreign_keys": 1}
     dialect = "SQLite"
@@ -785,7 +784,7 @@ class Store:
         }
 
     def trace(self, report: Callable[[str], None] | None):
-        """Call `report` from now on with the SQL, without values, of each statement of this thread. None stops that."""
+        """Call `report` with the SQL, without values, of each statement that this thread runs. None stops that."""
         self.opened.trace = report
 
     def connect(self) -> sqlite3.Connection:
@@ -816,12 +815,12 @@ class Store:
         """Do nothing. A subclass may prepare the database here, after it was opened."""
 
     def identity(self) -> object:
-        """Connect, and return a value that identifies the open database: it changes if another one takes its place."""
+        """Open the database, and return a value that changes when its file is replaced by another one."""
         self.connect()
         return self.opened.identity
 
     def last_write(self) -> object:
-        """Connect, and return a value that changes with each write to the database; None if it cannot be known."""
+        """Open the database, and return a value that changes when its file is written, or None if that is unknown."""
         self.connect()
         return self.opened.identity, self.opened.modified
 
@@ -831,25 +830,25 @@ class Store:
         self.opened.identity = None
 
     def transaction(self, lock_type: str = "IMMEDIATE") -> contextlib.AbstractContextManager:
-        """Return a transaction as context manager. lock_type: IMMEDIATE if it may write, DEFERRED if it only reads."""
+        """Return a `with` block's transaction. lock_type: "IMMEDIATE" if it may write, "DEFERRED" if it only reads."""
         return self.transactions[lock_type]
 
     def run_with_retry(self, work: Callable):
-        """Return work(), which runs one transaction. ServerStore repeats the call after TransactionRolledBack."""
+        """Return work(), which runs one transaction. ServerStore calls it again after TransactionRolledBack."""
         return work()
 
     def make_room(self):
         """Do nothing. A subclass may free disk space here, when a write failed because the disk is full."""
 
     def next(self, column: peewee.Field) -> int:
-        """Return the next number for an AUTOINCREMENT column: one more than the highest that a row has or ever had."""
+        """Return the next number for an AUTOINCREMENT column: the highest so far, even of deleted rows, plus one."""
         return (self.value(LAST_GIVEN, table=column.model._meta.table_name) or 0) + 1
 
     def release(self):
-        """Do nothing: the connection stays with its thread. ServerStore gives its connection back to a pool."""
+        """Do nothing. ServerStore gives this thread's connection back to its pool."""
 
     def compile(self, query: PreparedQuery | peewee.Node) -> Statement:
-        """Return a query's SQL and the function from `binder` for its parameters. Compile prepared queries once."""
+        """Return a query's SQL, and the function from `binder` for its parameters. Compile a prepared query once."""
         if isinstance(query, PreparedQuery):
             query.compiled[self.dialect] = query.compiled.get(self.dialect) or self.compile(query.query)
             return query.compiled[self.dialect]
@@ -857,12 +856,12 @@ class Store:
         return sql, binder(parameters)
 
     def execute(self, query, **values) -> sqlite3.Cursor:
-        """Run a query and return the cursor. values: the values of a prepared query's parameters, by name."""
+        """Run a query and return the cursor. values: the parameters of a prepared query, such as user="bob"."""
         sql, bind = self.compile(query)
         return self.run(sql, bind(values) if bind else ())
 
     def run(self, sql: str, parameters: Sequence = ()) -> sqlite3.Cursor:
-        """Run a statement of SQL and return the cursor. Raise peewee's exceptions in place of those of sqlite3."""
+        """Run one SQL statement and return the cursor. Raise exceptions of peewee in place of those of sqlite3."""
         opened = self.opened
         if opened.trace:
             opened.trace(sql)
@@ -872,7 +871,7 @@ class Store:
             raise as_peewee(error) from error
 
     def execute_many(self, query: PreparedQuery, rows: list[dict]):
-        """Run a prepared query for each dictionary of parameter values in `rows`, the fastest way to insert rows."""
+        """Run a prepared query once for each dictionary of parameters in `rows`, for example to insert many rows."""
         sql, bind = self.compile(query)
         if self.opened.trace:
             self.opened.trace(sql)
@@ -880,7 +879,7 @@ class Store:
             self.opened.connection.executemany(sql, map(bind, rows) if bind else [()] * len(rows))
 
     def fetch(self, query, values: dict) -> tuple[sqlite3.Cursor, list]:
-        """Run a query, and return the cursor, whose `description` has the names of the columns, and all rows."""
+        """Run a query. Return the cursor, in which `description` has the column names, and a list of all rows."""
         prepared = isinstance(query, PreparedQuery) and query.compiled.get(self.dialect)
         sql, bind = prepared or self.compile(query)
         try:
@@ -922,15 +921,15 @@ class Store:
 
 
 def open_store(database: str, schema: str | None = None) -> Store:
-    """Return the Store for a path or mysql:// URL. schema: for a state database, the SQL that creates its tables;
-    None for a master database, which must exist."""
+    """Return the Store for the path of a SQLite file or a mysql:// URL. schema: the SQL that creates the tables of a
+    state database; None for a master database, which must exist."""
     if is_url(database):
         return load_part("mariadb.store").ServerStore(database, schema)
     return Store(database) if schema is None else load_part("state.store").StateStore(database, schema)
 
 
 def repeated(method: Callable) -> Callable:
-    """Decorate a method that runs one transaction on `self.store`: run it again after TransactionRolledBack."""
+    """Decorate a method that runs one transaction on `self.store`. After TransactionRolledBack it is called again."""
 
     @wraps(method)
     def repeating(self, *args, **named):
@@ -954,7 +953,7 @@ DELEGATED_EXPRESSIONS = PreparedQuery(
 
 
 class Caller:
-    """The user who sent a request. Permissions are read for each request, so that a revocation counts at once."""
+    """The user who sent a request, and the user's permissions at that time. user_name: None on the command line."""
 
     def __init__(self, db: Store, user_name: str | None, permissions: list[str]):
         self.db, self.user_name, self.permissions = db, user_name, permissions
@@ -976,11 +975,11 @@ class Caller:
         return self.db.column(DELEGATED_EXPRESSIONS, user=self.user_name) if self.delegate else []
 
     def may_act_for(self, user_name: str) -> bool:
-        """Return whether the caller may manage a user: as admin, or as a delegate to whom the user is delegated."""
+        """Return whether the caller may manage a user: as an admin, or as a delegate of that user."""
         return self.admin or user_name in self.delegated_users
 
     def may_manage(self, expression: str) -> bool:
-        """Return whether the caller, as admin or delegate, may manage an address pattern (docs/wire.md F09)."""
+        """Return whether the caller may manage an address pattern, as an admin or a delegate (docs/wire.md F09)."""
         return self.admin or any(covers(given, expression) for given in self.delegated_expressions)
 
 
@@ -1002,7 +1001,7 @@ def covering(given: str) -> re.Pattern:
 
 @dataclasses.dataclass(frozen=True)
 class Rule:
-    """An access rule for actions: a test that tells if the caller may run the action, and a sentence to refuse it."""
+    """An access rule: `test(call)` tells if the caller may run the action, and `refusal` is the answer if not."""
 
     description: str
     test: Callable[["Call"], bool]
@@ -1028,8 +1027,8 @@ def delegate_of(field: str, missing: Rule = nobody) -> Rule:
 
 
 def owner_or_delegate(field: str, missing: Rule = nobody) -> Rule:
-    """Return a rule that admits the user whose name is in the request's field `field`, the user's delegates, and
-    admins. If the field is empty, the rule `missing` decides."""
+    """Return a rule that admits admins, the user whose name is in the request's field `field`, and this user's
+    delegates. If the field is empty, the rule `missing` decides."""
 
     def test(caller, user_name):
         return caller.user_name == user_name or caller.may_act_for(user_name)
@@ -1047,7 +1046,7 @@ def user_rule(field: str, allowed: str, missing: Rule, test: Callable[[Caller, s
 
 
 def address_delegate(field: str) -> Rule:
-    """Return a rule that admits admins, and delegates who may manage the address pattern in the field `field`."""
+    """Return a rule that admits admins, and delegates of the address pattern in the request's field `field`."""
     description = f"admin, or delegate of the expression in {field}"
     return Rule(description, lambda call: call.caller.may_manage(call.body.get(field) or ""))
 
@@ -1086,7 +1085,7 @@ class Endpoint:
         return dict.fromkeys(self.needed(generation), php_text) | self.optional
 
     def read(self, generation: Generation, body: dict, query: dict) -> tuple[dict, dict]:
-        """Return two dicts of converted values: the fields in `body`, and those in the URL's `query`, or ApiError."""
+        """Convert a request's fields. Return two dictionaries: fields in `body`, and fields in the URL's `query`."""
         if not body and not self.download and self.query.keys().isdisjoint(query):
             return {}, {}
         fields = self.fields(generation)
@@ -1095,7 +1094,7 @@ class Endpoint:
         return read_fields(query | body if self.download else body, fields), read_fields(query, self.query)
 
     def run(self, module: "Module", call: "Call") -> dict:
-        """Check that all required fields are given and the caller may run the action; run it and return its result."""
+        """Check required fields and access, run the action, and return its result. Raise ApiError if it is refused."""
         if call.restriction:
             call.restriction(module, self)
         for field, sentence in self.needed(call.generation).items() if self.required else ():
@@ -1110,14 +1109,14 @@ class Endpoint:
 
 
 def body_limit(declared: int | str, config: Config) -> int:
-    """Return the most bytes of a request body. declared: that number or the name of a setting; 0: use max_body."""
+    """Return the most bytes of a request body. declared: a number, or the name of a setting; 0 means max_body."""
     return (getattr(config, declared) if isinstance(declared, str) else declared) or config.max_body
 
 
 def endpoint(*, allow, **declared):
-    """Decorate a method of a Module to make it an action of the API; `declared` are fields of Endpoint.
+    """Decorate a method of a Module to make it an action of the API. declared: further attributes of Endpoint.
 
-    allow: a Rule, or a tuple of rules that must all admit the caller. It has no default, so that nobody forgets it.
+    allow: a Rule, or a tuple of rules that must all admit the caller.
     """
     rules = allow if isinstance(allow, tuple) else (allow,)
     if not rules or not all(isinstance(rule, Rule) for rule in rules):
@@ -1131,7 +1130,7 @@ def endpoint(*, allow, **declared):
 
 
 class Active:
-    """The users who are active in a module: their names are in the columns `fields`, in rows that match `where`."""
+    """The users who are active in a module. Their names are in the columns `fields` of the rows that match `where`."""
 
     def __init__(self, *fields: peewee.Field, where=None):
         rows = [field.model.select(field) for field in fields]
@@ -1169,42 +1168,43 @@ class Module:
         self.app, self.name = app, name
 
     def on_request(self, event):
-        """Handle the end of a request, for example record it. Not called for reads that succeed in a session."""
+        """React to the end of a request. event: see http/event.py. Not called for successful reads in a session."""
 
     def on_user_deleted(self, user_name: str):
-        """Delete what this module stores about a deleted user, because a later user of that name must not get it."""
+        """Delete what this module stores about a deleted user, so that a later user of that name does not get it."""
 
     def has_rows_of(self, user_name: str) -> bool:
-        """Return whether the module has data under this user name. If so, delegates cannot add a user of this name."""
+        """Return whether the module stores data under this user name. Delegates cannot add a user of such a name."""
         return False
 
     def bearer(self, call: "Call", token: str, address: str) -> "Bearer | None":
-        """Return the owner of a bearer token; None if this module did not issue it. address: the client's IP."""
+        """Return the owner of a bearer token, or None if this module did not issue it. address: the client's IP."""
 
     def external_credentials(self, user_name: str, logging_in: bool) -> dict | None:
-        """Return a user's {"user_name": …, "user_authdata": …} if another database authenticates or locks out this
-        user, else None. It replaces the user's row of `users`, and may have a function `verify(password, authdata)`.
-        Called for each request. logging_in: True if the request has a password, False if it has a session or token."""
+        """Return {"user_name": …, "user_authdata": …} if another database decides about a user's log-in, else None.
+        It replaces the user's row of `users`. An optional member "verify" is a function verify(password, authdata).
+        logging_in: True if the request has a password, False if it has a session or token."""
 
     def on_login(self, call: "Call", password: str):
-        """Handle a successful log-in with a password, for example create what the user lacks."""
+        """React to a successful log-in with a password, for example create what the user lacks."""
 
     def on_user_change(
         self, call: "Call", change: str, user_name: str, password: str | None
     ) -> "Participant | None":
-        """Return the prepared change of a user (add, delete, set_password) in another database. ApiError: refused."""
+        """Prepare a user's "add", "delete" or "set_password" in another database, and return the prepared change.
+        Return None if there is nothing to do. Raise ApiError to refuse the change."""
 
     def external_users(self, user_name: str | None = None) -> list[dict]:
-        """Return the users in another database, or only `user_name`: [{"user_name": "bob", "user_login": 1}]."""
+        """Return the users in another database, or only `user_name`, as [{"user_name": "bob", "user_login": 1}]."""
         return []
 
     def check(self, repair: bool) -> Iterable[tuple[bool | None, str]]:
-        """Check the module's data for `mailapi check`. Yield True, False (error) or None (warning), and a sentence.
-        repair: also correct the data."""
+        """Check the module's data for `mailapi check`. If `repair` is True, also correct it. Yield (True, sentence)
+        for good data, (False, sentence) for an error, and (None, sentence) for a warning."""
         return ()
 
     def mount(self, handler: "RequestHandler", path: str) -> bottle.HTTPResponse:
-        """Answer an HTTP request to a URL path below one of `mounts`. path: "bob/cal/" for /dav/bob/cal/."""
+        """Answer an HTTP request below a URL path in `mounts`. path: the rest, such as "bob/cal/" of /dav/bob/cal/."""
         raise NotImplementedError
 
     def __init_subclass__(cls):
@@ -1220,7 +1220,7 @@ class Module:
         cls.endpoints = cls.endpoints | {e.name: e for e in own}
 
     def choose(self, query: dict) -> Endpoint | None:
-        """Return the action whose name is a key of the URL's query, as in users/?add. The first declared one wins."""
+        """Return the action whose name is a key of the URL's query, as in users/?add, or None. The first one wins."""
         asked = self.endpoints.keys() & query.keys()
         for name in query:
             if "-" in name or "right" in name:
@@ -1235,7 +1235,7 @@ class Module:
 
 
 class Root(Module):
-    """The actions of the API itself, which belong to no module: `/?get_modules`."""
+    """The actions at the URL path /, such as `/?get_modules`. They belong to no configured module."""
 
     @endpoint(allow=anyone, read_only=True)
     def get_modules(self, call):
@@ -1244,13 +1244,13 @@ class Root(Module):
 
 
 def module_name(path: str) -> str:
-    """Return the name of the module in a URL path: `users` for `users`, `users/` and `users/index.php`."""
+    """Return the name of the module in a URL path: "users" for "users", "users/" and "users/index.php"."""
     name = path.removesuffix("/")
     return "" if name == "index.php" else name.removesuffix("/index.php")
 
 
 def load_modules(app: "Application") -> dict[str, Module]:
-    """Load the modules in the setting modulelist, and return them by URL path, such as "users" for users.py."""
+    """Load the modules in the setting modulelist, and return {URL path: module}. The path of users.py is "users"."""
     modules: dict[str, Module] = {"": Root(app)}
     modules[""].description = load_part("answers.root").DESCRIPTION
     stand_ins: dict[int, tuple[str, str, Path]] = {}
@@ -1270,7 +1270,7 @@ def load_modules(app: "Application") -> dict[str, Module]:
 
 
 def module_file(name: str, file: str, base: Path) -> Path:
-    """Return the path of a module's `file`: in the config's folder `base`, or as installed. ConfigError if missing."""
+    """Return the path of a module's `file`, in the folder `base` or as installed. ConfigError if it is missing."""
     for path in (base / file, HERE / file):
         if path.is_file():
             return path.resolve()
@@ -1281,14 +1281,14 @@ def module_file(name: str, file: str, base: Path) -> Path:
 
 
 def find_installed(file: str) -> ModuleSpec | None:
-    """Return the import spec of a module that mailapi brings, such as `users.py`; None if mailapi has no such file."""
+    """Return the import spec of a file that is one of mailapi's own modules, such as "users.py", else None."""
     name, _, ending = file.partition(".")
     spec = PathFinder.find_spec(f"mailapi_modules.{name}", sys.modules["mailapi_modules"].__path__)
     return spec if spec and spec.has_location and ending == "py" else None  # folders have no location
 
 
 def load_class(name: str, path: Path) -> type[Module]:
-    """Import a Python file, and return its subclass of Module named `name`. Raise ConfigError if that fails."""
+    """Import a Python file and return the subclass of Module with this name. ConfigError if that fails."""
     try:
         found = getattr(load_file(path), name, None)
     except (Exception, SystemExit) as error:
@@ -1299,7 +1299,7 @@ def load_class(name: str, path: Path) -> type[Module]:
 
 
 def load_file(path: Path):
-    """Import a Python file and return it. It gets a module name that hides no standard module, such as `queue`."""
+    """Import a Python file and return it as a module. Its module name differs from all others."""
     spec = find_installed(path.name) if path.parent in INSTALLED else None
     if not spec:
         qualified = f"mailapi_modules.{path.stem}_{sha256(str(path))[:12]}"
@@ -1323,7 +1323,7 @@ def sha256(value: str | bytes) -> str:
 
 
 def make_authdata(password: str | None) -> str | None:
-    """Return the form in which a password is stored, SALT:HASH (docs/wire.md F28); None if the password is empty."""
+    """Hash a password for storing, as SALT:HASH (docs/wire.md F28). Return None if the password is empty or None."""
     if not password:
         return None
     salt = secrets.token_hex(16)
@@ -1331,7 +1331,7 @@ def make_authdata(password: str | None) -> str | None:
 
 
 def verify(password: str, authdata: str | bytes | None) -> bool:
-    """Return whether a password is the stored one (SALT:HASH). Takes as long if none is stored (docs/wire.md F18)."""
+    """Return whether a password matches the stored SALT:HASH, in equal time if none is stored (docs/wire.md F18)."""
     if isinstance(authdata, bytes):  # a BLOB
         authdata = authdata.decode(errors="surrogateescape")
     stored = AUTHDATA.fullmatch(authdata) if isinstance(authdata, str) else None
@@ -1395,11 +1395,11 @@ class Call:
         self.check_identity: Callable[[dict | None], None] = lambda user: None
 
     def reset_changes(self):
-        """Forget the changes of users that this call recorded, because the database has rolled them back."""
+        """Forget which users this call has changed, before its transaction runs or is repeated."""
         self.new_authdata, self.deleted_users, self.participants = {}, [], []
 
     def identify(self):
-        """Read the caller's permissions, in the transaction of the action, so that a revocation counts at once."""
+        """Read the caller's permissions in the current transaction. LoginRefused if the log-in is no longer valid."""
         if self.user_name is None:
             self.caller, self.identified = Caller(self.db, None, ["admin"]), True
             return
@@ -1422,7 +1422,7 @@ class Call:
         return self.generation.in_generation(sentence)
 
     def enlist(self, change: str, user_name: str, password: str | None = None):
-        """Prepare a change of a user (add, delete, set_password) in other databases, to commit it with this one."""
+        """Prepare a user's "add", "delete" or "set_password" in other databases, to commit with the transaction."""
         for module in self.app.listeners["on_user_change"]:
             if participant := module.on_user_change(self, change, user_name, password):
                 self.participants.append(participant)
@@ -1430,7 +1430,7 @@ class Call:
                     self.new_authdata[user_name] = participant.authdata
 
     def end_participants(self, committed: bool | None):
-        """Commit or roll back the changes prepared in other databases. None: leave them, as the outcome is unknown."""
+        """Commit what `enlist` prepared if `committed` is True, roll it back if False, leave it prepared if None."""
         for participant in self.participants:
             if committed:
                 participant.commit()
@@ -1441,7 +1441,7 @@ class Call:
 
 
 def refuse_unless(test: Callable, refusal: LoginRefused) -> Callable[[dict | None], None]:
-    """Return a function that takes a user's database row, or None, and raises `refusal` if `test(row)` is false."""
+    """Return a function that takes a user's database row or None, and raises `refusal` unless test(row) is true."""
 
     def check_identity(user):
         if not test(user):
@@ -1451,13 +1451,13 @@ def refuse_unless(test: Callable, refusal: LoginRefused) -> Callable[[dict | Non
 
 
 def fits_hash(user: dict | None, hashed: str) -> bool:
-    """Return whether a user's stored password has the SHA-256 `hashed`. user: the row of `users`, None if missing."""
+    """Return whether `hashed` is the SHA-256 of a user's stored password. user: the row of `users`, or None."""
     authdata = user["user_authdata"] if user else None
     return sha256(authdata) == hashed if authdata else False
 
 
 class Participant:
-    """A change that another database has prepared, so that commit and rollback cannot fail (two-phase commit)."""
+    """A change that is prepared in another database, to commit or roll back with the master database's transaction."""
 
     authdata: str | None = None  # the user's authdata from now on, for their sessions
 
@@ -1519,7 +1519,7 @@ class Application:
         return [m for m in self.modules.values() if getattr(type(m), hook) is not getattr(Module, hook)]
 
     def listed(self) -> dict[str, Module]:
-        """Return the modules by class name, such as "User", in the order of the setting modulelist."""
+        """Return {class name: module} in the order of the setting modulelist, such as {"User": …, "Address": …}."""
         return {module.name: module for module in self.modules.values() if module.name}
 
     def __call__(self, environ, start_response):
@@ -1556,7 +1556,7 @@ class Application:
         self.state.release()
 
     def module(self, path: str, generation: Generation) -> Module:
-        """Return the module for a URL path. ApiError (HTTP 404) if there is none in this version of the schema."""
+        """Return the module for a URL path. ApiError (HTTP 404) if the schema version `generation` has none."""
         module = self.modules.get(path.removesuffix("/")) or self.modules.get(module_name(path))
         if module is None or generation.number not in module.generations:
             self.check_generation(generation)
@@ -1571,9 +1571,9 @@ class Application:
     ##### The generation of the master database
 
     def generation(self) -> Generation:
-        """Return the master database's schema version, 8 or 9, or raise SchemaMismatch. It is read only if the file
-        was written since. Writes to a WAL cannot be seen: therefore `Call.identify` compares the version, too."""
+        """Return the master database's schema version, 8 or 9. Raise SchemaMismatch if it is another."""
         try:
+            # A write to a WAL does not show here: therefore `Call.identify` compares the version, too.
             last_write = self.db.last_write()
             if last_write is None or last_write != self.generation_read[0]:
                 self.generation_read = last_write, self.read_generation()
@@ -1591,7 +1591,7 @@ class Application:
         return GENERATIONS_BY_VERSION[version]
 
     def check_generation(self, expected: Generation):
-        """Raise ApiError (HTTP 503) if the master database has another schema version than `expected`."""
+        """Raise ApiError (HTTP 503) if the master database does not have the schema version `expected` any more."""
         self.generation_read = None, None
         if self.generation() is not expected:
             raise ApiError("The database has been migrated. Try again.", http=503, retry_after=1)
@@ -1599,7 +1599,7 @@ class Application:
     ##### Transactions: each one on the master database begins and ends here
 
     def perform(self, call: Call, module: Module, chosen: Endpoint | None) -> dict:
-        """Authenticate the caller, run the action `chosen` (None: none), and return the members for the answer."""
+        """Check the caller, run the action `chosen` unless it is None, and return the answer's members or a File."""
         if chosen and chosen.manages_transactions:
             call.reset_changes()
             self.identify(call)
@@ -1615,18 +1615,18 @@ class Application:
         return added
 
     def identify(self, call: Call):
-        """Read the caller's permissions in a transaction that ends before the action, which begins its own, starts."""
+        """Read the caller's permissions in a transaction of its own, for an action that begins transactions itself."""
         with self.db.transaction("DEFERRED"):
             call.identify()
 
     def run_read(self, call: Call, module: Module, chosen: Endpoint | None) -> dict:
-        """Read the caller's permissions and run a read-only action (None: none) in a transaction. Return a result."""
+        """Run a read-only action in a transaction and return its result. If `chosen` is None, return {}."""
         with self.db.transaction("DEFERRED"):
             call.identify()
             return chosen.run(module, call) if chosen else {}
 
     def run_write(self, call: Call, module: Module, chosen: Endpoint) -> dict:
-        """Read permissions and run an action in one transaction, with other databases included. Return its result."""
+        """Run an action in one transaction, with its changes in other databases, and return its result."""
         call.reset_changes()
         try:
             with self.db.transaction():
@@ -1647,14 +1647,14 @@ class Application:
     ##### After the commit
 
     def is_gone(self, user_name: str) -> bool:
-        """Return whether a user has been deleted. False if the database cannot be read."""
+        """Return whether the master database has no user of this name. False if it cannot be read."""
         with contextlib.suppress(ApiError, peewee.PeeweeException):
             self.db.connect()
             return self.db.one(CREDENTIALS_OF, user=user_name) is None
         return False
 
     def end_sessions(self, call: Call):
-        """End the sessions of users whose password was changed, but not the one that changed it (docs/wire.md F19)."""
+        """End the other sessions of users with a changed password (wire.md F19), and tell modules of deleted users."""
         try:
             for user_name, authdata in call.new_authdata.items():
                 own = user_name == call.user_name and authdata
@@ -1664,19 +1664,19 @@ class Application:
         self.notify_deleted(call.deleted_users)
 
     def notify_deleted(self, user_names: Sequence[str]):
-        """Have modules delete what they store about deleted users: later users of these names must not get it."""
+        """Have all modules delete what they store about these deleted users."""
         for user_name in user_names:
             for module in self.listeners["on_user_deleted"]:
                 work = partial(self.state.run_with_retry, partial(module.on_user_deleted, user_name))
                 self.take_note(module, partial(self.db.run_with_retry, work))
 
     def notify(self, hook: str, *args):
-        """Call the method `hook`, such as "on_request", with `args`, of all modules that override it. Log errors."""
+        """Call the method `hook`, such as "on_request", with `args` in each module that has it. Log exceptions."""
         for module in self.listeners[hook]:
             self.take_note(module, partial(getattr(module, hook), *args))
 
     def take_note(self, module: Module, work: Callable[[], object]):
-        """Run `work`, which tells `module` of a committed change. Log errors, since the change cannot be undone."""
+        """Call work(), which tells a module about a committed change. Log exceptions instead of raising them."""
         try:
             work()
         except ApiError as error:
@@ -1687,20 +1687,20 @@ class Application:
     ##### Credentials
 
     def external_credentials(self, user_name: str, logging_in: bool = False) -> dict | None:
-        """Return a user's dictionary from the first module whose Module.external_credentials has one, else None."""
+        """Return the first result of Module.external_credentials that is not None. None if no module has one."""
         for module in self.credential_providers:
             if (row := module.external_credentials(user_name, logging_in)) is not None:
                 return row
         return None
 
     def credentials(self, user_name: str) -> dict | None:
-        """Return a user's {"user_name": …, "user_authdata": …}, from another database or `users`; None if unknown."""
+        """Return a user's {"user_name": …, "user_authdata": …}, from another database or `users`, else None."""
         return self.external_credentials(user_name) or self.db.one(CREDENTIALS_OF, user=user_name)
 
 
 def create_app(config: str | os.PathLike | Mapping) -> Application:
     """Return the WSGI application for the path of a config.py, or for a mapping of its keys. ConfigError if the
-    settings are invalid or a module cannot be loaded. Databases are opened later, by requests."""
+    settings are invalid or a module cannot be loaded. The databases are opened by the first request."""
     return Application(read_config(config))
 
 
@@ -1725,7 +1725,7 @@ def application(environ, start_response):
 
 
 class RequestHandler:
-    """An HTTP request to the API, from its arrival to its answer (docs/wire.md sections 1 and 2)."""
+    """Handles one HTTP request to the API (docs/wire.md sections 1 and 2). `respond` returns the answer."""
 
     callback: str | None = None
     call: Call | None = None
@@ -1755,7 +1755,7 @@ class RequestHandler:
         return self.app.addresses.client_address(self.environ, self.app.proxies)
 
     def respond(self) -> bytes | Iterable[bytes] | bottle.HTTPResponse:
-        """Answer the request: return the body, and put status and headers into environ["mailapi.head"]."""
+        """Answer the request. Return the body, and put the status and headers into environ["mailapi.head"]."""
         try:
             answer, http = self.outcome()
         finally:
@@ -1784,7 +1784,7 @@ class RequestHandler:
         return payload if was_read else self.app.bodies.Unread(payload, self.environ)
 
     def outcome(self) -> tuple[dict, int]:
-        """Process the request. Return the answer (a JSON object) and the HTTP status. Exceptions become answers."""
+        """Process the request. Return the answer's JSON object and the HTTP status. Exceptions become answers."""
         try:
             return self.process(), 200 if self.mounted_response is None else self.mounted_response.status_code
         except SchemaMismatch as mismatch:
@@ -1803,7 +1803,7 @@ class RequestHandler:
         return self.frame | {"status": problem.status} | problem.answer, problem.http
 
     def report(self, status: str, http: int):
-        """Call Module.on_request of the modules, with the answer's sentence `status` and the HTTP status `http`."""
+        """Tell modules that the request has ended. status: the answer's sentence. http: the HTTP status."""
         path = self.module.path if self.module else module_name(self.path)
         event = self.app.event_type(path, status, http, self.client, self.via)
         if self.call:
@@ -1844,13 +1844,13 @@ class RequestHandler:
         return self.act(call, module, unread, auth, query)
 
     def admit(self, module: Module, read_only: bool) -> Call:
-        """Authenticate the caller by HTTP Basic or a token, not by session. ApiError (HTTP 401) if that fails."""
+        """Authenticate the caller by HTTP Basic or a token, and return the Call. ApiError (HTTP 401) if that fails."""
         return load_part("http.mounts").admit(self, module, read_only)
 
     ##### The body
 
     def read_body(self, chosen: Endpoint | None) -> tuple[dict | bytes, dict | None]:
-        """Return the request's JSON object and its member `auth`. A large body stays bytes: only `auth` is parsed."""
+        """Return the body's JSON object, and its member `auth` or None. A large body stays bytes, not yet parsed."""
         config, length = self.app.config, body_length(self.environ)
         most = body_limit(chosen.max_body, config) if chosen and chosen.max_body else config.max_body
         if length is None or SMALL_BODY < length <= most:
@@ -1904,7 +1904,7 @@ class RequestHandler:
         self.app.notify("on_login", call, given)
 
     def begin_session(self, call: Call, authdata: str):
-        """Begin a session and set its cookie. It replaces the request's session. authdata: the stored password."""
+        """Begin a session, set its cookie, and end the request's session. authdata: the user's stored password."""
         cookies, environ = self.app.cookies, self.environ
         call.session = self.app.sessions.begin(call.user_name, authdata, cookies.read(environ))
         if not cookies.is_cross_site(environ):
@@ -1924,7 +1924,7 @@ class RequestHandler:
         raise refusal
 
     def use_session(self, call: Call):
-        """Authenticate the user of the session whose cookie the request has, or raise LoginRefused."""
+        """Authenticate the caller by the request's session cookie, or raise LoginRefused."""
         sessions, self.via, token = self.app.sessions, "session", self.app.cookies.read(self.environ)
         session = token and sessions.find(token)
         if not session:
@@ -1935,7 +1935,7 @@ class RequestHandler:
         call.check_identity = partial(sessions.check, session, token)
 
     def refuse_change_by_link(self):
-        """Raise ApiError (HTTP 405) for a change by GET with a session cookie, which a link in a mail could cause."""
+        """Raise ApiError (HTTP 405) for a GET request with a session cookie, as a link in a mail could send it."""
         if self.via == "session" and self.environ["REQUEST_METHOD"] in ("GET", "HEAD"):
             self.headers.append(("Allow", "POST"))
             raise ApiError("Use POST.", http=405)
@@ -1943,7 +1943,7 @@ class RequestHandler:
     ##### The fields and the action
 
     def read_fields(self, call: Call, body: dict | bytes, auth: dict | None, query: dict):
-        """Convert the request's fields and store them in `call`. A large body, which is still bytes, is parsed now."""
+        """Convert the request's fields and store them in `call`. Parse the body first if it is still bytes."""
         if isinstance(body, bytes):
             fields = load_part("http.large_bodies").read_for_caller(call, self.chosen, body, auth)
         else:
@@ -1958,8 +1958,8 @@ class RequestHandler:
             call.body, call.query = self.chosen.read(call.generation, fields, query)
 
     def act(self, call: Call, module: Module, unread: list, auth: dict | None, query: dict) -> dict:
-        """Run the action and return the whole answer, with the caller's permissions, also if the action is refused.
-        unread: a list with only the body, which is removed from the list, so that the action can free its memory."""
+        """Run the action and return the whole answer. A refusal with HTTP status 200 is part of it, and not raised.
+        unread: a list of one, the body. It is removed from the list, so that the action can free its memory."""
         try:
             self.read_fields(call, unread.pop(), auth, query)
             added = self.app.perform(call, module, self.chosen)

@@ -1,4 +1,4 @@
-"""The tables of the audit in the state database, and the queries on them, for the module Audit."""
+"""Tables and prepared queries of the audit log, which is in mailapi's state database."""
 
 from itertools import combinations
 
@@ -28,9 +28,9 @@ class AuditRow(Model):
 
 
 class AuditEntry(Model):
-    """Further data of a row of the table `audit`: its size, and how many events it stands for.
+    """Further columns of the table `audit`: the kind of a row, its size, and how many log-ins it stands for.
 
-    Rows that older versions of mailapi wrote have none.
+    Rows of `audit` that older versions of mailapi wrote have no such columns.
     """
 
     audit_id = IntegerField()
@@ -45,7 +45,7 @@ class AuditEntry(Model):
 
 
 class AuditSubject(Model):
-    """A user whom an entry of the audit is about. Entries that older versions of mailapi wrote have no such user."""
+    """A link from an entry of the audit log to a user whom it is about. Entries of older versions have none."""
 
     audit_id = IntegerField()
     user_hash = TextField()  # SHA-256 of the user's name, which may be long

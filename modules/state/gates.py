@@ -1,4 +1,4 @@
-"""Locks for the threads of a process that use the same SQLite file: one for readers, and one for writers."""
+"""Locks for threads that use the same SQLite file: ReadGate for reading, and WriteQueue for writing."""
 
 import threading
 import time
@@ -7,20 +7,21 @@ from mailapi import BUSY, ApiError
 
 
 class ReadGate:
-    """A lock for threads that read a SQLite file. Many may read at the same time, with pauses for other processes.
+    """A lock that many threads can hold at the same time, to read a SQLite file.
 
-    As long as threads of one process read without a pause, SQLite lets them, even if another process waits to write.
-    So after LONGEST_READING seconds of reading, further threads wait until all others have finished.
+    When threads have held it for too long without a pause, new readers wait until all others have finished. In this
+    pause, other processes can write to the file.
     """
 
-    LONGEST_READING = 0.05  # seconds
+    # SQLite lets threads of one process begin to read while others read, even if another process waits to write.
+    LONGEST_READING = 0.05  # seconds without a pause
 
     def __init__(self):
         self.readers, self.waiting, self.since, self.lock = 0, 0, 0.0, threading.Lock()
         self.empty = threading.Condition(self.lock)
 
     def enter(self):
-        """Begin to read. If threads have been reading without a pause for too long, wait until they have finished."""
+        """Take the lock for reading. Wait first if other threads have been reading without a pause for too long."""
         with self.lock:
             while self.readers and time.monotonic() - self.since > self.LONGEST_READING:
                 self.waiting += 1
@@ -31,7 +32,7 @@ class ReadGate:
             self.readers += 1
 
     def leave(self):
-        """End reading. If this was the last thread that reads, the threads that wait in `enter` go on."""
+        """Release the lock. When no thread holds it any more, the threads that wait in `enter` continue."""
         with self.lock:
             self.readers -= 1
             if self.waiting and not self.readers:
@@ -39,19 +40,16 @@ class ReadGate:
 
 
 class WriteQueue:
-    """A lock for threads that write to a SQLite file: one writes, and the others wait.
-
-    Waiting for SQLite's own lock would be slower, and not in turn. A thread that has the lock may take it again, so
-    that SQLite can refuse a transaction within a transaction.
-    """
+    """A lock that lets one thread at a time write to a SQLite file. A thread that holds it may take it again."""
 
     LONGEST_WAIT = 5  # seconds, as SQLite's own
 
     def __init__(self):
+        # Waiting for SQLite's own lock would be slower, and not in turn. SQLite itself refuses nested transactions.
         self.lock = threading.RLock()
 
     def enter(self):
-        """Wait until this thread may write. ApiError (HTTP 503) after LONGEST_WAIT seconds."""
+        """Take the lock for writing. Raise ApiError (HTTP 503) if it is not free after LONGEST_WAIT seconds."""
         if not self.lock.acquire(timeout=self.LONGEST_WAIT):
             raise ApiError(BUSY, http=503, retry_after=1, code="busy")
 

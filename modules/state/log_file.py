@@ -1,4 +1,4 @@
-"""The log file of the setting `log_file`: each event is a line in logfmt, such as `time=… level=info msg="…"`."""
+"""The log file: one line in logfmt for each event, such as `time=… level=info msg="…"`."""
 
 import contextlib
 import io
@@ -19,12 +19,12 @@ PLAIN = re.compile(r"[A-Za-z0-9._/@^+-]+")
 
 
 def logfmt(fields: dict) -> str:
-    """Return a line in logfmt, such as `level=info msg="two words"`. Fields whose value is None are left out."""
+    """Format `fields` as one line in logfmt, such as `level=info msg="two words"`. Leave out fields that are None."""
     return " ".join(f"{quoted(key)}={quoted(value)}" for key, value in fields.items() if value is not None)
 
 
 def quoted(value) -> str:
-    """Return a value as logfmt has it: a plain word as it is, other text in double quotes, with JSON's escapes."""
+    """Return a value as text for logfmt: a plain word unchanged, other text in double quotes with JSON's escapes."""
     text = str(value)
     return text if PLAIN.fullmatch(text) else json.dumps(text)
 
@@ -32,7 +32,7 @@ def quoted(value) -> str:
 def local_time(seconds: float | None = None) -> str:
     """Return a time as ISO 8601 with this machine's time zone, such as "2025-01-31T12:00:00+01:00".
 
-    `seconds`: the time in seconds since 1970; None: now.
+    `seconds`: the time in seconds since 1970. If it is None, use the present time.
     """
     moment = datetime.now() if seconds is None else datetime.fromtimestamp(seconds)
     return moment.astimezone().isoformat(timespec="seconds")
@@ -41,8 +41,8 @@ def local_time(seconds: float | None = None) -> str:
 class LogfmtFormatter(logging.Formatter):
     """Formats a log record as one line of logfmt.
 
-    A record's message becomes the field `msg`. If the record has the attribute `logfmt`, a dictionary of fields (by
-    `extra={"logfmt": fields}`), these fields are written in place of the message.
+    The record's message becomes the field `msg`. A record that was logged with `extra={"logfmt": fields}` has the
+    fields of this dictionary instead.
     """
 
     def format(self, record: logging.LogRecord) -> str:
@@ -57,10 +57,9 @@ class LogfmtFormatter(logging.Formatter):
 
 
 class LogFile(logging.handlers.WatchedFileHandler):
-    """A handler of Python's logging that writes to a file, and opens it anew after logrotate has renamed it.
+    """A logging handler that writes to a file, and opens it again after logrotate has renamed it.
 
-    Several processes may write to the file, since each line is written by one system call. Lines that cannot be
-    written go to standard error.
+    Several processes may write to the same file. Lines that cannot be written go to standard error.
     """
 
     def __init__(self, path: str):
@@ -80,7 +79,7 @@ class LogFile(logging.handlers.WatchedFileHandler):
         return io.TextIOWrapper(io.FileIO(handle, "a"), encoding="utf-8", write_through=True)  # type: ignore[type-var]
 
     def reopen(self):
-        """Have the file opened anew before the next line. Signal handlers may call this: it does not wait."""
+        """Make the handler open the file again before it writes the next line. Signal handlers may call this."""
         self.is_obsolete = True
 
     def emit(self, record: logging.LogRecord):
@@ -98,17 +97,17 @@ class LogFile(logging.handlers.WatchedFileHandler):
             print(self.format(record), file=sys.stderr, flush=True)
 
     def check(self):
-        """Open the file, to find out whether that is possible. OSError if not."""
+        """Open the file if it is not open yet. Raise OSError if that is impossible."""
         if self.stream is None:
             self.stream = self._open()
             self._statstream()
 
 
 def install(config: Config) -> LogFile | None:
-    """Write mailapi's log to the file of the setting `log_file`. Return the file's handler; None without the setting.
+    """Write mailapi's log to the file in the setting `log_file`. Return the log handler, or None without this setting.
 
-    Other handlers get the log no longer. Loggers belong to the process: if two applications in a process have two
-    files, each file gets the lines of both.
+    The root logger's handlers no longer get the log. If a process has two applications with different files, each
+    file gets the lines of both.
     """
     if not config.log_file:
         return None

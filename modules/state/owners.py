@@ -1,14 +1,13 @@
-"""The owner of files that root creates, for example by `mailapi init`: the service must be able to use them."""
+"""The owner of files that root creates, for example by `mailapi init`, so that the service can use them."""
 
 import contextlib
 import os
 
 
 def chown_like(file: str | os.PathLike | int, model: str | os.PathLike):
-    """Give a file the owner and group of another file, `model`, such as its folder.
+    """Give `file`, a path or a file descriptor, the owner and group of `model`, which may be its folder.
 
-    `file`: a path or a file descriptor. Does nothing if the process does not run as root, or the file system has no
-    owners.
+    Do nothing if the process does not run as root, or if the file system has no owners.
     """
     if os.geteuid() == 0:
         status = os.stat(model)

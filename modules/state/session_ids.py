@@ -1,7 +1,7 @@
-"""Session ids: what the text in the session cookie contains, and how it proves that mailapi has made it.
+"""The format of session ids, the text in the session cookie, and the codes in them that prove that mailapi made them.
 
-An id has the user's name, the time of the log-in, random bits, and two codes (keyed BLAKE2b, RFC 7693), whose key is
-in the state database. One of the codes is also made from the user's stored password (user_authdata).
+An id consists of the user's name, the time of the log-in, random bits, and two codes. The codes are keyed hashes
+(BLAKE2b, RFC 7693), whose key is in the state database. One of them also depends on the user's stored password.
 """
 
 import base64
@@ -21,9 +21,9 @@ def encoded(raw: bytes) -> str:
 
 
 def decoded(token: str) -> bytes | None:
-    """Decode a session id to bytes: version, time, random bits, two codes, user name. None if it has not this form.
+    """Decode a session id to bytes. Return None if the text `token` is not in the format of an id.
 
-    The codes are not checked. `token`: the id as the cookie has it.
+    The bytes are a version, the time, random bits, two codes, and the user name. The codes are not checked.
     """
     try:
         number = int(token, 32) if token.isalnum() else 0
@@ -38,21 +38,21 @@ def decoded(token: str) -> bytes | None:
 
 @lru_cache(maxsize=100)
 def hash_of(data: bytes) -> str:
-    """Return a hash in hexadecimal, which the database has in place of a user name or a session id (`data`)."""
+    """Return the hexadecimal hash that the database stores in place of `data`, a user name or a decoded session id."""
     return hashlib.blake2b(data, digest_size=16).hexdigest()
 
 
 @lru_cache(maxsize=1000)
 def digest_of(authdata: str | bytes) -> bytes:
-    """Return a hash of a user's stored password (user_authdata), from which codes are computed. It is never stored."""
+    """Return a hash of a user's stored password (user_authdata), for `code_of` and `next_code`. It is never stored."""
     data = authdata if isinstance(authdata, bytes) else authdata.encode(errors="surrogatepass")
     return hashlib.blake2b(data, digest_size=32, person=b"mailapi authdata").digest()
 
 
 def code_of(key: bytes, signed: bytes, authdata: str | bytes) -> bytes:
-    """Return the code in a session id that depends on the user's password, so that a new password ends the session.
+    """Compute the code in a session id that no longer matches after the user's password has changed.
 
-    `key`: the secret key. `signed`: the other parts of the id. `authdata`: the stored password (user_authdata).
+    `key`: the secret key. `signed`: the id without its two codes. `authdata`: the stored password (user_authdata).
     """
     data = digest_of(authdata) + signed
     return hashlib.blake2b(data, key=key, digest_size=CODE, person=b"mailapi code").digest()
@@ -60,15 +60,15 @@ def code_of(key: bytes, signed: bytes, authdata: str | bytes) -> bytes:
 
 @lru_cache(maxsize=100)
 def check_of(key: bytes, signed: bytes) -> bytes:
-    """Return the code in a session id that proves that mailapi has made the id.
+    """Compute the code in a session id that proves that mailapi made the id.
 
-    `key`: the secret key. `signed`: the other parts of the id.
+    `key`: the secret key. `signed`: the id without this code.
     """
     return hashlib.blake2b(signed, key=key, digest_size=CHECK, person=b"mailapi check").digest()
 
 
 def next_code(key: bytes, authdata: str | bytes) -> bytes:
-    """Return the code to store for a session that changes the user's password, so that the session stays valid.
+    """Compute the code to store for a session in which the user sets a new password, so that the session stays valid.
 
     `key`: the secret key. `authdata`: the new stored password (user_authdata).
     """

@@ -1,4 +1,4 @@
-"""The tables of sessions in the state database, and the queries on them."""
+"""Tables and prepared queries of sessions, in mailapi's state database."""
 
 from peewee import JOIN, BlobField, Case, IntegerField, TextField
 
@@ -17,20 +17,20 @@ CREATE TABLE IF NOT EXISTS long_user_name (user_hash TEXT PRIMARY KEY, user_name
 
 
 class SessionKey(Model):
-    """The table with the secret key by which session ids are made. It has one row."""
+    """The secret key from which the codes in session ids are computed. The table has one row."""
 
     secret = BlobField()
 
 
 class SessionsEnd(Model):
-    """A user's time `ended`: all sessions of the user that began at this time or earlier have ended."""
+    """A time, `ended`, for one user: the user's sessions that began then or earlier are invalid."""
 
     user_hash = TextField()
     ended = IntegerField()  # milliseconds since 1970
 
 
 class SessionChange(Model):
-    """A session that was ended, or that stays valid although its user has changed the password in it."""
+    """A session that was ended, or that stays valid after its user has set a new password in it."""
 
     session_hash = TextField()
     user_hash = TextField()
@@ -39,7 +39,7 @@ class SessionChange(Model):
 
 
 class LongUserName(Model):
-    """A user name that is too long for a session id, which contains the name's hash in its place."""
+    """A user name that is too long for a session id. The id contains its hash, `user_hash`, instead."""
 
     user_hash = TextField()
     user_name = TextField()

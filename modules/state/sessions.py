@@ -1,9 +1,8 @@
-"""Sessions: a log-in stores nothing, because the session id in the cookie itself proves who has logged in.
+"""Sessions of users. A log-in stores nothing, because the session id in the cookie itself proves who has logged in.
 
-An id has the user's name, the time of the log-in, random bits, and two codes (keyed BLAKE2b, RFC 7693), whose key is
-in the state database. One of the codes is also made from the user's stored password (user_authdata). Therefore another
-password ends the session (docs/wire.md F19), and nobody can make an id from one database alone. The state database
-records only what an id cannot contain: which sessions have ended, and which one continues after it has set a password.
+The codes in an id (session_ids.py) depend on a key in the state database and on the user's stored password.
+Therefore a new password ends the user's sessions (docs/wire.md F19), and nobody can make an id from one database
+alone. The state database records only which sessions were ended, and which stay valid with a new password.
 """
 
 import hmac
@@ -48,14 +47,14 @@ CLEANED_EVERY = 60_000  # milliseconds between deletions of what concerns only o
 
 
 class Session:
-    """A session that has not ended. `fits` then tells whether its user still has the same password."""
+    """A session that has not ended. Call `fits` to check that its user still has the same password."""
 
     def __init__(self, user_name: str, signed: bytes, code: bytes, key: bytes, next_code: bytes | None):
         self.user_name, self.signed, self.code, self.key = user_name, signed, code, key
         self.next_code = next_code  # of a user_authdata that the session has set, or is setting
 
     def fits(self, authdata: str | bytes) -> bool:
-        """Return whether `authdata`, the user's stored password, is that of the log-in or was set in the session."""
+        """Return whether `authdata`, the user's stored password, is that of the log-in or was set in this session."""
         if hmac.compare_digest(code_of(self.key, self.signed, authdata), self.code):
             return True
         return self.next_code is not None and hmac.compare_digest(
@@ -64,7 +63,10 @@ class Session:
 
 
 class Sessions:
-    """The sessions of an application. `store`: the state database. `lifetime`: the longest duration, in seconds."""
+    """Begins, finds and ends the sessions of users.
+
+    `store`: the state database. `lifetime`: the longest duration of a session, in seconds.
+    """
 
     def __init__(self, store: Store, lifetime: int):
         self.store, self.lifetime = store, lifetime * 1000
@@ -96,20 +98,20 @@ class Sessions:
 
     @repeated
     def make_key(self):
-        """Create and store the secret key by which session ids are made, if there is none."""
+        """Store a new secret key for session ids, unless the database has one."""
         with self.store.transaction():
             if not self.store.value(FIND, user_hash="", session_hash=""):
                 self.store.execute(ADD_KEY, secret=os.urandom(32))
 
     @repeated
     def remember_long_name(self, user_hash: str, user_name: str):
-        """Store a user name that is too long for a session id, which contains the hash `user_hash` in its place."""
+        """Store a user name that is too long for a session id. The id contains its hash, `user_hash`, instead."""
         if not self.store.read(FIND_LONG_NAME, user_hash=user_hash):
             with self.store.transaction(DURABLE):
                 self.store.execute(ADD_LONG_NAME, user_hash=user_hash, user_name=user_name)
 
     def find(self, token: str) -> Session | None:
-        """Return the session with the id `token`. None if the id is forged, or the session has ended or expired."""
+        """Return the session with the id `token`, or None if the id is forged or the session has ended or expired."""
         if not (raw := decoded(token)):
             return None
         created = int.from_bytes(raw[VERSION : VERSION + TIME], "big")
@@ -132,10 +134,10 @@ class Sessions:
         return Session(name.decode(), signed, code, key, next_code)
 
     def check(self, session: Session, token: str, user: dict | None):
-        """Raise LoginRefused unless `user` is the user of the session, and has the same password as at the log-in.
+        """Raise LoginRefused unless the session belongs to `user`, and the user still has the same password.
 
-        A password that was set in the session counts, too. `token`: the session's id. `user`: a row with user_name and
-        user_authdata; None: there is no such user.
+        A new password that was set in the session is accepted. `token`: the session's id. `user`: a row with user_name
+        and user_authdata, or None if there is no such user.
         """
         if user and user["user_authdata"] and session.user_name == user["user_name"]:
             if session.fits(user["user_authdata"]):
@@ -146,16 +148,16 @@ class Sessions:
         raise LoginRefused("Username is not set!")
 
     def expect(self, token: str, authdata: str):
-        """Keep a session valid when its user sets a new password in it. `authdata`: the new user_authdata.
+        """Keep a session valid when its user sets a new password in it. Call this before the password is changed.
 
-        Call it before the change. `token`: the session's id.
+        `token`: the session's id. `authdata`: the new stored password (user_authdata).
         """
         if session := self.find(token):
             self.change(token, session, next_code(session.key, authdata))
 
     @repeated
     def end(self, token: str):
-        """End the session with the id `token`. If the disk is full, make room in the state database and try again."""
+        """End the session with the id `token`. If that fails, free disk space in the state database and try again."""
         if session := self.find(token):
             try:
                 self.change(token, session, None)
@@ -166,8 +168,8 @@ class Sessions:
     def change(self, token: str, session: Session, next_code: bytes | None):
         """Record that a session has ended or, with a `next_code`, that it stays valid with a new password.
 
-        That a session has ended is on the disk afterwards, and survives a power cut. If the user has more than
-        MOST_CHANGES such records, the user's oldest sessions end.
+        `token`: the session's id. The end of a session survives a power cut. If the user has too many such records,
+        the user's oldest sessions end.
         """
         created = int.from_bytes(session.signed[VERSION : VERSION + TIME], "big")
         user_hash, session_hash = hash_of(session.user_name.encode()), hash_of(decoded(token) or b"")
@@ -188,7 +190,7 @@ class Sessions:
 
     @repeated
     def end_others(self, user_name: str, but: str):
-        """End all sessions of a user but the one with the id `but`. If `but` is "", end all."""
+        """End all sessions of a user except the one with the id `but`. If `but` is "", end all."""
         user_hash = hash_of(user_name.encode())
         with self.store.transaction():
             # A clock may differ: also end sessions that another machine begins now, or that began after the last end.
@@ -199,7 +201,7 @@ class Sessions:
             self.delete_expired()
 
     def ended_until(self, user_hash: str) -> int:
-        """Return the time until which a user's sessions have ended, in milliseconds since 1970; 0 if none was ended.
+        """Return the time when a user's sessions were last ended, in milliseconds since 1970, or 0 if they never were.
 
         Sessions that began at this time or earlier are invalid.
         """
@@ -207,7 +209,7 @@ class Sessions:
         return rows and rows[0][1] or 0
 
     def delete_expired(self):
-        """Delete the records of sessions that have expired anyway. Does so at most once a minute."""
+        """Delete the stored records of expired sessions, at most once a minute."""
         now = milliseconds()
         if abs(now - self.cleaned_at) >= CLEANED_EVERY:
             for query in EXPIRED:

@@ -1,4 +1,4 @@
-"""The state database: a SQLite file with mailapi's own tables, such as sessions and audit, created on first use."""
+"""The state database: mailapi's own SQLite file with sessions, the audit and the like. It is created on first use."""
 
 import contextlib
 import fcntl
@@ -27,7 +27,7 @@ from .owners import chown_like
 
 
 class StateConnection(ThreadConnection):
-    """The current thread's connection to the state database, once a transaction or `read` has opened it."""
+    """The current thread's connection to the state database. Using it before it is open raises RuntimeError."""
 
     def __getattr__(self, name: str):  # Python calls it for missing attributes only
         if name != "connection":
@@ -38,7 +38,7 @@ class StateConnection(ThreadConnection):
 
 
 class StateTransaction(Transaction):
-    """A transaction on the state database. Every exception of the database in its block becomes an ApiError."""
+    """A transaction on the state database, for a `with` block. Database errors in the block become ApiError."""
 
     def __enter__(self):
         try:
@@ -56,7 +56,7 @@ class StateTransaction(Transaction):
 
 
 class DurableTransaction(StateTransaction):
-    """A transaction that is on the disk when its block ends. Without this, a power cut can undo the latest ones."""
+    """A transaction on the state database that survives a power cut as soon as its `with` block has ended."""
 
     def __enter__(self):
         self.wait_for_disk("FULL")
@@ -73,7 +73,7 @@ class DurableTransaction(StateTransaction):
             self.wait_for_disk("NORMAL")
 
     def wait_for_disk(self, level: str):
-        """Set whether commits on this thread's connection wait for the disk: `level` "FULL" if so, else "NORMAL"."""
+        """Set whether this thread's commits wait until the data is on the disk: "FULL" if so, "NORMAL" if not."""
         try:
             self.store.connect()
             self.store.run(f"PRAGMA synchronous = {level}")
@@ -84,7 +84,7 @@ class DurableTransaction(StateTransaction):
 class StateStore(Store):
     """The state database: a SQLite file that only its owner can read. `schema`: the SQL that creates its tables.
 
-    If root creates the file, its owner is that of the folder.
+    If root creates the file, it gets the owner of its folder.
     """
 
     PRAGMAS: Mapping[str, object] = {"synchronous": "NORMAL"}
@@ -109,9 +109,9 @@ class StateStore(Store):
             raise CannotOpen(still) from None
 
     def identity(self) -> object:
-        """Open the database, and return a value that identifies the file. StateFailure if that is impossible.
+        """Open the database, and return a value that identifies its file. Raise ApiError if that is impossible.
 
-        The value changes when the file is replaced, or gets another owner or mode.
+        The value changes when the file is replaced, or when its owner or mode is changed.
         """
         try:
             return super().identity()
@@ -119,10 +119,8 @@ class StateStore(Store):
             raise self.failure(error) from error
 
     def before_opening(self):
-        """Give SQLite's side files (-wal and -shm) the permissions of the database file.
-
-        The database file may have been read-only when SQLite created them. SQLite itself gives them the right owner.
-        """
+        """Give SQLite's side files (-wal and -shm) the permissions of the database file."""
+        # The database file may have been read-only when SQLite created them. SQLite itself gives them the right owner.
         path = os.path.realpath(self.path)
         for side in (path + "-wal", path + "-shm"):
             with contextlib.suppress(OSError):
@@ -130,7 +128,7 @@ class StateStore(Store):
                     os.chmod(side, os.stat(path).st_mode & 0o777)
 
     def after_opening(self):
-        """Create those tables of `schema` that the database lacks, for example after an update of mailapi."""
+        """Create the tables of `schema` that the database lacks, for example after an update of mailapi."""
         connection = self.database.connection()
         try:
             have = {row[0] for row in connection.execute("SELECT name FROM sqlite_master")}
@@ -142,9 +140,9 @@ class StateStore(Store):
             raise StateFailure(error) from None
 
     def create(self):
-        """Create the database file with all tables, unless another process has created it meanwhile.
+        """Create the database file with all tables, unless it exists. Raise StateFailure if that is impossible.
 
-        It gets its name only when it is complete. StateFailure if that is impossible.
+        Other processes never see an incomplete file.
         """
         path = os.path.realpath(self.path)  # of a link that leads nowhere yet
         folder = os.path.dirname(path)
@@ -164,9 +162,9 @@ class StateStore(Store):
             raise StateFailure(getattr(error, "strerror", error)) from None
 
     def read(self, query, **values):
-        """Run a query outside of a transaction and return its rows. StateFailure if that fails.
+        """Run a query outside of a transaction and return its rows as tuples. Raise ApiError if that fails.
 
-        `values`: the values of a prepared query's parameters, by name.
+        `values`: the parameters of a prepared query by name, such as user="bob".
         """
         try:
             self.connect()
@@ -175,13 +173,13 @@ class StateStore(Store):
             raise self.failure(error) from error
 
     def make_room(self):
-        """Let SQLite write into its write-ahead log from the start again, so that it needs no space on a full disk."""
+        """Make room for the next writes on a full disk: SQLite overwrites its write-ahead log from the start."""
         with contextlib.suppress(ApiError, peewee.PeeweeException, sqlite3.Error):
             self.connect().execute("PRAGMA wal_checkpoint(RESTART)")
 
     @staticmethod
     def failure(error: peewee.PeeweeException) -> ApiError:
-        """Convert a database exception to ApiError: HTTP 503 if another connection has a lock, else StateFailure."""
+        """Convert a database exception to an ApiError: HTTP 503 if the database is locked, else StateFailure."""
         return refusal(error) if is_busy(error) else StateFailure(error)
 
 

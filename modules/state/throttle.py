@@ -1,8 +1,8 @@
 """The throttle of log-ins: after failed log-ins from a network or of a user, the next log-in has to wait.
 
-Log-ins of a user from a network where the user has logged in before are counted separately, so that other people's
-failures do not lock the user out there. Each count has a `subject`, such as "user 123": a kind (a key of
-LONGEST_WAIT), and a number that is computed from the network, the user name, or both.
+A user's failures in a network where the user has logged in before are counted separately. So other people's
+failures do not lock the user out there. Each count has a name, its `subject`, such as "user 123": a kind, and a
+number that is computed from the network, the user name, or both.
 """
 
 import dataclasses
@@ -52,13 +52,13 @@ class KnownAddress(Model):
 
 
 class ThrottleKey(Model):
-    """The secret key from which the numbers in subjects are computed, so that nobody can choose equal ones."""
+    """The secret key for the numbers in `Failure.subject`, so that nobody can choose names with equal numbers."""
 
     secret = TextField()
 
 
 def is_recent(column, after="after"):
-    """Return an SQL condition: a time is after one query parameter, whose name is `after`, and not after `latest`."""
+    """Return the SQL condition :after < column <= :latest. `after`: the name of the first query parameter."""
     return (column > param(after)) & (column <= param("latest"))
 
 
@@ -103,7 +103,7 @@ ADD_KEY = PreparedQuery(ThrottleKey.insert(secret=param("secret")))
 
 @dataclasses.dataclass
 class Attempt:
-    """A log-in that is not too early: its user and network, and the subjects whose counts increase if it fails."""
+    """A log-in that is not too early: its user and network, and the names of the counts that increase if it fails."""
 
     user_name: str
     network: str
@@ -114,8 +114,7 @@ class Attempt:
 class LoginThrottle:
     """Counts failed log-ins. After `free_attempts` failures, the next log-in has to wait for 1, 2, 4 … seconds.
 
-    Counts are read before a password is checked, and written after a failure. So when passwords are guessed in
-    parallel, each thread may check one too early, but all failures are counted.
+    Threads that check passwords in parallel may each check one too early, but every failure is counted.
     """
 
     def __init__(self, store: Store, free_attempts: int):
@@ -125,10 +124,10 @@ class LoginThrottle:
         self.cleaned_at = 0  # when old counts were deleted, in seconds since 1970
 
     def attempt(self, user_name: str, address: str, verify: Callable[[], bool]) -> bool:
-        """Return the result of verify(), which checks a password. Count a failure. TooManyFailures if it is too early.
+        """Return whether a log-in succeeds: verify() checks the password, and a failure is counted.
 
-        If failures cannot be counted, as on a full disk, nobody can log in (StateFailure). So a process proves that it
-        can write before its first log-in. `address`: the client's IP address.
+        Raise TooManyFailures if the log-in is too early, or StateFailure if failures cannot be counted, as on a full
+        disk. `address`: the client's IP address.
         """
         attempt = self.read(user_name, address) if self.written == self.store.identity() else None
         if attempt is None:
@@ -148,9 +147,7 @@ class LoginThrottle:
 
     @repeated
     def prove_writable(self):
-        """Check that failed log-ins can be recorded: record one and delete it. StateFailure if that fails.
-
-        If the secret key is missing, create it."""
+        """Check that failures can be stored, and create a missing secret key. Raise StateFailure if that fails."""
         with self.store.transaction():
             self.store.execute(COUNT_FIRST, subject="none", now=int(time.time()))
             self.store.execute(DELETE_FAILURE, subject="none")
@@ -159,7 +156,10 @@ class LoginThrottle:
         self.written = self.store.identity()
 
     def read(self, user_name: str, address: str) -> Attempt | None:
-        """Return the log-in as an Attempt; None if the database has no key yet. TooManyFailures if it is too early."""
+        """Return an Attempt for a log-in that is not too early, or raise TooManyFailures.
+
+        Return None if the database has no secret key yet. `address`: the client's IP address.
+        """
         client, now = network(address), int(time.time())
         expected = self.key
         subjects = subjects_of(expected, user_name, client)
@@ -178,9 +178,9 @@ class LoginThrottle:
         return Attempt(user_name, client, last_login, counted)
 
     def check_wait(self, subject: str, failures: int, last: int, now: int):
-        """Raise TooManyFailures if a log-in at the time `now` is too early, as there were `failures` for the subject.
+        """Raise TooManyFailures if a log-in at the time `now` is too early after this number of `failures`.
 
-        `last`: the time of the last failure. Times are in seconds since 1970.
+        `subject`: the name of the count. `last`: the time of the last failure. Times are in seconds since 1970.
         """
         longest = LONGEST_WAIT[subject.partition(" ")[0]]
         wait, passed = min(2 ** min(failures - self.free, 20), longest), now - last
@@ -189,7 +189,7 @@ class LoginThrottle:
 
     @repeated
     def record_failure(self, attempt: Attempt):
-        """Count a failed log-in. At most once a minute, also delete counts that are too old."""
+        """Count a failed log-in. At most once a minute, also delete old counts."""
         now = int(time.time())
         times, subjects = times_of(now), attempt.subjects
         with self.store.transaction():
@@ -204,7 +204,7 @@ class LoginThrottle:
 
     @repeated
     def remember_network(self, attempt: Attempt):
-        """Record the network from which a user has logged in. Delete networks that are old or too many."""
+        """Store that a user has logged in from a network. Delete networks that are old or too many."""
         now, first = int(time.time()), user_prefix(attempt.user_name)
         subject = subjects_of(self.key, attempt.user_name, attempt.network)["subject"]
         with self.store.transaction():
@@ -220,22 +220,22 @@ class LoginThrottle:
 
 
 def bucket(key: str, value: str) -> int:
-    """Return the number in the subject for a network or user name, `value`. Two values may have the same number."""
+    """Hash `value`, a network or user name, to the number in a count's name. Values may have the same number."""
     digest = hmac.digest(key.encode(), value.encode(), "sha256")
     return int.from_bytes(digest[:8], "big") % BUCKETS
 
 
 def user_prefix(user_name: str) -> str:
-    """Return the text with which the keys of a user's networks begin in the table known_address."""
+    """Return the text with which `KnownAddress.subject` begins in all rows of a user."""
     return sha256(f"owner {user_name}")[:24]
 
 
 @lru_cache(maxsize=100)
 def subjects_of(key: str, user_name: str, network: str) -> dict[str, str]:
-    """Return a log-in's subjects by kind, and its network's keys in the table known_address.
+    """Return the values of `subject` for a log-in: of its three counts, and of its row in the table known_address.
 
-    For example {"user": "user 123", …, "subject": "…", "former": "…"}. The last two are the keys: that of this version
-    of mailapi and that of older ones. `key`: the secret key.
+    For example {"known": "known 7", "address": "address 8", "user": "user 9", "subject": "…", "former": "…"}. "former"
+    is "subject" as older versions of mailapi stored it. `key`: the secret key.
     """
     both = sha256(f"both {network} {user_name}")
     counted = {"known": f"{network} {user_name}", "address": network, "user": user_name}
@@ -245,6 +245,6 @@ def subjects_of(key: str, user_name: str, network: str) -> dict[str, str]:
 
 
 def times_of(now: int) -> dict[str, int]:
-    """Return the parameters of queries with `is_recent`: {"after": …, "known_after": …, "latest": …}."""
+    """Return the query parameters for `is_recent`, in seconds: {"after": …, "known_after": …, "latest": …}."""
     after, known_after = now - FAILURE_LIFETIME, now - NETWORK_LIFETIME
     return {"after": after, "known_after": known_after, "latest": now + CLOCK_SKEW}

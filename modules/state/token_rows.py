@@ -1,4 +1,4 @@
-"""The table of tokens in the state database, and the queries on it, for the module Token."""
+"""The table and prepared queries of access tokens, in mailapi's state database."""
 
 from peewee import IntegerField, TextField, fn
 
