@@ -1,4 +1,4 @@
-"""The files of the console: one page of HTML, a script and a style sheet, with a strict policy."""
+"""The files of the console, a web page for trying the API's actions: HTML, script and style sheet."""
 
 import bottle
 
@@ -12,7 +12,7 @@ SAFE = of_page("script-src 'self'", "style-src 'self'", "connect-src 'self'", "f
 
 
 def page_file(name: str) -> bottle.HTTPResponse:
-    """Return the response with a file of the console, such as "console.js". ApiError (HTTP 404) for other names."""
+    """Return a response with a file of the console, such as "console.js". ApiError (HTTP 404) for any other name."""
     if name not in TYPES:
         raise ApiError("There is no such page.", http=404)
     headers = [("Content-Type", f"{TYPES[name]}; charset=UTF-8"), ("Cache-Control", "no-cache")]
