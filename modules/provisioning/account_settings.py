@@ -1,4 +1,4 @@
-"""Settings of a user: quota, forward, automatic reply and status, in the mail server's table `accounts`."""
+"""A user's quota, forward, automatic reply and status, in the table `accounts` of the mail server's database."""
 
 import re
 from datetime import datetime
@@ -20,7 +20,7 @@ OF_REPLY = ("autoReply", "autoReplyEnabled", "autoReplyStart", "autoReplyEnd")
 
 
 def from_zero(most: int):
-    """Return a function that converts a field's JSON value to an int from 0 to `most`, or raises ValueError."""
+    """Return a function that converts a JSON value to an int from 0 to `most`. The function may raise ValueError."""
 
     @json_schema({"type": "integer", "minimum": 0, "maximum": most})
     def read(value) -> int:
@@ -34,7 +34,10 @@ def from_zero(most: int):
 
 @json_schema({"type": "string", "maxLength": LONGEST_REPLY})
 def reply_text(value) -> str | None:
-    """Convert the text of an automatic reply: CR LF to LF, "" and null to None. ValueError if it is too long."""
+    """Convert the text of an automatic reply: CR LF becomes LF; "" and null become None.
+
+    ValueError if the text is too long.
+    """
     text = raw_text(value)
     if text and len(text.encode()) > LONGEST_REPLY:
         raise ValueError("too long")
@@ -43,7 +46,10 @@ def reply_text(value) -> str | None:
 
 @json_schema({"type": "string"})
 def moment(value) -> datetime | None:
-    """Convert a time in ISO 8601, with or without a zone, to datetime; "" and null to None. ValueError if invalid."""
+    """Convert a time in ISO 8601, with or without a zone, to a datetime; "" and null to None.
+
+    ValueError if the time is invalid.
+    """
     if value in (None, ""):
         return None
     read = datetime.fromisoformat(raw_text(value) or "").replace(microsecond=0)
@@ -65,9 +71,9 @@ OF_ADMINISTRATION = ("quota", "userStatus")
 
 
 def may_change(call) -> bool:
-    """Return whether the caller may change the fields in the request: `Active` only as admin.
+    """Return whether the caller may change the settings in the request's body.
 
-    quota and userStatus may be changed by an admin, or by a delegate of the user; other settings by the user, too.
+    `Active` needs an admin. `quota` and `userStatus` need an admin or a delegate of the user.
     """
     if call.body.get("Active") is not None:
         return call.caller.admin
@@ -82,7 +88,7 @@ may_change_settings = Rule(
 
 
 def check_forward(call):
-    """Raise ApiError if the field `forward` is not exactly one address, or is the user's own (a loop)."""
+    """Raise ApiError if the field `forward` is set, and is not one address or is the user's own address."""
     forward = call.body.get("forward")
     if not forward:
         return
@@ -95,9 +101,9 @@ def check_forward(call):
 
 
 def merge_settings(stored: dict, changes: dict) -> dict:
-    """Return the stored settings, overridden by `changes`. ApiError if the automatic reply would be impossible.
+    """Return `stored` with the values in `changes`, such as {"quota": 1024, "forward": None, …}.
 
-    It is impossible if it is on without a text, or ends before it begins. All times must be of the same type.
+    ApiError if the automatic reply is on without a text, or ends before it begins.
     """
     settings = stored | changes
     if not any(name in changes for name in OF_REPLY):
@@ -136,15 +142,15 @@ SET_LAST_LOGIN = PreparedQuery(MailAccounts.update(lastLogin=fn.NOW()).where(IS_
 
 
 class MailServerSettings:
-    """The settings of users in the mail server's table `accounts`."""
+    """Reads and changes users' settings, such as quota and forward, in the mail server's table `accounts`."""
 
     def __init__(self, mailserver: MailServer):
         self.mailserver, self.store = mailserver, mailserver.store
 
     def of(self, user_name: str) -> dict | None:
-        """Return the settings of a user, such as {"quota": 1024, "forward": None, …}; None if there is no such user.
+        """Return the settings of a user: {"quota": 1024, "forward": None, …}; None if there is no such user.
 
-        Names that differ only by case are other users, also where the database compares without case.
+        Upper and lower case in the name must match, even if the database ignores case.
         """
         with self.store.transaction("DEFERRED"):
             rows = self.store.rows(SETTINGS_OF, user=user_name)
@@ -154,9 +160,9 @@ class MailServerSettings:
         return None
 
     def update(self, user_name: str, changes: dict):
-        """Change settings of a user in one transaction. ApiError if there is no such user or a change is impossible.
+        """Change settings of a user. ApiError if there is no such user or a change is invalid.
 
-        Times with a zone are stored as local times of the database, which has no zones.
+        Times with a zone are converted to the local time of the database.
         """
         self.mailserver.two_phase.resolve_in_doubt()
         with self.store.transaction():
@@ -182,14 +188,14 @@ class MailServerSettings:
         return self.store.value(LOCAL_TIME, seconds=int(value.timestamp()))
 
     def record_log_in(self, account_id: int):
-        """Set the time of a user's last log-in to now, unless it is less than a minute old: scripts log in often."""
+        """Set the time of a user's last log-in to now, unless it is less than a minute old."""
         with self.store.transaction("DEFERRED"):
             is_old = self.store.rows(LOG_IN_IS_OLD, accountId=account_id)
-        if is_old:
+        if is_old:  # scripts log in often
             with self.store.transaction():
                 self.store.execute(SET_LAST_LOGIN, accountId=account_id)
 
 
 def time_as_text(value):
-    """Convert a datetime to text for the answer, such as "2026-08-01 09:00:00". Return any other value unchanged."""
+    """Convert a datetime to text, such as "2026-08-01 09:00:00". Return any other value unchanged."""
     return str(value) if isinstance(value, datetime) else value

@@ -1,4 +1,4 @@
-"""The mail server's tables of users and domains, and the queries on them."""
+"""The tables of users and domains in the mail server's database, and SQL statements for them."""
 
 from peewee import DateTimeField, IntegerField, TextField, fn
 
@@ -8,7 +8,7 @@ SUSPENDED = 1  # userStatus; 0 is active, and every other value ends log-ins
 
 
 class MailAccounts(Model):
-    """A row of the mail server's table `accounts`, a user: only the columns that mailapi uses."""
+    """A row of the mail server's table `accounts`: one user. Only the columns that mailapi uses are declared."""
 
     accountId = IntegerField()
     createdByUserId = IntegerField()

@@ -35,7 +35,7 @@ class Texts:
         return next((text.format(*values) for values, text in gaps if values), status)
 
     def value(self, prefix: str, value) -> str:
-        """Return the text for a value in the database: the one with the key `prefix`_`value`.
+        """Return the text for a value: that with the key "state_failed" for the prefix "state" and the value "failed".
 
         Return the value itself if there is no such text.
         """

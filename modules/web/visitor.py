@@ -86,7 +86,7 @@ class Visitor:
             raise ApiError("Too many fields in the query.", http=400) from None
 
     def identify(self):
-        """Authenticate the user by the session cookie, and read their permissions. LoginRefused if there is no session."""
+        """Authenticate the user by the session cookie, and read their permissions. LoginRefused without a session."""
         self.handler.use_session(self.call)
         self.handler.chosen = PAGE
         self.app.perform(self.call, self.app.mounts["panel"], None)
@@ -130,8 +130,8 @@ class Visitor:
     def next_page(self, rows: list[dict], size: int, key: str, cursor: str = "after") -> str:
         """Return the URL of the next page of a list; "" if there is none.
 
-        `rows` has one row more than `size` if there is a next page. The URL's field `cursor` gets row[`key`] of the last row
-        shown.
+        `rows` has one row more than `size` if there is a next page. The URL's field `cursor` gets the last shown row's
+        value of `key`.
         """
         if len(rows) <= size:
             return ""
@@ -167,8 +167,8 @@ class Visitor:
     def run(self, path: str, action: str, fields: dict | None = None, query: dict | None = None, limit=None):
         """Run an API action for the user. Return its answer as a dict, or a File. ApiError if it is refused.
 
-        `path` is the action's module, such as "users". `fields` are for the request's body, `query` for its URL, and `limit`
-        is the highest number of rows in the answer. Changes and refusals are recorded in the audit.
+        `path` is the action's module, such as "users". `fields` are for the request's body, and `query` for its URL.
+        `limit` is the highest number of rows in the answer. Changes and refusals are recorded in the audit.
         """
         module = self.app.module(path, self.generation)
         chosen = module.endpoints[action]
