@@ -20,7 +20,7 @@ OF_REPLY = ("autoReply", "autoReplyEnabled", "autoReplyStart", "autoReplyEnd")
 
 
 def from_zero(most: int):
-    """Return a function that converts a JSON value to an int from 0 to `most`. The function may raise ValueError."""
+    """Return a function that converts a field's JSON value to an int from 0 to `most`, or raises ValueError."""
 
     @json_schema({"type": "integer", "minimum": 0, "maximum": most})
     def read(value) -> int:
@@ -34,10 +34,7 @@ def from_zero(most: int):
 
 @json_schema({"type": "string", "maxLength": LONGEST_REPLY})
 def reply_text(value) -> str | None:
-    """Convert the text of an automatic reply: CR LF becomes LF; "" and null become None.
-
-    ValueError if the text is too long.
-    """
+    """Convert the text of an automatic reply: CR LF to LF, "" and null to None. ValueError if it is too long."""
     text = raw_text(value)
     if text and len(text.encode()) > LONGEST_REPLY:
         raise ValueError("too long")
@@ -46,10 +43,7 @@ def reply_text(value) -> str | None:
 
 @json_schema({"type": "string"})
 def moment(value) -> datetime | None:
-    """Convert a time in ISO 8601, with or without a zone, to a datetime; "" and null to None.
-
-    ValueError if the time is invalid.
-    """
+    """Convert a time in ISO 8601, with or without a zone, to datetime; "" and null to None. ValueError if invalid."""
     if value in (None, ""):
         return None
     read = datetime.fromisoformat(raw_text(value) or "").replace(microsecond=0)
@@ -88,7 +82,7 @@ may_change_settings = Rule(
 
 
 def check_forward(call):
-    """Raise ApiError if the field `forward` is set, and is not one address or is the user's own address."""
+    """Raise ApiError unless the field `forward` is empty, or one address other than the user's own."""
     forward = call.body.get("forward")
     if not forward:
         return
@@ -197,5 +191,5 @@ class MailServerSettings:
 
 
 def time_as_text(value):
-    """Convert a datetime to text, such as "2026-08-01 09:00:00". Return any other value unchanged."""
+    """Convert a datetime to text for the answer, such as "2026-08-01 09:00:00". Return any other value unchanged."""
     return str(value) if isinstance(value, datetime) else value

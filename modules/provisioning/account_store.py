@@ -66,7 +66,7 @@ class Ledger:
         return self.own_store or self.app.state
 
     def find(self, user_name: str) -> dict | None:
-        """Return a user's row of the table Accounts; None if the user has no account."""
+        """Return a user's row of the table Accounts, or None if the user has no account."""
         with self.store.transaction("DEFERRED"):
             return self.find_exactly(user_name)
 
@@ -219,7 +219,7 @@ class Ledger:
 
     @repeated
     def delete(self, user_name: str) -> bool:
-        """Delete the records of a user's account and service accounts. Return False if the user has no account."""
+        """Delete the records of a user's account and its service accounts. Return False if there is no account."""
         with self.store.transaction():
             account = self.find_exactly(user_name)
             if account:

@@ -11,7 +11,7 @@ from ..directory.lists import ListQuery
 
 
 class Accounts(Model):
-    """A row of the table Accounts: one user, and the numbers of the user's rows in ServiceAccounts."""
+    """A row of the table Accounts: a user, and the numbers of the user's rows in ServiceAccounts."""
 
     idAccount = IntegerField()
     idUsers = IntegerField()
@@ -27,7 +27,7 @@ class Accounts(Model):
 
 
 class ServiceAccounts(Model):
-    """A row of the table ServiceAccounts: a user's mailbox, calendar or contacts, and if the server has created it."""
+    """A row of the table ServiceAccounts: a user's mailbox, calendars or contacts, and whether the server has them."""
 
     idServiceAccount = IntegerField()
     idAccount = IntegerField()

@@ -53,7 +53,7 @@ class MailServer:
         self.two_phase = TwoPhaseCommit(app, self.store)
 
     def find(self, user_name: str) -> dict | None:
-        """Return a user's row of the mail server's table `accounts`; None if there is no such user."""
+        """Return a user's row of the mail server's table `accounts`, or None if there is no such user."""
         with self.store.transaction("DEFERRED"):
             return self.find_exactly(user_name)
 

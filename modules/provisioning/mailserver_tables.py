@@ -8,7 +8,7 @@ SUSPENDED = 1  # userStatus; 0 is active, and every other value ends log-ins
 
 
 class MailAccounts(Model):
-    """A row of the mail server's table `accounts`: one user. Only the columns that mailapi uses are declared."""
+    """A row of the mail server's table `accounts`, a user: only the columns that mailapi uses."""
 
     accountId = IntegerField()
     createdByUserId = IntegerField()

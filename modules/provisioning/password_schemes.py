@@ -1,4 +1,4 @@
-"""Password hashes as mail servers store them, such as {SSHA256}… and {SHA512-CRYPT}…."""
+"""Hashes of passwords as mail servers store them: {SCHEME}HASH, such as {SSHA256}… or {SHA512-CRYPT}…."""
 
 import base64
 import binascii
@@ -56,7 +56,7 @@ def split_digest(value: str, make_digest: Callable) -> tuple[bytes, bytes]:
 
 
 def verify_crypt(password: str, value: str) -> bool:
-    """Return whether `value`, such as "$6$SALT$…", is the hash by crypt(3) of a password."""
+    """Return whether `value`, such as "$6$SALT$…", is the hash of a password by crypt(3)."""
     made = crypt(password, value) or "*"
     # "*0" and "*1" stand for a scheme that this system's library does not have.
     return made[0] != "*" and hmac.compare_digest(made, value)

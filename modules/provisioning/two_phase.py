@@ -31,7 +31,7 @@ USER_NAMES = PreparedQuery(Users.select(Users.user_name))
 
 
 class TwoPhaseCommit:
-    """Prepares changes of users in the mail server's database, and finishes those that a crash interrupted."""
+    """Prepares changes of users in the mail server's database, and finishes changes that a crash left prepared."""
 
     def __init__(self, app, store):
         self.app, self.store, self.master = app, store, open_store(app.config.dbpath)
@@ -182,7 +182,7 @@ def digest(value: str) -> str:
 
 
 def digest_of_row(master: Store, user_name: str) -> str:
-    """Return a hash of a user's name and stored password, or of the fact that there is no such user."""
+    """Return a hash of a user's name and stored password in `users`, or of the fact that there is no such user."""
     row = master.one(CREDENTIALS_OF, user=user_name)
     return digest(f"{user_name} {row['user_authdata']}" if row else f"no {user_name}")
 

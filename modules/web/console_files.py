@@ -12,7 +12,7 @@ SAFE = of_page("script-src 'self'", "style-src 'self'", "connect-src 'self'", "f
 
 
 def page_file(name: str) -> bottle.HTTPResponse:
-    """Return a response with a file of the console, such as "console.js". ApiError (HTTP 404) for any other name."""
+    """Return the response with a file of the console, such as "console.js". ApiError (HTTP 404) for other names."""
     if name not in TYPES:
         raise ApiError("There is no such page.", http=404)
     headers = [("Content-Type", f"{TYPES[name]}; charset=UTF-8"), ("Cache-Control", "no-cache")]

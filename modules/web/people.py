@@ -164,7 +164,7 @@ def person(visitor: Visitor) -> dict:
 
 
 def stored_addresses(visitor: Visitor, name: str) -> list[dict] | None:
-    """Return the rows of addresses whose mail is stored for a person; None if the module for addresses is missing."""
+    """Return the addresses whose mail is stored for a person; None if the module for addresses is missing."""
     if not visitor.has("addresses"):
         return None
     return visitor.run("addresses", "get", {"address_user": name}, limit=MOST_ADDRESSES)["addresses"]

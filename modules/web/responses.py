@@ -145,6 +145,6 @@ def secret_to_show(visitor: Visitor) -> str:
 
 
 def cookie(visitor: Visitor, name: str) -> str:
-    """Return the value of a cookie in the request; "" if there is no cookie of this name."""
+    """Return the value of a cookie in the request, or "" if there is none of this name."""
     sent = [part.strip().partition("=") for part in visitor.environ.get("HTTP_COOKIE", "")[:8000].split(";")]
     return next((value for key, _, value in sent if key == name), "")

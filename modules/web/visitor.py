@@ -37,7 +37,7 @@ class Fields:
         self.pairs, self.files = pairs, list(files)
 
     def __call__(self, name: str, default: str = "") -> str:
-        """Return the first value of a field, stripped; `default` if the field is missing."""
+        """Return the first value of a field, without blanks around it; `default` if the field is missing."""
         return next((value.strip() for field, value in self.pairs if field == name), default)
 
     def exactly(self, name: str) -> str:
@@ -78,7 +78,7 @@ class Visitor:
         self.path = path
 
     def read_query(self):
-        """Read the fields of the URL into `query`. ApiError if there are too many."""
+        """Read the fields in the query of the URL. ApiError if there are too many."""
         query = self.environ.get("QUERY_STRING", "")
         try:
             self.query = Fields(urllib.parse.parse_qsl(query, True, errors="replace", max_num_fields=200))
@@ -101,7 +101,7 @@ class Visitor:
 
     @property
     def manages(self) -> bool:
-        """Return whether the user is an admin or a delegate."""
+        """Return whether the visitor is an administrator or a delegate."""
         return self.call.caller.admin or self.call.caller.delegate
 
     @property
