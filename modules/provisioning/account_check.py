@@ -1,4 +1,4 @@
-"""Part of `mailapi check`: the records of accounts, and the mail server's database; `--repair` corrects them."""
+"""Checks by `mailapi check` of users' accounts for mail, contacts and calendar, and of the mail server's database."""
 
 from collections.abc import Iterator
 
@@ -14,10 +14,10 @@ USERS_WITH_PASSWORD_AND_ADDRESS = PreparedQuery(
 
 
 def check_ledger(module, repair: bool) -> Iterator[tuple[bool | None, str]]:
-    """Check that every account belongs to a user and exists at its servers.
+    """Check that every account belongs to a user and exists at its servers. Yield pairs (result, sentence).
 
-    Yield a result (True: good, False: an error, None: a remark) and a sentence. `module` is the module Account.
-    `repair`: also delete accounts without a user, and have the servers create what is missing.
+    The result is True if all is well, False for an error, None for a remark. `module` is the module Account. If
+    `repair` is set, delete accounts without a user, and have the servers create what is missing.
     """
     module.app.db.connect()
     ledger, users, taken_over = module.ledger, set(module.app.db.column(ALL_USERS)), []
@@ -51,19 +51,16 @@ def check_ledger(module, repair: bool) -> Iterator[tuple[bool | None, str]]:
 
 
 def is_taken_over(account: dict) -> bool:
-    """Return whether another program created an account, and not mailapi.
-
-    `account` is from Ledger.rows. mailapi stores a row of ServiceAccounts for each kind; other programs do not.
-    """
+    """Return whether another program, and not mailapi, created an account. `account` is from Ledger.rows."""
     ours = {service["kind"] for service in account["services"]}
     return not ours or any(account[k.column] is not None and kind not in ours for kind, k in KINDS.items())
 
 
 def check_mailserver(mailserver, repair: bool) -> Iterator[tuple[bool, str]]:
-    """Check that the mail server's database can be read, has no unfinished changes, and has the users it should have.
+    """Check that the mail server's database is readable and has no unfinished changes. Yield pairs (result, sentence).
 
-    Users with a password and a mail address as name should be in it. Yield a result (True: good, False: an error)
-    and a sentence. `repair`: commit or roll back the changes that a crash left prepared (two-phase commit).
+    The result is True if all is well, False for an error. Users who have a password and a mail address as name must
+    be in that database, too. If `repair` is set, commit or roll back changes that a crash left prepared.
     """
     with mailserver.store.transaction("DEFERRED"):
         mailserver.store.one(READ_COLUMNS)

@@ -1,4 +1,4 @@
-"""Settings of a user: quota, forward, automatic reply and status, in the mail server's table `accounts`."""
+"""A user's quota, forward, automatic reply and status, in the table `accounts` of the mail server's database."""
 
 import re
 from datetime import datetime
@@ -65,9 +65,9 @@ OF_ADMINISTRATION = ("quota", "userStatus")
 
 
 def may_change(call) -> bool:
-    """Return whether the caller may change the fields in the request: `Active` only as admin.
+    """Return whether the caller may change the settings in the request's body.
 
-    quota and userStatus may be changed by an admin, or by a delegate of the user; other settings by the user, too.
+    `Active` needs an admin. `quota` and `userStatus` need an admin or a delegate of the user.
     """
     if call.body.get("Active") is not None:
         return call.caller.admin
@@ -82,7 +82,7 @@ may_change_settings = Rule(
 
 
 def check_forward(call):
-    """Raise ApiError if the field `forward` is not exactly one address, or is the user's own (a loop)."""
+    """Raise ApiError unless the field `forward` is empty, or one address other than the user's own."""
     forward = call.body.get("forward")
     if not forward:
         return
@@ -95,9 +95,9 @@ def check_forward(call):
 
 
 def merge_settings(stored: dict, changes: dict) -> dict:
-    """Return the stored settings, overridden by `changes`. ApiError if the automatic reply would be impossible.
+    """Return `stored` with the values in `changes`, such as {"quota": 1024, "forward": None, …}.
 
-    It is impossible if it is on without a text, or ends before it begins. All times must be of the same type.
+    ApiError if the automatic reply is on without a text, or ends before it begins.
     """
     settings = stored | changes
     if not any(name in changes for name in OF_REPLY):
@@ -136,15 +136,15 @@ SET_LAST_LOGIN = PreparedQuery(MailAccounts.update(lastLogin=fn.NOW()).where(IS_
 
 
 class MailServerSettings:
-    """The settings of users in the mail server's table `accounts`."""
+    """Reads and changes users' settings, such as quota and forward, in the mail server's table `accounts`."""
 
     def __init__(self, mailserver: MailServer):
         self.mailserver, self.store = mailserver, mailserver.store
 
     def of(self, user_name: str) -> dict | None:
-        """Return the settings of a user, such as {"quota": 1024, "forward": None, …}; None if there is no such user.
+        """Return the settings of a user: {"quota": 1024, "forward": None, …}; None if there is no such user.
 
-        Names that differ only by case are other users, also where the database compares without case.
+        Upper and lower case in the name must match, even if the database ignores case.
         """
         with self.store.transaction("DEFERRED"):
             rows = self.store.rows(SETTINGS_OF, user=user_name)
@@ -154,9 +154,9 @@ class MailServerSettings:
         return None
 
     def update(self, user_name: str, changes: dict):
-        """Change settings of a user in one transaction. ApiError if there is no such user or a change is impossible.
+        """Change settings of a user. ApiError if there is no such user or a change is invalid.
 
-        Times with a zone are stored as local times of the database, which has no zones.
+        Times with a zone are converted to the local time of the database.
         """
         self.mailserver.two_phase.resolve_in_doubt()
         with self.store.transaction():
@@ -182,10 +182,10 @@ class MailServerSettings:
         return self.store.value(LOCAL_TIME, seconds=int(value.timestamp()))
 
     def record_log_in(self, account_id: int):
-        """Set the time of a user's last log-in to now, unless it is less than a minute old: scripts log in often."""
+        """Set the time of a user's last log-in to now, unless it is less than a minute old."""
         with self.store.transaction("DEFERRED"):
             is_old = self.store.rows(LOG_IN_IS_OLD, accountId=account_id)
-        if is_old:
+        if is_old:  # scripts log in often
             with self.store.transaction():
                 self.store.execute(SET_LAST_LOGIN, accountId=account_id)
 

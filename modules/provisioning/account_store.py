@@ -1,6 +1,6 @@
-"""The records of accounts: which users have mail, contacts and calendar at which servers, and if these exist already.
+"""The records of users' accounts for mail, contacts and calendar, and which of them their servers have created.
 
-A user has one account. It has up to three service accounts: the user's mailbox, contacts and calendars.
+A user has one account, with up to three service accounts: one each for mail, contacts and calendar.
 """
 
 import time
@@ -35,7 +35,7 @@ from .account_tables import (
 
 
 def open_own_store(config: Config) -> Store | None:
-    """Open the database for the records of accounts, which is in the setting `apiserver`; None if that is empty."""
+    """Open the database that the setting `apiserver` names. Return None if the setting is empty."""
     if is_url(config.apiserver):
         from ..mariadb.shared_store import SharedStore
 
@@ -46,10 +46,10 @@ def open_own_store(config: Config) -> Store | None:
 
 
 class Ledger:
-    """The records of accounts in the tables Accounts, ServiceAccounts and Sequences, and how to change them.
+    """Reads and changes the records of users' accounts: the tables Accounts, ServiceAccounts and Sequences.
 
-    The tables are in the database of the setting `apiserver`, or without one in the state database. `urls` has the
-    server's URL for each kind of service account: mail, contacts, calendar.
+    They are in the database of the setting `apiserver`, or else in the state database. `urls` has the servers' URLs for
+    service accounts: {"mail": "imap://…", …}.
     """
 
     def __init__(self, app, urls: dict[str, str]):
@@ -58,7 +58,7 @@ class Ledger:
 
     @property
     def state_schema(self) -> str:
-        """Return the SQL that creates the tables of this class in the state database, or "" if they have their own."""
+        """Return the SQL that creates the tables in the state database; "" if `apiserver` names a database."""
         return "" if self.own_store else SQLITE_SCHEMA
 
     @property
@@ -71,22 +71,22 @@ class Ledger:
             return self.find_exactly(user_name)
 
     def find_exactly(self, user_name: str) -> dict | None:
-        """Return a user's row of the table Accounts, or None. Call it in a transaction.
+        """Return a user's row of the table Accounts, or None. Call this within a transaction.
 
-        The name must be equal in case, too, which the database may ignore.
+        Upper and lower case in the name must match, even if the database ignores case.
         """
         rows = self.store.rows(FIND_ACCOUNT, user=user_name)
         return next((row for row in rows if row["Name"] == user_name), None)
 
     def services(self, account: dict) -> dict[str, dict]:
-        """Return an account's rows of the table ServiceAccounts by kind, such as {"mail": {…}, "contacts": {…}}."""
+        """Return an account's rows of the table ServiceAccounts: {"mail": row, "contacts": row, …}."""
         rows = self.store.rows(FIND_SERVICES, idAccount=account["idAccount"])
         return {row["kind"]: row for row in rows}
 
     def rows(self, names: list[str] | None = None) -> list[dict]:
-        """Return the accounts of the users in `names` (None: of all users), sorted by name.
+        """Return the accounts of the users in `names`, or of all users if `names` is None, sorted by name.
 
-        Each is a row of the table Accounts with `services` added: a list of its rows of ServiceAccounts.
+        An account is its row of the table Accounts, with "services": [row of ServiceAccounts, …] added.
         """
         with self.store.transaction("DEFERRED"):
             accounts = ACCOUNTS_OF_USERS.rows(self.store, names)
@@ -96,13 +96,16 @@ class Ledger:
             return self.with_services(accounts)
 
     def page(self, call) -> list[dict]:
-        """Return those accounts that `limit`, `after` and `search` of the call select, in the form of `rows`."""
+        """Return one page of the list of accounts, each as `rows` returns it.
+
+        The fields `limit`, `after` and `search` of the call select the page.
+        """
         query, values = ALL_ACCOUNTS.page(call)
         with self.store.transaction("DEFERRED"):
             return self.with_services(self.store.rows(query, **values))
 
     def with_services(self, accounts: list[dict]) -> list[dict]:
-        """Return rows of the table Accounts, each with `services` added: a list of its rows of ServiceAccounts."""
+        """Return the rows of Accounts, each with "services": [row of ServiceAccounts, …] added."""
         services: dict[int, list] = {}
         for row in SERVICES_OF_ACCOUNTS.rows(self.store, [row["idAccount"] for row in accounts]):
             services.setdefault(row.pop("idAccount"), []).append(row)
@@ -110,10 +113,11 @@ class Ledger:
 
     @repeated
     def enter(self, user_name: str, mask: int, id_users: int | None) -> tuple[dict, list[str]]:
-        """Record an account for a user, with a service account for each kind in `mask`, if they are not there yet.
+        """Record a user's account, and its service accounts of the kinds in `mask`, unless they are recorded already.
 
-        Return the account, and the kinds that the caller must create at their servers now, such as ["mail"]. `mask` is
-        a sum of 1 (mail), 2 (calendar) and 4 (contacts). `id_users` is a new account's idUsers; None: the next number.
+        Return (row of Accounts, kinds that the caller must create at their servers now), such as ({…}, ["mail"]).
+        `mask` is a sum of 1 mail, 2 calendar and 4 contacts. `id_users` is the idUsers of a new account; the next
+        number if None.
         """
         with self.store.transaction():
             self.store.execute(LOCK_ACCOUNTS)
@@ -124,9 +128,9 @@ class Ledger:
             ]
 
     def is_complete(self, user_name: str, mask: int) -> bool:
-        """Return whether a user's account and its service accounts are recorded as existing at their servers.
+        """Return whether the records say that a user's mail, calendar and contacts exist at their servers.
 
-        `mask` is the sum of the kinds that must exist: 1 mail, 2 calendar, 4 contacts. Needs no lock, unlike `enter`.
+        `mask` is the sum of the kinds that must exist: 1 mail, 2 calendar, 4 contacts.
         """
         with self.store.transaction("DEFERRED"):
             account = self.find_exactly(user_name)
@@ -137,18 +141,17 @@ class Ledger:
         )
 
     def needs_attempt(self, kind: str, service: dict | None) -> bool:
-        """Return whether a service account of this kind must still be created at its server.
+        """Return whether a server must still create a service account, such as a user's mailbox.
 
-        That is if it has no record, is pending, or its server has another URL now. `service` is its row of
-        ServiceAccounts, or None.
+        `service` is its row of ServiceAccounts, or None if it has no row.
         """
         url = self.urls.get(kind)
         return service is None or url is not None and (service["state"] != "ok" or service["url"] != url)
 
     def add(self, user_name: str, id_users: int | None) -> dict:
-        """Insert a row into the table Accounts, and return the row. ApiError if the user name is too long.
+        """Insert a row for a user into the table Accounts, and return it. ApiError if the name is too long.
 
-        `id_users` is the row's idUsers; None: the next free number.
+        `id_users` is the row's idUsers; the next number if None.
         """
         if len(user_name) > LONGEST_TEXT:
             raise ApiError(f"A user name of more than {LONGEST_TEXT} characters has no account.")
@@ -159,15 +162,15 @@ class Ledger:
         return account
 
     def next_number(self, sequence: str) -> int:
-        """Increase and return the last number of a sequence, which is "idUsers" or "idServiceAccount"."""
+        """Increase the number of a sequence, "idUsers" or "idServiceAccount", by 1, and return it."""
         self.store.execute(ADVANCE_SEQUENCE, name=sequence)
         return self.store.value(LAST_NUMBER, name=sequence)
 
     def claim(self, account: dict, kind: str, service: dict | None) -> bool:
-        """Record that this process creates a service account at its server now, and return True, or return False.
+        """Record that this process is about to create a service account (mail, calendar or contacts) at its server.
 
-        False: the server has the service account already, another log-in is creating it, or config.py has no such
-        server. `service` is the row of ServiceAccounts; None if there is none yet.
+        Return True if it must do so; False if the server has the service account already, another log-in is creating
+        it, or there is no such server. `service` is its row of ServiceAccounts; None if there is no row yet.
         """
         column, url, now = KINDS[kind].column, self.urls.get(kind), int(time.time())
         if account[column] is None:
@@ -192,7 +195,10 @@ class Ledger:
 
     @repeated
     def record_outcome(self, account: dict, kind: str, error: str | None):
-        """Record that a service account was created at its server, or that this failed with the message `error`."""
+        """Record whether a server has created a service account, such as a user's mailbox.
+
+        `error` is the server's error message, or None if it succeeded.
+        """
         with self.store.transaction():
             self.store.execute(
                 SET_OUTCOME,
@@ -204,7 +210,7 @@ class Ledger:
 
     @repeated
     def activate(self, user_name: str, active: bool) -> bool:
-        """Let a user log in (active=True) or lock the user out (False). Return False if the user has no account."""
+        """Let a user log in if `active` is True, else lock the user out. Return False if there is no such account."""
         with self.store.transaction():
             account = self.find_exactly(user_name)
             if account:
@@ -223,8 +229,8 @@ class Ledger:
 
 
 def wanted_kinds(account: dict, mask: int) -> list[str]:
-    """Return the kinds of service account that an account should have, such as ["mail", "calendar"].
+    """Return the kinds of service account that an account has or should get, such as ["mail", "calendar"].
 
-    These are the kinds in `mask` (a sum of 1 mail, 2 calendar, 4 contacts), and those that the account has already.
+    It should get those in `mask`, a sum of 1 mail, 2 calendar and 4 contacts.
     """
     return [kind for kind, k in KINDS.items() if k.bit & mask or account[k.column] is not None]

@@ -1,4 +1,4 @@
-"""The tables that record users' accounts for mail, contacts and calendar at other servers, and the queries on them."""
+"""The tables of users' accounts for mail, contacts and calendar at other servers, and SQL statements for them."""
 
 from collections.abc import Sequence
 from dataclasses import dataclass
@@ -42,10 +42,7 @@ class ServiceAccounts(Model):
 
 
 class Sequences(Model):
-    """A row of the table Sequences: the last number that was taken from a sequence, such as "idUsers".
-
-    Transactions lock the row, so that no number is taken twice.
-    """
+    """A row of the table Sequences: the last number given to a new row, such as the last "idUsers"."""
 
     name = TextField()
     last = IntegerField()
@@ -83,7 +80,7 @@ LONGEST_CLAIM = 10  # seconds after which the log-in that began to create a serv
 
 @dataclass(frozen=True)
 class Kind:
-    """A kind of service account (mail, contacts or calendar), with its bit, column and server."""
+    """A kind of service account (mail, contacts or calendar): its number in PROVISION, its column, and its server."""
 
     bit: int  # in PROVISION
     column: str  # in Accounts
@@ -105,19 +102,16 @@ FIND_SERVICES = PreparedQuery(
 
 
 class AmongQuery:
-    """A prepared query for the rows of `query` whose `column` has one of several values (in SQL: IN).
+    """A prepared query for the rows in which `column` has one of several values (in SQL: IN)."""
 
-    It has three statements, for up to 1, 20 and 999 values, so that few statements have to be prepared.
-    """
-
-    SIZES = (1, 20, 999)
+    SIZES = (1, 20, 999)  # values of a statement: few sizes, so that few statements have to be prepared
 
     def __init__(self, query: Select, column: Field):
         self.query, self.column, self.all = query, column, PreparedQuery(query)
         self.queries: dict[int, PreparedQuery] = {}
 
     def rows(self, store: Store, values: Sequence | None) -> list[dict]:
-        """Return the rows (dicts) that have one of `values`; all rows for None or more than 999 values."""
+        """Return the rows that have one of `values`; all rows if `values` is None or has more than 999 members."""
         if values is None or len(values) > self.SIZES[-1]:
             return store.rows(self.all)
         size = next(size for size in self.SIZES if size >= len(values))

@@ -1,4 +1,4 @@
-"""Files of environment variables, such as an atmail-like suite's /etc/atmail/api/api.conf: lines of KEY=VALUE."""
+"""Files of environment variables, with lines of KEY=VALUE, such as /etc/atmail/api/api.conf."""
 
 import re
 from pathlib import Path
@@ -24,11 +24,10 @@ def read_environment_file(path: Path) -> dict[str, str]:
 
 
 def parse(text: str) -> tuple[dict[str, tuple[str, int]], list[int]]:
-    """Parse lines of KEY=VALUE. Return {key: (value, line number)}, and the numbers of lines that are something else.
+    """Parse lines of KEY=VALUE. Return ({key: (value, line number)}, [number of each invalid line]).
 
-    The last value of a key counts. Values may be in quotes, with backslashes in double ones. Variables in
-    values are not replaced. A comment is a line that begins with # or ;, or the rest of a line after a space
-    and #. Comments and empty lines are ignored.
+    Values may be in quotes. Comments (after #, or a whole line after ;) and empty lines are ignored. Of a repeated key,
+    the last value is returned.
     """
     values: dict[str, tuple[str, int]] = {}
     strange = []
@@ -44,7 +43,10 @@ def parse(text: str) -> tuple[dict[str, tuple[str, int]], list[int]]:
 
 
 def read_value(text: str) -> str | None:
-    """Return the value in the text after an equals sign, without quotes and comment; None if a quote is not closed."""
+    """Return a value without its quotes and the comment after it; None if a quote is not closed.
+
+    `text` is the part of the line after the equals sign.
+    """
     if text[:1] in ("'", '"'):
         match = QUOTED.fullmatch(text)
         if not match:

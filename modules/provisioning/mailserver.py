@@ -1,4 +1,4 @@
-"""The mail server's own database of users: mailapi checks log-ins against it, and changes it together with `users`."""
+"""The mail server's own database of users: mailapi checks passwords against it and keeps its users up to date."""
 
 import hashlib
 import hmac
@@ -43,7 +43,7 @@ def home(user_name: str) -> str:
 
 
 class MailServer:
-    """The mail server's database of users (its table `accounts`): checks their log-ins, and changes them."""
+    """The mail server's database of users: checks their passwords, and adds, changes and deletes users."""
 
     def __init__(self, app):
         from ..mariadb.shared_store import SharedStore
@@ -58,19 +58,19 @@ class MailServer:
             return self.find_exactly(user_name)
 
     def find_exactly(self, user_name: str) -> dict | None:
-        """Return a user's row of the mail server's table `accounts`, or None. Call it in a transaction.
+        """Return a user's row of the mail server's table `accounts`, or None. Call this within a transaction.
 
-        The name must be equal in case, too, which the database may ignore.
+        Upper and lower case in the name must match, even if the database ignores case.
         """
         rows = self.store.rows(FIND_ACCOUNT, user=user_name)
         return next((row for row in rows if row["username"] == user_name), None)
 
     def credentials(self, user_name: str, logging_in: bool, shut_out: bool) -> dict | None:
-        """Return a user's stored password and a function to verify one; None if the table `users` has them instead.
+        """Return {"user_name": …, "user_authdata": hash, "verify": function} for the log-in of a user.
 
-        The result is {"user_name": …, "user_authdata": …, "verify": …}. For an unknown, disabled or locked out user,
-        `verify` refuses every password, in the time that a wrong one takes (docs/wire.md F18). `logging_in`: the
-        request has a password, not a session or token. `shut_out`: an admin has locked the user out.
+        `verify(password, hash)` is always False if the user is unknown, disabled or locked out (`shut_out`). Return
+        None if the password in mailapi's table `users` is to be checked instead. `logging_in` is True if the request
+        has a password, not a session or token.
         """
         if logging_in:
             self.two_phase.resolve_in_doubt()
@@ -85,20 +85,22 @@ class MailServer:
         ours = self.app.db.one(CREDENTIALS_OF, user=user_name) or {}
         if row is None and not shut_out and ours.get("user_authdata"):
             return None
+        # A refusal takes the time of a wrong password (docs/wire.md F18).
         stored = row["password"] if row else other
         return SHUT_OUT | {"verify": lambda password, _: password_schemes.verify(password, stored) and False}
 
     def decoy_password_hash(self, user_name: str) -> str | None:
-        """Return the password hash of another user, with which to verify the password of an unknown user.
+        """Return another user's password hash, so that checking an unknown user takes as long as checking a known one.
 
-        So both take equally long (docs/wire.md F18). The same `user_name` always gets the same hash.
+        The same `user_name` always gets the same hash.
         """
+        # So a log-in does not reveal which users exist (docs/wire.md F18).
         share = int.from_bytes(hmac.digest(self.key, user_name.encode(), "sha256")[:6]) / 2**48
         with self.store.transaction("DEFERRED"):
             return self.store.value(PASSWORD_FROM_ID, share=share)
 
     def users(self, user_name: str | None) -> list[dict]:
-        """Return all users of the mail server (None), or only the user `user_name`.
+        """Return the user `user_name` of the mail server, or all users if it is None.
 
         For example [{"user_name": "bob@example.org", "user_login": 1}]; user_login is 0 if the user may not log in.
         """
@@ -111,11 +113,10 @@ class MailServer:
             ]
 
     def on_user_change(self, call, change: str, user_name: str, password: str | None) -> Participant | None:
-        """Prepare a change of a user in the mail server's database (two-phase commit). None: no change is needed.
+        """Prepare a change in the mail server's database that mailapi is making to a user in its table `users`.
 
-        `change` is what happens in the table `users`: "add", or a key of CHANGES. No change is needed if the mail
-        server does not have the user, if a user to be restored is active there, or if an admin adds, without a
-        password, a user whom it has.
+        `change` is "add", "delete", "set_password", "suspend" or "restore". Return the prepared change, or None if
+        there is nothing to change.
         """
         with self.store.transaction("DEFERRED"):
             self.two_phase.resolve_locked()
@@ -128,9 +129,9 @@ class MailServer:
             return self.two_phase.prepare(call.db, CHANGES[change], values, password)
 
     def new_row(self, user_name: str) -> dict:
-        """Return the values for a new row of the mail server's table `accounts`.
+        """Return the values for a new user's row: {"user": "bob@example.org", "home": "/var/…", "domain": 7}.
 
-        ApiError if the name is no mail address, exists already, or is in a domain that the mail server does not have.
+        ApiError if the name is no mail address, exists already, or has a domain that the mail server does not have.
         """
         if (
             not NAME.fullmatch(user_name)

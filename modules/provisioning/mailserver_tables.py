@@ -1,4 +1,4 @@
-"""The mail server's tables of users and domains, and the queries on them."""
+"""The tables of users and domains in the mail server's database, and SQL statements for them."""
 
 from peewee import DateTimeField, IntegerField, TextField, fn
 

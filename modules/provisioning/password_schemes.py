@@ -16,7 +16,10 @@ STORED = re.compile(r"\{([A-Z0-9-]{1,20})\}([!-~]+)")
 
 
 def make(password: str | None) -> str:
-    """Return the salted hash of a password, {SSHA256}BASE64. None: that of a random password, which nobody knows."""
+    """Return the salted hash of a password, "{SSHA256}…".
+
+    If `password` is None, return the hash of a random password that nobody knows.
+    """
     salt = secrets.token_bytes(32)
     password = password or secrets.token_urlsafe(32)
     digest = hashlib.sha256(password.encode() + salt).digest()
@@ -24,24 +27,25 @@ def make(password: str | None) -> str:
 
 
 def verify(password: str, stored: str | None) -> bool:
-    """Return whether a password is the stored one, such as "{SSHA256}…" or "{SHA512-CRYPT}$6$…".
+    """Return whether `stored`, such as "{SSHA256}…" or "{SHA512-CRYPT}$6$…", is the hash of a password.
 
-    For an unsupported scheme, return False after as much time as for a supported one.
+    Return False for an unsupported scheme.
     """
     match = STORED.fullmatch(stored or "")
     scheme, value = match.groups() if match else ("", "")
     if scheme in CRYPTED and value.startswith(CRYPTED[scheme]) and "\0" not in password:
         return verify_crypt(password, value)
     make_digest = SALTED.get(scheme)
+    # An unsupported scheme takes as much time as a supported one.
     digest, salt = split_digest(value, make_digest) if make_digest else (b"", b"")
     given = (make_digest or hashlib.sha256)(password.encode() + salt).digest()
     return hmac.compare_digest(given, digest)
 
 
 def split_digest(value: str, make_digest: Callable) -> tuple[bytes, bytes]:
-    """Decode the base64 text of a salted hash, and return (digest, salt); (b"", b"") if it is invalid or has no salt.
+    """Decode a salted hash from base64, and return (digest, salt); (b"", b"") if it is invalid or has no salt.
 
-    `make_digest` is the hash function, such as hashlib.sha256; the length of its digest tells where the salt begins.
+    `make_digest` is the hash function, such as hashlib.sha256.
     """
     try:
         raw = base64.b64decode(value, validate=True)
@@ -59,9 +63,9 @@ def verify_crypt(password: str, value: str) -> bool:
 
 
 def crypt(password: str, setting: str) -> str | None:
-    """Return the hash of a password by crypt_r(3) of the system's C library; None if it fails or is missing there.
+    """Return the hash of a password by crypt_r(3) of the C library; None if it fails or is missing.
 
-    `setting` has method and salt, such as "$6$SALT"; what follows them is ignored.
+    `setting` begins with method and salt, such as "$6$SALT".
     """
     library = crypt_library()
     if not library:
@@ -74,10 +78,8 @@ def crypt(password: str, setting: str) -> str | None:
 
 @cache
 def crypt_library():
-    """Return the C library that has crypt_r(3), loaded by ctypes; None if there is none.
-
-    Python's own module for it was removed in 3.13.
-    """
+    """Return the C library that has crypt_r(3), loaded by ctypes; None if there is none."""
+    # Python's own module for it was removed in 3.13.
     for name in ("libcrypt.so.1", "libcrypt.so.2", None):  # glibc and libxcrypt, libxcrypt alone, musl
         try:
             library = ctypes.CDLL(name)

@@ -1,4 +1,4 @@
-"""Creates the mailboxes, calendars and address books of users at their servers, all servers at the same time."""
+"""Creation of users' mailboxes, calendars and address books at their servers."""
 
 import logging
 import re
@@ -17,8 +17,8 @@ from .environment_file import read_environment_file
 def read_mask(config: Config, environ: Mapping[str, str]) -> int:
     """Return the kinds of service account that a log-in creates, as a sum: 1 mail, 2 calendar, 4 contacts.
 
-    It is the environment variable PROVISION, else the PROVISION in the file `environment_file`, else the setting
-    PROVISION. ConfigError if that is not a number from 0 to 7, or if the file cannot be read.
+    Read PROVISION from the environment, else from the file `environment_file`, else from config.py. ConfigError if it is
+    not a number from 0 to 7, or if the file cannot be read.
     """
     in_file = read_environment_file(config.base / config.environment_file) if config.environment_file else {}
     given = str({**in_file, **environ}.get("PROVISION", config.PROVISION))
@@ -28,13 +28,13 @@ def read_mask(config: Config, environ: Mapping[str, str]) -> int:
 
 
 def without_credentials(url: str) -> str:
-    """Return a URL without user name and password: "imap://host" for "imap://me:secret@host"."""
+    """Remove user name and password from a URL: "imap://me:secret@host" becomes "imap://host"."""
     parts = urlsplit(url)
     return parts._replace(netloc=parts.netloc.rpartition("@")[2]).geturl()
 
 
 def clients(config: Config) -> dict:
-    """Return the clients for the servers in the setting `services`, by kind of server: {"imap": Client, …}."""
+    """Return a client for each kind of server in the setting `services`: {"imap": Client, …}."""
     if not config.services:
         return {}
     from ..clients import base  # imported for installations with services only
@@ -43,7 +43,7 @@ def clients(config: Config) -> dict:
 
 
 class Provisioner:
-    """Creates users' service accounts (mailbox, calendar, address book) at the servers, and records the outcome."""
+    """Creates and deletes users' mailboxes, calendars and address books at the servers."""
 
     def __init__(self, app):
         reach = clients(app.config)
@@ -61,11 +61,11 @@ class Provisioner:
         password: str | None = None,
         id_users: int | None = None,
     ):
-        """Create at their servers, all at the same time, those service accounts of a user that do not exist yet.
+        """Create a user's mailbox, calendar and address book at their servers, unless they exist.
 
-        Returns after `deadline` seconds at the latest; slower servers continue in their threads. `mask` is the sum of
-        the wanted kinds: 1 mail, 2 calendar, 4 contacts. `password` is the user's, for servers without master
-        credentials in config.py. `id_users` is the idUsers of a new account; None: the next number.
+        `mask` is the sum of what is wanted: 1 mail, 2 calendar, 4 contacts. Return after `deadline` seconds at the latest;
+        slower servers continue in their threads. `password` is the user's, for servers without master credentials in
+        config.py. `id_users` is the idUsers of a new account; the next number if None.
         """
         if self.ledger.is_complete(user_name, mask):
             return
@@ -88,7 +88,7 @@ class Provisioner:
         log_check(account, dict(outcomes))
 
     def purge(self, account: dict) -> list[str]:
-        """Have the servers delete all data of a user. Return the error messages of those that failed.
+        """Delete all data of a user at the servers. Return the error messages of servers that failed.
 
         `account` is the user's row of the table Accounts.
         """
@@ -102,7 +102,7 @@ class Provisioner:
 
 
 def attempt(do: Callable[[], None]) -> str | None:
-    """Call `do`, which uses a server. Return None if it succeeds, else the error message."""
+    """Call `do`. Return None if it succeeds, else an error message for users."""
     try:
         do()
     except ApiError as error:
@@ -114,10 +114,12 @@ def attempt(do: Callable[[], None]) -> str | None:
 
 
 def log_check(account: dict, outcomes: dict[str, str | None]):
-    """Log in one line whether a user's service accounts were created. The line is that of the original PHP API.
+    """Log one line that says which of a user's service accounts were created, and which failed.
 
-    `account` is the user's row of the table Accounts. `outcomes` has None or the error for each kind: {"mail": None}.
+    `account` is the user's row of the table Accounts. `outcomes` has an error message, or None, for each kind:
+    {"mail": None, "calendar": "It failed."}.
     """
+    # The original PHP API logs the same line.
     errors = {f"Error ({kind.upper()})": error for kind, error in sorted(outcomes.items()) if error}
     fields = {
         "time": local_time(),

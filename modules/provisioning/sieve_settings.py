@@ -1,4 +1,4 @@
-"""Settings of users without a mail server's database: their forward and automatic reply, as a part of a Sieve script."""
+"""Users' forwards and automatic replies in Sieve scripts, for installations without a mail server's database."""
 
 from datetime import datetime
 
@@ -20,15 +20,16 @@ TIMES = ("autoReplyStart", "autoReplyEnd")
 
 
 class SieveSettings:
-    """The settings of users that are stored in their active Sieve scripts, with times in seconds since 1970."""
+    """Reads and changes users' forwards and automatic replies in their active Sieve scripts."""
 
     def __init__(self, client: ManageSieve):
         self.client = client
 
     def of(self, user_name: str, password: str | None) -> dict:
-        """Return the settings of a user, with times as local time: {"forward": None, "autoReply": "I am away.", …}.
+        """Return the settings of a user: {"forward": None, "autoReply": "I am away.", …}.
 
-        `password` is the user's; None if it is unknown and config.py has master credentials for the server.
+        Times are local, such as "2026-08-01 09:00:00". `password` is the user's, for servers without master
+        credentials in config.py.
         """
         with self.client.session(user_name, password) as sieve:
             name, scripts = active_script(sieve)
@@ -37,9 +38,9 @@ class SieveSettings:
         return settings | {name: local_time(settings[name]) for name in TIMES}
 
     def update(self, user_name: str, password: str | None, changes: dict, addresses: list[str]):
-        """Change settings of a user in the active script, or in a new one. ApiError if the server refuses the script.
+        """Change settings of a user in the active script, or in a new one. ApiError if the server refuses it.
 
-        `addresses` are the user's own addresses: the automatic reply answers only mail to them.
+        The automatic reply answers only mail to `addresses`, the user's own addresses.
         """
         if any(name in changes for name in OF_ADMINISTRATION):
             raise ApiError("quota and userStatus need a mailserver.")
@@ -58,7 +59,10 @@ class SieveSettings:
 
 
 def active_script(sieve: Conversation) -> tuple[str, list[str]]:
-    """Return the name of a user's active script ("" if none is active), and the names of all the user's scripts."""
+    """Return the name of a user's active script, and the names of all scripts: ("away", ["away", "old"]).
+
+    The first name is "" if no script is active.
+    """
     lines = [line for line in sieve.command("LISTSCRIPTS")[0] if line]
     active = [line[0] for line in lines if line[1:] == ["ACTIVE"]]
     return active[0] if active else "", [line[0] for line in lines]
@@ -69,17 +73,17 @@ def read_script(sieve: Conversation, name: str) -> str:
 
 
 def discard_script(sieve: Conversation, name: str, scripts: list[str]):
-    """Deactivate and delete the script `name`, which has become empty, if it is one of the stored `scripts`."""
+    """Deactivate all scripts and delete the script `name`, if it is one of `scripts`."""
     if name in scripts:
         sieve.command("SETACTIVE", "")
         sieve.command("DELETESCRIPT", name)
 
 
 def seconds(value: datetime | None) -> int | None:
-    """Convert a datetime to seconds since 1970. Without a zone it is a local time of this machine."""
+    """Convert a datetime to seconds since 1970; None to None. A datetime without a zone is local time."""
     return None if value is None else int(value.timestamp())
 
 
 def local_time(value: int | None) -> str | None:
-    """Convert seconds since 1970 to local time of this machine, as text: "2026-08-01 09:00:00"."""
+    """Convert seconds since 1970 to local time, as text such as "2026-08-01 09:00:00"; None to None."""
     return None if value is None else str(datetime.fromtimestamp(value))

@@ -1,9 +1,8 @@
-"""Two-phase commit: a change of a user is made in both the table `users` and the mail server's database, or in none.
+"""Two-phase commit: change a user both in mailapi's database and in the mail server's database, or in neither.
 
-MariaDB prepares the change in the mail server's database (XA) during the transaction of the master database, and
-commits it after the master has committed. A crash in between leaves it prepared ("in doubt"). Its XA identifier has a
-hash of the user's row of `users` as it should be after the change. If the master database has this row, the change is
-committed later, otherwise rolled back.
+MariaDB prepares the change in the mail server's database (XA), and commits it after mailapi's own database (the master)
+has committed. After a crash, a change may stay prepared ("in doubt"). It is committed later if the user's row in the
+master has the hash that the change's XA identifier contains, else rolled back.
 """
 
 import contextlib
@@ -41,10 +40,10 @@ class TwoPhaseCommit:
     def prepare(
         self, master: Store, query: PreparedQuery, values: dict, password: str | None
     ) -> "PreparedChange":
-        """Run a query in the mail server's database and prepare its commit (XA PREPARE), which then cannot fail.
+        """Run a query in the mail server's database, and prepare its commit (XA PREPARE).
 
-        The query has the parameters `values`, and changes the user `values["user"]`. The caller has changed the user's
-        row of `users` before, in a transaction of `master` that is still open. `password` is the user's new one.
+        `values` are the query's parameters, and `values["user"]` the user whom it changes. `password` is the user's new one.
+        Before, the caller must change the user in mailapi's database `master`, in a transaction that is still open.
         """
         name, stored = values["user"], password_schemes.make(password)
         self.store.connect()
@@ -61,9 +60,9 @@ class TwoPhaseCommit:
         return change
 
     def in_doubt(self) -> list[tuple[str, str]]:
-        """Return the XA identifiers of changes that are prepared, but neither committed nor rolled back.
+        """Return the XA identifiers (gtrid, bqual) of changes that are prepared, but not committed or rolled back.
 
-        An identifier is a pair of texts, (gtrid, bqual). Those of other installations of mailapi are left out.
+        Those of other installations of mailapi are left out.
         """
         rows = self.store.run("XA RECOVER").fetchall()
         xids = [(as_text(data)[:length], as_text(data)[length:]) for _, length, _, data in rows]
@@ -81,12 +80,11 @@ class TwoPhaseCommit:
     def resolve_locked(self) -> int:
         """Commit or roll back all changes that a crash left prepared. Return their number.
 
-        The caller has a write lock on the master database, so that no other change is half done. `users` is
-        read over another connection, which sees only what is committed.
+        The caller must have a write lock on mailapi's database.
         """
         if not (xids := self.in_doubt()):
             return 0
-        self.master.connect()
+        self.master.connect()  # another connection than the caller's, which sees only what is committed
         names = {
             digest(name): name
             for name in self.master.column(USER_NAMES) + self.store.column(NAMES_AND_STATUS)
@@ -96,10 +94,10 @@ class TwoPhaseCommit:
         return resolved
 
     def resolve(self, xid: tuple[str, str], user_name: str | None) -> bool:
-        """Commit a prepared change if the master database has committed its part of it, else roll it back.
+        """Commit a prepared change if mailapi's database has committed its part, else roll it back.
 
-        `xid` is its XA identifier; `user_name` is the changed user, None if nobody has such a name. Return False if
-        another connection is still working on the change.
+        `xid` is its XA identifier. `user_name` is the changed user, or None if no user has this name any more. Return False
+        if another connection is still working on the change.
         """
         commit = user_name is not None and digest_of_row(self.master, user_name) == xid[1]
         statement = f"XA {'COMMIT' if commit else 'ROLLBACK'} %s, %s"
@@ -120,8 +118,8 @@ class TwoPhaseCommit:
 class PreparedChange(Participant):
     """A change that is prepared in the mail server's database, to be committed or rolled back.
 
-    Until then, this thread's connection cannot be used otherwise. TwoPhaseCommit.resolve_in_doubt finishes a change
-    that stays prepared. `authdata` is the user's new stored password.
+    Until then, this thread's connection to that database cannot be used otherwise. `authdata` is the hash of the user's
+    new password.
     """
 
     def __init__(self, store, xid: tuple[str, str], authdata: str):
@@ -132,7 +130,10 @@ class PreparedChange(Participant):
         self.connection.cursor().execute(f"XA {verb} %s, %s", self.xid)
 
     def commit(self):
-        """Commit the change. If that fails, log it: the change stays prepared until `resolve_in_doubt` finishes it."""
+        """Commit the change.
+
+        If that fails, log a warning: `resolve_in_doubt` will finish the change.
+        """
         try:
             self.execute("COMMIT")
             self.free_connection()
@@ -143,7 +144,7 @@ class PreparedChange(Participant):
     def rollback(self):
         """Roll the change back, even if it is not prepared yet.
 
-        If that fails, log it: the change stays prepared until `resolve_in_doubt` finishes it.
+        If that fails, log a warning: `resolve_in_doubt` will finish the change.
         """
         with contextlib.suppress(Exception):
             self.execute("END")  # fails unless the change is active
@@ -155,7 +156,7 @@ class PreparedChange(Participant):
             self.free_connection(usable=False)
 
     def leave(self):
-        """Leave the change prepared for `resolve_in_doubt`, because it is unknown if the master has committed."""
+        """Leave the change prepared for `resolve_in_doubt`, since nobody knows if mailapi's database has committed."""
         log.warning(IN_DOUBT)
         self.free_connection(usable=False)
 
@@ -165,10 +166,9 @@ class PreparedChange(Participant):
 
 
 def identify_master(dbpath: str) -> str:
-    """Return a text that identifies the master database, equal in all processes that use it.
+    """Return a text that is the same in all processes that use the same database of mailapi.
 
-    `dbpath` is the setting. The text is the file's absolute path, or a URL's sorted hosts and database without user
-    name and password.
+    `dbpath` is the setting: a file or a URL. User name and password are left out.
     """
     if not is_url(dbpath):
         return os.path.realpath(dbpath)

@@ -1,4 +1,4 @@
-"""The settings of users, which are in the mail server's database, or else in the users' filter scripts."""
+"""Users' settings, such as a forward, in the mail server's database, or without one in the users' Sieve scripts."""
 
 from mailapi import CREDENTIALS_OF, ApiError
 
@@ -20,7 +20,10 @@ NOT_PROVISIONED: dict = {
 
 
 class UserSettings:
-    """The settings of users: forward and automatic reply; with a mail server also quota and userStatus."""
+    """Reads and changes users' settings: forward and automatic reply.
+
+    In installations with a mail server's database, also quota and userStatus.
+    """
 
     def __init__(self, app, mailserver: MailServer | None, filters):
         self.app, self.in_scripts = app, None
@@ -31,10 +34,9 @@ class UserSettings:
             self.in_scripts = SieveSettings(filters)
 
     def add_to(self, accounts: list[dict], call) -> list[dict]:
-        """Return `accounts`, with the settings of the user if the request's user_name is given.
+        """Return `accounts`, with the user's settings added to each if the request names a user.
 
-        Such a user may have no account yet. Lists of all users have no settings: each filter script would have to be
-        read from its server.
+        If that user has no account, return a list of one without numbers: [{"Name": "bob", "idAccount": None, …}].
         """
         named = call.body.get("user_name")
         settings = self.of(call, named) if named else None
@@ -45,7 +47,7 @@ class UserSettings:
         ]
 
     def of(self, call, user_name: str) -> dict | None:
-        """Return the settings of a user, such as {"forward": None, …}. None if there is no such user."""
+        """Return a user's settings, {"forward": None, …}. Return None if the user is unknown or has no settings."""
         if self.in_database:
             return self.in_database.of(user_name)
         if not self.in_scripts or not self.is_user(user_name):
@@ -54,7 +56,10 @@ class UserSettings:
         return self.in_scripts.of(user_name, password_of(call, user_name))
 
     def update(self, call, user_name: str, changes: dict, addresses: list[str]):
-        """Change settings of a user. `addresses` are the user's own, to which an automatic reply replies."""
+        """Change settings of a user, such as {"forward": "me@example.org"}. ApiError if this is impossible.
+
+        The automatic reply answers only mail to `addresses`, the user's own addresses.
+        """
         if self.in_database:
             self.in_database.update(user_name, changes)
         elif not self.in_scripts:
@@ -68,26 +73,23 @@ class UserSettings:
             self.in_scripts.update(user_name, password_of(call, user_name), changes, addresses)
 
     def record_log_in(self, account_id: int):
-        """Set the time of a user's last log-in in the mail server's database. Without a mail server, do nothing."""
+        """Set the time of a user's last log-in to now, if there is a mail server's database."""
         if self.in_database:
             self.in_database.record_log_in(account_id)
 
     def is_user(self, user_name: str) -> bool:
-        """Return whether `users` has a user of this name who is a person and not a device."""
+        """Return whether the table `users` has a person, not a device, of this name."""
         is_known = bool(self.app.db.read(CREDENTIALS_OF, user=user_name))
         return is_known and not devices.is_device(self.app.db, user_name)
 
 
 def password_of(call, user_name: str) -> str | None:
-    """Return the request's password if the caller is the user `user_name`, else None.
-
-    Servers without master credentials need it.
-    """
+    """Return the password in the request if it is that of the user `user_name`, else None."""
     return call.password if call.user_name == user_name else None
 
 
 def with_settings(account: dict, settings: dict) -> dict:
-    """Return an account with a user's settings added, in front of its key `services`."""
+    """Return an account with the settings of a user added before its key "services"."""
     services = account["services"]
     return (
         {name: value for name, value in account.items() if name != "services"}

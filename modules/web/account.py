@@ -1,4 +1,4 @@
-"""The pages of My account: the visitor's password and tokens, and who did what to the account."""
+"""The panel's pages on which users see their own account: password, tokens, devices and activity."""
 
 import time
 
@@ -35,7 +35,7 @@ DAYS = ("30", "90", "365", "")  # after which a token ends; "": never
 
 
 def account(visitor: Visitor) -> dict:
-    """Return the template values for the page My account: tokens, devices, audit records, and a new secret."""
+    """Return the template's values for the page "My account", such as {"tokens": [row, …], "records": [row, …]}."""
     return {
         "tokens": tokens_of(visitor, visitor.name) if visitor.has("tokens") else None,
         "devices": devices_of(visitor, visitor.name),
@@ -48,7 +48,7 @@ def account(visitor: Visitor) -> dict:
 
 
 def account_activity(visitor: Visitor) -> dict:
-    """Return the template values for a page of the audit about the visitor's own account."""
+    """Return the template's values for the page that lists audit records about the user: {"records": [row, …], …}."""
     before = visitor.query("before")
     records = own_records(visitor, {"before": before} if before else {}, ON_PAGE + 1)
     return {
@@ -59,30 +59,34 @@ def account_activity(visitor: Visitor) -> dict:
 
 
 def own_records(visitor: Visitor, fields: dict, limit: int) -> list[dict]:
-    """Return at most `limit` audit records about the visitor, newest first, each with `what`: a text such as "Log in".
+    """Return the newest audit records about the user, each with a text for the page: {"what": "Log in", …}.
 
-    `fields` are those of the request audit/?mine, such as {"before": "17"}.
+    Return `limit` records at most. `fields` is {}, or {"before": "17"} for the records before the one with this id.
     """
     rows = visitor.run("audit", "mine", fields, limit=limit)["audit"]
     return [row | what_happened(visitor, row) for row in rows]
 
 
 def what_happened(visitor: Visitor, row: dict) -> dict[str, str]:
-    """Return what the page displays of an audit record: `what`, a text such as "Log in", and perhaps `audit_target`.
+    """Describe an audit record for the page: {"what": "Log in"}.
 
-    A log-in can also be the log-in of a request about another user.
+    The result may also have a value for `audit_target` that the page shows in place of the record's own.
     """
     module, target = row["audit_module"], row["audit_target"]
     change = f"{module} {row['audit_action']}"
     is_own = row["audit_user"] == visitor.name and change not in OF_CALLER
     if is_own and row["audit_via"] in (None, "password", "basic", "log-out") and visitor.name not in target:
+        # The log-in of a request about another user.
         return {"what": visitor.t.log_in, "audit_target": ""}
     key = CHANGES.get(change) or CHANGES.get(module, change)
     return {"what": visitor.t.texts.get(key, key)}
 
 
 def new_password(visitor: Visitor) -> dict:
-    """Return the fields of users/?set_password from the form. ApiError if the two inputs of the password differ."""
+    """Read a new password from the form. ApiError if it is empty or its two inputs differ.
+
+    Return fields for the action users/?set_password: {"user_name": "bob", "user_authdata": "the password"}.
+    """
     typed = visitor.form.exactly("user_authdata")
     if not typed:
         raise ApiError(visitor.t.password_missing)
@@ -100,8 +104,10 @@ def no_password(visitor: Visitor) -> dict:
 
 
 def add_token(visitor: Visitor) -> tuple[str, str, str]:
-    """Create the token that the form describes. Return the URL to redirect to, the name of the text to show there
-    (in modules/web/languages), and the token's secret."""
+    """Create the token that the form describes. Return ("account", "token_added", the token).
+
+    The first is the page to redirect to, the second the name of the message on it (in modules/web/languages).
+    """
     days = visitor.form("days")
     expires = int(time.time()) + int(days) * 86400 if days in DAYS and days else None
     fields = {
@@ -115,7 +121,10 @@ def add_token(visitor: Visitor) -> tuple[str, str, str]:
 
 
 def add_device(visitor: Visitor) -> tuple[str, str, str]:
-    """Add the device of the form. Return the URL to redirect to, the key of its message, and the device's password."""
+    """Add the device that the form describes. Return (URL to redirect to, "device_added", the device's password).
+
+    "device_added" is the name of the message to show there (in modules/web/languages).
+    """
     fields = {name: visitor.form(name) for name in ("user_name", "device_name")}
     device = visitor.run("users", "device_add", fields)["device"]
     return link(visitor.path, **visitor.query.without()), "device_added", device["password"]

@@ -1,4 +1,4 @@
-"""The pages about addresses: their list in the order in which the daemons match, one address, and the test."""
+"""The panel's pages about mail addresses: the list, one address, and a test of what happens to a mail."""
 
 from mailapi import ApiError, covers
 
@@ -11,7 +11,7 @@ COLUMNS = ("address_expression", "address_order", "address_router", "address_rou
 
 
 def addresses(visitor: Visitor) -> dict:
-    """Return the template values for a page of addresses that the visitor may see, grouped by domain."""
+    """Return the template's values for the list of addresses: {"domains": [("example.org", [row, …]), …], …}."""
     search, after = visitor.query("search"), visitor.query("after")
     query = {name: value for name, value in (("search", search), ("after", after)) if value}
     rows = visitor.run("addresses", "get", query=query, limit=ON_PAGE + 1)["addresses"]
@@ -28,10 +28,9 @@ def addresses(visitor: Visitor) -> dict:
 
 
 def patterns_before(visitor: Visitor, rows: list[dict]) -> list[dict]:
-    """Return the patterns (addresses with % or _) that come before some of `rows` but are not among them.
+    """Return the rows of patterns, such as "%@example.org", that the mail server tries before the last of `rows`.
 
-    They may be on earlier pages, or not be found by the search. Only the first MOST_PATTERNS that the visitor
-    sees are considered.
+    At most MOST_PATTERNS patterns with % and as many with _ are considered.
     """
     if not rows:
         return []
@@ -43,9 +42,9 @@ def patterns_before(visitor: Visitor, rows: list[dict]) -> list[dict]:
 
 
 def mark_unreachable(rows: list[dict], patterns: list[dict]):
-    """Add the key `behind` to each row: the pattern of an earlier address that takes all of the row's mail, or None.
+    """Set `behind` in each of `rows`: the earlier pattern that takes all mail to this address, or None.
 
-    `patterns` are earlier addresses with % or _ that are not in `rows`.
+    Patterns, such as "%@example.org", are looked for in `rows` and in `patterns`, which has rows, too.
     """
     for row in rows:
         expression, order = row["address_expression"] or "", row["address_order"]
@@ -55,9 +54,9 @@ def mark_unreachable(rows: list[dict], patterns: list[dict]):
 
 
 def by_domain(rows: list[dict]) -> list[tuple[str, list[dict]]]:
-    """Group rows of addresses by domain: [("example.org", [row, …]), …]. Each row gets the keys `above` and `below`.
+    """Group rows of addresses by domain: [("example.org", [row, …]), …].
 
-    The rows keep their order. The domain "" has patterns that match several domains.
+    Patterns for several domains have the domain "". Each row gets `above` and `below`: the rows next to it, or None.
     """
     domains: dict[str, list[dict]] = {}
     for row in rows:
@@ -70,7 +69,7 @@ def by_domain(rows: list[dict]) -> list[tuple[str, list[dict]]]:
 
 
 def address_form(visitor: Visitor) -> dict:
-    """Return the template values for the page that adds an address."""
+    """Return the template's values for the page that adds an address: {"row": {…}, "routers": (…), …}."""
     return {
         "row": {name: visitor.query(name) for name in COLUMNS},
         "routers": in_routers(visitor),
@@ -79,9 +78,9 @@ def address_form(visitor: Visitor) -> dict:
 
 
 def address(visitor: Visitor) -> dict:
-    """Return the template values for the page that edits or deletes one address.
+    """Return the template's values for the page that changes or deletes an address: {"row": {…}, …}.
 
-    The URL's query has its order. ApiError (HTTP 404) if the visitor sees no address of this order.
+    The field address_order of the URL selects the address. ApiError if there is none or the user may not change it.
     """
     order, expression = visitor.query("address_order"), visitor.query("address_expression")
     fields = (
@@ -97,7 +96,10 @@ def address(visitor: Visitor) -> dict:
 
 
 def address_test(visitor: Visitor) -> dict:
-    """Return the template values for the page that tells what would happen to a mail to an address, step by step."""
+    """Return the template's values for the page that shows what would happen to a mail: {"report": {…}, …}.
+
+    The URL has the mail's recipient and sender. Without a recipient, the report is None.
+    """
     recipient, sender = visitor.query("address_expression"), visitor.query("sender")
     if not recipient:
         return {"recipient": "", "sender": sender, "report": None}
@@ -111,7 +113,10 @@ def address_test(visitor: Visitor) -> dict:
 
 
 def changed_address(visitor: Visitor) -> dict:
-    """Return the fields of addresses/?update from the form. The order stays unless the visitor typed another one."""
+    """Return the fields for the action addresses/?update from the form: {"address_expression": …, …}.
+
+    The order of the address stays as it is if its input is empty.
+    """
     fields = {name: visitor.form(name) for name in COLUMNS}
     fields["address_old_order"] = visitor.query("address_order")
     fields["address_order"] = fields["address_order"] or fields["address_old_order"]
@@ -121,7 +126,10 @@ def changed_address(visitor: Visitor) -> dict:
 
 
 def move_address(visitor: Visitor) -> tuple[str, str]:
-    """Exchange the orders of two addresses. Return the URL of the list, and the key of the message on it."""
+    """Exchange the places of the form's two addresses in the list.
+
+    Return the list's URL, and the name of the message to show: ("addresses#order-12", "address_moved").
+    """
     pairs = [
         {name: visitor.form(f"{side}_{name}") for name in ("address_expression", "address_order")}
         for side in ("this", "other")
@@ -131,7 +139,10 @@ def move_address(visitor: Visitor) -> tuple[str, str]:
 
 
 def reorder_addresses(visitor: Visitor) -> tuple[str, str]:
-    """Store the order into which the visitor dragged addresses. Return the URL of the list, and a message's key."""
+    """Store the order of the addresses in the form, in which the user has dragged them.
+
+    Return the list's URL, and the name of the message to show: ("addresses#order-12", "saved").
+    """
     names, orders = visitor.form.all("address_expression"), visitor.form.all("address_order")
     listed = [{"address_expression": name, "address_order": order} for name, order in zip(names, orders)]
     visitor.run("addresses", "reorder", {"addresses": listed})
@@ -139,7 +150,7 @@ def reorder_addresses(visitor: Visitor) -> tuple[str, str]:
 
 
 def row_in_list(visitor: Visitor, order: str) -> str:
-    """Return the URL of the list of addresses with #order-ORDER, so that the browser moves the focus to that row."""
+    """Return the URL of the list that moves the focus to the address of this order: "addresses#order-12"."""
     return link("addresses", **visitor.query.without()) + (
         f"#order-{order}" if order.lstrip("-").isdecimal() else ""
     )

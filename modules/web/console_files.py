@@ -1,4 +1,4 @@
-"""The files of the console: one page of HTML, a script and a style sheet, with a strict policy."""
+"""The files of the console, a web page for trying the API's actions: HTML, script and style sheet."""
 
 import bottle
 

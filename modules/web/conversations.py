@@ -1,4 +1,4 @@
-"""The pages about the visitor's mail in threads: their list with its search, and all mails of one."""
+"""The panel's pages that show mail as threads: the list of threads with its search, and one thread."""
 
 from mailapi import ApiError
 
@@ -13,7 +13,10 @@ DEEPEST = 4  # steps to the right on the page of a thread
 
 
 def threads(visitor: Visitor) -> dict:
-    """Return the template values for a page of the visitor's threads: all, or those in which a search finds a mail."""
+    """Return the template's values for a page of the user's threads: {"rows": [{…}, …], …}.
+
+    If the URL has a search, only threads with a mail that it finds are listed.
+    """
     terms = {name: visitor.query(name) for name in ("text", "unread", "next")}
     fields = {name: value for name, value in terms.items() if value}
     found = visitor.run("mailbox", "threads", fields, limit=ON_PAGE)
@@ -26,9 +29,9 @@ def threads(visitor: Visitor) -> dict:
 
 
 def thread(visitor: Visitor) -> dict:
-    """Return the template values for the page of a thread. Mails that are shown with their text count as read now.
+    """Return the template's values for the page of one thread: {"mails": [{…}, …], "subject": "Lunch"}.
 
-    These are the newest mail, then unread ones, then read ones, at most MOST_TEXTS in total.
+    Up to MOST_TEXTS mails come with their text, and are marked as read: the newest, unread ones, then others.
     """
     named = mail_fields(visitor)
     found = visitor.run("mailbox", "threads", named)["threads"] if named["mail_id"] else []
@@ -47,7 +50,7 @@ def thread(visitor: Visitor) -> dict:
 
 
 def mail_values(mail: dict, is_newest: bool) -> dict:
-    """Return the template values for one mail on the page of its thread."""
+    """Return the template's values for one mail of a thread, such as {"from": "Bob", "is_open": True, …}."""
     text = mail.get("text")
     return {
         "from": mail["mail_from"] or mail["mail_envelopefrom"],

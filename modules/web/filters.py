@@ -1,4 +1,4 @@
-"""The page about the visitor's filters at the ManageSieve server: a reply while away, and the scripts themselves."""
+"""The panel's page about the user's mail filters: an automatic reply while away, and Sieve scripts."""
 
 import re
 
@@ -18,7 +18,7 @@ def has_filters(visitor: Visitor) -> bool:
 
 
 def filters(visitor: Visitor) -> dict:
-    """Return the template values for the page: all scripts, the one being edited, and the reply while away."""
+    """Return the template's values for the page of filters: {"scripts": [{…}, …], "away": (subject, text), …}."""
     scripts = visitor.run("services", "sieve_list")["scripts"]
     names = [row["script_name"] for row in scripts]
     edited = visitor.query("script_name")
@@ -44,13 +44,19 @@ def quoted(text: str) -> str:
 
 
 def away_values(script: str) -> tuple[str, str]:
-    """Return subject and text of the reply in a script that `set_away` has written; ("", "") for other scripts."""
+    """Return (subject, text) of the automatic reply in `script`.
+
+    Return ("", "") for a script that `set_away` has not written.
+    """
     found = WRITTEN.search(script.replace("\r\n", "\n"))
     return (re.sub(r"\\(.)", r"\1", found[1]), re.sub(r"\\(.)", r"\1", found[2])) if found else ("", "")
 
 
 def set_away(visitor: Visitor) -> tuple[str, str]:
-    """Store and activate the script of the reply while away. Return the page to redirect to, and its message's key."""
+    """Store and activate a script that replies to mail with the form's subject and text.
+
+    Return the page to redirect to, and the name of the message on it: ("filters", "away_on").
+    """
     subject, text = visitor.form("subject").replace("\n", " "), visitor.form("text").replace("\r\n", "\n")
     if not text:
         raise ApiError(visitor.t.away_text_missing)
@@ -61,7 +67,10 @@ def set_away(visitor: Visitor) -> tuple[str, str]:
 
 
 def change_script(visitor: Visitor) -> tuple[str, str]:
-    """Activate, deactivate or delete a script. Return the page to redirect to, and the key of its message."""
+    """Activate, deactivate or delete the filter script that the form names.
+
+    Return the page to redirect to, and the name of the message on it: ("filters", "script_delete").
+    """
     change, name = visitor.form("change"), visitor.form.exactly("script_name")
     if change not in ("activate", "deactivate", "delete"):
         raise ApiError(visitor.t.no_such_page, http=404)

@@ -1,4 +1,4 @@
-"""The bodies of forms: as application/x-www-form-urlencoded, and as multipart/form-data with files (RFC 7578)."""
+"""Parsers for submitted forms: application/x-www-form-urlencoded, and multipart/form-data (RFC 7578)."""
 
 import re
 import urllib.parse
@@ -17,13 +17,13 @@ CONTENT_TYPE = re.compile(rb"(?i)\r\ncontent-type: *([\w.+-]{1,80}/[\w.+-]{1,80}
 
 
 def read_form(handler: RequestHandler, trusted: bool) -> Fields:
-    """Read the fields of the form in the request's body. ApiError if it is too large, incomplete, or not a form.
+    """Read the submitted form. ApiError if it is too large or incomplete, or has too many fields.
 
-    trusted: the visitor has a session. Only then may a form with files have more than SMALL_BODY bytes. A
-    form without files never may, since each encoded byte of it (%41) takes memory for an object.
+    The limit is SMALL_BODY bytes. `trusted` (the user is logged in) raises the limit of forms with files.
     """
     environ, app = handler.environ, handler.app
     length, found = body_length(environ), BOUNDARY.match(environ.get("CONTENT_TYPE", ""))
+    # Each encoded byte of other forms (%41) takes memory for an object.
     most = body_limit("max_message", app.config) if trusted and found else SMALL_BODY
     if most > SMALL_BODY and (length is None or length > SMALL_BODY):
         handler.reserved = app.large_bodies.take(6 * (length or most))
@@ -38,9 +38,9 @@ def read_form(handler: RequestHandler, trusted: bool) -> Fields:
 
 
 def multipart(raw: bytes, boundary: bytes) -> Fields:
-    """Parse a body of the type multipart/form-data as fields and files. File fields without a file are left out.
+    """Parse a multipart/form-data body. ApiError if its texts (all but the files) exceed MOST_TEXT bytes.
 
-    ApiError if the fields other than files have more than MOST_TEXT bytes.
+    File inputs in which no file was chosen are left out.
     """
     pairs, files, texts = [], [], 0
     for part in (b"\r\n" + raw).split(b"\r\n--" + boundary, MOST_FIELDS)[1:-1]:
@@ -73,5 +73,5 @@ def field_text(value: bytes) -> str:
 
 
 def decoded_name(name: bytes) -> str:
-    """Decode a file's name: %22, %0D and %0A, as browsers write them, become quotation mark, CR and LF."""
+    """Decode the name of an uploaded file: replace %22, %0D and %0A by quotation mark, CR and LF."""
     return re.sub("%(22|0D|0A)", lambda found: chr(int(found[1], 16)), field_text(name))

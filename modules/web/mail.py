@@ -1,4 +1,4 @@
-"""The pages about the visitor's own mail: the list with its search, one mail with its parts, and a new mail."""
+"""The panel's pages for mail: the list with its search, one mail with its parts, and a new mail."""
 
 import base64
 
@@ -20,7 +20,10 @@ LONGEST_QUOTE = 100_000  # characters of a mail that an answer quotes
 
 
 def mail(visitor: Visitor) -> dict:
-    """Return the template values for a page of the visitor's mails: all, or those that a search finds."""
+    """Return the template's values for a page of the user's mails: {"rows": [{…}, …], …}.
+
+    If the URL has a search, only the mails that it finds are listed.
+    """
     terms = {name: visitor.query(name) for name in ("text", "unread", "next")}
     fields = {name: value for name, value in terms.items() if value}
     found = visitor.run("mailbox", "search", fields, limit=ON_PAGE)
@@ -33,9 +36,9 @@ def mail(visitor: Visitor) -> dict:
 
 
 def list_row(mails: list[dict]) -> dict:
-    """Return a row for the list: writers, subject, number of mails, unread ones, time and link of the newest.
+    """Return one row of the list of mails or threads: {"writers": ["Bob"], "subject": "Lunch", "count": 2, …}.
 
-    `mails` are all mails of a thread, or a single mail.
+    `mails` is a single mail, or all mails of a thread.
     """
     by_time = sorted(mails, key=sort_key)
     newest, alone = {name: by_time[-1][name] for name in KEY}, len(mails) == 1
@@ -50,30 +53,36 @@ def list_row(mails: list[dict]) -> dict:
 
 
 def sort_key(mail: dict) -> tuple:
-    """Return the key by which mails of a thread are sorted: time and id. A value that is no time counts as 0."""
+    """Return (time, id) of a mail, by which the mails of a thread are sorted. An invalid time is taken as 0."""
     time = mail["mail_submission"]
     return time if isinstance(time, (int, float)) else 0, mail["mail_id"]
 
 
 def writer(mail: dict, in_full: bool) -> str:
-    """Return who wrote a mail: "Bob <bob@example.org>" in full, else only "Bob" if there is a name."""
+    """Return the sender of a mail: "Bob <bob@example.org>" if `in_full`, else "Bob".
+
+    A sender without a name is returned as the address.
+    """
     sender = mail["mail_from"] or mail["mail_envelopefrom"] or ""
     return sender if in_full else sender.partition("<")[0].strip(' "') or sender
 
 
 def unread(visitor: Visitor) -> bottle.HTTPResponse:
-    """Return the response with the number of unread mails as plain text, which a script puts into the page."""
+    """Return a plain-text response with the number of unread mails, such as "3", for a script on the page."""
     count = visitor.run("mailbox", "unread_count")["unread_count"]
     return response(visitor, str(count).encode(), 200, [("Content-Type", "text/plain; charset=UTF-8")])
 
 
 def mail_fields(visitor: Visitor) -> dict[str, str]:
-    """Return the fields mail_id and mail_sourcedb of the URL's query, which identify the mail."""
+    """Return the fields of the URL that identify a mail: {"mail_id": …, "mail_sourcedb": …}."""
     return {name: visitor.query(name) for name in KEY}
 
 
 def message(visitor: Visitor) -> dict:
-    """Return the template values for the page of one mail, with its attachments. The mail is marked as read."""
+    """Mark a mail as read, and return the template's values for its page.
+
+    For example {"mail": {"mail_text": …, …}, "attachments": [{…}, …], …}.
+    """
     named = mail_fields(visitor)
     found = visitor.run("mailbox", "read", named | {"mail_details": "1"})["mail"]
     found["mail_text"] = found["mail_text"][:LONGEST_TEXT]
@@ -105,7 +114,10 @@ def message_raw(visitor: Visitor) -> bottle.HTTPResponse:
 
 
 def write(visitor: Visitor) -> dict:
-    """Return the template values for a new mail: from the URL's query, or from the mail to be answered or forwarded."""
+    """Return the template's values for the page that writes a mail: {"start": {"to": …, "text": …, …}, …}.
+
+    `start` has what the inputs contain at first, from the URL or from the mail to answer or forward.
+    """
     start = {name: visitor.query(name) for name in ("to", "cc", "subject")} | {"text": ""}
     answer = visitor.query("answer")
     if not answer or visitor.problem:
@@ -132,9 +144,9 @@ def write(visitor: Visitor) -> dict:
 
 
 def subject_of(answer: str, subject: str) -> str:
-    """Return the subject of a new mail: "Re: …" to answer, "Fwd: …" if `answer` is "forward".
+    """Return the subject of a reply, such as "Re: Lunch"; if `answer` is "forward", "Fwd: Lunch".
 
-    `subject` is that of the mail to be answered or forwarded.
+    `subject` is the subject of the original mail.
     """
     if answer != "forward":
         return reply_subject(subject)
@@ -142,7 +154,10 @@ def subject_of(answer: str, subject: str) -> str:
 
 
 def send(visitor: Visitor) -> tuple[str, str]:
-    """Send the mail in the form. Return the page to redirect to, and the key of its message."""
+    """Send the mail that was written in the form.
+
+    Return the page to redirect to, and the name of the message on it: ("mail", "mail_sent").
+    """
     fields: dict = {
         name: visitor.form(name)
         for name in ("from", "to", "cc", "bcc", "subject", "in_reply_to", "references")
@@ -163,7 +178,10 @@ def send(visitor: Visitor) -> tuple[str, str]:
 
 
 def change_mail(visitor: Visitor) -> tuple[str, str]:
-    """Mark a mail as unread or delete it. Return the page to redirect to, and the key of its message."""
+    """Mark a mail as unread, or delete it, as the form says.
+
+    Return the page to redirect to, and the name of the message on it: ("mail", "mail_delete").
+    """
     change = visitor.form("change")
     if change not in ("unread", "delete"):
         raise ApiError(visitor.t.no_such_page, http=404)

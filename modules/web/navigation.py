@@ -1,4 +1,4 @@
-"""The menu of the panel: those pages that the visitor may use and the installation has."""
+"""The menu of the panel, which lists the pages that the user may open."""
 
 from .visitor import Visitor
 
@@ -17,7 +17,10 @@ ENTRIES = (
 
 
 def navigation(visitor: Visitor) -> list[tuple[str, str, str]]:
-    """Return the menu's entries for the visitor: [(URL, key, label), …]. Empty before the log-in."""
+    """Return the menu as (URL, key, label): [("people", "people", "People"), …].
+
+    Return [] if the user is not logged in.
+    """
     if not visitor.call.identified:
         return []
     return [
@@ -29,9 +32,9 @@ def navigation(visitor: Visitor) -> list[tuple[str, str, str]]:
 
 
 def may_see(visitor: Visitor, needs: tuple[str, str]) -> bool:
-    """Return whether an action's access rules admit the visitor. Ignores rules that need the request's fields.
+    """Return whether the user may run an action, such as ("audit", "get").
 
-    `needs` is module and action, such as ("audit", "get").
+    Rules that depend on the fields of a request are ignored.
     """
     found = visitor.endpoint(*needs)
     return found is not None and all(rule.of_fields or rule.test(visitor.call) for rule in found[1].allow)

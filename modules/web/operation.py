@@ -1,4 +1,4 @@
-"""The pages about the operation of the mail server: overview, queue, activity and services."""
+"""The panel's pages about the mail server: the overview, the queue of mails, the audit, and the services."""
 
 import time
 import weakref
@@ -24,7 +24,10 @@ QUEUE_CHANGES = ("retry", "bounce", "delete")
 
 
 def overview(visitor: Visitor) -> dict:
-    """Return the template values for the overview: findings, each with the page where they can be handled."""
+    """Return the template's values for the overview: {"findings": [("mail_failed", 3, "queue"), …], …}.
+
+    A finding is a problem or a number to look at: its kind, its number or text, and the URL of a page about it.
+    """
     findings = [*queue_findings(visitor), *service_findings(visitor)]
     findings += [*check_findings(visitor), *log_in_findings(visitor)]
     users = (
@@ -35,7 +38,10 @@ def overview(visitor: Visitor) -> dict:
 
 
 def queue_findings(visitor: Visitor) -> list[tuple]:
-    """Return findings about the queue: [("mail_failed", 3, "queue?mail_state=failed"), …]."""
+    """Return how many mails in the queue have failed, are deferred or are waiting, without those that are 0.
+
+    For example [("mail_failed", 3, "queue?mail_state=failed")]: the kind, the number, and the URL of the mails.
+    """
     if not visitor.has("queue"):
         return []
     counts = visitor.run("queue", "get", limit=1)["counts"]
@@ -58,10 +64,10 @@ def service_findings(visitor: Visitor) -> list[tuple]:
 
 
 def check_findings(visitor: Visitor) -> list[tuple]:
-    """Return what `mailapi check` finds in the tables of people and addresses: rows that harm the mail daemons.
+    """Return the rows of the database that harm the mail daemons: [("bad_rows", "bob: …", "people"), …].
 
-    A finding is ("bad_rows", sentence, page). The tables are read again after CHECK_AGAIN seconds, and after a
-    change made in the panel.
+    Each has a kind, a sentence, and the URL of the page to correct it. The result is reused for CHECK_AGAIN seconds.
+    Return [] if the user is not an admin.
     """
     if not visitor.admin:
         return []
@@ -89,7 +95,10 @@ def dangerous_rows(visitor: Visitor) -> list[tuple]:
 
 
 def log_in_findings(visitor: Visitor) -> list[tuple]:
-    """Return [("log_ins_failed", number within a day, URL of the page with details)], or [] if none failed."""
+    """Return how many log-ins failed within a day: [("log_ins_failed", 3, URL of their list)].
+
+    Return [] if none failed, or if the user may not read the audit.
+    """
     if not visitor.may("audit", "get"):
         return []
     entries = visitor.run("audit", "get", {"since": int(time.time()) - DAY})["audit"]
@@ -102,7 +111,7 @@ def log_in_findings(visitor: Visitor) -> list[tuple]:
 
 
 def queue(visitor: Visitor) -> dict:
-    """Return the template values for a page of the queue: the mails that match the filters in the URL's query."""
+    """Return the template's values for a page of the queue: {"mails": [row, …], …}. Filters are in the URL."""
     filters = {name: visitor.query(name) for name in FILTERS}
     fields = {name: value for name, value in filters.items() if value} | {"after": visitor.query("after")}
     found = visitor.run("queue", "get", fields, limit=ON_PAGE + 1)
@@ -119,7 +128,10 @@ def queue(visitor: Visitor) -> dict:
 
 
 def queue_change(visitor: Visitor) -> dict:
-    """Return the template values for the page that asks whether to retry, bounce or delete the chosen mails."""
+    """Return the template's values for the page that asks whether to retry, bounce or delete mails.
+
+    The URL has the change and the ids of the mails: {"change": "retry", "mails": [row, …]}.
+    """
     change, ids = visitor.query("change"), visitor.query.all("mail_id")
     if change not in QUEUE_CHANGES:
         raise ApiError(visitor.t.no_such_page, http=404)
@@ -128,7 +140,10 @@ def queue_change(visitor: Visitor) -> dict:
 
 
 def change_queue(visitor: Visitor) -> tuple[str, str]:
-    """Retry, bounce or delete the chosen mails. Return the page to redirect to, and the key of its message."""
+    """Retry, bounce or delete the mails of the queue that the form names.
+
+    Return the page to redirect to, and the name of the message on it: ("queue", "queue_retry").
+    """
     change = visitor.form("change")
     if change not in QUEUE_CHANGES:
         raise ApiError(visitor.t.no_such_page, http=404)
@@ -137,7 +152,10 @@ def change_queue(visitor: Visitor) -> tuple[str, str]:
 
 
 def activity(visitor: Visitor) -> dict:
-    """Return the template values for a page of the audit, newest entries first, by the filters in the query."""
+    """Return the template's values for a page of the audit, newest record first: {"entries": [row, …], …}.
+
+    Filters are in the URL.
+    """
     filters = {name: visitor.query(name) for name in (*AUDIT_FILTERS, "audit_via", "audit_status")}
     fields: dict = {name: value for name, value in filters.items() if value}
     days = {name: visitor.query(name) for name in ("since", "until")}
@@ -156,7 +174,7 @@ def activity(visitor: Visitor) -> dict:
 
 
 def start_of(day: str) -> int | None:
-    """Convert a day (2026-01-31) to the time when it begins in UTC, in seconds since 1970; None if it is invalid."""
+    """Convert a day, such as "2026-01-31", to the second since 1970 at which it begins in UTC; None if invalid."""
     try:
         return int(datetime.strptime(day[:10], "%Y-%m-%d").replace(tzinfo=UTC).timestamp())
     except ValueError:

@@ -1,4 +1,4 @@
-"""The headers that keep pages safe, of the panel and of the console."""
+"""HTTP headers that protect web pages against attacks, such as Content-Security-Policy."""
 
 HEADERS = [
     ("X-Content-Type-Options", "nosniff"),
@@ -10,9 +10,9 @@ HEADERS = [
 
 
 def of_page(*allowed: str) -> list[tuple[str, str]]:
-    """Return the HTTP headers of a page that may load only what `allowed` permits, and that no other page may frame.
+    """Return the HTTP headers that let a page load only what `allowed` permits, and forbid other pages to frame it.
 
-    allowed: directives of Content-Security-Policy, such as "script-src 'self'". Scripts cannot insert text as HTML.
+    `allowed` has directives of Content-Security-Policy, such as "script-src 'self'".
     """
     policy = ("default-src 'none'", *allowed, "base-uri 'none'", "frame-ancestors 'none'")
     trusted_types = ("require-trusted-types-for 'script'", "trusted-types 'none'")

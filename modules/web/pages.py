@@ -1,4 +1,4 @@
-"""Answers requests to the panel: finds the page for a URL, checks who may see it, and runs the actions of forms."""
+"""Responses to requests to the panel: find the page for a URL, check who may see it, and run submitted forms."""
 
 import re
 from functools import partial
@@ -22,7 +22,7 @@ NEXT = re.compile(r"[a-z-]{0,30}(?:\?[\w%&=.+*~-]{0,2000})?", re.ASCII)  # a pag
 
 
 def answer(handler: RequestHandler, path: str) -> bottle.HTTPResponse:
-    """Answer a request below panel/ with a page, also if it is refused or fails."""
+    """Return the response to a request below panel/. Any error becomes a page with an error message."""
     visitor = Visitor(handler, path)
     try:
         visitor.read_query()
@@ -47,7 +47,7 @@ def answer(handler: RequestHandler, path: str) -> bottle.HTTPResponse:
 
 
 def failure(visitor: Visitor, problem: ApiError) -> bottle.HTTPResponse:
-    """Return the page with the error message for a request that was refused or failed."""
+    """Return the error page for a request that was refused or failed."""
     http = problem.http
     if http == 200:
         http = 404 if problem.status in NOT_THERE else 403
@@ -55,7 +55,10 @@ def failure(visitor: Visitor, problem: ApiError) -> bottle.HTTPResponse:
 
 
 def respond(visitor: Visitor, path: str) -> bottle.HTTPResponse:
-    """Return the response to a visitor's request: a page, or a redirect after a form. ApiError if it is refused."""
+    """Return the page at `path`; for a POST, run its form and redirect. ApiError if the request is refused.
+
+    Users who are not logged in are redirected to the log-in page.
+    """
     method = visitor.environ["REQUEST_METHOD"]
     if method not in ("GET", "HEAD", "POST"):
         raise ApiError("Use POST.", http=405)
@@ -81,7 +84,7 @@ def respond(visitor: Visitor, path: str) -> bottle.HTTPResponse:
 
 
 def show(visitor: Visitor, path: str, chosen: Page) -> bottle.HTTPResponse:
-    """Return the response with a page: its template, filled with the values that its function `view` returns."""
+    """Return the response that shows the page `chosen` to the user. `path` is its URL below panel/."""
     values = chosen.view(visitor)
     if isinstance(values, bottle.HTTPResponse):
         return values
@@ -89,9 +92,9 @@ def show(visitor: Visitor, path: str, chosen: Page) -> bottle.HTTPResponse:
 
 
 def submit(visitor: Visitor, path: str, chosen: Page) -> bottle.HTTPResponse:
-    """Run the action of a form and redirect. If it is refused, show the page again with the reason.
+    """Run the submitted form of the page `chosen`, and redirect to the next page.
 
-    The form then has what the visitor typed, except passwords.
+    If the form is refused, show the page again with the reason and the user's input, except passwords.
     """
     visitor.form = read_form(visitor.handler, trusted=True)
     visitor.form_name = visitor.form("form")
@@ -113,9 +116,9 @@ def submit(visitor: Visitor, path: str, chosen: Page) -> bottle.HTTPResponse:
 
 
 def blamed_field(visitor: Visitor, form: Form, status: str) -> str:
-    """Return the name of the form's field that caused a refusal with the sentence `status`.
+    """Return the name of the form field that caused a refusal, such as "user_name".
 
-    It is the field for which the action declares this sentence, or else the form's `blame`.
+    `status` is the sentence of the refusal, such as "Invalid value for user_name.".
     """
     found = visitor.endpoint(*form.action_of(visitor)) if form.action else None
     required = found[1].needed(visitor.generation) if found else {}
@@ -128,14 +131,17 @@ def blamed_field(visitor: Visitor, form: Form, status: str) -> str:
 
 
 def log_in_address(visitor: Visitor, path: str) -> str:
-    """Return the URL of the log-in page. After the log-in, that page redirects to `path`."""
+    """Return the URL of the log-in page that leads to `path` afterwards, such as "log-in?next=people"."""
     query = visitor.environ.get("QUERY_STRING", "")
     wanted = path + (f"?{query}" if query else "")
     return link("log-in", next=wanted) if wanted and NEXT.fullmatch(wanted) else "log-in"
 
 
 def log_in_page(visitor: Visitor, method: str) -> bottle.HTTPResponse:
-    """Return the log-in page. For a POST with the right password, redirect to the page that the visitor wanted."""
+    """Return the log-in page. If the right password was submitted, redirect to the page in the URL's field `next`.
+
+    Without `next`, redirect to the start page.
+    """
     wanted = visitor.query("next")
     target = wanted if NEXT.fullmatch(wanted) and wanted else "./"
     shown = partial(responses.page, visitor, "log-in", current=None, target=target)

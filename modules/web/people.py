@@ -1,4 +1,4 @@
-"""The pages about people: their list, a new person, one person, and the confirmation before one is deleted."""
+"""The panel's pages about people: the list, adding, importing, showing and deleting them."""
 
 from mailapi import ApiError
 
@@ -14,7 +14,7 @@ IN_ROUTERS_8 = ("store", "forward", "handoff", "reject", "drop")  # of msa/ in d
 
 
 def people(visitor: Visitor) -> dict:
-    """Return the template values for a page of the people whom the visitor manages."""
+    """Return the template's values for a page of the people whom the user manages: {"users": [row, …], …}."""
     search, after = visitor.query("search"), visitor.query.exactly("after")
     query = {name: value for name, value in (("search", search), ("after", after), ("brief", "1")) if value}
     users = visitor.run("users", "get", query=query, limit=ON_PAGE + 1)["users"]
@@ -29,7 +29,7 @@ def people(visitor: Visitor) -> dict:
 
 
 def may_add(visitor: Visitor) -> bool:
-    """Return whether the visitor may add people at all. The names that a delegate may add are checked later."""
+    """Return whether the user may add people. Which names a delegate may add is checked later."""
     return visitor.admin or visitor.manages and visitor.app.config.delegates_add_users
 
 
@@ -49,7 +49,7 @@ def person_add(visitor: Visitor) -> dict:
 
 
 def people_import(visitor: Visitor) -> dict:
-    """Return the template values for the page that imports people: the text that was sent, and its bad lines."""
+    """Return the template's values for the page that imports people: {"file": "…", "problems": ["…"], …}."""
     sent = file_of_form(visitor)
     return {
         "file": "" if len(sent) > LONGEST_SHOWN or "password" in sent else sent,
@@ -59,15 +59,15 @@ def people_import(visitor: Visitor) -> dict:
 
 
 def file_of_form(visitor: Visitor) -> str:
-    """Return the text of the file that was chosen in the form, or else the text that was typed."""
+    """Return the text of the uploaded file; without a file, the text that was typed."""
     chosen = next((file["content"] for name, file in visitor.form.files if name == "chosen"), b"")
     return chosen.decode("utf-8-sig", "replace") or visitor.form.exactly("file")
 
 
 def import_people(visitor: Visitor) -> tuple[str, str] | None:
-    """Import people. Return the page to redirect to, and the key of its message.
+    """Import the people in the form's file. Return the next page and its message: ("people", "people_imported.12").
 
-    If people are only to be checked, return None: the form's page displays the result.
+    If the form says to check the file only, add nobody, and return None: the form's page shows the result.
     """
     dry_run = visitor.form("change") != "import"
     added = visitor.run("users", "import", {"file": file_of_form(visitor), "dry_run": dry_run})
@@ -76,7 +76,10 @@ def import_people(visitor: Visitor) -> tuple[str, str] | None:
 
 
 def add_person(visitor: Visitor) -> tuple[str, str]:
-    """Add a person and the chosen extras, such as an address. Return the person's page, and the key of its message."""
+    """Add the person whom the form describes, with what was chosen besides, such as an address.
+
+    Return the person's page, and the name of the message on it: ("person?user_name=bob", "person_added").
+    """
     name, chosen = visitor.form("user_name"), visitor.form.all("also")
     fields = {"user_name": name, "user_authdata": visitor.form.exactly("user_authdata")}
     visitor.run("users", "add", fields | {"user_permissions": visitor.form.all("user_permissions")})
@@ -91,9 +94,9 @@ def add_person(visitor: Visitor) -> tuple[str, str]:
 
 
 def first_actions(visitor: Visitor, name: str) -> list[tuple[str, tuple[str, dict]]]:
-    """Return the extras that can be added for a new person: [(option, (module, fields of its action `add`)), …].
+    """Return the further actions that can be chosen when a person is added: [(option, (module, fields)), …].
 
-    For example ("pop", ("pop", {"pop_user": "bob"})).
+    For example ("pop", ("pop", {"pop_user": "bob"})). The fields are for the module's action `add`.
     """
     if visitor.generation.number == 8:
         routers = {"msa_user": name, "msa_inrouter": "store", "msa_outrouter": "defined"}
@@ -110,14 +113,14 @@ def first_actions(visitor: Visitor, name: str) -> list[tuple[str, tuple[str, dic
 
 
 def permission_names(visitor: Visitor, granted: list[str]) -> list[str]:
-    """Return the names of all permissions: those that modules know, and those in `granted` that no module knows."""
+    """Return the names of all permissions, such as ["admin", "delegate", …], and others that are in `granted`."""
     modules = visitor.app.modules.values()
     known = ["admin", "delegate", *(name for module in modules for name in module.permissions)]
     return list(dict.fromkeys([*known, *granted]))
 
 
 def user_row(visitor: Visitor, name: str) -> dict:
-    """Return a user as a dictionary, from users/?get. ApiError (HTTP 404) if the visitor sees no user of this name."""
+    """Return the data of a user, {"user_name": "bob", …}. ApiError (HTTP 404) if the visitor sees no user `name`."""
     rows = visitor.run("users", "get", {"user_name": name})["users"] if name else []
     if not rows:
         raise ApiError(visitor.t.no_such_user, http=404)
@@ -133,7 +136,7 @@ def person_delete(visitor: Visitor) -> dict:
 
 
 def person(visitor: Visitor) -> dict:
-    """Return the template values for a person's page, and which of its forms the visitor may use."""
+    """Return the template's values for a person's page: {"user": {…}, "may": {"password": True, …}, …}."""
     user = user_row(visitor, visitor.query("user_name"))
     name = user["user_name"]
     may_suspend = name != visitor.name and visitor.may("users", "suspend", user_name=name)
@@ -168,12 +171,15 @@ def stored_addresses(visitor: Visitor, name: str) -> list[dict] | None:
 
 
 def sending_module(visitor: Visitor) -> str:
-    """Return the module that decides what happens to mail from people: msa in database generation 8, else smtpd."""
+    """Return the name of the API module for mail that people send: "msa" in database generation 8, else "smtpd"."""
     return "msa" if visitor.generation.number == 8 else "smtpd"
 
 
 def sending(visitor: Visitor, name: str) -> dict | None:
-    """Return what happens to a person's outgoing mail (router and route); None if the visitor may not see that."""
+    """Return what happens to mail that a person sends: {"row": {"smtpd_router": …, …}, "may": True, …}.
+
+    `may` tells if the visitor may change it. Return None if the visitor may not see it.
+    """
     module = sending_module(visitor)
     owner = {f"{module}_user": name}
     if not visitor.may(module, "get", **owner):
@@ -189,9 +195,9 @@ def sending(visitor: Visitor, name: str) -> dict | None:
 
 
 def pop(visitor: Visitor, name: str) -> dict | None:
-    """Return {"on": …, "lock": …, "may": …}, or None if the visitor may not see this.
+    """Return whether a person may collect mail by POP: {"on": True, "lock": False, "may": True}.
 
-    These are: the person may collect mail by POP; it is locked now; the visitor may change it.
+    `lock` tells if the mailbox is locked now, and `may` if the visitor may change this. None if they may not see it.
     """
     if not visitor.may("pop", "get", pop_user=name):
         return None
@@ -204,9 +210,9 @@ def pop(visitor: Visitor, name: str) -> dict | None:
 
 
 def delegations(visitor: Visitor, name: str) -> dict | None:
-    """Return {"managers": …, "managed": …, "expressions": …}, or None unless the visitor is an admin.
+    """Return who manages a person, and whom and what the person manages. Return None if the visitor is no admin.
 
-    These are lists: who manages the person, and which users and address patterns the person manages.
+    For example {"managers": ["alice"], "managed": ["carol"], "expressions": ["%@example.org"]}.
     """
     if not visitor.admin or not visitor.has("delegates"):
         return None
@@ -219,7 +225,7 @@ def delegations(visitor: Visitor, name: str) -> dict | None:
 
 
 def devices_of(visitor: Visitor, name: str) -> list[dict] | None:
-    """Return a person's devices, which are log-ins for single programs; None if the installation has none."""
+    """Return the rows of a person's devices, each a password for one program; None if the visitor may not see them."""
     if visitor.app.config.mailserver or not visitor.may("users", "device_get", user_name=name):
         return None
     return visitor.run("users", "device_get", {"user_name": name})["devices"]
@@ -230,7 +236,7 @@ def tokens_of(visitor: Visitor, name: str) -> list[dict]:
 
 
 def activity_of(visitor: Visitor, name: str) -> list[dict] | None:
-    """Return the latest audit entries about what a person did; None if the visitor may not read the audit."""
+    """Return the latest audit records about what a person did; None if the visitor may not read the audit."""
     if not visitor.may("audit", "get"):
         return None
     return visitor.run("audit", "get", {"audit_user": name})["audit"][:MOST_ENTRIES]

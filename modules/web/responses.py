@@ -1,4 +1,4 @@
-"""The HTTP responses of the panel: pages, redirects, files, and the headers that keep pages safe."""
+"""The HTTP responses of the panel: pages, redirects and files, with headers that protect against attacks."""
 
 import hashlib
 import re
@@ -35,12 +35,12 @@ SECRET = "panel_secret"  # the cookie with the secret of a new token or device, 
 
 @lru_cache(maxsize=1)
 def version() -> str:
-    """Return a text that changes if any static file changes. Pages add it to the URLs of static files."""
+    """Return a hash of all static files. Pages add it to the URLs of these files, for the caches of browsers."""
     return hashlib.sha256(b"".join(read_file(f"static/{name}") for name in STATIC)).hexdigest()[:12]
 
 
 def static_file(name: str) -> bottle.HTTPResponse:
-    """Return the response with a static file, such as "panel.css". Browsers keep it, as its URL has its version."""
+    """Return a response with a static file, such as "panel.css", which browsers keep for a year."""
     headers = [
         ("Content-Type", f"{STATIC[name]}; charset=UTF-8"),
         ("Cache-Control", "max-age=31536000, immutable"),
@@ -49,7 +49,10 @@ def static_file(name: str) -> bottle.HTTPResponse:
 
 
 def page(visitor: Visitor, name: str, http: int = 200, **values) -> bottle.HTTPResponse:
-    """Return the response with a page: the template `name`, filled with `values`. http: the HTTP status."""
+    """Return a response with a page: the template `name`, filled with `values`.
+
+    `http` is the HTTP status.
+    """
     headers = [
         ("Content-Type", "text/html; charset=UTF-8"),
         *SAFE,
@@ -78,7 +81,7 @@ def done_sentence(visitor: Visitor, done: str) -> str:
 
 
 def mail_html(visitor: Visitor, html: str) -> bottle.HTTPResponse:
-    """Return the sanitized HTML of a mail as a document for a frame in which nothing can run or load."""
+    """Return a response with the sanitized HTML of a mail, for a frame in which nothing runs or loads."""
     headers = [
         ("Content-Type", "text/html; charset=UTF-8"),
         ("Content-Security-Policy", MAIL_POLICY),
@@ -90,45 +93,50 @@ def mail_html(visitor: Visitor, html: str) -> bottle.HTTPResponse:
 
 
 def download(visitor: Visitor, file: File) -> bottle.HTTPResponse:
-    """Return a file that the browser saves."""
+    """Return a response with a file that the browser saves."""
     return response(visitor, file.content, 200, file.headers())
 
 
 def redirect(visitor: Visitor, target: str, done: str = "", secret: str = "") -> bottle.HTTPResponse:
-    """Return the response that redirects (HTTP 303) to `target`, a URL relative to this page's.
+    """Return a redirect (HTTP 303) to `target`, a URL relative to this page.
 
-    done: the key of the message that the next page displays, with a number if it has one: "people_imported.12".
-    secret: a new password or token, which the next page displays once. A script that sends a form itself gets
-    HTTP 201: XMLHttpRequest would follow the redirect, so that nobody would see the message.
+    `done` is the name of the message to show there, such as "saved", or "people_imported.12" with a number.
+    `secret` is a new password or token to show there once. A script's request gets HTTP 201 instead of 303.
     """
     headers = [("Location", target)]
     if done:
         headers.append(set_cookie(visitor, DONE, done, 60))
     if secret:
         headers.append(set_cookie(visitor, SECRET, f"{visitor.token[:16]}.{secret}", 60))
+    # XMLHttpRequest would follow a redirect, so that nobody would see the message.
     return response(visitor, b"", 201 if visitor.form("by") == "script" else 303, headers)
 
 
 def response(visitor: Visitor, payload: bytes, http: int, headers: list) -> bottle.HTTPResponse:
-    """Return a response with the session's cookies. The rest of the request's body is read after it was sent."""
+    """Return a response with `payload` as its body, and the cookies of the session. Caches may not store it.
+
+    `headers` has pairs (name, value) to add.
+    """
     environ, handler = visitor.environ, visitor.handler
     cookies = [(name, value) for name, value in handler.headers if name in ("Set-Cookie", "Retry-After")]
     headers = [*HEADERS, *NOT_STORED, *headers, *cookies, ("Content-Length", str(len(payload)))]
+    # The rest of the request's body is read after the response was sent.
     body = payload if "mailapi.body_read" in environ else handler.app.bodies.Unread(payload, environ)
     return bottle.HTTPResponse(body, http, headers)
 
 
 def set_cookie(visitor: Visitor, name: str, value: str, seconds: int) -> tuple[str, str]:
-    """Return the header that sets a cookie for `seconds`, for the panel's pages only; 0 deletes it.
+    """Return the header ("Set-Cookie", …) for a cookie of the panel that lives for `seconds`.
 
-    Without the attribute Path, browsers limit a cookie to the folder of the page.
+    With 0 seconds, the browser deletes the cookie.
     """
     secure = "; Secure" if visitor.app.cookies.scheme(visitor.environ) == "https" else ""
+    # Without the attribute Path, browsers limit a cookie to the folder of the page.
     return "Set-Cookie", f"{name}={value}; Max-Age={seconds}; HttpOnly; SameSite=Strict{secure}"
 
 
 def secret_to_show(visitor: Visitor) -> str:
-    """Return the password or token that this session has just created, or "". Delete its cookie: it is shown once."""
+    """Return the new password or token to show on this page, or "". Delete it, so that it is shown only once."""
     sent = cookie(visitor, SECRET)
     if sent:
         visitor.handler.headers.append(set_cookie(visitor, SECRET, "", 0))

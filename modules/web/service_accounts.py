@@ -1,4 +1,4 @@
-"""The pages about accounts at the services (module Account): their list, one with its settings, and its deletion."""
+"""The panel's pages about users' accounts for mail, calendar and contacts: list, settings and deletion."""
 
 from .people import ON_PAGE
 from .visitor import PageRefused, Visitor
@@ -8,7 +8,7 @@ SETTINGS = ("forward", "autoReply", "autoReplyEnabled", "autoReplyStart", "autoR
 
 
 def accounts(visitor: Visitor) -> dict:
-    """Return the template values for a page of the accounts that the visitor may see."""
+    """Return the template's values for a page of the list of accounts: {"accounts": [row, …], …}."""
     search, after = visitor.query("search"), visitor.query.exactly("after")
     query = {name: value for name, value in (("search", search), ("after", after)) if value}
     rows = visitor.run("accounts", "get", query=query, limit=ON_PAGE + 1)["accounts"]
@@ -21,7 +21,10 @@ def accounts(visitor: Visitor) -> dict:
 
 
 def service_account(visitor: Visitor) -> dict:
-    """Return the template values for one account's page. The account may not exist yet."""
+    """Return the template's values for the page of a user's account: {"row": {…}, "settings": {…}, …}.
+
+    The URL's field user_name selects the user, who may have no account yet.
+    """
     name = visitor.query("user_name") or visitor.name
     found = visitor.run("accounts", "get", {"user_name": name})["accounts"]
     row: dict = found[0] if found else {"Name": name, "idAccount": None, "services": []}
@@ -44,7 +47,7 @@ def service_account(visitor: Visitor) -> dict:
 
 
 def field_value(name: str, value) -> str:
-    """Convert a setting to the text in its form field; times as <input type=datetime-local> needs them."""
+    """Convert a setting to the text for its input. Times become "2026-08-01T09:00", as datetime-local needs."""
     text = "" if value is None else str(value)
     return text.replace(" ", "T")[:16] if name in ("autoReplyStart", "autoReplyEnd") else text
 
@@ -57,14 +60,20 @@ def service_account_delete(visitor: Visitor) -> dict:
 
 
 def settings_of_form(visitor: Visitor) -> dict:
-    """Read the form, and return fields for the action accounts/?update: 0 for a box that is not checked, "" if empty."""
+    """Return the fields for the action accounts/?update from the form, such as {"autoReplyEnabled": 1, …}.
+
+    An empty input is "", and a box that is not checked is 0.
+    """
     fields = {name: visitor.form(name) for name in ("user_name", *SETTINGS)}
     text = visitor.form.exactly("autoReply").replace("\r\n", "\n")
     return fields | {"autoReply": text, "autoReplyEnabled": int(bool(fields["autoReplyEnabled"]))}
 
 
 def kinds_of_form(visitor: Visitor) -> dict:
-    """Return the fields of accounts/?provision from the form: `provision` is the sum of the checked kinds' numbers."""
+    """Return the fields for the action accounts/?provision: {"user_name": "bob", "provision": 3}.
+
+    3 is the sum of the checked boxes: 1 mail, 2 calendar, 4 contacts.
+    """
     chosen = set(visitor.form.all("provision"))
     return {
         "user_name": visitor.form("user_name"),

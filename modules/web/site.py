@@ -1,4 +1,4 @@
-"""The map of the panel: its pages, who may see them, and the forms on them, each with the action that it runs."""
+"""All pages and forms of the panel: who may see a page, and which action of the API a form runs."""
 
 from collections.abc import Callable
 from dataclasses import dataclass
@@ -27,7 +27,7 @@ def admins(visitor: Visitor) -> bool:
 
 @dataclass(frozen=True)
 class Page:
-    """A page: the function that returns its values, who may see it, and the action that it needs."""
+    """A page of the panel: the function that makes it, who may see it, and the API action that it requires."""
 
     view: Callable[[Visitor], dict | bottle.HTTPResponse]
     allow: Callable[[Visitor], bool] = anyone
@@ -40,7 +40,10 @@ class Page:
 
 
 def start(visitor: Visitor) -> dict | bottle.HTTPResponse:
-    """Return the template values for the overview. Redirect users who manage nobody to their mail or account."""
+    """Return the template's values for the overview: {"findings": […], …}.
+
+    For users who manage nobody, return a redirect to their mail or account.
+    """
     from .responses import redirect
 
     if visitor.manages:
@@ -86,7 +89,7 @@ PAGES = {
 
 @dataclass(frozen=True)
 class Form:
-    """A form: the page that has it, the action that it runs with which fields, and the page that follows."""
+    """A form of the panel: its page, the API action that it runs, and the page that follows."""
 
     page: str
     action: tuple[str, str] | None = None  # module and action; "sending": msa or smtpd
@@ -101,9 +104,9 @@ class Form:
         return (sending_module(visitor) if module == "sending" else module), action
 
     def run(self, visitor: Visitor) -> tuple | None:
-        """Run the form's action. Return the URL of the next page, the key of its message, and perhaps a new secret.
+        """Run the form's action. Return (URL to redirect to, name of the message to show there).
 
-        None if nothing was changed: then the form's own page displays the result.
+        A new password or token may be a third member. Return None to show the form's page again without a redirect.
         """
         if self.other:
             return self.other(visitor)
@@ -115,7 +118,7 @@ class Form:
 
 
 def declared_fields(visitor: Visitor) -> dict:
-    """Return those fields of the form that its action declares, with values as clients of the API send them."""
+    """Return the submitted fields that the form's API action accepts: {"user_name": "bob", …}."""
     found = visitor.endpoint(*FORMS[visitor.form_name].action_of(visitor))
     kinds = found[1].fields(visitor.generation) if found else {}
     sent = {name for name, _ in visitor.form.pairs}
@@ -129,7 +132,10 @@ def declared_fields(visitor: Visitor) -> dict:
 
 
 def address_list(visitor: Visitor) -> str:
-    """Return the page that follows a change of an address: the person's if the form was opened there, or the list."""
+    """Return the URL to show after an address was changed: the list of addresses.
+
+    If the form was opened from a person's page, return that page.
+    """
     user = visitor.query("of")
     return link("person", user_name=user) if user and visitor.manages else "addresses"
 

@@ -1,4 +1,4 @@
-"""The panel's templates and static files, read from modules/web/ or from mailapi.pyz, each once."""
+"""The panel's HTML templates, and functions that they use."""
 
 import importlib.abc
 import urllib.parse
@@ -14,20 +14,23 @@ from mailapi import readable
 
 
 def read_file(name: str) -> bytes:
-    """Return the bytes of a file below modules/web/, such as "static/panel.css", also inside mailapi.pyz."""
+    """Return the bytes of a file below modules/web/, such as "static/panel.css", also from a zip archive."""
     loader = cast(importlib.abc.ResourceLoader, __spec__.loader)
     return loader.get_data(str(Path(__file__).with_name(name.split("/")[0]) / name.split("/")[1]))
 
 
 def text_of(value) -> str:
-    """Convert a value to text for a template: None to "", a BLOB by UTF-8, with U+FFFD for invalid bytes."""
+    """Convert a value to text for a template. None becomes "", and bytes are decoded as UTF-8.
+
+    Invalid bytes become U+FFFD.
+    """
     if isinstance(value, str):
         return value
     return "" if value is None else readable(value) if isinstance(value, (bytes, memoryview)) else str(value)
 
 
 class Template(SimpleTemplate):
-    """A template of the panel, which can include others of its folder. It escapes all values, whatever their type."""
+    """A template that escapes all values, and can include other templates of the panel."""
 
     def prepare(self, **options):
         super().prepare(**options)
@@ -39,19 +42,22 @@ class Template(SimpleTemplate):
 
 @cache
 def template(name: str) -> Template:
-    """Return the template in the file templates/`name`.html. Templates of whole pages can call macros.html as `m`."""
+    """Return the template in the file templates/`name`.html."""
     source = read_file(f"templates/{name}.html").decode()
     is_page = 'rebase("layout"' in source
     return Template('% m = include("macros")\n' * is_page + source)
 
 
 def link(page: str, **query) -> str:
-    """Return the URL of a page with a query, relative to the panel's: "person?user_name=bob"."""
+    """Return the URL of a page of the panel with a query, such as "person?user_name=bob"."""
     return page + ("?" + urllib.parse.urlencode(query, errors="replace") if query else "")
 
 
 def moment(seconds) -> tuple[str, str] | None:
-    """Convert seconds since 1970 to two texts, ("2026-08-01T09:00:00Z", "2026-08-01 09:00"); None if invalid."""
+    """Convert seconds since 1970 to ("2026-08-01T09:00:00Z", "2026-08-01 09:00"), in UTC.
+
+    Return None if the value is no time.
+    """
     try:
         time = datetime.fromtimestamp(int(float(seconds)), UTC)
     except (TypeError, ValueError, OverflowError, OSError):
@@ -62,7 +68,7 @@ def moment(seconds) -> tuple[str, str] | None:
 
 
 def size(count: int) -> str:
-    """Return a number of bytes as people read it: "12 KB"."""
+    """Convert a number of bytes to text for people, such as "12 KB"."""
     return (
         f"{count} B"
         if count < 1024

@@ -1,4 +1,4 @@
-"""The languages of the panel, and which of them a visitor reads."""
+"""The texts of the panel in each language, and the choice of a language for a request."""
 
 import re
 
@@ -10,7 +10,7 @@ UNKNOWN_USER = re.compile("FOREIGN KEY constraint failed|Cannot add or update a 
 
 
 class Texts:
-    """The texts of the panel in one language, as attributes."""
+    """The texts of the panel in one language. `texts.log_out` is the text with the key "log_out"."""
 
     def __init__(self, language: str, own_name: str, texts: dict[str, str], sentences: dict[str, str]):
         self.language, self.own_name, self.texts, self.sentences = language, own_name, texts, sentences
@@ -19,7 +19,10 @@ class Texts:
         return self.texts[key]
 
     def sentence(self, status: str) -> str:
-        """Return the translation of a sentence with which the API refused a request; without one, the sentence."""
+        """Translate a sentence with which the API refused a request.
+
+        Return it unchanged if there is no translation.
+        """
         if ALREADY_THERE.match(status):
             return self.texts["exists_already"]
         if UNKNOWN_USER.match(status):
@@ -32,14 +35,17 @@ class Texts:
         return next((text.format(*values) for values, text in gaps if values), status)
 
     def value(self, prefix: str, value) -> str:
-        """Return the text for a value, such as a router's name, by the key PREFIX_VALUE; without one, the value."""
+        """Return the text for a value: that with the key "state_failed" for the prefix "state" and the value "failed".
+
+        Return the value itself if there is no such text.
+        """
         return self.texts.get(f"{prefix}_{value}", value)
 
 
 def filled_in(pattern: str, sentence: str) -> list[str]:
-    """Return what `sentence` has in place of each {} in `pattern`; [] if the sentence does not match the pattern.
+    """Return what `sentence` has in place of each {} in `pattern`: ["bob"] for "No user {}." and "No user bob.".
 
-    "No user {}." and "No user bob." give ["bob"].
+    Return [] if the sentence does not match the pattern.
     """
     first, *others, last = pattern.split("{}")
     if len(sentence) < len(first + last) or not (sentence.startswith(first) and sentence.endswith(last)):
@@ -54,7 +60,10 @@ def filled_in(pattern: str, sentence: str) -> list[str]:
 
 
 def read_texts(language: str) -> tuple[dict[str, str], dict[str, str]]:
-    """Return the texts in languages/`language`.txt by key, and its translations of the API's sentences."""
+    """Read the file languages/`language`.txt. Return its texts, and its translations of sentences of the API.
+
+    For example ({"log_out": "Abmelden", …}, {"No user {}.": "…", …}).
+    """
     texts, _, sentences = read_file(f"languages/{language}.txt").decode().partition("[sentences]\n")
     return lines_of(texts), lines_of(sentences)
 
@@ -73,7 +82,10 @@ LANGUAGES = {
 
 
 def choose(environ: dict) -> Texts:
-    """Return the texts in the visitor's language: that of their cookie, else the first that the browser prefers."""
+    """Return the texts in the language that the cookie `panel_language` names.
+
+    Without the cookie, choose the first language in Accept-Language that the panel has, else English.
+    """
     chosen = COOKIE.search(environ.get("HTTP_COOKIE", ""))
     wanted = [chosen[1]] if chosen else []
     wanted += [part.strip()[:2].lower() for part in environ.get("HTTP_ACCEPT_LANGUAGE", "")[:200].split(",")]

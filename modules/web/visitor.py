@@ -1,4 +1,4 @@
-"""The visitor of the panel: their session, what they may do, and the actions that they run."""
+"""The user of the panel during one request: their session, their permissions, and the API actions they run."""
 
 import hashlib
 import hmac
@@ -31,7 +31,7 @@ PAGE = endpoint(allow=anyone, read_only=True)(lambda module, call: {}).endpoint
 
 
 class Fields:
-    """The fields of a query or a form: one or more texts for each name, and files."""
+    """The fields of a URL or a form. fields("name") returns the first value; a name can have several."""
 
     def __init__(self, pairs: list[tuple[str, str]], files: Iterable[tuple[str, dict]] = ()):
         self.pairs, self.files = pairs, list(files)
@@ -41,29 +41,29 @@ class Fields:
         return next((value.strip() for field, value in self.pairs if field == name), default)
 
     def exactly(self, name: str) -> str:
-        """Return the first value of a field unchanged, as passwords and mails need it; "" if it is missing."""
+        """Return the first value of a field without stripping it, for passwords; "" if the field is missing."""
         return next((value for field, value in self.pairs if field == name), "")
 
     def all(self, name: str) -> list[str]:
-        """Return all values of a field. Check boxes of the same name send several."""
+        """Return all values of a field, such as those of several check boxes of this name."""
         return [value for field, value in self.pairs if field == name]
 
     def without(self, *names: str) -> dict[str, str]:
-        """Return all fields that are not empty, except those in `names`, for a link to another page of a list."""
+        """Return {name: value} of all fields that are not empty, except those in `names`."""
         return {name: value for name, value in self.pairs if value and name not in names}
 
 
 class PageRefused(ApiError):
-    """The error for a page that the visitor's role may not see."""
+    """Raised if the user may not see a page (HTTP 403)."""
 
     def __init__(self, visitor: "Visitor"):
         super().__init__(visitor.t.not_allowed, http=403, audit="Not allowed.")
 
 
 class Visitor:
-    """The visitor of a page, with their session, and the fields that the browser has sent.
+    """The user of the panel during one request, with session and submitted fields.
 
-    `query` has the fields of the URL, `form` those of the form, `problem` the reason why the form was refused.
+    `query` has the fields of the URL, `form` those of the form. `problem` says why the form was refused, or is "".
     """
 
     def __init__(self, handler: RequestHandler, path: str):
@@ -86,7 +86,7 @@ class Visitor:
             raise ApiError("Too many fields in the query.", http=400) from None
 
     def identify(self):
-        """Authenticate the visitor by the session cookie, and read their permissions. Raises LoginRefused."""
+        """Authenticate the user by the session cookie, and read their permissions. LoginRefused without a session."""
         self.handler.use_session(self.call)
         self.handler.chosen = PAGE
         self.app.perform(self.call, self.app.mounts["panel"], None)
@@ -106,44 +106,45 @@ class Visitor:
 
     @property
     def token(self) -> str:
-        """Return the secret text in the forms of this session, which proves that the panel has made the form.
-
-        Nobody can compute the session's id from it.
-        """
+        """Return the text that each form of this session must have, as protection against forged requests (CSRF)."""
+        # Nobody can compute the session's id from it.
         session = hashlib.sha256(self.call.session.encode()).digest()
         return hashlib.blake2b(session, digest_size=16, person=b"mailapi panel").hexdigest()
 
     def has_token(self) -> bool:
-        """Return whether the form that was sent has this session's token."""
+        """Return whether the submitted form has the token of this session."""
         return hmac.compare_digest(self.form("token").encode(), self.token.encode())
 
     ##### Actions
 
     def endpoint(self, path: str, action: str) -> tuple[Module, Endpoint] | None:
-        """Return the module at `path`, such as "users", and its action; None if they are not in this installation."""
+        """Return an API module and its action, for a path such as "users" and an action's name such as "add".
+
+        Return None if this installation does not have them.
+        """
         module = self.app.modules.get(path)
         if module is None or self.generation.number not in module.generations:
             return None
         return (module, module.endpoints[action]) if action in module.endpoints else None
 
     def next_page(self, rows: list[dict], size: int, key: str, cursor: str = "after") -> str:
-        """Return the URL of the next page of a list; "" if this is the last one.
+        """Return the URL of the next page of a list; "" if there is none.
 
-        rows: those of this page, `size` at most, and one more if there is a next page. The next page begins after the
-        `key` of this page's last row, which the query has as `cursor`.
+        `rows` has one row more than `size` if there is a next page. The URL's field `cursor` gets the last shown row's
+        value of `key`.
         """
         if len(rows) <= size:
             return ""
         return link(self.path, **self.query.without(cursor), **{cursor: rows[size - 1][key]})
 
     def has(self, path: str, action: str = "get") -> bool:
-        """Return whether this installation has an action. path: the module, such as "users"."""
+        """Return whether this installation has an API action. `path` is its module, such as "users"."""
         return self.endpoint(path, action) is not None
 
     def new_call(self, chosen: Endpoint, fields: dict, query: dict, limit: int | None = None) -> Call:
-        """Return a call of an action by this visitor, with fields converted as the action declares them.
+        """Return the user's call of an API action, with `fields` and `query` converted to the types of the action.
 
-        `limit` is the most entries in a list of the answer.
+        `limit` is the highest number of rows in the answer.
         """
         refuse_forbidden_text(fields)
         call = Call(self.app, self.generation, *chosen.read(self.generation, fields, query), limit)
@@ -152,7 +153,10 @@ class Visitor:
         return call
 
     def may(self, path: str, action: str, **fields) -> bool:
-        """Return whether the access rules of an action admit the visitor with these fields. path: such as "users"."""
+        """Return whether the user may run an API action with these fields.
+
+        `path` is the action's module, such as "users".
+        """
         if not (found := self.endpoint(path, action)):
             return False
         call = self.new_call(found[1], fields, {})
@@ -161,10 +165,10 @@ class Visitor:
             return all(rule.test(call) for rule in found[1].allow)
 
     def run(self, path: str, action: str, fields: dict | None = None, query: dict | None = None, limit=None):
-        """Run an action as if the visitor had requested it. Return the members of its answer, or its File.
+        """Run an API action for the user. Return its answer as a dict, or a File. ApiError if it is refused.
 
-        `path` is the module, such as "users". ApiError if the action is refused. Changes and refusals are reported to
-        the modules, for the audit.
+        `path` is the action's module, such as "users". `fields` are for the request's body, and `query` for its URL.
+        `limit` is the highest number of rows in the answer. Changes and refusals are recorded in the audit.
         """
         module = self.app.module(path, self.generation)
         chosen = module.endpoints[action]
@@ -185,7 +189,10 @@ class Visitor:
         return added
 
     def report(self, module: Module, chosen: Endpoint, call: Call, status: str, http: int):
-        """Tell the modules, by on_request(), that an action has ended. status, http: its sentence and HTTP status."""
+        """Tell all modules, by on_request(), that an API action has ended.
+
+        `status` is its sentence, such as "ok", and `http` its HTTP status.
+        """
         self.app.db.release()  # what follows may wait for the state database
         event = Event(module.path, status, http, self.handler.client, "session")
         event.describe(call, chosen)
@@ -193,7 +200,10 @@ class Visitor:
 
 
 def log_in(visitor: Visitor):
-    """Authenticate the visitor by user name and password in the form, and begin a session. ApiError if refused."""
+    """Authenticate the user by the form's user name and password, and begin a session.
+
+    ApiError if they are refused.
+    """
     name, password = visitor.form("user_name"), visitor.form.exactly("password")
     refuse_forbidden_text({"auth": {"user_name": name, "password": password}})
     if not name:
