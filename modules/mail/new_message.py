@@ -13,10 +13,10 @@ MESSAGE_IDS = re.compile(r"<[!-;=?-~]{1,900}>(?>(?: *<[!-;=?-~]{1,900}>)*)")
 
 
 def build_message(body: dict, lists: dict) -> OutgoingMail:
-    """Build a new message from `body`, the fields of a request to `mailbox/?send`.
+    """Build a mail from `body`, the fields of a request to `mailbox/?send`. ApiError if a field is invalid.
 
-    `lists` has the parsed addresses of the fields from, to, cc, bcc and reply_to. Texts and attachments are removed
-    from `body`, to free their memory. ApiError if a field is invalid.
+    `lists`: the parsed address fields of the request, {"from": [...], "to": [...], "cc": [...], "bcc": [...],
+    "reply_to": [...]}. Texts and attachments are removed from `body`.
     """
     author = single_address(lists["from"])
     recipients = [each.address for name in ("to", "cc", "bcc") for each in all_mailboxes(lists[name])]
@@ -42,9 +42,9 @@ def join_entries(entries: list) -> str:
 
 
 def subject_field(value: str | None) -> str:
-    """Return a subject in the form that a header needs. ApiError if it is too long.
+    """Return a subject as a header needs it: encoded (RFC 2047) unless it is plain. ApiError if it is too long.
 
-    A subject is encoded if it has special characters, or looks like an encoded word.
+    Return "" if `value` is None.
     """
     value = header_text("subject", value)
     if len(value) > MAX_FIELD:
@@ -53,7 +53,10 @@ def subject_field(value: str | None) -> str:
 
 
 def reply_fields(body: dict) -> dict[str, str]:
-    """Return a reply's header fields In-Reply-To and References (RFC 5322, 3.6.4) from `body`, a request's fields."""
+    """Return {"In-Reply-To": "<1@corp.org>", "References": "…"}, the header fields that mark a mail as a reply.
+
+    `body`: the request's fields; in_reply_to and references are used. ApiError if one of them is invalid.
+    """
     answered = message_ids("in_reply_to", body.get("in_reply_to"))
     references = message_ids("references", body.get("references"))
     already = set(references)
@@ -62,9 +65,9 @@ def reply_fields(body: dict) -> dict[str, str]:
 
 
 def message_ids(name: str, value: str | None) -> list[str]:
-    """Return the message ids in a request's field, such as ["<1@corp.org>", "<2@corp.org>"]. ApiError if it is invalid.
+    """Return the message ids in a text, such as ["<1@corp.org>", "<2@corp.org>"]. ApiError if the text is invalid.
 
-    `name` is the field's name, for the error message, and `value` its value.
+    `value`: the text. Return [] if it is None. `name`: the request's field that has the text, for error messages.
     """
     value = header_text(name, value)
     if value and (len(value) > MAX_FIELD or not MESSAGE_IDS.fullmatch(value)):

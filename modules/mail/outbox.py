@@ -1,4 +1,4 @@
-"""The queue of outgoing mail: table outbox, with a row for each recipient, and table faillog, with failed deliveries."""
+"""The queue of outgoing mail: the tables outbox, with one row per recipient, and faillog, with failed deliveries."""
 
 from peewee import BooleanField, Cast, IntegerField, TextField
 
@@ -47,9 +47,10 @@ OWN_EXPRESSIONS = each_address_table(
 
 
 def own_address(call) -> str | None:
-    """Return the mail address from which the caller sends by default; None if there is no obvious one.
+    """Return the mail address from which the caller sends by default, or None.
 
-    The address is the user name, if mail to it is stored for the caller; otherwise the caller's only address.
+    This is the user name if mail to it is stored for the caller, or else the caller's only address. Return None if the
+    caller has no address or several.
     """
     expressions = call.db.column(OWN_EXPRESSIONS[call.generation.number], user=call.user_name)
     addresses = [each for each in expressions if "@" in each and "%" not in each]
@@ -57,9 +58,9 @@ def own_address(call) -> str | None:
 
 
 def enqueue(call, mail: OutgoingMail) -> list[int]:
-    """Put a mail into the queue, as the SMTP daemon does, with a row for each recipient. Return the ids of the rows.
+    """Queue a mail for delivery, with one row of table outbox for each recipient. Return the ids of the rows.
 
-    ApiError if the daemon would refuse the sender, an author or a recipient, or if the mail is too large.
+    ApiError if the SMTP daemon would refuse the sender, an author or a recipient, or if the mail is too large.
     """
     if len(mail.data) * len(mail.recipients) > MAX_MESSAGES * call.config.max_message:
         raise ApiError("The message is too large for so many recipients.", code="too_large")
@@ -77,10 +78,11 @@ def enqueue(call, mail: OutgoingMail) -> list[int]:
 
 
 def queue_rows(call, routing: tuple, sender: Mailbox, recipients: list) -> list[dict | None]:
-    """Return the row of table outbox for each recipient; None for each one whose mail the SMTP daemon would drop.
+    """Return for each recipient the row to insert into table outbox; None if the SMTP daemon would drop the mail.
 
-    `routing` is the router for the caller's mail, such as `handoff`, and its route, such as a host. ApiError if the
-    daemon would refuse the sender or a recipient.
+    A row is {"mail_remote": …, "mail_envelopefrom": …, "mail_envelopeto": …}. `routing`: the router and the route of
+    the caller's outgoing mail, such as ("handoff", "mx.corp.org"). ApiError if the daemon would refuse the sender or a
+    recipient.
     """
     user_of, user = address_table(call).user_of, call.user_name
     stores = any(user_of(row) == user for each in sender.variants for row in matching_rows(call, each))

@@ -1,4 +1,4 @@
-"""A mail that is about to be queued, and what is needed to make it: parsing of address lists, Date, Message-ID."""
+"""A mail to be queued, and helpers to make it: parse address lists, and add Date and Message-ID."""
 
 from dataclasses import dataclass
 from email.utils import formatdate, make_msgid
@@ -13,7 +13,7 @@ MAX_ENTRY = 1300  # characters of an address with a name
 
 @dataclass
 class OutgoingMail:
-    """A mail to put into the queue: its sender and recipients, and the whole message in `data`, with CRLF."""
+    """A mail to send: its sender, authors and recipients, and the complete message in `data`, with CRLF line ends."""
 
     sender: Mailbox
     authors: list[Mailbox]  # those in From and Sender
@@ -22,7 +22,10 @@ class OutgoingMail:
 
 
 def address_list(name: str, value: str | None, config: Config) -> list[Mailbox | Group]:
-    """Parse the address list `value` in the field `name` of a request. ApiError if an entry is not an address."""
+    """Parse an address list, such as "Ann <a@corp.org>, b@corp.org". ApiError if an entry is not an address.
+
+    `value`: the list as text. `name`: the request's field that has the list, for error messages.
+    """
     if len(value or "") > config.max_recipients * MAX_ENTRY:
         raise too_many_recipients(config)
     try:
@@ -32,7 +35,7 @@ def address_list(name: str, value: str | None, config: Config) -> list[Mailbox |
 
 
 def unique_recipients(recipients: list[str]) -> list[str]:
-    """Return the recipients in their order, without duplicates. Upper and lower case are equal."""
+    """Return the recipients without duplicates, in the same order. Upper and lower case are equal."""
     unique: dict[str, str] = {}
     for address in recipients:
         unique.setdefault(address.casefold(), address)
@@ -51,7 +54,7 @@ def single_address(entries: list) -> Mailbox:
 
 
 def date_and_id(sender: Mailbox) -> dict[str, str]:
-    """Return the header fields Date, with the current time, and Message-ID for a message from `sender`."""
+    """Return {"Date": …, "Message-ID": …}: the current time, and a new id for a message from `sender`."""
     return {
         "Date": formatdate(localtime=True),
         "Message-ID": make_msgid(domain=sender.address.rpartition("@")[2]),

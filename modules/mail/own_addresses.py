@@ -8,13 +8,13 @@ MOST_ADDRESSES = 50
 
 
 def stores_to(call, address: str, user_name: str) -> bool:
-    """Return whether mail to `address` is stored for a user: the first row of `addresses` that matches it decides."""
+    """Return whether mail to `address` is stored for a user."""
     rows = matching_rows(call, address)
     return bool(rows) and address_table(call).user_of(rows[0]) == user_name
 
 
 def addresses_of(call, user_name: str) -> list[str]:
-    """Return the addresses of a user, at most MOST_ADDRESSES. Patterns such as `%@corp.org` are left out."""
+    """Return the mail addresses of a user, 50 at most. Patterns such as `%@corp.org` are left out."""
     expressions = call.db.column(EXPRESSIONS_STORING_TO[call.generation.number], user=user_name)
     own = [user_name, *sorted(map(str, expressions))]
     return [each for each in own if ONE_ADDRESS.fullmatch(each)][:MOST_ADDRESSES]

@@ -15,7 +15,7 @@ from .tnef import is_tnef, tnef_attachments
 
 
 class MessageWithAttachedMail(ReceivedMessage):
-    """A received mail in which enclosed mails (message/rfc822) are attachments, as other files are."""
+    """A received mail in which an enclosed mail (message/rfc822) is an attachment like any other file."""
 
     def get_content_type(self):
         return re.sub("^message/", "application/", super().get_content_type())
@@ -38,7 +38,7 @@ class Part:
         self.number, self.part = number, part
 
     def description(self) -> dict:
-        """Return the part as `mailbox/?parts` lists it: number, type, file name, size, and whether it is attached."""
+        """Return the part as `mailbox/?parts` lists it: {"part": 1, "content_type": "text/plain", "size": 9, …}."""
         return {
             "part": self.number,
             "content_type": self.content_type,
@@ -49,7 +49,10 @@ class Part:
         }
 
     def file(self) -> File:
-        """Return the part as a file to download, as application/octet-stream if browsers run or display its type."""
+        """Return the part as a file to download.
+
+        Its type becomes application/octet-stream unless the type is known to be harmless in a browser.
+        """
         kind = self.content_type if INERT_TYPES.fullmatch(self.content_type) else "application/octet-stream"
         extension = ".eml" if kind == "message/rfc822" else mimetypes.guess_extension(kind) or ""
         return File(self.content, kind, self.filename or f"part-{self.number}{extension}")
@@ -75,7 +78,7 @@ class Part:
 
     @property
     def content_id(self) -> str:
-        """Return the Content-ID, without angle brackets, by which the mail's HTML refers to the part."""
+        """Return the part's Content-ID without angle brackets; "" if it has none. The mail's HTML refers to it."""
         return header(self.part, "content-id").strip("<> ")
 
     @property
@@ -84,7 +87,7 @@ class Part:
 
     @property
     def attached(self) -> bool:
-        """Return whether the part is an attachment: marked as one, with a file name, or neither plain text nor HTML."""
+        """Return whether the part is an attachment: marked as one, with a file name, or neither text nor HTML."""
         return (
             self.has_attachment_disposition
             or bool(self.filename)
@@ -122,10 +125,7 @@ class TnefPart(Part):
 
 
 def parts(raw: bytes) -> list[Part]:
-    """Return the texts and attachments of the mail `raw` in their order, at most MAX_PARTS.
-
-    The attachments in winmail.dat come last.
-    """
+    """Return the texts and attachments of the mail `raw`, in their order. Attachments in winmail.dat come last."""
     message = parse_message(raw, MessageWithAttachedMail)
     leaves = (part for part in message.walk() if not part.is_multipart())
     found = [Part(number, part) for number, part in enumerate(islice(leaves, MAX_PARTS), 1)]
@@ -155,7 +155,7 @@ def html_of(mail_parts: list[Part]) -> str:
 
 
 class InlineImages:
-    """Finds the images in a mail to which its HTML refers. Only the content decides whether a part is an image."""
+    """Finds the images inside a mail to which its HTML refers, and returns them as data: URLs."""
 
     def __init__(self, mail_parts: list[Part]):
         last_to_first = mail_parts[::-1]

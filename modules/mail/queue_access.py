@@ -39,10 +39,8 @@ AMONG_IDS = "mail_id IN (SELECT value FROM json_each(?))"
 
 
 def has_id_among(column: Field) -> Expression:
-    """Return the SQL condition that a column's value is in the query's parameter `ids`, such as "[1, 2]" (JSON).
-
-    A list in one parameter can have any length; a statement with thousands of parameters would be refused.
-    """
+    """Return an SQL condition: the column's value is in the query's parameter `ids`, a JSON list such as "[1, 2]"."""
+    # One parameter takes a list of any length; a statement with thousands of parameters would be refused.
     return column.in_(Select([fn.json_each(param("ids"))], [SQL("value")]))
 
 
@@ -54,9 +52,10 @@ REMOTES = PreparedQuery(
 
 
 def visible_query(generation: int, among: str, *parameters) -> PreparedQuery:
-    """Return the query for the ids of queued mails that a user may see, in schema version `generation` (8 or 9).
+    """Return a query for the ids of the queued mails that a user may see.
 
-    `among` is an SQL condition that mails must meet, too; `parameters` are the parameters in it.
+    `generation`: the schema version, 8 or 9. `among`: another SQL condition that the mails must meet. `parameters`:
+    the parameters of this condition.
     """
     sql = VISIBLE_TO_USERS.format(which=among, stores=STORES[generation])
     user, delegate = param("user").value, param("delegate").value
@@ -70,9 +69,9 @@ VISIBLE_AMONG = {
 
 
 def visible_ids(call, among: list[int] | None = None) -> list[int] | None:
-    """Return the ids of queued mails that the caller may see; None for an admin, who may see all.
+    """Return the ids of the queued mails that the caller may see; None for an admin, who may see all.
 
-    `among` is a list of ids to which the result is restricted; None: all.
+    `among`: the ids to choose from; all queued mails if it is None.
     """
     if call.caller.admin:
         return None
@@ -83,10 +82,10 @@ def visible_ids(call, among: list[int] | None = None) -> list[int] | None:
 
 
 def ids_with_remote(call, ids: list[int], remote: str, visible_whole_routes: set[str]) -> list[int]:
-    """Return those of `ids` whose mail_remote is `remote`, or ends with it if it begins with `@`, ignoring case.
+    """Return the ids of those mails among `ids` that go to the host `remote`, ignoring case.
 
-    mail_remote is compared as the caller may see it: otherwise callers could guess hidden passwords (docs/wire.md
-    F44). `visible_whole_routes` are the hosts that the caller sees with passwords.
+    If `remote` begins with `@`, it matches every host that ends with it. Passwords that the caller may not see are not
+    compared (docs/wire.md F44). `visible_whole_routes`: the hosts that the caller sees with passwords.
     """
     rows = call.db.rows(REMOTES, ids=json.dumps(ids))
     wanted, is_domain = remote.lower(), remote.startswith("@")
@@ -103,16 +102,16 @@ def ids_with_remote(call, ids: list[int], remote: str, visible_whole_routes: set
 def visible_remote(remote: str, visible_whole_routes: set[str] | None) -> str:
     """Return a remote host such as `user:password@host` as the caller may see it: unchanged, or only `host`.
 
-    `visible_whole_routes` are the hosts that the caller sees with passwords; None: all hosts.
+    `visible_whole_routes`: the hosts that the caller sees with passwords; all hosts if it is None.
     """
     return remote if visible_whole_routes is None or remote in visible_whole_routes else host_of(remote)
 
 
 def without_credentials(mail: dict, visible_whole_routes: set[str] | None) -> dict:
-    """Return a queued mail without the passwords that the caller may not see, in mail_remote and in failures.
+    """Return a queued mail without the passwords that the caller may not see, in its host and its error messages.
 
-    `mail` is a row of outbox with its `failures`. `visible_whole_routes` are the hosts that the caller sees with
-    passwords; None: all hosts.
+    `mail`: a row of outbox with `failures`, a list of rows of faillog. `visible_whole_routes`: the hosts that the
+    caller sees with passwords; all hosts if it is None.
     """
     remote = mail["mail_remote"]
     if remote is None or (host := visible_remote(remote, visible_whole_routes)) == remote:
@@ -125,11 +124,12 @@ def without_credentials(mail: dict, visible_whole_routes: set[str] | None) -> di
 
 
 def hide_credentials(message: str, remote: str, host: str) -> str:
-    """Return an error message with `host` in place of `remote` (`user:password@host`), and without the password.
+    """Return an error message with `host` in place of `remote`, which is `user:password@host`.
 
-    HIDDEN replaces the password where it occurs alone, in upper or lower case. Where `host` occurs in the message,
-    it stays, even if it contains the password.
+    "***" replaces the password, with or without the user name, elsewhere in the message. Upper and lower case are
+    equal.
     """
+    # `host` stays in the message even if it contains the password.
     credentials = remote.removesuffix(host).removesuffix("@")
     pieces = [piece for between in split(message, remote) for piece in split(between, host)]
     for secret in (credentials, credentials.partition(":")[2]):
@@ -138,7 +138,7 @@ def hide_credentials(message: str, remote: str, host: str) -> str:
 
 
 def split(text: str, separator: str) -> list[str]:
-    """Split a text at each separator, ignoring upper and lower case. With the separator "", return the whole text."""
+    """Split a text at each separator, ignoring case, into a list. Return [text] if the separator is ""."""
     searched, wanted = lower_each(text), lower_each(separator)
     pieces, start = [], 0
     while wanted and (end := searched.find(wanted, start)) >= 0:
@@ -148,5 +148,5 @@ def split(text: str, separator: str) -> list[str]:
 
 
 def lower_each(text: str) -> str:
-    """Return a text in lower case with as many characters as before, unlike str.lower()."""
+    """Return a text in lower case. Its length stays the same, unlike with str.lower()."""
     return "".join(letter.lower()[0] for letter in text)

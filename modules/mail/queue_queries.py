@@ -20,20 +20,22 @@ IN_STATE = {
 
 
 def matches(column: Field) -> Expression:
-    """Return the SQL condition that a column equals the query's parameter of the same name, ignoring case.
+    """Return an SQL condition: the column equals the query's parameter of the same name, ignoring case.
 
-    With NULL as the parameter, every row matches; with `@domain`, every value that ends with it. The parameters come
-    from filter_values(). LIKE cannot be used, since `_` and `%` in a value would be wildcards.
+    If the parameter is None, every row matches. If it is like `@corp.org`, values that end with it match.
+    filter_values() returns the parameters.
     """
+    # LIKE cannot be used, since `_` and `%` in a value would be wildcards.
     wanted, start = param(column.name), param(f"{column.name}_start")
     return wanted.is_null() | (fn.SUBSTR(fn.LOWER(column), start) == fn.LOWER(wanted))
 
 
 def filter_values(filters: dict[str, str | None]) -> dict[str, str | int | None]:
-    """Return the parameters for the conditions of matches(). `filters` has the wanted value of each column, or None.
+    """Return the parameters for conditions of matches(): {"mail_remote": …, "mail_remote_start": 1, …}.
 
-    For each column there is a second parameter, NAME_start: the position in SQL's substr() at which to compare.
+    `filters`: {name of a column: wanted value}, with None for a column that may have any value.
     """
+    # NAME_start is the position in SQL's substr() at which to compare.
     starts = {
         f"{name}_start": -len(value) if value and value[0] == "@" else 1 for name, value in filters.items()
     }

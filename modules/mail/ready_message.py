@@ -15,10 +15,11 @@ FIELD = re.compile(rb"([!-9;-~]++)[ \t]*+:([^\r\n]*+(?>(?:\r\n[ \t][^\r\n]*+)*))
 
 
 def prepare_message(message: bytes, lists: dict, config: Config) -> OutgoingMail:
-    """Return a complete message as a mail to send: Bcc is removed; Date and Message-ID are added if missing.
+    """Return a complete message as a mail to send: without Bcc, and with Date and Message-ID.
 
-    `message` may be in base64. `lists` has the parsed address fields of the request, which have precedence over
-    those in the header. ApiError if the message is invalid.
+    `message`: the message, as it is or in base64. `lists`: the parsed address fields of the request, {"from": [...],
+    "to": [...], "cc": [...], "bcc": [...]}. They have precedence over those in the header. ApiError if the message is
+    invalid.
     """
     raw = checked_lines(message if b":" in message else unpack_base64(message))
     header = raw[: raw.find(b"\r\n\r\n") + 2] if b"\r\n\r\n" in raw else raw
@@ -44,9 +45,9 @@ def prepare_message(message: bytes, lists: dict, config: Config) -> OutgoingMail
 
 
 def address_fields(fields: list, names: tuple, config: Config) -> dict[str, list[Mailbox | Group]]:
-    """Return the parsed addresses in the header fields `names`, as a dictionary such as {"from": [MAILBOX], "cc": []}.
+    """Return the parsed addresses in the header fields `names`, such as {"from": [MAILBOX], "cc": []}.
 
-    `fields` is the result of header_fields().
+    `fields`: all fields of the header, as header_fields() returns them. ApiError if an address is invalid.
     """
     return {
         each: [
@@ -60,9 +61,9 @@ def address_fields(fields: list, names: tuple, config: Config) -> dict[str, list
 
 
 def authors_of(fields: list, config: Config) -> list[Mailbox]:
-    """Return the addresses in From and Sender. ApiError if one of the two occurs twice, or has no address.
+    """Return the addresses in the header fields From and Sender. ApiError if one is there twice, or has no address.
 
-    `fields` is the result of header_fields().
+    `fields`: all fields of the header, as header_fields() returns them.
     """
     names = [name for name, _, _ in fields]
     if names.count("from") > 1 or names.count("sender") > 1:
@@ -77,10 +78,8 @@ def authors_of(fields: list, config: Config) -> list[Mailbox]:
 
 
 def authors_in(message: bytes, config: Config) -> list[Mailbox]:
-    """Return the addresses in From and Sender of a message. ApiError if a line of its header is malformed.
-
-    In a malformed header, other programs might find other authors.
-    """
+    """Return the addresses in From and Sender of a message. ApiError if a line of its header is malformed."""
+    # In a malformed header, other programs might find other authors.
     begin = crlf(message[: MAX_HEADER + 2])
     end = begin.find(b"\r\n\r\n")
     if b"\0" in begin[:end]:
@@ -96,9 +95,9 @@ def unpack_base64(message: bytes) -> bytes:
 
 
 def header_fields(header: bytes) -> list[tuple[str, bytes, bytes]]:
-    """Return each field of a header: name in lower case, value, and the whole field with its line ends.
+    """Split a header into fields: (name in lower case, value, the whole field with its line ends) for each.
 
-    ApiError if a line is malformed, or the header is too long.
+    ApiError if a line is malformed, or if the header is too long.
     """
     fields, position = [], 0
     if len(header) > MAX_HEADER:

@@ -1,7 +1,7 @@
-"""Fast parser for received mail of the usual form, which searches for boundaries and does not read line by line.
+"""Fast parser for received mail of the usual form, with the same result as Python's parser.
 
-In mail of the usual form, all lines of the headers are valid, and each multipart ends with its last boundary. The
-result is the same as that of Python's parser, to which all other mail is left.
+In mail of the usual form, all lines of the headers are valid, and each multipart ends with its last boundary. Python's
+parser reads all other mail.
 """
 
 import re
@@ -22,17 +22,20 @@ MOST_PARTS = 1000  # it takes 10,000
 
 
 class Irregular(Exception):
-    """The error for a mail that is left to Python's parser, for example because a boundary is missing."""
+    """The error for a mail that only Python's parser can read, for example because a boundary is missing."""
 
 
 class RegularParser(Generic[M]):
-    """Parses the mail `raw` if it has the usual form. `new` is a function that returns an empty message for a part."""
+    """Parses one mail of the usual form.
+
+    `raw`: the mail. `new`: a function that returns an empty message, for the mail and for each of its parts.
+    """
 
     def __init__(self, raw: bytes, new: Callable[[], M]):
         self.raw, self.new, self.parts = raw, new, 0
 
     def parse(self) -> M | None:
-        """Return the mail as a message, with its parts; None if it is not of the usual form."""
+        """Return the mail as a message with its parts; None if only Python's parser can read it."""
         header = REGULAR.match(self.raw)
         try:
             return header and self.part(header, len(self.raw), depth=0)
@@ -40,10 +43,9 @@ class RegularParser(Generic[M]):
             return None
 
     def part(self, header: re.Match[bytes] | None, end: int, depth: int) -> M:
-        """Parse the part that has the header `header` (a match) and ends at the offset `end` of the mail.
+        """Return the part that has the header `header`, a match, and ends at the offset `end` of the mail.
 
-        `depth` is the number of parts around it. Irregular if Python's parser is needed, as for more than
-        MOST_PARTS.
+        `depth`: the number of parts that enclose it. Irregular if only Python's parser can read it.
         """
         self.parts += 1
         if not header or depth > MOST_DEPTH or self.parts > MOST_PARTS:
@@ -62,10 +64,9 @@ class RegularParser(Generic[M]):
         return part
 
     def part_offsets(self, start: int, end: int, boundary: str) -> list[tuple[int, int]]:
-        """Return the offsets at which each part of a multipart begins and ends. Irregular if boundaries are missing.
+        """Return [(begin, end), …], the offsets of each part of a multipart. Irregular if boundaries are missing.
 
-        `start` and `end` are the offsets of the multipart's content; `boundary` is the parameter of its
-        Content-Type.
+        `start` and `end`: the offsets of the multipart's content. `boundary`: the text of the lines between the parts.
         """
         found: list[tuple[int, int]] = []
         begin = -1  # of the present part; -1: before the first one
@@ -80,9 +81,9 @@ class RegularParser(Generic[M]):
         raise Irregular
 
     def boundary_lines(self, start: int, end: int, boundary: str) -> Iterator[tuple[int, re.Match[bytes]]]:
-        """Yield the offset of each line with `boundary` from `start` to `end`, and a match of the rest of the line.
+        """Yield (offset, match) for each boundary line in a multipart. The match is the rest of the line.
 
-        The pattern of the match is AFTER_BOUNDARY.
+        `start` and `end`: the offsets of the multipart's content. Irregular if only Python's parser can read it.
         """
         if not boundary.isascii() or "\n" in boundary or "\r" in boundary:
             raise Irregular  # Python's parser finds no line with it
@@ -98,9 +99,9 @@ class RegularParser(Generic[M]):
             at += len(delimiter)
 
     def without_line_end(self, start: int, end: int) -> int:
-        """Return the end of a part's content: `end`, or the offset of a line end before it.
+        """Return the end of a part's content without the last line end, which belongs to the next boundary (RFC 2046).
 
-        The last line end belongs to the boundary that follows (RFC 2046, 5.1.1). `start` is the content's offset.
+        `start` and `end`: the offsets of the content.
         """
         if self.raw.endswith(b"\r\n", start, end):
             return end - 2

@@ -1,4 +1,4 @@
-"""Recipient, subject, In-Reply-To and References of a reply to a received mail (RFC 5322, 3.6.4)."""
+"""Fields of a reply to a received mail: recipient, subject, In-Reply-To and References (RFC 5322, 3.6.4)."""
 
 import re
 
@@ -18,9 +18,9 @@ RECIPIENTS = ("to", "cc", "bcc")
 
 
 def add_reply_fields(body: dict, raw: bytes):
-    """Complete the fields `body` of a request to `mailbox/?send`, so that it replies to the mail `raw`.
+    """Add the fields of a reply to `body`, the fields of a request to `mailbox/?send`. `raw`: the mail to reply to.
 
-    Recipients, subject and references that the request has already are not changed.
+    Recipients, subject and references that the request already has stay unchanged.
     """
     message = parse_headers(raw)
     if all(empty(body.get(name)) for name in RECIPIENTS):
@@ -35,9 +35,9 @@ def add_reply_fields(body: dict, raw: bytes):
 
 
 def recipients(message: ReceivedMessage) -> str:
-    """Return the addresses for the field `to` of a reply to `message`: those in its Reply-To, or else in From.
+    """Return the addresses for a reply to `message` as text, such as "Ann <a@corp.org>, b@corp.org".
 
-    ApiError if neither field has an address.
+    They come from the field Reply-To, or else from From. ApiError if neither has an address.
     """
     for name in ("reply-to", "from"):
         found = [each for each in address_list(raw_header(message, name), message.charset) if each["address"]]
@@ -57,15 +57,15 @@ def reply_subject(subject: str) -> str:
 
 
 def message_ids(message: ReceivedMessage, name: str) -> list[str]:
-    """Return the message ids in a header field of a received mail, without those that are invalid in a new one."""
+    """Return the valid message ids in the header field `name` of a received mail, such as ["<1@corp.org>"]."""
     return ids_in(raw_header(message, name))
 
 
 def ids_in(text: str) -> list[str]:
-    """Return message ids such as `<1@corp.org>` in a text, without those that are invalid in a new message."""
+    """Return the valid message ids in a text, such as ["<1@corp.org>", "<2@corp.org>"]."""
     return [each for each in ID.findall(text) if MESSAGE_IDS.fullmatch(each)]
 
 
 def shortened(ids: list[str]) -> str:
-    """Return the value of References for a reply: the first one and the last ones of `ids`, at most MAX_REFERENCES."""
+    """Return message ids as text for a header field: the first id and the last ones, 20 at most."""
     return " ".join(ids[:1] + ids[1:][1 - MAX_REFERENCES :])

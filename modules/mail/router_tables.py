@@ -1,4 +1,4 @@
-"""Routers, such as `store` or `handoff`, which say what the mail daemons do with a mail: their names and tables."""
+"""Routers, such as `store` or `handoff`: their names and tables. A router says what happens to a mail."""
 
 from peewee import TextField
 
@@ -10,7 +10,7 @@ NEED_ROUTE = ("store", "redirect", "forward", "handoff")
 
 
 class Smtpd(Model):
-    """A row of `smtpd` in schema version 9: the router and its route for the mail that a user sends."""
+    """A row of `smtpd` in schema version 9: router and route (for example a host) for the mail that a user sends."""
 
     smtpd_user = TextField()
     smtpd_router = TextField()
@@ -18,7 +18,7 @@ class Smtpd(Model):
 
 
 class Msa(Model):
-    """A row of `msa` in schema version 8: the routers and routes for a user's incoming (in…) and outgoing mail (out…)."""
+    """A row of `msa` in schema version 8: routers and routes for mail that a user gets (in…) and sends (out…)."""
 
     msa_user = TextField()
     msa_inrouter = TextField()
@@ -33,12 +33,13 @@ ROUTER_TABLES = {8: Msa, 9: Smtpd}  # by generation
 def check_router(
     router: str, route: str | None, allowed: tuple, sentence: str, field: str, need_route=NEED_ROUTE
 ):
-    """Raise ApiError if `router` is not in `allowed`, or, with the text `sentence`, if it has no route but needs one.
+    """Raise ApiError if a router is unknown, or lacks a route that it needs.
 
-    A router, such as `handoff`, says what the daemons do with a mail; its route is, for example, a host. Invalid
-    ones make the daemons lose mail or crash (docs/wire.md F33). `field` is the request's field with the router;
-    `need_route` has the routers that need a route.
+    A router, such as `handoff`, says what the daemons do with a mail; its route is, for example, a host. `allowed`:
+    the known routers. `sentence`: the error message for a missing route. `field`: the request's field that has the
+    router. `need_route`: the routers that need a route.
     """
+    # Invalid routers make the daemons lose mail or crash (docs/wire.md F33).
     if router not in allowed:
         raise ApiError(f"Unknown router {router}.", audit="Unknown router.", field=field)
     if router in need_route and not route:

@@ -16,9 +16,10 @@ from .routing_rules import (
 
 
 def report_inbound(call) -> dict:
-    """Return what the SMTP daemon would do with a mail to the address in the request, as decision() does.
+    """Return what the SMTP daemon would do with a mail to the address in the request.
 
-    If the caller may not see the address, the result is the same as for an unknown address.
+    The result is {"steps": [...], "decision": {...}}, as decision() returns it. An address that the caller may not see
+    gets the same result as an unknown address.
     """
     dropped: list[str] = []
     recipient = address_as_received(call.body["address_expression"], dropped)
@@ -31,10 +32,10 @@ def report_inbound(call) -> dict:
 
 
 def report_outbound(call) -> dict:
-    """Return whether the SMTP daemon would accept a mail from the address in the request, and where it would go.
+    """Return what the SMTP daemon would do with a mail from the address in the request.
 
-    The mail is sent by smtpd_user in the request, or else by the user who gets mail to this address. ApiError if the
-    caller is another user and may not act for smtpd_user.
+    The result is {"steps": [...], "decision": {...}}, as decision() returns it. The user smtpd_user in the request
+    sends the mail, or else the user who gets mail to this address. ApiError if the caller may not act for smtpd_user.
     """
     named = call.body.get("smtpd_user") or None
     if named and named != call.user_name and not call.caller.may_act_for(named):
@@ -58,8 +59,8 @@ def report_outbound(call) -> dict:
 def visible_matches(call, sender: str, named: str | None) -> list[dict]:
     """Return the rows of `addresses` that match the address `sender` and that the caller may see.
 
-    `named` is the user in the request who sends the mail: rows that store mail for this user are visible, too.
-    Without a user, the result is [] if the caller may not see the first row, which decides about incoming mail.
+    `named`: the user who sends the mail. Rows that store mail for this user are visible, too. If it is None, return []
+    if the caller may not see the first row.
     """
     rows, user_of = matching_rows(call, sender), address_table(call).user_of
     if rows and not named and not is_visible(call, rows[0]):

@@ -46,20 +46,21 @@ def matching_rows(call, address: str) -> list[dict]:
 def decision(
     steps: list[str], accepted: bool = False, stored: str | None = None, queued: dict | None = None
 ) -> dict:
-    """Return the outcome of a mail in the form of `addresses/?test`. `steps` are sentences that explain the outcome.
+    """Return {"steps": steps, "decision": {"accepted": …, "stored": …, "queued": …}}, the outcome of a mail.
 
-    `accepted`: it is not rejected. `stored` is the user who gets it, `queued` the envelope() if it is passed on.
+    `steps`: sentences that explain the outcome. `accepted`: whether the SMTP daemon accepts the mail. `stored`: the
+    user in whose mailbox it is stored, or None. `queued`: the envelope() with which it is passed on, or None.
     """
     return {"steps": steps, "decision": {"accepted": accepted, "stored": stored, "queued": queued}}
 
 
 def envelope(remote: str | None, sender: str | None, recipient: str | None) -> dict:
-    """Return a mail's envelope as columns of outbox. `remote` is the host to which it goes; None: the recipient's."""
+    """Return a mail's envelope, {"mail_remote": …, …}. If `remote` is None, the mail goes to the recipient's host."""
     return {"mail_remote": remote, "mail_envelopefrom": sender, "mail_envelopeto": recipient}
 
 
 def rejected_or_dropped(steps: list, router: str) -> dict:
-    """Return the decision() to reject a mail, for the router `reject`, or to drop it, for others (docs/wire.md F33)."""
+    """Return the decision() to reject a mail if the router is `reject`, or else to drop it (docs/wire.md F33)."""
     if router == "reject":
         return decision([*steps, "Rejected by the router reject."])
     return decision([*steps, f"Accepted and thrown away by the router {router}."], True)
@@ -107,15 +108,15 @@ def as_text(value: str | bytes) -> str:
 
 
 def visible_route(call, route: str | None, user: str | None) -> str | None:
-    """Return a route such as `user:password@host`: whole if the caller may act for `user`, else only the host.
+    """Return the whole route, such as `user:password@host`, if the caller may act for `user`; else only the host.
 
-    `user` is the user whose mail takes the route; None for the route of an address.
+    `user`: the user whose mail takes the route. It is None if the route belongs to an address.
     """
     return route if not route or call.caller.may_act_for(user) else host_of(route)
 
 
 def visible_whole_routes(call) -> set[str]:
-    """Return the routes that the caller sees with passwords: those of handoff, for users delegated to the caller."""
+    """Return the routes of the users delegated to the caller. The caller may see the passwords in these routes."""
     if not call.caller.delegated_users:
         return set()
     queries = DELEGATED_HANDOFF_ROUTES[call.generation.number]
@@ -123,10 +124,11 @@ def visible_whole_routes(call) -> set[str]:
 
 
 def visible_routers(call, query: lists.ListQuery) -> list[dict]:
-    """Return the rows of smtpd or msa that `query` selects, for a delegate. The request may ask for a page of them.
+    """Return the rows of table smtpd or msa that `query` selects, for a caller who is a delegate.
 
-    Passwords are removed from the delegate's own row: delegates may not set them there either.
+    The request may ask for a page of the rows. The row of the delegate has no passwords.
     """
+    # Delegates may not set passwords in their own row either.
     rows = lists.rows(call, query, user=call.user_name)
     for row in rows if call.user_name not in call.caller.delegated_users else ():
         if call.user_name not in (row.get("smtpd_user"), row.get("msa_user")):
@@ -139,7 +141,7 @@ def visible_routers(call, query: lists.ListQuery) -> list[dict]:
 
 
 def may_hold_credentials(router: str | None, route: str) -> bool:
-    """Return whether a route may have a password: one of handoff, or one with `:` before `@`, but none of store."""
+    """Return whether a route may have a password, such as `user:password@host`."""
     return router == "handoff" or router != "store" and ":" in as_text(route).rpartition("@")[0]
 
 
@@ -147,7 +149,7 @@ def may_hold_credentials(router: str | None, route: str) -> bool:
 
 
 def inbound(call, row: dict, sender: str | None, recipient: str) -> dict:
-    """Return the decision() for an incoming mail to `recipient`. `row` is the row of `addresses` that matches it."""
+    """Return the decision() for an incoming mail to `recipient`. `row`: the row of `addresses` that matches it."""
     steps = [f"Address matched: {row['address_expression']}"]
     router, route = in_router(call, row)
     if router is None:
@@ -166,9 +168,9 @@ def inbound(call, row: dict, sender: str | None, recipient: str) -> dict:
 
 
 def in_router(call, row: dict) -> tuple[str | None, str]:
-    """Return the router, such as `store`, and its route (or "") for mail that matches `row`, a row of `addresses`.
+    """Return the router and the route for mail that matches `row`, such as ("handoff", "mx.corp.org") or ("drop", "").
 
-    The router is None if, in schema version 8, the address's user has no row of `msa`.
+    `row`: a row of `addresses`. The router is None if, in schema version 8, the row's user has no row of `msa`.
     """
     if call.generation.number == 9:
         return row["address_router"], row["address_route"] or ""
@@ -205,9 +207,9 @@ def redirect_target(route: str, recipient: str, sender: str) -> str:
 
 
 def out_router(call, user: str) -> tuple[str | None, str | None]:
-    """Return the router, such as `handoff`, and its route, such as a host, for mail that a user sends.
+    """Return the router and the route for mail that a user sends, such as ("handoff", "mx.corp.org") or ("any", None).
 
-    (None, None) if the user may not send mail.
+    Return (None, None) if the user may not send mail.
     """
     rows = call.db.fetch(OUT_ROUTER_OF_USER[call.generation.number], {"user": user})[1]
     return rows[0] if rows else (None, None)
@@ -218,7 +220,8 @@ def outbound(
 ) -> dict:
     """Return the decision() for a mail that `user` sends from the address `sender` to `recipient`.
 
-    `routing` is the result of out_router(). `stores_to_user`: mail to the address `sender` is stored for the user.
+    `steps`: the first steps of the decision. `routing`: the result of out_router(). `stores_to_user`: whether mail to
+    `sender` is stored for the user.
     """
     router, route = routing
     if router is None:

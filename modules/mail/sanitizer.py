@@ -51,7 +51,7 @@ Finder = Callable[[str], str | None]
 
 
 class SanitizedHTML:
-    """The HTML of a mail without scripts and remote content, in the attribute `html`.
+    """Harmless HTML of a mail in the attribute `html`: no scripts, and nothing is loaded from other servers.
 
     `complete` is False if the HTML was cut off. `blocked` is the number of remote images that were removed.
     """
@@ -59,8 +59,8 @@ class SanitizedHTML:
     def __init__(self, source: str, image_of: Finder, image_at: Finder = lambda url: None):
         """Sanitize the HTML text `source`.
 
-        `image_of` is a function that returns the image with a Content-ID as a data: URL, or None; `image_at` does so
-        for a Content-Location.
+        `image_of` and `image_at`: functions that return an image of the mail as a data: URL, or None. `image_of` finds
+        it by Content-ID, `image_at` by Content-Location.
         """
         self.image_of, self.image_at, self.inline, self.blocked = image_of, image_at, 0, 0
         self.images: list[str] = []
@@ -77,10 +77,8 @@ class SanitizedHTML:
         return f"data:{len(self.images)}"
 
     def filter_attribute(self, tag: str, name: str, value: str) -> str | None:
-        """Return the value that an attribute may have, or None to remove the attribute.
-
-        An exception here would make the library nh3 keep the attribute unchanged, so none is raised.
-        """
+        """Return the harmless value for the HTML attribute `name`, or None to remove it. Never raise an exception."""
+        # After an exception, nh3 would keep the attribute unchanged.
         try:
             return self.allowed_value(name, value)
         except Exception:
@@ -109,7 +107,7 @@ class SanitizedHTML:
         return value if LINK.fullmatch(value) else None
 
     def image(self, value: str) -> str | None:
-        """Return the data: URL of an image in the mail; None for any other, which `blocked` counts if it is remote."""
+        """Return the image with this URL as a data: URL if it is in the mail, else None. Remote images are counted."""
         scheme, _, name = value.strip().partition(":")
         if scheme.lower() == "cid":
             uri = self.image_of(name)
@@ -124,12 +122,18 @@ class SanitizedHTML:
 
 
 def without_target(match: re.Match) -> str:
-    """Return the start tag of a link, found by a regex, without `target` if it leads to an element of the same mail."""
+    """Return a start tag `<a …>`, without its `target` if it links to an element of the same mail.
+
+    `match`: the match of the tag.
+    """
     return match[0].replace(' target="_blank"', "") if ' href="#' in match[0] else match[0]
 
 
 def cleaner() -> Callable:
-    """Return a function that makes HTML harmless, by nh3: cleaner()(html, attribute_filter). ApiError without nh3."""
+    """Return a function that makes HTML harmless. ApiError if the package nh3 is not installed.
+
+    Call it with HTML and a function like filter_attribute; it returns HTML.
+    """
     try:
         import nh3
     except ImportError as error:

@@ -21,9 +21,10 @@ MAX_POSITION = 100  # characters of `next`: a time as a float of 25, an id of 20
 
 @json_schema({"type": "string", "maxLength": MAX_POSITION})
 def position(value) -> tuple | None:
-    """Read the field `next`, such as "1700000000 7 master". Return (time, id, source) of a mail; None for the first page.
+    """Convert the request's field `next`, such as "1700000000 7 master", to (1700000000, 7, "master").
 
-    The mail is the last one of the page before. ValueError if the field is invalid.
+    These are time, id and source of the last mail on the page before. Return None for the first page, without the
+    field. ValueError if the field is invalid.
     """
     if (value := php_text(value)) is None:
         return None
@@ -49,7 +50,10 @@ TERMS = {
 
 
 class Search:
-    """The conditions of a search, all of which a mail must meet. `terms` has the request's fields."""
+    """Checks whether mails meet all conditions of a search.
+
+    `terms`: the request's fields, such as {"subject": "offer", "after": 1700000000}.
+    """
 
     def __init__(self, terms: dict):
         self.terms = terms
@@ -58,7 +62,7 @@ class Search:
         )
 
     def in_range(self, ref: MailRef) -> bool:
-        """Return whether a mail's time is between `after` and `before`, and the mail is not on an earlier page."""
+        """Return whether a mail is in the wanted period, and not on an earlier page of the results."""
         after, before, page_end = (self.terms.get(name) for name in ("after", "before", "next"))
         return (
             (after is None or ref.sent >= after)
@@ -81,7 +85,7 @@ class Search:
 
 
 def normalized(value: str) -> str:
-    """Return a text as searches compare it: case-folded, and with single spaces."""
+    """Return a text for comparisons: case-folded, and with single spaces."""
     return " ".join(value.split()).casefold()
 
 

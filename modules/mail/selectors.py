@@ -13,11 +13,11 @@ MAX_SELECTORS = 500  # of a rule
 
 
 class Unsupported(ValueError):
-    """The error for a selector with a part that is not known to be harmless."""
+    """The error for a CSS selector that is not known to be harmless."""
 
 
 class Compound:
-    """A compound selector such as `td.price`, with the combinator (such as `>`) in front of it."""
+    """A CSS compound selector such as `td.price`, with the combinator before it, such as `>`."""
 
     def __init__(self, combinator: str):
         self.combinator, self.is_root, self.pieces = combinator, False, list[str]()
@@ -34,9 +34,10 @@ class Compound:
 
 
 def scoped_selectors(tokens: list, scope: str) -> str:
-    """Return the harmless selectors of a CSS rule, separated by commas, restricted to elements inside of `scope`.
+    """Return the harmless selectors of a CSS rule as text, such as ".mail-1 td,.mail-1 p".
 
-    `tokens` are those of tinycss2; `scope` is a selector such as `.mail-1`.
+    They match only elements inside of `scope`, a selector such as `.mail-1`. `tokens`: the selectors, as tokens of
+    tinycss2.
     """
     selectors: list[list] = [[]]
     for token in tokens:
@@ -48,7 +49,10 @@ def scoped_selectors(tokens: list, scope: str) -> str:
 
 
 def scoped_selector(tokens: list, scope: str) -> str | None:
-    """Return one selector, restricted to elements inside of `scope`; None if it is not known to be harmless."""
+    """Return a selector, such as `td`, restricted to elements inside of `scope`; None if not known to be harmless.
+
+    `tokens`: the selector, as tokens of tinycss2. `scope`: a selector such as `.mail-1`, which gives ".mail-1 td".
+    """
     try:
         found = compounds(tokens)
     except Unsupported:
@@ -95,7 +99,7 @@ def compounds(tokens: list) -> list[Compound]:
 
 
 def begin_compound(found: list[Compound], combinator: str):
-    """Append to `found` an empty compound selector with the combinator, such as `>`, in front of it.
+    """Append to `found` an empty compound selector that has a combinator, such as `>`, in front of it.
 
     White space beside another combinator is ignored. Unsupported if two combinators follow each other.
     """

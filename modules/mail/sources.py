@@ -1,4 +1,4 @@
-"""Sources of a user's mails: the master database, and the user's own SQLite file (users.user_database)."""
+"""The places where a user's mails are stored: the master database, and the user's own SQLite file."""
 
 import contextlib
 import sqlite3
@@ -59,16 +59,16 @@ HEADER_BYTES = 65536  # bytes of a mail that are read to find its header
 
 
 class SourceUnavailable(ApiError):
-    """The error for a source of mails that does not work now. Requests go on with other sources, and a warning."""
+    """The error for a source of mails that does not work now. Answers then have a warning and only the other mails."""
 
     code = "unavailable"
 
 
 class MailSource:
-    """A source of the caller's mails. This class is the master database; subclasses are other databases and servers.
+    """A place where the caller's mails are stored. This class reads the master database, subclasses read others.
 
-    A mail is a dictionary with the columns of table `mailbox`; mail_data is bytes. Each method runs in a transaction
-    of its own, so that no database is locked while mails are parsed or other sources are read.
+    A mail is a dictionary with the columns of table mailbox: {"mail_id": 7, "mail_data": b"…", …}. Each method runs in
+    a transaction of its own.
     """
 
     name = "master"  # mail_sourcedb
@@ -77,7 +77,7 @@ class MailSource:
         self.call, self.user = call, call.user_name
 
     def exists(self) -> bool:
-        """Return whether the caller has this source, for example a database of their own."""
+        """Return whether the caller has this source. Some users have no database of their own, for example."""
         return True
 
     def in_transaction(self, work: Callable[[Store], T], lock_type: str = "DEFERRED") -> T:
@@ -86,24 +86,27 @@ class MailSource:
             return work(self.call.db)
 
     def keys(self, only_unread: bool = False) -> list[tuple]:
-        """Return mail_id and mail_submission (a time) of each mail. `only_unread` leaves out read mails."""
+        """Return (mail_id, mail_submission) of each of the caller's mails. `only_unread`: leave out read mails.
+
+        mail_submission is the time in seconds since 1970.
+        """
         query = UNREAD_KEYS if only_unread else ALL_KEYS
         return self.in_transaction(lambda db: db.fetch(query, {"user": self.user})[1])
 
     def beginnings(self, mail_ids: list[int], size: int) -> list[dict]:
-        """Return the mails of `mail_ids` that exist, with only the first `size` bytes in mail_data.
+        """Return the mails with these ids, with only the first `size` bytes in mail_data. Missing mails are left out.
 
-        For a size up to HEADER_BYTES, mail_data may have only the header fields that lists, searches and threads
+        If `size` is at most HEADER_BYTES, mail_data may have only the header fields that lists, searches and threads
         use.
         """
         return self.in_transaction(lambda db: read_beginnings(db, self.user, str(mail_ids), size))
 
     def fetch(self, mail_id: int, mark_read: bool = False) -> dict | None:
-        """Return a whole mail, or None if there is none with this id.
+        """Return a whole mail, or None if it does not exist.
 
-        `mark_read`: also mark the mail as read; the result has the state before. A large mail is loaded before the
-        transaction that writes, so that no other program waits for it.
+        `mark_read`: also mark the mail as read. The result has the mail_read from before.
         """
+        # A large mail is loaded before the transaction that writes, so that no other program waits for it.
         mail = self.in_transaction(lambda db: db.one(ONE_MAIL, user=self.user, mail_id=mail_id))
         if mail and mark_read and not mail["mail_read"]:
             self.mark(mail_id, read=True)
@@ -155,7 +158,10 @@ class UserDatabase(MailSource):
 
 
 def read_beginnings(db: Store, user: str, mail_ids: str, size: int) -> list[dict]:
-    """Return a user's mails with only the first `size` bytes in mail_data. `mail_ids` is a text such as "[1, 2]"."""
+    """Return a user's mails with only the first `size` bytes in mail_data.
+
+    `mail_ids`: the ids as a JSON list, such as "[1, 2]". Missing mails are left out.
+    """
     if not db.streams:
         return db.rows(BEGINNINGS, user=user, ids=mail_ids, size=size)
     rows = db.rows(ROWS, user=user, ids=mail_ids)

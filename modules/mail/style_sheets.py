@@ -1,7 +1,6 @@
 """Style sheets of received mail, reduced to harmless declarations for elements of that mail.
 
-No text of a style sheet is copied. A new one is written from those names, numbers and strings known to be harmless
-that the package tinycss2 finds in it.
+A new style sheet is written from the names, numbers and strings that are known to be harmless. No text is copied.
 """
 
 import re
@@ -49,9 +48,10 @@ def scoped_sheet(source: str, scope: str) -> str:
 
 
 def scoped_rules(tokens: Iterable, scope: str, nesting: int = 0) -> Iterator[str]:
-    """Yield the harmless rules in a list of tokens as CSS, restricted to elements inside of `scope`.
+    """Yield the harmless rules of a style sheet as CSS text, restricted to elements inside of `scope`.
 
-    Of rules that begin with @, only @media is allowed; `nesting` is the number of @media around the tokens.
+    `tokens`: the rules, as tokens of tinycss2. `nesting`: the number of @media rules around them. Other rules that
+    begin with @ are left out.
     """
     prelude: list = []
     for token in tokens:
@@ -81,7 +81,10 @@ def scoped_rule(prelude: list, content: list, scope: str, nesting: int) -> Itera
 
 
 def media_query(tokens: list) -> str | None:
-    """Return the tokens of a media query as text, such as `(max-width: 600px)`; None if not known to be harmless."""
+    """Return a media query as text, such as `(max-width: 600px)`; None if it is not known to be harmless.
+
+    `tokens`: the query, as tokens of tinycss2.
+    """
     pieces = []
     for token in tokens:
         piece = (
@@ -95,7 +98,10 @@ def media_query(tokens: list) -> str | None:
 
 
 def declarations(tokens: list) -> str:
-    """Return the harmless declarations of a rule, such as `color:red;margin:0`. Rules nested in it are left out."""
+    """Return the harmless declarations of a rule as text, such as `color:red;margin:0`. Nested rules are left out.
+
+    `tokens`: the content of the rule, as tokens of tinycss2.
+    """
     written: list[str] = []
     current: list = []
     for token in [*tokens, None]:
@@ -110,7 +116,10 @@ def declarations(tokens: list) -> str:
 
 
 def written_declaration(tokens: list) -> str:
-    """Return the tokens of a declaration as text, such as `color:red`; "" if not known to be harmless."""
+    """Return a declaration as text, such as `color:red`; "" if it is not known to be harmless.
+
+    `tokens`: the declaration, as tokens of tinycss2.
+    """
     if not tokens or tokens[0].type != "ident":
         return ""
     colon = next((number for number, token in enumerate(tokens) if token.type == "literal"), 0)
@@ -128,9 +137,9 @@ def is_picture(token) -> bool:
 
 
 def plain_text(tokens: list, in_function: bool = False) -> str | None:
-    """Return the text of tokens that are names, numbers, strings or colours; None if there are others.
+    """Return tokens as text if all are names, numbers, strings or colours, else None.
 
-    `in_function`: the tokens are arguments of a function, which cannot contain another function.
+    `in_function`: whether the tokens are arguments of a function. No function is allowed in them.
     """
     pieces = [plain_token(token, in_function) for token in tokens]
     return None if None in pieces else "".join(map(str, pieces))

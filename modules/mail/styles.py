@@ -41,7 +41,7 @@ def declaration(name: str, value: str) -> str:
 
 
 def colour(value: str) -> str:
-    """Return the value of an HTML attribute such as bgcolor as a colour in CSS; "" if it is invalid."""
+    """Convert a colour in an HTML attribute, such as bgcolor, to CSS. Return "" if it is invalid."""
     value = value.strip()
     if BARE_COLOUR.fullmatch(value):
         return f"#{value}"

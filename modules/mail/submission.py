@@ -1,4 +1,4 @@
-"""Messages that `services/?send` passes to the SMTP server: the request's fields, and who may send from which address."""
+"""Messages that `services/?send` passes to the SMTP server: the request's fields, and who may send from an address."""
 
 import base64
 import re
@@ -16,7 +16,7 @@ LONGEST_ENVELOPE_ADDRESS = 256  # bytes
 
 @json_schema({"type": "string", "maxLength": LONGEST_ENVELOPE_ADDRESS})
 def envelope_address(value) -> str | None:
-    """Read a sender or recipient for SMTP. ValueError if it is too long, or has white space, `<` or `>`."""
+    """Return a sender or recipient for SMTP as text. ValueError if it is too long, or has white space, `<` or `>`."""
     value = php_text(value)
     too_long = value and len(value.encode()) > LONGEST_ENVELOPE_ADDRESS
     if value and (too_long or re.search(r"[\x00-\x20\x7f-\xa0<>\u2028\u2029]", value)):
@@ -26,7 +26,7 @@ def envelope_address(value) -> str | None:
 
 @json_schema({"type": "array", "items": schema_of(envelope_address), "maxItems": LONGEST})
 def envelope_addresses(value) -> list | None:
-    """Read a list of recipients for SMTP. ValueError if one is empty or invalid."""
+    """Return a list of recipients for SMTP. ValueError if one of them is empty or invalid."""
     addresses = list_of_text(value)
     if addresses and "" in addresses:
         raise ValueError("an address is empty")
@@ -35,7 +35,7 @@ def envelope_addresses(value) -> list | None:
 
 @json_schema({"type": "string", "enum": ["base64"]})
 def encoding(value) -> str | None:
-    """Read the encoding of the field `message`: "base64", or None for plain text. ValueError for others."""
+    """Return "base64" if the request's field `message` is in base64, or None for plain text. ValueError for others."""
     value = php_text(value)
     if value not in (None, "base64"):
         raise ValueError("unknown encoding")
@@ -46,7 +46,7 @@ MESSAGE_FIELDS = {"message": long_text, "encoding": encoding}
 
 
 def decoded_message(call) -> bytes:
-    """Return the message in the request as bytes. If its encoding is base64, it is decoded; ApiError if invalid."""
+    """Return the message in the request as bytes, decoded if it is in base64. ApiError if the base64 is invalid."""
     message = call.body["message"]
     if not call.body.get("encoding"):
         return message
@@ -57,10 +57,10 @@ def decoded_message(call) -> bytes:
 
 
 def may_send_from(call) -> bool:
-    """Return whether the caller may send from the address `sender` in the request (docs/wire.md section 6).
+    """Return whether the caller may send mail from the address `sender` in the request.
 
-    The router of the caller's outgoing mail decides, as in `mailbox/?send`. A mail that the router would drop is
-    refused, too. On the command line, without a user name, any address is allowed.
+    The router of the caller's outgoing mail decides (docs/wire.md section 6). If it drops mail, the caller may not
+    send. On the command line, without a user name, any address is allowed.
     """
     user, sender, user_of = call.user_name, call.body["sender"], address_table(call).user_of
     stores = any(user_of(row) == user for row in matching_rows(call, sender))
@@ -76,8 +76,8 @@ owns_sender = Rule(
 def check_authors(call, message: bytes):
     """Raise ApiError if an author in the message's header is not an address of the caller.
 
-    Authors are checked only if the router of the caller's outgoing mail is `defined`. A header that cannot be read
-    is then refused, too.
+    Authors are checked only if the router of the caller's outgoing mail is `defined`. A malformed header is then
+    refused, too.
     """
     if call.user_name is None or out_router(call, call.user_name)[0] != "defined":
         return

@@ -22,9 +22,10 @@ MAX_REFERENCES = 20  # references used of one mail: the first one and the last o
 
 
 class Links:
-    """The message ids in a mail's header by which mails form threads, as hashes, since ids can be long.
+    """The message ids in a mail's header that connect mails to threads. Each id is stored as a hash.
 
-    `own` is the mail's own id. `references` are the ids of mails to which it replies. `head` is the header.
+    `own` is the id of the mail itself, or None. `references` are the ids of the mails to which it replies. The
+    parameter `head` is the header.
     """
 
     def __init__(self, head: bytes):
@@ -40,10 +41,11 @@ class Links:
 
 
 def list_threads(call, mailboxes: Mailboxes) -> dict:
-    """Return the caller's mails as {"threads": [{"mails": [...]}]}, the thread with the newest mail first.
+    """Return the caller's mails as {"threads": [{"mails": [...]}]}. The thread with the newest mail comes first.
 
-    With mail_id in the request, return only the thread of this mail. With a search or a limit, return a page of the
-    threads in which a mail matches; `next` is then the value to send for the next page, None on the last page.
+    If the request has mail_id, return only the thread of this mail. If it has a search or a limit, return one page of
+    the threads with matching mails. The key `next` is then the value to send for the next page, or None on the last
+    page.
     """
     threads, more = all_threads(mailboxes), {}
     if call.body.get("mail_id"):
@@ -60,7 +62,7 @@ def list_threads(call, mailboxes: Mailboxes) -> dict:
 
 
 def all_threads(mailboxes: Mailboxes) -> list[Thread]:
-    """Return all mails of the caller, grouped into threads, the thread with the newest mail first."""
+    """Return all mails of the caller, grouped into threads. The thread with the newest mail comes first."""
     refs = mailboxes.index()
     oldest_first: list[MailRef] = []
 
@@ -74,9 +76,9 @@ def all_threads(mailboxes: Mailboxes) -> list[Thread]:
 
 
 def thread_of_mail(fields: dict, threads: list[Thread]) -> Thread:
-    """Return the thread of the mail with the mail_id and mail_sourcedb in `fields`, the request's fields.
+    """Return the thread that has the mail with the request's mail_id and mail_sourcedb. ApiError if there is none.
 
-    ApiError if there is no such mail.
+    `fields`: the request's fields.
     """
     named = fields["mail_id"], fields.get("mail_sourcedb")
     for thread in threads:
@@ -90,10 +92,10 @@ def newest(thread: Thread) -> MailRef:
 
 
 def page_of_threads(call, threads: list[Thread], mailboxes: Mailboxes) -> tuple[list[Thread], MailRef | None]:
-    """Return a page of the threads in which a mail matches the request, and the mail after which the next page begins.
+    """Return (threads, last): a page of the threads with matching mails, and the mail after which the next page begins.
 
-    The mail is None on the last page. The search ends after some seconds, so a page may have fewer threads than
-    wanted.
+    `last` is None on the last page. A page may have fewer threads than wanted, because the search ends after some
+    seconds.
     """
     page_end, size, until = call.body.get("next"), call.limit or len(threads), time.monotonic() + SECONDS
     found: list[Thread] = []
@@ -112,9 +114,9 @@ def page_of_threads(call, threads: list[Thread], mailboxes: Mailboxes) -> tuple[
 def checked_threads(
     fields: dict, threads: list[Thread], mailboxes: Mailboxes
 ) -> Iterator[tuple[Thread, bool]]:
-    """Yield each thread, and whether a mail in it matches the search in `fields`, the request's fields.
+    """Yield (thread, matches) for each thread: whether a mail in it matches the request's search.
 
-    Mails are read only if the search looks at their header or text.
+    `fields`: the request's fields.
     """
     terms = Search(fields | {"next": None})
     unread = {ref[:3] for ref in mailboxes.index(True)} if fields.get("unread") else None
@@ -137,11 +139,12 @@ def checked_threads(
 
 
 def group_into_threads(heads: Iterable[bytes]) -> list[list[tuple[int, int]]]:
-    """Group mails into threads. `heads` are the headers of the mails, oldest first.
+    """Group mails into threads. `heads`: the headers of the mails, oldest first.
 
-    A thread is a list of (index in `heads`, depth). Each reply comes after the mail to which it replies, with a
-    depth greater by one. If two mails have the same id, replies belong to the older mail.
+    Each thread is a list of (index in `heads`, depth), such as [(0, 0), (2, 1)]. A reply comes after the mail to which
+    it replies, and its depth is greater by one.
     """
+    # If two mails have the same id, replies belong to the older mail.
     mails = [Links(head) for head in heads]
     oldest: dict[int, int] = {}  # id → index
     for index, mail in enumerate(mails):
@@ -159,9 +162,10 @@ def group_into_threads(heads: Iterable[bytes]) -> list[list[tuple[int, int]]]:
 
 
 def parent_of(index: int, mail: Links, oldest: dict[int, int]) -> int | None:
-    """Return the index of the mail to which `mail` replies: the last of its references that exists, or None.
+    """Return the index of the mail to which `mail` replies, or None.
 
-    `index` is the index of `mail` itself; `oldest` has the index of the oldest mail with each message id.
+    This is the last of its references that exists. `index`: the index of `mail`. `oldest`: {message id: index of the
+    oldest mail with this id}.
     """
     return next((oldest[id_] for id_ in reversed(mail.references) if oldest.get(id_, index) != index), None)
 
@@ -169,7 +173,7 @@ def parent_of(index: int, mail: Links, oldest: dict[int, int]) -> int | None:
 def without_cycles(parents: list[int | None]) -> list[int | None]:
     """Break each cycle of mails that claim to reply to each other: set the parent of one of them to None.
 
-    `parents` has, for each mail, the index of the mail to which it replies. The list is changed, and returned.
+    `parents`: for each mail, the index of the mail to which it replies, or None. The list is changed and returned.
     """
     walk_of: dict[int, int] = {}  # index → start of the walk that visited it
     for start in range(len(parents)):
@@ -183,7 +187,7 @@ def without_cycles(parents: list[int | None]) -> list[int | None]:
 
 
 def group_numbers(mails: list[Links]) -> list[int]:
-    """Return a number for each mail, which is equal for all mails of a thread.
+    """Return a number for each mail. All mails of a thread have the same number.
 
     Mails are in the same thread if they share a message id or a reference.
     """
@@ -203,9 +207,9 @@ def group_numbers(mails: list[Links]) -> list[int]:
 
 
 def with_descendants(root: int, answers: dict) -> list[tuple[int, int]]:
-    """Return a mail and all its direct and indirect replies as a list of (index, depth).
+    """Return a mail and all its direct and indirect replies as [(index, depth), …].
 
-    `root` is the index of the mail. `answers` has, for each mail, the indexes of its direct replies.
+    `root`: the index of the mail. `answers`: {index of a mail: [indexes of its direct replies]}.
     """
     thread, pending = [], [(root, 0)]
     while pending:

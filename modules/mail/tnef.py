@@ -1,4 +1,4 @@
-"""Attachments in winmail.dat: Microsoft Outlook's format TNEF ([MS-OXTNEF]), read in linear time.
+"""Attachments in winmail.dat files, which have Microsoft Outlook's format TNEF ([MS-OXTNEF]).
 
 The package tnefparse is not used: nobody has kept it since 2021.
 """
@@ -22,7 +22,7 @@ def is_tnef(content_type: str, filename: str) -> bool:
 
 
 def tnef_attachments(content: bytes) -> list[tuple[str, bytes]]:
-    """Return name and content of each attachment in a file winmail.dat, at most MAX_ATTACHMENTS; [] if it is not TNEF."""
+    """Return (name, content) of each attachment in a file winmail.dat, 500 at most; [] if it is not TNEF."""
     if not content.startswith(SIGNATURE):
         return []
     charset, found = None, list[tuple[str, bytes]]()
@@ -41,7 +41,7 @@ def tnef_attachments(content: bytes) -> list[tuple[str, bytes]]:
 
 
 def attributes(content: bytes) -> Iterator[tuple[int, bytes]]:
-    """Yield number and value of each attribute in a TNEF file, up to the first one that is cut off."""
+    """Yield (number, value) of each attribute in a TNEF file. Stop at an attribute that is cut off."""
     position = HEADER_BYTES
     while True:
         try:

@@ -1,4 +1,4 @@
-"""Decoding of transfer encodings (RFC 2045) such as base64, also of damaged content, in linear time."""
+"""Decoding of base64 and other transfer encodings (RFC 2045), also of damaged content."""
 
 import re
 from binascii import Error, a2b_base64, a2b_qp, a2b_uu
@@ -14,7 +14,10 @@ UUENCODE = ("uuencode", "x-uuencode", "uue", "x-uue")
 
 
 def decode_content(raw: bytes, encoding: str) -> bytes:
-    """Decode the content of a MIME part. `encoding` is in lower case; if it is unknown, return `raw` unchanged."""
+    """Decode the content of a MIME part. Return it unchanged if the encoding is unknown.
+
+    `encoding`: such as "base64", in lower case.
+    """
     if encoding in ("quoted-printable", "quotedprintable"):
         return a2b_qp(raw)
     if encoding in ("base64", "base-64"):
@@ -23,10 +26,7 @@ def decode_content(raw: bytes, encoding: str) -> bytes:
 
 
 def decode_base64(raw: bytes) -> bytes:
-    """Decode base64, also damaged or in several padded pieces. Invalid characters are ignored.
-
-    The content ends before a footer that a mailing list has added.
-    """
+    """Decode base64, even if it is damaged. Invalid characters, and a mailing list's footer at the end, are ignored."""
     whole = raw.translate(None, WHITE_SPACE)
     if WHOLE_BASE64.fullmatch(whole):
         return decode_piece(whole)
@@ -43,9 +43,9 @@ def decode_base64(raw: bytes) -> bytes:
 
 
 def ends_base64(line: bytes, padded: bool) -> bool:
-    """Return whether the base64 ends before `line`, for example because a mailing list's footer begins.
+    """Return whether `line` comes after the end of the base64, for example because a mailing list's footer begins.
 
-    `padded`: the line before ended with padding.
+    `padded`: whether the line before ended with padding.
     """
     if padded and (len(line) % 4 or not PADDED_LINE.fullmatch(line)):
         return True
@@ -54,7 +54,7 @@ def ends_base64(line: bytes, padded: bool) -> bool:
 
 
 def decode_piece(digits: bytes | bytearray) -> bytes:
-    """Decode base64 with or without padding at its end. A single digit too many at the end is dropped."""
+    """Decode base64 with or without padding at its end. A surplus digit at the end is dropped."""
     digits = digits.rstrip(b"=")
     return a2b_base64(digits[: len(digits) - (len(digits) % 4 == 1)] + b"==")
 

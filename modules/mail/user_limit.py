@@ -8,14 +8,17 @@ from mailapi import ApiError
 
 
 class UserLimit:
-    """Limits how many requests of one user run at the same time in a process, so that others find free threads."""
+    """Limits how many requests of one user run at the same time in a process.
+
+    `most`: the highest number. Further requests are refused.
+    """
 
     def __init__(self, most: int):
         self.most, self.running, self.lock = most, Counter[str | None](), threading.Lock()
 
     @contextlib.contextmanager
     def of(self, user_name: str | None):
-        """Count a request of the user during a `with` block. ApiError (HTTP 503) if `most` are running already."""
+        """Run a `with` block as a request of this user. ApiError (HTTP 503) if `most` others are running already."""
         with self.lock:
             if self.running[user_name] >= self.most:
                 raise ApiError(

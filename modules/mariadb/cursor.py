@@ -17,10 +17,8 @@ class ServerCursor(Cursor):
         return rows
 
     def refuse_too_large(self, statement: str | bytes):
-        """Raise OperationalError if a statement is longer than the server accepts (max_allowed_packet).
-
-        The server would close the connection.
-        """
+        """Raise OperationalError if a statement is longer than the server accepts (max_allowed_packet)."""
+        # The server would close the connection.
         most = self.connection.max_allowed_packet - 1
         if len(statement) * 4 <= most:
             return
@@ -30,7 +28,8 @@ class ServerCursor(Cursor):
             raise OperationalError(PACKET_TOO_LARGE, "more than max_allowed_packet")
 
     def refuse_shortened(self):
-        """Raise DataError if the server has cut off blanks at the end of a text, which it does even in strict mode."""
+        """Raise DataError if the server has removed blanks at the end of a text to make it fit."""
+        # The server does so even in strict mode, with a warning.
         warnings = Cursor(self.connection)
         warnings.execute("SHOW WARNINGS")
         for _, number, message in warnings.fetchall():

@@ -1,4 +1,4 @@
-"""Translation of SQL text from SQLite's dialect to that of MariaDB and MySQL, and of their error messages to SQLite's.
+"""Translation of SQL text from SQLite's dialect to MariaDB's and MySQL's, and of their error messages to SQLite's.
 
 queries.py translates queries that peewee builds.
 """
@@ -48,7 +48,7 @@ def translated(sql: str) -> str:
 
 
 def fold(expression: str, letter: str) -> str:
-    """Return SQL that replaces a capital letter by the small one: fold("name", "A") gives REPLACE(name, 'A', 'a')."""
+    """Return SQL that replaces a capital letter by the small one: fold("name", "A") gives "REPLACE(name, 'A', 'a')"."""
     return f"REPLACE({expression}, '{letter}', '{letter.lower()}')"
 
 
@@ -60,10 +60,10 @@ READ_ONLY = {1290, 1792, 1836}
 
 
 def refusal(code: int, message: str, sql: str, columns_of: Callable[[str, str], list[str]]) -> str | None:
-    """Return the message that SQLite would give for a statement that MariaDB refused; None if SQLite has none.
+    """Return SQLite's message for an error of MariaDB, such as "UNIQUE constraint failed: users.user_name", or None.
 
-    `code` and `message`: MariaDB's error. `sql`: the statement. `columns_of`: a function that returns the columns of a
-    unique key, by the names of table and key.
+    `code` and `message`: MariaDB's error. `sql`: the statement that failed. `columns_of`: a function that takes the
+    names of a table and of its unique key, and returns the key's columns. Return None if SQLite has no such error.
     """
     match = TABLE.match(sql)
     table = match[1] if match else ""

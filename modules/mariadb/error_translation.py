@@ -25,17 +25,14 @@ from .pooled_store import PooledStore
 
 
 class ErrorTranslatingStore(PooledStore):
-    """A database on MariaDB or MySQL that raises the same exceptions as one on SQLite.
-
-    Code that uses a database need not know which of them it is.
-    """
+    """A database on MariaDB or MySQL that raises the same exceptions as a SQLite database."""
 
     connection_lost: type[ApiError] = ConnectionLost
 
     def ask(self, sql: str, values: tuple | dict[str, object]):
-        """Run a statement in MariaDB's dialect of SQL, and return the cursor. `values`: those of its parameters.
+        """Run a statement in MariaDB's dialect of SQL, and return the cursor. `values`: the values of its parameters.
 
-        If that fails, raise the exception that a database on SQLite would raise.
+        If that fails, raise the exception that a SQLite database would raise.
         """
         cursor, statement = self.cursor(), ""
         try:
@@ -46,9 +43,10 @@ class ErrorTranslatingStore(PooledStore):
         return cursor
 
     def fail(self, error: BaseException, sql: str, statement: str = "") -> NoReturn:
-        """Raise mailapi's exception for the `error` of a statement. For a COMMIT, see commit_failure.
+        """Raise the exception for a failed statement that a SQLite database would raise, such as IntegrityError.
 
-        `sql`: the statement. `statement`: the text that was sent to the server, with the values in it.
+        `error`: PyMySQL's. `sql`: the statement. `statement`: its text with the values in it. For a COMMIT use
+        commit_failure.
         """
         import pymysql
 
@@ -71,10 +69,9 @@ class ErrorTranslatingStore(PooledStore):
         raise Unusable(self.what) from error
 
     def refuse(self, error: Exception, sql: str, statement: str):
-        """Raise the exception that SQLite would raise for the same error, such as IntegrityError.
+        """Raise SQLite's exception for the same error, such as IntegrityError. Do nothing if SQLite has no such error.
 
-        Returns if SQLite has no such error. `error`: the server's. `sql`: the statement. `statement`: the text that
-        was sent to the server, with the values in it.
+        `error`: PyMySQL's. `sql`: the statement. `statement`: its text with the values in it.
         """
         import pymysql
 
@@ -92,10 +89,8 @@ class ErrorTranslatingStore(PooledStore):
             raise StateFailure(sentence) if self.is_state else kind(sentence) from error
 
     def drop_connection(self, error: BaseException) -> NoReturn:
-        """Close this thread's connection after an error, and raise mailapi's exception for the error.
-
-        The connection is of no use any more: the next answer on it may be the late answer to the failed statement.
-        """
+        """Close this thread's connection, and raise mailapi's exception for `error`, such as ConnectionLost."""
+        # The next answer on the connection may be the late answer to the failed statement.
         import pymysql
 
         self.close_broken()
@@ -112,8 +107,7 @@ class ErrorTranslatingStore(PooledStore):
     def commit_failure(self, error: Exception) -> Exception:
         """Return the exception to raise for an `error` during a COMMIT.
 
-        Usually this is CommitLost: nobody knows whether the COMMIT took effect. It is another one if the server has
-        said that it refused the COMMIT.
+        This is CommitLost if the COMMIT may have taken effect. It is another one if the server has refused the COMMIT.
         """
         if code(error) in UNDONE:
             return TransactionRolledBack()
@@ -123,10 +117,7 @@ class ErrorTranslatingStore(PooledStore):
         return CommitLost(self)
 
     def columns_of(self, table: str, key: str) -> list[str]:
-        """Return the names of the columns of a unique key, such as ["user_name"]. The server is asked only once.
-
-        `table` and `key`: the names of the table and of the key.
-        """
+        """Return the columns of the unique key `key` of a table, such as ["user_name"]."""
         if (table, key) not in self.keys:
             cursor = self.ask(
                 "SELECT COLUMN_NAME FROM information_schema.STATISTICS WHERE TABLE_SCHEMA = DATABASE()"
@@ -137,11 +128,11 @@ class ErrorTranslatingStore(PooledStore):
         return self.keys[table, key]
 
     def find_duplicate(self, statement: str) -> tuple[int, str] | None:
-        """Check whether a refused INSERT also has a duplicate key. Return that error's number and message, or None.
+        """Return an error's number and message if a refused INSERT also has a duplicate key, else None.
 
-        The server refused the INSERT because a parent row is missing (foreign key); SQLite would report the duplicate.
-        So the INSERT is tried again without foreign keys, and undone. `statement`: the INSERT with its values.
+        The server has refused the INSERT because a parent row is missing. `statement`: the INSERT with its values.
         """
+        # SQLite would report the duplicate. So the INSERT is tried again without foreign keys, and undone.
         import pymysql
 
         duplicate, cursor = None, self.cursor()

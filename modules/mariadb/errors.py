@@ -41,7 +41,7 @@ def code(error: BaseException) -> int:
 class Unreachable(ApiError):
     """The error (HTTP 503) for a database server that is down, hangs or refuses the log-in.
 
-    `what`: the database, for the message, such as "state database". The log has the server's own message.
+    `what`: the name of the database in the message, such as "state database".
     """
 
     def __init__(self, what: str):
@@ -51,7 +51,7 @@ class Unreachable(ApiError):
 class Unusable(ApiError):
     """The error (HTTP 500) for a database that lacks what mailapi needs, such as a table or a privilege.
 
-    `what`: the database, for the message, such as "state database". The log has the server's own message.
+    `what`: the name of the database in the message, such as "state database". The log has the server's own message.
     """
 
     def __init__(self, what: str):
@@ -59,13 +59,13 @@ class Unusable(ApiError):
 
 
 class NoSuchLetters(Unusable):
-    """The error for a search for text with letters that the column's character set does not have. No row can match."""
+    """The error for a search for a text with letters that the column cannot store, so that no row can match."""
 
 
 class Unfit(ApiError):
-    """The error for a value that a column cannot store: it is too long, or has letters that the column lacks.
+    """The error for a value that a column cannot store: it is too long, or has letters that the character set lacks.
 
-    `what`: the database, for the message, such as "database of the mailserver".
+    `what`: the name of the database in the message, such as "database of the mailserver".
     """
 
     def __init__(self, what: str):
@@ -75,7 +75,7 @@ class Unfit(ApiError):
 class ConnectionLost(TransactionRolledBack):
     """The error for a connection that broke before the commit. The server then rolls back the transaction.
 
-    `what`: the database, for the message, such as "state database".
+    `what`: the name of the database in the message, such as "state database".
     """
 
     def __init__(self, what: str):
@@ -84,7 +84,7 @@ class ConnectionLost(TransactionRolledBack):
 
 
 class CommitLost(CommitOutcomeUnknown):
-    """The error for a connection that broke during a commit, so that nobody knows whether the server has committed.
+    """The error for a connection that broke during a commit. It is unknown whether the server has committed.
 
     `store`: the database.
     """

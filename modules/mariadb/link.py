@@ -1,4 +1,4 @@
-"""Connections to the database servers in a `mysql://` URL, with sessions in which SQL works as on SQLite."""
+"""Opens connections to the database servers in a `mysql://` URL, on which SQL works as on SQLite."""
 
 import math
 import os
@@ -39,10 +39,10 @@ HOST = re.compile(r"(?:\[([0-9a-fA-F:]+)\]|([^:\[\]]+))(?::(\d{1,5}))?")
 
 
 class Link:
-    """The database servers in a `mysql://` URL. `open` connects to the first one that works.
+    """Opens connections to the first working one of the database servers in a `mysql://` URL.
 
-    `what`: the database, for messages, such as "state database". `key`: the setting that has the URL. `schema`: the
-    SQL for SQLite that creates the tables of a state database; None for other databases.
+    `what`: the name of the database in messages, such as "state database". `key`: the setting that has the URL.
+    `schema`: SQL for SQLite that creates the tables of a state database. It is None for other databases.
     """
 
     isolation = "REPEATABLE-READ"
@@ -55,10 +55,10 @@ class Link:
         self.hanging: dict[int, float] = {}  # number of a host → monotonic time until which it is skipped
 
     def read_options(self, url: str, key: str) -> dict:
-        """Convert the URL to PyMySQL's options. Its item `hosts` is a list with the options of each host.
+        """Return PyMySQL's options for the URL: {"user": …, "database": …, "hosts": [{"host": …, "port": …}], …}.
 
-        Sets the attribute `most`, the largest number of connections, if the URL has max_connections. `key`: the
-        setting that has the URL. ConfigError if the URL is invalid.
+        `key`: the setting that has the URL, for error messages. If the URL has max_connections, the attribute `most`
+        gets its value. ConfigError if the URL is invalid.
         """
         try:
             parts = urlsplit(url)
@@ -78,7 +78,7 @@ class Link:
     def open(self, patient: bool = False):
         """Connect to the first host that works, and return PyMySQL's connection. Unreachable or Unusable if none does.
 
-        `patient`: statements on the connection may take any time.
+        `patient`: whether statements on the connection may take any time.
         """
         import pymysql
 
@@ -102,7 +102,7 @@ class Link:
     def open_to(self, host: dict, patient: bool):
         """Connect to one host, set up the session, and return PyMySQL's connection. MySQLError or OSError on failure.
 
-        `host`: PyMySQL's options for the host. `patient`: statements on the connection may take any time.
+        `host`: PyMySQL's options for the host. `patient`: whether statements on the connection may take any time.
         """
         import pymysql
 
@@ -128,7 +128,7 @@ class Link:
     def prepare(self, connection, patient: bool):
         """Set the session variables of a new connection, and create the tables that the database lacks.
 
-        `patient`: statements on the connection may take any time.
+        `patient`: whether statements on the connection may take any time.
         """
         cursor = connection.cursor()
         cursor.execute(f"SHOW VARIABLES WHERE Variable_name IN {SERVER_VARIABLES}")
@@ -146,9 +146,9 @@ class Link:
         self.make_tables(connection)
 
     def settings(self, variables: dict[str, str]) -> dict[str, str]:
-        """Return the session variables that every connection sets, and their values in SQL: {"sql_notes": "1", ...}.
+        """Return the session variables for every connection and their values in SQL, such as {"sql_notes": "1"}.
 
-        `variables`: those of the server in SERVER_VARIABLES, with their present values.
+        `variables`: the server's variables, such as {"wsrep_on": "ON"}.
         """
         isolation = (
             "transaction_isolation" if "transaction_isolation" in variables else "tx_isolation"
@@ -167,15 +167,16 @@ class Link:
         return settings
 
     def limits(self, variables: dict[str, str]) -> dict[str, str]:
-        """Return the session variables that limit how long statements and idle transactions last, with their values.
+        """Return session variables that limit how long statements last, such as {"max_statement_time": "50"}.
 
-        So the server soon releases the locks of a mailapi process that died. `variables`: as for `settings`.
+        `variables`: the server's variables, such as {"wsrep_on": "ON"}. Limits that it lacks are left out.
         """
+        # So the server soon releases the locks of a mailapi process that died.
         limits = {"max_statement_time": LONGEST_STATEMENT, "idle_transaction_timeout": LONGEST_PAUSE}
         return {name: str(limit) for name, limit in limits.items() if name in variables}
 
     def make_tables(self, connection):
-        """Create the tables that the database lacks, once in a process. Try again if another process does the same."""
+        """Create the tables that the database lacks, once in a process. Try again if another process interferes."""
         if self.tables_made or not self.needs_tables(connection):
             return
         import pymysql
@@ -192,14 +193,13 @@ class Link:
         self.tables_made = True
 
     def needs_tables(self, connection) -> bool:
-        """Return whether mailapi creates tables in this database: in a state database and in a Galera cluster."""
+        """Return whether mailapi creates tables in this database: it does in state databases and in Galera clusters."""
         return bool(self.schema or connection.in_cluster)
 
     def create_tables(self, connection):
-        """Create the tables that a state database lacks, and in a Galera cluster the table mailapi_turn.
+        """Create the missing tables of a state database, and the table mailapi_turn.
 
-        In a cluster, a transaction that writes first locks a row of mailapi_turn. So these transactions run one after
-        the other.
+        Transactions that write lock a row of mailapi_turn first, so that they run one after the other.
         """
         tables.add_state_tables(connection, self.schema or "")
 
@@ -207,16 +207,14 @@ class Link:
 def is_refusal(number: int) -> bool:
     """Return whether an error number means that a working server refuses the connection or its settings.
 
-    Trying again is useless until an administrator changes something, for example grants a privilege.
+    For example, a privilege is missing. Another attempt is then useless.
     """
     return 1000 <= number < 2000 and number not in LOST | UNDONE | BUSY_NUMBERS
 
 
 def conversions() -> dict:
-    """Return PyMySQL's functions that convert column values, by type. DECIMAL becomes int if whole, else float.
-
-    MariaDB's SUM() returns DECIMAL where SQLite returns an integer.
-    """
+    """Return PyMySQL's converters of values, {type: function}. DECIMAL becomes int if whole, else float."""
+    # MariaDB's SUM() returns DECIMAL where SQLite returns an integer.
     from pymysql.constants import FIELD_TYPE
     from pymysql.converters import conversions
 
@@ -228,7 +226,7 @@ def conversions() -> dict:
 def hosts(named: str, unix_socket: str | None) -> list[dict]:
     """Return PyMySQL's options for each host of a URL: [{"host": "db1", "port": 3306}, ...].
 
-    `named`: the hosts in the URL, such as "db1,db2:3307". `unix_socket`: the path of a socket, which replaces them.
+    `named`: the hosts in the URL, such as "db1,db2:3307". `unix_socket`: the path of a socket to use instead, or None.
     """
     if unix_socket:
         return [{"unix_socket": unix_socket}]

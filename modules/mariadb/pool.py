@@ -13,16 +13,19 @@ PROMPT = 2  # seconds in which a working server answers a ping
 
 
 class Pool:
-    """A pool of at most `most` connections. `connect`: the function that opens a new one."""
+    """Lends connections to threads. At most `most` are open at the same time.
+
+    `connect`: a function that opens a new connection.
+    """
 
     def __init__(self, connect: Callable, most: int):
         self.connect, self.places = connect, threading.BoundedSemaphore(most)
         self.idle: deque = deque()
 
     def take(self):
-        """Return a connection for the calling thread: an idle one, or else a new one. Give it back with `give_back`.
+        """Return an idle connection, or else a new one. The thread must give it back with `give_back`.
 
-        ApiError (HTTP 503) if all connections are in use for WAIT seconds.
+        ApiError (HTTP 503) if no connection becomes free within 5 seconds.
         """
         if not self.places.acquire(timeout=WAIT):
             raise ApiError(BUSY, http=503, retry_after=1, code="busy")
@@ -35,9 +38,9 @@ class Pool:
     def take_idle(self):
         """Return an idle connection on which the server answers, or None.
 
-        If the server does not answer on the first one, all idle ones are closed: to test each of them would take
-        PROMPT seconds if the server hangs.
+        If the server does not answer, close all idle connections.
         """
+        # To test each of them would take PROMPT seconds if the server hangs.
         with contextlib.suppress(IndexError):  # there is none, or another thread took the last
             connection = self.idle.pop()
             if is_alive(connection):
@@ -47,9 +50,9 @@ class Pool:
         return None
 
     def give_back(self, connection, usable: bool):
-        """Take a connection back from a thread. It becomes idle, or is closed if it cannot be used again.
+        """Take a connection back from a thread, so that other threads can use it.
 
-        It is closed unless it is `usable` and in no transaction, or if it was in use for too long.
+        It is closed if it is not `usable`, is in a transaction, or is too old.
         """
         if (
             usable
@@ -63,7 +66,7 @@ class Pool:
         self.places.release()
 
     def forget(self):
-        """Close all idle connections. Those that threads use stay open."""
+        """Close all idle connections. Connections that threads use stay open."""
         with contextlib.suppress(IndexError):
             while True:
                 discard(self.idle.pop())
@@ -88,11 +91,11 @@ def is_alive(connection) -> bool:
 
 
 def wait_for(connection, seconds: int | None):
-    """Set how many seconds a connection waits for the server's answer before it fails. None: any time."""
+    """Set how many seconds a connection waits for the server's answer before it fails. None means any time."""
     connection._read_timeout = seconds  # from which PyMySQL sets the socket's timeout before each read
 
 
 def discard(connection):
-    """Close a connection. It may be broken, or closed already."""
+    """Close a connection, even if it is broken. Errors are ignored."""
     with contextlib.suppress(Exception):  # closed already
         connection.close()

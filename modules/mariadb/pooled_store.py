@@ -30,7 +30,7 @@ class PooledStore(Store):
     def use(self, path: str, link: Link, is_state: bool):
         """Set the attributes of a new object. Subclasses call this in their constructors.
 
-        `path`: the URL or the name of the database. `link`: opens connections. `is_state`: whether it is the state
+        `path`: the URL or the name of the database. `link`: opens its connections. `is_state`: whether it is the state
         database, in which mailapi stores sessions and the audit.
         """
         self.path, self.what, self.is_state = path, link.what, is_state

@@ -12,7 +12,7 @@ from .dialect import translated
 
 
 class ServerSQL(SQL):
-    """SQL text for peewee in MariaDB's dialect, which is not translated. Other SQL text is in SQLite's dialect."""
+    """SQL text in a peewee query that is in MariaDB's dialect already. Other SQL text is translated from SQLite's."""
 
 
 # A pattern has no escape character in SQLite. ESCAPE '' would mean \ to MariaDB, so it is NUL, which no text has.
@@ -25,25 +25,21 @@ def arguments(function: Function) -> tuple:
 
 
 def renamed(name: str) -> Callable[[Function], Node]:
-    """Return a function that translates a call of any SQLite function to a call of MariaDB's function `name`."""
+    """Return a function that changes the name in a call of a SQL function to `name`, for example from IIF to IF."""
     return lambda function: Function(name, arguments(function))
 
 
 def in_lower_case(value) -> Node:
-    """Return SQL that converts A to Z in a value to lower case, as LOWER does in SQLite.
-
-    MariaDB's LOWER converts more letters.
-    """
+    """Return SQL that converts A to Z in a value to lower case, as LOWER does in SQLite."""
+    # MariaDB's LOWER converts more letters.
     letters = [(ServerSQL(f"'{letter}'"), ServerSQL(f"'{letter.lower()}'")) for letter in ascii_uppercase]
     return reduce(lambda folded, pair: fn.REPLACE(folded, *pair), letters, value)
 
 
 def like(expression: Expression) -> Node:
-    """Translate a LIKE: return SQL that finds what LIKE finds in SQLite, which ignores the case of A to Z only.
-
-    The SQL first compares by the server's LCASE, which ignores the case of all letters, but is fast: only few rows are
-    left for the exact comparison.
-    """
+    """Return MariaDB's SQL for a LIKE of SQLite, which ignores the case of A to Z only."""
+    # The SQL first compares by the server's LCASE, which ignores the case of all letters, but is fast: only few rows
+    # are left for the exact comparison.
     value, pattern = expression.lhs, expression.rhs
     fast = (fn.LCASE(value), LIKE, fn.LCASE(pattern), WITHOUT_ESCAPE)
     exact = (in_lower_case(value), LIKE, in_lower_case(pattern), WITHOUT_ESCAPE)
@@ -51,7 +47,7 @@ def like(expression: Expression) -> Node:
 
 
 def json_table(function: Function) -> Node:
-    """Translate a call of json_each: return SQL for a table with the numbers of a JSON list, one in each row."""
+    """Return MariaDB's SQL for a call of json_each: a table with the numbers of a JSON list, one in each row."""
     path = ServerSQL("'$[*]' COLUMNS (value BIGINT PATH '$')")
     return NodeList((fn.JSON_TABLE(*arguments(function), path), ServerSQL("AS listed")))
 
@@ -74,7 +70,7 @@ def server_text(text: SQL) -> ServerSQL:
 
 
 def server_node(node):
-    """Translate a part of a peewee query to MariaDB's dialect. A part that is the same in both is returned unchanged.
+    """Translate a part of a peewee query to MariaDB's dialect. Return it unchanged if it is the same there.
 
     ValueError for an operator that MariaDB lacks.
     """
@@ -92,20 +88,20 @@ def server_node(node):
 
 
 class ServerContext(peewee.Context):
-    """Peewee's writer of SQL. It translates each part of a query to MariaDB's dialect before writing it."""
+    """Writes peewee queries as SQL text in MariaDB's dialect."""
 
     def sql(self, obj):
         return super().sql(server_node(obj))
 
 
 class ServerDialect(peewee.SqliteDatabase):
-    """A peewee database without a connection, which only compiles queries to MariaDB's SQL for PyMySQL."""
+    """A peewee database without a connection, which only converts queries to MariaDB's SQL text for PyMySQL."""
 
     param = "%s"
     context_class = ServerContext
 
     def conflict_statement(self, on_conflict, query):
-        """Return the beginning of an INSERT: "REPLACE" or "INSERT IGNORE", as peewee's `on_conflict` demands.
+        """Return the beginning of an INSERT with `on_conflict`: "REPLACE" or "INSERT IGNORE".
 
         REPLACE overwrites a row that has the same key; INSERT IGNORE keeps it. `query` is not used.
         """

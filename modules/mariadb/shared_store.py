@@ -1,4 +1,4 @@
-"""Databases on MariaDB that other programs write to, too: those of the settings `mailserver` and `apiserver`."""
+"""Databases on MariaDB that other programs write to, too: those in the settings `mailserver` and `apiserver`."""
 
 import contextlib
 
@@ -14,9 +14,9 @@ from .url import read_url
 
 
 class SharedLink(Link):
-    """The server of a database that other programs write to, too.
+    """Opens connections to a database on MariaDB that other programs write to, too.
 
-    `key`: the setting that has the URL. `deadline`: the seconds that a statement may take. `schema`: SQL in MariaDB's
+    `key`: the setting that has the URL. `deadline`: how many seconds a statement may take. `schema`: SQL in MariaDB's
     dialect that creates mailapi's own tables in the database, or "".
     """
 
@@ -27,27 +27,25 @@ class SharedLink(Link):
         self.longest_silence = deadline
 
     def read_options(self, url: str, key: str) -> dict:
-        """Convert the URL to PyMySQL's options. Its item `hosts` is a list with the options of the only host.
+        """Return PyMySQL's options for the URL: {"user": …, "database": …, "hosts": [{"host": …, "port": …}], …}.
 
-        `key`: the setting that has the URL. ConfigError if the URL is invalid.
+        `key`: the setting that has the URL, for error messages. ConfigError if the URL is invalid.
         """
         options = read_url(url, key)
         host = {name: options.pop(name) for name in ("host", "port", "unix_socket") if name in options}
         return options | {"hosts": [host]}
 
     def limits(self, variables: dict[str, str]) -> dict[str, str]:
-        """Return {}, no limits on the server: `longest_silence` already limits the time of a statement."""
+        """Return {}, since the attribute `longest_silence` limits the time of statements. `variables` is not used."""
         return {}
 
     def needs_tables(self, connection) -> bool:
         return bool(self.schema)
 
     def create_tables(self, connection):
-        """Create mailapi's own tables in the database by running `schema`, unless that was completed before.
-
-        The last statement of `schema` inserts rows into the table Sequences, which prove that all were run. MariaDB
-        cannot create several tables in one transaction.
-        """
+        """Create mailapi's own tables in the database by running `schema`, unless that was completed before."""
+        # The last statement of `schema` inserts rows into the table Sequences, which prove that all were run. MariaDB
+        # cannot create several tables in one transaction.
         if not tables.has_rows(connection, "Sequences"):
             for statement in filter(str.strip, self.schema.split(";\n")):
                 connection.cursor().execute(statement)
@@ -56,9 +54,9 @@ class SharedLink(Link):
 class SharedStore(ServerStore):
     """A database on MariaDB that other programs write to, too.
 
-    `url`: its `mysql://` URL. `key`: the setting that has the URL. `deadline`: the seconds that a statement may take.
-    A statement sees everything that other programs have committed before it. A thread has a connection only during a
-    transaction. Text columns may ignore case, so callers must compare names in Python.
+    `url`: its `mysql://` URL. `key`: the setting that has the URL. `deadline`: how many seconds a statement may take.
+    `schema`: SQL that creates mailapi's own tables in the database, or "". Text columns may ignore case, so callers
+    must compare names in Python.
     """
 
     connection_lost = Unreachable  # not repeated here: the caller may have changed another database, too
@@ -70,9 +68,9 @@ class SharedStore(ServerStore):
     def transaction(self, lock_type: str = "IMMEDIATE"):
         """Return a context manager for a transaction: it commits at the end of its block, or rolls back on error.
 
-        With `lock_type` "DEFERRED", for reading, there is no transaction: each statement sees what is committed by
-        then. At the end the connection goes back to the pool, unless a change is prepared on it (two-phase commit).
+        With `lock_type` "DEFERRED", for reading, each statement sees everything that is committed when it begins.
         """
+        # At the end the connection goes back to the pool, unless a change is prepared on it (two-phase commit).
         try:
             if lock_type == "DEFERRED":
                 self.connect()
@@ -85,10 +83,10 @@ class SharedStore(ServerStore):
                 self.release()
 
     def take_turn(self):
-        """Do nothing. Here, transactions write at the same time, and lock only the rows that they need."""
+        """Do nothing. In this database, several transactions may write at the same time."""
 
     def rows(self, query, **values) -> list[dict]:
-        """Return the rows of a query as dictionaries; [] for a text with letters that the searched column cannot have.
+        """Return the rows of a query as dictionaries; [] if it searches for letters that the column cannot store.
 
         `values`: the values of a prepared query's parameters, by name.
         """
@@ -98,10 +96,10 @@ class SharedStore(ServerStore):
             return []
 
     def refuse(self, error: Exception, sql: str, statement: str):
-        """Raise the exception for an `error` of the server that concerns the values in a statement, else return.
+        """Raise an exception if `error` concerns the values in a statement. Do nothing for other errors.
 
-        It is IntegrityError for a violated constraint, NoSuchLetters or Unfit for a value that does not fit its
-        column. `sql` and `statement` are not used.
+        Raise IntegrityError for a violated constraint, and NoSuchLetters or Unfit for a value that its column cannot
+        store. `sql` and `statement` are not used.
         """
         import pymysql
 

@@ -71,10 +71,9 @@ class ServerStore(ErrorTranslatingStore):
         return Transaction(self, lock_type)
 
     def take_turn(self):
-        """Wait until no other transaction writes: lock a row that every transaction that writes locks first.
-
-        In a Galera cluster the row is changed, because other nodes do not see that it is locked.
-        """
+        """Wait until this transaction is the only one that writes."""
+        # Every transaction that writes locks the same row first. In a Galera cluster the row is changed, because other
+        # nodes do not see that it is locked.
         name = "writer" if self.is_state else "master"
         if self.opened.connection.in_cluster:
             if not self.run(f"UPDATE mailapi_turn SET last = last + 1 WHERE name = '{name}'").rowcount:
@@ -88,7 +87,7 @@ class ServerStore(ErrorTranslatingStore):
     def commit(self, writes: bool = True):
         """Commit this thread's transaction. If that fails, raise the exception that `commit_failure` returns.
 
-        If not `writes`, a failure is ignored: the transaction has only read.
+        A failure is ignored if `writes` is False, for a transaction that has only read.
         """
         try:
             self.opened.connection.commit()
@@ -103,8 +102,8 @@ class ServerStore(ErrorTranslatingStore):
     def run_with_retry(self, work: Callable):
         """Return work(). Call it again if the server has rolled back its transaction, for example after a deadlock.
 
-        All effects of `work` must be in one transaction. It is repeated for at most WAIT seconds; when `work` itself
-        calls this method, the time runs from the outer call.
+        All effects of `work` must be in one transaction. It is repeated for at most 5 seconds, counted from the
+        outermost call of this method.
         """
         outer = getattr(RETRY, "deadline", None)
         RETRY.deadline = outer or time.monotonic() + WAIT
@@ -129,7 +128,7 @@ class ServerStore(ErrorTranslatingStore):
         return self.send(sql, tuple(map(sendable, bind(values))) if bind else ())
 
     def run(self, sql: str, parameters=()):
-        """Run SQL text in SQLite's dialect, and return the cursor. A PRAGMA is not run, and gives None.
+        """Run SQL text in SQLite's dialect, and return the cursor. For a PRAGMA, do nothing and return None.
 
         `parameters`: the values for each `?`, in order.
         """
@@ -137,9 +136,10 @@ class ServerStore(ErrorTranslatingStore):
         return self.send(translated(sql), values)
 
     def send(self, sql: str, values: tuple | dict[str, object]):
-        """Run SQL text in MariaDB's dialect and return the cursor. A PRAGMA is not run, and gives None.
+        """Run SQL text in MariaDB's dialect, and return the cursor. For a PRAGMA, do nothing and return None.
 
-        `values`: the values of the parameters. A lost connection is replaced, outside of transactions.
+        `values`: the values of the parameters. A SELECT outside of a transaction is repeated if the connection is
+        lost.
         """
         if self.opened.trace:
             self.opened.trace(sql)
@@ -153,7 +153,7 @@ class ServerStore(ErrorTranslatingStore):
             return self.ask(sql, values)  # safe: it was not in a transaction
 
     def execute_many(self, query, rows: list[dict]):
-        """Run a prepared query once for each dictionary in `rows`, which has the values of its parameters by name."""
+        """Run a prepared query once for each dictionary in `rows`, {name of a parameter: value}."""
         sql, bind = self.compile(query)
         if self.opened.trace:
             self.opened.trace(sql)
@@ -165,7 +165,7 @@ class ServerStore(ErrorTranslatingStore):
             self.fail(error, sql)
 
     def fetch(self, query, values: dict) -> tuple:
-        """Run a query, and return the cursor and a list of all rows.
+        """Run a query, and return (cursor, rows).
 
         `values`: the values of a prepared query's parameters, by name.
         """
@@ -173,11 +173,9 @@ class ServerStore(ErrorTranslatingStore):
         return cursor, cursor.fetchall()
 
     def next(self, column: peewee.Field) -> int:
-        """Return the next number for an AUTO_INCREMENT column: one that no row ever had, up to HIGHEST.
-
-        InnoDB's counter misses a number that an UPDATE has set, so the highest number of the rows is read, too.
-        Numbers above HIGHEST, which older versions of mailapi gave, are ignored.
-        """
+        """Return a number for a new row that an AUTO_INCREMENT column has never had, at most 2**53 - 1."""
+        # InnoDB's counter misses a number that an UPDATE has set, so the highest number of the rows is read, too.
+        # Numbers above HIGHEST, which older versions of mailapi gave, are ignored.
         table, name = column.model._meta.table_name, column.column_name
         counter = tables.counter(self.run(f'SHOW CREATE TABLE "{table}"').fetchone()[1])
         highest = (
@@ -187,7 +185,7 @@ class ServerStore(ErrorTranslatingStore):
 
 
 def sendable(value: object) -> object:
-    """Convert a value to a type that PyMySQL accepts: a memoryview to bytes; any other value is returned unchanged."""
+    """Convert a memoryview to bytes, since PyMySQL does not accept it. Return other values unchanged."""
     return bytes(value) if isinstance(value, memoryview) else value
 
 

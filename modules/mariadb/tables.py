@@ -16,7 +16,7 @@ TABLES = "SELECT name FROM sqlite_master WHERE type = 'table' AND name NOT LIKE 
 
 @dataclass(frozen=True)
 class Column:
-    """A column of a table: its name, type, and default, and whether it is NOT NULL, as the SQLite schema says."""
+    """A column of a SQLite table: its name, its type, its default, and whether it is NOT NULL."""
 
     name: str
     type: str
@@ -25,7 +25,7 @@ class Column:
 
 
 class Table:
-    """A table of a SQLite database, with columns, keys and indexes. `definition` is its CREATE TABLE for MariaDB."""
+    """A table of a SQLite database. `definition` returns the statement that creates the same table on MariaDB."""
 
     def __init__(self, connection: sqlite3.Connection, name: str):
         def pragma(what: str, of: str = name):
@@ -77,7 +77,7 @@ class Table:
         return "MEDIUMTEXT"
 
     def definition(self, collation: str) -> str:
-        """Return MariaDB's CREATE TABLE statement for the table. `collation`: that of all its text columns."""
+        """Return MariaDB's CREATE TABLE statement for the table. `collation`: the collation of its text columns."""
         lines = [] if self.number else ["rowid BIGINT NOT NULL AUTO_INCREMENT INVISIBLE PRIMARY KEY"]
         lines += [self.column_line(column) for column in self.columns]
         lines += [f"UNIQUE KEY ({quoted(key)})" for key in self.unique]
@@ -112,9 +112,9 @@ class Table:
         )
 
     def index_part(self, name: str) -> str:
-        """Return the SQL for a column in an index: '"name"', or '"name"(191)' if its text may be long.
+        """Return a column in an index as SQL: '"name"', or '"name"(191)' if its text may be long.
 
-        Of a long text, the index then contains only the first PREFIX characters.
+        The index then contains only the first 191 characters of the text.
         """
         kind = self.type_of(next(column for column in self.columns if column.name == name))
         return f'"{name}"' + (f"({PREFIX})" if kind in ("MEDIUMTEXT", "VARCHAR(512)") else "")
@@ -130,7 +130,7 @@ def tables(connection: sqlite3.Connection) -> list[Table]:
 
 
 def collation(server) -> str:
-    """Return the collation of this server that compares texts byte by byte, including blanks at their ends.
+    """Return the server's collation that compares texts byte by byte, for example "utf8mb4_nopad_bin".
 
     `server`: a connection to the server.
     """
@@ -149,7 +149,7 @@ def model(schema: str):
 
 
 def create(server, schema: sqlite3.Connection):
-    """Create on a server the tables and views that it lacks and a SQLite database has. Rows are not copied.
+    """Create the tables and views of a SQLite database on a server, if they are missing there. Rows are not copied.
 
     `server`: a connection to the server. `schema`: a connection to the SQLite database.
     """
@@ -161,7 +161,7 @@ def create(server, schema: sqlite3.Connection):
 
 
 def add_state_tables(server, schema: str):
-    """Create on a server the tables of a state database that it lacks, and insert the schema's missing rows.
+    """Create the missing tables of a state database on a server, and insert their missing initial rows.
 
     `server`: a connection to the server. `schema`: SQL for SQLite that creates the tables and inserts the rows.
     """
@@ -190,10 +190,8 @@ def insert_rows(server, source: sqlite3.Connection, verb: str = "INSERT"):
 
 
 def counter(statement: str) -> int:
-    """Return the next AUTO_INCREMENT number of a table, from the result of SHOW CREATE TABLE; 1 if that has none.
-
-    MySQL's information_schema would be easier to read, but may be a day old.
-    """
+    """Return the next AUTO_INCREMENT number in the result of SHOW CREATE TABLE; 1 if it has none."""
+    # MySQL's information_schema would be easier to read, but may be a day old.
     match = re.search(r"^\).*? AUTO_INCREMENT=(\d+)", statement, re.MULTILINE)
     return int(match[1]) if match else 1
 

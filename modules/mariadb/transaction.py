@@ -11,8 +11,7 @@ class Transaction:
     """A context manager for a transaction: it commits at the end of its block, or rolls back after an error.
 
     With `lock_type` "DEFERRED" the transaction only reads, and sees the database as of one moment. Otherwise it
-    writes. Transactions that write run one after the other, as on SQLite: what they have read does not change before
-    they commit.
+    writes. Transactions that write run one after the other, as on SQLite.
     """
 
     def __init__(self, store, lock_type: str):

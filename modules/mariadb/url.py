@@ -23,8 +23,8 @@ OPTIONS = {
 def read_url(url: str, key: str, also: Iterable[str] = ()) -> dict:
     """Return PyMySQL's options for a `mysql://` URL, such as {"host": "db", "user": "mailapi", "database": "mail"}.
 
-    `key`: the setting that has the URL, for error messages. `also`: the names of URL options that are allowed besides
-    OPTIONS. ConfigError if the URL is invalid; the message does not contain the password.
+    `key`: the setting that has the URL, for error messages. `also`: the names of further options that the URL may
+    have. ConfigError if the URL is invalid; the message does not contain the password.
     """
     from playhouse.db_url import parse
 
@@ -49,5 +49,5 @@ def read_url(url: str, key: str, also: Iterable[str] = ()) -> dict:
 
 
 def without_password(database: str) -> str:
-    """Return a database setting without secrets, for logs: a URL without user name and password, a path unchanged."""
+    """Return a database setting for logs: a URL without user name and password, or a path unchanged."""
     return re.sub("^mysql://.*@", "mysql://", database) if is_url(database) else database
