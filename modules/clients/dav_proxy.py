@@ -155,7 +155,8 @@ def upload_of(environ: dict) -> Iterator["Upload | None"]:
 class Upload:
     """The body of a client's request, as a file object that http.client reads and sends to the DAV server.
 
-    `source`: the file with the body. ApiError if it ends before `length` bytes. Each read extends the time limit.
+    `source`: the file with the body. `length`: the bytes to read. ApiError if it ends before. Each read extends the
+    time limit of the connection, `deadline`.
     """
 
     deadline: Deadline

@@ -72,7 +72,8 @@ def inside_url(dav: Dav, url: str, prefix: str, host: str) -> str:
 def same_host(authority: str, host: str) -> bool:
     """Return whether the host and port of a URL (`authority`) equal those of the request's header Host (`host`).
 
-    A missing port, 80 and 443 are taken for equal, since mailapi may be behind a reverse proxy.
+    The ports 80 and 443 and a missing port are taken for equal: behind a proxy, mailapi cannot know which one clients
+    use.
     """
     (name, port), (own_name, own_port) = map(name_and_port, (authority, host))
     if name == own_name and port != own_port:

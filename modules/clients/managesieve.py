@@ -114,7 +114,7 @@ class Conversation:
             raise ServiceDown(self.client.kind, "it refused the log-in") from None
 
     def command(self, name: str, *arguments: str) -> tuple[list[list[str]], list[str]]:
-        """Send a command, and read the response. Return its lines before the OK, and the words after the OK.
+        """Send a command, and read the response. Return the lines before its OK, and the words after the OK.
 
         For example ([["spam", "ACTIVE"], ["vacation"]], ["Done."]): each line is a list of its words. Refused if the
         server answers NO or BYE.
