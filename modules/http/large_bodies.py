@@ -43,7 +43,8 @@ def read_for_caller(call: Call, chosen: Endpoint | None, raw: bytes, auth: dict 
     """Check that the caller is logged in and may use the action. Then parse a large body, and return the dictionary.
 
     Access rules that need fields of the request are not checked. `chosen`: the action, or None. `raw`: the body.
-    `auth`: the credentials by which the caller has logged in. ApiError (HTTP 400) if the body's `auth` differs.
+    `auth`: the user name and password by which the caller logged in, if any. ApiError (HTTP 400) if the member `auth`
+    of the body differs.
     """
     call.app.identify(call)
     check_caller_rules(call, chosen)

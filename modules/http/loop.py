@@ -170,7 +170,7 @@ class Loop:
             return None
 
     def answer(self, channel: "Channel"):
-        """Answer the next request of a connection. The caller must have added 1 to `answering`."""
+        """Answer the next request of a connection. The caller must have added 1 to the attribute `answering`."""
         try:
             channel.service()
         except BaseException:

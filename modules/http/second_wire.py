@@ -198,9 +198,9 @@ class SecondWireHandler(RequestHandler):
             raise ApiError("Not allowed from another site.", code="cross_site")
 
     def refuse_basic_of_other_site(self):
-        """Raise ApiError (HTTP 403) if a page of another site sent HTTP Basic, unless `cors_origin` allows the page.
+        """Raise ApiError (HTTP 403) if a page of another site logs in by HTTP Basic, unless `cors_origin` allows the page.
 
-        A POST without JSON is refused even then: browsers send it without asking first, with credentials of their own.
+        A POST without JSON is refused even then, since browsers may add stored passwords to it without asking first.
         """
         if self.is_cross_site():
             checked = self.environ["REQUEST_METHOD"] != "POST" or self.is_json()

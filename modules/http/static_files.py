@@ -64,7 +64,7 @@ class StaticFolders:
     """A WSGI application that serves the API at the URL path `mount`, and static files at other URL paths.
 
     `folders`: pairs (URL path, folder with static files). The longest URL path that fits a request decides. If none
-    fits, the API answers. `secrets`: files that must not be in a folder. ConfigError if one is, or if a folder has the
+    fits, the API answers. `secrets`: files such as config.py. ConfigError if a folder contains one of them, or has a
     URL path of the API.
     """
 
