@@ -198,7 +198,7 @@ class SecondWireHandler(RequestHandler):
             raise ApiError("Not allowed from another site.", code="cross_site")
 
     def refuse_basic_of_other_site(self):
-        """Raise ApiError (HTTP 403) if a page of another site logs in by HTTP Basic, unless `cors_origin` allows the page.
+        """Raise ApiError (HTTP 403) if a page of another site logs in by HTTP Basic, unless `cors_origin` allows it.
 
         A POST without JSON is refused even then, since browsers may add stored passwords to it without asking first.
         """
