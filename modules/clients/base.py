@@ -1,4 +1,4 @@
-"""The common parts of all clients of other servers (IMAP, SMTP, …): base class, settings, parallel requests."""
+"""The base class of the clients that talk to other servers (IMAP, SMTP, …), and functions that create and run them."""
 
 import contextlib
 import importlib
@@ -39,7 +39,7 @@ TLS_SCHEMES = ("smtps", "imaps", "pop3s", "https")
 class ServiceDown(ApiError):
     """The error for a server that is down, answers too late, refuses the log-in or violates its protocol.
 
-    `reason`: the end of the message. `audit`: the end of the message in the audit, if that differs.
+    The message is "The KIND service cannot be used: REASON." `audit`: the reason for the audit, if it differs there.
     """
 
     def __init__(self, kind: str, reason: str, audit: str = ""):
@@ -48,9 +48,9 @@ class ServiceDown(ApiError):
 
 
 class Client:
-    """The base class of clients. A client talks to one server of the installation, such as the IMAP server.
+    """The base class of clients. Each client object talks to one server, such as the IMAP server.
 
-    `setting`: the server's `url` and other keys of SETTINGS, from config.py.
+    `setting`: the server's setting in config.py, such as {"url": "imap://mail.example", "plain": True}.
     """
 
     kind = ""
@@ -73,21 +73,21 @@ class Client:
         return tls_context()
 
     def ping(self) -> str:
-        """Connect to the server, and return its version or greeting. ServiceDown if it does not work."""
+        """Connect to the server, and return its version or greeting as text. ServiceDown if that fails."""
         raise NotImplementedError
 
     def provision(self, resource: str, user_name: str, password: str | None):
-        """Create what a new user needs on the server, such as mail folders. Nothing that exists is changed.
+        """Create a user's mail folders, address book or calendar on the server. Existing ones are not changed.
 
-        `resource`: "mail", "contacts" or "calendar". `password`: the user's; None if it is not known. ServiceDown if
-        something could not be created.
+        `resource`: what to create, "mail", "contacts" or "calendar". `password`: the user's password, or None if it is
+        not known. ServiceDown if something cannot be created.
         """
         raise ServiceDown(self.kind, f"it does not provide {resource}")
 
     def purge(self, resource: str, user_name: str):
-        """Delete a user's data from the server. ServiceDown if that fails.
+        """Delete a user's mail, address books or calendars from the server. ServiceDown if that fails.
 
-        `resource`: the kind of data to delete, "mail", "contacts" or "calendar".
+        `resource`: what to delete, "mail", "contacts" or "calendar".
         """
         raise ServiceDown(self.kind, f"it does not provide {resource}")
 
@@ -97,9 +97,9 @@ class Client:
     ) -> Iterator[DeadlineSocket]:
         """Connect to the server for a `with` block, yield the socket, and close it after the block.
 
-        `seconds`: the limit for connecting and the block together; connecting may take PROMPT_SECONDS at most.
-        `max_bytes`: the limit for what the server sends. `wait`: the seconds to wait if SLOTS conversations with the
-        server are running. An exception in the block is raised as ServiceDown, unless it is an ApiError.
+        `seconds`: the time limit for connecting and the block. A limit above PROMPT_SECONDS begins after connecting.
+        `max_bytes`: the most bytes to receive. `wait`: the seconds to wait while too many connections to the server
+        are open. Any exception in the block becomes ServiceDown, except for an ApiError.
         """
         deadline = Deadline(min(seconds, PROMPT_SECONDS), max_bytes)
         if not self.slots.acquire(timeout=wait):
@@ -118,7 +118,7 @@ class Client:
             self.slots.release()
 
     def connect(self, deadline: Deadline) -> DeadlineSocket:
-        """Open a connection to the server, and return the socket; with TLS if the URL says so. OSError if that fails.
+        """Open a connection to the server, with TLS if the URL says so. Return the socket. OSError if that fails.
 
         `deadline`: the limits of the socket.
         """
@@ -137,10 +137,10 @@ class Client:
         raise failure
 
     def sasl_identity(self, user_name: str, password: str | None) -> tuple[str, str, str]:
-        """Return the three fields of SASL PLAIN (RFC 4616) for a log-in as a user.
+        """Return the three texts by which SASL PLAIN (RFC 4616) logs in a user.
 
-        With master credentials in config.py: (user_name, master user, master password). Otherwise ("", user_name,
-        password). ServiceDown if there are none and `password` is None.
+        If config.py names a master user for the server, these are (user_name, master user, master password). If not,
+        they are ("", user_name, password). ServiceDown if there is no master user, and `password` is None.
         """
         self.check_user_name(user_name)
         if self.master:
@@ -152,18 +152,18 @@ class Client:
         return "", user_name, password
 
     def check_user_name(self, user_name: str):
-        """Raise ServiceDown for a user name that a server might change, or take for a path or pattern (`../bob`)."""
+        """Raise ServiceDown if a user name is unsafe to send to a server, as "../bob" is."""
         if not (user_names.same_everywhere(user_name) and user_names.is_word(user_name)):
             raise ServiceDown(self.kind, "it takes no such user name")
 
     def protocol_error(self, answer: str) -> ServiceDown:
-        """Return the error for an answer that violates the protocol. Its message quotes it, but not in the audit."""
+        """Return the error for an answer that violates the protocol. The message quotes it, but the audit does not."""
         reason = f"it said {answer[:100]!r}" if answer else "it said nothing"
         return ServiceDown(self.kind, reason, audit="it breaks its protocol")
 
 
 def is_local(host: str) -> bool:
-    """Return whether a host name or IP address is that of this machine. The empty name of a Unix socket is."""
+    """Return whether a host is "localhost", a loopback address such as "127.0.0.1", or "" (for a Unix socket)."""
     try:
         return host in ("", "localhost") or ipaddress.ip_address(host).is_loopback
     except ValueError:
@@ -171,10 +171,10 @@ def is_local(host: str) -> bool:
 
 
 def run_in_parallel(jobs: dict[str, Callable], seconds: float) -> dict:
-    """Run functions at the same time. Return the result of each by name; in place of it, the ApiError that it raised.
+    """Call functions in parallel. Return their results as {kind of server: result}.
 
-    `jobs`: kind of server → function. A function that takes more than `seconds` gets ServiceDown as its result, and
-    its thread goes on.
+    `jobs`: {kind of server: function}. If a function raises ApiError, that error is its result. If a function takes
+    more than `seconds`, its result is a ServiceDown, and its thread keeps running.
     """
     results: dict = {kind: ServiceDown(kind, "it did not answer in time") for kind in jobs}
 
@@ -194,10 +194,9 @@ def run_in_parallel(jobs: dict[str, Callable], seconds: float) -> dict:
 
 
 def clients(config: Config) -> dict[str, Client]:
-    """Return the client of each server in the setting `services`, by kind of server: {"imap": client, ...}.
+    """Return the clients of all configured servers, as {"imap": client, …}. ConfigError if a setting is wrong.
 
-    Every call returns the same clients, since each limits the number of conversations with its server. ConfigError if
-    the setting is wrong.
+    Further calls with the same `config` return the same client objects.
     """
     shared = vars(config)
     if "clients" not in shared:
@@ -208,7 +207,7 @@ def clients(config: Config) -> dict[str, Client]:
 def client(kind: str, setting: str | dict) -> Client:
     """Return a new client for a kind of server, such as "imap". ConfigError if its setting is wrong.
 
-    `setting`: the server's URL, or a dictionary with `url` and other keys of SETTINGS.
+    `setting`: the server's URL, or a dictionary such as {"url": "imap://mail.example", "plain": True}.
     """
     if kind not in KINDS:
         raise ConfigError(f"services: {kind} is none of {', '.join(KINDS)}.")
@@ -230,7 +229,7 @@ def client(kind: str, setting: str | dict) -> Client:
 
 
 def check_url(cls: type[Client], url: str):
-    """Raise ConfigError if a class of clients cannot use a URL. The message has no URL, as it may have a password."""
+    """Raise ConfigError if a client class cannot use a URL. The message omits the URL, which may have a password."""
     try:
         parts = urllib.parse.urlsplit(url)
         on_socket = "///" in url[:9] and cls.kind in ("antispam", "antivirus")

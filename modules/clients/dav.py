@@ -60,9 +60,10 @@ class Dav(Client):
             return "DAV " + " ".join(classes.split())[:200]
 
     def provision(self, resource: str, user_name: str, password: str | None):
-        """Create a calendar or an address book on the DAV server for a user who has none.
+        """Create a calendar or an address book on the DAV server for a user who has none. ServiceDown if that fails.
 
-        `resource`: "calendar" or "contacts" (an address book). `password`: the user's; None if it is not known.
+        `resource`: "calendar", or "contacts" for an address book. `password`: the user's password, or None if it is
+        not known.
         """
         if resource not in self.provides:
             return super().provision(resource, user_name, password)
@@ -90,7 +91,7 @@ class Dav(Client):
     def request(
         self, connection, method: str, target: str, headers: dict, body=None
     ) -> http.client.HTTPResponse:
-        """Send an HTTP request over an open connection, and return the response, whose body has not yet been read.
+        """Send an HTTP request over an open connection. Return the response; its body is not read yet.
 
         `target`: the path and query of the URL.
         """
@@ -105,8 +106,8 @@ class Dav(Client):
     def credentials(self, user_name: str, password: str | None) -> dict[str, str]:
         """Return the HTTP headers that log a user in to the DAV server, such as {"Authorization": "Basic …"}.
 
-        If config.py has a `user_header`, that header alone has the user's name, and the server trusts it. ServiceDown
-        if a needed `password` is None, or if the name cannot be sent safely.
+        If config.py has `user_header` for the server, the result is {user_header: user name}, and no password is
+        needed. ServiceDown if a needed `password` is None, or if the user name cannot be sent safely.
         """
         self.check_user_name(user_name)
         if re.search(r"[/\x00-\x1f\x7f]", user_name) or user_name in (".", ".."):
@@ -128,7 +129,7 @@ class UserRequests:
         self.until = time.monotonic() + PROMPT_SECONDS
 
     def request(self, method: str, target: str, body: str = "", **headers: str) -> tuple[int, bytes]:
-        """Send an HTTP request for the URL path `target`. Return the HTTP status and the body of the response.
+        """Send an HTTP request for the URL path `target`. Return (HTTP status, body of the response).
 
         `headers`: further headers, such as Depth="1".
         """
@@ -140,7 +141,7 @@ class UserRequests:
                 return response.status, response.read()
 
     def collections(self, resource: str) -> tuple[str, list[str]]:
-        """Return the path of the folder of a user's calendars or address books, and a list of the paths of these.
+        """Find a user's calendars or address books. Return the path of their folder, and a list of their own paths.
 
         For example ("/bob/", ["/bob/work/", "/bob/private/"]). `resource`: "calendar", or "contacts" for address
         books.
@@ -155,7 +156,7 @@ class UserRequests:
         ]
 
     def property_path(self, target: str, namespace: str, name: str) -> str:
-        """Return the URL path that a DAV property contains, such as "/bob/" for current-user-principal.
+        """Read a DAV property that contains a URL. Return the path of this URL, such as "/bob/".
 
         `target`: the path of the resource that has the property. `namespace` and `name`: those of the property's XML
         element. ServiceDown if the resource has no such property.
@@ -168,10 +169,10 @@ class UserRequests:
     def properties(
         self, target: str, namespace: str, name: str, depth: str = "0"
     ) -> list[tuple[str, ElementTree.Element]]:
-        """Read a DAV property by PROPFIND (RFC 4918 section 9.1). Return pairs of a resource's path and the property.
+        """Read a property of a DAV resource (RFC 4918 section 9.1). Return [(path of the resource, XML element), …].
 
-        The property is an XML element, given by `namespace` and `name`. `target`: the path of the resource. `depth`:
-        "0", or "1" to read the members of a folder, too. Resources without the property are left out.
+        `target`: the path of the resource. `namespace` and `name`: those of the property's XML element. `depth`: "0",
+        or "1" to read the resources inside the folder `target`, too. Resources without the property are left out.
         """
         status, body = self.request("PROPFIND", target, PROPFIND_BODY.format(namespace, name), Depth=depth)
         if status != 207 or b"<!DOCTYPE" in body:
@@ -187,9 +188,9 @@ class UserRequests:
         return [(self.path_of(href), prop) for href, prop in matches if prop is not None]
 
     def path_of(self, href: str) -> str:
-        """Return the path of a URL that the DAV server has sent (`href`). ServiceDown if it is no valid path.
+        """Return the path of a URL from the DAV server, such as "/bob/". ServiceDown if the path is invalid.
 
-        The host in the URL is ignored, so that all requests go to the server in config.py.
+        `href`: the URL. Its host is ignored, so that all requests go to the server in config.py.
         """
         path = re.sub("^https?://[^/]*", "", href.strip())
         if not re.fullmatch("/(?!/)[!-~]*", path):

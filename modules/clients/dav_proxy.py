@@ -1,7 +1,7 @@
 """A reverse proxy for the DAV server, which streams requests and responses.
 
-It passes on only the path below `dav/` and the headers listed here, so that a client cannot choose the server, its
-port or the user.
+Only the path after `dav/` and certain headers are passed on. So a client cannot choose the server, its port or the
+user.
 """
 
 import contextlib
@@ -74,10 +74,10 @@ SANDBOX_HEADERS = [
 
 
 def forward(dav: Dav, environ: dict, path: str, call: Call) -> bottle.HTTPResponse:
-    """Send a client's request to the DAV server, and return the DAV server's response, whose body is streamed.
+    """Send a client's request to the DAV server, and return the DAV server's response. Its body is streamed.
 
-    `path`: the URL path after `dav/`. `call`: has the user. ApiError if the request cannot be forwarded, with HTTP 502
-    if the DAV server does not work.
+    `environ`: the WSGI environment. `path`: the URL path after `dav/`. `call`: contains the client's user name and
+    password. ApiError if the request is refused, with HTTP 502 if the DAV server fails.
     """
     assert call.user_name is not None  # only the command line acts without a user
     method, prefix = environ["REQUEST_METHOD"], public_prefix(environ)
@@ -122,9 +122,9 @@ def public_prefix(environ: dict) -> str:
 
 
 def request_headers(environ: dict) -> dict[str, str]:
-    """Return those headers of a client's request that are passed on to the DAV server.
+    """Return the headers of a client's request to pass on to the DAV server, such as {"Depth": "1"}.
 
-    Headers that are listed in the header Connection are left out: they are for mailapi only (RFC 9110 section 7.6.1).
+    Headers that the header Connection names are left out (RFC 9110 section 7.6.1).
     """
     hop_by_hop = {name.strip().lower() for name in environ.get("HTTP_CONNECTION", "").split(",")}
     given = {name: environ.get("HTTP_" + name.upper().replace("-", "_")) for name in REQUEST_HEADERS}
@@ -134,10 +134,10 @@ def request_headers(environ: dict) -> dict[str, str]:
 
 @contextlib.contextmanager
 def upload_of(environ: dict) -> Iterator["Upload | None"]:
-    """Yield the body of a client's request as an Upload, for a `with` block; None if it has no body.
+    """Yield the body of a client's request as an Upload, for a `with` block. Yield None if the request has no body.
 
-    A body without Content-Length is first read as a whole, since many DAV servers need the length. ApiError if the
-    body has more than MAX_BODY bytes.
+    A body without Content-Length is read as a whole first, since many DAV servers need the length. ApiError if the
+    body has more than 32 MiB.
     """
     length, source = body_length(environ), environ["wsgi.input"]
     if length and length > MAX_BODY:
@@ -153,9 +153,10 @@ def upload_of(environ: dict) -> Iterator["Upload | None"]:
 
 
 class Upload:
-    """The body of a client's request, as a file object, from which http.client sends it to the DAV server.
+    """The body of a client's request, as a file object that http.client reads and sends to the DAV server.
 
-    `source`: the file to read from. Each read extends the deadline. ApiError if it ends before `length` bytes.
+    `source`: the file with the body. `length`: the bytes to read. ApiError if it ends before. Each read extends the
+    time limit of the connection, `deadline`.
     """
 
     deadline: Deadline
@@ -175,7 +176,7 @@ class Upload:
 class ResponseBody:
     """The body of the DAV server's response, as an iterator over bytes. `close` also closes the connection.
 
-    Each read extends the `deadline`.
+    `deadline`: the limits of the connection. Each read extends its time limit.
     """
 
     stack: contextlib.ExitStack
@@ -202,10 +203,10 @@ class ResponseBody:
 
 
 def passed_headers(dav: Dav, response, prefix: str) -> list[tuple[str, str]]:
-    """Return those headers of the DAV server's response that the client gets, as pairs of name and value.
+    """Return the headers of the DAV server's response to pass on to the client, as [(name, value), …].
 
     Headers about the connection, the log-in and CORS are left out. A URL of the DAV server, as in Location, becomes
-    the URL by which clients reach it. `prefix`: the URL path of mailapi's DAV proxy, such as "/api/dav".
+    the path by which clients reach it. `prefix`: the URL path of mailapi's DAV proxy, such as "/api/dav".
     """
     dropped = DROPPED_RESPONSE_HEADERS | {
         name.strip().lower() for name in response.headers.get("Connection", "").split(",")

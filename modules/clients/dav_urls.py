@@ -1,6 +1,6 @@
-"""Translation between the URLs of mailapi's DAV proxy, which clients use, and those of the DAV server behind it.
+"""Translates the URLs of mailapi's DAV proxy into those of the DAV server behind the proxy, and back.
 
-Both URLs must identify the same resource. A URL for which that is not certain is refused.
+Both URLs must identify the same resource. An ambiguous URL from a client is refused.
 """
 
 import logging
@@ -24,9 +24,9 @@ IF_TOKEN = re.compile(r'[ \t]+|[()]|[Nn][Oo][Tt]|\[(?:W/)?"[^"]*"\]|<[^<>]*>')
 
 
 def request_target(dav: Dav, environ: dict, path: str) -> str:
-    """Return the path and query that a client's request has on the DAV server.
+    """Return the path and query of the DAV server's URL for a client's request, such as "/bob/work/?export".
 
-    `path`: the client's URL path after `dav/`. ApiError if it is ambiguous, for example because of an encoded slash.
+    `path`: the client's URL path after `dav/`. ApiError if the URL is ambiguous, for example by an encoded slash.
     """
     # `raw` is as the client sent it. In PATH_INFO, web servers omit the fragment, and some omit tabs and line ends.
     raw = environ.get("REQUEST_URI") or environ.get("RAW_URI") or ""
@@ -37,10 +37,9 @@ def request_target(dav: Dav, environ: dict, path: str) -> str:
 
 
 def quote_path(path: str) -> str:
-    """Percent-encode a path, and return it with a slash at its beginning: "bob/my file" gives "/bob/my%20file".
+    """Percent-encode a path, and put a slash before it: "bob/my file" gives "/bob/my%20file".
 
-    `path` is relative to the root of the DAV server. ApiError if it leads out of the root, or contains U+FFFD, which
-    stands for bytes that are not UTF-8.
+    ApiError if the path has a segment "." or "..", a control character, a backslash or U+FFFD (an invalid byte).
     """
     names = [segment.partition(";")[0] for segment in path.split("/")]
     if re.search(r"[\x00-\x1f\x7f\\\ufffd]", path) or {".", ".."}.intersection(names):
@@ -49,11 +48,10 @@ def quote_path(path: str) -> str:
 
 
 def inside_url(dav: Dav, url: str, prefix: str, host: str) -> str:
-    """Translate a client's URL in the header Destination or If to the DAV server's URL of the same resource.
+    """Translate a URL in a client's header Destination or If to the DAV server's URL of the same resource.
 
-    `prefix`: the URL path of mailapi's DAV proxy, such as "/api/dav". The result keeps it: the DAV server removes it,
-    as it knows it from the header X-Script-Name. `host`: the request's header Host. ApiError for a URL of another
-    server.
+    `prefix`: the URL path of mailapi's DAV proxy, such as "/api/dav", which the result contains, too. `host`: the
+    request's header Host. ApiError if the URL is invalid or belongs to another server.
     """
     match = URL.fullmatch(url)
     try:
@@ -67,13 +65,15 @@ def inside_url(dav: Dav, url: str, prefix: str, host: str) -> str:
         raise ApiError("The destination is not on this server.", http=502)  # RFC 4918 section 9.9.4
     below = path.removeprefix(urllib.parse.unquote(prefix))
     own_host = f"[{dav.host}]" if ":" in dav.host else dav.host
+    # The DAV server removes the prefix, which it knows from the header X-Script-Name.
     return f"{dav.scheme}://{own_host}:{dav.port}{prefix}{quote_path(below[1:])}"
 
 
 def same_host(authority: str, host: str) -> bool:
-    """Return whether the host and port in a URL (`authority`) are those of the request's header Host (`host`).
+    """Return whether the host and port of a URL (`authority`) equal those of the request's header Host (`host`).
 
-    A missing port equals both 80 and 443: behind a reverse proxy, mailapi cannot know which of the two clients use.
+    The ports 80 and 443 and a missing port are taken for equal: behind a proxy, mailapi cannot know which one clients
+    use.
     """
     (name, port), (own_name, own_port) = map(name_and_port, (authority, host))
     if name == own_name and port != own_port:
@@ -89,7 +89,7 @@ def name_and_port(authority: str) -> tuple[str | None, int | None]:
 
 @lru_cache(maxsize=1)
 def warn_about_port():
-    """Log, once, that a MOVE or COPY was refused because the URL and the header Host have different ports."""
+    """Log a warning that a URL was refused since its port is not that of the header Host. Further calls do nothing."""
     log.warning(
         "A Destination has another port than the Host header: does a proxy pass it on without the port? "
         "docs/how-to/nginx.md says how to pass it on."
@@ -97,7 +97,7 @@ def warn_about_port():
 
 
 def inside_if(dav: Dav, condition: str, prefix: str, host: str) -> str:
-    """Return the header If with the DAV server's URLs in place of the client's (RFC 4918 section 10.4).
+    """Translate the URLs in a client's header If (RFC 4918 section 10.4) to the DAV server's URLs. Return the header.
 
     `condition`: the header as the client sent it. `prefix`: the URL path of mailapi's DAV proxy, such as "/api/dav".
     `host`: the request's header Host. URLs of other servers and invalid headers stay unchanged.
@@ -118,7 +118,7 @@ def inside_if(dav: Dav, condition: str, prefix: str, host: str) -> str:
 
 
 def outside_url(dav: Dav, url: str, prefix: str) -> str:
-    """Translate a URL that the DAV server has sent to the path by which clients reach the same resource.
+    """Translate a URL from the DAV server to the path by which clients reach the resource, such as "/api/dav/bob/".
 
     `prefix`: the URL path of mailapi's DAV proxy, such as "/api/dav". A URL of another server is returned unchanged.
     """

@@ -12,9 +12,10 @@ log = logging.getLogger("mailapi.services")
 
 
 class Deadline:
-    """The limits of a conversation with a server: it must end after `seconds`, and may receive `max_bytes`.
+    """The time and size limits of one conversation with a server.
 
-    The attribute `opened` lists the sockets and files that `close` will close.
+    After `seconds`, reads and writes raise TimeoutError. After `max_bytes` received bytes, reads raise OSError. The
+    method `close` closes the sockets and files that are in the list `opened`.
     """
 
     def __init__(self, seconds: float, max_bytes: float):
@@ -24,7 +25,7 @@ class Deadline:
         self.renew(seconds)
 
     def renew(self, seconds: float):
-        """Let the conversation end `seconds` from now, in place of the earlier limit."""
+        """Replace the time limit: the conversation must end `seconds` from now."""
         self.until = time.monotonic() + seconds
 
     @property
@@ -32,9 +33,9 @@ class Deadline:
         return time.monotonic() >= self.until
 
     def remaining(self) -> float:
-        """Return the timeout for the next read or write, in seconds. TimeoutError if the conversation must have ended.
+        """Return the timeout for the next read or write, in seconds. TimeoutError if the time limit has passed.
 
-        The timeout lasts until the end of the conversation, but not longer than `max_idle`.
+        The timeout is the time that is left, but at most the attribute `max_idle`.
         """
         seconds = self.until - time.monotonic()
         if seconds <= 0:
@@ -42,15 +43,12 @@ class Deadline:
         return min(seconds, self.max_idle)
 
     def close(self):
-        """Close all sockets of the conversation, and the files that `makefile` made from them.
-
-        An open file would keep its connection open.
-        """
-        for each in reversed(self.opened):
+        """Close all sockets of the conversation, and the files that `makefile` made from them."""
+        for each in reversed(self.opened):  # files first: an open one would keep its connection open
             each.close()
 
     def count_received(self, size: int) -> int:
-        """Add `size` to the bytes received in the conversation, and return `size`. OSError beyond the limit."""
+        """Count `size` received bytes, and return `size`. OSError if more than `max_bytes` were received in all."""
         self.max_bytes -= size
         if self.max_bytes < 0:
             raise OSError("it sends too much")
@@ -58,9 +56,9 @@ class Deadline:
 
 
 class DeadlineMixin:
-    """A mixin for sockets: reads and writes keep the limits of a Deadline. TimeoutError or OSError beyond them.
+    """A mixin for socket classes. Reads and writes beyond the limits of a Deadline raise TimeoutError or OSError.
 
-    The code that creates such a socket must set its attribute `deadline`.
+    The code that creates such a socket must set its attribute `deadline` to the Deadline.
     """
 
     deadline: Deadline
@@ -92,7 +90,7 @@ class DeadlineTLS(DeadlineMixin, ssl.SSLSocket):
 
 
 class Context(ssl.SSLContext):
-    """An SSLContext that wraps a socket with a deadline, and gives the TLS socket the same deadline."""
+    """An SSLContext whose TLS sockets have the same limits (Deadline) as the sockets that they wrap."""
 
     sslsocket_class = DeadlineTLS
 
@@ -105,9 +103,9 @@ class Context(ssl.SSLContext):
 
 
 class OpenSocketMixin:
-    """A mixin for classes like imaplib.IMAP4: they use `connection`, an open socket, and do not connect themselves.
+    """A mixin that makes a class such as imaplib.IMAP4 use an open socket. The class then does not connect itself.
 
-    `host`: the host name, which the class gets as usual.
+    `connection`: the socket. `host`: the host name of the server, which is passed on to the class.
     """
 
     def __init__(self, connection: DeadlineSocket, *host: str):
@@ -119,7 +117,7 @@ class OpenSocketMixin:
 
 
 def tls_context() -> Context:
-    """Return a TLS context for clients, which verifies certificates by the authorities that the system trusts."""
+    """Return a TLS context for clients. It trusts the certificate authorities that the system trusts."""
     context = Context(ssl.PROTOCOL_TLS_CLIENT)
     context.load_default_certs()
     return context
@@ -128,7 +126,8 @@ def tls_context() -> Context:
 def open_socket(family: int, address, deadline: Deadline) -> DeadlineSocket:
     """Connect to an address, and return the socket. OSError if that fails or takes too long.
 
-    `family` and `address`: from socket.getaddrinfo. `deadline`: the limits of the socket; `deadline.close` closes it.
+    `family` and `address`: from socket.getaddrinfo. `deadline`: the limits of the socket. `deadline.close` closes the
+    socket, too.
     """
     sock = DeadlineSocket(family, socket.SOCK_STREAM)
     sock.deadline = deadline
@@ -142,9 +141,10 @@ def open_socket(family: int, address, deadline: Deadline) -> DeadlineSocket:
 
 
 def failure_reason(error: Exception, deadline: Deadline) -> str:
-    """Return why a conversation failed, such as "Connection refused": at most 200 characters in one line.
+    """Return why a conversation failed, such as "Connection refused", as one line of at most 200 characters.
 
-    `error`: the exception. `deadline`: that of the conversation; if its time is over, that is the reason.
+    `error`: the exception that ended the conversation. `deadline`: the limits of the conversation. If its time is
+    over, the result is "it did not answer in time".
     """
     if isinstance(error, TimeoutError) or deadline.expired:
         return "it did not answer in time"
@@ -156,5 +156,5 @@ def failure_reason(error: Exception, deadline: Deadline) -> str:
 
 
 def to_text(value) -> str:
-    """Convert a value to str. Bytes are decoded as UTF-8; invalid ones become U+FFFD."""
+    """Convert a value to str. Bytes are decoded as UTF-8, and invalid bytes become U+FFFD."""
     return value.decode(errors="replace") if isinstance(value, bytes) else str(value)

@@ -15,7 +15,7 @@ FOLDERS = ("INBOX", "Drafts", "Sent", "Trash", "Junk", "Archive")
 
 
 class ImapConversation(OpenSocketMixin, imaplib.IMAP4):
-    """A connection of imaplib that uses a socket which is already open."""
+    """A connection of imaplib over a socket that is already open."""
 
     sock: DeadlineSocket | DeadlineTLS
 
@@ -43,12 +43,11 @@ class Imap(Client):
         max_bytes: float = MAX_BYTES,
         wait: float = SLOT_WAIT,
     ) -> Iterator[ImapConversation]:
-        """Log in to the IMAP server as a user for a `with` block, and yield the connection.
+        """Log in to the IMAP server as a user for a `with` block, and yield the connection. ServiceDown if that fails.
 
-        The log-in uses the master credentials in config.py, or else the user's `password`. `seconds`: the limit after
-        the server's greeting; None: PROMPT_SECONDS, from connecting on. `max_bytes`: the limit for what the server
-        sends. `wait`: the seconds to wait if too many conversations with the server are running. ServiceDown on
-        failure.
+        The log-in uses the master user in config.py, if there is one, and the user's `password` if not. `seconds`: the
+        time limit after connecting. If it is None, the limit is PROMPT_SECONDS and includes connecting. `max_bytes`:
+        the most bytes to receive. `wait`: the seconds to wait while too many connections to the server are open.
         """
         identity = "\0".join(self.sasl_identity(user_name, password)).encode()
         with self.conversation(max_bytes=max_bytes, wait=wait) as connection:
@@ -69,8 +68,8 @@ class Imap(Client):
     def provision(self, resource: str, user_name: str, password: str | None):
         """Create the folders that mail programs expect, such as Drafts, in a user's mailbox, and subscribe to them.
 
-        `resource`: "mail". `password`: the user's; None if it is not known. ServiceDown if a folder could not be
-        created.
+        `resource`: must be "mail". `password`: the user's password, or None if it is not known. ServiceDown if a
+        folder cannot be created.
         """
         if resource not in self.provides:
             return super().provision(resource, user_name, password)
@@ -81,7 +80,7 @@ class Imap(Client):
         return None
 
     def create_folder(self, imap: ImapConversation, folder: str):
-        """Create a folder in the mailbox, unless it exists. ServiceDown if that fails."""
+        """Create a folder in the user's mailbox, unless it exists. ServiceDown if that fails."""
         status, reply = imap.create(folder) if folder != "INBOX" else imap.status(folder, "(MESSAGES)")
         if status != "OK" and b"[ALREADYEXISTS]" not in reply[0] and imap.list(pattern=folder)[1] == [None]:
             raise ServiceDown(self.kind, f"it did not make {folder}: {to_text(reply[0])[:100]}")
@@ -89,7 +88,7 @@ class Imap(Client):
     def purge(self, resource: str, user_name: str):
         """Delete all mails and folders of a user. INBOX remains as an empty folder, since IMAP cannot delete it.
 
-        `resource`: "mail". ServiceDown without master credentials in config.py.
+        `resource`: must be "mail". ServiceDown if config.py has no master user for the server.
         """
         if resource not in self.provides:
             return super().purge(resource, user_name)
@@ -103,7 +102,7 @@ class Imap(Client):
         return None
 
     def quota(self, user_name: str, password: str | None) -> list[dict]:
-        """Return the limits of a user's mailbox, such as [{"resource": "STORAGE", "used": 10, "limit": 1024}].
+        """Return the quotas of a user's mailbox, such as [{"resource": "STORAGE", "used": 10, "limit": 1024}].
 
         STORAGE is in units of 1024 bytes (RFC 9208). ApiError if the server does not support quotas.
         """
@@ -121,7 +120,7 @@ class Imap(Client):
 
 
 def quoted_folders(imap: ImapConversation) -> list[str]:
-    """Return the names of the mailbox's folders as quoted strings for IMAP commands, such as ['"Sent"', '"Drafts"'].
+    """Return the folders of the mailbox as quoted strings for IMAP commands, such as ['"Sent"', '"Drafts"'].
 
     Names with line ends or with characters beyond ASCII are left out, since they cannot be quoted.
     """

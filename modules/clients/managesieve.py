@@ -1,8 +1,4 @@
-"""The client of ManageSieve servers (RFC 5804), which store the mail filter scripts of users.
-
-Existing libraries cannot limit the time of a whole conversation, and quote names wrongly. This client sends each
-argument as a literal (its length, then its bytes), so that no argument can be taken for a command.
-"""
+"""The client of ManageSieve servers (RFC 5804), which store the mail filter scripts of users."""
 
 import base64
 import contextlib
@@ -24,6 +20,8 @@ class Refused(Exception):
     """The error for a command that the server has refused (NO or BYE). Its text is the server's explanation."""
 
 
+# Existing libraries cannot limit the time of a whole conversation, and quote names wrongly. This client sends each
+# argument as a literal (its length, then its bytes), so that no argument can be taken for a command.
 class ManageSieve(Client):
     kind, schemes = "managesieve", {"sieve": 4190}
     setting_keys = ("url", "user", "password", "plain")
@@ -47,16 +45,16 @@ class ManageSieve(Client):
             return lines[0][0]
 
     def put(self, user_name: str, password: str | None, name: str, script: str) -> str:
-        """Store a filter script for a user. Return the server's warnings about the script, or "".
+        """Store a filter script for a user. Return the server's warnings about the script, or "" if there are none.
 
-        `name` and `script`: its name and text. ApiError with the server's explanation if the script has an error.
+        `name`: the script's name. `script`: its text. ApiError with the server's explanation if the text has an error.
         """
         with self.session(user_name, password) as sieve:
             _, response = sieve.command("PUTSCRIPT", name, script)
             return response[-1].strip() if "(WARNINGS)" in response[:-1] else ""
 
     def activate(self, user_name: str, password: str | None, name: str):
-        """Make the script `name` the one that filters the user's mail. If `name` is "", no script does."""
+        """Let the script `name` filter the user's mail, and no other script. If `name` is "", no script filters it."""
         with self.session(user_name, password) as sieve:
             sieve.command("SETACTIVE", name)
 
@@ -73,7 +71,7 @@ class ManageSieve(Client):
 
     @contextlib.contextmanager
     def session(self, user_name: str, password: str | None) -> Iterator["Conversation"]:
-        """Log in to the server as a user for a `with` block, and yield the connection.
+        """Log in to the ManageSieve server as a user for a `with` block, and yield the connection.
 
         ApiError with the server's explanation if the server refuses a command in the block.
         """
@@ -92,7 +90,7 @@ class ManageSieve(Client):
 
 
 class Conversation:
-    """A connection to a ManageSieve server, by which commands are sent and responses read."""
+    """A connection to a ManageSieve server. It sends commands and reads the responses."""
 
     def __init__(self, client: ManageSieve, connection):
         self.client, self.connection = client, connection
@@ -116,10 +114,10 @@ class Conversation:
             raise ServiceDown(self.client.kind, "it refused the log-in") from None
 
     def command(self, name: str, *arguments: str) -> tuple[list[list[str]], list[str]]:
-        """Send a command, and read its response. Return the response's lines, and the words after OK in its last line.
+        """Send a command, and read the response. Return the lines before its OK, and the words after the OK.
 
-        Each line is a list of its words and strings, such as ["spam", "ACTIVE"]. Refused if the server answers NO or
-        BYE.
+        For example ([["spam", "ACTIVE"], ["vacation"]], ["Done."]): each line is a list of its words. Refused if the
+        server answers NO or BYE.
         """
         literals = [b" {%d+}\r\n%b" % (len(text), text) for text in map(str.encode, arguments)]
         self.connection.sendall(name.encode() + b"".join(literals) + b"\r\n")
@@ -142,7 +140,7 @@ class Conversation:
     def read_tokens(self) -> tuple[bytes, list[str]]:
         """Read a line of a response. Return its status and a list of all its words, such as (b"OK", ["OK", "Done."]).
 
-        The status is b"OK", b"NO" or b"BYE", or b"" for any other line. A quoted string or literal (RFC 5804 section
+        The status is b"OK", b"NO" or b"BYE", and b"" for any other line. A quoted string or literal (RFC 5804 section
         1.2) is one word.
         """
         raw, tokens, status = self.read_line(), [], b""

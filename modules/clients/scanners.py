@@ -14,7 +14,7 @@ VERDICT = re.compile(rf"(?im)^spam: *(true|false|yes|no) *; *{NUMBER} */ *{NUMBE
 
 
 class Spamd(Client):
-    """The client of SpamAssassin's spamd, with protocol version 1.5 (spamd/PROTOCOL in SpamAssassin's source)."""
+    """The client of SpamAssassin's spamd. It uses protocol version 1.5 (spamd/PROTOCOL in SpamAssassin's source)."""
 
     kind, schemes = "antispam", {"spamd": 783}
 
@@ -22,7 +22,7 @@ class Spamd(Client):
         return "SPAMD/" + self.request("PING", b"", PROMPT_SECONDS)[0]
 
     def scan(self, message: bytes) -> dict:
-        """Let spamd rate a message. Return its verdict and the rules that the message matches, as in this example:
+        """Let spamd check a message for spam. Return the result as in this example:
 
         {"spam": True, "score": 7.1, "threshold": 5.0, "rules": ["GTUBE"]}
         """
@@ -37,9 +37,9 @@ class Spamd(Client):
         }
 
     def request(self, command: str, message: bytes, seconds: float) -> tuple[str, str, str]:
-        """Send a command, such as "PING", with a message. Return three parts of spamd's response.
+        """Send a command, such as "PING", and a message to spamd. Return (version, headers, body) of the response.
 
-        These are the protocol version, such as "1.1", the headers, and the body. `seconds`: the limit for all of this.
+        For example ("1.1", "Spam: True ; 7.1 / 5.0", "GTUBE"). `seconds`: the time limit.
         """
         with self.conversation(seconds) as connection:
             connection.sendall(
@@ -57,9 +57,10 @@ class Spamd(Client):
 
 
 class Clamd(Client):
-    """The client of ClamAV's clamd(8). Commands begin with z: then commands and answers end with a NUL byte."""
+    """The client of ClamAV's clamd(8), which finds viruses."""
 
     kind, schemes = "antivirus", {"clamd": 3310}
+    # Commands begin with z: then commands and answers end with a NUL byte.
 
     def ping(self) -> str:
         with self.conversation() as connection:
@@ -72,8 +73,8 @@ class Clamd(Client):
     def scan(self, message: bytes) -> dict:
         """Let clamd search a message for viruses. Return {"clean": True, "signature": None} if it finds none.
 
-        With a virus, `clean` is False, and `signature` is the virus' name. ApiError if clamd refuses the message, for
-        example because of its size.
+        If it finds one, return {"clean": False, "signature": name of the virus}. ApiError if clamd refuses the
+        message, for example because of its size.
         """
         with self.conversation(SCAN_SECONDS) as connection:
             try:
@@ -96,7 +97,7 @@ class Clamd(Client):
 
 
 def read_answer(connection) -> str:
-    """Read one answer of clamd, and return it without the NUL byte that ends it."""
+    """Read one answer of clamd from a socket, and return it as text without the NUL byte at its end."""
     answer, file = bytearray(), connection.makefile("rb")  # bytes would be copied for every chunk
     while not answer.endswith(b"\0") and (chunk := file.read1(4096)):
         answer.extend(chunk)

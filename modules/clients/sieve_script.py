@@ -1,8 +1,7 @@
-"""The lines that mailapi writes into a user's Sieve script (RFC 5228): an automatic reply, and copies to an address.
+"""Reads and writes mailapi's own lines in a user's Sieve script (RFC 5228): an automatic reply, and forwarding.
 
-These lines are called the block. It begins and ends with a comment, and a third comment in it has the settings as
-JSON. The block follows the script's own `require` commands, since these must come first. All other lines of the script
-stay as they are.
+These lines are called the block. The block begins and ends with a comment. Another comment in the block has the
+settings as JSON. All other lines of the script stay as they are.
 """
 
 import json
@@ -30,8 +29,8 @@ IN_REQUIRE = ("blank", "comment", "string")
 def split(script: str) -> tuple[str, dict, str]:
     """Split a script into the text before mailapi's block, the settings in the block, and the text after the block.
 
-    Without a block, the settings are {}, and the first text ends where a block belongs. ApiError if the block has no
-    end, or if its settings cannot be read.
+    If there is no block, the settings are {}, and the script is split where a block belongs. ApiError if the block has
+    no end, or if its settings cannot be read.
     """
     position = end_of_requires = 0
     while match := TOKEN.match(script, position):
@@ -51,9 +50,9 @@ def split(script: str) -> tuple[str, dict, str]:
 
 
 def end_of_require(script: str, position: int) -> int:
-    """Return the position after the line with the end of a `require` command; 0 if the command cannot be read.
+    """Return the position after a `require` command and the rest of its line. Return 0 if the command is invalid.
 
-    `position`: after the word `require`.
+    `position`: the position after the word `require`.
     """
     while match := TOKEN.match(script, position):
         position = match.end()
@@ -66,7 +65,7 @@ def end_of_require(script: str, position: int) -> int:
 
 
 def split_at_block(script: str, position: int) -> tuple[str, dict, str]:
-    """Split a script whose block begins at `position`. Return the same three values as `split`."""
+    """Return the result of `split` for a script in which mailapi's block begins at `position`."""
     end = end_of_block(script, position)
     lines = script[position:end].split("\n")
     try:
@@ -79,9 +78,9 @@ def split_at_block(script: str, position: int) -> tuple[str, dict, str]:
 
 
 def end_of_block(script: str, position: int) -> int:
-    """Return the position after the comment that ends the block; 0 if there is none.
+    """Return the position after the comment that ends mailapi's block. Return 0 if there is no such comment.
 
-    `position`: where the block begins. The same text within a string does not count.
+    `position`: where the block begins.
     """
     while match := TOKEN.match(script, position):
         position = match.end()
@@ -91,10 +90,7 @@ def end_of_block(script: str, position: int) -> int:
 
 
 def are_settings(value) -> bool:
-    """Return whether a value from the block is a dictionary of known settings, with the right types.
-
-    Users may have edited the block.
-    """
+    """Return whether a value from mailapi's block is a dictionary of known settings with values of the right types."""
     kinds = {
         "forward": (str, type(None)),
         "autoReply": (str, type(None)),
@@ -111,11 +107,11 @@ def are_settings(value) -> bool:
 
 
 def joined(before: str, settings: dict, after: str, addresses: list[str]) -> str:
-    """Return a script: the text before the block, a block for the settings, and the text after it.
+    """Return a script: the text before mailapi's block, a new block for `settings`, and the text after it.
 
-    `settings`: forward, autoReply, autoReplyEnabled, and autoReplyStart and autoReplyEnd in seconds since 1970; if
-    forward and autoReply are empty, there is no block. `addresses`: the user's own; only mail to one of them gets the
-    automatic reply.
+    `settings`: such as {"forward": "bob@example.com"}. The other keys are autoReply, autoReplyEnabled, autoReplyStart
+    and autoReplyEnd; the last two are seconds since 1970. If forward and autoReply are empty, there is no block.
+    `addresses`: the user's own addresses. Only mail to one of them gets the automatic reply.
     """
     if not settings.get("forward") and not settings.get("autoReply"):
         return before + after
@@ -125,9 +121,9 @@ def joined(before: str, settings: dict, after: str, addresses: list[str]) -> str
 
 
 def commands(settings: dict, addresses: list[str]) -> list[str]:
-    """Return the Sieve commands of the block, one in each line; [] without automatic reply and forwarding.
+    """Return the Sieve commands for `settings`, as a list of lines. Return [] if there is no reply and no forwarding.
 
-    `settings` and `addresses`: see `joined`.
+    `settings` and `addresses`: as in `joined`.
     """
     forward, replies = settings.get("forward"), settings.get("autoReply") and settings.get("autoReplyEnabled")
     tests = date_tests(settings) if replies else []
@@ -145,9 +141,9 @@ def commands(settings: dict, addresses: list[str]) -> list[str]:
 
 
 def date_tests(settings: dict) -> list[str]:
-    """Return Sieve tests (RFC 5260) that are true between the start and the end of the automatic reply.
+    """Return a list of Sieve tests (RFC 5260) that are true from autoReplyStart until autoReplyEnd.
 
-    `settings`: has autoReplyStart and autoReplyEnd, in seconds since 1970. Returns [] if both are missing.
+    `settings`: has these two keys, in seconds since 1970. Returns [] if both are missing or None.
     """
     tests = []
     for name, comparison in (("autoReplyStart", "ge"), ("autoReplyEnd", "lt")):

@@ -1,4 +1,4 @@
-"""The client of SMTP servers (RFC 5321), by smtplib: hands them messages for delivery."""
+"""The client of SMTP servers (RFC 5321), by smtplib. It sends messages."""
 
 import contextlib
 import re
@@ -14,7 +14,7 @@ DELIVERY_SECONDS = 60  # for one message, from MAIL on
 
 
 class SmtpConversation(smtplib.SMTP):
-    """A connection of smtplib that uses a socket which is already open."""
+    """A connection of smtplib over a socket that is already open."""
 
     def __init__(self, connection: DeadlineSocket, host: str):
         self.connection = connection
@@ -43,8 +43,8 @@ class Smtp(Client):
     def send(self, sender: str, recipients: list[str], message: bytes):
         """Send a message to all recipients. If the server refuses one recipient, nobody gets the message.
 
-        `sender` and `recipients`: addresses. ApiError with the server's reason if it refuses the sender, a recipient
-        or the message.
+        `sender` and `recipients`: mail addresses. ApiError with the server's reason if the server refuses the sender,
+        a recipient or the message.
         """
         with self.conversation() as connection:
             smtp = SmtpConversation(connection, self.host)
@@ -65,7 +65,7 @@ class Smtp(Client):
                 smtp.quit()
 
     def log_in(self, smtp: SmtpConversation, user: str, password: str):
-        """Log in to the server, with STARTTLS if passwords must be encrypted. ServiceDown if the server refuses."""
+        """Log in to the SMTP server, with STARTTLS if passwords must be encrypted. ServiceDown if it refuses."""
         if self.encrypt and self.scheme != "smtps":
             smtp.starttls(context=self.tls)
         try:
@@ -76,10 +76,10 @@ class Smtp(Client):
     def mail_parameters(
         self, smtp: SmtpConversation, sender: str, recipients: list[str], message: bytes
     ) -> str:
-        """Return the parameters of the command MAIL FROM for a message, such as " SMTPUTF8 SIZE=1234", or "".
+        """Return the parameters of the SMTP command MAIL for a message, such as " SMTPUTF8 SIZE=1234". It may be "".
 
-        They are those that the server supports. ApiError if an address is not ASCII, and the server does not support
-        SMTPUTF8 (RFC 6531).
+        Only parameters that the server supports are returned. ApiError if an address is not ASCII, and the server does
+        not support SMTPUTF8 (RFC 6531).
         """
         parameters = ""
         if not (sender + "".join(recipients)).isascii():
@@ -92,9 +92,9 @@ class Smtp(Client):
 
     @staticmethod
     def check_reply(reply: tuple[int, bytes | str], subject: str):
-        """Raise ApiError unless an SMTP reply, a pair of code and text, means success (2xx).
+        """Raise ApiError if the code of an SMTP reply is not 2xx, which means success.
 
-        `subject`: what the server has refused, for the message: an address, or "the message".
+        `reply`: (code, text). `subject`: what the server has refused, an address or "the message".
         """
         if not 200 <= reply[0] < 300:
             sentence = f"The smtp service refused {subject}: {reply[0]}"

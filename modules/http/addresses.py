@@ -1,4 +1,4 @@
-"""IP addresses and networks as sockets, servers and proxies write them, and the address of the client of a request."""
+"""Reads IP addresses and networks as text, and finds the IP address of a request's client."""
 
 import ipaddress
 import re
@@ -14,7 +14,7 @@ ADDRESS = re.compile(
 
 
 def read_proxies(trusted_proxies: list[str]) -> list:
-    """Convert the setting `trusted_proxies` to a list of IP networks. ConfigError if an entry is invalid."""
+    """Convert the setting `trusted_proxies`, such as ["10.0.0.0/8"], to IP networks. ConfigError if it is invalid."""
     try:
         return [ip_network(each) for each in trusted_proxies]
     except ValueError as error:
@@ -22,11 +22,11 @@ def read_proxies(trusted_proxies: list[str]) -> list:
 
 
 def client_address(environ: dict, proxies: list) -> str:
-    """Return the IP address of the client that sent a request, also if trusted proxies have passed the request on.
+    """Return the IP address of the client that sent a request, such as "192.0.2.1".
 
-    The address is REMOTE_ADDR. If that is a trusted proxy, it is the last address in the header X-Forwarded-For that
-    is no trusted proxy's. `environ`: the WSGI environment. `proxies`: the IP networks of the trusted proxies. If a
-    proxy wrote text that is no IP address into the header, the proxy's own address is returned.
+    `environ`: the WSGI environment. `proxies`: the IP networks of the trusted proxies. The result is REMOTE_ADDR,
+    unless that is a trusted proxy. Then it is the last address in the header X-Forwarded-For that is not a trusted
+    proxy. If the header is missing or invalid, it is the proxy's own address.
     """
     address = plain_address(environ.get("REMOTE_ADDR", ""))
     for hop in reversed(environ.get("HTTP_X_FORWARDED_FOR", "").split(",")) if proxies else ():
@@ -43,10 +43,7 @@ LONGEST = 50  # characters of an address that is cached
 
 
 def plain_address(address: str) -> str:
-    """Return an IP address without port, brackets or zone: "[::1]:80" gives "::1". Other text is returned unchanged.
-
-    Other text is, for example, the path of a Unix socket.
-    """
+    """Return an IP address without port, brackets and zone: "[::1]:80" gives "::1". Other text stays unchanged."""
     try:
         return usual_form(address) if len(address) <= LONGEST else str(ip(address))
     except ValueError:
@@ -75,9 +72,10 @@ def bare_ip(address: str) -> ipaddress.IPv4Address | ipaddress.IPv6Address:
 
 
 def ip_network(network: str, strict: bool = True) -> ipaddress.IPv4Network | ipaddress.IPv6Network:
-    """Parse an IP network such as `10.0.0.0/8`. ValueError if it is invalid, or if `strict` and it has host bits.
+    """Parse an IP network such as `10.0.0.0/8`. ValueError if it is invalid.
 
-    An IPv4 network that is written as IPv6 (`::ffff:10.0.0.0/104`) is returned as IPv4.
+    `strict`: also refuse a network with host bits, such as 10.0.0.1/8. An IPv4 network that is written as IPv6
+    (`::ffff:10.0.0.0/104`) is returned as IPv4.
     """
     parsed = ipaddress.ip_network(network, strict)
     mapped = getattr(parsed.network_address, "ipv4_mapped", None)
@@ -87,9 +85,10 @@ def ip_network(network: str, strict: bool = True) -> ipaddress.IPv4Network | ipa
 
 
 def is_trusted(address: str, proxies: list) -> bool:
-    """Return whether an IP address belongs to a trusted proxy. `proxies`: the IP networks of the trusted proxies.
+    """Return whether an IP address belongs to a trusted proxy.
 
-    The empty address "", which requests over a Unix socket have, is trusted if there are any `proxies`.
+    `proxies`: the IP networks of the trusted proxies. If there are any, "", the address of a Unix socket, is trusted,
+    too.
     """
     try:
         return bool(proxies) and (not address or any(ip(address) in network for network in proxies))
@@ -98,12 +97,11 @@ def is_trusted(address: str, proxies: list) -> bool:
 
 
 def network(address: str) -> str:
-    """Return the network whose failed log-ins are counted together: an IPv4 address itself, or the /64 of an IPv6 one.
+    """Return the network for which failed log-ins are counted, such as "10.0.0.1" or "2001:db8::/64".
 
-    For example "10.0.0.1" or "2001:db8::/64": one person usually has all addresses of a /64. Other text is returned
-    unchanged.
+    The result is an IPv4 address itself, or the /64 network of an IPv6 address. Any other text is returned unchanged.
     """
-    try:
+    try:  # one person usually has all addresses of a /64
         return str(ipaddress.ip_network(f"{address}/64", strict=False)) if ":" in address else address
     except ValueError:
         return address

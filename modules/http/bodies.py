@@ -1,4 +1,4 @@
-"""Two helpers for request bodies: a limit for the memory that large ones take, and an answer that discards one."""
+"""A limit for the memory of large request bodies, and an answer to requests whose body was not read."""
 
 import contextlib
 import threading
@@ -9,10 +9,9 @@ MOST_DISCARDED = 32 * 1024 * 1024  # bytes
 
 
 class Unread:
-    """The WSGI answer to a request whose body was not read. Its method `close` reads and discards the body.
+    """A WSGI answer to a request whose body was not read. Its method `close` reads and discards the body.
 
-    If the body stayed unread, CGI and some servers would reset the connection, and the client would not get the
-    answer. `payload`: the content of the answer.
+    `payload`: the content of the answer. If the body stayed unread, the client might not get the answer.
     """
 
     def __init__(self, payload: bytes, environ: dict):
@@ -22,7 +21,7 @@ class Unread:
         return iter([self.payload])
 
     def close(self):
-        """Read and discard the body, up to MOST_DISCARDED bytes. The WSGI server calls this after the answer."""
+        """Read and discard the body, up to 32 MiB. The WSGI server calls this after it has sent the answer."""
         with contextlib.suppress(OSError, ApiError):
             length = body_length(self.environ)
             left = MOST_DISCARDED if length is None else min(length, MOST_DISCARDED)
@@ -31,15 +30,18 @@ class Unread:
 
 
 class SharedLimit:
-    """A limit for the memory that all requests of a process take together. `most`: the limit in bytes."""
+    """A limit for the memory that all requests of a process take together. Beyond the limit, `take` raises ApiError.
+
+    `most`: the limit in bytes.
+    """
 
     def __init__(self, most: int):
         self.most, self.used, self.lock = most, 0, threading.Lock()
 
     def take(self, size: int) -> int:
-        """Reserve `size` bytes of the limit, and return `size`. ApiError (HTTP 503) if fewer bytes are free.
+        """Reserve `size` bytes, and return `size`. ApiError (HTTP 503) if this would exceed the limit.
 
-        A request that is alone may exceed the limit: if nothing is reserved, any size is allowed.
+        Any size is allowed as long as nothing else is reserved.
         """
         with self.lock:
             if self.used and self.used + size > self.most:

@@ -6,10 +6,10 @@ from mailapi import ApiError, Application, module_name, read_query
 
 
 def declared_limit(app: Application, path: str, query_string: str) -> int | str:
-    """Return the longest body that the requested action accepts, as its declaration (`max_body`) says.
+    """Return the most bytes that a request's body may have, as the requested action declares (`max_body`).
 
-    The result is a number of bytes, the name of a setting in config.py, or 0 if the action declares nothing. `path`:
-    the URL path without its first slash. `query_string`: the query of the URL, which may contain the action.
+    The result is a number, or the name of a setting in config.py that has the number. Returns 0 if nothing is
+    declared. `path`: the URL path without its first slash. `query_string`: the query of the URL.
     """
     first, _, below = path.partition("/")
     if first in app.mounts:

@@ -1,4 +1,4 @@
-"""CGI: a web server starts mailapi.pyz for each request, and describes the request in environment variables."""
+"""Runs mailapi as a CGI program, which a web server starts for each request."""
 
 import os
 from pathlib import Path
@@ -8,11 +8,12 @@ import mailapi
 
 
 def run():
-    """Answer the request in the environment variables, with the config MAILAPI_CONFIG or config.py beside mailapi.pyz.
+    """Answer the request that the environment variables describe.
 
-    The command line is ignored: web servers pass a URL's query without "=" as arguments, and any client can choose the
-    query (RFC 3875 section 4.4).
+    The config is the file in the variable MAILAPI_CONFIG, or else config.py beside mailapi.pyz.
     """
+    # The command line is ignored: web servers pass a URL's query without "=" as arguments, and any client can choose
+    # the query (RFC 3875 section 4.4).
     if "MAILAPI_CONFIG" not in os.environ and is_public(mailapi.HERE):
         CGIHandler().run(refuse)
     else:
@@ -27,10 +28,7 @@ def is_public(file: Path) -> bool:
 
 
 def refuse(environ, start_response):
-    """Answer any request with HTTP 500: a WSGI application for a mailapi.pyz that lies in a public folder.
-
-    Anybody could download a config.py beside it.
-    """
+    """Answer any request with HTTP 500, because mailapi.pyz is in a public folder. This is a WSGI application."""
     mailapi.log.error(
         "%s is below the document root, where everybody could read a config.py beside it: MAILAPI_CONFIG must name one.",
         mailapi.HERE,

@@ -1,7 +1,7 @@
-"""A client's connection to `mailapi serve`. Slow and hostile clients must not make others wait, therefore:
+"""A client's connection to `mailapi serve`. A slow or hostile client must not make other clients wait:
 
-- An answer is written to the socket as far as the socket takes it, and the rest is spooled to a file. No thread waits
-  for a client, except for the few that pass on answers which are too large to be spooled.
+- What the client does not read of an answer is stored in a file, so that no thread waits for the client. Only the
+  rare answers that are too large for this make a thread wait.
 - Head and body of a short answer are sent together.
 - If several requests arrive at once, each one starts when the answer before it is sent.
 - The body of a refused request is read, but not stored.
@@ -34,10 +34,10 @@ MOST_PIPELINED = 100  # requests that a client may send without waiting for answ
 
 
 class Answer(WSGITask):
-    """A task of waitress: it runs the application for one request and sends the answer."""
+    """The answer to one request, as a task of waitress: it calls the application and sends the result."""
 
     def write(self, data):
-        """Send a piece of the body. The head of the answer is sent together with the first piece if that is short."""
+        """Send a piece of the answer's body. A short first piece is sent together with the head of the answer."""
         if self.wrote_header or len(data) > SHORT:
             super().write(data)
             return
@@ -52,8 +52,7 @@ class Answer(WSGITask):
 class Channel(HTTPChannel):
     """A client's connection: waitress' class HTTPChannel, made safe against slow and hostile clients.
 
-    Only the thread that waits for events (loop.py) closes a connection: its file descriptor is registered there, and a
-    new connection may get the same one at once.
+    Only the thread that waits for events (loop.py) may close the connection. Other threads call `close_soon`.
     """
 
     task_class = Answer
@@ -106,7 +105,7 @@ class Channel(HTTPChannel):
         return not self.closed and super().writable()
 
     def send(self, data, do_close=True):
-        """Send as much of `data` as the socket takes, and return its size: 0 if the connection is broken."""
+        """Send what the socket takes of `data` now. Return the number of bytes, 0 if the connection is broken."""
         sent = super().send(data, do_close=False)
         self.bytes_out += sent or 0
         return sent
@@ -122,7 +121,7 @@ class Channel(HTTPChannel):
             return super()._flush_some(do_close)
 
     def write_soon(self, data):
-        """Send what the socket takes of `data` now, and store the rest in a file. Return the size of `data`."""
+        """Send what the socket takes of `data` now, and store the rest for later. Return the size of `data`."""
         if not data:
             return 0
         if self.pieces is not None:
@@ -145,7 +144,7 @@ class Channel(HTTPChannel):
             return len(data)
 
     def send_now(self, data) -> int:
-        """Send as much as the socket takes; return the number of bytes. ClientDisconnected if it is broken."""
+        """Send what the socket takes of `data`, and return the number of bytes. ClientDisconnected on failure."""
         try:
             return self.send(data, do_close=False) or 0
         except OSError:
@@ -153,7 +152,7 @@ class Channel(HTTPChannel):
             raise ClientDisconnected from None
 
     def spool(self, data):
-        """Store unsent data in a file. If there is no room, close the connection and raise ClientDisconnected."""
+        """Store unsent data for later. If there is no room, close the connection and raise ClientDisconnected."""
         try:
             self.outbufs[-1].append(data)
         except NoRoom:
@@ -162,9 +161,9 @@ class Channel(HTTPChannel):
         self.total_outbufs_len += len(data)
 
     def wait_for_reader(self):
-        """Wait until the client has read half of its stored answer. ClientDisconnected if too many threads wait so.
+        """Wait until the client has received enough of its stored answer. ClientDisconnected if too many threads wait.
 
-        If the client reads nothing, `Server.maintenance` closes the connection, which ends the wait.
+        The wait also ends when the connection is closed, for example because the client reads nothing.
         """
         if not self.server.streams.acquire(blocking=False):
             self.close_soon()
@@ -185,20 +184,18 @@ class Channel(HTTPChannel):
                 self.start()
 
     def start(self):
-        """Schedule the answer to the next request, if the last one is sent. The caller must hold `requests_lock`."""
+        """Schedule the next waiting request if the answer before it is sent. The caller must hold `requests_lock`."""
         if self.parked and not self.total_outbufs_len:
             self.parked = False
             self.server.task_dispatcher.add_task(self)
 
     def linger(self):
-        """Send the rest of the answer. Then read and discard what the client sends, until it closes the connection.
-
-        If the connection were closed now, the client's system would discard the answer.
-        """
+        """Send the rest of the answer. Then read and discard what the client sends, until it closes the connection."""
         self._flush_exception(self._flush_some)
         if self.will_close:
             self.handle_close()
         elif self.connected and not self.total_outbufs_len:
+            # If the connection were closed now, the client's system would discard the answer.
             self.close_when_flushed, self.lingering = False, True
             with contextlib.suppress(OSError):
                 self.socket.shutdown(socket.SHUT_WR)
@@ -206,7 +203,8 @@ class Channel(HTTPChannel):
     ########## Closing
 
     def close_soon(self):
-        """Have the connection closed by the thread that may close it. Any thread may call this."""
+        """Let the thread that waits for events close this connection. Any thread may call this."""
+        # If this thread closed it, a new connection might get the file descriptor that is still registered.
         self.server.to_close.append(self)
         self.server.pull_trigger()
 
@@ -225,7 +223,7 @@ class Channel(HTTPChannel):
                 request.close()
 
     def measure(self, now: float) -> bool:
-        """Update the client's speed, `pace`. Return whether the client must be disconnected. `now`: monotonic time."""
+        """Store the client's speed in `pace`. Return whether it was too slow for too long. `now`: monotonic time."""
         waits = bool(self.total_outbufs_len or self.discard or self.request is not None and not self.requests)
         moved, seconds = self.bytes_in + self.bytes_out - unsent(self.socket), now - self.measured_at
         self.pace = (moved - self.measured) / seconds if waits and self.waited and seconds > 0 else math.inf
@@ -235,12 +233,12 @@ class Channel(HTTPChannel):
         return now - self.moved_at > self.adj.channel_timeout
 
     def idle(self, now: float) -> bool:
-        """Return whether no request came for `channel_timeout` seconds. `now`: time.time()."""
+        """Return whether the connection has been unused for `channel_timeout` seconds. `now`: from time.time()."""
         return not self.waited and not self.requests and now - self.last_activity > self.adj.channel_timeout
 
 
 def unsent(sock) -> int:
-    """Return how many bytes in the send buffer of a socket the client has not received: up to some megabytes."""
+    """Return how many bytes wait in the send buffer of a socket, because the client has not received them."""
     try:
         return struct.unpack("i", fcntl.ioctl(sock.fileno(), termios.TIOCOUTQ, b"\0" * 4))[0]
     except (OSError, ValueError):

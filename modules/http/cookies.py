@@ -1,4 +1,4 @@
-"""The session cookie PHPSESSID: sets it, reads it, and ignores it if a page of another site sent the request."""
+"""Reads and sets the session cookie PHPSESSID. The cookie is ignored if a page of another site sent the request."""
 
 import re
 import urllib.parse
@@ -11,7 +11,10 @@ COOKIE = re.compile(r"(?:^|;)\s*PHPSESSID=([A-Za-z0-9_-]{1,128})")
 
 
 class Cookies:
-    """Reads the session cookie from requests and makes it for answers. `proxies`: the trusted IP networks."""
+    """Reads the session cookie from requests, and makes the header that sets it.
+
+    `proxies`: the IP networks of the trusted proxies.
+    """
 
     def __init__(self, proxies: list):
         self.proxies = proxies
@@ -20,7 +23,8 @@ class Cookies:
     def scheme(self, environ: dict) -> str:
         """Return the scheme of the URL that the client requested, "http" or "https".
 
-        A trusted proxy says it in the header X-Forwarded-Proto; without such a header, it is the scheme of the server.
+        A trusted proxy sends it in the header X-Forwarded-Proto. Without that header, the server's own scheme is
+        returned.
         """
         forwarded = environ.get("HTTP_X_FORWARDED_PROTO")
         if forwarded and is_trusted(environ.get("REMOTE_ADDR", ""), self.proxies):
@@ -39,10 +43,9 @@ class Cookies:
         return origin is None or origin != own
 
     def log_origins(self, origin: tuple, own: tuple):
-        """Log a warning, once: a page and the request's URL have the same host, but another scheme or port.
+        """Log, once, that a cookie was ignored because the page has another scheme or port than the request's URL.
 
-        Probably a proxy does not pass on the scheme, or the port in the header Host. `origin`: scheme, host and port
-        of the page. `own`: those of the request's URL.
+        `origin`: (scheme, host, port) of the page that sent the request. `own`: the same of the request's URL.
         """
         if not self.origin_logged:
             self.origin_logged = True
@@ -54,15 +57,14 @@ class Cookies:
             )
 
     def read(self, environ: dict) -> str | None:
-        """Return the session id in the request's cookie. None without one, or if a page of another site sent it."""
+        """Return the session id in the request's cookie. Return None without one, or for a page of another site."""
         found = COOKIE.search(environ.get("HTTP_COOKIE", ""))
         return found[1] if found and not self.is_cross_site(environ) else None
 
     def header(self, environ: dict, token: str, expiry: str = "") -> tuple[str, str]:
         """Return the header that sets the session cookie: ("Set-Cookie", "PHPSESSID=...; Path=/; HttpOnly; ...").
 
-        `token`: the session id. `expiry`: a further attribute of the cookie, such as "; Max-Age=0", which deletes the
-        cookie.
+        `token`: the session id. `expiry`: text to append to the cookie. For example, "; Max-Age=0" deletes the cookie.
         """
         script_name = environ.get("SCRIPT_NAME", "").rstrip("/")
         path = "/"
@@ -81,10 +83,7 @@ def own_host(environ: dict) -> str:
 
 
 def origin_of(url: str) -> tuple | None:
-    """Return the origin of a URL (RFC 6454), such as ("https", "mail.example", 443). None if the URL has no origin.
-
-    For example, the text "null", which browsers send for some pages, has no origin.
-    """
+    """Return the origin of a URL (RFC 6454), such as ("https", "mail.example", 443). Return None for other text."""
     try:
         parts = urllib.parse.urlsplit(url)
         port = parts.port or {"http": 80, "https": 443}[parts.scheme]

@@ -7,7 +7,7 @@ from mailapi import File
 
 
 def headers(file: File) -> list[tuple[str, str]]:
-    """Return the HTTP headers of a download. With them, a browser saves the file, and never runs or displays it."""
+    """Return the HTTP headers of a download, as [(name, value), …]. They make a browser save the file, not show it."""
     return [
         ("Content-Type", file.content_type),
         ("Content-Disposition", disposition(file.name)),

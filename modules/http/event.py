@@ -1,4 +1,4 @@
-"""The event that describes a finished request to modules such as the audit: caller, action, result."""
+"""Describes a finished request to modules such as the audit: caller, action and result."""
 
 import dataclasses
 from collections.abc import Iterator, Sequence
@@ -19,9 +19,9 @@ OF_CALLER = {
 
 @dataclasses.dataclass
 class Event:
-    """A description of a finished request: who called which action, with which result.
+    """The description of a finished request: who called which action, and with which result.
 
-    Modules get it by their method `on_request`.
+    It is the argument of the method `on_request` of modules.
     """
 
     module: str
@@ -44,9 +44,9 @@ class Event:
         return self.status in ("ok", "warning")
 
     def describe(self, call: Call, chosen: Endpoint | None):
-        """Set the caller, the action, and the users and other objects that the request was about, without secrets.
+        """Set the attributes that say who called which action, and for which users and objects. Secrets are left out.
 
-        `chosen`: the action; None if the request was refused before an action was found.
+        `call`: the request. `chosen`: the action, or None if the request was refused before an action was found.
         """
         self.user_name, self.refused_wait = call.user_name or call.claimed_name, call.refused_wait
         self.confirmed = call.identified or self.via in ("log-out", "local")
@@ -66,17 +66,17 @@ class Event:
         self.about = [name for name in users if not (name in call.deleted_users and self.succeeded)]
 
     def affected_users(self, fields: dict) -> Iterator[str]:
-        """Yield the names of the users whom the request was about: who logged in or tried to, and who was changed.
+        """Yield the names of the users who logged in, tried to log in, or were changed by the request.
 
-        `fields`: the request's fields; those in USER_FIELDS have the names of changed users. A refused change is about
-        no other user than its caller, so that nobody can fill the list of another user.
+        `fields`: the request's fields; those in USER_FIELDS name changed users. If the change was refused, those are
+        left out.
         """
         if self.user_name and (self.logs_in or not self.confirmed):
             yield self.user_name
         if self.confirmed and self.changes:
             if self.user_name and f"{self.module} {self.action}" in OF_CALLER:
                 yield self.user_name
-            if not self.succeeded:
+            if not self.succeeded:  # or else anybody could fill the list of another user
                 return
             named = [fields.get(name) for name in USER_FIELDS]
             if fields.get("address_router") == "store":
@@ -85,8 +85,8 @@ class Event:
 
 
 def may_be_recorded(value, allowed: Sequence[str] | None) -> bool:
-    """Return whether the audit may record this value of a field.
+    """Return whether the audit may record a value of a field.
 
-    `allowed`: the values of the field that may be recorded; None: every value.
+    `allowed`: the values that the audit may record. Return True if `allowed` is None.
     """
     return allowed is None or value in allowed

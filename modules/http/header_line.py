@@ -1,13 +1,13 @@
-"""Regular expressions for the head of an HTTP request. They replace those of waitress, which may be very slow.
+"""Regular expressions for the first line and the header lines of an HTTP request.
 
-They accept the same lines. The ones of waitress need ten seconds for some heads of 32 kB, since they backtrack over
-the blanks around an empty value and over the end of a URL's host.
+They accept the same lines as those of waitress, which need ten seconds for some headers of 32 kB.
 """
 
 import re
 
 import waitress.parser
 
+# The expressions of waitress backtrack over the blanks around an empty value and over the end of a URL's host.
 TOKEN = rb"[!#$%&'*+\-.^_`|~0-9A-Za-z]+"
 FIRST_LINE = re.compile(rb"(?P<method>" + TOKEN + rb") (?P<uri>[^ ]+)(?: HTTP/(?P<version>[0-9]\.[0-9]))?")
 HEADER_LINE = re.compile(
@@ -17,5 +17,5 @@ HEADER_LINE = re.compile(
 
 
 def install():
-    """Replace the regular expressions of waitress by FIRST_LINE and HEADER_LINE, for the whole process."""
+    """Make waitress use FIRST_LINE and HEADER_LINE in the whole process."""
     waitress.parser.first_line_re, waitress.parser.HEADER_FIELD_RE = FIRST_LINE, HEADER_LINE

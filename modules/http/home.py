@@ -1,4 +1,4 @@
-"""The HTML page at the API's URL, for a person with a browser: what mailapi is, who is logged in, and links."""
+"""The HTML page at the API's URL. It shows what mailapi is, who is logged in, and links to other pages."""
 
 import base64
 import hashlib
@@ -32,13 +32,10 @@ LINKS = {
 
 
 class HomeHandler(RequestHandler):
-    """A request for the HTML page at the API's URL, and its answer."""
+    """The handler of a request for the HTML page at the API's URL."""
 
     def process(self) -> dict:
-        """Set the HTML page as the response, and return the JSON object that the audit records.
-
-        Visitors get the same page, except for the name of the logged-in user.
-        """
+        """Set the HTML page as the response. Return the JSON object that the audit records."""
         name = self.logged_in()
         who = (
             f"You are logged in as <strong>{html.escape(name)}</strong>."
@@ -63,7 +60,7 @@ class HomeHandler(RequestHandler):
         return self.frame
 
     def logged_in(self) -> str:
-        """Return the name of the user whom the session cookie logs in; "" without a valid session."""
+        """Return the name of the user whom the session cookie logs in. Return "" if there is no valid session."""
         try:
             call = Call(self.app, self.app.generation(), {}, {})
             self.use_session(call)
@@ -76,8 +73,7 @@ class HomeHandler(RequestHandler):
 def handler_for(environ: dict) -> type[RequestHandler]:
     """Return the class that handles a browser's request to the API's URL.
 
-    HomeHandler, which answers with the HTML page, handles a GET or HEAD without a query. RequestHandler handles the
-    rest.
+    This is HomeHandler for a GET or HEAD without a query, and RequestHandler for any other request.
     """
     names_action = environ["REQUEST_METHOD"] not in ("GET", "HEAD") or environ.get("QUERY_STRING")
     return RequestHandler if names_action else HomeHandler

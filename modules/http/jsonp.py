@@ -1,4 +1,4 @@
-"""JSONP: the JSON of an answer as a JavaScript call of a function of the client's page (docs/wire.md F20)."""
+"""JSONP: wraps the JSON of an answer in a call of a JavaScript function (docs/wire.md F20)."""
 
 import re
 
@@ -6,7 +6,7 @@ from mailapi import ApiError
 
 
 def read_callback(callback: str) -> str:
-    """Return the query's `callback`, the name of a JavaScript function. ApiError (HTTP 400) if it is no such name."""
+    """Return `callback` if it is the name of a JavaScript function. ApiError (HTTP 400) if it is not."""
     if not re.fullmatch(r"[A-Za-z_$][\w$.]{0,127}", callback, re.ASCII):
         raise ApiError("Invalid callback.", http=400)
     return callback

@@ -1,7 +1,6 @@
-"""JSON in large request bodies: a reader that decodes long strings piece by piece, so that they take little memory.
+"""Reads large JSON bodies of requests, and decodes their long strings piece by piece to save memory.
 
-Python's JSON module takes thirty bytes of memory for each escape in a string. With this reader, a body and its fields
-together take at most three times the size of the body.
+A body and its fields together take at most three times the size of the body.
 """
 
 import contextlib
@@ -19,16 +18,17 @@ from mailapi import (
     refuse_forbidden_text,
 )
 
-LONG = 16 * 1024  # bytes; longer strings are set aside
+# Longer strings are set aside, in bytes: Python's JSON module takes thirty bytes for each escape in a string.
+LONG = 16 * 1024
 STEP = 64 * 1024  # bytes that are decoded at once
 MOST_STRINGS = 100_000  # in a body
 
 
 def find_auth(raw: bytes) -> dict | None:
-    """Find the member `auth` (user name and password) in a JSON object, without parsing all of it; None without one.
+    """Find the member `auth` of a JSON object without parsing all of it. Return None if there is none.
 
-    The result may be wrong, for example from inside another member. So read_for_caller parses the whole body after the
-    log-in, and refuses it if its `auth` differs from the result. `raw`: the body.
+    `raw`: the JSON. The result may be wrong, since it may come from inside another member. `read_for_caller` checks it
+    later.
     """
     for start in (raw.rfind(b'"auth"'), raw.find(b'"auth"')):
         member = raw[start + 6 : start + SMALL_BODY].decode(errors="replace").lstrip() if start >= 0 else ""
@@ -40,11 +40,11 @@ def find_auth(raw: bytes) -> dict | None:
 
 
 def read_for_caller(call: Call, chosen: Endpoint | None, raw: bytes, auth: dict | None) -> dict:
-    """Parse a large body, after checking that the caller is logged in and may use the action.
+    """Check that the caller is logged in and may use the action. Then parse a large body, and return the dictionary.
 
-    Only those access rules are checked here that need no fields. `chosen`: the action, if there is one. `auth`: what
-    the caller has logged in with; ApiError (HTTP 400) if the member `auth` of the body differs. Returns the parsed
-    object.
+    Access rules that need fields of the request are not checked. `chosen`: the action, or None. `raw`: the body.
+    `auth`: the user name and password by which the caller logged in, if any. ApiError (HTTP 400) if the member `auth`
+    of the body differs.
     """
     call.app.identify(call)
     check_caller_rules(call, chosen)
@@ -56,9 +56,9 @@ def read_for_caller(call: Call, chosen: Endpoint | None, raw: bytes, auth: dict 
 
 
 def check_caller_rules(call: Call, chosen: Endpoint | None):
-    """Check the action's access rules that need no fields of the request. ApiError if the caller breaks one.
+    """Raise ApiError if the caller breaks one of the action's access rules that need no fields of the request.
 
-    `chosen`: the action; None, without an action, passes.
+    `chosen`: the action. Do nothing if it is None.
     """
     for rule in chosen.allow if chosen else ():
         if not rule.of_fields and not rule.test(call):
@@ -66,10 +66,10 @@ def check_caller_rules(call: Call, chosen: Endpoint | None):
 
 
 def read_large_object(raw: bytes, usual: int) -> dict:
-    """Parse a JSON object. Its long strings become UTF-8 bytes, to save memory; short ones become str as usual.
+    """Parse a JSON object. Its long strings become UTF-8 bytes, to save memory, and its short strings become str.
 
-    `usual`: the most bytes that `raw` may have besides its long strings; ApiError (HTTP 413) beyond that. ApiError
-    (HTTP 400) if `raw` is not a JSON object.
+    `raw`: the JSON. `usual`: the most bytes that it may have outside long strings. ApiError with HTTP 413 if it has
+    more, and with HTTP 400 if it is not a JSON object.
     """
     spans = long_strings(raw)
     if len(raw) - sum(end - start for start, end in spans) > usual:
@@ -90,9 +90,9 @@ def read_large_object(raw: bytes, usual: int) -> dict:
 
 
 def long_strings(raw: bytes) -> list[tuple[int, int]]:
-    """Find the strings of more than LONG bytes in JSON. Return the start and end of each, without quotation marks.
+    """Find the strings of more than 16 KiB in JSON. Return the positions of their content, as [(start, end), …].
 
-    ApiError (HTTP 413) if `raw` has more than MOST_STRINGS strings.
+    ApiError (HTTP 413) if `raw` has more than 100,000 strings.
     """
     # Without escaped quotation marks, each one that is left begins or ends a string.
     masked = raw.replace(b"\\\\", b"__").replace(b'\\"', b"__")
@@ -107,7 +107,7 @@ def long_strings(raw: bytes) -> list[tuple[int, int]]:
 
 
 def decoded(raw: bytes, start: int, end: int) -> bytes:
-    r"""Decode a JSON string to UTF-8 bytes: raw[start:end], without its quotation marks. ValueError if it is invalid.
+    r"""Decode the JSON string raw[start:end], without quotation marks, to UTF-8 bytes. ValueError if it is invalid.
 
     Lone surrogates (half characters such as "\ud800") are encoded, not refused.
     """
@@ -122,9 +122,9 @@ def decoded(raw: bytes, start: int, end: int) -> bytes:
 
 
 def complete_size(piece: bytes) -> int:
-    """Return how many bytes at the beginning of a piece of a JSON string can be decoded without the next piece.
+    """Return how many bytes of a piece of a JSON string can be decoded without the next piece.
 
-    An escape or a UTF-8 character that is cut off at the end of the piece does not count.
+    An escape or a character that is cut off at the end of the piece is left out.
     """
     end = len(piece)
     for _ in range(3):
@@ -145,9 +145,9 @@ def complete_size(piece: bytes) -> int:
 
 
 def restore_strings(fields: dict, set_aside: dict[str, bytes]) -> dict:
-    """Replace each placeholder in a parsed object by the long string for which it stands, and return the object.
+    """Replace the placeholders in a parsed object by the long strings for which they stand, and return the object.
 
-    `set_aside`: placeholder → string. ApiError (HTTP 413) if a placeholder is the key of a member.
+    `set_aside`: {placeholder: string}. ApiError (HTTP 413) if a placeholder is the key of a member.
     """
     todo: list = [fields]
     while todo:

@@ -4,7 +4,7 @@ from mailapi import ApiError, Call, RequestHandler, log
 
 
 def log_out(handler: RequestHandler, call: Call) -> dict:
-    """End the session that the cookie belongs to, delete the cookie, and return the answer.
+    """End the session of the request's cookie, delete the cookie, and return the answer, such as {"status": "…"}.
 
     If the session cannot be ended, only the cookie is deleted, and the answer's `status` says so.
     """

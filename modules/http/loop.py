@@ -1,8 +1,7 @@
-"""The threads of `mailapi serve`. One of them at a time runs the loop: it waits for requests, answers and sends.
+"""The threads of `mailapi serve`. One thread at a time serves all connections: it waits for requests and answers them.
 
-The thread that has read a request also answers it: to hand the request to another thread takes longer than most
-answers. If an answer takes longer than PATIENCE, because it waits for a lock or is large, a spare thread takes over
-the loop for the other connections. The main thread checks whether that is necessary, and handles signals.
+If an answer takes long, another thread takes over the connections, so that other requests do not wait. The main thread
+checks for such answers, and handles signals.
 """
 
 import collections
@@ -22,6 +21,7 @@ if TYPE_CHECKING:
     from .channel import Channel
 
 log = logging.getLogger("mailapi.serving")
+# The thread that has read a request also answers it: to hand it to another thread takes longer than most answers.
 PATIENCE = 0.002  # seconds that the loop waits for an answer
 IDLE_CHECKS = 100  # checks in a row without an answer, after which the main thread sleeps until there is one
 SECONDS_TO_ANSWER = 5  # after SIGTERM, for answers that have begun
@@ -30,9 +30,9 @@ SECONDS_TO_JOIN = 1  # after that, for threads to end
 
 
 class Loop:
-    """The threads of the server. One thread at a time waits for requests on all connections, which is "the loop".
+    """The threads of the server. One thread at a time serves all connections: this is called "running the loop".
 
-    For waitress, this object is the task dispatcher. `threads`: their number, without the main thread.
+    `threads`: how many, without the main thread. waitress uses this object as its task dispatcher.
     """
 
     def __init__(self, threads: int):
@@ -53,14 +53,14 @@ class Loop:
     def add_task(self, channel: "Channel"):
         """Schedule the answer to the next request of a connection.
 
-        Any thread but the one that runs the loop must call `poller.note_change` afterwards.
+        A thread that does not serve the connections at the moment must call `poller.note_change` afterwards.
         """
         self.tasks.append(channel)
 
     ########## The main thread
 
     def run(self):
-        """Serve requests until `stop` is called. Then finish the answers that have begun, and send them.
+        """Serve requests until `stop` is called. Then finish and send the answers that have begun.
 
         RuntimeError if a thread has failed.
         """
@@ -78,22 +78,22 @@ class Loop:
             raise RuntimeError("The server's loop failed.")
 
     def check_until(self, reached: Callable[[], bool], seconds: float = math.inf):
-        """Supervise the thread that serves the connections, until `reached` returns True or `seconds` have passed.
+        """Watch the thread that serves the connections, until `reached` returns True or `seconds` have passed.
 
-        The main thread does this. Whenever an answer takes too long, a spare thread takes over the connections.
+        The main thread calls this. If an answer takes too long, a free thread takes over the connections.
         """
         idle, until = 0, time.monotonic() + seconds
         while not reached() and time.monotonic() < until:
             time.sleep(PATIENCE)
-            idle = 0 if self.hand_over() else idle + 1
+            idle = 0 if self.replace_busy_thread() else idle + 1
             if idle > IDLE_CHECKS and not self.ending:
                 self.sleep_until_answer()
                 idle = 0
 
-    def hand_over(self) -> bool:
-        """Let a spare thread serve the connections if an answer has taken the present one longer than PATIENCE.
+    def replace_busy_thread(self) -> bool:
+        """Let a free thread serve the connections if the thread that serves them takes too long for an answer.
 
-        Returns whether the present one was working on an answer.
+        Returns whether the thread that served them was working on an answer.
         """
         began = self.began
         if began is not None and time.monotonic() - began > PATIENCE:
@@ -104,7 +104,7 @@ class Loop:
         return began is not None
 
     def sleep_until_answer(self):
-        """Let the main thread sleep until another thread begins to answer a request, or `stop` is called."""
+        """Put the main thread to sleep until another thread begins to answer a request, or `stop` is called."""
         self.sleeping = True
         if self.began is None and not self.ending:
             self.alarm.acquire()
@@ -121,7 +121,7 @@ class Loop:
         self.wake_main_thread()
 
     def close(self):
-        """End the threads, and close all connections and files, unless a thread still answers a request."""
+        """End the threads, then close all connections and files. If a thread does not end in time, close nothing."""
         with self.lock:
             self.over = True
             for turn in self.spare:
@@ -136,9 +136,9 @@ class Loop:
     ########## The other threads
 
     def work(self, has_loop: bool):
-        """Serve the connections, answer a request, or wait as a spare thread, until the server ends.
+        """Run one of the threads until the server ends: serve the connections, answer a request, or wait until needed.
 
-        Each thread runs this function. `has_loop`: this thread is the first one that serves the connections.
+        `has_loop`: True for the thread that serves the connections at first.
         """
         turn = locked()
         try:
@@ -156,9 +156,9 @@ class Loop:
             self.stop()
 
     def take_task(self, turn: threading.Lock) -> "Channel | None":
-        """Return a connection whose request this thread must answer, or None if this thread becomes a spare one.
+        """Return a connection whose request this thread must answer. Return None if this thread becomes a free one.
 
-        A spare thread waits until `turn` is released; then it serves the connections.
+        A free thread must wait until the lock `turn` is released, and then serve the connections.
         """
         with self.lock:
             if self.tasks and not self.spare:
@@ -170,7 +170,7 @@ class Loop:
             return None
 
     def answer(self, channel: "Channel"):
-        """Answer the next request of a connection. The caller must have counted the request in `answering`."""
+        """Answer the next request of a connection. The caller must have added 1 to the attribute `answering`."""
         try:
             channel.service()
         except BaseException:
@@ -181,10 +181,7 @@ class Loop:
         self.poller.note_change(channel)
 
     def run_loop(self):
-        """Serve the connections: wait for events, read requests, answer and send, until the server ends.
-
-        Returns earlier if another thread has taken over the connections.
-        """
+        """Serve the connections until the server ends, or until another thread has taken them over."""
         turn = self.turn
         self.poller.thread = threading.get_ident()  # first: threads that add a task from now on wake this one
         while not self.over:
@@ -196,9 +193,10 @@ class Loop:
                 return
 
     def answer_tasks(self, turn: int) -> bool:
-        """Answer the scheduled requests, as long as a spare thread could take over the connections meanwhile.
+        """Answer the scheduled requests. Return False if another thread has taken over the connections meanwhile.
 
-        Returns False if one has done so. `turn`: the value of `self.turn` when this thread began to serve them.
+        Stops early if no thread is free to take over. `turn`: the value of `self.turn` when this thread began to serve
+        the connections.
         """
         for _ in range(len(self.tasks)):
             with self.lock:
@@ -218,12 +216,12 @@ class Loop:
 
 
 def locked() -> threading.Lock:
-    """Return a new lock that is already acquired. A thread that acquires it waits until another thread releases it."""
+    """Return a new lock that is already acquired."""
     lock = threading.Lock()
     lock.acquire()
     return lock
 
 
 def unsent(dispatcher) -> int:
-    """Return how many bytes a connection still has to send; 0 for other objects in the poller's `map`."""
+    """Return how many bytes a connection still has to send. Return 0 for any other object, such as a server."""
     return getattr(dispatcher, "total_outbufs_len", 0)

@@ -1,6 +1,6 @@
-"""Requests below a mount: a URL path such as /dav below which a module answers by itself (Module.mount).
+"""Requests to a mount: a URL path such as /dav, below which a module answers all requests itself (Module.mount).
 
-The caller logs in by HTTP Basic or a token. Such requests begin no session, and the session cookie does not log in.
+The caller logs in by HTTP Basic or a token. Such requests begin no session, and the session cookie is ignored.
 """
 
 import base64
@@ -28,10 +28,10 @@ CHALLENGE = ("WWW-Authenticate", 'Basic realm="mailapi", charset="UTF-8"')
 
 
 def answer(handler: RequestHandler, first: str, below: str) -> dict:
-    """Let the module of a mount answer a request. Return the JSON object that the audit records.
+    """Let a module answer a request to its mount. Return the JSON object that the audit records.
 
-    `first`: the mount, such as "dav", the first segment of the URL path. `below`: the rest of the path. ApiError if
-    the module refuses the request.
+    `first`: the mount, such as "dav", the first segment of the URL path. `below`: the rest of the path. The response
+    becomes handler.mounted_response. ApiError if the module refuses the request.
     """
     app = handler.app
     app.release()
@@ -50,10 +50,10 @@ def answer(handler: RequestHandler, first: str, below: str) -> dict:
 
 
 def admit(handler: RequestHandler, module: Module, read_only: bool) -> Call:
-    """Authenticate the caller of a request to a mount of `module`, and return the call with the caller.
+    """Log in the caller of a request to a mount of `module`. Return the Call object, which then has the caller.
 
-    `read_only`: the request changes nothing, so that a token for reading suffices. ApiError: HTTP 401 if the log-in
-    fails, 403 if a page of another site sent the request.
+    `read_only`: whether the request changes nothing, so that a token for reading suffices. ApiError with HTTP 401 if
+    the log-in fails, and with HTTP 403 if a page of another site sent the request.
     """
     call, method = handler.call, handler.environ["REQUEST_METHOD"]
     assert call is not None  # the handler makes it before it asks a module
@@ -84,7 +84,7 @@ def authenticate(handler: RequestHandler, call: Call):
 
 
 def basic_credentials(scheme: str, credentials: str) -> tuple[str, str]:
-    """Return user name and password from the header Authorization (HTTP Basic, RFC 7617).
+    """Decode the header Authorization of HTTP Basic (RFC 7617). Return (user name, password).
 
     `scheme` and `credentials`: the two words of the header, such as "Basic" and "Ym9iOnB3". LoginRefused if they
     contain no user name.

@@ -1,8 +1,4 @@
-"""Waits for events on the sockets of `mailapi serve`, by epoll on Linux and by poll elsewhere.
-
-The operating system knows which events each socket waits for, so that a connection on which nothing happens costs
-nothing. waitress would ask every connection again before each wait.
-"""
+"""Waits for events on the sockets of `mailapi serve`, by epoll on Linux and by poll elsewhere."""
 
 import collections
 import logging
@@ -22,11 +18,13 @@ HAS_EPOLL = hasattr(select, "epoll")  # on Linux; elsewhere poll is used, which 
 LONGEST_WAIT = 1  # second, after which the servers are asked whether connections must be closed
 
 
+# The system knows which events each socket waits for, so that a connection on which nothing happens costs nothing.
+# waitress would ask every connection again before each wait.
 class Poller:
-    """Waits for events on the sockets of all dispatchers: waitress' word for listening servers and connections.
+    """Waits for events on the sockets of dispatchers. In waitress, a dispatcher is a listening server or a connection.
 
-    A dispatcher's events are registered with the system again when they may have changed: after each event, after each
-    answer, and when a thread calls `note_change`. Only the thread that calls `poll` registers and closes dispatchers.
+    Call `note_change` when a connection may wait for other events than before. Only the thread that calls `poll` may
+    register or close dispatchers.
     """
 
     def __init__(self) -> None:
@@ -44,9 +42,9 @@ class Poller:
         self.wakes = False  # a byte is in the pipe, or is about to be
 
     def poll(self, wait: bool):
-        """Yield each dispatcher that has events, with the events as bits (POLLIN, POLLOUT).
+        """Yield (dispatcher, events) for each dispatcher that has events. The events are bits, such as POLLIN.
 
-        `wait`: if there are no events, wait for some, for LONGEST_WAIT at most.
+        `wait`: whether to wait for events, up to a second, if there are none.
         """
         self.register_changed()
         for fd, events in self.system.poll(self.longest_wait if wait else 0):
@@ -58,7 +56,7 @@ class Poller:
                 yield dispatcher, events
 
     def note_change(self, channel: "Channel"):
-        """Note that a connection may wait for other events now. Any thread may call this."""
+        """Note that a connection may wait for other events than before. Any thread may call this."""
         self.changed.append(channel)
         self.wake()
 
@@ -69,7 +67,7 @@ class Poller:
             os.write(self.pipe_in, b"x")
 
     def register_changed(self):
-        """Register the events of the dispatchers in `changed`, and of servers whose state may have changed."""
+        """Tell the system for which events the changed dispatchers wait now."""
         while self.changed:
             self.register(self.changed.popleft())
         for server in self.servers:

@@ -1,4 +1,4 @@
-"""Parsing of HTTP requests in `mailapi serve`: a body that is too long is refused before any of it is stored."""
+"""Parses HTTP requests in `mailapi serve`. A body that is too long is refused as early as possible."""
 
 from waitress.parser import HTTPRequestParser, ParsingError
 from waitress.receiver import ChunkedReceiver, FixedStreamReceiver
@@ -33,17 +33,15 @@ class JsonError(ErrorTask):
 
 
 class TooMuchSpooled(Error):
-    """The error (HTTP 503) for a request whose body exceeds the limit for temporary files of all connections."""
+    """The error (HTTP 503) for a request whose body does not fit into the temporary files of all connections."""
 
     code, reason = 503, "Service Unavailable"
     sentence = "Too much is being sent at the same time. Try again."
 
 
+# waitress keeps a chunk header in memory, and a client could send one that never ends.
 class ChunkedBody(ChunkedReceiver):
-    """A request body in chunked encoding (RFC 9112 section 7.1). The length of its chunk headers is limited.
-
-    waitress keeps a chunk header in memory, and a client could send one that never ends.
-    """
+    """A request body in chunked encoding (RFC 9112 section 7.1). A chunk header that is too long is refused."""
 
     def __init__(self, spool, channel):
         super().__init__(spool)
@@ -110,8 +108,8 @@ class RequestParser(HTTPRequestParser):
     def refuse(self, error: Error | None = None):
         """Stop parsing the request, and have its body discarded.
 
-        `error`: the error to answer. None: the application gets the request without a body, and answers that it is too
-        long.
+        `error`: the error to answer. If it is None, the application is called without the body, and refuses the body
+        as too long.
         """
         self.close()
         self.body_rcv, self.error, self.completed, self.refused = None, error, True, True

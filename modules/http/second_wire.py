@@ -1,7 +1,7 @@
-"""The second wire: requests MODULE/ACTION, for clients that were not written for PHP (docs/wire.md section 9).
+"""Handles requests of the form MODULE/ACTION, which are called the second wire (docs/wire.md section 9).
 
-A request is processed in the same steps as one of the first wire (MODULE/?ACTION). Only the URL, the way to give
-fields, and the HTTP status differ.
+Requests of the first wire (MODULE/?ACTION) are processed in the same steps. Only the URL, the way to give fields, and
+the HTTP status differ.
 """
 
 import bottle
@@ -30,12 +30,12 @@ CHALLENGES = {"basic": 'Basic realm="mailapi", charset="UTF-8"', "bearer": 'Bear
 
 
 class SecondWireHandler(RequestHandler):
-    """A request of the form MODULE/ACTION, and its answer."""
+    """The handler of one request of the form MODULE/ACTION."""
 
     def outcome(self) -> tuple[dict, int]:
-        """Process the request. Return the answer as a dictionary, and its HTTP status.
+        """Process the request. Return the answer and the HTTP status, such as ({"status": "ok", "code": "ok"}, 200).
 
-        The answer has a `code` and, if a field is wrong, the field's name in `field`. The status belongs to the code.
+        For an error, `code` names the error, and `field` names the invalid field, if any.
         """
         answer, _ = super().outcome()
         if self.mounted_response is not None:
@@ -49,10 +49,10 @@ class SecondWireHandler(RequestHandler):
         return answer, HTTP_STATUS[code]
 
     def challenges(self, code: str) -> list[tuple[str, str]]:
-        """Return the headers WWW-Authenticate of an answer with HTTP 401, as pairs of name and value.
+        """Return the headers WWW-Authenticate of an answer with HTTP 401, as [(name, value), …].
 
-        `code`: the code of the error. Requests of a browser get no header for Basic: the browser would open a log-in
-        form.
+        `code`: the error's name, such as "invalid_token". Browsers get no header for HTTP Basic, since they would open
+        a log-in form.
         """
         error = ', error="invalid_token"' if code == "invalid_token" else ""
         values = [CHALLENGES["bearer"] + error]
@@ -85,9 +85,9 @@ class SecondWireHandler(RequestHandler):
         return self.act(call, self.module, unread, auth, {})
 
     def find_action(self, generation: Generation):
-        """Set the attributes `module` and `chosen` (the action) from the URL path.
+        """Find the module and the action that the URL path names, and store them in `module` and `chosen`.
 
-        ApiError (HTTP 404) if there is no such module or action; its message suggests one with a similar name.
+        ApiError (HTTP 404) if there is no such module or action. Its message suggests a similar name.
         """
         first, slash, action = self.path.partition("/")
         name = first if slash else ""
@@ -124,7 +124,7 @@ class SecondWireHandler(RequestHandler):
         return self.frame
 
     def describe(self, generation: Generation) -> dict:
-        """Answer with the OpenAPI document of the configured modules. It needs no log-in."""
+        """Answer a request for openapi.json with the OpenAPI document of the configured modules. No log-in needed."""
         from ..openapi.document import document_of
 
         if self.environ["REQUEST_METHOD"] not in ("GET", "HEAD"):
@@ -141,10 +141,10 @@ class SecondWireHandler(RequestHandler):
     ##### The body
 
     def read_json(self, method: str) -> tuple[dict | bytes, dict | None]:
-        """Return the request's body as a dictionary, and its member `auth`, if any. A large body is returned as bytes.
+        """Return the body of the request, parsed as a dictionary, and its member `auth`, or None if it has none.
 
-        `method`: the HTTP method. ApiError: HTTP 415 if the body is not declared as JSON, HTTP 400 for a GET with a
-        body or a POST with a query.
+        A large body is returned as bytes. `method`: the HTTP method. ApiError with HTTP 415 if the body is not
+        declared as JSON, and with HTTP 400 for a GET with a body or a POST with a query.
         """
         has_body = self.environ.get("CONTENT_LENGTH") not in (None, "", "0") or (
             "HTTP_TRANSFER_ENCODING" in self.environ
@@ -161,7 +161,7 @@ class SecondWireHandler(RequestHandler):
 
     @staticmethod
     def parse(raw: bytes) -> dict:
-        """Parse a body as a JSON object; an empty body gives {}. ApiError if it is blank or no JSON object."""
+        """Parse a body as a JSON object. Return {} if the body is empty. ApiError if it is blank or no JSON object."""
         if raw.isspace():
             raise ApiError("Invalid JSON in request body.", http=400, code="invalid_json")
         return read_object(raw)
@@ -191,17 +191,16 @@ class SecondWireHandler(RequestHandler):
     def refuse_cookie_of_other_site(self, auth: dict | None):
         """Raise ApiError (HTTP 403) if a page of another site sent the session cookie along (docs/wire.md F42).
 
-        A request whose member `auth` has a user name passes, since the cookie does not count then.
+        `auth`: the body's member `auth`. If it has a user name, the cookie is ignored, and the request is allowed.
         """
         has_cookie = "PHPSESSID=" in self.environ.get("HTTP_COOKIE", "")
         if not (auth and auth.get("user_name")) and has_cookie and self.is_cross_site():
             raise ApiError("Not allowed from another site.", code="cross_site")
 
     def refuse_basic_of_other_site(self):
-        """Raise ApiError (HTTP 403) for HTTP Basic in a request that a page of another site sent.
+        """Raise ApiError (HTTP 403) if a page of another site logs in by HTTP Basic, unless `cors_origin` allows it.
 
-        The browser may have added the credentials by itself. A page that the setting `cors_origin` allows passes, if
-        browsers ask for permission by OPTIONS before such a request, as then they add no credentials.
+        A POST without JSON is refused even then, since browsers may add stored passwords to it without asking first.
         """
         if self.is_cross_site():
             checked = self.environ["REQUEST_METHOD"] != "POST" or self.is_json()
@@ -214,10 +213,10 @@ class SecondWireHandler(RequestHandler):
     ##### The fields
 
     def read_fields(self, call: Call, body: dict | bytes, auth: dict | None, query: dict):
-        """Check whether the caller may use the action, then put the action's fields into `call`.
+        """Check that the caller may use the action, then put the request's fields into `call`.
 
-        `body`: the parsed body, or bytes if it is large and not yet parsed. `auth`: its member `auth`. `query` is not
-        used: fields in the query are read from the URL of a GET. ApiError if the caller or a field is refused.
+        `body`: the parsed body, or bytes if it is large and not yet parsed. `auth`: the body's member `auth`. `query`:
+        ignored, since the fields of a GET are read from the URL. ApiError if the caller or a field is refused.
         """
         assert self.chosen and self.module
         self.check_caller(call, self.module, self.chosen)
@@ -230,9 +229,9 @@ class SecondWireHandler(RequestHandler):
         read_strictly(call, self.chosen, {name: value for name, value in body.items() if name != "auth"})
 
     def check_caller(self, call: Call, module: Module, chosen: Endpoint):
-        """Raise ApiError if the caller's role or token does not allow the action, whatever the values of its fields.
+        """Raise ApiError if the caller's role or token does not allow the action `chosen` of `module`.
 
-        `chosen`: the action, of `module`.
+        Rules that depend on fields of the request are not checked here.
         """
         self.app.identify(call)
         if call.restriction:

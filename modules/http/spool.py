@@ -12,14 +12,14 @@ LONGEST_HOLD = 120  # seconds in which a connection must be able to move all tha
 
 
 class NoRoom(Exception):
-    """The error for bytes that do not fit into the limit for temporary files, or onto the disk."""
+    """The error if the limit for temporary files is reached, or if the disk is full."""
 
 
 class Spooled:
-    """The bytes that each connection has in temporary files, with one limit for all connections together.
+    """The limit for the temporary files of all connections together. Beyond the limit, slow connections are closed.
 
-    `limit`: in bytes. A connection is an object with an attribute `pace`, its client's recent speed in bytes a second,
-    and a method `close_soon()`.
+    `limit`: in bytes. A connection must have an attribute `pace`, the client's recent speed in bytes a second, and a
+    method `close_soon()`.
     """
 
     def __init__(self, limit: int):
@@ -29,7 +29,7 @@ class Spooled:
         self.all_fast = False  # no connection was slow enough in this interval
 
     def reserve(self, connection, size: int):
-        """Reserve `size` bytes of the limit for a connection. If they are not free, close slow other connections.
+        """Reserve `size` bytes of the limit for a connection. If fewer are free, close slow other connections.
 
         The slowest connection is closed first. NoRoom if closing all slow ones is not enough.
         """
@@ -43,10 +43,7 @@ class Spooled:
             self.sizes[connection] = self.sizes.get(connection, 0) + size
 
     def release(self, connection, size: int):
-        """Give `size` bytes that a connection has reserved back to the limit.
-
-        Does nothing if `reserve` has closed the connection since, because its bytes are given back already.
-        """
+        """Free `size` bytes that were reserved for a connection. Do nothing if `reserve` has closed the connection."""
         with self.lock:
             size = min(size, self.sizes.get(connection, 0))
             self.used -= size
@@ -56,9 +53,9 @@ class Spooled:
                 self.sizes[connection] -= size
 
     def connections_to_close(self, connection, size: int) -> list:
-        """Return the slow connections to close, slowest first, so that `size` bytes become free for `connection`.
+        """Return the slow connections that must be closed to reserve `size` bytes for `connection`, slowest first.
 
-        Returns [] if they are free already. NoRoom if closing all slow connections is not enough.
+        Returns [] if the bytes are free already. NoRoom if closing all slow connections is not enough.
         """
         excess = self.used + size - self.limit
         victims: list = []
@@ -76,16 +73,16 @@ class Spooled:
         raise NoRoom
 
     def is_slow(self, connection) -> bool:
-        """Return whether a client is too slow for the bytes that its connection has in temporary files."""
+        """Return whether a connection is so slow that it may be closed when the limit is reached."""
         return connection.pace < max(SLOW, self.sizes.get(connection, 0) / LONGEST_HOLD)
 
     def check(self, connection, size: int):
-        """Raise NoRoom if `reserve` could not reserve `size` more bytes for a connection. Changes nothing."""
+        """Raise NoRoom if `reserve` would raise it. Reserve nothing, and close no connection."""
         with self.lock:
             self.connections_to_close(connection, size)
 
     def new_interval(self) -> tuple[int, int]:
-        """Begin to count anew. Return the numbers of refused requests and closed connections since the last call.
+        """Return how many requests were refused and how many connections were closed since the last call.
 
         Call it after the `pace` of all connections was measured.
         """
@@ -95,9 +92,9 @@ class Spooled:
 
 
 class Spool:
-    """A queue of bytes of one connection, such as an unsent answer: in memory, or in a temporary file if it is long.
+    """A queue of bytes of one connection, such as an unsent answer. A long queue is stored in a temporary file.
 
-    `spooled`: the limit for all connections.
+    `spooled`: the limit for the temporary files of all connections.
     """
 
     def __init__(self, spooled: Spooled, connection):
@@ -109,7 +106,7 @@ class Spool:
         return self.end - self.start
 
     def append(self, data):
-        """Add bytes at the end of the queue. NoRoom if they need a file and the limit is reached."""
+        """Add bytes at the end of the queue. NoRoom if they need a temporary file, and its limit is reached."""
         if self.connection is None:
             raise NoRoom
         if self.file is None and self.end + len(data) <= IN_MEMORY:
@@ -119,7 +116,7 @@ class Spool:
         self.end += len(data)
 
     def to_file(self, data):
-        """Move the bytes from memory to a file, and write `data` behind them. NoRoom if they do not fit."""
+        """Write the bytes in memory and then `data` to the temporary file. NoRoom if they do not fit."""
         size = len(data) + len(self.memory)
         self.spooled.reserve(self.connection, size)
         self.counted += size
@@ -135,7 +132,7 @@ class Spool:
         self.memory = bytearray()
 
     def get(self, size: int = -1) -> bytes:
-        """Return the next bytes without removing them from the queue: at most `size`, or all of them for -1."""
+        """Return the next bytes, but leave them in the queue: at most `size` bytes, or all bytes if `size` is -1."""
         size = len(self) if size < 0 else min(size, len(self))
         if self.file is None:
             return bytes(self.memory[self.start : self.start + size])
@@ -148,7 +145,7 @@ class Spool:
             self.clear()
 
     def prune(self):
-        """Do nothing. waitress calls this to free memory; a queue here frees its file after the last byte."""
+        """Do nothing. waitress calls this to free memory, which is not needed here."""
 
     def getfile(self):
         """Return all bytes of the queue as a file object. After this, nothing can be appended."""
@@ -159,7 +156,7 @@ class Spool:
         return self.file
 
     def clear(self):
-        """Remove all bytes, delete the file, and give its bytes back to the limit."""
+        """Remove all bytes from the queue, delete its file, and free the bytes that were reserved for the file."""
         self.memory = bytearray()
         self.start = self.end = 0
         if self.file is not None:

@@ -1,4 +1,4 @@
-"""Static files that `mailapi serve --static /admin=FOLDER` serves beside the API."""
+"""Serves static files beside the API: `mailapi serve --static /admin=FOLDER`."""
 
 import argparse
 import functools
@@ -61,11 +61,11 @@ def url_and_folder(value: str) -> tuple[str, str]:
 
 
 class StaticFolders:
-    """A WSGI application that serves the API at the URL path `mount`, and folders with static files at others.
+    """A WSGI application that serves the API at the URL path `mount`, and static files at other URL paths.
 
-    `folders`: pairs of URL path and folder. The longest URL path that fits a request decides; if none fits, the API
-    answers, as a proxy may have removed `mount` from the path. ConfigError if a folder has the URL path of the API, or
-    contains one of the files in `secrets`.
+    `folders`: pairs (URL path, folder with static files). The longest URL path that fits a request decides. If none
+    fits, the API answers. `secrets`: files such as config.py. ConfigError if a folder contains one of them, or has a
+    URL path of the API.
     """
 
     def __init__(
@@ -85,11 +85,11 @@ class StaticFolders:
             if path == url or path.startswith(url + "/"):
                 environ["SCRIPT_NAME"], environ["PATH_INFO"] = url, path[len(url) :]
                 return serve(environ, start_response)
-        environ["SCRIPT_NAME"] = self.mount
+        environ["SCRIPT_NAME"] = self.mount  # a proxy may have removed it from the path
         return self.app(environ, start_response)
 
     def body_limit(self, path: str, query_string: str) -> int:
-        """Return how many bytes the body of a request may have: 0 for static files, or the limit of the API's action.
+        """Return the most bytes that the body of a request may have. Return 0 for static files.
 
         `path` and `query_string`: those of the request's URL.
         """
@@ -101,9 +101,9 @@ class StaticFolders:
 
 
 def refuse_collision(app: mailapi.Application, mount: str, url: str, taken: bool):
-    """Raise ConfigError if a folder's URL path `url` is already that of the API, or of another folder.
+    """Raise ConfigError if the API or another folder already uses the URL path `url` of a folder.
 
-    `mount`: the URL path of the API. `taken`: another folder has the path `url`.
+    `mount`: the URL path of the API. `taken`: whether another folder uses `url`.
     """
     if url == mount:
         raise mailapi.ConfigError(f"--static {url or '/'}: the API is there; --mount gives it another path.")
@@ -138,10 +138,10 @@ def plain_error(error: bottle.HTTPError) -> str:
 
 
 def send(folder: str, path: str) -> bottle.HTTPResponse:
-    """Return the response with a file, for the request that Bottle is processing.
+    """Return the response with a static file, for the request that Bottle is processing.
 
-    `path`: the URL path below that of the folder. A path that ends with "/" gives the file index.html. HTTPError (404)
-    if there is no such file, or if it is private.
+    `path`: the path of the file in the folder. If it ends with "/", the file is index.html. HTTPError (404) if there
+    is no such file, or if it is private.
     """
     environ = bottle.request.environ
     file = real_file(folder, path)
@@ -167,9 +167,9 @@ def send(folder: str, path: str) -> bottle.HTTPResponse:
 
 
 def real_file(folder: str, path: str) -> str:
-    """Return the path, without symbolic links, of the file at `path` below the folder.
+    """Return the real path of the file at `path` in the folder, without symbolic links.
 
-    HTTPError (404) if the file is hidden, or a link leads out of the folder.
+    HTTPError (404) if the file is hidden, or if a link leads out of the folder.
     """
     file = os.path.realpath(os.path.join(folder, path)) if VISIBLE_PATH.fullmatch(path) else ""
     if not f"{file}/".startswith(f"{folder}/") or not VISIBLE_PATH.fullmatch(file[len(folder) + 1 :]):
@@ -178,10 +178,8 @@ def real_file(folder: str, path: str) -> str:
 
 
 def with_slash(environ: dict) -> str:
-    """Return the URL of a requested folder with a slash at its end, for a redirect, such as "./docs/".
-
-    The URL is relative, because proxies may change the beginning of the path.
-    """
+    """Return the URL of a requested folder with a slash at its end, relative to the request, such as "./docs/"."""
+    # Relative, because proxies may change the beginning of the path.
     name = (environ["SCRIPT_NAME"] + environ["PATH_INFO"]).rpartition("/")[2]
     query = environ.get("QUERY_STRING", "")
     return f"./{urllib.parse.quote(name)}/" + (f"?{query}" if query else "")

@@ -1,7 +1,4 @@
-"""The HTTP server of `mailapi serve`: parser and connections are those of waitress, the threads are our own (loop.py).
-
-Limits protect it against slow and hostile clients.
-"""
+"""The HTTP server of `mailapi serve`: waitress with threads of our own (loop.py), and limits for slow clients."""
 
 import collections
 import importlib.metadata
@@ -78,7 +75,7 @@ USED_INTERNALS = {
 
 
 def listen(address: str) -> list[socket.socket]:
-    """Return a new listening socket for each IP address of `address`, HOST:PORT. OSError if that fails."""
+    """Return new listening sockets for `address` (HOST:PORT), one for each IP address of HOST. OSError on failure."""
     sockets = []
     for family, kind, protocol, name in Adjustments(listen=address).listen:
         sockets.append(each := socket.socket(family, kind, protocol))
@@ -99,12 +96,13 @@ def create_server(
     lifeline: int | None = None,
     **adjustments,
 ) -> Loop:
-    """Return a server for a WSGI application. Its method `run` serves requests.
+    """Create a server for a WSGI application, and return it. Its method `run` serves requests.
 
-    `app`: the application, with a method `body_limit(path, query_string)`. `max_spooled`: the most bytes in temporary
-    files, of all connections together. `most_unread`: the most bytes of an answer that are stored for a slow client.
-    `threads`: how many answers may take long at the same time. `lifeline`: the file descriptor of a pipe; the server
-    stops at its end. `adjustments`: settings of waitress. ConfigError if this version of waitress is not supported.
+    `app`: the application, with a method `body_limit(path, query_string)`. `sockets`: from `listen`. `max_spooled`:
+    the most bytes in the temporary files of all connections together. `most_unread`: the most bytes of an answer that
+    are stored for a slow client. `threads`: how many slow answers can be made at the same time. `lifeline`: the file
+    descriptor of a pipe. The server stops when the pipe is closed. `adjustments`: settings of waitress. ConfigError if
+    this version of waitress is not supported.
     """
     refuse_other_waitress()
     settings = Adjustments(
@@ -120,7 +118,7 @@ def create_server(
 
 
 def refuse_other_waitress():
-    """Raise ConfigError if the installed version of waitress lacks one of USED_INTERNALS."""
+    """Raise ConfigError if the installed version of waitress lacks an undocumented attribute that mailapi uses."""
     missing = [
         f"{kind.__name__}.{name}"
         for kind, names in USED_INTERNALS.items()
@@ -133,12 +131,10 @@ def refuse_other_waitress():
 
 
 class Lifeline(wasyncore.file_dispatcher):
-    """The reading end of a pipe that tells a worker process when its supervisor has ended: then the server stops.
-
-    Only the supervisor has the writing end open, so that the pipe ends with it.
-    """
+    """The reading end of a pipe that tells a worker process when its supervisor has ended. The server then stops."""
 
     def __init__(self, fd: int, loop: Loop):
+        # Only the supervisor has the writing end open, so that the pipe ends with it.
         super().__init__(fd, loop.poller.map)
         self.loop = loop
         loop.poller.changed.append(self)
@@ -157,7 +153,7 @@ class Lifeline(wasyncore.file_dispatcher):
 
 
 class Server(TcpWSGIServer):
-    """A server that listens at one address. It shares its limits and threads with the servers at other addresses."""
+    """A server that listens on one socket. The servers of all sockets share their limits and threads."""
 
     channel_class = Channel
 
@@ -191,7 +187,7 @@ class Server(TcpWSGIServer):
         self.poller.wake()
 
     def add_task(self, channel: Channel):
-        """Schedule the next request of a connection; it is answered once the last answer is sent.
+        """Schedule the next request of a connection. It is answered when the answer before it is sent.
 
         The caller must hold the connection's `requests_lock`.
         """
@@ -200,7 +196,7 @@ class Server(TcpWSGIServer):
         channel.start()
 
     def is_due(self) -> bool:
-        """Return whether `readable` must be called now: to close connections, or if its result may have changed."""
+        """Return whether there are connections to close, or whether the result of `readable` may have changed."""
         return bool(self.to_close or self.in_connection_overflow or time.time() >= self.next_channel_cleanup)
 
     def readable(self):
@@ -210,9 +206,9 @@ class Server(TcpWSGIServer):
         return super().readable() and not self.loop.ending
 
     def maintenance(self, now):
-        """Close connections that are too slow or idle, and log how many. waitress calls this every few seconds.
+        """Close connections that are too slow or unused, and log how many. waitress calls this every few seconds.
 
-        `now`: time.time().
+        `now`: from time.time().
         """
         channels = list(self.active_channels.values())
         late = [channel for channel in channels if channel.measure(time.monotonic())]

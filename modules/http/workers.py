@@ -15,11 +15,12 @@ MOST_BY_DEFAULT = 4
 END_SIGNALS = {signal.SIGTERM, signal.SIGINT}
 
 
+# The supervisor has no threads, opens no database and answers no request.
 class Workers:
-    """A supervisor that starts `number` worker processes and replaces dead ones. Each worker calls `work(lifeline)`.
+    """A supervisor that starts `number` worker processes, and replaces those that end.
 
-    `lifeline`: the file descriptor of a pipe, which ends when the supervisor ends in any way. A worker must end then,
-    too. The supervisor has no threads, opens no database and answers no request.
+    `work`: the function that each worker calls, with the file descriptor of a pipe. The pipe is closed when the
+    supervisor ends for any reason. The worker must end then, too.
     """
 
     def __init__(self, number: int, work: Callable[[int], None]):
@@ -50,7 +51,7 @@ class Workers:
             time.sleep(PAUSE)
 
     def fork(self) -> bool:
-        """Fork a worker process, unless the supervisor is ending. Return False if the system refuses."""
+        """Start a worker process, unless the supervisor is ending. Return False if the system refuses."""
         signal.pthread_sigmask(signal.SIG_BLOCK, END_SIGNALS)  # `end` must see the worker in `started`
         try:
             if not self.ending:
@@ -65,7 +66,7 @@ class Workers:
         return True
 
     def become_worker(self):
-        """Run `work` in the forked process, and end the process."""
+        """Call `work` in the new process, then end the process."""
         status = 1
         try:
             os.close(self.lifeline_writer)
@@ -85,7 +86,7 @@ class Workers:
             os._exit(status)
 
     def end(self, *_):
-        """Send SIGTERM to all workers, and set an alarm for those that do not end in time. A signal handler."""
+        """Send SIGTERM to all workers, and set an alarm to kill those that are too slow. This is a signal handler."""
         if not self.ending:
             self.ending = True
             signal.alarm(SECONDS_TO_END)
@@ -103,14 +104,14 @@ class Workers:
 
 
 def handle_end_signals(handler: Callable):
-    """Make SIGTERM and SIGINT call `handler`. A signal stays ignored if this process was started so, as by nohup."""
+    """Call `handler` on SIGTERM and SIGINT. A signal that is ignored already, as under nohup, stays ignored."""
     for number in END_SIGNALS:
         if signal.getsignal(number) is not signal.SIG_IGN:
             signal.signal(number, handler)
 
 
 def end_in_time():
-    """Have the system kill this worker if it does not end within SECONDS_TO_END. Call this if its supervisor died."""
+    """Let the system kill this worker process if it does not end in time. Call this when its supervisor has died."""
     signal.alarm(SECONDS_TO_END)
 
 
@@ -125,9 +126,9 @@ def can_fork() -> bool:
 
 
 def usual_number(most: int) -> int:
-    """Return the default number of workers: one for each usable core but one, from 1 to MOST_BY_DEFAULT.
+    """Return the default number of workers: one less than the usable processor cores, but at least 1 and at most 4.
 
-    `most`: a further upper limit. One core is left for the web server, the mail daemons and the disk.
+    `most`: a further upper limit.
     """
     try:
         cores = len(os.sched_getaffinity(0))
