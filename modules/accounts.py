@@ -1,4 +1,4 @@
-"""Accounts: users' mailboxes, calendars and contacts at other servers, and the users of the mail server's database."""
+"""Accounts: creates, lists, changes and deletes users' mailboxes, calendars and contacts on other servers."""
 
 import os
 from collections.abc import Iterator
@@ -30,7 +30,7 @@ from .provisioning.user_settings import UserSettings
 
 @json_schema({"type": "integer", "minimum": 0, "maximum": 7})
 def mask(value) -> int | None:
-    """Convert the field `provision` to int: a sum of 1 (mail), 2 (calendar) and 4 (contacts). None stays None.
+    """Convert the field `provision`, a sum of 1 (mail), 2 (calendar) and 4 (contacts), to int. Return None for None.
 
     ValueError if it is not a number from 0 to 7.
     """
@@ -42,7 +42,10 @@ def mask(value) -> int | None:
 
 @json_schema({"type": "integer", "minimum": 0, "maximum": 1})
 def one_or_zero(value) -> int | None:
-    """Convert the field `Active` to 1 or 0; clients may also send true or false. None (not given) stays None."""
+    """Convert the field `Active`, which may be 1, 0, true or false, to 1 or 0. Return None for None.
+
+    ValueError for anything else.
+    """
     bit = whole_number(int(value) if isinstance(value, bool) else value)
     if bit not in (None, 0, 1):
         raise ValueError("neither 0 nor 1")
@@ -52,9 +55,9 @@ def one_or_zero(value) -> int | None:
 def require_change(call):
     """Raise ApiError if the request changes nothing, or if it changes `Active` together with other settings.
 
-    `Active` is in another database than the settings, so one transaction cannot change both. (The check
-    `required` is not used, because it would also refuse the value 0.)
+    No transaction could change both, since they are in different databases.
     """
+    # The check `required` would also refuse the value 0.
     has_settings = not call.body.keys().isdisjoint(SETTINGS)
     if call.body.get("Active") is None and not has_settings:
         raise ApiError("Active is not set.", code="missing_field", field="Active")
@@ -86,11 +89,11 @@ class Account(Module):
         manages_transactions=True,
     )
     def get(self, call):
-        """List the accounts that the caller may see, or only that of user_name, which has the user's settings, too.
+        """List the accounts that the caller may see. With user_name, list only that user's account, with its settings.
 
         An admin sees all accounts, a delegate their own and those of the users delegated to them, any other caller
-        their own. `search` in the URL's query is the start of a name. `after` (a name) continues a list that `limit`
-        has shortened.
+        their own. `search` in the URL's query selects the names that begin with it. `after`, a name, continues a list
+        that `limit` has shortened.
         """
         accounts = self.visible_accounts(call)
         try:
@@ -99,7 +102,10 @@ class Account(Module):
             return {"accounts": accounts, "status": "warning", "warning": error.status}
 
     def visible_accounts(self, call) -> list[dict]:
-        """Return the accounts that the caller may see: only that of user_name if it is given, else a page of all."""
+        """Return the accounts that the caller may see, such as [{"Name": "ann", "Active": 1, "services": […]}].
+
+        With user_name in the request, return only that user's account. Otherwise `limit` may shorten the list.
+        """
         if call.body.get("user_name"):
             return self.ledger.rows([call.body["user_name"]])
         if not call.caller.admin:
@@ -109,11 +115,11 @@ class Account(Module):
 
     @endpoint(**OF_USER, optional={"provision": mask})
     def provision(self, call):
-        """Create a user's mailbox, calendars and contacts now if they are missing, and retry those that failed before.
+        """Create a user's mailbox, calendar and contacts now if they are missing, and retry those that failed before.
 
-        `provision` is the sum of 1 (mail), 2 (calendar) and 4 (contacts); its default is the setting
-        PROVISION. The answer comes after at most 5 seconds and has the user's accounts. What a server has not
-        created by then stays pending.
+        `provision` selects them: it is a sum of 1 (mail), 2 (calendar) and 4 (contacts). Its default is the setting
+        PROVISION. After at most 5 seconds, the answer lists the user's accounts. Those that a server has not created
+        by then stay pending.
         """
         name, bits = call.body["user_name"], call.body.get("provision")
         user = self.mailserver.find(name) if self.mailserver else self.app.credentials(name)
@@ -132,11 +138,11 @@ class Account(Module):
         manages_transactions=True,
     )
     def update(self, call):
-        """Lock a user out with Active 0, which ends their sessions and tokens, or let them log in again with Active 1.
+        """Lock a user out (Active 0), let a user log in again (Active 1), or change the settings of a user.
 
-        The other fields change the user's settings: quota, userStatus, forward and the automatic reply. Users
-        cannot change their own quota or userStatus. The settings are in the mail server's database, or,
-        without one, in the user's filter script.
+        Active 0 ends the user's sessions, and stops their tokens. The settings are quota, userStatus, forward and the
+        automatic reply. Users cannot change their own quota or userStatus. The settings are stored in the mail
+        server's database if there is one, otherwise in the user's filter script.
         """
         name, active = call.body["user_name"], call.body.get("Active")
         if active is None:
@@ -147,7 +153,7 @@ class Account(Module):
             self.app.sessions.end_others(name, but="")
 
     def change_settings(self, call, name: str):
-        """Change those settings of the user `name` that the request has. End sessions if it sets a userStatus."""
+        """Store the settings in the request for the user `name`. If one is userStatus, end the user's sessions."""
         changes = {field: call.body[field] for field in SETTINGS if field in call.body}
         with call.db.transaction("DEFERRED"):
             if changes.get("forward") and stores_to(call, changes["forward"], name):
@@ -162,7 +168,7 @@ class Account(Module):
     def delete(self, call):
         """Delete the record of a user's accounts. With `purge`, the servers first delete the user's mail and data.
 
-        If a server fails to delete them, the record stays, and `status` has the errors.
+        If a server fails to delete the data, the record stays, and `status` has the error messages.
         """
         name = call.body["user_name"]
         if not (account := self.ledger.find(name)):
@@ -172,9 +178,10 @@ class Account(Module):
         self.ledger.delete(name)
 
     def on_login(self, call, password: str):
-        """Create the accounts that the user still lacks, and set lastLogin. Called after each log-in with a password.
+        """Create the mailbox, calendar and contacts that a user lacks. Called after each log-in with a password.
 
-        With the setting `mailserver`, only users whom that mail server knows get accounts.
+        With the setting `mailserver`, also set the user's lastLogin, and ignore users whom that mail server does not
+        know.
         """
         user = call.external_user or {}
         if self.mailserver is None or "accountId" in user:
@@ -185,10 +192,11 @@ class Account(Module):
             self.settings.record_log_in(user["accountId"])
 
     def external_credentials(self, user_name: str, logging_in: bool) -> dict | None:
-        """Return the password hash to check a log-in against, or None if it is in the table `users`.
+        """Return {"user_name": …, "user_authdata": HASH}, or None if the table `users` has the user's password.
 
-        With the setting `mailserver`, the mail server has the hash of each user whose name is a mail address. A user
-        who was locked out gets a hash that no password fits. `logging_in` is False if a session or token is used.
+        With the setting `mailserver`, the mail server has the hash of each user whose name is a mail address. For a
+        user who is locked out, both values are None, so that no password fits. `logging_in` is False if the request
+        has a session or a token.
         """
         account = self.ledger.find(user_name)
         shut_out = account is not None and not account["Active"]
@@ -199,32 +207,33 @@ class Account(Module):
     def on_user_change(self, call, change: str, user_name: str, password: str | None) -> Participant | None:
         """Prepare a change of a user in the mail server's database, to be committed together with the table `users`.
 
-        `change` is "add", "delete" or "set_password". Returns None if the mail server needs no change, for
-        example because the name is not a mail address.
+        `change` is "add", "delete", "set_password", "suspend" or "restore". Return None if the mail server needs no
+        change, for example because the name is not a mail address.
         """
         if self.mailserver and ("@" in user_name or change == "add"):
             return self.mailserver.on_user_change(call, change, user_name, password)
         return None
 
     def has_rows_of(self, user_name: str) -> bool:
-        """Return whether accounts are recorded under a user name."""
+        """Return whether the database has a record of a user's accounts."""
         return self.ledger.find(user_name) is not None
 
     def on_user_deleted(self, user_name: str):
-        """Delete the record of a deleted user's accounts; a later user of that name gets new ones.
-
-        What the servers store for the user, such as mail, is not deleted.
-        """
+        """Delete the record of a deleted user's accounts. Mail and other data on the servers stay."""
         self.ledger.delete(user_name)
 
     def external_users(self, user_name: str | None = None) -> list[dict]:
-        """Return the users in the mail server's database, or only `user_name`: [{"user_name": …, "user_login": 1}]."""
+        """Return the users in the mail server's database, each as {"user_name": …, "user_login": 1}.
+
+        With `user_name`, return only that user. Without a mail server, return [].
+        """
         return self.mailserver.users(user_name) if self.mailserver and "@" in (user_name or "@") else []
 
     def check(self, repair: bool) -> Iterator[tuple[bool | None, str]]:
-        """Check the records of accounts and the mail server's database, for `mailapi check`. repair: correct errors.
+        """Check the records of accounts and the mail server's database, for `mailapi check`.
 
-        Yield True (good), False (error) or None (remark), and a sentence.
+        Yield (True, sentence) if all is well, (False, sentence) for an error, (None, sentence) for a remark. If
+        `repair` is True, also correct the errors.
         """
         yield from check_ledger(self, repair)
         if self.mailserver:

@@ -1,4 +1,4 @@
-"""Addresses: patterns for recipients of incoming mail, in the order in which they are tried, and where mail goes."""
+"""Addresses: patterns of mail addresses, with the order in which they are tried and where mail to them goes."""
 
 from mailapi import (
     Active,
@@ -117,9 +117,10 @@ class Address(Module):
     def get(self, call):
         """List the addresses that the caller may see, in the order in which the SMTP daemon tries them.
 
-        If fields are given, only the first of these counts: address_order, address_expression (the pattern), `test` in
-        the URL's query (a matching address), address_user (who gets the mail). An admin sees all addresses, a
-        delegate those of delegated users and patterns, any other caller those whose mail they get.
+        To select addresses, give address_order, address_expression (the pattern), `test` in the URL's query (an
+        address that must match) or address_user (who gets the mail). If several are given, only the first in this list
+        is used. An admin sees all addresses, a delegate those of delegated users and patterns, any other caller those
+        whose mail they get.
         """
         number, selected = call.generation.number, selected_by(call)
         if not selected and call.caller.admin:
@@ -154,10 +155,9 @@ class Address(Module):
         ),
     )
     def update(self, call):
-        """Change the address that has the order address_old_order. Without address_route, its route is removed.
+        """Change the address whose order is address_old_order. In schema version 8, address_expression selects it.
 
-        With schema version 8, address_expression selects the address. A delegate must manage both the old and the new
-        pattern.
+        Without address_route, the route is removed. A delegate must manage both the old and the new pattern.
         """
         number, old, new = (
             call.generation.number,
@@ -174,7 +174,7 @@ class Address(Module):
         allow=address_delegate("address_expression").otherwise("No access."),
     )
     def delete(self, call):
-        """Delete the address that has the order address_order. With schema version 8, address_expression selects it.
+        """Delete the address whose order is address_order. In schema version 8, address_expression selects it.
 
         A delegate must manage both the stored pattern and the one in the request.
         """
@@ -189,7 +189,7 @@ class Address(Module):
         allow=admin_or_delegate.otherwise("No access."),
     )
     def switch(self, call):
-        """Exchange the orders of two addresses. A delegate must manage both."""
+        """Exchange the orders of the addresses address1 and address2. A delegate must manage both."""
         rows = [managed_row(call, call.body[name]) for name in ("address1", "address2")]
         give_orders(call, rows, [row["address_order"] for row in reversed(rows)])
 
@@ -199,9 +199,9 @@ class Address(Module):
         allow=admin_or_delegate.otherwise("No access."),
     )
     def reorder(self, call):
-        """Bring the given addresses into the given order: the first one gets the highest of their orders, and so on.
+        """Put the given addresses in the given order: the first one gets the highest of their orders, and so on.
 
-        All other addresses keep their orders. A delegate must manage all given ones.
+        All other addresses keep their orders. A delegate must manage all given addresses.
         """
         rows = [managed_row(call, given) for given in call.body["addresses"]]
         orders = sorted({row["address_order"] for row in rows}, reverse=True)
@@ -224,19 +224,20 @@ class Address(Module):
     def test(self, call):
         """Return what the SMTP daemon would do with a mail: `steps` (sentences) and `decision` (the outcome).
 
-        With address_routing "inrouter" `sender` sends the mail to the address. With "outrouter" `smtpd_user` sends it
-        from the address to `recipient`. Addresses that the caller may not see are not revealed.
+        With address_routing "inrouter", the mail is from `sender` to address_expression. With "outrouter", the user
+        smtpd_user sends it from address_expression to `recipient`. Addresses that the caller may not see are not
+        revealed.
         """
         incoming = call.body["address_routing"] == "inrouter"
         return report_inbound(call) if incoming else report_outbound(call)
 
 
 def give_orders(call, rows: list[dict], orders: list[int]):
-    """Store each row of `addresses` with a new address_order: the number at the same place in `orders`."""
+    """Store a new address_order in each row of the table `addresses`: the number at the row's place in `orders`."""
     for row, order in zip(rows, orders):
         call.db.execute(REPLACE_ROW[call.generation.number], **row | {"address_order": order})
 
 
 def values_of(call) -> dict:
-    """Return the fields of the request that are columns of the table `addresses`, with None for missing ones."""
+    """Return the request's values for the columns of `addresses`: {"address_order": 3, …}. Missing values are None."""
     return {name: call.body.get(name) for name in ROW[call.generation.number]}

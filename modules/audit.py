@@ -1,4 +1,4 @@
-"""Audit: who logged in, changed or was refused something, and when; each record is also a line in the log."""
+"""Audit: records log-ins, changes and refused requests, with user and time. Each record is also a line in the log."""
 
 import json
 import logging
@@ -80,8 +80,8 @@ class Audit(Module):
     def get(self, call):
         """List the audit's records, newest first, at most 1,000 of them.
 
-        `since` and `until` limit the time (seconds since 1970). `before` (an audit_id) continues the list. Any other
-        field selects records with that value.
+        `since` and `until` limit the time, in seconds since 1970. `before`, an audit_id, continues the list. Every
+        other field selects the records that have its value.
         """
         values = {name: call.body.get(name) for name in (*FILTERS, *RANGE)}
         query = LISTS[tuple(name for name in RANGE if values[name])]
@@ -92,9 +92,9 @@ class Audit(Module):
     def mine(self, call):
         """List the audit's records about the caller, newest first, at most 1,000: log-ins, and changes of the caller.
 
-        Changes by others are included, but not those that were refused, nor the caller's reads. `before` (an audit_id)
-        continues the list. Only records of what the caller did have audit_address and audit_via. Records of older
-        versions are left out.
+        Changes by other users are included, unless they were refused. `before`, an audit_id, continues the list. Only
+        records of the caller's own requests have audit_address and audit_via. Records that older versions wrote are
+        left out.
         """
         if call.user_name is None:
             raise ApiError("Name the user with --as USER.")
@@ -109,7 +109,7 @@ class Audit(Module):
         self.log_ins: dict[tuple, int] = {}  # user, address, module and action → when a log-in was recorded
 
     def on_request(self, event: Event):
-        """Record a request that has ended: a log-in, a change or a refusal. Reads in a session are not recorded."""
+        """Record a finished request in the audit and in the log if it logged in, changed something or was refused."""
         has_user = event.user_name is not None or event.via.startswith("token")
         if not has_user or not (event.logs_in or event.changes or not event.succeeded):
             return
@@ -139,10 +139,10 @@ class Audit(Module):
             log.error("the audit cannot be written: %s", str(error)[:500])
 
     def is_repeated(self, event: Event, kind: int, now: int) -> bool:
-        """Return whether the audit has the same log-in already, from the last hour. `now`: seconds since 1970.
+        """Return whether the same log-in was recorded within the last hour. If not, remember it for the next call.
 
-        This is True only for successful log-ins for actions that read: scripts log in with every request, and
-        would fill the audit.
+        Only successful log-ins with a password for reading can be repeated: scripts make one with each request. `kind`
+        is the result of kind_of(), `now` the time in seconds since 1970.
         """
         if event.changes or event.via != "password" or kind != DONE:
             return False
@@ -155,10 +155,10 @@ class Audit(Module):
         return False
 
     def insert(self, row: dict, event: Event, failed: int) -> bool:
-        """Add a row about an event to the audit and return True, or only count it in an existing row and return False.
+        """Add a row about an event to the audit. Return False if, instead, an existing row only counts the event.
 
-        While log-ins have to wait after too many failures, all refused ones share one row. `failed` is the kind of the
-        event: DONE, NOT_LOGGED_IN or REFUSED.
+        While log-ins must wait after too many failures, those that are refused share one row. `failed` is the kind of
+        the event: DONE, NOT_LOGGED_IN or REFUSED.
         """
         state, now, lifetime = self.app.state, row["audit_time"], self.app.config.audit_lifetime
         wait, grace = event.refused_wait or None, min(86400, lifetime // 10)
@@ -180,15 +180,15 @@ class Audit(Module):
         return True
 
     def on_user_deleted(self, user_name: str):
-        """Forget which records are about a deleted user, so that a later user of that name does not see them."""
+        """Hide the records about a deleted user from audit/?mine of a later user of that name."""
         with self.app.state.transaction():
             self.app.state.execute(DELETE_SUBJECTS_OF_USER, user_hash=hash_of(user_name))
 
     def prune(self, failed: int, upto: int, before: int):
-        """Delete the oldest rows: those of one kind beyond its share of the disk, and those older than audit_lifetime.
+        """Delete the rows of one kind that take too much space, and the rows of every kind that are too old.
 
-        `failed` is the kind: DONE, NOT_LOGGED_IN or REFUSED. Of this kind, the rows in the first `upto` bytes ever
-        written are deleted; of all kinds, those from before the time `before` (seconds since 1970).
+        The kind `failed` (DONE, NOT_LOGGED_IN or REFUSED) loses the first `upto` bytes ever written; every kind loses
+        the rows from before `before` (seconds since 1970).
         """
         state = self.app.state
         obsolete = state.column(TOO_MANY, failed=failed, upto=upto) + state.column(TOO_OLD, before=before)
@@ -197,15 +197,15 @@ class Audit(Module):
 
 
 def hash_of(user_name: str) -> str:
-    """Return the SHA-256 of a user's name, as the column user_hash of table audit_subject has it."""
+    """Return the hexadecimal SHA-256 of a user's name, the value of the column user_hash of table audit_subject."""
     return sha256(user_name.encode(errors="replace"))
 
 
 def shown_to_subject(row: dict, user_name: str) -> dict:
-    """Return an audit row as the user whom it is about may see it.
+    """Return an audit row in the form in which the user `user_name`, whom it is about, may see it.
 
-    IP address and way of log-in become None if somebody else made the request. They also do if the user's name is
-    so long that it might be the shortened name of another user.
+    audit_address and audit_via become None unless this user was logged in and made the request. They also become None
+    if the name is so long that it may be another user's, shortened.
     """
     by_oneself = row.pop("failed") != NOT_LOGGED_IN and row["audit_user"] == user_name
     whole = len(json.dumps(user_name)) + LONGEST_ESCAPE < LONGEST["audit_user"]
@@ -213,7 +213,7 @@ def shown_to_subject(row: dict, user_name: str) -> dict:
 
 
 def kind_of(event: Event) -> int:
-    """Return the kind of an event: NOT_LOGGED_IN, DONE or REFUSED. Each kind of row has its own share of the disk."""
+    """Return NOT_LOGGED_IN if an event's user was not authenticated, DONE if the request succeeded, else REFUSED."""
     if not event.confirmed:
         return NOT_LOGGED_IN
     return DONE if event.succeeded else REFUSED
@@ -244,5 +244,5 @@ def log_row(row: dict):
 
 
 def logfmt(row: dict) -> str:
-    """Format an audit row in logfmt: `user="bob" action="add"`. Values are encoded as JSON; keys lose "audit_"."""
+    """Return an audit row as text: `user="bob" action="add"`. Values are encoded as JSON; keys lose "audit_"."""
     return " ".join(f"{key.removeprefix('audit_')}={json.dumps(value)}" for key, value in row.items())

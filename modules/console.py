@@ -1,4 +1,4 @@
-"""Console: a page that lists all actions with their fields, sends requests and shows the answers, below console/."""
+"""Console: a web page below console/ that lists all actions and fields, sends requests and shows the answers."""
 
 import bottle
 
@@ -11,9 +11,9 @@ class Console(Module):
     mounts = ("console",)
 
     def mount(self, handler: RequestHandler, path: str) -> bottle.HTTPResponse:
-        """Return a file of the console's page. `path` is the file's name, the URL path after console/.
+        """Return the file console.html, console.js or console.css; for "" return console.html.
 
-        The page reads openapi.json and sends its requests to the API, which decides who may do what.
+        `path` is the URL path after console/. ApiError if the method is neither GET nor HEAD, or for other files.
         """
         if handler.environ["REQUEST_METHOD"] not in ("GET", "HEAD"):
             raise ApiError("Use GET.", http=405)

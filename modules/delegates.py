@@ -1,4 +1,4 @@
-"""Delegates: users who manage other users, or addresses such as `%@corp.org`, for the administrator."""
+"""Delegates: users who may manage other users, or mail addresses that match a pattern such as `%@corp.org`."""
 
 from peewee import fn
 
@@ -74,7 +74,7 @@ class Delegate(Module):
 
     @endpoint(allow=anyone, read_only=True)
     def get(self, call):
-        """List the delegations that the caller may see, those of `users` and those of `addresses`.
+        """List the delegations that the caller may see: who manages which `users`, and who manages which `addresses`.
 
         An admin sees all, a delegate their own. Any other caller sees who manages them, and who manages the addresses
         whose mail they get.

@@ -1,4 +1,4 @@
-"""Mailbox: the caller's own mails (list, read, search, delete) from all databases and servers; sending of mails."""
+"""Mailbox: lists, reads, searches and deletes the caller's mails in all databases and servers, and sends mails."""
 
 from typing import Any
 
@@ -35,7 +35,7 @@ MOST_SEARCHES = 3  # of a user at the same time, threads included: mailapi serve
 
 @json_schema({"type": "string", "enum": list(SOURCE_NAMES)})
 def source_name(value) -> str | None:
-    """Check the field mail_sourcedb: a mail is stored in "master", "user" or "imap". Return it; None if not given.
+    """Return the field mail_sourcedb, the store of a mail: "master", "user" or "imap". Return None if it is empty.
 
     ValueError for any other text.
     """
@@ -77,14 +77,14 @@ class Mailbox(Module):
             self.kinds.append(imap_source.imap_factory(app.config, self.validity))
 
     def mailboxes(self, call) -> Mailboxes:
-        """Return an object with all sources of the caller's mails (databases and IMAP server), for this request."""
+        """Return an object that reads and changes the caller's mails in all databases and on the IMAP server."""
         return Mailboxes(call, self.kinds)
 
     @endpoint(allow=anyone, optional={"mail_only_unread": boolean}, read_only=True, manages_transactions=True)
     def get(self, call):
         """List the caller's mails with their main headers, newest first; with mail_only_unread only the unread ones.
 
-        If a database or server does not respond, the answer has a warning, and the mails of all others.
+        If a database or server does not respond, the answer lacks its mails and has a warning.
         """
         with self.mailboxes(call) as mailboxes:
             refs = mailboxes.index(call.body.get("mail_only_unread"))[: call.limit]
@@ -95,7 +95,7 @@ class Mailbox(Module):
     def read(self, call):
         """Return a mail with its text, and mark it as read. `mail_read` in the answer is 1 if it was read before.
 
-        With mail_details, the answer has more than the original API's: a text to read, and what a reply needs.
+        With mail_details, the answer also has a text for people to read, and the fields that a reply needs.
         """
         mail, source, warning = self.fetched(call, mark_read=True)
         call.unchanged = bool(mail["mail_read"])
@@ -122,13 +122,13 @@ class Mailbox(Module):
 
     @endpoint(**OF_MAIL, read_only=True)
     def parts(self, call):
-        """List the parts of a mail: its texts and attachments."""
+        """List the parts of a mail (its texts and attachments), each with number, type, file name and size."""
         mail, _, warning = self.fetched(call)
         return warning | {"mail_parts": [part.description() for part in parts(mail_bytes(mail))]}
 
     @endpoint(**OF_PART, read_only=True, download=True)
     def attachment(self, call):
-        """Return one part of a mail, such as an attachment, as a file, decoded."""
+        """Return one part of a mail, such as an attachment, as a decoded file. mailbox/?parts lists the numbers."""
         mail, _, _ = self.fetched(call)
         for part in parts(mail_bytes(mail)):
             if part.number == call.body["part"]:
@@ -154,14 +154,14 @@ class Mailbox(Module):
     def view(self, call):
         """Return a mail's HTML, or its text if it has no HTML, as a complete document for an iframe.
 
-        Its Content-Security-Policy lets nothing run and loads nothing. The mail is not marked as read.
+        Its Content-Security-Policy forbids scripts and loading anything. The mail is not marked as read.
         """
         mail, _, _ = self.fetched(call)
         return mail_page(mail_bytes(mail))
 
     @endpoint(allow=anyone, optional=TERMS, read_only=True, manages_transactions=True)
     def search(self, call):
-        """Search in the caller's mails, and return a page of those found, newest first."""
+        """Search the caller's mails, and return a page of those that match, newest first."""
         with self.searches.of(call.user_name), self.mailboxes(call) as mailboxes:
             return search(call, mailboxes)
 
@@ -174,9 +174,9 @@ class Mailbox(Module):
     def threads(self, call):
         """List the caller's mails grouped into threads, the thread with the newest mail first.
 
-        With mail_id, the list has only the thread of that mail. With the fields of `search`, it has the threads in
-        which a mail matches. With these fields or `limit`, the answer is a page: its `next` is the value to send for
-        the next page.
+        With mail_id, list only the thread of that mail. With the fields of mailbox/?search, list the threads that have
+        a matching mail. With any of these fields or `limit`, the answer is one page: send its `next` to get the next
+        one.
         """
         with self.searches.of(call.user_name), self.mailboxes(call) as mailboxes:
             return list_threads(call, mailboxes)
@@ -196,11 +196,11 @@ class Mailbox(Module):
         read_body=read_large_object,
     )
     def send(self, call):
-        """Queue a mail of the caller for delivery. `queue_ids` in the answer has its ids in the queue.
+        """Queue a mail from the caller for delivery. The answer has its ids in the queue, `queue_ids`.
 
-        If the SMTP daemon would refuse the sender or a recipient, the mail is refused for the same reason. With
-        reply_to_mail, the id of one of the caller's mails, it is a reply: recipient, subject, in_reply_to and
-        references are taken from that mail if they are not given.
+        If the SMTP daemon would refuse the sender or a recipient, the mail is refused for the same reason.
+        reply_to_mail is the id of one of the caller's mails to which this mail is a reply. Without recipient, subject,
+        in_reply_to or references, a reply gets them from that mail.
         """
         if call.user_name is None:
             raise ApiError("Name the mailbox's user with --as USER.")
@@ -211,14 +211,15 @@ class Mailbox(Module):
         return {"queue_ids": outbox.enqueue(call, mail)}
 
     def fetched(self, call, mark_read: bool = False, field: str = "mail_id") -> tuple[dict, str, dict]:
-        """Return a mail, its source such as "imap", and a warning about databases and servers that did not respond.
+        """Read the mail that the request names. Return its row, its source, such as "imap", and a warning.
 
-        `field` is the request's field with the mail's id. ApiError if no database or server that responds has the mail.
+        The warning is {"status": "warning", "warning": …} if a database or server did not respond, else {}. `field` is
+        the request's field with the mail's id. ApiError if no database or server that responds has the mail.
         """
         with self.mailboxes(call) as mailboxes:
             return *mailboxes.fetch(mark_read, field), mailboxes.warning
 
     def on_user_deleted(self, user_name: str):
-        """Delete the record of a deleted user's IMAP UIDVALIDITY, the version of the numbers that identify mails."""
+        """Delete the stored UIDVALIDITY (RFC 9051) of a deleted user's IMAP mailbox."""
         if self.validity:
             self.validity.on_user_deleted(user_name)

@@ -1,6 +1,7 @@
-"""MSA: what the mail daemons do with each user's incoming and outgoing mail, for schema version 8 (table `msa`).
+"""MSA: what the mail daemons do with each user's incoming and outgoing mail.
 
-With version 9, the same requests change the table `smtpd` (outgoing mail), and read `addresses` (incoming mail).
+In schema version 8, it is stored in the table `msa`. In version 9, the same requests change the table `smtpd`
+(outgoing mail) and read `addresses` (incoming mail).
 """
 
 from peewee import IntegrityError, Select, fn
@@ -32,9 +33,9 @@ MSA_IN_ROUTERS = ("store", "forward", "handoff", "reject", "drop")
 
 
 def first_address(user) -> Select:
-    """Return a query for the address (address_expression) whose mail a user gets; if several, of the highest order.
+    """Return a query for one address_expression whose mail a user gets: the one with the highest address_order.
 
-    `user` is the user's name or a column with it. In schema version 9, this address decides about incoming mail.
+    `user` is the user's name, or a column of user names. The query is for schema version 9.
     """
     return (
         Addresses.select(Addresses.address_expression)
@@ -79,9 +80,9 @@ SET_DATABASE = PreparedQuery(
 
 
 def check_new_routers(call):
-    """Raise ApiError if a router in the request is unknown, or lacks the route (such as a host) that it needs.
+    """Raise ApiError if a router in the request, such as "forward", is unknown or lacks the route that it needs.
 
-    A router is the word for what happens to mail, such as "forward".
+    A router says what happens to mail. Its route is, for example, a host.
     """
     body = call.body
     check_router(
@@ -102,9 +103,9 @@ def check_new_routers(call):
 
 
 def may_set_inroute(call) -> bool:
-    """Return whether the request keeps the path of the user's own database. Only an admin may set another one.
+    """Return False if the caller, who is not an admin, would set a new path of a user's own database; else True.
 
-    The API and the daemons open the file at that path as the user's mailbox. Always True for an admin.
+    The API and the mail daemons open the file at that path as the user's mailbox.
     """
     body = call.body
     if call.caller.admin or call.generation.number != 8 or body["msa_inrouter"] != "store":
@@ -155,7 +156,7 @@ class MSA(Module):
         read_only=True,
     )
     def get(self, call):
-        """List the users with what happens to their incoming and outgoing mail (router and route), or only one user.
+        """List what happens to users' incoming and outgoing mail (router and route). With msa_user, list one user.
 
         An admin sees all users, a delegate themselves and the users delegated to them. A delegate sees no passwords in
         the routes of their own row.
@@ -167,7 +168,7 @@ class MSA(Module):
 
     @endpoint(**ROUTERS_OF_USER)
     def add(self, call):
-        """Set for the first time what happens to a user's mail. `msa` is the new row's id; -1 if it was refused."""
+        """Set for the first time what happens to a user's mail. `msa` is the new row's id, or -1 if it was refused."""
         values = self.values(call)
         try:
             row = call.db.execute(ADD[call.generation.number], **values).lastrowid
@@ -184,14 +185,14 @@ class MSA(Module):
 
     @endpoint(required={"msa_user": "Username is not set."}, allow=delegate_of("msa_user"))
     def delete(self, call):
-        """Delete what was set for a user's mail. The user sends no mail then and, with schema version 8, gets none."""
+        """Delete what was set for a user's mail. The user sends no mail then and, in schema version 8, gets none."""
         number = call.generation.number
         call.db.execute(DELETE[number], **{OWNER[number].name: call.body["msa_user"]})
 
     def values(self, call) -> dict:
-        """Return the columns to store, with the values in the request's fields.
+        """Return the request's values by column: {"msa_user": …, …}; in schema version 9, {"smtpd_user": …, …}.
 
-        ApiError with schema version 9 for a change of the user's incoming mail, which msa/ cannot make there.
+        ApiError in schema version 9 if they would change the user's incoming mail: only addresses/ can do that.
         """
         body = call.body
         if call.generation.number == 8:
@@ -206,9 +207,9 @@ class MSA(Module):
         }
 
     def set_database(self, call):
-        """Store the path of the user's own database from the request, if it has one (docs/wire.md F29).
+        """Store msa_inroute as the path of the user's own database if msa_inrouter is `store` (docs/wire.md F29).
 
-        The path is msa_inroute, if msa_inrouter is `store`. In schema version 9, do nothing.
+        In schema version 9, do nothing.
         """
         body = call.body
         if call.generation.number == 8 and body["msa_inrouter"] == "store" and "msa_inroute" in body:

@@ -12,5 +12,5 @@ class Panel(Module):
     mount_max_body = "max_message"
 
     def mount(self, handler: RequestHandler, path: str) -> bottle.HTTPResponse:
-        """Answer a request to a page of the panel. `path` is the URL path after panel/."""
+        """Return the response to a request for a page of the panel. `path` is the URL path after panel/."""
         return answer(handler, path)

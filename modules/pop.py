@@ -1,4 +1,4 @@
-"""POP: which users may collect mail over POP3, and the lock that is set while one of them does."""
+"""POP: users who may collect mail over POP3, and the lock that is set during a POP3 session."""
 
 from peewee import BooleanField, TextField
 
@@ -34,9 +34,10 @@ class POP(Module):
         read_only=True,
     )
     def get(self, call):
-        """List the users who may collect mail over POP3, or only one user, and whether each is locked by a session.
+        """List the users who may collect mail over POP3, each with pop_lock: whether a session has locked the mailbox.
 
-        An admin sees all users, a delegate themselves and the users delegated to them, any other caller themselves.
+        With pop_user, list only that user. An admin sees all users, a delegate themselves and the users delegated to
+        them, any other caller themselves.
         """
         return {"pop": POP_USERS.visible_to(call, call.body.get("pop_user"))}
 

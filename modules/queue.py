@@ -1,4 +1,4 @@
-"""Queue: the outgoing mails that wait for delivery, and their failures; retry, bounce or delete them."""
+"""Queue: lists outgoing mails that wait for delivery, with their failures; retries, returns and deletes them."""
 
 import json
 
@@ -44,7 +44,7 @@ NO_FAILURES = {"mail_failcount": 0, "mail_lasttry": 0, "mail_fatality": 0}
 
 @json_schema({"anyOf": [NUMBER, {"type": "array", "items": NUMBER, "maxItems": MOST_CHANGED}]})
 def mail_ids(value) -> list[int]:
-    """Convert the field mail_id, one id or a list of at most 50, to a list of int. ValueError if it is neither."""
+    """Convert the field mail_id, one id or a list of at most 50, to a list of int. ValueError for anything else."""
     values = value if isinstance(value, list) else [] if empty(value) else [value]
     ids = [mail_id for each in values if (mail_id := whole_number(each)) is not None]
     if len(values) > MOST_CHANGED or len(ids) < len(values):
@@ -54,7 +54,7 @@ def mail_ids(value) -> list[int]:
 
 @json_schema({"type": "string", "enum": list(STATES)})
 def state(value) -> str | None:
-    """Check the field mail_state: "waiting", "deferred" or "failed". Return it; None if it is not given."""
+    """Return the field mail_state: "waiting", "deferred", "failed" or None. ValueError for any other text."""
     if (value := php_text(value)) not in (None, *STATES):
         raise ValueError("unknown state")
     return value
@@ -91,11 +91,13 @@ class Queue(Module):
     def get(self, call):
         """List the mails in the queue that the caller may see, oldest first, each with its latest 10 failures.
 
-        `counts` has the number of mails in each state. The fields select mails with that value, without regard to
-        case; `@domain` stands for all addresses of the domain. The list has at most 1,000 mails; `after` (a mail_id)
-        continues it. `counts` ignores mail_state and `after`. An admin sees all mails. Other callers see mails that
-        they, or users delegated to them, have submitted, or whose sender address belongs to one of these users.
-        Passwords in mail_remote are hidden from callers who do not see them in smtpd/ or msa/.
+        The list has at most 1,000 mails; `after`, a mail_id, continues it. Every other field selects the mails with
+        that value, ignoring case; `@domain` means all addresses of the domain. `counts` has the number of mails in
+        each state, regardless of mail_state and `after`.
+
+        An admin sees all mails. Other callers see the mails that they, or users delegated to them, have submitted, or
+        whose sender address belongs to one of these users. Passwords in mail_remote are hidden from callers who do not
+        see them in smtpd/ or msa/.
         """
         filters = {name: call.body.get(name) or None for name in FILTERS}
         remote = None
@@ -118,7 +120,7 @@ class Queue(Module):
 
     @endpoint(**OF_MAILS)
     def retry(self, call):
-        """Delete the failures of mails, so that the dispatch daemon tries at once to deliver them."""
+        """Have the dispatch daemon try at once to deliver mails again. Their recorded failures are deleted."""
         call.db.execute_many(RETRY, [{"mail_id": mail_id} for mail_id in existing_ids(call)])
 
     @endpoint(**OF_MAILS)
@@ -138,7 +140,7 @@ class Queue(Module):
         call.db.execute_many(GIVE_UP, [{"mail_id": mail_id, "message": message} for mail_id in to_give_up])
 
     def on_user_deleted(self, user_name: str):
-        """Remove a deleted user's name from the mails that the user queued: no later user of that name may see them.
+        """Remove a deleted user's name from their queued mails, so that no later user of that name sees the mails.
 
         The mails are still delivered.
         """
@@ -147,7 +149,7 @@ class Queue(Module):
 
 
 def existing_ids(call) -> list[int]:
-    """Return the mail ids in the request. ApiError if a mail does not exist, or if the caller may not see it."""
+    """Return the list of mail ids in the request. ApiError if a mail does not exist or the caller may not see it."""
     ids = call.body["mail_id"]
     visible = visible_ids(call, ids)
     if visible is None:
@@ -158,20 +160,19 @@ def existing_ids(call) -> list[int]:
 
 
 def by_state(counts: dict) -> dict[str, int]:
-    """Return the number of mails in each state: {"waiting": 3, "deferred": 1, "failed": 0}.
+    """Return the number of mails in each state, such as {"waiting": 3, "deferred": 1, "failed": 0}.
 
-    `counts` has the numbers of all mails ("mails"), of those with a failed attempt ("tried"), and of those given up
-    ("failed").
+    `counts` has three numbers: "mails" (all mails), "tried" (mails with a failed attempt), "failed" (mails given up).
     """
     mails, tried, failed = (int(counts[name]) for name in ("mails", "tried", "failed"))
     return {"waiting": mails - tried, "deferred": tried - failed, "failed": failed}
 
 
 def page(call, query: PreparedQuery, values: dict, routes: set[str] | None) -> list[dict]:
-    """Return a page of mails in the queue, each with its state and its latest failures.
+    """Return a page of mails in the queue, [{"mail_id": 5, "mail_state": "waiting", "failures": [], …}].
 
-    `query` selects them, with the parameters `values`. `routes` are the remote hosts that the caller may see with
-    passwords; None: all.
+    `query` with the parameters `values` selects the mails. The caller may see the passwords in mail_remote if the host
+    is one of `routes`, or if `routes` is None.
     """
     limit = min(call.limit or MOST_LISTED, MOST_LISTED)
     rows = call.db.rows(query, **values, after=call.body.get("after") or 0, limit=limit)
@@ -186,9 +187,9 @@ def page(call, query: PreparedQuery, values: dict, routes: set[str] | None) -> l
 
 
 def latest_failures(call, ids: str) -> dict[int, list[dict]]:
-    """Return {mail id: [failure, …]}, each mail's latest failures first. `ids` is a JSON list of mail ids.
+    """Return the latest failures of each mail, newest first, as {mail id: [failure, …]}.
 
-    Mails without a failure are left out.
+    `ids` is a JSON list of mail ids. Mails without a failure are left out.
     """
     failures: dict[int, list] = {}
     for row in call.db.rows(LATEST_FAILURES, ids=ids):
@@ -197,9 +198,10 @@ def latest_failures(call, ids: str) -> dict[int, list[dict]]:
 
 
 def with_failures(mail: dict, summary: dict, failures: list[dict]) -> dict:
-    """Return a row of the queue with two keys added: `mail_state` ("waiting", "deferred" or "failed") and `failures`.
+    """Return a mail with `failures`, its `summary` and `mail_state` ("waiting", "deferred" or "failed") added.
 
-    `summary` has the number of its failures, the time of the last one, and whether the mail was given up.
+    `summary` is {"mail_failcount": 1, "mail_lasttry": TIME, "mail_fatality": 0}; mail_fatality is 1 if the mail was
+    given up.
     """
     mail_state = (
         "failed" if summary["mail_fatality"] else "deferred" if summary["mail_failcount"] else "waiting"

@@ -1,4 +1,4 @@
-"""Services: requests to the installation's other servers: SMTP, IMAP quota, ManageSieve filters, DAV, scanners."""
+"""Services: actions that use other servers: SMTP, IMAP (quota), ManageSieve (mail filters), DAV and scanners."""
 
 import time
 from collections.abc import Callable
@@ -34,7 +34,8 @@ OF_SCRIPT = OF_CALLER | {"required": SCRIPT_NAME_MISSING, "optional": {"script_n
 
 
 def require_message(call):
-    """Raise ApiError if the request has no message. (The check `required` would let the audit record the field.)"""
+    """Raise ApiError if the request has no message."""
+    # The check `required` would let the audit record the message.
     if not call.body.get("message"):
         raise ApiError("No message is set.", code="missing_field", field="message")
 
@@ -59,7 +60,7 @@ class Service(Module):
     def get(self, call):
         """List the configured servers, each with kind, url, up, latency (ms), version or greeting, and error.
 
-        All servers are asked at the same time. One that does not respond within 2 seconds counts as down.
+        A server that does not respond within 2 seconds is listed as down.
         """
         pings = {kind: lambda client=client: timed(client.ping) for kind, client in self.clients.items()}
         outcomes = run_in_parallel(pings, PROMPT_SECONDS)
@@ -77,8 +78,8 @@ class Service(Module):
     def send(self, call):
         """Send a message (RFC 5322) through the SMTP server, to all recipients or to none.
 
-        The caller must be allowed to send from the sender's address. Depending on the router of the caller's outgoing
-        mail, the authors in the message's header must be allowed, too.
+        The caller must be allowed to send from the sender's address. Some routers (settings of the caller's outgoing
+        mail) demand the same of the authors in the message's header.
         """
         smtp, message = self.client("smtp"), decoded_message(call)
         check_authors(call, message)
@@ -100,9 +101,9 @@ class Service(Module):
         read_body=read_large_object,
     )
     def scan(self, call):
-        """Have a message checked for spam and viruses by two scanners, and return both results.
+        """Have a message checked for spam and viruses, and return both results: `antispam` and `antivirus`.
 
-        If one of the scanners fails, its result is the error.
+        If one of the scanners fails, `status` has its error, and the answer still has the result of the other one.
         """
         message = decoded_message(call)
         scanners = {kind: self.clients[kind] for kind in ("antispam", "antivirus") if kind in self.clients}
@@ -136,9 +137,9 @@ class Service(Module):
         validators=[require_script],
     )
     def sieve_put(self, call):
-        """Store a mail filter script. It replaces a script of the same name.
+        """Store a mail filter script of the caller. It replaces a script of the same name.
 
-        The ManageSieve server checks it: `status` has its error, `warnings` its warnings.
+        The ManageSieve server checks the script: its error is in `status`, its warnings are in `warnings`.
         """
         sieve, name = self.client("managesieve"), call.body["script_name"]
         warnings = sieve.put(*mailbox_owner(call), name, call.body["script"])
@@ -166,7 +167,7 @@ class Service(Module):
         return self.clients[kind]
 
     def mount(self, handler: RequestHandler, path: str) -> bottle.HTTPResponse:
-        """Forward a request for /dav/… to the DAV server, or redirect /.well-known/caldav and carddav to /dav/.
+        """Forward a request below /dav/ to the DAV server. Redirect /.well-known/caldav and carddav to /dav/.
 
         `path` is the URL path after /dav/ or /.well-known/.
         """
@@ -191,9 +192,9 @@ def timed(job: Callable[[], str]) -> tuple[str, float]:
 
 
 def row(client: Client, outcome) -> dict:
-    """Return one server's entry in the list of services/?get, such as {"kind": "imap", "up": True, …}.
+    """Return a server's entry in the list of services/?get, such as {"kind": "imap", "up": True, "latency": 2.5, …}.
 
-    `outcome` is (version, latency in ms), or the ApiError with which the server failed.
+    `outcome` is (version, latency in ms) if the server responded, otherwise the ApiError that says why not.
     """
     up = not isinstance(outcome, ApiError)
     version, latency = outcome if up else (None, None)
@@ -208,10 +209,10 @@ def row(client: Client, outcome) -> dict:
 
 
 def mailbox_owner(call) -> tuple[str, str | None]:
-    """Return the user name and password with which to log in to the servers of the caller's mailbox.
+    """Return (user name, password) with which to log in to the servers of the caller's mailbox.
 
-    The password is the one in the request, or None. ApiError if the mail server has no user of exactly this
-    name: other servers ignore case, and might open the mailbox of another user.
+    The password is None if the request has none. ApiError if the mail server has no user of exactly this name: other
+    servers ignore case, and might open the mailbox of another user.
     """
     if call.user_name is None:
         raise ApiError("Name the user with --as USER.")

@@ -1,4 +1,4 @@
-"""SMTPD: which users may send mail through the SMTP daemon, and where that mail goes."""
+"""SMTPD: users who may send mail through the SMTP daemon, and where their mail goes."""
 
 from peewee import IntegrityError
 
@@ -30,14 +30,14 @@ DELETE = PreparedQuery(Smtpd.delete().where(IS_USER))
 
 
 def values_of(call) -> dict:
-    """Return the fields of the request that are columns of the table `smtpd`."""
+    """Return the request's values for the columns of `smtpd`: {"smtpd_user": "ann", …}. Missing values are None."""
     return {name: call.body.get(name) for name in ("smtpd_user", *ROUTER)}
 
 
 def check_new_router(call):
-    """Raise ApiError if the router in the request is unknown, or lacks the route (such as a host) that it needs.
+    """Raise ApiError if the router in the request, such as "handoff", is unknown or lacks the route that it needs.
 
-    A router is the word for what happens to mail, such as "forward".
+    A router says what happens to mail. Its route is, for example, a host.
     """
     router = call.body["smtpd_router"]
     check_router(
@@ -75,10 +75,10 @@ class SMTPD(Module):
         read_only=True,
     )
     def get(self, call):
-        """List the users who may send mail, each with the router and route of their mail, or only one user.
+        """List the users who may send mail, each with the router and route of their mail. With smtpd_user, list one.
 
-        An admin sees all users, a delegate themselves and the users delegated to them. A delegate sees no
-        password in the route of their own row.
+        An admin sees all users, a delegate themselves and the users delegated to them. A delegate sees no password in
+        the route of their own row.
         """
         if call.body.get("smtpd_user"):
             return {"smtpd": SENDERS.named(call, call.body["smtpd_user"])}
@@ -91,7 +91,7 @@ class SMTPD(Module):
         allow=delegate_of("smtpd_user"),
     )
     def add(self, call):
-        """Let a user send mail. `smtpd` is the id of the new row; -1 if the database refused it."""
+        """Let a user send mail. `smtpd` in the answer is the id of the new row, or -1 if the database refused it."""
         try:
             cursor = call.db.execute(ADD, **values_of(call))
         except IntegrityError as error:

@@ -1,4 +1,4 @@
-"""Tokens: credentials for scripts, in place of a password; they permit at most what their owner may do."""
+"""Tokens: credentials for scripts, in place of a password. A token permits no more than its owner may do."""
 
 import contextlib
 import json
@@ -45,7 +45,7 @@ LONGEST_NAME = 200  # characters
 
 @json_schema({"type": "array", "items": TEXT, "maxItems": MOST_NETWORKS})
 def networks(value) -> list | None:
-    """Convert the field token_networks to a list of networks, such as ["192.0.2.0/24"], also from IP addresses."""
+    """Convert the field token_networks, a list of IP addresses and networks, to networks, such as ["192.0.2.0/24"]."""
     listed = list_of_text(value)
     if listed and len(listed) > MOST_NETWORKS:
         raise ValueError("too many")
@@ -54,12 +54,12 @@ def networks(value) -> list | None:
 
 @json_schema(NUMBER)
 def expiry(value) -> int | None:
-    """Convert the field token_expires, seconds since 1970, to int; null and "" (never) to None."""
+    """Convert the field token_expires, in seconds since 1970, to int. Return None (never) for null and ""."""
     return None if value == "" else whole_number(value)
 
 
 def check_new_token(call):
-    """Raise ApiError if a new token has too long a name, unknown modules, or an expiry in the past."""
+    """Raise ApiError if a new token's name is too long, if a module is unknown, or if the expiry is in the past."""
     if len(call.body["token_name"]) > LONGEST_NAME:
         raise ApiError(f"Token name is too long: {LONGEST_NAME} characters at most.", field="token_name")
     for name in call.body.get("token_modules") or []:
@@ -87,7 +87,7 @@ CREATE TABLE IF NOT EXISTS token (token_id INTEGER PRIMARY KEY AUTOINCREMENT, to
 
     @endpoint(allow=not_by_token, read_only=True, manages_transactions=True)
     def get(self, call):
-        """List the caller's tokens, or for an admin those of all users. The list has no secrets: none are stored."""
+        """List the caller's tokens without their secrets. For an admin, list the tokens of all users."""
         visible = ALL_TOKENS if call.caller.admin else TOKENS_OF_USER
         with self.app.state.transaction("DEFERRED"):
             tokens = self.app.state.rows(visible, user=call.user_name)
@@ -106,10 +106,10 @@ CREATE TABLE IF NOT EXISTS token (token_id INTEGER PRIMARY KEY AUTOINCREMENT, to
         },
     )
     def add(self, call):
-        """Create a token for the caller. `token` in the answer is its secret; no later answer has it.
+        """Create a token for the caller. `token` in the answer is its secret, which is never shown again.
 
         token_expires is in seconds since 1970. token_modules and token_networks restrict the token to some modules,
-        and to clients in some networks. With token_reads_only it permits no changes.
+        and to clients in some networks. With token_reads_only, the token permits no changes.
         """
         if call.user_name is None:
             raise ApiError("Name the token's user with --as USER.")
@@ -151,9 +151,9 @@ CREATE TABLE IF NOT EXISTS token (token_id INTEGER PRIMARY KEY AUTOINCREMENT, to
                 raise ApiError("Token not found.", code="not_found", field="token_id")
 
     def bearer(self, call, token: str, address: str) -> Bearer | None:
-        """Return the owner of a token. None if the token is unknown, expired, or not for the client's IP `address`.
+        """Return the owner and the restrictions of a token; None if it is not valid for the client's IP `address`.
 
-        A change of the owner's password ends the token, too.
+        A token is no longer valid when it has expired, or when its owner's password has been changed.
         """
         with self.app.state.transaction("DEFERRED"):
             row = self.app.state.one(FIND_TOKEN, token_hash=sha256(token))
@@ -180,7 +180,7 @@ CREATE TABLE IF NOT EXISTS token (token_id INTEGER PRIMARY KEY AUTOINCREMENT, to
         )
 
     def record_use(self, row: dict, now: int):
-        """Store `now` (seconds since 1970) as the last use of a token, but at most once a minute, to save writes.
+        """Store `now` (seconds since 1970) as the time of a token's last use, but at most once a minute.
 
         `row` is the token's row in the database.
         """
@@ -201,7 +201,7 @@ CREATE TABLE IF NOT EXISTS token (token_id INTEGER PRIMARY KEY AUTOINCREMENT, to
 
 
 def check_restrictions(row: dict, module: Module, chosen: Endpoint):
-    """Raise ApiError if a token is not for `module`, or if it only permits reading and the action `chosen` writes.
+    """Raise ApiError if a token does not permit the action `chosen` of the module `module`.
 
     `row` is the token's row in the database.
     """
@@ -213,7 +213,7 @@ def check_restrictions(row: dict, module: Module, chosen: Endpoint):
 
 
 def names_for_tokens(module: Module) -> set:
-    """Return a module's names in token_modules: its own in modulelist, or those of the modules that it replaces."""
+    """Return a module's names in token_modules: its own, or those of the modules in whose place it is loaded."""
     return (
         {module.name}
         if module.name
@@ -226,7 +226,7 @@ def names_for_tokens(module: Module) -> set:
 
 
 def is_in_networks(address: str, networks: str | None) -> bool:
-    """Return whether an IP address is in one of `networks`, a JSON list such as '["192.0.2.0/24"]'. None: always."""
+    """Return whether an IP address is in one of the `networks`, a JSON list. Return True if `networks` is None."""
     if networks is None:
         return True
     try:
@@ -236,7 +236,7 @@ def is_in_networks(address: str, networks: str | None) -> bool:
 
 
 def with_lists(row: dict) -> dict:
-    """Return a token's row with token_modules and token_networks parsed: the database has them as JSON text."""
+    """Return a token's row with token_modules and token_networks as lists; the database has them as JSON text."""
     lists = {
         name: json.loads(row[name]) if row[name] else None for name in ("token_modules", "token_networks")
     }

@@ -1,4 +1,4 @@
-"""Users: add, list and delete users; their passwords, permissions and aliases; import from a file."""
+"""Users: adds, lists, imports and deletes users; changes their passwords, permissions and aliases."""
 
 from collections.abc import Iterator
 from functools import cached_property
@@ -72,12 +72,12 @@ class User(Module):
         after_commit=add_external_users,
     )
     def get(self, call):
-        """List the users that the caller may see, or only one user.
+        """List the users that the caller may see. With user_name, list only that user.
 
-        An admin sees all users, a delegate themselves and the users delegated to them, any other caller themselves. If
-        only one user is requested, or visible, the answer has the user's permissions, too. Users who are only in the
-        mail server's database are in the list; if it does not respond, the answer has a warning instead. Callers who
-        are no admins, and requests for one user, get the short form, with `user_login`.
+        An admin sees all users, a delegate themselves and the users delegated to them, any other caller themselves. A
+        list of one user has their permissions. Users who are only in the mail server's database are included; if it
+        does not respond, the answer has a warning. Lists of one user, and for callers who are no admins, are in the
+        short form (`user_login`).
         """
         if name := requested_user(call):
             return {"users": self.lists.one(call, name)}
@@ -92,8 +92,8 @@ class User(Module):
     def add(self, call):
         """Add a user, with password, alias and permissions if they are given.
 
-        user_authdata is the password itself. `user` is true, or false if the database refused the user. If a delegate
-        adds a user, the user is delegated to them.
+        user_authdata is the password in plain text. `user` in the answer is true, or false if the user was refused. A
+        user whom a delegate adds is delegated to that delegate.
         """
         name = call.body["user_name"]
         try:
@@ -120,7 +120,7 @@ class User(Module):
     def delete(self, call):
         """Delete a user, with their mail, permissions, delegations and settings. Their sessions and tokens end.
 
-        If there is no such user, rows that an earlier user of that name left are deleted.
+        If there is no such user, delete the rows that a former user of that name left behind.
         """
         name = call.body["user_name"]
         deleted_names.record(call, name)
@@ -171,7 +171,7 @@ class User(Module):
         optional={"user_permissions": list_of_text},
     )
     def update_permissions(self, call):
-        """Replace a user's permissions by those in the list."""
+        """Replace a user's permissions by those in the list user_permissions."""
         call.db.execute(REVOKE_ALL[call.generation.number], user_name=call.body["user_name"])
         new_users.grant(call, call.body["user_name"], dict.fromkeys(call.body["user_permissions"]))
         return warn_of_unknown(call, call.body["user_permissions"])
@@ -183,7 +183,7 @@ class User(Module):
         optional={"user_alias": alias},
     )
     def update_alias(self, call):
-        """Let a user open the mailbox of the user user_alias as their own. With "" or null they open theirs again."""
+        """Let a user open the mailbox of the user user_alias as their own. With "" or null, they open theirs again."""
         call.db.execute(
             new_users.SET_ALIAS,
             user_name=call.body["user_name"],
@@ -201,8 +201,8 @@ class User(Module):
     def import_(self, call):
         """Add all users in a file, CSV with a header or JSON lines. If one of them is refused, none is added.
 
-        `checked` is the number of users in the file, `imported` the number of users added. With dry_run they are only
-        checked. A refusal has `problems`: the first 100 bad lines, each with `line` and `status`.
+        `checked` is the number of users in the file, `imported` the number of users added. With dry_run, none are
+        added. If users are refused, `problems` lists the first 100 bad lines, each with `line` and `status`.
         """
         visible_form = user_names.without_case if call.config.services else user_names.visible
         users = UserImport(call.body["file"], call.report_progress, visible_form)
@@ -222,19 +222,19 @@ class User(Module):
         return {call.in_generation("user_{permission}s"): listed_permissions(call)}
 
     def external_credentials(self, user_name: str, logging_in: bool) -> dict | None:
-        """Return credentials that fit no password for the name of a device (a log-in of one program); else None."""
+        """Return credentials that no password fits for a device (a log-in of one program), None for any other user."""
         if devices.MARK in user_name and devices.is_device(self.app.db, user_name):
             return devices.NO_CREDENTIALS
         return None
 
     def on_user_deleted(self, user_name: str):
-        """Delete the password that was kept for a suspended user, because the user has been deleted."""
+        """Delete the password that was stored for a user while suspended, because the user has been deleted."""
         suspension.discard_if_obsolete(self.app, user_name)
 
     def check(self, repair: bool) -> Iterator[tuple[bool | None, str]]:
-        """Check user names, devices and suspensions, for `mailapi check`. repair: correct the suspensions.
+        """Check user names, devices and suspensions, for `mailapi check`. With `repair`, correct the suspensions.
 
-        Yield True, False (error) or None (warning), and a sentence.
+        Yield (True, sentence) if all is well, (False, sentence) for an error, (None, sentence) for a warning.
         """
         self.app.db.connect()
         names = self.app.db.column(NAMES)
