@@ -1,4 +1,4 @@
-"""Models of the table `addresses` in schema versions 8 and 9, with the rule which rows deliver mail to a user."""
+"""Models of the table `addresses` in schema versions 8 and 9: patterns of addresses, and who gets mail to them."""
 
 from collections.abc import Callable
 
@@ -17,12 +17,12 @@ class Addresses(Model):
 
     @classmethod
     def stores_to(cls, user):
-        """Return the SQL condition that mail to a row's addresses is stored in the mailbox of `user`."""
+        """Return the SQL condition for the rows whose mail is stored in the mailbox of `user`, a name or a column."""
         return (cls.address_router == "store") & (cls.address_route == user)
 
     @classmethod
     def user_of(cls, row: dict) -> str | None:
-        """Return the user in whose mailbox mail to a row's addresses is stored; None if it goes elsewhere or nowhere."""
+        """Return the name of the user in whose mailbox the mail for a row is stored; None if it is stored in none."""
         return row["address_route"] if row["address_router"] == "store" else None
 
 
@@ -47,9 +47,9 @@ ADDRESS_TABLES: dict[int, AddressTable] = {8: Addresses8, 9: Addresses}  # by ge
 
 
 def each_address_table(build: Callable[[AddressTable], Query]) -> dict[int, PreparedQuery]:
-    """Build a query on the table `addresses` for each schema version, and return {8: query, 9: query}.
+    """Return a prepared query on the table `addresses` for each schema version, {8: query, 9: query}.
 
-    `build` is called with the model of the table in that version, and returns the query.
+    `build` gets the model of the table in that version, and returns the query.
     """
     return {number: PreparedQuery(build(table)) for number, table in ADDRESS_TABLES.items()}
 

@@ -1,4 +1,4 @@
-"""Queries for `mailapi check`: users whose name, alias or stored password would make the mail daemons fail."""
+"""Queries for `mailapi check` that find users whose name, alias or password would make the mail daemons fail."""
 
 from functools import reduce
 

@@ -1,4 +1,4 @@
-"""Stores the names of deleted users in the state database: a delegate cannot add a user of such a name.
+"""Stores the names of deleted users in the state database, so that no delegate adds a new user of such a name.
 
 Otherwise the new user would get the data that other services may still have of the deleted user.
 """
@@ -33,16 +33,16 @@ FIND = PreparedQuery(
 
 
 def number_of(name: str) -> int:
-    """Return the number, from 1 to NUMBERS, that is stored in place of a user name.
+    """Return the hash that is stored in place of a user name, an int from 1 to 2**24.
 
-    Names that look alike or differ only in case have the same number.
+    Names that look alike or differ only in case have the same hash.
     """
     form = user_names.without_case(name)
     return int.from_bytes(hashlib.sha256(form.encode()).digest()[:8], "big") % NUMBERS + 1
 
 
 def record(call, name: str):
-    """Store the name of a user in the state database. Call it before the user is deleted.
+    """Store the name of a user in the state database as that of a deleted user. Call it before the user is deleted.
 
     If it raises an error, do not delete the user.
     """
@@ -51,8 +51,8 @@ def record(call, name: str):
 
 
 def is_recorded(call, name: str) -> bool:
-    """Return whether a user was deleted whose name equals this one, looks like it, or differs from it only in case.
+    """Return whether a user of this name, or of one that looks like it or differs only in case, was deleted.
 
-    For some 6 of 10,000 other names it is True, too: only hashes are stored.
+    By chance it is also True for a few other names, since only hashes are stored.
     """
     return bool(call.app.state.read(FIND, number=number_of(name)))

@@ -1,4 +1,4 @@
-"""The actions of users/ on devices. A device is a log-in with its own password, for one program of a user."""
+"""Actions of users/ that add, list and delete devices: log-ins to a user's mailbox with their own passwords."""
 
 import re
 import secrets
@@ -27,7 +27,7 @@ DELETE_USER = PreparedQuery(Users.delete().where(Users.user_name == param("user_
 
 
 def refuse_with_mailserver(call):
-    """Raise ApiError if the setting `mailserver` is given: that server's table of users has no aliases for devices."""
+    """Raise ApiError if the setting `mailserver` is given, because users of that mail server cannot have devices."""
     if call.config.mailserver:
         raise ApiError("Devices cannot be used with a mailserver.", code="unavailable")
 
@@ -49,10 +49,11 @@ may_add_device = not_by_own_token("A token cannot add a device of its user.")
     allow=(owner_or_delegate("user_name"), may_add_device),
 )
 def device_add(module, call):
-    """Add a device of a user: a log-in to the mail daemons with its own name and password, for one program.
+    """Add a device: a name and a password with which one program of a user logs in to the mail daemons.
 
-    `device` has `user_name`, the name to log in with, such as `ann~phone`; `device_name`; and `password`, which no
-    later answer contains. The device opens the user's mailbox, and sends as the user. It cannot log in to the API.
+    `device` in the answer has `user_name` (the name to log in with, such as `ann~phone`), `device_name` and
+    `password`, which is never shown again. The device opens the user's mailbox, and sends as the user. It cannot log
+    in to the API.
     """
     owner, label = call.body["user_name"], call.body["device_name"]
     name, password = devices.name_of(owner, label), new_password()
@@ -75,7 +76,7 @@ def device_add(module, call):
     read_only=True,
 )
 def device_get(module, call):
-    """List the devices of a user, or the caller's own, each with user_name and device_name, but without the password."""
+    """List the devices of a user, by default the caller, each with user_name and device_name (no password)."""
     owner = call.body.get("user_name") or call.user_name
     if owner is None:
         raise ApiError("Name the user with --as USER.")
@@ -96,7 +97,7 @@ def device_delete(module, call):
 
 
 def check_owner(call, owner: str):
-    """Raise ApiError if a user cannot have devices: because the user does not exist, is an alias or is suspended."""
+    """Raise ApiError if the user `owner` cannot have devices: if they do not exist, have an alias or are suspended."""
     row = call.db.one(OWNER, user_name=owner)
     if not row:
         raise ApiError("There is no such user.", code="not_found", field="user_name")

@@ -1,8 +1,7 @@
-"""Devices: further log-ins to a user's mailbox, each for one program, with a name and a password of its own.
+"""Devices: additional log-ins to a user's mailbox, each with its own name and password, for one program.
 
-A device is a row of `users`: `ann~phone`, whose user_alias is `ann`. The mail daemons verify the password of
-the name that is given, and then act as its alias. For the API a device is not a user: it cannot log in, and
-no list of users has it.
+A device is a row of `users`, such as `ann~phone` with the user_alias `ann`. The mail daemons check the password of the
+device, and then open the mailbox of its alias. A device cannot log in to the API, and is in no list of users.
 """
 
 from collections.abc import Iterator
@@ -37,7 +36,7 @@ STRAYS = PreparedQuery(
 
 
 def owner_values(owner: str) -> dict:
-    """Return the parameters of the SQL condition OF_OWNER, which selects the devices of the user `owner`."""
+    """Return the query parameters that select the devices of the user `owner`: {"owner": …, "first": …, "end": …}."""
     return {"owner": owner, "first": owner + MARK, "end": owner + AFTER_MARK}
 
 
@@ -51,17 +50,17 @@ def label_of(owner: str, name: str) -> str:
 
 
 def would_be_device(user_name: str, user_alias: str | None) -> bool:
-    """Return whether a user with this name and alias is a device: the name begins with the alias and `~`."""
+    """Return whether a user with this name and alias is a device, such as `ann~phone` with the alias `ann`."""
     return bool(user_alias) and user_name.startswith(f"{user_alias}{MARK}")
 
 
 def is_device(db: Store, user_name: str) -> bool:
-    """Return whether a user name is that of a device, such as `ann~phone`. Only a name with `~` needs a query."""
+    """Return whether a user name is that of a device in the database, such as `ann~phone`."""
     return MARK in user_name and bool(db.read(FIND_DEVICE, name=user_name))
 
 
 def refuse_devices(call, *user_names: str):
-    """Raise ApiError if one of the user names is that of a device, which can have no permissions and delegations."""
+    """Raise ApiError if one of the users is a device, which can have neither permissions nor delegations."""
     if any(MARK in name and call.db.one(FIND_DEVICE, name=name) for name in user_names):
         raise ApiError("A device has neither permissions nor delegations.")
 
@@ -69,16 +68,17 @@ def refuse_devices(call, *user_names: str):
 def delete_of(call, owner: str):
     """Delete all devices of the user `owner`. Call it before the user is deleted.
 
-    The deletion of the user takes away the alias of the devices, which then would be ordinary users.
+    Otherwise the devices would become ordinary users.
     """
+    # Where a user is deleted, the database takes their devices' aliases away.
     call.deleted_users += [row["user_name"] for row in call.db.rows(DEVICES, **owner_values(owner))]
     call.db.execute(DELETE_DEVICES, **owner_values(owner))
 
 
 def strays(db: Store) -> Iterator[str]:
-    """Yield a sentence for each user who can log in and has a device's name, such as ann~phone, but is no device.
+    """Yield a warning about each user who is named like a device, such as ann~phone, and can log in, but is no device.
 
-    `mailapi check` prints the sentences as warnings.
+    Each warning is a sentence that `mailapi check` prints.
     """
     for name in db.column(STRAYS):
         owner = name.partition(MARK)[0]

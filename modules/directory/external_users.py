@@ -46,16 +46,16 @@ def add_external_users(module: Module, call, answer: dict) -> dict:
 
 
 def full_row(row: dict) -> dict:
-    """Convert a user of another database to a row with all columns of users/?get.
+    """Convert a user of another database to a full row of users/?get: {"user_name": …, "has_login": 1, …}.
 
-    An admin gets such rows in a list of all users, with schema version 9.
+    Such rows are for an admin's list of all users, in schema version 9.
     """
     return {"user_name": row["user_name"], "has_login": row["user_login"]} | NOT_STORED_HERE
 
 
 def brief_row(row: dict) -> dict:
-    """Convert a user of another database to a row with the main columns of users/?get.
+    """Convert a user of another database to a short row of users/?get: {"user_name": …, "user_login": 1, …}.
 
-    Such rows are for one user, for callers other than admins, and for schema version 8.
+    Such rows are for one user, for callers who are not admins, and for schema version 8.
     """
     return row | {"user_alias": None, "modules": []}

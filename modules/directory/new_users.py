@@ -1,4 +1,4 @@
-"""Adding users: who may do it, the checks that `users/?add` and `users/?import` share, and the inserts."""
+"""Adds users: the access rule for `users/?add`, the checks that it shares with `users/?import`, and the inserts."""
 
 import re
 from collections.abc import Collection, Iterable
@@ -27,10 +27,11 @@ ONE_ADDRESS = re.compile(r"[^\s@%]+@[^\s@%]+")
 
 
 def may_add(call) -> bool:
-    """Return whether the caller may add the user who is described in the request (docs/wire.md F05). An admin may.
+    """Return whether the caller may add the user in the request (docs/wire.md F05). An admin may.
 
-    A delegate may if the setting delegates_add_users is on, but not with permissions or an alias. The delegate must
-    manage all addresses whose mail goes to that user name; and the name itself, if it is an address.
+    A delegate may if the setting delegates_add_users is on, and if the new user has neither permissions nor an alias.
+    The delegate must also manage all addresses whose mail goes to the new user, and the name itself if it is an
+    address.
     """
     if call.caller.admin or not (call.config.delegates_add_users and call.caller.delegate):
         return call.caller.admin
@@ -40,11 +41,10 @@ def may_add(call) -> bool:
 
 
 def delegate_may_name(call) -> bool:
-    """Return whether a delegate may give a new user the user_name in the request.
+    """Return whether the caller, a delegate, may give a new user the user_name in the request.
 
-    A name that is an address must be one that the delegate manages. With the setting `mailserver`, the name must be an
-    address. Refused are names that look like a path, a pattern, a host or a device: services could misread them, and
-    queued mail that came by SMTP belongs to the name of the sending host.
+    A name with `@` must be a mail address that the delegate manages. With the setting `mailserver`, other names are
+    refused. A name that looks like a path, a pattern, a host or a device is refused: mail services could misread it.
     """
     name = call.body["user_name"]
     visible = user_names.visible(name)
@@ -61,29 +61,30 @@ may_add_user = Rule(
 
 
 def check_new_user(user_name: str, user_alias: str | None):
-    """Raise ApiError if no new user may have this name, such as `main`, or if the alias equals the name."""
+    """Raise ApiError if no new user may have this name, such as `main`, or if the alias is the user's own name."""
     user_names.check_new(user_name)
     check_alias(user_name, user_alias)
 
 
 def check_alias(user_name: str, user_alias: str | None):
-    """Raise ApiError if a user's alias (whose mailbox they open) is their own name."""
+    """Raise ApiError if a user's alias (the user whose mailbox they open) is the user themselves."""
     if user_alias == user_name:
         raise ApiError("Cannot alias to the same user.", field="user_alias")
 
 
 def check_permissions(permissions: Iterable[str], word: str = "permission"):
-    """Raise ApiError if one of the permissions is empty. The message calls it `word`: "permission" or "right"."""
+    """Raise ApiError if one of the permissions is empty. `word`, "permission" or "right", is used in the message."""
     if not all(permissions):
         raise ApiError(f"No {word} is set.", field="user_permissions")
 
 
 def refuse_confusion(call, user_name: str):
-    """Raise ApiError if a new user's name looks like another user's, or if rows of a former user of that name exist.
+    """Raise ApiError if a new user could be confused with another user or with a former one.
 
-    Call it after the insert, which the error rolls back. A delegate is also refused, without the reason, if other
-    databases have data of that name, or if a user of that name was deleted. Names that differ only in case look alike,
-    unless an admin adds the user and no services are configured.
+    That is the case if another user's name looks the same, or if rows of a former user of this name exist. Upper and
+    lower case are ignored if a delegate adds the user, or if services are configured. A delegate is also refused if a
+    user of this name was deleted, or if other databases have data of one. Call it after the insert, which the error
+    rolls back.
     """
     by_delegate = not call.caller.admin
     if user_names.is_taken(call.db, user_name, ignore_case=by_delegate or bool(call.config.services)):
@@ -111,15 +112,15 @@ def grant(call, user_name: str, permissions: Collection[str]):
 
 
 def delegate_to_caller(call, user_name: str):
-    """Delegate a user to the caller, a delegate, who may then manage that user."""
+    """Let the caller, a delegate, manage the user `user_name`."""
     call.db.execute(DELEGATE, caller=call.user_name, user=user_name)
 
 
 def insert_users(call, users: list[dict]):
-    """Insert many users for users/?import, in one transaction.
+    """Insert many users for users/?import, in one transaction. ApiError if the caller is no longer an admin.
 
-    Each is a dictionary of user_name, user_authdata (the hash of the password), user_alias and user_permissions. The
-    caller has checked them before, since other programs cannot write to the database during the transaction.
+    Each user is a dictionary of user_name, user_authdata (the hash of the password), user_alias and user_permissions.
+    Check the users before, because the transaction blocks other programs.
     """
     call.report_progress(f"writing {len(users):,} users")
     # Aliases are set last: an alias may name a user who is inserted later.

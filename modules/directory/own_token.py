@@ -1,13 +1,12 @@
-"""Access rules: a request with a token cannot change the password, alias or permissions of the token's user."""
+"""Access rules: a request with a token cannot change the password, alias or permissions of the token's owner."""
 
 from mailapi import Rule
 
 
 def not_by_own_token(sentence: str) -> Rule:
-    """Return an access rule that refuses a request with a token if it would change the user to whom the token belongs.
+    """Return an access rule that refuses a request with a token if it would change the owner of the token.
 
-    Otherwise somebody who has only the token could set a password or an alias and log in, or get more permissions.
-    `sentence` is the error message.
+    Otherwise somebody who has only the token could set a password and log in. `sentence` is the error message.
     """
     return Rule(
         "no token of user_name's own",

@@ -1,4 +1,4 @@
-"""Lists of rows that belong to users, such as the users of POP, limited to the rows that the caller may see."""
+"""Lists rows that belong to users, such as those of the table `popd`, as far as the caller may see them."""
 
 from collections.abc import Callable
 
@@ -10,14 +10,17 @@ from .lists import ListQuery, listing, whole_list
 
 
 def list_rows(call, query: ListQuery) -> RawJSON | list[dict]:
-    """Return the rows of a query, or the page that the request asks for. Its parameter `user` is the caller's name."""
+    """Return the rows of a query, or the page that the request asks for.
+
+    The query's parameter `user` is set to the caller's name.
+    """
     return listing(call, query, user=call.user_name)
 
 
 class OwnedRows:
-    """Lists the rows of a table that belong to users, in the order of the column `owner`, which has the user's name.
+    """Lists those rows of a table that the caller may see. The column `owner` names the user to whom a row belongs.
 
-    `list_for_delegate` is called in place of list_rows if the caller is a delegate, for example to hide passwords.
+    The rows are sorted by `owner`. For a delegate, `list_for_delegate` lists them, for example without passwords.
     """
 
     def __init__(
@@ -36,7 +39,7 @@ class OwnedRows:
         """Return the rows that the caller may see, or the page of them that the request asks for.
 
         An admin sees all rows, a delegate their own and those of users delegated to them, any other caller their own.
-        With `user_name`, only that user's rows are returned: the caller must be allowed to see them.
+        With `user_name`, return that user's rows, without a check whether the caller may see them.
         """
         if user_name:
             return listing(call, self.own, user=user_name)
@@ -47,5 +50,5 @@ class OwnedRows:
         return list_rows(call, self.own)
 
     def named(self, call, user_name: str) -> RawJSON | list[dict]:
-        """Return all rows of one user, even if the request asks for a page."""
+        """Return all rows of the user `user_name`, even if the request asks for a page."""
         return whole_list(call, self.own, user=user_name)

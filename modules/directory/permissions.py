@@ -1,4 +1,4 @@
-"""The known permissions: admin, delegate, and those that modules declare (Module.permissions).
+"""The permissions that mailapi knows: "admin", "delegate", and those that modules declare (Module.permissions).
 
 Any other permission can be stored, but has no effect.
 """
@@ -30,9 +30,9 @@ def declared_permissions(app: Application) -> list[dict]:
 
 
 def listed_permissions(call) -> list[dict]:
-    """Return all known permissions in the form of users/?permissions: the name has the key `permission`.
+    """Return all known permissions for users/?permissions: [{"permission": …, "description": …, "module": …}].
 
-    For schema version 8 this key is `right`. The other keys are `description` and `module`.
+    In schema version 8, the key "permission" is "right".
     """
     return [
         {call.in_generation("{permission}"): each.pop("permission")} | each
@@ -41,10 +41,9 @@ def listed_permissions(call) -> list[dict]:
 
 
 def warn_of_unknown(call, permissions: Collection[str]) -> dict:
-    """Return {"status": "warning", "warning": …} for an answer if one of the permissions is unknown, otherwise {}.
+    """Return {"status": "warning", "warning": …} for the answer if one of the permissions is unknown, otherwise {}.
 
-    The original PHP API stores any permission without a warning, so clients of the first wire (its protocol) get one
-    only with `debug` on.
+    Clients of the original PHP protocol get the warning only if the setting `debug` is on.
     """
     if not permissions or not (call.warns or call.config.debug):
         return {}

@@ -1,8 +1,8 @@
-"""Suspension of users: their passwords are moved to the state database, so that nobody can log in as them.
+"""Suspends users: moves their passwords to the state database, so that nobody can log in as them.
 
-A suspended user cannot log in to the API or to the mail daemons, and still gets mail. A user is suspended if the state
-database has their password and `users` has none. If both have one, a change was interrupted, or another program has
-set a password: then the one in the state database is obsolete, and the user is not suspended.
+A suspended user still gets mail. A user is suspended if the state database has their password and `users` has none. If
+both have one (after an interrupted change, or because another program set it), the one in the state database is
+obsolete and the user is not suspended.
 """
 
 import os
@@ -41,7 +41,7 @@ CREATE INDEX IF NOT EXISTS suspension_by_id ON suspension (suspension_id);
 
 
 class Suspension(Model):
-    """The stored password of a suspended user, or of a device of theirs (a log-in for one program)."""
+    """A row of the state database: the password of a suspended user, or of one of the user's devices."""
 
     user_hash = TextField()
     user_name = TextField()
@@ -70,9 +70,9 @@ ONE_USER = {"required": {"user_name": "Username is not set."}, "allow": delegate
 
 
 def discard_restored(module, call, answer: dict) -> dict:
-    """Delete the stored passwords that `restore` has put back into `users`. Called after the commit.
+    """Delete the stored passwords of a user whom `restore` has restored. Called after the commit.
 
-    Returns `answer` without suspension_id, which identifies the stored passwords and is not for clients.
+    Return `answer` without suspension_id, which is not for clients.
     """
     suspension_id = answer.pop("suspension_id")
     try:
@@ -120,8 +120,8 @@ def restore(module, call):
 def move_passwords(state: Store, db: Store, rows: Sequence[dict]):
     """Move the passwords of a user and of the user's devices from the table `users` to the state database.
 
-    `rows` have user_name and user_authdata: first the user's, then the devices'. For a user who is suspended already,
-    only those of the devices are moved. The caller has begun a transaction of the master database.
+    `rows` are {"user_name": …, "user_authdata": …}: first the user, then the devices. For a user who is suspended
+    already, move only the devices' passwords. Call it within a transaction of `db`.
     """
     suspended = find(state, rows[0]["user_name"])
     suspension_id = secrets.token_hex(16)
@@ -136,7 +136,7 @@ def move_passwords(state: Store, db: Store, rows: Sequence[dict]):
 
 
 def devices_with_password(db: Store, owner: str) -> list[dict]:
-    """Return user_name and user_authdata of those devices of a user that have a password, and so can log in."""
+    """Return the devices of a user that can log in, each as {"user_name": "ann~phone", "user_authdata": HASH}."""
     return [
         row
         for row in db.rows(devices.DEVICES, **devices.owner_values(owner))
@@ -145,25 +145,25 @@ def devices_with_password(db: Store, owner: str) -> list[dict]:
 
 
 def find(state: Store, user_name: str) -> dict | None:
-    """Return the row of the state database with a user's password, which may be obsolete; None if there is none."""
+    """Return the state database's row with a user's password, which may be obsolete; None if there is none."""
     rows = state.read(FIND, user_hash=sha256(user_name))
     return dict(zip(KEPT_COLUMNS, rows[0])) if rows else None
 
 
 def find_current(call, user_name: str) -> dict | None:
-    """Return the row of the state database with a suspended user's password; None if the user is not suspended."""
+    """Return the state database's row with a suspended user's password; None if the user is not suspended."""
     kept = find(call.app.state, user_name)
     return kept if kept and not is_obsolete(call.db, user_name) else None
 
 
 def is_obsolete(db: Store, user_name: str) -> bool:
-    """Return whether a password in the state database is obsolete: the user has one in `users`, or does not exist."""
+    """Return whether a user's password in the state database is obsolete: `users` has one, too, or no such user."""
     user = db.one(CREDENTIALS_OF, user=user_name)
     return user is None or user["user_authdata"] is not None
 
 
 def keep_password(call, user_name: str, authdata: str | None) -> bool:
-    """Store a suspended user's new password (its hash), for the time after the suspension. False if not suspended."""
+    """Store the hash of a suspended user's new password, for later. Return False if the user is not suspended."""
     kept = find(call.app.state, user_name)
     if not kept:
         return False
@@ -177,14 +177,14 @@ def keep_password(call, user_name: str, authdata: str | None) -> bool:
 
 
 def discard_of_new_user(call, user_name: str):
-    """Delete the password stored for a former, suspended user of this name: the name's new user must not get it."""
+    """Delete the stored password of a former, suspended user, so that a new user of the same name does not get it."""
     if kept := find(call.app.state, user_name):
         with call.app.state.transaction():
             call.app.state.execute(DISCARD, user_hash=kept["user_hash"])
 
 
 def discard_of_new_users(call, user_names: Set[str]):
-    """Delete the passwords stored for former, suspended users of these names: the new users must not get them."""
+    """Delete the stored passwords of former, suspended users, so that new users of the same names do not get them."""
     for user_name in user_names & {name for (name,) in call.app.state.read(ALL_KEPT)}:
         discard_of_new_user(call, user_name)
 
@@ -199,7 +199,7 @@ def discard_if_obsolete(app: Application, user_name: str):
 
 
 def refuse_devices(state: Store, users: UserImport):
-    """Add a problem to an import for each device of a suspended user in the file, since the device could log in."""
+    """Add a problem to the import for each device of a suspended user, because the device could log in."""
     with state.transaction("DEFERRED"):
         suspended = set(state.column(ALL_KEPT))
     for name, user in users.users.items():
@@ -210,8 +210,8 @@ def refuse_devices(state: Store, users: UserImport):
 def check(app: Application, repair: bool) -> Iterator[tuple[bool | None, str]]:
     """Check the stored passwords of suspended users, for `mailapi check`. Yield (passed, sentence) for each result.
 
-    Interrupted changes and other programs may leave obsolete passwords in the state database, and devices of suspended
-    users that can log in. With `repair`, delete these passwords, and suspend these devices.
+    Errors are obsolete passwords in the state database, and devices of suspended users that can log in. With `repair`,
+    delete these passwords, and suspend these devices.
     """
     if not is_url(app.config.state) and not os.path.exists(app.config.state):
         return
@@ -231,9 +231,9 @@ def check(app: Application, repair: bool) -> Iterator[tuple[bool | None, str]]:
 
 
 def check_user(app: Application, user_name: str, repair: bool) -> tuple[bool, list[str]]:
-    """Return whether a user's password in the state database is obsolete, and the user's devices that can log in.
+    """Return whether a suspended user's stored password is obsolete, and a list of the user's devices that can log in.
 
-    With `repair`, delete the password if it is obsolete, otherwise suspend these devices.
+    If `repair` is True, delete an obsolete password, otherwise suspend these devices.
     """
     with app.db.transaction("IMMEDIATE" if repair else "DEFERRED"):  # no suspension is halfway while we write
         user = app.db.one(CREDENTIALS_OF, user=user_name)

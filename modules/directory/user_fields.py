@@ -13,7 +13,7 @@ def check_new_user(call):
 
 
 def check_new_alias(call):
-    """Raise ApiError if the request has no user_alias, if it is the user's own name, or if it makes the user a device."""
+    """Raise ApiError if user_alias is missing, is the user's own name, or would make the user a device."""
     if call.body.get("user_alias") is None:
         raise ApiError("No alias set.", code="missing_field", field="user_alias")
     new_users.check_alias(call.body["user_name"], call.body["user_alias"])
@@ -23,14 +23,14 @@ def check_new_alias(call):
 def refuse_device(call):
     """Raise ApiError if user_name and user_alias in the request are those of a device, such as `ann~phone` and `ann`.
 
-    Only users/?device_add adds devices. A device is a log-in for one program.
+    A device is a log-in for one program. Only users/?device_add can add one.
     """
     if devices.would_be_device(call.body["user_name"], call.body.get("user_alias")):
         raise ApiError("A device is added by device_add.", field="user_alias")
 
 
 def require_permissions(call):
-    """Raise ApiError if the request has no user_permissions. An empty list is allowed: it removes all permissions."""
+    """Raise ApiError if the request has no user_permissions. An empty list is allowed."""
     if call.body.get("user_permissions") is None:
         raise ApiError(
             call.in_generation("No {permission}s is set."), code="missing_field", field="user_permissions"
@@ -38,12 +38,13 @@ def require_permissions(call):
 
 
 def require_file(call):
-    """Raise ApiError if the request has no `file`. (If the field were in `required`, the audit would record it.)"""
+    """Raise ApiError if the request has no `file`."""
+    # The check `required` would let the audit record the file.
     if not call.body.get("file"):
         raise ApiError("No file is set.", code="missing_field", field="file")
 
 
 @json_schema(TEXT)
 def alias(value) -> str | None:
-    """Read the name of the user whose mailbox to open; null and "" are read as "": no alias (docs/wire.md F34)."""
+    """Return the field user_alias as text. Null and "" become "", which means no alias (docs/wire.md F34)."""
     return "" if value in (None, "") else php_text(value)

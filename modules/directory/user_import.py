@@ -28,7 +28,7 @@ BOM = b"\xef\xbb\xbf"
 
 
 def permissions(value) -> list | None:
-    """Read a list of permissions from a JSON list, or from a CSV cell such as "admin,delegate"; None if it is empty."""
+    """Convert a JSON list, or a CSV cell such as "admin,delegate", to a list of permissions; None if it is empty."""
     return list_of_text(value.split(",") if isinstance(value, str) and value else value or None)
 
 
@@ -43,7 +43,7 @@ FIELDS = {*FIELD_TYPES, "user_rights"}
 
 
 def lines(content: bytes) -> Iterator[str]:
-    """Yield the lines of a file as text, each with its line feed. No other character, such as CR, ends a line."""
+    """Yield the lines of a file as text, each with its line feed. Only a line feed ends a line, not CR."""
     start = 0
     while start < len(content):
         end = content.find(b"\n", start) + 1 or len(content)
@@ -52,18 +52,18 @@ def lines(content: bytes) -> Iterator[str]:
 
 
 def records(content: bytes) -> Iterator[tuple[int, dict | ApiError]]:
-    """Yield (line number, fields) of each user in a file of CSV or JSON lines. The fields are a dictionary.
+    """Yield (line number, {"user_name": …, …}) for each user in a file of CSV or JSON lines.
 
-    For an invalid line, an ApiError with the reason is yielded in place of the fields.
+    For an invalid line, yield (line number, ApiError).
     """
     content = content.removeprefix(BOM)
     return from_json(content) if content[:5000].lstrip()[:1] == b"{" else from_csv(content)
 
 
 def from_json(content: bytes) -> Iterator[tuple[int, dict | ApiError]]:
-    """Yield (line number, fields) of each user in a file with one JSON object on each line. Empty lines are skipped.
+    """Yield (line number, {"user_name": …, …}) for each line of a file with one JSON object on each line.
 
-    For an invalid line, an ApiError with the reason is yielded in place of the fields.
+    For an invalid line, yield (line number, ApiError). Skip empty lines.
     """
     for number, line in enumerate(lines(content), 1):
         if line.strip():
@@ -71,7 +71,7 @@ def from_json(content: bytes) -> Iterator[tuple[int, dict | ApiError]]:
 
 
 def json_object(line: str) -> dict | ApiError:
-    """Parse a line as a JSON object. If it is not one, return (do not raise) an ApiError with the reason."""
+    """Parse a line as a JSON object. If it is not one, return (do not raise) an ApiError."""
     try:
         value = json.loads(line, parse_constant=not_json)
         if isinstance(value, dict):
@@ -85,9 +85,9 @@ def json_object(line: str) -> dict | ApiError:
 
 
 def from_csv(content: bytes) -> Iterator[tuple[int, dict | ApiError]]:
-    """Yield (line number, fields) of each user in a CSV file. Its first line has the names of the fields.
+    """Yield (line number, {"user_name": …, …}) for each user in a CSV file. Its first line names the fields.
 
-    For an invalid line, an ApiError with the reason is yielded in place of the fields.
+    For an invalid line, yield (line number, ApiError).
     """
     reader = csv.reader(lines(content), strict=True)
     header, ended = read_header(reader), False
@@ -103,14 +103,14 @@ def from_csv(content: bytes) -> Iterator[tuple[int, dict | ApiError]]:
 
 
 def csv_record(header: list[str], cells: list[str]) -> dict | ApiError:
-    """Return a line's cells by the names in `header`; or return (do not raise) an ApiError if their numbers differ."""
+    """Return {name in `header`: cell, …}; or return (do not raise) an ApiError if their numbers differ."""
     if len(cells) == len(header):
         return dict(zip(header, cells))
     return ApiError(f"The line has {len(cells)} fields, but the first line names {len(header)}.")
 
 
 def read_header(reader) -> list[str]:
-    """Return the names of the fields, from the first line of a CSV file. ApiError if a name is wrong or missing."""
+    """Read the field names in the first line of a CSV file. ApiError if one is unknown, repeated or missing."""
     try:
         header = [cell.strip() for cell in next(reader, [])]
     except csv.Error:
@@ -121,9 +121,9 @@ def read_header(reader) -> list[str]:
 
 
 class UserImport:
-    """The users in an uploaded file, which is read and checked when the object is made; `problems` has the bad lines.
+    """The users in an uploaded file. Creating the object reads and checks the file; `problems` lists the bad lines.
 
-    `visible_form` converts a name to a form that is equal for names that look the same.
+    `visible_form` converts names that look the same to the same text.
     """
 
     def __init__(
@@ -150,10 +150,9 @@ class UserImport:
                 report_progress(f"{self.records:,} users read")
 
     def add(self, number: int, record: dict | ApiError):
-        """Check the fields of the user on line `number`, and add the user to `users`. ApiError if something is wrong.
+        """Check the user on line `number`, and add them to `users`. ApiError if a field is wrong or the name is taken.
 
-        `record` has the fields, or the error of reading the line. The name must not equal an earlier one, nor look the
-        same.
+        `record` has the fields, or the error of reading the line. Names that look like an earlier one are taken, too.
         """
         user = read_user(record)
         name = user["user_name"]
@@ -168,7 +167,7 @@ class UserImport:
     def compare(self, existing: set[str], orphans: set[str]):
         """Compare all users in the file with the database, and add a problem for each who cannot be added.
 
-        `existing` has the names of all users. `orphans` has names of former users of whom rows are left.
+        `existing` has the names of all users in the database, `orphans` those of former users who left rows behind.
         """
         existing_visible = set(map(self.visible_form, existing))
         for (visible, name), user in zip(self.name_of.items(), self.users.values()):
@@ -184,7 +183,7 @@ class UserImport:
                 self.add_problem(line, f"There is no user {alias:.100} to be an alias of.")
 
     def add_problem(self, line: int, sentence: str):
-        """Add an error message about a line to `problems`. If there are MOST_PROBLEMS already, only count the line."""
+        """Add an error message about a line to `problems`. After 100 messages, only count the line."""
         self.bad_records += 1
         if len(self.problems) < MOST_PROBLEMS:
             self.problems.append({"line": line, "status": sentence.strip()})
@@ -201,7 +200,7 @@ class UserImport:
             raise ApiError("There are no users in the file.")
 
     def hash(self, report_progress: Callable[[str], None]):
-        """Replace each user's password by its salted hash, which is what is stored. Report the progress in sentences."""
+        """Replace each user's password by its salted hash. Call report_progress(sentence) after every 5,000 users."""
         for number, user in enumerate(self.users.values(), 1):
             user["user_authdata"] = user["user_authdata"] or make_authdata(user.pop("password"))
             if number % PROGRESS_STEP == 0:
@@ -213,9 +212,9 @@ class UserImport:
 
 
 def read_user(record: dict | ApiError) -> dict:
-    """Return the fields of a user, checked and converted. ApiError if a field is wrong.
+    """Check and convert the fields of a user. Return {"user_name": …, "user_alias": …, …}. ApiError if one is wrong.
 
-    `record` is a dictionary of fields, or the ApiError of a line that could not be read, which is raised.
+    `record` is a dictionary of fields. If it is an ApiError, which means that the line could not be read, raise it.
     """
     if isinstance(record, ApiError):
         raise record
@@ -228,7 +227,7 @@ def read_user(record: dict | ApiError) -> dict:
 
 
 def check_user(user: dict):
-    """Raise ApiError if the fields of a user are wrong. They are not compared with those of other users."""
+    """Raise ApiError if the fields of a user are wrong. Other users in the file are ignored."""
     if not user["user_name"]:
         raise ApiError("Username is not set.")
     check_new_user(user["user_name"], user["user_alias"])

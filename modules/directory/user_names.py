@@ -1,4 +1,4 @@
-"""Rules for user names: which are allowed for new users, and which look the same as others (docs/wire.md F47)."""
+"""Rules for user names: which names new users may have, and which names look the same (docs/wire.md F47)."""
 
 import re
 import unicodedata
@@ -49,20 +49,17 @@ IN_ANY_CASE = PreparedQuery(
 
 
 def is_visible(character: str) -> bool:
-    """Return whether a character can be seen; spaces and zero-width characters cannot."""
+    """Return whether a character is visible. Spaces and zero-width characters, for example, are not."""
     return unicodedata.category(character)[0] not in "ZC" and character not in INVISIBLE
 
 
 def may_be_new(name: str) -> bool:
-    """Return whether a new user may have this name: not reserved (main, temp), and without invisible characters."""
+    """Return whether a new user may have this name: it is not reserved (main, temp), and is_plain() is True for it."""
     return name.lower() not in RESERVED and is_plain(name)
 
 
 def is_plain(name: str) -> bool:
-    """Return whether a name has no invisible characters, and no spaces at its start or end.
-
-    Spaces within the name are allowed, since names of existing users have them.
-    """
+    """Return whether a name has no invisible characters except spaces, and no space at its start or end."""
     printable = name.isascii() and name.isprintable() or all(c == " " or is_visible(c) for c in name)
     return printable and name == name.strip(" ")
 
@@ -74,19 +71,19 @@ def check_new(name: str):
 
 
 def same_everywhere(name: str) -> bool:
-    """Return whether a name stays the same in HTTP and with SASLprep (RFC 4013), which, for example, cut off spaces."""
+    """Return whether HTTP and SASLprep (RFC 4013) leave a name unchanged. They remove outer spaces, for example."""
     return visible(name) == name
 
 
 def is_word(name: str) -> bool:
-    """Return False if a service could read a name as a path or a pattern, such as `../bob`, `bob/` or `b*`; else True."""
+    """Return False if a mail service could read a name as a path or a pattern, such as `../bob` or `b*`; else True."""
     return not name.startswith(".") and NOT_IN_A_WORD.search(name) is None
 
 
 def may_be_host(name: str) -> bool:
     """Return whether a name could be a host name, such as `localhost` or `mx.example.com`.
 
-    Mail that came by SMTP has the sending host's name as its mail_submitter: a user of that name would own the mail.
+    A user of such a name would own all queued mail that this host has sent by SMTP.
     """
     form = without_case(name)
     return "@" not in form and (form == "localhost" or any(mark in form for mark in ".:"))
@@ -109,7 +106,7 @@ def without_case(name: str) -> str:
 
 
 def is_taken(db: Store, name: str, ignore_case: bool = False) -> bool:
-    """Return whether another user has a name that looks like `name`. A user with exactly this name does not count.
+    """Return whether a user in the database has a name that looks like `name`, but is not exactly `name`.
 
     With `ignore_case`, names that differ only in upper and lower case look alike, too.
     """
@@ -121,9 +118,9 @@ def is_taken(db: Store, name: str, ignore_case: bool = False) -> bool:
 
 
 def similar(db: Store, form: str) -> list[str]:
-    """Return all user names in the database that look like `form`, a name converted by visible().
+    """Return all user names in the database that look like `form`, which is a result of visible().
 
-    The list may have some other names, too: the caller must compare the visible() form of each.
+    The list may also have other names: the caller must compare the result of visible() for each.
     """
     names: list[str] = []
     ranges = ranges_of_similar(form)
@@ -136,11 +133,12 @@ def similar(db: Store, form: str) -> list[str]:
 
 
 def ranges_of_similar(form: str) -> list[tuple[str, str]]:
-    """Return ranges (first, end) of user names which include all names that look like `form`; `end` is excluded.
+    """Return ranges of user names, [(first, end), …], that together have all names that look like `form`.
 
-    Such a name equals `form` up to its first character that is no visible ASCII. Therefore there are ranges for each
-    beginning of `form`, of names that continue with such a character.
+    `end` is not part of its range. `form` is a result of visible().
     """
+    # Names that look like `form` equal it up to their first character that is no visible ASCII. So there are ranges of
+    # the names that have such a character after a beginning of `form`.
     start = NOT_VISIBLE_ASCII.split(unicodedata.normalize("NFKD", form), maxsplit=1)[0]
     if len(start) > MOST_PREFIXES:
         return [("", LAST_CHARACTER)]
@@ -162,9 +160,9 @@ def problems(names: Iterable[str]) -> Iterator[str]:
 
 
 def problems_at_services(names: Iterable[str]) -> Iterator[str]:
-    """Yield a sentence about each name that a mail service could misread as a path, a pattern or another user.
+    """Yield a sentence about each name that a mail service could misread as a path, a pattern or another user's name.
 
-    A service that ignores upper and lower case takes Ann and ann for the same user.
+    Services that ignore upper and lower case, for example, take Ann and ann for the same user.
     """
     by_form = defaultdict(set)
     for name in names:

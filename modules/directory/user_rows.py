@@ -1,4 +1,4 @@
-"""Finds the rows of all tables that belong to a user: to delete them with the user, or to refuse them to a new one."""
+"""Finds and deletes the rows of a user in all tables, and finds the rows that deleted users have left behind."""
 
 from functools import reduce
 from operator import or_
@@ -21,7 +21,7 @@ ROUTERS = {8: {"msa": ("msa_user",)}, 9: {"smtpd": ("smtpd_user",)}}
 
 
 class OwnedTable(Table):
-    """A table whose rows belong to users. `owners` are the columns with a user's name, such as popd.pop_user."""
+    """A table whose rows belong to users. `owners` are its columns with user names, such as popd.pop_user."""
 
     def __init__(self, name: str, columns: tuple[str, ...]):
         super().__init__(name)
@@ -35,12 +35,12 @@ TABLES = {
 
 
 def is_owned_by(table: OwnedTable, user) -> Expression:
-    """Return the SQL condition that a row of the table has this user's name in one of its columns `owners`."""
+    """Return the SQL condition for rows that have the user name `user` in one of the columns `table.owners`."""
     return reduce(or_, [owner == user for owner in table.owners])
 
 
 def names_without_user(table: OwnedTable, owner: Column) -> SelectBase:
-    """Return a query for those names in the column `owner` of a table that are not the name of an existing user."""
+    """Return a query for the names in the column `owner` of a table that no existing user has."""
     existing = Users.select(Users.user_name)
     return table.select(owner.alias("user_name")).where(owner.is_null(False), owner.not_in(existing))
 
@@ -84,7 +84,7 @@ SUBMITTED = [
 def tables_with_rows_of(call, user_name: str) -> list[str]:
     """Return the names of the tables that have rows of a user, such as ["popd"].
 
-    For a user who was just added, these rows are those of a former user of the same name.
+    For a user who was just added, these rows belong to a former user of the same name.
     """
     number = call.generation.number
     [has_rows] = call.db.fetch(HAVE_ROWS[number], {"user": user_name})[1]
@@ -94,7 +94,7 @@ def tables_with_rows_of(call, user_name: str) -> list[str]:
 def has_data_elsewhere(call, user_name: str) -> bool:
     """Return whether mail that a user of this name sent is still stored, or a module has data of such a user.
 
-    For the name of a new user, such data are those of a former user.
+    Call it for a new user, to find the data of a former user of the same name.
     """
     if any(call.db.value(query, user=user_name) for query in SUBMITTED):
         return True
@@ -102,11 +102,11 @@ def has_data_elsewhere(call, user_name: str) -> bool:
 
 
 def orphans(call) -> set[str]:
-    """Return the user names in the rows of the master database that are not the name of an existing user."""
+    """Return the names of former users who have left rows in the tables of the master database."""
     return set(call.db.column(ORPHANS[call.generation.number]))
 
 
 def delete(call, user_name: str):
-    """Delete all rows of a user who is no longer in `users`. Users whose alias was this user lose the alias."""
+    """Delete the rows of a former user in all tables. Users whose alias was this user lose the alias."""
     for query in DELETE_OWNED[call.generation.number]:
         call.db.execute(query, user=user_name)
