@@ -180,15 +180,15 @@ class Audit(Module):
         return True
 
     def on_user_deleted(self, user_name: str):
-        """Hide the records about a deleted user from audit/?mine of a later user of that name."""
+        """Detach a deleted user's name from the audit's records, so that no later user of that name sees them."""
         with self.app.state.transaction():
             self.app.state.execute(DELETE_SUBJECTS_OF_USER, user_hash=hash_of(user_name))
 
     def prune(self, failed: int, upto: int, before: int):
         """Delete the rows of one kind that take too much space, and the rows of every kind that are too old.
 
-        The kind `failed` (DONE, NOT_LOGGED_IN or REFUSED) loses the first `upto` bytes ever written; every kind loses
-        the rows from before `before` (seconds since 1970).
+        Of the kind `failed` (DONE, NOT_LOGGED_IN or REFUSED), delete the rows in the first `upto` bytes ever written.
+        Of every kind, delete the rows from before `before` (seconds since 1970).
         """
         state = self.app.state
         obsolete = state.column(TOO_MANY, failed=failed, upto=upto) + state.column(TOO_OLD, before=before)

@@ -175,8 +175,8 @@ class Mailbox(Module):
         """List the caller's mails grouped into threads, the thread with the newest mail first.
 
         With mail_id, list only the thread of that mail. With the fields of mailbox/?search, list the threads that have
-        a matching mail. With any of these fields or `limit`, the answer is one page: send its `next` to get the next
-        one.
+        a matching mail. With any of these fields or `limit`, the answer is one page; its `next` is the value to send
+        for the next page.
         """
         with self.searches.of(call.user_name), self.mailboxes(call) as mailboxes:
             return list_threads(call, mailboxes)
@@ -199,8 +199,8 @@ class Mailbox(Module):
         """Queue a mail from the caller for delivery. The answer has its ids in the queue, `queue_ids`.
 
         If the SMTP daemon would refuse the sender or a recipient, the mail is refused for the same reason.
-        reply_to_mail is the id of one of the caller's mails to which this mail is a reply. Without recipient, subject,
-        in_reply_to or references, a reply gets them from that mail.
+        reply_to_mail is the id of one of the caller's mails to which this mail is a reply. If the request has no
+        recipient, subject, in_reply_to or references, the reply gets it from that mail.
         """
         if call.user_name is None:
             raise ApiError("Name the mailbox's user with --as USER.")

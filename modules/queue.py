@@ -200,8 +200,8 @@ def latest_failures(call, ids: str) -> dict[int, list[dict]]:
 def with_failures(mail: dict, summary: dict, failures: list[dict]) -> dict:
     """Return a mail with `failures`, its `summary` and `mail_state` ("waiting", "deferred" or "failed") added.
 
-    `summary` is {"mail_failcount": 1, "mail_lasttry": TIME, "mail_fatality": 0}; mail_fatality is 1 if the mail was
-    given up.
+    `summary` is {"mail_failcount": 1, "mail_lasttry": TIME, "mail_fatality": 0}, with mail_fatality 1 for a mail that
+    was given up.
     """
     mail_state = (
         "failed" if summary["mail_fatality"] else "deferred" if summary["mail_failcount"] else "waiting"

@@ -76,7 +76,7 @@ def device_add(module, call):
     read_only=True,
 )
 def device_get(module, call):
-    """List the devices of a user, by default the caller, each with user_name and device_name (no password)."""
+    """List a user's devices, by default the caller's, each with user_name and device_name but without the password."""
     owner = call.body.get("user_name") or call.user_name
     if owner is None:
         raise ApiError("Name the user with --as USER.")

@@ -157,13 +157,13 @@ def find_current(call, user_name: str) -> dict | None:
 
 
 def is_obsolete(db: Store, user_name: str) -> bool:
-    """Return whether a user's password in the state database is obsolete: `users` has one, too, or no such user."""
+    """Return whether a password in the state database is obsolete: its user has one in `users`, or does not exist."""
     user = db.one(CREDENTIALS_OF, user=user_name)
     return user is None or user["user_authdata"] is not None
 
 
 def keep_password(call, user_name: str, authdata: str | None) -> bool:
-    """Store the hash of a suspended user's new password, for later. Return False if the user is not suspended."""
+    """Store the hash of a suspended user's new password for later. If the user is not suspended, return False."""
     kept = find(call.app.state, user_name)
     if not kept:
         return False
