@@ -168,7 +168,8 @@ def read_field(
 ) -> tuple[str, object]:
     """Convert an argument FIELD=VALUE to (name, value). Ask on the terminal if VALUE is "-", or if a secret has none.
 
-    The value is as a client would send it: a list for a field of the type list_of_text. ApiError for an unknown field.
+    Values have the form in which clients send them, such as a list for several texts. ApiError if the field is
+    unknown.
     """
     name, equals, value = argument.partition("=")
     name = mailapi.canonical(name)

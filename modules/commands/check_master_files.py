@@ -13,8 +13,8 @@ from .check_report import Report, describe
 def check_master_files(report: Report, app: mailapi.Application, daemon: str | None):
     """Check that this process and the mail daemons may write to the file and the folder of the master database.
 
-    `daemon` is the system user of the mail daemons; None leaves out their checks. Also check who owns the database's
-    side files, such as journals.
+    `daemon` is the system user of the mail daemons, which are not checked if it is None. Also check the owners of side
+    files, such as journals.
     """
     database = Path(app.config.dbpath)
     if not database.exists():

@@ -72,9 +72,9 @@ def database_files(app: mailapi.Application) -> list[str]:
 
 
 def database_needs(database: str) -> list[tuple[str, int]]:
-    """Return the accesses that the API needs to the file of a database, such as [("/data/master.db3", CHANGE)].
+    """Return the accesses that the API needs to a database file, as pairs such as ("/data/master.db3", CHANGE).
 
-    The folder, and side files such as journals, are included. A symbolic link is followed.
+    The file's folder, and side files such as journals, are included. A symbolic link is followed.
     """
     file = Path(os.path.realpath(database))
     main = [Path(database)] if file.exists() else []
@@ -87,10 +87,10 @@ def database_needs(database: str) -> list[tuple[str, int]]:
 
 
 def find_obstacles(config: str, needs: list[tuple[str, int]]) -> tuple[list[str | None], str | None]:
-    """Check the accesses in `needs`, pairs of a path and READ, CHANGE or CHANGE_FOLDER, and try to load config.py.
+    """Try the accesses in `needs`, such as [("config.py", READ)], and to load config.py. Return what failed.
 
-    Return a list with the path that denies each access (None if it is allowed), and the error of loading config.py.
-    The error is None if loading succeeds, or is not tried because a file cannot be read.
+    The result is a list, with the path that denies each access or None, and the error of loading config.py or None. It
+    is not loaded if a file cannot be read.
     """
     obstacles, config_error = [obstacle_to(path, need) for path, need in needs], None
     if not any(obstacle for obstacle, (_, need) in zip(obstacles, needs) if need == READ):
@@ -102,9 +102,10 @@ def find_obstacles(config: str, needs: list[tuple[str, int]]) -> tuple[list[str 
 
 
 def obstacle_to(path: str, need: int) -> str | None:
-    """Return the path that denies this process an access: a closed folder above `path`, or the file; None if allowed.
+    """Return the path that denies this process an access to `path`: a closed folder above it, or the file itself.
 
-    `need` is the access, such as os.R_OK. The target of a symbolic link is checked, too.
+    Return None if the access is allowed. `need` is the access, such as os.R_OK. The target of a symbolic link is
+    checked, too.
     """
     for way in (os.path.abspath(path), os.path.realpath(path)):
         for folder in reversed(Path(way).parents):

@@ -64,9 +64,9 @@ def tables_of(schema: str) -> list:
 
 
 def check_source(source: Database, target: Database, tables: list, is_state: bool):
-    """Raise ConfigError if the source has columns, or a state database's tables, that would not be copied.
+    """Raise ConfigError if a column of the source, or a table of a state database, would not be copied.
 
-    Print a note about other tables and triggers that will not be copied.
+    For tables of a master database, and for triggers, only print a note.
     """
     if isinstance(source, ServerDatabase):
         refuse_other_tables(source, tables, is_state)
@@ -151,7 +151,7 @@ def update_rows(target: Database, table, wanted: dict, present: dict) -> set[int
 
 
 def next_size(size: int, read: int) -> int:
-    """Return how many mails to read next: at most as many as fit into BYTES_AT_ONCE if they are like the last ones.
+    """Return how many mails to read in the next batch, so that it probably has at most BYTES_AT_ONCE bytes.
 
     The last batch had `size` mails with `read` bytes in all. The next one has at most twice as many mails.
     """

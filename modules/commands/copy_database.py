@@ -81,8 +81,8 @@ class Database:
     def prepare(self, schema: str, tables: list, source: str):
         """Create the tables of this target database, and mark it as an incomplete copy.
 
-        `schema` is the SQL that creates `tables`. The mark is the table COPY_TABLE, which stores the source's label,
-        `source`.
+        `schema` is the SQL that creates `tables`. `source` is the label of the source database, which the mark
+        contains.
         """
         raise NotImplementedError
 
@@ -105,7 +105,7 @@ class Database:
         raise NotImplementedError
 
     def finish(self, tables: list, source: "Database"):
-        """Mark the copy as complete, and let its AUTOINCREMENT continue where that of the source would."""
+        """Mark this copy as complete, and set the last keys that AUTOINCREMENT gave to those of the source."""
         raise NotImplementedError
 
     # Methods that the subclasses share

@@ -82,9 +82,10 @@ def config_py(source: str, path: Path, files: dict[str, str]) -> str:
 
 
 def sorted_out(values: dict[str, str]) -> tuple[dict[str, str], dict[str, str], list[str]]:
-    """Find the URLs of databases and of services in environment variables. Return both, and the unknown variables.
+    """Find the URLs of databases and of services in environment variables.
 
-    The results look like {"mailserver": "mysql://…"}, {"imap": "imap://…"} and ["LANG"].
+    Return the databases, such as {"mailserver": "mysql://…"}, the services, such as {"imap": "imap://…"}, and the
+    names of all other variables.
     """
     parts: dict[tuple[str, str], dict[str, str]] = {}
     keys: dict[tuple[str, str], list[str]] = {}

@@ -1,7 +1,7 @@
 """The command line of mailapi. Each file in this folder that has a function `run` is a command.
 
-The first paragraph of the file's docstring is the command's help. Its function `options(parser)` declares the
-arguments. `run(args)` returns the exit status, or None for 0.
+The first paragraph of the file's docstring is the command's help. The function `options(parser)` declares the
+arguments, and `run(args)` returns the exit status, or None for 0.
 """
 
 import argparse
@@ -75,7 +75,7 @@ def make_parser() -> argparse.ArgumentParser:
 
 
 def find_commands() -> dict:
-    """Return the Python module of each command: {"import-config": <module import_config>, …}."""
+    """Return the Python module of each command by the command's name, such as "import-config"."""
     names = sorted({module.name for module in pkgutil.iter_modules(sys.modules[__package__].__path__)})
     found = {name: importlib.import_module(f"mailapi_modules.commands.{name}") for name in names}
     return {name.replace("_", "-"): command for name, command in found.items() if hasattr(command, "run")}

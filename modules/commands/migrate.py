@@ -101,8 +101,7 @@ def run(args):
 
 
 def refuse_unknown(connection: sqlite3.Connection):
-    """Raise ApiError if a table to be replaced has columns, indexes or triggers that schema version 8 does not have.
-    """
+    """Raise ApiError if a table to be replaced has columns, indexes or triggers that are not part of version 8."""
     for table, expected in COLUMNS.items():
         columns = [row[1] for row in connection.execute(f"PRAGMA table_info({table})")]
         if columns != expected:
@@ -209,8 +208,7 @@ def verify(connection: sqlite3.Connection):
 
 
 def schema_of(statements: str) -> dict[str, str]:
-    """Return the CREATE statements in SQL text, by the name of the table or index: {"users": "CREATE TABLE users …", …}.
-    """
+    """Return the CREATE statements in SQL text by name: {"users": "CREATE TABLE users …", …}."""
     with contextlib.closing(sqlite3.connect(":memory:")) as connection:
         connection.executescript(statements)
         return dict(connection.execute("SELECT name, sql FROM sqlite_master"))

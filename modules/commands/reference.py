@@ -107,7 +107,7 @@ def module_page(samples: Samples, module: mailapi.Module, document: dict) -> str
     name = f"# {module.path}/ — {module.name}" if module.path else "# / — the API itself"
     called = f"{module.path}/" if module.path else "the API itself"
     parts = [GENERATED, name, "", f"You need this page to call the actions of {called}.", "", title, ""]
-    for endpoint in module.endpoints.values():
+    for endpoint in module.endpoints.values():  # a request that names several runs the first
         path = "/".join(filter(None, [module.path, endpoint.name]))
         parts += action_lines(samples, path, endpoint, document["paths"][f"/{path}"])
     parts += [

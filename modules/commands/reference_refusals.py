@@ -42,8 +42,7 @@ def sort_key(refusal: Refusal) -> tuple:
 
 
 def refusals_in(tree: ast.Module) -> list[Refusal]:
-    """Return a Refusal for each call in a parsed source file that raises ApiError, or a similar error, with a sentence.
-    """
+    """Return a Refusal for each call of ApiError, or a similar class, that has a sentence in a parsed source file."""
     constants = {
         target.id: node.value
         for node in tree.body
@@ -85,7 +84,7 @@ def placeholder(part: ast.AST) -> str:
 
 
 def code_in(node: ast.Call, name: str) -> str:
-    """Return the code, such as "rule", of the error that a parsed call raises. `name` is the name of the called function.
+    """Return the code, such as "rule", of the error that a parsed call of the function `name` raises.
 
     The code is the call's argument `code`. Without this argument, it depends on `name` and the argument `http`.
     """

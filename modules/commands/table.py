@@ -27,7 +27,7 @@ NARROWEST = 8  # characters that a column keeps when a table is too wide
 
 
 def print_answer(answer: dict, as_table: bool):
-    """Print an answer as tables, one for each list, with any other member on a line.
+    """Print an answer: each list as a table, and each other member on a line.
 
     Print JSON if the answer contains objects, or if `as_table` is False. A list of one number or text is one line.
     """
