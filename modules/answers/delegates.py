@@ -1,4 +1,4 @@
-"""Describes the request fields and the answers of delegates/, for openapi.json and the reference."""
+"""Describes the request fields and answers of the module at delegates/, for openapi.json and docs/reference/."""
 
 from typing import TypedDict
 

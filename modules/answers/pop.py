@@ -1,4 +1,4 @@
-"""Describes the request fields and the answers of pop/, for openapi.json and the reference."""
+"""Describes the request fields and answers of the module at pop/, for openapi.json and docs/reference/."""
 
 from typing import TypedDict
 

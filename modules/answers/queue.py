@@ -1,4 +1,4 @@
-"""Describes the request fields and the answers of queue/, for openapi.json and the reference."""
+"""Describes the request fields and answers of the module at queue/, for openapi.json and docs/reference/."""
 
 from typing import Literal, TypedDict
 

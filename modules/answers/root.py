@@ -1,4 +1,4 @@
-"""Describes the answers of the actions that belong to no module, such as get_modules."""
+"""Describes the answers of actions at the root URL path, such as get_modules, for openapi.json and docs/reference/."""
 
 from typing import TypedDict
 

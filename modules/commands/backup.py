@@ -1,4 +1,4 @@
-"""Copy the master database to a file, consistently, also while other programs use it."""
+"""Copy the master database to a file, safely even while other programs write to the database."""
 
 import contextlib
 import os
@@ -45,7 +45,7 @@ def run(args):
 
 
 def copy(source: Path, target: Path):
-    """Copy a SQLite database to another file, and check that the copy is intact. sqlite3.Error if it is not."""
+    """Copy a SQLite database to another file. Raise sqlite3.Error if the copy fails or is damaged."""
     uri = f"{source.absolute().as_uri()}?mode=ro"
     with (
         contextlib.closing(sqlite3.connect(uri, uri=True)) as old,
@@ -61,11 +61,14 @@ def copy(source: Path, target: Path):
 
 
 class TooManyRestarts(Exception):
-    """Raised if other programs change a database so often that its copy began anew MOST_RESTARTS times."""
+    """Raised when a backup had to begin anew too often, because other programs changed the database."""
 
 
 class Progress:
-    """Prints the progress of a backup, and counts how often SQLite begins the copy anew. sqlite3 calls it."""
+    """Prints the progress of a SQLite backup. sqlite3 calls the object after each step.
+
+    Raises TooManyRestarts to end the backup when it began anew more than MOST_RESTARTS times.
+    """
 
     def __init__(self):
         self.fewest_left, self.restarts, self.line = None, 0, TerminalLine()

@@ -1,12 +1,13 @@
-"""Run any action of any module, with all rights or with those of a user (--as).
+"""Run an action of any module, with all rights or with those of a user (--as).
 
 Without a module, list the modules. Without an action, list the module's actions. MODULE ACTION --help shows the fields
 of an action, MODULE --help the module's actions.
 
-Fields are given as field=value. A list is JSON or separated by commas, an object is JSON, and a file is named by its
-path (-: standard input). field=- reads the value from the terminal without echo, as does the name of a secret field
-alone. A required secret that is not given is asked for. The answer is printed as tables on a terminal, otherwise as
-JSON. If the action returns a file, its bytes are written.
+Fields are given as field=value. A list is written as JSON or separated by commas, and an object as JSON. For a file,
+the value is its path, or - for standard input. field=- asks for the value on the terminal without showing it. The name
+of a secret field alone does the same. A required secret that is missing is asked for, too.
+
+The answer is printed as tables on a terminal, otherwise as JSON. If the action returns a file, its bytes are written.
 """
 
 import getpass
@@ -56,7 +57,7 @@ def run(args):
 
 
 def find_module(app: mailapi.Application, generation: mailapi.Generation, word: str) -> mailapi.Module:
-    """Return the module at a URL path. If there is none, ApiError suggests the most similar path."""
+    """Return the module at the URL path `word`, such as "users". If there is none, ApiError suggests another path."""
     try:
         return app.module(word.strip("/"), generation)
     except mailapi.ApiError as unknown:
@@ -68,7 +69,7 @@ def find_module(app: mailapi.Application, generation: mailapi.Generation, word: 
 
 
 def find_action(module: mailapi.Module, word: str) -> mailapi.Endpoint:
-    """Return the action of this name. If the module has none, ApiError suggests the most similar name."""
+    """Return the action of a module with the name `word`. If there is none, ApiError suggests a similar name."""
     if endpoint := module.choose({word: ""}):
         return endpoint
     path, hint = module.path or "/", suggestion(word, module.endpoints)
@@ -82,7 +83,7 @@ def call_action(
     endpoint: mailapi.Endpoint,
     args,
 ) -> int:
-    """Run an action, print its answer, and return the exit status. `args` are those of the command line."""
+    """Run an action, print its answer, and return the exit status. `args` are the arguments of the command line."""
     call = make_call(app, generation, endpoint, args)
     if endpoint.download and sys.stdout.isatty():
         raise mailapi.ApiError("A file is not for the terminal: redirect it, > FILE.")
@@ -101,7 +102,10 @@ def call_action(
 def make_call(
     app: mailapi.Application, generation: mailapi.Generation, endpoint: mailapi.Endpoint, args
 ) -> mailapi.Call:
-    """Return a call of an action, with the fields from the command line. With --as, that user is the caller."""
+    """Return a call of an action with the fields in the command line's arguments. Ask for missing secrets.
+
+    With --as, that user is the caller. ApiError if there is no such user, or if a field is invalid.
+    """
     fields = dict(read_field(argument, endpoint, generation) for argument in args.words[2:])
     if args.after is not None:
         if "after" not in endpoint.query:
@@ -122,9 +126,9 @@ def make_call(
 def perform(
     app: mailapi.Application, call: mailapi.Call, module: mailapi.Module, endpoint: mailapi.Endpoint
 ) -> tuple[dict, bytes | None, str]:
-    """Run an action. Return its answer, the content of the file that it returns (or None), and the audit's status.
+    """Run an action. Return the answer, the content of a file (or None), and the outcome for the audit, such as "ok".
 
-    ApiError does not leave this function: its message becomes the answer.
+    If the action raises ApiError, the answer has the message: {"status": "There is no user ann."}.
     """
     try:
         result = app.perform(call, module, endpoint)
@@ -148,9 +152,9 @@ def notify(
     endpoint: mailapi.Endpoint,
     status: str,
 ):
-    """Report a change to the modules, so that the audit records it. `status` is the outcome of the action.
+    """Report the call of an action to the modules if it is a change, so that the audit records it.
 
-    Without --as, the audit records the user of the operating system, such as local:root.
+    `status` is the outcome. Without --as, the audit records the user of the operating system, such as local:root.
     """
     event = Event(module.path, status, 200, "", "local")
     event.describe(call, endpoint)
@@ -162,9 +166,10 @@ def notify(
 def read_field(
     argument: str, endpoint: mailapi.Endpoint, generation: mailapi.Generation
 ) -> tuple[str, object]:
-    """Convert an argument FIELD=VALUE of the command line to the field's name and value. Ask for a secret's value.
+    """Convert an argument FIELD=VALUE to (name, value). Ask on the terminal if VALUE is "-", or if a secret has none.
 
-    The value is as a client would send it, for example a list for a field of the type list_of_text.
+    Values have the form in which clients send them, such as a list for several texts. ApiError if the field is
+    unknown.
     """
     name, equals, value = argument.partition("=")
     name = mailapi.canonical(name)
@@ -198,7 +203,7 @@ def read_secret(name: str) -> str:
 
 
 def ask_for_secrets(endpoint: mailapi.Endpoint, generation: mailapi.Generation, fields: dict) -> dict:
-    """Ask on the terminal for required secrets that are not in `fields`. Return {name: value}; {} without a terminal."""
+    """Ask on the terminal for required secrets that `fields` lacks. Return them by name; {} without a terminal."""
     missing = (
         [
             name

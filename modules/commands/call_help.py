@@ -1,4 +1,4 @@
-"""The help of `mailapi call` about modules, actions and fields, from their declarations and docstrings."""
+"""Prints the help of `mailapi call` about modules, actions and fields."""
 
 import re
 from collections.abc import Callable, Iterable
@@ -60,12 +60,12 @@ def describe_action(module: mailapi.Module, endpoint: mailapi.Endpoint, generati
 
 
 def about(words: dict[str, str], name: str) -> str:
-    """Return ": " and the description of a field for a help page; "" if `words` has no description of it."""
+    """Return ": DESCRIPTION" for the field `name`; "" if `words`, the descriptions by name, does not contain it."""
     return f": {words[name]}" if name in words else ""
 
 
 def describe_kind(kind: Callable) -> str:
-    """Return in a few words which values a field of the type `kind` takes, such as "text, 128 characters at most"."""
+    """Describe the values of a field type in a few words, such as "a,b,c or a JSON list"."""
     if kind in KINDS:
         return KINDS[kind]
     schema = schema_of(kind)
@@ -73,7 +73,7 @@ def describe_kind(kind: Callable) -> str:
 
 
 def about_module(module: mailapi.Module) -> str:
-    """Return the first sentence of the docstring of a module's file, without the module's name in front."""
+    """Return a phrase about what a module is for, taken from the docstring of its file."""
     return summary_of_module(module).partition(": ")[2] if module.path else "the API itself"
 
 

@@ -44,9 +44,9 @@ def run(args):
 
 
 def existing_user(report: Report, name: str | None) -> str | None:
-    """Return `name` if this system has a user of this name. Otherwise print an error and return None.
+    """Return `name` if the system has a user of this name; otherwise print an error and return None.
 
-    If `name` is None, return None without an error.
+    Return None without an error if `name` is None.
     """
     if name is None or user_exists(name):
         return name
@@ -54,7 +54,10 @@ def existing_user(report: Report, name: str | None) -> str | None:
 
 
 def check_module_databases(report: Report, app: mailapi.Application, repair: bool):
-    """Let each module check its own data (Module.check), and print the results. With `repair`, correct errors."""
+    """Call the method `check` of each module, which checks the module's own data, and print the results.
+
+    The modules correct errors if `repair` is True.
+    """
     for name, module in app.listed().items():
         try:
             for good, line in module.check(repair):

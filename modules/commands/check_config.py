@@ -1,4 +1,4 @@
-"""Part of `mailapi check`: config.py, its passwords, and who can read or change the file."""
+"""Checks config.py for `mailapi check`: who can change the file, and who can read passwords in it."""
 
 import ast
 import re
@@ -12,7 +12,7 @@ from .check_report import Report
 
 
 def check_config_file(report: Report, config: str, app: mailapi.Application):
-    """Print an error if every user of the system can change config.py, or can read it while it contains passwords."""
+    """Print an error if every user of the system can change config.py, or can read passwords in it."""
     path = Path(config).resolve()
     mode = path.stat().st_mode if reachable_by_everybody(path) else 0
     if mode & stat.S_IROTH and has_passwords(path, app.config):
@@ -24,14 +24,14 @@ def check_config_file(report: Report, config: str, app: mailapi.Application):
 
 
 def reachable_by_everybody(path: Path) -> bool:
-    """Return whether every user of the system may enter all folders in which a file is."""
+    """Return whether every user of the system may enter all folders above a file."""
     return all(folder.stat().st_mode & stat.S_IXOTH for folder in path.parents)
 
 
 def has_passwords(path: Path, config: mailapi.Config) -> bool:
-    """Return whether the text of the file config.py contains one of the passwords in `config`.
+    """Return whether the file `path`, a config.py, contains one of the passwords in `config`, its loaded settings.
 
-    It may not, because config.py can also read passwords from another file.
+    Return False if config.py reads its passwords from other files.
     """
     texts = [
         node.value
@@ -43,7 +43,7 @@ def has_passwords(path: Path, config: mailapi.Config) -> bool:
 
 
 def passwords(value) -> Iterator[str]:
-    """Yield the passwords in a value of the config: those in URLs, and each text with the key `password`."""
+    """Yield the passwords in a setting: those in URLs, and the texts with the key "password" in dictionaries."""
     if isinstance(value, dict):
         for key, entry in value.items():
             yield from [entry] if key == "password" and isinstance(entry, str) else passwords(entry)

@@ -1,4 +1,4 @@
-"""Part of `mailapi check`: the content of the master database, read by queries: schema, tables, rows, permissions."""
+"""Checks the content of the master database for `mailapi check`: schema, tables, rows and permissions."""
 
 from pathlib import Path
 
@@ -12,7 +12,7 @@ from .check_report import Report
 
 
 def check_master_database(report: Report, app: mailapi.Application):
-    """Check the content of the master database, and print the results, or the error that stops the check."""
+    """Check the content of the master database, and print the results."""
     location = without_password(app.config.dbpath)
     try:
         generation = app.generation()
@@ -25,7 +25,7 @@ def check_master_database(report: Report, app: mailapi.Application):
 
 
 def check_server(report: Report, app: mailapi.Application):
-    """Check the settings of a master database on a server: max_allowed_packet, and the collations of its columns."""
+    """Check a master database on a server: the setting max_allowed_packet, and the collations of columns."""
     with app.db.transaction("DEFERRED"):
         packet = app.db.run("SELECT @@max_allowed_packet").fetchone()[0]
         columns = app.db.run("""SELECT TABLE_NAME, COLUMN_NAME FROM information_schema.COLUMNS WHERE
@@ -64,7 +64,7 @@ def check_file(report: Report, app: mailapi.Application):
 
 
 def check_modules(report: Report, app: mailapi.Application, generation: mailapi.Generation):
-    """Check the tables of each module, and print which modules others replace for this schema version."""
+    """Check the tables of each module. Print which modules are replaced by others in this version of the schema."""
     for name, module in app.listed().items():
         if other := module.stand_ins.get(generation.number):
             path = Path(other[1]).stem
@@ -86,9 +86,9 @@ def check_module(
     module: mailapi.Module,
     generation: mailapi.Generation,
 ):
-    """Check that the tables of a module have all columns, and that no row in them makes the mail daemons fail.
+    """Check that the tables of a module have no row that makes the mail daemons fail, and print the results.
 
-    `name` is the module's name in modulelist. Each result is printed.
+    `name` is the module's name in the setting modulelist. PeeweeException if a column is missing.
     """
     if active := module.active_in(generation):
         for query in active.rows:
@@ -103,7 +103,10 @@ def check_module(
 
 
 def check_permissions(report: Report, app: mailapi.Application, generation: mailapi.Generation):
-    """Print a warning for permissions that no module declares, and for delegates without the permission `delegate`."""
+    """Print a warning for each unknown permission, and for each delegate who lacks the permission `delegate`.
+
+    A delegate is a user who may manage certain other users or addresses.
+    """
     access, word = generation.access, generation.permission
     valid = [each["permission"] for each in declared_permissions(app)]
     unknown = access.select(access.api_permission, access.api_user).where(access.api_permission.not_in(valid))

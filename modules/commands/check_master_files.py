@@ -1,4 +1,4 @@
-"""Part of `mailapi check`: the master database's file, side files and folder, their owners, and who may write."""
+"""Checks the file and the folder of the master database for `mailapi check`: who owns them and may write to them."""
 
 import os
 import pwd
@@ -11,10 +11,10 @@ from .check_report import Report, describe
 
 
 def check_master_files(report: Report, app: mailapi.Application, daemon: str | None):
-    """Check that this process and the mail daemons can use the file and the folder of the master database.
+    """Check that this process and the mail daemons may write to the file and the folder of the master database.
 
-    `daemon` is the system user of the daemons. Also check that the owner of the database owns its side files, such as
-    journals.
+    `daemon` is the system user of the mail daemons, which are not checked if it is None. Also check the owners of side
+    files, such as journals.
     """
     database = Path(app.config.dbpath)
     if not database.exists():
@@ -37,7 +37,10 @@ def check_master_files(report: Report, app: mailapi.Application, daemon: str | N
 
 
 def may_write(user: str, path: Path) -> bool:
-    """Return whether owner, group and mode of `path` let a user read and write a file, or enter and change a folder."""
+    """Return whether a user may read and write a file, or enter and change a folder, by its owner, group and mode.
+
+    Return False if there is no such user.
+    """
     try:
         entry = pwd.getpwnam(user)
     except KeyError:

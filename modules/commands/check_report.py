@@ -1,4 +1,4 @@
-"""The lines that `mailapi check` prints: good, warning or error."""
+"""Prints the results of `mailapi check`, one line for each."""
 
 import grp
 import pwd
@@ -10,7 +10,7 @@ import mailapi
 
 
 class Report:
-    """Prints the result of each check as good, warning or error. `failed` is True after the first error."""
+    """Prints the result of each check as a line: good, warning or error. `failed` is True after the first error."""
 
     failed = False
 
@@ -22,16 +22,16 @@ class Report:
         print(f"FAIL  {mailapi.printable(line)}")
 
     def warn(self, line: str):
-        """Print a warning about something that may be intended. It does not change the exit status."""
+        """Print a warning, which does not change the exit status of `mailapi check`."""
         print(f"warn  {mailapi.printable(line)}")
 
     def result(self, passed: bool, good: str, bad: str):
-        """Print the line `good` if a check has passed, otherwise print the line `bad` as an error."""
+        """Print the line `good` if `passed` is True; otherwise print the line `bad` as an error."""
         return self.good(good) if passed else self.bad(bad)
 
 
 def describe(path: Path) -> str:
-    """Return the owner, the group and the mode of a file: "owner root, group mail, mode -rw-rw----"."""
+    """Return a text about the owner, group and mode of a file: "owner root, group mail, mode -rw-rw----"."""
     status = path.stat()
     return (
         f"owner {name_of(pwd.getpwuid, status.st_uid)}, group {name_of(grp.getgrgid, status.st_gid)}, "
@@ -40,9 +40,9 @@ def describe(path: Path) -> str:
 
 
 def name_of(find: Callable, number: int) -> str:
-    """Return the name of the user or group with this number, or the number itself if there is none.
+    """Return the name of the user or group with the ID `number`, or the ID as text if it has no name.
 
-    `find` is pwd.getpwuid or grp.getgrgid.
+    `find` is the function that looks it up: pwd.getpwuid or grp.getgrgid.
     """
     try:
         return find(number)[0]

@@ -1,7 +1,7 @@
-"""Part of `mailapi check --service USER`: which files can be read and changed by USER, as whom the API runs.
+"""Checks for `mailapi check --service USER` which files USER, the system user of the API, can read and change.
 
-A child process becomes that user and asks the kernel. Therefore access control lists (ACL), closed folders above a
-file and read-only file systems count.
+A child process becomes USER and asks the kernel. The result therefore includes access control lists (ACL), closed
+folders above a file, and read-only file systems.
 """
 
 import json
@@ -22,7 +22,7 @@ ACCESS_NAMES = {READ: "read", CHANGE: "read and written", CHANGE_FOLDER: "writte
 
 
 def check_service_user(report: Report, config: str, app: mailapi.Application, user: str):
-    """Print which databases and folders `user` can change, and which of config and code files the user cannot read."""
+    """Check that a system user can change the databases, and can read config.py and the code. Print the results."""
     needs = [(config, READ), *((file, READ) for file in code_files())]
     for database in database_files(app):
         needs += database_needs(database)
@@ -53,13 +53,16 @@ def code_files() -> list[str]:
 
 
 def code_file(python: ModuleType) -> str | None:
-    """Return the path of the file from which a Python module was loaded, which may be mailapi.pyz; None if unknown."""
+    """Return the path of the file from which a Python module was loaded; None if it is unknown.
+
+    For a module in a ZIP archive, this is the archive, such as mailapi.pyz.
+    """
     archive = getattr(getattr(python, "__loader__", None), "archive", None)
     return archive or getattr(python, "__file__", None)
 
 
 def database_files(app: mailapi.Application) -> list[str]:
-    """Return the paths of the databases that are files: master, state, and the database of the module accounts."""
+    """Return the paths of those of the master, state and accounts databases that are files, not on a server."""
     config, locations = app.config, [app.config.dbpath, app.config.state]
     if config.apiserver and "accounts" in app.modules:
         locations.append(
@@ -69,9 +72,9 @@ def database_files(app: mailapi.Application) -> list[str]:
 
 
 def database_needs(database: str) -> list[tuple[str, int]]:
-    """Return the accesses that a database needs: pairs of a path and CHANGE or CHANGE_FOLDER.
+    """Return the accesses that the API needs to a database file, as pairs such as ("/data/master.db3", CHANGE).
 
-    They are for its folder, its file, and its side files if they exist. A symbolic link is followed.
+    The file's folder, and side files such as journals, are included. A symbolic link is followed.
     """
     file = Path(os.path.realpath(database))
     main = [Path(database)] if file.exists() else []
@@ -84,9 +87,10 @@ def database_needs(database: str) -> list[tuple[str, int]]:
 
 
 def find_obstacles(config: str, needs: list[tuple[str, int]]) -> tuple[list[str | None], str | None]:
-    """Find what prevents this process from the accesses in `needs`, pairs of a path and CHANGE or the like.
+    """Try the accesses in `needs`, such as [("config.py", READ)], and to load config.py. Return what failed.
 
-    Return the file or folder in the way (or None) for each access, and the error if config cannot be loaded (or None).
+    The result is a list, with the path that denies each access or None, and the error of loading config.py or None. It
+    is not loaded if a file cannot be read.
     """
     obstacles, config_error = [obstacle_to(path, need) for path, need in needs], None
     if not any(obstacle for obstacle, (_, need) in zip(obstacles, needs) if need == READ):
@@ -98,9 +102,10 @@ def find_obstacles(config: str, needs: list[tuple[str, int]]) -> tuple[list[str 
 
 
 def obstacle_to(path: str, need: int) -> str | None:
-    """Return what prevents an access to `path`: the first closed folder above it, or the path itself; else None.
+    """Return the path that denies this process an access to `path`: a closed folder above it, or the file itself.
 
-    If it is a symbolic link, its target is checked, too. `need` is the access, such as os.R_OK.
+    Return None if the access is allowed. `need` is the access, such as os.R_OK. The target of a symbolic link is
+    checked, too.
     """
     for way in (os.path.abspath(path), os.path.realpath(path)):
         for folder in reversed(Path(way).parents):
@@ -112,7 +117,10 @@ def obstacle_to(path: str, need: int) -> str | None:
 
 
 def run_as(user: str, job: Callable) -> Any:
-    """Run the function `job` in a child process as another user, and return its result, which must be JSON data."""
+    """Run the function `job` in a child process as another system user, and return its result.
+
+    The result must be JSON data. ConfigError if this process may not become the user, or if `job` fails.
+    """
     entry = pwd.getpwnam(user)
     if os.geteuid() not in (0, entry.pw_uid):
         raise mailapi.ConfigError(f"--service {user}: run it as root or as {user}.")
@@ -129,7 +137,10 @@ def run_as(user: str, job: Callable) -> Any:
 
 
 def run_in_child(entry: pwd.struct_passwd, job: Callable, writer: int):
-    """Become another user, run the function `job`, write its result as JSON to the pipe `writer`, and exit."""
+    """Become another user, run the function `job`, write its result as JSON to the pipe `writer`, and exit.
+
+    `entry` describes the user. Call it in a child process.
+    """
     try:
         if os.geteuid() == 0:
             os.initgroups(entry.pw_name, entry.pw_gid)

@@ -1,4 +1,4 @@
-"""Part of `mailapi check`: the state database (sessions, audit, …): its tables, rows, file, folder and owner."""
+"""Checks the state database (sessions, audit, …) for `mailapi check`: its tables, file, folder and owner."""
 
 import contextlib
 import os
@@ -13,7 +13,7 @@ from .check_report import Report, describe
 
 
 def check_state_database(report: Report, app: mailapi.Application):
-    """Check that the state database can be written to, or created if there is none."""
+    """Check that the state database can be written to, or that it can be created. Print the result."""
     is_url, path = mailapi.is_url(app.config.state), Path(app.config.state)
     if not is_url and not check_state_folder(report, path):
         return
@@ -32,9 +32,9 @@ def check_state_database(report: Report, app: mailapi.Application):
 
 
 def check_state_schemas(report: Report, app: mailapi.Application):
-    """Print an error for each module whose `state_schema` SQLite refuses when it is run once, or for a second time.
+    """Print an error for each module whose attribute `state_schema` contains wrong SQL.
 
-    `state_schema` is the SQL that creates the module's tables in the state database. It is run at each start.
+    The SQL creates the module's tables in the state database. It must also succeed when it is run again.
     """
     with contextlib.closing(sqlite3.connect(":memory:")) as connection:
         connection.executescript(session_rows.STATE_SCHEMA + throttle.STATE_SCHEMA)
@@ -49,10 +49,7 @@ def check_state_schemas(report: Report, app: mailapi.Application):
 
 
 def check_state_folder(report: Report, path: Path) -> bool:
-    """Check that files can be created in the folder of the state database `path`. If not, print an error.
-
-    Return whether they can.
-    """
+    """Return whether files can be created in the folder of the state database `path`. If not, print an error."""
     folder = Path(os.path.realpath(path)).parent
     try:
         probe = folder / f".mailapi-check-{os.getpid()}"
@@ -65,9 +62,10 @@ def check_state_folder(report: Report, path: Path) -> bool:
 
 
 def check_state_owner(report: Report, path: Path):
-    """Print an error if the state database `path` or one of its side files has a wrong owner.
+    """Print an error if the state database `path`, or one of its side files, has a wrong owner.
 
-    The owner must not be root in another user's folder. The side files must have the owner of the database.
+    It is wrong if root owns the database in another user's folder, or if a side file has another owner than the
+    database.
     """
     path = Path(os.path.realpath(path))
     status, folder = path.stat(), path.parent.stat()

@@ -1,4 +1,4 @@
-"""Copy mailapi.pyz with the bytecode of this Python in it, which makes CGI scripts start three times as fast.
+"""Write a copy of mailapi.pyz with bytecode for this version of Python, so that CGI scripts start three times as fast.
 
 Other versions of Python can run the copy, too, as it still has the source files.
 """
@@ -38,7 +38,7 @@ def run(args):
 def copy_compiled(archive: zipfile.ZipFile, file, target: Path):
     """Copy a ZIP archive to the open file `file`, and add the bytecode of its Python sources.
 
-    `target` is the path that the copy will have: tracebacks contain it.
+    `target` is the final path of the copy, which tracebacks show.
     """
     with zipfile.ZipFile(file, "w") as copy:
         for entry in archive.infolist():
@@ -52,6 +52,6 @@ def copy_compiled(archive: zipfile.ZipFile, file, target: Path):
 
 
 def compiled(source: bytes, path: str) -> bytes:
-    """Return the content of the .pyc file of a Python source. Tracebacks contain `path` as the name of the file."""
+    """Compile a Python source, and return the content of its .pyc file. Tracebacks show `path` as the source file."""
     code = compile(source, path, "exec", dont_inherit=True)
     return importlib.util.MAGIC_NUMBER + UNCHECKED + importlib.util.source_hash(source) + marshal.dumps(code)

@@ -1,7 +1,7 @@
 """Print a script that completes mailapi's commands, modules, actions and fields in bash, zsh or fish.
 
-`eval "$(mailapi completion bash)"` in ~/.bashrc, or `mailapi completion fish | source` in config.fish, is all it takes.
-The scripts ask `mailapi completion words WORD…` what the last one of these words may become.
+To switch it on, add `eval "$(mailapi completion bash)"` to ~/.bashrc, or `mailapi completion fish | source` to
+config.fish. The script calls `mailapi completion words WORD…`, which prints the words that the last WORD may become.
 """
 
 import argparse
@@ -54,10 +54,10 @@ def run(args):
 
 
 def candidates(before: list[str], begun: str, commands: dict, config: str) -> list[str]:
-    """Return the words that may come next after the words `before` on the command line of mailapi.
+    """Return words that may follow the words `before` on the command line of mailapi, such as ["users", "queue"].
 
-    `begun` is what the user has typed of the next word; the result may have words that do not begin with it.
-    `commands` has the parser of each command by name.
+    `begun` is the typed beginning of the next word; the returned words need not begin with it. `commands` has the
+    argument parser of each command by name. `config` is the path of config.py.
     """
     if not before:
         return list(commands)
@@ -75,7 +75,7 @@ def candidates(before: list[str], begun: str, commands: dict, config: str) -> li
 
 
 def words_of_call(words: list[str], config: str) -> list[str]:
-    """Return the words that may come next after `mailapi call` and `words`: modules, actions, or fields not given yet."""
+    """Return words that may follow `mailapi call` and `words`: modules, actions, or unused fields as "name="."""
     app = mailapi.create_app(config)
     generation = app.generation()
     if not words:

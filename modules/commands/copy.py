@@ -23,7 +23,7 @@ def options(parser):
 
 
 def run(args):
-    """Copy all tables of a database to another one, and then compare them until nothing differs.
+    """Copy all tables from one database to another, until a comparison finds no difference.
 
     The schema version is written last, so that nobody uses an incomplete copy.
     """
@@ -46,9 +46,9 @@ def run(args):
 
 
 def open_database(location: str, schema: str, is_state: bool) -> Database:
-    """Return an object for the database at a path or URL, which is opened later.
+    """Return an object for the database at a path or mysql:// URL. The database is not opened yet.
 
-    `schema` is the SQL that creates the tables.
+    `schema` is the SQL that creates its tables. `is_state` is True for a state database.
     """
     if is_url(location):
         return ServerDatabase(location, is_state, schema)
@@ -56,7 +56,7 @@ def open_database(location: str, schema: str, is_state: bool) -> Database:
 
 
 def tables_of(schema: str) -> list:
-    """Return the tables that the SQL statements `schema` create, as objects of mariadb.tables."""
+    """Return the tables that the SQL statements `schema` create, as a list of mariadb.tables.Table."""
     from ..mariadb import tables as server_tables
 
     with server_tables.model(schema) as model:
@@ -64,9 +64,9 @@ def tables_of(schema: str) -> list:
 
 
 def check_source(source: Database, target: Database, tables: list, is_state: bool):
-    """Raise ConfigError if the source has tables or columns that the copy would leave out.
+    """Raise ConfigError if a column of the source, or a table of a state database, would not be copied.
 
-    Tables that are no part of a master database, and triggers, are only printed: they are not copied.
+    For tables of a master database, and for triggers, only print a note.
     """
     if isinstance(source, ServerDatabase):
         refuse_other_tables(source, tables, is_state)
@@ -77,9 +77,9 @@ def check_source(source: Database, target: Database, tables: list, is_state: boo
 
 
 def refuse_other_tables(source: ServerDatabase, tables: list, is_state: bool):
-    """Raise ConfigError if the source is a state database with tables of no module, which the copy would leave out.
+    """Raise ConfigError if a state database has tables that no module declares, since they would not be copied.
 
-    In a master database such tables are only printed. A database on a server may be master and state database at once.
+    If the source is a master database, only print the names of such tables.
     """
     copied = {table.name for table in tables} | {"mailapi_turn"}
     if is_state:
@@ -95,7 +95,7 @@ def refuse_other_tables(source: ServerDatabase, tables: list, is_state: bool):
 
 
 def copy(source: Database, target: Database, tables: list):
-    """Copy the rows that differ between two databases, pass by pass until nothing differs, except the table `meta`.
+    """Copy rows of all tables except `meta` until source and target are the same.
 
     ConfigError if the target stores a row differently, or if the source is still changing after MOST_PASSES passes.
     """
@@ -116,7 +116,7 @@ def copy(source: Database, target: Database, tables: list):
 
 
 def update_table(source: Database, target: Database, table) -> str:
-    """Copy the rows of a table that differ. Return which row differed first, such as "users, row 7", or "" if none."""
+    """Copy the rows of a table that differ. Return the first of them, such as "users, row 7"; "" if none differ."""
     first, compared, changed, difference, progress = LOWEST_KEY, 0, 0, "", RowCounts(table.name)
     mails = next((index for index, column in enumerate(table.columns) if column.name == "mail_data"), None)
     size = ROWS_AT_ONCE if mails is None else 1
@@ -136,9 +136,9 @@ def update_table(source: Database, target: Database, table) -> str:
 
 
 def update_rows(target: Database, table, wanted: dict, present: dict) -> set[int]:
-    """Replace the target's rows that differ from the source's. Return the keys of the rows that differed.
+    """Replace the rows of a table in `target` that differ from the source's. Return the keys of these rows.
 
-    `wanted` has rows of the source by key, and `present` the target's rows in the same range of keys.
+    `wanted` has the source's rows and `present` the target's, as {key: row}, in the same range of keys.
     """
     different = {key: row for key, row in wanted.items() if present.get(key) != row}
     surplus = present.keys() - wanted.keys()
@@ -151,8 +151,8 @@ def update_rows(target: Database, table, wanted: dict, present: dict) -> set[int
 
 
 def next_size(size: int, read: int) -> int:
-    """Return how many mails to read in the next batch. The last batch had `size` mails with `read` bytes together.
+    """Return how many mails to read in the next batch, so that it probably has at most BYTES_AT_ONCE bytes.
 
-    A batch has at most BYTES_AT_ONCE bytes if the next mails are as large, and twice as many mails as the last one.
+    The last batch had `size` mails with `read` bytes in all. The next one has at most twice as many mails.
     """
     return max(1, min(2 * size, BYTES_AT_ONCE * size // (read + 1), ROWS_AT_ONCE))

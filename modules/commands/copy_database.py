@@ -1,4 +1,4 @@
-"""The base class of the databases that `mailapi copy` reads or writes, with what SQLite and MariaDB have in common."""
+"""Defines the base class of the databases that `mailapi copy` reads and writes."""
 
 import contextlib
 import re
@@ -15,10 +15,10 @@ LOWEST_KEY, HIGHEST_KEY = -(2**63), 2**63 - 1
 
 
 class Database:
-    """A database from which, or to which, `mailapi copy` copies.
+    """A database that `mailapi copy` reads or writes: a SQLite file, or a database on a MariaDB or MySQL server.
 
-    A row is a tuple of all columns, and has an integer as key. `location` is a path or a URL, and `label` is the same
-    without the password.
+    Each row is a tuple of values, and has an integer as its key. `location` is a path or a URL. `label` is the
+    location without the password, for messages.
     """
 
     is_file = False
@@ -29,7 +29,10 @@ class Database:
 
     @contextlib.contextmanager
     def opened(self, make: bool = False) -> Iterator[None]:
-        """Open the database for a `with` block. make=True: create the file if there is none."""
+        """Open the database for a `with` block. If `make` is True, create the file if there is none.
+
+        ConfigError if it cannot be opened.
+        """
         try:
             self.open(make)
         except sqlite3.Error as error:
@@ -42,7 +45,7 @@ class Database:
     # Methods of the subclasses
 
     def open(self, make: bool = False):
-        """Open the database. make=True: create the file if there is none."""
+        """Open the database. If `make` is True, create the file if there is none."""
         raise NotImplementedError
 
     def query(self, sql: str, values: tuple = ()) -> list[tuple]:
@@ -61,24 +64,25 @@ class Database:
         raise NotImplementedError
 
     def version(self) -> int | None:
-        """Return a number that changes when another connection changes the database; None if there is no such number."""
+        """Return a number that changes when another connection changes the database; None if the database has none."""
         raise NotImplementedError
 
     def rows(self, table, first: int, last: int = HIGHEST_KEY, size: int = -1) -> Iterator[tuple[int, tuple]]:
-        """Yield (key, row) for the rows with keys from `first` to `last`, sorted by key.
+        """Yield (key, row) for the rows of a table with keys from `first` to `last`, sorted by key.
 
-        `size` is the largest number of rows to yield; -1 stands for all.
+        At most `size` rows are yielded. A `size` of -1 means all.
         """
         raise NotImplementedError
 
     def last_keys(self, tables: list) -> dict[str, int]:
-        """Return {table: the highest key that AUTOINCREMENT has ever given to a row of it}."""
+        """Return the highest key that AUTOINCREMENT has given to a row of each table: {"mailbox": 7, …}."""
         raise NotImplementedError
 
     def prepare(self, schema: str, tables: list, source: str):
-        """Create the tables of the target, and the table COPY_TABLE, which marks the copy as incomplete.
+        """Create the tables of this target database, and mark it as an incomplete copy.
 
-        `schema` is the SQL of the tables. `source` is the label of the source, which COPY_TABLE stores.
+        `schema` is the SQL that creates `tables`. `source` is the label of the source database, which the mark
+        contains.
         """
         raise NotImplementedError
 
@@ -87,11 +91,11 @@ class Database:
         raise NotImplementedError
 
     def insert_all(self, table, rows: dict[int, tuple]):
-        """Insert rows, given by key, into a table. Raises error_class() if the database refuses one."""
+        """Insert the rows {key: row} into a table. Raise an exception of error_class() if the database refuses one."""
         raise NotImplementedError
 
     def delete(self, table, keys: Iterable[int]):
-        """Delete the rows of a table with these keys, in the current transaction or a new one."""
+        """Delete the rows with these keys from a table. Begin a transaction, unless one has begun already."""
         raise NotImplementedError
 
     def rollback(self):
@@ -101,13 +105,13 @@ class Database:
         raise NotImplementedError
 
     def finish(self, tables: list, source: "Database"):
-        """Set the counters of AUTOINCREMENT to those of the source, and delete COPY_TABLE: the copy is complete."""
+        """Mark this copy as complete, and set the last keys that AUTOINCREMENT gave to those of the source."""
         raise NotImplementedError
 
     # Methods that the subclasses share
 
     def refuse_other_columns(self, tables: list):
-        """Raise ConfigError if a table of the source lacks a column, or has one that would not be copied."""
+        """Raise ConfigError if a table of this source database lacks columns, or has some that would not be copied."""
         for table in tables:
             wanted = {column.name.lower() for column in table.columns}
             have = {name.lower() for name in self.columns(table.name)}
@@ -119,12 +123,12 @@ class Database:
             self.refuse_missing(table, wanted - have)
 
     def refuse_missing(self, table, names: set[str]):
-        """Raise ConfigError if a table lacks columns: if the set `names` of missing columns is not empty."""
+        """Raise ConfigError unless `names`, the names of a table's missing columns, is empty."""
         if names:
             raise ConfigError(f"{self.label} has no column {table.name}.{min(names)}. Nothing was written.")
 
     def insert(self, table, rows: dict[int, tuple]):
-        """Insert rows, given by key, into a table. If the database refuses a row, ConfigError tells which one and why."""
+        """Insert the rows {key: row} into a table. ConfigError tells which row the database refuses, and why."""
         self.begin()
         try:
             self.insert_all(table, rows)
@@ -138,7 +142,7 @@ class Database:
                     raise ConfigError(f"{table.name}, row {key}: {error_text(error)}.") from error
 
     def refuse_unless_complete(self):
-        """Raise ConfigError if the source is not a database of mailapi, or is itself an incomplete copy."""
+        """Raise ConfigError if this source database does not belong to mailapi, or is itself an incomplete copy."""
         if self.has_table(COPY_TABLE):
             raise ConfigError(f"{self.label} is itself a copy that is not complete.")
         if self.is_state and not self.has_table("session_key"):
@@ -158,9 +162,9 @@ class Database:
         return number(decoded(rows[0][0])) if rows else None
 
     def refuse_unless_empty(self, tables: list, source: str):
-        """Raise ConfigError if the target already has rows, or if its tables lack columns.
+        """Raise ConfigError if this target database already has rows, or if its tables lack columns.
 
-        Rows of an interrupted copy from the same source are allowed. `source` is the source's label.
+        Rows are allowed if they are from an interrupted copy of the database with the label `source`.
         """
         for table in tables:
             if self.has_table(table.name):
@@ -182,15 +186,15 @@ class Database:
                 raise ConfigError(f"{self.label} is not empty: {table.name} has rows. It was not touched.")
 
     def may_have_rows(self, table) -> bool:
-        """Return whether a table has rows as soon as it is created. Only some tables of a state database do."""
+        """Return whether creating a table also inserts rows into it. This is so for two tables of a state database."""
         return self.is_state and table.name in ("mailapi_turn", "Sequences")
 
 
 def error_text(error: Exception) -> str:
-    """Return the message of a database's exception, without the error number and the number of the row."""
+    """Return the message of a database's exception, without the error number and the final "at row N"."""
     return re.sub(r" at row \d+$", "", str(error.args[-1] if error.args else error)).rstrip(".")
 
 
 def decoded(value):
-    """Return a value from a database, converted to str if it is bytes: SQLite may return text so."""
+    """Convert bytes to str, since SQLite may return text as bytes. Return any other value unchanged."""
     return value.decode() if isinstance(value, bytes) else value

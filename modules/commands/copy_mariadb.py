@@ -1,4 +1,4 @@
-"""The source or target of `mailapi copy` on a MariaDB or MySQL server."""
+"""Defines the class of a database on a server that `mailapi copy` reads or writes."""
 
 from collections.abc import Iterable, Iterator
 
@@ -8,10 +8,7 @@ from .copy_database import COPY_TABLE, HIGHEST_KEY, Database, error_text
 
 
 class ServerDatabase(Database):
-    """A database on MariaDB or MySQL, for `mailapi copy`.
-
-    Where the base class has AUTOINCREMENT, these servers have AUTO_INCREMENT.
-    """
+    """A database on a MariaDB or MySQL server that `mailapi copy` reads or writes."""
 
     def __init__(self, location: str, is_state: bool, schema: str):
         super().__init__(location, is_state)

@@ -1,4 +1,4 @@
-"""The source or target of `mailapi copy` in a SQLite file."""
+"""Defines the class of a SQLite file that `mailapi copy` reads or writes."""
 
 import contextlib
 import os
@@ -13,7 +13,7 @@ from .copy_database import COPY_TABLE, HIGHEST_KEY, Database
 
 
 class SqliteFile(Database):
-    """A SQLite file, for `mailapi copy`. Its queries return text as bytes, since some text may not be UTF-8."""
+    """A SQLite file that `mailapi copy` reads or writes. Its queries return text as bytes, which need not be UTF-8."""
 
     is_file = True
 
@@ -30,7 +30,7 @@ class SqliteFile(Database):
         self.connection.execute("SELECT 1 FROM sqlite_master")
 
     def make(self):
-        """Create the file if there is none, and give it the owner of its folder."""
+        """Create an empty file with the owner of its folder, unless the file exists."""
         with contextlib.suppress(OSError):  # SQLite then reports what is wrong
             handle = os.open(self.location, os.O_CREAT | os.O_EXCL | os.O_WRONLY, 0o600)
             chown_like(handle, Path(self.location).absolute().parent)
@@ -87,9 +87,10 @@ class SqliteFile(Database):
             )
 
     def checked(self, value, column, table, key: int):
-        """Return a value of a row, decoded if it is text. ConfigError if a database on a server could not store it.
+        """Return a value of a row, converted to str if the column contains text.
 
-        `column`, `table` and `key` (the row's) are for the error message.
+        ConfigError if a database on a server could not store the value. Its message names the table, the row's key and
+        the column.
         """
         if isinstance(value, bytes) and column.name != "mail_data" and column.type != "BLOB":
             try:

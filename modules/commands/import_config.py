@@ -1,8 +1,8 @@
 """Print a config.py with the settings of the PHP API's config.php, or of an atmail-like suite's api.conf.
 
-No PHP is run. Of config.php it reads $dbpath, $modulelist and $debugFlag: text, true, false and arrays, and text that
-is joined by dots, with __DIR__. Of api.conf, lines of KEY=VALUE, it reads PROVISION, the databases, and the addresses of
-services. What it does not understand is named in comments.
+config.php is read, but not run. Its settings $dbpath, $modulelist and $debugFlag are converted if they are text, true,
+false or arrays. Text may be joined by dots, also with __DIR__. An api.conf has lines of KEY=VALUE. PROVISION, the
+databases, and the addresses of services are converted. Comments in the output name the lines that were not understood.
 """
 
 import pkgutil
@@ -47,9 +47,9 @@ def run(args):
 
 
 def config_py(values: dict, path: Path) -> str:
-    """Return the text of a config.py with the settings of a PHP config. `values` has them by name, such as "dbpath".
+    """Return the text of a config.py with the settings of a PHP file, such as {"dbpath": …, "modulelist": …}.
 
-    `path` is the path of the PHP file, for messages.
+    `path` is the path of the PHP file, for messages. ConfigError if a required setting is missing or invalid.
     """
     for key in ("dbpath", "modulelist"):
         if key not in values:
@@ -72,9 +72,10 @@ def config_py(values: dict, path: Path) -> str:
 
 
 def module_names(modulelist, files: dict, path: Path) -> list[str]:
-    """Return the class names in the PHP array $modulelist, which may be its keys or its values.
+    """Return the modules' class names, such as ["User", …], in the PHP array $modulelist.
 
-    `files` has the modules of mailapi by class name. `path` is the PHP file, for messages.
+    They may be its keys or its values. `files` has the modules of mailapi by class name. `path` is the path of the PHP
+    file, for messages.
     """
     if not isinstance(modulelist, dict):
         raise mailapi.ConfigError(f"{path}: $modulelist is no array.")
@@ -84,7 +85,7 @@ def module_names(modulelist, files: dict, path: Path) -> list[str]:
 
 
 def installed_modules() -> dict[str, str]:
-    """Return the modules that come with mailapi, by class name, such as {"Users": "modules/users.py"}."""
+    """Return the file of each module that comes with mailapi, by class name: {"User": "modules/users.py", …}."""
     files = {}
     for _, module, _ in pkgutil.iter_modules(sys.modules["mailapi_modules"].__path__):
         source = read_package_file(Path(__file__).parents[1] / f"{module}.py")
@@ -107,9 +108,9 @@ class Reader:
         self.others: dict[int, str] = {}  # line → how a statement begins there that was not understood
 
     def left_out(self) -> list[str]:
-        """Return comments about the statements that the reader did not understand, for the new config.py.
+        """Return comments for the new config.py about the statements that the reader did not understand.
 
-        They do not contain the values in these statements, which may be passwords.
+        They do not repeat values, which may be passwords.
         """
         found = [
             f"# Line {line}: {text} was not understood and is left out{HINTS.get(text, '')}."
@@ -118,9 +119,9 @@ class Reader:
         return ["", *found] if found else []
 
     def assignments(self) -> dict:
-        """Return {name: value} for the variables and constants in KEYS that the PHP file sets.
+        """Return the known settings in the PHP file, such as {"dbpath": "master.db3"}.
 
-        If the file sets one several times, the last value counts.
+        If one is set several times, its last value is returned.
         """
         values: dict = {}
         begins = False  # a statement, with the next token
@@ -143,7 +144,7 @@ class Reader:
         return values
 
     def definition(self, position: int) -> dict:
-        """Read the arguments of define(constant, value). Return {constant: value}; {} if the constant is not in KEYS.
+        """Read the arguments of define(NAME, VALUE). Return {NAME: VALUE}; {} if NAME is not a known setting.
 
         `position` is where the statement begins in the source.
         """
@@ -156,9 +157,9 @@ class Reader:
         return {key: self.expression()}
 
     def leave_out(self, position: int, text: str):
-        """Record a statement that the reader does not understand, for left_out().
+        """Record a statement that the reader does not understand, so that left_out() reports it.
 
-        `text` is its beginning, to which the name of a file that it includes is added. `position` is where it begins.
+        `text` is the beginning of the statement, and `position` is its position in the source.
         """
         kind, following, _ = self.tokens[self.position] if self.position < len(self.tokens) else ("", "", 0)
         if text.lower() in ("include", "include_once", "require", "require_once") and kind == "text":
@@ -166,7 +167,7 @@ class Reader:
         self.others.setdefault(self.source.count("\n", 0, position) + 1, " ".join(text.split()))
 
     def take(self) -> tuple[str, str, int]:
-        """Read the next token, and return its kind, its text, and its position in the source."""
+        """Read the next token. Return its kind, its text, and its position in the source: ("number", "7", 120)."""
         if self.position >= len(self.tokens):
             raise mailapi.ConfigError(f"{self.path} ends in the middle of a value.")
         self.position += 1
@@ -216,7 +217,7 @@ class Reader:
         return re.sub(r"\\([ntr$\"\\])", lambda match: ESCAPES[match[1]], inner)
 
     def array(self, end: str) -> dict:
-        """Read a PHP array up to its closing bracket `end` as a dictionary. Values without a key get numbers as keys."""
+        """Read a PHP array up to its closing bracket `end`. Return ["a", "b"] as {0: "a", 1: "b"}."""
         values: dict = {}
         while self.peek() != end:
             value = self.expression()

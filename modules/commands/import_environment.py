@@ -1,8 +1,7 @@
-"""Part of `mailapi import-config`: the config.py for an atmail-like suite's api.conf, a file of environment variables.
+"""Converts the api.conf of an atmail-like suite, a file of environment variables, for `mailapi import-config`.
 
-Such files name the same thing in several ways, so the words within a key decide. IMAP_HOST, IMAP_PORT and
-ATMAIL_IMAP_URL are about the service imap. APISERVER_DB_HOST and API_DATABASE_PASSWORD are about the database
-`apiserver`.
+The words within a variable's name decide what it is about. IMAP_HOST and ATMAIL_IMAP_URL are about the service imap.
+APISERVER_DB_HOST and API_DATABASE_PASSWORD are about the database `apiserver`.
 """
 
 import re
@@ -54,7 +53,7 @@ HOST = re.compile(r"(?:[A-Za-z0-9.-]+|\[[0-9A-Fa-f:]+\])(?::[0-9]{1,5})?")
 
 
 def config_py(source: str, path: Path, files: dict[str, str]) -> str:
-    """Return the text of a config.py, made from `source`, the text of a file of environment variables.
+    """Convert the text of a file of environment variables to the text of a config.py.
 
     `path` is the path of that file, for messages. `files` has the path of each module's file by class name, such as
     {"User": "modules/users.py"}. ConfigError if PROVISION is not from 0 to 7.
@@ -83,10 +82,10 @@ def config_py(source: str, path: Path, files: dict[str, str]) -> str:
 
 
 def sorted_out(values: dict[str, str]) -> tuple[dict[str, str], dict[str, str], list[str]]:
-    """Return the URLs of databases, the URLs of services, and the keys in `values` that belong to neither.
+    """Find the URLs of databases and of services in environment variables.
 
-    `values` has the environment variables. The result has URLs by their name in config.py, such as "mailserver" or
-    "imap".
+    Return the databases, such as {"mailserver": "mysql://…"}, the services, such as {"imap": "imap://…"}, and the
+    names of all other variables.
     """
     parts: dict[tuple[str, str], dict[str, str]] = {}
     keys: dict[tuple[str, str], list[str]] = {}
@@ -109,10 +108,11 @@ def sorted_out(values: dict[str, str]) -> tuple[dict[str, str], dict[str, str], 
 
 
 def target_of(words: list[str]) -> tuple[tuple[str, str] | None, str]:
-    """Return the database or service that a key is about, and the part of its URL, such as "host"; else (None, "").
+    """Return the database or service that a variable is about, and which part of its URL the variable has.
 
-    `words` are the words of the key, such as IMAP and HOST. A database is returned as ("database", name), a service as
-    ("service", "kind scheme").
+    `words` are the words of its name. For ["IMAP", "HOST"] the result is (("service", "imap imap"), "host"): the kind
+    of service, the scheme of its URL, and the part. A database has a result like (("database", "apiserver"), "host").
+    Return (None, "") for any other variable.
     """
     part = PARTS.get(words[-1], "url")
     database = next((DATABASES[word] for word in words if word in DATABASES), None)
@@ -125,10 +125,10 @@ def target_of(words: list[str]) -> tuple[tuple[str, str] | None, str]:
 
 
 def database_url(given: dict[str, str], name: str) -> str | None:
-    """Return the mysql:// URL of a database; None if it cannot be made of the parts in `given`.
+    """Make the mysql:// URL of a database from its parts. Return None if parts are missing or invalid.
 
-    `given` has user, password, host, port and name; or `url`, which is a URL or a data source name of Go's MySQL
-    driver. `name` is used if the parts do not have the name of the database.
+    `given` has "user", "password", "host", "port" and "name". It may have "url" instead, which is a URL or a data
+    source name of Go's MySQL driver. `name` is the default for the name of the database.
     """
     if "url" in given:
         if given["url"].startswith("mysql://"):
@@ -141,9 +141,9 @@ def database_url(given: dict[str, str], name: str) -> str | None:
 
 
 def go_dsn(text: str) -> dict[str, str]:
-    """Split a data source name of Go's MySQL driver, USER:PASSWORD@tcp(HOST:PORT)/DATABASE?…, into its parts.
+    """Split a data source name of Go's MySQL driver, such as ann:secret@tcp(192.0.2.7:3306)/mail, into its parts.
 
-    Returns {"user": …, "password": …, "name": …, "host": …}, or {} for any other text.
+    Return {"user": "ann", "password": "secret", "name": "mail", "host": "192.0.2.7:3306"}; {} for any other text.
     """
     credentials, at, place = text.rpartition("@")
     user, _, password = credentials.partition(":")
@@ -153,9 +153,9 @@ def go_dsn(text: str) -> dict[str, str]:
 
 
 def service_url(given: dict[str, str], kind: str) -> str | None:
-    """Return the URL of a service, made of the parts in `given` (url, host, port); None if it cannot be made.
+    """Make the URL of a service, such as "imap://192.0.2.7:143", from its parts. Return None if they are invalid.
 
-    `kind` has two words: the kind of the service and the scheme of the URL.
+    `given` has "url", or "host" and "port". `kind` has the kind of service and the scheme of its URL: "pop pop3".
     """
     url = given.get("url", "")
     if "://" in url:
@@ -167,6 +167,9 @@ def service_url(given: dict[str, str], kind: str) -> str | None:
 
 
 def host_and_port(given: dict[str, str], default: str) -> str:
-    """Return HOST, or HOST:PORT if `given` has a port, and a host without one. `default` is used without a host."""
+    """Return "HOST:PORT", or only the host if no port is known. `default` is the host if `given` has none.
+
+    `given` has "host", which may end with a port, and "port".
+    """
     host, port = given.get("host") or default, given.get("port", "")
     return f"{host}:{port}" if port.isdigit() and not re.search(r":[0-9]+$", host) else host

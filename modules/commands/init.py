@@ -1,4 +1,4 @@
-"""Create config.py if it is missing, and a master database with an administrator (a file, or mysql://…)."""
+"""Create a master database (a file, or mysql://…) with an administrator, and config.py if it is missing."""
 
 import contextlib
 import getpass
@@ -42,7 +42,7 @@ def run(args):
 
 
 def same_database(dbpath: str, configured: str) -> bool:
-    """Return whether two values of the setting dbpath, paths or URLs, are of the same database."""
+    """Return whether two paths or URLs are those of the same database."""
     return dbpath == configured or (
         os.path.exists(configured) and os.path.exists(dbpath) and os.path.samefile(dbpath, configured)
     )
@@ -53,7 +53,7 @@ def random_password() -> str:
 
 
 def ask_password() -> str:
-    """Ask on the terminal for a new password, twice, until both are equal."""
+    """Ask for a new password on the terminal until the same password is typed twice. Return the password."""
     while True:
         password = getpass.getpass("Password for the administrator: ")
         if password and password == getpass.getpass("Once more: "):
@@ -62,7 +62,7 @@ def ask_password() -> str:
 
 
 def write_config(config: str, dbpath: str | None = None):
-    """Create the config file as a copy of config.sample.py, with `dbpath` if given. An existing file stays as it is."""
+    """Create the config file from config.sample.py, unless it exists. If `dbpath` is given, set dbpath in the file."""
     if os.path.exists(config):
         return
     sample = sample_config()
@@ -78,12 +78,12 @@ def write_config(config: str, dbpath: str | None = None):
 
 
 def private(path: str, flags: int) -> int:
-    """Open a file with mode 0600, since it may contain a URL with a password. This is an `opener` for open()."""
+    """Open a file that only its owner may read and write. Pass this function to open() as its argument `opener`."""
     return os.open(path, flags, 0o600)
 
 
 def sample_config() -> str:
-    """Return the text of config.sample.py, which is beside mailapi.py or in share/ of the virtual environment."""
+    """Return the text of config.sample.py, the sample of a config file that comes with mailapi."""
     try:
         return read_package_file(mailapi.HERE / "config.sample.py")
     except OSError:
@@ -91,9 +91,10 @@ def sample_config() -> str:
 
 
 def create(dbpath: str, admin: str, password: str):
-    """Create a master database with an administrator, in one step: if it fails, nothing is left.
+    """Create a master database at a path or URL, with the administrator `admin`.
 
-    `dbpath` is a path or URL. ConfigError if the database exists already, which is then not changed.
+    ConfigError if the database exists already, or if a user cannot have this name. An existing database is not
+    changed.
     """
     if admin in ("", "0") or not user_names.may_be_new(admin):
         raise mailapi.ConfigError(f"{admin!r} cannot be a user's name.")
@@ -114,7 +115,7 @@ def create(dbpath: str, admin: str, password: str):
 
 
 def make_folder(folder: Path):
-    """Create a folder, and the folders above it that are missing. Each gets the owner of the folder above it."""
+    """Create a folder, and its missing parent folders. Each gets the owner of the folder that contains it."""
     if not folder.exists():
         make_folder(folder.parent)
         folder.mkdir(exist_ok=True)
@@ -131,7 +132,7 @@ def make_tables(connection: sqlite3.Connection, admin: str, password: str):
 
 
 def create_on_server(url: str, admin: str, password: str):
-    """Create the tables of a master database on a server, with an administrator. ConfigError if a table has rows."""
+    """Create the tables of a master database on a server, and the administrator. ConfigError if a table has rows."""
     from ..mariadb import tables as server_tables
     from ..mariadb.store import ServerStore
 

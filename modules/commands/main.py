@@ -1,7 +1,7 @@
-"""The command line: finds the commands, which are the files in this folder with a function `run`, and runs one.
+"""The command line of mailapi. Each file in this folder that has a function `run` is a command.
 
-The first paragraph of such a file's docstring is the command's help. `options(parser)` declares its arguments.
-`run(args)` returns the exit status, or None for 0.
+The first paragraph of the file's docstring is the command's help. The function `options(parser)` declares the
+arguments, and `run(args)` returns the exit status, or None for 0.
 """
 
 import argparse
@@ -18,7 +18,7 @@ ANSWERED = (ConfigError, ApiError, peewee.PeeweeException, OSError, ValueError, 
 
 
 def main(arguments: list[str] | None = None) -> int:
-    """Run the command of mailapi in `arguments` (None: those of the process), and return the exit status."""
+    """Run a command of mailapi, and return the exit status. `arguments` is the command line; None means sys.argv."""
     args = read_arguments(arguments)
     try:
         return args.run(args) or 0
@@ -55,7 +55,7 @@ def read_arguments(arguments: list[str] | None) -> argparse.Namespace:
 def make_parser() -> argparse.ArgumentParser:
     """Return the parser of mailapi's command line.
 
-    The parsed arguments get an attribute `commands`, with the parser of each command by name.
+    The parsed arguments have an attribute `commands`, a dictionary of the commands' parsers by name.
     """
     parser = argparse.ArgumentParser(prog="mailapi", description="HTTP control plane for a mail server.")
     parser.add_argument("--version", action="version", version=__version__)
@@ -75,7 +75,7 @@ def make_parser() -> argparse.ArgumentParser:
 
 
 def find_commands() -> dict:
-    """Return the commands by name, such as {"import-config": the Python module import_config}."""
+    """Return the Python module of each command by the command's name, such as "import-config"."""
     names = sorted({module.name for module in pkgutil.iter_modules(sys.modules[__package__].__path__)})
     found = {name: importlib.import_module(f"mailapi_modules.commands.{name}") for name in names}
     return {name.replace("_", "-"): command for name, command in found.items() if hasattr(command, "run")}

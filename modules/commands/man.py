@@ -67,7 +67,7 @@ def definition(word: str, sentence: str) -> list[str]:
 
 
 def escaped(text: str) -> str:
-    """Escape a text for man(7), so that each character, also a hyphen, is printed as it is."""
+    """Escape the special characters of man(7) in a text, so that the text is shown as it is."""
     text = text.replace("\\", "\\e").replace("-", r"\-").replace("`", r"\(ga")
     text = re.sub("[^ -~]", lambda found: f"\\[u{ord(found[0]):04X}]", text)
     return re.sub(r"^([.'])", r"\\&\1", text)

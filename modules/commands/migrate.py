@@ -1,7 +1,7 @@
 """Copy the master database's file, then migrate the database from schema version 8 to 9.
 
-Everything happens in one transaction: if the process is killed, the file is either the old or the new one. The mail
-daemons for schema version 8 cannot read version 9: stop them first.
+The migration is one transaction: if the process is killed, the database is as before or fully migrated. Stop the mail
+daemons first, since those for schema version 8 cannot read version 9.
 """
 
 import contextlib
@@ -101,7 +101,7 @@ def run(args):
 
 
 def refuse_unknown(connection: sqlite3.Connection):
-    """Raise ApiError if tables to be replaced have columns, indexes or triggers that schema version 8 does not have."""
+    """Raise ApiError if a table to be replaced has columns, indexes or triggers that are not part of version 8."""
     for table, expected in COLUMNS.items():
         columns = [row[1] for row in connection.execute(f"PRAGMA table_info({table})")]
         if columns != expected:
@@ -120,9 +120,9 @@ def refuse_unknown(connection: sqlite3.Connection):
 
 
 def copy(path: Path) -> Path:
-    """Copy the database file to a new one beside it, with the same owner and mode, and return the new path.
+    """Copy the database file to a new file in its folder, with the same owner and mode. Return the new path.
 
-    The caller has begun a transaction, so that nobody writes to the database.
+    Begin a transaction before the call, so that nobody writes to the database. ApiError if the disk is too full.
     """
     size, free = path.stat().st_size, shutil.disk_usage(path.parent).free
     if free < 2 * size:  # for the copy and the transaction's journal
@@ -150,7 +150,10 @@ def copy(path: Path) -> Path:
 
 
 def migrate(connection: sqlite3.Connection):
-    """Replace the tables that differ in schema version 9, print what happened to their rows, and check the result."""
+    """Migrate a database from schema version 8 to 9 in the current transaction, and print what happened to its rows.
+
+    ApiError or sqlite3.Error if the result would be invalid.
+    """
     line = TerminalLine()
     counter = connection.execute("SELECT seq FROM sqlite_sequence WHERE name = 'addresses'").fetchone()
     new = schema_of(read_schema())
@@ -173,9 +176,9 @@ def migrate(connection: sqlite3.Connection):
 
 
 def summarize(connection: sqlite3.Connection, before: dict):
-    """Print how many rows were migrated, and which were changed. ApiError if rows were lost.
+    """Print how many rows were migrated, and notes about unusual rows. ApiError if rows were lost.
 
-    `before` has the number of rows of each table before the migration.
+    `before` has the number of rows of each table before the migration: {"msa": 3, …}.
     """
     after = {"addresses": "addresses", "msa": "smtpd", "api_access": "api_access"}
     for old, table in after.items():
@@ -205,7 +208,7 @@ def verify(connection: sqlite3.Connection):
 
 
 def schema_of(statements: str) -> dict[str, str]:
-    """Return the CREATE statements in the SQL `statements`, by the name of the table or index that they create."""
+    """Return the CREATE statements in SQL text by name: {"users": "CREATE TABLE users …", …}."""
     with contextlib.closing(sqlite3.connect(":memory:")) as connection:
         connection.executescript(statements)
         return dict(connection.execute("SELECT name, sql FROM sqlite_master"))

@@ -1,4 +1,4 @@
-"""Reads text files that come with mailapi, from its folder or from within mailapi.pyz."""
+"""Reads text files that come with mailapi, also from within mailapi.pyz."""
 
 import importlib.abc
 from pathlib import Path
@@ -6,7 +6,7 @@ from typing import cast
 
 
 def read_package_file(path: Path) -> str:
-    """Return the text of the file at `path`, which comes with mailapi. OSError if there is no such file."""
+    """Return the text of a file that comes with mailapi, also from within mailapi.pyz. OSError if it is missing."""
     loader = cast(importlib.abc.ResourceLoader, __spec__.loader)
     return loader.get_data(str(path)).decode()
 

@@ -5,18 +5,21 @@ import time
 
 
 class TerminalLine:
-    """Shows progress on one line of the terminal, which each new text replaces. Without a terminal, shows nothing."""
+    """A line on the terminal that shows the progress of a command. Without a terminal, nothing is shown."""
 
     text = ""
 
     def __call__(self, text: str):
-        """Replace the text on the line by `text`. "" empties the line, so that the command's output can follow."""
+        """Show a text in place of the last one. An empty text clears the line."""
         if sys.stderr.isatty() and text != self.text:
             print(f"\r{text}\033[K", end="", file=sys.stderr, flush=True)
             self.text = text
 
     def count(self, done: int, total: int, before: str = "", after: str = ""):
-        """Replace the text on the line by `before`, "3 of 10" and `after`. When `done` reaches `total`, end the line."""
+        """Show a progress such as "copying: 3 of 10 pages": `before`, `done` of `total`, and `after`.
+
+        End the line when `done` reaches `total`.
+        """
         self(f"{before}{done:,} of {total:,}{after}")
         if done >= total and sys.stderr.isatty():
             print(file=sys.stderr, flush=True)
@@ -24,7 +27,7 @@ class TerminalLine:
 
 
 class RowCounts:
-    """Prints how many rows of a table were compared and changed: at most once a second, and at the end."""
+    """Prints how many rows of a table have been compared and changed, at most once a second."""
 
     def __init__(self, table: str):
         self.table, self.written_at = table, time.monotonic()
@@ -34,7 +37,7 @@ class RowCounts:
             self.write(compared, changed)
 
     def write(self, compared: int, changed: int):
-        """Print the numbers of compared and of changed rows now, unless both are 0."""
+        """Print the numbers of compared and changed rows now, unless both are 0."""
         self.written_at = time.monotonic()
         if compared or changed:
             print(

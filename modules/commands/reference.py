@@ -1,7 +1,7 @@
-"""Write the reference of all modules that come with mailapi, as Markdown: docs/reference/ is its output.
+"""Write the reference of mailapi's modules as Markdown pages. They are the files in docs/reference/.
 
-Each module gets a page, made from its declarations, with a sample answer of each action to a real request.
-One more page lists every sentence with which mailapi refuses something.
+Each module gets a page, made from its declarations. The page has a sample answer of each action, obtained by a real
+request. Another page lists the sentences with which mailapi refuses requests.
 """
 
 import json
@@ -46,7 +46,7 @@ def run(args):
 
 
 def pages() -> dict[str, str]:
-    """Return the text of each page of the reference, by the name of its file."""
+    """Return the pages of the reference by file name: {"users.md": "…", …}."""
     modulelist = installed_modules()
     made = {}
     with Samples(modulelist) as samples:
@@ -60,7 +60,7 @@ def pages() -> dict[str, str]:
 
 
 def installed_modules() -> dict[str, str]:
-    """Return a modulelist with all modules in modules/, such as {"User": "modules/users.py", …}."""
+    """Return the file of each module of mailapi by class name: {"User": "modules/users.py", …}."""
     found = {}
     for path in sorted(FOLDER.glob("*.py")):
         python = mailapi.load_part(path.stem)
@@ -102,15 +102,12 @@ def index(titles: dict[str, str]) -> str:
 
 
 def module_page(samples: Samples, module: mailapi.Module, document: dict) -> str:
-    """Return the page of a module. Its actions are in their order of precedence, for requests that name several.
-
-    `document` is the OpenAPI document.
-    """
+    """Return the Markdown page about a module. `document` is the OpenAPI document of mailapi."""
     title = next(tag["description"] for tag in document["tags"] if tag["name"] == tag_of(module))
     name = f"# {module.path}/ — {module.name}" if module.path else "# / — the API itself"
     called = f"{module.path}/" if module.path else "the API itself"
     parts = [GENERATED, name, "", f"You need this page to call the actions of {called}.", "", title, ""]
-    for endpoint in module.endpoints.values():
+    for endpoint in module.endpoints.values():  # a request that names several runs the first
         path = "/".join(filter(None, [module.path, endpoint.name]))
         parts += action_lines(samples, path, endpoint, document["paths"][f"/{path}"])
     parts += [
@@ -123,7 +120,10 @@ def module_page(samples: Samples, module: mailapi.Module, document: dict) -> str
 
 
 def action_lines(samples: Samples, path: str, endpoint: mailapi.Endpoint, item: dict) -> list[str]:
-    """Return the lines of Markdown about one action. `item` describes the action in the OpenAPI document."""
+    """Return the section about one action, as lines of Markdown.
+
+    `path` is the action's URL path. `item` is the part of the OpenAPI document that is about the action.
+    """
     operation, body = item["post"], item["post"]["requestBody"]["content"]["application/json"]
     methods = "GET or POST" if "get" in item else "POST"
     lines = [f"## {path}", "", operation["summary"], "", wrapped(operation["description"]), ""]
@@ -145,7 +145,7 @@ def action_lines(samples: Samples, path: str, endpoint: mailapi.Endpoint, item: 
 
 
 def field_lines(schema: dict) -> list[str]:
-    """Return the table of an action's fields as lines of Markdown. `schema` is the JSON Schema of the request."""
+    """Return a table of an action's fields, as lines of Markdown. `schema` is the JSON Schema of the request."""
     if not schema["properties"]:
         return []
     needed = schema.get("required", ())
@@ -157,7 +157,7 @@ def field_lines(schema: dict) -> list[str]:
 
 
 def refusal_lines(endpoint: mailapi.Endpoint) -> list[str]:
-    """Return a list, in Markdown, of the sentences with which an action refuses a request, in the order of the checks."""
+    """Return lines of Markdown with the sentences by which an action refuses a request, in the order of its checks."""
     needed = list(endpoint.needed(mailapi.GENERATIONS[9]).values())
     rules = [rule.refusal for rule in endpoint.allow if rule.description != "anyone logged in"]
     sentences = [each.replace("{permission}", "permission") for each in dict.fromkeys(needed + rules)]
@@ -165,7 +165,7 @@ def refusal_lines(endpoint: mailapi.Endpoint) -> list[str]:
 
 
 def wrapped(text: str) -> str:
-    """Break the lines of a text that are longer than LONGEST_LINE, but not within `code`."""
+    """Wrap the lines of a Markdown text at LONGEST_LINE characters, but do not break `code`."""
     unbroken = re.sub("`[^`]*`", lambda code: code[0].replace(" ", "\0"), text)
     lines = [
         textwrap.fill(line, LONGEST_LINE, break_long_words=False, break_on_hyphens=False)
@@ -181,7 +181,7 @@ def answer_lines(answer: dict, words: str) -> list[str]:
 
 
 def refusals_page() -> str:
-    """Return the page with a table of all sentences with which mailapi refuses something, sorted by code."""
+    """Return the Markdown page that lists all sentences with which mailapi refuses requests, sorted by HTTP status."""
     lines = [
         GENERATED,
         "# Refusals",

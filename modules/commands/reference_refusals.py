@@ -1,4 +1,4 @@
-"""Finds every sentence with which the code refuses a request, for the reference, by parsing the source files."""
+"""Finds the sentences with which mailapi refuses requests, by parsing its source files."""
 
 import ast
 import re
@@ -14,7 +14,10 @@ DEFAULT_CODES = {"LoginRefused": "not_logged_in", "otherwise": "not_allowed"}
 
 
 class Refusal(NamedTuple):
-    """A sentence with which the code refuses a request, its code, such as "rule", and the field at fault, or ""."""
+    """A sentence with which mailapi refuses a request.
+
+    `code` is the error's code, such as "rule". `field` is the name of the field at fault, or "".
+    """
 
     sentence: str
     code: str
@@ -26,7 +29,7 @@ class Refusal(NamedTuple):
 
 
 def all_refusals() -> list[Refusal]:
-    """Return the refusals in mailapi.py and in modules/ except commands/, sorted by HTTP status, code and sentence."""
+    """Return the refusals in all source files except those in commands/, sorted by HTTP status, code and sentence."""
     here = Path(__file__).parent
     files = [Path(str(mailapi.__file__)), *(p for p in here.parent.rglob("*.py") if p.parent != here)]
     return sorted(
@@ -39,7 +42,7 @@ def sort_key(refusal: Refusal) -> tuple:
 
 
 def refusals_in(tree: ast.Module) -> list[Refusal]:
-    """Return the refusals in a parsed source file: its calls of ApiError and similar functions that have a sentence."""
+    """Return a Refusal for each call of ApiError, or a similar class, that has a sentence in a parsed source file."""
     constants = {
         target.id: node.value
         for node in tree.body
@@ -57,15 +60,14 @@ def refusals_in(tree: ast.Module) -> list[Refusal]:
 
 
 def called(node: ast.Call) -> str:
-    """Return the name of the function that a call in the source calls: `f` for both f() and module.f()."""
+    """Return the name of the function in a parsed call: "f" for both f() and module.f()."""
     return getattr(node.func, "id", "") or getattr(node.func, "attr", "")
 
 
 def text_of(node: ast.AST) -> str:
-    """Return the text of a string literal in the source; "" for any other expression.
+    """Return the text of a string or f-string in a parsed source; "" for any other expression.
 
-    In an f-string, each expression is replaced by its last word in capitals: f"Unknown router {router}." becomes
-    "Unknown router ROUTER."
+    Expressions in an f-string become words in capitals: f"Unknown router {router}." becomes "Unknown router ROUTER."
     """
     if isinstance(node, ast.Constant) and isinstance(node.value, str):
         return node.value.replace("{permission}", "permission")
@@ -82,9 +84,9 @@ def placeholder(part: ast.AST) -> str:
 
 
 def code_in(node: ast.Call, name: str) -> str:
-    """Return the code of the refusal that a call of the function `name` raises: its argument `code`, if it has one.
+    """Return the code, such as "rule", of the error that a parsed call of the function `name` raises.
 
-    Otherwise it is the code that belongs to the function or to the argument `http`.
+    The code is the call's argument `code`. Without this argument, it depends on `name` and the argument `http`.
     """
     if name == "LoginRefused" and len(node.args) > 1:
         return text_of(node.args[1])

@@ -1,4 +1,4 @@
-"""Sample answers for the reference: each action is run in an installation in a temporary folder."""
+"""Makes the sample answers of docs/reference/, by running each action in a temporary installation."""
 
 import contextlib
 import io
@@ -40,9 +40,9 @@ CREDENTIALS = {"user_name": NAME, "password": PASSWORD}
 
 
 class Samples:
-    """A temporary installation with all modules of mailapi, to get sample answers. Its folder is deleted on exit.
+    """A temporary installation of mailapi that answers requests. Its files are deleted at the end of a `with` block.
 
-    `modulelist` has the path of each module's file by class name.
+    `modulelist` has the path of each module's file by class name: {"User": "modules/users.py", …}.
     """
 
     def __init__(self, modulelist: dict[str, str]):
@@ -66,7 +66,7 @@ class Samples:
         return mailapi.create_app({"dbpath": str(path), "modulelist": self.modulelist})
 
     def reset(self, states: tuple[str, ...]):
-        """Empty the database, and fill it by running the SQL scripts `states` one after the other."""
+        """Empty the database, then fill it by running the SQL scripts `states`."""
         with contextlib.closing(sqlite3.connect(self.app.config.dbpath)) as connection, connection:
             for (table,) in connection.execute(
                 "SELECT name FROM sqlite_master WHERE type = 'table'"
@@ -78,7 +78,10 @@ class Samples:
                 connection.executescript(statements.replace("%s", hashed))
 
     def answer(self, path: str, fields: dict) -> dict | None:
-        """Return what an action adds to its answer; None if it fails in each of the prepared states of the database."""
+        """Return what an action adds to its answer, such as {"users": […]}; None if the action fails.
+
+        The action is tried in each of the database's STATES, until it succeeds.
+        """
         for number in range(len(STATES)):
             self.reset(STATES[: number + 1])
             http, payload = self.request(path, fields)
@@ -115,9 +118,9 @@ LEFT_OUT = {
 
 
 def steady(value, name: str = ""):
-    """Return `value`, an answer or a part of it, with fixed times and tokens, so that each run gives the same.
+    """Replace times, tokens and passwords in an answer by fixed values, so that each run gives the same samples.
 
-    Lists are cut to MOST_ENTRIES entries. `name` is the name of the member.
+    Cut lists to MOST_ENTRIES entries. `value` is the answer or a part of it, and `name` is the part's name.
     """
     if isinstance(value, dict):
         return {member: steady(each, member) for member, each in value.items()}

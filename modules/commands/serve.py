@@ -68,7 +68,7 @@ def options(parser):
 
 
 def address(value: str) -> str:
-    """Return the value of the option --listen, if it is HOST:PORT. Otherwise raise ArgumentTypeError."""
+    """Check that a value of the option --listen is HOST:PORT, and return it. Otherwise raise ArgumentTypeError."""
     host, _, port = value.rpartition(":")
     if not host or not re.fullmatch("[0-9]{1,5}", port) or int(port) > 65535:
         raise argparse.ArgumentTypeError(f"{value} is not HOST:PORT")
@@ -90,7 +90,7 @@ def run(args):
 
 
 def print_hints(app: mailapi.Application, args, password: str | None, listening: socket.socket):
-    """Print where the server listens, and with --init examples of requests. `password` is a new administrator's."""
+    """Print the server's URL and, with --init, examples of requests. `password` is a new administrator's, or None."""
     if not mailapi.is_url(app.config.dbpath) and not os.path.exists(app.config.dbpath):
         print(
             f"There is no {app.config.dbpath} yet: every request will be refused. `mailapi init` makes one."
@@ -111,7 +111,7 @@ def print_hints(app: mailapi.Application, args, password: str | None, listening:
 
 
 def log_to_file(config: mailapi.Config):
-    """Write the log to the file in the setting log_file, if it is set. After SIGHUP (logrotate), open the file anew."""
+    """Write the log to the file in the setting log_file, if any. Open the file anew at each SIGHUP, for logrotate."""
     if not (handler := log_file.install(config)):
         return
     try:
@@ -127,7 +127,7 @@ def log_to_file(config: mailapi.Config):
 def own_command() -> list[str]:
     """Return the words of a command line that runs this program again, such as ["/usr/bin/mailapi"].
 
-    The first word is Python if the program's file is not executable.
+    The list begins with the path of Python if the program's file is not executable.
     """
     program = sys.argv[0]
     return (
@@ -136,9 +136,9 @@ def own_command() -> list[str]:
 
 
 def number_of_workers(config: mailapi.Config, wanted: int | None) -> int:
-    """Return how many processes to start. `wanted` is the value of --workers.
+    """Return how many processes to start. `wanted` is the value of --workers; None means to choose a number.
 
-    Each gets an equal part of max_spooled. ConfigError if that is less than max_message, the largest request.
+    ConfigError if max_spooled is too small for a request of max_message bytes in each process.
     """
     most = config.max_spooled // max(1, config.max_message)
     if most < 1:
@@ -158,13 +158,13 @@ def number_of_workers(config: mailapi.Config, wanted: int | None) -> int:
 
 
 def with_static_folders(app: mailapi.Application, args) -> StaticFolders:
-    """Return a WSGI application that also serves the folders of --static. ConfigError if one contains secrets."""
+    """Return a WSGI application that serves the API and the folders of --static. ConfigError if one has secrets."""
     paths = [value for value in vars(app.config).values() if isinstance(value, str) and os.path.isabs(value)]
     return StaticFolders(app, args.mount, args.static, secrets=[args.config, *paths])
 
 
 def listen(address: str) -> list[socket.socket]:
-    """Return sockets that listen on HOST:PORT, the `address`. ConfigError if that is impossible."""
+    """Return the sockets that listen on `address`, such as "127.0.0.1:8080". ConfigError if that is impossible."""
     try:
         return waitress_server.listen(address)
     except OSError as error:
@@ -174,7 +174,7 @@ def listen(address: str) -> list[socket.socket]:
 
 
 def serve(application, config: mailapi.Config, sockets: list[socket.socket], number: int):
-    """Answer requests in `number` processes, until SIGTERM. ConfigError if waitress has an unsuitable version."""
+    """Answer requests in `number` processes, until SIGTERM. ConfigError if the version of waitress is unsuitable."""
     waitress_server.refuse_other_waitress()
     limits = LIMITS | {"connection_limit": allow_connections(LIMITS["connection_limit"] // number)}
     return_freed_memory()
@@ -199,7 +199,7 @@ def serve(application, config: mailapi.Config, sockets: list[socket.socket], num
 
 
 def allow_connections(number: int) -> int:
-    """Raise the limit of open files, so that `number` connections fit. Return how many connections fit."""
+    """Raise the limit of open files for `number` connections. Return how many connections the limit permits."""
     soft, hard = resource.getrlimit(resource.RLIMIT_NOFILE)
     files = 2 * number + 200 if hard == resource.RLIM_INFINITY else min(2 * number + 200, hard)
     if soft < files:
@@ -208,15 +208,15 @@ def allow_connections(number: int) -> int:
 
 
 def return_freed_memory():
-    """Make glibc return freed large blocks to the system. Otherwise each thread keeps memory of large mails."""
+    """Make glibc return large blocks of freed memory to the system, rather than keep them for later use."""
     with contextlib.suppress(OSError, AttributeError):  # without glibc
         ctypes.CDLL(None).mallopt(M_MMAP_THRESHOLD, 1024 * 1024)
 
 
 def make_database(config: str) -> str | None:
-    """Create config.py and the master database if they are missing.
+    """Create config.py and the master database if they are missing. `config` is the path of config.py.
 
-    Return the password of the new administrator; None if there was a database already. `config` is the file's path.
+    Return the password of the new administrator, or None if there is a database already.
     """
     init.write_config(config)
     dbpath = mailapi.read_config(config).dbpath

@@ -1,4 +1,4 @@
-"""Prints an action's answer on the terminal as tables, with columns that fit the width, and times as dates."""
+"""Prints the answer of an action on the terminal as tables."""
 
 import json
 import os
@@ -27,9 +27,9 @@ NARROWEST = 8  # characters that a column keeps when a table is too wide
 
 
 def print_answer(answer: dict, as_table: bool):
-    """Print an answer: first its lists as tables, then its other members. A list of one number or text is one line.
+    """Print an answer: each list as a table, and each other member on a line.
 
-    An answer that contains objects is printed as JSON, and so is any answer if `as_table` is False.
+    Print JSON if the answer contains objects, or if `as_table` is False. A list of one number or text is one line.
     """
     lists = {name: value for name, value in answer.items() if isinstance(value, list)}
     if not as_table or any(isinstance(value, dict) for value in answer.values()):
@@ -46,10 +46,9 @@ def print_answer(answer: dict, as_table: bool):
 
 
 def print_table(rows: list[dict]):
-    """Print dictionaries as a table, with their keys as headings.
+    """Print dictionaries as a table with their keys as headings.
 
-    If the terminal is too narrow, empty columns and the prefix that all headings share are left out, and the widest
-    columns are cut.
+    If the terminal is too narrow, leave out empty columns and the common prefix of the headings, and cut wide columns.
     """
     if not rows:
         print("(none)")
@@ -68,7 +67,7 @@ def print_table(rows: list[dict]):
 
 
 def fitting_widths(widths: list[int], width: int) -> list[int]:
-    """Reduce the widths of the widest columns until all columns together fit into `width`. Return the new widths."""
+    """Reduce the largest widths of columns until the table fits into `width` characters. Return the new widths."""
     widths = list(widths)
     while sum(widths) + 2 * (len(widths) - 1) > width and max(widths) > NARROWEST:
         widths[widths.index(max(widths))] -= 1
@@ -81,9 +80,9 @@ def cut(text: str, size: int) -> str:
 
 
 def cell(name: str, value) -> str:
-    """Convert a value to one line of text for a table, without control characters. `name` is the name of its column.
+    """Convert a value of the column `name` to a line of text for a table.
 
-    Times are local. The values of objects in a list are separated by commas.
+    Times are shown as local dates: "2026-01-31 12:00:00". The values of objects in a list are separated by commas.
     """
     if value is not None and name.endswith(TIMES) and str(value).isdigit() and int(value) < 2**40:
         return time.strftime("%Y-%m-%d %H:%M:%S", time.localtime(int(value)))

@@ -1,4 +1,4 @@
-"""JSON Schemas of answers, made from the TypedDicts by which modules describe them."""
+"""Makes JSON Schemas of answers from the TypedDicts with which modules describe their answers."""
 
 import types
 import typing
@@ -20,21 +20,27 @@ SCALARS: dict[object, Schema] = {
 
 
 class Shapes:
-    """Makes JSON Schemas of the TypedDicts that describe answers, and stores them by name in `components`.
+    """Makes JSON Schemas from the TypedDicts that describe answers. `components` gets the schemas, by name.
 
-    `generation` is the version of the database's schema, on which some names depend. `words` has the description of
-    each member (key) of an answer by its name.
+    `generation` is the version of the database's schema: some names in answers depend on it. `words` has {name:
+    description} of the members (keys) of answers.
     """
 
     def __init__(self, generation: Generation, words: Mapping[str, str], components: dict[str, Schema]):
         self.generation, self.words, self.components = generation, words, components
 
     def member_name(self, name: str) -> str:
-        """Return a member's name in the schema version: user_rights in place of user_permissions for version 8."""
+        """Return the name that a member of an answer has in this version of the database's schema.
+
+        In version 8, "right" replaces "permission": the result for "user_permissions" is "user_rights".
+        """
         return name if self.generation.number > 8 else name.replace("permission", "right")
 
     def of(self, kind) -> Schema:
-        """Return the JSON Schema of the type annotation `kind`: a TypedDict, list, dict, Literal, union or scalar."""
+        """Convert a type annotation to a JSON Schema: `list[int]` to {"type": "array", "items": {"type": "integer"}}.
+
+        `kind` may be a TypedDict, list, dict, Literal, union, or a simple type such as str.
+        """
         origin, inner = typing.get_origin(kind), typing.get_args(kind)
         if origin in (typing.NotRequired, typing.Required):
             return self.of(inner[0])
@@ -50,7 +56,7 @@ class Shapes:
         return SCALARS.get(kind) or self.reference(kind)
 
     def reference(self, typed_dict) -> Schema:
-        """Add the JSON Schema of a TypedDict to the components, and return a reference to it: {"$ref": …}."""
+        """Add the JSON Schema of a TypedDict to `components`, and return a reference to it: {"$ref": …}."""
         name = typed_dict.__name__
         if name not in self.components:
             self.components[name] = self.of_members(typed_dict)
@@ -63,7 +69,7 @@ class Shapes:
         return {"anyOf": schemas}
 
     def of_members(self, typed_dict) -> Schema:
-        """Return the JSON Schema of an object with the members (keys) of a TypedDict, each with its description."""
+        """Convert a TypedDict to the JSON Schema of an object, with a description of each key."""
         return {
             "type": "object",
             "properties": self.properties(typed_dict),
@@ -71,7 +77,7 @@ class Shapes:
         }
 
     def required(self, typed_dict) -> list[str]:
-        """Return the names of the members that a TypedDict always has, in the order of their declaration."""
+        """Return the names of the required keys of a TypedDict, in the order of their declaration."""
         always = typed_dict.__required_keys__
         return [self.member_name(name) for name in typing.get_type_hints(typed_dict) if name in always]
 
@@ -82,6 +88,6 @@ class Shapes:
         }
 
     def with_description(self, name: str, schema: Schema) -> Schema:
-        """Add the description of the member `name` to its JSON Schema. A reference gets none: its target has one."""
+        """Return a JSON Schema with the description of the member `name` added. A {"$ref": …} is left unchanged."""
         words = None if "$ref" in schema else self.words.get(name)
         return schema | {"description": words} if words else schema

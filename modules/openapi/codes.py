@@ -1,4 +1,4 @@
-"""The codes of answers (stable names, such as not_found) and the HTTP status of each (docs/wire.md section 9)."""
+"""Defines the codes of answers, such as "not_found", and the HTTP status of each (docs/wire.md section 9)."""
 
 import re
 
@@ -70,16 +70,16 @@ CONSTRAINT = re.compile(r"constraint failed: \w+\.(\w+)")
 
 
 def code_of(refused: ApiError | None) -> str:
-    """Return the code of an answer, a stable name such as "not_found": that of the error `refused`, or "ok" for None."""
+    """Return the code of an answer: that of the error `refused`, such as "not_found"; "ok" if `refused` is None."""
     if refused is None:
         return OK
     return refused.code or OF_FIRST_WIRE.get(refused.http, "internal")
 
 
 def field_of(refused: ApiError) -> str:
-    """Return the name of the request field that caused an error, or "".
+    """Return the name of the request field that caused an error; "" if no field is known.
 
-    If the database refused a row, it is the name of the column, such as user_name.
+    If a constraint of the database caused the error, return the name of the column, such as "user_name".
     """
     named = CONSTRAINT.search(refused.status) if code_of(refused) in ("duplicate", "refused") else None
     return refused.field or (named[1] if named else "")

@@ -1,4 +1,4 @@
-"""The class with which a module describes its fields and answers, for openapi.json, the reference and the commands."""
+"""Defines the class Description, with which a module describes its request fields and answers."""
 
 import dataclasses
 from typing import Literal
@@ -10,13 +10,16 @@ ActiveModules = dict[str, Literal[True]] | list[None]
 
 @dataclasses.dataclass(frozen=True, eq=False)
 class Description:
-    """A module's description of its fields and answers (Module.description), for openapi.json and the reference.
+    """The descriptions of a module's request fields and answers, for openapi.json, docs/reference/ and help pages.
 
-    `fields` has a sentence about each field of a request, and each member of an answer, by name. The other
-    dictionaries have the name of an action as key. `answers` has the TypedDict of what the action adds to the answer,
-    or the media type of the file that it returns. `refusals` has the TypedDict of what the action adds even if it is
-    refused. `requests` has the fields of an example request, if those in `required` do not suffice. `fields_of` has
-    sentences about fields that replace those in `fields`.
+    `fields` has a sentence about each request field, and each key of an answer, by its name.
+
+    The other dictionaries have the name of an action as key. Their values are:
+
+    `answers`: the TypedDict of the keys that the action adds to an answer, or the media type of the file that it returns.
+    `refusals`: the TypedDict of the keys that the action adds to the answer even if it refuses a request.
+    `requests`: fields to add to the action's example request, which otherwise has only the required fields.
+    `fields_of`: sentences by name, which replace those in `fields`.
     """
 
     fields: dict[str, str] = dataclasses.field(default_factory=dict)

@@ -1,4 +1,4 @@
-"""The OpenAPI 3.1 document of the second wire (docs/wire.md section 9), made from the declarations of the modules."""
+"""Makes the OpenAPI 3.1 document of mailapi (openapi.json) from the declarations of its modules."""
 
 import inspect
 import sys
@@ -38,9 +38,9 @@ documents: weakref.WeakKeyDictionary[Application, dict[int, dict]] = weakref.Wea
 
 
 def document_of(app: Application, generation: Generation, environ: dict) -> dict:
-    """Return the OpenAPI document of the configured modules that exist in this version of the database's schema.
+    """Return the OpenAPI document of the application's modules that exist in the schema version `generation`.
 
-    `environ` is the WSGI environment of a request, from which the URL path of the application is taken.
+    `environ` is the WSGI environment of a request, which has the URL path of the application.
     """
     made = documents.setdefault(app, {})
     if generation.number not in made:
@@ -50,7 +50,7 @@ def document_of(app: Application, generation: Generation, environ: dict) -> dict
 
 
 class Document:
-    """Builds the OpenAPI document of an application: its actions, and the JSON Schemas of their answers."""
+    """Builds the OpenAPI document of an application, which `whole()` returns."""
 
     def __init__(self, app: Application, generation: Generation):
         self.generation = generation
@@ -81,7 +81,7 @@ class Document:
         }
 
     def path_item(self, module: Module, endpoint: Endpoint) -> dict:
-        """Return the OpenAPI operations of an action by HTTP method: POST, and also GET if the action only reads."""
+        """Return the OpenAPI operations of an action: {"post": …}, and also "get" if the action only reads."""
         item = {
             "post": self.operation(module, endpoint) | {"requestBody": self.request_body(module, endpoint)}
         }
@@ -104,7 +104,7 @@ class Document:
     ##### Fields
 
     def fields(self, module: Module, endpoint: Endpoint) -> dict[str, Schema]:
-        """Return the JSON Schema of each field of an action, by the name of the field, with its description."""
+        """Return {name: JSON Schema} of the fields of an action. Each schema has a description."""
         words = words_for(module, endpoint)
         return {
             name: with_words(name, self.field(endpoint, name, schema_of(kind)), words)
@@ -112,7 +112,7 @@ class Document:
         }
 
     def field(self, endpoint: Endpoint, name: str, schema: Schema) -> Schema:
-        """Return a field's JSON Schema, limited to the values that the action takes: not empty if it is required."""
+        """Add an action's rules to a field's JSON Schema: the permitted values, and "not empty" if it is required."""
         if (values := endpoint.identifiers.get(name)) is not None:
             schema = schema | {"enum": list(values)}
         if name in endpoint.needed(self.generation):
@@ -150,7 +150,7 @@ class Document:
     ##### Answers
 
     def answer(self, module: Module, endpoint: Endpoint) -> dict:
-        """Return the OpenAPI response of a successful action: its JSON Schema, an example, and links to actions."""
+        """Return the OpenAPI response of a successful action: JSON Schema, example, and links to other actions."""
         shape = description_of(module).answers.get(endpoint.name)
         if isinstance(shape, str):
             return {
@@ -171,7 +171,7 @@ class Document:
         )
 
     def example(self, schema: Schema) -> dict:
-        """Return an example of a whole answer that fits the JSON Schema of the answer."""
+        """Make an example of a whole answer from the JSON Schema of the answer."""
         common = envelope(self.generation)["properties"]
         added = {name: each for name, each in schema["properties"].items() if name not in common}
         return usual_answer(self.generation) | example_of(
@@ -187,9 +187,9 @@ class Document:
         return schema
 
     def links(self, module: Module, endpoint: Endpoint, shape: type | None) -> dict:
-        """Return the OpenAPI links from a module's action `add` to its other actions; {} for any other action.
+        """Return the OpenAPI links from a module's action `add` to the module's other actions; {} for another action.
 
-        An action is linked if all fields that it requires are in the request or in its answer (`shape`, a TypedDict).
+        Link an action if the request or answer of `add` has all its required fields. `shape` describes the answer.
         """
         given = {name: f"$request.body#/{name}" for name in endpoint.needed(self.generation)}
         given |= {name: f"$response.body#/{name}" for name in getattr(shape, "__annotations__", ())}
@@ -202,7 +202,7 @@ class Document:
 
 
 def with_words(name: str, schema: Schema, words: dict[str, str]) -> Schema:
-    """Add the descriptions in `words` to the JSON Schema of the field `name`, and to members of objects within it."""
+    """Add the descriptions in `words` to the JSON Schema of the field `name`, and to the members of objects in it."""
     inner = schema.get("items", schema)
     if "properties" in inner:
         members = {member: with_words(member, each, words) for member, each in inner["properties"].items()}
@@ -212,7 +212,7 @@ def with_words(name: str, schema: Schema, words: dict[str, str]) -> Schema:
 
 
 def or_null(schema: Schema) -> Schema:
-    """Return a field's JSON Schema that also accepts null, which means that the field is not given."""
+    """Return a JSON Schema changed so that it also accepts null, by which a client leaves out an optional field."""
     if "anyOf" in schema:
         return schema | {"anyOf": [*schema["anyOf"], {"type": "null"}]}
     more = {"enum": [*schema["enum"], None]} if "enum" in schema else {}
@@ -220,18 +220,18 @@ def or_null(schema: Schema) -> Schema:
 
 
 def words_for(module: Module, endpoint: Endpoint) -> dict[str, str]:
-    """Return {name: description} for the fields and answers of a module, with those special to this action."""
+    """Return {name: description} of the fields and answers of an action's module, with those special to the action."""
     description = description_of(module)
     return EVERYWHERE | description.fields | description.fields_of.get(endpoint.name, {})
 
 
 def description_of(module: Module) -> Description:
-    """Return the Description of a module's fields and answers; an empty one if the module has none."""
+    """Return the attribute `description` of a module, or an empty Description if the module has none."""
     return module.description if isinstance(module.description, Description) else Description()
 
 
 def who_may(endpoint: Endpoint) -> str:
-    """Return a sentence about who may call an action, such as "Who may: admin.", made from its access rules."""
+    """Return a sentence about the callers that an action permits: "Who may: admin." for administrators."""
     return "Who may: " + "; ".join(rule.description for rule in endpoint.allow) + "."
 
 
@@ -244,6 +244,6 @@ def tag_of(module: Module) -> str:
 
 
 def summary_of_module(module: Module) -> str:
-    """Return the first line of the docstring of the file that defines a module."""
+    """Return the first line of the docstring of a module's file; a fixed sentence for the API's own actions."""
     text = inspect.cleandoc(getattr(sys.modules.get(type(module).__module__), "__doc__", None) or "")
     return text.partition("\n")[0] if module.path else "The API itself."

@@ -1,4 +1,4 @@
-"""JSON Schemas of the members that all answers of the second wire have (docs/wire.md sections 2 and 9)."""
+"""Makes the JSON Schemas of the keys that the answers of all actions have (docs/wire.md sections 2 and 9)."""
 
 from mailapi import GENERATIONS, Endpoint, Generation
 
@@ -10,7 +10,7 @@ VERSION: Schema = {"type": "integer", "enum": list(GENERATIONS)}
 
 
 def members(generation: Generation) -> dict[str, Schema]:
-    """Return the JSON Schemas of the members that all answers have, by name; `status` and `code` are not included."""
+    """Return {name: JSON Schema} of the keys that all answers have, except `status` and `code`."""
     granted = {"type": "object", "additionalProperties": {"type": "boolean", "enum": [True]}}
     nothing = {"type": "array", "items": {"type": "string"}, "maxItems": 0}
     return {
@@ -32,7 +32,7 @@ def members(generation: Generation) -> dict[str, Schema]:
 
 
 def envelope(generation: Generation) -> Schema:
-    """Return the JSON Schema of a successful answer, without the members that an action adds."""
+    """Return the JSON Schema of a successful answer to which the action adds nothing."""
     properties = {
         "status": {
             "type": "string",
@@ -51,7 +51,7 @@ def envelope(generation: Generation) -> Schema:
 
 
 def usual_answer(generation: Generation) -> dict:
-    """Return an example of a successful answer, without the members that an action adds."""
+    """Return an example of a successful answer to which the action adds nothing."""
     versions = dict.fromkeys(("api_version", "schema_version"), generation.number)
     return {
         "status": "ok",
@@ -90,7 +90,7 @@ def refusal_schema(generation: Generation) -> Schema:
 
 
 class Refusals:
-    """The OpenAPI responses to refused requests, one for each HTTP status."""
+    """Makes the OpenAPI responses to refused requests, one for each HTTP status."""
 
     def components(self) -> dict:
         return {f"Refused{http}": self.response(http, codes) for http, codes in CODES.items()}
@@ -122,7 +122,7 @@ class Refusals:
 
     @staticmethod
     def of(endpoint: Endpoint) -> dict:
-        """Return references to the responses with which an action may refuse a request, by HTTP status."""
+        """Return the OpenAPI responses with which an action may refuse a request: {"404": {"$ref": …}, …}."""
         left_out = {405} | ({409} if endpoint.read_only else set())
         return {
             str(http): {"$ref": f"#/components/responses/Refused{http}"}

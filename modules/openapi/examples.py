@@ -1,4 +1,4 @@
-"""Makes example values of fields and answers, which fit their JSON Schemas."""
+"""Makes example values for the JSON Schemas of fields and answers."""
 
 from .schemas import Schema
 
@@ -34,10 +34,10 @@ TIMES = ("time", "created", "expires", "used", "since", "until", "submission", "
 
 
 def example_of(schema: Schema, components: dict[str, Schema], name: str = ""):
-    """Return an example value that fits a JSON Schema.
+    """Return an example value for a JSON Schema.
 
-    `components` has the schemas to which references lead. `name` is the name of the field or member: the value fits
-    it, too, such as "ann" for user_name.
+    `components` has the schemas to which a "$ref" may refer, by name. `name` is the name of the field, on which the
+    value depends: "ann" for user_name.
     """
     if reference := schema.get("$ref"):
         return example_of(components[reference.rpartition("/")[2]], components, name)

@@ -12,7 +12,7 @@ FIRST_WIRE_QUERY = {"limit", "callback", "login", "logout"}
 def unknown(kind: str, name: str, known: Iterable[str]) -> str:
     """Return a sentence about an unknown name, such as `Unknown action gett: did you mean get?`.
 
-    `kind` is "action", "field" or the like. `known` has the names that may be suggested.
+    `kind` is a word for the sentence, such as "action". `known` has the names that may be suggested.
     """
     name, near = printable(name[:LONGEST]), nearest(name, known)
     return f"Unknown {kind} {name}: did you mean {near}?" if near else f"Unknown {kind} {name}."
@@ -26,10 +26,10 @@ def nearest(name: str, known: Iterable[str]) -> str:
 def unknown_names(
     call: Call, module: Module | None, chosen: Endpoint | None, body: dict, query: dict
 ) -> list[str]:
-    """Return sentences about unknown actions and fields in a request of the first wire, for `debug` in the answer.
+    """Return sentences about unknown actions and fields in a request, such as ["Unknown field user_nam."].
 
-    The first wire (the protocol of the original PHP API) ignores such names. `chosen` is the action that the request
-    runs; None if it has no known action. `body` and `query` have the fields by name.
+    Use it for requests in the form of the original PHP API, which ignores unknown names. `chosen` is the action that
+    the request runs, or None if it names no known action. `body` and `query` have the fields by name.
     """
     actions = module.endpoints if module else {}
     if chosen is None:
@@ -47,8 +47,8 @@ def unknown_names(
 def first_unknown(
     names: Iterable[str], known: set[str], spelling: Callable[[str], str] = canonical
 ) -> list[str]:
-    """Return a list of the first unknown name in `names`; [] if all are known.
+    """Return a list of the first unknown name in `names`; [] if all names are known.
 
-    A name is known if it is in `known`, or if the function `spelling` converts it to a name in `known`.
+    A name is known if `known` contains the name, or contains the result of `spelling(name)`.
     """
     return next(([name] for name in names if name not in known and spelling(name) not in known), [])

@@ -1,4 +1,4 @@
-"""JSON Schemas (2020-12) of request fields: the second wire validates requests by them, and openapi.json has them."""
+"""Defines the JSON Schemas (2020-12) of request fields, and validates values by them."""
 
 from collections.abc import Callable
 
@@ -55,7 +55,7 @@ TYPE_NAMES = {
 
 
 def json_schema(schema: Schema) -> Callable[[Callable], Callable]:
-    """Decorate a field type (a function that reads a field) with the JSON Schema of the values that it accepts."""
+    """Return a decorator that attaches a JSON Schema to a field type (a function that converts a field's value)."""
 
     def declare(field_type: Callable) -> Callable:
         field_type.schema = schema  # type: ignore[attr-defined]
@@ -65,7 +65,10 @@ def json_schema(schema: Schema) -> Callable[[Callable], Callable]:
 
 
 def schema_of(field_type: Callable) -> Schema:
-    """Return the JSON Schema of a field type, such as {"type": "boolean"}; {} (accepts everything) if it has none."""
+    """Return the JSON Schema of a field type, such as {"type": "boolean"}.
+
+    Return {}, which accepts every value, if the field type has no schema.
+    """
     if types := getattr(field_type, "types", None):  # of object_of
         properties = {name: schema_of(kind) for name, kind in types.items()}
         return {"type": "object", "properties": properties, "additionalProperties": False}
@@ -73,7 +76,7 @@ def schema_of(field_type: Callable) -> Schema:
 
 
 def type_name(schema: Schema) -> str:
-    """Describe in words the values that a JSON Schema accepts: the type and its limits, or the list of values."""
+    """Describe the values that a JSON Schema accepts in a few words, such as "text, 128 characters at most"."""
     if "anyOf" in schema:
         return " or ".join(name for each in schema["anyOf"] if (name := type_name(each)))
     if "enum" in schema:
@@ -88,9 +91,9 @@ def type_name(schema: Schema) -> str:
 
 
 def problem(value, schema: Schema, name: str) -> str | None:
-    """Validate a JSON value. Return a sentence about what is wrong, which begins with `name`; None if it is valid.
+    """Validate a JSON value. Return a sentence about the problem, such as "limit is empty."; None if it is valid.
 
-    `name` is the name of the field, such as token_id, or user_permissions[0] for an entry of a list.
+    `name` is the name of the field, with which the sentence begins.
     """
     if alternatives := schema.get("anyOf"):
         problems = [problem(value, each, name) for each in alternatives]
@@ -112,7 +115,7 @@ def is_of_type(value, kind: str) -> bool:
 
 
 def beyond_limits(value, schema: Schema, name: str) -> str | None:
-    """Return a sentence if a text or list is too long or empty, or if a number is out of range; otherwise None."""
+    """Return a sentence, such as "after is empty.", if a value's length or size is not permitted; otherwise None."""
     size = len(value) if isinstance(value, (str, bytes, list)) else None
     least, most = (
         schema.get("minLength", schema.get("minItems")),
@@ -128,7 +131,10 @@ def beyond_limits(value, schema: Schema, name: str) -> str | None:
 
 
 def inner_problem(value, schema: Schema, name: str) -> str | None:
-    """Return a sentence about the first invalid entry of a list, or member of an object; None if all are valid."""
+    """Validate the entries of a list, or the members of an object.
+
+    Return a sentence about the first invalid one; None if all are valid.
+    """
     if isinstance(value, list):
         inner = ((entry, schema.get("items", {}), f"{name}[{n}]") for n, entry in enumerate(value))
         return next((found for each in inner if (found := problem(*each))), None)

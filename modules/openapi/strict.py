@@ -1,8 +1,4 @@
-"""Strict reading of the fields of a request, for the second wire (docs/wire.md section 9).
-
-A request is refused before its action runs if it has an unknown field, lacks a required one, or has a value of another
-type than the declared one.
-"""
+"""Reads the fields of a request, and refuses unknown, missing and invalid fields (docs/wire.md section 9)."""
 
 import contextlib
 import json
@@ -31,20 +27,21 @@ MOST_FIELDS = 100  # in a query
 
 @json_schema({"type": "integer", "minimum": 1, "maximum": MOST})
 def limit(value) -> int | None:
-    """Read the largest number of entries that each list in the answer may have."""
+    """Convert the field `limit`, the largest number of entries in each list of an answer, to a number or None."""
     return whole_number(value)
 
 
 def field_types(chosen: Endpoint, generation: Generation) -> dict[str, Callable]:
-    """Return the field types of all fields that an action takes, by name. A list's `limit` is one of them."""
+    """Return {name: field type} of all fields that an action takes, including `limit` for actions that only read."""
     lists = {"limit": limit} if chosen.read_only and not chosen.download else {}
     return chosen.fields(generation) | chosen.query | lists
 
 
 def read_strictly(call: Call, chosen: Endpoint, given: dict):
-    """Validate the fields of a request, and set call.body, call.query and call.limit. ApiError if a field is wrong.
+    """Validate the fields of a request, and store them in call.body, call.query and call.limit.
 
-    `chosen` is the action, and `given` has the fields as JSON values.
+    `chosen` is the action. `given` has the JSON value of each field by name. ApiError if a field is unknown, missing
+    or invalid.
     """
     types = field_types(chosen, call.generation)
     given = {NEW_SPELLING.sub(r"permission\1", name): value for name, value in given.items()}
@@ -71,21 +68,22 @@ def read_strictly(call: Call, chosen: Endpoint, given: dict):
 
 
 def without_fraction(value):
-    """Convert a float that is a whole number, such as 5.0, to int, also within lists and objects.
+    """Convert each float that is a whole number, such as 5.0, to int, also within lists and objects.
 
-    JSON Schema accepts 5.0 as a whole number. Any other value is returned as it is.
+    Any other value is returned unchanged.
     """
     if isinstance(value, list):
         return [without_fraction(entry) for entry in value]
     if isinstance(value, dict):
         return {name: without_fraction(entry) for name, entry in value.items()}
+    # JSON Schema accepts 5.0 as an integer.
     return int(value) if isinstance(value, float) and value.is_integer() else value
 
 
 def query_fields(query_string: str, types: dict[str, Callable]) -> dict:
-    """Return the fields in the query string of a GET request, as JSON values by name. ApiError if one is a secret.
+    """Read the query string of a GET request, and return its fields as JSON values: {"after": 7, "search": "ann"}.
 
-    `types` has the types of the action's fields by name.
+    `types` has the type of each field by name. ApiError if a field is a secret.
     """
     try:
         pairs = urllib.parse.parse_qsl(
@@ -101,25 +99,24 @@ def query_fields(query_string: str, types: dict[str, Callable]) -> dict:
 
 
 def is_plain(value, text: str) -> bool:
-    """Return whether `text` is exactly what JSON writes for the number or flag `value`: "5", not "5.0" or " 5".
+    """Return whether a text is the usual JSON form of a number or flag: "5" for 5, but not "5.0" or " 5".
 
-    For an object, return True: it may be written in several ways.
+    Return True if `value` is an object.
     """
     return isinstance(value, dict) or json.dumps(value) == text and not isinstance(value, float)
 
 
 def refuse_secrets(names: Iterable[str], types: dict[str, Callable]):
-    """Raise ApiError if a field in a URL's query is a secret, since URLs are logged. `names` are those of the fields."""
+    """Raise ApiError if one of the fields `names` in a URL is a secret, since URLs are logged."""
     for name in names:
         if types.get(name) is secret or name == "auth":
             raise ApiError("Use POST: a secret does not belong in a URL.", code="invalid_field", field=name)
 
 
 def from_texts(texts: list[str], schema: Schema):
-    """Convert the texts that a URL's query has for one field to a JSON value that fits the field's JSON Schema.
+    """Convert the texts of one field in a URL's query to a JSON value: ["5"] to 5 if the schema has numbers.
 
-    A list has one text for each of its entries. A text that does not have the type in the schema is returned as it is,
-    and refused when the value is validated.
+    A list has one text for each entry. A text that does not fit the schema is returned unchanged.
     """
     alternatives = schema.get("anyOf", [schema])
     for each in alternatives:
